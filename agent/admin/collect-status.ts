@@ -20,79 +20,20 @@ const KIND_NAMES: Readonly<Record<ResourceKind, string>> = {
 const MAX_LISTED = 20
 
 export function collectStatus(p: StatusParts): AgentStatus {
-  const now = p.clock.monotonicMs()
-  const sinceSec = (ms: number): number => Math.max(0, Math.round((now - ms) / 1000))
-  const sinceWallSec = (ms: number | undefined): number | undefined =>
-    ms === undefined ? undefined : Math.max(0, Math.round((p.clock.wallMs() - ms) / 1000))
-  const link = p.configuration.link()
-  const { applier } = p.configuration
-  const identity = p.identity.current()
-  const { snapshot } = applier
+  const ages = measureAges(p.clock)
   return {
     version: p.facts.version,
     node: p.node.description.id,
     state: p.isDraining() ? 'draining' : p.readiness.ready ? 'ready' : 'starting',
     waitingFor: p.readiness.pending,
-    uptimeSec: sinceSec(p.startedMs),
-    control: {
-      mode: link.mode,
-      address: link.address,
-      link: link.state,
-      sinceSec: sinceSec(link.sinceMs),
-      heldClusters: link.held?.clusters ?? 0,
-      lastContactSec:
-        link.lastContactMs === undefined ? sinceWallSec(applier.contactAtMs) : sinceSec(link.lastContactMs),
-    },
-    certificate: identity && {
-      spiffeId: identity.spiffeId.uri,
-      serial: identity.serial,
-      notAfter: new Date(identity.notAfterMs).toISOString(),
-      expiresInSec: Math.round((identity.notAfterMs - p.identity.certificateClock.nowMs()) / 1000),
-      renewalInSec:
-        p.identity.renewalAtMs === undefined
-          ? undefined
-          : Math.max(0, Math.round((p.identity.renewalAtMs - now) / 1000)),
-    },
-    config: {
-      generation: applier.generation,
-      stale: applier.stale,
-      ageSec: snapshot.savedAtMs === 0 ? undefined : sinceWallSec(snapshot.savedAtMs),
-      changedSec: Object.fromEntries(
-        Object.entries(applier.changedAtMs).map(([kind, at]) => [KIND_NAMES[kind as ResourceKind], sinceWallSec(at)!]),
-      ),
-      resources: Object.fromEntries(
-        Object.entries(KIND_NAMES)
-          .map(([kind, name]) => [name, snapshot.resources[kind as ResourceKind].size] as const)
-          .filter(([, n]) => n > 0),
-      ),
-      rejected: applier.rejected.map((r) => ({
-        kind: r.kind,
-        name: r.name,
-        blocked: r.blocked,
-        issues: r.issues.map((i) => `${i.path}: ${i.problem}`),
-      })),
-      ignoredFields: applier.ignored.reduce((sum, r) => sum + r.fields.length, 0),
-      ignored: ignoredByField(applier.ignored).slice(0, MAX_LISTED),
-      skipped: [...applier.skipped]
-        .map(([what, by]) => ({ what, resources: by.length, example: `${by[0]!.kind} ${by[0]!.name}` }))
-        .toSorted((a, b) => b.resources - a.resources)
-        .slice(0, MAX_LISTED),
-    },
-    listeners: p.dataPath.listeners().map((l) => ({
-      name: l.name,
-      address: l.address,
-      state: p.isDraining() ? 'draining' : l.state,
-      connections: l.connections,
-      error: l.error?.message,
-    })),
-    dns: dnsOf(p),
-    workload: workloadOf(p, sinceSec),
-    http: {
-      requests: p.metrics.total('mesh_http_requests_total'),
-      retriesSent: p.metrics.total('mesh_upstream_retries_total', { result: 'sent' }),
-      retriesHeldBack: p.metrics.total('mesh_upstream_retries_total', { result: 'held-back' }),
-      denied: p.metrics.total('mesh_http_denied_total'),
-    },
+    uptimeSec: ages.sinceSec(p.startedMs),
+    control: collectControl(p, ages),
+    certificate: collectCertificate(p),
+    config: collectConfig(p.configuration, ages),
+    listeners: collectListeners(p),
+    dns: collectDns(p),
+    workload: collectWorkload(p, ages),
+    http: collectHttp(p),
     mqtt: p.broker.stats,
     spool: p.spool.stats,
     bridge: p.bridge.status(),
@@ -100,16 +41,105 @@ export function collectStatus(p: StatusParts): AgentStatus {
   }
 }
 
-function dnsOf({ dns }: StatusParts): AgentStatus['dns'] {
+type Ages = {
+  /** @param ms monotonic */
+  sinceSec(ms: number): number
+  /** @param ms since the epoch */
+  sinceWallSec(ms: number): number
+}
+
+function measureAges(clock: StatusParts['clock']): Ages {
+  const [nowMs, wallMs] = [clock.monotonicMs(), clock.wallMs()]
+  return {
+    sinceSec: (ms) => Math.max(0, Math.round((nowMs - ms) / 1000)),
+    sinceWallSec: (ms) => Math.max(0, Math.round((wallMs - ms) / 1000)),
+  }
+}
+
+function collectControl({ configuration }: StatusParts, { sinceSec, sinceWallSec }: Ages): AgentStatus['control'] {
+  const { mode, address, state, sinceMs, held, lastContactMs } = configuration.link()
+  const { contactAtMs } = configuration.applier
+  const earlierSec = contactAtMs === undefined ? undefined : sinceWallSec(contactAtMs)
+  return {
+    mode,
+    address,
+    link: state,
+    sinceSec: sinceSec(sinceMs),
+    heldClusters: held?.clusters ?? 0,
+    lastContactSec: lastContactMs === undefined ? earlierSec : sinceSec(lastContactMs),
+  }
+}
+
+function collectCertificate({ identity, clock }: StatusParts): AgentStatus['certificate'] {
+  const current = identity.current()
+  const { renewalAtMs } = identity
+  return (
+    current && {
+      spiffeId: current.spiffeId.uri,
+      serial: current.serial,
+      notAfter: new Date(current.notAfterMs).toISOString(),
+      expiresInSec: Math.round((current.notAfterMs - identity.certificateClock.nowMs()) / 1000),
+      renewalInSec:
+        renewalAtMs === undefined ? undefined : Math.max(0, Math.round((renewalAtMs - clock.monotonicMs()) / 1000)),
+    }
+  )
+}
+
+function collectConfig({ applier }: Configuration, { sinceWallSec }: Ages): AgentStatus['config'] {
+  const { snapshot } = applier
+  return {
+    generation: applier.generation,
+    stale: applier.stale,
+    ageSec: snapshot.savedAtMs === 0 ? undefined : sinceWallSec(snapshot.savedAtMs),
+    changedSec: Object.fromEntries(
+      Object.entries(applier.changedAtMs).map(([kind, at]) => [KIND_NAMES[kind as ResourceKind], sinceWallSec(at)]),
+    ),
+    resources: Object.fromEntries(
+      Object.entries(KIND_NAMES)
+        .map(([kind, name]) => [name, snapshot.resources[kind as ResourceKind].size] as const)
+        .filter(([, n]) => n > 0),
+    ),
+    rejected: applier.rejected.map((r) => ({
+      kind: r.kind,
+      name: r.name,
+      blocked: r.blocked,
+      issues: r.issues.map((i) => `${i.path}: ${i.problem}`),
+    })),
+    ignoredFields: applier.ignored.reduce((sum, r) => sum + r.fields.length, 0),
+    ignored: ignoredByField(applier.ignored).slice(0, MAX_LISTED),
+    skipped: [...applier.skipped]
+      .map(([what, by]) => ({ what, resources: by.length, example: `${by[0]!.kind} ${by[0]!.name}` }))
+      .toSorted((a, b) => b.resources - a.resources)
+      .slice(0, MAX_LISTED),
+  }
+}
+
+function collectListeners({ dataPath, isDraining }: StatusParts): AgentStatus['listeners'] {
+  return dataPath.listeners().map((l) => ({
+    name: l.name,
+    address: l.address,
+    state: isDraining() ? 'draining' : l.state,
+    connections: l.connections,
+    error: l.error?.message,
+  }))
+}
+
+function collectHttp({ metrics }: StatusParts): AgentStatus['http'] {
+  return {
+    requests: metrics.total('mesh_http_requests_total'),
+    retriesSent: metrics.total('mesh_upstream_retries_total', { result: 'sent' }),
+    retriesHeldBack: metrics.total('mesh_upstream_retries_total', { result: 'held-back' }),
+    denied: metrics.total('mesh_http_denied_total'),
+  }
+}
+
+function collectDns({ dns }: StatusParts): AgentStatus['dns'] {
   if (!dns) return undefined
   const { address, names, cached, upstreams } = dns.status()
   return { address, names, cached, upstreams }
 }
 
-function workloadOf(
-  { workload, node, configuration }: StatusParts,
-  sinceSec: (ms: number) => number,
-): AgentStatus['workload'] {
+function collectWorkload({ workload, node, configuration }: StatusParts, { sinceSec }: Ages): AgentStatus['workload'] {
   if (!workload) return undefined
   const { state, reason, sinceMs } = workload.health.get()
   return {

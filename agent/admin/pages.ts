@@ -6,7 +6,8 @@ import { index } from './server.ts'
 import { allClusters, clustersJson, clustersText } from './clusters-page.ts'
 import type { Log } from '../../core/log.ts'
 import type { StatusParts } from './status-parts.ts'
-import { statusText, type AgentStatus } from './status.ts'
+import { statusText } from './status-text.ts'
+import type { AgentStatus } from './status.ts'
 
 export type AdminParts = StatusParts & {
   readonly upstreams: HttpUpstreams

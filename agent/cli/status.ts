@@ -1,4 +1,5 @@
-import { statusText, type AgentStatus } from '../admin/status.ts'
+import { statusText } from '../admin/status-text.ts'
+import type { AgentStatus } from '../admin/status.ts'
 import { askAgent } from './admin-client.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'

@@ -2,7 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { clustersText } from '../../agent/admin/clusters-page.ts'
 import { forTerminal, printable, printableAll } from '../../core/printable.ts'
-import { statusText, type AgentStatus } from '../../agent/admin/status.ts'
+import { statusText } from '../../agent/admin/status-text.ts'
+import type { AgentStatus } from '../../agent/admin/status.ts'
 import { table } from '../../hub/cli/table.ts'
 
 /** Clears the screen, forges a line, rings, turns the direction, C1's way to begin a sequence. */

@@ -1,6 +1,6 @@
 /** The certificate and the stream to the control plane. */
 import { MeshError } from '../../../core/errors.ts'
-import { span } from '../status.ts'
+import { span } from '../status-text.ts'
 import type { StatusParts } from '../status-parts.ts'
 import type { Condition } from './condition.ts'
 

@@ -1,6 +1,6 @@
 /** The workload behind this node, upstream brokers and MQTT clients. */
 import { MeshError } from '../../../core/errors.ts'
-import { span } from '../status.ts'
+import { span } from '../status-text.ts'
 import type { StatusParts } from '../status-parts.ts'
 import type { Condition } from './condition.ts'
 

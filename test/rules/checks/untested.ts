@@ -4,9 +4,7 @@
  */
 export const STILL_MISSING: readonly string[] = [
   // agent/
-  'agent/admin/collect-status.ts',
   'agent/admin/pages.ts',
-  'agent/admin/status.ts',
   'agent/cli/config-check.ts',
   'agent/cli/program.ts',
   'agent/config/istio-mesh.ts',

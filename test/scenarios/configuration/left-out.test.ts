@@ -5,7 +5,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { statusText } from '../../../agent/admin/status.ts'
+import { statusText } from '../../../agent/admin/status-text.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { sample, type Sample } from '../../helpers/control-plane/resources.ts'
 import { ControlPlane } from '../control-plane.ts'

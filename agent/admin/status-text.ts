@@ -1,0 +1,119 @@
+/** A status as plain text for a terminal. */
+import { printableAll } from '../../core/printable.ts'
+import type { AgentStatus } from './status.ts'
+
+type Row = readonly [name: string, value: string]
+
+/** At most 100 columns; one fact a line, problems last with what to do. */
+export function statusText(status: AgentStatus): string {
+  const s = printableAll(status)
+  const waiting = s.waitingFor.length ? ` (waiting for: ${s.waitingFor.join(', ')})` : ''
+  const rows = [
+    describeLink(s),
+    describeCertificate(s),
+    ...describeConfiguration(s),
+    ...describeListener(s),
+    ...describeDns(s),
+    ...describeWorkload(s),
+    ...describeTraffic(s),
+    ...describeBridge(s),
+    ...describeSkipped(s),
+  ]
+  return [
+    `meshlet ${s.version} · ${s.node} · ${s.state}${waiting} · up ${span(s.uptimeSec)}\n\n`,
+    ...rows.map(([name, value]) => `${name.padEnd(14)}${value}\n`),
+    `\n${conclude(s)}`,
+  ].join('')
+}
+
+function describeLink({ control: c }: AgentStatus): Row {
+  const isHeard = c.link === 'connected' || c.lastContactSec === undefined
+  const contact = isHeard ? '' : `, last contact ${span(c.lastContactSec!)} ago`
+  return ['link', `${c.mode} ${c.address}: ${c.link} for ${span(c.sinceSec)}${contact}`]
+}
+
+function describeCertificate({ certificate: x }: AgentStatus): Row {
+  if (!x) return ['certificate', 'none']
+  const validity = x.expiresInSec > 0 ? `valid for ${span(x.expiresInSec)}` : `expired ${span(-x.expiresInSec)} ago`
+  const renewal = x.renewalInSec === undefined ? '' : `, renewal in ${span(x.renewalInSec)}`
+  return ['certificate', `${x.spiffeId}, ${validity}${renewal}`]
+}
+
+function describeConfiguration({ config }: AgentStatus): Row[] {
+  const stale = config.stale ? ', from disk, not confirmed' : ''
+  const age = config.ageSec === undefined ? ', nothing received yet' : `, changed ${span(config.ageSec)} ago`
+  const resources = Object.entries(config.resources).map(([kind, n]) => `${n} ${kind}`)
+  return [
+    ['configuration', `generation ${config.generation}${stale}${age}`],
+    ['', resources.join(' · ') || 'no resources'],
+  ]
+}
+
+function describeListener({ listeners }: AgentStatus): Row[] {
+  return listeners.map((l) => [
+    'listener',
+    `${l.name} ${l.address} ${l.state}, ${l.connections} connections${l.error ? `: ${l.error}` : ''}`,
+  ])
+}
+
+function describeDns({ dns }: AgentStatus): Row[] {
+  if (!dns) return []
+  const names = dns.names === undefined ? 'no name table yet' : `${dns.names} names`
+  const others = dns.upstreams.length ? `others from ${dns.upstreams.join(', ')}` : 'no upstream resolver'
+  return [['dns', `${dns.address}, ${names}, ${dns.cached} answers cached, ${others}`]]
+}
+
+function describeWorkload({ workload }: AgentStatus): Row[] {
+  if (!workload) return []
+  const { probe, state, sinceSec, told } = workload
+  return [['workload', `${probe}: ${state} for ${span(sinceSec)}${told ? '' : ', not told to the control plane'}`]]
+}
+
+function describeTraffic({ http, mqtt, spool }: AgentStatus): Row[] {
+  return [
+    [
+      'http',
+      `${http.requests} requests, ${http.retriesSent} safe retries, ${http.retriesHeldBack} held back, ${http.denied} denied`,
+    ],
+    ['mqtt', `${mqtt.connections} clients, ${mqtt.sessions} sessions, ${mqtt.retained} retained`],
+    ['spool', `${spool.messages} messages, ${size(spool.bytes)} of ${size(spool.maxBytes)}, ${spool.profile}`],
+  ]
+}
+
+function describeBridge({ bridge }: AgentStatus): Row[] {
+  return bridge.map((b) => [
+    'bridge',
+    `${b.cluster}: ${b.state}, ${b.queued} queued, ${b.sent} sent, ${b.received} received${b.error ? `; ${b.error}` : ''}`,
+  ])
+}
+
+function describeSkipped({ config }: AgentStatus): Row[] {
+  return config.skipped.map((k, i) => [
+    i === 0 ? 'left out' : '',
+    `${k.what}: ${k.example}${k.resources > 1 ? ` and ${k.resources - 1} more` : ''}`,
+  ])
+}
+
+function conclude({ problems, config }: AgentStatus): string {
+  if (problems.length > 0) return problems.map((p) => `! ${p.code}: ${p.text}\n  ${p.remedy}\n`).join('')
+  return config.skipped.length > 0
+    ? 'No problem, but not all that the configuration asks for is done: see "left out".\n'
+    : 'Nothing is wrong.\n'
+}
+
+/** 45 s · 12 min · 5 h 10 min · 3 d 4 h */
+export function span(seconds: number): string {
+  const s = Math.round(Math.abs(seconds))
+  if (s < 100) return `${s} s`
+  const min = Math.round(s / 60)
+  if (min < 100) return `${min} min`
+  const h = Math.floor(min / 60)
+  if (h < 48) return `${h} h${min % 60 ? ` ${min % 60} min` : ''}`
+  return `${Math.floor(h / 24)} d${h % 24 ? ` ${h % 24} h` : ''}`
+}
+
+function size(bytes: number): string {
+  if (bytes < 10_000) return `${bytes} B`
+  if (bytes < 10_000_000) return `${(bytes / 1024).toFixed(0)} KiB`
+  return `${(bytes / 1024 / 1024).toFixed(0)} MiB`
+}
