@@ -3,7 +3,7 @@
  * `classify` is pure; `sniff` reads just enough from a stream to ask it and puts every byte back.
  */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../core/os/clock.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
 import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
@@ -61,75 +61,100 @@ export type SniffOptions = {
  * Every byte read is back in the stream. Rejects with MESH_SNIFF_TIMEOUT, MESH_CLIENT_GONE or MESH_MALFORMED_INPUT
  * (endless ClientHello).
  */
-export function sniff(
-  stream: Duplex,
-  { interest, clock, timeoutMs, onTimeout, draining }: SniffOptions,
-): Promise<Sniffed | 'silent' | 'ended'> {
-  const atOnce = classify(NO_BYTES, interest)
+export function sniff(stream: Duplex, o: SniffOptions): Promise<Sniffed | 'silent' | 'ended'> {
+  const atOnce = classify(NO_BYTES, o.interest)
   if (typeof atOnce === 'object') return Promise.resolve(atOnce)
   return new Promise((resolve, reject) => {
-    let seen: Buffer = NO_BYTES
-    const finish = (settle: () => void): void => {
-      timer.cancel()
-      draining.removeEventListener('abort', onDraining)
-      stream.off('readable', onReadable).off('end', onEnd).off('close', onClose)
-      settle()
-    }
-    const broken = (error: MeshError): void => finish(() => reject(error))
-    const onReadable = guarded('network', broken, () => {
-      for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null)
-        seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
-      if (seen.length === 0) return
-      const verdict = classify(seen.length > MAX_SNIFF_BYTES ? seen.subarray(0, MAX_SNIFF_BYTES) : seen, interest)
-      if (verdict === 'more') return
-      if (verdict === 'too-large')
-        finish(() =>
-          reject(
-            new MeshError('MESH_MALFORMED_INPUT', `the TLS ClientHello is longer than ${MAX_CLIENT_HELLO_BYTES} bytes`),
-          ),
-        )
-      else
-        finish(() => {
-          stream.unshift(seen)
-          resolve(verdict)
-        })
-    })
-    const onEnd = guarded('network', broken, () =>
-      finish(() => {
-        if (seen.length === 0) resolve('ended')
-        else reject(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
-      }),
-    )
-    const onDraining = guarded('network', broken, () => {
-      if (seen.length === 0) finish(() => resolve('ended'))
-    })
-    const onClose = guarded('network', broken, () =>
-      finish(() =>
-        reject(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything')),
-      ),
-    )
-    const timer = clock.after(timeoutMs, () =>
-      finish(() => {
-        if (seen.length > 0) stream.unshift(seen)
-        if (onTimeout === 'continue') resolve('silent')
-        else
-          reject(
-            new MeshError(
-              'MESH_SNIFF_TIMEOUT',
-              `the client did not say within ${timeoutMs} ms which protocol it speaks`,
-            ),
-          )
-      }),
-    )
-    stream.on('readable', onReadable).once('end', onEnd).once('close', onClose)
-    draining.addEventListener('abort', onDraining)
+    new Sniffer(stream, o, resolve, reject).begin()
+  })
+}
+
+class Sniffer {
+  readonly #stream: Duplex
+  readonly #o: SniffOptions
+  readonly #resolve: (verdict: Sniffed | 'silent' | 'ended') => void
+  readonly #reject: (error: MeshError) => void
+  readonly #timer: Timer
+  #seen: Buffer = NO_BYTES
+
+  constructor(
+    stream: Duplex,
+    o: SniffOptions,
+    resolve: (verdict: Sniffed | 'silent' | 'ended') => void,
+    reject: (error: MeshError) => void,
+  ) {
+    this.#stream = stream
+    this.#o = o
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#timer = o.clock.after(o.timeoutMs, () => this.#onTimeout())
+  }
+
+  begin(): void {
+    const stream = this.#stream
+    const { draining } = this.#o
+    stream.on('readable', this.#onReadable).once('end', this.#onEnd).once('close', this.#onClose)
+    draining.addEventListener('abort', this.#onDraining)
     if (stream.destroyed) {
-      onClose()
+      this.#onClose()
       return
     }
-    onReadable()
-    if (draining.aborted) onDraining()
+    this.#onReadable()
+    if (draining.aborted) this.#onDraining()
+  }
+
+  readonly #fail = (error: MeshError): void => {
+    this.#finish()
+    this.#reject(error)
+  }
+  readonly #onReadable = guarded('network', this.#fail, () => {
+    this.#readAll()
+    const seen = this.#seen
+    if (seen.length === 0) return
+    const verdict = classify(seen.length > MAX_SNIFF_BYTES ? seen.subarray(0, MAX_SNIFF_BYTES) : seen, this.#o.interest)
+    if (verdict === 'more') return
+    if (verdict === 'too-large')
+      this.#fail(
+        new MeshError('MESH_MALFORMED_INPUT', `the TLS ClientHello is longer than ${MAX_CLIENT_HELLO_BYTES} bytes`),
+      )
+    else this.#settle(verdict)
   })
+  #readAll(): void {
+    const stream = this.#stream
+    for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null)
+      this.#seen = this.#seen.length === 0 ? chunk : Buffer.concat([this.#seen, chunk])
+  }
+
+  readonly #onEnd = guarded('network', this.#fail, () => {
+    if (this.#seen.length === 0) this.#settle('ended')
+    else this.#fail(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
+  })
+  readonly #onClose = guarded('network', this.#fail, () =>
+    this.#fail(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything')),
+  )
+  readonly #onDraining = guarded('network', this.#fail, () => {
+    if (this.#seen.length === 0) this.#settle('ended')
+  })
+  #onTimeout(): void {
+    const { onTimeout, timeoutMs } = this.#o
+    if (onTimeout === 'continue') this.#settle('silent')
+    else
+      this.#fail(
+        new MeshError('MESH_SNIFF_TIMEOUT', `the client did not say within ${timeoutMs} ms which protocol it speaks`),
+      )
+  }
+
+  /** What was read is there again for whoever reads next. */
+  #settle(verdict: Sniffed | 'silent' | 'ended'): void {
+    this.#finish()
+    if (this.#seen.length > 0) this.#stream.unshift(this.#seen)
+    this.#resolve(verdict)
+  }
+  #finish(): void {
+    this.#timer.cancel()
+    this.#o.draining.removeEventListener('abort', this.#onDraining)
+    this.#stream.off('readable', this.#onReadable).off('end', this.#onEnd).off('close', this.#onClose)
+  }
 }
 
 const NO_BYTES = Buffer.alloc(0)

@@ -9,19 +9,9 @@ export class HttpMetrics {
   readonly denied: Cell
   readonly shadowDenied: Cell
   readonly refusedMessages: Cell
-  readonly attempts: {
-    readonly answered: Cell
-    readonly failed: Cell
-    readonly timeout: Cell
-    readonly cancelled: Cell
-  }
-  readonly retries: { readonly sent: Cell; readonly heldBack: Cell; readonly budget: Cell }
-  readonly limits: {
-    readonly headerBytes: Cell
-    readonly replayBytes: Cell
-    readonly requestHeadMs: Cell
-    readonly idleMs: Cell
-  }
+  readonly attempts: ReturnType<typeof attemptCells>
+  readonly retries: ReturnType<typeof retryCells>
+  readonly limits: ReturnType<typeof limitCells>
   /** Connections that were ended (GOAWAY with ENHANCE_YOUR_CALM), by what they sent too much of. */
   readonly floods: Readonly<Record<Http2Event, Cell>>
   /** Index = first digit of the status; 0 = no answer was given. */
@@ -38,48 +28,10 @@ export class HttpMetrics {
     this.refusedMessages = metrics
       .counter('mesh_http_refused_messages_total', 'Requests that were no well-formed HTTP.')
       .cell({})
-    const attempts = metrics.counter(
-      'mesh_upstream_attempts_total',
-      'Tries of HTTP requests at endpoints, by how they ended.',
-      ['result'],
-    )
-    this.attempts = {
-      answered: attempts.cell({ result: 'answered' }),
-      failed: attempts.cell({ result: 'failed' }),
-      timeout: attempts.cell({ result: 'timeout' }),
-      cancelled: attempts.cell({ result: 'cancelled' }),
-    }
-    const retries = metrics.counter(
-      'mesh_upstream_retries_total',
-      'Tries after the first: sent, held back because the request may have arrived, or refused by the retry budget.',
-      ['result'],
-    )
-    this.retries = {
-      sent: retries.cell({ result: 'sent' }),
-      heldBack: retries.cell({ result: 'held-back' }),
-      budget: retries.cell({ result: 'budget' }),
-    }
-    const limits = metrics.counter('mesh_http_limits_met_total', 'How often a limit of HTTP connections was met.', [
-      'limit',
-    ])
-    this.limits = {
-      headerBytes: limits.cell({ limit: 'maxHeaderBytes' }),
-      replayBytes: limits.cell({ limit: 'maxReplayBytes' }),
-      requestHeadMs: limits.cell({ limit: 'requestHeadMs' }),
-      idleMs: limits.cell({ limit: 'idleMs' }),
-    }
-    const flood = (frames: Http2Event): Cell => floodCell(metrics, frames)
-    this.floods = {
-      settings: flood('settings'),
-      pings: flood('pings'),
-      resets: flood('resets'),
-      'empty frames': flood('empty frames'),
-      'window updates': flood('window updates'),
-      priorities: flood('priorities'),
-      continuations: flood('continuations'),
-      'unread answers': flood('unread answers'),
-      'repeated fields': flood('repeated fields'),
-    }
+    this.attempts = attemptCells(metrics)
+    this.retries = retryCells(metrics)
+    this.limits = limitCells(metrics)
+    this.floods = floodCells(metrics)
     const requests = metrics.counter(
       'mesh_http_requests_total',
       'HTTP exchanges, by direction and class of the answer.',
@@ -101,6 +53,62 @@ export class HttpMetrics {
   }
   failed(code: string): void {
     this.#failed.cell({ code }).value++
+  }
+}
+
+type Cells<Name extends string> = Readonly<Record<Name, Cell>>
+
+function attemptCells(metrics: Metrics): Cells<'answered' | 'failed' | 'timeout' | 'cancelled'> {
+  const attempts = metrics.counter(
+    'mesh_upstream_attempts_total',
+    'Tries of HTTP requests at endpoints, by how they ended.',
+    ['result'],
+  )
+  return {
+    answered: attempts.cell({ result: 'answered' }),
+    failed: attempts.cell({ result: 'failed' }),
+    timeout: attempts.cell({ result: 'timeout' }),
+    cancelled: attempts.cell({ result: 'cancelled' }),
+  }
+}
+
+function retryCells(metrics: Metrics): Cells<'sent' | 'heldBack' | 'budget'> {
+  const retries = metrics.counter(
+    'mesh_upstream_retries_total',
+    'Tries after the first: sent, held back because the request may have arrived, or refused by the retry budget.',
+    ['result'],
+  )
+  return {
+    sent: retries.cell({ result: 'sent' }),
+    heldBack: retries.cell({ result: 'held-back' }),
+    budget: retries.cell({ result: 'budget' }),
+  }
+}
+
+function limitCells(metrics: Metrics): Cells<'headerBytes' | 'replayBytes' | 'requestHeadMs' | 'idleMs'> {
+  const limits = metrics.counter('mesh_http_limits_met_total', 'How often a limit of HTTP connections was met.', [
+    'limit',
+  ])
+  return {
+    headerBytes: limits.cell({ limit: 'maxHeaderBytes' }),
+    replayBytes: limits.cell({ limit: 'maxReplayBytes' }),
+    requestHeadMs: limits.cell({ limit: 'requestHeadMs' }),
+    idleMs: limits.cell({ limit: 'idleMs' }),
+  }
+}
+
+function floodCells(metrics: Metrics): Cells<Http2Event> {
+  const flood = (frames: Http2Event): Cell => floodCell(metrics, frames)
+  return {
+    settings: flood('settings'),
+    pings: flood('pings'),
+    resets: flood('resets'),
+    'empty frames': flood('empty frames'),
+    'window updates': flood('window updates'),
+    priorities: flood('priorities'),
+    continuations: flood('continuations'),
+    'unread answers': flood('unread answers'),
+    'repeated fields': flood('repeated fields'),
   }
 }
 

@@ -12,6 +12,11 @@ import type { ConnectOptions, Upstreams } from '../upstream-api.ts'
 import type { RequestFacts } from '../router.ts'
 import type { HttpVersion } from './codec/framing.ts'
 
+type RequestHeadFields = Pick<
+  RequestHead,
+  'method' | 'scheme' | 'authority' | 'path' | 'headers' | 'version' | 'bodyLength' | 'upgrade' | 'expectContinue'
+>
+
 /** One request as the client sent it; the exchange then changes `headers` in place. */
 export class RequestHead implements RequestFacts {
   readonly method: string
@@ -29,41 +34,21 @@ export class RequestHead implements RequestFacts {
   /** The client waits for 100 before it sends the body (RFC 9110 §10.1.1). */
   readonly expectContinue: boolean
 
-  constructor(
-    method: string,
-    scheme: 'http' | 'https',
-    authority: string,
-    path: string,
-    headers: string[],
-    version: HttpVersion,
-    bodyLength: number,
-    upgrade: string | undefined,
-    expectContinue: boolean,
-  ) {
-    this.method = method
-    this.scheme = scheme
-    this.authority = authority
-    this.path = path
-    this.headers = headers
-    this.version = version
-    this.bodyLength = bodyLength
-    this.upgrade = upgrade
-    this.expectContinue = expectContinue
+  constructor(fields: RequestHeadFields) {
+    this.method = fields.method
+    this.scheme = fields.scheme
+    this.authority = fields.authority
+    this.path = fields.path
+    this.headers = fields.headers
+    this.version = fields.version
+    this.bodyLength = fields.bodyLength
+    this.upgrade = fields.upgrade
+    this.expectContinue = fields.expectContinue
   }
 
   /** With fields of its own: those here are changed on their way out. */
   copy(): RequestHead {
-    return new RequestHead(
-      this.method,
-      this.scheme,
-      this.authority,
-      this.path,
-      [...this.headers],
-      this.version,
-      this.bodyLength,
-      this.upgrade,
-      this.expectContinue,
-    )
+    return new RequestHead({ ...this, headers: [...this.headers] })
   }
 
   header(name: string): string | undefined {

@@ -12,6 +12,8 @@ import { splice } from './splice.ts'
 /** Envoy's tcp_proxy default. */
 const DEFAULT_IDLE_MS = 3_600_000
 
+type TcpContext = Pick<Context, 'tables' | 'random' | 'clock' | 'limits' | 'metrics' | 'budget'>
+
 /**
  * Never rejects. A drain leaves it open: the protocol is not ours, so nobody knows where it could end (limits.drainMs
  * bounds it).
@@ -19,10 +21,10 @@ const DEFAULT_IDLE_MS = 3_600_000
 export async function serveTcp(
   conn: Connection,
   tcp: TcpProxy,
-  ctx: Pick<Context, 'tables' | 'random' | 'clock' | 'limits' | 'metrics' | 'budget'>,
+  ctx: TcpContext,
   upstreams: Upstreams,
 ): Promise<Outcome> {
-  const { tables, random, clock, limits } = ctx
+  const { tables, random } = ctx
   const picked = pickCluster(tcp, random)
   const cluster = picked && tables.get().cluster(picked.name)
   if (!cluster)
@@ -44,6 +46,17 @@ export async function serveTcp(
   } catch (thrown) {
     return { error: conn.aborted.aborted ? undefined : toMeshError(thrown) }
   }
+  const end = await carry(conn, upstream, tcp.idleMs ?? DEFAULT_IDLE_MS, ctx)
+  return end === undefined ? ENDED : { error: end }
+}
+
+/** @returns undefined after an end in order, or one of our own */
+async function carry(
+  conn: Connection,
+  upstream: UpstreamStream,
+  idleMs: number,
+  ctx: TcpContext,
+): Promise<MeshError | undefined> {
   let givenUp: MeshError | undefined
   const stop = new AbortController()
   const holder = {
@@ -54,12 +67,12 @@ export async function serveTcp(
     },
   }
   const how = await splice(conn.stream, upstream.stream, {
-    clock,
+    clock: ctx.clock,
     signal: AbortSignal.any([conn.aborted, stop.signal]),
     waiting: waitingOf(ctx),
     holder,
-    maxBufferBytes: limits.maxBufferBytes,
-    idleMs: tcp.idleMs ?? DEFAULT_IDLE_MS,
+    maxBufferBytes: ctx.limits.maxBufferBytes,
+    idleMs,
     forwarded: (bytes) => {
       conn.receivedBytes += bytes
     },
@@ -71,19 +84,18 @@ export async function serveTcp(
   upstream.release(how === 'far-failed' ? 'failed' : 'ok')
   switch (how) {
     case 'far-failed':
-      return {
-        error:
-          refusalOf(upstream.stream) ??
-          new MeshError('MESH_UPSTREAM_RESET', `the connection to cluster ${cluster.name} broke`),
-      }
+      return (
+        refusalOf(upstream.stream) ??
+        new MeshError('MESH_UPSTREAM_RESET', `the connection to cluster ${conn.cluster} broke`)
+      )
     case 'near-failed':
-      return { error: new MeshError('MESH_CLIENT_GONE', 'the client reset the connection') }
+      return new MeshError('MESH_CLIENT_GONE', 'the client reset the connection')
     case 'idle':
-      return { error: new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${tcp.idleMs ?? DEFAULT_IDLE_MS} ms`) }
+      return new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${idleMs} ms`)
     case 'aborted':
-      return givenUp ? { error: givenUp } : ENDED
+      return givenUp
     case 'ended':
-      return ENDED
+      return undefined
     default:
       return how satisfies never
   }

@@ -4,7 +4,7 @@
  * was all there is.
  */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../core/os/clock.ts'
+import type { Clock, Timer } from '../../core/os/clock.ts'
 import { guarded } from '../../core/defects/guard.ts'
 import { reset } from '../../core/os/network.ts'
 import { Outlet } from '../outlet.ts'
@@ -29,80 +29,93 @@ export type SpliceOptions = {
  */
 export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<SpliceEnd> {
   return new Promise((resolve) => {
-    // Each direction is over when its bytes have left, not when they have come.
-    let open = 2
-    let movedAtMs = o.clock.monotonicMs()
-    let over = false
-    const idleMs = o.idleMs ?? 0
-    const timer =
-      idleMs > 0
-        ? o.clock.after(idleMs, function check() {
-            const left = movedAtMs + idleMs - o.clock.monotonicMs()
-            if (left > 0) timer?.refresh()
-            else finish('idle')
-          })
-        : undefined
+    new Splice(near, far, o, resolve).begin()
+  })
+}
 
-    const finish = (how: SpliceEnd): void => {
-      if (over) return
-      over = true
-      timer?.cancel()
-      o.signal.removeEventListener('abort', onAbort)
-      if (how === 'near-failed') reset(far)
-      if (how === 'far-failed') reset(near)
-      if (how !== 'ended') {
-        near.destroy()
-        far.destroy()
-      }
-      resolve(how)
-    }
-    const defect = (): void => finish('aborted')
-    const onAbort = guarded('tcp', defect, () => finish('aborted'))
+class Splice {
+  readonly #near: Duplex
+  readonly #far: Duplex
+  readonly #o: SpliceOptions
+  readonly #resolve: (how: SpliceEnd) => void
+  readonly #idle: Timer | undefined
+  #movedAtMs: number
+  /** Directions whose bytes have not all left. */
+  #directionsLeft = 2
+  #isOver = false
 
-    const carry = (from: Duplex, to: Duplex, moved: (bytes: number) => void, failed: SpliceEnd): void => {
-      const outlet = new Outlet(to, o.maxBufferBytes, o, () => {
-        movedAtMs = o.clock.monotonicMs()
-        from.resume()
-      })
-      from.on(
-        'data',
-        guarded('tcp', defect, (chunk: Buffer) => {
-          movedAtMs = o.clock.monotonicMs()
-          moved(chunk.length)
-          o.waiting.received(chunk.length)
-          to.write(chunk)
-          if (outlet.isFull()) from.pause()
-        }),
-      )
-      const left = guarded('tcp', defect, () => {
-        if (--open === 0) finish('ended')
-      })
-      from.once(
-        'end',
-        guarded('tcp', defect, () => {
-          to.end(left)
-        }),
-      )
-      from.once(
-        'error',
-        guarded('tcp', defect, () => finish(failed)),
-      )
-      // Closed in order is what has ended both ways.
-      from.once(
-        'close',
-        guarded('tcp', defect, () => {
-          if (!from.readableEnded || !from.writableFinished) finish(failed)
-        }),
-      )
-    }
-    carry(near, far, o.forwarded, 'near-failed')
-    carry(far, near, o.returned, 'far-failed')
+  constructor(near: Duplex, far: Duplex, o: SpliceOptions, resolve: (how: SpliceEnd) => void) {
+    this.#near = near
+    this.#far = far
+    this.#o = o
+    this.#resolve = resolve
+    this.#movedAtMs = o.clock.monotonicMs()
+    const { idleMs } = o
+    this.#idle = idleMs !== undefined && idleMs > 0 ? o.clock.after(idleMs, () => this.#checkIdle(idleMs)) : undefined
+  }
+
+  begin(): void {
+    const near = this.#near
+    const far = this.#far
+    const { signal, forwarded, returned } = this.#o
+    this.#carry(near, far, forwarded, 'near-failed')
+    this.#carry(far, near, returned, 'far-failed')
     // A stream that was paused explicitly does not begin by itself.
     near.resume()
     far.resume()
-    o.signal.addEventListener('abort', onAbort, { once: true })
-    if (o.signal.aborted) onAbort()
-    else if (near.destroyed) finish('near-failed')
-    else if (far.destroyed) finish('far-failed')
-  })
+    signal.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal.aborted) this.#onAbort()
+    else if (near.destroyed) this.#finish('near-failed')
+    else if (far.destroyed) this.#finish('far-failed')
+  }
+
+  #carry(from: Duplex, to: Duplex, moved: (bytes: number) => void, failed: SpliceEnd): void {
+    const { clock, maxBufferBytes, waiting } = this.#o
+    const outlet = new Outlet(to, maxBufferBytes, this.#o, () => {
+      this.#movedAtMs = clock.monotonicMs()
+      from.resume()
+    })
+    const onData = guarded('tcp', this.#defect, (chunk: Buffer) => {
+      this.#movedAtMs = clock.monotonicMs()
+      moved(chunk.length)
+      waiting.received(chunk.length)
+      to.write(chunk)
+      if (outlet.isFull()) from.pause()
+    })
+    // A direction is over when its bytes have left, not when they have come.
+    const onLeft = guarded('tcp', this.#defect, () => {
+      if (--this.#directionsLeft === 0) this.#finish('ended')
+    })
+    const onEnd = guarded('tcp', this.#defect, () => {
+      to.end(onLeft)
+    })
+    const onError = guarded('tcp', this.#defect, () => this.#finish(failed))
+    // Closed in order is what has ended both ways.
+    const onClose = guarded('tcp', this.#defect, () => {
+      if (!from.readableEnded || !from.writableFinished) this.#finish(failed)
+    })
+    from.on('data', onData).once('end', onEnd).once('error', onError).once('close', onClose)
+  }
+
+  #checkIdle(idleMs: number): void {
+    if (this.#movedAtMs + idleMs > this.#o.clock.monotonicMs()) this.#idle?.refresh()
+    else this.#finish('idle')
+  }
+
+  readonly #defect = (): void => this.#finish('aborted')
+  readonly #onAbort = guarded('tcp', this.#defect, () => this.#finish('aborted'))
+
+  #finish(how: SpliceEnd): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#idle?.cancel()
+    this.#o.signal.removeEventListener('abort', this.#onAbort)
+    if (how === 'near-failed') reset(this.#far)
+    if (how === 'far-failed') reset(this.#near)
+    if (how !== 'ended') {
+      this.#near.destroy()
+      this.#far.destroy()
+    }
+    this.#resolve(how)
+  }
 }

@@ -3,6 +3,7 @@
  * tables.
  */
 import { createRequire } from 'node:module'
+import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detached, guarded, nothing } from '../../core/defects/guard.ts'
 import { lease } from '../../core/lease.ts'
@@ -212,20 +213,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         host: options.host,
         signal,
       })
-      const tunnel: CertificateUse = {
-        side: 'server',
-        certificates,
-        drain: (reason) => options.onEnding?.(reason),
-        cut: (reason) => {
-          endFor(stream, reason)
-          stream.destroy()
-        },
-      }
-      held.use(this.expiryWatcher.add(tunnel))
-      this.#tunnels.set(tunnel, { endpoint, onEnding: options.onEnding })
-      held.defer(() => {
-        this.#tunnels.delete(tunnel)
-      })
+      held.use(this.#trackTunnel(stream, endpoint, certificates, options.onEnding))
       // Whoever forgets to say so: a stream that is closed is no connection any more.
       stream.once(
         'close',
@@ -252,6 +240,31 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         this.hosts.report(host, { kind: 'local-failure' })
       throw thrown
     }
+  }
+
+  /** It ends when its certificates expire, or its cluster asks for TLS. */
+  #trackTunnel(
+    stream: Duplex,
+    endpoint: Endpoint,
+    certificates: Dialed['certificates'],
+    onEnding: ConnectOptions['onEnding'],
+  ): Disposable {
+    const tunnel: CertificateUse = {
+      side: 'server',
+      certificates,
+      drain: (reason) => onEnding?.(reason),
+      cut: (reason) => {
+        endFor(stream, reason)
+        stream.destroy()
+      },
+    }
+    const held = new DisposableStack()
+    held.use(this.expiryWatcher.add(tunnel))
+    this.#tunnels.set(tunnel, { endpoint, onEnding })
+    held.defer(() => {
+      this.#tunnels.delete(tunnel)
+    })
+    return held
   }
 
   /** An endpoint that settled on HTTP/1.1 gets that, whatever the cluster's protocol. */

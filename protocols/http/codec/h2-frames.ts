@@ -63,23 +63,6 @@ export class Http2ConnectionError extends Error {
   }
 }
 
-/** @returns the offset behind it */
-export function writeFrameHead(
-  out: Buffer,
-  at: number,
-  bytes: number,
-  type: number,
-  flags: number,
-  streamId: number,
-): number {
-  out[at] = bytes >>> 16
-  out[at + 1] = bytes >>> 8
-  out[at + 2] = bytes
-  out[at + 3] = type
-  out[at + 4] = flags
-  return writeUint32(out, at + 5, streamId)
-}
-
 export function writeUint32(out: Buffer, at: number, value: number): number {
   out[at] = value >>> 24
   out[at + 1] = value >>> 16

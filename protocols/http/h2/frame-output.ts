@@ -5,14 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { guarded } from '../../../core/defects/guard.ts'
-import {
-  DEFAULT_MAX_FRAME_BYTES,
-  Flag,
-  FRAME_HEAD_BYTES,
-  FrameType,
-  writeFrameHead,
-  writeUint32,
-} from '../codec/h2-frames.ts'
+import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack/encoder.ts'
 import { isMostOfItsMemory, ownCopy } from '../../../core/runtime/own-memory.ts'
 
@@ -80,8 +73,7 @@ export class FrameOutput {
     }
     const at = this.#reserve(FRAME_HEAD_BYTES + bound)
     const behind = encoder.encode(fields, slab, at + FRAME_HEAD_BYTES)
-    writeFrameHead(
-      slab,
+    writeHead(
       at,
       behind - at - FRAME_HEAD_BYTES,
       FrameType.HEADERS,
@@ -181,7 +173,7 @@ export class FrameOutput {
    */
   #frame(payloadBytes: number, type: number, flags: number, streamId: number, reserved: number): number {
     const at = this.#reserve(reserved)
-    const behind = writeFrameHead(slab, at, payloadBytes, type, flags, streamId)
+    const behind = writeHead(at, payloadBytes, type, flags, streamId)
     this.#taken(behind)
     return behind
   }
@@ -268,3 +260,13 @@ const flushAll = guarded(
     for (const output of now) turn(output)
   },
 )
+
+/** The head of a frame into the slab (RFC 9113 §4.1). @returns the offset behind it */
+function writeHead(at: number, payloadBytes: number, type: number, flags: number, streamId: number): number {
+  slab[at] = payloadBytes >>> 16
+  slab[at + 1] = payloadBytes >>> 8
+  slab[at + 2] = payloadBytes
+  slab[at + 3] = type
+  slab[at + 4] = flags
+  return writeUint32(slab, at + 5, streamId)
+}

@@ -216,17 +216,17 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
       this.#rt,
       this.#client,
       http,
-      new RequestHead(
+      new RequestHead({
         method,
-        this.#client.scheme,
-        host,
+        scheme: this.#client.scheme,
+        authority: host,
         path,
         headers,
-        this.#version,
+        version: this.#version,
         bodyLength,
         upgrade,
-        expectContinue && minor === 1,
-      ),
+        expectContinue: expectContinue && minor === 1,
+      }),
       this,
     )
     this.#touch(this.#exchange.record.startedMs)

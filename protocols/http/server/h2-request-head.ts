@@ -53,7 +53,15 @@ export function requestHeadOf(fields: readonly string[], bodyLength: number, con
   if (cookie !== undefined) headers.push('cookie', cookies === undefined ? cookie : joinedCookie(cookies))
   const target = methodProblem(method) ?? parsePseudoTarget(method, authority ?? host, path)
   if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)
-  const named = method === 'CONNECT' ? target.authority : normalizeHost(target.authority, http, client.conn.local.port)
-  const origin = normalizePath(target.path, http)
-  return new RequestHead(method, client.scheme, named, origin, headers, 'HTTP/2', bodyLength, undefined, expectContinue)
+  return new RequestHead({
+    method,
+    scheme: client.scheme,
+    authority: method === 'CONNECT' ? target.authority : normalizeHost(target.authority, http, client.conn.local.port),
+    path: normalizePath(target.path, http),
+    headers,
+    version: 'HTTP/2',
+    bodyLength,
+    upgrade: undefined,
+    expectContinue,
+  })
 }

@@ -40,7 +40,17 @@ class Rig {
   readonly #request: RequestHead
 
   constructor(bodyLength: number, headers: string[] = []) {
-    this.#request = new RequestHead('POST', 'http', 'a', '/p', headers, 'HTTP/1.1', bodyLength, undefined, false)
+    this.#request = new RequestHead({
+      method: 'POST',
+      scheme: 'http',
+      authority: 'a',
+      path: '/p',
+      headers,
+      version: 'HTTP/1.1',
+      bodyLength,
+      upgrade: undefined,
+      expectContinue: false,
+    })
     this.body = new ReplayBuffer(8, new Waiting({ clock, metrics: new Metrics() }), { source: 'c', abort: assert.fail })
     const say =
       (what: string) =>

@@ -13,17 +13,17 @@ import { cluster, manager, route, tablesOf } from '../harness.ts'
 const tables = tablesOf([cluster()])
 const ctx = { tables: { get: () => tables, watch: assert.fail }, random: seededRandom(1) } as never
 const head = (method: string): RequestHead =>
-  new RequestHead(
+  new RequestHead({
     method,
-    'http',
-    'origin.test:443',
-    method === 'CONNECT' ? '' : '/',
-    [],
-    'HTTP/1.1',
-    0,
-    undefined,
-    false,
-  )
+    scheme: 'http',
+    authority: 'origin.test:443',
+    path: method === 'CONNECT' ? '' : '/',
+    headers: [],
+    version: 'HTTP/1.1',
+    bodyLength: 0,
+    upgrade: undefined,
+    expectContinue: false,
+  })
 const FACTS = {
   peer: undefined,
   directRemoteIp: '10.0.0.2',

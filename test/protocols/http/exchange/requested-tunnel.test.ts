@@ -289,7 +289,17 @@ for (const kind of ['websocket', 'connect'] as const) {
 test('a client that leaves while it is told of its tunnel: nothing is joined, watched or left open', () => {
   const [near, far] = [new PassThrough(), new PassThrough()]
   const released: boolean[] = []
-  const request = new RequestHead('GET', 'http', 'a', '/', [], 'HTTP/1.1', 0, 'websocket', false)
+  const request = new RequestHead({
+    method: 'GET',
+    scheme: 'http',
+    authority: 'a',
+    path: '/',
+    headers: [],
+    version: 'HTTP/1.1',
+    bodyLength: 0,
+    upgrade: 'websocket',
+    expectContinue: false,
+  })
   const rt = { ctx: { tables: { watch: assert.fail } } } as unknown as HttpRuntime
   const tunnel: RequestedTunnel = new RequestedTunnel(
     rt,

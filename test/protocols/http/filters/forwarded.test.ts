@@ -13,7 +13,17 @@ const prepared = (
   http: Parameters<typeof manager>[1] = {},
   element?: string,
 ): { headers: string[]; remoteIp: string } => {
-  const request = new RequestHead('GET', 'https', 'a', '/', headers, 'HTTP/1.1', 0, undefined, false)
+  const request = new RequestHead({
+    method: 'GET',
+    scheme: 'https',
+    authority: 'a',
+    path: '/',
+    headers,
+    version: 'HTTP/1.1',
+    bodyLength: 0,
+    upgrade: undefined,
+    expectContinue: false,
+  })
   const remoteIp = prepareRequestHeaders(
     request,
     manager([], http),

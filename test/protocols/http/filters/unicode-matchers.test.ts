@@ -100,7 +100,17 @@ function passes(parts: { filters?: JsonObject[]; match?: JsonObject }, at: At, t
 
 function requestWith(at: At, bytes: string): RequestHead {
   const path = at === 'path' ? `/${bytes}` : at === 'query' ? `/?q=${bytes}` : '/'
-  return new RequestHead('GET', 'http', 'a', path, at === 'header' ? ['x', bytes] : [], 'HTTP/1.1', 0, undefined, false)
+  return new RequestHead({
+    method: 'GET',
+    scheme: 'http',
+    authority: 'a',
+    path,
+    headers: at === 'header' ? ['x', bytes] : [],
+    version: 'HTTP/1.1',
+    bodyLength: 0,
+    upgrade: undefined,
+    expectContinue: false,
+  })
 }
 
 function managerWith(parts: { filters?: JsonObject[]; match?: JsonObject }): HttpConnectionManager {
