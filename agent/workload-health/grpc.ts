@@ -120,9 +120,6 @@ class Check implements SessionOwner, StreamOwner {
   onCostlyFrame(): void {
     /* See above. */
   }
-  onOpenBlock(): void {
-    /* The probe's own time ends it. */
-  }
   onGoaway(): void {
     /* The call at hand goes on. */
   }

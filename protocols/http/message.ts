@@ -48,7 +48,9 @@ export class RequestHead implements RequestFacts {
 
   /** With fields of its own: those here are changed on their way out. */
   copy(): RequestHead {
-    return new RequestHead({ ...this, headers: [...this.headers] })
+    const { method, scheme, authority, path, version, bodyLength, upgrade, expectContinue } = this
+    const headers = [...this.headers]
+    return new RequestHead({ method, scheme, authority, path, headers, version, bodyLength, upgrade, expectContinue })
   }
 
   header(name: string): string | undefined {

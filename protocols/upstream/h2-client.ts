@@ -7,9 +7,8 @@ import type { Deadline } from '../deadlines.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
 import type { Http2Event, SessionOwner } from '../http/h2/events.ts'
 import { Floods } from '../http/h2/floods.ts'
-import { OpenBlock } from '../http/h2/open-block.ts'
 import { Http2Session } from '../http/h2/session.ts'
-import { UnfinishedHold } from '../http/h2/unfinished.ts'
+import { Unfinished } from '../http/h2/unfinished.ts'
 import { UnsentHold } from '../http/h2/unsent.ts'
 import { whenSent } from '../http/h2/when-sent.ts'
 import { LIST_OVERHEAD } from '../http/head-limits.ts'
@@ -37,8 +36,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   readonly #openedMs: number
   readonly #floods: Floods
   readonly #unsent: UnsentHold
-  readonly #openBlock: OpenBlock
-  readonly #unfinished: UnfinishedHold
+  readonly #unfinished: Unfinished
   /** Calls under way. */
   readonly #active = new Tally()
   #served = 0
@@ -66,8 +64,8 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
         // Who does not take his answer must not keep that of another from coming.
         streamWindowBytes: WINDOW_BYTES,
         connectionWindowBytes: ASSUMED_STREAMS * WINDOW_BYTES,
-        onRead: (received, unfinished) => {
-          this.#unfinished.read(received, unfinished)
+        onRead: (received, unfinished, blockStreamId) => {
+          this.#unfinished.read(received, unfinished, blockStreamId)
         },
       },
       this,
@@ -79,14 +77,13 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
         new MeshError('MESH_UPSTREAM_PROTOCOL', 'the endpoint began a header block and did not end it'),
       )
     }
-    this.#openBlock = new OpenBlock({
+    this.#unfinished = new Unfinished({
       waiting: pool.waiting,
       holder: this,
       clock: pool.clock,
-      timeoutMs: BLOCK_MS,
+      blockMs: BLOCK_MS,
       onTimeout,
     })
-    this.#unfinished = new UnfinishedHold(pool.waiting, this)
     this.session.begin()
     if (stream.destroyed) this.session.destroy(ErrorCode.NO_ERROR)
   }
@@ -138,9 +135,6 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   onGoaway(): void {
     this.#leaving = true
   }
-  onOpenBlock(bytes: number): void {
-    this.#openBlock.set(bytes)
-  }
   onCostlyFrame(what: Http2Event): void {
     this.#floods.frame(what, this.session.sentDataFrames)
   }
@@ -155,7 +149,6 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     if (this.#closed) return
     this.#closed = true
     this.#unsent.end()
-    this.#openBlock.end()
     this.#unfinished.end()
     this.#endStream()
     this.pool.closed(this)

@@ -18,7 +18,7 @@ const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[
   },
   { call: /[sS]tream[!?]?\.sendEnd\((?!\)|trailerFields\()/, in: [] },
   { call: /\brequestHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
-  { call: /\bresponseHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/server/h1-server.ts'] },
+  { call: /\bresponseHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/server/h1-answer.ts'] },
   { call: /\bfieldLines\(/, in: ['protocols/http/codec/h1-write.ts'] },
   // Framing is derived, and in one place.
   { call: /(?:content-length|transfer-encoding): /, in: ['protocols/http/codec/framing.ts'] },

@@ -132,3 +132,17 @@ function isLookAlike(name: string): boolean {
   return plain.startsWith(ENVOY) || table.has(plain)
 }
 const ODD = /[^a-z0-9-]/
+
+/** Removes every line of that name. */
+export function removeHeader(headers: string[], name: string): void {
+  let to = 0
+  for (let from = 0; from < headers.length; from += 2) {
+    if (headers[from] === name) continue
+    if (to !== from) {
+      headers[to] = headers[from]!
+      headers[to + 1] = headers[from + 1]!
+    }
+    to += 2
+  }
+  headers.length = to
+}

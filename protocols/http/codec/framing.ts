@@ -67,3 +67,24 @@ export function isFinalStatus(status: number): boolean {
 export function isInformational(status: number): boolean {
   return status > 101 && status < 200
 }
+
+/** Of a Content-Length: every number with so many digits is exact in a double. */
+const MAX_LENGTH_DIGITS = 15
+
+/** -1 = not a number, or too long. */
+export function readContentLength(text: string): number {
+  if (text === '' || text.length > MAX_LENGTH_DIGITS) return -1
+  let value = 0
+  for (let i = 0; i < text.length; i++) {
+    const digit = digitAt(text, i)
+    if (digit < 0) return -1
+    value = value * 10 + digit
+  }
+  return value
+}
+
+/** -1 = none there. */
+export function digitAt(text: string, at: number): number {
+  const value = text.charCodeAt(at) - 48
+  return value >= 0 && value <= 9 ? value : -1
+}

@@ -4,11 +4,12 @@
  * latin1 strings; bodies are passed on as slices of what came in.
  */
 import { MeshError } from '../../../core/errors.ts'
-import { takenTrailers } from './field-table.ts'
+import { removeHeader, takenTrailers } from './field-table.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
+import { readMinorVersion, readStatus } from './h1-start-line.ts'
 import { authorityProblem, methodProblem, parseRequestTarget } from './h1-target.ts'
-import { UNKNOWN_LENGTH } from './framing.ts'
+import { readContentLength, UNKNOWN_LENGTH } from './framing.ts'
 
 /** Told in order: onHead, onBody…, onMessageEnd; a response may have several onInformational before onHead. */
 export interface ParserSink {
@@ -34,8 +35,6 @@ const LF = 10
 const EMPTY = Buffer.alloc(0)
 /** Before one response. */
 const MAX_INFORMATIONAL = 16
-/** Of a Content-Length: every number with so many is exact in a double. */
-const MAX_LENGTH_DIGITS = 15
 /** Options of one Connection field; each costs a pass over the fields. */
 const MAX_CONNECTION_OPTIONS = 32
 
@@ -75,6 +74,7 @@ export class H1Parser {
   #host: string | undefined
   #connection: string | undefined
   #requestMethod = 'GET'
+  readonly #onFault = (fault: Fault, what: string): never => this.#fail(fault, what)
   readonly #onChunk = (chunk: Buffer): boolean => {
     this.#sink.onBody(chunk)
     return this.#state !== STOPPED
@@ -84,9 +84,8 @@ export class H1Parser {
     this.#requests = kind === 'request'
     this.#limits = limits
     this.#sink = sink
-    const fail = (fault: Fault, what: string): never => this.#fail(fault, what)
-    this.#scanner = new HeadScanner(limits, fail)
-    this.#chunked = new ChunkedReader(fail)
+    this.#scanner = new HeadScanner(limits, this.#onFault)
+    this.#chunked = new ChunkedReader(this.#onFault)
   }
 
   /** True between messages: no byte of the next one has come. */
@@ -269,7 +268,7 @@ export class H1Parser {
         case 'content-length':
           if (this.contentLength !== UNKNOWN_LENGTH)
             this.#fail('malformed', 'several Content-Length fields (RFC 9112 §6.3)')
-          this.contentLength = length(value)
+          this.contentLength = readContentLength(value)
           if (this.contentLength < 0) this.#fail('malformed', 'Content-Length is not a number (RFC 9112 §6.3)')
           continue
         case 'transfer-encoding':
@@ -332,7 +331,7 @@ export class H1Parser {
       if (option === 'close') keepAlive = false
       else if (option === 'keep-alive') keepAlive ||= this.minor === 0 && !this.#requests
       else if (option === 'upgrade') upgrade = true
-      else if (option !== '') removeField(this.headers, option)
+      else if (option !== '') removeHeader(this.headers, option)
     }
     this.keepAlive = keepAlive
     // RFC 9110 §7.8: not of an HTTP/1.0 request.
@@ -347,7 +346,7 @@ export class H1Parser {
     this.method = line.slice(0, first)
     const problem = methodProblem(this.method)
     if (problem !== undefined) this.#fail('malformed', problem)
-    this.#version(line, last + 1)
+    this.minor = readMinorVersion(line, last + 1, this.#onFault)
     const target = parseRequestTarget(this.method, line.slice(first + 1, last))
     if (typeof target === 'string') this.#fail('malformed', target)
     this.path = target.path
@@ -355,31 +354,8 @@ export class H1Parser {
   }
 
   #statusLine(line: string): void {
-    this.#version(line.length > 8 ? line.slice(0, line.indexOf(' ')) : line, 0)
-    // The space after the status is often left out with an empty reason; nothing depends on it.
-    const hundreds = digit(line, 9)
-    const tens = digit(line, 10)
-    const ones = digit(line, 11)
-    if (hundreds < 1 || tens < 0 || ones < 0 || (line.length > 12 && line[12] !== ' '))
-      this.#fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
-    this.status = hundreds * 100 + tens * 10 + ones
-  }
-
-  #version(line: string, at: number): void {
-    if (line.length === at + 8 && line.startsWith('HTTP/1.', at)) {
-      const minor = line.charCodeAt(at + 7)
-      if (minor === 49) {
-        this.minor = 1
-        return
-      }
-      if (minor === 48) {
-        this.minor = 0
-        return
-      }
-    }
-    if (/^HTTP\/\d(?:\.\d)?$/.test(line.slice(at, at + 10)))
-      this.#fail('unsupported', 'only HTTP/1.0 and HTTP/1.1 are spoken here')
-    this.#fail('malformed', 'the version is not HTTP/1.1 (RFC 9112 §2.3)')
+    this.minor = readMinorVersion(line.length > 8 ? line.slice(0, line.indexOf(' ')) : line, 0, this.#onFault)
+    this.status = readStatus(line, this.#onFault)
   }
 
   #requestFraming(chunked: boolean): void {
@@ -467,32 +443,4 @@ export class H1Parser {
       what,
     )
   }
-}
-
-/** -1 = none there. */
-function digit(text: string, at: number): number {
-  const value = text.charCodeAt(at) - 48
-  return value >= 0 && value <= 9 ? value : -1
-}
-
-/** A Content-Length; -1 = not a number, or too long. */
-function length(text: string): number {
-  if (text === '' || text.length > MAX_LENGTH_DIGITS) return -1
-  let value = 0
-  for (let i = 0; i < text.length; i++) {
-    const d = digit(text, i)
-    if (d < 0) return -1
-    value = value * 10 + d
-  }
-  return value
-}
-
-function removeField(headers: string[], name: string): void {
-  let to = 0
-  for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i] === name) continue
-    headers[to++] = headers[i]!
-    headers[to++] = headers[i + 1]!
-  }
-  headers.length = to
 }

@@ -12,6 +12,7 @@ import {
   FrameType,
   Http2ConnectionError,
   PREFACE,
+  protocolError,
   readUint31,
   readUint32,
 } from './h2-frames.ts'
@@ -42,8 +43,6 @@ export interface FrameSink {
   onStreamError(streamId: number, code: number): void
   /** A frame without content that ends nothing, or of an unknown type. */
   onEmptyFrame(): void
-  /** A header block waits for its end. @param bytes so far; 0 = the end has come, and onHeaders follows */
-  onOpenBlock(bytes: number): void
   /** CONTINUATION without an end; the connection breaks. */
   onEndlessBlock(): void
 }
@@ -62,8 +61,12 @@ export type FrameReaderOptions = {
   readonly maxBlockBytes: number
   readonly onRead?: OnRead | undefined
 }
-/** After each piece that was read. @param unfinishedBytes memory that a frame holds whose rest has not come */
-export type OnRead = (receivedBytes: number, unfinishedBytes: number) => void
+/**
+ * After each piece that was read.
+ * @param unfinishedBytes memory that a frame and a header block hold whose rest has not come
+ * @param blockStreamId whose header block waits for its end; 0 = none does
+ */
+export type OnRead = (receivedBytes: number, unfinishedBytes: number, blockStreamId: number) => void
 
 type Block = {
   readonly streamId: number
@@ -108,7 +111,9 @@ export class FrameReader {
       else if (this.#partialBytes > 0) at = this.#readPartial(chunk, at)
       else at = this.#readFrame(chunk, at)
     }
-    if (!this.#stopped) this.#onRead?.(chunk.length, this.#partial.length)
+    if (this.#stopped) return
+    const block = this.#block
+    this.#onRead?.(chunk.length, this.#partial.length + (block?.bytes ?? 0), block?.streamId ?? 0)
   }
 
   /** Nothing more is told, not even of the chunk that is being read. */
@@ -120,7 +125,7 @@ export class FrameReader {
     const from = PREFACE.length - this.#prefaceLeft
     const bytes = Math.min(this.#prefaceLeft, chunk.length)
     if (PREFACE.compare(chunk, 0, bytes, from, from + bytes) !== 0)
-      throw broken('the connection does not begin with the preface of HTTP/2')
+      throw protocolError('the connection does not begin with the preface of HTTP/2')
     this.#prefaceLeft -= bytes
     return bytes
   }
@@ -230,7 +235,7 @@ export class FrameReader {
         this.#settings(streamId, flags, payload)
         break
       case FrameType.PUSH_PROMISE:
-        throw broken('a push, which was not permitted')
+        throw protocolError('a push, which was not permitted')
       case FrameType.PING:
         this.#ping(streamId, flags, payload)
         break
@@ -249,7 +254,8 @@ export class FrameReader {
   /** RFC 9113 §3.4: SETTINGS come first; §6.10: nothing comes between the frames of a header block. */
   #checkOrder(type: number, flags: number, streamId: number): void {
     if (this.#isFirst) {
-      if (type !== FrameType.SETTINGS || (flags & Flag.ACK) !== 0) throw broken('the first frame is not SETTINGS')
+      if (type !== FrameType.SETTINGS || (flags & Flag.ACK) !== 0)
+        throw protocolError('the first frame is not SETTINGS')
       this.#isFirst = false
     }
     const block = this.#block
@@ -258,7 +264,7 @@ export class FrameReader {
         ? type === FrameType.CONTINUATION
         : type !== FrameType.CONTINUATION || streamId !== block.streamId
     )
-      throw broken('a header block is interrupted or was never begun')
+      throw protocolError('a header block is interrupted or was never begun')
   }
 
   #paddedData(streamId: number, flags: number, payload: Buffer): void {
@@ -280,7 +286,6 @@ export class FrameReader {
       return
     }
     this.#block = { streamId, end, dependsOn, parts: [ownCopy(content)], bytes: content.length }
-    this.#sink.onOpenBlock(content.length)
   }
 
   #continuation(flags: number, payload: Buffer): void {
@@ -291,12 +296,8 @@ export class FrameReader {
       throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
     }
     block.parts.push(ownCopy(payload))
-    if ((flags & Flag.END_HEADERS) === 0) {
-      this.#sink.onOpenBlock(block.bytes)
-      return
-    }
+    if ((flags & Flag.END_HEADERS) === 0) return
     this.#block = undefined
-    this.#sink.onOpenBlock(0)
     this.#sink.onHeaders(block.streamId, Buffer.concat(block.parts, block.bytes), block.end, block.dependsOn)
   }
 
@@ -347,7 +348,7 @@ export class FrameReader {
       this.#sink.onWindowUpdate(streamId, bytes)
       return
     }
-    if (streamId === 0) throw broken('a WINDOW_UPDATE of nothing')
+    if (streamId === 0) throw protocolError('a WINDOW_UPDATE of nothing')
     this.#sink.onStreamError(streamId, ErrorCode.PROTOCOL_ERROR)
   }
 }
@@ -365,19 +366,16 @@ function withoutPadding(payload: Buffer, flags: number, skip: number): Buffer {
   const from = skip + (isPadded ? 1 : 0)
   requireSize(payload.length >= from, 'DATA or HEADERS')
   const end = payload.length - (isPadded ? payload[0]! : 0)
-  if (end < from) throw broken('more padding than payload')
+  if (end < from) throw protocolError('more padding than payload')
   return payload.subarray(from, end)
 }
 
 function requireStream(streamId: number, frame: string): void {
-  if (streamId === 0) throw broken(`${frame} for the connection`)
+  if (streamId === 0) throw protocolError(`${frame} for the connection`)
 }
 function requireConnection(streamId: number, frame: string): void {
-  if (streamId !== 0) throw broken(`${frame} for a stream`)
+  if (streamId !== 0) throw protocolError(`${frame} for a stream`)
 }
 function requireSize(fits: boolean, frame: string): void {
   if (!fits) throw new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} of a wrong size`)
-}
-function broken(message: string): Http2ConnectionError {
-  return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message)
 }

@@ -63,6 +63,13 @@ export class Http2ConnectionError extends Error {
   }
 }
 
+export function protocolError(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message)
+}
+export function flowControlError(message: string): Http2ConnectionError {
+  return new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, message)
+}
+
 export function writeUint32(out: Buffer, at: number, value: number): number {
   out[at] = value >>> 24
   out[at + 1] = value >>> 16

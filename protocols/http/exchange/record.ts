@@ -3,6 +3,7 @@ import type { MeshError } from '../../../core/errors.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
 import { logAccess } from './access-log.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
+import { httpOf } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { RequestHead } from '../message.ts'
@@ -57,14 +58,17 @@ function flagsOf({ error, retryFlag }: ExchangeRecord): string {
   return flag === '-' ? retryFlag : `${retryFlag},${flag}`
 }
 
-/** A message that was no request: there is no exchange, and a line all the same. */
-export function logBroken(
+/** A message that was no request: there is no exchange, but it is counted and logged like one. */
+export function reportBroken(
   conn: Connection,
-  http: HttpConnectionManager,
   protocol: string,
+  answeredStatus: number,
   error: MeshError,
-  { ctx }: Pick<HttpRuntime, 'ctx'>,
+  { ctx, metrics }: HttpRuntime,
 ): void {
+  metrics.ended(conn.listener.direction, answeredStatus)
+  metrics.failed(error.code)
+  const http = httpOf(conn)
   if (!http.accessLog) return
   logAccess(ctx.log, http.accessLog, {
     startedMs: ctx.clock.wallMs(),

@@ -6,8 +6,8 @@ import net from 'node:net'
 import type { Random } from '../../../core/os/clock.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RequestHead } from '../message.ts'
-import { isTaken } from '../codec/field-table.ts'
-import { removeHeader, setHeader } from './header-edit.ts'
+import { isTaken, removeHeader } from '../codec/field-table.ts'
+import { setHeader } from './header-edit.ts'
 import { applyXfcc } from './xfcc.ts'
 
 export type ClientAddress = {

@@ -12,7 +12,7 @@ import {
   type Substitution,
   type SubstitutionFacts,
 } from '../../../model/substitution.ts'
-import { isHopByHop } from '../codec/field-table.ts'
+import { isHopByHop, removeHeader } from '../codec/field-table.ts'
 
 /**
  * Envoy refuses pseudo headers and host; the rest is the message framing that the codec owns (RFC 9112 §6), as are the
@@ -31,20 +31,6 @@ export function editHeaders(headers: string[], edits: readonly HeaderEdit[], fac
     for (const name of edit.remove) if (isEditable(name)) removeHeader(headers, name)
     for (const add of edit.add) if (isEditable(add.name)) addHeader(headers, add, facts)
   }
-}
-
-/** Removes every line of that name. */
-export function removeHeader(headers: string[], name: string): void {
-  let to = 0
-  for (let from = 0; from < headers.length; from += 2) {
-    if (headers[from] === name) continue
-    if (to !== from) {
-      headers[to] = headers[from]!
-      headers[to + 1] = headers[from + 1]!
-    }
-    to += 2
-  }
-  headers.length = to
 }
 
 /**

@@ -5,7 +5,8 @@
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'
-import { headerValue, removeHeader, setHeader } from './header-edit.ts'
+import { removeHeader } from '../codec/field-table.ts'
+import { headerValue, setHeader } from './header-edit.ts'
 import type { RequestHead } from '../message.ts'
 import { routeTable } from '../exchange/plan.ts'
 

@@ -4,7 +4,7 @@
  */
 import type { PeerIdentity } from '../../../model/identity.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
-import { removeHeader } from './header-edit.ts'
+import { removeHeader } from '../codec/field-table.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 
 export const XFCC = 'x-forwarded-client-cert'

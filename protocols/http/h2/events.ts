@@ -53,8 +53,6 @@ export interface SessionOwner {
   onMalformed(stream: Http2Stream, fields: readonly string[], problem: string): void
   /** Each such frame, as it comes; destroying the session is the owner's business. */
   onCostlyFrame(what: Http2Event): void
-  /** A header block waits for its end. @param bytes of it that are here; 0 = none waits any more */
-  onOpenBlock(bytes: number): void
   /** The peer opens no more streams, or takes no more. */
   onGoaway(code: number): void
   /**

@@ -12,32 +12,21 @@ import { httpOf } from '../../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import { Outlet } from '../../outlet.ts'
 import type { Context } from '../../context.ts'
-import { READ_AHEAD_BYTES, type Hold, type Holder } from '../../waiting.ts'
+import type { Holder } from '../../waiting.ts'
 import { RequestOrigin } from '../exchange/request-origin.ts'
-import type { Deadline } from '../../deadlines.ts'
 import { Exchange } from '../exchange/exchange.ts'
-import { CHUNKED, isBodiless, isInformational, responseFraming, UNTIL_CLOSE } from '../codec/framing.ts'
 import { H1Parser, type ParserSink } from '../codec/h1-parser.ts'
-import { Gather, responseHeadText } from '../codec/h1-write.ts'
-import { logBroken } from '../exchange/record.ts'
+import { reportBroken } from '../exchange/record.ts'
 import { httpDate } from '../exchange/outgoing.ts'
 import { requestHeadLimits } from '../head-limits.ts'
-import { RequestHead, type Downstream, type HttpUpstreams, type ResponseHead } from '../message.ts'
+import { RequestHead, type HttpUpstreams } from '../message.ts'
 import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
 import { errorAnswer } from '../exchange/reply.ts'
 import { runtimeOf, type HttpRuntime } from '../runtime.ts'
+import { H1Answer, type H1AnswerOwner } from './h1-answer.ts'
+import { SentAhead } from './h1-sent-ahead.ts'
+import { H1Times, type H1Time } from './h1-times.ts'
 import { wantedUpgrade } from '../filters/upgrade.ts'
-
-/**
- * After an answer that came before the request's end: how long the rest is read and thrown away, so that the answer is
- * not lost in a reset.
- */
-const LINGER_MS = 1000
-/** Less than this, sent ahead, is not counted against the memory budget. */
-const COUNTED_HELD_BYTES = 4 * 1024
-/** What has not left a moment after its answer was over, waits for a client that does not take it. */
-const LEFT_SOON_MS = 100
-const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /**
  * Serves requests until the connection ends; never rejects. `error`: what the client did wrong, or MESH_CLIENT_GONE in
@@ -49,41 +38,27 @@ export function serveHttp1(conn: Connection, ctx: Context, upstreams: HttpUpstre
   })
 }
 
-class H1Server implements ParserSink, Downstream, Deadline, Holder {
-  dueMs = Infinity
+class H1Server implements ParserSink, H1AnswerOwner, Holder {
   readonly #conn: Connection
   readonly #rt: HttpRuntime
   readonly #stream: Duplex
   readonly #resolve: (outcome: Outcome) => void
   readonly #client: RequestOrigin
   readonly #parser: H1Parser
-  readonly #out: Gather
-  readonly #outlet: Outlet
+  readonly outlet: Outlet
+  readonly #answer: H1Answer
+  readonly #ahead: SentAhead
+  readonly #times: H1Times
   #exchange: Exchange | undefined
   #started = false
   #requestDone = false
-  /** What came after the request at hand. */
-  #unread: Buffer | undefined
-  /** Counts it against the memory budget. */
-  #unreadHold: Hold | undefined
   #feeding = false
   /** The last answer has not left yet; the next request is read when it has. */
   #full = false
-  /** Whether it has is looked at when the deadline at hand comes. */
-  #looksSoon = false
-  /** All of the answer was said. */
-  #answered = false
-  #keepAlive = true
   #served = 0
   /** Its time (max_connection_duration) is over. */
   #leaving = false
   #lifetime: Timer | undefined
-  #version: 'HTTP/1.0' | 'HTTP/1.1' = 'HTTP/1.1'
-  #method = 'GET'
-  /** The answer at hand ends with its head, whatever an endpoint sends after it. */
-  #bodiless = false
-  #idleMs: number
-  #requestDueMs = Infinity
   #phase: 'open' | 'lingering' | 'taken' | 'closed' = 'open'
   #error: MeshError | undefined
 
@@ -101,17 +76,17 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     this.#client = new RequestOrigin(conn, rt.ctx)
     const { limits } = rt.ctx
     this.#parser = new H1Parser('request', requestHeadLimits(httpOf(conn), limits), this)
-    this.#out = new Gather(conn.stream)
-    this.#outlet = new Outlet(conn.stream, limits.maxBufferBytes, { waiting: rt.waiting, holder: this }, () => {
+    this.#answer = new H1Answer(conn, this)
+    this.#ahead = new SentAhead(rt.waiting, this)
+    this.outlet = new Outlet(conn.stream, limits.maxBufferBytes, { waiting: rt.waiting, holder: this }, () => {
       this.#onLeft()
     })
-    this.#idleMs = limits.idleMs
+    this.#times = new H1Times(rt.deadlines, rt.ctx.clock, limits, this)
   }
 
   begin(): void {
     const stream = this.#stream
     const { draining, aborted } = this.#conn
-    this.#rt.deadlines.add(this)
     stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onError)
     draining.addEventListener('abort', this.#onDraining)
     aborted.addEventListener('abort', this.#onAborted)
@@ -120,14 +95,7 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
       return
     }
     const { maxConnectionMs } = httpOf(this.#conn)
-    if (maxConnectionMs !== undefined)
-      this.#lifetime = this.#rt.ctx.clock.after(
-        maxConnectionMs,
-        guarded('http1', this.broken, () => {
-          this.#leaving = true
-          this.#rest()
-        }),
-      )
+    if (maxConnectionMs !== undefined) this.#lifetime = this.#rt.ctx.clock.after(maxConnectionMs, this.#onLifetime)
     this.#armIdle()
     if (draining.aborted) this.#onDraining()
     stream.resume()
@@ -153,14 +121,14 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     while (chunk && this.#phase === 'open') {
       let used: number
       const begins = this.#parser.idle && !this.#exchange
-      if (begins) this.#method = 'GET'
+      if (begins) this.#answer.method = 'GET'
       try {
         used = this.#parser.execute(chunk)
       } catch (thrown) {
         this.#malformed(toMeshError(thrown))
         break
       }
-      if (begins && !this.#exchange) this.#armHead()
+      if (begins && !this.#exchange) this.#times.head()
       if (this.#exchange && !this.#started) {
         this.#started = true
         this.#exchange.start()
@@ -175,22 +143,13 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
 
   /** No more is read until the exchange at hand is over. */
   #hold(chunk: Buffer): void {
-    this.#unread = this.#unread ? Buffer.concat([this.#unread, chunk]) : chunk
-    if (this.#unread.length >= COUNTED_HELD_BYTES)
-      (this.#unreadHold ??= this.#rt.waiting.hold(this)).set(this.#unread.length + READ_AHEAD_BYTES)
+    this.#ahead.add(chunk)
     this.#stream.pause()
-  }
-
-  #takeHeld(): Buffer | undefined {
-    const held = this.#unread
-    this.#unread = undefined
-    this.#unreadHold?.set(0)
-    return held
   }
 
   onHead(): void {
     const { method, authority, headers, bodyLength, minor, expectContinue, keepAlive } = this.#parser
-    this.#method = method
+    this.#answer.method = method
     const upgrade = wantedUpgrade(this.#parser.upgrade)
     // Who switches reads what follows in the new protocol, who declines as a body, or as a request of its own: nobody
     // can tell what an endpoint does.
@@ -199,19 +158,16 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     const http = httpOf(this.#conn)
     const path = normalizePath(this.#parser.path, http)
     const host = method === 'CONNECT' ? authority : normalizeHost(authority, http, this.#conn.local.port)
-    this.#version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
+    const version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
     // When the switch does not come about, what follows may be in either protocol. Envoy closes, too.
-    this.#keepAlive =
+    const mayServeMore =
       keepAlive &&
       upgrade === undefined &&
       !this.#leaving &&
       ++this.#served < (http.maxRequestsPerConnection ?? Infinity)
     this.#requestDone = false
     this.#started = false
-    this.#answered = false
-    this.#idleMs = http.streamIdleMs ?? this.#rt.ctx.limits.idleMs
-    this.#requestDueMs =
-      http.requestTimeoutMs === undefined ? Infinity : this.#rt.ctx.clock.monotonicMs() + http.requestTimeoutMs
+    this.#answer.begin(version, this.#parser.upgrade, mayServeMore)
     this.#exchange = new Exchange(
       this.#rt,
       this.#client,
@@ -222,25 +178,25 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
         authority: host,
         path,
         headers,
-        version: this.#version,
+        version,
         bodyLength,
         upgrade,
         expectContinue: expectContinue && minor === 1,
       }),
-      this,
+      this.#answer,
     )
-    this.#touch(this.#exchange.record.startedMs)
+    this.#times.exchange(http, this.#exchange.record.startedMs)
   }
   onInformational(): void {
     /* requests have none */
   }
   onBody(chunk: Buffer): void {
-    this.#touch()
+    this.touch()
     this.#exchange?.requestData(chunk)
   }
   onMessageEnd(trailers: string[] | undefined): void {
     this.#requestDone = true
-    this.#requestDueMs = Infinity
+    this.#times.requestDone()
     this.#exchange?.requestEnd(trailers)
   }
 
@@ -285,103 +241,54 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     this.#rt.metrics.refusedMessages.value++
     if (error.code === 'MESH_HEADERS_TOO_LARGE') this.#rt.metrics.limits.headerBytes.value++
     this.#error = error
-    this.#keepAlive = false
+    this.#answer.keepAlive = false
     this.#parser.stop()
     if (this.#exchange) {
       this.#exchange.abort(error)
       return
     }
-    this.#answer(error)
+    this.#answerMalformed(error)
   }
 
   /** An answer without an exchange: there is no request to speak of. */
-  #answer(error: MeshError): void {
+  #answerMalformed(error: MeshError): void {
+    const answer = this.#answer
     const { head, body } = errorAnswer(error, false)
     head.headers.push('date', httpDate(this.#rt.ctx.clock.wallMs()))
-    logBroken(this.#conn, httpOf(this.#conn), this.#version, error, this.#rt)
-    this.#rt.metrics.ended(this.#conn.listener.direction, head.status)
-    this.#rt.metrics.failed(error.code)
-    this.#keepAlive = false
-    this.sendHead(head, body === undefined)
-    if (body) this.sendData(body)
-    this.sendEnd(undefined)
-    this.flush()
+    reportBroken(this.#conn, answer.version, head.status, error, this.#rt)
+    answer.keepAlive = false
+    answer.sendHead(head, body === undefined)
+    if (body) answer.sendData(body)
+    answer.sendEnd(undefined)
+    answer.flush()
     this.#error = error
     this.#linger()
   }
 
-  /* The exchange's answer (Downstream). */
+  /* For the answer (H1AnswerOwner). */
 
-  sendContinue(): void {
-    if (this.#phase === 'open') {
-      this.#out.text(CONTINUE)
-      this.flush()
-    }
+  get isOpen(): boolean {
+    return this.#phase === 'open'
   }
-
-  sendInformational(head: ResponseHead): void {
-    if (this.#phase !== 'open' || this.#version !== 'HTTP/1.1' || !isInformational(head.status)) return
-    this.#out.text(responseHeadText(head.status, head.headers, ''))
-    // It is worth something before the answer only (RFC 8297).
-    this.flush()
+  get isRequestDone(): boolean {
+    return this.#requestDone
   }
-
-  sendHead(head: ResponseHead, end: boolean): void {
-    if (this.#phase !== 'open') return
-    if (this.#conn.draining.aborted || this.#leaving) this.#keepAlive = false
-    // An answer that begins before the request's end closes the connection (Envoy: the same): nobody knows how much is
-    // still to come.
-    if (!this.#requestDone) this.#keepAlive = false
-    const { status } = head
-    let framing = responseFraming(status, head.contentLength, this.#method, this.#version, end)
-    if (framing === UNTIL_CLOSE) {
-      framing = ''
-      this.#keepAlive = false
-    }
-    this.#out.chunked = framing === CHUNKED
-    this.#bodiless = isBodiless(status, this.#method)
-    this.#out.text(
-      responseHeadText(status, head.headers, this.#keepAlive ? framing : `${framing}connection: close\r\n`),
-    )
+  get isLeaving(): boolean {
+    return this.#leaving || this.#conn.draining.aborted
   }
-
-  sendData(chunk: Buffer): void {
-    if (this.#phase === 'open' && !this.#bodiless) this.#out.body(chunk)
-  }
-  sendEnd(trailers: readonly string[] | undefined): void {
-    this.#out.end(trailers)
-    this.#answered = true
-  }
-
-  flush(): boolean {
-    if (this.#phase !== 'open' || this.#out.empty) return true
-    this.#conn.sentBytes += this.#out.flush()
-    // After the last of it comes `finished`, with a deadline of its own.
-    if (!this.#answered) this.#touch()
-    return !this.#outlet.isFull()
-  }
-
-  pauseRequest(): void {
-    if (!this.#requestDone) this.#stream.pause()
-  }
-  resumeRequest(): void {
-    if (!this.#requestDone && this.#phase === 'open' && this.#stream.isPaused()) this.#stream.resume()
+  touch(): void {
+    if (this.#phase === 'open' && this.#exchange) this.#times.moved()
   }
   setIdleMs(ms: number): void {
-    this.#idleMs = ms
-    this.#touch()
+    this.#times.idleMs = ms
+    this.touch()
   }
 
-  takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
-    const { upgrade } = this.#parser
-    this.#out.text(
-      `${responseHeadText(head.status, head.headers, head.status === 101 && upgrade !== undefined ? `connection: upgrade\r\nupgrade: ${upgrade}\r\n` : '')}`,
-    )
-    this.#conn.sentBytes += this.#out.flush()
-    const rest = this.#takeHeld()
+  handOver(): { stream: Duplex; rest: Buffer | undefined } {
+    const rest = this.#ahead.take()
     this.#phase = 'taken'
     this.#parser.stop()
-    this.#rt.deadlines.delete(this)
+    this.#times.end()
     this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose)
     return { stream: this.#stream, rest }
   }
@@ -394,16 +301,12 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
       this.#end(error)
       return
     }
-    if (error) {
-      this.#close(error)
-      return
+    if (error) this.#close(error)
+    else if (!this.#requestDone || !this.#answer.keepAlive || this.#conn.draining.aborted) this.#linger()
+    else {
+      this.#parser.begin()
+      this.#next()
     }
-    if (!this.#requestDone || !this.#keepAlive || this.#conn.draining.aborted) {
-      this.#linger()
-      return
-    }
-    this.#parser.begin()
-    this.#next()
   }
 
   /**
@@ -411,16 +314,16 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
    * there is a question, for what goes out by TLS leaves a turn later.
    */
   #isBehind(): boolean {
-    return (this.#full ||= !this.#outlet.isEmpty && this.#outlet.whenLeft())
+    return (this.#full ||= !this.outlet.isEmpty && this.outlet.whenLeft())
   }
 
   /** The next request. */
   #next(): void {
-    if (this.#unread && this.#isBehind()) {
+    if (!this.#ahead.isEmpty && this.#isBehind()) {
       this.#armIdle()
       return
     }
-    const held = this.#takeHeld()
+    const held = this.#ahead.take()
     if (!held && this.#stream.readableEnded) {
       this.#close(undefined)
       return
@@ -437,44 +340,27 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
 
   /* Time. */
 
-  #touch(nowMs = this.#rt.ctx.clock.monotonicMs()): void {
-    if (this.#phase !== 'open' || !this.#exchange) return
-    this.#looksSoon = false
-    this.#rt.deadlines.arm(this, Math.min(nowMs + this.#idleMs, this.#requestDueMs))
-  }
   #armIdle(): void {
-    const idleMs = httpOf(this.#conn).connectionIdleMs ?? this.#rt.ctx.limits.idleMs
-    this.#looksSoon = !this.#full && !this.#outlet.isEmpty && idleMs > LEFT_SOON_MS
-    this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + (this.#looksSoon ? LEFT_SOON_MS : idleMs))
-  }
-  /** The head is one deadline as a whole: a byte now and then does not move it. */
-  #armHead(): void {
-    this.#looksSoon = false
-    this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + this.#rt.ctx.limits.requestHeadMs)
+    this.#times.idle(httpOf(this.#conn), !this.#full && !this.outlet.isEmpty)
   }
 
-  onDue(): void {
+  onTimeout(what: H1Time): void {
     const { limits } = this.#rt.metrics
-    if (this.#phase === 'lingering') {
-      this.#close(this.#error)
-      return
-    }
-    if (this.#looksSoon) {
+    if (what === 'linger') this.#close(this.#error)
+    else if (what === 'look') {
       this.#isBehind()
       this.#armIdle()
-      return
-    }
-    if (this.#exchange) {
+    } else if (this.#exchange) {
       limits.idleMs.value++
-      this.#keepAlive = false
+      this.#answer.keepAlive = false
       this.#exchange.abort(
         this.#requestDone
-          ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#idleMs} ms`)
+          ? new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${this.#times.idleMs} ms`)
           : new MeshError('MESH_REQUEST_TIMEOUT', "the request's body did not come in time"),
       )
     } else if (this.#parser.inHead) {
       limits.requestHeadMs.value++
-      this.#answer(
+      this.#answerMalformed(
         new MeshError(
           'MESH_REQUEST_TIMEOUT',
           `the request's head was not complete within ${this.#rt.ctx.limits.requestHeadMs} ms`,
@@ -483,6 +369,10 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     } else this.#close(undefined)
   }
 
+  readonly #onLifetime = guarded('http1', this.broken, () => {
+    this.#leaving = true
+    this.#rest()
+  })
   readonly #onDraining = guarded('http1', this.broken, () => this.#rest())
   /** No further request: between two it ends now, else after the one at hand. */
   #rest(): void {
@@ -509,7 +399,7 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
     return this.#conn.remote.host
   }
   get cluster(): Cluster | undefined {
-    return this.#outlet.isEmpty ? undefined : this.#exchange?.calling
+    return this.outlet.isEmpty ? undefined : this.#exchange?.calling
   }
   giveUp(error: MeshError): void {
     this.#error ??= error
@@ -522,9 +412,9 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
   #linger(): void {
     if (this.#phase !== 'open') return
     this.#phase = 'lingering'
-    this.#takeHeld()
+    this.#ahead.take()
     this.#stream.end()
-    this.#rt.deadlines.arm(this, this.#rt.ctx.clock.monotonicMs() + LINGER_MS)
+    this.#times.linger()
     if (this.#stream.readableEnded) this.#lingered()
     else this.#stream.resume()
   }
@@ -547,10 +437,10 @@ class H1Server implements ParserSink, Downstream, Deadline, Holder {
 
   #end(error: MeshError | undefined): void {
     this.#phase = 'closed'
-    this.#takeHeld()
+    this.#ahead.take()
     this.#lifetime?.cancel()
     const { draining, aborted } = this.#conn
-    this.#rt.deadlines.delete(this)
+    this.#times.end()
     this.#stream.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onClose)
     draining.removeEventListener('abort', this.#onDraining)
     aborted.removeEventListener('abort', this.#onAborted)

@@ -14,7 +14,7 @@ import { RequestOrigin } from '../exchange/request-origin.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import { fieldOf } from '../codec/h2-message-rules.ts'
 import type { Deadline } from '../../deadlines.ts'
-import { logBroken } from '../exchange/record.ts'
+import { reportBroken } from '../exchange/record.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
 import { responseFields } from '../h2/outgoing-fields.ts'
 import { LIST_OVERHEAD, requestHeadLimits } from '../head-limits.ts'
@@ -32,11 +32,10 @@ import {
 } from './h2-exchange.ts'
 import { RefusedStream } from './h2-refused-stream.ts'
 import { Floods } from '../h2/floods.ts'
-import { OpenBlock } from '../h2/open-block.ts'
 import { requestHeadOf } from './h2-request-head.ts'
 import { Http2Session } from '../h2/session.ts'
 import type { Http2Stream } from '../h2/stream/stream.ts'
-import { UnfinishedHold } from '../h2/unfinished.ts'
+import { Unfinished } from '../h2/unfinished.ts'
 import { UnsentHold } from '../h2/unsent.ts'
 import { whenSent } from '../h2/when-sent.ts'
 
@@ -71,8 +70,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   #turnMs = -Infinity
   #begun = 0
   readonly #unsent: UnsentHold
-  readonly #openBlock: OpenBlock
-  readonly #unfinished: UnfinishedHold
+  readonly #unfinished: Unfinished
   /** max_connection_duration. */
   #lifetime: Timer | undefined
   #error: MeshError | undefined
@@ -94,16 +92,15 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
       },
     }
     this.#unsent = new UnsentHold(conn.stream, rt.waiting, holder)
-    this.#openBlock = new OpenBlock({
+    this.#unfinished = new Unfinished({
       waiting: rt.waiting,
       holder,
       clock,
-      timeoutMs: limits.requestHeadMs,
+      blockMs: limits.requestHeadMs,
       onTimeout: () => {
         this.#endless()
       },
     })
-    this.#unfinished = new UnfinishedHold(rt.waiting, holder)
     this.limits = requestHeadLimits(httpOf(conn), limits)
     const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
     this.#session = new Http2Session(
@@ -117,8 +114,8 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
         maxHeaderListBytes: this.limits.maxHeaderBytes + LIST_OVERHEAD * maxHeaderCount,
         streamWindowBytes: STREAM_WINDOW_BYTES,
         connectionWindowBytes: CONNECTION_WINDOW_BYTES,
-        onRead: (received, unfinished) => {
-          this.#unfinished.read(received, unfinished)
+        onRead: (received, unfinished, blockStreamId) => {
+          this.#unfinished.read(received, unfinished, blockStreamId)
         },
       },
       this,
@@ -162,9 +159,6 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   }
   onCostlyFrame(what: Http2Event): void {
     this.#floods.frame(what, this.#session.sentDataFrames)
-  }
-  onOpenBlock(bytes: number): void {
-    this.#openBlock.set(bytes)
   }
   onGoaway(): void {
     /* The session ends when its streams have. */
@@ -246,9 +240,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     if (error.code === 'MESH_HEADERS_TOO_LARGE') metrics.limits.headerBytes.value++
     const { head, body } = errorAnswer(error, isGrpc(fieldOf(fields, 'content-type')))
     head.headers.push('date', httpDate(ctx.clock.wallMs()))
-    metrics.ended(this.#conn.listener.direction, head.status)
-    metrics.failed(error.code)
-    logBroken(this.#conn, httpOf(this.#conn), 'HTTP/2', error, this.rt)
+    reportBroken(this.#conn, 'HTTP/2', head.status, error, this.rt)
     if (this.openStreams > UNCOUNTED_STREAMS) stream.owner = new RefusedStream(this, stream)
     const isWithBody = body !== undefined && fieldOf(fields, ':method') !== 'HEAD'
     stream.sendHead(responseFields(head), !isWithBody)
@@ -318,7 +310,6 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#over = true
     this.#lifetime?.cancel()
     this.#unsent.end()
-    this.#openBlock.end()
     this.#unfinished.end()
     this.rt.deadlines.delete(this)
     this.#conn.draining.removeEventListener('abort', this.#onDraining)

@@ -67,7 +67,4 @@ export class H2Reader implements FrameSink {
   onEndlessBlock(): void {
     /* `read` throws */
   }
-  onOpenBlock(): void {
-    /* says nothing */
-  }
 }

@@ -2,6 +2,7 @@
  * What a stream's messages must be (RFC 9113 §8.1.1), with what was said on the stream before. Each function returns
  * what is wrong, or undefined.
  */
+import { ErrorCode } from '../../codec/h2-frames.ts'
 import {
   declaredLength,
   lengthProblem,
@@ -51,10 +52,29 @@ export function checkTrailers(stream: Http2Stream, fields: readonly string[], en
   return trailersProblem(fields) ?? (expectedBytes >= 0 && receivedBytes !== expectedBytes ? WRONG_LENGTH : undefined)
 }
 
-/** More DATA than was said, or an end before all of it. */
-export function checkLength({ expectedBytes, receivedBytes }: Http2Stream, end: boolean): string | undefined {
-  return expectedBytes >= 0 && (receivedBytes > expectedBytes || (end && receivedBytes < expectedBytes))
-    ? WRONG_LENGTH
-    : undefined
+type StreamProblem = { readonly code: number; readonly problem: string }
+
+/**
+ * DATA comes: counts it against the stream's window and its content-length.
+ * @returns what resets the stream
+ */
+export function receiveData(
+  stream: Http2Stream,
+  bytes: number,
+  paddingBytes: number,
+  end: boolean,
+  isServer: boolean,
+): StreamProblem | undefined {
+  if (stream.remoteEnded) return { code: ErrorCode.STREAM_CLOSED, problem: MISPLACED }
+  // A client's stream gets a head first.
+  if (!isServer && !stream.hasHead) return { code: ErrorCode.PROTOCOL_ERROR, problem: MISPLACED }
+  stream.receivedBytes += bytes
+  if (!stream.window.receive(bytes + paddingBytes))
+    return { code: ErrorCode.FLOW_CONTROL_ERROR, problem: 'more DATA than the window of the stream' }
+  const { expectedBytes, receivedBytes } = stream
+  if (expectedBytes >= 0 && (receivedBytes > expectedBytes || (end && receivedBytes < expectedBytes)))
+    return { code: ErrorCode.PROTOCOL_ERROR, problem: WRONG_LENGTH }
+  return undefined
 }
+const MISPLACED = 'DATA where none may come'
 const WRONG_LENGTH = 'not as much DATA as content-length says'

@@ -49,9 +49,6 @@ export class FrameLog implements FrameSink {
   onEmptyFrame(): void {
     this.#say('empty')
   }
-  onOpenBlock(): void {
-    /* how much is here depends on how it was cut */
-  }
   onEndlessBlock(): void {
     this.#say('endless')
   }

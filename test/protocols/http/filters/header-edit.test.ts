@@ -1,6 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { editHeaders, headerValue, removeHeader, setHeader } from '../../../../protocols/http/filters/header-edit.ts'
+import { removeHeader } from '../../../../protocols/http/codec/field-table.ts'
+import { editHeaders, headerValue, setHeader } from '../../../../protocols/http/filters/header-edit.ts'
 import { parseSubstitution, substitute, type SubstitutionFacts } from '../../../../model/substitution.ts'
 import type { HeaderAdd } from '../../../../model/route.ts'
 

@@ -175,9 +175,6 @@ export class Told implements SessionOwner {
   onMalformed(stream: Http2Stream, _fields: readonly string[], problem: string): void {
     this.lines.push(`${stream.id} malformed: ${problem}`)
   }
-  onOpenBlock(): void {
-    /* of no interest here */
-  }
   onCostlyFrame(what: Http2Event): void {
     this.costly.push(what)
     this.onCostly(what)
