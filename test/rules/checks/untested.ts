@@ -83,7 +83,6 @@ export const STILL_MISSING: readonly string[] = [
   'protocols/http/h2/sender.ts',
   'protocols/http/h2/session.ts',
   'protocols/http/h2/stream/stream.ts',
-  'protocols/http/http-metrics.ts',
   'protocols/http/message.ts',
   'protocols/http/server/h2-exchange.ts',
   'protocols/tls/material.ts',
