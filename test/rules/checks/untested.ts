@@ -68,30 +68,18 @@ export const STILL_MISSING: readonly string[] = [
 
   // protocols/
   'protocols/downstream/client-hello.ts',
-  'protocols/downstream/serve.ts',
   'protocols/downstream/sniff.ts',
   'protocols/http/codec/field-table.ts',
   'protocols/http/codec/h1-chunked.ts',
   'protocols/http/codec/h1-head.ts',
-  'protocols/http/codec/h1-target.ts',
   'protocols/http/codec/hpack/field.ts',
   'protocols/http/codec/hpack/huffman.ts',
   'protocols/http/exchange/outgoing.ts',
-  'protocols/http/exchange/plan.ts',
   'protocols/http/exchange/tunnel.ts',
   'protocols/http/h2/frame-output.ts',
-  'protocols/http/h2/sender.ts',
-  'protocols/http/h2/session.ts',
-  'protocols/http/h2/stream/stream.ts',
   'protocols/http/message.ts',
-  'protocols/http/server/h2-exchange.ts',
   'protocols/tls/material.ts',
   'protocols/tls/peer.ts',
-  'protocols/upstream/cluster-runtime.ts',
-  'protocols/upstream/h1-client.ts',
-  'protocols/upstream/h2-call.ts',
-  'protocols/upstream/hosts.ts',
-  'protocols/upstream/pool.ts',
 ]
 
 const CATALOGUE = 'rows of a table: test/core/errors.test.ts and test/rules/catalogue.test.ts look at each'

@@ -1,8 +1,8 @@
 /** RFC 9113 §5.1: each state of a stream, each frame, and what comes of it. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { ErrorCode } from '../../../../protocols/http/codec/h2-frames.ts'
-import { data, END, frame, GET, headers, OK, POST, rig, rst, u32, windowUpdate, type Rig } from './rig.ts'
+import { ErrorCode } from '../../../../../protocols/http/codec/h2-frames.ts'
+import { data, END, frame, GET, headers, OK, POST, rig, rst, u32, windowUpdate, type Rig } from '../rig.ts'
 
 const FRAMES = {
   DATA: data(1, 'x'),

@@ -1,8 +1,8 @@
 /** One validator for HTTP/1 and HTTP/2: every row is asked of both. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { Both } from './both.ts'
-import { forwardTo, manager, route } from './harness.ts'
+import { Both } from '../both.ts'
+import { forwardTo, manager, route } from '../harness.ts'
 
 type Want = number | { http1: number; http2: number }
 const wanted = (want: Want, codec: 'http1' | 'http2'): number => (typeof want === 'number' ? want : want[codec])

@@ -1,0 +1,73 @@
+/** Connections to an endpoint that are used again: what an endpoint does with them while nothing is asked. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { settle } from '../../helpers/sim-clock.ts'
+import { GET, Harness, OK, ORIGIN } from '../http/harness.ts'
+
+const POST = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc'
+
+test('a pooled connection that the endpoint had closed is replaced by a fresh one, once and without a policy', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  await client.take()
+  const [first] = origin.connections
+  client.stream.write(GET, 'latin1')
+  // The close crosses the request: it was written to a connection that is gone.
+  const cross = async (): Promise<void> => {
+    for (;;) {
+      if (first!.received.endsWith('\r\n\r\n') && first!.received.indexOf('GET', 4) > 0) break
+      await new Promise((r) => {
+        setImmediate(r)
+      })
+    }
+    first!.stream.destroy()
+  }
+  await cross()
+  await settle()
+  assert.equal(origin.connections.length, 2)
+  await origin.answer(OK)
+  assert.match(await client.take(), /200 OK/)
+})
+
+test('a POST on a stale pooled connection is not sent again', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  await client.take()
+  await client.send(POST)
+  h.network.cut(ORIGIN)
+  assert.match(await client.take(), /^HTTP\/1\.1 503 [^]*MESH_UPSTREAM_RESET/)
+  assert.equal(origin.connections.length, 1)
+})
+
+test('a pooled connection on which unasked bytes came is not used again', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK + OK)
+  assert.equal((await client.take()).split('200 OK').length, 2)
+  await client.send(GET)
+  assert.equal(origin.connections.length, 2)
+})
+
+test('an answer that an endpoint sends ahead, while the connection is idle, never reaches the next request', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  await origin.answer(OK)
+  await client.take()
+  await origin.answer(OK.replace('hi', 'XX'))
+  assert.equal(origin.last.closed, true)
+  await client.send(GET)
+  assert.equal(origin.connections.length, 2)
+  assert.equal(await client.take(), '')
+  await origin.answer(OK)
+  assert.match(await client.take(), /hi$/)
+})
