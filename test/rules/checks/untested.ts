@@ -65,21 +65,6 @@ export const STILL_MISSING: readonly string[] = [
   'hub/hub.ts',
   'hub/registry/live-devices.ts',
   'hub/source/resources.ts',
-
-  // protocols/
-  'protocols/downstream/client-hello.ts',
-  'protocols/downstream/sniff.ts',
-  'protocols/http/codec/field-table.ts',
-  'protocols/http/codec/h1-chunked.ts',
-  'protocols/http/codec/h1-head.ts',
-  'protocols/http/codec/hpack/field.ts',
-  'protocols/http/codec/hpack/huffman.ts',
-  'protocols/http/exchange/outgoing.ts',
-  'protocols/http/exchange/tunnel.ts',
-  'protocols/http/h2/frame-output.ts',
-  'protocols/http/message.ts',
-  'protocols/tls/material.ts',
-  'protocols/tls/peer.ts',
 ]
 
 const CATALOGUE = 'rows of a table: test/core/errors.test.ts and test/rules/catalogue.test.ts look at each'

@@ -1,0 +1,161 @@
+/** The heads that leave: what they are given, and that every value is one that a field may hold. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { HeaderEdit } from '../../../../model/route.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import {
+  answerHead,
+  httpDate,
+  sendLocalAnswer,
+  upstreamRequest,
+  type HeaderFacts,
+} from '../../../../protocols/http/exchange/outgoing.ts'
+import type { ForwardPlan } from '../../../../protocols/http/exchange/plan.ts'
+import { newRecord } from '../../../../protocols/http/exchange/record.ts'
+import type { RequestOrigin } from '../../../../protocols/http/exchange/request-origin.ts'
+import { RequestHead, type Downstream } from '../../../../protocols/http/message.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
+import { forwardTo, manager } from '../harness.ts'
+
+const NOW_MS = Date.UTC(2023, 10, 14, 22, 13, 20)
+const DATE = 'Tue, 14 Nov 2023 22:13:20 GMT'
+const add = (name: string, value: string, how: 'append' | 'overwrite' = 'append'): HeaderEdit => ({
+  remove: [],
+  add: [{ name, value, how, keepEmpty: false }],
+})
+
+function facts(more: Partial<HeaderFacts> = {}, method = 'GET', headers: string[] = []): HeaderFacts {
+  return {
+    request: new RequestHead({
+      method,
+      scheme: 'http',
+      authority: 'a.test',
+      path: '/p',
+      headers,
+      version: 'HTTP/1.1',
+      bodyLength: 0,
+      upgrade: undefined,
+      expectContinue: false,
+    }),
+    client: {
+      conn: { remote: { host: '10.0.0.2', port: 5 }, local: { host: '10.0.0.1', port: 80 }, tls: undefined },
+    } as unknown as RequestOrigin,
+    record: newRecord({ clock: new SimClock() }),
+    awaitsContinue: false,
+    remoteIp: '',
+    nowMs: NOW_MS,
+    ...more,
+  }
+}
+const plan = (more: Partial<ForwardPlan> = {}): ForwardPlan =>
+  ({
+    path: '/p',
+    authority: 'a.test',
+    requestEdits: [],
+    upgrade: undefined,
+    action: forwardTo(),
+    ...more,
+  }) as ForwardPlan
+const answer = (
+  headers: string[],
+  edits: readonly HeaderEdit[],
+  upstreamMs?: number,
+  serverName = 'meshlet',
+): string[] => [
+  ...answerHead({ status: 200, headers, contentLength: 0 }, edits, facts(), serverName, upstreamMs).headers,
+]
+
+for (const { name, value, leaves } of [
+  { name: 'text of ASCII stays as it is', value: 'plain', leaves: 'plain' },
+  { name: 'letters of latin1 are sent as they stand', value: 'caf\xe9', leaves: 'caf\xe9' },
+  { name: 'other letters leave as the bytes of UTF-8', value: '\u0142', leaves: '\xc5\x82' },
+  { name: 'both: all of it is UTF-8', value: '\xe9\u0142', leaves: '\xc3\xa9\xc5\x82' },
+  { name: 'control characters are left out', value: 'a\x07b\x7f', leaves: 'ab' },
+  { name: 'DEL is one of them', value: 'a\x7f', leaves: 'a' },
+  { name: 'a tab is a field value like others', value: 'a\tb', leaves: 'a\tb' },
+])
+  test(`configured text as a value: ${name}`, () => {
+    const f = facts()
+    const out = upstreamRequest(f.request, plan({ requestEdits: [add('x', value)] }), f)
+    assert.deepEqual(out.headers, ['x', leaves])
+    assert.deepEqual(answer(['date', 'd'], [add('x', value)], undefined, ''), ['date', 'd', 'x', leaves])
+  })
+
+test('an authority and a path that the route has written are words of a request line', () => {
+  const f = facts()
+  const out = upstreamRequest(f.request, plan({ authority: '\u0142.test', path: '/a b\u0142\ud800' }), f)
+  assert.equal(out.authority, '\xc5\x82.test')
+  assert.equal(out.path, '/a%20b%C5%82%EF%BF%BD')
+})
+test('expect and x-forwarded-host, each only where it says something', () => {
+  const f = facts({ awaitsContinue: true })
+  assert.deepEqual(upstreamRequest(f.request, plan(), f).headers, ['expect', '100-continue'])
+  const asked = { action: forwardTo({ appendForwardedHost: true }) }
+  const same = facts()
+  assert.deepEqual(upstreamRequest(same.request, plan(asked), same).headers, [])
+  const other = facts()
+  const { headers } = upstreamRequest(other.request, plan({ ...asked, authority: 'b.test' }), other)
+  assert.deepEqual(headers, ['x-forwarded-host', 'a.test'])
+})
+test('edits see the request, the client and the route', () => {
+  const f = facts({ remoteIp: '192.0.2.1' }, 'PUT', ['x-user', 'u'])
+  f.record.plan = { ...plan(), kind: 'forward', routeName: 'r', cluster: { name: 'c' } } as ForwardPlan
+  const edits = [
+    add('a', '%REQ(:METHOD)% %REQ(x-user)%'),
+    add('b', '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'),
+    add('c', '%ROUTE_NAME%'),
+  ]
+  const { headers } = upstreamRequest(f.request, plan({ requestEdits: edits }), f)
+  assert.deepEqual(headers.slice(2), ['a', 'PUT u', 'b', '192.0.2.1', 'c', 'r'])
+})
+
+test('every answer has a date and says who served it; what is there already stays, or is replaced', () => {
+  assert.deepEqual(answer([], []), ['date', DATE, 'server', 'meshlet'])
+  assert.deepEqual(answer(['server', 'x', 'date', 'd'], []), ['server', 'meshlet', 'date', 'd'])
+  assert.deepEqual(answer(['server', 'x', 'date', 'd'], [], undefined, ''), ['server', 'x', 'date', 'd'])
+  assert.deepEqual(answer(['x', 'date'], []), ['x', 'date', 'date', DATE, 'server', 'meshlet'])
+})
+test('the time of the endpoint: whole milliseconds, in place of what it said itself', () => {
+  const name = 'x-envoy-upstream-service-time'
+  assert.deepEqual(answer(['date', 'd'], [], 1.6, '').slice(2), [name, '2'])
+  assert.deepEqual(answer(['date', 'd', name, '9'], [], -1, '').slice(2), [name, '0'])
+  assert.deepEqual(answer(['date', 'd'], [], undefined, '').slice(2), [])
+})
+test("of an answer of our own one content-type is left, the last; of an endpoint's all that it said", () => {
+  const edits = [add('content-type', 'b/b')]
+  assert.deepEqual(answer(['date', 'd', 'content-type', 'a/a'], edits, undefined, ''), [
+    'date',
+    'd',
+    'content-type',
+    'b/b',
+  ])
+  assert.equal(answer(['date', 'd', 'content-type', 'a/a'], edits, 1, '').filter((h) => h === 'content-type').length, 2)
+})
+test('a date is made once a second', () => {
+  assert.equal(httpDate(NOW_MS), DATE)
+  assert.equal(httpDate(NOW_MS + 999), DATE)
+  assert.equal(httpDate(NOW_MS + 1000), 'Tue, 14 Nov 2023 22:13:21 GMT')
+})
+
+for (const { method, told } of [
+  { method: 'GET', told: ['head 404', 'data no\n', 'end', 'flush'] },
+  { method: 'HEAD', told: ['head 404 and its end', 'end', 'flush'] },
+])
+  test(`an answer of our own to ${method}`, () => {
+    const log: string[] = []
+    const down = {
+      sendHead: (head: { status: number }, end: boolean) =>
+        log.push(end ? `head ${head.status} and its end` : `head ${head.status}`),
+      sendData: (chunk: Buffer) => log.push(`data ${chunk.toString()}`),
+      sendEnd: () => log.push('end'),
+      flush: () => {
+        log.push('flush')
+        return true
+      },
+    } as unknown as Downstream
+    const http: HttpConnectionManager = manager()
+    const exchange = { ...facts({}, method), http, down }
+    sendLocalAnswer({ head: { status: 404, headers: [], contentLength: 3 }, body: Buffer.from('no\n') }, [], exchange)
+    assert.deepEqual(log, told)
+    assert.equal(exchange.record.sentBytes, method === 'GET' ? 3 : 0)
+  })

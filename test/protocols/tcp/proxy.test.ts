@@ -1,0 +1,116 @@
+/** How a connection through tcp_proxy ends, and whom that is charged to. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { duplexPair, type Duplex } from 'node:stream'
+import { MeshError } from '../../../core/errors.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import type { Cluster } from '../../../model/cluster.ts'
+import type { TcpProxy } from '../../../model/listener.ts'
+import type { Connection } from '../../../protocols/connection.ts'
+import { DEFAULT_LIMITS } from '../../../protocols/context.ts'
+import { serveTcp } from '../../../protocols/tcp/proxy.ts'
+import type { ConnectOptions, Upstreams } from '../../../protocols/upstream-api.ts'
+import { seededRandom } from '../../helpers/random.ts'
+import { settle, SimClock } from '../../helpers/sim-clock.ts'
+import { cluster, endpoint, tablesOf } from '../http/harness.ts'
+
+function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError) {
+  const [client, near] = duplexPair()
+  const [far, server] = duplexPair()
+  for (const s of [client, server]) s.on('error', () => {}).resume()
+  const clock = new SimClock()
+  const aborted = new AbortController()
+  const released: string[] = []
+  const asked: ConnectOptions[] = []
+  const conn = {
+    stream: near,
+    remote: { host: '10.0.0.2', port: 1 },
+    originalDst: { host: '10.9.9.9', port: 9 },
+    offered: { serverName: 'a.test' },
+    listener: { name: 'l' },
+    aborted: aborted.signal,
+    receivedBytes: 0,
+    sentBytes: 0,
+    cluster: '-',
+  } as unknown as Connection
+  const upstreams: Upstreams = {
+    connect: async (_, options) => {
+      asked.push(options)
+      if (failure) throw failure
+      return { stream: far, endpoint: endpoint('10.1.0.1', 80), alpn: '', release: (how) => released.push(how) }
+    },
+  }
+  const tables = tablesOf(clusters)
+  const ctx = {
+    clock,
+    random: seededRandom(1),
+    limits: DEFAULT_LIMITS,
+    metrics: new Metrics(),
+    budget: new MemoryBudget({ maxBytes: 1 << 20 }),
+    tables: { get: () => tables, watch: assert.fail } as never,
+  }
+  const tcp = { clusters: [{ name: 'origin', weight: 1 }], idleMs: 5000 } as unknown as TcpProxy
+  const outcome = serveTcp(conn, tcp, ctx, upstreams)
+  return { client, server, near, far, clock, aborted, released, asked, conn, outcome }
+}
+const breakOff = (stream: Duplex): void => {
+  stream.destroy(new Error('reset'))
+}
+
+test('a cluster that nobody knows', async () => {
+  const { outcome, asked } = rig([])
+  assert.equal((await outcome).error?.code, 'MESH_NO_CLUSTER')
+  assert.equal(asked.length, 0)
+})
+test('a connection that cannot be made, and one that is not wanted any more', async () => {
+  const failed = rig(undefined, new MeshError('MESH_CONNECT_FAILED', 'x'))
+  assert.equal((await failed.outcome).error?.code, 'MESH_CONNECT_FAILED')
+  const gone = rig(undefined, new MeshError('MESH_DRAINING', 'x'))
+  gone.aborted.abort()
+  assert.equal((await gone.outcome).error, undefined)
+})
+test('the cluster is told where the connection was going; bytes count both ways, and an end in order is no error', async () => {
+  const r = rig()
+  await settle()
+  const { speaks, originalDst, host } = r.asked[0]!
+  assert.deepEqual({ speaks, originalDst, host }, { speaks: 'tcp', originalDst: r.conn.originalDst, host: 'a.test' })
+  assert.equal(r.conn.cluster, 'origin')
+  r.client.end('hello')
+  r.server.end('hi')
+  assert.equal((await r.outcome).error, undefined)
+  assert.deepEqual([r.conn.receivedBytes, r.conn.sentBytes], [5, 2])
+  assert.deepEqual(r.released, ['ok'])
+  assert.equal(r.far.destroyed, true)
+})
+for (const { name, end, code, charged } of [
+  {
+    name: 'the endpoint breaks off',
+    end: (r: ReturnType<typeof rig>) => breakOff(r.far),
+    code: 'MESH_UPSTREAM_RESET',
+    charged: 'failed',
+  },
+  {
+    name: 'the client breaks off',
+    end: (r: ReturnType<typeof rig>) => breakOff(r.near),
+    code: 'MESH_CLIENT_GONE',
+    charged: 'ok',
+  },
+  { name: 'the agent ends it', end: (r: ReturnType<typeof rig>) => r.aborted.abort(), code: undefined, charged: 'ok' },
+])
+  test(`${name}: ${code ?? 'no error'}, and for the endpoint that is ${charged}`, async () => {
+    const r = rig()
+    await settle()
+    end(r)
+    assert.equal((await r.outcome).error?.code, code)
+    assert.deepEqual(r.released, [charged])
+  })
+test('nothing moves for the idle time of the proxy', async () => {
+  const r = rig()
+  await settle()
+  await r.clock.advance(4999)
+  assert.deepEqual(r.released, [])
+  await r.clock.advance(1)
+  assert.equal((await r.outcome).error?.code, 'MESH_IDLE_TIMEOUT')
+  assert.deepEqual(r.released, ['ok'])
+})
