@@ -46,7 +46,7 @@ async function main(): Promise<void> {
         const memory = new IdleGc({
           isIdle,
           committedBytes: () => v8.getHeapStatistics().total_heap_size,
-          collect: collectWithCode,
+          collect: collectAll,
           nowMs: () => performance.now(),
           after,
         })
@@ -64,18 +64,8 @@ async function main(): Promise<void> {
 const LAST_LINES_MS = 500
 /** Long enough for the first connections of a restart to have been served. */
 const SETTLED_MS = 1_500
-/** V8's default: collections until code that did not run is thrown away. */
-const OLD_AGE = 6
-
 function after(ms: number, fn: () => void): void {
   setTimeout(fn, ms).unref()
-}
-
-/** Throws code that only a start runs away with the rest. */
-function collectWithCode(): void {
-  v8.setFlagsFromString('--bytecode-old-age=1')
-  collectAll()
-  v8.setFlagsFromString(`--bytecode-old-age=${OLD_AGE}`)
 }
 
 if (isFolderThread(workerData)) serveFolderThread(programBuild())
