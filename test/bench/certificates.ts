@@ -20,64 +20,25 @@ export type BenchCertificates = {
 export const BENCH_TRUST_DOMAIN = 'bench.test'
 
 export function benchCertificates(dir: string): BenchCertificates {
-  const openssl = (...args: string[]): void => {
-    execFileSync('openssl', args, { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] })
+  const openssl = (args: string): void => {
+    execFileSync('openssl', args.split(' '), { cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] })
   }
   const roots = path.join(dir, 'ca.pem')
   openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-keyout',
-    'ca.key',
-    '-out',
-    'ca.pem',
-    '-days',
-    '2',
-    '-subj',
-    '/O=bench',
-    '-addext',
-    'keyUsage=critical,keyCertSign,cRLSign',
+    'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem ' +
+      '-days 2 -subj /O=bench -addext keyUsage=critical,keyCertSign,cRLSign',
   )
   const leaf = (name: string): Leaf => {
     openssl(
-      'req',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.csr`,
-      '-subj',
-      `/CN=${name}`,
+      `req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ${name}.key -out ${name}.csr -subj /CN=${name}`,
     )
     fs.writeFileSync(
       path.join(dir, `${name}.ext`),
       `subjectAltName=URI:spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/${name},DNS:${name}.test\nextendedKeyUsage=clientAuth,serverAuth\n`,
     )
     openssl(
-      'x509',
-      '-req',
-      '-in',
-      `${name}.csr`,
-      '-CA',
-      'ca.pem',
-      '-CAkey',
-      'ca.key',
-      '-CAcreateserial',
-      '-days',
-      '2',
-      '-extfile',
-      `${name}.ext`,
-      '-out',
-      `${name}.pem`,
+      `x509 -req -in ${name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial ` +
+        `-days 2 -extfile ${name}.ext -out ${name}.pem`,
     )
     const [chain, key, both] = [
       path.join(dir, `${name}.pem`),

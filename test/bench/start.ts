@@ -165,24 +165,7 @@ listeners:
 - {name: mqtt, kind: mqtt, port: 0}
 `,
   )
-  const node = 'sidecar~192.0.2.1~edge.edge~edge.svc.cluster.local'
-  const shared = { node, clock: systemClock, log: silentLog, metrics: new Metrics() }
-  const { store } = await openSnapshotStore({
-    ...shared,
-    openStorage: openStorageWith({ bundle: undefined }),
-    path: path.join(state, 'snapshot.db'),
-  })
-  {
-    await using _store = store
-    await using saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: 0 })
-    const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
-    for (const one of services(originPort)) {
-      const { rejected } = await applier.apply([
-        { kind: one.kind, removed: [], put: [{ name: one.name, version: '', value: one.bytes }] },
-      ])
-      if (rejected.length > 0) throw new Error(JSON.stringify(rejected))
-    }
-  }
+  await storeConfiguration(state, originPort)
   return {
     name: installed,
     command: 'env',
@@ -197,6 +180,25 @@ listeners:
       config,
     ],
     port,
+  }
+}
+
+async function storeConfiguration(state: string, originPort: number): Promise<void> {
+  const node = 'sidecar~192.0.2.1~edge.edge~edge.svc.cluster.local'
+  const shared = { node, clock: systemClock, log: silentLog, metrics: new Metrics() }
+  const { store } = await openSnapshotStore({
+    ...shared,
+    openStorage: openStorageWith({ bundle: undefined }),
+    path: path.join(state, 'snapshot.db'),
+  })
+  await using _store = store
+  await using saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: 0 })
+  const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
+  for (const one of services(originPort)) {
+    const { rejected } = await applier.apply([
+      { kind: one.kind, removed: [], put: [{ name: one.name, version: '', value: one.bytes }] },
+    ])
+    if (rejected.length > 0) throw new Error(JSON.stringify(rejected))
   }
 }
 

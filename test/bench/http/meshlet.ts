@@ -57,22 +57,6 @@ const sds = {
 }
 
 function listener(j: HttpJob): object {
-  const rbac = {
-    '@type': type('extensions.filters.http.rbac.v3.RBAC'),
-    rules: {
-      action: 'ALLOW',
-      policies: {
-        'ns[bench]-policy[all]-rule[0]': {
-          permissions: [{ any: true }],
-          principals: [
-            j.case === 'mtls'
-              ? { authenticated: { principal_name: { prefix: `spiffe://${BENCH_TRUST_DOMAIN}/` } } }
-              : { any: true },
-          ],
-        },
-      },
-    },
-  }
   const manager = {
     '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
     stat_prefix: 'bench',
@@ -89,7 +73,7 @@ function listener(j: HttpJob): object {
       ],
     },
     http_filters: [
-      { name: 'envoy.filters.http.rbac', typed_config: rbac },
+      { name: 'envoy.filters.http.rbac', typed_config: rbac(j) },
       {
         name: 'envoy.filters.http.router',
         typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
@@ -118,6 +102,25 @@ function listener(j: HttpJob): object {
           : {}),
       },
     ],
+  }
+}
+
+function rbac(j: HttpJob): object {
+  return {
+    '@type': type('extensions.filters.http.rbac.v3.RBAC'),
+    rules: {
+      action: 'ALLOW',
+      policies: {
+        'ns[bench]-policy[all]-rule[0]': {
+          permissions: [{ any: true }],
+          principals: [
+            j.case === 'mtls'
+              ? { authenticated: { principal_name: { prefix: `spiffe://${BENCH_TRUST_DOMAIN}/` } } }
+              : { any: true },
+          ],
+        },
+      },
+    },
   }
 }
 

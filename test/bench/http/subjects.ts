@@ -79,39 +79,6 @@ frontend f\n  bind 127.0.0.1:${j.port} ${bind}${h2}\n  default_backend b\nbacken
 }
 
 function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
-  const { certificates: c } = j
-  const common = {
-    tls_certificates: [{ certificate_chain: { filename: c.proxy.chain }, private_key: { filename: c.proxy.key } }],
-    validation_context: { trusted_ca: { filename: c.roots } },
-  }
-  const socket = (kind: 'Upstream' | 'Downstream'): object =>
-    j.case === 'mtls'
-      ? {
-          transport_socket: {
-            name: 'envoy.transport_sockets.tls',
-            typed_config: {
-              '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${kind}TlsContext`,
-              common_tls_context: common,
-              ...(kind === 'Downstream' ? { require_client_certificate: true } : {}),
-            },
-          },
-        }
-      : {}
-  const manager = {
-    '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
-    stat_prefix: 'bench',
-    http_filters: [
-      {
-        name: 'envoy.filters.http.router',
-        typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
-      },
-    ],
-    route_config: {
-      virtual_hosts: [
-        { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'origin' } }] },
-      ],
-    },
-  }
   const file = path.join(j.dir, `envoy-${j.case}.json`)
   fs.writeFileSync(
     file,
@@ -122,8 +89,8 @@ function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
             address: { socket_address: { address: '127.0.0.1', port_value: j.port } },
             filter_chains: [
               {
-                ...socket('Downstream'),
-                filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
+                ...envoyTls(j, 'Downstream'),
+                filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: ENVOY_MANAGER }],
               },
             ],
           },
@@ -132,7 +99,7 @@ function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
           {
             name: 'origin',
             connect_timeout: '5s',
-            ...socket('Upstream'),
+            ...envoyTls(j, 'Upstream'),
             ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}),
             circuit_breakers: {
               thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }],
@@ -156,4 +123,38 @@ function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
     command: envoyBinary(),
     args: ['--concurrency', '1', '-c', file, '--log-level', 'error', '--use-dynamic-base-id'],
   }
+}
+
+function envoyTls({ case: of, certificates: c }: HttpJob, kind: 'Upstream' | 'Downstream'): object {
+  if (of !== 'mtls') return {}
+  const common = {
+    tls_certificates: [{ certificate_chain: { filename: c.proxy.chain }, private_key: { filename: c.proxy.key } }],
+    validation_context: { trusted_ca: { filename: c.roots } },
+  }
+  return {
+    transport_socket: {
+      name: 'envoy.transport_sockets.tls',
+      typed_config: {
+        '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${kind}TlsContext`,
+        common_tls_context: common,
+        ...(kind === 'Downstream' ? { require_client_certificate: true } : {}),
+      },
+    },
+  }
+}
+
+const ENVOY_MANAGER = {
+  '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+  stat_prefix: 'bench',
+  http_filters: [
+    {
+      name: 'envoy.filters.http.router',
+      typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+    },
+  ],
+  route_config: {
+    virtual_hosts: [
+      { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'origin' } }] },
+    ],
+  },
 }
