@@ -19,11 +19,8 @@ export type ConnectionLimit = 'listener' | 'source' | 'total'
 
 export class TrackedConnection implements Disposable {
   readonly accepted: Accepted
-  /**
-   * Its last version: a configuration change replaces it until a filter chain is chosen; then `conn.listener` is the
-   * one.
-   */
-  listener: Listener
+  /** Until a filter chain is chosen; then the connection has it. */
+  #listener: Listener
   /** Undefined while the first bytes are looked at. */
   conn: Connection | undefined
   facts: ChainFacts | undefined
@@ -46,12 +43,20 @@ export class TrackedConnection implements Disposable {
   }) {
     this.id = p.id
     this.accepted = p.accepted
-    this.listener = p.listener
+    this.#listener = p.listener
     this.#startedMs = p.startedMs
     this.#leases = p.leases
     this.#starting = p.leases.use(p.starting)
   }
 
+  /** Its last version: a configuration change replaces it. */
+  get listener(): Listener {
+    return this.conn?.listener ?? this.#listener
+  }
+  set listener(next: Listener) {
+    if (this.conn) this.conn.listener = next
+    else this.#listener = next
+  }
   /** False until a codec serves it: then a drain is an end, for nothing has begun. */
   get serving(): boolean {
     return this.#serving
@@ -189,10 +194,6 @@ export class Connections {
       this.#live.delete(live)
     })
     return live
-  }
-  /** A codec serves it from now on. */
-  served(live: TrackedConnection): void {
-    live.serves()
   }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {

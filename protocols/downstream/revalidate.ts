@@ -19,7 +19,7 @@ export function revalidate(
   s: Pick<Serving, 'ctx' | 'metrics'>,
 ): Verdict {
   const { conn, facts } = live
-  if (next === (conn?.listener ?? live.listener)) return 'unconcerned'
+  if (next === live.listener) return 'unconcerned'
   if (!next) return end(live)
   // Its first bytes are looked at: the chain is chosen from the listener in force then.
   if (!conn || !facts) {
@@ -44,7 +44,6 @@ export function revalidate(
     return end(live)
   }
   live.listener = next
-  conn.listener = next
   conn.chain = chain
   try {
     authorize(conn, s)

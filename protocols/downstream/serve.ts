@@ -53,7 +53,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     await secure(conn, s)
     authorize(conn, s)
     pausedStreamsOf(s.ctx).watch(conn.stream)
-    s.connections.served(live)
+    live.serves()
     held.use(s.expiryWatcher.add(heldOf(live, conn)))
     outcome = await hand(conn, seen, s)
   } catch (thrown) {
