@@ -16,18 +16,10 @@
 type From = 'hop' | 'head' | 'claim' | 'edge claim' | 'private'
 
 const ROWS: Readonly<Record<From, readonly string[]>> = {
-  hop: [
-    'connection',
-    'keep-alive',
-    'proxy-connection',
-    'transfer-encoding',
-    'upgrade',
-    'te',
-    'trailer',
-    'http2-settings',
-  ],
+  hop: ['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'http2-settings'],
   head: [
     'content-length',
+    'trailer',
     'host',
     'expect',
     'max-forwards',

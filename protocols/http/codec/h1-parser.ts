@@ -298,7 +298,6 @@ export class H1Parser {
         case 'keep-alive':
         case 'proxy-connection':
         case 'te':
-        case 'trailer':
         case 'http2-settings':
           continue
         default:

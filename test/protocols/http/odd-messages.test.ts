@@ -56,7 +56,6 @@ const HOP: Fields = [
   ['keep-alive', 'timeout=5'],
   ['proxy-connection', 'close'],
   ['te', 'gzip'],
-  ['trailer', 'etag'],
   ['upgrade', 'h2c'],
   ['http2-settings', 'x'],
 ]
@@ -234,10 +233,19 @@ for (const { down, up } of PAIRS) {
     if (up === 'http1') assert.equal(origin.received.join('').match(/HTTP\/1\.1\r\n/g)?.length, heads.length + 1)
   })
 
+  test(`${down} to ${up}: what trailers will come is told on (RFC 9110 §6.6.2)`, async (t) => {
+    const { both, origin } = await rig(t, up)
+    origin.answer = { status: 200, fields: [['trailer', 'x-sum']], body: 'body', trailers: [['x-sum', '1']] }
+    const { headers } = await both.ask(down, { fields: [['trailer', 'x-mine']], method: 'POST', body: 'body' })
+    assert.equal(headers['trailer'], 'x-sum')
+    if (up === 'http1') assert.match(origin.received.join(''), /\r\ntrailer: x-mine\r\n/)
+  })
+
   test(`${down} to ${up}: trailers of requests`, async (t) => {
     const { both, origin } = await rig(t, up)
     const lost: Fields = [
-      ...HOP.filter(([name]) => down === 'http1' || name === 'http2-settings' || name === 'trailer'),
+      ...HOP.filter(([name]) => down === 'http1' || name === 'http2-settings'),
+      ['trailer', 'evil'],
       ['x-forwarded-client-cert', 'By=evil'],
       ['authorization', 'Bearer evil'],
       ['x-forwarded-for', '1.1.1.1'],

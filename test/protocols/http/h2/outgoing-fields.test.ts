@@ -19,8 +19,6 @@ const ODD = [
   'close',
   'te',
   'gzip',
-  'trailer',
-  'etag',
   'upgrade',
   'h2c',
   'transfer-encoding',
