@@ -1,9 +1,10 @@
 /**
- * `npm run docs`: writes docs/errors.md, docs/metrics.md, docs/status.md and docs/envoy-fields.md from the sources;
- * test/rules fails when they differ.
+ * `npm run docs`: writes docs/errors.md, docs/metrics.md, docs/status.md, docs/envoy-fields.md and
+ * test/golden/public-names.txt from the sources; test/rules fails when they differ.
  */
 import fs from 'node:fs'
 import { fieldsPage } from '../test/fields/page.ts'
+import { publicNames } from '../test/rules/checks/public-names.ts'
 import { errorsPage, metricsPage, statusPage } from './reference-pages.ts'
 
 fs.mkdirSync('docs', { recursive: true })
@@ -11,3 +12,4 @@ fs.writeFileSync('docs/errors.md', errorsPage())
 fs.writeFileSync('docs/metrics.md', metricsPage())
 fs.writeFileSync('docs/status.md', statusPage())
 fs.writeFileSync('docs/envoy-fields.md', fieldsPage())
+fs.writeFileSync('test/golden/public-names.txt', await publicNames())

@@ -19,8 +19,6 @@ export const STILL_POSITIONAL: readonly string[] = [
   'protocols/http/server/h2-server.ts',
   // protocols/mqtt/
   'protocols/mqtt/connection/inflow.ts',
-  'protocols/mqtt/connection/link.ts',
-  'protocols/mqtt/session/flow.ts',
   'protocols/mqtt/session/subscribe.ts',
   'protocols/mqtt/topics/topic-tree.ts',
   // protocols/upstream/
