@@ -1,43 +1,23 @@
 /** The program: argv, environment, signals, exit code. The only file of the agent that touches the process. */
-import fs from 'node:fs'
 import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
 import { collectAll } from '../core/runtime/full-gc.ts'
 import { runCli } from './cli/program.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
-import { hearUncaught } from '../core/defects/last-line.ts'
 import { takeListenFds } from '../core/os/listen-fds.ts'
-import { asError, isJournal, LogOutput } from '../core/log-output.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { programBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
-import { forTerminal } from '../core/printable.ts'
-import { hearSignals, stopRequested } from '../core/os/signals.ts'
+import { Program } from '../core/program.ts'
 
-let made: LogOutput | undefined
-function logOutput(): LogOutput {
-  return (made ??= new LogOutput(process.stdout, {
-    isJournal: isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(1)),
-  }))
-}
+const program = new Program(process)
 
 async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), {
-    err: (text) => {
-      process.stderr.write(
-        isJournal(process.env['JOURNAL_STREAM'], fs.fstatSync(2)) ? asError(forTerminal(text)) : forTerminal(text),
-      )
-    },
-    out: (text) => {
-      process.stdout.write(process.stdout.isTTY ? forTerminal(text) : text)
-    },
-    logOutput,
+    ...program.io,
     listenFds: takeListenFds(process.env, process.pid),
     env: process.env,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
-    stopRequested: () => stopRequested(process, process.stdout.isTTY),
-    hearSignals: (heard) => hearSignals(process, heard),
-    uncaught: (heard) => hearUncaught(process, heard),
     giveUpAfter: (ms) => {
       after(ms, () => process.exit(1))
     },
@@ -57,7 +37,7 @@ async function main(): Promise<void> {
   })
   process.exitCode = code
   // Who does not read the log keeps nobody from ending.
-  if (made?.isPending) after(LAST_LINES_MS, () => process.exit(code))
+  if (program.log?.isPending) after(LAST_LINES_MS, () => process.exit(code))
 }
 
 /** For the last lines of the log to be taken. */
@@ -73,7 +53,7 @@ else {
   // A pipe that the reader closed (`meshlet config dump | head`) is no failure. The log of a program that goes on is
   // not worth its end.
   process.stdout.on('error', (err: NodeJS.ErrnoException) => {
-    if (err.code !== 'EPIPE' && !made) throw err
+    if (err.code !== 'EPIPE' && !program.log) throw err
   })
   void main()
 }

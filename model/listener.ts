@@ -101,6 +101,17 @@ export type FilterChainMatch = {
   readonly sourcePorts: readonly number[]
 }
 
+/** A chain without conditions. */
+export const ANY_CONNECTION: FilterChainMatch = {
+  destinationPort: undefined,
+  destinationRanges: [],
+  serverNames: [],
+  transportProtocol: undefined,
+  applicationProtocols: [],
+  sourceRanges: [],
+  sourcePorts: [],
+}
+
 export type Codec =
   | { readonly kind: 'http'; readonly http: HttpConnectionManager }
   | { readonly kind: 'tcp'; readonly tcp: TcpProxy }

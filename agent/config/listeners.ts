@@ -2,7 +2,13 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { MeshError } from '../../core/errors.ts'
 import type { Disk } from '../../core/os/disk.ts'
-import type { Codec, FilterChain, HttpConnectionManager, Listener } from '../../model/listener.ts'
+import {
+  ANY_CONNECTION,
+  type Codec,
+  type FilterChain,
+  type HttpConnectionManager,
+  type Listener,
+} from '../../model/listener.ts'
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
@@ -36,15 +42,7 @@ function chainOf(l: ListenerConfig, mqtt: MqttPolicy, disk: Disk): Pick<Listener
     policies: [],
     codec: codecOf(l, mqtt),
     tls,
-    match: {
-      destinationPort: undefined,
-      destinationRanges: [],
-      serverNames: [],
-      transportProtocol: undefined,
-      applicationProtocols: [],
-      sourceRanges: [],
-      sourcePorts: [],
-    },
+    match: ANY_CONNECTION,
   }
   return { defaultFilterChain, ...(prepare && { prepare }) }
 }

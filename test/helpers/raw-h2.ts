@@ -5,6 +5,8 @@
 import net from 'node:net'
 import type { AddressInfo } from 'node:net'
 
+/** Types of frames. */
+export const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY] = [0, 1, 3, 4, 6, 7]
 export type Fields = readonly (readonly [name: string, value: string])[]
 export const frame = (type: number, flags: number, stream: number, payload: Buffer): Buffer => {
   const head = Buffer.alloc(9)
@@ -52,44 +54,34 @@ export function headers(stream: number, fields: Fields, end: boolean): Buffer {
 }
 
 export type Heard = { readonly type: number; readonly flags: number; readonly stream: number; readonly payload: Buffer }
-/** A connection that collects frames. */
-export class RawH2 {
-  readonly socket: net.Socket
+/** Frames that come over a connection, kept in their order. */
+export class HeardFrames {
   readonly heard: Heard[] = []
+  readonly socket: net.Socket
+  closed = false
   #rest = Buffer.alloc(0)
   #wake: (() => void)[] = []
-  closed = false
-  constructor(port: number) {
-    this.socket = net.connect(port, '127.0.0.1')
-    this.socket.on('error', () => {})
-    this.socket.on('close', () => {
-      this.closed = true
-      this.#news()
-    })
-    this.socket.on('data', (chunk: Buffer) => {
-      this.#rest = Buffer.concat([this.#rest, chunk])
-      for (
-        let size: number;
-        this.#rest.length >= 9 && this.#rest.length >= (size = 9 + this.#rest.readUIntBE(0, 3));
-        this.#rest = this.#rest.subarray(size)
-      ) {
-        // An own PING is answered, as by anybody who is alive.
-        if (this.#rest[3] === 6 && this.#rest[4] === 0)
-          this.socket.write(frame(6, 1, 0, Buffer.from(this.#rest.subarray(9, size))))
-        this.heard.push({
-          type: this.#rest[3]!,
-          flags: this.#rest[4]!,
-          stream: this.#rest.readUInt32BE(5),
-          payload: this.#rest.subarray(9, size),
-        })
-      }
-      this.#news()
-    })
-    this.socket.write(PREFACE)
+
+  /** @param onFrame before it is kept; @param skip bytes of a preface */
+  constructor(socket: net.Socket, onFrame: (frame: Heard) => void, skip = 0) {
+    this.socket = socket
+    let toSkip = skip
+    socket
+      .on('error', () => {})
+      .on('close', () => {
+        this.closed = true
+        this.#news()
+      })
+      .on('data', (chunk: Buffer) => {
+        this.#rest = Buffer.concat([this.#rest, chunk])
+        if (this.#rest.length < toSkip) return
+        this.#rest = this.#rest.subarray(toSkip)
+        toSkip = 0
+        this.#take(onFrame)
+        this.#news()
+      })
   }
-  #news(): void {
-    for (const wake of this.#wake.splice(0)) wake()
-  }
+
   /** Of the frames so far or to come the first that fits; undefined when the connection closes first. */
   async until(fits: (frame: Heard) => boolean): Promise<Heard | undefined> {
     for (;;) {
@@ -100,14 +92,43 @@ export class RawH2 {
       })
     }
   }
+
+  #take(onFrame: (frame: Heard) => void): void {
+    for (
+      let size: number;
+      this.#rest.length >= 9 && this.#rest.length >= (size = 9 + this.#rest.readUIntBE(0, 3));
+      this.#rest = this.#rest.subarray(size)
+    ) {
+      const one = {
+        type: this.#rest[3]!,
+        flags: this.#rest[4]!,
+        stream: this.#rest.readUInt32BE(5),
+        payload: this.#rest.subarray(9, size),
+      }
+      onFrame(one)
+      this.heard.push(one)
+    }
+  }
+  #news(): void {
+    for (const wake of this.#wake.splice(0)) wake()
+  }
+}
+
+/** A client that collects frames. Each PING is answered, as by anybody who is alive. */
+export class RawH2 extends HeardFrames {
+  constructor(port: number) {
+    const socket = net.connect(port, '127.0.0.1')
+    super(socket, ({ type, flags, payload }) => {
+      if (type === PING && flags === 0) socket.write(frame(PING, 1, 0, Buffer.from(payload)))
+    })
+    socket.write(PREFACE)
+  }
   close(): void {
     this.socket.destroy()
   }
 }
 export const portOf = (server: net.Server): number => (server.address() as AddressInfo).port
 
-/** Types of frames. */
-export const [DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY] = [0, 1, 3, 4, 7]
 /** 31 or 32 bits. */
 export const word = (n: number): Buffer => {
   const bytes = Buffer.alloc(4)

@@ -11,7 +11,8 @@ import { FakeIstiod } from '../helpers/control-plane/fake-istiod.ts'
 import { serveFakeIstiod, type FakeServer } from '../helpers/control-plane/fake-istiod-server.ts'
 import { edsCluster, httpListener, load, table } from '../helpers/control-plane/synced-agent.ts'
 import { problem } from './cli.ts'
-import { TestAgent, testFolder, until, type Finally } from './site.ts'
+import { TestAgent, until, type Finally } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 /** The machine is asked for its addresses every 3 s: too long for a test. */
 const quick: Clock = { ...systemClock, after: (ms, fire) => systemClock.after(ms === 3_000 ? 10 : ms, fire) }
@@ -20,7 +21,7 @@ class Device {
   addresses: string[] = []
   readonly agent: TestAgent
   constructor(t: Finally, server: Pick<FakeServer, 'port' | 'ca'>, address = `127.0.0.1:${server.port}`) {
-    const folder = testFolder(t)
+    const folder = temporaryFolder(t)
     const { keyPem, chainPem, rootsPem } = server.ca.issue('edge', 'gateway')
     for (const [name, pem] of [
       ['cert-chain.pem', chainPem],

@@ -10,10 +10,11 @@ import net from 'node:net'
 import { App } from '../../demo/services.ts'
 import { nothingIsWrong, problem } from './cli.ts'
 import { device, MQTT, publish } from './mqtt/devices.ts'
-import { Service, TestAgent, testFolder, until, type Finally } from './site.ts'
+import { Service, TestAgent, until, type Finally } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 function resources(t: Finally, text: string): string {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.writeFileSync(`${folder}/all.yaml`, text)
   return folder
 }

@@ -7,14 +7,15 @@ import { statusText } from '../../agent/admin/status-text.ts'
 import { FakeIstiod } from '../helpers/control-plane/fake-istiod.ts'
 import { serveFakeIstiod, type FakeServerOptions } from '../helpers/control-plane/fake-istiod-server.ts'
 import { edsCluster, load } from '../helpers/control-plane/synced-agent.ts'
-import { startSite, TestAgent, testFolder, until, type Finally } from './site.ts'
+import { startSite, TestAgent, until, type Finally } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 async function agentOf(t: Finally, istiod: FakeIstiod, control: string, o: FakeServerOptions = {}): Promise<TestAgent> {
   const server = await serveFakeIstiod(istiod, o)
   t.after(async () => {
     await server[Symbol.asyncDispose]()
   })
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const own = server.ca.issue('edge', 'gateway')
   for (const [name, text] of [
     ['cert-chain.pem', own.chainPem],

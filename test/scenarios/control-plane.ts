@@ -10,7 +10,8 @@ import { DeltaDiscoveryResponseSchema } from '../../proto/gen/envoy/service/disc
 import { ADS, type DeltaDiscoveryRequest, type DeltaDiscoveryResponse } from '../../proto/services.ts'
 import type { Sample } from '../helpers/control-plane/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
-import { testFolder, type Finally } from './site.ts'
+import { type Finally } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 type Stream = ServerDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>
 
@@ -37,7 +38,7 @@ export class ControlPlane {
   }
 
   static async start(t: Finally): Promise<ControlPlane> {
-    const folder = testFolder(t)
+    const folder = temporaryFolder(t)
     const ca = testCa()
     const own = ca.issue('istio-system', 'istiod', { dnsNames: ['istiod.istio-system.svc'] })
     const agent = ca.issue('edge', 'gateway')

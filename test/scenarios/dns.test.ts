@@ -11,7 +11,8 @@ import { statusText } from '../../agent/admin/status-text.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { framed } from '../../protocols/dns/resolver/exchange.ts'
 import { a, query, told, Upstream, type Script } from '../helpers/dns.ts'
-import { controlYaml, startSite, TestAgent, testFolder, until, type Finally } from './site.ts'
+import { controlYaml, startSite, TestAgent, until, type Finally } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 async function overUdp(port: number, bytes: Buffer): Promise<string> {
   const got = Promise.withResolvers<Buffer>()
@@ -65,7 +66,7 @@ async function directoryAgent(
   t: Finally,
   dns: string,
 ): Promise<{ agent: TestAgent; port: number; write(text: string): void }> {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.mkdirSync(path.join(folder, 'resources'))
   const write = (text: string): void => {
     fs.writeFileSync(path.join(folder, 'resources/names.json'), text)
@@ -116,7 +117,7 @@ test("names of a folder's name table are served over UDP and TCP, others from th
 
 test('answers of the upstream resolver are there after a restart without it, sealed on disk; a damaged file is set aside and shown', async (t) => {
   const server = await upstream(t, (name) => ({ answers: [a(name, '9.9.9.9')] }))
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.mkdirSync(path.join(folder, 'resources'))
   fs.writeFileSync(path.join(folder, 'key'), Buffer.alloc(32, 7))
   const agent = new TestAgent(
@@ -174,7 +175,7 @@ test('names come through the hub, are there after a restart without it, and befo
     'NOERROR aa, orders.cloud.svc.cluster.local 30 A 240.240.0.1',
   )
 
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.writeFileSync(path.join(folder, 'roots.pem'), site.hub.hub.rootsPem)
   fs.writeFileSync(path.join(folder, 'edge.token'), 'none')
   const fresh = new TestAgent(
@@ -203,7 +204,7 @@ test('a DNS port that is taken ends nothing: it is told', async (t) => {
   )
 })
 test('without a dns section there is no DNS, and status says nothing of it', async (t) => {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.mkdirSync(path.join(folder, 'resources'))
   const agent = new TestAgent(t, `directory: ${folder}/resources`)
   await agent.start()

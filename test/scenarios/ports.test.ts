@@ -10,7 +10,8 @@ import net from 'node:net'
 import path from 'node:path'
 import { freePorts } from '../../tools/free-ports.ts'
 import { meshlet, nothingIsWrong, problem } from './cli.ts'
-import { startSite, TestAgent, testFolder, until, type Finally } from './site.ts'
+import { startSite, TestAgent, until, type Finally } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 async function taken(t: Finally): Promise<net.Server & { port: number }> {
   const server = net.createServer().listen(0, '127.0.0.1')
@@ -67,7 +68,7 @@ test('a port that is taken and an address that is not there are told, and the ot
   // TEST-NET-1, RFC 5737: nobody has it.
   const agent = new TestAgent(
     t,
-    `directory: ${testFolder(t)}
+    `directory: ${temporaryFolder(t)}
 listeners:
 - {name: far, kind: mqtt, address: 192.0.2.77, port: 1883}
 - {name: taken, kind: mqtt, port: ${other.port}}
@@ -100,7 +101,10 @@ dns: {port: ${ofDns.port}, upstreams: []}`,
 test('the admin port is opened once it can be had', async (t) => {
   const other = await taken(t)
   const [free] = (await freePorts(1)) as [number]
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nlisteners: [{name: free, kind: mqtt, port: ${free}}]`)
+  const agent = new TestAgent(
+    t,
+    `directory: ${temporaryFolder(t)}\nlisteners: [{name: free, kind: mqtt, port: ${free}}]`,
+  )
   agent.admin = other.port
   await agent.start()
   assert.ok(await dials(free))
@@ -110,7 +114,7 @@ test('the admin port is opened once it can be had', async (t) => {
 })
 
 test('a folder pushes listeners onto every port of agent.yaml: those of agent.yaml have them, and the others are told whose they are', async (t) => {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const [mqtt, admin, dns, other] = (await freePorts(4)) as [number, number, number, number]
   write(`${folder}/all.json`, [
     CLUSTER,
@@ -179,7 +183,7 @@ test(
 )
 
 test('a folder that is not there, is empty, or is broken at the start prevents nothing, and is read once it can be', async (t) => {
-  const root = testFolder(t)
+  const root = temporaryFolder(t)
   const folder = path.join(root, 'late')
   const agent = new TestAgent(t, `directory: ${folder}\nlisteners: [{name: mqtt, kind: mqtt, port: 0}]`)
   await agent.start()

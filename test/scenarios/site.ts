@@ -7,7 +7,6 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
 import type net from 'node:net'
-import os from 'node:os'
 import path from 'node:path'
 import { startAgent, type Agent } from '../../agent/agent.ts'
 import { loadConfig } from '../../agent/config/load.ts'
@@ -20,18 +19,10 @@ import { freePorts } from '../../tools/free-ports.ts'
 import { BROKER_CLUSTER, TRUST_DOMAIN, writeResources, type Ports } from '../../demo/resources.ts'
 import { App } from '../../demo/services.ts'
 import { testHub, type TestHub } from '../hub/start-hub.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 export type Finally = { after(fn: () => void | Promise<void>): void }
 export type Answer = { readonly status: number; readonly type: string; readonly body: string }
-
-/** A folder that is gone when the test is over. */
-export function testFolder(t: Finally): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-scenario-'))
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true, force: true })
-  })
-  return folder
-}
 
 /** Asks again until something comes; fails after ten seconds, saying what did not happen. */
 export async function until<T>(
@@ -66,7 +57,7 @@ export class TestAgent {
   /** @param yaml agent.yaml without `state` and `admin`, which are the test's */
   constructor(t: Finally, yaml: string) {
     t.after(() => this.stop())
-    this.folder = testFolder(t)
+    this.folder = temporaryFolder(t)
     this.yaml = yaml
   }
   get agent(): Agent {
@@ -207,7 +198,7 @@ export async function startSite(t: Finally, o: SiteOptions = {}): Promise<Site> 
     plc: orders.port,
   }
   writeResources(path.join(hub.folder, 'resources'), ports)
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.writeFileSync(path.join(folder, 'roots.pem'), hub.hub.rootsPem)
   const edge = new TestAgent(t, edgeYaml(folder, links.control.port, o))
   const cloud = new TestAgent(t, cloudYaml(folder, links.cloudControl.port, cloudMqtts, o))

@@ -12,10 +12,11 @@ import { freePorts } from '../../tools/free-ports.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { nothingIsWrong, problem } from './cli.ts'
 import { device, MQTT, publish, subscribeAndLeave } from './mqtt/devices.ts'
-import { TestAgent, testFolder, until } from './site.ts'
+import { TestAgent, until } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 test('an upstream broker that is down while messages wait for it', async (t) => {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const [nobody] = (await freePorts(1)) as [number]
   fs.writeFileSync(
     `${folder}/all.json`,
@@ -55,7 +56,7 @@ test('an upstream broker that is down while messages wait for it', async (t) => 
   )
 })
 test('a clone that takes over the same client id again and again', async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\n${MQTT}`)
   await agent.start()
   await device(t, agent, 'pump-1')
   await device(t, agent, 'pump-1')
@@ -64,7 +65,7 @@ test('a clone that takes over the same client id again and again', async (t) => 
   assert.match((await problem(agent, 'MESH_MQTT_TAKEN_OVER')).text, /client id "pump-1" was taken over 3 times/)
 })
 test('every commit of the spool fails; once one works nothing is wrong', async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\n${MQTT}`)
   let fails = false
   const { openStorage } = realWorld({ bundle: undefined })
   const faulty: OpenStorage = async (o) => {
@@ -101,7 +102,7 @@ test('every commit of the spool fails; once one works nothing is wrong', async (
   await nothingIsWrong(agent)
 })
 test('a state folder that was emptied under a running agent', async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\n${MQTT}`)
   await agent.start()
   await nothingIsWrong(agent)
   for (const name of fs.readdirSync(`${agent.folder}/state`))
@@ -112,7 +113,7 @@ test('a state folder that was emptied under a running agent', async (t) => {
   )
 })
 test('a ca-crl.pem that cannot be read: the page of status is there and says so', async (t) => {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const { keyPem, chainPem, rootsPem } = testCa('demo.mesh').issue('edge', 'gateway')
   for (const [name, pem] of Object.entries({
     'key.pem': keyPem,
@@ -120,7 +121,7 @@ test('a ca-crl.pem that cannot be read: the page of status is there and says so'
     'root-cert.pem': rootsPem,
   }))
     fs.writeFileSync(`${folder}/${name}`, pem)
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\nidentity: {folder: ${folder}}\n${MQTT}`)
   let isUnreadable = false
   const { clock, ...world } = realWorld({ bundle: undefined })
   agent.over = {

@@ -16,7 +16,8 @@ import { freePorts } from '../../tools/free-ports.ts'
 import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { ControlPlane } from './control-plane.ts'
-import { TestAgent, testFolder, until } from './site.ts'
+import { TestAgent, until } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 const T = 'type.googleapis.com/envoy'
 const HOST = 'api.example.com'
@@ -122,7 +123,7 @@ type Rig = {
 const outside = testCa('outside')
 
 async function rig(t: TestContext): Promise<Rig> {
-  const folder = fs.realpathSync(testFolder(t))
+  const folder = fs.realpathSync(temporaryFolder(t))
   fs.mkdirSync(path.join(folder, 'certs'))
   const own = outside.issue('x', 'server', { dnsNames: [HOST, '*.wild.example.com'] })
   const [seen, callers]: [(string | false)[], string[]] = [[], []]

@@ -14,7 +14,8 @@ import type { AgentStatus } from '../../agent/admin/status.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { sample } from '../helpers/control-plane/resources.ts'
 import { ControlPlane } from './control-plane.ts'
-import { ask, testFolder, TestAgent, until, type Finally } from './site.ts'
+import { ask, TestAgent, until, type Finally } from './site.ts'
+import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
 /** An application that answers every request with `status`. */
 async function application(t: Finally): Promise<{ status: number; readonly port: number }> {
@@ -35,7 +36,7 @@ async function application(t: Finally): Promise<{ status: number; readonly port:
 
 /** istioctl's sample, with the control plane and the probe of the test. */
 function istioFolder(t: Finally, plane: ControlPlane, probe: string): string {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const sample = path.join(import.meta.dirname, '../golden/istio-folder/auto-registered')
   for (const name of ['cluster.env', 'istio-token']) fs.copyFileSync(path.join(sample, name), path.join(folder, name))
   fs.copyFileSync(path.join(plane.folder, 'root-cert.pem'), path.join(folder, 'root-cert.pem'))

@@ -2,7 +2,7 @@
  * envoy.config.listener.v3.FilterChain → FilterChain: match, TLS, network filters in order, the last of which is the
  * codec.
  */
-import type { Codec, FilterChain, FilterChainMatch } from '../../../model/listener.ts'
+import { ANY_CONNECTION, type Codec, type FilterChain, type FilterChainMatch } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import type { DownstreamTls } from '../../../model/tls.ts'
@@ -61,16 +61,6 @@ export function filterChain(at: DecodePath, from: XFilterChain, unknown: Unknown
 
 export function blockedChain(name: string, match: FilterChainMatch, reason: string): FilterChain {
   return { name, match, tls: undefined, policies: [], codec: { kind: 'blocked', reason } }
-}
-
-export const ANY_CONNECTION: FilterChainMatch = {
-  destinationPort: undefined,
-  destinationRanges: [],
-  serverNames: [],
-  transportProtocol: undefined,
-  applicationProtocols: [],
-  sourceRanges: [],
-  sourcePorts: [],
 }
 
 /** @returns why nothing may pass, when the chain's transport is not implemented. */

@@ -1,9 +1,9 @@
 /** envoy.config.listener.v3.Listener → Listener. */
-import type { Listener } from '../../../model/listener.ts'
+import { ANY_CONNECTION, type Listener } from '../../../model/listener.ts'
 import { TrafficDirection, TrafficDirectionSchema } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { ListenerSchema, type Listener as XListener } from '../../../proto/gen/envoy/config/listener/v3/listener_pb.ts'
 import { DecodePath, refuse } from '../fields/decode-path.ts'
-import { ANY_CONNECTION, blockedChain, filterChain } from './filter-chain.ts'
+import { blockedChain, filterChain } from './filter-chain.ts'
 import { listenerFilters } from './listener-filters.ts'
 import { ms, socketAddress } from '../fields/values.ts'
 

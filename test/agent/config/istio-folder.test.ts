@@ -7,6 +7,7 @@ import { readNodeSettings } from '../../../agent/control-sync-settings.ts'
 import { systemDisk, type Disk } from '../../../core/os/disk.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/ads/node.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const SAMPLES = path.join(import.meta.dirname, '../../golden/istio-folder')
 const sample = (name: string): string => path.join(SAMPLES, name)
@@ -164,10 +165,7 @@ test("an empty hosts file and no discoveryAddress: Istio's own name, found by DN
 })
 
 test("agent.yaml overrides Istio's files, the environment overrides both", (t) => {
-  const folder = fs.mkdtempSync('/tmp/meshlet-istio-')
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true })
-  })
+  const folder = temporaryFolder(t)
   const file = `${folder}/agent.yaml`
   fs.writeFileSync(
     file,

@@ -1,12 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { silentLog } from '../../../core/log.ts'
 import { controlNames, type ControlNames } from '../../../control-sync/connection/last-known-addresses.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 type Dns = { answer: readonly string[] | Error | 'nothing' }
 
@@ -17,10 +17,7 @@ function made(t: { after(fn: () => void): void }): {
   writes: () => number
   anew: () => ControlNames
 } {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'names-'))
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true })
-  })
+  const folder = temporaryFolder(t)
   const dns: Dns = { answer: [] }
   const clock = new SimClock()
   const file = path.join(folder, 'control-names.json')

@@ -2,13 +2,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import type { FileResource } from '../../../control-sync/directory/parse.ts'
 import type { ReadOne } from '../../../control-sync/directory/read.ts'
 import { FolderReader } from '../../../control-sync/directory/reader.ts'
 import { watchFolder } from '../../../control-sync/directory/watch.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 /** Every look at it takes a millisecond, so that work takes time. */
 class BusyClock extends SimClock {
@@ -35,8 +35,7 @@ class Large extends FolderReader {
 }
 
 test('a file with thousands of resources is taken over in slices', async (t) => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-turns-'))
-  t.after(() => fs.rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder(t)
   fs.writeFileSync(path.join(folder, 'large.yaml'), '')
   const clock = new BusyClock()
   const reader = new Large(clock)

@@ -1,9 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import os from 'node:os'
-import path from 'node:path'
 import { systemCommand } from '../../../core/os/command.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const never = new AbortController().signal
 const sh = (script: string, signal = never): ReturnType<typeof systemCommand> =>
@@ -42,10 +41,7 @@ test('a program that does not exist', async () => {
 })
 
 test('given up, it is killed with what it started; ended, what it started is killed too', async (t) => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-command-'))
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true })
-  })
+  const folder = temporaryFolder(t)
   /** Asks again until something comes; what does not within five seconds never does. */
   const until = async <T>(what: string, ask: () => T | undefined): Promise<T> => {
     for (const by = performance.now() + 5_000; performance.now() < by;) {

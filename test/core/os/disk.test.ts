@@ -3,13 +3,12 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { systemDisk } from '../../../core/os/disk.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 test('a pipe that nobody writes to, a device without end and a folder are told, and a file is read', (t) => {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-disk-'))
-  t.after(() => fs.rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder(t)
   const pipe = path.join(folder, 'pipe')
   execFileSync('mkfifo', [pipe])
   // A writer in case that it is read all the same: the test then fails instead of waiting.

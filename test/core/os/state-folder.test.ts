@@ -2,22 +2,19 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { prepareState } from '../../../agent/control-sync-settings.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { replaceAtomically } from '../../../core/os/atomic-write.ts'
 import { secureFolder } from '../../../core/os/state-folder.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const OTHER = 65_534
 const asRoot = process.getuid?.() === 0 ? {} : { skip: 'needs root, to be two users' }
 
 function machine(t: TestContext): { folder: string; state: string } {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-state-'))
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true, force: true })
-  })
+  const folder = temporaryFolder(t)
   fs.chmodSync(folder, 0o755)
   const state = path.join(folder, 'state')
   fs.mkdirSync(path.join(state, 'identity'), { recursive: true, mode: 0o700 })

@@ -11,6 +11,7 @@ import type { Bundle, EncodedAddon } from '../../../core/runtime/bundle.ts'
 import { loadAddon } from '../../../core/storage/sqlite-addon.ts'
 import { startWorker } from '../../../core/storage/thread-handle.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const NATIVE = path.resolve(
   import.meta.dirname,
@@ -19,7 +20,7 @@ const NATIVE = path.resolve(
 const native = fs.readFileSync(NATIVE)
 /** As in a bundle, behind something else. */
 function encoded(t: TestContext, content: Uint8Array): EncodedAddon {
-  const file = path.join(folder(t), 'bundle')
+  const file = path.join(temporaryFolder(t), 'bundle')
   const text = Buffer.from(content).toString('base64')
   fs.writeFileSync(file, `before${text}after`)
   const fd = fs.openSync(file, 'r')
@@ -30,18 +31,11 @@ function encoded(t: TestContext, content: Uint8Array): EncodedAddon {
 }
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
-function folder(t: TestContext): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-addon-'))
-  t.after(() => {
-    fs.rmSync(dir, { recursive: true, force: true })
-  })
-  return dir
-}
 /** What is mapped from a file that has no name any more. */
 const namelessCode = (): boolean => /\/\.meshlet-\S+ \(deleted\)/.test(fs.readFileSync('/proc/self/maps', 'latin1'))
 
 test('what lies beside the bundle is loaded from the descriptor that was looked at, whatever has taken the name since', (t) => {
-  const file = path.join(folder(t), 'a.node')
+  const file = path.join(temporaryFolder(t), 'a.node')
   fs.copyFileSync(NATIVE, file)
   const fd = fs.openSync(file, 'r')
   fs.renameSync(file, `${file}.old`)
@@ -51,7 +45,7 @@ test('what lies beside the bundle is loaded from the descriptor that was looked 
   assert.ok('Database' in loaded.binding)
 })
 test('without it, and with that of another version, it is unpacked into a file without a name', (t) => {
-  const other = path.join(folder(t), 'other.node')
+  const other = path.join(temporaryFolder(t), 'other.node')
   fs.writeFileSync(other, 'code of another version')
   const fd = fs.openSync(other, 'r')
   t.after(() => {
@@ -91,7 +85,7 @@ test('the storage thread has it before the first file is opened, leaves no code 
   t.after(() => {
     process.off('worker', note)
   })
-  const state = folder(t)
+  const state = temporaryFolder(t)
   const bundle: Bundle = {
     version: '0',
     builtAt: '',
@@ -131,7 +125,11 @@ test('a damaged bundle is told to whoever opens a file', async (t) => {
   const worker = startWorker(bundle)
   await once(worker, 'online')
   await assert.rejects(
-    openStorageWith({ bundle, worker })({ path: path.join(folder(t), 'a.db'), profile: 'strict', migrations: [] }),
+    openStorageWith({ bundle, worker })({
+      path: path.join(temporaryFolder(t), 'a.db'),
+      profile: 'strict',
+      migrations: [],
+    }),
     { code: 'MESH_STORAGE_FAILED', message: /the bundle is damaged/ },
   )
 })

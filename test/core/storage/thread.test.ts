@@ -2,23 +2,14 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
 import type { DurabilityProfile, OpenStorage } from '../../../core/storage/storage.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
+import { ALL, insert, TABLE } from './rig.ts'
 
-const TABLE = 'CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)'
-const insert = (k: number, v: string | Uint8Array = 'x') => ({ sql: 'INSERT INTO t VALUES (?, ?)', params: [k, v] })
-const ALL = { sql: 'SELECT k FROM t ORDER BY k' }
-function folder(t: TestContext): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-storage-'))
-  t.after(() => {
-    fs.rmSync(dir, { recursive: true, force: true })
-  })
-  return dir
-}
 /** Storage threads that were started since; the last one is the one that works. */
 function threads(t: TestContext): Worker[] {
   const started: Worker[] = []
@@ -40,7 +31,7 @@ const optionsOf = (dir: string, profile: DurabilityProfile = 'strict', name = 'a
 })
 
 test('a thread that dies refuses all that waits, of every file; the next commit finds another, with everything that was committed', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const started = threads(t)
   const openStorage = storageOf(dir)
   await using a = (await openStorage(optionsOf(dir))).storage
@@ -60,7 +51,7 @@ test('a thread that dies refuses all that waits, of every file; the next commit 
   assert.equal(started.length, 2)
 })
 test('a thread that dies between two pieces of a commit takes the whole of it along', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const started = threads(t)
   const clock = new SimClock()
   // Every look at the clock finds that it is somebody else's turn.
@@ -90,7 +81,7 @@ test('a thread that dies between two pieces of a commit takes the whole of it al
   assert.equal(started.length, 2)
 })
 test('what a burst left is collected in the thread once nothing has come for a while', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const started = threads(t)
   await using storage = (await storageOf(dir)(optionsOf(dir))).storage
   const usedBytes = async (): Promise<number> => (await started[0]!.getHeapStatistics()).used_heap_size
@@ -111,7 +102,7 @@ test('what a burst left is collected in the thread once nothing has come for a w
   await fallsBy(0.2)
 })
 test('a thread that dies while nobody waits is not missed', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const started = threads(t)
   await using storage = (await storageOf(dir)(optionsOf(dir))).storage
   await storage.commit([insert(1)])
@@ -123,7 +114,7 @@ test('a thread that dies while nobody waits is not missed', async (t) => {
   )
 })
 test('after the thread has died a damaged file is not replaced by an empty one under its users', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const started = threads(t)
   const openStorage = storageOf(dir)
   const { storage } = await openStorage(optionsOf(dir))
@@ -143,7 +134,7 @@ test('after the thread has died a damaged file is not replaced by an empty one u
   await again.storage[Symbol.asyncDispose]()
 })
 test('after the thread has died a file that is gone is not replaced by an empty one either', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const started = threads(t)
   const { storage } = await storageOf(dir)(optionsOf(dir))
   await storage.commit([insert(1)])
@@ -154,7 +145,7 @@ test('after the thread has died a file that is gone is not replaced by an empty 
   await storage[Symbol.asyncDispose]()
 })
 test('damage that a query meets makes the next start look at the whole file, however large it is', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const openStorage = storageOf(dir)
   const first = (await openStorage(optionsOf(dir, 'balanced'))).storage
   for (let i = 0; i < 70; i++) await first.commit([insert(i, new Uint8Array(1024 * 1024))])
@@ -179,7 +170,7 @@ test('damage that a query meets makes the next start look at the whole file, how
   )
 })
 test('a copy is whole, waits for what was asked before and keeps other files waiting for nothing; it is closed after it', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const openStorage = storageOf(dir)
   const { storage } = await openStorage(optionsOf(dir))
   await using other = (await openStorage(optionsOf(dir, 'strict', 'b.db'))).storage
@@ -213,7 +204,7 @@ test('a copy is whole, waits for what was asked before and keeps other files wai
   await copy.storage[Symbol.asyncDispose]()
 })
 test('a file that was copied is still locked against another process', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   await using storage = (await storageOf(dir)(optionsOf(dir))).storage
   const other = (): string =>
     spawnSync(
@@ -232,7 +223,7 @@ test('a file that was copied is still locked against another process', async (t)
   assert.equal(other(), 'SQLITE_BUSY')
 })
 test('a file whose pages are not in order is not copied; the copy that is there stays', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const openStorage = storageOf(dir)
   const options = { ...optionsOf(dir), check: 'as read' } as const
   const first = (await openStorage(options)).storage
@@ -254,7 +245,7 @@ test('a file whose pages are not in order is not copied; the copy that is there 
   await again.storage[Symbol.asyncDispose]()
 })
 test('a thread that dies fails the copy, and the file goes on', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const started = threads(t)
   await using storage = (await storageOf(dir)(optionsOf(dir))).storage
   await storage.commit([insert(1)])
@@ -265,7 +256,7 @@ test('a thread that dies fails the copy, and the file goes on', async (t) => {
   await storage.copyTo(path.join(dir, 'copy.db'))
 })
 test('eco waits a second for company, and not for reads or at the end', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const clock = new SimClock()
   const { storage } = await storageOf(dir, clock)(optionsOf(dir, 'eco'))
   let isDone = false
@@ -290,7 +281,7 @@ test('eco waits a second for company, and not for reads or at the end', async (t
   await three
 })
 test('only one process at a time has the file', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const { storage } = await storageOf(dir)(optionsOf(dir))
   await storage.commit([insert(1)])
   await assert.rejects(storageOf(dir)(optionsOf(dir)), { code: 'MESH_STATE_IN_USE' })
@@ -298,7 +289,7 @@ test('only one process at a time has the file', async (t) => {
   await storage[Symbol.asyncDispose]()
 })
 test('a view of a large buffer is stored as what it shows, and stays usable', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   await using storage = (await storageOf(dir)(optionsOf(dir))).storage
   const large = Buffer.alloc(1_000_000, 'y')
   const view = large.subarray(10, 14)
@@ -309,7 +300,7 @@ test('a view of a large buffer is stored as what it shows, and stays usable', as
   assert.equal(Buffer.from(row!['v'] as Uint8Array).toString(), 'abcd')
 })
 test('a closed storage refuses, and closing twice is one closing', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const { storage } = await storageOf(dir)(optionsOf(dir))
   const last = storage.commit([insert(1)])
   await Promise.all([storage[Symbol.asyncDispose](), storage[Symbol.asyncDispose]()])

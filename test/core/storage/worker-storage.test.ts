@@ -1,28 +1,18 @@
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { systemClock } from '../../../core/os/clock.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
 import type { DurabilityProfile, Opened } from '../../../core/storage/storage.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
+import { ALL, insert, TABLE } from './rig.ts'
 
-const TABLE = 'CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)'
-const insert = (k: number, v: string | Uint8Array = 'x') => ({ sql: 'INSERT INTO t VALUES (?, ?)', params: [k, v] })
-const ALL = { sql: 'SELECT k FROM t ORDER BY k' }
-
-function folder(t: TestContext): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-storage-'))
-  t.after(() => {
-    fs.rmSync(dir, { recursive: true, force: true })
-  })
-  return dir
-}
 const open = (dir: string, migrations = [TABLE], profile: DurabilityProfile = 'strict'): Promise<Opened> =>
   openStorageWith({ bundle: undefined })({ path: path.join(dir, 'a.db'), profile, migrations })
 
 test('what was committed is there after closing and opening again; the file is for its owner only', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   {
     await using storage = (await open(dir)).storage
     await storage.commit([insert(1), insert(2)])
@@ -35,7 +25,7 @@ test('what was committed is there after closing and opening again; the file is f
   assert.equal(fs.statSync(path.join(dir, 'a.db')).mode & 0o777, 0o600)
 })
 test('a commit is all or nothing, and one that fails takes nobody with it', async (t) => {
-  await using storage = (await open(folder(t))).storage
+  await using storage = (await open(temporaryFolder(t))).storage
   const results = await Promise.allSettled([
     storage.commit([insert(1)]),
     storage.commit([insert(2), insert(2)]),
@@ -52,14 +42,14 @@ test('a commit is all or nothing, and one that fails takes nobody with it', asyn
   )
 })
 test('commits that wait for a running one go together', async (t) => {
-  await using storage = (await open(folder(t))).storage
+  await using storage = (await open(temporaryFolder(t))).storage
   await Promise.all(Array.from({ length: 500 }, (_, k) => storage.commit([insert(k)])))
   assert.ok(storage.stats.commits < 50, `${storage.stats.commits} transactions for 500 commits`)
   assert.equal((await storage.query(ALL)).length, 500)
 })
 test('a commit in pieces is all or nothing, lets others have turns and other commits pass, and keeps the bytes that it was given', async (t) => {
   let nowMs = 0
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const slow = { ...systemClock, monotonicMs: () => (nowMs += 10) }
   await using storage = (
     await openStorageWith({ bundle: undefined, clock: slow })({
@@ -107,7 +97,7 @@ test('a commit in pieces is all or nothing, lets others have turns and other com
   )
 })
 test('a commit in pieces whose storage is closed between two of them is refused as a whole', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const slow = { ...systemClock, monotonicMs: () => performance.now() * 1_000 }
   const { storage } = await openStorageWith({ bundle: undefined, clock: slow })({
     path: path.join(dir, 'a.db'),
@@ -124,7 +114,7 @@ test('a commit in pieces whose storage is closed between two of them is refused 
   assert.deepEqual(await again.query(ALL), [])
 })
 test('values by name, shared by statements that stand together', async (t) => {
-  await using storage = (await open(folder(t))).storage
+  await using storage = (await open(temporaryFolder(t))).storage
   const params = { k: 7, v: Uint8Array.of(1, 2, 3), unused: null }
   await storage.commit([
     { sql: 'INSERT INTO t VALUES (@k, @v)', params },
@@ -135,7 +125,7 @@ test('values by name, shared by statements that stand together', async (t) => {
   ])
 })
 test('a damaged file is set aside under a name that says so, and an empty one serves', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   {
     await using storage = (await open(dir)).storage
     await storage.commit(Array.from({ length: 2_000 }, (_, k) => insert(k, new Uint8Array(100))))
@@ -151,7 +141,7 @@ test('a damaged file is set aside under a name that says so, and an empty one se
   assert.deepEqual(await owned.query(ALL), [])
 })
 test('a file that is no database at all is set aside too', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   fs.writeFileSync(
     path.join(dir, 'a.db'),
     'certainly not a database, but long enough to have a header of one hundred bytes; '.repeat(3),
@@ -161,7 +151,7 @@ test('a file that is no database at all is set aside too', async (t) => {
   assert.ok(setAside)
 })
 test('migrations run once and in order; a file of a newer version is refused and left alone', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const second = 'ALTER TABLE t ADD COLUMN w'
   {
     await using storage = (await open(dir)).storage
@@ -179,7 +169,7 @@ test('migrations run once and in order; a file of a newer version is refused and
   )
 })
 test('a full file says MESH_STORAGE_FULL, keeps what it has and goes on when there is room', async (t) => {
-  await using storage = (await open(folder(t))).storage
+  await using storage = (await open(temporaryFolder(t))).storage
   await storage.commit([insert(1)])
   await storage.query({ sql: 'PRAGMA max_page_count = 20' })
   await assert.rejects(storage.commit([insert(2, new Uint8Array(500_000))]), { code: 'MESH_STORAGE_FULL' })
@@ -197,7 +187,7 @@ test('strict waits for the disk: synchronous is FULL, and NORMAL otherwise', asy
     ['strict', 2],
     ['balanced', 1],
   ] as const) {
-    await using storage = (await open(folder(t), [TABLE], profile)).storage
+    await using storage = (await open(temporaryFolder(t), [TABLE], profile)).storage
     assert.equal((await storage.query({ sql: 'PRAGMA synchronous' }))[0]!['synchronous'], level)
   }
 })

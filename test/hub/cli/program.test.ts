@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { Client, credentials } from '@grpc/grpc-js'
 import { Registry } from '../../../hub/registry/registry.ts'
@@ -12,11 +11,11 @@ import type { Io } from '../../../hub/cli/io.ts'
 import { holdRunning, isRunning } from '../../../hub/registry/running.ts'
 import { CLUSTER } from '../../../hub/source/resources.ts'
 import { bearer, DeltaStream } from '../start-hub.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 type Ran = { readonly code: number; readonly out: string; readonly err: string }
 function made(t: { after(fn: () => void): void }) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-cli-'))
-  t.after(() => fs.rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder(t)
   fs.mkdirSync(path.join(folder, 'resources'))
   const config = path.join(folder, 'hub.yaml')
   fs.writeFileSync(

@@ -1,12 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import type { MeshError } from '../../../core/errors.ts'
 import { Registry } from '../../../hub/registry/registry.ts'
 import { MIGRATIONS } from '../../../hub/registry/schema.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const SPIFFE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
 const token = {
@@ -29,8 +29,7 @@ const claim = {
 }
 
 function file(t: { after(fn: () => void): void }): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-registry-'))
-  t.after(() => fs.rmSync(folder, { recursive: true }))
+  const folder = temporaryFolder(t)
   return path.join(folder, 'registry.db')
 }
 

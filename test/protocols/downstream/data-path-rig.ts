@@ -4,7 +4,7 @@ import { Current } from '../../../core/current.ts'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { cidr } from '../../../model/ip.ts'
-import type { FilterChain, Listener } from '../../../model/listener.ts'
+import { ANY_CONNECTION, type FilterChain, type Listener } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import type { Codecs } from '../../../protocols/codecs.ts'
@@ -16,18 +16,9 @@ import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
 export const PORT = { host: '10.0.0.1', port: 7000 }
-export const ANY_MATCH = {
-  destinationPort: undefined,
-  destinationRanges: [],
-  serverNames: [],
-  transportProtocol: undefined,
-  applicationProtocols: [],
-  sourceRanges: [],
-  sourcePorts: [],
-}
 export const tcpChain = (over: Partial<FilterChain> = {}): FilterChain => ({
   name: 'tcp',
-  match: ANY_MATCH,
+  match: ANY_CONNECTION,
   tls: undefined,
   policies: [],
   codec: { kind: 'tcp', tcp: { clusters: [], idleMs: undefined } },

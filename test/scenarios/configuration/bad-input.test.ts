@@ -11,12 +11,13 @@ import { freePorts } from '../../../tools/free-ports.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { meshlet, says, type Said } from '../cli.ts'
-import { controlYaml, testFolder, type Finally } from '../site.ts'
+import { controlYaml, type Finally } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 /** A folder with agent.yaml for directory mode, its resources, and what the test adds. */
 type Machine = { folder: string; file: string; state: string; write(yaml: string): void }
 function machine(t: Finally, yaml = ''): Machine {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const [file, state] = [path.join(folder, 'agent.yaml'), path.join(folder, 'state')]
   fs.mkdirSync(path.join(folder, 'resources'))
   const write = (more: string): void => {

@@ -6,7 +6,8 @@ import path from 'node:path'
 import { testHub } from '../../hub/start-hub.ts'
 import { TRUST_DOMAIN } from '../../../demo/resources.ts'
 import { meshlet } from '../cli.ts'
-import { testFolder, type Finally } from '../site.ts'
+import { type Finally } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const SHIPPED = fs.readFileSync(path.resolve(import.meta.dirname, '../../../deploy/edge/agent.yaml'), 'utf8')
 
@@ -15,7 +16,7 @@ function installed(
   t: Finally,
   hub: { readonly port: number; readonly rootsPem: string },
 ): { etc: string; file: string } {
-  const etc = testFolder(t)
+  const etc = temporaryFolder(t)
   const file = path.join(etc, 'agent.yaml')
   fs.writeFileSync(path.join(etc, 'roots.pem'), hub.rootsPem)
   fs.writeFileSync(
@@ -44,7 +45,7 @@ test("config check and join --token - work on it as it stands, without systemd's
   assert.equal(fs.statSync(`${etc}/state/identity/identity.json`).mode & 0o777, 0o600)
 })
 test('config check tells of ports that cannot be open together, and of what the device has to have', async (t) => {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const file = path.join(folder, 'agent.yaml')
   fs.mkdirSync(`${folder}/resources`)
   fs.writeFileSync(

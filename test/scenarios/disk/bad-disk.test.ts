@@ -15,7 +15,8 @@ import { FaultyStorage } from '../../helpers/disk/faulty-storage.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { meshlet, nothingIsWrong, problem, says } from '../cli.ts'
 import { device, MQTT, publish, readAll, subscribeAndLeave } from '../mqtt/devices.ts'
-import { controlYaml, startSite, TestAgent, testFolder, until, type Finally } from '../site.ts'
+import { controlYaml, startSite, TestAgent, until, type Finally } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 /**
  * An agent whose disk has as many free bytes as the test says, and a way to say so that does not wait for the next
@@ -77,7 +78,7 @@ function canMount(): boolean {
 
 test('damaged files are set aside and named; what they held is gone, the agent is not', async (t) => {
   const hub = await testHub(t)
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   fs.writeFileSync(
     `${folder}/edge.token`,
@@ -129,7 +130,7 @@ test('a stored configuration that is damaged while no control plane is there: it
 })
 
 test('a disk that runs full: PUBACK says 0x97 (MQTT 5.0 §3.4.2.1) or is withheld, QoS 0 passes, nothing acknowledged is lost, and it goes on by itself', async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\n${MQTT}`)
   const diskHas = diskOf(agent)
   await agent.start()
   await subscribeAndLeave(agent)
@@ -167,7 +168,7 @@ test('a disk that runs full: PUBACK says 0x97 (MQTT 5.0 §3.4.2.1) or is withhel
 
 test('a state directory that goes away under a running agent: nothing is acknowledged any more, status names it', async (t) => {
   for (const whenFull of ['refuse', 'drop-oldest']) {
-    const agent = new TestAgent(t, `directory: ${testFolder(t)}\nmqtt: {spool: {whenFull: ${whenFull}}}\n${MQTT}`)
+    const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\nmqtt: {spool: {whenFull: ${whenFull}}}\n${MQTT}`)
     const diskHas = diskOf(agent)
     await agent.start()
     await subscribeAndLeave(agent)
@@ -189,7 +190,7 @@ test('a state directory that goes away under a running agent: nothing is acknowl
 })
 
 test('a commit that fails for want of space is no acknowledgement, and the message is nowhere', async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\n${MQTT}`)
   const faulty = new FaultyStorage(`${agent.folder}/state/spool.db`)
   agent.over = { openStorage: faulty.open }
   await agent.start()
@@ -207,7 +208,10 @@ test('a commit that fails for want of space is no acknowledgement, and the messa
 const really = canMount() ? {} : { skip: 'needs the right to mount a tmpfs (root)' }
 
 test('a file system that is really full, to the last block (needs the right to mount)', really, async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nmqtt: {spool: {minDiskFreeBytes: 16777216}}\n${MQTT}`)
+  const agent = new TestAgent(
+    t,
+    `directory: ${temporaryFolder(t)}\nmqtt: {spool: {minDiskFreeBytes: 16777216}}\n${MQTT}`,
+  )
   const disk = smallDisk(t, 40)
   fs.symlinkSync(disk, `${agent.folder}/state`)
   await agent.start()
@@ -258,11 +262,11 @@ test(
   'a start on a full file system ends with 1, says which disk, and leaves what is there (needs the right to mount)',
   really,
   async (t) => {
-    const folder = testFolder(t)
+    const folder = temporaryFolder(t)
     const state = smallDisk(t, 1)
     fs.writeFileSync(
       `${folder}/agent.yaml`,
-      `directory: ${testFolder(t)}\nstate: ${state}\nadmin: {port: 0}\nlog: {level: fatal}\n`,
+      `directory: ${temporaryFolder(t)}\nstate: ${state}\nadmin: {port: 0}\nlog: {level: fatal}\n`,
     )
     fill(`${state}/other`)
     says(await meshlet(['run', '-c', `${folder}/agent.yaml`]), {

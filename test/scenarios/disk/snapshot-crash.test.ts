@@ -5,7 +5,6 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
@@ -13,6 +12,7 @@ import { openStorageWith } from '../../../core/storage/worker-storage.ts'
 import { openSnapshotStore } from '../../../control-sync/snapshot/store.ts'
 import { CrashImages, hasCompiler } from '../../helpers/disk/crash-images.ts'
 import { KEY, savedAs } from './snapshot-crash-child.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const openStorage = openStorageWith({ bundle: undefined })
 type Look = {
@@ -63,10 +63,7 @@ async function look(image: string, sealed: boolean): Promise<Look> {
 }
 
 async function prepared(t: TestContext, generations: number): Promise<{ folder: string; crashes: CrashImages }> {
-  const base = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-crash-'))
-  t.after(() => {
-    fs.rmSync(base, { recursive: true, force: true })
-  })
+  const base = temporaryFolder(t)
   const folder = path.join(base, 'state')
   fs.mkdirSync(folder)
   for (let generation = 1; generation <= generations; generation++) {

@@ -1,9 +1,8 @@
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
@@ -13,6 +12,7 @@ import type { DurableQueue } from '../../../protocols/mqtt/durability.ts'
 import { openSpool } from '../../../protocols/mqtt/spool/spool.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const KILLS = 24
 const CHILD = path.join(import.meta.dirname, 'spool-kill-child.ts')
@@ -66,17 +66,9 @@ async function look<T>(dir: string, at: (queues: { one: DurableQueue; two: Durab
   return await at({ one: spool.queue('one')!, two: spool.queue('two')! })
 }
 
-function folder(t: TestContext): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-kill-'))
-  t.after(() => {
-    fs.rmSync(dir, { recursive: true, force: true })
-  })
-  return dir
-}
-
 for (const profile of ['strict', 'balanced']) {
   test(`${profile}: of ${KILLS / 2} processes that are killed while they write, no acknowledged message is lost`, async (t) => {
-    const dir = folder(t)
+    const dir = temporaryFolder(t)
     const random = seededRandom(profile.length)
     const acknowledged = new Set<number>()
     let start = 0

@@ -17,7 +17,8 @@ import { testCa, type IssueOptions } from '../../helpers/test-ca.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { nothingIsWrong, problem } from '../cli.ts'
 import { device, MQTT, publish, readAll, subscribeAndLeave } from '../mqtt/devices.ts'
-import { controlYaml, TestAgent, testFolder, until, type Finally } from '../site.ts'
+import { controlYaml, TestAgent, until, type Finally } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const DAY_SEC = 86_400
 
@@ -36,7 +37,7 @@ async function tokenless(t: Finally): Promise<{
   tokenOf(serviceAccount: string): string
 }> {
   const hub = await testHub(t)
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   const agent = new TestAgent(
     t,
@@ -74,7 +75,7 @@ test('an expired certificate on disk: the agent starts, serves plain text, says 
 })
 
 test('an expired certificate in a folder that somebody else keeps: the agent starts, says so, and takes the new one', async (t) => {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const ca = testCa('demo.mesh')
   const put = (options: IssueOptions): void => {
     const { keyPem, chainPem, rootsPem } = ca.issue('edge', 'gateway', options)
@@ -86,7 +87,7 @@ test('an expired certificate in a folder that somebody else keeps: the agent sta
       fs.writeFileSync(`${folder}/${name}`, pem)
   }
   put({ notBeforeMs: Date.now() - 2 * DAY_SEC * 1_000, ttlSec: DAY_SEC })
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\nidentity: {folder: ${folder}}\n${MQTT}`)
   // The folder is looked at every five seconds; here every five milliseconds.
   agent.over = { clock: { ...systemClock, after: (ms, fire) => systemClock.after(ms === 5_000 ? 5 : ms, fire) } }
   await agent.start()
@@ -97,11 +98,11 @@ test('an expired certificate in a folder that somebody else keeps: the agent sta
 })
 
 test('a folder without an identity: the agent starts, what needs none serves, what needs one refuses, and the files are taken when they come', async (t) => {
-  const folder = `${testFolder(t)}/not-yet`
+  const folder = `${temporaryFolder(t)}/not-yet`
   const { keyPem, chainPem, rootsPem } = testCa('demo.mesh').issue('edge', 'gateway', {})
   const agent = new TestAgent(
     t,
-    `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: mesh, kind: mqtt, port: 0, tls: {mode: mutual}}\n`,
+    `directory: ${temporaryFolder(t)}\nidentity: {folder: ${folder}}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: mesh, kind: mqtt, port: 0, tls: {mode: mutual}}\n`,
   )
   agent.over = { clock: { ...systemClock, after: (ms, fire) => systemClock.after(ms === 5_000 ? 5 : ms, fire) } }
   await agent.start()
@@ -147,11 +148,11 @@ test('a folder without an identity: the agent starts, what needs none serves, wh
 })
 
 test('a listener whose TLS files are missing: told with a remedy, the others serve, and it opens when they come', async (t) => {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const { keyPem, chainPem } = testCa('demo.mesh').issue('edge', 'gateway', { dnsNames: ['localhost'] })
   const agent = new TestAgent(
     t,
-    `directory: ${testFolder(t)}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: secure, kind: mqtt, port: 0, tls: {mode: server, chain: ${folder}/chain.pem, key: ${folder}/key.pem}}\n`,
+    `directory: ${temporaryFolder(t)}\nlisteners:\n- {name: mqtt, kind: mqtt, port: 0}\n- {name: secure, kind: mqtt, port: 0, tls: {mode: server, chain: ${folder}/chain.pem, key: ${folder}/key.pem}}\n`,
   )
   // Tries of a port are so many milliseconds apart; here five.
   const pauses = [1, 2, 3, 4, 5, 6].map(pauseMs)
@@ -275,7 +276,7 @@ test('a clock before the first day of the certificate is wrong also where nobody
 })
 
 test('a clock in 1970 is said also where there is no certificate that it could spoil', async (t) => {
-  const agent = new TestAgent(t, `directory: ${testFolder(t)}\n${MQTT}`)
+  const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\n${MQTT}`)
   agent.over = { clock: { ...systemClock, wallMs: () => 60_000 } }
   agent.builtAtMs = Date.now()
   await agent.start()

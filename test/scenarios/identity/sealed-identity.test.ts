@@ -5,11 +5,12 @@ import { randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import { testHub } from '../../hub/start-hub.ts'
 import { meshlet, says } from '../cli.ts'
-import { controlYaml, TestAgent, testFolder } from '../site.ts'
+import { controlYaml, TestAgent } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 test('an identity that is sealed: it starts offline with the key, is sealed when the key comes later, and another key neither starts nor destroys', async (t) => {
   const hub = await testHub(t)
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   fs.writeFileSync(
     `${folder}/edge.token`,

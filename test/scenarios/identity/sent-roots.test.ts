@@ -5,11 +5,12 @@ import assert from 'node:assert/strict'
 import { connect, type IClientOptions } from 'mqtt'
 import type { Identity } from '../../../model/identity.ts'
 import { testCa } from '../../helpers/test-ca.ts'
-import { TestAgent, testFolder, until } from '../site.ts'
+import { TestAgent, until } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 test('a root that is sent lets its workloads in, also after a restart; one that is sent no more shuts them out', async (t) => {
   const [own, other] = [testCa('demo.mesh'), testCa('demo.mesh')]
-  const [resources, folder] = [testFolder(t), testFolder(t)]
+  const [resources, folder] = [temporaryFolder(t), temporaryFolder(t)]
   const server = own.issue('edge', 'gateway')
   for (const [name, pem] of Object.entries({
     'key.pem': server.keyPem,

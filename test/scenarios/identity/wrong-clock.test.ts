@@ -9,7 +9,8 @@ import { systemClock } from '../../../core/os/clock.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { problem } from '../cli.ts'
-import { controlYaml, TestAgent, testFolder, until } from '../site.ts'
+import { controlYaml, TestAgent, until } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const DAY_MS = 86_400_000
 
@@ -18,7 +19,7 @@ test('400 days off and a clock at 1970: a new certificate and the configuration 
   // valid yet by it.
   const trueMs = (): number => Date.now() + 400 * DAY_MS
   const hub = await testHub(t, '', { clock: { ...systemClock, wallMs: trueMs } })
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   fs.writeFileSync(
     `${folder}/edge.token`,

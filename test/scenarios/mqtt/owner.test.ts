@@ -8,7 +8,8 @@ import fs from 'node:fs'
 import { connect, type IClientOptions, type MqttClient } from 'mqtt'
 import type { Identity } from '../../../model/identity.ts'
 import { testCa, type TestCa } from '../../helpers/test-ca.ts'
-import { TestAgent, testFolder, until } from '../site.ts'
+import { TestAgent, until } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 type Entry = {
   readonly client: MqttClient
@@ -24,7 +25,7 @@ async function startBroker(t: TestContext): Promise<{
   enter(who: Identity | undefined, version?: 4 | 5): Promise<Entry>
 }> {
   const ca = testCa('demo.mesh')
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const server = ca.issue('edge', 'gateway')
   for (const [name, pem] of Object.entries({
     'key.pem': server.keyPem,
@@ -34,7 +35,7 @@ async function startBroker(t: TestContext): Promise<{
     fs.writeFileSync(`${folder}/${name}`, pem)
   const agent = new TestAgent(
     t,
-    `directory: ${testFolder(t)}\nidentity: {folder: ${folder}}\nlisteners: [{name: mqtts, kind: mqtt, port: 0, tls: {mode: mutual}}, {name: plain, kind: mqtt, port: 0}]
+    `directory: ${temporaryFolder(t)}\nidentity: {folder: ${folder}}\nlisteners: [{name: mqtts, kind: mqtt, port: 0, tls: {mode: mutual}}, {name: plain, kind: mqtt, port: 0}]
 mqtt:
   rules:
   - {action: subscribe, topics: [secret/#], principals: ["spiffe://demo.mesh/ns/edge/sa/pump"], effect: allow}

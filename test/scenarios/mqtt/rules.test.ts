@@ -5,7 +5,8 @@ import { renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { freePorts } from '../../../tools/free-ports.ts'
-import { TestAgent, testFolder, until } from '../site.ts'
+import { TestAgent, until } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 type Rule = { readonly action: string; readonly topics?: readonly string[]; readonly effect: string }
 const OPEN_ONLY: readonly Rule[] = [{ action: 'subscribe', topics: ['open/#'], effect: 'allow' }]
@@ -50,7 +51,7 @@ const clientsAt =
 
 test('rules that are pushed act on whoever is connected, on who is away, and on a bare listener in the status', async (t) => {
   const [port] = await freePorts(1)
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   push(folder, port!, [])
   const agent = new TestAgent(t, `directory: ${folder}`)
   await agent.start()
@@ -103,7 +104,7 @@ test('rules that are pushed act on whoever is connected, on who is away, and on 
 test('a bare listener of agent.yaml is told at the start, in the log and in the status', async (t) => {
   const agent = new TestAgent(
     t,
-    `directory: ${testFolder(t)}\nlisteners: [{name: bare, kind: mqtt, port: 0, address: 0.0.0.0}, {name: meant, kind: mqtt, port: 0, address: 0.0.0.0, acceptAnyone: true}]`,
+    `directory: ${temporaryFolder(t)}\nlisteners: [{name: bare, kind: mqtt, port: 0, address: 0.0.0.0}, {name: meant, kind: mqtt, port: 0, address: 0.0.0.0, acceptAnyone: true}]`,
   )
   await agent.start()
   assert.deepEqual(

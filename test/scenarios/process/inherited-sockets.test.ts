@@ -7,10 +7,11 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { InheritedSockets } from '../../../core/os/inherited-sockets.ts'
-import { TestAgent, testFolder, until, type Finally } from '../site.ts'
+import { TestAgent, until, type Finally } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 function agentWith(t: Finally, inherited: InheritedSockets, more = ''): TestAgent {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   fs.mkdirSync(path.join(folder, 'resources'))
   const agent = new TestAgent(t, `node: {name: edge-1}\ndirectory: ${path.join(folder, 'resources')}\n${more}`)
   agent.over = { inherited }

@@ -8,7 +8,8 @@ import net from 'node:net'
 import http from 'node:http'
 import path from 'node:path'
 import { freePorts } from '../../../tools/free-ports.ts'
-import { testFolder, until } from '../site.ts'
+import { until } from '../site.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const MAIN = path.resolve(import.meta.dirname, '../../../agent/main.ts')
 
@@ -23,7 +24,7 @@ async function start(
   stdout: 'pipe' | number = 'pipe',
   env: NodeJS.ProcessEnv = {},
 ): Promise<{ child: ChildProcess; admin: number; mqtt: number }> {
-  const folder = testFolder(t)
+  const folder = temporaryFolder(t)
   const [admin, mqtt] = (await freePorts(2)) as [number, number]
   fs.mkdirSync(path.join(folder, 'resources'))
   fs.writeFileSync(
@@ -107,7 +108,7 @@ test('nobody reads the log: the agent serves, drops lines with a count, and SIGT
 
 test('standard output that is the journal gets priorities; another file with the same variable does not', async (t) => {
   for (const isJournal of [true, false]) {
-    const file = path.join(testFolder(t), 'log')
+    const file = path.join(temporaryFolder(t), 'log')
     const fd = fs.openSync(file, 'w')
     const { dev, ino } = fs.fstatSync(fd)
     const { child } = await start(t, fd, { JOURNAL_STREAM: `${dev}:${isJournal ? ino : ino + 1}` })

@@ -1,20 +1,14 @@
 /** The last line of defence: what nobody caught, in a running agent and hub. */
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import http from 'node:http'
 import { once } from 'node:events'
-import os from 'node:os'
 import path from 'node:path'
 import { runCli as runAgent } from '../../../agent/cli/program.ts'
 import { runCli as runHub } from '../../../hub/cli/program.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
-
-function folderOf(t: TestContext): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'uncaught-'))
-  t.after(() => fs.rmSync(folder, { recursive: true }))
-  return folder
-}
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 /** As Node makes it when nobody hears of a socket's error. */
 function ofSocket(): Error {
@@ -33,7 +27,7 @@ async function defects(port: number): Promise<string> {
 }
 
 test("meshlet run: one connection's defect is counted and passes, anybody's drains the agent and ends it with 1", async (t) => {
-  const folder = folderOf(t)
+  const folder = temporaryFolder(t)
   const [admin = 0] = await freePorts(1)
   const file = path.join(folder, 'agent.yaml')
   fs.mkdirSync(`${folder}/resources`)
@@ -76,7 +70,7 @@ test("meshlet run: one connection's defect is counted and passes, anybody's drai
 })
 
 test('meshlet-hub run: the same', async (t) => {
-  const folder = folderOf(t)
+  const folder = temporaryFolder(t)
   fs.mkdirSync(`${folder}/resources`)
   const file = path.join(folder, 'hub.yaml')
   fs.writeFileSync(

@@ -5,9 +5,9 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { transform } from 'esbuild'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { assembled } from '../../../tools/build/assemble.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const ADDON = Buffer.from('native code')
 const isRoot = process.getuid?.() === 0 ? {} : { skip: 'needs root, to be somebody else' }
@@ -36,10 +36,7 @@ const textWith = (program: string): string =>
 const text = textWith(PROGRAM)
 
 function bundleIn(t: TestContext): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-loader-'))
-  t.after(() => {
-    fs.rmSync(folder, { recursive: true, force: true })
-  })
+  const folder = temporaryFolder(t)
   fs.chmodSync(folder, 0o755)
   const file = path.join(folder, 'meshlet.cjs')
   fs.writeFileSync(file, text, { mode: 0o755 })

@@ -5,7 +5,8 @@ import path from 'node:path'
 import fc from 'fast-check'
 import type { DurableQueue } from '../../../../protocols/mqtt/durability.ts'
 import type { Spool } from '../../../../protocols/mqtt/spool/spool.ts'
-import { all, folder, message, numbered, openOnThread, Rig, textOf, texts } from './rig.ts'
+import { all, message, numbered, openOnThread, Rig, textOf, texts } from './rig.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 type ReopenStep =
   | { kind: 'append'; count: number; to: 0 | 1 | 2 }
@@ -44,7 +45,7 @@ class TwoQueues {
   }
 
   static async open(t: TestContext): Promise<TwoQueues> {
-    const dir = folder(t)
+    const dir = temporaryFolder(t)
     const spool = await openOnThread(dir)
     return new TwoQueues(dir, spool, [await spool.createQueue('0'), await spool.createQueue('1')])
   }
@@ -147,7 +148,7 @@ class CrashingQueue {
   }
 
   static async open(t: TestContext): Promise<CrashingQueue> {
-    const dir = folder(t)
+    const dir = temporaryFolder(t)
     const r = await new Rig(path.join(dir, '0.db')).open()
     return new CrashingQueue(dir, r, await r.queue())
   }

@@ -1,7 +1,5 @@
 /** A spool in a folder of its own, on a storage whose commits can wait, fail and be cut off. */
 import type { TestContext } from 'node:test'
-import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { silentLog } from '../../../../core/log.ts'
 import { Metrics } from '../../../../core/metrics.ts'
@@ -11,6 +9,7 @@ import type { DurableQueue, QueueEntry, StoredMessage } from '../../../../protoc
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { FaultyStorage } from '../../../helpers/disk/faulty-storage.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 export const message = (text: string, over: Partial<StoredMessage> = {}): StoredMessage => ({
   topic: 't',
@@ -21,14 +20,6 @@ export const message = (text: string, over: Partial<StoredMessage> = {}): Stored
   expiresAtMs: undefined,
   ...over,
 })
-
-export function folder(t: TestContext): string {
-  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-spool-'))
-  t.after(() => {
-    fs.rmSync(dir, { recursive: true, force: true })
-  })
-  return dir
-}
 
 export type Input = { readonly spool?: object; readonly limits?: object; readonly freeBytes?: () => number }
 
@@ -74,7 +65,7 @@ export class Rig {
 }
 
 export const rig = (t: TestContext, input: Input = {}): Promise<Rig> =>
-  new Rig(path.join(folder(t), 'spool.db')).open(input)
+  new Rig(path.join(temporaryFolder(t), 'spool.db')).open(input)
 
 export type Settings = {
   maxBytes?: number

@@ -5,7 +5,8 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import fc from 'fast-check'
 import type { DurableQueue } from '../../../../protocols/mqtt/durability.ts'
-import { all, folder, message, numbered, Rig } from './rig.ts'
+import { all, message, numbered, Rig } from './rig.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 const open = (file: string): Promise<Rig> => new Rig(file).open()
 const entriesOf = async (queue: DurableQueue | undefined): Promise<{ seq: number; text: string }[]> =>
@@ -44,7 +45,7 @@ for (const [what, sent] of [
   ['many small ones of one commit', Array.from({ length: 200 }, (_, i) => `${i}`.padEnd(100))],
 ] as const) {
   test(`${what} for many queues: written once, read by each, gone with the last that needs it`, async (t) => {
-    const file = path.join(folder(t), 'spool.db')
+    const file = path.join(temporaryFolder(t), 'spool.db')
     const names = ['a', 'b', 'c']
     {
       const { spool } = await open(file)
@@ -127,7 +128,7 @@ class ThreeQueues {
   }
 
   static async open(t: TestContext): Promise<ThreeQueues> {
-    const dir = folder(t)
+    const dir = temporaryFolder(t)
     const queues = new ThreeQueues(dir, await open(path.join(dir, '0.db')))
     for (const n of queues.#kept.keys()) await queues.#queue(n)
     return queues

@@ -4,10 +4,11 @@ import path from 'node:path'
 import { openStorageWith } from '../../../../core/storage/worker-storage.ts'
 import type { Kept, SessionHead, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
-import { all, folder, message, openOnThread as open, texts } from './rig.ts'
+import { all, message, openOnThread as open, texts } from './rig.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 test('a message that was appended is there after opening again, with all that belongs to it', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const full = message('hello', {
     topic: 'a/ü',
     qos: 2,
@@ -34,7 +35,7 @@ test('a message that was appended is there after opening again, with all that be
   assert.equal(entry!.released, false)
 })
 test('one append to several queues is in all of them or in none', async (t) => {
-  await using spool = await open(folder(t), { maxMessages: 3 })
+  await using spool = await open(temporaryFolder(t), { maxMessages: 3 })
   const [a, b] = [await spool.createQueue('a'), await spool.createQueue('b')]
   await spool.append(message('1'), [a, b])
   await assert.rejects(spool.append(message('2'), [a, b]), { code: 'MESH_MQTT_QUOTA' })
@@ -42,7 +43,7 @@ test('one append to several queues is in all of them or in none', async (t) => {
   await spool.append(message('3'), [a])
 })
 test('messages that are done make room; the oldest is given up only where the policy says so', async (t) => {
-  await using strict = await open(folder(t), { maxMessages: 2 })
+  await using strict = await open(temporaryFolder(t), { maxMessages: 2 })
   const q = await strict.createQueue('q')
   await strict.append(message('1'), [q])
   await strict.append(message('2'), [q])
@@ -51,18 +52,18 @@ test('messages that are done make room; the oldest is given up only where the po
   await strict.append(message('3'), [q])
   assert.deepEqual(texts(await all(q)), ['2', '3'])
 
-  await using lossy = await open(folder(t), { maxMessages: 2, whenFull: 'drop-oldest' })
+  await using lossy = await open(temporaryFolder(t), { maxMessages: 2, whenFull: 'drop-oldest' })
   const r = await lossy.createQueue('q')
   for (const n of ['1', '2', '3']) await lossy.append(message(n), [r])
   assert.deepEqual(texts(await all(r)), ['2', '3'])
 })
 test('a disk that is nearly full is not filled further', async (t) => {
-  await using spool = await open(folder(t), { minDiskFreeBytes: 2e7 }, 2e7 - 1)
+  await using spool = await open(temporaryFolder(t), { minDiskFreeBytes: 2e7 }, 2e7 - 1)
   const q = await spool.createQueue('q')
   await assert.rejects(spool.append(message('1'), [q]), { code: 'MESH_STORAGE_FULL' })
 })
 test('a backlog larger than what is kept in memory comes from the disk, in order and without gaps', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   await using spool = await open(dir)
   const q = await spool.createQueue('q')
   const payload = Buffer.alloc(2_000, 'x')
@@ -79,7 +80,7 @@ test('a backlog larger than what is kept in memory comes from the disk, in order
   assert.deepEqual([q.depth, spool.stats.messages, spool.stats.bytes], [0, 0, 0])
 })
 test('QoS 2: ids of the sender and PUBREC of the receiver survive; released ids may be used anew', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   {
     await using spool = await open(dir)
     const q = await spool.createQueue('q')
@@ -98,7 +99,7 @@ test('QoS 2: ids of the sender and PUBREC of the receiver survive; released ids 
   assert.equal(spool.inbound('c').size, 0)
 })
 test('sessions and retained messages survive, and are gone when they were deleted', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const session = {
     clientId: 'c',
     address: '10.0.0.1',
@@ -169,7 +170,7 @@ async function writeFirstVersion(file: string): Promise<void> {
   await storage[Symbol.asyncDispose]()
 }
 test('a file whose sessions hold their subscriptions in one row is taken over; a session that cannot be read does not stop the others', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   await writeFirstVersion(path.join(dir, 'spool.db'))
   for (let start = 0; start < 2; start++) {
     await using spool = await open(dir)
@@ -192,7 +193,7 @@ test('a file whose sessions hold their subscriptions in one row is taken over; a
   }
 })
 test('QoS 2 ids of bridges move to names that no client id can have, and are found again', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const open2 = openStorageWith({ bundle: undefined })
   {
     const { storage } = await open2({
@@ -230,7 +231,7 @@ function plain(filter: string): StoredSubscription {
   return { filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionId: undefined }
 }
 test('a subscription more writes its own row, and a session that begins after the deletion has none of its predecessor', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   const head = {
     clientId: 'c',
     address: '',
@@ -258,7 +259,7 @@ test('a subscription more writes its own row, and a session that begins after th
   assert.deepEqual(spool.sessions.get('c')?.subscriptions, [])
 })
 test('a queue that is deleted is gone with its messages', async (t) => {
-  const dir = folder(t)
+  const dir = temporaryFolder(t)
   {
     await using spool = await open(dir)
     const q = await spool.createQueue('q')

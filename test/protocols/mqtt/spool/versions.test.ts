@@ -12,7 +12,7 @@ import type { Kept } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
-import { folder } from './rig.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 const open = (file: string): Promise<Spool> =>
   openSpool({
@@ -39,7 +39,7 @@ const LONG = 'urn:'.padEnd(1_024, 'x')
 const BODY = { clientId: 'pump-1', protocolVersion: 5, expirySec: 3600, disconnectedAtMs: 1_700_000_000_000 }
 
 function old(t: TestContext, version: number): string {
-  const file = path.join(folder(t), 'spool.db')
+  const file = path.join(temporaryFolder(t), 'spool.db')
   const db = new Database(file)
   for (const sql of MIGRATIONS.slice(0, version)) db.exec(sql)
   db.pragma(`user_version = ${version}`)
@@ -121,7 +121,7 @@ for (let version = 1; version <= MIGRATIONS.length; version++) {
 }
 
 test('what one filter or one QoS 2 id costs on the disk does not grow with the client id', async (t) => {
-  const file = path.join(folder(t), 'spool.db')
+  const file = path.join(temporaryFolder(t), 'spool.db')
   const long: Kept = {
     clientId: LONG,
     toStored: () => ({
