@@ -1,6 +1,6 @@
 /**
  * What may be wrong with an agent, one row a condition: `meshlet status` says "Nothing is wrong" when none of them
- * holds. docs/status.md is made from this table, and test/rules/conditions.test.ts wants a test for each row. Worst
+ * holds. docs/status.md is made from this table, and test/rules/catalogue.test.ts wants a test for each row. Worst
  * first.
  */
 import { MeshError, toMeshError } from '../../core/errors.ts'

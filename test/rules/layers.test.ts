@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { circles, crowded, fenceViolations, layerViolations, MAX_FILES, type Import } from './layers.ts'
+import { circles, crowded, fenceViolations, layerViolations, MAX_FILES, type Import } from './checks/layers.ts'
 
 const SHIPPED = ['agent', 'control-sync', 'core', 'demo', 'hub', 'model', 'proto', 'protocols', 'tools']
 const GENERATED = /^proto\/gen\//

@@ -46,6 +46,13 @@ test('every setting of agent.yaml is read by code that acts on it', () => {
   assert.ok(all.size > 60, `only ${all.size} settings found: the walk is broken`)
   assert.deepEqual(unread(all, sourcesOf('agent', 'protocols', 'control-sync', 'model', 'proto', 'core')), [])
 })
+test('docs/configuration.md names every setting of agent.yaml', () => {
+  const page = fs.readFileSync('docs/configuration.md', 'utf8')
+  assert.deepEqual(
+    [...namesOf(agentConfigSchema())].filter((name) => !new RegExp(`\\b${name}\\b`).test(page)),
+    [],
+  )
+})
 test('every setting of hub.yaml is read by code that acts on it', () => {
   const all = namesOf(hubConfigSchema)
   assert.ok(all.size > 10, `only ${all.size} settings found: the walk is broken`)

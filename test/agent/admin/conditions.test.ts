@@ -1,6 +1,6 @@
 /**
  * Each row of the table of conditions: nothing is told of an agent that is well, and one thing of one that is not
- * (test/rules/conditions.test.ts wants a case for each).
+ * (test/rules/catalogue.test.ts wants a case for each).
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'

@@ -164,7 +164,9 @@ export function fenceViolations(imports: readonly Import[]): string[] {
   return imports.flatMap(([from, name]) => {
     const fence = FENCES[name]
     if (!fence)
-      return name.startsWith('node:') ? [] : [`${from} imports ${name}: not in the table of test/rules/layers.ts`]
+      return name.startsWith('node:')
+        ? []
+        : [`${from} imports ${name}: not in the table of test/rules/checks/layers.ts`]
     return fence.in.some((place) => from.startsWith(place))
       ? []
       : [`${from} imports ${name}: only ${fence.in.join(', ')} may (${fence.why})`]
