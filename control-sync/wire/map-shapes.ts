@@ -52,15 +52,15 @@ function ownShape(schema: DescMessage): Shape | undefined {
   const fields: (Step | undefined)[] = []
   for (const field of schema.fields) {
     const below = field.message && leadsToMap(field.message, new Set()) ? field.message : undefined
-    // An entry is a message with key = 1 and value = 2.
-    if (field.fieldKind === 'map')
-      fields[field.number] = new Step(
-        true,
-        () => below && { kind: 'message', fields: [undefined, undefined, new Step(false, () => shapeOf(below))] },
-      )
-    else if (below) fields[field.number] = new Step(false, () => shapeOf(below))
+    if (field.fieldKind === 'map') fields[field.number] = Step.toMap(() => below && entryOf(below))
+    else if (below) fields[field.number] = Step.to(() => shapeOf(below))
   }
   return fields.length === 0 ? undefined : { kind: 'message', fields }
+}
+
+/** An entry of a map is a message with key = 1 and value = 2. */
+function entryOf(value: DescMessage): Shape {
+  return { kind: 'message', fields: [undefined, undefined, Step.to(() => shapeOf(value))] }
 }
 
 /**
@@ -71,9 +71,15 @@ export class Step {
   readonly map: boolean
   #make: (() => Shape | undefined) | undefined
   #shape: Shape | undefined
-  constructor(map: boolean, make: () => Shape | undefined) {
+  private constructor(make: () => Shape | undefined, { map }: { readonly map: boolean }) {
     this.map = map
     this.#make = make
+  }
+  static to(make: () => Shape | undefined): Step {
+    return new Step(make, { map: false })
+  }
+  static toMap(entry: () => Shape | undefined): Step {
+    return new Step(entry, { map: true })
   }
 
   get shape(): Shape | undefined {

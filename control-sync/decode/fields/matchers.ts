@@ -35,24 +35,22 @@ export function stringMatch(at: DecodePath, matcher: StringMatcher | undefined):
     case 'prefix':
     case 'suffix':
     case 'contains':
-      return partMatch(at, pattern.case, pattern.value, matcher.ignoreCase)
+      return partMatch(at, { kind: pattern.case, value: pattern.value, ignoreCase: matcher.ignoreCase })
     default:
       return pattern satisfies never
   }
 }
 
 /** Envoy refuses empty parts: they would match everything. */
-function partMatch(
-  at: DecodePath,
-  kind: 'prefix' | 'suffix' | 'contains',
-  value: string,
-  ignoreCase: boolean,
-): StringMatch | undefined {
-  if (value === '') {
-    at.in(kind).issue('must not be empty')
-    return undefined
-  }
-  return { kind, value, ignoreCase }
+function partMatch(at: DecodePath, match: PartMatch): PartMatch | undefined {
+  if (match.value !== '') return match
+  at.in(match.kind).issue('must not be empty')
+  return undefined
+}
+type PartMatch = {
+  readonly kind: 'prefix' | 'suffix' | 'contains'
+  readonly value: string
+  readonly ignoreCase: boolean
 }
 
 function regexMatch(at: DecodePath, matcher: RegexMatcher): StringMatch | undefined {
@@ -95,11 +93,11 @@ function headerTest(
     case 'exactMatch':
       return string({ kind: 'exact', value: by.value, ignoreCase: false })
     case 'prefixMatch':
-      return string(partMatch(at, 'prefix', by.value, false))
+      return string(partMatch(at, { kind: 'prefix', value: by.value, ignoreCase: false }))
     case 'suffixMatch':
-      return string(partMatch(at, 'suffix', by.value, false))
+      return string(partMatch(at, { kind: 'suffix', value: by.value, ignoreCase: false }))
     case 'containsMatch':
-      return string(partMatch(at, 'contains', by.value, false))
+      return string(partMatch(at, { kind: 'contains', value: by.value, ignoreCase: false }))
     case 'safeRegexMatch':
       return string(regexMatch(at.in('safe_regex_match'), by.value))
     case undefined:

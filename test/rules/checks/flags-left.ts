@@ -2,10 +2,6 @@
 export const STILL_POSITIONAL: readonly string[] = [
   // agent/
   'agent/workload-health/grpc.ts',
-  // control-sync/decode/
-  'control-sync/decode/fields/matchers.ts',
-  // control-sync/wire/
-  'control-sync/wire/map-shapes.ts',
   // protocols/http/
   'protocols/http/codec/h1-parser.ts',
   'protocols/http/codec/hpack/decoder.ts',
