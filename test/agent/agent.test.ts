@@ -10,6 +10,7 @@ import { device } from '../../demo/services.ts'
 import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { ControlPlane } from '../scenarios/control-plane.ts'
 import { ask, Service, startSite, TestAgent, until, type Site } from '../scenarios/site.ts'
+import { anyHost, httpManager, toCluster, webListener } from '../scenarios/web-listener.ts'
 
 /** A request that stays open; resolves with its response once the head is there. */
 async function open(site: Site, path: string): Promise<http.IncomingMessage> {
@@ -29,37 +30,8 @@ const policyFile = 'cloud/policy.yaml'
 
 /** An HTTP listener whose only route goes to cluster `one`. */
 function listener(port: number, match: JsonObject, o: { direction?: string; filters?: JsonObject[] } = {}): Sample {
-  return sample({
-    '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
-    name: 'web',
-    traffic_direction: o.direction ?? 'OUTBOUND',
-    address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [
-      {
-        filters: [
-          ...(o.filters ?? []),
-          {
-            name: 'envoy.filters.network.http_connection_manager',
-            typed_config: {
-              '@type':
-                'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
-              stat_prefix: 'web',
-              route_config: {
-                name: 'web',
-                virtual_hosts: [{ name: 'all', domains: ['*'], routes: [{ match, route: { cluster: 'one' } }] }],
-              },
-              http_filters: [
-                {
-                  name: 'envoy.filters.http.router',
-                  typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
-                },
-              ],
-            },
-          },
-        ],
-      },
-    ],
-  })
+  const filters = [...(o.filters ?? []), httpManager([anyHost(toCluster('one', match))])]
+  return webListener(port, [{ filters }], { traffic_direction: o.direction ?? 'OUTBOUND' })
 }
 function cluster(name: string, port: number): Sample {
   return sample({

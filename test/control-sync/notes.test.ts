@@ -1,28 +1,17 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { Current } from '../../core/current.ts'
-import { silentLog } from '../../core/log.ts'
-import { Metrics } from '../../core/metrics.ts'
 import type { RawResource } from '../../model/snapshot.ts'
-import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
-import { Applier, EMPTY_SNAPSHOT } from '../../control-sync/apply.ts'
+import type { Applier } from '../../control-sync/apply.ts'
+import { EMPTY_SNAPSHOT } from '../../control-sync/apply.ts'
 import { PackedResource } from '../../control-sync/snapshot/packed-resource.ts'
 import type { References } from '../../control-sync/references.ts'
 import type { StoredSnapshot } from '../../control-sync/snapshot/types.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 import { clusterWithMistake, edsCluster, tableWithMistake } from '../helpers/control-plane/synced-agent.ts'
+import { bareApplier } from '../helpers/control-plane/applier.ts'
 
 const clock = (): SimClock => new SimClock()
-const applierOf = (at: SimClock, decodedBy: string): Applier =>
-  new Applier({
-    node: 'n',
-    tables: new Current<Tables>(EMPTY_TABLES),
-    saver: undefined,
-    clock: at,
-    log: silentLog,
-    metrics: new Metrics(),
-    decodedBy,
-  })
+const applierOf = (at: SimClock, decodedBy: string): Applier => bareApplier({ clock: at, decodedBy })
 
 /**
  * A good cluster of which it is stored that it is blocked, and a cluster and a table with mistakes of which nothing is

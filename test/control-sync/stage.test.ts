@@ -2,14 +2,13 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { fromJson, toBinary } from '@bufbuild/protobuf'
 import { Current } from '../../core/current.ts'
-import { silentLog } from '../../core/log.ts'
-import { Metrics } from '../../core/metrics.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
-import { Applier, type Change } from '../../control-sync/apply.ts'
+import type { Change } from '../../control-sync/apply.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { fullRegistry } from '../../proto/full/registry.ts'
 import { sample } from '../helpers/control-plane/resources.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
+import { bareApplier } from '../helpers/control-plane/applier.ts'
 
 /** Every look at it takes a millisecond, so that work takes time. */
 class BusyClock extends SimClock {
@@ -70,14 +69,7 @@ test('one virtual host with many routes lets traffic pass while it is checked, a
   const change: Change = { kind: 'route', removed: [], put: [incoming(sample(largeHost()))] }
   assert.ok((await turnsOf(change)) >= 4)
   const tables = new Current<Tables>(EMPTY_TABLES)
-  const applier = new Applier({
-    node: 'n',
-    tables,
-    saver: undefined,
-    clock: new SimClock(),
-    log: silentLog,
-    metrics: new Metrics(),
-  })
+  const applier = bareApplier({ tables })
   await applier.apply([change])
   const whole = decode('route', change.put[0]!.value)
   assert.ok(whole.ok)
@@ -93,14 +85,7 @@ test('a large virtual host with a mistake in one route, or in itself, is blocked
     const schema = fullRegistry().getMessage('envoy.config.route.v3.RouteConfiguration')!
     const { '@type': _, ...rest } = json
     const value = toBinary(schema, fromJson(schema, rest, { registry: fullRegistry() }))
-    const applier = new Applier({
-      node: 'n',
-      tables: new Current<Tables>(EMPTY_TABLES),
-      saver: undefined,
-      clock: new SimClock(),
-      log: silentLog,
-      metrics: new Metrics(),
-    })
+    const applier = bareApplier()
     const { rejected } = await applier.apply([{ kind: 'route', removed: [], put: [{ name: 't', version: '', value }] }])
     const whole = decode('route', value)
     assert.ok(whole.ok)
@@ -113,14 +98,7 @@ test('a large virtual host with a mistake in one route, or in itself, is blocked
 })
 
 async function turnsOf(change: Change): Promise<number> {
-  const applier = new Applier({
-    node: 'n',
-    tables: new Current<Tables>(EMPTY_TABLES),
-    saver: undefined,
-    clock: new BusyClock(),
-    log: silentLog,
-    metrics: new Metrics(),
-  })
+  const applier = bareApplier({ clock: new BusyClock() })
   let [turns, done] = [0, false]
   const traffic = (): void => {
     if (!done) {
@@ -175,14 +153,7 @@ test('a push of many resources, and one resource with many virtual hosts, let tr
 
 test('changes in a row: the end of one and the beginning of the next are no longer than a slice and a step', async () => {
   const clock = new BusyClock()
-  const applier = new Applier({
-    node: 'n',
-    tables: new Current<Tables>(EMPTY_TABLES),
-    saver: undefined,
-    clock,
-    log: silentLog,
-    metrics: new Metrics(),
-  })
+  const applier = bareApplier({ clock })
   let [longest, last, done] = [0, 0, false]
   const traffic = (): void => {
     longest = Math.max(longest, clock.looks - last)
@@ -199,14 +170,7 @@ test('changes in a row: the end of one and the beginning of the next are no long
 
 test('a kind is heard of once what was said of it is in force, be it that there are none; a refused resource says nothing', async () => {
   const tables = new Current<Tables>(EMPTY_TABLES)
-  const applier = new Applier({
-    node: 'n',
-    tables,
-    saver: undefined,
-    clock: new SimClock(),
-    log: silentLog,
-    metrics: new Metrics(),
-  })
+  const applier = bareApplier({ tables })
   await applier.apply([
     { kind: 'nameTable', put: [{ name: '', version: '', value: Buffer.from([0xff]) }], removed: [] },
   ])

@@ -18,42 +18,11 @@ import { testCa } from '../helpers/test-ca.ts'
 import { ControlPlane } from './control-plane.ts'
 import { TestAgent, until } from './site.ts'
 import { temporaryFolder } from '../helpers/temporary-folder.ts'
+import { anyHost, httpManager, socketAddress, toCluster, webListener } from './web-listener.ts'
 
 const T = 'type.googleapis.com/envoy'
 const HOST = 'api.example.com'
-const socket = (port: number): JsonObject => ({ socket_address: { address: '127.0.0.1', port_value: port } })
-const web = (port: number): Sample =>
-  sample({
-    '@type': `${T}.config.listener.v3.Listener`,
-    name: 'web',
-    traffic_direction: 'OUTBOUND',
-    address: socket(port),
-    filter_chains: [
-      {
-        filters: [
-          {
-            name: 'hcm',
-            typed_config: {
-              '@type': `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-              stat_prefix: 'web',
-              route_config: {
-                name: 'web',
-                virtual_hosts: [
-                  { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'one' } }] },
-                ],
-              },
-              http_filters: [
-                {
-                  name: 'envoy.filters.http.router',
-                  typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` },
-                },
-              ],
-            },
-          },
-        ],
-      },
-    ],
-  })
+const web = (port: number): Sample => webListener(port, [{ filters: [httpManager([anyHost(toCluster('one'))])] }])
 
 type Tls = {
   readonly root: string
@@ -72,7 +41,10 @@ const cluster = (
     '@type': `${T}.config.cluster.v3.Cluster`,
     name: 'one',
     type: 'STATIC',
-    load_assignment: { cluster_name: 'one', endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(port) } }] }] },
+    load_assignment: {
+      cluster_name: 'one',
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(port) } }] }],
+    },
     typed_extension_protocol_options: {
       'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
         '@type': `${T}.extensions.upstreams.http.v3.HttpProtocolOptions`,

@@ -8,19 +8,16 @@ import assert from 'node:assert/strict'
 import { fromBinary, ScalarType, toBinary, type DescField, type DescMessage, type Message } from '@bufbuild/protobuf'
 import type { Any, Duration } from '@bufbuild/protobuf/wkt'
 import { Current } from '../../../core/current.ts'
-import { silentLog } from '../../../core/log.ts'
-import { Metrics } from '../../../core/metrics.ts'
 import type { Cluster, Transport } from '../../../model/cluster.ts'
 import type { FilterChain, Listener } from '../../../model/listener.ts'
 import type { RouteConfig } from '../../../model/route.ts'
 import { TYPE_URLS, type Decoded } from '../../../model/snapshot.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
-import { Applier } from '../../../control-sync/apply.ts'
 import { decode, type ModelOf } from '../../../control-sync/decode/decode.ts'
 import { OBSERVING_HTTP_FILTERS, OBSERVING_NETWORK_FILTERS } from '../../../control-sync/decode/fields/known-filters.ts'
 import { registry } from '../../../proto/registry.ts'
 import { golden, GOLDEN, issuesOf, sample } from '../../helpers/control-plane/resources.ts'
-import { SimClock } from '../../helpers/sim-clock.ts'
+import { bareApplier } from '../../helpers/control-plane/applier.ts'
 
 type Break = 'unknown enum value' | 'unknown extension' | 'unreadable Any' | 'out of range' | 'unknown field'
 type Broken = { readonly path: string; readonly how: Break; readonly bytes: Uint8Array }
@@ -283,14 +280,7 @@ function untold(was: Decoded<unknown>, is: Decoded<unknown>, { how, path }: Brok
 
 test('whatever is broken in it, a new version is in force and never the one before', async () => {
   const tables = new Current<Tables>(EMPTY_TABLES)
-  const applier = new Applier({
-    node: 'n',
-    tables,
-    saver: undefined,
-    clock: new SimClock(),
-    log: silentLog,
-    metrics: new Metrics(),
-  })
+  const applier = bareApplier({ tables })
   const put = async (kind: Kind, name: string, value: Uint8Array): Promise<void> => {
     await applier.apply([{ kind, put: [{ name, version: '', value }], removed: [] }])
   }

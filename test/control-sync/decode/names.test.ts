@@ -1,14 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { Current } from '../../../core/current.ts'
-import { silentLog } from '../../../core/log.ts'
-import { Metrics } from '../../../core/metrics.ts'
 import { TYPE_URLS } from '../../../model/snapshot.ts'
 import { EMPTY_TABLES, type Names, type Tables } from '../../../model/tables.ts'
 import { SotwStream } from '../../../control-sync/ads/sotw.ts'
-import { Applier, type Change } from '../../../control-sync/apply.ts'
+import type { Change } from '../../../control-sync/apply.ts'
 import { sample } from '../../helpers/control-plane/resources.ts'
-import { SimClock } from '../../helpers/sim-clock.ts'
+import { bareApplier } from '../../helpers/control-plane/applier.ts'
 
 type Info = {
   readonly ips: readonly string[]
@@ -29,14 +27,7 @@ const external = (...ips: string[]): Info => ({ ips, registry: 'External' })
 
 class Mesh {
   readonly tables = new Current<Tables>(EMPTY_TABLES)
-  readonly applier = new Applier({
-    node: 'n',
-    tables: this.tables,
-    saver: undefined,
-    clock: new SimClock(),
-    log: silentLog,
-    metrics: new Metrics(),
-  })
+  readonly applier = bareApplier({ tables: this.tables })
   async push(put: readonly Put[], removed: readonly string[] = []): Promise<Names | undefined> {
     await this.applier.apply([{ kind: 'nameTable', put, removed }])
     return this.tables.get().names

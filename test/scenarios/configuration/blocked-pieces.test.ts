@@ -12,43 +12,20 @@ import { freePorts } from '../../../tools/free-ports.ts'
 import { sample, type Sample } from '../../helpers/control-plane/resources.ts'
 import { ControlPlane } from '../control-plane.ts'
 import { ask, Service, TestAgent, until } from '../site.ts'
+import { anyHost, httpManager, socketAddress, toCluster, webListener } from '../web-listener.ts'
 
 const T = 'type.googleapis.com/envoy'
-const HCM = `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`
-const socket = (port: number): JsonObject => ({ socket_address: { address: '127.0.0.1', port_value: port } })
-const manager = (virtualHosts: JsonObject[], filters: JsonObject[] = []): JsonObject => ({
-  name: 'hcm',
-  typed_config: {
-    '@type': HCM,
-    stat_prefix: 'web',
-    route_config: { name: 'web', virtual_hosts: virtualHosts },
-    http_filters: [
-      ...filters,
-      { name: 'envoy.filters.http.router', typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` } },
-    ],
-  },
-})
-const all = (cluster = 'one', routes: JsonObject[] = []): JsonObject => ({
-  name: 'all',
-  domains: ['*'],
-  routes: [...routes, { match: { prefix: '/' }, route: { cluster } }],
-})
-const listener = (port: number, chains: JsonObject[], more: JsonObject = {}): Sample =>
-  sample({
-    '@type': `${T}.config.listener.v3.Listener`,
-    name: 'web',
-    traffic_direction: 'OUTBOUND',
-    address: socket(port),
-    filter_chains: chains,
-    ...more,
-  })
+const all = (cluster = 'one', routes: JsonObject[] = []): JsonObject => anyHost(...routes, toCluster(cluster))
 const cluster = (port: number, more: JsonObject = {}): Sample =>
   sample({
     '@type': `${T}.config.cluster.v3.Cluster`,
     name: 'one',
     type: 'STATIC',
     ...more,
-    load_assignment: { cluster_name: 'one', endpoints: [{ lb_endpoints: [{ endpoint: { address: socket(port) } }] }] },
+    load_assignment: {
+      cluster_name: 'one',
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(port) } }] }],
+    },
   })
 /** A secret that only another kind of node could have. */
 const unknownTls = {
@@ -90,7 +67,7 @@ test('a cluster whose TLS settings cannot be taken refuses: nothing goes over it
     '@type': `${T}.config.listener.v3.Listener`,
     name: 'tcp',
     traffic_direction: 'OUTBOUND',
-    address: socket(tcp!),
+    address: socketAddress(tcp!),
     filter_chains: [
       {
         filters: [
@@ -106,7 +83,7 @@ test('a cluster whose TLS settings cannot be taken refuses: nothing goes over it
       },
     ],
   })
-  plane.push(listener(web!, [{ filters: [manager([all()])] }]), tunnel, cluster(service.port))
+  plane.push(webListener(web!, [{ filters: [httpManager([all()])] }]), tunnel, cluster(service.port))
   const edge = await agentOf(t, plane)
   assert.equal((await ask(web!, '/')).status, 200)
   const open = net.connect(tcp!, '127.0.0.1')
@@ -147,15 +124,19 @@ test('a chain that cannot be taken does not keep the others from a stricter vers
   const plane = await ControlPlane.start(t)
   const port = (await freePorts(1))[0]!
   const inbound = { traffic_direction: 'INBOUND' }
-  const open = { name: 'open', filter_chain_match: { transport_protocol: 'raw_buffer' }, filters: [manager([all()])] }
-  plane.push(listener(port, [open], inbound), cluster(service.port))
+  const open = {
+    name: 'open',
+    filter_chain_match: { transport_protocol: 'raw_buffer' },
+    filters: [httpManager([all()])],
+  }
+  plane.push(webListener(port, [open], inbound), cluster(service.port))
   const edge = await agentOf(t, plane)
   assert.equal((await ask(port, '/')).status, 200)
   // The certificate is a file that the control plane names: not ours to read.
   const withFile = {
     name: 'ingress',
     filter_chain_match: { transport_protocol: 'tls' },
-    filters: [manager([all()])],
+    filters: [httpManager([all()])],
     transport_socket: {
       name: 'tls',
       typed_config: {
@@ -168,7 +149,7 @@ test('a chain that cannot be taken does not keep the others from a stricter vers
       },
     },
   }
-  plane.push(listener(port, [withFile, { ...open, filters: [denyAll, ...open.filters] }], inbound))
+  plane.push(webListener(port, [withFile, { ...open, filters: [denyAll, ...open.filters] }], inbound))
   await until('the nack', () => plane.refusals.length > 0)
   await assert.rejects(ask(port, '/'), 'the deny-all of the other chain is in force')
   const codes = edge.agent.metrics
@@ -192,10 +173,10 @@ test('a route with a condition that cannot be judged refuses what may be meant f
     routes: [{ match: { prefix: '/' }, direct_response: { status: 204 } }],
   }
   plane.push(
-    listener(port, [
+    webListener(port, [
       {
         filters: [
-          manager([
+          httpManager([
             other,
             all('one', [{ match: { prefix: '/admin', dynamic_metadata: [claim] }, route: { cluster: 'one' } }]),
           ]),

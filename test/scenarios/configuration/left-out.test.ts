@@ -10,6 +10,7 @@ import { freePorts } from '../../../tools/free-ports.ts'
 import { sample, type Sample } from '../../helpers/control-plane/resources.ts'
 import { ControlPlane } from '../control-plane.ts'
 import { TestAgent } from '../site.ts'
+import { anyHost, httpManager, socketAddress, webListener } from '../web-listener.ts'
 
 const T = 'type.googleapis.com/envoy'
 /** As a control plane sends types that our protos do not have: their bytes are nobody's business here. */
@@ -19,61 +20,25 @@ const struct = (type: string): JsonObject => ({
   value: {},
 })
 const http = (name: string, type: string): JsonObject => ({ name, typed_config: struct(type) })
-const socket = (port: number): JsonObject => ({ socket_address: { address: '127.0.0.1', port_value: port } })
-
-const listener = (port: number, direction = 'OUTBOUND', filters: JsonObject[] = FILTERS): Sample =>
-  sample({
-    '@type': `${T}.config.listener.v3.Listener`,
-    name: 'web',
-    traffic_direction: direction,
-    address: socket(port),
-    filter_chains: [
-      {
-        filters: [
-          {
-            name: 'hcm',
-            typed_config: {
-              '@type': `${T}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
-              stat_prefix: 'web',
-              route_config: {
-                name: 'web',
-                virtual_hosts: [
-                  {
-                    name: 'all',
-                    domains: ['*'],
-                    routes: [{ match: { prefix: '/' }, direct_response: { status: 204 } }],
-                  },
-                ],
-              },
-              http_filters: [
-                ...filters,
-                {
-                  name: 'envoy.filters.http.router',
-                  typed_config: { '@type': `${T}.extensions.filters.http.router.v3.Router` },
-                },
-              ],
-              access_log: [
-                {
-                  name: 'file',
-                  typed_config: {
-                    '@type': `${T}.extensions.access_loggers.file.v3.FileAccessLog`,
-                    path: '/dev/stdout',
-                    log_format: { text_format_source: { inline_string: '%REQ(X)%\n' } },
-                  },
-                },
-                {
-                  name: 'otel',
-                  typed_config: struct(
-                    'envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig',
-                  ),
-                },
-              ],
-            },
-          },
-        ],
-      },
-    ],
-  })
+const ACCESS_LOG: JsonObject[] = [
+  {
+    name: 'file',
+    typed_config: {
+      '@type': `${T}.extensions.access_loggers.file.v3.FileAccessLog`,
+      path: '/dev/stdout',
+      log_format: { text_format_source: { inline_string: '%REQ(X)%\n' } },
+    },
+  },
+  {
+    name: 'otel',
+    typed_config: struct('envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig'),
+  },
+]
+const listener = (port: number, direction = 'OUTBOUND', filters: JsonObject[] = FILTERS): Sample => {
+  const host = anyHost({ match: { prefix: '/' }, direct_response: { status: 204 } })
+  const manager = httpManager([host], filters, { access_log: ACCESS_LOG })
+  return webListener(port, [{ filters: [manager] }], { traffic_direction: direction })
+}
 const FILTERS = [
   http('ext_authz', 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz'),
   http('ratelimit', 'envoy.extensions.filters.http.ratelimit.v3.RateLimit'),
@@ -138,7 +103,7 @@ test('with nothing left out nothing is wrong; inbound what is not implemented bl
       bytes: sample({
         '@type': `${T}.config.listener.v3.Listener`,
         name: 'web',
-        address: socket(port),
+        address: socketAddress(port),
         traffic_direction: 'OUTBOUND',
         filter_chains: [
           {
