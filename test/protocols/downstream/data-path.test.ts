@@ -2,13 +2,13 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import type { Address, Listening, NetStream } from '../../../core/os/network.ts'
-import type { FilterChain, Listener } from '../../../model/listener.ts'
+import { ANY_CONNECTION, type FilterChain, type Listener } from '../../../model/listener.ts'
 import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { ENDED } from '../../../protocols/connection.ts'
 import { ownerOf } from '../../../protocols/downstream/original-destination.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
-import { ANY_MATCH, denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
+import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
 
 test('a policy that now denies cuts off who is connected; who it does not concern goes on', async () => {
   const r = await rig(tables(listener([tcpChain()])))
@@ -48,7 +48,7 @@ test('a change of another listener leaves the connection as it is', async () => 
 test('plain text where TLS is now asked for is cut off at once', async () => {
   const r = await rig(tables(listener([tcpChain()])))
   const stream = await r.dial()
-  r.current.swap(tables(listener([tcpChain({ match: { ...ANY_MATCH, transportProtocol: 'tls' } })])))
+  r.current.swap(tables(listener([tcpChain({ match: { ...ANY_CONNECTION, transportProtocol: 'tls' } })])))
   await settle()
   assert.ok(stream.destroyed)
 })

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import { cidr } from '../../../model/ip.ts'
 import { ENDED } from '../../../protocols/connection.ts'
 import { settle } from '../../helpers/sim-clock.ts'
-import { ANY_MATCH, denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
+import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
+import { ANY_CONNECTION } from '../../../model/listener.ts'
 
 test('a connection is handed to the codec of the chain that takes it', async () => {
   const r = await rig(tables(listener([tcpChain()])))
@@ -16,7 +17,7 @@ test('a connection is handed to the codec of the chain that takes it', async () 
   assert.equal(r.path.connections, 0)
 })
 test('a connection that no chain takes is closed with a reason', async () => {
-  const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: 1 } })])))
+  const r = await rig(tables(listener([tcpChain({ match: { ...ANY_CONNECTION, destinationPort: 1 } })])))
   const stream = await r.dial()
   assert.ok(stream.destroyed)
   assert.equal(failures(r, 'MESH_NO_FILTER_CHAIN'), 1)
@@ -36,9 +37,12 @@ for (const { name, off, isServed } of [
   test(`a server that speaks first is reached at once ${name} (filter_disabled)`, async () => {
     const r = await rig(
       tables(
-        listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], {
-          sniff: { tls: true, http: true, tlsOff: off, httpOff: off, timeoutMs: 0, onTimeout: 'continue' },
-        }),
+        listener(
+          [tcpChain({ match: { ...ANY_CONNECTION, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })],
+          {
+            sniff: { tls: true, http: true, tlsOff: off, httpOff: off, timeoutMs: 0, onTimeout: 'continue' },
+          },
+        ),
       ),
     )
     await r.dial()
@@ -48,9 +52,12 @@ for (const { name, off, isServed } of [
 test('TLS is bytes like any others where the inspector is switched off: the chain of the port takes it', async () => {
   const r = await rig(
     tables(
-      listener([tcpChain({ match: { ...ANY_MATCH, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })], {
-        sniff: { tls: true, http: false, tlsOff: { kind: 'any' }, timeoutMs: 0, onTimeout: 'close' },
-      }),
+      listener(
+        [tcpChain({ match: { ...ANY_CONNECTION, destinationPort: PORT.port, transportProtocol: 'raw_buffer' } })],
+        {
+          sniff: { tls: true, http: false, tlsOff: { kind: 'any' }, timeoutMs: 0, onTimeout: 'close' },
+        },
+      ),
     ),
   )
   const stream = await r.dial()
@@ -85,7 +92,7 @@ for (const { name, match, isServed } of [
   },
 ] as const) {
   test(`a chain match: ${name}`, async () => {
-    const r = await rig(tables(listener([tcpChain({ match: { ...ANY_MATCH, ...match } })])))
+    const r = await rig(tables(listener([tcpChain({ match: { ...ANY_CONNECTION, ...match } })])))
     await r.dial()
     assert.equal(r.served.length, isServed ? 1 : 0)
   })

@@ -7,6 +7,7 @@ export const STILL_POSITIONAL: readonly string[] = [
   'protocols/http/codec/hpack/decoder.ts',
   'protocols/http/h2/drain.ts',
   'protocols/http/h2/events.ts',
+  'protocols/http/h2/messages.ts',
   'protocols/http/h2/session.ts',
   'protocols/http/h2/stream/check-message.ts',
   'protocols/http/h2/stream/stream.ts',
