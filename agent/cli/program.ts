@@ -23,10 +23,13 @@ const istio = (): Option =>
     'folder with the files of `istioctl x workload entry configure`; --config overrides what they say',
   )
 
+/** What an action resolves with becomes the exit code of the program. */
+type Finish = (result: Promise<ExitCode>) => Promise<void>
+
 /** @returns 0 ok, 1 failed, 2 wrong usage. `run` returns when the agent has stopped. Never rejects. */
 export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
   let code: ExitCode = 0
-  const done = async (result: Promise<ExitCode>): Promise<void> => {
+  const done: Finish = async (result) => {
     code = await result
   }
   const program = new Command('meshlet')
@@ -38,7 +41,27 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
       'after',
       '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet config check, meshlet join, meshlet run, meshlet status.',
     )
+  addRun(program, io, done)
+  addJoin(program, io, done)
+  addStatus(program, io, done)
+  addConfig(program, io, done)
+  addMqtt(program, io, done)
+  addDrain(program, io, done)
+  addPrecompile(program, io, done)
+  addVersion(program, io, done)
 
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return code
+  } catch (err) {
+    if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
+    const { text, code: failed } = explain(err)
+    io.err(`${text}\n`)
+    return failed
+  }
+}
+
+function addRun(program: Command, io: Io, done: Finish): void {
   program
     .command('run')
     .description('start the agent; runs until SIGTERM or SIGINT, which drain it')
@@ -49,6 +72,9 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
       const worker = startWorker(bundle)
       await done((await import('./run.ts')).run(o, io, worker))
     })
+}
+
+function addJoin(program: Command, io: Io, done: Finish): void {
   program
     .command('join')
     .description('enroll this machine: get its first certificate with a join token, then stop')
@@ -62,6 +88,9 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .action(async (o: ConfigSource & { token?: string; json: boolean }) =>
       done((await import('./join.ts')).join(o, io)),
     )
+}
+
+function addStatus(program: Command, io: Io, done: Finish): void {
   program
     .command('status')
     .description('what the agent does, how old its configuration is, and what is wrong')
@@ -71,6 +100,9 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .action(async (o: { admin: string; json: boolean; ready: boolean }) =>
       done(import('./status.ts').then((m) => (o.ready ? m.ready(o.admin, io) : m.status(o, io)))),
     )
+}
+
+function addConfig(program: Command, io: Io, done: Finish): void {
   const conf = program.command('config').description('look at the configuration')
   conf
     .command('check')
@@ -88,6 +120,9 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
     .action(async (o: { admin: string }) =>
       done((await import('./status.ts')).page(o.admin, 'GET', '/config_dump', io)),
     )
+}
+
+function addMqtt(program: Command, io: Io, done: Finish): void {
   const mqtt = program.command('mqtt').description('publish and subscribe by hand')
   const broker = (c: Command): Command =>
     c
@@ -103,30 +138,29 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
   broker(mqtt.command('sub').description('print what arrives'))
     .option('-C, --count <n>', 'stop after so many messages')
     .action(async (o: Record<string, string | boolean>) => done((await import('./mqtt.ts')).subscribe(o, io)))
+}
+
+function addDrain(program: Command, io: Io, done: Finish): void {
   program
     .command('drain')
     .description('let the running agent finish what is open and stop')
     .addOption(admin())
     .action(async (o: { admin: string }) => done((await import('./status.ts')).page(o.admin, 'POST', '/drain', io)))
+}
+
+function addPrecompile(program: Command, io: Io, done: Finish): void {
   program
     .command('precompile')
     .description(
       'after installing, as root: put what a start needs compiled and unpacked beside the bundle, where the agent cannot write',
     )
     .action(async () => done((await import('./precompile.ts')).precompile(systemDisk, io)))
+}
+
+function addVersion(program: Command, io: Io, done: Finish): void {
   program
     .command('version')
     .description('version, build and platform')
     .addOption(json())
     .action(async (o: { json: boolean }) => done((await import('./version.ts')).version(o, io)))
-
-  try {
-    await program.parseAsync([...argv], { from: 'user' })
-    return code
-  } catch (err) {
-    if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
-    const { text, code: failed } = explain(err)
-    io.err(`${text}\n`)
-    return failed
-  }
 }

@@ -9,8 +9,8 @@ import { MeshError } from '../../core/errors.ts'
 import { readYaml, type ConfigProblem, type Origin } from '../../core/yaml.ts'
 import { parseEnvFile, type EnvEntry } from './env-file.ts'
 import { addressesOf } from './hosts-file.ts'
-import { meshSettings } from './istio-mesh.ts'
-import { settingsOfEnv } from './node-env.ts'
+import { readMeshSettings, type MeshSettings } from './istio-mesh.ts'
+import { settingsOfEnv, type EnvSettings } from './node-env.ts'
 
 export type IstioFolder = {
   /** In agent.yaml's form, before defaults and checks. */
@@ -45,83 +45,109 @@ const ACTED_ON = new Set([
 export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
   const file = (name: string): string => path.join(folder, name)
   const env = parseEnvFile(readText(file('cluster.env'), disk))
-  const mesh = readYaml(readText(file('mesh.yaml'), disk))
-  const inMesh = meshSettings(mesh, file('mesh.yaml'))
-  // istioctl writes proxyMetadata into both files; a person edits cluster.env.
-  const fromMesh = inMesh.proxyMetadata.filter((m) => !env.entries.some((e) => e.key === m.key))
-  const all = new Map([
-    ...fromMesh.map((e) => [e.key, { ...e, file: file('mesh.yaml') }] as const),
-    ...env.entries.map((e) => [e.key, { ...e, file: file('cluster.env') }] as const),
-  ])
-  const given = (key: string): string | undefined => all.get(key)?.value || undefined
-  const meta = settingsOfEnv([...all.values()].map((e) => [e.key, e.value]))
-  const origins = new Map<string, Origin>(inMesh.origins)
-  const says = (setting: string, key: string): void => {
-    const at = all.get(key)
-    if (at) origins.set(setting, at)
+  const mesh = readMeshSettings(readYaml(readText(file('mesh.yaml'), disk)), file('mesh.yaml'))
+  const variables = new Variables(
+    env.entries.map((e) => ({ ...e, file: file('cluster.env') })),
+    mesh.proxyMetadata.map((e) => ({ ...e, file: file('mesh.yaml') })),
+  )
+  const node = settingsOfEnv(variables.all.map((e) => [e.key, e.value]))
+  const origins = new Map([...mesh.origins, ...originsIn(variables, node)])
+  const discovery = mesh.discoveryAddress ?? DEFAULT_DISCOVERY
+  return {
+    settings: compact({
+      ...mesh.settings,
+      dns: metadataOf(node)['DNS_CAPTURE'] === 'true' ? {} : undefined,
+      capture: node.capture ?? mesh.capture,
+      node: nodeSettings(variables, node, mesh),
+      control: compact({
+        ...dialed(discovery, readText(file('hosts'), disk, ''), variables.value('ISTIOD_SAN')),
+        roots: file('root-cert.pem'),
+        token: file('istio-token'),
+        certificateTtlSec: seconds(variables.value('SECRET_TTL')),
+      }),
+      listeners: httpProxy(node.httpProxyPort),
+    }),
+    problems: [
+      ...env.problems.map((p) => ({ ...p, path: '', file: file('cluster.env') })),
+      ...mesh.problems,
+      ...node.problems.map(({ variable, problem }) => ({ ...variables.origin(variable)!, path: variable, problem })),
+    ],
+    ignored: [
+      ...variables.all.filter((e) => isIgnored(e, discovery)).map((e) => `${e.file}:${e.line}: ${e.key}`),
+      ...mesh.ignored,
+    ],
+    originOf: (at) => origins.get(at.map(String).join('.')),
   }
-  for (const [setting, key] of meta.origins) says(setting, key)
+}
+
+type Variable = EnvEntry & { readonly file: string }
+
+/** Of both files. istioctl writes proxyMetadata into both; a person edits cluster.env, which therefore counts. */
+class Variables {
+  readonly #byKey: ReadonlyMap<string, Variable>
+
+  constructor(ofEnv: readonly Variable[], ofMesh: readonly Variable[]) {
+    const inMeshAlone = ofMesh.filter((m) => !ofEnv.some((e) => e.key === m.key))
+    this.#byKey = new Map([...inMeshAlone, ...ofEnv].map((e) => [e.key, e]))
+  }
+  get all(): readonly Variable[] {
+    return [...this.#byKey.values()]
+  }
+  /** Undefined also for one that is empty. */
+  value(key: string): string | undefined {
+    return this.#byKey.get(key)?.value || undefined
+  }
+  origin(key: string): Origin | undefined {
+    const found = this.#byKey.get(key)
+    return found && { file: found.file, line: found.line }
+  }
+}
+
+/** Which line says which setting. */
+function* originsIn(variables: Variables, node: EnvSettings): Generator<[setting: string, origin: Origin]> {
+  const namespace = variables.value('POD_NAMESPACE') === undefined ? 'ISTIO_NAMESPACE' : 'POD_NAMESPACE'
   for (const [setting, key] of [
-    ['node.namespace', given('POD_NAMESPACE') === undefined ? 'ISTIO_NAMESPACE' : 'POD_NAMESPACE'],
+    ...node.origins,
+    ['node.namespace', namespace],
     ['node.serviceAccount', 'SERVICE_ACCOUNT'],
     ['node.ip', 'ISTIO_SVC_IP'],
     ['node.name', 'POD_NAME'],
     ['control.serverName', 'ISTIOD_SAN'],
     ['listeners.0.port', 'ISTIO_META_HTTP_PROXY_PORT'],
     ['control.certificateTtlSec', 'SECRET_TTL'],
-  ] as const)
-    says(setting, key)
-
-  const discovery = inMesh.discoveryAddress ?? DEFAULT_DISCOVERY
-  // Announced where there is a listener and a DNS proxy for them, and only there.
-  const {
-    HTTP_PROXY_PORT: _,
-    DNS_CAPTURE: dnsCapture,
-    ...metadata
-  } = (meta.node['metadata'] ?? {}) as Record<string, unknown>
-  const port = meta.httpProxyPort === undefined ? DEFAULT_HTTP_PROXY_PORT : asNumber(meta.httpProxyPort)
-  return {
-    settings: compact({
-      ...inMesh.settings,
-      dns: dnsCapture === 'true' ? {} : undefined,
-      capture: meta.capture ?? inMesh.capture,
-      node: compact({
-        meshId: inMesh.meshId,
-        ...meta.node,
-        name: given('POD_NAME') ?? meta.node['name'],
-        namespace: given('POD_NAMESPACE') ?? given('ISTIO_NAMESPACE') ?? meta.node['namespace'],
-        serviceAccount: given('SERVICE_ACCOUNT') ?? meta.node['serviceAccount'],
-        ip: given('ISTIO_SVC_IP') ?? meta.node['ip'],
-        metadata: {
-          TRUST_DOMAIN: given('TRUST_DOMAIN') ?? DEFAULT_TRUST_DOMAIN,
-          PROXY_CONFIG: inMesh.proxyConfig,
-          ...metadata,
-        },
-      }),
-      control: compact({
-        ...dialed(discovery, readText(file('hosts'), disk, ''), given('ISTIOD_SAN')),
-        roots: file('root-cert.pem'),
-        token: file('istio-token'),
-        certificateTtlSec: seconds(given('SECRET_TTL')),
-      }),
-      listeners: port === '' || port === 0 ? [] : [{ name: 'http-proxy', kind: 'http_proxy', port }],
-    }),
-    problems: [
-      ...env.problems.map((p) => ({ ...p, path: '', file: file('cluster.env') })),
-      ...inMesh.problems,
-      ...meta.problems.map(({ variable, problem }) => ({
-        file: all.get(variable)!.file,
-        line: all.get(variable)!.line,
-        path: variable,
-        problem,
-      })),
-    ],
-    ignored: [
-      ...[...all.values()].filter((e) => isIgnored(e, discovery)).map((e) => `${e.file}:${e.line}: ${e.key}`),
-      ...inMesh.ignored,
-    ],
-    originOf: (at) => origins.get(at.map(String).join('.')),
+  ] as const) {
+    const origin = variables.origin(key)
+    if (origin) yield [setting, origin]
   }
+}
+
+function nodeSettings(variables: Variables, env: EnvSettings, mesh: MeshSettings): object {
+  const { node } = env
+  // Announced where there is a listener and a DNS proxy for them, and only there.
+  const { HTTP_PROXY_PORT: _, DNS_CAPTURE: __, ...metadata } = metadataOf(env)
+  return compact({
+    meshId: mesh.meshId,
+    ...node,
+    name: variables.value('POD_NAME') ?? node['name'],
+    namespace: variables.value('POD_NAMESPACE') ?? variables.value('ISTIO_NAMESPACE') ?? node['namespace'],
+    serviceAccount: variables.value('SERVICE_ACCOUNT') ?? node['serviceAccount'],
+    ip: variables.value('ISTIO_SVC_IP') ?? node['ip'],
+    metadata: {
+      TRUST_DOMAIN: variables.value('TRUST_DOMAIN') ?? DEFAULT_TRUST_DOMAIN,
+      PROXY_CONFIG: mesh.proxyConfig,
+      ...metadata,
+    },
+  })
+}
+
+function metadataOf({ node }: EnvSettings): Readonly<Record<string, unknown>> {
+  return (node['metadata'] ?? {}) as Record<string, unknown>
+}
+
+/** None for a port that is said to be 0 or nothing. */
+function httpProxy(said: string | undefined): object[] {
+  const port = said === undefined ? DEFAULT_HTTP_PROXY_PORT : asNumber(said)
+  return port === '' || port === 0 ? [] : [{ name: 'http-proxy', kind: 'http_proxy', port }]
 }
 
 /** `hosts` stands in for /etc/hosts: the address comes from it, the name in the certificate stays. */

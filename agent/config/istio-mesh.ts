@@ -38,110 +38,129 @@ const PROBE_FIELDS: Readonly<Record<string, readonly string[]>> = {
   grpc: ['port', 'service'],
 }
 
-export function meshSettings(mesh: ReadYaml, file: string): MeshSettings {
-  const problems: ConfigProblem[] = mesh.problems.map((p) => ({ ...p, file }))
-  const ignored: string[] = []
-  const origins = new Map<string, Origin>()
-  const at = (path: readonly PropertyKey[]): Origin => ({ file, line: mesh.lineOf(path) ?? 1 })
-  const leave = (path: readonly string[], why = ''): void => {
-    ignored.push(`${file}:${at(path).line}: ${path.join('.')}${why}`)
-  }
-  const wrong = (path: readonly string[], problem: string): void => {
-    problems.push({ ...at(path), path: path.join('.'), problem })
-  }
-  const fields = (path: readonly string[], value: unknown): Fields => {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
-    if (value !== undefined && value !== null) wrong(path, 'must hold named settings')
-    return {}
+export function readMeshSettings(mesh: ReadYaml, file: string): MeshSettings {
+  return new MeshReader(mesh, file).read()
+}
+
+class MeshReader {
+  readonly #mesh: ReadYaml
+  readonly #file: string
+  readonly #problems: ConfigProblem[]
+  readonly #ignored: string[] = []
+  readonly #origins = new Map<string, Origin>()
+  readonly #settings: Record<string, unknown> = {}
+  #capture: string | undefined
+
+  constructor(mesh: ReadYaml, file: string) {
+    this.#mesh = mesh
+    this.#file = file
+    this.#problems = mesh.problems.map((p) => ({ ...p, file }))
   }
 
-  const top = fields([], mesh.plain)
-  for (const key of Object.keys(top)) if (key !== 'defaultConfig') leave([key])
-  const proxyConfig = fields(['defaultConfig'], top['defaultConfig'])
-  const settings: Record<string, unknown> = {}
-  let capture: string | undefined
-  /** The value at `key` becomes the setting at `to`. */
-  const becomes = (key: string, to: string): void => {
-    origins.set(to, at(['defaultConfig', key]))
-  }
-  const text = (key: string): string | undefined => {
-    const value = proxyConfig[key]
-    if (value === undefined || value === '') return undefined
-    if (typeof value !== 'string') {
-      wrong(['defaultConfig', key], 'must be a text')
-      return undefined
+  read(): MeshSettings {
+    const top = this.#fields([], this.#mesh.plain)
+    for (const key of Object.keys(top)) if (key !== 'defaultConfig') this.#ignore([key])
+    const proxyConfig = this.#fields(['defaultConfig'], top['defaultConfig'])
+    for (const [key, value] of Object.entries(proxyConfig)) this.#take(key, value)
+    return {
+      discoveryAddress: this.#text('discoveryAddress', proxyConfig),
+      meshId: this.#text('meshId', proxyConfig),
+      capture: this.#capture,
+      proxyConfig,
+      settings: this.#settings,
+      origins: this.#origins,
+      problems: this.#problems,
+      ignored: this.#ignored,
+      proxyMetadata: this.#proxyMetadata(proxyConfig),
     }
-    return value
   }
-  for (const [key, value] of Object.entries(proxyConfig)) {
+
+  #take(key: string, value: unknown): void {
     const path = ['defaultConfig', key]
     switch (key) {
       case 'discoveryAddress':
-        becomes(key, 'control.address')
-        break
+        return this.#becomes('control.address', path)
       case 'meshId':
-        becomes(key, 'node.meshId')
-        break
+        return this.#becomes('node.meshId', path)
       case 'proxyMetadata':
-        break
+        return
       case 'proxyAdminPort':
-        settings['admin'] = { port: value }
-        becomes(key, 'admin.port')
-        break
+        this.#settings['admin'] = { port: value }
+        return this.#becomes('admin.port', path)
       case 'terminationDrainDuration':
-        settings['limits'] = { drainMs: milliseconds(value) }
-        becomes(key, 'limits.drainMs')
-        break
+        this.#settings['limits'] = { drainMs: milliseconds(value) }
+        return this.#becomes('limits.drainMs', path)
       case 'interceptionMode':
-        capture = value === 'NONE' ? 'explicit' : undefined
-        // What the mesh says for its sidecars. On a node of its own it takes sockets and rules, or would serve nobody
-        // (capture.ts): it has to be asked for.
-        if (capture === undefined)
-          leave(
-            path,
-            value === 'TPROXY'
-              ? ' (docs/istio.md: capture: transparent in agent.yaml)'
-              : ' (connections that iptables redirects are not served)',
-          )
-        else becomes(key, 'capture')
-        break
+        return this.#takeInterceptionMode(value, path)
       case 'readinessProbe':
-        settings[key] = probe(path, value)
-        break
+        this.#becomes('readinessProbe', path)
+        this.#settings[key] = this.#probeFields('', value, path)
+        return
       default:
-        leave(path)
+        this.#ignore(path)
     }
   }
-  return {
-    discoveryAddress: text('discoveryAddress'),
-    meshId: text('meshId'),
-    capture,
-    proxyConfig,
-    settings,
-    origins,
-    problems,
-    ignored,
-    proxyMetadata: Object.entries(fields(['defaultConfig', 'proxyMetadata'], proxyConfig['proxyMetadata'])).map(
-      ([key, value]) => ({ key, value: String(value), line: at(['defaultConfig', 'proxyMetadata', key]).line }),
-    ),
+
+  /**
+   * What the mesh says for its sidecars. On a node of its own it takes sockets and rules, or would serve nobody
+   * (capture.ts): it has to be asked for.
+   */
+  #takeInterceptionMode(value: unknown, path: readonly string[]): void {
+    if (value === 'NONE') {
+      this.#capture = 'explicit'
+      this.#becomes('capture', path)
+    } else if (value === 'TPROXY') this.#ignore(path, ' (docs/istio.md: capture: transparent in agent.yaml)')
+    else this.#ignore(path, ' (connections that iptables redirects are not served)')
   }
 
   /** The same form as agent.yaml's; what a newer Istio adds is left out. */
-  function probe(path: readonly string[], value: unknown): Fields {
-    const known = (level: string, here: readonly string[], from: unknown): Fields =>
-      Object.fromEntries(
-        Object.entries(fields(here, from)).flatMap(([key, inner]) => {
-          const place = [...here, key]
-          if (!PROBE_FIELDS[level]!.includes(key)) {
-            leave(place)
-            return []
-          }
-          origins.set(place.slice(1).join('.'), at(place))
-          return [[key, level === '' && key in PROBE_FIELDS ? known(key, place, inner) : inner]]
-        }),
-      )
-    origins.set('readinessProbe', at(path))
-    return known('', path, value)
+  #probeFields(level: string, value: unknown, here: readonly string[]): Fields {
+    return Object.fromEntries(
+      Object.entries(this.#fields(here, value)).flatMap(([key, inner]) => {
+        const path = [...here, key]
+        if (!PROBE_FIELDS[level]!.includes(key)) {
+          this.#ignore(path)
+          return []
+        }
+        this.#becomes(path.slice(1).join('.'), path)
+        return [[key, level === '' && key in PROBE_FIELDS ? this.#probeFields(key, inner, path) : inner]]
+      }),
+    )
+  }
+
+  #proxyMetadata(proxyConfig: Fields): EnvEntry[] {
+    const path = ['defaultConfig', 'proxyMetadata']
+    return Object.entries(this.#fields(path, proxyConfig['proxyMetadata'])).map(([key, value]) => ({
+      key,
+      value: String(value),
+      line: this.#originOf([...path, key]).line,
+    }))
+  }
+
+  #fields(path: readonly string[], value: unknown): Fields {
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
+    if (value !== undefined && value !== null) this.#refuse(path, 'must hold named settings')
+    return {}
+  }
+  #text(key: string, proxyConfig: Fields): string | undefined {
+    const value = proxyConfig[key]
+    if (value === undefined || value === '') return undefined
+    if (typeof value === 'string') return value
+    this.#refuse(['defaultConfig', key], 'must be a text')
+    return undefined
+  }
+
+  #becomes(setting: string, path: readonly string[]): void {
+    this.#origins.set(setting, this.#originOf(path))
+  }
+  #ignore(path: readonly string[], why = ''): void {
+    this.#ignored.push(`${this.#file}:${this.#originOf(path).line}: ${path.join('.')}${why}`)
+  }
+  #refuse(path: readonly string[], problem: string): void {
+    this.#problems.push({ ...this.#originOf(path), path: path.join('.'), problem })
+  }
+  #originOf(path: readonly string[]): Origin {
+    return { file: this.#file, line: this.#mesh.lineOf(path) ?? 1 }
   }
 }
 
