@@ -5,8 +5,6 @@
 export const STILL_MISSING: readonly string[] = [
   // agent/
   'agent/admin/pages.ts',
-  'agent/cli/config-check.ts',
-  'agent/cli/program.ts',
   'agent/config/istio-mesh.ts',
   'agent/config/listeners.ts',
   'agent/configuration/control-plane.ts',
