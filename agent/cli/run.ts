@@ -6,6 +6,7 @@ import { bundle } from '../../core/runtime/bundle.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { lastLine } from '../../core/defects/last-line.ts'
 import { systemClock } from '../../core/os/clock.ts'
+import { nextTurn } from '../../core/os/time-slice.ts'
 import { createBoundedLog } from '../../core/log.ts'
 import { realWorld } from '../../core/real-world.ts'
 import type { StorageWorker } from '../../core/storage/thread-handle.ts'
@@ -63,6 +64,8 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
       agent.onConfiguration(changed)
     },
   })
+  // The status walks over the configuration; making the parts has filled this turn.
+  await nextTurn()
   // What is on disk is served, and what is not there yet is waited for by the agent and not by the boot: its ports are
   // open, and /ready says what is missing.
   service.ready(summary(agent.status()))

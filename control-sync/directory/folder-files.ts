@@ -139,8 +139,8 @@ export class FolderFiles {
     if (read.content === 'same') return { ...before!, stamp: read.stamp }
     const { problems } = read.content
     const isGood = problems.length === 0
-    const kept = await keptOf(read.content, before?.good, slice)
-    const good = isGood || !before?.good ? kept : withLastGood(kept, before.good)
+    const content = await reuseKnown(read.content, before?.good, slice)
+    const good = isGood || !before?.good ? content : withLastGood(content, before.good)
     return { stamp: read.stamp === '' ? stamp : read.stamp, hash: isGood ? read.hash : undefined, good, problems }
   }
 }
@@ -162,9 +162,17 @@ function withLastGood(content: FileContent, before: FileContent): FileContent {
 }
 
 /** Resources that are as they were stay the same bytes: nobody needs to look at them again. */
-async function keptOf(content: FileContent, before: FileContent | undefined, slice: TimeSlice): Promise<FileContent> {
+async function reuseKnown(
+  content: FileContent,
+  before: FileContent | undefined,
+  slice: TimeSlice,
+): Promise<FileContent> {
   if (!before) return { ...content, problems: [] }
-  const known = new Map(before.resources.map((r) => [`${r.kind} ${r.name}`, r.value]))
+  const known = new Map<string, Uint8Array>()
+  for (const { kind, name, value } of before.resources) {
+    if (slice.due) await slice.yield()
+    known.set(`${kind} ${name}`, value)
+  }
   const resources: FileResource[] = []
   for (const resource of content.resources) {
     if (slice.due) await slice.yield()

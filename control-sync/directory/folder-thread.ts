@@ -7,30 +7,40 @@ import { guarded } from '../../core/defects/guard.ts'
 import { allMessages } from './known.ts'
 import type { FileContent } from './parse.ts'
 import { readOne } from './read.ts'
-import { isFolderThread, type FromFolderThread, type PackedResource, type ToFolderThread } from './thread-messages.ts'
+import {
+  isFolderThread,
+  type FileRequest,
+  type FromFolderThread,
+  type PackedResource,
+  type ToFolderThread,
+} from './thread-messages.ts'
 
-/** Each piece is a turn of the thread that it goes to. */
+/** Each piece is a turn of the thread that it goes to, which asks for the next one. */
 const PIECE_BYTES = 256 * 1024
 const PIECE_RESOURCES = 500
 
 export function serveFolderThread(build: string): void {
   const port = parentPort!
-  const send = (message: FromFolderThread, hands: ArrayBuffer[] = []): void => {
-    port.postMessage(message, hands)
-  }
+  let answer: Iterator<FromFolderThread> | undefined
   port.on(
     'message',
-    guarded('configuration', nothing, ({ folder, file, hash }: ToFolderThread) => {
-      const { content, ...read } = readOne(folder, file, hash, allMessages())
-      if (typeof content === 'string') {
-        send({ kind: 'done', ...read, outcome: content, problems: [], blocked: [] })
-        return
-      }
-      for (const piece of piecesOf(content)) send(piece, [piece.bytes.buffer])
-      send({ kind: 'done', ...read, outcome: 'content', problems: content.problems, blocked: content.blocked ?? [] })
+    guarded('configuration', nothing, (message: ToFolderThread) => {
+      if (message.kind === 'read') answer = answerTo(message)
+      const { value, done } = answer?.next() ?? { done: true }
+      if (!done) port.postMessage(value, value.kind === 'piece' ? [value.bytes.buffer] : [])
     }),
   )
-  send({ kind: 'ready', build })
+  port.postMessage({ kind: 'ready', build } satisfies FromFolderThread)
+}
+
+function* answerTo({ folder, file, hash }: FileRequest): Generator<FromFolderThread, undefined> {
+  const { content, ...read } = readOne(folder, file, hash, allMessages())
+  if (typeof content === 'string') {
+    yield { kind: 'done', ...read, outcome: content, problems: [], blocked: [] }
+    return
+  }
+  yield* piecesOf(content)
+  yield { kind: 'done', ...read, outcome: 'content', problems: content.problems, blocked: content.blocked ?? [] }
 }
 
 function* piecesOf({ resources }: FileContent): Iterable<Extract<FromFolderThread, { kind: 'piece' }>> {

@@ -8,12 +8,18 @@ import { Worker } from 'node:worker_threads'
 import { bundle } from '../../core/runtime/bundle.ts'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { detached, guarded } from '../../core/defects/guard.ts'
 import { nextTurn } from '../../core/os/time-slice.ts'
 import { ownMessages } from './known.ts'
 import { wholeFile, type FileResource } from './parse.ts'
 import { readOne, type ReadOne } from './read.ts'
-import { FOLDER_THREAD, type FolderThreadData, type FromFolderThread, type ToFolderThread } from './thread-messages.ts'
+import {
+  FOLDER_THREAD,
+  type FileRequest,
+  type FolderThreadData,
+  type FromFolderThread,
+  type ToFolderThread,
+} from './thread-messages.ts'
 
 /** Takes a few milliseconds, and starting a thread many. */
 const SMALL_BYTES = 8 * 1024
@@ -32,7 +38,7 @@ const MAX_HEAP_MIB = 512
 /** Names the program that is running: a thread of another one may speak otherwise. */
 export const programBuild = (): string => (bundle ? `${bundle.version} ${bundle.builtAt} ${bundle.addonSha256}` : '')
 
-type Asked = ToFolderThread & { readonly resolve: (read: ReadOne) => void; readonly resources: FileResource[] }
+type Asked = FileRequest & { readonly resolve: (read: ReadOne) => void; readonly resources: FileResource[] }
 
 export class FolderReader implements Disposable {
   readonly #clock: Clock
@@ -73,12 +79,12 @@ export class FolderReader implements Disposable {
     const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0
     const isSmall = size <= SMALL_BYTES && this.#smallInARow < SMALL_IN_A_ROW
     this.#smallInARow = isSmall ? this.#smallInARow + 1 : this.#smallInARow
-    this.#rest()
+    this.#stopLater()
     return isSmall
   }
 
   /** When nothing has been asked for a while the thread goes. */
-  #rest(): void {
+  #stopLater(): void {
     this.#idle?.cancel()
     this.#idle = this.#clock.after(IDLE_MS, () => {
       if (this.#queue.length > 0) return
@@ -90,7 +96,7 @@ export class FolderReader implements Disposable {
   #next(): void {
     const asked = this.#queue[0]
     if (!asked) {
-      this.#rest()
+      this.#stopLater()
       return
     }
     const worker = (this.#worker ??= this.#start())
@@ -98,7 +104,11 @@ export class FolderReader implements Disposable {
       this.#died(worker, `it takes longer than ${MAX_READ_MS / 1000} s`),
     )
     worker.ref()
-    worker.postMessage({ folder: asked.folder, file: asked.file, hash: asked.hash } satisfies ToFolderThread)
+    this.#post(worker, { kind: 'read', folder: asked.folder, file: asked.file, hash: asked.hash })
+  }
+
+  #post(worker: Worker, message: ToFolderThread): void {
+    worker.postMessage(message)
   }
 
   #start(): Worker {
@@ -145,6 +155,11 @@ export class FolderReader implements Disposable {
           asked.resources.push({ kind, name, line, file: asked.file, value: message.bytes.slice(from, to) })
           from = to
         }
+        // Asked for in this turn, it could still be handed over in it.
+        detached(
+          'configuration',
+          nextTurn().then(() => this.#post(worker, { kind: 'next' })),
+        )
         return
       }
       case 'done': {

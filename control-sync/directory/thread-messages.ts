@@ -6,7 +6,9 @@ export const FOLDER_THREAD = 'folder'
 /** Which part of the program the thread runs, and of which program: the bundle may have been replaced since. */
 export type FolderThreadData = { readonly part: typeof FOLDER_THREAD; readonly build: string }
 
-export type ToFolderThread = { readonly folder: string; readonly file: string; readonly hash: string | undefined }
+export type FileRequest = { readonly folder: string; readonly file: string; readonly hash: string | undefined }
+/** `next`: the piece that came has been taken. A message port hands over at once whatever waits in it. */
+export type ToFolderThread = ({ readonly kind: 'read' } & FileRequest) | { readonly kind: 'next' }
 
 /** `to`: where in `bytes` the resource ends; it begins where the one before ends. */
 export type PackedResource = readonly [kind: ResourceKind, name: string, line: number, to: number]
