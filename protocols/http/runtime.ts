@@ -3,6 +3,7 @@ import type { Context } from '../context.ts'
 import { Deadlines } from '../deadlines.ts'
 import { HttpMetrics } from './http-metrics.ts'
 import type { HttpUpstreams } from './message.ts'
+import { SourceTurns } from './server/source-turn.ts'
 import { waitingOf, type Waiting } from '../waiting.ts'
 
 export type HttpRuntime = {
@@ -11,6 +12,7 @@ export type HttpRuntime = {
   readonly upstreams: HttpUpstreams
   readonly deadlines: Deadlines
   readonly metrics: HttpMetrics
+  readonly turns: SourceTurns
 }
 
 const runtimes = new WeakMap<HttpUpstreams, HttpRuntime>()
@@ -25,6 +27,7 @@ export function runtimeOf(ctx: Context, upstreams: HttpUpstreams): HttpRuntime {
     upstreams,
     deadlines: new Deadlines(ctx.clock),
     metrics: new HttpMetrics(ctx.metrics),
+    turns: new SourceTurns(),
   }
   runtimes.set(upstreams, made)
   return made

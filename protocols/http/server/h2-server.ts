@@ -33,14 +33,13 @@ import {
 import { RefusedStream } from './h2-refused-stream.ts'
 import { Floods } from '../h2/floods.ts'
 import { requestHeadOf } from './h2-request-head.ts'
+import type { SourceTurn, Starter } from './source-turn.ts'
 import { Http2Session } from '../h2/session.ts'
 import type { Http2Stream } from '../h2/stream/stream.ts'
 import { Unfinished } from '../h2/unfinished.ts'
 import { UnsentHold } from '../h2/unsent.ts'
 import { whenSent } from '../h2/when-sent.ts'
 
-/** Requests of one read that are begun before others get their turn. */
-const STARTS_PER_TURN = 16
 /** While memory is tight, and what is here waits for the client. */
 const TIGHT_MS = 20
 /** RFC 9113 §8.3: method, scheme, authority, path, and protocol with RFC 8441. */
@@ -53,7 +52,7 @@ export function serveHttp2(conn: Connection, ctx: Context, upstreams: HttpUpstre
   })
 }
 
-class H2Server implements ServerConnection, SessionOwner, Deadline {
+class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
   dueMs = Infinity
   readonly rt: HttpRuntime
   readonly client: RequestOrigin
@@ -67,8 +66,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   #later: H2Exchange[] = []
   readonly #floods: Floods
   #served = 0
-  #turnMs = -Infinity
-  #begun = 0
+  readonly #turn: SourceTurn
   readonly #unsent: UnsentHold
   readonly #unfinished: Unfinished
   /** max_connection_duration. */
@@ -82,6 +80,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
     this.#resolve = resolve
     this.client = new RequestOrigin(conn, rt.ctx)
     const { limits, clock } = rt.ctx
+    this.#turn = rt.turns.join(this.client.source, this)
     this.#floods = new Floods(clock, (kind) => {
       this.#calm(kind)
     })
@@ -191,15 +190,10 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
 
   /* Requests. */
 
-  /** So many of one read at once; the others when everybody else has had a turn, and not if they were reset by then. */
+  /** Now, where its source may begin one more in this turn; else in its order, unless it was reset by then. */
   #begin(exchange: H2Exchange): void {
-    const nowMs = this.rt.ctx.clock.monotonicMs()
-    if (nowMs - this.#turnMs >= 1) {
-      this.#turnMs = nowMs
-      this.#begun = 0
-    }
-    if (this.#later.length === 0 && !this.#mustWait && this.#begun++ < STARTS_PER_TURN) this.#beginNow(exchange)
-    else if (this.#later.push(exchange) === 1) this.#afterOthers()
+    if (this.#later.length === 0 && !this.#mustWait && this.#turn.take()) this.#beginNow(exchange)
+    else if (this.#later.push(exchange) === 1) this.#waitForTurn()
   }
   #beginNow(exchange: H2Exchange): void {
     this.#open.add(exchange)
@@ -209,29 +203,31 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   get #mustWait(): boolean {
     return this.waitingBytes >= this.rt.ctx.limits.maxBufferBytes && this.rt.waiting.isTight
   }
-  #afterOthers(): void {
-    if (this.#mustWait) this.rt.ctx.clock.after(TIGHT_MS, this.#beginLater)
-    else setImmediate(this.#beginLater)
+  #waitForTurn(): void {
+    if (this.#mustWait) this.rt.ctx.clock.after(TIGHT_MS, this.#onLater)
+    else this.#turn.wait(this)
   }
   readonly #broken = (): void => {
     this.#session.destroy(ErrorCode.INTERNAL_ERROR)
     this.#conn.stream.destroy()
   }
-  readonly #beginLater = guarded('http2', this.#broken, (): void => {
-    if (this.#over) {
-      this.#later = []
-      return
-    }
-    if (this.#mustWait) {
-      this.#afterOthers()
-      return
-    }
-    for (const exchange of this.#later.splice(0, STARTS_PER_TURN)) {
-      if (!exchange.isGone) this.#beginNow(exchange)
-    }
-    if (this.#later.length > 0) this.#afterOthers()
-    else if (this.#open.size === 0) this.#armIdle()
+  readonly #onLater = guarded('http2', this.#broken, (): void => {
+    if (this.#later.length > 0) this.#waitForTurn()
   })
+
+  beginNext(): boolean {
+    if (this.#mustWait) {
+      this.#waitForTurn()
+      return false
+    }
+    let next = this.#later.shift()
+    // Not what was reset meanwhile.
+    while (next?.isGone) next = this.#later.shift()
+    if (next) this.#beginNow(next)
+    if (this.#later.length > 0) return true
+    if (this.#open.size === 0) this.#armIdle()
+    return false
+  }
 
   /** What cannot be served as a request: a person gets a status to look at (RFC 9113 §8.1.1). */
   #refuse(stream: Http2Stream, fields: readonly string[], error: MeshError): void {
@@ -308,6 +304,8 @@ class H2Server implements ServerConnection, SessionOwner, Deadline {
   #end(): void {
     if (this.#over) return
     this.#over = true
+    this.#later = []
+    this.#turn.leave(this)
     this.#lifetime?.cancel()
     this.#unsent.end()
     this.#unfinished.end()
