@@ -151,23 +151,7 @@ export async function* grpcJsXds(t: Finally, size: number): AsyncIterable<Row | 
   }
   const mesh = await startMesh(t, size, (i) => FIRST_GRPC_PORT + i)
   using meter = await Meter.before(mesh.istiod.plainAddress)
-  const bootstrap = path.join(mesh.istiod.folder, 'grpc.json')
-  // As Istio's agent writes it (pkg/istio-agent/grpcxds), but for the address and for the locality, without which this
-  // client takes none.
-  fs.writeFileSync(
-    bootstrap,
-    JSON.stringify({
-      xds_servers: [{ server_uri: meter.address, channel_creds: [{ type: 'insecure' }], server_features: ['xds_v3'] }],
-      node: { id: NODE_ID, locality: {}, metadata: { ...METADATA, GENERATOR: 'grpc' } },
-      server_listener_resource_name_template: 'xds.istio.io/grpc/lds/inbound/%s',
-    }),
-  )
-  // Plain JavaScript: Node's own type stripping takes 60 MiB of the process that uses it.
-  const program = path.join(mesh.istiod.folder, 'grpc-xds-client.mjs')
-  fs.writeFileSync(
-    program,
-    stripTypeScriptTypes(fs.readFileSync(path.join(import.meta.dirname, 'grpc-xds-client.ts'), 'utf8')),
-  )
+  const { program, bootstrap } = writeGrpcClient(mesh.istiod.folder, meter.address)
   let running!: Running
   const subject: Subject = { name: 'grpc-js-xds', size, meter, pid: () => running.child.pid! }
   const dial = (targets: number): void => {
@@ -208,6 +192,30 @@ export async function* grpcJsXds(t: Finally, size: number): AsyncIterable<Row | 
       mesh.changeAll()
     }),
   )
+}
+
+function writeGrpcClient(
+  folder: string,
+  serverAddress: string,
+): { readonly program: string; readonly bootstrap: string } {
+  const bootstrap = path.join(folder, 'grpc.json')
+  // As Istio's agent writes it (pkg/istio-agent/grpcxds), but for the address and for the locality, without which this
+  // client takes none.
+  fs.writeFileSync(
+    bootstrap,
+    JSON.stringify({
+      xds_servers: [{ server_uri: serverAddress, channel_creds: [{ type: 'insecure' }], server_features: ['xds_v3'] }],
+      node: { id: NODE_ID, locality: {}, metadata: { ...METADATA, GENERATOR: 'grpc' } },
+      server_listener_resource_name_template: 'xds.istio.io/grpc/lds/inbound/%s',
+    }),
+  )
+  // Plain JavaScript: Node's own type stripping takes 60 MiB of the process that uses it.
+  const program = path.join(folder, 'grpc-xds-client.mjs')
+  fs.writeFileSync(
+    program,
+    stripTypeScriptTypes(fs.readFileSync(path.join(import.meta.dirname, 'grpc-xds-client.ts'), 'utf8')),
+  )
+  return { program, bootstrap }
 }
 
 function had<T>(make: () => T): { readonly is: T } | { readonly why: string } {

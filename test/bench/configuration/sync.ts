@@ -83,7 +83,6 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
       MESHLET_BENCH_LAG: lagFile,
     },
   })
-  const clusters = async (): Promise<number> => (await edge.agent.status())?.config.resources['clusters'] ?? 0
   const subject: Subject = {
     name: 'meshlet',
     size,
@@ -95,12 +94,6 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
       ? { lag: (step: Step, fromMs: number) => longestLag(lagFile, step === 'first' ? connectedMs(edge) : fromMs) }
       : {}),
   }
-  const generation = async (): Promise<number> => (await edge.status('a status')).config.generation
-  const applied = async (act: () => void): Promise<void> => {
-    const before = await generation()
-    act()
-    await edge.status('applied', (s) => s.config.generation > before, 60_000)
-  }
   let inForceNs = 0
   const first = await measured(subject, 'first', async () => {
     const ready = edge.start()
@@ -108,7 +101,7 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
     // The collection of what only the start needed waits for a moment in which nobody is connected, and delays nobody.
     if (probed) stack.use(connected(edge.proxyPort))
     await ready
-    await until('all clusters', async () => (await clusters()) >= size, 60_000)
+    await until('all clusters', async () => (await clustersOf(edge)) >= size, 60_000)
     inForceNs = cpuNs(subject.pid())
   })
   yield first
@@ -125,6 +118,24 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
       60_000,
     ).then(() => undefined),
   )
+  yield* changes(mesh, edge, subject)
+  stack.dispose()
+  await edge.agent.process.stop()
+}
+
+async function clustersOf(edge: MeshAgent): Promise<number> {
+  return (await edge.agent.status())?.config.resources['clusters'] ?? 0
+}
+
+/** What comes after the first configuration. */
+async function* changes(mesh: Mesh, edge: MeshAgent, subject: Subject): AsyncIterable<Row> {
+  const { size } = subject
+  const generation = async (): Promise<number> => (await edge.status('a status')).config.generation
+  const applied = async (act: () => void): Promise<void> => {
+    const before = await generation()
+    act()
+    await edge.status('applied', (s) => s.config.generation > before, 60_000)
+  }
   const before = await generation()
   yield await reconnects(subject)
   if ((await generation()) !== before)
@@ -134,18 +145,16 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
       mesh.changeEndpoint()
     }),
   )
-  const had = await clusters()
+  const had = await clustersOf(edge)
   yield await measured(subject, 'service', async () => {
     mesh.addService()
-    await until('the cluster', async () => (await clusters()) > had, 60_000)
+    await until('the cluster', async () => (await clustersOf(edge)) > had, 60_000)
   })
   yield await measured(subject, 'push', () =>
     applied(() => {
       mesh.changeAll()
     }),
   )
-  stack.dispose()
-  await edge.agent.process.stop()
 }
 
 /** One connection, from when somebody listens; another when it ends. */

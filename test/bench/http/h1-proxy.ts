@@ -17,13 +17,13 @@ import { systemClock, systemRandom } from '../../../core/os/clock.ts'
 import { Current } from '../../../core/current.ts'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
-import { systemNetwork } from '../../../core/os/network.ts'
+import { systemNetwork, type NetStream } from '../../../core/os/network.ts'
 import { parseSpiffeId, type Identity } from '../../../model/identity.ts'
 import type { FilterChain, Listener } from '../../../model/listener.ts'
 import type { DownstreamTls, UpstreamTls } from '../../../model/tls.ts'
 import type { Tables } from '../../../model/tables.ts'
 import { DEFAULT_LIMITS, type Context } from '../../../protocols/context.ts'
-import type { Connection, DownstreamTlsFacts } from '../../../protocols/connection.ts'
+import type { DownstreamTlsFacts } from '../../../protocols/connection.ts'
 import { serveHttp1 } from '../../../protocols/http/server/h1-server.ts'
 import { TlsTerminator } from '../../../protocols/tls/server.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
@@ -83,26 +83,57 @@ async function origin({ mtls, h2c, certificates: c }: Setup): Promise<number> {
   return (server.address() as net.AddressInfo).port
 }
 
+const identityOf = (c: BenchCertificates): Identity => ({
+  spiffeId: parseSpiffeId(`spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/proxy`)!,
+  keyPem: read(c.proxy.key),
+  chainPem: read(c.proxy.chain),
+  rootsPem: read(c.roots),
+  serial: '1',
+  notBeforeMs: 0,
+  notAfterMs: 9e15,
+})
+
+const TLS = {
+  certificate: { from: 'workload' },
+  alpnProtocols: [],
+  minVersion: 'TLSv1.2',
+  maxVersion: 'TLSv1.3',
+  cipherSuites: [],
+  validation: { roots: { from: 'workload' }, sans: [] },
+} as const
+
+const DOWNSTREAM_TLS: DownstreamTls = { ...TLS, requireClientCertificate: true }
+
+const CHAIN = {
+  name: 'c',
+  match: {} as FilterChain['match'],
+  tls: undefined,
+  policies: [],
+  codec: {
+    kind: 'http',
+    http: manager(undefined, {
+      forwardClientCert: 'append-forward',
+      requestId: 'keep-or-make',
+      useRemoteAddress: true,
+      clientCertDetails: { subject: true, uri: true, dns: true, cert: false, chain: false },
+      filters: [
+        {
+          kind: 'rbac',
+          name: 'rbac',
+          policy: {
+            action: 'allow',
+            rules: [{ name: 'all', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }],
+            shadow: undefined,
+          },
+        },
+      ],
+    }),
+  },
+} satisfies FilterChain
+
 async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise<number> {
-  const identity: Identity = {
-    spiffeId: parseSpiffeId(`spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/proxy`)!,
-    keyPem: read(c.proxy.key),
-    chainPem: read(c.proxy.chain),
-    rootsPem: read(c.roots),
-    serial: '1',
-    notBeforeMs: 0,
-    notAfterMs: 9e15,
-  }
-  const common = {
-    certificate: { from: 'workload' },
-    alpnProtocols: [],
-    minVersion: 'TLSv1.2',
-    maxVersion: 'TLSv1.3',
-    cipherSuites: [],
-    validation: { roots: { from: 'workload' }, sans: [] },
-  } as const
-  const up: UpstreamTls = { ...common, sni: c.originName, autoSni: false }
-  const down: DownstreamTls = { ...common, requireClientCertificate: true }
+  const identity = identityOf(c)
+  const up: UpstreamTls = { ...TLS, sni: c.originName, autoSni: false }
   const made = cluster(
     [endpoint('127.0.0.1', originPort)],
     mtls ? { transport: { kind: 'tls', tls: up } } : h2c ? { protocol: 'http2' } : {},
@@ -120,49 +151,16 @@ async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise
   const upstreams = createUpstreams(ctx)
   const terminator = new TlsTerminator(ctx.clock, ctx.identity)
   const never = new AbortController().signal
-  const chain = {
-    name: 'c',
-    match: {} as FilterChain['match'],
-    tls: undefined,
-    policies: [],
-    codec: {
-      kind: 'http',
-      http: manager(undefined, {
-        forwardClientCert: 'append-forward',
-        requestId: 'keep-or-make',
-        useRemoteAddress: true,
-        clientCertDetails: { subject: true, uri: true, dns: true, cert: false, chain: false },
-        filters: [
-          {
-            kind: 'rbac',
-            name: 'rbac',
-            policy: {
-              action: 'allow',
-              rules: [{ name: 'all', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }],
-              shadow: undefined,
-            },
-          },
-        ],
-      }),
-    },
-  } satisfies FilterChain
   const { port } = await systemNetwork.listen({ host: '127.0.0.1', port: 0 }, (accepted) => {
     void handle(accepted)
   })
   return port
 
-  async function handle({
-    stream: raw,
-    local,
-    remote,
-  }: {
-    stream: Duplex
-    local: Connection['local']
-    remote: Connection['remote']
-  }): Promise<void> {
+  async function handle({ stream: raw, local, remote }: NetStream): Promise<void> {
     let stream = raw
     let facts: DownstreamTlsFacts | undefined
-    if (mtls) ({ stream, facts } = await terminator.terminate(raw, { tls: down, handshakeMs: 5000, signal: never }))
+    if (mtls)
+      ({ stream, facts } = await terminator.terminate(raw, { tls: DOWNSTREAM_TLS, handshakeMs: 5000, signal: never }))
     const { error } = await serveHttp1(
       {
         id: '1',
@@ -171,7 +169,7 @@ async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise
         originalDst: undefined,
         startedMs: 0,
         listener: { name: 'l', direction: 'inbound' } as Listener,
-        chain,
+        chain: CHAIN,
         stream,
         tls: facts,
         offered: { transport: 'raw_buffer', serverName: '', alpn: [] },

@@ -58,21 +58,87 @@ export async function killRun(
   onKill: (done: number) => void = () => undefined,
 ): Promise<KillResult> {
   const startedMs = performance.now()
-  // One each, or the kills would come at other moments whenever a client takes a number more.
-  const [random, pauses, roam] = [
-    seededRandom(options.seed),
-    seededRandom(options.seed + 1),
-    seededRandom(options.seed + 2),
-  ]
+  const random = seededRandom(options.seed)
   const [port] = (await freePorts(1)) as [number]
+  const agent = await broker(t, options, port)
+  const { faults, publishers, roaming, steady, acknowledged } = clientsOf(options, port)
+  for (const one of [...publishers, roaming.subscriber, steady.subscriber]) t.after(() => one.end())
+
+  const victim = new Victim(agent, random, onKill)
+  const retained = new RetainedLooks(
+    port,
+    publishers.map((p) => p.kept),
+  )
+
+  victim.start()
+  await victim.early()
+  await victim.kill()
+  await agent.start()
+  await Promise.all([roaming.subscriber.subscribe(), steady.subscriber.subscribe()])
+  await victim.kill()
+  victim.start()
+  await Promise.all(publishers.map((p) => p.start()))
+  roaming.subscriber.roam()
+  while (victim.kills < options.kills - 1) {
+    if (random.float() < EARLY_SHARE) await victim.early()
+    else {
+      await victim.ready
+      if (victim.kills % 2 === 0) await retained.look()
+      await sleep(random.float() * LOAD[options.profile].lateMs)
+    }
+    await victim.kill()
+    victim.start()
+  }
+
+  await victim.ready
+  for (const p of publishers) p.stop()
+  await roaming.subscriber.stay()
+  await allAcknowledged(publishers, agent)
+  await Promise.all([roaming, steady].map(({ receipts }) => settled(() => acknowledged() - receipts.distinct)))
+  const left = await emptied(agent)
+  const counts = [roaming, steady].flatMap(({ receipts }) => ([1, 2] as const).map((qos) => receipts.count(qos)))
+  faults.violations.push(...[roaming, steady].flatMap(({ receipts }) => receipts.examples))
+  await retained.look()
+
+  await retained.clear()
+  await victim.kill()
+  await agent.start()
+  await retained.look({ isCleared: true })
+  return {
+    ...options,
+    kills: victim.kills,
+    seconds: (performance.now() - startedMs) / 1000,
+    counts,
+    retained: retained.result,
+    ...faults,
+    left,
+  }
+}
+
+async function broker(t: Finally, { profile }: KillOptions, port: number): Promise<Agent> {
   const agent = await Agent.create(t, (home, adminPort) =>
     directoryMode(
       home,
       adminPort,
-      `listeners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt: {spool: {profile: ${options.profile}}}\nlog: {level: warn}\n`,
+      `listeners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt: {spool: {profile: ${profile}}}\nlog: {level: warn}\n`,
     ),
   )
   writeResources(agent.folder, [])
+  return agent
+}
+
+type Clients = {
+  readonly faults: Faults
+  readonly publishers: readonly Publisher[]
+  readonly roaming: Receiver
+  readonly steady: Receiver
+  readonly acknowledged: () => number
+}
+type Receiver = { readonly receipts: Receipts; readonly subscriber: Subscriber }
+
+function clientsOf(options: KillOptions, port: number): Clients {
+  // One each beside the kills' own, which would come at other moments whenever a client takes a number more.
+  const [pauses, roam] = [seededRandom(options.seed + 1), seededRandom(options.seed + 2)]
   const faults: Faults = { sessionsLost: 0, refused: 0, violations: [] }
   const acknowledged = (): number => [...streams.values()].reduce((sum, s) => sum + s.acknowledged.size, 0)
   const publishers = publishersOf({
@@ -83,82 +149,74 @@ export async function killRun(
     mayPublish: () => acknowledged() - Math.min(roaming.receipts.distinct, steady.receipts.distinct) < MAX_BEHIND,
   })
   const streams = new Map<string, Stream>(publishers.flatMap((p) => [p.live, p.kept]).map((s) => [s.topic, s]))
-  const subscriberOf = (name: string, version: Version): { receipts: Receipts; subscriber: Subscriber } => {
+  const subscriberOf = (name: string, version: Version): Receiver => {
     const receipts = new Receipts(name, streams)
     return { receipts, subscriber: new Subscriber({ name, version, port, random: roam, faults, receipts }) }
   }
   const [roaming, steady] = [subscriberOf('roams, MQTT 5.0', 5), subscriberOf('stays, MQTT 3.1.1', 4)]
-  for (const one of [...publishers, roaming.subscriber, steady.subscriber]) t.after(() => one.end())
+  return { faults, publishers, roaming, steady, acknowledged }
+}
 
-  let kills = 0
-  const kill = async (): Promise<void> => {
-    const ended = await agent.process.stop('SIGKILL')
-    if (ended !== 'SIGKILL')
-      throw new Error(`the agent ended by itself with ${ended}:\n${agent.process.log.slice(-4000)}`)
-    onKill(++kills)
+class Victim {
+  kills = 0
+  ready: Promise<void> = Promise.resolve()
+  readonly #agent: Agent
+  readonly #random: Random
+  readonly #onKill: (done: number) => void
+
+  constructor(agent: Agent, random: Random, onKill: (done: number) => void) {
+    this.#agent = agent
+    this.#random = random
+    this.#onKill = onKill
+  }
+  start(): void {
+    this.ready = this.#agent.start()
   }
   /** Resolves at a moment that may be before the agent is ready. */
-  const early = (): Promise<void> => {
-    ready.catch(() => {
+  early(): Promise<void> {
+    this.ready.catch(() => {
       /* it was killed before */
     })
-    return sleep(random.float() * EARLY_MS)
+    return sleep(this.#random.float() * EARLY_MS)
   }
-  const retained = { looked: 0, wrong: [] as string[] }
-  const look = async (isCleared = false): Promise<void> => {
-    retained.looked++
-    retained.wrong.push(
-      ...(await wrongRetained(
-        port,
-        publishers.map((p) => p.kept),
-        isCleared,
-      )),
+  async kill(): Promise<void> {
+    const { process } = this.#agent
+    const ended = await process.stop('SIGKILL')
+    if (ended !== 'SIGKILL') throw new Error(`the agent ended by itself with ${ended}:\n${process.log.slice(-4000)}`)
+    this.#onKill(++this.kills)
+  }
+}
+
+/** Now and then somebody looks whether what is retained is what was acknowledged. */
+class RetainedLooks {
+  readonly result = { looked: 0, wrong: [] as string[] }
+  readonly #port: number
+  readonly #kept: readonly Stream[]
+
+  constructor(port: number, kept: readonly Stream[]) {
+    this.#port = port
+    this.#kept = kept
+  }
+  async look({ isCleared }: { readonly isCleared: boolean } = { isCleared: false }): Promise<void> {
+    this.result.looked++
+    this.result.wrong.push(...(await wrongRetained(this.#port, this.#kept, isCleared)))
+  }
+  async clear(): Promise<void> {
+    await clearRetained(
+      this.#port,
+      this.#kept.map((k) => k.topic),
     )
   }
+}
 
-  let ready = agent.start()
-  await early()
-  await kill()
-  await agent.start()
-  await Promise.all([roaming.subscriber.subscribe(), steady.subscriber.subscribe()])
-  await kill()
-  ready = agent.start()
-  await Promise.all(publishers.map((p) => p.start()))
-  roaming.subscriber.roam()
-  while (kills < options.kills - 1) {
-    if (random.float() < EARLY_SHARE) await early()
-    else {
-      await ready
-      if (kills % 2 === 0) await look()
-      await sleep(random.float() * LOAD[options.profile].lateMs)
-    }
-    await kill()
-    ready = agent.start()
-  }
-
-  await ready
-  for (const p of publishers) p.stop()
-  await roaming.subscriber.stay()
+/** Rejects when nothing more comes of what is unacknowledged. */
+async function allAcknowledged(publishers: readonly Publisher[], agent: Agent): Promise<void> {
   const unacknowledged = (): number => publishers.reduce((sum, p) => sum + p.unacknowledged, 0)
   await settled(unacknowledged)
   if (unacknowledged() > 0)
     throw new Error(
       `nothing more is acknowledged: ${publishers.map((p) => `${p.name} waits for ${p.unacknowledged}`).join(', ')}\n${agent.process.log.slice(-4000)}`,
     )
-  await Promise.all([roaming, steady].map(({ receipts }) => settled(() => acknowledged() - receipts.distinct)))
-  const left = await emptied(agent)
-  const counts = [roaming, steady].flatMap(({ receipts }) => ([1, 2] as const).map((qos) => receipts.count(qos)))
-  faults.violations.push(...[roaming, steady].flatMap(({ receipts }) => receipts.examples))
-  await look()
-
-  await clearRetained(
-    port,
-    publishers.map((p) => p.kept.topic),
-  )
-  await kill()
-  await agent.start()
-  await look(true)
-  return { ...options, kills, seconds: (performance.now() - startedMs) / 1000, counts, retained, ...faults, left }
 }
 
 function publishersOf(p: {
