@@ -83,7 +83,7 @@ async function origin({ mtls, h2c, certificates: c }: Setup): Promise<number> {
   return (server.address() as net.AddressInfo).port
 }
 
-const identityOf = (c: BenchCertificates): Identity => ({
+const readIdentity = (c: BenchCertificates): Identity => ({
   spiffeId: parseSpiffeId(`spiffe://${BENCH_TRUST_DOMAIN}/ns/bench/sa/proxy`)!,
   keyPem: read(c.proxy.key),
   chainPem: read(c.proxy.chain),
@@ -132,7 +132,7 @@ const CHAIN = {
 } satisfies FilterChain
 
 async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise<number> {
-  const identity = identityOf(c)
+  const identity = readIdentity(c)
   const up: UpstreamTls = { ...TLS, sni: c.originName, autoSni: false }
   const made = cluster(
     [endpoint('127.0.0.1', originPort)],
