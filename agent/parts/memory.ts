@@ -1,7 +1,7 @@
 /** The bound of what waits in memory. */
 import type { Metrics } from '../../core/metrics.ts'
 import type { Clock } from '../../core/os/clock.ts'
-import { collectNow, keepYoungSmall, memoryUsage } from '../../core/runtime/full-gc.ts'
+import { collectNow, saveMemory, memoryUsage } from '../../core/runtime/full-gc.ts'
 import { GarbageWatch } from '../../core/runtime/garbage-watch.ts'
 import { budgetBytesOf, MemoryBudget } from '../../core/runtime/memory-budget.ts'
 
@@ -18,7 +18,7 @@ export function createBudget(
     heldBytes: () => budget.heldBytes,
     usage: memoryUsage,
     collect: collectNow,
-    keepYoungSmall,
+    saveMemory,
     after: (ms, fn) => {
       clock.after(ms, fn)
     },

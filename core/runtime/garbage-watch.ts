@@ -24,7 +24,7 @@ export type GarbageParts = {
   /** Once; nobody is kept waiting for it at the end. */
   readonly after: (ms: number, fn: () => void) => void
   /** Called where memory is very small. */
-  readonly keepYoungSmall: () => void
+  readonly saveMemory: () => void
 }
 
 export class GarbageWatch {
@@ -39,7 +39,7 @@ export class GarbageWatch {
   constructor(parts: GarbageParts) {
     this.#p = parts
     this.#isOff = parts.limitBytes > MOST_LIMIT_BYTES
-    if (parts.limitBytes < SMALL_LIMIT_BYTES) parts.keepYoungSmall()
+    if (parts.limitBytes < SMALL_LIMIT_BYTES) parts.saveMemory()
   }
 
   received(bytes: number): void {

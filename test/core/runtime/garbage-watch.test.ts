@@ -14,7 +14,7 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
     limitBytes: limitMib * MIB,
     heldBytes: () => heldBytes,
     usage: () => usage,
-    keepYoungSmall: () => said.push('small'),
+    saveMemory: () => said.push('small'),
     after: (_ms, fn) => {
       later.push(fn)
     },
