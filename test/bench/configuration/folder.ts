@@ -10,13 +10,14 @@ import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { sleep, until } from '../../conformance/programs.ts'
 import type { RunOptions, Trial } from '../bench.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 import { peakRssMiB, rssMiB } from '../measure.ts'
+import { stayConnected } from './stay-connected.ts'
 
 const SIZES = [1_000, 5_000]
 const PROBE = pathToFileURL(path.join(import.meta.dirname, 'lag-probe.ts')).href
 const BUNDLE = path.resolve(import.meta.dirname, '../../../dist/meshlet.cjs')
 const WAIT_MS = 60_000
-/** Before the agent, which is idle, collects its garbage as a whole: nobody is served then. */
 const SETTLED_MS = 500
 const TYPE = 'type.googleapis.com/envoy.config'
 
@@ -76,15 +77,20 @@ type Row = {
 
 async function measured(folder: string, size: number): Promise<Row[]> {
   const resources = path.join(folder, 'resources')
+  const [port] = (await freePorts(1)) as [number]
   const [lag, config] = [path.join(folder, 'lag'), path.join(folder, 'agent.yaml')]
   fs.mkdirSync(resources)
   fs.mkdirSync(path.join(folder, 'state'), { mode: 0o700 })
   for (const [name, text] of Object.entries(filesOf(size))) fs.writeFileSync(path.join(resources, name), text)
-  fs.writeFileSync(config, `node: {name: edge}\nstate: ${folder}/state\ndirectory: ${resources}\nadmin: {port: 0}\n`)
+  fs.writeFileSync(
+    config,
+    `node: {name: edge}\nstate: ${folder}/state\ndirectory: ${resources}\nadmin: {port: 0}\nlisteners: [{name: proxy, kind: http_proxy, port: ${port}}]\n`,
+  )
   const agent = spawn(process.execPath, ['--max-semi-space-size=4', '--import', PROBE, BUNDLE, 'run', '-c', config], {
     env: { ...process.env, MESHLET_BENCH_LAG: lag },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  using _connection = stayConnected(port)
   let [applied, log] = [0, '']
   agent.stdout.on('data', (d: Buffer) => {
     log += d.toString()
@@ -100,7 +106,7 @@ async function measured(folder: string, size: number): Promise<Row[]> {
       peakMiB: Math.round(peakRssMiB(agent.pid!)),
     })
   }
-  /** What is done after the log line, e.g. packing, belongs to the step, too. */
+  /** What follows the log line, such as packing, belongs to the step, too. */
   const settled = async (name: string, done: () => boolean): Promise<LagLine[]> => {
     await until(name, done, WAIT_MS)
     await sleep(SETTLED_MS)

@@ -4,13 +4,13 @@
  * alone, and once as it is, for the rest.
  */
 import fs from 'node:fs'
-import net from 'node:net'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { sleep, until, type Finally } from '../../conformance/programs.ts'
 import { MeshAgent } from '../../conformance/istiod/rig/mesh-agent.ts'
 import { type Lag, messageOf, type NoRow, type PeerBench, type Row, type RunOptions } from '../bench.ts'
 import { cpuNs, pin, SUBJECT_CORE } from '../measure.ts'
+import { stayConnected } from './stay-connected.ts'
 import { startMesh, type Mesh } from './sync-mesh.ts'
 import { envoy, grpcJsXds } from './sync-peers.ts'
 import { measured, Meter, reconnects, type Step, type Subject } from './sync-step.ts'
@@ -99,7 +99,7 @@ async function* steps(t: Finally, mesh: Mesh, size: number, probed?: 'lag'): Asy
     const ready = edge.start()
     pin(subject.pid(), SUBJECT_CORE)
     // The collection of what only the start needed waits for a moment in which nobody is connected, and delays nobody.
-    if (probed) stack.use(connected(edge.proxyPort))
+    if (probed) stack.use(stayConnected(edge.proxyPort))
     await ready
     await until('all clusters', async () => (await clustersOf(edge)) >= size, 60_000)
     inForceNs = cpuNs(subject.pid())
@@ -157,28 +157,6 @@ async function* changes(mesh: Mesh, edge: MeshAgent, subject: Subject): AsyncIte
   )
 }
 
-/** One connection, from when somebody listens; another when it ends. */
-function connected(port: number): Disposable {
-  let socket: net.Socket
-  let timer: NodeJS.Timeout | undefined
-  const open = (): void => {
-    socket = net
-      .connect({ port, host: '127.0.0.1' })
-      .on('error', () => {
-        /* close follows */
-      })
-      .on('close', () => {
-        timer = setTimeout(open, 20)
-      })
-  }
-  open()
-  return {
-    [Symbol.dispose]: () => {
-      clearTimeout(timer)
-      socket.removeAllListeners('close').destroy()
-    },
-  }
-}
 /** Of the log line that tells of the first answer. */
 function connectedMs(edge: MeshAgent): number {
   const line = edge.agent.process.log.split('\n').find((l) => l.includes('"control.connected"'))
