@@ -29,11 +29,8 @@ export const STILL_MISSING: readonly string[] = [
 
   // control-sync/
   'control-sync/ads/messages.ts',
-  'control-sync/apply.ts',
   'control-sync/connection/control-plane.ts',
   'control-sync/connection/verify-server.ts',
-  'control-sync/decode/decode.ts',
-  'control-sync/decode/endpoint.ts',
   'control-sync/decode/fields/decode-path.ts',
   'control-sync/decode/fields/matchers.ts',
   'control-sync/decode/fields/supported-fields.ts',
@@ -42,25 +39,15 @@ export const STILL_MISSING: readonly string[] = [
   'control-sync/decode/route/lazy-hosts.ts',
   'control-sync/decode/route/route-action.ts',
   'control-sync/decode/tls.ts',
-  'control-sync/directory/folder-files.ts',
-  'control-sync/directory/parse.ts',
   'control-sync/directory/sync.ts',
   'control-sync/directory/text/locate.ts',
   'control-sync/identity/folder.ts',
-  'control-sync/identity/identity-store.ts',
   'control-sync/identity/time-floor.ts',
   'control-sync/identity/validity-rules.ts',
   'control-sync/mesh-tables.ts',
-  'control-sync/snapshot/records.ts',
-  'control-sync/snapshot/rows.ts',
-  'control-sync/snapshot/saver.ts',
-  'control-sync/snapshot/store.ts',
 
   // hub/
-  'hub/api/ads/stream.ts',
-  'hub/api/server.ts',
   'hub/ca/x509.ts',
-  'hub/hub.ts',
   'hub/registry/live-devices.ts',
   'hub/source/resources.ts',
 ]

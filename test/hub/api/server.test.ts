@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { status, type ServiceError } from '@grpc/grpc-js'
 import { generateKeyPairSync, X509Certificate } from 'node:crypto'
 import tls from 'node:tls'
-import { systemClock } from '../../core/os/clock.ts'
-import { systemDisk } from '../../core/os/disk.ts'
-import { openCa } from '../../hub/ca/ca.ts'
-import { testCa } from '../helpers/test-ca.ts'
-import { makeCsr } from './ca/make-csr.ts'
-import { bearer, certify, join, testHub } from './start-hub.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
+import { openCa } from '../../../hub/ca/ca.ts'
+import { testCa } from '../../helpers/test-ca.ts'
+import { makeCsr } from '../ca/make-csr.ts'
+import { bearer, certify, join, testHub } from '../start-hub.ts'
 
 const gateway = { namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }
 const csr = (): string => makeCsr().csrPem
