@@ -38,6 +38,11 @@ const route = () =>
      * session.
      */
     clientId: z.string().min(1).max(65_535).optional(),
+    /**
+     * Of an `up` route when the spool is full; default: `spool.whenFull`. Routes that share a session refuse when one of
+     * them does.
+     */
+    whenFull: z.enum(['refuse', 'drop-oldest']).optional(),
   })
 
 const rule = () =>
@@ -110,6 +115,11 @@ const limits = () =>
     receiveMaximum: bytes().max(65_535).default(65_535),
     maxQueuedMessages: bytes().default(100_000),
     maxQueuedBytes: bytes().default(64 * 1024 * 1024),
+    /**
+     * What a kept session does that holds so much, or the most of a full spool. `drop-oldest`: it loses its oldest
+     * messages, counted and told, and nobody else loses anything. `refuse`: senders are refused.
+     */
+    whenQueueFull: z.enum(['drop-oldest', 'refuse']).default('drop-oldest'),
     maxRetainedMessages: bytes().default(RETAINED_LIMITS.maxRetainedMessages),
     maxRetainedBytes: bytes().default(RETAINED_LIMITS.maxRetainedBytes),
     maxSessionExpirySec: z

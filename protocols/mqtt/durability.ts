@@ -31,6 +31,9 @@ export type QueueEntry = {
   readonly released: boolean
 }
 
+/** Messages that a full queue gave up, and the wall time of the first and the last. */
+export type Gap = { readonly messages: number; readonly fromMs: number; readonly toMs: number }
+
 /** One durable consumer: a persistent session, or an up route. Entries stay, in order, until done. */
 export interface DurableQueue {
   readonly name: string
@@ -40,6 +43,12 @@ export interface DurableQueue {
   readonly firstSeq: number
   /** Sequence number of the newest durable entry; 0 = none ever. */
   readonly lastSeq: number
+  /** What becomes of it when there is no room: of a route what that says; undefined: what the spool's policy says. */
+  whenFull: 'refuse' | 'drop-oldest' | undefined
+  /** What it had no room for, since clearGap(); undefined: nothing. Kept over a restart. */
+  readonly gap: Gap | undefined
+  /** The gap was told to the queue's owner. */
+  clearGap(): void
   /**
    * At most `max` durable entries with seq > afterSeq that are not done, in order. Synchronous when they are in memory.
    */
@@ -100,7 +109,8 @@ export interface Durability {
   createQueue(name: string, session?: Kept): Promise<DurableQueue>
   deleteQueue(name: string): Promise<void>
   /**
-   * Appends to every queue named, all or none. `inbound`: the QoS 2 packet id of the sender, remembered in the same
+   * Appends to every queue named that has room or makes it (`drop-oldest`); when one that refuses has none, to none.
+   * `inbound`: the QoS 2 packet id of the sender, remembered in the same
    * transaction. Rejects with MESH_MQTT_QUOTA (a limit of the spool) or MESH_STORAGE_FULL; then the sender must not get
    * a PUBACK or PUBREC.
    */

@@ -20,6 +20,8 @@ export type SessionPlan = {
   readonly origin: string
   readonly up: readonly BridgeRoute[]
   readonly down: readonly BridgeRoute[]
+  /** Of the queue of what goes up. */
+  readonly whenFull: MqttRoute['whenFull']
   /** Equal for equal routes, in whatever order they came. */
   readonly fingerprint: string
 }
@@ -49,10 +51,19 @@ function planOf(key: string, routes: readonly MqttRoute[]): SessionPlan {
     origin: `\0bridge/${cluster}/${clientId}`,
     up: of('up'),
     down: of('down'),
+    whenFull: whenFullOf(routes.filter((r) => r.direction === 'up')),
     fingerprint: JSON.stringify(
-      routes.map((r) => JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix])).sort(),
+      routes
+        .map((r) => JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix, r.whenFull]))
+        .sort(),
     ),
   }
+}
+
+/** One queue for all of them: it refuses when one of them says so. */
+function whenFullOf(up: readonly MqttRoute[]): MqttRoute['whenFull'] {
+  if (up.some((route) => route.whenFull === 'refuse')) return 'refuse'
+  return up.every((route) => route.whenFull === 'drop-oldest') ? 'drop-oldest' : undefined
 }
 
 /** A topic that would become empty or longer than MQTT allows [MQTT-4.7.3-1, -3] stays as it is. */

@@ -120,6 +120,7 @@ export class BridgeSession implements AsyncDisposable {
   #attach(): void {
     const { origin, up } = this.#plan
     const queue = this.#queue
+    if (queue) queue.whenFull = this.#plan.whenFull
     this.#attached = queue ? up.map((route) => this.#p.broker.attach({ ...route, queue, origin })) : []
   }
 

@@ -14,6 +14,7 @@ import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
 import type { Holder } from '../memory.ts'
+import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
 import { detachSession, saveLater, withClientLock } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
@@ -254,6 +255,7 @@ export class Client implements Reading, Holder {
     )
     link.outbox.packet(connack(connect, present, admitted, limits))
     session.resume()
+    tellGap(state, session)
     this.release('connecting')
     this.#takePackets()
   }

@@ -2,7 +2,7 @@
  * One durable queue: which segments it has, what of them is done. Everything below `firstSeq` is done; above it single
  * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
-import type { DurableQueue, QueueEntry } from '../durability.ts'
+import type { DurableQueue, Gap, QueueEntry } from '../durability.ts'
 import { decodeSegment } from './segment.ts'
 import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
@@ -26,12 +26,15 @@ export type QueueRow = {
   readonly lastSeq: number
   readonly done: readonly number[]
   readonly released: readonly number[]
+  readonly gap?: Gap | undefined
 }
 
 export class SpoolQueue implements DurableQueue {
   readonly id: number
   readonly name: string
   onAppended: (() => void) | undefined
+  whenFull: 'refuse' | 'drop-oldest' | undefined
+  gap: Gap | undefined
   firstSeq: number
   lastSeq: number
   depth = 0
@@ -56,6 +59,7 @@ export class SpoolQueue implements DurableQueue {
     this.lastSeq = row.lastSeq
     this.doneAbove = new Set(row.done)
     this.released = new Set(row.released)
+    this.gap = row.gap
   }
 
   get tail(): Segment | undefined {
@@ -126,6 +130,22 @@ export class SpoolQueue implements DurableQueue {
     this.#host.counted(-1, 0)
     this.#forget(seq)
     if (seq < this.firstSeq) this.#advance()
+    this.#host.changed(this)
+  }
+
+  /** Of a client, not of a route. */
+  get isSession(): boolean {
+    return this.name.startsWith('session/')
+  }
+  /** The oldest is given up; in an empty queue the message that was to come is. */
+  dropOldest(nowMs: number): void {
+    if (this.depth > 0) this.done(this.firstSeq)
+    this.gap = { messages: (this.gap?.messages ?? 0) + 1, fromMs: this.gap?.fromMs ?? nowMs, toMs: nowMs }
+    this.#host.changed(this)
+  }
+  clearGap(): void {
+    if (!this.gap) return
+    this.gap = undefined
     this.#host.changed(this)
   }
 

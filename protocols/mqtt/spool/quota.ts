@@ -1,7 +1,12 @@
-/** Whether the spool takes one message more, and what goes for it where the policy prefers new ones. */
+/**
+ * Which queues take one message more, and what goes for it. A queue with `drop-oldest` makes room for itself, and a
+ * session that holds the most makes room for all: one receiver that is slow or dead hurts nobody else. What a queue
+ * with `refuse` has no room for is taken by none, so that its sender does not believe it is safe.
+ */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
+import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { SpoolQueue } from './queue.ts'
@@ -15,7 +20,7 @@ const DISK_LOOK_MS = 1_000
 const DISK_LOOK_BYTES = 1024 * 1024
 /** What a message needs until SQLite has taken it from its log into the file. */
 const COPIES = 2
-const SESSION_QUEUES = 'session/'
+const NO_QUEUES: readonly SpoolQueue[] = []
 
 export type QuotaParts = {
   readonly policy: MqttPolicy
@@ -26,13 +31,19 @@ export type QuotaParts = {
   readonly freeBytes: () => number
   /** Of the file: what was deleted and can be used again before the file grows. */
   readonly spareBytes: () => Promise<number>
+  readonly log: Log
+  readonly queues: () => Iterable<SpoolQueue>
 }
 type Limit = 'spool' | 'queue' | 'disk'
+const LIMITS: readonly Limit[] = ['spool', 'queue', 'disk']
 
 export class Quota {
   readonly #p: QuotaParts
   readonly #refused: (reason: Limit) => { value: number }
-  readonly #dropped: { value: number }
+  readonly #dropped: Readonly<Record<Limit, { value: number }>>
+  readonly #queues: () => Iterable<SpoolQueue>
+  /** Session that holds the most, with its bytes when it was looked for. */
+  #largest: { readonly queue: SpoolQueue; readonly bytes: number } | undefined
   #diskLookedMs = -Infinity
   #sinceLookBytes = 0
   /**
@@ -59,30 +70,94 @@ export class Quota {
       ['reason'],
     )
     this.#refused = (reason) => refused.cell({ reason })
-    this.#dropped = p.metrics
-      .counter(
-        'mesh_mqtt_spool_dropped_total',
-        'Oldest messages given up to make room (mqtt.spool.whenFull: drop-oldest).',
-      )
-      .cell({})
+    const dropped = p.metrics.counter(
+      'mesh_mqtt_spool_dropped_total',
+      'Messages that a full queue gave up, or did not take, so that others go on (drop-oldest), by the limit that was met.',
+      ['reason'],
+    )
+    this.#dropped = Object.fromEntries(LIMITS.map((reason) => [reason, dropped.cell({ reason })])) as Record<
+      Limit,
+      { value: number }
+    >
+    this.#queues = p.queues
   }
 
-  /** Undefined when there is room for `bytes` in each of the queues, if need be after giving up the oldest. */
-  refusal(bytes: number, to: readonly SpoolQueue[]): MeshError | undefined {
+  /** @returns the queues that take the message, or why nobody does */
+  admit(bytes: number, to: readonly SpoolQueue[]): readonly SpoolQueue[] | MeshError {
     this.#lookAtDisk()
     if (this.#gone) return this.#counted('disk', this.#gone)
-    if (this.#p.policy.spool.whenFull === 'drop-oldest') {
-      for (const queue of to)
-        while (queue.depth > 0 && this.#lacks(bytes, to) !== undefined) {
-          queue.done(queue.firstSeq)
-          this.#dropped.value++
-        }
+    const strict = to.filter((queue) => !this.#isLossy(queue))
+    if (strict.some((queue) => this.#isFull(queue, bytes))) return this.#counted('queue', this.#error('queue'))
+    let lossy = to.length === strict.length ? NO_QUEUES : to.filter((queue) => this.#isLossy(queue))
+    lossy = lossy.filter((queue) => this.#makeRoomIn(queue, bytes))
+    const lacking = this.#makeRoomForAll(bytes, lossy, strict.length)
+    if (lacking !== undefined) {
+      if (strict.length > 0 || (lacking === 'disk' && this.#p.policy.spool.whenFull === 'refuse'))
+        return this.#counted(lacking, this.#error(lacking))
+      for (const queue of lossy) this.#drop(queue, lacking)
+      lossy = NO_QUEUES
     }
-    const lacking = this.#lacks(bytes, to)
-    if (lacking !== undefined) return this.#counted(lacking, this.#error(lacking))
-    this.#sinceLookBytes += bytes * to.length
-    return undefined
+    const taking = lossy.length + strict.length === to.length ? to : [...strict, ...lossy]
+    this.#sinceLookBytes += bytes * taking.length
+    return taking
   }
+
+  #isLossy(queue: SpoolQueue): boolean {
+    const { limits, spool } = this.#p.policy
+    const own = queue.isSession ? limits.whenQueueFull : queue.whenFull
+    return (own ?? spool.whenFull) === 'drop-oldest'
+  }
+  /** A session has bounds of its own. */
+  #isFull({ isSession, depth, bytes }: SpoolQueue, more: number): boolean {
+    const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
+    return isSession && (depth >= maxQueuedMessages || bytes + more > maxQueuedBytes)
+  }
+
+  /** @returns false when the queue has nothing left to give up, so that the new message is what it loses */
+  #makeRoomIn(queue: SpoolQueue, bytes: number): boolean {
+    while (this.#isFull(queue, bytes)) {
+      const isEmpty = queue.depth === 0
+      this.#drop(queue, 'queue')
+      if (isEmpty) return false
+    }
+    return true
+  }
+  /** @returns what is lacking still; a disk that others fill is not emptied by giving up messages */
+  #makeRoomForAll(bytes: number, lossy: readonly SpoolQueue[], strict: number): Limit | undefined {
+    const count = lossy.length + strict
+    for (;;) {
+      const lacking = this.#lacks(bytes * count, count)
+      if (lacking === undefined) return undefined
+      const mayDrop = lacking === 'spool' || (this.#p.policy.spool.whenFull === 'drop-oldest' && strict === 0)
+      const victim = mayDrop ? this.#victim(lossy) : undefined
+      if (victim === undefined) return lacking
+      this.#drop(victim, lacking)
+    }
+  }
+  #victim(lossy: readonly SpoolQueue[]): SpoolQueue | undefined {
+    return this.#largestSession() ?? lossy.find((queue) => queue.depth > 0)
+  }
+  #largestSession(): SpoolQueue | undefined {
+    const known = this.#largest
+    if (known && !known.queue.gone && known.queue.depth > 0 && known.queue.bytes * 2 > known.bytes) return known.queue
+    let largest: SpoolQueue | undefined
+    for (const queue of this.#queues())
+      if (queue.isSession && queue.depth > 0 && this.#isLossy(queue) && queue.bytes > (largest?.bytes ?? 0))
+        largest = queue
+    this.#largest = largest && { queue: largest, bytes: largest.bytes }
+    return largest
+  }
+  /** The oldest of a queue, or the message that it cannot take. Never without a word. */
+  #drop(queue: SpoolQueue, why: Limit): void {
+    this.#dropped[why].value++
+    if (queue.gap === undefined)
+      this.#p.log.warn(
+        { evt: 'spool.dropping', code: 'MESH_MQTT_QUOTA', queue: queue.name, why },
+        'a queue is full and gives up its oldest messages (drop-oldest)',
+      )
+    queue.dropOldest(this.#p.clock.wallMs())
+  }
+
   /** For what is in no queue: retained messages, which have limits of their own. */
   refusalOfDisk(bytes: number): MeshError | undefined {
     this.#lookAtDisk()
@@ -92,22 +167,15 @@ export class Quota {
     return undefined
   }
 
-  #lacks(bytes: number, to: readonly SpoolQueue[]): Limit | undefined {
-    const {
-      policy: { spool, limits },
-      writer,
-    } = this.#p
-    const all = this.bytes + writer.pendingBytes + bytes * to.length
-    if (all > spool.maxBytes || this.messages + writer.pendingMessages + to.length > spool.maxMessages) return 'spool'
-    if (this.#lacksDisk(bytes * to.length)) return 'disk'
-    for (const { name, depth, bytes: held } of to) {
-      if (
-        name.startsWith(SESSION_QUEUES) &&
-        (depth >= limits.maxQueuedMessages || held + bytes > limits.maxQueuedBytes)
-      )
-        return 'queue'
-    }
-    return undefined
+  #lacks(bytes: number, messages: number): Limit | undefined {
+    const { policy, writer } = this.#p
+    const { spool } = policy
+    if (
+      this.bytes + writer.pendingBytes + bytes > spool.maxBytes ||
+      this.messages + writer.pendingMessages + messages > spool.maxMessages
+    )
+      return 'spool'
+    return this.#lacksDisk(bytes) ? 'disk' : undefined
   }
   #lacksDisk(bytes: number): boolean {
     const { writer, policy } = this.#p

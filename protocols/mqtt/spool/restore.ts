@@ -3,7 +3,7 @@
  * row that cannot be understood is told to `damaged` and left out; it never stops the start.
  */
 import type { Row, SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
-import type { StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
+import type { Gap, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { rowKey } from './row-key.ts'
 import { ROWS_PER_PAGE, SQL } from './schema.ts'
@@ -52,6 +52,7 @@ async function restoreQueues(storage: Storage, host: QueueHost): Promise<Readonl
       lastSeq: Number(row['last_seq']),
       done: decodeSet(bytesOf(row['done']), firstSeq),
       released: decodeSet(bytesOf(row['released']), firstSeq),
+      gap: gapOf(row['gap']),
     })
     queues.set(id, queue)
   }
@@ -148,6 +149,16 @@ async function* rowsOf(
     const last = rows.at(-1)
     if (!last || rows.length < ROWS_PER_PAGE) return
     key = keyOf(last)
+  }
+}
+
+/** Undefined also for what cannot be understood: it was counted and logged when it came about. */
+function gapOf(value: SqlValue | undefined): Gap | undefined {
+  if (typeof value !== 'string') return undefined
+  try {
+    return JSON.parse(value) as Gap
+  } catch {
+    return undefined
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * A segment's id is its queue's id and its first sequence number in one integer, so that the segments of a queue lie
  * together and in order in the table itself: no index to keep up, and what is done goes with one range. `done` and
- * `released` of a queue are sets (writer.ts).
+ * `released` of a queue are sets (writer.ts), `gap` says in JSON what it had no room for.
  *
  * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no
  * local 4, retain as published 8, retain handling from bit 4. What is the same for several queues and large is a row of
@@ -38,6 +38,9 @@ CREATE TRIGGER segment_gone AFTER DELETE ON segment WHEN OLD.shared_id IS NOT NU
   DELETE FROM shared WHERE id = OLD.shared_id AND NOT EXISTS (SELECT 1 FROM segment WHERE shared_id = OLD.shared_id);
 END;
 `,
+  `
+ALTER TABLE queue ADD COLUMN gap TEXT;
+`,
 ]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
@@ -51,7 +54,7 @@ export const ROWS_PER_PAGE = 2_000
 // Parameters are positional: better-sqlite3 takes ?1 for a name.
 const ID = '((? << 44) | ?)'
 export const SQL = {
-  queues: 'SELECT id, name, first_seq, last_seq, done, released FROM queue WHERE id > ? ORDER BY id LIMIT ?',
+  queues: 'SELECT id, name, first_seq, last_seq, done, released, gap FROM queue WHERE id > ? ORDER BY id LIMIT ?',
   segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${ID} ORDER BY segment.id LIMIT ?`,
   segment: `SELECT coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id = ${ID}`,
   inbound:
@@ -64,7 +67,7 @@ export const SQL = {
 
   addQueue: 'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, 1, 0, ?, ?)',
   putQueue:
-    'INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released',
+    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
   putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${ID}, ?, ?)`,
   putShared: 'INSERT INTO shared (id, data) VALUES (? | 0, ?)',

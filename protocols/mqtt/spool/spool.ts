@@ -112,6 +112,7 @@ class SqliteSpool implements Spool, QueueHost {
     this.#room = new Quota({
       ...options,
       writer: this.#writer,
+      queues: () => this.#queues.values(),
       spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']),
     })
     const { metrics } = options
@@ -212,8 +213,9 @@ class SqliteSpool implements Spool, QueueHost {
     if (inbound) return this.#appendOnce(message, queues, inbound)
     if (queues.length === 0) return Promise.resolve()
     const bytes = entryBytes(message)
-    const refusal = this.#room.refusal(bytes, queues)
-    return refusal ? Promise.reject(refusal) : this.#writer.append(message, queues, bytes)
+    const taking = this.#room.admit(bytes, queues)
+    if (taking instanceof MeshError) return Promise.reject(taking)
+    return taking.length > 0 ? this.#writer.append(message, taking, bytes) : Promise.resolve()
   }
   #appendOnce(
     message: StoredMessage,
@@ -224,11 +226,11 @@ class SqliteSpool implements Spool, QueueHost {
     const arriving = this.#arriving.get(key)
     if (arriving) return arriving
     const bytes = entryBytes(message)
-    const refusal = queues.length > 0 ? this.#room.refusal(bytes, queues) : undefined
-    if (refusal) return Promise.reject(refusal)
+    const taking = queues.length > 0 ? this.#room.admit(bytes, queues) : queues
+    if (taking instanceof MeshError) return Promise.reject(taking)
     this.#bringAlong(session)
     // Of one transaction with what follows, whose failure tells of both.
-    if (queues.length > 0) this.#writer.append(message, queues, bytes).catch(nothing)
+    if (taking.length > 0) this.#writer.append(message, taking, bytes).catch(nothing)
     const name = rowKey(clientId)
     const durable = this.#writer
       .write([{ sql: SQL.addInbound, params: [name, packetId] }], () => {

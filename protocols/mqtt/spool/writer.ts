@@ -357,6 +357,7 @@ export class SpoolWriter {
           lastSeq,
           encodeSet(doneAbove, firstSeq),
           encodeSet([...queue.released, ...released], firstSeq),
+          queue.gap ? JSON.stringify(queue.gap) : null,
         ],
       })
       if (deadSegments > 0) statements.push({ sql: SQL.dropSegmentsBelow, params: [id, id, queue.firstNeededSeq] })

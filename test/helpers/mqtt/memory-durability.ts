@@ -2,6 +2,7 @@ import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import type {
   Durability,
   DurableQueue,
+  Gap,
   Inbound,
   Kept,
   QueueEntry,
@@ -211,6 +212,8 @@ export class MemoryQueue implements DurableQueue {
   readonly entries = new Map<number, { seq: number; message: StoredMessage; released: boolean }>()
   lastSeq = 0
   onAppended: (() => void) | undefined
+  whenFull: 'refuse' | 'drop-oldest' | undefined
+  gap: Gap | undefined
   #grown = false
   readonly #later: <T>(work: () => T) => Promise<T>
   constructor(name: string, later: <T>(work: () => T) => Promise<T>) {
@@ -244,6 +247,9 @@ export class MemoryQueue implements DurableQueue {
   done(seq: number): void {
     this.entries.delete(seq)
   }
+  clearGap(): void {
+    this.gap = undefined
+  }
   release(seq: number): Promise<void> {
     return this.#later(() => {
       const entry = this.entries.get(seq)
@@ -253,6 +259,7 @@ export class MemoryQueue implements DurableQueue {
   copy(later: <T>(work: () => T) => Promise<T>): MemoryQueue {
     const next = new MemoryQueue(this.name, later)
     next.lastSeq = this.lastSeq
+    next.gap = this.gap
     for (const [seq, entry] of this.entries) next.entries.set(seq, { ...entry })
     return next
   }

@@ -1,9 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { all, message, rig } from './rig.ts'
+import type { DurableQueue } from '../../../../protocols/mqtt/durability.ts'
+import { all, message, rig, texts } from './rig.ts'
 
-test('one session that is away cannot fill the spool for the others; what goes up is not limited by it', async (t) => {
-  const r = await rig(t, { limits: { maxQueuedMessages: 2 } })
+test('whenQueueFull refuse: one session that is away refuses at its limit; what goes up is not limited by it', async (t) => {
+  const r = await rig(t, { limits: { maxQueuedMessages: 2, whenQueueFull: 'refuse' } })
   const [session, up] = [await r.queue('session/a'), await r.queue('up/cloud/x')]
   for (const n of ['1', '2']) await r.spool.append(message(n), [session, up])
   await assert.rejects(r.spool.append(message('3'), [session, up]), { code: 'MESH_MQTT_QUOTA' })
@@ -50,4 +51,86 @@ test('the disk is looked at once a second and once a megabyte; where the oldest 
     [2, 3],
   )
   await lossy.spool[Symbol.asyncDispose]()
+})
+
+test('a session at its limit loses its oldest, counted, with a gap; the others get everything', async (t) => {
+  // Above three kibibytes each has a segment of its own, which is what goes at once.
+  for (const limits of [{ maxQueuedMessages: 2 }, { maxQueuedBytes: 9_000 }]) {
+    const r = await rig(t, { limits })
+    const [dead, up, live] = [await r.queue('session/dead'), await r.queue('up/cloud/x'), await r.queue('session/live')]
+    for (const n of ['1', '2', '3', '4']) {
+      await r.clock.advance(1_000)
+      await r.spool.append(message(n.padEnd(4_000)), [dead, up, live])
+      live.done(live.lastSeq)
+    }
+    const trimmed = async (queue: DurableQueue): Promise<string[]> => texts(await all(queue)).map((text) => text.trim())
+    assert.deepEqual([await trimmed(dead), live.lastSeq], [['3', '4'], 4])
+    assert.deepEqual(await trimmed(up), ['1', '2', '3', '4'])
+    const now = r.clock.wallMs()
+    assert.deepEqual(dead.gap, { messages: 2, fromMs: now - 1_000, toMs: now })
+    assert.deepEqual([up.gap, live.gap], [undefined, undefined])
+    assert.equal(r.metrics.total('mesh_mqtt_spool_dropped_total', { reason: 'queue' }), 2)
+    assert.equal(r.metrics.total('mesh_mqtt_spool_refused_total'), 0)
+    await r.clock.advance(1_000)
+    const again = await r.reopen()
+    assert.deepEqual(again.spool.queue('session/dead')!.gap, { messages: 2, fromMs: now - 1_000, toMs: now })
+    again.spool.queue('session/dead')!.clearGap()
+    const cleared = await again.reopen()
+    assert.equal(cleared.spool.queue('session/dead')!.gap, undefined)
+    await cleared.spool[Symbol.asyncDispose]()
+  }
+})
+
+test('a message larger than a session may hold is not for that session, and no reason to refuse it to others', async (t) => {
+  const r = await rig(t, { limits: { maxQueuedBytes: 40 } })
+  const [dead, live] = [await r.queue('session/dead'), await r.queue('up/cloud/x')]
+  await r.spool.append(message('x'.repeat(100)), [dead, live])
+  assert.deepEqual([dead.depth, dead.gap?.messages, live.depth], [0, 1, 1])
+  await r.spool.append(message('x'.repeat(100)), [dead])
+  assert.deepEqual([dead.depth, dead.gap?.messages], [0, 2])
+  await r.spool[Symbol.asyncDispose]()
+})
+
+test('a full spool: the session with the most makes room, and what goes up loses nothing', async (t) => {
+  const r = await rig(t, { spool: { maxMessages: 6 } })
+  const [dead, small, up] = [await r.queue('session/dead'), await r.queue('session/small'), await r.queue('up/cloud/x')]
+  for (const n of ['1', '2', '3']) await r.spool.append(message(n), [dead])
+  await r.spool.append(message('s'), [small])
+  for (const n of ['1', '2', '3', '4']) await r.spool.append(message(n), [up])
+  assert.deepEqual([texts(await all(dead)), small.depth, up.depth], [['3'], 1, 4])
+  assert.equal(r.metrics.total('mesh_mqtt_spool_dropped_total', { reason: 'spool' }), 2)
+  for (const n of ['5', '6']) await r.spool.append(message(n), [up])
+  assert.equal(up.depth, 6)
+  await assert.rejects(r.spool.append(message('7'), [up]), { code: 'MESH_MQTT_QUOTA' })
+  await r.spool.append(message('8'), [small])
+  assert.deepEqual([small.depth, small.gap?.messages], [0, 2], 'nothing is left that it could give up')
+  await r.spool[Symbol.asyncDispose]()
+})
+
+test('a route may give up its oldest where the spool refuses, and refuse where the spool gives up', async (t) => {
+  for (const [whenFull, spool, want] of [
+    ['drop-oldest', 'refuse', ['2', '3']],
+    ['refuse', 'drop-oldest', ['1', '2']],
+    [undefined, 'drop-oldest', ['2', '3']],
+    [undefined, 'refuse', ['1', '2']],
+  ] as const) {
+    const r = await rig(t, { spool: { maxMessages: 2, whenFull: spool } })
+    const up = await r.queue('up/cloud/x')
+    up.whenFull = whenFull
+    for (const n of ['1', '2', '3']) await r.spool.append(message(n), [up]).catch(() => undefined)
+    assert.deepEqual(texts(await all(up)), want)
+    await r.spool[Symbol.asyncDispose]()
+  }
+})
+
+test('a disk that others fill is no reason to give up what was acknowledged: it is refused, also for sessions', async (t) => {
+  let free = 1e9
+  const r = await rig(t, { freeBytes: () => free })
+  const session = await r.queue('session/a')
+  await r.spool.append(message('1'), [session])
+  free = 0
+  await r.clock.advance(1_000)
+  await assert.rejects(r.spool.append(message('2'), [session]), { code: 'MESH_STORAGE_FULL' })
+  assert.deepEqual([session.depth, session.gap], [1, undefined])
+  await r.spool[Symbol.asyncDispose]()
 })
