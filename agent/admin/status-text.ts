@@ -83,7 +83,7 @@ function describeTraffic({ http, mqtt, spool }: AgentStatus): Row[] {
 function describeBridge({ bridge }: AgentStatus): Row[] {
   return bridge.map((b) => [
     'bridge',
-    `${b.cluster}: ${b.state}, ${b.queued} queued, ${b.sent} sent, ${b.received} received${b.error ? `; ${b.error}` : ''}`,
+    `${b.cluster}: ${b.state}, ${b.queued} queued, ${b.sent} sent, ${b.received} received${b.setAside > 0 ? `, ${b.setAside} set aside` : ''}${b.error ? `; ${b.error}` : ''}`,
   ])
 }
 

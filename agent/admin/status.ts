@@ -101,6 +101,7 @@ export type AgentStatus = {
     readonly queued: number
     readonly sent: number
     readonly received: number
+    readonly setAside: number
     readonly error: string | undefined
   }[]
   /** Everything that is wrong now, worst first. */

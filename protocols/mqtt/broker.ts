@@ -84,6 +84,7 @@ export function createBroker(options: BrokerOptions): Broker {
       kept.reauthorize()
     },
     publish: (message, origin) => publishInside(state, message, { from: undefined, origin }),
+    retained: (filter, give) => state.retained.deliver(filter, state.retained.lastChange, give),
     attach(route: Route) {
       state.subscriptions.addRoute(route)
       return { [Symbol.dispose]: () => state.subscriptions.removeRoute(route) }

@@ -62,6 +62,8 @@ export interface DurableQueue {
   done(seq: number): void
   /** QoS 2: PUBREC came. PUBREL may be sent only after this has resolved, or a crash could deliver twice. */
   release(seq: number): Promise<void>
+  /** The receiver has forgotten its session: what was released is a message again, and that is durable. */
+  forgetReleases(): Promise<void>
 }
 
 export type StoredSession = {
@@ -147,6 +149,11 @@ export interface LocalBroker {
    * the same `origin`.
    */
   publish(message: StoredMessage, origin: string): Promise<void>
+  /**
+   * Gives the retained messages of the filter, before anything that changes from now on is routed. Resolves once what
+   * was on its way is decided; undefined when nothing was.
+   */
+  retained(filter: string, give: (message: StoredMessage) => void): Promise<void> | undefined
   /**
    * Every local message whose topic matches the filter is appended to the queue, under the topic that `rename` gives.
    */

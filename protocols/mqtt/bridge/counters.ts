@@ -4,6 +4,7 @@ import type { Cell, Metrics } from '../../../core/metrics.ts'
 export type BridgeCounters = {
   readonly sent: Cell
   readonly received: Cell
+  readonly setAside: Cell
   readonly connects: Readonly<Record<'connected' | 'refused' | 'failed', Cell>>
   readonly dropped: Readonly<Record<'expired' | 'too-large' | 'refused' | 'unrouted' | 'not-taken', Cell>>
 }
@@ -25,6 +26,12 @@ export function bridgeCounters(metrics: Metrics): BridgeCounters {
       .cell({}),
     received: metrics
       .counter('mesh_mqtt_bridge_received_total', 'PUBLISH packets from upstream brokers, repetitions included.')
+      .cell({}),
+    setAside: metrics
+      .counter(
+        'mesh_mqtt_bridge_set_aside_total',
+        'Messages that an upstream broker does not take and that are set aside, so that the others go on.',
+      )
       .cell({}),
     connects: {
       connected: connects.cell({ outcome: 'connected' }),

@@ -6,6 +6,7 @@
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
+import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import { owned } from '../codec/parser.ts'
@@ -25,7 +26,7 @@ const MAX_WAITING = BRIDGE_RECEIVE_MAXIMUM * 10
 const RETRY_MS = 1_000
 
 type Arrival = {
-  readonly message: StoredMessage
+  readonly message: StoredMessage | undefined
   readonly qos: 0 | 1 | 2
   readonly packetId: number
   state: 'waiting' | 'publishing' | 'taken'
@@ -38,6 +39,8 @@ type Parts = {
   readonly origin: string
   readonly clock: Clock
   readonly counters: BridgeCounters
+  readonly log: Log
+  readonly maxPacketBytes: number
   /** The connection cannot go on. */
   fail(err: unknown): void
 }
@@ -79,7 +82,11 @@ export class BridgeInflow {
         'MESH_MQTT_PROTOCOL',
         'the upstream broker used a Topic Alias that was not allowed [MQTT-3.3.2-9]',
       )
-    const route = this.#routes.find((r) => matches(r.filter, p.topic))
+    if (p.oversizedBytes !== undefined) {
+      this.#passOver(p, p.oversizedBytes)
+      return
+    }
+    const route = this.#routes.find((r) => matches(r.topics, p.topic))
     if (!route) {
       this.#unrouted(p)
       return
@@ -131,9 +138,22 @@ export class BridgeInflow {
     if (qos > 0) this.#p.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, 0)
   }
 
+  /** Acknowledged, or the peer would send it again for ever, and nothing else would come any more. */
+  #passOver({ topic, qos, packetId }: Publish, bytes: number): void {
+    const { counters, log, maxPacketBytes } = this.#p
+    counters.dropped['too-large'].value++
+    log.error(
+      { evt: 'mqtt.bridge.too-large', code: 'MESH_MQTT_PACKET_TOO_LARGE', topic, bytes, maxPacketBytes },
+      'a message of the upstream broker is larger than this agent takes and is passed over',
+    )
+    this.#line.push({ message: undefined, qos, packetId, state: 'taken' })
+    this.#settle()
+  }
+
   #offer(arrival: Arrival): void {
     const { broker, durability, origin } = this.#p
     const { message, qos, packetId } = arrival
+    if (!message) return
     const { refusals } = durability
     arrival.state = 'publishing'
     // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.

@@ -14,7 +14,7 @@ import { type Connack, MAX_VAR_INT, type Packet, type Version } from '../codec/p
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { refusalOf } from '../../tls/client.ts'
-import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
+import type { Durability, DurableQueue, LocalBroker, StoredMessage } from '../durability.ts'
 import { REASON } from '../codec/reason.ts'
 
 /** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
@@ -42,6 +42,9 @@ export type LinkParts = {
   readonly counters: BridgeCounters
   readonly log: Log
   onConnected(): void
+  /** The upstream broker begins anew: what it had retained is gone. */
+  onSessionLost(): Promise<void>
+  setAside(message: StoredMessage): Promise<void>
   onSent(): void
   onReceived(): void
 }
@@ -66,9 +69,17 @@ export class BridgeLink {
   constructor(p: LinkParts) {
     this.#p = p
     this.#outbox = new Outbox(p)
-    this.#parser = new PacketParser({ maxPacketBytes: MAX_PACKET_BYTES, side: 'client', version: p.version })
+    this.#parser = new PacketParser({
+      maxPacketBytes: MAX_PACKET_BYTES,
+      side: 'client',
+      version: p.version,
+      large: 'skip',
+    })
     const fail = (err: unknown): void => this.#end({ why: 'failed', error: toMeshError(err) })
-    this.#inflow = new BridgeInflow({ ...p, outbox: this.#outbox, origin: p.plan.origin, fail }, p.plan)
+    this.#inflow = new BridgeInflow(
+      { ...p, outbox: this.#outbox, origin: p.plan.origin, maxPacketBytes: MAX_PACKET_BYTES, fail },
+      p.plan,
+    )
     this.#subscriptions = new BridgeSubscriptions({
       ...p,
       outbox: this.#outbox,
@@ -83,14 +94,15 @@ export class BridgeLink {
   run(): Promise<LinkEnd> {
     const { stream, plan, version } = this.#p
     const defect = (error: MeshError): void => this.#end({ why: 'failed', error })
-    const gone = guarded('bridge', defect, (err?: Error) =>
+    const gone = guarded('bridge', defect, (err?: Error) => {
+      this.#outflow?.closedByPeer()
       this.#end({
         why: 'failed',
         error:
           refusalOf(stream) ??
           new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }),
-      }),
-    )
+      })
+    })
     stream.on(
       'data',
       guarded('bridge', defect, (chunk: Buffer) => this.#onData(chunk)),
@@ -190,6 +202,7 @@ export class BridgeLink {
       case 'pingresp':
         return
       case 'disconnect':
+        this.#outflow?.closedByPeer()
         this.#end({
           why: 'failed',
           error: new MeshError(
@@ -230,9 +243,17 @@ export class BridgeLink {
     this.#keepAlive((properties.serverKeepAliveSec ?? KEEP_ALIVE_SEC) * 1000)
     if (!sessionPresent) {
       subscribed.clear()
+      // [MQTT-3.2.2-5]: what it had confirmed half is published anew, and is no repetition for it.
+      if (queue) {
+        await queue.forgetReleases()
+        this.#p.mark.seq = queue.firstSeq - 1
+      }
+      await this.#p.onSessionLost()
       // The peer begins anew with packet ids; an old one would make a new message look like a repetition.
       if (durability.inbound(plan.origin).size > 0) await durability.deleteSession(plan.origin)
     }
+    // Of what it published while nobody was there, 3.1.1 does not say what was retained, and QoS 0 is not kept.
+    for (const { filter, maxQos } of plan.down) if (this.#p.version === 4 || maxQos === 0) subscribed.delete(filter)
     // Subscriptions first: their packet ids come from the same range as those of messages.
     await this.#subscriptions.want(plan.down)
     if (this.#isOver()) return

@@ -10,7 +10,7 @@ import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
-import type { DurableQueue, QueueEntry } from '../durability.ts'
+import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
 import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
 import { REASON } from '../codec/reason.ts'
 
@@ -22,7 +22,15 @@ export type PeerLimits = {
   readonly retainAvailable: boolean
 }
 /** Kept across connections: up to here a message has been sent at least once, so sending it is a repetition. */
-export type SentMark = { seq: number }
+export type SentMark = {
+  seq: number
+  /** Connections in a row that the peer has closed while this was the first without an answer, and gave none. */
+  stuck: { readonly seq: number; readonly closes: number } | undefined
+}
+/** From then on messages go one by one, so that it is known which one the peer does not take. */
+const ONE_BY_ONE_CLOSES = 2
+/** And then the message is set aside. */
+const MAX_CLOSES = 5
 type InFlight = { readonly seq: number; awaits: 'puback' | 'pubrec' | 'release' | 'pubcomp' }
 
 const READ_AT_ONCE = 64
@@ -38,6 +46,8 @@ type Parts = {
   readonly counters: BridgeCounters
   readonly log: Log
   onSent(): void
+  /** Out of the way of the others, durably. */
+  setAside(message: StoredMessage): Promise<void>
   /** The connection cannot go on. */
   fail(err: unknown): void
 }
@@ -49,6 +59,7 @@ export class BridgeOutflow {
   #cursor: number
   #reading = false
   #over = false
+  #isAnswered = false
 
   constructor(p: Parts) {
     this.#p = p
@@ -59,7 +70,7 @@ export class BridgeOutflow {
   pump(): void {
     const { queue, peer, outbox } = this.#p
     while (!this.#over && !this.#reading && outbox.pendingBytes < MAX_UNSENT_BYTES) {
-      const room = Math.min(peer.receiveMaximum - this.#inflight.size, READ_AT_ONCE)
+      const room = Math.min(this.#window(peer.receiveMaximum) - this.#inflight.size, READ_AT_ONCE)
       const upTo = queue.lastSeq
       if (room <= 0 || this.#cursor >= upTo) return
       const entries = queue.read(this.#cursor, room)
@@ -72,6 +83,21 @@ export class BridgeOutflow {
   }
   stop(): void {
     this.#over = true
+  }
+  /**
+   * A broker that may not or cannot say why closes the connection over a message that it does not take: one that is too
+   * large (3.1.1), or a topic that is not allowed. Sent again and again it would keep everything else from going.
+   */
+  closedByPeer(): void {
+    const { mark } = this.#p
+    const [first] = this.#inflight.values()
+    if (this.#isAnswered || !first) return
+    mark.stuck = { seq: first.seq, closes: (mark.stuck?.seq === first.seq ? mark.stuck.closes : 0) + 1 }
+  }
+
+  #window(most: number): number {
+    const { stuck } = this.#p.mark
+    return stuck && stuck.closes >= ONE_BY_ONE_CLOSES ? 1 : most
   }
 
   puback(packetId: number, reason: number): void {
@@ -147,6 +173,11 @@ export class BridgeOutflow {
       outbox.ack('pubrel', packetId, 0)
       return
     }
+    if (mark.stuck?.seq === seq && mark.stuck.closes >= MAX_CLOSES) {
+      mark.stuck = undefined
+      this.#setAside(seq, message, { closes: MAX_CLOSES })
+      return
+    }
     const left = leftMs(message, messageNowMs(clock))
     if (left <= 0) {
       counters.dropped.expired.value++
@@ -157,7 +188,7 @@ export class BridgeOutflow {
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
     if (bytes > peer.maxPacketBytes) {
-      this.#giveUp(seq, 'too-large', { bytes, maxPacketBytes: peer.maxPacketBytes })
+      this.#setAside(seq, message, { bytes, maxPacketBytes: peer.maxPacketBytes })
       return
     }
     const others = (isRepetition && qos > 0 ? DUP : 0) | (message.retain && peer.retainAvailable ? RETAIN : 0)
@@ -171,6 +202,8 @@ export class BridgeOutflow {
   #answered(packetId: number, awaits: InFlight['awaits'], reason: number): void {
     const known = this.#inflight.get(packetId)
     if (known?.awaits !== awaits) return
+    this.#isAnswered = true
+    this.#p.mark.stuck = undefined
     // The peer has no room now; what it refuses for this reason is offered again after the back-off.
     if (reason === REASON.quotaExceeded) {
       this.#p.fail(new MeshError('MESH_MQTT_UPSTREAM_REFUSED', 'the upstream broker is full (reason code 0x97)'))
@@ -182,7 +215,29 @@ export class BridgeOutflow {
     this.pump()
   }
 
-  #giveUp(seq: number, why: 'too-large' | 'refused', fields: Readonly<Record<string, number>>): void {
+  #setAside(seq: number, message: StoredMessage, fields: Readonly<Record<string, number>>): void {
+    const { counters, log, queue, setAside } = this.#p
+    counters.setAside.value++
+    log.error(
+      {
+        evt: 'mqtt.bridge.set-aside',
+        code: 'MESH_MQTT_UPSTREAM_REFUSED',
+        topic: message.topic,
+        payloadBytes: message.payload.length,
+        ...fields,
+      },
+      'a message is set aside: the upstream broker does not take it',
+    )
+    const fail = (err: unknown): void => {
+      if (!this.#over) this.#p.fail(err)
+    }
+    detached(
+      'bridge',
+      setAside(message).then(() => queue.done(seq), fail),
+      fail,
+    )
+  }
+  #giveUp(seq: number, why: 'refused', fields: Readonly<Record<string, number>>): void {
     this.#p.counters.dropped[why].value++
     this.#p.log.warn(
       { evt: 'mqtt.bridge.refused', code: 'MESH_MQTT_UPSTREAM_REFUSED', why, seq, ...fields },

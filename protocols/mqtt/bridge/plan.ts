@@ -4,15 +4,26 @@
  */
 import type { MqttRoute } from '../../../model/mqtt-policy.ts'
 import type { Qos } from '../codec/packet.ts'
+import { sharedOf } from '../topics/topics.ts'
 
 const MAX_TOPIC_BYTES = 65_535
 
-export type BridgeRoute = { readonly filter: string; readonly maxQos: Qos; readonly rename: (topic: string) => string }
+export type BridgeRoute = {
+  /** Equal for equal routes. */
+  readonly key: string
+  readonly filter: string
+  /** What messages are matched with: the filter without `$share/<group>/`. */
+  readonly topics: string
+  readonly maxQos: Qos
+  readonly rename: (topic: string) => string
+}
 export type SessionPlan = {
   readonly cluster: string
   readonly clientId: string
   /** Name of the durable queue of what goes up. */
   readonly queueName: string
+  /** Of the queue of what the upstream broker does not take. */
+  readonly asideName: string
   /**
    * Whose messages are not sent back up, and whose QoS 2 ids are kept. No client can have this name: it begins with
    * U+0000 [MQTT-1.5.4-2].
@@ -43,21 +54,33 @@ function planOf(key: string, routes: readonly MqttRoute[]): SessionPlan {
   const of = (direction: MqttRoute['direction']): BridgeRoute[] =>
     routes
       .filter((r) => r.direction === direction)
-      .map((r) => ({ filter: r.match, maxQos: r.maxQos, rename: (topic) => renamed(topic, r) }))
+      .map((r) => ({
+        key: keyOf(r),
+        filter: r.match,
+        topics: topicsOf(r.match),
+        maxQos: r.maxQos,
+        rename: (topic) => renamed(topic, r),
+      }))
   return {
     cluster,
     clientId,
     queueName: `up/${cluster}/${clientId}`,
+    asideName: `aside/${cluster}/${clientId}`,
     origin: `\0bridge/${cluster}/${clientId}`,
     up: of('up'),
     down: of('down'),
     whenFull: whenFullOf(routes.filter((r) => r.direction === 'up')),
-    fingerprint: JSON.stringify(
-      routes
-        .map((r) => JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix, r.whenFull]))
-        .sort(),
-    ),
+    fingerprint: JSON.stringify(routes.map(keyOf).sort()),
   }
+}
+
+function keyOf(r: MqttRoute): string {
+  return JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix, r.whenFull])
+}
+
+function topicsOf(filter: string): string {
+  const shared = sharedOf(filter)
+  return shared === undefined || shared === 'invalid' ? filter : shared.filter
 }
 
 /** One queue for all of them: it refuses when one of them says so. */

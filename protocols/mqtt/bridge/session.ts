@@ -5,20 +5,25 @@
 import { backoffMs, type Clock, type Random } from '../../../core/os/clock.ts'
 import type { Current } from '../../../core/current.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
+import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BridgeLink, type LinkEnd } from './link.ts'
-import type { SessionPlan } from './plan.ts'
+import type { SentMark } from './outflow.ts'
+import type { BridgeRoute, SessionPlan } from './plan.ts'
 import type { Flusher } from '../codec/outbox.ts'
 import type { Version } from '../codec/packet.ts'
-import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
+import type { Durability, DurableQueue, LocalBroker, StoredMessage } from '../durability.ts'
 
 const BACKOFF = { baseMs: 500, capMs: 30_000 }
 const MIN_WAIT_MS = 100
 /** A connection that lived so long was a good one; the next failure begins with a short wait again. */
 const STABLE_MS = 10_000
+
+/** Messages that are set aside; above it the oldest go. */
+const MAX_SET_ASIDE = 1_000
 
 export type BridgeState = 'connecting' | 'connected' | 'waiting' | 'refused'
 export type BridgeStatus = {
@@ -27,6 +32,8 @@ export type BridgeStatus = {
   readonly queued: number
   readonly sent: number
   readonly received: number
+  /** What the upstream broker does not take. */
+  readonly setAside: number
   readonly error: string | undefined
 }
 export type SessionParts = {
@@ -47,7 +54,7 @@ export class BridgeSession implements AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #queue: DurableQueue | undefined
   readonly #subscribed = new Map<string, string>()
-  readonly #mark = { seq: 0 }
+  readonly #mark: SentMark = { seq: 0, stuck: undefined }
   readonly #running: Promise<void>
   #plan: SessionPlan
   #attached: Disposable[] = []
@@ -95,17 +102,20 @@ export class BridgeSession implements AsyncDisposable {
       queued: this.#queue?.depth ?? 0,
       sent: this.#sent,
       received: this.#received,
+      setAside: this.#p.durability.queue(this.#plan.asideName)?.depth ?? 0,
       error: this.#error,
     }
   }
 
   use(plan: SessionPlan): void {
+    const known = new Set(this.#plan.up.map((route) => route.key))
     this.#plan = plan
     // New ones first: a message that both want would rather come twice than not at all.
     const before = this.#attached
     this.#attach()
     for (const route of before) route[Symbol.dispose]()
     this.#link?.use(plan)
+    detached('bridge', this.#sendRetained(plan.up.filter((route) => !known.has(route.key))))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -122,6 +132,36 @@ export class BridgeSession implements AsyncDisposable {
     const queue = this.#queue
     if (queue) queue.whenFull = this.#plan.whenFull
     this.#attached = queue ? up.map((route) => this.#p.broker.attach({ ...route, queue, origin })) : []
+  }
+
+  /** What is retained here is retained there: to a route that is new, and to a broker that has lost it. Never rejects. */
+  async #sendRetained(routes: readonly BridgeRoute[]): Promise<void> {
+    const queue = this.#queue
+    if (!queue) return
+    const { broker, durability } = this.#p
+    for (const { topics, maxQos, rename } of routes) {
+      const sent: Promise<void>[] = []
+      const decided = broker.retained(topics, (message) => {
+        const qos = Math.min(message.qos, maxQos) as 0 | 1 | 2
+        sent.push(durability.append({ ...message, topic: rename(message.topic), qos }, [queue]))
+      })
+      await decided
+      const refused = (await Promise.allSettled(sent)).find((one) => one.status === 'rejected')
+      if (refused)
+        this.#log.warn(
+          { evt: 'mqtt.bridge.retained', err: toMeshError(refused.reason) },
+          'not all retained messages could be queued for the upstream broker',
+        )
+    }
+  }
+
+  async #setAside(message: StoredMessage): Promise<void> {
+    const { durability } = this.#p
+    const { asideName } = this.#plan
+    const queue = durability.queue(asideName) ?? (await durability.createQueue(asideName))
+    queue.whenFull = 'drop-oldest'
+    if (queue.depth >= MAX_SET_ASIDE) queue.done(queue.firstSeq)
+    await durability.append(message, [queue])
   }
 
   async #run(): Promise<void> {
@@ -177,6 +217,8 @@ export class BridgeSession implements AsyncDisposable {
         wasConnected = true
         this.#connected()
       },
+      onSessionLost: () => this.#sendRetained(this.#plan.up),
+      setAside: (message) => this.#setAside(message),
       onSent: () => {
         this.#sent++
       },

@@ -78,15 +78,15 @@ export class BridgeSubscriptions {
   async #bring(routes: readonly BridgeRoute[]): Promise<void> {
     const wanted = new Map<string, SubscriptionRequest>()
     for (const { filter, maxQos } of routes) {
-      // Retained messages only when the subscription is new, not with every reconnect; never what we sent ourselves
-      // (MQTT 5.0 §3.8.3.1).
+      // With retained messages, for it is sent when the subscription is new or what was retained may have changed
+      // unseen; never what we sent ourselves (MQTT 5.0 §3.8.3.1).
       const qos = Math.max(maxQos, wanted.get(filter)?.qos ?? 0) as 0 | 1 | 2
       wanted.set(filter, {
         filter,
         qos,
         noLocal: !filter.startsWith('$share/'),
         retainAsPublished: true,
-        retainHandling: 1,
+        retainHandling: 0,
       })
     }
     const { subscribed, outbox } = this.#p

@@ -11,17 +11,23 @@ const PASSWORD = 0x40
 const USERNAME = 0x80
 
 /**
+ * The highest bit of the protocol level says that the client is a bridge, as mosquitto's are (`try_private`). MQTT 3.1
+ * differs from 3.1.1 in nothing that matters here.
  * @throws MESH_MQTT_PROTOCOL; another protocol level is a packet of its own, because the answer must be in that level's
  * form
  */
 export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
   const name = r.string()
-  const level = r.u8()
-  if (name === 'MQIsdp') return { type: 'unsupported-connect', level }
-  if (name !== 'MQTT') throw violation(REASON.unsupportedVersion, '[MQTT-3.1.2-1] the protocol name is not MQTT')
-  if (level !== 4 && level !== 5) return { type: 'unsupported-connect', level }
+  const byte = r.u8()
+  const [asked, isBridge] = [byte & 0x7f, byte > 0x7f]
+  if (name !== 'MQTT' && name !== 'MQIsdp')
+    throw violation(REASON.unsupportedVersion, '[MQTT-3.1.2-1] the protocol name is not MQTT')
+  const is31 = name === 'MQIsdp' && asked === 3
+  const level = is31 ? 4 : asked
+  if ((name === 'MQIsdp' && !is31) || (level !== 4 && level !== 5)) return { type: 'unsupported-connect', level: asked }
   const flags = r.u8()
-  checkFlags(flags, level)
+  // MQTT 3.1 calls the bit unused (§3.1).
+  checkFlags(is31 ? flags & 0xfe : flags, level)
   const keepAliveSec = r.u16()
   const properties = level === 5 ? readProperties(r, 'connect').properties : NO_PROPERTIES
   if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined)
@@ -40,6 +46,8 @@ export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
     password,
     will,
     properties,
+    ...(isBridge && { isBridge }),
+    ...(is31 && { is31 }),
   })
 }
 

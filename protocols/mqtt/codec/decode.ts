@@ -64,6 +64,26 @@ export function decode(r: Reader, first: number, version: Version, side: 'server
   }
 }
 
+/** Of a PUBLISH that is too large; its properties and its payload are passed over. */
+export function decodeHead(r: Reader, first: number, oversizedBytes: number): Publish {
+  const qos = ((first >> 1) & 3) as Qos
+  const topic = topicName(r)
+  return {
+    type: 'publish',
+    topic,
+    payload: NO_BYTES,
+    qos,
+    retain: (first & 1) === 1,
+    dup: (first & 8) !== 0,
+    packetId: qos === 0 ? 0 : nonzero(r.u16(), '[MQTT-2.2.1-3]'),
+    properties: NO_BYTES,
+    messageExpirySec: undefined,
+    topicAlias: 0,
+    subscriptionIds: NO_IDS,
+    oversizedBytes,
+  }
+}
+
 function decodePublish(r: Reader, flags: number, version: Version, side: 'server' | 'client'): Publish {
   const qos = (flags >> 1) & 3
   if (qos === 3) throw violation(REASON.malformedPacket, '[MQTT-3.3.1-4] both QoS bits of PUBLISH are set')

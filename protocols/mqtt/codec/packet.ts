@@ -59,6 +59,13 @@ export type Connect = {
   readonly password: Uint8Array | undefined
   readonly will: Will | undefined
   readonly properties: Properties
+  /**
+   * It says that it is a bridge: it keeps RETAIN as published and gets nothing back that it sent, which 3.1.1 cannot ask
+   * for otherwise.
+   */
+  readonly isBridge?: boolean
+  /** MQTT 3.1, which is served like 3.1.1. */
+  readonly is31?: boolean
 }
 /** A CONNECT of a protocol or level that is not spoken here; nothing after the level was read (§3.1.2.2). */
 export type UnsupportedConnect = { readonly type: 'unsupported-connect'; readonly level: number }
@@ -89,6 +96,8 @@ export type Publish = {
   /** 0 = none. */
   readonly topicAlias: number
   readonly subscriptionIds: readonly number[]
+  /** It was larger than allowed, and what was behind its head was passed over (ParserOptions.large). */
+  readonly oversizedBytes?: number
 }
 export type AckType = 'puback' | 'pubrec' | 'pubrel' | 'pubcomp'
 /** `reason` is 0 and `properties` empty with 3.1.1. */

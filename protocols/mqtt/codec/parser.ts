@@ -6,7 +6,7 @@
 import { MeshError } from '../../../core/errors.ts'
 import { REASON, violation } from './reason.ts'
 import { Reader } from './bytes.ts'
-import { decode } from './decode.ts'
+import { decode, decodeHead } from './decode.ts'
 import { NO_BYTES, type Packet, TYPE, type Version } from './packet.ts'
 
 export type ParserOptions = {
@@ -17,7 +17,12 @@ export type ParserOptions = {
   /** `server` takes what clients send. Its version follows from CONNECT; a client sets it. */
   readonly side: 'server' | 'client'
   readonly version?: Version
+  /** `skip`: of a PUBLISH that is larger than allowed the head is told and the rest passed over. Left out: refused. */
+  readonly large?: 'skip'
 }
+
+/** Behind the fixed header of a PUBLISH: topic and packet id. */
+const MAX_PUBLISH_HEAD = 2 + 65_535 + 2
 
 const EMPTY = Buffer.alloc(0)
 const bit = (type: number): number => 1 << (type >> 4)
@@ -48,8 +53,16 @@ export class PacketParser {
   /** Length of the packet whose header #frame() saw last; its body starts at #bodyAt. */
   #frameBytes = 0
   #bodyAt = 0
+  /** Of it that is decoded: all, or its head. */
+  #wantedBytes = 0
+  /** Still to be passed over. */
+  #skipBytes = 0
+  readonly #skipsLarge: boolean
+  /** MQTT 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with DUP. */
+  #mayRepeat = false
 
-  constructor({ maxPacketBytes, limit = 'mqtt.limits.maxPacketBytes', side, version = 4 }: ParserOptions) {
+  constructor({ maxPacketBytes, limit = 'mqtt.limits.maxPacketBytes', side, version = 4, large }: ParserOptions) {
+    this.#skipsLarge = large === 'skip'
     this.#maxPacketBytes = maxPacketBytes
     this.#limit = limit
     this.#side = side
@@ -80,26 +93,40 @@ export class PacketParser {
    * @throws MESH_MQTT_PROTOCOL, MESH_MQTT_PACKET_TOO_LARGE; the parser is of no use afterwards
    */
   next(): Packet | undefined {
+    if (this.#skipBytes > 0) this.#skip()
     if (this.#partBytes > 0) return this.#nextOfPart()
     const from = this.#at
     const chunk = this.#chunk
     if (from === chunk.length) return undefined
-    if (!this.#frame(chunk, from, chunk.length) || from + this.#frameBytes > chunk.length) {
+    if (!this.#frame(chunk, from, chunk.length) || from + this.#wantedBytes > chunk.length) {
       this.#keep(chunk.length - from)
       return undefined
     }
-    this.#at = from + this.#frameBytes
+    this.#at = from + this.#wantedBytes
     return this.#decode(chunk, from)
   }
 
+  #skip(): void {
+    const bytes = Math.min(this.#skipBytes, this.#chunk.length - this.#at)
+    this.#skipBytes -= bytes
+    this.#at += bytes
+  }
+
   #decode(buf: Buffer, from: number): Packet {
+    if (this.#frameBytes > this.#maxPacketBytes) {
+      this.#skipBytes = this.#frameBytes - this.#wantedBytes
+      return decodeHead(this.#reader.over(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)
+    }
     const packet = decode(
       this.#reader.over(buf, this.#bodyAt, from + this.#frameBytes),
       buf[from]!,
       this.version,
       this.#side,
     )
-    if (packet.type === 'connect') this.version = packet.version
+    if (packet.type === 'connect') {
+      this.version = packet.version
+      this.#mayRepeat = packet.is31 === true
+    }
     return packet
   }
 
@@ -107,10 +134,10 @@ export class PacketParser {
   #nextOfPart(): Packet | undefined {
     while (this.#at < this.#chunk.length) {
       const known = this.#frame(this.#part, 0, this.#partBytes)
-      const missing = known ? this.#frameBytes - this.#partBytes : 1
+      const missing = known ? this.#wantedBytes - this.#partBytes : 1
       if (missing > 0) this.#keep(Math.min(missing, this.#chunk.length - this.#at))
       if (!known && !this.#frame(this.#part, 0, this.#partBytes)) continue
-      if (this.#partBytes < this.#frameBytes) continue
+      if (this.#partBytes < this.#wantedBytes) continue
       const whole = this.#part.subarray(0, this.#partBytes)
       this.#part = EMPTY
       this.#partBytes = 0
@@ -150,11 +177,14 @@ export class PacketParser {
         throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
       this.#frameBytes = 2 + i + length
       this.#bodyAt = at + 1
-      if (this.#frameBytes > this.#maxPacketBytes)
+      this.#wantedBytes = this.#frameBytes
+      if (this.#frameBytes <= this.#maxPacketBytes) return true
+      if (!this.#skipsLarge || first >> 4 !== 3)
         throw new MeshError(
           'MESH_MQTT_PACKET_TOO_LARGE',
           `a packet of ${this.#frameBytes} bytes is larger than ${this.#maxPacketBytes} (${this.#limit})`,
         )
+      this.#wantedBytes = Math.min(this.#frameBytes, 2 + i + MAX_PUBLISH_HEAD)
       return true
     }
     throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is longer than four bytes')
@@ -166,7 +196,8 @@ export class PacketParser {
       throw violation(REASON.protocolError, `a ${this.#side} does not take packet type ${first >> 4} (MQTT 5.0 §2.1.2)`)
     if (first >> 4 === 3) return
     const flags = first & 0x0f
-    if (flags !== ((FLAGS_2 & type) === 0 ? 0 : 2))
+    const isRepeated = this.#mayRepeat && (FLAGS_2 & type) !== 0 && flags === 0x0a
+    if (!isRepeated && flags !== ((FLAGS_2 & type) === 0 ? 0 : 2))
       throw violation(REASON.malformedPacket, `[MQTT-2.1.3-1] reserved flags ${flags} of packet type ${first >> 4}`)
   }
 }

@@ -260,7 +260,7 @@ export class Client implements Reading, Holder {
     this.#takePackets()
   }
 
-  #link({ version, properties }: Connect): Link {
+  #link({ version, properties, isBridge = false }: Connect): Link {
     const { ctx, counters, flusher, memory } = this.#state
     const { limits } = this.#policy
     const link = new Link({
@@ -270,6 +270,7 @@ export class Client implements Reading, Holder {
       clock: ctx.clock,
       counters,
       version,
+      isBridge,
       limits,
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,

@@ -33,7 +33,7 @@ const ID_LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const ID_LENGTH = 22
 const MAX_CLIENT_ID_CHARS = 1024
 
-/** Version of the refusing CONNACK: 5 for what is newer, 4 for MQTT 3.1 and everything else [MQTT-3.1.2-2]. */
+/** Version of the refusing CONNACK: 5 for what is newer, 4 for everything else [MQTT-3.1.2-2]. */
 export function answerVersion(level: number): Version {
   return level >= 5 ? 5 : 4
 }

@@ -22,6 +22,8 @@ export type LinkOptions = {
   readonly counters: Counters
   readonly memory: Memory
   readonly version: Version
+  /** It said so in CONNECT, as mosquitto's bridges do. */
+  readonly isBridge: boolean
   /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
   readonly receiveMaximum: number
   /** Larger packets are not sent to it [MQTT-3.1.2-24]. */
@@ -34,6 +36,7 @@ export type LinkOptions = {
 
 export class Link {
   readonly version: Version
+  readonly isBridge: boolean
   readonly receiveMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly outbox: Outbox
@@ -49,6 +52,7 @@ export class Link {
 
   constructor(p: LinkOptions) {
     this.version = p.version
+    this.isBridge = p.isBridge
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
     this.close = p.close

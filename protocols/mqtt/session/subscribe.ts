@@ -40,12 +40,15 @@ export type Answer = {
  */
 export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Answer | Promise<Answer> {
   const { session } = asking
+  const { isBridge } = asking.link
   const subscriptionId = packet.properties.subscriptionIds?.[0]
   const granted = new Map<string, StoredSubscription>()
   let added = 0
   let addedBytes = 0
   const reasons = packet.subscriptions.map((request) => {
-    const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
+    const { filter, qos, retainHandling } = request
+    const noLocal = request.noLocal || (isBridge && !filter.startsWith('$share/'))
+    const retainAsPublished = request.retainAsPublished || isBridge
     const isNew = !session.subscriptions.has(filter) && !granted.has(filter)
     const bytes = isNew ? costOf(filter) : 0
     const isFull =

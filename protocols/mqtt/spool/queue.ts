@@ -155,6 +155,12 @@ export class SpoolQueue implements DurableQueue {
     this.releasing.add(seq)
     await this.#host.releases(this)
   }
+  async forgetReleases(): Promise<void> {
+    if (this.released.size === 0 && this.releasing.size === 0) return
+    this.released.clear()
+    this.releasing.clear()
+    await this.#host.releases(this)
+  }
   /** What was in `releasing` when the commit was composed. */
   releasedDurably(seqs: readonly number[]): void {
     for (const seq of seqs) if (this.releasing.delete(seq)) this.released.add(seq)

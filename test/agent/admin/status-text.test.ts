@@ -48,8 +48,8 @@ const BUSY: AgentStatus = {
   mqtt: { connections: 5, sessions: 6, retained: 7 },
   spool: { profile: 'balanced', messages: 8, bytes: 9_999, maxBytes: 67_108_864 },
   bridge: [
-    { cluster: 'cloud', state: 'connected', queued: 1, sent: 2, received: 3, error: undefined },
-    { cluster: 'other', state: 'refused', queued: 0, sent: 0, received: 0, error: 'not authorized' },
+    { cluster: 'cloud', state: 'connected', queued: 1, sent: 2, received: 3, setAside: 0, error: undefined },
+    { cluster: 'other', state: 'refused', queued: 0, sent: 0, received: 0, setAside: 0, error: 'not authorized' },
   ],
   problems: [],
 }

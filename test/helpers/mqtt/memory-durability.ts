@@ -256,6 +256,11 @@ export class MemoryQueue implements DurableQueue {
       if (entry) entry.released = true
     })
   }
+  forgetReleases(): Promise<void> {
+    return this.#later(() => {
+      for (const entry of this.entries.values()) entry.released = false
+    })
+  }
   copy(later: <T>(work: () => T) => Promise<T>): MemoryQueue {
     const next = new MemoryQueue(this.name, later)
     next.lastSeq = this.lastSeq

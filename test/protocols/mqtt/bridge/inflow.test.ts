@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { DOWN, rig } from './rig.ts'
+import { DOWN, rig, UP } from './rig.ts'
 
 test('a message from above is acknowledged once the local broker has it, and not before [MQTT-4.3.2-4]', async (t) => {
   const r = await rig(t, [{ ...DOWN, stripPrefix: 'commands/', addPrefix: 'do/' }])
@@ -99,3 +99,39 @@ test('[MQTT-4.6.0-6] nothing overtakes what the local side has no room for, also
     ['too large for now', '2', '3'].map((text, i) => `publish commands/a ${text} q1 #${i + 1}`),
   )
 })
+
+test('a shared subscription as a down route delivers', async (t) => {
+  const r = await rig(t, [{ ...DOWN, match: '$share/sites/commands/#' }])
+  const conn = await r.upstream.accepted()
+  assert.equal((await conn.granted()).subscriptions[0]!.filter, '$share/sites/commands/#')
+  const client = r.local.open()
+  await client.connect()
+  await client.subscribe('commands/#', { qos: 1 })
+  conn.publish('commands/a', 'x', { qos: 1, packetId: 3 })
+  assert.deepEqual([await client.seen(), await conn.seen()], [['publish commands/a x q1 #1'], ['puback #3']])
+  assert.equal(r.dropped('unrouted'), 0)
+})
+
+for (const qos of [0, 1, 2] as const) {
+  test(`a message from above (QoS ${qos}) that is larger than we take is passed over, and both directions go on`, async (t) => {
+    const r = await rig(t, [DOWN, UP])
+    const conn = await r.upstream.accepted()
+    await conn.granted()
+    const client = r.local.open()
+    await client.connect()
+    await client.subscribe('commands/#', { qos: 1 })
+    const large = publishPacket({
+      topic: 'commands/large',
+      payload: Buffer.alloc(1024 * 1024),
+      qos,
+      packetId: qos === 0 ? 0 : 7,
+    })
+    conn.send(large, publishPacket({ topic: 'commands/a', payload: Buffer.from('x'), qos: 1, packetId: 8 }))
+    await r.publish('sensors/a', 'up')
+    assert.deepEqual(await client.seen(), ['publish commands/a x q1 #1'])
+    const seen = await conn.seen()
+    const answers = qos === 0 ? [] : [qos === 1 ? 'puback #7' : 'pubrec #7']
+    assert.deepEqual(new Set(seen), new Set([...answers, 'puback #8', 'publish sensors/a up q1 #1']))
+    assert.equal(r.dropped('too-large'), 1)
+  })
+}

@@ -17,7 +17,7 @@ test('QoS 1 goes up in order under topic and QoS of the route, and is done at PU
   await settle()
   assert.equal(queue.depth, 0)
   assert.deepEqual(r.bridge.status(), [
-    { cluster: 'cloud', state: 'connected', queued: 0, sent: 2, received: 0, error: undefined },
+    { cluster: 'cloud', state: 'connected', queued: 0, sent: 2, received: 0, setAside: 0, error: undefined },
   ])
 })
 
@@ -77,13 +77,19 @@ test("never more in flight than the peer's Receive Maximum [MQTT-3.3.4-9]", asyn
   assert.deepEqual(await conn.seen(), ['publish sensors/a 3 q1 #3'])
 })
 
-test('a message larger than the peer takes is given up and counted, and does not stop the others (MQTT 5.0 §3.2.2.3.6)', async (t) => {
+test('a message larger than the peer takes is set aside and counted, and does not stop the others (MQTT 5.0 §3.2.2.3.6)', async (t) => {
   const r = await rig(t, [UP])
   const conn = await r.upstream.accepted({ properties: { maximumPacketBytes: 100 } })
   await r.publish('sensors/a', 'x'.repeat(100))
   await r.publish('sensors/a', 'small')
   assert.deepEqual(await conn.seen(), ['publish sensors/a small q1 #2'])
-  assert.equal(r.dropped('too-large'), 1)
+  assert.equal(r.local.metrics.total('mesh_mqtt_bridge_set_aside_total'), 1)
+  assert.equal(r.bridge.status()[0]!.setAside, 1)
+  const aside = [...r.local.durability.queue('aside/cloud/edge-1/cloud')!.entries.values()]
+  assert.deepEqual(
+    aside.map(({ message }) => [message.topic, message.payload.length]),
+    [['sensors/a', 100]],
+  )
 })
 
 test('what the peer refuses for good is given up and counted; when it is full it is asked again later', async (t) => {
@@ -111,6 +117,70 @@ test('retain and QoS are lowered to what the peer can (MQTT 5.0 §3.2.2.3.4, §3
   r.upstream.restore()
   await r.clock.advance(5_000)
   const conn = await r.upstream.accepted({ properties: { retainAvailable: 0, maximumQos: 1 } })
-  assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q1 #2'])
+  // Once from the queue, and once more because the peer has nothing retained yet.
+  assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q1 #2', 'publish sensors/a 1 q1 #3'])
   assert.equal(r.dropped('expired'), 1)
+})
+
+test('[MQTT-3.2.2-5] a peer that has lost our session after PUBREC gets the message anew, also over a restart', async (t) => {
+  const first = await rig(t, [UP])
+  const conn = await first.upstream.accepted()
+  await first.publish('sensors/a', '1', { qos: 2 })
+  assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q2 #1'])
+  conn.ack('pubrec', 1)
+  assert.deepEqual(await conn.seen(), ['pubrel #1'])
+  conn.end()
+  await first.clock.advance(5_000)
+  const again = await first.upstream.accepted({ sessionPresent: false })
+  assert.deepEqual(await again.seen(), ['publish sensors/a 1 q2 #1'])
+  const r = await first.restart([UP])
+  t.after(() => r.bridge[Symbol.asyncDispose]())
+  const third = await r.upstream.accepted({ sessionPresent: true })
+  assert.deepEqual(await third.seen(), ['publish sensors/a 1 q2 #1 dup'])
+})
+
+test('a message over which the peer closes the connection again and again is set aside, and the others go on', async (t) => {
+  const r = await rig(t, [UP])
+  const first = await r.upstream.accepted()
+  await r.publish('sensors/small', '1')
+  await r.publish('sensors/large', 'x'.repeat(50_000))
+  await r.publish('sensors/other', '2')
+  let conn = first
+  const seen: string[][] = []
+  for (let i = 0; i < 12; i++) {
+    const words = (await conn.seen()).map((word) => word.split(' ')[1]!)
+    seen.push(words)
+    for (const packet of words) {
+      if (packet === 'sensors/large') break
+      conn.ack('puback', packet === 'sensors/small' ? 1 : 3)
+    }
+    await settle()
+    if (words.includes('sensors/other') && !words.includes('sensors/large')) break
+    conn.end()
+    conn = await r.reconnected({ sessionPresent: true })
+  }
+  assert.deepEqual(seen.at(-1), ['sensors/other'])
+  assert.ok(
+    seen.slice(3, -1).every((words) => words.length === 1),
+    'one by one once it is known that something is wrong',
+  )
+  assert.deepEqual([r.bridge.status()[0]!.queued, r.bridge.status()[0]!.setAside], [0, 1])
+})
+
+test('a connection that breaks while the peer acknowledges is no reason to set anything aside', async (t) => {
+  const r = await rig(t, [UP])
+  let conn = await r.upstream.accepted()
+  for (let i = 1; i <= 10; i++) {
+    await r.publish('sensors/a', String(i))
+    await r.publish('sensors/a', 'more')
+    await conn.seen()
+    conn.ack('puback', 2 * i - 1)
+    await settle()
+    conn.end()
+    conn = await r.reconnected({ sessionPresent: true })
+    await conn.seen()
+    conn.ack('puback', 2 * i)
+    await settle()
+  }
+  assert.deepEqual([r.bridge.status()[0]!.queued, r.bridge.status()[0]!.setAside], [0, 0])
 })

@@ -6,7 +6,7 @@ import { EMPTY_TABLES, type Tables } from '../../../../model/tables.ts'
 import { type Bridge, createBridge } from '../../../../protocols/mqtt/bridge/bridge.ts'
 import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
 import { policyOf, TestBroker } from '../../../helpers/mqtt/broker.ts'
-import { FakeUpstream } from '../../../helpers/mqtt/upstream.ts'
+import { FakeUpstream, type UpstreamConn } from '../../../helpers/mqtt/upstream.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 import { SimNetwork } from '../../../helpers/sim-network.ts'
 
@@ -69,6 +69,12 @@ export class Rig {
     const next = new Rig(durable, this.upstream)
     await next.bridge.apply(routesOf(routes))
     return next
+  }
+  /** The next connection, however long the bridge waits before it. */
+  async reconnected(p: Parameters<FakeUpstream['accepted']>[0] = {}): Promise<UpstreamConn> {
+    const known = this.upstream.connections.length
+    for (let i = 0; i < 400 && this.upstream.connections.length === known; i++) await this.clock.advance(100)
+    return await this.upstream.accepted(p)
   }
   dropped(reason: string): number {
     return this.local.metrics.total('mesh_mqtt_bridge_dropped_total', { reason })

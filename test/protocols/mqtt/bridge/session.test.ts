@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { DOWN, rig, tablesWith, UP } from './rig.ts'
+import { DOWN, rig, routesOf, tablesWith, UP } from './rig.ts'
 
 test('a broker of 3.1.1 is met with 3.1.1, whichever way it says so', async (t) => {
   for (const answer of ['20 02 00 01', '20 03 00 84 00']) {
@@ -64,4 +64,23 @@ test('a cluster that is not there yet is waited for', async (t) => {
   r.tables.swap(tablesWith('later'))
   await r.clock.advance(30_000)
   await r.upstream.accepted()
+})
+
+test('what is retained here is retained above: again for a broker that starts empty, and for a route that is new', async (t) => {
+  const r = await rig(t, [UP])
+  const first = await r.upstream.accepted()
+  await settle()
+  await r.publish('sensors/a', '1', { retain: true })
+  await r.publish('other/b', '2', { retain: true })
+  assert.deepEqual(await first.seen(), ['publish sensors/a 1 q1 #1 retain'])
+  first.ack('puback', 1)
+  await settle()
+  first.end()
+  const same = await r.reconnected({ sessionPresent: true })
+  assert.deepEqual(await same.seen(), [])
+  same.end()
+  const empty = await r.reconnected({ sessionPresent: false })
+  assert.deepEqual(await empty.seen(), ['publish sensors/a 1 q1 #2 retain'])
+  await r.bridge.apply(routesOf([UP, { match: 'other/#', direction: 'up', addPrefix: 'site/' }]))
+  assert.deepEqual(await empty.seen(), ['publish site/other/b 2 q1 #3 retain'])
 })

@@ -9,7 +9,7 @@ test('the bridge subscribes before it publishes, without getting back what it se
   const conn = await r.upstream.accepted()
   const subscribe = await conn.granted()
   assert.deepEqual(subscribe.subscriptions, [
-    { filter: 'commands/#', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 1 },
+    { filter: 'commands/#', qos: 1, noLocal: true, retainAsPublished: true, retainHandling: 0 },
   ])
   assert.ok(subscribe.packetId > 10_000)
   assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q1 #1'])
@@ -24,3 +24,28 @@ test('connected is who has its subscriptions: what is published above from then 
   await settle()
   assert.equal(r.bridge.status()[0]?.state, 'connected')
 })
+
+for (const { name, version, route, want } of [
+  { name: '5.0, QoS 1', version: 5, route: DOWN, want: [] },
+  { name: '5.0, QoS 0', version: 5, route: { ...DOWN, maxQos: 0 as const }, want: ['commands/#'] },
+  { name: '3.1.1', version: 4, route: DOWN, want: ['commands/#'] },
+] as const) {
+  test(`what may have changed unseen is asked for again when the session goes on: ${name}`, async (t) => {
+    const r = await rig(t, [route])
+    let conn = await r.upstream.next()
+    if (version === 4) {
+      await conn.take('connect')
+      conn.connack(0x84)
+      conn = await r.upstream.next()
+    }
+    await conn.take('connect')
+    conn.connack(0)
+    await conn.granted()
+    conn.end()
+    await r.clock.advance(5_000)
+    const again = await r.upstream.accepted({ sessionPresent: true })
+    await settle()
+    const asked = again.received.flatMap((p) => (p.type === 'subscribe' ? p.subscriptions.map((s) => s.filter) : []))
+    assert.deepEqual(asked, want)
+  })
+}

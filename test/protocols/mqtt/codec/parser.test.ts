@@ -154,9 +154,60 @@ test('another protocol level is a packet of its own, so that it can be answered 
   assert.deepEqual(parse(hex('10 0f 0004 4d515454 06 02 003c 00 0002 6162')), [
     { type: 'unsupported-connect', level: 6 },
   ])
-  assert.deepEqual(parse(hex('10 10 0006 4d5149736470 03 02 003c 0002 6162')), [
-    { type: 'unsupported-connect', level: 3 },
+  assert.deepEqual(parse(hex('10 10 0006 4d5149736470 04 02 003c 0002 6162')), [
+    { type: 'unsupported-connect', level: 4 },
   ])
+})
+
+for (const [name, bytes, version, more] of [
+  ['MQTT 3.1', '10 10 0006 4d5149736470 03 02 003c 0002 6162', 4, { is31: true }],
+  [
+    "a bridge of MQTT 3.1 (mosquitto's try_private)",
+    '10 10 0006 4d5149736470 83 02 003c 0002 6162',
+    4,
+    { isBridge: true, is31: true },
+  ],
+  [
+    "a bridge of MQTT 3.1.1 (mosquitto's try_private)",
+    '10 0e 0004 4d515454 84 02 003c 0002 6162',
+    4,
+    { isBridge: true },
+  ],
+] as const) {
+  test(`CONNECT of ${name}`, () => {
+    const [packet] = parse(hex(bytes), { version: 4 })
+    assert.ok(packet?.type === 'connect')
+    const { isBridge, is31 } = packet
+    assert.deepEqual([packet.version, packet.clientId], [version, 'ab'])
+    assert.deepEqual({ isBridge, is31 }, { isBridge: undefined, is31: undefined, ...more })
+  })
+}
+
+test('MQTT 3.1 repeats SUBSCRIBE and PUBREL with DUP, which nobody else may', () => {
+  const parser = new PacketParser({ maxPacketBytes: 100, side: 'server' })
+  parser.push(hex('10 10 0006 4d5149736470 03 02 003c 0002 6162 8a 06 0001 0001 61 01 6a 02 0001'))
+  assert.deepEqual(
+    [parser.next(), parser.next(), parser.next()].map((packet) => packet?.type),
+    ['connect', 'subscribe', 'pubrel'],
+  )
+  assert.throws(() => parse(hex('6a 02 0001'), { version: 4 }), /MQTT-2.1.3-1/)
+})
+
+test('a PUBLISH that is too large is told by its head where that is asked for, cut at every offset', () => {
+  const large = encode(publishPacket({ topic: 'a/b', payload: Buffer.alloc(90, 'x'), qos: 1, packetId: 5 }), 5)
+  const bytes = Buffer.concat([hex('d0 00'), large, hex('d0 00')])
+  for (let at = 0; at <= bytes.length; at++) {
+    const parser = new PacketParser({ maxPacketBytes: 20, side: 'client', version: 5, large: 'skip' })
+    const seen: unknown[] = []
+    for (const piece of [bytes.subarray(0, at), bytes.subarray(at)]) {
+      parser.push(piece)
+      for (let packet = parser.next(); packet; packet = parser.next())
+        seen.push(
+          packet.type === 'publish' ? [packet.topic, packet.qos, packet.packetId, packet.oversizedBytes] : packet.type,
+        )
+    }
+    assert.deepEqual(seen, ['pingresp', ['a/b', 1, 5, large.length], 'pingresp'], `cut at ${at}`)
+  }
 })
 
 test('U+FEFF in front of a topic is a character like any other [MQTT-1.5.4-3]', () => {

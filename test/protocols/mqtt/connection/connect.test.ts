@@ -57,9 +57,9 @@ for (const { name, version, hex, connect, policy, want } of [
     want: 5,
   },
   {
-    name: '[MQTT-3.1.2-2] MQTT 3.1',
+    name: '[MQTT-3.1.2-2] a level that was never one, of a bridge: in the form of 3.1.1',
     version: 4 as const,
-    hex: '10 10 0006 4d5149736470 03 02 003c 0002 6162',
+    hex: '10 0e 0004 4d515454 82 02 003c 0002 6162',
     want: 1,
   },
   {
@@ -96,3 +96,25 @@ test('limits on connections, sessions and subscriptions are refused with their r
   const c = t.open({ policy })
   assert.equal((await c.outcome).error?.code, 'MESH_LISTENER_FULL')
 })
+
+for (const [name, hex] of [
+  ['MQTT 3.1', '10 10 0006 4d5149736470 03 02 003c 0002 6162'],
+  ["mosquitto's bridge, 3.1.1", '10 0e 0004 4d515454 84 02 003c 0002 6162'],
+  ["mosquitto's bridge, 3.1", '10 10 0006 4d5149736470 83 02 003c 0002 6162'],
+] as const) {
+  test(`accepted: ${name}; a bridge keeps RETAIN and gets nothing back that it sent`, async () => {
+    const t = new TestBroker()
+    const [c, other] = [t.open({ version: 4 }), t.open()]
+    c.raw(hex)
+    assert.equal((await c.take('connack')).reason, 0)
+    await other.connect({ clientId: 'other' })
+    await c.subscribe('a/#', { qos: 1 })
+    c.publish('a/own', 'x')
+    other.publish('a/r', 'y', { retain: true })
+    const isBridge = name.includes('bridge')
+    assert.deepEqual(
+      await c.seen(),
+      isBridge ? ['publish a/r y q0 retain'] : ['publish a/own x q0', 'publish a/r y q0'],
+    )
+  })
+}
