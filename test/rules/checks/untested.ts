@@ -14,7 +14,6 @@ export const STILL_MISSING: readonly string[] = [
 
   // core/
   'core/log.ts',
-  'core/pki/x509.ts',
   'core/storage/sqlite-file.ts',
   'core/storage/thread-handle.ts',
   'core/yaml.ts',
