@@ -18,14 +18,6 @@ export const STILL_MISSING: readonly string[] = [
   'core/storage/thread-handle.ts',
   'core/yaml.ts',
 
-  // model/
-  'model/cluster.ts',
-  'model/identity.ts',
-  'model/listener.ts',
-  'model/mqtt-policy.ts',
-  'model/route.ts',
-  'model/substitution.ts',
-
   // control-sync/
   'control-sync/ads/messages.ts',
   'control-sync/connection/control-plane.ts',
@@ -59,4 +51,5 @@ export const NO_TEST_OF_ITS_OWN: Readonly<Record<string, string>> = {
   'core/errors/control-plane.ts': CATALOGUE,
   'core/errors/traffic.ts': CATALOGUE,
   'core/errors/upstream.ts': CATALOGUE,
+  'model/route.ts': 'types, and one empty constant',
 }
