@@ -7,6 +7,7 @@ import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { replaceAtomically } from '../os/atomic-write.ts'
 import { bindingOption } from './sqlite-addon.ts'
+import { mark } from './sqlite-loss.ts'
 import type { DurabilityProfile, Row, Source, Statement } from './storage.ts'
 
 export type OpenFile = {
@@ -23,6 +24,7 @@ export type OpenFile = {
   readonly stamp: string
   /** `fail`: the file was open before, and whoever uses it still believes in what was in it. */
   readonly whenDamaged: 'set aside' | 'fail'
+  readonly tellsLoss?: boolean
 }
 
 /**
@@ -48,10 +50,12 @@ export class SqliteFile {
    * process has on it (POSIX fcntl).
    */
   #reading: number | undefined
+  #marks: 'never' | 'not yet' | 'open'
 
-  private constructor(db: Database.Database, path: string) {
+  private constructor(db: Database.Database, path: string, tellsLoss: boolean) {
     this.#db = db
     this.#path = path
+    this.#marks = tellsLoss ? 'not yet' : 'never'
   }
 
   /** SQLite itself is loaded, so that the first file need not wait for it. */
@@ -62,7 +66,15 @@ export class SqliteFile {
   /**
    * A file that is not there, or empty, is made. Throws what SQLite says (`isDamage`), or `code` MESH_STORAGE_NEWER.
    */
-  static open({ path, profile, migrations, addon, check, cacheBytes = CACHE_BYTES }: OpenFile): SqliteFile {
+  static open({
+    path,
+    profile,
+    migrations,
+    addon,
+    check,
+    tellsLoss = false,
+    cacheBytes = CACHE_BYTES,
+  }: OpenFile): SqliteFile {
     const bytes = sizeOf(path)
     const db = new Database(path, { timeout: BUSY_MS, ...bindingOption(addon) })
     try {
@@ -80,7 +92,7 @@ export class SqliteFile {
         fs.rmSync(suspicionOf(path), { force: true })
       }
       migrate(db, migrations)
-      return new SqliteFile(db, path)
+      return new SqliteFile(db, path, tellsLoss)
     } catch (thrown) {
       db.close()
       throw thrown
@@ -93,6 +105,10 @@ export class SqliteFile {
       this.#statement('BEGIN IMMEDIATE').run()
       for (const { sql, params } of statements) this.#statement(sql).run(params ?? [])
       this.#statement('COMMIT').run()
+      if (this.#marks === 'not yet') {
+        this.#marks = 'open'
+        mark(this.#path, 'open')
+      }
     } catch (thrown) {
       if (this.#db.inTransaction) this.#statement('ROLLBACK').run()
       throw this.#noted(thrown)
@@ -124,6 +140,7 @@ export class SqliteFile {
   close(): void {
     try {
       this.#db.close()
+      if (this.#marks === 'open') mark(this.#path, 'closed')
     } finally {
       if (this.#reading !== undefined) fs.closeSync(this.#reading)
     }

@@ -6,17 +6,23 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { replaceAtomically, syncFolder, type SlowCalls } from '../os/atomic-write.ts'
 import { chunksOf, isDamage, isUnreadable, sizeOf, SqliteFile, suspicionOf, type OpenFile } from './sqlite-file.ts'
-import type { Opened } from './storage.ts'
+import { lossOf } from './sqlite-loss.ts'
+import type { Loss, Opened } from './storage.ts'
 
 export type Found = Omit<Opened, 'storage'> & { readonly opened: SqliteFile }
 
 /** Rejects with `code` MESH_STORAGE_NEWER, or what SQLite or the system say. */
 export async function openSqlite(o: OpenFile): Promise<Found> {
+  const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? lossOf(o.path, o.profile) : undefined
+  return { ...(await openFile(o, lost)), lost }
+}
+
+async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Found> {
   const copy = o.previous !== undefined && sizeOf(o.previous) > 0 ? o.previous : undefined
   const previous = copy === undefined ? 'none' : 'there'
   if (o.whenDamaged === 'fail' && sizeOf(o.path) === 0)
     throw Object.assign(new Error('the file is gone'), { code: 'SQLITE_CORRUPT' })
-  if (o.startFrom === 'file' && (sizeOf(o.path) > 0 || copy === undefined)) {
+  if (lost !== 'broken log' && o.startFrom === 'file' && (sizeOf(o.path) > 0 || copy === undefined)) {
     const source = sizeOf(o.path) > 0 ? 'file' : 'nothing'
     try {
       return { opened: SqliteFile.open(o), source, setAside: undefined, previous }

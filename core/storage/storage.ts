@@ -72,7 +72,12 @@ export type StorageOptions = {
    * file.
    */
   readonly check?: 'whole' | 'as read'
+  /** Tells by a mark beside the file when it, or its log, is lost: SQLite would take it for new. Left out: no. */
+  readonly tellsLoss?: boolean
 }
+
+/** `file`: it is gone or empty. `log`: its log is gone. `broken log`: what was committed lies behind a broken frame. */
+export type Loss = 'file' | 'log' | 'broken log'
 
 export type Opened = {
   readonly storage: Storage
@@ -80,6 +85,8 @@ export type Opened = {
   readonly source: Source
   /** New name of a damaged file: `<path>.damaged-<stamp>`. */
   readonly setAside: string | undefined
+  /** With tellsLoss: what is not there any more. */
+  readonly lost?: Loss | undefined
   /** Of the copy; one that is damaged stays where it is until the next replaces it. */
   readonly previous: 'none' | 'there' | 'damaged'
 }

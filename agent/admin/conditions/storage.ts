@@ -48,7 +48,7 @@ export const DAMAGE: Condition = {
   find: (p) => [
     setAside('MESH_IDENTITY_DAMAGED', p.identity.setAside),
     ...p.configuration.damage,
-    setAside('MESH_STORAGE_DAMAGED', p.spool.setAside),
+    setAside('MESH_STORAGE_DAMAGED', p.spool.setAside, p.spool.damage),
   ],
 }
 
@@ -91,6 +91,9 @@ function diskProblem({ config, freeBytes }: StatusParts): MeshError | undefined 
 function setAside(
   code: 'MESH_IDENTITY_DAMAGED' | 'MESH_STORAGE_DAMAGED',
   file: string | undefined,
+  damage?: string,
 ): MeshError | undefined {
-  return file === undefined ? undefined : new MeshError(code, `a damaged file was found at start and is now ${file}`)
+  if (file === undefined) return damage === undefined ? undefined : new MeshError(code, damage)
+  const found = `a damaged file was found at start and is now ${file}`
+  return new MeshError(code, damage === undefined ? found : `${damage}; ${found}`)
 }

@@ -52,11 +52,11 @@ export const ROWS_PER_PAGE = 2_000
 
 // JavaScript's numbers reach SQLite as floating point; | and << make integers of them again without loss.
 // Parameters are positional: better-sqlite3 takes ?1 for a name.
-const ID = '((? << 44) | ?)'
+export const SEGMENT_ID = '((? << 44) | ?)'
 export const SQL = {
   queues: 'SELECT id, name, first_seq, last_seq, done, released, gap FROM queue WHERE id > ? ORDER BY id LIMIT ?',
-  segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${ID} ORDER BY segment.id LIMIT ?`,
-  segment: `SELECT coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id = ${ID}`,
+  segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${SEGMENT_ID} ORDER BY segment.id LIMIT ?`,
+  segment: `SELECT coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id = ${SEGMENT_ID}`,
   inbound:
     'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
   sessions: 'SELECT client_id, body FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
@@ -69,12 +69,12 @@ export const SQL = {
   putQueue:
     'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
-  putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${ID}, ?, ?)`,
+  putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${SEGMENT_ID}, ?, ?)`,
   putShared: 'INSERT INTO shared (id, data) VALUES (? | 0, ?)',
-  putSharedSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data, shared_id) VALUES (${ID}, ?, x'', ? | 0)`,
+  putSharedSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data, shared_id) VALUES (${SEGMENT_ID}, ?, x'', ? | 0)`,
   lastShared: 'SELECT max(id) AS id FROM shared',
-  dropSegmentsBelow: `DELETE FROM segment WHERE id >= (? << 44) AND id < ${ID}`,
-  dropSegmentsAbove: `DELETE FROM segment WHERE id > ${ID} AND id < ((? + 1) << 44)`,
+  dropSegmentsBelow: `DELETE FROM segment WHERE id >= (? << 44) AND id < ${SEGMENT_ID}`,
+  dropSegmentsAbove: `DELETE FROM segment WHERE id > ${SEGMENT_ID} AND id < ((? + 1) << 44)`,
   addInbound: 'INSERT OR IGNORE INTO inbound (client_id, packet_id) VALUES (?, ?)',
   dropInbound: 'DELETE FROM inbound WHERE client_id = ? AND packet_id = ?',
   dropInboundOf: 'DELETE FROM inbound WHERE client_id = ?',

@@ -7,7 +7,7 @@ import { MeshError } from '../../../core/errors.ts'
 import { nothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
-import type { DurabilityProfile, OpenStorage, Storage } from '../../../core/storage/storage.ts'
+import type { DurabilityProfile, Loss, OpenStorage, Storage } from '../../../core/storage/storage.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type {
   Durability,
@@ -20,7 +20,8 @@ import type {
   StoredSubscription,
 } from '../durability.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
-import { restoreSpool } from './restore.ts'
+import { type Restored, restoreSpool } from './restore.ts'
+import { salvageSpool } from './salvage.ts'
 import { Quota } from './quota.ts'
 import { rowKey } from './row-key.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
@@ -40,6 +41,7 @@ export type Spool = Durability &
   AsyncDisposable & {
     readonly stats: SpoolStats
     readonly setAside: string | undefined
+    /** What became of it; undefined when nothing was set aside. */ readonly damage: string | undefined
     /** Why nothing is stored at the moment. */ readonly error: MeshError | undefined
   }
 export type SpoolOptions = {
@@ -63,10 +65,11 @@ const sessionQueue = (clientId: string): string => `session/${clientId}`
 
 /** Rejects with MESH_STORAGE_NEWER, MESH_STORAGE_FULL or MESH_STORAGE_FAILED. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { storage, setAside } = await options.openStorage({
+  const { storage, setAside, lost } = await options.openStorage({
     path: options.path,
     profile: options.policy.spool.profile,
     migrations: MIGRATIONS,
+    tellsLoss: true,
   })
   if (setAside !== undefined)
     options.log.error(
@@ -75,6 +78,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     )
   const made = new SqliteSpool(options, storage, setAside)
   try {
+    if (setAside !== undefined) await made.salvage(setAside)
+    else if (lost !== undefined) made.tellLoss(lost)
     await made.restore()
   } catch (err) {
     await storage[Symbol.asyncDispose]()
@@ -85,6 +90,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
 class SqliteSpool implements Spool, QueueHost {
   readonly setAside: string | undefined
+  damage: string | undefined
   readonly cache = new SegmentCache()
   readonly sessions = new Map<string, StoredSession>()
   /** Until something replaces it: the broker has all of them. */
@@ -100,7 +106,7 @@ class SqliteSpool implements Spool, QueueHost {
   /** Not yet durable: a repetition that comes now waits for the first. */
   readonly #arriving = new Map<string, Promise<void>>()
   readonly #rows = new SessionRows()
-  readonly #damaged: (what: 'segment' | 'session' | 'subscription' | 'retained') => { value: number }
+  readonly #damaged: (what: 'segment' | 'session' | 'subscription' | 'retained' | 'page' | 'log') => { value: number }
   #queueIds = 0
   #closed: Promise<void> | undefined
 
@@ -142,6 +148,29 @@ class SqliteSpool implements Spool, QueueHost {
     return { messages: this.#room.messages, bytes: this.#room.bytes, maxBytes, profile }
   }
 
+  /** @param from name of the damaged file */
+  async salvage(from: string): Promise<void> {
+    const { log, clock } = this.#o
+    const report = await salvageSpool(from, this.#storage, clock)
+    const { sessions, messages, retained, lostMessages, pages, damagedPages } = report
+    this.damage =
+      `${sessions} sessions, ${messages} messages in queues and ${retained} retained messages were read from it; ` +
+      `${damagedPages} of its ${pages} pages hold nothing that can be read, and ${lostMessages} messages were found broken`
+    this.#damaged('page').value += damagedPages
+    log.error({ evt: 'spool.salvaged', code: 'MESH_STORAGE_DAMAGED', file: from, ...report }, this.damage)
+  }
+
+  /** There is nothing that could be read. */
+  tellLoss(lost: Loss): void {
+    const { log, path } = this.#o
+    this.damage =
+      lost === 'file'
+        ? `${path} was used and is gone or empty: all sessions, messages and retained messages in it are lost`
+        : `the log of ${path} is gone: what was committed last before the agent ended is lost`
+    this.#damaged('log').value++
+    log.error({ evt: 'spool.lost', code: 'MESH_STORAGE_DAMAGED', lost }, this.damage)
+  }
+
   async restore(): Promise<void> {
     const found = await restoreSpool(this.#storage, this, (what, key) => {
       this.#damaged(what).value++
@@ -163,8 +192,30 @@ class SqliteSpool implements Spool, QueueHost {
     for (const message of found.retained) this.retained.set(message.topic, message)
     this.#writer.lastShared = found.lastShared
     if (found.renamed.length > 0) await this.#writer.write(found.renamed)
+    this.#tellIncomplete(found)
     if (found.orphans.size > 0)
       await this.#writer.write([...found.orphans].map((id) => ({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })))
+  }
+
+  /** Parts whose other part is not there: rows of one transaction, so the file has lost some. */
+  #tellIncomplete({ orphans, sessions, queues }: Restored): void {
+    const { log } = this.#o
+    for (const id of orphans) {
+      this.#damaged('segment').value++
+      log.error(
+        { evt: 'spool.orphan', code: 'MESH_STORAGE_DAMAGED', queueId: id },
+        'messages of a queue whose name is lost are given up',
+      )
+    }
+    const known = new Set(sessions.map((session) => sessionQueue(session.clientId)))
+    for (const { name, depth, isSession } of queues) {
+      if (!isSession || known.has(name)) continue
+      this.#damaged('session').value++
+      log.error(
+        { evt: 'spool.session', code: 'MESH_STORAGE_DAMAGED', queue: name, messages: depth },
+        'a session is lost, and its messages with it',
+      )
+    }
   }
 
   queue(name: string): DurableQueue | undefined {
