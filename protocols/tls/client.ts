@@ -83,19 +83,16 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
       ...(resumed ? { session: resumed.ticket } : {}),
     })
     runsOver(socket, stream)
+    let handshakeBytes = -1
     socket.on(
       'error',
       guarded('tls', nothing, (err: Error) => {
-        if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err)))
-          refusals.set(
-            socket,
-            new MeshError('MESH_UPSTREAM_TLS', `the server does not accept our certificate: ${reasonOf(err)}`, {
-              cause: err,
-            }),
-          )
+        const why = refusalIn(err, readBytes(stream) === handshakeBytes && options.tls.certificate !== undefined)
+        if (why !== undefined) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', why, { cause: err }))
       }),
     )
     await handshake(socket, stream, options)
+    if (socket.getProtocol() === 'TLSv1.3') handshakeBytes = readBytes(stream)
     if (verification) verifyServer(socket, verification, options)
     const peer = verifyEndpoint(socket, options, resumed?.peer)
     if (!verification)
@@ -237,7 +234,21 @@ function shown(names: readonly string[]): string {
 /** Alerts of RFC 8446 §6.2. */
 const ABOUT_OUR_CERTIFICATE =
   /alert (?:(?:bad|unsupported) certificate|certificate (?:revoked|expired|unknown|required)|unknown ca|access denied|decrypt error)$/
+/** Of records of TLS, tickets among them; -2 = it cannot be told. */
+function readBytes(under: Duplex): number {
+  return under instanceof net.Socket ? under.bytesRead : -2
+}
 const refusals = new WeakMap<Duplex, MeshError>()
+/**
+ * @param silent the server has said nothing since our part of the handshake, with our certificate in it. Its alert may
+ *   have come, but a write that fails ends the socket before it is read.
+ */
+function refusalIn(err: Error, silent: boolean): string | undefined {
+  if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) return `the server does not accept our certificate: ${reasonOf(err)}`
+  const { code } = err as NodeJS.ErrnoException
+  if (!silent || (code !== 'EPIPE' && code !== 'ECONNRESET')) return undefined
+  return `the server closed right after the handshake (${code}): it may not accept our certificate`
+}
 /**
  * MESH_UPSTREAM_TLS when that is why the stream is over. A server of TLS 1.3 looks at our certificate when our part of
  * the handshake is done and the first request may be on its way (RFC 8446 §4.4.2); it reads nothing of that before it

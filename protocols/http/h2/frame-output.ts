@@ -31,11 +31,18 @@ export class FrameOutput {
   #scheduled = false
   #closed = false
   #answerBytes = 0
+  /**
+   * Nothing leaves before the socket was read from once more. A server of TLS 1.3 that does not take our certificate
+   * says so when our side of the handshake is done, and closes (RFC 8446 §4.4.2.4): a write would then end the socket
+   * with EPIPE, and nobody would read why.
+   */
+  #readsFirst: boolean
 
   /** @param fill called before the turn ends, to add what waits; true = there is more than fits */
-  constructor(socket: Duplex, fill: () => boolean) {
+  constructor(role: 'server' | 'client', socket: Duplex, fill: () => boolean) {
     this.#socket = socket
     this.#fill = fill
+    this.#readsFirst = role === 'client'
   }
 
   get unsentBytes(): number {
@@ -227,6 +234,12 @@ export class FrameOutput {
   turn(): void {
     this.#scheduled = false
     if (this.#closed) return
+    if (this.#readsFirst) {
+      // The next turn of the event loop reads before it comes here.
+      this.#readsFirst = false
+      this.schedule()
+      return
+    }
     const more = this.#fill()
     this.flush()
     // A full socket says `drain`.

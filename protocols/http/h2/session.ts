@@ -73,7 +73,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
       maxBlockBytes: Math.max(MIN_BLOCK_BYTES, 2 * o.maxHeaderListBytes + BLOCK_SLACK_BYTES),
       onRead: o.onRead,
     })
-    this.#output = new FrameOutput(o.socket, () => this.#sender.fill())
+    this.#output = new FrameOutput(o.role, o.socket, () => this.#sender.fill())
     this.#sender = new Sender(this.#output, this)
     this.#window = new ReceiveWindow(Math.max(o.connectionWindowBytes, DEFAULT_WINDOW_BYTES))
   }

@@ -120,7 +120,11 @@ async function thoseWhoMustNotGetThrough(t: TestContext, mesh: Mesh): Promise<vo
     await t.test(`meshlet does not get through to an Envoy ${what}, and says why`, async () => {
       const { status, error, body } = await refused(ask(p.fromMeshlet, `${way}.test`, { body: 'x' }))
       if (way.startsWith('refused'))
-        assert.match(body, /the server does not accept our certificate: .*alert certificate unknown/)
+        // The alert is lost when we write after Envoy has closed, and before we have read.
+        assert.match(
+          body,
+          /the server does not accept our certificate: .*alert certificate unknown|closed right after the handshake \(\w+\): it may not/,
+        )
       assert.deepEqual([status, error], [503, way === 'mistaken' ? 'MESH_PEER_MISMATCH' : 'MESH_UPSTREAM_TLS'])
     })
   }

@@ -30,15 +30,15 @@ const toServer: UpstreamTls = {
 /** One handshake with a server that shows `shown` and asks for a certificate of `roots`. */
 async function handshake(
   t: TestContext,
-  p: { shown?: Identity; roots?: string; identity?: Identity; settings?: Partial<UpstreamTls> } = {},
+  p: { shown?: Identity; roots?: string; identity?: Identity; settings?: Partial<UpstreamTls>; asks?: boolean } = {},
 ): Promise<Originated> {
-  const { shown = server, roots = mesh.rootsPem, identity = client, settings = {} } = p
+  const { shown = server, roots = mesh.rootsPem, identity = client, settings = {}, asks = true } = p
   const listener = tls
     .createServer(
-      { key: shown.keyPem, cert: shown.chainPem, ca: roots, requestCert: true, rejectUnauthorized: true },
+      { key: shown.keyPem, cert: shown.chainPem, ca: roots, requestCert: asks, rejectUnauthorized: asks },
       (socket) => {
         socket.on('error', () => {})
-        socket.destroy()
+        if (asks) socket.destroy()
       },
     )
     .listen(0, '127.0.0.1')
@@ -88,4 +88,24 @@ test('a server of TLS 1.3 that does not accept our certificate says so after our
   await closed(stream)
   assert.equal(refusalOf(stream)?.code, 'MESH_UPSTREAM_TLS')
   assert.match(refusalOf(stream)!.message, /^the server does not accept our certificate: .*alert certificate required$/)
+})
+test('a server of TLS 1.3 that closes without having said anything may not have accepted our certificate', async (t) => {
+  const broken = (code: string): Error => Object.assign(new Error(`write ${code}`), { code })
+  for (const { code, settings = {}, told } of [
+    { code: 'EPIPE', told: 'MESH_UPSTREAM_TLS' },
+    { code: 'ECONNRESET', told: 'MESH_UPSTREAM_TLS' },
+    { code: 'ETIMEDOUT', told: undefined },
+    { code: 'EPIPE', settings: { certificate: undefined }, told: undefined },
+    { code: 'EPIPE', settings: { maxVersion: 'TLSv1.2' as const }, told: undefined },
+  ]) {
+    const { stream } = await handshake(t, { settings, asks: false })
+    stream.destroy(broken(code))
+    await closed(stream)
+    assert.equal(refusalOf(stream)?.code, told, `${code} ${JSON.stringify(settings)}`)
+  }
+  const { stream } = await handshake(t, { asks: false })
+  await once(stream, 'session')
+  stream.destroy(broken('EPIPE'))
+  await closed(stream)
+  assert.equal(refusalOf(stream), undefined, 'it has sent a ticket: it had accepted the certificate')
 })

@@ -25,7 +25,7 @@ class Socket extends Writable {
 }
 function rig(fill = (): boolean => false) {
   const socket = new Socket()
-  return { socket, output: new FrameOutput(socket as unknown as Duplex, fill) }
+  return { socket, output: new FrameOutput('server', socket as unknown as Duplex, fill) }
 }
 
 for (const { name, write, hex } of [
