@@ -102,9 +102,15 @@ const packet: fc.Arbitrary<Packet> = fc.oneof(
     })
     .map((p) => (p.qos === 0 ? { ...p, dup: false, packetId: 0 } : p)),
   fc.record({
-    type: fc.constantFrom('puback' as const, 'pubrec' as const, 'pubrel' as const, 'pubcomp' as const),
+    type: fc.constantFrom('puback' as const, 'pubrec' as const),
     packetId: id,
-    reason: fc.constantFrom(0, 0x10, 0x92, 0x97),
+    reason: fc.constantFrom(0, 0x10, 0x83, 0x97),
+    properties: answerProperties,
+  }),
+  fc.record({
+    type: fc.constantFrom('pubrel' as const, 'pubcomp' as const),
+    packetId: id,
+    reason: fc.constantFrom(0, 0x92),
     properties: answerProperties,
   }),
   fc.record({

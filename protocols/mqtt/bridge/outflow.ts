@@ -109,7 +109,7 @@ export class BridgeOutflow {
   pubrec(packetId: number, reason: number): void {
     const known = this.#inflight.get(packetId)
     if (!known || known.awaits === 'puback') {
-      this.#p.outbox.ack('pubrel', packetId, REASON.packetIdNotFound)
+      if (reason < 0x80) this.#p.outbox.ack('pubrel', packetId, REASON.packetIdNotFound)
       return
     }
     if (known.awaits === 'release') return

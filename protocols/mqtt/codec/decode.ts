@@ -132,9 +132,43 @@ function decodePublish(r: Reader, flags: number, version: Version, side: 'server
 function decodeAck(r: Reader, type: AckType, version: Version): Ack {
   const packetId = nonzero(r.u16(), '[MQTT-2.2.1-3]')
   if (version === 4 || r.left === 0) return finished(r, { type, packetId, reason: 0, properties: NO_PROPERTIES })
-  const reason = r.u8()
+  const reason = defined(r.u8(), type)
   const properties = propertiesIfAny(r, type)
   return finished(r, { type, packetId, reason, properties })
+}
+
+/** §3.4.2.1, §3.5.2.1, §3.6.2.1, §3.7.2.1, §3.14.2.1; those of DISCONNECT for both sides. */
+const REASONS: Readonly<Record<AckType | 'disconnect', ReadonlySet<number>>> = (() => {
+  const published = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+  const released = new Set([0x00, 0x92])
+  const others = [0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99]
+  const disconnect = new Set([
+    0x00,
+    0x04,
+    0x80,
+    0x81,
+    0x82,
+    0x83,
+    ...others,
+    0x9a,
+    0x9b,
+    0x9c,
+    0x9d,
+    0x9e,
+    0x9f,
+    0xa0,
+    0xa1,
+    0xa2,
+  ])
+  return { puback: published, pubrec: published, pubrel: released, pubcomp: released, disconnect }
+})()
+function defined(reason: number, type: AckType | 'disconnect'): number {
+  if (!REASONS[type].has(reason))
+    throw violation(
+      REASON.protocolError,
+      `${type.toUpperCase()} has the reason code 0x${reason.toString(16)}, which is not defined`,
+    )
+  return reason
 }
 
 /** Acknowledgements may end after the reason code (§3.4.2.2.1). */
@@ -204,7 +238,7 @@ function decodeReasons(r: Reader, type: 'suback' | 'unsuback', version: Version)
 
 function decodeDisconnect(r: Reader, version: Version): Disconnect {
   if (version === 4 || r.left === 0) return finished(r, { type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
-  const reason = r.u8()
+  const reason = defined(r.u8(), 'disconnect')
   return finished(r, { type: 'disconnect', reason, properties: propertiesIfAny(r, 'disconnect') })
 }
 

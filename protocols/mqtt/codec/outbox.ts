@@ -9,12 +9,14 @@ import { ownCopy } from '../../../core/runtime/own-memory.ts'
 import { varIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
+import { NO_PROPERTIES } from './properties.ts'
 import { guarded, nothing, reportDefect } from '../../../core/defects/guard.ts'
 
 const SLAB_BYTES = 32 * 1024
 /** Larger payloads are not copied but written as they are, behind their header. */
 const COPY_BYTES = 4 * 1024
 const MAX_FREE_SLABS = 8
+const MAX_ACK_BYTES = 5
 /** Less room than this is not worth keeping a slab for. */
 const MIN_ROOM_BYTES = 2 * 1024
 
@@ -93,6 +95,8 @@ export class Outbox {
   #pieceBytes = 0
   #queued = false
   readonly #budget: MemoryBudget | undefined
+  readonly #maxPacketBytes: number
+  readonly #onTooLarge: ((type: Packet['type']) => void) | undefined
   /** Of the stream's bytes, against the budget. */
   #counted = 0
   #isOver = false
@@ -103,12 +107,18 @@ export class Outbox {
     version: Version
     onBytes?: (bytes: number) => void
     budget?: MemoryBudget
+    /** The peer takes none that is larger [MQTT-3.1.2-24]; of PUBLISH the caller knows. */
+    maxPacketBytes?: number
+    /** A packet was not sent for that. */
+    onTooLarge?: (type: Packet['type']) => void
   }) {
     this.#stream = p.stream
     this.#flusher = p.flusher
     this.#version = p.version
     this.#onBytes = p.onBytes
     this.#budget = p.budget
+    this.#maxPacketBytes = p.maxPacketBytes ?? Infinity
+    this.#onTooLarge = p.onTooLarge
   }
 
   /** Bytes that the peer's kernel has not got: ours and the stream's. */
@@ -173,7 +183,11 @@ export class Outbox {
 
   /** PUBACK, PUBREC, PUBREL, PUBCOMP. A reason that is 0 or not known to 3.1.1 is left out. */
   ack(type: AckType, packetId: number, reason: number): void {
-    const slab = this.#room(5)
+    if (this.#maxPacketBytes < MAX_ACK_BYTES) {
+      this.packet({ type, packetId, reason, properties: NO_PROPERTIES })
+      return
+    }
+    const slab = this.#room(MAX_ACK_BYTES)
     const { buf } = slab
     let at = slab.at
     const withReason = reason !== 0 && this.#version === 5
@@ -187,6 +201,10 @@ export class Outbox {
 
   packet(packet: Packet): void {
     const bytes = encode(packet, this.#version)
+    if (bytes.length > this.#maxPacketBytes) {
+      this.#onTooLarge?.(packet.type)
+      return
+    }
     if (bytes.length > COPY_BYTES) {
       this.#markDirty()
       this.#cut()

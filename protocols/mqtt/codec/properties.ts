@@ -171,6 +171,7 @@ function readScalar(r: Reader, kind: Exclude<Kind, 'pairs' | 'ids'>, id: number)
       return r.string()
     case 'topic': {
       const topic = r.string()
+      if (topic === '') throw violation(REASON.protocolError, '[MQTT-4.7.3-1] a Response Topic is empty')
       if (/[+#]/.test(topic)) throw violation(REASON.protocolError, '[MQTT-3.3.2-14] a Response Topic holds a wildcard')
       return topic
     }

@@ -2,6 +2,7 @@
  * CONNECT to CONNACK (MQTT 5.0 §3.1.4): checks, authorization, the session that is resumed or made, and what the server
  * answers.
  */
+import { randomInt } from 'node:crypto'
 import { MeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { PeerIdentity } from '../../../model/identity.ts'
@@ -13,7 +14,7 @@ import { REASON, violation } from '../codec/reason.ts'
 import { NEVER_SEC, Session } from '../session/session.ts'
 import { cancelWill, endSession, forget, giveWay, takenOver } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
-import { tooDeep } from '../topics/topics.ts'
+import { isReserved, tooDeep } from '../topics/topics.ts'
 
 /** What CONNECT settled before anything was touched. */
 export type Admitted = {
@@ -28,7 +29,7 @@ export type Admitted = {
 }
 type Limits = MqttPolicy['limits']
 
-/** A client id that we assign is as good as unguessable, or anyone could take the session over. */
+/** A client id that we assign cannot be guessed, or anyone could take the session over. */
 const ID_LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const ID_LENGTH = 22
 const MAX_CLIENT_ID_CHARS = 1024
@@ -55,7 +56,7 @@ export function admit(
       REASON.clientIdNotValid,
       `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`,
     )
-  const clientId = given === '' ? assignedId(state) : given
+  const clientId = given === '' ? assignedId(state.node) : given
   const owner = ownerOf(from.peer, from.listener)
   const authorizer = (of: MqttPolicy): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
   const may = authorizer(policy)
@@ -65,7 +66,7 @@ export function admit(
       REASON.topicNameInvalid,
       `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
     )
-  if (will && !may.mayPublish(will.topic))
+  if (will && (isReserved(will.topic) || !may.mayPublish(will.topic)))
     throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not publish its will to ${will.topic}`)
   return {
     clientId,
@@ -82,9 +83,9 @@ export function mayNotConnect(clientId: string): MeshError {
   return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`)
 }
 
-function assignedId({ ctx, node }: BrokerState): string {
+function assignedId(node: string): string {
   let id = `${node}-`
-  for (let i = 0; i < ID_LENGTH; i++) id += ID_LETTERS[Math.floor(ctx.random.float() * ID_LETTERS.length)]
+  for (let i = 0; i < ID_LENGTH; i++) id += ID_LETTERS[randomInt(ID_LETTERS.length)]
   return id
 }
 

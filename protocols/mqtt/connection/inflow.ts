@@ -19,7 +19,7 @@ import { saveFirst } from '../session/sessions.ts'
 import { SHARED_BYTES, sizeOf } from '../shared-message.ts'
 import type { BrokerState } from '../state.ts'
 import type { Plan } from '../topics/subscriptions.ts'
-import { tooDeep } from '../topics/topics.ts'
+import { isReserved, tooDeep } from '../topics/topics.ts'
 import { type InLine, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
 
@@ -88,7 +88,7 @@ export class Inflow {
         `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
       )
     if (p.qos > 0 && this.#isRepeated(p)) return
-    if (!this.#authorizer().mayPublish(topic)) {
+    if (isReserved(topic) || !this.#authorizer().mayPublish(topic)) {
       this.#deny(p, topic)
       return
     }

@@ -6,9 +6,9 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { MeshError } from '../../../core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { Outbox, type Flusher } from '../codec/outbox.ts'
-import { NO_IDS, type Qos, RETAIN, type Version } from '../codec/packet.ts'
+import { NO_IDS, type Packet, type Qos, RETAIN, type Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { StoredMessage } from '../durability.ts'
 import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
@@ -43,6 +43,8 @@ export class Link {
   readonly close: (err: MeshError) => void
   /** Undefined while nothing that waits here can be forbidden. */
   mayReceive: ((topic: string) => boolean) | undefined
+  /** What is sent next was sent before, so that it expires no more [MQTT-4.4.0-1]. */
+  isBegun = false
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #maxPacketBytes: number
@@ -67,7 +69,20 @@ export class Link {
       flusher: p.flusher,
       version: p.version,
       onBytes: p.onBytes,
+      maxPacketBytes: p.maxPacketBytes,
+      onTooLarge: (type) => this.#tooLarge(type),
     })
+  }
+
+  /** Without it the client would wait for ever; a last word that it does not take is left out. */
+  #tooLarge(type: Packet['type']): void {
+    if (type === 'disconnect') return
+    this.close(
+      new MeshError(
+        'MESH_MQTT_PACKET_TOO_LARGE',
+        `the client takes no packet above ${this.#maxPacketBytes} bytes, and its ${type.toUpperCase()} is larger [MQTT-3.1.2-24]`,
+      ),
+    )
   }
 
   /** Nothing more is given to the socket: what waits here is shared with other receivers, what waits there is not. */
@@ -140,11 +155,11 @@ export class Link {
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {
       const left = leftMs(message, messageNowMs(this.#clock))
-      if (left <= 0) {
+      if (left <= 0 && !this.isBegun) {
         this.#counters.dropped.expired.value++
         return false
       }
-      if (this.version === 5) expirySec = expirySecOf(left)
+      if (this.version === 5) expirySec = expirySecOf(Math.max(0, left))
     }
     const known = this.version === 5 ? ids : NO_IDS
     // The exact length only where it could matter.

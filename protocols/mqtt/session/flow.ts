@@ -87,7 +87,7 @@ export class MemoryFlow implements Flow {
       return
     }
     if (awaits === undefined || awaits === 'puback') {
-      pubrelUnknown(this.#link, packetId)
+      if (reason < 0x80) pubrelUnknown(this.#link, packetId)
       return
     }
     this.#inflight.set(packetId, 'pubcomp')
@@ -130,6 +130,8 @@ export class DurableFlow implements Flow {
    * all that is there counts.
    */
   #sentSeq: number
+  /** Highest that this process has sent: its delivery has begun. */
+  #begunSeq = 0
   #reading = false
   /** Counts connections, so that an answer for an earlier one is recognised. */
   #epoch = 0
@@ -215,7 +217,12 @@ export class DurableFlow implements Flow {
     const retain = retained !== undefined || (message.retain && view.retainAsPublished)
     const qos = Math.min(message.qos, view.qos) as Qos
     const flags = publishFlags(qos, (dup && qos > 0 ? DUP : 0) | (retain ? RETAIN : 0))
-    const sent = link.send(retained ?? message, flags, qos > 0 ? packetId : 0, view.ids)
+    const ids = retained?.ids ?? view.ids
+    // [MQTT-4.4.0-1]: what was begun is completed, expired or not.
+    if (seq <= this.#begunSeq) link.isBegun = true
+    const sent = link.send(retained?.message ?? message, flags, qos > 0 ? packetId : 0, ids)
+    link.isBegun = false
+    this.#begunSeq = Math.max(this.#begunSeq, seq)
     if (sent && qos > 0) this.#inflight.set(packetId, { seq, awaits: awaited(qos) })
     else this.#queue.done(seq)
   }
@@ -231,7 +238,8 @@ export class DurableFlow implements Flow {
     const known = this.#inflight.get(packetId)
     if (!link) return
     if (!known || known.awaits === 'puback') {
-      pubrelUnknown(link, packetId)
+      // What the client has refused is over for it, too (§3.5.2.1).
+      if (reason < 0x80) pubrelUnknown(link, packetId)
       return
     }
     if (known.awaits === 'release') return

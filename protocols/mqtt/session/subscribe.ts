@@ -10,12 +10,12 @@ import { NO_PROPERTIES } from '../codec/properties.ts'
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
 import { costOf } from '../topics/filter-cost.ts'
 import type { Link } from '../connection/link.ts'
-import { REASON, reasonOf } from '../codec/reason.ts'
+import { REASON, reasonOf, violation } from '../codec/reason.ts'
 import { retainedCopy } from '../topics/retained.ts'
 import type { Session } from './session.ts'
 import { queueName } from './sessions.ts'
 import type { BrokerState } from '../state.ts'
-import { filterProblem, sharedOf } from '../topics/topics.ts'
+import { filterProblem, sharedOf, tooDeep } from '../topics/topics.ts'
 
 export type Asking = {
   readonly session: Session
@@ -45,6 +45,7 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
   const granted = new Map<string, StoredSubscription>()
   let added = 0
   let addedBytes = 0
+  for (const { filter } of packet.subscriptions) refuseMalformed(filter)
   const reasons = packet.subscriptions.map((request) => {
     const { filter, qos, retainHandling } = request
     const noLocal = request.noLocal || (isBridge && !filter.startsWith('$share/'))
@@ -132,11 +133,19 @@ function answer(
   return sent.length === 0 ? undefined : Promise.all(sent).then(() => undefined)
 }
 
+/** @throws MESH_MQTT_PROTOCOL: no reason code says that a filter is none, so the packet is malformed (§4.13) */
+function refuseMalformed(filter: string): void {
+  const shared = sharedOf(filter)
+  const problem =
+    shared === 'invalid'
+      ? '[MQTT-4.8.2-1] the shared subscription has no group, or no filter'
+      : filterProblem(shared?.filter ?? filter)
+  if (problem !== undefined) throw violation(REASON.malformedPacket, problem)
+}
+
 /** Reason code of §3.9.3, undefined when it is granted. */
 function refusalOf(filter: string, { authorizer, limits }: Asking): number | undefined {
-  const shared = sharedOf(filter)
-  if (shared === 'invalid' || filterProblem(shared?.filter ?? filter, limits.maxTopicLevels) !== undefined)
-    return REASON.topicFilterInvalid
+  if (tooDeep(filter, limits.maxTopicLevels + (filter.startsWith('$share/') ? 2 : 0))) return REASON.topicFilterInvalid
   return authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
@@ -202,8 +211,10 @@ function sendRetained(
   const sent: Promise<void>[] = []
   const decided = state.retained.deliver(filter, since, (message) => {
     const least = Math.min(qos, message.qos) as Qos
-    if (least > 0 && session.queue) sent.push(appendRetained(state, session, session.queue, { ...message, qos: least }))
-    else session.deliver(message, least, true, ids)
+    if (least > 0 && session.queue) {
+      const copy = { message: { ...message, qos: least }, subscriptionId }
+      sent.push(appendRetained(state, session, session.queue, copy))
+    } else session.deliver(message, least, true, ids)
   })
   // What was on its way is in `sent` only once that is decided.
   return decided ? [decided.then(() => Promise.all(sent)).then(() => undefined)] : sent
@@ -213,10 +224,10 @@ async function appendRetained(
   { durability, counters, ctx }: BrokerState,
   { clientId }: Session,
   queue: DurableQueue,
-  message: StoredMessage,
+  { message, subscriptionId }: { readonly message: StoredMessage; readonly subscriptionId: number | undefined },
 ): Promise<void> {
   try {
-    await durability.append(retainedCopy(message), [queue])
+    await durability.append(retainedCopy(message, subscriptionId), [queue])
   } catch (thrown) {
     counters.dropped.spool.value++
     ctx.log.warn(
@@ -226,8 +237,12 @@ async function appendRetained(
   }
 }
 
-/** When the store fails nothing is acknowledged, and the connection ends. */
+/**
+ * When the store fails nothing is acknowledged, and the connection ends.
+ * @throws MESH_MQTT_PROTOCOL for a malformed filter
+ */
 export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscribe, { session, link }: Asking): Answer {
+  for (const filter of filters) refuseMalformed(filter)
   const gone: string[] = []
   const reasons = filters.map((filter) => {
     if (!session.unsubscribe(filter)) return REASON.noSubscriptionExisted

@@ -25,7 +25,8 @@ export type Target = View & {
   readonly subscriptions: readonly StoredSubscription[]
   readonly hasNoLocal: boolean
 }
-export type Group = { readonly members: Map<Session, StoredSubscription>; next: number }
+/** `order`: the members in turn; `next` counts on. */
+export type Group = { readonly members: Map<Session, StoredSubscription>; readonly order: Session[]; next: number }
 /** `plans` by the message's QoS; undefined when they differ from message to message (groups, routes, No Local). */
 export type Match = {
   readonly bySession: ReadonlyMap<Session, readonly StoredSubscription[]>
@@ -69,8 +70,11 @@ export class Subscriptions {
       if (!entry.sessions.has(session)) this.room.change(session, costOf(subscription.filter))
       entry.sessions.set(session, subscription)
     } else {
-      const group = entry.groups.get(shared.group) ?? { members: new Map(), next: 0 }
-      if (!group.members.has(session)) this.room.change(session, costOf(subscription.filter))
+      const group: Group = entry.groups.get(shared.group) ?? { members: new Map(), order: [], next: 0 }
+      if (!group.members.has(session)) {
+        this.room.change(session, costOf(subscription.filter))
+        group.order.push(session)
+      }
       group.members.set(session, subscription)
       entry.groups.set(shared.group, group)
     }
@@ -83,8 +87,10 @@ export class Subscriptions {
     const group = name === undefined ? undefined : entry.groups.get(name)
     if ((name === undefined ? entry.sessions : group?.members)?.delete(session))
       this.room.change(session, -costOf(subscribed))
-    if (name !== undefined) {
-      if (group?.members.size === 0) entry.groups.delete(name)
+    if (name !== undefined && group) {
+      const at = group.order.indexOf(session)
+      if (at >= 0) group.order.splice(at, 1)
+      if (group.members.size === 0) entry.groups.delete(name)
     }
     this.#tidy(filter, entry)
   }
@@ -191,9 +197,13 @@ export function withoutLocal(of: Target): Target | undefined {
 
 /** The next member in turn, one that is connected before one that is not (§4.8.2). */
 export function memberOf(group: Group): Target | undefined {
-  const members = [...group.members]
-  const start = group.next++ % Math.max(1, members.length)
-  const rotated = [...members.slice(start), ...members.slice(0, start)]
-  const chosen = rotated.find(([session]) => session.link !== undefined) ?? rotated.find(([session]) => session.stored)
-  return chosen && target(chosen[0], [chosen[1]])
+  const { members, order } = group
+  const start = group.next++
+  let kept: Session | undefined
+  for (let i = 0; i < order.length; i++) {
+    const session = order[(start + i) % order.length]!
+    if (session.link !== undefined) return target(session, [members.get(session)!])
+    if (session.stored) kept ??= session
+  }
+  return kept && target(kept, [members.get(kept)!])
 }

@@ -19,11 +19,9 @@ export function sharedOf(filter: string): { readonly group: string; readonly fil
 }
 
 /** @returns what is wrong with an ordinary filter, with the statement's number; undefined when it is well-formed */
-export function filterProblem(filter: string, maxLevels: number): string | undefined {
+export function filterProblem(filter: string): string | undefined {
   if (filter === '') return '[MQTT-4.7.3-1] the topic filter is empty'
   if (filter.includes('\0')) return '[MQTT-4.7.3-2] the topic filter holds U+0000'
-  if (tooDeep(filter, maxLevels))
-    return `the topic filter has more than ${maxLevels} levels (mqtt.limits.maxTopicLevels)`
   if (!filter.includes('#') && !filter.includes('+')) return undefined
   const levels = filter.split('/')
   for (const [i, level] of levels.entries()) {
@@ -32,6 +30,11 @@ export function filterProblem(filter: string, maxLevels: number): string | undef
     if (level.includes('+') && level !== '+') return '[MQTT-4.7.1-2] + must be alone in its level'
   }
   return undefined
+}
+
+/** Topics that the broker alone publishes to (§4.7.2), and names that are no topics of messages (§4.8.2). */
+export function isReserved(topic: string): boolean {
+  return topic.startsWith('$') && /^\$(SYS|share)(\/|$)/.test(topic)
 }
 
 /** Counts separators only as far as needed. */

@@ -116,6 +116,21 @@ for (const { name, bytes, code = 'MESH_MQTT_PROTOCOL', reason = 0x81, says, side
     reason: 0x82,
     says: '0x21',
   },
+  { name: 'a reason code that PUBACK has not', bytes: '40 03 0001 92', reason: 0x82, says: 'PUBACK' },
+  { name: 'a reason code that PUBREL has not', bytes: '62 03 0001 80', reason: 0x82, says: 'PUBREL' },
+  { name: 'a reason code that nobody has defined', bytes: 'e0 01 42', reason: 0x82, says: 'DISCONNECT' },
+  {
+    name: '[MQTT-4.7.3-1] an empty Response Topic',
+    bytes: '30 07 0001 61 03 080000',
+    reason: 0x82,
+    says: 'MQTT-4.7.3-1',
+  },
+  {
+    name: '[MQTT-4.7.3-1] an empty Response Topic of a will',
+    bytes: '10 19 0004 4d515454 05 06 003c 00 0002 6162 03 080000 0001 77 0001 78',
+    reason: 0x82,
+    says: 'MQTT-4.7.3-1',
+  },
   { name: 'AUTH in 3.1.1', bytes: 'f0 00', version: 4 as const, reason: 0x82, says: '3.1.1' },
   {
     name: 'a 3.1.1 PUBACK that is too long',

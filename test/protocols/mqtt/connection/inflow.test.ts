@@ -273,3 +273,27 @@ test('what policy forbids: 0x87 for MQTT 5, the end of the connection for 3.1.1,
     assert.equal(t.metrics.total('mesh_mqtt_publishes_refused_total', { reason: 'not-authorized' }), 2)
   }
 })
+
+for (const topic of ['$SYS/broker/uptime', '$share/g/a']) {
+  test(`nobody but the broker publishes to ${topic}, and no will does`, async () => {
+    const t = new TestBroker()
+    const [c, sub] = [t.open(), t.open()]
+    await sub.connect({ clientId: 'sub' })
+    await sub.subscribe('$SYS/#')
+    await c.connect({ clientId: 'c' })
+    c.publish(topic, 'x')
+    c.publish(topic, 'x', { qos: 1, packetId: 1 })
+    assert.deepEqual([await c.seen(), await sub.seen()], [['puback #1 0x87'], []])
+    const w = t.open()
+    const will = {
+      topic,
+      payload: Buffer.from('x'),
+      qos: 0,
+      retain: false,
+      properties: Buffer.alloc(0),
+      delaySec: 0,
+      messageExpirySec: undefined,
+    } as const
+    assert.equal((await w.connect({ clientId: 'w', will })).reason, 0x87)
+  })
+}

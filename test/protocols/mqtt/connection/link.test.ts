@@ -55,3 +55,16 @@ test('a slow reader keeps a bounded number of messages; the rest is dropped and 
     assert.equal((await slow.seen()).length, 100 - dropped)
   }
 })
+
+test('[MQTT-3.1.2-24] no packet of any kind is larger than the client takes: without its SUBACK it is let go', async () => {
+  const t = new TestBroker()
+  const c = t.open()
+  await c.connect({ properties: { maximumPacketBytes: 30 } })
+  const request = { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
+  const filters = Array.from({ length: 40 }, (_, i) => ({ filter: `f/${i}`, ...request }))
+  c.send({ type: 'subscribe', packetId: 1, properties: {}, subscriptions: filters.slice(0, 20) })
+  assert.equal((await c.take('suback')).reasons.length, 20)
+  c.send({ type: 'subscribe', packetId: 2, properties: {}, subscriptions: filters })
+  assert.deepEqual(await c.seen(), ['disconnect 0x95'])
+  assert.equal((await c.outcome).error?.code, 'MESH_MQTT_PACKET_TOO_LARGE')
+})

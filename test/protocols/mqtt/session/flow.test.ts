@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import type { DurableQueue, QueueEntry } from '../../../../protocols/mqtt/durability.ts'
 import { DurableFlow } from '../../../../protocols/mqtt/session/flow.ts'
@@ -104,4 +105,39 @@ test('what becomes of a PUBREC of an earlier connection is nothing to the next o
     await settle()
     assert.deepEqual(b.seen, ['first sent'])
   }
+})
+
+for (const kind of ['kept', 'passing'] as const) {
+  test(`PUBREC for a message that nobody sent is answered with PUBREL 0x92, a refusal of it with nothing: ${kind} session`, async () => {
+    const t = new TestBroker()
+    const c = t.open()
+    await c.connect(kind === 'kept' ? { cleanStart: false, properties: { sessionExpirySec: 100 } } : {})
+    await c.subscribe('a', { qos: 2 })
+    c.ack('pubrec', 9)
+    assert.deepEqual(await c.seen(), ['pubrel #9 0x92'])
+    c.ack('pubrec', 9, 0x97)
+    assert.deepEqual(await c.seen(), [])
+  })
+}
+
+test('[MQTT-4.4.0-1] a message whose delivery has begun is sent again, although it has expired since; one that was not sent is not', async () => {
+  const t = new TestBroker()
+  const policy = { limits: { maxInflight: 1 } }
+  const [pub, c] = [t.open({ policy }), t.open({ policy })]
+  const keep = { clientId: 'c', cleanStart: false, properties: { sessionExpirySec: 100 } }
+  await pub.connect({ clientId: 'pub' })
+  await c.connect(keep)
+  await c.subscribe('a', { qos: 1 })
+  pub.publish('a', 'begun', { qos: 1, packetId: 1, messageExpirySec: 2 })
+  pub.publish('a', 'waits', { qos: 1, packetId: 2, messageExpirySec: 2 })
+  assert.deepEqual(await c.seen(), ['publish a begun q1 #1'])
+  c.stream.destroy()
+  await t.clock.advance(5_000)
+  const again = t.open({ policy })
+  await again.connect(keep)
+  const got = await again.take('publish')
+  assert.deepEqual([Buffer.from(got.payload).toString(), got.dup, got.messageExpirySec], ['begun', true, 0])
+  again.ack('puback', 1)
+  assert.deepEqual(await again.seen(), [])
+  assert.equal(t.durability.queue('session/c')!.depth, 0)
 })
