@@ -32,9 +32,12 @@ export function filterProblem(filter: string): string | undefined {
   return undefined
 }
 
-/** Topics that the broker alone publishes to (§4.7.2), and names that are no topics of messages (§4.8.2). */
+/**
+ * Topics that the broker alone publishes to (§4.7.2), and names that are no topics of messages (§4.8.2). mosquitto's
+ * bridges tell their state, with a will among others, under `$SYS/broker/connection/`.
+ */
 export function isReserved(topic: string): boolean {
-  return topic.startsWith('$') && /^\$(SYS|share)(\/|$)/.test(topic)
+  return topic.startsWith('$') && /^\$(SYS|share)(\/(?!broker\/connection\/)|$)/.test(topic)
 }
 
 /** Counts separators only as far as needed. */

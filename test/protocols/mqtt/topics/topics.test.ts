@@ -113,6 +113,6 @@ test('a tree forgets what was deleted and keeps what lies below and beside', () 
 
 test('topics that no client publishes to', () => {
   for (const topic of ['$SYS', '$SYS/x', '$share/g/a', '$share']) assert.equal(isReserved(topic), true, topic)
-  for (const topic of ['a', 'a/$SYS', '$SYSTEM', '$shared/x', '$aws/things'])
+  for (const topic of ['a', 'a/$SYS', '$SYSTEM', '$shared/x', '$aws/things', '$SYS/broker/connection/site/state'])
     assert.equal(isReserved(topic), false, topic)
 })
