@@ -5,6 +5,7 @@
 import type { Address, Network } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
+import type { FieldList } from '../../protocols/http/codec/hpack/decoder.ts'
 import { fieldOf } from '../../protocols/http/codec/h2-message-rules.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from '../../protocols/http/h2/events.ts'
 import type { StreamOwner } from '../../protocols/http/h2/stream/stream.ts'
@@ -53,8 +54,8 @@ export async function askGrpc(service: string, to: Address, network: Network, si
       const check = new Check(resolve, reject)
       const session = new Http2Session({ ...SESSION, socket: stream }, check)
       session.begin()
-      const call = session.open(check, false)
-      call.sendHead([':authority', `${to.host.includes(':') ? `[${to.host}]` : to.host}:${to.port}`, ...HEAD], false)
+      const call = session.open(check, 'POST')
+      call.sendHead([':authority', `${to.host.includes(':') ? `[${to.host}]` : to.host}:${to.port}`, ...HEAD])
       call.sendData(framed(requestOf(service)))
       call.sendEnd()
     })
@@ -79,7 +80,7 @@ class Check implements SessionOwner, StreamOwner {
     this.#reject(new MeshError('MESH_PROBE_FAILED', problem))
   }
 
-  onHead(fields: string[]): void {
+  onHead({ fields }: FieldList): void {
     const [, status] = fields
     if (status !== '200') this.#failed(`the HTTP status is ${status}`)
     this.#code = fieldOf(fields, 'grpc-status')
@@ -88,8 +89,8 @@ class Check implements SessionOwner, StreamOwner {
     this.#answer = Buffer.concat([this.#answer, chunk])
     if (this.#answer.length > MAX_ANSWER_BYTES) this.#failed('the answer is too long')
   }
-  onEnd(trailers: string[] | undefined): void {
-    this.#code ??= fieldOf(trailers ?? [], 'grpc-status')
+  onEnd(trailers: FieldList | undefined): void {
+    this.#code ??= fieldOf(trailers?.fields ?? [], 'grpc-status')
   }
   onStreamClose(code: number, problem: string | undefined): void {
     if (problem !== undefined) this.#failed(problem)

@@ -168,7 +168,7 @@ export interface CallEvents {
   /** 101: the endpoint's stream belongs to the exchange now. `release` exactly once. */
   onCallUpgraded(head: ResponseHead, stream: Duplex, rest: Buffer | undefined): void
   /** `reused`: the connection came from the pool and gave no response byte. */
-  onCallFailed(error: MeshError, sent: Sent, reused: boolean): void
+  onCallFailed(error: MeshError, sent: Sent, reused?: boolean): void
 }
 
 export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' | 'host'> & {

@@ -98,7 +98,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   startCall(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
     if (cluster.blocked !== undefined) {
-      events.onCallFailed(blocked(cluster), 'nothing', false)
+      events.onCallFailed(blocked(cluster), 'nothing')
       return undefined
     }
     const { breakers } = cluster
@@ -113,7 +113,6 @@ export class ClusterRuntime implements PoolOwner, Disposable {
           `${load.requests.now} requests are under way to cluster ${cluster.name} (max_requests)`,
         ),
         'nothing',
-        false,
       )
       return undefined
     }
@@ -124,14 +123,14 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const host = this.#pick(options)
     if (!host) {
-      events.onCallFailed(this.#noEndpoint(), 'nothing', false)
+      events.onCallFailed(this.#noEndpoint(), 'nothing')
       return undefined
     }
     events.onCallPicked(host.endpoint)
     // A pooled connection outlives the certificate that it was made with; what is asked over it must not.
     const expired = this.ctx.identity.validity?.refusal()
     if (expired && this.#isMesh(host)) {
-      events.onCallFailed(expired, 'nothing', false)
+      events.onCallFailed(expired, 'nothing')
       return undefined
     }
     return this.#poolOf(host, options).start(events, options)
@@ -152,7 +151,6 @@ export class ClusterRuntime implements PoolOwner, Disposable {
           `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`,
         ),
         'nothing',
-        false,
       )
       return undefined
     }
@@ -174,7 +172,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
           this.#forName.delete(move)
           place[Symbol.dispose]()
           if (cancelled) return
-          if (error) events.onCallFailed(error, 'nothing', false)
+          if (error) events.onCallFailed(error, 'nothing')
           else pending = this.#startNow(options, events)
         }),
     )

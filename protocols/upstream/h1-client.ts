@@ -249,7 +249,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     const events = this.#events
     this.#events = undefined
     this.#finish(false)
-    events?.onCallFailed(error, this.#sent, false)
+    events?.onCallFailed(error, this.#sent)
   }
 
   /** The call is over for the pool; told once per start. */

@@ -3,6 +3,7 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
+import type { FieldList } from '../http/codec/hpack/decoder.ts'
 import { takenTrailers } from '../http/codec/field-table.ts'
 import { CONNECTION_CLOSED } from '../http/h2/events.ts'
 import type { Http2Session } from '../http/h2/session.ts'
@@ -36,7 +37,7 @@ export interface CallConnection {
 }
 
 let tellInformational: (call: H2Call, fields: string[]) => void
-let tellHead: (call: H2Call, fields: string[], end: boolean, oversized: boolean) => void
+let tellHead: (call: H2Call, list: FieldList, end: boolean) => void
 let tellData: (call: H2Call, chunk: Buffer) => void
 let tellPause: (call: H2Call) => void
 let tellWritten: (call: H2Call) => void
@@ -106,7 +107,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     }
     // gRPC over HTTP/2 asks for it, to find proxies that drop trailers.
     const more = isGrpc(headerValue(headers, 'content-type')) ? TE_TRAILERS : []
-    this.#stream = session.open(this, method === 'HEAD')
+    this.#stream = session.open(this, method)
     this.#stream.sendHead(requestFields(request, more), end)
     this.#saidAll = end
   }
@@ -152,8 +153,8 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   onInformational(fields: string[]): void {
     tellInformational(this, fields)
   }
-  onHead(fields: string[], end: boolean, oversized: boolean): void {
-    tellHead(this, fields, end, oversized)
+  onHead(list: FieldList, end: boolean): void {
+    tellHead(this, list, end)
   }
   onData(chunk: Buffer): void {
     tellData(this, chunk)
@@ -169,8 +170,8 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     tellInformational = guarded('upstream', broken, (call: H2Call, fields: string[]) => {
       call.#events?.onCallInformational(answerOf(fields))
     })
-    tellHead = guarded('upstream', broken, (call: H2Call, fields: string[], end: boolean, oversized: boolean) => {
-      call.#head(fields, end, oversized)
+    tellHead = guarded('upstream', broken, (call: H2Call, list: FieldList, end: boolean) => {
+      call.#head(list, end)
     })
     tellData = guarded('upstream', broken, (call: H2Call, chunk: Buffer) => {
       call.#events?.onCallData(chunk)
@@ -183,10 +184,10 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     })
   }
 
-  #head(fields: string[], end: boolean, oversized: boolean): void {
+  #head(list: FieldList, end: boolean): void {
     this.#gotBytes = true
-    if (this.#isTooLarge(fields, oversized)) return
-    const head = answerOf(fields)
+    if (this.#isTooLarge(list)) return
+    const head = answerOf(list.fields)
     this.#connection.pool.answered(head.status)
     this.#events?.onCallHead(head, end)
   }
@@ -199,10 +200,10 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     this.#events?.onCallDrained()
   }
 
-  onEnd(trailers: string[] | undefined, oversized: boolean): void {
-    if (this.#fault || this.#isTooLarge(trailers ?? [], oversized)) return
+  onEnd(trailers: FieldList | undefined): void {
+    if (this.#fault || (trailers && this.#isTooLarge(trailers))) return
     this.#isComplete = true
-    if (trailers) this.#trailers = takenTrailers(trailers)
+    if (trailers) this.#trailers = takenTrailers(trailers.fields)
     // RFC 9113 §8.1: the answer counts, and what is left of the request is of no use to anybody. Where nothing is left
     // the session ends the stream.
     const stream = this.#stream!
@@ -246,7 +247,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     return this.#saidAll ? 'all' : 'part'
   }
 
-  #isTooLarge(fields: readonly string[], oversized: boolean): boolean {
+  #isTooLarge({ fields, oversized }: FieldList): boolean {
     const problem = oversized ? 'more fields than permitted' : listProblem(fields, this.#connection)
     if (problem === undefined) return false
     this.#fault = new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint's response: ${problem}`)
@@ -264,7 +265,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     this.#events = undefined
     this.#stream?.reset(ErrorCode.CANCEL)
     this.#finish()
-    events?.onCallFailed(error, this.#sent, false)
+    events?.onCallFailed(error, this.#sent)
   }
 
   /** The exchange is in the middle of onCall: it hears of it afterwards. */

@@ -57,6 +57,8 @@ type Waiting = {
   /** Of its place in the queue. */
   readonly place: Disposable
 }
+/** A used connection may turn out to be closed: who asks for a fresh one is not served by it. */
+type ConnectionAge = 'new' | 'used'
 type Open = { readonly held: CertificateUse; readonly watched: Disposable; readonly lease: Disposable }
 
 export class HostPool {
@@ -116,7 +118,6 @@ export class HostPool {
         `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`,
       ),
       'nothing',
-      false,
     )
     return undefined
   }
@@ -176,7 +177,7 @@ export class HostPool {
       return
     }
     this.#connecting.delete(ofConnection)
-    this.#serve(connection, true)
+    this.#serve(connection, 'new')
   }
 
   async #dialed(ofConnection: Lease): Promise<PooledConnection> {
@@ -220,25 +221,25 @@ export class HostPool {
    */
   #failWaiting(error: MeshError): void {
     for (let left = this.#waiting.length - this.#connecting.size; left > 0; left--) {
-      const next = this.#next()
+      const next = this.#next('new')
       if (!next) return
       next.lease[Symbol.dispose]()
-      next.events.onCallFailed(error, 'nothing', false)
+      next.events.onCallFailed(error, 'nothing')
     }
   }
 
-  /** @returns who waits longest; its place in the queue is given back */
-  #next(fresh = true): Waiting | undefined {
+  /** @returns who waits longest for such a connection; its place in the queue is given back */
+  #next(age: ConnectionAge): Waiting | undefined {
     if (this.#waiting.length === 0) return undefined
-    const at = fresh ? 0 : this.#waiting.findIndex((w) => !w.fresh)
+    const at = age === 'new' ? 0 : this.#waiting.findIndex((w) => !w.fresh)
     const [next] = at < 0 ? [] : this.#waiting.splice(at, 1)
     next?.place[Symbol.dispose]()
     return next
   }
 
-  #serve(connection: PooledConnection, fresh: boolean): void {
+  #serve(connection: PooledConnection, age: ConnectionAge): void {
     while (connection.room > 0) {
-      const next = this.#next(fresh)
+      const next = this.#next(age)
       if (!next) break
       this.#hand(connection, next.events, next.lease)
     }
@@ -267,7 +268,7 @@ export class HostPool {
 
   /** It has room again. */
   release(connection: PooledConnection): void {
-    this.#serve(connection, false)
+    this.#serve(connection, 'used')
   }
   answered(status: number): void {
     this.#owner.hosts.report(this.host, { kind: 'status', status })

@@ -298,7 +298,7 @@ function openStream(r: Rig, owners: Owners): void {
   const { chance: c } = owners
   const stream: Http2Stream = r.session.open(
     owners.owner(() => stream),
-    c.oneIn(8),
+    c.oneIn(8) ? 'HEAD' : 'GET',
   )
   owners.streams.push(stream)
   stream.sendHead(c.of([GET, POST]).flat(), c.oneIn(2))

@@ -237,7 +237,6 @@ export class H1Parser {
 
   #head(text: string): void {
     this.contentLength = UNKNOWN_LENGTH
-    this.keepAlive = true
     this.upgrade = undefined
     this.expectContinue = false
     this.#host = undefined
@@ -371,7 +370,8 @@ export class H1Parser {
       if (chunked || this.contentLength > 0) this.#fail('malformed', 'a CONNECT request with a body')
       this.bodyLength = 0
       this.#state = TUNNEL
-    } else this.#bodyFollows(chunked ? UNKNOWN_LENGTH : Math.max(0, this.contentLength), chunked)
+    } else if (chunked) this.#chunkedBodyFollows()
+    else this.#bodyFollows(Math.max(0, this.contentLength))
     this.#sink.onHead()
     if (this.bodyLength === 0) this.#endWithoutBody()
   }
@@ -394,22 +394,27 @@ export class H1Parser {
       }
       return
     }
-    if (this.#requestMethod === 'HEAD' || status === 204 || status === 304) this.#bodyFollows(0, false)
-    else if (chunked) this.#bodyFollows(UNKNOWN_LENGTH, true)
-    else if (this.contentLength >= 0) this.#bodyFollows(this.contentLength, false)
+    if (this.#requestMethod === 'HEAD' || status === 204 || status === 304) this.#bodyFollows(0)
+    else if (chunked) this.#chunkedBodyFollows()
+    else if (this.contentLength >= 0) this.#bodyFollows(this.contentLength)
     else {
-      this.#bodyFollows(UNKNOWN_LENGTH, false)
+      this.bodyLength = UNKNOWN_LENGTH
+      this.#state = UNTIL_CLOSE
       this.keepAlive = false
     }
     this.#sink.onHead()
     if (this.bodyLength === 0) this.#endWithoutBody()
   }
 
-  #bodyFollows(length: number, chunked: boolean): void {
+  #bodyFollows(length: number): void {
     this.bodyLength = length
     this.#left = length
-    this.#state = chunked ? CHUNKED : length === UNKNOWN_LENGTH ? UNTIL_CLOSE : LENGTH
-    if (chunked) this.#chunked.begin()
+    this.#state = LENGTH
+  }
+  #chunkedBodyFollows(): void {
+    this.bodyLength = UNKNOWN_LENGTH
+    this.#state = CHUNKED
+    this.#chunked.begin()
   }
 
   #endWithoutBody(): void {

@@ -80,10 +80,13 @@ function pseudoProblem(seen: number, method: string, path: string, extendedConne
   return (seen & PATH) === 0 || path === '' ? ':path is missing' : undefined
 }
 
-/** @param declared as declaredLength has it @param end nothing follows */
-export function lengthProblem(declared: number, end: boolean): string | undefined {
-  if (Number.isNaN(declared)) return 'content-length is no number, or several'
-  return end && declared > 0 ? 'content-length, and no body' : undefined
+/** @param declared as declaredLength has it */
+export function lengthProblem(declared: number): string | undefined {
+  return Number.isNaN(declared) ? 'content-length is no number, or several' : undefined
+}
+/** Of a message that is only a head. @param declared as declaredLength has it */
+export function emptyBodyProblem(declared: number): string | undefined {
+  return declared > 0 ? 'content-length, and no body' : lengthProblem(declared)
 }
 
 export function responseProblem(fields: readonly string[]): string | undefined {

@@ -199,7 +199,7 @@ export class Attempt implements CallEvents {
     this.#owner.onUpgraded(head, stream, rest)
   }
 
-  onCallFailed(error: MeshError, sent: Sent, reused: boolean): void {
+  onCallFailed(error: MeshError, sent: Sent, reused = false): void {
     this.#over()
     this.#owner.onFailed(error, sent, reused)
   }

@@ -7,18 +7,23 @@ import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
 
-/**
- * A refusal: status of the code's row, one line of text, the code in x-meshlet-error. gRPC callers get trailers-only
- * (status 200).
- */
-export function errorAnswer(error: MeshError, grpc: boolean, status = error.row.http): LocalAnswer {
-  const text = `${error.code}: ${error.message}`
-  const headers = ['x-meshlet-error', error.code]
-  // The one that is the caller's own deadline, or stands in for it (Envoy: the same).
-  if (grpc)
-    return grpcAnswer(error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : grpcStatus(status), text, headers)
-  return textAnswer(status, `${text}\n`, headers)
+/** A refusal: the code in x-meshlet-error. gRPC callers get trailers-only (status 200). */
+export function errorAnswer(error: MeshError, grpc: boolean): LocalAnswer {
+  return grpc ? grpcErrorAnswer(error) : textErrorAnswer(error)
 }
+
+/** Status of the code's row, one line of text. */
+export function textErrorAnswer(error: MeshError): LocalAnswer {
+  return textAnswer(error.row.http, `${textOf(error)}\n`, ['x-meshlet-error', error.code])
+}
+
+function grpcErrorAnswer(error: MeshError): LocalAnswer {
+  // The one that is the caller's own deadline, or stands in for it (Envoy: the same).
+  const code = error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : grpcStatus(error.row.http)
+  return grpcAnswer(code, textOf(error), ['x-meshlet-error', error.code])
+}
+
+const textOf = ({ code, message }: MeshError): string => `${code}: ${message}`
 
 /** What a plan that needs no endpoint answers. */
 export function plannedAnswer({ fault, status, body, location }: AnswerPlan, grpc: boolean): LocalAnswer {

@@ -17,7 +17,7 @@ export class Drain {
   /** @param last guarded: time for the last GOAWAY */
   constructor(output: FrameOutput, clock: Clock, last: () => void) {
     output.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR)
-    output.ping(PAYLOAD, false)
+    output.ping(PAYLOAD)
     this.#timer = clock.after(MAX_ROUND_TRIP_MS, last)
   }
 

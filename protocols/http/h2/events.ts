@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MeshError } from '../../../core/errors.ts'
+import type { FieldList } from '../codec/hpack/decoder.ts'
 import type { OnRead } from '../codec/h2-frame-reader.ts'
 import type { Http2Stream } from './stream/stream.ts'
 
@@ -42,11 +43,8 @@ export type Http2Event =
   | 'repeated fields'
 
 export interface SessionOwner {
-  /**
-   * Server: a request has begun. The owner sets stream.owner before it returns.
-   * @param oversized the list was longer than permitted; `fields` has what fitted
-   */
-  onStream(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean): void
+  /** Server: a request has begun. The owner sets stream.owner before it returns. */
+  onStream(stream: Http2Stream, head: FieldList, end: boolean): void
   /**
    * Server: a request that RFC 9113 §8.1.1 calls malformed. The owner may answer on the stream; it is reset afterwards.
    */

@@ -121,9 +121,13 @@ export class FrameOutput {
     this.#answered(FRAME_HEAD_BYTES)
     this.#frame(0, FrameType.SETTINGS, Flag.ACK, 0, FRAME_HEAD_BYTES)
   }
-  ping(payload: Buffer, ack: boolean): void {
-    if (ack) this.#answered(FRAME_HEAD_BYTES + payload.length)
-    this.#frame(payload.length, FrameType.PING, ack ? Flag.ACK : 0, 0, FRAME_HEAD_BYTES)
+  ping(payload: Buffer): void {
+    this.#frame(payload.length, FrameType.PING, 0, 0, FRAME_HEAD_BYTES)
+    this.#copy(payload)
+  }
+  pingAck(payload: Buffer): void {
+    this.#answered(FRAME_HEAD_BYTES + payload.length)
+    this.#frame(payload.length, FrameType.PING, Flag.ACK, 0, FRAME_HEAD_BYTES)
     this.#copy(payload)
   }
   goaway(lastStreamId: number, code: number): void {

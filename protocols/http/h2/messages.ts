@@ -3,7 +3,7 @@ import { guarded } from '../../../core/defects/guard.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import { ErrorCode, Http2ConnectionError } from '../codec/h2-frames.ts'
 import { responseProblem } from '../codec/h2-message-rules.ts'
-import { HpackDecoder, HpackError, RepeatedFieldsError } from '../codec/hpack/decoder.ts'
+import { HpackDecoder, HpackError, RepeatedFieldsError, type FieldList } from '../codec/hpack/decoder.ts'
 import type { SessionOptions, SessionOwner } from './events.ts'
 import { checkRequest, checkResponse, checkTrailers } from './stream/check-message.ts'
 import { tellHead, tellInformational, type Http2Stream } from './stream/stream.ts'
@@ -19,12 +19,10 @@ export interface MessageSession {
   /** The peer opens a stream. @returns undefined: it is not worked on */
   openedByPeer(streamId: number): Http2Stream | undefined
   /** The peer's side of the stream is over. */
-  remoteEnd(stream: Http2Stream, trailers: string[] | undefined, oversized: boolean): void
+  remoteEnd(stream: Http2Stream, trailers?: FieldList): void
   /** The peer broke the stream. */
   streamError(stream: Http2Stream, code: number, problem: string): void
 }
-
-type FieldList = ReturnType<HpackDecoder['decode']>
 
 export class Messages {
   readonly #isServer: boolean
@@ -69,7 +67,7 @@ export class Messages {
     else if (isNew) this.#request(stream, list, end)
     else if (stream.remoteEnded)
       this.#session.streamError(stream, ErrorCode.STREAM_CLOSED, 'HEADERS after the end of the stream')
-    else if (this.#isServer || stream.hasHead) this.#trailers(stream, list, end)
+    else if (stream.hasHead) this.#trailers(stream, list, end)
     else this.#response(stream, list, end)
   }
 
@@ -86,20 +84,17 @@ export class Messages {
     }
   }
 
-  #request(stream: Http2Stream, { fields, oversized, problem }: FieldList, end: boolean): void {
+  #request(stream: Http2Stream, list: FieldList, end: boolean): void {
+    const { fields, oversized, problem } = list
     const malformed =
       problem ?? checkRequest(stream, fields, { end, oversized, extendedConnect: this.#extendedConnect })
     if (end) stream.remoteEnded = true
-    if (malformed === undefined) this.#tellStream(stream, fields, end, oversized)
+    if (malformed === undefined) this.#tellStream(stream, list, end)
     else this.#malformed(stream, fields, malformed)
   }
-  readonly #tellStream = guarded(
-    'http2',
-    endOf,
-    (stream: Http2Stream, fields: string[], end: boolean, oversized: boolean) => {
-      this.#owner.onStream(stream, fields, end, oversized)
-    },
-  )
+  readonly #tellStream = guarded('http2', endOf, (stream: Http2Stream, head: FieldList, end: boolean) => {
+    this.#owner.onStream(stream, head, end)
+  })
   #malformed(stream: Http2Stream, fields: string[], problem: string): void {
     this.#owner.onCostlyFrame('resets')
     this.#tellMalformed(stream, fields, problem)
@@ -109,7 +104,8 @@ export class Messages {
     this.#owner.onMalformed(stream, fields, problem)
   })
 
-  #response(stream: Http2Stream, { fields, oversized, problem }: FieldList, end: boolean): void {
+  #response(stream: Http2Stream, list: FieldList, end: boolean): void {
+    const { fields, oversized, problem } = list
     const malformed = problem ?? responseProblem(fields)
     if (malformed !== undefined) {
       this.#session.streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed)
@@ -127,8 +123,8 @@ export class Messages {
       return
     }
     this.#touched.add(stream)
-    tellHead(stream, fields, end, oversized)
-    if (end) this.#session.remoteEnd(stream, undefined, false)
+    tellHead(stream, list, end)
+    if (end) this.#session.remoteEnd(stream)
   }
   #informational(stream: Http2Stream, fields: string[], isWrong: boolean): void {
     if (isWrong || ++stream.informationalCount > MAX_INFORMATIONAL)
@@ -136,14 +132,14 @@ export class Messages {
     else tellInformational(stream, fields)
   }
 
-  #trailers(stream: Http2Stream, { fields, oversized, problem }: FieldList, end: boolean): void {
-    const malformed = problem ?? checkTrailers(stream, fields, end)
+  #trailers(stream: Http2Stream, list: FieldList, end: boolean): void {
+    const malformed = list.problem ?? checkTrailers(stream, list.fields, end)
     if (malformed !== undefined) {
       this.#session.streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed)
       return
     }
     this.#touched.add(stream)
-    this.#session.remoteEnd(stream, fields, oversized)
+    this.#session.remoteEnd(stream, list)
   }
 }
 

@@ -15,6 +15,7 @@ import {
   Setting,
 } from '../codec/h2-frames.ts'
 import { FrameReader, type FrameSink } from '../codec/h2-frame-reader.ts'
+import type { FieldList } from '../codec/hpack/decoder.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from './events.ts'
 import { Drain } from './drain.ts'
 import { sendOwnSettings } from './own-settings.ts'
@@ -92,7 +93,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     })
     // There is no half-close in HTTP/2.
     const onEnd = guarded('http2', defect, () => {
-      this.#end(undefined, true)
+      this.#endedByPeer()
     })
     socket.on('data', onData).on('drain', onDrain).on('error', nothing).once('end', onEnd).once('close', onEnd)
   }
@@ -132,10 +133,10 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   }
 
   /** Client: a stream for one request; its head goes out next. Only while canOpen. */
-  open(owner: StreamOwner, isHead: boolean): Http2Stream {
+  open(owner: StreamOwner, method: string): Http2Stream {
     const stream = new Http2Stream(this, 0, this.#peer.streamWindowBytes, this.#newWindow())
     stream.owner = owner
-    stream.isHead = isHead
+    stream.isHead = method === 'HEAD'
     this.#streams.addUnnumbered(stream)
     return stream
   }
@@ -171,7 +172,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   /** GOAWAY with a reason, and the end of everything. A defect of our own is not what the peer broke. */
   destroy(code: number, error?: MeshError): void {
     if (!this.isClosed) this.#output.goaway(this.#streams.ids.lastPeerId, code)
-    this.#end(error, false, code === ErrorCode.INTERNAL_ERROR ? undefined : error?.message)
+    this.#end(error, code === ErrorCode.INTERNAL_ERROR ? undefined : error?.message)
   }
 
   /* StreamSession. */
@@ -194,7 +195,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   }
   maybeClose(stream: Http2Stream): void {
     if (!stream.localEnded || !stream.remoteEnded || stream.isClosed || stream.hasUnread) return
-    this.#remove(stream, stream.pendingCode, undefined)
+    this.#remove(stream, stream.pendingCode)
   }
 
   #credit(bytes: number): void {
@@ -203,7 +204,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     if (given > 0) this.#output.windowUpdate(0, given)
   }
 
-  #remove(stream: Http2Stream, code: number, problem: string | undefined): void {
+  #remove(stream: Http2Stream, code: number, problem?: string): void {
     if (stream.isClosed) return
     this.#sender.delete(stream)
     this.#streams.delete(stream)
@@ -214,32 +215,39 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     else this.#endIfIdle()
   }
   #endIfIdle(): void {
-    if (this.isClosing && !this.isClosed && this.streamCount === 0) this.#end(undefined, false)
+    if (this.isClosing && !this.isClosed && this.streamCount === 0) this.#end()
   }
 
-  /**
-   * Everything is over.
-   * @param keepsUnread a client's owners may still take answers that have come in full
-   * @param problem what the peer broke
-   */
-  #end(error: MeshError | undefined, keepsUnread: boolean, problem?: string): void {
-    this.#error ??= error
-    if (!this.isClosed) {
-      this.isClosed = true
-      this.#drain?.over()
-      this.#reader.stop()
-      this.#output.close()
-      const { socket } = this.#o
-      if (!socket.destroyed && !socket.writableEnded) socket.end()
-      this.#sender.clear()
-    } else if (keepsUnread) return
-    for (const stream of this.#streams.unnumbered) this.#remove(stream, CONNECTION_CLOSED, problem)
-    for (const stream of this.#streams.numbered) {
-      if (keepsUnread && !this.#isServer && stream.remoteEnded && stream.hasUnread)
-        this.#sendsNoMore(stream, CONNECTION_CLOSED)
-      else this.#remove(stream, CONNECTION_CLOSED, problem)
-    }
+  /** A client's owners may still take answers that have come in full. */
+  #endedByPeer(): void {
+    if (this.isClosed) return
+    this.#stop()
+    for (const stream of this.#streams.unnumbered) this.#remove(stream, CONNECTION_CLOSED)
+    for (const stream of this.#streams.numbered)
+      if (this.#isUnreadAnswer(stream)) this.#sendsNoMore(stream, CONNECTION_CLOSED)
+      else this.#remove(stream, CONNECTION_CLOSED)
     this.#tellClose()
+  }
+  /** Everything is over. @param problem what the peer broke */
+  #end(error?: MeshError, problem?: string): void {
+    this.#error ??= error
+    if (!this.isClosed) this.#stop()
+    for (const stream of this.#streams.unnumbered) this.#remove(stream, CONNECTION_CLOSED, problem)
+    for (const stream of this.#streams.numbered) this.#remove(stream, CONNECTION_CLOSED, problem)
+    this.#tellClose()
+  }
+  #stop(): void {
+    this.isClosed = true
+    this.#drain?.over()
+    this.#reader.stop()
+    this.#output.close()
+    const { socket } = this.#o
+    if (!socket.destroyed && !socket.writableEnded) socket.end()
+    this.#sender.clear()
+  }
+  /** All of it is here, and its owner has not read it yet. A request is of no use any more. */
+  #isUnreadAnswer(stream: Http2Stream): boolean {
+    return !this.#isServer && stream.remoteEnded && stream.hasUnread
   }
   /** What has come is still told, and then the end. @param code where our side had not said everything */
   #sendsNoMore(stream: Http2Stream, code: number): void {
@@ -272,7 +280,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     }
     this.#output.reset(stream.id, stream.resetAfterSent)
     this.#streams.ids.reset(stream.id)
-    this.#remove(stream, stream.resetAfterSent, undefined)
+    this.#remove(stream, stream.resetAfterSent)
   }
 
   /* Receiving. */
@@ -300,7 +308,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
       this.#credit(bytes)
       return
     }
-    const wrong = receiveData(stream, chunk.length, paddingBytes, end, this.#isServer)
+    const wrong = receiveData(stream, chunk.length, paddingBytes, end)
     if (wrong !== undefined) {
       this.#credit(bytes)
       this.streamError(stream, wrong.code, wrong.problem)
@@ -311,13 +319,13 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
       this.#touched.add(stream)
       stream.take(chunk)
     }
-    if (end) this.remoteEnd(stream, undefined, false)
+    if (end) this.remoteEnd(stream)
   }
 
-  remoteEnd(stream: Http2Stream, trailers: string[] | undefined, oversized: boolean): void {
+  remoteEnd(stream: Http2Stream, trailers?: FieldList): void {
     if (stream.isClosed) return
     this.#streams.remoteEnd(stream)
-    stream.takeEnd(trailers, oversized)
+    stream.takeEnd(trailers)
     this.maybeClose(stream)
   }
 
@@ -340,6 +348,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
       return undefined
     }
     const stream = new Http2Stream(this, streamId, this.#peer.streamWindowBytes, this.#newWindow())
+    stream.hasHead = true
     this.#streams.add(stream)
     return stream
   }
@@ -360,9 +369,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     if (this.#streams.ids.isIdle(streamId)) throw protocolError('RST_STREAM of a stream that was never opened')
     const stream = this.#streams.get(streamId)
     if (stream === undefined) return
-    // All of the answer is here, and its owner has not read it yet. A request is of no use any more.
-    if (!this.#isServer && stream.remoteEnded && stream.hasUnread) this.#sendsNoMore(stream, code)
-    else this.#remove(stream, code, undefined)
+    if (this.#isUnreadAnswer(stream)) this.#sendsNoMore(stream, code)
+    else this.#remove(stream, code)
   }
 
   onSettings(settings: readonly (readonly [id: number, value: number])[]): void {
@@ -396,15 +404,15 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     // An answer to nothing is no error (RFC 9113 §6.7).
     this.#owner.onCostlyFrame('pings')
     if (ack) return
-    this.#output.ping(payload, true)
+    this.#output.pingAck(payload)
   }
 
   onGoaway(lastStreamId: number, code: number): void {
     this.#goawayReceived = true
-    for (const stream of this.#streams.unnumbered) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
+    for (const stream of this.#streams.unnumbered) this.#remove(stream, ErrorCode.REFUSED_STREAM)
     if (!this.#isServer)
       for (const stream of this.#streams.numbered)
-        if (stream.id > lastStreamId) this.#remove(stream, ErrorCode.REFUSED_STREAM, undefined)
+        if (stream.id > lastStreamId) this.#remove(stream, ErrorCode.REFUSED_STREAM)
     this.#owner.onGoaway(code)
     this.#endIfIdle()
   }

@@ -21,7 +21,7 @@ import { httpDate } from '../exchange/outgoing.ts'
 import { requestHeadLimits } from '../head-limits.ts'
 import { RequestHead, type HttpUpstreams } from '../message.ts'
 import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
-import { errorAnswer } from '../exchange/reply.ts'
+import { textErrorAnswer } from '../exchange/reply.ts'
 import { runtimeOf, type HttpRuntime } from '../runtime.ts'
 import { H1Answer, type H1AnswerOwner } from './h1-answer.ts'
 import { SentAhead } from './h1-sent-ahead.ts'
@@ -253,7 +253,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   /** An answer without an exchange: there is no request to speak of. */
   #answerMalformed(error: MeshError): void {
     const answer = this.#answer
-    const { head, body } = errorAnswer(error, false)
+    const { head, body } = textErrorAnswer(error)
     head.headers.push('date', httpDate(this.#rt.ctx.clock.wallMs()))
     reportBroken(this.#conn, answer.version, head.status, error, this.#rt)
     answer.keepAlive = false

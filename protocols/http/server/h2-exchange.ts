@@ -9,6 +9,7 @@ import type { RequestOrigin } from '../exchange/request-origin.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { Exchange } from '../exchange/exchange.ts'
+import type { FieldList } from '../codec/hpack/decoder.ts'
 import { takenTrailers } from '../codec/field-table.ts'
 import { isInformational } from '../codec/framing.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
@@ -178,20 +179,20 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#small = []
     this.#exchange.requestData(more.length === 0 ? first : Buffer.concat([first, ...more]))
   }
-  onEnd(trailers: string[] | undefined, oversized: boolean): void {
+  onEnd(trailers: FieldList | undefined): void {
     this.#passSmall()
     if (trailers === undefined) {
       this.#end(undefined)
       return
     }
     try {
-      if (oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the trailers are longer than permitted')
-      checkFieldList(trailers, this.#connection.limits)
+      if (trailers.oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the trailers are longer than permitted')
+      checkFieldList(trailers.fields, this.#connection.limits)
     } catch (thrown) {
       this.#exchange.abort(toMeshError(thrown))
       return
     }
-    this.#end(takenTrailers(trailers))
+    this.#end(takenTrailers(trailers.fields))
   }
   onPause(): void {
     this.#passSmall()
@@ -292,7 +293,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
   takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
     const stream = this.#stream
-    stream.sendHead(responseFields(head), false)
+    stream.sendHead(responseFields(head))
     this.#connection.rt.deadlines.delete(this)
     const ended = stream.remoteEnded && !stream.hasUnread
     return {

@@ -12,6 +12,7 @@ import { isGrpc } from '../../router.ts'
 import type { Holder } from '../../waiting.ts'
 import { RequestOrigin } from '../exchange/request-origin.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
+import type { FieldList } from '../codec/hpack/decoder.ts'
 import { fieldOf } from '../codec/h2-message-rules.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { reportBroken } from '../exchange/record.ts'
@@ -137,7 +138,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
 
   /* SessionOwner. */
 
-  onStream(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean): void {
+  onStream(stream: Http2Stream, { fields, oversized }: FieldList, end: boolean): void {
     this.#floods.stream()
     this.dueMs = Infinity
     const http = httpOf(this.#conn)

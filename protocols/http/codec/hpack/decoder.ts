@@ -8,7 +8,7 @@ import { decodeHuffman, maxDecodedBytes } from './huffman.ts'
 import { LiteralCache } from './literal-cache.ts'
 import { fieldHash, isSecret, markNeverIndexed } from './sensitive.ts'
 
-export type DecodedBlock = {
+export type FieldList = {
   /** Names at even indexes, values (latin1) at odd ones, pseudo-header fields as they stand. */
   readonly fields: string[]
   /** The list was above a limit; `fields` holds what fitted before. */
@@ -80,7 +80,7 @@ export class HpackDecoder {
    * collected.
    * @throws HpackError
    */
-  decode(buffer: Buffer, start: number, end: number): DecodedBlock {
+  decode(buffer: Buffer, start: number, end: number): FieldList {
     this.#buffer = buffer
     this.#at = start
     this.#end = end
@@ -116,13 +116,13 @@ export class HpackDecoder {
     const first = this.#buffer[this.#at]!
     if (first >= 0x80) return this.#indexedField(this.#integer(7))
     if (first >= 0x40) {
-      const field = this.#literal(6, true)
+      const field = this.#literal(6)
       this.#table.insert(field)
       return field
     }
     if (first >= 0x20) throw new HpackError('a table size update behind a field')
-    if (first < 0x10) return this.#literal(4, true)
-    const field = this.#literal(4, false)
+    if (first < 0x10) return this.#literal(4)
+    const field = this.#neverIndexedLiteral()
     // Short cookies are secret by themselves; joined with others they are not short any more (joinedCookie).
     if (field.name === 'cookie' || !isSecret(field.name, field.value))
       markNeverIndexed(fieldHash(field.name, field.value))
@@ -149,19 +149,28 @@ export class HpackDecoder {
       throw new RepeatedFieldsError('a header block repeats its fields only to make work')
   }
 
-  /** @param mayKeep its value is nobody's secret */
-  #literal(prefixBits: number, mayKeep: boolean): Field {
-    const index = this.#integer(prefixBits)
-    const name = index === 0 ? this.#name() : this.#indexedName(index)
+  #literal(prefixBits: number): Field {
+    const name = this.#literalName(prefixBits)
     const start = this.#at
     const textStart = this.#enterString()
-    const hash = mayKeep && !name.isSecret ? literals.hash(name.seed, this.#buffer, start, this.#at) : 0
+    const hash = name.isSecret ? 0 : literals.hash(name.seed, this.#buffer, start, this.#at)
     if (hash === 0) return new Field(name, this.#text(start, textStart))
     const kept = literals.find(hash, name, this.#buffer, start)
     if (kept !== undefined) return kept
     const field = new Field(name, this.#text(start, textStart))
     if (literals.isSecondSight(hash)) literals.keep(hash, name, this.#copyFrom(start), field)
     return field
+  }
+
+  /** RFC 7541 §6.2.3: the value may be secret, and is not kept here either. */
+  #neverIndexedLiteral(): Field {
+    const name = this.#literalName(4)
+    const start = this.#at
+    return new Field(name, this.#text(start, this.#enterString()))
+  }
+  #literalName(prefixBits: number): FieldName {
+    const index = this.#integer(prefixBits)
+    return index === 0 ? this.#name() : this.#indexedName(index)
   }
 
   #name(): FieldName {

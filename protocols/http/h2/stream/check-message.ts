@@ -5,6 +5,7 @@
 import { ErrorCode } from '../../codec/h2-frames.ts'
 import {
   declaredLength,
+  emptyBodyProblem,
   lengthProblem,
   methodOf,
   requestProblem,
@@ -24,7 +25,7 @@ export function checkRequest(
   stream.isHead = method === 'HEAD'
   // What a CONNECT carries is no content (RFC 9110 §9.3.6).
   if (method !== 'CONNECT') stream.expectedBytes = declaredLength(fields)
-  return (oversized ? undefined : requestProblem(fields, extendedConnect)) ?? lengthProblem(stream.expectedBytes, end)
+  return (oversized ? undefined : requestProblem(fields, extendedConnect)) ?? bodyProblem(stream, end)
 }
 
 /** The final head; sets what it says about the stream. */
@@ -39,10 +40,14 @@ export function checkResponse(
   // RFC 9110 §6.4.1: no content, whatever content-length says; but it goes on, and must say one thing.
   if (stream.isHead || status === 204 || status === 304) {
     stream.expectedBytes = 0
-    return lengthProblem(declared, false)
+    return lengthProblem(declared)
   }
   if (!stream.isConnect || status >= 300) stream.expectedBytes = declared
-  return lengthProblem(stream.expectedBytes, end)
+  return bodyProblem(stream, end)
+}
+
+function bodyProblem({ expectedBytes }: Http2Stream, end: boolean): string | undefined {
+  return end ? emptyBodyProblem(expectedBytes) : lengthProblem(expectedBytes)
 }
 
 /** A field list after a head and DATA. */
@@ -63,11 +68,10 @@ export function receiveData(
   bytes: number,
   paddingBytes: number,
   end: boolean,
-  isServer: boolean,
 ): StreamProblem | undefined {
   if (stream.remoteEnded) return { code: ErrorCode.STREAM_CLOSED, problem: MISPLACED }
   // A client's stream gets a head first.
-  if (!isServer && !stream.hasHead) return { code: ErrorCode.PROTOCOL_ERROR, problem: MISPLACED }
+  if (!stream.hasHead) return { code: ErrorCode.PROTOCOL_ERROR, problem: MISPLACED }
   stream.receivedBytes += bytes
   if (!stream.window.receive(bytes + paddingBytes))
     return { code: ErrorCode.FLOW_CONTROL_ERROR, problem: 'more DATA than the window of the stream' }

@@ -5,6 +5,7 @@
 import { guarded } from '../../../../core/defects/guard.ts'
 import type { MeshError } from '../../../../core/errors.ts'
 import { ErrorCode } from '../../codec/h2-frames.ts'
+import type { FieldList } from '../../codec/hpack/decoder.ts'
 import { methodOf } from '../../codec/h2-message-rules.ts'
 import { HoldingBlock } from './holding-block.ts'
 import type { ReceiveWindow } from './receive-window.ts'
@@ -13,14 +14,13 @@ export interface StreamOwner {
   /** Client: 1xx. */
   onInformational(fields: string[]): void
   /** Client: the answer's final head. @param end onEnd follows at once */
-  onHead(fields: string[], end: boolean, oversized: boolean): void
+  onHead(head: FieldList, end: boolean): void
   onData(chunk: Buffer): void
   /**
    * The peer has ended its side; not told of a request that was only a head. A stream that is paused goes on to exist
-   * until it is read or reset, also when all of the answer was sent. @param oversized as SessionOwner.onStream, of the
-   * trailers
+   * until it is read or reset, also when all of the answer was sent.
    */
-  onEnd(trailers: string[] | undefined, oversized: boolean): void
+  onEnd(trailers: FieldList | undefined): void
   /** The bytes at hand are all told: time to flush. */
   onPause(): void
   /** Something of queuedBytes has left. */
@@ -66,7 +66,7 @@ export class Http2Stream {
   /** Of the content-length that the peer has said; -1 = none. */
   expectedBytes = -1
   receivedBytes = 0
-  /** The final head has come. */
+  /** The final head has come; a server's stream begins with it. */
   hasHead = false
   informationalCount = 0
   remoteEnded = false
@@ -95,7 +95,7 @@ export class Http2Stream {
   #paused = false
   readonly #inbox: Buffer[] = []
   #inboxBlock: HoldingBlock | undefined
-  #inboxEnd: { readonly trailers: string[] | undefined; readonly oversized: boolean } | undefined
+  #inboxEnd: { readonly trailers: FieldList | undefined } | undefined
 
   constructor(session: StreamSession, id: number, sendWindowBytes: number, window: ReceiveWindow) {
     this.#session = session
@@ -122,8 +122,8 @@ export class Http2Stream {
 
   /* Sending, by the owner. It leaves when the turn of the event loop ends. */
 
-  /** A request's or answer's head. */
-  sendHead(fields: readonly string[], end: boolean): void {
+  /** A request's or answer's head. @param end nothing follows */
+  sendHead(fields: readonly string[], end = false): void {
     if (this.isClosed || this.#endQueued || this.headSent) return
     this.headSent = true
     if (this.id === 0) this.isConnect = methodOf(fields) === 'CONNECT'
@@ -181,9 +181,9 @@ export class Http2Stream {
       this.#session.consumed(this, chunk.length)
     }
     if (this.#paused || !this.#inboxEnd) return
-    const { trailers, oversized } = this.#inboxEnd
+    const { trailers } = this.#inboxEnd
     this.#inboxEnd = undefined
-    tellEnd(this, trailers, oversized)
+    tellEnd(this, trailers)
     this.#session.maybeClose(this)
   }
   /** Bytes that have come and were not taken. */
@@ -201,13 +201,13 @@ export class Http2Stream {
     tellData(this, chunk)
     this.#session.consumed(this, chunk.length)
   }
-  takeEnd(trailers: string[] | undefined, oversized: boolean): void {
+  takeEnd(trailers: FieldList | undefined): void {
     this.remoteEnded = true
     if (this.#mustKeep) {
-      this.#inboxEnd = { trailers, oversized }
+      this.#inboxEnd = { trailers }
       return
     }
-    tellEnd(this, trailers, oversized)
+    tellEnd(this, trailers)
   }
   /** What is before it has not been told either. */
   get #mustKeep(): boolean {
@@ -286,19 +286,15 @@ const end = (_error: MeshError, stream: Http2Stream): void => {
 const tellData = guarded('http2', end, (stream: Http2Stream, chunk: Buffer) => {
   stream.owner?.onData(chunk)
 })
-const tellEnd = guarded('http2', end, (stream: Http2Stream, trailers: string[] | undefined, oversized: boolean) => {
-  stream.owner?.onEnd(trailers, oversized)
+const tellEnd = guarded('http2', end, (stream: Http2Stream, trailers: FieldList | undefined) => {
+  stream.owner?.onEnd(trailers)
 })
 const tellClose = guarded('http2', end, (stream: Http2Stream, code: number, problem: string | undefined) => {
   stream.owner?.onStreamClose(code, problem)
 })
-export const tellHead = guarded(
-  'http2',
-  end,
-  (stream: Http2Stream, fields: string[], ended: boolean, oversized: boolean) => {
-    stream.owner?.onHead(fields, ended, oversized)
-  },
-)
+export const tellHead = guarded('http2', end, (stream: Http2Stream, head: FieldList, ended: boolean) => {
+  stream.owner?.onHead(head, ended)
+})
 export const tellInformational = guarded('http2', end, (stream: Http2Stream, fields: string[]) => {
   stream.owner?.onInformational(fields)
 })

@@ -48,12 +48,12 @@ for (const { name, write, hex } of [
   { name: 'SETTINGS, acknowledged', write: (o: FrameOutput) => o.settingsAck(), hex: '000000 04 01 00000000' },
   {
     name: 'PING',
-    write: (o: FrameOutput) => o.ping(Buffer.from('12345678'), false),
+    write: (o: FrameOutput) => o.ping(Buffer.from('12345678')),
     hex: '000008 06 00 00000000 3132333435363738',
   },
   {
     name: 'PING, answered',
-    write: (o: FrameOutput) => o.ping(Buffer.from('12345678'), true),
+    write: (o: FrameOutput) => o.pingAck(Buffer.from('12345678')),
     hex: '000008 06 01 00000000 3132333435363738',
   },
   { name: 'GOAWAY', write: (o: FrameOutput) => o.goaway(7, 2), hex: '000008 07 00 00000000 00000007 00000002' },
@@ -144,8 +144,8 @@ test('answers to the peer are counted while it takes nothing, until it takes som
   output.flush()
   assert.equal(output.isFull, true)
   output.settingsAck()
-  output.ping(Buffer.alloc(8), true)
-  output.ping(Buffer.alloc(8), false)
+  output.pingAck(Buffer.alloc(8))
+  output.ping(Buffer.alloc(8))
   output.reset(1, 0)
   assert.equal(output.unreadAnswerBytes, 9 + 17 + 13)
   output.drained()

@@ -4,6 +4,7 @@ import { HpackDecoder } from '../../../../protocols/http/codec/hpack/decoder.ts'
 import type { MeshError } from '../../../../core/errors.ts'
 import type { Http2Event, SessionOptions, SessionOwner } from '../../../../protocols/http/h2/events.ts'
 import { Http2Session } from '../../../../protocols/http/h2/session.ts'
+import type { FieldList } from '../../../../protocols/http/codec/hpack/decoder.ts'
 import type { Http2Stream, StreamOwner } from '../../../../protocols/http/h2/stream/stream.ts'
 import { frame, headers, type Fields } from '../../../helpers/raw-h2.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
@@ -166,7 +167,7 @@ export class Told implements SessionOwner {
   take(): string[] {
     return this.lines.splice(0)
   }
-  onStream(stream: Http2Stream, fields: string[], end: boolean, oversized: boolean): void {
+  onStream(stream: Http2Stream, { fields, oversized }: FieldList, end: boolean): void {
     this.streams.push(stream)
     this.lines.push(`${stream.id} request${end ? ' END' : ''}${oversized ? ' oversized' : ''} ${pairsOf(fields)}`)
     stream.owner = this.streamOwner(() => stream)
@@ -192,15 +193,16 @@ export class Told implements SessionOwner {
       onInformational: (fields) => {
         this.lines.push(`${stream().id} informational ${pairsOf(fields)}`)
       },
-      onHead: (fields, end, oversized) => {
+      onHead: ({ fields, oversized }, end) => {
         this.lines.push(`${stream().id} head${end ? ' END' : ''}${oversized ? ' oversized' : ''} ${pairsOf(fields)}`)
       },
       onData: (chunk) => {
         this.lines.push(`${stream().id} data ${chunk.length > 20 ? chunk.length : JSON.stringify(chunk.toString())}`)
         this.onData(stream(), chunk)
       },
-      onEnd: (trailers, oversized) => {
-        this.lines.push(`${stream().id} end${oversized ? ' oversized' : ''}${trailers ? ` ${pairsOf(trailers)}` : ''}`)
+      onEnd: (trailers) => {
+        const fields = trailers === undefined ? '' : ` ${pairsOf(trailers.fields)}`
+        this.lines.push(`${stream().id} end${trailers?.oversized ? ' oversized' : ''}${fields}`)
         this.onEnd(stream())
       },
       onPause: () => {},
@@ -216,7 +218,7 @@ export class Told implements SessionOwner {
   open(fields: Fields, end = true): Http2Stream {
     const stream: Http2Stream = this.session.open(
       this.streamOwner(() => stream),
-      fields[0]![1] === 'HEAD',
+      fields[0]![1],
     )
     this.streams.push(stream)
     stream.sendHead(fields.flat(), end)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
-  type DecodedBlock,
+  type FieldList,
   HpackDecoder,
   HpackError,
   RepeatedFieldsError,
@@ -11,11 +11,11 @@ import { EOS, huffman, huffmanOf, indexed, integer, literal, plain, sizeUpdate }
 const LIMITS = { maxTableBytes: 4096, maxListBytes: 65_536, maxFields: 100 }
 const CODE_OF_A = '00011'
 
-function decode(decoder: HpackDecoder, ...parts: readonly Buffer[]): DecodedBlock {
+function decode(decoder: HpackDecoder, ...parts: readonly Buffer[]): FieldList {
   const block = Buffer.concat(parts)
   return decoder.decode(block, 0, block.length)
 }
-const decodeOnce = (...parts: readonly Buffer[]): DecodedBlock => decode(new HpackDecoder(LIMITS), ...parts)
+const decodeOnce = (...parts: readonly Buffer[]): FieldList => decode(new HpackDecoder(LIMITS), ...parts)
 const bytes = (...octets: readonly number[]): Buffer => Buffer.from(octets)
 /** Octets of a Huffman string as they stand, however wrong. */
 function coded(...octets: readonly number[]): Buffer {

@@ -304,7 +304,7 @@ test("a client's ids go up in the order in which the heads leave (RFC 9113 §5.1
   const r = await rig('client')
   const stream = r.session.open(
     r.told.streamOwner(() => stream),
-    false,
+    'GET',
   )
   r.told.open(GET)
   const canceled = r.told.open(GET)
