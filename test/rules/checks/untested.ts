@@ -12,12 +12,6 @@ export const STILL_MISSING: readonly string[] = [
   'agent/identity-source.ts',
   'agent/workload-health/grpc.ts',
 
-  // core/
-  'core/log.ts',
-  'core/storage/sqlite-file.ts',
-  'core/storage/thread-handle.ts',
-  'core/yaml.ts',
-
   // control-sync/
   'control-sync/ads/messages.ts',
   'control-sync/connection/control-plane.ts',
