@@ -1,6 +1,5 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import http2 from 'node:http2'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { RunCommand } from '../../../core/os/command.ts'
@@ -173,93 +172,6 @@ test('a question that is given up leaves nothing open', async () => {
     await settle()
     assert.equal(closed(), true)
   }
-})
-
-/** grpc.health.v1.Health in node:http2. `body`: HealthCheckResponse. */
-async function grpcServer(answer: {
-  status?: number
-  grpcStatus?: string
-  body?: Buffer
-  trailersOnly?: boolean
-}): Promise<{ network: SimNetwork; asked: Buffer[]; paths: unknown[] }> {
-  const asked: Buffer[] = []
-  const paths: unknown[] = []
-  const server = http2.createServer()
-  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
-    paths.push(headers[':path'])
-    const got: Buffer[] = []
-    stream.on('error', () => {})
-    stream.on('data', (c: Buffer) => {
-      got.push(c)
-    })
-    stream.on('end', () => {
-      asked.push(Buffer.concat(got))
-      if (answer.trailersOnly) {
-        stream.respond({ ':status': 200, 'grpc-status': answer.grpcStatus }, { endStream: true })
-        return
-      }
-      stream.respond({ ':status': answer.status ?? 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
-      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': answer.grpcStatus ?? '0' }))
-      const body = answer.body ?? Buffer.alloc(0)
-      const frame = Buffer.alloc(5)
-      frame.writeUInt32BE(body.length, 1)
-      stream.end(Buffer.concat([frame, body]))
-    })
-  })
-  const network = new SimNetwork()
-  await network.listen({ host: '127.0.0.1', port: 9_000 }, ({ stream }) => {
-    server.emit('connection', stream)
-  })
-  return { network, asked, paths }
-}
-const grpc = { grpc: { port: 9_000, service: '' } }
-
-test('gRPC: the service is named as the protocol says', async () => {
-  const server = await grpcServer({ body: Buffer.from([8, 1]) })
-  const long = 's'.repeat(300)
-  for (const service of ['', 'a.B', long])
-    assert.equal(await asked(probe({ grpc: { port: 9_000, service } }, server.network)), undefined)
-  assert.deepEqual(server.asked, [
-    Buffer.from([0, 0, 0, 0, 0]),
-    Buffer.from([0, 0, 0, 0, 5, 0x0a, 3, ...Buffer.from('a.B')]),
-    Buffer.concat([Buffer.from([0, 0, 0, 1, 47, 0x0a, 0xac, 2]), Buffer.from(long)]),
-  ])
-  assert.deepEqual(server.paths[0], '/grpc.health.v1.Health/Check')
-})
-
-for (const { name, answer, want } of [
-  { name: 'NOT_SERVING', answer: { body: Buffer.from([8, 2]) }, want: 'it says NOT_SERVING' },
-  { name: 'an empty answer', answer: { body: Buffer.alloc(0) }, want: 'it says UNKNOWN' },
-  { name: 'a status that nobody knows', answer: { body: Buffer.from([8, 77]) }, want: 'it says 77' },
-  {
-    name: 'no such service',
-    answer: { grpcStatus: '12', trailersOnly: true },
-    want: 'the port does not serve grpc.health.v1.Health',
-  },
-  { name: 'not found', answer: { grpcStatus: '5' }, want: 'the gRPC status is 5' },
-  { name: 'an HTTP error', answer: { status: 404 }, want: 'the HTTP status is 404' },
-  { name: 'too much', answer: { body: Buffer.alloc(5_000) }, want: 'the answer is too long' },
-])
-  test(`gRPC: ${name}`, async () => assert.equal(await asked(probe(grpc, (await grpcServer(answer)).network)), want))
-
-test('gRPC: a port that speaks something else, or closes', async () => {
-  assert.notEqual(
-    await asked(probe(grpc, (await serving(9_000, saying('HTTP/1.1 400 Bad Request\r\n\r\n'))).network)),
-    undefined,
-  )
-  assert.equal(
-    await asked(
-      probe(
-        grpc,
-        (
-          await serving(9_000, (stream) => {
-            stream.end()
-          })
-        ).network,
-      ),
-    ),
-    'the connection was closed before an answer',
-  )
 })
 
 test('exec: the exit code, and what it said', async () => {

@@ -6,11 +6,9 @@ export const STILL_MISSING: readonly string[] = [
   // agent/
   'agent/admin/pages.ts',
   'agent/config/istio-mesh.ts',
-  'agent/config/listeners.ts',
   'agent/configuration/control-plane.ts',
   'agent/control-sync-settings.ts',
   'agent/identity-source.ts',
-  'agent/workload-health/grpc.ts',
 
   // control-sync/
   'control-sync/ads/messages.ts',

@@ -1,0 +1,148 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { listenersOf } from '../../../agent/config/listeners.ts'
+import { loadConfig } from '../../../agent/config/load.ts'
+import { systemDisk, type Disk } from '../../../core/os/disk.ts'
+import type { FilterChain, Listener } from '../../../model/listener.ts'
+import { testCa } from '../../helpers/test-ca.ts'
+
+const NO_DISK: Disk = { ...systemDisk, read: () => assert.fail('no file was named') }
+/** @param files by name; `undefined` cannot be read */
+const diskWith = (files: Record<string, string | undefined>): Disk => ({
+  ...systemDisk,
+  read: (file) => {
+    if (!(file in files)) return undefined
+    if (files[file] === undefined) throw Object.assign(new Error('EACCES'), { code: 'EACCES' })
+    return Buffer.from(files[file])
+  },
+})
+function listeners(yaml: string, disk = NO_DISK): readonly Listener[] {
+  const loaded = loadConfig(`control: {address: "a:1", roots: /r}\nlisteners:\n${yaml}`)
+  return loaded.ok ? listenersOf(loaded.config, disk) : assert.fail(JSON.stringify(loaded.problems))
+}
+const one = (yaml: string, disk?: Disk): Listener & { readonly defaultFilterChain: FilterChain } => {
+  const [made] = listeners(yaml, disk)
+  return made?.defaultFilterChain ? { ...made, defaultFilterChain: made.defaultFilterChain } : assert.fail('no chain')
+}
+
+test('a listener has the address, the port and the name of agent.yaml, and says that it is from there', () => {
+  const made = one('- {name: p, kind: tcp, address: "::", port: 81, ipv4Compat: true, cluster: c}')
+  assert.deepEqual(
+    [made.name, made.address, made.port, made.ipv4Compat, made.source],
+    ['p', '::', 81, true, 'agent.yaml listeners.p'],
+  )
+  assert.ok(made.bindToPort && !made.useOriginalDst)
+  assert.deepEqual([made.filterChains, made.defaultFilterChain.policies], [[], []])
+  assert.equal('ipv4Compat' in one('- {name: p, kind: tcp, port: 81, cluster: c}'), false)
+})
+
+for (const [kind, yaml, direction, sniffsHttp] of [
+  ['http_proxy', '- {name: a, kind: http_proxy, port: 1}', 'outbound', true],
+  ['http', '- {name: a, kind: http, port: 1, routes: r}', 'unspecified', true],
+  ['tcp', '- {name: a, kind: tcp, port: 1, cluster: c}', 'outbound', false],
+  ['mqtt', '- {name: a, kind: mqtt, port: 1}', 'unspecified', false],
+] as const)
+  test(`${kind}: whose traffic it is, and what the first bytes are looked at for`, () => {
+    const made = one(yaml)
+    assert.equal(made.direction, direction)
+    assert.deepEqual(made.sniff, { tls: false, http: sniffsHttp, timeoutMs: 0, onTimeout: 'close' })
+    assert.equal(made.defaultFilterChain.tls, undefined)
+  })
+
+test('HTTP: the proxy for applications has a route table of its own, the port that of its name', () => {
+  const codecs = listeners(
+    '- {name: a, kind: http_proxy, port: 1}\n- {name: b, kind: http_proxy, port: 2, routes: x}\n- {name: c, kind: http, port: 3, routes: r}\n',
+  ).map((l) => l.defaultFilterChain!.codec)
+  assert.deepEqual(
+    codecs.map((c) => c.kind === 'http' && [c.http.routes, c.http.explicitProxy]),
+    [
+      [{ from: 'rds', name: 'http_proxy' }, true],
+      [{ from: 'rds', name: 'x' }, true],
+      [{ from: 'rds', name: 'r' }, false],
+    ],
+  )
+  const [first] = codecs
+  assert.ok(first?.kind === 'http' && first.http.forwardClientCert === 'sanitize' && first.http.normalizePath)
+})
+
+test('TCP goes to its cluster, MQTT by the policy of agent.yaml and the transport that is said', () => {
+  const [tcp, plain, web] = listeners(
+    '- {name: a, kind: tcp, port: 1, cluster: c}\n- {name: b, kind: mqtt, port: 2}\n- {name: d, kind: mqtt, port: 3, transport: websocket}\nmqtt: {limits: {maxTopicLevels: 7}}\n',
+  ).map((l) => l.defaultFilterChain!.codec)
+  assert.deepEqual(tcp?.kind === 'tcp' && tcp.tcp.clusters.map((c) => [c.name, c.weight]), [['c', 1]])
+  assert.ok(plain?.kind === 'mqtt' && plain.transport === 'tcp' && plain.mqtt.limits.maxTopicLevels === 7)
+  assert.ok(web?.kind === 'mqtt' && web.transport === 'websocket')
+})
+
+test('mode mutual: the identity of the mesh, and a certificate of every client; there is no file to read', () => {
+  const made = one('- {name: a, kind: mqtt, port: 1, tls: {mode: mutual}}')
+  const { tls } = made.defaultFilterChain
+  assert.deepEqual(
+    [tls?.certificate, tls?.validation, tls?.requireClientCertificate],
+    [{ from: 'workload' }, { roots: { from: 'workload' }, sans: [] }, true],
+  )
+  assert.equal(made.prepare, undefined)
+})
+
+for (const [kind, rest, protocols] of [
+  ['http', 'routes: r', ['h2', 'http/1.1']],
+  ['mqtt', 'transport: tcp', ['mqtt', 'istio-peer-exchange', 'istio']],
+  ['tcp', 'cluster: c', []],
+] as const)
+  test(`ALPN of ${kind}`, () => {
+    const { tls } = one(`- {name: a, kind: ${kind}, port: 1, ${rest}, tls: {mode: mutual}}`).defaultFilterChain
+    assert.deepEqual(tls?.alpnProtocols, protocols)
+  })
+
+const ca = testCa()
+const [own, other] = [ca.issue('a', 'a'), ca.issue('b', 'b')]
+const TLS = '- {name: m, kind: mqtt, port: 1, tls: {mode: server, chain: /chain, key: /key}}'
+const TLS_ROOTS = TLS.replace('key: /key', 'key: /key, clientRoots: /roots')
+const FILES = { '/chain': own.chainPem, '/key': own.keyPem, '/roots': ca.rootsPem }
+
+test('mode server: files are read before the port is opened, and clients need no certificate', () => {
+  const made = one(TLS, diskWith(FILES))
+  made.prepare!()
+  const { tls } = made.defaultFilterChain
+  assert.deepEqual(tls?.certificate, { from: 'pem', chainPem: own.chainPem, keyPem: own.keyPem })
+  assert.deepEqual([tls?.validation, tls?.requireClientCertificate], [undefined, false])
+})
+
+test('with clientRoots a client has to show a certificate of these', () => {
+  const made = one(TLS_ROOTS, diskWith(FILES))
+  made.prepare!()
+  const { tls } = made.defaultFilterChain
+  assert.deepEqual(
+    [tls?.validation, tls?.requireClientCertificate],
+    [{ roots: { from: 'pem', rootsPem: ca.rootsPem }, sans: [] }, true],
+  )
+})
+
+test('files that were read are not read again: the port may close and open', () => {
+  const files: Record<string, string | undefined> = { ...FILES }
+  const made = one(TLS, diskWith(files))
+  made.prepare!()
+  delete files['/chain']
+  made.prepare!()
+})
+
+for (const [what, yaml, files, why] of [
+  ['a chain that is not there', TLS, { ...FILES, '/chain': '' }, /^listeners\.m\.tls: \/chain holds no certificate$/],
+  ['a chain that cannot be read', TLS, { ...FILES, '/chain': undefined }, /\/chain cannot be read/],
+  ['no key', TLS, { '/chain': own.chainPem }, /there is no file \/key/],
+  ['a key that is none', TLS, { ...FILES, '/key': own.chainPem }, /\/key holds no private key that can be used/],
+  [
+    "another's key",
+    TLS,
+    { ...FILES, '/key': other.keyPem },
+    /the certificate of \/chain was not made for the key of \/key/,
+  ],
+  ['roots that are none', TLS_ROOTS, { ...FILES, '/roots': 'x' }, /\/roots holds no certificate/],
+] as const)
+  test(`${what}: the listener says so, and works once it is there`, () => {
+    const now: Record<string, string | undefined> = { ...files }
+    const made = one(yaml, diskWith(now))
+    assert.throws(() => made.prepare!(), { code: 'MESH_LISTENER_TLS', message: why })
+    Object.assign(now, FILES)
+    made.prepare!()
+  })
