@@ -4,7 +4,6 @@
  */
 export const STILL_MISSING: readonly string[] = [
   // agent/
-  'agent/admin/pages.ts',
   'agent/config/istio-mesh.ts',
   'agent/configuration/control-plane.ts',
   'agent/control-sync-settings.ts',
