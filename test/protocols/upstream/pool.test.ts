@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import http2 from 'node:http2'
 import type { Breakers } from '../../../model/cluster.ts'
+import type { CallEvents } from '../../../protocols/http/message.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { cluster, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
 
@@ -40,6 +41,31 @@ test('a request that gave up waiting leaves its place', async () => {
     h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]),
     [[2, 1, 1]],
   )
+})
+test('a call that asks for a fresh connection is not served by one that was used', async () => {
+  await using h = new Harness([cluster(undefined, { breakers: NARROW })])
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send(GET)
+  let calls = 0
+  const events = {
+    onCallPicked: () => {},
+    onCall: () => calls++,
+    onCallFailed: () => {},
+  } as Partial<CallEvents> as CallEvents
+  const pending = h.upstreams.startCall(
+    h.tables.get().cluster('origin')!,
+    { source: '10.0.0.9', speaks: 'http1', fresh: true, maxHostPicks: 1 },
+    events,
+  )
+  await origin.answer(OK)
+  assert.match(await client.take(), /200 OK/)
+  assert.equal(calls, 0)
+  origin.connections[0]!.stream.destroy()
+  await settle()
+  await settle()
+  assert.equal(calls, 1)
+  pending?.cancel()
 })
 test('at max_requests nothing more is started', async () => {
   await using h = new Harness([cluster(undefined, { breakers: { ...NARROW, maxRequests: 1 } })])

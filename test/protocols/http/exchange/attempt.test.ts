@@ -239,7 +239,7 @@ for (const { name, tell, told } of [
   })
 test('a call that fails before startCall returns leaves nothing to cancel', () => {
   const rig = new Rig(0)
-  rig.start((events) => events.onCallFailed(new MeshError('MESH_NO_ENDPOINT', 'x'), 'nothing', false))
+  rig.start((events) => events.onCallFailed(new MeshError('MESH_NO_ENDPOINT', 'x'), 'nothing'))
   rig.attempt.cancel()
   assert.deepEqual(rig.took(), ['failed MESH_NO_ENDPOINT nothing false'])
 })
