@@ -7,8 +7,8 @@ import type { Metrics } from '../core/metrics.ts'
 import { Scope } from '../core/scope.ts'
 import type { World } from '../core/world.ts'
 import { collectStatus } from './admin/collect-status.ts'
-import { exposed, unusedSockets } from './admin/conditions/ports.ts'
-import { adminPages } from './admin/pages.ts'
+import { findExposed, findUnusedSockets } from './admin/conditions/ports.ts'
+import { createAdminPages } from './admin/pages.ts'
 import { AdminDoor, startAdmin } from './admin/server.ts'
 import type { AgentStatus } from './admin/status.ts'
 import type { AgentConfig } from './config/schema.ts'
@@ -88,7 +88,7 @@ async function openAdmin(all: Parts): Promise<Control> {
     isDraining: () => draining,
   }
   const status = (): AgentStatus => collectStatus(parts)
-  const pages = adminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) })
+  const pages = createAdminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) })
   const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, pages, log, clock), { clock, log }))
   await admin.ports.try()
   return {
@@ -106,7 +106,7 @@ async function openAdmin(all: Parts): Promise<Control> {
 }
 
 function warnOfExposed(all: Parts): void {
-  for (const err of exposed(all))
+  for (const err of findExposed(all))
     all.log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
 }
 
@@ -139,7 +139,7 @@ function warnOfUnusedSockets({ world, readiness, dataPath, log }: Parts): void {
       .whenReady()
       .then(() => dataPath.settled)
       .then(() => {
-        for (const err of unusedSockets({ inherited, readiness }))
+        for (const err of findUnusedSockets({ inherited, readiness }))
           log.warn({ evt: 'socket.unused', err }, 'a socket that was passed serves nobody')
       }),
   )

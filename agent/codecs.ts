@@ -6,7 +6,7 @@ import { serveHttp1 } from '../protocols/http/server/h1-server.ts'
 import { serveTcp } from '../protocols/tcp/proxy.ts'
 import type { HttpUpstreams } from '../protocols/http/message.ts'
 
-export function codecsOf(ctx: Context, upstreams: HttpUpstreams, broker: Broker): Codecs {
+export function createCodecs(ctx: Context, upstreams: HttpUpstreams, broker: Broker): Codecs {
   return {
     http1: (conn) => serveHttp1(conn, ctx, upstreams),
     // Loaded at the first HTTP/2 connection: 0.4 MiB that a device without one does without.

@@ -13,7 +13,7 @@ const MIN_CONNECTIONS = 256
 const MAX_CONNECTIONS = 10_000
 
 /** @param limitBytes memory that the process may have */
-export function connectionLimits(
+export function deriveConnectionLimits(
   said: { readonly [L in keyof ConnectionLimits]?: number | undefined },
   limitBytes: number,
 ): ConnectionLimits {

@@ -10,7 +10,7 @@ import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
-import { sealerOf, type Sealer } from '../core/pki/sealing.ts'
+import { createSealer, type Sealer } from '../core/pki/sealing.ts'
 import { secureFolder } from '../core/os/state-folder.ts'
 import type { World } from '../core/world.ts'
 
@@ -20,7 +20,7 @@ type Control = Omit<NonNullable<AgentConfig['control']>, 'token'> & { readonly t
 const MAX_TOKEN_BYTES = 16 * 1024
 
 /** What the configuration stream and the CA share besides: the addresses that DNS last gave, and the count of bytes. */
-export function controlLink({
+export function createControlLink({
   config,
   world: { disk, clock },
   log,
@@ -89,12 +89,12 @@ export function readToken(content: Buffer, where: string): string | undefined {
 }
 
 /** Undefined when agent.yaml asks for no encryption. Throws MESH_CONFIG_INVALID. */
-export function sealerFrom({ identity: { encryptionKey } }: AgentConfig, disk: Disk): Sealer | undefined {
+export function readSealer({ identity: { encryptionKey } }: AgentConfig, disk: Disk): Sealer | undefined {
   if (encryptionKey === undefined) return undefined
   const setting = 'identity.encryptionKey'
   const content = read(encryptionKey, setting, disk)
   if (!content) throw new MeshError('MESH_CONFIG_INVALID', `${setting}: there is no file ${encryptionKey}`)
-  return sealerOf(content, `${setting}: ${encryptionKey}`)
+  return createSealer(content, `${setting}: ${encryptionKey}`)
 }
 
 /** @param p.ip where agent.yaml names none */

@@ -5,7 +5,7 @@ import type { Context } from '../protocols/context.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Configuration } from './configuration/configuration.ts'
 import type { Disk } from '../core/os/disk.ts'
-import { sealerFrom } from './control-sync-settings.ts'
+import { readSealer } from './control-sync-settings.ts'
 import type { OwnNode } from './own-node.ts'
 
 export type AgentDnsOptions = {
@@ -40,7 +40,7 @@ export async function startAgentDns({
       if (heard.has('nameTable')) return 'nothing'
       return !stale && heard.has('cluster') && heard.has('listener') ? 'names' : 'everything'
     },
-    store: { file: path.join(config.state, 'dns-answers'), sealer: () => sealerFrom(config, disk) },
+    store: { file: path.join(config.state, 'dns-answers'), sealer: () => readSealer(config, disk) },
     outside: new Set(config.control?.address.map(hostOf)),
   })
 }

@@ -14,7 +14,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { World } from '../core/world.ts'
 import type { Identity } from '../model/identity.ts'
 import type { AgentConfig } from './config/schema.ts'
-import { controlLink, readControlPlane, sealerFrom } from './control-sync-settings.ts'
+import { createControlLink, readControlPlane, readSealer } from './control-sync-settings.ts'
 import type { Readiness } from './readiness.ts'
 
 export type IdentityOptions = {
@@ -68,9 +68,9 @@ function openFolder(path: string, { world, log, earliestWallMs, readiness }: Ide
 function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOptions, v: Verification): Source {
   const { config, world, metrics, log, earliestWallMs, readiness } = o
   const { clock, random, disk } = world
-  const store = new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: sealerFrom(config, disk) })
+  const store = new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: readSealer(config, disk) })
   const plane = readControlPlane(control, config.node.clusterId, disk, {
-    ...controlLink({ config, world, log, metrics }),
+    ...createControlLink({ config, world, log, metrics }),
     certificateClock: v.floor,
   })
   const manager = new CertManager({

@@ -5,7 +5,7 @@ import type { Tables } from '../model/tables.ts'
 import { wantedListeners } from '../protocols/downstream/wanted-listeners.ts'
 
 /** Of the listener, or of all; one set for each of its chains that speaks MQTT, without repetitions. */
-export function mqttPoliciesOf(
+export function collectMqttPolicies(
   tables: Tables,
   own: readonly Listener[],
   listener: string | undefined,

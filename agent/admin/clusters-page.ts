@@ -13,7 +13,7 @@ type Shown = ClusterStatus & { readonly tunnelled?: readonly TunnelledEndpoint[]
  * Clusters at work, with their load, then all others of the tables.
  * @param atWork only clusters that were used have counters
  */
-export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly Shown[] {
+export function listClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly Shown[] {
   const used = new Set(atWork.map((c) => c.name))
   const idle = [...tables.clusterNames()].filter((name) => !used.has(name)).map((name) => idleCluster(name, tables))
   return [...atWork, ...idle].map((c) => {
@@ -22,7 +22,7 @@ export function allClusters(atWork: readonly ClusterStatus[], tables: Tables): r
   })
 }
 
-export function clustersText(clusters: readonly Shown[]): string {
+export function formatClusters(clusters: readonly Shown[]): string {
   return printableAll(clusters)
     .map(
       (c) =>
@@ -44,7 +44,7 @@ export function clustersText(clusters: readonly Shown[]): string {
     .join('')
 }
 
-export function clustersJson(clusters: readonly Shown[]): object {
+export function formatClustersAsJson(clusters: readonly Shown[]): object {
   return {
     cluster_statuses: clusters.map(({ name, endpoints, tunnelled = [] }) => ({
       name,

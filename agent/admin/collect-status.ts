@@ -1,6 +1,6 @@
 /** Collects AgentStatus from the parts; what is wrong stands in conditions.ts. */
 import { hasWorkloadEntry } from '../../control-sync/ads/node.ts'
-import { problemsOf } from './conditions.ts'
+import { findProblems } from './conditions.ts'
 import type { Configuration } from '../configuration/configuration.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { AgentStatus } from './status.ts'
@@ -37,7 +37,7 @@ export function collectStatus(p: StatusParts): AgentStatus {
     mqtt: p.broker.stats,
     spool: p.spool.stats,
     bridge: p.bridge.status(),
-    problems: problemsOf(p),
+    problems: findProblems(p),
   }
 }
 

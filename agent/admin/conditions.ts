@@ -26,7 +26,7 @@ export const CONDITIONS: readonly Condition[] = [
 ]
 
 /** A condition that cannot be looked at is told as such, and hides no other. */
-export function problemsOf(p: StatusParts, conditions: readonly Condition[] = CONDITIONS): Problem[] {
+export function findProblems(p: StatusParts, conditions: readonly Condition[] = CONDITIONS): Problem[] {
   const seen = new Set<string>()
   return conditions.flatMap(({ name, find }) => {
     let found: Found

@@ -3,10 +3,10 @@ import { configDump } from '../../control-sync/config-dump.ts'
 import type { HttpUpstreams } from '../../protocols/http/message.ts'
 import type { AdminHandler, AdminPage, AdminReply } from './server.ts'
 import { index } from './server.ts'
-import { allClusters, clustersJson, clustersText } from './clusters-page.ts'
+import { listClusters, formatClustersAsJson, formatClusters } from './clusters-page.ts'
 import type { Log } from '../../core/log.ts'
 import type { StatusParts } from './status-parts.ts'
-import { statusText } from './status-text.ts'
+import { formatStatus } from './status-text.ts'
 import type { AgentStatus } from './status.ts'
 
 export type AdminParts = StatusParts & {
@@ -20,7 +20,7 @@ const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
 /** Envoy's names for what pino calls otherwise. */
 const ENVOY_LEVELS: Readonly<Record<string, string>> = { warning: 'warn', critical: 'fatal', off: 'silent' }
 
-export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
+export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
   const get = (help: string, handle: AdminHandler): AdminPage => ({ method: 'GET', help, handle })
   const post = (help: string, handle: AdminHandler): AdminPage => ({ method: 'POST', help, handle })
   const pages = new Map<string, AdminPage>([
@@ -35,7 +35,7 @@ export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
     [
       '/status',
       get('what the agent does and what is wrong (JSON; ?format=text)', (q) =>
-        q.get('format') === 'text' ? { body: statusText(p.status()) } : json(p.status()),
+        q.get('format') === 'text' ? { body: formatStatus(p.status()) } : json(p.status()),
       ),
     ],
     [
@@ -68,7 +68,7 @@ export function adminPages(p: AdminParts): ReadonlyMap<string, AdminPage> {
   ])
   pages.set(
     '/',
-    get('this page', () => ({ body: `${statusText(p.status())}\n${index(pages)}` })),
+    get('this page', () => ({ body: `${formatStatus(p.status())}\n${index(pages)}` })),
   )
   return pages
 }
@@ -96,8 +96,8 @@ function readyDetail({ control, certificate, config }: AgentStatus): string {
 }
 
 function clusters(p: AdminParts, format: string | null): AdminReply {
-  const all = allClusters(p.upstreams.clusterStatus(), p.tables.get())
-  return format === 'json' ? json(clustersJson(all)) : { body: clustersText(all) }
+  const all = listClusters(p.upstreams.clusterStatus(), p.tables.get())
+  return format === 'json' ? json(formatClustersAsJson(all)) : { body: formatClusters(all) }
 }
 
 function certs({ certificate }: AgentStatus): object {

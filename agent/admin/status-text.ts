@@ -5,7 +5,7 @@ import type { AgentStatus } from './status.ts'
 type Row = readonly [name: string, value: string]
 
 /** At most 100 columns; one fact a line, problems last with what to do. */
-export function statusText(status: AgentStatus): string {
+export function formatStatus(status: AgentStatus): string {
   const s = printableAll(status)
   const waiting = s.waitingFor.length ? ` (waiting for: ${s.waitingFor.join(', ')})` : ''
   const rows = [
@@ -20,7 +20,7 @@ export function statusText(status: AgentStatus): string {
     ...describeSkipped(s),
   ]
   return [
-    `meshlet ${s.version} · ${s.node} · ${s.state}${waiting} · up ${span(s.uptimeSec)}\n\n`,
+    `meshlet ${s.version} · ${s.node} · ${s.state}${waiting} · up ${formatSpan(s.uptimeSec)}\n\n`,
     ...rows.map(([name, value]) => `${name.padEnd(14)}${value}\n`),
     `\n${conclude(s)}`,
   ].join('')
@@ -28,20 +28,21 @@ export function statusText(status: AgentStatus): string {
 
 function describeLink({ control: c }: AgentStatus): Row {
   const isHeard = c.link === 'connected' || c.lastContactSec === undefined
-  const contact = isHeard ? '' : `, last contact ${span(c.lastContactSec!)} ago`
-  return ['link', `${c.mode} ${c.address}: ${c.link} for ${span(c.sinceSec)}${contact}`]
+  const contact = isHeard ? '' : `, last contact ${formatSpan(c.lastContactSec!)} ago`
+  return ['link', `${c.mode} ${c.address}: ${c.link} for ${formatSpan(c.sinceSec)}${contact}`]
 }
 
 function describeCertificate({ certificate: x }: AgentStatus): Row {
   if (!x) return ['certificate', 'none']
-  const validity = x.expiresInSec > 0 ? `valid for ${span(x.expiresInSec)}` : `expired ${span(-x.expiresInSec)} ago`
-  const renewal = x.renewalInSec === undefined ? '' : `, renewal in ${span(x.renewalInSec)}`
+  const validity =
+    x.expiresInSec > 0 ? `valid for ${formatSpan(x.expiresInSec)}` : `expired ${formatSpan(-x.expiresInSec)} ago`
+  const renewal = x.renewalInSec === undefined ? '' : `, renewal in ${formatSpan(x.renewalInSec)}`
   return ['certificate', `${x.spiffeId}, ${validity}${renewal}`]
 }
 
 function describeConfiguration({ config }: AgentStatus): Row[] {
   const stale = config.stale ? ', from disk, not confirmed' : ''
-  const age = config.ageSec === undefined ? ', nothing received yet' : `, changed ${span(config.ageSec)} ago`
+  const age = config.ageSec === undefined ? ', nothing received yet' : `, changed ${formatSpan(config.ageSec)} ago`
   const resources = Object.entries(config.resources).map(([kind, n]) => `${n} ${kind}`)
   return [
     ['configuration', `generation ${config.generation}${stale}${age}`],
@@ -66,7 +67,9 @@ function describeDns({ dns }: AgentStatus): Row[] {
 function describeWorkload({ workload }: AgentStatus): Row[] {
   if (!workload) return []
   const { probe, state, sinceSec, told } = workload
-  return [['workload', `${probe}: ${state} for ${span(sinceSec)}${told ? '' : ', not told to the control plane'}`]]
+  return [
+    ['workload', `${probe}: ${state} for ${formatSpan(sinceSec)}${told ? '' : ', not told to the control plane'}`],
+  ]
 }
 
 function describeTraffic({ http, mqtt, spool }: AgentStatus): Row[] {
@@ -102,7 +105,7 @@ function conclude({ problems, config }: AgentStatus): string {
 }
 
 /** 45 s · 12 min · 5 h 10 min · 3 d 4 h */
-export function span(seconds: number): string {
+export function formatSpan(seconds: number): string {
   const s = Math.round(Math.abs(seconds))
   if (s < 100) return `${s} s`
   const min = Math.round(s / 60)

@@ -1,8 +1,8 @@
 /** `meshlet config check`: everything that can be known about the configuration without starting anything. */
 import { checkFolder } from '../../control-sync/directory/check.ts'
-import { captureProblem } from '../config/capture.ts'
-import { portMistakes, portNotes } from '../config/ports.ts'
-import { listenersOf } from '../config/listeners.ts'
+import { findCaptureProblem } from '../config/capture.ts'
+import { findPortMistakes, findPortNotes } from '../config/ports.ts'
+import { createListeners } from '../config/listeners.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { toMeshError } from '../../core/errors.ts'
@@ -33,8 +33,8 @@ export async function configCheck(o: ConfigSource & { readonly json: boolean }, 
 }
 
 async function check(config: AgentConfig): Promise<Report> {
-  const mistakes: string[] = portMistakes(config)
-  const notes: string[] = portNotes(config, systemDisk)
+  const mistakes: string[] = findPortMistakes(config)
+  const notes: string[] = findPortNotes(config, systemDisk)
   const mustExist = (setting: string, file: string | undefined): void => {
     if (file === undefined) return
     try {
@@ -53,7 +53,7 @@ async function check(config: AgentConfig): Promise<Report> {
     mustExist('identity.folder', `${config.identity.folder}/${name}`)
   for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const)
     mustExist(`identity.${name}`, config.identity[name])
-  for (const { prepare } of listenersOf(config, systemDisk)) {
+  for (const { prepare } of createListeners(config, systemDisk)) {
     try {
       prepare?.()
     } catch (thrown) {
@@ -85,7 +85,7 @@ function exists(file: string): boolean {
 
 function captured(config: AgentConfig): string[] {
   // What `transparent` needs only the service has: meshlet status tells.
-  const problem = config.capture === 'redirect' ? captureProblem(config, undefined) : undefined
+  const problem = config.capture === 'redirect' ? findCaptureProblem(config, undefined) : undefined
   return problem ? [problem.message] : []
 }
 

@@ -6,7 +6,7 @@ import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
 import { spiffeUri } from '../../control-sync/ads/node.ts'
 import { Trust } from '../../control-sync/identity/trust.ts'
-import { readControlPlane, prepareState, readToken, sealerFrom } from '../control-sync-settings.ts'
+import { readControlPlane, prepareState, readToken, readSealer } from '../control-sync-settings.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemClock, systemRandom } from '../../core/os/clock.ts'
 import { systemDisk } from '../../core/os/disk.ts'
@@ -77,7 +77,7 @@ function createManager(p: {
   const [disk, clock] = [systemDisk, systemClock]
   const authority = istioCertificateAuthority(plane, clock)
   return new CertManager({
-    store: new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: sealerFrom(config, disk) }),
+    store: new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: readSealer(config, disk) }),
     trust: new Trust({ disk, log, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }),
     floor,
     // Beside a certificate a token would not count (hub, istiod): with one at hand we join anew, whoever this machine

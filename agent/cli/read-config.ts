@@ -4,7 +4,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { Layer } from '../../core/yaml.ts'
 import { readIstioFolder } from '../config/istio-folder.ts'
 import { configError, loadConfig } from '../config/load.ts'
-import { settingsOfEnv } from '../config/node-env.ts'
+import { readEnvSettings } from '../config/node-env.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { DEFAULT_CONFIG, type Io } from './io.ts'
 
@@ -43,7 +43,7 @@ export function readConfig(source: ConfigSource, disk: Disk, env: Io['env']): Re
 /** ISTIO_META_… of the environment stands above agent.yaml, so that one file serves many nodes. */
 function environmentLayer(env: Io['env']): Layer {
   const set = Object.entries(env).filter((e): e is [string, string] => e[1] !== undefined)
-  const { node, capture, origins, problems } = settingsOfEnv(set)
+  const { node, capture, origins, problems } = readEnvSettings(set)
   if (problems.length > 0)
     throw configError(
       ENVIRONMENT,

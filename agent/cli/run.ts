@@ -1,7 +1,7 @@
 /** `meshlet run`: builds the agent, tells systemd, waits for the end, drains. */
 import os from 'node:os'
 import { startAgent } from '../agent.ts'
-import { captureProblem } from '../config/capture.ts'
+import { findCaptureProblem } from '../config/capture.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { lastLine } from '../../core/defects/last-line.ts'
@@ -40,7 +40,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
     listenFds: io.listenFds,
     systemRoots: io.env['SSL_CERT_FILE'] || undefined,
   })
-  const capture = captureProblem(config, world.inherited)
+  const capture = findCaptureProblem(config, world.inherited)
   if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])
   let isAlive = (): boolean => true

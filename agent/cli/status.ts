@@ -1,4 +1,4 @@
-import { statusText } from '../admin/status-text.ts'
+import { formatStatus } from '../admin/status-text.ts'
 import type { AgentStatus } from '../admin/status.ts'
 import { askAgent } from './admin-client.ts'
 import type { ExitCode } from './exit.ts'
@@ -13,7 +13,7 @@ export async function ready(admin: string, io: Io): Promise<ExitCode> {
 export async function status(o: { readonly admin: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { body } = await askAgent(o.admin, 'GET', '/status')
   const parsed = JSON.parse(body) as AgentStatus
-  io.out(o.json ? body : statusText(parsed))
+  io.out(o.json ? body : formatStatus(parsed))
   return parsed.problems.length === 0 ? 0 : 1
 }
 

@@ -17,7 +17,7 @@ const USUAL: readonly Address[] = [15_001, 15_006].map((port) => ({ host: '0.0.0
  * MESH_CAPTURE_UNAVAILABLE, for status and the log; undefined where nothing is captured, or all of it can be served.
  * Whether a socket that was passed is transparent is not visible from here; `ss --inet-sockopt` shows it.
  */
-export function captureProblem(
+export function findCaptureProblem(
   { capture }: Pick<AgentConfig, 'capture'>,
   passed: Pick<InheritedSockets, 'has'> | undefined,
   listeners: Iterable<Listener> = [],

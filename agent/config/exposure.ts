@@ -14,7 +14,7 @@ const MAX_LISTED = 20
  * @returns one problem per listener. Of pushed ones only those with MQTT: what others take without proof is the control
  * plane's to say.
  */
-export function exposureProblems(
+export function findExposureProblems(
   listeners: Iterable<Listener>,
   own: ReadonlyMap<string, { readonly acceptAnyone?: boolean | undefined }>,
 ): MeshError[] {

@@ -8,9 +8,9 @@ import type { Disk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
 import { readYaml, type ConfigProblem, type Origin } from '../../core/yaml.ts'
 import { parseEnvFile, type EnvEntry } from './env-file.ts'
-import { addressesOf } from './hosts-file.ts'
+import { findAddresses } from './hosts-file.ts'
 import { readMeshSettings, type MeshSettings } from './istio-mesh.ts'
-import { settingsOfEnv, type EnvSettings } from './node-env.ts'
+import { readEnvSettings, type EnvSettings } from './node-env.ts'
 
 export type IstioFolder = {
   /** In agent.yaml's form, before defaults and checks. */
@@ -50,7 +50,7 @@ export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
     env.entries.map((e) => ({ ...e, file: file('cluster.env') })),
     mesh.proxyMetadata.map((e) => ({ ...e, file: file('mesh.yaml') })),
   )
-  const node = settingsOfEnv(variables.all.map((e) => [e.key, e.value]))
+  const node = readEnvSettings(variables.all.map((e) => [e.key, e.value]))
   const origins = new Map([...mesh.origins, ...originsIn(variables, node)])
   const discovery = mesh.discoveryAddress ?? DEFAULT_DISCOVERY
   return {
@@ -157,7 +157,7 @@ function dialed(
   san: string | undefined,
 ): { readonly address: string | readonly string[]; readonly serverName: string | undefined } {
   const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(discovery) ?? []
-  const addresses = addressesOf(host, hosts)
+  const addresses = findAddresses(host, hosts)
   const serverName = san ?? (host === 'localhost' ? DEFAULT_SERVER_NAME : addresses.length > 0 ? host : undefined)
   if (addresses.length === 0) return { address: discovery, serverName }
   return { address: addresses.map((a) => (a.includes(':') ? `[${a}]:${port}` : `${a}:${port}`)), serverName }

@@ -18,7 +18,7 @@ import type { AgentConfig, ListenerConfig } from './schema.ts'
  * Files of `tls` are read before the port is opened (`prepare`): one that is not there yet keeps its own listener
  * closed, and nothing else.
  */
-export function listenersOf(config: AgentConfig, disk: Disk): readonly Listener[] {
+export function createListeners(config: AgentConfig, disk: Disk): readonly Listener[] {
   return config.listeners.map((l) => ({
     name: l.name,
     address: l.address,

@@ -28,7 +28,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
 }
 const CAPTURE: Readonly<Record<string, string>> = { NONE: 'explicit', TPROXY: 'transparent', REDIRECT: 'redirect' }
 
-export function settingsOfEnv(variables: Iterable<readonly [name: string, value: string]>): EnvSettings {
+export function readEnvSettings(variables: Iterable<readonly [name: string, value: string]>): EnvSettings {
   const node: Record<string, Json> = {}
   const metadata: Record<string, Json> = {}
   const members: Record<string, Json> = {}

@@ -13,7 +13,7 @@ const portsOf = ({ listeners, admin, dns }: AgentConfig): Port[] => [
 ]
 
 /** Two that cannot be open at the same time. */
-export function portMistakes(config: AgentConfig): string[] {
+export function findPortMistakes(config: AgentConfig): string[] {
   const ports = portsOf(config)
   return ports.flatMap((one, i) =>
     ports
@@ -24,7 +24,7 @@ export function portMistakes(config: AgentConfig): string[] {
 }
 
 /** What may be right on the device, or later. */
-export function portNotes(config: AgentConfig, disk: Disk): string[] {
+export function findPortNotes(config: AgentConfig, disk: Disk): string[] {
   const here = new Set(
     Object.values(os.networkInterfaces())
       .flatMap((a) => a ?? [])

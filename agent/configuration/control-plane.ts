@@ -14,7 +14,7 @@ import type { Timer } from '../../core/os/clock.ts'
 import type { Listener } from '../../model/listener.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import type { Configuration, ConfigurationOptions } from './configuration.ts'
-import { controlLink, readControlPlane, sealerFrom } from '../control-sync-settings.ts'
+import { createControlLink, readControlPlane, readSealer } from '../control-sync-settings.ts'
 
 /**
  * Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together
@@ -30,7 +30,7 @@ export async function openControlPlane(o: ConfigurationOptions): Promise<Configu
     openStorage: world.openStorage,
     path: path.join(config.state, 'snapshot.db'),
     node: owner,
-    sealer: sealerFrom(config, world.disk),
+    sealer: readSealer(config, world.disk),
     log,
     metrics,
   })
@@ -180,7 +180,7 @@ function createTransport(o: ConfigurationOptions, control: Control): GrpcTranspo
   const { config, world, log, metrics, identity, node } = o
   return new GrpcTransport({
     control: readControlPlane(control, config.node.clusterId, world.disk, {
-      ...controlLink({ config, world, log, metrics }),
+      ...createControlLink({ config, world, log, metrics }),
       certificateClock: identity.certificateClock,
     }),
     get node() {

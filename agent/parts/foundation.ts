@@ -11,7 +11,7 @@ import type { World } from '../../core/world.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import type { Limits } from '../../protocols/context.ts'
 import type { AgentConfig } from '../config/schema.ts'
-import { connectionLimits } from '../connection-limits.ts'
+import { deriveConnectionLimits } from '../connection-limits.ts'
 import { prepareState, readNodeSettings } from '../control-sync-settings.ts'
 import type { AgentFacts } from '../facts.ts'
 import { OwnNode } from '../own-node.ts'
@@ -64,7 +64,7 @@ export function layFoundation(config: AgentConfig, world: World, facts: AgentFac
     log,
     startedMs,
     metrics,
-    limits: { ...config.limits, ...connectionLimits(config.limits, limitBytes) },
+    limits: { ...config.limits, ...deriveConnectionLimits(config.limits, limitBytes) },
     budget: createBudget(config.limits.maxQueuedMemoryBytes, limitBytes, metrics, clock),
     readiness: new Readiness(),
     settings,

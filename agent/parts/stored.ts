@@ -6,13 +6,13 @@ import { systemCommand } from '../../core/os/command.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { Listener } from '../../model/listener.ts'
 import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
-import { listenersOf } from '../config/listeners.ts'
+import { createListeners } from '../config/listeners.ts'
 import type { Configuration, ConfigurationOptions } from '../configuration/configuration.ts'
 import { openControlPlane } from '../configuration/control-plane.ts'
 import { openDirectory } from '../configuration/directory.ts'
 import { startIdentity, type AgentIdentity } from '../identity.ts'
 import { HealthChecker } from '../workload-health/checker.ts'
-import { probeOf } from '../workload-health/probe.ts'
+import { createProbe } from '../workload-health/probe.ts'
 import type { Foundation } from './foundation.ts'
 
 export type Stored = {
@@ -29,7 +29,7 @@ export type Stored = {
 export async function openStored(f: Foundation): Promise<Stored> {
   const { config, world, scope, metrics, log, tables } = f
   const identity = scope.own(startIdentity({ ...f, earliestWallMs: f.facts.builtAtMs }))
-  const own = listenersOf(config, world.disk)
+  const own = createListeners(config, world.disk)
   const workload = createHealthChecker(f)
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(
@@ -68,7 +68,7 @@ function createHealthChecker({ config, world, scope, metrics, log }: Foundation)
   const { clock, network } = world
   const { readinessProbe: settings } = config
   if (!settings) return undefined
-  const probe = probeOf(settings, { network, run: systemCommand })
+  const probe = createProbe(settings, { network, run: systemCommand })
   return scope.own(new HealthChecker({ probe, settings, clock, log, metrics }))
 }
 

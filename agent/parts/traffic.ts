@@ -7,10 +7,10 @@ import { DataPath, type OwnPort } from '../../protocols/downstream/data-path.ts'
 import { createBridge, type Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
 import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
 import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
-import { codecsOf } from '../codecs.ts'
+import { createCodecs } from '../codecs.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
-import { mqttPoliciesOf } from '../mqtt-policies.ts'
+import { collectMqttPolicies } from '../mqtt-policies.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
 
@@ -35,11 +35,11 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       budget: f.budget,
       durability: spool,
       node,
-      policiesOf: (listener) => mqttPoliciesOf(tables.get(), own, listener),
+      policiesOf: (listener) => collectMqttPolicies(tables.get(), own, listener),
     }),
   )
   const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node }))
-  const dataPath = scope.own(new DataPath(ctx, own, codecsOf(ctx, upstreams, broker), otherPorts(config)))
+  const dataPath = scope.own(new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), otherPorts(config)))
   // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last
   // run, too.
   scope.own(tables.watch(() => broker.reauthorize()))

@@ -17,7 +17,7 @@ const LOCAL = '127.0.0.1'
 /** More of a program's words would not be read. */
 const MAX_SAID_CHARS = 200
 
-export function probeOf(
+export function createProbe(
   { httpGet, tcpSocket, exec, grpc }: ReadinessProbe,
   o: { readonly network: Network; readonly run: RunCommand },
 ): Probe {

@@ -7,7 +7,7 @@
 import type { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
 import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
-import { certificatesOf } from '../../core/pki/x509.ts'
+import { parseCertificates } from '../../core/pki/x509.ts'
 import { isNamed, namesOf, notNamed } from './server-name.ts'
 
 export type CertificateClock = {
@@ -74,7 +74,7 @@ function untrusted(
   if (!byTime || !isNamed(certificate, names)) return notNamed(certificate, names)
   const answer = verifyChain({
     chain: sentChain(certificate),
-    roots: certificatesOf(roots),
+    roots: parseCertificates(roots),
     crls: [],
     peer: 'server',
     nowMs: certificateClock.nowMs(),

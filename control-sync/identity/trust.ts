@@ -7,7 +7,7 @@ import type { Disk } from '../../core/os/disk.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Identity } from '../../model/identity.ts'
-import { certificatesOf, crlsOf } from '../../core/pki/x509.ts'
+import { parseCertificates, parseCrls } from '../../core/pki/x509.ts'
 
 /** Of one file, or sent at a time. */
 const MAX_ROOTS = 256
@@ -119,7 +119,7 @@ export class Trust {
     // What was there must not fall away with its file: then everything that is revoked would be trusted again.
     if (crlMayBeMissing && this.#crlPem === undefined && isMissing(disk, crlFile)) return undefined
     return this.#file('identity.crl', crlFile, (pem) => {
-      crlsOf(pem)
+      parseCrls(pem)
       return pem
     })
   }
@@ -158,13 +158,13 @@ function isMissing(disk: Disk, file: string): boolean {
 
 /** One text a root, in one form, so that equal roots are equal texts. Throws for what is no certificate of a CA. */
 function rootsIn(pem: string): string[] {
-  const found = certificatesOf(pem, MAX_ROOTS)
+  const found = parseCertificates(pem, MAX_ROOTS)
   if (found.length === 0) throw new RangeError('there is no certificate')
   if (found.some((c) => !c.ca)) throw new RangeError('a certificate is not that of a CA')
   return found.map((c) => lineEnd(c.toString()))
 }
 function pems(bundle: string): string[] {
-  return certificatesOf(bundle).map((c) => lineEnd(c.toString()))
+  return parseCertificates(bundle).map((c) => lineEnd(c.toString()))
 }
 function lineEnd(pem: string): string {
   return pem.endsWith('\n') ? pem : `${pem}\n`

@@ -35,7 +35,7 @@ export function isSealed(bytes: Uint8Array): boolean {
  * @param where for the message
  * Throws MESH_CONFIG_INVALID; the key's text is not repeated.
  */
-export function sealerOf(key: Uint8Array, where: string): Sealer {
+export function createSealer(key: Uint8Array, where: string): Sealer {
   const bytes = keyBytes(Buffer.from(key))
   if (!bytes)
     throw new MeshError(

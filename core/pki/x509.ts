@@ -91,7 +91,7 @@ export type Crl = {
  * Every X509 CRL block of a PEM text. Throws RangeError for one that is none, or that has a critical extension (it
  * would mean less than it seems to).
  */
-export function crlsOf(pem: string): Crl[] {
+export function parseCrls(pem: string): Crl[] {
   const blocks = pem.split('-----BEGIN X509 CRL-----').slice(1)
   if (blocks.length === 0) throw new RangeError('there is no X509 CRL')
   return blocks.map((block) => {
@@ -148,7 +148,7 @@ const DIGESTS: Readonly<Record<string, string | null>> = {
 }
 
 /** The certificates of a PEM text, at most `max`. Throws what OpenSSL says of one that is none. */
-export function certificatesOf(pem: string, max = 256): X509Certificate[] {
+export function parseCertificates(pem: string, max = 256): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----/g) ?? []
   if (blocks.length > max) throw new RangeError(`more than ${max} certificates`)
   return blocks.map((block) => new X509Certificate(block))

@@ -5,7 +5,7 @@
  */
 import type { X509Certificate } from 'node:crypto'
 import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
-import { certificatesOf, crlsOf, type Crl } from '../../core/pki/x509.ts'
+import { parseCertificates, parseCrls, type Crl } from '../../core/pki/x509.ts'
 import { parseSpiffeId, type Identity, type PeerVerification, type ValidityRules } from '../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 import { Lru } from './lru.ts'
@@ -55,8 +55,8 @@ function spiffeUriOf({ subjectAltName }: X509Certificate): string | undefined {
   return uris.length === 1 ? parseSpiffeId(uris[0]!.value)?.uri : undefined
 }
 
-const parsedRoots = remembered<readonly X509Certificate[]>(256, certificatesOf)
-const parsedCrls = remembered<readonly Crl[]>(4, crlsOf)
+const parsedRoots = remembered<readonly X509Certificate[]>(256, parseCertificates)
+const parsedCrls = remembered<readonly Crl[]>(4, parseCrls)
 
 /** @param most texts whose result is kept */
 function remembered<T extends object>(most: number, parse: (pem: string) => T): (pem: string) => T {

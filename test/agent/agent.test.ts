@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import http from 'node:http'
 import { once } from 'node:events'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { statusText } from '../../agent/admin/status-text.ts'
+import { formatStatus } from '../../agent/admin/status-text.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { inboundListener, ORDERS } from '../../demo/resources.ts'
 import { device } from '../../demo/services.ts'
@@ -56,7 +56,7 @@ test('an agent enrolls with a join token, gets its configuration, and carries HT
   assert.ok(status.config.resources['clusters']! >= 3)
   assert.deepEqual(status.problems, [], 'nothing is wrong')
   assert.match(
-    statusText(status),
+    formatStatus(status),
     /^meshlet 0\.0\.0-test · .* · ready · up [^]*control plane 127\.0\.0\.1:\d+: connected for[^]*\nNothing is wrong\.\n$/,
   )
 
@@ -130,7 +130,7 @@ test('without the hub an agent serves on, starts again from disk, says that what
   assert.equal(status.config.stale, true)
   assert.equal(status.state, 'ready', 'what is on disk is enough to serve')
   assert.equal(status.certificate?.serial, serial, 'the certificate is that of before')
-  assert.match(statusText(status), /generation \d+, from disk, not confirmed/)
+  assert.match(formatStatus(status), /generation \d+, from disk, not confirmed/)
   assert.deepEqual(
     [(await site.app().call(ORDERS, '/orders/4')).status, (await site.edge.ask('/ready')).status],
     [200, 200],
@@ -160,7 +160,7 @@ test('a route that cannot be taken is named with its field and refuses; the rout
   assert.deepEqual(edge.problems(), ['MESH_CONFIG_REJECTED'])
   assert.match(status.problems[0]!.text, /^listener web: .*safe_regex.*missing closing/)
   assert.match(
-    statusText(status),
+    formatStatus(status),
     /! MESH_CONFIG_REJECTED: listener web: [^]*\n {2}The message names resource and field/,
   )
   assert.equal(status.config.rejected[0]?.name, 'web')

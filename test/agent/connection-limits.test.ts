@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { connectionLimits } from '../../agent/connection-limits.ts'
+import { deriveConnectionLimits } from '../../agent/connection-limits.ts'
 
 const MIB = 1024 * 1024
 const UNSAID = { maxConnections: undefined, maxConnectionsTotal: undefined, maxConnectionsPerSource: undefined }
@@ -13,7 +13,7 @@ for (const [mib, all] of [
   [1_048_576, 10_000],
 ] as const) {
   test(`with ${mib} MiB ${all} connections, half of them from one source`, () => {
-    assert.deepEqual(connectionLimits(UNSAID, mib * MIB), {
+    assert.deepEqual(deriveConnectionLimits(UNSAID, mib * MIB), {
       maxConnections: all,
       maxConnectionsTotal: all,
       maxConnectionsPerSource: all / 2,
@@ -22,8 +22,8 @@ for (const [mib, all] of [
 }
 test('what agent.yaml says counts', () => {
   const said = { maxConnections: 20_000, maxConnectionsTotal: 30_000, maxConnectionsPerSource: 7 }
-  assert.deepEqual(connectionLimits(said, 96 * MIB), said)
-  assert.deepEqual(connectionLimits({ ...UNSAID, maxConnectionsTotal: 9 }, 96 * MIB), {
+  assert.deepEqual(deriveConnectionLimits(said, 96 * MIB), said)
+  assert.deepEqual(deriveConnectionLimits({ ...UNSAID, maxConnectionsTotal: 9 }, 96 * MIB), {
     maxConnections: 682,
     maxConnectionsTotal: 9,
     maxConnectionsPerSource: 341,

@@ -7,7 +7,7 @@ import {
   readControlPlane,
   readNodeSettings,
   readToken,
-  sealerFrom,
+  readSealer,
 } from '../../agent/control-sync-settings.ts'
 import { loadConfig } from '../../agent/config/load.ts'
 import type { AgentConfig } from '../../agent/config/schema.ts'
@@ -92,14 +92,14 @@ test('what cannot be a token is refused and not repeated', () => {
 
 test('the key that the state is sealed with: none is asked for, or it has to be there', () => {
   const sealed = config('directory: d\nidentity: {encryptionKey: /key}\n')
-  assert.equal(sealerFrom(config('directory: d'), diskWith({})), undefined)
-  assert.ok(sealerFrom(sealed, diskWith({ '/key': 'k'.repeat(32) })))
+  assert.equal(readSealer(config('directory: d'), diskWith({})), undefined)
+  assert.ok(readSealer(sealed, diskWith({ '/key': 'k'.repeat(32) })))
   for (const [files, why] of [
     [{}, /^identity\.encryptionKey: there is no file \/key$/],
     [{ '/key': undefined }, /^identity\.encryptionKey: \/key cannot be read$/],
     [{ '/key': 'short' }, /^identity\.encryptionKey: \/key/],
   ] as const) {
-    const [code, message] = codeOf(() => sealerFrom(sealed, diskWith(files)))
+    const [code, message] = codeOf(() => readSealer(sealed, diskWith(files)))
     assert.equal(code, 'MESH_CONFIG_INVALID')
     assert.match(message, why)
   }

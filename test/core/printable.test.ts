@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { clustersText } from '../../agent/admin/clusters-page.ts'
+import { formatClusters } from '../../agent/admin/clusters-page.ts'
 import { forTerminal, printable, printableAll } from '../../core/printable.ts'
-import { statusText } from '../../agent/admin/status-text.ts'
+import { formatStatus } from '../../agent/admin/status-text.ts'
 import type { AgentStatus } from '../../agent/admin/status.ts'
 import { table } from '../../hub/cli/table.ts'
 
@@ -21,7 +21,7 @@ test('what a terminal would obey is written as what it is', () => {
   })
 })
 test('a cluster with such a name makes no line of its own in /clusters', () => {
-  const text = clustersText([
+  const text = formatClusters([
     {
       name: EVIL,
       activeRequests: 0,
@@ -81,7 +81,7 @@ test('no text of a status makes a line of its own, whoever wrote it', () => {
     bridge: [{ cluster: EVIL, state: EVIL, queued: 0, sent: 0, received: 0, error: EVIL }],
     problems: [{ code: 'MESH_X', text: EVIL, remedy: EVIL }],
   } as unknown as AgentStatus
-  const text = statusText(status)
+  const text = formatStatus(status)
   assert.deepEqual(obeyed(text), [])
   assert.doesNotMatch(text, /^Nothing is wrong/m)
 })

@@ -2,7 +2,7 @@
 import type { TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
-import { codecsOf } from '../../agent/codecs.ts'
+import { createCodecs } from '../../agent/codecs.ts'
 import { Current } from '../../core/current.ts'
 import { silentLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
@@ -118,7 +118,7 @@ class Node {
       },
     }
     this.upstreams = createUpstreams(this.ctx)
-    this.path = new DataPath(this.ctx, [], codecsOf(this.ctx, this.upstreams, w.broker.broker))
+    this.path = new DataPath(this.ctx, [], createCodecs(this.ctx, this.upstreams, w.broker.broker))
   }
   ended(by: { peer?: string; code?: string; how?: string } = {}): number {
     return this.metrics.total('mesh_identity_connections_ended_total', by)

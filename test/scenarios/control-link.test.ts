@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { statusText } from '../../agent/admin/status-text.ts'
+import { formatStatus } from '../../agent/admin/status-text.ts'
 import { FakeIstiod } from '../helpers/control-plane/fake-istiod.ts'
 import { serveFakeIstiod, type FakeServerOptions } from '../helpers/control-plane/fake-istiod-server.ts'
 import { edsCluster, load } from '../helpers/control-plane/synced-agent.ts'
@@ -45,7 +45,7 @@ test('a control plane that comes back with an empty registry: status says what i
   const status = edge.status()
   assert.equal(status.control.heldClusters, 12)
   assert.match(
-    statusText(status),
+    formatStatus(status),
     /! MESH_CONTROL_SHRUNK: the control plane took away 12 of 12 clusters at once; they serve on for \d s\n {2}Check the control plane's registry/,
   )
   assert.equal(status.config.resources['clusters'], 12)

@@ -7,7 +7,7 @@ import net from 'node:net'
 import path from 'node:path'
 import { systemNetwork } from '../../core/os/network.ts'
 import { isSealed } from '../../core/pki/sealing.ts'
-import { statusText } from '../../agent/admin/status-text.ts'
+import { formatStatus } from '../../agent/admin/status-text.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { framed } from '../../protocols/dns/resolver/exchange.ts'
 import { a, query, told, Upstream, type Script } from '../helpers/dns.ts'
@@ -103,7 +103,10 @@ test("names of a folder's name table are served over UDP and TCP, others from th
     cached: 1,
     upstreams: [`127.0.0.1:${server.address.port}`],
   })
-  assert.match(statusText(status), /^dns +127\.0\.0\.1:\d+, 1 names, 1 answers cached, others from 127\.0\.0\.1:\d+$/m)
+  assert.match(
+    formatStatus(status),
+    /^dns +127\.0\.0\.1:\d+, 1 names, 1 answers cached, others from 127\.0\.0\.1:\d+$/m,
+  )
   assert.match(
     (await agent.ask('/stats/prometheus')).body,
     /^mesh_dns_queries_total\{source="cache",rcode="NOERROR"\} 1$/m,
@@ -209,5 +212,5 @@ test('without a dns section there is no DNS, and status says nothing of it', asy
   const agent = new TestAgent(t, `directory: ${folder}/resources`)
   await agent.start()
   assert.deepEqual([agent.agent.dnsPort, agent.status().dns], [undefined, undefined])
-  assert.doesNotMatch(statusText(agent.status()), /dns/)
+  assert.doesNotMatch(formatStatus(agent.status()), /dns/)
 })

@@ -1,6 +1,6 @@
 /** The certificate and the stream to the control plane. */
 import { MeshError } from '../../../core/errors.ts'
-import { span } from '../status-text.ts'
+import { formatSpan } from '../status-text.ts'
 import type { StatusParts } from '../status-parts.ts'
 import type { Condition } from './condition.ts'
 
@@ -61,7 +61,7 @@ function linkProblem({ configuration, clock }: StatusParts): MeshError | undefin
     ? error
     : new MeshError(
         error.code,
-        `${error.message}; a control plane was last heard of ${span(Math.max(0, (clock.wallMs() - heardMs) / 1000))} ago`,
+        `${error.message}; a control plane was last heard of ${formatSpan(Math.max(0, (clock.wallMs() - heardMs) / 1000))} ago`,
         { cause: error },
       )
 }

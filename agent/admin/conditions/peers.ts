@@ -1,6 +1,6 @@
 /** The workload behind this node, upstream brokers and MQTT clients. */
 import { MeshError } from '../../../core/errors.ts'
-import { span } from '../status-text.ts'
+import { formatSpan } from '../status-text.ts'
 import type { StatusParts } from '../status-parts.ts'
 import type { Condition } from './condition.ts'
 
@@ -71,7 +71,7 @@ function brokersDown({ bridge, tables, clock }: StatusParts): MeshError[] {
       (b) =>
         new MeshError(
           'MESH_MQTT_UPSTREAM_DOWN',
-          `the upstream broker ${b.cluster} is not reached for ${span((nowMs - b.failedMs) / 1000)}${b.error === undefined ? '' : ` (${b.error})`}; ${b.queued === 1 ? '1 message waits' : `${b.queued} messages wait`}`,
+          `the upstream broker ${b.cluster} is not reached for ${formatSpan((nowMs - b.failedMs) / 1000)}${b.error === undefined ? '' : ` (${b.error})`}; ${b.queued === 1 ? '1 message waits' : `${b.queued} messages wait`}`,
         ),
     )
 }

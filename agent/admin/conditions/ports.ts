@@ -1,7 +1,7 @@
 /** Sockets and listeners of this machine. */
 import { shadowedListeners, wantedListeners } from '../../../protocols/downstream/wanted-listeners.ts'
-import { captureProblem, isCaptureSocket } from '../../config/capture.ts'
-import { exposureProblems } from '../../config/exposure.ts'
+import { findCaptureProblem, isCaptureSocket } from '../../config/capture.ts'
+import { findExposureProblems } from '../../config/exposure.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { StatusParts } from '../status-parts.ts'
 import type { Condition } from './condition.ts'
@@ -11,20 +11,20 @@ export const PORTS: readonly Condition[] = [
     name: 'capture',
     holds: '`capture` is told to the control plane and cannot be served.',
     codes: ['MESH_CAPTURE_UNAVAILABLE'],
-    find: (p) => captureProblem(p.config, p.inherited, p.tables.get().listeners.values()),
+    find: (p) => findCaptureProblem(p.config, p.inherited, p.tables.get().listeners.values()),
   },
   {
     name: 'socket-unused',
     holds:
       'A socket that systemd passed serves nobody. Those of meshlet-capture.socket (15001, 15006) may rest: a mesh need not send both listeners.',
     codes: ['MESH_SOCKET_UNUSED'],
-    find: unusedSockets,
+    find: findUnusedSockets,
   },
   {
     name: 'exposed',
     holds: 'A plain listener without rules is open to anybody who reaches it.',
     codes: ['MESH_LISTENER_OPEN', 'MESH_MQTT_USER_UNPROVED'],
-    find: exposed,
+    find: findExposed,
   },
   {
     name: 'listener-failed',
@@ -61,14 +61,14 @@ export const PORTS: readonly Condition[] = [
 ]
 
 /** Before the first configuration nobody knows yet. */
-export function unusedSockets({ inherited, readiness }: Pick<StatusParts, 'inherited' | 'readiness'>): MeshError[] {
+export function findUnusedSockets({ inherited, readiness }: Pick<StatusParts, 'inherited' | 'readiness'>): MeshError[] {
   return readiness.ready
     ? (inherited?.unused(isCaptureSocket) ?? []).map((text) => new MeshError('MESH_SOCKET_UNUSED', text))
     : []
 }
 
-export function exposed({ config, tables, own }: Pick<StatusParts, 'config' | 'tables' | 'own'>): MeshError[] {
-  return exposureProblems(
+export function findExposed({ config, tables, own }: Pick<StatusParts, 'config' | 'tables' | 'own'>): MeshError[] {
+  return findExposureProblems(
     wantedListeners(tables.get(), own).values(),
     new Map(config.listeners.map((l) => [l.name, l])),
   )

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { allClusters, clustersJson, clustersText } from '../../../agent/admin/clusters-page.ts'
+import { listClusters, formatClustersAsJson, formatClusters } from '../../../agent/admin/clusters-page.ts'
 import type { RawResource, ResourceKind, Snapshot } from '../../../model/snapshot.ts'
 import { EMPTY_SNAPSHOT } from '../../../control-sync/apply.ts'
 import { meshTables } from '../../../control-sync/mesh-tables.ts'
@@ -39,7 +39,7 @@ const used: ClusterStatus = {
 }
 
 test('every cluster of the tables is there, with its endpoints, whether it was used or not', () => {
-  const all = allClusters([], tables)
+  const all = listClusters([], tables)
   assert.deepEqual(all.map((c) => c.name).sort(), [...snapshot.resources.cluster.keys()].sort())
   const endpoints = all.find((c) => c.name === NAME)!.endpoints
   assert.ok(endpoints.length > 0)
@@ -47,12 +47,12 @@ test('every cluster of the tables is there, with its endpoints, whether it was u
 })
 test('a cluster at work is shown once, as it is', () => {
   assert.deepEqual(
-    allClusters([used], tables).filter((c) => c.name === NAME),
+    listClusters([used], tables).filter((c) => c.name === NAME),
     [used],
   )
 })
 test("JSON is Envoy's (envoy.admin.v3.Clusters), text has a line for each fact", () => {
-  assert.deepEqual(clustersJson([used]), {
+  assert.deepEqual(formatClustersAsJson([used]), {
     cluster_statuses: [
       {
         name: NAME,
@@ -73,7 +73,7 @@ test("JSON is Envoy's (envoy.admin.v3.Clusters), text has a line for each fact",
     ],
   })
   assert.match(
-    clustersText([used]),
+    formatClusters([used]),
     /^outbound\|80\|\|svc-0\.shop\.svc\.cluster\.local::10\.0\.0\.1:80::health_flags::\/failed_outlier_check$/m,
   )
 })

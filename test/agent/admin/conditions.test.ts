@@ -4,7 +4,7 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { CONDITIONS, problemsOf } from '../../../agent/admin/conditions.ts'
+import { CONDITIONS, findProblems } from '../../../agent/admin/conditions.ts'
 import { loadConfig } from '../../../agent/config/load.ts'
 import { Current } from '../../../core/current.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -76,11 +76,11 @@ const blocked = {
 function condition(name: string, over: Over, said: RegExp): void {
   test(`condition ${name}`, () => {
     const row = CONDITIONS.find((c) => c.name === name) ?? assert.fail(`there is no condition ${name}`)
-    assert.deepEqual(problemsOf(parts({}), [row]), [], 'of an agent that is well')
-    const told = problemsOf(parts(over))
+    assert.deepEqual(findProblems(parts({}), [row]), [], 'of an agent that is well')
+    const told = findProblems(parts(over))
     assert.deepEqual(
       told.map((p) => p.code),
-      problemsOf(parts(over), [row]).map((p) => p.code),
+      findProblems(parts(over), [row]).map((p) => p.code),
       'nothing else is told of it',
     )
     assert.match(`${told[0]?.code} ${told[0]?.text}`, said)
@@ -89,7 +89,7 @@ function condition(name: string, over: Over, said: RegExp): void {
   })
 }
 
-test('an agent that is well: nothing is wrong', () => assert.deepEqual(problemsOf(parts({})), []))
+test('an agent that is well: nothing is wrong', () => assert.deepEqual(findProblems(parts({})), []))
 
 condition(
   'identity',
@@ -269,7 +269,7 @@ test('what we show is accepted by nobody: the operator reads why and what to do,
     configuration: link({ error: why('the configuration stream'), lastContactMs: clock.monotonicMs() - 5_000 }),
   }
   const byCa = { identity: { ...WELL.identity, problems: () => [why('the certificate')] } }
-  const told = [byStream, byCa, { ...byStream, ...byCa }].map((over) => problemsOf(parts(over)))
+  const told = [byStream, byCa, { ...byStream, ...byCa }].map((over) => findProblems(parts(over)))
   assert.deepEqual(
     told.map((problems) => problems.length),
     [1, 1, 2],
@@ -294,7 +294,7 @@ test('what cannot be looked at is told, and hides nothing else', () => {
     freeBytes: () => 1,
   })
   assert.deepEqual(
-    problemsOf(throwing).map((p) => `${p.code} ${p.text}`.slice(0, 90)),
+    findProblems(throwing).map((p) => `${p.code} ${p.text}`.slice(0, 90)),
     [
       'MESH_INTERNAL the condition identity cannot be looked at: row of undefined',
       'MESH_STORAGE_FULL the disk of /s has less than 33554432 bytes free (mqtt.spool.minDiskFree',
@@ -308,7 +308,7 @@ test('what cannot be looked at is told, and hides nothing else', () => {
     },
   })
   assert.deepEqual(
-    problemsOf(foreign).map((p) => p.code),
+    findProblems(foreign).map((p) => p.code),
     ['MESH_INTERNAL'],
   )
 })
@@ -318,17 +318,17 @@ test('the same thing is told once, and twenty of a kind are enough', () => {
       listeners: () => Array.from({ length: 50 }, (_, i) => ({ error: err('MESH_PORT_IN_USE', `port ${i >> 1}`) })),
     },
   })
-  assert.equal(problemsOf(many).length, 10)
+  assert.equal(findProblems(many).length, 10)
 })
 test('a broker whose cluster nobody has sent is told as that, one that has just begun to be missed as nothing', () => {
   const since = (ms: number): object =>
     bridge({ state: 'waiting', error: 'ECONNREFUSED', failedMs: clock.monotonicMs() - ms })
-  assert.deepEqual(problemsOf(parts({ bridge: bridge({ state: 'connecting' }) })), [])
-  assert.deepEqual(problemsOf(parts({ bridge: since(29_999) })), [])
+  assert.deepEqual(findProblems(parts({ bridge: bridge({ state: 'connecting' }) })), [])
+  assert.deepEqual(findProblems(parts({ bridge: since(29_999) })), [])
   assert.deepEqual(
-    problemsOf(parts({ bridge: since(30_000) })).map((p) => p.code),
+    findProblems(parts({ bridge: since(30_000) })).map((p) => p.code),
     ['MESH_MQTT_UPSTREAM_DOWN'],
   )
   const none = new Current({ ...EMPTY_TABLES, cluster: () => undefined } as unknown as Tables)
-  assert.deepEqual(problemsOf(parts({ tables: none, bridge: since(60_000) })), [])
+  assert.deepEqual(findProblems(parts({ tables: none, bridge: since(60_000) })), [])
 })

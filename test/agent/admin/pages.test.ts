@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { adminPages, type AdminParts } from '../../../agent/admin/pages.ts'
+import { createAdminPages, type AdminParts } from '../../../agent/admin/pages.ts'
 import type { AdminReply } from '../../../agent/admin/server.ts'
 import type { AgentStatus } from '../../../agent/admin/status.ts'
 import { Current } from '../../../core/current.ts'
@@ -49,7 +49,7 @@ function rig(o: Over = {}) {
   const log = createLog('info', { write: () => {} })
   const metrics = new Metrics()
   metrics.counter('mesh_things_total', 'Things.', ['kind']).cell({ kind: 'a b' }).value = 3
-  const pages = adminPages({
+  const pages = createAdminPages({
     status: () => ({ ...status, ...o.status }),
     stop: (reason: string) => {
       stops.push(reason)

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { AgentStatus } from '../../../agent/admin/status.ts'
-import { span, statusText } from '../../../agent/admin/status-text.ts'
+import { formatSpan, formatStatus } from '../../../agent/admin/status-text.ts'
 
 const BUSY: AgentStatus = {
   version: '1.2.3',
@@ -69,7 +69,7 @@ const FRESH: AgentStatus = {
 
 test('everything that there is to tell, one fact a line', () => {
   assert.equal(
-    statusText(BUSY),
+    formatStatus(BUSY),
     `meshlet 1.2.3 · router~10.0.0.7~edge.default~default.svc.cluster.local · ready · up 2 d 7 h
 
 link          control plane istiod:15012: waiting for 12 min, last contact 12 min ago
@@ -95,7 +95,7 @@ No problem, but not all that the configuration asks for is done: see "left out".
 
 test('what is not there yet, or is not configured, has no line of its own', () => {
   assert.equal(
-    statusText(FRESH),
+    formatStatus(FRESH),
     `meshlet 1.2.3 · ${BUSY.node} · starting (waiting for: a certificate, a configuration) · up 3 s
 
 link          control plane istiod:15012: connecting for 3 s
@@ -135,7 +135,7 @@ for (const [what, over, line] of [
 ] as const satisfies readonly (readonly [string, Partial<AgentStatus>, string])[])
   test(what, () => {
     assert.ok(
-      statusText({ ...BUSY, ...over })
+      formatStatus({ ...BUSY, ...over })
         .split('\n')
         .includes(line),
     )
@@ -146,12 +146,12 @@ test('problems stand last, each with what to do, and nothing else is concluded',
     { code: 'MESH_A', text: 'one', remedy: 'Do this.' },
     { code: 'MESH_B', text: 'two', remedy: 'Do that.' },
   ]
-  assert.ok(statusText({ ...BUSY, problems }).endsWith('\n\n! MESH_A: one\n  Do this.\n! MESH_B: two\n  Do that.\n'))
-  assert.doesNotMatch(statusText({ ...FRESH, problems }), /Nothing is wrong/)
+  assert.ok(formatStatus({ ...BUSY, problems }).endsWith('\n\n! MESH_A: one\n  Do this.\n! MESH_B: two\n  Do that.\n'))
+  assert.doesNotMatch(formatStatus({ ...FRESH, problems }), /Nothing is wrong/)
 })
 
 test('a span of time has at most two units', () => {
-  assert.deepEqual([0, 99, 100, 5_940, 6_000, 36_600, 172_799, 172_800, 277_200, -60].map(span), [
+  assert.deepEqual([0, 99, 100, 5_940, 6_000, 36_600, 172_799, 172_800, 277_200, -60].map(formatSpan), [
     '0 s',
     '99 s',
     '2 min',

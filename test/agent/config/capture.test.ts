@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { captureProblem } from '../../../agent/config/capture.ts'
+import { findCaptureProblem } from '../../../agent/config/capture.ts'
 import type { Address } from '../../../core/os/network.ts'
 import type { Listener } from '../../../model/listener.ts'
 
@@ -9,8 +9,8 @@ const passed = (...ports: readonly number[]): { has(at: Address): boolean } => (
 })
 const pushed = (port: number, over: Partial<Listener> = {}): Listener =>
   ({ name: `l${port}`, address: '0.0.0.0', port, bindToPort: true, transparent: true, ...over }) as Listener
-const told = (...p: Parameters<typeof captureProblem>): string | undefined => {
-  const problem = captureProblem(...p)
+const told = (...p: Parameters<typeof findCaptureProblem>): string | undefined => {
+  const problem = findCaptureProblem(...p)
   if (problem) assert.equal(problem.code, 'MESH_CAPTURE_UNAVAILABLE')
   return problem?.message
 }

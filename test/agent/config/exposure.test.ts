@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { exposureProblems } from '../../../agent/config/exposure.ts'
-import { listenersOf } from '../../../agent/config/listeners.ts'
+import { findExposureProblems } from '../../../agent/config/exposure.ts'
+import { createListeners } from '../../../agent/config/listeners.ts'
 import { agentConfigSchema, type AgentConfig } from '../../../agent/config/schema.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 
@@ -14,7 +14,7 @@ const config = (listener: object, over: object = {}): AgentConfig =>
     ...over,
   } as Input)
 const codes = (c: AgentConfig): string[] =>
-  exposureProblems(listenersOf(c, systemDisk), new Map(c.listeners.map((l) => [l.name, l]))).map((p) => p.code)
+  findExposureProblems(createListeners(c, systemDisk), new Map(c.listeners.map((l) => [l.name, l]))).map((p) => p.code)
 const RULE = { action: 'subscribe', topics: ['a'], effect: 'allow' }
 
 for (const { name, listener, over, want } of [
@@ -62,7 +62,7 @@ for (const { name, listener, over, want } of [
 
 test("of pushed listeners only MQTT counts: what else comes without proof is the control plane's to say", () => {
   const of = (kind: object): string[] =>
-    exposureProblems(listenersOf(config(kind), systemDisk), new Map()).map((p) => p.code)
+    findExposureProblems(createListeners(config(kind), systemDisk), new Map()).map((p) => p.code)
   assert.deepEqual(
     [
       of({ kind: 'mqtt', address: '0.0.0.0' }),

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { listenersOf } from '../../../agent/config/listeners.ts'
+import { createListeners } from '../../../agent/config/listeners.ts'
 import { loadConfig } from '../../../agent/config/load.ts'
 import { systemDisk, type Disk } from '../../../core/os/disk.ts'
 import type { FilterChain, Listener } from '../../../model/listener.ts'
@@ -18,7 +18,7 @@ const diskWith = (files: Record<string, string | undefined>): Disk => ({
 })
 function listeners(yaml: string, disk = NO_DISK): readonly Listener[] {
   const loaded = loadConfig(`control: {address: "a:1", roots: /r}\nlisteners:\n${yaml}`)
-  return loaded.ok ? listenersOf(loaded.config, disk) : assert.fail(JSON.stringify(loaded.problems))
+  return loaded.ok ? createListeners(loaded.config, disk) : assert.fail(JSON.stringify(loaded.problems))
 }
 const one = (yaml: string, disk?: Disk): Listener & { readonly defaultFilterChain: FilterChain } => {
   const [made] = listeners(yaml, disk)

@@ -4,7 +4,7 @@ import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { RunCommand } from '../../../core/os/command.ts'
 import type { ReadinessProbe } from '../../../model/readiness-probe.ts'
-import { probeOf } from '../../../agent/workload-health/probe.ts'
+import { createProbe } from '../../../agent/workload-health/probe.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { testCa } from '../../helpers/test-ca.ts'
@@ -14,8 +14,8 @@ const probe = (
   method: Partial<ReadinessProbe>,
   network = new SimNetwork(),
   run = noCommand,
-): ReturnType<typeof probeOf> =>
-  probeOf(
+): ReturnType<typeof createProbe> =>
+  createProbe(
     {
       initialDelaySeconds: 0,
       timeoutSeconds: 1,
@@ -31,7 +31,7 @@ const httpGet = (over: Partial<NonNullable<ReadinessProbe['httpGet']>> = {}): Pa
 })
 /** What speaks against it; undefined when it works. */
 const asked = async (
-  p: ReturnType<typeof probeOf>,
+  p: ReturnType<typeof createProbe>,
   signal = new AbortController().signal,
 ): Promise<string | undefined> => {
   try {

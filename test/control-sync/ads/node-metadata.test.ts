@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { readNodeSettings } from '../../../agent/control-sync-settings.ts'
 import { loadConfig } from '../../../agent/config/load.ts'
-import { settingsOfEnv } from '../../../agent/config/node-env.ts'
+import { readEnvSettings } from '../../../agent/config/node-env.ts'
 import { describeNode, hasWorkloadEntry, type NodeDescription } from '../../../control-sync/ads/node.ts'
 
 const node = (yaml: string): NodeDescription => {
@@ -116,7 +116,7 @@ test("the locality can stand in Istio's label", () => {
 })
 
 test('ISTIO_META_ variables: settings where there is one, metadata else; text stays text, METAJSON is parsed', () => {
-  const env = settingsOfEnv(
+  const env = readEnvSettings(
     Object.entries({
       ISTIO_META_CLUSTER_ID: 'c1',
       ISTIO_META_MESH_ID: '',

@@ -5,7 +5,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, toBinary, type JsonObject } from '@bufbuild/protobuf'
-import { allClusters, clustersJson, clustersText } from '../../../agent/admin/clusters-page.ts'
+import { listClusters, formatClustersAsJson, formatClusters } from '../../../agent/admin/clusters-page.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import type { Cluster, ClusterLoad } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
@@ -131,15 +131,15 @@ test('/clusters shows both', () => {
     cluster: () => clusterOf().value,
     load: () => loadOf(both, onlyTunnel).value,
   }
-  const all = allClusters([], tables)
+  const all = listClusters([], tables)
   assert.deepEqual(
-    clustersText(all)
+    formatClusters(all)
       .split('\n')
       .filter((l) => l.includes('tunnel')),
     ['c::10.0.0.2:8080::tunnel::http', 'c::10.0.0.3:8080::tunnel::only (not spoken)'],
   )
   assert.match(
-    JSON.stringify(clustersJson(all)),
+    JSON.stringify(formatClustersAsJson(all)),
     /"envoy_internal_address":\{"server_listener_name":"connect_originate","endpoint_id":"10\.0\.0\.3:8080"\}/,
   )
 })

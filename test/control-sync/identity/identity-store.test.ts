@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { createLog } from '../../../core/log.ts'
 import type { Disk } from '../../../core/os/disk.ts'
-import { sealerOf, type Sealer } from '../../../core/pki/sealing.ts'
+import { createSealer, type Sealer } from '../../../core/pki/sealing.ts'
 import { IdentityStore } from '../../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../../control-sync/identity/time-floor.ts'
 import type { Identity } from '../../../model/identity.ts'
@@ -61,7 +61,7 @@ function startOn(fs: CrashFs, how: string, sealer?: Sealer): string | undefined 
 
 for (const [kind, sealer] of [
   ['plain', undefined],
-  ['sealed', sealerOf(randomBytes(32), 'key')],
+  ['sealed', createSealer(randomBytes(32), 'key')],
 ] as const) {
   test(`the first identity, ${kind}: none or the whole, and the whole once it was said to be saved`, () => {
     const seen = new Set<string | undefined>()
@@ -93,7 +93,7 @@ for (const [kind, sealer] of [
 }
 
 test('a plain identity that is being sealed stays readable at every moment', () => {
-  const sealer = sealerOf(randomBytes(32), 'key')
+  const sealer = createSealer(randomBytes(32), 'key')
   for (const { fs, how } of crashes(
     made((disk) => storeOn(disk).save(one)),
     (disk) => {
@@ -123,9 +123,9 @@ test('a damaged identity that is being set aside is not lost, and does not keep 
 })
 
 test('another key, or none, keeps the file and says which setting is meant', () => {
-  const fs = made((disk) => storeOn(disk, sealerOf(randomBytes(32), 'key')).save(one))()
+  const fs = made((disk) => storeOn(disk, createSealer(randomBytes(32), 'key')).save(one))()
   const before = fs.disk.read('/state/identity/identity.json')
-  for (const sealer of [undefined, sealerOf(randomBytes(32), 'key')])
+  for (const sealer of [undefined, createSealer(randomBytes(32), 'key')])
     assert.throws(() => storeOn(fs.disk, sealer).load(), {
       code: 'MESH_STATE_LOCKED',
       message: /identity\.json.*(encryptionKey|another key)/,

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createLog } from '../../../core/log.ts'
-import { certificatesOf } from '../../../core/pki/x509.ts'
+import { parseCertificates } from '../../../core/pki/x509.ts'
 import { Trust } from '../../../control-sync/identity/trust.ts'
 import { CrashFs } from '../../helpers/disk/crash-disk.ts'
 import { certificate, crl } from '../../helpers/odd-certificates.ts'
@@ -9,7 +9,7 @@ import { testCa } from '../../helpers/test-ca.ts'
 
 const log = createLog('silent')
 const [old, next] = [testCa('mesh.test'), testCa('mesh.test')]
-const rootsIn = (pem: string): string[] => certificatesOf(pem).map((c) => c.fingerprint256)
+const rootsIn = (pem: string): string[] => parseCertificates(pem).map((c) => c.fingerprint256)
 const of = (...cas: { rootsPem: string }[]): string[] => cas.flatMap((c) => rootsIn(c.rootsPem))
 function trust(files: Record<string, string>): { made: () => Trust; fs: CrashFs } {
   const fs = new CrashFs()

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import zlib from 'node:zlib'
-import { sealerOf } from '../../../core/pki/sealing.ts'
+import { createSealer } from '../../../core/pki/sealing.ts'
 import { MIGRATIONS } from '../../../control-sync/snapshot/records.ts'
 import type { Change } from '../../../control-sync/apply.ts'
 import { sample } from '../../helpers/control-plane/resources.ts'
@@ -40,7 +40,7 @@ const routes = change(
     virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: NAME } }] }],
   } as Parameters<typeof sample>[0]),
 )
-const key = sealerOf(Buffer.alloc(32, 1), 'key')
+const key = createSealer(Buffer.alloc(32, 1), 'key')
 const inClear = (disk: SnapshotDisk): string[] => [...disk.holds(NAME), ...disk.holds(ADDRESS)]
 
 /** A file as schema 2 left it. @param sealer values were sealed, names never */
@@ -234,7 +234,7 @@ test('another key, or none, is told from damage, for the file and for what comes
   }
   for (const damage of [false, true]) {
     if (damage) fs.writeFileSync(disk.storage.path, 'x'.repeat(10_000))
-    for (const other of [undefined, sealerOf(Buffer.alloc(32, 2), 'key')]) {
+    for (const other of [undefined, createSealer(Buffer.alloc(32, 2), 'key')]) {
       disk.sealer = other
       await assert.rejects(disk.run(), { code: 'MESH_STATE_LOCKED' })
     }

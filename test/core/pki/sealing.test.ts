@@ -1,47 +1,53 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { isSealed, sealerOf } from '../../../core/pki/sealing.ts'
+import { isSealed, createSealer } from '../../../core/pki/sealing.ts'
 
 const key = randomBytes(32)
 const plain = Buffer.from('-----BEGIN PRIVATE KEY-----')
 
 test('what is sealed opens with the same key, as bytes or in base64, and shows nothing of itself', () => {
-  const sealed = sealerOf(key, 'key').seal(plain, 'identity')
+  const sealed = createSealer(key, 'key').seal(plain, 'identity')
   for (const form of [
     key,
     Buffer.from(key.toString('base64')),
     Buffer.from(`${key.toString('base64')}\n`),
     Buffer.from(key.toString('base64url')),
   ])
-    assert.deepEqual(sealerOf(form, 'key').open(sealed, 'identity'), plain)
+    assert.deepEqual(createSealer(form, 'key').open(sealed, 'identity'), plain)
   assert.ok(isSealed(sealed) && !isSealed(plain) && !isSealed(sealed.subarray(0, 5)))
   assert.ok(!sealed.includes('PRIVATE') && !sealed.includes(key))
-  assert.notDeepEqual(sealerOf(key, 'key').seal(plain, 'identity'), sealed, 'a nonce is used once')
-  assert.deepEqual(sealerOf(key, 'key').open(sealerOf(key, 'key').seal(Buffer.alloc(0), 'x'), 'x'), Buffer.alloc(0))
+  assert.notDeepEqual(createSealer(key, 'key').seal(plain, 'identity'), sealed, 'a nonce is used once')
+  assert.deepEqual(
+    createSealer(key, 'key').open(createSealer(key, 'key').seal(Buffer.alloc(0), 'x'), 'x'),
+    Buffer.alloc(0),
+  )
 })
 test('what stands for a name is the same for the same key and name, and otherwise another', () => {
-  const one = sealerOf(key, 'key').standIn('cluster a')
-  assert.deepEqual(sealerOf(key, 'key').standIn('cluster a'), one)
+  const one = createSealer(key, 'key').standIn('cluster a')
+  assert.deepEqual(createSealer(key, 'key').standIn('cluster a'), one)
   assert.match(one, /^[\w-]{22}$/)
   for (const other of [
-    sealerOf(key, 'key').standIn('cluster b'),
-    sealerOf(randomBytes(32), 'key').standIn('cluster a'),
+    createSealer(key, 'key').standIn('cluster b'),
+    createSealer(randomBytes(32), 'key').standIn('cluster a'),
   ])
     assert.notDeepEqual(other, one)
 })
 test('another key and another format are told from damage', () => {
-  const sealed = sealerOf(key, 'key').seal(plain, 'identity')
-  assert.throws(() => sealerOf(randomBytes(32), 'key').open(sealed, 'identity'), {
+  const sealed = createSealer(key, 'key').seal(plain, 'identity')
+  assert.throws(() => createSealer(randomBytes(32), 'key').open(sealed, 'identity'), {
     code: 'MESH_STATE_LOCKED',
     message: /another key/,
   })
   const newer = Buffer.from(sealed)
   newer[14] = 2
-  assert.throws(() => sealerOf(key, 'key').open(newer, 'identity'), { code: 'MESH_STATE_LOCKED', message: /format 2/ })
+  assert.throws(() => createSealer(key, 'key').open(newer, 'identity'), {
+    code: 'MESH_STATE_LOCKED',
+    message: /format 2/,
+  })
 })
 test('every bit counts, every byte is needed, and one purpose does not open as another', () => {
-  const sealer = sealerOf(key, 'key')
+  const sealer = createSealer(key, 'key')
   const sealed = sealer.seal(plain, 'identity')
   for (let i = 0; i < sealed.length; i++) {
     const bad = Buffer.from(sealed)
@@ -61,7 +67,7 @@ test('a key that is none is refused without repeating it', () => {
     'hunter2 hunter2 hunter2 hunter2 hunter2 hun',
   ]) {
     assert.throws(
-      () => sealerOf(Buffer.from(bad), 'identity.encryptionKey: /k'),
+      () => createSealer(Buffer.from(bad), 'identity.encryptionKey: /k'),
       (err: { code: string; message: string }) =>
         err.code === 'MESH_CONFIG_INVALID' && (bad === '' || !err.message.includes(bad)),
     )

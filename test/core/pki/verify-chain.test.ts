@@ -5,7 +5,7 @@ import { generateKeyPairSync, type X509Certificate } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import tls from 'node:tls'
 import { verifyChain, sentChain, type ChainAnswer, type ChainQuestion } from '../../../core/pki/verify-chain.ts'
-import { certificatesOf, crlsOf } from '../../../core/pki/x509.ts'
+import { parseCertificates, parseCrls } from '../../../core/pki/x509.ts'
 import * as der from '../../../hub/ca/der.ts'
 import { certificate, crl, ecKeys, extension, type Made, type Wish } from '../../helpers/odd-certificates.ts'
 import { testCa } from '../../helpers/test-ca.ts'
@@ -232,7 +232,7 @@ function ask(row: Row, more: Partial<ChainQuestion> = {}): ChainAnswer {
   return verifyChain({
     chain: row.chain.map((m) => m.certificate),
     roots: rootsOf(row).map((m) => m.certificate),
-    crls: (row.crls ?? []).flatMap(crlsOf),
+    crls: (row.crls ?? []).flatMap(parseCrls),
     peer: 'client',
     nowMs: Date.now(),
     clock: 'right',
@@ -348,23 +348,24 @@ test('a peer makes us check a bounded number of signatures, and garbage refuses'
 })
 
 test('PEM files: several blocks, and what is none', () => {
-  assert.equal(certificatesOf(`# comment\n${root.pem}between\n${mid.pem}`).length, 2)
-  assert.equal(crlsOf(crl({ issuer: root, revoked: [] }) + crl({ issuer: mid, revoked: [good] })).length, 2)
-  assert.throws(() => certificatesOf('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'))
+  assert.equal(parseCertificates(`# comment\n${root.pem}between\n${mid.pem}`).length, 2)
+  assert.equal(parseCrls(crl({ issuer: root, revoked: [] }) + crl({ issuer: mid, revoked: [good] })).length, 2)
+  assert.throws(() => parseCertificates('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'))
   for (const bad of [
     '',
     'text',
     '-----BEGIN X509 CRL-----\nAAAA',
     '-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----',
   ])
-    assert.throws(() => crlsOf(bad), RangeError)
+    assert.throws(() => parseCrls(bad), RangeError)
   const whole = Buffer.from(crl({ issuer: mid, revoked: [good] }).replace(/-----.*-----/g, ''), 'base64')
   for (let cut = 0; cut < whole.length; cut++)
     assert.throws(() =>
-      crlsOf(`-----BEGIN X509 CRL-----\n${whole.subarray(0, cut).toString('base64')}\n-----END X509 CRL-----`),
+      parseCrls(`-----BEGIN X509 CRL-----\n${whole.subarray(0, cut).toString('base64')}\n-----END X509 CRL-----`),
     )
   assert.throws(
-    () => crlsOf(crl({ issuer: mid, revoked: [], extensions: [extension('2.5.29.28', 'critical', der.sequence())] })),
+    () =>
+      parseCrls(crl({ issuer: mid, revoked: [], extensions: [extension('2.5.29.28', 'critical', der.sequence())] })),
     /critical/,
   )
 })

@@ -2,8 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { generateKeyPairSync, sign, X509Certificate, type KeyObject } from 'node:crypto'
 import {
-  certificatesOf,
-  crlsOf,
+  parseCertificates,
+  parseCrls,
   EXTENSION,
   fieldsOf,
   keyUsageOf,
@@ -99,7 +99,7 @@ test('a revocation list: whose it is, its dates, whom it names, and who signed i
   const root = certificate({ ca: 'ca', name: 'root' })
   const [out, still] = [certificate({ issuer: root }), certificate({ issuer: root })]
   const [thisUpdateMs, nextUpdateMs] = [Date.UTC(2026, 0, 2, 3, 4, 5), Date.UTC(2051, 0, 1)]
-  const [list, ...more] = crlsOf(crl({ issuer: root, revoked: [out], thisUpdateMs, nextUpdateMs }))
+  const [list, ...more] = parseCrls(crl({ issuer: root, revoked: [out], thisUpdateMs, nextUpdateMs }))
   assert.ok(list && more.length === 0)
   assert.ok(list.issuer.equals(fieldsOf(root.certificate).subject))
   assert.deepEqual([list.thisUpdateMs, list.nextUpdateMs], [thisUpdateMs, nextUpdateMs])
@@ -111,7 +111,7 @@ test('a revocation list: whose it is, its dates, whom it names, and who signed i
 
 test('a text may hold several lists, and one that names nobody', () => {
   const [one, two] = [certificate({ ca: 'ca', name: 'one' }), certificate({ ca: 'ca', name: 'two' })]
-  const lists = crlsOf(`# one\n${crl({ issuer: one, revoked: [] })}\n${crl({ issuer: two, revoked: [one] })}`)
+  const lists = parseCrls(`# one\n${crl({ issuer: one, revoked: [] })}\n${crl({ issuer: two, revoked: [one] })}`)
   assert.deepEqual(
     lists.map((l) => l.revoked.size),
     [0, 1],
@@ -143,17 +143,17 @@ function oddList(p: {
 }
 
 test('a list of version 1, and one without an end, are read', () => {
-  const [first] = crlsOf(oddList({ version: false }))
+  const [first] = parseCrls(oddList({ version: false }))
   assert.deepEqual([first!.thisUpdateMs, [...first!.revoked]], [Date.UTC(2026, 0, 1), ['42']])
-  assert.equal(crlsOf(oddList({}))[0]!.nextUpdateMs, Date.UTC(2027, 0, 1))
-  const [endless] = crlsOf(oddList({ next: false }))
+  assert.equal(parseCrls(oddList({}))[0]!.nextUpdateMs, Date.UTC(2027, 0, 1))
+  const [endless] = parseCrls(oddList({ next: false }))
   assert.deepEqual([endless!.nextUpdateMs, [...endless!.revoked]], [Infinity, ['42']])
 })
 
 test('a list that would mean less than it seems to is refused; what is not critical may be there', () => {
   const scope = (weight: 'critical' | 'plain'): der.Der => extension('2.5.29.28', weight, der.sequence())
-  assert.throws(() => crlsOf(oddList({ extensions: [scope('critical')] })), /critical extension/)
-  assert.equal(crlsOf(oddList({ extensions: [scope('plain')] })).length, 1)
+  assert.throws(() => parseCrls(oddList({ extensions: [scope('critical')] })), /critical extension/)
+  assert.equal(parseCrls(oddList({ extensions: [scope('plain')] })).length, 1)
 })
 
 test('signatures of lists: RSA, Ed25519, and none with SHA-1', () => {
@@ -163,8 +163,8 @@ test('signatures of lists: RSA, Ed25519, and none with SHA-1', () => {
     ['1.2.840.113549.1.1.11', rsa],
     ['1.3.101.112', ed],
   ] as const)
-    assert.ok(crlsOf(oddList({ algorithm, key: privateKey }))[0]!.isSignedBy(publicKey), algorithm)
-  assert.throws(() => crlsOf(oddList({ algorithm: '1.2.840.10045.4.1' })), /not accepted/)
+    assert.ok(parseCrls(oddList({ algorithm, key: privateKey }))[0]!.isSignedBy(publicKey), algorithm)
+  assert.throws(() => parseCrls(oddList({ algorithm: '1.2.840.10045.4.1' })), /not accepted/)
 })
 
 test('what is no list, or half of one, is refused', () => {
@@ -179,17 +179,17 @@ test('what is no list, or half of one, is refused', () => {
     [list(der.sequence(der.sequence(), der.sequence(), der.octets(Uint8Array.of(0)))), /not a revocation list/],
     [list(der.sequence(der.sequence(), der.sequence(), der.bits(Uint8Array.of(0)))), /not a revocation list/],
   ] as const)
-    assert.throws(() => crlsOf(text), why)
+    assert.throws(() => parseCrls(text), why)
 })
 
 test('certificates of a text are read in order, up to a bound; other text between them does not matter', () => {
   const [one, two] = [certificate({ ca: 'ca', name: 'one' }), certificate({ ca: 'ca', name: 'two' })]
   const text = `# one\n${one.pem}\nsubject: two\n${two.pem}`
   assert.deepEqual(
-    certificatesOf(text).map((c) => c.fingerprint256),
+    parseCertificates(text).map((c) => c.fingerprint256),
     [one, two].map((c) => new X509Certificate(c.pem).fingerprint256),
   )
-  assert.equal(certificatesOf(text, 2).length, 2)
-  assert.throws(() => certificatesOf(text, 1), /more than 1 certificates/)
-  assert.deepEqual(certificatesOf('nothing'), [])
+  assert.equal(parseCertificates(text, 2).length, 2)
+  assert.throws(() => parseCertificates(text, 1), /more than 1 certificates/)
+  assert.deepEqual(parseCertificates('nothing'), [])
 })

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { loadConfig } from '../../../agent/config/load.ts'
-import { listenersOf } from '../../../agent/config/listeners.ts'
+import { createListeners } from '../../../agent/config/listeners.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import type { Listener } from '../../../model/listener.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
@@ -12,7 +12,7 @@ import { golden } from '../../helpers/control-plane/resources.ts'
 const own = (yaml: string): readonly Listener[] => {
   const loaded = loadConfig(`directory: /none\nlisteners: [${yaml}]\n`)
   assert.ok(loaded.ok)
-  return listenersOf(loaded.config, systemDisk)
+  return createListeners(loaded.config, systemDisk)
 }
 const PUSHED = '127.0.0.1_15080'
 /** What istiod sends to a node with HTTP_PROXY_PORT 15080, decoded. */

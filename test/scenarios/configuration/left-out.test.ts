@@ -5,7 +5,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { statusText } from '../../../agent/admin/status-text.ts'
+import { formatStatus } from '../../../agent/admin/status-text.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { sample, type Sample } from '../../helpers/control-plane/resources.ts'
 import { ControlPlane } from '../control-plane.ts'
@@ -78,13 +78,13 @@ test('what is left out stands in the status in words, also after a start from di
   await edge.start()
   await edge.connected()
   const told = (): void => {
-    const text = statusText(edge.status())
+    const text = formatStatus(edge.status())
     for (const words of WORDS) assert.match(text, words)
     assert.doesNotMatch(text, /Nothing is wrong/)
   }
   assert.deepEqual(edge.problems(), [])
   told()
-  assert.match(statusText(edge.status()), /not all that the configuration asks for is done/)
+  assert.match(formatStatus(edge.status()), /not all that the configuration asks for is done/)
   const ignored = edge.status().config.ignoredFields
   await edge.stop()
   edge.yaml = edge.yaml.replace(/127\.0\.0\.1:\d+/, '127.0.0.1:1')
@@ -131,7 +131,7 @@ test('with nothing left out nothing is wrong; inbound what is not implemented bl
   const edge = new TestAgent(t, `node: {name: edge, namespace: edge}\n${plane.yaml}`)
   await edge.start()
   await edge.connected()
-  assert.match(statusText(edge.status()), /Nothing is wrong/)
+  assert.match(formatStatus(edge.status()), /Nothing is wrong/)
   plane.push(listener(port, 'INBOUND', FILTERS.slice(0, 1)))
   await edge.connected()
   for (let i = 0; i < 200 && edge.problems().length === 0; i++)

@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
-import { sealerOf } from '../../../core/pki/sealing.ts'
+import { createSealer } from '../../../core/pki/sealing.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
 import { openSnapshotStore } from '../../../control-sync/snapshot/store.ts'
 import type { Save } from '../../../control-sync/snapshot/types.ts'
@@ -25,7 +25,7 @@ export const savedAs = (generation: number): Save => ({
     references: {},
   })),
 })
-export const KEY = sealerOf(Buffer.alloc(32, 1), 'key')
+export const KEY = createSealer(Buffer.alloc(32, 1), 'key')
 
 if (process.argv[1] === import.meta.filename) {
   const [folder, isSealed] = process.argv.slice(2) as [string, string]

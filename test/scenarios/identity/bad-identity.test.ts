@@ -12,7 +12,7 @@ import tls from 'node:tls'
 import { systemClock } from '../../../core/os/clock.ts'
 import { systemDisk, type Disk } from '../../../core/os/disk.ts'
 import { pauseMs } from '../../../core/os/until-it-works.ts'
-import { statusText } from '../../../agent/admin/status-text.ts'
+import { formatStatus } from '../../../agent/admin/status-text.ts'
 import { testCa, type IssueOptions } from '../../helpers/test-ca.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { nothingIsWrong, problem } from '../cli.ts'
@@ -58,7 +58,7 @@ test('an expired certificate on disk: the agent starts, serves plain text, says 
   assert.match(text, /^the certificate expired at 20\d\d-/)
   assert.match(remedy, /join with a new token/)
   assert.match(
-    statusText(agent.status()),
+    formatStatus(agent.status()),
     /certificate {3}spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway, expired 24 h ago/,
   )
   const client = await device(t, agent, 'plain')

@@ -1,6 +1,6 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import { sealerOf, type Sealer } from '../../../../core/pki/sealing.ts'
+import { createSealer, type Sealer } from '../../../../core/pki/sealing.ts'
 import type { DnsSettings } from '../../../../protocols/dns/settings.ts'
 import { a, query, soa, type Script } from '../../../helpers/dns.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
@@ -8,7 +8,7 @@ import { DnsSite } from '../site.ts'
 
 const FILE = '/state/dns-answers'
 const HOUR = 3_600_000
-const sealer = (byte: number): Sealer => sealerOf(Buffer.alloc(32, byte), 'the key')
+const sealer = (byte: number): Sealer => createSealer(Buffer.alloc(32, byte), 'the key')
 type Run = { readonly before?: DnsSite; readonly key?: Sealer; readonly settings?: Partial<DnsSettings> }
 const run = (t: TestContext, o: Run = {}): Promise<DnsSite> =>
   DnsSite.start(t, o.settings, { store: { file: FILE, sealer: () => o.key }, ...(o.before && { before: o.before }) })
