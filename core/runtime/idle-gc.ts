@@ -5,6 +5,11 @@
 
 /** Nothing has changed for so long: the burst is over, and what came of it is on disk. */
 const QUIET_MS = 1_500
+/**
+ * What the start has left, 20 MB of RSS, goes after so long whoever is connected, once: a device with a client for ever
+ * would keep it for ever.
+ */
+const START_MS = 15_000
 /** From look to look at somebody who stays connected the wait doubles: a device with a client for ever should sleep. */
 const MAX_WAIT_MS = 60_000
 /** A collection costs 40 to 80 ms of CPU; for less than this it is not worth it. */
@@ -23,6 +28,7 @@ export type IdleGcOptions = {
 
 export class IdleGc {
   readonly #o: IdleGcOptions
+  readonly #startedMs: number
   #changedMs: number
   #isLooking = false
   #waitMs = QUIET_MS / 2
@@ -31,7 +37,8 @@ export class IdleGc {
 
   constructor(options: IdleGcOptions) {
     this.#o = options
-    this.#changedMs = options.nowMs()
+    this.#startedMs = options.nowMs()
+    this.#changedMs = this.#startedMs
   }
 
   /** The configuration is another. */
@@ -57,7 +64,8 @@ export class IdleGc {
       this.#lookLater(leftMs)
       return
     }
-    if (!isIdle()) {
+    const isOfStart = this.#committedBytes === 0 && nowMs() - this.#startedMs >= START_MS
+    if (!isIdle() && !isOfStart) {
       this.#lookLater(this.#waitMs)
       this.#waitMs = Math.min(this.#waitMs * 2, MAX_WAIT_MS)
       return

@@ -43,8 +43,26 @@ test('what the start left is collected once nothing changes any more, and not wh
   assert.equal(heap.collections.length, 1)
 })
 
+test('what the start left is collected once, though somebody stays connected', async () => {
+  const heap = new Heap()
+  heap.isIdle = false
+  heap.memory.changed()
+  await heap.clock.advance(14_900)
+  assert.deepEqual(heap.collections, [])
+  await heap.clock.advance(600_000)
+  assert.equal(heap.collections.length, 1)
+  heap.committedBytes = 60 * MIB
+  heap.memory.changed()
+  await heap.clock.advance(600_000)
+  assert.equal(heap.collections.length, 1)
+})
+
 test('somebody who stays connected is looked at more and more seldom, down to once a minute', async () => {
   const heap = new Heap()
+  heap.memory.changed()
+  await heap.clock.advance(10_000)
+  heap.collections.length = 0
+  heap.committedBytes = 60 * MIB
   heap.isIdle = false
   heap.memory.changed()
   await heap.clock.advance(180_000)
