@@ -6,7 +6,6 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { positionalBooleans, severalBooleans } from './checks/flags.ts'
-import { STILL_POSITIONAL } from './checks/flags-left.ts'
 
 const files = ['agent', 'control-sync', 'core', 'hub', 'model', 'proto', 'protocols']
   .flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
@@ -57,16 +56,7 @@ test('several boolean parameters are caught, one is not', () => {
 
 test('no literal boolean stands among other arguments, and no parameter list has two booleans', () => {
   assert.deepEqual(
-    [...found]
-      .filter(([file]) => !STILL_POSITIONAL.includes(file))
-      .flatMap(([file, all]) => all.map((w) => `${file}: ${w}`)),
-    [],
-  )
-})
-
-test('nothing stands in the list of what is left that is not found any more', () => {
-  assert.deepEqual(
-    STILL_POSITIONAL.filter((file) => (found.get(file) ?? []).length === 0),
+    [...found].flatMap(([file, all]) => all.map((w) => `${file}: ${w}`)),
     [],
   )
 })

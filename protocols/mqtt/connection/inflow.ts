@@ -140,27 +140,32 @@ export class Inflow {
     const { durability } = this.#state
     const { clientId, stored, received } = this.#session
     if (!stored) {
-      this.#complete(packetId, received.delete(packetId))
+      if (received.delete(packetId)) this.#complete(packetId)
+      else this.#completeUnknown(packetId)
       return
     }
     if (!durability.inbound(clientId).has(packetId)) {
-      this.#complete(packetId, false)
+      this.#completeUnknown(packetId)
       return
     }
     const close = (err: unknown): void => this.#link.close(toMeshError(err))
     detached(
       'mqtt',
-      durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId, true), close),
+      durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId), close),
       close,
     )
+  }
+  #complete(packetId: number): void {
+    this.#unanswered.delete(packetId)
+    this.#link.outbox.ack('pubcomp', packetId, 0)
   }
   /**
    * An unknown id is no error after a reconnect (MQTT 5.0 §3.7.2.1): PUBCOMP was lost. Clients tell their application
    * otherwise, so it is a success, as with mosquitto.
    */
-  #complete(packetId: number, known: boolean): void {
+  #completeUnknown(packetId: number): void {
     this.#unanswered.delete(packetId)
-    this.#link.outbox.ack('pubcomp', packetId, known || this.#isResumed ? 0 : REASON.packetIdNotFound)
+    this.#link.outbox.ack('pubcomp', packetId, this.#isResumed ? 0 : REASON.packetIdNotFound)
   }
 
   /**

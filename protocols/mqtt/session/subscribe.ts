@@ -214,7 +214,7 @@ function sendRetained(
     if (least > 0 && session.queue) {
       const copy = { message: { ...message, qos: least }, subscriptionId }
       sent.push(appendRetained(state, session, session.queue, copy))
-    } else session.deliver(message, least, true, ids)
+    } else session.deliver(message, least, message.retain, ids)
   })
   // What was on its way is in `sent` only once that is decided.
   return decided ? [decided.then(() => Promise.all(sent)).then(() => undefined)] : sent

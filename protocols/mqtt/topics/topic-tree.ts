@@ -48,7 +48,8 @@ export class TopicTree<V> {
   /** The paths are filters: visits the values of those that match the topic. [MQTT-4.7.2-1] */
   ofTopic(topic: string, visit: (value: V) => void): void {
     const levels = topic.split('/')
-    ofTopic(this.#root, levels, 0, !topic.startsWith('$'), visit)
+    if (topic.startsWith('$')) ofExactLevel(this.#root, levels, 0, visit)
+    else ofTopic(this.#root, levels, 0, visit)
   }
   /** The paths are topics: visits the values of those that the filter matches. */
   ofFilter(filter: string, visit: (value: V) => void): void {
@@ -56,25 +57,20 @@ export class TopicTree<V> {
   }
 }
 
-function ofTopic<V>(
-  at: Node<V>,
-  levels: readonly string[],
-  depth: number,
-  wild: boolean,
-  visit: (value: V) => void,
-): void {
-  if (wild) {
-    const rest = at.children?.get('#')
-    if (rest?.value !== undefined) visit(rest.value)
-  }
+function ofTopic<V>(at: Node<V>, levels: readonly string[], depth: number, visit: (value: V) => void): void {
+  const rest = at.children?.get('#')
+  if (rest?.value !== undefined) visit(rest.value)
   if (depth === levels.length) {
     if (at.value !== undefined) visit(at.value)
     return
   }
+  ofExactLevel(at, levels, depth, visit)
+  const any = at.children?.get('+')
+  if (any) ofTopic(any, levels, depth + 1, visit)
+}
+function ofExactLevel<V>(at: Node<V>, levels: readonly string[], depth: number, visit: (value: V) => void): void {
   const exact = at.children?.get(levels[depth]!)
-  if (exact) ofTopic(exact, levels, depth + 1, true, visit)
-  const any = wild ? at.children?.get('+') : undefined
-  if (any) ofTopic(any, levels, depth + 1, true, visit)
+  if (exact) ofTopic(exact, levels, depth + 1, visit)
 }
 
 function ofFilter<V>(at: Node<V>, levels: readonly string[], depth: number, visit: (value: V) => void): void {
