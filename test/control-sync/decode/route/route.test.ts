@@ -1,43 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { inspect } from 'node:util'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Route, RouteConfig } from '../../../../model/route.ts'
-import { decode } from '../../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
+import { T, route, table, first, problems, to } from './route-rig.ts'
 
-const T = 'type.googleapis.com/envoy.extensions'
-const route = (r: JsonObject, host: JsonObject = {}, table: JsonObject = {}): ReturnType<typeof decode<'route'>> =>
-  decode(
-    'route',
-    sample({
-      '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
-      name: 't',
-      virtual_hosts: [{ name: 'h', domains: ['A.example'], routes: [{ match: { prefix: '/' }, ...r }], ...host }],
-      ...table,
-    }).bytes,
-  )
-function table(...of: Parameters<typeof route>): RouteConfig {
-  const decoded = route(...of)
-  assert.ok(decoded.ok, inspect(decoded))
-  return decoded.value
-}
-const first = (...of: Parameters<typeof route>): Route => table(...of).virtualHosts[0]!.routes[0]!
-const problems = (...of: Parameters<typeof route>): string[] => {
-  return issuesOf(route(...of)).map((i) => `${i.path}: ${i.problem}`)
-}
-const to = (more: JsonObject = {}): JsonObject => ({ route: { cluster: 'c', ...more } })
-
-test('timeouts: 15 s when absent, none for 0, else what is said (RouteAction.timeout)', () => {
-  const timeout = (r: JsonObject): unknown => {
-    const { action } = first(r)
-    return action.kind === 'forward' && action.timeoutMs
-  }
-  assert.deepEqual(
-    [timeout(to()), timeout(to({ timeout: '0s' })), timeout(to({ timeout: '1.5s' }))],
-    [15_000, undefined, 1_500],
-  )
-})
 for (const { name, match, want } of [
   { name: 'prefix', match: { prefix: '/a' }, want: { kind: 'prefix', value: '/a' } },
   { name: 'path', match: { path: '/a' }, want: { kind: 'exact', value: '/a' } },
@@ -70,70 +35,6 @@ test('match conditions: case, headers, query, gRPC, fraction', () => {
     { name: 'b', test: { kind: 'range', start: 1n, end: 9n }, invert: true, missingAsEmpty: false },
   ])
   assert.equal(match.query[0]!.test.kind, 'string')
-})
-test("redirects: Envoy's codes and parts", () => {
-  const { action } = first({
-    redirect: {
-      https_redirect: true,
-      host_redirect: 'b',
-      port_redirect: 8443,
-      prefix_rewrite: '/n',
-      response_code: 'PERMANENT_REDIRECT',
-      strip_query: true,
-    },
-  })
-  assert.deepEqual(action, {
-    kind: 'redirect',
-    status: 308,
-    scheme: 'https',
-    host: 'b',
-    port: 8443,
-    path: { kind: 'prefix', value: '/n' },
-    stripQuery: true,
-  })
-})
-test('upgrades: permitted unless `enabled` says otherwise (RouteAction.UpgradeConfig)', () => {
-  const { action } = first(
-    to({ upgrade_configs: [{ upgrade_type: 'WebSocket' }, { upgrade_type: 'foo', enabled: false }] }),
-  )
-  assert.deepEqual(action.kind === 'forward' && [...action.upgrades], [
-    ['websocket', true],
-    ['foo', false],
-  ])
-})
-test('weighted clusters keep weights and header changes', () => {
-  const { action } = first({
-    route: {
-      weighted_clusters: {
-        clusters: [
-          { name: 'a', weight: 90 },
-          {
-            name: 'b',
-            weight: 10,
-            request_headers_to_add: [
-              { header: { key: 'X-V', value: '2' }, append_action: 'OVERWRITE_IF_EXISTS_OR_ADD' },
-            ],
-          },
-        ],
-      },
-    },
-  })
-  assert.ok(action.kind === 'forward')
-  assert.deepEqual(
-    action.clusters.map((c) => [c.name, c.weight]),
-    [
-      ['a', 90],
-      ['b', 10],
-    ],
-  )
-  assert.deepEqual(action.clusters[1]!.headers.request.add, [{ name: 'x-v', value: '2', how: 'overwrite' }])
-})
-test('an action that is not implemented answers 501 and is reported', () => {
-  const decoded = route({ route: { cluster_header: 'x' } })
-  assert.ok(decoded.ok)
-  const { action } = decoded.value.virtualHosts[0]!.routes[0]!
-  assert.equal(action.kind === 'direct' && action.status, 501)
-  assert.match(decoded.ignored.join(), /routes\[0\]\.route\.cluster_specifier/)
 })
 for (const { name, r, problem } of [
   {
@@ -189,45 +90,6 @@ for (const { name, r, problem } of [
   { name: 'a negative timeout', r: to({ timeout: '-1s' }), problem: /timeout: a duration may not be negative/ },
 ])
   test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
-for (const { name, from, stream, grpc } of [
-  { name: 'nothing said', from: {}, stream: undefined, grpc: undefined },
-  {
-    name: 'max_stream_duration',
-    from: { max_stream_duration: { max_stream_duration: '2s' } },
-    stream: 2000,
-    grpc: undefined,
-  },
-  {
-    name: 'none for this route, and every grpc-timeout (Istio inbound)',
-    from: { max_stream_duration: { max_stream_duration: '0s', grpc_timeout_header_max: '0s' } },
-    stream: 0,
-    grpc: { of: 'stream', maxMs: 0, offsetMs: 0 },
-  },
-  {
-    name: 'grpc_timeout_header_max and _offset',
-    from: { max_stream_duration: { grpc_timeout_header_max: '3s', grpc_timeout_header_offset: '0.5s' } },
-    stream: undefined,
-    grpc: { of: 'stream', maxMs: 3000, offsetMs: 500 },
-  },
-  {
-    name: 'the older form (max_grpc_timeout, grpc_timeout_offset)',
-    from: { max_grpc_timeout: '3s', grpc_timeout_offset: '0.5s' },
-    stream: undefined,
-    grpc: { of: 'route', maxMs: 3000, offsetMs: 500 },
-  },
-  {
-    name: 'both: the newer one',
-    from: { max_grpc_timeout: '9s', max_stream_duration: { grpc_timeout_header_max: '3s' } },
-    stream: undefined,
-    grpc: { of: 'stream', maxMs: 3000, offsetMs: 0 },
-  },
-] satisfies { name: string; from: JsonObject; stream: unknown; grpc: unknown }[])
-  test(`how long an exchange may take: ${name}`, () => {
-    const { action } = first(to(from))
-    assert.deepEqual(action.kind === 'forward' && [action.maxStreamMs, action.grpcTimeout], [stream, grpc])
-    const decoded = route(to(from))
-    assert.deepEqual(decoded.ok && decoded.ignored, [])
-  })
 test('internal_only_headers are taken in lower case', () =>
   assert.deepEqual(table(to(), {}, { internal_only_headers: ['X-Internal'] }).internalOnly, ['x-internal']))
 test("require_tls: of everybody, for nobody is internal (Envoy's default)", () => {

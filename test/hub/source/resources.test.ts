@@ -1,0 +1,72 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import {
+  CLUSTER,
+  contentHash,
+  ENDPOINT,
+  inPushOrder,
+  isByName,
+  LISTENER,
+  ofType,
+  overlaid,
+  resourceSet,
+  ROUTE,
+  versionOf,
+  type HubResource,
+} from '../../../hub/source/resources.ts'
+
+const SECRET = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret'
+const resource = (name: string, content: string, typeUrl: string = CLUSTER): HubResource => {
+  const value = Buffer.from(content)
+  return { name, typeUrl, version: contentHash(value), value }
+}
+
+test('what is referred to comes before what refers to it, everything else after', () => {
+  assert.deepEqual(inPushOrder([SECRET, ROUTE, LISTENER, ENDPOINT, CLUSTER]), [
+    CLUSTER,
+    ENDPOINT,
+    LISTENER,
+    ROUTE,
+    SECRET,
+  ])
+})
+
+test('endpoints, routes and secrets are asked for by name, clusters and listeners as a whole', () => {
+  assert.deepEqual([CLUSTER, LISTENER, ENDPOINT, ROUTE, SECRET].map(isByName), [false, false, true, true, true])
+})
+
+test('a version is that of the content, whatever the order, and another for any other name or content', () => {
+  const [a, b] = [resource('a', '1'), resource('b', '2')]
+  assert.equal(versionOf([a, b]), versionOf([b, a]))
+  assert.match(versionOf([a]), /^[0-9a-f]{16}$/)
+  const all = [[a], [b], [a, b], [resource('a', '2')], [resource('ab', '1')], []].map(versionOf)
+  assert.equal(new Set(all).size, all.length)
+})
+
+test('a set has its resources by type and name, and a version of all of them', () => {
+  const set = resourceSet([resource('a', '1'), resource('b', '2'), resource('r', '3', ROUTE)])
+  assert.deepEqual([...ofType(set, CLUSTER).keys()], ['a', 'b'])
+  assert.equal(ofType(set, LISTENER).size, 0)
+  assert.equal(set.removals, 'now')
+  const again = resourceSet([resource('r', '3', ROUTE), resource('b', '2'), resource('a', '1')], 'later')
+  assert.deepEqual([again.version, again.removals], [set.version, 'later'])
+  assert.notEqual(resourceSet([resource('a', '1'), resource('b', '2'), resource('r', '4', ROUTE)]).version, set.version)
+  assert.notEqual(resourceSet([resource('a', '1')]).version, resourceSet([resource('a', '1', ROUTE)]).version)
+})
+
+test("a node's own resources lie over the shared ones; of types that it has none of the maps are shared", () => {
+  const shared = resourceSet([resource('a', '1'), resource('b', '2'), resource('r', '3', ROUTE)])
+  const own = resourceSet([resource('b', 'own'), resource('c', 'own')])
+  const set = overlaid(shared, own, 'later')
+  assert.deepEqual(
+    [...ofType(set, CLUSTER).values()].map((r) => [r.name, Buffer.from(r.value).toString()]),
+    [
+      ['a', '1'],
+      ['b', 'own'],
+      ['c', 'own'],
+    ],
+  )
+  assert.equal(ofType(set, ROUTE), ofType(shared, ROUTE))
+  assert.deepEqual([set.removals, set.version === shared.version], ['later', false])
+  assert.equal(overlaid(shared, resourceSet([]), 'now').version, shared.version)
+})
