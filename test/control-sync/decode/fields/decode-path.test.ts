@@ -71,6 +71,20 @@ test('an inner piece takes its issues upon itself, the outer one what stands bes
   )
 })
 
+test('a piece, good or blocked, excuses no issue outside of it', () => {
+  for (const isBlocked of [false, true]) {
+    const at = DecodePath.top()
+    at.in('name').issue('is missing')
+    at.in('a').piece(
+      () => {
+        if (isBlocked) at.in('a').issue('x')
+      },
+      () => undefined,
+    )
+    assert.equal(at.isOpen, true)
+  }
+})
+
 test('what is thrown in a piece blocks it', () => {
   const at = DecodePath.top()
   const made = at.in('a').piece(
