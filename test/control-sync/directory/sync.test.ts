@@ -76,11 +76,17 @@ test('only what differs is applied', async (t) => {
   const sync = start()
   await sync.synced
   const before = applier.snapshot.resources.cluster
+  const apply = t.mock.method(applier, 'apply')
   write('a.yaml', cluster('a') + cluster('b', ', connect_timeout: 3s'))
   await until(() => applier.generation === 2)
   const after = applier.snapshot.resources.cluster
   assert.equal(after.get('a'), before.get('a'))
   assert.notEqual(after.get('b'), before.get('b'))
+  assert.deepEqual(
+    apply.mock.calls.flatMap(({ arguments: [changes] }) => changes.flatMap((c) => c.put.map((r) => r.name))),
+    ['b'],
+    'the applier is not asked about the others',
+  )
 })
 
 test('a folder that is not there is a problem, is waited for, and is read when it comes', async (t) => {

@@ -50,6 +50,13 @@ test('what changed within a second is written once, with the last of it', async 
       refused: 'c: no name',
     },
   ])
+  live.connected('gw-2')
+  await clock.advance(1_000)
+  assert.deepEqual(
+    changes().map((c) => c.name),
+    ['gw-1', 'gw-2'],
+    'what was written is not written again',
+  )
 })
 
 test('the time of a version is that of its coming into force, not of what is said again', async () => {
