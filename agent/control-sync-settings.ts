@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto'
 import { promises as dns } from 'node:dns'
 import path from 'node:path'
 import { controlNames, type Lookup } from '../control-sync/connection/last-known-addresses.ts'
-import { byteCount, type ControlPlane } from '../control-sync/connection/control-plane.ts'
+import { createByteCount, type ControlPlane } from '../control-sync/connection/control-plane.ts'
 import type { NodeSettings } from '../control-sync/ads/node.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Disk } from '../core/os/disk.ts'
@@ -39,7 +39,7 @@ export function createControlLink({
       log,
       file: path.join(config.state, 'control-names.json'),
     }),
-    bytes: byteCount(metrics),
+    bytes: createByteCount(metrics),
   }
 }
 

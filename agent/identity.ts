@@ -6,7 +6,7 @@ import path from 'node:path'
 import type { CertificateClock } from '../control-sync/connection/verify-server.ts'
 import { TimeFloor } from '../control-sync/identity/time-floor.ts'
 import { Trust } from '../control-sync/identity/trust.ts'
-import { validityRules } from '../control-sync/identity/validity-rules.ts'
+import { createValidityRules } from '../control-sync/identity/validity-rules.ts'
 import type { ControlLinkStatus } from '../control-sync/sync.ts'
 import type { MeshError } from '../core/errors.ts'
 import type { IdentitySource, ValidityRules } from '../model/identity.ts'
@@ -42,7 +42,7 @@ export function startIdentity(o: IdentityOptions): AgentIdentity {
   const trust = createTrust(o)
   let link: (() => ControlLinkStatus) | undefined
   let source: Source | undefined
-  const validity = validityRules({
+  const validity = createValidityRules({
     settings: config.identity.expired,
     floor,
     log,

@@ -18,11 +18,11 @@ import { Draft } from './draft.ts'
 import type { ReadFile } from './decode/fields/decode-path.ts'
 import { Findings, type Rejected } from './findings.ts'
 import { closeBlocks, Unpacked } from './snapshot/packed-resource.ts'
-import { listenersOf, meshTables } from './mesh-tables.ts'
-import { danglingReferences, NO_REFERENCES, type Dangling, type References } from './references.ts'
+import { makeListeners, buildTables } from './mesh-tables.ts'
+import { findDangling, NO_REFERENCES, type Dangling, type References } from './references.ts'
 import type { SnapshotSaver } from './snapshot/saver.ts'
 import type { Ages, SavedChange, StoredSnapshot } from './snapshot/types.ts'
-import { referencesAnew, stage, type Incoming, type Staged } from './stage.ts'
+import { collectReferencesAgain, stage, type Incoming, type Staged } from './stage.ts'
 
 export type Change = {
   readonly kind: ResourceKind
@@ -156,7 +156,7 @@ export class Applier implements Disposable {
     return this.#o.saver?.changedAtMs ?? {}
   }
   dangling(): readonly Dangling[] {
-    return (this.#derived.dangling ??= danglingReferences(this.#holders(), (name) =>
+    return (this.#derived.dangling ??= findDangling(this.#holders(), (name) =>
       this.#snapshot.resources.cluster.has(name),
     ))
   }
@@ -213,7 +213,7 @@ export class Applier implements Disposable {
     for (const kind of KINDS) {
       for (const raw of this.#snapshot.resources[kind].values()) {
         if (this.#references.get(raw)?.by === decodedBy) continue
-        const found = await referencesAnew(kind, raw, this.#o, slice)
+        const found = await collectReferencesAgain(kind, raw, this.#o, slice)
         if (slice.due) await slice.yield()
         if (!found || !this.#references.has(raw)) continue
         this.#findings.forget(raw)
@@ -279,7 +279,8 @@ export class Applier implements Disposable {
       this.confirm()
       return applied
     }
-    for (const listeners = listenersOf(resources, this.#o); !listeners.next().done;) if (slice.due) await slice.yield()
+    for (const listeners = makeListeners(resources, this.#o); !listeners.next().done;)
+      if (slice.due) await slice.yield()
     this.#putInForce(draft)
     return applied
   }
@@ -327,7 +328,7 @@ export class Applier implements Disposable {
 
   #swap(stale: boolean): void {
     this.#o.tables.swap(
-      meshTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o),
+      buildTables(this.#snapshot, { generation: this.#generation, stale, inboundClosed: this.#age.expired }, this.#o),
     )
   }
   [Symbol.dispose](): void {

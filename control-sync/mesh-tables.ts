@@ -13,7 +13,7 @@ import { routeTable } from './decode/route/route-table.ts'
 
 const values = new WeakMap<RawResource, object>()
 /** What was made of a resource while it was checked and need not be made again. */
-export function keepValue(raw: RawResource, value: object): void {
+export function rememberValue(raw: RawResource, value: object): void {
   values.set(raw, value)
 }
 
@@ -44,7 +44,7 @@ const madeWith = new WeakMap<Listener, ReadonlyMap<string, RawResource | undefin
  * A listener is made of its resource and of the extensions that its filters name: the same object while none of these
  * changes.
  */
-function listenerOf(
+function makeListener(
   raw: RawResource,
   extensions: ReadonlyMap<string, RawResource>,
   options: DecodeOptions,
@@ -68,7 +68,7 @@ function listenerOf(
 const unions = new WeakMap<RawResource, { readonly of: readonly RawResource[]; readonly names: Names }>()
 
 /** Undefined when there is no name table that decodes. Several are one, in the order of their names. */
-function namesIn(resources: ReadonlyMap<string, RawResource>, options: DecodeOptions): Names | undefined {
+function uniteNames(resources: ReadonlyMap<string, RawResource>, options: DecodeOptions): Names | undefined {
   const tableOf = (raw: RawResource): Names | undefined =>
     valueOf(raw, ({ value }) => orUndefined(decode('nameTable', value, options)))
   const raws = [...resources.values()]
@@ -85,22 +85,22 @@ function namesIn(resources: ReadonlyMap<string, RawResource>, options: DecodeOpt
 }
 
 /** Makes what the tables over these resources need at once, one listener per step: a first push may bring thousands. */
-export function* listenersOf(resources: Snapshot['resources'], options: DecodeOptions = {}): Generator<void> {
+export function* makeListeners(resources: Snapshot['resources'], options: DecodeOptions = {}): Generator<void> {
   for (const raw of resources.listener.values()) {
-    listenerOf(raw, resources.extension, options)
+    makeListener(raw, resources.extension, options)
     yield
   }
 }
 
 /** @param options how resources that name files are decoded; the same for the life of a process */
-export function meshTables(
+export function buildTables(
   { resources }: Snapshot,
   at: { readonly generation: number; readonly stale: boolean; readonly inboundClosed?: boolean },
   options: DecodeOptions = {},
 ): Tables {
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
-    const listener = listenerOf(raw, resources.extension, options)
+    const listener = makeListener(raw, resources.extension, options)
     if (listener) listeners.set(name, at.inboundClosed ? closedInbound(listener) : listener)
   }
   return {
@@ -114,7 +114,7 @@ export function meshTables(
     routes: (name) => valueOf(resources.route.get(name), (raw) => routeTable(raw, options.readFile)),
     clusterNames: () => resources.cluster.keys(),
     get names() {
-      return namesIn(resources.nameTable, options)
+      return uniteNames(resources.nameTable, options)
     },
   }
 }

@@ -11,7 +11,7 @@ export type Notes = {
 }
 
 /** Undefined when everything is in force. */
-export function notesOf({
+export function collectNotes({
   ignored,
   skipped,
   blocked,

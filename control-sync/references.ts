@@ -19,14 +19,14 @@ export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'ex
 export const NO_REFERENCES: References = {}
 
 /** @param value what decode gave for that kind */
-export function referencesOf(kind: ResourceKind, value: unknown): References {
+export function collectReferences(kind: ResourceKind, value: unknown): References {
   switch (kind) {
     case 'cluster':
-      return clusterReferences(value as Parameters<typeof clusterReferences>[0])
+      return collectClusterReferences(value as Parameters<typeof collectClusterReferences>[0])
     case 'listener':
-      return listenerReferences(value as Parameters<typeof listenerReferences>[0])
+      return collectListenerReferences(value as Parameters<typeof collectListenerReferences>[0])
     case 'route':
-      return { cluster: [...routeReferencesOf((value as RouteConfig).virtualHosts)] }
+      return { cluster: [...collectRouteReferences((value as RouteConfig).virtualHosts)] }
     case 'endpoint':
     case 'extension':
     case 'nameTable':
@@ -37,11 +37,11 @@ export function referencesOf(kind: ResourceKind, value: unknown): References {
   }
 }
 
-function clusterReferences(cluster: Cluster): References {
+function collectClusterReferences(cluster: Cluster): References {
   return cluster.discovery.kind === 'eds' ? { endpoint: [cluster.discovery.serviceName] } : NO_REFERENCES
 }
 
-function listenerReferences({ filterChains, defaultFilterChain, extensions }: Listener): References {
+function collectListenerReferences({ filterChains, defaultFilterChain, extensions }: Listener): References {
   const routes = new Set<string>()
   const clusters = new Set<string>()
   for (const { codec } of [
@@ -52,13 +52,13 @@ function listenerReferences({ filterChains, defaultFilterChain, extensions }: Li
     if (codec.kind === 'mqtt') for (const r of codec.mqtt.routes) clusters.add(r.cluster)
     if (codec.kind !== 'http') continue
     if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)
-    else for (const name of routeReferencesOf(codec.http.routes.config.virtualHosts)) clusters.add(name)
+    else for (const name of collectRouteReferences(codec.http.routes.config.virtualHosts)) clusters.add(name)
   }
   return { route: [...routes], cluster: [...clusters], ...(extensions ? { extension: extensions } : {}) }
 }
 
 /** Names of clusters. */
-export function routeReferencesOf(virtualHosts: RouteConfig['virtualHosts']): ReadonlySet<string> {
+export function collectRouteReferences(virtualHosts: RouteConfig['virtualHosts']): ReadonlySet<string> {
   const clusters = new Set<string>()
   for (const host of virtualHosts) {
     for (const { action } of host.routes)
@@ -75,7 +75,7 @@ export type Dangling = { readonly holder: Holder; readonly kind: 'cluster'; read
  * MESH_NO_CLUSTER, all else is served. (Endpoints and route tables are subscribed by name and may still be on their
  * way.)
  */
-export function danglingReferences(holders: Iterable<Holder>, exists: (cluster: string) => boolean): Dangling[] {
+export function findDangling(holders: Iterable<Holder>, exists: (cluster: string) => boolean): Dangling[] {
   const found: Dangling[] = []
   for (const holder of holders) {
     for (const name of holder.references.cluster ?? []) if (!exists(name)) found.push({ holder, kind: 'cluster', name })

@@ -8,9 +8,9 @@ import type { TimeSlice } from '../core/os/time-slice.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route/route-table.ts'
 import { PackedResource, viewOf } from './snapshot/packed-resource.ts'
-import { keepValue } from './mesh-tables.ts'
-import { notesOf } from './notes.ts'
-import { referencesOf, routeReferencesOf, type References } from './references.ts'
+import { rememberValue } from './mesh-tables.ts'
+import { collectNotes } from './notes.ts'
+import { collectReferences, collectRouteReferences, type References } from './references.ts'
 import { isSameContent } from './wire/same-content.ts'
 
 export type Incoming = { readonly name: string; readonly version: string; readonly value: Uint8Array }
@@ -34,16 +34,16 @@ export function stage(
   if (kind === 'route') return stageRoutes(raw, options, slice)
   const decoded = decode(kind, value, options)
   if (!decoded.ok) return { outcome: 'refused', issues: decoded.issues }
-  return { outcome: 'changed', raw, references: withNotes(referencesOf(kind, decoded.value), decoded) }
+  return { outcome: 'changed', raw, references: withNotes(collectReferences(kind, decoded.value), decoded) }
 }
 
-function withNotes(references: References, decoded: Parameters<typeof notesOf>[0]): References {
-  const notes = notesOf(decoded)
+function withNotes(references: References, decoded: Parameters<typeof collectNotes>[0]): References {
+  const notes = collectNotes(decoded)
   return notes ? { ...references, notes } : references
 }
 
 /** Of a resource that is in force and was decoded by others. Undefined for one that is none to these decoders. */
-export async function referencesAnew(
+export async function collectReferencesAgain(
   kind: ResourceKind,
   raw: RawResource,
   options: DecodeOptions,
@@ -58,14 +58,14 @@ export async function referencesAnew(
     return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
   }
   const decoded = decode(kind, viewOf(raw), options)
-  return decoded.ok ? withNotes(referencesOf(kind, decoded.value), decoded) : undefined
+  return decoded.ok ? withNotes(collectReferences(kind, decoded.value), decoded) : undefined
 }
 
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */
 async function stageRoutes(raw: RawResource, options: DecodeOptions, slice: TimeSlice): Promise<Staged> {
   const { value, clusters } = await checked(raw, options, slice)
   if (!value.ok) return { outcome: 'refused', issues: value.issues }
-  keepValue(raw, value.value)
+  rememberValue(raw, value.value)
   return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
 }
 
@@ -76,7 +76,7 @@ async function checked(
 ): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
   const clusters = new Set<string>()
   const steps = checkRouteTable(raw, readFile, (host) => {
-    for (const name of routeReferencesOf([host])) clusters.add(name)
+    for (const name of collectRouteReferences([host])) clusters.add(name)
   })
   for (;;) {
     const { done, value } = steps.next()

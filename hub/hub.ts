@@ -12,9 +12,9 @@ import { secureFolder } from '../core/os/state-folder.ts'
 import type { Log } from '../core/log.ts'
 import { Metrics } from '../core/metrics.ts'
 import { startHubAdmin } from './api/admin.ts'
-import { authenticator } from './api/authenticate.ts'
+import { createAuthenticator } from './api/authenticate.ts'
 import { Budgets } from './api/budgets.ts'
-import { certificateService } from './api/certificate-service.ts'
+import { createCertificateService } from './api/certificate-service.ts'
 import { ServerIdentity } from './api/server-identity.ts'
 import { startServer } from './api/server.ts'
 import { CertificateWatcher } from './api/certificate-expiry.ts'
@@ -122,9 +122,9 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
       source,
       live,
       watcher,
-      authenticate: authenticator({ ca, tokens, registry, clock }),
+      authenticate: createAuthenticator({ ca, tokens, registry, clock }),
       limit: new StreamLimit(config.limits, metrics),
-      certificates: certificateService({
+      certificates: createCertificateService({
         ...shared,
         ca,
         certificateTtlSec: config.certificateTtlSec,

@@ -14,10 +14,10 @@ import { deltaHealth, deltaRequest, deltaResponse, sotwHealth, sotwRequest, sotw
 import type { AdsRequest, AdsResponse } from './protocol.ts'
 import { SotwStream } from './sotw.ts'
 import {
-  callMetadata,
-  channelCredentials,
+  createCallMetadata,
+  createChannelCredentials,
   loadGrpc,
-  proofOf,
+  chooseProof,
   reach,
   type ControlPlane,
 } from '../connection/control-plane.ts'
@@ -90,7 +90,7 @@ export class GrpcTransport implements AdsTransport {
     const { control, identity: source, clock, compression = 'none', onCertificateRefused } = this.#o
     const { address } = this
     const grpc = await loadGrpc()
-    const { identity, token, shown } = proofOf(control, source.current(), {
+    const { identity, token, shown } = chooseProof(control, source.current(), {
       wallMs: clock.wallMs(),
       certificateRefused: this.#certificateRefused,
     })
@@ -99,11 +99,11 @@ export class GrpcTransport implements AdsTransport {
     if (this.#o.hasAddress?.() === false && !isLoopback(target))
       throw new MeshError('MESH_NO_ADDRESS', 'this machine has no address yet under which the mesh could know it')
     const learned = this.#learnedOf(address)
-    const client: Client = new grpc.Client(target, channelCredentials(grpc, control, identity), {
+    const client: Client = new grpc.Client(target, createChannelCredentials(grpc, control, identity), {
       ...options,
       ...(compression === 'gzip' && !learned.plain ? { 'grpc.default_compression_algorithm': GZIP } : {}),
     })
-    const metadata = callMetadata(grpc, control, token)
+    const metadata = createCallMetadata(grpc, control, token)
     return new OpenStream({
       client,
       clock,

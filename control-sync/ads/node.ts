@@ -131,8 +131,8 @@ function localityOf({ locality, labels }: NodeSettings): NodeSettings['locality'
 }
 
 /**
- * Whether istiod keeps a WorkloadEntry for this node, and so can take word of its health. An istiod without Kubernetes
- * dies of such word.
+ * Whether istiod keeps a WorkloadEntry for this node, and so can be told of its health. An istiod without Kubernetes
+ * crashes when it is told.
  */
 export function hasWorkloadEntry({ metadata }: NodeDescription): boolean {
   return ['AUTO_REGISTER_GROUP', 'WORKLOAD_ENTRY'].some(

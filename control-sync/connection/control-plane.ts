@@ -41,7 +41,7 @@ export type ByteCount = (
   bytes: number,
 ) => void
 
-export function byteCount(metrics: Metrics): ByteCount {
+export function createByteCount(metrics: Metrics): ByteCount {
   const family = metrics.counter(
     'mesh_control_bytes_total',
     'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate) and direction.',
@@ -68,7 +68,10 @@ const KEEPALIVE_TIMEOUT_MS = 10_000
  */
 const WINDOW_BYTES = 4 * 1024 * 1024
 
-export function channelOptions({ serverName, maxMessageBytes = MAX_MESSAGE_BYTES }: ControlPlane): ChannelOptions {
+export function createChannelOptions({
+  serverName,
+  maxMessageBytes = MAX_MESSAGE_BYTES,
+}: ControlPlane): ChannelOptions {
   return {
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.max_send_message_length': maxMessageBytes,
@@ -95,7 +98,7 @@ export type Reach = { readonly target: string; readonly options: ChannelOptions 
  * Rejects with MESH_CONTROL_UNREACHABLE for a name that nobody knows.
  */
 export async function reach(control: ControlPlane, address: string, turn = 0): Promise<Reach> {
-  const options = channelOptions(control)
+  const options = createChannelOptions(control)
   const colon = address.lastIndexOf(':')
   const [host, port] = [address.slice(0, colon).replace(/^\[|\]$/g, ''), address.slice(colon + 1)]
   if (!control.names || ipBytes(host)) return { target: address, options }
@@ -119,7 +122,7 @@ function familyOf(ip: string): 4 | 6 {
  * TLS with the workload certificate when there is a valid one. Throws MESH_CONTROL_TLS when roots or certificate cannot
  * be used.
  */
-export function channelCredentials(
+export function createChannelCredentials(
   grpc: typeof Grpc,
   control: ControlPlane,
   identity: Identity | undefined,
@@ -149,7 +152,7 @@ export function channelCredentials(
   }
 }
 
-export function callMetadata(grpc: typeof Grpc, control: ControlPlane, token: string | undefined): Metadata {
+export function createCallMetadata(grpc: typeof Grpc, control: ControlPlane, token: string | undefined): Metadata {
   const metadata = new grpc.Metadata()
   metadata.set('clusterid', control.clusterId)
   if (token !== undefined) metadata.set('authorization', `Bearer ${token}`)
@@ -167,7 +170,7 @@ export type Proof = {
 }
 
 /** Throws MESH_NO_IDENTITY when there is neither. */
-export function proofOf(
+export function chooseProof(
   control: ControlPlane,
   identity: Identity | undefined,
   p: { readonly wallMs: number; readonly certificateRefused: boolean },

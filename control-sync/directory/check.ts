@@ -1,6 +1,6 @@
 /** A folder of resources looked at as a whole: mistakes, what refers to nothing, and what has no effect. */
 import { decode } from '../decode/decode.ts'
-import { danglingReferences, referencesOf, type Holder } from '../references.ts'
+import { findDangling, collectReferences, type Holder } from '../references.ts'
 import { problemText } from './combine.ts'
 import { readFolder } from './read-folder.ts'
 
@@ -27,11 +27,11 @@ export async function checkFolder(folder: string, node: string | undefined): Pro
       if (!decoded.ok) continue // stands among the problems
       for (const what of decoded.skipped) ignored.push(`${file} line ${line}: ${kind} "${name}": ${what}`)
       for (const field of decoded.ignored) ignored.push(`${file} line ${line}: ${kind} "${name}", ${field}`)
-      holders.push({ kind, name, references: referencesOf(kind, decoded.value), place: `${file} line ${line}` })
+      holders.push({ kind, name, references: collectReferences(kind, decoded.value), place: `${file} line ${line}` })
     }
   }
   const clusters = resources.get('cluster')
-  for (const d of danglingReferences(holders, (name) => clusters?.has(name) ?? false)) {
+  for (const d of findDangling(holders, (name) => clusters?.has(name) ?? false)) {
     found.push(
       `${(d.holder as (typeof holders)[number]).place}: ${d.holder.kind} "${d.holder.name}" names the cluster "${d.name}", which does not exist`,
     )

@@ -7,7 +7,7 @@ import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue }
 import { TYPE_URLS, type Issue, type ResourceKind } from '../../model/snapshot.ts'
 import type { ReadFile } from '../decode/fields/decode-path.ts'
 import { decode } from '../decode/decode.ts'
-import { bareType, isObject, jsonProblems, jsonReason, type FieldProblem, type Known } from './text/locate.ts'
+import { bareType, isObject, findJsonProblems, jsonReason, type FieldProblem, type Known } from './text/locate.ts'
 import { withStructs } from './other-types.ts'
 import { meant } from './text/spelling.ts'
 import { readText, type ReadText } from './text/read-text.ts'
@@ -191,7 +191,7 @@ function bytesOf(schema: DescMessage, json: JsonObject, known: Known): Uint8Arra
   try {
     return encoded(whole)
   } catch (err) {
-    const located = jsonProblems(schema, whole, known)
+    const located = findJsonProblems(schema, whole, known)
     return located.length > 0 ? located : [{ field: '', problem: jsonReason(err) }]
   }
 }

@@ -113,7 +113,7 @@ class FolderSync implements DirectorySync {
   async #apply({ problems, resources }: FolderResult): Promise<void> {
     const { applier, clock } = this.#o
     this.#reportProblems(problems)
-    const changes = await changesTo(resources, this.#offered, new TimeSlice(clock))
+    const changes = await findChanges(resources, this.#offered, new TimeSlice(clock))
     this.#offered = resources
     await applier.apply(changes)
     this.#link = { ...this.#link, lastContactMs: clock.monotonicMs() }
@@ -139,7 +139,7 @@ class FolderSync implements DirectorySync {
 }
 
 /** What differs from what was offered before; the rest is in force or was refused. */
-async function changesTo(wanted: FolderResources, offered: FolderResources, slice: TimeSlice): Promise<Change[]> {
+async function findChanges(wanted: FolderResources, offered: FolderResources, slice: TimeSlice): Promise<Change[]> {
   const changes: Change[] = []
   for (const kind of Object.keys(TYPE_URLS) as ResourceKind[]) {
     const [now, before] = [wanted.get(kind) ?? NONE, offered.get(kind) ?? NONE]

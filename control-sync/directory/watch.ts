@@ -1,6 +1,6 @@
 /**
  * Watches a folder of resource files: those at its top are everybody's, those in `<folder>/<node>/` are one node's and
- * win over the shared ones. A file with a mistake keeps its last good resources in force until it is mended; a file
+ * win over the shared ones. A file with a mistake keeps its last good resources in force until it is corrected; a file
  * that is deleted takes its resources with it. Changes come from the kernel and, where those are missed, from a slow
  * look at the time stamps.
  */
@@ -106,7 +106,7 @@ export class WatchedFolder implements Disposable {
     const slice = new TimeSlice(this.#o.clock)
     const content = await combine(this.#files.contents(), slice)
     const before = this.#last
-    const resources = await valuesOf(content.resources, before?.resources, slice)
+    const resources = await reuseValues(content.resources, before?.resources, slice)
     const problems = content.problems.map(problemText)
     if (
       this.#closed ||
@@ -175,7 +175,7 @@ export class WatchedFolder implements Disposable {
 }
 
 /** The very `before` when nothing in it differs, and its maps for kinds of which nothing does. */
-async function valuesOf(
+async function reuseValues(
   found: Resources,
   before: FolderResources | undefined,
   slice: TimeSlice,
@@ -189,9 +189,9 @@ async function valuesOf(
     for (const [name, { value }] of named) {
       if (slice.due) await slice.yield()
       const last = old?.get(name)
-      const kept = last && (last === value || Buffer.compare(last, value) === 0) ? last : value
-      if (kept !== last) sameKind = false
-      values.set(name, kept)
+      const next = last && (last === value || Buffer.compare(last, value) === 0) ? last : value
+      if (next !== last) sameKind = false
+      values.set(name, next)
     }
     all.set(kind, sameKind ? old! : values)
     if (!sameKind) isSame = false

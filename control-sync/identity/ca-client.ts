@@ -7,10 +7,10 @@ import { MeshError } from '../../core/errors.ts'
 import type { Identity } from '../../model/identity.ts'
 import { controlError } from '../ads/errors.ts'
 import {
-  callMetadata,
-  channelCredentials,
+  createCallMetadata,
+  createChannelCredentials,
   loadGrpc,
-  proofOf,
+  chooseProof,
   reach,
   type ControlPlane,
 } from '../connection/control-plane.ts'
@@ -54,13 +54,20 @@ export function istioCertificateAuthority(control: ControlPlane, clock: Clock): 
     const grpc = await loadGrpc()
     const address = control.addresses[turn++ % control.addresses.length]!
     // Also reads the token anew.
-    const { identity, token, shown } = proofOf(control, current, { wallMs: clock.wallMs(), certificateRefused })
+    const { identity, token, shown } = chooseProof(control, current, { wallMs: clock.wallMs(), certificateRefused })
     const keyPem = await createKey(key)
     const { target, options } = await reach(control, address, Math.floor(turn / control.addresses.length))
-    const client = new grpc.Client(target, channelCredentials(grpc, control, identity), options)
+    const client = new grpc.Client(target, createChannelCredentials(grpc, control, identity), options)
     const csr = createCsr(keyPem, spiffeUri)
     const ask = (validitySec: number): Promise<IstioCertificateResponse> =>
-      createCertificate({ client, clock, control, csr, validitySec, metadata: callMetadata(grpc, control, token) })
+      createCertificate({
+        client,
+        clock,
+        control,
+        csr,
+        validitySec,
+        metadata: createCallMetadata(grpc, control, token),
+      })
     try {
       let ttlRefused: MeshError | undefined
       const response = await ask(ttlSec)

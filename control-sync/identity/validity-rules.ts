@@ -41,7 +41,9 @@ type Bound = { readonly dates: Expiring; readonly graceMs: number; readonly why:
 
 const HOUR_MS = 3_600_000
 
-export function validityRules(options: ValidityRulesOptions): ValidityRules & { problem(): MeshError | undefined } {
+export function createValidityRules(
+  options: ValidityRulesOptions,
+): ValidityRules & { problem(): MeshError | undefined } {
   return new Rules(options)
 }
 

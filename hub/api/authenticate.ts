@@ -64,9 +64,9 @@ type AuthenticatorParts = {
 
 /**
  * A valid certificate wins over a token, so that an old token beside it does no harm.
- * The authenticator throws MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
+ * The createAuthenticator throws MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
  */
-export function authenticator(p: AuthenticatorParts): Authenticator {
+export function createAuthenticator(p: AuthenticatorParts): Authenticator {
   return ({ certificate, authorization }) => {
     const shown = certificate ? authenticateCertificate(certificate, p) : undefined
     if (shown && 'caller' in shown) return shown.caller

@@ -36,7 +36,7 @@ export type CertificateServiceOptions = {
  * `create` throws MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up,
  * impersonation), MESH_CONTROL_SLOW_DOWN (more than its budget), and what `Ca.sign` and the registry throw.
  */
-export function certificateService(p: CertificateServiceOptions): CertificateService {
+export function createCertificateService(p: CertificateServiceOptions): CertificateService {
   const signed = p.metrics.counter(
     'mesh_hub_certificates_total',
     'Certificates that the hub signed, by what the caller proved itself with.',

@@ -4,7 +4,7 @@ import type { TimeSlice } from '../../core/os/time-slice.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { FolderResult } from '../../control-sync/directory/watch.ts'
 import { ClusterSchema } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
-import { contentHash, overlaid, resourceSet, type HubResource, type ResourceSet } from './resources.ts'
+import { hashContent, overlay, makeResourceSet, type HubResource, type ResourceSet } from './resources.ts'
 
 export type Files = {
   readonly count: number
@@ -15,7 +15,7 @@ export type Files = {
 }
 
 /** Of a folder that is not read yet. */
-export const NO_FILES: Files = { count: 0, set: resourceSet([]), problems: new Set() }
+export const NO_FILES: Files = { count: 0, set: makeResourceSet([]), problems: new Set() }
 
 /** What did not change since is not hashed again. */
 const made = new WeakMap<Uint8Array, HubResource>()
@@ -34,7 +34,7 @@ export async function filesOf({ resources, problems }: FolderResult, prefix: str
   if (slice.due) await slice.yield()
   return {
     count: all.length,
-    set: resourceSet(all, removals(problems.length > 0)),
+    set: makeResourceSet(all, removals(problems.length > 0)),
     problems: new Set(problems.map((problem) => prefix + problem)),
   }
 }
@@ -42,7 +42,7 @@ export async function filesOf({ resources, problems }: FolderResult, prefix: str
 /** The node's own resources win over the shared ones of the same name. */
 export function merged(shared: Files, own: Files): ResourceSet {
   if (own.count === 0 && own.problems.size === 0) return shared.set
-  return overlaid(shared.set, own.set, removals(shared.problems.size + own.problems.size > 0))
+  return overlay(shared.set, own.set, removals(shared.problems.size + own.problems.size > 0))
 }
 
 function removals(isDoubtful: boolean): ResourceSet['removals'] {
@@ -54,7 +54,7 @@ function resourceOf(kind: ResourceKind, name: string, value: Uint8Array): HubRes
   return {
     name,
     typeUrl: TYPE_URLS[kind],
-    version: contentHash(value),
+    version: hashContent(value),
     value,
     ...(endpoints === undefined ? {} : { endpoints }),
   }

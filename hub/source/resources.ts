@@ -48,7 +48,7 @@ const ORDER: readonly string[] = [CLUSTER, ENDPOINT, LISTENER, ROUTE]
 const BY_NAME = new Set<string>([ENDPOINT, ROUTE, SECRET, TYPE_URLS.extension])
 
 export const isByName = (typeUrl: string): boolean => BY_NAME.has(typeUrl)
-export function inPushOrder(typeUrls: Iterable<string>): string[] {
+export function sortForPush(typeUrls: Iterable<string>): string[] {
   const rank = (typeUrl: string): number => {
     const at = ORDER.indexOf(typeUrl)
     return at < 0 ? ORDER.length : at
@@ -57,13 +57,16 @@ export function inPushOrder(typeUrls: Iterable<string>): string[] {
 }
 
 /** 64 bits of SHA-256: enough to tell versions of one resource apart, short in every request that lists them. */
-export const contentHash = (...parts: readonly (string | Uint8Array)[]): string => {
+export const hashContent = (...parts: readonly (string | Uint8Array)[]): string => {
   const hash = createHash('sha256')
   for (const part of parts) hash.update(part)
   return hash.digest('hex').slice(0, 16)
 }
 
-export function resourceSet(resources: Iterable<HubResource>, removals: ResourceSet['removals'] = 'now'): ResourceSet {
+export function makeResourceSet(
+  resources: Iterable<HubResource>,
+  removals: ResourceSet['removals'] = 'now',
+): ResourceSet {
   const types = new Map<string, Map<string, HubResource>>()
   for (const resource of resources) {
     const named = types.get(resource.typeUrl) ?? new Map<string, HubResource>()
@@ -73,7 +76,7 @@ export function resourceSet(resources: Iterable<HubResource>, removals: Resource
 }
 
 /** The same set with `own` laid over it; types that `own` has nothing of are the same maps. */
-export function overlaid(
+export function overlay(
   { types: shared }: ResourceSet,
   own: ResourceSet,
   removals: ResourceSet['removals'],
@@ -85,7 +88,7 @@ export function overlaid(
 
 function setOfTypes(types: ResourceSet['types'], removals: ResourceSet['removals']): ResourceSet {
   const parts = [...types].sort(([a], [b]) => (a < b ? -1 : 1)).map(([typeUrl, named]) => typeUrl + versionOfMap(named))
-  return { version: contentHash(...parts), types, removals }
+  return { version: hashContent(...parts), types, removals }
 }
 
 /** Many nodes share most of what they are sent. */
@@ -98,7 +101,7 @@ function versionOfMap(named: ByName): string {
 
 /** One version for several resources, whatever their order. */
 export const versionOf = (resources: Iterable<HubResource>): string =>
-  contentHash(
+  hashContent(
     [...resources]
       .map((r) => `${r.name}\n${r.version}\n`)
       .sort()

@@ -1,6 +1,6 @@
 /**
  * Messages as Envoy has them, not only with the fields that meshlet knows: for files of resources. What a person writes
- * is judged by the names that Envoy has, and goes into bytes whole: an Envoy that the hub serves needs what meshlet
+ * is checked against the names that Envoy has, and goes into bytes whole: an Envoy that the hub serves needs what meshlet
  * does not act upon. Takes megabytes once it is asked for.
  */
 import { createFileRegistry, createRegistry, type Registry } from '@bufbuild/protobuf'

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { keepValue, listenersOf, meshTables } from '../../control-sync/mesh-tables.ts'
+import { rememberValue, makeListeners, buildTables } from '../../control-sync/mesh-tables.ts'
 import { EMPTY_SNAPSHOT } from '../../control-sync/apply.ts'
 import type { RawResource, Snapshot } from '../../model/snapshot.ts'
 import { sample } from '../helpers/control-plane/resources.ts'
@@ -43,8 +43,8 @@ const AT = { generation: 7, stale: false }
 
 test('what two snapshots share is one object in both tables; what was replaced is another', () => {
   const [a, b] = [cluster('a'), cluster('b')]
-  const before = meshTables(snapshot({ cluster: [a, b] }), AT)
-  const after = meshTables(snapshot({ cluster: [a, cluster('b')] }), { ...AT, generation: 8, stale: true })
+  const before = buildTables(snapshot({ cluster: [a, b] }), AT)
+  const after = buildTables(snapshot({ cluster: [a, cluster('b')] }), { ...AT, generation: 8, stale: true })
   assert.equal(before.cluster('a'), after.cluster('a'))
   assert.notEqual(before.cluster('b'), after.cluster('b'))
   assert.deepEqual([before.generation, after.generation, before.stale, after.stale], [7, 8, false, true])
@@ -52,7 +52,7 @@ test('what two snapshots share is one object in both tables; what was replaced i
 })
 
 test('what nobody sent, and what is no such resource at all, is not there', () => {
-  const tables = meshTables(snapshot({ cluster: [{ name: 'x', version: '', value: Buffer.from('ff', 'hex') }] }), AT)
+  const tables = buildTables(snapshot({ cluster: [{ name: 'x', version: '', value: Buffer.from('ff', 'hex') }] }), AT)
   assert.deepEqual(
     [tables.cluster('x'), tables.cluster('y'), tables.load('y'), tables.routes('y'), tables.names],
     [undefined, undefined, undefined, undefined, undefined],
@@ -62,8 +62,8 @@ test('what nobody sent, and what is no such resource at all, is not there', () =
 test('what was made while a resource was checked is not made again', () => {
   const table = raw({ '@type': type('route.v3.RouteConfiguration'), name: 'r' })
   const made = {}
-  keepValue(table, made)
-  assert.equal(meshTables(snapshot({ route: [table] }), AT).routes('r') as unknown, made)
+  rememberValue(table, made)
+  assert.equal(buildTables(snapshot({ route: [table] }), AT).routes('r') as unknown, made)
 })
 
 test('a listener is made again when an extension that it names has come, and only then', () => {
@@ -76,23 +76,23 @@ test('a listener is made again when an extension that it names has come, and onl
     name: 'ext',
     typed_config: { '@type': RBAC, stat_prefix: 'x' },
   })
-  const without = meshTables(snapshot({ listener: [later] }), AT).listeners.get('l')!
+  const without = buildTables(snapshot({ listener: [later] }), AT).listeners.get('l')!
   assert.equal(without.filterChains[0]!.codec.kind, 'blocked')
-  const come = meshTables(snapshot({ listener: [later], extension: [extension] }), AT).listeners.get('l')!
+  const come = buildTables(snapshot({ listener: [later], extension: [extension] }), AT).listeners.get('l')!
   assert.equal(come.filterChains[0]!.codec.kind, 'tcp')
   const unrelated = snapshot({ listener: [later], extension: [extension], cluster: [cluster('a')] })
-  assert.equal(meshTables(unrelated, AT).listeners.get('l'), come)
+  assert.equal(buildTables(unrelated, AT).listeners.get('l'), come)
 })
 
 test('listeners are made one per step, and the tables take what was made', () => {
   const all = snapshot({ listener: [listener('a', 'OUTBOUND'), listener('b', 'OUTBOUND')] })
-  assert.equal([...listenersOf(all.resources)].length, 2)
-  assert.equal(meshTables(all, AT).listeners.get('a'), meshTables(all, AT).listeners.get('a'))
+  assert.equal([...makeListeners(all.resources)].length, 2)
+  assert.equal(buildTables(all, AT).listeners.get('a'), buildTables(all, AT).listeners.get('a'))
 })
 
 test('without a control plane for too long inbound listeners are closed, outbound ones are not', () => {
   const all = snapshot({ listener: [listener('in', 'INBOUND'), listener('out', 'OUTBOUND')] })
-  const { listeners } = meshTables(all, { ...AT, inboundClosed: true })
+  const { listeners } = buildTables(all, { ...AT, inboundClosed: true })
   assert.deepEqual(
     [listeners.get('in'), listeners.get('out')].map((l) => l!.filterChains[0]?.codec.kind),
     ['blocked', 'tcp'],
@@ -102,8 +102,8 @@ test('without a control plane for too long inbound listeners are closed, outboun
 test('several name tables are one, the same object while they are the same; one that does not decode is left out', () => {
   const [a, b] = [names('a', 'x.shop', '10.0.0.1'), names('b', 'y.shop', '10.0.0.2')]
   const broken = { name: 'c', version: '', value: Buffer.from('ff', 'hex') }
-  const one = meshTables(snapshot({ nameTable: [a, b, broken] }), AT).names
+  const one = buildTables(snapshot({ nameTable: [a, b, broken] }), AT).names
   assert.deepEqual([...one!.keys()], ['x.shop', 'y.shop'])
-  assert.equal(meshTables(snapshot({ nameTable: [b, a, broken] }), AT).names, one)
-  assert.notEqual(meshTables(snapshot({ nameTable: [a, broken] }), AT).names, one)
+  assert.equal(buildTables(snapshot({ nameTable: [b, a, broken] }), AT).names, one)
+  assert.notEqual(buildTables(snapshot({ nameTable: [a, broken] }), AT).names, one)
 })

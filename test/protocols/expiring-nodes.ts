@@ -12,7 +12,7 @@ import type { Codec, Listener } from '../../model/listener.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
-import { validityRules, type ExpiredSettings } from '../../control-sync/identity/validity-rules.ts'
+import { createValidityRules, type ExpiredSettings } from '../../control-sync/identity/validity-rules.ts'
 import { DEFAULT_LIMITS, type Context } from '../../protocols/context.ts'
 import { DataPath } from '../../protocols/downstream/data-path.ts'
 import type { HttpUpstreams } from '../../protocols/http/message.ts'
@@ -89,7 +89,7 @@ class Node {
       stateFolder: '/state',
       builtAtMs: undefined,
     })
-    const validity = validityRules({
+    const validity = createValidityRules({
       settings: { ...STRICT, ...settings },
       floor,
       log: silentLog,

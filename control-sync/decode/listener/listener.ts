@@ -70,7 +70,7 @@ function internalListener(at: DecodePath, from: XListener): Listener {
 }
 
 /**
- * What stands in for a listener of which no chain can be judged: it refuses whoever comes, on its address where that is
+ * What stands in for a listener of which no chain can be decided on: it refuses whoever comes, on its address where that is
  * known. What was redirected and belongs to another listener still gets there.
  */
 export function blockedListener(from: XListener, reason: string): Listener {

@@ -22,7 +22,7 @@ type Finding = { readonly known: Known; readonly found: FieldProblem[] }
  * Which fields of `json` make it no `schema` (protobuf JSON, either spelling of names). Called when decoding the whole
  * has failed.
  */
-export function jsonProblems(schema: DescMessage, json: JsonValue, known: Known): FieldProblem[] {
+export function findJsonProblems(schema: DescMessage, json: JsonValue, known: Known): FieldProblem[] {
   const found: FieldProblem[] = []
   inMessage(schema, { json, path: '' }, { known, found })
   return found

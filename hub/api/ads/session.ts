@@ -10,7 +10,7 @@ import { checkNames, checkType, MAX_UNACKED, NAME_COST_BYTES } from './limits.ts
 import {
   CLUSTER,
   ENDPOINT,
-  inPushOrder,
+  sortForPush,
   isByName,
   ofType,
   type HubResource,
@@ -83,7 +83,7 @@ export class DeltaSession {
    * in reverse.
    */
   push(set: ResourceSet): DeltaResponse[] {
-    const order = inPushOrder(this.#watches.keys())
+    const order = sortForPush(this.#watches.keys())
     let changedClusters: readonly HubResource[] = []
     const updates = order.flatMap((typeUrl) => {
       const forced = typeUrl === ENDPOINT ? this.#endpointsOf(changedClusters) : new Set<string>()

@@ -7,7 +7,7 @@ import type { Answer } from './session.ts'
 import {
   CLUSTER,
   ENDPOINT,
-  inPushOrder,
+  sortForPush,
   isByName,
   ofType,
   versionOf,
@@ -78,7 +78,7 @@ export class SotwSession {
   /** What the client must be told after the resources have changed, in push order. */
   push(set: ResourceSet): SotwResponse[] {
     let clusters: 'same' | 'changed' = 'same'
-    return inPushOrder(this.#watches.keys()).flatMap((typeUrl) => {
+    return sortForPush(this.#watches.keys()).flatMap((typeUrl) => {
       const watch = this.#watches.get(typeUrl)!
       // Envoy warms a changed cluster until its endpoints come again (istiod sends them after every CDS response too).
       const due =

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { listClusters, formatClustersAsJson, formatClusters } from '../../../agent/admin/clusters-page.ts'
 import type { RawResource, ResourceKind, Snapshot } from '../../../model/snapshot.ts'
 import { EMPTY_SNAPSHOT } from '../../../control-sync/apply.ts'
-import { meshTables } from '../../../control-sync/mesh-tables.ts'
+import { buildTables } from '../../../control-sync/mesh-tables.ts'
 import type { ClusterStatus } from '../../../protocols/http/message.ts'
 import { golden } from '../../helpers/control-plane/resources.ts'
 
@@ -17,7 +17,7 @@ const snapshot: Snapshot = {
   savedAtMs: 0,
   resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') },
 }
-const tables = meshTables(snapshot, { generation: 1, stale: false })
+const tables = buildTables(snapshot, { generation: 1, stale: false })
 const NAME = 'outbound|80||svc-0.shop.svc.cluster.local'
 const used: ClusterStatus = {
   name: NAME,

@@ -6,7 +6,11 @@ import http2 from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { Metrics } from '../../../core/metrics.ts'
 import { GrpcTransport, type GrpcTransportOptions } from '../../../control-sync/ads/grpc-stream.ts'
-import { byteCount, channelOptions, type ControlPlane } from '../../../control-sync/connection/control-plane.ts'
+import {
+  createByteCount,
+  createChannelOptions,
+  type ControlPlane,
+} from '../../../control-sync/connection/control-plane.ts'
 import type { NodeDescription } from '../../../control-sync/ads/node.ts'
 import { FakeIstiod } from '../../helpers/control-plane/fake-istiod.ts'
 import { ENDINGS } from '../../helpers/control-plane/fake-streams.ts'
@@ -77,7 +81,7 @@ test('delta: everything comes, with node, token and cluster id as istiod wants t
   const istiod = mesh()
   await using server = await serveFakeIstiod(istiod)
   const metrics = new Metrics()
-  await using agent = new SyncedAgent(transportTo(server, { bytes: byteCount(metrics) }))
+  await using agent = new SyncedAgent(transportTo(server, { bytes: createByteCount(metrics) }))
   await until('synced', agent, () => agent.synced)
   assert.deepEqual(
     [server.came[0]!.get('clusterid'), server.came[0]!.get('authorization'), server.nodes.map((n) => n.id)],
@@ -178,7 +182,7 @@ test('GOAWAY at the age limit of connections ends the stream as unreachable, and
 })
 
 test('istiod ends connections that ping more often than every 15 s, or without a stream: neither is done here', () => {
-  const options = channelOptions({
+  const options = createChannelOptions({
     addresses: [],
     serverName: undefined,
     clusterId: 'Kubernetes',

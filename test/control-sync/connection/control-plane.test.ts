@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { MeshError } from '../../../core/errors.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import {
-  byteCount,
-  callMetadata,
-  channelCredentials,
-  channelOptions,
+  createByteCount,
+  createCallMetadata,
+  createChannelCredentials,
+  createChannelOptions,
   loadGrpc,
-  proofOf,
+  chooseProof,
   reach,
   type ControlPlane,
 } from '../../../control-sync/connection/control-plane.ts'
@@ -56,7 +56,7 @@ test('the certificate is for the name that was looked up, or for control.serverN
 })
 
 test('a channel keeps to what istiod allows and what agent.yaml says', () => {
-  const options = channelOptions(control({ maxMessageBytes: 7 }))
+  const options = createChannelOptions(control({ maxMessageBytes: 7 }))
   assert.equal(options['grpc.max_receive_message_length'], 7)
   assert.ok(options['grpc.keepalive_time_ms']! > 15_000, 'istiod closes connections that ping more often')
   assert.equal(options['grpc.enable_http_proxy'], 0)
@@ -66,54 +66,57 @@ test('a channel keeps to what istiod allows and what agent.yaml says', () => {
 test('the proof is a certificate that is valid now; the token where there is none, or it was refused', () => {
   const identity = ca.issue('edge', 'gateway')
   const now = { wallMs: Date.now(), certificateRefused: false }
-  const withCertificate = proofOf(control(), identity, now)
+  const withCertificate = chooseProof(control(), identity, now)
   assert.deepEqual([withCertificate.identity, withCertificate.token], [identity, undefined])
   assert.match(withCertificate.shown, /spiffe:\/\/cluster\.local\/ns\/edge\/sa\/gateway/)
   for (const proof of [
-    proofOf(control(), undefined, now),
-    proofOf(control(), identity, { ...now, certificateRefused: true }),
-    proofOf(control(), identity, { ...now, wallMs: identity.notAfterMs }),
+    chooseProof(control(), undefined, now),
+    chooseProof(control(), identity, { ...now, certificateRefused: true }),
+    chooseProof(control(), identity, { ...now, wallMs: identity.notAfterMs }),
   ])
     assert.deepEqual([proof.identity, proof.token], [undefined, 'TOKEN'])
   const noToken = control({ token: () => undefined })
-  assert.equal(proofOf(noToken, identity, { ...now, certificateRefused: true }).identity, identity)
+  assert.equal(chooseProof(noToken, identity, { ...now, certificateRefused: true }).identity, identity)
   for (const [own, wallMs] of [
     [undefined, now.wallMs],
     [identity, identity.notAfterMs],
   ] as const)
-    assert.throws(() => proofOf(noToken, own, { ...now, wallMs }), code('MESH_NO_IDENTITY'))
+    assert.throws(() => chooseProof(noToken, own, { ...now, wallMs }), code('MESH_NO_IDENTITY'))
 })
 
 test('whether a certificate is valid is asked of the certificate clock where there is one', () => {
   const identity = ca.issue('edge', 'gateway')
   const at = { wallMs: 0, certificateRefused: false }
   const certificateClock = { nowMs: () => identity.notAfterMs, clockIsWrong: true, seen: () => {} }
-  assert.equal(proofOf(control({ certificateClock }), identity, at).token, 'TOKEN')
+  assert.equal(chooseProof(control({ certificateClock }), identity, at).token, 'TOKEN')
 })
 
 test('a call carries the cluster, and the token where there is one', async () => {
   const grpc = await loadGrpc()
-  assert.deepEqual(callMetadata(grpc, control(), 'T').getMap(), { clusterid: 'Kubernetes', authorization: 'Bearer T' })
-  assert.deepEqual(callMetadata(grpc, control(), undefined).getMap(), { clusterid: 'Kubernetes' })
+  assert.deepEqual(createCallMetadata(grpc, control(), 'T').getMap(), {
+    clusterid: 'Kubernetes',
+    authorization: 'Bearer T',
+  })
+  assert.deepEqual(createCallMetadata(grpc, control(), undefined).getMap(), { clusterid: 'Kubernetes' })
 })
 
 test('roots or a certificate that cannot be used are MESH_CONTROL_TLS; what the reader of roots says stays', async () => {
   const grpc = await loadGrpc()
   const identity = ca.issue('edge', 'gateway')
-  assert.ok(channelCredentials(grpc, control(), identity))
+  assert.ok(createChannelCredentials(grpc, control(), identity))
   assert.throws(
-    () => channelCredentials(grpc, control(), { ...identity, keyPem: ca.issue('edge', 'other').keyPem }),
+    () => createChannelCredentials(grpc, control(), { ...identity, keyPem: ca.issue('edge', 'other').keyPem }),
     code('MESH_CONTROL_TLS'),
   )
   const roots = (): never => {
     throw new MeshError('MESH_CONFIG_INVALID', 'control.roots: there is no such file')
   }
-  assert.throws(() => channelCredentials(grpc, control({ roots }), identity), code('MESH_CONFIG_INVALID'))
+  assert.throws(() => createChannelCredentials(grpc, control({ roots }), identity), code('MESH_CONFIG_INVALID'))
 })
 
 test('bytes are counted by purpose and direction', () => {
   const metrics = new Metrics()
-  const count = byteCount(metrics)
+  const count = createByteCount(metrics)
   count('cluster', 'received', 5)
   count('cluster', 'received', 6)
   count('certificate', 'sent', 1)

@@ -4,7 +4,7 @@ import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { parseSpiffeId, type CertificatesUsed, type Identity } from '../../../model/identity.ts'
 import type { TimeFloor } from '../../../control-sync/identity/time-floor.ts'
-import { validityRules, type ExpiredSettings } from '../../../control-sync/identity/validity-rules.ts'
+import { createValidityRules, type ExpiredSettings } from '../../../control-sync/identity/validity-rules.ts'
 
 const HOUR_MS = 3_600_000
 /** When our certificate ends. */
@@ -17,7 +17,7 @@ const NO_PEER: CertificatesUsed = { usesIdentity: true, peer: undefined, byMeshR
 function rig(settings: Partial<ExpiredSettings> = {}) {
   const at = { nowMs: END - 1, isConnected: false, clockIsWrong: false, seen: [] as number[] }
   const metrics = new Metrics()
-  const rules = validityRules({
+  const rules = createValidityRules({
     settings: {
       mode: 'strict',
       graceHours: 2,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { systemDisk } from '../../../core/os/disk.ts'
 import type { MeshError } from '../../../core/errors.ts'
-import { authenticator } from '../../../hub/api/authenticate.ts'
+import { createAuthenticator } from '../../../hub/api/authenticate.ts'
 import { openCa } from '../../../hub/ca/ca.ts'
 import { signLeaf, type Root } from '../../../hub/ca/root.ts'
 import { Registry } from '../../../hub/registry/registry.ts'
@@ -46,7 +46,7 @@ function made() {
     })
     return certificate
   }
-  const authenticate = authenticator({ ca, tokens, registry, clock })
+  const authenticate = createAuthenticator({ ca, tokens, registry, clock })
   return {
     ca,
     other: open(),

@@ -1,10 +1,10 @@
 /** Small resource sets for the tests of the hub's ADS. */
 import {
   CLUSTER,
-  contentHash,
+  hashContent,
   ENDPOINT,
   LISTENER,
-  resourceSet,
+  makeResourceSet,
   ROUTE,
   type HubResource,
   type ResourceSet,
@@ -14,7 +14,7 @@ export const SHORT = { c: CLUSTER, e: ENDPOINT, l: LISTENER, r: ROUTE, x: 'type.
 
 /** `set('c:a=1 e:a=1 l:in=3')`: type, name and content. A cluster's endpoints have its name. */
 export function set(text: string): ResourceSet {
-  return resourceSet(
+  return makeResourceSet(
     text
       .split(' ')
       .filter(Boolean)
@@ -28,14 +28,14 @@ export function set(text: string): ResourceSet {
         return {
           name,
           typeUrl: SHORT[kind],
-          version: contentHash(content),
+          version: hashContent(content),
           value: Buffer.from(content),
           ...(kind === 'c' ? { endpoints: name } : {}),
         }
       }),
   )
 }
-export const version = (content: string): string => contentHash(content)
+export const version = (content: string): string => hashContent(content)
 
 /** `c +a,b -z` */
 export const shown = (r: {

@@ -2,14 +2,14 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import {
   CLUSTER,
-  contentHash,
+  hashContent,
   ENDPOINT,
-  inPushOrder,
+  sortForPush,
   isByName,
   LISTENER,
   ofType,
-  overlaid,
-  resourceSet,
+  overlay,
+  makeResourceSet,
   ROUTE,
   versionOf,
   type HubResource,
@@ -18,11 +18,11 @@ import {
 const SECRET = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret'
 const resource = (name: string, content: string, typeUrl: string = CLUSTER): HubResource => {
   const value = Buffer.from(content)
-  return { name, typeUrl, version: contentHash(value), value }
+  return { name, typeUrl, version: hashContent(value), value }
 }
 
 test('what is referred to comes before what refers to it, everything else after', () => {
-  assert.deepEqual(inPushOrder([SECRET, ROUTE, LISTENER, ENDPOINT, CLUSTER]), [
+  assert.deepEqual(sortForPush([SECRET, ROUTE, LISTENER, ENDPOINT, CLUSTER]), [
     CLUSTER,
     ENDPOINT,
     LISTENER,
@@ -44,20 +44,23 @@ test('a version is that of the content, whatever the order, and another for any 
 })
 
 test('a set has its resources by type and name, and a version of all of them', () => {
-  const set = resourceSet([resource('a', '1'), resource('b', '2'), resource('r', '3', ROUTE)])
+  const set = makeResourceSet([resource('a', '1'), resource('b', '2'), resource('r', '3', ROUTE)])
   assert.deepEqual([...ofType(set, CLUSTER).keys()], ['a', 'b'])
   assert.equal(ofType(set, LISTENER).size, 0)
   assert.equal(set.removals, 'now')
-  const again = resourceSet([resource('r', '3', ROUTE), resource('b', '2'), resource('a', '1')], 'later')
+  const again = makeResourceSet([resource('r', '3', ROUTE), resource('b', '2'), resource('a', '1')], 'later')
   assert.deepEqual([again.version, again.removals], [set.version, 'later'])
-  assert.notEqual(resourceSet([resource('a', '1'), resource('b', '2'), resource('r', '4', ROUTE)]).version, set.version)
-  assert.notEqual(resourceSet([resource('a', '1')]).version, resourceSet([resource('a', '1', ROUTE)]).version)
+  assert.notEqual(
+    makeResourceSet([resource('a', '1'), resource('b', '2'), resource('r', '4', ROUTE)]).version,
+    set.version,
+  )
+  assert.notEqual(makeResourceSet([resource('a', '1')]).version, makeResourceSet([resource('a', '1', ROUTE)]).version)
 })
 
 test("a node's own resources lie over the shared ones; of types that it has none of the maps are shared", () => {
-  const shared = resourceSet([resource('a', '1'), resource('b', '2'), resource('r', '3', ROUTE)])
-  const own = resourceSet([resource('b', 'own'), resource('c', 'own')])
-  const set = overlaid(shared, own, 'later')
+  const shared = makeResourceSet([resource('a', '1'), resource('b', '2'), resource('r', '3', ROUTE)])
+  const own = makeResourceSet([resource('b', 'own'), resource('c', 'own')])
+  const set = overlay(shared, own, 'later')
   assert.deepEqual(
     [...ofType(set, CLUSTER).values()].map((r) => [r.name, Buffer.from(r.value).toString()]),
     [
@@ -68,5 +71,5 @@ test("a node's own resources lie over the shared ones; of types that it has none
   )
   assert.equal(ofType(set, ROUTE), ofType(shared, ROUTE))
   assert.deepEqual([set.removals, set.version === shared.version], ['later', false])
-  assert.equal(overlaid(shared, resourceSet([]), 'now').version, shared.version)
+  assert.equal(overlay(shared, makeResourceSet([]), 'now').version, shared.version)
 })

@@ -2,12 +2,12 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonValue } from '@bufbuild/protobuf'
 import { ownMessages } from '../../../../control-sync/directory/known.ts'
-import { jsonProblems, jsonReason, lineOf, type Tree } from '../../../../control-sync/directory/text/locate.ts'
+import { findJsonProblems, jsonReason, lineOf, type Tree } from '../../../../control-sync/directory/text/locate.ts'
 import { ClusterSchema } from '../../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const found = (json: JsonValue): string[] =>
-  jsonProblems(ClusterSchema, json, ownMessages()).map((p) => `${p.field}: ${p.problem}`)
+  findJsonProblems(ClusterSchema, json, ownMessages()).map((p) => `${p.field}: ${p.problem}`)
 
 test('what is right has no problem, in either spelling of names', () => {
   assert.deepEqual(found({ name: 'c', connect_timeout: '1s', connectTimeout: '1s', lb_policy: null }), [])

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { MeshError } from '../../../../core/errors.ts'
 import { DeltaSession, type DeltaRequest, type DeltaResponse } from '../../../../hub/api/ads/session.ts'
 import { SotwSession } from '../../../../hub/api/ads/sotw.ts'
-import { contentHash, ENDPOINT, resourceSet, type ResourceSet } from '../../../../hub/source/resources.ts'
+import { hashContent, ENDPOINT, makeResourceSet, type ResourceSet } from '../../../../hub/source/resources.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 import { set, SHORT, shown, version } from '../sets.ts'
 
@@ -177,11 +177,11 @@ test('while a resource may be missing by mistake nothing is removed; afterwards 
 })
 
 test('large answers go out in several responses, all of them complete', () => {
-  const big = resourceSet(
+  const big = makeResourceSet(
     Array.from({ length: 50 }, (_, i) => ({
       name: `n${i}`,
       typeUrl: SHORT.c,
-      version: contentHash(String(i)),
+      version: hashContent(String(i)),
       value: Buffer.alloc(100_000),
     })),
   )
@@ -209,14 +209,17 @@ test('a stream may not ask without end', () => {
 test('what names take is counted: short ones have a cost of their own, and what is given up gives back', () => {
   const session = new DeltaSession()
   const ask = (subscribe: string[], unsubscribe: string[] = [], known: Record<string, string> = {}): number => {
-    session.request({ typeUrl: ENDPOINT, subscribe, unsubscribe, known, nonce: '', error: undefined }, resourceSet([]))
+    session.request(
+      { typeUrl: ENDPOINT, subscribe, unsubscribe, known, nonce: '', error: undefined },
+      makeResourceSet([]),
+    )
     return session.subscribedBytes
   }
   assert.equal(ask(['a', 'bc']), 2 * 128 + 3)
   assert.equal(ask(['a', 'd']), 3 * 128 + 4)
   assert.equal(ask([], ['a', 'nothing']), 2 * 128 + 3)
   const sotw = new SotwSession()
-  sotw.request({ typeUrl: ENDPOINT, names: ['a', 'bc'], nonce: '', error: undefined }, resourceSet([]))
+  sotw.request({ typeUrl: ENDPOINT, names: ['a', 'bc'], nonce: '', error: undefined }, makeResourceSet([]))
   assert.equal(sotw.subscribedBytes, 2 * 128 + 3)
 })
 
