@@ -48,7 +48,7 @@ const COUNTED_BYTES = 4 * 1024
  * So many open streams of a connection are ordinary. What a stream beyond them costs by itself, measured, counts as if
  * it were bytes that wait.
  */
-export const UNCOUNTED_STREAMS = 16
+export const UNCOUNTED_STREAMS = 4
 export const STREAM_BYTES = 6 * 1024
 /** Less goes on when the read is over, together with what came beside it. */
 const SMALL_BYTES = 1024
