@@ -160,7 +160,10 @@ export class BridgeSession implements AsyncDisposable {
     const { asideName } = this.#plan
     const queue = durability.queue(asideName) ?? (await durability.createQueue(asideName))
     queue.whenFull = 'drop-oldest'
-    if (queue.depth >= MAX_SET_ASIDE) queue.done(queue.firstSeq)
+    if (queue.depth >= MAX_SET_ASIDE) {
+      this.#p.counters.dropped['set-aside'].value++
+      queue.done(queue.firstSeq)
+    }
     await durability.append(message, [queue])
   }
 
