@@ -3,7 +3,9 @@ import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
 import { collectAll } from '../core/runtime/full-gc.ts'
 import { runCli } from './cli/program.ts'
+import { SMALL_LIMIT_BYTES } from '../core/runtime/garbage-watch.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
+import { memoryLimitBytes } from '../core/runtime/memory-budget.ts'
 import { takeListenFds } from '../core/os/listen-fds.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { programBuild } from '../control-sync/directory/reader.ts'
@@ -22,6 +24,8 @@ async function main(): Promise<void> {
       after(ms, () => process.exit(1))
     },
     settled: ({ isIdle, watch }) => {
+      // With so little, what the start has left must be gone before somebody sends much.
+      if (memoryLimitBytes() < SMALL_LIMIT_BYTES) collectAll()
       after(SETTLED_MS, () => {
         const memory = new IdleGc({
           isIdle,

@@ -14,7 +14,8 @@ const HEAP_SHARE = 1 / 24
 const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
 /** What was ended has let go of everything by then. */
 const EASED_MS = 500
-const SMALL_LIMIT_BYTES = 160 * 1024 * 1024
+/** Below it memory is saved wherever that is possible. */
+export const SMALL_LIMIT_BYTES = 160 * 1024 * 1024
 
 export type GarbageParts = {
   readonly limitBytes: number
