@@ -24,16 +24,16 @@ async function main(): Promise<void> {
       after(ms, () => process.exit(1))
     },
     settled: ({ isIdle, watch }) => {
+      const memory = new IdleGc({
+        isIdle,
+        committedBytes: () => v8.getHeapStatistics().total_heap_size,
+        collect: collectAll,
+        nowMs: () => performance.now(),
+        after,
+      })
       // With so little, what the start has left must be gone before somebody sends much.
-      if (memoryLimitBytes() < SMALL_LIMIT_BYTES) collectAll()
+      if (memoryLimitBytes() < SMALL_LIMIT_BYTES) memory.collect()
       after(SETTLED_MS, () => {
-        const memory = new IdleGc({
-          isIdle,
-          committedBytes: () => v8.getHeapStatistics().total_heap_size,
-          collect: collectAll,
-          nowMs: () => performance.now(),
-          after,
-        })
         memory.changed()
         watch(() => memory.changed())
       })

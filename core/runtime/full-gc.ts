@@ -12,7 +12,7 @@ export function collectNow(type: 'minor' | 'major'): void {
 }
 
 /**
- * For a small device: V8 gives young objects no more room than they have (it would be several times eight megabytes),
+ * For a small device: V8 gives young objects no more room than they have (it would be several times the semi space),
  * and inlines, optimizes and grows its heap with an eye on size. It collects more often for it.
  */
 export function saveMemory(): void {

@@ -41,6 +41,12 @@ export class IdleGc {
     this.#changedMs = this.#startedMs
   }
 
+  /** At once, whoever waits. */
+  collect(): void {
+    this.#o.collect()
+    this.#committedBytes = this.#o.committedBytes()
+  }
+
   /** The configuration is another. */
   changed(): void {
     this.#changedMs = this.#o.nowMs()
@@ -58,7 +64,7 @@ export class IdleGc {
   }
 
   #look(): void {
-    const { nowMs, isIdle, committedBytes, collect } = this.#o
+    const { nowMs, isIdle, committedBytes } = this.#o
     const leftMs = this.#changedMs + QUIET_MS - nowMs()
     if (leftMs > 0) {
       this.#lookLater(leftMs)
@@ -71,7 +77,6 @@ export class IdleGc {
       return
     }
     if (committedBytes() - this.#committedBytes < WORTH_BYTES) return
-    collect()
-    this.#committedBytes = committedBytes()
+    this.collect()
   }
 }

@@ -57,6 +57,16 @@ test('what the start left is collected once, though somebody stays connected', a
   assert.equal(heap.collections.length, 1)
 })
 
+test('a start whose garbage was collected at once is not collected again while somebody is connected', async () => {
+  const heap = new Heap()
+  heap.isIdle = false
+  heap.memory.collect()
+  assert.equal(heap.collections.length, 1)
+  heap.memory.changed()
+  await heap.clock.advance(600_000)
+  assert.equal(heap.collections.length, 1)
+})
+
 test('somebody who stays connected is looked at more and more seldom, down to once a minute', async () => {
   const heap = new Heap()
   heap.memory.changed()
