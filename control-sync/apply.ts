@@ -63,6 +63,7 @@ const PACK_AFTER_START_MS = 1_000
 
 const KINDS = Object.keys(TYPE_URLS) as ResourceKind[]
 export const EMPTY_SNAPSHOT: Snapshot = {
+  // `fromEntries` forgets which keys there are.
   resources: Object.fromEntries(KINDS.map((k) => [k, new Map()])) as unknown as Snapshot['resources'],
   savedAtMs: 0,
 }

@@ -167,6 +167,7 @@ function prepare(schema: DescMessage, message: Message, inner: Inner): void {
   }
   if (schema.typeName.startsWith('google.protobuf.')) return
   if (schema.typeName === 'envoy.extensions.transport_sockets.tls.v3.TlsCertificate') redact(message as TlsCertificate)
+  // Generated messages have no index signature; the schema says which fields there are.
   const fields = message as unknown as Record<string, unknown>
   for (const field of schema.fields) {
     const below = field.message

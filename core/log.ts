@@ -63,6 +63,7 @@ const MAX_TEXT_CHARS = 512
 const MAX_MESSAGE_CHARS = 2_048
 function limited(limiter: LogLimiter): NonNullable<NonNullable<pino.LoggerOptions['hooks']>['logMethod']> {
   return function write(args, method, level) {
+    // pino's type has only the call with a text; ours begin with an object.
     const [fields] = args as unknown as [unknown]
     // Access logs were asked for, as they are.
     if (

@@ -46,6 +46,7 @@ export function withoutIpName(credentials: ChannelCredentials): ChannelCredentia
   const create = credentials._createSecureConnector.bind(credentials)
   credentials._createSecureConnector = (target, options, call) => {
     const connector = create(target, options, call)
+    // Not in grpc-js's types; test/control-sync/connection/server-name.test.ts finds out when it is gone.
     const { connectionOptions } = connector as unknown as {
       readonly connectionOptions: { servername?: string | undefined }
     }

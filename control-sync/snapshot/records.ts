@@ -173,6 +173,7 @@ const crcOf = (head: string, value: Uint8Array): number => zlib.crc32(value, zli
 
 function headOf(line: string): Head | undefined {
   try {
+    // The type follows from the check: a tuple cannot be narrowed from an array of unknown length.
     const head: unknown = JSON.parse(line)
     return Array.isArray(head) && head.length >= 5 && head.slice(0, 4).every((part) => typeof part === 'string')
       ? (head as unknown as Head)

@@ -207,6 +207,7 @@ function noteBelow(at: DecodePath, field: DescField, schema: DescMessage, value:
 
 /** Undefined for a field that is not set (proto3: or has its type's zero). */
 function valueOf(message: Message, field: DescField): unknown {
+  // Generated messages have no index signature; `field` is of the message's own schema.
   const fields = message as unknown as Record<string, unknown>
   if (field.oneof) {
     const chosen = fields[field.oneof.localName] as { case?: string; value?: unknown } | undefined

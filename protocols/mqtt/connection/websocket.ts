@@ -77,6 +77,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
       stream.resume()
       resolve(frames)
     }
+    // ws asks for an http.IncomingMessage and reads method, url and headers of it.
     server.handleUpgrade(
       request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0],
       stream,

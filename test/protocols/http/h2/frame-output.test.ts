@@ -165,3 +165,21 @@ test('nothing leaves after the end, nor to a socket that is gone', () => {
   gone.output.flush()
   assert.equal(gone.socket.writes.length, 0)
 })
+
+test("a client's first frames wait until its socket was read from once more, a server's do not", async () => {
+  for (const [role, first] of [
+    ['server', 1],
+    ['client', 0],
+  ] as const) {
+    const socket = new Socket()
+    const output = new FrameOutput(role, socket as unknown as Duplex, () => false)
+    output.settingsAck()
+    await turn()
+    assert.equal(socket.writes.length, first, role)
+    await turn()
+    assert.equal(socket.writes.length, 1, role)
+    output.settingsAck()
+    await turn()
+    assert.equal(socket.writes.length, 2, `${role}: only the first`)
+  }
+})
