@@ -9,7 +9,7 @@ import type { PeerIdentity } from '../../../model/identity.ts'
 import { type Authorizer, createAuthorizer } from '../topics/authorization.ts'
 import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { clientOf, isSameOwner, ownerOf, ownerText, shareOf, type Owner } from '../session/owner.ts'
+import { clientOf, isSameEverywhere, ownerOf, ownerText, ownsWhatIs, shareOf, type Owner } from '../session/owner.ts'
 import { REASON, violation } from '../codec/reason.ts'
 import { NEVER_SEC, Session } from '../session/session.ts'
 import { cancelWill, endSession, forget, giveWay, takenOver } from '../session/sessions.ts'
@@ -57,7 +57,7 @@ export function admit(
       `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`,
     )
   const clientId = given === '' ? assignedId(state.node) : given
-  const owner = ownerOf(from.peer, from.listener)
+  const owner = ownerOf({ peer: from.peer, user: undefined }, from.listener)
   const authorizer = (of: MqttPolicy): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
   const may = authorizer(policy)
   if (!may.mayConnect()) throw mayNotConnect(clientId)
@@ -174,9 +174,9 @@ function changeShare({ shares, subscriptions }: BrokerState, session: Session, o
  */
 function belongsToAnother({ counters, policiesOf }: BrokerState, session: Session, owner: Owner): boolean {
   const { owner: its, link, expirySec } = session
-  if (!its || isSameOwner(its, owner)) return false
+  if (!its || ownsWhatIs(its, owner)) return false
   if (its.kind === 'anonymous' && owner.kind !== 'anonymous') return true
-  if (!link && (expirySec === 0 || (its.kind !== 'spiffe' && policiesOf(its.listener).length === 0))) return true
+  if (!link && (expirySec === 0 || (!isSameEverywhere(its) && policiesOf(its.listener).length === 0))) return true
   counters.foreignIds.value++
   throw new MeshError(
     'MESH_MQTT_NOT_OWNER',

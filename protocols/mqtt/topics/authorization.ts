@@ -2,15 +2,19 @@
  * mqtt.rules: who may connect, publish where and subscribe to what. First match wins; without a match an action is
  * allowed only if no rule speaks of it. Compiled once per client, asked per PUBLISH.
  *
- * A value that is put in for %c or %s never widens a rule: with `+`, `#` or `/` in it an allow rule does not match and
- * a deny rule does (a client id is chosen by the client; compare CVE-2017-7650). Nobody can prove a user name yet, so
- * %u is nobody's in an allow rule and everybody's in a deny rule.
+ * A value that is put in for %c, %u or %s never widens a rule: with `+`, `#` or `/` in it an allow rule does not match
+ * and a deny rule does (a client id is chosen by the client; compare CVE-2017-7650). %u is the user that was proved. Of
+ * a client that proved none it is nobody's in an allow rule and everybody's in a deny rule.
  */
 import type { MqttPolicy, MqttRule } from '../../../model/mqtt-policy.ts'
 import { coversLevels, type Levels, overlapLevels, sharedOf } from './topics.ts'
 
 export type Client = {
   readonly clientId: string
+  /** The user that was proved, never one that was only said. */
+  readonly user: string | undefined
+  /** What the user's proof says that it belongs to. */
+  readonly groups: readonly string[]
   /** Of the certificate that the client proved to have. */
   readonly spiffeUri: string | undefined
   readonly serviceAccount: string | undefined
@@ -90,7 +94,8 @@ function compiled({ action, topics, principals, clientIds, effect }: MqttRule, c
   if (action === 'connect' || topics.length === 0) return [{ allow, topics: undefined }]
   const filled: Levels[] = []
   for (const topic of topics) {
-    const text = substituted(effect === 'deny' ? topic.split('/').map(anyUser).join('/') : topic, client)
+    const isAnyUser = !allow && client.user === undefined
+    const text = substituted(isAnyUser ? topic.split('/').map(anyUser).join('/') : topic, client)
     if (text === 'unsafe' && !allow) return [{ allow, topics: undefined }]
     if (typeof text === 'object') filled.push(text.filter.split('/'))
   }
@@ -102,7 +107,7 @@ function isPrincipal(pattern: string, uri: string | undefined): boolean {
   return pattern.endsWith('*') ? uri.startsWith(pattern.slice(0, -1)) : uri === pattern
 }
 
-/** A level that names the user, as a deny rule has to read it: whoever it is. */
+/** A level that names the user, as a deny rule has to read it for who proved none: whoever it is. */
 function anyUser(level: string): string {
   return level.includes('%u') ? '+' : level
 }
@@ -110,11 +115,11 @@ function anyUser(level: string): string {
 /** `absent`: the client has no such value, so the topic is nobody's of its own. */
 function substituted(
   topic: string,
-  { clientId, serviceAccount }: Client,
+  { clientId, user, serviceAccount }: Client,
 ): { readonly filter: string } | 'absent' | 'unsafe' {
   let problem: 'absent' | 'unsafe' | undefined
   const filter = topic.replaceAll(/%[cus]/g, (name) => {
-    const value = name === '%c' ? clientId : name === '%s' ? serviceAccount : undefined
+    const value = name === '%c' ? clientId : name === '%u' ? user : serviceAccount
     if (value === undefined || value === '') problem ??= 'absent'
     else if (/[+#/]/.test(value)) problem = 'unsafe'
     return value ?? ''

@@ -4,7 +4,13 @@ import type { MqttRule } from '../../../../model/mqtt-policy.ts'
 import { createAuthorizer, type Client } from '../../../../protocols/mqtt/topics/authorization.ts'
 import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
-const CLIENT: Client = { clientId: 'press-1', spiffeUri: 'spiffe://t/ns/site/sa/press', serviceAccount: 'press' }
+const CLIENT: Client = {
+  clientId: 'press-1',
+  user: undefined,
+  groups: [],
+  spiffeUri: 'spiffe://t/ns/site/sa/press',
+  serviceAccount: 'press',
+}
 type Rule = Partial<MqttRule> & Pick<MqttRule, 'action' | 'effect'>
 const may = (rules: readonly Rule[], client: Partial<Client> = {}): ReturnType<typeof createAuthorizer> =>
   createAuthorizer(policyOf({ rules }), { ...CLIENT, ...client })
@@ -45,6 +51,24 @@ test('a user name that nobody has proved: %u allows nothing, and denies whatever
     ['private/ana/x', 'private/#', 'box-ana', 'other/x'].map((f) => deny.maySubscribe(f)),
     [false, false, false, true],
   )
+})
+test('a user that was proved: %u is its name, in allow and in deny', () => {
+  const rules: Rule[] = [
+    { action: 'publish', topics: ['u/%u/secret'], effect: 'deny' },
+    { action: 'publish', topics: ['u/%u/#'], effect: 'allow' },
+  ]
+  const ana = may(rules, { user: 'ana' })
+  assert.deepEqual(
+    ['u/ana/x', 'u/ana/secret', 'u/bob/x', 'u/%u/x'].map((t) => ana.mayPublish(t)),
+    [true, false, false, false],
+  )
+  for (const user of ['+', '#', 'ana/../bob', 'a/b', '']) {
+    const odd = may([{ action: 'publish', topics: ['u/%u'], effect: 'allow' }], { user })
+    assert.deepEqual(
+      ['u/ana', 'u/+', 'u/#', 'u/', `u/${user}`].map((t) => odd.mayPublish(t)),
+      [false, false, false, false, false],
+    )
+  }
 })
 test('what may be received is checked by the rules for subscriptions', () => {
   const some = may([

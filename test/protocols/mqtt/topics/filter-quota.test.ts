@@ -87,7 +87,7 @@ test('answers that are remembered for topics are bounded in bytes: long topics, 
   const subscriptions = new Subscriptions(64 * MIB)
   const may = createAuthorizer(
     { rules: [{ action: 'publish', topics: ['#'], principals: [], clientIds: [], effect: 'allow' }] },
-    { clientId: 'c', spiffeUri: undefined, serviceAccount: undefined },
+    { clientId: 'c', user: undefined, groups: [], spiffeUri: undefined, serviceAccount: undefined },
   )
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < 4_000; i++) {
