@@ -1,0 +1,125 @@
+/**
+ * JSON Web Tokens in the compact form of JWS (RFC 7519, RFC 7515 §7.1), verified as RFC 8725 wants it: the algorithm
+ * must be of those that the key is for, what is critical and not understood is refused, and what is not wholly valid
+ * tells nothing. Who sent it learns that it is refused; the reason is for the operator.
+ */
+import { fitsKey, isAlgorithm, isSignedBy } from './algorithms.ts'
+import type { Jwks, VerificationKey } from './jwks.ts'
+
+/** Who signs, and for whom. */
+export type JwtIssuer = {
+  /** `iss`, compared letter by letter. */
+  readonly issuer: string
+  /** One of them has to be in `aud`; empty: whatever it is for. */
+  readonly audiences: readonly string[]
+  readonly jwks: Jwks
+}
+export type JwtTime = {
+  readonly nowMs: number
+  /** The clock may be behind, as that of a device without a battery: then no token counts as too young. */
+  readonly isLowerBound?: boolean
+  readonly leewayMs?: number
+}
+export const JWT_REFUSALS = [
+  'malformed',
+  'too-large',
+  'algorithm',
+  'critical',
+  'issuer',
+  'key',
+  'signature',
+  'audience',
+  'expired',
+  'not-yet',
+] as const
+export type JwtRefusal = (typeof JWT_REFUSALS)[number]
+export type Claims = Readonly<Record<string, unknown>>
+export type JwtAnswer =
+  | { readonly valid: true; readonly claims: Claims; /** Undefined: never. */ readonly expiresAtMs: number | undefined }
+  | { readonly valid: false; readonly reason: JwtRefusal }
+
+export const MAX_TOKEN_BYTES = 16 * 1024
+/** As Envoy's `clock_skew_seconds`. */
+const LEEWAY_MS = 60_000
+/** Keys that are tried for a token that does not name one. */
+const MAX_TRIES = 8
+
+/** Looks like a token, whoever has signed it: three parts, the first of which is a JSON object. */
+export function looksLikeJwt(text: string): boolean {
+  return text.startsWith('ey') && text.split('.', 4).length === 3
+}
+
+/** The issuer that a token claims to have; it proves nothing. Undefined: it names none, or is no token. */
+export function claimedIssuer(token: string): string | undefined {
+  const iss = token.length <= MAX_TOKEN_BYTES ? objectOf(token.split('.', 3)[1] ?? '')?.['iss'] : undefined
+  return typeof iss === 'string' ? iss : undefined
+}
+
+export function verifyJwt(token: string, by: JwtIssuer, time: JwtTime): JwtAnswer {
+  if (token.length > MAX_TOKEN_BYTES) return refused('too-large')
+  const parts = token.split('.', 4)
+  const [header, claims] = [objectOf(parts[0] ?? ''), objectOf(parts[1] ?? '')]
+  const signature = bytesOf(parts[2] ?? '')
+  if (parts.length !== 3 || !header || !claims || !signature) return refused('malformed')
+  const { alg, kid, crit } = header
+  if (typeof alg !== 'string' || !isAlgorithm(alg)) return refused('algorithm')
+  // None is understood [RFC 7515 §4.1.11]; `b64` of RFC 7797 is one of them.
+  if (crit !== undefined) return refused('critical')
+  if (kid !== undefined && typeof kid !== 'string') return refused('malformed')
+  if (claims['iss'] !== by.issuer) return refused('issuer')
+  const keys = by.jwks.keys.filter((one) => mayVerify(one, alg, kid))
+  if (keys.length === 0) return refused('key')
+  const signed = Buffer.from(`${parts[0]}.${parts[1]}`, 'latin1')
+  if (!keys.slice(0, MAX_TRIES).some(({ key }) => isSignedBy(alg, key, signed, signature))) return refused('signature')
+  return checkClaims(claims, by.audiences, time)
+}
+
+/** A key without an id may be the one that the token names (as in Envoy). */
+function mayVerify({ id, algorithm, key }: VerificationKey, alg: string, kid: string | undefined): boolean {
+  return (
+    (kid === undefined || id === undefined || id === kid) &&
+    (algorithm === undefined || algorithm === alg) &&
+    fitsKey(alg, key)
+  )
+}
+
+function checkClaims(claims: Claims, audiences: readonly string[], time: JwtTime): JwtAnswer {
+  const { exp, nbf, iat, aud } = claims
+  if (![exp, nbf, iat].every(isNumericDate)) return refused('malformed')
+  const { nowMs, isLowerBound = false, leewayMs = LEEWAY_MS } = time
+  const expiresAtMs = typeof exp === 'number' ? exp * 1_000 + leewayMs : undefined
+  if (expiresAtMs !== undefined && nowMs >= expiresAtMs) return refused('expired')
+  const youngMs = Math.max(...[nbf, iat].map((sec) => (typeof sec === 'number' ? sec * 1_000 : -Infinity)))
+  if (!isLowerBound && youngMs > nowMs + leewayMs) return refused('not-yet')
+  const meant = typeof aud === 'string' ? [aud] : Array.isArray(aud) ? aud : []
+  if (audiences.length > 0 && !audiences.some((one) => meant.includes(one))) return refused('audience')
+  return { valid: true, claims, expiresAtMs }
+}
+
+/** NumericDate (RFC 7519 §2), or absent. */
+function isNumericDate(value: unknown): boolean {
+  return value === undefined || (typeof value === 'number' && Number.isFinite(value))
+}
+
+function objectOf(part: string): Record<string, unknown> | undefined {
+  const bytes = bytesOf(part)
+  if (!bytes) return undefined
+  try {
+    const parsed: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
+      ? (parsed as Record<string, unknown>)
+      : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Base64url without padding (RFC 7515 §2). Node would pass over what is none of it. */
+function bytesOf(part: string): Buffer | undefined {
+  const bytes = Buffer.from(part, 'base64url')
+  return part !== '' && bytes.toString('base64url') === part ? bytes : undefined
+}
+
+function refused(reason: JwtRefusal): JwtAnswer {
+  return { valid: false, reason }
+}
