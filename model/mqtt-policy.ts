@@ -1,49 +1,17 @@
 import * as z from 'zod'
+import { route, topicFilter } from './mqtt/route.ts'
 
 /**
  * What an MQTT listener does. One schema for agent.yaml's `mqtt:` section and for the TypedStruct of an EnvoyFilter
  * (network filter `meshlet.mqtt_proxy`). Unknown keys fail.
  */
 
-const topicFilter = () =>
-  z
-    .string()
-    .min(1)
-    .max(65_535)
-    .refine(
-      isTopicFilter,
-      'is not a topic filter: `+` and `#` stand alone between slashes, and `#` only at the end (MQTT 5.0 §4.7.1)',
-    )
 const bytes = () => z.number().int().positive()
 /**
  * SQLite's log of four megabytes, the same once more in the file, and what is on its way: with less a disk that the
  * spool itself has filled takes not even a deletion.
  */
 const MIN_DISK_FREE_BYTES = 16 * 1024 * 1024
-
-const route = () =>
-  z.strictObject({
-    /** Topic filter (MQTT 5.0 §4.7) of local topics for `up`, of upstream topics for `down`. */
-    match: topicFilter(),
-    direction: z.enum(['up', 'down']),
-    /** Name of the cluster whose endpoints are the upstream broker. */
-    cluster: z.string().min(1),
-    /** Upper bound for the QoS on the upstream leg; default: what the message has. */
-    maxQos: z.union([z.literal(0), z.literal(1), z.literal(2)]).default(2),
-    /** Taken off the front of the topic, then `addPrefix` is put before it. */
-    stripPrefix: z.string().default(''),
-    addPrefix: z.string().default(''),
-    /**
-     * Client id towards the upstream broker; default `<node>/<cluster>`. Routes with the same cluster and id share a
-     * session.
-     */
-    clientId: z.string().min(1).max(65_535).optional(),
-    /**
-     * Of an `up` route when the spool is full; default: `spool.whenFull`. Routes that share a session refuse when one of
-     * them does.
-     */
-    whenFull: z.enum(['refuse', 'drop-oldest']).optional(),
-  })
 
 const rule = () =>
   z.strictObject({
@@ -147,14 +115,4 @@ export const mqttPolicySchema = () =>
   })
 
 export type MqttPolicy = z.infer<ReturnType<typeof mqttPolicySchema>>
-export type MqttRoute = MqttPolicy['routes'][number]
 export type MqttRule = MqttPolicy['rules'][number]
-
-/** MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2. */
-function isTopicFilter(filter: string): boolean {
-  const levels = filter.split('/')
-  return (
-    !filter.includes('\0') &&
-    levels.every((level, i) => !/[+#]/.test(level) || level === '+' || (level === '#' && i === levels.length - 1))
-  )
-}

@@ -154,14 +154,11 @@ export interface LocalBroker {
    * was on its way is decided; undefined when nothing was.
    */
   retained(filter: string, give: (message: StoredMessage) => void): Promise<void> | undefined
-  /**
-   * Every local message whose topic matches the filter is appended to the queue, under the topic that `rename` gives.
-   */
+  /** Every local message whose topic matches the filter is appended to the queue as what `make` makes of it. */
   attach(route: {
     readonly filter: string
     readonly queue: DurableQueue
     readonly origin: string
-    readonly maxQos: 0 | 1 | 2
-    rename(topic: string): string
+    make(message: StoredMessage): StoredMessage
   }): Disposable
 }

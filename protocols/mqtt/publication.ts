@@ -6,7 +6,6 @@
 import { backoffMs } from '../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../core/errors.ts'
 import { RETAINED_LIMITS } from '../../model/mqtt-policy.ts'
-import type { Qos } from './codec/packet.ts'
 import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'
 import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
@@ -101,9 +100,7 @@ export function commitOf(p: {
   return todo.length === 0 ? undefined : new Commit(todo)
 }
 
-/**
- * Routes that change neither topic nor QoS join the message's own append; the rest is grouped by what they make of it.
- */
+/** Routes that change nothing join the message's own append; the rest is grouped by what they make of it. */
 function routed(
   message: StoredMessage,
   routes: readonly Route[],
@@ -111,17 +108,25 @@ function routed(
 ): { readonly message: StoredMessage; readonly queues: DurableQueue[] }[] {
   const groups: { readonly message: StoredMessage; readonly queues: DurableQueue[] }[] = []
   for (const route of routes) {
-    const topic = route.rename(message.topic)
-    const qos = Math.min(message.qos, route.maxQos) as Qos
-    if (topic === message.topic && qos === message.qos) {
+    const made = route.make(message)
+    if (made === message) {
       same.push(route.queue)
       continue
     }
-    const group = groups.find((g) => g.message.topic === topic && g.message.qos === qos)
+    const group = groups.find((g) => isSame(g.message, made))
     if (group) group.queues.push(route.queue)
-    else groups.push({ message: { ...message, topic, qos }, queues: [route.queue] })
+    else groups.push({ message: made, queues: [route.queue] })
   }
   return groups
+}
+/** Both were made of one message. */
+function isSame(one: StoredMessage, other: StoredMessage): boolean {
+  return (
+    one.topic === other.topic &&
+    one.qos === other.qos &&
+    one.retain === other.retain &&
+    one.expiresAtMs === other.expiresAtMs
+  )
 }
 
 /**

@@ -33,6 +33,7 @@ const DEFINE = new Set([
   'agent/config/schema.ts',
   ...fs.globSync('agent/config/schema/*.ts'),
   'model/mqtt-policy.ts',
+  'model/mqtt/route.ts',
   'hub/config.ts',
 ])
 const sourcesOf = (...folders: string[]): string[] =>

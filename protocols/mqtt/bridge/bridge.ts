@@ -4,7 +4,7 @@
  * it.
  */
 import { MeshError } from '../../../core/errors.ts'
-import type { MqttRoute } from '../../../model/mqtt-policy.ts'
+import type { MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Context } from '../../context.ts'
 import type { Upstreams } from '../../upstream-api.ts'
 import { bridgeCounters } from './counters.ts'

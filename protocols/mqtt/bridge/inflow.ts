@@ -121,15 +121,11 @@ export class BridgeInflow {
     )
   }
 
-  #stored(p: Publish, { rename, maxQos }: BridgeRoute): StoredMessage {
-    return {
-      topic: rename(p.topic),
-      payload: owned(p.payload),
-      qos: Math.min(p.qos, maxQos) as 0 | 1 | 2,
-      retain: p.retain,
-      properties: owned(p.properties),
-      ...expiryOf(p.messageExpirySec, messageNowMs(this.#p.clock)),
-    }
+  #stored(p: Publish, { make }: BridgeRoute): StoredMessage {
+    const nowMs = messageNowMs(this.#p.clock)
+    const { topic, qos, retain } = p
+    const [payload, properties] = [owned(p.payload), owned(p.properties)]
+    return make({ topic, payload, qos, retain, properties, ...expiryOf(p.messageExpirySec, nowMs) }, nowMs)
   }
 
   /** Left over from routes that are gone. Acknowledged, or the peer would send it for ever. */

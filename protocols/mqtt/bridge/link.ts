@@ -253,7 +253,8 @@ export class BridgeLink {
       if (durability.inbound(plan.origin).size > 0) await durability.deleteSession(plan.origin)
     }
     // Of what it published while nobody was there, 3.1.1 does not say what was retained, and QoS 0 is not kept.
-    for (const { filter, maxQos } of plan.down) if (this.#p.version === 4 || maxQos === 0) subscribed.delete(filter)
+    for (const { filter, maxQos, sendRetained } of plan.down)
+      if (sendRetained && (this.#p.version === 4 || maxQos === 0)) subscribed.delete(filter)
     // Subscriptions first: their packet ids come from the same range as those of messages.
     await this.#subscriptions.want(plan.down)
     if (this.#isOver()) return

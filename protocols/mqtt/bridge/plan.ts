@@ -2,11 +2,11 @@
  * What the routes of the policy come to: one MQTT session per upstream cluster and client id, and what goes up and down
  * in it. Pure.
  */
-import type { MqttRoute } from '../../../model/mqtt-policy.ts'
+import type { MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Qos } from '../codec/packet.ts'
-import { sharedOf } from '../topics/topics.ts'
-
-const MAX_TOPIC_BYTES = 65_535
+import type { StoredMessage } from '../durability.ts'
+import { expiryOf } from '../expiry.ts'
+import { type Rename, rewriteOf, withoutShare } from './rewrite.ts'
 
 export type BridgeRoute = {
   /** Equal for equal routes. */
@@ -15,7 +15,10 @@ export type BridgeRoute = {
   /** What messages are matched with: the filter without `$share/<group>/`. */
   readonly topics: string
   readonly maxQos: Qos
-  readonly rename: (topic: string) => string
+  /** Whether what is retained goes along when the route begins. */
+  readonly sendRetained: boolean
+  /** The message as it is on the other side; the same object when nothing is different. */
+  readonly make: (message: StoredMessage, nowMs: number) => StoredMessage
 }
 export type SessionPlan = {
   readonly cluster: string
@@ -46,54 +49,57 @@ export function sessionPlans(routes: readonly MqttRoute[], node: string): Readon
     if (group) group.push(route)
     else groups.set(key, [route])
   }
-  return new Map([...groups].map(([key, group]) => [key, planOf(key, group)]))
+  return new Map([...groups].map(([key, group]) => [key, planOf(key, group, node)]))
 }
 
-function planOf(key: string, routes: readonly MqttRoute[]): SessionPlan {
+function planOf(key: string, routes: readonly MqttRoute[], node: string): SessionPlan {
   const [cluster, clientId] = JSON.parse(key) as [string, string]
-  const of = (direction: MqttRoute['direction']): BridgeRoute[] =>
-    routes
-      .filter((r) => r.direction === direction)
-      .map((r) => ({
-        key: keyOf(r),
-        filter: r.match,
-        topics: topicsOf(r.match),
-        maxQos: r.maxQos,
-        rename: (topic) => renamed(topic, r),
-      }))
   return {
     cluster,
     clientId,
     queueName: `up/${cluster}/${clientId}`,
     asideName: `aside/${cluster}/${clientId}`,
     origin: `\0bridge/${cluster}/${clientId}`,
-    up: of('up'),
-    down: of('down'),
-    whenFull: whenFullOf(routes.filter((r) => r.direction === 'up')),
-    fingerprint: JSON.stringify(routes.map(keyOf).sort()),
+    up: routes.filter((r) => r.direction !== 'down').map((r) => upRoute(r, node)),
+    down: routes.filter((r) => r.direction !== 'up').map((r) => downRoute(r, node)),
+    whenFull: whenFullOf(routes.filter((r) => r.direction !== 'down')),
+    fingerprint: JSON.stringify(routes.map((r) => keyOf(r, node)).sort()),
   }
 }
 
-function keyOf(r: MqttRoute): string {
-  return JSON.stringify([r.direction, r.match, r.maxQos, r.stripPrefix, r.addPrefix, r.whenFull])
+function upRoute(r: MqttRoute, node: string): BridgeRoute {
+  const { there } = rewriteOf(r, { 'node.id': node, cluster: r.cluster })
+  return { ...common(r, node), filter: r.match, topics: withoutShare(r.match), make: maker(r, there) }
+}
+function downRoute(r: MqttRoute, node: string): BridgeRoute {
+  const { there, back, filterThere } = rewriteOf(r, { 'node.id': node, cluster: r.cluster })
+  return r.direction === 'both'
+    ? { ...common(r, node), filter: filterThere, topics: filterThere, make: maker(r, back) }
+    : { ...common(r, node), filter: r.match, topics: withoutShare(r.match), make: maker(r, there) }
+}
+function common(r: MqttRoute, node: string): Pick<BridgeRoute, 'key' | 'maxQos' | 'sendRetained'> {
+  return { key: keyOf(r, node), maxQos: r.maxQos, sendRetained: r.sendRetained }
 }
 
-function topicsOf(filter: string): string {
-  const shared = sharedOf(filter)
-  return shared === undefined || shared === 'invalid' ? filter : shared.filter
+/** With the node, whose name stands in topics. */
+function keyOf(r: MqttRoute, node: string): string {
+  return JSON.stringify([node, Object.entries(r).sort(([a], [b]) => (a < b ? -1 : 1))])
+}
+
+function maker({ minQos, maxQos, retain: how, ttlSec }: MqttRoute, rename: Rename): BridgeRoute['make'] {
+  return (message, nowMs) => {
+    const topic = rename(message.topic)
+    const qos = Math.max(minQos, Math.min(message.qos, maxQos)) as Qos
+    const retain = how === 'keep' ? message.retain : how === 'set'
+    const expiry = ttlSec === undefined ? undefined : expiryOf(ttlSec, nowMs)
+    const isSooner = expiry !== undefined && expiry.expiresAtMs! < (message.expiresAtMs ?? Infinity)
+    if (topic === message.topic && qos === message.qos && retain === message.retain && !isSooner) return message
+    return { ...message, topic, qos, retain, ...(isSooner ? expiry : undefined) }
+  }
 }
 
 /** One queue for all of them: it refuses when one of them says so. */
 function whenFullOf(up: readonly MqttRoute[]): MqttRoute['whenFull'] {
   if (up.some((route) => route.whenFull === 'refuse')) return 'refuse'
   return up.every((route) => route.whenFull === 'drop-oldest') ? 'drop-oldest' : undefined
-}
-
-/** A topic that would become empty or longer than MQTT allows [MQTT-4.7.3-1, -3] stays as it is. */
-export function renamed(
-  topic: string,
-  { stripPrefix, addPrefix }: Pick<MqttRoute, 'stripPrefix' | 'addPrefix'>,
-): string {
-  const made = addPrefix + (topic.startsWith(stripPrefix) ? topic.slice(stripPrefix.length) : topic)
-  return made === '' || (made.length > MAX_TOPIC_BYTES / 3 && Buffer.byteLength(made) > MAX_TOPIC_BYTES) ? topic : made
 }

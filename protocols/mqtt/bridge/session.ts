@@ -11,6 +11,7 @@ import type { Tables } from '../../../model/tables.ts'
 import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BridgeLink, type LinkEnd } from './link.ts'
+import { messageNowMs } from '../expiry.ts'
 import type { SentMark } from './outflow.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import type { Flusher } from '../codec/outbox.ts'
@@ -129,21 +130,25 @@ export class BridgeSession implements AsyncDisposable {
 
   #attach(): void {
     const { origin, up } = this.#plan
+    const { clock } = this.#p
     const queue = this.#queue
     if (queue) queue.whenFull = this.#plan.whenFull
-    this.#attached = queue ? up.map((route) => this.#p.broker.attach({ ...route, queue, origin })) : []
+    this.#attached = queue
+      ? up.map(({ filter, make }) =>
+          this.#p.broker.attach({ filter, queue, origin, make: (message) => make(message, messageNowMs(clock)) }),
+        )
+      : []
   }
 
   /** What is retained here is retained there: to a route that is new, and to a broker that has lost it. Never rejects. */
   async #sendRetained(routes: readonly BridgeRoute[]): Promise<void> {
     const queue = this.#queue
     if (!queue) return
-    const { broker, durability } = this.#p
-    for (const { topics, maxQos, rename } of routes) {
+    const { broker, durability, clock } = this.#p
+    for (const { topics, make } of routes.filter((route) => route.sendRetained)) {
       const sent: Promise<void>[] = []
       const decided = broker.retained(topics, (message) => {
-        const qos = Math.min(message.qos, maxQos) as 0 | 1 | 2
-        sent.push(durability.append({ ...message, topic: rename(message.topic), qos }, [queue]))
+        sent.push(durability.append(make(message, messageNowMs(clock)), [queue]))
       })
       await decided
       const refused = (await Promise.allSettled(sent)).find((one) => one.status === 'rejected')

@@ -77,16 +77,17 @@ export class BridgeSubscriptions {
 
   async #bring(routes: readonly BridgeRoute[]): Promise<void> {
     const wanted = new Map<string, SubscriptionRequest>()
-    for (const { filter, maxQos } of routes) {
+    for (const { filter, maxQos, sendRetained } of routes) {
       // With retained messages, for it is sent when the subscription is new or what was retained may have changed
       // unseen; never what we sent ourselves (MQTT 5.0 §3.8.3.1).
-      const qos = Math.max(maxQos, wanted.get(filter)?.qos ?? 0) as 0 | 1 | 2
+      const known = wanted.get(filter)
+      const qos = Math.max(maxQos, known?.qos ?? 0) as 0 | 1 | 2
       wanted.set(filter, {
         filter,
         qos,
         noLocal: !filter.startsWith('$share/'),
         retainAsPublished: true,
-        retainHandling: 0,
+        retainHandling: sendRetained || known?.retainHandling === 0 ? 0 : 2,
       })
     }
     const { subscribed, outbox } = this.#p

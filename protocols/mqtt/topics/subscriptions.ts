@@ -3,7 +3,7 @@
  * a subscription changes. One session gets a message once, whatever number of its filters match, with the highest QoS
  * and all their identifiers (MQTT 5.0 §3.3.4).
  */
-import type { DurableQueue, StoredSubscription } from '../durability.ts'
+import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { Qos } from '../codec/packet.ts'
 import { FilterQuota } from './filter-quota.ts'
 import { costOf } from './filter-cost.ts'
@@ -16,8 +16,8 @@ export type Route = {
   readonly filter: string
   readonly queue: DurableQueue
   readonly origin: string
-  readonly maxQos: Qos
-  rename(topic: string): string
+  /** The message as it goes that way; the same object when nothing is different. */
+  make(message: StoredMessage): StoredMessage
 }
 
 export type Target = View & {

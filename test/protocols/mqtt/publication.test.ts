@@ -11,8 +11,7 @@ test('the bridge: a route gets every matching message under its own topic and Qo
     filter: 'a/#',
     queue,
     origin: 'cloud',
-    maxQos: 1,
-    rename: (topic) => `site/${topic}`,
+    make: (message) => ({ ...message, topic: `site/${message.topic}`, qos: message.qos === 0 ? 0 : 1 }),
   })
   const c = t.open()
   await c.connect()

@@ -1,35 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { renamed, sessionPlans } from '../../../../protocols/mqtt/bridge/plan.ts'
+import { sessionPlans } from '../../../../protocols/mqtt/bridge/plan.ts'
+import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
 import { policyOf } from '../../../helpers/mqtt/broker.ts'
-
-for (const { name, topic, stripPrefix = '', addPrefix = '', want } of [
-  { name: 'nothing to do', topic: 'a/b', want: 'a/b' },
-  { name: 'a prefix goes', topic: 'a/b', stripPrefix: 'a/', want: 'b' },
-  { name: 'a prefix comes', topic: 'a/b', addPrefix: 'site/', want: 'site/a/b' },
-  { name: 'one for the other', topic: 'a/b', stripPrefix: 'a/', addPrefix: 'site/', want: 'site/b' },
-  {
-    name: 'a prefix that is not there is not missed',
-    topic: 'x/b',
-    stripPrefix: 'a/',
-    addPrefix: 'site/',
-    want: 'site/x/b',
-  },
-  { name: '[MQTT-4.7.3-1] a topic never becomes empty', topic: 'a/', stripPrefix: 'a/', want: 'a/' },
-  {
-    name: '[MQTT-4.7.3-3] a topic never becomes longer than 65,535 bytes',
-    topic: 'ü'.repeat(30_000),
-    addPrefix: 'p'.repeat(6_000),
-    want: 'ü'.repeat(30_000),
-  },
-  {
-    name: 'up to that it may',
-    topic: 'x'.repeat(60_000),
-    addPrefix: 'p'.repeat(5_535),
-    want: 'p'.repeat(5_535) + 'x'.repeat(60_000),
-  },
-])
-  test(`rename: ${name}`, () => assert.equal(renamed(topic, { stripPrefix, addPrefix }), want))
 
 const route = (r: object) => ({ match: '#', direction: 'up', cluster: 'cloud', ...r })
 const plans = (...routes: object[]) => [...sessionPlans(policyOf({ routes: routes as never }).routes, 'edge').values()]
@@ -53,6 +26,58 @@ test('the fingerprint knows what matters and not the order', () => {
     { ...a, addPrefix: 'x' },
     { ...a, stripPrefix: 'x' },
     { ...a, direction: 'down' },
+    { ...a, minQos: 1 },
+    { ...a, retain: 'clear' },
+    { ...a, ttlSec: 5 },
+    { ...a, topic: 'x/$1' },
+    { ...a, sendRetained: false },
   ])
     assert.notEqual(plans(other, b)[0]!.fingerprint, plans(a, b)[0]!.fingerprint)
+})
+
+const message = (p: Partial<StoredMessage> = {}): StoredMessage => ({
+  topic: 'a',
+  payload: Buffer.from('x'),
+  qos: 1,
+  retain: false,
+  properties: Buffer.alloc(0),
+  expiresAtMs: undefined,
+  ...p,
+})
+const NOW_MS = Date.UTC(2026, 0, 1)
+for (const { name, r = {}, given = {}, want } of [
+  { name: 'a floor', r: { minQos: 1 }, given: { qos: 0 }, want: { qos: 1 } },
+  { name: 'a ceiling', r: { maxQos: 1 }, given: { qos: 2 }, want: { qos: 1 } },
+  { name: 'both at once', r: { minQos: 1, maxQos: 1 }, given: { qos: 2 }, want: { qos: 1 } },
+  { name: 'RETAIN is set', r: { retain: 'set' }, want: { retain: true } },
+  { name: 'RETAIN is cleared', r: { retain: 'clear' }, given: { retain: true }, want: { retain: false } },
+  { name: 'a time to live', r: { ttlSec: 5 }, want: { expiresAtMs: NOW_MS + 5_000, expirySec: 5 } },
+  {
+    name: 'a longer time to live',
+    r: { ttlSec: 5 },
+    given: { expiresAtMs: NOW_MS + 4_000, expirySec: 4 },
+    want: { expiresAtMs: NOW_MS + 4_000, expirySec: 4 },
+  },
+  {
+    name: 'a topic',
+    r: { match: '+/x', topic: '$1/${node.id}/${cluster}' },
+    given: { topic: 'b/x' },
+    want: { topic: 'b/edge/cloud' },
+  },
+] as { name: string; r?: object; given?: Partial<StoredMessage>; want: Partial<StoredMessage> }[])
+  test(`what a route makes of a message: ${name}`, () => {
+    const sent = message(given)
+    assert.deepEqual(plans(route(r))[0]!.up[0]!.make(sent, NOW_MS), { ...sent, ...want })
+  })
+test('a route that changes nothing gives the message itself', () => {
+  const given = message()
+  assert.equal(plans(route({ minQos: 1, ttlSec: 5 }))[0]!.up[0]!.make({ ...given, qos: 0 }, NOW_MS).qos, 1)
+  assert.equal(plans(route({}))[0]!.up[0]!.make(given, NOW_MS), given)
+})
+test('direction both is a route up and one down, which find each other', () => {
+  const [plan] = plans(route({ match: 'sensors/+/#', direction: 'both', topic: 'sites/${node.id}/$1/$2' }))
+  const [up, down] = [plan!.up[0]!, plan!.down[0]!]
+  assert.deepEqual([up.filter, down.filter], ['sensors/+/#', 'sites/edge/+/#'])
+  const there = up.make(message({ topic: 'sensors/t1/a/b' }), NOW_MS)
+  assert.deepEqual([there.topic, down.make(there, NOW_MS).topic], ['sites/edge/t1/a/b', 'sensors/t1/a/b'])
 })

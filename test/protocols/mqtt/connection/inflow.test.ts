@@ -217,10 +217,9 @@ test('what breaks while a client waits for room ends its connection: it is not h
     filter: 'q',
     queue: await t.durability.createQueue('up'),
     origin: 'up',
-    maxQos: 1,
-    rename: (topic) => {
+    make: (message) => {
       if (++asked > 1) throw new Error('of the test')
-      return topic
+      return message
     },
   })
   t.durability.refuse('MESH_MQTT_QUOTA')

@@ -1,0 +1,83 @@
+import * as z from 'zod'
+import { templateProblem } from './topic-template.ts'
+
+/** MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2. */
+function isTopicFilter(filter: string): boolean {
+  const levels = filter.split('/')
+  return (
+    !filter.includes('\0') &&
+    levels.every((level, i) => !/[+#]/.test(level) || level === '+' || (level === '#' && i === levels.length - 1))
+  )
+}
+export const topicFilter = () =>
+  z
+    .string()
+    .min(1)
+    .max(65_535)
+    .refine(
+      isTopicFilter,
+      'is not a topic filter: `+` and `#` stand alone between slashes, and `#` only at the end (MQTT 5.0 §4.7.1)',
+    )
+const qos = () => z.union([z.literal(0), z.literal(1), z.literal(2)])
+
+const fields = () =>
+  z.strictObject({
+    /** Topic filter (MQTT 5.0 §4.7) of local topics for `up` and `both`, of upstream topics for `down`. */
+    match: topicFilter(),
+    direction: z.enum(['up', 'down', 'both']),
+    /** Name of the cluster whose endpoints are the upstream broker. */
+    cluster: z.string().min(1),
+    /** QoS of what passes the route is at least and at most this; default: what the message has. */
+    minQos: qos().default(0),
+    maxQos: qos().default(2),
+    /** The topic on the other side (topic-template.ts); default: what the two below make of it. */
+    topic: z.string().max(65_535).optional(),
+    /** Taken off the front of the topic, then `addPrefix` is put before it. */
+    stripPrefix: z.string().default(''),
+    addPrefix: z.string().default(''),
+    /** RETAIN of what passes (MQTT 5.0 §3.3.1.3). */
+    retain: z.enum(['keep', 'clear', 'set']).default('keep'),
+    /** Whether what is retained on one side goes to the other when the route begins. */
+    sendRetained: z.boolean().default(true),
+    /** What has not passed after this time expires; what a message says of itself counts when it is sooner. */
+    ttlSec: z.number().int().positive().max(0xffff_ffff).optional(),
+    /**
+     * Client id towards the upstream broker; default `<node>/<cluster>`. Routes with the same cluster and id share a
+     * session.
+     */
+    clientId: z.string().min(1).max(65_535).optional(),
+    /**
+     * Of an `up` route when the spool is full; default: `spool.whenFull`. Routes that share a session refuse when one of
+     * them does.
+     */
+    whenFull: z.enum(['refuse', 'drop-oldest']).optional(),
+  })
+type Fields = z.infer<ReturnType<typeof fields>>
+
+type Problem = { readonly at: keyof Fields; readonly message: string }
+function problems(r: Fields): readonly Problem[] {
+  const isTwoWay = r.direction === 'both'
+  const found: Problem[] = []
+  const add = (at: keyof Fields, message: string | undefined): void => {
+    if (message !== undefined) found.push({ at, message })
+  }
+  if (r.minQos > r.maxQos) add('minQos', `must not be above maxQos, which is ${r.maxQos}`)
+  if (isTwoWay && r.match.startsWith('$share/'))
+    add('match', 'is a shared subscription, which has one direction: use `down`')
+  if (r.topic !== undefined) {
+    add('topic', templateProblem(r.topic, { match: r.match, isTwoWay }))
+    if (r.stripPrefix !== '' || r.addPrefix !== '')
+      add('topic', 'stands in for stripPrefix and addPrefix: leave those out')
+  } else if (isTwoWay && !isPrefixOf(r.stripPrefix, r.match))
+    add('stripPrefix', `must be the beginning of match before its first wildcard with direction \`both\``)
+  return found
+}
+function isPrefixOf(prefix: string, match: string): boolean {
+  return match.startsWith(prefix) && !/[+#]/.test(prefix)
+}
+
+export const route = () =>
+  fields().superRefine((r, ctx) => {
+    for (const { at, message } of problems(r)) ctx.addIssue({ code: 'custom', path: [at], message })
+  })
+export type MqttRoute = z.infer<ReturnType<typeof route>>
