@@ -49,7 +49,10 @@ function collectListenerReferences({ filterChains, defaultFilterChain, extension
     ...(defaultFilterChain ? [defaultFilterChain] : []),
   ] satisfies FilterChain[]) {
     if (codec.kind === 'tcp') for (const c of codec.tcp.clusters) clusters.add(c.name)
-    if (codec.kind === 'mqtt') for (const r of codec.mqtt.routes) clusters.add(r.cluster)
+    if (codec.kind === 'mqtt') {
+      for (const r of codec.mqtt.routes) clusters.add(r.cluster)
+      for (const b of codec.mqtt.bridges) for (const name of b.failover) clusters.add(name)
+    }
     if (codec.kind !== 'http') continue
     if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)
     else for (const name of collectRouteReferences(codec.http.routes.config.virtualHosts)) clusters.add(name)

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { bridge, repeatedBridges } from './mqtt/bridge.ts'
 import { route, topicFilter } from './mqtt/route.ts'
 
 /**
@@ -103,6 +104,13 @@ const limits = () =>
 export const mqttPolicySchema = () =>
   z.strictObject({
     routes: z.array(route()).default([]),
+    bridges: z
+      .array(bridge())
+      .default([])
+      .superRefine((all, ctx) => {
+        for (const i of repeatedBridges(all))
+          ctx.addIssue({ code: 'custom', path: [i], message: 'is about the session of an earlier entry: write one' })
+      }),
     /** First match wins; no match = allowed when there are no rules for that action, else denied. */
     rules: z.array(rule()).default([]),
     /**

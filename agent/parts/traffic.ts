@@ -4,7 +4,7 @@ import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../../protocols/context.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
 import { DataPath, type OwnPort } from '../../protocols/downstream/data-path.ts'
-import { createBridge, type Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
+import { createBridge, type Bridge, type BridgePolicy } from '../../protocols/mqtt/bridge/bridge.ts'
 import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
 import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
 import { createCodecs } from '../codecs.ts'
@@ -49,10 +49,10 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   if (dns) scope.own(dns)
   scope.own(
     tables.watch((next) => {
-      detached('bridge', bridge.apply(bridgeRoutes(config, next)))
+      detached('bridge', bridge.apply(bridgePolicy(config, next)))
     }),
   )
-  await bridge.apply(bridgeRoutes(config, tables.get()))
+  await bridge.apply(bridgePolicy(config, tables.get()))
   return { upstreams, broker, bridge, dataPath, dns }
 }
 
@@ -69,13 +69,18 @@ const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [
   ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
 ]
 
-/** Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. */
-function bridgeRoutes(config: AgentConfig, { listeners }: Tables): AgentConfig['mqtt']['routes'] {
+/**
+ * Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. Of two that say something of one
+ * session the first counts, agent.yaml before what was pushed.
+ */
+function bridgePolicy(config: AgentConfig, { listeners }: Tables): BridgePolicy {
   const routes = [...config.mqtt.routes]
+  const bridges = [...config.mqtt.bridges]
   const known = new Set(routes.map((r) => JSON.stringify(r)))
   for (const { filterChains, defaultFilterChain } of listeners.values()) {
     for (const chain of defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains) {
       if (chain.codec.kind !== 'mqtt') continue
+      bridges.push(...chain.codec.mqtt.bridges)
       for (const route of chain.codec.mqtt.routes) {
         const key = JSON.stringify(route)
         if (!known.has(key)) {
@@ -85,5 +90,5 @@ function bridgeRoutes(config: AgentConfig, { listeners }: Tables): AgentConfig['
       }
     }
   }
-  return routes
+  return { routes, bridges }
 }

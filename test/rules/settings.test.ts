@@ -34,6 +34,7 @@ const DEFINE = new Set([
   ...fs.globSync('agent/config/schema/*.ts'),
   'model/mqtt-policy.ts',
   'model/mqtt/route.ts',
+  'model/mqtt/bridge.ts',
   'hub/config.ts',
 ])
 const sourcesOf = (...folders: string[]): string[] =>

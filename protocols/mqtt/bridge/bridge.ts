@@ -4,23 +4,23 @@
  * it.
  */
 import { MeshError } from '../../../core/errors.ts'
-import type { MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Context } from '../../context.ts'
 import type { Upstreams } from '../../upstream-api.ts'
 import { bridgeCounters } from './counters.ts'
-import { sessionPlans, type SessionPlan } from './plan.ts'
+import { type BridgePolicy, sessionPlans, type SessionPlan } from './plan.ts'
 import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
 import { Flusher } from '../codec/outbox.ts'
 import type { Durability, LocalBroker } from '../durability.ts'
 
+export type { BridgePolicy } from './plan.ts'
 export type { BridgeState, BridgeStatus } from './session.ts'
 export type Bridge = AsyncDisposable & {
   /**
-   * Brings the sessions to what the routes say; the same routes again change nothing. A session whose routes are gone
+   * Brings the sessions to what the policy says; the same again changes nothing. A session whose routes are gone
    * is closed, and what it had not delivered stays in the spool for when they come back. Rejects with MESH_STORAGE_FULL
    * or MESH_STORAGE_FAILED when a queue cannot be made (the other sessions run then), MESH_DRAINING after disposal.
    */
-  apply(routes: readonly MqttRoute[]): Promise<void>
+  apply(policy: BridgePolicy): Promise<void>
   status(): readonly BridgeStatus[]
   /** Those that are not reached, with the monotonic milliseconds since when. */
   unreached(): readonly (BridgeStatus & { readonly failedMs: number })[]
@@ -65,8 +65,8 @@ class SessionBridge implements Bridge {
     )
   }
 
-  apply(routes: readonly MqttRoute[]): Promise<void> {
-    return this.#enqueue(() => this.#bring(routes))
+  apply(policy: BridgePolicy): Promise<void> {
+    return this.#enqueue(() => this.#bring(policy))
   }
   status(): readonly BridgeStatus[] {
     return [...this.#sessions.values()].map((session) => session.status)
@@ -86,9 +86,9 @@ class SessionBridge implements Bridge {
     })
   }
 
-  async #bring(routes: readonly MqttRoute[]): Promise<void> {
+  async #bring(policy: BridgePolicy): Promise<void> {
     if (this.#isClosed) throw new MeshError('MESH_DRAINING', 'the bridge is closed')
-    const plans = sessionPlans(routes, this.#o.node)
+    const plans = sessionPlans(policy, this.#o.node)
     for (const [key, session] of this.#sessions) if (!plans.has(key)) await this.#end(key, session)
     const started = await Promise.allSettled([...plans].map(([key, plan]) => this.#start(key, plan)))
     for (const result of started) if (result.status === 'rejected') throw result.reason

@@ -6,7 +6,9 @@ export type BridgeCounters = {
   readonly received: Cell
   readonly setAside: Cell
   readonly connects: Readonly<Record<'connected' | 'refused' | 'failed', Cell>>
-  readonly dropped: Readonly<Record<'expired' | 'too-large' | 'refused' | 'unrouted' | 'not-taken' | 'set-aside', Cell>>
+  readonly dropped: Readonly<
+    Record<'expired' | 'too-large' | 'refused' | 'unrouted' | 'not-taken' | 'set-aside' | 'loop', Cell>
+  >
 }
 
 export function bridgeCounters(metrics: Metrics): BridgeCounters {
@@ -44,6 +46,7 @@ export function bridgeCounters(metrics: Metrics): BridgeCounters {
       refused: dropped.cell({ reason: 'refused' }),
       unrouted: dropped.cell({ reason: 'unrouted' }),
       'not-taken': dropped.cell({ reason: 'not-taken' }),
+      loop: dropped.cell({ reason: 'loop' }),
       'set-aside': dropped.cell({ reason: 'set-aside' }),
     },
   }

@@ -8,6 +8,7 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
+import { withHop } from './hops.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import { owned } from '../codec/parser.ts'
 import type { Publish } from '../codec/packet.ts'
@@ -37,6 +38,8 @@ type Parts = {
   readonly durability: Durability
   readonly outbox: Outbox
   readonly origin: string
+  /** Whose QoS 2 packet ids they are. */
+  readonly inboundName: string
   readonly clock: Clock
   readonly counters: BridgeCounters
   readonly log: Log
@@ -48,6 +51,7 @@ type Parts = {
 export class BridgeInflow {
   readonly #p: Parts
   #routes: readonly BridgeRoute[]
+  #maxHops: number
   /** Not yet acknowledged, in order of arrival. */
   readonly #line: Arrival[] = []
   readonly #arriving = new Set<number>()
@@ -57,9 +61,11 @@ export class BridgeInflow {
   constructor(p: Parts, plan: SessionPlan) {
     this.#p = p
     this.#routes = plan.down
+    this.#maxHops = plan.settings.maxHops
   }
   use(plan: SessionPlan): void {
     this.#routes = plan.down
+    this.#maxHops = plan.settings.maxHops
   }
   stop(): void {
     this.#over = true
@@ -68,11 +74,11 @@ export class BridgeInflow {
 
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_QUOTA: the connection is to be closed */
   publish(p: Publish): void {
-    const { counters, durability, origin } = this.#p
+    const { counters, durability, inboundName } = this.#p
     counters.received.value++
     if (p.qos === 2) {
       if (this.#arriving.has(p.packetId)) return
-      if (durability.inbound(origin).has(p.packetId)) {
+      if (durability.inbound(inboundName).has(p.packetId)) {
         this.#p.outbox.ack('pubrec', p.packetId, 0)
         return
       } // [MQTT-4.3.3-10]
@@ -88,7 +94,12 @@ export class BridgeInflow {
     }
     const route = this.#routes.find((r) => matches(r.topics, p.topic))
     if (!route) {
-      this.#unrouted(p)
+      this.#leaveOut(p, 'unrouted')
+      return
+    }
+    const properties = withHop(p.properties, this.#maxHops)
+    if (!properties) {
+      this.#leaveOut(p, 'loop')
       return
     }
     if (this.#line.length >= MAX_WAITING)
@@ -96,7 +107,12 @@ export class BridgeInflow {
         'MESH_MQTT_QUOTA',
         `${MAX_WAITING} messages of the upstream broker wait for room in the spool`,
       )
-    const arrival: Arrival = { message: this.#stored(p, route), qos: p.qos, packetId: p.packetId, state: 'waiting' }
+    const arrival: Arrival = {
+      message: this.#stored({ ...p, properties }, route),
+      qos: p.qos,
+      packetId: p.packetId,
+      state: 'waiting',
+    }
     this.#line.push(arrival)
     if (p.qos === 2) this.#arriving.add(p.packetId)
     // While one waits for room, those behind it wait too: order.
@@ -104,8 +120,8 @@ export class BridgeInflow {
   }
 
   pubrel(packetId: number): void {
-    const { durability, origin, outbox } = this.#p
-    if (!durability.inbound(origin).has(packetId)) {
+    const { durability, inboundName, outbox } = this.#p
+    if (!durability.inbound(inboundName).has(packetId)) {
       outbox.ack('pubcomp', packetId, REASON.packetIdNotFound)
       return
     }
@@ -114,7 +130,7 @@ export class BridgeInflow {
     }
     detached(
       'bridge',
-      durability.releaseInbound(origin, packetId).then(() => {
+      durability.releaseInbound(inboundName, packetId).then(() => {
         if (!this.#over) outbox.ack('pubcomp', packetId, 0)
       }, fail),
       fail,
@@ -128,9 +144,15 @@ export class BridgeInflow {
     return make({ topic, payload, qos, retain, properties, ...expiryOf(p.messageExpirySec, nowMs) }, nowMs)
   }
 
-  /** Left over from routes that are gone. Acknowledged, or the peer would send it for ever. */
-  #unrouted({ qos, packetId }: Publish): void {
-    this.#p.counters.dropped.unrouted.value++
+  /** Left over from routes that are gone, or going round in a circle. Acknowledged, or the peer would send it for ever. */
+  #leaveOut({ topic, qos, packetId }: Publish, why: 'unrouted' | 'loop'): void {
+    const { counters, log } = this.#p
+    counters.dropped[why].value++
+    if (why === 'loop')
+      log.warn(
+        { evt: 'mqtt.bridge.loop', topic, maxHops: this.#maxHops },
+        'a message came down through too many bridges: their routes send it round in a circle',
+      )
     if (qos > 0) this.#p.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, 0)
   }
 
@@ -147,14 +169,14 @@ export class BridgeInflow {
   }
 
   #offer(arrival: Arrival): void {
-    const { broker, durability, origin } = this.#p
+    const { broker, durability, origin, inboundName } = this.#p
     const { message, qos, packetId } = arrival
     if (!message) return
     const { refusals } = durability
     arrival.state = 'publishing'
     // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.
     const published = broker.publish(message, origin)
-    const remembered = qos === 2 ? durability.append(message, [], { clientId: origin, packetId }) : undefined
+    const remembered = qos === 2 ? durability.append(message, [], { clientId: inboundName, packetId }) : undefined
     detached(
       'bridge',
       Promise.all([published, remembered]).then(
@@ -164,7 +186,7 @@ export class BridgeInflow {
         },
         async (err: unknown) => {
           if (remembered)
-            await remembered.then(() => durability.releaseInbound(origin, packetId)).catch(() => undefined)
+            await remembered.then(() => durability.releaseInbound(inboundName, packetId)).catch(() => undefined)
           this.#refused(arrival, toMeshError(err))
         },
       ),

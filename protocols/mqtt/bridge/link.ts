@@ -7,6 +7,8 @@ import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
 import { BridgeOutflow, type PeerLimits, type SentMark } from './outflow.ts'
+import type { Leg } from './legs.ts'
+import { tellUpstream, willOf } from './notifications.ts'
 import type { SessionPlan } from './plan.ts'
 import { BridgeSubscriptions } from './subscriptions.ts'
 import { type Flusher, Outbox } from '../codec/outbox.ts'
@@ -29,12 +31,13 @@ const NEVER_EXPIRES = 0xffffffff
 
 export type LinkParts = {
   readonly stream: Duplex
-  readonly version: Version
+  readonly leg: Leg
+  /** Another broker had the session since this one. */
+  readonly isReturn: boolean
   readonly plan: SessionPlan
   /** Undefined when nothing goes up. */
   readonly queue: DurableQueue | undefined
   readonly mark: SentMark
-  readonly subscribed: Map<string, string>
   readonly broker: LocalBroker
   readonly durability: Durability
   readonly flusher: Flusher
@@ -61,6 +64,8 @@ export class BridgeLink {
   readonly #inflow: BridgeInflow
   readonly #subscriptions: BridgeSubscriptions
   #outflow: BridgeOutflow | undefined
+  readonly #version: Version
+  #plan: SessionPlan
   #state: 'connecting' | 'connected' | 'over' = 'connecting'
   #deadline: Timer
   #heard = false
@@ -68,20 +73,24 @@ export class BridgeLink {
 
   constructor(p: LinkParts) {
     this.#p = p
-    this.#outbox = new Outbox(p)
+    this.#plan = p.plan
+    const { version } = p.leg.dialect
+    this.#version = version
+    this.#outbox = new Outbox({ ...p, version })
     this.#parser = new PacketParser({
       maxPacketBytes: MAX_PACKET_BYTES,
       side: 'client',
-      version: p.version,
+      version,
       large: 'skip',
     })
     const fail = (err: unknown): void => this.#end({ why: 'failed', error: toMeshError(err) })
     this.#inflow = new BridgeInflow(
-      { ...p, outbox: this.#outbox, origin: p.plan.origin, maxPacketBytes: MAX_PACKET_BYTES, fail },
+      { ...p, outbox: this.#outbox, maxPacketBytes: MAX_PACKET_BYTES, fail, ...originsOf(p) },
       p.plan,
     )
     this.#subscriptions = new BridgeSubscriptions({
       ...p,
+      subscribed: p.leg.subscribed,
       outbox: this.#outbox,
       firstSeq: () => p.queue?.firstSeq ?? 1,
     })
@@ -92,7 +101,7 @@ export class BridgeLink {
 
   /** Serves the connection until it ends; never rejects. The stream is destroyed then. */
   run(): Promise<LinkEnd> {
-    const { stream, plan, version } = this.#p
+    const { stream } = this.#p
     const defect = (error: MeshError): void => this.#end({ why: 'failed', error })
     const gone = guarded('bridge', defect, (err?: Error) => {
       this.#outflow?.closedByPeer()
@@ -117,15 +126,22 @@ export class BridgeLink {
       'drain',
       guarded('bridge', defect, () => this.#outflow?.pump()),
     )
+    this.#connect()
+    return this.#ended.promise
+  }
+  #connect(): void {
+    const { plan, leg } = this.#p
+    const { version, isBridge } = leg.dialect
     this.#outbox.packet({
       type: 'connect',
       version,
+      isBridge,
       cleanStart: false,
       keepAliveSec: KEEP_ALIVE_SEC,
       clientId: plan.clientId,
       username: undefined,
       password: undefined,
-      will: undefined,
+      will: willOf(plan),
       properties:
         version === 4
           ? NO_PROPERTIES
@@ -135,11 +151,11 @@ export class BridgeLink {
               maximumPacketBytes: MAX_PACKET_BYTES,
             },
     })
-    return this.#ended.promise
   }
 
   /** The routes have changed: subscribes and unsubscribes what differs. */
   use(plan: SessionPlan): void {
+    this.#plan = plan
     this.#inflow.use(plan)
     if (this.#state === 'connected') detached('bridge', this.#subscriptions.want(plan.down))
   }
@@ -148,7 +164,10 @@ export class BridgeLink {
   }
   /** Says goodbye; the session stays with the broker. */
   close(reason?: MeshError): void {
-    if (this.#state === 'connected') this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
+    if (this.#state === 'connected') {
+      tellUpstream(this.#outbox, this.#plan, '0')
+      this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
+    }
     this.#end({ why: 'closed', error: reason })
   }
 
@@ -220,7 +239,9 @@ export class BridgeLink {
     const { reason } = packet
     if (reason !== 0) {
       // 0x01 is 3.1.1's way of saying so; older brokers answer an MQTT 5 CONNECT with it.
-      const isVersion = this.#p.version === 5 && (reason === REASON.unsupportedVersion || reason === 1)
+      const { version, isBridge } = this.#p.leg.dialect
+      const isVersion =
+        (version === 5 && reason === REASON.unsupportedVersion) || (reason === 1 && (version === 5 || isBridge))
       this.#end({
         why: isVersion ? 'version' : 'refused',
         error: new MeshError(
@@ -238,34 +259,38 @@ export class BridgeLink {
   }
 
   async #begin({ sessionPresent, properties }: Connack): Promise<void> {
-    const { durability, plan, queue, subscribed } = this.#p
+    const { durability, queue, leg, isReturn } = this.#p
+    const plan = this.#plan
     this.#state = 'connected'
     this.#keepAlive((properties.serverKeepAliveSec ?? KEEP_ALIVE_SEC) * 1000)
-    if (!sessionPresent) {
-      subscribed.clear()
+    // What it confirmed half, another one has had meanwhile; its packet ids are of other messages now.
+    if (isReturn && sessionPresent) for (const id of leg.unfinished) this.#outbox.ack('pubrel', id, 0)
+    if (!sessionPresent) leg.subscribed.clear()
+    if (!sessionPresent || isReturn) {
       // [MQTT-3.2.2-5]: what it had confirmed half is published anew, and is no repetition for it.
       if (queue) {
         await queue.forgetReleases()
         this.#p.mark.seq = queue.firstSeq - 1
       }
       await this.#p.onSessionLost()
-      // The peer begins anew with packet ids; an old one would make a new message look like a repetition.
-      if (durability.inbound(plan.origin).size > 0) await durability.deleteSession(plan.origin)
     }
+    // The peer begins anew with packet ids; an old one would make a new message look like a repetition.
+    if (!sessionPresent && durability.inbound(leg.inboundName).size > 0) await durability.deleteSession(leg.inboundName)
     // Of what it published while nobody was there, 3.1.1 does not say what was retained, and QoS 0 is not kept.
     for (const { filter, maxQos, sendRetained } of plan.down)
-      if (sendRetained && (this.#p.version === 4 || maxQos === 0)) subscribed.delete(filter)
+      if (sendRetained && (this.#version === 4 || maxQos === 0)) leg.subscribed.delete(filter)
     // Subscriptions first: their packet ids come from the same range as those of messages.
     await this.#subscriptions.want(plan.down)
     if (this.#isOver()) return
     // Not before: whoever reads "connected" may rely on what is published there from now on coming here.
+    tellUpstream(this.#outbox, plan, '1')
     this.#p.onConnected()
     if (!queue) return
     this.#outflow = new BridgeOutflow({
       ...this.#p,
       queue,
       outbox: this.#outbox,
-      peer: peerLimits(this.#p.version, properties),
+      peer: peerLimits(this.#version, properties),
       fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }),
     })
     this.#outflow.pump()
@@ -300,7 +325,7 @@ export class BridgeLink {
     if (this.#state === 'over') return
     this.#state = 'over'
     this.#deadline.cancel()
-    this.#outflow?.stop()
+    if (this.#outflow) this.#p.leg.unfinished = this.#outflow.stop()
     this.#inflow.stop()
     this.#subscriptions.stop()
     const { stream } = this.#p
@@ -309,6 +334,11 @@ export class BridgeLink {
     else stream.destroy()
     this.#ended.resolve(end)
   }
+}
+
+/** Whose messages they are here, and whose packet ids. */
+function originsOf({ plan, leg }: LinkParts): { readonly origin: string; readonly inboundName: string } {
+  return { origin: plan.origin, inboundName: leg.inboundName }
 }
 
 function peerLimits(version: Version, p: Connack['properties']): PeerLimits {

@@ -81,8 +81,10 @@ export class BridgeOutflow {
       if (this.#send(entries, upTo) === 'blocked') return
     }
   }
-  stop(): void {
+  /** @returns packet ids of QoS 2 messages whose delivery is not complete */
+  stop(): readonly number[] {
     this.#over = true
+    return [...this.#inflight].flatMap(([packetId, { awaits }]) => (awaits === 'puback' ? [] : [packetId]))
   }
   /**
    * A broker that may not or cannot say why closes the connection over a message that it does not take: one that is too

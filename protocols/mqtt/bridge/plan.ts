@@ -2,6 +2,8 @@
  * What the routes of the policy come to: one MQTT session per upstream cluster and client id, and what goes up and down
  * in it. Pure.
  */
+import { bridge, type MqttBridge } from '../../../model/mqtt/bridge.ts'
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -22,6 +24,7 @@ export type BridgeRoute = {
 }
 export type SessionPlan = {
   readonly cluster: string
+  readonly settings: MqttBridge
   readonly clientId: string
   /** Name of the durable queue of what goes up. */
   readonly queueName: string
@@ -40,22 +43,37 @@ export type SessionPlan = {
   readonly fingerprint: string
 }
 
+export type BridgePolicy = Pick<MqttPolicy, 'routes' | 'bridges'>
+
 /** @param node name of this agent, the beginning of the client id where the route gives none */
-export function sessionPlans(routes: readonly MqttRoute[], node: string): ReadonlyMap<string, SessionPlan> {
+export function sessionPlans({ routes, bridges }: BridgePolicy, node: string): ReadonlyMap<string, SessionPlan> {
+  const keyOfSession = (of: { readonly cluster: string; readonly clientId?: string | undefined }): string =>
+    JSON.stringify([of.cluster, of.clientId ?? `${node}/${of.cluster}`])
   const groups = new Map<string, MqttRoute[]>()
   for (const route of routes) {
-    const key = JSON.stringify([route.cluster, route.clientId ?? `${node}/${route.cluster}`])
+    const key = keyOfSession(route)
     const group = groups.get(key)
     if (group) group.push(route)
     else groups.set(key, [route])
   }
-  return new Map([...groups].map(([key, group]) => [key, planOf(key, group, node)]))
+  return new Map(
+    [...groups].map(([key, group]) => {
+      const settings =
+        bridges.find((one) => keyOfSession(one) === key) ?? bridge().parse({ cluster: group[0]!.cluster })
+      return [key, planOf(key, group, { node, settings })]
+    }),
+  )
 }
 
-function planOf(key: string, routes: readonly MqttRoute[], node: string): SessionPlan {
+function planOf(
+  key: string,
+  routes: readonly MqttRoute[],
+  { node, settings }: { readonly node: string; readonly settings: MqttBridge },
+): SessionPlan {
   const [cluster, clientId] = JSON.parse(key) as [string, string]
   return {
     cluster,
+    settings,
     clientId,
     queueName: `up/${cluster}/${clientId}`,
     asideName: `aside/${cluster}/${clientId}`,
@@ -63,7 +81,7 @@ function planOf(key: string, routes: readonly MqttRoute[], node: string): Sessio
     up: routes.filter((r) => r.direction !== 'down').map((r) => upRoute(r, node)),
     down: routes.filter((r) => r.direction !== 'up').map((r) => downRoute(r, node)),
     whenFull: whenFullOf(routes.filter((r) => r.direction !== 'down')),
-    fingerprint: JSON.stringify(routes.map((r) => keyOf(r, node)).sort()),
+    fingerprint: JSON.stringify([settings, routes.map((r) => keyOf(r, node)).sort()]),
   }
 }
 

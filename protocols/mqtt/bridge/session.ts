@@ -2,7 +2,7 @@
  * One client session with an upstream broker over as many connections as it takes: what waits for it outlives each of
  * them.
  */
-import { backoffMs, type Clock, type Random } from '../../../core/os/clock.ts'
+import type { Clock, Random, Timer } from '../../../core/os/clock.ts'
 import type { Current } from '../../../core/current.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
@@ -10,23 +10,25 @@ import type { Log } from '../../../core/log.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
+import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd } from './link.ts'
+import { tellLocally } from './notifications.ts'
+import { Waits } from './waits.ts'
 import { messageNowMs } from '../expiry.ts'
 import type { SentMark } from './outflow.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import type { Flusher } from '../codec/outbox.ts'
-import type { Version } from '../codec/packet.ts'
 import type { Durability, DurableQueue, LocalBroker, StoredMessage } from '../durability.ts'
 
-const BACKOFF = { baseMs: 500, capMs: 30_000 }
-const MIN_WAIT_MS = 100
-/** A connection that lived so long was a good one; the next failure begins with a short wait again. */
-const STABLE_MS = 10_000
-
+/** While another broker has the session, the first one is asked so often whether it is there again. */
+const RETURN_MS = 60_000
+/** Until somebody wakes it. */
+const NEVER_MS = 2 ** 40
 /** Messages that are set aside; above it the oldest go. */
 const MAX_SET_ASIDE = 1_000
 
-export type BridgeState = 'connecting' | 'connected' | 'waiting' | 'refused'
+/** `idle`: a lazy one that has nothing to do; `ended`: one that connects once, and has. */
+export type BridgeState = 'connecting' | 'connected' | 'waiting' | 'refused' | 'idle' | 'ended'
 export type BridgeStatus = {
   readonly cluster: string
   readonly state: BridgeState
@@ -54,15 +56,22 @@ export class BridgeSession implements AsyncDisposable {
   readonly #log: Log
   readonly #stop = new AbortController()
   readonly #queue: DurableQueue | undefined
-  readonly #subscribed = new Map<string, string>()
+  readonly #legs: Legs
+  readonly #waits: Waits
+  /** Ends a wait before its time. */
+  #wake = new AbortController()
   readonly #mark: SentMark = { seq: 0, stuck: undefined }
   readonly #running: Promise<void>
+  readonly #watching: Disposable
   #plan: SessionPlan
   #attached: Disposable[] = []
   #link: BridgeLink | undefined
-  #version: Version = 5
   #state: BridgeState = 'connecting'
   #error: string | undefined
+  /** Why the link is closed from here, when it is to go on at once. */
+  #closing: 'idle' | 'changed' | 'return' | undefined
+  #idle: Timer | undefined
+  #returning: Timer | undefined
   #failedMs: number | undefined
   #connectedMs = Infinity
   #sent = 0
@@ -73,13 +82,19 @@ export class BridgeSession implements AsyncDisposable {
     this.#p = p
     this.#plan = plan
     this.#queue = queue
+    this.#legs = new Legs(plan)
+    this.#waits = new Waits(p.random)
     this.#log = p.log.child({ cluster: plan.cluster, clientId: plan.clientId })
     if (queue) {
       // After a restart nobody knows what was sent, so all that is there counts as a repetition [MQTT-3.3.1-1].
       this.#mark.seq = queue.lastSeq
-      queue.onAppended = () => this.#link?.pump()
+      queue.onAppended = () => this.#appended()
     }
     this.#attach()
+    this.#watching = p.tables.watch((tables) => {
+      const { cluster, tried } = this.#legs.current
+      if (tables.cluster(cluster) !== tried) this.#wake.abort()
+    })
     this.#running = this.#run()
   }
 
@@ -110,12 +125,18 @@ export class BridgeSession implements AsyncDisposable {
 
   use(plan: SessionPlan): void {
     const known = new Set(this.#plan.up.map((route) => route.key))
+    const isOther = JSON.stringify(plan.settings) !== JSON.stringify(this.#plan.settings)
     this.#plan = plan
     // New ones first: a message that both want would rather come twice than not at all.
     const before = this.#attached
     this.#attach()
     for (const route of before) route[Symbol.dispose]()
     this.#link?.use(plan)
+    if (isOther) {
+      this.#legs.use(plan)
+      this.#close('changed')
+      this.#wake.abort()
+    }
     detached('bridge', this.#sendRetained(plan.up.filter((route) => !known.has(route.key))))
   }
 
@@ -123,6 +144,7 @@ export class BridgeSession implements AsyncDisposable {
     for (const route of this.#attached) route[Symbol.dispose]()
     this.#attached = []
     if (this.#queue) this.#queue.onAppended = undefined
+    this.#watching[Symbol.dispose]()
     this.#stop.abort(new MeshError('MESH_DRAINING', 'the bridge is closing'))
     this.#link?.close()
     await this.#running
@@ -172,37 +194,89 @@ export class BridgeSession implements AsyncDisposable {
     await durability.append(message, [queue])
   }
 
+  #appended(): void {
+    this.#link?.pump()
+    if (this.#state === 'idle') this.#wake.abort()
+  }
+
   async #run(): Promise<void> {
-    const { clock, random } = this.#p
     const { signal } = this.#stop
-    for (let attempt = 0; !signal.aborted;) {
+    tellLocally(this.#p, this.#plan, '0')
+    while (!signal.aborted) {
+      await this.#wanted(signal)
+      if (signal.aborted) return
       this.#state = 'connecting'
       this.#connectedMs = Infinity
-      const end = await this.#connection(signal)
+      this.#closing = undefined
+      const end = await this.#connection(this.#legs.current, signal)
+      if (this.#connectedMs !== Infinity) tellLocally(this.#p, this.#plan, '0')
       if (signal.aborted) return
-      if (end.why === 'version') {
-        this.#version = 4
-        continue
+      if (this.#goesOn(end)) continue
+      if (this.#plan.settings.start === 'once') {
+        this.#state = 'ended'
+        this.#error = end.error?.message
+        return
       }
-      if (clock.monotonicMs() - this.#connectedMs >= STABLE_MS) attempt = 0
-      const waitMs = Math.max(backoffMs(attempt++, BACKOFF, random), MIN_WAIT_MS)
-      this.#state = end.why === 'refused' ? 'refused' : 'waiting'
-      this.#error = end.error?.message
-      this.#failedMs ??= clock.monotonicMs()
-      this.#p.counters.connects[end.why === 'refused' ? 'refused' : 'failed'].value++
-      this.#log.warn(
-        { evt: 'mqtt.bridge.down', waitMs: Math.round(waitMs), queued: this.#queue?.depth ?? 0, err: end.error },
-        'no connection to the upstream broker',
-      )
-      await clock.sleep(waitMs, signal).catch(() => undefined)
+      await this.#pause(end, signal)
     }
   }
 
-  async #connection(signal: AbortSignal): Promise<LinkEnd> {
+  /** A lazy session is, once there is something to do. */
+  async #wanted(signal: AbortSignal): Promise<void> {
+    const queue = this.#queue
+    while (queue && !signal.aborted) {
+      const { start, lazyMessages } = this.#plan.settings
+      if (start !== 'lazy' || queue.depth >= lazyMessages) return
+      this.#state = 'idle'
+      this.#error = undefined
+      await this.#sleep(NEVER_MS, signal)
+    }
+  }
+  /** @returns whether the next connection is tried at once */
+  #goesOn({ why }: LinkEnd): boolean {
+    if (why === 'version') {
+      this.#legs.current.speakOlder(this.#plan)
+      return true
+    }
+    if (this.#closing !== undefined) {
+      if (this.#closing === 'return') this.#legs.backToFirst()
+      return true
+    }
+    return this.#plan.settings.start !== 'once' && this.#legs.failed()
+  }
+  async #pause({ why, error }: LinkEnd, signal: AbortSignal): Promise<void> {
+    const { clock, counters } = this.#p
+    const { reconnectMinMs, reconnectMaxMs } = this.#plan.settings
+    const livedMs = Math.max(0, clock.monotonicMs() - this.#connectedMs)
+    const waitMs = this.#waits.next(livedMs, { minMs: reconnectMinMs, maxMs: reconnectMaxMs })
+    this.#state = why === 'refused' ? 'refused' : 'waiting'
+    this.#error = error?.message
+    this.#failedMs ??= clock.monotonicMs()
+    counters.connects[why === 'refused' ? 'refused' : 'failed'].value++
+    this.#log.warn(
+      { evt: 'mqtt.bridge.down', waitMs: Math.round(waitMs), queued: this.#queue?.depth ?? 0, err: error },
+      'no connection to the upstream broker',
+    )
+    await this.#sleep(waitMs, signal)
+  }
+  /** Until something wakes it, too. Never rejects. */
+  async #sleep(ms: number, signal: AbortSignal): Promise<void> {
+    this.#wake = new AbortController()
+    await this.#p.clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal])).catch(() => undefined)
+  }
+  /** From here, to go on at once. */
+  #close(why: 'idle' | 'changed' | 'return'): void {
+    if (!this.#link) return
+    this.#closing = why
+    this.#link.close()
+  }
+
+  async #connection(leg: Leg, signal: AbortSignal): Promise<LinkEnd> {
     let upstream: UpstreamStream
     try {
-      const cluster = this.#p.tables.get().cluster(this.#plan.cluster)
-      if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `there is no cluster ${this.#plan.cluster}`)
+      const cluster = this.#p.tables.get().cluster(leg.cluster)
+      leg.tried = cluster
+      if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `there is no cluster ${leg.cluster}`)
       upstream = await this.#p.upstreams.connect(cluster, {
         speaks: 'tcp',
         signal,
@@ -215,42 +289,71 @@ export class BridgeSession implements AsyncDisposable {
     const link = new BridgeLink({
       ...this.#p,
       stream: upstream.stream,
-      version: this.#version,
+      leg,
+      isReturn: this.#legs.isReturnTo(leg),
       plan: this.#plan,
       queue: this.#queue,
       mark: this.#mark,
-      subscribed: this.#subscribed,
       log: this.#log,
       onConnected: () => {
         wasConnected = true
-        this.#connected()
+        this.#connected(leg)
       },
       onSessionLost: () => this.#sendRetained(this.#plan.up),
       setAside: (message) => this.#setAside(message),
       onSent: () => {
         this.#sent++
+        this.#idle?.refresh()
       },
       onReceived: () => {
         this.#received++
+        this.#idle?.refresh()
       },
     })
     this.#link = link
     if (signal.aborted) link.close()
     const end = await link.run()
     this.#link = undefined
+    this.#idle?.cancel()
+    this.#returning?.cancel()
     upstream.release(wasConnected || end.why !== 'failed' ? 'ok' : 'failed')
     return end
   }
 
-  #connected(): void {
+  #connected(leg: Leg): void {
+    this.#legs.connected(leg)
+    tellLocally(this.#p, this.#plan, '1')
     this.#state = 'connected'
     this.#connectedMs = this.#p.clock.monotonicMs()
     this.#error = undefined
     this.#failedMs = undefined
     this.#p.counters.connects.connected.value++
     this.#log.info(
-      { evt: 'mqtt.bridge.up', version: this.#version, queued: this.#queue?.depth ?? 0 },
+      { evt: 'mqtt.bridge.up', broker: leg.cluster, ...leg.dialect, queued: this.#queue?.depth ?? 0 },
       'connected to the upstream broker',
     )
+    const { clock } = this.#p
+    const { start, idleSec } = this.#plan.settings
+    if (start === 'lazy') this.#idle = clock.after(idleSec * 1_000, () => this.#whenIdle())
+    if (!this.#legs.isFirst) this.#returning = clock.after(RETURN_MS, () => detached('bridge', this.#lookForFirst()))
+  }
+  /** Something has passed when it was refreshed; what still waits is being sent. */
+  #whenIdle(): void {
+    if (this.#queue && this.#queue.depth === 0) this.#close('idle')
+    else this.#idle?.refresh()
+  }
+  /** Never rejects. */
+  async #lookForFirst(): Promise<void> {
+    const link = this.#link
+    const cluster = this.#p.tables.get().cluster(this.#plan.cluster)
+    const { signal } = this.#stop
+    const found = cluster
+      ? await this.#p.upstreams.connect(cluster, { speaks: 'tcp', signal }).catch(() => undefined)
+      : undefined
+    found?.release('ok')
+    found?.stream.destroy()
+    if (link !== this.#link || signal.aborted) return
+    if (found) this.#close('return')
+    else this.#returning?.refresh()
   }
 }

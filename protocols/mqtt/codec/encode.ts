@@ -95,10 +95,10 @@ function options({ qos, noLocal, retainAsPublished, retainHandling }: Subscripti
 
 function connect(
   w: Writer,
-  { version, cleanStart, keepAliveSec, clientId, username, password, will, properties }: Connect,
+  { version, isBridge, cleanStart, keepAliveSec, clientId, username, password, will, properties }: Connect,
 ): number {
   w.string('MQTT')
-  w.u8(version)
+  w.u8(isBridge ? version | 0x80 : version)
   w.u8(
     (cleanStart ? 2 : 0) |
       (will ? 4 | (will.qos << 3) | (will.retain ? 0x20 : 0) : 0) |

@@ -71,6 +71,7 @@ mqtt:
   routes:
   - {match: telemetry/#, direction: up, cluster: broker}
   - {match: command/#, direction: down, cluster: broker}
+  bridges: [{cluster: broker, reconnectMaxMs: 2000}]
 `,
     ),
   )

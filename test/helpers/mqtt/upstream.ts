@@ -24,23 +24,25 @@ export class FakeUpstream {
   readonly connections: UpstreamConn[] = []
   readonly releases: ('ok' | 'failed')[] = []
   readonly network: SimNetwork
+  readonly #at: typeof AT
   #taken = 0
 
-  constructor(network: SimNetwork) {
+  constructor(network: SimNetwork, at = AT) {
     this.network = network
+    this.#at = at
   }
   async listen(): Promise<void> {
-    await this.network.listen(AT, ({ stream }) => {
+    await this.network.listen(this.#at, ({ stream }) => {
       this.connections.push(new UpstreamConn(stream))
     })
   }
   get upstreams(): Upstreams {
     return {
       connect: async (_cluster: Cluster, { signal }) => {
-        const { stream } = await this.network.dial(AT, signal)
+        const { stream } = await this.network.dial(this.#at, signal)
         return {
           stream,
-          endpoint: { host: AT.host, port: AT.port } as never,
+          endpoint: { ...this.#at } as never,
           alpn: '',
           release: (how) => {
             this.releases.push(how)
@@ -50,15 +52,19 @@ export class FakeUpstream {
     }
   }
   refuse(): void {
-    this.network.refuse(AT)
+    this.network.refuse(this.#at)
   }
   restore(): void {
-    this.network.restore(AT)
+    this.network.restore(this.#at)
   }
   cut(): void {
-    this.network.cut(AT)
+    this.network.cut(this.#at)
   }
 
+  /** No connection waits to be asked for. */
+  get isTaken(): boolean {
+    return this.connections.length <= this.#taken
+  }
   /** The next connection that the bridge has opened. */
   async next(): Promise<UpstreamConn> {
     for (let i = 0; i < 20 && this.connections.length <= this.#taken; i++) await settle()
@@ -78,6 +84,8 @@ export class FakeUpstream {
 export class UpstreamConn {
   readonly received: Packet[] = []
   closed = false
+  /** Answers PINGREQ by itself. */
+  isAlive = false
   version: Version = 5
   readonly #stream: Duplex
 
@@ -88,7 +96,8 @@ export class UpstreamConn {
       parser.push(chunk)
       for (let packet = parser.next(); packet; packet = parser.next()) {
         if (packet.type === 'connect') this.version = packet.version
-        this.received.push(packet)
+        if (packet.type === 'pingreq' && this.isAlive) this.send({ type: 'pingresp' })
+        else this.received.push(packet)
       }
     })
     for (const event of ['end', 'close', 'error'])

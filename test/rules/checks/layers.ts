@@ -61,7 +61,14 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   },
   pino: { in: ['core/log.ts'], why: 'one log format' },
   zod: {
-    in: ['core/yaml.ts', 'agent/config/', 'model/mqtt-policy.ts', 'model/mqtt/route.ts', 'hub/config.ts'],
+    in: [
+      'core/yaml.ts',
+      'agent/config/',
+      'model/mqtt-policy.ts',
+      'model/mqtt/route.ts',
+      'model/mqtt/bridge.ts',
+      'hub/config.ts',
+    ],
     why: 'schemas stand at the edges',
   },
   yaml: {

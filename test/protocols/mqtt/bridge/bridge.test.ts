@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { DOWN, rig, routesOf, UP } from './rig.ts'
+import { DOWN, rig, bridgePolicy, UP } from './rig.ts'
 
 test('a message that came from above is not sent back up, and one from another side is', async (t) => {
   const r = await rig(t, [{ match: '#', direction: 'up' }, DOWN])
@@ -16,10 +16,10 @@ test('apply: the same routes change nothing; other ones change subscriptions and
   const r = await rig(t, [UP, DOWN])
   const conn = await r.upstream.accepted()
   await conn.granted()
-  await r.bridge.apply(routesOf([DOWN, UP]))
+  await r.bridge.apply(bridgePolicy([DOWN, UP]))
   assert.deepEqual(await conn.seen(), [])
   await r.bridge.apply(
-    routesOf([
+    bridgePolicy([
       { ...UP, match: 'meters/#' },
       { ...DOWN, match: 'orders/#' },
     ]),
@@ -42,9 +42,9 @@ test('routes that are gone end the session with DISCONNECT; what waited is sent 
   const conn = await r.upstream.accepted()
   await r.publish('sensors/a', '1')
   await conn.seen()
-  await r.bridge.apply([])
+  await r.bridge.apply(bridgePolicy([]))
   assert.deepEqual([await conn.seen(), r.bridge.status()], [['disconnect 0x0'], []])
-  await r.bridge.apply(routesOf([UP]))
+  await r.bridge.apply(bridgePolicy([UP]))
   assert.deepEqual(await (await r.upstream.accepted({ sessionPresent: true })).seen(), [
     'publish sensors/a 1 q1 #1 dup',
   ])

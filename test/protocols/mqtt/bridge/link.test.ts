@@ -49,7 +49,7 @@ test('garbage from the upstream ends the connection and nothing else', async (t)
     conn.raw(bytes)
     await r.clock.advance(10_000)
     assert.equal(conn.closed, true, bytes)
-    await r.clock.advance(1_000)
+    await r.nextConnection()
     await r.upstream.next()
   }
 })

@@ -1,7 +1,9 @@
 /** A bridge between a test's broker and an upstream broker that does nothing by itself. */
 import type { TestContext } from 'node:test'
+import type * as z from 'zod'
 import { Current } from '../../../../core/current.ts'
 import { silentLog } from '../../../../core/log.ts'
+import type { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import { EMPTY_TABLES, type Tables } from '../../../../model/tables.ts'
 import { type Bridge, createBridge } from '../../../../protocols/mqtt/bridge/bridge.ts'
 import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
@@ -10,17 +12,15 @@ import { FakeUpstream, type UpstreamConn } from '../../../helpers/mqtt/upstream.
 import { seededRandom } from '../../../helpers/random.ts'
 import { SimNetwork } from '../../../helpers/sim-network.ts'
 
-type RouteInput = {
-  match: string
-  direction: 'up' | 'down'
-  cluster?: string
-  maxQos?: 0 | 1 | 2
-  stripPrefix?: string
-  addPrefix?: string
-  clientId?: string
-}
-export const routesOf = (routes: readonly RouteInput[]) =>
-  policyOf({ routes: routes.map((r) => ({ cluster: 'cloud', ...r })) }).routes
+type PolicyInput = z.input<ReturnType<typeof mqttPolicySchema>>
+type Input = NonNullable<PolicyInput['routes']>[number]
+export type RouteInput = Omit<Input, 'cluster'> & Partial<Pick<Input, 'cluster'>>
+export type BridgeInput = Partial<NonNullable<PolicyInput['bridges']>[number]>
+export const bridgePolicy = (routes: readonly RouteInput[], ...bridges: readonly BridgeInput[]) =>
+  policyOf({
+    routes: routes.map((r) => ({ cluster: 'cloud', ...r })),
+    bridges: bridges.map((b) => ({ cluster: 'cloud', ...b })),
+  })
 export const UP: RouteInput = { match: 'sensors/#', direction: 'up' }
 export const DOWN: RouteInput = { match: 'commands/#', direction: 'down' }
 export const tablesWith = (...names: string[]): Tables => ({
@@ -33,7 +33,11 @@ export class Rig {
   readonly upstream: FakeUpstream
   readonly tables = new Current<Tables>(tablesWith('cloud'))
   readonly bridge: Bridge
-  constructor(local = new TestBroker(), upstream = new FakeUpstream(new SimNetwork())) {
+  constructor(
+    local = new TestBroker(),
+    upstream = new FakeUpstream(new SimNetwork()),
+    others: Readonly<Record<string, FakeUpstream>> = {},
+  ) {
     this.local = local
     this.upstream = upstream
     const { clock, metrics, broker, durability } = local
@@ -41,7 +45,9 @@ export class Rig {
       ctx: { clock, metrics, log: silentLog, random: seededRandom(3), tables: this.tables },
       broker,
       durability,
-      upstreams: upstream.upstreams,
+      upstreams: {
+        connect: (cluster, options) => (others[cluster.name] ?? upstream).upstreams.connect(cluster, options),
+      },
       node: 'edge-1',
     })
   }
@@ -67,23 +73,30 @@ export class Rig {
     const durable = this.local.restart()
     await this.bridge[Symbol.asyncDispose]()
     const next = new Rig(durable, this.upstream)
-    await next.bridge.apply(routesOf(routes))
+    await next.bridge.apply(bridgePolicy(routes))
     return next
   }
   /** The next connection, however long the bridge waits before it. */
   async reconnected(p: Parameters<FakeUpstream['accepted']>[0] = {}): Promise<UpstreamConn> {
-    const known = this.upstream.connections.length
-    for (let i = 0; i < 400 && this.upstream.connections.length === known; i++) await this.clock.advance(100)
+    if (this.upstream.isTaken) await this.nextConnection()
     return await this.upstream.accepted(p)
+  }
+  async nextConnection(): Promise<void> {
+    const known = this.upstream.connections.length
+    for (let i = 0; i < 4_000 && this.upstream.connections.length === known; i++) await this.clock.advance(100)
   }
   dropped(reason: string): number {
     return this.local.metrics.total('mesh_mqtt_bridge_dropped_total', { reason })
   }
 }
-export async function rig(t: TestContext, routes: readonly RouteInput[]): Promise<Rig> {
+export async function rig(
+  t: TestContext,
+  routes: readonly RouteInput[],
+  ...bridges: readonly BridgeInput[]
+): Promise<Rig> {
   const made = new Rig()
   await made.upstream.listen()
   t.after(() => made.bridge[Symbol.asyncDispose]())
-  await made.bridge.apply(routesOf(routes))
+  await made.bridge.apply(bridgePolicy(routes, ...bridges))
   return made
 }

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { DOWN, rig, routesOf, tablesWith, UP } from './rig.ts'
+import { bridgePolicy, DOWN, rig, type Rig, tablesWith, UP } from './rig.ts'
 
 test('a broker of 3.1.1 is met with 3.1.1, whichever way it says so', async (t) => {
   for (const answer of ['20 02 00 01', '20 03 00 84 00']) {
@@ -19,7 +19,7 @@ test('a broker of 3.1.1 is met with 3.1.1, whichever way it says so', async (t) 
   }
 })
 
-test('waits grow while the upstream is away, begin small again after a good connection, and a refusal shows', async (t) => {
+test('waits grow while the upstream is away, and a refusal shows', async (t) => {
   const r = await rig(t, [UP])
   const first = await r.upstream.next()
   await first.take('connect')
@@ -28,41 +28,50 @@ test('waits grow while the upstream is away, begin small again after a good conn
   assert.equal(r.bridge.status()[0]!.state, 'refused')
   assert.match(r.bridge.status()[0]!.error ?? '', /0x87/)
   r.upstream.refuse()
-  await r.clock.advance(60_000)
+  await r.clock.advance(3_600_000)
   const tries = r.upstream.network.dials
-  assert.ok(tries > 5 && tries < 25, `${tries} tries in a minute`)
+  assert.ok(tries > 12 && tries < 60, `${tries} tries in an hour`)
   assert.equal(r.bridge.status()[0]!.state, 'waiting')
   r.upstream.restore()
-  for (let i = 0; i < 300 && r.upstream.connections.length === 1; i++) await r.clock.advance(100)
-  await r.upstream.accepted()
+  await r.reconnected()
   await settle()
   assert.equal(r.bridge.status()[0]!.state, 'connected')
   assert.deepEqual(r.upstream.releases.slice(0, 1), ['ok'])
 })
 
-test('after a good connection the next try comes soon, however long the waits were before', async (t) => {
-  const r = await rig(t, [UP])
-  await r.upstream.next()
-  r.upstream.refuse()
-  r.upstream.cut()
-  await r.clock.advance(120_000)
-  r.upstream.restore()
-  for (let i = 0; i < 400 && r.upstream.connections.length === 1; i++) await r.clock.advance(100)
-  const conn = await r.upstream.next()
-  await conn.take('connect')
-  conn.connack(0)
-  await r.clock.advance(10_000)
+/** Connects, and is left by the broker after so long; how long the next connection took. */
+async function kickedAfter(r: Rig, livedMs: number): Promise<number> {
+  const conn = await r.reconnected()
+  conn.isAlive = true
+  await r.clock.advance(livedMs)
   conn.end()
-  await r.clock.advance(500)
-  await r.upstream.next()
+  const fromMs = r.clock.monotonicMs()
+  await r.nextConnection()
+  return r.clock.monotonicMs() - fromMs
+}
+test('[P-83] a broker that kicks after CONNACK is met with growing waits; only a minute makes a connection a good one', async (t) => {
+  const r = await rig(t, [{ ...UP }], { reconnectMinMs: 1_000, reconnectMaxMs: 60_000 })
+  const first = await r.upstream.accepted()
+  first.end()
+  const kicks: number[] = []
+  for (let i = 0; i < 12; i++) kicks.push(await kickedAfter(r, 0))
+  assert.ok(Math.max(...kicks.slice(4)) > 5_000, String(kicks))
+  assert.ok(
+    kicks.every((ms) => ms >= 1_000 && ms <= 60_100),
+    String(kicks),
+  )
+  assert.ok((await kickedAfter(r, 60_000)) <= 3_100)
 })
 
-test('a cluster that is not there yet is waited for', async (t) => {
+test('a cluster that is not there yet is connected to at once when it comes', async (t) => {
   const r = await rig(t, [{ ...UP, cluster: 'later' }])
   await settle()
   assert.match(r.bridge.status()[0]!.error ?? '', /later/)
+  r.tables.swap(tablesWith('other'))
+  await settle()
+  assert.equal(r.upstream.connections.length, 0)
   r.tables.swap(tablesWith('later'))
-  await r.clock.advance(30_000)
+  await settle()
   await r.upstream.accepted()
 })
 
@@ -81,6 +90,72 @@ test('what is retained here is retained above: again for a broker that starts em
   same.end()
   const empty = await r.reconnected({ sessionPresent: false })
   assert.deepEqual(await empty.seen(), ['publish sensors/a 1 q1 #2 retain'])
-  await r.bridge.apply(routesOf([UP, { match: 'other/#', direction: 'up', addPrefix: 'site/' }]))
+  await r.bridge.apply(bridgePolicy([UP, { match: 'other/#', direction: 'up', addPrefix: 'site/' }]))
   assert.deepEqual(await empty.seen(), ['publish site/other/b 2 q1 #3 retain'])
+})
+
+test('an upstream that is changed or replaced is tried at once', async (t) => {
+  const r = await rig(t, [UP])
+  r.upstream.refuse()
+  r.upstream.cut()
+  await r.clock.advance(600_000)
+  r.upstream.restore()
+  const known = r.upstream.connections.length
+  r.tables.swap(tablesWith('cloud'))
+  await settle()
+  assert.equal(r.upstream.connections.length, known + 1)
+})
+
+test('lazy: connects once enough waits, and leaves when nothing has passed for a while', async (t) => {
+  const r = await rig(t, [UP], { start: 'lazy', lazyMessages: 3, idleSec: 60 })
+  for (const n of ['1', '2']) await r.publish('sensors/a', n)
+  await r.clock.advance(60_000)
+  assert.deepEqual([r.upstream.connections.length, r.bridge.status()[0]!.state], [0, 'idle'])
+  await r.publish('sensors/a', '3')
+  const conn = await r.upstream.accepted()
+  conn.isAlive = true
+  assert.equal((await conn.seen()).length, 3)
+  await r.clock.advance(59_000)
+  for (const id of [1, 2]) conn.ack('puback', id)
+  await r.clock.advance(60_000)
+  assert.equal(conn.closed, false, 'one is not acknowledged')
+  conn.ack('puback', 3)
+  await r.publish('sensors/a', '4')
+  await r.clock.advance(30_000)
+  conn.ack('puback', 4)
+  await r.clock.advance(120_000)
+  assert.deepEqual([(await conn.seen()).at(-1), r.bridge.status()[0]!.state], ['disconnect 0x0', 'idle'])
+  await r.publish('sensors/a', '5')
+  await r.clock.advance(600_000)
+  assert.deepEqual([r.upstream.connections.length, r.bridge.unreached()], [1, []])
+})
+test('once: not again after the first connection has ended; a broker of 3.1.1 is no end', async (t) => {
+  const r = await rig(t, [UP], { start: 'once' })
+  const first = await r.upstream.next()
+  await first.take('connect')
+  first.raw('20 02 00 01')
+  const conn = await r.upstream.accepted()
+  await settle()
+  conn.end()
+  await r.clock.advance(600_000)
+  assert.deepEqual([r.upstream.connections.length, r.bridge.status()[0]!.state], [2, 'ended'])
+})
+
+test('settings that change on a running session take effect at once, and what waits stays', async (t) => {
+  const r = await rig(t, [UP])
+  const conn = await r.upstream.accepted()
+  await r.publish('sensors/a', '1')
+  await conn.seen()
+  await r.bridge.apply(bridgePolicy([UP], { notifications: 'remote' }))
+  assert.deepEqual(await conn.seen(), [
+    'publish $SYS/broker/connection/edge-1/cloud/state 0 q0 retain',
+    'disconnect 0x0',
+  ])
+  const next = await r.upstream.next()
+  assert.equal((await next.take('connect')).will?.topic, '$SYS/broker/connection/edge-1/cloud/state')
+  next.connack(0, { sessionPresent: true })
+  assert.deepEqual(await next.seen(), [
+    'publish $SYS/broker/connection/edge-1/cloud/state 1 q0 retain',
+    'publish sensors/a 1 q1 #1 dup',
+  ])
 })
