@@ -6,6 +6,7 @@
 import fs from 'node:fs'
 import type { Clock } from '../os/clock.ts'
 import { TimeSlice } from '../os/time-slice.ts'
+import { FRAME_HEADER_BYTES, WAL_HEADER_BYTES } from './sqlite-loss.ts'
 import type { SqlValue } from './storage.ts'
 
 /** `rowid` undefined: of a table WITHOUT ROWID, or of an index. */
@@ -17,8 +18,6 @@ export type Salvaged = {
 
 const PAGE_BYTES = 4096
 const HEADER_BYTES = 100
-const WAL_HEADER_BYTES = 32
-const FRAME_HEADER_BYTES = 24
 const TABLE_LEAF = 0x0d
 const INDEX_LEAF = 0x0a
 const INDEX_INTERIOR = 0x02
@@ -70,16 +69,15 @@ function cell(file: PageFile, page: Buffer, from: number, type: number): Salvage
   const some = least + ((bytes - least) % (PAGE_BYTES - 4))
   const local = some <= most ? some : least
   const payload = withOverflow(file, slice(page, at, local), bytes, page.readUInt32BE(at + local))
-  return payload && { rowid, values: record(payload) }
+  return { rowid, values: record(payload) }
 }
 
-/** Undefined when a page of the chain is not there. */
-function withOverflow(file: PageFile, local: Buffer, bytes: number, first: number): Buffer | undefined {
+/** Zeros stand for what is behind a page of the chain that is not there. */
+function withOverflow(file: PageFile, local: Buffer, bytes: number, first: number): Buffer {
   const pieces = [local]
   let left = bytes - local.length
   for (let next = first; left > 0;) {
-    const page = file.page(next)
-    if (!page) return undefined
+    const page = file.page(next) ?? Buffer.alloc(PAGE_BYTES)
     const piece = page.subarray(4, 4 + Math.min(left, PAGE_BYTES - 4))
     pieces.push(Buffer.from(piece))
     left -= piece.length
@@ -191,15 +189,21 @@ class PageFile implements Disposable {
   }
 
   #readLog(fd: number): void {
+    const { size } = fs.fstatSync(fd)
     const header = Buffer.alloc(WAL_HEADER_BYTES)
     const frame = Buffer.alloc(FRAME_HEADER_BYTES)
-    if (fs.readSync(fd, header, 0, WAL_HEADER_BYTES, 0) < WAL_HEADER_BYTES) return
-    const salt = header.subarray(16, 24)
-    const { size } = fs.fstatSync(fd)
-    for (let at = WAL_HEADER_BYTES; at + FRAME_HEADER_BYTES < size; at += FRAME_HEADER_BYTES + PAGE_BYTES) {
+    const saltAt = (at: number): string => {
+      frame.fill(0)
       fs.readSync(fd, frame, 0, FRAME_HEADER_BYTES, at)
-      if (frame.subarray(8, 16).equals(salt)) this.#inLog.set(frame.readUInt32BE(0), at + FRAME_HEADER_BYTES)
+      return frame.toString('hex', 8, 16)
     }
+    if (fs.readSync(fd, header, 0, WAL_HEADER_BYTES, 0) < WAL_HEADER_BYTES) return
+    const frameBytes = FRAME_HEADER_BYTES + PAGE_BYTES
+    // The header's, unless that is what was damaged: then the first two frames agree on another.
+    const [first, second] = [saltAt(WAL_HEADER_BYTES), saltAt(WAL_HEADER_BYTES + frameBytes)]
+    const salt = first === second ? first : header.toString('hex', 16, 24)
+    for (let at = WAL_HEADER_BYTES; at + FRAME_HEADER_BYTES < size; at += frameBytes)
+      if (saltAt(at) === salt) this.#inLog.set(frame.readUInt32BE(0), at + FRAME_HEADER_BYTES)
   }
 }
 

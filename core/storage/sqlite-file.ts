@@ -92,6 +92,7 @@ export class SqliteFile {
         fs.rmSync(suspicionOf(path), { force: true })
       }
       migrate(db, migrations)
+      if (bytes > 0 && tellsLoss) checkSchema(db, migrations, addon)
       return new SqliteFile(db, path, tellsLoss)
     } catch (thrown) {
       db.close()
@@ -168,8 +169,12 @@ export class SqliteFile {
   }
 }
 
+/** The version stands twice, so that a flipped bit of it is not taken for another version. */
+const APPLICATION_ID = 0x6d_73_00_00
 function migrate(db: Database.Database, migrations: readonly string[]): void {
   const version = Number(db.pragma('user_version', { simple: true }))
+  const id = Number(db.pragma('application_id', { simple: true }))
+  if (id !== 0 && id !== APPLICATION_ID + version) throw corrupt('its version is not what it was written with')
   if (version > migrations.length)
     throw Object.assign(new Error(`the file has schema ${version}, this meshlet knows up to ${migrations.length}`), {
       code: 'MESH_STORAGE_NEWER',
@@ -178,13 +183,30 @@ function migrate(db: Database.Database, migrations: readonly string[]): void {
     db.transaction(() => {
       db.exec(migrations[next]!)
       db.pragma(`user_version = ${next + 1}`)
+      db.pragma(`application_id = ${APPLICATION_ID + next + 1}`)
     })()
   }
 }
 
+/** The tables' definitions are text, and a flipped bit of it is mostly another definition. */
+function checkSchema(db: Database.Database, migrations: readonly string[], addon: object | undefined): void {
+  const fresh = new Database(':memory:', bindingOption(addon))
+  try {
+    migrate(fresh, migrations)
+    const [is, ought] = [db, fresh].map((of) =>
+      JSON.stringify(of.prepare('SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name').all()),
+    )
+    if (is !== ought) throw corrupt('its tables are not those that were made')
+  } finally {
+    fresh.close()
+  }
+}
+
+const corrupt = (message: string): Error => Object.assign(new Error(message), { code: 'SQLITE_CORRUPT' })
+
 function checkPages(db: Database.Database): void {
   const verdict = db.pragma('quick_check(1)', { simple: true })
-  if (verdict !== 'ok') throw Object.assign(new Error(String(verdict)), { code: 'SQLITE_CORRUPT' })
+  if (verdict !== 'ok') throw corrupt(String(verdict))
 }
 
 export async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
@@ -202,9 +224,10 @@ export const suspicionOf = (path: string): string => `${path}.suspect`
 /** 0 when there is none. */
 export const sizeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
 
+/** A read that ends early is of a page that the file ought to have. */
 export function isDamage(thrown: unknown): boolean {
   const code = codeOf(thrown)
-  return code === 'SQLITE_NOTADB' || code.startsWith('SQLITE_CORRUPT')
+  return code === 'SQLITE_NOTADB' || code === 'SQLITE_IOERR_SHORT_READ' || code.startsWith('SQLITE_CORRUPT')
 }
 /** Damage, or a disk that does not give its bytes back; where those may be missed. */
 export function isUnreadable(thrown: unknown): boolean {

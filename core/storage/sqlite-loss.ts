@@ -1,50 +1,62 @@
 /**
  * Losses that SQLite does not see: a file that is gone or empty is a new one for it, a log that is gone was never there,
- * and behind a bit that was flipped in the log it reads no further. So a mark beside the file says whether it was used.
+ * and behind a bit that was flipped in the log it reads no further. So a mark beside the file says whether it was used,
+ * and in which run of the kernel: within one, a log has no torn writes but its last.
  */
 import fs from 'node:fs'
-import type { DurabilityProfile, Loss } from './storage.ts'
+import type { Loss } from './storage.ts'
 
-const WAL_HEADER_BYTES = 32
-const FRAME_HEADER_BYTES = 24
+export const WAL_HEADER_BYTES = 32
+export const FRAME_HEADER_BYTES = 24
 const MAGIC = 0x377f0682
-/** Transactions behind a broken frame. One may be there after a power cut: it was not acknowledged. */
-const MIN_LOST_COMMITS = 2
+/** What a restart of the log leaves behind its end has a salt that is lower by its number. */
+const MAX_OLD_SALTS = 1 << 20
 
 export const markOf = (path: string): string => `${path}.used`
 
 /** `open`: with the first commit. Not fsynced: without the mark a loss is only not seen. */
 export function mark(path: string, state: 'open' | 'closed'): void {
   try {
-    fs.writeFileSync(markOf(path), `${state}\n`, { mode: 0o600 })
+    fs.writeFileSync(markOf(path), `${state} ${bootId()}\n`, { mode: 0o600 })
   } catch {
     /* a full disk; the next start sees less */
   }
 }
 
 /** Asked before SQLite opens the file. */
-export function lossOf(path: string, profile: DurabilityProfile): Loss | undefined {
-  const state = readMark(path)
+export function lossOf(path: string): Loss | undefined {
+  const [state, boot] = readMark(path)
   if (state === undefined) return undefined
   if (sizeOf(path) === 0) return 'file'
   if (state === 'closed') return undefined
   if (sizeOf(`${path}-wal`) < WAL_HEADER_BYTES) return 'log'
-  return profile === 'strict' && isBroken(fs.readFileSync(`${path}-wal`)) ? 'broken log' : undefined
+  return damageOf(fs.readFileSync(`${path}-wal`), boot !== undefined && boot === bootId())
 }
 
-function readMark(path: string): string | undefined {
+function readMark(path: string): readonly (string | undefined)[] {
   try {
-    return fs.readFileSync(markOf(path), 'utf8').trim()
+    return fs.readFileSync(markOf(path), 'utf8').trim().split(' ')
   } catch {
-    return undefined
+    return []
+  }
+}
+function bootId(): string {
+  try {
+    return fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return ''
   }
 }
 const sizeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
 
-/** The checksums of https://sqlite.org/fileformat2.html §4: each goes on from the one before. */
-function isBroken(log: Buffer): boolean {
+/**
+ * The checksums of https://sqlite.org/fileformat2.html §4: each goes on from the one before.
+ *
+ * @param isSameBoot there was no power cut, which may leave the last transaction in any order
+ */
+function damageOf(log: Buffer, isSameBoot: boolean): Loss | undefined {
   const magic = log.readUInt32BE(0)
-  if ((magic & ~1) !== MAGIC) return true
+  if ((magic & ~1) !== MAGIC) return 'broken log'
   const read = (magic & 1) === 1 ? (at: number) => log.readUInt32BE(at) : (at: number) => log.readUInt32LE(at)
   let [s0, s1] = [0, 0]
   const sum = (from: number, to: number): void => {
@@ -55,23 +67,37 @@ function isBroken(log: Buffer): boolean {
   }
   const isAt = (at: number): boolean => log.readUInt32BE(at) === s0 && log.readUInt32BE(at + 4) === s1
   sum(0, 24)
-  if (!isAt(24)) return true
+  if (!isAt(24)) return 'broken log'
   const frameBytes = FRAME_HEADER_BYTES + log.readUInt32BE(8)
-  const salt = log.subarray(16, 24)
-  let lostCommits = 0
-  let isWhole = true
-  for (let at = WAL_HEADER_BYTES; at + frameBytes <= log.length; at += frameBytes) {
-    if (!log.subarray(at + 8, at + 16).equals(salt)) {
-      // What an earlier round of the log has left begins here, unless it is the salt that was flipped.
-      isWhole = false
+  let at = WAL_HEADER_BYTES
+  for (; at + frameBytes <= log.length && hasSaltOf(log, at); at += frameBytes) {
+    sum(at, at + 8)
+    sum(at + FRAME_HEADER_BYTES, at + frameBytes)
+    if (!isAt(at + 16)) break
+  }
+  return afterEnd(log, at, frameBytes, isSameBoot)
+}
+
+/** @param end of the frames that SQLite reads */
+function afterEnd(log: Buffer, end: number, frameBytes: number, isSameBoot: boolean): Loss | undefined {
+  let frames = 0
+  let commits = 0
+  for (let at = end; at + frameBytes <= log.length; at += frameBytes) {
+    if (isOfEarlierRound(log, at)) {
+      if (at === end) return undefined
       continue
     }
-    if (isWhole) {
-      sum(at, at + 8)
-      sum(at + FRAME_HEADER_BYTES, at + frameBytes)
-      isWhole = isAt(at + 16)
-    }
-    if (!isWhole && log.readUInt32BE(at + 4) !== 0) lostCommits++
+    frames++
+    if (log.readUInt32BE(at + 4) !== 0) commits++
   }
-  return lostCommits >= MIN_LOST_COMMITS
+  if (frames === 0) return end < log.length ? 'log end' : undefined
+  // A killed process leaves one torn frame, a power cut one transaction.
+  return frames > 1 && (isSameBoot || commits > 1) ? 'broken log' : 'log end'
+}
+
+/** Whether the frame is of this round of the log, whose salt is in the header. */
+const hasSaltOf = (log: Buffer, at: number): boolean => log.compare(log, at + 8, at + 16, 16, 24) === 0
+function isOfEarlierRound(log: Buffer, at: number): boolean {
+  const age = (log.readUInt32BE(16) - log.readUInt32BE(at + 8)) >>> 0
+  return age > 0 && age < MAX_OLD_SALTS && log.readUInt32BE(at + 12) !== log.readUInt32BE(20)
 }

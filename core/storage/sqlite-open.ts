@@ -13,7 +13,7 @@ export type Found = Omit<Opened, 'storage'> & { readonly opened: SqliteFile }
 
 /** Rejects with `code` MESH_STORAGE_NEWER, or what SQLite or the system say. */
 export async function openSqlite(o: OpenFile): Promise<Found> {
-  const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? lossOf(o.path, o.profile) : undefined
+  const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? lossOf(o.path) : undefined
   return { ...(await openFile(o, lost)), lost }
 }
 
@@ -22,7 +22,8 @@ async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Found> {
   const previous = copy === undefined ? 'none' : 'there'
   if (o.whenDamaged === 'fail' && sizeOf(o.path) === 0)
     throw Object.assign(new Error('the file is gone'), { code: 'SQLITE_CORRUPT' })
-  if (lost !== 'broken log' && o.startFrom === 'file' && (sizeOf(o.path) > 0 || copy === undefined)) {
+  const isToSalvage = lost === 'broken log' || (lost === 'file' && sizeOf(`${o.path}-wal`) > 0)
+  if (!isToSalvage && o.startFrom === 'file' && (sizeOf(o.path) > 0 || copy === undefined)) {
     const source = sizeOf(o.path) > 0 ? 'file' : 'nothing'
     try {
       return { opened: SqliteFile.open(o), source, setAside: undefined, previous }
@@ -66,7 +67,7 @@ export async function clearWay(
   const left = SUFFIXES.filter((suffix) => isThere(file + suffix))
   for (const suffix of left) await calls.rename(file + suffix, aside + suffix)
   if (left.length > 0) await syncFolder(path.dirname(file), calls)
-  return left.includes('') ? aside : undefined
+  return left.includes('') || left.includes('-wal') ? aside : undefined
 }
 export type ClearCalls = SlowCalls & { readdir(folder: string): Promise<string[]> }
 

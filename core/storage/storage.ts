@@ -76,8 +76,8 @@ export type StorageOptions = {
   readonly tellsLoss?: boolean
 }
 
-/** `file`: it is gone or empty. `log`: its log is gone. `broken log`: what was committed lies behind a broken frame. */
-export type Loss = 'file' | 'log' | 'broken log'
+/** `broken log`: commits lie behind a broken frame. `log end`: its last frame is, by a kill within a write or by damage. */
+export type Loss = 'file' | 'log' | 'broken log' | 'log end'
 
 export type Opened = {
   readonly storage: Storage

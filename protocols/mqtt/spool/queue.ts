@@ -3,7 +3,7 @@
  * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
 import type { DurableQueue, Gap, QueueEntry } from '../durability.ts'
-import { decodeSegment } from './segment.ts'
+import { decodeSegment, type Entries } from './segment.ts'
 import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
 export type QueueHost = {
@@ -14,8 +14,8 @@ export type QueueHost = {
   changed(queue: SpoolQueue): void
   /** Resolves when what the queue has in `releasing` is durable. */
   releases(queue: SpoolQueue): Promise<void>
-  /** A segment cannot be read back; its entries are given up. */
-  damaged(queue: SpoolQueue, segment: Segment): void
+  /** So many messages of a segment cannot be read back and are given up. */
+  damaged(queue: SpoolQueue, segment: Segment, messages: number): void
   /** Entries and bytes that are held more, or less when negative. */
   counted(messages: number, bytes: number): void
 }
@@ -27,7 +27,11 @@ export type QueueRow = {
   readonly done: readonly number[]
   readonly released: readonly number[]
   readonly gap?: Gap | undefined
+  /** The row is damaged: which numbers there are, the segments say. */
+  readonly isDamaged?: boolean
 }
+/** Numbers that ought to be on the disk and are not. */
+export type Hole = { readonly firstSeq: number; readonly lastSeq: number; readonly messages: number }
 
 export class SpoolQueue implements DurableQueue {
   readonly id: number
@@ -50,6 +54,9 @@ export class SpoolQueue implements DurableQueue {
   readonly releasing = new Set<number>()
   readonly #host: QueueHost
   #segments: Segment[] = []
+  /** While it is restored: up to which number everything was found, or is known to be lost. */
+  #seenSeq: number | undefined
+  readonly #holes: Hole[] = []
 
   constructor(host: QueueHost, row: QueueRow) {
     this.#host = host
@@ -60,6 +67,7 @@ export class SpoolQueue implements DurableQueue {
     this.doneAbove = new Set(row.done)
     this.released = new Set(row.released)
     this.gap = row.gap
+    if (!row.isDamaged) this.#seenSeq = row.firstSeq - 1
   }
 
   get tail(): Segment | undefined {
@@ -72,23 +80,38 @@ export class SpoolQueue implements DurableQueue {
 
   /** A segment found on the disk, told in ascending order before the first use. */
   restored(firstSeq: number, lastSeq: number, bytes: number): void {
-    if (lastSeq < this.firstSeq || firstSeq <= (this.tail?.lastSeq ?? 0)) {
+    if (this.#seenSeq === undefined) this.firstSeq = firstSeq
+    else this.#noteHole(firstSeq - 1)
+    this.#seenSeq = Math.max(this.#seenSeq ?? 0, lastSeq)
+    this.lastSeq = Math.max(this.lastSeq, lastSeq)
+    // Without bytes it stands for messages whose loss was told.
+    if (bytes === 0 || lastSeq < this.firstSeq || firstSeq <= (this.tail?.lastSeq ?? 0)) {
       this.deadSegments++
       return
     }
     this.#segments.push({ firstSeq, lastSeq, bytes, blob: undefined, entries: undefined })
-    this.lastSeq = Math.max(this.lastSeq, lastSeq)
     this.bytes += bytes
     this.depth += lastSeq - Math.max(firstSeq, this.firstSeq) + 1
   }
-  /** After the last of them. */
-  restoredAll(): void {
+  /** After the last of them. @returns what is missing between them */
+  restoredAll(): readonly Hole[] {
+    if (this.#seenSeq === undefined) this.firstSeq = this.lastSeq + 1
+    else this.#noteHole(this.lastSeq)
     for (const seq of this.doneAbove) {
-      if (seq > this.firstSeq && this.#segments[this.#indexOf(seq)]) this.depth--
+      const segment = this.#segments[this.#indexOf(seq)]
+      if (seq > this.firstSeq && segment && segment.firstSeq <= seq) this.depth--
       else this.doneAbove.delete(seq)
     }
     this.#advance()
     this.#host.counted(this.depth, this.bytes)
+    return this.#holes
+  }
+  #noteHole(to: number): void {
+    const firstSeq = Math.max(this.#seenSeq! + 1, this.firstSeq)
+    if (firstSeq > to) return
+    let messages = to - firstSeq + 1
+    for (const seq of this.doneAbove) if (seq >= firstSeq && seq <= to) messages--
+    this.#holes.push({ firstSeq, lastSeq: to, messages })
   }
 
   /** A segment is durable now. With the first number of the tail it replaces that. */
@@ -176,11 +199,11 @@ export class SpoolQueue implements DurableQueue {
     this.firstSeq = this.lastSeq + 1
   }
 
-  #open(entries: readonly QueueEntry[], from: number, max: number, into: QueueEntry[]): void {
+  #open(entries: Entries, from: number, max: number, into: QueueEntry[]): void {
     const { doneAbove, released } = this
     for (let i = Math.max(from, 0); i < entries.length && into.length < max; i++) {
-      const entry = entries[i]!
-      if (doneAbove.size > 0 && doneAbove.has(entry.seq)) continue
+      const entry = entries[i]
+      if (entry === undefined || (doneAbove.size > 0 && doneAbove.has(entry.seq))) continue
       into.push(released.size > 0 && released.has(entry.seq) ? { ...entry, released: true } : entry)
     }
   }
@@ -198,19 +221,28 @@ export class SpoolQueue implements DurableQueue {
       return this.read(afterSeq, max)
     const entries = blob && decodeSegment(blob, segment.firstSeq, lastSeq)
     if (!entries) {
-      this.#giveUp(segment)
+      this.#giveUp(segment, [])
       return this.read(afterSeq, max)
     }
+    if (entries.includes(undefined)) this.#giveUp(segment, entries)
+    // Of which that may have been the last message.
+    if (this.#segments[this.#indexOf(segment.firstSeq)] !== segment) return this.read(afterSeq, max)
     this.#host.cache.put(segment, Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength))
     segment.entries = entries
     return this.read(afterSeq, max)
   }
 
-  /** As if its entries had been done: a hole that is never closed would keep everything above it. */
-  #giveUp(segment: Segment): void {
-    this.#host.damaged(this, segment)
-    segment.entries = [] // never asked for again
-    for (let seq = Math.max(segment.firstSeq, this.firstSeq); seq <= segment.lastSeq; seq++) this.done(seq)
+  /**
+   * As if what is not in `entries` had been done: a hole that is never closed would keep everything above it. What is
+   * done already is not lost.
+   */
+  #giveUp(segment: Segment, entries: Entries): void {
+    const lost: number[] = []
+    for (let seq = Math.max(segment.firstSeq, this.firstSeq); seq <= segment.lastSeq; seq++)
+      if (entries[seq - segment.firstSeq] === undefined && !this.doneAbove.has(seq)) lost.push(seq)
+    if (entries.length === 0) segment.entries = [] // never asked for again
+    if (lost.length > 0) this.#host.damaged(this, segment, lost.length)
+    for (const seq of lost) this.done(seq)
   }
 
   #forget(seq: number): void {

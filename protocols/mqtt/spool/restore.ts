@@ -1,15 +1,17 @@
 /**
  * What an earlier run left in the file, page by page. Messages in queues stay on the disk until somebody reads them. A
- * row that cannot be understood is told to `damaged` and left out; it never stops the start.
+ * row that is damaged is told to `losses` and left out; it never stops the start.
  */
 import type { Row, SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
-import type { Gap, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
+import type { Gap, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
+import type { Losses } from './losses.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { rowKey } from './row-key.ts'
+import { decodeSet, inboundRow, lostRow, subscriptionRow } from './rows.ts'
 import { ROWS_PER_PAGE, SQL } from './schema.ts'
 import { decodeOne } from './segment.ts'
 import { sessionOf, subscriptionOf } from './session-text.ts'
-import { decodeSet } from './sets.ts'
+import { isWhole } from './sums.ts'
 
 export type Restored = {
   readonly queues: readonly SpoolQueue[]
@@ -18,69 +20,105 @@ export type Restored = {
   /** By rowKey. */
   readonly inbound: ReadonlyMap<string, Set<number>>
   readonly sessions: readonly StoredSession[]
+  readonly damagedSessions: ReadonlySet<string>
   readonly retained: readonly StoredMessage[]
-  /** Queue ids of segments whose queue is not there. */
-  readonly orphans: ReadonlySet<number>
-  /** For rows of an earlier version, which had client ids of any length. */
-  readonly renamed: readonly Statement[]
+  /** For rows of an earlier version, which had client ids of any length, and for what is damaged. */
+  readonly repairs: readonly Statement[]
+  /** Queues whose row is to be written again. */
+  readonly damagedQueues: readonly SpoolQueue[]
+}
+type Restoring = {
+  readonly storage: Storage
+  readonly losses: Losses
+  readonly repairs: Statement[]
+  /** Of rows that are given up. */
+  readonly damagedSessions: Set<string>
 }
 
-type Damaged = (what: 'session' | 'subscription' | 'retained', key: string) => void
-
-/** Rejects with MESH_STORAGE_FAILED. */
-export async function restoreSpool(storage: Storage, host: QueueHost, damaged: Damaged): Promise<Restored> {
-  const renamed: Statement[] = []
-  const queues = await restoreQueues(storage, host)
-  const orphans = await restoreSegments(storage, queues)
-  const inbound = await restoreInbound(storage, renamed)
-  const subscriptions = await restoreSubscriptions(storage, renamed, damaged)
-  const sessions = await restoreSessions(storage, subscriptions, damaged)
-  const retained = await restoreRetained(storage, damaged)
+/** Rejects with MESH_STORAGE_FAILED or MESH_STORAGE_DAMAGED. */
+export async function restoreSpool(storage: Storage, host: QueueHost, losses: Losses): Promise<Restored> {
+  const r: Restoring = { storage, losses, repairs: [], damagedSessions: new Set() }
+  const { queues, damaged } = await restoreQueues(r, host)
+  await restoreSegments(r, queues)
+  const inbound = await restoreInbound(r)
+  const subscriptions = await restoreSubscriptions(r)
+  const sessions = await restoreSessions(r, subscriptions)
+  const retained = await restoreRetained(r)
   const [shared] = await storage.query({ sql: SQL.lastShared })
-  const lastShared = Number(shared?.['id'] ?? 0)
-  return { lastShared, queues: [...queues.values()], inbound, sessions, retained, orphans, renamed }
+  return {
+    queues: [...queues.values()],
+    damagedQueues: damaged,
+    lastShared: Number(shared?.['id'] ?? 0),
+    inbound,
+    sessions,
+    damagedSessions: r.damagedSessions,
+    retained,
+    repairs: r.repairs,
+  }
 }
 
-async function restoreQueues(storage: Storage, host: QueueHost): Promise<ReadonlyMap<number, SpoolQueue>> {
+type Queues = ReadonlyMap<number, SpoolQueue>
+async function restoreQueues(
+  { storage, losses }: Restoring,
+  host: QueueHost,
+): Promise<{ readonly queues: Queues; readonly damaged: readonly SpoolQueue[] }> {
   const queues = new Map<number, SpoolQueue>()
+  const damaged: SpoolQueue[] = []
   for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
-    const [id, firstSeq] = [Number(row['id']), Number(row['first_seq'])]
-    const queue = new SpoolQueue(host, {
-      id,
-      name: String(row['name']),
-      firstSeq,
-      lastSeq: Number(row['last_seq']),
-      done: decodeSet(bytesOf(row['done']), firstSeq),
-      released: decodeSet(bytesOf(row['released']), firstSeq),
-      gap: gapOf(row['gap']),
-    })
+    const [id, name, firstSeq] = [Number(row['id']), String(row['name']), Number(row['first_seq'])]
+    const [lastSeq, done, released] = [Number(row['last_seq']), bytesOf(row['done']), bytesOf(row['released'])]
+    const isDamaged = !isWhole(row['sum'], id, name, firstSeq, lastSeq, done, released, row['gap'] ?? null)
+    const numbers = isDamaged
+      ? { firstSeq: 1, lastSeq: 0, done: [], released: [], isDamaged }
+      : { firstSeq, lastSeq, done: decodeSet(done, firstSeq), released: decodeSet(released, firstSeq) }
+    const queue = new SpoolQueue(host, { id, name, gap: isDamaged ? undefined : gapOf(row['gap']), ...numbers })
     queues.set(id, queue)
+    if (!isDamaged) continue
+    damaged.push(queue)
+    losses.row('queue', name)
   }
-  return queues
+  return { queues, damaged }
 }
 
-/** @returns queue ids of segments whose queue is not there */
-async function restoreSegments(
-  storage: Storage,
-  queues: ReadonlyMap<number, SpoolQueue>,
-): Promise<ReadonlySet<number>> {
-  const orphans = new Set<number>()
+async function restoreSegments({ storage, losses, repairs }: Restoring, queues: Queues): Promise<void> {
+  const orphans = new Map<number, { firstSeq: number; lastSeq: number; messages: number }>()
   for await (const row of rowsOf(storage, SQL.segments, [0, 0], (last) => [last['queue_id']!, last['first_seq']!])) {
-    const queue = queues.get(Number(row['queue_id']))
-    if (queue) queue.restored(Number(row['first_seq']), Number(row['last_seq']), Number(row['bytes']))
-    else orphans.add(Number(row['queue_id']))
+    const [id, firstSeq, lastSeq] = [Number(row['queue_id']), Number(row['first_seq']), Number(row['last_seq'])]
+    const [queue, shared, bytes] = [queues.get(id), row['shared_id'] ?? null, Number(row['bytes'])]
+    // Its place cannot be believed; what is missing where it belongs is found there.
+    if (!isWhole(row['sum'], id, firstSeq, lastSeq, shared)) {
+      repairs.push({ sql: SQL.dropSegment, params: [id, firstSeq] })
+      losses.row('segment', queue?.name ?? `queue ${id}`)
+    } else if (!queue) {
+      const known = orphans.get(id)
+      const messages = (known?.messages ?? 0) + lastSeq - firstSeq + 1
+      orphans.set(id, { firstSeq: known?.firstSeq ?? firstSeq, lastSeq, messages })
+    } else if (shared === null || bytes > 0) queue.restored(firstSeq, lastSeq, bytes)
   }
-  for (const queue of queues.values()) queue.restoredAll()
-  return orphans
+  for (const queue of queues.values())
+    for (const { firstSeq, lastSeq, messages } of queue.restoredAll()) {
+      const why = 'messages of the spool are gone'
+      if (messages > 0) losses.messages(queue.name, messages, [firstSeq, lastSeq], why)
+      repairs.push(lostRow([queue.id, firstSeq, lastSeq]))
+    }
+  for (const [id, { firstSeq, lastSeq, messages }] of orphans) {
+    const why = 'messages of a queue whose name is lost are given up'
+    losses.messages(`a queue whose name is lost (id ${id})`, messages, [firstSeq, lastSeq], why)
+    repairs.push({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })
+  }
 }
 
-async function restoreInbound(storage: Storage, renamed: Statement[]): Promise<ReadonlyMap<string, Set<number>>> {
+async function restoreInbound({ storage, losses, repairs }: Restoring): Promise<ReadonlyMap<string, Set<number>>> {
   const inbound = new Map<string, Set<number>>()
   for await (const row of rowsOf(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
     const [name, packetId] = [String(row['client_id']), Number(row['packet_id'])]
+    if (!isWhole(row['sum'], name, packetId)) {
+      losses.row('inbound', name)
+      repairs.push({ sql: SQL.dropInbound, params: [name, packetId] })
+      continue
+    }
     const key = rowKey(name)
-    if (key !== name)
-      renamed.push({ sql: SQL.addInbound, params: [key, packetId] }, { sql: SQL.dropInbound, params: [name, packetId] })
+    if (key !== name) repairs.push(inboundRow(key, packetId), { sql: SQL.dropInbound, params: [name, packetId] })
     inbound.set(key, (inbound.get(key) ?? new Set<number>()).add(packetId))
   }
   return inbound
@@ -89,20 +127,19 @@ async function restoreInbound(storage: Storage, renamed: Statement[]): Promise<R
 type Subscriptions = ReadonlyMap<string, readonly StoredSubscription[]>
 
 /** @returns by rowKey */
-async function restoreSubscriptions(storage: Storage, renamed: Statement[], damaged: Damaged): Promise<Subscriptions> {
+async function restoreSubscriptions({ storage, losses, repairs }: Restoring): Promise<Subscriptions> {
   const subscriptions = new Map<string, StoredSubscription[]>()
   const keyOf = (last: Row): SqlValue[] => [last['client_id']!, last['filter']!]
   for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], keyOf)) {
-    const [name, filter, id] = [String(row['client_id']), String(row['filter']), row['subscription_id']]
+    const [name, filter, options] = [String(row['client_id']), String(row['filter']), Number(row['options'])]
+    const id = row['subscription_id'] ? Number(row['subscription_id']) : null
     const key = rowKey(name)
     if (key !== name)
-      renamed.push(
-        { sql: SQL.putSubscription, params: [key, filter, Number(row['options']), id ?? null] },
-        { sql: SQL.dropSubscription, params: [name, filter] },
-      )
-    const subscription = subscriptionOf(filter, Number(row['options']), id ? Number(id) : undefined)
+      repairs.push(subscriptionRow(key, filter, options, id), { sql: SQL.dropSubscription, params: [name, filter] })
+    const whole = isWhole(row['sum'], name, filter, options, row['subscription_id'] ?? null)
+    const subscription = whole ? subscriptionOf(filter, options, id ?? undefined) : undefined
     const all = subscriptions.get(key)
-    if (!subscription) damaged('subscription', name)
+    if (!subscription) losses.row('subscription', name)
     else if (all) all.push(subscription)
     else subscriptions.set(key, [subscription])
   }
@@ -110,30 +147,38 @@ async function restoreSubscriptions(storage: Storage, renamed: Statement[], dama
 }
 
 async function restoreSessions(
-  storage: Storage,
+  { storage, losses, damagedSessions }: Restoring,
   subscriptions: Subscriptions,
-  damaged: Damaged,
 ): Promise<StoredSession[]> {
   const sessions: StoredSession[] = []
   for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
     const clientId = String(row['client_id'])
-    try {
-      sessions.push({ ...sessionOf(String(row['body'])), subscriptions: subscriptions.get(rowKey(clientId)) ?? [] })
-    } catch {
-      damaged('session', clientId)
+    const head = isWhole(row['sum'], clientId, String(row['body'])) ? headOf(String(row['body'])) : undefined
+    if (head) sessions.push({ ...head, subscriptions: subscriptions.get(rowKey(clientId)) ?? [] })
+    else {
+      damagedSessions.add(clientId)
+      losses.row('session', clientId)
     }
   }
   return sessions
 }
 
-async function restoreRetained(storage: Storage, damaged: Damaged): Promise<StoredMessage[]> {
+async function restoreRetained({ storage, losses }: Restoring): Promise<StoredMessage[]> {
   const retained: StoredMessage[] = []
   for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {
     const message = decodeOne(bytesOf(row['message']))
-    if (message) retained.push(message)
-    else damaged('retained', String(row['topic']))
+    if (message && message.topic === row['topic']) retained.push(message)
+    else losses.row('retained', String(row['topic']))
   }
   return retained
+}
+
+function headOf(body: string): SessionHead | undefined {
+  try {
+    return sessionOf(body)
+  } catch {
+    return undefined
+  }
 }
 
 /** @param keyOf the parameters that ask for what comes after a row */

@@ -5,9 +5,11 @@
 import type { Clock } from '../../../core/os/clock.ts'
 import { salvageRows, type Salvaged, type SalvagedRow } from '../../../core/storage/salvage.ts'
 import type { SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
-import { SEGMENT_ID, SQL } from './schema.ts'
-import { decodeOne, decodeSegment } from './segment.ts'
+import { inboundRow } from './rows.ts'
+import { SEGMENT_ID } from './schema.ts'
+import { countIn, decodeOne, decodeSegment, encodeOne } from './segment.ts'
 import { sessionOf, subscriptionOf } from './session-text.ts'
+import { isWhole, sumOfRow } from './sums.ts'
 
 export type SalvageReport = Salvaged & {
   sessions: number
@@ -15,8 +17,6 @@ export type SalvageReport = Salvaged & {
   queues: number
   messages: number
   retained: number
-  /** Messages in segments that were found and are not whole. */
-  lostMessages: number
 }
 
 /** Per transaction. */
@@ -25,13 +25,13 @@ const MAX_BATCH_STATEMENTS = 1_000
 /** Of a page that was split or moved there may be an older copy: the newer row counts where that shows. */
 const PUT = {
   queue:
-    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap) VALUES (? | 0, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET first_seq = max(first_seq, excluded.first_seq), last_seq = max(last_seq, excluded.last_seq)',
-  segment: `INSERT INTO segment (id, last_seq, data) VALUES (${SEGMENT_ID}, ?, ?) ON CONFLICT (id) DO UPDATE SET last_seq = excluded.last_seq, data = excluded.data, shared_id = NULL WHERE excluded.last_seq > last_seq`,
+    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap, sum) VALUES (? | 0, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap, sum = excluded.sum WHERE excluded.sum IS NOT NULL AND (excluded.first_seq, excluded.last_seq) > (first_seq, last_seq)',
+  segment: `INSERT INTO segment (id, last_seq, data, sum) VALUES (${SEGMENT_ID}, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET last_seq = excluded.last_seq, data = excluded.data, shared_id = NULL, sum = excluded.sum WHERE excluded.last_seq > last_seq`,
   shared: 'INSERT OR IGNORE INTO shared (id, data) VALUES (? | 0, ?)',
-  sharedSegment: `INSERT OR IGNORE INTO segment (id, last_seq, data, shared_id) VALUES (${SEGMENT_ID}, ?, x'', ? | 0)`,
-  session: 'INSERT OR IGNORE INTO session (client_id, body) VALUES (?, ?)',
+  sharedSegment: `INSERT OR IGNORE INTO segment (id, last_seq, data, shared_id, sum) VALUES (${SEGMENT_ID}, ?, x'', ? | 0, ?)`,
+  session: 'INSERT OR IGNORE INTO session (client_id, body, sum) VALUES (?, ?, ?)',
   subscription:
-    'INSERT OR IGNORE INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ? | 0, ? | 0)',
+    'INSERT OR IGNORE INTO subscription (client_id, filter, options, subscription_id, sum) VALUES (?, ?, ? | 0, ? | 0, ?)',
   retained: 'INSERT OR IGNORE INTO retained (topic, message) VALUES (?, ?)',
 } as const
 
@@ -60,7 +60,6 @@ class Salvage {
     queues: 0,
     messages: 0,
     retained: 0,
-    lostMessages: 0,
   }
   readonly #storage: Storage
   #batch: Statement[] = []
@@ -71,11 +70,11 @@ class Salvage {
   }
 
   async take({ rowid, values }: SalvagedRow): Promise<void> {
-    const statement = rowid === undefined ? this.#withoutRowid(values) : this.#withRowid(rowid, values)
-    if (!statement) return
-    this.#batch.push(statement)
-    for (const value of Object.values(statement.params ?? []))
-      if (value instanceof Uint8Array) this.#bytes += value.length
+    for (const statement of rowid === undefined ? this.#withoutRowid(values) : this.#withRowid(rowid, values)) {
+      this.#batch.push(statement)
+      for (const value of Object.values(statement.params ?? []))
+        if (value instanceof Uint8Array) this.#bytes += value.length
+    }
     if (this.#bytes >= MAX_BATCH_BYTES || this.#batch.length >= MAX_BATCH_STATEMENTS) await this.flush()
   }
   async flush(): Promise<void> {
@@ -85,51 +84,71 @@ class Salvage {
     if (batch.length > 0) await this.#storage.commit(batch)
   }
 
-  #withRowid(rowid: bigint, [id, a, b, c, d, e, f]: readonly SqlValue[]): Statement | undefined {
-    if (id !== null || rowid < 1n) return undefined
+  #withRowid(rowid: bigint, [id, a, b, c, d, e, f, sum]: readonly SqlValue[]): readonly Statement[] {
+    if (id !== null || rowid < 1n) return []
     if (typeof a === 'string' && isInt(b) && isInt(c) && d instanceof Uint8Array && e instanceof Uint8Array) {
+      const gap = typeof f === 'string' ? f : null
       this.report.queues++
-      return { sql: PUT.queue, params: [Number(rowid), a, b, c, d, e, typeof f === 'string' ? f : null] }
+      // A damaged one is better than none: which messages there are, the segments say.
+      return [{ sql: PUT.queue, params: [Number(rowid), a, b, c, d, e, gap, sum ?? null] }]
     }
     if (a instanceof Uint8Array && b === undefined)
-      return decodeSegment(a, 1, 1) && { sql: PUT.shared, params: [Number(rowid), a] }
-    return isInt(a) && b instanceof Uint8Array ? this.#segment(rowid, a, b, c) : undefined
+      return (decodeSegment(a, 1, countIn(a)) ?? decodeSegment(a, 1, 1))
+        ? [{ sql: PUT.shared, params: [Number(rowid), a] }]
+        : []
+    return isInt(a) && b instanceof Uint8Array ? this.#segment(rowid, a, b, [c ?? null, d]) : []
   }
 
-  #segment(rowid: bigint, lastSeq: number, data: Uint8Array, shared: SqlValue | undefined): Statement | undefined {
+  /** What of it is missing is told when the spool is restored. */
+  #segment(
+    rowid: bigint,
+    lastSeq: number,
+    data: Uint8Array,
+    [shared, sum]: readonly [SqlValue, SqlValue | undefined],
+  ): readonly Statement[] {
     const [queue, firstSeq] = [Number(rowid >> SEQ_BITS), Number(rowid & MAX_SEQ)]
     const messages = lastSeq - firstSeq + 1
-    if (messages < 1) return undefined
+    if (messages < 1 || !isWhole(sum, queue, firstSeq, lastSeq, shared)) return []
     if (isInt(shared)) {
       this.report.messages += messages
-      return { sql: PUT.sharedSegment, params: [queue, firstSeq, lastSeq, shared] }
+      return [{ sql: PUT.sharedSegment, params: [queue, firstSeq, lastSeq, shared, sum ?? null] }]
     }
-    if (!decodeSegment(data, firstSeq, lastSeq)) {
-      this.report.lostMessages += messages
-      return undefined
-    }
-    this.report.messages += messages
-    return { sql: PUT.segment, params: [queue, firstSeq, lastSeq, data] }
+    if (data.length === 0) return [{ sql: PUT.segment, params: [queue, firstSeq, lastSeq, data, sum ?? null] }]
+    const entries = decodeSegment(data, firstSeq, lastSeq)
+    if (!entries) return []
+    const found = entries.filter((entry) => entry !== undefined)
+    this.report.messages += found.length
+    if (found.length === messages)
+      return [{ sql: PUT.segment, params: [queue, firstSeq, lastSeq, data, sumOfRow(queue, firstSeq, lastSeq, null)] }]
+    // Each that is whole for itself: what is between them is a hole.
+    return found.map(({ seq, message }) => ({
+      sql: PUT.segment,
+      params: [queue, seq, seq, encodeOne(message), sumOfRow(queue, seq, seq, null)],
+    }))
   }
 
-  #withoutRowid([key, a, b, c]: readonly SqlValue[]): Statement | undefined {
-    if (typeof key !== 'string' || a === undefined) return undefined
+  #withoutRowid([key, a, b, c, d]: readonly SqlValue[]): readonly Statement[] {
+    if (typeof key !== 'string' || a === undefined) return []
     if (typeof a === 'string') {
-      if (isInt(b)) return this.#subscription(key, a, b, c)
-      if (b !== undefined || !isSession(a)) return undefined
+      if (c !== undefined) return isInt(b) ? this.#subscription(key, a, b, [c, d]) : []
+      if (!isWhole(b, key, a) || !isSession(a)) return []
       this.report.sessions++
-      return { sql: PUT.session, params: [key, a] }
+      return [{ sql: PUT.session, params: [key, a, b ?? null] }]
     }
-    if (b !== undefined) return undefined
-    if (isInt(a)) return a >= 1 && a <= 65_535 ? { sql: SQL.addInbound, params: [key, a] } : undefined
-    if (!(a instanceof Uint8Array) || !decodeOne(a)) return undefined
+    if (isInt(a)) return a >= 1 && a <= 65_535 && isWhole(b, key, a) ? [inboundRow(key, a)] : []
+    if (b !== undefined || !(a instanceof Uint8Array) || decodeOne(a)?.topic !== key) return []
     this.report.retained++
-    return { sql: PUT.retained, params: [key, a] }
+    return [{ sql: PUT.retained, params: [key, a] }]
   }
-  #subscription(name: string, filter: string, options: number, id: SqlValue | undefined): Statement | undefined {
-    if (!subscriptionOf(filter, options, undefined)) return undefined
+  #subscription(
+    name: string,
+    filter: string,
+    options: number,
+    [id, sum]: readonly [SqlValue, SqlValue | undefined],
+  ): readonly Statement[] {
+    if (!isWhole(sum, name, filter, options, id) || !subscriptionOf(filter, options, undefined)) return []
     this.report.subscriptions++
-    return { sql: PUT.subscription, params: [name, filter, options, isInt(id) ? id : null] }
+    return [{ sql: PUT.subscription, params: [name, filter, options, isInt(id) ? id : null, sum ?? null] }]
   }
 }
 

@@ -3,12 +3,14 @@
  *
  * A segment's id is its queue's id and its first sequence number in one integer, so that the segments of a queue lie
  * together and in order in the table itself: no index to keep up, and what is done goes with one range. `done` and
- * `released` of a queue are sets (writer.ts), `gap` says in JSON what it had no room for.
+ * `released` of a queue are sets (rows.ts), `gap` says in JSON what it had no room for.
  *
  * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no
  * local 4, retain as published 8, retain handling from bit 4. What is the same for several queues and large is a row of
  * `shared`, which goes with the last segment that names it; the `data` of those is empty. In `inbound` bridges have
- * names that begin with U+0000, which no client id can have (bridge/plan.ts).
+ * names that begin with U+0000, which no client id can have (bridge/plan.ts). `sum` is the checksum of the row's other
+ * values (sums.ts), of a segment without its data, which have their own; NULL in rows of an older version. A segment
+ * without data stands for messages that are lost and whose loss was told.
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -41,6 +43,13 @@ END;
   `
 ALTER TABLE queue ADD COLUMN gap TEXT;
 `,
+  `
+ALTER TABLE queue ADD COLUMN sum INTEGER;
+ALTER TABLE segment ADD COLUMN sum INTEGER;
+ALTER TABLE inbound ADD COLUMN sum INTEGER;
+ALTER TABLE session ADD COLUMN sum INTEGER;
+ALTER TABLE subscription ADD COLUMN sum INTEGER;
+`,
 ]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
@@ -54,37 +63,39 @@ export const ROWS_PER_PAGE = 2_000
 // Parameters are positional: better-sqlite3 takes ?1 for a name.
 export const SEGMENT_ID = '((? << 44) | ?)'
 export const SQL = {
-  queues: 'SELECT id, name, first_seq, last_seq, done, released, gap FROM queue WHERE id > ? ORDER BY id LIMIT ?',
-  segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${SEGMENT_ID} ORDER BY segment.id LIMIT ?`,
+  queues: 'SELECT id, name, first_seq, last_seq, done, released, gap, sum FROM queue WHERE id > ? ORDER BY id LIMIT ?',
+  segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes, shared_id, sum FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${SEGMENT_ID} ORDER BY segment.id LIMIT ?`,
   segment: `SELECT coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id = ${SEGMENT_ID}`,
   inbound:
-    'SELECT client_id, packet_id FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
-  sessions: 'SELECT client_id, body FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
+    'SELECT client_id, packet_id, sum FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
+  sessions: 'SELECT client_id, body, sum FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',
   subscriptions:
-    'SELECT client_id, filter, options, subscription_id FROM subscription WHERE (client_id, filter) > (?, ?) ORDER BY client_id, filter LIMIT ?',
+    'SELECT client_id, filter, options, subscription_id, sum FROM subscription WHERE (client_id, filter) > (?, ?) ORDER BY client_id, filter LIMIT ?',
   spareBytes: 'SELECT freelist_count * page_size AS bytes FROM pragma_freelist_count, pragma_page_size',
   retained: 'SELECT topic, message FROM retained WHERE topic > ? ORDER BY topic LIMIT ?',
 
-  addQueue: 'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released) VALUES (?, ?, 1, 0, ?, ?)',
+  addQueue:
+    'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released, sum) VALUES (?, ?, 1, 0, ?, ?, ?)',
   putQueue:
-    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap',
+    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap, sum = excluded.sum',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
-  putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data) VALUES (${SEGMENT_ID}, ?, ?)`,
+  putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data, sum) VALUES (${SEGMENT_ID}, ?, ?, ?)`,
   putShared: 'INSERT INTO shared (id, data) VALUES (? | 0, ?)',
-  putSharedSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data, shared_id) VALUES (${SEGMENT_ID}, ?, x'', ? | 0)`,
+  putSharedSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data, shared_id, sum) VALUES (${SEGMENT_ID}, ?, x'', ? | 0, ?)`,
   lastShared: 'SELECT max(id) AS id FROM shared',
   dropSegmentsBelow: `DELETE FROM segment WHERE id >= (? << 44) AND id < ${SEGMENT_ID}`,
+  dropSegment: `DELETE FROM segment WHERE id = ${SEGMENT_ID}`,
   dropSegmentsAbove: `DELETE FROM segment WHERE id > ${SEGMENT_ID} AND id < ((? + 1) << 44)`,
-  addInbound: 'INSERT OR IGNORE INTO inbound (client_id, packet_id) VALUES (?, ?)',
+  addInbound: 'INSERT OR IGNORE INTO inbound (client_id, packet_id, sum) VALUES (?, ?, ?)',
   dropInbound: 'DELETE FROM inbound WHERE client_id = ? AND packet_id = ?',
   dropInboundOf: 'DELETE FROM inbound WHERE client_id = ?',
-  putSession: 'INSERT OR REPLACE INTO session (client_id, body) VALUES (?, ?)',
+  putSession: 'INSERT OR REPLACE INTO session (client_id, body, sum) VALUES (?, ?, ?)',
   dropSession: 'DELETE FROM session WHERE client_id = ?',
   putSubscription:
-    'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ? | 0, ? | 0)',
+    'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id, sum) VALUES (?, ?, ? | 0, ? | 0, ?)',
   dropSubscription: 'DELETE FROM subscription WHERE client_id = ? AND filter = ?',
   putSubscriptions:
-    'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id) SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)',
+    'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id, sum) SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)',
   dropSubscriptions: 'DELETE FROM subscription WHERE client_id = ? AND filter IN (SELECT value FROM json_each(?))',
   dropSubscriptionsOf: 'DELETE FROM subscription WHERE client_id = ?',
   putRetained: 'INSERT OR REPLACE INTO retained (topic, message) VALUES (?, ?)',

@@ -2,8 +2,7 @@
  * The segments that are in memory, so that a receiver that keeps up never makes the disk read. One bound for all
  * queues; the oldest goes first.
  */
-import { decodeSegment } from './segment.ts'
-import type { QueueEntry } from '../durability.ts'
+import { decodeSegment, type Entries } from './segment.ts'
 
 /** Place of a segment in its queue; `blob` and `entries` only while it is in memory. */
 export type Segment = {
@@ -11,7 +10,7 @@ export type Segment = {
   lastSeq: number
   bytes: number
   blob: Buffer | undefined
-  entries: readonly QueueEntry[] | undefined
+  entries: Entries | undefined
 }
 
 export const MAX_CACHED_BYTES = 4 * 1024 * 1024
@@ -50,7 +49,7 @@ export class SegmentCache {
 }
 
 /** Undefined when the segment is not in memory. What is there was decoded or made by ourselves, so it is sound. */
-export function entriesInMemory(segment: Segment): readonly QueueEntry[] | undefined {
+export function entriesInMemory(segment: Segment): Entries | undefined {
   if (segment.entries === undefined && segment.blob !== undefined)
     segment.entries = decodeSegment(segment.blob, segment.firstSeq, segment.lastSeq)
   return segment.entries

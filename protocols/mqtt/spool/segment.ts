@@ -1,14 +1,23 @@
 /**
  * Messages at rest: what one commit brought to one queue is one segment, a blob of entries with consecutive sequence
- * numbers behind a checksum. So a row is written per commit and not per message.
+ * numbers. So a row is written per commit and not per message. Each entry has its length and its checksum in a table
+ * in front of all, so that a byte that was flipped costs the message that it is in; the table has a checksum, too, and
+ * where that is broken the entries' own lengths lead from one to the next.
  *
- * Entry: flags (QoS, retain 4, expiry 8, its length 16; 1 byte), lengths of topic (2), payload (4) and properties (4),
- * [expiry in wall ms (8)], [seconds that it was given (4)], topic, payload, properties.
+ * Blob: format, count, checksum of both and of the table (4 bytes each), the table (length and checksum of each entry,
+ * 4 bytes each), entries. Entry: flags (QoS, retain 4, expiry 8, its length 16; 1 byte), lengths of topic (2),
+ * payload (4) and properties (4), [expiry in wall ms (8)], [seconds that it was given (4)], topic, payload, properties.
+ *
+ * Up to schema 5 a blob was one checksum of all (4 bytes), then the entries.
  */
 import { crc32 } from 'node:zlib'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
+import { sumOfBytes } from './sums.ts'
 
-const HEAD_BYTES = 4
+const FORMAT = 0x6d_73_67_32
+const HEAD_BYTES = 12
+const ROW_BYTES = 8
+const OLD_HEAD_BYTES = 4
 const FIXED_BYTES = 11
 const RETAIN = 4
 const EXPIRES = 8
@@ -21,6 +30,7 @@ const MAX_KEPT_BYTES = 256 * 1024
 /** Bytes of the message at rest, what limits count; exact for topics in ASCII. */
 export function entryBytes({ topic, payload, properties, expiresAtMs, expirySec }: StoredMessage): number {
   return (
+    ROW_BYTES +
     FIXED_BYTES +
     (expiresAtMs === undefined ? 0 : 8) +
     (expirySec === undefined ? 0 : 4) +
@@ -33,18 +43,23 @@ export function entryBytes({ topic, payload, properties, expiresAtMs, expirySec 
 /** Gathers the entries of a segment to be. What was added does not hold the message's own memory. */
 export class SegmentWriter {
   #buf: Buffer = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES)
-  #at = HEAD_BYTES
+  #at = 0
+  /** Length and checksum of each entry. */
+  #table: number[] = []
   /** Of several queues, each of which asks for the blob. */
   readonly isShared: boolean
   #finished: Buffer | undefined
-  count = 0
 
   constructor(use?: 'shared') {
     this.isShared = use === 'shared'
   }
 
+  get count(): number {
+    return this.#table.length / 2
+  }
+  /** What it adds to a blob. */
   get bytes(): number {
-    return this.#at - HEAD_BYTES
+    return this.#at + this.count * ROW_BYTES
   }
 
   add({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage): void {
@@ -71,26 +86,33 @@ export class SegmentWriter {
     buf.writeUInt32BE(payload.length, from + 3)
     buf.writeUInt32BE(properties.length, from + 7)
     this.#at = at
-    this.count++
+    this.#table.push(at - from, sumOfBytes(buf, from, at))
   }
   /**
-   * @param before blob of a segment whose entries come first, because the new one replaces it
+   * @param before blob of a segment of this format, whose entries come first, because the new one replaces it
    * @returns the blob, with a buffer of its own and of its size
    */
-  finish(before?: Uint8Array): Buffer {
+  finish(before?: Buffer): Buffer {
     if (this.#finished) return this.#finished
-    const from = before?.length ?? HEAD_BYTES
-    const blob = Buffer.allocUnsafeSlow(from + this.bytes)
-    if (before) blob.set(before)
-    this.#buf.copy(blob, from, HEAD_BYTES, this.#at)
-    blob.writeUInt32BE(crc32(blob.subarray(HEAD_BYTES)), 0)
+    const earlier = before ? countOf(before) : 0
+    const earlierEnd = HEAD_BYTES + earlier * ROW_BYTES
+    const length = before?.length ?? HEAD_BYTES
+    const blob = Buffer.allocUnsafeSlow(length + this.bytes)
+    let at = HEAD_BYTES
+    if (before) at += before.copy(blob, at, HEAD_BYTES, earlierEnd)
+    for (const value of this.#table) at = blob.writeUInt32BE(value, at)
+    if (before) at += before.copy(blob, at, earlierEnd)
+    this.#buf.copy(blob, at, 0, this.#at)
+    blob.writeUInt32BE(FORMAT, 0)
+    blob.writeUInt32BE(earlier + this.count, 4)
+    blob.writeUInt32BE(headSum(blob, earlier + this.count), 8)
     if (this.isShared) this.#finished = blob
     return blob
   }
   /** Empty again. @returns whether it is worth keeping */
   reset(): boolean {
-    this.#at = HEAD_BYTES
-    this.count = 0
+    this.#at = 0
+    this.#table = []
     return this.#buf.length <= MAX_KEPT_BYTES
   }
 
@@ -101,6 +123,18 @@ export class SegmentWriter {
     this.#buf = bigger
   }
 }
+
+const countOf = (blob: Buffer): number => blob.readUInt32BE(4)
+/** Of the count and the table. */
+const headSum = (blob: Buffer, count: number): number =>
+  sumOfBytes(blob, HEAD_BYTES, HEAD_BYTES + count * ROW_BYTES, count)
+/** Of all that is in it. @param blob of the current format */
+export const segmentSum = (blob: Buffer): number => blob.readUInt32BE(8)
+/** Of how many messages it says that it is; 1 where it says nothing. */
+export const countIn = (blob: Uint8Array): number =>
+  blob.length < HEAD_BYTES ? 1 : countOf(Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength))
+/** Whether a segment that replaces it can have its entries as they are. */
+export const isCurrentFormat = (blob: Buffer): boolean => blob.length >= HEAD_BYTES && blob.readUInt32BE(0) === FORMAT
 
 /** One message as a blob, for tables that hold single ones. */
 export function encodeOne(message: StoredMessage): Buffer {
@@ -115,40 +149,77 @@ export function decodeOne(blob: Uint8Array): StoredMessage | undefined {
   return decodeSegment(blob, 1, 1)?.[0]?.message
 }
 
-/** Undefined: the segment is damaged. Payloads are views of `blob`. */
-export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: number): QueueEntry[] | undefined {
+/** In the order of their numbers; undefined: that message is damaged. */
+export type Entries = readonly (QueueEntry | undefined)[]
+
+/** Undefined: nothing of the segment can be read. Payloads are views of `blob`. */
+export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: number): Entries | undefined {
   const buf = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength)
-  const end = buf.length
-  if (end < HEAD_BYTES || crc32(buf.subarray(HEAD_BYTES)) !== buf.readUInt32BE(0)) return undefined
-  const entries: QueueEntry[] = []
-  for (let at = HEAD_BYTES; at < end;) {
-    if (at + FIXED_BYTES > end) return undefined
-    const flags = buf[at]!
-    const topicBytes = buf.readUInt16BE(at + 1)
-    const payloadBytes = buf.readUInt32BE(at + 3)
-    const propertyBytes = buf.readUInt32BE(at + 7)
-    const expires = (flags & EXPIRES) !== 0
-    const secAt = at + FIXED_BYTES + (expires ? 8 : 0)
-    const hasSec = (flags & EXPIRY_SEC) !== 0
-    const topicAt = secAt + (hasSec ? 4 : 0)
-    const payloadAt = topicAt + topicBytes
-    const propertiesAt = payloadAt + payloadBytes
-    const next = propertiesAt + propertyBytes
-    if (next > end) return undefined
-    const message: StoredMessage = {
-      topic: buf.toString('utf8', topicAt, payloadAt),
-      payload: buf.subarray(payloadAt, propertiesAt),
-      qos: (flags & 3) as 0 | 1 | 2,
-      retain: (flags & RETAIN) !== 0,
-      properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, next),
-      expiresAtMs: expires ? buf.readDoubleBE(at + FIXED_BYTES) : undefined,
-    }
-    entries.push({
-      seq: firstSeq + entries.length,
-      message: hasSec ? { ...message, expirySec: buf.readUInt32BE(secAt) } : message,
-      released: false,
-    })
-    at = next
+  const count = lastSeq - firstSeq + 1
+  if (!isCurrentFormat(buf)) {
+    const old = decodeOld(buf, firstSeq)
+    if (old) return old.length === count ? old : undefined
   }
-  return entries.length === lastSeq - firstSeq + 1 ? entries : undefined
+  if (count < 1 || HEAD_BYTES + count * ROW_BYTES > buf.length) return undefined
+  const isHeadWhole = countOf(buf) === count && headSum(buf, count) === buf.readUInt32BE(8)
+  const entries: (QueueEntry | undefined)[] = []
+  let found = 0
+  for (let i = 0, at = HEAD_BYTES + count * ROW_BYTES; i < count; i++) {
+    const row = HEAD_BYTES + i * ROW_BYTES
+    const sum = buf.readUInt32BE(row + 4)
+    const ownEnd = entryEnd(buf, at)
+    const tableEnd = at + buf.readUInt32BE(row)
+    const end = [tableEnd, ownEnd].find((to) => to > at && to <= buf.length && sumOfBytes(buf, at, to) === sum)
+    const entry = end === undefined || end !== ownEnd ? undefined : entryAt(buf, at, firstSeq + i)
+    entries.push(entry)
+    if (entry) found++
+    at = end ?? (isHeadWhole ? tableEnd : ownEnd)
+  }
+  return found > 0 ? entries : undefined
+}
+
+/** Where the entry ends by its own lengths, which may be behind the end of all. */
+function entryEnd(buf: Buffer, at: number): number {
+  if (at + FIXED_BYTES > buf.length) return buf.length + 1
+  const flags = buf[at]!
+  const extras = ((flags & EXPIRES) === 0 ? 0 : 8) + ((flags & EXPIRY_SEC) === 0 ? 0 : 4)
+  return at + FIXED_BYTES + extras + buf.readUInt16BE(at + 1) + buf.readUInt32BE(at + 3) + buf.readUInt32BE(at + 7)
+}
+
+/** @param at of an entry that ends within the blob */
+function entryAt(buf: Buffer, at: number, seq: number): QueueEntry {
+  const flags = buf[at]!
+  const propertyBytes = buf.readUInt32BE(at + 7)
+  const expires = (flags & EXPIRES) !== 0
+  const secAt = at + FIXED_BYTES + (expires ? 8 : 0)
+  const hasSec = (flags & EXPIRY_SEC) !== 0
+  const topicAt = secAt + (hasSec ? 4 : 0)
+  const payloadAt = topicAt + buf.readUInt16BE(at + 1)
+  const propertiesAt = payloadAt + buf.readUInt32BE(at + 3)
+  const message: StoredMessage = {
+    topic: buf.toString('utf8', topicAt, payloadAt),
+    payload: buf.subarray(payloadAt, propertiesAt),
+    qos: (flags & 3) as 0 | 1 | 2,
+    retain: (flags & RETAIN) !== 0,
+    properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, propertiesAt + propertyBytes),
+    expiresAtMs: expires ? buf.readDoubleBE(at + FIXED_BYTES) : undefined,
+  }
+  return {
+    seq,
+    message: hasSec ? { ...message, expirySec: buf.readUInt32BE(secAt) } : message,
+    released: false,
+  }
+}
+
+/** All or nothing. */
+function decodeOld(buf: Buffer, firstSeq: number): QueueEntry[] | undefined {
+  if (buf.length < OLD_HEAD_BYTES || crc32(buf.subarray(OLD_HEAD_BYTES)) !== buf.readUInt32BE(0)) return undefined
+  const entries: QueueEntry[] = []
+  for (let at = OLD_HEAD_BYTES; at < buf.length;) {
+    const end = entryEnd(buf, at)
+    if (end > buf.length) return undefined
+    entries.push(entryAt(buf, at, firstSeq + entries.length))
+    at = end
+  }
+  return entries
 }

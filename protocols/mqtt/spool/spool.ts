@@ -3,7 +3,7 @@
  * see durability.ts for the promises.
  */
 import type { Clock } from '../../../core/os/clock.ts'
-import { MeshError } from '../../../core/errors.ts'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { nothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
@@ -19,11 +19,13 @@ import type {
   StoredSession,
   StoredSubscription,
 } from '../durability.ts'
+import { Losses } from './losses.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { type Restored, restoreSpool } from './restore.ts'
 import { salvageSpool } from './salvage.ts'
 import { Quota } from './quota.ts'
 import { rowKey } from './row-key.ts'
+import { inboundRow, newQueueRow, sessionRow } from './rows.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
 import { encodeOne, entryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
@@ -60,26 +62,30 @@ export type SpoolOptions = {
 }
 
 const NO_IDS: ReadonlySet<number> = new Set()
-const NO_BYTES = new Uint8Array(0)
 const sessionQueue = (clientId: string): string => `session/${clientId}`
 
 /** Rejects with MESH_STORAGE_NEWER, MESH_STORAGE_FULL or MESH_STORAGE_FAILED. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
+  try {
+    return await openFrom(options, 'file')
+  } catch (thrown) {
+    // Pages of a large file, which are not looked at before they are read.
+    if (toMeshError(thrown).code !== 'MESH_STORAGE_DAMAGED') throw thrown
+    return await openFrom(options, 'nothing')
+  }
+}
+async function openFrom(options: SpoolOptions, startFrom: 'file' | 'nothing'): Promise<Spool> {
   const { storage, setAside, lost } = await options.openStorage({
     path: options.path,
     profile: options.policy.spool.profile,
     migrations: MIGRATIONS,
+    startFrom,
     tellsLoss: true,
   })
-  if (setAside !== undefined)
-    options.log.error(
-      { evt: 'spool.damaged', code: 'MESH_STORAGE_DAMAGED', file: setAside },
-      'the spool was damaged and was set aside',
-    )
   const made = new SqliteSpool(options, storage, setAside)
   try {
+    if (lost !== undefined) made.tellLoss(lost)
     if (setAside !== undefined) await made.salvage(setAside)
-    else if (lost !== undefined) made.tellLoss(lost)
     await made.restore()
   } catch (err) {
     await storage[Symbol.asyncDispose]()
@@ -90,7 +96,6 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
 class SqliteSpool implements Spool, QueueHost {
   readonly setAside: string | undefined
-  damage: string | undefined
   readonly cache = new SegmentCache()
   readonly sessions = new Map<string, StoredSession>()
   /** Until something replaces it: the broker has all of them. */
@@ -106,7 +111,7 @@ class SqliteSpool implements Spool, QueueHost {
   /** Not yet durable: a repetition that comes now waits for the first. */
   readonly #arriving = new Map<string, Promise<void>>()
   readonly #rows = new SessionRows()
-  readonly #damaged: (what: 'segment' | 'session' | 'subscription' | 'retained' | 'page' | 'log') => { value: number }
+  readonly #losses: Losses
   #queueIds = 0
   #closed: Promise<void> | undefined
 
@@ -122,12 +127,7 @@ class SqliteSpool implements Spool, QueueHost {
       spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']),
     })
     const { metrics } = options
-    const damaged = metrics.counter(
-      'mesh_mqtt_spool_damaged_total',
-      'Parts of the spool that could not be read back and were given up.',
-      ['what'],
-    )
-    this.#damaged = (what) => damaged.cell({ what })
+    this.#losses = new Losses(options)
     metrics.gaugeOf('mesh_mqtt_spool_messages', 'Messages in the spool, once per queue.', () => this.#room.messages)
     metrics.gaugeOf('mesh_mqtt_spool_bytes', 'Bytes of the messages in the spool.', () => this.#room.bytes)
     metrics.gaugeOf(
@@ -137,6 +137,9 @@ class SqliteSpool implements Spool, QueueHost {
     )
   }
 
+  get damage(): string | undefined {
+    return this.#losses.text
+  }
   get refusals(): number {
     return this.#room.refusals
   }
@@ -151,35 +154,34 @@ class SqliteSpool implements Spool, QueueHost {
   /** @param from name of the damaged file */
   async salvage(from: string): Promise<void> {
     const { log, clock } = this.#o
+    log.error(
+      { evt: 'spool.damaged', code: 'MESH_STORAGE_DAMAGED', file: from },
+      'the spool was damaged and was set aside',
+    )
     const report = await salvageSpool(from, this.#storage, clock)
-    const { sessions, messages, retained, lostMessages, pages, damagedPages } = report
-    this.damage =
+    const { sessions, messages, retained, pages, damagedPages } = report
+    const sentence =
       `${sessions} sessions, ${messages} messages in queues and ${retained} retained messages were read from it; ` +
-      `${damagedPages} of its ${pages} pages hold nothing that can be read, and ${lostMessages} messages were found broken`
-    this.#damaged('page').value += damagedPages
-    log.error({ evt: 'spool.salvaged', code: 'MESH_STORAGE_DAMAGED', file: from, ...report }, this.damage)
+      `${damagedPages} of its ${pages} pages hold nothing that can be read`
+    this.#losses.tell(sentence, 'page', damagedPages)
+    log.error({ evt: 'spool.salvaged', code: 'MESH_STORAGE_DAMAGED', file: from, ...report }, sentence)
   }
 
-  /** There is nothing that could be read. */
+  /** What is not there any more, or cannot be read. */
   tellLoss(lost: Loss): void {
     const { log, path } = this.#o
-    this.damage =
-      lost === 'file'
-        ? `${path} was used and is gone or empty: all sessions, messages and retained messages in it are lost`
-        : `the log of ${path} is gone: what was committed last before the agent ended is lost`
-    this.#damaged('log').value++
-    log.error({ evt: 'spool.lost', code: 'MESH_STORAGE_DAMAGED', lost }, this.damage)
+    const sentence = {
+      file: `${path} was used and is gone or empty: the sessions, messages and retained messages in it are lost`,
+      log: `the log of ${path} is gone: what was committed last before the agent ended is lost`,
+      'broken log': `the log of ${path} is broken: what was committed last before the agent ended may be lost`,
+      'log end': `the log of ${path} ends within a transaction: that was being written when the agent ended, and nobody was told that it is stored; or the log is damaged, and what was committed last is lost`,
+    }[lost]
+    this.#losses.tell(sentence, 'log', 1)
+    log.error({ evt: 'spool.lost', code: 'MESH_STORAGE_DAMAGED', lost }, sentence)
   }
 
   async restore(): Promise<void> {
-    const found = await restoreSpool(this.#storage, this, (what, key) => {
-      this.#damaged(what).value++
-      if (what === 'session') this.#rows.restored(key)
-      this.#o.log.error(
-        { evt: 'spool.row', code: 'MESH_STORAGE_DAMAGED', what, name: key },
-        'a row of the spool cannot be understood',
-      )
-    })
+    const found = await restoreSpool(this.#storage, this, this.#losses)
     for (const queue of found.queues) {
       this.#queues.set(queue.name, queue)
       this.#queueIds = Math.max(this.#queueIds, queue.id)
@@ -189,32 +191,20 @@ class SqliteSpool implements Spool, QueueHost {
       this.sessions.set(session.clientId, session)
       this.#rows.restored(session.clientId)
     }
+    for (const clientId of found.damagedSessions) this.#rows.restored(clientId)
     for (const message of found.retained) this.retained.set(message.topic, message)
     this.#writer.lastShared = found.lastShared
-    if (found.renamed.length > 0) await this.#writer.write(found.renamed)
+    for (const queue of found.damagedQueues) this.#writer.changed(queue)
     this.#tellIncomplete(found)
-    if (found.orphans.size > 0)
-      await this.#writer.write([...found.orphans].map((id) => ({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })))
+    if (found.repairs.length > 0) await this.#writer.write(found.repairs)
   }
 
-  /** Parts whose other part is not there: rows of one transaction, so the file has lost some. */
-  #tellIncomplete({ orphans, sessions, queues }: Restored): void {
-    const { log } = this.#o
-    for (const id of orphans) {
-      this.#damaged('segment').value++
-      log.error(
-        { evt: 'spool.orphan', code: 'MESH_STORAGE_DAMAGED', queueId: id },
-        'messages of a queue whose name is lost are given up',
-      )
-    }
+  /** Queues whose session is not there: rows of one transaction, so the file has lost some. */
+  #tellIncomplete({ sessions, queues }: Restored): void {
     const known = new Set(sessions.map((session) => sessionQueue(session.clientId)))
-    for (const { name, depth, isSession } of queues) {
+    for (const { name, depth, isSession, firstSeq, lastSeq } of queues) {
       if (!isSession || known.has(name)) continue
-      this.#damaged('session').value++
-      log.error(
-        { evt: 'spool.session', code: 'MESH_STORAGE_DAMAGED', queue: name, messages: depth },
-        'a session is lost, and its messages with it',
-      )
+      this.#losses.messages(name, depth, [firstSeq, lastSeq], 'a session is lost, and its messages with it')
     }
   }
 
@@ -236,7 +226,7 @@ class SqliteSpool implements Spool, QueueHost {
     this.#refuseWhenClosed()
     this.#bringAlong(session)
     const queue = new SpoolQueue(this, { id: this.#freeId(), name, firstSeq: 1, lastSeq: 0, done: [], released: [] })
-    await this.#writer.write([{ sql: SQL.addQueue, params: [queue.id, name, NO_BYTES, NO_BYTES] }], () => {
+    await this.#writer.write([newQueueRow(queue.id, name)], () => {
       this.#queues.set(name, queue)
     })
     return queue
@@ -284,7 +274,7 @@ class SqliteSpool implements Spool, QueueHost {
     if (taking.length > 0) this.#writer.append(message, taking, bytes).catch(nothing)
     const name = rowKey(clientId)
     const durable = this.#writer
-      .write([{ sql: SQL.addInbound, params: [name, packetId] }], () => {
+      .write([inboundRow(name, packetId)], () => {
         const ids = this.#inbound.get(name)
         if (ids) ids.add(packetId)
         else this.#inbound.set(name, new Set([packetId]))
@@ -314,7 +304,8 @@ class SqliteSpool implements Spool, QueueHost {
   }
   async saveSession(session: SessionHead): Promise<void> {
     this.#refuseWhenClosed()
-    await this.#write(SQL.putSession, [session.clientId, sessionText(session)], this.#rows.put(session.clientId))
+    const { clientId } = session
+    await this.#writer.write([sessionRow(clientId, sessionText(session))], this.#rows.put(clientId))
   }
   /** Of one transaction with what follows in the same turn, whose failure tells of both. */
   #bringAlong(session: Kept | undefined): void {
@@ -364,9 +355,14 @@ class SqliteSpool implements Spool, QueueHost {
   // What queues ask for.
 
   async load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined> {
-    const [row] = await this.#storage.query({ sql: SQL.segment, params: [queue.id, firstSeq] })
-    const data = row?.['data']
-    return data instanceof Uint8Array ? data : undefined
+    try {
+      const [row] = await this.#storage.query({ sql: SQL.segment, params: [queue.id, firstSeq] })
+      const data = row?.['data']
+      return data instanceof Uint8Array ? data : undefined
+    } catch (thrown) {
+      if (toMeshError(thrown).code === 'MESH_STORAGE_DAMAGED') return undefined
+      throw thrown
+    }
   }
   changed(queue: SpoolQueue): void {
     this.#writer.changed(queue)
@@ -374,12 +370,8 @@ class SqliteSpool implements Spool, QueueHost {
   releases(queue: SpoolQueue): Promise<void> {
     return this.#writer.urgent(queue)
   }
-  damaged(queue: SpoolQueue, { firstSeq, lastSeq }: Segment): void {
-    this.#damaged('segment').value++
-    this.#o.log.error(
-      { evt: 'spool.segment', code: 'MESH_STORAGE_DAMAGED', queue: queue.name, firstSeq, lastSeq },
-      'a segment of the spool cannot be read back; its messages are lost',
-    )
+  damaged(queue: SpoolQueue, { firstSeq, lastSeq }: Segment, messages: number): void {
+    this.#losses.messages(queue.name, messages, [firstSeq, lastSeq], 'messages of the spool cannot be read back')
   }
   counted(messages: number, bytes: number): void {
     this.#room.messages += messages

@@ -5,8 +5,8 @@
  */
 import type { Statement } from '../../../core/storage/storage.ts'
 import type { StoredSubscription } from '../durability.ts'
+import { subscriptionValues } from './rows.ts'
 import { SQL } from './schema.ts'
-import { optionsOf } from './session-text.ts'
 
 export class SubscriptionRows {
   /** By the session's rowKey, then by filter; undefined = is to be gone. */
@@ -28,7 +28,7 @@ export class SubscriptionRows {
     for (const [name, rows] of this.#changed) {
       const [gone, kept]: [string[], unknown[]] = [[], []]
       for (const [filter, one] of rows) {
-        if (one) kept.push([filter, optionsOf(one), one.subscriptionId ?? null])
+        if (one) kept.push(subscriptionValues(name, one))
         else gone.push(filter)
       }
       if (gone.length > 0) statements.push({ sql: SQL.dropSubscriptions, params: [name, JSON.stringify(gone)] })

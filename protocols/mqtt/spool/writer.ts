@@ -11,9 +11,9 @@ import type { Statement, Storage } from '../../../core/storage/storage.ts'
 import type { StoredMessage, StoredSubscription } from '../durability.ts'
 import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'
+import { queueRow, segmentRow, sharedSegmentRow } from './rows.ts'
 import { SQL } from './schema.ts'
-import { SegmentWriter } from './segment.ts'
-import { encodeSet } from './sets.ts'
+import { isCurrentFormat, segmentSum, SegmentWriter } from './segment.ts'
 import { SubscriptionRows } from './subscription-rows.ts'
 
 /** Larger batches become several segments, so that a backlog is read in pieces. */
@@ -321,12 +321,12 @@ export class SpoolWriter {
       const { queue, firstSeq, lastSeq, blob } = put
       const group = groups?.get(put)
       if (!group) {
-        statements.push({ sql: SQL.putSegment, params: [queue.id, firstSeq, lastSeq, blob] })
+        statements.push(segmentRow([queue.id, firstSeq, lastSeq], blob))
         continue
       }
       if (group.id === undefined)
         statements.push({ sql: SQL.putShared, params: [(group.id = ++this.lastShared), blob] })
-      statements.push({ sql: SQL.putSharedSegment, params: [queue.id, firstSeq, lastSeq, group.id] })
+      statements.push(sharedSegmentRow([queue.id, firstSeq, lastSeq], group.id))
     }
   }
 
@@ -337,7 +337,7 @@ export class SpoolWriter {
     const tail = queue.tail
     statements.push({ sql: SQL.dropSegmentsAbove, params: [queue.id, tail?.firstSeq ?? queue.lastSeq, queue.id] })
     if (replaced && replaced.firstSeq === tail?.firstSeq)
-      statements.push({ sql: SQL.putSegment, params: [queue.id, replaced.firstSeq, replaced.lastSeq, replaced.blob] })
+      statements.push(segmentRow([queue.id, replaced.firstSeq, replaced.lastSeq], replaced.blob))
   }
 
   #rows(statements: Statement[], which: 'all' | 'due'): Row[] {
@@ -347,19 +347,8 @@ export class SpoolWriter {
       this.#changed.delete(queue)
       if (queue.gone) continue
       const released = [...queue.releasing]
-      const { id, name, firstSeq, lastSeq, doneAbove, deadSegments } = queue
-      statements.push({
-        sql: SQL.putQueue,
-        params: [
-          id,
-          name,
-          firstSeq,
-          lastSeq,
-          encodeSet(doneAbove, firstSeq),
-          encodeSet([...queue.released, ...released], firstSeq),
-          queue.gap ? JSON.stringify(queue.gap) : null,
-        ],
-      })
+      const { id, deadSegments } = queue
+      statements.push(queueRow(queue, [...queue.released, ...released]))
       if (deadSegments > 0) statements.push({ sql: SQL.dropSegmentsBelow, params: [id, id, queue.firstNeededSeq] })
       rows.push({ queue, released, dead: deadSegments })
     }
@@ -383,8 +372,7 @@ function sameBlobs(puts: readonly Put[]): Map<Put, Group> {
   for (const put of puts) {
     const { blob } = put
     if (blob.length < SHARED_BYTES) continue
-    // Its first bytes are its checksum.
-    const key = `${blob.length}/${blob.readUInt32BE(0)}`
+    const key = `${blob.length}/${segmentSum(blob)}`
     const group = known.get(key)
     if (!group) {
       const made = { blob, size: 1, id: undefined }
@@ -405,5 +393,7 @@ function mergeable(queue: SpoolQueue, writer: SegmentWriter): Replaced | undefin
   const { tail } = queue
   if (!tail?.blob || tail.lastSeq !== queue.lastSeq || tail.blob.length + writer.bytes > MAX_MERGED_BYTES)
     return undefined
+  // A damaged message must not be taken along: it would be found, and told, once more.
+  if (!isCurrentFormat(tail.blob) || tail.entries?.includes(undefined)) return undefined
   return { firstSeq: tail.firstSeq, lastSeq: tail.lastSeq, blob: tail.blob }
 }

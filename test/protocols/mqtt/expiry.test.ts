@@ -70,7 +70,7 @@ test('what a message was given is kept on disk; what was written without it is r
     const blob = encodeOne(one)
     const { expiresAtMs, expirySec, topic } = decodeOne(blob)!
     assert.deepEqual(
-      [expiresAtMs, expirySec, topic, blob.length - 4],
+      [expiresAtMs, expirySec, topic, blob.length - 12],
       [one.expiresAtMs, one.expirySec, 't', entryBytes(one)],
     )
   }

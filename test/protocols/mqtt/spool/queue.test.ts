@@ -4,7 +4,7 @@ import type { QueueEntry } from '../../../../protocols/mqtt/durability.ts'
 import { type QueueHost, SpoolQueue } from '../../../../protocols/mqtt/spool/queue.ts'
 import { SegmentWriter } from '../../../../protocols/mqtt/spool/segment.ts'
 import { MAX_CACHED_BYTES, SegmentCache } from '../../../../protocols/mqtt/spool/segment-cache.ts'
-import { decodeSet, encodeSet } from '../../../../protocols/mqtt/spool/sets.ts'
+import { decodeSet, encodeSet } from '../../../../protocols/mqtt/spool/rows.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 
 function blobOf(count: number, bytes: number): Buffer {

@@ -11,8 +11,8 @@ test('rows that cannot be understood do not stop the start', async (t) => {
   const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: MIGRATIONS })
   await storage.commit([
     { sql: "UPDATE retained SET message = x'00112233445566' WHERE topic = 'a'" },
-    { sql: "INSERT INTO session VALUES ('c', '{')" },
-    { sql: "INSERT INTO session VALUES ('d', 'null')" },
+    { sql: "INSERT INTO session (client_id, body) VALUES ('c', '{')" },
+    { sql: "INSERT INTO session (client_id, body) VALUES ('d', 'null')" },
     { sql: "INSERT INTO segment (id, last_seq, data) VALUES ((77 << 44) | 1, 1, x'00')" },
   ])
   await storage[Symbol.asyncDispose]()

@@ -3,6 +3,7 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
+import { crc32 } from 'node:zlib'
 import Database from 'better-sqlite3'
 import { silentLog } from '../../../../core/log.ts'
 import { Metrics } from '../../../../core/metrics.ts'
@@ -13,6 +14,7 @@ import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
+import { all, message, texts } from './rig.ts'
 
 const open = (file: string): Promise<Spool> =>
   openSpool({
@@ -43,27 +45,33 @@ function old(t: TestContext, version: number): string {
   const db = new Database(file)
   for (const sql of MIGRATIONS.slice(0, version)) db.exec(sql)
   db.pragma(`user_version = ${version}`)
-  db.prepare('INSERT INTO session VALUES (?, ?)').run(
+  db.prepare('INSERT INTO session (client_id, body) VALUES (?, ?)').run(
     'pump-1',
     JSON.stringify(version === 1 ? { ...BODY, subscriptions: FILTERS } : BODY),
   )
-  db.prepare('INSERT INTO session VALUES (?, ?)').run(
+  db.prepare('INSERT INTO session (client_id, body) VALUES (?, ?)').run(
     'bridge/kept',
     JSON.stringify({ ...BODY, clientId: 'bridge/kept', ...(version === 1 && { subscriptions: [] }) }),
   )
   // Before rows of a long client id stood by its hash.
-  db.prepare('INSERT INTO session VALUES (?, ?)').run(
+  db.prepare('INSERT INTO session (client_id, body) VALUES (?, ?)').run(
     LONG,
     JSON.stringify({ ...BODY, clientId: LONG, ...(version === 1 && { subscriptions: FILTERS.slice(0, 1) }) }),
   )
-  if (version > 1) db.prepare('INSERT INTO subscription VALUES (?, ?, ?, ?)').run(LONG, 'a/+', 1 + 8 + 32, 7)
-  db.prepare('INSERT INTO session VALUES (?, ?)').run('broken', '{"clientId":')
+  if (version > 1)
+    db.prepare('INSERT INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ?, ?)').run(
+      LONG,
+      'a/+',
+      1 + 8 + 32,
+      7,
+    )
+  db.prepare('INSERT INTO session (client_id, body) VALUES (?, ?)').run('broken', '{"clientId":')
   if (version > 1) {
-    const put = db.prepare('INSERT INTO subscription VALUES (?, ?, ?, ?)')
+    const put = db.prepare('INSERT INTO subscription (client_id, filter, options, subscription_id) VALUES (?, ?, ?, ?)')
     put.run('pump-1', 'a/+', 1 + 8 + 32, 7)
     put.run('pump-1', '$share/g/ü/#', 2 + 4, null)
   }
-  const inbound = db.prepare('INSERT INTO inbound VALUES (?, ?)')
+  const inbound = db.prepare('INSERT INTO inbound (client_id, packet_id) VALUES (?, ?)')
   for (const [id, packet] of [
     [version > 2 ? '\0bridge/up/gw' : 'bridge/up/gw', 3],
     ['BRIDGE/mine', 4],
@@ -72,8 +80,29 @@ function old(t: TestContext, version: number): string {
     [LONG, 7],
   ] as const)
     inbound.run(id, packet)
+  db.prepare('INSERT INTO queue (id, name, first_seq, last_seq, done, released) VALUES (3, ?, 1, 2, ?, ?)').run(
+    'session/pump-1',
+    Buffer.alloc(0),
+    Buffer.alloc(0),
+  )
+  db.prepare('INSERT INTO segment (id, last_seq, data) VALUES ((3 << 44) | 1, 2, ?)').run(
+    oldSegment(['first', 'second']),
+  )
   db.close()
   return file
+}
+/** As schema 5 had it: a checksum of all, then the entries. */
+function oldSegment(payloads: readonly string[]): Buffer {
+  const entries = payloads.map((payload) => {
+    const head = Buffer.alloc(11)
+    head[0] = 1
+    head.writeUInt16BE(1, 1)
+    head.writeUInt32BE(payload.length, 3)
+    return Buffer.concat([head, Buffer.from(`t${payload}`)])
+  })
+  const sum = Buffer.alloc(4)
+  sum.writeUInt32BE(crc32(Buffer.concat(entries)))
+  return Buffer.concat([sum, ...entries])
 }
 async function check(file: string): Promise<void> {
   await using spool = await open(file)
@@ -90,6 +119,12 @@ async function check(file: string): Promise<void> {
     ]),
     [[3], [4], [5], [6], [7], []],
   )
+  const queue = spool.queue('session/pump-1')!
+  const before = texts(await all(queue))
+  assert.deepEqual(before.slice(0, 2), ['first', 'second'])
+  await spool.append(message(`after ${before.length}`), [queue])
+  assert.deepEqual(texts(await all(queue)), [...before, `after ${before.length}`])
+  assert.equal(spool.damage, '1 damaged rows (session)', 'the one that never was JSON')
 }
 
 for (let version = 1; version <= MIGRATIONS.length; version++) {
