@@ -22,3 +22,11 @@ export function collectMqttPolicies(
   }
   return [...found]
 }
+
+/** Only agent.yaml names some: a control plane says nothing of this machine's files. */
+export function collectAclFiles(own: readonly Listener[]): string[] {
+  return own.flatMap(({ defaultFilterChain }) => {
+    const codec = defaultFilterChain?.codec
+    return codec?.kind === 'mqtt' ? (codec.mqtt.aclFile ?? []) : []
+  })
+}

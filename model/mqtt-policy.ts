@@ -16,12 +16,21 @@ const MIN_DISK_FREE_BYTES = 16 * 1024 * 1024
 
 const rule = () =>
   z.strictObject({
-    action: z.enum(['publish', 'subscribe', 'connect']),
-    /** Topic filters; `%c` is the client id, `%u` the user name, `%s` the peer's service account. Not for `connect`. */
+    /** `receive`: what is delivered, besides what the rules for `subscribe` say. */
+    action: z.enum(['publish', 'subscribe', 'receive', 'connect']),
+    /**
+     * Topic filters; `%c` is the client id, `%u` the proved user, `%s`, `%n` and `%d` service account, namespace and
+     * trust domain of the peer's SPIFFE id. Not for `connect`.
+     */
     topics: z.array(topicFilter()).default([]),
     /** SPIFFE ids (exact or with a trailing `*`); empty = any peer, also one without a certificate. */
     principals: z.array(z.string()).default([]),
+    /** As the principals: exact or with a trailing `*`. */
     clientIds: z.array(z.string()).default([]),
+    /** Users that were proved; empty = any client, also one without a user. */
+    users: z.array(z.string()).default([]),
+    /** Of the user's token; one of the user's has to be among them. */
+    groups: z.array(z.string()).default([]),
     effect: z.enum(['allow', 'deny']),
   })
 
@@ -113,6 +122,13 @@ export const mqttPolicySchema = () =>
       }),
     /** First match wins; no match = allowed when there are no rules for that action, else denied. */
     rules: z.array(rule()).default([]),
+    /**
+     * A subscription with topics that may not be received. `refuse`: 0x87. `filter`: it is granted when it has some
+     * that may, and each message is asked about.
+     */
+    wideSubscriptions: z.enum(['refuse', 'filter']).default('refuse'),
+    /** mosquitto's acl_file; what it denies no rule allows. */
+    aclFile: z.string().startsWith('/').optional(),
     /**
      * Web pages of other hosts that may use MQTT over WebSocket: `https://panel.example`, `null` (pages without an
      * origin), `*` (all).

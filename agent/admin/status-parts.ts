@@ -2,6 +2,7 @@
 import type { HealthChecker } from '../workload-health/checker.ts'
 import type { Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
 import type { Broker } from '../../protocols/mqtt/broker.ts'
+import type { AclFiles } from '../../protocols/mqtt/topics/acl-files.ts'
 import type { Spool } from '../../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../../protocols/downstream/data-path.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
@@ -38,6 +39,7 @@ export type StatusParts = {
   readonly inherited: InheritedSockets | undefined
   readonly dns: DnsProxy | undefined
   readonly broker: Broker
+  readonly acls: AclFiles
   readonly bridge: Bridge
   readonly spool: Spool
   readonly workload: HealthChecker | undefined

@@ -60,7 +60,7 @@ function isOpen({ tls, policies, codec }: FilterChain): boolean {
     case 'http':
       return codec.http.filters.every((filter) => filter.kind !== 'rbac' && filter.kind !== 'blocked')
     case 'mqtt':
-      return codec.mqtt.rules.length === 0
+      return codec.mqtt.rules.length === 0 && codec.mqtt.aclFile === undefined
     case 'tcp':
       return true
     case 'blocked':

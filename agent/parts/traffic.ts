@@ -6,17 +6,19 @@ import type { DnsProxy } from '../../protocols/dns/proxy.ts'
 import { DataPath, type OwnPort } from '../../protocols/downstream/data-path.ts'
 import { createBridge, type Bridge, type BridgePolicy } from '../../protocols/mqtt/bridge/bridge.ts'
 import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
+import { AclFiles } from '../../protocols/mqtt/topics/acl-files.ts'
 import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
 import { createCodecs } from '../codecs.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
-import { collectMqttPolicies } from '../mqtt-policies.ts'
+import { collectAclFiles, collectMqttPolicies } from '../mqtt-policies.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
 
 export type Traffic = {
   readonly upstreams: ReturnType<typeof createUpstreams>
   readonly broker: Broker
+  readonly acls: AclFiles
   readonly bridge: Bridge
   readonly dataPath: DataPath
   readonly dns: DnsProxy | undefined
@@ -29,9 +31,13 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   const ctx = contextOf(f, stored)
   const node = config.node.name ?? facts.hostName
   const upstreams = scope.own(createUpstreams(ctx))
-  const broker = scope.own(
+  const { disk, clock } = f.world
+  const acls = scope.own(new AclFiles({ disk, clock, log: f.log, onChange: () => broker.reauthorize() }))
+  await acls.use(collectAclFiles(own))
+  const broker: Broker = scope.own(
     createBroker({
       ctx,
+      acls,
       budget: f.budget,
       durability: spool,
       node,
@@ -53,7 +59,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
     }),
   )
   await bridge.apply(bridgePolicy(config, tables.get()))
-  return { upstreams, broker, bridge, dataPath, dns }
+  return { upstreams, broker, acls, bridge, dataPath, dns }
 }
 
 function contextOf(f: Foundation, { identity, configuration }: Stored): Context {

@@ -24,6 +24,14 @@ export const MQTT = {
     remedy:
       'Give each client its own client id. The id is free again when its owner ends the session (clean start with expiry 0) or it has expired; rules with clientIds and principals keep an id for one identity.',
   },
+  MESH_MQTT_ACL_FILE: {
+    origin: 'config',
+    retry: 'never',
+    http: 503,
+    flag: '-',
+    remedy:
+      'Correct the line, or put the file there: it is read again by itself. Until then the last good one is in force; without one, nobody connects.',
+  },
   MESH_MQTT_USER_UNPROVED: {
     origin: 'config',
     retry: 'never',

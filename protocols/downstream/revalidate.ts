@@ -67,7 +67,9 @@ function isSameCodec(a: Codec, b: Codec): boolean {
 }
 /** Without what is asked for each packet, or is not the connection's: the routes of bridges. */
 function lasting(codec: Codec): unknown {
-  return codec.kind === 'mqtt' ? { ...codec, mqtt: { ...codec.mqtt, rules: undefined, routes: undefined } } : codec
+  if (codec.kind !== 'mqtt') return codec
+  const { rules: _, routes: _routes, wideSubscriptions: _wide, aclFile: _acl, ...mqtt } = codec.mqtt
+  return { ...codec, mqtt }
 }
 function isSameTls(a: DownstreamTls | undefined, b: DownstreamTls | undefined): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b)

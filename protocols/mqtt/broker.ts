@@ -15,6 +15,8 @@ import { boundedUntilConnect, Doorstep } from './connection/doorstep.ts'
 import type { Durability, LocalBroker } from './durability.ts'
 import { Memory } from './memory.ts'
 import { publishInside } from './publication.ts'
+import type { AclFiles } from './topics/acl-files.ts'
+import { GroundsOf } from './topics/grounds.ts'
 import { Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { SessionShares } from './session/session-shares.ts'
@@ -50,6 +52,8 @@ export type BrokerOptions = {
   /** Name of this agent, the beginning of client ids that the broker assigns. */
   readonly node: string
   readonly policiesOf: BrokerState['policiesOf']
+  /** Those that policies name. */
+  readonly acls?: Pick<AclFiles, 'of'>
   /** For what waits in memory; shared with other parts of the process. */
   readonly budget?: MemoryBudget
 }
@@ -109,6 +113,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     node,
     durability,
     policiesOf,
+    grounds: new GroundsOf(options.acls),
     counters: createCounters(ctx.metrics),
     flusher: new Flusher(),
     sessions: new Map<string, Session>(),

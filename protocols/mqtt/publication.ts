@@ -21,6 +21,7 @@ export type Source = { readonly from: Session | undefined; readonly origin: stri
 
 export function plan(state: BrokerState, message: StoredMessage, source: Source): Plan {
   const match = state.subscriptions.match(message.topic)
+  if (match.filtered > 0) state.counters.dropped['not-authorized'].value += match.filtered
   if (match.plans) return match.plans[message.qos === 0 ? 0 : 1]
   const { from, origin } = source
   const targets: Target[] = []
@@ -29,7 +30,7 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
     if (one) targets.push(one)
   }
   for (const group of match.groups) {
-    const member = memberOf(group)
+    const member = memberOf(group, message.topic)
     if (member) targets.push(member)
   }
   return planOf(

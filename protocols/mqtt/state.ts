@@ -7,6 +7,7 @@ import type { Doorstep } from './connection/doorstep.ts'
 import type { Durability } from './durability.ts'
 import type { Takeovers } from './session/takeovers.ts'
 import type { Memory } from './memory.ts'
+import type { GroundsOf } from './topics/grounds.ts'
 import type { Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import type { SessionShares } from './session/session-shares.ts'
@@ -28,6 +29,7 @@ export type BrokerState = {
   readonly retained: Retained
   /** Rules in force on a listener, one set per chain; undefined = on any. Empty when it is gone. */
   readonly policiesOf: (listener: string | undefined) => readonly MqttPolicy[]
+  readonly grounds: GroundsOf
   /** Aborted when the broker is disposed of. */
   readonly closed: AbortSignal
   /** The last connect or deletion of a client id; the next one waits for it. */

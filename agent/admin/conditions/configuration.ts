@@ -25,6 +25,12 @@ export const CONFIGURATION: readonly Condition[] = [
     find: (p) => p.files.problems(),
   },
   {
+    name: 'acl-file',
+    holds: '`mqtt.aclFile` cannot be used: the last good one is in force, or nobody connects.',
+    codes: ['MESH_MQTT_ACL_FILE'],
+    find: (p) => p.acls.problems(),
+  },
+  {
     name: 'chain-blocked',
     holds: 'A chain refuses what comes, because of something that meshlet does not implement or that was withheld.',
     codes: ['MESH_CHAIN_BLOCKED'],

@@ -24,7 +24,11 @@ export function mqttCodec(at: DecodePath, any: Any | undefined): Codec {
     return refused
   }
   const parsed = mqttPolicySchema().safeParse(policy)
-  if (parsed.success) return { kind: 'mqtt', mqtt: parsed.data, transport }
+  if (parsed.success) {
+    if (parsed.data.aclFile === undefined) return { kind: 'mqtt', mqtt: parsed.data, transport }
+    here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')
+    return refused
+  }
   for (const { path, message } of parsed.error.issues) {
     path
       .reduce<DecodePath>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here)

@@ -51,6 +51,8 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_MQTT_PROTOCOL: { reason: REASON.protocolError, returnCode: 2 },
   MESH_MQTT_NOT_AUTHORIZED: { reason: REASON.notAuthorized, returnCode: 5 },
   MESH_MQTT_NOT_OWNER: { reason: REASON.notAuthorized, returnCode: 5 },
+  // Not for ever, and nothing that the client can do anything about.
+  MESH_MQTT_ACL_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_QUOTA: { reason: REASON.quotaExceeded, returnCode: 3 },
   MESH_MQTT_KEEP_ALIVE: { reason: REASON.keepAliveTimeout, returnCode: 3 },
   MESH_MQTT_TAKEN_OVER: { reason: REASON.sessionTakenOver, returnCode: 3 },

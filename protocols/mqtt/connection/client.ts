@@ -55,7 +55,7 @@ export class Client implements Reading, Holder {
     this.#conn = p.conn
     this.#stream = p.stream
     this.#policy = p.policy
-    this.#rules = new Rules(p.conn, p.policy)
+    this.#rules = new Rules(p.conn, p.policy, p.state.grounds)
     this.#onConnect = p.onConnect
     const { maxPacketBytes, maxConnectBytes } = p.policy.limits
     this.#parser = new PacketParser({
@@ -191,7 +191,7 @@ export class Client implements Reading, Holder {
   async #connect(connect: Connect): Promise<void> {
     const state = this.#state
     const { limits } = this.#policy
-    const admitted = admit(state, connect, this.#rules.policy, {
+    const admitted = admit(state, connect, this.#rules.grounds, {
       peer: this.#conn.tls?.peer,
       listener: this.#conn.listener.name,
       address: this.#conn.remote.host,
@@ -207,7 +207,7 @@ export class Client implements Reading, Holder {
       // The rules may have changed meanwhile, too.
       if (!this.#rules.authorizer(admitted).mayConnect()) {
         detachSession(state, session)
-        throw mayNotConnect(admitted.clientId)
+        throw mayNotConnect(admitted.clientId, this.#rules.grounds)
       }
       this.#start(connect, session, present, admitted)
     })

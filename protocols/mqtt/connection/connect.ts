@@ -6,7 +6,9 @@ import { randomInt } from 'node:crypto'
 import { MeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { PeerIdentity } from '../../../model/identity.ts'
-import { type Authorizer, createAuthorizer } from '../topics/authorization.ts'
+import { createAuthorizer } from '../topics/authorization.ts'
+import type { Authorizer } from '../topics/authorizer.ts'
+import type { PolicyGrounds } from '../topics/grounds.ts'
 import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { clientOf, isSameEverywhere, ownerOf, ownerText, ownsWhatIs, shareOf, type Owner } from '../session/owner.ts'
@@ -23,7 +25,7 @@ export type Admitted = {
   readonly owner: Owner
   /** Where the client is. */
   readonly address: string
-  readonly authorizer: (policy: MqttPolicy) => Authorizer
+  readonly authorizer: (grounds: PolicyGrounds) => Authorizer
   readonly expirySec: number
   readonly keepAliveSec: number
 }
@@ -43,7 +45,7 @@ export function answerVersion(level: number): Version {
 export function admit(
   state: BrokerState,
   connect: Connect,
-  policy: MqttPolicy,
+  grounds: PolicyGrounds,
   from: { readonly peer: PeerIdentity | undefined; readonly listener: string; readonly address: string },
 ): Admitted {
   const { properties, version, will, clientId: given } = connect
@@ -58,9 +60,10 @@ export function admit(
     )
   const clientId = given === '' ? assignedId(state.node) : given
   const owner = ownerOf({ peer: from.peer, user: undefined }, from.listener)
-  const authorizer = (of: MqttPolicy): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
-  const may = authorizer(policy)
-  if (!may.mayConnect()) throw mayNotConnect(clientId)
+  const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
+  const may = authorizer(grounds)
+  if (!may.mayConnect()) throw mayNotConnect(clientId, grounds)
+  const { policy } = grounds
   if (will && tooDeep(will.topic, policy.limits.maxTopicLevels))
     throw violation(
       REASON.topicNameInvalid,
@@ -79,7 +82,12 @@ export function admit(
   }
 }
 
-export function mayNotConnect(clientId: string): MeshError {
+export function mayNotConnect(clientId: string, { policy, acl }: PolicyGrounds): MeshError {
+  if (acl === 'missing')
+    return new MeshError(
+      'MESH_MQTT_ACL_FILE',
+      `${policy.aclFile} was never readable, so nobody connects (mqtt.aclFile)`,
+    )
   return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`)
 }
 
@@ -188,7 +196,7 @@ function resumed(session: Session, version: Version, expirySec: number, owner: O
   session.expiry?.cancel()
   cancelWill(session)
   session.owner = owner
-  session.policy = undefined // so that it is authorized again
+  session.grounds = undefined // so that it is authorized again
   session.version = version
   session.expirySec = expirySec
   return session

@@ -10,7 +10,7 @@ import type { Session } from '../session/session.ts'
 import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
 import { type Answer, subscribe, unsubscribe } from '../session/subscribe.ts'
 import type { BrokerState } from '../state.ts'
-import type { Authorizer } from '../topics/authorization.ts'
+import type { Authorizer } from '../topics/authorizer.ts'
 import { type Admitted, mayNotConnect } from './connect.ts'
 import { Controls } from './controls.ts'
 import { Inflow, type Reading } from './inflow.ts'
@@ -127,11 +127,12 @@ export class Connected {
   /** The rules may have changed: what they do not allow any more ends now. */
   reauthorize(): void {
     const { state, rules, admitted } = this.#p
-    if (this.#session.policy === rules.policy) return
+    const { grounds } = rules
+    if (this.#session.grounds === grounds) return
     const may = rules.authorizer(admitted)
-    this.#session.policy = rules.policy
+    this.#session.grounds = grounds
     if (may.mayConnect()) reauthorize(state, this.#session, may)
-    else this.link.close(mayNotConnect(this.#session.clientId))
+    else this.link.close(mayNotConnect(this.#session.clientId, grounds))
   }
 
   /** A last word to the client, as far as its version can be told. */

@@ -1,30 +1,33 @@
 /** What a connection's client may do by the rules of this moment: a changed policy counts from the next packet on. */
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
-import type { Authorizer } from '../topics/authorization.ts'
+import type { Authorizer } from '../topics/authorizer.ts'
+import type { GroundsOf, PolicyGrounds } from '../topics/grounds.ts'
 
 export class Rules {
   readonly #conn: Connection
   /** Of the time when the connection came. */
   readonly #first: MqttPolicy
+  readonly #groundsOf: GroundsOf
   #authorizer: Authorizer | undefined
-  #authorizedBy: MqttPolicy | undefined
+  #authorizedBy: PolicyGrounds | undefined
 
-  constructor(conn: Connection, first: MqttPolicy) {
+  constructor(conn: Connection, first: MqttPolicy, groundsOf: GroundsOf) {
     this.#conn = conn
     this.#first = first
+    this.#groundsOf = groundsOf
   }
 
   /** A listener keeps its connections when its policy changes (downstream/revalidate.ts). */
-  get policy(): MqttPolicy {
+  get grounds(): PolicyGrounds {
     const { codec } = this.#conn.chain
-    return codec.kind === 'mqtt' ? codec.mqtt : this.#first
+    return this.#groundsOf.now(codec.kind === 'mqtt' ? codec.mqtt : this.#first)
   }
-  authorizer(of: { readonly authorizer: (policy: MqttPolicy) => Authorizer }): Authorizer {
-    const { policy } = this
-    if (this.#authorizer && this.#authorizedBy === policy) return this.#authorizer
-    this.#authorizedBy = policy
-    this.#authorizer = of.authorizer(policy)
+  authorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
+    const { grounds } = this
+    if (this.#authorizer && this.#authorizedBy === grounds) return this.#authorizer
+    this.#authorizedBy = grounds
+    this.#authorizer = of.authorizer(grounds)
     return this.#authorizer
   }
 }

@@ -4,7 +4,7 @@
  * only said proves nothing and does not count.
  */
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
-import type { Client } from '../topics/authorization.ts'
+import type { Client } from '../topics/authorizer.ts'
 import { sourceOf } from '../../../core/ip-source.ts'
 
 /** A user name that was proved: by password, token, key or certificate. */
@@ -101,6 +101,8 @@ export function clientOf(clientId: string, owner: Owner | undefined): Client {
     user: owner?.kind === 'user' ? owner.name : undefined,
     groups: owner?.groups ?? [],
     spiffeUri: spiffeId?.uri,
+    trustDomain: spiffeId?.trustDomain,
+    namespace: spiffeId?.namespace,
     serviceAccount: spiffeId?.serviceAccount,
   }
 }

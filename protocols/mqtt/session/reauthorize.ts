@@ -5,8 +5,9 @@
  */
 import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
-import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import { createAuthorizer, type Authorizer } from '../topics/authorization.ts'
+import { allOf, createAuthorizer } from '../topics/authorization.ts'
+import type { Authorizer } from '../topics/authorizer.ts'
+import type { PolicyGrounds } from '../topics/grounds.ts'
 import { clientOf } from './owner.ts'
 import type { Session } from './session.ts'
 import type { BrokerState } from '../state.ts'
@@ -24,7 +25,10 @@ export function reauthorize(state: BrokerState, session: Session, may: Authorize
     session.unsubscribe(filter)
     state.subscriptions.remove(session, filter)
   }
+  const wasFiltered = session.isFiltered
   session.receiveOnly(may, revoked.length)
+  // Who gets what is remembered by topic.
+  if (wasFiltered || session.isFiltered) state.subscriptions.forget()
   if (revoked.length === 0) return
   state.counters.revoked.value += revoked.length
   state.ctx.log.warn(
@@ -55,7 +59,7 @@ export function reauthorize(state: BrokerState, session: Session, may: Authorize
  */
 export class KeptSessions {
   readonly #state: BrokerState
-  readonly #lastPolicies = new Map<string, readonly MqttPolicy[]>()
+  readonly #last = new Map<string, readonly PolicyGrounds[]>()
 
   constructor(state: BrokerState) {
     this.#state = state
@@ -63,46 +67,42 @@ export class KeptSessions {
 
   /** One that has no owner yet is left as it is: whoever comes for it is asked then. */
   reauthorize(): void {
-    const changed = new Map<string, readonly MqttPolicy[] | undefined>()
+    const changed = new Map<string, readonly PolicyGrounds[] | undefined>()
     for (const session of this.#state.sessions.values()) {
       if (session.link || !session.owner) continue
       const { listener } = session.owner
       if (!changed.has(listener)) changed.set(listener, this.#changedOf(listener))
-      const policies = changed.get(listener)
-      const may = policies && authorizerOf(session, policies)
+      const grounds = changed.get(listener)
+      const may = grounds && authorizerOf(session, grounds)
       if (may) reauthorize(this.#state, session, may)
     }
-    for (const listener of this.#lastPolicies.keys()) if (!changed.has(listener)) this.#lastPolicies.delete(listener)
+    for (const listener of this.#last.keys()) if (!changed.has(listener)) this.#last.delete(listener)
   }
 
-  #changedOf(listener: string): readonly MqttPolicy[] | undefined {
-    const [before, now] = [this.#lastPolicies.get(listener), this.#state.policiesOf(listener)]
-    if (before && now.length === before.length && now.every((policy, i) => policy === before[i])) return undefined
-    this.#lastPolicies.set(listener, now)
+  #changedOf(listener: string): readonly PolicyGrounds[] | undefined {
+    const [before, now] = [this.#last.get(listener), groundsOf(this.#state, listener)]
+    if (before && now.length === before.length && now.every((grounds, i) => grounds === before[i])) return undefined
+    this.#last.set(listener, now)
     return now
   }
 }
+
+const groundsOf = ({ policiesOf, grounds }: BrokerState, listener: string | undefined): PolicyGrounds[] =>
+  policiesOf(listener).map((policy) => grounds.now(policy))
 
 /**
  * What the rules say of a session without a connection: every set that may apply has to agree. Undefined when nobody
  * knows them: the listener is gone.
  */
-function authorizerOf(session: Session, known: readonly MqttPolicy[]): Authorizer | undefined {
+function authorizerOf(session: Session, known: readonly PolicyGrounds[]): Authorizer | undefined {
   const client = clientOf(session.clientId, session.owner)
-  const policies: readonly MqttPolicy[] = known.length > 0 || !session.policy ? known : [session.policy]
-  const all = policies.map((policy) => createAuthorizer(policy, client))
-  return all.length < 2
-    ? all[0]
-    : {
-        mayConnect: () => all.every((may) => may.mayConnect()),
-        mayPublish: (topic) => all.every((may) => may.mayPublish(topic)),
-        maySubscribe: (filter) => all.every((may) => may.maySubscribe(filter)),
-        mayReceive: (topic) => all.every((may) => may.mayReceive(topic)),
-        restrictsReceiving: all.some((may) => may.restrictsReceiving),
-      }
+  const all = (known.length > 0 || !session.grounds ? known : [session.grounds]).map((one) =>
+    createAuthorizer(one, client),
+  )
+  return all.length < 2 ? all[0] : allOf(all)
 }
 
 export function mayPublishStill(state: BrokerState, session: Session, topic: string): boolean {
-  const may = authorizerOf(session, state.policiesOf(session.owner?.listener))
+  const may = authorizerOf(session, groundsOf(state, session.owner?.listener))
   return may !== undefined && may.mayConnect() && may.mayPublish(topic)
 }

@@ -1,7 +1,7 @@
 /** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
 import type { Timer } from '../../../core/os/clock.ts'
-import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { Authorizer } from '../topics/authorization.ts'
+import type { Authorizer } from '../topics/authorizer.ts'
+import type { PolicyGrounds } from '../topics/grounds.ts'
 import type { Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { DurableQueue, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
@@ -27,7 +27,7 @@ export class Session {
    */
   owner: Owner | undefined
   /** What it was last authorized by; undefined after a restart. */
-  policy: MqttPolicy | undefined
+  grounds: PolicyGrounds | undefined
   /** Where it was last connected from. */
   address: string
   /** Whose sessions it counts among. */
@@ -52,7 +52,10 @@ export class Session {
   #matching: ((topic: string) => readonly StoredSubscription[]) | undefined
   /** What it may have of what is queued; undefined = everything. */
   #mayReceive: ((topic: string) => boolean) | undefined
-  /** The same for what goes from memory; only after something was taken away, for subscriptions say it otherwise. */
+  /**
+   * The same for what goes from memory; only where its subscriptions have topics that it may not have, or after
+   * something was taken away.
+   */
   #mayStillReceive: ((topic: string) => boolean) | undefined
 
   constructor(p: {
@@ -124,16 +127,25 @@ export class Session {
   /** From now on messages that these rules do not allow are not delivered, also those that wait already. */
   receiveOnly(may: Authorizer, revoked: number): void {
     this.#mayReceive = may.restrictsReceiving ? (topic) => may.mayReceive(topic) : undefined
-    if (revoked > 0 || this.#mayStillReceive) this.#mayStillReceive = this.#mayReceive
+    if (revoked > 0 || may.filtersDelivery || this.#mayStillReceive) this.#mayStillReceive = this.#mayReceive
     this.#views.clear()
     if (this.link) this.link.mayReceive = this.#mayStillReceive
+  }
+
+  /** Not all that its subscriptions match is for it. */
+  get isFiltered(): boolean {
+    return this.#mayStillReceive !== undefined
+  }
+  /** Whether a message is for it that its subscriptions match. */
+  mayHave(topic: string): boolean {
+    return this.#mayStillReceive?.(topic) ?? true
   }
 
   /** From memory: a message for which there is no queue, or QoS 0. Without a connection it is not for this session. */
   deliver(message: StoredMessage, qos: 0 | 1 | 2, retain: boolean, ids: readonly number[]): void {
     if (!this.link) return
     // Its receivers may have been chosen before the rules changed.
-    if (this.#mayStillReceive && !this.#mayStillReceive(message.topic)) {
+    if (!this.mayHave(message.topic)) {
       this.#counters.dropped['not-authorized'].value++
       return
     }

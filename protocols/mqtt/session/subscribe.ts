@@ -4,7 +4,7 @@
  */
 import { type MeshError, toMeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { Authorizer } from '../topics/authorization.ts'
+import type { Authorizer } from '../topics/authorizer.ts'
 import type { Qos, Subscribe, Unsubscribe } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
@@ -210,6 +210,10 @@ function sendRetained(
   const ids = subscriptionId === undefined ? [] : [subscriptionId]
   const sent: Promise<void>[] = []
   const decided = state.retained.deliver(filter, since, (message) => {
+    if (!session.mayHave(message.topic)) {
+      state.counters.dropped['not-authorized'].value++
+      return
+    }
     const least = Math.min(qos, message.qos) as Qos
     if (least > 0 && session.queue) {
       const copy = { message: { ...message, qos: least }, subscriptionId }

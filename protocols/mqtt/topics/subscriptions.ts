@@ -31,6 +31,8 @@ export type Group = { readonly members: Map<Session, StoredSubscription>; readon
 export type Match = {
   readonly bySession: ReadonlyMap<Session, readonly StoredSubscription[]>
   readonly targets: readonly Target[]
+  /** Sessions with such a subscription for which the topic is not. */
+  readonly filtered: number
   readonly groups: readonly Group[]
   readonly routes: readonly Route[]
   readonly plans: readonly [Plan, Plan] | undefined
@@ -145,11 +147,14 @@ export class Subscriptions {
       groups.push(...entry.groups.values())
       routes.push(...entry.routes)
     })
-    const targets = [...bySession].map(([session, subscriptions]) => target(session, subscriptions))
+    const targets: Target[] = []
+    for (const [session, subscriptions] of bySession)
+      if (session.mayHave(topic)) targets.push(target(session, subscriptions))
     const simple = groups.length === 0 && routes.length === 0 && !targets.some((t) => t.hasNoLocal)
     return {
       bySession,
       targets,
+      filtered: bySession.size - targets.length,
       groups,
       routes,
       plans: simple ? [planOf(targets, [], 0), planOf(targets, [], 1)] : undefined,
@@ -195,13 +200,14 @@ export function withoutLocal(of: Target): Target | undefined {
   return rest.length === 0 ? undefined : target(of.session, rest)
 }
 
-/** The next member in turn, one that is connected before one that is not (§4.8.2). */
-export function memberOf(group: Group): Target | undefined {
+/** The next member in turn that may have the topic, one that is connected before one that is not (§4.8.2). */
+export function memberOf(group: Group, topic: string): Target | undefined {
   const { members, order } = group
   const start = group.next++
   let kept: Session | undefined
   for (let i = 0; i < order.length; i++) {
     const session = order[(start + i) % order.length]!
+    if (!session.mayHave(topic)) continue
     if (session.link !== undefined) return target(session, [members.get(session)!])
     if (session.stored) kept ??= session
   }

@@ -57,6 +57,7 @@ const WELL = {
   },
   dataPath: { listeners: () => [{ error: undefined }] },
   broker: { clones: () => [] },
+  acls: { problems: () => [] },
   bridge: bridge({}),
   spool: { stats: { bytes: 0, maxBytes: 10, messages: 0 }, error: undefined, setAside: undefined },
 }
@@ -232,6 +233,11 @@ condition(
   'named-file',
   { files: { problems: () => [err('MESH_CONFIG_REJECTED', 'roots.pem cannot be read')] } },
   /^MESH_CONFIG_REJECTED roots\.pem/,
+)
+condition(
+  'acl-file',
+  { acls: { problems: () => [err('MESH_MQTT_ACL_FILE', '/etc/acl line 3: it is wrong')] } },
+  /^MESH_MQTT_ACL_FILE \/etc\/acl line 3/,
 )
 condition(
   'chain-blocked',

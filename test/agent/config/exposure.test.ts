@@ -45,6 +45,12 @@ for (const { name, listener, over, want } of [
     over: { mqtt: { rules: [RULE] } },
     want: [],
   },
+  {
+    name: 'MQTT with an acl file',
+    listener: { kind: 'mqtt', address: '0.0.0.0' },
+    over: { mqtt: { aclFile: '/etc/acl' } },
+    want: [],
+  },
   { name: 'MQTT with TLS', listener: { kind: 'mqtt', address: '0.0.0.0', tls: { mode: 'mutual' } }, want: [] },
   { name: 'loopback', listener: { kind: 'mqtt' }, want: [] },
   { name: 'another loopback address', listener: { kind: 'mqtt', address: '127.0.0.2' }, want: [] },

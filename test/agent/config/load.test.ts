@@ -85,6 +85,11 @@ for (const { name, text, want } of [
   { name: 'the same, meant', text: 'directory: d\nadmin:\n  address: 0.0.0.0\n  acceptAnyone: true\n', want: [] },
   { name: 'another loopback address for the admin port', text: 'directory: d\nadmin: {address: "::1"}\n', want: [] },
   {
+    name: 'an acl file without its folder, an unknown word',
+    text: 'directory: d\nmqtt: {aclFile: acl, wideSubscriptions: all}\n',
+    want: ['2 mqtt.wideSubscriptions', '2 mqtt.aclFile'],
+  },
+  {
     name: 'an allowed origin that is a path',
     text: 'directory: d\nmqtt:\n  allowedOrigins: [https://a.example, https://a.example/x]\n',
     want: ['3 mqtt.allowedOrigins[1]'],

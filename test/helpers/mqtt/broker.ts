@@ -6,6 +6,7 @@ import { type MqttPolicy, mqttPolicySchema } from '../../../model/mqtt-policy.ts
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
 import type { Version } from '../../../protocols/mqtt/codec/packet.ts'
 import { createBroker, type Broker } from '../../../protocols/mqtt/broker.ts'
+import type { AclFiles } from '../../../protocols/mqtt/topics/acl-files.ts'
 import type { Connection, Outcome } from '../../../protocols/connection.ts'
 import { MemoryDurability } from './memory-durability.ts'
 import { MqttPeer } from './peer.ts'
@@ -33,6 +34,7 @@ export class TestBroker {
       policies?: ReadonlyMap<string, MqttPolicy>
       log?: Log
       budget?: MemoryBudget
+      acls?: Pick<AclFiles, 'of'>
     } = {},
   ) {
     for (const [name, policy] of p.policies ?? []) this.policies.set(name, policy)
@@ -43,6 +45,7 @@ export class TestBroker {
       durability: this.durability,
       node: 'edge',
       ...(p.budget ? { budget: p.budget } : {}),
+      ...(p.acls ? { acls: p.acls } : {}),
       policiesOf: (name) => [...this.policies].filter(([n]) => n === (name ?? n)).map(([, policy]) => policy),
     })
   }

@@ -27,6 +27,8 @@ test('other MQTT rules or routes leave the connection open, with the new rules a
   await r.dial()
   const next = chain({
     rules: [{ action: 'subscribe', effect: 'deny' }],
+    wideSubscriptions: 'filter',
+    aclFile: '/acl',
     routes: [{ match: '#', direction: 'up', cluster: 'c' }],
   })
   r.current.swap(tables(listener([next])))

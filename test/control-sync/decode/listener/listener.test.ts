@@ -53,6 +53,13 @@ test('meshlet.mqtt_proxy carries the mqtt section of agent.yaml', () => {
     ['websocket', 'broker', 'strict'],
   )
 })
+test('a pushed mqtt policy names no file of the machine', () => {
+  const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': STRUCT, value: { aclFile: '/etc/shadow' } } }
+  assert.deepEqual(
+    issues({}, { filters: [filter] }).map((one) => one.slice(0, one.indexOf(':'))),
+    ['filter_chains[0].filters[0].typed_config.value.aclFile'],
+  )
+})
 test('a mistake in the mqtt policy is named by its field', () => {
   const filter = {
     name: 'meshlet.mqtt_proxy',

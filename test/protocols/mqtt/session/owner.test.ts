@@ -56,6 +56,8 @@ test('rules see the proved user, its groups and the certificate beside', () => {
     user: 'ana',
     groups: ['operators'],
     spiffeUri: 'spiffe://t/ns/site/sa/pump',
+    trustDomain: 't',
+    namespace: 'site',
     serviceAccount: 'pump',
   })
   assert.deepEqual(

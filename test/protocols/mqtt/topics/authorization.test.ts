@@ -1,7 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { MqttRule } from '../../../../model/mqtt-policy.ts'
-import { createAuthorizer, type Client } from '../../../../protocols/mqtt/topics/authorization.ts'
+import { Acl, AclTree, READ, WRITE } from '../../../../protocols/mqtt/topics/acl.ts'
+import { createAuthorizer, type Grounds } from '../../../../protocols/mqtt/topics/authorization.ts'
+import type { Authorizer, Client } from '../../../../protocols/mqtt/topics/authorizer.ts'
 import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 const CLIENT: Client = {
@@ -13,7 +15,7 @@ const CLIENT: Client = {
 }
 type Rule = Partial<MqttRule> & Pick<MqttRule, 'action' | 'effect'>
 const may = (rules: readonly Rule[], client: Partial<Client> = {}): ReturnType<typeof createAuthorizer> =>
-  createAuthorizer(policyOf({ rules }), { ...CLIENT, ...client })
+  createAuthorizer({ policy: policyOf({ rules }) }, { ...CLIENT, ...client })
 
 test('without rules everything is allowed; with a rule for an action its rest is denied', () => {
   assert.equal(may([]).mayPublish('a'), true)
@@ -134,4 +136,38 @@ test('an allow rule has to cover a subscription whole, a deny rule refuses what 
 test('client ids are compared exactly', () => {
   const rules: Rule[] = [{ action: 'publish', clientIds: ['press-1'], effect: 'allow' }]
   assert.deepEqual([may(rules).mayPublish('x'), may(rules, { clientId: 'press-10' }).mayPublish('x')], [true, false])
+})
+
+/** READ and WRITE of what the letters say. */
+const aclOf = (rights: Readonly<Record<string, string>>): Acl => {
+  const own = new AclTree()
+  for (const [topic, letters] of Object.entries(rights))
+    own.add(topic.split('/'), (letters.includes('r') ? READ : 0) | (letters.includes('w') ? WRITE : 0), 'literal')
+  return new Acl({ users: new Map([['ana', own]]), anonymous: undefined, patterns: undefined })
+}
+test('rules and acl file have both to agree; the file lets subscribe to everything and filters what is delivered', () => {
+  const acl = aclOf({ 'a/+': 'rw', 'b/#': 'r', c: 'w' })
+  const rules: Rule[] = [
+    { action: 'publish', topics: ['a/x', 'b/x', 'c'], effect: 'allow' },
+    { action: 'subscribe', topics: ['a/x', 'b/#', 'c'], effect: 'allow' },
+  ]
+  const of = (grounds: Partial<Grounds>, user = 'ana'): Authorizer =>
+    createAuthorizer({ policy: policyOf({ rules: [] }), acl, ...grounds }, { ...CLIENT, user })
+  const may = (one: Authorizer): string =>
+    ['a/x', 'a/y', 'b/x', 'c', 'd']
+      .map((t) => `${one.mayReceive(t) ? 'r' : '-'}${one.mayPublish(t) ? 'w' : '-'}`)
+      .join(' ')
+  assert.equal(may(of({})), 'rw rw r- -w --')
+  assert.equal(may(of({ policy: policyOf({ rules }) })), 'rw -- r- -w --')
+  assert.equal(may(of({ policy: policyOf({ rules }), acl: undefined })), 'rw -- rw rw --')
+  assert.equal(may(of({}, 'bob')), '-- -- -- -- --')
+  assert.deepEqual([of({}).maySubscribe('#'), of({}).filtersDelivery, of({}, 'bob').mayConnect()], [true, true, true])
+  assert.equal(of({ policy: policyOf({ rules }) }).maySubscribe('#'), false)
+})
+test('an acl file that was never readable lets nobody in, and takes no subscription away', () => {
+  const nobody = createAuthorizer({ policy: policyOf({}), acl: 'missing' }, CLIENT)
+  assert.deepEqual(
+    [nobody.mayConnect(), nobody.mayPublish('a'), nobody.mayReceive('a'), nobody.maySubscribe('a')],
+    [false, false, false, true],
+  )
 })

@@ -6,7 +6,7 @@ import { FilterQuota } from '../../../../protocols/mqtt/topics/filter-quota.ts'
 import { costOf } from '../../../../protocols/mqtt/topics/filter-cost.ts'
 import type { Session } from '../../../../protocols/mqtt/session/session.ts'
 import { Subscriptions } from '../../../../protocols/mqtt/topics/subscriptions.ts'
-import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { policyOf, TestBroker } from '../../../helpers/mqtt/broker.ts'
 import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 
 const MIB = 1024 * 1024
@@ -86,7 +86,7 @@ test('answers that are remembered for topics are bounded in bytes: long topics, 
   globalThis.gc?.()
   const subscriptions = new Subscriptions(64 * MIB)
   const may = createAuthorizer(
-    { rules: [{ action: 'publish', topics: ['#'], principals: [], clientIds: [], effect: 'allow' }] },
+    { policy: policyOf({ rules: [{ action: 'publish', topics: ['#'], effect: 'allow' }] }) },
     { clientId: 'c', user: undefined, groups: [], spiffeUri: undefined, serviceAccount: undefined },
   )
   const before = process.memoryUsage().heapUsed

@@ -5,7 +5,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import type { MqttRule } from '../../../../model/mqtt-policy.ts'
+import type { MqttPolicy, MqttRule } from '../../../../model/mqtt-policy.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 
@@ -80,6 +80,7 @@ const absence: fc.Arbitrary<Step[]> = fc
     { do: 'connect', who, id, isClean: false },
   ])
 
+type Wide = MqttPolicy['wideSubscriptions']
 type RuleInput = Pick<MqttRule, 'action' | 'effect' | 'topics' | 'principals'>
 /** Bit 1: red, bit 2: blue. Of the anonymous, who have no principal, last: all others have their verdict by then. */
 function rulesOf(rights: Rights): RuleInput[] {
@@ -106,14 +107,20 @@ class Site {
   readonly #owners = new Map<string, Who>()
   #packetId = 0
 
-  private constructor(broker: TestBroker, publisher: ReturnType<TestBroker['open']>) {
+  readonly #wideSubscriptions: Wide
+
+  private constructor(wide: Wide, broker: TestBroker, publisher: ReturnType<TestBroker['open']>) {
+    this.#wideSubscriptions = wide
     this.#broker = broker
     this.#publisher = publisher
   }
 
-  static async start(): Promise<Site> {
+  static async start(wide: Wide): Promise<Site> {
     const broker = new TestBroker()
-    return new Site(broker, await publisherOf(broker))
+    return new Site(wide, broker, await publisherOf(broker))
+  }
+  get #policy(): { readonly rules: RuleInput[]; readonly wideSubscriptions: Wide } {
+    return { rules: rulesOf(this.#rights), wideSubscriptions: this.#wideSubscriptions }
   }
 
   async take(s: Step): Promise<void> {
@@ -139,7 +146,7 @@ class Site {
         break
       case 'rules':
         this.#rights = s.rights
-        this.#broker.usePolicy({ rules: rulesOf(s.rights) }, this.#open)
+        this.#broker.usePolicy(this.#policy, this.#open)
         break
       case 'acknowledge':
         this.#at(s.nth)?.ack('puback', 1)
@@ -175,7 +182,7 @@ class Site {
   #connect(s: Step & { do: 'connect' }): void {
     const spiffe = WHO[s.who]
     const client: Open = Object.assign(
-      this.#broker.open({ policy: { rules: rulesOf(this.#rights) }, ...(spiffe !== undefined && { spiffe }) }),
+      this.#broker.open({ policy: this.#policy, ...(spiffe !== undefined && { spiffe }) }),
       { who: s.who, id: IDS[s.id]! },
     )
     client.send({
@@ -206,12 +213,12 @@ class Site {
     this.#broker = this.#broker.restart()
     this.#open = []
     this.#publisher = await publisherOf(this.#broker)
-    this.#broker.usePolicy({ rules: rulesOf(this.#rights) })
+    this.#broker.usePolicy(this.#policy)
   }
 }
 
-async function play(steps: readonly Step[]): Promise<void> {
-  const site = await Site.start()
+async function play(wide: Wide, steps: readonly Step[]): Promise<void> {
+  const site = await Site.start(wide)
   for (const s of steps) {
     await site.take(s)
     await site.check()
@@ -224,15 +231,16 @@ async function publisherOf(t: TestBroker): Promise<ReturnType<TestBroker['open']
   return publisher
 }
 
-test('nobody gets what it may not have, nor a session of another', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(fc.oneof({ weight: 8, arbitrary: step.map((one) => [one]) }, { weight: 1, arbitrary: absence }), {
-        minLength: 5,
-        maxLength: 40,
-      }),
-      (steps) => play(steps.flat()),
-    ),
-    { numRuns: 120 },
-  )
-})
+for (const wide of ['refuse', 'filter'] as const)
+  test(`nobody gets what it may not have, nor a session of another: wide subscriptions, ${wide}`, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.oneof({ weight: 8, arbitrary: step.map((one) => [one]) }, { weight: 1, arbitrary: absence }), {
+          minLength: 5,
+          maxLength: 40,
+        }),
+        (steps) => play(wide, steps.flat()),
+      ),
+      { numRuns: 120 },
+    )
+  })

@@ -1,0 +1,27 @@
+/** What a policy's clients are judged by at this moment: another object when the policy or its acl file is another. */
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { AclFiles } from './acl-files.ts'
+import type { Grounds } from './authorization.ts'
+
+export type PolicyGrounds = Grounds & { readonly policy: MqttPolicy }
+
+export class GroundsOf {
+  readonly #acls: Pick<AclFiles, 'of'> | undefined
+  /** One entry for each policy in force. */
+  readonly #known = new WeakMap<MqttPolicy, PolicyGrounds>()
+
+  /** @param acls undefined: no file is readable */
+  constructor(acls: Pick<AclFiles, 'of'> | undefined) {
+    this.#acls = acls
+  }
+
+  now(policy: MqttPolicy): PolicyGrounds {
+    const { aclFile } = policy
+    const acl: Grounds['acl'] = aclFile === undefined ? undefined : (this.#acls?.of(aclFile) ?? 'missing')
+    const known = this.#known.get(policy)
+    if (known && known.acl === acl) return known
+    const made = { policy, acl }
+    this.#known.set(policy, made)
+    return made
+  }
+}

@@ -1,0 +1,149 @@
+/** Subscriptions with topics that their client may not have: what is for it comes, and nothing else, by every way. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { NEVER_SEC } from '../../../../protocols/mqtt/session/session.ts'
+import type { Acl } from '../../../../protocols/mqtt/topics/acl.ts'
+import { parseAclFile } from '../../../../protocols/mqtt/topics/acl-file.ts'
+import { TimeSlice } from '../../../../core/os/time-slice.ts'
+import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
+import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
+
+const acl = (...lines: string[]): Promise<Acl> =>
+  parseAclFile('/acl', Buffer.from(lines.join('\n')), new TimeSlice(new SimClock()))
+const ACL = { aclFile: '/acl' }
+
+class Site {
+  acl: Acl | undefined
+  readonly t: TestBroker
+  readonly #writer: Promise<MqttPeer>
+  constructor(first: Acl | undefined) {
+    this.acl = first
+    this.t = new TestBroker({ acls: { of: () => this.acl } })
+    const writer = this.t.open({ listener: 'inside' })
+    this.#writer = writer.connect({ clientId: 'writer' }).then(() => writer)
+  }
+  async write(...topics: string[]): Promise<void> {
+    const writer = await this.#writer
+    for (const [i, topic] of topics.entries()) writer.publish(topic, 'x', { qos: 1, packetId: i + 1 })
+    await writer.seen()
+  }
+  async retain(...topics: string[]): Promise<void> {
+    const writer = await this.#writer
+    for (const [i, topic] of topics.entries()) writer.publish(topic, 'kept', { qos: 1, packetId: i + 1, retain: true })
+    await writer.seen()
+  }
+  change(next: Acl): void {
+    this.acl = next
+    this.t.broker.reauthorize()
+  }
+  filtered(): number {
+    return this.t.metrics.total('mesh_mqtt_messages_dropped_total', { reason: 'not-authorized' })
+  }
+}
+const topicsOf = async (client: MqttPeer): Promise<string[]> =>
+  (await client.seen()).filter((one) => one.startsWith('publish')).map((one) => one.split(' ')[1]!)
+
+for (const qos of [0, 1, 2] as const)
+  for (const kept of [false, true])
+    test(`a wide subscription, QoS ${qos}, session ${kept ? 'kept' : 'not kept'}: live, away and retained`, async () => {
+      const site = new Site(await acl('topic read open/#', 'topic deny open/secret'))
+      await site.retain('open/a', 'closed/a', 'open/secret')
+      const client = site.t.open({ policy: ACL })
+      const properties = kept ? { sessionExpirySec: NEVER_SEC } : {}
+      await client.connect({ properties })
+      assert.deepEqual((await client.subscribe('#', { qos })).reasons, [qos])
+      assert.deepEqual(await topicsOf(client), ['open/a'])
+      for (let id = 1; id <= 5; id++) client.ack('puback', id)
+      await site.write('open/b', 'closed/b', 'open/secret')
+      assert.deepEqual(await topicsOf(client), ['open/b'])
+      for (let id = 1; id <= 5; id++) client.ack('puback', id)
+      await client.seen()
+      assert.equal(site.filtered(), 4, 'two retained, two live')
+      if (!kept || qos === 0) return
+      client.stream.destroy()
+      await site.write('open/c', 'closed/c', 'open/secret')
+      const queue = site.t.durability.queue('session/c')
+      assert.deepEqual([queue?.depth, queue?.lastSeq], [1, 3], 'what is not for it takes no room')
+      const back = site.t.open({ policy: ACL })
+      await back.connect({ cleanStart: false, properties })
+      assert.deepEqual(await topicsOf(back), ['open/c'])
+    })
+
+test('a shared subscription gives a message to a member that may have it', async () => {
+  const site = new Site(await acl('pattern read %c/#', 'topic read both'))
+  const members = new Map<string, MqttPeer>()
+  for (const clientId of ['one', 'two']) {
+    const client = site.t.open({ policy: ACL })
+    await client.connect({ clientId })
+    assert.deepEqual((await client.subscribe('$share/g/#', { qos: 0 })).reasons, [0])
+    members.set(clientId, client)
+  }
+  await site.write('one/a', 'one/b', 'two/a', 'one/c', 'nobody/a', 'both', 'both')
+  assert.deepEqual(await topicsOf(members.get('one')!), ['one/a', 'one/b', 'one/c', 'both'])
+  assert.deepEqual(await topicsOf(members.get('two')!), ['two/a', 'both'])
+})
+
+test('a changed file counts from the next message on, in both directions, and for what waits', async () => {
+  const site = new Site(await acl('topic read a/#'))
+  const client = site.t.open({ policy: ACL })
+  const away = site.t.open({ policy: ACL })
+  await client.connect({ clientId: 'here' })
+  await client.subscribe('#')
+  await away.connect({ clientId: 'away', properties: { sessionExpirySec: NEVER_SEC } })
+  await away.subscribe('#', { qos: 1 })
+  away.stream.destroy()
+  await site.write('a', 'b')
+  assert.deepEqual(await topicsOf(client), ['a'])
+  site.change(await acl('topic read b/#'))
+  await site.write('a', 'b')
+  assert.deepEqual(await topicsOf(client), ['b'])
+  site.change(await acl('topic read a/#', 'topic read b/#'))
+  await site.write('a', 'b')
+  assert.deepEqual(await topicsOf(client), ['a', 'b'])
+  site.change(await acl('topic read b/#'))
+  const back = site.t.open({ policy: ACL })
+  await back.connect({ clientId: 'away', cleanStart: false, properties: { sessionExpirySec: NEVER_SEC } })
+  assert.deepEqual(await topicsOf(back), ['b', 'b'], 'two of a wait in its queue and are not for it any more')
+})
+
+test('publish and will go by the file; without a file nobody connects, and subscriptions stay', async () => {
+  const site = new Site(await acl('topic write in/#', 'topic read #'))
+  const client = site.t.open({ policy: ACL })
+  await client.connect({ properties: { sessionExpirySec: NEVER_SEC } })
+  await client.subscribe('in/#', { qos: 1 })
+  client.publish('in/a', 'x', { qos: 1, packetId: 1 })
+  client.publish('out/a', 'x', { qos: 1, packetId: 2 })
+  client.publish('out/b', 'x', { qos: 2, packetId: 3 })
+  assert.deepEqual(await client.seen(), ['publish in/a x q1 #1', 'puback #1', 'puback #2 0x87', 'pubrec #3 0x87'])
+  const will = site.t.open({ policy: ACL })
+  const denied = await will.connect({
+    clientId: 'will',
+    will: {
+      topic: 'out/w',
+      payload: Buffer.from('x'),
+      qos: 0,
+      retain: false,
+      delaySec: 0,
+      messageExpirySec: undefined,
+      properties: Buffer.alloc(0),
+    },
+  })
+  assert.equal(denied.reason, 0x87)
+  client.stream.destroy()
+  site.acl = undefined
+  site.t.broker.reauthorize()
+  for (const [version, reason] of [
+    [5, 0x88],
+    [4, 3],
+  ] as const) {
+    const early = site.t.open({ policy: ACL, version })
+    assert.equal((await early.connect({ clientId: `early${version}` })).reason, reason)
+  }
+  site.change(await acl('topic read #'))
+  const back = site.t.open({ policy: ACL })
+  const { sessionPresent } = await back.connect({ cleanStart: false, properties: { sessionExpirySec: NEVER_SEC } })
+  assert.equal(sessionPresent, true)
+  await site.write('in/z')
+  assert.ok((await topicsOf(back)).includes('in/z'))
+})
