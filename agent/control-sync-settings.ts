@@ -122,12 +122,10 @@ export function readNodeSettings<Ip extends string | undefined>(
  * could.
  */
 export function prepareState(folder: string, disk: Disk): void {
-  const probe = `${folder}/.writable`
   try {
     disk.makeFolder(folder, 0o700)
     secureFolder(folder)
-    disk.replace(probe, '', 0o600)
-    disk.remove(probe)
+    disk.tryWriting(folder)
   } catch (cause) {
     if (cause instanceof MeshError) throw cause
     if ((cause as NodeJS.ErrnoException).code === 'ENOSPC')

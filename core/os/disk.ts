@@ -10,6 +10,8 @@ export interface Disk {
    * old.
    */
   replace(file: string, content: string | Uint8Array, mode: number): void
+  /** Throws what the system says when no file can be made in `folder`; leaves none, and does not wait for the disk. */
+  tryWriting(folder: string): void
   /** Gives `file` the name `file.damaged-<stamp>` so that nothing is lost; returns the new name. */
   setAside(file: string, stamp: string): string
   /** Whether something of that name is there; throws what the system says where that cannot be told. */
@@ -62,6 +64,12 @@ export function diskOn(calls: FileCalls): Disk {
       }
       calls.renameSync(beside, file)
       syncFolder(path.dirname(file), calls)
+    },
+    tryWriting(folder) {
+      const file = path.join(folder, '.writable')
+      calls.rmSync(file, { force: true })
+      calls.closeSync(calls.openSync(file, 'wx', 0o600))
+      calls.rmSync(file, { force: true })
     },
     setAside(file, stamp) {
       const name = `${file}.damaged-${stamp}`

@@ -154,7 +154,7 @@ for (const [what, thrown, code] of [
   test(`a state folder that ${what}`, (t) => {
     const disk: Disk = {
       ...systemDisk,
-      replace: () => {
+      tryWriting: () => {
         throw thrown
       },
     }

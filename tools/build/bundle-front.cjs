@@ -63,10 +63,13 @@ function compiledBefore() {
   }
 }
 
-var program = new vm.Script(
-  '(function (exports, require, module, __filename, __dirname, meshletBundle) {' + textOf(PARTS.program) + '\n})',
-  { filename: __filename + '#program', cachedData: compiledBefore() },
-)
+// Places in a stack are those of the program alone (tools/build/stack.ts).
+var WRAPPER = '(function (exports, require, module, __filename, __dirname, meshletBundle) {'
+var program = new vm.Script(WRAPPER + textOf(PARTS.program) + '\n})', {
+  filename: __filename + '#program',
+  columnOffset: -WRAPPER.length,
+  cachedData: compiledBefore(),
+})
 program.runInThisContext().call(exports, exports, require, module, __filename, __dirname, {
   version: PARTS.version,
   builtAt: PARTS.builtAt,

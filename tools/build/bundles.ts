@@ -15,6 +15,7 @@ const SOURCES = [
   'hub/**/*.ts',
   'tools/build/build.ts',
   'tools/build/assemble.ts',
+  'tools/build/bundler.ts',
   'tools/build/bundle-*.cjs',
   'package-lock.json',
 ]

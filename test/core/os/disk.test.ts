@@ -23,3 +23,11 @@ test('a pipe that nobody writes to, a device without end and a folder are told, 
   fs.writeFileSync(path.join(folder, 'file'), 'x')
   assert.equal(systemDisk.read(path.join(folder, 'file'))?.toString(), 'x')
 })
+
+test('a trial of writing leaves nothing, also where an earlier one was cut off, and tells what the system says', (t) => {
+  const folder = temporaryFolder(t)
+  fs.writeFileSync(path.join(folder, '.writable'), '')
+  systemDisk.tryWriting(folder)
+  assert.deepEqual(fs.readdirSync(folder), [])
+  assert.throws(() => systemDisk.tryWriting(path.join(folder, 'none')), { code: 'ENOENT' })
+})
