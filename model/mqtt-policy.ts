@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { bridge, repeatedBridges } from './mqtt/bridge.ts'
-import { route, topicFilter } from './mqtt/route.ts'
+import { routes, topicFilter } from './mqtt/route.ts'
 
 /**
  * What an MQTT listener does. One schema for agent.yaml's `mqtt:` section and for the TypedStruct of an EnvoyFilter
@@ -112,7 +112,7 @@ const limits = () =>
 
 export const mqttPolicySchema = () =>
   z.strictObject({
-    routes: z.array(route()).default([]),
+    routes: routes().default([]),
     bridges: z
       .array(bridge())
       .default([])

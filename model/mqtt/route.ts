@@ -46,11 +46,16 @@ const fields = () =>
      * session.
      */
     clientId: z.string().min(1).max(65_535).optional(),
+    /** Of what goes up: a higher one is sent first. */
+    priority: z.number().int().min(0).max(9).default(0),
+    /** Of what goes up, in a queue of its own then. */
+    maxQueuedMessages: z.number().int().positive().optional(),
+    maxQueuedBytes: z.number().int().positive().optional(),
     /**
-     * Of an `up` route when the spool is full; default: `spool.whenFull`. Routes that share a session refuse when one of
-     * them does.
+     * Of what goes up, when its own bounds or those of the spool are met; default: `spool.whenFull`. Routes that share a
+     * queue refuse when one of them does.
      */
-    whenFull: z.enum(['refuse', 'drop-oldest']).optional(),
+    whenFull: z.enum(['refuse', 'drop-oldest', 'drop-newest', 'drop-lowest-priority']).optional(),
   })
 type Fields = z.infer<ReturnType<typeof fields>>
 
@@ -61,6 +66,9 @@ function problems(r: Fields): readonly Problem[] {
   const add = (at: keyof Fields, message: string | undefined): void => {
     if (message !== undefined) found.push({ at, message })
   }
+  if (r.direction === 'down')
+    for (const at of ['priority', 'maxQueuedMessages', 'maxQueuedBytes'] as const)
+      if (r[at] !== undefined && r[at] !== 0) add(at, 'is about what goes up: leave it out with direction `down`')
   if (r.minQos > r.maxQos) add('minQos', `must not be above maxQos, which is ${r.maxQos}`)
   if (isTwoWay && r.match.startsWith('$share/'))
     add('match', 'is a shared subscription, which has one direction: use `down`')
@@ -81,3 +89,35 @@ export const route = () =>
     for (const { at, message } of problems(r)) ctx.addIssue({ code: 'custom', path: [at], message })
   })
 export type MqttRoute = z.infer<ReturnType<typeof route>>
+
+const MAX_LANES = 8
+
+export const isBounded = (r: MqttRoute): boolean => r.maxQueuedMessages !== undefined || r.maxQueuedBytes !== undefined
+
+/**
+ * Which queue of its session a route has. Those without bounds of their own share one when they have the same priority
+ * and the same way to overflow, where `refuse`, `drop-oldest` and none said are one: it refuses when one of them says
+ * so.
+ */
+export function laneOf(r: MqttRoute): string {
+  if (isBounded(r)) return JSON.stringify(['route', r.match, r.topic ?? [r.stripPrefix, r.addPrefix]])
+  const isPlain = r.whenFull === undefined || r.whenFull === 'refuse' || r.whenFull === 'drop-oldest'
+  return JSON.stringify(['priority', r.priority, isPlain ? 'plain' : r.whenFull])
+}
+
+export const routes = () =>
+  z.array(route()).superRefine((all, ctx) => {
+    const lanes = new Map<string, Set<string>>()
+    for (const [i, r] of all.entries()) {
+      if (r.direction === 'down') continue
+      const session = JSON.stringify([r.cluster, r.clientId])
+      const mine = lanes.get(session) ?? new Set()
+      lanes.set(session, mine.add(laneOf(r)))
+      if ([...mine].indexOf(laneOf(r)) >= MAX_LANES)
+        ctx.addIssue({
+          code: 'custom',
+          path: [i],
+          message: `is one too many: the routes of a session have at most ${MAX_LANES} queues, one for each priority and one for each route with bounds. Leave bounds or priorities out, or give it a clientId`,
+        })
+    }
+  })

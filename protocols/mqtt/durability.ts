@@ -34,6 +34,9 @@ export type QueueEntry = {
 /** Messages that a full queue gave up, and the wall time of the first and the last. */
 export type Gap = { readonly messages: number; readonly fromMs: number; readonly toMs: number }
 
+export type WhenFull = 'refuse' | 'drop-oldest' | 'drop-newest' | 'drop-lowest-priority'
+export type QueueLimits = { readonly maxMessages: number; readonly maxBytes: number }
+
 /** One durable consumer: a persistent session, or an up route. Entries stay, in order, until done. */
 export interface DurableQueue {
   readonly name: string
@@ -44,7 +47,11 @@ export interface DurableQueue {
   /** Sequence number of the newest durable entry; 0 = none ever. */
   readonly lastSeq: number
   /** What becomes of it when there is no room: of a route what that says; undefined: what the spool's policy says. */
-  whenFull: 'refuse' | 'drop-oldest' | undefined
+  whenFull: WhenFull | undefined
+  /** Bounds of its own; undefined: of a session those of the policy, of others none but the spool's. */
+  limits: QueueLimits | undefined
+  /** Of queues with `drop-lowest-priority` those with less give up messages first. */
+  priority: number
   /** What it had no room for, since clearGap(); undefined: nothing. Kept over a restart. */
   readonly gap: Gap | undefined
   /** The gap was told to the queue's owner. */
@@ -108,6 +115,8 @@ export type Inbound = { readonly clientId: string; readonly packetId: number; re
 export interface Durability {
   /** Known queues, also those of an earlier run. */
   queue(name: string): DurableQueue | undefined
+  /** Of those whose name begins so. */
+  queueNames(prefix: string): readonly string[]
   createQueue(name: string, session?: Kept): Promise<DurableQueue>
   deleteQueue(name: string): Promise<void>
   /**

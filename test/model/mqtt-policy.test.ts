@@ -38,6 +38,7 @@ test('a route carries what the message has and leaves the topic as it is, unless
     addPrefix: '',
     retain: 'keep',
     sendRetained: true,
+    priority: 0,
   })
   assert.deepEqual(refused({ routes: [{ match: 'a', direction: 'up', cluster: 'c', maxQos: 3 }] }), ['routes.0.maxQos'])
   assert.deepEqual(refused({ routes: [{ match: 'a', direction: 'sideways', cluster: '' }] }), [
@@ -90,25 +91,3 @@ test('what is no setting is refused at every level', () => {
   assert.equal(schema.safeParse({ limits: { maxPacket: 1 } }).success, false)
   assert.equal(schema.safeParse({ rules: [{ action: 'connect', effect: 'allow', topic: 'a' }] }).success, false)
 })
-
-const withRoute = (r: object): object => ({ routes: [{ match: 'a/+', direction: 'up', cluster: 'c', ...r }] })
-for (const [r, place] of [
-  [{ minQos: 2, maxQos: 1 }, 'minQos'],
-  [{ topic: 'x/$2' }, 'topic'],
-  [{ topic: 'x/$1', addPrefix: 'y/' }, 'topic'],
-  [{ topic: 'x/$1', stripPrefix: 'a/' }, 'topic'],
-  [{ direction: 'both', match: '$share/g/a' }, 'match'],
-  [{ direction: 'both', stripPrefix: 'b/' }, 'stripPrefix'],
-  [{ direction: 'both', stripPrefix: 'a/+' }, 'stripPrefix'],
-  [{ ttlSec: 0 }, 'ttlSec'],
-  [{ retain: 'never' }, 'retain'],
-] as const)
-  test(`a route that cannot be: ${JSON.stringify(r)}`, () =>
-    assert.deepEqual(refused(withRoute(r)), [`routes.0.${place}`]))
-for (const r of [
-  { minQos: 1, maxQos: 1 },
-  { topic: 'sites/${node.id}/$1' },
-  { direction: 'both', stripPrefix: 'a/', addPrefix: 'x/' },
-  { direction: 'down', match: '$share/g/a/+', topic: '$1' },
-])
-  test(`a route that can be: ${JSON.stringify(r)}`, () => assert.deepEqual(refused(withRoute(r)), []))

@@ -7,6 +7,7 @@ import { MeshError } from '../../../core/errors.ts'
 import type { Context } from '../../context.ts'
 import type { Upstreams } from '../../upstream-api.ts'
 import { bridgeCounters } from './counters.ts'
+import { Lanes } from './lanes.ts'
 import { type BridgePolicy, sessionPlans, type SessionPlan } from './plan.ts'
 import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
 import { Flusher } from '../codec/outbox.ts'
@@ -95,18 +96,15 @@ class SessionBridge implements Bridge {
   }
 
   async #start(key: string, plan: SessionPlan): Promise<void> {
-    const { durability } = this.#o
     const running = this.#sessions.get(key)
     if (running?.plan.fingerprint === plan.fingerprint) return
-    if (running && (running.hasQueue || plan.up.length === 0)) {
-      running.use(plan)
+    if (running) {
+      await running.use(plan)
       return
     }
-    const queue =
-      durability.queue(plan.queueName) ??
-      (plan.up.length > 0 ? await durability.createQueue(plan.queueName) : undefined)
-    if (running) await running[Symbol.asyncDispose]()
-    this.#sessions.set(key, new BridgeSession(this.#parts, plan, queue))
+    const lanes = new Lanes(this.#o.durability)
+    await lanes.use(plan)
+    this.#sessions.set(key, new BridgeSession(this.#parts, plan, lanes))
   }
 
   async #end(key: string, session: BridgeSession): Promise<void> {

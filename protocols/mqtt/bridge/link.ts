@@ -6,7 +6,8 @@ import { detached, guarded } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
-import { BridgeOutflow, type PeerLimits, type SentMark } from './outflow.ts'
+import { BridgeOutflow, type PeerLimits, type Trouble } from './outflow.ts'
+import { freePacketId, type Lanes } from './lanes.ts'
 import type { Leg } from './legs.ts'
 import { tellUpstream, willOf } from './notifications.ts'
 import type { SessionPlan } from './plan.ts'
@@ -16,7 +17,7 @@ import { type Connack, MAX_VAR_INT, type Packet, type Version } from '../codec/p
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { refusalOf } from '../../tls/client.ts'
-import type { Durability, DurableQueue, LocalBroker, StoredMessage } from '../durability.ts'
+import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 import { REASON } from '../codec/reason.ts'
 
 /** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
@@ -35,9 +36,8 @@ export type LinkParts = {
   /** Another broker had the session since this one. */
   readonly isReturn: boolean
   readonly plan: SessionPlan
-  /** Undefined when nothing goes up. */
-  readonly queue: DurableQueue | undefined
-  readonly mark: SentMark
+  readonly lanes: Lanes
+  readonly trouble: Trouble
   readonly broker: LocalBroker
   readonly durability: Durability
   readonly flusher: Flusher
@@ -92,7 +92,7 @@ export class BridgeLink {
       ...p,
       subscribed: p.leg.subscribed,
       outbox: this.#outbox,
-      firstSeq: () => p.queue?.firstSeq ?? 1,
+      freePacketId: () => freePacketId(p.lanes.all),
     })
     this.#deadline = p.clock.after(CONNACK_MS, () =>
       fail(new MeshError('MESH_UPSTREAM_TIMEOUT', `no CONNACK within ${CONNACK_MS} ms`)),
@@ -259,7 +259,8 @@ export class BridgeLink {
   }
 
   async #begin({ sessionPresent, properties }: Connack): Promise<void> {
-    const { durability, queue, leg, isReturn } = this.#p
+    const { durability, leg, isReturn } = this.#p
+    const lanes = this.#p.lanes.all
     const plan = this.#plan
     this.#state = 'connected'
     this.#keepAlive((properties.serverKeepAliveSec ?? KEEP_ALIVE_SEC) * 1000)
@@ -268,9 +269,9 @@ export class BridgeLink {
     if (!sessionPresent) leg.subscribed.clear()
     if (!sessionPresent || isReturn) {
       // [MQTT-3.2.2-5]: what it had confirmed half is published anew, and is no repetition for it.
-      if (queue) {
+      for (const { queue, mark } of lanes) {
         await queue.forgetReleases()
-        this.#p.mark.seq = queue.firstSeq - 1
+        mark.seq = queue.firstSeq - 1
       }
       await this.#p.onSessionLost()
     }
@@ -285,10 +286,10 @@ export class BridgeLink {
     // Not before: whoever reads "connected" may rely on what is published there from now on coming here.
     tellUpstream(this.#outbox, plan, '1')
     this.#p.onConnected()
-    if (!queue) return
+    if (lanes.length === 0) return
     this.#outflow = new BridgeOutflow({
       ...this.#p,
-      queue,
+      lanes,
       outbox: this.#outbox,
       peer: peerLimits(this.#version, properties),
       fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }),

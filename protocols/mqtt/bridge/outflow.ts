@@ -1,13 +1,14 @@
 /**
- * What goes up, on one connection: the durable queue is sent in order within the peer's Receive Maximum, and an entry
- * is done only when the peer has said so. The packet id follows from the sequence number, so a repetition after a
- * reconnect or a restart carries the old one [MQTT-4.4.0-1].
+ * What goes up, on one connection: each lane in order, within the peer's Receive Maximum, and an entry is done only when
+ * the peer has said so. The lane with the highest priority goes first; now and then the lowest does, so that nothing
+ * waits for ever.
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
+import { type Lane, packetIdOf } from './lanes.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
@@ -21,27 +22,38 @@ export type PeerLimits = {
   readonly maxQos: Qos
   readonly retainAvailable: boolean
 }
-/** Kept across connections: up to here a message has been sent at least once, so sending it is a repetition. */
-export type SentMark = {
-  seq: number
+/** Kept across connections. */
+export type Trouble = {
   /** Connections in a row that the peer has closed while this was the first without an answer, and gave none. */
-  stuck: { readonly seq: number; readonly closes: number } | undefined
+  stuck: { readonly queue: DurableQueue; readonly seq: number; readonly closes: number } | undefined
 }
 /** From then on messages go one by one, so that it is known which one the peer does not take. */
 const ONE_BY_ONE_CLOSES = 2
 /** And then the message is set aside. */
 const MAX_CLOSES = 5
-type InFlight = { readonly seq: number; awaits: 'puback' | 'pubrec' | 'release' | 'pubcomp' }
+type InFlight = { readonly lane: Sending; readonly seq: number; awaits: 'puback' | 'pubrec' | 'release' | 'pubcomp' }
+type Sending = Lane & {
+  /** Everything up to this has been sent on this connection or needs no sending. */
+  cursor: number
+  isReading: boolean
+  /** The next packet id is in flight still. */
+  isBlocked: boolean
+}
 
 const READ_AT_ONCE = 64
+/** Of several lanes: then another one may be first. */
+const READ_OF_ONE = 16
+/** After so many messages of others the lane with the lowest priority has a turn, and sends one for eight of them. */
+const LOWEST_AFTER = 64
+const OTHERS_FOR_LOWEST = 8
 const MAX_UNSENT_BYTES = 256 * 1024
 const NO_IDS: readonly number[] = []
 
 type Parts = {
-  readonly queue: DurableQueue
+  readonly lanes: readonly Lane[]
   readonly peer: PeerLimits
   readonly outbox: Outbox
-  readonly mark: SentMark
+  readonly trouble: Trouble
   readonly clock: Clock
   readonly counters: BridgeCounters
   readonly log: Log
@@ -52,34 +64,51 @@ type Parts = {
   fail(err: unknown): void
 }
 
+const isReady = ({ isReading, isBlocked, cursor, queue }: Sending): boolean =>
+  !isReading && !isBlocked && cursor < queue.lastSeq
+
 export class BridgeOutflow {
   readonly #p: Parts
   readonly #inflight = new Map<number, InFlight>()
-  /** Everything up to this has been sent on this connection or needs no sending. */
-  #cursor: number
-  #reading = false
+  readonly #lanes: readonly Sending[]
+  #lowest: Sending | undefined
+  /** Messages of others that it has not been given its turn for. */
+  #othersSent = 0
+  #isLowestTurn = false
   #over = false
   #isAnswered = false
 
   constructor(p: Parts) {
     this.#p = p
-    this.#cursor = p.queue.firstSeq - 1
+    this.#lanes = p.lanes
+      .map((lane) => ({ ...lane, cursor: lane.queue.firstSeq - 1, isReading: false, isBlocked: false }))
+      .sort((a, b) => b.priority - a.priority)
   }
 
   /** Sends what may be sent now. Called when something was appended, acknowledged or written out. */
   pump(): void {
-    const { queue, peer, outbox } = this.#p
-    while (!this.#over && !this.#reading && outbox.pendingBytes < MAX_UNSENT_BYTES) {
-      const room = Math.min(this.#window(peer.receiveMaximum) - this.#inflight.size, READ_AT_ONCE)
-      const upTo = queue.lastSeq
-      if (room <= 0 || this.#cursor >= upTo) return
-      const entries = queue.read(this.#cursor, room)
-      if (entries instanceof Promise) {
-        this.#readLater(entries, upTo)
-        return
-      }
-      if (this.#send(entries, upTo) === 'blocked') return
+    const { peer, outbox } = this.#p
+    const most = this.#lanes.length === 1 ? READ_AT_ONCE : READ_OF_ONE
+    while (!this.#over && outbox.pendingBytes < MAX_UNSENT_BYTES) {
+      const room = Math.min(this.#window(peer.receiveMaximum) - this.#inflight.size, most)
+      const lane = room > 0 ? this.#next() : undefined
+      if (!lane) return
+      const upTo = lane.queue.lastSeq
+      const entries = lane.queue.read(lane.cursor, room)
+      if (entries instanceof Promise) this.#readLater(lane, entries, upTo)
+      else this.#send(lane, entries, upTo)
     }
+  }
+  /** Whose turn it is. What is left over goes before everything else. */
+  #next(): Sending | undefined {
+    const [only] = this.#lanes
+    if (this.#lanes.length === 1) return only && isReady(only) ? only : undefined
+    const isLeftOver = this.#lanes.some(({ isDraining, queue }) => isDraining && queue.depth > 0)
+    const may = this.#lanes.filter((lane) => lane.isDraining === isLeftOver && isReady(lane))
+    if (may.length < 2) return may[0]
+    this.#lowest = may.at(-1)
+    this.#isLowestTurn = this.#othersSent >= (this.#isLowestTurn ? OTHERS_FOR_LOWEST : LOWEST_AFTER)
+    return this.#isLowestTurn ? this.#lowest : may[0]
   }
   /** @returns packet ids of QoS 2 messages whose delivery is not complete */
   stop(): readonly number[] {
@@ -91,14 +120,16 @@ export class BridgeOutflow {
    * large (3.1.1), or a topic that is not allowed. Sent again and again it would keep everything else from going.
    */
   closedByPeer(): void {
-    const { mark } = this.#p
+    const { trouble } = this.#p
     const [first] = this.#inflight.values()
-    if (this.#isAnswered || !first) return
-    mark.stuck = { seq: first.seq, closes: (mark.stuck?.seq === first.seq ? mark.stuck.closes : 0) + 1 }
+    if (this.#isAnswered || this.#over || !first) return
+    const { queue } = first.lane
+    const isSame = trouble.stuck?.queue === queue && trouble.stuck.seq === first.seq
+    trouble.stuck = { queue, seq: first.seq, closes: (isSame ? trouble.stuck!.closes : 0) + 1 }
   }
 
   #window(most: number): number {
-    const { stuck } = this.#p.mark
+    const { stuck } = this.#p.trouble
     return stuck && stuck.closes >= ONE_BY_ONE_CLOSES ? 1 : most
   }
 
@@ -129,7 +160,7 @@ export class BridgeOutflow {
     }
     detached(
       'bridge',
-      this.#p.queue.release(known.seq).then(() => {
+      known.lane.queue.release(known.seq).then(() => {
         if (this.#over) return
         known.awaits = 'pubcomp'
         this.#p.outbox.ack('pubrel', packetId, 0)
@@ -138,8 +169,8 @@ export class BridgeOutflow {
     )
   }
 
-  #readLater(entries: Promise<readonly QueueEntry[]>, upTo: number): void {
-    this.#reading = true
+  #readLater(lane: Sending, entries: Promise<readonly QueueEntry[]>, upTo: number): void {
+    lane.isReading = true
     const fail = (err: unknown): void => {
       if (!this.#over) this.#p.fail(err)
     }
@@ -147,37 +178,44 @@ export class BridgeOutflow {
       'bridge',
       entries.then((found) => {
         if (this.#over) return
-        this.#reading = false
-        if (this.#send(found, upTo) === 'going') this.pump()
+        lane.isReading = false
+        this.#send(lane, found, upTo)
+        this.pump()
       }, fail),
       fail,
     )
   }
 
-  #send(entries: readonly QueueEntry[], upTo: number): 'going' | 'blocked' {
-    if (entries.length === 0) this.#cursor = Math.max(this.#cursor, upTo)
+  #send(lane: Sending, entries: readonly QueueEntry[], upTo: number): void {
+    if (entries.length === 0) lane.cursor = Math.max(lane.cursor, upTo)
     for (const entry of entries) {
-      const packetId = ((entry.seq - 1) % 65_535) + 1
-      // Its predecessor of 65,535 entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
-      if (this.#inflight.has(packetId)) return 'blocked'
-      this.#cursor = entry.seq
-      this.#sendOne(entry, packetId)
+      const packetId = packetIdOf(lane, entry.seq)
+      // Its predecessor of so many entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
+      if (this.#inflight.has(packetId)) {
+        lane.isBlocked = true
+        return
+      }
+      lane.cursor = entry.seq
+      const sent = this.#othersSent + (lane === this.#lowest ? -OTHERS_FOR_LOWEST : 1)
+      this.#othersSent = Math.max(0, Math.min(LOWEST_AFTER, sent))
+      this.#sendOne(lane, entry, packetId)
     }
-    return 'going'
   }
 
-  #sendOne({ seq, message, released }: QueueEntry, packetId: number): void {
-    const { outbox, peer, mark, clock, counters, queue } = this.#p
+  #sendOne(lane: Sending, { seq, message, released }: QueueEntry, packetId: number): void {
+    const { outbox, peer, trouble, clock, counters } = this.#p
+    const { mark, queue } = lane
     const isRepetition = seq <= mark.seq
     if (!isRepetition) mark.seq = seq
     if (released) {
-      this.#inflight.set(packetId, { seq, awaits: 'pubcomp' })
+      this.#inflight.set(packetId, { lane, seq, awaits: 'pubcomp' })
       outbox.ack('pubrel', packetId, 0)
       return
     }
-    if (mark.stuck?.seq === seq && mark.stuck.closes >= MAX_CLOSES) {
-      mark.stuck = undefined
-      this.#setAside(seq, message, { closes: MAX_CLOSES })
+    const { stuck } = trouble
+    if (stuck?.queue === queue && stuck.seq === seq && stuck.closes >= MAX_CLOSES) {
+      trouble.stuck = undefined
+      this.#setAside(lane, { seq, message }, { closes: MAX_CLOSES })
       return
     }
     const left = leftMs(message, messageNowMs(clock))
@@ -190,7 +228,7 @@ export class BridgeOutflow {
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
     if (bytes > peer.maxPacketBytes) {
-      this.#setAside(seq, message, { bytes, maxPacketBytes: peer.maxPacketBytes })
+      this.#setAside(lane, { seq, message }, { bytes, maxPacketBytes: peer.maxPacketBytes })
       return
     }
     const others = (isRepetition && qos > 0 ? DUP : 0) | (message.retain && peer.retainAvailable ? RETAIN : 0)
@@ -198,27 +236,32 @@ export class BridgeOutflow {
     counters.sent.value++
     this.#p.onSent()
     if (qos === 0) queue.done(seq)
-    else this.#inflight.set(packetId, { seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
+    else this.#inflight.set(packetId, { lane, seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
   }
 
   #answered(packetId: number, awaits: InFlight['awaits'], reason: number): void {
     const known = this.#inflight.get(packetId)
     if (known?.awaits !== awaits) return
     this.#isAnswered = true
-    this.#p.mark.stuck = undefined
+    this.#p.trouble.stuck = undefined
     // The peer has no room now; what it refuses for this reason is offered again after the back-off.
     if (reason === REASON.quotaExceeded) {
       this.#p.fail(new MeshError('MESH_MQTT_UPSTREAM_REFUSED', 'the upstream broker is full (reason code 0x97)'))
       return
     }
     this.#inflight.delete(packetId)
-    if (reason >= 0x80) this.#giveUp(known.seq, 'refused', { reason })
-    else this.#p.queue.done(known.seq)
+    known.lane.isBlocked = false
+    if (reason >= 0x80) this.#giveUp(known, 'refused', { reason })
+    else known.lane.queue.done(known.seq)
     this.pump()
   }
 
-  #setAside(seq: number, message: StoredMessage, fields: Readonly<Record<string, number>>): void {
-    const { counters, log, queue, setAside } = this.#p
+  #setAside(
+    { queue }: Sending,
+    { seq, message }: Pick<QueueEntry, 'seq' | 'message'>,
+    fields: Readonly<Record<string, number>>,
+  ): void {
+    const { counters, log, setAside } = this.#p
     counters.setAside.value++
     log.error(
       {
@@ -239,12 +282,12 @@ export class BridgeOutflow {
       fail,
     )
   }
-  #giveUp(seq: number, why: 'refused', fields: Readonly<Record<string, number>>): void {
+  #giveUp({ lane, seq }: InFlight, why: 'refused', fields: Readonly<Record<string, number>>): void {
     this.#p.counters.dropped[why].value++
     this.#p.log.warn(
       { evt: 'mqtt.bridge.refused', code: 'MESH_MQTT_UPSTREAM_REFUSED', why, seq, ...fields },
       'message is given up: the upstream broker does not take it',
     )
-    this.#p.queue.done(seq)
+    lane.queue.done(seq)
   }
 }

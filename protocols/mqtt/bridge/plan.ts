@@ -4,9 +4,9 @@
  */
 import { bridge, type MqttBridge } from '../../../model/mqtt/bridge.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { MqttRoute } from '../../../model/mqtt/route.ts'
+import { isBounded, laneOf, type MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Qos } from '../codec/packet.ts'
-import type { StoredMessage } from '../durability.ts'
+import type { QueueLimits, StoredMessage, WhenFull } from '../durability.ts'
 import { expiryOf } from '../expiry.ts'
 import { type Rename, rewriteOf, withoutShare } from './rewrite.ts'
 
@@ -17,10 +17,18 @@ export type BridgeRoute = {
   /** What messages are matched with: the filter without `$share/<group>/`. */
   readonly topics: string
   readonly maxQos: Qos
+  /** Of a route that goes up: key of its lane. */
+  readonly lane: string
   /** Whether what is retained goes along when the route begins. */
   readonly sendRetained: boolean
   /** The message as it is on the other side; the same object when nothing is different. */
   readonly make: (message: StoredMessage, nowMs: number) => StoredMessage
+}
+export type LanePlan = {
+  readonly key: string
+  readonly priority: number
+  readonly whenFull: WhenFull | undefined
+  readonly limits: QueueLimits | undefined
 }
 export type SessionPlan = {
   readonly cluster: string
@@ -37,8 +45,8 @@ export type SessionPlan = {
   readonly origin: string
   readonly up: readonly BridgeRoute[]
   readonly down: readonly BridgeRoute[]
-  /** Of the queue of what goes up. */
-  readonly whenFull: MqttRoute['whenFull']
+  /** Of what goes up, the highest priority first; none when nothing does. */
+  readonly lanes: readonly LanePlan[]
   /** Equal for equal routes, in whatever order they came. */
   readonly fingerprint: string
 }
@@ -80,7 +88,7 @@ function planOf(
     origin: `\0bridge/${cluster}/${clientId}`,
     up: routes.filter((r) => r.direction !== 'down').map((r) => upRoute(r, node)),
     down: routes.filter((r) => r.direction !== 'up').map((r) => downRoute(r, node)),
-    whenFull: whenFullOf(routes.filter((r) => r.direction !== 'down')),
+    lanes: lanesOf(routes.filter((r) => r.direction !== 'down')),
     fingerprint: JSON.stringify([settings, routes.map((r) => keyOf(r, node)).sort()]),
   }
 }
@@ -95,8 +103,8 @@ function downRoute(r: MqttRoute, node: string): BridgeRoute {
     ? { ...common(r, node), filter: filterThere, topics: filterThere, make: maker(r, back) }
     : { ...common(r, node), filter: r.match, topics: withoutShare(r.match), make: maker(r, there) }
 }
-function common(r: MqttRoute, node: string): Pick<BridgeRoute, 'key' | 'maxQos' | 'sendRetained'> {
-  return { key: keyOf(r, node), maxQos: r.maxQos, sendRetained: r.sendRetained }
+function common(r: MqttRoute, node: string): Pick<BridgeRoute, 'key' | 'lane' | 'maxQos' | 'sendRetained'> {
+  return { key: keyOf(r, node), lane: laneOf(r), maxQos: r.maxQos, sendRetained: r.sendRetained }
 }
 
 /** With the node, whose name stands in topics. */
@@ -116,8 +124,27 @@ function maker({ minQos, maxQos, retain: how, ttlSec }: MqttRoute, rename: Renam
   }
 }
 
+function lanesOf(up: readonly MqttRoute[]): readonly LanePlan[] {
+  const lanes = new Map<string, MqttRoute[]>()
+  for (const route of up) lanes.set(laneOf(route), [...(lanes.get(laneOf(route)) ?? []), route])
+  return [...lanes]
+    .map(([key, routes]) => {
+      const bounded = routes.find(isBounded)
+      return {
+        key,
+        priority: Math.max(...routes.map((r) => r.priority)),
+        whenFull: whenFullOf(routes),
+        limits: bounded && {
+          maxMessages: bounded.maxQueuedMessages ?? Infinity,
+          maxBytes: bounded.maxQueuedBytes ?? Infinity,
+        },
+      }
+    })
+    .sort((a, b) => b.priority - a.priority)
+}
+
 /** One queue for all of them: it refuses when one of them says so. */
-function whenFullOf(up: readonly MqttRoute[]): MqttRoute['whenFull'] {
+function whenFullOf(up: readonly MqttRoute[]): WhenFull | undefined {
   if (up.some((route) => route.whenFull === 'refuse')) return 'refuse'
-  return up.every((route) => route.whenFull === 'drop-oldest') ? 'drop-oldest' : undefined
+  return up.every((route) => route.whenFull !== undefined) ? up[0]!.whenFull : undefined
 }

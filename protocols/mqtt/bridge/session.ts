@@ -10,18 +10,22 @@ import type { Log } from '../../../core/log.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
+import type { Lanes } from './lanes.ts'
 import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd } from './link.ts'
+import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
 import { Waits } from './waits.ts'
 import { messageNowMs } from '../expiry.ts'
-import type { SentMark } from './outflow.ts'
+import type { Trouble } from './outflow.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import type { Flusher } from '../codec/outbox.ts'
-import type { Durability, DurableQueue, LocalBroker, StoredMessage } from '../durability.ts'
+import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 
 /** While another broker has the session, the first one is asked so often whether it is there again. */
 const RETURN_MS = 60_000
+/** What has expired makes room so often. */
+const SWEEP_MS = 30_000
 /** Until somebody wakes it. */
 const NEVER_MS = 2 ** 40
 /** Messages that are set aside; above it the oldest go. */
@@ -55,12 +59,12 @@ export class BridgeSession implements AsyncDisposable {
   readonly #p: SessionParts
   readonly #log: Log
   readonly #stop = new AbortController()
-  readonly #queue: DurableQueue | undefined
+  readonly #lanes: Lanes
   readonly #legs: Legs
   readonly #waits: Waits
   /** Ends a wait before its time. */
   #wake = new AbortController()
-  readonly #mark: SentMark = { seq: 0, stuck: undefined }
+  readonly #trouble: Trouble = { stuck: undefined }
   readonly #running: Promise<void>
   readonly #watching: Disposable
   #plan: SessionPlan
@@ -77,32 +81,24 @@ export class BridgeSession implements AsyncDisposable {
   #sent = 0
   #received = 0
 
-  /** @param queue undefined when nothing goes up and nothing is left of earlier */
-  constructor(p: SessionParts, plan: SessionPlan, queue: DurableQueue | undefined) {
+  /** @param lanes with the queues of this plan */
+  constructor(p: SessionParts, plan: SessionPlan, lanes: Lanes) {
     this.#p = p
     this.#plan = plan
-    this.#queue = queue
+    this.#lanes = lanes
     this.#legs = new Legs(plan)
     this.#waits = new Waits(p.random)
     this.#log = p.log.child({ cluster: plan.cluster, clientId: plan.clientId })
-    if (queue) {
-      // After a restart nobody knows what was sent, so all that is there counts as a repetition [MQTT-3.3.1-1].
-      this.#mark.seq = queue.lastSeq
-      queue.onAppended = () => this.#appended()
-    }
     this.#attach()
     this.#watching = p.tables.watch((tables) => {
       const { cluster, tried } = this.#legs.current
       if (tables.cluster(cluster) !== tried) this.#wake.abort()
     })
-    this.#running = this.#run()
+    this.#running = Promise.all([this.#run(), this.#sweep()]).then(() => undefined)
   }
 
   get plan(): SessionPlan {
     return this.#plan
-  }
-  get hasQueue(): boolean {
-    return this.#queue !== undefined
   }
   /**
    * Monotonic milliseconds of the first try in vain since it was connected; undefined: it is connected, or was not
@@ -115,7 +111,7 @@ export class BridgeSession implements AsyncDisposable {
     return {
       cluster: this.#plan.cluster,
       state: this.#state,
-      queued: this.#queue?.depth ?? 0,
+      queued: this.#lanes.depth,
       sent: this.#sent,
       received: this.#received,
       setAside: this.#p.durability.queue(this.#plan.asideName)?.depth ?? 0,
@@ -123,7 +119,9 @@ export class BridgeSession implements AsyncDisposable {
     }
   }
 
-  use(plan: SessionPlan): void {
+  /** @throws what has come of a queue that cannot be made; everything is as it was then */
+  async use(plan: SessionPlan): Promise<void> {
+    const hasOtherLanes = await this.#lanes.use(plan)
     const known = new Set(this.#plan.up.map((route) => route.key))
     const isOther = JSON.stringify(plan.settings) !== JSON.stringify(this.#plan.settings)
     this.#plan = plan
@@ -132,8 +130,8 @@ export class BridgeSession implements AsyncDisposable {
     this.#attach()
     for (const route of before) route[Symbol.dispose]()
     this.#link?.use(plan)
-    if (isOther) {
-      this.#legs.use(plan)
+    if (isOther) this.#legs.use(plan)
+    if (isOther || hasOtherLanes) {
       this.#close('changed')
       this.#wake.abort()
     }
@@ -143,7 +141,7 @@ export class BridgeSession implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const route of this.#attached) route[Symbol.dispose]()
     this.#attached = []
-    if (this.#queue) this.#queue.onAppended = undefined
+    for (const { queue } of this.#lanes.all) queue.onAppended = undefined
     this.#watching[Symbol.dispose]()
     this.#stop.abort(new MeshError('MESH_DRAINING', 'the bridge is closing'))
     this.#link?.close()
@@ -152,22 +150,23 @@ export class BridgeSession implements AsyncDisposable {
 
   #attach(): void {
     const { origin, up } = this.#plan
-    const { clock } = this.#p
-    const queue = this.#queue
-    if (queue) queue.whenFull = this.#plan.whenFull
-    this.#attached = queue
-      ? up.map(({ filter, make }) =>
-          this.#p.broker.attach({ filter, queue, origin, make: (message) => make(message, messageNowMs(clock)) }),
-        )
-      : []
+    const { clock, broker } = this.#p
+    for (const { queue } of this.#lanes.all) queue.onAppended = () => this.#appended()
+    this.#attached = up.map(({ filter, lane, make }) =>
+      broker.attach({
+        filter,
+        queue: this.#lanes.queueOf(lane),
+        origin,
+        make: (message) => make(message, messageNowMs(clock)),
+      }),
+    )
   }
 
   /** What is retained here is retained there: to a route that is new, and to a broker that has lost it. Never rejects. */
   async #sendRetained(routes: readonly BridgeRoute[]): Promise<void> {
-    const queue = this.#queue
-    if (!queue) return
     const { broker, durability, clock } = this.#p
-    for (const { topics, make } of routes.filter((route) => route.sendRetained)) {
+    for (const { topics, lane, make } of routes.filter((route) => route.sendRetained)) {
+      const queue = this.#lanes.queueOf(lane)
       const sent: Promise<void>[] = []
       const decided = broker.retained(topics, (message) => {
         sent.push(durability.append(make(message, messageNowMs(clock)), [queue]))
@@ -221,12 +220,25 @@ export class BridgeSession implements AsyncDisposable {
     }
   }
 
+  /** While nobody is there to whom it could be sent. Never rejects. */
+  async #sweep(): Promise<void> {
+    const { clock, counters } = this.#p
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      await clock.sleep(SWEEP_MS, signal).catch(() => undefined)
+      for (const { queue } of this.#lanes.all) {
+        if (this.#link || signal.aborted) break
+        const swept = await sweepExpired(queue, messageNowMs(clock))
+        counters.dropped.expired.value += swept
+      }
+    }
+  }
+
   /** A lazy session is, once there is something to do. */
   async #wanted(signal: AbortSignal): Promise<void> {
-    const queue = this.#queue
-    while (queue && !signal.aborted) {
+    while (!signal.aborted) {
       const { start, lazyMessages } = this.#plan.settings
-      if (start !== 'lazy' || queue.depth >= lazyMessages) return
+      if (start !== 'lazy' || this.#lanes.all.length === 0 || this.#lanes.depth >= lazyMessages) return
       this.#state = 'idle'
       this.#error = undefined
       await this.#sleep(NEVER_MS, signal)
@@ -254,7 +266,7 @@ export class BridgeSession implements AsyncDisposable {
     this.#failedMs ??= clock.monotonicMs()
     counters.connects[why === 'refused' ? 'refused' : 'failed'].value++
     this.#log.warn(
-      { evt: 'mqtt.bridge.down', waitMs: Math.round(waitMs), queued: this.#queue?.depth ?? 0, err: error },
+      { evt: 'mqtt.bridge.down', waitMs: Math.round(waitMs), queued: this.#lanes.depth, err: error },
       'no connection to the upstream broker',
     )
     await this.#sleep(waitMs, signal)
@@ -292,8 +304,8 @@ export class BridgeSession implements AsyncDisposable {
       leg,
       isReturn: this.#legs.isReturnTo(leg),
       plan: this.#plan,
-      queue: this.#queue,
-      mark: this.#mark,
+      lanes: this.#lanes,
+      trouble: this.#trouble,
       log: this.#log,
       onConnected: () => {
         wasConnected = true
@@ -329,7 +341,7 @@ export class BridgeSession implements AsyncDisposable {
     this.#failedMs = undefined
     this.#p.counters.connects.connected.value++
     this.#log.info(
-      { evt: 'mqtt.bridge.up', broker: leg.cluster, ...leg.dialect, queued: this.#queue?.depth ?? 0 },
+      { evt: 'mqtt.bridge.up', broker: leg.cluster, ...leg.dialect, queued: this.#lanes.depth },
       'connected to the upstream broker',
     )
     const { clock } = this.#p
@@ -339,7 +351,7 @@ export class BridgeSession implements AsyncDisposable {
   }
   /** Something has passed when it was refreshed; what still waits is being sent. */
   #whenIdle(): void {
-    if (this.#queue && this.#queue.depth === 0) this.#close('idle')
+    if (this.#lanes.all.length > 0 && this.#lanes.depth === 0) this.#close('idle')
     else this.#idle?.refresh()
   }
   /** Never rejects. */

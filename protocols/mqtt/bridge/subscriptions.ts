@@ -9,8 +9,6 @@ import type { Outbox } from '../codec/outbox.ts'
 import type { SubscriptionRequest } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 
-/** Half of the range away from the messages in flight, whose ids follow from their sequence numbers. */
-const ID_DISTANCE = 32_000
 const ANSWER_MS = 10_000
 /** Filters per packet, so that it stays far below any peer's limit. */
 const MAX_FILTERS = 100
@@ -29,8 +27,8 @@ type Parts = {
   readonly log: Log
   /** Filter → QoS as the peer has it; kept across connections. */
   readonly subscribed: Map<string, string>
-  /** Oldest message in flight, from which packet ids keep their distance. */
-  firstSeq(): number
+  /** One that no message in flight has. */
+  freePacketId(): number
 }
 
 export class BridgeSubscriptions {
@@ -116,7 +114,7 @@ export class BridgeSubscriptions {
         this.#asked = undefined
         resolve()
       }
-      const packetId = ((this.#p.firstSeq() - 1 + ID_DISTANCE) % 65_535) + 1
+      const packetId = this.#p.freePacketId()
       const deadline = this.#p.clock.after(ANSWER_MS, () => {
         this.#p.log.warn(
           { evt: 'mqtt.bridge.subscribe', waitedMs: ANSWER_MS },

@@ -2,7 +2,7 @@
  * One durable queue: which segments it has, what of them is done. Everything below `firstSeq` is done; above it single
  * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
-import type { DurableQueue, Gap, QueueEntry } from '../durability.ts'
+import type { DurableQueue, Gap, QueueEntry, QueueLimits, WhenFull } from '../durability.ts'
 import { decodeSegment, type Entries } from './segment.ts'
 import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
@@ -37,7 +37,9 @@ export class SpoolQueue implements DurableQueue {
   readonly id: number
   readonly name: string
   onAppended: (() => void) | undefined
-  whenFull: 'refuse' | 'drop-oldest' | undefined
+  whenFull: WhenFull | undefined
+  limits: QueueLimits | undefined
+  priority = 0
   gap: Gap | undefined
   firstSeq: number
   lastSeq: number
@@ -163,6 +165,10 @@ export class SpoolQueue implements DurableQueue {
   /** The oldest is given up; in an empty queue the message that was to come is. */
   dropOldest(nowMs: number): void {
     if (this.depth > 0) this.done(this.firstSeq)
+    this.dropNew(nowMs)
+  }
+  /** The message that was to come is given up. */
+  dropNew(nowMs: number): void {
     this.gap = { messages: (this.gap?.messages ?? 0) + 1, fromMs: this.gap?.fromMs ?? nowMs, toMs: nowMs }
     this.#host.changed(this)
   }

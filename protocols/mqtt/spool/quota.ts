@@ -9,6 +9,7 @@ import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { QueueLimits } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import type { SpoolWriter } from './writer.ts'
 
@@ -44,6 +45,8 @@ export class Quota {
   readonly #queues: () => Iterable<SpoolQueue>
   /** Session that holds the most, with its bytes when it was looked for. */
   #largest: { readonly queue: SpoolQueue; readonly bytes: number } | undefined
+  /** Route queue with the lowest priority that gives up messages for others. */
+  #lowest: SpoolQueue | undefined
   #diskLookedMs = -Infinity
   #sinceLookBytes = 0
   /**
@@ -87,7 +90,8 @@ export class Quota {
     this.#lookAtDisk()
     if (this.#gone) return this.#counted('disk', this.#gone)
     const strict = to.filter((queue) => !this.#isLossy(queue))
-    if (strict.some((queue) => this.#isFull(queue, bytes))) return this.#counted('queue', this.#error('queue'))
+    const full = strict.find((queue) => this.#isFull(queue, bytes))
+    if (full) return this.#counted('queue', full.limits ? limitsError(full.limits) : this.#error('queue'))
     let lossy = to.length === strict.length ? NO_QUEUES : to.filter((queue) => this.#isLossy(queue))
     lossy = lossy.filter((queue) => this.#makeRoomIn(queue, bytes))
     const lacking = this.#makeRoomForAll(bytes, lossy, strict.length)
@@ -105,10 +109,10 @@ export class Quota {
   #isLossy(queue: SpoolQueue): boolean {
     const { limits, spool } = this.#p.policy
     const own = queue.isSession ? limits.whenQueueFull : queue.whenFull
-    return (own ?? spool.whenFull) === 'drop-oldest'
+    return (own ?? spool.whenFull) !== 'refuse'
   }
-  /** A session has bounds of its own. */
-  #isFull({ isSession, depth, bytes }: SpoolQueue, more: number): boolean {
+  #isFull({ isSession, limits, depth, bytes }: SpoolQueue, more: number): boolean {
+    if (limits) return depth >= limits.maxMessages || bytes + more > limits.maxBytes
     const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
     return isSession && (depth >= maxQueuedMessages || bytes + more > maxQueuedBytes)
   }
@@ -116,9 +120,9 @@ export class Quota {
   /** @returns false when the queue has nothing left to give up, so that the new message is what it loses */
   #makeRoomIn(queue: SpoolQueue, bytes: number): boolean {
     while (this.#isFull(queue, bytes)) {
-      const isEmpty = queue.depth === 0
+      const isLost = queue.depth === 0 || queue.whenFull === 'drop-newest'
       this.#drop(queue, 'queue')
-      if (isEmpty) return false
+      if (isLost) return false
     }
     return true
   }
@@ -135,7 +139,22 @@ export class Quota {
     }
   }
   #victim(lossy: readonly SpoolQueue[]): SpoolQueue | undefined {
-    return this.#largestSession() ?? lossy.find((queue) => queue.depth > 0)
+    const largest = this.#largestSession()
+    if (largest) return largest
+    const ranked = lossy.find((queue) => queue.whenFull === 'drop-lowest-priority')
+    return (
+      (ranked && this.#lowestUpTo(ranked.priority)) ??
+      lossy.find((queue) => queue.depth > 0 && queue.whenFull !== 'drop-newest')
+    )
+  }
+  #lowestUpTo(priority: number): SpoolQueue | undefined {
+    const isRanked = (queue: SpoolQueue): boolean => queue.depth > 0 && queue.whenFull === 'drop-lowest-priority'
+    if (this.#lowest === undefined || !isRanked(this.#lowest)) {
+      this.#lowest = undefined
+      for (const queue of this.#queues())
+        if (isRanked(queue) && queue.priority < (this.#lowest?.priority ?? Infinity)) this.#lowest = queue
+    }
+    return this.#lowest && this.#lowest.priority <= priority ? this.#lowest : undefined
   }
   #largestSession(): SpoolQueue | undefined {
     const known = this.#largest
@@ -147,15 +166,17 @@ export class Quota {
     this.#largest = largest && { queue: largest, bytes: largest.bytes }
     return largest
   }
-  /** The oldest of a queue, or the message that it cannot take. Never without a word. */
+  /** One message of a queue, or the one that it cannot take. Never without a word. */
   #drop(queue: SpoolQueue, why: Limit): void {
     this.#dropped[why].value++
     if (queue.gap === undefined)
       this.#p.log.warn(
         { evt: 'spool.dropping', code: 'MESH_MQTT_QUOTA', queue: queue.name, why },
-        'a queue is full and gives up its oldest messages (drop-oldest)',
+        'a queue is full and gives up messages, as its setting says',
       )
-    queue.dropOldest(this.#p.clock.wallMs())
+    const nowMs = this.#p.clock.wallMs()
+    if (queue.whenFull === 'drop-newest') queue.dropNew(nowMs)
+    else queue.dropOldest(nowMs)
   }
 
   /** For what is in no queue: retained messages, which have limits of their own. */
@@ -251,4 +272,11 @@ export class Quota {
         return lacking satisfies never
     }
   }
+}
+
+function limitsError({ maxMessages, maxBytes }: QueueLimits): MeshError {
+  return new MeshError(
+    'MESH_MQTT_QUOTA',
+    `a route holds as much as it may (mqtt.routes[].maxQueuedMessages ${maxMessages}, maxQueuedBytes ${maxBytes})`,
+  )
 }

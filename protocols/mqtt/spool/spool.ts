@@ -211,6 +211,9 @@ class SqliteSpool implements Spool, QueueHost {
   queue(name: string): DurableQueue | undefined {
     return this.#queues.get(name)
   }
+  queueNames(prefix: string): readonly string[] {
+    return [...this.#queues.keys()].filter((name) => name.startsWith(prefix))
+  }
   createQueue(name: string, session?: Kept): Promise<DurableQueue> {
     const known = this.#queues.get(name)
     if (known) return Promise.resolve(known)

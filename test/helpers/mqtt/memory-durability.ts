@@ -6,10 +6,12 @@ import type {
   Inbound,
   Kept,
   QueueEntry,
+  QueueLimits,
   SessionHead,
   StoredMessage,
   StoredSession,
   StoredSubscription,
+  WhenFull,
 } from '../../../protocols/mqtt/durability.ts'
 import { SessionRows } from '../../../protocols/mqtt/spool/session-rows.ts'
 
@@ -80,6 +82,9 @@ export class MemoryDurability implements Durability {
 
   queue(name: string): MemoryQueue | undefined {
     return this.queues.get(name)
+  }
+  queueNames(prefix: string): readonly string[] {
+    return [...this.queues.keys()].filter((name) => name.startsWith(prefix))
   }
   createQueue(name: string, session?: Kept): Promise<DurableQueue> {
     const brought = this.#broughtAlong(session)
@@ -212,7 +217,9 @@ export class MemoryQueue implements DurableQueue {
   readonly entries = new Map<number, { seq: number; message: StoredMessage; released: boolean }>()
   lastSeq = 0
   onAppended: (() => void) | undefined
-  whenFull: 'refuse' | 'drop-oldest' | undefined
+  whenFull: WhenFull | undefined
+  limits: QueueLimits | undefined
+  priority = 0
   gap: Gap | undefined
   #grown = false
   readonly #later: <T>(work: () => T) => Promise<T>

@@ -134,3 +134,63 @@ test('a disk that others fill is no reason to give up what was acknowledged: it 
   assert.deepEqual([session.depth, session.gap], [1, undefined])
   await r.spool[Symbol.asyncDispose]()
 })
+
+const LIMITS = { maxMessages: 2, maxBytes: Infinity }
+for (const { whenFull, limits, taken, left, gap } of [
+  { whenFull: 'refuse', limits: LIMITS, taken: [true, true, false, false], left: ['1', '2'], gap: undefined },
+  { whenFull: 'drop-oldest', limits: LIMITS, taken: [true, true, true, true], left: ['3', '4'], gap: 2 },
+  { whenFull: 'drop-newest', limits: LIMITS, taken: [true, true, true, true], left: ['1', '2'], gap: 2 },
+  { whenFull: 'drop-lowest-priority', limits: LIMITS, taken: [true, true, true, true], left: ['3', '4'], gap: 2 },
+  {
+    whenFull: 'drop-newest',
+    limits: { maxMessages: Infinity, maxBytes: 9_000 },
+    taken: [true, true, true, true],
+    left: ['1', '2'],
+    gap: 2,
+  },
+] as const)
+  test(`a route with bounds of its own, ${JSON.stringify(limits)}: ${whenFull}`, async (t) => {
+    const r = await rig(t)
+    const [bounded, other] = [await r.queue('up/cloud/x'), await r.queue('up/cloud/y')]
+    Object.assign(bounded, { whenFull, limits })
+    const went: boolean[] = []
+    for (const n of ['1', '2', '3', '4'])
+      went.push(
+        await r.spool.append(message(n.padEnd(4_000)), [bounded, other]).then(
+          () => true,
+          (err: { code: string }) => err.code !== 'MESH_MQTT_QUOTA',
+        ),
+      )
+    assert.deepEqual(went, taken)
+    assert.deepEqual(
+      texts(await all(bounded)).map((text) => text.trim()),
+      left,
+    )
+    assert.equal(
+      other.depth,
+      taken.filter((one) => one).length,
+      'what one refuses nobody gets, what it drops the others get',
+    )
+    assert.equal(bounded.gap?.messages, gap)
+    assert.equal(r.metrics.total('mesh_mqtt_spool_dropped_total', { reason: 'queue' }), gap ?? 0)
+    await r.spool[Symbol.asyncDispose]()
+  })
+
+test('drop-lowest-priority: in a full spool the lowest gives way to a higher one, never a higher one to it', async (t) => {
+  const r = await rig(t, { spool: { maxMessages: 3 } })
+  const [low, high, strict] = [await r.queue('up/low'), await r.queue('up/high'), await r.queue('up/strict')]
+  Object.assign(low, { whenFull: 'drop-lowest-priority', priority: 1 })
+  Object.assign(high, { whenFull: 'drop-lowest-priority', priority: 5 })
+  await r.spool.append(message('l1'), [low])
+  await r.spool.append(message('h1'), [high])
+  await r.spool.append(message('s1'), [strict])
+  await r.spool.append(message('h2'), [high])
+  assert.deepEqual([texts(await all(low)), texts(await all(high))], [[], ['h1', 'h2']])
+  await r.spool.append(message('l2'), [low])
+  assert.deepEqual([low.depth, texts(await all(high)), low.gap?.messages], [0, ['h1', 'h2'], 2])
+  await r.spool.append(message('h3'), [high])
+  assert.deepEqual(texts(await all(high)), ['h2', 'h3'])
+  await assert.rejects(r.spool.append(message('s2'), [strict]), { code: 'MESH_MQTT_QUOTA' })
+  assert.deepEqual(texts(await all(strict)), ['s1'])
+  await r.spool[Symbol.asyncDispose]()
+})

@@ -1,0 +1,142 @@
+/**
+ * What goes up waits in lanes: durable queues of one session, each with a priority, bounds and an overflow of its own.
+ * A packet id follows from a message's number in its queue, so that a repetition carries the old one also after a
+ * restart [MQTT-4.4.0-1]. Where one queue is enough it has all ids; else each queue has a slot of them, which its name
+ * remembers. What is left in queues that the plan does not have any more goes first and alone: no id stands for two
+ * messages, and nothing is overtaken.
+ */
+import { MeshError } from '../../../core/errors.ts'
+import type { Durability, DurableQueue } from '../durability.ts'
+import type { LanePlan, SessionPlan } from './plan.ts'
+
+const SLOTS = 24
+const IDS_PER_SLOT = 2_730
+const ALL_IDS = 65_535
+/** Above those of all slots. */
+const FREE_ID = SLOTS * IDS_PER_SLOT + 1
+/** Half of the range away from the messages in flight, whose ids follow from their sequence numbers. */
+const ID_DISTANCE = 32_000
+
+export type Ids = { readonly first: number; readonly count: number }
+const WHOLE: Ids = { first: 1, count: ALL_IDS }
+
+/** Kept across connections: up to here a message has been sent at least once, so sending it is a repetition. */
+export type SentMark = { seq: number }
+
+export type Lane = {
+  readonly queue: DurableQueue
+  readonly ids: Ids
+  readonly priority: number
+  /** Left over from an earlier plan. */
+  readonly isDraining: boolean
+  readonly mark: SentMark
+}
+export const packetIdOf = ({ ids }: Lane, seq: number): number => ids.first + ((seq - 1) % ids.count)
+
+/** For SUBSCRIBE and UNSUBSCRIBE: one that no message in flight has. */
+export function freePacketId(lanes: readonly Lane[]): number {
+  const whole = lanes.find(({ ids, queue }) => ids === WHOLE && (lanes.length === 1 || queue.depth > 0))
+  return whole ? ((whole.queue.firstSeq - 1 + ID_DISTANCE) % ALL_IDS) + 1 : FREE_ID
+}
+
+export class Lanes {
+  readonly #durability: Durability
+  readonly #marks = new Map<DurableQueue, SentMark>()
+  #lanes: readonly Lane[] = []
+  #byKey = new Map<string, DurableQueue>()
+
+  constructor(durability: Durability) {
+    this.#durability = durability
+  }
+  /** Those to send from. */
+  get all(): readonly Lane[] {
+    return this.#lanes
+  }
+  get depth(): number {
+    return this.#lanes.reduce((sum, { queue }) => sum + queue.depth, 0)
+  }
+  /** @param key of a lane of the plan that was used last */
+  queueOf(key: string): DurableQueue {
+    return this.#byKey.get(key)!
+  }
+
+  /**
+   * Makes what is missing.
+   * @throws MESH_MQTT_QUOTA when there are too many queues, MESH_STORAGE_FULL or MESH_STORAGE_FAILED
+   * @returns whether the lanes to send from are others than before
+   */
+  async use(plan: SessionPlan): Promise<boolean> {
+    const before = this.#lanes
+    const byKey = new Map<string, DurableQueue>()
+    const lanes: Lane[] = []
+    for (const lane of plan.lanes) {
+      const { queue, ids } = await this.#open(plan, lane)
+      queue.whenFull = lane.whenFull
+      queue.limits = lane.limits
+      queue.priority = lane.priority
+      byKey.set(lane.key, queue)
+      lanes.push({ queue, ids, priority: lane.priority, isDraining: false, mark: this.#markOf(queue) })
+    }
+    for (const { queue, ids } of this.#known(plan)) {
+      if (queue.depth === 0 || lanes.some((lane) => lane.queue === queue)) continue
+      lanes.push({ queue, ids, priority: queue.priority, isDraining: true, mark: this.#markOf(queue) })
+    }
+    this.#byKey = byKey
+    this.#lanes = lanes
+    const names = (of: readonly Lane[]): string =>
+      of.map(({ queue, priority }) => `${priority} ${queue.name}`).join('\n')
+    return names(before) !== names(lanes)
+  }
+
+  async #open(plan: SessionPlan, lane: LanePlan): Promise<{ readonly queue: DurableQueue; readonly ids: Ids }> {
+    const durability = this.#durability
+    if (plan.lanes.length === 1) {
+      const queue = durability.queue(plan.queueName) ?? (await durability.createQueue(plan.queueName))
+      return { queue, ids: WHOLE }
+    }
+    const known = [...this.#slots(plan)]
+    const mine = known.find(({ key }) => key === lane.key)
+    if (mine) return mine
+    const taken = new Set(known.map(({ slot }) => slot))
+    const slot = Array.from({ length: SLOTS }, (_, i) => i).find((i) => !taken.has(i))
+    if (slot === undefined) {
+      const empty = known.find(({ queue, key }) => queue.depth === 0 && !plan.lanes.some((one) => one.key === key))
+      if (!empty) throw new MeshError('MESH_MQTT_QUOTA', `${SLOTS} queues of routes to ${plan.cluster} hold messages`)
+      await durability.deleteQueue(empty.queue.name)
+      return this.#open(plan, lane)
+    }
+    return { queue: await durability.createQueue(slotName(plan, slot, lane.key)), ids: idsOf(slot) }
+  }
+
+  *#known(plan: SessionPlan): Iterable<{ readonly queue: DurableQueue; readonly ids: Ids }> {
+    const whole = this.#durability.queue(plan.queueName)
+    if (whole) yield { queue: whole, ids: WHOLE }
+    yield* this.#slots(plan)
+  }
+  *#slots(plan: SessionPlan): Iterable<{ queue: DurableQueue; ids: Ids; slot: number; key: string }> {
+    for (const name of this.#durability.queueNames(lanePrefix(plan))) {
+      const { slot, key } = slotOf(plan, name)
+      const queue = this.#durability.queue(name)
+      if (queue && slot !== undefined) yield { queue, ids: idsOf(slot), slot, key }
+    }
+  }
+  /** After a restart nobody knows what was sent, so all that is there counts as a repetition [MQTT-3.3.1-1]. */
+  #markOf(queue: DurableQueue): SentMark {
+    const known = this.#marks.get(queue)
+    if (known) return known
+    const mark = { seq: queue.lastSeq }
+    this.#marks.set(queue, mark)
+    return mark
+  }
+}
+
+const idsOf = (slot: number): Ids => ({ first: slot * IDS_PER_SLOT + 1, count: IDS_PER_SLOT })
+
+/** No cluster or client id holds U+0000. */
+const lanePrefix = ({ queueName }: SessionPlan): string => `${queueName}\0`
+const slotName = (plan: SessionPlan, slot: number, key: string): string => `${lanePrefix(plan)}${slot}\0${key}`
+function slotOf(plan: SessionPlan, name: string): { readonly slot: number | undefined; readonly key: string } {
+  const [slot = '', ...key] = name.slice(lanePrefix(plan).length).split('\0')
+  const number = Number(slot)
+  return { slot: /^\d+$/.test(slot) && number < SLOTS ? number : undefined, key: key.join('\0') }
+}

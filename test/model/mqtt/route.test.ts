@@ -1,0 +1,47 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+
+const schema = mqttPolicySchema()
+/** Where the policy is refused; empty: it is taken. */
+const refused = (policy: unknown): string[] => {
+  const { success, error } = schema.safeParse(policy)
+  return success ? [] : error.issues.map((i) => i.path.join('.'))
+}
+
+const withRoute = (r: object): object => ({ routes: [{ match: 'a/+', direction: 'up', cluster: 'c', ...r }] })
+for (const [r, place] of [
+  [{ minQos: 2, maxQos: 1 }, 'minQos'],
+  [{ topic: 'x/$2' }, 'topic'],
+  [{ topic: 'x/$1', addPrefix: 'y/' }, 'topic'],
+  [{ topic: 'x/$1', stripPrefix: 'a/' }, 'topic'],
+  [{ direction: 'both', match: '$share/g/a' }, 'match'],
+  [{ direction: 'both', stripPrefix: 'b/' }, 'stripPrefix'],
+  [{ direction: 'both', stripPrefix: 'a/+' }, 'stripPrefix'],
+  [{ ttlSec: 0 }, 'ttlSec'],
+  [{ retain: 'never' }, 'retain'],
+] as const)
+  test(`a route that cannot be: ${JSON.stringify(r)}`, () =>
+    assert.deepEqual(refused(withRoute(r)), [`routes.0.${place}`]))
+for (const r of [
+  { minQos: 1, maxQos: 1 },
+  { topic: 'sites/${node.id}/$1' },
+  { direction: 'both', stripPrefix: 'a/', addPrefix: 'x/' },
+  { direction: 'down', match: '$share/g/a/+', topic: '$1' },
+])
+  test(`a route that can be: ${JSON.stringify(r)}`, () => assert.deepEqual(refused(withRoute(r)), []))
+
+test('a session has eight queues for what goes up at most: the route that is one too many is named', () => {
+  const many = (count: number, p: object = {}): object => ({
+    routes: Array.from({ length: count }, (_, i) => ({
+      match: `a/${i}`,
+      direction: 'up',
+      cluster: 'c',
+      maxQueuedMessages: 5,
+      ...p,
+    })),
+  })
+  assert.deepEqual(refused(many(8)), [])
+  assert.deepEqual(refused(many(10)), ['routes.8', 'routes.9'])
+  assert.deepEqual(refused(many(20, { maxQueuedMessages: undefined })), [])
+})
