@@ -19,6 +19,8 @@ async function main(): Promise<void> {
     ...program.io,
     listenFds: takeListenFds(process.env, process.pid),
     env: process.env,
+    pid: process.pid,
+    standardInputParts: () => process.stdin,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     giveUpAfter: (ms) => {
       after(ms, () => process.exit(1))

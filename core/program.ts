@@ -7,6 +7,8 @@ import { forTerminal } from './printable.ts'
 
 export type ProgramIo = {
   readonly out: (text: string) => void
+  readonly outBytes: (bytes: Uint8Array) => void
+  readonly isTerminal: boolean
   readonly err: (text: string) => void
   /** Made when it is asked for first: a command that ends needs none. */
   readonly logOutput: () => LogOutput
@@ -33,6 +35,10 @@ export class Program {
       out: (text) => {
         stdout.write(stdout.isTTY ? forTerminal(text) : text)
       },
+      outBytes: (bytes) => {
+        stdout.write(bytes)
+      },
+      isTerminal: stdout.isTTY,
       err: (text) => {
         stderr.write(this.#isJournal(2) ? asError(forTerminal(text)) : forTerminal(text))
       },

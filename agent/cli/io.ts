@@ -6,11 +6,19 @@ export type Io = {
   /** Where the log of a program that goes on goes; undefined: standard output, as it is. */
   readonly logOutput?: () => LogOutput
   readonly out: (text: string) => void
+  /** Bytes as they are, whatever reads them; without it they go to `out`. */
+  readonly outBytes?: (bytes: Uint8Array) => void
   readonly err: (text: string) => void
+  /** Somebody reads `out` on a terminal. */
+  readonly isTerminal?: boolean
+  /** Of this process. */
+  readonly pid?: number
   readonly env: Readonly<Record<string, string | undefined>>
   /** Sockets that the service manager passed. */
   readonly listenFds?: ListenFds
   readonly standardInput: () => Promise<Buffer>
+  /** The same in parts, each once it is there. */
+  readonly standardInputParts?: () => AsyncIterable<Buffer>
   /**
    * Resolves with its name when the process is asked to stop (core/os/signals.ts). From the first call on those do not
    * end it by themselves.

@@ -6,8 +6,9 @@ import { Command, CommanderError, Option } from 'commander'
 import { systemDisk } from '../../core/os/disk.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { startWorker } from '../../core/storage/thread-handle.ts'
-import { explain, type ExitCode } from './exit.ts'
+import { explain } from './exit.ts'
 import { DEFAULT_CONFIG, type Io } from './io.ts'
+import { addMqttCommands } from './mqtt/commands.ts'
 import type { ConfigSource } from './read-config.ts'
 
 const DEFAULT_ADMIN = '127.0.0.1:15000'
@@ -24,11 +25,14 @@ const istio = (): Option =>
   )
 
 /** What an action resolves with becomes the exit code of the program. */
-type Finish = (result: Promise<ExitCode>) => Promise<void>
+type Finish = (result: Promise<number>) => Promise<void>
 
-/** @returns 0 ok, 1 failed, 2 wrong usage. `run` returns when the agent has stopped. Never rejects. */
-export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
-  let code: ExitCode = 0
+/**
+ * @returns 0 ok, 1 failed, 2 wrong usage; `mqtt` may return what mosquitto's clients would. `run` returns when the agent has stopped.
+ * Never rejects.
+ */
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  let code = 0
   const done: Finish = async (result) => {
     code = await result
   }
@@ -45,7 +49,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode>
   addJoin(program, io, done)
   addStatus(program, io, done)
   addConfig(program, io, done)
-  addMqtt(program, io, done)
+  addMqttCommands(program, io, done)
   addDrain(program, io, done)
   addPrecompile(program, io, done)
   addVersion(program, io, done)
@@ -120,24 +124,6 @@ function addConfig(program: Command, io: Io, done: Finish): void {
     .action(async (o: { admin: string }) =>
       done((await import('./status.ts')).page(o.admin, 'GET', '/config_dump', io)),
     )
-}
-
-function addMqtt(program: Command, io: Io, done: Finish): void {
-  const mqtt = program.command('mqtt').description('publish and subscribe by hand')
-  const broker = (c: Command): Command =>
-    c
-      .requiredOption('-t, --topic <topic>', 'topic, or topic filter for sub')
-      .option('-q, --qos <0|1|2>', 'quality of service', '1')
-      .option('--host <host>', 'broker', '127.0.0.1')
-      .option('-p, --port <port>', 'port of the broker', '1883')
-      .option('-i, --id <client id>', 'client id; default: one of its own')
-  broker(mqtt.command('pub').description('publish one message'))
-    .requiredOption('-m, --message <text>', 'payload, `-` for standard input')
-    .option('-r, --retain', 'retain', false)
-    .action(async (o: Record<string, string | boolean>) => done((await import('./mqtt.ts')).publish(o, io)))
-  broker(mqtt.command('sub').description('print what arrives'))
-    .option('-C, --count <n>', 'stop after so many messages')
-    .action(async (o: Record<string, string | boolean>) => done((await import('./mqtt.ts')).subscribe(o, io)))
 }
 
 function addDrain(program: Command, io: Io, done: Finish): void {

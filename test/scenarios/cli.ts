@@ -6,19 +6,29 @@ import type { TestAgent } from './site.ts'
 
 export type Said = { readonly code: number; readonly out: string; readonly err: string }
 
+/** Of a command that nobody asks to stop. */
+export const goesOn = (): Promise<string> => Promise.withResolvers<string>().promise
+
 /** `meshlet ...argv`; a `run` that starts is asked to stop at once. */
-export async function meshlet(argv: readonly string[], standardInput = ''): Promise<Said> {
+export async function meshlet(
+  argv: readonly string[],
+  standardInput = '',
+  o: { readonly stopRequested?: () => Promise<string>; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Said> {
   let [out, err] = ['', '']
   const code = await runCli(argv, {
     out: (text) => {
       out += text
     },
+    outBytes: (bytes) => {
+      out += Buffer.from(bytes).toString('utf8')
+    },
     err: (text) => {
       err += text
     },
-    env: {},
+    env: o.env ?? {},
     standardInput: async () => Buffer.from(standardInput),
-    stopRequested: async () => 'test',
+    stopRequested: o.stopRequested ?? (async () => 'test'),
     settled: () => {
       /* memory is no matter here */
     },

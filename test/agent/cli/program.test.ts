@@ -4,7 +4,7 @@ import { freePorts } from '../../../tools/free-ports.ts'
 import { meshlet, says } from '../../scenarios/cli.ts'
 
 test('wrong words are wrong usage; help and version are not', async () => {
-  for (const argv of [['frobnicate'], ['run', '--what'], ['mqtt', 'pub', '-t', 'a'], []]) {
+  for (const argv of [['frobnicate'], ['run', '--what'], ['mqtt', 'rr', '-t', 'a', '-n'], []]) {
     const said = await meshlet(argv)
     assert.equal(said.code, 2, `meshlet ${argv.join(' ')}`)
     assert.match(said.err, /--help/)
@@ -42,7 +42,7 @@ test('the help names every command, and each command has help of its own', async
       .filter((name) => name !== 'help'),
     commands,
   )
-  for (const command of [...commands, 'config check', 'config dump', 'mqtt pub', 'mqtt sub']) {
+  for (const command of [...commands, 'config check', 'config dump', 'mqtt pub', 'mqtt sub', 'mqtt rr']) {
     const said = await meshlet([...command.split(' '), '--help'])
     assert.deepEqual([said.code, said.err], [0, ''], command)
     assert.ok(said.out.startsWith(`Usage: meshlet ${command} `), said.out)

@@ -214,14 +214,13 @@ async function statusAndTraffic(t: TestContext, { agent, admin, proxyPort, mqttP
     )
   })
   await t.test('mqtt pub and mqtt sub', async () => {
-    const broker = ['--port', String(mqttPort)]
+    const broker = ['-h', '127.0.0.1', '-p', String(mqttPort)]
     assert.equal((await agent.cli(['mqtt', 'pub', ...broker, '-t', 'room/light', '-m', 'on', '-q', '1', '-r'])).code, 0)
-    const { code, out } = await agent.cli(['mqtt', 'sub', ...broker, '-t', 'room/#', '-q', '2', '-C', '1'])
+    const { code, out } = await agent.cli(['mqtt', 'sub', ...broker, '-t', 'room/#', '-q', '2', '-v', '-C', '1'])
     assert.equal(code, 0)
     assert.equal(out, 'room/light on\n')
     assert.equal(
-      (await agent.cli(['mqtt', 'pub', ...broker, '-t', 'telemetry/x', '-m', '-', '-q', '2'], { input: 'for cloud' }))
-        .code,
+      (await agent.cli(['mqtt', 'pub', ...broker, '-t', 'telemetry/x', '-s', '-q', '2'], { input: 'for cloud' })).code,
       0,
     )
     await agent.process.until(
