@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import { promises as dns } from 'node:dns'
 import path from 'node:path'
-import { controlNames, type Lookup } from '../control-sync/connection/last-known-addresses.ts'
+import { listControlNames, type Lookup } from '../control-sync/connection/last-known-addresses.ts'
 import { createByteCount, type ControlPlane } from '../control-sync/connection/control-plane.ts'
 import type { NodeSettings } from '../control-sync/ads/node.ts'
 import type { AgentConfig } from './config/schema.ts'
@@ -32,7 +32,7 @@ export function createControlLink({
   readonly metrics: Metrics
 }): Pick<ControlPlane, 'names' | 'bytes'> {
   return {
-    names: controlNames({
+    names: listControlNames({
       lookup: systemLookup,
       disk,
       clock,

@@ -1,12 +1,12 @@
 /** The places that an identity can come from, with what each can tell and do. */
-import { spiffeUri } from '../control-sync/ads/node.ts'
+import { formatSpiffeUri } from '../control-sync/ads/node.ts'
 import { CertManager } from '../control-sync/identity/cert-manager.ts'
-import { istioCertificateAuthority } from '../control-sync/identity/ca-client.ts'
+import { createIstioCertificateAuthority } from '../control-sync/identity/ca-client.ts'
 import { IdentityFolder } from '../control-sync/identity/folder.ts'
 import { IdentityStore } from '../control-sync/identity/identity-store.ts'
 import type { TimeFloor } from '../control-sync/identity/time-floor.ts'
 import type { Trust } from '../control-sync/identity/trust.ts'
-import { validityProblems } from '../control-sync/identity/validity.ts'
+import { findValidityProblems } from '../control-sync/identity/validity.ts'
 import { detached } from '../core/defects/guard.ts'
 import type { MeshError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
@@ -76,9 +76,9 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
   const manager = new CertManager({
     ...v,
     store,
-    authority: istioCertificateAuthority(plane, clock),
+    authority: createIstioCertificateAuthority(plane, clock),
     token: () => plane.token(),
-    spiffeUri: spiffeUri(config.node),
+    spiffeUri: formatSpiffeUri(config.node),
     ttlSec: control.certificateTtlSec,
     key: config.identity.key,
     clock,
@@ -109,7 +109,7 @@ function openNothing({ world, earliestWallMs }: IdentityOptions, { floor }: Veri
     current: () => undefined,
     watch: () => ({ [Symbol.dispose]: nothing }),
     start: nothing,
-    problems: () => validityProblems(undefined, { wallMs: world.clock.wallMs(), earliestWallMs, floor }),
+    problems: () => findValidityProblems(undefined, { wallMs: world.clock.wallMs(), earliestWallMs, floor }),
     trustChanged: nothing,
     certificateRefused: nothing,
     renewalAtMs: undefined,

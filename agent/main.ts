@@ -8,7 +8,7 @@ import { IdleGc } from '../core/runtime/idle-gc.ts'
 import { memoryLimitBytes } from '../core/runtime/memory-budget.ts'
 import { takeListenFds } from '../core/os/listen-fds.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
-import { programBuild } from '../control-sync/directory/reader.ts'
+import { readProgramBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
 import { Program } from '../core/program.ts'
 
@@ -54,7 +54,7 @@ function after(ms: number, fn: () => void): void {
   setTimeout(fn, ms).unref()
 }
 
-if (isFolderThread(workerData)) serveFolderThread(programBuild())
+if (isFolderThread(workerData)) serveFolderThread(readProgramBuild())
 else {
   // A pipe that the reader closed (`meshlet config dump | head`) is no failure. The log of a program that goes on is
   // not worth its end.

@@ -68,7 +68,7 @@ export class AuthorizationAge implements Disposable {
 const REASON = 'no control plane has confirmed its authorization policies for longer than control.authorizationMaxAgeMs'
 
 /** The listener with all of its chains closed; the same object where it is not inbound. */
-export function closedInbound(listener: Listener): Listener {
+export function closeInbound(listener: Listener): Listener {
   if (listener.direction !== 'inbound') return listener
   const closed = <C extends Listener['filterChains'][number]>(chain: C): C => ({
     ...chain,

@@ -35,7 +35,7 @@ const MAX_DEPTH = 16
  * Field names as in the .proto files. What does not decode is shown as its type URL and base64; private keys are shown
  * as [redacted].
  */
-export function configDump(snapshot: Snapshot, { node, generation, identity }: DumpFacts): JsonObject {
+export function collectConfigDump(snapshot: Snapshot, { node, generation, identity }: DumpFacts): JsonObject {
   const version_info = String(generation)
   const last_updated = new Date(snapshot.savedAtMs).toISOString()
   const all = <T>(kind: ResourceKind, entry: (resource: JsonValue, raw: RawResource) => T): T[] =>

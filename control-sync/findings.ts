@@ -6,7 +6,7 @@
 import type { Log } from '../core/log.ts'
 import type { Cell, Family, Metrics } from '../core/metrics.ts'
 import type { Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
-import { shared, type Notes } from './notes.ts'
+import { shareNotes, type Notes } from './notes.ts'
 import type { References } from './references.ts'
 
 /**
@@ -61,7 +61,7 @@ export class Findings {
   }
 
   note(kind: ResourceKind, raw: RawResource, references: References | undefined): void {
-    if (references?.notes) this.#notes.set(raw, { kind, notes: shared(references.notes) })
+    if (references?.notes) this.#notes.set(raw, { kind, notes: shareNotes(references.notes) })
   }
   /** It is in no snapshot any more. */
   forget(raw: RawResource): void {

@@ -6,10 +6,10 @@
 import type { Listener } from '../model/listener.ts'
 import type { Decoded, RawResource, Snapshot } from '../model/snapshot.ts'
 import type { Names, Tables } from '../model/tables.ts'
-import { closedInbound } from './authorization-age.ts'
+import { closeInbound } from './authorization-age.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
-import { united } from './decode/names.ts'
-import { routeTable } from './decode/route/route-table.ts'
+import { uniteTables } from './decode/names.ts'
+import { decodeRouteTable } from './decode/route/route-table.ts'
 
 const values = new WeakMap<RawResource, object>()
 /** What was made of a resource while it was checked and need not be made again. */
@@ -79,7 +79,7 @@ function uniteNames(resources: ReadonlyMap<string, RawResource>, options: Decode
   if (known?.of.length === raws.length && known.of.every((raw, i) => raw === raws[i])) return known.names
   const tables = raws.flatMap((raw) => tableOf(raw) ?? [])
   if (tables.length === 0) return undefined
-  const names = united(tables)
+  const names = uniteTables(tables)
   unions.set(raws[0]!, { of: raws, names })
   return names
 }
@@ -101,7 +101,7 @@ export function buildTables(
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
     const listener = makeListener(raw, resources.extension, options)
-    if (listener) listeners.set(name, at.inboundClosed ? closedInbound(listener) : listener)
+    if (listener) listeners.set(name, at.inboundClosed ? closeInbound(listener) : listener)
   }
   return {
     generation: at.generation,
@@ -111,7 +111,7 @@ export function buildTables(
       valueOf(resources.cluster.get(name), ({ value }) => orUndefined(decode('cluster', value, options))),
     load: (serviceName) =>
       valueOf(resources.endpoint.get(serviceName), ({ value }) => orUndefined(decode('endpoint', value, options))),
-    routes: (name) => valueOf(resources.route.get(name), (raw) => routeTable(raw, options.readFile)),
+    routes: (name) => valueOf(resources.route.get(name), (raw) => decodeRouteTable(raw, options.readFile)),
     clusterNames: () => resources.cluster.keys(),
     get names() {
       return uniteNames(resources.nameTable, options)

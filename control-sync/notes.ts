@@ -17,7 +17,7 @@ export function collectNotes({
   blocked,
 }: Pick<Extract<Decoded<unknown>, { readonly ok: true }>, 'ignored' | 'skipped' | 'blocked'>): Notes | undefined {
   if (ignored.length + skipped.length + blocked.length === 0) return undefined
-  return shared({
+  return shareNotes({
     ...(ignored.length > 0 ? { ignored } : {}),
     ...(skipped.length > 0 ? { skipped } : {}),
     ...(blocked.length > 0 ? { blocked } : {}),
@@ -29,7 +29,7 @@ const MAX_SHARED = 512
 const known = new Map<string, Notes>()
 
 /** @returns an object with the same content, the same for all that have it */
-export function shared(notes: Notes): Notes {
+export function shareNotes(notes: Notes): Notes {
   const key = JSON.stringify(notes)
   const found = known.get(key)
   if (found) return found

@@ -5,7 +5,7 @@ import type { Change } from './apply.ts'
 import { registry } from '../proto/registry.ts'
 
 /** Clusters, endpoints and routes of a service behind the explicit proxy. */
-export const oneService = (host: string, port: number): Change[] => [
+export const describeOneService = (host: string, port: number): Change[] => [
   put('cluster', 'svc', {
     name: 'svc',
     type: 'EDS',

@@ -7,7 +7,7 @@ import type { RouteTable } from '../model/tables.ts'
 import type { TimeSlice } from '../core/os/time-slice.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { checkRouteTable } from './decode/route/route-table.ts'
-import { PackedResource, viewOf } from './snapshot/packed-resource.ts'
+import { PackedResource, readBytes } from './snapshot/packed-resource.ts'
 import { rememberValue } from './mesh-tables.ts'
 import { collectNotes } from './notes.ts'
 import { collectReferences, collectRouteReferences, type References } from './references.ts'
@@ -29,7 +29,7 @@ export function stage(
   slice: TimeSlice,
 ): Staged | Promise<Staged> {
   const { name, version, value } = incoming
-  if (known && isSameContent(kind, viewOf(known), value)) return { outcome: 'same' }
+  if (known && isSameContent(kind, readBytes(known), value)) return { outcome: 'same' }
   const raw = new PackedResource({ name, version, value })
   if (kind === 'route') return stageRoutes(raw, options, slice)
   const decoded = decode(kind, value, options)
@@ -51,13 +51,13 @@ export async function collectReferencesAgain(
 ): Promise<References | undefined> {
   if (kind === 'route') {
     const found = await checked(
-      new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(viewOf(raw)) }),
+      new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(readBytes(raw)) }),
       options,
       slice,
     )
     return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
   }
-  const decoded = decode(kind, viewOf(raw), options)
+  const decoded = decode(kind, readBytes(raw), options)
   return decoded.ok ? withNotes(collectReferences(kind, decoded.value), decoded) : undefined
 }
 

@@ -1,7 +1,7 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
 import { workerData } from 'node:worker_threads'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
-import { programBuild } from '../control-sync/directory/reader.ts'
+import { readProgramBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
 import { Program } from '../core/program.ts'
 import { runCli } from './cli/program.ts'
@@ -23,7 +23,7 @@ async function main(): Promise<void> {
 /** For the last lines of the log to be taken. */
 const LAST_LINES_MS = 500
 
-if (isFolderThread(workerData)) serveFolderThread(programBuild())
+if (isFolderThread(workerData)) serveFolderThread(readProgramBuild())
 else {
   // A pipe that the reader closed (`meshlet-hub devices | head`) is no failure. The log of a program that goes on is
   // not worth its end.

@@ -1,5 +1,5 @@
 /** What the admin port shows, in Envoy's paths and shapes, so that istioctl and people's habits work. */
-import { configDump } from '../../control-sync/config-dump.ts'
+import { collectConfigDump } from '../../control-sync/config-dump.ts'
 import type { HttpUpstreams } from '../../protocols/http/message.ts'
 import type { AdminHandler, AdminPage, AdminReply } from './server.ts'
 import { index } from './server.ts'
@@ -42,7 +42,7 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
       '/config_dump',
       get('the configuration in force, as Envoy shows it', () =>
         json(
-          configDump(p.configuration.applier.snapshot, {
+          collectConfigDump(p.configuration.applier.snapshot, {
             node: p.node.description,
             generation: p.configuration.applier.generation,
             identity: p.identity.current(),

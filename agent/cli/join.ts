@@ -1,10 +1,10 @@
 /** `meshlet join`: the first certificate, so that the service starts with one and the token can be thrown away. */
 import os from 'node:os'
 import { CertManager } from '../../control-sync/identity/cert-manager.ts'
-import { istioCertificateAuthority } from '../../control-sync/identity/ca-client.ts'
+import { createIstioCertificateAuthority } from '../../control-sync/identity/ca-client.ts'
 import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
-import { spiffeUri } from '../../control-sync/ads/node.ts'
+import { formatSpiffeUri } from '../../control-sync/ads/node.ts'
 import { Trust } from '../../control-sync/identity/trust.ts'
 import { readControlPlane, prepareState, readToken, readSealer } from '../control-sync-settings.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
@@ -75,7 +75,7 @@ function createManager(p: {
 }): CertManager {
   const { config, control, plane, floor, log } = p
   const [disk, clock] = [systemDisk, systemClock]
-  const authority = istioCertificateAuthority(plane, clock)
+  const authority = createIstioCertificateAuthority(plane, clock)
   return new CertManager({
     store: new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: readSealer(config, disk) }),
     trust: new Trust({ disk, log, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }),
@@ -83,7 +83,7 @@ function createManager(p: {
     // Beside a certificate a token would not count (hub, istiod): with one at hand we join anew, whoever this machine
     // was before.
     authority: (q) => authority(plane.token() === undefined ? q : { ...q, current: undefined }),
-    spiffeUri: spiffeUri(config.node),
+    spiffeUri: formatSpiffeUri(config.node),
     ttlSec: control.certificateTtlSec,
     key: config.identity.key,
     clock,

@@ -16,8 +16,8 @@ import { Metrics } from '../../core/metrics.ts'
 import { realWorld } from '../../core/real-world.ts'
 import type { World } from '../../core/world.ts'
 import { Applier, type Change } from '../../control-sync/apply.ts'
-import { oneService } from '../../control-sync/one-service.ts'
-import { snapshotOwner } from '../../control-sync/ads/node.ts'
+import { describeOneService } from '../../control-sync/one-service.ts'
+import { deriveSnapshotOwner } from '../../control-sync/ads/node.ts'
 import { SnapshotSaver } from '../../control-sync/snapshot/saver.ts'
 import { openSnapshotStore } from '../../control-sync/snapshot/store.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
@@ -43,7 +43,7 @@ listeners:
 - {name: mqtt, kind: mqtt, port: 0}
 `)
     if (!loaded.ok) throw new Error('the configuration of the rehearsal is none')
-    await store(oneService('svc.example', endpoint.port), { world, config: loaded.config })
+    await store(describeOneService('svc.example', endpoint.port), { world, config: loaded.config })
     await using agent = await startAgent(loaded.config, world, {
       log,
       version: '',
@@ -63,7 +63,7 @@ async function store(
   { world, config }: { readonly world: World; readonly config: Parameters<typeof readNodeSettings>[0] },
 ): Promise<void> {
   fs.mkdirSync(config.state, { mode: 0o700 })
-  const node = snapshotOwner(readNodeSettings(config, { version: '', hostName: '', ip: '' }))
+  const node = deriveSnapshotOwner(readNodeSettings(config, { version: '', hostName: '', ip: '' }))
   const common = { node, clock: world.clock, log, metrics: new Metrics() }
   const { store: file } = await openSnapshotStore({
     ...common,

@@ -1,7 +1,7 @@
 /** What the last run left on disk: identity, configuration and spool. From here on the tables are in force. */
 import path from 'node:path'
-import { snapshotOwner } from '../../control-sync/ads/node.ts'
-import { sentRoots } from '../../control-sync/identity/sent-roots.ts'
+import { deriveSnapshotOwner } from '../../control-sync/ads/node.ts'
+import { collectSentRoots } from '../../control-sync/identity/sent-roots.ts'
 import { systemCommand } from '../../core/os/command.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { Listener } from '../../model/listener.ts'
@@ -37,7 +37,7 @@ export async function openStored(f: Foundation): Promise<Stored> {
     openConfiguration({
       ...f,
       identity,
-      owner: snapshotOwner(f.settings),
+      owner: deriveSnapshotOwner(f.settings),
       own,
       health: workload?.health,
       version: f.facts.version,
@@ -52,7 +52,7 @@ export async function openStored(f: Foundation): Promise<Stored> {
       freeBytes: f.freeBytes,
     }),
   )
-  const takeRoots = (): void => identity.setExtraRoots(sentRoots(configuration.applier.snapshot))
+  const takeRoots = (): void => identity.setExtraRoots(collectSentRoots(configuration.applier.snapshot))
   scope.own(tables.watch(takeRoots))
   takeRoots()
   return { identity, configuration, spool, own, workload }

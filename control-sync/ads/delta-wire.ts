@@ -4,7 +4,7 @@
  * (envoy/service/discovery/v3/discovery.proto).
  */
 import type { AdsRequest } from './protocol.ts'
-import { nextField, type Cursor } from '../wire/fields.ts'
+import { readNextField, type Cursor } from '../wire/fields.ts'
 
 export type DeltaResponse = {
   readonly typeUrl: string
@@ -107,7 +107,7 @@ function valueOf(bytes: Buffer, from: number, end: number): Uint8Array {
 
 /** @returns the number of a field that is length-delimited, which all of these are; 0 for another */
 function textField(bytes: Uint8Array, cursor: Cursor, end: number): number {
-  const no = nextField(bytes, cursor, end)
+  const no = readNextField(bytes, cursor, end)
   if (no === 0) throw new Error(`a configuration message is broken at byte ${cursor.at}`)
   return cursor.to < 0 ? 0 : no
 }
@@ -117,7 +117,7 @@ function textField(bytes: Uint8Array, cursor: Cursor, end: number): number {
  * initial_resource_versions = 5, a map of strings. Behind the bytes of a message without them it is the message with
  * them.
  */
-export function namesAndVersions({ subscribe, known }: Pick<AdsRequest, 'subscribe' | 'known'>): Uint8Array {
+export function readNamesAndVersions({ subscribe, known }: Pick<AdsRequest, 'subscribe' | 'known'>): Uint8Array {
   let length = 0
   for (const name of subscribe) length += MAX_OVERHEAD + MAX_BYTES_OF_CHAR * name.length
   known.forEach(({ version }, name) => {

@@ -37,7 +37,12 @@ const GRPC_WORDS = /^No connection established\. Last error: (?:Error: )?|\. Res
  * @param what the call, e.g. "the configuration stream"
  * @param shown what we proved ourselves with, e.g. "the certificate of spiffe://…"
  */
-export function controlError({ code, details }: GrpcFailure, what: string, address: string, shown: string): MeshError {
+export function toControlError(
+  { code, details }: GrpcFailure,
+  what: string,
+  address: string,
+  shown: string,
+): MeshError {
   const bare = details.replace(GRPC_WORDS, '')
   const said = bare.length > 300 ? `${bare.slice(0, 300)}…` : bare
   const as = (error: ErrorCode, text: string): MeshError => new MeshError(error, `${text}: ${said}`)

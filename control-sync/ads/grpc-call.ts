@@ -3,7 +3,7 @@ import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
 import { guarded } from '../../core/defects/guard.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { ByteCount } from '../connection/control-plane.ts'
-import { kindOf } from './messages.ts'
+import { findKind } from './messages.ts'
 import type { AdsRequest, AdsResponse } from './protocol.ts'
 
 /** `finish`: nothing more is said; `heard` is called when the control plane has ended its side too. */
@@ -31,12 +31,12 @@ export function startCall<A extends { readonly typeUrl: string }>(
   { onResponse, onError, onClose }: CallEvents,
 ): Call {
   const serialize = ({ typeUrl, bytes }: Outgoing): Buffer => {
-    count?.(kindOf(typeUrl) ?? 'other', 'sent', bytes.length)
+    count?.(findKind(typeUrl) ?? 'other', 'sent', bytes.length)
     return bytes
   }
   const deserialize = (bytes: Buffer): A => {
     const message = read(bytes)
-    count?.(kindOf(message.typeUrl) ?? 'other', 'received', bytes.length)
+    count?.(findKind(message.typeUrl) ?? 'other', 'received', bytes.length)
     return message
   }
   const call = client.makeBidiStreamRequest(path, serialize, deserialize, metadata)

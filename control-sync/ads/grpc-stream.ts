@@ -8,9 +8,16 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { IdentitySource } from '../../model/identity.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
-import { controlError } from './errors.ts'
+import { toControlError } from './errors.ts'
 import { startCall, type Call, type CallEvents, type Outgoing } from './grpc-call.ts'
-import { deltaHealth, deltaRequest, deltaResponse, sotwHealth, sotwRequest, sotwResponse } from './messages.ts'
+import {
+  encodeDeltaHealth,
+  encodeDeltaRequest,
+  decodeDeltaResponse,
+  encodeSotwHealth,
+  encodeSotwRequest,
+  decodeSotwResponse,
+} from './messages.ts'
 import type { AdsRequest, AdsResponse } from './protocol.ts'
 import { SotwStream } from './sotw.ts'
 import {
@@ -21,7 +28,7 @@ import {
   reach,
   type ControlPlane,
 } from '../connection/control-plane.ts'
-import { namesAndVersions, readDeltaResponse } from './delta-wire.ts'
+import { readNamesAndVersions, readDeltaResponse } from './delta-wire.ts'
 import type { NodeDescription } from './node.ts'
 import { ADS, type DeltaDiscoveryRequest, type DiscoveryRequest } from '../../proto/services.ts'
 import { GOOD_STREAM_MS, type AdsStream, type AdsStreamEvents, type AdsTransport } from './transport.ts'
@@ -110,7 +117,7 @@ export class GrpcTransport implements AdsTransport {
       address,
       call: (callEvents) => this.#call(learned.flavour, client, metadata, callEvents),
       explain: (err) => {
-        const reason = controlError(err, 'the configuration stream', address, shown)
+        const reason = toControlError(err, 'the configuration stream', address, shown)
         this.#learn(learned, reason, err.details)
         return reason
       },
@@ -164,10 +171,10 @@ export class GrpcTransport implements AdsTransport {
           metadata,
           path,
           count: bytes,
-          write: (r) => written(deltaRequest(r, node), namesAndVersions(r)),
-          health: (h) => written(deltaHealth(h)),
+          write: (r) => written(encodeDeltaRequest(r, node), readNamesAndVersions(r)),
+          health: (h) => written(encodeDeltaHealth(h)),
           read: readDeltaResponse,
-          response: deltaResponse,
+          response: decodeDeltaResponse,
         },
         events,
       )
@@ -184,11 +191,11 @@ export class GrpcTransport implements AdsTransport {
         metadata,
         path,
         count: bytes,
-        write: (r) => written(sotwRequest(sotw.request(r), node)),
-        health: (h) => written(sotwHealth(h)),
+        write: (r) => written(encodeSotwRequest(sotw.request(r), node)),
+        health: (h) => written(encodeSotwHealth(h)),
         read: responseDeserialize,
         response: (message) => {
-          const response = sotwResponse(message)
+          const response = decodeSotwResponse(message)
           return response && sotw.response(response)
         },
       },

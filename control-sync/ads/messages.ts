@@ -24,12 +24,12 @@ const UNHEALTHY_CODE = 13
 const HEALTH_TYPE_URL = 'type.googleapis.com/istio.v1.HealthInformation'
 
 const KIND_OF = new Map(Object.entries(TYPE_URLS).map(([kind, url]) => [url as string, kind as ResourceKind]))
-export function kindOf(typeUrl: string): ResourceKind | undefined {
+export function findKind(typeUrl: string): ResourceKind | undefined {
   return KIND_OF.get(typeUrl)
 }
 
 /** Without `subscribe` and `known`: delta-wire.ts writes those. */
-export function deltaRequest(r: AdsRequest, node: NodeDescription): DeltaDiscoveryRequest {
+export function encodeDeltaRequest(r: AdsRequest, node: NodeDescription): DeltaDiscoveryRequest {
   return create(DeltaDiscoveryRequestSchema, {
     typeUrl: TYPE_URLS[r.kind],
     resourceNamesUnsubscribe: [...r.unsubscribe],
@@ -37,7 +37,7 @@ export function deltaRequest(r: AdsRequest, node: NodeDescription): DeltaDiscove
     ...errorAndNode(r, node),
   })
 }
-export function sotwRequest(r: SotwRequest, node: NodeDescription): DiscoveryRequest {
+export function encodeSotwRequest(r: SotwRequest, node: NodeDescription): DiscoveryRequest {
   return create(DiscoveryRequestSchema, {
     typeUrl: TYPE_URLS[r.kind],
     resourceNames: [...r.names],
@@ -48,10 +48,10 @@ export function sotwRequest(r: SotwRequest, node: NodeDescription): DiscoveryReq
 }
 
 /** istio.v1.HealthInformation, which has no fields: the error says it (istio pkg/istio-agent/xds_proxy_delta.go). */
-export function deltaHealth(health: WorkloadHealth): DeltaDiscoveryRequest {
+export function encodeDeltaHealth(health: WorkloadHealth): DeltaDiscoveryRequest {
   return create(DeltaDiscoveryRequestSchema, healthFields(health))
 }
-export function sotwHealth(health: WorkloadHealth): DiscoveryRequest {
+export function encodeSotwHealth(health: WorkloadHealth): DiscoveryRequest {
   return create(DiscoveryRequestSchema, healthFields(health))
 }
 function healthFields({ state, reason = '' }: WorkloadHealth) {
@@ -62,8 +62,8 @@ function healthFields({ state, reason = '' }: WorkloadHealth) {
 }
 
 /** Undefined for a kind that was not asked for: a habit of some servers and no reason to lose the stream. */
-export function deltaResponse(message: DeltaResponse): AdsResponse | undefined {
-  const kind = kindOf(message.typeUrl)
+export function decodeDeltaResponse(message: DeltaResponse): AdsResponse | undefined {
+  const kind = findKind(message.typeUrl)
   return (
     kind && {
       kind,
@@ -75,8 +75,8 @@ export function deltaResponse(message: DeltaResponse): AdsResponse | undefined {
     }
   )
 }
-export function sotwResponse(message: DiscoveryResponse): SotwResponse | undefined {
-  const kind = kindOf(message.typeUrl)
+export function decodeSotwResponse(message: DiscoveryResponse): SotwResponse | undefined {
+  const kind = findKind(message.typeUrl)
   return kind && { kind, nonce: message.nonce, version: message.versionInfo, values: message.resources.map(unwrapped) }
 }
 

@@ -51,18 +51,18 @@ const INTERCEPTION_MODE = { explicit: 'NONE', transparent: 'TPROXY', redirect: '
  * Whose a stored snapshot is: of the workload, whatever its address. The namespace, the service account and the trust
  * domain decide what a control plane tells it and what it may do; the network address is DHCP's affair.
  */
-export function snapshotOwner({
+export function deriveSnapshotOwner({
   name,
   namespace,
   serviceAccount,
   meshId,
   metadata,
 }: Pick<NodeSettings, 'name' | 'namespace' | 'serviceAccount' | 'meshId' | 'metadata'>): string {
-  return `${name}.${namespace} ${spiffeUri({ namespace, serviceAccount, meshId, metadata })}`
+  return `${name}.${namespace} ${formatSpiffeUri({ namespace, serviceAccount, meshId, metadata })}`
 }
 
 /** Istio's trust domain is the CA's to say; until a certificate is there this is what is asked for. */
-export function spiffeUri({
+export function formatSpiffeUri({
   namespace,
   serviceAccount,
   meshId,

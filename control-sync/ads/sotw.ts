@@ -5,7 +5,7 @@
  */
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { isByName, type AdsRequest, type AdsResponse } from './protocol.ts'
-import { nextField, textAt } from '../wire/fields.ts'
+import { readNextField, readText } from '../wire/fields.ts'
 
 export type SotwRequest = {
   readonly kind: ResourceKind
@@ -108,9 +108,9 @@ function nameIn(kind: ResourceKind, value: Uint8Array): string | undefined {
   const cursor = { at: 0, from: 0, to: 0 }
   let name: string | undefined
   while (cursor.at < value.length) {
-    const no = nextField(value, cursor, value.length)
+    const no = readNextField(value, cursor, value.length)
     if (no === 0) return undefined
-    if (no === 1 && cursor.to >= 0) name = textAt(value, cursor)
+    if (no === 1 && cursor.to >= 0) name = readText(value, cursor)
   }
   return name
 }

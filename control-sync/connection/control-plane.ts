@@ -11,9 +11,9 @@ import type { Identity } from '../../model/identity.ts'
 import { ipBytes } from '../../model/ip.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { ControlNames } from './last-known-addresses.ts'
-import { tokenSummary } from './token-claims.ts'
+import { summarizeToken } from './token-claims.ts'
 import { withVerification, type CertificateClock } from './verify-server.ts'
-import { namesOf, otherNames, withoutIpName } from './server-name.ts'
+import { deriveNames, checkNames, withoutIpName } from './server-name.ts'
 
 export type ControlPlane = {
   /** HOST:PORT, tried in turn. */
@@ -130,7 +130,7 @@ export function createChannelCredentials(
   const { serverName } = control
   // grpc-js gives the host that it connects to, or the name that it was told to ask for.
   const checkServerIdentity = (host: string, { raw }: { readonly raw: Buffer }): Error | undefined =>
-    otherNames(raw, namesOf(host, host === serverName))
+    checkNames(raw, deriveNames(host, host === serverName))
   try {
     const roots = control.roots()
     const [key, chain] = identity ? [Buffer.from(identity.keyPem), Buffer.from(identity.chainPem)] : [null, null]
@@ -180,7 +180,7 @@ export function chooseProof(
   const token = !valid || p.certificateRefused ? control.token() : undefined
   // Beside a certificate a token does not count, and one that the server takes for expired ends the handshake.
   if (token !== undefined)
-    return { identity: undefined, token, shown: `${tokenSummary(token, p.wallMs)}, and cluster ${control.clusterId}` }
+    return { identity: undefined, token, shown: `${summarizeToken(token, p.wallMs)}, and cluster ${control.clusterId}` }
   if (!valid) {
     throw new MeshError(
       'MESH_NO_IDENTITY',

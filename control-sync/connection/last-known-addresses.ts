@@ -22,7 +22,7 @@ const MAX_ADDRESSES = 16
 type Stored = Readonly<Record<string, readonly string[]>>
 
 /** @param file JSON: host → addresses; a damaged one counts as empty */
-export function controlNames({
+export function listControlNames({
   lookup,
   disk,
   file,

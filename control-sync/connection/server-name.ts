@@ -13,7 +13,7 @@ import { ipBytes } from '../../model/ip.ts'
 const ISTIOD = 'istiod.istio-system.svc'
 
 /** @param name control.serverName, else the host of the address, an IPv6 address without brackets. */
-export function namesOf(name: string, isConfigured: boolean): readonly string[] {
+export function deriveNames(name: string, isConfigured: boolean): readonly string[] {
   return !isConfigured && (ipBytes(name) || name === 'localhost') ? [name, ISTIOD] : [name]
 }
 
@@ -26,15 +26,15 @@ export function isNamed(certificate: X509Certificate, names: readonly string[]):
  * What a server with other names is refused with, in the words and with the code of node:tls.
  * @param raw its certificate, DER
  */
-export function otherNames(raw: Buffer, names: readonly string[]): Error | undefined {
+export function checkNames(raw: Buffer, names: readonly string[]): Error | undefined {
   const certificate = new X509Certificate(raw)
   return isNamed(certificate, names)
     ? undefined
-    : Object.assign(new Error(notNamed(certificate, names)), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
+    : Object.assign(new Error(explainNotNamed(certificate, names)), { code: 'ERR_TLS_CERT_ALTNAME_INVALID' })
 }
 
 /** control-sync/ads/errors.ts knows it by "altnames". */
-export function notNamed({ subjectAltName }: X509Certificate, names: readonly string[]): string {
+export function explainNotNamed({ subjectAltName }: X509Certificate, names: readonly string[]): string {
   return `the server's certificate has other altnames: it is for ${(subjectAltName ?? 'nobody').slice(0, 200)}, not for ${names.join(' or ')}`
 }
 

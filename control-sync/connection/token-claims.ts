@@ -10,7 +10,7 @@ const MAX_CHARS = 120
  * E.g. `a token for system:serviceaccount:edge:gateway, audience istio-ca, that expired at 2026-01-01T00:00:00.000Z`.
  * The token itself is not repeated.
  */
-export function tokenSummary(token: string, wallMs: number): string {
+export function summarizeToken(token: string, wallMs: number): string {
   const claims = payloadOf(token)
   if (!claims) return 'a token that is no JWT'
   const { sub, aud, exp, nbf } = claims

@@ -8,7 +8,7 @@ import type { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
 import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
 import { parseCertificates } from '../../core/pki/x509.ts'
-import { isNamed, namesOf, notNamed } from './server-name.ts'
+import { isNamed, deriveNames, explainNotNamed } from './server-name.ts'
 
 export type CertificateClock = {
   /** What certificates are checked by. */
@@ -37,7 +37,7 @@ export function withVerification(credentials: ChannelCredentials, o: Verified): 
   credentials._createSecureConnector = (target, options, call) => {
     const connector = create(target, options, call)
     const name = options['grpc.ssl_target_name_override'] ?? hostOf(target.path)
-    const names = namesOf(name, name === o.serverName)
+    const names = deriveNames(name, name === o.serverName)
     return {
       connect: async (socket) => {
         const made = await connector.connect(socket)
@@ -71,7 +71,7 @@ function untrusted(
   // Not valid yet by a clock that seems right: the signature says that the clock is behind.
   const byTime = certificateClock.clockIsWrong || said === 'CERT_NOT_YET_VALID'
   if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
-  if (!byTime || !isNamed(certificate, names)) return notNamed(certificate, names)
+  if (!byTime || !isNamed(certificate, names)) return explainNotNamed(certificate, names)
   const answer = verifyChain({
     chain: sentChain(certificate),
     roots: parseCertificates(roots),

@@ -8,7 +8,7 @@ import type {
   Outlier,
   Transport,
 } from '../../model/cluster.ts'
-import { headersCount, headersKb } from './http-limits.ts'
+import { decodeHeadersCount, decodeHeadersKb } from './http-limits.ts'
 import { cidr } from '../../model/ip.ts'
 import type { CircuitBreakers } from '../../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
 import {
@@ -26,13 +26,13 @@ import {
   HttpProtocolOptionsSchema,
   type HttpProtocolOptions,
 } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
-import { effectiveType, notedOnly, typeNameOf, unpack } from './fields/any.ts'
+import { readEffectiveType, noteOnly, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
-import { clusterLoad, textFields } from './endpoint.ts'
+import { decodeClusterLoad, selectTextFields } from './endpoint.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
-import { skippedExtension } from './fields/skipped.ts'
-import { upstreamTls, type AutoNames } from './tls.ts'
-import { limit, ms, msOrNone } from './fields/values.ts'
+import { findSkippedExtension } from './fields/skipped.ts'
+import { decodeUpstreamTls, type AutoNames } from './tls.ts'
+import { limit, decodeMs, decodeMsOrNone } from './fields/values.ts'
 
 const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName
 const INTERNAL_UPSTREAM = 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport'
@@ -42,7 +42,7 @@ const MAX_RING = 8 * 1024 * 1024
 const MAX_MAGLEV = 5_000_011
 const HOUR_MS = 3_600_000
 
-export function cluster(at: DecodePath, from: XCluster): Cluster {
+export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
   if (from.name === '') at.in('name').issue('is missing')
   refuse(at, ClusterSchema, from)
   const http = httpOptions(at, from)
@@ -66,14 +66,14 @@ export function cluster(at: DecodePath, from: XCluster): Cluster {
     discovery: discovery(at, from),
     balancer: balancer(at, from),
     protocol: protocolOf(from, http),
-    connectTimeoutMs: ms(at.in('connect_timeout'), from.connectTimeout) || 5_000,
-    idleMs: msOrNone(httpAt.in('idle_timeout'), common?.idleTimeout, HOUR_MS) ?? Infinity,
+    connectTimeoutMs: decodeMs(at.in('connect_timeout'), from.connectTimeout) || 5_000,
+    idleMs: decodeMsOrNone(httpAt.in('idle_timeout'), common?.idleTimeout, HOUR_MS) ?? Infinity,
     maxRequestsPerConnection: (common?.maxRequestsPerConnection ?? from.maxRequestsPerConnection) || undefined,
-    maxConnectionMs: msOrNone(httpAt.in('max_connection_duration'), common?.maxConnectionDuration, undefined),
+    maxConnectionMs: decodeMsOrNone(httpAt.in('max_connection_duration'), common?.maxConnectionDuration, undefined),
     maxResponseHeadersBytes:
       common?.maxResponseHeadersKb &&
-      headersKb(httpAt.in('max_response_headers_kb'), common.maxResponseHeadersKb) * 1024,
-    maxResponseHeaders: headersCount(httpAt.in('max_headers_count'), common?.maxHeadersCount),
+      decodeHeadersKb(httpAt.in('max_response_headers_kb'), common.maxResponseHeadersKb) * 1024,
+    maxResponseHeaders: decodeHeadersCount(httpAt.in('max_headers_count'), common?.maxHeadersCount),
     breakers: breakers(from.circuitBreakers),
     outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
@@ -92,10 +92,10 @@ export function cluster(at: DecodePath, from: XCluster): Cluster {
 function reportFilters(at: DecodePath, filters: XCluster['filters']): void {
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
-    const what = effectiveType(here.in('typed_config'), filter.typedConfig) || filter.name
+    const what = readEffectiveType(here.in('typed_config'), filter.typedConfig) || filter.name
     if (DONE_ANYWAY.has(what)) continue
     if (!OBSERVING_NETWORK_FILTERS.has(what)) here.ignore(`the filter ${what} is not implemented`)
-    here.skip(skippedExtension(what))
+    here.skip(findSkippedExtension(what))
   }
 }
 
@@ -107,11 +107,11 @@ function transportMatches(
   return from.flatMap((one, i) => {
     const here = at.item(i).in('transport_socket')
     // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
-    if (typeNameOf(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) {
+    if (readTypeName(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) {
       here.ignore('HBONE is not spoken')
       return []
     }
-    const match = textFields(one.match)
+    const match = selectTextFields(one.match)
     return here.piece(
       () => {
         if (Object.keys(match).length < Object.keys(one.match ?? {}).length)
@@ -129,7 +129,7 @@ function transportMatches(
  * What stands in for a cluster that cannot be taken. The version before is no substitute: this one may ask for TLS
  * where that one had none.
  */
-export function blockedCluster({ name }: Pick<XCluster, 'name'>, reason: string): Cluster {
+export function blockCluster({ name }: Pick<XCluster, 'name'>, reason: string): Cluster {
   return {
     name,
     blocked: reason,
@@ -168,7 +168,7 @@ function httpOptions(at: DecodePath, from: XCluster): HttpProtocolOptions | unde
     const here = at.in('typed_extension_protocol_options').item(key)
     const options = unpack(here, any, HttpProtocolOptionsSchema)
     if (options) noteIgnored(here, HttpProtocolOptionsSchema, options)
-    else if (typeNameOf(any) !== HTTP_OPTIONS) here.ignore()
+    else if (readTypeName(any) !== HTTP_OPTIONS) here.ignore()
     if (key === HTTP_OPTIONS) found = options
   }
   return found
@@ -185,9 +185,9 @@ function protocolOf(from: XCluster, http: HttpProtocolOptions | undefined): Clus
 function discovery(at: DecodePath, from: XCluster): Discovery {
   const load = (): Extract<Discovery, { kind: 'static' }>['load'] =>
     from.loadAssignment
-      ? clusterLoad(at.in('load_assignment'), from.loadAssignment)
+      ? decodeClusterLoad(at.in('load_assignment'), from.loadAssignment)
       : { clusterName: from.name, localities: [] }
-  const refreshMs = Math.max(1_000, ms(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
+  const refreshMs = Math.max(1_000, decodeMs(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
   const type = from.clusterDiscoveryType.value ?? Type.STATIC
   if (from.clusterDiscoveryType.case === undefined && from.$unknown?.some(({ no }) => no === CLUSTER_TYPE))
     at.in('cluster_type').issue('custom cluster types are not supported')
@@ -291,18 +291,18 @@ function outlier(at: DecodePath, from: OutlierDetection): Outlier {
   }
   const counted = (percent: number, value: number | undefined): number | undefined =>
     percent > 0 ? (value ?? 5) || undefined : undefined
-  const baseEjectionMs = ms(at.in('base_ejection_time'), from.baseEjectionTime) ?? 30_000
+  const baseEjectionMs = decodeMs(at.in('base_ejection_time'), from.baseEjectionTime) ?? 30_000
   return {
     consecutive5xx: counted(enforcing.consecutive5xx, from.consecutive5xx),
     consecutiveGatewayFailures: counted(enforcing.gatewayFailures, from.consecutiveGatewayFailure),
     consecutiveLocalFailures: from.splitExternalLocalOriginErrors
       ? counted(enforcing.localFailures, from.consecutiveLocalOriginFailure)
       : undefined,
-    intervalMs: Math.max(1, ms(at.in('interval'), from.interval) ?? 10_000),
+    intervalMs: Math.max(1, decodeMs(at.in('interval'), from.interval) ?? 10_000),
     baseEjectionMs,
-    maxEjectionMs: Math.max(baseEjectionMs, ms(at.in('max_ejection_time'), from.maxEjectionTime) ?? 300_000),
+    maxEjectionMs: Math.max(baseEjectionMs, decodeMs(at.in('max_ejection_time'), from.maxEjectionTime) ?? 300_000),
     maxEjectionPercent: Math.min(100, from.maxEjectionPercent ?? 10),
-    maxEjectionJitterMs: ms(at.in('max_ejection_time_jitter'), from.maxEjectionTimeJitter) ?? 0,
+    maxEjectionJitterMs: decodeMs(at.in('max_ejection_time_jitter'), from.maxEjectionTimeJitter) ?? 0,
     alwaysEjectOneHost: from.alwaysEjectOneHost ?? false,
     splitLocal: from.splitExternalLocalOriginErrors,
     enforcing,
@@ -312,18 +312,18 @@ function outlier(at: DecodePath, from: OutlierDetection): Outlier {
 function transport(at: DecodePath, socket: TransportSocket | undefined, auto: AutoNames): Transport | undefined {
   if (!socket) return undefined
   const any = socket.configType.value
-  const type = typeNameOf(any)
+  const type = readTypeName(any)
   const here = at.in('typed_config')
   if (type === RawBufferSchema.typeName || (type === '' && socket.name === 'envoy.transport_sockets.raw_buffer')) {
-    notedOnly(here, any, RawBufferSchema)
+    noteOnly(here, any, RawBufferSchema)
     return PLAINTEXT
   }
   const context = unpack(here, any, UpstreamTlsContextSchema)
   if (context) {
     noteIgnored(here, UpstreamTlsContextSchema, context)
-    return { kind: 'tls', tls: upstreamTls(here, context, auto) }
+    return { kind: 'tls', tls: decodeUpstreamTls(here, context, auto) }
   }
   if (type !== UpstreamTlsContextSchema.typeName)
-    here.issue(`the transport socket ${effectiveType(here, any) || socket.name} is not supported`)
+    here.issue(`the transport socket ${readEffectiveType(here, any) || socket.name} is not supported`)
   return undefined
 }

@@ -13,13 +13,13 @@ import { RouteConfigurationSchema } from '../../proto/gen/envoy/config/route/v3/
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { NameTableSchema } from '../../proto/gen/istio/networking/nds/v1/nds_pb.ts'
 import { DecodePath, noteIgnored, type Sources } from './fields/decode-path.ts'
-import { blockedCluster, cluster } from './cluster.ts'
-import { clusterLoad } from './endpoint.ts'
-import { extension, type Extension } from './listener/extension.ts'
-import { blockedListener, listener } from './listener/listener.ts'
-import { names, proxyConfig, type ProxyConfig } from './names.ts'
-import { readable } from './fields/readable.ts'
-import { blockedTable, routeConfig } from './route/route.ts'
+import { blockCluster, decodeCluster } from './cluster.ts'
+import { decodeClusterLoad } from './endpoint.ts'
+import { decodeExtension, type Extension } from './listener/extension.ts'
+import { blockListener, decodeListener } from './listener/listener.ts'
+import { decodeNames, decodeProxyConfig, type ProxyConfig } from './names.ts'
+import { toReadable } from './fields/readable.ts'
+import { blockTable, decodeRouteConfig } from './route/route.ts'
 
 export type ModelOf<K extends ResourceKind> = {
   cluster: Cluster
@@ -50,7 +50,7 @@ const decoder =
     run({ schema, make, ...(blocked ? { blocked } : {}) }, at, bytes)
 
 function run<T, S extends DescMessage>({ schema, make, blocked }: Decoder<T, S>, at: DecodePath, bytes: Uint8Array): T {
-  const { message, unreadable } = readable(schema, bytes)
+  const { message, unreadable } = toReadable(schema, bytes)
   const whole = (): T => {
     for (const field of unreadable) at.in(field).issue('cannot be read')
     noteIgnored(at, schema, message)
@@ -60,14 +60,14 @@ function run<T, S extends DescMessage>({ schema, make, blocked }: Decoder<T, S>,
 }
 
 const DECODERS: { readonly [K in ResourceKind]: (at: DecodePath, bytes: Uint8Array) => ModelOf<K> } = {
-  cluster: decoder(ClusterSchema, cluster, blockedCluster),
-  endpoint: decoder(ClusterLoadAssignmentSchema, clusterLoad),
-  listener: decoder(ListenerSchema, listener, blockedListener),
-  route: decoder(RouteConfigurationSchema, routeConfig, blockedTable),
+  cluster: decoder(ClusterSchema, decodeCluster, blockCluster),
+  endpoint: decoder(ClusterLoadAssignmentSchema, decodeClusterLoad),
+  listener: decoder(ListenerSchema, decodeListener, blockListener),
+  route: decoder(RouteConfigurationSchema, decodeRouteConfig, blockTable),
   // It is part of the chains that name it, and these are what is blocked.
-  extension: decoder(TypedExtensionConfigSchema, extension, ({ name }) => ({ name, type: '' })),
-  nameTable: decoder(NameTableSchema, names),
-  proxyConfig: decoder(ProxyConfigSchema, proxyConfig),
+  extension: decoder(TypedExtensionConfigSchema, decodeExtension, ({ name }) => ({ name, type: '' })),
+  nameTable: decoder(NameTableSchema, decodeNames),
+  proxyConfig: decoder(ProxyConfigSchema, decodeProxyConfig),
 }
 
 export type DecodeOptions = Sources

@@ -8,12 +8,12 @@ import type {
 } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
 import type { ClusterLoadAssignment } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
 import type { DecodePath } from './fields/decode-path.ts'
-import { socketAddress } from './fields/values.ts'
+import { decodeSocketAddress } from './fields/values.ts'
 
 /** Envoy's highest priority number (LocalityLbEndpoints.priority). */
 const MAX_PRIORITY = 128
 
-export function clusterLoad(at: DecodePath, from: ClusterLoadAssignment): ClusterLoad {
+export function decodeClusterLoad(at: DecodePath, from: ClusterLoadAssignment): ClusterLoad {
   if (from.clusterName === '') at.in('cluster_name').issue('is missing')
   return {
     clusterName: from.clusterName,
@@ -51,7 +51,7 @@ function tunnelled({ lbEndpoints }: LocalityLbEndpoints): { readonly tunnelled?:
   const found = lbEndpoints.flatMap((one): TunnelledEndpoint[] => {
     const address = one.hostIdentifier.case === 'endpoint' ? one.hostIdentifier.value.address?.address : undefined
     if (address?.case !== 'envoyInternalAddress') return []
-    const { local, waypoint } = textFields(one.metadata?.filterMetadata['envoy.filters.listener.original_dst'])
+    const { local, waypoint } = selectTextFields(one.metadata?.filterMetadata['envoy.filters.listener.original_dst'])
     return [
       {
         target: local ?? address.value.endpointId,
@@ -80,10 +80,10 @@ function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
     here.ignore('only socket_address is supported')
     return undefined
   }
-  const to = socketAddress(here, address)
+  const to = decodeSocketAddress(here, address)
   if (!to) return undefined
-  const transportLabels = textFields(from.metadata?.filterMetadata['envoy.transport_socket_match'])
-  const istio = textFields(from.metadata?.filterMetadata['istio'])
+  const transportLabels = selectTextFields(from.metadata?.filterMetadata['envoy.transport_socket_match'])
+  const istio = selectTextFields(from.metadata?.filterMetadata['istio'])
   const tunnel = transportLabels['tunnel'] ?? istio['tunnel']
   return {
     address: to.host,
@@ -113,7 +113,7 @@ function healthOf(status: LbEndpoint['healthStatus']): Endpoint['health'] {
 }
 
 /** The text values of a Struct, such as one section of filter_metadata. */
-export function textFields(struct: JsonObject | undefined): Readonly<Record<string, string>> {
+export function selectTextFields(struct: JsonObject | undefined): Readonly<Record<string, string>> {
   if (!struct) return NONE
   return Object.fromEntries(
     Object.entries(struct).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),

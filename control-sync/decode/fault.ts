@@ -2,13 +2,13 @@
 import type { Fault } from '../../model/route.ts'
 import type { HTTPFault } from '../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import type { DecodePath } from './fields/decode-path.ts'
-import { headerMatches } from './fields/matchers.ts'
-import { fraction, ms } from './fields/values.ts'
+import { decodeHeaderMatches } from './fields/matchers.ts'
+import { decodeFraction, decodeMs } from './fields/values.ts'
 
 /**
  * @returns undefined when it injects nothing (Istio puts an empty one into every listener). Envoy's default share is 0.
  */
-export function faultOf(at: DecodePath, from: HTTPFault): Fault | undefined {
+export function decodeFault(at: DecodePath, from: HTTPFault): Fault | undefined {
   const delay = delayOf(at.in('delay'), from)
   const abort = abortOf(at.in('abort'), from)
   if (from.upstreamCluster !== '') {
@@ -16,20 +16,20 @@ export function faultOf(at: DecodePath, from: HTTPFault): Fault | undefined {
     return undefined
   }
   if (!delay && !abort) return undefined
-  return { delay, abort, headers: headerMatches(at.in('headers'), from.headers) }
+  return { delay, abort, headers: decodeHeaderMatches(at.in('headers'), from.headers) }
 }
 
 function delayOf(at: DecodePath, { delay }: HTTPFault): Fault['delay'] {
   if (delay?.faultDelaySecifier.case !== 'fixedDelay') return undefined
   return {
-    ms: ms(at.in('fixed_delay'), delay.faultDelaySecifier.value) ?? 0,
-    fraction: fraction(at.in('percentage'), delay.percentage) ?? 0,
+    ms: decodeMs(at.in('fixed_delay'), delay.faultDelaySecifier.value) ?? 0,
+    fraction: decodeFraction(at.in('percentage'), delay.percentage) ?? 0,
   }
 }
 
 function abortOf(at: DecodePath, { abort }: HTTPFault): Fault['abort'] {
   if (!abort) return undefined
-  const share = fraction(at.in('percentage'), abort.percentage) ?? 0
+  const share = decodeFraction(at.in('percentage'), abort.percentage) ?? 0
   switch (abort.errorType.case) {
     case 'httpStatus': {
       const status = abort.errorType.value

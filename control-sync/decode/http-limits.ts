@@ -7,7 +7,7 @@ const MAX_KB = 8192
 const MAX_COUNT = 10_000
 
 /** KiB; Envoy's default for requests where nothing is said. */
-export function headersKb(at: DecodePath, kb: number | undefined): number {
+export function decodeHeadersKb(at: DecodePath, kb: number | undefined): number {
   if (kb !== undefined && (kb < 1 || kb > MAX_KB)) {
     at.issue(`must be 1 to ${MAX_KB}`)
     return 60
@@ -16,7 +16,7 @@ export function headersKb(at: DecodePath, kb: number | undefined): number {
 }
 
 /** Undefined where nothing is said: Envoy's default is 100, and agent.yaml's `limits` has the same. */
-export function headersCount(at: DecodePath, count: number | undefined): number | undefined {
+export function decodeHeadersCount(at: DecodePath, count: number | undefined): number | undefined {
   if (count === undefined || (count >= 1 && count <= MAX_COUNT)) return count
   at.issue(`must be 1 to ${MAX_COUNT}`)
   return undefined

@@ -6,7 +6,7 @@ import type { ProxyConfig as XProxyConfig } from '../../proto/gen/istio/mesh/v1a
 import type { NameTable } from '../../proto/gen/istio/networking/nds/v1/nds_pb.ts'
 import type { DecodePath } from './fields/decode-path.ts'
 
-export function names(at: DecodePath, from: NameTable): Names {
+export function decodeNames(at: DecodePath, from: NameTable): Names {
   const table = new Map<string, NamedHost>()
   for (const [host, info] of Object.entries(from.table)) {
     const addresses = info.ips.filter((ip) => ipBytes(ip))
@@ -24,7 +24,7 @@ export function names(at: DecodePath, from: NameTable): Names {
  * One table of several. istiod sends one, without a name, and Istio's agent takes the first of a push and passes over
  * the rest; xDS lets a server have as many as it likes.
  */
-export function united(tables: readonly Names[]): Names {
+export function uniteTables(tables: readonly Names[]): Names {
   const all = new Map<string, NamedHost>()
   for (const table of tables) for (const [name, host] of table) add(all, name, host)
   return all
@@ -51,7 +51,7 @@ export type ProxyConfig = { readonly caCertificatesPem: readonly string[] }
 /** No mesh has so many; each costs at every handshake. */
 const MAX_ROOTS = 100
 
-export function proxyConfig(at: DecodePath, { caCertificatesPem: pems }: XProxyConfig): ProxyConfig {
+export function decodeProxyConfig(at: DecodePath, { caCertificatesPem: pems }: XProxyConfig): ProxyConfig {
   const here = at.in('ca_certificates_pem')
   if (pems.length > MAX_ROOTS) here.issue(`holds ${pems.length} certificates; at most ${MAX_ROOTS} are taken`)
   else for (const [i, pem] of pems.entries()) if (!isCertificate(pem)) here.item(i).issue('is no certificate')

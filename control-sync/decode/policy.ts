@@ -14,8 +14,8 @@ import {
 import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.ts'
 import type { StringMatch } from '../../model/matcher.ts'
 import { hasUnknown, type DecodePath } from './fields/decode-path.ts'
-import { headerMatch, stringMatch } from './fields/matchers.ts'
-import { range } from './fields/values.ts'
+import { decodeHeaderMatch, decodeStringMatch } from './fields/matchers.ts'
+import { decodeRange } from './fields/values.ts'
 
 /** Deeper nesting is not evaluated: the decision runs per request and recurses. Istio uses four levels. */
 const MAX_DEPTH = 32
@@ -33,7 +33,7 @@ type RbacFilter = {
  * @returns undefined when the filter enforces nothing and watches nothing; a policy that refuses everything where
  * meshlet does not know the rules' form.
  */
-export function policyOf(at: DecodePath, filter: RbacFilter): Policy | undefined {
+export function decodePolicy(at: DecodePath, filter: RbacFilter): Policy | undefined {
   if (filter.$unknown?.length) {
     at.ignore('rules in a form that meshlet does not implement: everything is refused')
     return { action: 'allow', rules: [], shadow: undefined }
@@ -100,16 +100,16 @@ function permission(at: DecodePath, { rule: by, $unknown: unknown }: XPermission
     case 'any':
       return by.value ? { kind: 'any' } : unsupported(at, 'any: false')
     case 'header':
-      return orRefused(headerMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
+      return orRefused(decodeHeaderMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
     case 'urlPath':
       return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
     case 'requestedServerName':
-      return orRefused(stringMatch(at.in('requested_server_name'), by.value), (match) => ({
+      return orRefused(decodeStringMatch(at.in('requested_server_name'), by.value), (match) => ({
         kind: 'server-name',
         match,
       }))
     case 'destinationIp':
-      return orRefused(range(at.in('destination_ip'), by.value), (r) => ({ kind: 'destination-ip', range: r }))
+      return orRefused(decodeRange(at.in('destination_ip'), by.value), (r) => ({ kind: 'destination-ip', range: r }))
     case 'destinationPort':
       return { kind: 'destination-port', from: by.value, to: by.value }
     // Int32Range excludes its end.
@@ -144,19 +144,22 @@ function principal(at: DecodePath, { identifier: by, $unknown: unknown }: XPrinc
       if (hasUnknown(by.value)) return unsupported(at, 'authenticated')
       const name = by.value.principalName
       if (!name) return { kind: 'authenticated', name: undefined }
-      return orRefused(stringMatch(at.in('authenticated').in('principal_name'), name), (match) => ({
+      return orRefused(decodeStringMatch(at.in('authenticated').in('principal_name'), name), (match) => ({
         kind: 'authenticated',
         name: match,
       }))
     }
     case 'sourceIp':
-      return orRefused(range(at.in('source_ip'), by.value), (r) => ({ kind: 'direct-remote-ip', range: r }))
+      return orRefused(decodeRange(at.in('source_ip'), by.value), (r) => ({ kind: 'direct-remote-ip', range: r }))
     case 'directRemoteIp':
-      return orRefused(range(at.in('direct_remote_ip'), by.value), (r) => ({ kind: 'direct-remote-ip', range: r }))
+      return orRefused(decodeRange(at.in('direct_remote_ip'), by.value), (r) => ({
+        kind: 'direct-remote-ip',
+        range: r,
+      }))
     case 'remoteIp':
-      return orRefused(range(at.in('remote_ip'), by.value), (r) => ({ kind: 'remote-ip', range: r }))
+      return orRefused(decodeRange(at.in('remote_ip'), by.value), (r) => ({ kind: 'remote-ip', range: r }))
     case 'header':
-      return orRefused(headerMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
+      return orRefused(decodeHeaderMatch(at.in('header'), by.value), (header) => ({ kind: 'header', header }))
     case 'urlPath':
       return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
     case 'metadata':
@@ -170,7 +173,7 @@ function principal(at: DecodePath, { identifier: by, $unknown: unknown }: XPrinc
 }
 
 function pathMatch(at: DecodePath, matcher: PathMatcher): StringMatch | undefined {
-  return stringMatch(at.in('path'), matcher.rule.value)
+  return decodeStringMatch(at.in('path'), matcher.rule.value)
 }
 
 /**

@@ -34,10 +34,10 @@ import {
   type UpstreamTlsContext,
 } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { hasUnknown, refuse, type DecodePath } from './fields/decode-path.ts'
-import { stringMatch } from './fields/matchers.ts'
-import { fileText, text } from './fields/values.ts'
+import { decodeStringMatch } from './fields/matchers.ts'
+import { readFileText, decodeText } from './fields/values.ts'
 
-export function downstreamTls(at: DecodePath, from: DownstreamTlsContext): DownstreamTls | undefined {
+export function decodeDownstreamTls(at: DecodePath, from: DownstreamTlsContext): DownstreamTls | undefined {
   refuse(at, DownstreamTlsContextSchema, from)
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const requireClientCertificate = from.requireClientCertificate ?? false
@@ -57,7 +57,7 @@ export function downstreamTls(at: DecodePath, from: DownstreamTlsContext): Downs
  */
 export type AutoNames = { readonly sni: boolean; readonly san: boolean }
 
-export function upstreamTls(at: DecodePath, from: UpstreamTlsContext, auto: AutoNames): UpstreamTls {
+export function decodeUpstreamTls(at: DecodePath, from: UpstreamTlsContext, auto: AutoNames): UpstreamTls {
   const common = commonTls(at.in('common_tls_context'), from.commonTlsContext)
   const autoSan = from.autoSniSanValidation ? 'sni' : auto.san ? 'host' : undefined
   if (from.autoSniSanValidation && !common.validation)
@@ -151,7 +151,7 @@ type Source = { readonly file: string } | { readonly pem: string }
 
 function fileSource(at: DecodePath, file: string): Source | undefined {
   if (at.readFile || !at.files) {
-    const pem = fileText(at, file)
+    const pem = readFileText(at, file)
     return pem === undefined ? undefined : { pem }
   }
   if (at.files.permits(file)) return { file }
@@ -163,7 +163,7 @@ function fileSource(at: DecodePath, file: string): Source | undefined {
 
 function sourceOf(at: DecodePath, from: DataSource | undefined): Source | undefined {
   if (from?.specifier.case === 'filename') return fileSource(at.in('filename'), from.specifier.value)
-  const pem = text(at, from)
+  const pem = decodeText(at, from)
   return pem === undefined ? undefined : { pem }
 }
 
@@ -276,7 +276,7 @@ function rootsSecret(at: DecodePath, { name }: SdsSecretConfig): RootsRef | unde
 }
 
 function typedSan(at: DecodePath, from: SubjectAltNameMatcher): SanMatch | undefined {
-  const match = stringMatch(at.in('matcher'), from.matcher)
+  const match = decodeStringMatch(at.in('matcher'), from.matcher)
   const type = sanType(from.sanType)
   if (!type) at.in('san_type').issue('only DNS, URI and IP_ADDRESS are supported')
   return match && type && { type, match }
@@ -298,7 +298,7 @@ function sanType(type: SubjectAltNameMatcher['sanType']): SanMatch['type'] | und
   }
 }
 
-function anySan(at: DecodePath, from: Parameters<typeof stringMatch>[1]): SanMatch | undefined {
-  const match = stringMatch(at, from)
+function anySan(at: DecodePath, from: Parameters<typeof decodeStringMatch>[1]): SanMatch | undefined {
+  const match = decodeStringMatch(at, from)
   return match && { type: 'any', match }
 }

@@ -1,7 +1,7 @@
 /** A folder of resources looked at as a whole: mistakes, what refers to nothing, and what has no effect. */
 import { decode } from '../decode/decode.ts'
 import { findDangling, collectReferences, type Holder } from '../references.ts'
-import { problemText } from './combine.ts'
+import { formatProblem } from './combine.ts'
 import { readFolder } from './read-folder.ts'
 
 export type FolderCheck = {
@@ -16,7 +16,7 @@ export type FolderCheck = {
 /** Rejects with MESH_CONFIG_INVALID when there is no such folder. */
 export async function checkFolder(folder: string, node: string | undefined): Promise<FolderCheck> {
   const { resources, problems } = await readFolder(folder, node)
-  const found = problems.map(problemText)
+  const found = problems.map(formatProblem)
   const ignored: string[] = []
   const counts: Record<string, number> = {}
   const holders: (Holder & { readonly place: string })[] = []

@@ -38,7 +38,7 @@ function twice({ file, line, kind, name }: FileResource, other: FileResource): F
 }
 
 /** One sentence: `edge/clusters.yaml line 12: Cluster "a", lb_policy: …`. */
-export function problemText({ file, line, resource, field, problem }: FileProblem): string {
+export function formatProblem({ file, line, resource, field, problem }: FileProblem): string {
   const what = [resource, field].filter((part) => part !== '').join(', ')
   return `${file} line ${line}: ${what === '' ? '' : `${what}: `}${problem}`
 }

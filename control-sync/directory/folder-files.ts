@@ -6,7 +6,7 @@ import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import { listFiles, MAX_FILES, stampOf } from './list.ts'
-import { labelOf, type FileContent, type FileProblem, type FileResource } from './parse.ts'
+import { formatLabel, type FileContent, type FileProblem, type FileResource } from './parse.ts'
 import type { FolderReader } from './reader.ts'
 import { Unrest } from './unrest.ts'
 
@@ -153,7 +153,7 @@ export class FolderFiles {
 function withLastGood(content: FileContent, before: FileContent): FileContent {
   const sound = new Set(content.resources.map((r) => `${r.kind} ${r.name}`))
   const rest = before.resources.filter((r) => !sound.has(`${r.kind} ${r.name}`))
-  const labels = new Set(rest.map(labelOf))
+  const labels = new Set(rest.map(formatLabel))
   return {
     resources: [...content.resources, ...rest],
     problems: [],

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { guarded } from '../../core/defects/guard.ts'
-import { allMessages } from './known.ts'
+import { listAllMessages } from './known.ts'
 import type { FileContent } from './parse.ts'
 import { readOne } from './read.ts'
 import {
@@ -34,7 +34,7 @@ export function serveFolderThread(build: string): void {
 }
 
 function* answerTo({ folder, file, hash }: FileRequest): Generator<FromFolderThread, undefined> {
-  const { content, ...read } = readOne(folder, file, hash, allMessages())
+  const { content, ...read } = readOne(folder, file, hash, listAllMessages())
   if (typeof content === 'string') {
     yield { kind: 'done', ...read, outcome: content, problems: [], blocked: [] }
     return

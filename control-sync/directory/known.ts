@@ -4,8 +4,8 @@ import { registry } from '../../proto/registry.ts'
 import type { Known } from './text/locate.ts'
 
 /** Fields and types that meshlet itself has: enough for most files, and at hand. */
-export const ownMessages = (): Known => ({ registry: registry() })
+export const listOwnMessages = (): Known => ({ registry: registry() })
 
 let all: Known | undefined
 /** All that Envoy has. */
-export const allMessages = (): Known => (all ??= { registry: fullRegistry() })
+export const listAllMessages = (): Known => (all ??= { registry: fullRegistry() })

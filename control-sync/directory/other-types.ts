@@ -4,8 +4,8 @@
  * resource means.
  */
 import type { DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf'
-import { bareType, isObject, typeNames, type Known } from './text/locate.ts'
-import { meant } from './text/spelling.ts'
+import { stripTypePrefix, isObject, listTypeNames, type Known } from './text/locate.ts'
+import { suggestName } from './text/spelling.ts'
 
 const TYPED_STRUCT = 'type.googleapis.com/xds.type.v3.TypedStruct'
 
@@ -33,9 +33,9 @@ export function withStructs(schema: DescMessage, json: JsonValue, known: Known):
 function any(json: JsonObject, known: Known): JsonValue {
   const { '@type': url, ...rest } = json
   if (typeof url !== 'string') return json
-  const type = bareType(url)
+  const type = stripTypePrefix(url)
   const schema = known.registry.getMessage(type)
   if (schema) return { '@type': url, ...(withStructs(schema, rest, known) as JsonObject) }
-  if (meant(type, typeNames(known)) !== '') return json
+  if (suggestName(type, listTypeNames(known)) !== '') return json
   return { '@type': TYPED_STRUCT, type_url: url, value: rest }
 }

@@ -7,9 +7,16 @@ import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue }
 import { TYPE_URLS, type Issue, type ResourceKind } from '../../model/snapshot.ts'
 import type { ReadFile } from '../decode/fields/decode-path.ts'
 import { decode } from '../decode/decode.ts'
-import { bareType, isObject, findJsonProblems, jsonReason, type FieldProblem, type Known } from './text/locate.ts'
+import {
+  stripTypePrefix,
+  isObject,
+  findJsonProblems,
+  explainJson,
+  type FieldProblem,
+  type Known,
+} from './text/locate.ts'
 import { withStructs } from './other-types.ts'
-import { meant } from './text/spelling.ts'
+import { suggestName } from './text/spelling.ts'
 import { readText, type ReadText } from './text/read-text.ts'
 
 /** `value`: the Any's value. `line` counts from 1. */
@@ -42,7 +49,7 @@ export type FileContent = {
 }
 
 const KINDS: ReadonlyMap<string, ResourceKind> = new Map(
-  Object.entries(TYPE_URLS).map(([kind, url]) => [bareType(url), kind as ResourceKind]),
+  Object.entries(TYPE_URLS).map(([kind, url]) => [stripTypePrefix(url), kind as ResourceKind]),
 )
 
 /**
@@ -63,11 +70,11 @@ export function parseFile(file: string, text: string, readFile: ReadFile, known:
     return resourcesOf(file, { ...read, json }, readFile, known)
   } catch (err) {
     // Nesting so deep that the stack ends, or more aliases than are unfolded.
-    return wholeFile(file, err instanceof Error ? err.message : String(err))
+    return blockWholeFile(file, err instanceof Error ? err.message : String(err))
   }
 }
 
-export function wholeFile(file: string, problem: string): FileContent {
+export function blockWholeFile(file: string, problem: string): FileContent {
   return { resources: [], problems: [{ file, line: 1, resource: '', field: '', problem }] }
 }
 
@@ -78,7 +85,8 @@ function resourcesOf(
   known: Known,
 ): FileContent {
   const found = itemsOf(read.json)
-  if (!found) return wholeFile(file, 'holds no resources: expected "resources:", a list, or one resource with "@type"')
+  if (!found)
+    return blockWholeFile(file, 'holds no resources: expected "resources:", a list, or one resource with "@type"')
   const resources: FileResource[] = []
   const problems: FileProblem[] = []
   const blocked: FileProblem[] = []
@@ -99,8 +107,8 @@ function resourcesOf(
 }
 
 /** As the problems of a resource name it. */
-export function labelOf({ kind, name }: Pick<FileResource, 'kind' | 'name'>): string {
-  return label(bareType(TYPE_URLS[kind]), name)
+export function formatLabel({ kind, name }: Pick<FileResource, 'kind' | 'name'>): string {
+  return label(stripTypePrefix(TYPE_URLS[kind]), name)
 }
 function label(type: string, name: string): string {
   return `${type.slice(type.lastIndexOf('.') + 1)} "${name}"`
@@ -158,13 +166,13 @@ function oneResource(item: JsonValue, readFile: ReadFile, known: Known): Made | 
   if (!isObject(item) || typeof item['@type'] !== 'string')
     return { resource: '', problems: [{ field: '', problem: 'a resource must be an object with "@type"' }] }
   const { '@type': url, ...rest } = item
-  const type = bareType(url)
+  const type = stripTypePrefix(url)
   const kind = KINDS.get(type)
   const schema = known.registry.getMessage(type)
   if (!kind || !schema)
     return {
       resource: type,
-      problems: [{ field: '@type', problem: `no resource type: ${url}${meant(type, KINDS.keys())}` }],
+      problems: [{ field: '@type', problem: `no resource type: ${url}${suggestName(type, KINDS.keys())}` }],
     }
   const name = [rest['name'], rest['cluster_name'], rest['clusterName']].find((n) => typeof n === 'string') ?? ''
   const resource = label(type, name)
@@ -192,6 +200,6 @@ function bytesOf(schema: DescMessage, json: JsonObject, known: Known): Uint8Arra
     return encoded(whole)
   } catch (err) {
     const located = findJsonProblems(schema, whole, known)
-    return located.length > 0 ? located : [{ field: '', problem: jsonReason(err) }]
+    return located.length > 0 ? located : [{ field: '', problem: explainJson(err) }]
   }
 }

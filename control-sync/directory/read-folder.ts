@@ -2,7 +2,7 @@
 import { systemClock } from '../../core/os/clock.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import { combine, type FolderContent } from './combine.ts'
-import { allMessages } from './known.ts'
+import { listAllMessages } from './known.ts'
 import { listFiles } from './list.ts'
 import type { FileContent } from './parse.ts'
 import { readOne } from './read.ts'
@@ -13,7 +13,7 @@ import { readOne } from './read.ts'
  */
 export async function readFolder(folder: string, node: string | undefined): Promise<FolderContent> {
   const contents = listFiles(folder, node).map((file): FileContent => {
-    const { content } = readOne(folder, file, undefined, allMessages())
+    const { content } = readOne(folder, file, undefined, listAllMessages())
     return typeof content === 'string'
       ? {
           resources: [],

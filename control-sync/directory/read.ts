@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { stampFrom } from './list.ts'
 import type { Known } from './text/locate.ts'
-import { parseFile, wholeFile, type FileContent } from './parse.ts'
+import { parseFile, blockWholeFile, type FileContent } from './parse.ts'
 
 export const MAX_FILE_BYTES = 64 * 1024 * 1024
 const MAX_PEM_BYTES = 1024 * 1024
@@ -45,7 +45,7 @@ export function readOne(folder: string, file: string, hash: string | undefined, 
 }
 
 function unreadable(file: string, problem: string): ReadOne {
-  return { stamp: '', hash: '', content: wholeFile(file, problem) }
+  return { stamp: '', hash: '', content: blockWholeFile(file, problem) }
 }
 
 type Whole = { readonly bytes: Buffer | undefined; readonly stamp: string }

@@ -10,8 +10,8 @@ import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError } from '../../core/errors.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
 import { nextTurn } from '../../core/os/time-slice.ts'
-import { ownMessages } from './known.ts'
-import { wholeFile, type FileResource } from './parse.ts'
+import { listOwnMessages } from './known.ts'
+import { blockWholeFile, type FileResource } from './parse.ts'
 import { readOne, type ReadOne } from './read.ts'
 import {
   FOLDER_THREAD,
@@ -36,7 +36,8 @@ const IDLE_MS = 5_000
 const MAX_HEAP_MIB = 512
 
 /** Names the program that is running: a thread of another one may speak otherwise. */
-export const programBuild = (): string => (bundle ? `${bundle.version} ${bundle.builtAt} ${bundle.addonSha256}` : '')
+export const readProgramBuild = (): string =>
+  bundle ? `${bundle.version} ${bundle.builtAt} ${bundle.addonSha256}` : ''
 
 type Asked = FileRequest & { readonly resolve: (read: ReadOne) => void; readonly resources: FileResource[] }
 
@@ -59,7 +60,7 @@ export class FolderReader implements Disposable {
   async read(folder: string, file: string, hash: string | undefined): Promise<ReadOne> {
     if (this.#alone || this.#isSmall(path.join(folder, file))) {
       await nextTurn()
-      const read = readOne(folder, file, hash, ownMessages())
+      const read = readOne(folder, file, hash, listOwnMessages())
       // Envoy has more fields than meshlet; whether it is a mistake, the thread knows.
       if (typeof read.content === 'string' || read.content.problems.length === 0) return read
     }
@@ -112,7 +113,7 @@ export class FolderReader implements Disposable {
   }
 
   #start(): Worker {
-    const data: FolderThreadData = { part: FOLDER_THREAD, build: programBuild() }
+    const data: FolderThreadData = { part: FOLDER_THREAD, build: readProgramBuild() }
     const options = {
       workerData: data,
       execArgv: [],
@@ -145,7 +146,7 @@ export class FolderReader implements Disposable {
     const asked = this.#queue[0]
     switch (message.kind) {
       case 'ready':
-        this.#isReady = message.build === programBuild()
+        this.#isReady = message.build === readProgramBuild()
         if (!this.#isReady) this.#died(worker, 'the program was replaced')
         return
       case 'piece': {
@@ -198,7 +199,7 @@ export class FolderReader implements Disposable {
     // No thread can be had (limits of the machine, a replaced program): slower, but it goes on.
     this.#alone = true
     for (const { folder, file, hash, resolve } of this.#queue.splice(0))
-      resolve(readOne(folder, file, hash, ownMessages()))
+      resolve(readOne(folder, file, hash, listOwnMessages()))
   }
 
   #stop(): void {
@@ -211,7 +212,7 @@ export class FolderReader implements Disposable {
 }
 
 function failed(file: string, problem: string): ReadOne {
-  return { stamp: '', hash: '', content: wholeFile(file, problem) }
+  return { stamp: '', hash: '', content: blockWholeFile(file, problem) }
 }
 
 function nothing(): void {

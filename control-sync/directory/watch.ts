@@ -11,7 +11,7 @@ import { MeshError } from '../../core/errors.ts'
 import { detached, guarded, reportDefect } from '../../core/defects/guard.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
-import { combine, problemText, type Resources } from './combine.ts'
+import { combine, formatProblem, type Resources } from './combine.ts'
 import { FolderFiles, type LookFor } from './folder-files.ts'
 import { FolderReader } from './reader.ts'
 
@@ -107,7 +107,7 @@ export class WatchedFolder implements Disposable {
     const content = await combine(this.#files.contents(), slice)
     const before = this.#last
     const resources = await reuseValues(content.resources, before?.resources, slice)
-    const problems = content.problems.map(problemText)
+    const problems = content.problems.map(formatProblem)
     if (
       this.#closed ||
       (before && resources === before.resources && before.problems.join('\n') === problems.join('\n'))

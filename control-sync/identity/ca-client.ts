@@ -5,7 +5,7 @@ import type * as Grpc from '@grpc/grpc-js'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Identity } from '../../model/identity.ts'
-import { controlError } from '../ads/errors.ts'
+import { toControlError } from '../ads/errors.ts'
 import {
   createCallMetadata,
   createChannelCredentials,
@@ -48,7 +48,7 @@ const MAX_CHAIN = 16
  */
 const INVALID_ARGUMENT = 3
 
-export function istioCertificateAuthority(control: ControlPlane, clock: Clock): CertificateAuthority {
+export function createIstioCertificateAuthority(control: ControlPlane, clock: Clock): CertificateAuthority {
   let turn = 0
   return async ({ current, spiffeUri, ttlSec, key, certificateRefused }) => {
     const grpc = await loadGrpc()
@@ -81,7 +81,7 @@ export function istioCertificateAuthority(control: ControlPlane, clock: Clock): 
           return answer
         })
         .catch((err: ServiceError) => {
-          throw refused(err, address) ?? controlError(err, 'the certificate', address, shown)
+          throw refused(err, address) ?? toControlError(err, 'the certificate', address, shown)
         })
       const chain = response.certChain
       // istiod: leaf, intermediates, root last.

@@ -13,12 +13,12 @@ import type { Identity, IdentitySource } from '../../model/identity.ts'
 import { Failures, retryBackoff } from '../ads/errors.ts'
 import type { CertificateAuthority } from './ca-client.ts'
 import type { KeyKind } from './csr.ts'
-import { otherWorkload, rejectReplacement } from './fitness.ts'
+import { findOtherWorkload, rejectReplacement } from './fitness.ts'
 import type { IdentityStore } from './identity-store.ts'
 import { Renewal } from './renewal.ts'
 import type { TimeFloor } from './time-floor.ts'
 import type { Trust } from './trust.ts'
-import { validityProblems } from './validity.ts'
+import { findValidityProblems } from './validity.ts'
 
 /**
  * The clock may be set, the machine may have slept, the control plane may have refused us: all of that is looked at so
@@ -119,7 +119,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   /** Everything that is wrong now, worst first. */
   problems(): readonly MeshError[] {
     const { clock, earliestWallMs, floor, trust } = this.#o
-    const wrong = validityProblems(this.#current.get(), {
+    const wrong = findValidityProblems(this.#current.get(), {
       wallMs: clock.wallMs(),
       earliestWallMs,
       floor,
@@ -171,7 +171,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       const why = rejectReplacement(identity, this.#own, { spiffeUri, nowMs: floor.nowMs() })
       if (why) throw why
       this.#triedToken = token ?? this.#triedToken
-      if (otherWorkload(identity, spiffeUri))
+      if (findOtherWorkload(identity, spiffeUri))
         log.warn(
           { evt: 'identity.other-name', asked: spiffeUri, got: identity.spiffeId.uri },
           'the CA knows us by another name than agent.yaml says',
@@ -305,7 +305,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   }
 
   get #other(): MeshError | undefined {
-    return this.#own && otherWorkload(this.#own, this.#o.spiffeUri)
+    return this.#own && findOtherWorkload(this.#own, this.#o.spiffeUri)
   }
 
   /** `meshlet join` beside a running agent writes a certificate of its own: taken where ours is worth nothing. */
@@ -324,7 +324,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       !stored ||
       stored.serial === own?.serial ||
       isExpired(stored, floor.nowMs()) ||
-      otherWorkload(stored, spiffeUri)
+      findOtherWorkload(stored, spiffeUri)
     )
       return
     if (own && !this.#other && stored.notBeforeMs < own.notBeforeMs) return

@@ -20,7 +20,7 @@ export function rejectReplacement(
   p: { readonly spiffeUri: string; readonly nowMs: number },
 ): MeshError | undefined {
   if (!present) return undefined
-  if (otherWorkload(next, p.spiffeUri) && !otherWorkload(present, p.spiffeUri)) {
+  if (findOtherWorkload(next, p.spiffeUri) && !findOtherWorkload(present, p.spiffeUri)) {
     return new MeshError(
       'MESH_CERTIFICATE_OTHER',
       `the CA answered with a certificate of ${next.spiffeId.uri}; the one at hand, of ${present.spiffeId.uri}, serves on`,
@@ -38,7 +38,7 @@ export function rejectReplacement(
  * MESH_CERTIFICATE_OTHER when the certificate is not of the namespace and service account of agent.yaml. The trust
  * domain is the CA's to say.
  */
-export function otherWorkload({ spiffeId: { uri } }: Identity, spiffeUri: string): MeshError | undefined {
+export function findOtherWorkload({ spiffeId: { uri } }: Identity, spiffeUri: string): MeshError | undefined {
   if (pathOf(uri) === pathOf(spiffeUri)) return undefined
   return new MeshError(
     'MESH_CERTIFICATE_OTHER',

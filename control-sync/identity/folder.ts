@@ -12,7 +12,7 @@ import type { Identity, IdentitySource } from '../../model/identity.ts'
 import { parseIdentity } from './parse-identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 import type { Trust } from './trust.ts'
-import { validityProblems } from './validity.ts'
+import { findValidityProblems } from './validity.ts'
 
 const POLL_MS = 5_000
 
@@ -64,7 +64,7 @@ export class IdentityFolder implements IdentitySource, Disposable {
     })
   }
   problems(): readonly MeshError[] {
-    const wrong = validityProblems(this.#own, {
+    const wrong = findValidityProblems(this.#own, {
       wallMs: this.#clock.wallMs(),
       earliestWallMs: this.#earliestWallMs,
       floor: this.#floor,

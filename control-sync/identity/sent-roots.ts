@@ -7,7 +7,7 @@ const known = new WeakMap<RawResource, readonly string[]>()
  * Roots of the mesh that the control plane sends (Istio's ProxyConfig ca_certificates_pem); the same array as long as
  * the resource is the same.
  */
-export function sentRoots({ resources }: Snapshot): readonly string[] {
+export function collectSentRoots({ resources }: Snapshot): readonly string[] {
   // There is one, without a name.
   const [raw] = resources.proxyConfig.values()
   if (!raw) return NONE

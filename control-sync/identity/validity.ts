@@ -16,7 +16,7 @@ export type ValidityQuestion = {
  * What is wrong with the clock and, by the later of clock and floor, with the certificate: MESH_CLOCK_WRONG,
  * MESH_IDENTITY_EXPIRED.
  */
-export function validityProblems(identity: Identity | undefined, q: ValidityQuestion): MeshError[] {
+export function findValidityProblems(identity: Identity | undefined, q: ValidityQuestion): MeshError[] {
   const { floor, renewal } = q
   const nowMs = floor?.nowMs() ?? q.wallMs
   const clock = clockProblem(identity, q)

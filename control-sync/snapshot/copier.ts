@@ -36,7 +36,7 @@ export class SnapshotCopier implements AsyncDisposable {
     this.#copies = options.metrics
       .counter('mesh_config_copies_total', 'Whole copies of the stored configuration that were made.')
       .cell({})
-    this.#copiedBytes = writtenBytes(options.metrics, 'copy')
+    this.#copiedBytes = countWrittenBytes(options.metrics, 'copy')
   }
 
   /** The stored snapshot is another than the one that was copied. */
@@ -77,7 +77,7 @@ export class SnapshotCopier implements AsyncDisposable {
   }
 }
 
-export function writtenBytes(metrics: Metrics, by: 'save' | 'copy'): Cell {
+export function countWrittenBytes(metrics: Metrics, by: 'save' | 'copy'): Cell {
   return metrics
     .counter(
       'mesh_config_written_bytes_total',

@@ -63,7 +63,7 @@ export class PackedResource implements RawResource {
 }
 
 /** Good until others have a turn. */
-export function viewOf(raw: RawResource): Uint8Array {
+export function readBytes(raw: RawResource): Uint8Array {
   return raw instanceof PackedResource ? raw.view : raw.value
 }
 

@@ -9,7 +9,7 @@ import { MeshError } from '../../core/errors.ts'
 import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
 import type { Row } from '../../core/storage/storage.ts'
 import type { RawResource, ResourceKind } from '../../model/snapshot.ts'
-import { PackedResource, viewOf } from './packed-resource.ts'
+import { PackedResource, readBytes } from './packed-resource.ts'
 import type { References } from '../references.ts'
 
 /** While a row is in force. */
@@ -99,7 +99,7 @@ export class Records {
   /** `value` is good until others have a turn. */
   stored(key: string, { kind, raw, references }: StoredResource): Columns {
     const head: Head = [kind, raw.name, '', raw.version, references]
-    return this.#columns(key, JSON.stringify(head), viewOf(raw))
+    return this.#columns(key, JSON.stringify(head), readBytes(raw))
   }
   #columns(key: string, head: string, value: Uint8Array): Columns {
     if (!this.#sealer) return { crc: crcOf(head, value), hash: hash('sha256', value, 'base64'), head, value }
@@ -165,7 +165,7 @@ export class Records {
 }
 
 /** What a row in force adds to the tally. */
-export const weightOf = ({ crc }: Row): number => Number(crc ?? 0) + 1
+export const measureWeight = ({ crc }: Row): number => Number(crc ?? 0) + 1
 
 const purposeOf = (key: string): string => `snapshot ${key}`
 

@@ -6,7 +6,7 @@ import { MeshError } from '../../core/errors.ts'
 import { valuesOf, type Row, type Statement, type Storage } from '../../core/storage/storage.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind } from '../../model/snapshot.ts'
 import type { References } from '../references.ts'
-import { FIRST_SEALED, ROOM, weightOf, type Records } from './records.ts'
+import { FIRST_SEALED, ROOM, measureWeight, type Records } from './records.ts'
 import type { Copied, Save, SavedChange, StoredSnapshot } from './types.ts'
 
 export type Loaded = {
@@ -109,7 +109,7 @@ async function readRecords(
   for (const row of await storage.query({
     sql: 'SELECT key, crc, head, value FROM record WHERE to_generation IS NULL',
   })) {
-    tally += weightOf(row)
+    tally += measureWeight(row)
     let read = records.read(row)
     if (!read) {
       read = await versionBefore(storage, row, generation, records)
@@ -184,7 +184,7 @@ const put = (key: string, value: string | number): Statement => ({
   params: [key, String(value)],
 })
 
-export const copiedStatements = ({ generation, atMs }: Copied): Statement[] => [
+export const copyStatements = ({ generation, atMs }: Copied): Statement[] => [
   put('copied_generation', generation),
   put('copied_at_ms', Math.round(atMs)),
 ]
@@ -250,7 +250,7 @@ const PUT = `INSERT OR REPLACE INTO record (key, from_generation, to_generation,
   WHERE NOT EXISTS (SELECT 1 FROM record WHERE key = @key AND to_generation IS NULL)`
 
 /** Of the values that stand in them, each counted once. */
-export function bytesOf(statements: readonly Statement[]): number {
+export function countBytes(statements: readonly Statement[]): number {
   let bytes = 0
   for (const params of new Set(statements.map((s) => s.params)))
     for (const value of valuesOf(params ?? []))

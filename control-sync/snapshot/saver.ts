@@ -8,7 +8,7 @@ import { toMeshError, type MeshError } from '../../core/errors.ts'
 import { detached } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Cell, Metrics } from '../../core/metrics.ts'
-import { SnapshotCopier, writtenBytes } from './copier.ts'
+import { SnapshotCopier, countWrittenBytes } from './copier.ts'
 import type { SnapshotStore } from './store.ts'
 import type { Ages, Save, SavedChange } from './types.ts'
 
@@ -64,7 +64,7 @@ export class SnapshotSaver implements AsyncDisposable {
     this.#saves = options.metrics
       .counter('mesh_config_saves_total', 'Writes of the configuration to disk, whole copies aside.')
       .cell({})
-    this.#savedBytes = writtenBytes(options.metrics, 'save')
+    this.#savedBytes = countWrittenBytes(options.metrics, 'save')
     this.#copier = new SnapshotCopier({
       ...options,
       intervalMs: options.copyIntervalMs,

@@ -11,7 +11,7 @@ import type { Sealer } from '../../core/pki/sealing.ts'
 import type { Opened, OpenStorage, Source, Statement, Storage } from '../../core/storage/storage.ts'
 import { closeBlocks } from './packed-resource.ts'
 import { MIGRATIONS, Records } from './records.ts'
-import { bytesOf, copiedStatements, load, savePieces, tidy, type Loaded } from './rows.ts'
+import { countBytes, copyStatements, load, savePieces, tidy, type Loaded } from './rows.ts'
 import type { Copied, Save, StoredSnapshot } from './types.ts'
 
 export type SnapshotStoreOptions = {
@@ -163,7 +163,7 @@ class Store implements SnapshotStore {
     let bytes = 0
     const counted = function* (pieces: Iterable<readonly Statement[]>): Generator<readonly Statement[]> {
       for (const piece of pieces) {
-        bytes += bytesOf(piece)
+        bytes += countBytes(piece)
         yield piece
       }
     }
@@ -179,7 +179,7 @@ class Store implements SnapshotStore {
     const bytes = await storage.copyTo(this.#previous)
     this.#copied = { generation, atMs }
     // Should this fail, the next run makes a copy too many.
-    await storage.commit(copiedStatements(this.#copied)).catch(() => undefined)
+    await storage.commit(copyStatements(this.#copied)).catch(() => undefined)
     this.#rest()
     return bytes
   }

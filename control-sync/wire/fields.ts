@@ -6,7 +6,7 @@ export type Cursor = { at: number; from: number; to: number }
  * Reads one field and moves behind it. `from`..`to` is its content when it is length-delimited, else `to` is -1.
  * @returns the field number; 0 when the bytes are no protobuf (or hold a group, which proto3 does not write).
  */
-export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): number {
+export function readNextField(bytes: Uint8Array, cursor: Cursor, end: number): number {
   const { at } = cursor
   // Most tags and lengths are a byte each.
   const tag = at < end ? bytes[at]! : END
@@ -21,7 +21,7 @@ export function nextField(bytes: Uint8Array, cursor: Cursor, end: number): numbe
 const END = 0xff
 
 /** The content of the field that was read, which is length-delimited, as UTF-8. */
-export function textAt(bytes: Uint8Array, { from, to }: Cursor): string {
+export function readText(bytes: Uint8Array, { from, to }: Cursor): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('utf8')
 }
 

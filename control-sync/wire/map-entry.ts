@@ -1,5 +1,5 @@
 /** The entry of a protobuf map on the wire: a message with key = 1 and value = 2. */
-import { nextField, type Cursor } from './fields.ts'
+import { readNextField, type Cursor } from './fields.ts'
 
 /** Where the key stands. Nothing is there for an absent one, which is the type's zero. */
 export type KeySpan = { keyFrom: number; keyTo: number }
@@ -13,7 +13,7 @@ export function findKey(bytes: Uint8Array, from: number, to: number, key: KeySpa
   cursor.at = from
   while (cursor.at < to) {
     const start = cursor.at
-    const no = nextField(bytes, cursor, to)
+    const no = readNextField(bytes, cursor, to)
     if (no === 0) return false
     if (no !== 1) continue
     key.keyFrom = cursor.to < 0 ? start : cursor.from

@@ -15,12 +15,12 @@ export type Shape =
   | { readonly kind: 'any' }
 
 /** `undefined`: equal content of this kind has equal bytes. */
-export function shapeOfKind(kind: ResourceKind): Shape | undefined {
+export function findShapeOfKind(kind: ResourceKind): Shape | undefined {
   return shapeOfUrl(TYPE_URLS[kind])
 }
 
 /** Of the value of a google.protobuf.Any. @param from where its type_url stands, in ASCII */
-export function shapeOfAny(bytes: Uint8Array, from: number, to: number): Shape | undefined {
+export function findShapeOfAny(bytes: Uint8Array, from: number, to: number): Shape | undefined {
   return shapeOfUrl(
     Buffer.from(bytes.buffer, bytes.byteOffset + from, Math.max(0, Math.min(to - from, MAX_URL_BYTES))).toString(
       'latin1',

@@ -7,8 +7,8 @@
  */
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { findKey, type KeySpan } from './map-entry.ts'
-import { MAX_DEPTH, shapeOfAny, shapeOfKind, type Shape } from './map-shapes.ts'
-import { nextField, type Cursor } from './fields.ts'
+import { MAX_DEPTH, findShapeOfAny, findShapeOfKind, type Shape } from './map-shapes.ts'
+import { readNextField, type Cursor } from './fields.ts'
 
 /** @returns true only for equal content; false also for bytes that are no protobuf, unless they are equal */
 export function isSameContent(kind: ResourceKind, a: Uint8Array, b: Uint8Array): boolean {
@@ -19,7 +19,7 @@ export function isSameContent(kind: ResourceKind, a: Uint8Array, b: Uint8Array):
   right = b
   top = 0
   level = 0
-  const isSame = isSameMessage(0, 0, a.length, countEqualOneByOne(0, 0, a.length), shapeOfKind(kind))
+  const isSame = isSameMessage(0, 0, a.length, countEqualOneByOne(0, 0, a.length), findShapeOfKind(kind))
   left = right = NOBODY
   if (entries.length > MAX_RETAINED_ENTRIES) entries.length = MAX_RETAINED_ENTRIES
   return isSame
@@ -82,7 +82,7 @@ function isSameMessage(
   l.at = leftFrom
   while (differsAt < leftEnd) {
     const start = l.at
-    const no = nextField(a, l, leftEnd)
+    const no = readNextField(a, l, leftEnd)
     if (no === 0) return false
     // google.protobuf.Any: type_url = 1, value = 2.
     if (isAny && no === 1) {
@@ -91,12 +91,12 @@ function isSameMessage(
     }
     if (l.at <= differsAt) continue
     r.at = rightFrom + start - leftFrom
-    if (l.to < 0 || nextField(right, r, rightEnd) !== no || r.to < 0) return false
+    if (l.to < 0 || readNextField(right, r, rightEnd) !== no || r.to < 0) return false
     const step = shape.kind === 'message' ? shape.fields[no] : undefined
     if (step?.map) {
       if (!isSameMap(no, step.shape, leftEnd, rightEnd)) return false
     } else {
-      const below = isAny && no === 2 ? shapeOfAny(a, urlFrom, urlTo) : step?.shape
+      const below = isAny && no === 2 ? findShapeOfAny(a, urlFrom, urlTo) : step?.shape
       // Its tag and length are equal.
       if (differsAt < l.from || !isSameMessage(l.from, r.from, l.to - l.from, differsAt - l.from, below)) return false
     }
@@ -170,7 +170,7 @@ function readEntries(bytes: Uint8Array, cursor: Cursor, end: number, no: number)
   for (;;) {
     if (!readEntry(bytes, cursor.from, cursor.to)) return false
     const at = cursor.at
-    if (at < end && nextField(bytes, cursor, end) === no && cursor.to >= 0) continue
+    if (at < end && readNextField(bytes, cursor, end) === no && cursor.to >= 0) continue
     cursor.at = at
     return true
   }

@@ -4,7 +4,7 @@ import { silentLog } from '../../core/log.ts'
 import { OwnNode } from '../../agent/own-node.ts'
 import { loadConfig } from '../../agent/config/load.ts'
 import { readNodeSettings } from '../../agent/control-sync-settings.ts'
-import { snapshotOwner } from '../../control-sync/ads/node.ts'
+import { deriveSnapshotOwner } from '../../control-sync/ads/node.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
 function settingsOf(yaml: string): ReturnType<typeof readNodeSettings<undefined>> {
@@ -71,7 +71,7 @@ test('nobody looks any more once it is over', async () => {
   assert.deepEqual(await m.has('10.0.0.5'), [])
 })
 test('whose a snapshot is: of name, namespace, service account and trust domain, and of no address', () => {
-  const owner = (yaml: string): string => snapshotOwner(settingsOf(yaml))
+  const owner = (yaml: string): string => deriveSnapshotOwner(settingsOf(yaml))
   const first = owner('node: {name: a, namespace: n, serviceAccount: s, ip: 10.0.0.1}')
   assert.equal(
     owner('node: {name: a, namespace: n, serviceAccount: s, ip: 10.0.0.2, labels: {app: x}, network: other}'),

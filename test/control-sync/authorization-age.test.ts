@@ -8,7 +8,7 @@ import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { Applier } from '../../control-sync/apply.ts'
 import { startSync, type Sync } from '../../control-sync/sync.ts'
 import type { AdsStreamEvents } from '../../control-sync/ads/transport.ts'
-import { AuthorizationAge, closedInbound } from '../../control-sync/authorization-age.ts'
+import { AuthorizationAge, closeInbound } from '../../control-sync/authorization-age.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { golden } from '../helpers/control-plane/resources.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'
@@ -104,7 +104,7 @@ test('what closes is inbound, whole, and says why; outbound goes on', () => {
   const inbound = listeners.filter((l) => l.direction === 'inbound')
   assert.ok(inbound.length > 0 && listeners.length > inbound.length)
   for (const listener of listeners) {
-    const closed = closedInbound(listener)
+    const closed = closeInbound(listener)
     if (listener.direction !== 'inbound') {
       assert.equal(closed, listener)
       continue

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Identity } from '../../model/identity.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../../model/snapshot.ts'
-import { configDump } from '../../control-sync/config-dump.ts'
+import { collectConfigDump } from '../../control-sync/config-dump.ts'
 import { golden, sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
 
@@ -26,7 +26,7 @@ function dump(samples: readonly Sample[], identity?: Identity): Record<string, J
     ]),
   ) as unknown as Snapshot['resources']
   const made = JSON.parse(
-    JSON.stringify(configDump({ resources, savedAtMs: 1_700_000_000_000 }, { node, generation: 3, identity })),
+    JSON.stringify(collectConfigDump({ resources, savedAtMs: 1_700_000_000_000 }, { node, generation: 3, identity })),
   ) as { configs: JsonObject[] }
   return Object.fromEntries(made.configs.map((c) => [(c['@type'] as string).replace(/.*\./, ''), c]))
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import { isSameContent } from '../../control-sync/wire/same-content.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
-import { allMessages } from '../../control-sync/directory/known.ts'
+import { listAllMessages } from '../../control-sync/directory/known.ts'
 import { parseFile } from '../../control-sync/directory/parse.ts'
 import { seededRandom } from '../helpers/random.ts'
 import { golden, GOLDEN } from '../helpers/control-plane/resources.ts'
@@ -113,7 +113,7 @@ test('resource files of random lines', () => {
       { length: Math.floor(random.float() * 40) },
       () => words[Math.floor(random.float() * words.length)],
     ).join('')
-    const { problems } = parseFile('f.yaml', text, () => undefined, allMessages())
+    const { problems } = parseFile('f.yaml', text, () => undefined, listAllMessages())
     assert.ok(problems.every((p) => p.line >= 1 && p.problem !== ''))
   }
 })

@@ -6,7 +6,7 @@ import { TypedStructSchema as XdsTypedStruct } from '../../../proto/gen/xds/type
 import { noteIgnored, type DecodePath } from './decode-path.ts'
 
 /** The type's full name: what follows the last slash of the type URL. */
-export function typeNameOf(any: Any | undefined): string {
+export function readTypeName(any: Any | undefined): string {
   return any ? any.typeUrl.slice(any.typeUrl.lastIndexOf('/') + 1) : ''
 }
 
@@ -16,7 +16,7 @@ export function unpack<T extends DescMessage>(
   any: Any | undefined,
   schema: T,
 ): MessageShape<T> | undefined {
-  if (!any || typeNameOf(any) !== schema.typeName) return undefined
+  if (!any || readTypeName(any) !== schema.typeName) return undefined
   try {
     return fromBinary(schema, any.value)
   } catch (err) {
@@ -26,7 +26,7 @@ export function unpack<T extends DescMessage>(
 }
 
 /** Of a type that has no settings for us: whatever stands in it is told. */
-export function notedOnly(at: DecodePath, any: Any | undefined, schema: DescMessage): void {
+export function noteOnly(at: DecodePath, any: Any | undefined, schema: DescMessage): void {
   const message = any && any.value.length > 0 ? unpack(at, any, schema) : undefined
   if (message) noteIgnored(at, schema, message)
 }
@@ -44,6 +44,6 @@ export function unpackStruct(
 }
 
 /** What the configuration really is: a TypedStruct's inner type, else the Any's own. */
-export function effectiveType(at: DecodePath, any: Any | undefined): string {
-  return unpackStruct(at, any)?.type ?? typeNameOf(any)
+export function readEffectiveType(at: DecodePath, any: Any | undefined): string {
+  return unpackStruct(at, any)?.type ?? readTypeName(any)
 }

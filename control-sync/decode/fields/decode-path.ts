@@ -6,7 +6,7 @@ import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/pr
 import type { Issue } from '../../../model/snapshot.ts'
 import { leftOutName } from '../../../proto/field-names.ts'
 import { ACTED_ON, REFUSED } from './supported-fields.ts'
-import { skippedField } from './skipped.ts'
+import { findSkippedField } from './skipped.ts'
 
 /** A hostile resource may hold a million mistakes; nobody reads more than these. */
 const MAX_REPORTED = 200
@@ -161,14 +161,14 @@ export function noteIgnored<T extends DescMessage>(at: DecodePath, schema: T, me
       at.in(field.name).ignore(`unknown value ${value}`)
   }
   for (const { no } of message.$unknown ?? []) {
-    const name = fieldName(schema, no)
+    const name = findFieldName(schema, no)
     if (!refused?.has(name)) left(at, schema, name)
   }
 }
 
 function left(at: DecodePath, schema: DescMessage, field: string): void {
   at.in(field).ignore()
-  const what = skippedField(schema.typeName, field)
+  const what = findSkippedField(schema.typeName, field)
   if (what !== undefined) at.skip(what)
 }
 
@@ -182,14 +182,14 @@ export function refuse<T extends DescMessage>(at: DecodePath, schema: T, message
   for (const field of schema.fields)
     if (refused.has(field.name) && valueOf(message, field) !== undefined) at.in(field.name).issue(NOT_SUPPORTED)
   for (const { no } of message.$unknown ?? []) {
-    const name = fieldName(schema, no)
+    const name = findFieldName(schema, no)
     if (refused.has(name)) at.in(name).issue(NOT_SUPPORTED)
   }
 }
 const NOT_SUPPORTED = 'is not supported'
 
 /** Envoy's name of a field that our protos do not have, its number where Envoy has none either. */
-export function fieldName(schema: DescMessage, no: number): string {
+export function findFieldName(schema: DescMessage, no: number): string {
   return leftOutName(schema.typeName, no) ?? `<field ${no}>`
 }
 

@@ -9,7 +9,7 @@ import type { RegexMatcher } from '../../../proto/gen/envoy/type/matcher/v3/rege
 import type { StringMatcher } from '../../../proto/gen/envoy/type/matcher/v3/string_pb.ts'
 import type { DecodePath } from './decode-path.ts'
 
-export function regex(at: DecodePath, matcher: RegexMatcher | undefined): SafeRegex | undefined {
+export function decodeRegex(at: DecodePath, matcher: RegexMatcher | undefined): SafeRegex | undefined {
   const made = compileRegex(matcher?.regex ?? '')
   if ('problem' in made) {
     at.in('regex').issue(made.problem)
@@ -21,7 +21,7 @@ export function regex(at: DecodePath, matcher: RegexMatcher | undefined): SafeRe
 }
 
 /** @returns undefined when it cannot be used, which is then an issue. */
-export function stringMatch(at: DecodePath, matcher: StringMatcher | undefined): StringMatch | undefined {
+export function decodeStringMatch(at: DecodePath, matcher: StringMatcher | undefined): StringMatch | undefined {
   const pattern = matcher?.matchPattern
   if (!matcher || pattern?.case === undefined) {
     at.issue('has no pattern that meshlet knows')
@@ -54,11 +54,11 @@ type PartMatch = {
 }
 
 function regexMatch(at: DecodePath, matcher: RegexMatcher): StringMatch | undefined {
-  const made = regex(at, matcher)
+  const made = decodeRegex(at, matcher)
   return made && { kind: 'regex', regex: made }
 }
 
-export function headerMatch(at: DecodePath, matcher: HeaderMatcher): HeaderMatch | undefined {
+export function decodeHeaderMatch(at: DecodePath, matcher: HeaderMatcher): HeaderMatch | undefined {
   if (matcher.name === '') {
     at.in('name').issue('is missing')
     return undefined
@@ -74,8 +74,8 @@ export function headerMatch(at: DecodePath, matcher: HeaderMatcher): HeaderMatch
   )
 }
 
-export function headerMatches(at: DecodePath, matchers: readonly HeaderMatcher[]): HeaderMatch[] {
-  return matchers.flatMap((m, i) => headerMatch(at.item(i), m) ?? [])
+export function decodeHeaderMatches(at: DecodePath, matchers: readonly HeaderMatcher[]): HeaderMatch[] {
+  return matchers.flatMap((m, i) => decodeHeaderMatch(at.item(i), m) ?? [])
 }
 
 function headerTest(
@@ -85,7 +85,7 @@ function headerTest(
   const string = (match: StringMatch | undefined): HeaderMatch['test'] | undefined => match && { kind: 'string', match }
   switch (by.case) {
     case 'stringMatch':
-      return string(stringMatch(at.in('string_match'), by.value))
+      return string(decodeStringMatch(at.in('string_match'), by.value))
     case 'presentMatch':
       return { kind: by.value ? 'present' : 'absent' }
     case 'rangeMatch':
@@ -118,7 +118,7 @@ export function queryMatch(at: DecodePath, matcher: QueryParameterMatcher): Quer
     return undefined
   }
   if (by.case === 'stringMatch') {
-    const match = stringMatch(at.in('string_match'), by.value)
+    const match = decodeStringMatch(at.in('string_match'), by.value)
     return match && { name: matcher.name, test: { kind: 'string', match } }
   }
   if (by.case === 'presentMatch' && !by.value) {

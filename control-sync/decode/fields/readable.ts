@@ -1,13 +1,13 @@
 /** A message of which some fields cannot be read: the others say what it is, and whose place it takes. */
 import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
-import { nextField } from '../../wire/fields.ts'
+import { readNextField } from '../../wire/fields.ts'
 
 /**
  * Fields of the message itself are read one by one when it does not decode as a whole; `unreadable` names those that
  * are left out.
  * @throws for bytes that are no sequence of fields: they are no message of anybody's
  */
-export function readable<S extends DescMessage>(
+export function toReadable<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
 ): { readonly message: MessageShape<S>; readonly unreadable: readonly string[] } {
@@ -19,7 +19,7 @@ export function readable<S extends DescMessage>(
     const cursor = { at: 0, from: 0, to: 0 }
     while (cursor.at < bytes.length) {
       const start = cursor.at
-      const no = nextField(bytes, cursor, bytes.length)
+      const no = readNextField(bytes, cursor, bytes.length)
       if (no === 0) throw thrown
       const field = bytes.subarray(start, cursor.at)
       // Fields one after the other are one message (protobuf encoding guide, "Last One Wins").

@@ -66,15 +66,15 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
 export const NO_SPANS = 'no spans are reported (tracing)'
 /** In logs that meshlet writes in its own way. */
 export const LOG_FORMATS = "access-log formats of the mesh are not used: a line has meshlet's own fields"
-export const otherLog = (type: string): string =>
+export const noteOtherLog = (type: string): string =>
   `access logs go to meshlet's own log, not to ${type === '' ? 'where they should' : type}`
 
 /** @param type of the configuration of a filter that is not run */
-export function skippedExtension(type: string): string {
+export function findSkippedExtension(type: string): string {
   return EXTENSIONS[type] ?? `the filter ${type} does not run`
 }
 
 /** Undefined for a field of which its path tells enough. @param field in Envoy's name */
-export function skippedField(message: string, field: string): string | undefined {
+export function findSkippedField(message: string, field: string): string | undefined {
   return SKIPPED_FIELDS[`${message}.${field}`]
 }

@@ -14,7 +14,7 @@ import {
 import { refuse, type DecodePath } from './decode-path.ts'
 
 /** Milliseconds; undefined when absent. Negative ones are issues. */
-export function ms(at: DecodePath, duration: Duration | undefined): number | undefined {
+export function decodeMs(at: DecodePath, duration: Duration | undefined): number | undefined {
   if (!duration) return undefined
   const value = Number(duration.seconds) * 1000 + duration.nanos / 1_000_000
   if (value < 0) {
@@ -25,9 +25,9 @@ export function ms(at: DecodePath, duration: Duration | undefined): number | und
 }
 
 /** Milliseconds where Envoy's 0 means "none": `absent` when not set, undefined for 0. */
-export function msOrNone<T>(at: DecodePath, duration: Duration | undefined, absent: T): number | T | undefined {
+export function decodeMsOrNone<T>(at: DecodePath, duration: Duration | undefined, absent: T): number | T | undefined {
   if (!duration) return absent
-  return ms(at, duration) || undefined
+  return decodeMs(at, duration) || undefined
 }
 
 /** Envoy's highest uint32 stands for "no limit". */
@@ -37,7 +37,7 @@ export function limit(value: number | undefined, byDefault: number): number {
 }
 
 /** 0..1; undefined when absent. */
-export function fraction(at: DecodePath, percent: FractionalPercent | undefined): number | undefined {
+export function decodeFraction(at: DecodePath, percent: FractionalPercent | undefined): number | undefined {
   if (!percent) return undefined
   switch (percent.denominator) {
     case FractionalPercent_DenominatorType.HUNDRED:
@@ -53,22 +53,25 @@ export function fraction(at: DecodePath, percent: FractionalPercent | undefined)
 }
 
 /** There is no runtime layer: the default value counts. */
-export function runtimeFraction(at: DecodePath, runtime: RuntimeFractionalPercent | undefined): number | undefined {
-  return fraction(at.in('default_value'), runtime?.defaultValue)
+export function decodeRuntimeFraction(
+  at: DecodePath,
+  runtime: RuntimeFractionalPercent | undefined,
+): number | undefined {
+  return decodeFraction(at.in('default_value'), runtime?.defaultValue)
 }
 
-export function range(at: DecodePath, from: CidrRange): Cidr | undefined {
+export function decodeRange(at: DecodePath, from: CidrRange): Cidr | undefined {
   const made = cidr(from.addressPrefix, from.prefixLen)
   if (!made) at.issue(`no address range: ${from.addressPrefix.slice(0, 64)}/${from.prefixLen ?? ''}`)
   return made
 }
 
-export function ranges(at: DecodePath, from: readonly CidrRange[]): Cidr[] {
-  return from.flatMap((r, i) => range(at.item(i), r) ?? [])
+export function decodeRanges(at: DecodePath, from: readonly CidrRange[]): Cidr[] {
+  return from.flatMap((r, i) => decodeRange(at.item(i), r) ?? [])
 }
 
 /** @returns host and port of a TCP socket address. Host names are accepted: DNS clusters have them. */
-export function socketAddress(
+export function decodeSocketAddress(
   at: DecodePath,
   address: Address | undefined,
 ): { readonly host: string; readonly port: number; readonly ipv4Compat: boolean } | undefined {
@@ -104,14 +107,14 @@ export function socketAddress(
 }
 
 /** Text given inline or by file name. */
-export function text(at: DecodePath, source: DataSource | undefined): string | undefined {
+export function decodeText(at: DecodePath, source: DataSource | undefined): string | undefined {
   switch (source?.specifier.case) {
     case 'inlineString':
       return source.specifier.value
     case 'inlineBytes':
       return new TextDecoder().decode(source.specifier.value)
     case 'filename':
-      return fileText(at.in('filename'), source.specifier.value)
+      return readFileText(at.in('filename'), source.specifier.value)
     case 'environmentVariable':
       at.in('environment_variable').issue('is not supported')
       return undefined
@@ -123,7 +126,7 @@ export function text(at: DecodePath, source: DataSource | undefined): string | u
   }
 }
 
-export function fileText(at: DecodePath, file: string): string | undefined {
+export function readFileText(at: DecodePath, file: string): string | undefined {
   const content = at.readFile?.(file)
   if (content === undefined) at.issue(at.readFile ? `there is no readable file ${file}` : 'files are not read here')
   return content

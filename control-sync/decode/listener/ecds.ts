@@ -3,7 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { ExtensionConfigSource } from '../../../proto/gen/envoy/config/core/v3/config_source_pb.ts'
 import { TypedExtensionConfigSchema } from '../../../proto/gen/envoy/config/core/v3/extension_pb.ts'
-import { typeNameOf } from '../fields/any.ts'
+import { readTypeName } from '../fields/any.ts'
 import type { DecodePath } from '../fields/decode-path.ts'
 
 type Configured = {
@@ -18,7 +18,7 @@ type Configured = {
  * @returns undefined for a filter without a configuration, or one whose configuration has not come and that has no
  * default.
  */
-export function configOf(at: DecodePath, { name, configType: by }: Configured): Any | undefined {
+export function findConfig(at: DecodePath, { name, configType: by }: Configured): Any | undefined {
   switch (by.case) {
     case 'typedConfig':
       return by.value
@@ -32,7 +32,7 @@ export function configOf(at: DecodePath, { name, configType: by }: Configured): 
 }
 
 /** Why a filter without a usable configuration is one, for the reason that a person reads. */
-export function unconfigured({ name, configType }: Configured): string {
+export function blockUnconfigured({ name, configType }: Configured): string {
   return configType.case === 'configDiscovery' ? `${name}, whose configuration (ECDS) has not come,` : name
 }
 
@@ -41,7 +41,7 @@ function discovered(at: DecodePath, name: string, source: ExtensionConfigSource)
   const any = bytes && fromBinary(TypedExtensionConfigSchema, bytes).typedConfig
   if (!any) return source.defaultConfig
   const allowed = source.typeUrls.map((url) => url.slice(url.lastIndexOf('/') + 1))
-  if (allowed.includes(typeNameOf(any))) return any
-  at.in('type_urls').ignore(`${typeNameOf(any)} came, which is not among them`)
+  if (allowed.includes(readTypeName(any))) return any
+  at.in('type_urls').ignore(`${readTypeName(any)} came, which is not among them`)
   return source.defaultConfig
 }

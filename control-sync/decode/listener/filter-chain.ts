@@ -21,17 +21,17 @@ import {
 } from '../../../proto/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
 import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { DownstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
-import { effectiveType, notedOnly, typeNameOf, unpack } from '../fields/any.ts'
+import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any.ts'
 import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
-import { configOf, unconfigured } from './ecds.ts'
-import { httpManager } from './http.ts'
+import { findConfig, blockUnconfigured } from './ecds.ts'
+import { decodeHttpManager } from './http.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, type Unknown } from '../fields/known-filters.ts'
-import { skippedExtension } from '../fields/skipped.ts'
-import { MQTT_FILTER, mqttCodec } from './mqtt.ts'
-import { policyOf } from '../policy.ts'
-import { weighted } from '../route/route-action.ts'
-import { downstreamTls } from '../tls.ts'
-import { msOrNone, ranges } from '../fields/values.ts'
+import { findSkippedExtension } from '../fields/skipped.ts'
+import { MQTT_FILTER, decodeMqttCodec } from './mqtt.ts'
+import { decodePolicy } from '../policy.ts'
+import { decodeWeighted } from '../route/route-action.ts'
+import { decodeDownstreamTls } from '../tls.ts'
+import { decodeMsOrNone, decodeRanges } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -55,11 +55,11 @@ export function filterChain(at: DecodePath, from: XFilterChain, unknown: Unknown
         codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec,
       }
     },
-    (reason) => blockedChain(from.name, match, reason),
+    (reason) => blockChain(from.name, match, reason),
   )
 }
 
-export function blockedChain(name: string, match: FilterChainMatch, reason: string): FilterChain {
+export function blockChain(name: string, match: FilterChainMatch, reason: string): FilterChain {
   return { name, match, tls: undefined, policies: [], codec: { kind: 'blocked', reason } }
 }
 
@@ -71,17 +71,17 @@ function transport(
   if (!socket) return { tls: undefined }
   const any = socket.configType.value
   const here = at.in('typed_config')
-  const type = typeNameOf(any)
+  const type = readTypeName(any)
   if (type === RawBufferSchema.typeName || (type === '' && socket.name === 'envoy.transport_sockets.raw_buffer')) {
-    notedOnly(here, any, RawBufferSchema)
+    noteOnly(here, any, RawBufferSchema)
     return { tls: undefined }
   }
   const context = unpack(here, any, DownstreamTlsContextSchema)
   if (context) {
     noteIgnored(here, DownstreamTlsContextSchema, context)
-    return { tls: downstreamTls(here, context) }
+    return { tls: decodeDownstreamTls(here, context) }
   }
-  const what = `the transport socket ${effectiveType(here, any) || socket.name} is not implemented`
+  const what = `the transport socket ${readEffectiveType(here, any) || socket.name} is not implemented`
   at.ignore(`${what}: the chain is blocked`)
   return what
 }
@@ -115,7 +115,7 @@ function chainMatch(at: DecodePath, from: XMatch | undefined): FilterChainMatch 
 
 /** None, which is any address, when one of them is not understood. */
 function understood(at: DecodePath, from: XMatch['prefixRanges']): FilterChainMatch['destinationRanges'] {
-  const all = ranges(at, from)
+  const all = decodeRanges(at, from)
   return all.length === from.length ? all : []
 }
 
@@ -135,7 +135,7 @@ function networkFilters(
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
-    const any = configOf(here, filter)
+    const any = findConfig(here, filter)
     const config = here.in('typed_config')
     const codec = terminal(config, filter, unknown)
     if (codec) {
@@ -145,15 +145,16 @@ function networkFilters(
     const rbac = unpack(config, any, RBACSchema)
     if (rbac) {
       noteIgnored(config, RBACSchema, rbac)
-      const policy = policyOf(config, rbac)
+      const policy = decodePolicy(config, rbac)
       if (policy) policies.push(policy)
-    } else if (OBSERVING_NETWORK_FILTERS.has(effectiveType(config, any))) {
-      if (!DONE_ANYWAY.has(effectiveType(config, any))) here.skip(skippedExtension(effectiveType(config, any)))
+    } else if (OBSERVING_NETWORK_FILTERS.has(readEffectiveType(config, any))) {
+      if (!DONE_ANYWAY.has(readEffectiveType(config, any)))
+        here.skip(findSkippedExtension(readEffectiveType(config, any)))
     } else {
-      const what = `the filter ${effectiveType(config, any) || unconfigured(filter)} is not implemented`
+      const what = `the filter ${readEffectiveType(config, any) || blockUnconfigured(filter)} is not implemented`
       here.ignore(unknown === 'blocks' ? `${what}: the chain is blocked` : what)
       if (unknown === 'blocks') blockedBy ??= what
-      else here.skip(skippedExtension(effectiveType(config, any) || filter.name))
+      else here.skip(findSkippedExtension(readEffectiveType(config, any) || filter.name))
     }
   }
   return {
@@ -165,11 +166,11 @@ function networkFilters(
 /** @returns undefined for a filter that does not end a chain. */
 function terminal(at: DecodePath, filter: Filter, unknown: Unknown): Codec | undefined {
   const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
-  if (filter.name === MQTT_FILTER) return mqttCodec(at, any)
+  if (filter.name === MQTT_FILTER) return decodeMqttCodec(at, any)
   const manager = unpack(at, any, HttpConnectionManagerSchema)
   if (manager) {
     noteIgnored(at, HttpConnectionManagerSchema, manager)
-    return { kind: 'http', http: httpManager(at, manager, unknown) }
+    return { kind: 'http', http: decodeHttpManager(at, manager, unknown) }
   }
   const tcp = unpack(at, any, TcpProxySchema)
   if (!tcp) return undefined
@@ -179,7 +180,7 @@ function terminal(at: DecodePath, filter: Filter, unknown: Unknown): Codec | und
 
 function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
   const by = from.clusterSpecifier
-  const idleMs = msOrNone(at.in('idle_timeout'), from.idleTimeout, HOUR_MS) ?? Infinity
+  const idleMs = decodeMsOrNone(at.in('idle_timeout'), from.idleTimeout, HOUR_MS) ?? Infinity
   const named = (
     name: string,
     weight: number,
@@ -198,7 +199,7 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
       return {
         kind: 'tcp',
         tcp: {
-          clusters: weighted(
+          clusters: decodeWeighted(
             at.in('weighted_clusters'),
             by.value.clusters.map((c) => named(c.name, c.weight)),
           ),

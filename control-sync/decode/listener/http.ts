@@ -16,22 +16,22 @@ import {
   type HttpConnectionManager as XManager,
   type HttpFilter as XFilter,
 } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
-import { effectiveType, typeNameOf, unpack } from '../fields/any.ts'
+import { readEffectiveType, readTypeName, unpack } from '../fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
-import { configOf, unconfigured } from './ecds.ts'
-import { faultOf } from '../fault.ts'
+import { findConfig, blockUnconfigured } from './ecds.ts'
+import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
-import { headersCount, headersKb } from '../http-limits.ts'
-import { policyOf } from '../policy.ts'
-import { routeConfig } from '../route/route.ts'
-import { LOG_FORMATS, NO_SPANS, otherLog, skippedExtension } from '../fields/skipped.ts'
-import { msOrNone } from '../fields/values.ts'
+import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
+import { decodePolicy } from '../policy.ts'
+import { decodeRouteConfig } from '../route/route.ts'
+import { LOG_FORMATS, NO_SPANS, noteOtherLog, findSkippedExtension } from '../fields/skipped.ts'
+import { decodeMsOrNone } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
 /** HttpConnectionManager.Tracing.provider. */
 const TRACING_PROVIDER = 9
 /** @param unknown what becomes of a filter that is not implemented: inbound it blocks, outbound it is skipped. */
-export function httpManager(at: DecodePath, from: XManager, unknown: Unknown): HttpConnectionManager {
+export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unknown): HttpConnectionManager {
   const details = from.setCurrentClientCertDetails
   // Without a provider Envoy reports none either.
   if (from.tracing?.$unknown?.some(({ no }) => no === TRACING_PROVIDER)) at.skip(NO_SPANS)
@@ -61,13 +61,13 @@ export function httpManager(at: DecodePath, from: XManager, unknown: Unknown): H
     mergeSlashes: from.mergeSlashes,
     ...ESCAPED_SLASHES[from.pathWithEscapedSlashesAction],
     upgrades: from.upgradeConfigs.filter((u) => u.enabled !== false).map((u) => u.upgradeType.toLowerCase()),
-    streamIdleMs: msOrNone(at.in('stream_idle_timeout'), from.streamIdleTimeout, 300_000),
-    requestTimeoutMs: msOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
+    streamIdleMs: decodeMsOrNone(at.in('stream_idle_timeout'), from.streamIdleTimeout, 300_000),
+    requestTimeoutMs: decodeMsOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
     ...commonOptions(at.in('common_http_protocol_options'), from.commonHttpProtocolOptions),
     stripHostPort: from.stripPortMode.value ? 'any' : from.stripMatchingHostPort ? 'matching' : undefined,
     stripHostDot: from.stripTrailingHostDot,
     proxyContinue: from.proxy100Continue,
-    maxRequestHeadersBytes: headersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
+    maxRequestHeadersBytes: decodeHeadersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
     accessLog: accessLog(at, from),
     // Istio says so on its HTTP_PROXY_PORT listener and nowhere else; inbound nobody is to name other targets.
     explicitProxy: unknown === 'skips' && (from.httpProtocolOptions?.allowAbsoluteUrl ?? false),
@@ -82,15 +82,15 @@ function commonOptions(
   'connectionIdleMs' | 'maxHeaders' | 'underscores' | 'maxStreamMs' | 'maxRequestsPerConnection' | 'maxConnectionMs'
 > {
   return {
-    connectionIdleMs: msOrNone(at.in('idle_timeout'), from?.idleTimeout, HOUR_MS),
-    maxHeaders: headersCount(at.in('max_headers_count'), from?.maxHeadersCount),
+    connectionIdleMs: decodeMsOrNone(at.in('idle_timeout'), from?.idleTimeout, HOUR_MS),
+    maxHeaders: decodeHeadersCount(at.in('max_headers_count'), from?.maxHeadersCount),
     underscores: underscoresOf(
       at.in('headers_with_underscores_action'),
       from?.headersWithUnderscoresAction ?? Underscores.ALLOW,
     ),
-    maxStreamMs: msOrNone(at.in('max_stream_duration'), from?.maxStreamDuration, undefined),
+    maxStreamMs: decodeMsOrNone(at.in('max_stream_duration'), from?.maxStreamDuration, undefined),
     maxRequestsPerConnection: from?.maxRequestsPerConnection || undefined,
-    maxConnectionMs: msOrNone(at.in('max_connection_duration'), from?.maxConnectionDuration, undefined),
+    maxConnectionMs: decodeMsOrNone(at.in('max_connection_duration'), from?.maxConnectionDuration, undefined),
   }
 }
 
@@ -155,7 +155,7 @@ function routesOf(at: DecodePath, { routeSpecifier: by }: XManager): HttpConnect
       if (by.value.routeConfigName === '') at.in('rds').in('route_config_name').issue('is missing')
       return { from: 'rds', name: by.value.routeConfigName }
     case 'routeConfig':
-      return { from: 'inline', config: routeConfig(at.in('route_config'), by.value) }
+      return { from: 'inline', config: decodeRouteConfig(at.in('route_config'), by.value) }
     case undefined:
       at.issue('neither rds nor route_config is given')
       return { from: 'rds', name: '' }
@@ -171,11 +171,11 @@ function accessLog(at: DecodePath, { accessLog: logs }: XManager): HttpConnectio
     const file = unpack(here, log.configType.value, FileAccessLogSchema)
     if (file) {
       if (file.accessLogFormat.case !== undefined) here.skip(LOG_FORMATS)
-      for (const more of logs.slice(i + 1)) here.skip(otherLog(effectiveType(here, more.configType.value)))
+      for (const more of logs.slice(i + 1)) here.skip(noteOtherLog(readEffectiveType(here, more.configType.value)))
       return file.accessLogFormat.value?.format.case === 'jsonFormat' ? 'json' : 'text'
     }
-    here.ignore(typeNameOf(log.configType.value))
-    here.skip(otherLog(effectiveType(here, log.configType.value)))
+    here.ignore(readTypeName(log.configType.value))
+    here.skip(noteOtherLog(readEffectiveType(here, log.configType.value)))
   }
   return undefined
 }
@@ -185,7 +185,7 @@ function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly
     const here = at.in('http_filters').item(i)
     return (
       here.piece(
-        () => httpFilter(here, f, unknown),
+        () => decodeHttpFilter(here, f, unknown),
         (reason) => ({ kind: 'blocked', name: f.name, reason }),
       ) ?? []
     )
@@ -246,10 +246,10 @@ const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([
 /** Enforces nothing, but keeps the filter's place: a route may bring rules of its own (typed_per_filter_config). */
 const PASS: Policy = { action: 'log', rules: [], shadow: undefined }
 
-export function httpFilter(at: DecodePath, from: XFilter, unknown: Unknown): HttpFilter | undefined {
-  const any = configOf(at, from)
+export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown): HttpFilter | undefined {
+  const any = findConfig(at, from)
   const here = at.in('typed_config')
-  const type = typeNameOf(any)
+  const type = readTypeName(any)
   const off = from.disabled ? { off: true } : {}
   if (
     type === 'envoy.extensions.filters.http.router.v3.Router' ||
@@ -257,22 +257,22 @@ export function httpFilter(at: DecodePath, from: XFilter, unknown: Unknown): Htt
   )
     return undefined
   if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors' }
-  if (OBSERVING_HTTP_FILTERS.has(effectiveType(here, any))) {
-    if (!from.disabled && !DONE_ANYWAY.has(effectiveType(here, any)))
-      at.skip(skippedExtension(effectiveType(here, any)))
+  if (OBSERVING_HTTP_FILTERS.has(readEffectiveType(here, any))) {
+    if (!from.disabled && !DONE_ANYWAY.has(readEffectiveType(here, any)))
+      at.skip(findSkippedExtension(readEffectiveType(here, any)))
     return undefined
   }
   const rbac = unpack(here, any, RBACSchema)
   if (rbac) {
     noteIgnored(here, RBACSchema, rbac)
-    return { kind: 'rbac', name: from.name, policy: policyOf(here, rbac) ?? PASS, ...off }
+    return { kind: 'rbac', name: from.name, policy: decodePolicy(here, rbac) ?? PASS, ...off }
   }
   const fault = unpack(here, any, HTTPFaultSchema)
   if (fault) {
     noteIgnored(here, HTTPFaultSchema, fault)
-    return { kind: 'fault', name: from.name, fault: faultOf(here, fault), ...off }
+    return { kind: 'fault', name: from.name, fault: decodeFault(here, fault), ...off }
   }
-  const what = effectiveType(here, any) || unconfigured(from)
+  const what = readEffectiveType(here, any) || blockUnconfigured(from)
   if (from.disabled) {
     at.ignore(
       unknown === 'blocks'
@@ -285,6 +285,6 @@ export function httpFilter(at: DecodePath, from: XFilter, unknown: Unknown): Htt
   }
   at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)
   if (unknown === 'blocks') return { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented` }
-  at.skip(skippedExtension(what))
+  at.skip(findSkippedExtension(what))
   return undefined
 }

@@ -13,10 +13,10 @@ import type {
   ListenerFilter,
   ListenerFilterChainMatchPredicate as Predicate,
 } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
-import { effectiveType, notedOnly, typeNameOf } from '../fields/any.ts'
+import { readEffectiveType, noteOnly, readTypeName } from '../fields/any.ts'
 import { hasUnknown, type DecodePath } from '../fields/decode-path.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from '../fields/known-filters.ts'
-import { skippedExtension } from '../fields/skipped.ts'
+import { findSkippedExtension } from '../fields/skipped.ts'
 
 type Inspector = keyof typeof LISTENER_FILTERS
 const BY_TYPE: ReadonlyMap<string, Inspector> = new Map(
@@ -29,32 +29,36 @@ export type ListenerFilters = {
   blocks(port: number | undefined): string | undefined
 }
 
-export function listenerFilters(at: DecodePath, filters: readonly ListenerFilter[], unknown: Unknown): ListenerFilters {
+export function decodeListenerFilters(
+  at: DecodePath,
+  filters: readonly ListenerFilter[],
+  unknown: Unknown,
+): ListenerFilters {
   const off = new Map<Inspector, ConnectionMatch[]>()
   const blocking: { readonly reason: string; readonly off: ConnectionMatch }[] = []
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
     const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
-    const type = typeNameOf(any)
+    const type = readTypeName(any)
     const known = type === '' ? LISTENER_FILTER_NAMES[filter.name] : BY_TYPE.get(type)
     const disabled = filter.filterDisabled
       ? (predicate(here.in('filter_disabled'), filter.filterDisabled, 0) ?? NEVER)
       : NEVER
-    if (known) notedOnly(here.in('typed_config'), any, SCHEMAS[known])
+    if (known) noteOnly(here.in('typed_config'), any, SCHEMAS[known])
     if (known) {
       off.set(known, [...(off.get(known) ?? []), disabled])
       continue
     }
     // Keeps nobody out: the application sees another address of its client, and x-forwarded-for as ever.
     if (type === '' ? filter.name === ORIGINAL_SRC.name : type === ORIGINAL_SRC.type) {
-      here.skip(skippedExtension(ORIGINAL_SRC.type))
+      here.skip(findSkippedExtension(ORIGINAL_SRC.type))
       here.ignore("original_src: the application sees an address of this machine instead of its client's")
       continue
     }
-    const what = `the listener filter ${effectiveType(here, any) || filter.name} is not implemented`
+    const what = `the listener filter ${readEffectiveType(here, any) || filter.name} is not implemented`
     here.ignore(unknown === 'blocks' ? `${what}: the listener is blocked` : what)
     if (unknown === 'blocks') blocking.push({ reason: what, off: disabled })
-    else here.skip(skippedExtension(effectiveType(here, any) || filter.name))
+    else here.skip(findSkippedExtension(readEffectiveType(here, any) || filter.name))
   }
   return {
     sniff: {

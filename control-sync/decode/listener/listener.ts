@@ -3,20 +3,20 @@ import { ANY_CONNECTION, type Listener } from '../../../model/listener.ts'
 import { TrafficDirection, TrafficDirectionSchema } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import { ListenerSchema, type Listener as XListener } from '../../../proto/gen/envoy/config/listener/v3/listener_pb.ts'
 import { DecodePath, refuse } from '../fields/decode-path.ts'
-import { blockedChain, filterChain } from './filter-chain.ts'
-import { listenerFilters } from './listener-filters.ts'
-import { ms, socketAddress } from '../fields/values.ts'
+import { blockChain, filterChain } from './filter-chain.ts'
+import { decodeListenerFilters } from './listener-filters.ts'
+import { decodeMs, decodeSocketAddress } from '../fields/values.ts'
 
-export function listener(at: DecodePath, from: XListener): Listener {
+export function decodeListener(at: DecodePath, from: XListener): Listener {
   if (from.name === '') at.in('name').issue('is missing')
   if (!from.address && from.$unknown?.some(({ no }) => no === INTERNAL_LISTENER)) return internalListener(at, from)
-  const address = socketAddress(at.in('address'), from.address)
+  const address = decodeSocketAddress(at.in('address'), from.address)
   const direction = directionOf(from)
   if (!TrafficDirectionSchema.value[from.trafficDirection])
     at.in('traffic_direction').issue(`unknown value ${from.trafficDirection}`)
   // Unspecified counts as inbound: what is not understood may be what keeps somebody out.
   const unknown = direction === 'outbound' ? 'skips' : 'blocks'
-  const filters = listenerFilters(at.in('listener_filters'), from.listenerFilters, unknown)
+  const filters = decodeListenerFilters(at.in('listener_filters'), from.listenerFilters, unknown)
   const chain = (here: DecodePath, one: Parameters<typeof filterChain>[1]): Listener['filterChains'][number] => {
     const made = filterChain(here, one, unknown)
     const blockedBy = filters.blocks(made.match.destinationPort)
@@ -36,7 +36,7 @@ export function listener(at: DecodePath, from: XListener): Listener {
     ...(from.transparent ? { transparent: true } : {}),
     sniff: {
       ...filters.sniff,
-      timeoutMs: ms(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
+      timeoutMs: decodeMs(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
       onTimeout: from.continueOnListenerFiltersTimeout ? 'continue' : 'close',
     },
     filterChains,
@@ -73,8 +73,8 @@ function internalListener(at: DecodePath, from: XListener): Listener {
  * What stands in for a listener of which no chain can be decided on: it refuses whoever comes, on its address where that is
  * known. What was redirected and belongs to another listener still gets there.
  */
-export function blockedListener(from: XListener, reason: string): Listener {
-  const address = socketAddress(DecodePath.top(), from.address)
+export function blockListener(from: XListener, reason: string): Listener {
+  const address = decodeSocketAddress(DecodePath.top(), from.address)
   return {
     name: from.name,
     address: address?.host ?? '',
@@ -85,7 +85,7 @@ export function blockedListener(from: XListener, reason: string): Listener {
     ...(from.transparent ? { transparent: true } : {}),
     sniff: { tls: false, http: false, timeoutMs: 15_000, onTimeout: 'close' },
     filterChains: [],
-    defaultFilterChain: blockedChain('', ANY_CONNECTION, reason),
+    defaultFilterChain: blockChain('', ANY_CONNECTION, reason),
     source: 'xds',
   }
 }

@@ -10,7 +10,7 @@ import type { DecodePath } from '../fields/decode-path.ts'
 
 export const MQTT_FILTER = 'meshlet.mqtt_proxy'
 
-export function mqttCodec(at: DecodePath, any: Any | undefined): Codec {
+export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
   const refused: Codec = { kind: 'blocked', reason: 'the mqtt policy cannot be used' }
   const struct = unpackStruct(at, any)
   if (!struct) {

@@ -18,7 +18,7 @@ type Changing = {
 /** RFC 9110 §5.1 token. */
 const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/
 
-export function headerChanges(at: DecodePath, from: Changing): HeaderChanges {
+export function decodeHeaderChanges(at: DecodePath, from: Changing): HeaderChanges {
   const request = edit(at, 'request', from.requestHeadersToAdd, from.requestHeadersToRemove)
   const response = edit(at, 'response', from.responseHeadersToAdd, from.responseHeadersToRemove)
   return request || response

@@ -4,7 +4,7 @@
  */
 import type { VirtualHost } from '../../../model/route.ts'
 import { isWildcard, type HostIndex, type HostSource } from '../../../model/tables.ts'
-import { nextField, textAt } from '../../wire/fields.ts'
+import { readNextField, readText } from '../../wire/fields.ts'
 
 /** Where a host stands in its route table. */
 export type Span = { readonly from: number; readonly to: number }
@@ -96,9 +96,9 @@ export class LazyHosts implements HostIndex {
     const domains: string[] = []
     const cursor = { at: from, from: 0, to: 0 }
     while (cursor.at < to) {
-      const field = nextField(bytes, cursor, to)
+      const field = readNextField(bytes, cursor, to)
       if (field === 0) throw new RangeError(`no protobuf before byte ${to}`)
-      if (field === DOMAINS && cursor.to >= 0) domains.push(textAt(bytes, cursor).toLowerCase())
+      if (field === DOMAINS && cursor.to >= 0) domains.push(readText(bytes, cursor).toLowerCase())
     }
     return domains
   }

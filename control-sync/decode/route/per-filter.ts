@@ -9,16 +9,20 @@ import type { RouteFilter, RouteFilters } from '../../../model/route.ts'
 import { FilterConfigSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
-import { effectiveType, unpack } from '../fields/any.ts'
+import { readEffectiveType, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
-import { faultOf } from '../fault.ts'
-import { policyOf } from '../policy.ts'
-import { skippedExtension } from '../fields/skipped.ts'
+import { decodeFault } from '../fault.ts'
+import { decodePolicy } from '../policy.ts'
+import { findSkippedExtension } from '../fields/skipped.ts'
 
 const REFUSE_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
 
 /** @param outer what the enclosing table or virtual host says. */
-export function perFilter(at: DecodePath, configs: Readonly<Record<string, Any>>, outer: RouteFilters): RouteFilters {
+export function decodePerFilter(
+  at: DecodePath,
+  configs: Readonly<Record<string, Any>>,
+  outer: RouteFilters,
+): RouteFilters {
   let made: Map<string, RouteFilter> | undefined
   for (const [name, any] of Object.entries(configs)) {
     made ??= new Map(outer)
@@ -34,7 +38,7 @@ function one(at: DecodePath, any: Any): RouteFilter {
   if (wrapped?.disabled) return { off: true }
   if (wrapped && !wrapped.config) at.issue('neither switches the filter off nor holds a configuration')
   const inner = wrapped ? wrapped.config : any
-  const type = effectiveType(at, inner)
+  const type = readEffectiveType(at, inner)
   switch (type) {
     // `config: {}` switches on what the listener has.
     case '':
@@ -45,11 +49,11 @@ function one(at: DecodePath, any: Any): RouteFilter {
     case HTTPFaultSchema.typeName: {
       const fault = unpack(at, inner, HTTPFaultSchema)
       if (fault) noteIgnored(at, HTTPFaultSchema, fault)
-      return { off: false, fault: { value: fault && faultOf(at, fault) } }
+      return { off: false, fault: { value: fault && decodeFault(at, fault) } }
     }
     default:
       at.ignore(`${type} per route is not implemented`)
-      at.skip(skippedExtension(type))
+      at.skip(findSkippedExtension(type))
       return { off: false }
   }
 }
@@ -62,5 +66,5 @@ function rbac(at: DecodePath, any: Any | undefined): Policy | undefined {
     at.ignore('holds what meshlet does not know: everything is refused')
     return REFUSE_ALL
   }
-  return config.rbac && policyOf(at.in('rbac'), config.rbac)
+  return config.rbac && decodePolicy(at.in('rbac'), config.rbac)
 }

@@ -2,9 +2,9 @@
 import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
 import type { RetryPolicy as XRetryPolicy } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { PreviousHostsPredicateSchema } from '../../../proto/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
-import { notedOnly, typeNameOf } from '../fields/any.ts'
+import { noteOnly, readTypeName } from '../fields/any.ts'
 import type { DecodePath } from '../fields/decode-path.ts'
-import { ms } from '../fields/values.ts'
+import { decodeMs } from '../fields/values.ts'
 
 const KNOWN: ReadonlySet<string> = new Set<RetryOn>([
   '5xx',
@@ -29,16 +29,16 @@ const MAX_RETRIES = 100
 
 export function retryPolicy(at: DecodePath, from: XRetryPolicy | undefined): RetryPolicy | undefined {
   if (!from) return undefined
-  const baseMs = ms(at.in('retry_back_off').in('base_interval'), from.retryBackOff?.baseInterval) || 25
+  const baseMs = decodeMs(at.in('retry_back_off').in('base_interval'), from.retryBackOff?.baseInterval) || 25
   const picks = Number(from.hostSelectionRetryMaxAttempts)
   return {
     on: conditions(at.in('retry_on'), from.retryOn),
     maxRetries: Math.min(MAX_RETRIES, from.numRetries ?? 1),
-    perTryTimeoutMs: ms(at.in('per_try_timeout'), from.perTryTimeout) || undefined,
+    perTryTimeoutMs: decodeMs(at.in('per_try_timeout'), from.perTryTimeout) || undefined,
     statusCodes: new Set(from.retriableStatusCodes),
     backoff: {
       baseMs,
-      capMs: ms(at.in('retry_back_off').in('max_interval'), from.retryBackOff?.maxInterval) || baseMs * 10,
+      capMs: decodeMs(at.in('retry_back_off').in('max_interval'), from.retryBackOff?.maxInterval) || baseMs * 10,
     },
     avoidPreviousHosts:
       from.retryHostPredicate.filter((p, i) => isPreviousHosts(at.in('retry_host_predicate').item(i), p)).length > 0,
@@ -50,9 +50,9 @@ function isPreviousHosts(
   at: DecodePath,
   { name, configType: { value: any } }: XRetryPolicy['retryHostPredicate'][number],
 ): boolean {
-  const type = typeNameOf(any)
+  const type = readTypeName(any)
   const isKnown = type === PREVIOUS_HOSTS || (type === '' && name === 'envoy.retry_host_predicates.previous_hosts')
-  if (isKnown) notedOnly(at.in('typed_config'), any, PreviousHostsPredicateSchema)
+  if (isKnown) noteOnly(at.in('typed_config'), any, PreviousHostsPredicateSchema)
   else at.ignore(`${type || name} is not implemented`)
   return isKnown
 }

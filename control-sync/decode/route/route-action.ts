@@ -25,18 +25,18 @@ import {
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import type { RegexMatchAndSubstitute } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
-import { typeNameOf } from '../fields/any.ts'
+import { readTypeName } from '../fields/any.ts'
 import { refuse, type DecodePath } from '../fields/decode-path.ts'
-import { headerChanges } from './header-changes.ts'
-import { regex } from '../fields/matchers.ts'
+import { decodeHeaderChanges } from './header-changes.ts'
+import { decodeRegex } from '../fields/matchers.ts'
 import { retryPolicy } from './retry.ts'
-import { ms, text } from '../fields/values.ts'
+import { decodeMs, decodeText } from '../fields/values.ts'
 
 /** Envoy's default for RouteAction.timeout. */
 const DEFAULT_TIMEOUT_MS = 15_000
 const MAX_BODY_CHARS = 64 * 1024
 
-export function routeAction(at: DecodePath, { action }: Route): RouteAction {
+export function decodeRouteAction(at: DecodePath, { action }: Route): RouteAction {
   switch (action.case) {
     case 'route':
       return forward(at.in('route'), action.value)
@@ -44,7 +44,7 @@ export function routeAction(at: DecodePath, { action }: Route): RouteAction {
       return redirect(at.in('redirect'), action.value)
     case 'directResponse': {
       const here = at.in('direct_response')
-      const body = action.value.body ? (text(here.in('body'), action.value.body) ?? '') : ''
+      const body = action.value.body ? (decodeText(here.in('body'), action.value.body) ?? '') : ''
       if (action.value.status < 200 || action.value.status > 599) here.in('status').issue('must be 200 to 599')
       if (body.length > MAX_BODY_CHARS) here.in('body').issue(`is longer than ${MAX_BODY_CHARS} characters`)
       return { kind: 'direct', status: action.value.status, body }
@@ -72,10 +72,13 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
   return {
     kind: 'forward',
     clusters,
-    timeoutMs: from.timeout ? ms(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
+    timeoutMs: from.timeout ? decodeMs(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
     // 0 switches the listener's idle time off for this route.
-    idleMs: from.idleTimeout && (ms(at.in('idle_timeout'), from.idleTimeout) || Infinity),
-    maxStreamMs: ms(at.in('max_stream_duration').in('max_stream_duration'), from.maxStreamDuration?.maxStreamDuration),
+    idleMs: from.idleTimeout && (decodeMs(at.in('idle_timeout'), from.idleTimeout) || Infinity),
+    maxStreamMs: decodeMs(
+      at.in('max_stream_duration').in('max_stream_duration'),
+      from.maxStreamDuration?.maxStreamDuration,
+    ),
     grpcTimeout: grpcTimeout(at, from),
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
     rewrite: {
@@ -100,15 +103,15 @@ function grpcTimeout(
     const here = at.in('max_stream_duration')
     return {
       of: 'stream',
-      maxMs: ms(here.in('grpc_timeout_header_max'), newer.grpcTimeoutHeaderMax) ?? 0,
-      offsetMs: ms(here.in('grpc_timeout_header_offset'), newer.grpcTimeoutHeaderOffset) ?? 0,
+      maxMs: decodeMs(here.in('grpc_timeout_header_max'), newer.grpcTimeoutHeaderMax) ?? 0,
+      offsetMs: decodeMs(here.in('grpc_timeout_header_offset'), newer.grpcTimeoutHeaderOffset) ?? 0,
     }
   }
   if (!maxGrpcTimeout) return undefined
   return {
     of: 'route',
-    maxMs: ms(at.in('max_grpc_timeout'), maxGrpcTimeout) ?? 0,
-    offsetMs: ms(at.in('grpc_timeout_offset'), grpcTimeoutOffset) ?? 0,
+    maxMs: decodeMs(at.in('max_grpc_timeout'), maxGrpcTimeout) ?? 0,
+    offsetMs: decodeMs(at.in('grpc_timeout_offset'), grpcTimeoutOffset) ?? 0,
   }
 }
 
@@ -122,12 +125,12 @@ function clustersOf(at: DecodePath, { clusterSpecifier: by }: XRouteAction): For
         refuse(here.item(i), ClusterWeightSchema, c)
         refusePolicy(here.item(i), c.typedPerFilterConfig)
       }
-      return weighted(
+      return decodeWeighted(
         here,
         by.value.clusters.map((c, i): WeightedCluster => ({
           name: c.name,
           weight: c.weight ?? 0,
-          headers: headerChanges(here.item(i), c),
+          headers: decodeHeaderChanges(here.item(i), c),
         })),
       )
     }
@@ -143,12 +146,12 @@ function clustersOf(at: DecodePath, { clusterSpecifier: by }: XRouteAction): For
 /** Policies of one cluster among several are not implemented, and may not get lost. */
 function refusePolicy(at: DecodePath, configs: Readonly<Record<string, Any>>): void {
   for (const [name, any] of Object.entries(configs))
-    if (POLICY_TYPES.has(typeNameOf(any))) at.in('typed_per_filter_config').item(name).issue('is not supported here')
+    if (POLICY_TYPES.has(readTypeName(any))) at.in('typed_per_filter_config').item(name).issue('is not supported here')
 }
 const POLICY_TYPES: ReadonlySet<string> = new Set([RBACPerRouteSchema.typeName, FilterConfigSchema.typeName])
 
 /** Envoy: at least one, with a total weight of 1 to 2^32 - 1. */
-export function weighted(at: DecodePath, clusters: readonly WeightedCluster[]): readonly WeightedCluster[] {
+export function decodeWeighted(at: DecodePath, clusters: readonly WeightedCluster[]): readonly WeightedCluster[] {
   const total = clusters.reduce((sum, c) => sum + c.weight, 0)
   if (total < 1 || total > 0xffff_ffff) at.issue('the weights must add up to 1 or more, at most 4294967295')
   return clusters
@@ -160,7 +163,7 @@ function rewriteOf(at: DecodePath, prefix: string, by: RegexMatchAndSubstitute |
 }
 
 function regexRewrite(at: DecodePath, by: RegexMatchAndSubstitute): PathRewrite | undefined {
-  const made = regex(at.in('pattern'), by.pattern)
+  const made = decodeRegex(at.in('pattern'), by.pattern)
   return made && { kind: 'regex', regex: made, by: by.substitution }
 }
 

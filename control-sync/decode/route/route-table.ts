@@ -6,15 +6,15 @@
 import type { RouteConfig, RouteFilters, VirtualHost } from '../../../model/route.ts'
 import type { Decoded, RawResource } from '../../../model/snapshot.ts'
 import { RouteTable } from '../../../model/tables.ts'
-import { viewOf } from '../../snapshot/packed-resource.ts'
+import { readBytes } from '../../snapshot/packed-resource.ts'
 import { VirtualHostSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
-import { nextField } from '../../wire/fields.ts'
+import { readNextField } from '../../wire/fields.ts'
 import { DecodePath, noteIgnored, type ReadFile } from '../fields/decode-path.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
-import { NO_PER_FILTER, perFilter } from './per-filter.ts'
-import { readable } from '../fields/readable.ts'
-import { blockedHost, blockedTable, noteTaken, routeConfig, virtualHost } from './route.ts'
+import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
+import { toReadable } from '../fields/readable.ts'
+import { blockHost, blockTable, noteTaken, decodeRouteConfig, decodeVirtualHost } from './route.ts'
 
 /** Field numbers. */
 const VIRTUAL_HOSTS = 2
@@ -27,10 +27,10 @@ const ROUTES_A_STEP = 250
 type Outer = { readonly config: RouteConfig; readonly filters: RouteFilters; readonly blocked?: string }
 
 /** Undefined for what is no protobuf. A host that cannot be taken is there and refuses what is asked of it. */
-export function routeTable(raw: RawResource, readFile: ReadFile | undefined): RouteTable | undefined {
+export function decodeRouteTable(raw: RawResource, readFile: ReadFile | undefined): RouteTable | undefined {
   try {
     const at = DecodePath.top({ readFile })
-    const { outside, spans } = split(viewOf(raw))
+    const { outside, spans } = split(readBytes(raw))
     const outer = outerOf(at, outside)
     const hosts = lazyHosts(raw, spans, outer, readFile)
     hosts.addAll()
@@ -84,27 +84,27 @@ function lazyHosts(
   readFile: ReadFile | undefined,
 ): LazyHosts {
   return new LazyHosts(spans, {
-    view: () => viewOf(raw),
+    view: () => readBytes(raw),
     decode: (bytes, no) => hostOf(DecodePath.top({ readFile }).in('virtual_hosts').item(no), bytes, filters),
   })
 }
 
 function tableOf({ config, blocked }: Outer, hosts: LazyHosts): RouteTable {
-  return blocked === undefined ? new RouteTable(config, hosts) : new RouteTable(blockedTable(config, blocked))
+  return blocked === undefined ? new RouteTable(config, hosts) : new RouteTable(blockTable(config, blocked))
 }
 
 function outerOf(at: DecodePath, outside: Uint8Array): Outer {
-  const { message, unreadable } = readable(RouteConfigurationSchema, outside)
+  const { message, unreadable } = toReadable(RouteConfigurationSchema, outside)
   return at.piece(
     (): Outer => {
       for (const field of unreadable) at.in(field).issue('cannot be read')
       noteIgnored(at, RouteConfigurationSchema, message)
       return {
-        config: routeConfig(at, message),
-        filters: perFilter(DecodePath.top({}), message.typedPerFilterConfig, NO_PER_FILTER),
+        config: decodeRouteConfig(at, message),
+        filters: decodePerFilter(DecodePath.top({}), message.typedPerFilterConfig, NO_PER_FILTER),
       }
     },
-    (blocked) => ({ config: blockedTable(message, blocked), filters: NO_PER_FILTER, blocked }),
+    (blocked) => ({ config: blockTable(message, blocked), filters: NO_PER_FILTER, blocked }),
   )
 }
 
@@ -135,7 +135,7 @@ function splitHost(bytes: Uint8Array): {
   const cursor = { at: 0, from: 0, to: 0 }
   while (cursor.at < bytes.length) {
     const start = cursor.at
-    const no = nextField(bytes, cursor, bytes.length)
+    const no = readNextField(bytes, cursor, bytes.length)
     if (no === 0) throw new RangeError(`no protobuf from byte ${start} on`)
     const field = bytes.subarray(start, cursor.at)
     if (no === HOST_ROUTES) routes.push(field)
@@ -146,15 +146,15 @@ function splitHost(bytes: Uint8Array): {
 }
 
 function hostOf(at: DecodePath, bytes: Uint8Array, filters: RouteFilters, first = 0): VirtualHost {
-  const { message, unreadable } = readable(VirtualHostSchema, bytes)
+  const { message, unreadable } = toReadable(VirtualHostSchema, bytes)
   noteIgnored(at, VirtualHostSchema, message)
-  if (unreadable.length === 0) return virtualHost(at, message, filters, first)
+  if (unreadable.length === 0) return decodeVirtualHost(at, message, filters, first)
   return at.piece(
     () => {
       for (const field of unreadable) at.in(field).issue('cannot be read')
-      return virtualHost(at, message, filters)
+      return decodeVirtualHost(at, message, filters)
     },
-    (reason) => blockedHost({ name: message.name, domains: message.domains.map((d) => d.toLowerCase()) }, reason),
+    (reason) => blockHost({ name: message.name, domains: message.domains.map((d) => d.toLowerCase()) }, reason),
   )
 }
 
@@ -165,7 +165,7 @@ function split(bytes: Uint8Array): { outside: Uint8Array; spans: Span[] } {
   const cursor = { at: 0, from: 0, to: 0 }
   while (cursor.at < bytes.length) {
     const start = cursor.at
-    const no = nextField(bytes, cursor, bytes.length)
+    const no = readNextField(bytes, cursor, bytes.length)
     if (no === 0) throw new RangeError(`no protobuf from byte ${start} on`)
     if (no === VIRTUAL_HOSTS && cursor.to >= 0) spans.push({ from: cursor.from, to: cursor.to })
     else outside.push(bytes.subarray(start, cursor.at))

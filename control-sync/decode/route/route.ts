@@ -9,17 +9,17 @@ import {
   type VirtualHost as XVirtualHost,
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema, type RouteConfiguration } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
-import { fieldName, refuse, hasUnknown, type DecodePath } from '../fields/decode-path.ts'
-import { headerChanges } from './header-changes.ts'
-import { headerMatches, queryMatch, regex } from '../fields/matchers.ts'
-import { NO_PER_FILTER, perFilter } from './per-filter.ts'
+import { findFieldName, refuse, hasUnknown, type DecodePath } from '../fields/decode-path.ts'
+import { decodeHeaderChanges } from './header-changes.ts'
+import { decodeHeaderMatches, queryMatch, decodeRegex } from '../fields/matchers.ts'
+import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
 import { retryPolicy } from './retry.ts'
-import { routeAction } from './route-action.ts'
-import { runtimeFraction } from '../fields/values.ts'
+import { decodeRouteAction } from './route-action.ts'
+import { decodeRuntimeFraction } from '../fields/values.ts'
 
-export function routeConfig(at: DecodePath, from: RouteConfiguration): RouteConfig {
+export function decodeRouteConfig(at: DecodePath, from: RouteConfiguration): RouteConfig {
   refuse(at, RouteConfigurationSchema, from)
-  const filters = perFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
+  const filters = decodePerFilter(at, from.typedPerFilterConfig, NO_PER_FILTER)
   const taken = new Set<string>()
   for (const { no } of from.$unknown ?? []) {
     const field = OTHER_ROUTING.get(no)
@@ -28,11 +28,11 @@ export function routeConfig(at: DecodePath, from: RouteConfiguration): RouteConf
   return {
     name: from.name,
     ignorePortInHost: from.ignorePortInHostMatching,
-    headers: headerChanges(at, from),
+    headers: decodeHeaderChanges(at, from),
     internalOnly: from.internalOnlyHeaders.map((name) => name.toLowerCase()),
     virtualHosts: from.virtualHosts.map((host, i) => {
       const here = at.in('virtual_hosts').item(i)
-      const made = virtualHost(here, host, filters)
+      const made = decodeVirtualHost(here, host, filters)
       noteTaken(here, made.domains, taken)
       return made
     }),
@@ -60,17 +60,17 @@ const OTHER_ROUTING: ReadonlyMap<number, string> = new Map([
 ])
 
 /** What stands in for a table that cannot be taken as a whole: whoever asks for any host of it is refused. */
-export function blockedTable({ name }: Pick<RouteConfiguration, 'name'>, reason: string): RouteConfig {
+export function blockTable({ name }: Pick<RouteConfiguration, 'name'>, reason: string): RouteConfig {
   return {
     name,
     ignorePortInHost: false,
     headers: NO_HEADER_CHANGES,
-    virtualHosts: [blockedHost({ name: '', domains: ['*'] }, reason)],
+    virtualHosts: [blockHost({ name: '', domains: ['*'] }, reason)],
   }
 }
 
 /** A host whose requests are all refused. @param from `domains` in lower case */
-export function blockedHost({ name, domains }: Pick<VirtualHost, 'name' | 'domains'>, reason: string): VirtualHost {
+export function blockHost({ name, domains }: Pick<VirtualHost, 'name' | 'domains'>, reason: string): VirtualHost {
   return {
     name,
     domains,
@@ -86,11 +86,11 @@ function blockedRoute(name: string, match: RouteMatch, reason: string): Route {
 }
 
 /** @param first number of the first of the routes: a large host comes in pieces */
-export function virtualHost(at: DecodePath, from: XVirtualHost, outer: RouteFilters, first = 0): VirtualHost {
+export function decodeVirtualHost(at: DecodePath, from: XVirtualHost, outer: RouteFilters, first = 0): VirtualHost {
   const domains = from.domains.map((d) => d.toLowerCase())
   return at.piece(
     () => wholeHost(at, from, domains, outer, first),
-    (reason) => blockedHost({ name: from.name, domains }, reason),
+    (reason) => blockHost({ name: from.name, domains }, reason),
   )
 }
 
@@ -104,13 +104,13 @@ function wholeHost(
   if (from.domains.length === 0) at.in('domains').issue('is empty')
   if (from.$unknown?.some(({ no }) => no === MATCHER)) at.in('matcher').issue('match trees are not supported')
   if (from.$unknown?.some(({ no }) => no === ROUTE_SPECIFIERS)) at.in('route_specifiers').issue('is not supported')
-  const filters = perFilter(at, from.typedPerFilterConfig, outer)
+  const filters = decodePerFilter(at, from.typedPerFilterConfig, outer)
   return {
     name: from.name,
     domains,
     routes: from.routes.map((r, i) => route(at.in('routes').item(first + i), r, filters)),
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
-    headers: headerChanges(at, from),
+    headers: decodeHeaderChanges(at, from),
     includeAttemptCount: from.includeRequestAttemptCount,
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
   }
@@ -139,12 +139,12 @@ function route(at: DecodePath, from: XRoute, outer: RouteFilters): Route {
   return at.piece(
     () => {
       match = routeMatch(at.in('match'), from.match)
-      const filters = perFilter(at, from.typedPerFilterConfig, outer)
+      const filters = decodePerFilter(at, from.typedPerFilterConfig, outer)
       return {
         name: from.name,
         match,
-        action: routeAction(at, from),
-        headers: headerChanges(at, from),
+        action: decodeRouteAction(at, from),
+        headers: decodeHeaderChanges(at, from),
         ...(filters.size === 0 ? {} : { filters }),
       }
     },
@@ -175,14 +175,14 @@ function routeMatch(at: DecodePath, from: XRouteMatch | undefined): RouteMatch {
   if (from.grpc && hasUnknown(from.grpc)) at.in('grpc').issue('holds a condition that meshlet does not know')
   if (from.dynamicMetadata.length > 0) at.in('dynamic_metadata').issue('is not supported')
   for (const { no } of from.$unknown ?? [])
-    at.in(fieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')
+    at.in(findFieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')
   return {
     path,
     caseSensitive: from.caseSensitive ?? true,
-    headers: headerMatches(at.in('headers'), from.headers),
+    headers: decodeHeaderMatches(at.in('headers'), from.headers),
     query: from.queryParameters.flatMap((q, i) => queryMatch(at.in('query_parameters').item(i), q) ?? []),
     grpc: from.grpc !== undefined,
-    fraction: runtimeFraction(at.in('runtime_fraction'), from.runtimeFraction),
+    fraction: decodeRuntimeFraction(at.in('runtime_fraction'), from.runtimeFraction),
   }
 }
 
@@ -197,7 +197,7 @@ function pathMatch(at: DecodePath, { pathSpecifier: by }: XRouteMatch): PathMatc
     case 'connectMatcher':
       return { kind: 'connect' }
     case 'safeRegex': {
-      const made = regex(at.in('safe_regex'), by.value)
+      const made = decodeRegex(at.in('safe_regex'), by.value)
       return made && { kind: 'regex', regex: made }
     }
     case 'pathMatchPolicy':

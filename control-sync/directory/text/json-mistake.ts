@@ -7,7 +7,7 @@ const TOKEN =
 type Awaited = 'value' | 'value first' | 'key' | 'key first' | 'colon' | 'next' | 'end'
 
 /** Offset of the first mistake; the text's length when it ends too early. */
-export function mistakeIn(text: string): number {
+export function findMistake(text: string): number {
   const open: ('[' | '{')[] = []
   let awaited: Awaited = 'value'
   for (let at = 0; ;) {

@@ -7,7 +7,7 @@ import {
   type JsonValue,
   type Registry,
 } from '@bufbuild/protobuf'
-import { meant } from './spelling.ts'
+import { suggestName } from './spelling.ts'
 
 export type FieldProblem = { readonly field: string; readonly problem: string }
 
@@ -51,7 +51,7 @@ function inMessage(schema: DescMessage, { json, path }: Part, to: Finding): void
     const part = { json: value, path: path === '' ? key : `${path}.${key}` }
     if (!field) {
       const names = schema.fields.map((f) => f.name)
-      found.push({ field: part.path, problem: `unknown field of ${schema.typeName}${meant(key, names)}` })
+      found.push({ field: part.path, problem: `unknown field of ${schema.typeName}${suggestName(key, names)}` })
     } else if (field.message && value !== null && value !== undefined) inMessageField(field, field.message, part, to)
     else if (value !== null && value !== undefined) tryWhole(schema, { json: { [key]: value }, path: part.path }, to)
   }
@@ -74,11 +74,11 @@ function inAny({ json, path }: Part, to: Finding): void {
     return
   }
   const { '@type': url, ...rest } = json
-  const schema = to.known.registry.getMessage(bareType(url))
+  const schema = to.known.registry.getMessage(stripTypePrefix(url))
   if (!schema)
     found.push({
       field: `${path}.@type`,
-      problem: `${bareType(url)} is no type of Envoy's${meant(bareType(url), typeNames(to.known))}`,
+      problem: `${stripTypePrefix(url)} is no type of Envoy's${suggestName(stripTypePrefix(url), listTypeNames(to.known))}`,
     })
   else if (schema.typeName.startsWith('google.protobuf.')) tryWhole(schema, { json: rest['value'] ?? {}, path }, to)
   else inMessage(schema, { json: rest, path }, to)
@@ -89,17 +89,17 @@ function tryWhole(schema: DescMessage, { json, path }: Part, { known, found }: F
     const made = fromJson(schema, json, { registry: known.registry })
     if (!isMessage(made)) found.push({ field: path, problem: 'is no message' })
   } catch (err) {
-    found.push({ field: path, problem: jsonReason(err) })
+    found.push({ field: path, problem: explainJson(err) })
   }
 }
 
-export const bareType = (url: string): string => url.slice(url.lastIndexOf('/') + 1)
-export function typeNames({ registry }: Known): string[] {
+export const stripTypePrefix = (url: string): string => url.slice(url.lastIndexOf('/') + 1)
+export function listTypeNames({ registry }: Known): string[] {
   return Array.from(registry, (type) => type.typeName)
 }
 
 /** protobuf-es names the field's type in front; the path already tells. */
-export function jsonReason(err: unknown): string {
+export function explainJson(err: unknown): string {
   const text = err instanceof Error ? err.message : String(err)
   return text.replace(/^cannot decode (message|field) \S+ from JSON: /, '')
 }
@@ -121,7 +121,7 @@ export type Tree<N> = {
  * The line of the deepest part of `path` that is there, below `node`.
  * @param path as issues have it: "filter_chains[0].filters[2].typed_config", map keys in brackets
  */
-export function lineOf<N>(tree: Tree<N>, node: N, path: string): number {
+export function findLine<N>(tree: Tree<N>, node: N, path: string): number {
   let here = node
   let start = tree.start(here)
   let rest = path

@@ -1,8 +1,8 @@
 /** The text of a resource file → plain data, and where in it something stands. */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
 import { JsonPlaces } from './json-places.ts'
-import { mistakeIn } from './json-mistake.ts'
-import { lineOf, type Tree } from './locate.ts'
+import { findMistake } from './json-mistake.ts'
+import { findLine, type Tree } from './locate.ts'
 import { YamlParts, type Place } from './yaml-parts.ts'
 
 export type ReadText =
@@ -39,7 +39,7 @@ function readJson(text: string): ReadText {
       ok: false,
       problems: [
         {
-          line: places.lineAt(mistakeIn(text)),
+          line: places.lineAt(findMistake(text)),
           problem: `no JSON: ${err.message.replace(/ (in JSON )?at position.*$/s, '').slice(0, 200)}`,
         },
       ],
@@ -95,7 +95,7 @@ function placeIn<N>(tree: Tree<N>, root: N, path: readonly (string | number)[], 
     if (next === undefined) break
     node = next
   }
-  return lineOf(tree, node, field)
+  return findLine(tree, node, field)
 }
 
 const YAML_TREE: Omit<Tree<Node | undefined>, 'lineAt'> = {

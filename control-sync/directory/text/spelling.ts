@@ -4,7 +4,7 @@
 const MAX_CHANGES = 2
 
 /** @returns ` (is "x" meant?)`, or nothing when none of `names` is near. */
-export function meant(written: string, names: Iterable<string>): string {
+export function suggestName(written: string, names: Iterable<string>): string {
   let best: string | undefined
   let least = Math.min(MAX_CHANGES, Math.floor(written.length / 3)) + 1
   for (const name of names) {

@@ -15,7 +15,7 @@ import { Metrics } from '../../../core/metrics.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { Applier } from '../../../control-sync/apply.ts'
-import { oneService } from '../../../control-sync/one-service.ts'
+import { describeOneService } from '../../../control-sync/one-service.ts'
 import { SnapshotSaver } from '../../../control-sync/snapshot/saver.ts'
 import { openSnapshotStore } from '../../../control-sync/snapshot/store.ts'
 import { testCa } from '../../helpers/test-ca.ts'
@@ -102,7 +102,7 @@ async function writeState(state: string, had: 'a configuration' | 'nothing'): Pr
   await using _store = store
   await using saver = new SnapshotSaver({ ...shared, store, copyIntervalMs: 0 })
   const applier = new Applier({ ...shared, saver, tables: new Current<Tables>(EMPTY_TABLES) })
-  await applier.apply(oneService('svc.example', 1))
+  await applier.apply(describeOneService('svc.example', 1))
   return rootsPem
 }
 /** In a network of its own, which `prepare` makes. */

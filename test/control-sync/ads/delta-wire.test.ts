@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { namesAndVersions, readDeltaResponse } from '../../../control-sync/ads/delta-wire.ts'
+import { readNamesAndVersions, readDeltaResponse } from '../../../control-sync/ads/delta-wire.ts'
 import { releaseBuffer } from '../../../core/runtime/release-buffer.ts'
 import {
   DeltaDiscoveryRequestSchema,
@@ -91,7 +91,7 @@ test('names and known versions behind a request are its resource_names_subscribe
     DeltaDiscoveryRequestSchema,
     Buffer.concat([
       head,
-      namesAndVersions({
+      readNamesAndVersions({
         subscribe,
         known: new Map(Object.entries(known).map(([name, version]) => [name, { version }])),
       }),
@@ -99,7 +99,7 @@ test('names and known versions behind a request are its resource_names_subscribe
   )
   assert.deepEqual(whole.initialResourceVersions, known)
   assert.deepEqual([whole.resourceNamesSubscribe, whole.resourceNamesUnsubscribe], [subscribe, ['a']])
-  assert.equal(namesAndVersions({ subscribe: [], known: new Map() }).length, 0)
+  assert.equal(readNamesAndVersions({ subscribe: [], known: new Map() }).length, 0)
 })
 
 test('only a large message that has its memory for itself gives it back; gRPC leaves the head of its frame before it', () => {

@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { controlError, Failures, retryBackoff, retryWaitMs } from '../../../control-sync/ads/errors.ts'
+import { toControlError, Failures, retryBackoff, retryWaitMs } from '../../../control-sync/ads/errors.ts'
 
 const SHOWN = 'the certificate of spiffe://cluster.local/ns/edge/sa/gateway'
 const of = (code: number, details: string): string => {
-  const { code: ours, message } = controlError({ code, details }, 'the configuration stream', 'istiod:15012', SHOWN)
+  const { code: ours, message } = toControlError({ code, details }, 'the configuration stream', 'istiod:15012', SHOWN)
   return `${ours}: ${message}`
 }
 
@@ -66,15 +66,15 @@ test('a port without TLS is not a matter of roots', () => {
     of(14, said),
     /^MESH_CONTROL_PLAIN: istiod:15012 answers without TLS where the configuration stream is asked for: .*wrong version number/,
   )
-  assert.ok(retryBackoff(controlError({ code: 14, details: said }, 'x', 'y', SHOWN)).capMs > 60_000)
+  assert.ok(retryBackoff(toControlError({ code: 14, details: said }, 'x', 'y', SHOWN)).capMs > 60_000)
 })
 test('refusals that do not pass by asking often are asked rarely', () => {
   for (const code of [16, 7, 9])
-    assert.ok(retryBackoff(controlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
-  assert.ok(retryBackoff(controlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)
+    assert.ok(retryBackoff(toControlError({ code, details: '' }, 'x', 'y', SHOWN)).capMs > 60_000)
+  assert.ok(retryBackoff(toControlError({ code: 14, details: '' }, 'x', 'y', SHOWN)).capMs <= 30_000)
 })
 test('who is told to come later waits a second at least, and the longer the more often it is told so', () => {
-  const slow = controlError({ code: 8, details: 'request rate limit exceeded' }, 'x', 'y', SHOWN)
+  const slow = toControlError({ code: 8, details: 'request rate limit exceeded' }, 'x', 'y', SHOWN)
   assert.deepEqual(
     [
       retryWaitMs(slow, 0, { float: () => 0 }),
@@ -86,14 +86,14 @@ test('who is told to come later waits a second at least, and the longer the more
   )
 })
 test('tries are counted by the kind of failure: a night without a link does not make a refusal that follows it wait for minutes', () => {
-  const away = controlError({ code: 14, details: 'connect ECONNREFUSED' }, 'x', 'y', SHOWN)
-  const stranger = controlError(
+  const away = toControlError({ code: 14, details: 'connect ECONNREFUSED' }, 'x', 'y', SHOWN)
+  const stranger = toControlError(
     { code: 14, details: 'Last error: Error: self-signed certificate in certificate chain' },
     'x',
     'y',
     SHOWN,
   )
-  const refused = controlError({ code: 16, details: 'authentication failure' }, 'x', 'y', SHOWN)
+  const refused = toControlError({ code: 16, details: 'authentication failure' }, 'x', 'y', SHOWN)
   const failures = new Failures()
   for (let i = 0; i < 50; i++) failures.add(away)
   assert.deepEqual([failures.of(away), failures.of(stranger)], [50, 0])

@@ -2,13 +2,13 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, toBinary } from '@bufbuild/protobuf'
 import {
-  deltaHealth,
-  deltaRequest,
-  deltaResponse,
-  kindOf,
-  sotwHealth,
-  sotwRequest,
-  sotwResponse,
+  encodeDeltaHealth,
+  encodeDeltaRequest,
+  decodeDeltaResponse,
+  findKind,
+  encodeSotwHealth,
+  encodeSotwRequest,
+  decodeSotwResponse,
 } from '../../../control-sync/ads/messages.ts'
 import type { NodeDescription } from '../../../control-sync/ads/node.ts'
 import { TYPE_URLS } from '../../../model/snapshot.ts'
@@ -32,12 +32,12 @@ const request = {
 } as const
 
 test('a kind has one type URL, and another URL is none', () => {
-  for (const [kind, url] of Object.entries(TYPE_URLS)) assert.equal(kindOf(url), kind)
-  assert.equal(kindOf('type.googleapis.com/envoy.config.core.v3.Address'), undefined)
+  for (const [kind, url] of Object.entries(TYPE_URLS)) assert.equal(findKind(url), kind)
+  assert.equal(findKind('type.googleapis.com/envoy.config.core.v3.Address'), undefined)
 })
 
 test('a delta request names type, nonce and what is given up; names to subscribe to are written elsewhere', () => {
-  const made = deltaRequest(request, node)
+  const made = encodeDeltaRequest(request, node)
   assert.deepEqual(
     [made.typeUrl, made.responseNonce, made.resourceNamesUnsubscribe, made.resourceNamesSubscribe],
     [TYPE_URLS.endpoint, 'n1', ['b'], []],
@@ -46,13 +46,13 @@ test('a delta request names type, nonce and what is given up; names to subscribe
 })
 
 test('the node goes where it is asked for, and a nack has INVALID_ARGUMENT and what is wrong', () => {
-  const made = deltaRequest({ ...request, withNode: true, error: 'c: no name' }, node)
+  const made = encodeDeltaRequest({ ...request, withNode: true, error: 'c: no name' }, node)
   assert.deepEqual([made.node?.id, made.node?.cluster, made.node?.userAgentName], [node.id, node.cluster, 'meshlet'])
   assert.deepEqual([made.errorDetail?.code, made.errorDetail?.message], [3, 'c: no name'])
 })
 
 test('a request for the state of the world lists all names and the version at hand', () => {
-  const made = sotwRequest(
+  const made = encodeSotwRequest(
     { kind: 'route', names: ['a', 'b'], version: 'v7', nonce: 'n', error: undefined, withNode: true },
     node,
   )
@@ -63,7 +63,7 @@ test('a request for the state of the world lists all names and the version at ha
 })
 
 test('health: that a workload is well is said by the absence of an error (Istio)', () => {
-  for (const health of [deltaHealth, sotwHealth]) {
+  for (const health of [encodeDeltaHealth, encodeSotwHealth]) {
     assert.equal(
       health({ state: 'healthy', reason: undefined, sinceMs: 0 }).typeUrl,
       'type.googleapis.com/istio.v1.HealthInformation',
@@ -76,8 +76,8 @@ test('health: that a workload is well is said by the absence of an error (Istio)
 
 test('a response of a kind that nobody asked for is passed over', () => {
   const typeUrl = 'type.googleapis.com/acme.Thing'
-  assert.equal(sotwResponse(create(DiscoveryResponseSchema, { typeUrl })), undefined)
-  assert.equal(deltaResponse({ typeUrl } as Parameters<typeof deltaResponse>[0]), undefined)
+  assert.equal(decodeSotwResponse(create(DiscoveryResponseSchema, { typeUrl })), undefined)
+  assert.equal(decodeDeltaResponse({ typeUrl } as Parameters<typeof decodeDeltaResponse>[0]), undefined)
 })
 
 test('resources are taken out of their wrapper; a broken wrapper is left as it is', () => {
@@ -87,7 +87,7 @@ test('resources are taken out of their wrapper; a broken wrapper is left as it i
     ResourceSchema,
     create(ResourceSchema, { name: 'a', resource: { typeUrl: TYPE_URLS.cluster, value } }),
   )
-  const made = sotwResponse(
+  const made = decodeSotwResponse(
     create(DiscoveryResponseSchema, {
       typeUrl: TYPE_URLS.cluster,
       versionInfo: 'v',

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { create, toBinary } from '@bufbuild/protobuf'
 import fc from 'fast-check'
 import { TYPE_URLS, type ResourceKind } from '../../../model/snapshot.ts'
-import { sotwResponse } from '../../../control-sync/ads/messages.ts'
+import { decodeSotwResponse } from '../../../control-sync/ads/messages.ts'
 import type { AdsRequest } from '../../../control-sync/ads/protocol.ts'
 import { SotwStream } from '../../../control-sync/ads/sotw.ts'
 import { DiscoveryResponseSchema, ResourceSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
@@ -163,7 +163,7 @@ test('a wrapped resource (discovery.v3.Resource, with a TTL) is taken out of its
   )
   const typeUrl = 'type.googleapis.com/envoy.service.discovery.v3.Resource'
   const of = (value: Uint8Array): Uint8Array =>
-    sotwResponse(
+    decodeSotwResponse(
       create(DiscoveryResponseSchema, {
         typeUrl: TYPE_URLS.cluster,
         resources: [{ typeUrl, value: value as Uint8Array<ArrayBuffer> }],
@@ -173,5 +173,8 @@ test('a wrapped resource (discovery.v3.Resource, with a TTL) is taken out of its
   assert.deepEqual([...of(Uint8Array.of(0xff))], [0xff])
 })
 test('a kind that nobody asked for is passed over', () => {
-  assert.equal(sotwResponse(create(DiscoveryResponseSchema, { typeUrl: 'type.googleapis.com/acme.Thing' })), undefined)
+  assert.equal(
+    decodeSotwResponse(create(DiscoveryResponseSchema, { typeUrl: 'type.googleapis.com/acme.Thing' })),
+    undefined,
+  )
 })

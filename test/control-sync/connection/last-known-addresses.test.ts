@@ -4,7 +4,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { silentLog } from '../../../core/log.ts'
-import { controlNames, type ControlNames } from '../../../control-sync/connection/last-known-addresses.ts'
+import { listControlNames, type ControlNames } from '../../../control-sync/connection/last-known-addresses.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
@@ -42,7 +42,7 @@ function made(t: { after(fn: () => void): void }): {
     clock,
     file,
     writes: () => writes,
-    anew: () => controlNames({ lookup, disk, file, clock, log: silentLog }),
+    anew: () => listControlNames({ lookup, disk, file, clock, log: silentLog }),
   }
 }
 
@@ -106,7 +106,7 @@ test('a damaged file, a full disk and an answer that is no address do no harm', 
   }
   m.dns.answer = ['nonsense']
   await assert.rejects(m.anew()('a.example'), { code: 'MESH_CONTROL_UNREACHABLE' })
-  const full = controlNames({
+  const full = listControlNames({
     lookup: async () => ['10.0.0.1'],
     disk: {
       ...systemDisk,

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { tokenSummary } from '../../../control-sync/connection/token-claims.ts'
+import { summarizeToken } from '../../../control-sync/connection/token-claims.ts'
 
 const NOW = Date.parse('2026-01-01T00:00:00Z')
 const jwt = (claims: unknown): string => `x.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.signature`
@@ -8,15 +8,15 @@ const SUB = 'system:serviceaccount:edge:gateway'
 
 test('a token tells for whom it is, for which audience, and when it ends', () => {
   assert.equal(
-    tokenSummary(jwt({ sub: SUB, aud: ['istio-ca'], exp: NOW / 1000 + 60 }), NOW),
+    summarizeToken(jwt({ sub: SUB, aud: ['istio-ca'], exp: NOW / 1000 + 60 }), NOW),
     `a token for ${SUB}, audience istio-ca, valid until 2026-01-01T00:01:00.000Z`,
   )
   assert.equal(
-    tokenSummary(jwt({ sub: SUB, aud: 'istio-ca', exp: NOW / 1000 }), NOW),
+    summarizeToken(jwt({ sub: SUB, aud: 'istio-ca', exp: NOW / 1000 }), NOW),
     `a token for ${SUB}, audience istio-ca, that expired at 2026-01-01T00:00:00.000Z`,
   )
   assert.equal(
-    tokenSummary(jwt({ sub: SUB, nbf: NOW / 1000 + 1, exp: NOW / 1000 + 60 }), NOW),
+    summarizeToken(jwt({ sub: SUB, nbf: NOW / 1000 + 1, exp: NOW / 1000 + 60 }), NOW),
     `a token for ${SUB}, that is not valid before 2026-01-01T00:00:01.000Z`,
   )
 })
@@ -28,8 +28,8 @@ test('whatever stands in it, it is one short line without a part of the token', 
     `a.${Buffer.from('[]').toString('base64url')}.c`,
     `a.${Buffer.from('null').toString('base64url')}.c`,
   ])
-    assert.match(tokenSummary(token, NOW), /^a token (that is no JWT|for nobody)$/, token)
-  const odd = tokenSummary(
+    assert.match(summarizeToken(token, NOW), /^a token (that is no JWT|for nobody)$/, token)
+  const odd = summarizeToken(
     jwt({ sub: `line\nbreak${'x'.repeat(5000)}`, aud: [1, null, 'a'], exp: 1e300, nbf: 'soon' }),
     NOW,
   )

@@ -4,7 +4,7 @@ import { fromBinary, fromJson, toBinary, type JsonObject } from '@bufbuild/proto
 import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import type { Policy } from '../../../model/policy.ts'
 import { DecodePath } from '../../../control-sync/decode/fields/decode-path.ts'
-import { policyOf } from '../../../control-sync/decode/policy.ts'
+import { decodePolicy } from '../../../control-sync/decode/policy.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { decide, type AuthzFacts } from '../../../protocols/authz.ts'
 
@@ -14,7 +14,7 @@ const rules = (action: string, permission: JsonObject, principal: JsonObject): J
 })
 function policy(json: JsonObject): { policy: Policy | undefined; at: DecodePath } {
   const at = DecodePath.top(undefined)
-  return { policy: policyOf(at, fromJson(RBACSchema, json)), at }
+  return { policy: decodePolicy(at, fromJson(RBACSchema, json)), at }
 }
 const FACTS: AuthzFacts = {
   peer: undefined,
@@ -103,7 +103,7 @@ function withUnknown(where: 'filter' | 'policy', field: number): ReturnType<type
   if (where === 'filter')
     return {
       at,
-      policy: policyOf(
+      policy: decodePolicy(
         at,
         fromBinary(RBACSchema, Buffer.concat([toBinary(RBACSchema, fromJson(RBACSchema, {})), extra])),
       ),
@@ -116,7 +116,7 @@ function withUnknown(where: 'filter' | 'policy', field: number): ReturnType<type
     .bytes(Buffer.concat([any, extra]))
     .finish()
   const bytes = new BinaryWriter().tag(1, 2).bytes(new BinaryWriter().tag(2, 2).bytes(entry).finish()).finish()
-  return { at, policy: policyOf(at, fromBinary(RBACSchema, bytes)) }
+  return { at, policy: decodePolicy(at, fromBinary(RBACSchema, bytes)) }
 }
 test('a policy with a CEL condition (field 3) does not allow', () => {
   assert.equal(decide([withUnknown('policy', 3).policy!], FACTS).allowed, false)

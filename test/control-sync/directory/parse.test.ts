@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { createFileRegistry, fromBinary, fromJson, toBinary, toJson, type JsonObject } from '@bufbuild/protobuf'
 import { TYPE_URLS, type ResourceKind } from '../../../model/snapshot.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { allMessages } from '../../../control-sync/directory/known.ts'
+import { listAllMessages } from '../../../control-sync/directory/known.ts'
 import { parseFile } from '../../../control-sync/directory/parse.ts'
 import { fileDescriptorSet, type FileRow } from '../../../proto/descriptor-rows.ts'
 import { fullRegistry } from '../../../proto/full/registry.ts'
@@ -193,7 +193,7 @@ for (const { name, of, ignored } of HELD)
       ['f.json', JSON.stringify(written(of), null, 1)],
       ['f.yaml', JSON.stringify(written(of))],
     ] as const) {
-      const { resources, problems } = parseFile(file, text, () => undefined, allMessages())
+      const { resources, problems } = parseFile(file, text, () => undefined, listAllMessages())
       assert.deepEqual(problems, [], file)
       const decoded = decode(kind, resources[0]!.value)
       assert.ok(
@@ -207,7 +207,7 @@ for (const { name, of, ignored } of HELD)
     } catch {
       return
     } // a type that is none of ours cannot be made here
-    const [own] = parseFile('f.json', JSON.stringify(written(of)), () => undefined, allMessages()).resources
+    const [own] = parseFile('f.json', JSON.stringify(written(of)), () => undefined, listAllMessages()).resources
     assert.deepEqual(Buffer.from(own!.value), Buffer.from(bytes), 'the file and the push are the same bytes')
   })
 
@@ -217,7 +217,8 @@ test('a filter that is not implemented is passed over outbound and blocks inboun
       const [kind, json] = httpFilter('f', { '@type': `type.googleapis.com/${type}`, x: 1 }, direction)
       const decoded = decode(
         kind,
-        parseFile('f.json', JSON.stringify(written([kind, json])), () => undefined, allMessages()).resources[0]!.value,
+        parseFile('f.json', JSON.stringify(written([kind, json])), () => undefined, listAllMessages()).resources[0]!
+          .value,
       )
       const codec =
         decoded.ok &&
@@ -242,7 +243,7 @@ test('the hub hands on what meshlet does not know: bytes of a file hold it whole
     'f.json',
     JSON.stringify(written(['cluster', json])),
     () => undefined,
-    allMessages(),
+    listAllMessages(),
   ).resources
   const schema = fullRegistry().getMessage('envoy.config.cluster.v3.Cluster')!
   assert.deepEqual((toJson(schema, fromBinary(schema, made!.value)) as JsonObject)['healthChecks'], [

@@ -6,7 +6,7 @@ import path from 'node:path'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { RouteConfig } from '../../../model/route.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { problemText } from '../../../control-sync/directory/combine.ts'
+import { formatProblem } from '../../../control-sync/directory/combine.ts'
 import { readFolder } from '../../../control-sync/directory/read-folder.ts'
 import { writeResources } from '../../../demo/resources.ts'
 
@@ -23,14 +23,14 @@ function folder(files: Record<string, string>): string {
   return dir
 }
 const problems = async (files: Record<string, string>, node?: string): Promise<string[]> =>
-  (await readFolder(folder(files), node)).problems.map(problemText)
+  (await readFolder(folder(files), node)).problems.map(formatProblem)
 const CLUSTER = 'type.googleapis.com/envoy.config.cluster.v3.Cluster'
 
 test("the demo's resources are read without a problem", async () => {
   const dir = folder({})
   writeResources(dir, { linkHttp: 1, linkMqtt: 2, cloudHttp: 3, orders: 4, plc: 5 })
   for (const node of ['edge', 'cloud'])
-    assert.deepEqual((await readFolder(dir, node)).problems.map(problemText), [], node)
+    assert.deepEqual((await readFolder(dir, node)).problems.map(formatProblem), [], node)
   const { resources } = await readFolder(dir, 'edge')
   assert.deepEqual(
     [resources.get('cluster')?.size, resources.get('endpoint')?.size, resources.get('route')?.size],

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { systemClock } from '../../../core/os/clock.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
-import { istioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
+import { createIstioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
 import type { CertificateClock } from '../../../control-sync/connection/verify-server.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { testHub, type TestHub } from '../../hub/start-hub.ts'
@@ -46,13 +46,13 @@ for (const [key, type] of [
   ['rsa-2048', 'rsa'],
 ] as const)
   test(`a certificate for a key of the kind ${key}`, async (t) => {
-    const { identity } = await istioCertificateAuthority(control(await testHub(t)), systemClock)({ ...wish, key })
+    const { identity } = await createIstioCertificateAuthority(control(await testHub(t)), systemClock)({ ...wish, key })
     assert.equal(new X509Certificate(identity.chainPem).publicKey.asymmetricKeyType, type)
     assert.equal(identity.spiffeId.uri, wish.spiffeUri)
   })
 test('a life above the maximum of the CA: its default is taken, and what was refused is said', async (t) => {
   const h = await testHub(t, 'certificateTtlSec: 600\nmaxCertificateTtlSec: 3600\n')
-  const ask = istioCertificateAuthority(control(h), systemClock)
+  const ask = createIstioCertificateAuthority(control(h), systemClock)
   const granted = await ask({ ...wish, ttlSec: 3600 })
   assert.equal(granted.ttlRefused, undefined)
   assert.ok(granted.identity.notAfterMs > Date.now() + 3_500_000)
@@ -65,7 +65,7 @@ test('the token is read for each call', async (t) => {
   const h = await testHub(t)
   let reads = 0
   const base = control(h)
-  const ask = istioCertificateAuthority(
+  const ask = createIstioCertificateAuthority(
     {
       ...base,
       token: () => {
@@ -83,12 +83,12 @@ test('the token is read for each call', async (t) => {
 test("the system's clock is 400 days behind: the control plane is reached, and says how late it is", async (t) => {
   const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => Date.now() + 400 * DAY } })
   await assert.rejects(
-    istioCertificateAuthority(control(h), systemClock)(wish),
+    createIstioCertificateAuthority(control(h), systemClock)(wish),
     { code: 'MESH_CONTROL_TLS', message: /not yet valid/i },
     "by the system's clock",
   )
   const certificateClock = new SeenClock()
-  const { identity } = await istioCertificateAuthority(control(h, { certificateClock }), systemClock)(wish)
+  const { identity } = await createIstioCertificateAuthority(control(h, { certificateClock }), systemClock)(wish)
   assert.ok(identity.notBeforeMs > Date.now() + 399 * DAY)
   assert.ok(certificateClock.floor > Date.now() + 399 * DAY)
 })
@@ -99,7 +99,7 @@ for (const clock of ['right', 'wrong'] as const)
     const ask = (over: Partial<ControlPlane>, floor = off): Promise<unknown> => {
       const certificateClock = new SeenClock()
       certificateClock.floor = Date.now() + floor
-      return istioCertificateAuthority(control(h, { certificateClock, ...over }), systemClock)(wish)
+      return createIstioCertificateAuthority(control(h, { certificateClock, ...over }), systemClock)(wish)
     }
     await ask({})
     await assert.rejects(ask({ serverName: 'other.demo.mesh' }), {

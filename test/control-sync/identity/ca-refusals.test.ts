@@ -10,7 +10,7 @@ import { systemClock } from '../../../core/os/clock.ts'
 import { CATALOGUE, type MeshError } from '../../../core/errors.ts'
 import { retryWaitMs } from '../../../control-sync/ads/errors.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
-import { istioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
+import { createIstioCertificateAuthority, type CertificateWish } from '../../../control-sync/identity/ca-client.ts'
 import {
   IstioCertificateResponseSchema,
   type IstioCertificateRequest,
@@ -75,7 +75,7 @@ async function caThat(
 }
 async function refusal(control: ControlPlane, wish: Partial<CertificateWish> = {}): Promise<MeshError> {
   try {
-    await istioCertificateAuthority(control, systemClock)({ ...WISH, ...wish })
+    await createIstioCertificateAuthority(control, systemClock)({ ...WISH, ...wish })
   } catch (err) {
     return err as MeshError
   }

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { parseSpiffeId, type Identity } from '../../../model/identity.ts'
-import { otherWorkload, rejectReplacement } from '../../../control-sync/identity/fitness.ts'
+import { findOtherWorkload, rejectReplacement } from '../../../control-sync/identity/fitness.ts'
 
 const [MINUTE, HOUR] = [60_000, 3_600_000]
 const NOW = Date.parse('2026-01-01T12:00:00Z')
@@ -78,13 +78,13 @@ for (const { name, next, present, want } of [
   })
 
 test('which workload: namespace and service account count, whatever they look like', () => {
-  assert.equal(otherWorkload(of(0, 1), OURS), undefined)
+  assert.equal(findOtherWorkload(of(0, 1), OURS), undefined)
   assert.match(
-    otherWorkload(of(0, 1, OTHER), OURS)!.message,
+    findOtherWorkload(of(0, 1, OTHER), OURS)!.message,
     /^the certificate is of spiffe:\/\/cluster\.local\/ns\/edge\/sa\/other, and agent\.yaml says ns\/edge\/sa\/gateway$/,
   )
   assert.equal(
-    otherWorkload(of(0, 1, 'spiffe://cluster.local/ns/edge2/sa/gateway'), OURS)?.code,
+    findOtherWorkload(of(0, 1, 'spiffe://cluster.local/ns/edge2/sa/gateway'), OURS)?.code,
     'MESH_CERTIFICATE_OTHER',
   )
 })

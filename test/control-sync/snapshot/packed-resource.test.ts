@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { closeBlocks, PackedResource, Unpacked, viewOf } from '../../../control-sync/snapshot/packed-resource.ts'
+import { closeBlocks, PackedResource, Unpacked, readBytes } from '../../../control-sync/snapshot/packed-resource.ts'
 
 const kept = (value: Uint8Array, name = 'r'): PackedResource => new PackedResource({ name, version: '', value })
 /** Like each other, as those of a mesh are. */
@@ -24,7 +24,7 @@ test('any resources say the same when they are packed, and when their block was 
 test('a value outlives the block that it came from, a view does not', () => {
   const one = kept(service(1))
   PackedResource.pack([one, ...Array.from({ length: 300 }, (_, i) => kept(service(i)))])
-  const [value, view] = [one.value, viewOf(one)]
+  const [value, view] = [one.value, readBytes(one)]
   closeBlocks()
   assert.deepEqual(Buffer.from(value), service(1))
   assert.equal(view.length, 0)

@@ -5,7 +5,7 @@ import { Server, ServerCredentials, type Metadata, type ServerDuplexStream, type
 import { create, type JsonObject } from '@bufbuild/protobuf'
 import type { AdsRequest, AdsResponse } from '../../../control-sync/ads/protocol.ts'
 import type { SotwRequest, SotwResponse } from '../../../control-sync/ads/sotw.ts'
-import { kindOf } from '../../../control-sync/ads/messages.ts'
+import { findKind } from '../../../control-sync/ads/messages.ts'
 import type { Node } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import {
   DeltaDiscoveryResponseSchema,
@@ -149,7 +149,7 @@ function serve<
   }
   const talk = flavour.talk(end)
   call.on('data', (m: Request) => {
-    const kind = kindOf(m.typeUrl)
+    const kind = findKind(m.typeUrl)
     const wrong = door.meet(m.node)
     if (wrong) talk.end(wrong)
     else if (kind) flavour.hear(talk, kind, m)

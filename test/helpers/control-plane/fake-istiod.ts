@@ -5,7 +5,7 @@
  */
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { ResourceKind } from '../../../model/snapshot.ts'
-import { controlError } from '../../../control-sync/ads/errors.ts'
+import { toControlError } from '../../../control-sync/ads/errors.ts'
 import type { AdsRequest } from '../../../control-sync/ads/protocol.ts'
 import { SotwStream } from '../../../control-sync/ads/sotw.ts'
 import { ClusterLoadAssignmentSchema } from '../../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
@@ -141,7 +141,7 @@ export class FakeIstiod implements IstiodOfStreams {
         const end = (ending: Ending): void =>
           later(() => {
             over = true
-            events.onEnd(controlError(ending, 'the configuration stream', 'fake-istiod', 'a token'))
+            events.onEnd(toControlError(ending, 'the configuration stream', 'fake-istiod', 'a token'))
           })
         const refused = this.refuse.shift()
         if (refused) {

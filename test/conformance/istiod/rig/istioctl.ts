@@ -9,7 +9,7 @@ import type net from 'node:net'
 import path from 'node:path'
 import { systemClock } from '../../../../core/os/clock.ts'
 import type { Identity } from '../../../../model/identity.ts'
-import { istioCertificateAuthority } from '../../../../control-sync/identity/ca-client.ts'
+import { createIstioCertificateAuthority } from '../../../../control-sync/identity/ca-client.ts'
 import { run, temporaryFolder, type Ended, type Finally } from '../../programs.ts'
 import { istioBinaries } from './binaries.ts'
 import { ISTIOD_NAME, type Istiod } from './istiod.ts'
@@ -67,7 +67,7 @@ export async function istioctl(t: Finally, args: readonly string[]): Promise<End
 
 /** A certificate of this istiod for a workload that is not meshlet. */
 export async function certificateOf(istiod: Istiod, namespace: string, serviceAccount: string): Promise<Identity> {
-  const authority = istioCertificateAuthority(
+  const authority = createIstioCertificateAuthority(
     {
       addresses: [istiod.address],
       serverName: ISTIOD_NAME,

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, fromJson } from '@bufbuild/protobuf'
-import { DecodePath, fieldName, noteIgnored, refuse } from '../../../../control-sync/decode/fields/decode-path.ts'
+import { DecodePath, findFieldName, noteIgnored, refuse } from '../../../../control-sync/decode/fields/decode-path.ts'
 import { ClusterSchema } from '../../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { RouteActionSchema } from '../../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 
@@ -142,6 +142,6 @@ test('a set field that may not get lost is an issue; one that is not set is none
 })
 
 test('a field that our protos do not have has a name all the same, where Envoy gave it one', () => {
-  assert.equal(fieldName(ClusterSchema, 9_999), '<field 9999>')
-  assert.equal(fieldName(ClusterSchema, 8), 'health_checks')
+  assert.equal(findFieldName(ClusterSchema, 9_999), '<field 9999>')
+  assert.equal(findFieldName(ClusterSchema, 8), 'health_checks')
 })

@@ -2,7 +2,12 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { fromJson, type JsonValue } from '@bufbuild/protobuf'
 import { DecodePath } from '../../../../control-sync/decode/fields/decode-path.ts'
-import { headerMatch, headerMatches, queryMatch, stringMatch } from '../../../../control-sync/decode/fields/matchers.ts'
+import {
+  decodeHeaderMatch,
+  decodeHeaderMatches,
+  queryMatch,
+  decodeStringMatch,
+} from '../../../../control-sync/decode/fields/matchers.ts'
 import {
   HeaderMatcherSchema,
   QueryParameterMatcherSchema,
@@ -12,14 +17,14 @@ import { StringMatcherSchema } from '../../../../proto/gen/envoy/type/matcher/v3
 const string = (json: JsonValue) => {
   const at = DecodePath.top()
   return {
-    match: stringMatch(at.in('m'), fromJson(StringMatcherSchema, json)),
+    match: decodeStringMatch(at.in('m'), fromJson(StringMatcherSchema, json)),
     issues: at.issues.map((i) => `${i.path}: ${i.problem}`),
   }
 }
 const header = (json: JsonValue) => {
   const at = DecodePath.top()
   return {
-    match: headerMatch(at.in('h'), fromJson(HeaderMatcherSchema, json)),
+    match: decodeHeaderMatch(at.in('h'), fromJson(HeaderMatcherSchema, json)),
     issues: at.issues.map((i) => `${i.path}: ${i.problem}`),
   }
 }
@@ -88,7 +93,7 @@ test('a header can be inverted, and a missing one taken for an empty one', () =>
 test('of several headers one that cannot be used is named by its place', () => {
   const at = DecodePath.top()
   const all = [{ name: 'a' }, { presentMatch: true }, { name: 'c', prefixMatch: '' }]
-  const made = headerMatches(
+  const made = decodeHeaderMatches(
     at.in('headers'),
     all.map((json) => fromJson(HeaderMatcherSchema, json)),
   )

@@ -4,14 +4,14 @@ import { fromJson, type DescMessage, type JsonValue, type MessageShape } from '@
 import { DurationSchema } from '@bufbuild/protobuf/wkt'
 import { DecodePath, type ReadFile } from '../../../../control-sync/decode/fields/decode-path.ts'
 import {
-  fraction,
+  decodeFraction,
   limit,
-  ms,
-  msOrNone,
-  ranges,
-  runtimeFraction,
-  socketAddress,
-  text,
+  decodeMs,
+  decodeMsOrNone,
+  decodeRanges,
+  decodeRuntimeFraction,
+  decodeSocketAddress,
+  decodeText,
 } from '../../../../control-sync/decode/fields/values.ts'
 import { AddressSchema, CidrRangeSchema } from '../../../../proto/gen/envoy/config/core/v3/address_pb.ts'
 import { DataSourceSchema, RuntimeFractionalPercentSchema } from '../../../../proto/gen/envoy/config/core/v3/base_pb.ts'
@@ -30,16 +30,16 @@ function read<S extends DescMessage, T>(
 }
 
 test('durations are milliseconds; absent, 0 and negative are told apart', () => {
-  assert.deepEqual(read(DurationSchema, '1.5s', ms), { value: 1_500, issues: [] })
-  assert.deepEqual(read(DurationSchema, '-1s', ms), {
+  assert.deepEqual(read(DurationSchema, '1.5s', decodeMs), { value: 1_500, issues: [] })
+  assert.deepEqual(read(DurationSchema, '-1s', decodeMs), {
     value: undefined,
     issues: ['f: a duration may not be negative'],
   })
   const at = DecodePath.top()
-  assert.equal(ms(at, undefined), undefined)
-  assert.equal(msOrNone(at, undefined, 7), 7)
-  assert.equal(read(DurationSchema, '0s', (here, d) => msOrNone(here, d, 7)).value, undefined)
-  assert.equal(read(DurationSchema, '0.002s', (here, d) => msOrNone(here, d, 7)).value, 2)
+  assert.equal(decodeMs(at, undefined), undefined)
+  assert.equal(decodeMsOrNone(at, undefined, 7), 7)
+  assert.equal(read(DurationSchema, '0s', (here, d) => decodeMsOrNone(here, d, 7)).value, undefined)
+  assert.equal(read(DurationSchema, '0.002s', (here, d) => decodeMsOrNone(here, d, 7)).value, 2)
 })
 
 test("Envoy's highest uint32 is no limit", () => {
@@ -53,11 +53,11 @@ for (const { json, want } of [
   { json: { numerator: 250 }, want: 1 },
 ])
   test(`a share: ${JSON.stringify(json)}`, () => {
-    assert.deepEqual(read(FractionalPercentSchema, json, fraction), { value: want, issues: [] })
-    assert.equal(read(RuntimeFractionalPercentSchema, { defaultValue: json }, runtimeFraction).value, want)
+    assert.deepEqual(read(FractionalPercentSchema, json, decodeFraction), { value: want, issues: [] })
+    assert.equal(read(RuntimeFractionalPercentSchema, { defaultValue: json }, decodeRuntimeFraction).value, want)
   })
 test('a share by a denominator that nobody knows is an issue', () => {
-  assert.deepEqual(read(FractionalPercentSchema, { numerator: 1, denominator: 9 }, fraction).issues, [
+  assert.deepEqual(read(FractionalPercentSchema, { numerator: 1, denominator: 9 }, decodeFraction).issues, [
     'f.denominator: unknown value',
   ])
 })
@@ -69,7 +69,7 @@ test('address ranges: one that is none is named, the others are kept', () => {
     { addressPrefix: '10.1.0.0', prefixLen: 33 },
     { addressPrefix: 'fd00::', prefixLen: 8 },
   ].map((json) => fromJson(CidrRangeSchema, json))
-  assert.equal(ranges(at.in('r'), all).length, 2)
+  assert.equal(decodeRanges(at.in('r'), all).length, 2)
   assert.deepEqual(
     at.issues.map((i) => `${i.path}: ${i.problem}`),
     ['r[1]: no address range: 10.1.0.0/33'],
@@ -78,7 +78,7 @@ test('address ranges: one that is none is named, the others are kept', () => {
 
 test('a socket address has host and port', () => {
   assert.deepEqual(
-    read(AddressSchema, { socketAddress: { address: 'a.example', portValue: 80 } }, socketAddress).value,
+    read(AddressSchema, { socketAddress: { address: 'a.example', portValue: 80 } }, decodeSocketAddress).value,
     { host: 'a.example', port: 80, ipv4Compat: false },
   )
   assert.deepEqual(
@@ -90,7 +90,7 @@ test('a socket address has host and port', () => {
       { socketAddress: { address: 'a', portValue: 1, protocol: 'UDP' } },
       { pipe: { path: '/x' } },
     ].map((json) => {
-      const { value, issues } = read(AddressSchema, json, socketAddress)
+      const { value, issues } = read(AddressSchema, json, decodeSocketAddress)
       assert.equal(value, undefined)
       return issues.join()
     }),
@@ -107,15 +107,15 @@ test('a socket address has host and port', () => {
 
 test('text is inline or in a file that may be read', () => {
   const reader: ReadFile = (file) => (file === '/a' ? 'content' : undefined)
-  assert.equal(read(DataSourceSchema, { inlineString: 'x' }, text).value, 'x')
-  assert.equal(read(DataSourceSchema, { inlineBytes: 'eA==' }, text).value, 'x')
-  assert.equal(read(DataSourceSchema, { filename: '/a' }, text, reader).value, 'content')
+  assert.equal(read(DataSourceSchema, { inlineString: 'x' }, decodeText).value, 'x')
+  assert.equal(read(DataSourceSchema, { inlineBytes: 'eA==' }, decodeText).value, 'x')
+  assert.equal(read(DataSourceSchema, { filename: '/a' }, decodeText, reader).value, 'content')
   assert.deepEqual(
     [
-      read(DataSourceSchema, { filename: '/b' }, text, reader),
-      read(DataSourceSchema, { filename: '/a' }, text),
-      read(DataSourceSchema, { environmentVariable: 'A' }, text),
-      read(DataSourceSchema, {}, text),
+      read(DataSourceSchema, { filename: '/b' }, decodeText, reader),
+      read(DataSourceSchema, { filename: '/a' }, decodeText),
+      read(DataSourceSchema, { environmentVariable: 'A' }, decodeText),
+      read(DataSourceSchema, {}, decodeText),
     ].map(({ issues }) => issues.join()),
     [
       'f.filename: there is no readable file /b',

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { RouteTable } from '../../../../model/tables.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
-import { checkRouteTable, routeTable } from '../../../../control-sync/decode/route/route-table.ts'
+import { checkRouteTable, decodeRouteTable } from '../../../../control-sync/decode/route/route-table.ts'
 import { PackedResource } from '../../../../control-sync/snapshot/packed-resource.ts'
 import { golden, GOLDEN, issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
@@ -41,7 +41,7 @@ test('what istiod sent gives the same virtual hosts whether it is decoded as a w
     const whole = decode('route', bytes)
     assert.ok(whole.ok)
     const eager = new RouteTable(whole.value)
-    const lazy = routeTable(raw(bytes), undefined)!
+    const lazy = decodeRouteTable(raw(bytes), undefined)!
     for (const host of whole.value.virtualHosts)
       for (const domain of host.domains)
         assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), `${name} ${domain}`)
@@ -59,7 +59,7 @@ test('what istiod sent gives the same virtual hosts whether it is decoded as a w
 })
 
 test('a virtual host is the same object each time', () => {
-  const table = routeTable(
+  const table = decodeRouteTable(
     raw(twoHosts({ routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] })),
     undefined,
   )!
@@ -70,7 +70,7 @@ test('hosts are found as before once the bytes of their table are packed', () =>
   const whole = decode('route', tables[0]!.bytes)
   assert.ok(whole.ok)
   const [eager, kept] = [new RouteTable(whole.value), raw(tables[0]!.bytes)]
-  const lazy = routeTable(kept, undefined)!
+  const lazy = decodeRouteTable(kept, undefined)!
   PackedResource.pack([kept])
   for (const host of whole.value.virtualHosts)
     for (const domain of host.domains) assert.deepEqual(lazy.virtualHost(domain), eager.virtualHost(domain), domain)
@@ -78,7 +78,7 @@ test('hosts are found as before once the bytes of their table are packed', () =>
 
 test('domains of one hash are told apart, those of a host that is not there are found nowhere', () => {
   // Two pairs of words with equal FNV-1a; the second of the second pair is no domain here.
-  const table = routeTable(
+  const table = decodeRouteTable(
     raw(
       twoHosts({ domains: ['liquid', 'declinate'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }, [
         'costarring',
@@ -93,7 +93,7 @@ test('domains of one hash are told apart, those of a host that is not there are 
 })
 
 test('of two hosts with one domain the first has it', () => {
-  const table = routeTable(
+  const table = decodeRouteTable(
     raw(
       twoHosts({ domains: ['a.EXAMPLE', 'c.example'], routes: [{ match: { prefix: '/' }, route: { cluster: 'cb' } }] }),
     ),
@@ -134,7 +134,7 @@ test('a mistake in one virtual host is named with its place, as when decoded as 
 })
 
 test('a virtual host with something that cannot be taken refuses everything, and its domains go nowhere else', () => {
-  const table = routeTable(
+  const table = decodeRouteTable(
     raw(
       twoHosts({
         domains: ['b.example', '*'],
@@ -164,7 +164,7 @@ test('a mistake outside of the virtual hosts blocks the table', () => {
     ['request_headers_to_add[0].header.key'],
   )
   assert.deepEqual(issuesOf(decode('route', bytes)), issuesOf(result))
-  for (const table of [routeTable(raw(bytes), undefined), result.ok ? result.value : undefined])
+  for (const table of [decodeRouteTable(raw(bytes), undefined), result.ok ? result.value : undefined])
     assert.deepEqual(
       table?.virtualHost('any.example')?.routes.map((r) => r.action.kind),
       ['blocked'],
@@ -188,7 +188,7 @@ test('any bytes: no throw, no hang, and refused where decoding as a whole refuse
         const { result } = check(bytes)
         const whole = decode('route', bytes)
         if (!whole.ok) assert.equal(result.ok, false)
-        routeTable(raw(bytes), undefined)?.virtualHost('orders.shop')
+        decodeRouteTable(raw(bytes), undefined)?.virtualHost('orders.shop')
       },
     ),
     { numRuns: 500 },
@@ -217,7 +217,7 @@ test("a domain keeps its port, also in a table that ignores ports: svc:8082 is n
     ) as Parameters<typeof sample>[0],
   ).bytes
   const checked = check(bytes).result
-  for (const table of [routeTable(raw(bytes), undefined)!, checked.ok ? checked.value : assert.fail()]) {
+  for (const table of [decodeRouteTable(raw(bytes), undefined)!, checked.ok ? checked.value : assert.fail()]) {
     const found = [
       'svc:8081',
       'SVC:8082',

@@ -1,13 +1,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonValue } from '@bufbuild/protobuf'
-import { ownMessages } from '../../../../control-sync/directory/known.ts'
-import { findJsonProblems, jsonReason, lineOf, type Tree } from '../../../../control-sync/directory/text/locate.ts'
+import { listOwnMessages } from '../../../../control-sync/directory/known.ts'
+import { findJsonProblems, explainJson, findLine, type Tree } from '../../../../control-sync/directory/text/locate.ts'
 import { ClusterSchema } from '../../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 
 const T = 'type.googleapis.com/envoy.extensions'
 const found = (json: JsonValue): string[] =>
-  findJsonProblems(ClusterSchema, json, ownMessages()).map((p) => `${p.field}: ${p.problem}`)
+  findJsonProblems(ClusterSchema, json, listOwnMessages()).map((p) => `${p.field}: ${p.problem}`)
 
 test('what is right has no problem, in either spelling of names', () => {
   assert.deepEqual(found({ name: 'c', connect_timeout: '1s', connectTimeout: '1s', lb_policy: null }), [])
@@ -70,8 +70,8 @@ test('all mistakes are told, but not without end', () => {
 })
 
 test('the reason of a JSON error does not repeat the path', () => {
-  assert.equal(jsonReason(new Error('cannot decode field a.B.c from JSON: expected number')), 'expected number')
-  assert.equal(jsonReason('x'), 'x')
+  assert.equal(explainJson(new Error('cannot decode field a.B.c from JSON: expected number')), 'expected number')
+  assert.equal(explainJson('x'), 'x')
 })
 
 /** Plain data in which each value knows its line. */
@@ -104,7 +104,7 @@ test('the line is that of the deepest part of the path that is there', () => {
       'policies[ns[a]-policy[b]].rules',
       'nothing',
       '',
-    ].map((path) => lineOf(tree, node, path)),
+    ].map((path) => findLine(tree, node, path)),
     [2, 6, 6, 3, 9, 1, 1],
   )
 })

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { mistakeIn } from '../../../../control-sync/directory/text/json-mistake.ts'
+import { findMistake } from '../../../../control-sync/directory/text/json-mistake.ts'
 import { readText } from '../../../../control-sync/directory/text/read-text.ts'
 
 const problemsOf = (file: string, text: string): string[] => {
@@ -37,7 +37,7 @@ test("the mistake's place is where JSON.parse would stop, for any text near JSON
       } catch {
         isJson = false
       }
-      const place = mistakeIn(text)
+      const place = findMistake(text)
       // What comes before the mistake could still become JSON; the text as a whole is JSON when there is none but its
       // end.
       assert.equal(place >= text.length && isJson, isJson, `${text} at ${place}`)
