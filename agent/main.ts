@@ -5,7 +5,7 @@ import { collectAll } from '../core/runtime/full-gc.ts'
 import { runCli } from './cli/program.ts'
 import { SMALL_LIMIT_BYTES } from '../core/runtime/garbage-watch.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
-import { memoryLimitBytes } from '../core/runtime/memory-budget.ts'
+import { readMemoryLimitBytes } from '../core/runtime/memory-budget.ts'
 import { takeListenFds } from '../core/os/listen-fds.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { readProgramBuild } from '../control-sync/directory/reader.ts'
@@ -34,7 +34,7 @@ async function main(): Promise<void> {
         after,
       })
       // With so little, what the start has left must be gone before somebody sends much.
-      if (memoryLimitBytes() < SMALL_LIMIT_BYTES) memory.collect()
+      if (readMemoryLimitBytes() < SMALL_LIMIT_BYTES) memory.collect()
       after(SETTLED_MS, () => {
         memory.changed()
         watch(() => memory.changed())

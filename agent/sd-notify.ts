@@ -33,7 +33,7 @@ type Options = {
  */
 const EXTEND_MS = 60_000
 
-export function serviceManager({
+export function createServiceManager({
   notifySocket,
   watchdogMs,
   alive,

@@ -10,7 +10,7 @@ import type { MeshError } from '../core/errors.ts'
 import { detached } from '../core/defects/guard.ts'
 import type { Log } from '../core/log.ts'
 import type { Family, Metrics } from '../core/metrics.ts'
-import { nextTurn, TimeSlice } from '../core/os/time-slice.ts'
+import { waitForNextTurn, TimeSlice } from '../core/os/time-slice.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '../model/snapshot.ts'
 import type { Tables } from '../model/tables.ts'
 import { AuthorizationAge } from './authorization-age.ts'
@@ -236,7 +236,7 @@ export class Applier implements Disposable {
       closeBlocks()
       if (applied.changed > 0) await this.#pack(slice)
       // What follows a large change, often another, is not put on top of its last slice.
-      if (slice.hasYielded) await nextTurn()
+      if (slice.hasYielded) await waitForNextTurn()
       for (const { kind } of changes)
         if (!applied.rejected.some((r) => r.kind === kind && !r.blocked)) this.#heard.add(kind)
       return applied

@@ -19,7 +19,7 @@ import { TYPE_URLS, type RawResource, type ResourceKind, type Snapshot } from '.
 import type { NodeDescription } from './ads/node.ts'
 import { DataSourceSchema } from '../proto/gen/envoy/config/core/v3/base_pb.ts'
 import type { TlsCertificate } from '../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts'
-import { registry } from '../proto/registry.ts'
+import { loadRegistry } from '../proto/registry.ts'
 
 export type DumpFacts = {
   readonly node: NodeDescription
@@ -113,7 +113,7 @@ function anyJson(typeUrl: string, value: Uint8Array, depth: number): JsonObject 
     '@type': typeUrl,
     value: Buffer.from(hasKey(value) ? '[redacted]' : value).toString('base64'),
   })
-  const schema = depth > MAX_DEPTH ? undefined : registry().getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
+  const schema = depth > MAX_DEPTH ? undefined : loadRegistry().getMessage(typeUrl.slice(typeUrl.lastIndexOf('/') + 1))
   if (!schema) return asBytes()
   try {
     const message = fromBinary(schema, value)

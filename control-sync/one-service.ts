@@ -2,7 +2,7 @@
 import { fromJson, toBinary, type JsonObject } from '@bufbuild/protobuf'
 import { TYPE_URLS, type ResourceKind } from '../model/snapshot.ts'
 import type { Change } from './apply.ts'
-import { registry } from '../proto/registry.ts'
+import { loadRegistry } from '../proto/registry.ts'
 
 /** Clusters, endpoints and routes of a service behind the explicit proxy. */
 export const describeOneService = (host: string, port: number): Change[] => [
@@ -41,11 +41,11 @@ export const describeOneService = (host: string, port: number): Change[] => [
 ]
 
 function put(kind: ResourceKind, name: string, json: JsonObject): Change {
-  const schema = registry().getMessage(TYPE_URLS[kind].replace(/.*\//, ''))
+  const schema = loadRegistry().getMessage(TYPE_URLS[kind].replace(/.*\//, ''))
   if (!schema) throw new Error(`no schema of ${kind}`)
   return {
     kind,
     removed: [],
-    put: [{ name, version: '', value: toBinary(schema, fromJson(schema, json, { registry: registry() })) }],
+    put: [{ name, version: '', value: toBinary(schema, fromJson(schema, json, { registry: loadRegistry() })) }],
   }
 }

@@ -9,7 +9,7 @@ import { MeshError, toMeshError } from '../core/errors.ts'
 import { detached } from '../core/defects/guard.ts'
 import { releaseBuffer } from '../core/runtime/release-buffer.ts'
 import type { Log } from '../core/log.ts'
-import { nextTurn } from '../core/os/time-slice.ts'
+import { waitForNextTurn } from '../core/os/time-slice.ts'
 import type { WorkloadHealth } from '../model/readiness-probe.ts'
 import type { ResourceKind } from '../model/snapshot.ts'
 import { AdsProtocol, BY_NAME, type AdsRequest, type AdsResponse } from './ads/protocol.ts'
@@ -174,7 +174,7 @@ export class ConfigStream {
     const { applier, log } = this.#o
     const { kind, removed, resources, bytes } = response
     // Reading a large message has filled this turn.
-    if ((bytes?.byteLength ?? 0) > LARGE_BYTES) await nextTurn()
+    if ((bytes?.byteLength ?? 0) > LARGE_BYTES) await waitForNextTurn()
     if (!this.#heard.has(kind)) applier.forgetRejected(kind)
     this.#heard.add(kind)
     const change = this.#onlyWanted({ kind, put: resources, removed })

@@ -49,6 +49,6 @@ export function toMeshError(thrown: unknown): MeshError {
 }
 
 /** One sentence for a person: code, what, and what to do; after a list what to do stands on a line of its own. */
-export function sentence(err: MeshError): string {
+export function formatSentence(err: MeshError): string {
   return `${err.code}: ${err.message.replace(/\.$/, '')}${err.message.includes('\n') ? '\n' : '. '}${err.row.remedy}`
 }

@@ -4,7 +4,7 @@ import net from 'node:net'
 /**
  * 4 or 16 bytes; an IPv4-mapped IPv6 address gives 4, because whoever has it came over IPv4. Undefined: no IP address.
  */
-export function ipBytes(address: string): Uint8Array | undefined {
+export function parseIpBytes(address: string): Uint8Array | undefined {
   if (net.isIPv4(address)) return Uint8Array.from(address.split('.'), Number)
   if (!net.isIPv6(address)) return undefined
   const bytes = ipv6Bytes(address)
@@ -18,7 +18,7 @@ export function ipBytes(address: string): Uint8Array | undefined {
  */
 export function sourceOf(address: string): string {
   if (!address.includes(':')) return address
-  const bytes = ipBytes(address)
+  const bytes = parseIpBytes(address)
   if (bytes?.length === 4) return bytes.join('.')
   if (bytes?.length !== 16) return address
   return `${[0, 2, 4, 6].map((i) => ((bytes[i]! << 8) | bytes[i + 1]!).toString(16)).join(':')}::/64`

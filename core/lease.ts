@@ -51,7 +51,7 @@ export class Lease implements Disposable {
 }
 
 /** @returns to be disposed of when what is counted is over */
-export function lease(one: Tally, other?: Tally, third?: Tally): Lease {
+export function takeLease(one: Tally, other?: Tally, third?: Tally): Lease {
   return new Lease(one, other, third)
 }
 
@@ -66,7 +66,7 @@ export class Tallies<K> {
     return this.#by.size
   }
   lease(key: K): Lease {
-    return lease(this.tally(key))
+    return takeLease(this.tally(key))
   }
   /** For a lease that is taken at once: a tally that nobody has a lease of is not forgotten. */
   tally(key: K): Tally {

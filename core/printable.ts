@@ -13,19 +13,19 @@ function escapedInLines(character: string): string {
 }
 
 /** One name or message, for one line. */
-export function printable(text: string): string {
+export function toPrintable(text: string): string {
   return text.replaceAll(OBEYED, escaped)
 }
 
 /** A text of several lines, as it goes to a terminal. */
-export function forTerminal(text: string): string {
+export function escapeForTerminal(text: string): string {
   return text.replaceAll(OBEYED, escapedInLines)
 }
 
 /** The same value with every text in it printable. Plain data only. */
-export function printableAll<T>(value: T): T {
-  if (typeof value === 'string') return printable(value) as T
-  if (Array.isArray(value)) return value.map(printableAll) as T
+export function toPrintableAll<T>(value: T): T {
+  if (typeof value === 'string') return toPrintable(value) as T
+  if (Array.isArray(value)) return value.map(toPrintableAll) as T
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [printable(key), printableAll(inner)])) as T
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [toPrintable(key), toPrintableAll(inner)])) as T
 }

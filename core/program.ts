@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import { hearUncaught } from './defects/last-line.ts'
 import { asError, isJournal, LogOutput } from './log-output.ts'
 import { hearSignals, stopRequested } from './os/signals.ts'
-import { forTerminal } from './printable.ts'
+import { escapeForTerminal } from './printable.ts'
 
 export type ProgramIo = {
   readonly out: (text: string) => void
@@ -33,14 +33,14 @@ export class Program {
     const { stdout, stderr } = this.#process
     return {
       out: (text) => {
-        stdout.write(stdout.isTTY ? forTerminal(text) : text)
+        stdout.write(stdout.isTTY ? escapeForTerminal(text) : text)
       },
       outBytes: (bytes) => {
         stdout.write(bytes)
       },
       isTerminal: stdout.isTTY,
       err: (text) => {
-        stderr.write(this.#isJournal(2) ? asError(forTerminal(text)) : forTerminal(text))
+        stderr.write(this.#isJournal(2) ? asError(escapeForTerminal(text)) : escapeForTerminal(text))
       },
       logOutput: () => (this.#log ??= new LogOutput(stdout, { isJournal: this.#isJournal(1) })),
       stopRequested: () => stopRequested(this.#process, stdout.isTTY),

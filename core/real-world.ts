@@ -1,4 +1,4 @@
-import { systemAddresses } from './os/addresses.ts'
+import { listSystemAddresses } from './os/addresses.ts'
 import type { Bundle } from './runtime/bundle.ts'
 import { systemClock, systemRandom } from './os/clock.ts'
 import { systemDisk } from './os/disk.ts'
@@ -18,7 +18,7 @@ type Process = {
 }
 
 /** Time, chance, sockets and disk as they are. */
-export function realWorld({ listenFds, systemRoots, ...p }: Process): World {
+export function createRealWorld({ listenFds, systemRoots, ...p }: Process): World {
   const inherited =
     listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined)
       ? new InheritedSockets(listenFds)
@@ -30,7 +30,7 @@ export function realWorld({ listenFds, systemRoots, ...p }: Process): World {
     network,
     inherited,
     disk: systemDisk,
-    addresses: systemAddresses,
+    addresses: listSystemAddresses,
     systemRoots,
     openStorage: openStorageWith(p),
   }

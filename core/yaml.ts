@@ -74,7 +74,7 @@ export function loadYaml<T>(
 }
 
 /** One MESH_CONFIG_INVALID that names every line. */
-export function configError(file: string, problems: readonly ConfigProblem[]): MeshError {
+export function toConfigError(file: string, problems: readonly ConfigProblem[]): MeshError {
   const list = problems
     .map((p) => `\n  ${p.file ?? file}${p.line > 0 ? `:${p.line}` : ''}: ${p.path ? `${p.path}: ` : ''}${p.problem}`)
     .join('')

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util'
 import { App } from './services.ts'
 import { ORDERS, PLC } from './resources.ts'
 import { Site } from './site.ts'
-import { devices, enroll, http, mqtt, offline, policy, reunion } from './steps.ts'
+import { showDevices, enroll, showHttp, showMqtt, showOffline, showPolicy, showReunion } from './steps.ts'
 import { Tour } from './tour.ts'
 
 const { values } = parseArgs({
@@ -32,12 +32,12 @@ console.log(`meshlet demo · everything below runs on 127.0.0.1, files in ${fold
   using app = new App(site.edge.proxy)
   try {
     await enroll(site, tour)
-    await http(site, tour, app)
-    const { sensor, control, ledger } = await devices(site)
-    const sent = await mqtt(site, tour, sensor, control, ledger)
-    await offline(site, tour, app, sensor, sent)
-    await reunion(site, tour, ledger, sent)
-    await policy(site, tour, app, control)
+    await showHttp(site, tour, app)
+    const { sensor, control, ledger } = await showDevices(site)
+    const sent = await showMqtt(site, tour, sensor, control, ledger)
+    await showOffline(site, tour, app, sensor, sent)
+    await showReunion(site, tour, ledger, sent)
+    await showPolicy(site, tour, app, control)
     if (!values.once) await stayUp(site)
     await Promise.all([sensor.endAsync(true), control.endAsync(true)])
   } catch (err) {

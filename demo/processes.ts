@@ -87,7 +87,7 @@ export function getText(port: number, path: string): Promise<string | undefined>
 }
 
 /** Value of a counter, summed over its series whose text contains every word of `by`. */
-export async function counter(adminPort: number, name: string, ...by: string[]): Promise<number> {
+export async function readCounter(adminPort: number, name: string, ...by: string[]): Promise<number> {
   const text = (await getText(adminPort, '/stats/prometheus')) ?? ''
   return text
     .split('\n')
@@ -96,7 +96,7 @@ export async function counter(adminPort: number, name: string, ...by: string[]):
 }
 
 /** Time from `startedAt` until the port answers the bytes with a first byte, in milliseconds. */
-export async function firstAnswerMs(
+export async function measureFirstAnswerMs(
   startedAt: number,
   port: number,
   ask: string | Buffer,

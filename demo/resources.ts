@@ -30,14 +30,14 @@ export function writeResources(folder: string, ports: Ports): void {
   write(folder, 'edge/clusters.yaml', edgeClusters(ports))
   write(folder, 'edge/routes.yaml', edgeRoutes())
   write(folder, 'cloud/orders.yaml', cloudOrders(ports))
-  write(folder, 'cloud/policy.yaml', inboundListener(ports, { deny: [] }))
+  write(folder, 'cloud/policy.yaml', describeInboundListener(ports, { deny: [] }))
 }
 
 /**
  * The inbound side of the cloud node with its authorization: the edge's gateway may call orders, but not the paths in
  * `deny`.
  */
-export function inboundListener(ports: Ports, { deny }: { deny: readonly string[] }): string {
+export function describeInboundListener(ports: Ports, { deny }: { deny: readonly string[] }): string {
   const denied = deny
     .map(
       (prefix, i) => `

@@ -88,7 +88,11 @@ export class App implements Disposable {
   }
 }
 
-export async function device(port: number, clientId: string, options: { clean?: boolean } = {}): Promise<MqttClient> {
+export async function startDevice(
+  port: number,
+  clientId: string,
+  options: { clean?: boolean } = {},
+): Promise<MqttClient> {
   return connectAsync({
     host: '127.0.0.1',
     port,

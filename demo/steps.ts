@@ -3,9 +3,9 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { MqttClient } from 'mqtt'
 import { Ledger } from './mqtt-ledger.ts'
-import { counter, firstAnswerMs, sleep } from './processes.ts'
-import { inboundListener, ORDERS, PLC } from './resources.ts'
-import { type App, device } from './services.ts'
+import { readCounter, measureFirstAnswerMs, sleep } from './processes.ts'
+import { describeInboundListener, ORDERS, PLC } from './resources.ts'
+import { type App, startDevice } from './services.ts'
 import type { Site } from './site.ts'
 import type { Tour } from './tour.ts'
 
@@ -33,7 +33,7 @@ export async function enroll(site: Site, tour: Tour): Promise<void> {
   }
 }
 
-export async function http(site: Site, tour: Tour, app: App): Promise<void> {
+export async function showHttp(site: Site, tour: Tour, app: App): Promise<void> {
   tour.step(`HTTP: ${REQUESTS} requests from an app at edge to ${ORDERS}, mTLS between the nodes`)
   const started = performance.now()
   for (let i = 0; i < REQUESTS; i += 8) {
@@ -53,7 +53,7 @@ export async function http(site: Site, tour: Tour, app: App): Promise<void> {
     site.orders.seen.callers.has('spiffe://demo.mesh/ns/edge/sa/gateway'),
     `orders saw who called: ${[...site.orders.seen.callers].join(', ')}`,
   )
-  tour.figures.retriesSafe = await counter(site.edge.admin, 'mesh_upstream_retries_total', 'result="sent"')
+  tour.figures.retriesSafe = await readCounter(site.edge.admin, 'mesh_upstream_retries_total', 'result="sent"')
   tour.claim(
     tour.figures.retriesSafe > 0,
     `${tour.figures.retriesSafe} tries failed on the link and were repeated: nothing of them had arrived, so that was safe`,
@@ -68,14 +68,14 @@ export async function http(site: Site, tour: Tour, app: App): Promise<void> {
   })
   site.links.http.swallowAnswers('off')
   const times = site.orders.seen.posts.get('A-1') ?? 0
-  tour.figures.retriesHeldBack = await counter(site.edge.admin, 'mesh_upstream_retries_total', 'result="held-back"')
+  tour.figures.retriesHeldBack = await readCounter(site.edge.admin, 'mesh_upstream_retries_total', 'result="held-back"')
   tour.claim(
     warm.status === 200 && post.status >= 500 && times <= 1 && tour.figures.retriesHeldBack >= 1,
     `a POST whose bytes may have arrived was answered ${post.status} (${post.error ?? '-'}) and not sent again: orders saw it ${times} time(s)`,
   )
 }
 
-export async function mqtt(
+export async function showMqtt(
   site: Site,
   tour: Tour,
   sensor: MqttClient,
@@ -105,7 +105,7 @@ export async function mqtt(
   return sent
 }
 
-export async function offline(site: Site, tour: Tour, app: App, sensor: MqttClient, sent: string[]): Promise<void> {
+export async function showOffline(site: Site, tour: Tour, app: App, sensor: MqttClient, sent: string[]): Promise<void> {
   tour.step('The link is cut: hub stopped, the way to cloud dropped')
   await site.hub.kill('SIGTERM')
   site.cutLink()
@@ -136,14 +136,14 @@ export async function offline(site: Site, tour: Tour, app: App, sensor: MqttClie
   await site.edgeAgent.kill('SIGKILL')
   const exec = site.edgeAgent.start()
   const [httpMs, mqttMs] = await Promise.all([
-    firstAnswerMs(
+    measureFirstAnswerMs(
       exec,
       site.edge.proxy,
       `GET http://${PLC}/speed HTTP/1.1\r\nHost: ${PLC}\r\nConnection: close\r\n\r\n`,
       (reply) => reply.toString('latin1').startsWith('HTTP/1.1 200'),
       20_000,
     ),
-    firstAnswerMs(exec, site.edge.mqtt, MQTT_CONNECT, (reply) => reply[0] === 0x20 && reply[3] === 0, 20_000),
+    measureFirstAnswerMs(exec, site.edge.mqtt, MQTT_CONNECT, (reply) => reply[0] === 0x20 && reply[3] === 0, 20_000),
   ])
   tour.figures.offlineStartHttpMs = Math.round(httpMs)
   tour.figures.offlineStartMqttMs = Math.round(mqttMs)
@@ -156,7 +156,7 @@ export async function offline(site: Site, tour: Tour, app: App, sensor: MqttClie
   for (const p of status?.problems ?? []) tour.say(`meshlet status says: ${p.code}: ${p.text}`)
 }
 
-export async function reunion(site: Site, tour: Tour, ledger: Ledger, sent: readonly string[]): Promise<void> {
+export async function showReunion(site: Site, tour: Tour, ledger: Ledger, sent: readonly string[]): Promise<void> {
   tour.step('The link returns: the spool drains')
   site.hub.start()
   site.restoreLink()
@@ -184,7 +184,7 @@ export async function reunion(site: Site, tour: Tour, ledger: Ledger, sent: read
   tour.claim(true, 'edge is connected to the hub again')
 }
 
-export async function policy(site: Site, tour: Tour, app: App, control: MqttClient): Promise<void> {
+export async function showPolicy(site: Site, tour: Tour, app: App, control: MqttClient): Promise<void> {
   tour.step('A policy changes, and a broken resource is pushed')
   await site.cloudAgent.until(
     'cloud is connected again',
@@ -198,7 +198,7 @@ export async function policy(site: Site, tour: Tour, app: App, control: MqttClie
     closed.count++
   })
   const written = performance.now()
-  fs.writeFileSync(file, inboundListener(site.resourcePorts, { deny: ['/secret'] }))
+  fs.writeFileSync(file, describeInboundListener(site.resourcePorts, { deny: ['/secret'] }))
   let denied = await app.call(ORDERS, '/secret')
   while (denied.status !== 403 && performance.now() - written < 10_000) {
     await sleep(5)
@@ -214,7 +214,7 @@ export async function policy(site: Site, tour: Tour, app: App, control: MqttClie
     'what the policy does not concern goes on; the MQTT connections were not touched',
   )
 
-  const broken = inboundListener(site.resourcePorts, { deny: ['/secret'] }).replace(
+  const broken = describeInboundListener(site.resourcePorts, { deny: ['/secret'] }).replace(
     'stat_prefix: inbound',
     'stat_prefix: inbound\n        stream_idle_timeout: soon',
   )
@@ -232,15 +232,15 @@ export async function policy(site: Site, tour: Tour, app: App, control: MqttClie
     tour.figures.brokenPushRefused,
     `a broken resource was refused, the old configuration serves on:\n     ${report ?? 'no word of it in the log of the hub'}`,
   )
-  fs.writeFileSync(file, inboundListener(site.resourcePorts, { deny: ['/secret'] }))
+  fs.writeFileSync(file, describeInboundListener(site.resourcePorts, { deny: ['/secret'] }))
 }
 
 /** A session at cloud that outlives its connection, and one at edge. */
-export async function devices(site: Site): Promise<{ sensor: MqttClient; control: MqttClient; ledger: Ledger }> {
-  const control = await device(site.cloud.mqtt, 'control-room', { clean: false })
+export async function showDevices(site: Site): Promise<{ sensor: MqttClient; control: MqttClient; ledger: Ledger }> {
+  const control = await startDevice(site.cloud.mqtt, 'control-room', { clean: false })
   const ledger = new Ledger(control, 'telemetry/')
   await control.subscribeAsync('telemetry/#', { qos: 2 })
-  return { sensor: await device(site.edge.mqtt, 'line1'), control, ledger }
+  return { sensor: await startDevice(site.edge.mqtt, 'line1'), control, ledger }
 }
 
 async function until(holds: () => boolean, withinMs = 10_000): Promise<void> {

@@ -5,7 +5,7 @@
 import * as z from 'zod'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
-import { configError, loadYaml } from '../core/yaml.ts'
+import { toConfigError, loadYaml } from '../core/yaml.ts'
 
 const HOST_PORT = /^(?:\[[0-9a-fA-F:]+\]|[^:[\]\s]+):(\d{1,5})$/
 const DAY_SEC = 86_400
@@ -118,6 +118,6 @@ export function readHubConfig(file: string, disk: Disk): HubConfig {
 /** Throws as `readHubConfig`. */
 export function parseHubConfig(text: string, file = 'hub.yaml'): HubConfig {
   const loaded = loadYaml(hubConfigSchema, text, 'deploy/edge/hub.yaml shows all of them')
-  if (!loaded.ok) throw configError(file, loaded.problems)
+  if (!loaded.ok) throw toConfigError(file, loaded.problems)
   return loaded.config
 }

@@ -5,7 +5,7 @@
 import path from 'node:path'
 import { asOwner } from '../core/os/as-owner.ts'
 import type { Clock, Random } from '../core/os/clock.ts'
-import { defectsTo } from '../core/defects/report.ts'
+import { reportDefects } from '../core/defects/report.ts'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
 import { secureFolder } from '../core/os/state-folder.ts'
@@ -99,7 +99,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const { registry, tokens, caFolder } = openState(config, world, parts.nativeBinding)
   building.use(registry)
   building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
-  building.use(defectsTo(log, metrics))
+  building.use(reportDefects(log, metrics))
   const { trustDomain } = config
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
   const ca = asOwner(config.state, () => registry.exclusively(() => openCa(caOptions)))

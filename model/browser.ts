@@ -62,7 +62,7 @@ export type Asked = {
  * what is shown there is for whoever works on this machine, and a page elsewhere has no use for it that they would know
  * of.
  */
-export function foreignCaller({ headers, rawHeaders }: Asked): string | undefined {
+export function findForeignCaller({ headers, rawHeaders }: Asked): string | undefined {
   // One that rebinds its name to 127.0.0.1 still sends its own name here.
   const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
   const host = hostName(headers.host)

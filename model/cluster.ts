@@ -147,7 +147,7 @@ export type Endpoint = {
 
 /** Whether what goes to the endpoint in clear is to go over TLS, or not at all, from now on. */
 export function turnsTlsOn(was: Cluster, now: Cluster, endpoint: Endpoint): boolean {
-  return transportFor(was, endpoint).kind === 'plaintext' && transportFor(now, endpoint).kind !== 'plaintext'
+  return selectTransport(was, endpoint).kind === 'plaintext' && selectTransport(now, endpoint).kind !== 'plaintext'
 }
 
 /** Whether some or all of its endpoints may get nothing. */
@@ -159,7 +159,7 @@ export function isBlocked({ blocked, transportMatches }: Cluster): boolean {
  * The transport for one endpoint: first match whose labels are all present on the endpoint (Envoy's
  * transport_socket_matches).
  */
-export function transportFor(cluster: Cluster, endpoint: Endpoint): Transport {
+export function selectTransport(cluster: Cluster, endpoint: Endpoint): Transport {
   const found = cluster.transportMatches.find(({ match }) =>
     Object.entries(match).every(([k, v]) => endpoint.transportLabels[k] === v),
   )

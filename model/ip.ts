@@ -1,13 +1,13 @@
-import { ipBytes } from '../core/ip-source.ts'
+import { parseIpBytes } from '../core/ip-source.ts'
 
-export { ipBytes }
+export { parseIpBytes as ipBytes }
 
 /** An address range. `bytes` is 4 or 16 long, `prefixBits` counts from its front. */
 export type Cidr = { readonly text: string; readonly bytes: Uint8Array; readonly prefixBits: number }
 
 /** @returns undefined when the address is no IP or the prefix is out of range. */
-export function cidr(address: string, prefixBits: number | undefined): Cidr | undefined {
-  const bytes = ipBytes(address)
+export function parseCidr(address: string, prefixBits: number | undefined): Cidr | undefined {
+  const bytes = parseIpBytes(address)
   if (!bytes) return undefined
   const bits = prefixBits ?? bytes.length * 8
   if (!Number.isInteger(bits) || bits < 0 || bits > bytes.length * 8) return undefined
@@ -15,7 +15,7 @@ export function cidr(address: string, prefixBits: number | undefined): Cidr | un
 }
 
 export function cidrContains(range: Cidr, address: string): boolean {
-  const bytes = ipBytes(address)
+  const bytes = parseIpBytes(address)
   if (bytes?.length !== range.bytes.length) return false
   const whole = range.prefixBits >> 3
   for (let i = 0; i < whole; i++) if (bytes[i] !== range.bytes[i]) return false

@@ -8,8 +8,8 @@ export type StringMatch =
 /** @param text as a person writes it: what came off the wire goes through `asText` first */
 export function matchesString(match: StringMatch, text: string): boolean {
   if (match.kind === 'regex') return match.regex.matchesAll(text)
-  const subject = match.ignoreCase ? asciiLowerCase(text) : text
-  const value = match.ignoreCase ? asciiLowerCase(match.value) : match.value
+  const subject = match.ignoreCase ? toAsciiLowerCase(text) : text
+  const value = match.ignoreCase ? toAsciiLowerCase(match.value) : match.value
   switch (match.kind) {
     case 'exact':
       return subject === value
@@ -76,7 +76,7 @@ export function asText(received: string): string {
 }
 
 /** Envoy's ignore_case is about A to Z; JavaScript's toLowerCase would make a k of U+212A. */
-export function asciiLowerCase(text: string): string {
+export function toAsciiLowerCase(text: string): string {
   // oxlint-disable-next-line no-control-regex -- everything but ASCII is what is looked for
   return /[^\0-\x7f]/.test(text) ? text.replace(/[A-Z]+/g, (part) => part.toLowerCase()) : text.toLowerCase()
 }

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { bridge, repeatedBridges } from './mqtt/bridge.ts'
+import { bridge, findRepeatedBridges } from './mqtt/bridge.ts'
 import { routes, topicFilter } from './mqtt/route.ts'
 
 /**
@@ -117,7 +117,7 @@ export const mqttPolicySchema = () =>
       .array(bridge())
       .default([])
       .superRefine((all, ctx) => {
-        for (const i of repeatedBridges(all))
+        for (const i of findRepeatedBridges(all))
           ctx.addIssue({ code: 'custom', path: [i], message: 'is about the session of an earlier entry: write one' })
       }),
     /** First match wins; no match = allowed when there are no rules for that action, else denied. */

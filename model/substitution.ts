@@ -1,5 +1,5 @@
 /** Envoy's substitution format, for the operators of header values (envoy "access log operators"). Pure. */
-import { timeText } from './time-text.ts'
+import { compileTimeText } from './time-text.ts'
 import type { PeerIdentity } from './identity.ts'
 
 export type SubstitutionFacts = {
@@ -87,7 +87,7 @@ function wholeOperator(name: string, argument: string | undefined): Operator | u
     return (facts) => facts.response && find(facts.response)
   }
   if (name === 'START_TIME' && argument) {
-    const text = timeText(argument)
+    const text = compileTimeText(argument)
     return text && ((f) => text(f.startedMs))
   }
   if (argument !== undefined) return undefined

@@ -44,7 +44,7 @@ const FIELDS: Readonly<Record<string, (at: Date) => string>> = {
 }
 
 /** @returns undefined for a format that has a field which is not known here */
-export function timeText(format: string): ((wallMs: number) => string) | undefined {
+export function compileTimeText(format: string): ((wallMs: number) => string) | undefined {
   const parts: (string | ((at: Date) => string))[] = []
   let end = 0
   for (const field of format.matchAll(/%(?:([1-9])?f|(\*?.)|$)/gs)) {

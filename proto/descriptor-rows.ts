@@ -47,7 +47,7 @@ export type FileRow = readonly [
 ]
 
 /** Whatever the rows do not hold is unset in every file: `npm run proto` refuses options and defaults. */
-export function fileDescriptorSet(rows: readonly FileRow[]): FileDescriptorSet {
+export function toFileDescriptorSet(rows: readonly FileRow[]): FileDescriptorSet {
   return { $typeName: 'google.protobuf.FileDescriptorSet', file: rows.map(file) }
 }
 
@@ -99,14 +99,14 @@ function field([name, number, label, type, typeName, oneof]: FieldRow): FieldDes
     label,
     type,
     typeName,
-    jsonName: jsonName(name),
+    jsonName: toJsonName(name),
     ...(oneof < 0 ? {} : { oneofIndex: oneof }),
   }
   return Object.assign(Object.create(UNSET_FIELD) as FieldDescriptorProto, set)
 }
 
 /** As protoc: `connect_timeout` → `connectTimeout`. */
-export const jsonName = (name: string): string =>
+export const toJsonName = (name: string): string =>
   name.includes('_')
     ? name
         .split('_')

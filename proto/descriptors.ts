@@ -4,10 +4,10 @@
  */
 import { createFileRegistry } from '@bufbuild/protobuf'
 import type { GenFile } from '@bufbuild/protobuf/codegenv2'
-import { fileDescriptorSet, type FileRow } from './descriptor-rows.ts'
+import { toFileDescriptorSet, type FileRow } from './descriptor-rows.ts'
 import { ROWS } from './gen/descriptor-rows.ts'
 
-const all = createFileRegistry(fileDescriptorSet(JSON.parse(ROWS) as FileRow[]))
+const all = createFileRegistry(toFileDescriptorSet(JSON.parse(ROWS) as FileRow[]))
 
 /** @param name as protoc knows it, e.g. envoy/config/core/v3/base.proto */
 export function fileOf(name: string): GenFile {

@@ -4,7 +4,7 @@ import { LEFT_OUT } from './gen/left-out.ts'
 let byType: Map<string, ReadonlyMap<number, string>> | undefined
 
 /** Undefined for a field that no Envoy up to the release in proto/full/rows.ts has. */
-export function leftOutName(type: string, no: number): string | undefined {
+export function findLeftOutName(type: string, no: number): string | undefined {
   byType ??= new Map(
     LEFT_OUT.split('\n').map((line) => {
       const [name, ...rest] = line.split(' ')
@@ -18,7 +18,7 @@ export function leftOutName(type: string, no: number): string | undefined {
 }
 
 /** Names of fields of `type` that our protos do not have. */
-export function leftOutNames(type: string): readonly string[] {
-  leftOutName(type, 0)
+export function listLeftOutNames(type: string): readonly string[] {
+  findLeftOutName(type, 0)
   return [...(byType?.get(type)?.values() ?? [])]
 }

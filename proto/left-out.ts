@@ -5,7 +5,7 @@
 import type { DescriptorProto, FileDescriptorSet } from '@bufbuild/protobuf/wkt'
 
 /** Message → number → name, one line a message: `envoy.config.core.v3.Address 3 envoy_internal_address …`. */
-export function leftOut(ours: FileDescriptorSet, full: FileDescriptorSet): string {
+export function listLeftOut(ours: FileDescriptorSet, full: FileDescriptorSet): string {
   const known = messagesOf(full)
   const lines = [...messagesOf(ours)].flatMap(([type, message]) => {
     const numbers = new Set(message.field.map((f) => f.number))

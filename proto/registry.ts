@@ -36,7 +36,7 @@ import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/ty
 let made: Registry | undefined
 
 /** Built at first use: a directory, a dump or the first resource with an Any inside. */
-export function registry(): Registry {
+export function loadRegistry(): Registry {
   made ??= createRegistry(
     clusters,
     endpoints,

@@ -6,7 +6,7 @@ import type {
   FileDescriptorProto,
   FileDescriptorSet,
 } from '@bufbuild/protobuf/wkt'
-import { jsonName, type EnumRow, type FieldRow, type FileRow, type MessageRow } from './descriptor-rows.ts'
+import { toJsonName, type EnumRow, type FieldRow, type FileRow, type MessageRow } from './descriptor-rows.ts'
 
 export const rowsOf = (set: FileDescriptorSet): FileRow[] => set.file.map(file)
 
@@ -40,7 +40,7 @@ function message(m: DescriptorProto): MessageRow {
 
 function field(f: FieldDescriptorProto): FieldRow {
   refuse(f.name, f.options)
-  if (f.defaultValue !== '' || f.proto3Optional || f.extendee !== '' || f.jsonName !== jsonName(f.name))
+  if (f.defaultValue !== '' || f.proto3Optional || f.extendee !== '' || f.jsonName !== toJsonName(f.name))
     throw new Error(`${f.name}: no default, no \`optional\`, no name of its own in JSON`)
   return [f.name, f.number, f.label, f.type, f.typeName, Object.hasOwn(f, 'oneofIndex') ? f.oneofIndex : -1]
 }

@@ -8,7 +8,7 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/os/clock.ts'
 import { guarded } from '../core/defects/guard.ts'
-import { carrierOf } from '../core/os/network.ts'
+import { findCarrier } from '../core/os/network.ts'
 import { memoize } from '../core/memoize.ts'
 
 const LOOK_MS = 1_000
@@ -29,7 +29,7 @@ export class PausedStreams {
 
   /** From now on until it is closed. */
   watch(stream: Duplex): void {
-    if (!(carrierOf(stream) instanceof net.Socket)) return
+    if (!(findCarrier(stream) instanceof net.Socket)) return
     const end = (): void => {
       stream.destroy()
     }
@@ -69,7 +69,7 @@ export class PausedStreams {
   #look(): void {
     this.#looks = false
     for (const stream of this.#paused) {
-      const carrier = carrierOf(stream)
+      const carrier = findCarrier(stream)
       // With bytes on their way the kernel is asked anyway; after our own end every write is an error.
       if (!stream.writableEnded && !carrier.writableEnded && !carrier.destroyed && carrier.writableLength === 0)
         carrier.write(NOTHING)

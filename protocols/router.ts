@@ -3,7 +3,7 @@
  */
 import type { Random } from '../core/os/clock.ts'
 import {
-  asciiLowerCase,
+  toAsciiLowerCase,
   asText,
   matchesHeader,
   matchesString,
@@ -175,8 +175,8 @@ function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestF
   if (request.path === '') return false
   const bare = pathText(request.path)
   if (match.kind === 'regex') return match.regex.matchesAll(bare)
-  const path = caseSensitive ? bare : asciiLowerCase(bare)
-  const value = caseSensitive ? match.value : asciiLowerCase(match.value)
+  const path = caseSensitive ? bare : toAsciiLowerCase(bare)
+  const value = caseSensitive ? match.value : toAsciiLowerCase(match.value)
   switch (match.kind) {
     case 'exact':
       return path === value

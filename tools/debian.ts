@@ -27,7 +27,7 @@ const DEBIAN = {
 } as const
 export type DebianPeer = keyof typeof DEBIAN
 /** Path of the program; installs its package first when it is missing (needs root and a Debian). */
-export function debianProgram(name: DebianPeer): string {
+export function findDebianProgram(name: DebianPeer): string {
   const { packages, program } = DEBIAN[name]
   if (!fs.existsSync(program)) installDebian(packages)
   return program

@@ -5,11 +5,11 @@
 import fs from 'node:fs'
 import { fieldsPage } from '../test/fields/page.ts'
 import { publicNames } from '../test/rules/checks/public-names.ts'
-import { errorsPage, metricsPage, statusPage } from './reference-pages.ts'
+import { writeErrorsPage, writeMetricsPage, writeStatusPage } from './reference-pages.ts'
 
 fs.mkdirSync('docs', { recursive: true })
-fs.writeFileSync('docs/errors.md', errorsPage())
-fs.writeFileSync('docs/metrics.md', metricsPage())
-fs.writeFileSync('docs/status.md', statusPage())
+fs.writeFileSync('docs/errors.md', writeErrorsPage())
+fs.writeFileSync('docs/metrics.md', writeMetricsPage())
+fs.writeFileSync('docs/status.md', writeStatusPage())
 fs.writeFileSync('docs/envoy-fields.md', fieldsPage())
 fs.writeFileSync('test/golden/public-names.txt', await publicNames())

@@ -6,7 +6,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { istioBinaries } from '../test/conformance/istiod/rig/binaries.ts'
-import { runPeerTests, seconds } from './peer-tests.ts'
+import { runPeerTests, formatSeconds } from './peer-tests.ts'
 
 process.chdir(path.resolve(import.meta.dirname, '..'))
 const from = performance.now()
@@ -20,5 +20,5 @@ try {
   console.error((err as Error).message)
   process.exit(1)
 }
-console.log(`=== istiod: at hand after ${seconds(from)}`)
+console.log(`=== istiod: at hand after ${formatSeconds(from)}`)
 runPeerTests('istiod', fs.globSync('test/conformance/istiod/**/*.test.ts').sort(), process.argv.slice(2))

@@ -33,7 +33,7 @@ export function runPeerTests(title: string, all: readonly string[], named: reado
       ]),
   )
   console.log(
-    `\n${title}: ${chosen.length - failed.length} of ${chosen.length} files passed in ${seconds(startedMs)}${failed.map((f) => `\n  FAILED ${f}`).join('')}`,
+    `\n${title}: ${chosen.length - failed.length} of ${chosen.length} files passed in ${formatSeconds(startedMs)}${failed.map((f) => `\n  FAILED ${f}`).join('')}`,
   )
   process.exit(failed.length ? 1 : 0)
 }
@@ -42,10 +42,10 @@ function step(name: string, args: readonly string[]): boolean {
   const from = performance.now()
   console.log(`\n=== ${name}`)
   const { status } = spawnSync(process.execPath, args, { cwd: ROOT, stdio: 'inherit' })
-  console.log(`=== ${name}: ${status === 0 ? 'ok' : 'FAILED'} in ${seconds(from)}`)
+  console.log(`=== ${name}: ${status === 0 ? 'ok' : 'FAILED'} in ${formatSeconds(from)}`)
   return status === 0
 }
 
-export function seconds(from: number): string {
+export function formatSeconds(from: number): string {
   return `${((performance.now() - from) / 1000).toFixed(1)} s`
 }

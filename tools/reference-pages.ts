@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import { CONDITIONS } from '../agent/admin/conditions.ts'
 import { CATALOGUE } from '../core/errors.ts'
 
-export function errorsPage(): string {
+export function writeErrorsPage(): string {
   const rows = Object.entries(CATALOGUE).map(
     ([code, r]) => `| \`${code}\` | ${r.origin} | ${r.http} | \`${r.flag}\` | ${r.retry} | ${r.remedy} |`,
   )
@@ -19,7 +19,7 @@ ${rows.join('\n')}
 `
 }
 
-export function statusPage(): string {
+export function writeStatusPage(): string {
   const rows = CONDITIONS.map((c) => `| ${c.name} | ${c.holds} | ${c.codes.map((code) => `\`${code}\``).join(', ')} |`)
   return `# What meshlet status looks at
 
@@ -41,7 +41,7 @@ export type MetricSource = {
 }
 
 /** Every metric that the sources register, by name. */
-export function metricSources(): MetricSource[] {
+export function findMetricSources(): MetricSource[] {
   const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core'].flatMap((dir) =>
     fs.globSync(`${dir}/**/*.ts`),
   )
@@ -60,8 +60,8 @@ export function metricSources(): MetricSource[] {
   return found.sort((a, b) => a.name.localeCompare(b.name) || a.file.localeCompare(b.file))
 }
 
-export function metricsPage(): string {
-  const seen = new Map(metricSources().map((m) => [m.name, m]))
+export function writeMetricsPage(): string {
+  const seen = new Map(findMetricSources().map((m) => [m.name, m]))
   const rows = [...seen.values()].map((m) => `| \`${m.name}\` | ${m.kind} | ${m.help} |`)
   return `# Metrics
 

@@ -3,7 +3,7 @@
  * proxy-config endpoints` reads it.
  */
 import type { ClusterStatus } from '../../protocols/http/message.ts'
-import { printableAll } from '../../core/printable.ts'
+import { toPrintableAll } from '../../core/printable.ts'
 import type { Cluster, ClusterLoad, Endpoint, TunnelledEndpoint } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 
@@ -23,7 +23,7 @@ export function listClusters(atWork: readonly ClusterStatus[], tables: Tables): 
 }
 
 export function formatClusters(clusters: readonly Shown[]): string {
-  return printableAll(clusters)
+  return toPrintableAll(clusters)
     .map(
       (c) =>
         c.endpoints

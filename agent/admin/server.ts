@@ -11,7 +11,7 @@ import { guarded, nothing, reportDefect } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import { listenAt } from '../../core/os/network.ts'
 import { UntilItWorks } from '../../core/os/until-it-works.ts'
-import { foreignCaller } from '../../model/browser.ts'
+import { findForeignCaller } from '../../model/browser.ts'
 
 export type AdminReply = {
   readonly status?: number
@@ -227,7 +227,7 @@ async function answer(
   log: Log,
   isBusy: boolean,
 ): Promise<AdminReply> {
-  const foreign = foreignCaller(req)
+  const foreign = findForeignCaller(req)
   if (foreign !== undefined) return { status: 403, body: `${foreign}\n` }
   // A target such as `//` is a network path to URL, and none that it can read.
   const url = req.url?.startsWith('/') ? URL.parse(`http://localhost${req.url}`) : null

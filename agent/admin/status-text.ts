@@ -1,12 +1,12 @@
 /** A status as plain text for a terminal. */
-import { printableAll } from '../../core/printable.ts'
+import { toPrintableAll } from '../../core/printable.ts'
 import type { AgentStatus } from './status.ts'
 
 type Row = readonly [name: string, value: string]
 
 /** At most 100 columns; one fact a line, problems last with what to do. */
 export function formatStatus(status: AgentStatus): string {
-  const s = printableAll(status)
+  const s = toPrintableAll(status)
   const waiting = s.waitingFor.length ? ` (waiting for: ${s.waitingFor.join(', ')})` : ''
   const rows = [
     describeLink(s),

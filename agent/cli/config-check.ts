@@ -6,7 +6,7 @@ import { createListeners } from '../config/listeners.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { toMeshError } from '../../core/errors.ts'
-import { forTerminal } from '../../core/printable.ts'
+import { escapeForTerminal } from '../../core/printable.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
@@ -23,12 +23,12 @@ type Report = {
  * 0: it can be used. 2: there are mistakes; all of them are listed. Rejects with MESH_CONFIG_INVALID for those of
  * agent.yaml itself.
  */
-export async function configCheck(o: ConfigSource & { readonly json: boolean }, io: Io): Promise<ExitCode> {
+export async function checkConfig(o: ConfigSource & { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { config, from, ignored } = readConfig(o, systemDisk, io.env)
   const found = await check(config)
   const report = { ...found, ignored: [...ignored, ...captured(config), ...found.ignored] }
   if (o.json) io.out(`${JSON.stringify(report)}\n`)
-  else io.out(forTerminal(text(from, report)))
+  else io.out(escapeForTerminal(text(from, report)))
   return report.mistakes.length === 0 ? 0 : 2
 }
 

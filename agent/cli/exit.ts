@@ -1,5 +1,5 @@
 /** Exit codes of both programs: 0 ok, 1 failed, 2 wrong usage. */
-import { MeshError, sentence, toMeshError } from '../../core/errors.ts'
+import { MeshError, formatSentence, toMeshError } from '../../core/errors.ts'
 
 export type ExitCode = 0 | 1 | 2
 
@@ -13,5 +13,5 @@ export function explain(thrown: unknown): { text: string; code: ExitCode } {
     err.cause instanceof Error && !(err.cause instanceof MeshError) && !err.message.includes(err.cause.message)
       ? ` [${err.cause.message}]`
       : ''
-  return { text: `meshlet: ${sentence(err)}${cause}`, code: USAGE.has(err.code) ? 2 : 1 }
+  return { text: `meshlet: ${formatSentence(err)}${cause}`, code: USAGE.has(err.code) ? 2 : 1 }
 }

@@ -10,7 +10,7 @@ import { readControlPlane, prepareState, readToken, readSealer } from '../contro
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemClock, systemRandom } from '../../core/os/clock.ts'
 import { systemDisk } from '../../core/os/disk.ts'
-import { MeshError, sentence } from '../../core/errors.ts'
+import { MeshError, formatSentence } from '../../core/errors.ts'
 import { createLog, type Log } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
@@ -98,7 +98,7 @@ function tellProblems(manager: CertManager, io: Io): void {
   for (const problem of manager.problems()) {
     // A certificate that is not on disk is none for the service.
     if (problem.code === 'MESH_STATE_UNUSABLE') throw problem
-    io.err(`${sentence(problem)}\n`)
+    io.err(`${formatSentence(problem)}\n`)
   }
 }
 

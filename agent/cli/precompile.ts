@@ -9,7 +9,7 @@ import { crc32 } from 'node:zlib'
 import { BESIDE, bundle, type Bundle } from '../../core/runtime/bundle.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
-import { unencodedAddon } from '../../core/storage/sqlite-addon.ts'
+import { decodeAddon } from '../../core/storage/sqlite-addon.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 import { rehearse } from './rehearsal.ts'
@@ -20,7 +20,7 @@ export async function precompile(disk: Disk, io: Io): Promise<ExitCode> {
   await rehearse()
   const parts = {
     [BESIDE.compiled]: compiledOf(bundle),
-    [BESIDE.addon]: unencodedAddon({ encoded: bundle.encodedAddon, sha256: bundle.addonSha256 }),
+    [BESIDE.addon]: decodeAddon({ encoded: bundle.encodedAddon, sha256: bundle.addonSha256 }),
   }
   for (const [suffix, content] of Object.entries(parts)) {
     const file = bundle.file + suffix

@@ -102,7 +102,7 @@ function addStatus(program: Command, io: Io, done: Finish): void {
     .addOption(json())
     .option('--ready', 'only whether it serves, for health checks', false)
     .action(async (o: { admin: string; json: boolean; ready: boolean }) =>
-      done(import('./status.ts').then((m) => (o.ready ? m.ready(o.admin, io) : m.status(o, io)))),
+      done(import('./status.ts').then((m) => (o.ready ? m.checkReady(o.admin, io) : m.printStatus(o, io)))),
     )
 }
 
@@ -116,7 +116,7 @@ function addConfig(program: Command, io: Io, done: Finish): void {
     .addOption(config())
     .addOption(istio())
     .addOption(json())
-    .action(async (o: ConfigSource & { json: boolean }) => done((await import('./config-check.ts')).configCheck(o, io)))
+    .action(async (o: ConfigSource & { json: boolean }) => done((await import('./config-check.ts')).checkConfig(o, io)))
   conf
     .command('dump')
     .description("the running configuration in Envoy's config_dump format")
@@ -148,5 +148,5 @@ function addVersion(program: Command, io: Io, done: Finish): void {
     .command('version')
     .description('version, build and platform')
     .addOption(json())
-    .action(async (o: { json: boolean }) => done((await import('./version.ts')).version(o, io)))
+    .action(async (o: { json: boolean }) => done((await import('./version.ts')).printVersion(o, io)))
 }

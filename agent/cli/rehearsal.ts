@@ -13,7 +13,7 @@ import { Current } from '../../core/current.ts'
 import { detached } from '../../core/defects/guard.ts'
 import { createLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
-import { realWorld } from '../../core/real-world.ts'
+import { createRealWorld } from '../../core/real-world.ts'
 import type { World } from '../../core/world.ts'
 import { Applier, type Change } from '../../control-sync/apply.ts'
 import { describeOneService } from '../../control-sync/one-service.ts'
@@ -30,7 +30,7 @@ const log = createLog('silent')
 export async function rehearse(): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-precompile-'))
   try {
-    const world = realWorld({ bundle })
+    const world = createRealWorld({ bundle })
     await using endpoint = await world.network.listen({ host: '127.0.0.1', port: 0 }, ({ stream }) => {
       detached('network', answer(stream))
     })

@@ -4,13 +4,13 @@ import { startAgent } from '../agent.ts'
 import { findCaptureProblem } from '../config/capture.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemDisk } from '../../core/os/disk.ts'
-import { lastLine } from '../../core/defects/last-line.ts'
+import { openLastLine } from '../../core/defects/last-line.ts'
 import { systemClock } from '../../core/os/clock.ts'
-import { nextTurn } from '../../core/os/time-slice.ts'
+import { waitForNextTurn } from '../../core/os/time-slice.ts'
 import { createBoundedLog } from '../../core/log.ts'
-import { realWorld } from '../../core/real-world.ts'
+import { createRealWorld } from '../../core/real-world.ts'
 import type { StorageWorker } from '../../core/storage/thread-handle.ts'
-import { serviceManager } from '../sd-notify.ts'
+import { createServiceManager } from '../sd-notify.ts'
 import type { AgentStatus } from '../admin/status.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
@@ -31,10 +31,10 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   using _signals = io.hearSignals?.((signal) => {
     log.info({ evt: 'agent.signal', signal }, 'this signal has no effect')
   })
-  using last = lastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
+  using last = openLastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
   if (ignored.length > 0)
     log.info({ evt: 'config.ignored', places: ignored }, "settings of Istio's files that are not acted upon")
-  const world = realWorld({
+  const world = createRealWorld({
     bundle,
     worker,
     listenFds: io.listenFds,
@@ -44,7 +44,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   if (capture) log.warn({ evt: 'config.capture', err: capture }, 'redirected connections cannot be served')
   const watchdogUsec = Number(io.env['WATCHDOG_USEC'])
   let isAlive = (): boolean => true
-  using service = serviceManager({
+  using service = createServiceManager({
     notifySocket: io.env['NOTIFY_SOCKET'],
     watchdogMs: watchdogUsec > 0 ? watchdogUsec / 1000 : undefined,
     alive: () => isAlive(),
@@ -65,7 +65,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
     },
   })
   // The status walks over the configuration; making the parts has filled this turn.
-  await nextTurn()
+  await waitForNextTurn()
   // What is on disk is served, and what is not there yet is waited for by the agent and not by the boot: its ports are
   // open, and /ready says what is missing.
   service.ready(summary(agent.status()))

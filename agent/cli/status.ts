@@ -5,12 +5,12 @@ import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 
 /** Whether it serves, for health checks: 0 when it does, whatever else is wrong. */
-export async function ready(admin: string, io: Io): Promise<ExitCode> {
+export async function checkReady(admin: string, io: Io): Promise<ExitCode> {
   return page(admin, 'GET', '/ready', io)
 }
 
 /** 0 when nothing is wrong, 1 when something is (so that scripts may ask). */
-export async function status(o: { readonly admin: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
+export async function printStatus(o: { readonly admin: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { body } = await askAgent(o.admin, 'GET', '/status')
   const parsed = JSON.parse(body) as AgentStatus
   io.out(o.json ? body : formatStatus(parsed))

@@ -4,7 +4,7 @@ import type { Io } from './io.ts'
 
 export const VERSION = bundle?.version ?? 'development'
 
-export async function version(o: { readonly json: boolean }, io: Io): Promise<ExitCode> {
+export async function printVersion(o: { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const facts = { version: VERSION, builtAt: bundle?.builtAt ?? null }
   io.out(
     o.json

@@ -1,10 +1,10 @@
 /** agent.yaml: text → AgentConfig, or every mistake at once with its line. */
 import { loadYaml, type Layers, type LoadedYaml } from '../../core/yaml.ts'
-import { agentConfigSchema, type AgentConfig } from './schema.ts'
+import { createAgentConfigSchema, type AgentConfig } from './schema.ts'
 
-export { configError, type ConfigProblem } from '../../core/yaml.ts'
+export { toConfigError as configError, type ConfigProblem } from '../../core/yaml.ts'
 export type LoadedConfig = LoadedYaml<AgentConfig>
 
 /** @param layers what stands beneath and above the file: Istio's files, the environment */
 export const loadConfig = (text: string, layers?: Layers): LoadedConfig =>
-  loadYaml(agentConfigSchema(), text, 'see the reference in docs/configuration.md', layers)
+  loadYaml(createAgentConfigSchema(), text, 'see the reference in docs/configuration.md', layers)

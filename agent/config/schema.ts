@@ -14,7 +14,7 @@ import { listener } from './schema/listeners.ts'
 import { node } from './schema/node.ts'
 import { readinessProbeSchema } from './schema/readiness-probe.ts'
 
-export const agentConfigSchema = () => settings().superRefine(refuseContradictions)
+export const createAgentConfigSchema = () => settings().superRefine(refuseContradictions)
 
 const settings = () =>
   z.strictObject({

@@ -1,11 +1,11 @@
 /** What every other part of an agent stands on: counters, bounds, the node, the state folder. */
-import { defectsTo } from '../../core/defects/report.ts'
+import { reportDefects } from '../../core/defects/report.ts'
 import { Current } from '../../core/current.ts'
 import { logCounts, type Log } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import type { Clock } from '../../core/os/clock.ts'
 import { NamedFiles } from '../../core/os/named-files.ts'
-import { memoryLimitBytes, type MemoryBudget } from '../../core/runtime/memory-budget.ts'
+import { readMemoryLimitBytes, type MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { World } from '../../core/world.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
@@ -50,8 +50,8 @@ export function layFoundation(config: AgentConfig, world: World, facts: AgentFac
   const startedMs = clock.monotonicMs()
   const metrics = new Metrics()
   countLogLines(log, metrics)
-  scope.own(defectsTo(log, metrics))
-  const limitBytes = memoryLimitBytes()
+  scope.own(reportDefects(log, metrics))
+  const limitBytes = readMemoryLimitBytes()
   const settings = readNodeSettings(config, { ip: undefined, ...facts })
   const node = scope.own(new OwnNode({ settings, addresses: world.addresses, clock, log }))
   prepareState(config.state, disk)

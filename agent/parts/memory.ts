@@ -1,9 +1,9 @@
 /** The bound of what waits in memory. */
 import type { Metrics } from '../../core/metrics.ts'
 import type { Clock } from '../../core/os/clock.ts'
-import { collectNow, saveMemory, memoryUsage } from '../../core/runtime/full-gc.ts'
+import { collectNow, saveMemory, readMemoryUsage } from '../../core/runtime/full-gc.ts'
 import { GarbageWatch } from '../../core/runtime/garbage-watch.ts'
-import { budgetBytesOf, MemoryBudget } from '../../core/runtime/memory-budget.ts'
+import { deriveBudgetBytes, MemoryBudget } from '../../core/runtime/memory-budget.ts'
 
 /** What waits in memory for slow peers, and the garbage that their connections leave behind, share one bound. */
 export function createBudget(
@@ -12,11 +12,11 @@ export function createBudget(
   metrics: Metrics,
   clock: Clock,
 ): MemoryBudget {
-  const budget = new MemoryBudget({ maxBytes: maxBytes ?? budgetBytesOf(limitBytes), metrics })
+  const budget = new MemoryBudget({ maxBytes: maxBytes ?? deriveBudgetBytes(limitBytes), metrics })
   budget.garbage = new GarbageWatch({
     limitBytes,
     heldBytes: () => budget.heldBytes,
-    usage: memoryUsage,
+    usage: readMemoryUsage,
     collect: collectNow,
     saveMemory,
     after: (ms, fn) => {

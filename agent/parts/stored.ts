@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { deriveSnapshotOwner } from '../../control-sync/ads/node.ts'
 import { collectSentRoots } from '../../control-sync/identity/sent-roots.ts'
-import { systemCommand } from '../../core/os/command.ts'
+import { runSystemCommand } from '../../core/os/command.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { Listener } from '../../model/listener.ts'
 import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
@@ -68,7 +68,7 @@ function createHealthChecker({ config, world, scope, metrics, log }: Foundation)
   const { clock, network } = world
   const { readinessProbe: settings } = config
   if (!settings) return undefined
-  const probe = createProbe(settings, { network, run: systemCommand })
+  const probe = createProbe(settings, { network, run: runSystemCommand })
   return scope.own(new HealthChecker({ probe, settings, clock, log, metrics }))
 }
 

@@ -6,7 +6,7 @@
  */
 import type { X509Certificate } from 'node:crypto'
 import type { ChannelCredentials } from '@grpc/grpc-js'
-import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
+import { verifyChain, selectSentChain } from '../../core/pki/verify-chain.ts'
 import { parseCertificates } from '../../core/pki/x509.ts'
 import { isNamed, deriveNames, explainNotNamed } from './server-name.ts'
 
@@ -73,7 +73,7 @@ function untrusted(
   if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
   if (!byTime || !isNamed(certificate, names)) return explainNotNamed(certificate, names)
   const answer = verifyChain({
-    chain: sentChain(certificate),
+    chain: selectSentChain(certificate),
     roots: parseCertificates(roots),
     crls: [],
     peer: 'server',

@@ -9,7 +9,7 @@ import type {
   Transport,
 } from '../../model/cluster.ts'
 import { decodeHeadersCount, decodeHeadersKb } from './http-limits.ts'
-import { cidr } from '../../model/ip.ts'
+import { parseCidr } from '../../model/ip.ts'
 import type { CircuitBreakers } from '../../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
 import {
   Cluster_DiscoveryType as Type,
@@ -158,7 +158,7 @@ function keepAliveMs(from: XCluster): number | undefined {
 
 function bindAddress(at: DecodePath, address: string | undefined): string | undefined {
   if (address === undefined || address === '') return undefined
-  if (!cidr(address, undefined)) at.issue('is no IP address')
+  if (!parseCidr(address, undefined)) at.issue('is no IP address')
   return address
 }
 

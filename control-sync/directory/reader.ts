@@ -9,7 +9,7 @@ import { bundle } from '../../core/runtime/bundle.ts'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError } from '../../core/errors.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
-import { nextTurn } from '../../core/os/time-slice.ts'
+import { waitForNextTurn } from '../../core/os/time-slice.ts'
 import { listOwnMessages } from './known.ts'
 import { blockWholeFile, type FileResource } from './parse.ts'
 import { readOne, type ReadOne } from './read.ts'
@@ -59,7 +59,7 @@ export class FolderReader implements Disposable {
   /** Never rejects. @param hash of what is known of the file */
   async read(folder: string, file: string, hash: string | undefined): Promise<ReadOne> {
     if (this.#alone || this.#isSmall(path.join(folder, file))) {
-      await nextTurn()
+      await waitForNextTurn()
       const read = readOne(folder, file, hash, listOwnMessages())
       // Envoy has more fields than meshlet; whether it is a mistake, the thread knows.
       if (typeof read.content === 'string' || read.content.problems.length === 0) return read
@@ -159,7 +159,7 @@ export class FolderReader implements Disposable {
         // Asked for in this turn, it could still be handed over in it.
         detached(
           'configuration',
-          nextTurn().then(() => this.#post(worker, { kind: 'next' })),
+          waitForNextTurn().then(() => this.#post(worker, { kind: 'next' })),
         )
         return
       }

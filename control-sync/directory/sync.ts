@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detached, nothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
-import { nextTurn, TimeSlice } from '../../core/os/time-slice.ts'
+import { waitForNextTurn, TimeSlice } from '../../core/os/time-slice.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { Applier, Change } from '../apply.ts'
 import type { Incoming } from '../stage.ts'
@@ -86,7 +86,7 @@ class FolderSync implements DirectorySync {
   async #begin(): Promise<void> {
     const { folder, node, clock } = this.#o
     // Loading the program has filled this turn.
-    await nextTurn()
+    await waitForNextTurn()
     try {
       this.#watching = await watchFolder({
         folder,

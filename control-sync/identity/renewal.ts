@@ -1,5 +1,5 @@
 /** When to renew: at half the certificate's life, by time that has passed rather than by the clock, which may jump. */
-import { jitteredMs, type Clock, type Random } from '../../core/os/clock.ts'
+import { jitterMs, type Clock, type Random } from '../../core/os/clock.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { TimeFloor } from './time-floor.ts'
 
@@ -63,7 +63,7 @@ export class Renewal {
     this.#usableMs = fresh === 'new' ? lifeMs - backdatedMs(lifeMs, ageMs) : lifeMs
     this.#afterMs = Math.max(
       MIN_RENEWAL_MS,
-      jitteredMs(this.#usableMs, RENEW_AT, this.#random) - (fresh === 'new' ? 0 : Math.min(ageMs, lifeMs)),
+      jitterMs(this.#usableMs, RENEW_AT, this.#random) - (fresh === 'new' ? 0 : Math.min(ageMs, lifeMs)),
     )
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { DescMessage } from '@bufbuild/protobuf'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
-import { registry } from '../../proto/registry.ts'
+import { loadRegistry } from '../../proto/registry.ts'
 
 /** The walk by a shape stops here: equal content may then look different, never the other way round. */
 export const MAX_DEPTH = 64
@@ -33,7 +33,7 @@ const MAX_URL_BYTES = 512
 function shapeOfUrl(url: string): Shape | undefined {
   const type = url.slice(url.lastIndexOf('/') + 1)
   if (shapes.has(type)) return shapes.get(type)
-  const schema = registry().getMessage(type)
+  const schema = loadRegistry().getMessage(type)
   return schema && shapeOf(schema)
 }
 

@@ -21,7 +21,7 @@ export type LastLineIo = {
 }
 
 /** Every uncaught defect is logged and counted. @param drainMs after it the process is ended, drained or not */
-export function lastLine(io: LastLineIo, log: Log, drainMs: number): LastLine {
+export function openLastLine(io: LastLineIo, log: Log, drainMs: number): LastLine {
   const broken = Promise.withResolvers<string>()
   let isBroken = false
   const hearing = io.uncaught?.((thrown) => {

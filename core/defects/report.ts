@@ -5,7 +5,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 
 /** Until it is disposed of. */
-export function defectsTo(log: Log, metrics: Metrics): Disposable {
+export function reportDefects(log: Log, metrics: Metrics): Disposable {
   const defects = metrics.counter(
     'mesh_defects_total',
     'Defects: exceptions that nobody expected (MESH_INTERNAL). What they belonged to was ended, the rest went on. By part.',

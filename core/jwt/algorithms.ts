@@ -34,7 +34,7 @@ export function isAlgorithm(name: string): boolean {
 }
 
 /** Undefined: some algorithm is for it. */
-export function keyProblem(key: KeyObject): string | undefined {
+export function findKeyProblem(key: KeyObject): string | undefined {
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key
   if (type === 'rsa') {
     const bits = details?.modulusLength ?? 0

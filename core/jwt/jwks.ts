@@ -1,6 +1,6 @@
 /** A set of public keys that tokens are verified by (RFC 7517 §5). */
 import { createPublicKey, type JsonWebKeyInput, type KeyObject } from 'node:crypto'
-import { isAlgorithm, keyProblem } from './algorithms.ts'
+import { isAlgorithm, findKeyProblem } from './algorithms.ts'
 
 export type VerificationKey = {
   /** `kid`; undefined: the set does not say. */
@@ -69,7 +69,7 @@ function readKey(jwk: unknown): VerificationKey | string {
   } catch (err) {
     return `a key that cannot be read: ${err instanceof Error ? err.message : String(err)}`
   }
-  return keyProblem(key) ?? { id: kid, algorithm: alg, key }
+  return findKeyProblem(key) ?? { id: kid, algorithm: alg, key }
 }
 
 function shown(value: unknown): string {

@@ -50,7 +50,7 @@ export function looksLikeJwt(text: string): boolean {
 }
 
 /** The issuer that a token claims to have; it proves nothing. Undefined: it names none, or is no token. */
-export function claimedIssuer(token: string): string | undefined {
+export function readClaimedIssuer(token: string): string | undefined {
   const iss = token.length <= MAX_TOKEN_BYTES ? objectOf(token.split('.', 3)[1] ?? '')?.['iss'] : undefined
   return typeof iss === 'string' ? iss : undefined
 }

@@ -2,7 +2,7 @@
 import os from 'node:os'
 
 /** In the system's order, those of version 4 first; none while no link is up, or before DHCP has answered. */
-export function systemAddresses(): string[] {
+export function listSystemAddresses(): string[] {
   const all = Object.values(os.networkInterfaces())
     .flatMap((a) => a ?? [])
     .filter((a) => !a.internal && !isLinkLocal(a.address))

@@ -29,7 +29,7 @@ export function backoffMs(attempt: number, p: { baseMs: number; capMs: number },
 }
 
 /** `fraction` of `ms`, moved by at most ± `spread` (both 0..1). For renewals, so that a fleet does not come at once. */
-export function jitteredMs(ms: number, p: { fraction: number; spread: number }, random: Random): number {
+export function jitterMs(ms: number, p: { fraction: number; spread: number }, random: Random): number {
   return ms * (p.fraction + (random.float() * 2 - 1) * p.spread)
 }
 

@@ -15,7 +15,7 @@ const MAX_OUTPUT_BYTES = 4_096
 /** What an ended program has written is there by then. */
 const OUTPUT_MS = 100
 
-export const systemCommand: RunCommand = ([program = '', ...args], signal) =>
+export const runSystemCommand: RunCommand = ([program = '', ...args], signal) =>
   new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason)

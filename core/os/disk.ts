@@ -38,7 +38,7 @@ export type FileCalls = Pick<
   | 'writeFileSync'
 >
 
-export function diskOn(calls: FileCalls): Disk {
+export function createDisk(calls: FileCalls): Disk {
   return {
     read(file) {
       try {
@@ -90,7 +90,7 @@ export function diskOn(calls: FileCalls): Disk {
   }
 }
 
-export const systemDisk: Disk = diskOn(fs)
+export const systemDisk: Disk = createDisk(fs)
 
 /**
  * A pipe that nobody writes to would hold the whole process up, a device may never end. Who names a descriptor of the

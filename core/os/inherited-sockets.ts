@@ -6,7 +6,7 @@
  */
 import net from 'node:net'
 import type { ListenFds, PassedFd } from './listen-fds.ts'
-import { BACKLOG, opened, plain, type Address, type Network } from './network.ts'
+import { BACKLOG, waitUntilOpen, toPlainAddress, type Address, type Network } from './network.ts'
 
 /** `problem`: why no listener can have it. */
 type Inherited = PassedFd & {
@@ -53,7 +53,7 @@ export class InheritedSockets {
         const one = this.#all.find((o) => !o.isTaken && o.at !== undefined && fits(o.at, at))
         if (!one) return network.listen(at, onStream)
         one.isTaken = true
-        const listening = await opened((server) => {
+        const listening = await waitUntilOpen((server) => {
           server.listen(one.socket, BACKLOG)
         }, onStream)
         return { ...listening, inherited: true }
@@ -76,7 +76,7 @@ function adopt(passed: PassedFd): Inherited {
     const { address, port } = socket.address() as Partial<net.AddressInfo>
     if (address === undefined || port === undefined) return none('has no TCP port')
     if (socket.remoteAddress !== undefined) return none('is a connection: the socket unit says Accept=yes')
-    return { ...passed, socket, at: { host: plain(address), port }, problem: undefined, isTaken: false }
+    return { ...passed, socket, at: { host: toPlainAddress(address), port }, problem: undefined, isTaken: false }
   } catch (err) {
     return none(`is no TCP socket (${err instanceof Error ? err.message : String(err)})`)
   }

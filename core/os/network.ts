@@ -102,7 +102,7 @@ export const systemNetwork: Network = {
     })
   },
   listen: (at, onStream) =>
-    opened((server) => {
+    waitUntilOpen((server) => {
       listenAt(server, at)
     }, onStream),
   bindUdp(at, events, { peer } = {}) {
@@ -128,7 +128,7 @@ export const systemNetwork: Network = {
             socket.on(
               'message',
               guarded('network', nothing, (bytes: Buffer, from: Dgram.RemoteInfo) =>
-                events.onDatagram(bytes, { host: plain(from.address), port: from.port }),
+                events.onDatagram(bytes, { host: toPlainAddress(from.address), port: from.port }),
               ),
             )
             resolve(new UdpSocket(socket, events.onError, peer))
@@ -152,7 +152,7 @@ export const systemNetwork: Network = {
 }
 
 /** A server that `listen` makes accept. */
-export function opened(
+export function waitUntilOpen(
   listen: (server: net.Server) => void,
   onStream: (accepted: NetStream) => void,
 ): Promise<Listening> {
@@ -234,14 +234,14 @@ const carriers = new WeakMap<Duplex, Duplex>()
 export function runsOver(stream: Duplex, carrier: Duplex): void {
   carriers.set(stream, carrier)
 }
-export function carrierOf(stream: Duplex): Duplex {
+export function findCarrier(stream: Duplex): Duplex {
   const carrier = carriers.get(stream)
-  return carrier ? carrierOf(carrier) : stream
+  return carrier ? findCarrier(carrier) : stream
 }
 
 /** Breaks a connection off, so that the peer cannot take what it got for all there is: over TCP a RST. */
 export function reset(stream: Duplex): void {
-  const carrier = carrierOf(stream)
+  const carrier = findCarrier(stream)
   // Not of a stream that Node has taken the handle from, nor of one that is no TCP.
   try {
     if (carrier instanceof net.Socket && !carrier.destroyed) carrier.resetAndDestroy()
@@ -254,12 +254,12 @@ export function reset(stream: Duplex): void {
 function described(socket: net.Socket): NetStream {
   return {
     stream: socket,
-    local: { host: plain(socket.localAddress), port: socket.localPort ?? 0 },
-    remote: { host: plain(socket.remoteAddress), port: socket.remotePort ?? 0 },
+    local: { host: toPlainAddress(socket.localAddress), port: socket.localPort ?? 0 },
+    remote: { host: toPlainAddress(socket.remoteAddress), port: socket.remotePort ?? 0 },
   }
 }
 
 /** Dual-stack listeners report IPv4 peers as ::ffff:a.b.c.d; policies and logs mean the IPv4 address. */
-export function plain(address: string | undefined): string {
+export function toPlainAddress(address: string | undefined): string {
   return address?.startsWith('::ffff:') ? address.slice(7) : (address ?? '')
 }

@@ -22,13 +22,13 @@ export class TimeSlice {
   }
   async yield(): Promise<void> {
     this.#hasYielded = true
-    await nextTurn()
+    await waitForNextTurn()
     this.#until = this.#clock.monotonicMs() + SLICE_MS
   }
 }
 
 /** Traffic that waits passes first. */
-export function nextTurn(): Promise<void> {
+export function waitForNextTurn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve)
   })

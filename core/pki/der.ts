@@ -23,14 +23,14 @@ export const TAG = {
 } as const
 
 /** The one value that `bytes` is. */
-export function derValue(bytes: Buffer): DerValue {
+export function readDerValue(bytes: Buffer): DerValue {
   const value = valueAt(bytes, 0)
   if (value.whole.length !== bytes.length) throw new RangeError('bytes after the end of a DER value')
   return value
 }
 
 /** The values inside a constructed one. */
-export function derChildren({ tag, content }: DerValue): DerValue[] {
+export function readDerChildren({ tag, content }: DerValue): DerValue[] {
   if ((tag & 0x20) === 0) throw new RangeError('a DER value has no parts')
   const parts: DerValue[] = []
   for (let at = 0; at < content.length;) {
@@ -42,7 +42,7 @@ export function derChildren({ tag, content }: DerValue): DerValue[] {
 }
 
 /** RFC 5280 §4.1.2.5: UTCTime or GeneralizedTime, always in Zulu and with seconds. Milliseconds since the epoch. */
-export function derTime({ tag, content }: DerValue): number {
+export function readDerTime({ tag, content }: DerValue): number {
   const text = content.toString('latin1')
   const m = /^(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
   if (!m || (tag === TAG.utcTime) !== (m[1]!.length === 2) || (tag !== TAG.utcTime && tag !== TAG.generalizedTime))

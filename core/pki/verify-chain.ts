@@ -6,7 +6,7 @@
  */
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import { checkExpiry, checkValidity, type Dated } from './validity.ts'
-import { EXTENSION, fieldsOf, keyUsageOf, pathLengthOf, type Crl } from './x509.ts'
+import { EXTENSION, readFields, readKeyUsage, readPathLength, type Crl } from './x509.ts'
 
 export type ChainQuestion = {
   /** As the peer sent it: leaf first, the rest in any order. */
@@ -132,7 +132,7 @@ function faultOf(
   length: number,
   { peer }: ChainQuestion,
 ): string | undefined {
-  const fields = fieldsOf(certificate)
+  const fields = readFields(certificate)
   const isRoot = depth === length - 1
   const name = depth === 0 ? 'the certificate' : isRoot ? 'the root' : 'an intermediate certificate'
   if (!strong(certificate.publicKey)) return `${name} has a key that is too weak or of an unknown kind`
@@ -145,11 +145,11 @@ function faultOf(
   if (unknown) return `${name} has the extension ${unknown.id}, which is not understood here`
   if (new Set(fields.extensions.map((e) => e.id)).size !== fields.extensions.length)
     return `${name} has an extension twice`
-  if (depth > 0 && pathLengthOf(fields) < depth - 1) return `${name} permits no chain that is so long`
+  if (depth > 0 && readPathLength(fields) < depth - 1) return `${name} permits no chain that is so long`
   // Node gives extended key usages under the name keyUsage.
   const uses = certificate.keyUsage as readonly string[] | undefined
   if (!isRoot && uses && !uses.includes(EXT_KEY_USAGE[peer])) return `${name} was not made for a TLS ${peer}`
-  const usage = keyUsageOf(fields)
+  const usage = readKeyUsage(fields)
   if (depth === 0 && usage !== undefined && (usage & KEY_USAGE[peer]) === 0)
     return 'the key of the certificate may not sign a handshake'
   return undefined
@@ -169,7 +169,7 @@ function revocation(
   if (crls.length === 0) return undefined
   for (const [depth, certificate] of path.entries()) {
     const issuer = path[depth + 1] ?? certificate
-    const name = fieldsOf(issuer).subject
+    const name = readFields(issuer).subject
     const lists = crls.filter(
       (crl) =>
         crl.issuer.equals(name) &&
@@ -178,14 +178,14 @@ function revocation(
         (clock === 'lower-bound' || crl.thisUpdateMs <= nowMs),
     )
     if (lists.length === 0) return 'there is no revocation list for it that is valid now'
-    if (lists.some((crl) => crl.revoked.has(fieldsOf(certificate).serial)))
+    if (lists.some((crl) => crl.revoked.has(readFields(certificate).serial)))
       return depth === 0 ? 'the certificate is revoked' : 'a certificate of the chain is revoked'
   }
   return undefined
 }
 
 /** The chain that a peer sent, from what node:tls gives: each certificate names the next one. */
-export function sentChain(leaf: X509Certificate): X509Certificate[] {
+export function selectSentChain(leaf: X509Certificate): X509Certificate[] {
   const chain: X509Certificate[] = []
   for (let at: X509Certificate | undefined = leaf; at && chain.length <= MAX_SENT; at = at.issuerCertificate)
     chain.push(at)

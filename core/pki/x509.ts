@@ -1,6 +1,6 @@
 /** Fields of certificates (RFC 5280 §4) that node:crypto does not show, and certificate revocation lists (§5). */
 import { createPublicKey, verify, X509Certificate, type KeyObject } from 'node:crypto'
-import { derChildren, derTime, derValue, TAG, type DerValue } from './der.ts'
+import { readDerChildren, readDerTime, readDerValue, TAG, type DerValue } from './der.ts'
 
 /** Content octets of the OBJECT IDENTIFIER in hex: 2.5.29.n is 551d and n. */
 export const EXTENSION = {
@@ -26,11 +26,11 @@ export type CertificateFields = {
 const known = new WeakMap<X509Certificate, CertificateFields>()
 
 /** Throws RangeError; OpenSSL has read the same bytes, so it does not happen. */
-export function fieldsOf(certificate: X509Certificate): CertificateFields {
+export function readFields(certificate: X509Certificate): CertificateFields {
   const before = known.get(certificate)
   if (before) return before
-  const [tbs] = derChildren(derValue(certificate.raw))
-  const parts = derChildren(tbs!)
+  const [tbs] = readDerChildren(readDerValue(certificate.raw))
+  const parts = readDerChildren(tbs!)
   // [0] version; without it the certificate is of version 1 and has no extensions.
   const from = parts[0]?.tag === 0xa0 ? 1 : 0
   const [serial, , issuer, , subject] = parts.slice(from)
@@ -47,9 +47,9 @@ export function fieldsOf(certificate: X509Certificate): CertificateFields {
 }
 
 function extensionsIn(wrapped: DerValue): Extension[] {
-  const [list] = derChildren(wrapped)
-  return derChildren(list!).map((one) => {
-    const [id, second, third] = derChildren(one)
+  const [list] = readDerChildren(wrapped)
+  return readDerChildren(list!).map((one) => {
+    const [id, second, third] = readDerChildren(one)
     const value = third ?? second
     if (id?.tag !== TAG.oid || value?.tag !== TAG.octets) throw new RangeError('not an extension')
     return {
@@ -61,9 +61,9 @@ function extensionsIn(wrapped: DerValue): Extension[] {
 }
 
 /** pathLenConstraint (§4.2.1.9): how many intermediates may stand below; Infinity = any number. */
-export function pathLengthOf({ extensions }: CertificateFields): number {
+export function readPathLength({ extensions }: CertificateFields): number {
   const basic = extensions.find((e) => e.id === EXTENSION.basicConstraints)
-  const length = basic && derChildren(derValue(basic.value)).find((v) => v.tag === TAG.integer)
+  const length = basic && readDerChildren(readDerValue(basic.value)).find((v) => v.tag === TAG.integer)
   if (!length) return Infinity
   return length.content.length > 2 || length.content[0]! >= 0x80
     ? 0
@@ -71,9 +71,9 @@ export function pathLengthOf({ extensions }: CertificateFields): number {
 }
 
 /** First octet of keyUsage (§4.2.1.3), bit 0 = 0x80; undefined = the certificate restricts nothing. */
-export function keyUsageOf({ extensions }: CertificateFields): number | undefined {
+export function readKeyUsage({ extensions }: CertificateFields): number | undefined {
   const usage = extensions.find((e) => e.id === EXTENSION.keyUsage)
-  return usage && (derValue(usage.value).content[1] ?? 0)
+  return usage && (readDerValue(usage.value).content[1] ?? 0)
 }
 
 export type Crl = {
@@ -102,9 +102,9 @@ export function parseCrls(pem: string): Crl[] {
 }
 
 function crlOf(der: Buffer): Crl {
-  const [tbs, algorithm, signature] = derChildren(derValue(der))
+  const [tbs, algorithm, signature] = readDerChildren(readDerValue(der))
   if (!tbs || !algorithm || signature?.tag !== TAG.bits) throw new RangeError('not a revocation list')
-  const parts = derChildren(tbs)
+  const parts = readDerChildren(tbs)
   const from = parts[0]?.tag === TAG.integer ? 1 : 0
   const [, issuer, thisUpdate, ...rest] = parts.slice(from)
   if (!issuer || !thisUpdate) throw new RangeError('not a revocation list')
@@ -116,9 +116,11 @@ function crlOf(der: Buffer): Crl {
   const digest = digestOf(algorithm)
   return {
     issuer: issuer.whole,
-    thisUpdateMs: derTime(thisUpdate),
-    nextUpdateMs: next ? derTime(next) : Infinity,
-    revoked: new Set(entries ? derChildren(entries).map((e) => derChildren(e)[0]!.content.toString('hex')) : []),
+    thisUpdateMs: readDerTime(thisUpdate),
+    nextUpdateMs: next ? readDerTime(next) : Infinity,
+    revoked: new Set(
+      entries ? readDerChildren(entries).map((e) => readDerChildren(e)[0]!.content.toString('hex')) : [],
+    ),
     isSignedBy: (key) =>
       verify(
         digest,
@@ -131,7 +133,7 @@ function crlOf(der: Buffer): Crl {
 
 /** ecdsa-with-SHA2 and RSA PKCS #1 with SHA2; null for Ed25519 and Ed448. */
 function digestOf(algorithm: DerValue): string | null {
-  const id = derChildren(algorithm)[0]!.content.toString('hex')
+  const id = readDerChildren(algorithm)[0]!.content.toString('hex')
   const digest = DIGESTS[id]
   if (digest === undefined) throw new RangeError('a revocation list with a signature that is not accepted')
   return digest

@@ -21,7 +21,7 @@ export function saveMemory(): void {
     setFlagsFromString(flag)
 }
 
-export function memoryUsage(): { readonly arrayBuffers: number; readonly heapUsed: number } {
+export function readMemoryUsage(): { readonly arrayBuffers: number; readonly heapUsed: number } {
   return process.memoryUsage()
 }
 

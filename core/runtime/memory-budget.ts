@@ -117,7 +117,7 @@ export class MemoryBudget {
 }
 
 /** @param limitBytes of memory that the process may have @returns what of it may be filled by what waits */
-export function budgetBytesOf(limitBytes: number): number {
+export function deriveBudgetBytes(limitBytes: number): number {
   return Math.floor(Math.min(Math.max((limitBytes - PROCESS_BYTES) * SHARE, MIN_BYTES), MAX_BYTES))
 }
 
@@ -125,7 +125,7 @@ export function budgetBytesOf(limitBytes: number): number {
  * The limit of the control group that the process runs in (`MemoryMax=` of systemd, `--memory` of containers), else the
  * machine's memory.
  */
-export function memoryLimitBytes(): number {
+export function readMemoryLimitBytes(): number {
   const constrained = process.constrainedMemory()
   const machine = os.totalmem()
   return constrained > 0 && constrained < machine ? constrained : machine

@@ -20,11 +20,11 @@ export type LoadedAddon = { readonly binding: object; readonly fd: number }
 const TEMPORARY = [os.tmpdir(), '/dev/shm']
 
 /** For better-sqlite3, whose types know only of paths. */
-export function bindingOption(binding: object | undefined): { nativeBinding?: string } {
+export function toBindingOption(binding: object | undefined): { nativeBinding?: string } {
   return binding === undefined ? {} : { nativeBinding: binding as unknown as string }
 }
 
-export function addonOf(bundle: Bundle): Addon {
+export function describeAddon(bundle: Bundle): Addon {
   return { sha256: bundle.addonSha256, fd: bundle.addonBeside, encoded: bundle.encodedAddon }
 }
 
@@ -36,7 +36,7 @@ export function loadAddon(addon: Addon, spare: readonly string[] = []): LoadedAd
   // Else it is that of another version: meshlet was upgraded and `meshlet precompile` not run again.
   if (addon.fd !== undefined && sha256(read(addon.fd)) === addon.sha256)
     return { binding: load(addon.fd), fd: addon.fd }
-  const bytes = unencodedAddon(addon)
+  const bytes = decodeAddon(addon)
   let failure: unknown
   for (const folder of [...TEMPORARY, ...spare]) {
     let fd: number | undefined
@@ -57,7 +57,7 @@ export function loadAddon(addon: Addon, spare: readonly string[] = []): LoadedAd
 }
 
 /** Throws MESH_STORAGE_FAILED when the bundle is damaged. */
-export function unencodedAddon({ encoded, sha256: wanted }: Pick<Addon, 'encoded' | 'sha256'>): Uint8Array {
+export function decodeAddon({ encoded, sha256: wanted }: Pick<Addon, 'encoded' | 'sha256'>): Uint8Array {
   let bytes: Uint8Array | undefined
   try {
     bytes = Buffer.from(read(encoded.fd, encoded).toString('latin1'), 'base64')

@@ -6,7 +6,7 @@ import Database from 'better-sqlite3'
 import fs from 'node:fs'
 import { promisify } from 'node:util'
 import { replaceAtomically } from '../os/atomic-write.ts'
-import { bindingOption } from './sqlite-addon.ts'
+import { toBindingOption } from './sqlite-addon.ts'
 import { mark } from './sqlite-loss.ts'
 import type { DurabilityProfile, Row, Source, Statement } from './storage.ts'
 
@@ -60,7 +60,7 @@ export class SqliteFile {
 
   /** SQLite itself is loaded, so that the first file need not wait for it. */
   static load(addon: object): void {
-    new Database(':memory:', bindingOption(addon)).close()
+    new Database(':memory:', toBindingOption(addon)).close()
   }
 
   /**
@@ -75,8 +75,8 @@ export class SqliteFile {
     tellsLoss = false,
     cacheBytes = CACHE_BYTES,
   }: OpenFile): SqliteFile {
-    const bytes = sizeOf(path)
-    const db = new Database(path, { timeout: BUSY_MS, ...bindingOption(addon) })
+    const bytes = readSize(path)
+    const db = new Database(path, { timeout: BUSY_MS, ...toBindingOption(addon) })
     try {
       if (bytes === 0) fs.chmodSync(path, 0o600)
       // Keeps a second process out, and the index of the log in memory instead of behind a dozen fcntl calls per
@@ -87,9 +87,9 @@ export class SqliteFile {
       db.pragma(`journal_size_limit = ${MAX_IDLE_WAL_BYTES}`)
       db.pragma(`cache_size = -${Math.ceil(cacheBytes / 1024)}`)
       db.pragma('temp_store = MEMORY')
-      if (bytes > 0 && ((check === 'whole' && bytes <= MAX_CHECKED_BYTES) || fs.existsSync(suspicionOf(path)))) {
+      if (bytes > 0 && ((check === 'whole' && bytes <= MAX_CHECKED_BYTES) || fs.existsSync(nameSuspicion(path)))) {
         checkPages(db)
-        fs.rmSync(suspicionOf(path), { force: true })
+        fs.rmSync(nameSuspicion(path), { force: true })
       }
       migrate(db, migrations)
       if (bytes > 0 && tellsLoss) checkSchema(db, migrations, addon)
@@ -136,7 +136,7 @@ export class SqliteFile {
     } catch (thrown) {
       throw this.#noted(thrown)
     }
-    return await replaceAtomically(to, chunksOf((this.#reading ??= fs.openSync(this.#path, 'r'))), 0o600)
+    return await replaceAtomically(to, readChunks((this.#reading ??= fs.openSync(this.#path, 'r'))), 0o600)
   }
   close(): void {
     try {
@@ -151,7 +151,7 @@ export class SqliteFile {
   #noted(thrown: unknown): unknown {
     if (isDamage(thrown))
       try {
-        fs.writeFileSync(suspicionOf(this.#path), '', { flag: 'wx', mode: 0o600 })
+        fs.writeFileSync(nameSuspicion(this.#path), '', { flag: 'wx', mode: 0o600 })
       } catch {
         /* it is there, or the disk is full; then the next start does without */
       }
@@ -190,7 +190,7 @@ function migrate(db: Database.Database, migrations: readonly string[]): void {
 
 /** The tables' definitions are text, and a flipped bit of it is mostly another definition. */
 function checkSchema(db: Database.Database, migrations: readonly string[], addon: object | undefined): void {
-  const fresh = new Database(':memory:', bindingOption(addon))
+  const fresh = new Database(':memory:', toBindingOption(addon))
   try {
     migrate(fresh, migrations)
     const [is, ought] = [db, fresh].map((of) =>
@@ -209,7 +209,7 @@ function checkPages(db: Database.Database): void {
   if (verdict !== 'ok') throw corrupt(String(verdict))
 }
 
-export async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
+export async function* readChunks(fd: number): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.alloc(CHUNK_BYTES)
   for (let at = 0; ;) {
     const { bytesRead } = await promisify(fs.read)(fd, buffer, 0, CHUNK_BYTES, at)
@@ -220,9 +220,9 @@ export async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
 }
 
 /** Makes the next start look at the whole file. */
-export const suspicionOf = (path: string): string => `${path}.suspect`
+export const nameSuspicion = (path: string): string => `${path}.suspect`
 /** 0 when there is none. */
-export const sizeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
+export const readSize = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
 
 /** A read that ends early is of a page that the file ought to have. */
 export function isDamage(thrown: unknown): boolean {

@@ -24,7 +24,7 @@ export function mark(path: string, state: 'open' | 'closed'): void {
 }
 
 /** Asked before SQLite opens the file. */
-export function lossOf(path: string): Loss | undefined {
+export function findLoss(path: string): Loss | undefined {
   const [state, boot] = readMark(path)
   if (state === undefined) return undefined
   if (sizeOf(path) === 0) return 'file'

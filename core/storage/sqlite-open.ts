@@ -5,33 +5,41 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { replaceAtomically, syncFolder, type SlowCalls } from '../os/atomic-write.ts'
-import { chunksOf, isDamage, isUnreadable, sizeOf, SqliteFile, suspicionOf, type OpenFile } from './sqlite-file.ts'
-import { lossOf } from './sqlite-loss.ts'
+import {
+  readChunks,
+  isDamage,
+  isUnreadable,
+  readSize,
+  SqliteFile,
+  nameSuspicion,
+  type OpenFile,
+} from './sqlite-file.ts'
+import { findLoss } from './sqlite-loss.ts'
 import type { Loss, Opened } from './storage.ts'
 
 export type Found = Omit<Opened, 'storage'> & { readonly opened: SqliteFile }
 
 /** Rejects with `code` MESH_STORAGE_NEWER, or what SQLite or the system say. */
 export async function openSqlite(o: OpenFile): Promise<Found> {
-  const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? lossOf(o.path) : undefined
+  const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? findLoss(o.path) : undefined
   return { ...(await openFile(o, lost)), lost }
 }
 
 async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Found> {
-  const copy = o.previous !== undefined && sizeOf(o.previous) > 0 ? o.previous : undefined
+  const copy = o.previous !== undefined && readSize(o.previous) > 0 ? o.previous : undefined
   const previous = copy === undefined ? 'none' : 'there'
-  if (o.whenDamaged === 'fail' && sizeOf(o.path) === 0)
+  if (o.whenDamaged === 'fail' && readSize(o.path) === 0)
     throw Object.assign(new Error('the file is gone'), { code: 'SQLITE_CORRUPT' })
-  const isToSalvage = lost === 'broken log' || (lost === 'file' && sizeOf(`${o.path}-wal`) > 0)
-  if (!isToSalvage && o.startFrom === 'file' && (sizeOf(o.path) > 0 || copy === undefined)) {
-    const source = sizeOf(o.path) > 0 ? 'file' : 'nothing'
+  const isToSalvage = lost === 'broken log' || (lost === 'file' && readSize(`${o.path}-wal`) > 0)
+  if (!isToSalvage && o.startFrom === 'file' && (readSize(o.path) > 0 || copy === undefined)) {
+    const source = readSize(o.path) > 0 ? 'file' : 'nothing'
     try {
       return { opened: SqliteFile.open(o), source, setAside: undefined, previous }
     } catch (thrown) {
       if (o.whenDamaged === 'fail' || !(o.previous === undefined ? isDamage : isUnreadable)(thrown)) throw thrown
     }
   }
-  fs.rmSync(suspicionOf(o.path), { force: true })
+  fs.rmSync(nameSuspicion(o.path), { force: true })
   const setAside = await clearWay(o.path, o.stamp)
   if (o.previous !== undefined) forgetOld(o.path)
   if (o.startFrom === 'nothing' || copy === undefined)
@@ -83,7 +91,7 @@ const withoutSuffix = (name: string): string => name.replace(/-(wal|shm|journal)
 async function bringBack(copy: string, file: string): Promise<void> {
   const fd = fs.openSync(copy, 'r')
   try {
-    await replaceAtomically(file, chunksOf(fd), 0o600)
+    await replaceAtomically(file, readChunks(fd), 0o600)
   } finally {
     fs.closeSync(fd)
   }

@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads'
 import type { Bundle } from '../runtime/bundle.ts'
 import { MeshError, toMeshError } from '../errors.ts'
-import { addonOf } from './sqlite-addon.ts'
+import { describeAddon } from './sqlite-addon.ts'
 import type { FromThread, ToThread } from './messages.ts'
 import { guarded, nothing } from '../defects/guard.ts'
 
@@ -32,7 +32,7 @@ export function startWorker(bundle: Bundle | undefined): StorageWorker {
     ? new Worker(bundle.thread, { ...options, eval: true })
     : new Worker(new URL('./thread.ts', import.meta.url), options)
   if (bundle) {
-    const addon = { ...addonOf(bundle), ...(loaded.has(bundle) ? { fd: loaded.get(bundle) } : {}) }
+    const addon = { ...describeAddon(bundle), ...(loaded.has(bundle) ? { fd: loaded.get(bundle) } : {}) }
     worker.on(
       'message',
       guarded('storage', nothing, (answer: FromThread) => {

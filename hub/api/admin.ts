@@ -3,7 +3,7 @@ import http from 'node:http'
 import type { Socket } from 'node:net'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Metrics } from '../../core/metrics.ts'
-import { foreignCaller } from '../../model/browser.ts'
+import { findForeignCaller } from '../../model/browser.ts'
 import { listenAt } from './listen.ts'
 
 const MAX_HEADER_BYTES = 8 * 1024
@@ -84,7 +84,7 @@ function closeQuietest(server: http.Server): void {
 
 function answer(req: http.IncomingMessage, metrics: Metrics): { status: number; body: string } {
   const { method, url } = req
-  const foreign = foreignCaller(req)
+  const foreign = findForeignCaller(req)
   if (foreign !== undefined) return { status: 403, body: `${foreign}\n` }
   if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'use GET\n' }
   const path = url?.split('?')[0] ?? ''

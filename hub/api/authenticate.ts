@@ -29,7 +29,7 @@ export type Caller = {
 )
 
 /** Whom names, streams and budgets belong to: the device, or whoever shows the token. */
-export function holderOf(caller: Caller): string {
+export function describeHolder(caller: Caller): string {
   return caller.by === 'certificate' ? caller.device : `${TOKEN_HOLDER}${caller.jti}`
 }
 

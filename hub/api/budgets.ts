@@ -5,7 +5,7 @@
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Metrics } from '../../core/metrics.ts'
-import { holderOf, type Caller } from './authenticate.ts'
+import { describeHolder, type Caller } from './authenticate.ts'
 
 export type BudgetLimits = {
   readonly maxCertificatesPerHour: number
@@ -48,7 +48,7 @@ export class Budgets {
       caller.by === 'token'
         ? [this.#limits.maxJoinsPerHour, 'limits.maxJoinsPerHour']
         : [this.#limits.maxCertificatesPerHour, 'limits.maxCertificatesPerHour']
-    const holder = holderOf(caller)
+    const holder = describeHolder(caller)
     const nowMs = this.#clock.monotonicMs()
     const bucket = this.#certificates.get(holder) ?? { left: perHour, atMs: nowMs }
     bucket.left = Math.min(perHour, bucket.left + ((nowMs - bucket.atMs) / HOUR_MS) * perHour)
@@ -71,7 +71,7 @@ export class Budgets {
 
   /** What the names of one stream take, all types together; disposing gives it back. */
   subscription(caller: Caller): Disposable & { set(bytes: number): void } {
-    const holder = holderOf(caller)
+    const holder = describeHolder(caller)
     let own = 0
     const put = (bytes: number): void => {
       const total = (this.#subscribed.get(holder) ?? 0) + bytes - own

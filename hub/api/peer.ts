@@ -8,7 +8,7 @@ type Call = Pick<
 > & { readonly metadata: Metadata }
 
 /** grpc-js gives the certificate only when OpenSSL has verified its chain (`authorized`). */
-export function credentialsOf(call: Call): Credentials {
+export function readCredentials(call: Call): Credentials {
   return {
     certificate: call.getAuthContext().sslPeerCertificate?.raw,
     authorization: call.metadata.get('authorization').map(String),
@@ -16,7 +16,7 @@ export function credentialsOf(call: Call): Credentials {
 }
 
 /** `10.0.0.1:4711`, `[::1]:4711` or, from a dual-stack listener, `::ffff:10.0.0.1:4711` → the address alone. */
-export function ipOf(call: Pick<Call, 'getPeer'>): string {
+export function readIp(call: Pick<Call, 'getPeer'>): string {
   const host = call
     .getPeer()
     .replace(/:\d+$/, '')

@@ -2,7 +2,7 @@
  * Certificate and key of the hub's TLS port, renewed at half their life. Kept in memory: a new start makes new ones.
  */
 import type { experimental } from '@grpc/grpc-js'
-import { jitteredMs, type Clock, type Random, type Timer } from '../../core/os/clock.ts'
+import { jitterMs, type Clock, type Random, type Timer } from '../../core/os/clock.ts'
 import type { Log } from '../../core/log.ts'
 import type { Ca, ServerCertificate } from '../ca/ca.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
@@ -70,7 +70,7 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
   }
 
   #renewInMs(): number {
-    return jitteredMs(
+    return jitterMs(
       this.#current.notAfterMs - this.#world.clock.wallMs(),
       { fraction: 0.5, spread: 0.01 },
       this.#world.random,

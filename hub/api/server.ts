@@ -23,20 +23,20 @@ import {
   type IstioCertificateResponse,
 } from '../../proto/services.ts'
 import {
-  deltaConversation,
-  sotwConversation,
+  createDeltaConversation,
+  createSotwConversation,
   type AnyRequest,
   type AnyResponse,
   type Conversation,
 } from './ads/messages.ts'
 import { AdsStream, type AdsOptions } from './ads/stream.ts'
-import { holderOf } from './authenticate.ts'
+import { describeHolder } from './authenticate.ts'
 import type { CertificateService } from './certificate-service.ts'
 import { openDoor, type Door, type DoorLimits } from './door.ts'
-import { credentialsOf, ipOf } from './peer.ts'
+import { readCredentials, readIp } from './peer.ts'
 import { HalfMessages } from './half-messages.ts'
 import type { ServerIdentity } from './server-identity.ts'
-import { grpcStatus } from './status.ts'
+import { toGrpcStatus } from './status.ts'
 
 export type HubServerOptions = Omit<AdsOptions, 'proved'> & {
   /** ADDRESS:PORT; port 0 picks a free one. */
@@ -71,8 +71,8 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   let provedBy: Door['proved'] = () => true // no port, no call
   const proved: AdsOptions['proved'] = (peer, caller) => {
     // A token may have many bearers, who share what the port has.
-    if (provedBy(peer, caller.by === 'certificate' ? holderOf(caller) : undefined)) {
-      halfMessages.belongs(peer, holderOf(caller))
+    if (provedBy(peer, caller.by === 'certificate' ? describeHolder(caller) : undefined)) {
+      halfMessages.belongs(peer, describeHolder(caller))
       return
     }
     throw new MeshError(
@@ -141,8 +141,8 @@ function addAds(server: Server, options: AdsOptions): ReadonlySet<{ fail(err: un
       },
     )
   server.addService(ADS, {
-    DeltaAggregatedResources: handler<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(deltaConversation),
-    StreamAggregatedResources: handler<DiscoveryRequest, DiscoveryResponse>(sotwConversation),
+    DeltaAggregatedResources: handler<DeltaDiscoveryRequest, DeltaDiscoveryResponse>(createDeltaConversation),
+    StreamAggregatedResources: handler<DiscoveryRequest, DiscoveryResponse>(createSotwConversation),
   })
   return streams
 }
@@ -168,7 +168,7 @@ function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
       answer: sendUnaryData<IstioCertificateResponse>,
     ) => {
       try {
-        const caller = p.authenticate(credentialsOf(call))
+        const caller = p.authenticate(readCredentials(call))
         proved(call.getPeer(), caller)
         const { csr: csrPem, validityDuration, metadata } = call.request
         const chain = p.certificates.create(
@@ -178,13 +178,13 @@ function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
             validitySec: Number(validityDuration),
             impersonates: metadata?.['ImpersonatedIdentity'] !== undefined,
           },
-          ipOf(call),
+          readIp(call),
         )
         answer(null, create(IstioCertificateResponseSchema, { certChain: [...chain] }))
       } catch (err) {
         refused.cell({ code: err instanceof MeshError ? err.code : 'MESH_INTERNAL' }).value++
-        p.log.warn({ evt: 'hub.certificate-refused', ip: ipOf(call), err }, 'certificate request refused')
-        answer(grpcStatus(err))
+        p.log.warn({ evt: 'hub.certificate-refused', ip: readIp(call), err }, 'certificate request refused')
+        answer(toGrpcStatus(err))
       }
     },
   )

@@ -1,6 +1,6 @@
 /** MeshError → gRPC status. The message is one sentence with code and remedy; causes stay in the hub's log. */
 import { status, type StatusObject } from '@grpc/grpc-js'
-import { sentence, toMeshError, type ErrorCode } from '../../core/errors.ts'
+import { formatSentence, toMeshError, type ErrorCode } from '../../core/errors.ts'
 
 /**
  * gRPC codes as istiod uses them (reference: istio security/pkg/server/ca, pilot/pkg/xds/auth.go); the rest is
@@ -20,12 +20,12 @@ const GRPC: Partial<Record<ErrorCode, status>> = {
   MESH_STORAGE_FAILED: status.UNAVAILABLE,
 }
 
-export function grpcStatus(thrown: unknown): Pick<StatusObject, 'code' | 'details'> {
+export function toGrpcStatus(thrown: unknown): Pick<StatusObject, 'code' | 'details'> {
   const err = toMeshError(thrown)
   const code = GRPC[err.code] ?? status.INTERNAL
   // What was not foreseen may quote anything.
   return {
     code,
-    details: err.code === 'MESH_INTERNAL' ? 'MESH_INTERNAL: the hub failed; its log says why' : sentence(err),
+    details: err.code === 'MESH_INTERNAL' ? 'MESH_INTERNAL: the hub failed; its log says why' : formatSentence(err),
   }
 }

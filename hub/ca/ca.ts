@@ -10,9 +10,9 @@ import type { Disk } from '../../core/os/disk.ts'
 import { checkValidity } from '../../core/pki/validity.ts'
 import { MeshError } from '../../core/errors.ts'
 import { parseSpiffeId } from '../../model/identity.ts'
-import { publicKeyOfCsr } from './csr.ts'
+import { readPublicKey } from './csr.ts'
 import { createRoot, readRoot, signLeaf, type Root } from './root.ts'
-import { keyIdOf } from './x509.ts'
+import { hashKeyId } from './x509.ts'
 
 export const ROOT_CERTIFICATE_FILE = 'root-cert.pem'
 export const ROOT_KEY_FILE = 'root-key.pem'
@@ -84,7 +84,7 @@ export function openCa(p: OpenCa): Ca {
     root,
     sign({ csrPem, spiffeUri, ttlSec }) {
       if (!parseSpiffeId(spiffeUri)) throw new MeshError('MESH_INTERNAL', `${spiffeUri} is not a SPIFFE id`)
-      const [publicKey, nowMs] = [publicKeyOfCsr(csrPem), now()]
+      const [publicKey, nowMs] = [readPublicKey(csrPem), now()]
       const notBeforeMs = Math.max(nowMs - BACKDATED_MS, root.notBeforeMs)
       const leaf = signLeaf(root, {
         publicKey,
@@ -97,7 +97,7 @@ export function openCa(p: OpenCa): Ca {
         serial: leaf.serial,
         notBeforeMs,
         notAfterMs: leaf.notAfterMs,
-        keyId: keyIdOf(publicKey).toString('hex'),
+        keyId: hashKeyId(publicKey).toString('hex'),
       }
     },
     serverCertificate(dnsNames) {

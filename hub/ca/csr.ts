@@ -26,7 +26,7 @@ const ALGORITHMS: Readonly<Record<string, { readonly hash: string; readonly key:
  * The public key of a request whose signature proves possession of the private one. Throws MESH_MALFORMED_INPUT: no
  * PEM, no PKCS#10, a wrong signature, or a key other than P-256, P-384 or RSA of 2048 to 8192 bits.
  */
-export function publicKeyOfCsr(csrPem: string): KeyObject {
+export function readPublicKey(csrPem: string): KeyObject {
   if (csrPem.length > MAX_CSR_CHARS) throw malformed(`is longer than ${MAX_CSR_CHARS} characters`)
   const bytes = der.fromPem(csrPem, ['CERTIFICATE REQUEST', 'NEW CERTIFICATE REQUEST'])
   if (!bytes) throw malformed('is not PEM with a CERTIFICATE REQUEST')

@@ -5,7 +5,15 @@
 import { createPrivateKey, generateKeyPairSync, X509Certificate, type KeyObject } from 'node:crypto'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Der } from './der.ts'
-import { buildCertificate, caName, emptyName, issuerParts, keyIdOf, type AltName, type Built } from './x509.ts'
+import {
+  buildCertificate,
+  encodeCaName,
+  encodeEmptyName,
+  encodeIssuerParts,
+  hashKeyId,
+  type AltName,
+  type Built,
+} from './x509.ts'
 
 export const ROOT_YEARS = 10
 const ROOT_VALID_MS = ROOT_YEARS * 365.25 * 86_400_000
@@ -24,10 +32,10 @@ export function createRoot(p: { readonly trustDomain: string; readonly notBefore
   keyPem: string
 } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-  const name = caName(p.trustDomain, 'meshlet hub root')
+  const name = encodeCaName(p.trustDomain, 'meshlet hub root')
   const { pem } = buildCertificate({
     publicKey,
-    issuer: { name, keyId: keyIdOf(publicKey), key: privateKey },
+    issuer: { name, keyId: hashKeyId(publicKey), key: privateKey },
     subject: name,
     use: 'ca',
     altNames: [],
@@ -50,11 +58,11 @@ export function readRoot(certificatePem: string, keyPem: string): Root {
     if (!certificate.checkPrivateKey(key))
       throw new MeshError('MESH_CA_DAMAGED', 'the root key does not belong to the root certificate')
     if (!certificate.ca) throw new MeshError('MESH_CA_DAMAGED', 'the root certificate is not that of a CA')
-    const { name, keyId } = issuerParts(certificate.raw)
+    const { name, keyId } = encodeIssuerParts(certificate.raw)
     return {
       certificatePem,
       certificate,
-      issuer: { name, keyId: keyId ?? keyIdOf(certificate.publicKey), key },
+      issuer: { name, keyId: keyId ?? hashKeyId(certificate.publicKey), key },
       notBeforeMs: certificate.validFromDate.getTime(),
       notAfterMs: certificate.validToDate.getTime(),
     }
@@ -78,7 +86,7 @@ export function signLeaf(
 ): Built & { notAfterMs: number } {
   const notAfterMs = Math.floor(Math.min(p.notAfterMs, root.notAfterMs) / 1_000) * 1_000
   return {
-    ...buildCertificate({ ...p, notAfterMs, issuer: root.issuer, subject: emptyName(), use: 'workload' }),
+    ...buildCertificate({ ...p, notAfterMs, issuer: root.issuer, subject: encodeEmptyName(), use: 'workload' }),
     notAfterMs,
   }
 }

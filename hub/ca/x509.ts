@@ -41,14 +41,14 @@ const OID = {
  */
 const KEY_USAGE = { ca: [0x06, 1], rsa: [0xa0, 5], ec: [0x80, 7] } as const
 
-export const emptyName = (): der.Der => der.sequence()
-export function caName(organization: string, commonName: string): der.Der {
+export const encodeEmptyName = (): der.Der => der.sequence()
+export function encodeCaName(organization: string, commonName: string): der.Der {
   const attribute = (type: string, text: string): der.Der => der.setOf(der.sequence(der.oid(type), der.utf8(text)))
   return der.sequence(attribute(OID.organization, organization), attribute(OID.commonName, commonName))
 }
 
 /** RFC 7093 §2 (1): the leftmost 160 bits of the SHA-256 of the public key's bits. */
-export function keyIdOf(publicKey: KeyObject): Buffer {
+export function hashKeyId(publicKey: KeyObject): Buffer {
   const spki = der.decode(publicKey.export({ type: 'spki', format: 'der' }))
   return createHash('sha256')
     .update(der.content(der.child(spki, 1)).subarray(1))
@@ -84,7 +84,7 @@ function extensions(f: CertificateFields): der.Der[] {
   const all = [
     extension(OID.basicConstraints, 'critical', f.use === 'ca' ? der.sequence(der.boolean('true')) : der.sequence()),
     extension(OID.keyUsage, 'critical', der.bits(Uint8Array.of(usage[0]), usage[1])),
-    extension(OID.subjectKeyId, 'plain', der.octets(keyIdOf(f.publicKey))),
+    extension(OID.subjectKeyId, 'plain', der.octets(hashKeyId(f.publicKey))),
     extension(OID.authorityKeyId, 'plain', der.sequence(der.implicit(0, f.issuer.keyId))),
   ]
   if (f.use === 'workload')
@@ -130,7 +130,7 @@ function randomSerial(): Buffer {
  * Subject name and subject key id of an issuer's certificate, as its leaves must repeat them. Throws
  * MESH_MALFORMED_INPUT.
  */
-export function issuerParts(certificateDer: Buffer): { name: der.Der; keyId: Buffer | undefined } {
+export function encodeIssuerParts(certificateDer: Buffer): { name: der.Der; keyId: Buffer | undefined } {
   const tbs = der.child(der.decode(certificateDer), 0)
   const name = der.child(tbs, 5) // [0] version, serial, algorithm, issuer, validity, subject
   const last = der.children(tbs).at(-1)

@@ -5,14 +5,14 @@ import { MeshError } from '../../core/errors.ts'
 import { HUB_GONE_MS } from '../registry/live-devices.ts'
 import { isRunning } from '../registry/running.ts'
 import type { ExitCode } from './exit.ts'
-import { nativeBinding, withState } from './open.ts'
+import { loadNativeBinding, withState } from './open.ts'
 import type { Io } from './io.ts'
-import { date, table } from './table.ts'
+import { formatDate, formatTable } from './table.ts'
 
-export async function devices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
+export async function printDevices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
   const { rows, process, isHeard } = withState(o.config, ({ config, registry }) => ({
     rows: registry.devices(),
-    process: asOwner(config.state, () => isRunning(config.state, nativeBinding(config))),
+    process: asOwner(config.state, () => isRunning(config.state, loadNativeBinding(config))),
     isHeard: Math.abs(systemClock.wallMs() - (registry.aliveMs ?? 0)) < HUB_GONE_MS,
   }))
   const runs = process !== false && isHeard
@@ -22,16 +22,16 @@ export async function devices(o: { readonly config: string; readonly json: boole
     return 0
   }
   io.out(
-    table(
+    formatTable(
       ['NODE', 'STATE', 'SINCE', 'CONFIGURATION', 'TAKEN', 'CERTIFICATE', 'ENDS', 'ADDRESS', 'IDENTITY'],
       all.map((d) => [
         d.name,
         d.state,
-        date(d.state === 'connected' ? d.connectedMs : d.lastSeenMs),
+        formatDate(d.state === 'connected' ? d.connectedMs : d.lastSeenMs),
         d.inForce === null ? '-' : `${d.inForce.slice(0, 12)}${d.refused === null ? '' : ', newer refused'}`,
-        date(d.inForceMs),
+        formatDate(d.inForceMs),
         d.serial?.slice(0, 12) ?? '-',
-        date(d.notAfterMs),
+        formatDate(d.notAfterMs),
         d.lastIp,
         d.spiffeUri,
       ]),

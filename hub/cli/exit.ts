@@ -1,5 +1,5 @@
 /** Exit codes of both programs: 0 ok, 1 failed, 2 wrong usage. */
-import { MeshError, sentence, toMeshError } from '../../core/errors.ts'
+import { MeshError, formatSentence, toMeshError } from '../../core/errors.ts'
 
 export type ExitCode = 0 | 1 | 2
 
@@ -7,5 +7,5 @@ export type ExitCode = 0 | 1 | 2
 export function explain(thrown: unknown): { text: string; code: ExitCode } {
   const err = toMeshError(thrown)
   const cause = err.cause instanceof Error && !(err.cause instanceof MeshError) ? ` [${err.cause.message}]` : ''
-  return { text: `meshlet-hub: ${sentence(err)}${cause}`, code: err.code === 'MESH_CONFIG_INVALID' ? 2 : 1 }
+  return { text: `meshlet-hub: ${formatSentence(err)}${cause}`, code: err.code === 'MESH_CONFIG_INVALID' ? 2 : 1 }
 }

@@ -102,7 +102,7 @@ function addDevices(program: Command, io: Io, done: Finish): void {
     .description('nodes that have connected: whether they are now, the certificate in use, the configuration in force')
     .addOption(config())
     .addOption(json())
-    .action(async (o: { config: string; json: boolean }) => done((await import('./devices.ts')).devices(o, io)))
+    .action(async (o: { config: string; json: boolean }) => done((await import('./devices.ts')).printDevices(o, io)))
   devices
     .command('forget')
     .description('free a node name for another device or identity')
@@ -116,7 +116,7 @@ function addRoots(program: Command, io: Io, done: Finish): void {
     .command('roots')
     .description('print the root certificates, which every device needs as control.roots')
     .addOption(config())
-    .action(async (o: { config: string }) => done((await import('./roots.ts')).roots(o, io)))
+    .action(async (o: { config: string }) => done((await import('./roots.ts')).printRoots(o, io)))
 }
 
 function addBackup(program: Command, io: Io, done: Finish): void {
@@ -133,7 +133,7 @@ function addVersion(program: Command, io: Io, done: Finish): void {
     .command('version')
     .description('version, build and platform')
     .addOption(json())
-    .action(async (o: { json: boolean }) => done((await import('./version.ts')).version(o, io)))
+    .action(async (o: { json: boolean }) => done((await import('./version.ts')).printVersion(o, io)))
 }
 
 const UNIT_SEC: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }

@@ -8,7 +8,7 @@ import type { Io } from './io.ts'
  * `meshlet-hub roots`: what devices check the hub and each other against, as PEM. Makes the CA where there is none yet,
  * as the hub's first start does.
  */
-export async function roots(o: { readonly config: string }, io: Io): Promise<ExitCode> {
+export async function printRoots(o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const pem = withState(o.config, ({ config, registry, caFolder }) =>
     asOwner(config.state, () =>
       registry.exclusively(

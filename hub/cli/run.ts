@@ -1,13 +1,13 @@
 /** `meshlet-hub run` */
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemDisk } from '../../core/os/disk.ts'
-import { lastLine } from '../../core/defects/last-line.ts'
+import { openLastLine } from '../../core/defects/last-line.ts'
 import { createBoundedLog } from '../../core/log.ts'
 import { systemClock } from '../../core/os/clock.ts'
 import { readHubConfig } from '../config.ts'
 import { startHub } from '../hub.ts'
 import type { ExitCode } from './exit.ts'
-import { nativeBinding, systemWorld } from './open.ts'
+import { loadNativeBinding, systemWorld } from './open.ts'
 import type { Io } from './io.ts'
 
 /** Streams are ended at once; a disk may take a moment. */
@@ -21,10 +21,10 @@ export async function run(o: { readonly config: string }, io: Io): Promise<ExitC
   using _signals = io.hearSignals?.((signal) => {
     log.info({ evt: 'hub.signal', signal }, 'this signal has no effect')
   })
-  using last = lastLine(io, log, STOP_MS)
+  using last = openLastLine(io, log, STOP_MS)
   await using _hub = await startHub(config, systemWorld, {
     log,
-    nativeBinding: nativeBinding(config),
+    nativeBinding: loadNativeBinding(config),
     builtAtMs: bundle && Date.parse(bundle.builtAt),
   })
   const reason = await Promise.race([stop, last.broken])

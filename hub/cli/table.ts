@@ -1,8 +1,8 @@
-import { printableAll } from '../../core/printable.ts'
+import { toPrintableAll } from '../../core/printable.ts'
 
 /** Text columns for people: a header, then rows, each cell as wide as the widest of its column. */
-export function table(header: readonly string[], given: readonly (readonly string[])[]): string {
-  const rows = printableAll(given)
+export function formatTable(header: readonly string[], given: readonly (readonly string[])[]): string {
+  const rows = toPrintableAll(given)
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)))
   return [header, ...rows]
     .map(
@@ -16,7 +16,7 @@ export function table(header: readonly string[], given: readonly (readonly strin
 }
 
 /** `2026-11-24 12:00:00Z`; `-` for none. */
-export const date = (ms: number | null): string =>
+export const formatDate = (ms: number | null): string =>
   ms === null
     ? '-'
     : new Date(ms)

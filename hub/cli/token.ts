@@ -5,7 +5,7 @@ import type { TokenRow } from '../registry/registry.ts'
 import type { ExitCode } from './exit.ts'
 import { withState } from './open.ts'
 import type { Io } from './io.ts'
-import { date, table } from './table.ts'
+import { formatDate, formatTable } from './table.ts'
 
 export type CreateOptions = {
   readonly config: string
@@ -42,7 +42,7 @@ export async function list(o: { readonly config: string; readonly json: boolean 
   if (o.json) io.out(`${JSON.stringify(rows.map((t) => ({ ...t, state: stateOf(t, nowMs) })))}\n`)
   else {
     io.out(
-      table(
+      formatTable(
         ['ID', 'NAMESPACE', 'SERVICE ACCOUNT', 'NODE', 'STATE', 'USES', 'CREATED', 'ENDS'],
         rows.map((t) => [
           t.jti,
@@ -51,8 +51,8 @@ export async function list(o: { readonly config: string; readonly json: boolean 
           t.nodes ?? '-',
           stateOf(t, nowMs),
           `${t.uses}${t.maxUses === null ? '' : ` of ${t.maxUses}`}`,
-          date(t.createdMs),
-          date(t.expiresMs),
+          formatDate(t.createdMs),
+          formatDate(t.expiresMs),
         ]),
       ),
     )

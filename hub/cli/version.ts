@@ -3,7 +3,7 @@ import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 
 /** `meshlet-hub version` */
-export async function version(o: { readonly json: boolean }, io: Io): Promise<ExitCode> {
+export async function printVersion(o: { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const facts = { version: bundle?.version ?? 'development', builtAt: bundle?.builtAt ?? null }
   io.out(
     o.json

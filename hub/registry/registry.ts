@@ -6,7 +6,7 @@
 import Database from 'better-sqlite3'
 import { MeshError } from '../../core/errors.ts'
 import { isExpired } from '../../core/pki/validity.ts'
-import { bindingOption } from '../../core/storage/sqlite-addon.ts'
+import { toBindingOption } from '../../core/storage/sqlite-addon.ts'
 import { isExact, matchesNode } from './node-names.ts'
 import { MIGRATIONS } from './schema.ts'
 
@@ -100,7 +100,7 @@ export class Registry implements Disposable {
    */
   constructor(file: string, nativeBinding?: object) {
     this.#db = guarded(() => {
-      const db = new Database(file, { timeout: BUSY_TIMEOUT_MS, ...bindingOption(nativeBinding) })
+      const db = new Database(file, { timeout: BUSY_TIMEOUT_MS, ...toBindingOption(nativeBinding) })
       db.pragma('journal_mode = WAL')
       db.pragma('synchronous = FULL')
       db.pragma('foreign_keys = ON')

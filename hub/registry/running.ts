@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import Database from 'better-sqlite3'
-import { bindingOption } from '../../core/storage/sqlite-addon.ts'
+import { toBindingOption } from '../../core/storage/sqlite-addon.ts'
 
 const NAME = 'running.lock'
 
@@ -16,7 +16,7 @@ export function holdRunning(folder: string, nativeBinding: object | undefined): 
   const file = `${folder}/${NAME}`
   let db: Database.Database | undefined
   try {
-    db = new Database(file, { timeout: 0, ...bindingOption(nativeBinding) })
+    db = new Database(file, { timeout: 0, ...toBindingOption(nativeBinding) })
     fs.chmodSync(file, 0o600)
     db.exec('BEGIN EXCLUSIVE')
   } catch {
@@ -35,7 +35,7 @@ export function holdRunning(folder: string, nativeBinding: object | undefined): 
 export function isRunning(folder: string, nativeBinding: object | undefined): boolean | undefined {
   let db: Database.Database | undefined
   try {
-    db = new Database(`${folder}/${NAME}`, { timeout: 0, fileMustExist: true, ...bindingOption(nativeBinding) })
+    db = new Database(`${folder}/${NAME}`, { timeout: 0, fileMustExist: true, ...toBindingOption(nativeBinding) })
     db.exec('BEGIN IMMEDIATE')
     return false
   } catch (err) {

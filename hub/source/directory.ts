@@ -15,7 +15,7 @@ import { TimeSlice } from '../../core/os/time-slice.ts'
 import { isNodeName } from '../registry/node-names.ts'
 import { FolderReader } from '../../control-sync/directory/reader.ts'
 import { watchFolder, type FolderResult } from '../../control-sync/directory/watch.ts'
-import { filesOf, merged, NO_FILES, type Files } from './files.ts'
+import { readFiles, mergeFiles, NO_FILES, type Files } from './files.ts'
 import type { ResourceSet, Source, Watched } from './resources.ts'
 
 /**
@@ -141,7 +141,7 @@ export class DirectorySource implements Source, Disposable {
     let work: Promise<void> = Promise.resolve()
     const take = async (found: FolderResult): Promise<void> => {
       const before = own.files
-      own.files = await filesOf(found, prefix, new TimeSlice(clock))
+      own.files = await readFiles(found, prefix, new TimeSlice(clock))
       this.#report(before, own.files)
       changed()
     }
@@ -184,7 +184,7 @@ export class DirectorySource implements Source, Disposable {
 
   #changed(name: string, node: Node): void {
     const before = node.set
-    node.set = node.own ? merged(this.#shared.files, node.own.files) : this.#shared.files.set
+    node.set = node.own ? mergeFiles(this.#shared.files, node.own.files) : this.#shared.files.set
     if (node.set === before) return
     if (node.own)
       this.#p.log.info(

@@ -21,7 +21,11 @@ export const NO_FILES: Files = { count: 0, set: makeResourceSet([]), problems: n
 const made = new WeakMap<Uint8Array, HubResource>()
 
 /** @param prefix what the names of the files begin with where they are told, e.g. `edge/` */
-export async function filesOf({ resources, problems }: FolderResult, prefix: string, slice: TimeSlice): Promise<Files> {
+export async function readFiles(
+  { resources, problems }: FolderResult,
+  prefix: string,
+  slice: TimeSlice,
+): Promise<Files> {
   const all: HubResource[] = []
   for (const [kind, named] of resources) {
     for (const [name, value] of named) {
@@ -40,7 +44,7 @@ export async function filesOf({ resources, problems }: FolderResult, prefix: str
 }
 
 /** The node's own resources win over the shared ones of the same name. */
-export function merged(shared: Files, own: Files): ResourceSet {
+export function mergeFiles(shared: Files, own: Files): ResourceSet {
   if (own.count === 0 && own.problems.size === 0) return shared.set
   return overlay(shared.set, own.set, removals(shared.problems.size + own.problems.size > 0))
 }

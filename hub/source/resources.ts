@@ -94,13 +94,13 @@ function setOfTypes(types: ResourceSet['types'], removals: ResourceSet['removals
 /** Many nodes share most of what they are sent. */
 const versions = new WeakMap<ByName, string>()
 function versionOfMap(named: ByName): string {
-  const version = versions.get(named) ?? versionOf(named.values())
+  const version = versions.get(named) ?? hashVersion(named.values())
   versions.set(named, version)
   return version
 }
 
 /** One version for several resources, whatever their order. */
-export const versionOf = (resources: Iterable<HubResource>): string =>
+export const hashVersion = (resources: Iterable<HubResource>): string =>
   hashContent(
     [...resources]
       .map((r) => `${r.name}\n${r.version}\n`)
@@ -109,7 +109,7 @@ export const versionOf = (resources: Iterable<HubResource>): string =>
   )
 
 const NONE: ByName = new Map()
-export const ofType = (set: ResourceSet, typeUrl: string): ByName => ofTypes(set.types, typeUrl)
+export const selectType = (set: ResourceSet, typeUrl: string): ByName => ofTypes(set.types, typeUrl)
 function ofTypes(types: ResourceSet['types'], typeUrl: string): ByName {
   return types.get(typeUrl) ?? NONE
 }

@@ -35,7 +35,7 @@ export const bridge = () =>
 export type MqttBridge = z.infer<ReturnType<typeof bridge>>
 
 /** @returns places of entries that say something about the same session as an earlier one */
-export function repeatedBridges(bridges: readonly MqttBridge[]): readonly number[] {
+export function findRepeatedBridges(bridges: readonly MqttBridge[]): readonly number[] {
   const keys = bridges.map(({ cluster, clientId }) => JSON.stringify([cluster, clientId]))
   return keys.flatMap((key, i) => (keys.indexOf(key) < i ? [i] : []))
 }

@@ -2,7 +2,7 @@
 import type { EnumRow, FieldRow, FileRow, MessageRow } from '../descriptor-rows.ts'
 
 /** What `full` has beyond `ours`, file by file. */
-export function deltaOf(full: readonly FileRow[], ours: readonly FileRow[]): FileRow[] {
+export function computeDelta(full: readonly FileRow[], ours: readonly FileRow[]): FileRow[] {
   const known = new Map(ours.map((f) => [f[0], f]))
   return full.map((file) => {
     const [name, package_, dependencies, messages, enums] = file
@@ -33,7 +33,7 @@ function enumsBeyond(full: readonly EnumRow[], ours: readonly EnumRow[]): EnumRo
 }
 
 /** The reverse of `deltaOf`. */
-export function mergedWith(delta: readonly FileRow[], ours: readonly FileRow[]): FileRow[] {
+export function mergeWith(delta: readonly FileRow[], ours: readonly FileRow[]): FileRow[] {
   const known = new Map(ours.map((f) => [f[0], f]))
   return delta.map((file) => {
     const [name, package_, dependencies, messages, enums] = file

@@ -11,9 +11,9 @@ import path from 'node:path'
 import type { FileRow } from '../descriptor-rows.ts'
 import { ROWS as OURS } from '../gen/descriptor-rows.ts'
 import { rowsOf } from '../rows-of.ts'
-import { deltaOf } from './delta.ts'
+import { computeDelta } from './delta.ts'
 import { writeRows } from './write.ts'
-import { inOrder, pruned, reachable, typesIn } from './prune.ts'
+import { sortByDependency, prune, findReachable, listTypes } from './prune.ts'
 
 /** Named after the release of Envoy whose API it holds. */
 const VERSION = 'v1.40.0'
@@ -24,16 +24,16 @@ const ANNOTATIONS =
 
 const ours = new Set<string>()
 for (const file of fs.globSync('../**/*.proto', { cwd: import.meta.dirname }))
-  for (const type of typesIn(path.join(import.meta.dirname, file))) ours.add(type)
+  for (const type of listTypes(path.join(import.meta.dirname, file))) ours.add(type)
 const files = descriptors()
   .filter((f) => !ANNOTATIONS.test(f.name))
   .sort((a, b) => (a.name < b.name ? -1 : 1))
-const kept = reachable(files, ours)
+const kept = findReachable(files, ours)
 const full = rowsOf({
   $typeName: 'google.protobuf.FileDescriptorSet',
-  file: inOrder(files.flatMap((f) => pruned(f, kept) ?? [])),
+  file: sortByDependency(files.flatMap((f) => prune(f, kept) ?? [])),
 })
-writeRows(VERSION.slice(1), deltaOf(full, JSON.parse(OURS) as FileRow[]))
+writeRows(VERSION.slice(1), computeDelta(full, JSON.parse(OURS) as FileRow[]))
 
 /** A Go program that links all packages of the module knows all descriptors. */
 function descriptors(): FileDescriptorProto[] {

@@ -1,10 +1,10 @@
 /** Descriptors of Envoy's API cut down to some messages and all that they hold. */
 import type { DescriptorProto, EnumDescriptorProto, FileDescriptorProto } from '@bufbuild/protobuf/wkt'
 import fs from 'node:fs'
-import { jsonName } from '../descriptor-rows.ts'
+import { toJsonName } from '../descriptor-rows.ts'
 
 /** Full names of the messages in a .proto file that is written as ours are: one declaration a line. */
-export function typesIn(file: string): string[] {
+export function listTypes(file: string): string[] {
   const text = fs.readFileSync(file, 'utf8').replace(/\/\/.*$/gm, '')
   const names = [/^package ([\w.]+);/m.exec(text)?.[1] ?? '']
   const found: string[] = []
@@ -20,7 +20,7 @@ export function typesIn(file: string): string[] {
  * Names of `roots` that exist, and of all messages and enums that these hold at any depth, with those that they are
  * nested in.
  */
-export function reachable(files: readonly FileDescriptorProto[], roots: ReadonlySet<string>): ReadonlySet<string> {
+export function findReachable(files: readonly FileDescriptorProto[], roots: ReadonlySet<string>): ReadonlySet<string> {
   const byName = new Map<string, DescriptorProto | EnumDescriptorProto>()
   const index = (within: string, message: DescriptorProto): void => {
     byName.set(`${within}.${message.name}`, message)
@@ -46,7 +46,7 @@ export function reachable(files: readonly FileDescriptorProto[], roots: Readonly
 const parent = (name: string): string => name.slice(0, name.lastIndexOf('.'))
 
 /** Undefined when nothing of it is kept. What it imports is what its kept fields name. */
-export function pruned(file: FileDescriptorProto, kept: ReadonlySet<string>): FileDescriptorProto | undefined {
+export function prune(file: FileDescriptorProto, kept: ReadonlySet<string>): FileDescriptorProto | undefined {
   file.messageType = file.messageType.filter((m) => kept.has(`${file.package}.${m.name}`))
   file.enumType = file.enumType.filter((e) => kept.has(`${file.package}.${e.name}`))
   for (const m of file.messageType) bare(m, `${file.package}.${m.name}`, kept)
@@ -66,7 +66,7 @@ function bare(message: DescriptorProto, name: string, kept: ReadonlySet<string>)
   message.extensionRange = []
   for (const field of message.field) {
     delete field.options
-    field.jsonName ||= jsonName(field.name)
+    field.jsonName ||= toJsonName(field.name)
   }
   message.nestedType = message.nestedType.filter((m) => kept.has(`${name}.${m.name}`))
   message.enumType = message.enumType.filter((e) => kept.has(`${name}.${e.name}`))
@@ -80,7 +80,7 @@ function bareEnum(enumeration: EnumDescriptorProto): void {
 }
 
 /** What a file imports comes before it; imports that are not there are left out. */
-export function inOrder(files: readonly FileDescriptorProto[]): FileDescriptorProto[] {
+export function sortByDependency(files: readonly FileDescriptorProto[]): FileDescriptorProto[] {
   const byName = new Map(files.map((f) => [f.name, f]))
   const done = new Set<FileDescriptorProto>()
   const add = (file: FileDescriptorProto): void => {

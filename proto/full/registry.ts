@@ -5,24 +5,24 @@
  */
 import { createFileRegistry, createRegistry, type Registry } from '@bufbuild/protobuf'
 import { createRequire } from 'node:module'
-import { fileDescriptorSet, type FileRow } from '../descriptor-rows.ts'
+import { toFileDescriptorSet, type FileRow } from '../descriptor-rows.ts'
 import { ROWS as OURS } from '../gen/descriptor-rows.ts'
-import { registry } from '../registry.ts'
-import { mergedWith } from './delta.ts'
+import { loadRegistry } from '../registry.ts'
+import { mergeWith } from './delta.ts'
 
 /** A part of the bundle of its own: an agent that is told by a control plane never needs it. */
 const beyond = (): { readonly ROWS: string } => createRequire(import.meta.url)('./rows.ts') as { readonly ROWS: string }
 
 /** Of the release of Envoy that rows.ts names. */
-export function fullRows(): FileRow[] {
-  return mergedWith(JSON.parse(beyond().ROWS) as FileRow[], JSON.parse(OURS) as FileRow[])
+export function mergeFullRows(): FileRow[] {
+  return mergeWith(JSON.parse(beyond().ROWS) as FileRow[], JSON.parse(OURS) as FileRow[])
 }
 
 let made: Registry | undefined
 
 /** Istio's own messages are those of registry.ts. */
-export function fullRegistry(): Registry {
+export function loadFullRegistry(): Registry {
   if (made) return made
-  const all = createFileRegistry(fileDescriptorSet(fullRows()))
-  return (made = createRegistry(...[...registry()].filter((type) => !all.get(type.typeName)), all))
+  const all = createFileRegistry(toFileDescriptorSet(mergeFullRows()))
+  return (made = createRegistry(...[...loadRegistry()].filter((type) => !all.get(type.typeName)), all))
 }

@@ -4,7 +4,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { lease, Tally } from '../../core/lease.ts'
+import { takeLease, Tally } from '../../core/lease.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
 import { framed } from './resolver/exchange.ts'
 import { MAX_QUERY_BYTES } from './codec/query.ts'
@@ -88,7 +88,7 @@ class Connection {
       const message = Buffer.from(this.#got.subarray(2, 2 + size))
       this.#got = this.#got.subarray(2 + size)
       this.#idle.refresh()
-      const place = lease(this.#working)
+      const place = takeLease(this.#working)
       detached(
         'dns',
         this.#o

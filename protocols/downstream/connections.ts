@@ -3,7 +3,7 @@
  * after a configuration change, also while its first bytes are looked at.
  */
 import { MeshError } from '../../core/errors.ts'
-import { lease, Tallies, Tally } from '../../core/lease.ts'
+import { takeLease, Tallies, Tally } from '../../core/lease.ts'
 import type { Address, NetStream } from '../../core/os/network.ts'
 import { sourceOf } from '../../core/ip-source.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
@@ -178,7 +178,7 @@ export class Connections {
     this.#admit(listener, source)
     const leases = new DisposableStack()
     // Given back in reverse: whoever waits for the last one finds nothing left of it.
-    leases.use(lease(this.#open))
+    leases.use(takeLease(this.#open))
     leases.use(this.#byListener.lease(listener.name))
     leases.use(this.#bySource.lease(source))
     const live = new TrackedConnection({
@@ -187,7 +187,7 @@ export class Connections {
       listener,
       startedMs,
       leases,
-      starting: lease(this.#starting),
+      starting: takeLease(this.#starting),
     })
     this.#live.add(live)
     leases.defer(() => {

@@ -4,7 +4,7 @@
  * the proof that the peer has the key, is OpenSSL's in any case.
  */
 import type { X509Certificate } from 'node:crypto'
-import { verifyChain, sentChain } from '../../core/pki/verify-chain.ts'
+import { verifyChain, selectSentChain } from '../../core/pki/verify-chain.ts'
 import { parseCertificates, parseCrls, type Crl } from '../../core/pki/x509.ts'
 import { parseSpiffeId, type Identity, type PeerVerification, type ValidityRules } from '../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
@@ -37,7 +37,7 @@ export function verifyPeer(o: VerifyOptions): string | undefined {
     ...verification,
     graceMs: inGrace ? verification.graceMs : 0,
     peer: o.peer,
-    chain: sentChain(certificate),
+    chain: selectSentChain(certificate),
     roots: rootsOf(settings, identity).flatMap(parsedRoots),
     crls: [
       ofMesh ? identity?.crlPem : undefined,

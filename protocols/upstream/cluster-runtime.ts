@@ -6,8 +6,8 @@ import { createRequire } from 'node:module'
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detached, guarded, nothing } from '../../core/defects/guard.ts'
-import { lease } from '../../core/lease.ts'
-import { transportFor, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
+import { takeLease } from '../../core/lease.ts'
+import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
@@ -137,7 +137,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   }
 
   #isMesh({ endpoint }: Host): boolean {
-    const transport = transportFor(this.cluster, endpoint)
+    const transport = selectTransport(this.cluster, endpoint)
     return transport.kind === 'tls' && usesIdentity(transport.tls)
   }
 
@@ -156,7 +156,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     }
     let cancelled = false
     let pending: PendingCall | undefined
-    const place = lease(load.requests, load.pending, load.requestsBySource.tally(options.source))
+    const place = takeLease(load.requests, load.pending, load.requestsBySource.tally(options.source))
     const move = (): void => {
       cancelled = true
       place[Symbol.dispose]()
@@ -201,8 +201,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     if (!host) throw this.#noEndpoint()
     const { endpoint } = host
     const held = new DisposableStack()
-    held.use(lease(load.connections, host.connections))
-    held.use(lease(host.active))
+    held.use(takeLease(load.connections, host.connections))
+    held.use(takeLease(host.active))
     try {
       const { stream, alpn, certificates } = await dial(this.ctx, cluster, endpoint, {
         address: endpoint.address,
@@ -289,7 +289,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     if (!isReplaced) return
     for (const pool of host.pools.values()) pool.moveWaiting()
     this.#endTunnels(
-      (endpoint) => hostKey(endpoint) === host.key && transportFor(this.cluster, endpoint).kind === 'plaintext',
+      (endpoint) => hostKey(endpoint) === host.key && selectTransport(this.cluster, endpoint).kind === 'plaintext',
     )
   }
   #endTunnels(isMeant: (endpoint: Endpoint) => boolean): void {

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
-import { transportFor, type Cluster, type Endpoint } from '../../model/cluster.ts'
+import { selectTransport, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
@@ -46,7 +46,7 @@ export async function dial(
   o: DialOptions,
 ): Promise<Dialed> {
   const startedMs = ctx.clock.monotonicMs()
-  const transport = transportFor(cluster, endpoint)
+  const transport = selectTransport(cluster, endpoint)
   if (transport.kind === 'blocked')
     throw new MeshError(
       'MESH_CLUSTER_BLOCKED',

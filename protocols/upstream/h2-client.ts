@@ -1,7 +1,7 @@
 /** The client side of one HTTP/2 connection to an endpoint: many calls at once, each a stream (RFC 9113 §5). */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
-import { lease, Tally } from '../../core/lease.ts'
+import { takeLease, Tally } from '../../core/lease.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import type { Deadline } from '../deadlines.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
@@ -102,7 +102,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     this.#served++
     this.#floods.stream()
     this.dueMs = Infinity
-    events.onCall(new H2Call(this, events, this.#served > 1, ofCall, lease(this.#active)))
+    events.onCall(new H2Call(this, events, this.#served > 1, ofCall, takeLease(this.#active)))
   }
   drain(): void {
     this.#leaving = true

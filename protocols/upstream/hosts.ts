@@ -3,7 +3,7 @@
  * changes keep the hosts that stay, with their connections and their health.
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
-import { transportFor, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
+import { selectTransport, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
 import { pickerFor } from './balancer.ts'
 import { Host, hostKey, type Picker } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
@@ -115,7 +115,7 @@ export class Hosts {
   #hostFor(endpoint: Endpoint, before: ReadonlyMap<string, Host>): Host {
     const key = hostKey(endpoint)
     const known = before.get(key)
-    const stays = known && transportFor(this.#cluster, known.endpoint) === transportFor(this.#cluster, endpoint)
+    const stays = known && selectTransport(this.#cluster, known.endpoint) === selectTransport(this.#cluster, endpoint)
     const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint))
     host.endpoint = endpoint
     this.#byKey.set(key, host)

@@ -6,7 +6,7 @@
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detached, guarded, nothing } from '../../core/defects/guard.ts'
-import { lease, type Lease } from '../../core/lease.ts'
+import { takeLease, type Lease } from '../../core/lease.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { Context } from '../context.ts'
@@ -102,7 +102,7 @@ export class HostPool {
 
   start(events: CallEvents, { source, fresh }: Pick<CallOptions, 'source' | 'fresh'>): PendingCall | undefined {
     const { load, cluster } = this.#owner
-    const ofCall = lease(load.requests, this.host.active, load.requestsBySource.tally(source))
+    const ofCall = takeLease(load.requests, this.host.active, load.requestsBySource.tally(source))
     if (!fresh && this.#waiting.length === 0) {
       const idle = this.#takeIdle()
       if (idle) {
@@ -124,7 +124,7 @@ export class HostPool {
 
   #wait(events: CallEvents, fresh: boolean, ofCall: Disposable): PendingCall {
     const { load } = this.#owner
-    const waiting: Waiting = { events, fresh, lease: ofCall, place: lease(load.pending) }
+    const waiting: Waiting = { events, fresh, lease: ofCall, place: takeLease(load.pending) }
     this.#waiting.push(waiting)
     if (this.#mayConnect()) this.#connect()
     // A used connection that is idle keeps a new one from being made.
@@ -159,7 +159,7 @@ export class HostPool {
   }
 
   #connect(): void {
-    detached('upstream', this.#connected(lease(this.#owner.load.connections, this.host.connections)))
+    detached('upstream', this.#connected(takeLease(this.#owner.load.connections, this.host.connections)))
   }
 
   async #connected(ofConnection: Lease): Promise<void> {

@@ -2,7 +2,7 @@
  * All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration
  * change.
  */
-import { lease } from '../../core/lease.ts'
+import { takeLease } from '../../core/lease.ts'
 import { isBlocked, type Cluster } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
@@ -67,7 +67,7 @@ class ClusterRuntimes implements HttpUpstreams {
 
   takeRetry(cluster: Cluster): Disposable | undefined {
     const { load } = this.#runtime(cluster)
-    return load.mayRetry(cluster.breakers) ? lease(load.retries) : undefined
+    return load.mayRetry(cluster.breakers) ? takeLease(load.retries) : undefined
   }
 
   clusterStatus(): readonly ClusterStatus[] {

@@ -5,8 +5,8 @@ import { once } from 'node:events'
 import type { JsonObject } from '@bufbuild/protobuf'
 import { formatStatus } from '../../agent/admin/status-text.ts'
 import { freePorts } from '../../tools/free-ports.ts'
-import { inboundListener, ORDERS } from '../../demo/resources.ts'
-import { device } from '../../demo/services.ts'
+import { describeInboundListener, ORDERS } from '../../demo/resources.ts'
+import { startDevice } from '../../demo/services.ts'
 import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { ControlPlane } from '../scenarios/control-plane.ts'
 import { ask, Service, startSite, TestAgent, until, type Site } from '../scenarios/site.ts'
@@ -78,7 +78,7 @@ test('an agent enrolls with a join token, gets its configuration, and carries HT
 test('a policy change is in force for the next request on the same connection, and touches nothing else', async (t) => {
   const site = await startSite(t)
   const app = site.app()
-  const sensor = await device(site.cloud.port('mqtt'), 'sensor')
+  const sensor = await startDevice(site.cloud.port('mqtt'), 'sensor')
   t.after(() => sensor.endAsync(true))
   let closed = 0
   sensor.on('close', () => {
@@ -89,7 +89,7 @@ test('a policy change is in force for the next request on the same connection, a
   assert.equal((await app.call(ORDERS, '/secret')).status, 200)
   const { connections } = site.cloud.status().listeners.find((l) => l.name === 'inbound')!
 
-  site.hub.write(policyFile, inboundListener(site.ports, { deny: ['/secret'] }))
+  site.hub.write(policyFile, describeInboundListener(site.ports, { deny: ['/secret'] }))
   const denied = await until('/secret is denied', async () => {
     const r = await app.call(ORDERS, '/secret')
     return r.status === 403 && r
@@ -111,7 +111,7 @@ test('a policy change is in force for the next request on the same connection, a
   await sensor.publishAsync('local/topic', 'still here', { qos: 1 })
   assert.equal(site.cloud.status().http.denied >= 1, true)
 
-  site.hub.write(policyFile, inboundListener(site.ports, { deny: [] }))
+  site.hub.write(policyFile, describeInboundListener(site.ports, { deny: [] }))
   await until('/secret is allowed again', async () => (await app.call(ORDERS, '/secret')).status === 200)
 })
 
@@ -207,7 +207,7 @@ test('a file that the hub cannot read as a resource never leaves it, and no agen
   const { generation } = site.cloud.status().config
   site.hub.write(
     policyFile,
-    inboundListener(site.ports, { deny: ['/secret'] }).replace(
+    describeInboundListener(site.ports, { deny: ['/secret'] }).replace(
       'stat_prefix: inbound',
       'stat_prefix: inbound\n        stream_idle_timeout: soon',
     ),

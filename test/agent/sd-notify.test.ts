@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createLog, silentLog } from '../../core/log.ts'
-import { serviceManager, type ServiceManager } from '../../agent/sd-notify.ts'
+import { createServiceManager, type ServiceManager } from '../../agent/sd-notify.ts'
 import { settle, SimClock } from '../helpers/sim-clock.ts'
 
 class Systemd {
@@ -13,7 +13,7 @@ class Systemd {
   constructor(
     o: { readonly watchdogMs?: number; readonly notifySocket?: string | undefined; readonly slow?: true } = {},
   ) {
-    this.service = serviceManager({
+    this.service = createServiceManager({
       notifySocket: '/run/systemd/notify',
       watchdogMs: undefined,
       clock: this.clock,
@@ -86,7 +86,7 @@ test('without systemd nothing is done; a systemd-notify that fails is told once 
   none.service.ready('x')
   assert.deepEqual(await none.after(60_000), [])
   const lines: string[] = []
-  const service = serviceManager({
+  const service = createServiceManager({
     notifySocket: '/x',
     watchdogMs: undefined,
     alive: () => true,

@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 import { benchCertificates } from './certificates.ts'
 import { httpSubjects } from './http/subjects.ts'
 import { cpuNs, freePort, rssMiB, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
@@ -37,7 +37,7 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
       name: 'mosquitto',
       prepare: ({ port }: { port: number }) => {
         fs.writeFileSync(path.join(dir, 'mosquitto.conf'), `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
-        return { command: debianProgram('mosquitto'), args: ['-c', path.join(dir, 'mosquitto.conf')] }
+        return { command: findDebianProgram('mosquitto'), args: ['-c', path.join(dir, 'mosquitto.conf')] }
       },
     }
     for (const subject of [...httpSubjects(), mosquitto].filter((s) => options.subjects.includes(s.name))) {

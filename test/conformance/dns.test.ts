@@ -5,7 +5,7 @@ import { promises as dns } from 'node:dns'
 import fs from 'node:fs'
 import path from 'node:path'
 import { freePorts } from '../../tools/free-ports.ts'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 import { run, temporaryFolder, type Finally, type Running } from './programs.ts'
 import { Agent, directoryMode, writeResources } from './package/shipped.ts'
 import { unbound } from './unbound.ts'
@@ -73,7 +73,7 @@ async function startRig(t: Finally): Promise<Rig> {
   writeResources(agent.folder, [NAMES])
   await agent.start()
   const dig = async (...args: string[]): Promise<string> => {
-    const { out, err, code } = await run(debianProgram('dig'), [
+    const { out, err, code } = await run(findDebianProgram('dig'), [
       '@127.0.0.1',
       '-p',
       String(port),
@@ -179,7 +179,7 @@ async function namesOfOthers(t: TestContext, { dig, upstreamPort }: Rig): Promis
       const [ours, theirs] = [
         await dig('+noall', '+answer', '+authority', '+comments', '+nottlid', name, type),
         (
-          await run(debianProgram('dig'), [
+          await run(findDebianProgram('dig'), [
             '@127.0.0.1',
             '-p',
             String(upstreamPort),

@@ -11,7 +11,7 @@ import path from 'node:path'
 import { freePorts } from '../../tools/free-ports.ts'
 import { frame, headers, RawH2, type Fields } from '../helpers/raw-h2.ts'
 import { goProgram } from './peers.ts'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 import { start, temporaryFolder, type Finally } from './programs.ts'
 import { Agent, directoryMode, hostRoutes, staticCluster, writeResources } from './package/shipped.ts'
 
@@ -188,7 +188,7 @@ http { log_format seen '$request_method $request_uri xfcc=$http_x_forwarded_clie
   server { listen 127.0.0.1:${nginxPort}; location / { return 200 $request_uri; } } }\n`,
   )
   fs.writeFileSync(path.join(folder, 'server.py'), PYTHON)
-  const nginx = start(t, debianProgram('nginx'), ['-p', folder, '-c', path.join(folder, 'nginx.conf')])
+  const nginx = start(t, findDebianProgram('nginx'), ['-p', folder, '-c', path.join(folder, 'nginx.conf')])
   const go = start(t, goProgram('framing', GO), [`127.0.0.1:${goPort}`])
   const python = start(t, 'python3', [path.join(folder, 'server.py'), String(pythonPort)])
   for (const [running, at] of [

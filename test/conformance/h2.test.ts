@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import type http from 'node:http'
 import path from 'node:path'
 import { benchCertificates } from '../bench/certificates.ts'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { serveHttp } from '../helpers/serve-http.ts'
 import { run, temporaryFolder, type Ended, type Finally } from './programs.ts'
@@ -64,7 +64,7 @@ async function site(t: Finally): Promise<Site> {
   await agent.start()
   const curl = (...args: string[]): Promise<Ended> =>
     run(
-      debianProgram('curl'),
+      findDebianProgram('curl'),
       [
         '-sS',
         '--noproxy',
@@ -112,7 +112,15 @@ async function curlAndManyStreams(t: TestContext, { url, folder, curl }: Site): 
     'h2load: thousands of streams on few connections, none fails, more than the limit wait (RFC 9113 §5.1.2)',
     async () => {
       for (const streams of ['10', '200']) {
-        const { out, err } = await run(debianProgram('h2load'), ['-n', '4000', '-c', '4', '-m', streams, `${url}/a`])
+        const { out, err } = await run(findDebianProgram('h2load'), [
+          '-n',
+          '4000',
+          '-c',
+          '4',
+          '-m',
+          streams,
+          `${url}/a`,
+        ])
         assert.match(out, /Application protocol: h2/, err)
         assert.match(
           out,
@@ -126,10 +134,10 @@ async function curlAndManyStreams(t: TestContext, { url, folder, curl }: Site): 
 
 async function headerBlocksAndTrailers(t: TestContext, { url, folder, curl }: Site): Promise<void> {
   await t.test('nghttp: HEAD without content, and a header block in CONTINUATION frames (RFC 9113 §6.10)', async () => {
-    const head = await run(debianProgram('nghttp'), ['-v', '-H', ':method: HEAD', `${url}/a`])
+    const head = await run(findDebianProgram('nghttp'), ['-v', '-H', ':method: HEAD', `${url}/a`])
     assert.match(head.out, /:status: 200/, head.err)
     assert.doesNotMatch(head.out, /"method":"HEAD"/)
-    const long = await run(debianProgram('nghttp'), ['-v', '-H', `x-long: ${'y'.repeat(40_000)}`, `${url}/a`])
+    const long = await run(findDebianProgram('nghttp'), ['-v', '-H', `x-long: ${'y'.repeat(40_000)}`, `${url}/a`])
     // nghttp tells the whole block's length; frames hold 16,384 bytes, the rest goes in CONTINUATION.
     assert.ok(Number(/send HEADERS frame <length=(\d+)/.exec(long.out)?.[1]) > 2 * 16_384)
     assert.match(long.out, /"long":40000/, long.out.slice(-1500))
@@ -137,7 +145,7 @@ async function headerBlocksAndTrailers(t: TestContext, { url, folder, curl }: Si
   await t.test('nghttp: trailers of a request reach the HTTP/1.1 origin (RFC 9110 §6.5)', async () => {
     const body = path.join(folder, 'body')
     fs.writeFileSync(body, 'content')
-    const { out, err } = await run(debianProgram('nghttp'), [
+    const { out, err } = await run(findDebianProgram('nghttp'), [
       '-d',
       body,
       '--trailer',
@@ -151,7 +159,7 @@ async function headerBlocksAndTrailers(t: TestContext, { url, folder, curl }: Si
   await t.test(
     'a header block above limits.maxHeaderBytes costs that stream an answer, not the agent its life',
     async () => {
-      const { out } = await run(debianProgram('nghttp'), [
+      const { out } = await run(findDebianProgram('nghttp'), [
         '-v',
         ...Array.from({ length: 8 }, (_, i) => ['-H', `x-long-${i}: ${'y'.repeat(12_000)}`]).flat(),
         `${url}/a`,

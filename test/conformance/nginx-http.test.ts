@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { serveHttp } from '../helpers/serve-http.ts'
 import { run, start, temporaryFolder, type Ended, type Finally, type Running } from './programs.ts'
@@ -81,9 +81,10 @@ http { access_log off; client_body_temp_path ${folder}/b; proxy_temp_path ${fold
     `global\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive
 frontend f\n  bind 127.0.0.1:${haproxyPort}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${nginxPort}\n`,
   )
-  const nginx = (): Running => start(t, debianProgram('nginx'), ['-p', folder, '-c', path.join(folder, 'nginx.conf')])
+  const nginx = (): Running =>
+    start(t, findDebianProgram('nginx'), ['-p', folder, '-c', path.join(folder, 'nginx.conf')])
   let running = nginx()
-  const haproxy = start(t, debianProgram('haproxy'), ['-db', '-f', path.join(folder, 'haproxy.cfg')])
+  const haproxy = start(t, findDebianProgram('haproxy'), ['-db', '-f', path.join(folder, 'haproxy.cfg')])
   await running.listening(nginxPort)
   await haproxy.listening(haproxyPort)
   const agent = await Agent.create(t, (home, adminPort) =>
@@ -102,7 +103,7 @@ frontend f\n  bind 127.0.0.1:${haproxyPort}\n  default_backend b\nbackend b\n  s
     large,
     curl: (...args) =>
       run(
-        debianProgram('curl'),
+        findDebianProgram('curl'),
         ['-sS', '--noproxy', '*', '--connect-to', `::127.0.0.1:${proxyPort}`, '--max-time', '60', ...args],
         { cwd: folder },
       ),

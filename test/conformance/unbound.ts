@@ -1,7 +1,7 @@
 /** unbound as an upstream resolver with a zone of its own; nothing that it is asked leaves this machine. */
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 import { start, temporaryFolder, type Finally, type Running } from './programs.ts'
 
 export type UnboundOptions = {
@@ -39,7 +39,7 @@ ${zones.map((z) => `  local-zone: ${z}\n`).join('')}${data}remote-control:
   control-enable: no
 `,
   )
-  const running = start(t, debianProgram('unbound'), ['-d', '-c', file])
+  const running = start(t, findDebianProgram('unbound'), ['-d', '-c', file])
   await running.listening(port, address)
   return running
 }

@@ -5,7 +5,7 @@ import { Current } from '../../core/current.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import type { Change } from '../../control-sync/apply.ts'
 import { decode } from '../../control-sync/decode/decode.ts'
-import { fullRegistry } from '../../proto/full/registry.ts'
+import { loadFullRegistry } from '../../proto/full/registry.ts'
 import { sample } from '../helpers/control-plane/resources.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 import { bareApplier } from '../helpers/control-plane/applier.ts'
@@ -82,9 +82,9 @@ test('one virtual host with many routes lets traffic pass while it is checked, a
 test('a large virtual host with a mistake in one route, or in itself, is blocked as a small one is', async () => {
   for (const more of [{ matcher: {} }, { domains: [] }]) {
     const json = largeHost(more)
-    const schema = fullRegistry().getMessage('envoy.config.route.v3.RouteConfiguration')!
+    const schema = loadFullRegistry().getMessage('envoy.config.route.v3.RouteConfiguration')!
     const { '@type': _, ...rest } = json
-    const value = toBinary(schema, fromJson(schema, rest, { registry: fullRegistry() }))
+    const value = toBinary(schema, fromJson(schema, rest, { registry: loadFullRegistry() }))
     const applier = bareApplier()
     const { rejected } = await applier.apply([{ kind: 'route', removed: [], put: [{ name: 't', version: '', value }] }])
     const whole = decode('route', value)

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { CATALOGUE, MeshError, sentence, toMeshError, type Row } from '../../core/errors.ts'
+import { CATALOGUE, MeshError, formatSentence, toMeshError, type Row } from '../../core/errors.ts'
 
 const rows: readonly (readonly [code: string, row: Row])[] = Object.entries(CATALOGUE)
 
@@ -48,15 +48,15 @@ test('what is thrown becomes one of ours, and one of ours stays what it is', () 
 test('a sentence for a person has the code, what happened and what to do', () => {
   const { remedy } = CATALOGUE.MESH_PORT_IN_USE
   assert.equal(
-    sentence(new MeshError('MESH_PORT_IN_USE', 'port 80 is taken')),
+    formatSentence(new MeshError('MESH_PORT_IN_USE', 'port 80 is taken')),
     `MESH_PORT_IN_USE: port 80 is taken. ${remedy}`,
   )
   assert.equal(
-    sentence(new MeshError('MESH_PORT_IN_USE', 'port 80 is taken.')),
+    formatSentence(new MeshError('MESH_PORT_IN_USE', 'port 80 is taken.')),
     `MESH_PORT_IN_USE: port 80 is taken. ${remedy}`,
   )
   assert.equal(
-    sentence(new MeshError('MESH_PORT_IN_USE', 'two ports:\n- 80\n- 81')),
+    formatSentence(new MeshError('MESH_PORT_IN_USE', 'two ports:\n- 80\n- 81')),
     `MESH_PORT_IN_USE: two ports:\n- 80\n- 81\n${remedy}`,
   )
 })

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { lease, Tallies, Tally } from '../../core/lease.ts'
+import { takeLease, Tallies, Tally } from '../../core/lease.ts'
 
 test('a lease counts until it is given back, once however often that is done', () => {
   let emptied = 0
@@ -10,8 +10,8 @@ test('a lease counts until it is given back, once however often that is done', (
     }),
     new Tally(),
   ]
-  const first = lease(one, other)
-  const second = lease(one)
+  const first = takeLease(one, other)
+  const second = takeLease(one)
   assert.deepEqual([one.now, other.now], [2, 1])
   first[Symbol.dispose]()
   first[Symbol.dispose]()
@@ -22,7 +22,7 @@ test('a lease counts until it is given back, once however often that is done', (
 test('a lease is given back at the end of its block, also when the block throws', () => {
   const tally = new Tally()
   assert.throws(() => {
-    using held = lease(tally)
+    using held = takeLease(tally)
     assert.equal(tally.now, 1)
     void held
     throw new Error('the block fails')

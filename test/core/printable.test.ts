@@ -1,22 +1,22 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { formatClusters } from '../../agent/admin/clusters-page.ts'
-import { forTerminal, printable, printableAll } from '../../core/printable.ts'
+import { escapeForTerminal, toPrintable, toPrintableAll } from '../../core/printable.ts'
 import { formatStatus } from '../../agent/admin/status-text.ts'
 import type { AgentStatus } from '../../agent/admin/status.ts'
-import { table } from '../../hub/cli/table.ts'
+import { formatTable } from '../../hub/cli/table.ts'
 
 /** Clears the screen, forges a line, rings, turns the direction, C1's way to begin a sequence. */
 const EVIL = 'a\u001b[2J\nNothing is wrong.\u0007\u202e\u009b31m\u007f\r\u2028z'
 const SAFE = 'a\\u001b[2J\\u000aNothing is wrong.\\u0007\\u202e\\u009b31m\\u007f\\u000d\\u2028z'
-const obeyed = (text: string): string[] => text.split('').filter((c) => c !== '\n' && printable(c) !== c)
+const obeyed = (text: string): string[] => text.split('').filter((c) => c !== '\n' && toPrintable(c) !== c)
 
 test('what a terminal would obey is written as what it is', () => {
-  assert.equal(printable(EVIL), SAFE)
-  assert.equal(printable('Grüße, 世界 · ok'), 'Grüße, 世界 · ok')
-  assert.equal(forTerminal('one\n\ttwo\u001b\n'), 'one\n\ttwo\\u001b\n')
-  assert.equal((JSON.parse(forTerminal(JSON.stringify({ a: '\u009b' }))) as { a: string }).a, '\u009b')
-  assert.deepEqual(printableAll({ [EVIL]: [EVIL, 1, null, undefined, { b: EVIL }] }), {
+  assert.equal(toPrintable(EVIL), SAFE)
+  assert.equal(toPrintable('Grüße, 世界 · ok'), 'Grüße, 世界 · ok')
+  assert.equal(escapeForTerminal('one\n\ttwo\u001b\n'), 'one\n\ttwo\\u001b\n')
+  assert.equal((JSON.parse(escapeForTerminal(JSON.stringify({ a: '\u009b' }))) as { a: string }).a, '\u009b')
+  assert.deepEqual(toPrintableAll({ [EVIL]: [EVIL, 1, null, undefined, { b: EVIL }] }), {
     [SAFE]: [SAFE, 1, null, undefined, { b: SAFE }],
   })
 })
@@ -86,6 +86,6 @@ test('no text of a status makes a line of its own, whoever wrote it', () => {
   assert.doesNotMatch(text, /^Nothing is wrong/m)
 })
 test("nor does a cell of the hub's tables", () => {
-  const text = table(['NAME'], [[EVIL]])
+  const text = formatTable(['NAME'], [[EVIL]])
   assert.deepEqual([obeyed(text), text.split('\n').length], [[], 3])
 })

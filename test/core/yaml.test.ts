@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import * as z from 'zod'
-import { configError, loadYaml, readYaml, type Layer } from '../../core/yaml.ts'
+import { toConfigError, loadYaml, readYaml, type Layer } from '../../core/yaml.ts'
 
 const schema = z.strictObject({
   name: z.string('must be a text').default('n'),
@@ -112,7 +112,7 @@ test('a mistake is told at the place that said so: above, the file, beneath', ()
 })
 
 test('one error names every mistake with file and line, and an environment without lines', () => {
-  const { code, message } = configError('agent.yaml', [
+  const { code, message } = toConfigError('agent.yaml', [
     { line: 3, path: 'a.b', problem: 'is wrong' },
     { line: 0, path: 'VARIABLE', problem: 'is no JSON', file: 'environment' },
     { line: 1, path: '', problem: 'is empty' },
@@ -122,5 +122,5 @@ test('one error names every mistake with file and line, and an environment witho
     message,
     '3 mistakes in the configuration:\n  agent.yaml:3: a.b: is wrong\n  environment: VARIABLE: is no JSON\n  agent.yaml:1: is empty',
   )
-  assert.match(configError('f', [{ line: 1, path: 'a', problem: 'b' }]).message, /^a mistake in the configuration:\n/)
+  assert.match(toConfigError('f', [{ line: 1, path: 'a', problem: 'b' }]).message, /^a mistake in the configuration:\n/)
 })

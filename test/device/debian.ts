@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 
 const CACHE = path.resolve(import.meta.dirname, '../../.cache/device')
 const SUITE = 'bookworm'
@@ -20,7 +20,7 @@ export function debianRoot(): string {
   fs.rmSync(root, { recursive: true, force: true })
   fs.mkdirSync(CACHE, { recursive: true })
   execFileSync(
-    debianProgram('debootstrap'),
+    findDebianProgram('debootstrap'),
     ['--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, root, mirror()],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   )

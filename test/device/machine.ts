@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../../tools/debian.ts'
+import { findDebianProgram } from '../../tools/debian.ts'
 import { until, type Ended } from '../conformance/programs.ts'
 import { debianRoot } from './debian.ts'
 
@@ -85,7 +85,7 @@ export class Machine {
       '--link-journal=no',
       '--console=pipe',
     ]
-    const nspawn = spawn(debianProgram('nspawn'), args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENV })
+    const nspawn = spawn(findDebianProgram('nspawn'), args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENV })
     for (const stream of [nspawn.stdout, nspawn.stderr])
       stream.on('data', (bytes: Buffer) => {
         this.#console = (this.#console + bytes.toString()).slice(-100_000)

@@ -11,7 +11,7 @@ import {
 } from '@bufbuild/protobuf'
 import { inspect } from 'node:util'
 import { decode } from '../../control-sync/decode/decode.ts'
-import { fullRegistry } from '../../proto/full/registry.ts'
+import { loadFullRegistry } from '../../proto/full/registry.ts'
 import { PLACES, type Place } from './places.ts'
 import { VALUES, WITH } from './values.ts'
 
@@ -30,7 +30,7 @@ export type Probed = {
 
 export function probeAll(): Probed[] {
   return PLACES.flatMap((place) =>
-    fullRegistry()
+    loadFullRegistry()
       .getMessage(place.type)!
       .fields.map((field) => probe(place, field)),
   )
@@ -65,7 +65,7 @@ type Look = {
 
 function look(place: Place, message: JsonObject): Look {
   const { kind, json } = place.embed(message)
-  const registry = fullRegistry()
+  const registry = loadFullRegistry()
   const schema = registry.getMessage(
     {
       listener: 'envoy.config.listener.v3.Listener',

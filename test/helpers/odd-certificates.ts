@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync, randomBytes, sign, X509Certificate, type KeyObject } from 'node:crypto'
 import * as der from '../../hub/ca/der.ts'
-import { caName, keyIdOf } from '../../hub/ca/x509.ts'
+import { encodeCaName, hashKeyId } from '../../hub/ca/x509.ts'
 
 export type Made = {
   readonly pem: string
@@ -48,7 +48,7 @@ export const ecKeys = (): NonNullable<Wish['keys']> => generateKeyPairSync('ec',
 
 export function certificate(w: Wish): Made {
   const { privateKey, publicKey } = w.keys ?? ecKeys()
-  const name = w.name === undefined ? der.sequence() : caName('test', w.name)
+  const name = w.name === undefined ? der.sequence() : encodeCaName('test', w.name)
   const signer = w.signedBy ?? w.issuer?.key ?? privateKey
   const serial = randomBytes(16)
   serial[0] = 0x40
@@ -69,9 +69,9 @@ export function certificate(w: Wish): Made {
           ),
         ]),
     ...(w.keyUsage === undefined ? [] : [extension('2.5.29.15', 'critical', der.bits(Uint8Array.of(w.keyUsage)))]),
-    extension('2.5.29.14', 'plain', der.octets(keyIdOf(publicKey))),
+    extension('2.5.29.14', 'plain', der.octets(hashKeyId(publicKey))),
     ...(w.issuer
-      ? [extension('2.5.29.35', 'plain', der.sequence(der.implicit(0, keyIdOf(w.issuer.certificate.publicKey))))]
+      ? [extension('2.5.29.35', 'plain', der.sequence(der.implicit(0, hashKeyId(w.issuer.certificate.publicKey))))]
       : []),
     ...(w.uses ? [extension('2.5.29.37', 'plain', der.sequence(...w.uses.map((u) => der.oid(USES[u]))))] : []),
     ...(w.uri === undefined

@@ -2,7 +2,7 @@
 import { fromBinary, toBinary, type DescMessage, type Message } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Random } from '../../core/os/clock.ts'
-import { registry } from '../../proto/registry.ts'
+import { loadRegistry } from '../../proto/registry.ts'
 
 type Order = (keys: readonly string[]) => readonly string[]
 
@@ -22,7 +22,7 @@ export function canonicalHex(url: string, bytes: Uint8Array): string {
 }
 
 function reordered(url: string, bytes: Uint8Array, order: Order): Uint8Array {
-  const schema = registry().getMessage(url.replace(/.*\//, ''))
+  const schema = loadRegistry().getMessage(url.replace(/.*\//, ''))
   if (!schema) return bytes
   const message = fromBinary(schema, bytes)
   reorder(schema, message, order)

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { isBlocked, transportFor, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
+import { isBlocked, selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
 
 type Matches = Cluster['transportMatches']
 const plaintext = { kind: 'plaintext' } as const
@@ -21,12 +21,12 @@ test('an endpoint gets the transport of the first match whose labels it all has'
   const two = cluster(blocked, [when({ a: '1', b: '2' }, tls), when({ a: '1' }, plaintext)])
   assert.deepEqual(
     [{ a: '1', b: '2', c: '3' }, { a: '1' }, { a: '1', b: '3' }, { b: '2' }, {}].map(
-      (labels) => transportFor(two, endpoint(labels as Endpoint['transportLabels'])).kind,
+      (labels) => selectTransport(two, endpoint(labels as Endpoint['transportLabels'])).kind,
     ),
     ['tls', 'plaintext', 'plaintext', 'blocked', 'blocked'],
   )
-  assert.equal(transportFor(ISTIO, endpoint({ tlsMode: 'istio' })).kind, 'tls')
-  assert.equal(transportFor(ISTIO, endpoint()).kind, 'plaintext')
+  assert.equal(selectTransport(ISTIO, endpoint({ tlsMode: 'istio' })).kind, 'tls')
+  assert.equal(selectTransport(ISTIO, endpoint()).kind, 'plaintext')
 })
 
 test('TLS is turned on where what went in clear is to be encrypted or goes no more, and nowhere else', () => {

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { cidr, cidrContains } from '../../model/ip.ts'
+import { parseCidr, cidrContains } from '../../model/ip.ts'
 
 for (const [range, bits, address, want] of [
   ['10.1.0.0', 16, '10.1.255.255', true],
@@ -15,7 +15,8 @@ for (const [range, bits, address, want] of [
   ['2001:db8::', 33, '2001:db8:8000::', false],
   ['64:ff9b::', 96, '64:ff9b::1.2.3.4', true],
 ] as const)
-  test(`${address} in ${range}/${bits}: ${want}`, () => assert.equal(cidrContains(cidr(range, bits)!, address), want))
+  test(`${address} in ${range}/${bits}: ${want}`, () =>
+    assert.equal(cidrContains(parseCidr(range, bits)!, address), want))
 
 test('what is no address or has an impossible prefix is no range', () => {
   for (const [a, b] of [
@@ -25,5 +26,5 @@ test('what is no address or has an impossible prefix is no range', () => {
     ['x', 1],
     ['10.0.0.0', -1],
   ] as const)
-    assert.equal(cidr(a, b), undefined)
+    assert.equal(parseCidr(a, b), undefined)
 })

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { compileRegex, type SafeRegex } from '../../core/regex.ts'
 import {
-  asciiLowerCase,
+  toAsciiLowerCase,
   asText,
   matchesHeader,
   matchesString,
@@ -85,7 +85,7 @@ for (const { name, match, text, want } of [
 ] satisfies { name: string; match: StringMatch; text: string; want: boolean }[]) {
   test(`received bytes against configured text: ${name}`, () => assert.equal(matchesString(match, asText(text)), want))
 }
-test('asciiLowerCase leaves everything but A to Z', () => assert.equal(asciiLowerCase('ÄBC\u212aZ'), 'Äbc\u212az'))
+test('asciiLowerCase leaves everything but A to Z', () => assert.equal(toAsciiLowerCase('ÄBC\u212aZ'), 'Äbc\u212az'))
 
 test('treat_missing_header_as_empty: then it is there, for tests of presence, too (Envoy 1.40)', () => {
   for (const kind of ['present', 'absent'] as const)

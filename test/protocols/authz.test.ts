@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { decide, NO_RULE, shadowDecisions, type AuthzFacts } from '../../protocols/authz.ts'
 import { normalizePath } from '../../protocols/http/filters/path-normalize.ts'
 import { withoutQuery } from '../../protocols/router.ts'
-import { cidr } from '../../model/ip.ts'
+import { parseCidr } from '../../model/ip.ts'
 import { parseSpiffeId, type PeerIdentity } from '../../model/identity.ts'
 import type { StringMatch } from '../../model/matcher.ts'
 import type { Permission, Policy, PolicyRule, Principal } from '../../model/policy.ts'
@@ -137,10 +137,10 @@ for (const { name, condition, want, over } of [
   { name: 'path', condition: path(text('prefix', '/api')), want: true },
   { name: 'port range is inclusive', condition: { kind: 'destination-port', from: 8079, to: 8080 }, want: true },
   { name: 'port above', condition: { kind: 'destination-port', from: 1, to: 8079 }, want: false },
-  { name: 'destination ip', condition: { kind: 'destination-ip', range: cidr('10.0.0.0', 8)! }, want: true },
+  { name: 'destination ip', condition: { kind: 'destination-ip', range: parseCidr('10.0.0.0', 8)! }, want: true },
   {
     name: 'IPv4-mapped destination',
-    condition: { kind: 'destination-ip', range: cidr('10.0.0.0', 8)! },
+    condition: { kind: 'destination-ip', range: parseCidr('10.0.0.0', 8)! },
     want: true,
     over: { destinationIp: '::ffff:10.0.0.1' },
   },
@@ -174,13 +174,13 @@ for (const { name, condition, want, over } of [
   { name: 'another name', condition: named('spiffe://cluster.local/ns/a/sa/c'), want: false },
   {
     name: 'direct remote ip is the TCP peer',
-    condition: { kind: 'direct-remote-ip', range: cidr('10.0.0.9', 32)! },
+    condition: { kind: 'direct-remote-ip', range: parseCidr('10.0.0.9', 32)! },
     want: true,
   },
-  { name: 'remote ip is the client', condition: { kind: 'remote-ip', range: cidr('192.0.2.0', 24)! }, want: true },
+  { name: 'remote ip is the client', condition: { kind: 'remote-ip', range: parseCidr('192.0.2.0', 24)! }, want: true },
   {
     name: 'remote ip is not the TCP peer',
-    condition: { kind: 'remote-ip', range: cidr('10.0.0.9', 32)! },
+    condition: { kind: 'remote-ip', range: parseCidr('10.0.0.9', 32)! },
     want: false,
   },
   { name: 'not', condition: { kind: 'not', of: named('CN=z') }, want: true },

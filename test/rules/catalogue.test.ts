@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { CONDITIONS } from '../../agent/admin/conditions.ts'
 import { CATALOGUE } from '../../core/errors.ts'
-import { errorsPage, metricSources, metricsPage, statusPage } from '../../tools/reference-pages.ts'
+import { writeErrorsPage, findMetricSources, writeMetricsPage, writeStatusPage } from '../../tools/reference-pages.ts'
 
 const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core']
   .flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
@@ -11,9 +11,9 @@ const sources = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 
 const text = new Map(sources.map((f) => [f, fs.readFileSync(f, 'utf8')]))
 
 test('docs/errors.md is what the catalogue says (npm run docs writes it)', () =>
-  assert.equal(fs.readFileSync('docs/errors.md', 'utf8'), errorsPage()))
+  assert.equal(fs.readFileSync('docs/errors.md', 'utf8'), writeErrorsPage()))
 test('docs/metrics.md is what the sources register (npm run docs writes it)', () =>
-  assert.equal(fs.readFileSync('docs/metrics.md', 'utf8'), metricsPage()))
+  assert.equal(fs.readFileSync('docs/metrics.md', 'utf8'), writeMetricsPage()))
 
 test('every code of the catalogue is used somewhere', () => {
   const unused = Object.keys(CATALOGUE).filter(
@@ -29,7 +29,7 @@ test('every code that the sources name is in the catalogue', () => {
   )
 })
 test('a metric has one meaning: the same name is registered with the same help and kind everywhere', () => {
-  const byName = Map.groupBy(metricSources(), (m) => m.name)
+  const byName = Map.groupBy(findMetricSources(), (m) => m.name)
   const torn = [...byName]
     .filter(([, all]) => new Set(all.map((m) => `${m.kind} ${m.help}`)).size > 1)
     .map(([name, all]) => `${name}: ${all.map((m) => m.file).join(', ')}`)
@@ -37,14 +37,14 @@ test('a metric has one meaning: the same name is registered with the same help a
 })
 test('counters end in _total and nothing else does', () => {
   assert.deepEqual(
-    metricSources()
+    findMetricSources()
       .filter((m) => (m.kind === 'counter') !== m.name.endsWith('_total'))
       .map((m) => m.name),
     [],
   )
 })
 test('docs/status.md is what the table of conditions says (npm run docs writes it)', () =>
-  assert.equal(fs.readFileSync('docs/status.md', 'utf8'), statusPage()))
+  assert.equal(fs.readFileSync('docs/status.md', 'utf8'), writeStatusPage()))
 test('each condition has a test, and a name of its own', () => {
   const cases = [
     ...fs.readFileSync('test/agent/admin/conditions.test.ts', 'utf8').matchAll(/^condition\(\s*'([^']+)'/gm),

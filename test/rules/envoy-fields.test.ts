@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { ACTED_ON, REFUSED } from '../../control-sync/decode/fields/supported-fields.ts'
-import { fullRegistry } from '../../proto/full/registry.ts'
+import { loadFullRegistry } from '../../proto/full/registry.ts'
 import { entryOf, fieldsPage, keyOf, testsOf } from '../fields/page.ts'
 import { probeAll } from '../fields/probe.ts'
 import { ABOUT_SECURITY, HARMLESS, NO_EFFECT } from '../fields/reasons.ts'
@@ -75,7 +75,7 @@ test('the table of what is acted upon names fields that Envoy has', () => {
       .filter(
         (f) =>
           f !== '' &&
-          !fullRegistry()
+          !loadFullRegistry()
             .getMessage(type)
             ?.fields.some((d) => d.name === f),
       )

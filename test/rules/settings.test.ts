@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import * as z from 'zod'
-import { agentConfigSchema } from '../../agent/config/schema.ts'
+import { createAgentConfigSchema } from '../../agent/config/schema.ts'
 import { hubConfigSchema } from '../../hub/config.ts'
 import { namesRead, unread } from './checks/settings.ts'
 
@@ -44,14 +44,14 @@ const sourcesOf = (...folders: string[]): string[] =>
     .map((file) => fs.readFileSync(file, 'utf8'))
 
 test('every setting of agent.yaml is read by code that acts on it', () => {
-  const all = namesOf(agentConfigSchema())
+  const all = namesOf(createAgentConfigSchema())
   assert.ok(all.size > 60, `only ${all.size} settings found: the walk is broken`)
   assert.deepEqual(unread(all, sourcesOf('agent', 'protocols', 'control-sync', 'model', 'proto', 'core')), [])
 })
 test('docs/configuration.md names every setting of agent.yaml', () => {
   const page = fs.readFileSync('docs/configuration.md', 'utf8')
   assert.deepEqual(
-    [...namesOf(agentConfigSchema())].filter((name) => !new RegExp(`\\b${name}\\b`).test(page)),
+    [...namesOf(createAgentConfigSchema())].filter((name) => !new RegExp(`\\b${name}\\b`).test(page)),
     [],
   )
 })

@@ -11,7 +11,7 @@ import path from 'node:path'
 import { startAgent, type Agent } from '../../agent/agent.ts'
 import { loadConfig } from '../../agent/config/load.ts'
 import { createLog } from '../../core/log.ts'
-import { realWorld } from '../../core/real-world.ts'
+import { createRealWorld } from '../../core/real-world.ts'
 import type { World } from '../../core/world.ts'
 import type { AgentStatus } from '../../agent/admin/status.ts'
 import { Link } from '../../demo/link.ts'
@@ -72,7 +72,7 @@ export class TestAgent {
         this.lines.push(JSON.parse(line) as Record<string, unknown>)
       },
     })
-    const world = { ...realWorld({ bundle: undefined }), ...this.over }
+    const world = { ...createRealWorld({ bundle: undefined }), ...this.over }
     this.#agent = await startAgent(loaded.config, world, {
       log,
       version: '0.0.0-test',

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { systemDisk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
-import { realWorld } from '../../core/real-world.ts'
+import { createRealWorld } from '../../core/real-world.ts'
 import type { OpenStorage } from '../../core/storage/storage.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 import { testCa } from '../helpers/test-ca.ts'
@@ -67,7 +67,7 @@ test('a clone that takes over the same client id again and again', async (t) => 
 test('every commit of the spool fails; once one works nothing is wrong', async (t) => {
   const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\n${MQTT}`)
   let fails = false
-  const { openStorage } = realWorld({ bundle: undefined })
+  const { openStorage } = createRealWorld({ bundle: undefined })
   const faulty: OpenStorage = async (o) => {
     const opened = await openStorage(o)
     const { storage } = opened
@@ -123,7 +123,7 @@ test('a ca-crl.pem that cannot be read: the page of status is there and says so'
     fs.writeFileSync(`${folder}/${name}`, pem)
   const agent = new TestAgent(t, `directory: ${temporaryFolder(t)}\nidentity: {folder: ${folder}}\n${MQTT}`)
   let isUnreadable = false
-  const { clock, ...world } = realWorld({ bundle: undefined })
+  const { clock, ...world } = createRealWorld({ bundle: undefined })
   agent.over = {
     ...world,
     clock: { ...clock, after: (ms, fire) => clock.after(ms === 5_000 ? 5 : ms, fire) },

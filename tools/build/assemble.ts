@@ -18,7 +18,7 @@ export type Bundled = {
  * The front, then the parts with `//` before each line. Positions are counted from the end, so that the front's own
  * length does not matter.
  */
-export function assembled({ addon, program, thread, version, builtAt }: Bundled): string {
+export function assemble({ addon, program, thread, version, builtAt }: Bundled): string {
   const front = fs.readFileSync(path.join(import.meta.dirname, 'bundle-front.cjs'), 'utf8')
   const table: Record<string, unknown> = {
     version,

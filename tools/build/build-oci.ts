@@ -8,8 +8,8 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { BESIDE } from '../../core/runtime/bundle.ts'
-import { debianProgram } from '../debian.ts'
-import { licencesOfPackages } from './licences.ts'
+import { findDebianProgram } from '../debian.ts'
+import { readLicences } from './licences.ts'
 import { withHealthcheck, writeArchive, type Image } from './oci-layout.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -114,7 +114,7 @@ function prepareRootfs(arch: Arch): string {
     )
   licence(rootfs, 'meshlet', fs.readFileSync(path.join(root, 'LICENSE'), 'utf8'))
   licence(rootfs, 'node', fs.readFileSync(path.join(path.dirname(nodeBinary(names.npm)), '../LICENSE'), 'utf8'))
-  for (const [name, text] of licencesOfPackages(root)) licence(rootfs, name, text)
+  for (const [name, text] of readLicences(root)) licence(rootfs, name, text)
   fs.writeFileSync(path.join(rootfs, 'etc/passwd'), 'meshlet:x:65532:65532::/var/lib/meshlet:/sbin/nologin\n')
   fs.writeFileSync(path.join(rootfs, 'etc/group'), 'meshlet:x:65532:\n')
   fs.writeFileSync(path.join(rootfs, 'etc/nsswitch.conf'), 'hosts: files dns\n')
@@ -183,7 +183,7 @@ function commit(arch: Arch, rootfs: string): Image {
   const store = path.join(cache, 'store')
   const buildah = (...args: string[]): string =>
     execFileSync(
-      debianProgram('buildah'),
+      findDebianProgram('buildah'),
       ['--root', store, '--runroot', path.join(cache, 'run'), '--storage-driver', 'vfs', ...args],
       { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] },
     ).trim()

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { assembled } from './assemble.ts'
+import { assemble } from './assemble.ts'
 import { bundleProgram, ENTRIES } from './bundler.ts'
 
 const MAX_BYTES = 6_000_000
@@ -25,7 +25,7 @@ for (const [name, entry] of [
   for (const arch of ['x64', 'arm64']) {
     const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
     fs.mkdirSync(path.join(dist, arch), { recursive: true })
-    const text = assembled({ addon, program, thread, version, builtAt })
+    const text = assemble({ addon, program, thread, version, builtAt })
     fs.writeFileSync(path.join(dist, arch, name), text, { mode: 0o755 })
     console.log(
       `dist/${arch}/${name} ${text.length} bytes (program ${(program.length / 1024).toFixed(0)} KiB, addon ${(addon.length / 1024).toFixed(0)} KiB)`,

@@ -12,7 +12,7 @@ type Lock = {
  * Name → text of every package that is installed and not for development alone. Throws when one has no licence.
  * @param root of the repository
  */
-export function licencesOfPackages(root: string): Map<string, string> {
+export function readLicences(root: string): Map<string, string> {
   const { packages } = JSON.parse(fs.readFileSync(path.join(root, 'package-lock.json'), 'utf8')) as Lock
   const found = new Map<string, string>()
   for (const [folder, { dev, license }] of Object.entries(packages)) {

@@ -21,7 +21,7 @@ export function withSources(text: string, maps: ReadonlyMap<string, SourceMap>):
   })
 }
 
-export async function mapsOf(entries: readonly string[]): Promise<Map<string, SourceMap>> {
+export async function createMaps(entries: readonly string[]): Promise<Map<string, SourceMap>> {
   const maps = new Map<string, SourceMap>()
   for (const entry of entries) {
     const { map } = await bundleProgram(entry)
@@ -32,5 +32,5 @@ export async function mapsOf(entries: readonly string[]): Promise<Map<string, So
 
 if (import.meta.main) {
   const text = Buffer.concat((await process.stdin.toArray()) as Buffer[]).toString()
-  process.stdout.write(withSources(text.replaceAll(String.raw`\n`, '\n'), await mapsOf(Object.values(ENTRIES))))
+  process.stdout.write(withSources(text.replaceAll(String.raw`\n`, '\n'), await createMaps(Object.values(ENTRIES))))
 }

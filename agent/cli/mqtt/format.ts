@@ -1,7 +1,7 @@
 /** A received message as mosquitto_sub prints it: the payload, with `-v` the topic, or a format string. */
 import type { IPublishPacket } from 'mqtt'
 import { MeshError } from '../../../core/errors.ts'
-import { forTerminal } from '../../../core/printable.ts'
+import { escapeForTerminal } from '../../../core/printable.ts'
 import type { OutputOptions } from './options.ts'
 import { strftime } from './strftime.ts'
 
@@ -34,10 +34,10 @@ export class MessageFormat {
   }
 
   #safe(bytes: Buffer): Buffer {
-    return this.#isTerminal ? Buffer.from(forTerminal(bytes.toString('utf8'))) : bytes
+    return this.#isTerminal ? Buffer.from(escapeForTerminal(bytes.toString('utf8'))) : bytes
   }
   #text(value: string): string {
-    return this.#isTerminal ? forTerminal(value) : value
+    return this.#isTerminal ? escapeForTerminal(value) : value
   }
 
   #formatted(format: string, message: Received, wallMs: number): Formatted {

@@ -4,7 +4,7 @@
  */
 import type { DescField, DescMessage, Message, MessageShape } from '@bufbuild/protobuf'
 import type { Issue } from '../../../model/snapshot.ts'
-import { leftOutName } from '../../../proto/field-names.ts'
+import { findLeftOutName } from '../../../proto/field-names.ts'
 import { ACTED_ON, REFUSED } from './supported-fields.ts'
 import { findSkippedField } from './skipped.ts'
 
@@ -190,7 +190,7 @@ const NOT_SUPPORTED = 'is not supported'
 
 /** Envoy's name of a field that our protos do not have, its number where Envoy has none either. */
 export function findFieldName(schema: DescMessage, no: number): string {
-  return leftOutName(schema.typeName, no) ?? `<field ${no}>`
+  return findLeftOutName(schema.typeName, no) ?? `<field ${no}>`
 }
 
 /** True when `message` carries fields that our protos do not have. */

@@ -1,6 +1,6 @@
 /** Small shared shapes: durations, addresses, ranges, fractions, data sources. */
 import type { Duration } from '@bufbuild/protobuf/wkt'
-import { cidr, type Cidr } from '../../../model/ip.ts'
+import { parseCidr, type Cidr } from '../../../model/ip.ts'
 import {
   SocketAddressSchema,
   type Address,
@@ -61,7 +61,7 @@ export function decodeRuntimeFraction(
 }
 
 export function decodeRange(at: DecodePath, from: CidrRange): Cidr | undefined {
-  const made = cidr(from.addressPrefix, from.prefixLen)
+  const made = parseCidr(from.addressPrefix, from.prefixLen)
   if (!made) at.issue(`no address range: ${from.addressPrefix.slice(0, 64)}/${from.prefixLen ?? ''}`)
   return made
 }

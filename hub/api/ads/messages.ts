@@ -26,7 +26,7 @@ export type Conversation<Q, A> = {
 export type AnyRequest = DeltaDiscoveryRequest | DiscoveryRequest
 export type AnyResponse = DeltaDiscoveryResponse | DiscoveryResponse
 
-export function deltaConversation(): Conversation<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
+export function createDeltaConversation(): Conversation<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
   const session = new DeltaSession()
   return {
     request(m, set) {
@@ -50,7 +50,7 @@ export function deltaConversation(): Conversation<DeltaDiscoveryRequest, DeltaDi
   }
 }
 
-export function sotwConversation(): Conversation<DiscoveryRequest, DiscoveryResponse> {
+export function createSotwConversation(): Conversation<DiscoveryRequest, DiscoveryResponse> {
   const session = new SotwSession()
   return {
     request(m, set) {

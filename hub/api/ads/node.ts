@@ -19,7 +19,7 @@ export type NodeIdentity = {
 const MAX_ID_CHARS = 1_024
 
 /** Throws MESH_CONTROL_PROTOCOL: no node, or no name in it that can be a folder's. */
-export function nodeIdentity(node: NodeMessage | undefined): NodeIdentity {
+export function readNodeIdentity(node: NodeMessage | undefined): NodeIdentity {
   if (!node || node.id === '' || node.id.length > MAX_ID_CHARS)
     throw new MeshError('MESH_CONTROL_PROTOCOL', 'missing node information in the first request')
   const text = (key: string): string | undefined => {

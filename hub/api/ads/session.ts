@@ -12,7 +12,7 @@ import {
   ENDPOINT,
   sortForPush,
   isByName,
-  ofType,
+  selectType,
   type HubResource,
   type ResourceSet,
 } from '../../source/resources.ts'
@@ -103,7 +103,7 @@ export class DeltaSession {
   /** @param forced names to send although the client has them */
   #responses(typeUrl: string, set: ResourceSet, what: 'updates' | 'all', forced: ReadonlySet<string>): DeltaResponse[] {
     const watch = this.#watches.get(typeUrl)!
-    const present = ofType(set, typeUrl)
+    const present = selectType(set, typeUrl)
     const covered = watch.wildcard ? present.keys() : watch.explicit
     const resources: HubResource[] = []
     for (const name of covered) {

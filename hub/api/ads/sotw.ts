@@ -9,8 +9,8 @@ import {
   ENDPOINT,
   sortForPush,
   isByName,
-  ofType,
-  versionOf,
+  selectType,
+  hashVersion,
   type HubResource,
   type ResourceSet,
 } from '../../source/resources.ts'
@@ -70,8 +70,8 @@ export class SotwSession {
       version: before?.version ?? '',
     }
     this.#watches.set(r.typeUrl, watch)
-    if (!added && names.size < before.names.size && versionOf(covered(before, r.typeUrl, set)) === before.version)
-      watch.version = versionOf(covered(watch, r.typeUrl, set))
+    if (!added && names.size < before.names.size && hashVersion(covered(before, r.typeUrl, set)) === before.version)
+      watch.version = hashVersion(covered(watch, r.typeUrl, set))
     return { outcome, responses: added ? [this.#response(r.typeUrl, watch, set)] : [] }
   }
 
@@ -82,7 +82,7 @@ export class SotwSession {
       const watch = this.#watches.get(typeUrl)!
       // Envoy warms a changed cluster until its endpoints come again (istiod sends them after every CDS response too).
       const due =
-        versionOf(covered(watch, typeUrl, set)) !== watch.version || (typeUrl === ENDPOINT && clusters === 'changed')
+        hashVersion(covered(watch, typeUrl, set)) !== watch.version || (typeUrl === ENDPOINT && clusters === 'changed')
       if (!due) return []
       if (typeUrl === CLUSTER) clusters = 'changed'
       return [this.#response(typeUrl, watch, set)]
@@ -92,12 +92,12 @@ export class SotwSession {
   #response(typeUrl: string, watch: Watch, set: ResourceSet): SotwResponse {
     const resources = covered(watch, typeUrl, set)
     watch.nonce = String(++this.#nonces)
-    watch.version = versionOf(resources)
+    watch.version = hashVersion(resources)
     return { typeUrl, nonce: watch.nonce, version: watch.version, resources }
   }
 }
 
 function covered(watch: Watch, typeUrl: string, set: ResourceSet): HubResource[] {
-  const present = ofType(set, typeUrl)
+  const present = selectType(set, typeUrl)
   return watch.wildcard ? [...present.values()] : [...watch.names].flatMap((name) => present.get(name) ?? [])
 }

@@ -3,9 +3,9 @@
  * of all who share its identity.
  */
 import { MeshError } from '../../../core/errors.ts'
-import { lease, Tallies, Tally } from '../../../core/lease.ts'
+import { takeLease, Tallies, Tally } from '../../../core/lease.ts'
 import type { Metrics } from '../../../core/metrics.ts'
-import { holderOf, type Caller } from '../authenticate.ts'
+import { describeHolder, type Caller } from '../authenticate.ts'
 
 type Max = { readonly maxStreams: number; readonly maxStreamsPerIdentity: number; readonly maxStreamsPerDevice: number }
 
@@ -23,7 +23,7 @@ export class StreamLimit {
   /** Takes a place; disposing gives it back. Throws MESH_CONTROL_SLOW_DOWN when there is none. */
   enter(caller: Caller): Disposable {
     const spiffeUri = caller.spiffeId.uri
-    const device = caller.by === 'certificate' ? holderOf(caller) : undefined
+    const device = caller.by === 'certificate' ? describeHolder(caller) : undefined
     const own = this.#byIdentity.of(spiffeUri)
     if (this.#open.now >= this.#max.maxStreams)
       throw new MeshError(
@@ -41,7 +41,7 @@ export class StreamLimit {
         `the device has ${this.#max.maxStreamsPerDevice} streams already (limits.maxStreamsPerDevice)`,
       )
     using places = new DisposableStack()
-    places.use(lease(this.#open))
+    places.use(takeLease(this.#open))
     places.use(this.#byIdentity.lease(spiffeUri))
     if (device !== undefined) places.use(this.#byDevice.lease(device))
     return places.move()

@@ -13,13 +13,13 @@ import type { Registry } from '../../registry/registry.ts'
 import type { Source, Watched } from '../../source/resources.ts'
 import type { AnyRequest, AnyResponse, Conversation } from './messages.ts'
 import type { Outcome } from './session.ts'
-import { checkCaller, holderOf, type Authenticator, type Caller } from '../authenticate.ts'
+import { checkCaller, describeHolder, type Authenticator, type Caller } from '../authenticate.ts'
 import type { Budgets } from '../budgets.ts'
-import { mayBe, nodeIdentity, type NodeIdentity } from './node.ts'
-import { credentialsOf, ipOf } from '../peer.ts'
+import { mayBe, readNodeIdentity, type NodeIdentity } from './node.ts'
+import { readCredentials, readIp } from '../peer.ts'
 import { Progress } from './progress.ts'
 import type { CertificateWatcher } from '../certificate-expiry.ts'
-import { grpcStatus } from '../status.ts'
+import { toGrpcStatus } from '../status.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 export type AdsOptions = {
@@ -68,7 +68,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     this.#call = call
     this.#conversation = conversation
     this.#p = p
-    this.#ip = ipOf(call)
+    this.#ip = readIp(call)
     const over = guarded('hub', nothing, () => this[Symbol.dispose]())
     for (const event of ['end', 'close', 'cancelled', 'error'] as const) call.on(event, over)
     call.on(
@@ -76,7 +76,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       guarded('hub', nothing, () => call.end()),
     )
     this.#guarded(() => {
-      this.#caller = p.authenticate(credentialsOf(call))
+      this.#caller = p.authenticate(readCredentials(call))
       p.proved(call.getPeer(), this.#caller)
       this.#owned.use(p.limit.enter(this.#caller))
       this.#owned.use(p.watcher.enter((what) => this.#guarded(() => this.#checkCaller(what))))
@@ -119,7 +119,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       .counter('mesh_hub_ads_refused_total', 'ADS streams that the hub refused or ended, by code.', ['code'])
       .cell({ code: err.code }).value++
     this[Symbol.dispose]()
-    this.#call.emit('error', grpcStatus(err))
+    this.#call.emit('error', toGrpcStatus(err))
   }
 
   [Symbol.dispose](): void {
@@ -162,7 +162,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
 
   #start(message: Q): Started {
     const caller = this.#caller!
-    const node = nodeIdentity(message.node)
+    const node = readNodeIdentity(message.node)
     mayBe(caller, node)
     const { registry, clock, log, source, live, budgets } = this.#p
     const refused = registry.claimName({
@@ -170,7 +170,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       nodeId: node.id,
       spiffeUri: caller.spiffeId.uri,
       ip: this.#ip,
-      holder: holderOf(caller),
+      holder: describeHolder(caller),
       jti: caller.jti,
       nowMs: clock.wallMs(),
     })
@@ -208,7 +208,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     const lost = registry.lostName({
       name,
       spiffeUri: caller.spiffeId.uri,
-      holder: holderOf(caller),
+      holder: describeHolder(caller),
       jti: caller.jti,
       nowMs: this.#p.clock.wallMs(),
     })

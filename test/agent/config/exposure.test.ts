@@ -2,12 +2,12 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { findExposureProblems } from '../../../agent/config/exposure.ts'
 import { createListeners } from '../../../agent/config/listeners.ts'
-import { agentConfigSchema, type AgentConfig } from '../../../agent/config/schema.ts'
+import { createAgentConfigSchema, type AgentConfig } from '../../../agent/config/schema.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 
-type Input = Parameters<ReturnType<typeof agentConfigSchema>['parse']>[0]
+type Input = Parameters<ReturnType<typeof createAgentConfigSchema>['parse']>[0]
 const config = (listener: object, over: object = {}): AgentConfig =>
-  agentConfigSchema().parse({
+  createAgentConfigSchema().parse({
     directory: '/etc/x',
     identity: { folder: '/etc/id' },
     listeners: [{ name: 'one', port: 1, ...listener }],

@@ -11,7 +11,7 @@ import fs from 'node:fs'
 import http from 'node:http'
 import os from 'node:os'
 import path from 'node:path'
-import { counter, sleep } from '../../../demo/processes.ts'
+import { readCounter, sleep } from '../../../demo/processes.ts'
 import { ORDERS } from '../../../demo/resources.ts'
 import { Site } from '../../../demo/site.ts'
 import type { RunOptions, Trial } from '../bench.ts'
@@ -77,7 +77,7 @@ async function run({ json }: RunOptions): Promise<boolean> {
 async function churned(site: Site): Promise<Result> {
   const load = new Load(site.edge.proxy)
   const file = path.join(site.folder, 'resources/edge/extra.yaml')
-  const generation = (): Promise<number> => counter(site.edge.admin, 'mesh_config_generation')
+  const generation = (): Promise<number> => readCounter(site.edge.admin, 'mesh_config_generation')
   const before = await generation()
   const from = performance.now()
   const isLate = (): boolean => performance.now() - from > LIMIT_MS
@@ -111,9 +111,9 @@ async function churned(site: Site): Promise<Result> {
 /** @returns of each cut after which a next stream came: for how long there was none, to LOOK_MS */
 async function cutting(site: Site, isLate: () => boolean): Promise<number[]> {
   const away: number[] = []
-  const isConnected = async (): Promise<boolean> => (await counter(site.edge.admin, 'mesh_control_connected')) === 1
+  const isConnected = async (): Promise<boolean> => (await readCounter(site.edge.admin, 'mesh_control_connected')) === 1
   /** Of streams that had been answered. */
-  const ended = (): Promise<number> => counter(site.edge.admin, 'mesh_control_streams_total', 'result="ended"')
+  const ended = (): Promise<number> => readCounter(site.edge.admin, 'mesh_control_streams_total', 'result="ended"')
   while (away.length < RECONNECTS && !isLate()) {
     const [cutMs, before] = [performance.now(), await ended()]
     site.links.control.cut()

@@ -7,7 +7,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from '../measure.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from '../bench.ts'
 import { httpSubjects, type HttpSubject } from './subjects.ts'
@@ -81,14 +81,14 @@ async function measured(
   const url = `http://127.0.0.1:${front ? clientPort : port}/`
   const load = (seconds: number): Promise<string> =>
     isH2(c)
-      ? run(LOAD_CORE, debianProgram('h2load'), [
+      ? run(LOAD_CORE, findDebianProgram('h2load'), [
           '-t1',
           `-c${H2_CONNECTIONS}`,
           `-m${H2_STREAMS}`,
           `-D${seconds}`,
           `${url}${c === 'h2c' ? '' : 'large'}`,
         ])
-      : run(LOAD_CORE, debianProgram('wrk'), [
+      : run(LOAD_CORE, findDebianProgram('wrk'), [
           '-t1',
           `-c${CONNECTIONS}`,
           `-d${seconds}s`,
@@ -125,7 +125,7 @@ async function startNginx(dir: string, name: string, http: string): Promise<Retu
     `user root; daemon off; worker_processes 1; pid ${dir}/${name}.pid; error_log stderr error; events { worker_connections 4096; }
 http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${dir}/tb; proxy_temp_path ${dir}/tp; fastcgi_temp_path ${dir}/tf; uwsgi_temp_path ${dir}/tu; scgi_temp_path ${dir}/ts;\n${http}\n}\n`,
   )
-  return startPinned(LOAD_CORE, debianProgram('nginx'), ['-p', dir, '-c', file])
+  return startPinned(LOAD_CORE, findDebianProgram('nginx'), ['-p', dir, '-c', file])
 }
 
 const isH2 = (c: HttpCase): boolean => c === 'h2c' || c === 'h2cLarge'

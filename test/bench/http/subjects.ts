@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { envoyBinary } from '../../conformance/peers.ts'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { HTTP2, meshletHttp } from './meshlet.ts'
 import type { HttpCase, HttpJob } from './job.ts'
 
@@ -60,7 +60,7 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${j.
   upstream origin { server 127.0.0.1:${j.originPort}; keepalive 64; keepalive_requests 1000000000; }
   server { ${listen} location / { ${upstream} proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } } }\n`,
   )
-  return { command: debianProgram('nginx'), args: ['-p', j.dir, '-c', file] }
+  return { command: findDebianProgram('nginx'), args: ['-p', j.dir, '-c', file] }
 }
 
 function haproxy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
@@ -75,7 +75,7 @@ function haproxy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
     `global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive\n  http-reuse always\n  option forwardfor
 frontend f\n  bind 127.0.0.1:${j.port} ${bind}${h2}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${j.originPort} ${server}${h2}\n`,
   )
-  return { command: debianProgram('haproxy'), args: ['-db', '-f', file] }
+  return { command: findDebianProgram('haproxy'), args: ['-db', '-f', file] }
 }
 
 function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {

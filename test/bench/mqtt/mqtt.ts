@@ -6,7 +6,7 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from '../measure.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from '../bench.ts'
 
@@ -67,7 +67,7 @@ const SUBJECTS = [
         config,
         `listener ${port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 100\n`,
       )
-      return { command: debianProgram('mosquitto'), args: ['-c', config] }
+      return { command: findDebianProgram('mosquitto'), args: ['-c', config] }
     },
   },
 ] as const

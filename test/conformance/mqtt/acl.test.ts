@@ -7,7 +7,7 @@ import { systemClock, type Random } from '../../../core/os/clock.ts'
 import { TimeSlice } from '../../../core/os/time-slice.ts'
 import { type Acl, READ, WRITE } from '../../../protocols/mqtt/topics/acl.ts'
 import { parseAclFile } from '../../../protocols/mqtt/topics/acl-file.ts'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { start, temporaryFolder, type Running } from '../programs.ts'
@@ -26,7 +26,7 @@ async function mosquitto(t: TestContext, acl: string): Promise<{ readonly progra
     path.join(folder, 'mosquitto.conf'),
     `user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\nacl_file ${folder}/acl\n`,
   )
-  return { program: start(t, debianProgram('mosquitto'), ['-c', path.join(folder, 'mosquitto.conf')]), port }
+  return { program: start(t, findDebianProgram('mosquitto'), ['-c', path.join(folder, 'mosquitto.conf')]), port }
 }
 
 function differences(acl: string, one: Decisions, other: Decisions): string[] {

@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { Ledger } from '../../../demo/mqtt-ledger.ts'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { start, temporaryFolder, until, type Finally, type Running } from '../programs.ts'
 import { Agent, directoryMode, staticCluster, writeResources } from '../package/shipped.ts'
@@ -32,7 +32,7 @@ class Mosquitto {
     )
   }
   async start(): Promise<void> {
-    this.process = start(this.#t, debianProgram('mosquitto'), ['-c', path.join(this.#folder, 'mosquitto.conf')])
+    this.process = start(this.#t, findDebianProgram('mosquitto'), ['-c', path.join(this.#folder, 'mosquitto.conf')])
     await this.process.listening(this.#port)
   }
 }

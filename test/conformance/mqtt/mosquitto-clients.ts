@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import os from 'node:os'
 import assert from 'node:assert/strict'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { BARE_ENV, run, Running, type Finally } from '../programs.ts'
 
 export type MqttVersion = 'mqttv311' | 'mqttv5'
@@ -27,7 +27,7 @@ export class MosquittoClients {
    */
   async pub(args: readonly string[], input?: string | Buffer): Promise<void> {
     const { code, err } = await run(
-      debianProgram('mosquittoClients'),
+      findDebianProgram('mosquittoClients'),
       [...this.#common, ...args],
       input === undefined ? {} : { input },
     )
@@ -37,7 +37,7 @@ export class MosquittoClients {
    * A subscriber that is already subscribed. Its lines are what `-F` prints, `%r %q %t %p` unless args say otherwise.
    */
   async sub(args: readonly string[]): Promise<Subscriber> {
-    const program = debianProgram('mosquittoClients').replace(/pub$/, 'sub')
+    const program = findDebianProgram('mosquittoClients').replace(/pub$/, 'sub')
     // Into a pipe it would print by the block.
     const child = spawn('stdbuf', ['-oL', program, ...this.#common, '-d', '-F', '=%r %q %t %p', ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -53,7 +53,7 @@ export class MosquittoClients {
   }
   /** Makes a session that stays, subscribes and leaves. */
   async leaveSession(id: string, topic: string, qos: number): Promise<void> {
-    const { code, err } = await run(debianProgram('mosquittoClients').replace(/pub$/, 'sub'), [
+    const { code, err } = await run(findDebianProgram('mosquittoClients').replace(/pub$/, 'sub'), [
       ...this.#common,
       ...this.#session(id),
       '-t',

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { start, temporaryFolder, until, type Finally } from '../programs.ts'
 import { Agent, directoryMode, writeResources } from '../package/shipped.ts'
@@ -40,7 +40,7 @@ for (const { name, lines } of [
       path.join(folder, 'mosquitto.conf'),
       `user root\nlistener ${downPort} 127.0.0.1\nallow_anonymous true\nconnection up\naddress 127.0.0.1:${port}\n${lines}topic a/# both 1\nremote_clientid site\n`,
     )
-    const mosquitto = start(t, debianProgram('mosquitto'), ['-c', path.join(folder, 'mosquitto.conf')])
+    const mosquitto = start(t, findDebianProgram('mosquitto'), ['-c', path.join(folder, 'mosquitto.conf')])
     await mosquitto.listening(downPort)
     const down = await client(t, downPort, 'device')
     await down.mqtt.subscribeAsync('a/#', { qos: 1, rap: true })

@@ -9,7 +9,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { BARE_ENV, distFile, type Running, start, temporaryFolder } from '../programs.ts'
 
@@ -30,7 +30,7 @@ class Site {
     const conf = path.join(folder, 'mosquitto.conf')
     fs.writeFileSync(path.join(folder, 'passwords'), '', { mode: 0o600 })
     fs.writeFileSync(conf, `user root\nlistener ${port} 127.0.0.1\n${lines.replaceAll('FOLDER', folder)}\n`)
-    const broker = start(t, debianProgram('mosquitto'), ['-v', '-c', conf])
+    const broker = start(t, findDebianProgram('mosquitto'), ['-v', '-c', conf])
     await broker.listening(port)
     return new Site(port, broker)
   }
@@ -46,7 +46,7 @@ class Site {
     const common = ['-h', '127.0.0.1', '-p', String(this.port), ...(args.includes('-i') ? [] : ['-i', id])]
     const [command, ...before] =
       client === 'mosquitto'
-        ? [debianProgram('mosquittoClients').replace(/pub$/, verb)]
+        ? [findDebianProgram('mosquittoClients').replace(/pub$/, verb)]
         : [process.execPath, distFile('meshlet.cjs'), 'mqtt', verb]
     const child = spawn(command!, [...before, ...common, ...args], {
       cwd: os.tmpdir(),

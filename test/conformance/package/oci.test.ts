@@ -11,7 +11,7 @@ import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import path from 'node:path'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { serveHttp } from '../../helpers/serve-http.ts'
 import { run, start, temporaryFolder, until, type Finally } from '../programs.ts'
@@ -169,7 +169,7 @@ test(
     const store = temporaryFolder(t, 0o755)
     const buildah = (...args: string[]): string =>
       execFileSync(
-        debianProgram('buildah'),
+        findDebianProgram('buildah'),
         ['--root', `${store}/store`, '--runroot', `${store}/run`, '--storage-driver', 'vfs', ...args],
         { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
       )
@@ -209,7 +209,7 @@ test(
     )
     const state = temporaryFolder(t)
     fs.chownSync(state, 65532, 65532)
-    fs.copyFileSync(debianProgram('qemuArm64'), path.join(rootfs, 'qemu'))
+    fs.copyFileSync(findDebianProgram('qemuArm64'), path.join(rootfs, 'qemu'))
     fs.chmodSync(path.join(rootfs, 'qemu'), 0o755)
     fs.mkdirSync(path.join(rootfs, 'proc'), { recursive: true })
     const inside = (command: string): string => `mount --bind ${rootfs} ${rootfs}

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { debianProgram } from '../../../tools/debian.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { distFile, run, temporaryFolder, type Finally } from '../programs.ts'
 
 const UNIT = path.resolve(import.meta.dirname, '../../../deploy/edge/meshlet.service')
@@ -11,7 +11,7 @@ const MAX_EXPOSURE = 1.3
 
 /** Overall exposure of a unit file, 0 (best) to 10, as `systemd-analyze security` counts it. */
 async function exposure(unit: string): Promise<{ readonly level: number; readonly out: string }> {
-  const { out, err } = await run(debianProgram('systemdAnalyze'), ['security', '--offline=yes', '--no-pager', unit])
+  const { out, err } = await run(findDebianProgram('systemdAnalyze'), ['security', '--offline=yes', '--no-pager', unit])
   const level = /Overall exposure level for [^:]+: ([\d.]+)/.exec(out)?.[1]
   assert.ok(level !== undefined, out + err)
   return { level: Number(level), out }
@@ -67,7 +67,7 @@ test('the score notices when one line of hardening goes', async (t) => {
 test('systemd-analyze verify finds no mistake and no unknown setting', async (t) => {
   // /usr/bin/node and the bundle are not on every machine that tests: the check of the executable is given one that is.
   const unit = variant(t, (text) => text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true'))
-  const { code, out, err } = await run(debianProgram('systemdAnalyze'), [
+  const { code, out, err } = await run(findDebianProgram('systemdAnalyze'), [
     'verify',
     '--man=no',
     '--recursive-errors=no',
@@ -80,13 +80,18 @@ test('verify notices an unknown setting, so that its silence means something', a
   const unit = variant(t, (text) =>
     text.replace('ExecStart=/usr/bin/node', 'ExecStart=/bin/true').replace('RemoveIPC=yes', 'RemoveIpcs=yes'),
   )
-  const { out, err } = await run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit])
+  const { out, err } = await run(findDebianProgram('systemdAnalyze'), [
+    'verify',
+    '--man=no',
+    '--recursive-errors=no',
+    unit,
+  ])
   assert.match(out + err, /RemoveIpcs/)
 })
 
 test('the drop-in of docs/istio.md: verify finds no mistake, and notices one; the exposure stays, and rises with a weaker one', async (t) => {
   const verify = async (unit: string): Promise<string> =>
-    run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit]).then(
+    run(findDebianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', unit]).then(
       ({ code, out, err }) => `${code} ${out}${err}`.trim(),
     )
   assert.equal(await verify(withDropIn(t, (text) => text)), '0')
@@ -155,7 +160,7 @@ function captureUnits(t: Finally, change: (text: string) => string = (text) => t
 
 test('the units for capture: verify finds no mistake, and notices one; meshlet.service is as little exposed as without', async (t) => {
   const verify = async (units: readonly string[]): Promise<string> =>
-    run(debianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', ...units]).then(
+    run(findDebianProgram('systemdAnalyze'), ['verify', '--man=no', '--recursive-errors=no', ...units]).then(
       ({ code, out, err }) => `${code} ${out}${err}`.trim(),
     )
   const units = captureUnits(t)

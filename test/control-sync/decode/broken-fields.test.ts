@@ -15,7 +15,7 @@ import { TYPE_URLS, type Decoded } from '../../../model/snapshot.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { decode, type ModelOf } from '../../../control-sync/decode/decode.ts'
 import { OBSERVING_HTTP_FILTERS, OBSERVING_NETWORK_FILTERS } from '../../../control-sync/decode/fields/known-filters.ts'
-import { registry } from '../../../proto/registry.ts'
+import { loadRegistry } from '../../../proto/registry.ts'
 import { golden, GOLDEN, issuesOf, sample } from '../../helpers/control-plane/resources.ts'
 import { bareApplier } from '../../helpers/control-plane/applier.ts'
 
@@ -113,7 +113,7 @@ function* brokenAny(any: Any): Generator<BrokenValue> {
   if (UNREAD.has(type)) return
   yield { path: '', how: 'unreadable Any', value: { ...any, value: Buffer.from([0x0f, 0xff]) } }
   // Its inside is of another type, and read as that.
-  const schema = type.endsWith('.TypedStruct') ? undefined : registry().getMessage(type)
+  const schema = type.endsWith('.TypedStruct') ? undefined : loadRegistry().getMessage(type)
   if (schema)
     for (const { bytes, ...one } of broken(schema, any.value)) yield { ...one, value: { ...any, value: bytes } }
 }
@@ -252,7 +252,7 @@ for (const file of GOLDEN) {
       if (kind !== 'cluster' && kind !== 'listener' && kind !== 'route') continue
       const was = decode(kind, bytes)
       assert.ok(was.ok)
-      for (const one of broken(registry().getMessage(TYPE_URLS[kind].split('/')[1]!)!, bytes)) {
+      for (const one of broken(loadRegistry().getMessage(TYPE_URLS[kind].split('/')[1]!)!, bytes)) {
         // Of a mesh's many alike resources a few are enough.
         const key = `${kind} ${one.how} ${one.path.replaceAll(/\[\d+\]/g, '[]')}`
         seen.set(key, (seen.get(key) ?? 0) + 1)
@@ -300,7 +300,7 @@ test('whatever is broken in it, a new version is in force and never the one befo
     const before = sample(
       JSON.parse(JSON.stringify({ '@type': TYPE_URLS[kind], name, ...older[kind] })) as Parameters<typeof sample>[0],
     ).bytes
-    for (const one of broken(registry().getMessage(TYPE_URLS[kind].split('/')[1]!)!, bytes)) {
+    for (const one of broken(loadRegistry().getMessage(TYPE_URLS[kind].split('/')[1]!)!, bytes)) {
       const key = `${kind} ${one.how} ${one.path.replaceAll(/\[\d+\]/g, '[]')}`
       if (done.has(key)) continue
       done.add(key)

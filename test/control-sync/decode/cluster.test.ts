@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { isBlocked, transportFor, type Cluster, type Endpoint } from '../../../model/cluster.ts'
+import { isBlocked, selectTransport, type Cluster, type Endpoint } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { issuesOf, sample } from '../../helpers/control-plane/resources.ts'
 
@@ -308,13 +308,13 @@ test('a transport that cannot be taken is blocked for the endpoints that it is f
   })
   const made = cluster(of({ tlsMode: 'istio' }))
   assert.deepEqual(
-    [endpoint({ tlsMode: 'istio' }), endpoint({})].map((e) => transportFor(made, e).kind),
+    [endpoint({ tlsMode: 'istio' }), endpoint({})].map((e) => selectTransport(made, e).kind),
     ['blocked', 'plaintext'],
   )
   assert.deepEqual([made.blocked, isBlocked(made)], [undefined, true])
   // A label that is no text: nobody knows whom it is for.
   assert.deepEqual(
-    [endpoint({ tlsMode: 'istio' }), endpoint({})].map((e) => transportFor(cluster(of({ tlsMode: 1 })), e).kind),
+    [endpoint({ tlsMode: 'istio' }), endpoint({})].map((e) => selectTransport(cluster(of({ tlsMode: 1 })), e).kind),
     ['blocked', 'blocked'],
   )
 })

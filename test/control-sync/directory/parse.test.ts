@@ -9,8 +9,8 @@ import { TYPE_URLS, type ResourceKind } from '../../../model/snapshot.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { listAllMessages } from '../../../control-sync/directory/known.ts'
 import { parseFile } from '../../../control-sync/directory/parse.ts'
-import { fileDescriptorSet, type FileRow } from '../../../proto/descriptor-rows.ts'
-import { fullRegistry } from '../../../proto/full/registry.ts'
+import { toFileDescriptorSet, type FileRow } from '../../../proto/descriptor-rows.ts'
+import { loadFullRegistry } from '../../../proto/full/registry.ts'
 import { ROWS } from '../../../proto/gen/descriptor-rows.ts'
 
 const url = (type: string): string => `type.googleapis.com/envoy.${type}`
@@ -182,8 +182,8 @@ const written = ([kind, json]: [ResourceKind, object]): object => ({
 })
 /** As a control plane has it that knows every message. */
 function pushed([kind, json]: [ResourceKind, object]): Uint8Array {
-  const schema = fullRegistry().getMessage(TYPE_URLS[kind].slice(TYPE_URLS[kind].lastIndexOf('/') + 1))!
-  return toBinary(schema, fromJson(schema, json as JsonObject, { registry: fullRegistry() }))
+  const schema = loadFullRegistry().getMessage(TYPE_URLS[kind].slice(TYPE_URLS[kind].lastIndexOf('/') + 1))!
+  return toBinary(schema, fromJson(schema, json as JsonObject, { registry: loadFullRegistry() }))
 }
 
 for (const { name, of, ignored } of HELD)
@@ -245,7 +245,7 @@ test('the hub hands on what meshlet does not know: bytes of a file hold it whole
     () => undefined,
     listAllMessages(),
   ).resources
-  const schema = fullRegistry().getMessage('envoy.config.cluster.v3.Cluster')!
+  const schema = loadFullRegistry().getMessage('envoy.config.cluster.v3.Cluster')!
   assert.deepEqual((toJson(schema, fromBinary(schema, made!.value)) as JsonObject)['healthChecks'], [
     { timeout: '1s', interval: '5s', unhealthyThreshold: 2, healthyThreshold: 2, tcpHealthCheck: {} },
   ])
@@ -274,9 +274,9 @@ test('rules of a route that come as a TypedStruct refuse everything: they are no
 })
 
 test("our protos and Envoy's agree: a field has one number, name and type", () => {
-  const full = fullRegistry()
+  const full = loadFullRegistry()
   const differ: string[] = []
-  for (const ours of createFileRegistry(fileDescriptorSet(JSON.parse(ROWS) as FileRow[]))) {
+  for (const ours of createFileRegistry(toFileDescriptorSet(JSON.parse(ROWS) as FileRow[]))) {
     if (ours.kind !== 'message' || !ours.typeName.startsWith('envoy.')) continue
     const theirs = full.getMessage(ours.typeName)
     for (const field of ours.fields) {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { readJwks } from '../../../core/jwt/jwks.ts'
 import {
-  claimedIssuer,
+  readClaimedIssuer,
   JWT_REFUSALS,
   looksLikeJwt,
   MAX_TOKEN_BYTES,
@@ -170,8 +170,8 @@ test('a token is told from a password, and its claimed issuer read without belie
     false,
     false,
   ])
-  assert.equal(claimedIssuer(token), 'https://id.example')
+  assert.equal(readClaimedIssuer(token), 'https://id.example')
   for (const none of ['', 'x', `a.${part({ iss: 7 })}.c`, `a.${part('nothing')}.c`, `a.${'x'.repeat(20_000)}.c`])
-    assert.equal(claimedIssuer(none), undefined)
+    assert.equal(readClaimedIssuer(none), undefined)
   assert.equal(new Set(JWT_REFUSALS).size, JWT_REFUSALS.length)
 })

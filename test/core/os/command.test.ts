@@ -1,12 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
-import { systemCommand } from '../../../core/os/command.ts'
+import { runSystemCommand } from '../../../core/os/command.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const never = new AbortController().signal
-const sh = (script: string, signal = never): ReturnType<typeof systemCommand> =>
-  systemCommand(['/bin/sh', '-c', script], signal)
+const sh = (script: string, signal = never): ReturnType<typeof runSystemCommand> =>
+  runSystemCommand(['/bin/sh', '-c', script], signal)
 
 test('exit code and output of both streams', async () => {
   assert.deepEqual(
@@ -17,13 +17,13 @@ test('exit code and output of both streams', async () => {
 })
 
 test('arguments are taken as they are, without a shell', async () => {
-  assert.deepEqual(await systemCommand(['/bin/echo', '$HOME;', '*'], never), { code: 0, output: '$HOME; *\n' })
+  assert.deepEqual(await runSystemCommand(['/bin/echo', '$HOME;', '*'], never), { code: 0, output: '$HOME; *\n' })
 })
 
 test('nothing of the environment but PATH', async () => {
   process.env['MESHLET_TEST_SECRET'] = 'x'
   assert.deepEqual(
-    (await systemCommand(['/usr/bin/env'], never)).output
+    (await runSystemCommand(['/usr/bin/env'], never)).output
       .split('\n')
       .map((l) => l.split('=')[0])
       .filter((n) => n !== ''),
@@ -36,8 +36,8 @@ test('output is bounded', async () => {
 })
 
 test('a program that does not exist', async () => {
-  await assert.rejects(systemCommand(['/nowhere/check'], never), { code: 'ENOENT' })
-  await assert.rejects(systemCommand(['/bin/true'], AbortSignal.abort(new Error('late'))), { message: 'late' })
+  await assert.rejects(runSystemCommand(['/nowhere/check'], never), { code: 'ENOENT' })
+  await assert.rejects(runSystemCommand(['/bin/true'], AbortSignal.abort(new Error('late'))), { message: 'late' })
 })
 
 test('given up, it is killed with what it started; ended, what it started is killed too', async (t) => {

@@ -6,7 +6,7 @@ import readline from 'node:readline'
 import { InheritedSockets } from '../../../core/os/inherited-sockets.ts'
 import { takeListenFds } from '../../../core/os/listen-fds.ts'
 import { systemNetwork, type Address, type Listening } from '../../../core/os/network.ts'
-import { systemCommand } from '../../../core/os/command.ts'
+import { runSystemCommand } from '../../../core/os/command.ts'
 
 export type Ask =
   | { readonly listen: Address }
@@ -22,7 +22,7 @@ const open: Listening[] = []
 async function answer(ask: Ask): Promise<unknown> {
   if (ask === 'unused') return sockets.unused()
   if (ask === 'child')
-    return (await systemCommand(['ls', '-l', '/proc/self/fd'], AbortSignal.timeout(5_000))).output
+    return (await runSystemCommand(['ls', '-l', '/proc/self/fd'], AbortSignal.timeout(5_000))).output
       .split('\n')
       .filter((l) => / [345] -> socket:/.test(l)).length
   if ('has' in ask) return sockets.has(ask.has)

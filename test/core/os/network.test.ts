@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { EventEmitter, once as anyOnce } from 'node:events'
 import net from 'node:net'
 import { onDefect } from '../../../core/defects/guard.ts'
-import { opened, systemNetwork, type Address, type Datagrams } from '../../../core/os/network.ts'
+import { waitUntilOpen, systemNetwork, type Address, type Datagrams } from '../../../core/os/network.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
 /** Ends also when nothing comes: an open socket would keep the test run alive. */
@@ -89,7 +89,7 @@ test('a connection that cannot be accepted, or whose owner throws, takes no list
   using _heard = onDefect((part) => {
     told.push(part)
   })
-  await using listening = await opened(
+  await using listening = await waitUntilOpen(
     (made) => {
       server = made
       made.listen(0, '127.0.0.1')

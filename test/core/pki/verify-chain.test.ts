@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { generateKeyPairSync, type X509Certificate } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import tls from 'node:tls'
-import { verifyChain, sentChain, type ChainAnswer, type ChainQuestion } from '../../../core/pki/verify-chain.ts'
+import { verifyChain, selectSentChain, type ChainAnswer, type ChainQuestion } from '../../../core/pki/verify-chain.ts'
 import { parseCertificates, parseCrls } from '../../../core/pki/x509.ts'
 import * as der from '../../../hub/ca/der.ts'
 import { certificate, crl, ecKeys, extension, type Made, type Wish } from '../../helpers/odd-certificates.ts'
@@ -264,7 +264,7 @@ async function handshake(row: Row): Promise<{ authorized: boolean; error: string
   })
   client.on('error', () => {})
   const [socket] = (await once(listening, 'secureConnection')) as [tls.TLSSocket]
-  const chain = sentChain(socket.getPeerX509Certificate()!)
+  const chain = selectSentChain(socket.getPeerX509Certificate()!)
   const { authorized, authorizationError } = socket
   client.destroy()
   socket.destroy()

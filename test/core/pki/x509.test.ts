@@ -5,9 +5,9 @@ import {
   parseCertificates,
   parseCrls,
   EXTENSION,
-  fieldsOf,
-  keyUsageOf,
-  pathLengthOf,
+  readFields,
+  readKeyUsage,
+  readPathLength,
   type CertificateFields,
 } from '../../../core/pki/x509.ts'
 import * as der from '../../../hub/ca/der.ts'
@@ -27,7 +27,7 @@ const length = (...octets: number[]): CertificateFields =>
 test('names, serial and extensions of a certificate are read as they stand in it', () => {
   const root = certificate({ ca: 'ca', name: 'root', pathLength: 1, keyUsage: 0x06 })
   const leaf = certificate({ issuer: root, ca: 'nothing-said', uri: 'spiffe://a/b', uses: ['server'] })
-  const [ofRoot, ofLeaf] = [fieldsOf(root.certificate), fieldsOf(leaf.certificate)]
+  const [ofRoot, ofLeaf] = [readFields(root.certificate), readFields(leaf.certificate)]
   assert.equal(ofLeaf.serial, leaf.serial.toString('hex'))
   assert.ok(ofLeaf.issuer.equals(ofRoot.subject))
   assert.ok(!ofLeaf.subject.equals(ofRoot.subject))
@@ -40,8 +40,8 @@ test('names, serial and extensions of a certificate are read as they stand in it
       [EXTENSION.altName, true],
     ],
   )
-  assert.deepEqual([pathLengthOf(ofRoot), keyUsageOf(ofRoot)], [1, 0x06])
-  assert.deepEqual([pathLengthOf(ofLeaf), keyUsageOf(ofLeaf)], [Infinity, undefined])
+  assert.deepEqual([readPathLength(ofRoot), readKeyUsage(ofRoot)], [1, 0x06])
+  assert.deepEqual([readPathLength(ofLeaf), readKeyUsage(ofLeaf)], [Infinity, undefined])
 })
 
 test('an extension is critical when it says so, and not when it says that it is not', () => {
@@ -52,14 +52,14 @@ test('an extension is critical when it says so, and not when it says that it is 
       der.octets(Uint8Array.of(0x05, 0x00)),
     )
     const made = certificate({ ca: 'nothing-said', extensions: [flagged] })
-    return fieldsOf(made.certificate).extensions.find((e) => e.id === '2a03')!.critical
+    return readFields(made.certificate).extensions.find((e) => e.id === '2a03')!.critical
   }
   assert.deepEqual([said(0xff), said(0x00)], [true, false])
 })
 
 test('the fields of a certificate are read once', () => {
   const made = certificate({ ca: 'ca', name: 'root' })
-  assert.equal(fieldsOf(made.certificate), fieldsOf(made.certificate))
+  assert.equal(readFields(made.certificate), readFields(made.certificate))
 })
 
 test('a path length is the number that it says; what is no such number permits nothing below', () => {
@@ -72,7 +72,7 @@ test('a path length is the number that it says; what is no such number permits n
       length(0x7f),
       length(0x00, 0x80),
       length(0x01, 0x02),
-    ].map(pathLengthOf),
+    ].map(readPathLength),
     [Infinity, Infinity, 0, 1, 127, 128, 258],
   )
   // Negative, and larger than any chain.
@@ -84,12 +84,12 @@ test('a path length is the number that it says; what is no such number permits n
         value: Buffer.from([0x30, content.length + 2, 0x02, content.length, ...content]),
       },
     ])
-  assert.deepEqual([raw([0x80]), raw([0xff, 0xff]), raw([1, 0, 0])].map(pathLengthOf), [0, 0, 0])
+  assert.deepEqual([raw([0x80]), raw([0xff, 0xff]), raw([1, 0, 0])].map(readPathLength), [0, 0, 0])
 })
 
 test('of key usages the first octet counts; one without bits permits nothing', () => {
   const usage = (...content: number[]): number | undefined =>
-    keyUsageOf(
+    readKeyUsage(
       fields([{ id: EXTENSION.keyUsage, critical: true, value: Buffer.from([0x03, content.length, ...content]) }]),
     )
   assert.deepEqual([usage(7, 0x80), usage(5, 0xa0), usage(7, 0x00, 0x80), usage(0)], [0x80, 0xa0, 0x00, 0])
@@ -101,10 +101,10 @@ test('a revocation list: whose it is, its dates, whom it names, and who signed i
   const [thisUpdateMs, nextUpdateMs] = [Date.UTC(2026, 0, 2, 3, 4, 5), Date.UTC(2051, 0, 1)]
   const [list, ...more] = parseCrls(crl({ issuer: root, revoked: [out], thisUpdateMs, nextUpdateMs }))
   assert.ok(list && more.length === 0)
-  assert.ok(list.issuer.equals(fieldsOf(root.certificate).subject))
+  assert.ok(list.issuer.equals(readFields(root.certificate).subject))
   assert.deepEqual([list.thisUpdateMs, list.nextUpdateMs], [thisUpdateMs, nextUpdateMs])
-  assert.ok(list.revoked.has(fieldsOf(out.certificate).serial))
-  assert.ok(!list.revoked.has(fieldsOf(still.certificate).serial))
+  assert.ok(list.revoked.has(readFields(out.certificate).serial))
+  assert.ok(!list.revoked.has(readFields(still.certificate).serial))
   assert.ok(list.isSignedBy(root.certificate.publicKey))
   assert.ok(!list.isSignedBy(ecKeys().publicKey))
 })

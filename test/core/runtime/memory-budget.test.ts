@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { setImmediate } from 'node:timers/promises'
-import { budgetBytesOf, MemoryBudget, memoryLimitBytes } from '../../../core/runtime/memory-budget.ts'
+import { deriveBudgetBytes, MemoryBudget, readMemoryLimitBytes } from '../../../core/runtime/memory-budget.ts'
 import { Metrics } from '../../../core/metrics.ts'
 
 const MIB = 1024 * 1024
@@ -38,9 +38,9 @@ test('above the bound the parts give up in their order, until a quarter is free,
 
 test('the default leaves the process its own and most of the rest to what is not counted', () => {
   assert.deepEqual(
-    [96, 256, 1024, 64 * 1024].map((limit) => Math.floor(budgetBytesOf(limit * MIB) / MIB)),
+    [96, 256, 1024, 64 * 1024].map((limit) => Math.floor(deriveBudgetBytes(limit * MIB) / MIB)),
     [5, 32, 160, 256],
   )
-  assert.equal(budgetBytesOf(32 * MIB), 4 * MIB)
-  assert.ok(memoryLimitBytes() > 16 * MIB)
+  assert.equal(deriveBudgetBytes(32 * MIB), 4 * MIB)
+  assert.ok(readMemoryLimitBytes() > 16 * MIB)
 })

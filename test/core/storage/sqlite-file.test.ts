@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import {
-  chunksOf,
+  readChunks,
   isDamage,
   isUnreadable,
-  sizeOf,
+  readSize,
   SqliteFile,
-  suspicionOf,
+  nameSuspicion,
   type OpenFile,
 } from '../../../core/storage/sqlite-file.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
@@ -125,19 +125,19 @@ test('damage is found at the start where the whole file is checked, else when it
   damage(file)
   assert.ok(isDamage(captured(() => SqliteFile.open(how(file)))))
   const made = SqliteFile.open(how(file, { check: 'as read' }))
-  assert.equal(fs.existsSync(suspicionOf(file)), false)
+  assert.equal(fs.existsSync(nameSuspicion(file)), false)
   assert.ok(isDamage(captured(() => made.query({ sql: 'SELECT sum(length(v)) FROM t' }))))
   made.close()
-  assert.equal(fs.statSync(suspicionOf(file)).mode & 0o777, 0o600)
+  assert.equal(fs.statSync(nameSuspicion(file)).mode & 0o777, 0o600)
   assert.ok(isDamage(captured(() => SqliteFile.open(how(file, { check: 'as read' })))))
 })
 
 test('a file under suspicion that is well is under suspicion no more', (t) => {
   const file = fileOf(t)
   filled(file)
-  fs.writeFileSync(suspicionOf(file), '')
+  fs.writeFileSync(nameSuspicion(file), '')
   SqliteFile.open(how(file, { check: 'as read' })).close()
-  assert.equal(fs.existsSync(suspicionOf(file)), false)
+  assert.equal(fs.existsSync(nameSuspicion(file)), false)
 })
 
 test('an error that is no damage puts nothing under suspicion', (t) => {
@@ -145,7 +145,7 @@ test('an error that is no damage puts nothing under suspicion', (t) => {
   const made = SqliteFile.open(how(file))
   assert.throws(() => made.query({ sql: 'nonsense' }))
   made.close()
-  assert.equal(fs.existsSync(suspicionOf(file)), false)
+  assert.equal(fs.existsSync(nameSuspicion(file)), false)
 })
 
 test('a copy holds everything that was committed, is for its owner only and may be made again', async (t) => {
@@ -169,7 +169,7 @@ test('a file is read in pieces, to its end', async (t) => {
   fs.writeFileSync(file, bytes)
   const fd = fs.openSync(file, 'r')
   const pieces: Buffer[] = []
-  for await (const piece of chunksOf(fd)) pieces.push(Buffer.from(piece))
+  for await (const piece of readChunks(fd)) pieces.push(Buffer.from(piece))
   fs.closeSync(fd)
   assert.equal(pieces.length, 3)
   assert.ok(Buffer.concat(pieces).equals(bytes))
@@ -201,9 +201,9 @@ test('what counts as damage, and what as a disk that does not give its bytes bac
 
 test('a file that is not there has no size', (t) => {
   const file = fileOf(t)
-  assert.equal(sizeOf(file), 0)
+  assert.equal(readSize(file), 0)
   fs.writeFileSync(file, 'abc')
-  assert.equal(sizeOf(file), 3)
+  assert.equal(readSize(file), 3)
 })
 
 function captured(fn: () => unknown): unknown {

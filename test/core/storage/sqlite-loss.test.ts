@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import Database from 'better-sqlite3'
-import { lossOf, mark, markOf } from '../../../core/storage/sqlite-loss.ts'
+import { findLoss, mark, markOf } from '../../../core/storage/sqlite-loss.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const FRAME = 24 + 4096
@@ -40,10 +40,10 @@ function change(log: string, at: number, bytes: Buffer | 'flip'): void {
 
 test('what a kill leaves is no loss, nor is a file that nobody has marked', (t) => {
   const { file } = killed(t)
-  assert.equal(lossOf(file), undefined)
+  assert.equal(findLoss(file), undefined)
   fs.rmSync(markOf(file))
   fs.rmSync(file)
-  assert.equal(lossOf(file), undefined)
+  assert.equal(findLoss(file), undefined)
 })
 
 test('a file or a log that is gone or empty', (t) => {
@@ -55,12 +55,12 @@ test('a file or a log that is gone or empty', (t) => {
       const { file } = killed(t)
       if (how === 'gone') fs.rmSync(file + suffix)
       else fs.truncateSync(file + suffix)
-      assert.equal(lossOf(file), loss, `${suffix} ${how}`)
+      assert.equal(findLoss(file), loss, `${suffix} ${how}`)
     }
   const { file, log } = killed(t)
   mark(file, 'closed')
   fs.rmSync(log)
-  assert.equal(lossOf(file), undefined, 'an orderly end leaves no log')
+  assert.equal(findLoss(file), undefined, 'an orderly end leaves no log')
 })
 
 test('a flipped bit is seen wherever it is: in the header, in a salt, a checksum or a page, and in the last frame, too', (t) => {
@@ -69,13 +69,13 @@ test('a flipped bit is seen wherever it is: in the header, in a salt, a checksum
   for (let frame = 0; frame < frames; frame++)
     for (const at of [0, 4, 8, 12, 16, 20, 24, 2_000, FRAME - 1]) {
       change(log, HEADER + frame * FRAME + at, 'flip')
-      const seen = lossOf(file)
+      const seen = findLoss(file)
       assert.equal(seen, frame === frames - 1 ? 'log end' : 'broken log', `frame ${frame}, byte ${at}`)
       fs.writeFileSync(log, whole)
     }
   for (const at of [0, 3, 5, 9, 13, 17, 21, 25, 31]) {
     change(log, at, 'flip')
-    assert.equal(lossOf(file), 'broken log', `byte ${at} of the header`)
+    assert.equal(findLoss(file), 'broken log', `byte ${at} of the header`)
     fs.writeFileSync(log, whole)
   }
 })
@@ -84,14 +84,14 @@ test('after a power cut the last transaction may be there in part, more may not'
   const { file, log, frames } = killed(t, 'another')
   const whole = fs.readFileSync(log)
   change(log, HEADER + (frames - 1) * FRAME + 500, Buffer.alloc(600))
-  assert.equal(lossOf(file), 'log end')
+  assert.equal(findLoss(file), 'log end')
   fs.writeFileSync(log, whole)
   change(log, HEADER + (frames - 3) * FRAME + 500, Buffer.alloc(600))
-  assert.equal(lossOf(file), 'broken log')
+  assert.equal(findLoss(file), 'broken log')
 })
 
 test('a log that is cut within a frame', (t) => {
   const { file, log, frames } = killed(t)
   fs.truncateSync(log, HEADER + (frames - 4) * FRAME + 100)
-  assert.equal(lossOf(file), 'log end')
+  assert.equal(findLoss(file), 'log end')
 })

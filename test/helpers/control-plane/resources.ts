@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { fromJson, toBinary, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
 import { TYPE_URLS, type Decoded, type Issue, type ResourceKind } from '../../../model/snapshot.ts'
-import { registry } from '../../../proto/registry.ts'
+import { loadRegistry } from '../../../proto/registry.ts'
 
 export type Sample = { readonly kind: ResourceKind; readonly name: string; readonly bytes: Uint8Array }
 
@@ -14,12 +14,12 @@ export function sample(json: JsonObject): Sample {
   const { '@type': typeJson, ...rest } = json
   const type = text(typeJson)
   const kind = KINDS.get(type)
-  const schema = registry().getMessage(type.replace(/.*\//, ''))
+  const schema = loadRegistry().getMessage(type.replace(/.*\//, ''))
   if (!kind || !schema) throw new Error(`no resource type: ${type}`)
   return {
     kind,
     name: text(rest['name'] ?? rest['cluster_name']),
-    bytes: toBinary(schema, fromJson(schema, rest, { registry: registry() })),
+    bytes: toBinary(schema, fromJson(schema, rest, { registry: loadRegistry() })),
   }
 }
 

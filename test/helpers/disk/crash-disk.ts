@@ -4,7 +4,7 @@
  * synced nothing, a part or all; of changes to a folder that was not synced any selection.
  */
 import path from 'node:path'
-import { diskOn, type Disk, type FileCalls } from '../../../core/os/disk.ts'
+import { createDisk, type Disk, type FileCalls } from '../../../core/os/disk.ts'
 import type { ClearCalls } from '../../../core/storage/sqlite-open.ts'
 
 type Inode = { readonly kind: 'file' | 'folder'; bytes: Buffer; synced: Buffer; mode: number }
@@ -29,7 +29,7 @@ export class CrashFs {
   }
 
   get disk(): Disk {
-    return diskOn(this.#system)
+    return createDisk(this.#system)
   }
   /** The same calls, as those who do not wait make them. */
   get slow(): ClearCalls {

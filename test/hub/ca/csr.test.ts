@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import fs from 'node:fs'
 import { MeshError } from '../../../core/errors.ts'
-import { publicKeyOfCsr } from '../../../hub/ca/csr.ts'
+import { readPublicKey } from '../../../hub/ca/csr.ts'
 import { toPem } from '../../../hub/ca/der.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { makeCsr } from './make-csr.ts'
@@ -16,7 +16,7 @@ function makeKeys(...args: ['ec', { namedCurve: string }] | ['rsa', { modulusLen
 }
 const refused = (pem: string, want: RegExp): void =>
   assert.throws(
-    () => publicKeyOfCsr(pem),
+    () => readPublicKey(pem),
     (err) => {
       assert.ok(err instanceof MeshError && err.code === 'MESH_MALFORMED_INPUT', String(err))
       assert.match(err.message, want)
@@ -30,7 +30,7 @@ for (const [name, keys, options] of [
   ['RSA of 2048 bits', rsa(2_048), {}],
 ] as const)
   test(`the key of a request is taken: ${name}`, () => {
-    const key = publicKeyOfCsr(makeCsr({ keys, ...options }).csrPem)
+    const key = readPublicKey(makeCsr({ keys, ...options }).csrPem)
     assert.ok(key.equals(keys.publicKey))
   })
 
@@ -54,7 +54,7 @@ test('a request that openssl made is read', { skip: !fs.existsSync('/usr/bin/ope
     ],
     { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] },
   )
-  assert.equal(publicKeyOfCsr(pem).asymmetricKeyDetails?.namedCurve, 'prime256v1')
+  assert.equal(readPublicKey(pem).asymmetricKeyDetails?.namedCurve, 'prime256v1')
 })
 
 test('a request that its own key did not sign is refused: it proves no possession (RFC 2986 §4.2)', () => {
@@ -87,7 +87,7 @@ test('any bytes give a key or MESH_MALFORMED_INPUT, nothing else (mutated reques
       bytes[Math.floor(random.float() * bytes.length)] = Math.floor(random.float() * 256)
     const cut = random.float() < 0.2 ? bytes.subarray(0, Math.floor(random.float() * bytes.length)) : bytes
     try {
-      publicKeyOfCsr(toPem('CERTIFICATE REQUEST', cut))
+      readPublicKey(toPem('CERTIFICATE REQUEST', cut))
     } catch (err) {
       assert.ok(err instanceof MeshError && err.code === 'MESH_MALFORMED_INPUT', String(err))
     }

@@ -4,24 +4,24 @@ import { createHash, generateKeyPairSync, X509Certificate, type KeyObject } from
 import * as der from '../../../hub/ca/der.ts'
 import {
   buildCertificate,
-  caName,
-  emptyName,
-  issuerParts,
-  keyIdOf,
+  encodeCaName,
+  encodeEmptyName,
+  encodeIssuerParts,
+  hashKeyId,
   type CertificateFields,
 } from '../../../hub/ca/x509.ts'
 
 const NOW = Date.parse('2026-11-24T12:00:00Z')
 const issuerKeys = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
 const keys = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-const name = caName('demo.mesh', 'root')
-const issuer = { name, keyId: keyIdOf(issuerKeys.publicKey), key: issuerKeys.privateKey }
+const name = encodeCaName('demo.mesh', 'root')
+const issuer = { name, keyId: hashKeyId(issuerKeys.publicKey), key: issuerKeys.privateKey }
 
 function built(over: Partial<CertificateFields> = {}): { certificate: X509Certificate; serial: string } {
   const { pem, serial } = buildCertificate({
     publicKey: keys.publicKey,
     issuer,
-    subject: emptyName(),
+    subject: encodeEmptyName(),
     use: 'workload',
     altNames: [{ kind: 'uri', value: 'spiffe://demo.mesh/ns/a/sa/b' }],
     notBeforeMs: NOW,
@@ -101,9 +101,9 @@ test('the key id is the left of the SHA-256 of the key bits (RFC 7093 §2), and 
   const spki = keys.publicKey.export({ type: 'spki', format: 'der' })
   // The bits of a P-256 key are the last 65 bytes.
   const want = createHash('sha256').update(spki.subarray(-65)).digest().subarray(0, 20)
-  assert.deepEqual(keyIdOf(keys.publicKey), want)
+  assert.deepEqual(hashKeyId(keys.publicKey), want)
   const root = built({ publicKey: issuerKeys.publicKey, use: 'ca', subject: name }).certificate
-  const parts = issuerParts(root.raw)
+  const parts = encodeIssuerParts(root.raw)
   assert.deepEqual(parts.keyId, issuer.keyId)
   assert.deepEqual(der.encode(parts.name), der.encode(name))
   assert.ok(

@@ -7,11 +7,11 @@ import {
   sortForPush,
   isByName,
   LISTENER,
-  ofType,
+  selectType,
   overlay,
   makeResourceSet,
   ROUTE,
-  versionOf,
+  hashVersion,
   type HubResource,
 } from '../../../hub/source/resources.ts'
 
@@ -37,16 +37,16 @@ test('endpoints, routes and secrets are asked for by name, clusters and listener
 
 test('a version is that of the content, whatever the order, and another for any other name or content', () => {
   const [a, b] = [resource('a', '1'), resource('b', '2')]
-  assert.equal(versionOf([a, b]), versionOf([b, a]))
-  assert.match(versionOf([a]), /^[0-9a-f]{16}$/)
-  const all = [[a], [b], [a, b], [resource('a', '2')], [resource('ab', '1')], []].map(versionOf)
+  assert.equal(hashVersion([a, b]), hashVersion([b, a]))
+  assert.match(hashVersion([a]), /^[0-9a-f]{16}$/)
+  const all = [[a], [b], [a, b], [resource('a', '2')], [resource('ab', '1')], []].map(hashVersion)
   assert.equal(new Set(all).size, all.length)
 })
 
 test('a set has its resources by type and name, and a version of all of them', () => {
   const set = makeResourceSet([resource('a', '1'), resource('b', '2'), resource('r', '3', ROUTE)])
-  assert.deepEqual([...ofType(set, CLUSTER).keys()], ['a', 'b'])
-  assert.equal(ofType(set, LISTENER).size, 0)
+  assert.deepEqual([...selectType(set, CLUSTER).keys()], ['a', 'b'])
+  assert.equal(selectType(set, LISTENER).size, 0)
   assert.equal(set.removals, 'now')
   const again = makeResourceSet([resource('r', '3', ROUTE), resource('b', '2'), resource('a', '1')], 'later')
   assert.deepEqual([again.version, again.removals], [set.version, 'later'])
@@ -62,14 +62,14 @@ test("a node's own resources lie over the shared ones; of types that it has none
   const own = makeResourceSet([resource('b', 'own'), resource('c', 'own')])
   const set = overlay(shared, own, 'later')
   assert.deepEqual(
-    [...ofType(set, CLUSTER).values()].map((r) => [r.name, Buffer.from(r.value).toString()]),
+    [...selectType(set, CLUSTER).values()].map((r) => [r.name, Buffer.from(r.value).toString()]),
     [
       ['a', '1'],
       ['b', 'own'],
       ['c', 'own'],
     ],
   )
-  assert.equal(ofType(set, ROUTE), ofType(shared, ROUTE))
+  assert.equal(selectType(set, ROUTE), selectType(shared, ROUTE))
   assert.deepEqual([set.removals, set.version === shared.version], ['later', false])
   assert.equal(overlay(shared, makeResourceSet([]), 'now').version, shared.version)
 })

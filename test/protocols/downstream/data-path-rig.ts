@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { Current } from '../../../core/current.ts'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
-import { cidr } from '../../../model/ip.ts'
+import { parseCidr } from '../../../model/ip.ts'
 import { ANY_CONNECTION, type FilterChain, type Listener } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
@@ -48,7 +48,7 @@ export const denyFrom = (ip: string): Policy => ({
     {
       name: 'no-entry',
       permissions: [{ kind: 'any' }],
-      principals: [{ kind: 'direct-remote-ip', range: cidr(ip, 32)! }],
+      principals: [{ kind: 'direct-remote-ip', range: parseCidr(ip, 32)! }],
     },
   ],
 })

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
 import type { Breakers, Cluster } from '../../../model/cluster.ts'
-import { cidr } from '../../../model/ip.ts'
+import { parseCidr } from '../../../model/ip.ts'
 import type { FilterChain } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
 import { pausedStreamsOf } from '../../../protocols/paused-streams.ts'
@@ -26,7 +26,7 @@ const denyAll: Policy = {
     {
       name: 'nobody',
       permissions: [{ kind: 'any' }],
-      principals: [{ kind: 'direct-remote-ip', range: cidr('0.0.0.0', 0)! }],
+      principals: [{ kind: 'direct-remote-ip', range: parseCidr('0.0.0.0', 0)! }],
     },
   ],
 }

@@ -1,14 +1,14 @@
 /** The matching order of config.listener.v3.FilterChainMatch, level by level. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { cidr } from '../../../model/ip.ts'
+import { parseCidr } from '../../../model/ip.ts'
 import { ANY_CONNECTION, type FilterChain, type FilterChainMatch } from '../../../model/listener.ts'
 import { choose, interestOf, type ChainFacts } from '../../../protocols/downstream/filter-chain.ts'
 import { listener, tcpChain } from './data-path-rig.ts'
 
 const chain = (name: string, match: Partial<FilterChainMatch> = {}, more: Partial<FilterChain> = {}): FilterChain =>
   tcpChain({ name, match: { ...ANY_CONNECTION, ...match }, ...more })
-const range = (ip: string, bits: number) => cidr(ip, bits)!
+const range = (ip: string, bits: number) => parseCidr(ip, bits)!
 const FACTS: ChainFacts = {
   destinationIp: '10.0.0.1',
   destinationPort: 443,

@@ -1,7 +1,7 @@
 /** The steps of a connection: which chain takes it, what refuses it, and to whom it is handed. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { cidr } from '../../../model/ip.ts'
+import { parseCidr } from '../../../model/ip.ts'
 import { ENDED } from '../../../protocols/connection.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
@@ -82,12 +82,12 @@ for (const { name, match, isServed } of [
   { name: 'source_type SAME_IP_OR_LOOPBACK', match: { sourceType: 'local' }, isServed: false },
   {
     name: 'a direct source range that holds the peer',
-    match: { directSourceRanges: [cidr('0.0.0.0', 0)!] },
+    match: { directSourceRanges: [parseCidr('0.0.0.0', 0)!] },
     isServed: true,
   },
   {
     name: 'a direct source range elsewhere',
-    match: { directSourceRanges: [cidr('203.0.113.0', 24)!] },
+    match: { directSourceRanges: [parseCidr('203.0.113.0', 24)!] },
     isServed: false,
   },
 ] as const) {

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { lease } from '../../../core/lease.ts'
+import { takeLease } from '../../../core/lease.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
 
 const breakers = (maxRequests: number) => ({
@@ -14,7 +14,7 @@ const breakers = (maxRequests: number) => ({
 function take(load: Load, maxRequests: number, source: string, count: number): number {
   let taken = 0
   for (; taken < count && load.mayRequest(breakers(maxRequests), source); taken++)
-    lease(load.requests, load.pending, load.requestsBySource.tally(source))
+    takeLease(load.requests, load.pending, load.requestsBySource.tally(source))
   return taken
 }
 

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { lease } from '../../../core/lease.ts'
+import { takeLease } from '../../../core/lease.ts'
 import type { Balancer, LocalityLoad, Outlier } from '../../../model/cluster.ts'
 import { pickerFor } from '../../../protocols/upstream/balancer.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
@@ -36,7 +36,7 @@ test('round robin takes hosts in turn, by weight and interleaved', () => {
 })
 test('least request prefers the host with fewer requests under way', () => {
   const all = hosts(1, 1)
-  for (let i = 0; i < 50; i++) lease(all[0]!.active)
+  for (let i = 0; i < 50; i++) takeLease(all[0]!.active)
   const [busy, idle] = counts({ kind: 'least-request', choices: 2 }, all, 1000)
   // Both draws fall on the busy one in a quarter of the cases.
   assert.ok(busy! < 320 && idle! > 680, `${busy} to ${idle}`)
@@ -92,9 +92,9 @@ test('retry budget: a share of what is under way, at least the minimum', () => {
   const load = new Load()
   const breakers = cluster().breakers
   const budget = { ...breakers, retryBudget: { percent: 20, minConcurrent: 3 } }
-  for (let i = 0; i < 3; i++) lease(load.retries)
+  for (let i = 0; i < 3; i++) takeLease(load.retries)
   assert.equal(load.mayRetry(budget), false)
-  for (let i = 0; i < 100; i++) lease(load.requests)
+  for (let i = 0; i < 100; i++) takeLease(load.requests)
   assert.equal(load.mayRetry(budget), true)
   assert.equal(load.mayRetry(breakers), false)
 })
@@ -188,7 +188,7 @@ test('hosts that stay keep their state over an endpoint change, hosts that leave
   const h = hostsOf(new SimClock())
   h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2))] })
   const [first] = [...h.all]
-  for (let i = 0; i < 7; i++) lease(first!.active)
+  for (let i = 0; i < 7; i++) takeLease(first!.active)
   h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1, { weight: 9 }))] })
   assert.deepEqual([[...h.all][0] === first, first!.active.now, first!.weight, removed], [true, 7, 9, ['a:2']])
 })

@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import { Command } from 'commander'
 import * as z from 'zod'
 import { runCli as runAgent } from '../../../agent/cli/program.ts'
-import { agentConfigSchema } from '../../../agent/config/schema.ts'
+import { createAgentConfigSchema } from '../../../agent/config/schema.ts'
 import { CATALOGUE } from '../../../core/errors.ts'
 import { runCli as runHub } from '../../../hub/cli/program.ts'
 import { hubConfigSchema } from '../../../hub/config.ts'
@@ -20,7 +20,7 @@ export async function publicNames(): Promise<string> {
       ...commands(await programOf(runAgent)),
       ...commands(await programOf(runHub)),
     ],
-    'settings of agent.yaml: type [default]': settings(agentConfigSchema()),
+    'settings of agent.yaml: type [default]': settings(createAgentConfigSchema()),
     'settings of hub.yaml: type [default]': settings(hubConfigSchema),
     'metrics: kind, labels': metrics(),
     'error codes: HTTP status, flag of Envoy': errorCodes(),

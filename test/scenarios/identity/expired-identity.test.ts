@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { systemNetwork } from '../../../core/os/network.ts'
 import { ORDERS } from '../../../demo/resources.ts'
-import { device } from '../../../demo/services.ts'
+import { startDevice } from '../../../demo/services.ts'
 import { nothingIsWrong, problem } from '../cli.ts'
 import { startSite, until, type Finally, type Site, type TestAgent } from '../site.ts'
 
@@ -69,7 +69,7 @@ test('strict: mTLS ends with the certificate, plain text goes on, and the token 
     'not over a connection of before either',
   )
   assert.deepEqual(await call(site), { status: 503, error: 'MESH_IDENTITY_EXPIRED' })
-  const sensor = await device(site.edge.port('mqtt'), 'sensor')
+  const sensor = await startDevice(site.edge.port('mqtt'), 'sensor')
   t.after(() => sensor.endAsync(true))
   await sensor.publishAsync('local/topic', 'plain', { qos: 1 })
   for (const agent of agentsOf(site))

@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { transform } from 'esbuild'
 import fs from 'node:fs'
 import path from 'node:path'
-import { assembled } from '../../../tools/build/assemble.ts'
+import { assemble } from '../../../tools/build/assemble.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const ADDON = Buffer.from('native code')
@@ -26,7 +26,7 @@ if (process.argv[3] === 'wait') process.stdin.once('data', () => { console.log(l
 /** As agent/cli/precompile.ts writes it. */
 const COMPILED = `((code) => Buffer.concat([Buffer.from(programSha256, 'hex'), Buffer.from(Uint32Array.of(require('node:zlib').crc32(code)).buffer), code]))(script.createCachedData())`
 const textWith = (program: string): string =>
-  assembled({
+  assemble({
     addon: ADDON,
     version: '1.0.0',
     builtAt: '2026-01-01T00:00:00Z',

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { SourceMap, type SourceMapPayload } from 'node:module'
 import fs from 'node:fs'
 import path from 'node:path'
-import { assembled } from '../../../tools/build/assemble.ts'
+import { assemble } from '../../../tools/build/assemble.ts'
 import { bundleProgram, ENTRIES } from '../../../tools/build/bundler.ts'
 import { withSources } from '../../../tools/build/stack.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
@@ -29,7 +29,7 @@ test('a stack of a bundle names the lines of the sources, as it is printed and a
   const bundle = path.join(folder, 'meshlet.cjs')
   fs.writeFileSync(
     bundle,
-    assembled({
+    assemble({
       addon: Buffer.alloc(0),
       version: '1.0.0',
       builtAt: '2026-01-01T00:00:00Z',

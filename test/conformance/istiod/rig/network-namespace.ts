@@ -3,7 +3,7 @@
  * process in it.
  */
 import { spawnSync } from 'node:child_process'
-import { debianProgram, type DebianPeer } from '../../../../tools/debian.ts'
+import { findDebianProgram, type DebianPeer } from '../../../../tools/debian.ts'
 
 const INSIDE = 'MESHLET_TEST_NETWORK'
 
@@ -13,7 +13,7 @@ const INSIDE = 'MESHLET_TEST_NETWORK'
  * @param programs that the file uses in there: nothing can be installed from inside
  */
 export function inOwnNetwork(file: string, programs: readonly DebianPeer[] = []): void {
-  for (const program of ['iptables', ...programs] as const) debianProgram(program)
+  for (const program of ['iptables', ...programs] as const) findDebianProgram(program)
   if (process.env[INSIDE] !== undefined) {
     // An address that is not 127.0.0.0/8, and a way out that leads nowhere.
     shell('ip link set lo up', 'ip addr add 192.0.2.1/32 dev lo', 'ip route add default dev lo')

@@ -6,7 +6,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { createRoot, type Root } from '../../../../hub/ca/root.ts'
-import { buildCertificate, caName, keyIdOf } from '../../../../hub/ca/x509.ts'
+import { buildCertificate, encodeCaName, hashKeyId } from '../../../../hub/ca/x509.ts'
 
 const DAY_MS = 86_400_000
 
@@ -23,7 +23,7 @@ export class MeshCa {
     this.intermediatePem = buildCertificate({
       publicKey,
       issuer: this.root.issuer,
-      subject: caName(trustDomain, `intermediate of ${keyIdOf(publicKey).toString('hex').slice(0, 8)}`),
+      subject: encodeCaName(trustDomain, `intermediate of ${hashKeyId(publicKey).toString('hex').slice(0, 8)}`),
       use: 'ca',
       altNames: [],
       notBeforeMs,

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { freePorts } from '../../../../tools/free-ports.ts'
-import { debianProgram } from '../../../../tools/debian.ts'
+import { findDebianProgram } from '../../../../tools/debian.ts'
 import { run, start, temporaryFolder } from '../../programs.ts'
 import { Agent, directoryMode, writeResources } from '../../package/shipped.ts'
 import { unbound } from '../../unbound.ts'
@@ -128,7 +128,7 @@ async function startRig(t: TestContext) {
     at: number,
     ...args: string[]
   ): Promise<Facts & { readonly flags: string; readonly ttls: readonly number[] }> => {
-    const { out, code } = await run(debianProgram('dig'), [
+    const { out, code } = await run(findDebianProgram('dig'), [
       '@127.0.0.1',
       '-b',
       ownAddress(asked++),
