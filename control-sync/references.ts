@@ -51,7 +51,8 @@ function collectListenerReferences({ filterChains, defaultFilterChain, extension
     if (codec.kind === 'tcp') for (const c of codec.tcp.clusters) clusters.add(c.name)
     if (codec.kind === 'mqtt') {
       for (const r of codec.mqtt.routes) clusters.add(r.cluster)
-      for (const b of codec.mqtt.bridges) for (const name of b.failover) clusters.add(name)
+      for (const { failover, serverReferences } of codec.mqtt.bridges)
+        for (const name of [...failover, ...Object.values(serverReferences)]) clusters.add(name)
     }
     if (codec.kind !== 'http') continue
     if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)

@@ -17,9 +17,22 @@ export const bridge = () =>
     start: z.enum(['automatic', 'lazy', 'once']).default('automatic'),
     lazyMessages: count().default(10),
     idleSec: count().max(86_400).default(60),
+    /** What is spoken: MQTT 5 and, where that is refused, 3.1.1; or 3.1.1 at once. */
+    protocol: z.enum(['auto', '3.1.1']).default('auto'),
     /** Waits between connections are at least and at most so long, and grow in between. */
     reconnectMinMs: count().max(60_000).default(1_000),
     reconnectMaxMs: count().max(3_600_000).default(300_000),
+    /** Silence towards the broker; up to the second, when it is more, what the way there bears is learnt. */
+    keepAliveSec: count().min(5).max(65_535).default(30),
+    keepAliveMaxSec: count().max(65_535).optional(),
+    /** Messages in flight at most, within the broker's Receive Maximum; towards 3.1.1, which has none, at most 1,000. */
+    maxInflight: count().max(65_535).default(65_535),
+    /** Bounds for what has waited when a connection begins. */
+    replay: z.strictObject({ messagesPerSec: count().optional(), bytesPerSec: count().optional() }).default({}),
+    /** Small packets are gathered for so long and go in one segment; 0: what one turn brings. */
+    batchMs: z.number().int().min(0).max(1_000).default(0),
+    /** Clusters to go to when the broker names one of these Server References (MQTT 5.0 §4.11). Others are not followed. */
+    serverReferences: z.record(z.string().min(1), z.string().min(1)).default({}),
     /** Where it is told whether it is connected: retained `1` and `0`. */
     notifications: z.enum(['none', 'local', 'remote', 'both']).default('none'),
     /** Default: `$SYS/broker/connection/<client id>/state`. */

@@ -98,7 +98,11 @@ function unknownNames({ config, tables }: StatusParts): MeshError[] {
           ]
     }),
     ...config.mqtt.routes.flatMap((r) => cluster(`mqtt.routes ${r.match}`, r.cluster)),
-    ...config.mqtt.bridges.flatMap((b) => b.failover.flatMap((name) => cluster(`mqtt.bridges ${b.cluster}`, name))),
+    ...config.mqtt.bridges.flatMap((b) =>
+      [...b.failover, ...Object.values(b.serverReferences)].flatMap((name) =>
+        cluster(`mqtt.bridges ${b.cluster}`, name),
+      ),
+    ),
   ]
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Cluster } from '../../../model/cluster.ts'
 import type { Version } from '../codec/packet.ts'
+import { KeepAlive } from './keep-alive.ts'
 import type { SessionPlan } from './plan.ts'
 
 /** What is spoken with a broker. As a bridge (mosquitto's `try_private`) it sends nothing back that came from here. */
@@ -13,6 +14,9 @@ const DIALECTS: readonly Dialect[] = [
   { version: 4, isBridge: true },
   { version: 4, isBridge: false },
 ]
+
+/** In a row, without a good connection in between. */
+const MAX_REDIRECTS = 3
 
 export class Leg {
   readonly cluster: string
@@ -24,11 +28,14 @@ export class Leg {
   unfinished: readonly number[] = []
   /** What the cluster was when it was last tried. */
   tried: Cluster | undefined
+  readonly keepAlive = new KeepAlive()
   #dialect = 0
 
-  constructor(cluster: string, clientId: string) {
+  constructor(cluster: string, plan: SessionPlan) {
+    const { clientId, settings } = plan
     this.cluster = cluster
     this.inboundName = `\0bridge/${cluster}/${clientId}`
+    if (settings.protocol === '3.1.1') this.speakOlder(plan)
   }
   get dialect(): Dialect {
     return DIALECTS[this.#dialect]!
@@ -41,36 +48,66 @@ export class Leg {
 }
 
 export class Legs {
-  readonly #clientId: string
-  readonly #legs = new Map<string, Leg>()
-  #order: readonly string[]
+  #plan: SessionPlan
+  #legs = new Map<string, Leg>()
+  /** Where the broker has sent us. */
+  #redirect: string | undefined
+  /** Since a connection that was a good one. */
+  #redirects = 0
   #at = 0
   #last: Leg | undefined
 
-  constructor({ cluster, clientId, settings }: SessionPlan) {
-    this.#clientId = clientId
-    this.#order = [cluster, ...settings.failover]
+  constructor(plan: SessionPlan) {
+    this.#plan = plan
   }
-  use({ cluster, settings }: SessionPlan): void {
-    this.#order = [cluster, ...settings.failover]
-    this.#at = 0
-    for (const name of this.#legs.keys()) if (!this.#order.includes(name)) this.#legs.delete(name)
+  use(plan: SessionPlan): void {
+    const { protocol } = this.#plan.settings
+    this.#plan = plan
+    this.backToFirst()
+    if (plan.settings.protocol !== protocol) this.#legs = new Map()
+    const known = new Set([...this.#order, ...Object.values(plan.settings.serverReferences)])
+    for (const name of this.#legs.keys()) if (!known.has(name)) this.#legs.delete(name)
+  }
+  get #order(): readonly string[] {
+    return [this.#plan.cluster, ...this.#plan.settings.failover]
   }
   get current(): Leg {
-    const name = this.#order[this.#at]!
-    const leg = this.#legs.get(name) ?? new Leg(name, this.#clientId)
+    const name = this.#redirect ?? this.#order[this.#at]!
+    const leg = this.#legs.get(name) ?? new Leg(name, this.#plan)
     this.#legs.set(name, leg)
     return leg
   }
   get isFirst(): boolean {
-    return this.#at === 0
+    return this.#at === 0 && this.#redirect === undefined
   }
   /** @returns whether there is another one, to be tried at once; else it begins with the first again */
   failed(): boolean {
+    if (this.#redirect !== undefined) {
+      this.backToFirst()
+      return false
+    }
     this.#at = (this.#at + 1) % this.#order.length
     return this.#at > 0
   }
+  /**
+   * The broker names others (MQTT 5.0 §4.11).
+   * @param references separated by spaces; the first that the settings know counts
+   * @returns whether that one is next. Brokers that send a client back and forth are left for the usual order
+   */
+  redirected(references: string): boolean {
+    const { serverReferences } = this.#plan.settings
+    const found = references.split(' ').find((one) => Object.hasOwn(serverReferences, one))
+    if (found === undefined || this.#redirects >= MAX_REDIRECTS) return false
+    this.#redirects++
+    this.#redirect = serverReferences[found]
+    return true
+  }
+  /** The connection that has ended was a good one. */
+  settled(): void {
+    this.#redirects = 0
+  }
   backToFirst(): void {
+    this.#redirect = undefined
     this.#at = 0
   }
   /** Whether another broker had the session since this one. */

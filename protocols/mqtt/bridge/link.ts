@@ -22,12 +22,10 @@ import { REASON } from '../codec/reason.ts'
 
 /** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
 const MAX_PACKET_BYTES = 1024 * 1024
-const KEEP_ALIVE_SEC = 30
 const CONNACK_MS = 10_000
 const PINGRESP_MS = 10_000
-/** In flight at once whatever the peer allows, and towards 3.1.1, which cannot say. */
-const MAX_INFLIGHT = 1_000
-const MAX_INFLIGHT_311 = 100
+/** In flight at once towards 3.1.1, which cannot say. */
+const MAX_INFLIGHT_311 = 1_000
 const NEVER_EXPIRES = 0xffffffff
 
 export type LinkParts = {
@@ -55,6 +53,8 @@ export type LinkParts = {
 export type LinkEnd = {
   readonly why: 'closed' | 'version' | 'refused' | 'failed'
   readonly error: MeshError | undefined
+  /** Where else the broker says that this client belongs; none it is sure of counts for an ordinary end. */
+  readonly serverReference?: string | undefined
 }
 
 export class BridgeLink {
@@ -68,7 +68,8 @@ export class BridgeLink {
   #plan: SessionPlan
   #state: 'connecting' | 'connected' | 'over' = 'connecting'
   #deadline: Timer
-  #heard = false
+  #heardMs = 0
+  #sentMs = 0
   readonly #ended = Promise.withResolvers<LinkEnd>()
 
   constructor(p: LinkParts) {
@@ -137,7 +138,7 @@ export class BridgeLink {
       version,
       isBridge,
       cleanStart: false,
-      keepAliveSec: KEEP_ALIVE_SEC,
+      keepAliveSec: announcedSec(plan),
       clientId: plan.clientId,
       username: undefined,
       password: undefined,
@@ -172,7 +173,7 @@ export class BridgeLink {
   }
 
   #onData(chunk: Buffer): void {
-    this.#heard = true
+    this.#heardMs = this.#p.clock.monotonicMs()
     try {
       this.#parser.push(chunk)
       for (let packet = this.#parser.next(); packet && this.#state !== 'over'; packet = this.#parser.next())
@@ -224,6 +225,7 @@ export class BridgeLink {
         this.#outflow?.closedByPeer()
         this.#end({
           why: 'failed',
+          serverReference: referenceOf(packet),
           error: new MeshError(
             'MESH_UPSTREAM_RESET',
             `the upstream broker disconnected with reason code 0x${packet.reason.toString(16)}`,
@@ -244,6 +246,7 @@ export class BridgeLink {
         (version === 5 && reason === REASON.unsupportedVersion) || (reason === 1 && (version === 5 || isBridge))
       this.#end({
         why: isVersion ? 'version' : 'refused',
+        serverReference: referenceOf(packet),
         error: new MeshError(
           'MESH_MQTT_UPSTREAM_REFUSED',
           `CONNACK with code 0x${reason.toString(16).padStart(2, '0')}`,
@@ -263,7 +266,7 @@ export class BridgeLink {
     const lanes = this.#p.lanes.all
     const plan = this.#plan
     this.#state = 'connected'
-    this.#keepAlive((properties.serverKeepAliveSec ?? KEEP_ALIVE_SEC) * 1000)
+    this.#keepAlive(properties.serverKeepAliveSec ?? announcedSec(this.#plan))
     // What it confirmed half, another one has had meanwhile; its packet ids are of other messages now.
     if (isReturn && sessionPresent) for (const id of leg.unfinished) this.#outbox.ack('pubrel', id, 0)
     if (!sessionPresent) leg.subscribed.clear()
@@ -290,8 +293,13 @@ export class BridgeLink {
     this.#outflow = new BridgeOutflow({
       ...this.#p,
       lanes,
+      onSent: () => {
+        this.#sentMs = this.#p.clock.monotonicMs()
+        this.#p.onSent()
+      },
       outbox: this.#outbox,
-      peer: peerLimits(this.#version, properties),
+      peer: peerLimits(this.#version, plan.settings.maxInflight, properties),
+      rate: plan.settings.replay,
       fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }),
     })
     this.#outflow.pump()
@@ -300,26 +308,42 @@ export class BridgeLink {
     return this.#state === 'over'
   }
 
-  /** PINGREQ when three quarters of the time have passed; whoever does not answer anything is gone [MQTT-3.1.2-22]. */
-  #keepAlive(ms: number): void {
-    if (ms === 0) return
-    const { clock } = this.#p
-    const ask = (): void => {
-      this.#heard = false
+  /**
+   * PINGREQ when nothing was heard for three quarters of the time; whoever does not answer anything is gone
+   * [MQTT-3.1.2-22]. @param sec 0: the broker wants none
+   */
+  #keepAlive(sec: number): void {
+    if (sec === 0) return
+    const { clock, leg } = this.#p
+    const { keepAliveSec } = this.#plan.settings
+    const maxMs = sec * 750
+    const silenceMs = leg.keepAlive.silenceMs({ minMs: Math.min(keepAliveSec * 750, maxMs), maxMs })
+    const silent = (): void => {
+      const leftMs = this.#heardMs + silenceMs - clock.monotonicMs()
+      if (leftMs > 0) {
+        this.#deadline = clock.after(leftMs, silent)
+        return
+      }
+      const wasSilent = this.#sentMs <= this.#heardMs
+      const askedMs = clock.monotonicMs()
       this.#outbox.packet({ type: 'pingreq' })
       this.#deadline = clock.after(PINGRESP_MS, () => {
-        if (this.#heard) this.#deadline = clock.after(Math.max(ms * 0.75 - PINGRESP_MS, 0), ask)
-        else
-          this.#end({
-            why: 'failed',
-            error: new MeshError(
-              'MESH_MQTT_KEEP_ALIVE',
-              `the upstream broker did not answer PINGREQ within ${PINGRESP_MS} ms`,
-            ),
-          })
+        if (this.#heardMs >= askedMs && this.#heardMs > 0) {
+          if (wasSilent) leg.keepAlive.survived(silenceMs)
+          this.#keepAlive(sec)
+          return
+        }
+        if (wasSilent) leg.keepAlive.lost(silenceMs)
+        this.#end({
+          why: 'failed',
+          error: new MeshError(
+            'MESH_MQTT_KEEP_ALIVE',
+            `the upstream broker did not answer PINGREQ within ${PINGRESP_MS} ms`,
+          ),
+        })
       })
     }
-    this.#deadline = clock.after(ms * 0.75, ask)
+    this.#deadline = clock.after(Math.max(0, this.#heardMs + silenceMs - clock.monotonicMs()), silent)
   }
 
   #end(end: LinkEnd): void {
@@ -342,13 +366,30 @@ function originsOf({ plan, leg }: LinkParts): { readonly origin: string; readonl
   return { origin: plan.origin, inboundName: leg.inboundName }
 }
 
-function peerLimits(version: Version, p: Connack['properties']): PeerLimits {
+/** What is announced is the longest silence that may be. */
+function announcedSec({ settings: { keepAliveSec, keepAliveMaxSec = 0 } }: SessionPlan): number {
+  return Math.max(keepAliveSec, keepAliveMaxSec)
+}
+
+/** Only with the reason codes that are about it (MQTT 5.0 §4.11). */
+function referenceOf({ reason, properties }: Pick<Connack, 'reason' | 'properties'>): string | undefined {
+  return reason === REASON.useAnotherServer || reason === REASON.serverMoved ? properties.serverReference : undefined
+}
+
+function peerLimits(version: Version, maxInflight: number, p: Connack['properties']): PeerLimits {
   if (version === 4)
-    return { receiveMaximum: MAX_INFLIGHT_311, maxPacketBytes: MAX_VAR_INT + 5, maxQos: 2, retainAvailable: true }
+    return {
+      receiveMaximum: Math.min(maxInflight, MAX_INFLIGHT_311),
+      maxPacketBytes: MAX_VAR_INT + 5,
+      maxQos: 2,
+      retainAvailable: true,
+      aliases: 0,
+    }
   return {
-    receiveMaximum: Math.min(p.receiveMaximum ?? 65_535, MAX_INFLIGHT),
+    receiveMaximum: Math.min(p.receiveMaximum ?? 65_535, maxInflight),
     maxPacketBytes: p.maximumPacketBytes ?? MAX_VAR_INT + 5,
     maxQos: p.maximumQos === 0 ? 0 : p.maximumQos === 1 ? 1 : 2,
     retainAvailable: p.retainAvailable !== 0,
+    aliases: p.topicAliasMaximum ?? 0,
   }
 }

@@ -3,11 +3,14 @@
  * the peer has said so. The lane with the highest priority goes first; now and then the lowest does, so that nothing
  * waits for ever.
  */
-import type { Clock } from '../../../core/os/clock.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
+import { MAX_MORE_BYTES, SendingAliases } from './sending/aliases.ts'
+import { type Rate, ReplayRate } from './sending/replay-rate.ts'
+import { Window } from './sending/window.ts'
 import { type Lane, packetIdOf } from './lanes.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
@@ -21,6 +24,8 @@ export type PeerLimits = {
   readonly maxPacketBytes: number
   readonly maxQos: Qos
   readonly retainAvailable: boolean
+  /** Topic Alias Maximum. */
+  readonly aliases: number
 }
 /** Kept across connections. */
 export type Trouble = {
@@ -35,6 +40,8 @@ type InFlight = { readonly lane: Sending; readonly seq: number; awaits: 'puback'
 type Sending = Lane & {
   /** Everything up to this has been sent on this connection or needs no sending. */
   cursor: number
+  /** What has waited when the connection began. */
+  readonly backlogSeq: number
   isReading: boolean
   /** The next packet id is in flight still. */
   isBlocked: boolean
@@ -52,6 +59,8 @@ const NO_IDS: readonly number[] = []
 type Parts = {
   readonly lanes: readonly Lane[]
   readonly peer: PeerLimits
+  /** Of what has waited when the connection begins. */
+  readonly rate: Rate
   readonly outbox: Outbox
   readonly trouble: Trouble
   readonly clock: Clock
@@ -64,13 +73,14 @@ type Parts = {
   fail(err: unknown): void
 }
 
-const isReady = ({ isReading, isBlocked, cursor, queue }: Sending): boolean =>
-  !isReading && !isBlocked && cursor < queue.lastSeq
-
 export class BridgeOutflow {
   readonly #p: Parts
   readonly #inflight = new Map<number, InFlight>()
   readonly #lanes: readonly Sending[]
+  readonly #rate: ReplayRate
+  readonly #window: Window
+  readonly #aliases: SendingAliases
+  #rateTimer: Timer | undefined
   #lowest: Sending | undefined
   /** Messages of others that it has not been given its turn for. */
   #othersSent = 0
@@ -80,31 +90,52 @@ export class BridgeOutflow {
 
   constructor(p: Parts) {
     this.#p = p
+    this.#window = new Window(p.clock, p.peer.receiveMaximum)
+    this.#rate = new ReplayRate(p.clock, p.rate)
+    this.#aliases = new SendingAliases(p.peer.aliases)
     this.#lanes = p.lanes
-      .map((lane) => ({ ...lane, cursor: lane.queue.firstSeq - 1, isReading: false, isBlocked: false }))
+      .map((lane) => ({
+        ...lane,
+        cursor: lane.queue.firstSeq - 1,
+        backlogSeq: lane.queue.lastSeq,
+        isReading: false,
+        isBlocked: false,
+      }))
       .sort((a, b) => b.priority - a.priority)
   }
 
   /** Sends what may be sent now. Called when something was appended, acknowledged or written out. */
   pump(): void {
-    const { peer, outbox } = this.#p
+    const { outbox } = this.#p
     const most = this.#lanes.length === 1 ? READ_AT_ONCE : READ_OF_ONE
     while (!this.#over && outbox.pendingBytes < MAX_UNSENT_BYTES) {
-      const room = Math.min(this.#window(peer.receiveMaximum) - this.#inflight.size, most)
+      const room = Math.min(this.#mayFly - this.#inflight.size, most)
       const lane = room > 0 ? this.#next() : undefined
-      if (!lane) return
+      if (!lane) break
       const upTo = lane.queue.lastSeq
       const entries = lane.queue.read(lane.cursor, room)
       if (entries instanceof Promise) this.#readLater(lane, entries, upTo)
       else this.#send(lane, entries, upTo)
     }
+    if (!this.#rateTimer && !this.#over && this.#lanes.some((lane) => this.#isHeldBack(lane)))
+      this.#rateTimer = this.#p.clock.after(this.#rate.waitMs, () => {
+        this.#rateTimer = undefined
+        this.pump()
+      })
+  }
+  #isReady(lane: Sending): boolean {
+    return !lane.isReading && !lane.isBlocked && lane.cursor < lane.queue.lastSeq && !this.#isHeldBack(lane)
+  }
+  /** What comes live is not. */
+  #isHeldBack({ cursor, backlogSeq }: Sending): boolean {
+    return cursor < backlogSeq && this.#rate.waitMs > 0
   }
   /** Whose turn it is. What is left over goes before everything else. */
   #next(): Sending | undefined {
     const [only] = this.#lanes
-    if (this.#lanes.length === 1) return only && isReady(only) ? only : undefined
+    if (this.#lanes.length === 1) return only && this.#isReady(only) ? only : undefined
     const isLeftOver = this.#lanes.some(({ isDraining, queue }) => isDraining && queue.depth > 0)
-    const may = this.#lanes.filter((lane) => lane.isDraining === isLeftOver && isReady(lane))
+    const may = this.#lanes.filter((lane) => lane.isDraining === isLeftOver && this.#isReady(lane))
     if (may.length < 2) return may[0]
     this.#lowest = may.at(-1)
     this.#isLowestTurn = this.#othersSent >= (this.#isLowestTurn ? OTHERS_FOR_LOWEST : LOWEST_AFTER)
@@ -113,6 +144,7 @@ export class BridgeOutflow {
   /** @returns packet ids of QoS 2 messages whose delivery is not complete */
   stop(): readonly number[] {
     this.#over = true
+    this.#rateTimer?.cancel()
     return [...this.#inflight].flatMap(([packetId, { awaits }]) => (awaits === 'puback' ? [] : [packetId]))
   }
   /**
@@ -128,9 +160,9 @@ export class BridgeOutflow {
     trouble.stuck = { queue, seq: first.seq, closes: (isSame ? trouble.stuck!.closes : 0) + 1 }
   }
 
-  #window(most: number): number {
+  get #mayFly(): number {
     const { stuck } = this.#p.trouble
-    return stuck && stuck.closes >= ONE_BY_ONE_CLOSES ? 1 : most
+    return stuck && stuck.closes >= ONE_BY_ONE_CLOSES ? 1 : this.#window.size
   }
 
   puback(packetId: number, reason: number): void {
@@ -190,6 +222,7 @@ export class BridgeOutflow {
     if (entries.length === 0) lane.cursor = Math.max(lane.cursor, upTo)
     for (const entry of entries) {
       const packetId = packetIdOf(lane, entry.seq)
+      if (this.#isHeldBack(lane)) return
       // Its predecessor of so many entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
       if (this.#inflight.has(packetId)) {
         lane.isBlocked = true
@@ -227,16 +260,22 @@ export class BridgeOutflow {
     const expirySec = expirySecOf(left)
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
+    this.#rate.sent(bytes)
     if (bytes > peer.maxPacketBytes) {
       this.#setAside(lane, { seq, message }, { bytes, maxPacketBytes: peer.maxPacketBytes })
       return
     }
     const others = (isRepetition && qos > 0 ? DUP : 0) | (message.retain && peer.retainAvailable ? RETAIN : 0)
-    outbox.publish(message, publishFlags(qos, others), qos > 0 ? packetId : 0, expirySec, NO_IDS)
+    const outgoing = bytes + MAX_MORE_BYTES > peer.maxPacketBytes ? message : this.#aliases.shorten(message)
+    outbox.publish(outgoing, publishFlags(qos, others), qos > 0 ? packetId : 0, expirySec, NO_IDS)
     counters.sent.value++
     this.#p.onSent()
-    if (qos === 0) queue.done(seq)
-    else this.#inflight.set(packetId, { lane, seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
+    if (qos === 0) {
+      queue.done(seq)
+      return
+    }
+    this.#inflight.set(packetId, { lane, seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
+    this.#window.sent(packetId, this.#inflight.size)
   }
 
   #answered(packetId: number, awaits: InFlight['awaits'], reason: number): void {
@@ -250,6 +289,7 @@ export class BridgeOutflow {
       return
     }
     this.#inflight.delete(packetId)
+    this.#window.acknowledged(packetId)
     known.lane.isBlocked = false
     if (reason >= 0x80) this.#giveUp(known, 'refused', { reason })
     else known.lane.queue.done(known.seq)

@@ -15,11 +15,11 @@ import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd } from './link.ts'
 import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
-import { Waits } from './waits.ts'
+import { STABLE_MS, Waits } from './waits.ts'
 import { messageNowMs } from '../expiry.ts'
 import type { Trouble } from './outflow.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
-import type { Flusher } from '../codec/outbox.ts'
+import { Flusher } from '../codec/outbox.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 
 /** While another broker has the session, the first one is asked so often whether it is there again. */
@@ -245,7 +245,7 @@ export class BridgeSession implements AsyncDisposable {
     }
   }
   /** @returns whether the next connection is tried at once */
-  #goesOn({ why }: LinkEnd): boolean {
+  #goesOn({ why, serverReference }: LinkEnd): boolean {
     if (why === 'version') {
       this.#legs.current.speakOlder(this.#plan)
       return true
@@ -254,13 +254,21 @@ export class BridgeSession implements AsyncDisposable {
       if (this.#closing === 'return') this.#legs.backToFirst()
       return true
     }
-    return this.#plan.settings.start !== 'once' && this.#legs.failed()
+    if (this.#plan.settings.start === 'once') return false
+    if (this.#livedMs() >= STABLE_MS) this.#legs.settled()
+    if (serverReference !== undefined && this.#legs.redirected(serverReference)) {
+      this.#log.info({ evt: 'mqtt.bridge.redirected', serverReference }, 'the upstream broker names another one')
+      return true
+    }
+    return this.#legs.failed()
+  }
+  #livedMs(): number {
+    return Math.max(0, this.#p.clock.monotonicMs() - this.#connectedMs)
   }
   async #pause({ why, error }: LinkEnd, signal: AbortSignal): Promise<void> {
     const { clock, counters } = this.#p
     const { reconnectMinMs, reconnectMaxMs } = this.#plan.settings
-    const livedMs = Math.max(0, clock.monotonicMs() - this.#connectedMs)
-    const waitMs = this.#waits.next(livedMs, { minMs: reconnectMinMs, maxMs: reconnectMaxMs })
+    const waitMs = this.#waits.next(this.#livedMs(), { minMs: reconnectMinMs, maxMs: reconnectMaxMs })
     this.#state = why === 'refused' ? 'refused' : 'waiting'
     this.#error = error?.message
     this.#failedMs ??= clock.monotonicMs()
@@ -275,6 +283,12 @@ export class BridgeSession implements AsyncDisposable {
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
     this.#wake = new AbortController()
     await this.#p.clock.sleep(ms, AbortSignal.any([signal, this.#wake.signal])).catch(() => undefined)
+  }
+  /** Of its own where packets are gathered for longer. */
+  #flusher(): Flusher {
+    const { flusher, clock } = this.#p
+    const { batchMs } = this.#plan.settings
+    return batchMs === 0 ? flusher : new Flusher((flush) => clock.after(batchMs, flush))
   }
   /** From here, to go on at once. */
   #close(why: 'idle' | 'changed' | 'return'): void {
@@ -300,6 +314,7 @@ export class BridgeSession implements AsyncDisposable {
     let wasConnected = false
     const link = new BridgeLink({
       ...this.#p,
+      flusher: this.#flusher(),
       stream: upstream.stream,
       leg,
       isReturn: this.#legs.isReturnTo(leg),

@@ -5,7 +5,7 @@
 import type { Random } from '../../../core/os/clock.ts'
 
 /** Only a connection that lived so long was a good one: a broker that kicks after CONNACK is not asked at once again. */
-const STABLE_MS = 60_000
+export const STABLE_MS = 60_000
 
 export class Waits {
   readonly #random: Random

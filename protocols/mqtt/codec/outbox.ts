@@ -23,6 +23,14 @@ const MIN_ROOM_BYTES = 2 * 1024
 type Slab = { readonly buf: Buffer; at: number }
 
 /**
+ * Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits that
+ * were reported in it.
+ */
+function atEndOfTurn(flush: () => void): void {
+  setImmediate(guarded('mqtt', nothing, flush))
+}
+
+/**
  * Gathers the outboxes that got something in this turn and flushes them at its end; shared by all connections of a
  * broker.
  */
@@ -31,14 +39,18 @@ export class Flusher {
   #spare: Outbox[] = []
   #scheduled = false
   readonly #free: Slab[] = []
+  readonly #schedule: (flush: () => void) => void
+
+  /** @param schedule when what was gathered goes; default: at the end of the turn */
+  constructor(schedule: (flush: () => void) => void = atEndOfTurn) {
+    this.#schedule = schedule
+  }
 
   add(outbox: Outbox): void {
     this.#dirty.push(outbox)
     if (this.#scheduled) return
     this.#scheduled = true
-    // Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits
-    // that were reported in it.
-    setImmediate(guarded('mqtt', nothing, () => this.flush()))
+    this.#schedule(() => this.flush())
   }
   flush(): void {
     this.#scheduled = false

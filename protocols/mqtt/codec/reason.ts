@@ -31,6 +31,8 @@ export const REASON = {
   packetTooLarge: 0x95,
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
+  useAnotherServer: 0x9c,
+  serverMoved: 0x9d,
 } as const
 
 /** 3.1.1: 0 accepted, 1 version, 2 identifier, 3 unavailable, 4 bad user name or password, 5 not authorized. */

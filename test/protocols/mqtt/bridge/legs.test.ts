@@ -103,3 +103,53 @@ test('towards 3.1.1 a session that goes both ways says that it is a bridge, and 
   const last = await plain.take('connect')
   assert.deepEqual([last.version, last.isBridge], [4, undefined])
 })
+
+test('a broker that names another one is followed at once, where the settings know that one (MQTT 5.0 §4.11)', async (t) => {
+  const { r, second } = await two(t, [UP])
+  const apply = (serverReferences: Record<string, string>): Promise<void> =>
+    r.bridge.apply(bridgePolicy([UP], { serverReferences }))
+  await apply({ 'b.example:8883': 'second' })
+  const conn = await latest(r.upstream)
+  await conn.take('connect')
+  conn.connack(0x9c, { properties: { serverReference: 'evil.example b.example:8883' } })
+  await settle()
+  const other = await second.accepted()
+  await r.publish('sensors/a', '1')
+  assert.deepEqual(await other.seen(), ['publish sensors/a 1 q1 #1'])
+  other.send({ type: 'disconnect', reason: 0x9d, properties: { serverReference: 'evil.example' } })
+  await settle()
+  assert.equal(second.connections.length, 1, 'who is not known is not followed')
+  await r.reconnected()
+})
+test('brokers that send a client back and forth are not followed for ever', async (t) => {
+  const { r, second } = await two(t, [UP])
+  await r.bridge.apply(bridgePolicy([UP], { serverReferences: { one: 'cloud', two: 'second' } }))
+  let turns = 0
+  for (let i = 0; i < 10; i++) {
+    const [from, to] = i % 2 === 0 ? ([r.upstream, 'two'] as const) : ([second, 'one'] as const)
+    if (i > 0 && from.isTaken) break
+    const conn = i === 0 ? await latest(from) : await from.next()
+    await conn.take('connect')
+    conn.connack(0x9c, { properties: { serverReference: to } })
+    await settle()
+    turns++
+  }
+  assert.equal(turns, 4)
+})
+test('a reference without its reason code is none', async (t) => {
+  const { r, second } = await two(t, [UP])
+  await r.bridge.apply(bridgePolicy([UP], { serverReferences: { two: 'second' } }))
+  const conn = await latest(r.upstream)
+  await conn.take('connect')
+  conn.connack(0x87, { properties: { serverReference: 'two' } })
+  await settle()
+  assert.equal(second.connections.length, 0)
+})
+
+/** Of the connections that the changes of a test have made. */
+async function latest(upstream: FakeUpstream): Promise<Awaited<ReturnType<FakeUpstream['next']>>> {
+  await settle()
+  let conn = await upstream.next()
+  while (!upstream.isTaken) conn = await upstream.next()
+  return conn
+}

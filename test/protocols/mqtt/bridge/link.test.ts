@@ -53,3 +53,21 @@ test('garbage from the upstream ends the connection and nothing else', async (t)
     await r.upstream.next()
   }
 })
+
+test('small packets are gathered for as long as the settings say, and one write takes them', async (t) => {
+  const r = await rig(t, [UP], { batchMs: 50 })
+  const conn = await r.upstream.next()
+  await r.clock.advance(50)
+  await conn.take('connect')
+  conn.connack(0)
+  for (const n of ['1', '2', '3']) {
+    await r.publish('sensors/a', n)
+    await r.clock.advance(10)
+  }
+  assert.deepEqual(await conn.seen(), [])
+  await r.clock.advance(50)
+  assert.equal((await conn.seen()).length, 3)
+  await r.publish('sensors/a', '4')
+  await r.bridge[Symbol.asyncDispose]()
+  assert.deepEqual(await conn.seen(), ['publish sensors/a 4 q1 #4', 'disconnect 0x0'])
+})
