@@ -2,6 +2,7 @@
 import type { Listener } from '../model/listener.ts'
 import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import type { Tables } from '../model/tables.ts'
+import type { BridgePolicy } from '../protocols/mqtt/bridge/bridge.ts'
 import { wantedListeners } from '../protocols/downstream/wanted-listeners.ts'
 
 /** Of the listener, or of all; one set for each of its chains that speaks MQTT, without repetitions. */
@@ -29,4 +30,28 @@ export function collectAclFiles(own: readonly Listener[]): string[] {
     const codec = defaultFilterChain?.codec
     return codec?.kind === 'mqtt' ? (codec.mqtt.aclFile ?? []) : []
   })
+}
+
+/**
+ * Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. Of two that say something of one
+ * session the first counts, agent.yaml before what was pushed.
+ */
+export function collectBridgePolicy(own: BridgePolicy, { listeners }: Tables): BridgePolicy {
+  const routes = [...own.routes]
+  const bridges = [...own.bridges]
+  const known = new Set(routes.map((r) => JSON.stringify(r)))
+  for (const { filterChains, defaultFilterChain } of listeners.values()) {
+    for (const chain of defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains) {
+      if (chain.codec.kind !== 'mqtt') continue
+      bridges.push(...chain.codec.mqtt.bridges)
+      for (const route of chain.codec.mqtt.routes) {
+        const key = JSON.stringify(route)
+        if (!known.has(key)) {
+          known.add(key)
+          routes.push(route)
+        }
+      }
+    }
+  }
+  return { routes, bridges }
 }

@@ -3,6 +3,7 @@ import { CONTROL_PLANE } from './errors/control-plane.ts'
 import { IDENTITY } from './errors/identity.ts'
 import { MACHINE } from './errors/machine.ts'
 import { MQTT } from './errors/mqtt.ts'
+import { MQTT_USERS } from './errors/mqtt-users.ts'
 import { STORAGE } from './errors/storage.ts'
 import { TRAFFIC } from './errors/traffic.ts'
 import { UPSTREAM } from './errors/upstream.ts'
@@ -19,6 +20,7 @@ export const CATALOGUE = {
   ...MACHINE,
   ...STORAGE,
   ...MQTT,
+  ...MQTT_USERS,
   MESH_INTERNAL: {
     origin: 'internal',
     retry: 'never',

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { bridge, findRepeatedBridges } from './mqtt/bridge.ts'
 import { routes, topicFilter } from './mqtt/route.ts'
+import { CERTIFICATE_USERS, USER_METHODS } from './mqtt/users.ts'
 
 /**
  * What an MQTT listener does. One schema for agent.yaml's `mqtt:` section and for the TypedStruct of an EnvoyFilter
@@ -110,8 +111,24 @@ const limits = () =>
     maxTopicAliases: z.number().int().nonnegative().max(65_535).default(32),
   })
 
+/** Who may come in by a listener. A listener of agent.yaml has its own, which stand in place of these one by one. */
+export const mqttListenerSchema = () =>
+  z.strictObject({
+    /** Whether clients may come that prove no user. Default: only where the node has no `mqtt.users`. */
+    anonymous: z.boolean().optional(),
+    /** The ways in which a user may be proved here. Default: all that `mqtt.users` has. */
+    authentication: z.array(z.enum(USER_METHODS)).optional(),
+    /** In place of that of `mqtt.users`. */
+    certificateUser: z.enum(CERTIFICATE_USERS).optional(),
+    /** Client ids begin with one of them. Default: as they like. */
+    clientIdPrefixes: z.array(z.string().min(1).max(128)).max(64).optional(),
+    /** Through this listener, besides `limits.maxConnections` of all. */
+    maxConnections: bytes().optional(),
+  })
+
 export const mqttPolicySchema = () =>
   z.strictObject({
+    listener: mqttListenerSchema().prefault({}),
     routes: routes().default([]),
     bridges: z
       .array(bridge())
@@ -139,4 +156,5 @@ export const mqttPolicySchema = () =>
   })
 
 export type MqttPolicy = z.infer<ReturnType<typeof mqttPolicySchema>>
+export type MqttListener = MqttPolicy['listener']
 export type MqttRule = MqttPolicy['rules'][number]

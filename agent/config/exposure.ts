@@ -2,6 +2,7 @@
  * What a configuration leaves open to anybody who can reach the port, or asks of rules that they cannot know. Told, not
  * refused: the node has to start.
  */
+import { type MqttUsers, listUserMethods } from '../../model/mqtt/users.ts'
 import { isLoopback } from '../../model/browser.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
@@ -11,12 +12,14 @@ const MAX_LISTED = 20
 
 /**
  * @param listeners those in force @param own names of agent.yaml's, with whether anybody is meant to come in
+ * @param users of the node's MQTT broker
  * @returns one problem per listener. Of pushed ones only those with MQTT: what others take without proof is the control
  * plane's to say.
  */
 export function findExposureProblems(
   listeners: Iterable<Listener>,
   own: ReadonlyMap<string, { readonly acceptAnyone?: boolean | undefined }>,
+  users: MqttUsers | undefined,
 ): MeshError[] {
   const found: MeshError[] = []
   for (const listener of listeners) {
@@ -24,18 +27,20 @@ export function findExposureProblems(
     const chains = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
     const user = chains.some(
       ({ codec }) =>
-        codec.kind === 'mqtt' && codec.mqtt.rules.some((rule) => rule.topics.some((topic) => topic.includes('%u'))),
+        codec.kind === 'mqtt' &&
+        listUserMethods(users, codec.mqtt.listener).length === 0 &&
+        codec.mqtt.rules.some((rule) => rule.topics.some((topic) => topic.includes('%u'))),
     )
     if (user)
       found.push(
         new MeshError(
           'MESH_MQTT_USER_UNPROVED',
-          `rules of listener ${name} name the user (%u), which no client can prove: they allow nothing by it, and deny whoever it is`,
+          `rules of listener ${name} name the user (%u), which no client can prove there: they allow nothing by it, and deny whoever it is`,
         ),
       )
     const settings = own.get(name)
     if (isLoopback(address) || settings?.acceptAnyone) continue
-    const open = chains.find((chain) => isOpen(chain) && (settings !== undefined || chain.codec.kind === 'mqtt'))
+    const open = chains.find((chain) => isOpen(chain, users) && (settings !== undefined || chain.codec.kind === 'mqtt'))
     if (open)
       found.push(
         new MeshError(
@@ -54,13 +59,15 @@ const WORDS: Readonly<Record<Codec['kind'], string>> = {
   blocked: 'nothing',
 }
 
-function isOpen({ tls, policies, codec }: FilterChain): boolean {
+function isOpen({ tls, policies, codec }: FilterChain, users: MqttUsers | undefined): boolean {
   if (tls || policies.length > 0) return false
   switch (codec.kind) {
     case 'http':
       return codec.http.filters.every((filter) => filter.kind !== 'rbac' && filter.kind !== 'blocked')
     case 'mqtt':
-      return codec.mqtt.rules.length === 0 && codec.mqtt.aclFile === undefined
+      return (
+        codec.mqtt.rules.length === 0 && codec.mqtt.aclFile === undefined && (codec.mqtt.listener.anonymous ?? !users)
+      )
     case 'tcp':
       return true
     case 'blocked':

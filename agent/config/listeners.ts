@@ -19,6 +19,7 @@ import type { AgentConfig, ListenerConfig } from './schema.ts'
  * closed, and nothing else.
  */
 export function createListeners(config: AgentConfig, disk: Disk): readonly Listener[] {
+  const { users: _, ...mqtt } = config.mqtt
   return config.listeners.map((l) => ({
     name: l.name,
     address: l.address,
@@ -30,7 +31,7 @@ export function createListeners(config: AgentConfig, disk: Disk): readonly Liste
     sniff: { tls: false, http: l.kind === 'http' || l.kind === 'http_proxy', timeoutMs: 0, onTimeout: 'close' },
     filterChains: [],
     source: `agent.yaml listeners.${l.name}`,
-    ...chainOf(l, config.mqtt, disk),
+    ...chainOf(l, mqtt, disk),
   }))
 }
 
@@ -47,6 +48,23 @@ function chainOf(l: ListenerConfig, mqtt: MqttPolicy, disk: Disk): Pick<Listener
   return { defaultFilterChain, ...(prepare && { prepare }) }
 }
 
+/** The listener's own settings in place of those of all. */
+function policyOf({ mqtt: its }: Extract<ListenerConfig, { kind: 'mqtt' }>, all: MqttPolicy): MqttPolicy {
+  if (!its) return all
+  const {
+    allowedOrigins = all.allowedOrigins,
+    maxPacketBytes = all.limits.maxPacketBytes,
+    maxKeepAliveSec = all.limits.maxKeepAliveSec,
+    ...listener
+  } = its
+  return {
+    ...all,
+    allowedOrigins,
+    limits: { ...all.limits, maxPacketBytes, maxKeepAliveSec },
+    listener: { ...all.listener, ...listener },
+  }
+}
+
 function codecOf(l: ListenerConfig, mqtt: MqttPolicy): Codec {
   switch (l.kind) {
     case 'http':
@@ -59,7 +77,7 @@ function codecOf(l: ListenerConfig, mqtt: MqttPolicy): Codec {
         tcp: { clusters: [{ name: l.cluster, weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined },
       }
     case 'mqtt':
-      return { kind: 'mqtt', mqtt, transport: l.transport }
+      return { kind: 'mqtt', mqtt: policyOf(l, mqtt), transport: l.transport }
     default:
       return l satisfies never
   }

@@ -5,12 +5,14 @@
 import * as z from 'zod'
 import { isLoopback } from '../../model/browser.ts'
 import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
+import { mqttUsersSchema } from '../../model/mqtt/users.ts'
 import { control } from './schema/control.ts'
 import { dns } from './schema/dns.ts'
 import { file, port } from './schema/fields.ts'
 import { identity } from './schema/identity.ts'
 import { limits } from './schema/limits.ts'
 import { listener } from './schema/listeners.ts'
+import { findListenerUserProblems } from './schema/listener-users.ts'
 import { node } from './schema/node.ts'
 import { readinessProbeSchema } from './schema/readiness-probe.ts'
 
@@ -41,7 +43,7 @@ const settings = () =>
       })
       .prefault({}),
     listeners: z.array(listener()).default([]),
-    mqtt: mqttPolicySchema().prefault({}),
+    mqtt: mqttPolicySchema().extend({ users: mqttUsersSchema().optional() }).prefault({}),
     /** Absent = no DNS. */
     dns: dns().optional(),
     /**
@@ -78,5 +80,8 @@ function refuseContradictions(c: AgentConfig, ctx: z.RefinementCtx<AgentConfig>)
         ['listeners', i, 'tls'],
         'mode `mutual` shows the mesh identity, which comes from `control` or `identity.folder`; neither is there',
       )
+    if (l.kind === 'mqtt')
+      for (const { path, message } of findListenerUserProblems(l, c.mqtt))
+        refuse(['listeners', i, 'mqtt', ...path], message)
   })
 }

@@ -1,17 +1,17 @@
 /** What carries traffic: endpoints, the MQTT broker and its bridge, the ports, DNS. */
 import { detached } from '../../core/defects/guard.ts'
-import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../../protocols/context.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
 import { DataPath, type OwnPort } from '../../protocols/downstream/data-path.ts'
-import { createBridge, type Bridge, type BridgePolicy } from '../../protocols/mqtt/bridge/bridge.ts'
+import { createBridge, type Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
 import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
 import { AclFiles } from '../../protocols/mqtt/topics/acl-files.ts'
 import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
 import { createCodecs } from '../codecs.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
-import { collectAclFiles, collectMqttPolicies } from '../mqtt-policies.ts'
+import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
+import { openMqttUsers } from '../mqtt-users.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
 
@@ -41,6 +41,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       budget: f.budget,
       durability: spool,
       node,
+      users: openMqttUsers(f, ctx),
       policiesOf: (listener) => collectMqttPolicies(tables.get(), own, listener),
     }),
   )
@@ -55,10 +56,10 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   if (dns) scope.own(dns)
   scope.own(
     tables.watch((next) => {
-      detached('bridge', bridge.apply(bridgePolicy(config, next)))
+      detached('bridge', bridge.apply(collectBridgePolicy(config.mqtt, next)))
     }),
   )
-  await bridge.apply(bridgePolicy(config, tables.get()))
+  await bridge.apply(collectBridgePolicy(config.mqtt, tables.get()))
   return { upstreams, broker, acls, bridge, dataPath, dns }
 }
 
@@ -74,27 +75,3 @@ const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [
   { ...admin, name: 'the admin port' },
   ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
 ]
-
-/**
- * Routes of agent.yaml and of pushed MQTT listeners; the same route twice is one. Of two that say something of one
- * session the first counts, agent.yaml before what was pushed.
- */
-function bridgePolicy(config: AgentConfig, { listeners }: Tables): BridgePolicy {
-  const routes = [...config.mqtt.routes]
-  const bridges = [...config.mqtt.bridges]
-  const known = new Set(routes.map((r) => JSON.stringify(r)))
-  for (const { filterChains, defaultFilterChain } of listeners.values()) {
-    for (const chain of defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains) {
-      if (chain.codec.kind !== 'mqtt') continue
-      bridges.push(...chain.codec.mqtt.bridges)
-      for (const route of chain.codec.mqtt.routes) {
-        const key = JSON.stringify(route)
-        if (!known.has(key)) {
-          known.add(key)
-          routes.push(route)
-        }
-      }
-    }
-  }
-  return { routes, bridges }
-}

@@ -32,13 +32,6 @@ export const MQTT = {
     remedy:
       'Correct the line, or put the file there: it is read again by itself. Until then the last good one is in force; without one, nobody connects.',
   },
-  MESH_MQTT_USER_UNPROVED: {
-    origin: 'config',
-    retry: 'never',
-    http: 403,
-    flag: '-',
-    remedy: 'Write the rule with %c and clientIds, with %s or with principals.',
-  },
   MESH_MQTT_QUOTA: {
     origin: 'downstream',
     retry: 'never',

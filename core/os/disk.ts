@@ -16,10 +16,21 @@ export interface Disk {
   setAside(file: string, stamp: string): string
   /** Whether something of that name is there; throws what the system says where that cannot be told. */
   has(file: string): boolean
+  /** Through links. Undefined when there is no such file; throws the OS error otherwise. */
+  stat(file: string): FileStat | undefined
   makeFolder(folder: string, mode: number): void
   remove(file: string): void
   /** Free bytes of the file system that holds `folder`. */
   freeBytes(folder: string): number
+}
+
+export type FileStat = {
+  /** Permission bits. */
+  readonly mode: number
+  /** Whether the file is root's or that of this process's user. */
+  readonly isOurs: boolean
+  /** Another one when the file has another content, or is another. */
+  readonly stamp: string
 }
 
 /** The system calls that a Disk makes, so that tests can stop the world between any two. */
@@ -75,6 +86,13 @@ export function createDisk(calls: FileCalls): Disk {
       const name = `${file}.damaged-${stamp}`
       calls.renameSync(file, name)
       return name
+    },
+    stat(file) {
+      const found = calls.statSync(file, { throwIfNoEntry: false })
+      if (!found) return undefined
+      const { dev, ino, size, mtimeMs, ctimeMs, mode, uid } = found
+      const isOurs = uid === 0 || uid === process.getuid?.()
+      return { mode: mode & 0o7777, isOurs, stamp: `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}` }
     },
     has: (file) => calls.statSync(file, { throwIfNoEntry: false }) !== undefined,
     makeFolder(folder, mode) {

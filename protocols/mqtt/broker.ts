@@ -4,6 +4,7 @@
  */
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
+import { Tallies } from '../../core/lease.ts'
 import { sourceOf } from '../../core/ip-source.ts'
 import { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
@@ -24,6 +25,8 @@ import { KeptSessions } from './session/reauthorize.ts'
 import { restore, saveAll } from './session/sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
 import { type Clone, Takeovers } from './session/takeovers.ts'
+import { Authentication } from './users/authentication.ts'
+import type { UserDatabase } from './users/user-database.ts'
 import { type Route, Subscriptions } from './topics/subscriptions.ts'
 
 export type Broker = LocalBroker &
@@ -41,6 +44,8 @@ export type Broker = LocalBroker &
     readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
     /** Client ids that more than one device has, as it seems. */
     clones(): readonly Clone[]
+    /** Of files and keys that users are proved by. */
+    userProblems(): readonly MeshError[]
   }
 
 /** For whoever has none to share. */
@@ -54,6 +59,8 @@ export type BrokerOptions = {
   readonly policiesOf: BrokerState['policiesOf']
   /** Those that policies name. */
   readonly acls?: Pick<AclFiles, 'of'>
+  /** Undefined: nobody proves a user, and nobody has to. */
+  readonly users?: UserDatabase | undefined
   /** For what waits in memory; shared with other parts of the process. */
   readonly budget?: MemoryBudget
 }
@@ -64,12 +71,17 @@ export function createBroker(options: BrokerOptions): Broker {
   const state = createState(options, closing.signal)
   const shedding = state.memory.budget.onOver((isEnough) => state.memory.shed(isEnough))
   const stats = collectStats(state, open)
+  const through = new Tallies<string>()
+  const watching = options.users?.watch(() => {
+    for (const client of open) client.reauthorize()
+  })
   restore(state)
   const kept = new KeptSessions(state)
 
   return {
     stats,
     clones: () => state.takeovers.clones(),
+    userProblems: () => options.users?.problems() ?? [],
     async serve(conn, mqtt, transport) {
       try {
         if (closing.signal.aborted) throw new MeshError('MESH_DRAINING', 'the broker is closed')
@@ -77,6 +89,13 @@ export function createBroker(options: BrokerOptions): Broker {
           throw new MeshError(
             'MESH_LISTENER_FULL',
             `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`,
+          )
+        using _ = through.lease(conn.listener.name)
+        const { maxConnections } = mqtt.listener
+        if (maxConnections !== undefined && through.of(conn.listener.name) > maxConnections)
+          throw new MeshError(
+            'MESH_LISTENER_FULL',
+            `${maxConnections} MQTT connections are open through listener ${conn.listener.name} (its maxConnections)`,
           )
         return await serveClient(state, conn, mqtt, transport, open)
       } catch (thrown) {
@@ -98,6 +117,7 @@ export function createBroker(options: BrokerOptions): Broker {
       await Promise.allSettled(state.clientLocks.values())
       await saveAll(state)
       closing.abort()
+      watching?.[Symbol.dispose]()
       shedding[Symbol.dispose]()
       for (const session of state.sessions.values()) session.end()
       state.flusher.flush()
@@ -106,7 +126,7 @@ export function createBroker(options: BrokerOptions): Broker {
 }
 
 function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
-  const { ctx, durability, node, policiesOf } = options
+  const { ctx, durability, node, policiesOf, users } = options
   const budget = options.budget ?? new MemoryBudget({ maxBytes: OWN_BUDGET_BYTES })
   return {
     ctx,
@@ -124,6 +144,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     clientLocks: new Map(),
     memory: new Memory(budget),
     doorstep: new Doorstep(),
+    authentication: new Authentication({ users, wallMs: () => ctx.clock.wallMs(), metrics: ctx.metrics }),
     takeovers: new Takeovers(ctx.clock),
   }
 }

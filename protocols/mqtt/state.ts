@@ -11,6 +11,7 @@ import type { GroundsOf } from './topics/grounds.ts'
 import type { Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import type { SessionShares } from './session/session-shares.ts'
+import type { Authentication } from './users/authentication.ts'
 import type { Subscriptions } from './topics/subscriptions.ts'
 
 export type BrokerContext = Pick<Context, 'clock' | 'random' | 'log' | 'metrics'>
@@ -21,6 +22,7 @@ export type BrokerState = {
   readonly counters: Counters
   readonly flusher: Flusher
   readonly memory: Memory
+  readonly authentication: Authentication
   readonly doorstep: Doorstep
   readonly takeovers: Takeovers
   readonly sessions: Map<string, Session>

@@ -31,6 +31,13 @@ export const PEERS: readonly Condition[] = [
         ),
   },
   {
+    name: 'mqtt-users',
+    holds:
+      'A file that `mqtt.users` names is missing, cannot be used or has lines that are not, or others may read it. What was read before counts; without any nobody gets in by it.',
+    codes: ['MESH_MQTT_USERS_FILE'],
+    find: (p) => p.broker.userProblems(),
+  },
+  {
     name: 'client-id-cloned',
     holds:
       'An MQTT client id was taken over three times or more, each within a minute of the last: two devices have the same name. Told for five minutes after the last.',

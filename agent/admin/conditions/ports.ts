@@ -71,6 +71,7 @@ export function findExposed({ config, tables, own }: Pick<StatusParts, 'config' 
   return findExposureProblems(
     wantedListeners(tables.get(), own).values(),
     new Map(config.listeners.map((l) => [l.name, l])),
+    config.mqtt.users,
   )
 }
 

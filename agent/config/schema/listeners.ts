@@ -1,5 +1,6 @@
 /** Ports that agent.yaml itself opens. */
 import * as z from 'zod'
+import { mqttListenerSchema, mqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { file, port } from './fields.ts'
 
 const listenerTls = () =>
@@ -18,6 +19,16 @@ const listenerBase = () => ({
   /** In plain text on an address that others reach, and without rules: it is meant so, and no problem. */
   acceptAnyone: z.boolean().optional(),
 })
+/** What stands in place of the same settings of `mqtt`, for this listener alone. */
+const mqttOfListener = () => {
+  const { allowedOrigins, limits } = mqttPolicySchema().shape
+  const { maxPacketBytes, maxKeepAliveSec } = limits.unwrap().shape
+  return mqttListenerSchema().extend({
+    allowedOrigins: allowedOrigins.unwrap().optional(),
+    maxPacketBytes: maxPacketBytes.unwrap().optional(),
+    maxKeepAliveSec: maxKeepAliveSec.unwrap().optional(),
+  })
+}
 export const listener = () =>
   z.discriminatedUnion('kind', [
     /**
@@ -47,5 +58,6 @@ export const listener = () =>
       kind: z.literal('mqtt'),
       transport: z.enum(['tcp', 'websocket']).default('tcp'),
       tls: listenerTls().optional(),
+      mqtt: mqttOfListener().optional(),
     }),
   ])

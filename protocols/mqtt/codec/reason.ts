@@ -15,6 +15,7 @@ export const REASON = {
   implementationError: 0x83,
   unsupportedVersion: 0x84,
   clientIdNotValid: 0x85,
+  badUserNameOrPassword: 0x86,
   notAuthorized: 0x87,
   serverUnavailable: 0x88,
   serverBusy: 0x89,
@@ -52,6 +53,11 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_STORAGE_DAMAGED: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_PROTOCOL: { reason: REASON.protocolError, returnCode: 2 },
   MESH_MQTT_NOT_AUTHORIZED: { reason: REASON.notAuthorized, returnCode: 5 },
+  MESH_MQTT_BAD_CREDENTIALS: { reason: REASON.badUserNameOrPassword, returnCode: 4 },
+  MESH_MQTT_USER_NEEDED: { reason: REASON.notAuthorized, returnCode: 5 },
+  MESH_MQTT_USER_ENDED: { reason: REASON.notAuthorized, returnCode: 5 },
+  // Ours, so that a client comes again and does not throw its password away.
+  MESH_MQTT_USERS_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_NOT_OWNER: { reason: REASON.notAuthorized, returnCode: 5 },
   // Not for ever, and nothing that the client can do anything about.
   MESH_MQTT_ACL_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },

@@ -16,6 +16,8 @@ import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
 import type { Holder } from '../memory.ts'
 import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
+import type { PeerIdentity } from '../../../model/identity.ts'
+import type { Proof } from '../users/authentication.ts'
 import { detachSession, saveLater, withClientLock } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 import { admit, type Admitted, answerVersion, connack, mayNotConnect, openSession } from './connect.ts'
@@ -46,6 +48,8 @@ export class Client implements Reading, Holder {
   readonly #ended = Promise.withResolvers<Outcome>()
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
+  /** Of the wait for CONNACK. */
+  #connecting: AbortController | undefined
   /** Of the packet that is half there; against the memory budget. */
   #partBytes = 0
 
@@ -191,10 +195,15 @@ export class Client implements Reading, Holder {
   async #connect(connect: Connect): Promise<void> {
     const state = this.#state
     const { limits } = this.#policy
+    const { peer } = this.#conn.tls ?? { peer: undefined }
+    const address = this.#conn.remote.host
+    const proof = await this.#authenticate(connect, { peer, address })
+    if (this.#now.at !== 'connecting') return
     const admitted = admit(state, connect, this.#rules.grounds, {
-      peer: this.#conn.tls?.peer,
+      peer,
+      proof,
       listener: this.#conn.listener.name,
-      address: this.#conn.remote.host,
+      address,
     })
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
@@ -204,12 +213,27 @@ export class Client implements Reading, Holder {
         detachSession(state, session)
         return
       }
-      // The rules may have changed meanwhile, too.
-      if (!this.#rules.authorizer(admitted).mayConnect()) {
+      // The rules and the users may have changed meanwhile, too.
+      const ended = state.authentication.refusalOf(proof, this.#rules.grounds.policy.listener)
+      if (ended || !this.#rules.authorizer(admitted).mayConnect()) {
         detachSession(state, session)
-        throw mayNotConnect(admitted.clientId, this.#rules.grounds)
+        throw ended ?? mayNotConnect(admitted.clientId, this.#rules.grounds)
       }
       this.#start(connect, session, present, admitted)
+    })
+  }
+
+  async #authenticate(
+    { username, password }: Connect,
+    { peer, address }: { readonly peer: PeerIdentity | undefined; readonly address: string },
+  ): Promise<Proof> {
+    const connecting = new AbortController()
+    this.#connecting = connecting
+    return this.#state.authentication.authenticate({
+      credentials: { username, password, peer },
+      listener: this.#rules.grounds.policy.listener,
+      address,
+      signal: connecting.signal,
     })
   }
 
@@ -238,6 +262,7 @@ export class Client implements Reading, Holder {
       onSilence: (ms) => this.close(new MeshError('MESH_MQTT_KEEP_ALIVE', `nothing was heard for ${ms} ms`)),
     })
     this.#stopTimers()
+    this.#connecting = undefined
     this.#now = { at: 'connected', connected, keepAlive }
     session.attach(link)
     connected.reauthorize()
@@ -347,6 +372,7 @@ export class Client implements Reading, Holder {
     if (now.at === 'closed') return
     this.#stopTimers()
     this.#now = { at: 'closed' }
+    this.#connecting?.abort()
     if (now.at === 'connected') now.connected.end(how)
     this.#countPart()
     this.#flushAndSettle(outcome)

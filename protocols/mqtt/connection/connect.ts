@@ -16,6 +16,7 @@ import { REASON, violation } from '../codec/reason.ts'
 import { NEVER_SEC, Session } from '../session/session.ts'
 import { cancelWill, endSession, forget, giveWay, takenOver } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
+import type { Proof } from '../users/authentication.ts'
 import { isReserved, tooDeep } from '../topics/topics.ts'
 
 /** What CONNECT settled before anything was touched. */
@@ -23,6 +24,7 @@ export type Admitted = {
   readonly clientId: string
   readonly assigned: boolean
   readonly owner: Owner
+  readonly proof: Proof
   /** Where the client is. */
   readonly address: string
   readonly authorizer: (grounds: PolicyGrounds) => Authorizer
@@ -46,7 +48,12 @@ export function admit(
   state: BrokerState,
   connect: Connect,
   grounds: PolicyGrounds,
-  from: { readonly peer: PeerIdentity | undefined; readonly listener: string; readonly address: string },
+  from: {
+    readonly peer: PeerIdentity | undefined
+    readonly proof: Proof
+    readonly listener: string
+    readonly address: string
+  },
 ): Admitted {
   const { properties, version, will, clientId: given } = connect
   if (properties.authenticationMethod !== undefined)
@@ -58,12 +65,19 @@ export function admit(
       REASON.clientIdNotValid,
       `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`,
     )
-  const clientId = given === '' ? assignedId(state.node) : given
-  const owner = ownerOf({ peer: from.peer, user: undefined }, from.listener)
+  const { policy } = grounds
+  const prefixes = policy.listener.clientIdPrefixes
+  if (given !== '' && prefixes?.some((prefix) => given.startsWith(prefix)) === false)
+    throw violation(
+      REASON.clientIdNotValid,
+      `the client id begins with none of the clientIdPrefixes of the listener (MQTT 5.0 §3.1.3.1)`,
+    )
+  const clientId = given === '' ? assignedId(prefixes?.[0] ?? `${state.node}-`) : given
+  const { proof } = from
+  const owner = ownerOf({ peer: from.peer, user: proof.user }, from.listener)
   const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
   const may = authorizer(grounds)
   if (!may.mayConnect()) throw mayNotConnect(clientId, grounds)
-  const { policy } = grounds
   if (will && tooDeep(will.topic, policy.limits.maxTopicLevels))
     throw violation(
       REASON.topicNameInvalid,
@@ -75,6 +89,7 @@ export function admit(
     clientId,
     assigned: given === '',
     owner,
+    proof,
     address: from.address,
     authorizer,
     expirySec: expiryOf(connect, policy.limits),
@@ -91,8 +106,8 @@ export function mayNotConnect(clientId: string, { policy, acl }: PolicyGrounds):
   return new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client ${clientId} may not connect`)
 }
 
-function assignedId(node: string): string {
-  let id = `${node}-`
+function assignedId(prefix: string): string {
+  let id = prefix
   for (let i = 0; i < ID_LENGTH; i++) id += ID_LETTERS[randomInt(ID_LETTERS.length)]
   return id
 }
@@ -176,15 +191,23 @@ function changeShare({ shares, subscriptions }: BrokerState, session: Session, o
 /**
  * Whether the session is another's and starts anew. One that nobody proved to own gives way to who proves something,
  * with its connection: whoever is first with a name could else keep its owner out. So does one without a connection
- * whose owner is known by a listener that is gone, for it can never come back. What has expired waits for its deletion
+ * whose owner is known by a listener that is gone, or is a user of a node that has none any more, for it can never come
+ * back. What has expired waits for its deletion
  * only.
  * @throws MESH_MQTT_NOT_OWNER where it does not give way
  */
-function belongsToAnother({ counters, policiesOf }: BrokerState, session: Session, owner: Owner): boolean {
+function belongsToAnother(
+  { authentication, counters, policiesOf }: BrokerState,
+  session: Session,
+  owner: Owner,
+): boolean {
   const { owner: its, link, expirySec } = session
   if (!its || ownsWhatIs(its, owner)) return false
   if (its.kind === 'anonymous' && owner.kind !== 'anonymous') return true
-  if (!link && (expirySec === 0 || (!isSameEverywhere(its) && policiesOf(its.listener).length === 0))) return true
+  const isNobodys = isSameEverywhere(its)
+    ? its.kind === 'user' && !authentication.hasUsers
+    : policiesOf(its.listener).length === 0
+  if (!link && (expirySec === 0 || isNobodys)) return true
   counters.foreignIds.value++
   throw new MeshError(
     'MESH_MQTT_NOT_OWNER',

@@ -15,6 +15,7 @@ import { type Admitted, mayNotConnect } from './connect.ts'
 import { Controls } from './controls.ts'
 import { Inflow, type Reading } from './inflow.ts'
 import type { Link } from './link.ts'
+import { callAtWallTime } from './wall-time.ts'
 import type { Rules } from './rules.ts'
 
 /** PINGREQs that wait for their answer before the client is not read from. */
@@ -45,6 +46,8 @@ export class Connected {
   readonly #controls: Controls
   readonly #will: Will | undefined
   readonly #willBytes: number
+  /** Of what the user was proved by. */
+  readonly #expiry: Disposable | undefined
   #pings = 0
 
   constructor(p: ConnectedParts) {
@@ -71,6 +74,9 @@ export class Connected {
       ? this.#will.topic.length + this.#will.payload.length + this.#will.properties.length
       : 0
     state.memory.budget.take(this.#willBytes)
+    const { expiresAtMs } = p.admitted.proof
+    this.#expiry =
+      expiresAtMs === undefined ? undefined : callAtWallTime(state.ctx.clock, expiresAtMs, () => this.reauthorize())
   }
 
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED: the connection is to be closed */
@@ -124,9 +130,14 @@ export class Connected {
     this.#session.flow?.pump()
   }
 
-  /** The rules may have changed: what they do not allow any more ends now. */
+  /** The rules or the users may have changed: what they do not allow any more ends now. */
   reauthorize(): void {
     const { state, rules, admitted } = this.#p
+    const ended = state.authentication.refusalOf(admitted.proof, rules.grounds.policy.listener)
+    if (ended) {
+      this.link.close(ended)
+      return
+    }
     const { grounds } = rules
     if (this.#session.grounds === grounds) return
     const may = rules.authorizer(admitted)
@@ -148,6 +159,7 @@ export class Connected {
     this.link.outbox.flush()
     this.#inflow.end()
     this.link.end()
+    this.#expiry?.[Symbol.dispose]()
     state.memory.budget.give(this.#willBytes)
     if (this.#session.link !== this.link) return
     if (how === 'lost' && this.#will) this.#leaveWill(this.#will)

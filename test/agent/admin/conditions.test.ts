@@ -56,7 +56,7 @@ const WELL = {
     applier: { storageError: undefined, rejected: [], contactAtMs: undefined, dangling: () => [] },
   },
   dataPath: { listeners: () => [{ error: undefined }] },
-  broker: { clones: () => [] },
+  broker: { clones: () => [], userProblems: () => [] },
   acls: { problems: () => [] },
   bridge: bridge({}),
   spool: { stats: { bytes: 0, maxBytes: 10, messages: 0 }, error: undefined, setAside: undefined },
@@ -116,6 +116,11 @@ condition(
   'no-address',
   { configuration: link({ error: err('MESH_NO_ADDRESS', 'no address yet'), lastContactMs: undefined }) },
   /^MESH_NO_ADDRESS no address yet$/,
+)
+condition(
+  'mqtt-users',
+  { broker: { ...WELL.broker, userProblems: () => [err('MESH_MQTT_USERS_FILE', 'line 3 is wrong')] } },
+  /^MESH_MQTT_USERS_FILE line 3 is wrong$/,
 )
 condition(
   'clusters-held',
@@ -209,7 +214,7 @@ condition(
 )
 condition(
   'client-id-cloned',
-  { broker: { clones: () => [{ clientId: 'pump-1', times: 4 }] } },
+  { broker: { ...WELL.broker, clones: () => [{ clientId: 'pump-1', times: 4 }] } },
   /^MESH_MQTT_TAKEN_OVER the MQTT client id "pump-1" was taken over 4 times/,
 )
 condition(

@@ -14,7 +14,10 @@ const config = (listener: object, over: object = {}): AgentConfig =>
     ...over,
   } as Input)
 const codes = (c: AgentConfig): string[] =>
-  findExposureProblems(createListeners(c, systemDisk), new Map(c.listeners.map((l) => [l.name, l]))).map((p) => p.code)
+  findExposureProblems(createListeners(c, systemDisk), new Map(c.listeners.map((l) => [l.name, l])), c.mqtt.users).map(
+    (p) => p.code,
+  )
+const USERS = { passwordFile: '/etc/meshlet/passwords' }
 const RULE = { action: 'subscribe', topics: ['a'], effect: 'allow' }
 
 for (const { name, listener, over, want } of [
@@ -62,13 +65,31 @@ for (const { name, listener, over, want } of [
     over: { mqtt: { rules: [{ ...RULE, topics: ['u/%u/#'] }] } },
     want: ['MESH_MQTT_USER_UNPROVED'],
   },
+  {
+    name: 'rules that name the user, who has a password',
+    listener: { kind: 'mqtt' },
+    over: { mqtt: { users: USERS, rules: [{ ...RULE, topics: ['u/%u/#'] }] } },
+    want: [],
+  },
+  {
+    name: 'MQTT without rules, for users',
+    listener: { kind: 'mqtt', address: '0.0.0.0' },
+    over: { mqtt: { users: USERS } },
+    want: [],
+  },
+  {
+    name: 'MQTT without rules, for users and for anybody else',
+    listener: { kind: 'mqtt', address: '0.0.0.0', mqtt: { anonymous: true } },
+    over: { mqtt: { users: USERS } },
+    want: ['MESH_LISTENER_OPEN'],
+  },
 ])
   test(`open to anybody: ${name}: ${want.join() || 'no problem'}`, () =>
     assert.deepEqual(codes(config(listener, over)), want))
 
 test("of pushed listeners only MQTT counts: what else comes without proof is the control plane's to say", () => {
   const of = (kind: object): string[] =>
-    findExposureProblems(createListeners(config(kind), systemDisk), new Map()).map((p) => p.code)
+    findExposureProblems(createListeners(config(kind), systemDisk), new Map(), undefined).map((p) => p.code)
   assert.deepEqual(
     [
       of({ kind: 'mqtt', address: '0.0.0.0' }),

@@ -146,3 +146,36 @@ for (const [what, yaml, files, why] of [
     Object.assign(now, FILES)
     made.prepare!()
   })
+
+test('what a listener says of MQTT stands in place of what all have, one by one; users are no part of a policy', () => {
+  const loaded = loadConfig(`
+control: {address: "a:1", roots: /r}
+mqtt:
+  users: {passwordFile: /p}
+  allowedOrigins: ["*"]
+  listener: {clientIdPrefixes: [a], anonymous: true}
+  limits: {maxPacketBytes: 5000}
+listeners:
+  - {name: one, kind: mqtt, port: 1}
+  - {name: two, kind: mqtt, port: 2, mqtt: {anonymous: false, maxConnections: 3, maxKeepAliveSec: 60, allowedOrigins: []}}
+  - {name: three, kind: mqtt, port: 3, mqtt: {maxPacketBytes: 6000, authentication: [password]}}
+`)
+  const made = loaded.ok ? createListeners(loaded.config, NO_DISK) : assert.fail(JSON.stringify(loaded.problems))
+  const policies = made.map(({ defaultFilterChain: chain }) =>
+    chain?.codec.kind === 'mqtt' ? chain.codec.mqtt : assert.fail('no MQTT'),
+  )
+  assert.deepEqual(
+    policies.map(({ listener, allowedOrigins, limits }) => [
+      listener,
+      allowedOrigins,
+      limits.maxPacketBytes,
+      limits.maxKeepAliveSec,
+    ]),
+    [
+      [{ clientIdPrefixes: ['a'], anonymous: true }, ['*'], 5000, 65_535],
+      [{ clientIdPrefixes: ['a'], anonymous: false, maxConnections: 3 }, [], 5000, 60],
+      [{ clientIdPrefixes: ['a'], anonymous: true, authentication: ['password'] }, ['*'], 6000, 65_535],
+    ],
+  )
+  for (const policy of policies) assert.equal('users' in policy, false)
+})

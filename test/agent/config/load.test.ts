@@ -94,6 +94,21 @@ for (const { name, text, want } of [
     text: 'directory: d\nmqtt:\n  allowedOrigins: [https://a.example, https://a.example/x]\n',
     want: ['3 mqtt.allowedOrigins[1]'],
   },
+  {
+    name: 'a way to prove a user that nothing proves, and one that no certificate is asked for',
+    text: 'directory: d\nmqtt: {users: {passwordFile: p, certificateUser: cn}}\nlisteners:\n- name: a\n  kind: mqtt\n  port: 1\n  mqtt: {authentication: [jwt, certificate]}\n',
+    want: ['7 listeners[0].mqtt.authentication', '7 listeners[0].mqtt.authentication'],
+  },
+  {
+    name: 'a listener that lets nobody in, and one that names a user of certificates without users',
+    text: 'directory: d\nlisteners:\n- name: a\n  kind: mqtt\n  port: 1\n  mqtt:\n    anonymous: false\n- name: b\n  kind: mqtt\n  port: 2\n  mqtt:\n    certificateUser: cn\n',
+    want: ['6 listeners[0].mqtt', '12 listeners[1].mqtt.certificateUser'],
+  },
+  {
+    name: 'users that prove nothing, and hashes at once that are too many',
+    text: 'directory: d\nmqtt:\n  users:\n    passwordFile: p\n    maxPasswordChecks: 17\n',
+    want: ['5 mqtt.users.maxPasswordChecks'],
+  },
   { name: 'YAML that does not parse', text: 'directory: [d\n', want: ['2 '] },
   { name: 'a key twice', text: 'directory: a\ndirectory: b\n', want: ['2 '] },
 ])

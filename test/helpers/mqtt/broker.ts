@@ -7,6 +7,7 @@ import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
 import type { Version } from '../../../protocols/mqtt/codec/packet.ts'
 import { createBroker, type Broker } from '../../../protocols/mqtt/broker.ts'
 import type { AclFiles } from '../../../protocols/mqtt/topics/acl-files.ts'
+import type { UserDatabase, UserDatabaseOptions } from '../../../protocols/mqtt/users/user-database.ts'
 import type { Connection, Outcome } from '../../../protocols/connection.ts'
 import { MemoryDurability } from './memory-durability.ts'
 import { MqttPeer } from './peer.ts'
@@ -35,6 +36,7 @@ export class TestBroker {
       log?: Log
       budget?: MemoryBudget
       acls?: Pick<AclFiles, 'of'>
+      users?: (p: Pick<UserDatabaseOptions, 'clock' | 'metrics'>) => UserDatabase
     } = {},
   ) {
     for (const [name, policy] of p.policies ?? []) this.policies.set(name, policy)
@@ -44,6 +46,7 @@ export class TestBroker {
       ctx: { clock: this.clock, random: seededRandom(7), log: p.log ?? silentLog, metrics: this.metrics },
       durability: this.durability,
       node: 'edge',
+      users: p.users?.(this),
       ...(p.budget ? { budget: p.budget } : {}),
       ...(p.acls ? { acls: p.acls } : {}),
       policiesOf: (name) => [...this.policies].filter(([n]) => n === (name ?? n)).map(([, policy]) => policy),

@@ -67,6 +67,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
       'model/mqtt-policy.ts',
       'model/mqtt/route.ts',
       'model/mqtt/bridge.ts',
+      'model/mqtt/users.ts',
       'hub/config.ts',
     ],
     why: 'schemas stand at the edges',

@@ -1,0 +1,44 @@
+/** Who may come in by a listener, and what of it cannot be. */
+import type { MqttListener, MqttPolicy } from '../../../model/mqtt-policy.ts'
+import { type MqttUsers, listUserMethods } from '../../../model/mqtt/users.ts'
+
+type Settings = {
+  readonly mqtt?: MqttListener | undefined
+  readonly tls?: { readonly mode: string; readonly clientRoots?: string | undefined } | undefined
+}
+type Problem = { readonly path: readonly string[]; readonly message: string }
+
+/** @param listener with `mqtt`, what it says in place of those of all */
+export function findListenerUserProblems(
+  { mqtt: its, tls }: Settings,
+  { listener, users }: Pick<MqttPolicy, 'listener'> & { readonly users?: MqttUsers | undefined },
+): readonly Problem[] {
+  const settings: MqttListener = { ...listener, ...its }
+  const { anonymous, authentication = [], certificateUser } = settings
+  const methods = listUserMethods(users, settings)
+  const missing = authentication.filter((method) => !methods.includes(method))
+  const problems: Problem[] = missing.map((method) => ({
+    path: ['authentication'],
+    message: `\`${method}\` needs what proves it: ${NEEDS[method]}`,
+  }))
+  if (certificateUser !== undefined && !users)
+    problems.push({ path: ['certificateUser'], message: 'needs `mqtt.users`, which the node does not have' })
+  const asksForCertificates = tls?.mode === 'mutual' || tls?.clientRoots !== undefined
+  if (authentication.includes('certificate') && !asksForCertificates)
+    problems.push({
+      path: ['authentication'],
+      message: '`certificate` needs a listener that asks clients for one: `tls` with mode `mutual` or `clientRoots`',
+    })
+  if (methods.length === 0 && !(anonymous ?? !users))
+    problems.push({
+      path: [],
+      message: 'lets nobody in: clients without a user are not taken, and no way to prove one is left',
+    })
+  return problems
+}
+
+const NEEDS = {
+  password: '`mqtt.users.passwordFile`',
+  jwt: '`mqtt.users.jwt`',
+  certificate: '`mqtt.users.certificateUser`, or that of the listener',
+} as const

@@ -1,0 +1,21 @@
+import type { JwtTime } from '../core/jwt/verify.ts'
+import type { Scope } from '../core/scope.ts'
+import type { World } from '../core/world.ts'
+import type { Context } from '../protocols/context.ts'
+import { UserDatabase } from '../protocols/mqtt/users/user-database.ts'
+import type { AgentConfig } from './config/schema.ts'
+
+/** Undefined: nobody proves a user, and nobody has to. */
+export function openMqttUsers(
+  { config, world, scope }: { readonly config: AgentConfig; readonly world: World; readonly scope: Scope },
+  { identity, clock, log, metrics }: Context,
+): UserDatabase | undefined {
+  const settings = config.mqtt.users
+  if (!settings) return undefined
+  const time = (): JwtTime => {
+    // As for certificates: a device without a battery may only know how late it is at least.
+    const known = identity.validity?.peerVerification()
+    return known ? { nowMs: known.nowMs, isLowerBound: known.clock === 'lower-bound' } : { nowMs: clock.wallMs() }
+  }
+  return scope.own(new UserDatabase({ settings, disk: world.disk, clock, log, metrics, time }))
+}

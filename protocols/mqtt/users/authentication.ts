@@ -1,0 +1,177 @@
+/**
+ * Who a client proved to be. Ways are tried in this order: the password or token that CONNECT has, then what the TLS
+ * handshake has proved. What is shown and wrong is refused, whatever else there is; who shows nothing comes in only
+ * where the listener takes clients without a user.
+ */
+import { looksLikeJwt } from '../../../core/jwt/verify.ts'
+import { sourceOf } from '../../../core/ip-source.ts'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
+import type { Family, Metrics } from '../../../core/metrics.ts'
+import { toPrintable } from '../../../core/printable.ts'
+import type { PeerIdentity } from '../../../model/identity.ts'
+import type { MqttListener } from '../../../model/mqtt-policy.ts'
+import { listUserMethods, type UserMethod } from '../../../model/mqtt/users.ts'
+import type { ProvedUser } from '../session/owner.ts'
+import { readCertificateUser } from './certificate-user.ts'
+import type { UserDatabase } from './user-database.ts'
+import { findUserNameProblem } from './user-name.ts'
+
+/** What a client brought. */
+export type Credentials = {
+  readonly username: string | undefined
+  readonly password: Uint8Array | undefined
+  /** Of the TLS handshake. */
+  readonly peer: PeerIdentity | undefined
+}
+export type Asking = {
+  readonly credentials: Credentials
+  readonly listener: MqttListener
+  /** Where the client is. */
+  readonly address: string
+  /** Of the connection. */
+  readonly signal: AbortSignal
+}
+export type Proof = {
+  readonly method: UserMethod | 'none'
+  readonly user: ProvedUser | undefined
+  /** Wall milliseconds; undefined: it does not end by time. */
+  readonly expiresAtMs: number | undefined
+  /** What the user was proved by, as far as it can be changed: another one = it is to be proved again. */
+  readonly secret: object | undefined
+}
+type Result = 'accepted' | 'refused' | 'not-checked'
+
+export class Authentication {
+  readonly #users: UserDatabase | undefined
+  readonly #wallMs: () => number
+  readonly #results: Family<'method' | 'result'>
+
+  /** @param p.users undefined: nobody can prove a user, and nobody has to */
+  constructor(p: { users: UserDatabase | undefined; wallMs: () => number; metrics: Metrics }) {
+    this.#users = p.users
+    this.#wallMs = p.wallMs
+    this.#results = p.metrics.counter(
+      'mesh_mqtt_authentications_total',
+      'CONNECT packets by how their user was proved; `not-checked`: too many were waiting, or the users could not be read.',
+      ['method', 'result'],
+    )
+  }
+
+  /** Whether the node has users at all. */
+  get hasUsers(): boolean {
+    return this.#users !== undefined
+  }
+  /** Whether clients without a user may come by such a listener. */
+  takesAnonymous({ anonymous }: MqttListener): boolean {
+    return anonymous ?? this.#users === undefined
+  }
+  takes(method: UserMethod, listener: MqttListener): boolean {
+    return listUserMethods(this.#users?.settings, listener).includes(method)
+  }
+
+  /**
+   * @throws MESH_MQTT_BAD_CREDENTIALS, MESH_MQTT_USER_NEEDED; MESH_LISTENER_FULL, MESH_MQTT_USERS_FILE and what keeps
+   * the keys of tokens away, when it could not be checked; the signal's reason
+   */
+  async authenticate(asking: Asking): Promise<Proof> {
+    const { credentials, listener } = asking
+    const { password } = credentials
+    if (this.#users && password !== undefined) {
+      const method = this.#methodOf(password, listener)
+      if (method !== undefined) return this.#bySecret(method, asking, this.#users)
+    }
+    return this.#byHandshake(credentials, listener)
+  }
+
+  /** Why a connection that was let in may not go on, by the users and the listener of this moment. */
+  refusalOf({ user, method, expiresAtMs, secret }: Proof, listener: MqttListener): MeshError | undefined {
+    if (method === 'none' || !user)
+      return this.takesAnonymous(listener) ? undefined : needed('the listener asks for a user now')
+    const name = toPrintable(user.name)
+    if (!this.takes(method, listener))
+      return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: the listener does not take ${method} any more`)
+    if (expiresAtMs !== undefined && this.#wallMs() >= expiresAtMs)
+      return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: the token has expired`)
+    if (secret !== undefined && this.#users?.isCurrent(user.name, secret) === false)
+      return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: it was removed, or has another password now`)
+    return undefined
+  }
+
+  /** Undefined: passwords mean nothing on this listener. */
+  #methodOf(password: Uint8Array, listener: MqttListener): 'password' | 'jwt' | undefined {
+    const [passwords, tokens] = [this.takes('password', listener), this.takes('jwt', listener)]
+    if (!passwords || !tokens) return passwords ? 'password' : tokens ? 'jwt' : undefined
+    // What nobody has issued may be a password all the same.
+    const text = Buffer.from(password).toString('latin1')
+    return looksLikeJwt(text) && this.#users?.tokens?.issuerOf(text) ? 'jwt' : 'password'
+  }
+
+  async #bySecret(method: 'password' | 'jwt', asking: Asking, users: UserDatabase): Promise<Proof> {
+    const source = sourceOf(asking.address)
+    try {
+      users.guesses.mayTry(source)
+      const proof =
+        method === 'jwt' ? await byToken(asking.credentials, users) : await byPassword(asking, source, users)
+      this.#count(method, 'accepted')
+      return proof
+    } catch (thrown) {
+      const err = toMeshError(thrown)
+      const isWrong = err.code === 'MESH_MQTT_BAD_CREDENTIALS'
+      this.#count(method, isWrong ? 'refused' : 'not-checked')
+      if (isWrong) await users.guesses.refused(source, asking.signal)
+      throw err
+    }
+  }
+
+  #byHandshake({ peer, username }: Credentials, listener: MqttListener): Proof {
+    let why = username === undefined ? 'it showed none' : 'it only said a user name'
+    const from = listener.certificateUser ?? this.#users?.settings.certificateUser
+    if (peer && from && this.takes('certificate', listener)) {
+      const found = readCertificateUser(peer, from)
+      if (typeof found === 'object') {
+        this.#count('certificate', 'accepted')
+        return { method: 'certificate', user: { ...found, groups: [] }, expiresAtMs: undefined, secret: undefined }
+      }
+      why = `its certificate ${found}`
+    }
+    const isWelcome = this.takesAnonymous(listener)
+    this.#count('none', isWelcome ? 'accepted' : 'refused')
+    if (!isWelcome) throw needed(why)
+    return { method: 'none', user: undefined, expiresAtMs: undefined, secret: undefined }
+  }
+
+  #count(method: Proof['method'], result: Result): void {
+    this.#results.cell({ method, result }).value++
+  }
+}
+
+function needed(why: string): MeshError {
+  return new MeshError('MESH_MQTT_USER_NEEDED', `the listener takes no client without a user, and ${why}`)
+}
+
+async function byToken({ password }: Credentials, users: UserDatabase): Promise<Proof> {
+  const found = await users.tokens!.verify(Buffer.from(password ?? []).toString('latin1'))
+  if (typeof found === 'string') throw wrong(found)
+  return { method: 'jwt', ...found, secret: undefined }
+}
+
+async function byPassword(
+  { credentials: { username, password }, signal }: Asking,
+  source: string,
+  users: UserDatabase,
+): Promise<Proof> {
+  if (username === undefined || username === '') throw wrong('a password without a user name')
+  const problem = findUserNameProblem(username)
+  if (problem !== undefined) throw wrong(`a user name that ${problem}`)
+  const secret = await users.checks.run(
+    source,
+    () => users.checkPassword(username, password ?? Buffer.alloc(0)),
+    signal,
+  )
+  if (typeof secret === 'string') throw wrong(`user ${toPrintable(username)}: ${secret}`)
+  return { method: 'password', user: { name: username, groups: [] }, expiresAtMs: undefined, secret }
+}
+
+function wrong(what: string): MeshError {
+  return new MeshError('MESH_MQTT_BAD_CREDENTIALS', what)
+}

@@ -1,0 +1,50 @@
+/**
+ * A password file as mosquitto has it: `name:hash` a line, lines that begin with `#` are comments. A line that is wrong
+ * keeps its own user out and nobody else; it is told by its number, never by its text, which may be a password.
+ */
+import { type PasswordHash, parseHash } from './password-hash.ts'
+import { findUserNameProblem } from './user-name.ts'
+
+export type PasswordFile = {
+  readonly users: ReadonlyMap<string, PasswordHash>
+  /** One for each line that is not used. */
+  readonly problems: readonly string[]
+}
+
+export const MAX_FILE_BYTES = 8 * 1024 * 1024
+const MAX_USERS = 100_000
+
+export function parsePasswordFile(text: string): PasswordFile {
+  const users = new Map<string, PasswordHash>()
+  const problems: string[] = []
+  const twice = new Set<string>()
+  for (const [i, line] of text.split('\n').entries()) {
+    const read = parseLine(line)
+    if (read === undefined) continue
+    const no = (problem: string): void => {
+      problems.push(`line ${i + 1} is ${problem}`)
+    }
+    if (typeof read === 'string') no(read)
+    else if (users.has(read.name)) {
+      twice.add(read.name)
+      no('of a user who has a line already: neither is used')
+    } else if (users.size >= MAX_USERS) no(`one more than ${MAX_USERS} users`)
+    else users.set(read.name, read.hash)
+  }
+  // Which of the two was meant cannot be told, and the other may be the one that was to be revoked.
+  for (const name of twice) users.delete(name)
+  return { users, problems }
+}
+
+/** Undefined: a comment, or nothing. */
+export function parseLine(line: string): { readonly name: string; readonly hash: PasswordHash } | string | undefined {
+  const text = line.replace(/\r$/, '')
+  if (text.trim() === '' || text.startsWith('#')) return undefined
+  const at = text.indexOf(':')
+  if (at < 0) return 'not of the form `name:hash`'
+  const name = text.slice(0, at).trim()
+  const problem = findUserNameProblem(name)
+  if (problem !== undefined) return `of a user name that ${problem}`
+  const hash = parseHash(text.slice(at + 1).trim())
+  return typeof hash === 'string' ? hash : { name, hash }
+}

@@ -1,0 +1,166 @@
+/** The users of this node: files and keys that are opened with the agent and read again when they change. */
+import { createHmac, randomBytes } from 'node:crypto'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Disk } from '../../../core/os/disk.ts'
+import type { MeshError } from '../../../core/errors.ts'
+import { readJwks, MAX_JWKS_BYTES, parseJwks, type Jwks } from '../../../core/jwt/jwks.ts'
+import type { KeySource } from '../../../core/jwt/key-source.ts'
+import type { JwtTime } from '../../../core/jwt/verify.ts'
+import type { Log } from '../../../core/log.ts'
+import type { Metrics } from '../../../core/metrics.ts'
+import type { JwtIssuerSettings, MqttUsers } from '../../../model/mqtt/users.ts'
+import { Guesses } from './guesses.ts'
+import { PasswordChecks } from './password-checks.ts'
+import { MAX_FILE_BYTES, parsePasswordFile, type PasswordFile } from './password-file.ts'
+import { isPassword, type PasswordHash } from './password-hash.ts'
+import { Tokens } from './tokens.ts'
+import { WatchedFile } from './watched-file.ts'
+
+export type UserDatabaseOptions = {
+  readonly settings: MqttUsers
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+  /** By which tokens are valid. */
+  readonly time: () => JwtTime
+}
+
+export class UserDatabase implements Disposable {
+  readonly checks: PasswordChecks
+  readonly guesses: Guesses
+  readonly tokens: Tokens | undefined
+  readonly #settings: MqttUsers
+  readonly #passwords: WatchedFile<Passwords> | undefined
+  readonly #watchers = new Set<() => void>()
+
+  constructor(o: UserDatabaseOptions) {
+    const { settings, clock, metrics } = o
+    this.#settings = settings
+    this.checks = new PasswordChecks({
+      maxRunning: settings.maxPasswordChecks,
+      maxWaiting: settings.maxWaitingChecks,
+      metrics,
+    })
+    this.guesses = new Guesses(clock, settings.maxRefusalDelayMs)
+    const { passwordFile, jwt } = settings
+    const onChange = (): void => {
+      for (const watcher of this.#watchers) watcher()
+    }
+    this.#passwords =
+      passwordFile === undefined
+        ? undefined
+        : new WatchedFile({
+            ...o,
+            file: passwordFile,
+            setting: 'mqtt.users.passwordFile',
+            maxBytes: MAX_FILE_BYTES,
+            parse: (text) => readPasswords(text, this.#passwords?.current),
+            problemsOf: ({ problems }) => problems,
+            isSecret: true,
+            onChange,
+          })
+    this.tokens =
+      jwt &&
+      new Tokens(
+        jwt.issuers.map((one) => ({ settings: one, keys: keysOf(one, o) })),
+        o.time,
+      )
+  }
+  [Symbol.dispose](): void {
+    this.#passwords?.[Symbol.dispose]()
+    this.tokens?.[Symbol.dispose]()
+  }
+
+  get settings(): MqttUsers {
+    return this.#settings
+  }
+  problems(): readonly MeshError[] {
+    const issuers = this.tokens?.issuers.flatMap(({ keys }) => keys.problems()) ?? []
+    return [...(this.#passwords?.problems() ?? []), ...issuers]
+  }
+  /** Called when users have come, gone or changed. */
+  watch(fn: () => void): Disposable {
+    this.#watchers.add(fn)
+    return {
+      [Symbol.dispose]: () => {
+        this.#watchers.delete(fn)
+      },
+    }
+  }
+
+  /**
+   * A user that is not there costs as much as one that is: a hash of the file is computed for each name, always the
+   * same.
+   * @returns what the user was proved by, or why not
+   * @throws MESH_MQTT_USERS_FILE
+   */
+  async checkPassword(name: string, password: Uint8Array): Promise<PasswordHash | string> {
+    const { users, inPlaceOf } = this.#passwords!.content
+    const hash = users.get(name)
+    const isRight = await isPassword(hash ?? inPlaceOf(name), Buffer.from(password))
+    if (!hash) return 'there is no such user'
+    if (!isRight) return 'the password is wrong'
+    // The file may have changed meanwhile.
+    return this.isCurrent(name, hash) ? hash : 'it was changed at this moment'
+  }
+  /** @param secret what checkPassword returned */
+  isCurrent(name: string, secret: object): boolean {
+    return this.#passwords?.current?.users.get(name) === secret
+  }
+}
+
+type Passwords = PasswordFile & { readonly inPlaceOf: (name: string) => PasswordHash }
+
+/** A line that is as it was keeps its object, so that nobody has to prove himself again. */
+function readPasswords(text: string, before: PasswordFile | undefined): Passwords {
+  const { users: read, problems } = parsePasswordFile(text)
+  if (read.size === 0) throw new Error(problems.length === 0 ? 'it has no user' : `it has no user: ${problems[0]}`)
+  const users = new Map<string, PasswordHash>()
+  for (const [name, hash] of read) {
+    const known = before?.users.get(name)
+    users.set(name, known && isSame(known, hash) ? known : hash)
+  }
+  const all = [...users.values()]
+  const key = randomBytes(32)
+  return {
+    users,
+    problems,
+    inPlaceOf: (name) => all[createHmac('sha256', key).update(name).digest().readUInt32BE() % all.length]!,
+  }
+}
+
+function isSame(a: PasswordHash, b: PasswordHash): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+function keysOf(issuer: JwtIssuerSettings, o: UserDatabaseOptions): KeySource {
+  const { jwks, jwksFile } = issuer
+  if (jwksFile === undefined) return fixedKeys(readJwks(jwks))
+  const file: WatchedFile<Jwks> = new WatchedFile({
+    ...o,
+    file: jwksFile,
+    setting: 'mqtt.users.jwt jwksFile',
+    maxBytes: MAX_JWKS_BYTES,
+    parse: parseJwks,
+    problemsOf: () => [],
+    isSecret: false,
+    onChange: () => undefined,
+  })
+  return {
+    current: () => file.content,
+    lookAgain: async () => false,
+    problems: () => file.problems(),
+    [Symbol.dispose]: () => file[Symbol.dispose](),
+  }
+}
+
+/** @param keys in the configuration itself */
+function fixedKeys(keys: Jwks): KeySource {
+  return {
+    current: () => keys,
+    lookAgain: async () => false,
+    problems: () => [],
+    [Symbol.dispose]: () => undefined,
+  }
+}

@@ -1,0 +1,92 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { pbkdf2Sync } from 'node:crypto'
+import { Metrics } from '../../../../core/metrics.ts'
+import { formatHash } from '../../../../protocols/mqtt/users/password-hash.ts'
+import type { UserDatabase } from '../../../../protocols/mqtt/users/user-database.ts'
+import { createKey } from '../../../helpers/jwt.ts'
+import { FilesDisk, line, PASSWORDS, usersOn, type UsersInput } from '../../../helpers/mqtt/users.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
+
+const JWKS = { keys: [createKey().jwk] }
+const open = (files: FilesDisk, settings?: UsersInput, clock = new SimClock()): UserDatabase =>
+  usersOn(files, settings)({ clock, metrics: new Metrics() })
+const password = (text: string): Buffer => Buffer.from(text)
+
+test('a user that is not there costs a hash of the file, for a name always the same one', async () => {
+  const files = new FilesDisk()
+  const slow = formatHash({
+    kind: 'pbkdf2-sha512',
+    iterations: 300_000,
+    salt: Buffer.alloc(12, 1),
+    hash: Buffer.alloc(64, 1),
+  })
+  files.write(PASSWORDS, `slow:${slow}\n`)
+  const db = open(files)
+  const took = async (name: string): Promise<number> => {
+    const startNs = process.hrtime.bigint()
+    assert.equal(typeof (await db.checkPassword(name, password('x'))), 'string')
+    return Number(process.hrtime.bigint() - startNs)
+  }
+  const [known, unknown] = [await took('slow'), await took('nobody')]
+  assert.ok(unknown > known / 4, `${unknown} ns of who is not there, ${known} of who is`)
+})
+
+test('a line that is as it was is the same secret, through every change of others', async () => {
+  const files = new FilesDisk()
+  const clock = new SimClock()
+  files.write(PASSWORDS, line('ana', 'secret'))
+  const db = open(files, undefined, clock)
+  let changes = 0
+  const watching = db.watch(() => changes++)
+  const secret = await db.checkPassword('ana', password('secret'))
+  assert.ok(typeof secret === 'object')
+  files.write(PASSWORDS, `${line('bob', 'x')}\n${line('ana', 'secret')}`)
+  await clock.advance(2_000)
+  assert.equal(db.isCurrent('ana', secret), true)
+  assert.equal(db.isCurrent('bob', secret), false)
+  files.write(PASSWORDS, `${line('bob', 'x')}\n${line('ana', 'other')}`)
+  await clock.advance(2_000)
+  assert.equal(db.isCurrent('ana', secret), false)
+  watching[Symbol.dispose]()
+  files.write(PASSWORDS, line('ana', 'secret'))
+  await clock.advance(2_000)
+  assert.equal(changes, 2)
+})
+
+test('a password that is right while the file changes does not count', async () => {
+  const files = new FilesDisk()
+  const clock = new SimClock()
+  // Long enough for the change to come first.
+  const [salt, iterations] = [Buffer.alloc(12, 1), 200_000]
+  const hash = pbkdf2Sync('secret', salt, iterations, 64, 'sha512')
+  files.write(PASSWORDS, `ana:${formatHash({ kind: 'pbkdf2-sha512', iterations, salt, hash })}\n${line('bob', 'x')}`)
+  const db = open(files, undefined, clock)
+  const checking = db.checkPassword('ana', password('secret'))
+  files.write(PASSWORDS, line('bob', 'x'))
+  await clock.advance(2_000)
+  assert.equal(await checking, 'it was changed at this moment')
+})
+
+test('a file without one user that can be used changes nothing, and is told with its first problem', async () => {
+  const files = new FilesDisk()
+  files.write(PASSWORDS, 'ana:topsecret\n')
+  const db = open(files)
+  await assert.rejects(db.checkPassword('ana', password('topsecret')), { code: 'MESH_MQTT_USERS_FILE' })
+  const [told] = db.problems().map((p) => p.message)
+  assert.match(told ?? '', /it has no user: line 1 is a password that is not hashed/)
+  assert.doesNotMatch(told ?? '', /topsecret/)
+})
+
+test('keys of an issuer in a file are read again when it changes', async () => {
+  const files = new FilesDisk()
+  const clock = new SimClock()
+  const settings = { jwt: { issuers: [{ issuer: 'https://id', audiences: ['mqtt'], jwksFile: '/etc/jwks' }] } }
+  const db = open(files, settings, clock)
+  assert.equal(db.problems().length, 1)
+  files.write('/etc/jwks', JSON.stringify(JWKS), { mode: 0o644 })
+  await clock.advance(2_000)
+  assert.deepEqual(db.problems(), [])
+  assert.equal(db.tokens?.issuers[0]?.keys.current().keys.length, 1)
+  db[Symbol.dispose]()
+})
