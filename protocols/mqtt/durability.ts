@@ -147,8 +147,13 @@ export interface Durability {
   deleteSession(clientId: string): Promise<void>
   /** What an earlier run left; what is saved since need not be there. */
   readonly retained: ReadonlyMap<string, StoredMessage>
-  /** Undefined deletes (an empty retained payload, MQTT 5.0 §3.3.1.3). */
-  saveRetained(topic: string, message: StoredMessage | undefined): Promise<void>
+  /** Whoever needs these has them by now. */
+  forgetRetained(): void
+  /**
+   * Undefined deletes (an empty retained payload, MQTT 5.0 §3.3.1.3). `applied` runs when it is durable, before the
+   * promise resolves.
+   */
+  saveRetained(topic: string, message: StoredMessage | undefined, applied?: () => void): Promise<void>
 }
 
 /** The broker as the bridge sees it. */

@@ -23,7 +23,10 @@ export function elapsedMs(sinceMs: number, nowMs: number): number {
  * Milliseconds until the message expires (MQTT 5.0 §3.3.2.3.3), ≤ 0 when it has, and never more than it was given;
  * Infinity = never, or nobody knows how long it has waited.
  */
-export function leftMs({ expiresAtMs, expirySec }: StoredMessage, nowMs: number): number {
+export function leftMs(
+  { expiresAtMs, expirySec }: Pick<StoredMessage, 'expiresAtMs' | 'expirySec'>,
+  nowMs: number,
+): number {
   if (expiresAtMs === undefined || isAcrossSetting(expiresAtMs, nowMs)) return Infinity
   return Math.min(expiresAtMs - nowMs, expirySec === undefined ? Infinity : expirySec * 1000)
 }

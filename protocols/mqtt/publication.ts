@@ -11,7 +11,8 @@ import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
-import { memberOf, type Plan, planOf, type Route, type Target, withoutLocal } from './topics/subscriptions.ts'
+import { memberOf, type Plan, planOf, type Route } from './topics/subscriptions.ts'
+import type { Target } from './topics/target.ts'
 
 /**
  * `from` is undefined for what no client sent: wills (which No Local does not touch) and the bridge, whose `origin`
@@ -25,8 +26,8 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
   if (match.plans) return match.plans[message.qos === 0 ? 0 : 1]
   const { from, origin } = source
   const targets: Target[] = []
-  for (const target of match.targets) {
-    const one = target.session === from && target.hasNoLocal ? withoutLocal(target) : target
+  for (const target of match.receivers) {
+    const one = target.session === from && target.hasNoLocal ? target.withoutLocal : target
     if (one) targets.push(one)
   }
   for (const group of match.groups) {

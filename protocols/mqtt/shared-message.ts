@@ -24,9 +24,12 @@ export const PLACE_BYTES = 128
  */
 export const SHARED_BYTES = 8 * 1024
 
+/** The objects around a message's bytes. */
+export const MESSAGE_BYTES = 128
+
 /** What a message costs while it waits: its bytes and the objects around them. */
 export function sizeOf({ topic, payload, properties }: StoredMessage): number {
-  return 128 + topic.length + payload.length + properties.length
+  return MESSAGE_BYTES + topic.length + payload.length + properties.length
 }
 
 /**

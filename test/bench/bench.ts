@@ -67,6 +67,8 @@ export type PeerBench = Named & {
 /** Judges as well as it measures. */
 export type Trial = Named & {
   readonly kind: 'trial'
+  /** Where others are measured, too. */
+  readonly subjects?: readonly string[]
   /** Resolves with whether all was well; prints by itself. */ run(options: RunOptions): Promise<boolean>
 }
 /** A file of its own that prints one line of JSON per case. */

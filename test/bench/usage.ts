@@ -35,7 +35,7 @@ export function asked(argv: readonly string[], benches: readonly Bench[], anySee
     const known: readonly string[] = bench.kind === 'micro' ? [] : ['case', ...bench.options]
     const strange = given.find((o) => !known.includes(o))
     if (strange) throw new Error(`--${strange} means nothing to ${name}`)
-    const subjects = bench.kind === 'peers' ? bench.subjects : []
+    const subjects = bench.kind === 'micro' ? [] : (bench.subjects ?? [])
     const [all, usual] =
       bench.kind === 'micro' ? [[], []] : [Object.keys(bench.cases), bench.usualCases ?? Object.keys(bench.cases)]
     return {
@@ -92,7 +92,7 @@ function helpOf(b: Bench): string {
     .map(([name, text]) => `    ${name.padEnd(14)} ${text}\n`)
     .join('')
   return (
-    `${b.name}: ${b.asks}\n  cases${b.usualCases ? ` (without --case: ${b.usualCases.join(', ')})` : ''}\n${cases}${b.kind === 'peers' ? `  subjects: ${b.subjects.join(', ')}\n` : ''}  prints ${b.prints}\n` +
+    `${b.name}: ${b.asks}\n  cases${b.usualCases ? ` (without --case: ${b.usualCases.join(', ')})` : ''}\n${cases}${b.subjects ? `  subjects: ${b.subjects.join(', ')}\n` : ''}  prints ${b.prints}\n` +
     `  options: ${['json', 'case', ...b.options].map((o) => `--${o}`).join(', ')}\n`
   )
 }

@@ -28,6 +28,8 @@ import { NO_PROPERTIES, readProperties, type Place } from './properties.ts'
 import { decodeConnect } from './decode-connect.ts'
 import { finished, nonzero, topicName } from './fields.ts'
 
+const PINGREQ: Packet = { type: 'pingreq' }
+
 /** @throws MESH_MQTT_PROTOCOL */
 export function decode(r: Reader, first: number, version: Version, side: 'server' | 'client'): Packet {
   switch (first & 0xf0) {
@@ -54,7 +56,7 @@ export function decode(r: Reader, first: number, version: Version, side: 'server
     case TYPE.unsuback:
       return decodeReasons(r, 'unsuback', version)
     case TYPE.pingreq:
-      return finished(r, { type: 'pingreq' })
+      return finished(r, PINGREQ)
     case TYPE.pingresp:
       return finished(r, { type: 'pingresp' })
     case TYPE.disconnect:

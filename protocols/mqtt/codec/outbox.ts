@@ -17,6 +17,7 @@ const SLAB_BYTES = 32 * 1024
 const COPY_BYTES = 4 * 1024
 const MAX_FREE_SLABS = 8
 const MAX_ACK_BYTES = 5
+const PINGRESP_BYTES = 2
 /** Less room than this is not worth keeping a slab for. */
 const MIN_ROOM_BYTES = 2 * 1024
 
@@ -209,6 +210,42 @@ export class Outbox {
     buf[at++] = packetId & 0xff
     if (withReason) buf[at++] = reason
     slab.at = at
+  }
+
+  /** A peer may ask for as many as it has bytes for, so that each must cost next to nothing. */
+  pingresp(): void {
+    if (this.#maxPacketBytes < PINGRESP_BYTES) {
+      this.packet({ type: 'pingresp' })
+      return
+    }
+    const slab = this.#room(PINGRESP_BYTES)
+    slab.buf[slab.at++] = TYPE.pingresp
+    slab.buf[slab.at++] = 0
+  }
+
+  /** SUBACK and UNSUBACK without properties; a reason that 3.1.1 does not know is a failure to it. */
+  reasons(type: 'suback' | 'unsuback', packetId: number, reasons: readonly number[]): void {
+    const isV5 = this.#version === 5
+    const known = isV5 || type === 'suback' ? reasons : []
+    const length = 2 + (isV5 ? 1 : 0) + known.length
+    const bytes = 1 + varIntBytes(length) + length
+    if (bytes > this.#maxPacketBytes || bytes > COPY_BYTES) {
+      this.packet({ type, packetId, reasons: known.map((one) => this.#known(one)), properties: NO_PROPERTIES })
+      return
+    }
+    const slab = this.#room(bytes)
+    const { buf } = slab
+    let { at } = slab
+    buf[at++] = TYPE[type]
+    at = writeVarInt(buf, at, length)
+    buf[at++] = packetId >> 8
+    buf[at++] = packetId & 0xff
+    if (isV5) buf[at++] = 0
+    for (const one of known) buf[at++] = this.#known(one)
+    slab.at = at
+  }
+  #known(reason: number): number {
+    return reason > 2 && this.#version === 4 ? 0x80 : reason
   }
 
   packet(packet: Packet): void {

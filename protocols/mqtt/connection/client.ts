@@ -27,6 +27,12 @@ import { KeepAlive } from './keep-alive.ts'
 import { Link } from './link.ts'
 import { Rules } from './rules.ts'
 
+/**
+ * For so long packets of one connection are taken before others have their turn: a chunk holds thousands of them, and
+ * each may ask for a search through all filters. The clock is asked once in so many.
+ */
+const SLICE_MS = 2
+const PACKETS_PER_LOOK = 16
 /** For the last bytes, DISCONNECT among them, to leave. */
 const FLUSH_TIMEOUT_MS = 1_000
 
@@ -35,6 +41,12 @@ type At =
   | { readonly at: 'connecting'; readonly deadline: Timer | undefined }
   | { readonly at: 'connected'; readonly connected: Connected; readonly keepAlive: KeepAlive }
   | { readonly at: 'closed' }
+
+/**
+ * What is in the chunk already waits, too: behind a packet that does not act yet, and because a filter on its way to the
+ * disk takes a hundred times its bytes.
+ */
+const STOPPING: ReadonlySet<PauseReason> = new Set(['acting', 'subscriptions', 'pings', 'turn'])
 
 export class Client implements Reading, Holder {
   readonly #state: BrokerState
@@ -45,6 +57,8 @@ export class Client implements Reading, Holder {
   readonly #parser: PacketParser
   readonly #onConnect: () => void
   readonly #pauses = new Set<PauseReason>()
+  /** One of the pauses is for what is in the chunk already, too. */
+  #isStopped = false
   readonly #ended = Promise.withResolvers<Outcome>()
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
@@ -124,10 +138,12 @@ export class Client implements Reading, Holder {
 
   hold(why: PauseReason): void {
     this.#pauses.add(why)
+    if (STOPPING.has(why)) this.#isStopped = true
     this.#stream.pause()
   }
   release(why: PauseReason): boolean {
     if (!this.#pauses.delete(why)) return false
+    if (STOPPING.has(why)) this.#isStopped = this.#pauses.intersection(STOPPING).size > 0
     if (this.#pauses.size > 0 || this.#now.at === 'closed') return true
     this.#stream.resume()
     // The silence was ours.
@@ -144,11 +160,14 @@ export class Client implements Reading, Holder {
   }
   #takePackets(): void {
     try {
-      while (this.#mayTake()) {
+      const { clock } = this.#state.ctx
+      const fromMs = clock.monotonicMs()
+      for (let taken = 1; this.#mayTake(); taken++) {
         const packet = this.#parser.next()
         if (packet === undefined) break
         if (this.#now.at === 'connected') this.#now.connected.take(packet)
         else this.#takeFirst(packet)
+        if (taken % PACKETS_PER_LOOK === 0 && clock.monotonicMs() - fromMs >= SLICE_MS) this.#yield()
       }
     } catch (err) {
       this.close(toMeshError(err))
@@ -156,13 +175,21 @@ export class Client implements Reading, Holder {
     this.#countPart()
     if (this.#now.at === 'connected' && this.#now.connected.link.isDeaf) this.hold('socket')
   }
-  /**
-   * What is in the chunk already waits, too: behind a packet that does not act yet, and because a filter on its way to
-   * the disk takes a hundred times its bytes.
-   */
   #mayTake(): boolean {
-    if (this.#now.at === 'connecting' || this.#now.at === 'closed') return false
-    return !this.#pauses.has('acting') && !this.#pauses.has('subscriptions') && !this.#pauses.has('pings')
+    return !this.#isStopped && this.#now.at !== 'connecting' && this.#now.at !== 'closed'
+  }
+  /** Goes on when all sockets that have something to say were heard. */
+  #yield(): void {
+    this.hold('turn')
+    setImmediate(
+      guarded(
+        'mqtt',
+        (error) => this.#defect(error),
+        () => {
+          if (this.release('turn')) this.#takePackets()
+        },
+      ),
+    )
   }
   #onDrain(): void {
     if (this.#now.at !== 'connected') return

@@ -179,10 +179,14 @@ export class Connected {
 
   /** Answered behind all that came before: clients take PINGRESP as a sign that it is done. */
   #ping(): void {
+    if (this.#controls.isAnswered && this.#inflow.isAnswered) {
+      this.link.outbox.pingresp()
+      return
+    }
     const { reading, takePackets } = this.#p
     if (++this.#pings >= MAX_WAITING_PINGS) reading.hold('pings')
     const answer = (): void => {
-      this.link.outbox.packet({ type: 'pingresp' })
+      this.link.outbox.pingresp()
       if (--this.#pings < MAX_WAITING_PINGS && reading.release('pings')) takePackets()
     }
     this.#controls.whenAnswered(() => this.#inflow.whenAnswered(answer))

@@ -56,9 +56,13 @@ export class Controls {
     )
   }
 
+  /** Nothing waits for its answer. */
+  get isAnswered(): boolean {
+    return this.#answers.size === 0 && this.#unfinished === undefined
+  }
   /** Calls once everything is answered that came before. */
   whenAnswered(then: () => void): void {
-    if (this.#answers.size === 0 && this.#unfinished === undefined) {
+    if (this.isAnswered) {
       then()
       return
     }

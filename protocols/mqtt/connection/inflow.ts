@@ -24,7 +24,7 @@ import { type InLine, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
 
 /** Why a client is not read from at the moment. */
-export type PauseReason = 'commits' | 'subscriptions' | 'acting' | 'pings' | 'spool' | 'socket' | 'connecting'
+export type PauseReason = 'commits' | 'subscriptions' | 'acting' | 'pings' | 'turn' | 'spool' | 'socket' | 'connecting'
 export interface Reading {
   hold(why: PauseReason): void
   /** @returns whether it was paused for that */
@@ -122,9 +122,13 @@ export class Inflow {
     this.#hasRoom ??= Promise.withResolvers<void>()
     return this.#hasRoom.promise
   }
+  /** Nothing waits for its answer. */
+  get isAnswered(): boolean {
+    return this.#line.size === 0
+  }
   /** Once all is answered that came before. */
   whenAnswered(onAnswered: () => void): void {
-    if (this.#line.size === 0) onAnswered()
+    if (this.isAnswered) onAnswered()
     else this.#line.push({ ...NO_MESSAGE, qos: 0, packetId: 0, state: 'taken', reason: 0, onAnswered })
   }
 

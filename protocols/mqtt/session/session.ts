@@ -8,11 +8,14 @@ import type { DurableQueue, SessionHead, StoredMessage, StoredSubscription } fro
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from '../connection/link.ts'
 import { shareOf, type Owner } from './owner.ts'
-import { viewOf, type View } from '../topics/view.ts'
+import type { View } from '../topics/view.ts'
 
 /** The expiry that means never (MQTT 5.0 §3.1.2.11.2). */
 export const NEVER_SEC = 0xffff_ffff
 const MAX_VIEWS = 256
+const AS_IT_CAME: View = { qos: 2, retainAsPublished: false, ids: [] }
+/** All subscriptions (topics/subscriptions.ts). */
+type Matching = { viewOf(session: Session, topic: string): View | undefined; forget(): void }
 const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
 
 export class Session {
@@ -49,7 +52,7 @@ export class Session {
   readonly #counters: Counters
   readonly #views = new Map<string, View | 'refused'>()
   #queue: DurableQueue | undefined
-  #matching: ((topic: string) => readonly StoredSubscription[]) | undefined
+  #matching: ((topic: string) => View | undefined) | undefined
   /** What it may have of what is queued; undefined = everything. */
   #mayReceive: ((topic: string) => boolean) | undefined
   /**
@@ -81,9 +84,10 @@ export class Session {
     return this.#queue
   }
   /** From now on QoS 1 and 2 go through it. */
-  useQueue(queue: DurableQueue, all: { of(session: Session, topic: string): readonly StoredSubscription[] }): void {
+  useQueue(queue: DurableQueue, all: Matching): void {
     this.#queue = queue
-    this.#matching = (topic) => all.of(this, topic)
+    all.forget()
+    this.#matching = (topic) => all.viewOf(this, topic)
     const flow = new DurableFlow({ queue, viewOf: (topic) => this.#viewOf(topic) })
     this.flow = flow
     if (this.link) flow.attach(this.link)
@@ -178,13 +182,8 @@ export class Session {
     return undefined
   }
   #lookUp(topic: string): View | 'refused' {
-    const matching = this.#matching?.(topic) ?? []
     const refused = this.#mayReceive?.(topic) === false
-    const view = refused
-      ? 'refused'
-      : matching.length === 0
-        ? { qos: 2 as const, retainAsPublished: false, ids: [] }
-        : viewOf(matching)
+    const view = refused ? 'refused' : (this.#matching?.(topic) ?? AS_IT_CAME)
     if (this.#views.size >= MAX_VIEWS) this.#views.clear()
     this.#views.set(topic, view)
     return view

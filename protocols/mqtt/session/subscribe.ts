@@ -6,7 +6,6 @@ import { type MeshError, toMeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Authorizer } from '../topics/authorizer.ts'
 import type { Qos, Subscribe, Unsubscribe } from '../codec/packet.ts'
-import { NO_PROPERTIES } from '../codec/properties.ts'
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
 import { costOf } from '../topics/filter-cost.ts'
 import type { Link } from '../connection/link.ts'
@@ -119,12 +118,7 @@ function answer(
       granted.delete(filter)
     }
   })
-  link.outbox.packet({
-    type: 'suback',
-    packetId: packet.packetId,
-    reasons: link.version === 5 ? reasons : reasons.map((r) => (r > 2 ? 0x80 : r)),
-    properties: NO_PROPERTIES,
-  })
+  link.outbox.reasons('suback', packet.packetId, reasons)
   const sent: Promise<void>[] = []
   for (const one of granted.values()) {
     if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter)))
@@ -159,7 +153,9 @@ function act(state: BrokerState, { session, link, authorizer }: Asking, asked: A
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
     if (!authorizer().maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
-    if (session.stored && !(before && isSame(before, one) && !session.durableBefore.has(before))) {
+    // Asked for again as it is: nobody's messages change for it.
+    if (before && isSame(before, one) && !session.durableBefore.has(before)) continue
+    if (session.stored) {
       session.durableBefore.set(one, before === undefined ? 'none' : (session.durableBefore.get(before) ?? before))
       changed.push(one)
     }
@@ -259,7 +255,7 @@ export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscri
     durable: isKept ? state.durability.saveSubscriptions(session, [], gone) : undefined,
     tell(failed) {
       if (failed) throw failed
-      if (session.link === link) link.outbox.packet({ type: 'unsuback', packetId, reasons, properties: NO_PROPERTIES })
+      if (session.link === link) link.outbox.reasons('unsuback', packetId, reasons)
       return undefined
     },
   }

@@ -98,7 +98,6 @@ class SqliteSpool implements Spool, QueueHost {
   readonly setAside: string | undefined
   readonly cache = new SegmentCache()
   readonly sessions = new Map<string, StoredSession>()
-  /** Until something replaces it: the broker has all of them. */
   readonly retained = new Map<string, StoredMessage>()
   readonly #o: SpoolOptions
   readonly #storage: Storage
@@ -338,16 +337,17 @@ class SqliteSpool implements Spool, QueueHost {
       this.#writer.dropSubscriptions(name),
     ])
   }
-  saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
+  saveRetained(topic: string, message: StoredMessage | undefined, applied?: () => void): Promise<void> {
+    if (this.#closed) return Promise.reject(closedError())
     const refusal = message && this.#room.refusalOfDisk(entryBytes(message))
     if (refusal) return Promise.reject(refusal)
-    return message
-      ? this.#write(SQL.putRetained, [topic, encodeOne(message)], () => {
-          this.retained.delete(topic)
-        })
-      : this.#write(SQL.dropRetained, [topic], () => {
-          this.retained.delete(topic)
-        })
+    const statement = message
+      ? { sql: SQL.putRetained, params: [topic, encodeOne(message)] }
+      : { sql: SQL.dropRetained, params: [topic] }
+    return this.#writer.write([statement], applied)
+  }
+  forgetRetained(): void {
+    this.retained.clear()
   }
 
   [Symbol.asyncDispose](): Promise<void> {

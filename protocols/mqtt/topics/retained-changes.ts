@@ -12,9 +12,9 @@ type Waiter = { readonly since: number; readonly settle: (isLive: boolean) => vo
 export class RetainedChanges {
   /** Number of the last change. */
   last = 0
-  readonly #pending = new Map<string, Set<Change>>()
-  /** Of the same topics: many filters may ask for them. */
-  readonly #topics = new TopicTree<string>()
+  readonly #pending = new Map<string, Change[]>()
+  /** Of the same topics, from the first filter that asks for them until none is on its way: many may ask. */
+  #topics: TopicTree<string> | undefined
   readonly #waiters = new Map<string, Set<Waiter>>()
 
   /** Its receivers are being chosen now. */
@@ -22,25 +22,28 @@ export class RetainedChanges {
     change.number = ++this.last
     const pending = this.#pending.get(change.topic)
     if (pending) {
-      pending.add(change)
+      if (!pending.includes(change)) pending.push(change)
       return
     }
-    this.#pending.set(change.topic, new Set([change]))
-    this.#topics.set(change.topic, change.topic)
+    this.#pending.set(change.topic, [change])
+    this.#topics?.set(change.topic, change.topic)
   }
   /** It is the topic's value, or it was given up, or is going to begin again. */
   end(change: Change, how: 'saved' | 'given-up'): void {
     const { topic, number } = change
     const pending = this.#pending.get(topic)
-    if (!pending?.delete(change)) return
-    if (pending.size === 0) {
+    const at = pending?.indexOf(change) ?? -1
+    if (!pending || at < 0) return
+    pending.splice(at, 1)
+    if (pending.length === 0) {
       this.#pending.delete(topic)
-      this.#topics.delete(topic)
+      if (this.#pending.size === 0) this.#topics = undefined
+      else this.#topics?.delete(topic)
     }
     const waiters = this.#waiters.get(topic)
     for (const waiter of waiters ?? []) {
       const isLive = how === 'saved' && number > waiter.since
-      if (!isLive && pending.size > 0) continue
+      if (!isLive && pending.length > 0) continue
       waiters!.delete(waiter)
       waiter.settle(isLive)
     }
@@ -52,7 +55,12 @@ export class RetainedChanges {
   }
   topicsOf(filter: string): readonly string[] {
     const found: string[] = []
-    if (this.#pending.size > 0) this.#topics.ofFilter(filter, (topic) => found.push(topic))
+    if (this.#pending.size === 0) return found
+    if (!this.#topics) {
+      this.#topics = new TopicTree()
+      for (const topic of this.#pending.keys()) this.#topics.set(topic, topic)
+    }
+    this.#topics.ofFilter(filter, (topic) => found.push(topic))
     return found
   }
   /**

@@ -2,8 +2,8 @@
  * Retained messages (MQTT 5.0 §3.3.1.3): the last one of each topic, durable, found by filter, bounded in number and
  * bytes.
  */
-import { NO_IDS } from '../codec/packet.ts'
-import { HeldMessage, sizeOf } from '../shared-message.ts'
+import { NO_IDS, type Qos } from '../codec/packet.ts'
+import { HeldMessage, MESSAGE_BYTES } from '../shared-message.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Durability, StoredMessage } from '../durability.ts'
@@ -47,16 +47,53 @@ export class Place implements Disposable {
   }
 }
 
-class RetainedMessage extends HeldMessage {
+/** Payloads and properties up to this are kept as text of a byte a character: memory of their own takes 450 more. */
+const MAX_TEXT_BYTES = 512
+
+export class RetainedMessage {
+  readonly topic: string
   /** Number of the change that brought it (RetainedChanges); 0 = it was there at the start. */
   readonly change: number
+  readonly qos: Qos
+  readonly expiresAtMs: number | undefined
+  readonly expirySec: number | undefined
+  /** Properties, and the payload behind them. Larger ones are shared by all who wait for them. */
+  readonly #body: string | HeldMessage
+  readonly #propertyBytes: number
+
   constructor(message: StoredMessage, change: number) {
-    super(message)
+    const { payload, properties } = message
+    this.topic = message.topic
     this.change = change
+    this.qos = message.qos
+    this.expiresAtMs = message.expiresAtMs
+    this.expirySec = message.expirySec
+    this.#propertyBytes = properties.length
+    this.#body =
+      payload.length + properties.length > MAX_TEXT_BYTES
+        ? new HeldMessage(message)
+        : latin1(properties) + latin1(payload)
+  }
+
+  /** With its levels in the tree, which cost more than they say where there are many. */
+  get bytes(): number {
+    return typeof this.#body === 'string' ? keptBytes(this.topic, this.#body.length) : keptBytesOf(this.#body)
+  }
+  toMessage(): StoredMessage {
+    if (typeof this.#body !== 'string') return this.#body
+    const { topic, qos, expiresAtMs, expirySec } = this
+    const bytes = Buffer.from(this.#body, 'latin1')
+    const [properties, payload] = [bytes.subarray(0, this.#propertyBytes), bytes.subarray(this.#propertyBytes)]
+    return { topic, payload, qos, retain: true, properties, expiresAtMs, expirySec }
   }
 }
 
+function latin1({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
+}
+
 const USUAL_LEVELS = 8
+const NOTHING: readonly RetainedMessage[] = []
 
 export class Retained {
   readonly #durability: Durability
@@ -77,6 +114,7 @@ export class Retained {
     this.#clock = p.clock
     for (const [topic, message] of p.durability.retained)
       this.#change(topic, () => this.#put(topic, new RetainedMessage(message, 0)))
+    p.durability.forgetRetained()
   }
 
   get size(): number {
@@ -87,7 +125,7 @@ export class Retained {
   reserve(message: StoredMessage, limits: Limits): Place | undefined {
     const { topic, payload } = message
     if (payload.length === 0) return new Place(this.#changes, topic, undefined)
-    const bytes = keptBytes(message)
+    const bytes = keptBytesOf(message)
     const more = Math.max(0, bytes - this.#bytesOf(topic))
     const isNew = !this.#isThere(topic)
     if (
@@ -107,14 +145,19 @@ export class Retained {
     )
   }
 
-  /** Empty payload deletes. Seen by subscribers once it is durable. */
-  async save(message: StoredMessage, place: Place): Promise<void> {
+  /**
+   * Empty payload deletes. Seen by subscribers once it is durable.
+   * @returns the store's own promise, which a whole transaction has in common
+   */
+  save(message: StoredMessage, place: Place): Promise<void> {
     const { topic } = message
-    const kept = message.payload.length === 0 ? undefined : new RetainedMessage(message, place.change.number)
-    await this.#durability.saveRetained(topic, kept)
-    this.#change(topic, () => this.#put(topic, kept))
-    this.#changes.end(place.change, 'saved')
-    place[Symbol.dispose]()
+    const isGone = message.payload.length === 0
+    const kept = isGone ? undefined : new RetainedMessage(message, place.change.number)
+    return this.#durability.saveRetained(topic, isGone ? undefined : message, () => {
+      this.#change(topic, () => this.#put(topic, kept))
+      this.#changes.end(place.change, 'saved')
+      place[Symbol.dispose]()
+    })
   }
 
   /** For a subscription that begins now: what changes from here on comes to it live. */
@@ -128,14 +171,14 @@ export class Retained {
    */
   deliver(filter: string, since: number, give: (message: StoredMessage) => void): Promise<void> | undefined {
     for (const message of this.find(filter))
-      if (message.change <= since && !this.#changes.isPending(message.topic)) give(message)
+      if (message.change <= since && !this.#changes.isPending(message.topic)) give(message.toMessage())
     const decided: Promise<void>[] = []
     for (const topic of this.#changes.topicsOf(filter)) {
       const { promise, resolve } = Promise.withResolvers<void>()
       decided.push(promise)
       this.#changes.wait(topic, since, (isLive) => {
         const message = isLive ? undefined : this.#current(topic)
-        if (message && message.change <= since) give(message)
+        if (message && message.change <= since) give(message.toMessage())
         resolve()
       })
     }
@@ -148,6 +191,7 @@ export class Retained {
 
   /** Those that the filter matches and that have not expired; expired ones that are met are deleted. */
   find(filter: string): readonly RetainedMessage[] {
+    if (this.#stored === 0) return NOTHING
     const now = messageNowMs(this.#clock)
     const found: RetainedMessage[] = []
     const expired: RetainedMessage[] = []
@@ -176,7 +220,7 @@ export class Retained {
   }
   #bytesOf(topic: string): number {
     const now = this.#tree.get(topic)
-    return Math.max(now ? keptBytes(now) : 0, this.#reserved.get(topic)?.bytes ?? 0)
+    return Math.max(now?.bytes ?? 0, this.#reserved.get(topic)?.bytes ?? 0)
   }
   #change(topic: string, change: () => void): void {
     const [bytes, wasThere] = [this.#bytesOf(topic), this.#isThere(topic)]
@@ -186,9 +230,11 @@ export class Retained {
   }
 }
 
-/** With its levels in the tree, which cost more than they say where there are many. */
-function keptBytes(message: StoredMessage): number {
-  return sizeOf(message) + levelsCost(message.topic, USUAL_LEVELS)
+function keptBytes(topic: string, bodyBytes: number): number {
+  return MESSAGE_BYTES + topic.length + bodyBytes + levelsCost(topic, USUAL_LEVELS)
+}
+function keptBytesOf({ topic, payload, properties }: StoredMessage): number {
+  return keptBytes(topic, payload.length + properties.length)
 }
 
 /**

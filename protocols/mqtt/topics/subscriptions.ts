@@ -10,7 +10,8 @@ import { costOf } from './filter-cost.ts'
 import { TopicTree } from './topic-tree.ts'
 import { sharedOf } from './topics.ts'
 import type { Session } from '../session/session.ts'
-import { viewOf, type View } from './view.ts'
+import { Subscribers, Target, Targets } from './target.ts'
+import type { View } from './view.ts'
 
 export type Route = {
   readonly filter: string
@@ -20,22 +21,20 @@ export type Route = {
   make(message: StoredMessage): StoredMessage
 }
 
-export type Target = View & {
-  readonly session: Session
-  readonly subscriptions: readonly StoredSubscription[]
-  readonly hasNoLocal: boolean
-}
 /** `order`: the members in turn; `next` counts on. */
 export type Group = { readonly members: Map<Session, StoredSubscription>; readonly order: Session[]; next: number }
 /** `plans` by the message's QoS; undefined when they differ from message to message (groups, routes, No Local). */
 export type Match = {
-  readonly bySession: ReadonlyMap<Session, readonly StoredSubscription[]>
-  readonly targets: readonly Target[]
-  /** Sessions with such a subscription for which the topic is not. */
+  /** All whose subscriptions match. */
+  readonly targets: Targets
+  /** Those of them that may have the topic, and how many may not. */
+  readonly receivers: readonly Target[]
   readonly filtered: number
   readonly groups: readonly Group[]
   readonly routes: readonly Route[]
   readonly plans: readonly [Plan, Plan] | undefined
+  /** What it takes in memory, beside the topic. */
+  readonly bytes: number
 }
 /** Who gets one message how: from memory, through a queue, through the queue of a bridge route. */
 export type Plan = {
@@ -44,20 +43,43 @@ export type Plan = {
   readonly routes: readonly Route[]
 }
 
-type Entry = {
-  readonly sessions: Map<Session, StoredSubscription>
-  readonly groups: Map<string, Group>
-  readonly routes: Set<Route>
+/** Who gets what one filter matches. Most have neither groups nor routes, and empty maps take more than all the rest. */
+class Entry extends Subscribers {
+  groups: Map<string, Group> | undefined
+  routes: Set<Route> | undefined
+
+  get isBare(): boolean {
+    return this.size + (this.groups?.size ?? 0) + (this.routes?.size ?? 0) === 0
+  }
 }
 
 const MAX_REMEMBERED_TOPICS = 4096
 /** A topic may be long, and may have ten thousand receivers. */
 const MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
-const TARGET_BYTES = 128
+const MAX_SEEN_CHARS = 512 * 1024
+const MATCH_BYTES = 64
+const TARGET_BYTES = 256
+const ID_BYTES = 8
+
+const NONE: readonly never[] = []
+const NOBODY: Plan = { direct: NONE, queues: NONE, routes: NONE }
+/** Most messages of somebody who makes up topics are for nobody, and each topic is remembered. */
+const NO_MATCH: Match = {
+  targets: new Targets(),
+  receivers: NONE,
+  filtered: 0,
+  groups: NONE,
+  routes: NONE,
+  plans: [NOBODY, NOBODY],
+  bytes: MATCH_BYTES,
+}
 
 export class Subscriptions {
   readonly #tree = new TopicTree<Entry>()
   readonly #remembered = new Map<string, Match>()
+  /** Came once: what somebody makes up for one message each is not worth what a match takes. */
+  readonly #seen = new Set<string>()
+  #seenChars = 0
   #rememberedBytes = 0
   readonly room: FilterQuota
 
@@ -69,53 +91,67 @@ export class Subscriptions {
     const shared = parts(subscription.filter)
     const entry = this.#entry(shared.filter)
     if (shared.group === undefined) {
-      if (!entry.sessions.has(session)) this.room.change(session, costOf(subscription.filter))
-      entry.sessions.set(session, subscription)
+      if (!entry.has(session)) this.room.change(session, costOf(subscription.filter))
+      entry.set(session, subscription)
     } else {
-      const group: Group = entry.groups.get(shared.group) ?? { members: new Map(), order: [], next: 0 }
+      const groups = (entry.groups ??= new Map())
+      const group: Group = groups.get(shared.group) ?? { members: new Map(), order: [], next: 0 }
       if (!group.members.has(session)) {
         this.room.change(session, costOf(subscription.filter))
         group.order.push(session)
       }
       group.members.set(session, subscription)
-      entry.groups.set(shared.group, group)
+      groups.set(shared.group, group)
     }
-    this.forget()
+    this.#forgetFor(shared.filter)
   }
   remove(session: Session, subscribed: string): void {
     const { filter, group: name } = parts(subscribed)
     const entry = this.#tree.get(filter)
     if (!entry) return
-    const group = name === undefined ? undefined : entry.groups.get(name)
-    if ((name === undefined ? entry.sessions : group?.members)?.delete(session))
-      this.room.change(session, -costOf(subscribed))
+    const group = name === undefined ? undefined : entry.groups?.get(name)
+    if ((name === undefined ? entry : group?.members)?.delete(session)) this.room.change(session, -costOf(subscribed))
     if (name !== undefined && group) {
       const at = group.order.indexOf(session)
       if (at >= 0) group.order.splice(at, 1)
-      if (group.members.size === 0) entry.groups.delete(name)
+      if (group.members.size === 0) entry.groups!.delete(name)
     }
     this.#tidy(filter, entry)
   }
   addRoute(route: Route): void {
-    this.#entry(route.filter).routes.add(route)
-    this.forget()
+    const entry = this.#entry(route.filter)
+    ;(entry.routes ??= new Set()).add(route)
+    this.#forgetFor(route.filter)
   }
   removeRoute(route: Route): void {
     const entry = this.#tree.get(route.filter)
-    entry?.routes.delete(route)
+    entry?.routes?.delete(route)
     if (entry) this.#tidy(route.filter, entry)
   }
-  /** A session's queue came or went: what is remembered speaks of the old one. */
+  /** A session's queue came, or its rules changed: what is remembered speaks of the old ones. */
   forget(): void {
-    this.#remembered.clear()
+    if (this.#remembered.size > 0) this.#remembered.clear()
     this.#rememberedBytes = 0
+  }
+  /** A filter without wildcards is one topic, and says nothing of others. */
+  #forgetFor(filter: string): void {
+    if (this.#remembered.size === 0) return
+    if (filter.includes('+') || filter.includes('#')) {
+      this.forget()
+      return
+    }
+    const known = this.#remembered.get(filter)
+    if (!known) return
+    this.#remembered.delete(filter)
+    this.#rememberedBytes -= filter.length + known.bytes
   }
 
   match(topic: string): Match {
     const known = this.#remembered.get(topic)
     if (known !== undefined) return known
     const made = this.#search(topic)
-    const bytes = topic.length + (1 + made.targets.length + made.groups.length) * TARGET_BYTES
+    if (made !== NO_MATCH && !this.#isKnown(topic)) return made
+    const bytes = topic.length + made.bytes
     if (this.#remembered.size >= MAX_REMEMBERED_TOPICS || this.#rememberedBytes + bytes > MAX_REMEMBERED_BYTES)
       this.forget()
     this.#remembered.set(topic, made)
@@ -123,54 +159,77 @@ export class Subscriptions {
     return made
   }
 
+  #isKnown(topic: string): boolean {
+    if (this.#seen.delete(topic)) return true
+    if (this.#seen.size >= MAX_REMEMBERED_TOPICS || this.#seenChars > MAX_SEEN_CHARS) {
+      this.#seen.clear()
+      this.#seenChars = 0
+    }
+    this.#seen.add(topic)
+    this.#seenChars += topic.length
+    return false
+  }
+
   /**
-   * The session's subscriptions that match, those in groups too. Found once for all sessions, so that one with a
-   * thousand filters costs no more than others.
+   * What the session's subscriptions say of a topic, those in groups too; undefined when none matches. Found once for
+   * all sessions, so that one with a thousand filters costs no more than others.
    */
-  of(session: Session, topic: string): readonly StoredSubscription[] {
-    const { bySession, groups } = this.match(topic)
-    const own = bySession.get(session) ?? []
-    const shared = groups.flatMap(({ members }) => members.get(session) ?? [])
-    return shared.length === 0 ? own : [...own, ...shared]
+  viewOf(session: Session, topic: string): View | undefined {
+    const { targets, groups } = this.match(topic)
+    const own = targets.get(session)
+    let all: Target | undefined
+    for (const { members } of groups) {
+      const shared = members.get(session)
+      if (shared) (all ??= own?.copy() ?? new Target(session)).add(shared)
+    }
+    return all ?? own
   }
 
   #search(topic: string): Match {
-    const bySession = new Map<Session, StoredSubscription[]>()
+    const targets = new Targets()
     const groups: Group[] = []
     const routes: Route[] = []
+    const note = (session: Session, subscription: StoredSubscription): void => {
+      targets.add(session, subscription)
+    }
     this.#tree.ofTopic(topic, (entry) => {
-      for (const [session, subscription] of entry.sessions) {
-        const all = bySession.get(session)
-        if (all) all.push(subscription)
-        else bySession.set(session, [subscription])
-      }
-      groups.push(...entry.groups.values())
-      routes.push(...entry.routes)
+      entry.each(note)
+      if (entry.groups) groups.push(...entry.groups.values())
+      if (entry.routes) routes.push(...entry.routes)
     })
-    const targets: Target[] = []
-    for (const [session, subscriptions] of bySession)
-      if (session.mayHave(topic)) targets.push(target(session, subscriptions))
-    const simple = groups.length === 0 && routes.length === 0 && !targets.some((t) => t.hasNoLocal)
+    const { all } = targets
+    if (all.length + groups.length + routes.length === 0) return NO_MATCH
+    const receivers = all.every(({ session }) => session.mayHave(topic))
+      ? all
+      : all.filter(({ session }) => session.mayHave(topic))
+    const simple = groups.length === 0 && routes.length === 0 && !receivers.some((t) => t.hasNoLocal)
     return {
-      bySession,
       targets,
-      filtered: bySession.size - targets.length,
+      receivers,
+      filtered: all.length - receivers.length,
       groups,
       routes,
-      plans: simple ? [planOf(targets, [], 0), planOf(targets, [], 1)] : undefined,
+      plans: simple ? [planOf(receivers, NONE, 0), planOf(receivers, NONE, 1)] : undefined,
+      bytes: MATCH_BYTES + groups.length * TARGET_BYTES + bytesOf(all),
     }
   }
   #entry(filter: string): Entry {
     const known = this.#tree.get(filter)
     if (known) return known
-    const made: Entry = { sessions: new Map(), groups: new Map(), routes: new Set() }
+    const made = new Entry()
     this.#tree.set(filter, made)
     return made
   }
   #tidy(filter: string, entry: Entry): void {
-    if (entry.sessions.size === 0 && entry.groups.size === 0 && entry.routes.size === 0) this.#tree.delete(filter)
-    this.forget()
+    if (entry.isBare) this.#tree.delete(filter)
+    this.#forgetFor(filter)
   }
+}
+
+function bytesOf(targets: readonly Target[]): number {
+  let bytes = targets.length * TARGET_BYTES
+  for (const { ids } of targets) bytes += ids.length * ID_BYTES
+  return bytes
 }
 
 /** The filter was checked when it was subscribed; an invalid shared one cannot come here and would match nothing. */
@@ -179,25 +238,15 @@ function parts(subscribed: string): { readonly group?: string; readonly filter: 
   return shared === undefined || shared === 'invalid' ? { filter: subscribed } : shared
 }
 
-export function target(session: Session, subscriptions: readonly StoredSubscription[]): Target {
-  return { ...viewOf(subscriptions), session, subscriptions, hasNoLocal: subscriptions.some((one) => one.noLocal) }
-}
-
 /** A session that is kept gets QoS 1 and 2 through its queue, all else goes from memory. */
 export function planOf(targets: readonly Target[], routes: readonly Route[], qos: Qos): Plan {
-  if (qos === 0) return { direct: targets, queues: [], routes }
+  if (qos === 0) return { direct: targets, queues: NONE, routes }
   const isQueued = ({ session, qos: granted }: Target): boolean => granted > 0 && session.queue !== undefined
   return {
     direct: targets.filter((t) => !isQueued(t)),
     queues: targets.filter(isQueued).map(({ session }) => session.queue!),
     routes,
   }
-}
-
-/** The same target as its own session sees it as publisher: No Local subscriptions do not count [MQTT-3.8.3-3]. */
-export function withoutLocal(of: Target): Target | undefined {
-  const rest = of.subscriptions.filter((one) => !one.noLocal)
-  return rest.length === 0 ? undefined : target(of.session, rest)
 }
 
 /** The next member in turn that may have the topic, one that is connected before one that is not (§4.8.2). */
@@ -208,8 +257,8 @@ export function memberOf(group: Group, topic: string): Target | undefined {
   for (let i = 0; i < order.length; i++) {
     const session = order[(start + i) % order.length]!
     if (!session.mayHave(topic)) continue
-    if (session.link !== undefined) return target(session, [members.get(session)!])
+    if (session.link !== undefined) return new Target(session).add(members.get(session)!)
     if (session.stored) kept ??= session
   }
-  return kept && target(kept, [members.get(kept)!])
+  return kept && new Target(kept).add(members.get(kept)!)
 }

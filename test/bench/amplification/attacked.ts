@@ -1,6 +1,6 @@
 /**
- * The shipped agent under one attack while somebody well-behaved goes on: what the attacker's bytes cost, and whether
- * anybody else noticed.
+ * A broker, the shipped agent or mosquitto, under one attack while somebody well-behaved goes on: what the attacker's
+ * bytes cost, and whether anybody else noticed.
  */
 import { once } from 'node:events'
 import fs from 'node:fs'
@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encode, publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
 import type { Packet } from '../../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../../protocols/mqtt/codec/parser.ts'
+import { findDebianProgram } from '../../../tools/debian.ts'
 import { cpuNs, freePort, writtenBytes } from '../measure.ts'
 import { type Attack, Attacker, warmUp } from './attacks.ts'
 import { Confined, type How } from './confined.ts'
@@ -41,25 +42,40 @@ export type Served = {
   readonly p99Ms: number
 }
 
-/** @param p.ms for the attack; it may be done earlier */
-export async function attacked(
-  attack: Attack,
-  p: { readonly limitBytes: number | undefined; readonly ms: number },
-): Promise<Measured> {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-attacked-'))
-  try {
-    const port = await freePort()
+/** Its command, of files that are made in the folder. */
+const BROKERS = {
+  meshlet(folder: string, port: number): readonly string[] {
     fs.mkdirSync(path.join(folder, 'resources'))
     const config = path.join(folder, 'agent.yaml')
     fs.writeFileSync(
       config,
       `node: {name: attacked}\ndirectory: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\nlog: {level: error}\n`,
     )
-    await using agent = new Confined(
-      p.limitBytes,
-      [process.execPath, '--max-semi-space-size=4', '--v8-pool-size=1', BUNDLE, 'run', '--config', config],
-      { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' },
-    )
+    return [process.execPath, '--max-semi-space-size=4', '--v8-pool-size=1', BUNDLE, 'run', '--config', config]
+  },
+  /** Without persistence, its cheapest way. */
+  mosquitto(folder: string, port: number): readonly string[] {
+    const config = path.join(folder, 'mosquitto.conf')
+    fs.writeFileSync(config, `listener ${port} 127.0.0.1\nallow_anonymous true\n`)
+    return [findDebianProgram('mosquitto'), '-c', config]
+  },
+}
+export type Broker = keyof typeof BROKERS
+export const BROKER_NAMES = Object.keys(BROKERS) as Broker[]
+
+/** @param p.ms for the attack; it may be done earlier @param p.broker left out: meshlet */
+export async function attacked(
+  attack: Attack,
+  p: { readonly limitBytes: number | undefined; readonly ms: number; readonly broker?: Broker },
+): Promise<Measured> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-attacked-'))
+  try {
+    const port = await freePort()
+    await using agent = new Confined(p.limitBytes, BROKERS[p.broker ?? 'meshlet'](folder, port), {
+      ...process.env,
+      MALLOC_ARENA_MAX: '1',
+      MALLOC_TRIM_THRESHOLD_: '65536',
+    })
     await listening(port, agent)
     // V8 optimizes what is used for the first time; that is nobody's attack.
     {

@@ -122,6 +122,15 @@ async function idleSubscribers(a: Attacker, untilMs: number, qos: 0 | 1, kept: b
   })
 }
 
+/** Ten levels, and `+` in place of each of them in every combination. */
+async function overlapping(a: Attacker, behind = ''): Promise<net.Socket> {
+  const socket = await a.connected('overlapping')
+  const filter = (i: number): string =>
+    Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/') + behind
+  for (let i = 0; i < 1_000; i++) await a.send(socket, subscribe(filter(i), 0))
+  return socket
+}
+
 /** A megabyte of what the attacks are made of. */
 export async function warmUp(a: Attacker): Promise<void> {
   const socket = await a.subscribed('warm', 'warm/#')
@@ -214,33 +223,34 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
   overlapping: {
     about: '1,000 filters of one session that all match, and 2 MB of messages',
     async run(a, untilMs) {
-      const socket = await a.connected('overlapping')
-      for (let i = 0; i < 1_000; i++)
-        await a.send(
-          socket,
-          subscribe(Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/'), 0),
-        )
+      const socket = await overlapping(a)
       await pour(a, socket, a.sent + 2 * MIB, untilMs, () =>
         Buffer.concat(Array.from({ length: 100 }, () => publish('x/x/x/x/x/x/x/x/x/x', NO_BYTES))),
       )
     },
   },
   'overlapping-anew': {
-    about: 'the same, and one filter comes and goes between the messages, so that nothing can be remembered',
+    about: 'the same, and one filter changes its QoS between the messages, so that nothing can be remembered',
     async run(a, untilMs) {
-      const socket = await a.connected('overlapping')
-      for (let i = 0; i < 1_000; i++)
-        await a.send(
-          socket,
-          subscribe(Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/'), 0),
-        )
+      const socket = await overlapping(a)
       const again = Buffer.concat(
-        Array.from({ length: 50 }, () => [
+        Array.from({ length: 50 }, (_, i) => [
           publish('x/x/x/x/x/x/x/x/x/x', Buffer.alloc(40)),
-          subscribe('x/x/x/x/x/x/x/x/x/x', 0),
+          subscribe('x/x/x/x/x/+/x/x/x/x', i % 2 === 0 ? 0 : 1),
         ]).flat(),
       )
       await pour(a, socket, a.sent + 2 * MIB, untilMs, () => again)
+    },
+  },
+  'overlapping-topics': {
+    about: 'the same, and no topic comes twice',
+    async run(a, untilMs) {
+      const socket = await overlapping(a, '/#')
+      await pour(a, socket, a.sent + 2 * MIB, untilMs, (i) =>
+        Buffer.concat(
+          Array.from({ length: 100 }, (_, j) => publish(`x/x/x/x/x/x/x/x/x/x/${i * 100 + j}`, Buffer.alloc(40))),
+        ),
+      )
     },
   },
   'small-messages': {

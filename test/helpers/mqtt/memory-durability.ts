@@ -178,10 +178,13 @@ export class MemoryDurability implements Durability {
       this.queues.delete(`session/${clientId}`)
     })
   }
-  saveRetained(topic: string, message: StoredMessage | undefined): Promise<void> {
+  /** They are the store itself here. */
+  forgetRetained(): void {}
+  saveRetained(topic: string, message: StoredMessage | undefined, applied?: () => void): Promise<void> {
     return this.#write(() => {
       if (message) this.retained.set(topic, copied(message))
       else this.retained.delete(topic)
+      applied?.()
     })
   }
 

@@ -3,10 +3,14 @@ import assert from 'node:assert/strict'
 import { Duplex } from 'node:stream'
 import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
 import { Flusher, Outbox } from '../../../../protocols/mqtt/codec/outbox.ts'
-import type { Version } from '../../../../protocols/mqtt/codec/packet.ts'
+import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts'
 import { encodeProperties, NO_PROPERTIES } from '../../../../protocols/mqtt/codec/properties.ts'
 
-function recorded(version: Version, flusher = new Flusher()): { outbox: Outbox; flusher: Flusher; writes: Buffer[] } {
+function recorded(
+  version: Version,
+  flusher = new Flusher(),
+  maxPacketBytes = Infinity,
+): { outbox: Outbox; flusher: Flusher; writes: Buffer[] } {
   const writes: Buffer[] = []
   const stream = new Duplex({
     read() {},
@@ -19,9 +23,16 @@ function recorded(version: Version, flusher = new Flusher()): { outbox: Outbox; 
       done()
     },
   })
-  return { outbox: new Outbox({ stream, flusher, version }), flusher, writes }
+  return { outbox: new Outbox({ stream, flusher, version, maxPacketBytes }), flusher, writes }
 }
 const bytes = (text: string): Uint8Array => Buffer.from(text)
+const many = Array.from({ length: 200 }, () => 1)
+const suback = (packetId: number, reasons: readonly number[]): Packet => ({
+  type: 'suback',
+  packetId,
+  reasons,
+  properties: NO_PROPERTIES,
+})
 
 for (const version of [4, 5] as const) {
   test(`version ${version}: what the fast path writes is what encode() writes, in one write per turn`, () => {
@@ -35,7 +46,10 @@ for (const version of [4, 5] as const) {
     outbox.ack('puback', 7, 0)
     outbox.ack('pubrel', 8, version === 5 ? 0x92 : 0)
     outbox.publish({ topic: 'big', payload: big, properties: Buffer.alloc(0) }, 0, 0, undefined, [])
-    outbox.packet({ type: 'pingresp' })
+    outbox.pingresp()
+    outbox.reasons('suback', 515, [0, 2, 0x87])
+    outbox.reasons('unsuback', 9, [0, 0x11])
+    outbox.reasons('suback', 10, many)
     flusher.flush()
     assert.equal(writes.length, 1)
     assert.deepEqual(
@@ -59,8 +73,23 @@ for (const version of [4, 5] as const) {
         encode({ type: 'pubrel', packetId: 8, reason: version === 5 ? 0x92 : 0, properties: NO_PROPERTIES }, version),
         encode(publishPacket({ topic: 'big', payload: big }), version),
         encode({ type: 'pingresp' }, version),
+        encode(suback(515, [0, 2, version === 5 ? 0x87 : 0x80]), version),
+        encode({ type: 'unsuback', packetId: 9, reasons: [0, 0x11], properties: NO_PROPERTIES }, version),
+        encode(suback(10, many), version),
       ]),
     )
+  })
+  test(`version ${version}: a SUBACK that is too large for the peer is not sent, one that is too large for a slab is`, () => {
+    const { outbox, flusher, writes } = recorded(version, new Flusher(), 200)
+    outbox.reasons('suback', 10, many)
+    outbox.pingresp()
+    flusher.flush()
+    assert.deepEqual(Buffer.concat(writes), encode({ type: 'pingresp' }, version))
+    const large = recorded(version)
+    const reasons = Array.from({ length: 5_000 }, (_, i) => i % 3)
+    large.outbox.reasons('suback', 10, reasons)
+    large.flusher.flush()
+    assert.deepEqual(Buffer.concat(large.writes), encode(suback(10, reasons), version))
   })
 }
 

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { settle } from '../../../helpers/sim-clock.ts'
+import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 
 test('the first packet must be CONNECT, and a second one ends the connection', async () => {
@@ -103,4 +103,28 @@ test('a peer that asks for ever and reads nothing is not read from', async () =>
   await settle()
   await settle()
   assert.ok(c.conn.receivedBytes > read)
+})
+
+/** Time goes by with each look. */
+class BusyClock extends SimClock {
+  #looks = 0
+  override monotonicMs(): number {
+    return super.monotonicMs() + ++this.#looks
+  }
+}
+
+test('one who sends ten thousand packets in one chunk lets others have their turn meanwhile, and gets all answers', async () => {
+  const t = new TestBroker({ clock: new BusyClock() })
+  const [busy, other] = [t.open(), t.open()]
+  await busy.connect({ clientId: 'busy' })
+  await other.connect({ clientId: 'other' })
+  let answered = 0
+  busy.stream.on('data', (chunk: Buffer) => (answered += chunk.length / 2))
+  let before = -1
+  other.stream.on('data', () => (before = answered))
+  busy.stream.write(Buffer.alloc(20_000, Buffer.from('c000', 'hex')))
+  other.send({ type: 'pingreq' })
+  for (let turns = 0; turns < 10_000 && answered < 10_000; turns++) await new Promise(setImmediate)
+  assert.equal(answered, 10_000)
+  assert.ok(before >= 0 && before < 1_000, `${before} answers came before the other's`)
 })

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { Retained } from '../../../../protocols/mqtt/topics/retained.ts'
+import { Retained, RetainedMessage } from '../../../../protocols/mqtt/topics/retained.ts'
 import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
 import { sizeOf } from '../../../../protocols/mqtt/shared-message.ts'
 import { MemoryDurability } from '../../../helpers/mqtt/memory-durability.ts'
@@ -114,7 +114,7 @@ test('whatever is reserved, saved, given back and deleted in whatever order, no 
         else if (end === 'give back') place[Symbol.dispose]()
         else open.push(() => place[Symbol.dispose]())
         const held = retained.find('#')
-        assert.ok(held.length <= 3 && held.reduce((sum, m) => sum + sizeOf(m), 0) <= 900)
+        assert.ok(held.length <= 3 && held.reduce((sum, m) => sum + sizeOf(m.toMessage()), 0) <= 900)
       }
       for (const release of open) {
         release()
@@ -131,4 +131,40 @@ test('whatever is reserved, saved, given back and deleted in whatever order, no 
       assert.equal(retained.reserve(message('f', 'x'), limits), undefined)
     }),
   )
+})
+
+test('a kept message says all that came, small or large, with properties and expiry, and lets go of the chunk it came in', () => {
+  for (const bytes of [0, 1, 100, 511, 512, 513, 9_000]) {
+    const chunk = Buffer.alloc(
+      100_000,
+      Uint8Array.from({ length: 256 }, (_, i) => i),
+    )
+    const came = {
+      ...message('t/ü', ''),
+      payload: chunk.subarray(3, 3 + bytes),
+      properties: chunk.subarray(200, 200 + (bytes % 7)),
+      retain: true,
+      qos: 2,
+      expiresAtMs: 1_800_000_000_000,
+      expirySec: 7,
+    } as const
+    const kept = new RetainedMessage(came, 3)
+    const given = kept.toMessage()
+    assert.deepEqual(
+      { ...given, payload: Buffer.from(given.payload), properties: Buffer.from(given.properties) },
+      bytes + (bytes % 7) > 512 ? { ...came, holders: 0 } : came,
+    )
+    assert.ok(given.payload.buffer !== chunk.buffer)
+  }
+})
+
+test('what the store read at the start is held once', async () => {
+  const durability = new MemoryDurability()
+  await durability.saveRetained('a', message('a', 'kept'))
+  let forgotten = 0
+  durability.forgetRetained = () => {
+    forgotten++
+  }
+  const retained = new Retained({ durability, clock: new SimClock() })
+  assert.deepEqual([retained.size, forgotten], [1, 1])
 })

@@ -1,5 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import type { StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
+import type { Session } from '../../../../protocols/mqtt/session/session.ts'
+import { Subscriptions } from '../../../../protocols/mqtt/topics/subscriptions.ts'
+import { matches } from '../../../../protocols/mqtt/topics/topics.ts'
+import type { View } from '../../../../protocols/mqtt/topics/view.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
@@ -58,4 +64,89 @@ test('a shared group goes on in turn when members come and go, and a kept one ge
   pub.publish('a', 'later', { qos: 1, packetId: 1 })
   assert.deepEqual(await pub.seen(), ['puback #1'])
   assert.equal(t.durability.queue('session/kept')!.depth, 1)
+})
+
+const TOPICS = ['a', 'a/b', 'a/c', 'b']
+const FILTERS = [...TOPICS, 'a/+', '+/b', '#', 'a/#', '$share/g/a/b', '$share/h/a/+']
+/** The sessions are compared only. */
+const named = (share: string): Session =>
+  ({ share, queue: undefined, link: {}, stored: false, mayHave: () => true }) as unknown as Session
+type Held = { readonly session: Session; readonly subscription: StoredSubscription }
+const view = (one: View | undefined): unknown =>
+  one && [one.qos, one.retainAsPublished, one.ids.toSorted((a, b) => a - b)]
+const viewOf = (all: readonly StoredSubscription[]): unknown =>
+  all.length === 0
+    ? undefined
+    : view({
+        qos: Math.max(...all.map((one) => one.qos)) as 0 | 1 | 2,
+        retainAsPublished: all.some((one) => one.retainAsPublished),
+        ids: all.flatMap((one) => one.subscriptionId ?? []),
+      })
+
+function told(all: Subscriptions, sessions: readonly Session[]): unknown {
+  return TOPICS.map((topic) => {
+    const { targets, groups, plans } = all.match(topic)
+    return {
+      targets: sessions.map((session) => {
+        const target = targets.get(session)
+        return [view(target), target?.hasNoLocal ? view(target.withoutLocal) : view(target)]
+      }),
+      shared: groups.flatMap(({ members }) => [...members.values()].map((one) => one.filter)).toSorted(),
+      isPlanned: plans !== undefined,
+      views: sessions.map((session) => view(all.viewOf(session, topic))),
+    }
+  })
+}
+/** The same, each subscription compared with each topic. */
+function compared(held: readonly Held[], sessions: readonly Session[]): unknown {
+  const isShared = ({ filter }: StoredSubscription): boolean => filter.startsWith('$share/')
+  const plain = (filter: string): string => (filter.startsWith('$share/') ? filter.slice(9) : filter)
+  return TOPICS.map((topic) => {
+    const matching = held.filter(({ subscription }) => matches(plain(subscription.filter), topic))
+    const of = (session: Session): StoredSubscription[] =>
+      matching.flatMap((one) => (one.session === session ? one.subscription : []))
+    const own = (session: Session): StoredSubscription[] => of(session).filter((one) => !isShared(one))
+    const shared = matching.flatMap(({ subscription: one }) => (isShared(one) ? one.filter : []))
+    return {
+      targets: sessions.map((s) => [viewOf(own(s)), viewOf(own(s).filter((one) => !one.noLocal))]),
+      shared: shared.toSorted(),
+      isPlanned: shared.length === 0 && !sessions.some((s) => own(s).some((one) => one.noLocal)),
+      views: sessions.map((s) => viewOf(of(s))),
+    }
+  })
+}
+
+test('whatever was asked before, a changed subscription gives what comparing each with each topic gives', () => {
+  const step = fc.record({
+    session: fc.nat({ max: 10 }),
+    filter: fc.constantFrom(...FILTERS),
+    qos: fc.constantFrom(0, 1, 2),
+    noLocal: fc.boolean(),
+    retainAsPublished: fc.boolean(),
+    subscriptionId: fc.option(fc.nat({ max: 3 }), { nil: undefined }),
+    isGone: fc.boolean(),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const sessions = Array.from({ length: 11 }, (_, i) => named(String(i)))
+      const held = new Map<string, Held>()
+      const all = new Subscriptions(1e9)
+      for (const { session: at, isGone, ...options } of steps) {
+        const session = sessions[at]!
+        const subscription = { ...options, retainHandling: 0 } as const
+        const key = `${at} ${options.filter}`
+        if (isGone) {
+          all.remove(session, options.filter)
+          held.delete(key)
+        } else {
+          all.add(session, subscription)
+          held.set(key, { session, subscription })
+        }
+        const want = compared([...held.values()], sessions)
+        // The second time it is remembered.
+        for (let i = 0; i < 3; i++) assert.deepEqual(told(all, sessions), want)
+      }
+    }),
+    { numRuns: 200 },
+  )
 })
