@@ -3,7 +3,7 @@ import type { Listener } from '../model/listener.ts'
 import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import type { Tables } from '../model/tables.ts'
 import type { BridgePolicy } from '../protocols/mqtt/bridge/bridge.ts'
-import { wantedListeners } from '../protocols/downstream/wanted-listeners.ts'
+import { selectListeners } from '../protocols/downstream/wanted-listeners.ts'
 
 /** Of the listener, or of all; one set for each of its chains that speaks MQTT, without repetitions. */
 export function collectMqttPolicies(
@@ -11,7 +11,7 @@ export function collectMqttPolicies(
   own: readonly Listener[],
   listener: string | undefined,
 ): readonly MqttPolicy[] {
-  const wanted = wantedListeners(tables, own)
+  const wanted = selectListeners(tables, own)
   const named = listener === undefined ? [...wanted.values()] : [wanted.get(listener) ?? tables.listeners.get(listener)]
   const found = new Set<MqttPolicy>()
   for (const one of named) {

@@ -14,7 +14,7 @@ export function parseCidr(address: string, prefixBits: number | undefined): Cidr
   return { text: `${address}/${bits}`, bytes, prefixBits: bits }
 }
 
-export function cidrContains(range: Cidr, address: string): boolean {
+export function containsAddress(range: Cidr, address: string): boolean {
   const bytes = parseIpBytes(address)
   if (bytes?.length !== range.bytes.length) return false
   const whole = range.prefixBits >> 3

@@ -8,7 +8,7 @@ import type {
 } from '@bufbuild/protobuf/wkt'
 import { toJsonName, type EnumRow, type FieldRow, type FileRow, type MessageRow } from './descriptor-rows.ts'
 
-export const rowsOf = (set: FileDescriptorSet): FileRow[] => set.file.map(file)
+export const toRows = (set: FileDescriptorSet): FileRow[] => set.file.map(file)
 
 function file(f: FileDescriptorProto): FileRow {
   if (f.syntax !== 'proto3' || f.extension.length > 0) throw new Error(`${f.name}: only proto3 without extensions`)

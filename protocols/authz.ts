@@ -7,7 +7,7 @@
  * understood. Unknown are: unsupported conditions, header conditions where there are no headers (L4), path conditions
  * where there is no path (L4, CONNECT) and empty sets (Envoy refuses those at configuration time).
  */
-import { cidrContains } from '../model/ip.ts'
+import { containsAddress } from '../model/ip.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import { matchesHeader, matchesString, type HeaderValues, type StringMatch } from '../model/matcher.ts'
 import type { Permission, Policy, PolicyRule, Principal } from '../model/policy.ts'
@@ -123,7 +123,7 @@ function permissionTruth(p: Permission, facts: AuthzFacts): Truth {
     case 'path':
       return pathTruth(p.match, facts)
     case 'destination-ip':
-      return truth(cidrContains(p.range, facts.destinationIp))
+      return truth(containsAddress(p.range, facts.destinationIp))
     case 'destination-port':
       return truth(facts.destinationPort >= p.from && facts.destinationPort <= p.to)
     case 'server-name':
@@ -148,9 +148,9 @@ function principalTruth(p: Principal, facts: AuthzFacts): Truth {
     case 'authenticated':
       return truth(facts.peer !== undefined && (p.name === undefined || isNamed(facts.peer, p.name)))
     case 'direct-remote-ip':
-      return truth(cidrContains(p.range, facts.directRemoteIp))
+      return truth(containsAddress(p.range, facts.directRemoteIp))
     case 'remote-ip':
-      return truth(cidrContains(p.range, facts.remoteIp))
+      return truth(containsAddress(p.range, facts.remoteIp))
     case 'header':
       return facts.header ? truth(matchesHeader(p.header, facts.header(p.header.name))) : UNKNOWN
     case 'path':

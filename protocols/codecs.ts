@@ -14,7 +14,7 @@ export type Codecs = {
 }
 
 /** The chain's HTTP settings. Read once per request, because the recheck may have replaced the chain. */
-export function httpOf(conn: Connection): HttpConnectionManager {
+export function readHttpManager(conn: Connection): HttpConnectionManager {
   const { codec } = conn.chain
   if (codec.kind !== 'http') throw new TypeError(`connection ${conn.id} is served as ${codec.kind}, not as HTTP`)
   return codec.http

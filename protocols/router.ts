@@ -90,14 +90,14 @@ export function pickCluster(
 }
 
 /** What header matchers of routes, faults and policies ask: text, each line by itself, pseudo headers included. */
-export function headerValues(request: RequestFacts, name: string): HeaderValues {
+export function collectHeaderValues(request: RequestFacts, name: string): HeaderValues {
   const isField = name.charCodeAt(0) !== COLON && name !== 'host' && request.values !== undefined
-  const found = isField ? (request.values!(name) ?? framingField(request, name)) : headerOrPseudo(request, name)
+  const found = isField ? (request.values!(name) ?? framingField(request, name)) : findHeaderOrPseudo(request, name)
   return typeof found === 'object' ? found.map(asText) : found && asText(found)
 }
 
 /** A request header by name as it came, pseudo headers included. */
-export function headerOrPseudo(request: RequestFacts, name: string): string | undefined {
+export function findHeaderOrPseudo(request: RequestFacts, name: string): string | undefined {
   switch (name) {
     case ':method':
       return request.method
@@ -131,7 +131,7 @@ function framingField({ upgrade, bodyLength = 0 }: RequestFacts, name: string): 
 }
 
 /** The path that matchers of routes and policies are asked about: text, no query, no fragment. */
-export function pathText(path: string): string {
+export function readPathText(path: string): string {
   return asText(withoutQuery(path))
 }
 
@@ -156,7 +156,7 @@ function matches(
   chance: { drawn: number | undefined; readonly random: Random },
 ): boolean {
   if (!matchesPath(match.path, match.caseSensitive, request)) return false
-  for (const h of match.headers) if (!matchesHeader(h, headerValues(request, h.name))) return false
+  for (const h of match.headers) if (!matchesHeader(h, collectHeaderValues(request, h.name))) return false
   for (const q of match.query) if (!matchesQuery(q, request.path)) return false
   if (match.grpc && !isGrpc(request.header('content-type'))) return false
   if (match.fraction === undefined) return true
@@ -173,7 +173,7 @@ function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestF
   if (match.kind === 'connect') return request.method === 'CONNECT'
   // Envoy: a request without a path (CONNECT) belongs to connect routes only.
   if (request.path === '') return false
-  const bare = pathText(request.path)
+  const bare = readPathText(request.path)
   if (match.kind === 'regex') return match.regex.matchesAll(bare)
   const path = caseSensitive ? bare : toAsciiLowerCase(bare)
   const value = caseSensitive ? match.value : toAsciiLowerCase(match.value)

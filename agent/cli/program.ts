@@ -122,7 +122,7 @@ function addConfig(program: Command, io: Io, done: Finish): void {
     .description("the running configuration in Envoy's config_dump format")
     .addOption(admin())
     .action(async (o: { admin: string }) =>
-      done((await import('./status.ts')).page(o.admin, 'GET', '/config_dump', io)),
+      done((await import('./status.ts')).printPage(o.admin, 'GET', '/config_dump', io)),
     )
 }
 
@@ -131,7 +131,9 @@ function addDrain(program: Command, io: Io, done: Finish): void {
     .command('drain')
     .description('let the running agent finish what is open and stop')
     .addOption(admin())
-    .action(async (o: { admin: string }) => done((await import('./status.ts')).page(o.admin, 'POST', '/drain', io)))
+    .action(async (o: { admin: string }) =>
+      done((await import('./status.ts')).printPage(o.admin, 'POST', '/drain', io)),
+    )
 }
 
 function addPrecompile(program: Command, io: Io, done: Finish): void {

@@ -6,7 +6,7 @@ import type { Io } from './io.ts'
 
 /** Whether it serves, for health checks: 0 when it does, whatever else is wrong. */
 export async function checkReady(admin: string, io: Io): Promise<ExitCode> {
-  return page(admin, 'GET', '/ready', io)
+  return printPage(admin, 'GET', '/ready', io)
 }
 
 /** 0 when nothing is wrong, 1 when something is (so that scripts may ask). */
@@ -18,7 +18,7 @@ export async function printStatus(o: { readonly admin: string; readonly json: bo
 }
 
 /** Prints one page of the admin port. */
-export async function page(admin: string, method: 'GET' | 'POST', path: string, io: Io): Promise<ExitCode> {
+export async function printPage(admin: string, method: 'GET' | 'POST', path: string, io: Io): Promise<ExitCode> {
   const { status: code, body } = await askAgent(admin, method, path)
   io.out(body)
   return code < 400 ? 0 : 1

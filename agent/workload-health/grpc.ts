@@ -6,7 +6,7 @@ import type { Address, Network } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
 import type { FieldList } from '../../protocols/http/codec/hpack/decoder.ts'
-import { fieldOf } from '../../protocols/http/codec/h2-message-rules.ts'
+import { findField } from '../../protocols/http/codec/h2-message-rules.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from '../../protocols/http/h2/events.ts'
 import type { StreamOwner } from '../../protocols/http/h2/stream/stream.ts'
 import { Http2Session } from '../../protocols/http/h2/session.ts'
@@ -83,14 +83,14 @@ class Check implements SessionOwner, StreamOwner {
   onHead({ fields }: FieldList): void {
     const [, status] = fields
     if (status !== '200') this.#failed(`the HTTP status is ${status}`)
-    this.#code = fieldOf(fields, 'grpc-status')
+    this.#code = findField(fields, 'grpc-status')
   }
   onData(chunk: Buffer): void {
     this.#answer = Buffer.concat([this.#answer, chunk])
     if (this.#answer.length > MAX_ANSWER_BYTES) this.#failed('the answer is too long')
   }
   onEnd(trailers: FieldList | undefined): void {
-    this.#code ??= fieldOf(trailers?.fields ?? [], 'grpc-status')
+    this.#code ??= findField(trailers?.fields ?? [], 'grpc-status')
   }
   onStreamClose(code: number, problem: string | undefined): void {
     if (problem !== undefined) this.#failed(problem)

@@ -7,7 +7,7 @@ import { withState } from './open.ts'
 import type { Io } from './io.ts'
 
 /** Rejects with MESH_CONFIG_INVALID when the folder is there already, MESH_STATE_UNUSABLE when it cannot be written. */
-export async function backup(folder: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
+export async function makeBackup(folder: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const whole = path.resolve(folder)
   withState(o.config, ({ config, registry }) => {
     if (fs.existsSync(whole))

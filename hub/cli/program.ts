@@ -125,7 +125,9 @@ function addBackup(program: Command, io: Io, done: Finish): void {
     .description('copy CA, token key and registry into a new folder, beside a hub that may be running')
     .argument('<folder>', 'must not exist; to restore, put it in the place of `state` while the hub is stopped')
     .addOption(config())
-    .action(async (folder: string, o: { config: string }) => done((await import('./backup.ts')).backup(folder, o, io)))
+    .action(async (folder: string, o: { config: string }) =>
+      done((await import('./backup.ts')).makeBackup(folder, o, io)),
+    )
 }
 
 function addVersion(program: Command, io: Io, done: Finish): void {

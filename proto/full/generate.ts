@@ -10,7 +10,7 @@ import os from 'node:os'
 import path from 'node:path'
 import type { FileRow } from '../descriptor-rows.ts'
 import { ROWS as OURS } from '../gen/descriptor-rows.ts'
-import { rowsOf } from '../rows-of.ts'
+import { toRows } from '../rows-of.ts'
 import { computeDelta } from './delta.ts'
 import { writeRows } from './write.ts'
 import { sortByDependency, prune, findReachable, listTypes } from './prune.ts'
@@ -29,7 +29,7 @@ const files = descriptors()
   .filter((f) => !ANNOTATIONS.test(f.name))
   .sort((a, b) => (a.name < b.name ? -1 : 1))
 const kept = findReachable(files, ours)
-const full = rowsOf({
+const full = toRows({
   $typeName: 'google.protobuf.FileDescriptorSet',
   file: sortByDependency(files.flatMap((f) => prune(f, kept) ?? [])),
 })

@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../core/errors.ts'
 import type { Family, Metrics } from '../../core/metrics.ts'
 import type { Cache } from './resolver/cache.ts'
-import { rcodeName } from './codec/wire.ts'
+import { formatRcode } from './codec/wire.ts'
 
 /** Where an answer came from. `refused`: nothing was looked up. */
 export type Source = 'table' | 'cache' | 'stale' | 'forwarded' | 'failed' | 'refused'
@@ -39,7 +39,7 @@ export class DnsMetrics {
     metrics.gaugeOf('mesh_dns_tcp_connections', 'DNS connections open now.', openConnections)
   }
   answered(source: Source, rcode: number): void {
-    this.#queries.cell({ source, rcode: rcodeName(rcode) }).value++
+    this.#queries.cell({ source, rcode: formatRcode(rcode) }).value++
   }
   refused(code: ErrorCode): void {
     this.#refused.cell({ code }).value++

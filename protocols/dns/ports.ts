@@ -1,6 +1,6 @@
 /** The two ports of the proxy: the same number over UDP and TCP. */
 import type { Address, Datagrams, Listening, Network, NetStream } from '../../core/os/network.ts'
-import { portError } from '../downstream/ports.ts'
+import { toPortError } from '../downstream/ports.ts'
 
 export type PortEvents = {
   onDatagram(bytes: Buffer, from: Address, socket: Datagrams): void
@@ -29,7 +29,7 @@ export async function openPorts(
     } catch (err) {
       await udp[Symbol.asyncDispose]()
       if (at.port !== 0 || left <= 1 || (err as NodeJS.ErrnoException).code !== 'EADDRINUSE')
-        throw portError(err as NodeJS.ErrnoException, `the DNS port ${at.host}:${udp.port} (TCP)`)
+        throw toPortError(err as NodeJS.ErrnoException, `the DNS port ${at.host}:${udp.port} (TCP)`)
     }
   }
 }
@@ -46,6 +46,6 @@ async function openUdp(network: Network, at: Address, events: PortEvents): Promi
     })
     return socket
   } catch (err) {
-    throw portError(err as NodeJS.ErrnoException, `the DNS port ${at.host}:${at.port} (UDP)`)
+    throw toPortError(err as NodeJS.ErrnoException, `the DNS port ${at.host}:${at.port} (UDP)`)
   }
 }

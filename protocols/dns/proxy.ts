@@ -18,9 +18,9 @@ import {
   isTables,
   NODATA,
   NOT_READY,
-  plainAnswer,
-  pointerAnswer,
-  tableAnswer,
+  createPlainAnswer,
+  createPointerAnswer,
+  createTableAnswer,
   type Answer,
 } from './codec/answer.ts'
 import { AnswerStore, type StorePlace } from './resolver/answer-store.ts'
@@ -240,19 +240,19 @@ class Proxy implements DnsProxy {
 
   async #resolve(query: Query, from: Address, over: 'udp' | 'tcp'): Promise<Resolved> {
     if (this.#exchange.cameBack(over, from.port, query.id))
-      return { source: 'refused', answer: plainAnswer(Rcode.REFUSED) }
+      return { source: 'refused', answer: createPlainAnswer(Rcode.REFUSED) }
     const refusal = refusalOf(query)
     if (refusal !== undefined) {
       this.#refused(from, 'asks for what is not served')
-      return { source: 'refused', answer: plainAnswer(refusal) }
+      return { source: 'refused', answer: createPlainAnswer(refusal) }
     }
     const isOutside = query.name !== undefined && this.#o.outside.has(query.name)
     const without = isOutside || this.#o.tables.get().names ? 'forward' : this.#firstTable.of(query.name)
     if (without === 'wait' || (without === 'brief' && this.#servers.none))
-      return { source: 'failed', answer: plainAnswer(Rcode.SERVFAIL), why: NOT_READY }
+      return { source: 'failed', answer: createPlainAnswer(Rcode.SERVFAIL), why: NOT_READY }
     const mesh = isOutside ? undefined : this.#inTable(query)
     if (mesh?.answer) return { source: 'table', answer: mesh.answer }
-    if (this.#servers.none) return { source: 'table', answer: mesh ? NODATA : plainAnswer(Rcode.NXDOMAIN) }
+    if (this.#servers.none) return { source: 'table', answer: mesh ? NODATA : createPlainAnswer(Rcode.NXDOMAIN) }
     const resolved = await this.#forwarder.resolve(query, from)
     // The name has addresses: that others do not know it is no word on them.
     if (mesh && resolved.answer.rcode === Rcode.NXDOMAIN)
@@ -270,12 +270,13 @@ class Proxy implements DnsProxy {
     const index = this.#indexNow()
     if (!index || query.name === undefined) return undefined
     const pointers = index.pointers(query.name)
-    if (pointers) return query.type === Type.PTR || query.type === Type.ANY ? { answer: pointerAnswer(pointers) } : {}
+    if (pointers)
+      return query.type === Type.PTR || query.type === Type.ANY ? { answer: createPointerAnswer(pointers) } : {}
     const found = index.find(query.name)
     return (
       found &&
       (isTables(query.type, found) || isMeshOnly(query.name, this.#o.domain)
-        ? { answer: tableAnswer(query, found, this.#o.random) }
+        ? { answer: createTableAnswer(query, found, this.#o.random) }
         : {})
     )
   }

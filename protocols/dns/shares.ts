@@ -99,10 +99,10 @@ function remove(holdings: Holdings, key: string, held: Held): boolean {
   return true
 }
 
-export function clientOf({ host }: Address): string {
+export function toClient({ host }: Address): string {
   return sourceOf(host)
 }
 /** The same, but for programs of this machine: they have one address together, and each a socket of its own. */
-export function askerOf(from: Address): string {
-  return isLoopback(from.host) ? `${from.host} ${from.port}` : clientOf(from)
+export function toAsker(from: Address): string {
+  return isLoopback(from.host) ? `${from.host} ${from.port}` : toClient(from)
 }

@@ -7,7 +7,7 @@ import type { Log } from '../../core/log.ts'
 import type { Address, NetStream } from '../../core/os/network.ts'
 import type { DnsMetrics } from './metrics.ts'
 import type { DnsSettings } from './settings.ts'
-import { clientOf, Shares } from './shares.ts'
+import { toClient, Shares } from './shares.ts'
 import { serveTcp } from './tcp.ts'
 
 type TcpClientsOptions = {
@@ -39,7 +39,7 @@ export class TcpClients implements Disposable {
       'MESH_LISTENER_FULL',
       `${settings.maxTcpConnections} DNS connections are open (dns.maxTcpConnections)`,
     )
-    const share = this.#shares.take({ client: clientOf(remote), purpose: '' }, clock.monotonicMs(), () => {
+    const share = this.#shares.take({ client: toClient(remote), purpose: '' }, clock.monotonicMs(), () => {
       stream.destroy()
       this.#ended(remote, full)
     })

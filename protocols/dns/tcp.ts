@@ -6,7 +6,7 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { takeLease, Tally } from '../../core/lease.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
-import { framed } from './resolver/exchange.ts'
+import { frame } from './resolver/exchange.ts'
 import { MAX_QUERY_BYTES } from './codec/query.ts'
 import { HEADER_BYTES } from './codec/wire.ts'
 
@@ -110,7 +110,7 @@ class Connection {
   #answered(answer: Buffer | undefined): void {
     if (this.#stream.destroyed) return
     this.#idle.refresh()
-    if (answer) this.#stream.write(framed(answer))
+    if (answer) this.#stream.write(frame(answer))
     this.#work()
   }
 

@@ -7,13 +7,13 @@ import type { Codecs } from '../codecs.ts'
 import { Connections, FIRST_BYTES_MS } from './connections.ts'
 import type { Context } from '../context.ts'
 import { overlap, Ports, type AddressAndPort, type PortStatus } from './ports.ts'
-import { isRedirected, ownerOf } from './original-destination.ts'
+import { isRedirected, findOwner } from './original-destination.ts'
 import { revalidate, type Verdict } from './revalidate.ts'
 import { refuse, serve, type Serving } from './serve.ts'
 import { ServeMetrics } from './serve-metrics.ts'
 import { expiryWatcherOf } from '../certificate-expiry.ts'
 import { TlsTerminator } from '../tls/server.ts'
-import { wantedListeners } from './wanted-listeners.ts'
+import { selectListeners } from './wanted-listeners.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
 
 /** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. `listener`: whose it is. */
@@ -78,7 +78,7 @@ export class DataPath implements AsyncDisposable {
    * Opens the ports of the tables at hand. Resolves when each has been tried; see `listeners` for those that failed.
    */
   open(): Promise<void> {
-    return this.#ports.apply(wantedListeners(this.#ctx.tables.get(), this.#own))
+    return this.#ports.apply(selectListeners(this.#ctx.tables.get(), this.#own))
   }
 
   /** This machine's addresses have changed. */
@@ -147,7 +147,7 @@ export class DataPath implements AsyncDisposable {
   }
 
   #accept(accepted: NetStream, bound: Listener): void {
-    const listener = ownerOf(bound, accepted, this.#ctx.tables.get())
+    const listener = findOwner(bound, accepted, this.#ctx.tables.get())
     this.#serving.metrics.accepted(listener)
     const served = serve(
       {
@@ -167,7 +167,7 @@ export class DataPath implements AsyncDisposable {
   }
 
   #apply(tables: Tables): void {
-    const wanted = wantedListeners(tables, this.#own)
+    const wanted = selectListeners(tables, this.#own)
     detached('configuration', this.#ports.apply(wanted))
     const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
     for (const live of this.#connections) {

@@ -4,7 +4,7 @@
  * answer is the default chain and not a less specific entry.
  */
 import { matchesPort, type FilterChain, type FilterChainMatch, type Listener } from '../../model/listener.ts'
-import { cidrContains, type Cidr } from '../../model/ip.ts'
+import { containsAddress, type Cidr } from '../../model/ip.ts'
 import type { Interest } from './sniff.ts'
 
 export type ChainFacts = {
@@ -30,7 +30,7 @@ export function choose(listener: Listener, facts: ChainFacts): FilterChain | und
  * bytes, whatever it carries.
  * @param port of the original destination
  */
-export function interestOf(listener: Listener, port: number): Interest {
+export function collectInterest(listener: Listener, port: number): Interest {
   const { interest: all } = treeOf(listener)
   const { tlsOff, httpOff } = listener.sniff
   const [noTls, noHttp] = [
@@ -194,7 +194,7 @@ function byRange(
   const longestFirst = [...ranges].sort(([, a], [, b]) => b.prefixBits - a.prefixBits)
   if (longestFirst.length === 0) return () => any
   return (ip) => {
-    const found = longestFirst.find(([, range]) => cidrContains(range, ip))
+    const found = longestFirst.find(([, range]) => containsAddress(range, ip))
     return found ? some.get(found[0]) : any
   }
 }

@@ -20,7 +20,7 @@ export function isRedirected(
  * Behind a capturing listener (Envoy use_original_dst): the one that owns the original destination, by address or for
  * any address with that port.
  */
-export function ownerOf(bound: Listener, { local }: NetStream, { listeners }: Pick<Tables, 'listeners'>): Listener {
+export function findOwner(bound: Listener, { local }: NetStream, { listeners }: Pick<Tables, 'listeners'>): Listener {
   if (!bound.useOriginalDst) return bound
   const samePort = byPort(listeners).get(local.port) ?? []
   return (

@@ -149,7 +149,7 @@ export class Ports implements AsyncDisposable {
       })
       this.#opened(bound)
     } catch (err) {
-      bound.error = err instanceof MeshError ? err : portError(err as NodeJS.ErrnoException, where)
+      bound.error = err instanceof MeshError ? err : toPortError(err as NodeJS.ErrnoException, where)
       this.#log.warn(
         { evt: 'listener.failed', listener: name, retryInMs: pauseMs(this.#failures + 1), err: bound.error },
         'a port cannot be opened',
@@ -212,7 +212,7 @@ function portKey({ address, port }: Listener): string {
 }
 
 /** @param where the port in words, for the message */
-export function portError(err: NodeJS.ErrnoException, where: string): MeshError {
+export function toPortError(err: NodeJS.ErrnoException, where: string): MeshError {
   if (err.code === 'EADDRINUSE')
     return new MeshError('MESH_PORT_IN_USE', `${where} is taken by another process`, { cause: err })
   if (err.code === 'EADDRNOTAVAIL')

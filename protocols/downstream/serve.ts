@@ -14,7 +14,7 @@ import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Accepted, Connections, TrackedConnection } from './connections.ts'
 import type { Context } from '../context.ts'
-import { choose, interestOf, type ChainFacts } from './filter-chain.ts'
+import { choose, collectInterest, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
 import { captureLoopOf } from '../capture-loop.ts'
 import { pausedStreamsOf } from '../paused-streams.ts'
@@ -92,7 +92,7 @@ async function look(live: TrackedConnection, { clock, limits }: Context): Promis
     const { listener } = live
     const timeoutMs = listener.sniff.timeoutMs > 0 ? listener.sniff.timeoutMs : limits.requestHeadMs
     const seen = await sniff(live.accepted.stream, {
-      interest: interestOf(listener, live.accepted.local.port),
+      interest: collectInterest(listener, live.accepted.local.port),
       clock,
       timeoutMs,
       onTimeout: listener.sniff.onTimeout,

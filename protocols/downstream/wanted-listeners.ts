@@ -10,7 +10,7 @@ import type { Tables } from '../../model/tables.ts'
  * too (HTTP_PROXY_PORT), with filters that agent.yaml cannot name, such as fault injection: on the same address and for
  * the same routes agent.yaml's takes over what that one does, and there is one port.
  */
-export function wantedListeners({ listeners }: Tables, own: readonly Listener[]): Map<string, Listener> {
+export function selectListeners({ listeners }: Tables, own: readonly Listener[]): Map<string, Listener> {
   const pushed = new Map([...listeners].filter(([, l]) => l.bindToPort))
   const wanted = new Map<string, Listener>()
   for (const listener of own) {
@@ -31,8 +31,8 @@ export function wantedListeners({ listeners }: Tables, own: readonly Listener[])
 }
 
 /** Pushed listeners with a port of their own that are not served because one of agent.yaml has their name. */
-export function shadowedListeners(tables: Tables, own: readonly Listener[]): readonly Listener[] {
-  const wanted = wantedListeners(tables, own)
+export function findShadowedListeners(tables: Tables, own: readonly Listener[]): readonly Listener[] {
+  const wanted = selectListeners(tables, own)
   return own.flatMap(({ name }) => {
     const pushed = tables.listeners.get(name)
     // What agent.yaml's takes over has the same chains.

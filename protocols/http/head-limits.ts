@@ -16,7 +16,7 @@ export const LIST_OVERHEAD = 32
 const COLON = 58
 
 /** What a listener says for itself is not cut: its operator knows what is sent there. */
-export function requestHeadLimits(
+export function deriveRequestHeadLimits(
   { maxRequestHeadersBytes, maxHeaders }: HttpConnectionManager,
   limits: Pick<Limits, 'maxHeaderBytes' | 'maxHeaderCount'>,
 ): HeadLimits {
@@ -32,7 +32,7 @@ export function requestHeadLimits(
 /**
  * Of an endpoint's response: bounds of their own, for what strangers send says nothing about what a service answers.
  */
-export function responseHeadLimits(
+export function deriveResponseHeadLimits(
   { maxResponseHeadersBytes, maxResponseHeaders }: Cluster,
   limits: Pick<Limits, 'maxHeaderCount'>,
 ): HeadLimits {

@@ -98,7 +98,7 @@ function limitCells(metrics: Metrics): Cells<'headerBytes' | 'replayBytes' | 're
 }
 
 function floodCells(metrics: Metrics): Cells<Http2Event> {
-  const flood = (frames: Http2Event): Cell => floodCell(metrics, frames)
+  const flood = (frames: Http2Event): Cell => findFloodCell(metrics, frames)
   return {
     settings: flood('settings'),
     pings: flood('pings'),
@@ -112,7 +112,7 @@ function floodCells(metrics: Metrics): Cells<Http2Event> {
   }
 }
 
-export function floodCell(metrics: Metrics, frames: Http2Event): Cell {
+export function findFloodCell(metrics: Metrics, frames: Http2Event): Cell {
   return metrics
     .counter(
       'mesh_http2_floods_total',

@@ -18,7 +18,7 @@ export type HttpRuntime = {
 const runtimes = new WeakMap<HttpUpstreams, HttpRuntime>()
 
 /** One per upstreams, which belong to one context. */
-export function runtimeOf(ctx: Context, upstreams: HttpUpstreams): HttpRuntime {
+export function createRuntime(ctx: Context, upstreams: HttpUpstreams): HttpRuntime {
   const known = runtimes.get(upstreams)
   if (known) return known
   const made = {

@@ -14,8 +14,8 @@ import type { Identity, PeerVerification, PeerIdentity, ValidityRules } from '..
 import type { UpstreamTls } from '../../model/tls.ts'
 import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
-import { materialOf, type Material } from './material.ts'
-import { matchesSans, peerOf, type PeerCertificate } from './peer.ts'
+import { selectMaterial, type Material } from './material.ts'
+import { matchesSans, readPeer, type PeerCertificate } from './peer.ts'
 
 export type OriginateOptions = {
   readonly tls: UpstreamTls
@@ -62,7 +62,7 @@ const sessions = new Lru<string, { ticket: Buffer; peer: PeerCertificate | undef
  */
 export async function originate(stream: Duplex, options: OriginateOptions): Promise<Originated> {
   try {
-    const material = materialOf(options.tls, options.identity)
+    const material = selectMaterial(options.tls, options.identity)
     const expired = material.usesIdentity ? options.validity?.refusal() : undefined
     if (expired) throw expired
     const verification = options.tls.validation && options.validity?.peerVerification()
@@ -124,7 +124,7 @@ function contextOf(material: Material): tls.SecureContext {
   } catch (err) {
     throw new MeshError(
       'MESH_UPSTREAM_TLS',
-      `the certificate, key or roots for the cluster cannot be used: ${reasonOf(err)}`,
+      `the certificate, key or roots for the cluster cannot be used: ${explainReason(err)}`,
       { cause: err },
     )
   }
@@ -152,7 +152,7 @@ function handshake(
       })
     const onSecure = guarded('tls', fail, () => finish(resolve))
     const onError = guarded('tls', fail, (err: Error) =>
-      fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${reasonOf(err)}`, { cause: err })),
+      fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${explainReason(err)}`, { cause: err })),
     )
     const onClose = guarded('tls', fail, () =>
       fail(new MeshError('MESH_UPSTREAM_TLS', 'the server closed during the TLS handshake')),
@@ -198,7 +198,7 @@ function verifyEndpoint(
   fromSession: PeerCertificate | undefined,
 ): PeerCertificate | undefined {
   const certificate = socket.getPeerX509Certificate()
-  const peer = certificate ? peerOf(certificate) : socket.isSessionReused() ? fromSession : undefined
+  const peer = certificate ? readPeer(certificate) : socket.isSessionReused() ? fromSession : undefined
   const { validation } = settings
   if (!validation) return peer
   if (peer && (mustBe?.instead || matchesSans(validation.sans, peer)) && (!mustBe || isNamed(mustBe.name, peer)))
@@ -244,7 +244,8 @@ const refusals = new WeakMap<Duplex, MeshError>()
  *   have come, but a write that fails ends the socket before it is read.
  */
 function refusalIn(err: Error, silent: boolean): string | undefined {
-  if (ABOUT_OUR_CERTIFICATE.test(reasonOf(err))) return `the server does not accept our certificate: ${reasonOf(err)}`
+  if (ABOUT_OUR_CERTIFICATE.test(explainReason(err)))
+    return `the server does not accept our certificate: ${explainReason(err)}`
   const { code } = err as NodeJS.ErrnoException
   if (!silent || (code !== 'EPIPE' && code !== 'ECONNRESET')) return undefined
   return `the server closed right after the handshake (${code}): it may not accept our certificate`
@@ -277,7 +278,7 @@ const OUR_DOING: ReadonlySet<string> = new Set<ErrorCode>([
 ])
 
 /** OpenSSL's reason without its file names and addresses. */
-export function reasonOf(err: unknown): string {
+export function explainReason(err: unknown): string {
   if (!(err instanceof Error)) return String(err)
   const { reason, code } = err as Error & { reason?: string; code?: string }
   if (reason) return reason.toLowerCase()

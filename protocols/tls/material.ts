@@ -25,7 +25,7 @@ export type Material = {
 const TLS13_SUITES = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256'
 
 /** Throws MESH_NO_IDENTITY when the settings use the workload's certificate or roots and there are none yet. */
-export function materialOf(settings: AnyTls, identity: Identity | undefined): Material {
+export function selectMaterial(settings: AnyTls, identity: Identity | undefined): Material {
   const { certificate, validation } = settings
   const usesIdentity = certificate?.from === 'workload' || validation?.roots.from === 'workload'
   if (usesIdentity && !identity)
@@ -46,7 +46,7 @@ function optionsOf(settings: AnyTls, identity: Identity | undefined): tls.Secure
     maxVersion,
     ...(certificate?.from === 'workload' && identity ? { cert: identity.chainPem, key: identity.keyPem } : {}),
     ...(certificate?.from === 'pem' ? { cert: certificate.chainPem, key: certificate.keyPem } : {}),
-    ca: rootsOf(settings, identity),
+    ca: selectRoots(settings, identity),
     ...(validation?.crl?.from === 'pem' ? { crl: validation.crl.crlPem } : {}),
     ...(validation?.roots.from === 'workload' && identity?.crlPem !== undefined ? { crl: identity.crlPem } : {}),
     ...(cipherSuites.length === 0 ? {} : { ciphers: cipherList(cipherSuites) }),
@@ -54,7 +54,7 @@ function optionsOf(settings: AnyTls, identity: Identity | undefined): tls.Secure
 }
 
 /** An empty list, never undefined: without a list Node would trust the public authorities that it carries. */
-export function rootsOf({ validation }: AnyTls, identity: Identity | undefined): string[] {
+export function selectRoots({ validation }: AnyTls, identity: Identity | undefined): string[] {
   if (!validation) return []
   const { roots } = validation
   switch (roots.from) {

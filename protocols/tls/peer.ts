@@ -14,7 +14,7 @@ export type PeerCertificate = { readonly identity: PeerIdentity; readonly ipSans
 const MAX_SANS = 1024
 
 /** @returns undefined when the alternative names cannot be read without doubt; such a peer must be refused. */
-export function peerOf(certificate: X509Certificate): PeerCertificate | undefined {
+export function readPeer(certificate: X509Certificate): PeerCertificate | undefined {
   const sans = parseSubjectAltName(certificate.subjectAltName ?? '')
   if (!sans) return undefined
   const named = (type: string): string[] => sans.filter((s) => s.type === type).map((s) => s.value)

@@ -15,11 +15,11 @@ import type { Identity, IdentitySource, PeerVerification } from '../../model/ide
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
 import { chooseAlpn } from './alpn.ts'
-import { reasonOf } from './client.ts'
+import { explainReason } from './client.ts'
 import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
-import { materialOf } from './material.ts'
-import { matchesSans, peerOf } from './peer.ts'
+import { selectMaterial } from './material.ts'
+import { matchesSans, readPeer } from './peer.ts'
 import { withFiles } from './with-files.ts'
 
 export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
@@ -74,7 +74,7 @@ export class TlsTerminator {
    * was verified with.
    */
   #serverFor({ settings, identity, verification }: How): tls.Server {
-    const material = materialOf(settings, identity)
+    const material = selectMaterial(settings, identity)
     const expired = material.usesIdentity ? this.#identity.validity?.refusal() : undefined
     if (expired) throw expired
     const key = verification ? `${material.key} verified here` : material.key
@@ -98,7 +98,7 @@ export class TlsTerminator {
     } catch (err) {
       throw new MeshError(
         'MESH_CONFIG_INVALID',
-        `the listener's certificate, key or client roots cannot be used: ${reasonOf(err)}`,
+        `the listener's certificate, key or client roots cannot be used: ${explainReason(err)}`,
         { cause: err },
       )
     }
@@ -158,7 +158,7 @@ export class TlsTerminator {
       settings: { validation, requireClientCertificate },
     } = how
     const certificate = socket.getPeerX509Certificate()
-    const peer = certificate && peerOf(certificate)
+    const peer = certificate && readPeer(certificate)
     const refuse = (why: string): never => {
       socket.destroy()
       throw new MeshError('MESH_TLS_HANDSHAKE', why)
@@ -235,7 +235,7 @@ function refusal(err: Error, socket: tls.TLSSocket): string {
   const untrusted = socket.authorizationError as string | Error | null | undefined
   if (untrusted)
     return `the client's certificate is not trusted: ${typeof untrusted === 'string' ? untrusted : untrusted.message}`
-  return `the TLS handshake failed: ${reasonOf(err)}`
+  return `the TLS handshake failed: ${explainReason(err)}`
 }
 
 function ignore(): void {

@@ -9,7 +9,7 @@ import { parseCertificates, parseCrls, type Crl } from '../../core/pki/x509.ts'
 import { parseSpiffeId, type Identity, type PeerVerification, type ValidityRules } from '../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
 import { Lru } from './lru.ts'
-import { rootsOf } from './material.ts'
+import { selectRoots } from './material.ts'
 import { parseSubjectAltName } from './peer.ts'
 
 export type VerifyOptions = {
@@ -38,7 +38,7 @@ export function verifyPeer(o: VerifyOptions): string | undefined {
     graceMs: inGrace ? verification.graceMs : 0,
     peer: o.peer,
     chain: selectSentChain(certificate),
-    roots: rootsOf(settings, identity).flatMap(parsedRoots),
+    roots: selectRoots(settings, identity).flatMap(parsedRoots),
     crls: [
       ofMesh ? identity?.crlPem : undefined,
       settings.validation?.crl?.from === 'pem' ? settings.validation.crl.crlPem : undefined,

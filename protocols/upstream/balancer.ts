@@ -2,9 +2,9 @@
 import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
 import type { Host, Picker, Weighed } from './host.ts'
-import { maglevPicker, ringPicker } from './hash-balancers.ts'
+import { createMaglevPicker, createRingPicker } from './hash-balancers.ts'
 
-export function pickerFor(balancer: Balancer, hosts: readonly Host[], random: Random): Picker {
+export function createPicker(balancer: Balancer, hosts: readonly Host[], random: Random): Picker {
   if (hosts.length === 0) return () => undefined
   if (hosts.length === 1) return () => hosts[0]
   switch (balancer.kind) {
@@ -33,8 +33,8 @@ export function hashPicker(
   random: Random,
 ): Picker {
   return balancer.kind === 'maglev'
-    ? maglevPicker(hosts, balancer.tableSize, random)
-    : ringPicker(hosts, balancer, random)
+    ? createMaglevPicker(hosts, balancer.tableSize, random)
+    : createRingPicker(hosts, balancer, random)
 }
 
 /**

@@ -25,7 +25,7 @@ import { dial, type Dialed } from './dial.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
 import { H1Connection } from './h1-client.ts'
 import type * as H2 from './h2-client.ts'
-import { Host, hostKey, type HostConnections } from './host.ts'
+import { Host, formatHostKey, type HostConnections } from './host.ts'
 import { Hosts } from './hosts.ts'
 import type { TryResult } from './outlier.ts'
 import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
@@ -289,7 +289,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     if (!isReplaced) return
     for (const pool of host.pools.values()) pool.moveWaiting()
     this.#endTunnels(
-      (endpoint) => hostKey(endpoint) === host.key && selectTransport(this.cluster, endpoint).kind === 'plaintext',
+      (endpoint) =>
+        formatHostKey(endpoint) === host.key && selectTransport(this.cluster, endpoint).kind === 'plaintext',
     )
   }
   #endTunnels(isMeant: (endpoint: Endpoint) => boolean): void {
@@ -387,7 +388,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   }
 
   #originalHost({ host: address, port }: { readonly host: string; readonly port: number }): Host {
-    const key = hostKey({ address, port })
+    const key = formatHostKey({ address, port })
     const known = this.#original.get(key)
     if (known) return known
     if (this.#original.size >= MAX_ORIGINAL_HOSTS)

@@ -13,7 +13,7 @@ import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../mo
 export type Resolve = (name: string, family: 0 | 4 | 6) => Promise<readonly string[]>
 
 /** The operating system's resolver, with /etc/hosts; its order is that of RFC 6724. */
-export const systemResolve: Resolve = async (name, family) =>
+export const resolveBySystem: Resolve = async (name, family) =>
   (await dns.lookup(name, { all: true, family, order: 'verbatim' })).map((a) => a.address)
 
 /** As Envoy's dns_lookup_family: of the second family there is something only where the first has no address. */

@@ -8,9 +8,9 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import type { Deadline } from '../deadlines.ts'
-import { CHUNKED, requestFraming, UNKNOWN_LENGTH } from '../http/codec/framing.ts'
+import { CHUNKED, formatRequestFraming, UNKNOWN_LENGTH } from '../http/codec/framing.ts'
 import { H1Parser, type ParserSink } from '../http/codec/h1-parser.ts'
-import { Gather, requestHeadText } from '../http/codec/h1-write.ts'
+import { Gather, formatRequestHead } from '../http/codec/h1-write.ts'
 import type { CallEvents, HttpCall, ResponseHead, Sent, UpstreamRequest } from '../http/message.ts'
 import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
@@ -92,11 +92,11 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   sendHead(request: UpstreamRequest, end: boolean): void {
     this.#parser.begin(request.method)
     const { upgrade } = request
-    let framing = requestFraming(request.method, request.bodyLength)
+    let framing = formatRequestFraming(request.method, request.bodyLength)
     this.#out.chunked = framing === CHUNKED
     this.#upgrading = upgrade !== undefined
     if (upgrade !== undefined) framing += `connection: upgrade\r\nupgrade: ${upgrade}\r\n`
-    this.#out.text(requestHeadText(request.method, request.path, request.authority, request.headers, framing))
+    this.#out.text(formatRequestHead(request.method, request.path, request.authority, request.headers, framing))
     this.#sent = end ? 'all' : 'part'
   }
   sendData(chunk: Buffer): void {

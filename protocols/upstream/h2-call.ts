@@ -4,14 +4,14 @@ import { guarded, nothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import type { FieldList } from '../http/codec/hpack/decoder.ts'
-import { takenTrailers } from '../http/codec/field-table.ts'
+import { takeTrailers } from '../http/codec/field-table.ts'
 import { CONNECTION_CLOSED } from '../http/h2/events.ts'
 import type { Http2Session } from '../http/h2/session.ts'
 import type { Http2Stream, StreamOwner } from '../http/h2/stream/stream.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
 import { answerOf } from '../http/h2/answer-head.ts'
-import { requestFields, trailerFields } from '../http/h2/outgoing-fields.ts'
-import { headerValue } from '../http/filters/header-edit.ts'
+import { toRequestFields, toTrailerFields } from '../http/h2/outgoing-fields.ts'
+import { findHeaderValue } from '../http/filters/header-edit.ts'
 import { checkFieldList } from '../http/head-limits.ts'
 import type { CallEvents, HttpCall, Sent, UpstreamRequest } from '../http/message.ts'
 import { isGrpc } from '../router.ts'
@@ -106,9 +106,9 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
       return
     }
     // gRPC over HTTP/2 asks for it, to find proxies that drop trailers.
-    const more = isGrpc(headerValue(headers, 'content-type')) ? TE_TRAILERS : []
+    const more = isGrpc(findHeaderValue(headers, 'content-type')) ? TE_TRAILERS : []
     this.#stream = session.open(this, method)
-    this.#stream.sendHead(requestFields(request, more), end)
+    this.#stream.sendHead(toRequestFields(request, more), end)
     this.#saidAll = end
   }
   sendData(chunk: Buffer): void {
@@ -119,7 +119,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
       (this.#hold ??= this.#connection.pool.waiting.hold(this)).set(stream.queuedBytes)
   }
   sendEnd(trailers: readonly string[] | undefined): void {
-    this.#stream?.sendEnd(trailerFields(trailers))
+    this.#stream?.sendEnd(toTrailerFields(trailers))
     this.#saidAll = true
   }
   flush(): boolean {
@@ -203,7 +203,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   onEnd(trailers: FieldList | undefined): void {
     if (this.#fault || (trailers && this.#isTooLarge(trailers))) return
     this.#isComplete = true
-    if (trailers) this.#trailers = takenTrailers(trailers.fields)
+    if (trailers) this.#trailers = takeTrailers(trailers.fields)
     // RFC 9113 §8.1: the answer counts, and what is left of the request is of no use to anybody. Where nothing is left
     // the session ends the stream.
     const stream = this.#stream!

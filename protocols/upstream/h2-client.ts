@@ -10,9 +10,9 @@ import { Floods } from '../http/h2/floods.ts'
 import { Http2Session } from '../http/h2/session.ts'
 import { Unfinished } from '../http/h2/unfinished.ts'
 import { UnsentHold } from '../http/h2/unsent.ts'
-import { whenSent } from '../http/h2/when-sent.ts'
+import { callWhenSent } from '../http/h2/when-sent.ts'
 import { LIST_OVERHEAD } from '../http/head-limits.ts'
-import { floodCell } from '../http/http-metrics.ts'
+import { findFloodCell } from '../http/http-metrics.ts'
 import type { CallEvents } from '../http/message.ts'
 import { endFor, refusalOf } from '../tls/client.ts'
 import { type CallConnection, H2Call, WINDOW_BYTES } from './h2-call.ts'
@@ -139,7 +139,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
     this.#floods.frame(what, this.session.sentDataFrames)
   }
   #calm(kind: Http2Event): void {
-    floodCell(this.pool.metrics, kind).value++
+    findFloodCell(this.pool.metrics, kind).value++
     this.session.destroy(
       ErrorCode.ENHANCE_YOUR_CALM,
       new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint sends ${kind} only to make work`),
@@ -167,7 +167,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   /** The session has ended it; it is let go of when what was said has left. */
   #endStream(): void {
     const stream = this.#stream
-    whenSent(stream, this.pool.clock, 'upstream', () => {
+    callWhenSent(stream, this.pool.clock, 'upstream', () => {
       stream.destroy()
     })
   }

@@ -4,7 +4,7 @@ import { hash32 } from '../http/filters/hash.ts'
 import type { Host, Picker, Weighed } from './host.ts'
 
 /** A ring of points, several per host by weight; the next point clockwise serves. */
-export function ringPicker(
+export function createRingPicker(
   hosts: readonly Weighed[],
   { minRing, maxRing }: { readonly minRing: number; readonly maxRing: number },
   random: Random,
@@ -32,7 +32,7 @@ export function ringPicker(
 }
 
 /** Maglev (Eisenbud et al., NSDI 2016, §3.4): every host fills a table of prime size in its own order, in turns. */
-export function maglevPicker(hosts: readonly Weighed[], tableSize: number, random: Random): Picker {
+export function createMaglevPicker(hosts: readonly Weighed[], tableSize: number, random: Random): Picker {
   const table: (Host | undefined)[] = Array.from({ length: tableSize }, () => undefined)
   const heaviest = Math.max(...hosts.map((h) => h.weight))
   const orders = hosts.map(({ host, weight }) => ({

@@ -1,6 +1,6 @@
 import { Tally } from '../../core/lease.ts'
 import type { Endpoint } from '../../model/cluster.ts'
-import { newHealth, type HostHealth } from './outlier.ts'
+import { createHealth, type HostHealth } from './outlier.ts'
 import type { CallEvents, CallOptions, PendingCall } from '../http/message.ts'
 
 export type Weighed = { readonly host: Host; readonly weight: number }
@@ -20,7 +20,7 @@ export interface HostConnections {
 export class Host {
   endpoint: Endpoint
   readonly key: string
-  readonly health: HostHealth = newHealth()
+  readonly health: HostHealth = createHealth()
   /** Requests and streams under way; what least-request compares. */
   readonly active = new Tally()
   readonly connections = new Tally()
@@ -30,13 +30,13 @@ export class Host {
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint
-    this.key = hostKey(endpoint)
+    this.key = formatHostKey(endpoint)
   }
   get weight(): number {
     return this.endpoint.weight
   }
 }
 
-export function hostKey({ address, port }: Pick<Endpoint, 'address' | 'port'>): string {
+export function formatHostKey({ address, port }: Pick<Endpoint, 'address' | 'port'>): string {
   return `${address}:${port}`
 }

@@ -4,10 +4,10 @@
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
 import { selectTransport, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
-import { pickerFor } from './balancer.ts'
-import { Host, hostKey, type Picker } from './host.ts'
+import { createPicker } from './balancer.ts'
+import { Host, formatHostKey, type Picker } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
-import { choice, localityPicker, sharesOf } from './levels.ts'
+import { chooseLocality, createLocalityPicker, computeShares } from './levels.ts'
 
 const HASH_STEPS = 10_007
 
@@ -83,7 +83,7 @@ export class Hosts {
     this.#picker ??= this.#makePicker()
     let host = this.#picker(hash)
     if (!avoid || avoid.length === 0) return host
-    const isTried = (h: Host): boolean => avoid.some((e) => hostKey(e) === h.key)
+    const isTried = (h: Host): boolean => avoid.some((e) => formatHostKey(e) === h.key)
     for (let i = 0; host && isTried(host) && i < maxPicks; i++) host = this.#picker(undefined)
     return host
   }
@@ -113,7 +113,7 @@ export class Hosts {
    * labels say that it takes mutual TLS) is another: connections in clear are not for it.
    */
   #hostFor(endpoint: Endpoint, before: ReadonlyMap<string, Host>): Host {
-    const key = hostKey(endpoint)
+    const key = formatHostKey(endpoint)
     const known = before.get(key)
     const stays = known && selectTransport(this.#cluster, known.endpoint) === selectTransport(this.#cluster, endpoint)
     const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint))
@@ -129,7 +129,7 @@ export class Hosts {
       ...[...this.all].map((h) => h.health.ejectedUntilMs).filter((at) => at > now),
     )
     const fit = this.#levels.map(({ hosts }) => hosts.filter((h) => this.isFit(h)))
-    const shares = sharesOf(
+    const shares = computeShares(
       this.#levels.map(({ hosts }, i) => ({ all: hosts.length, fit: fit[i]!.length })),
       this.#cluster.panicPercent,
     )
@@ -140,15 +140,15 @@ export class Hosts {
     )
     const [only] = serving
     if (serving.length <= 1) return only?.pick ?? (() => undefined)
-    const choose = choice(serving)
+    const choose = chooseLocality(serving)
     // By the hash where there is one, so that what belongs together stays together.
     return (hash) => choose(hash === undefined ? this.#random.float() : (hash % HASH_STEPS) / HASH_STEPS)(hash)
   }
 
   #pickerOf({ localities }: Level, hosts: readonly Host[], inPanic: boolean): Picker {
     const { balancer, localityWeighted } = this.#cluster
-    if (!localityWeighted || inPanic) return pickerFor(balancer, hosts, this.#random)
-    return localityPicker(
+    if (!localityWeighted || inPanic) return createPicker(balancer, hosts, this.#random)
+    return createLocalityPicker(
       balancer,
       localities.map((l) => ({ weight: l.weight, all: l.hosts.length, fit: l.hosts.filter((h) => this.isFit(h)) })),
       this.#random,

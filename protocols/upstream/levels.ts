@@ -4,7 +4,7 @@
  */
 import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
-import { hashPicker, pickerFor } from './balancer.ts'
+import { hashPicker, createPicker } from './balancer.ts'
 import type { Host, Picker, Weighed } from './host.ts'
 
 /** Envoy's overprovisioning factor 140 %: a level or locality of which 72 % are fit still takes all of its share. */
@@ -21,7 +21,7 @@ export type LevelShare = { readonly load: number; readonly inPanic: boolean }
  * The first level takes what it can, the next ones the rest.
  * @param panicPercent 0..100 (healthy_panic_threshold); 0 = no panic
  */
-export function sharesOf(levels: readonly LevelCount[], panicPercent: number): LevelShare[] {
+export function computeShares(levels: readonly LevelCount[], panicPercent: number): LevelShare[] {
   const health = levels.map(availability)
   const total = Math.min(
     1,
@@ -50,19 +50,21 @@ export type LocalityHosts = { readonly fit: readonly Host[]; readonly all: numbe
  * With locality_weighted_lb_config: each locality gets its weight's share, less where hosts are missing. Without any
  * weight they are one.
  */
-export function localityPicker(balancer: Balancer, localities: readonly LocalityHosts[], random: Random): Picker {
+export function createLocalityPicker(balancer: Balancer, localities: readonly LocalityHosts[], random: Random): Picker {
   const used = localities
     .map((l) => ({ ...l, share: l.weight * availability({ all: l.all, fit: l.fit.length }) }))
     .filter((l) => l.share > 0)
-  if (used.length === 0) return pickerFor(balancer, [...new Set(localities.flatMap((l) => l.fit))], random)
+  if (used.length === 0) return createPicker(balancer, [...new Set(localities.flatMap((l) => l.fit))], random)
   if (balancer.kind === 'ring-hash' || balancer.kind === 'maglev')
     return hashPicker(balancer, used.flatMap(weighed), random)
-  const choose = choice(used.map(({ fit, share }) => ({ share, pick: pickerFor(balancer, fit, random) })))
+  const choose = chooseLocality(used.map(({ fit, share }) => ({ share, pick: createPicker(balancer, fit, random) })))
   return (hash) => choose(random.float())(hash)
 }
 
 /** Of several pickers, by their share. @returns what takes a number of 0..1, uniform */
-export function choice(of: readonly { readonly share: number; readonly pick: Picker }[]): (at: number) => Picker {
+export function chooseLocality(
+  of: readonly { readonly share: number; readonly pick: Picker }[],
+): (at: number) => Picker {
   const total = of.reduce((sum, { share }) => sum + share, 0)
   return (at) => {
     let left = at * total

@@ -37,7 +37,7 @@ export const LINK_DOWN_OUTLIER: Outlier = {
   splitLocal: true,
 }
 
-export function newHealth(): HostHealth {
+export function createHealth(): HostHealth {
   return { consecutive5xx: 0, consecutiveGateway: 0, consecutiveLocal: 0, ejectedUntilMs: 0, multiplier: 0 }
 }
 

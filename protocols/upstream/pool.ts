@@ -12,7 +12,7 @@ import type { Cluster } from '../../model/cluster.ts'
 import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
-import { responseHeadLimits } from '../http/head-limits.ts'
+import { deriveResponseHeadLimits } from '../http/head-limits.ts'
 import type { CallEvents, CallOptions, PendingCall } from '../http/message.ts'
 import type { CertificateUse, CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { endFor, isOurDoing } from '../tls/client.ts'
@@ -82,7 +82,7 @@ export class HostPool {
   }
 
   get limits(): HeadLimits {
-    return responseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits)
+    return deriveResponseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits)
   }
   get clock(): Clock {
     return this.#owner.ctx.clock

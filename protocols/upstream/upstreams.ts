@@ -9,13 +9,13 @@ import type { Context } from '../context.ts'
 import { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'
 import { ClusterRuntime } from './cluster-runtime.ts'
-import { systemResolve, type Resolve } from './dns.ts'
+import { resolveBySystem, type Resolve } from './dns.ts'
 import type { ConnectOptions, UpstreamStream } from '../upstream-api.ts'
 
 export type { HttpUpstreams } from '../http/message.ts'
 
 /** @param resolve the resolver for DNS clusters; tests give their own */
-export function createUpstreams(ctx: Context, resolve: Resolve = systemResolve): HttpUpstreams {
+export function createUpstreams(ctx: Context, resolve: Resolve = resolveBySystem): HttpUpstreams {
   return new ClusterRuntimes(ctx, resolve)
 }
 

@@ -2,8 +2,13 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { encode } from 'dns-packet'
 import fc from 'fast-check'
-import { encodeAnswer, encodeRefusal, pointerAnswer, tableAnswer } from '../../protocols/dns/codec/answer.ts'
-import { framed } from '../../protocols/dns/resolver/exchange.ts'
+import {
+  encodeAnswer,
+  encodeRefusal,
+  createPointerAnswer,
+  createTableAnswer,
+} from '../../protocols/dns/codec/answer.ts'
+import { frame } from '../../protocols/dns/resolver/exchange.ts'
 import { NameIndex } from '../../protocols/dns/names/name-index.ts'
 import { readQuery } from '../../protocols/dns/codec/query.ts'
 import { parseResolvConf } from '../../protocols/dns/resolver/resolv-conf.ts'
@@ -86,7 +91,7 @@ function serve(message: Buffer): void {
   }
   const pointers = q.name === undefined ? undefined : index.pointers(q.name)
   const found = q.name === undefined ? undefined : index.find(q.name)
-  const answer = pointers ? pointerAnswer(pointers) : found && tableAnswer(q, found, random)
+  const answer = pointers ? createPointerAnswer(pointers) : found && createTableAnswer(q, found, random)
   if (!answer) return
   for (const over of ['udp', 'tcp'] as const) {
     const out = encodeAnswer(q, answer, { over })
@@ -187,7 +192,7 @@ test('the whole proxy: any datagrams and any bytes over TCP, cut anywhere; it go
   await site.upstream((n) => ({ answers: [a(n, '9.9.9.9')] }))
   await fc.assert(
     fc.asyncProperty(
-      fc.oneof(bytes, flipped(good), flipped(good).map(framed)),
+      fc.oneof(bytes, flipped(good), flipped(good).map(frame)),
       fc.array(fc.nat(700), { maxLength: 3 }),
       async (b, cuts) => {
         await site.send(b)

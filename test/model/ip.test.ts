@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { parseCidr, cidrContains } from '../../model/ip.ts'
+import { parseCidr, containsAddress } from '../../model/ip.ts'
 
 for (const [range, bits, address, want] of [
   ['10.1.0.0', 16, '10.1.255.255', true],
@@ -16,7 +16,7 @@ for (const [range, bits, address, want] of [
   ['64:ff9b::', 96, '64:ff9b::1.2.3.4', true],
 ] as const)
   test(`${address} in ${range}/${bits}: ${want}`, () =>
-    assert.equal(cidrContains(parseCidr(range, bits)!, address), want))
+    assert.equal(containsAddress(parseCidr(range, bits)!, address), want))
 
 test('what is no address or has an impossible prefix is no range', () => {
   for (const [a, b] of [

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import {
-  headerOrPseudo,
+  findHeaderOrPseudo,
   isGrpc,
   matchRoute,
   pickCluster,
@@ -204,4 +204,4 @@ test('pickCluster: one cluster needs no draw, none gives undefined', () => {
 test('withoutQuery cuts at the first of ? and #', () =>
   assert.deepEqual(['/a?b#c', '/a#b?c', '/a'].map(withoutQuery), ['/a', '/a', '/a']))
 test('headerOrPseudo: a CONNECT without a path has no :path', () =>
-  assert.equal(headerOrPseudo(request(''), ':path'), undefined))
+  assert.equal(findHeaderOrPseudo(request(''), ':path'), undefined))

@@ -13,13 +13,13 @@ const CALLS: readonly { readonly call: RegExp; readonly in: readonly string[] }[
   { call: /\bsession\.open\(/, in: ['protocols/upstream/h2-call.ts', 'agent/workload-health/grpc.ts'] },
   // Into an Http2Stream goes only what h2/outgoing-fields.ts has made.
   {
-    call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:responseFields|requestFields|informationalFields)\()/,
+    call: /[sS]tream[!?]?\.send(?:Head|Informational)\((?!(?:toResponseFields|toRequestFields|toInformationalFields)\()/,
     in: [],
   },
-  { call: /[sS]tream[!?]?\.sendEnd\((?!\)|trailerFields\()/, in: [] },
-  { call: /\brequestHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
-  { call: /\bresponseHeadText\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/server/h1-answer.ts'] },
-  { call: /\bfieldLines\(/, in: ['protocols/http/codec/h1-write.ts'] },
+  { call: /[sS]tream[!?]?\.sendEnd\((?!\)|toTrailerFields\()/, in: [] },
+  { call: /\bformatRequestHead\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/upstream/h1-client.ts'] },
+  { call: /\bformatResponseHead\(/, in: ['protocols/http/codec/h1-write.ts', 'protocols/http/server/h1-answer.ts'] },
+  { call: /\bformatFieldLines\(/, in: ['protocols/http/codec/h1-write.ts'] },
   // Framing is derived, and in one place.
   { call: /(?:content-length|transfer-encoding): /, in: ['protocols/http/codec/framing.ts'] },
 ]
@@ -39,7 +39,7 @@ test('the rule catches who goes around', () => {
   assert.deepEqual(
     around(
       'protocols/http/server/h2-exchange.ts',
-      'stream.sendHead(responseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)',
+      'stream.sendHead(toResponseFields(head), false); stream.sendEnd(); this.#down.sendHead(head)',
     ),
     [],
   )

@@ -9,7 +9,7 @@ import { systemNetwork } from '../../core/os/network.ts'
 import { isSealed } from '../../core/pki/sealing.ts'
 import { formatStatus } from '../../agent/admin/status-text.ts'
 import { freePorts } from '../../tools/free-ports.ts'
-import { framed } from '../../protocols/dns/resolver/exchange.ts'
+import { frame } from '../../protocols/dns/resolver/exchange.ts'
 import { a, query, told, Upstream, type Script } from '../helpers/dns.ts'
 import { controlYaml, startSite, TestAgent, until, type Finally } from './site.ts'
 import { temporaryFolder } from '../helpers/temporary-folder.ts'
@@ -26,7 +26,7 @@ async function overUdp(port: number, bytes: Buffer): Promise<string> {
 }
 async function overTcp(port: number, bytes: Buffer): Promise<string> {
   const socket = net.connect(port, '127.0.0.1')
-  socket.end(framed(bytes))
+  socket.end(frame(bytes))
   const answer = Buffer.concat((await socket.toArray()) as Buffer[])
   return told(answer.subarray(2))
 }

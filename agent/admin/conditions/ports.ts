@@ -1,5 +1,5 @@
 /** Sockets and listeners of this machine. */
-import { shadowedListeners, wantedListeners } from '../../../protocols/downstream/wanted-listeners.ts'
+import { findShadowedListeners, selectListeners } from '../../../protocols/downstream/wanted-listeners.ts'
 import { findCaptureProblem, isCaptureSocket } from '../../config/capture.ts'
 import { findExposureProblems } from '../../config/exposure.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -69,14 +69,14 @@ export function findUnusedSockets({ inherited, readiness }: Pick<StatusParts, 'i
 
 export function findExposed({ config, tables, own }: Pick<StatusParts, 'config' | 'tables' | 'own'>): MeshError[] {
   return findExposureProblems(
-    wantedListeners(tables.get(), own).values(),
+    selectListeners(tables.get(), own).values(),
     new Map(config.listeners.map((l) => [l.name, l])),
     config.mqtt.users,
   )
 }
 
 function shadowed({ tables, own }: Pick<StatusParts, 'tables' | 'own'>): MeshError[] {
-  return shadowedListeners(tables.get(), own).map(
+  return findShadowedListeners(tables.get(), own).map(
     ({ name, address, port }) =>
       new MeshError(
         'MESH_CONFIG_REJECTED',

@@ -33,7 +33,7 @@ export type Records = {
 export type Answer = { readonly rcode: number; /** AA and AD. */ readonly flags: number; readonly records: Records }
 
 export const NO_RECORDS: Records = { counts: [0, 0, 0], body: Buffer.alloc(0), ends: [], ttlAt: [] }
-export const plainAnswer = (rcode: number): Answer => ({ rcode, flags: 0, records: NO_RECORDS })
+export const createPlainAnswer = (rcode: number): Answer => ({ rcode, flags: 0, records: NO_RECORDS })
 
 /** Why it is not the answer that was hoped for (RFC 8914 §4), for whoever looks with dig. */
 export type Explanation = { readonly code: number; readonly text: string }
@@ -48,7 +48,7 @@ const ALIAS_HEADER_BYTES = 12
  * the alias. For another type no records: the name exists (NODATA, RFC 2308 §2.2), and NXDOMAIN would be taken for all
  * of it. ANY gets both families (RFC 8482 §4.1).
  */
-export function tableAnswer(query: Query, { host, alias }: Found, random: Random): Answer {
+export function createTableAnswer(query: Query, { host, alias }: Found, random: Random): Answer {
   const wanted = host.addresses
     .map((a) => ipBytes(a))
     .filter(
@@ -85,7 +85,7 @@ export function isTables(type: number, { host }: Found): boolean {
 const ADDRESS_TYPES = new Set<number>([Type.A, Type.AAAA, Type.CNAME, Type.SVCB, Type.HTTPS, Type.ANY])
 
 /** @param names in wire form */
-export function pointerAnswer(names: readonly Buffer[]): Answer {
+export function createPointerAnswer(names: readonly Buffer[]): Answer {
   return ownAnswer(names.map((name) => record(HEADER_BYTES, Type.PTR, name)))
 }
 /** The name exists, and there is nothing of that type. */
@@ -141,7 +141,7 @@ export function encodeAnswer(
   { rcode, flags, records }: Answer,
   { over, ttlSec, why }: EncodeOptions,
 ): Buffer {
-  const opt = query.edns ? optRecord(query.edns.dnssecOk, rcode, why) : Buffer.alloc(0)
+  const opt = query.edns ? encodeOptRecord(query.edns.dnssecOk, rcode, why) : Buffer.alloc(0)
   const start = HEADER_BYTES + query.question.length
   const room = maxBytes(query, over) - start - opt.length
   let kept = records.ends.length
@@ -199,7 +199,7 @@ export function writeHeader(
 }
 
 /** RFC 6891 §6.1.2, with an Extended DNS Error (RFC 8914 §2). */
-export function optRecord(dnssecOk: boolean, rcode: number, why?: Explanation): Buffer {
+export function encodeOptRecord(dnssecOk: boolean, rcode: number, why?: Explanation): Buffer {
   const text = Buffer.from(why?.text ?? '')
   const option = why ? 6 + text.length : 0
   const out = Buffer.alloc(11 + option)

@@ -1,6 +1,6 @@
 /** A client's query, from bytes to what is asked. */
 import { decode, type DecodedPacket, type OptAnswer } from 'dns-packet'
-import { AD, CD, DO, HEADER_BYTES, lowerCase, nameEnd, OPCODE, QR, Rcode, RD } from './wire.ts'
+import { AD, CD, DO, HEADER_BYTES, lowerCase, findNameEnd, OPCODE, QR, Rcode, RD } from './wire.ts'
 
 export type Query = {
   readonly id: number
@@ -44,7 +44,7 @@ export function readQuery(bytes: Buffer): Query | Unreadable | undefined {
 function readQuestion(bytes: Buffer, id: number, flags: number): Query | undefined {
   const counts = [4, 6, 8].map((at) => bytes.readUInt16BE(at)).join()
   if (bytes.length > MAX_QUERY_BYTES || counts !== '1,0,0' || bytes.readUInt16BE(10) > MAX_ADDITIONALS) return undefined
-  const end = nameEnd(bytes, HEADER_BYTES)
+  const end = findNameEnd(bytes, HEADER_BYTES)
   // A name that ends in a pointer: there is nothing before the question that it could point to.
   if (end === undefined || bytes[end - 1] !== 0 || end + 4 > bytes.length) return undefined
   const packet = decoded(bytes)

@@ -3,7 +3,7 @@
  * came.
  */
 import { NO_RECORDS, type Records } from './answer.ts'
-import { AD, HEADER_BYTES, lowerCase, nameEnd, OPCODE, QR, RCODE, Rcode, TC, Type } from './wire.ts'
+import { AD, HEADER_BYTES, lowerCase, findNameEnd, OPCODE, QR, RCODE, Rcode, TC, Type } from './wire.ts'
 
 export type Response = {
   /** Header and OPT record together (RFC 6891 §6.1.3). */
@@ -89,7 +89,7 @@ function walk(bytes: Buffer, start: number): Found[] | undefined {
   let at = start
   for (const section of [0, 1, 2]) {
     for (let left = bytes.readUInt16BE(6 + 2 * section); left > 0; left--) {
-      const name = nameEnd(bytes, at)
+      const name = findNameEnd(bytes, at)
       if (name === undefined || name + 10 > bytes.length) return undefined
       const end = name + 10 + bytes.readUInt16BE(name + 8)
       if (end > bytes.length) return undefined

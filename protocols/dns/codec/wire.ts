@@ -33,7 +33,7 @@ export const Rcode = { NOERROR: 0, FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP:
 
 const NAMES = new Map<number, string>(Object.entries(Rcode).map(([name, code]) => [code, name]))
 /** For metrics: a closed set. */
-export function rcodeName(code: number): string {
+export function formatRcode(code: number): string {
   return NAMES.get(code) ?? 'OTHER'
 }
 
@@ -56,7 +56,7 @@ export const STALE_TTL_SEC = 30
  * Where the name at `at` ends: behind its last label, or behind a pointer, which is not followed (RFC 1035 §4.1.4), so
  * that the time this takes is bounded by the bytes passed over. @returns undefined for what is no name
  */
-export function nameEnd(bytes: Buffer, at: number): number | undefined {
+export function findNameEnd(bytes: Buffer, at: number): number | undefined {
   for (let i = at, length = 0; i < bytes.length;) {
     const label = bytes[i]!
     if (label === 0) return i + 1

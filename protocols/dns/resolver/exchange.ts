@@ -4,7 +4,7 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Datagrams, Network } from '../../../core/os/network.ts'
-import { optRecord, writeHeader } from '../codec/answer.ts'
+import { encodeOptRecord, writeHeader } from '../codec/answer.ts'
 import type { DnsMetrics, TryResult } from '../metrics.ts'
 import type { Query } from '../codec/query.ts'
 import { readResponse, type Expected, type Response } from '../codec/response.ts'
@@ -43,7 +43,7 @@ export class Exchange implements Disposable {
     const message = encodeQuery(
       query,
       expected.id,
-      server.edns ? optRecord(query.edns?.dnssecOk ?? false, 0) : Buffer.alloc(0),
+      server.edns ? encodeOptRecord(query.edns?.dnssecOk ?? false, 0) : Buffer.alloc(0),
     )
     const reply = this.#counted('udp', await this.#overUdp(server, message, expected, signal))
     // RFC 7766 §5: what is cut is asked for again over TCP.
@@ -139,7 +139,7 @@ export class Exchange implements Disposable {
         const response = bytes && readResponse(bytes, expected)
         done.resolve(response ? { result: 'answered', response } : { result: 'unreachable' })
       })
-      stream.write(framed(message))
+      stream.write(frame(message))
       return await done.promise
     } catch {
       return { result: stop.signal.aborted ? 'timeout' : 'unreachable' }
@@ -158,7 +158,7 @@ export class Exchange implements Disposable {
 }
 
 /** Two bytes of length in front (RFC 1035 §4.2.2), in one write (RFC 7766 §8). */
-export function framed(message: Buffer): Buffer {
+export function frame(message: Buffer): Buffer {
   const out = Buffer.alloc(2 + message.length)
   out.writeUInt16BE(message.length)
   out.set(message, 2)

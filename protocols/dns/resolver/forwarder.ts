@@ -5,7 +5,7 @@
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Address } from '../../../core/os/network.ts'
-import { NO_AUTHORITY, plainAnswer, STALE, type Answer, type EncodeOptions } from '../codec/answer.ts'
+import { NO_AUTHORITY, createPlainAnswer, STALE, type Answer, type EncodeOptions } from '../codec/answer.ts'
 import type { AnswerStore } from './answer-store.ts'
 import type { Cache, Entry } from './cache.ts'
 import type { Exchange, Reply } from './exchange.ts'
@@ -14,7 +14,7 @@ import type { Query } from '../codec/query.ts'
 import type { Response } from '../codec/response.ts'
 import type { Server, Servers } from './servers.ts'
 import type { DnsSettings } from '../settings.ts'
-import { askerOf, Shares } from '../shares.ts'
+import { toAsker, Shares } from '../shares.ts'
 import { Rcode, STALE_TTL_SEC } from '../codec/wire.ts'
 
 export type Resolved = { readonly source: Source; readonly answer: Answer } & Pick<EncodeOptions, 'ttlSec' | 'why'>
@@ -95,7 +95,7 @@ export class Forwarder {
     if (this.#stopped) return undefined
     const givenUp = new AbortController()
     const share = this.#shares.take(
-      { client: askerOf(from), purpose: parentOf(query.name) },
+      { client: toAsker(from), purpose: parentOf(query.name) },
       clock.monotonicMs(),
       () => {
         metrics.refused('MESH_UPSTREAM_OVERFLOW')
@@ -208,7 +208,7 @@ function isGood({ rcode }: { readonly rcode: number }): boolean {
 }
 
 function failed(rcode: number): Resolved {
-  return { source: 'failed', answer: plainAnswer(rcode), why: NO_AUTHORITY }
+  return { source: 'failed', answer: createPlainAnswer(rcode), why: NO_AUTHORITY }
 }
 
 /**

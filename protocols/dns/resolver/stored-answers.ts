@@ -9,7 +9,7 @@ import { MeshError } from '../../../core/errors.ts'
 import { writeHeader, type Answer } from '../codec/answer.ts'
 import type { Entry } from './cache.ts'
 import { readResponse } from '../codec/response.ts'
-import { AD, HEADER_BYTES, nameEnd, QR, RCODE } from '../codec/wire.ts'
+import { AD, HEADER_BYTES, findNameEnd, QR, RCODE } from '../codec/wire.ts'
 
 export type StoredAnswer = {
   readonly key: string
@@ -94,7 +94,7 @@ function hashOf(bytes: Buffer): Buffer {
 /** By the reader of what comes from the network, which trusts nothing. */
 function answerOf(key: string, flags: number, counts: readonly number[], body: Buffer): Answer {
   const name = Buffer.from(key, 'latin1')
-  const end = nameEnd(name, 0) ?? name.length
+  const end = findNameEnd(name, 0) ?? name.length
   const [, type, klass] = /^(\d{1,5}) (\d{1,5}) /.exec(key.slice(end)) ?? []
   const header = Buffer.alloc(HEADER_BYTES)
   writeHeader(header, { id: 0, flags: QR | (flags & (AD | RCODE)), counts: [1, ...counts] })

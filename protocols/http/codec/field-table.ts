@@ -96,7 +96,7 @@ export function mayTrail(name: string): boolean {
 }
 
 /** Trailers, of whichever codec and direction, without what may not come so late; undefined = none are left. */
-export function takenTrailers(fields: readonly string[]): string[] | undefined {
+export function takeTrailers(fields: readonly string[]): string[] | undefined {
   const kept: string[] = []
   for (let i = 0; i < fields.length; i += 2) if (mayTrail(fields[i]!)) kept.push(fields[i]!, fields[i + 1]!)
   return kept.length === 0 ? undefined : kept

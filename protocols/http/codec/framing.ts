@@ -13,7 +13,7 @@ export const UNTIL_CLOSE = 'until-close'
 const EMPTY = 'content-length: 0\r\n'
 
 /** The lines of a request's head. Without any it has no body. @param bodyLength as RequestHead.bodyLength */
-export function requestFraming(method: string, bodyLength: number): string {
+export function formatRequestFraming(method: string, bodyLength: number): string {
   if (bodyLength === UNKNOWN_LENGTH) return CHUNKED
   if (bodyLength > 0) return `content-length: ${bodyLength}\r\n`
   // RFC 9110 §8.6: where a body is usual its absence is said.
@@ -21,7 +21,7 @@ export function requestFraming(method: string, bodyLength: number): string {
 }
 
 /** An HTTP/2 request's content-length; undefined = none is said, the stream's end is the body's. */
-export function requestLength(method: string, bodyLength: number): string | undefined {
+export function formatRequestLength(method: string, bodyLength: number): string | undefined {
   if (bodyLength > 0) return String(bodyLength)
   return bodyLength === 0 && method !== 'GET' && method !== 'HEAD' ? '0' : undefined
 }
@@ -36,7 +36,7 @@ export function isBodiless(status: number, requestMethod: string): boolean {
  * @param contentLength as ResponseHead.contentLength
  * @param end no body follows
  */
-export function responseFraming(
+export function formatResponseFraming(
   status: number,
   contentLength: number,
   requestMethod: string,
@@ -53,7 +53,7 @@ export function responseFraming(
 }
 
 /** An HTTP/2 answer's content-length; undefined = none is said (RFC 9110 §8.6). */
-export function responseLength(status: number, contentLength: number): string | undefined {
+export function formatResponseLength(status: number, contentLength: number): string | undefined {
   return contentLength === UNKNOWN_LENGTH || status === 204 || status < 200 ? undefined : String(contentLength)
 }
 
@@ -76,7 +76,7 @@ export function readContentLength(text: string): number {
   if (text === '' || text.length > MAX_LENGTH_DIGITS) return -1
   let value = 0
   for (let i = 0; i < text.length; i++) {
-    const digit = digitAt(text, i)
+    const digit = readDigit(text, i)
     if (digit < 0) return -1
     value = value * 10 + digit
   }
@@ -84,7 +84,7 @@ export function readContentLength(text: string): number {
 }
 
 /** -1 = none there. */
-export function digitAt(text: string, at: number): number {
+export function readDigit(text: string, at: number): number {
   const value = text.charCodeAt(at) - 48
   return value >= 0 && value <= 9 ? value : -1
 }

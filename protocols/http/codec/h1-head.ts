@@ -4,7 +4,7 @@
  * are made once, at the end. It goes on where the last bytes ended, so that a block in many pieces costs no more than
  * one in one piece.
  */
-import { knownName, TEXT, TOKEN } from './h1-tables.ts'
+import { findKnownName, TEXT, TOKEN } from './h1-tables.ts'
 
 /** What is wrong, as the caller's error code sees it. */
 export type Fault = 'malformed' | 'too-large' | 'unsupported'
@@ -141,7 +141,7 @@ export class HeadScanner {
 
   #mark(bytes: Uint8Array, base: number, end: number): void {
     if (this.#count === this.#maxCount) this.#fail('too-large', `more than ${this.#maxCount} fields`)
-    this.#names[this.#count] = knownName(bytes, base + this.#nameStart, base + this.#colon)
+    this.#names[this.#count] = findKnownName(bytes, base + this.#nameStart, base + this.#colon)
     const i = this.#count++ * 3
     this.#marks[i] = this.#nameStart
     this.#marks[i + 1] = this.#colon

@@ -4,11 +4,11 @@
  * latin1 strings; bodies are passed on as slices of what came in.
  */
 import { MeshError } from '../../../core/errors.ts'
-import { removeHeader, takenTrailers } from './field-table.ts'
+import { removeHeader, takeTrailers } from './field-table.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
 import { readMinorVersion, readStatus } from './h1-start-line.ts'
-import { authorityProblem, methodProblem, parseRequestTarget } from './h1-target.ts'
+import { findAuthorityProblem, findMethodProblem, parseRequestTarget } from './h1-target.ts'
 import { readContentLength, UNKNOWN_LENGTH } from './framing.ts'
 
 /** Told in order: onHead, onBody…, onMessageEnd; a response may have several onInformational before onHead. */
@@ -342,7 +342,7 @@ export class H1Parser {
     if (first < 1 || last === first || last === line.length - 1)
       this.#fail('malformed', 'the request line is not method, target, version (RFC 9112 §3)')
     this.method = line.slice(0, first)
-    const problem = methodProblem(this.method)
+    const problem = findMethodProblem(this.method)
     if (problem !== undefined) this.#fail('malformed', problem)
     this.minor = readMinorVersion(line, last + 1, this.#onFault)
     const target = parseRequestTarget(this.method, line.slice(first + 1, last))
@@ -362,7 +362,7 @@ export class H1Parser {
     } else {
       // Also beside a target that names another, which then counts (RFC 9112 §3.2.2). That of CONNECT is nobody's to
       // route by.
-      const problem = authorityProblem(this.#host)
+      const problem = findAuthorityProblem(this.#host)
       if (problem !== undefined) this.#fail('malformed', problem)
       if (this.authority === '') this.authority = this.#host
     }
@@ -426,7 +426,7 @@ export class H1Parser {
   #endWithTrailers(text: string): void {
     const all: string[] = []
     this.#scanner.fields(text, all)
-    this.#end(takenTrailers(all))
+    this.#end(takeTrailers(all))
   }
 
   #end(trailers: string[] | undefined): void {

@@ -1,5 +1,5 @@
 /** The parts of a request line and of a status line that are numbers (RFC 9112 §2.3, §4). */
-import { digitAt } from './framing.ts'
+import { readDigit } from './framing.ts'
 import type { Fault } from './h1-head.ts'
 
 type Fail = (fault: Fault, what: string) => never
@@ -18,9 +18,9 @@ export function readMinorVersion(line: string, at: number, fail: Fail): 0 | 1 {
 
 /** The space after the status is often left out with an empty reason; nothing depends on it. */
 export function readStatus(line: string, fail: Fail): number {
-  const hundreds = digitAt(line, 9)
-  const tens = digitAt(line, 10)
-  const ones = digitAt(line, 11)
+  const hundreds = readDigit(line, 9)
+  const tens = readDigit(line, 10)
+  const ones = readDigit(line, 11)
   if (hundreds < 1 || tens < 0 || ones < 0 || (line.length > 12 && line[12] !== ' '))
     fail('malformed', 'the status line is not version, status, reason (RFC 9112 §4)')
   return hundreds * 100 + tens * 10 + ones

@@ -118,7 +118,7 @@ function slotOf(bytes: Uint8Array, start: number, end: number): number {
  * @param bytes from `start` to `end` a token (the scanner has checked it), not empty
  * @returns the lower-case name; undefined when it is none of the usual ones
  */
-export function knownName(bytes: Uint8Array, start: number, end: number): string | undefined {
+export function findKnownName(bytes: Uint8Array, start: number, end: number): string | undefined {
   for (const name of KNOWN[slotOf(bytes, start, end)]!)
     if (name.length === end - start && isSpelled(name, bytes, start)) return name
   return undefined

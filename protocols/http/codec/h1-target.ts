@@ -55,7 +55,7 @@ const STANDARD: ReadonlySet<string> = new Set([
  * be one behind it.
  * @returns what is wrong, as text
  */
-export function methodProblem(method: string): string | undefined {
+export function findMethodProblem(method: string): string | undefined {
   // Nearly all: a comparison costs less than a look into the set.
   if (method === 'GET' || method === 'POST' || STANDARD.has(method)) return undefined
   if (method === '' || method.length > MAX_METHOD_BYTES || !consistsOf(TOKEN, method))
@@ -66,7 +66,7 @@ export function methodProblem(method: string): string | undefined {
 }
 
 /** Of a Host field or `:authority`. @returns what is wrong, as text */
-export function authorityProblem(authority: string): string | undefined {
+export function findAuthorityProblem(authority: string): string | undefined {
   if (authority !== '' && authority.length <= MAX_AUTHORITY_BYTES && consistsOf(HOST, authority) && hasShape(authority))
     return undefined
   return 'the Host field is not a host (RFC 9112 §3.2)'
@@ -91,7 +91,7 @@ export function parsePseudoTarget(
   if (authority === undefined) return 'neither :authority nor host (RFC 9113 §8.3.1)'
   if (method === 'CONNECT')
     return path === undefined ? parseRequestTarget(method, authority) : 'a CONNECT request with a :path (RFC 9113 §8.5)'
-  const problem = authorityProblem(authority)
+  const problem = findAuthorityProblem(authority)
   if (problem !== undefined) return problem
   // An absolute form is HTTP/1's way to say what :authority says here.
   if (path === undefined || (path.charCodeAt(0) !== SLASH && path !== '*')) return 'no :path (RFC 9113 §8.3.1)'
@@ -124,7 +124,7 @@ function authorityForm(target: string): RequestTarget | string {
 function absoluteForm(method: string, target: string): RequestTarget | string {
   const parts = /^https?:\/\/([A-Za-z0-9\-._~%!$&'()*+;=:[\]]+)([/?].*)?$/i.exec(target)
   if (!parts) return 'the request target has none of the four forms (RFC 9112 §3.2)'
-  const problem = authorityProblem(parts[1]!)
+  const problem = findAuthorityProblem(parts[1]!)
   if (problem !== undefined) return problem
   const rest = parts[2] ?? (method === 'OPTIONS' ? '*' : '/')
   return { authority: parts[1]!, path: rest.startsWith('?') ? `/${rest}` : rest }

@@ -42,7 +42,7 @@ export class Gather {
   end(trailers: readonly string[] | undefined): void {
     if (!this.chunked) return
     this.chunked = false
-    this.text(trailers ? `0\r\n${fieldLines(trailers)}\r\n` : '0\r\n\r\n')
+    this.text(trailers ? `0\r\n${formatFieldLines(trailers)}\r\n` : '0\r\n\r\n')
   }
 
   /** @returns bytes put on the wire */
@@ -88,24 +88,24 @@ function joined(pieces: readonly (string | Buffer)[], count: number, bytes: numb
 /**
  * Values must be latin1 text (asFieldValue): written byte by byte, U+010A would become LF and start a line of its own.
  */
-export function fieldLines(headers: readonly string[]): string {
+export function formatFieldLines(headers: readonly string[]): string {
   let text = ''
   for (let i = 0; i < headers.length; i += 2) text += `${headers[i]!}: ${headers[i + 1]!}\r\n`
   return text
 }
 
-export function requestHeadText(
+export function formatRequestHead(
   method: string,
   path: string,
   authority: string,
   headers: readonly string[],
   framing: string,
 ): string {
-  return `${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\n${fieldLines(headers)}${framing}\r\n`
+  return `${method} ${path} HTTP/1.1\r\nhost: ${authority}\r\n${formatFieldLines(headers)}${framing}\r\n`
 }
 
-export function responseHeadText(status: number, headers: readonly string[], framing: string): string {
-  return `${statusLine(status)}${fieldLines(headers)}${framing}\r\n`
+export function formatResponseHead(status: number, headers: readonly string[], framing: string): string {
+  return `${statusLine(status)}${formatFieldLines(headers)}${framing}\r\n`
 }
 
 const REASONS: Readonly<Record<number, string>> = {

@@ -12,7 +12,7 @@ import {
   FrameType,
   Http2ConnectionError,
   PREFACE,
-  protocolError,
+  createProtocolError,
   readUint31,
   readUint32,
 } from './h2-frames.ts'
@@ -125,7 +125,7 @@ export class FrameReader {
     const from = PREFACE.length - this.#prefaceLeft
     const bytes = Math.min(this.#prefaceLeft, chunk.length)
     if (PREFACE.compare(chunk, 0, bytes, from, from + bytes) !== 0)
-      throw protocolError('the connection does not begin with the preface of HTTP/2')
+      throw createProtocolError('the connection does not begin with the preface of HTTP/2')
     this.#prefaceLeft -= bytes
     return bytes
   }
@@ -235,7 +235,7 @@ export class FrameReader {
         this.#settings(streamId, flags, payload)
         break
       case FrameType.PUSH_PROMISE:
-        throw protocolError('a push, which was not permitted')
+        throw createProtocolError('a push, which was not permitted')
       case FrameType.PING:
         this.#ping(streamId, flags, payload)
         break
@@ -255,7 +255,7 @@ export class FrameReader {
   #checkOrder(type: number, flags: number, streamId: number): void {
     if (this.#isFirst) {
       if (type !== FrameType.SETTINGS || (flags & Flag.ACK) !== 0)
-        throw protocolError('the first frame is not SETTINGS')
+        throw createProtocolError('the first frame is not SETTINGS')
       this.#isFirst = false
     }
     const block = this.#block
@@ -264,7 +264,7 @@ export class FrameReader {
         ? type === FrameType.CONTINUATION
         : type !== FrameType.CONTINUATION || streamId !== block.streamId
     )
-      throw protocolError('a header block is interrupted or was never begun')
+      throw createProtocolError('a header block is interrupted or was never begun')
   }
 
   #paddedData(streamId: number, flags: number, payload: Buffer): void {
@@ -348,7 +348,7 @@ export class FrameReader {
       this.#sink.onWindowUpdate(streamId, bytes)
       return
     }
-    if (streamId === 0) throw protocolError('a WINDOW_UPDATE of nothing')
+    if (streamId === 0) throw createProtocolError('a WINDOW_UPDATE of nothing')
     this.#sink.onStreamError(streamId, ErrorCode.PROTOCOL_ERROR)
   }
 }
@@ -366,15 +366,15 @@ function withoutPadding(payload: Buffer, flags: number, skip: number): Buffer {
   const from = skip + (isPadded ? 1 : 0)
   requireSize(payload.length >= from, 'DATA or HEADERS')
   const end = payload.length - (isPadded ? payload[0]! : 0)
-  if (end < from) throw protocolError('more padding than payload')
+  if (end < from) throw createProtocolError('more padding than payload')
   return payload.subarray(from, end)
 }
 
 function requireStream(streamId: number, frame: string): void {
-  if (streamId === 0) throw protocolError(`${frame} for the connection`)
+  if (streamId === 0) throw createProtocolError(`${frame} for the connection`)
 }
 function requireConnection(streamId: number, frame: string): void {
-  if (streamId !== 0) throw protocolError(`${frame} for a stream`)
+  if (streamId !== 0) throw createProtocolError(`${frame} for a stream`)
 }
 function requireSize(fits: boolean, frame: string): void {
   if (!fits) throw new Http2ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `${frame} of a wrong size`)

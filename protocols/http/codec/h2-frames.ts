@@ -63,10 +63,10 @@ export class Http2ConnectionError extends Error {
   }
 }
 
-export function protocolError(message: string): Http2ConnectionError {
+export function createProtocolError(message: string): Http2ConnectionError {
   return new Http2ConnectionError(ErrorCode.PROTOCOL_ERROR, message)
 }
-export function flowControlError(message: string): Http2ConnectionError {
+export function createFlowControlError(message: string): Http2ConnectionError {
   return new Http2ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, message)
 }
 

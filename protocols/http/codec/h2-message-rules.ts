@@ -15,7 +15,7 @@ const CONNECTION_FIELDS: ReadonlySet<string> = new Set([
   'upgrade',
 ])
 
-export function requestProblem(fields: readonly string[], extendedConnect: boolean): string | undefined {
+export function findRequestProblem(fields: readonly string[], extendedConnect: boolean): string | undefined {
   let seen = 0
   let method = ''
   let path = ''
@@ -48,13 +48,13 @@ function hostProblem(fields: readonly string[], from: number): string | undefine
 }
 
 /** The first of that name. */
-export function fieldOf(fields: readonly string[], name: string): string | undefined {
+export function findField(fields: readonly string[], name: string): string | undefined {
   for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1]
   return undefined
 }
 
 /** '' = none. */
-export function methodOf(fields: readonly string[]): string {
+export function readMethod(fields: readonly string[]): string {
   for (let i = 0; i < fields.length && fields[i]!.charCodeAt(0) === COLON; i += 2)
     if (fields[i] === ':method') return fields[i + 1]!
   return ''
@@ -81,20 +81,20 @@ function pseudoProblem(seen: number, method: string, path: string, extendedConne
 }
 
 /** @param declared as declaredLength has it */
-export function lengthProblem(declared: number): string | undefined {
+export function findLengthProblem(declared: number): string | undefined {
   return Number.isNaN(declared) ? 'content-length is no number, or several' : undefined
 }
 /** Of a message that is only a head. @param declared as declaredLength has it */
-export function emptyBodyProblem(declared: number): string | undefined {
-  return declared > 0 ? 'content-length, and no body' : lengthProblem(declared)
+export function findEmptyBodyProblem(declared: number): string | undefined {
+  return declared > 0 ? 'content-length, and no body' : findLengthProblem(declared)
 }
 
-export function responseProblem(fields: readonly string[]): string | undefined {
+export function findResponseProblem(fields: readonly string[]): string | undefined {
   if (fields[0] !== ':status' || !/^[1-9]\d\d$/.test(fields[1]!)) return ':status is missing or is no status'
   return fieldsProblem(fields, 2)
 }
 
-export function trailersProblem(fields: readonly string[]): string | undefined {
+export function findTrailersProblem(fields: readonly string[]): string | undefined {
   return fieldsProblem(fields, 0)
 }
 
@@ -111,7 +111,7 @@ function fieldsProblem(fields: readonly string[], from: number): string | undefi
 }
 
 /** @returns -1 without a content-length, NaN when it is no number or is said in two ways (RFC 9110 §8.6) */
-export function declaredLength(fields: readonly string[]): number {
+export function readDeclaredLength(fields: readonly string[]): number {
   let length = -1
   for (let i = 0; i < fields.length; i += 2) {
     if (fields[i] !== 'content-length') continue

@@ -35,14 +35,14 @@ export type AccessRecord = {
 }
 
 export function logAccess(log: Log, format: 'json' | 'text', record: AccessRecord): void {
-  if (format === 'text') log.info({ evt: 'http.access' }, accessText(record))
+  if (format === 'text') log.info({ evt: 'http.access' }, formatAccess(record))
   else log.info({ evt: 'http.access', ...record }, 'request')
 }
 
 /**
  * Envoy's default format string. Header values stand in quotes; quotes, backslashes and non-ASCII in them are escaped.
  */
-export function accessText(r: AccessRecord): string {
+export function formatAccess(r: AccessRecord): string {
   return (
     `[${new Date(r.startedMs).toISOString()}] "${quoted(r.method)} ${quoted(r.path)} ${r.protocol}" ${r.status} ${r.flags} ${r.receivedBytes} ${r.sentBytes} ` +
     `${Math.round(r.durationMs)} ${r.upstreamServiceMs === undefined ? '-' : Math.round(r.upstreamServiceMs)} "${quoted(r.forwardedFor)}" "${quoted(r.userAgent)}" ` +

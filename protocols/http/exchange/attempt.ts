@@ -16,7 +16,7 @@ import type {
   UpstreamRequest,
 } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import { requestHash } from '../filters/hash.ts'
+import { hashRequest } from '../filters/hash.ts'
 import type { ForwardPlan } from './plan.ts'
 import type { ExchangeRecord } from './record.ts'
 import type { ReplayBuffer } from './replay-buffer.ts'
@@ -98,7 +98,7 @@ export class Attempt implements CallEvents {
   #hash({ action, cluster }: ForwardPlan): number | undefined {
     if (action.hash.length === 0 || !HASHING.has(cluster.balancer.kind)) return undefined
     const { request, remoteIp } = this.#owner
-    return requestHash(action.hash, { header: (name) => request.header(name), path: request.path, remoteIp })
+    return hashRequest(action.hash, { header: (name) => request.header(name), path: request.path, remoteIp })
   }
 
   /** Gives the attempt up. Nothing more is told to the exchange. */

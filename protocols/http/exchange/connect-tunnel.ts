@@ -83,7 +83,7 @@ export function openConnectTunnel(
  * and a route or cluster that is gone ends no tunnel, as in Envoy.
  * @param asked as policies saw it @returns why it would be refused now
  */
-export function refusalNow(
+export function findRefusal(
   asked: RequestHead,
   client: RequestOrigin,
   remoteIp: string,
@@ -104,7 +104,7 @@ const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ])
 
 /** A tunnel that goes in clear where TLS is asked for now. */
-export function inClear(was: Cluster, endpoint: Endpoint | undefined, tables: Tables): MeshError | undefined {
+export function refuseInClear(was: Cluster, endpoint: Endpoint | undefined, tables: Tables): MeshError | undefined {
   const now = tables.cluster(was.name)
   return now && now !== was && endpoint && turnsTlsOn(was, now, endpoint)
     ? new MeshError('MESH_DRAINING', `cluster ${was.name} asks for TLS now`)

@@ -13,21 +13,21 @@ import { isGrpc } from '../../router.ts'
 import { Attempt, type AttemptOwner } from './attempt.ts'
 import { planRequest } from './connect-tunnel.ts'
 import type { RequestOrigin } from './request-origin.ts'
-import { finishAccess, newRecord, reportDenied, reportShadowDenied, type ExchangeRecord } from './record.ts'
+import { finishAccess, createRecord, reportDenied, reportShadowDenied, type ExchangeRecord } from './record.ts'
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { prepareRequestHeaders } from '../filters/forwarded.ts'
 import { applyUnderscores, setHeader } from '../filters/header-edit.ts'
 import type { Downstream, RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
-import { answerHead, sendLocalAnswer, upstreamRequest, type HeaderFacts } from './outgoing.ts'
+import { answerHead, sendLocalAnswer, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
 import { planToday, type ForwardPlan, type Plan } from './plan.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
-import { errorAnswer, plannedAnswer, type LocalAnswer } from './reply.ts'
+import { createErrorAnswer, createPlannedAnswer, type LocalAnswer } from './reply.ts'
 import { RequestedTunnel, type FarEnd, type TunnelOwner } from './requested-tunnel.ts'
 import { Retries } from './retries.ts'
 import { suspectResponse, type TryOutcome } from './retry.ts'
 import type { HttpRuntime } from '../runtime.ts'
 import { settleRequest } from '../filters/request-view.ts'
-import { Timeouts, timesOf, type DueKind, type Timed } from './timeouts.ts'
+import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
 
 /**
  * `planning`: nothing has left yet; a fault may delay it. `trying`: an attempt, the back-off before one, or a tunnel
@@ -72,7 +72,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.request = request
     this.down = down
     this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
-    this.record = newRecord(rt.ctx)
+    this.record = createRecord(rt.ctx)
   }
 
   /* From the server codec. */
@@ -160,7 +160,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
         return
       case 'answer':
         this.#answerLocally(
-          plannedAnswer(plan, this.#isGrpc()),
+          createPlannedAnswer(plan, this.#isGrpc()),
           plan.fault && new MeshError('MESH_FAULT_INJECTED', plan.body),
         )
         return
@@ -177,7 +177,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.#plan = plan
     this.client.conn.cluster = plan.cluster.name
     if (plan.action.idleMs !== undefined) this.down.setIdleMs(plan.action.idleMs)
-    const times = timesOf(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
+    const times = deriveTimes(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
     if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
     if (this.request.method === 'CONNECT') {
       this.#tunnel!.connect(plan)
@@ -239,7 +239,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
 
   requestToSend(): UpstreamRequest {
     const plan = this.#plan!
-    const request = (this.#outgoing ??= upstreamRequest(this.request, plan, this))
+    const request = (this.#outgoing ??= createUpstreamRequest(this.request, plan, this))
     // In place of what the proxy before us, or the attempt before this one, has counted.
     if (plan.routed.virtualHost.includeAttemptCount)
       setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
@@ -410,7 +410,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
       this.#finish(error)
       return
     }
-    this.#answerLocally(errorAnswer(error, this.#isGrpc()), error)
+    this.#answerLocally(createErrorAnswer(error, this.#isGrpc()), error)
   }
 
   #answerLocally(answer: LocalAnswer, error: MeshError | undefined): void {

@@ -2,11 +2,11 @@
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { HeaderEdit } from '../../../model/route.ts'
 import type { SubstitutionFacts } from '../../../model/substitution.ts'
-import { headerOrPseudo } from '../../router.ts'
+import { findHeaderOrPseudo } from '../../router.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
-import { editHeaders, headerValue, setHeader } from '../filters/header-edit.ts'
+import { editHeaders, findHeaderValue, setHeader } from '../filters/header-edit.ts'
 import type { Downstream, RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import type { ForwardPlan } from './plan.ts'
 import type { LocalAnswer } from './reply.ts'
@@ -25,7 +25,7 @@ export type HeaderFacts = {
 }
 
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
-export function upstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
+export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
   const { headers } = request
   if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined, 0)
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
@@ -60,7 +60,7 @@ export function answerHead(
     else if (headers[i] === 'x-envoy-upstream-service-time') timed = true
     else if (headers[i] === 'date') dated = true
   }
-  if (!dated) headers.push('date', httpDate(facts.nowMs))
+  if (!dated) headers.push('date', formatHttpDate(facts.nowMs))
   if (serverName !== '') {
     if (server >= 0) headers[server + 1] = serverName
     else headers.push('server', serverName)
@@ -100,7 +100,7 @@ let dateOfSecond = 0
 let dateText = ''
 
 /** RFC 9110 §6.6.1 asks for it in every answer, of whoever has a clock. Made once a second. */
-export function httpDate(wallMs: number): string {
+export function formatHttpDate(wallMs: number): string {
   const second = Math.floor(wallMs / 1000)
   if (second !== dateOfSecond || dateText === '') {
     dateOfSecond = second
@@ -140,8 +140,8 @@ function edit(
     cluster: plan?.kind === 'forward' ? plan.cluster.name : '',
     status,
     peer: client.conn.tls?.peer,
-    request: (name) => headerOrPseudo(request, name),
-    ...(response ? { response: (name: string) => headerValue(response, name) } : {}),
+    request: (name) => findHeaderOrPseudo(request, name),
+    ...(response ? { response: (name: string) => findHeaderValue(response, name) } : {}),
   }
   editHeaders(headers, edits, facts)
   // Configured text may be any Unicode; a field is bytes of text.

@@ -12,9 +12,9 @@ import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig }
 import { RouteTable, type Tables } from '../../../model/tables.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../../authz.ts'
 import {
-  headerValues,
+  collectHeaderValues,
   matchRoute,
-  pathText,
+  readPathText,
   pickCluster,
   TO_HTTPS,
   type RequestFacts,
@@ -82,7 +82,7 @@ export type RefusePlan = Common & {
 }
 
 export function planExchange(input: PlanInput): Plan {
-  const table = routeTable(input.http, input.tables)
+  const table = findRouteTable(input.http, input.tables)
   const routed = table && matchRoute(table, input.request, input.random)
   const common = {
     delayMs: 0,
@@ -223,10 +223,10 @@ class PolicyFacts implements AuthzFacts {
     return this.#client.serverName
   }
   get path(): string | undefined {
-    return this.#request.path === '' ? undefined : pathText(this.#request.path)
+    return this.#request.path === '' ? undefined : readPathText(this.#request.path)
   }
   header(name: string): HeaderValues {
-    return headerValues(this.#request, name)
+    return collectHeaderValues(this.#request, name)
   }
 }
 
@@ -234,7 +234,7 @@ class PolicyFacts implements AuthzFacts {
 const inlineTables = new WeakMap<RouteConfig, RouteTable>()
 
 /** Undefined: the control plane has not sent the table that the listener names. */
-export function routeTable({ routes }: HttpConnectionManager, tables: Tables): RouteTable | undefined {
+export function findRouteTable({ routes }: HttpConnectionManager, tables: Tables): RouteTable | undefined {
   if (routes.from === 'rds') return tables.routes(routes.name)
   let table = inlineTables.get(routes.config)
   if (!table) {

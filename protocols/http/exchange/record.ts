@@ -3,7 +3,7 @@ import type { MeshError } from '../../../core/errors.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
 import { logAccess } from './access-log.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
-import { httpOf } from '../../codecs.ts'
+import { readHttpManager } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { RequestHead } from '../message.ts'
@@ -28,7 +28,7 @@ export type ExchangeRecord = {
   plan: Plan | undefined
 }
 
-export function newRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord {
+export function createRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord {
   return {
     startedMs: clock.monotonicMs(),
     startedWallMs: clock.wallMs(),
@@ -68,7 +68,7 @@ export function reportBroken(
 ): void {
   metrics.ended(conn.listener.direction, answeredStatus)
   metrics.failed(error.code)
-  const http = httpOf(conn)
+  const http = readHttpManager(conn)
   if (!http.accessLog) return
   logAccess(ctx.log, http.accessLog, {
     startedMs: ctx.clock.wallMs(),

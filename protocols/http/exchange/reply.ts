@@ -8,12 +8,12 @@ import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
 
 /** A refusal: the code in x-meshlet-error. gRPC callers get trailers-only (status 200). */
-export function errorAnswer(error: MeshError, grpc: boolean): LocalAnswer {
-  return grpc ? grpcErrorAnswer(error) : textErrorAnswer(error)
+export function createErrorAnswer(error: MeshError, grpc: boolean): LocalAnswer {
+  return grpc ? grpcErrorAnswer(error) : createTextErrorAnswer(error)
 }
 
 /** Status of the code's row, one line of text. */
-export function textErrorAnswer(error: MeshError): LocalAnswer {
+export function createTextErrorAnswer(error: MeshError): LocalAnswer {
   return textAnswer(error.row.http, `${textOf(error)}\n`, ['x-meshlet-error', error.code])
 }
 
@@ -26,7 +26,7 @@ function grpcErrorAnswer(error: MeshError): LocalAnswer {
 const textOf = ({ code, message }: MeshError): string => `${code}: ${message}`
 
 /** What a plan that needs no endpoint answers. */
-export function plannedAnswer({ fault, status, body, location }: AnswerPlan, grpc: boolean): LocalAnswer {
+export function createPlannedAnswer({ fault, status, body, location }: AnswerPlan, grpc: boolean): LocalAnswer {
   return fault ? faultAnswer(status, fault.grpcStatus, grpc, body) : routeAnswer(status, body, location, grpc)
 }
 

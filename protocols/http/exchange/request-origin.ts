@@ -5,7 +5,7 @@ import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { ClientAddress } from '../filters/forwarded.ts'
 import type { ClientFacts } from './plan.ts'
-import { xfccElement } from '../filters/xfcc.ts'
+import { formatXfccElement } from '../filters/xfcc.ts'
 
 export class RequestOrigin implements ClientAddress {
   readonly conn: Connection
@@ -51,7 +51,7 @@ export class RequestOrigin implements ClientAddress {
     const made = this.#elementFor
     if (!made || made.details !== details || made.ownUri !== ownUri) {
       this.#elementFor = { details, ownUri }
-      this.#element = xfccElement(details, peer, ownUri)
+      this.#element = formatXfccElement(details, peer, ownUri)
     }
     return this.#element
   }

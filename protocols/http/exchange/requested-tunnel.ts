@@ -9,7 +9,7 @@ import type { Endpoint } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import { inClear, openConnectTunnel, refusalNow } from './connect-tunnel.ts'
+import { refuseInClear, openConnectTunnel, findRefusal } from './connect-tunnel.ts'
 import type { ForwardPlan } from './plan.ts'
 import type { ExchangeRecord } from './record.ts'
 import type { RequestOrigin } from './request-origin.ts'
@@ -91,7 +91,9 @@ export class RequestedTunnel {
   refusal(plan: ForwardPlan): MeshError | undefined {
     const { client, remoteIp, record } = this.#owner
     const { ctx } = this.#rt
-    return refusalNow(this.#asked, client, remoteIp, ctx) ?? inClear(plan.cluster, record.endpoint, ctx.tables.get())
+    return (
+      findRefusal(this.#asked, client, remoteIp, ctx) ?? refuseInClear(plan.cluster, record.endpoint, ctx.tables.get())
+    )
   }
 
   /** Sends `head` to the client and joins the two streams. */

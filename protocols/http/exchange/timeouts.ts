@@ -20,14 +20,14 @@ export type Times = {
 }
 
 /** @returns undefined in the usual case that nothing is limited */
-export function timesOf(
+export function deriveTimes(
   action: ForwardAction,
   perTry: number | undefined,
   http: HttpConnectionManager,
   request: Pick<RequestFacts, 'header'>,
 ): Times | undefined {
   const { grpcTimeout } = action
-  const asked = grpcTimeout && callerTimeoutMs(request.header('grpc-timeout'))
+  const asked = grpcTimeout && parseCallerTimeoutMs(request.header('grpc-timeout'))
   const ofStream = action.maxStreamMs ?? http.maxStreamMs
   // A caller's own deadline comes first, where the route lets it.
   const stream =
@@ -45,7 +45,7 @@ function bounded(askedMs: number, { maxMs, offsetMs }: GrpcTimeout): number | un
 const UNITS_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 0.001, n: 0.000_001 }
 
 /** gRPC over HTTP/2, Timeout: at most eight digits and a unit. @returns milliseconds; undefined for anything else */
-export function callerTimeoutMs(text: string | undefined): number | undefined {
+export function parseCallerTimeoutMs(text: string | undefined): number | undefined {
   const [, digits, unit] = /^(\d{1,8})([HMSmun])$/.exec(text ?? '') ?? []
   return digits === undefined ? undefined : Math.ceil(Number(digits) * UNITS_MS[unit!]!)
 }

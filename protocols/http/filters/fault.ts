@@ -5,7 +5,7 @@
 import type { Random } from '../../../core/os/clock.ts'
 import { matchesHeader } from '../../../model/matcher.ts'
 import type { Fault } from '../../../model/route.ts'
-import { headerValues, type RequestFacts } from '../../router.ts'
+import { collectHeaderValues, type RequestFacts } from '../../router.ts'
 
 export type InjectedFault = {
   /** 0: none. Waited before the abort, or before the request goes on. */
@@ -20,7 +20,7 @@ export function decideFault(
   request: RequestFacts,
   random: Random,
 ): InjectedFault | undefined {
-  if (!fault || !fault.headers.every((h) => matchesHeader(h, headerValues(request, h.name)))) return undefined
+  if (!fault || !fault.headers.every((h) => matchesHeader(h, collectHeaderValues(request, h.name)))) return undefined
   const delayMs = fault.delay && random.float() < fault.delay.fraction ? fault.delay.ms : 0
   const abort = fault.abort && random.float() < fault.abort.fraction ? fault.abort : undefined
   return delayMs === 0 && !abort

@@ -76,7 +76,7 @@ export function prepareRequestHeaders(
   if (hasXfcc || client.xfccElement !== undefined) applyXfcc(headers, http.forwardClientCert, client.xfccElement)
   // A stranger does not choose the id under which his requests are looked for.
   if (http.requestId !== 'none' && (!hasId || (edge && http.requestId !== 'keep-external')))
-    setHeader(headers, 'x-request-id', uuid(random))
+    setHeader(headers, 'x-request-id', createUuid(random))
   return remoteIp
 }
 
@@ -96,7 +96,7 @@ const LETTER_F = 102
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** UUID version 4 (RFC 9562 §5.4). For tracing, not a secret. */
-export function uuid(random: Random): string {
+export function createUuid(random: Random): string {
   const a = word(random)
   const b = word(random)
   const c = word(random)

@@ -15,7 +15,7 @@ export type HashFacts = {
  * combined in
  *   order; a terminal one that is present ends the list.
  */
-export function requestHash(sources: readonly HashSource[], facts: HashFacts): number | undefined {
+export function hashRequest(sources: readonly HashSource[], facts: HashFacts): number | undefined {
   let hash: number | undefined
   for (const source of sources) {
     const text = textOf(source, facts)

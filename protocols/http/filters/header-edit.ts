@@ -57,7 +57,7 @@ export function applyUnderscores(
 }
 
 /** All values of a name joined with ','; undefined when there is none. */
-export function headerValue(headers: readonly string[], name: string): string | undefined {
+export function findHeaderValue(headers: readonly string[], name: string): string | undefined {
   let found: string | undefined
   for (let i = 0; i < headers.length; i += 2) {
     if (headers[i] === name) found = found === undefined ? headers[i + 1]! : `${found},${headers[i + 1]!}`
@@ -82,10 +82,10 @@ function addHeader(headers: string[], add: HeaderAdd, facts: SubstitutionFacts):
       setHeader(headers, add.name, value)
       return
     case 'overwrite-present':
-      if (headerValue(headers, add.name) !== undefined) setHeader(headers, add.name, value)
+      if (findHeaderValue(headers, add.name) !== undefined) setHeader(headers, add.name, value)
       return
     case 'if-absent':
-      if (headerValue(headers, add.name) === undefined) headers.push(add.name, value)
+      if (findHeaderValue(headers, add.name) === undefined) headers.push(add.name, value)
       return
     default:
       add.how satisfies never

@@ -6,9 +6,9 @@ import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'
 import { removeHeader } from '../codec/field-table.ts'
-import { headerValue, setHeader } from './header-edit.ts'
+import { findHeaderValue, setHeader } from './header-edit.ts'
 import type { RequestHead } from '../message.ts'
-import { routeTable } from '../exchange/plan.ts'
+import { findRouteTable } from '../exchange/plan.ts'
 
 export function settleRequest(
   request: RequestHead,
@@ -20,11 +20,11 @@ export function settleRequest(
   request.scheme = forwardedScheme(request) ?? request.scheme
   if (
     http.appendForwardedPort &&
-    ((http.useRemoteAddress && http.xffTrustedHops === 0) || headerValue(headers, 'x-forwarded-port') === undefined)
+    ((http.useRemoteAddress && http.xffTrustedHops === 0) || findHeaderValue(headers, 'x-forwarded-port') === undefined)
   ) {
     setHeader(headers, 'x-forwarded-port', String(client.conn.local.port))
   }
-  const internalOnly = routeTable(http, tables)?.config.internalOnly
+  const internalOnly = findRouteTable(http, tables)?.config.internalOnly
   if (internalOnly) for (const name of internalOnly) removeHeader(headers, name)
 }
 

@@ -10,7 +10,7 @@ import type { RouteAction } from '../../../model/route.ts'
 const OFFER = /^(?:h2c|(?:tls|http)\/\d+(?:\.\d+)?)$/
 
 /** Undefined when the request is content with going on as it is. @param upgrade lower case */
-export function wantedUpgrade(upgrade: string | undefined): string | undefined {
+export function parseUpgrade(upgrade: string | undefined): string | undefined {
   return upgrade === undefined || upgrade.split(',').every((one) => OFFER.test(one.trim())) ? undefined : upgrade
 }
 

@@ -49,7 +49,7 @@ export function applyXfcc(
  * `By` and `Hash` always; the rest as configured. Cert and Chain need the PEM text, which the connection does not keep;
  * they are left out.
  */
-export function xfccElement(
+export function formatXfccElement(
   details: HttpConnectionManager['clientCertDetails'],
   peer: PeerIdentity,
   ownUri: string | undefined,

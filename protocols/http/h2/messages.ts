@@ -2,7 +2,7 @@
 import { guarded } from '../../../core/defects/guard.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import { ErrorCode, Http2ConnectionError } from '../codec/h2-frames.ts'
-import { responseProblem } from '../codec/h2-message-rules.ts'
+import { findResponseProblem } from '../codec/h2-message-rules.ts'
 import { HpackDecoder, HpackError, RepeatedFieldsError, type FieldList } from '../codec/hpack/decoder.ts'
 import type { SessionOptions, SessionOwner } from './events.ts'
 import { checkRequest, checkResponse, checkTrailers } from './stream/check-message.ts'
@@ -106,7 +106,7 @@ export class Messages {
 
   #response(stream: Http2Stream, list: FieldList, end: boolean): void {
     const { fields, oversized, problem } = list
-    const malformed = problem ?? responseProblem(fields)
+    const malformed = problem ?? findResponseProblem(fields)
     if (malformed !== undefined) {
       this.#session.streamError(stream, ErrorCode.PROTOCOL_ERROR, malformed)
       return

@@ -3,7 +3,7 @@
  * protocol does not permit is left out here.
  */
 import { isHopByHop } from '../codec/field-table.ts'
-import { requestLength, responseLength } from '../codec/framing.ts'
+import { formatRequestLength, formatResponseLength } from '../codec/framing.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import type { ResponseHead, UpstreamRequest } from '../message.ts'
 
@@ -16,23 +16,23 @@ const NO_TEXT = /[^\t\x20-\x7e\x80-\xff]/
  * the others. Fields that stand twice go on as they came, as over HTTP/1.1.
  */
 
-export function responseFields({ status, headers, contentLength }: ResponseHead): string[] {
+export function toResponseFields({ status, headers, contentLength }: ResponseHead): string[] {
   const fields = [':status', String(status)]
   addPermitted(fields, headers)
-  const length = responseLength(status, contentLength)
+  const length = formatResponseLength(status, contentLength)
   if (length !== undefined) fields.push('content-length', length)
   return fields
 }
 
 /** 100, or what `isInformational` permits. */
-export function informationalFields(status: number, headers: readonly string[]): string[] {
+export function toInformationalFields(status: number, headers: readonly string[]): string[] {
   const fields = [':status', String(status)]
   addPermitted(fields, headers)
   return fields
 }
 
 /** @returns undefined: there are none */
-export function trailerFields(trailers: readonly string[] | undefined): string[] | undefined {
+export function toTrailerFields(trailers: readonly string[] | undefined): string[] | undefined {
   if (trailers === undefined) return undefined
   const fields: string[] = []
   addPermitted(fields, trailers)
@@ -40,11 +40,11 @@ export function trailerFields(trailers: readonly string[] | undefined): string[]
 }
 
 /** @param more fields of our own */
-export function requestFields(head: UpstreamRequest, more: readonly string[]): string[] {
+export function toRequestFields(head: UpstreamRequest, more: readonly string[]): string[] {
   const { method, scheme, authority, path, headers, bodyLength } = head
   const fields = [':method', method, ':scheme', scheme, ':authority', authority, ':path', path]
   addPermitted(fields, headers)
-  const length = requestLength(method, bodyLength)
+  const length = formatRequestLength(method, bodyLength)
   if (length !== undefined) fields.push('content-length', length)
   for (const text of more) fields.push(text)
   return fields

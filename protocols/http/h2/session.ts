@@ -7,11 +7,11 @@ import { guarded, nothing } from '../../../core/defects/guard.ts'
 import {
   DEFAULT_WINDOW_BYTES,
   ErrorCode,
-  flowControlError,
+  createFlowControlError,
   Http2ConnectionError,
   MAX_STREAM_ID,
   MAX_WINDOW_BYTES,
-  protocolError,
+  createProtocolError,
   Setting,
 } from '../codec/h2-frames.ts'
 import { FrameReader, type FrameSink } from '../codec/h2-frame-reader.ts'
@@ -302,7 +302,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
 
   onData(streamId: number, chunk: Buffer, end: boolean, paddingBytes: number): void {
     const bytes = chunk.length + paddingBytes
-    if (!this.#window.receive(bytes)) throw flowControlError('more DATA than the window of the connection')
+    if (!this.#window.receive(bytes)) throw createFlowControlError('more DATA than the window of the connection')
     const stream = this.#streams.known(streamId)
     if (stream === undefined) {
       this.#credit(bytes)
@@ -366,7 +366,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     else if (this.#streams.ids.isIdle(streamId)) throw new Http2ConnectionError(code, 'a frame that may not be')
   }
   onReset(streamId: number, code: number): void {
-    if (this.#streams.ids.isIdle(streamId)) throw protocolError('RST_STREAM of a stream that was never opened')
+    if (this.#streams.ids.isIdle(streamId)) throw createProtocolError('RST_STREAM of a stream that was never opened')
     const stream = this.#streams.get(streamId)
     if (stream === undefined) return
     if (this.#isUnreadAnswer(stream)) this.#sendsNoMore(stream, code)
@@ -388,7 +388,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     if (by === 0) return
     for (const stream of this.#streams.all) {
       stream.sendWindowBytes += by
-      if (stream.sendWindowBytes > MAX_WINDOW_BYTES) throw flowControlError('a window above the largest')
+      if (stream.sendWindowBytes > MAX_WINDOW_BYTES) throw createFlowControlError('a window above the largest')
       if (stream.hasOutgoing) this.wantsToSend(stream)
     }
   }
@@ -421,13 +421,14 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     this.#owner.onCostlyFrame('window updates')
     if (streamId === 0) {
       this.#sender.windowBytes += bytes
-      if (this.#sender.windowBytes > MAX_WINDOW_BYTES) throw flowControlError('a window above the largest')
+      if (this.#sender.windowBytes > MAX_WINDOW_BYTES) throw createFlowControlError('a window above the largest')
       this.#sender.resume()
       return
     }
     const stream = this.#streams.get(streamId)
     if (stream === undefined) {
-      if (this.#streams.ids.isIdle(streamId)) throw protocolError('WINDOW_UPDATE of a stream that was never opened')
+      if (this.#streams.ids.isIdle(streamId))
+        throw createProtocolError('WINDOW_UPDATE of a stream that was never opened')
       return
     }
     stream.sendWindowBytes += bytes

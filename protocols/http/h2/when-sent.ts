@@ -10,7 +10,7 @@ const LINGER_MS = 1000
  * Calls `then` when all of it has left, nothing of it can leave any more, or it has had its time; more than once,
  * perhaps.
  */
-export function whenSent(stream: Duplex, clock: Pick<Clock, 'after'>, part: Part, then: () => void): void {
+export function callWhenSent(stream: Duplex, clock: Pick<Clock, 'after'>, part: Part, then: () => void): void {
   if (stream.destroyed || stream.writableFinished) {
     then()
     return

@@ -6,8 +6,8 @@ import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../../core/errors.ts'
 import type { Connection } from '../../connection.ts'
 import type { Outlet } from '../../outlet.ts'
-import { CHUNKED, isBodiless, isInformational, responseFraming, UNTIL_CLOSE } from '../codec/framing.ts'
-import { Gather, responseHeadText } from '../codec/h1-write.ts'
+import { CHUNKED, isBodiless, isInformational, formatResponseFraming, UNTIL_CLOSE } from '../codec/framing.ts'
+import { Gather, formatResponseHead } from '../codec/h1-write.ts'
 import type { Downstream, ResponseHead } from '../message.ts'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -67,7 +67,7 @@ export class H1Answer implements Downstream {
 
   sendInformational(head: ResponseHead): void {
     if (!this.#owner.isOpen || this.version !== 'HTTP/1.1' || !isInformational(head.status)) return
-    this.#out.text(responseHeadText(head.status, head.headers, ''))
+    this.#out.text(formatResponseHead(head.status, head.headers, ''))
     // It is worth something before the answer only (RFC 8297).
     this.flush()
   }
@@ -79,14 +79,16 @@ export class H1Answer implements Downstream {
     // still to come.
     if (owner.isLeaving || !owner.isRequestDone) this.keepAlive = false
     const { status } = head
-    let framing = responseFraming(status, head.contentLength, this.method, this.version, end)
+    let framing = formatResponseFraming(status, head.contentLength, this.method, this.version, end)
     if (framing === UNTIL_CLOSE) {
       framing = ''
       this.keepAlive = false
     }
     this.#out.chunked = framing === CHUNKED
     this.#isBodiless = isBodiless(status, this.method)
-    this.#out.text(responseHeadText(status, head.headers, this.keepAlive ? framing : `${framing}connection: close\r\n`))
+    this.#out.text(
+      formatResponseHead(status, head.headers, this.keepAlive ? framing : `${framing}connection: close\r\n`),
+    )
   }
 
   sendData(chunk: Buffer): void {
@@ -120,7 +122,7 @@ export class H1Answer implements Downstream {
   takeOver(head: ResponseHead): { readonly stream: Duplex; readonly rest: Buffer | undefined } {
     const upgrade = head.status === 101 ? this.#upgrade : undefined
     const more = upgrade === undefined ? '' : `connection: upgrade\r\nupgrade: ${upgrade}\r\n`
-    this.#out.text(responseHeadText(head.status, head.headers, more))
+    this.#out.text(formatResponseHead(head.status, head.headers, more))
     this.#conn.sentBytes += this.#out.flush()
     return this.#owner.handOver()
   }

@@ -8,7 +8,7 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { guarded, nothing } from '../../../core/defects/guard.ts'
 import type { Timer } from '../../../core/os/clock.ts'
 import type { Cluster } from '../../../model/cluster.ts'
-import { httpOf } from '../../codecs.ts'
+import { readHttpManager } from '../../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import { Outlet } from '../../outlet.ts'
 import type { Context } from '../../context.ts'
@@ -17,16 +17,16 @@ import { RequestOrigin } from '../exchange/request-origin.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import { H1Parser, type ParserSink } from '../codec/h1-parser.ts'
 import { reportBroken } from '../exchange/record.ts'
-import { httpDate } from '../exchange/outgoing.ts'
-import { requestHeadLimits } from '../head-limits.ts'
+import { formatHttpDate } from '../exchange/outgoing.ts'
+import { deriveRequestHeadLimits } from '../head-limits.ts'
 import { RequestHead, type HttpUpstreams } from '../message.ts'
 import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
-import { textErrorAnswer } from '../exchange/reply.ts'
-import { runtimeOf, type HttpRuntime } from '../runtime.ts'
+import { createTextErrorAnswer } from '../exchange/reply.ts'
+import { createRuntime, type HttpRuntime } from '../runtime.ts'
 import { H1Answer, type H1AnswerOwner } from './h1-answer.ts'
 import { SentAhead } from './h1-sent-ahead.ts'
 import { H1Times, type H1Time } from './h1-times.ts'
-import { wantedUpgrade } from '../filters/upgrade.ts'
+import { parseUpgrade } from '../filters/upgrade.ts'
 
 /**
  * Serves requests until the connection ends; never rejects. `error`: what the client did wrong, or MESH_CLIENT_GONE in
@@ -34,7 +34,7 @@ import { wantedUpgrade } from '../filters/upgrade.ts'
  */
 export function serveHttp1(conn: Connection, ctx: Context, upstreams: HttpUpstreams): Promise<Outcome> {
   return new Promise((resolve) => {
-    new H1Server(conn, runtimeOf(ctx, upstreams), resolve).begin()
+    new H1Server(conn, createRuntime(ctx, upstreams), resolve).begin()
   })
 }
 
@@ -75,7 +75,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     this.#resolve = resolve
     this.#client = new RequestOrigin(conn, rt.ctx)
     const { limits } = rt.ctx
-    this.#parser = new H1Parser('request', requestHeadLimits(httpOf(conn), limits), this)
+    this.#parser = new H1Parser('request', deriveRequestHeadLimits(readHttpManager(conn), limits), this)
     this.#answer = new H1Answer(conn, this)
     this.#ahead = new SentAhead(rt.waiting, this)
     this.outlet = new Outlet(conn.stream, limits.maxBufferBytes, { waiting: rt.waiting, holder: this }, () => {
@@ -94,7 +94,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
       this.#close(undefined)
       return
     }
-    const { maxConnectionMs } = httpOf(this.#conn)
+    const { maxConnectionMs } = readHttpManager(this.#conn)
     if (maxConnectionMs !== undefined) this.#lifetime = this.#rt.ctx.clock.after(maxConnectionMs, this.#onLifetime)
     this.#armIdle()
     if (draining.aborted) this.#onDraining()
@@ -150,12 +150,12 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   onHead(): void {
     const { method, authority, headers, bodyLength, minor, expectContinue, keepAlive } = this.#parser
     this.#answer.method = method
-    const upgrade = wantedUpgrade(this.#parser.upgrade)
+    const upgrade = parseUpgrade(this.#parser.upgrade)
     // Who switches reads what follows in the new protocol, who declines as a body, or as a request of its own: nobody
     // can tell what an endpoint does.
     if (upgrade !== undefined && bodyLength !== 0)
       throw new MeshError('MESH_MALFORMED_INPUT', 'an upgrade request with a body (RFC 9110 §7.8)')
-    const http = httpOf(this.#conn)
+    const http = readHttpManager(this.#conn)
     const path = normalizePath(this.#parser.path, http)
     const host = method === 'CONNECT' ? authority : normalizeHost(authority, http, this.#conn.local.port)
     const version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
@@ -253,8 +253,8 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   /** An answer without an exchange: there is no request to speak of. */
   #answerMalformed(error: MeshError): void {
     const answer = this.#answer
-    const { head, body } = textErrorAnswer(error)
-    head.headers.push('date', httpDate(this.#rt.ctx.clock.wallMs()))
+    const { head, body } = createTextErrorAnswer(error)
+    head.headers.push('date', formatHttpDate(this.#rt.ctx.clock.wallMs()))
     reportBroken(this.#conn, answer.version, head.status, error, this.#rt)
     answer.keepAlive = false
     answer.sendHead(head, body === undefined)
@@ -341,7 +341,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   /* Time. */
 
   #armIdle(): void {
-    this.#times.idle(httpOf(this.#conn), !this.#full && !this.outlet.isEmpty)
+    this.#times.idle(readHttpManager(this.#conn), !this.#full && !this.outlet.isEmpty)
   }
 
   onTimeout(what: H1Time): void {

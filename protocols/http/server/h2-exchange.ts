@@ -10,10 +10,10 @@ import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import type { FieldList } from '../codec/hpack/decoder.ts'
-import { takenTrailers } from '../codec/field-table.ts'
+import { takeTrailers } from '../codec/field-table.ts'
 import { isInformational } from '../codec/framing.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
-import { informationalFields, responseFields, trailerFields } from '../h2/outgoing-fields.ts'
+import { toInformationalFields, toResponseFields, toTrailerFields } from '../h2/outgoing-fields.ts'
 import { checkFieldList } from '../head-limits.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
@@ -192,7 +192,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
       this.#exchange.abort(toMeshError(thrown))
       return
     }
-    this.#end(takenTrailers(trailers.fields))
+    this.#end(takeTrailers(trailers.fields))
   }
   onPause(): void {
     this.#passSmall()
@@ -243,13 +243,13 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   /* Downstream. */
 
   sendContinue(): void {
-    this.#stream.sendInformational(informationalFields(100, []))
+    this.#stream.sendInformational(toInformationalFields(100, []))
   }
   sendInformational({ status, headers }: ResponseHead): void {
-    if (isInformational(status)) this.#stream.sendInformational(informationalFields(status, headers))
+    if (isInformational(status)) this.#stream.sendInformational(toInformationalFields(status, headers))
   }
   sendHead(head: ResponseHead, end: boolean): void {
-    this.#stream.sendHead(responseFields(head), end)
+    this.#stream.sendHead(toResponseFields(head), end)
   }
   sendData(chunk: Buffer): void {
     const stream = this.#stream
@@ -260,7 +260,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     if (queuedBytes >= COUNTED_BYTES) this.#count(queuedBytes)
   }
   sendEnd(trailers: readonly string[] | undefined): void {
-    this.#stream.sendEnd(trailerFields(trailers))
+    this.#stream.sendEnd(toTrailerFields(trailers))
   }
   flush(): boolean {
     this.#touch()
@@ -293,7 +293,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
   takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
     const stream = this.#stream
-    stream.sendHead(responseFields(head))
+    stream.sendHead(toResponseFields(head))
     this.#connection.rt.deadlines.delete(this)
     const ended = stream.remoteEnded && !stream.hasUnread
     return {

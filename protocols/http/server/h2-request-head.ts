@@ -2,10 +2,10 @@
 import { MeshError } from '../../../core/errors.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'
-import { joinedCookie } from '../codec/hpack/sensitive.ts'
+import { joinCookie } from '../codec/hpack/sensitive.ts'
 import { isHopByHop } from '../codec/field-table.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
-import { methodProblem, parsePseudoTarget } from '../codec/h1-target.ts'
+import { findMethodProblem, parsePseudoTarget } from '../codec/h1-target.ts'
 import { checkFieldList } from '../head-limits.ts'
 import { RequestHead } from '../message.ts'
 import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
@@ -23,7 +23,7 @@ const COLON = 58
  * @param fields that the session has found to be a request
  * @param bodyLength as RequestHead.bodyLength
  */
-export function requestHeadOf(fields: readonly string[], bodyLength: number, context: RequestContext): RequestHead {
+export function toRequestHead(fields: readonly string[], bodyLength: number, context: RequestContext): RequestHead {
   const { client, http, limits } = context
   checkFieldList(fields, limits)
   const headers: string[] = []
@@ -50,8 +50,8 @@ export function requestHeadOf(fields: readonly string[], bodyLength: number, con
     } else if (name === 'expect' && value.toLowerCase() === '100-continue') expectContinue = true
     else headers.push(name, value)
   }
-  if (cookie !== undefined) headers.push('cookie', cookies === undefined ? cookie : joinedCookie(cookies))
-  const target = methodProblem(method) ?? parsePseudoTarget(method, authority ?? host, path)
+  if (cookie !== undefined) headers.push('cookie', cookies === undefined ? cookie : joinCookie(cookies))
+  const target = findMethodProblem(method) ?? parsePseudoTarget(method, authority ?? host, path)
   if (typeof target === 'string') throw new MeshError('MESH_MALFORMED_INPUT', target)
   return new RequestHead({
     method,

@@ -5,7 +5,7 @@
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { guarded, nothing } from '../../../core/defects/guard.ts'
-import { httpOf } from '../../codecs.ts'
+import { readHttpManager } from '../../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import { isGrpc } from '../../router.ts'
@@ -13,16 +13,16 @@ import type { Holder } from '../../waiting.ts'
 import { RequestOrigin } from '../exchange/request-origin.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { FieldList } from '../codec/hpack/decoder.ts'
-import { fieldOf } from '../codec/h2-message-rules.ts'
+import { findField } from '../codec/h2-message-rules.ts'
 import type { Deadline } from '../../deadlines.ts'
 import { reportBroken } from '../exchange/record.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
-import { responseFields } from '../h2/outgoing-fields.ts'
-import { LIST_OVERHEAD, requestHeadLimits } from '../head-limits.ts'
+import { toResponseFields } from '../h2/outgoing-fields.ts'
+import { LIST_OVERHEAD, deriveRequestHeadLimits } from '../head-limits.ts'
 import type { HttpUpstreams } from '../message.ts'
-import { httpDate } from '../exchange/outgoing.ts'
-import { errorAnswer } from '../exchange/reply.ts'
-import { runtimeOf, type HttpRuntime } from '../runtime.ts'
+import { formatHttpDate } from '../exchange/outgoing.ts'
+import { createErrorAnswer } from '../exchange/reply.ts'
+import { createRuntime, type HttpRuntime } from '../runtime.ts'
 import type { Http2Event, SessionOwner } from '../h2/events.ts'
 import {
   CONNECTION_WINDOW_BYTES,
@@ -33,13 +33,13 @@ import {
 } from './h2-exchange.ts'
 import { RefusedStream } from './h2-refused-stream.ts'
 import { Floods } from '../h2/floods.ts'
-import { requestHeadOf } from './h2-request-head.ts'
+import { toRequestHead } from './h2-request-head.ts'
 import type { SourceTurn, Starter } from './source-turn.ts'
 import { Http2Session } from '../h2/session.ts'
 import type { Http2Stream } from '../h2/stream/stream.ts'
 import { Unfinished } from '../h2/unfinished.ts'
 import { UnsentHold } from '../h2/unsent.ts'
-import { whenSent } from '../h2/when-sent.ts'
+import { callWhenSent } from '../h2/when-sent.ts'
 
 /** While memory is tight, and what is here waits for the client. */
 const TIGHT_MS = 20
@@ -49,7 +49,7 @@ const PSEUDO_FIELDS = 5
 /** Serves streams until the connection ends; never rejects. */
 export function serveHttp2(conn: Connection, ctx: Context, upstreams: HttpUpstreams): Promise<Outcome> {
   return new Promise((resolve) => {
-    new H2Server(conn, runtimeOf(ctx, upstreams), resolve).begin()
+    new H2Server(conn, createRuntime(ctx, upstreams), resolve).begin()
   })
 }
 
@@ -101,7 +101,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
         this.#endless()
       },
     })
-    this.limits = requestHeadLimits(httpOf(conn), limits)
+    this.limits = deriveRequestHeadLimits(readHttpManager(conn), limits)
     const maxHeaderCount = this.limits.maxHeaderCount + PSEUDO_FIELDS
     this.#session = new Http2Session(
       {
@@ -124,7 +124,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
 
   begin(): void {
     const { rt } = this
-    const { maxConnectionMs } = httpOf(this.#conn)
+    const { maxConnectionMs } = readHttpManager(this.#conn)
     rt.deadlines.add(this)
     this.#conn.draining.addEventListener('abort', this.#onDraining)
     this.#conn.aborted.addEventListener('abort', this.#onAborted)
@@ -141,13 +141,13 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
   onStream(stream: Http2Stream, { fields, oversized }: FieldList, end: boolean): void {
     this.#floods.stream()
     this.dueMs = Infinity
-    const http = httpOf(this.#conn)
+    const http = readHttpManager(this.#conn)
     // GOAWAY names this stream as the last one that is worked on (RFC 9113 §6.8).
     if (++this.#served >= (http.maxRequestsPerConnection ?? Infinity)) this.#session.close()
     try {
       if (oversized) throw new MeshError('MESH_HEADERS_TOO_LARGE', 'the fields are longer, or more, than permitted')
       const bodyLength = end ? 0 : stream.expectedBytes
-      const request = requestHeadOf(fields, bodyLength, { client: this.client, http, limits: this.limits })
+      const request = toRequestHead(fields, bodyLength, { client: this.client, http, limits: this.limits })
       this.#begin(new H2Exchange(this, stream, request, http))
     } catch (thrown) {
       this.#refuse(stream, fields, toMeshError(thrown))
@@ -235,12 +235,12 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
     const { metrics, ctx } = this.rt
     metrics.refusedMessages.value++
     if (error.code === 'MESH_HEADERS_TOO_LARGE') metrics.limits.headerBytes.value++
-    const { head, body } = errorAnswer(error, isGrpc(fieldOf(fields, 'content-type')))
-    head.headers.push('date', httpDate(ctx.clock.wallMs()))
+    const { head, body } = createErrorAnswer(error, isGrpc(findField(fields, 'content-type')))
+    head.headers.push('date', formatHttpDate(ctx.clock.wallMs()))
     reportBroken(this.#conn, 'HTTP/2', head.status, error, this.rt)
     if (this.openStreams > UNCOUNTED_STREAMS) stream.owner = new RefusedStream(this, stream)
-    const isWithBody = body !== undefined && fieldOf(fields, ':method') !== 'HEAD'
-    stream.sendHead(responseFields(head), !isWithBody)
+    const isWithBody = body !== undefined && findField(fields, ':method') !== 'HEAD'
+    stream.sendHead(toResponseFields(head), !isWithBody)
     if (isWithBody) {
       stream.sendData(body)
       stream.sendEnd()
@@ -274,7 +274,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
   #armIdle(): void {
     if (this.#over) return
     const { ctx, deadlines } = this.rt
-    deadlines.arm(this, ctx.clock.monotonicMs() + (httpOf(this.#conn).connectionIdleMs ?? ctx.limits.idleMs))
+    deadlines.arm(this, ctx.clock.monotonicMs() + (readHttpManager(this.#conn).connectionIdleMs ?? ctx.limits.idleMs))
   }
   /** GOAWAY, and when the client does not take what is left of its answers the end all the same. */
   onDue(): void {
@@ -320,7 +320,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
     const error = this.#error
     if (error === undefined) this.#resolve(ENDED)
     else
-      whenSent(this.#conn.stream, this.rt.ctx.clock, 'http2', () => {
+      callWhenSent(this.#conn.stream, this.rt.ctx.clock, 'http2', () => {
         this.#resolve({ error })
       })
   }

@@ -3,7 +3,7 @@
  * of JSON per case.
  */
 import { H1Parser } from '../../../protocols/http/codec/h1-parser.ts'
-import { requestHeadText, responseHeadText } from '../../../protocols/http/codec/h1-write.ts'
+import { formatRequestHead, formatResponseHead } from '../../../protocols/http/codec/h1-write.ts'
 
 const ROUNDS = 300_000
 const request = Buffer.from(
@@ -51,8 +51,8 @@ for (const [kind, bytes] of [
   measured(`${kind} head written`, () => {
     sink += Buffer.from(
       kind === 'request'
-        ? requestHeadText(method, path, authority, headers, '')
-        : responseHeadText(status, headers, 'content-length: 0\r\n'),
+        ? formatRequestHead(method, path, authority, headers, '')
+        : formatResponseHead(status, headers, 'content-length: 0\r\n'),
       'latin1',
     ).length
   })

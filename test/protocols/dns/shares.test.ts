@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { askerOf, clientOf, Shares, type Share } from '../../../protocols/dns/shares.ts'
+import { toAsker, toClient, Shares, type Share } from '../../../protocols/dns/shares.ts'
 
 test('whoever comes finds room, however many places others took before', () => {
   fc.assert(
@@ -57,10 +57,10 @@ test('where nobody has more than others the purpose that has most gives way to a
   assert.deepEqual(ended, ['a'])
 })
 test('addresses of one IPv6 network are one client, an IPv4 address is itself in either form, and a program of this machine is its socket', () => {
-  const of = (host: string, port = 1): string => clientOf({ host, port })
+  const of = (host: string, port = 1): string => toClient({ host, port })
   assert.equal(of('2001:db8::1'), of('2001:db8::2', 2))
   assert.notEqual(of('2001:db8::1'), of('2001:db8:0:1::1'))
   assert.equal(of('::ffff:10.0.0.1'), of('10.0.0.1'))
-  assert.equal(askerOf({ host: '10.0.0.1', port: 1 }), askerOf({ host: '10.0.0.1', port: 2 }))
-  assert.notEqual(askerOf({ host: '127.0.0.1', port: 1 }), askerOf({ host: '127.0.0.1', port: 2 }))
+  assert.equal(toAsker({ host: '10.0.0.1', port: 1 }), toAsker({ host: '10.0.0.1', port: 2 }))
+  assert.notEqual(toAsker({ host: '127.0.0.1', port: 1 }), toAsker({ host: '127.0.0.1', port: 2 }))
 })

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
-import { framed } from '../../../protocols/dns/resolver/exchange.ts'
+import { frame } from '../../../protocols/dns/resolver/exchange.ts'
 import { a, query, told } from '../../helpers/dns.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { AT, DnsSite } from './site.ts'
@@ -43,7 +43,7 @@ test('several queries on one connection, cut anywhere, are all answered', async 
       query('api.shop.svc.cluster.local', 'A', { id: 1 }),
       query('b.example', 'A', { id: 2 }),
       query('api.shop.svc.cluster.local', 'AAAA', { id: 3 }),
-    ].map(framed),
+    ].map(frame),
   )
   for (const byte of bytes) {
     client.stream.write(Buffer.of(byte))
@@ -59,8 +59,8 @@ test('answers come as they are ready: a slow one holds up nobody (RFC 7766 §6.2
   const site = await DnsSite.start(t)
   const upstream = await site.upstream(() => undefined)
   const client = await Client.connect(site)
-  client.stream.write(framed(query('slow.example', 'A', { id: 1 })))
-  client.stream.write(framed(query('api.shop.svc.cluster.local', 'A', { id: 2 })))
+  client.stream.write(frame(query('slow.example', 'A', { id: 1 })))
+  client.stream.write(frame(query('api.shop.svc.cluster.local', 'A', { id: 2 })))
   await settle()
   assert.deepEqual(
     client.answers.map((b) => b.readUInt16BE(0)),
@@ -77,7 +77,7 @@ test('a client that ends its side still gets its answers, then the connection en
   const site = await DnsSite.start(t)
   await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
   const client = await Client.connect(site)
-  client.stream.end(framed(query('www.example.com')))
+  client.stream.end(frame(query('www.example.com')))
   await settle()
   await settle()
   assert.deepEqual([client.answers.map(told), client.closed], [['NOERROR, www.example.com 60 A 9.9.9.9'], true])
@@ -87,7 +87,7 @@ test('a connection without queries is closed after its idle time, one that waits
   const site = await DnsSite.start(t, { tcpIdleMs: 1_000 })
   await site.upstream(() => undefined)
   const [idle, waiting] = [await Client.connect(site), await Client.connect(site)]
-  waiting.stream.write(framed(query('www.example.com')))
+  waiting.stream.write(frame(query('www.example.com')))
   await site.clock.advance(500)
   idle.stream.write(Buffer.of(0)) // a byte is no query
   await site.clock.advance(500)
@@ -124,7 +124,7 @@ test('more connections than allowed are closed at once and counted; a place that
   clients[0]!.stream.destroy()
   await settle()
   const next = await Client.connect(site)
-  next.stream.write(framed(query('api.shop.svc.cluster.local')))
+  next.stream.write(frame(query('api.shop.svc.cluster.local')))
   await settle()
   assert.equal(next.answers.length, 1)
 })
@@ -152,7 +152,7 @@ test('a client that sends and never reads is not read from any more', async (t) 
   const site = await DnsSite.start(t)
   const { stream } = await site.sim.dial(AT, new AbortController().signal)
   stream.on('error', () => {})
-  const message = framed(query('api.shop.svc.cluster.local'))
+  const message = frame(query('api.shop.svc.cluster.local'))
   let sent = 0
   for (; sent < 20_000 && !stream.writableNeedDrain; sent++) {
     stream.write(message)

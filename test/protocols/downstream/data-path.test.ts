@@ -5,7 +5,7 @@ import type { Address, Listening, NetStream } from '../../../core/os/network.ts'
 import { ANY_CONNECTION, type FilterChain, type Listener } from '../../../model/listener.ts'
 import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { ENDED } from '../../../protocols/connection.ts'
-import { ownerOf } from '../../../protocols/downstream/original-destination.ts'
+import { findOwner } from '../../../protocols/downstream/original-destination.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
@@ -161,7 +161,7 @@ test('behind a capturing listener the exact address goes before any address, whi
   const capture = listener([], { name: 'virtualOutbound', address: '0.0.0.0', port: 15_001, useOriginalDst: true })
   const known = tables(capture, of('any', '0.0.0.0', 80), of('vip', '10.96.0.10', 80), of('other', '10.96.0.11', 81))
   const owner = (host: string, port: number, bound = capture): string =>
-    ownerOf(bound, { stream: new PassThrough(), local: { host, port }, remote: { host: '10.0.0.2', port: 1 } }, known)
+    findOwner(bound, { stream: new PassThrough(), local: { host, port }, remote: { host: '10.0.0.2', port: 1 } }, known)
       .name
   assert.deepEqual(
     [owner('10.96.0.10', 80), owner('10.96.0.11', 80), owner('10.96.0.10', 81), owner('10.96.0.10', 15_001)],

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { parseCidr } from '../../../model/ip.ts'
 import { ANY_CONNECTION, type FilterChain, type FilterChainMatch } from '../../../model/listener.ts'
-import { choose, interestOf, type ChainFacts } from '../../../protocols/downstream/filter-chain.ts'
+import { choose, collectInterest, type ChainFacts } from '../../../protocols/downstream/filter-chain.ts'
 import { listener, tcpChain } from './data-path-rig.ts'
 
 const chain = (name: string, match: Partial<FilterChainMatch> = {}, more: Partial<FilterChain> = {}): FilterChain =>
@@ -125,12 +125,12 @@ for (const [what, { chains, serves }] of Object.entries(ROWS)) {
 
 test('what a listener must look for in the first bytes follows from its chains, and inspectors can be off for a port', () => {
   const named = listener([chain('c', { serverNames: ['a'] })])
-  assert.deepEqual(interestOf(named, 443), { tls: true, http: false, mqtt: false })
+  assert.deepEqual(collectInterest(named, 443), { tls: true, http: false, mqtt: false })
   const plain = listener([chain('c', { applicationProtocols: ['mqtt', 'http/1.1'] })])
-  assert.deepEqual(interestOf(plain, 443), { tls: false, http: false, mqtt: true })
+  assert.deepEqual(collectInterest(plain, 443), { tls: false, http: false, mqtt: true })
   const only80 = { kind: 'destination-port', from: 80, to: 81 } as const
   const sniff = { tls: true, http: true, tlsOff: only80, httpOff: only80, timeoutMs: 0, onTimeout: 'close' } as const
   const inspected = listener([chain('c', { applicationProtocols: ['http/1.1'] })], { sniff })
-  assert.deepEqual(interestOf(inspected, 443), { tls: true, http: true, mqtt: false })
-  assert.deepEqual(interestOf(inspected, 80), { tls: false, http: false, mqtt: false })
+  assert.deepEqual(collectInterest(inspected, 443), { tls: true, http: true, mqtt: false })
+  assert.deepEqual(collectInterest(inspected, 80), { tls: false, http: false, mqtt: false })
 })

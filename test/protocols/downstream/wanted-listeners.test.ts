@@ -6,7 +6,7 @@ import { systemDisk } from '../../../core/os/disk.ts'
 import type { Listener } from '../../../model/listener.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { shadowedListeners, wantedListeners } from '../../../protocols/downstream/wanted-listeners.ts'
+import { findShadowedListeners, selectListeners } from '../../../protocols/downstream/wanted-listeners.ts'
 import { golden } from '../../helpers/control-plane/resources.ts'
 
 const own = (yaml: string): readonly Listener[] => {
@@ -31,7 +31,7 @@ const pushed = (): Tables => ({
 
 test('the explicit proxy of agent.yaml takes over what istiod sends for the same port: one port, with the pushed filters', () => {
   const tables = pushed()
-  const wanted = wantedListeners(tables, own('{name: http-proxy, kind: http_proxy, port: 15080}'))
+  const wanted = selectListeners(tables, own('{name: http-proxy, kind: http_proxy, port: 15080}'))
   assert.equal(wanted.has(PUSHED), false)
   const {
     defaultFilterChain,
@@ -54,7 +54,7 @@ test("a pushed explicit proxy that is blocked refuses under the name of agent.ya
       .get(PUSHED)!
       .filterChains.map((c) => ({ ...c, codec: { kind: 'blocked', reason: 'x' } })),
   }
-  const wanted = wantedListeners(
+  const wanted = selectListeners(
     { ...tables, listeners: new Map([...tables.listeners, [PUSHED, blocked]]) },
     own('{name: http-proxy, kind: http_proxy, port: 15080}'),
   )
@@ -66,8 +66,8 @@ test("a pushed explicit proxy that is blocked refuses under the name of agent.ya
 test('unchanged tables give the same object, so that no connection is asked anew', () => {
   const [tables, listeners] = [pushed(), own('{name: http-proxy, kind: http_proxy, port: 15080}')]
   assert.equal(
-    wantedListeners({ ...tables, generation: 2 }, listeners).get('http-proxy'),
-    wantedListeners(tables, listeners).get('http-proxy'),
+    selectListeners({ ...tables, generation: 2 }, listeners).get('http-proxy'),
+    selectListeners(tables, listeners).get('http-proxy'),
   )
 })
 test('another port, other routes or another kind stay what agent.yaml says', () => {
@@ -77,16 +77,16 @@ test('another port, other routes or another kind stay what agent.yaml says', () 
     '{name: x, kind: mqtt, port: 15080}',
   ]) {
     const listeners = own(yaml)
-    const wanted = wantedListeners(pushed(), listeners)
+    const wanted = selectListeners(pushed(), listeners)
     assert.equal(wanted.get('x'), listeners[0], yaml)
     assert.ok(wanted.has(PUSHED), yaml)
   }
 })
 test("a pushed listener of the name of agent.yaml's gives way, and is known to; one that is taken over, or has a name of its own, is not among those", () => {
   const [tables, explicit] = [pushed(), own('{name: http-proxy, kind: http_proxy, port: 15080}')]
-  assert.deepEqual(shadowedListeners(tables, explicit), [])
+  assert.deepEqual(findShadowedListeners(tables, explicit), [])
   assert.deepEqual(
-    shadowedListeners(
+    findShadowedListeners(
       {
         ...tables,
         listeners: new Map([
@@ -100,11 +100,11 @@ test("a pushed listener of the name of agent.yaml's gives way, and is known to; 
   )
   const pushedToo: Listener = { ...tables.listeners.get(PUSHED)!, name: 'mine', port: 9 }
   const more = { ...tables, listeners: new Map([...tables.listeners, ['mine', pushedToo]]) }
-  assert.deepEqual(shadowedListeners(more, own('{name: mine, kind: mqtt, port: 1883}')), [pushedToo])
-  assert.equal(wantedListeners(more, own('{name: mine, kind: mqtt, port: 1883}')).get('mine')?.port, 1883)
+  assert.deepEqual(findShadowedListeners(more, own('{name: mine, kind: mqtt, port: 1883}')), [pushedToo])
+  assert.equal(selectListeners(more, own('{name: mine, kind: mqtt, port: 1883}')).get('mine')?.port, 1883)
 })
 test('a listener that opens no port of its own is not wanted', () => {
   const tables = pushed()
   const listeners = new Map([...tables.listeners].map(([name, l]) => [name, { ...l, bindToPort: false }]))
-  assert.deepEqual([...wantedListeners({ ...tables, listeners }, []).keys()], [])
+  assert.deepEqual([...selectListeners({ ...tables, listeners }, []).keys()], [])
 })

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { Metrics } from '../../../core/metrics.ts'
-import { floodCell, HttpMetrics } from '../../../protocols/http/http-metrics.ts'
+import { findFloodCell, HttpMetrics } from '../../../protocols/http/http-metrics.ts'
 
 for (const { status, counted } of [
   { status: 0, counted: 'none' },
@@ -54,7 +54,7 @@ test('each cell counts under its own name', () => {
 test('a flood of an endpoint counts beside those of clients', () => {
   const metrics = new Metrics()
   const clients = new HttpMetrics(metrics)
-  floodCell(metrics, 'pings').value++
+  findFloodCell(metrics, 'pings').value++
   clients.floods.pings.value++
   assert.equal(metrics.total('mesh_http2_floods_total', { frames: 'pings' }), 2)
 })

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { MeshError } from '../../../core/errors.ts'
 import type { Identity } from '../../../model/identity.ts'
 import type { DownstreamTls, UpstreamTls } from '../../../model/tls.ts'
-import { materialOf, rootsOf } from '../../../protocols/tls/material.ts'
+import { selectMaterial, selectRoots } from '../../../protocols/tls/material.ts'
 
 const identity = (more: Partial<Identity> = {}): Identity =>
   ({ chainPem: 'chain', keyPem: 'key', rootsPem: 'mesh roots', ...more }) as Identity
@@ -21,7 +21,7 @@ const settings = (more: Partial<UpstreamTls> = {}): UpstreamTls => ({
 })
 
 test('the certificate and the roots of the workload', () => {
-  const { options, usesIdentity } = materialOf(settings(), identity({ crlPem: 'list' }))
+  const { options, usesIdentity } = selectMaterial(settings(), identity({ crlPem: 'list' }))
   assert.equal(usesIdentity, true)
   assert.deepEqual(options, {
     minVersion: 'TLSv1.2',
@@ -33,7 +33,7 @@ test('the certificate and the roots of the workload', () => {
   })
 })
 test('a certificate and roots that the configuration carries need no identity', () => {
-  const made = materialOf(
+  const made = selectMaterial(
     settings({
       certificate: { from: 'pem', chainPem: 'c', keyPem: 'k' },
       validation: { roots: { from: 'pem', rootsPem: 'r' }, sans: [], crl: { from: 'pem', crlPem: 'l' } },
@@ -47,7 +47,7 @@ test('a certificate and roots that the configuration carries need no identity', 
 test('who wants the identity before there is one is told so', () => {
   for (const wanting of [settings({ validation: undefined }), settings({ certificate: undefined })])
     assert.throws(
-      () => materialOf(wanting, undefined),
+      () => selectMaterial(wanting, undefined),
       (e) => e instanceof MeshError && e.code === 'MESH_NO_IDENTITY',
     )
 })
@@ -59,17 +59,17 @@ for (const { name, validation, roots } of [
   { name: 'those of the mesh', validation: { roots: { from: 'workload' }, sans: [] }, roots: ['mesh roots'] },
 ])
   test(`roots: ${name}`, () => {
-    assert.deepEqual(rootsOf(settings({ validation: validation as UpstreamTls['validation'] }), identity()), roots)
+    assert.deepEqual(selectRoots(settings({ validation: validation as UpstreamTls['validation'] }), identity()), roots)
   })
 
 test('suites that are named stand behind those of TLS 1.3, in order and without groups', () => {
-  const { options } = materialOf(settings({ cipherSuites: ['[A|B]', 'C'] }), identity())
+  const { options } = selectMaterial(settings({ cipherSuites: ['[A|B]', 'C'] }), identity())
   assert.match(options.ciphers!, /^TLS_AES_256_GCM_SHA384:TLS_[^]*:A:B:C$/)
 })
 
 test('equal settings with the same identity have equal keys, names to check aside', () => {
   const me = identity()
-  const keyOf = (of: UpstreamTls | DownstreamTls, who = me): string => materialOf(of, who).key
+  const keyOf = (of: UpstreamTls | DownstreamTls, who = me): string => selectMaterial(of, who).key
   assert.equal(keyOf(settings()), keyOf(settings({ sni: 'b' })))
   const others = [
     keyOf(settings(), identity()),

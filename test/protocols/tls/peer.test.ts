@@ -3,11 +3,11 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { X509Certificate } from 'node:crypto'
 import type { SanMatch } from '../../../model/tls.ts'
-import { matchesSans, parseSubjectAltName, peerOf } from '../../../protocols/tls/peer.ts'
+import { matchesSans, parseSubjectAltName, readPeer } from '../../../protocols/tls/peer.ts'
 
 const certificate = (subjectAltName: string, subject = 'CN=a'): X509Certificate =>
   ({ subjectAltName, subject, fingerprint256: 'AB:CD', validToDate: new Date(7) }) as unknown as X509Certificate
-const peer = (names: string) => peerOf(certificate(names))!
+const peer = (names: string) => readPeer(certificate(names))!
 
 for (const { text, names } of [
   { text: '', names: [] },
@@ -46,13 +46,13 @@ test('a SPIFFE id is the only URI of its certificate', () => {
   assert.equal(peer('URI:https://a').identity.spiffeId, undefined)
 })
 test('subject, fingerprint and end of a certificate', () => {
-  const { identity } = peerOf(certificate('', 'C=DE\nO=Works + OU=Line\nCN=a'))!
+  const { identity } = readPeer(certificate('', 'C=DE\nO=Works + OU=Line\nCN=a'))!
   assert.equal(identity.subject, 'CN=a,O=Works+OU=Line,C=DE')
   assert.equal(identity.sha256, 'abcd')
   assert.equal(identity.notAfterMs, 7)
 })
 test('names that cannot be read without doubt are no peer', () => {
-  assert.equal(peerOf(certificate('DNS:"a')), undefined)
+  assert.equal(readPeer(certificate('DNS:"a')), undefined)
 })
 
 const exact = (type: SanMatch['type'], value: string): SanMatch => ({

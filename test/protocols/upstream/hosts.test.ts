@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { takeLease } from '../../../core/lease.ts'
 import type { Balancer, LocalityLoad, Outlier } from '../../../model/cluster.ts'
-import { pickerFor } from '../../../protocols/upstream/balancer.ts'
+import { createPicker } from '../../../protocols/upstream/balancer.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
 import { Host } from '../../../protocols/upstream/host.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
@@ -18,7 +18,7 @@ function counts(
   times: number,
   hashOf: (i: number) => number | undefined = () => undefined,
 ): number[] {
-  const pick = pickerFor(balancer, all, seededRandom(1))
+  const pick = createPicker(balancer, all, seededRandom(1))
   const seen = all.map(() => 0)
   for (let i = 0; i < times; i++) seen[all.indexOf(pick(hashOf(i))!)]!++
   return seen
@@ -28,7 +28,7 @@ test('round robin takes hosts in turn, by weight and interleaved', () => {
   assert.deepEqual(counts({ kind: 'round-robin' }, hosts(1, 1, 1), 9), [3, 3, 3])
   assert.deepEqual(counts({ kind: 'round-robin' }, hosts(3, 1), 40), [30, 10])
   const all = hosts(2, 1)
-  const pick = pickerFor({ kind: 'round-robin' }, all, seededRandom(1))
+  const pick = createPicker({ kind: 'round-robin' }, all, seededRandom(1))
   assert.deepEqual(
     [1, 2, 3].map(() => all.indexOf(pick(undefined)!)),
     [0, 1, 0],
@@ -63,8 +63,8 @@ for (const balancer of [
   test(`${balancer.kind}: when one of ten hosts leaves, most requests stay where they were`, () => {
     const all = hosts(...Array.from({ length: 10 }, () => 1))
     const [before, after] = [
-      pickerFor(balancer, all, seededRandom(1)),
-      pickerFor(balancer, all.slice(0, 9), seededRandom(1)),
+      createPicker(balancer, all, seededRandom(1)),
+      createPicker(balancer, all.slice(0, 9), seededRandom(1)),
     ]
     let moved = 0
     let kept = 0

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Balancer, LocalityLoad } from '../../../model/cluster.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
-import { sharesOf } from '../../../protocols/upstream/levels.ts'
+import { computeShares } from '../../../protocols/upstream/levels.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint } from '../http/harness.ts'
@@ -39,7 +39,7 @@ for (const { fit, load, panic = [] } of [
   { fit: [0, 0, 0], load: [33, 33, 33], panic: [0, 1, 2] },
 ]) {
   test(`priority levels of which ${fit.join(', ')} % are healthy take ${load.join(', ')} %${panic.length ? `, with panic in ${panic.join(', ')}` : ''}`, () => {
-    const shares = sharesOf(
+    const shares = computeShares(
       fit.map((n) => ({ all: 100, fit: n })),
       50,
     )
@@ -56,7 +56,7 @@ for (const { fit, load, panic = [] } of [
 }
 test('without a panic threshold, which is what Istio asks for, nobody unhealthy serves; in total panic levels count by their hosts', () => {
   assert.deepEqual(
-    sharesOf(
+    computeShares(
       [
         { all: 4, fit: 0 },
         { all: 4, fit: 1 },
@@ -65,9 +65,9 @@ test('without a panic threshold, which is what Istio asks for, nobody unhealthy 
     ).map((s) => s.load),
     [0, 1],
   )
-  assert.deepEqual(sharesOf([{ all: 4, fit: 0 }], 0), [{ load: 0, inPanic: false }])
+  assert.deepEqual(computeShares([{ all: 4, fit: 0 }], 0), [{ load: 0, inPanic: false }])
   assert.deepEqual(
-    sharesOf(
+    computeShares(
       [
         { all: 30, fit: 0 },
         { all: 10, fit: 1 },
@@ -77,7 +77,7 @@ test('without a panic threshold, which is what Istio asks for, nobody unhealthy 
     ).map((s) => s.load),
     [0.75, 0.25, 0],
   )
-  assert.deepEqual(sharesOf([], 50), [])
+  assert.deepEqual(computeShares([], 50), [])
 })
 
 type Group = { readonly weight: number; readonly fit: number; readonly all: number; readonly priority?: number }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import type { Outlier } from '../../../model/cluster.ts'
 import type { Host } from '../../../protocols/upstream/host.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
-import { eject, mayEject, newHealth, record, type TryResult } from '../../../protocols/upstream/outlier.ts'
+import { eject, mayEject, createHealth, record, type TryResult } from '../../../protocols/upstream/outlier.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint } from '../http/harness.ts'
@@ -22,7 +22,7 @@ const status = (code: number): TryResult => ({ kind: 'status', status: code })
 const LOCAL: TryResult = { kind: 'local-failure' }
 
 test('failures in a row are counted, and found once per row', () => {
-  const health = newHealth()
+  const health = createHealth()
   const found = [500, 500, 200, 500].map((code) => record(health, status(code), OUTLIER))
   assert.deepEqual(
     [
@@ -36,10 +36,10 @@ test('failures in a row are counted, and found once per row', () => {
 })
 test('local failures count as 503, unless they are told apart: then they count alone, and a connection ends their row', () => {
   const gateway: Outlier = { ...OUTLIER, consecutive5xx: undefined, consecutiveGatewayFailures: 2 }
-  const health = newHealth()
+  const health = createHealth()
   assert.deepEqual([record(health, LOCAL, gateway), record(health, LOCAL, gateway)], [0, 100])
   const split: Outlier = { ...OUTLIER, consecutive5xx: 1, consecutiveLocalFailures: 2, splitLocal: true }
-  const apart = newHealth()
+  const apart = createHealth()
   assert.deepEqual(
     [
       record(apart, LOCAL, split),
@@ -51,7 +51,7 @@ test('local failures count as 503, unless they are told apart: then they count a
   )
 })
 test('each ejection lasts longer, up to max_ejection_time', () => {
-  const health = newHealth()
+  const health = createHealth()
   assert.deepEqual(
     [1, 2, 3, 4].map(() => {
       eject(health, OUTLIER, 0)
@@ -61,7 +61,7 @@ test('each ejection lasts longer, up to max_ejection_time', () => {
   )
 })
 test('the multiplier falls by one with each interval that the host is back', () => {
-  const health = newHealth()
+  const health = createHealth()
   for (let i = 0; i < 3; i++) eject(health, OUTLIER, 0)
   assert.equal(health.multiplier, 3)
   const lasts = (afterMs: number): number => {
@@ -76,7 +76,7 @@ test('the multiplier falls by one with each interval that the host is back', () 
   )
 })
 test('max_ejection_time_jitter makes an ejection longer', () => {
-  const health = newHealth()
+  const health = createHealth()
   eject(health, { ...OUTLIER, maxEjectionJitterMs: 1000 }, 0, 0.5)
   assert.equal(health.ejectedUntilMs, 30_500)
 })

@@ -3,10 +3,10 @@
  * whatever it refers to.
  */
 import { DynamicTable } from './dynamic-table.ts'
-import { Field, type FieldName, fieldName, problemOf, STATIC_ENTRIES } from './field.ts'
-import { decodeHuffman, maxDecodedBytes } from './huffman.ts'
+import { Field, type FieldName, parseFieldName, findProblem, STATIC_ENTRIES } from './field.ts'
+import { decodeHuffman, computeMaxDecodedBytes } from './huffman.ts'
 import { LiteralCache } from './literal-cache.ts'
-import { fieldHash, isSecret, markNeverIndexed } from './sensitive.ts'
+import { hashField, isSecret, markNeverIndexed } from './sensitive.ts'
 
 export type FieldList = {
   /** Names at even indexes, values (latin1) at odd ones, pseudo-header fields as they stand. */
@@ -99,7 +99,7 @@ export class HpackDecoder {
       else fields.push(field.name, field.value)
     }
     this.#buffer = EMPTY
-    return { fields, oversized, problem: faulty && problemOf(faulty) }
+    return { fields, oversized, problem: faulty && findProblem(faulty) }
   }
 
   /** RFC 7541 §4.2: at the beginning of a block only. */
@@ -125,7 +125,7 @@ export class HpackDecoder {
     const field = this.#neverIndexedLiteral()
     // Short cookies are secret by themselves; joined with others they are not short any more (joinedCookie).
     if (field.name === 'cookie' || !isSecret(field.name, field.value))
-      markNeverIndexed(fieldHash(field.name, field.value))
+      markNeverIndexed(hashField(field.name, field.value))
     return field
   }
 
@@ -177,10 +177,10 @@ export class HpackDecoder {
     const start = this.#at
     const textStart = this.#enterString()
     const hash = names.hash(0, this.#buffer, start, this.#at)
-    if (hash === 0) return fieldName(this.#text(start, textStart))
+    if (hash === 0) return parseFieldName(this.#text(start, textStart))
     const kept = names.find(hash, ANY_OWNER, this.#buffer, start)
     if (kept !== undefined) return kept
-    const name = fieldName(this.#text(start, textStart))
+    const name = parseFieldName(this.#text(start, textStart))
     if (names.isSecondSight(hash)) names.keep(hash, ANY_OWNER, this.#copyFrom(start), name)
     return name
   }
@@ -197,7 +197,7 @@ export class HpackDecoder {
   /** The string literal that was entered at `start` and ends here. */
   #text(start: number, textStart: number): string {
     if (this.#buffer[start]! < 0x80) return this.#buffer.toString('latin1', textStart, this.#at)
-    const room = maxDecodedBytes(this.#at - textStart)
+    const room = computeMaxDecodedBytes(this.#at - textStart)
     const out = room <= SCRATCH_BYTES ? scratch : Buffer.allocUnsafeSlow(room)
     const length = decodeHuffman(this.#buffer, textStart, this.#at, out)
     if (length < 0) throw new HpackError('a string that is no Huffman code')

@@ -4,7 +4,7 @@
  */
 import { SentTable } from './sent-table.ts'
 import { ENTRY_OVERHEAD_BYTES } from './field.ts'
-import { fieldHash, isNeverIndexed, isSecret } from './sensitive.ts'
+import { hashField, isNeverIndexed, isSecret } from './sensitive.ts'
 import { STATIC_NAMES } from './static-table.ts'
 
 /** The size before any SETTINGS (RFC 9113 §6.5.2), and what we use at most: each connection holds one. */
@@ -112,7 +112,7 @@ export class HpackEncoder {
 
   /** A field enters the table when it is sent a second time: values that occur once would only push out others. */
   #newField(nameIndex: number, name: string, value: string): void {
-    const hash = fieldHash(name, value)
+    const hash = hashField(name, value)
     if (isNeverIndexed(hash)) this.#literal(NEVER_INDEXED, nameIndex, name, value)
     else if (!this.#isSecondSight(hash) || !this.#hasPlace(name, value)) {
       this.#literal(WITHOUT_INDEXING, nameIndex, name, value)

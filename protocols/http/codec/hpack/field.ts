@@ -1,6 +1,6 @@
 /** Names and fields as HPACK's tables hold them: checked by RFC 9113 §8.2 when they are made, not at every use. */
-import { knownName, TEXT, TOKEN } from '../h1-tables.ts'
-import { fieldHash, isSecretName } from './sensitive.ts'
+import { findKnownName, TEXT, TOKEN } from '../h1-tables.ts'
+import { hashField, isSecretName } from './sensitive.ts'
 import { STATIC_FIELDS } from './static-table.ts'
 
 /** RFC 7541 §4.1: what an entry counts beyond its name and value. */
@@ -34,7 +34,7 @@ export class FieldName {
   constructor(text: string) {
     this.text = text
     this.fault = isName(text) ? undefined : 'name'
-    this.seed = fieldHash('', text)
+    this.seed = hashField('', text)
     this.isSecret = isSecretName(text)
   }
 }
@@ -64,7 +64,7 @@ export const STATIC_ENTRIES: readonly (Field | undefined)[] = [
   ...STATIC_FIELDS.map(({ name, value }) => new Field(STATIC_FIELD_NAMES.get(name)!, value)),
 ]
 
-export function fieldName(text: string): FieldName {
+export function parseFieldName(text: string): FieldName {
   return STATIC_FIELD_NAMES.get(text) ?? new FieldName(usual(text))
 }
 
@@ -72,12 +72,12 @@ export function fieldName(text: string): FieldName {
 function usual(text: string): string {
   if (text === '') return text
   const bytes = Buffer.from(text, 'latin1')
-  const known = knownName(bytes, 0, bytes.length)
+  const known = findKnownName(bytes, 0, bytes.length)
   return known === text ? known : text // knownName takes capital letters and some bytes of no token for the same
 }
 
 /** In words, without the value: it may be a secret. */
-export function problemOf({ name, fault }: Field): string {
+export function findProblem({ name, fault }: Field): string {
   if (fault === 'control character') return `a control character in the value of ${shown(name)}`
   if (fault === 'whitespace') return `whitespace at an end of the value of ${shown(name)}`
   return name === '' || name === ':' ? 'a field without a name' : `the field name ${shown(name)} is no lower-case token`

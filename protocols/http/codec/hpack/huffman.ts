@@ -60,7 +60,7 @@ export function decodeHuffman(bytes: Uint8Array, start: number, end: number, out
 }
 
 /** The shortest code has five bits. */
-export function maxDecodedBytes(encodedBytes: number): number {
+export function computeMaxDecodedBytes(encodedBytes: number): number {
   return Math.ceil((encodedBytes * 8) / 5)
 }
 

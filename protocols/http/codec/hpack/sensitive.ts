@@ -34,7 +34,7 @@ export function isSecret(name: string, value: string): boolean {
 }
 
 /** Never 0. */
-export function fieldHash(name: string, value: string): number {
+export function hashField(name: string, value: string): number {
   const { length } = value
   const ofName = (name.length << 16) | (name.charCodeAt(name.length >> 1) << 8) | name.charCodeAt(name.length - 1)
   let hash = Math.imul(ofName, 0x9e3779b1) ^ length
@@ -51,9 +51,9 @@ export function fieldHash(name: string, value: string): number {
  * The pieces of a cookie (RFC 9113 §8.2.3) as one field, which is never indexed when one of them is not.
  * @param pieces more than one
  */
-export function joinedCookie(pieces: readonly string[]): string {
+export function joinCookie(pieces: readonly string[]): string {
   const joined = pieces.join('; ')
-  if (pieces.some((piece) => isNeverIndexed(fieldHash('cookie', piece)))) markNeverIndexed(fieldHash('cookie', joined))
+  if (pieces.some((piece) => isNeverIndexed(hashField('cookie', piece)))) markNeverIndexed(hashField('cookie', joined))
   return joined
 }
 export function markNeverIndexed(hash: number): void {

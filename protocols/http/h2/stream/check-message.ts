@@ -4,12 +4,12 @@
  */
 import { ErrorCode } from '../../codec/h2-frames.ts'
 import {
-  declaredLength,
-  emptyBodyProblem,
-  lengthProblem,
-  methodOf,
-  requestProblem,
-  trailersProblem,
+  readDeclaredLength,
+  findEmptyBodyProblem,
+  findLengthProblem,
+  readMethod,
+  findRequestProblem,
+  findTrailersProblem,
 } from '../../codec/h2-message-rules.ts'
 import type { Http2Stream } from './stream.ts'
 
@@ -21,11 +21,11 @@ export function checkRequest(
   fields: readonly string[],
   { end, oversized, extendedConnect }: Request,
 ): string | undefined {
-  const method = methodOf(fields)
+  const method = readMethod(fields)
   stream.isHead = method === 'HEAD'
   // What a CONNECT carries is no content (RFC 9110 §9.3.6).
-  if (method !== 'CONNECT') stream.expectedBytes = declaredLength(fields)
-  return (oversized ? undefined : requestProblem(fields, extendedConnect)) ?? bodyProblem(stream, end)
+  if (method !== 'CONNECT') stream.expectedBytes = readDeclaredLength(fields)
+  return (oversized ? undefined : findRequestProblem(fields, extendedConnect)) ?? bodyProblem(stream, end)
 }
 
 /** The final head; sets what it says about the stream. */
@@ -36,25 +36,27 @@ export function checkResponse(
   end: boolean,
 ): string | undefined {
   stream.hasHead = true
-  const declared = declaredLength(fields)
+  const declared = readDeclaredLength(fields)
   // RFC 9110 §6.4.1: no content, whatever content-length says; but it goes on, and must say one thing.
   if (stream.isHead || status === 204 || status === 304) {
     stream.expectedBytes = 0
-    return lengthProblem(declared)
+    return findLengthProblem(declared)
   }
   if (!stream.isConnect || status >= 300) stream.expectedBytes = declared
   return bodyProblem(stream, end)
 }
 
 function bodyProblem({ expectedBytes }: Http2Stream, end: boolean): string | undefined {
-  return end ? emptyBodyProblem(expectedBytes) : lengthProblem(expectedBytes)
+  return end ? findEmptyBodyProblem(expectedBytes) : findLengthProblem(expectedBytes)
 }
 
 /** A field list after a head and DATA. */
 export function checkTrailers(stream: Http2Stream, fields: readonly string[], end: boolean): string | undefined {
   const { expectedBytes, receivedBytes } = stream
   if (!end) return 'a second head'
-  return trailersProblem(fields) ?? (expectedBytes >= 0 && receivedBytes !== expectedBytes ? WRONG_LENGTH : undefined)
+  return (
+    findTrailersProblem(fields) ?? (expectedBytes >= 0 && receivedBytes !== expectedBytes ? WRONG_LENGTH : undefined)
+  )
 }
 
 type StreamProblem = { readonly code: number; readonly problem: string }

@@ -6,7 +6,7 @@ import { guarded } from '../../../../core/defects/guard.ts'
 import type { MeshError } from '../../../../core/errors.ts'
 import { ErrorCode } from '../../codec/h2-frames.ts'
 import type { FieldList } from '../../codec/hpack/decoder.ts'
-import { methodOf } from '../../codec/h2-message-rules.ts'
+import { readMethod } from '../../codec/h2-message-rules.ts'
 import { HoldingBlock } from './holding-block.ts'
 import type { ReceiveWindow } from './receive-window.ts'
 
@@ -126,7 +126,7 @@ export class Http2Stream {
   sendHead(fields: readonly string[], end = false): void {
     if (this.isClosed || this.#endQueued || this.headSent) return
     this.headSent = true
-    if (this.id === 0) this.isConnect = methodOf(fields) === 'CONNECT'
+    if (this.id === 0) this.isConnect = readMethod(fields) === 'CONNECT'
     this.#endQueued = end
     this.#queue(fields, fieldsBytes(fields))
   }

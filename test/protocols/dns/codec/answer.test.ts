@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { encodeAnswer, plainAnswer, STALE, tableAnswer } from '../../../../protocols/dns/codec/answer.ts'
+import { encodeAnswer, createPlainAnswer, STALE, createTableAnswer } from '../../../../protocols/dns/codec/answer.ts'
 import type { Found } from '../../../../protocols/dns/names/name-index.ts'
 import { readQuery, type Query } from '../../../../protocols/dns/codec/query.ts'
 import { data, decoded, query, told } from '../../../helpers/dns.ts'
@@ -14,7 +14,7 @@ const read = (bytes: Buffer): Query => {
 const host = (...addresses: string[]): Found => ({ host: { addresses, service: undefined }, alias: undefined })
 const many = (n: number): Found => host(...Array.from({ length: n }, (_, i) => `10.0.${i >> 8}.${i & 255}`))
 const answer = (bytes: Buffer, found: Found, over: 'udp' | 'tcp' = 'udp'): Buffer =>
-  encodeAnswer(read(bytes), tableAnswer(read(bytes), found, seededRandom(1)), { over })
+  encodeAnswer(read(bytes), createTableAnswer(read(bytes), found, seededRandom(1)), { over })
 
 const dual = host('10.0.0.1', 'fd00::1')
 for (const { name, type, found, want } of [
@@ -61,7 +61,7 @@ for (const { name, type, found, want } of [
   test(`table answer: ${name}`, () => {
     const random = { float: () => 0.99 } // shuffles nothing
     const q = read(query('api.shop', type))
-    assert.equal(told(encodeAnswer(q, tableAnswer(q, found, random), { over: 'udp' })), want)
+    assert.equal(told(encodeAnswer(q, createTableAnswer(q, found, random), { over: 'udp' })), want)
   })
 
 test('an answer repeats id, question with its letter case, and RD; recursion is available', () => {
@@ -84,7 +84,10 @@ test('AD goes to who asks for it by AD or DO (RFC 6840 §5.7)', () => {
     [query('a.b', 'A', { flags: 0x120 }), true],
     [query('a.b', 'A', { udpBytes: 1232, dnssecOk: true }), true],
   ] as const) {
-    assert.equal(decoded(encodeAnswer(read(bytes), { ...plainAnswer(0), flags: 0x20 }, { over: 'udp' })).flag_ad, want)
+    assert.equal(
+      decoded(encodeAnswer(read(bytes), { ...createPlainAnswer(0), flags: 0x20 }, { over: 'udp' })).flag_ad,
+      want,
+    )
   }
 })
 test('addresses come in changing order, none lost', () => {
@@ -93,7 +96,7 @@ test('addresses come in changing order, none lost', () => {
   const orders = new Set<string>()
   for (let i = 0; i < 200; i++) {
     const got = decoded(
-      encodeAnswer(q, tableAnswer(q, host('1.1.1.1', '2.2.2.2', '3.3.3.3'), random), { over: 'udp' }),
+      encodeAnswer(q, createTableAnswer(q, host('1.1.1.1', '2.2.2.2', '3.3.3.3'), random), { over: 'udp' }),
     ).answers!.map(data)
     orders.add(got.join())
     assert.deepEqual(got.toSorted(), ['1.1.1.1', '2.2.2.2', '3.3.3.3'])
@@ -130,12 +133,12 @@ test('over TCP everything fits that 65,535 bytes hold', () => {
 })
 test('OPT is answered by OPT, with the upper bits of the code and an explanation (RFC 6891 §6.1.3, RFC 8914)', () => {
   const q = read(query('a.b', 'A', { udpBytes: 1232, dnssecOk: true }))
-  const opt = decoded(encodeAnswer(q, plainAnswer(16), { over: 'udp', why: STALE })).additionals?.[0]
+  const opt = decoded(encodeAnswer(q, createPlainAnswer(16), { over: 'udp', why: STALE })).additionals?.[0]
   assert.ok(opt?.type === 'OPT')
   assert.deepEqual([opt.extendedRcode, opt.udpPayloadSize, opt.flag_do, opt.options.length], [1, 1232, true, 1])
   assert.equal((opt.options[0] as unknown as { code: number }).code, 15)
   assert.equal(
-    decoded(encodeAnswer(read(query('a.b')), plainAnswer(2), { over: 'udp', why: STALE })).additionals?.length,
+    decoded(encodeAnswer(read(query('a.b')), createPlainAnswer(2), { over: 'udp', why: STALE })).additionals?.length,
     0,
   )
 })

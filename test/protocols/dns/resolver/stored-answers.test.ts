@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { plainAnswer, type Answer } from '../../../../protocols/dns/codec/answer.ts'
+import { createPlainAnswer, type Answer } from '../../../../protocols/dns/codec/answer.ts'
 import type { Entry } from '../../../../protocols/dns/resolver/cache.ts'
 import { readResponse } from '../../../../protocols/dns/codec/response.ts'
 import { decodeAnswers, encodeAnswers } from '../../../../protocols/dns/resolver/stored-answers.ts'
@@ -67,7 +67,7 @@ test('a cut at every offset, and a change of any byte, is found', () => {
 test('an answer that could not have come from the network is not taken from the disk', () => {
   for (const broken of [
     { ...real('a.b')[1].answer, records: { ...real('a.b')[1].answer.records, counts: [5, 0, 0] as const } },
-    { ...plainAnswer(0), records: { counts: [1, 0, 0] as const, body: Buffer.of(1), ends: [], ttlAt: [] } },
+    { ...createPlainAnswer(0), records: { counts: [1, 0, 0] as const, body: Buffer.of(1), ends: [], ttlAt: [] } },
   ])
     assert.throws(() => decodeAnswers(encodeAnswers([[real('a.b')[0], entry(broken)]], NOW, 10_000)!), RangeError)
   fc.assert(

@@ -5,7 +5,7 @@ import {
   isTaken,
   mayTrail,
   removeHeader,
-  takenTrailers,
+  takeTrailers,
 } from '../../../../protocols/http/codec/field-table.ts'
 
 /** `inside`, `edge`, `behind`: taken from a client inside the mesh, from a stranger, from one behind a trusted proxy. */
@@ -36,14 +36,14 @@ for (const { field, hop = false, trails, inside, edge, behind } of [
   })
 
 test('trailers without what may not come so late; none that are left are none', () => {
-  assert.deepEqual(takenTrailers(['grpc-status', '0', 'host', 'a', ':path', '/', 'x', 'y']), [
+  assert.deepEqual(takeTrailers(['grpc-status', '0', 'host', 'a', ':path', '/', 'x', 'y']), [
     'grpc-status',
     '0',
     'x',
     'y',
   ])
-  assert.equal(takenTrailers(['host', 'a']), undefined)
-  assert.equal(takenTrailers([]), undefined)
+  assert.equal(takeTrailers(['host', 'a']), undefined)
+  assert.equal(takeTrailers([]), undefined)
 })
 test('every line of a name goes, and nothing else', () => {
   const headers = ['a', 'b', 'b', '1', 'c', 'b', 'b', '2', 'd', '3']

@@ -1,9 +1,9 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { HOST, knownName, TEXT, TOKEN } from '../../../../protocols/http/codec/h1-tables.ts'
+import { HOST, findKnownName, TEXT, TOKEN } from '../../../../protocols/http/codec/h1-tables.ts'
 
 const lookUp = (name: string): string | undefined =>
-  knownName(Buffer.from(`\r\n${name}:`, 'latin1'), 2, 2 + name.length)
+  findKnownName(Buffer.from(`\r\n${name}:`, 'latin1'), 2, 2 + name.length)
 
 test('a usual field name is found in every spelling (RFC 9110 §5.1: names are case-insensitive)', () => {
   for (const name of [

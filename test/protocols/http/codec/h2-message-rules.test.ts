@@ -2,13 +2,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import {
-  declaredLength,
-  emptyBodyProblem,
-  lengthProblem,
-  methodOf,
-  requestProblem,
-  responseProblem,
-  trailersProblem,
+  readDeclaredLength,
+  findEmptyBodyProblem,
+  findLengthProblem,
+  readMethod,
+  findRequestProblem,
+  findResponseProblem,
+  findTrailersProblem,
 } from '../../../../protocols/http/codec/h2-message-rules.ts'
 
 const list = (text: string): string[] =>
@@ -87,14 +87,14 @@ const TRAILERS: typeof REQUESTS = [
   ['transfer-encoding=chunked', /transfer-encoding/],
 ]
 const TABLES = [
-  ['request', REQUESTS, (fields: string[]) => requestProblem(fields, false)],
+  ['request', REQUESTS, (fields: string[]) => findRequestProblem(fields, false)],
   [
     'request where extended CONNECT is permitted',
     [...REQUESTS, ...EXTENDED],
-    (fields: string[]) => requestProblem(fields, true),
+    (fields: string[]) => findRequestProblem(fields, true),
   ],
-  ['response', RESPONSES, responseProblem],
-  ['trailers', TRAILERS, trailersProblem],
+  ['response', RESPONSES, findResponseProblem],
+  ['trailers', TRAILERS, findTrailersProblem],
 ] as const
 for (const [what, rows, problemOf] of TABLES) {
   for (const [fields, problem] of rows) {
@@ -107,12 +107,12 @@ for (const [what, rows, problemOf] of TABLES) {
 }
 for (const [fields] of EXTENDED)
   test(`without extended CONNECT: ${fields} is malformed`, () => {
-    assert.match(requestProblem(list(fields), false) ?? '', /:protocol, which was not permitted/)
+    assert.match(findRequestProblem(list(fields), false) ?? '', /:protocol, which was not permitted/)
   })
 
 test('a long name is cut where it is told', () => {
   assert.equal(
-    requestProblem([`:${'x'.repeat(5000)}`, ''], false)?.length,
+    findRequestProblem([`:${'x'.repeat(5000)}`, ''], false)?.length,
     64 + 'no pseudo-header field of a request: '.length,
   )
 })
@@ -136,7 +136,7 @@ const LENGTHS: readonly (readonly [fields: string, length: number])[] = [
 ]
 for (const [fields, length] of LENGTHS)
   test(`the length that "${fields}" declares is ${length} (RFC 9110 §8.6)`, () => {
-    assert.equal(declaredLength(list(fields)), length)
+    assert.equal(readDeclaredLength(list(fields)), length)
   })
 
 for (const [declared, end, problem] of [
@@ -149,13 +149,13 @@ for (const [declared, end, problem] of [
   [NaN, true, true],
 ] as const) {
   test(`a length of ${declared} ${end ? 'without' : 'before'} DATA ${problem ? 'is malformed' : 'may be'}`, () => {
-    assert.equal((end ? emptyBodyProblem : lengthProblem)(declared) !== undefined, problem)
+    assert.equal((end ? findEmptyBodyProblem : findLengthProblem)(declared) !== undefined, problem)
   })
 }
 
 test('the method is the one of :method, not a value that looks like its name', () => {
-  assert.equal(methodOf([':authority', ':method', ':method', 'HEAD']), 'HEAD')
-  assert.equal(methodOf([':authority', ':method', ':path', '/']), '')
-  assert.equal(methodOf(['accept', '*/*', ':method', 'HEAD']), '')
-  assert.equal(methodOf([]), '')
+  assert.equal(readMethod([':authority', ':method', ':method', 'HEAD']), 'HEAD')
+  assert.equal(readMethod([':authority', ':method', ':path', '/']), '')
+  assert.equal(readMethod(['accept', '*/*', ':method', 'HEAD']), '')
+  assert.equal(readMethod([]), '')
 })

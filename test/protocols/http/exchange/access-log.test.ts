@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createLog } from '../../../../core/log.ts'
-import { accessText, logAccess, type AccessRecord } from '../../../../protocols/http/exchange/access-log.ts'
+import { formatAccess, logAccess, type AccessRecord } from '../../../../protocols/http/exchange/access-log.ts'
 
 const record: AccessRecord = {
   startedMs: 1_700_000_000_000,
@@ -30,7 +30,7 @@ const record: AccessRecord = {
 }
 test("the text form is Envoy's default, with header values that cannot end their quotes or the line", () => {
   assert.equal(
-    accessText(record),
+    formatAccess(record),
     '[2023-11-14T22:13:20.000Z] "GET /a HTTP/1.1" 503 UH 1 2 3 - "-" "x\\"\\x0a\\\\" "id" "a" "-"',
   )
 })

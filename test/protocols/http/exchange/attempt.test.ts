@@ -6,7 +6,7 @@ import type { Cluster } from '../../../../model/cluster.ts'
 import type { ForwardAction } from '../../../../model/route.ts'
 import { Attempt, type AttemptOwner } from '../../../../protocols/http/exchange/attempt.ts'
 import type { ForwardPlan } from '../../../../protocols/http/exchange/plan.ts'
-import { newRecord } from '../../../../protocols/http/exchange/record.ts'
+import { createRecord } from '../../../../protocols/http/exchange/record.ts'
 import { ReplayBuffer } from '../../../../protocols/http/exchange/replay-buffer.ts'
 import type { RequestOrigin } from '../../../../protocols/http/exchange/request-origin.ts'
 import { UNKNOWN_LENGTH } from '../../../../protocols/http/codec/framing.ts'
@@ -70,7 +70,7 @@ class Rig {
       client: { source: '10.0.0.9', conn: { originalDst: undefined } } as unknown as RequestOrigin,
       request: this.#request,
       remoteIp: '10.0.0.9',
-      record: newRecord({ clock }),
+      record: createRecord({ clock }),
       body: this.body,
       down,
       get isAnswering() {

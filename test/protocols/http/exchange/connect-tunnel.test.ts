@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import type { HttpConnectionManager, HttpFilter } from '../../../../model/listener.ts'
 import type { Policy } from '../../../../model/policy.ts'
 import type { Route } from '../../../../model/route.ts'
-import { planRequest, refusalNow } from '../../../../protocols/http/exchange/connect-tunnel.ts'
+import { planRequest, findRefusal } from '../../../../protocols/http/exchange/connect-tunnel.ts'
 import type { RequestOrigin } from '../../../../protocols/http/exchange/request-origin.ts'
 import { RequestHead } from '../../../../protocols/http/message.ts'
 import { seededRandom } from '../../../helpers/random.ts'
@@ -102,5 +102,5 @@ for (const { name, http, code } of [
   { name: 'no route any more', http: proxy([]), code: undefined },
 ])
   test(`an open tunnel and ${name}: ${code ?? 'goes on'}`, () => {
-    assert.equal(refusalNow(head('CONNECT'), origin(http), '10.0.0.2', ctx)?.code, code)
+    assert.equal(findRefusal(head('CONNECT'), origin(http), '10.0.0.2', ctx)?.code, code)
   })

@@ -5,13 +5,13 @@ import type { HeaderEdit } from '../../../../model/route.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import {
   answerHead,
-  httpDate,
+  formatHttpDate,
   sendLocalAnswer,
-  upstreamRequest,
+  createUpstreamRequest,
   type HeaderFacts,
 } from '../../../../protocols/http/exchange/outgoing.ts'
 import type { ForwardPlan } from '../../../../protocols/http/exchange/plan.ts'
-import { newRecord } from '../../../../protocols/http/exchange/record.ts'
+import { createRecord } from '../../../../protocols/http/exchange/record.ts'
 import type { RequestOrigin } from '../../../../protocols/http/exchange/request-origin.ts'
 import { RequestHead, type Downstream } from '../../../../protocols/http/message.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
@@ -40,7 +40,7 @@ function facts(more: Partial<HeaderFacts> = {}, method = 'GET', headers: string[
     client: {
       conn: { remote: { host: '10.0.0.2', port: 5 }, local: { host: '10.0.0.1', port: 80 }, tls: undefined },
     } as unknown as RequestOrigin,
-    record: newRecord({ clock: new SimClock() }),
+    record: createRecord({ clock: new SimClock() }),
     awaitsContinue: false,
     remoteIp: '',
     nowMs: NOW_MS,
@@ -76,25 +76,25 @@ for (const { name, value, leaves } of [
 ])
   test(`configured text as a value: ${name}`, () => {
     const f = facts()
-    const out = upstreamRequest(f.request, plan({ requestEdits: [add('x', value)] }), f)
+    const out = createUpstreamRequest(f.request, plan({ requestEdits: [add('x', value)] }), f)
     assert.deepEqual(out.headers, ['x', leaves])
     assert.deepEqual(answer(['date', 'd'], [add('x', value)], undefined, ''), ['date', 'd', 'x', leaves])
   })
 
 test('an authority and a path that the route has written are words of a request line', () => {
   const f = facts()
-  const out = upstreamRequest(f.request, plan({ authority: '\u0142.test', path: '/a b\u0142\ud800' }), f)
+  const out = createUpstreamRequest(f.request, plan({ authority: '\u0142.test', path: '/a b\u0142\ud800' }), f)
   assert.equal(out.authority, '\xc5\x82.test')
   assert.equal(out.path, '/a%20b%C5%82%EF%BF%BD')
 })
 test('expect and x-forwarded-host, each only where it says something', () => {
   const f = facts({ awaitsContinue: true })
-  assert.deepEqual(upstreamRequest(f.request, plan(), f).headers, ['expect', '100-continue'])
+  assert.deepEqual(createUpstreamRequest(f.request, plan(), f).headers, ['expect', '100-continue'])
   const asked = { action: forwardTo({ appendForwardedHost: true }) }
   const same = facts()
-  assert.deepEqual(upstreamRequest(same.request, plan(asked), same).headers, [])
+  assert.deepEqual(createUpstreamRequest(same.request, plan(asked), same).headers, [])
   const other = facts()
-  const { headers } = upstreamRequest(other.request, plan({ ...asked, authority: 'b.test' }), other)
+  const { headers } = createUpstreamRequest(other.request, plan({ ...asked, authority: 'b.test' }), other)
   assert.deepEqual(headers, ['x-forwarded-host', 'a.test'])
 })
 test('edits see the request, the client and the route', () => {
@@ -105,7 +105,7 @@ test('edits see the request, the client and the route', () => {
     add('b', '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%'),
     add('c', '%ROUTE_NAME%'),
   ]
-  const { headers } = upstreamRequest(f.request, plan({ requestEdits: edits }), f)
+  const { headers } = createUpstreamRequest(f.request, plan({ requestEdits: edits }), f)
   assert.deepEqual(headers.slice(2), ['a', 'PUT u', 'b', '192.0.2.1', 'c', 'r'])
 })
 
@@ -132,9 +132,9 @@ test("of an answer of our own one content-type is left, the last; of an endpoint
   assert.equal(answer(['date', 'd', 'content-type', 'a/a'], edits, 1, '').filter((h) => h === 'content-type').length, 2)
 })
 test('a date is made once a second', () => {
-  assert.equal(httpDate(NOW_MS), DATE)
-  assert.equal(httpDate(NOW_MS + 999), DATE)
-  assert.equal(httpDate(NOW_MS + 1000), 'Tue, 14 Nov 2023 22:13:21 GMT')
+  assert.equal(formatHttpDate(NOW_MS), DATE)
+  assert.equal(formatHttpDate(NOW_MS + 999), DATE)
+  assert.equal(formatHttpDate(NOW_MS + 1000), 'Tue, 14 Nov 2023 22:13:21 GMT')
 })
 
 for (const { method, told } of [

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { ForwardAction, RetryPolicy } from '../../../../model/route.ts'
-import { callerTimeoutMs } from '../../../../protocols/http/exchange/timeouts.ts'
+import { parseCallerTimeoutMs } from '../../../../protocols/http/exchange/timeouts.ts'
 import { cluster, forwardTo, Harness, manager, OK, ORIGIN, route } from '../harness.ts'
 
 const perTry: RetryPolicy = {
@@ -292,7 +292,9 @@ for (const [status, grpc] of Object.entries({
 }
 test('grpc-timeout: at most eight digits and a unit', () => {
   assert.deepEqual(
-    ['1H', '2M', '3S', '4m', '1500u', '1n', '0S', '123456789S', '1', 'S', '-1S', '1s', undefined].map(callerTimeoutMs),
+    ['1H', '2M', '3S', '4m', '1500u', '1n', '0S', '123456789S', '1', 'S', '-1S', '1s', undefined].map(
+      parseCallerTimeoutMs,
+    ),
     [3_600_000, 120_000, 3000, 4, 2, 1, 0, undefined, undefined, undefined, undefined, undefined, undefined],
   )
 })

@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { PeerIdentity } from '../../../../model/identity.ts'
-import { prepareRequestHeaders, uuid } from '../../../../protocols/http/filters/forwarded.ts'
-import { headerValue } from '../../../../protocols/http/filters/header-edit.ts'
+import { prepareRequestHeaders, createUuid } from '../../../../protocols/http/filters/forwarded.ts'
+import { findHeaderValue } from '../../../../protocols/http/filters/header-edit.ts'
 import { RequestHead } from '../../../../protocols/http/message.ts'
-import { applyXfcc, xfccElement } from '../../../../protocols/http/filters/xfcc.ts'
+import { applyXfcc, formatXfccElement } from '../../../../protocols/http/filters/xfcc.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 import { forwardTo, Harness, manager, route } from '../harness.ts'
 
@@ -58,20 +58,20 @@ test('behind trusted hops the client is so many from the end', () => {
 })
 test('a request id is kept, or made where there is none', () => {
   assert.equal(
-    headerValue(prepared(['x-request-id', 'mine'], { requestId: 'keep-or-make' }).headers, 'x-request-id'),
+    findHeaderValue(prepared(['x-request-id', 'mine'], { requestId: 'keep-or-make' }).headers, 'x-request-id'),
     'mine',
   )
   assert.match(
-    headerValue(prepared([], { requestId: 'keep-or-make' }).headers, 'x-request-id')!,
+    findHeaderValue(prepared([], { requestId: 'keep-or-make' }).headers, 'x-request-id')!,
     /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
   )
   const random = seededRandom(3)
-  assert.equal(new Set(Array.from({ length: 1000 }, () => uuid(random))).size, 1000)
+  assert.equal(new Set(Array.from({ length: 1000 }, () => createUuid(random))).size, 1000)
 })
 
 test("an edge listener makes every request's id, unless it is to preserve what comes from outside", () => {
   const idOf = (http: Parameters<typeof manager>[1]): string =>
-    headerValue(prepared(['x-request-id', 'theirs'], http).headers, 'x-request-id')!
+    findHeaderValue(prepared(['x-request-id', 'theirs'], http).headers, 'x-request-id')!
   assert.match(idOf({ requestId: 'keep-or-make', useRemoteAddress: true }), /^[0-9a-f]{8}-/)
   assert.match(idOf({ requestId: 'keep-or-make', useRemoteAddress: true, xffTrustedHops: 1 }), /^[0-9a-f]{8}-/)
   assert.equal(idOf({ requestId: 'keep-external', useRemoteAddress: true }), 'theirs')
@@ -139,7 +139,7 @@ const details = { subject: true, uri: true, dns: true, cert: false, chain: false
 
 test("the element has Envoy's form", () => {
   assert.equal(
-    xfccElement(details, peer, 'spiffe://t/ns/n/sa/me'),
+    formatXfccElement(details, peer, 'spiffe://t/ns/n/sa/me'),
     `By=spiffe://t/ns/n/sa/me;Hash=${'ab'.repeat(32)};Subject="CN=x,O=\\"y\\"";URI=spiffe://t/ns/n/sa/s;DNS=a.example;DNS=b.example`,
   )
 })
@@ -150,7 +150,7 @@ test('a name in a certificate cannot imitate a field or a line', () => {
     dnsSans: [],
     subject: 'CN=\u010a\u010dX: y\r\n',
   }
-  const element = xfccElement(details, evil, undefined)
+  const element = formatXfccElement(details, evil, undefined)
   assert.ok(element.endsWith(';URI="spiffe://t/a;URI=spiffe://t/admin,By=x"'))
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   assert.doesNotMatch(element, /[\r\n]|[^\x00-\xff]/)
@@ -159,7 +159,7 @@ test('each mode, with and without a client certificate', () => {
   const result = (mode: Parameters<typeof applyXfcc>[1], element: string | undefined): string | undefined => {
     const headers = ['x-forwarded-client-cert', 'claimed', 'a', 'b']
     applyXfcc(headers, mode, element)
-    return headerValue(headers, 'x-forwarded-client-cert')
+    return findHeaderValue(headers, 'x-forwarded-client-cert')
   }
   const modes = ['sanitize', 'forward-only', 'append-forward', 'sanitize-set', 'always-forward-only'] as const
   assert.deepEqual(

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { hash32, requestHash, type HashFacts } from '../../../../protocols/http/filters/hash.ts'
+import { hash32, hashRequest, type HashFacts } from '../../../../protocols/http/filters/hash.ts'
 import type { HashSource } from '../../../../model/route.ts'
 
 const facts: HashFacts = {
@@ -35,13 +35,13 @@ for (const { name, sources, same } of [
     same: hash32('t1'),
   },
 ] satisfies { name: string; sources: HashSource[]; same: number | undefined }[])
-  test(`requestHash: ${name}`, () => assert.equal(requestHash(sources, facts), same))
+  test(`requestHash: ${name}`, () => assert.equal(hashRequest(sources, facts), same))
 
 test('sources combine in order', () => {
   const [ab, ba] = [
     [from('header', 'x-user'), from('query', 'tenant')],
     [from('query', 'tenant'), from('header', 'x-user')],
-  ].map((s) => requestHash(s, facts))
+  ].map((s) => hashRequest(s, facts))
   assert.notEqual(ab, ba)
   assert.notEqual(ab, hash32('ann'))
 })

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { removeHeader } from '../../../../protocols/http/codec/field-table.ts'
-import { editHeaders, headerValue, setHeader } from '../../../../protocols/http/filters/header-edit.ts'
+import { editHeaders, findHeaderValue, setHeader } from '../../../../protocols/http/filters/header-edit.ts'
 import type { SubstitutionFacts } from '../../../../model/substitution.ts'
 import type { HeaderAdd } from '../../../../model/route.ts'
 
@@ -89,8 +89,8 @@ test('several edits apply in the order given', () => {
   assert.deepEqual(headers, ['a', '2'])
 })
 test('headerValue joins lines with a comma', () => {
-  assert.equal(headerValue(['a', '1', 'b', '2', 'a', '3'], 'a'), '1,3')
-  assert.equal(headerValue(['a', '1'], 'b'), undefined)
+  assert.equal(findHeaderValue(['a', '1', 'b', '2', 'a', '3'], 'a'), '1,3')
+  assert.equal(findHeaderValue(['a', '1'], 'b'), undefined)
 })
 test('setHeader and removeHeader work in place', () => {
   const headers = ['a', '1', 'b', '2']

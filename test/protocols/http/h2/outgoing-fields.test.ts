@@ -2,10 +2,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import {
-  informationalFields,
-  requestFields,
-  responseFields,
-  trailerFields,
+  toInformationalFields,
+  toRequestFields,
+  toResponseFields,
+  toTrailerFields,
 } from '../../../../protocols/http/h2/outgoing-fields.ts'
 import type { UpstreamRequest } from '../../../../protocols/http/message.ts'
 import { UNKNOWN_LENGTH } from '../../../../protocols/http/codec/framing.ts'
@@ -82,16 +82,16 @@ const POST: UpstreamRequest = {
 }
 
 test('heads and trailers have their pseudo-header fields first and nothing that HTTP/2 does not permit (RFC 9113 §8.2)', () => {
-  assert.deepEqual(responseFields({ status: 200, headers: ODD, contentLength: 5 }), [
+  assert.deepEqual(toResponseFields({ status: 200, headers: ODD, contentLength: 5 }), [
     ':status',
     '200',
     ...LEFT,
     'content-length',
     '5',
   ])
-  assert.deepEqual(informationalFields(103, ODD), [':status', '103', ...LEFT])
-  assert.deepEqual(trailerFields(ODD), LEFT)
-  assert.deepEqual(requestFields(POST, ['te', 'trailers']), [
+  assert.deepEqual(toInformationalFields(103, ODD), [':status', '103', ...LEFT])
+  assert.deepEqual(toTrailerFields(ODD), LEFT)
+  assert.deepEqual(toRequestFields(POST, ['te', 'trailers']), [
     ':method',
     'POST',
     ':scheme',
@@ -109,19 +109,19 @@ test('heads and trailers have their pseudo-header fields first and nothing that 
 })
 test('a content-length is said where there is one to say (RFC 9110 §8.6)', () => {
   const answer = (status: number, contentLength: number): string | undefined =>
-    responseFields({ status, headers: [], contentLength })[3]
+    toResponseFields({ status, headers: [], contentLength })[3]
   assert.deepEqual(
     [answer(200, UNKNOWN_LENGTH), answer(200, 0), answer(204, 0), answer(304, 7)],
     [undefined, '0', undefined, '7'],
   )
   const asked = (method: string, bodyLength: number): string | undefined =>
-    requestFields({ ...POST, method, headers: [], bodyLength }, [])[9]
+    toRequestFields({ ...POST, method, headers: [], bodyLength }, [])[9]
   assert.deepEqual(
     [asked('GET', 0), asked('POST', 0), asked('GET', 3), asked('POST', UNKNOWN_LENGTH)],
     [undefined, '0', '3', undefined],
   )
 })
 test('no trailers are none', () => {
-  assert.equal(trailerFields(undefined), undefined)
-  assert.equal(trailerFields(['connection', 'close']), undefined)
+  assert.equal(toTrailerFields(undefined), undefined)
+  assert.equal(toTrailerFields(['connection', 'close']), undefined)
 })

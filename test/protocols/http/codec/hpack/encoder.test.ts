@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { HpackDecoder } from '../../../../../protocols/http/codec/hpack/decoder.ts'
 import { HpackEncoder } from '../../../../../protocols/http/codec/hpack/encoder.ts'
-import { joinedCookie } from '../../../../../protocols/http/codec/hpack/sensitive.ts'
+import { joinCookie } from '../../../../../protocols/http/codec/hpack/sensitive.ts'
 import { huffman, indexed, literal, plain, sizeUpdate } from './writer.ts'
 
 const LIMITS = { maxTableBytes: 4096, maxListBytes: 65_536, maxFields: 100 }
@@ -121,7 +121,7 @@ for (const { what, piece, never } of [
       send(piece, never ? 'never' : 'without'),
       send('b=2', 'without'),
     ]
-    const joined = joinedCookie(pieces)
+    const joined = joinCookie(pieces)
     assert.equal(joined, `a=longer-than-what-is-a-secret; ${piece}; b=2`)
     const encoder = new HpackEncoder()
     for (let i = 0; i < 3; i++) assert.equal((encode(encoder, ['cookie', joined])[0]! & 0xf0) === 0x10, never)

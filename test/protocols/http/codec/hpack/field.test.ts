@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import {
   Field,
   FieldName,
-  fieldName,
-  problemOf,
+  parseFieldName,
+  findProblem,
   STATIC_ENTRIES,
 } from '../../../../../protocols/http/codec/hpack/field.ts'
 
@@ -30,13 +30,13 @@ for (const { name, value, fault } of [
   { name: 'x', value: ' ', fault: 'whitespace' },
 ] as const)
   test(`${JSON.stringify(name)}: ${JSON.stringify(value).slice(0, 30)} (${value.length}) has ${fault ?? 'no fault'}`, () => {
-    const field = new Field(fieldName(name), value)
+    const field = new Field(parseFieldName(name), value)
     assert.equal(field.fault, fault)
     assert.equal(field.size, name.length + value.length + 32)
   })
 
 test('what is wrong is said without the value, and with a short, harmless name', () => {
-  const said = (name: string, value: string): string => problemOf(new Field(fieldName(name), value))
+  const said = (name: string, value: string): string => findProblem(new Field(parseFieldName(name), value))
   assert.equal(said('x', 'secret\n'), 'a control character in the value of "x"')
   assert.equal(said('x', ' secret'), 'whitespace at an end of the value of "x"')
   assert.equal(said('', 'a'), 'a field without a name')
@@ -44,12 +44,12 @@ test('what is wrong is said without the value, and with a short, harmless name',
   assert.equal(said('A'.repeat(100), 'a'), `the field name "${'A'.repeat(64)}…" is no lower-case token`)
 })
 test('a name of the static table is one object, and a usual name the string of our sources', () => {
-  assert.equal(fieldName(':method'), fieldName(':method'))
-  assert.equal(STATIC_ENTRIES[2]!.nameOf, fieldName(':method'))
+  assert.equal(parseFieldName(':method'), parseFieldName(':method'))
+  assert.equal(STATIC_ENTRIES[2]!.nameOf, parseFieldName(':method'))
   assert.equal(STATIC_ENTRIES[0], undefined)
   assert.deepEqual([STATIC_ENTRIES[2]!.name, STATIC_ENTRIES[2]!.value], [':method', 'GET'])
   // Capital letters are another name, though the table of usual names takes them for the same.
-  assert.equal(fieldName('Content-Type').text, 'Content-Type')
+  assert.equal(parseFieldName('Content-Type').text, 'Content-Type')
 })
 test('names whose values are secrets', () => {
   assert.deepEqual(

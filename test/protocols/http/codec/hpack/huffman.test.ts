@@ -1,10 +1,14 @@
 /** RFC 7541 appendix B and §5.2: every symbol, the examples of the RFC, and every wrong end. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { decodeHuffman, HUFFMAN_LENGTHS, maxDecodedBytes } from '../../../../../protocols/http/codec/hpack/huffman.ts'
+import {
+  decodeHuffman,
+  HUFFMAN_LENGTHS,
+  computeMaxDecodedBytes,
+} from '../../../../../protocols/http/codec/hpack/huffman.ts'
 
 function decode(bytes: Uint8Array): string | undefined {
-  const out = Buffer.alloc(maxDecodedBytes(bytes.length))
+  const out = Buffer.alloc(computeMaxDecodedBytes(bytes.length))
   const length = decodeHuffman(bytes, 0, bytes.length, out)
   return length < 0 ? undefined : out.toString('latin1', 0, length)
 }

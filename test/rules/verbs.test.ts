@@ -1,0 +1,54 @@
+/** What a function is called says what it does: collectStatus, not statusOf. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import { beginsWithVerb, exportedFunctions, NAMED_BY_WHAT_THEY_BUILD, NOT_YET, STILL_OTHER } from './checks/verbs.ts'
+
+const FOLDERS = ['agent', 'control-sync', 'core', 'demo', 'hub', 'model', 'proto', 'protocols', 'tools']
+const files = FOLDERS.flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((file) => !file.startsWith('proto/gen/'))
+const others = files
+  .filter((file) => ![...NOT_YET, ...Object.keys(NAMED_BY_WHAT_THEY_BUILD)].some((place) => file.startsWith(place)))
+  .flatMap((file) =>
+    exportedFunctions(fs.readFileSync(file, 'utf8'))
+      .filter((name) => !beginsWithVerb(name))
+      .map((name) => `${file} ${name}`),
+  )
+
+test('an exported function begins with a verb', () => {
+  assert.ok(files.length > 500, `only ${files.length} files found: the walk is broken`)
+  assert.deepEqual(
+    others.filter((one) => !STILL_OTHER.includes(one)),
+    [],
+  )
+})
+
+test('nothing is excused that is called otherwise by now', () => {
+  assert.deepEqual(
+    STILL_OTHER.filter((one) => !others.includes(one)),
+    [],
+  )
+})
+
+test('exported functions are found, declared or assigned', () => {
+  const source = [
+    'export function readA(): void {}',
+    'export async function* readB(): AsyncGenerator<void> {}',
+    'export const readC = (a: (b: number) => void): void => {}',
+    'export const readD: Reader = async ([first], second = f()) => {}',
+    'export const E = 1',
+    'const hidden = () => 1',
+    'function other() {}',
+  ].join('\n')
+  assert.deepEqual(exportedFunctions(source), ['readA', 'readB', 'readC', 'readD'])
+})
+
+for (const [name, expected] of [
+  ['collectStatus', true],
+  ['covers', true],
+  ['toText', true],
+  ['statusOf', false],
+  ['tokenSummary', false],
+] as const)
+  test(`${name} ${expected ? 'begins' : 'does not begin'} with a verb`, () => {
+    assert.equal(beginsWithVerb(name), expected)
+  })
