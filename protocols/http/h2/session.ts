@@ -7,10 +7,8 @@ import { guarded, nothing } from '../../../core/defects/guard.ts'
 import {
   DEFAULT_WINDOW_BYTES,
   ErrorCode,
-  createFlowControlError,
   Http2ConnectionError,
   MAX_STREAM_ID,
-  MAX_WINDOW_BYTES,
   createProtocolError,
   Setting,
 } from '../codec/h2-frames.ts'
@@ -19,6 +17,7 @@ import type { FieldList } from '../codec/hpack/decoder.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from './events.ts'
 import { Drain } from './drain.ts'
 import { sendOwnSettings } from './own-settings.ts'
+import { FlowControl } from './flow-control.ts'
 import { FrameOutput } from './frame-output.ts'
 import { Messages, type MessageSession } from './messages.ts'
 import { receiveData } from './stream/check-message.ts'
@@ -51,7 +50,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   readonly #messages: Messages
   readonly #streams: StreamTable
   readonly #touched = new Touched()
-  readonly #window: ReceiveWindow
+  readonly #flow: FlowControl
   readonly #peer: PeerSettings
   #settingsAcked = false
   #drain: Drain | undefined
@@ -76,7 +75,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     })
     this.#output = new FrameOutput(o.role, o.socket, () => this.#sender.fill())
     this.#sender = new Sender(this.#output, this)
-    this.#window = new ReceiveWindow(Math.max(o.connectionWindowBytes, DEFAULT_WINDOW_BYTES))
+    const windowBytes = Math.max(o.connectionWindowBytes, DEFAULT_WINDOW_BYTES)
+    this.#flow = new FlowControl(this.#output, this.#sender, this.#streams, windowBytes)
   }
 
   /** SETTINGS go out, and what comes is read. */
@@ -199,9 +199,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   }
 
   #credit(bytes: number): void {
-    if (this.isClosed) return
-    const given = this.#window.take(bytes)
-    if (given > 0) this.#output.windowUpdate(0, given)
+    if (!this.isClosed) this.#flow.credit(bytes)
   }
 
   #remove(stream: Http2Stream, code: number, problem?: string): void {
@@ -302,7 +300,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
 
   onData(streamId: number, chunk: Buffer, end: boolean, paddingBytes: number): void {
     const bytes = chunk.length + paddingBytes
-    if (!this.#window.receive(bytes)) throw createFlowControlError('more DATA than the window of the connection')
+    this.#flow.receive(bytes)
     const stream = this.#streams.known(streamId)
     if (stream === undefined) {
       this.#credit(bytes)
@@ -381,16 +379,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
       if (id === Setting.HEADER_TABLE_SIZE) this.#sender.encoder.setMaxTableBytes(value)
       else byBytes += this.#peer.set(id, value)
     }
-    this.#movePeerWindows(byBytes)
+    this.#flow.moveStreams(byBytes)
     this.#output.settingsAck()
-  }
-  #movePeerWindows(by: number): void {
-    if (by === 0) return
-    for (const stream of this.#streams.all) {
-      stream.sendWindowBytes += by
-      if (stream.sendWindowBytes > MAX_WINDOW_BYTES) throw createFlowControlError('a window above the largest')
-      if (stream.hasOutgoing) this.wantsToSend(stream)
-    }
   }
   onSettingsAck(): void {
     this.#settingsAcked = true
@@ -420,9 +410,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   onWindowUpdate(streamId: number, bytes: number): void {
     this.#owner.onCostlyFrame('window updates')
     if (streamId === 0) {
-      this.#sender.windowBytes += bytes
-      if (this.#sender.windowBytes > MAX_WINDOW_BYTES) throw createFlowControlError('a window above the largest')
-      this.#sender.resume()
+      this.#flow.widenConnection(bytes)
       return
     }
     const stream = this.#streams.get(streamId)
@@ -431,10 +419,8 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
         throw createProtocolError('WINDOW_UPDATE of a stream that was never opened')
       return
     }
-    stream.sendWindowBytes += bytes
-    if (stream.sendWindowBytes > MAX_WINDOW_BYTES)
+    if (!this.#flow.widenStream(stream, bytes))
       this.streamError(stream, ErrorCode.FLOW_CONTROL_ERROR, 'a window above the largest')
-    else if (stream.hasOutgoing) this.wantsToSend(stream)
   }
 
   onEmptyFrame(): void {
