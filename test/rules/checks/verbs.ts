@@ -5,7 +5,7 @@ export const VERBS = new Set(
   `add admit answer apply are ask assemble authorize block build bundle call can cancel check choose classify clear
     close collect combine commit compact compile compute contains convert copy count covers create decide decode
     deliver deny derive describe detach detect dial edit eject encode end enroll escape estimate exceeds expand
-    explain fill filter find finish fits forget format frame free get give guard handle has hash hear hold
+    explain fill filter find finish fits forget format frame free get give grow guard handle has hash hear hold
     ignore index install is jitter join keep lay leave limit list listen load log looks lower make mark match
     matches may measure memoize merge must name normalize note open originate overlap overlay owns pack parse
     pause permits pick plan precompile prepare print prune publish query reach read reauthorize receive record
@@ -40,6 +40,7 @@ export const STILL_OTHER: readonly string[] = [
   'core/storage/storage.ts valuesOf',
   'model/browser.ts hostName',
   'model/browser.ts originName',
+  'model/mqtt-policy.ts mqttListenerSchema',
   'model/mqtt-policy.ts mqttPolicySchema',
   'proto/descriptors.ts fileOf',
   'protocols/tls/client.ts refusalOf',
