@@ -1,7 +1,7 @@
 /**
  * The client side of one HTTP/1.1 connection to an endpoint: one call at a time, kept alive between them. A byte that
- * nobody asked for, or a response that ends before its request, makes the connection unusable: the next caller must
- * never get an answer that is not its own.
+ * nobody asked for, or a response that ends before its request has left, makes the connection unusable: the next caller
+ * must never get an answer that is not its own.
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../core/errors.ts'
@@ -16,6 +16,13 @@ import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
 import { isOurDoing, refusalOf } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
+
+/**
+ * What these say of a request is that it was not read whole. A server closes the connection then or reads the rest (RFC
+ * 9112 §9.3); one that does neither takes the rest for the next request, and its answer to that would be the next
+ * caller's. From here that looks like any other answer that comes early.
+ */
+const UNREAD: ReadonlySet<number> = new Set([408, 413, 414, 431])
 
 export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline, Holder {
   dueMs = Infinity
@@ -186,9 +193,14 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     const events = this.#events
     const trailers = this.#trailers
     this.#events = undefined
-    // Who declines an upgrade may still read what follows in the other protocol, or not know where it begins.
-    this.#finish(clean && this.#parser.keepAlive && this.#sent === 'all' && !this.#upgrading)
+    this.#finish(clean && this.#parser.keepAlive && this.#isRequestRead())
     events?.onCallEnd(trailers)
+  }
+
+  /** As far as can be told from here. */
+  #isRequestRead(): boolean {
+    // Who declines an upgrade may still read what follows in the other protocol, or not know where it begins.
+    return this.#sent === 'all' && this.#outlet.isEmpty && !this.#upgrading && !UNREAD.has(this.#parser.status)
   }
 
   #upgraded(events: CallEvents, rest: Buffer | undefined): void {

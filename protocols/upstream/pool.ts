@@ -245,7 +245,7 @@ export class HostPool {
     }
     const { room } = connection
     if (room === 0) return
-    if (this.#draining) {
+    if (this.#draining || this.#isInTheWay()) {
       connection.drain()
       return
     }
@@ -253,6 +253,14 @@ export class HostPool {
     if (room === 1 || !this.#idle.includes(connection)) this.#idle.push(connection)
     const { idleMs } = this.#owner.cluster
     if (idleMs > 0 && idleMs < Infinity) this.#owner.deadlines.arm(connection, this.nowMs() + idleMs)
+  }
+
+  /** Who still waits takes a new connection only, and with this one there may be none more. */
+  #isInTheWay(): boolean {
+    if (this.#waiting.length <= this.#connecting.size) return false
+    if (!this.#mayConnect()) return true
+    this.#connect()
+    return false
   }
 
   #takeIdle(): PooledConnection | undefined {

@@ -71,3 +71,50 @@ test('an answer that an endpoint sends ahead, while the connection is idle, neve
   await origin.answer(OK)
   assert.match(await client.take(), /hi$/)
 })
+
+test('an answer that comes before its request has left: the connection is not used again', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  await client.send('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n')
+  const first = origin.last
+  first.stream.pause()
+  client.stream.write(Buffer.alloc(200_000, 'x'))
+  await settle()
+  first.stream.write(OK, 'latin1')
+  await settle()
+  assert.match(await client.take(), /200 OK/)
+  await client.send(GET)
+  assert.equal(origin.connections.length, 2)
+  assert.equal(first.closed, true)
+})
+
+for (const status of [408, 413, 414, 431])
+  test(`${status}: what the endpoint left of the request unread it answers to nobody`, async () => {
+    await using h = new Harness()
+    const origin = await h.origin()
+    const client = h.connect()
+    await client.send(POST)
+    await origin.answer(`HTTP/1.1 ${status} Early\r\ncontent-length: 2\r\n\r\nno`)
+    assert.match(await client.take(), new RegExp(`^HTTP/1\\.1 ${status} `))
+    await client.send(GET)
+    // It took "abc" for a request, and answers that now.
+    origin.connections[0]!.stream.write(OK.replace('hi', 'XX'), 'latin1')
+    await settle()
+    assert.equal(await client.take(), '')
+    await origin.answer(OK)
+    assert.match(await client.take(), /hi$/)
+    assert.equal(origin.connections.length, 2)
+  })
+
+test('an answer to a request that was read, whatever it says, leaves the connection for the next', async () => {
+  for (const status of [200, 400, 404, 500]) {
+    await using h = new Harness()
+    const origin = await h.origin()
+    const client = h.connect()
+    await client.send(POST)
+    await origin.answer(`HTTP/1.1 ${status} Said\r\ncontent-length: 2\r\n\r\nno`)
+    await client.send(GET)
+    assert.equal(origin.connections.length, 1)
+  }
+})

@@ -42,7 +42,7 @@ test('a request that gave up waiting leaves its place', async () => {
     [[2, 1, 1]],
   )
 })
-test('a call that asks for a fresh connection is not served by one that was used', async () => {
+test('a call that asks for a fresh connection is not served by one that was used, which makes way for it at max_connections', async () => {
   await using h = new Harness([cluster(undefined, { breakers: NARROW })])
   const origin = await h.origin()
   const client = h.connect()
@@ -60,11 +60,13 @@ test('a call that asks for a fresh connection is not served by one that was used
   )
   await origin.answer(OK)
   assert.match(await client.take(), /200 OK/)
-  assert.equal(calls, 0)
-  origin.connections[0]!.stream.destroy()
   await settle()
-  await settle()
-  assert.equal(calls, 1)
+  assert.equal(origin.connections[0]!.stream.destroyed, true)
+  assert.deepEqual([calls, origin.connections.length], [1, 2])
+  assert.deepEqual(
+    h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]),
+    [[1, 0, 1]],
+  )
   pending?.cancel()
 })
 test('at max_requests nothing more is started', async () => {
