@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { bridge, findRepeatedBridges } from './mqtt/bridge.ts'
+import { quota } from './mqtt/quota.ts'
 import { routes, topicFilter } from './mqtt/route.ts'
 import { CERTIFICATE_USERS, USER_METHODS } from './mqtt/users.ts'
 
@@ -144,6 +145,8 @@ export const mqttPolicySchema = () =>
      * that may, and each message is asked about.
      */
     wideSubscriptions: z.enum(['refuse', 'filter']).default('refuse'),
+    /** The first that is about a client counts. */
+    quotas: z.array(quota()).default([]),
     /** mosquitto's acl_file; what it denies no rule allows. */
     aclFile: z.string().startsWith('/').optional(),
     /**

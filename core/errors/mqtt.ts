@@ -39,6 +39,13 @@ export const MQTT = {
     flag: 'OVERFLOW',
     remedy: 'The spool is full: bring the link back, or raise mqtt.spool limits.',
   },
+  MESH_MQTT_RATE: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 429,
+    flag: 'RL',
+    remedy: 'Send smaller or fewer messages, or raise the rates of mqtt.quotas.',
+  },
   MESH_MQTT_KEEP_ALIVE: {
     origin: 'downstream',
     retry: 'never',

@@ -21,6 +21,7 @@ import { GroundsOf } from './topics/grounds.ts'
 import { Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { SessionShares } from './session/session-shares.ts'
+import { UserQuotas } from './session/user-quotas.ts'
 import { KeptSessions } from './session/reauthorize.ts'
 import { restore, saveAll } from './session/sessions.ts'
 import type { BrokerContext, BrokerState } from './state.ts'
@@ -119,6 +120,7 @@ export function createBroker(options: BrokerOptions): Broker {
       closing.abort()
       watching?.[Symbol.dispose]()
       shedding[Symbol.dispose]()
+      state.quotas[Symbol.dispose]()
       for (const session of state.sessions.values()) session.end()
       state.flusher.flush()
     },
@@ -138,6 +140,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     flusher: new Flusher(),
     sessions: new Map<string, Session>(),
     shares: new SessionShares(),
+    quotas: new UserQuotas(ctx),
     subscriptions: new Subscriptions(budget.maxBytes),
     retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }),
     closed,

@@ -37,6 +37,9 @@ export type Gap = { readonly messages: number; readonly fromMs: number; readonly
 export type WhenFull = 'refuse' | 'drop-oldest' | 'drop-newest' | 'drop-lowest-priority'
 export type QueueLimits = { readonly maxMessages: number; readonly maxBytes: number }
 
+/** Of several queues: what is in them, and how much that may be. */
+export type QueueShare = { bytes: number; maxBytes: number }
+
 /** One durable consumer: a persistent session, or an up route. Entries stay, in order, until done. */
 export interface DurableQueue {
   readonly name: string
@@ -52,6 +55,8 @@ export interface DurableQueue {
   limits: QueueLimits | undefined
   /** Of queues with `drop-lowest-priority` those with less give up messages first. */
   priority: number
+  /** What it has in common with other queues of the same user, their sum and its bound. */
+  share: QueueShare | undefined
   /** What it had no room for, since clearGap(); undefined: nothing. Kept over a restart. */
   readonly gap: Gap | undefined
   /** The gap was told to the queue's owner. */

@@ -12,6 +12,7 @@ import type { Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import type { SessionShares } from './session/session-shares.ts'
 import type { Authentication } from './users/authentication.ts'
+import type { UserQuotas } from './session/user-quotas.ts'
 import type { Subscriptions } from './topics/subscriptions.ts'
 
 export type BrokerContext = Pick<Context, 'clock' | 'random' | 'log' | 'metrics'>
@@ -27,6 +28,7 @@ export type BrokerState = {
   readonly takeovers: Takeovers
   readonly sessions: Map<string, Session>
   readonly shares: SessionShares
+  readonly quotas: UserQuotas
   readonly subscriptions: Subscriptions
   readonly retained: Retained
   /** Rules in force on a listener, one set per chain; undefined = on any. Empty when it is gone. */

@@ -30,6 +30,7 @@ export const REASON = {
   receiveMaximumExceeded: 0x93,
   topicAliasInvalid: 0x94,
   packetTooLarge: 0x95,
+  messageRateTooHigh: 0x96,
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
   useAnotherServer: 0x9c,
@@ -62,6 +63,7 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   // Not for ever, and nothing that the client can do anything about.
   MESH_MQTT_ACL_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_QUOTA: { reason: REASON.quotaExceeded, returnCode: 3 },
+  MESH_MQTT_RATE: { reason: REASON.messageRateTooHigh, returnCode: 3 },
   MESH_MQTT_KEEP_ALIVE: { reason: REASON.keepAliveTimeout, returnCode: 3 },
   MESH_MQTT_TAKEN_OVER: { reason: REASON.sessionTakenOver, returnCode: 3 },
   MESH_MQTT_PACKET_TOO_LARGE: { reason: REASON.packetTooLarge, returnCode: 3 },

@@ -20,7 +20,7 @@ import type { PeerIdentity } from '../../../model/identity.ts'
 import type { Proof } from '../users/authentication.ts'
 import { detachSession, saveLater, withClientLock } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
-import { admit, type Admitted, answerVersion, connack, mayNotConnect, openSession } from './connect.ts'
+import { admit, type Admitted, answerVersion, connack, countConnection, mayNotConnect, openSession } from './connect.ts'
 import { Connected } from './connected.ts'
 import type { PauseReason, Reading } from './inflow.ts'
 import { KeepAlive } from './keep-alive.ts'
@@ -46,7 +46,7 @@ type At =
  * What is in the chunk already waits, too: behind a packet that does not act yet, and because a filter on its way to the
  * disk takes a hundred times its bytes.
  */
-const STOPPING: ReadonlySet<PauseReason> = new Set(['acting', 'subscriptions', 'pings', 'turn'])
+const STOPPING: ReadonlySet<PauseReason> = new Set(['acting', 'subscriptions', 'pings', 'turn', 'rate'])
 
 export class Client implements Reading, Holder {
   readonly #state: BrokerState
@@ -234,7 +234,10 @@ export class Client implements Reading, Holder {
     })
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
-      const { session, present } = await openSession(state, connect, admitted, limits)
+      const quota = this.#rules.quota(admitted)
+      using held = new DisposableStack()
+      held.use(countConnection(state, admitted, quota))
+      const { session, present } = await openSession(state, connect, admitted, { limits, quota })
       // Gone while the store was asked: what was opened stays as after a disconnect.
       if (this.#now.at !== 'connecting') {
         detachSession(state, session)
@@ -246,7 +249,7 @@ export class Client implements Reading, Holder {
         detachSession(state, session)
         throw ended ?? mayNotConnect(admitted.clientId, this.#rules.grounds)
       }
-      this.#start(connect, session, present, admitted)
+      this.#start({ connect, session, isResumed: present, admitted, held: held.move() })
     })
   }
 
@@ -264,19 +267,24 @@ export class Client implements Reading, Holder {
     })
   }
 
-  #start(connect: Connect, session: Session, present: boolean, admitted: Admitted): void {
+  /** @param p.held given back when the connection is over */
+  #start(p: {
+    readonly connect: Connect
+    readonly session: Session
+    readonly isResumed: boolean
+    readonly admitted: Admitted
+    readonly held: DisposableStack
+  }): void {
     const state = this.#state
+    const { connect, session, isResumed: present, admitted } = p
     const { ctx, counters } = state
     const { limits } = this.#policy
     const link = this.#link(connect)
     const connected = new Connected({
+      ...p,
       state,
       conn: this.#conn,
-      connect,
-      session,
-      isResumed: present,
       link,
-      admitted,
       rules: this.#rules,
       reading: this,
       takePackets: () => this.#takePackets(),

@@ -4,16 +4,18 @@
  */
 import { randomInt } from 'node:crypto'
 import { MeshError } from '../../../core/errors.ts'
+import type { Lease } from '../../../core/lease.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { PeerIdentity } from '../../../model/identity.ts'
 import { createAuthorizer } from '../topics/authorization.ts'
-import type { Authorizer } from '../topics/authorizer.ts'
+import type { Authorizer, Client } from '../topics/authorizer.ts'
 import type { PolicyGrounds } from '../topics/grounds.ts'
 import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { clientOf, isSameEverywhere, ownerOf, ownerText, ownsWhatIs, shareOf, type Owner } from '../session/owner.ts'
 import { REASON, violation } from '../codec/reason.ts'
 import { NEVER_SEC, Session } from '../session/session.ts'
+import type { Quota } from '../session/user-quotas.ts'
 import { cancelWill, endSession, forget, giveWay, takenOver } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
@@ -27,6 +29,8 @@ export type Admitted = {
   readonly proof: Proof
   /** Where the client is. */
   readonly address: string
+  /** As rules and quotas see it. */
+  readonly client: Client
   readonly authorizer: (grounds: PolicyGrounds) => Authorizer
   readonly expirySec: number
   readonly keepAliveSec: number
@@ -75,7 +79,8 @@ export function admit(
   const clientId = given === '' ? assignedId(prefixes?.[0] ?? `${state.node}-`) : given
   const { proof } = from
   const owner = ownerOf({ peer: from.peer, user: proof.user }, from.listener)
-  const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, clientOf(clientId, owner))
+  const client = clientOf(clientId, owner)
+  const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, client)
   const may = authorizer(grounds)
   if (!may.mayConnect()) throw mayNotConnect(clientId, grounds)
   if (will && tooDeep(will.topic, policy.limits.maxTopicLevels))
@@ -91,6 +96,7 @@ export function admit(
     owner,
     proof,
     address: from.address,
+    client,
     authorizer,
     expirySec: expiryOf(connect, policy.limits),
     keepAliveSec: keepAliveOf(connect, policy.limits),
@@ -133,7 +139,7 @@ export async function openSession(
   state: BrokerState,
   connect: Connect,
   { clientId, expirySec, owner, address }: Admitted,
-  limits: Limits,
+  { limits, quota }: { readonly limits: Limits; readonly quota: Quota | undefined },
 ): Promise<{ readonly session: Session; readonly present: boolean }> {
   const old = state.sessions.get(clientId)
   const isForeign = old !== undefined && belongsToAnother(state, old, owner)
@@ -150,9 +156,11 @@ export async function openSession(
   }
   if (found) await endSession(state, found)
   const share = shareOf(owner, address)
+  const { maxSessions } = quota ?? {}
+  if (maxSessions !== undefined && state.shares.of(share) >= maxSessions) state.quotas.met('sessions')
   state.shares.makeRoom(
     share,
-    limits,
+    { ...limits, quota: maxSessions },
     (one) => state.clientLocks.has(one.clientId),
     (one, why) => giveWay(state, one, why),
   )
@@ -177,6 +185,20 @@ export async function openSession(
   return { session, present: false }
 }
 
+/**
+ * A connection of its owner. The one that it takes the place of ends only afterwards, and is not counted twice.
+ * @throws MESH_MQTT_QUOTA
+ */
+export function countConnection(
+  { sessions, quotas }: BrokerState,
+  { clientId, owner, address }: Admitted,
+  quota: Quota | undefined,
+): Lease {
+  const share = shareOf(owner, address)
+  const old = sessions.get(clientId)
+  return quotas.connect(share, { quota, ending: old?.link && old.share === share ? 1 : 0 })
+}
+
 /** Whoever takes a session has it in his share. */
 function changeShare({ shares, subscriptions }: BrokerState, session: Session, owner: Owner, address: string): void {
   shares.came(session)
@@ -186,6 +208,7 @@ function changeShare({ shares, subscriptions }: BrokerState, session: Session, o
   session.share = shareOf(owner, address)
   subscriptions.room.moved(session, before)
   shares.enter(session.share)
+  session.countAmong(shares.queued(session.share))
 }
 
 /**

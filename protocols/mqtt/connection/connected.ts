@@ -16,6 +16,7 @@ import { Controls } from './controls.ts'
 import { Inflow, type Reading } from './inflow.ts'
 import type { Link } from './link.ts'
 import { callAtWallTime } from './wall-time.ts'
+import { RateLimit } from './rate-limit.ts'
 import type { Rules } from './rules.ts'
 
 /** PINGREQs that wait for their answer before the client is not read from. */
@@ -31,6 +32,8 @@ export type ConnectedParts = {
   readonly link: Link
   readonly admitted: Admitted
   readonly rules: Rules
+  /** To be given back when the connection is over. */
+  readonly held: Disposable
   readonly reading: Reading
   /** Packets that waited in the parser may be taken. */
   readonly takePackets: () => void
@@ -44,6 +47,7 @@ export class Connected {
   readonly #session: Session
   readonly #inflow: Inflow
   readonly #controls: Controls
+  readonly #rate: RateLimit
   readonly #will: Will | undefined
   readonly #willBytes: number
   /** Of what the user was proved by. */
@@ -57,6 +61,14 @@ export class Connected {
     this.link = link
     const authorizer = (): Authorizer => p.rules.authorizer(p.admitted)
     this.#inflow = new Inflow({ state, session, link, reading, authorizer, isResumed: p.isResumed })
+    this.#rate = new RateLimit({
+      state,
+      share: session.share,
+      clientId: session.clientId,
+      quota: () => p.rules.quota(p.admitted),
+      reading,
+      takePackets: p.takePackets,
+    })
     const asking = { session, link, authorizer, limits: link.limits }
     const act = (packet: Subscribe | Unsubscribe): Answer | Promise<Answer> =>
       packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking)
@@ -84,7 +96,7 @@ export class Connected {
     const { flow } = this.#session
     switch (packet.type) {
       case 'publish':
-        this.#inflow.publish(packet)
+        this.#inflow.publish(packet, this.#rate.charge(packet.payload.length + packet.properties.length))
         return
       case 'puback':
         flow?.puback(packet.packetId)
@@ -142,7 +154,7 @@ export class Connected {
     if (this.#session.grounds === grounds) return
     const may = rules.authorizer(admitted)
     this.#session.grounds = grounds
-    if (may.mayConnect()) reauthorize(state, this.#session, may)
+    if (may.mayConnect()) reauthorize(state, this.#session, { may, quota: rules.quota(admitted) })
     else this.link.close(mayNotConnect(this.#session.clientId, grounds))
   }
 
@@ -158,6 +170,8 @@ export class Connected {
     const { state } = this.#p
     this.link.outbox.flush()
     this.#inflow.end()
+    this.#rate[Symbol.dispose]()
+    this.#p.held[Symbol.dispose]()
     this.link.end()
     this.#expiry?.[Symbol.dispose]()
     state.memory.budget.give(this.#willBytes)

@@ -24,7 +24,16 @@ import { type InLine, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
 
 /** Why a client is not read from at the moment. */
-export type PauseReason = 'commits' | 'subscriptions' | 'acting' | 'pings' | 'turn' | 'spool' | 'socket' | 'connecting'
+export type PauseReason =
+  | 'commits'
+  | 'subscriptions'
+  | 'acting'
+  | 'pings'
+  | 'turn'
+  | 'rate'
+  | 'spool'
+  | 'socket'
+  | 'connecting'
 export interface Reading {
   hold(why: PauseReason): void
   /** @returns whether it was paused for that */
@@ -74,10 +83,10 @@ export class Inflow {
   }
 
   /**
-   * @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED (3.1.1 only, which knows no other way to refuse); both end the
-   * connection
+   * @param tooMuch why it is not to be taken by the rate of its user
+   * @throws MESH_MQTT_PROTOCOL, or why it is refused where no acknowledgement can say so; all end the connection
    */
-  publish(p: Publish): void {
+  publish(p: Publish, tooMuch?: MeshError): void {
     const { counters } = this.#state
     counters.received[p.qos].value++
     const topic = this.#aliases.topicOf(p)
@@ -88,10 +97,12 @@ export class Inflow {
         `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
       )
     if (p.qos > 0 && this.#isRepeated(p)) return
+    if (tooMuch && (p.qos === 0 || this.#link.version === 4)) throw tooMuch
     if (isReserved(topic) || !this.#authorizer().mayPublish(topic)) {
       this.#deny(p, topic)
       return
     }
+    if (tooMuch) return this.#answerInOrder(p.qos, p.packetId, REASON.quotaExceeded)
     const message: StoredMessage = {
       topic,
       payload: p.payload,

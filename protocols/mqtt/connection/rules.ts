@@ -1,7 +1,8 @@
 /** What a connection's client may do by the rules of this moment: a changed policy counts from the next packet on. */
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
-import type { Authorizer } from '../topics/authorizer.ts'
+import { type Quota, findQuota } from '../session/user-quotas.ts'
+import type { Authorizer, Client } from '../topics/authorizer.ts'
 import type { GroundsOf, PolicyGrounds } from '../topics/grounds.ts'
 
 export class Rules {
@@ -11,6 +12,8 @@ export class Rules {
   readonly #groundsOf: GroundsOf
   #authorizer: Authorizer | undefined
   #authorizedBy: PolicyGrounds | undefined
+  #quota: Quota | undefined
+  #quotaBy: MqttPolicy | undefined
 
   constructor(conn: Connection, first: MqttPolicy, groundsOf: GroundsOf) {
     this.#conn = conn
@@ -22,6 +25,13 @@ export class Rules {
   get grounds(): PolicyGrounds {
     const { codec } = this.#conn.chain
     return this.#groundsOf.now(codec.kind === 'mqtt' ? codec.mqtt : this.#first)
+  }
+  quota({ client }: { readonly client: Client }): Quota | undefined {
+    const { policy } = this.grounds
+    if (this.#quotaBy === policy) return this.#quota
+    this.#quotaBy = policy
+    this.#quota = findQuota(policy.quotas, client)
+    return this.#quota
   }
   authorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
     const { grounds } = this

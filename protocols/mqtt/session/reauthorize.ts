@@ -5,11 +5,12 @@
  */
 import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
-import { allOf, createAuthorizer } from '../topics/authorization.ts'
+import { joinAuthorizers, createAuthorizer } from '../topics/authorization.ts'
 import type { Authorizer } from '../topics/authorizer.ts'
 import type { PolicyGrounds } from '../topics/grounds.ts'
 import { clientOf } from './owner.ts'
 import type { Session } from './session.ts'
+import { type Quota, findQuota } from './user-quotas.ts'
 import type { BrokerState } from '../state.ts'
 
 /** More filters in a log line help nobody. */
@@ -19,7 +20,14 @@ const MAX_LISTED = 20
  * Takes subscriptions away that the client may not have any more; what waits for it of others' topics is dropped when
  * its turn comes.
  */
-export function reauthorize(state: BrokerState, session: Session, may: Authorizer): void {
+export function reauthorize(
+  state: BrokerState,
+  session: Session,
+  { may, quota }: { readonly may: Authorizer; readonly quota: Quota | undefined },
+): void {
+  const queued = state.shares.queued(session.share)
+  if (queued) queued.maxBytes = quota?.maxQueuedBytes ?? Infinity
+  session.countAmong(queued)
   const revoked = [...session.subscriptions.keys()].filter((filter) => !may.maySubscribe(filter))
   for (const filter of revoked) {
     session.unsubscribe(filter)
@@ -74,7 +82,9 @@ export class KeptSessions {
       if (!changed.has(listener)) changed.set(listener, this.#changedOf(listener))
       const grounds = changed.get(listener)
       const may = grounds && authorizerOf(session, grounds)
-      if (may) reauthorize(this.#state, session, may)
+      const quotas = grounds?.[0]?.policy.quotas ?? []
+      const quota = quotas.length === 0 ? undefined : findQuota(quotas, clientOf(session.clientId, session.owner))
+      if (may) reauthorize(this.#state, session, { may, quota })
     }
     for (const listener of this.#last.keys()) if (!changed.has(listener)) this.#last.delete(listener)
   }
@@ -99,7 +109,7 @@ function authorizerOf(session: Session, known: readonly PolicyGrounds[]): Author
   const all = (known.length > 0 || !session.grounds ? known : [session.grounds]).map((one) =>
     createAuthorizer(one, client),
   )
-  return all.length < 2 ? all[0] : allOf(all)
+  return all.length < 2 ? all[0] : joinAuthorizers(all)
 }
 
 export function mayPublishStill(state: BrokerState, session: Session, topic: string): boolean {

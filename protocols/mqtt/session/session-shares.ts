@@ -7,11 +7,17 @@
  */
 import { MeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { QueueShare } from '../durability.ts'
 import type { Session } from './session.ts'
 
-type Limits = Pick<MqttPolicy['limits'], 'maxSessions' | 'maxSessionsPerPrincipal' | 'maxSessionsPerAddress'>
+type Limits = Pick<MqttPolicy['limits'], 'maxSessions' | 'maxSessionsPerPrincipal' | 'maxSessionsPerAddress'> & {
+  /** mqtt.quotas[].maxSessions of whose share it is. */
+  readonly quota?: number | undefined
+}
 type Share = {
   sessions: number
+  /** What waits for them. */
+  readonly queued: QueueShare
   /** Without a connection, the longest first. */
   readonly away: Set<Session>
   /** Those of them that nobody uses. */
@@ -35,8 +41,19 @@ export class SessionShares {
     return this.#size
   }
 
+  of(key: string): number {
+    return this.#shares.get(key)?.sessions ?? 0
+  }
+  queued(key: string): QueueShare | undefined {
+    return this.#shares.get(key)?.queued
+  }
   enter(key: string): void {
-    const share = this.#shares.get(key) ?? { sessions: 0, away: new Set(), unused: new Set() }
+    const share = this.#shares.get(key) ?? {
+      sessions: 0,
+      queued: { bytes: 0, maxBytes: Infinity },
+      away: new Set(),
+      unused: new Set(),
+    }
     this.#shares.set(key, share)
     share.sessions++
     this.#size++
@@ -72,7 +89,7 @@ export class SessionShares {
    * @throws MESH_MQTT_QUOTA
    */
   makeRoom(key: string, limits: Limits, isBusy: (session: Session) => boolean, end: Ending): void {
-    const mine = (): number => this.#shares.get(key)?.sessions ?? 0
+    const mine = (): number => this.of(key)
     const { setting, most } = this.#bound(key, limits)
     // More than one only after a limit was lowered.
     for (let ends = 0; ends < MAX_LOOKS && mine() >= most; ends++) {
@@ -95,12 +112,13 @@ export class SessionShares {
   /** Without a setting half of the table, once three quarters of it are taken. */
   #bound(
     key: string,
-    { maxSessions, maxSessionsPerPrincipal, maxSessionsPerAddress }: Limits,
+    { maxSessions, maxSessionsPerPrincipal, maxSessionsPerAddress, quota = Infinity }: Limits,
   ): { readonly setting: string; readonly most: number } {
     const [setting, said] = key.startsWith('address ')
       ? (['mqtt.limits.maxSessionsPerAddress', maxSessionsPerAddress] as const)
       : (['mqtt.limits.maxSessionsPerPrincipal', maxSessionsPerPrincipal] as const)
-    return { setting, most: said ?? (this.#size * 4 >= maxSessions * 3 ? Math.ceil(maxSessions / 2) : Infinity) }
+    const most = said ?? (this.#size * 4 >= maxSessions * 3 ? Math.ceil(maxSessions / 2) : Infinity)
+    return quota < most ? { setting: 'mqtt.quotas[].maxSessions', most: quota } : { setting, most }
   }
   #ofLargest(mine: number, isBusy: (session: Session) => boolean): Session | undefined {
     if (this.#isStale)

@@ -4,7 +4,7 @@ import type { Authorizer } from '../topics/authorizer.ts'
 import type { PolicyGrounds } from '../topics/grounds.ts'
 import type { Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
-import type { DurableQueue, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
+import type { DurableQueue, QueueShare, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from '../connection/link.ts'
 import { shareOf, type Owner } from './owner.ts'
@@ -52,6 +52,7 @@ export class Session {
   readonly #counters: Counters
   readonly #views = new Map<string, View | 'refused'>()
   #queue: DurableQueue | undefined
+  #queueShare: QueueShare | undefined
   #matching: ((topic: string) => View | undefined) | undefined
   /** What it may have of what is queued; undefined = everything. */
   #mayReceive: ((topic: string) => boolean) | undefined
@@ -86,11 +87,18 @@ export class Session {
   /** From now on QoS 1 and 2 go through it. */
   useQueue(queue: DurableQueue, all: Matching): void {
     this.#queue = queue
+    queue.share = this.#queueShare
     all.forget()
     this.#matching = (topic) => all.viewOf(this, topic)
     const flow = new DurableFlow({ queue, viewOf: (topic) => this.#viewOf(topic) })
     this.flow = flow
     if (this.link) flow.attach(this.link)
+  }
+
+  /** What waits for it counts among what waits for others of the same user. */
+  countAmong(share: QueueShare | undefined): void {
+    this.#queueShare = share
+    if (this.#queue) this.#queue.share = share
   }
 
   attach(link: Link): void {

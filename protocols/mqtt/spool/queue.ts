@@ -2,7 +2,7 @@
  * One durable queue: which segments it has, what of them is done. Everything below `firstSeq` is done; above it single
  * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
-import type { DurableQueue, Gap, QueueEntry, QueueLimits, WhenFull } from '../durability.ts'
+import type { DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
 import { decodeSegment, type Entries } from './segment.ts'
 import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
@@ -44,7 +44,6 @@ export class SpoolQueue implements DurableQueue {
   firstSeq: number
   lastSeq: number
   depth = 0
-  bytes = 0
   /** Deleted; appends to it are nothing. */
   gone = false
   /** Segments that are wholly done but still on the disk. */
@@ -55,6 +54,8 @@ export class SpoolQueue implements DurableQueue {
   /** PUBREC has come, and that is to be written. */
   readonly releasing = new Set<number>()
   readonly #host: QueueHost
+  #bytes = 0
+  #share: QueueShare | undefined
   #segments: Segment[] = []
   /** While it is restored: up to which number everything was found, or is known to be lost. */
   #seenSeq: number | undefined
@@ -70,6 +71,23 @@ export class SpoolQueue implements DurableQueue {
     this.released = new Set(row.released)
     this.gap = row.gap
     if (!row.isDamaged) this.#seenSeq = row.firstSeq - 1
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+  get share(): QueueShare | undefined {
+    return this.#share
+  }
+  set share(share: QueueShare | undefined) {
+    if (share === this.#share) return
+    if (this.#share) this.#share.bytes -= this.#bytes
+    if (share) share.bytes += this.#bytes
+    this.#share = share
+  }
+  #hold(bytes: number): void {
+    this.#bytes += bytes
+    if (this.#share) this.#share.bytes += bytes
   }
 
   get tail(): Segment | undefined {
@@ -92,7 +110,7 @@ export class SpoolQueue implements DurableQueue {
       return
     }
     this.#segments.push({ firstSeq, lastSeq, bytes, blob: undefined, entries: undefined })
-    this.bytes += bytes
+    this.#hold(bytes)
     this.depth += lastSeq - Math.max(firstSeq, this.firstSeq) + 1
   }
   /** After the last of them. @returns what is missing between them */
@@ -105,7 +123,7 @@ export class SpoolQueue implements DurableQueue {
       else this.doneAbove.delete(seq)
     }
     this.#advance()
-    this.#host.counted(this.depth, this.bytes)
+    this.#host.counted(this.depth, this.#bytes)
     return this.#holes
   }
   #noteHole(to: number): void {
@@ -127,7 +145,7 @@ export class SpoolQueue implements DurableQueue {
     segment.lastSeq = this.lastSeq = lastSeq
     segment.bytes = blob.length
     this.depth += messages
-    this.bytes += bytes
+    this.#hold(bytes)
     this.#host.cache.put(segment, blob)
     this.#host.counted(messages, bytes)
   }
@@ -201,7 +219,9 @@ export class SpoolQueue implements DurableQueue {
     this.#host.counted(-this.depth, -this.bytes)
     for (const segment of this.#segments) this.#host.cache.drop(segment)
     this.#segments = []
-    this.depth = this.bytes = 0
+    this.depth = 0
+    this.share = undefined
+    this.#bytes = 0
     this.firstSeq = this.lastSeq + 1
   }
 
@@ -280,7 +300,7 @@ export class SpoolQueue implements DurableQueue {
     if (gone === 0) return
     this.#segments.splice(0, gone)
     this.deadSegments += gone
-    this.bytes -= bytes
+    this.#hold(-bytes)
     this.#host.counted(0, -bytes)
   }
 

@@ -35,8 +35,8 @@ export type QuotaParts = {
   readonly log: Log
   readonly queues: () => Iterable<SpoolQueue>
 }
-type Limit = 'spool' | 'queue' | 'disk'
-const LIMITS: readonly Limit[] = ['spool', 'queue', 'disk']
+type Limit = 'spool' | 'queue' | 'share' | 'disk'
+const LIMITS: readonly Limit[] = ['spool', 'queue', 'share', 'disk']
 
 export class Quota {
   readonly #p: QuotaParts
@@ -90,8 +90,10 @@ export class Quota {
     this.#lookAtDisk()
     if (this.#gone) return this.#counted('disk', this.#gone)
     const strict = to.filter((queue) => !this.#isLossy(queue))
-    const full = strict.find((queue) => this.#isFull(queue, bytes))
-    if (full) return this.#counted('queue', full.limits ? limitsError(full.limits) : this.#error('queue'))
+    for (const queue of strict) {
+      const full = this.#fullOf(queue, bytes)
+      if (full) return this.#counted(full, queue.limits ? limitsError(queue.limits) : this.#error(full))
+    }
     let lossy = to.length === strict.length ? NO_QUEUES : to.filter((queue) => this.#isLossy(queue))
     lossy = lossy.filter((queue) => this.#makeRoomIn(queue, bytes))
     const lacking = this.#makeRoomForAll(bytes, lossy, strict.length)
@@ -111,20 +113,25 @@ export class Quota {
     const own = queue.isSession ? limits.whenQueueFull : queue.whenFull
     return (own ?? spool.whenFull) !== 'refuse'
   }
-  #isFull({ isSession, limits, depth, bytes }: SpoolQueue, more: number): boolean {
-    if (limits) return depth >= limits.maxMessages || bytes + more > limits.maxBytes
+  /** Which limit the queue meets with so much more. */
+  #fullOf({ isSession, limits, depth, bytes, share }: SpoolQueue, more: number): 'queue' | 'share' | undefined {
+    if (share && share.bytes + more > share.maxBytes) return 'share'
     const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
-    return isSession && (depth >= maxQueuedMessages || bytes + more > maxQueuedBytes)
+    const isFull = limits
+      ? depth >= limits.maxMessages || bytes + more > limits.maxBytes
+      : isSession && (depth >= maxQueuedMessages || bytes + more > maxQueuedBytes)
+    return isFull ? 'queue' : undefined
   }
 
   /** @returns false when the queue has nothing left to give up, so that the new message is what it loses */
   #makeRoomIn(queue: SpoolQueue, bytes: number): boolean {
-    while (this.#isFull(queue, bytes)) {
+    for (;;) {
+      const full = this.#fullOf(queue, bytes)
+      if (full === undefined) return true
       const isLost = queue.depth === 0 || queue.whenFull === 'drop-newest'
-      this.#drop(queue, 'queue')
+      this.#drop(queue, full)
       if (isLost) return false
     }
-    return true
   }
   /** @returns what is lacking still; a disk that others fill is not emptied by giving up messages */
   #makeRoomForAll(bytes: number, lossy: readonly SpoolQueue[], strict: number): Limit | undefined {
@@ -262,6 +269,11 @@ export class Quota {
         return new MeshError(
           'MESH_MQTT_QUOTA',
           `a session holds as much as it may (mqtt.limits.maxQueuedMessages ${limits.maxQueuedMessages}, maxQueuedBytes ${limits.maxQueuedBytes})`,
+        )
+      case 'share':
+        return new MeshError(
+          'MESH_MQTT_QUOTA',
+          'the sessions of a receiver hold as much as they may together (mqtt.quotas[].maxQueuedBytes)',
         )
       case 'spool':
         return new MeshError(

@@ -5,7 +5,7 @@
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { type Acl, READ, WRITE } from './acl.ts'
 import type { Authorizer, Client } from './authorizer.ts'
-import { ruleAuthorizer } from './rule-authorizer.ts'
+import { createRuleAuthorizer } from './rule-authorizer.ts'
 
 /** What decides: the policy of a listener, and what its acl file says today. */
 export type Grounds = {
@@ -19,9 +19,9 @@ const MAX_REMEMBERED_CHARS = 256
 
 export function createAuthorizer({ policy, acl }: Grounds, client: Client): Authorizer {
   const all: Authorizer[] = []
-  if (policy.rules.length > 0) all.push(ruleAuthorizer(policy, client))
+  if (policy.rules.length > 0) all.push(createRuleAuthorizer(policy, client))
   if (acl !== undefined) all.push(acl === 'missing' ? NOBODY : aclAuthorizer(acl, client))
-  const may = all.length === 1 ? all[0]! : allOf(all)
+  const may = all.length === 1 ? all[0]! : joinAuthorizers(all)
   return {
     ...may,
     mayPublish: all.length === 0 ? may.mayPublish : remembering(may.mayPublish),
@@ -30,7 +30,7 @@ export function createAuthorizer({ policy, acl }: Grounds, client: Client): Auth
 }
 
 /** Every one of them has to agree. */
-export function allOf(all: readonly Authorizer[]): Authorizer {
+export function joinAuthorizers(all: readonly Authorizer[]): Authorizer {
   return {
     mayConnect: () => all.every((may) => may.mayConnect()),
     mayPublish: (topic) => all.every((may) => may.mayPublish(topic)),

@@ -13,7 +13,7 @@ import { coversLevels, type Levels, overlapLevels, sharedOf } from './topics.ts'
 /** `topics` undefined = all of them. Split once: one packet may ask for a hundred thousand filters. */
 type Compiled = { readonly allow: boolean; readonly topics: readonly Levels[] | undefined }
 
-export function ruleAuthorizer(
+export function createRuleAuthorizer(
   { rules, wideSubscriptions }: Pick<MqttPolicy, 'rules' | 'wideSubscriptions'>,
   client: Client,
 ): Authorizer {
@@ -76,7 +76,16 @@ function compiled(rule: MqttRule, client: Client): Compiled[] {
   return filled.length === 0 ? [] : [{ allow, topics: filled }]
 }
 
-function isAbout({ principals, clientIds, users, groups }: MqttRule, client: Client): boolean {
+/** All that it names has to fit. */
+export function isAbout(
+  {
+    principals,
+    clientIds = [],
+    users,
+    groups,
+  }: Pick<MqttRule, 'principals' | 'users' | 'groups'> & Partial<Pick<MqttRule, 'clientIds'>>,
+  client: Client,
+): boolean {
   const isOne = (patterns: readonly string[], ...values: readonly (string | undefined)[]): boolean =>
     patterns.length === 0 || values.some((value) => patterns.some((pattern) => isMatch(pattern, value)))
   return (

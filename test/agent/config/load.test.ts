@@ -90,6 +90,11 @@ for (const { name, text, want } of [
     want: ['2 mqtt.wideSubscriptions', '2 mqtt.aclFile'],
   },
   {
+    name: 'quotas of nothing',
+    text: 'directory: d\nmqtt:\n  quotas:\n  - maxConnections: 0\n  - maxBytesPerSec: 1.5\n  - maxMessages: 1\n',
+    want: ['4 mqtt.quotas[0].maxConnections', '5 mqtt.quotas[1].maxBytesPerSec', '6 mqtt.quotas[2].maxMessages'],
+  },
+  {
     name: 'an allowed origin that is a path',
     text: 'directory: d\nmqtt:\n  allowedOrigins: [https://a.example, https://a.example/x]\n',
     want: ['3 mqtt.allowedOrigins[1]'],

@@ -7,6 +7,7 @@ import type {
   Kept,
   QueueEntry,
   QueueLimits,
+  QueueShare,
   SessionHead,
   StoredMessage,
   StoredSession,
@@ -223,6 +224,7 @@ export class MemoryQueue implements DurableQueue {
   whenFull: WhenFull | undefined
   limits: QueueLimits | undefined
   priority = 0
+  share: QueueShare | undefined
   gap: Gap | undefined
   #grown = false
   readonly #later: <T>(work: () => T) => Promise<T>

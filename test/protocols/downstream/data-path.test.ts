@@ -29,6 +29,7 @@ test('other MQTT rules or routes leave the connection open, with the new rules a
     rules: [{ action: 'subscribe', effect: 'deny' }],
     wideSubscriptions: 'filter',
     aclFile: '/acl',
+    quotas: [{ maxConnections: 1 }],
     routes: [{ match: '#', direction: 'up', cluster: 'c' }],
   })
   r.current.swap(tables(listener([next])))

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { DurableQueue } from '../../../../protocols/mqtt/durability.ts'
+import type { DurableQueue, StoredMessage } from '../../../../protocols/mqtt/durability.ts'
 import { all, message, rig, texts } from './rig.ts'
 
 test('whenQueueFull refuse: one session that is away refuses at its limit; what goes up is not limited by it', async (t) => {
@@ -192,5 +192,49 @@ test('drop-lowest-priority: in a full spool the lowest gives way to a higher one
   assert.deepEqual(texts(await all(high)), ['h2', 'h3'])
   await assert.rejects(r.spool.append(message('s2'), [strict]), { code: 'MESH_MQTT_QUOTA' })
   assert.deepEqual(texts(await all(strict)), ['s1'])
+  await r.spool[Symbol.asyncDispose]()
+})
+
+test('queues of one user have a bound together: the one that gets something makes room, others lose nothing', async (t) => {
+  for (const whenQueueFull of ['drop-oldest', 'refuse'] as const) {
+    const r = await rig(t, { limits: { whenQueueFull } })
+    const queues = await Promise.all(['session/a', 'session/b', 'session/c'].map((name) => r.queue(name)))
+    const [a, b, other] = queues as [DurableQueue, DurableQueue, DurableQueue]
+    const share = { bytes: 0, maxBytes: 13_000 }
+    a.share = b.share = share
+    const big = (n: string): StoredMessage => message(n.padEnd(4_000))
+    for (const n of ['1', '2']) await r.spool.append(big(n), [a, other])
+    await r.spool.append(big('3'), [b, other])
+    assert.equal(share.bytes, a.bytes + b.bytes)
+    const next = r.spool.append(big('4'), [a, b, other])
+    if (whenQueueFull === 'refuse') {
+      await assert.rejects(next, { code: 'MESH_MQTT_QUOTA' })
+      assert.equal(r.metrics.total('mesh_mqtt_spool_refused_total', { reason: 'share' }), 1)
+      assert.deepEqual([a.depth, b.depth, other.depth], [2, 1, 3])
+    } else {
+      await next
+      assert.deepEqual([a.gap?.messages, other.gap, other.depth], [1, undefined, 4])
+      assert.ok(r.metrics.total('mesh_mqtt_spool_dropped_total', { reason: 'share' }) >= 1)
+      assert.ok(share.bytes <= share.maxBytes + 8_200, 'what is on its way to the disk is not counted yet')
+    }
+    await r.spool[Symbol.asyncDispose]()
+  }
+})
+test('what queues of one user hold together goes down with what is done, deleted and counted elsewhere', async (t) => {
+  const r = await rig(t)
+  const [a, b] = [await r.queue('session/a'), await r.queue('session/b')]
+  const [one, other] = [
+    { bytes: 0, maxBytes: Infinity },
+    { bytes: 0, maxBytes: Infinity },
+  ]
+  await r.spool.append(message('1'.padEnd(4_000)), [a, b])
+  a.share = b.share = one
+  assert.equal(one.bytes, a.bytes + b.bytes)
+  b.share = other
+  assert.deepEqual([one.bytes, other.bytes], [a.bytes, b.bytes])
+  a.done(a.lastSeq)
+  assert.equal(one.bytes, 0)
+  await r.spool.deleteQueue('session/b')
+  assert.equal(other.bytes, 0)
   await r.spool[Symbol.asyncDispose]()
 })

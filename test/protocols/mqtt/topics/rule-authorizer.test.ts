@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { MqttPolicy, MqttRule } from '../../../../model/mqtt-policy.ts'
 import type { Authorizer, Client } from '../../../../protocols/mqtt/topics/authorizer.ts'
-import { ruleAuthorizer } from '../../../../protocols/mqtt/topics/rule-authorizer.ts'
+import { createRuleAuthorizer } from '../../../../protocols/mqtt/topics/rule-authorizer.ts'
 import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 const ANA: Client = {
@@ -19,7 +19,7 @@ const may = (
   rules: readonly Rule[],
   client: Partial<Client> = {},
   wideSubscriptions: MqttPolicy['wideSubscriptions'] = 'refuse',
-): Authorizer => ruleAuthorizer(policyOf({ rules, wideSubscriptions }), { ...ANA, ...client })
+): Authorizer => createRuleAuthorizer(policyOf({ rules, wideSubscriptions }), { ...ANA, ...client })
 
 for (const [about, yes, no] of [
   [{ users: ['ana'] }, {}, { user: 'anabel' }],
