@@ -6,6 +6,7 @@ import { runCli } from './cli/program.ts'
 import { SMALL_LIMIT_BYTES } from '../core/runtime/garbage-watch.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
 import { readMemoryLimitBytes } from '../core/runtime/memory-budget.ts'
+import { createSecretPrompt } from '../core/os/secret-prompt.ts'
 import { takeListenFds } from '../core/os/listen-fds.ts'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { readProgramBuild } from '../control-sync/directory/reader.ts'
@@ -22,6 +23,7 @@ async function main(): Promise<void> {
     pid: process.pid,
     standardInputParts: () => process.stdin,
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
+    askSecret: createSecretPrompt(process.stdin, process.stderr),
     giveUpAfter: (ms) => {
       after(ms, () => process.exit(1))
     },

@@ -2,8 +2,10 @@ import type { JwtTime } from '../core/jwt/verify.ts'
 import type { Scope } from '../core/scope.ts'
 import type { World } from '../core/world.ts'
 import type { Context } from '../protocols/context.ts'
+import { readBridgeCredentials, type ReadCredentials } from '../protocols/mqtt/users/bridge-credentials.ts'
 import { UserDatabase } from '../protocols/mqtt/users/user-database.ts'
 import type { AgentConfig } from './config/schema.ts'
+import { readToken } from './control-sync-settings.ts'
 
 /** Undefined: nobody proves a user, and nobody has to. */
 export function openMqttUsers(
@@ -18,4 +20,18 @@ export function openMqttUsers(
     return known ? { nowMs: known.nowMs, isLowerBound: known.clock === 'lower-bound' } : { nowMs: clock.wallMs() }
   }
   return scope.own(new UserDatabase({ settings, disk: world.disk, clock, log, metrics, time }))
+}
+
+/** @param node name of this agent */
+export function openBridgeCredentials(
+  { config, world: { disk } }: { readonly config: AgentConfig; readonly world: World },
+  node: string,
+): ReadCredentials {
+  const read = (file: string): Buffer | undefined => disk.read(file)
+  const token = (): string | undefined => {
+    const file = config.control?.token
+    const content = file === undefined ? undefined : disk.read(file)
+    return content && file !== undefined ? readToken(content, file) : undefined
+  }
+  return ({ credentials }) => readBridgeCredentials(credentials, { read, token, node })
 }

@@ -17,6 +17,8 @@ export type Io = {
   /** Sockets that the service manager passed. */
   readonly listenFds?: ListenFds
   readonly standardInput: () => Promise<Buffer>
+  /** Asks on the terminal without showing what is typed; undefined: there is none. Rejects when it is broken off. */
+  readonly askSecret?: ((prompt: string) => Promise<string>) | undefined
   /** The same in parts, each once it is there. */
   readonly standardInputParts?: () => AsyncIterable<Buffer>
   /**

@@ -11,7 +11,7 @@ import { createCodecs } from '../codecs.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
-import { openMqttUsers } from '../mqtt-users.ts'
+import { openBridgeCredentials, openMqttUsers } from '../mqtt-users.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
 
@@ -45,7 +45,9 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       policiesOf: (listener) => collectMqttPolicies(tables.get(), own, listener),
     }),
   )
-  const bridge = scope.own(createBridge({ ctx, broker, durability: spool, upstreams, node }))
+  const bridge = scope.own(
+    createBridge({ ctx, broker, durability: spool, upstreams, node, readCredentials: openBridgeCredentials(f, node) }),
+  )
   const dataPath = scope.own(new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), otherPorts(config)))
   // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last
   // run, too.

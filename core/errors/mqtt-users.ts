@@ -33,6 +33,14 @@ export const MQTT_USERS = {
     remedy:
       'Correct the file that mqtt.users names; it is read again when it changes. `meshlet mqtt passwd FILE USER` writes lines for a password file. Lines that are wrong keep their own users out.',
   },
+  MESH_MQTT_CREDENTIALS: {
+    origin: 'config',
+    retry: 'never',
+    http: 503,
+    flag: 'UAEX',
+    remedy:
+      'Put the password or token into the file that mqtt.bridges names; it is read again at the next connection, which comes by itself.',
+  },
   MESH_MQTT_USER_UNPROVED: {
     origin: 'config',
     retry: 'never',

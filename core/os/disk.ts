@@ -9,7 +9,7 @@ export interface Disk {
    * Write beside, fsync, rename, fsync the folder: after it returns, a power cut leaves the new content; before, the
    * old.
    */
-  replace(file: string, content: string | Uint8Array, mode: number): void
+  replace(file: string, content: string | Uint8Array, mode: number, owner?: FileOwner): void
   /** Throws what the system says when no file can be made in `folder`; leaves none, and does not wait for the disk. */
   tryWriting(folder: string): void
   /** Gives `file` the name `file.damaged-<stamp>` so that nothing is lost; returns the new name. */
@@ -24,7 +24,9 @@ export interface Disk {
   freeBytes(folder: string): number
 }
 
+export type FileOwner = { readonly userId: number; readonly groupId: number }
 export type FileStat = {
+  readonly owner: FileOwner
   /** Permission bits. */
   readonly mode: number
   /** Whether the file is root's or that of this process's user. */
@@ -38,6 +40,7 @@ export type FileCalls = Pick<
   typeof fs,
   | 'closeSync'
   | 'fchmodSync'
+  | 'fchownSync'
   | 'fsyncSync'
   | 'mkdirSync'
   | 'openSync'
@@ -60,7 +63,7 @@ export function createDisk(calls: FileCalls): Disk {
         throw err
       }
     },
-    replace(file, content, mode) {
+    replace(file, content, mode, owner) {
       const beside = `${file}.new`
       // What a crash left there, or a link that somebody put there, goes; O_EXCL opens nothing that is there already,
       // and follows no link.
@@ -68,6 +71,8 @@ export function createDisk(calls: FileCalls): Disk {
       const fd = calls.openSync(beside, 'wx', mode)
       try {
         calls.fchmodSync(fd, mode) // whatever the umask says
+        // Only root may give a file away, and for others it is theirs already.
+        if (owner && process.getuid?.() === 0) calls.fchownSync(fd, owner.userId, owner.groupId)
         calls.writeFileSync(fd, content)
         calls.fsyncSync(fd)
       } finally {
@@ -89,10 +94,7 @@ export function createDisk(calls: FileCalls): Disk {
     },
     stat(file) {
       const found = calls.statSync(file, { throwIfNoEntry: false })
-      if (!found) return undefined
-      const { dev, ino, size, mtimeMs, ctimeMs, mode, uid } = found
-      const isOurs = uid === 0 || uid === process.getuid?.()
-      return { mode: mode & 0o7777, isOurs, stamp: `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}` }
+      return found && describe(found)
     },
     has: (file) => calls.statSync(file, { throwIfNoEntry: false }) !== undefined,
     makeFolder(folder, mode) {
@@ -109,6 +111,15 @@ export function createDisk(calls: FileCalls): Disk {
 }
 
 export const systemDisk: Disk = createDisk(fs)
+
+function describe({ dev, ino, size, mtimeMs, ctimeMs, mode, uid, gid }: fs.Stats): FileStat {
+  return {
+    owner: { userId: uid, groupId: gid },
+    mode: mode & 0o7777,
+    isOurs: uid === 0 || uid === process.getuid?.(),
+    stamp: `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`,
+  }
+}
 
 /**
  * A pipe that nobody writes to would hold the whole process up, a device may never end. Who names a descriptor of the

@@ -2,6 +2,21 @@ import * as z from 'zod'
 
 const count = () => z.number().int().positive()
 
+/** What the upstream broker is told of us, besides the certificate of the cluster. Read at each connection. */
+const credentials = () =>
+  z
+    .strictObject({
+      /** Default: the name of this node. */
+      username: z.string().min(1).max(65_535).optional(),
+      /** Holds a password or a token; systemd's credentials are such files. */
+      passwordFile: z.string().startsWith('/').optional(),
+      /** `node`: the token that this node shows its control plane (`control.token`). */
+      jwt: z.literal('node').optional(),
+    })
+    .refine((c) => c.passwordFile === undefined || c.jwt === undefined, {
+      message: 'has `passwordFile` and `jwt`: one of them is the password',
+    })
+
 /** Of one session with an upstream broker: what is not of one route. */
 export const bridge = () =>
   z.strictObject({
@@ -19,6 +34,8 @@ export const bridge = () =>
     idleSec: count().max(86_400).default(60),
     /** What is spoken: MQTT 5 and, where that is refused, 3.1.1; or 3.1.1 at once. */
     protocol: z.enum(['auto', '3.1.1']).default('auto'),
+    /** In agent.yaml only: they are of this machine, and not for whatever broker a control plane names. */
+    credentials: credentials().optional(),
     /** Waits between connections are at least and at most so long, and grow in between. */
     reconnectMinMs: count().max(60_000).default(1_000),
     reconnectMaxMs: count().max(3_600_000).default(300_000),

@@ -68,7 +68,15 @@ function isSameCodec(a: Codec, b: Codec): boolean {
 /** Without what is asked for each packet, or is not the connection's: the routes of bridges. */
 function lasting(codec: Codec): unknown {
   if (codec.kind !== 'mqtt') return codec
-  const { rules: _, routes: _routes, wideSubscriptions: _wide, aclFile: _acl, quotas: _quotas, ...mqtt } = codec.mqtt
+  const {
+    rules: _,
+    routes: _routes,
+    wideSubscriptions: _wide,
+    aclFile: _acl,
+    quotas: _quotas,
+    listener: _from,
+    ...mqtt
+  } = codec.mqtt
   return { ...codec, mqtt }
 }
 function isSameTls(a: DownstreamTls | undefined, b: DownstreamTls | undefined): boolean {

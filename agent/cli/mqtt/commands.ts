@@ -1,5 +1,5 @@
 /** `meshlet mqtt …` on the command line. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Io } from '../io.ts'
 import {
   addConnectOptions,
@@ -10,9 +10,17 @@ import {
   EXIT_HELP,
   FORMAT_HELP,
 } from './options.ts'
+import { HASH_KINDS } from '../../../protocols/mqtt/users/password-hash.ts'
+import type { PasswdOptions } from './passwd.ts'
 import type { PublishOptions } from './publish.ts'
 import type { RequestOptions } from './request.ts'
 import type { SubscribeOptions } from './subscribe.ts'
+
+const PASSWD_HELP = `
+On a terminal the password is asked for; else it is the first line of standard input:
+  printf '%s\\n' "$PASSWORD" | meshlet mqtt passwd /var/lib/meshlet/mqtt-passwords pump-7
+A running agent takes the change within two seconds. mosquitto 2.0 reads sha512-pbkdf2, 2.1 argon2id, too.
+scram-sha-256 is for clients that prove the password without sending it (MQTT 5).`
 
 type Finish = (result: Promise<number>) => Promise<void>
 
@@ -47,4 +55,20 @@ export function addMqttCommands(program: Command, io: Io, done: Finish): void {
     .requiredOption('-e, --response-topic <topic>', 'where the response comes')
     .addHelpText('after', `${FORMAT_HELP}\n${EXIT_HELP}`)
     .action(async (o: RequestOptions) => done((await import('./request.ts')).request(o, io)))
+  mqtt
+    .command('passwd')
+    .description('add, change or delete a user of a password file, with the options of mosquitto_passwd')
+    .argument('<file>', 'password file, as mqtt.users.passwordFile names it')
+    .argument('[user]', 'name of the user; without -U it is needed')
+    .option('-c, --create', 'make a new file')
+    .option('-D, --delete', 'delete the user')
+    .option('-U, --update', 'hash the passwords of a file that has them in plain text')
+    .option('-b, --batch', 'refused: a password is no argument')
+    .addOption(
+      new Option('-H, --hash <kind>', 'how the password is hashed').choices([...HASH_KINDS]).default('argon2id'),
+    )
+    .addHelpText('after', PASSWD_HELP)
+    .action(async (file: string, user: string | undefined, o: PasswdOptions) =>
+      done((await import('./passwd.ts')).changePasswordFile({ file, user }, o, io)),
+    )
 }

@@ -25,8 +25,17 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
   }
   const parsed = mqttPolicySchema().safeParse(policy)
   if (parsed.success) {
-    if (parsed.data.aclFile === undefined) return { kind: 'mqtt', mqtt: parsed.data, transport }
-    here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')
+    const { aclFile, bridges } = parsed.data
+    const named = bridges.findIndex(({ credentials }) => credentials !== undefined)
+    if (aclFile !== undefined)
+      here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')
+    else if (named >= 0)
+      here
+        .in('bridges')
+        .item(named)
+        .in('credentials')
+        .issue('are secrets of the machine, which only its agent.yaml may give to a broker')
+    else return { kind: 'mqtt', mqtt: parsed.data, transport }
     return refused
   }
   for (const { path, message } of parsed.error.issues) {

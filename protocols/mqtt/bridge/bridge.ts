@@ -12,6 +12,7 @@ import { type BridgePolicy, sessionPlans, type SessionPlan } from './plan.ts'
 import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
 import { Flusher } from '../codec/outbox.ts'
 import type { Durability, LocalBroker } from '../durability.ts'
+import { NO_CREDENTIALS, type ReadCredentials } from '../users/bridge-credentials.ts'
 
 export type { BridgePolicy } from './plan.ts'
 export type { BridgeState, BridgeStatus } from './session.ts'
@@ -31,6 +32,8 @@ export type BridgeOptions = {
   readonly broker: LocalBroker
   readonly durability: Durability
   readonly upstreams: Upstreams
+  /** What upstream brokers are told of us; default: nothing. */
+  readonly readCredentials?: ReadCredentials
   /** Name of this agent; the default client id is `<node>/<cluster>`. */
   readonly node: string
 }
@@ -48,13 +51,14 @@ class SessionBridge implements Bridge {
   #lock: Promise<unknown> = Promise.resolve()
 
   constructor(options: BridgeOptions) {
-    const { ctx, broker, durability, upstreams } = options
+    const { ctx, broker, durability, upstreams, readCredentials = () => NO_CREDENTIALS } = options
     this.#o = options
     this.#parts = {
       ...ctx,
       broker,
       durability,
       upstreams,
+      readCredentials,
       flusher: new Flusher(),
       counters: bridgeCounters(ctx.metrics),
     }

@@ -18,6 +18,7 @@ import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { refusalOf } from '../../tls/client.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
+import type { BridgeCredentials } from '../users/bridge-credentials.ts'
 import { REASON } from '../codec/reason.ts'
 
 /** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
@@ -34,6 +35,7 @@ export type LinkParts = {
   /** Another broker had the session since this one. */
   readonly isReturn: boolean
   readonly plan: SessionPlan
+  readonly credentials: BridgeCredentials
   readonly lanes: Lanes
   readonly trouble: Trouble
   readonly broker: LocalBroker
@@ -131,7 +133,7 @@ export class BridgeLink {
     return this.#ended.promise
   }
   #connect(): void {
-    const { plan, leg } = this.#p
+    const { plan, leg, credentials } = this.#p
     const { version, isBridge } = leg.dialect
     this.#outbox.packet({
       type: 'connect',
@@ -140,8 +142,7 @@ export class BridgeLink {
       cleanStart: false,
       keepAliveSec: announcedSec(plan),
       clientId: plan.clientId,
-      username: undefined,
-      password: undefined,
+      ...credentials,
       will: willOf(plan),
       properties:
         version === 4

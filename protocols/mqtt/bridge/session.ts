@@ -20,6 +20,7 @@ import { messageNowMs } from '../expiry.ts'
 import type { Trouble } from './outflow.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import { Flusher } from '../codec/outbox.ts'
+import type { BridgeCredentials, ReadCredentials } from '../users/bridge-credentials.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 
 /** While another broker has the session, the first one is asked so often whether it is there again. */
@@ -53,6 +54,7 @@ export type SessionParts = {
   readonly durability: Durability
   readonly flusher: Flusher
   readonly counters: BridgeCounters
+  readonly readCredentials: ReadCredentials
 }
 
 export class BridgeSession implements AsyncDisposable {
@@ -299,7 +301,9 @@ export class BridgeSession implements AsyncDisposable {
 
   async #connection(leg: Leg, signal: AbortSignal): Promise<LinkEnd> {
     let upstream: UpstreamStream
+    let credentials: BridgeCredentials
     try {
+      credentials = this.#p.readCredentials(this.#plan.settings)
       const cluster = this.#p.tables.get().cluster(leg.cluster)
       leg.tried = cluster
       if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `there is no cluster ${leg.cluster}`)
@@ -319,6 +323,7 @@ export class BridgeSession implements AsyncDisposable {
       leg,
       isReturn: this.#legs.isReturnTo(leg),
       plan: this.#plan,
+      credentials,
       lanes: this.#lanes,
       trouble: this.#trouble,
       log: this.#log,

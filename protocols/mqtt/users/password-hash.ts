@@ -146,7 +146,7 @@ export type HashKind = (typeof HASH_KINDS)[number]
 
 /**
  * OWASP's smallest parameters: a device has little memory, and mosquitto reads argon2id and PBKDF2, too.
- * @param salt random, 16 bytes or more
+ * @param salt random, 12 bytes or more
  */
 export async function hashPassword(kind: HashKind, password: Buffer, salt: Buffer): Promise<PasswordHash> {
   const made = async (h: Exclude<PasswordHash, ScramVerifier>): Promise<PasswordHash> => ({

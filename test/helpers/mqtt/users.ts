@@ -15,7 +15,10 @@ export class FilesDisk {
   reads = 0
 
   write(file: string, text: string | Buffer, { mode = 0o600, isOurs = true } = {}): void {
-    this.#files.set(file, { text, stat: { mode, isOurs, stamp: String(++this.#changes) } })
+    this.#files.set(file, {
+      text,
+      stat: { owner: { userId: 0, groupId: 0 }, mode, isOurs, stamp: String(++this.#changes) },
+    })
   }
   remove(file: string): void {
     this.#files.delete(file)

@@ -60,6 +60,14 @@ test('a pushed mqtt policy names no file of the machine', () => {
     ['filter_chains[0].filters[0].typed_config.value.aclFile'],
   )
 })
+test('a pushed mqtt policy gives no secret of the machine to a broker', () => {
+  const bridges = [{ cluster: 'a' }, { cluster: 'evil', credentials: { passwordFile: '/etc/shadow' } }]
+  const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': STRUCT, value: { bridges } } }
+  assert.deepEqual(
+    issues({}, { filters: [filter] }).map((one) => one.slice(0, one.indexOf(':'))),
+    ['filter_chains[0].filters[0].typed_config.value.bridges[1].credentials'],
+  )
+})
 test('a mistake in the mqtt policy is named by its field', () => {
   const filter = {
     name: 'meshlet.mqtt_proxy',

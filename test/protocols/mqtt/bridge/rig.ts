@@ -4,9 +4,11 @@ import type * as z from 'zod'
 import { Current } from '../../../../core/current.ts'
 import { silentLog } from '../../../../core/log.ts'
 import type { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
+import type { MqttBridge } from '../../../../model/mqtt/bridge.ts'
 import { EMPTY_TABLES, type Tables } from '../../../../model/tables.ts'
 import { type Bridge, createBridge } from '../../../../protocols/mqtt/bridge/bridge.ts'
 import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
+import { type BridgeCredentials, NO_CREDENTIALS } from '../../../../protocols/mqtt/users/bridge-credentials.ts'
 import { policyOf, TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { FakeUpstream, type UpstreamConn } from '../../../helpers/mqtt/upstream.ts'
 import { seededRandom } from '../../../helpers/random.ts'
@@ -33,6 +35,8 @@ export class Rig {
   readonly upstream: FakeUpstream
   readonly tables = new Current<Tables>(tablesWith('cloud'))
   readonly bridge: Bridge
+  /** What the upstream is told at the next connection. */
+  credentials: (settings: MqttBridge['credentials']) => BridgeCredentials = () => NO_CREDENTIALS
   constructor(
     local = new TestBroker(),
     upstream = new FakeUpstream(new SimNetwork()),
@@ -49,6 +53,7 @@ export class Rig {
         connect: (cluster, options) => (others[cluster.name] ?? upstream).upstreams.connect(cluster, options),
       },
       node: 'edge-1',
+      readCredentials: ({ credentials }) => this.credentials(credentials),
     })
   }
   get clock() {
