@@ -14,6 +14,13 @@ export function parseCidr(address: string, prefixBits: number | undefined): Cidr
   return { text: `${address}/${bits}`, bytes, prefixBits: bits }
 }
 
+/** `10.0.0.0/8`, or one address. */
+export function parseRange(text: string): Cidr | undefined {
+  const [address = '', bits, ...more] = text.split('/')
+  if (more.length > 0 || (bits !== undefined && !/^\d{1,3}$/.test(bits))) return undefined
+  return parseCidr(address, bits === undefined ? undefined : Number(bits))
+}
+
 export function containsAddress(range: Cidr, address: string): boolean {
   const bytes = parseIpBytes(address)
   if (bytes?.length !== range.bytes.length) return false

@@ -30,6 +30,8 @@ export type Listener = {
     readonly timeoutMs: number
     readonly onTimeout: 'continue' | 'close'
   }
+  /** Connections begin with a PROXY header, and come from these load balancers only. */
+  readonly proxyProtocol?: { readonly trusted: readonly Cidr[] }
   readonly filterChains: readonly FilterChain[]
   readonly defaultFilterChain: FilterChain | undefined
   /**
@@ -115,7 +117,7 @@ export const ANY_CONNECTION: FilterChainMatch = {
 export type Codec =
   | { readonly kind: 'http'; readonly http: HttpConnectionManager }
   | { readonly kind: 'tcp'; readonly tcp: TcpProxy }
-  | { readonly kind: 'mqtt'; readonly mqtt: MqttPolicy; readonly transport: 'tcp' | 'websocket' }
+  | { readonly kind: 'mqtt'; readonly mqtt: MqttPolicy; readonly transport: 'tcp' | 'websocket' | 'auto' }
   /** Fail closed: something here is not implemented, so nothing passes. */
   | { readonly kind: 'blocked'; readonly reason: string }
 

@@ -11,6 +11,7 @@ import {
 } from '../../model/listener.ts'
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
+import { parseRange } from '../../model/ip.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
 
@@ -30,12 +31,19 @@ export function createListeners(config: AgentConfig, disk: Disk): readonly Liste
     useOriginalDst: false,
     sniff: { tls: false, http: l.kind === 'http' || l.kind === 'http_proxy', timeoutMs: 0, onTimeout: 'close' },
     filterChains: [],
+    ...(l.proxyProtocol && {
+      proxyProtocol: { trusted: l.proxyProtocol.trusted.flatMap((text) => parseRange(text) ?? []) },
+    }),
     source: `agent.yaml listeners.${l.name}`,
     ...chainOf(l, mqtt, disk),
   }))
 }
 
-function chainOf(l: ListenerConfig, mqtt: MqttPolicy, disk: Disk): Pick<Listener, 'defaultFilterChain' | 'prepare'> {
+function chainOf(
+  l: ListenerConfig,
+  mqtt: MqttPolicy,
+  disk: Disk,
+): Partial<Listener> & Pick<Listener, 'defaultFilterChain'> {
   const settings = 'tls' in l ? l.tls : undefined
   const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, disk) : {}
   const defaultFilterChain: FilterChain = {
@@ -45,7 +53,14 @@ function chainOf(l: ListenerConfig, mqtt: MqttPolicy, disk: Disk): Pick<Listener
     tls,
     match: ANY_CONNECTION,
   }
-  return { defaultFilterChain, ...(prepare && { prepare }) }
+  if (l.kind !== 'mqtt' || !tls || !l.plainText) return { defaultFilterChain, ...(prepare && { prepare }) }
+  const match = { ...ANY_CONNECTION, transportProtocol: 'tls' }
+  return {
+    sniff: { tls: true, http: false, timeoutMs: 0, onTimeout: 'close' },
+    filterChains: [{ ...defaultFilterChain, match }],
+    defaultFilterChain: { ...defaultFilterChain, tls: undefined },
+    ...(prepare && { prepare }),
+  }
 }
 
 /** The listener's own settings in place of those of all. */
@@ -123,7 +138,7 @@ function tlsOf(
   disk: Disk,
 ): { readonly tls: DownstreamTls; readonly prepare?: () => void } {
   const alpnProtocols =
-    kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'istio-peer-exchange', 'istio'] : []
+    kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'http/1.1', 'istio-peer-exchange', 'istio'] : []
   const common = { alpnProtocols, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] } as const
   if (tls.mode === 'mutual') {
     return {

@@ -62,6 +62,14 @@ export const TRAFFIC = {
     remedy:
       'The listener holds something that meshlet does not implement or cannot take; meshlet status and meshlet config check name it.',
   },
+  MESH_PROXY_HEADER: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 400,
+    flag: 'DPE',
+    remedy:
+      "The listener has proxyProtocol: let the load balancer in front send a PROXY header, and put its address into the listener's proxyProtocol.trusted; clients cannot connect past it.",
+  },
   MESH_ROUTE_BLOCKED: {
     origin: 'config',
     retry: 'never',

@@ -18,7 +18,7 @@ export type Accepted = NetStream & { readonly originalDst: Address | undefined }
 export type ConnectionLimit = 'listener' | 'source' | 'total'
 
 export class TrackedConnection implements Disposable {
-  readonly accepted: Accepted
+  #accepted: Accepted
   /** Until a filter chain is chosen; then the connection has it. */
   #listener: Listener
   /** Undefined while the first bytes are looked at. */
@@ -42,13 +42,21 @@ export class TrackedConnection implements Disposable {
     starting: Disposable
   }) {
     this.id = p.id
-    this.accepted = p.accepted
+    this.#accepted = p.accepted
     this.#listener = p.listener
     this.#startedMs = p.startedMs
     this.#leases = p.leases
     this.#starting = p.leases.use(p.starting)
   }
 
+  get accepted(): Accepted {
+    return this.#accepted
+  }
+  /** A load balancer has said from whom it comes. @param lease of that source */
+  comesFrom(remote: Address, lease: Disposable): void {
+    this.#accepted = { ...this.#accepted, remote }
+    this.#leases.use(lease)
+  }
   /** Its last version: a configuration change replaces it. */
   get listener(): Listener {
     return this.conn?.listener ?? this.#listener
@@ -174,13 +182,15 @@ export class Connections {
 
   /** From here on it is known and counted, until it is disposed of. Throws MESH_LISTENER_FULL. */
   accept(accepted: Accepted, listener: Listener, startedMs: number): TrackedConnection {
-    const source = sourceOf(accepted.remote.host)
-    this.#admit(listener, source)
+    // Of a load balancer it is the source that its header names (comesFrom).
+    const source = listener.proxyProtocol ? undefined : sourceOf(accepted.remote.host)
+    this.#admit(listener)
+    const ofSource = source === undefined ? undefined : this.#leaseSource(source)
     const leases = new DisposableStack()
     // Given back in reverse: whoever waits for the last one finds nothing left of it.
     leases.use(takeLease(this.#open))
     leases.use(this.#byListener.lease(listener.name))
-    leases.use(this.#bySource.lease(source))
+    if (ofSource) leases.use(ofSource)
     const live = new TrackedConnection({
       id: (++this.#made).toString(36),
       accepted,
@@ -195,6 +205,10 @@ export class Connections {
     })
     return live
   }
+  /** A load balancer has said from whom it comes. Throws MESH_LISTENER_FULL. */
+  comesFrom(live: TrackedConnection, remote: Address): void {
+    live.comesFrom(remote, this.#leaseSource(sourceOf(remote.host)))
+  }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {
     if (this.size > 0)
@@ -203,17 +217,21 @@ export class Connections {
       })
   }
 
-  #admit({ name }: Listener, source: string): void {
-    const { maxConnections, maxConnectionsTotal, maxConnectionsPerSource } = this.#limits
+  #admit({ name }: Listener): void {
+    const { maxConnections, maxConnectionsTotal } = this.#limits
     if (this.#open.now >= maxConnectionsTotal)
       throw this.#full('total', `${maxConnectionsTotal} connections are open (limits.maxConnectionsTotal)`)
     if (this.#byListener.of(name) >= maxConnections)
       throw this.#full('listener', `${maxConnections} connections are open to listener ${name} (limits.maxConnections)`)
+  }
+  #leaseSource(source: string): Disposable {
+    const { maxConnectionsPerSource } = this.#limits
     if (this.#bySource.of(source) >= maxConnectionsPerSource)
       throw this.#full(
         'source',
         `${maxConnectionsPerSource} connections are open from ${source} (limits.maxConnectionsPerSource)`,
       )
+    return this.#bySource.lease(source)
   }
   #full(limit: ConnectionLimit, why: string): MeshError {
     this.#limitMet(limit)

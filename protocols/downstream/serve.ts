@@ -8,6 +8,7 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
+import { containsAddress } from '../../model/ip.ts'
 import type { HttpConnectionManager, Listener } from '../../model/listener.ts'
 import { decide, shadowDecisions, type AuthzFacts } from '../authz.ts'
 import type { Codecs } from '../codecs.ts'
@@ -18,6 +19,7 @@ import { choose, collectInterest, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
 import { captureLoopOf } from '../capture-loop.ts'
 import { pausedStreamsOf } from '../paused-streams.ts'
+import { takeProxyHeader } from './proxy-protocol.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import type { TlsTerminator } from '../tls/server.ts'
@@ -47,6 +49,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   try {
     live = held.use(admit(accepted, listener, s))
     if (accepted.originalDst) held.use(captureLoopOf(s.ctx).captured(accepted))
+    if ((await identify(live, s)) === 'ended') return
     const seen = await look(live, s.ctx)
     if (seen === 'ended') return
     const conn = enter(live, seen)
@@ -65,7 +68,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     held.dispose()
     s.ctx.budget?.garbage?.received(LEFT_BYTES)
     s.metrics.ended(last, outcome.error)
-    report(accepted, last, live?.conn, outcome, s.ctx)
+    report(live?.accepted ?? accepted, last, live?.conn, outcome, s.ctx)
   }
 }
 
@@ -75,6 +78,25 @@ export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pi
   const error = new MeshError('MESH_LISTENER_GONE', `listener ${last.name} is no longer configured`)
   metrics.ended(last, error)
   report(accepted, last, undefined, { error }, ctx)
+}
+
+/** Behind a load balancer: who it is that comes. */
+async function identify(live: TrackedConnection, { connections, ctx }: Serving): Promise<'known' | 'ended'> {
+  const { proxyProtocol, name } = live.listener
+  if (!proxyProtocol) return 'known'
+  const { stream, remote } = live.accepted
+  if (!proxyProtocol.trusted.some((range) => containsAddress(range, remote.host)))
+    throw new MeshError('MESH_PROXY_HEADER', `listener ${name} takes connections from its load balancers only`)
+  const header = await takeProxyHeader(stream, {
+    clock: ctx.clock,
+    timeoutMs: ctx.limits.requestHeadMs,
+    draining: live.draining,
+  })
+  if (header === 'ended') return 'ended'
+  connections.comesFrom(live, header.source ?? remote)
+  const closed = ctx.identity.validity?.onlyLocal()
+  if (closed && !staysHere(live.accepted)) throw closed
+  return 'known'
 }
 
 function admit(accepted: Accepted, listener: Listener, { connections, ctx }: Serving): TrackedConnection {
@@ -180,13 +202,28 @@ async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Outcom
     }
     case 'tcp':
       return s.codecs.tcp(conn, codec.tcp)
-    case 'mqtt':
-      return s.codecs.mqtt(conn, codec.mqtt, codec.transport)
+    case 'mqtt': {
+      const transport = codec.transport === 'auto' ? await mqttTransport(conn, s.ctx) : codec.transport
+      return transport === 'ended' ? ENDED : s.codecs.mqtt(conn, codec.mqtt, transport)
+    }
     case 'blocked':
       throw new MeshError('MESH_CHAIN_BLOCKED', codec.reason)
     default:
       return codec satisfies never
   }
+}
+
+/** A WebSocket upgrade begins with a request line, a CONNECT packet with 0x10. */
+async function mqttTransport(conn: Connection, { clock, limits }: Context): Promise<'tcp' | 'websocket' | 'ended'> {
+  const seen = await sniff(conn.stream, {
+    interest: { tls: false, http: true, mqtt: true },
+    clock,
+    timeoutMs: limits.requestHeadMs,
+    onTimeout: 'close',
+    draining: conn.draining,
+  })
+  if (seen === 'ended') return 'ended'
+  return seen !== 'silent' && seen.protocol === 'http1' ? 'websocket' : 'tcp'
 }
 
 /**

@@ -1,7 +1,11 @@
 /** Ports that agent.yaml itself opens. */
 import * as z from 'zod'
 import { mqttListenerSchema, mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { parseRange } from '../../../model/ip.ts'
 import { file, port } from './fields.ts'
+
+const ipRange = () =>
+  z.string().refine((text) => parseRange(text) !== undefined, 'is no address and no range such as 10.0.0.0/8')
 
 const listenerTls = () =>
   z.discriminatedUnion('mode', [
@@ -16,6 +20,8 @@ const listenerBase = () => ({
   port: port(),
   /** `::` takes IPv4 clients, too (Envoy's ipv4_compat). */
   ipv4Compat: z.boolean().optional(),
+  /** Connections come from load balancers at these addresses and begin with a PROXY header. */
+  proxyProtocol: z.strictObject({ trusted: z.array(ipRange()).min(1).max(64) }).optional(),
   /** In plain text on an address that others reach, and without rules: it is meant so, and no problem. */
   acceptAnyone: z.boolean().optional(),
 })
@@ -56,8 +62,11 @@ export const listener = () =>
     z.strictObject({
       ...listenerBase(),
       kind: z.literal('mqtt'),
-      transport: z.enum(['tcp', 'websocket']).default('tcp'),
+      /** `auto`: whichever a client begins with. */
+      transport: z.enum(['tcp', 'websocket', 'auto']).default('tcp'),
       tls: listenerTls().optional(),
       mqtt: mqttOfListener().optional(),
+      /** With `tls`: clients without it come in, too. */
+      plainText: z.boolean().optional(),
     }),
   ])

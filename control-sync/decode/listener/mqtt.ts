@@ -19,8 +19,8 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
   }
   const here = at.in('value')
   const { transport = 'tcp', ...policy } = struct.value
-  if (transport !== 'tcp' && transport !== 'websocket') {
-    here.in('transport').issue('must be tcp or websocket')
+  if (transport !== 'tcp' && transport !== 'websocket' && transport !== 'auto') {
+    here.in('transport').issue('must be tcp, websocket or auto')
     return refused
   }
   const parsed = mqttPolicySchema().safeParse(policy)

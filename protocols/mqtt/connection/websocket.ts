@@ -39,14 +39,17 @@ export async function upgrade(
 
 function refusalOf(request: Head, localHost: string, allowedOrigins: readonly string[]): MeshError | undefined {
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-  if (request.method !== 'GET' || !offered.includes('mqtt') || hostName(request.headers['host']) === undefined)
+  if (request.method !== 'GET' || !offered.some(isMqtt) || hostName(request.headers['host']) === undefined)
     return new MeshError(
       'MESH_MALFORMED_INPUT',
-      '[MQTT-6.0.0-3] the request is no WebSocket upgrade with a Host that offers the subprotocol mqtt',
+      '[MQTT-6.0.0-3] the request is no WebSocket upgrade with a Host that offers the subprotocol mqtt or mqttv3.1',
     )
   const foreign = foreignOrigin(request, localHost, allowedOrigins)
   return foreign === undefined ? undefined : new MeshError('MESH_ORIGIN_REFUSED', foreign)
 }
+
+/** The second is of clients that are older than MQTT 3.1.1; what is spoken, CONNECT says. */
+const isMqtt = (name: string): boolean => name === 'mqtt' || name === 'mqttv3.1'
 
 /** RFC 6455 §4.2, which ws answers. */
 function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: number): Promise<Duplex> {
@@ -57,7 +60,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: Math.max(maxPacketBytes, 64 * 1024),
-    handleProtocols: () => 'mqtt',
+    handleProtocols: (offered) => [...offered].find(isMqtt) ?? false,
   })
   return new Promise((resolve, reject) => {
     const onClose = guarded('websocket', reject, () =>

@@ -86,7 +86,7 @@ test('mode mutual: the identity of the mesh, and a certificate of every client; 
 
 for (const [kind, rest, protocols] of [
   ['http', 'routes: r', ['h2', 'http/1.1']],
-  ['mqtt', 'transport: tcp', ['mqtt', 'istio-peer-exchange', 'istio']],
+  ['mqtt', 'transport: tcp', ['mqtt', 'http/1.1', 'istio-peer-exchange', 'istio']],
   ['tcp', 'cluster: c', []],
 ] as const)
   test(`ALPN of ${kind}`, () => {
@@ -178,4 +178,29 @@ listeners:
     ],
   )
   for (const policy of policies) assert.equal('users' in policy, false)
+})
+test('mqtt with TLS and plain text on one port: TLS by its first byte, everything else in clear', () => {
+  const made = one('- {name: a, kind: mqtt, port: 1, transport: auto, tls: {mode: mutual}, plainText: true}')
+  assert.equal(made.sniff.tls, true)
+  assert.deepEqual(
+    [made.filterChains.map((c) => [c.match.transportProtocol, c.tls !== undefined]), made.defaultFilterChain.tls],
+    [[['tls', true]], undefined],
+  )
+  const strict = one('- {name: a, kind: mqtt, port: 1, transport: auto, tls: {mode: mutual}}')
+  assert.deepEqual([strict.filterChains, strict.defaultFilterChain.tls !== undefined], [[], true])
+})
+test('proxyProtocol: ranges and single addresses of balancers', () => {
+  const { proxyProtocol } = one(
+    '- {name: a, kind: tcp, port: 1, cluster: c, proxyProtocol: {trusted: [10.0.0.0/8, "::1"]}}',
+  )
+  assert.deepEqual(
+    proxyProtocol?.trusted.map(({ text }) => text),
+    ['10.0.0.0/8', '::1/128'],
+  )
+  for (const bad of ['10.0.0.0/33', 'balancer', '10.0.0.0/8/8', '/8', '10.0.0.0/']) {
+    const loaded = loadConfig(
+      `control: {address: "a:1", roots: /r}\nlisteners: [{name: a, kind: tcp, port: 1, cluster: c, proxyProtocol: {trusted: ["${bad}"]}}]`,
+    )
+    assert.equal(loaded.ok, false, bad)
+  }
 })

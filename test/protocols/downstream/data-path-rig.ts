@@ -61,6 +61,8 @@ export type Rig = {
   metrics: Metrics
   current: Current<Tables>
   served: Served[]
+  /** Of the MQTT connections among them. */
+  transports: string[]
   dial(from?: string): Promise<Duplex>
 }
 
@@ -69,6 +71,7 @@ export async function rig(first: Tables, limits: Partial<Limits> = {}, network =
   const metrics = new Metrics()
   const current = new Current(first)
   const served: Served[] = []
+  const transports: string[] = []
   const hold = (conn: Connection): Promise<Outcome> =>
     new Promise((resolve) => {
       served.push({ conn, end: resolve })
@@ -76,7 +79,11 @@ export async function rig(first: Tables, limits: Partial<Limits> = {}, network =
       conn.stream.on('close', () => resolve(ENDED))
       conn.stream.resume()
     })
-  const codecs: Codecs = { http1: hold, http2: hold, tcp: hold, mqtt: hold }
+  const mqtt: Codecs['mqtt'] = (conn, _mqtt, transport) => {
+    transports.push(transport)
+    return hold(conn)
+  }
+  const codecs: Codecs = { http1: hold, http2: hold, tcp: hold, mqtt }
   const ctx: Context = {
     clock,
     network,
@@ -95,6 +102,6 @@ export async function rig(first: Tables, limits: Partial<Limits> = {}, network =
     await settle()
     return stream
   }
-  return { path, network, clock, metrics, current, served, dial }
+  return { path, network, clock, metrics, current, served, transports, dial }
 }
 export const failures = (r: Rig, code: string): number => r.metrics.total('mesh_connections_failed_total', { code })

@@ -183,3 +183,21 @@ test('no head in time: 408', async () => {
   await assert.rejects(upgraded, { code: 'MESH_REQUEST_TIMEOUT' })
   assert.match(answer(), /^HTTP\/1\.1 408 /)
 })
+
+for (const [offered, want] of [
+  ['mqttv3.1', 'mqttv3.1'],
+  ['mqttv3.1, mqtt', 'mqttv3.1'],
+  ['mqtt, mqttv3.1', 'mqtt'],
+  ['mqttv3.1.1', undefined],
+] as const)
+  test(`subprotocol ${offered}: ${want ?? 'refused'}`, async () => {
+    const { near, answer, upgraded } = setUp()
+    near.write(
+      head(
+        HEAD.map((line) => (line.startsWith('Sec-WebSocket-Protocol') ? `Sec-WebSocket-Protocol: ${offered}` : line)),
+      ),
+    )
+    await (want === undefined ? assert.rejects(upgraded, { code: 'MESH_MALFORMED_INPUT' }) : upgraded)
+    await settle()
+    assert.equal(/Sec-WebSocket-Protocol: (.*)\r/.exec(answer())?.[1], want)
+  })

@@ -1,0 +1,129 @@
+/**
+ * PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): who really connects, told by a load balancer in
+ * front. What it says is believed only of sources that the configuration names.
+ */
+import net from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
+import type { Address } from '../../core/os/network.ts'
+import { ipBytes } from '../../model/ip.ts'
+
+const SIGNATURE = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a])
+/** Of version 1, its line break included (§2.1). */
+const MAX_LINE_BYTES = 107
+const HEAD_BYTES = 16
+/** Addresses and TLVs of version 2: balancers send some hundred bytes. */
+const MAX_V2_BYTES = 4 * 1024
+const NO_BYTES = Buffer.alloc(0)
+const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
+
+/** `source` is undefined for what the balancer sends by itself (LOCAL, UNKNOWN). `bytes`: how long the header is. */
+export type ProxyHeader = { readonly source: Address | undefined; readonly bytes: number }
+
+/** @returns `more` while it may become a header; a sentence when it is none. Never throws. */
+export function parseProxyHeader(bytes: Buffer): ProxyHeader | 'more' | { readonly problem: string } {
+  const start = bytes.subarray(0, SIGNATURE.length)
+  if (start.equals(SIGNATURE.subarray(0, start.length)))
+    return start.length < SIGNATURE.length ? 'more' : parseV2(bytes)
+  return parseV1(bytes)
+}
+
+function parseV1(bytes: Buffer): ReturnType<typeof parseProxyHeader> {
+  const start = 'PROXY '
+  const text = bytes.toString('latin1', 0, MAX_LINE_BYTES)
+  if (!text.startsWith(start.slice(0, text.length)))
+    return { problem: 'the connection does not begin with a PROXY header' }
+  const end = text.indexOf('\r\n')
+  if (end < 0) return text.length < MAX_LINE_BYTES ? 'more' : { problem: 'the PROXY line is too long' }
+  const [, family, from, to, fromPort = '', toPort = '', ...more] = text.slice(0, end).split(' ')
+  if (family === 'UNKNOWN') return { source: undefined, bytes: end + 2 }
+  const version = family === 'TCP4' ? 4 : family === 'TCP6' ? 6 : 0
+  const isAddress = (one: string | undefined): one is string => one !== undefined && net.isIP(one) === version
+  const isPort = (one: string): boolean => /^(0|[1-9]\d{0,4})$/.test(one) && Number(one) <= 65_535
+  if (version === 0 || more.length > 0 || !isAddress(from) || !isAddress(to) || !isPort(fromPort) || !isPort(toPort))
+    return { problem: 'the PROXY line is malformed' }
+  return { source: { host: textOf(Buffer.from(ipBytes(from) ?? NO_BYTES)), port: Number(fromPort) }, bytes: end + 2 }
+}
+
+function parseV2(bytes: Buffer): ReturnType<typeof parseProxyHeader> {
+  if (bytes.length < HEAD_BYTES) return 'more'
+  const [versionAndCommand, family, length] = [bytes[12]!, bytes[13]! >> 4, bytes.readUInt16BE(14)]
+  const command = versionAndCommand & 0xf
+  if (versionAndCommand >> 4 !== 2 || command > 1)
+    return { problem: 'the PROXY header has a version or command that is not known' }
+  if (length > MAX_V2_BYTES) return { problem: 'the PROXY header is too long' }
+  const end = HEAD_BYTES + length
+  if (bytes.length < end) return 'more'
+  if (command === 0) return { source: undefined, bytes: end }
+  const addressBytes = family === 1 ? 4 : family === 2 ? 16 : 0
+  // §2.2: what is no TCP over IP is to be taken as if nothing was said.
+  if (addressBytes === 0) return { source: undefined, bytes: end }
+  if (length < addressBytes * 2 + 4) return { problem: 'the addresses of the PROXY header are cut off' }
+  const host = bytes.subarray(HEAD_BYTES, HEAD_BYTES + addressBytes)
+  return { source: { host: textOf(host), port: bytes.readUInt16BE(HEAD_BYTES + addressBytes * 2) }, bytes: end }
+}
+
+function textOf(address: Buffer): string {
+  if (address.length === 4) return address.join('.')
+  // An IPv4 address in IPv6 is the IPv4 address, however it is written.
+  if (address.subarray(0, 12).equals(MAPPED)) return address.subarray(12).join('.')
+  const groups = Array.from({ length: 8 }, (_, i) => address.readUInt16BE(i * 2).toString(16)).join(':')
+  return new URL(`http://[${groups}]`).hostname.slice(1, -1)
+}
+
+export type ProxyHeaderOptions = {
+  readonly clock: Clock
+  readonly timeoutMs: number
+  readonly draining: AbortSignal
+}
+
+/**
+ * Takes the header off the stream; what follows is there again. `ended`: the client closed without a byte, or the agent
+ * drains and it has sent none.
+ * @throws MESH_PROXY_HEADER, MESH_SNIFF_TIMEOUT, MESH_CLIENT_GONE
+ */
+export function takeProxyHeader(stream: Duplex, o: ProxyHeaderOptions): Promise<ProxyHeader | 'ended'> {
+  return new Promise((resolve, reject) => {
+    let seen: Buffer = NO_BYTES
+    const finish = (): void => {
+      timer.cancel()
+      o.draining.removeEventListener('abort', onDraining)
+      stream.removeListener('readable', onReadable).removeListener('end', onEnd).removeListener('close', onEnd)
+    }
+    const fail = (error: MeshError): void => {
+      finish()
+      reject(error)
+    }
+    const settle = (header: ProxyHeader | 'ended'): void => {
+      finish()
+      const rest = header === 'ended' ? NO_BYTES : seen.subarray(header.bytes)
+      if (rest.length > 0) stream.unshift(rest)
+      resolve(header)
+    }
+    const onReadable = guarded('network', fail, () => {
+      for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null)
+        seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
+      if (seen.length === 0) return
+      const header = parseProxyHeader(seen)
+      if (header === 'more') return
+      if ('problem' in header) fail(new MeshError('MESH_PROXY_HEADER', header.problem))
+      else settle(header)
+    })
+    const onEnd = guarded('network', fail, () => {
+      if (seen.length === 0) settle('ended')
+      else fail(new MeshError('MESH_CLIENT_GONE', 'the connection ended in the middle of its PROXY header'))
+    })
+    const onDraining = guarded('network', fail, () => {
+      if (seen.length === 0) settle('ended')
+    })
+    const timer = o.clock.after(o.timeoutMs, () =>
+      fail(new MeshError('MESH_SNIFF_TIMEOUT', `no PROXY header within ${o.timeoutMs} ms`)),
+    )
+    stream.on('readable', onReadable).once('end', onEnd).once('close', onEnd)
+    o.draining.addEventListener('abort', onDraining)
+    onReadable()
+    if (o.draining.aborted) onDraining()
+  })
+}

@@ -1,0 +1,149 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { parseRange } from '../../../model/ip.ts'
+import type { Listener } from '../../../model/listener.ts'
+import { parseProxyHeader } from '../../../protocols/downstream/proxy-protocol.ts'
+import { settle } from '../../helpers/sim-clock.ts'
+import { failures, listener, rig, tables, tcpChain } from './data-path-rig.ts'
+
+const SIGNATURE = '0d0a0d0a000d0a515549540a'
+const v2 = (hex: string): Buffer => Buffer.from(SIGNATURE + hex.replaceAll(' ', ''), 'hex')
+const V4 = '21 11 000c c0000201 0a000001 d431 075b'
+const V6 = '21 21 0024 20010db8000000000000000000000007 20010db8000000000000000000000001 d431 075b'
+
+for (const { name, bytes, source } of [
+  {
+    name: 'TCP4',
+    bytes: Buffer.from('PROXY TCP4 192.0.2.1 10.0.0.1 54321 1883\r\n'),
+    source: { host: '192.0.2.1', port: 54_321 },
+  },
+  {
+    name: 'TCP6',
+    bytes: Buffer.from('PROXY TCP6 2001:db8::7 2001:db8::1 54321 1883\r\n'),
+    source: { host: '2001:db8::7', port: 54_321 },
+  },
+  {
+    name: 'TCP6, IPv4 in hexadecimal groups',
+    bytes: Buffer.from('PROXY TCP6 ::ffff:c000:201 ::1 1 2\r\n'),
+    source: { host: '192.0.2.1', port: 1 },
+  },
+  { name: 'UNKNOWN', bytes: Buffer.from('PROXY UNKNOWN\r\n'), source: undefined },
+  { name: 'UNKNOWN with addresses', bytes: Buffer.from('PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n'), source: undefined },
+  { name: 'version 2, IPv4', bytes: v2(V4), source: { host: '192.0.2.1', port: 54_321 } },
+  { name: 'version 2, IPv6', bytes: v2(V6), source: { host: '2001:db8::7', port: 54_321 } },
+  {
+    name: 'version 2, IPv4 in IPv6',
+    bytes: v2('21 21 0024 00000000000000000000ffffc0000201 00000000000000000000ffff0a000001 d431 075b'),
+    source: { host: '192.0.2.1', port: 54_321 },
+  },
+  {
+    name: 'version 2 with TLVs',
+    bytes: v2('21 11 0010 c0000201 0a000001 d431 075b 04 0001 00'),
+    source: { host: '192.0.2.1', port: 54_321 },
+  },
+  { name: 'version 2, LOCAL', bytes: v2('20 00 0000'), source: undefined },
+  { name: 'version 2, a Unix socket', bytes: v2(`21 31 00d8 ${'00'.repeat(216)}`), source: undefined },
+])
+  test(`${name}: whole, followed by something, and cut anywhere`, () => {
+    assert.deepEqual(parseProxyHeader(bytes), { source, bytes: bytes.length })
+    assert.deepEqual(parseProxyHeader(Buffer.concat([bytes, Buffer.from('PROXY ')])), { source, bytes: bytes.length })
+    for (let cut = 0; cut < bytes.length; cut++)
+      assert.equal(parseProxyHeader(bytes.subarray(0, cut)), 'more', `cut at ${cut}`)
+  })
+
+for (const [name, bytes] of [
+  ['no header', Buffer.from('\x10\x0c\x00\x04MQTT')],
+  ['TLS', Buffer.from('16030100', 'hex')],
+  ['another method', Buffer.from('PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n')],
+  ['an address of the other family', Buffer.from('PROXY TCP4 ::1 ::1 1 2\r\n')],
+  ['a name', Buffer.from('PROXY TCP4 localhost 1.2.3.4 1 2\r\n')],
+  ['a port that is none', Buffer.from('PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n')],
+  ['a port with a zero in front', Buffer.from('PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n')],
+  ['a field too many', Buffer.from('PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n')],
+  ['an endless line', Buffer.from(`PROXY TCP4 ${'1'.repeat(200)}`)],
+  ['version 3', v2('31 11 000c c0000201 0a000001 d431 075b')],
+  ['a command that is none', v2('22 11 000c c0000201 0a000001 d431 075b')],
+  ['addresses cut off', v2('21 11 000b c0000201 0a000001 d431 07')],
+  ['a length beyond all measure', v2('21 11 ffff')],
+] as const)
+  test(`refused: ${name}`, () => assert.ok('problem' in (parseProxyHeader(bytes) as object)))
+
+/** Random bytes behind each beginning: an answer, never an exception. */
+test('whatever follows a beginning gets an answer', () => {
+  for (let i = 0; i < 2_000; i++) {
+    const rest = Buffer.from(Array.from({ length: i % 40 }, (_, j) => (i * 31 + j * 17) % 256))
+    for (const start of [Buffer.from('PROXY TCP4 '), v2(''), v2('21'), v2('2111'), Buffer.alloc(0)])
+      assert.ok(parseProxyHeader(Buffer.concat([start, rest])))
+  }
+})
+
+const BALANCER = '10.0.0.99'
+const behind = (over: Partial<Listener> = {}): Listener =>
+  listener([tcpChain()], { proxyProtocol: { trusted: [parseRange('10.0.0.96/28')!] }, ...over })
+const HEADER = 'PROXY TCP4 192.0.2.1 10.0.0.1 54321 1883\r\n'
+
+test('the connection is that of the client which the balancer names, and what follows the header is untouched', async () => {
+  const r = await rig(tables(behind()))
+  const stream = await r.dial(BALANCER)
+  for (const byte of HEADER) stream.write(byte)
+  stream.write('hello')
+  await settle()
+  const { conn } = r.served[0]!
+  assert.deepEqual(conn.remote, { host: '192.0.2.1', port: 54_321 })
+  assert.equal(conn.local.port, 7000)
+})
+test('who is no balancer does not come in, whatever it sends, and a balancer not without a header', async () => {
+  const r = await rig(tables(behind()))
+  const liar = await r.dial('10.0.0.5')
+  liar.write(HEADER)
+  await settle()
+  assert.ok(liar.destroyed)
+  const bare = await r.dial(BALANCER)
+  bare.write('hello')
+  await settle()
+  assert.ok(bare.destroyed)
+  assert.deepEqual([r.served.length, failures(r, 'MESH_PROXY_HEADER')], [0, 2])
+})
+test('who sends nothing is waited for as long as for anybody, a port check is no failure', async () => {
+  const r = await rig(tables(behind()), { requestHeadMs: 5_000 })
+  const silent = await r.dial(BALANCER)
+  const check = await r.dial(BALANCER)
+  check.end()
+  await r.clock.advance(4_999)
+  assert.equal(silent.destroyed, false)
+  await r.clock.advance(1)
+  assert.deepEqual([silent.destroyed, failures(r, 'MESH_SNIFF_TIMEOUT'), failures(r, 'MESH_CLIENT_GONE')], [true, 1, 0])
+})
+test('limits per source are those of the clients, not of the balancer', async () => {
+  const r = await rig(tables(behind()), { maxConnectionsPerSource: 2 })
+  for (const client of ['192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2', '192.0.2.3']) {
+    const stream = await r.dial(BALANCER)
+    stream.write(HEADER.replace('192.0.2.1', client))
+    await settle()
+  }
+  assert.deepEqual([r.served.length, failures(r, 'MESH_LISTENER_FULL')], [4, 1])
+  for (const { conn } of r.served) conn.stream.destroy()
+  await settle()
+  const again = await r.dial(BALANCER)
+  again.write(HEADER)
+  await settle()
+  assert.equal(r.served.length, 5, 'what was counted was given back')
+})
+
+test('transport auto: a request line is WebSocket, everything else is for MQTT to answer', async () => {
+  const codec = { kind: 'mqtt', mqtt: mqttPolicySchema().parse({}), transport: 'auto' } as const
+  const r = await rig(tables(listener([tcpChain({ codec })])))
+  for (const first of ['GET /mqtt HTTP/1.1\r\n', '\x10\x0c\x00\x04MQTT\x05\x02\x00\x00', 'nonsense that is nothing']) {
+    const stream = await r.dial()
+    stream.write(Buffer.from(first, 'latin1'))
+    await settle()
+  }
+  assert.deepEqual(r.transports, ['websocket', 'tcp', 'tcp'])
+  const split = await r.dial()
+  for (const byte of 'GET / HTTP/1.1\r\n') {
+    split.write(byte)
+    await settle()
+  }
+  assert.deepEqual(r.transports.slice(3), ['websocket'])
+})
