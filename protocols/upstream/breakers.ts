@@ -1,6 +1,7 @@
 /** What a cluster may have under way at once (envoy.config.cluster.v3.CircuitBreakers, DEFAULT priority). */
+import { MeshError } from '../../core/errors.ts'
 import { Tallies, Tally } from '../../core/lease.ts'
-import type { Breakers } from '../../model/cluster.ts'
+import type { Breakers, Cluster } from '../../model/cluster.ts'
 
 /** Beyond a limit of requests, an eighth of it: for sources with less than their share, when others have filled it. */
 const EXTRA_FACTOR = 1 / 8
@@ -28,8 +29,12 @@ export class Load {
   mayConnect({ maxConnections }: Breakers): boolean {
     return this.connections.now < maxConnections
   }
-  mayWait({ maxPendingRequests }: Breakers, source: string): boolean {
-    return this.pending.now < maxPendingRequests || this.#mayExceed(this.pending.now, maxPendingRequests, source)
+  /** @returns why a call may not wait for a connection or a name: MESH_UPSTREAM_OVERFLOW */
+  refuseToWait({ name, breakers }: Pick<Cluster, 'name' | 'breakers'>, source: string): MeshError | undefined {
+    const { now } = this.pending
+    const { maxPendingRequests } = breakers
+    if (now < maxPendingRequests || this.#mayExceed(now, maxPendingRequests, source)) return undefined
+    return new MeshError('MESH_UPSTREAM_OVERFLOW', `${now} requests wait for cluster ${name} (max_pending_requests)`)
   }
   mayRequest({ maxRequests }: Breakers, source: string): boolean {
     return this.requests.now < maxRequests || this.#mayExceed(this.requests.now, maxRequests, source)

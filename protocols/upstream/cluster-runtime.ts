@@ -144,14 +144,9 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   /** A call that waits for a name takes a place among those that wait for a connection. */
   #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
-    if (!load.mayWait(cluster.breakers, options.source)) {
-      events.onCallFailed(
-        new MeshError(
-          'MESH_UPSTREAM_OVERFLOW',
-          `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`,
-        ),
-        'nothing',
-      )
+    const refusal = load.refuseToWait(cluster, options.source)
+    if (refusal) {
+      events.onCallFailed(refusal, 'nothing')
       return undefined
     }
     let cancelled = false

@@ -110,15 +110,10 @@ export class HostPool {
         return undefined
       }
     }
-    if (load.mayWait(cluster.breakers, source)) return this.#wait(events, fresh, ofCall)
+    const refusal = load.refuseToWait(cluster, source)
+    if (!refusal) return this.#wait(events, fresh, ofCall)
     ofCall[Symbol.dispose]()
-    events.onCallFailed(
-      new MeshError(
-        'MESH_UPSTREAM_OVERFLOW',
-        `${load.pending.now} requests wait for cluster ${cluster.name} (max_pending_requests)`,
-      ),
-      'nothing',
-    )
+    events.onCallFailed(refusal, 'nothing')
     return undefined
   }
 

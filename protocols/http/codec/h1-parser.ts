@@ -6,6 +6,7 @@
 import { MeshError } from '../../../core/errors.ts'
 import { removeHeader, takeTrailers } from './field-table.ts'
 import { ChunkedReader } from './h1-chunked.ts'
+import { parseConnection } from './h1-connection.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
 import { readMinorVersion, readStatus } from './h1-start-line.ts'
 import { findAuthorityProblem, findMethodProblem, parseRequestTarget } from './h1-target.ts'
@@ -35,8 +36,6 @@ const LF = 10
 const EMPTY = Buffer.alloc(0)
 /** Before one response. */
 const MAX_INFORMATIONAL = 16
-/** Options of one Connection field; each costs a pass over the fields. */
-const MAX_CONNECTION_OPTIONS = 32
 
 export class H1Parser {
   /* What the last head said. */
@@ -314,24 +313,16 @@ export class H1Parser {
   }
 
   #connectionOptions(list: string): void {
-    let keepAlive = this.minor === 1
-    let upgrade = false
+    const isPersistent = this.minor === 1
     if (list === 'keep-alive') {
-      this.keepAlive = keepAlive || !this.#requests
+      this.keepAlive = isPersistent || !this.#requests
       this.upgrade = undefined
       return
     }
-    const options = list.split(',', MAX_CONNECTION_OPTIONS + 1)
-    if (options.length > MAX_CONNECTION_OPTIONS)
-      this.#fail('too-large', `more than ${MAX_CONNECTION_OPTIONS} options in Connection`)
-    for (const raw of options) {
-      const option = raw.trim().toLowerCase()
-      if (option === 'close') keepAlive = false
-      else if (option === 'keep-alive') keepAlive ||= this.minor === 0 && !this.#requests
-      else if (option === 'upgrade') upgrade = true
-      else if (option !== '') removeHeader(this.headers, option)
-    }
-    this.keepAlive = keepAlive
+    const { close, keepAlive, upgrade, fields } = parseConnection(list, this.#onFault)
+    for (const name of fields) removeHeader(this.headers, name)
+    // RFC 9112 §9.3: `close` counts before everything else. A connection of an HTTP/1.0 client serves one request.
+    this.keepAlive = !close && (isPersistent || (keepAlive && !this.#requests))
     // RFC 9110 §7.8: not of an HTTP/1.0 request.
     if (!upgrade || this.minor === 0) this.upgrade = undefined
   }

@@ -28,8 +28,10 @@ test('a source with less than its share gets in beyond the limit, an eighth of i
     [take(load, 80, 'b', 6), take(load, 80, 'c', 6), take(load, 80, 'd', 6), take(load, 80, 'a', 1)],
     [6, 4, 0, 0],
   )
-  assert.equal(load.mayWait(breakers(80), 'd'), false)
-  assert.equal(load.mayWait(breakers(160), 'd'), true)
+  const full = load.refuseToWait({ name: 'c', breakers: breakers(80) }, 'd')
+  assert.equal(full?.code, 'MESH_UPSTREAM_OVERFLOW')
+  assert.match(full.message, /90 requests wait for cluster c \(max_pending_requests\)/)
+  assert.equal(load.refuseToWait({ name: 'c', breakers: breakers(160) }, 'd'), undefined)
 })
 test('a source with its share gets no more beyond the limit', () => {
   const load = new Load()

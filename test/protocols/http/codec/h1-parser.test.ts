@@ -197,6 +197,18 @@ test('trailers come without the fields that may not stand there (RFC 9110 §6.5.
     [['x', '1']],
   )
 })
+for (const [version, options, expected] of [
+  ['1.1', 'close', false],
+  ['1.1', 'Keep-Alive, x-own', true],
+  ['1.0', 'keep-alive', true],
+  ['1.0', 'Keep-Alive, x-own', true],
+  ['1.0', 'close, keep-alive', false],
+  ['1.0', 'keep-alive, close', false],
+] as const)
+  test(`a response of HTTP/${version} with Connection: ${options} ${expected ? 'keeps' : 'ends'} the connection (RFC 9112 §9.3)`, () => {
+    const response = `HTTP/${version} 200 OK\r\nContent-Length: 0\r\nConnection: ${options}\r\n\r\n`
+    assert.equal(read('response', response).parser.keepAlive, expected)
+  })
 test('an upgrade counts only when Connection names it (RFC 9110 §7.8)', () => {
   assert.equal(read('request', request('Upgrade: WebSocket\r\nConnection: Upgrade\r\n')).parser.upgrade, 'websocket')
   assert.equal(read('request', request('Upgrade: websocket\r\n')).parser.upgrade, undefined)
