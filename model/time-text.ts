@@ -2,8 +2,8 @@
  * Times as %START_TIME(format)% has them: strftime in UTC, with `%s` for whole seconds since the epoch and `%f` or
  * `%1f` to `%9f` for what is behind them, as in Envoy. Pure.
  */
-const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
-const MONTHS = [
+export const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
+export const MONTHS = [
   'January',
   'February',
   'March',

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guarded } from '../../core/defects/guard.ts'
+import { STANDARD_METHODS } from '../http/codec/h1-target.ts'
 import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
 
 /** What the listener's chains can tell apart; the less they ask for, the fewer bytes are waited for. */
@@ -182,43 +183,7 @@ function asHttp2(bytes: Uint8Array): Guess {
   return length < PREFACE.length ? 'more' : { ...OPAQUE, protocol: 'http2', alpn: ['h2c'] }
 }
 
-const METHODS = [
-  'GET',
-  'HEAD',
-  'POST',
-  'PUT',
-  'DELETE',
-  'CONNECT',
-  'OPTIONS',
-  'TRACE',
-  'PATCH',
-  'COPY',
-  'LOCK',
-  'MKCOL',
-  'MOVE',
-  'PROPFIND',
-  'PROPPATCH',
-  'SEARCH',
-  'UNLOCK',
-  'BIND',
-  'REBIND',
-  'UNBIND',
-  'ACL',
-  'REPORT',
-  'MKACTIVITY',
-  'CHECKOUT',
-  'MERGE',
-  'M-SEARCH',
-  'NOTIFY',
-  'SUBSCRIBE',
-  'UNSUBSCRIBE',
-  'PURGE',
-  'MKCALENDAR',
-  'LINK',
-  'UNLINK',
-  'SOURCE',
-  'QUERY',
-].map((m) => `${m} `)
+const METHODS = [...STANDARD_METHODS].map((m) => `${m} `)
 const LONGEST_METHOD = Math.max(...METHODS.map((m) => m.length))
 
 /**

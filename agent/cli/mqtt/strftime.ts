@@ -1,19 +1,6 @@
 /** strftime(3) in the C locale, for the format strings of `meshlet mqtt sub -F`. */
-const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
-const MONTHS = [
-  'January',
-  'February',
-  'March',
-  'April',
-  'May',
-  'June',
-  'July',
-  'August',
-  'September',
-  'October',
-  'November',
-  'December',
-]
+import { DAYS, MONTHS } from '../../../model/time-text.ts'
+
 const pad = (value: number, width = 2, fill = '0'): string => String(value).padStart(width, fill)
 const hour12 = (d: Date): number => d.getHours() % 12 || 12
 const DAY_MS = 86_400_000

@@ -11,7 +11,7 @@ const MAX_METHOD_BYTES = 64
 const MAX_AUTHORITY_BYTES = 512
 
 /** RFC 9110 §9.3, RFC 5789, and what Envoy's HTTP/1 codec knows beside them. */
-const STANDARD: ReadonlySet<string> = new Set([
+export const STANDARD_METHODS: ReadonlySet<string> = new Set([
   'GET',
   'HEAD',
   'POST',
@@ -57,10 +57,10 @@ const STANDARD: ReadonlySet<string> = new Set([
  */
 export function findMethodProblem(method: string): string | undefined {
   // Nearly all: a comparison costs less than a look into the set.
-  if (method === 'GET' || method === 'POST' || STANDARD.has(method)) return undefined
+  if (method === 'GET' || method === 'POST' || STANDARD_METHODS.has(method)) return undefined
   if (method === '' || method.length > MAX_METHOD_BYTES || !consistsOf(TOKEN, method))
     return 'the method is not a token'
-  return STANDARD.has(method.toUpperCase())
+  return STANDARD_METHODS.has(method.toUpperCase())
     ? 'a standard method that is not in capital letters (RFC 9110 §9.1)'
     : undefined
 }
