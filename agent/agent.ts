@@ -34,7 +34,7 @@ export type Agent = AsyncDisposable & {
   onConfiguration(fn: () => void): Disposable
   /** Sign of life for the watchdog. */
   alive(): boolean
-  /** Accepts nothing more and lets what is open come to its end, at most limits.drainMs. */
+  /** Accepts nothing more, and gives open connections limits.drainMs to end. */
   drain(): Promise<void>
 }
 
@@ -69,7 +69,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
 }
 
 type Parts = Foundation & Stored & Traffic
-/** How a person reaches the agent from outside, and what he can make it do. */
+/** The admin port, and what can be asked of the agent through it. */
 type Control = {
   readonly admin: AdminDoor
   readonly stopRequested: Promise<string>
@@ -110,7 +110,7 @@ function warnOfExposed(all: Parts): void {
     all.log.warn({ evt: 'listener.exposed', err }, 'a listener is open to anybody who reaches it')
 }
 
-/** A port of an address that the machine did not have is opened as soon as it has it. */
+/** Opens ports whose address the machine did not have, once it has it. */
 function watchAddresses({ scope, node, dataPath, dns }: Parts, admin: AdminDoor): void {
   scope.own(
     node.watchMachine(() => {

@@ -60,8 +60,8 @@ export function readControlPlane(
     roots() {
       const roots = read(control.roots, 'control.roots', disk)
       if (!roots) throw new MeshError('MESH_CONFIG_INVALID', `control.roots: there is no file ${control.roots}`)
-      // OpenSSL takes a file without any certificate for an empty list and says later that somebody else's is not in
-      // it.
+      // OpenSSL reads a file without certificates as an empty list, and reports later that the server's certificate is
+      // not in it.
       try {
         new X509Certificate(roots)
       } catch (cause) {

@@ -35,7 +35,7 @@ export type Source = AsyncDisposable & {
   problems(): readonly MeshError[]
   trustChanged(): void
   certificateRefused(): void
-  /** Monotonic milliseconds; undefined where renewal is somebody else's. */
+  /** Monotonic milliseconds; undefined when somebody else renews the certificate. */
   readonly renewalAtMs: number | undefined
   /** Where a damaged identity was put at start. */
   readonly setAside: string | undefined

@@ -24,7 +24,7 @@ export function collectMqttPolicies(
   return [...found]
 }
 
-/** Only agent.yaml names some: a control plane says nothing of this machine's files. */
+/** Only agent.yaml names such files: a control plane knows nothing of this machine's files. */
 export function collectAclFiles(own: readonly Listener[]): string[] {
   return own.flatMap(({ defaultFilterChain }) => {
     const codec = defaultFilterChain?.codec

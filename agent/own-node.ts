@@ -1,6 +1,6 @@
 /**
  * Who this node is to a control plane, while its address comes and goes: DHCP is late, a lease ends, another uplink
- * takes over. Which address it was first is no part of who it is.
+ * takes over. The identity of a node does not depend on its address.
  */
 import { describeNode, type NodeDescription, type NodeSettings } from '../control-sync/ads/node.ts'
 import type { Clock, Timer } from '../core/os/clock.ts'
@@ -8,7 +8,7 @@ import { Current } from '../core/current.ts'
 import type { Log } from '../core/log.ts'
 
 const LOOK_MS = 3_000
-/** Of one without an address, for whoever asks here. No control plane hears it, but one on this machine. */
+/** Address of a node without one. It is sent to no control plane but one on this machine. */
 const NO_ADDRESS = '127.0.0.1'
 
 type Options = {
@@ -38,18 +38,18 @@ export class OwnNode implements Disposable {
     })
   }
 
-  /** Undefined: there is none yet. The last one, when it is gone and there is no other. */
+  /** Undefined before the first one; the last one when it is gone and there is no other. */
   get address(): string | undefined {
     return this.#address.get()
   }
   get description(): NodeDescription {
     return this.#description
   }
-  /** Called when the address of this node has become another. */
+  /** Called when the address of this node has changed. */
   watch(fn: () => void): Disposable {
     return this.#address.watch(fn)
   }
-  /** Called when this machine has other addresses than before, whichever is this node's. */
+  /** Called when any address of this machine has changed. */
   watchMachine(fn: () => void): Disposable {
     this.#watchers.add(fn)
     return {
@@ -69,7 +69,7 @@ export class OwnNode implements Disposable {
     if (all.join() === this.#all.join()) return
     this.#all = all
     const known = this.#address.get()
-    // As long as it is there it stays, whatever comes beside it: each change is a new registration.
+    // It stays while the machine has it, whatever other addresses come: each change is a new registration.
     const next = settings.ip ?? (known !== undefined && all.includes(known) ? known : (all[0] ?? known))
     log.info({ evt: 'node.addresses', addresses: all, node: next }, 'the addresses of this machine have changed')
     if (next !== known) {

@@ -1,8 +1,7 @@
 /**
- * Who is not read from is not heard of: Node does not poll a socket that is paused, so a peer that resets the
- * connection meanwhile would be held until something is written to it. So that is done, with nothing: the kernel says
- * of an empty write whether the connection still is (tcp_sendmsg looks at the socket's error before the bytes). One
- * timer for all, and only while somebody is paused.
+ * Node does not poll a paused socket, so it does not notice when the peer resets the connection, until something is
+ * written. Therefore empty writes are made: the kernel reports the socket's error before it looks at the bytes
+ * (tcp_sendmsg). There is one timer for all sockets, and only while one of them is paused.
  */
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -70,7 +69,7 @@ export class PausedStreams {
     this.#looks = false
     for (const stream of this.#paused) {
       const carrier = findCarrier(stream)
-      // With bytes on their way the kernel is asked anyway; after our own end every write is an error.
+      // Pending bytes make the kernel report it anyway, and after our own end every write is an error.
       if (!stream.writableEnded && !carrier.writableEnded && !carrier.destroyed && carrier.writableLength === 0)
         carrier.write(NOTHING)
     }

@@ -25,7 +25,7 @@ export const CONDITIONS: readonly Condition[] = [
   DAMAGE,
 ]
 
-/** A condition that cannot be looked at is told as such, and hides no other. */
+/** A condition whose check fails is reported as such, and hides no other. */
 export function findProblems(p: StatusParts, conditions: readonly Condition[] = CONDITIONS): Problem[] {
   const seen = new Set<string>()
   return conditions.flatMap(({ name, find }) => {

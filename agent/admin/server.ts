@@ -24,13 +24,13 @@ export type AdminPage = { readonly method: 'GET' | 'POST'; readonly help: string
 export type AdminServer = AsyncDisposable & { readonly port: number }
 
 export type AdminBounds = {
-  /** With one more the connection that has been quiet longest is closed: a probe always gets in. */
+  /** One more closes the connection that has been quiet longest, so that a probe always gets in. */
   readonly maxConnections: number
   /**
-   * For the head of a request, from the connection or the last answer on; and for an answer of which nothing is taken.
+   * Time for the head of a request, from the connection or the last answer on, and for an answer that is not read.
    */
   readonly quietMs: number
-  /** Of answers that nobody has read; above it only short ones are given. */
+  /** Bytes of unread answers. Above it only short ones are given. */
   readonly maxUnreadBytes: number
 }
 const BOUNDS: AdminBounds = { maxConnections: 64, quietMs: 10_000, maxUnreadBytes: 8 * 1024 * 1024 }
@@ -57,7 +57,7 @@ export function startAdmin(
     ),
   )
   return new Promise((resolve, reject) => {
-    // Later ones are connections that could not be accepted.
+    // Errors after that are of connections that could not be accepted.
     door.on(
       'error',
       guarded('admin', reject, (err: NodeJS.ErrnoException) => reject(bindError(err, at))),
@@ -107,7 +107,7 @@ export class AdminDoor implements AsyncDisposable {
   }
 }
 
-/** Node's own limits of time are those of a server that listens, which this one does not. */
+/** Node checks its own timeouts only in a server that listens, which this one does not. */
 class AdminPort {
   readonly #pages: ReadonlyMap<string, AdminPage>
   readonly #log: Log
@@ -117,7 +117,7 @@ class AdminPort {
   readonly #quiet = new Map<net.Socket, Timer>()
   #server: http.Server | undefined
   #unreadBytes = 0
-  /** One after the other: what is asked for in one go is counted before the next is made. */
+  /** One page after the other, so that the bytes of one are counted before the next is made. */
   #turn = Promise.resolve()
 
   constructor(pages: ReadonlyMap<string, AdminPage>, log: Log, clock: Clock, bounds: AdminBounds) {
@@ -137,7 +137,7 @@ class AdminPort {
         this.#quiet.delete(socket)
       }),
     )
-    // Made at the first question: node:http costs some megabytes that an agent nobody asks keeps.
+    // Made at the first request: node:http takes some megabytes.
     this.#server ??= this.#httpServer()
     this.#server.emit('connection', socket)
   }
@@ -229,7 +229,7 @@ async function answer(
 ): Promise<AdminReply> {
   const foreign = findForeignCaller(req)
   if (foreign !== undefined) return { status: 403, body: `${foreign}\n` }
-  // A target such as `//` is a network path to URL, and none that it can read.
+  // URL reads a target such as `//` as a network path, and fails.
   const url = req.url?.startsWith('/') ? URL.parse(`http://localhost${req.url}`) : null
   if (!url) return { status: 400, body: 'this is no path\n' }
   const page = pages.get(url.pathname)

@@ -46,8 +46,8 @@ export type StatusParts = {
   /** Why the admin port is not open. */
   readonly adminError: () => MeshError | undefined
   readonly isDraining: () => boolean
-  /** Of the disk that holds the state; throws what the system says. */
+  /** Free bytes of the disk that holds the state folder. Throws the system's error. */
   readonly freeBytes: () => number
-  /** Throws what the system says. */
+  /** Throws the system's error. */
   readonly hasFile: (file: string) => boolean
 }

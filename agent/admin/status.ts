@@ -15,7 +15,7 @@ export type AgentStatus = {
     readonly address: string
     readonly link: 'connected' | 'connecting' | 'waiting' | 'watching'
     readonly sinceSec: number
-    /** Taken away by the control plane, and serving on for a while (control.shrinkHoldMs). */
+    /** Removed by the control plane, but still in force for a while (control.shrinkHoldMs). */
     readonly heldClusters: number
     /** Seconds since anything came from the control plane, earlier runs included; undefined = never. */
     readonly lastContactSec: number | undefined
@@ -37,7 +37,7 @@ export type AgentStatus = {
     /** Seconds since the last change, by kind. */
     readonly changedSec: Readonly<Record<string, number>>
     readonly resources: Readonly<Record<string, number>>
-    /** `blocked`: in force, but for the pieces with these issues, which refuse; else the version before serves on. */
+    /** `blocked`: in force except for the pieces with these issues, which refuse. Otherwise the version before stays in force. */
     readonly rejected: readonly {
       readonly kind: string
       readonly name: string
@@ -51,7 +51,7 @@ export type AgentStatus = {
      */
     readonly ignored: readonly { readonly field: string; readonly resources: number; readonly example: string }[]
     /**
-     * What is asked for and left out, in words, of most resources first: e.g. `requests are not mirrored
+     * Features that are asked for and not implemented, in words, the most frequent first: e.g. `requests are not mirrored
      * (request_mirror_policies)`.
      */
     readonly skipped: readonly { readonly what: string; readonly resources: number; readonly example: string }[]

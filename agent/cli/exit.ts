@@ -3,7 +3,7 @@ import { MeshError, formatSentence, toMeshError } from '../../core/errors.ts'
 
 export type ExitCode = 0 | 1 | 2
 
-/** Codes that say the caller's words or files are wrong, not that the world is. */
+/** Codes that blame the caller's arguments or files, and not the environment. */
 const USAGE = new Set(['MESH_CONFIG_INVALID'])
 
 /** One sentence on stderr with code and remedy; a cause of the operating system follows in brackets. */

@@ -3,13 +3,13 @@ import type { ListenFds } from '../../core/os/listen-fds.ts'
 
 /** What the command line touches of the process. */
 export type Io = {
-  /** Where the log of a program that goes on goes; undefined: standard output, as it is. */
+  /** Log of a program that keeps running; undefined = standard output. */
   readonly logOutput?: () => LogOutput
   readonly out: (text: string) => void
-  /** Bytes as they are, whatever reads them; without it they go to `out`. */
+  /** Writes bytes unchanged; without it they go to `out`. */
   readonly outBytes?: (bytes: Uint8Array) => void
   readonly err: (text: string) => void
-  /** Somebody reads `out` on a terminal. */
+  /** `out` is a terminal. */
   readonly isTerminal?: boolean
   /** Of this process. */
   readonly pid?: number
@@ -36,8 +36,8 @@ export type Io = {
   /** Ends the process with exit code 1 after so long, whatever it still does. */
   readonly giveUpAfter?: (ms: number) => void
   /**
-   * The start is over. Once `isIdle` says that nobody is connected what only the start needed goes, later what a change
-   * that `watch` tells of left behind.
+   * The start is over. The memory that only the start needed is given back once `isIdle` says that nobody is connected;
+   * later the garbage of each change that `watch` reports.
    */
   readonly settled: (p: { isIdle(): boolean; watch(changed: () => void): void }) => void
 }

@@ -1,7 +1,7 @@
 /**
- * `meshlet precompile`: what a start would compile and unpack each time, once, beside the bundle. Part of an
- * installation: who installs (root) may write there, and the agent may not, so that nobody who gets hold of the agent's
- * state leaves code for its next start.
+ * `meshlet precompile`: puts what each start would compile and unpack beside the bundle. It is part of an installation:
+ * root may write there and the agent may not, so that an attacker who can write the agent's state leaves no code for
+ * its next start.
  */
 import os from 'node:os'
 import path from 'node:path'
@@ -36,7 +36,7 @@ export async function precompile(disk: Disk, io: Io): Promise<ExitCode> {
   return 0
 }
 
-/** What V8 has compiled so far, behind what tells the bundle's front that it is of this program and whole. */
+/** What V8 has compiled so far, behind a head by which the bundle's front knows that it is complete and of this program. */
 function compiledOf({ script, programSha256 }: Bundle): Buffer {
   const code = script.createCachedData()
   const sum = Buffer.alloc(4)

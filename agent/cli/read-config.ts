@@ -64,7 +64,7 @@ function environmentLayer(env: Io['env']): Layer {
  */
 function withCredentials(text: string, file: string, env: Io['env']): string {
   const credentials = env['CREDENTIALS_DIRECTORY']
-  // systemd gives either none or an absolute path; an empty word would make /token of ${CREDENTIALS_DIRECTORY}/token.
+  // systemd sets an absolute path or nothing. An empty value would turn ${CREDENTIALS_DIRECTORY}/token into /token.
   return text.replaceAll(
     '${CREDENTIALS_DIRECTORY}',
     credentials === undefined || credentials === '' ? path.dirname(path.resolve(file)) : credentials,

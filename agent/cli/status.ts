@@ -4,7 +4,7 @@ import { askAgent } from './admin-client.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
 
-/** Whether it serves, for health checks: 0 when it does, whatever else is wrong. */
+/** For health checks: 0 when the agent serves, whatever else is wrong. */
 export async function checkReady(admin: string, io: Io): Promise<ExitCode> {
   return printPage(admin, 'GET', '/ready', io)
 }

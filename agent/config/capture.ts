@@ -1,5 +1,5 @@
 /**
- * What stands against the capture modes. A connection that a rule of nftables or iptables sends to 15001 or 15006 has
+ * Finds why redirected connections cannot be served. A connection that a rule of nftables or iptables sends to 15001 or 15006 has
  * its destination in SO_ORIGINAL_DST (REDIRECT), which Node cannot read, or as its local address (TPROXY), for which
  * the listening socket needs IP_TRANSPARENT. Node cannot set that either, but systemd can, and passes the socket
  * (core/os/inherited-sockets.ts). The mode is told to istiod in any case, which sends what a captured sidecar gets.
@@ -50,7 +50,7 @@ export function findCaptureProblem(
 }
 
 /**
- * One of meshlet-capture.socket, which opens both: a mesh that captures one direction only, or none for a while, leaves
+ * Whether it is one of meshlet-capture.socket, which opens both: a mesh that captures one direction only, or none for a while, leaves
  * the other unused on purpose.
  */
 export function isCaptureSocket(at: Address): boolean {

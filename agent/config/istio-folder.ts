@@ -23,12 +23,12 @@ export type IstioFolder = {
 
 /** What Istio's agent asks when mesh.yaml names nothing (istio pkg/config/mesh). */
 const DEFAULT_DISCOVERY = 'istiod.istio-system.svc:15012'
-/** What Istio's agent calls istiod that it reaches as localhost. */
+/** Server name that Istio's agent expects of an istiod that it reaches as localhost. */
 const DEFAULT_SERVER_NAME = 'istiod.istio-system.svc'
 const DEFAULT_TRUST_DOMAIN = 'cluster.local'
 const DEFAULT_HTTP_PROXY_PORT = 15_080
 
-/** Used here, or said in a better place by another variable. */
+/** Used here, or given by another variable in a better form. */
 const ACTED_ON = new Set([
   'POD_NAME',
   'POD_NAMESPACE',
@@ -82,7 +82,7 @@ export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
 
 type Variable = EnvEntry & { readonly file: string }
 
-/** Of both files. istioctl writes proxyMetadata into both; a person edits cluster.env, which therefore counts. */
+/** Merged from both files. istioctl writes proxyMetadata into both; people edit cluster.env, so that one takes precedence. */
 class Variables {
   readonly #byKey: ReadonlyMap<string, Variable>
 
@@ -144,7 +144,7 @@ function metadataOf({ node }: EnvSettings): Readonly<Record<string, unknown>> {
   return (node['metadata'] ?? {}) as Record<string, unknown>
 }
 
-/** None for a port that is said to be 0 or nothing. */
+/** None when the port is 0 or empty. */
 function httpProxy(said: string | undefined): object[] {
   const port = said === undefined ? DEFAULT_HTTP_PROXY_PORT : asNumber(said)
   return port === '' || port === 0 ? [] : [{ name: 'http-proxy', kind: 'http_proxy', port }]
@@ -169,7 +169,7 @@ function isIgnored({ key, value }: EnvEntry, discovery: string): boolean {
   return !ACTED_ON.has(key) && key !== 'ISTIO_NAMESPACE' && !/^ISTIO_META(JSON)?_./.test(key)
 }
 
-/** A Go duration such as 72h or 1h30m; what is none is left for the schema to refuse. */
+/** A Go duration such as 72h or 1h30m. Anything else is left for the schema to refuse. */
 function seconds(duration: string | undefined): number | string | undefined {
   if (duration === undefined || !/^(\d+(\.\d+)?(h|m|s))+$/.test(duration)) return duration
   const unit: Readonly<Record<string, number>> = { h: 3_600, m: 60, s: 1 }
@@ -182,7 +182,7 @@ const asNumber = (text: string): number | string => (/^\d{1,5}$/.test(text) ? Nu
 const compact = (settings: object): object =>
   Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))
 
-/** @param absent what a file that is not there says; undefined = it has to be there */
+/** @param absent content of a missing file; undefined = the file must exist */
 function readText(file: string, disk: Disk, absent?: string): string {
   let content: Buffer | undefined
   try {

@@ -102,8 +102,8 @@ class MeshReader {
   }
 
   /**
-   * What the mesh says for its sidecars. On a node of its own it takes sockets and rules, or would serve nobody
-   * (capture.ts): it has to be asked for.
+   * The mesh sets it for sidecars. On a node it needs sockets and firewall rules (capture.ts), so agent.yaml has to ask
+   * for it.
    */
   #takeInterceptionMode(value: unknown, path: readonly string[]): void {
     if (value === 'NONE') {
@@ -165,7 +165,7 @@ class MeshReader {
 }
 
 /**
- * A protobuf duration such as 7s or 0.5s (google.protobuf.Duration in JSON); what is none is left for the schema to
+ * A protobuf duration such as 7s or 0.5s (google.protobuf.Duration in JSON). Anything else is left for the schema to
  * refuse.
  */
 function milliseconds(value: unknown): unknown {

@@ -63,7 +63,7 @@ function chainOf(
   }
 }
 
-/** The listener's own settings in place of those of all. */
+/** Settings of `mqtt`, with the listener's own where it has some. */
 function policyOf({ mqtt: its }: Extract<ListenerConfig, { kind: 'mqtt' }>, all: MqttPolicy): MqttPolicy {
   if (!its) return all
   const {
@@ -108,7 +108,7 @@ function httpManager(
     codec: 'auto',
     routes: { from: 'rds', name: routes },
     filters: [],
-    // What a local application claims about certificates is not to be believed by anybody further on.
+    // A local application must not claim a client certificate (x-forwarded-client-cert) to anybody further on.
     forwardClientCert: 'sanitize',
     clientCertDetails: { subject: false, uri: false, dns: false, cert: false, chain: false },
     serverName: 'meshlet',
@@ -150,7 +150,7 @@ function tlsOf(
       },
     }
   }
-  // The same object for the listener's life. Nobody sees it without its files: the port is opened once they were read.
+  // One object for the listener's life. The port is opened after its files were read, so nobody sees it without them.
   let material: Material | undefined
   const hasRoots = tls.clientRoots !== undefined
   return {

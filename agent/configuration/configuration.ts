@@ -20,11 +20,11 @@ export type Configuration = AsyncDisposable & {
   /** Opens the way to the control plane; a folder is open from the start. */
   connect(): void
   link(): ControlLinkStatus
-  /** Of what is stored: what was found at start, and later. */
+  /** Damage of stored files, found at the start or later. */
   readonly damage: readonly MeshError[]
   /** A control plane knows agents by their certificate. */
   readonly needsIdentity: boolean
-  /** What in files of the folder cannot be used; its last good content serves on. */
+  /** Problems in files of the folder, whose last good content stays in force. */
   folderProblems(): readonly MeshError[]
 }
 export type ConfigurationOptions = {
@@ -35,14 +35,14 @@ export type ConfigurationOptions = {
   readonly tables: Current<Tables>
   readonly identity: AgentIdentity
   readonly node: OwnNode
-  /** Whose the stored snapshot is. */
+  /** Identity that the stored snapshot belongs to. */
   readonly owner: string
   readonly own: readonly Listener[]
   readonly readiness: Readiness
   /** Told to a control plane that keeps a WorkloadEntry for this node. */
   readonly health: Current<WorkloadHealth> | undefined
-  /** Of this machine, that the control plane may name. */
+  /** Files of this machine that the control plane may name. */
   readonly files: NamedFiles
-  /** Of the program. */
+  /** Version of the program. */
   readonly version: string
 }

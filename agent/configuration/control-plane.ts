@@ -17,8 +17,8 @@ import type { Configuration, ConfigurationOptions } from './configuration.ts'
 import { createControlLink, readControlPlane, readSealer } from '../control-sync-settings.ts'
 
 /**
- * Who has a configuration serves first: loading gRPC takes as long as the rest of the start. Devices that boot together
- * come spread.
+ * With a stored configuration the agent serves first: loading gRPC takes as long as the rest of the start. Devices that
+ * boot together connect spread over this time.
  */
 const CONNECT_AFTER_MS = 200
 
@@ -149,7 +149,7 @@ class ControlPlaneConfiguration implements Configuration {
     )
   }
 
-  /** A run that ends without notice must not seem to have been without a control plane since the last push. */
+  /** After a crash the control plane must not seem to have been away since the last push. */
   #keepContact(): Timer | undefined {
     const withinMs = contactWithin(this.#control.authorizationMaxAgeMs)
     if (withinMs === undefined) return undefined
@@ -196,8 +196,8 @@ function createTransport(o: ConfigurationOptions, control: Control): GrpcTranspo
 }
 
 /**
- * How old the stored time of the last contact may be where something depends on it; undefined: nothing does. Not so
- * often that flash wears.
+ * How old the stored time of the last contact may become; undefined when nothing depends on it. Long enough to spare
+ * flash.
  */
 const contactWithin = (maxAgeMs: number): number | undefined =>
   maxAgeMs === 0 ? undefined : Math.min(3_600_000, Math.max(60_000, maxAgeMs / 4))

@@ -21,7 +21,7 @@ export async function openDirectory(
   const latch = readiness.hold('a configuration')
   const sync = startDirectorySync({ folder, node: config.node.name, applier, clock, log })
   const synced = sync.synced.then(() => latch[Symbol.dispose]())
-  // The ports open with what is there; a folder that is not there yet is not waited for.
+  // The ports open with what the folder has now. A folder that does not exist yet is not waited for.
   await sync.begun
   if (sync.isMissing) detached('configuration', synced)
   else await synced

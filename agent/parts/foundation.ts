@@ -22,7 +22,7 @@ export type Foundation = {
   readonly config: AgentConfig
   readonly world: World
   readonly facts: AgentFacts
-  /** Owns every part; what was made last ends first. */
+  /** Owns every part, and ends them in the reverse order. */
   readonly scope: Scope
   readonly clock: Clock
   readonly log: Log
@@ -35,11 +35,11 @@ export type Foundation = {
   readonly node: OwnNode
   /** Empty until a configuration is in force. */
   readonly tables: Current<Tables>
-  /** Of this machine, that the control plane may name. */
+  /** Files of this machine that the control plane may name. */
   readonly files: NamedFiles
-  /** Of the disk that holds the state; throws what the system says. */
+  /** Free bytes of the disk that holds the state folder. Throws the system's error. */
   readonly freeBytes: () => number
-  /** Throws what the system says. */
+  /** Throws the system's error. */
   readonly hasFile: (file: string) => boolean
 }
 

@@ -24,7 +24,7 @@ export type Traffic = {
   readonly dns: DnsProxy | undefined
 }
 
-/** Resolves when each port is open or is tried again by itself. */
+/** Resolves when each port is open, or will be tried again. */
 export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffic> {
   const { config, facts, scope, tables } = f
   const { configuration, own, spool } = stored
@@ -72,7 +72,7 @@ function contextOf(f: Foundation, { identity, configuration }: Stored): Context 
   return { clock, random, network, log, metrics, tables, identity, limits, budget, files, isLinkDown }
 }
 
-/** Besides the listeners': who is pushed onto one of these does not get it. */
+/** Ports besides those of listeners. A pushed listener does not get one of them. */
 const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [
   { ...admin, name: 'the admin port' },
   ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),

@@ -48,12 +48,12 @@ export type HubServerOptions = Omit<AdsOptions, 'proved'> & {
 }
 export type HubServer = AsyncDisposable & { readonly port: number }
 
-/** A dead link is noticed within the sum; istiod's values. */
+/** A dead link is noticed within the sum of both, which are istiod's values. */
 const KEEPALIVE = { timeMs: 30_000, timeoutMs: 10_000 }
-/** A new connection proves itself again, with the certificate that the device has by then. */
+/** After it the device has to connect again, and proves itself with the certificate that it has by then. */
 const MAX_CONNECTION_AGE_MS = 6 * 3_600_000
 const MAX_CONNECTION_AGE_GRACE_MS = 10_000
-/** Without any call, after an authenticated one. */
+/** A connection with an authenticated caller ends after so long without a call. */
 const MAX_CONNECTION_IDLE_MS = 5 * 60_000
 const MAX_STREAMS_PER_CONNECTION = 32
 const MAX_METADATA_BYTES = 16_384
@@ -67,10 +67,10 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
     metrics: p.metrics,
     exceeded: () => p.budgets.exceeded('half-messages'),
   })
-  // The services come before the port that their calls come through.
+  // The services are made before the port, which knows who has proved what.
   let provedBy: Door['proved'] = () => true // no port, no call
   const proved: AdsOptions['proved'] = (peer, caller) => {
-    // A token may have many bearers, who share what the port has.
+    // Many devices may present one token: they share the room for callers that have proved nothing else.
     if (provedBy(peer, caller.by === 'certificate' ? describeHolder(caller) : undefined)) {
       halfMessages.belongs(peer, describeHolder(caller))
       return

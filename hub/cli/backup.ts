@@ -12,7 +12,7 @@ export async function makeBackup(folder: string, o: { readonly config: string },
   withState(o.config, ({ config, registry }) => {
     if (fs.existsSync(whole))
       throw new MeshError('MESH_CONFIG_INVALID', `${folder} is there already; name a new folder`)
-    // A name that nobody has: what is deleted when this fails is this command's own.
+    // A name that does not exist yet, so that only what this command has made is deleted when it fails.
     let beside: string | undefined
     try {
       beside = fs.mkdtempSync(`${whole}.new-`)
@@ -32,7 +32,7 @@ export async function makeBackup(folder: string, o: { readonly config: string },
   return 0
 }
 
-/** On the disk before it has its name: a backup of a machine that lost its power is whole or not there. */
+/** Synced before it is renamed: after a power cut the backup is complete or absent. */
 function syncAll(folder: string): void {
   for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
     const name = path.join(folder, entry.name)

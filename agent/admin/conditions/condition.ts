@@ -6,7 +6,7 @@ export type Condition = {
   readonly name: string
   /** In words, for docs/status.md. */
   readonly holds: string
-  /** Those that it is told with; of identity and link the most frequent ones. */
+  /** Codes that it is reported with; of identity and link the most frequent ones. */
   readonly codes: readonly ErrorCode[]
   readonly find: (p: StatusParts) => Found
 }

@@ -77,7 +77,7 @@ function refused({ configuration: { applier, folderProblems } }: StatusParts): M
     )
 }
 
-/** What agent.yaml names and nobody has sent. */
+/** Names in agent.yaml that the control plane has not sent. */
 function unknownNames({ config, tables }: StatusParts): MeshError[] {
   const known = tables.get()
   const cluster = (setting: string, name: string): MeshError[] =>

@@ -55,7 +55,7 @@ export const PEERS: readonly Condition[] = [
   },
 ]
 
-/** What starts at the same time, or restarts, is there by then. */
+/** Long enough for a workload or broker that starts at the same time, or restarts. */
 const UNREACHED_MS = 30_000
 
 function workloadProblem({ workload }: StatusParts): MeshError | undefined {
@@ -65,7 +65,7 @@ function workloadProblem({ workload }: StatusParts): MeshError | undefined {
     : undefined
 }
 
-/** A cluster that nobody has sent is told as such (name-unknown). */
+/** A cluster that was not sent is reported as name-unknown. */
 function brokersDown({ bridge, tables, clock }: StatusParts): MeshError[] {
   const known = tables.get()
   const nowMs = clock.monotonicMs()

@@ -60,7 +60,7 @@ export const PORTS: readonly Condition[] = [
   },
 ]
 
-/** Before the first configuration nobody knows yet. */
+/** Empty before the first configuration, which may still use them. */
 export function findUnusedSockets({ inherited, readiness }: Pick<StatusParts, 'inherited' | 'readiness'>): MeshError[] {
   return readiness.ready
     ? (inherited?.unused(isCaptureSocket) ?? []).map((text) => new MeshError('MESH_SOCKET_UNUSED', text))

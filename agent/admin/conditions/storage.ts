@@ -40,7 +40,7 @@ export const STORAGE: readonly Condition[] = [
   },
 ]
 
-/** Told last: it is over, and what was lost is lost. */
+/** Reported last, because nothing can be done about what is lost. */
 export const DAMAGE: Condition = {
   name: 'damage',
   holds: 'A damaged file was met in this run, and set aside.',
@@ -61,9 +61,9 @@ function spoolProblem({ spool: { error } }: StatusParts): MeshError | undefined 
   )
 }
 
-/** SQLite works on with a file that has no name any more, and all of it is gone with the process. */
+/** SQLite keeps using a file that was deleted, whose content is gone with the process. */
 function stateProblem({ config, configuration, hasFile }: StatusParts): MeshError | undefined {
-  // The folder as a whole is told by disk-low, with what the system says.
+  // A folder that cannot be read is reported by disk-low, with the system's error.
   if (!hasFile(config.state)) return undefined
   const files = ['spool.db', ...(configuration.link().mode === 'control plane' ? ['snapshot.db'] : [])]
   const gone = files.filter((name) => !hasFile(path.join(config.state, name)))

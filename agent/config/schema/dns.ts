@@ -10,7 +10,7 @@ const domainName = () =>
     .string()
     .regex(/^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?$/, 'must be a domain name')
     .transform((d) => d.toLowerCase().replace(/\.$/, ''))
-/** No name: who would resolve it? */
+/** An address and no name, because there is nobody to resolve it. */
 const resolver = () =>
   z.string().transform((text, ctx) => {
     const [, bracketed, plain, portText] = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+))(?::(\d{1,5}))?$/.exec(text) ?? []
@@ -28,13 +28,13 @@ export const dns = () =>
     port: port().default(15_053),
     /** Resolvers for names that are not the mesh's; [] = there are no others. Default: those of `resolvConf`. */
     upstreams: z.array(resolver()).max(8).optional(),
-    /** Read again every few seconds: it changes with the uplink. */
+    /** Read every few seconds, because it changes with the uplink. */
     resolvConf: file().default('/etc/resolv.conf'),
     /** Domains that clients' resolvers put behind names. Default: those of `resolvConf`. */
     search: z.array(domainName()).max(8).optional(),
     /**
-     * Without a name table: so long every name waits for the first; then those that cannot be the mesh's alone are
-     * asked for upstream.
+     * How long all names wait for the first name table. After it only names that cannot be the mesh's are asked for
+     * upstream.
      */
     firstTableMs: z.number().int().nonnegative().max(86_400_000).default(15_000),
     attemptMs: ms().max(30_000).default(2_000),
@@ -49,7 +49,7 @@ export const dns = () =>
     /** RFC 8767 §4 and RFC 2308 §5 give the upper bounds. */
     maxTtlSec: z.number().int().nonnegative().max(604_800).default(86_400),
     maxNegativeTtlSec: z.number().int().nonnegative().max(10_800).default(900),
-    /** So long after its time an answer is given when no resolver answers; 0 = never. */
+    /** How long an expired answer may still be given when no resolver answers; 0 = never. */
     maxStaleSec: z.number().int().nonnegative().max(2_592_000).default(259_200),
     /** Answers are kept on disk for a start without an uplink: written at most so often, and at the end; 0 = never. */
     storeEveryMs: z.number().int().nonnegative().max(86_400_000).default(3_600_000),

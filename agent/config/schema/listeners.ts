@@ -22,10 +22,10 @@ const listenerBase = () => ({
   ipv4Compat: z.boolean().optional(),
   /** Connections come from load balancers at these addresses and begin with a PROXY header. */
   proxyProtocol: z.strictObject({ trusted: z.array(ipRange()).min(1).max(64) }).optional(),
-  /** In plain text on an address that others reach, and without rules: it is meant so, and no problem. */
+  /** Plain text without rules on an address that others reach is intended, and not reported. */
   acceptAnyone: z.boolean().optional(),
 })
-/** What stands in place of the same settings of `mqtt`, for this listener alone. */
+/** Settings of `mqtt` that are different for this listener. */
 const mqttOfListener = () => {
   const { allowedOrigins, limits } = mqttPolicySchema().shape
   const { maxPacketBytes, maxKeepAliveSec } = limits.unwrap().shape

@@ -18,6 +18,6 @@ export const node = () =>
     locality: z
       .strictObject({ region: z.string().default(''), zone: z.string().default(''), subZone: z.string().default('') })
       .prefault({}),
-    /** Further node metadata for istiod, e.g. AUTO_REGISTER_GROUP; null leaves one out that would be sent. */
+    /** Further node metadata for istiod, e.g. AUTO_REGISTER_GROUP; null removes one that would be sent. */
     metadata: z.record(z.string(), z.json()).default({}),
   })

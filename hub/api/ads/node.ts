@@ -11,14 +11,14 @@ export type NodeIdentity = {
   readonly id: string
   /** The folder of the node's resources. */
   readonly name: string
-  /** What the node says of itself; undefined when it does not. */
+  /** From the node's metadata; undefined when it has none. */
   readonly namespace: string | undefined
   readonly serviceAccount: string | undefined
 }
 
 const MAX_ID_CHARS = 1_024
 
-/** Throws MESH_CONTROL_PROTOCOL: no node, or no name in it that can be a folder's. */
+/** Throws MESH_CONTROL_PROTOCOL when there is no node, or its name cannot be the name of a folder. */
 export function readNodeIdentity(node: NodeMessage | undefined): NodeIdentity {
   if (!node || node.id === '' || node.id.length > MAX_ID_CHARS)
     throw new MeshError('MESH_CONTROL_PROTOCOL', 'missing node information in the first request')

@@ -19,7 +19,7 @@ export type Query = {
   /** Equal for queries that have the same answer. */
   readonly key: string
 }
-/** No query can be made of it, but there is somebody to tell. */
+/** It is no query, but can be answered with an error. */
 export type Unreadable = { readonly id: number; readonly flags: number; readonly rcode: number }
 
 /** A question with the longest name and options of 3,800 bytes. */

@@ -49,7 +49,7 @@ export const MAX_TCP_BYTES = 65_535
  * TTL of what comes from the name table: Istio's, so that a client is never far behind the mesh (istio pkg/dns/client).
  */
 export const TABLE_TTL_SEC = 30
-/** TTL of an answer that is past its time (RFC 8767 §4). */
+/** TTL of a stale answer (RFC 8767 §4). */
 export const STALE_TTL_SEC = 30
 
 /**
@@ -68,7 +68,7 @@ export function findNameEnd(bytes: Buffer, at: number): number | undefined {
   return undefined
 }
 
-/** A copy in which A to Z are small: names are compared so (RFC 4343). Lengths of labels are below 64 and stay. */
+/** A copy in lower case, as names are compared (RFC 4343). Lengths of labels are below 64, and no letters. */
 export function lowerCase(bytes: Buffer): Buffer {
   const out = Buffer.from(bytes)
   for (let i = 0; i < out.length; i++) if (out[i]! >= 0x41 && out[i]! <= 0x5a) out[i]! += 0x20

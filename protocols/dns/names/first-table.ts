@@ -1,14 +1,14 @@
 /**
- * What becomes of a name while there is no name table, neither sent nor stored: nobody knows then which names are the
- * mesh's.
+ * What becomes of a query while there is no name table, neither sent nor stored. It is not known then which names belong
+ * to the mesh.
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import { isMeshOnly } from './name-index.ts'
 
 /**
- * What the control plane still owes: nothing (a folder; a control plane that said that there are no names), the names
- * alone, or everything.
+ * What the control plane has not sent yet: nothing (a folder, or a control plane without a name table), only the names,
+ * or everything.
  */
 export type Awaited = 'nothing' | 'names' | 'everything'
 /** `brief`: asked for upstream, and clients are not to keep the answer, because it may be the mesh's name after all. */
@@ -27,7 +27,7 @@ export type FirstTableOptions = {
 export class FirstTable {
   readonly #o: FirstTableOptions
   readonly #startedMs: number
-  /** Since when nothing but names is missing, as far as queries have seen. */
+  /** When a query first saw that only names are missing. */
   #othersMs: number | undefined
   #told: Without = 'wait'
 

@@ -167,7 +167,7 @@ export function frame(message: Buffer): Buffer {
 
 function encodeQuery(query: Query, id: number, opt: Buffer): Buffer {
   const header = Buffer.alloc(HEADER_BYTES)
-  // AD: the answer is kept for clients that want to know it, too (RFC 6840 §5.7).
+  // AD: the answer is also kept for clients that ask for it (RFC 6840 §5.7).
   writeHeader(header, { id, flags: query.flags | AD, counts: [1, 0, 0, opt.length > 0 ? 1 : 0] })
   return Buffer.concat([header, query.question, opt])
 }

@@ -21,7 +21,7 @@ export type ExchangeRecord = {
   receivedBytes: number
   sentBytes: number
   tries: number
-  /** Envoy's flag for tries that were wanted and not made: the policy's limit, or the budget. */
+  /** Envoy's flag for retries that were wanted but not made, because of the policy's limit or the budget. */
   retryFlag?: 'URX' | 'UO'
   firstByteMs: number | undefined
   endpoint: Endpoint | undefined
@@ -43,7 +43,7 @@ export function createRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord 
   }
 }
 
-/** Of an exchange, what its record is told with. */
+/** The parts of an exchange that its counters and log line need. */
 type Recorded = {
   readonly record: ExchangeRecord
   readonly request: RequestHead
@@ -51,14 +51,14 @@ type Recorded = {
   readonly http: HttpConnectionManager
 }
 
-/** As Envoy writes them: several with a comma. */
+/** Joined by commas, as Envoy writes them. */
 function flagsOf({ error, retryFlag }: ExchangeRecord): string {
   const flag = error?.row.flag ?? '-'
   if (retryFlag === undefined || flag === retryFlag) return flag
   return flag === '-' ? retryFlag : `${retryFlag},${flag}`
 }
 
-/** A message that was no request: there is no exchange, but it is counted and logged like one. */
+/** A malformed message has no exchange, but is counted and logged like one. */
 export function reportBroken(
   conn: Connection,
   protocol: string,

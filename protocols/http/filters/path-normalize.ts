@@ -42,12 +42,11 @@ const SUSPECT = /[%\\#"<>^`{|}\x00-\x20\x7f-\uffff]|\/[/.]/
 
 /**
  * @param target origin form with query; '*' and '' (CONNECT) come back as they are
- * @returns dot segments removed (RFC 3986 §5.2.4), unreserved characters unescaped (§6.2.2.2), what no URI has escaped,
- * other escapes untouched
- *   (`%2F` is data, not a separator; its hex digits keep their case as in Envoy), query untouched
- * @throws MESH_MALFORMED_INPUT for what servers read in different ways: a fragment, a backslash, a control character,
- * an escape
- *   that is incomplete, NUL or an overlong UTF-8 form
+ * @returns without dot segments (RFC 3986 §5.2.4); unreserved characters are unescaped (§6.2.2.2), characters that no URI
+ * may contain are escaped. Other escapes stay as they are, hex digits included, as in Envoy: `%2F` is data and no
+ * separator. The query is untouched.
+ * @throws MESH_MALFORMED_INPUT for what servers read in different ways: a fragment, a backslash, a control character, an
+ * incomplete escape, NUL, an overlong UTF-8 form
  */
 export function normalizePath(target: string, form: PathForm): string {
   if (!SUSPECT.test(target)) return target

@@ -1,6 +1,6 @@
 /**
- * Heads and trailers on their way into HTTP/2, and the only file that makes any (test/rules/raw-http.test.ts): what the
- * protocol does not permit is left out here.
+ * Makes all heads and trailers that are sent over HTTP/2 (test/rules/raw-http.test.ts), and leaves out what the protocol
+ * does not permit.
  */
 import { isHopByHop } from '../codec/field-table.ts'
 import { formatRequestLength, formatResponseLength } from '../codec/framing.ts'
@@ -51,7 +51,7 @@ export function toRequestFields(head: UpstreamRequest, more: readonly string[]):
 }
 
 /**
- * Without framing and what belongs to one connection (RFC 9113 §8.2.2), and without what is no field there (§8.2.1).
+ * Without framing, connection-specific fields (RFC 9113 §8.2.2) and invalid fields (§8.2.1).
  */
 function addPermitted(fields: string[], headers: readonly string[]): void {
   for (let i = 0; i < headers.length; i += 2) {

@@ -62,7 +62,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   #phase: 'open' | 'lingering' | 'taken' | 'closed' = 'open'
   #error: MeshError | undefined
 
-  /** A defect in one of the callbacks: nobody can say in which state the connection is. */
+  /** A callback has failed, and the state of the connection is unknown. */
   readonly broken = (error: MeshError): void => {
     this.#stream.destroy()
     this.#gone(error)
@@ -151,15 +151,15 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     const { method, authority, headers, bodyLength, minor, expectContinue, keepAlive } = this.#parser
     this.#answer.method = method
     const upgrade = parseUpgrade(this.#parser.upgrade)
-    // Who switches reads what follows in the new protocol, who declines as a body, or as a request of its own: nobody
-    // can tell what an endpoint does.
+    // An endpoint that switches reads what follows in the new protocol; one that declines reads it as a body, or as
+    // another request. Which of them it does is not known yet.
     if (upgrade !== undefined && bodyLength !== 0)
       throw new MeshError('MESH_MALFORMED_INPUT', 'an upgrade request with a body (RFC 9110 §7.8)')
     const http = readHttpManager(this.#conn)
     const path = normalizePath(this.#parser.path, http)
     const host = method === 'CONNECT' ? authority : normalizeHost(authority, http, this.#conn.local.port)
     const version = minor === 1 ? 'HTTP/1.1' : 'HTTP/1.0'
-    // When the switch does not come about, what follows may be in either protocol. Envoy closes, too.
+    // If the endpoint does not switch, what follows may be in either protocol. Envoy closes, too.
     const mayServeMore =
       keepAlive &&
       upgrade === undefined &&
@@ -222,7 +222,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     if (this.#phase === 'open') this.#next()
   }
 
-  /** Nobody is left to answer. */
+  /** The client is gone: its exchange ends, and so does the connection. */
   #gone(error = new MeshError('MESH_CLIENT_GONE', 'the client closed before the answer was complete')): void {
     if (this.#phase === 'closed') return
     const exchange = this.#exchange
@@ -236,7 +236,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     }
   }
 
-  /** Not HTTP any more: whatever follows cannot be told apart from the body of something else. */
+  /** These bytes are no HTTP, so nobody knows where the next request begins. */
   #malformed(error: MeshError): void {
     this.#rt.metrics.refusedMessages.value++
     if (error.code === 'MESH_HEADERS_TOO_LARGE') this.#rt.metrics.limits.headerBytes.value++
@@ -250,7 +250,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     this.#answerMalformed(error)
   }
 
-  /** An answer without an exchange: there is no request to speak of. */
+  /** Answers what was no request, and therefore has no exchange. */
   #answerMalformed(error: MeshError): void {
     const answer = this.#answer
     const { head, body } = createTextErrorAnswer(error)
@@ -310,8 +310,8 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   }
 
   /**
-   * Who does not take answers is not asked for more questions: each small one may have a large answer. Asked only when
-   * there is a question, for what goes out by TLS leaves a turn later.
+   * A client that does not read its answers gets no further request served: a small request may have a large answer.
+   * Looked at only when a request waits, because what goes out by TLS leaves one turn later.
    */
   #isBehind(): boolean {
     return (this.#full ||= !this.outlet.isEmpty && this.outlet.whenLeft())
@@ -374,7 +374,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     this.#rest()
   })
   readonly #onDraining = guarded('http1', this.broken, () => this.#rest())
-  /** No further request: between two it ends now, else after the one at hand. */
+  /** Serves no further request: ends now between two requests, else after the current one. */
   #rest(): void {
     if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger()
   }
