@@ -3,6 +3,7 @@ import { bridge, findRepeatedBridges } from './mqtt/bridge.ts'
 import { quota } from './mqtt/quota.ts'
 import { routes, topicFilter } from './mqtt/route.ts'
 import { CERTIFICATE_USERS, USER_METHODS } from './mqtt/users.ts'
+import type { Policy } from './policy.ts'
 
 /**
  * What an MQTT listener does. One schema for agent.yaml's `mqtt:` section and for the TypedStruct of an EnvoyFilter
@@ -158,6 +159,9 @@ export const mqttPolicySchema = () =>
     limits: limits().prefault({}),
   })
 
-export type MqttPolicy = z.infer<ReturnType<typeof mqttPolicySchema>>
+export type MqttPolicy = z.infer<ReturnType<typeof mqttPolicySchema>> & {
+  /** Those of the mesh that are about topics (AuthorizationPolicy); with a listener that the control plane sends. */
+  readonly meshPolicies?: readonly Policy[]
+}
 export type MqttListener = MqttPolicy['listener']
 export type MqttRule = MqttPolicy['rules'][number]

@@ -29,7 +29,15 @@ export type PolicyRule = {
  */
 type Unsupported = { readonly kind: 'unsupported'; readonly what: string }
 
+/** What one packet of an MQTT client does: `action` is `publish` or `subscribe`, and of what is delivered `subscribe`. */
+export type MqttCondition = {
+  readonly kind: 'mqtt'
+  readonly key: 'topic' | 'action'
+  readonly match: StringMatch
+}
+
 export type Permission =
+  | MqttCondition
   | { readonly kind: 'any' }
   | { readonly kind: 'and' | 'or'; readonly of: readonly Permission[] }
   | { readonly kind: 'not'; readonly of: Permission }
@@ -54,3 +62,12 @@ export type Principal =
   | { readonly kind: 'remote-ip'; readonly range: Cidr }
   | { readonly kind: 'header'; readonly header: HeaderMatch }
   | { readonly kind: 'path'; readonly match: StringMatch }
+
+/** Whether it has to be asked about each packet of an MQTT client. */
+export function isAboutMqtt({ rules, shadow }: Policy): boolean {
+  return [...rules, ...(shadow?.rules ?? [])].some(({ permissions }) => permissions.some(hasMqtt))
+}
+function hasMqtt(p: Permission): boolean {
+  if (p.kind === 'and' || p.kind === 'or') return p.of.some(hasMqtt)
+  return p.kind === 'not' ? hasMqtt(p.of) : p.kind === 'mqtt'
+}

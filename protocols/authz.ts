@@ -6,11 +6,15 @@
  * unknown deny refuses and an unknown allow does not allow, so nothing gets through by way of a condition that was not
  * understood. Unknown are: unsupported conditions, header conditions where there are no headers (L4), path conditions
  * where there is no path (L4, CONNECT) and empty sets (Envoy refuses those at configuration time).
+ *
+ * What a policy says of the packets of an MQTT client is undecided before the first: a connection may come in by an
+ * allow that may hold for some packet, and is refused by a deny only that holds for every one.
  */
 import { containsAddress } from '../model/ip.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import { matchesHeader, matchesString, type HeaderValues, type StringMatch } from '../model/matcher.ts'
-import type { Permission, Policy, PolicyRule, Principal } from '../model/policy.ts'
+import type { MqttCondition, Permission, Policy, PolicyRule, Principal } from '../model/policy.ts'
+import type { Connection } from './connection.ts'
 
 export type AuthzFacts = {
   /** Who the TLS handshake proved; undefined without a client certificate. */
@@ -33,6 +37,11 @@ export type AuthzFacts = {
    * Undefined at L4 and for CONNECT.
    */
   readonly path: string | undefined
+  /**
+   * What a packet of an MQTT client does; `undecided`: none has come yet; a number: what conditions about it count as.
+   * Undefined where something else is spoken.
+   */
+  readonly mqtt?: 'undecided' | Truth | ((condition: MqttCondition) => Truth) | undefined
 }
 
 /** `rule` is the name of the rule that refused, or NO_RULE when an allow policy had none that matched. */
@@ -76,9 +85,9 @@ export function shadowDecisions(policies: readonly Policy[], facts: AuthzFacts):
 function refusedBy(action: Policy['action'], rules: readonly PolicyRule[], facts: AuthzFacts): string | undefined {
   switch (action) {
     case 'deny':
-      return matching(rules, facts, UNKNOWN)
+      return matching(rules, decided(facts, FALSE), UNKNOWN)
     case 'allow':
-      return matching(rules, facts, TRUE) === undefined ? NO_RULE : undefined
+      return matching(rules, decided(facts, TRUE), TRUE) === undefined ? NO_RULE : undefined
     case 'log':
       return undefined
     default:
@@ -93,10 +102,10 @@ function matching(rules: readonly PolicyRule[], facts: AuthzFacts, atLeast: Trut
 }
 
 /** As numbers, Kleene's and is the minimum, or the maximum, and not 2 − x. */
-type Truth = 0 | 1 | 2
-const FALSE = 0
-const UNKNOWN = 1
-const TRUE = 2
+export type Truth = 0 | 1 | 2
+export const FALSE = 0
+export const UNKNOWN = 1
+export const TRUE = 2
 const truth = (holds: boolean): Truth => (holds ? TRUE : FALSE)
 const negated = (of: Truth): Truth => (2 - of) as Truth
 
@@ -104,6 +113,18 @@ function ruleTruth(rule: PolicyRule, facts: AuthzFacts): Truth {
   const permitted = anyOf(rule.permissions, permissionTruth, facts)
   if (permitted === FALSE) return FALSE
   return Math.min(permitted, anyOf(rule.principals, principalTruth, facts)) as Truth
+}
+
+/** What no packet has decided yet counts as this, and below a `not` as its opposite. */
+function decided(facts: AuthzFacts, as: Truth): AuthzFacts {
+  return facts.mqtt === 'undecided' ? { ...facts, mqtt: as } : facts
+}
+function opposite(facts: AuthzFacts): AuthzFacts {
+  return typeof facts.mqtt === 'number' ? { ...facts, mqtt: negated(facts.mqtt) } : facts
+}
+function mqttTruth(condition: MqttCondition, { mqtt }: AuthzFacts): Truth {
+  if (typeof mqtt === 'function') return mqtt(condition)
+  return typeof mqtt === 'number' ? mqtt : UNKNOWN
 }
 
 function permissionTruth(p: Permission, facts: AuthzFacts): Truth {
@@ -115,9 +136,11 @@ function permissionTruth(p: Permission, facts: AuthzFacts): Truth {
     case 'or':
       return anyOf(p.of, permissionTruth, facts)
     case 'not':
-      return negated(permissionTruth(p.of, facts))
+      return negated(permissionTruth(p.of, opposite(facts)))
     case 'unsupported':
       return UNKNOWN
+    case 'mqtt':
+      return mqttTruth(p, facts)
     case 'header':
       return facts.header ? truth(matchesHeader(p.header, facts.header(p.header.name))) : UNKNOWN
     case 'path':
@@ -194,4 +217,19 @@ function anyOf<T>(of: readonly T[], truthOf: (one: T, facts: AuthzFacts) => Trut
     if (t > most) most = t
   }
   return most
+}
+
+/** Of a connection, before anything has come over it. */
+export function collectFacts({ tls, remote, local, offered, chain }: Connection): AuthzFacts {
+  return {
+    peer: tls?.peer,
+    directRemoteIp: remote.host,
+    remoteIp: remote.host,
+    destinationIp: local.host,
+    destinationPort: local.port,
+    serverName: tls?.serverName ?? offered.serverName,
+    header: undefined,
+    path: undefined,
+    mqtt: chain.codec.kind === 'mqtt' ? 'undecided' : undefined,
+  }
 }

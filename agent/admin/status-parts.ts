@@ -2,7 +2,7 @@
 import type { HealthChecker } from '../workload-health/checker.ts'
 import type { Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
 import type { Broker } from '../../protocols/mqtt/broker.ts'
-import type { AclFiles } from '../../protocols/mqtt/topics/acl-files.ts'
+import type { AclFiles } from '../../protocols/mqtt/authorization/acl-files.ts'
 import type { Spool } from '../../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../../protocols/downstream/data-path.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'

@@ -3,7 +3,14 @@
  * to protocols/authz.ts; a condition that is malformed is an issue. Nothing that restricts may get lost here, unknown
  * fields included.
  */
-import type { Permission, Policy, PolicyRule, Principal } from '../../model/policy.ts'
+import {
+  isAboutMqtt,
+  type MqttCondition,
+  type Permission,
+  type Policy,
+  type PolicyRule,
+  type Principal,
+} from '../../model/policy.ts'
 import {
   RBAC_Action,
   type Permission as XPermission,
@@ -11,8 +18,12 @@ import {
   type Principal as XPrincipal,
   type RBAC,
 } from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.ts'
+import type { MetadataMatcher } from '../../proto/gen/envoy/type/matcher/v3/metadata_pb.ts'
 import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.ts'
+import type { StringMatcher } from '../../proto/gen/envoy/type/matcher/v3/string_pb.ts'
+import type { ValueMatcher } from '../../proto/gen/envoy/type/matcher/v3/value_pb.ts'
 import type { StringMatch } from '../../model/matcher.ts'
+import { isTopicFilter } from '../../model/mqtt/route.ts'
 import { hasUnknown, type DecodePath } from './fields/decode-path.ts'
 import { decodeHeaderMatch, decodeStringMatch } from './fields/matchers.ts'
 import { decodeRange } from './fields/values.ts'
@@ -33,7 +44,13 @@ type RbacFilter = {
  * @returns undefined when the filter enforces nothing and watches nothing; a policy that refuses everything where
  * meshlet does not know the rules' form.
  */
-export function decodePolicy(at: DecodePath, filter: RbacFilter): Policy | undefined {
+export function decodePolicy(at: DecodePath, filter: RbacFilter, { isMqtt } = { isMqtt: false }): Policy | undefined {
+  const policy = decodeRules(at, filter)
+  if (policy && !isMqtt && isAboutMqtt(policy))
+    at.ignore('conditions about MQTT where no MQTT is spoken; a policy that depends on them refuses')
+  return policy
+}
+function decodeRules(at: DecodePath, filter: RbacFilter): Policy | undefined {
   if (filter.$unknown?.length) {
     at.ignore('rules in a form that meshlet does not implement: everything is refused')
     return { action: 'allow', rules: [], shadow: undefined }
@@ -116,6 +133,7 @@ function permission(at: DecodePath, { rule: by, $unknown: unknown }: XPermission
     case 'destinationPortRange':
       return { kind: 'destination-port', from: by.value.start, to: by.value.end - 1 }
     case 'metadata':
+      return mqttCondition(at.in('metadata'), by.value) ?? unsupported(at, 'metadata')
     case 'matcher':
     case 'uriTemplate':
       return unsupported(at, by.case)
@@ -124,6 +142,55 @@ function permission(at: DecodePath, { rule: by, $unknown: unknown }: XPermission
     default:
       return by satisfies never
   }
+}
+
+/**
+ * Istio's `experimental.envoy.filters.network.meshlet.mqtt_proxy[topic]` of an AuthorizationPolicy is dynamic metadata
+ * of a filter of this name. @returns undefined for metadata of others
+ */
+const MQTT_METADATA = 'envoy.filters.network.meshlet.mqtt_proxy'
+function mqttCondition(at: DecodePath, from: MetadataMatcher): Permission | undefined {
+  const [segment, ...deeper] = from.path
+  const key = segment?.segment.case === 'key' && !hasUnknown(segment) ? segment.segment.value : undefined
+  if (from.filter !== MQTT_METADATA || deeper.length > 0 || hasUnknown(from)) return undefined
+  if (key !== 'topic' && key !== 'action') return undefined
+  const made = mqttValue(at.in('value'), key, from.value)
+  return made && (from.invert ? { kind: 'not', of: made } : made)
+}
+/** A list is written `[value]` in Istio; of what there is one of, both mean the same. */
+function mqttValue(at: DecodePath, key: MqttCondition['key'], value: ValueMatcher | undefined): Permission | undefined {
+  const by = value?.matchPattern
+  if (!value || hasUnknown(value)) return undefined
+  switch (by?.case) {
+    case 'nullMatch':
+    case 'doubleMatch':
+    case 'boolMatch':
+    case 'presentMatch':
+    case undefined:
+      return undefined
+    case 'stringMatch':
+      return orRefused(topicMatch(at.in('string_match'), key, by.value), (match) => ({ kind: 'mqtt', key, match }))
+    case 'listMatch':
+      return hasUnknown(by.value) || by.value.matchPattern.case !== 'oneOf'
+        ? undefined
+        : mqttValue(at.in('list_match').in('one_of'), key, by.value.matchPattern.value)
+    case 'orMatch': {
+      const all = by.value.valueMatchers.map((one, i) => mqttValue(at.in('or_match').item(i), key, one))
+      return all.some((one) => one === undefined) || hasUnknown(by.value)
+        ? undefined
+        : { kind: 'or', of: all as Permission[] }
+    }
+    default:
+      return by satisfies never
+  }
+}
+
+/** A text that is no filter would never match, so that a deny by it would deny nothing. */
+function topicMatch(at: DecodePath, key: MqttCondition['key'], from: StringMatcher): StringMatch | undefined {
+  const match = decodeStringMatch(at, from)
+  if (key !== 'topic' || match?.kind !== 'exact' || isTopicFilter(match.value)) return match
+  at.issue('is not a topic filter: `+` and `#` stand alone between slashes, and `#` only at the end (MQTT 5.0 §4.7.1)')
+  return undefined
 }
 
 function principal(at: DecodePath, { identifier: by, $unknown: unknown }: XPrincipal, depth: number): Principal {

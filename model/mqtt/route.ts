@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { templateProblem } from './topic-template.ts'
 
 /** MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2. */
-function isTopicFilter(filter: string): boolean {
+export function isTopicFilter(filter: string): boolean {
   const levels = filter.split('/')
   return (
     !filter.includes('\0') &&

@@ -75,6 +75,7 @@ function lasting(codec: Codec): unknown {
     aclFile: _acl,
     quotas: _quotas,
     listener: _from,
+    meshPolicies: _policies,
     ...mqtt
   } = codec.mqtt
   return { ...codec, mqtt }

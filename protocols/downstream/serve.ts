@@ -10,7 +10,7 @@ import { guarded } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { containsAddress } from '../../model/ip.ts'
 import type { HttpConnectionManager, Listener } from '../../model/listener.ts'
-import { decide, shadowDecisions, type AuthzFacts } from '../authz.ts'
+import { collectFacts, decide, shadowDecisions } from '../authz.ts'
 import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Accepted, Connections, TrackedConnection } from './connections.ts'
@@ -164,7 +164,7 @@ async function secure(conn: Connection, { terminator, ctx }: Serving): Promise<v
 export function authorize(conn: Connection, { ctx, metrics }: Pick<Serving, 'ctx' | 'metrics'>): void {
   const { policies } = conn.chain
   if (policies.length === 0) return
-  const facts = authzFactsOf(conn)
+  const facts = collectFacts(conn)
   for (const dry of shadowDecisions(policies, facts)) {
     if (!dry.wouldAllow) {
       metrics.shadowDenied.value++
@@ -177,19 +177,6 @@ export function authorize(conn: Connection, { ctx, metrics }: Pick<Serving, 'ctx
       'MESH_PEER_NOT_ALLOWED',
       `authorization policy refuses ${conn.tls?.peer?.spiffeId?.uri ?? conn.remote.host} (rule ${decision.rule})`,
     )
-}
-
-function authzFactsOf({ tls, remote, local, offered }: Connection): AuthzFacts {
-  return {
-    peer: tls?.peer,
-    directRemoteIp: remote.host,
-    remoteIp: remote.host,
-    destinationIp: local.host,
-    destinationPort: local.port,
-    serverName: tls?.serverName ?? offered.serverName,
-    header: undefined,
-    path: undefined,
-  }
 }
 
 async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Outcome> {

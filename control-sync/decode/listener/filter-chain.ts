@@ -3,7 +3,7 @@
  * codec.
  */
 import { ANY_CONNECTION, type Codec, type FilterChain, type FilterChainMatch } from '../../../model/listener.ts'
-import type { Policy } from '../../../model/policy.ts'
+import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import type { DownstreamTls } from '../../../model/tls.ts'
 import {
@@ -132,6 +132,7 @@ function networkFilters(
   unknown: Unknown,
 ): { readonly policies: readonly Policy[]; readonly codec: Codec } {
   const policies: Policy[] = []
+  const isMqtt = filters.at(-1)?.name === MQTT_FILTER
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
@@ -140,12 +141,15 @@ function networkFilters(
     const codec = terminal(config, filter, unknown)
     if (codec) {
       if (i < filters.length - 1) at.item(i + 1).issue('stands behind the filter that ends the chain')
-      return { policies, codec: blockedBy === undefined ? codec : { kind: 'blocked', reason: blockedBy } }
+      return {
+        policies,
+        codec: blockedBy === undefined ? withMeshPolicies(codec, policies) : { kind: 'blocked', reason: blockedBy },
+      }
     }
     const rbac = unpack(config, any, RBACSchema)
     if (rbac) {
       noteIgnored(config, RBACSchema, rbac)
-      const policy = decodePolicy(config, rbac)
+      const policy = decodePolicy(config, rbac, { isMqtt })
       if (policy) policies.push(policy)
     } else if (OBSERVING_NETWORK_FILTERS.has(readEffectiveType(config, any))) {
       if (!DONE_ANYWAY.has(readEffectiveType(config, any)))
@@ -161,6 +165,13 @@ function networkFilters(
     policies,
     codec: { kind: 'blocked', reason: blockedBy ?? 'the chain has no filter that meshlet can end it with' },
   }
+}
+
+/** Those about topics are asked about each packet, too. */
+function withMeshPolicies(codec: Codec, policies: readonly Policy[]): Codec {
+  if (codec.kind !== 'mqtt') return codec
+  const meshPolicies = policies.filter(isAboutMqtt)
+  return meshPolicies.length === 0 ? codec : { ...codec, mqtt: { ...codec.mqtt, meshPolicies } }
 }
 
 /** @returns undefined for a filter that does not end a chain. */

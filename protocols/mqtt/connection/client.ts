@@ -7,6 +7,7 @@ import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached, guarded, nothing } from '../../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
 import { encode } from '../codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
@@ -231,6 +232,7 @@ export class Client implements Reading, Holder {
       proof,
       listener: this.#conn.listener.name,
       address,
+      connection: () => collectFacts(this.#conn),
     })
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return

@@ -6,10 +6,11 @@ import { randomInt } from 'node:crypto'
 import { MeshError } from '../../../core/errors.ts'
 import type { Lease } from '../../../core/lease.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import type { AuthzFacts } from '../../authz.ts'
 import type { PeerIdentity } from '../../../model/identity.ts'
-import { createAuthorizer } from '../topics/authorization.ts'
-import type { Authorizer, Client } from '../topics/authorizer.ts'
-import type { PolicyGrounds } from '../topics/grounds.ts'
+import { createAuthorizer } from '../authorization/authorization.ts'
+import type { Authorizer, Client } from '../authorization/authorizer.ts'
+import type { PolicyGrounds } from '../authorization/grounds.ts'
 import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { clientOf, isSameEverywhere, ownerOf, ownerText, ownsWhatIs, shareOf, type Owner } from '../session/owner.ts'
@@ -57,6 +58,7 @@ export function admit(
     readonly proof: Proof
     readonly listener: string
     readonly address: string
+    readonly connection?: () => AuthzFacts
   },
 ): Admitted {
   const { properties, version, will, clientId: given } = connect
@@ -79,7 +81,7 @@ export function admit(
   const clientId = given === '' ? assignedId(prefixes?.[0] ?? `${state.node}-`) : given
   const { proof } = from
   const owner = ownerOf({ peer: from.peer, user: proof.user }, from.listener)
-  const client = clientOf(clientId, owner)
+  const client = { ...clientOf(clientId, owner), connection: from.connection }
   const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, client)
   const may = authorizer(grounds)
   if (!may.mayConnect()) throw mayNotConnect(clientId, grounds)

@@ -10,7 +10,7 @@ import type { Session } from '../session/session.ts'
 import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
 import { type Answer, subscribe, unsubscribe } from '../session/subscribe.ts'
 import type { BrokerState } from '../state.ts'
-import type { Authorizer } from '../topics/authorizer.ts'
+import type { Authorizer } from '../authorization/authorizer.ts'
 import { type Admitted, mayNotConnect } from './connect.ts'
 import { Controls } from './controls.ts'
 import { Inflow, type Reading } from './inflow.ts'
@@ -154,6 +154,7 @@ export class Connected {
     if (this.#session.grounds === grounds) return
     const may = rules.authorizer(admitted)
     this.#session.grounds = grounds
+    this.#session.connection = grounds.policy.meshPolicies && admitted.client.connection?.()
     if (may.mayConnect()) reauthorize(state, this.#session, { may, quota: rules.quota(admitted) })
     else this.link.close(mayNotConnect(this.#session.clientId, grounds))
   }

@@ -6,7 +6,7 @@
  */
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
-import type { Authorizer } from '../topics/authorizer.ts'
+import type { Authorizer } from '../authorization/authorizer.ts'
 import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
 import { messageNowMs } from '../expiry.ts'

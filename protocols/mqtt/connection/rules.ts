@@ -2,8 +2,8 @@
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
 import { type Quota, findQuota } from '../session/user-quotas.ts'
-import type { Authorizer, Client } from '../topics/authorizer.ts'
-import type { GroundsOf, PolicyGrounds } from '../topics/grounds.ts'
+import type { Authorizer, Client } from '../authorization/authorizer.ts'
+import type { GroundsOf, PolicyGrounds } from '../authorization/grounds.ts'
 
 export class Rules {
   readonly #conn: Connection

@@ -4,7 +4,7 @@
  * only said proves nothing and does not count.
  */
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
-import type { Client } from '../topics/authorizer.ts'
+import type { Client } from '../authorization/authorizer.ts'
 import { sourceOf } from '../../../core/ip-source.ts'
 
 /** A user name that was proved: by password, token, key or certificate. */

@@ -5,9 +5,9 @@
  */
 import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
-import { joinAuthorizers, createAuthorizer } from '../topics/authorization.ts'
-import type { Authorizer } from '../topics/authorizer.ts'
-import type { PolicyGrounds } from '../topics/grounds.ts'
+import { joinAuthorizers, createAuthorizer } from '../authorization/authorization.ts'
+import type { Authorizer } from '../authorization/authorizer.ts'
+import type { PolicyGrounds } from '../authorization/grounds.ts'
 import { clientOf } from './owner.ts'
 import type { Session } from './session.ts'
 import { type Quota, findQuota } from './user-quotas.ts'
@@ -105,7 +105,8 @@ const groundsOf = ({ policiesOf, grounds }: BrokerState, listener: string | unde
  * knows them: the listener is gone.
  */
 function authorizerOf(session: Session, known: readonly PolicyGrounds[]): Authorizer | undefined {
-  const client = clientOf(session.clientId, session.owner)
+  const { connection } = session
+  const client = { ...clientOf(session.clientId, session.owner), connection: connection && (() => connection) }
   const all = (known.length > 0 || !session.grounds ? known : [session.grounds]).map((one) =>
     createAuthorizer(one, client),
   )

@@ -1,7 +1,8 @@
 /** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
 import type { Timer } from '../../../core/os/clock.ts'
-import type { Authorizer } from '../topics/authorizer.ts'
-import type { PolicyGrounds } from '../topics/grounds.ts'
+import type { Authorizer } from '../authorization/authorizer.ts'
+import type { AuthzFacts } from '../../authz.ts'
+import type { PolicyGrounds } from '../authorization/grounds.ts'
 import type { Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { DurableQueue, QueueShare, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
@@ -31,6 +32,8 @@ export class Session {
   owner: Owner | undefined
   /** What it was last authorized by; undefined after a restart. */
   grounds: PolicyGrounds | undefined
+  /** Its last one, where policies of the mesh ask for it; undefined after a restart. */
+  connection: AuthzFacts | undefined
   /** Where it was last connected from. */
   address: string
   /** Whose sessions it counts among. */

@@ -4,7 +4,7 @@
  */
 import { type MeshError, toMeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { Authorizer } from '../topics/authorizer.ts'
+import type { Authorizer } from '../authorization/authorizer.ts'
 import type { Qos, Subscribe, Unsubscribe } from '../codec/packet.ts'
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
 import { costOf } from '../topics/filter-cost.ts'

@@ -7,8 +7,8 @@ import { takeLease, type Lease, Tallies, Tally } from '../../../core/lease.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { Quota } from '../../../model/mqtt/quota.ts'
-import type { Client } from '../topics/authorizer.ts'
-import { isAbout } from '../topics/rule-authorizer.ts'
+import type { Client } from '../authorization/authorizer.ts'
+import { isAbout } from '../authorization/rule-authorizer.ts'
 
 export type { Quota } from '../../../model/mqtt/quota.ts'
 const KINDS = ['connections', 'sessions', 'message-rate', 'byte-rate'] as const

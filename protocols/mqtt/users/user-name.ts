@@ -5,7 +5,7 @@ const MAX_CHARS = 256
 
 /**
  * `/`, `+`, `#` and `%` may stand in a name: a rule with %u does not match by one that has one of the first three
- * (topics/authorization.ts), and nothing is put in twice.
+ * (authorization/), and nothing is put in twice.
  * @returns why it is none
  */
 export function findUserNameProblem(name: string): string | undefined {

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { fromBinary, fromJson, toBinary, type JsonObject } from '@bufbuild/protobuf'
 import { BinaryWriter } from '@bufbuild/protobuf/wire'
-import type { Policy } from '../../../model/policy.ts'
+import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
 import { DecodePath } from '../../../control-sync/decode/fields/decode-path.ts'
 import { decodePolicy } from '../../../control-sync/decode/policy.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -152,4 +152,77 @@ test('nesting deeper than what is evaluated per request is not taken over', () =
   let deep: JsonObject = ANY
   for (let i = 0; i < 60; i++) deep = { not_rule: deep }
   assert.equal(decide([policy(rules('ALLOW', deep, ANY)).policy!], FACTS).allowed, false)
+})
+
+const MQTT = 'envoy.filters.network.meshlet.mqtt_proxy'
+const metadata = (value: JsonObject, over: JsonObject = {}): JsonObject => ({
+  metadata: { filter: MQTT, path: [{ key: 'topic' }], value, ...over },
+})
+const decodeMqtt = (permission: JsonObject): { policy: Policy | undefined; at: DecodePath } => {
+  const at = DecodePath.top(undefined)
+  return { policy: decodePolicy(at, fromJson(RBACSchema, rules('ALLOW', permission, ANY)), { isMqtt: true }), at }
+}
+const exact = (value: string): JsonObject => ({ string_match: { exact: value } })
+const condition = (key: string, kind: string, value: string): object => ({
+  kind: 'mqtt',
+  key,
+  match: { kind, value, ignoreCase: false },
+})
+for (const { name, permission, want } of [
+  { name: 'a topic', permission: metadata(exact('a/#')), want: condition('topic', 'exact', 'a/#') },
+  {
+    name: 'a prefix',
+    permission: metadata({ string_match: { prefix: 'a/' } }),
+    want: condition('topic', 'prefix', 'a/'),
+  },
+  {
+    name: 'an action',
+    permission: metadata(exact('publish'), { path: [{ key: 'action' }] }),
+    want: condition('action', 'exact', 'publish'),
+  },
+  {
+    name: 'a list, as Istio writes [a]',
+    permission: metadata({ list_match: { one_of: exact('a') } }),
+    want: condition('topic', 'exact', 'a'),
+  },
+  {
+    name: 'one of several',
+    permission: metadata({ or_match: { value_matchers: [exact('a'), { list_match: { one_of: exact('b') } }] } }),
+    want: { kind: 'or', of: [condition('topic', 'exact', 'a'), condition('topic', 'exact', 'b')] },
+  },
+  {
+    name: 'inverted',
+    permission: metadata(exact('a'), { invert: true }),
+    want: { kind: 'not', of: condition('topic', 'exact', 'a') },
+  },
+])
+  test(`metadata of MQTT: ${name}`, () => {
+    const { policy: made, at } = decodeMqtt(permission)
+    assert.deepEqual([made!.rules[0]!.permissions, at.issues, at.ignored], [[want], [], []])
+    assert.equal(isAboutMqtt(made!), true)
+    const elsewhere = policy(rules('ALLOW', permission, ANY))
+    assert.equal(elsewhere.at.ignored.length, 1)
+    assert.equal(decide([elsewhere.policy!], FACTS).allowed, false)
+  })
+for (const { name, permission } of [
+  { name: 'another filter', permission: metadata(exact('a'), { filter: 'envoy.filters.network.mysql_proxy' }) },
+  { name: 'another key', permission: metadata(exact('a'), { path: [{ key: 'payload' }] }) },
+  { name: 'a longer path', permission: metadata(exact('a'), { path: [{ key: 'topic' }, { key: 'x' }] }) },
+  { name: 'no path', permission: metadata(exact('a'), { path: [] }) },
+  { name: 'presence', permission: metadata({ present_match: true }) },
+  {
+    name: 'a number among several',
+    permission: metadata({ or_match: { value_matchers: [exact('a'), { bool_match: true }] } }),
+  },
+  { name: 'no value', permission: { metadata: { filter: MQTT, path: [{ key: 'topic' }] } } },
+])
+  test(`metadata that is not understood blocks in an MQTT chain, too: ${name}`, () => {
+    const { policy: made, at } = decodeMqtt(permission)
+    assert.equal(at.ignored.length, 1)
+    const facts: AuthzFacts = { ...FACTS, mqtt: 'undecided' }
+    assert.equal(decide([made!], facts).allowed, false)
+    assert.equal(decide([{ ...made!, action: 'deny' }], facts).allowed, false)
+  })
+test('a topic that is no filter is an issue: a deny by it would deny nothing', () => {
+  for (const text of ['a+', 'a/#/b', '#a']) assert.equal(decodeMqtt(metadata(exact(text))).at.issues.length, 1, text)
 })

@@ -6,7 +6,7 @@ import { type MqttPolicy, mqttPolicySchema } from '../../../model/mqtt-policy.ts
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
 import type { Version } from '../../../protocols/mqtt/codec/packet.ts'
 import { createBroker, type Broker } from '../../../protocols/mqtt/broker.ts'
-import type { AclFiles } from '../../../protocols/mqtt/topics/acl-files.ts'
+import type { AclFiles } from '../../../protocols/mqtt/authorization/acl-files.ts'
 import type { UserDatabase, UserDatabaseOptions } from '../../../protocols/mqtt/users/user-database.ts'
 import type { Connection, Outcome } from '../../../protocols/connection.ts'
 import { MemoryDurability } from './memory-durability.ts'
@@ -58,6 +58,8 @@ export class TestBroker {
     p: {
       version?: Version
       policy?: PolicyInput
+      /** As it is, with what no setting says. */
+      mqtt?: MqttPolicy
       spiffe?: string
       peer?: PeerIdentity
       listener?: string
@@ -82,7 +84,7 @@ export class TestBroker {
       })
     }
     const [drain, abort] = [new AbortController(), new AbortController()]
-    const mqtt = policyOf(p.policy)
+    const mqtt = p.mqtt ?? policyOf(p.policy)
     const listener = p.listener ?? 'mqtt'
     this.policies.set(listener, mqtt)
     const peer = p.peer ?? (p.spiffe === undefined ? undefined : peerOf(p.spiffe))

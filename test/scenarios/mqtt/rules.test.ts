@@ -113,3 +113,60 @@ test('a bare listener of agent.yaml is told at the start, in the log and in the 
   )
   assert.equal(agent.lines.filter((l) => l['evt'] === 'listener.exposed' && l['level'] === 'warn').length, 1)
 })
+
+test('an AuthorizationPolicy about topics, as istiod sends it: per packet, and not where no MQTT is spoken', async (t) => {
+  const [port] = await freePorts(1)
+  const folder = temporaryFolder(t)
+  const metadata = (key: string, value: object): object => ({
+    metadata: { filter: 'envoy.filters.network.meshlet.mqtt_proxy', path: [{ key }], value },
+  })
+  const exact = (text: string): object => ({ string_match: { exact: text } })
+  const rbac = (action: string, permission: object): object => ({
+    name: 'envoy.filters.network.rbac',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC',
+      stat_prefix: 'tcp.',
+      rules: {
+        action,
+        policies: { 'ns[edge]-policy[mqtt]-rule[0]': { permissions: [permission], principals: [{ any: true }] } },
+      },
+    },
+  })
+  const listener = (...policies: object[]): void => {
+    const filter = {
+      name: 'meshlet.mqtt_proxy',
+      typed_config: {
+        '@type': 'type.googleapis.com/xds.type.v3.TypedStruct',
+        type_url: 'meshlet/mqtt',
+        value: {},
+      },
+    }
+    const made = {
+      '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
+      name: 'pushed',
+      address: { socket_address: { address: '127.0.0.1', port_value: port } },
+      filter_chains: [{ filters: [...policies, filter] }],
+    }
+    writeFileSync(path.join(folder, '.next'), JSON.stringify({ resources: [made] }))
+    renameSync(path.join(folder, '.next'), path.join(folder, 'mqtt.json'))
+  }
+  const allow = rbac('ALLOW', {
+    or_rules: { rules: [metadata('topic', exact('in/#')), metadata('action', exact('subscribe'))] },
+  })
+  listener(allow)
+  const agent = new TestAgent(t, `directory: ${folder}`)
+  await agent.start()
+  const client = await clientsAt(t, port!)('one')
+  const publish = (topic: string): Promise<number> =>
+    client.publishAsync(topic, 'x', { qos: 1 }).then(
+      () => 0,
+      (err: { readonly code?: number }) => err.code ?? -1,
+    )
+  assert.deepEqual([await publish('in/a'), await publish('out/a')], [0, 0x87])
+  listener(rbac('DENY', metadata('topic', exact('in/secret'))), allow)
+  await until('the deny is in force', async () => (await publish('in/secret')) === 0x87)
+  assert.deepEqual([await publish('in/a'), client.connected, agent.problems()], [0, true, []])
+  await assert.rejects(client.subscribeAsync('in/#'), 'a part of it is denied')
+  listener(rbac('DENY', metadata('topic', { present_match: true })))
+  await until('what is not understood cuts off', () => !client.connected)
+})

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
-import { createAuthorizer } from '../../../../protocols/mqtt/topics/authorization.ts'
+import { createAuthorizer } from '../../../../protocols/mqtt/authorization/authorization.ts'
 import { FilterQuota } from '../../../../protocols/mqtt/topics/filter-quota.ts'
 import { costOf } from '../../../../protocols/mqtt/topics/filter-cost.ts'
 import type { Session } from '../../../../protocols/mqtt/session/session.ts'

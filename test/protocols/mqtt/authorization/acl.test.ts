@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { TimeSlice } from '../../../../core/os/time-slice.ts'
-import { READ, WRITE } from '../../../../protocols/mqtt/topics/acl.ts'
-import { parseAclFile } from '../../../../protocols/mqtt/topics/acl-file.ts'
+import { READ, WRITE } from '../../../../protocols/mqtt/authorization/acl.ts'
+import { parseAclFile } from '../../../../protocols/mqtt/authorization/acl-file.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const slice = new TimeSlice(new SimClock())

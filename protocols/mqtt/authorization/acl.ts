@@ -7,7 +7,7 @@
  * mosquitto (CVE-2017-7650). With `/` in it, which mosquitto takes, the patterns that use it allow nothing and deny
  * everything; nor does one that begins with `$` open the topics of the server.
  */
-import type { Levels } from './topics.ts'
+import type { Levels } from '../topics/topics.ts'
 
 /** Rights of lines, to be joined. */
 export const READ = 1

@@ -2,8 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MeshError } from '../../../../core/errors.ts'
 import { TimeSlice } from '../../../../core/os/time-slice.ts'
-import { READ, WRITE } from '../../../../protocols/mqtt/topics/acl.ts'
-import { MAX_ACL_FILE_BYTES, parseAclFile } from '../../../../protocols/mqtt/topics/acl-file.ts'
+import { READ, WRITE } from '../../../../protocols/mqtt/authorization/acl.ts'
+import { MAX_ACL_FILE_BYTES, parseAclFile } from '../../../../protocols/mqtt/authorization/acl-file.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const slice = new TimeSlice(new SimClock())

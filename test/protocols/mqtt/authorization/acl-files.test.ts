@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createLog, type Log } from '../../../../core/log.ts'
-import { WRITE } from '../../../../protocols/mqtt/topics/acl.ts'
-import { AclFiles } from '../../../../protocols/mqtt/topics/acl-files.ts'
+import { WRITE } from '../../../../protocols/mqtt/authorization/acl.ts'
+import { AclFiles } from '../../../../protocols/mqtt/authorization/acl-files.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 class Rig implements Disposable {

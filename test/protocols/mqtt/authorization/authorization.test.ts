@@ -1,9 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { MqttRule } from '../../../../model/mqtt-policy.ts'
-import { Acl, AclTree, READ, WRITE } from '../../../../protocols/mqtt/topics/acl.ts'
-import { createAuthorizer, type Grounds } from '../../../../protocols/mqtt/topics/authorization.ts'
-import type { Authorizer, Client } from '../../../../protocols/mqtt/topics/authorizer.ts'
+import { Acl, AclTree, READ, WRITE } from '../../../../protocols/mqtt/authorization/acl.ts'
+import { createAuthorizer, type Grounds } from '../../../../protocols/mqtt/authorization/authorization.ts'
+import type { Authorizer, Client } from '../../../../protocols/mqtt/authorization/authorizer.ts'
 import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 const CLIENT: Client = {

@@ -6,7 +6,7 @@
 import { MeshError } from '../../../core/errors.ts'
 import type { TimeSlice } from '../../../core/os/time-slice.ts'
 import { Acl, AclTree, DENY, READ, WRITE } from './acl.ts'
-import { filterProblem } from './topics.ts'
+import { filterProblem } from '../topics/topics.ts'
 
 const RIGHTS: Readonly<Record<string, number>> = { read: READ, write: WRITE, readwrite: READ | WRITE, deny: DENY }
 /** A file of more is none. */

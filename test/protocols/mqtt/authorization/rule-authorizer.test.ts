@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { MqttPolicy, MqttRule } from '../../../../model/mqtt-policy.ts'
-import type { Authorizer, Client } from '../../../../protocols/mqtt/topics/authorizer.ts'
-import { createRuleAuthorizer } from '../../../../protocols/mqtt/topics/rule-authorizer.ts'
+import type { Authorizer, Client } from '../../../../protocols/mqtt/authorization/authorizer.ts'
+import { createRuleAuthorizer } from '../../../../protocols/mqtt/authorization/rule-authorizer.ts'
 import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 const ANA: Client = {

@@ -1,4 +1,6 @@
 /** Who asks, and what may be asked (authorization.ts). */
+import type { AuthzFacts } from '../../authz.ts'
+
 export type Client = {
   readonly clientId: string
   /** The user that was proved, never one that was only said. */
@@ -10,6 +12,8 @@ export type Client = {
   readonly trustDomain?: string | undefined
   readonly namespace?: string | undefined
   readonly serviceAccount: string | undefined
+  /** Of its connection, for policies of the mesh; undefined where it has none. */
+  readonly connection?: (() => AuthzFacts) | undefined
 }
 export interface Authorizer {
   mayConnect(): boolean

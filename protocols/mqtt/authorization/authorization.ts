@@ -1,15 +1,16 @@
 /**
- * Who may connect, publish where, subscribe to what and receive what: mqtt.rules (rules.ts) and the acl file (acl.ts).
- * Each of them that is there has to agree. Made once per client, asked per packet and per message.
+ * Who may connect, publish where, subscribe to what and receive what: mqtt.rules (rule-authorizer.ts), the acl file
+ * (acl.ts) and policies of the mesh (mesh-authorizer.ts). Each of them that is there has to agree. Made once per client, asked per packet and per message.
  */
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { type Acl, READ, WRITE } from './acl.ts'
 import type { Authorizer, Client } from './authorizer.ts'
+import { createMeshAuthorizer } from './mesh-authorizer.ts'
 import { createRuleAuthorizer } from './rule-authorizer.ts'
 
 /** What decides: the policy of a listener, and what its acl file says today. */
 export type Grounds = {
-  readonly policy: Pick<MqttPolicy, 'rules' | 'wideSubscriptions'>
+  readonly policy: Pick<MqttPolicy, 'rules' | 'wideSubscriptions' | 'meshPolicies'>
   /** `missing`: the policy names one that was never readable. */
   readonly acl?: Acl | 'missing' | undefined
 }
@@ -21,6 +22,7 @@ export function createAuthorizer({ policy, acl }: Grounds, client: Client): Auth
   const all: Authorizer[] = []
   if (policy.rules.length > 0) all.push(createRuleAuthorizer(policy, client))
   if (acl !== undefined) all.push(acl === 'missing' ? NOBODY : aclAuthorizer(acl, client))
+  if (policy.meshPolicies) all.push(createMeshAuthorizer(policy.meshPolicies, client.connection?.()))
   const may = all.length === 1 ? all[0]! : joinAuthorizers(all)
   return {
     ...may,
