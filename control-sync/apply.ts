@@ -19,7 +19,7 @@ import type { ReadFile } from './decode/fields/decode-path.ts'
 import { Findings, type Rejected } from './findings.ts'
 import { closeBlocks, Unpacked } from './snapshot/packed-resource.ts'
 import { makeListeners, buildTables } from './mesh-tables.ts'
-import { findDangling, NO_REFERENCES, type Dangling, type References } from './references.ts'
+import { findDangling, NO_REFERENCES, type Dangling, type Holder, type References, WHO_NAMES } from './references.ts'
 import type { SnapshotSaver } from './snapshot/saver.ts'
 import type { Ages, SavedChange, StoredSnapshot } from './snapshot/types.ts'
 import { collectReferencesAgain, stage, type Incoming, type Staged } from './stage.ts'
@@ -157,7 +157,7 @@ export class Applier implements Disposable {
     return this.#o.saver?.changedAtMs ?? {}
   }
   dangling(): readonly Dangling[] {
-    return (this.#derived.dangling ??= findDangling(this.#holders(), (name) =>
+    return (this.#derived.dangling ??= findDangling(this.#holders(WHO_NAMES.cluster), (name) =>
       this.#snapshot.resources.cluster.has(name),
     ))
   }
@@ -167,7 +167,8 @@ export class Applier implements Disposable {
     const known = this.#derived[kind]
     if (known) return known
     const names = new Set<string>()
-    for (const { references } of this.#holders()) for (const name of references[kind] ?? []) names.add(name)
+    for (const { references } of this.#holders(WHO_NAMES[kind]))
+      for (const name of references[kind] ?? []) names.add(name)
     return (this.#derived[kind] = names)
   }
 
@@ -354,8 +355,8 @@ export class Applier implements Disposable {
     )
   }
 
-  *#holders(): Iterable<{ kind: ResourceKind; name: string; references: References }> {
-    for (const kind of ['cluster', 'listener', 'route'] as const) {
+  *#holders(kinds: readonly ResourceKind[]): Iterable<Holder> {
+    for (const kind of kinds) {
       for (const [name, raw] of this.#snapshot.resources[kind])
         yield { kind, name, references: this.#references.get(raw) ?? NO_REFERENCES }
     }

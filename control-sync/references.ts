@@ -17,6 +17,13 @@ export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'ex
   readonly by?: string
 }
 export const NO_REFERENCES: References = {}
+/** Only these say such names: a look for them must not walk over all the others. */
+export const WHO_NAMES = {
+  cluster: ['listener', 'route'],
+  endpoint: ['cluster'],
+  route: ['listener'],
+  extension: ['listener'],
+} as const satisfies { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']: readonly ResourceKind[] }
 
 /** @param value what decode gave for that kind */
 export function collectReferences(kind: ResourceKind, value: unknown): References {
