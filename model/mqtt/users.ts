@@ -14,7 +14,7 @@ export const CERTIFICATE_USERS = ['spiffe', 'cn', 'dns-san', 'uri-san', 'subject
 export type CertificateUser = (typeof CERTIFICATE_USERS)[number]
 
 /** Ways to prove a user. */
-export const USER_METHODS = ['password', 'jwt', 'certificate'] as const
+export const USER_METHODS = ['password', 'scram-sha-256', 'jwt', 'certificate'] as const
 export type UserMethod = (typeof USER_METHODS)[number]
 
 const issuer = () =>
@@ -72,7 +72,7 @@ export function listUserMethods(
 ): readonly UserMethod[] {
   if (!users) return []
   const all: UserMethod[] = []
-  if (users.passwordFile !== undefined) all.push('password')
+  if (users.passwordFile !== undefined) all.push('password', 'scram-sha-256')
   if (users.jwt) all.push('jwt')
   if ((certificateUser ?? users.certificateUser) !== undefined) all.push('certificate')
   return authentication ? all.filter((method) => authentication.includes(method)) : all

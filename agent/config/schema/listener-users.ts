@@ -39,6 +39,7 @@ export function findListenerUserProblems(
 
 const NEEDS = {
   password: '`mqtt.users.passwordFile`',
+  'scram-sha-256': '`mqtt.users.passwordFile`',
   jwt: '`mqtt.users.jwt`',
   certificate: '`mqtt.users.certificateUser`, or that of the listener',
 } as const

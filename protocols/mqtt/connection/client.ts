@@ -17,12 +17,12 @@ import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
 import type { Holder } from '../memory.ts'
 import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
-import type { PeerIdentity } from '../../../model/identity.ts'
 import type { Proof } from '../users/authentication.ts'
 import { detachSession, saveLater, withClientLock } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 import { admit, type Admitted, answerVersion, connack, countConnection, mayNotConnect, openSession } from './connect.ts'
 import { Connected } from './connected.ts'
+import { Connecting } from './connecting.ts'
 import type { PauseReason, Reading } from './inflow.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Link } from './link.ts'
@@ -64,7 +64,7 @@ export class Client implements Reading, Holder {
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
   /** Of the wait for CONNACK. */
-  #connecting: AbortController | undefined
+  #connecting: Connecting | undefined
   /** Of the packet that is half there; against the memory budget. */
   #partBytes = 0
 
@@ -167,6 +167,7 @@ export class Client implements Reading, Holder {
         const packet = this.#parser.next()
         if (packet === undefined) break
         if (this.#now.at === 'connected') this.#now.connected.take(packet)
+        else if (this.#now.at === 'connecting') this.#takeConnecting(packet)
         else this.#takeFirst(packet)
         if (taken % PACKETS_PER_LOOK === 0 && clock.monotonicMs() - fromMs >= SLICE_MS) this.#yield()
       }
@@ -177,7 +178,8 @@ export class Client implements Reading, Holder {
     if (this.#now.at === 'connected' && this.#now.connected.link.isDeaf) this.hold('socket')
   }
   #mayTake(): boolean {
-    return !this.#isStopped && this.#now.at !== 'connecting' && this.#now.at !== 'closed'
+    if (this.#isStopped || this.#now.at === 'closed') return false
+    return this.#now.at !== 'connecting' || (this.#connecting?.isWaiting ?? false)
   }
   /** Goes on when all sockets that have something to say were heard. */
   #yield(): void {
@@ -207,7 +209,6 @@ export class Client implements Reading, Holder {
       throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
     if (this.#now.at !== 'awaiting-connect') return
     this.#version = packet.version
-    this.#parser.allow(this.#policy.limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
     this.#onConnect()
     this.#now = { at: 'connecting', deadline: this.#now.deadline }
     this.hold('connecting')
@@ -223,15 +224,13 @@ export class Client implements Reading, Holder {
   async #connect(connect: Connect): Promise<void> {
     const state = this.#state
     const { limits } = this.#policy
-    const { peer } = this.#conn.tls ?? { peer: undefined }
-    const address = this.#conn.remote.host
-    const proof = await this.#authenticate(connect, { peer, address })
+    const proof = await this.#proveUser(connect)
     if (this.#now.at !== 'connecting') return
     const admitted = admit(state, connect, this.#rules.grounds, {
-      peer,
+      peer: this.#conn.tls?.peer,
       proof,
       listener: this.#conn.listener.name,
-      address,
+      address: this.#conn.remote.host,
       connection: () => collectFacts(this.#conn),
     })
     await withClientLock(state, admitted.clientId, async () => {
@@ -255,18 +254,24 @@ export class Client implements Reading, Holder {
     })
   }
 
-  async #authenticate(
-    { username, password }: Connect,
-    { peer, address }: { readonly peer: PeerIdentity | undefined; readonly address: string },
-  ): Promise<Proof> {
-    const connecting = new AbortController()
-    this.#connecting = connecting
-    return this.#state.authentication.authenticate({
-      credentials: { username, password, peer },
-      listener: this.#rules.grounds.policy.listener,
-      address,
-      signal: connecting.signal,
+  #proveUser(connect: Connect): Promise<Proof> {
+    this.#connecting = new Connecting({
+      state: this.#state,
+      conn: this.#conn,
+      rules: this.#rules,
+      send: (packet) => {
+        this.#stream.write(encode(packet, this.#version))
+      },
+      onWait: () => {
+        if (this.release('connecting')) this.#takePackets()
+      },
     })
+    return this.#connecting.prove(connect)
+  }
+  #takeConnecting(packet: Packet): void {
+    this.hold('connecting')
+    if (packet.type === 'disconnect') this.#end(ENDED, 'normal')
+    else this.#connecting?.take(packet)
   }
 
   /** @param p.held given back when the connection is over */
@@ -300,6 +305,7 @@ export class Client implements Reading, Holder {
     })
     this.#stopTimers()
     this.#connecting = undefined
+    this.#parser.allow(limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
     this.#now = { at: 'connected', connected, keepAlive }
     session.attach(link)
     connected.reauthorize()
@@ -409,7 +415,7 @@ export class Client implements Reading, Holder {
     if (now.at === 'closed') return
     this.#stopTimers()
     this.#now = { at: 'closed' }
-    this.#connecting?.abort()
+    this.#connecting?.end()
     if (now.at === 'connected') now.connected.end(how)
     this.#countPart()
     this.#flushAndSettle(outcome)

@@ -61,9 +61,7 @@ export function admit(
     readonly connection?: () => AuthzFacts
   },
 ): Admitted {
-  const { properties, version, will, clientId: given } = connect
-  if (properties.authenticationMethod !== undefined)
-    throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] enhanced authentication is not offered')
+  const { version, will, clientId: given } = connect
   if (given === '' && version === 4 && !connect.cleanStart)
     throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
   if (given.length > MAX_CLIENT_ID_CHARS)
@@ -253,7 +251,7 @@ function resumed(session: Session, version: Version, expirySec: number, owner: O
 export function connack(
   connect: Connect,
   present: boolean,
-  { clientId, assigned, expirySec, keepAliveSec }: Admitted,
+  { clientId, assigned, expirySec, keepAliveSec, proof }: Admitted,
   limits: Limits,
 ): Connack {
   if (connect.version === 4) return { type: 'connack', sessionPresent: present, reason: 0, properties: NO_PROPERTIES }
@@ -264,6 +262,14 @@ export function connack(
     ...((connect.properties.sessionExpirySec ?? 0) === expirySec ? {} : { sessionExpirySec: expirySec }),
     ...(assigned ? { assignedClientId: clientId } : {}),
     ...(keepAliveSec === connect.keepAliveSec ? {} : { serverKeepAliveSec: keepAliveSec }),
+    ...authenticationProperties(connect, proof),
   }
   return { type: 'connack', sessionPresent: present, reason: 0, properties }
+}
+
+/** [MQTT-4.12.0-5] */
+function authenticationProperties({ properties }: Connect, { serverData }: Proof): Properties {
+  const { authenticationMethod } = properties
+  if (authenticationMethod === undefined) return NO_PROPERTIES
+  return { authenticationMethod, ...(serverData && { authenticationData: serverData }) }
 }

@@ -15,8 +15,9 @@ import { type Admitted, mayNotConnect } from './connect.ts'
 import { Controls } from './controls.ts'
 import { Inflow, type Reading } from './inflow.ts'
 import type { Link } from './link.ts'
-import { callAtWallTime } from './wall-time.ts'
+import { callAtWallTime } from '../../../core/os/wall-time.ts'
 import { RateLimit } from './rate-limit.ts'
+import { Reauthentication } from './reauthentication.ts'
 import type { Rules } from './rules.ts'
 
 /** PINGREQs that wait for their answer before the client is not read from. */
@@ -50,6 +51,7 @@ export class Connected {
   readonly #rate: RateLimit
   readonly #will: Will | undefined
   readonly #willBytes: number
+  readonly #reauthentication: Reauthentication
   /** Of what the user was proved by. */
   readonly #expiry: Disposable | undefined
   #pings = 0
@@ -86,6 +88,7 @@ export class Connected {
       ? this.#will.topic.length + this.#will.payload.length + this.#will.properties.length
       : 0
     state.memory.budget.take(this.#willBytes)
+    this.#reauthentication = new Reauthentication(p)
     const { expiresAtMs } = p.admitted.proof
     this.#expiry =
       expiresAtMs === undefined ? undefined : callAtWallTime(state.ctx.clock, expiresAtMs, () => this.reauthorize())
@@ -124,7 +127,8 @@ export class Connected {
       case 'unsupported-connect':
         throw violation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
       case 'auth':
-        throw violation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
+        this.#reauthentication.take(packet)
+        return
       case 'connack':
       case 'suback':
       case 'unsuback':
@@ -145,7 +149,7 @@ export class Connected {
   /** The rules or the users may have changed: what they do not allow any more ends now. */
   reauthorize(): void {
     const { state, rules, admitted } = this.#p
-    const ended = state.authentication.refusalOf(admitted.proof, rules.grounds.policy.listener)
+    const ended = state.authentication.refusalOf(this.#reauthentication.proof, rules.grounds.policy.listener)
     if (ended) {
       this.link.close(ended)
       return
@@ -175,6 +179,7 @@ export class Connected {
     this.#p.held[Symbol.dispose]()
     this.link.end()
     this.#expiry?.[Symbol.dispose]()
+    this.#reauthentication.end()
     state.memory.budget.give(this.#willBytes)
     if (this.#session.link !== this.link) return
     if (how === 'lost' && this.#will) this.#leaveWill(this.#will)

@@ -4,6 +4,8 @@
  * where the listener takes clients without a user.
  */
 import { looksLikeJwt } from '../../../core/jwt/verify.ts'
+import { REASON, violation } from '../codec/reason.ts'
+import { SCRAM_METHOD } from './scram.ts'
 import { sourceOf } from '../../../core/ip-source.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import type { Family, Metrics } from '../../../core/metrics.ts'
@@ -38,6 +40,8 @@ export type Proof = {
   readonly expiresAtMs: number | undefined
   /** What the user was proved by, as far as it can be changed: another one = it is to be proved again. */
   readonly secret: object | undefined
+  /** The last word of an enhanced authentication. */
+  readonly serverData?: Uint8Array
 }
 type Result = 'accepted' | 'refused' | 'not-checked'
 
@@ -83,6 +87,34 @@ export class Authentication {
     return this.#byHandshake(credentials, listener)
   }
 
+  /**
+   * By AUTH packets (MQTT 5.0 §4.12).
+   * @param first what the client has said with the method
+   * @param ask sends what it is given and resolves with what the client says then
+   * @throws as `authenticate`; MESH_MQTT_PROTOCOL for a method that is not offered
+   */
+  async authenticateEnhanced(
+    method: string,
+    first: Uint8Array,
+    { listener, address, signal }: Omit<Asking, 'credentials'>,
+    ask: (data: Uint8Array) => Promise<Uint8Array>,
+  ): Promise<Proof> {
+    const users = this.#users
+    if (!users || method !== SCRAM_METHOD || !this.takes('scram-sha-256', listener))
+      throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] this authentication method is not offered')
+    return this.#guarded('scram-sha-256', { users, source: sourceOf(address), signal }, async () => {
+      const exchange = users.startScram()
+      for (let data = first; ;) {
+        const { data: serverData, proved } = exchange.next(data)
+        if (proved) {
+          const { name, secret } = proved
+          return { method: 'scram-sha-256', user: { name, groups: [] }, expiresAtMs: undefined, secret, serverData }
+        }
+        data = await ask(serverData)
+      }
+    })
+  }
+
   /** Why a connection that was let in may not go on, by the users and the listener of this moment. */
   refusalOf({ user, method, expiresAtMs, secret }: Proof, listener: MqttListener): MeshError | undefined {
     if (method === 'none' || !user)
@@ -108,17 +140,27 @@ export class Authentication {
 
   async #bySecret(method: 'password' | 'jwt', asking: Asking, users: UserDatabase): Promise<Proof> {
     const source = sourceOf(asking.address)
+    return this.#guarded(method, { users, source, signal: asking.signal }, () =>
+      method === 'jwt' ? byToken(asking.credentials, users) : byPassword(asking, source, users),
+    )
+  }
+
+  /** Counted, and against guessing. */
+  async #guarded(
+    method: UserMethod,
+    { users, source, signal }: { readonly users: UserDatabase; readonly source: string; readonly signal: AbortSignal },
+    prove: () => Promise<Proof>,
+  ): Promise<Proof> {
     try {
       users.guesses.mayTry(source)
-      const proof =
-        method === 'jwt' ? await byToken(asking.credentials, users) : await byPassword(asking, source, users)
+      const proof = await prove()
       this.#count(method, 'accepted')
       return proof
     } catch (thrown) {
       const err = toMeshError(thrown)
       const isWrong = err.code === 'MESH_MQTT_BAD_CREDENTIALS'
       this.#count(method, isWrong ? 'refused' : 'not-checked')
-      if (isWrong) await users.guesses.refused(source, asking.signal)
+      if (isWrong) await users.guesses.refused(source, signal)
       throw err
     }
   }

@@ -13,6 +13,7 @@ import { Guesses } from './guesses.ts'
 import { PasswordChecks } from './password-checks.ts'
 import { MAX_FILE_BYTES, parsePasswordFile, type PasswordFile } from './password-file.ts'
 import { isPassword, type PasswordHash } from './password-hash.ts'
+import { inventVerifier, ScramExchange } from './scram.ts'
 import { Tokens } from './tokens.ts'
 import { WatchedFile } from './watched-file.ts'
 
@@ -104,13 +105,30 @@ export class UserDatabase implements Disposable {
     // The file may have changed meanwhile.
     return this.isCurrent(name, hash) ? hash : 'it was changed at this moment'
   }
+  /** @throws MESH_MQTT_USERS_FILE */
+  startScram(): ScramExchange {
+    const { users, scramIterations } = this.#passwords!.content
+    return new ScramExchange({
+      find(name) {
+        const hash = users.get(name)
+        return hash?.kind === 'scram-sha-256' ? hash : inventVerifier(name, INVENTED_KEY, scramIterations)
+      },
+      isReal: (name, verifier) => this.isCurrent(name, verifier),
+    })
+  }
   /** @param secret what checkPassword returned */
   isCurrent(name: string, secret: object): boolean {
     return this.#passwords?.current?.users.get(name) === secret
   }
 }
 
-type Passwords = PasswordFile & { readonly inPlaceOf: (name: string) => PasswordHash }
+type Passwords = PasswordFile & {
+  readonly inPlaceOf: (name: string) => PasswordHash
+  /** As the first verifier has them; undefined: there is none. */
+  readonly scramIterations: number | undefined
+}
+/** So that who does not exist has the same salt each time. */
+const INVENTED_KEY = randomBytes(32)
 
 /** A line that is as it was keeps its object, so that nobody has to prove himself again. */
 function readPasswords(text: string, before: PasswordFile | undefined): Passwords {
@@ -126,6 +144,7 @@ function readPasswords(text: string, before: PasswordFile | undefined): Password
   return {
     users,
     problems,
+    scramIterations: all.find((hash) => hash.kind === 'scram-sha-256')?.iterations,
     inPlaceOf: (name) => all[createHmac('sha256', key).update(name).digest().readUInt32BE() % all.length]!,
   }
 }

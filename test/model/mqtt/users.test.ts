@@ -9,8 +9,8 @@ const JWKS = { keys: [createKey().jwk] }
 test('settings: ways of a listener, and what cannot be', () => {
   const issuer = { issuer: 'https://id', audiences: ['mqtt'], jwks: JWKS }
   const all = settingsOf({ passwordFile: '/p', jwt: { issuers: [issuer] } })
-  assert.deepEqual(listUserMethods(all, {}), ['password', 'jwt'])
-  assert.deepEqual(listUserMethods(all, { certificateUser: 'cn' }), ['password', 'jwt', 'certificate'])
+  assert.deepEqual(listUserMethods(all, {}), ['password', 'scram-sha-256', 'jwt'])
+  assert.deepEqual(listUserMethods(all, { certificateUser: 'cn' }), ['password', 'scram-sha-256', 'jwt', 'certificate'])
   assert.deepEqual(listUserMethods(all, { authentication: ['jwt', 'certificate'] }), ['jwt'])
   assert.deepEqual(listUserMethods(undefined, { certificateUser: 'cn' }), [])
   for (const [input, reason] of [

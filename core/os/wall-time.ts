@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../../core/os/clock.ts'
+import type { Clock, Timer } from './clock.ts'
 
 /** The wall clock may be set, so it is looked at in between. */
 const LOOK_MS = 60_000
