@@ -40,7 +40,10 @@ async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Found> {
     }
   }
   fs.rmSync(nameSuspicion(o.path), { force: true })
-  const setAside = await clearWay(o.path, o.stamp)
+  const wasThere = fs.existsSync(o.path)
+  const cleared = await clearWay(o.path, o.stamp)
+  // A log alone is worth something only where no copy stands in for the file.
+  const setAside = wasThere || o.previous === undefined ? cleared : undefined
   if (o.previous !== undefined) forgetOld(o.path)
   if (o.startFrom === 'nothing' || copy === undefined)
     return { opened: SqliteFile.open(o), source: 'nothing', setAside, previous }
