@@ -140,6 +140,7 @@ export class SqliteFile {
   }
   close(): void {
     try {
+      if (this.#marks === 'open') mark(this.#path, 'closing')
       this.#db.close()
       if (this.#marks === 'open') mark(this.#path, 'closed')
     } finally {

@@ -14,8 +14,8 @@ const MAX_OLD_SALTS = 1 << 20
 
 export const markOf = (path: string): string => `${path}.used`
 
-/** `open`: with the first commit. Not fsynced: without the mark a loss is only not seen. */
-export function mark(path: string, state: 'open' | 'closed'): void {
+/** `open`: with the first commit. `closing`: SQLite may have removed the log. Not fsynced: without the mark a loss is only not seen. */
+export function mark(path: string, state: 'open' | 'closing' | 'closed'): void {
   try {
     fs.writeFileSync(markOf(path), `${state} ${bootId()}\n`, { mode: 0o600 })
   } catch {
@@ -29,7 +29,7 @@ export function findLoss(path: string): Loss | undefined {
   if (state === undefined) return undefined
   if (sizeOf(path) === 0) return 'file'
   if (state === 'closed') return undefined
-  if (sizeOf(`${path}-wal`) < WAL_HEADER_BYTES) return 'log'
+  if (sizeOf(`${path}-wal`) < WAL_HEADER_BYTES) return state === 'closing' ? undefined : 'log'
   return damageOf(fs.readFileSync(`${path}-wal`), boot !== undefined && boot === bootId())
 }
 

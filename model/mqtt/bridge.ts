@@ -17,6 +17,13 @@ const credentials = () =>
       message: 'has `passwordFile` and `jwt`: one of them is the password',
     })
 
+const topicName = () =>
+  z
+    .string()
+    .min(1)
+    .max(65_535)
+    .regex(/^[^+#\0]+$/, 'is a topic name: it has no wildcards')
+
 /** Of one session with an upstream broker: what is not of one route. */
 export const bridge = () =>
   z.strictObject({
@@ -53,12 +60,9 @@ export const bridge = () =>
     /** Where it is told whether it is connected: retained `1` and `0`. */
     notifications: z.enum(['none', 'local', 'remote', 'both']).default('none'),
     /** Default: `$SYS/broker/connection/<client id>/state`. */
-    notificationTopic: z
-      .string()
-      .min(1)
-      .max(65_535)
-      .regex(/^[^+#\0]+$/, 'is a topic name: it has no wildcards')
-      .optional(),
+    notificationTopic: topicName().optional(),
+    /** Where the upstream broker is told of what `drop-oldest` gave up. Default: `meshlet/gap/<client id>`. */
+    gapTopic: topicName().optional(),
     /** A message that came down through more bridges goes round in a circle and is dropped. */
     maxHops: count().max(255).default(8),
   })

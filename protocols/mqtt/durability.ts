@@ -31,8 +31,11 @@ export type QueueEntry = {
   readonly released: boolean
 }
 
-/** Messages that a full queue gave up, and the wall time of the first and the last. */
-export type Gap = { readonly messages: number; readonly fromMs: number; readonly toMs: number }
+/**
+ * Messages that a full queue gave up, their bytes (of those in one segment, what each has on average), and the wall time
+ * of the first and the last.
+ */
+export type Gap = { readonly messages: number; readonly bytes: number; readonly fromMs: number; readonly toMs: number }
 
 export type WhenFull = 'refuse' | 'drop-oldest' | 'drop-newest' | 'drop-lowest-priority'
 export type QueueLimits = { readonly maxMessages: number; readonly maxBytes: number }
@@ -59,8 +62,8 @@ export interface DurableQueue {
   share: QueueShare | undefined
   /** What it had no room for, since clearGap(); undefined: nothing. Kept over a restart. */
   readonly gap: Gap | undefined
-  /** The gap was told to the queue's owner. */
-  clearGap(): void
+  /** The gap was told to the queue's owner. What it had no room for since then stays. */
+  clearGap(told: Gap): void
   /**
    * At most `max` durable entries with seq > afterSeq that are not done, in order. Synchronous when they are in memory.
    */

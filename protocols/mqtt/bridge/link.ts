@@ -298,6 +298,8 @@ export class BridgeLink {
         this.#sentMs = this.#p.clock.monotonicMs()
         this.#p.onSent()
       },
+      gapTopic: plan.settings.gapTopic ?? `meshlet/gap/${plan.clientId}`,
+      gapNames: { clientId: plan.clientId, cluster: plan.cluster },
       outbox: this.#outbox,
       peer: peerLimits(this.#version, plan.settings.maxInflight, properties),
       rate: plan.settings.replay,

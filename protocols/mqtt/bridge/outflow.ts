@@ -8,6 +8,7 @@ import { MeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
+import { GapRecord } from './gap-record.ts'
 import { MAX_MORE_BYTES, SendingAliases } from './sending/aliases.ts'
 import { type Rate, ReplayRate } from './sending/replay-rate.ts'
 import { Window } from './sending/window.ts'
@@ -31,6 +32,8 @@ export type PeerLimits = {
 export type Trouble = {
   /** Connections in a row that the peer has closed while this was the first without an answer, and gave none. */
   stuck: { readonly queue: DurableQueue; readonly seq: number; readonly closes: number } | undefined
+  /** The same while the record of a gap was the first. */
+  gapCloses: number
 }
 /** From then on messages go one by one, so that it is known which one the peer does not take. */
 const ONE_BY_ONE_CLOSES = 2
@@ -45,6 +48,7 @@ type Sending = Lane & {
   isReading: boolean
   /** The next packet id is in flight still. */
   isBlocked: boolean
+  readonly gap: GapRecord
 }
 
 const READ_AT_ONCE = 64
@@ -66,6 +70,9 @@ type Parts = {
   readonly clock: Clock
   readonly counters: BridgeCounters
   readonly log: Log
+  /** Where a gap is told, and whose it is. */
+  readonly gapTopic: string
+  readonly gapNames: Readonly<Record<string, string>>
   onSent(): void
   /** Out of the way of the others, durably. */
   setAside(message: StoredMessage): Promise<void>
@@ -100,6 +107,7 @@ export class BridgeOutflow {
         backlogSeq: lane.queue.lastSeq,
         isReading: false,
         isBlocked: false,
+        gap: new GapRecord(p, lane),
       }))
       .sort((a, b) => b.priority - a.priority)
   }
@@ -109,7 +117,7 @@ export class BridgeOutflow {
     const { outbox } = this.#p
     const most = this.#lanes.length === 1 ? READ_AT_ONCE : READ_OF_ONE
     while (!this.#over && outbox.pendingBytes < MAX_UNSENT_BYTES) {
-      const room = Math.min(this.#mayFly - this.#inflight.size, most)
+      const room = Math.min(this.#mayFly - this.#tellGaps(), most)
       const lane = room > 0 ? this.#next() : undefined
       if (!lane) break
       const upTo = lane.queue.lastSeq
@@ -124,11 +132,25 @@ export class BridgeOutflow {
       })
   }
   #isReady(lane: Sending): boolean {
-    return !lane.isReading && !lane.isBlocked && lane.cursor < lane.queue.lastSeq && !this.#isHeldBack(lane)
+    return (
+      !lane.isReading &&
+      !lane.isBlocked &&
+      lane.cursor < lane.queue.lastSeq &&
+      lane.gap.isTold &&
+      !this.#isHeldBack(lane)
+    )
   }
   /** What comes live is not. */
   #isHeldBack({ cursor, backlogSeq }: Sending): boolean {
     return cursor < backlogSeq && this.#rate.waitMs > 0
+  }
+  /** As long as there is room. @returns how many packets wait for their answer */
+  #tellGaps(): number {
+    let unanswered = this.#inflight.size
+    for (const { gap } of this.#lanes) if (gap.isUnanswered) unanswered++
+    for (const { gap } of this.#lanes)
+      if (unanswered < this.#mayFly && gap.tell((id) => this.#inflight.has(id)) === 'sent') unanswered++
+    return unanswered
   }
   /** Whose turn it is. What is left over goes before everything else. */
   #next(): Sending | undefined {
@@ -154,10 +176,14 @@ export class BridgeOutflow {
   closedByPeer(): void {
     const { trouble } = this.#p
     const [first] = this.#inflight.values()
-    if (this.#isAnswered || this.#over || !first) return
-    const { queue } = first.lane
-    const isSame = trouble.stuck?.queue === queue && trouble.stuck.seq === first.seq
-    trouble.stuck = { queue, seq: first.seq, closes: (isSame ? trouble.stuck!.closes : 0) + 1 }
+    if (this.#isAnswered || this.#over) return
+    if (this.#lanes.some(({ gap }) => gap.isUnanswered)) trouble.gapCloses++
+    else if (first) {
+      const { queue } = first.lane
+      const isSame = trouble.stuck?.queue === queue && trouble.stuck.seq === first.seq
+      trouble.stuck = { queue, seq: first.seq, closes: (isSame ? trouble.stuck!.closes : 0) + 1 }
+    }
+    this.#over = true
   }
 
   get #mayFly(): number {
@@ -166,6 +192,11 @@ export class BridgeOutflow {
   }
 
   puback(packetId: number, reason: number): void {
+    if (this.#lanes.some(({ gap }) => gap.answered(packetId, reason))) {
+      this.#isAnswered = true
+      this.pump()
+      return
+    }
     this.#answered(packetId, 'puback', reason)
   }
   pubcomp(packetId: number): void {
@@ -224,7 +255,7 @@ export class BridgeOutflow {
       const packetId = packetIdOf(lane, entry.seq)
       if (this.#isHeldBack(lane)) return
       // Its predecessor of so many entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
-      if (this.#inflight.has(packetId)) {
+      if (this.#inflight.has(packetId) || lane.gap.isUsing(packetId)) {
         lane.isBlocked = true
         return
       }

@@ -66,7 +66,7 @@ export class BridgeSession implements AsyncDisposable {
   readonly #waits: Waits
   /** Ends a wait before its time. */
   #wake = new AbortController()
-  readonly #trouble: Trouble = { stuck: undefined }
+  readonly #trouble: Trouble = { stuck: undefined, gapCloses: 0 }
   readonly #running: Promise<void>
   readonly #watching: Disposable
   #plan: SessionPlan

@@ -6,6 +6,7 @@ import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import { NO_BYTES } from '../codec/packet.ts'
 import type { Gap, StoredMessage } from '../durability.ts'
+import { recordOf } from '../gap.ts'
 import { publishInside } from '../publication.ts'
 import type { BrokerState } from '../state.ts'
 import type { Session } from './session.ts'
@@ -17,7 +18,7 @@ export function tellGap(state: BrokerState, { clientId, queue }: Session): void 
   const gap = queue?.gap
   if (!queue || !gap) return
   // At once: what is given up from here on is the next gap.
-  queue.clearGap()
+  queue.clearGap(gap)
   const { log } = state.ctx
   log.warn(
     { evt: 'mqtt.queue.gap', clientId, ...gap },
@@ -31,12 +32,11 @@ export function tellGap(state: BrokerState, { clientId, queue }: Session): void 
   )
 }
 
-function gapMessage(clientId: string, { messages, fromMs, toMs }: Gap): StoredMessage {
-  const record = { clientId, messages, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() }
+function gapMessage(clientId: string, gap: Gap): StoredMessage {
   return {
     // A client id may hold what no topic name may [MQTT-3.3.2-2].
     topic: GAP_TOPIC + encodeURIComponent(clientId),
-    payload: Buffer.from(JSON.stringify(record)),
+    payload: Buffer.from(JSON.stringify(recordOf({ clientId }, gap))),
     qos: 1,
     retain: false,
     properties: NO_BYTES,

@@ -3,6 +3,7 @@
  * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
 import type { DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
+import { gapSince } from '../gap.ts'
 import { decodeSegment, type Entries } from './segment.ts'
 import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
@@ -180,19 +181,29 @@ export class SpoolQueue implements DurableQueue {
   get isSession(): boolean {
     return this.name.startsWith('session/')
   }
-  /** The oldest is given up; in an empty queue the message that was to come is. */
-  dropOldest(nowMs: number): void {
+  /** The oldest is given up; in an empty queue the message of so many bytes that was to come is. */
+  dropOldest(nowMs: number, newBytes: number): void {
+    const [first] = this.#segments
+    const bytes = first ? Math.round(first.bytes / (first.lastSeq - first.firstSeq + 1)) : newBytes
     if (this.depth > 0) this.done(this.firstSeq)
-    this.dropNew(nowMs)
+    this.#lost(nowMs, bytes)
   }
-  /** The message that was to come is given up. */
-  dropNew(nowMs: number): void {
-    this.gap = { messages: (this.gap?.messages ?? 0) + 1, fromMs: this.gap?.fromMs ?? nowMs, toMs: nowMs }
+  /** The message of so many bytes that was to come is given up. */
+  dropNew(nowMs: number, newBytes: number): void {
+    this.#lost(nowMs, newBytes)
+  }
+  #lost(nowMs: number, bytes: number): void {
+    const { gap } = this
+    this.gap = {
+      messages: (gap?.messages ?? 0) + 1,
+      bytes: (gap?.bytes ?? 0) + bytes,
+      fromMs: gap?.fromMs ?? nowMs,
+      toMs: nowMs,
+    }
     this.#host.changed(this)
   }
-  clearGap(): void {
-    if (!this.gap) return
-    this.gap = undefined
+  clearGap(told: Gap): void {
+    if (this.gap) this.gap = gapSince(told, this.gap)
     this.#host.changed(this)
   }
 

@@ -100,7 +100,7 @@ export class Quota {
     if (lacking !== undefined) {
       if (strict.length > 0 || (lacking === 'disk' && this.#p.policy.spool.whenFull === 'refuse'))
         return this.#counted(lacking, this.#error(lacking))
-      for (const queue of lossy) this.#drop(queue, lacking)
+      for (const queue of lossy) this.#drop(queue, lacking, bytes)
       lossy = NO_QUEUES
     }
     const taking = lossy.length + strict.length === to.length ? to : [...strict, ...lossy]
@@ -129,7 +129,7 @@ export class Quota {
       const full = this.#fullOf(queue, bytes)
       if (full === undefined) return true
       const isLost = queue.depth === 0 || queue.whenFull === 'drop-newest'
-      this.#drop(queue, full)
+      this.#drop(queue, full, bytes)
       if (isLost) return false
     }
   }
@@ -142,7 +142,7 @@ export class Quota {
       const mayDrop = lacking === 'spool' || (this.#p.policy.spool.whenFull === 'drop-oldest' && strict === 0)
       const victim = mayDrop ? this.#victim(lossy) : undefined
       if (victim === undefined) return lacking
-      this.#drop(victim, lacking)
+      this.#drop(victim, lacking, bytes)
     }
   }
   #victim(lossy: readonly SpoolQueue[]): SpoolQueue | undefined {
@@ -174,7 +174,7 @@ export class Quota {
     return largest
   }
   /** One message of a queue, or the one that it cannot take. Never without a word. */
-  #drop(queue: SpoolQueue, why: Limit): void {
+  #drop(queue: SpoolQueue, why: Limit, bytes: number): void {
     this.#dropped[why].value++
     if (queue.gap === undefined)
       this.#p.log.warn(
@@ -182,8 +182,8 @@ export class Quota {
         'a queue is full and gives up messages, as its setting says',
       )
     const nowMs = this.#p.clock.wallMs()
-    if (queue.whenFull === 'drop-newest') queue.dropNew(nowMs)
-    else queue.dropOldest(nowMs)
+    if (queue.whenFull === 'drop-newest') queue.dropNew(nowMs, bytes)
+    else queue.dropOldest(nowMs, bytes)
   }
 
   /** For what is in no queue: retained messages, which have limits of their own. */

@@ -201,7 +201,9 @@ async function* rowsOf(
 function gapOf(value: SqlValue | undefined): Gap | undefined {
   if (typeof value !== 'string') return undefined
   try {
-    return JSON.parse(value) as Gap
+    // Without bytes in files of an earlier version.
+    const gap = JSON.parse(value) as Omit<Gap, 'bytes'> & Partial<Gap>
+    return { ...gap, bytes: gap.bytes ?? 0 }
   } catch {
     return undefined
   }

@@ -58,6 +58,8 @@ test('a file or a log that is gone or empty', (t) => {
       assert.equal(findLoss(file), loss, `${suffix} ${how}`)
     }
   const { file, log } = killed(t)
+  mark(file, 'closing')
+  assert.equal(lossOf(file), undefined)
   mark(file, 'closed')
   fs.rmSync(log)
   assert.equal(findLoss(file), undefined, 'an orderly end leaves no log')

@@ -14,6 +14,7 @@ import type {
   StoredSubscription,
   WhenFull,
 } from '../../../protocols/mqtt/durability.ts'
+import { gapSince } from '../../../protocols/mqtt/gap.ts'
 import { SessionRows } from '../../../protocols/mqtt/spool/session-rows.ts'
 
 /**
@@ -259,8 +260,8 @@ export class MemoryQueue implements DurableQueue {
   done(seq: number): void {
     this.entries.delete(seq)
   }
-  clearGap(): void {
-    this.gap = undefined
+  clearGap(told: Gap): void {
+    this.gap = this.gap && gapSince(told, this.gap)
   }
   release(seq: number): Promise<void> {
     return this.#later(() => {

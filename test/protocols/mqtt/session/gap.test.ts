@@ -15,7 +15,7 @@ test('who comes back to a session that lost messages is told once, and so is who
   c.stream.destroy()
   await watch.seen()
   const fromMs = t.clock.wallMs()
-  t.durability.queue('session/line/1')!.gap = { messages: 3, fromMs, toMs: fromMs + 1_000 }
+  t.durability.queue('session/line/1')!.gap = { messages: 3, bytes: 300, fromMs, toMs: fromMs + 1_000 }
   const again = t.open()
   assert.equal((await again.connect({ clientId: 'line/1', ...KEEP })).sessionPresent, true)
   const told = await again.take('publish')
@@ -23,6 +23,7 @@ test('who comes back to a session that lost messages is told once, and so is who
   assert.deepEqual(JSON.parse(Buffer.from(told.payload).toString()), {
     clientId: 'line/1',
     messages: 3,
+    bytes: 300,
     from: new Date(fromMs).toISOString(),
     to: new Date(fromMs + 1_000).toISOString(),
   })

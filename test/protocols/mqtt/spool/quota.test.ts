@@ -67,14 +67,20 @@ test('a session at its limit loses its oldest, counted, with a gap; the others g
     assert.deepEqual([await trimmed(dead), live.lastSeq], [['3', '4'], 4])
     assert.deepEqual(await trimmed(up), ['1', '2', '3', '4'])
     const now = r.clock.wallMs()
-    assert.deepEqual(dead.gap, { messages: 2, fromMs: now - 1_000, toMs: now })
+    assert.deepEqual(dead.gap, { messages: 2, bytes: 8_064, fromMs: now - 1_000, toMs: now })
     assert.deepEqual([up.gap, live.gap], [undefined, undefined])
     assert.equal(r.metrics.total('mesh_mqtt_spool_dropped_total', { reason: 'queue' }), 2)
     assert.equal(r.metrics.total('mesh_mqtt_spool_refused_total'), 0)
     await r.clock.advance(1_000)
     const again = await r.reopen()
-    assert.deepEqual(again.spool.queue('session/dead')!.gap, { messages: 2, fromMs: now - 1_000, toMs: now })
-    again.spool.queue('session/dead')!.clearGap()
+    assert.deepEqual(again.spool.queue('session/dead')!.gap, {
+      messages: 2,
+      bytes: 8_064,
+      fromMs: now - 1_000,
+      toMs: now,
+    })
+    const told = again.spool.queue('session/dead')!
+    told.clearGap(told.gap!)
     const cleared = await again.reopen()
     assert.equal(cleared.spool.queue('session/dead')!.gap, undefined)
     await cleared.spool[Symbol.asyncDispose]()

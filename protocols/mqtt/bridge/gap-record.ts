@@ -1,0 +1,97 @@
+/**
+ * What a full queue of a bridge gave up is told to the upstream broker in the place where it is missing: one record in
+ * front of the first message after it. It is told again until the broker has taken it, with what was given up since.
+ */
+import type { Log } from '../../../core/log.ts'
+import type { Outbox } from '../codec/outbox.ts'
+import { NO_BYTES, publishFlags } from '../codec/packet.ts'
+import type { Gap } from '../durability.ts'
+import { recordOf } from '../gap.ts'
+import { type Lane, packetIdOf } from './lanes.ts'
+import type { PeerLimits, Trouble } from './outflow.ts'
+
+const NO_IDS: readonly number[] = []
+/** A broker that closes its connection so often over a record does not take it. */
+const MAX_CLOSES = 5
+
+type Parts = {
+  readonly outbox: Outbox
+  readonly peer: PeerLimits
+  readonly trouble: Trouble
+  readonly gapTopic: string
+  readonly gapNames: Readonly<Record<string, string>>
+  readonly log: Log
+}
+
+export class GapRecord {
+  readonly #p: Parts
+  readonly #lane: Lane
+  #sent: { readonly gap: Gap; readonly packetId: number } | undefined
+
+  constructor(p: Parts, lane: Lane) {
+    this.#p = p
+    this.#lane = lane
+  }
+
+  /** Whether messages may go: not while one that was given up was not told. */
+  get isTold(): boolean {
+    const { gap } = this.#lane.queue
+    return gap === undefined || this.#sent?.gap.messages === gap.messages
+  }
+  /**
+   * Where there is something to be told.
+   * @param isUsed whether a packet id waits for its answer
+   */
+  tell(isUsed: (packetId: number) => boolean): 'sent' | 'not sent' {
+    const { peer, trouble } = this.#p
+    const { queue, ids } = this.#lane
+    const { gap } = queue
+    if (!gap || this.#sent) return 'not sent'
+    if (trouble.gapCloses >= MAX_CLOSES) {
+      this.#giveUp(gap, 'the upstream broker closes its connection over it')
+      return 'not sent'
+    }
+    // The number before the first that is left is one of those that are gone, so nobody else has its packet id.
+    const packetId = packetIdOf(this.#lane, queue.firstSeq - 1 + ids.count)
+    if (isUsed(packetId)) return 'not sent'
+    const payload = Buffer.from(JSON.stringify(recordOf(this.#p.gapNames, gap)))
+    const message = { topic: this.#p.gapTopic, payload, properties: NO_BYTES }
+    const qos = peer.maxQos === 0 ? 0 : 1
+    if (this.#p.outbox.publishBytes(message, qos, undefined, NO_IDS) > peer.maxPacketBytes) {
+      this.#giveUp(gap, 'it is larger than the upstream broker takes')
+      return 'not sent'
+    }
+    this.#p.outbox.publish(message, publishFlags(qos, 0), qos === 0 ? 0 : packetId, undefined, NO_IDS)
+    this.#p.log.warn({ evt: 'mqtt.bridge.gap', ...gap }, 'the queue was full: the upstream broker is told of the gap')
+    if (qos === 0) queue.clearGap(gap)
+    else this.#sent = { gap, packetId }
+    return qos === 0 ? 'not sent' : 'sent'
+  }
+
+  /** It may not be used for a message. */
+  isUsing(packetId: number): boolean {
+    return this.#sent?.packetId === packetId
+  }
+  get isUnanswered(): boolean {
+    return this.#sent !== undefined
+  }
+  /** @returns whether the answer was for the record */
+  answered(packetId: number, reason: number): boolean {
+    const sent = this.#sent
+    if (sent?.packetId !== packetId) return false
+    this.#sent = undefined
+    this.#p.trouble.gapCloses = 0
+    if (reason >= 0x80) this.#giveUp(sent.gap, `the upstream broker refuses it with reason code ${reason}`)
+    else this.#lane.queue.clearGap(sent.gap)
+    return true
+  }
+
+  #giveUp(gap: Gap, why: string): void {
+    this.#p.log.error(
+      { evt: 'mqtt.bridge.gap-untold', code: 'MESH_MQTT_UPSTREAM_REFUSED', topic: this.#p.gapTopic, why, ...gap },
+      'the upstream broker does not take the record of a gap',
+    )
+    this.#lane.queue.clearGap(gap)
+    this.#p.trouble.gapCloses = 0
+  }
+}

@@ -1,0 +1,14 @@
+/** What is told of messages that a full queue gave up, to its client and to an upstream broker. */
+import type { Gap } from './durability.ts'
+
+/** @param names whose gap it is */
+export function recordOf(names: Readonly<Record<string, string>>, { messages, bytes, fromMs, toMs }: Gap): object {
+  return { ...names, messages, bytes, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() }
+}
+
+/** What of the gap came after what was told of it. */
+export function gapSince(told: Gap, now: Gap): Gap | undefined {
+  if (now.messages <= told.messages) return undefined
+  const { messages, bytes, toMs } = now
+  return { messages: messages - told.messages, bytes: Math.max(0, bytes - told.bytes), fromMs: told.toMs, toMs }
+}
