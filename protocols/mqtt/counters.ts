@@ -11,6 +11,7 @@ export type DropReason =
   | 'not-authorized'
   | 'retained-limit'
   | 'memory'
+  | 'no-member'
 export type Counters = {
   readonly connects: Cell
   readonly refusedConnects: Cell
@@ -22,6 +23,7 @@ export type Counters = {
   readonly refused: (reason: 'quota' | 'storage' | 'not-authorized') => Cell
   readonly dropped: Readonly<Record<DropReason, Cell>>
   readonly spoolWaits: Cell
+  readonly handedOver: Cell
   readonly gaveWay: Readonly<Record<'unused' | 'share', Cell>>
 }
 
@@ -34,6 +36,7 @@ const REASONS: readonly DropReason[] = [
   'not-authorized',
   'retained-limit',
   'memory',
+  'no-member',
 ]
 
 export function createCounters(metrics: Metrics): Counters {
@@ -46,7 +49,9 @@ export function createCounters(metrics: Metrics): Counters {
   }
 }
 
-function messageCounters(metrics: Metrics): Pick<Counters, 'received' | 'sent' | 'refused' | 'dropped' | 'spoolWaits'> {
+function messageCounters(
+  metrics: Metrics,
+): Pick<Counters, 'received' | 'sent' | 'refused' | 'dropped' | 'spoolWaits' | 'handedOver'> {
   const received = metrics.counter('mesh_mqtt_messages_received_total', 'PUBLISH packets from clients.', ['qos'])
   const sent = metrics.counter('mesh_mqtt_messages_sent_total', 'PUBLISH packets to clients, repetitions included.', [
     'qos',
@@ -71,6 +76,12 @@ function messageCounters(metrics: Metrics): Pick<Counters, 'received' | 'sent' |
       DropReason,
       Cell
     >,
+    handedOver: metrics
+      .counter(
+        'mesh_mqtt_shared_handed_over_total',
+        'Messages of a shared subscription that went to another member because the session of the first has ended.',
+      )
+      .cell({}),
     spoolWaits: metrics
       .counter('mesh_mqtt_spool_waits_total', 'Times a client was not read from because the spool had no room.')
       .cell({}),

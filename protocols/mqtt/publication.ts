@@ -11,7 +11,7 @@ import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
-import { memberOf, type Plan, planOf, type Route } from './topics/subscriptions.ts'
+import { nextOf, type Plan, planOf, type Route } from './topics/subscriptions.ts'
 import type { Target } from './topics/target.ts'
 
 /**
@@ -31,7 +31,7 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
     if (one) targets.push(one)
   }
   for (const group of match.groups) {
-    const member = memberOf(group, message.topic)
+    const member = nextOf(group, message.topic)
     if (member) targets.push(member)
   }
   return planOf(
@@ -42,8 +42,8 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
 }
 
 export function deliver(message: StoredMessage, targets: readonly Target[]): void {
-  for (const { session, qos, retainAsPublished, ids } of targets) {
-    session.deliver(message, qos < message.qos ? qos : message.qos, retainAsPublished && message.retain, ids)
+  for (const { session, qos, retainAsPublished, ids, shared } of targets) {
+    session.deliver(message, qos < message.qos ? qos : message.qos, retainAsPublished && message.retain, ids, shared)
   }
   forgetLast()
 }

@@ -13,7 +13,11 @@ export type Delivery = {
   readonly qos: Qos
   readonly retain: boolean
   readonly ids: readonly number[]
+  /** The shared subscription that it comes by. */
+  readonly shared?: string | undefined
 }
+/** What a member of a shared subscription has not acknowledged. */
+export type SharedMessage = { readonly message: StoredMessage; readonly shared: string }
 
 /** What each receiver adds: the place in its line and what is said of it there. */
 export const PLACE_BYTES = 128
@@ -62,6 +66,14 @@ export function compact(message: StoredMessage): HeldMessage {
   return message instanceof HeldMessage ? message : new HeldMessage(message)
 }
 
+/** It stands in one place more. */
+export function hold(message: HeldMessage, budget: MemoryBudget): void {
+  budget.take(message.holders++ === 0 ? sizeOf(message) + PLACE_BYTES : PLACE_BYTES)
+}
+export function letGo(message: HeldMessage, budget: MemoryBudget): void {
+  budget.give(--message.holders === 0 ? sizeOf(message) + PLACE_BYTES : PLACE_BYTES)
+}
+
 /** Receivers of one message are asked one after the other, so the last one is enough. */
 let lastGiven: StoredMessage | undefined
 let lastMade: HeldMessage | undefined
@@ -91,20 +103,18 @@ export class Waiting {
     return this.#line.size
   }
 
-  push({ message, qos, retain, ids }: Delivery): void {
+  push({ message, qos, retain, ids, shared }: Delivery): void {
     const kept = compactOnce(message)
-    const size = sizeOf(kept)
-    this.#budget.take(kept.holders++ === 0 ? size + PLACE_BYTES : PLACE_BYTES)
-    this.bytes += size
-    this.#line.push({ message: kept, qos, retain, ids })
+    hold(kept, this.#budget)
+    this.bytes += sizeOf(kept)
+    this.#line.push({ message: kept, qos, retain, ids, shared })
   }
   shift(): Delivery | undefined {
     const next = this.#line.shift()
     if (!next) return undefined
     const { message } = next
-    const size = sizeOf(message)
-    this.#budget.give(--message.holders === 0 ? size + PLACE_BYTES : PLACE_BYTES)
-    this.bytes -= size
+    letGo(message, this.#budget)
+    this.bytes -= sizeOf(message)
     return next
   }
   /** @returns how many there were */

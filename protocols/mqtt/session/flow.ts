@@ -12,7 +12,16 @@ import type { Counters } from '../counters.ts'
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Link } from '../connection/link.ts'
 import { asRetained } from '../topics/retained.ts'
-import { sizeOf, Waiting, type Delivery } from '../shared-message.ts'
+import {
+  compact,
+  hold,
+  letGo,
+  sizeOf,
+  Waiting,
+  type Delivery,
+  type HeldMessage,
+  type SharedMessage,
+} from '../shared-message.ts'
 import type { View } from '../topics/view.ts'
 
 export interface Flow {
@@ -31,25 +40,37 @@ function pubrelUnknown(link: Link, packetId: number): void {
   link.outbox.ack('pubrel', packetId, REASON.packetIdNotFound)
 }
 
+/** Half of the packet ids. */
+const MAX_IN_FLIGHT = 32_767
+
 export class MemoryFlow implements Flow {
   readonly #link: Link
   readonly #counters: Counters
   readonly #inflight = new Map<number, Awaits>()
   readonly #waiting: Waiting
+  readonly #budget: MemoryBudget
+  /** Of QoS 1 in flight what came by a shared subscription: it is another member's when the session ends. */
+  readonly #shared = new Map<number, SharedMessage & { readonly message: HeldMessage }>()
+  #sharedBytes = 0
   #lastId = 0
 
   constructor(link: Link, counters: Counters, budget: MemoryBudget) {
     this.#link = link
     this.#counters = counters
+    this.#budget = budget
     this.#waiting = new Waiting(budget)
   }
 
   get waitingBytes(): number {
-    return this.#waiting.bytes
+    return this.#waiting.bytes + this.#sharedBytes
   }
-  /** The session ends, and what waits for it. */
-  end(): void {
-    this.#waiting.clear()
+  /** The session ends. @returns what others of its shared subscriptions get now */
+  end(): readonly SharedMessage[] {
+    const left: SharedMessage[] = [...this.#shared.values()]
+    for (const packetId of this.#shared.keys()) this.#forgetShared(packetId)
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
+      if (next.shared !== undefined && next.qos === 1) left.push({ message: next.message, shared: next.shared })
+    return left
   }
 
   offer(delivery: Delivery): void {
@@ -95,19 +116,38 @@ export class MemoryFlow implements Flow {
   }
 
   #hasRoom(): boolean {
-    return this.#inflight.size < this.#link.receiveMaximum && !this.#link.congested
+    return (
+      this.#inflight.size < Math.min(this.#link.receiveMaximum, MAX_IN_FLIGHT) &&
+      this.#sharedBytes <= this.#link.limits.maxQueuedBytes &&
+      !this.#link.congested
+    )
   }
   #over(packetId: number, awaits: Awaits): void {
     if (this.#inflight.get(packetId) !== awaits) return
     this.#inflight.delete(packetId)
+    this.#forgetShared(packetId)
     this.pump()
   }
-  #send({ message, qos, retain, ids }: Delivery): void {
+  #send({ message, qos, retain, ids, shared }: Delivery): void {
     const packetId = this.#freeId()
     const flags = publishFlags(qos, retain ? RETAIN : 0)
-    if (this.#link.send(message, flags, packetId, ids)) this.#inflight.set(packetId, awaited(qos))
+    if (!this.#link.send(message, flags, packetId, ids)) return
+    this.#inflight.set(packetId, awaited(qos))
+    if (shared === undefined || qos !== 1) return
+    const held = compact(message)
+    hold(held, this.#budget)
+    this.#sharedBytes += sizeOf(held)
+    this.#shared.set(packetId, { message: held, shared })
   }
-  /** There is one: fewer than 65,535 are in flight, because Receive Maximum is at most that. */
+  #forgetShared(packetId: number): void {
+    if (this.#shared.size === 0) return
+    const known = this.#shared.get(packetId)
+    if (!known) return
+    this.#shared.delete(packetId)
+    this.#sharedBytes -= sizeOf(known.message)
+    letGo(known.message, this.#budget)
+  }
+  /** Of 65,535 at least half are free, so on average the next one or the one after it is. */
   #freeId(): number {
     do this.#lastId = (this.#lastId % 65_535) + 1
     while (this.#inflight.has(this.#lastId))

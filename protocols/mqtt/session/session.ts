@@ -3,12 +3,13 @@ import type { Timer } from '../../../core/os/clock.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { AuthzFacts } from '../../authz.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
-import type { Version } from '../codec/packet.ts'
+import type { Qos, Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { DurableQueue, QueueShare, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from '../connection/link.ts'
 import { shareOf, type Owner } from './owner.ts'
+import type { SharedMessage } from '../shared-message.ts'
 import type { View } from '../topics/view.ts'
 
 /** The expiry that means never (MQTT 5.0 §3.1.2.11.2). */
@@ -44,6 +45,8 @@ export class Session {
    * entries every collection has to walk.
    */
   readonly durableBefore = new Map<StoredSubscription, StoredSubscription | 'none'>()
+  /** Those of shared subscriptions that it is a member of. */
+  readonly groups = new Set<{ moved(session: Session): void }>()
   link: Link | undefined
   flow: Flow | undefined
   disconnectedAtMs: number | undefined
@@ -56,6 +59,7 @@ export class Session {
   readonly #views = new Map<string, View | 'refused'>()
   #queue: DurableQueue | undefined
   #queueShare: QueueShare | undefined
+  #shared: readonly SharedMessage[] = []
   #matching: ((topic: string) => View | undefined) | undefined
   /** What it may have of what is queued; undefined = everything. */
   #mayReceive: ((topic: string) => boolean) | undefined
@@ -109,6 +113,7 @@ export class Session {
     this.#mayStillReceive = undefined
     this.disconnectedAtMs = undefined
     if (!this.stored) this.flow = new MemoryFlow(link, this.#counters, link.budget)
+    for (const group of this.groups) group.moved(this)
   }
   /** After CONNACK: resends what is not done. */
   resume(): void {
@@ -118,9 +123,10 @@ export class Session {
     this.link = undefined
     if (this.flow instanceof DurableFlow) this.flow.detach()
     else if (this.flow instanceof MemoryFlow) {
-      this.flow.end()
+      this.#shared = this.flow.end()
       this.flow = undefined
     }
+    for (const group of this.groups) group.moved(this)
   }
   end(): void {
     this.detach()
@@ -128,6 +134,13 @@ export class Session {
     this.willDelay?.cancel()
     if (this.#queue) this.#queue.onAppended = undefined
     this.#queue = undefined
+  }
+
+  /** What a shared subscription brought and was not acknowledged when the connection ended; only once. */
+  takeShared(): readonly SharedMessage[] {
+    const taken = this.#shared
+    this.#shared = []
+    return taken
   }
 
   subscribe(subscription: StoredSubscription): void {
@@ -157,7 +170,7 @@ export class Session {
   }
 
   /** From memory: a message for which there is no queue, or QoS 0. Without a connection it is not for this session. */
-  deliver(message: StoredMessage, qos: 0 | 1 | 2, retain: boolean, ids: readonly number[]): void {
+  deliver(message: StoredMessage, qos: Qos, retain: boolean, ids: readonly number[], shared?: string): void {
     if (!this.link) return
     // Its receivers may have been chosen before the rules changed.
     if (!this.mayHave(message.topic)) {
@@ -165,7 +178,7 @@ export class Session {
       return
     }
     if (qos === 0) this.link.deliverAtMostOnce(message, retain, ids)
-    else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids })
+    else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids, shared })
   }
 
   /** Nothing waits for it. */

@@ -11,6 +11,7 @@ import { owned } from '../codec/parser.ts'
 import type { StoredMessage } from '../durability.ts'
 import { elapsedMs, expiryOf, messageNowMs } from '../expiry.ts'
 import { publishInside, retryMs } from '../publication.ts'
+import { handOver } from './hand-over.ts'
 import { mayPublishStill } from './reauthorize.ts'
 import { NEVER_SEC, Session } from './session.ts'
 import type { BrokerState } from '../state.ts'
@@ -91,9 +92,11 @@ export function giveWay(state: BrokerState, session: Session, why: 'unused' | 's
     { evt: 'mqtt.session.gave-way', clientId: session.clientId, why },
     'session ended: there are as many as there may be',
   )
+  const rest = removeSession(state, session)
+  if (!rest) return
   detached(
     'mqtt',
-    endSession(state, session).catch((err: unknown) => {
+    withClientLock(state, session.clientId, rest).catch((err: unknown) => {
       state.ctx.log.warn(
         { evt: 'mqtt.session.delete', clientId: session.clientId, err: toMeshError(err) },
         'session could not be deleted',
@@ -144,18 +147,27 @@ export async function saveAll({ sessions, durability }: BrokerState): Promise<vo
 
 /** Ends the session for good. Its will, if it still waits, is published now (§3.1.3.2.2). */
 export async function endSession(state: BrokerState, session: Session): Promise<void> {
+  await removeSession(state, session)?.()
+}
+/** @returns what is left to be done on the disk; undefined: nothing */
+function removeSession(state: BrokerState, session: Session): (() => Promise<void>) | undefined {
   // Ended before, and perhaps followed by another of the same id, whose store must stay.
-  if (state.sessions.get(session.clientId) !== session) return
+  if (state.sessions.get(session.clientId) !== session) return undefined
   state.sessions.delete(session.clientId)
   state.shares.came(session)
   state.shares.leave(session.share)
-  for (const filter of session.subscriptions.keys()) state.subscriptions.remove(session, filter)
-  const { pendingWill } = session
+  const subscriptions = [...session.subscriptions.values()]
+  for (const { filter } of subscriptions) state.subscriptions.remove(session, filter)
+  const { pendingWill, queue } = session
   session.pendingWill = undefined
   session.end()
   if (pendingWill) fireWill(state, session, pendingWill.message)
-  if (!session.stored) return
-  await forget(state, session.clientId)
+  const handedOver = handOver(state, session, queue, subscriptions)
+  if (!session.stored) return undefined
+  return async () => {
+    await handedOver
+    await forget(state, session.clientId)
+  }
 }
 
 /** Also of a session that nobody knows any more: what is left of it is not for the next one of the same id. */

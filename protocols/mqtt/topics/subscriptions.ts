@@ -7,6 +7,7 @@ import type { DurableQueue, StoredMessage, StoredSubscription } from '../durabil
 import type { Qos } from '../codec/packet.ts'
 import { FilterQuota } from './filter-quota.ts'
 import { costOf } from './filter-cost.ts'
+import { Group } from './groups.ts'
 import { TopicTree } from './topic-tree.ts'
 import { sharedOf } from './topics.ts'
 import type { Session } from '../session/session.ts'
@@ -21,8 +22,6 @@ export type Route = {
   make(message: StoredMessage): StoredMessage
 }
 
-/** `order`: the members in turn; `next` counts on. */
-export type Group = { readonly members: Map<Session, StoredSubscription>; readonly order: Session[]; next: number }
 /** `plans` by the message's QoS; undefined when they differ from message to message (groups, routes, No Local). */
 export type Match = {
   /** All whose subscriptions match. */
@@ -95,12 +94,11 @@ export class Subscriptions {
       entry.set(session, subscription)
     } else {
       const groups = (entry.groups ??= new Map())
-      const group: Group = groups.get(shared.group) ?? { members: new Map(), order: [], next: 0 }
-      if (!group.members.has(session)) {
-        this.room.change(session, costOf(subscription.filter))
-        group.order.push(session)
-      }
-      group.members.set(session, subscription)
+      const known = groups.get(shared.group)
+      const group = known ?? new Group(subscription.filter)
+      if (group.join(session, subscription)) this.room.change(session, costOf(subscription.filter))
+      // What is remembered of topics has the group, and so its members of now.
+      if (known) return
       groups.set(shared.group, group)
     }
     this.#forgetFor(shared.filter)
@@ -110,13 +108,19 @@ export class Subscriptions {
     const entry = this.#tree.get(filter)
     if (!entry) return
     const group = name === undefined ? undefined : entry.groups?.get(name)
-    if ((name === undefined ? entry : group?.members)?.delete(session)) this.room.change(session, -costOf(subscribed))
-    if (name !== undefined && group) {
-      const at = group.order.indexOf(session)
-      if (at >= 0) group.order.splice(at, 1)
-      if (group.members.size === 0) entry.groups!.delete(name)
+    if (name === undefined ? entry.delete(session) : group?.leave(session))
+      this.room.change(session, -costOf(subscribed))
+    if (name !== undefined) {
+      if (!group || group.size > 0) return
+      entry.groups!.delete(name)
     }
     this.#tidy(filter, entry)
+  }
+  /** The next member of a shared subscription for one more message. */
+  memberOf(subscribed: string, topic: string): Target | undefined {
+    const { filter, group: name } = parts(subscribed)
+    const group = name === undefined ? undefined : this.#tree.get(filter)?.groups?.get(name)
+    return group && nextOf(group, topic)
   }
   addRoute(route: Route): void {
     const entry = this.#entry(route.filter)
@@ -178,8 +182,8 @@ export class Subscriptions {
     const { targets, groups } = this.match(topic)
     const own = targets.get(session)
     let all: Target | undefined
-    for (const { members } of groups) {
-      const shared = members.get(session)
+    for (const group of groups) {
+      const shared = group.of(session)
       if (shared) (all ??= own?.copy() ?? new Target(session)).add(shared)
     }
     return all ?? own
@@ -249,16 +253,11 @@ export function planOf(targets: readonly Target[], routes: readonly Route[], qos
   }
 }
 
-/** The next member in turn that may have the topic, one that is connected before one that is not (§4.8.2). */
-export function memberOf(group: Group, topic: string): Target | undefined {
-  const { members, order } = group
-  const start = group.next++
-  let kept: Session | undefined
-  for (let i = 0; i < order.length; i++) {
-    const session = order[(start + i) % order.length]!
-    if (!session.mayHave(topic)) continue
-    if (session.link !== undefined) return new Target(session).add(members.get(session)!)
-    if (session.stored) kept ??= session
-  }
-  return kept && new Target(kept).add(members.get(kept)!)
+/** Who of the group gets the next message. */
+export function nextOf(group: Group, topic: string): Target | undefined {
+  const next = group.next(topic)
+  if (!next) return undefined
+  const target = new Target(next.session).add(next.subscription)
+  target.shared = group.filter
+  return target
 }

@@ -13,6 +13,8 @@ export class Target implements View {
   hasNoLocal = false
   /** Of the session as its own publisher: its No Local subscriptions do not count [MQTT-3.8.3-3]. */
   withoutLocal: Target | undefined
+  /** The shared subscription that it was chosen of. */
+  shared: string | undefined
   #ids: number[] | undefined
   #isEmpty = true
 

@@ -59,7 +59,7 @@ test('a file or a log that is gone or empty', (t) => {
     }
   const { file, log } = killed(t)
   mark(file, 'closing')
-  assert.equal(lossOf(file), undefined)
+  assert.equal(findLoss(file), undefined)
   mark(file, 'closed')
   fs.rmSync(log)
   assert.equal(findLoss(file), undefined, 'an orderly end leaves no log')

@@ -70,7 +70,7 @@ const TOPICS = ['a', 'a/b', 'a/c', 'b']
 const FILTERS = [...TOPICS, 'a/+', '+/b', '#', 'a/#', '$share/g/a/b', '$share/h/a/+']
 /** The sessions are compared only. */
 const named = (share: string): Session =>
-  ({ share, queue: undefined, link: {}, stored: false, mayHave: () => true }) as unknown as Session
+  ({ share, queue: undefined, link: {}, stored: false, groups: new Set(), mayHave: () => true }) as unknown as Session
 type Held = { readonly session: Session; readonly subscription: StoredSubscription }
 const view = (one: View | undefined): unknown =>
   one && [one.qos, one.retainAsPublished, one.ids.toSorted((a, b) => a - b)]
@@ -91,7 +91,7 @@ function told(all: Subscriptions, sessions: readonly Session[]): unknown {
         const target = targets.get(session)
         return [view(target), target?.hasNoLocal ? view(target.withoutLocal) : view(target)]
       }),
-      shared: groups.flatMap(({ members }) => [...members.values()].map((one) => one.filter)).toSorted(),
+      shared: groups.flatMap((group) => Array.from({ length: group.size }, () => group.filter)).toSorted(),
       isPlanned: plans !== undefined,
       views: sessions.map((session) => view(all.viewOf(session, topic))),
     }
