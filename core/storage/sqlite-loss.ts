@@ -14,10 +14,20 @@ const MAX_OLD_SALTS = 1 << 20
 
 export const markOf = (path: string): string => `${path}.used`
 
-/** `open`: with the first commit. `closing`: SQLite may have removed the log. Not fsynced: without the mark a loss is only not seen. */
-export function mark(path: string, state: 'open' | 'closing' | 'closed'): void {
+type State = 'open' | 'closing' | 'closed'
+/**
+ * `open`: with the first commit. `closing`: SQLite is about to remove the log, so this has to be on the disk before. The
+ * others are not synced: without the mark a loss is only not seen.
+ */
+export function mark(path: string, state: State): void {
   try {
-    fs.writeFileSync(markOf(path), `${state} ${bootId()}\n`, { mode: 0o600 })
+    const fd = fs.openSync(markOf(path), 'w', 0o600)
+    try {
+      fs.writeSync(fd, `${state} ${bootId()}\n`)
+      if (state === 'closing') fs.fsyncSync(fd)
+    } finally {
+      fs.closeSync(fd)
+    }
   } catch {
     /* a full disk; the next start sees less */
   }
@@ -26,7 +36,8 @@ export function mark(path: string, state: 'open' | 'closing' | 'closed'): void {
 /** Asked before SQLite opens the file. */
 export function findLoss(path: string): Loss | undefined {
   const [state, boot] = readMark(path)
-  if (state === undefined) return undefined
+  // One that is torn says nothing.
+  if (state !== 'open' && state !== 'closing' && state !== 'closed') return undefined
   if (sizeOf(path) === 0) return 'file'
   if (state === 'closed') return undefined
   if (sizeOf(`${path}-wal`) < WAL_HEADER_BYTES) return state === 'closing' ? undefined : 'log'
