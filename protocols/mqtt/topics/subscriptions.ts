@@ -7,7 +7,7 @@ import type { DurableQueue, StoredMessage, StoredSubscription } from '../durabil
 import type { Qos } from '../codec/packet.ts'
 import { FilterQuota } from './filter-quota.ts'
 import { costOf } from './filter-cost.ts'
-import { Group } from './groups.ts'
+import { Group } from '../session/groups.ts'
 import { TopicTree } from './topic-tree.ts'
 import { sharedOf } from './topics.ts'
 import type { Session } from '../session/session.ts'

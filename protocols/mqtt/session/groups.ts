@@ -3,7 +3,7 @@
  * their number; only members that the rules keep a topic from are passed over one by one.
  */
 import type { StoredSubscription } from '../durability.ts'
-import type { Session } from '../session/session.ts'
+import type { Session } from './session.ts'
 
 /** Sessions in turn. */
 class Ring {

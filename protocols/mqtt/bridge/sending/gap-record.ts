@@ -2,13 +2,13 @@
  * What a full queue of a bridge gave up is told to the upstream broker in the place where it is missing: one record in
  * front of the first message after it. It is told again until the broker has taken it, with what was given up since.
  */
-import type { Log } from '../../../core/log.ts'
-import type { Outbox } from '../codec/outbox.ts'
-import { NO_BYTES, publishFlags } from '../codec/packet.ts'
-import type { Gap } from '../durability.ts'
-import { recordOf } from '../gap.ts'
-import { type Lane, packetIdOf } from './lanes.ts'
-import type { PeerLimits, Trouble } from './outflow.ts'
+import type { Log } from '../../../../core/log.ts'
+import type { Outbox } from '../../codec/outbox.ts'
+import { NO_BYTES, publishFlags } from '../../codec/packet.ts'
+import type { Gap } from '../../durability.ts'
+import { recordOf } from '../../gap.ts'
+import { type Lane, packetIdOf } from '../lanes.ts'
+import type { PeerLimits, Trouble } from '../outflow.ts'
 
 const NO_IDS: readonly number[] = []
 /** A broker that closes its connection so often over a record does not take it. */

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { Session } from '../../../../protocols/mqtt/session/session.ts'
-import { Group } from '../../../../protocols/mqtt/topics/groups.ts'
+import { Group } from '../../../../protocols/mqtt/session/groups.ts'
 
 /** As much of a session as a group asks. */
 type Fake = { link: object | undefined; stored: boolean; groups: Set<unknown>; looks: number; mayHave(): boolean }

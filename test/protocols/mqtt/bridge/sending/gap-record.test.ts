@@ -1,9 +1,9 @@
 /** A queue with `drop-oldest` that was full while the link was down: the upstream broker is told, in its place. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { UpstreamConn } from '../../../helpers/mqtt/upstream.ts'
-import { settle } from '../../../helpers/sim-clock.ts'
-import { type Rig, rig, UP } from './rig.ts'
+import type { UpstreamConn } from '../../../../helpers/mqtt/upstream.ts'
+import { settle } from '../../../../helpers/sim-clock.ts'
+import { type Rig, rig, UP } from '../rig.ts'
 
 const LOSSY = { ...UP, whenFull: 'drop-oldest' } as const
 const TOPIC = 'meshlet/gap/edge-1/cloud'
