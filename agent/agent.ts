@@ -14,6 +14,7 @@ import type { AgentStatus } from './admin/status.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { AgentFacts } from './facts.ts'
 import { layFoundation, type Foundation } from './parts/foundation.ts'
+import type { Reloaded } from './reload.ts'
 import { openStored, type Stored } from './parts/stored.ts'
 import { openTraffic, type Traffic } from './parts/traffic.ts'
 
@@ -34,6 +35,8 @@ export type Agent = AsyncDisposable & {
   onConfiguration(fn: () => void): Disposable
   /** Sign of life for the watchdog. */
   alive(): boolean
+  /** Reads agent.yaml again. Throws MESH_CONFIG_INVALID and others: then the old one stays in force. */
+  reload(): Reloaded
   /** Accepts nothing more, and gives open connections limits.drainMs to end. */
   drain(): Promise<void>
 }
@@ -180,6 +183,7 @@ function agentOf(all: Parts, { admin, status, stopRequested, drain }: Control): 
     },
     onConfiguration: (fn) => tables.watch(fn),
     alive: () => !scope.aborted.aborted,
+    reload: () => all.reloader.reload(),
     drain,
     [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
   }

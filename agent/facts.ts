@@ -1,5 +1,6 @@
 /** What an agent is told of the process that it is in. */
 import type { Log } from '../core/log.ts'
+import type { AgentConfig } from './config/schema.ts'
 
 export type AgentFacts = {
   readonly log: Log
@@ -7,6 +8,8 @@ export type AgentFacts = {
   /** No clock that shows less can be right; undefined in development. */
   readonly builtAtMs: number | undefined
   readonly hostName: string
+  /** Reads agent.yaml again; throws MESH_CONFIG_INVALID. Left out: there is nothing to be read. */
+  readonly readConfig?: () => AgentConfig
   /** Address of this machine, where agent.yaml names none; left out: the machine is asked, again and again. */
   readonly ip?: string | undefined
 }

@@ -1,5 +1,6 @@
 /** What the admin port shows, in Envoy's paths and shapes, so that istioctl and people's habits work. */
 import { collectConfigDump } from '../../control-sync/config-dump.ts'
+import { formatSentence, toMeshError } from '../../core/errors.ts'
 import type { HttpUpstreams } from '../../protocols/http/message.ts'
 import type { AdminHandler, AdminPage, AdminReply } from './server.ts'
 import { index } from './server.ts'
@@ -57,6 +58,7 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
       '/stats/prometheus',
       get('counters for Prometheus', () => ({ type: 'text/plain; version=0.0.4', body: p.metrics.text() })),
     ],
+    ['/reload', post('reads agent.yaml again', () => reload(p))],
     ['/logging', post('?level=debug changes the log level', (q) => logging(p.log, q.get('level')))],
     [
       '/drain',
@@ -71,6 +73,14 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
     get('this page', () => ({ body: `${formatStatus(p.status())}\n${index(pages)}` })),
   )
   return pages
+}
+
+function reload({ reloader }: AdminParts): AdminReply {
+  try {
+    return json(reloader.reload())
+  } catch (thrown) {
+    return { status: 409, body: `${formatSentence(toMeshError(thrown))}\nWhat was in force stays.\n` }
+  }
 }
 
 function ready(p: AdminParts, inDetail: boolean): AdminReply {

@@ -20,6 +20,7 @@ import type { Listener } from '../../model/listener.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { OwnNode } from '../own-node.ts'
 import type { Readiness } from '../readiness.ts'
+import type { Reloader } from '../reload.ts'
 
 export type StatusParts = {
   readonly config: AgentConfig
@@ -31,6 +32,7 @@ export type StatusParts = {
   readonly tables: Current<Tables>
   readonly files: NamedFiles
   readonly readiness: Readiness
+  readonly reloader: Pick<Reloader, 'error' | 'needsRestart' | 'reload'>
   readonly identity: AgentIdentity
   readonly configuration: Configuration
   readonly dataPath: DataPath

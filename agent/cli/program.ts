@@ -50,6 +50,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   addStatus(program, io, done)
   addConfig(program, io, done)
   addMqttCommands(program, io, done)
+  addReload(program, io, done)
   addDrain(program, io, done)
   addPrecompile(program, io, done)
   addVersion(program, io, done)
@@ -124,6 +125,15 @@ function addConfig(program: Command, io: Io, done: Finish): void {
     .action(async (o: { admin: string }) =>
       done((await import('./status.ts')).printPage(o.admin, 'GET', '/config_dump', io)),
     )
+}
+
+function addReload(program: Command, io: Io, done: Finish): void {
+  program
+    .command('reload')
+    .description('let the running agent read agent.yaml again; tells what is in force and what needs a restart')
+    .addOption(admin())
+    .addOption(json())
+    .action(async (o: { admin: string; json: boolean }) => done((await import('./reload.ts')).askForReload(o, io)))
 }
 
 function addDrain(program: Command, io: Io, done: Finish): void {

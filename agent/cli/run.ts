@@ -13,6 +13,7 @@ import type { StorageWorker } from '../../core/storage/thread-handle.ts'
 import { createServiceManager } from '../sd-notify.ts'
 import type { AgentStatus } from '../admin/status.ts'
 import type { ExitCode } from './exit.ts'
+import { Hangup } from './hangup.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 import { VERSION } from './version.ts'
@@ -28,8 +29,10 @@ const GIVE_UP_MS = 10_000
 export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Promise<ExitCode> {
   const { config, ignored } = readConfig(o, systemDisk, io.env)
   const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
+  const hangup = new Hangup()
   using _signals = io.hearSignals?.((signal) => {
-    log.info({ evt: 'agent.signal', signal }, 'this signal has no effect')
+    if (signal === 'SIGHUP') hangup.heard()
+    else log.info({ evt: 'agent.signal', signal }, 'this signal has no effect')
   })
   using last = openLastLine(io, log, config.limits.drainMs + GIVE_UP_MS)
   if (ignored.length > 0)
@@ -56,7 +59,9 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
     version: VERSION,
     builtAtMs: bundle && Date.parse(bundle.builtAt),
     hostName: os.hostname(),
+    readConfig: () => readConfig(o, systemDisk, io.env).config,
   })
+  hangup.started(agent)
   isAlive = () => agent.alive()
   io.settled({
     isIdle: () => agent.connections === 0,

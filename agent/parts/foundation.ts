@@ -16,6 +16,7 @@ import { prepareState, readNodeSettings } from '../control-sync-settings.ts'
 import type { AgentFacts } from '../facts.ts'
 import { OwnNode } from '../own-node.ts'
 import { Readiness } from '../readiness.ts'
+import { createReloader, type Reloader } from '../reload.ts'
 import { createBudget } from './memory.ts'
 
 export type Foundation = {
@@ -31,6 +32,8 @@ export type Foundation = {
   readonly limits: Limits
   readonly budget: MemoryBudget
   readonly readiness: Readiness
+  /** Takes a changed agent.yaml while the agent runs. */
+  readonly reloader: Reloader
   readonly settings: ReturnType<typeof readNodeSettings<string | undefined>>
   readonly node: OwnNode
   /** Empty until a configuration is in force. */
@@ -44,7 +47,9 @@ export type Foundation = {
 }
 
 /** Throws MESH_STATE_UNUSABLE. */
-export function layFoundation(config: AgentConfig, world: World, facts: AgentFacts, scope: Scope): Foundation {
+export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts, scope: Scope): Foundation {
+  // A reload changes it in place (live-mqtt.ts), for everybody who has it.
+  const config = { ...read, mqtt: { ...read.mqtt, spool: { ...read.mqtt.spool } } }
   const { clock, disk } = world
   const { log } = facts
   const startedMs = clock.monotonicMs()
@@ -67,6 +72,7 @@ export function layFoundation(config: AgentConfig, world: World, facts: AgentFac
     limits: { ...config.limits, ...deriveConnectionLimits(config.limits, limitBytes) },
     budget: createBudget(config.limits.maxQueuedMemoryBytes, limitBytes, metrics, clock),
     readiness: new Readiness(),
+    reloader: createReloader({ ...facts, config, metrics }),
     settings,
     node,
     tables: new Current<Tables>(EMPTY_TABLES),

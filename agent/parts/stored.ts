@@ -20,7 +20,7 @@ export type Stored = {
   readonly configuration: Configuration
   readonly spool: Spool
   /** Listeners of agent.yaml. */
-  readonly own: readonly Listener[]
+  readonly own: Listener[]
   /** Not asked yet. */
   readonly workload: HealthChecker | undefined
 }
@@ -29,7 +29,7 @@ export type Stored = {
 export async function openStored(f: Foundation): Promise<Stored> {
   const { config, world, scope, metrics, log, tables } = f
   const identity = scope.own(startIdentity({ ...f, earliestWallMs: f.facts.builtAtMs }))
-  const own = createListeners(config, world.disk)
+  const own = [...createListeners(config, world.disk)]
   const workload = createHealthChecker(f)
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(

@@ -12,6 +12,7 @@ import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
 import { openBridgeCredentials, openMqttUsers } from '../mqtt-users.ts'
+import { createLiveMqtt } from '../live-mqtt.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
 
@@ -62,6 +63,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
     }),
   )
   await bridge.apply(collectBridgePolicy(config.mqtt, tables.get()))
+  f.reloader.takeLive(createLiveMqtt({ ...f, own, acls, disk }))
   return { upstreams, broker, acls, bridge, dataPath, dns }
 }
 

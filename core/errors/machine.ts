@@ -9,6 +9,13 @@ export const MACHINE = {
     flag: '-',
     remedy: 'Correct what the message names; meshlet config check lists every mistake.',
   },
+  MESH_CONFIG_RESTART: {
+    origin: 'config',
+    retry: 'never',
+    http: 500,
+    flag: '-',
+    remedy: 'Restart the agent when it suits: these settings of agent.yaml count from its next start on.',
+  },
   MESH_CAPTURE_UNAVAILABLE: {
     origin: 'config',
     retry: 'never',

@@ -1,7 +1,7 @@
 /**
  * What signals mean to a program that stays. SIGTERM, SIGINT and SIGQUIT: drain and end; a second one ends it at once.
- * SIGHUP, SIGUSR1 and SIGUSR2 have no effect, as in Envoy, but are told: what they mean to other programs (read files
- * again, open the log anew) happens here by itself. A terminal that is closed sends SIGHUP, too, and is an end.
+ * SIGHUP lets the agent read agent.yaml again; SIGUSR1 and SIGUSR2 have no effect, as in Envoy, but are told. A terminal
+ * that is closed sends SIGHUP, too, and is an end.
  */
 import { guarded, nothing } from '../defects/guard.ts'
 
@@ -13,7 +13,7 @@ export type SignalSource = {
 
 const STOP = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const
 /** Node's own answer to SIGUSR1 is to open its inspector. */
-const WITHOUT_EFFECT = ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
+const HEARD = ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const
 
 /** Resolves with the name of the first signal that asks for the end. */
 export function stopRequested(source: SignalSource, isOnTerminal: boolean): Promise<string> {
@@ -23,10 +23,10 @@ export function stopRequested(source: SignalSource, isOnTerminal: boolean): Prom
   })
 }
 
-/** Until the result is disposed of signals without effect are told, and do not end the process. */
+/** Until the result is disposed of the other signals are told, and do not end the process. */
 export function hearSignals(source: SignalSource, heard: (signal: string) => void): Disposable {
   using hearing = new DisposableStack()
-  for (const signal of WITHOUT_EFFECT) {
+  for (const signal of HEARD) {
     const told = guarded('process', nothing, () => {
       heard(signal)
     })

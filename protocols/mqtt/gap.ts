@@ -2,12 +2,12 @@
 import type { Gap } from './durability.ts'
 
 /** @param names whose gap it is */
-export function recordOf(names: Readonly<Record<string, string>>, { messages, bytes, fromMs, toMs }: Gap): object {
+export function describeGap(names: Readonly<Record<string, string>>, { messages, bytes, fromMs, toMs }: Gap): object {
   return { ...names, messages, bytes, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() }
 }
 
 /** What of the gap came after what was told of it. */
-export function gapSince(told: Gap, now: Gap): Gap | undefined {
+export function subtractGap(told: Gap, now: Gap): Gap | undefined {
   if (now.messages <= told.messages) return undefined
   const { messages, bytes, toMs } = now
   return { messages: messages - told.messages, bytes: Math.max(0, bytes - told.bytes), fromMs: told.toMs, toMs }

@@ -11,7 +11,7 @@ import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
-import { nextOf, type Plan, planOf, type Route } from './topics/subscriptions.ts'
+import { chooseMember, type Plan, planOf, type Route } from './topics/subscriptions.ts'
 import type { Target } from './topics/target.ts'
 
 /**
@@ -31,7 +31,7 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
     if (one) targets.push(one)
   }
   for (const group of match.groups) {
-    const member = nextOf(group, message.topic)
+    const member = chooseMember(group, message.topic)
     if (member) targets.push(member)
   }
   return planOf(

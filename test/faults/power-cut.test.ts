@@ -34,7 +34,7 @@ test(
   },
   async (t) => {
     const folder = temporaryFolder(t)
-    const changes = recordOf(folder, 'strict')
+    const changes = describeGap(folder, 'strict')
     const seed = Date.now() % 1_000_000
     const random = seededRandom(seed)
     const files = new Map<string, File>()
@@ -58,7 +58,7 @@ test(
   },
 )
 
-function recordOf(folder: string, profile: string): readonly Change[] {
+function describeGap(folder: string, profile: string): readonly Change[] {
   const own = path.join(folder, 'run')
   fs.mkdirSync(own)
   const record = path.join(folder, 'record')

@@ -7,6 +7,21 @@ import type { Condition } from './condition.ts'
 
 export const CONFIGURATION: readonly Condition[] = [
   {
+    name: 'reload-refused',
+    holds: 'A changed `agent.yaml` cannot be taken: the one before is in force.',
+    codes: ['MESH_CONFIG_INVALID', 'MESH_STATE_UNUSABLE', 'MESH_INTERNAL'],
+    find: (p) => p.reloader.error,
+  },
+  {
+    name: 'restart-needed',
+    holds: 'Settings of `agent.yaml` that have changed count from the next start on.',
+    codes: ['MESH_CONFIG_RESTART'],
+    find: ({ reloader: { needsRestart } }) =>
+      needsRestart.length > 0
+        ? new MeshError('MESH_CONFIG_RESTART', `changed, and not in force: ${needsRestart.join(', ')}`)
+        : undefined,
+  },
+  {
     name: 'resource-refused',
     holds: 'A pushed resource, or a part of one, cannot be used.',
     codes: ['MESH_CONFIG_REJECTED'],

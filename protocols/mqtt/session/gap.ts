@@ -6,7 +6,7 @@ import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import { NO_BYTES } from '../codec/packet.ts'
 import type { Gap, StoredMessage } from '../durability.ts'
-import { recordOf } from '../gap.ts'
+import { describeGap } from '../gap.ts'
 import { publishInside } from '../publication.ts'
 import type { BrokerState } from '../state.ts'
 import type { Session } from './session.ts'
@@ -36,7 +36,7 @@ function gapMessage(clientId: string, gap: Gap): StoredMessage {
   return {
     // A client id may hold what no topic name may [MQTT-3.3.2-2].
     topic: GAP_TOPIC + encodeURIComponent(clientId),
-    payload: Buffer.from(JSON.stringify(recordOf({ clientId }, gap))),
+    payload: Buffer.from(JSON.stringify(describeGap({ clientId }, gap))),
     qos: 1,
     retain: false,
     properties: NO_BYTES,

@@ -3,7 +3,7 @@
  * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
  */
 import type { DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
-import { gapSince } from '../gap.ts'
+import { subtractGap } from '../gap.ts'
 import { decodeSegment, type Entries } from './segment.ts'
 import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
@@ -203,7 +203,7 @@ export class SpoolQueue implements DurableQueue {
     this.#host.changed(this)
   }
   clearGap(told: Gap): void {
-    if (this.gap) this.gap = gapSince(told, this.gap)
+    if (this.gap) this.gap = subtractGap(told, this.gap)
     this.#host.changed(this)
   }
 

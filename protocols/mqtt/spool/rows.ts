@@ -4,15 +4,15 @@ import type { StoredSubscription } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
 import { optionsOf } from './session-text.ts'
-import { sumOfRow } from './sums.ts'
+import { computeRowSum } from './sums.ts'
 
 type Place = readonly [queueId: number, firstSeq: number, lastSeq: number]
 const NO_BYTES = new Uint8Array(0)
 
-export function newQueueRow(id: number, name: string): Statement {
+export function makeQueueRow(id: number, name: string): Statement {
   return {
     sql: SQL.addQueue,
-    params: [id, name, NO_BYTES, NO_BYTES, sumOfRow(id, name, 1, 0, NO_BYTES, NO_BYTES, null)],
+    params: [id, name, NO_BYTES, NO_BYTES, computeRowSum(id, name, 1, 0, NO_BYTES, NO_BYTES, null)],
   }
 }
 /** @param released with what becomes released by this transaction */
@@ -27,30 +27,30 @@ export function queueRow(queue: SpoolQueue, released: Iterable<number>): Stateme
     encodeSet(released, firstSeq),
     gap ? JSON.stringify(gap) : null,
   ]
-  return { sql: SQL.putQueue, params: [...values, sumOfRow(...values)] }
+  return { sql: SQL.putQueue, params: [...values, computeRowSum(...values)] }
 }
 export function segmentRow(place: Place, blob: Uint8Array): Statement {
-  return { sql: SQL.putSegment, params: [...place, blob, sumOfRow(...place, null)] }
+  return { sql: SQL.putSegment, params: [...place, blob, computeRowSum(...place, null)] }
 }
 /** Of messages whose loss was told. */
 export const lostRow = (place: Place): Statement => segmentRow(place, NO_BYTES)
 export function sharedSegmentRow(place: Place, sharedId: number): Statement {
-  return { sql: SQL.putSharedSegment, params: [...place, sharedId, sumOfRow(...place, sharedId)] }
+  return { sql: SQL.putSharedSegment, params: [...place, sharedId, computeRowSum(...place, sharedId)] }
 }
 /** @param name the session's rowKey, or a bridge's name */
 export function inboundRow(name: string, packetId: number): Statement {
-  return { sql: SQL.addInbound, params: [name, packetId, sumOfRow(name, packetId)] }
+  return { sql: SQL.addInbound, params: [name, packetId, computeRowSum(name, packetId)] }
 }
 export function sessionRow(clientId: string, body: string): Statement {
-  return { sql: SQL.putSession, params: [clientId, body, sumOfRow(clientId, body)] }
+  return { sql: SQL.putSession, params: [clientId, body, computeRowSum(clientId, body)] }
 }
 /** @returns what SQL.putSubscriptions takes of each, as JSON */
 export function subscriptionValues(name: string, one: StoredSubscription): readonly SqlValue[] {
   const values = [one.filter, optionsOf(one), one.subscriptionId ?? null]
-  return [...values, sumOfRow(name, ...values)]
+  return [...values, computeRowSum(name, ...values)]
 }
 export function subscriptionRow(name: string, filter: string, options: number, id: number | null): Statement {
-  return { sql: SQL.putSubscription, params: [name, filter, options, id, sumOfRow(name, filter, options, id)] }
+  return { sql: SQL.putSubscription, params: [name, filter, options, id, computeRowSum(name, filter, options, id)] }
 }
 
 /*

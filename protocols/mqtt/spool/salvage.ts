@@ -9,7 +9,7 @@ import { inboundRow } from './rows.ts'
 import { SEGMENT_ID } from './schema.ts'
 import { countIn, decodeOne, decodeSegment, encodeOne } from './segment.ts'
 import { sessionOf, subscriptionOf } from './session-text.ts'
-import { isWhole, sumOfRow } from './sums.ts'
+import { isWhole, computeRowSum } from './sums.ts'
 
 export type SalvageReport = Salvaged & {
   sessions: number
@@ -119,11 +119,13 @@ class Salvage {
     const found = entries.filter((entry) => entry !== undefined)
     this.report.messages += found.length
     if (found.length === messages)
-      return [{ sql: PUT.segment, params: [queue, firstSeq, lastSeq, data, sumOfRow(queue, firstSeq, lastSeq, null)] }]
+      return [
+        { sql: PUT.segment, params: [queue, firstSeq, lastSeq, data, computeRowSum(queue, firstSeq, lastSeq, null)] },
+      ]
     // Each that is whole for itself: what is between them is a hole.
     return found.map(({ seq, message }) => ({
       sql: PUT.segment,
-      params: [queue, seq, seq, encodeOne(message), sumOfRow(queue, seq, seq, null)],
+      params: [queue, seq, seq, encodeOne(message), computeRowSum(queue, seq, seq, null)],
     }))
   }
 

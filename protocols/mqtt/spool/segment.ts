@@ -12,7 +12,7 @@
  */
 import { crc32 } from 'node:zlib'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
-import { sumOfBytes } from './sums.ts'
+import { computeSum } from './sums.ts'
 
 const FORMAT = 0x6d_73_67_32
 const HEAD_BYTES = 12
@@ -86,7 +86,7 @@ export class SegmentWriter {
     buf.writeUInt32BE(payload.length, from + 3)
     buf.writeUInt32BE(properties.length, from + 7)
     this.#at = at
-    this.#table.push(at - from, sumOfBytes(buf, from, at))
+    this.#table.push(at - from, computeSum(buf, from, at))
   }
   /**
    * @param before blob of a segment of this format, whose entries come first, because the new one replaces it
@@ -127,7 +127,7 @@ export class SegmentWriter {
 const countOf = (blob: Buffer): number => blob.readUInt32BE(4)
 /** Of the count and the table. */
 const headSum = (blob: Buffer, count: number): number =>
-  sumOfBytes(blob, HEAD_BYTES, HEAD_BYTES + count * ROW_BYTES, count)
+  computeSum(blob, HEAD_BYTES, HEAD_BYTES + count * ROW_BYTES, count)
 /** Of all that is in it. @param blob of the current format */
 export const segmentSum = (blob: Buffer): number => blob.readUInt32BE(8)
 /** Of how many messages it says that it is; 1 where it says nothing. */
@@ -169,7 +169,7 @@ export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: numbe
     const sum = buf.readUInt32BE(row + 4)
     const ownEnd = entryEnd(buf, at)
     const tableEnd = at + buf.readUInt32BE(row)
-    const end = [tableEnd, ownEnd].find((to) => to > at && to <= buf.length && sumOfBytes(buf, at, to) === sum)
+    const end = [tableEnd, ownEnd].find((to) => to > at && to <= buf.length && computeSum(buf, at, to) === sum)
     const entry = end === undefined || end !== ownEnd ? undefined : entryAt(buf, at, firstSeq + i)
     entries.push(entry)
     if (entry) found++

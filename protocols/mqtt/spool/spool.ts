@@ -25,7 +25,7 @@ import { type Restored, restoreSpool } from './restore.ts'
 import { salvageSpool } from './salvage.ts'
 import { Quota } from './quota.ts'
 import { rowKey } from './row-key.ts'
-import { inboundRow, newQueueRow, sessionRow } from './rows.ts'
+import { inboundRow, makeQueueRow, sessionRow } from './rows.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
 import { encodeOne, entryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
@@ -228,7 +228,7 @@ class SqliteSpool implements Spool, QueueHost {
     this.#refuseWhenClosed()
     this.#bringAlong(session)
     const queue = new SpoolQueue(this, { id: this.#freeId(), name, firstSeq: 1, lastSeq: 0, done: [], released: [] })
-    await this.#writer.write([newQueueRow(queue.id, name)], () => {
+    await this.#writer.write([makeQueueRow(queue.id, name)], () => {
       this.#queues.set(name, queue)
     })
     return queue

@@ -13,7 +13,7 @@ const PRIME = 0x01_00_01_93
  * Of bytes that are mostly few: every step can be undone for given bytes, so two inputs that differ in one word have
  * different sums.
  */
-export function sumOfBytes(buf: Buffer, from: number, to: number, start = 0x81_1c_9d_c5): number {
+export function computeSum(buf: Buffer, from: number, to: number, start = 0x81_1c_9d_c5): number {
   if (to - from >= MIN_NATIVE_BYTES) return crc32(buf.subarray(from, to), start)
   let sum = start | 0
   let at = from
@@ -26,7 +26,7 @@ export function sumOfBytes(buf: Buffer, from: number, to: number, start = 0x81_1
 }
 
 /** Of the values of a row; a value that moves to the next column is another row. */
-export function sumOfRow(...values: readonly SqlValue[]): number {
+export function computeRowSum(...values: readonly SqlValue[]): number {
   let sum = 0
   let text = ''
   for (const value of values) {
@@ -39,4 +39,4 @@ export function sumOfRow(...values: readonly SqlValue[]): number {
 }
 /** Rows of an earlier version have none. */
 export const isWhole = (sum: SqlValue | undefined, ...values: readonly SqlValue[]): boolean =>
-  sum === null || sum === undefined || Number(sum) === sumOfRow(...values)
+  sum === null || sum === undefined || Number(sum) === computeRowSum(...values)

@@ -120,7 +120,7 @@ export class Subscriptions {
   memberOf(subscribed: string, topic: string): Target | undefined {
     const { filter, group: name } = parts(subscribed)
     const group = name === undefined ? undefined : this.#tree.get(filter)?.groups?.get(name)
-    return group && nextOf(group, topic)
+    return group && chooseMember(group, topic)
   }
   addRoute(route: Route): void {
     const entry = this.#entry(route.filter)
@@ -254,7 +254,7 @@ export function planOf(targets: readonly Target[], routes: readonly Route[], qos
 }
 
 /** Who of the group gets the next message. */
-export function nextOf(group: Group, topic: string): Target | undefined {
+export function chooseMember(group: Group, topic: string): Target | undefined {
   const next = group.next(topic)
   if (!next) return undefined
   const target = new Target(next.session).add(next.subscription)

@@ -44,6 +44,7 @@ const WELL = {
   tables: new Current(known),
   files: { problems: () => [] },
   readiness: { ready: true },
+  reloader: { error: undefined, needsRestart: [] },
   adminError: () => undefined,
   freeBytes: () => 1e12,
   hasFile: () => true,
@@ -101,6 +102,16 @@ condition(
   'no-certificate',
   { identity: { ...WELL.identity, current: () => undefined } },
   /^MESH_NO_IDENTITY there is no certificate yet$/,
+)
+condition(
+  'reload-refused',
+  { reloader: { error: err('MESH_CONFIG_INVALID', 'line 3'), needsRestart: [] } },
+  /^MESH_CONFIG_INVALID line 3$/,
+)
+condition(
+  'restart-needed',
+  { reloader: { error: undefined, needsRestart: ['admin.port', 'state'] } },
+  /^MESH_CONFIG_RESTART changed, and not in force: admin.port, state$/,
 )
 condition(
   'link-down',

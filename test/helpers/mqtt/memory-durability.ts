@@ -14,7 +14,7 @@ import type {
   StoredSubscription,
   WhenFull,
 } from '../../../protocols/mqtt/durability.ts'
-import { gapSince } from '../../../protocols/mqtt/gap.ts'
+import { subtractGap } from '../../../protocols/mqtt/gap.ts'
 import { SessionRows } from '../../../protocols/mqtt/spool/session-rows.ts'
 
 /**
@@ -261,7 +261,7 @@ export class MemoryQueue implements DurableQueue {
     this.entries.delete(seq)
   }
   clearGap(told: Gap): void {
-    this.gap = this.gap && gapSince(told, this.gap)
+    this.gap = this.gap && subtractGap(told, this.gap)
   }
   release(seq: number): Promise<void> {
     return this.#later(() => {

@@ -4,11 +4,10 @@
  */
 import type { Log } from '../../../../core/log.ts'
 import type { Outbox } from '../../codec/outbox.ts'
-import { NO_BYTES, publishFlags } from '../../codec/packet.ts'
+import { NO_BYTES, publishFlags, type Qos } from '../../codec/packet.ts'
 import type { Gap } from '../../durability.ts'
-import { recordOf } from '../../gap.ts'
+import { describeGap } from '../../gap.ts'
 import { type Lane, packetIdOf } from '../lanes.ts'
-import type { PeerLimits, Trouble } from '../outflow.ts'
 
 const NO_IDS: readonly number[] = []
 /** A broker that closes its connection so often over a record does not take it. */
@@ -16,8 +15,10 @@ const MAX_CLOSES = 5
 
 type Parts = {
   readonly outbox: Outbox
-  readonly peer: PeerLimits
-  readonly trouble: Trouble
+  /** What its CONNACK allows. */
+  readonly peer: { readonly maxQos: Qos; readonly maxPacketBytes: number }
+  /** Connections in a row that the peer has closed over a record. */
+  readonly trouble: { gapCloses: number }
   readonly gapTopic: string
   readonly gapNames: Readonly<Record<string, string>>
   readonly log: Log
@@ -54,7 +55,7 @@ export class GapRecord {
     // The number before the first that is left is one of those that are gone, so nobody else has its packet id.
     const packetId = packetIdOf(this.#lane, queue.firstSeq - 1 + ids.count)
     if (isUsed(packetId)) return 'not sent'
-    const payload = Buffer.from(JSON.stringify(recordOf(this.#p.gapNames, gap)))
+    const payload = Buffer.from(JSON.stringify(describeGap(this.#p.gapNames, gap)))
     const message = { topic: this.#p.gapTopic, payload, properties: NO_BYTES }
     const qos = peer.maxQos === 0 ? 0 : 1
     if (this.#p.outbox.publishBytes(message, qos, undefined, NO_IDS) > peer.maxPacketBytes) {
