@@ -18,6 +18,7 @@ export type Counters = {
   readonly takeovers: Cell
   readonly foreignIds: Cell
   readonly revoked: Cell
+  readonly refusedSubscriptions: Readonly<Record<'not-authorized' | 'quota' | 'too-deep', Cell>>
   readonly received: readonly [Cell, Cell, Cell]
   readonly sent: readonly [Cell, Cell, Cell]
   readonly refused: (reason: 'quota' | 'storage' | 'not-authorized') => Cell
@@ -88,7 +89,14 @@ function messageCounters(
   }
 }
 
-function sessionCounters(metrics: Metrics): Pick<Counters, 'takeovers' | 'foreignIds' | 'revoked' | 'gaveWay'> {
+function sessionCounters(
+  metrics: Metrics,
+): Pick<Counters, 'takeovers' | 'foreignIds' | 'revoked' | 'refusedSubscriptions' | 'gaveWay'> {
+  const refused = metrics.counter(
+    'mesh_mqtt_subscriptions_refused_total',
+    'Filters of SUBSCRIBE packets that were refused, by reason.',
+    ['reason'],
+  )
   const gaveWay = metrics.counter(
     'mesh_mqtt_sessions_gave_way_total',
     'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.',
@@ -104,6 +112,11 @@ function sessionCounters(metrics: Metrics): Pick<Counters, 'takeovers' | 'foreig
         'CONNECT packets that were refused because the session of their client id belongs to another.',
       )
       .cell({}),
+    refusedSubscriptions: {
+      'not-authorized': refused.cell({ reason: 'not-authorized' }),
+      quota: refused.cell({ reason: 'quota' }),
+      'too-deep': refused.cell({ reason: 'too-deep' }),
+    },
     revoked: metrics
       .counter(
         'mesh_mqtt_subscriptions_revoked_total',

@@ -118,6 +118,7 @@ function answer(
       granted.delete(filter)
     }
   })
+  if (!failed) tellRefused(state, session.clientId, packet, reasons)
   link.outbox.reasons('suback', packet.packetId, reasons)
   const sent: Promise<void>[] = []
   for (const one of granted.values()) {
@@ -125,6 +126,31 @@ function answer(
       sent.push(...sendRetained(state, session, one, since))
   }
   return sent.length === 0 ? undefined : Promise.all(sent).then(() => undefined)
+}
+
+/** More filters in a log line help nobody, nor does more of one. */
+const MAX_LISTED = 20
+const MAX_LISTED_CHARS = 256
+/** One line for a packet, however many filters it has. */
+function tellRefused({ counters, ctx }: BrokerState, clientId: string, packet: Subscribe, reasons: number[]): void {
+  const refused = packet.subscriptions.flatMap(({ filter }, i) =>
+    reasons[i]! > 2 ? [{ filter, reason: reasons[i]! }] : [],
+  )
+  if (refused.length === 0) return
+  for (const { reason } of refused)
+    counters.refusedSubscriptions[
+      reason === REASON.notAuthorized ? 'not-authorized' : reason === REASON.quotaExceeded ? 'quota' : 'too-deep'
+    ].value++
+  const listed = refused.slice(0, MAX_LISTED)
+  ctx.log.warn(
+    {
+      evt: 'mqtt.subscribe.denied',
+      clientId,
+      count: refused.length,
+      filters: listed.map(({ filter, reason }) => `0x${reason.toString(16)} ${filter.slice(0, MAX_LISTED_CHARS)}`),
+    },
+    'subscriptions were refused: by the mqtt policy, or a limit is reached',
+  )
 }
 
 /** @throws MESH_MQTT_PROTOCOL: no reason code says that a filter is none, so the packet is malformed (§4.13) */

@@ -10,7 +10,7 @@ import { parseAclFile } from '../../../protocols/mqtt/authorization/acl-file.ts'
 import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { seededRandom } from '../../helpers/random.ts'
-import { start, temporaryFolder, type Running } from '../programs.ts'
+import { run, start, temporaryFolder, type Running } from '../programs.ts'
 import { Agent, directoryMode, writeResources } from '../package/shipped.ts'
 import { aclLines, askBroker, type Decisions, keyOf, ROOT, topicsFor, whoAsks, type Who } from './acl-decisions.ts'
 
@@ -55,59 +55,40 @@ for (let seed = 1; seed <= FILES; seed++)
   })
 
 test(
-  'clients without a user, through the shipped agent: the same as through mosquitto',
+  'users and clients without one, through the shipped agent: the same as through mosquitto',
   { timeout: 240_000 },
   async (t) => {
-    for (let seed = 101; seed <= 102; seed++) {
+    for (let seed = 101; seed <= 103; seed++) {
       const random = seededRandom(seed)
-      // Who publishes for the others has no user either: half of the files let everybody write.
-      const root: Who = { clientId: 'publisher', user: undefined }
-      const own = aclLines(random).filter((line) => !/^user |%u/.test(line) && !line.includes('deny'))
-      const text = [...own.slice(0, 6), 'pattern deny a/%c/#', `topic write ${seed % 2 === 0 ? '#' : 'w/#'}`].join('\n')
-      const who = whoAsks(random).map((one) => ({ ...one, user: undefined }))
-      const topics = [
-        ...topicsFor(random, who, own),
-        'w/a',
-        'w/b/c',
-        ...who.map((one) => `a/${one.clientId.replaceAll(/[+#]/g, '')}/x`),
-      ]
-      const theirs = await decisionsOfMosquitto(t, text, root, who, topics)
-      const ours = await decisionsOfAgent(t, text, root, who, topics)
-      assert.ok([...theirs.values()].some((one) => one !== '--'))
+      const [lines, who] = [aclLines(random), whoAsks(random)]
+      const [text, topics] = [lines.join('\n'), topicsFor(random, who, lines)]
+      const root: Who = { clientId: 'publisher', user: ROOT }
+      const { program, port } = await mosquitto(t, text)
+      await program.listening(port)
+      const theirs = await askBroker(t, port, root, who, topics)
+      const ours = await askBroker(t, await startAgent(t, text, [root, ...who]), root, who, topics)
+      assert.ok(new Set(theirs.values()).size > 1)
       assert.deepEqual(differences(text, theirs, ours), [])
     }
   },
 )
-async function decisionsOfMosquitto(
-  t: TestContext,
-  acl: string,
-  root: Who,
-  who: readonly Who[],
-  topics: readonly string[],
-): Promise<Decisions> {
-  const { program, port } = await mosquitto(t, acl)
-  await program.listening(port)
-  return askBroker(t, port, root, who, topics)
-}
-async function decisionsOfAgent(
-  t: TestContext,
-  acl: string,
-  root: Who,
-  who: readonly Who[],
-  topics: readonly string[],
-): Promise<Decisions> {
+/** @returns its port; the password of every user is `x`, in a file as mosquitto_passwd writes it */
+async function startAgent(t: TestContext, acl: string, who: readonly Who[]): Promise<number> {
   const [port] = (await freePorts(1)) as [number]
+  const passwords = path.join(temporaryFolder(t), 'passwords')
+  fs.writeFileSync(passwords, '', { mode: 0o600 })
+  for (const user of new Set(who.flatMap((one) => one.user ?? []))) {
+    const { code, err } = await run('mosquitto_passwd', ['-b', passwords, user, 'x'])
+    assert.equal(code, 0, err)
+  }
   const agent = await Agent.create(t, (home, adminPort) => {
     fs.writeFileSync(path.join(home, 'acl'), acl)
-    return directoryMode(
-      home,
-      adminPort,
-      `mqtt: {aclFile: ${home}/acl}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\n`,
-    )
+    const mqtt = `{aclFile: ${home}/acl, users: {passwordFile: ${passwords}}, listener: {anonymous: true}}`
+    return directoryMode(home, adminPort, `mqtt: ${mqtt}\nlisteners: [{name: mqtt, kind: mqtt, port: ${port}}]\n`)
   })
   writeResources(agent.folder, [])
   await agent.start()
-  return askBroker(t, port, root, who, topics)
+  return port
 }
 
 test('a file that mosquitto refuses is refused, and one that it takes is taken', { timeout: 240_000 }, async (t) => {

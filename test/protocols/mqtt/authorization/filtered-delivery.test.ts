@@ -1,6 +1,8 @@
 /** Subscriptions with topics that their client may not have: what is for it comes, and nothing else, by every way. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { createLog } from '../../../../core/log.ts'
+import type { SubscriptionRequest } from '../../../../protocols/mqtt/codec/packet.ts'
 import { NEVER_SEC } from '../../../../protocols/mqtt/session/session.ts'
 import type { Acl } from '../../../../protocols/mqtt/authorization/acl.ts'
 import { parseAclFile } from '../../../../protocols/mqtt/authorization/acl-file.ts'
@@ -146,4 +148,60 @@ test('publish and will go by the file; without a file nobody connects, and subsc
   assert.equal(sessionPresent, true)
   await site.write('in/z')
   assert.ok((await topicsOf(back)).includes('in/z'))
+})
+
+test('every denial has its reason code, one line in the log and a count', async () => {
+  const lines: Record<string, unknown>[] = []
+  const log = createLog('debug', { write: (line: string) => lines.push(JSON.parse(line) as Record<string, unknown>) })
+  const warned = (): unknown[] =>
+    lines.splice(0).flatMap((line) => (line['level'] === 40 || line['level'] === 'warn' ? line['evt'] : []))
+  const t = new TestBroker({ log })
+  const policy = {
+    rules: [
+      { action: 'connect', clientIds: ['ok*'], effect: 'allow' },
+      { action: 'publish', topics: ['in/#'], effect: 'allow' },
+      { action: 'subscribe', topics: ['out/#'], effect: 'allow' },
+    ],
+    limits: { maxTopicLevels: 3, maxSubscriptionsPerSession: 2 },
+  } as const
+  const client = t.open({ policy })
+  await client.connect({ clientId: 'ok' })
+  warned()
+  client.publish('x', '1', { qos: 1, packetId: 1 })
+  client.publish('x', '1', { qos: 0 })
+  assert.deepEqual(
+    [await client.seen(), warned()],
+    [['puback #1 0x87'], ['mqtt.publish.denied', 'mqtt.publish.denied']],
+  )
+  const request = (filter: string): SubscriptionRequest => ({
+    filter,
+    qos: 0,
+    noLocal: false,
+    retainAsPublished: false,
+    retainHandling: 0,
+  })
+  const filters = [
+    '#',
+    'out/a',
+    '$share/g/in/#',
+    'out/b',
+    'out/c',
+    'out/1/2/3',
+    ...Array.from({ length: 50 }, (_, i) => `no/${i}`),
+  ]
+  client.send({ type: 'subscribe', packetId: 9, properties: {}, subscriptions: filters.map(request) })
+  const { reasons } = await client.take('suback')
+  assert.deepEqual(reasons.slice(0, 7), [0x87, 0, 0x87, 0, 0x97, 0x8f, 0x87])
+  const line = lines.find((one) => one['evt'] === 'mqtt.subscribe.denied') ?? assert.fail('no line')
+  assert.deepEqual([warned(), line['count'], (line['filters'] as string[]).length], [['mqtt.subscribe.denied'], 54, 20])
+  assert.deepEqual(
+    ['not-authorized', 'quota', 'too-deep'].map((reason) =>
+      t.metrics.total('mesh_mqtt_subscriptions_refused_total', { reason }),
+    ),
+    [52, 1, 1],
+  )
+  const other = t.open({ policy })
+  assert.equal((await other.connect({ clientId: 'no' })).reason, 0x87)
+  assert.equal((await other.outcome).error?.code, 'MESH_MQTT_NOT_AUTHORIZED', 'serve.ts has the line')
+  assert.equal(t.metrics.total('mesh_mqtt_connects_total', { outcome: 'refused' }), 1)
 })
