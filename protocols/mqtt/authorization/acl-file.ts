@@ -9,8 +9,8 @@ import { Acl, AclTree, DENY, READ, WRITE } from './acl.ts'
 import { filterProblem } from '../topics/topics.ts'
 
 const RIGHTS: Readonly<Record<string, number>> = { read: READ, write: WRITE, readwrite: READ | WRITE, deny: DENY }
-/** A file of more is none. */
-export const MAX_ACL_FILE_BYTES = 16 * 1024 * 1024
+/** A file of more is none: a line takes a few hundred bytes of memory. */
+export const MAX_ACL_FILE_BYTES = 4 * 1024 * 1024
 /** As much of a word that is wrong as helps to find it. */
 const MAX_QUOTED_CHARS = 40
 

@@ -20,16 +20,29 @@ type Node = {
   /** Those of the lines that end with `#` behind it. */
   rest: number
   any: Node | undefined
+  /** The first child, which most nodes have alone: a map takes more than all else of them. */
+  level: string | undefined
+  child: Node | undefined
+  /** All of them, once there are two. */
   exact: Map<string, Node> | undefined
   /** Levels with %c or %u in them. */
   filled: Map<string, Node> | undefined
 }
-const node = (): Node => ({ bits: 0, rest: 0, any: undefined, exact: undefined, filled: undefined })
+const node = (): Node => ({
+  bits: 0,
+  rest: 0,
+  any: undefined,
+  level: undefined,
+  child: undefined,
+  exact: undefined,
+  filled: undefined,
+})
 
 export class AclTree {
   readonly #root = node()
   /** Denied to whose client id, or user, cannot be put in. */
-  readonly deniesBy = { clientId: false, user: false }
+  deniesByClientId = false
+  deniesByUser = false
 
   /** @param levels of a well-formed filter @param how whether %c and %u are put in */
   add(levels: Levels, bits: number, how: 'literal' | 'pattern'): void {
@@ -47,8 +60,8 @@ export class AclTree {
     this.add(levels, bits, 'pattern')
     if ((bits & DENY) === 0) return
     const text = levels.join('/')
-    this.deniesBy.clientId ||= text.includes('%c')
-    this.deniesBy.user ||= text.includes('%u')
+    this.deniesByClientId ||= text.includes('%c')
+    this.deniesByUser ||= text.includes('%u')
   }
 
   /** @param fill what the levels of a node with %c or %u are for who asks */
@@ -59,7 +72,19 @@ export class AclTree {
 
 function below(at: Node, level: string, how: 'literal' | 'pattern'): Node {
   if (level === '+') return (at.any ??= node())
-  const children = how === 'pattern' && /%[cu]/.test(level) ? (at.filled ??= new Map()) : (at.exact ??= new Map())
+  if (how === 'pattern' && /%[cu]/.test(level)) return among((at.filled ??= new Map()), level)
+  if (at.exact) return among(at.exact, level)
+  if (at.level === level) return at.child!
+  const made = node()
+  if (at.child)
+    at.exact = new Map([
+      [at.level!, at.child],
+      [level, made],
+    ])
+  else [at.level, at.child] = [level, made]
+  return made
+}
+function among(children: Map<string, Node>, level: string): Node {
   const known = children.get(level)
   if (known) return known
   const made = node()
@@ -76,7 +101,7 @@ function collect(at: Node, topic: Levels, depth: number, walk: Walk): number {
   let bits = isHidden ? 0 : at.rest
   const level = topic[depth]
   if (level === undefined) return bits | at.bits
-  const exact = at.exact?.get(level)
+  const exact = at.exact ? at.exact.get(level) : at.level === level ? at.child : undefined
   if (exact) bits |= collect(exact, topic, depth + 1, walk)
   if (at.any && !isHidden) bits |= collect(at.any, topic, depth + 1, walk)
   if (at.filled && walk.fill)
@@ -123,7 +148,7 @@ export class Acl {
 function patternsOf(patterns: AclTree, { clientId, user }: Asking): ((topic: string) => number) | undefined {
   if (/[+#]/.test(clientId + (user ?? ''))) return undefined
   const [isOddId, isOddUser] = [clientId.includes('/'), user?.includes('/') ?? false]
-  if ((isOddId && patterns.deniesBy.clientId) || (isOddUser && patterns.deniesBy.user)) return undefined
+  if ((isOddId && patterns.deniesByClientId) || (isOddUser && patterns.deniesByUser)) return undefined
   /** Levels as this client has them, by the node that they are below. */
   const known = new Map<ReadonlyMap<string, Node>, ReadonlyMap<string, readonly Node[]>>()
   const fill = (filled: ReadonlyMap<string, Node>): ReadonlyMap<string, readonly Node[]> => {

@@ -99,7 +99,10 @@ export class Connected {
     const { flow } = this.#session
     switch (packet.type) {
       case 'publish':
-        this.#inflow.publish(packet, this.#rate.charge(packet.payload.length + packet.properties.length))
+        this.#inflow.publish(
+          packet,
+          this.#rate.charge(packet.topic.length + packet.payload.length + packet.properties.length),
+        )
         return
       case 'puback':
         flow?.puback(packet.packetId)
