@@ -14,22 +14,20 @@ export function collectMqttPolicies(
   const wanted = selectListeners(tables, own)
   const named = listener === undefined ? [...wanted.values()] : [wanted.get(listener) ?? tables.listeners.get(listener)]
   const found = new Set<MqttPolicy>()
-  for (const one of named) {
-    for (const { codec } of [
-      ...(one?.filterChains ?? []),
-      ...(one?.defaultFilterChain ? [one.defaultFilterChain] : []),
-    ])
-      if (codec.kind === 'mqtt') found.add(codec.mqtt)
-  }
+  for (const one of named) for (const policy of one ? collectOfListener(one) : []) found.add(policy)
   return [...found]
 }
 
 /** Only agent.yaml names such files: a control plane knows nothing of this machine's files. */
 export function collectAclFiles(own: readonly Listener[]): string[] {
-  return own.flatMap(({ defaultFilterChain }) => {
-    const codec = defaultFilterChain?.codec
-    return codec?.kind === 'mqtt' ? (codec.mqtt.aclFile ?? []) : []
-  })
+  return own.flatMap(collectOfListener).flatMap(({ aclFile }) => aclFile ?? [])
+}
+
+/** One set for each chain that speaks MQTT. */
+function collectOfListener({ filterChains, defaultFilterChain }: Listener): MqttPolicy[] {
+  return [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])].flatMap(({ codec }) =>
+    codec.kind === 'mqtt' ? codec.mqtt : [],
+  )
 }
 
 /**

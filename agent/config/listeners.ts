@@ -67,6 +67,7 @@ function chainOf(
 function policyOf({ mqtt: its }: Extract<ListenerConfig, { kind: 'mqtt' }>, all: MqttPolicy): MqttPolicy {
   if (!its) return all
   const {
+    aclFile = all.aclFile,
     allowedOrigins = all.allowedOrigins,
     maxPacketBytes = all.limits.maxPacketBytes,
     maxKeepAliveSec = all.limits.maxKeepAliveSec,
@@ -74,6 +75,7 @@ function policyOf({ mqtt: its }: Extract<ListenerConfig, { kind: 'mqtt' }>, all:
   } = its
   return {
     ...all,
+    aclFile,
     allowedOrigins,
     limits: { ...all.limits, maxPacketBytes, maxKeepAliveSec },
     listener: { ...all.listener, ...listener },

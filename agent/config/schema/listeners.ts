@@ -27,9 +27,10 @@ const listenerBase = () => ({
 })
 /** Settings of `mqtt` that are different for this listener. */
 const mqttOfListener = () => {
-  const { allowedOrigins, limits } = mqttPolicySchema().shape
+  const { allowedOrigins, aclFile, limits } = mqttPolicySchema().shape
   const { maxPacketBytes, maxKeepAliveSec } = limits.unwrap().shape
   return mqttListenerSchema().extend({
+    aclFile,
     allowedOrigins: allowedOrigins.unwrap().optional(),
     maxPacketBytes: maxPacketBytes.unwrap().optional(),
     maxKeepAliveSec: maxKeepAliveSec.unwrap().optional(),

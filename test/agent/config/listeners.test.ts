@@ -155,9 +155,10 @@ mqtt:
   allowedOrigins: ["*"]
   listener: {clientIdPrefixes: [a], anonymous: true}
   limits: {maxPacketBytes: 5000}
+  aclFile: /acl/all
 listeners:
   - {name: one, kind: mqtt, port: 1}
-  - {name: two, kind: mqtt, port: 2, mqtt: {anonymous: false, maxConnections: 3, maxKeepAliveSec: 60, allowedOrigins: []}}
+  - {name: two, kind: mqtt, port: 2, mqtt: {anonymous: false, maxConnections: 3, maxKeepAliveSec: 60, allowedOrigins: [], aclFile: /acl/two}}
   - {name: three, kind: mqtt, port: 3, mqtt: {maxPacketBytes: 6000, authentication: [password]}}
 `)
   const made = loaded.ok ? createListeners(loaded.config, NO_DISK) : assert.fail(JSON.stringify(loaded.problems))
@@ -178,6 +179,10 @@ listeners:
     ],
   )
   for (const policy of policies) assert.equal('users' in policy, false)
+  assert.deepEqual(
+    policies.map((policy) => policy.aclFile),
+    ['/acl/all', '/acl/two', '/acl/all'],
+  )
 })
 test('mqtt with TLS and plain text on one port: TLS by its first byte, everything else in clear', () => {
   const made = one('- {name: a, kind: mqtt, port: 1, transport: auto, tls: {mode: mutual}, plainText: true}')
