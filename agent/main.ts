@@ -44,7 +44,7 @@ async function main(): Promise<void> {
     },
   })
   process.exitCode = code
-  // Who does not read the log keeps nobody from ending.
+  // A reader that does not take the log must not keep the process from ending.
   if (program.log?.isPending) after(LAST_LINES_MS, () => process.exit(code))
 }
 

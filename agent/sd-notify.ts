@@ -9,7 +9,7 @@ import type { Log } from '../core/log.ts'
 import { detached, guarded, nothing } from '../core/defects/guard.ts'
 
 export type ServiceManager = Disposable & {
-  /** What is on disk is served, whatever the network does. */
+  /** READY=1: the stored configuration is served, whatever the network does. */
   ready(status: string): void
   /** Shown by systemctl status. */
   status(status: string): void

@@ -9,7 +9,7 @@ export class Draft {
   /** What differs from the snapshot in force. */
   readonly saved: SavedChange[] = []
   readonly rejected: Rejected[] = []
-  /** What was sent as it is in force, with pieces that are blocked: whoever sends it again is told again. */
+  /** Resources in force as they were sent, with blocked pieces: a push that repeats one gets the same issues. */
   readonly stillBlocked: Rejected[] = []
   /** What the next snapshot does not hold any more. */
   readonly gone: RawResource[] = []

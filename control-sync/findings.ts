@@ -47,7 +47,7 @@ export class Findings {
   get ignored(): readonly { readonly name: string; readonly fields: readonly string[] }[] {
     return [...this.#notes].flatMap(([{ name }, { notes }]) => (notes.ignored ? [{ name, fields: notes.ignored }] : []))
   }
-  /** What is asked for and left out, in words, with the resources that ask for it. */
+  /** Features that are asked for and not implemented, in words, with the resources that ask for them. */
   get skipped(): ReadonlyMap<string, readonly { readonly kind: ResourceKind; readonly name: string }[]> {
     const all = [...this.#notes].flatMap(([{ name }, { kind, notes }]) =>
       (notes.skipped ?? []).map((what) => ({ what, kind, name })),

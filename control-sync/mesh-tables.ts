@@ -12,7 +12,7 @@ import { uniteTables } from './decode/names.ts'
 import { decodeRouteTable } from './decode/route/route-table.ts'
 
 const values = new WeakMap<RawResource, object>()
-/** What was made of a resource while it was checked and need not be made again. */
+/** Results of checking a resource, which need not be computed again. */
 export function rememberValue(raw: RawResource, value: object): void {
   values.set(raw, value)
 }

@@ -204,7 +204,7 @@ export class ConfigStream {
       const request = this.#protocol.want(kind, this.#wanted(kind))
       if (!request) continue
       this.#send(request)
-      // Nobody refers to these any more, and the control plane does not say so (istiod answers an unsubscription with
+      // Nothing refers to these any more, and the control plane does not say so (istiod answers an unsubscription with
       // silence).
       if (request.unsubscribe.length > 0) await this.#o.applier.apply([{ kind, put: [], removed: request.unsubscribe }])
     }
@@ -226,7 +226,7 @@ export class ConfigStream {
     return removed.length > 0 ? [{ kind: 'nameTable', put: [], removed }] : []
   }
 
-  /** What is blocked is in force as it was sent: asking for it again would tell nothing new. */
+  /** Blocked resources are in force as they were sent, so a new request would bring the same. */
   #retryRejected(): void {
     this.#owner.rejectedRetry.update(this.#o.applier.rejected.filter(({ blocked }) => !blocked))
   }

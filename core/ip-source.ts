@@ -1,4 +1,4 @@
-/** Who counts as one client, by address. */
+/** The source of a connection: addresses that count as one client. */
 import net from 'node:net'
 
 /**

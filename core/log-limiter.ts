@@ -46,7 +46,7 @@ const MAX_KEY_CHARS = 256
 const FATAL = 60
 /** One line each because somebody wanted it. */
 const UNLIMITED = new Set(['http.access', 'log.left-out'])
-/** Who caused a line. */
+/** The peer that caused a line. */
 const CLIENT_FIELDS = ['peer', 'ip', 'clientId', 'node', 'conn'] as const
 /** What a line is about; a thousand refused resources are a thousand things. */
 const SUBJECT_FIELDS = [
@@ -164,7 +164,7 @@ export class LogLimiter {
   }
 }
 
-/** Whoever is not there is let in; with too many the one that came first makes room. */
+/** Adds a missing kind; with too many kinds the oldest one makes room. */
 function remembered<T>(map: Map<string, T>, name: string, max: number, make: () => T): T {
   const key = name.slice(0, MAX_KEY_CHARS)
   const known = map.get(key)

@@ -85,7 +85,7 @@ export type ConnectionValidity =
 export type CertificatesUsed = {
   /** Our own certificate was shown, or the peer was verified by the mesh's roots. */
   readonly usesIdentity: boolean
-  /** Whoever showed a certificate that was verified; undefined: nobody did. */
+  /** Peer whose certificate was verified; undefined without one. */
   readonly peer: PeerIdentity | undefined
   /** By the mesh's own roots: then site-grace may count. */
   readonly byMeshRoots: boolean
@@ -104,7 +104,7 @@ export type PeerVerification = {
   readonly graceTrustDomains: readonly string[]
 }
 
-/** Who the peer proved to be in a TLS handshake. */
+/** Identity that the peer has proved in a TLS handshake. */
 export type PeerIdentity = {
   /** Undefined when the certificate carries no SPIFFE URI. */
   readonly spiffeId: SpiffeId | undefined

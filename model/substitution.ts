@@ -19,7 +19,7 @@ export type SubstitutionFacts = {
   readonly cluster: string
   /** 0 = there is none yet. */
   readonly status: number
-  /** Who the client proved to be. */
+  /** Identity that the client has proved. */
   readonly peer: PeerIdentity | undefined
   /** Request header, lower-case name, pseudo names included. */
   readonly request: (name: string) => string | undefined
@@ -64,7 +64,7 @@ function plain(text: string, unknown: string[]): string {
   return text
 }
 
-/** What is absent becomes empty, as Envoy does for header values. */
+/** An absent value becomes empty, as in Envoy's header values. */
 export function substitute(made: Substitution, facts: SubstitutionFacts): string {
   let out = ''
   for (const part of made.parts) out += typeof part === 'string' ? part : (part(facts) ?? '')

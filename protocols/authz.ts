@@ -17,7 +17,7 @@ import type { MqttCondition, Permission, Policy, PolicyRule, Principal } from '.
 import type { Connection } from './connection.ts'
 
 export type AuthzFacts = {
-  /** Who the TLS handshake proved; undefined without a client certificate. */
+  /** Identity proved in the TLS handshake; undefined without a client certificate. */
   readonly peer: PeerIdentity | undefined
   /** The TCP peer. */
   readonly directRemoteIp: string

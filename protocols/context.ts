@@ -22,7 +22,7 @@ export type Context = {
   readonly budget?: MemoryBudget
   /** Of this machine, for TLS settings that name some. Left out: such settings refuse. */
   readonly files?: NamedFiles
-  /** Nobody tells of endpoints that went: they are then found out by their failures. Left out: never. */
+  /** While the link is down nobody reports endpoints that are gone, so their failures have to show it. Absent = never. */
   readonly isLinkDown?: () => boolean
 }
 

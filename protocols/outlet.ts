@@ -71,7 +71,7 @@ export class Outlet {
   #watch(): boolean {
     const stream = this.#stream
     if (stream.destroyed || stream.writableEnded) return false
-    // Who is told later stops reading until then.
+    // A caller that waits for the callback stops reading until then.
     this.#count(stream.writableLength + (this.#tells ? READ_AHEAD_BYTES : 0))
     if (this.#watches) return true
     this.#watches = true

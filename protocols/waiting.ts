@@ -16,7 +16,7 @@ import type { Context } from './context.ts'
 /** A socket that is paused has one piece more in hand before Node stops reading it. */
 export const READ_AHEAD_BYTES = 64 * 1024
 
-/** Who holds. */
+/** The connection or stream on whose behalf memory is held. */
 export interface Holder {
   /** The client's address: whose doing it is. */
   readonly client: string
@@ -92,7 +92,7 @@ export class Waiting {
     this.#budget.garbage?.received(bytes)
   }
 
-  /** Who has something waiting should not begin more of it. */
+  /** A peer with waiting bytes should not begin more. */
   get isTight(): boolean {
     return this.#budget.isTight
   }

@@ -23,7 +23,7 @@ import { openSnapshotStore } from '../../control-sync/snapshot/store.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import { readNodeSettings } from '../control-sync-settings.ts'
 
-/** Nobody hears of a rehearsal but who asked for it. */
+/** A rehearsal writes no log. */
 const log = createLog('silent')
 
 /** Rejects when this machine cannot even do that: no loopback, no room for temporary files. */

@@ -30,7 +30,10 @@ export type AdsResponse = {
   readonly bytes?: Buffer | undefined
 }
 
-/** Asked for whole; the others by name, and never with an empty list (istiod would take that for a wildcard). */
+/**
+ * Kinds that are subscribed to by wildcard. The others are named, and never with an empty list, which istiod would take
+ * for a wildcard.
+ */
 const WILDCARD: readonly ResourceKind[] = ['cluster', 'listener', 'nameTable', 'proxyConfig']
 export const BY_NAME = ['endpoint', 'route', 'extension'] as const satisfies readonly ResourceKind[]
 /** Envoy's order: what is referred to comes before what refers to it. */

@@ -71,7 +71,7 @@ export class SotwStream {
     return { kind, nonce, systemVersion: version, resources, removed }
   }
 
-  /** Asked for again of our own accord: as if for the first time, so that everything comes. */
+  /** Requested again without a push: sent like a first request, so that everything comes. */
   #whole(watch: Watch, r: AdsRequest): SotwRequest {
     const anew = r.nonce === ''
     if (!anew) this.#note(watch, r)

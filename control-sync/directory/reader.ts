@@ -156,7 +156,7 @@ export class FolderReader implements Disposable {
           asked.resources.push({ kind, name, line, file: asked.file, value: message.bytes.slice(from, to) })
           from = to
         }
-        // Asked for in this turn, it could still be handed over in it.
+        // A text that was requested in this turn could still be handed over in it.
         detached(
           'configuration',
           waitForNextTurn().then(() => this.#post(worker, { kind: 'next' })),

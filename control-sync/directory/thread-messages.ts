@@ -15,7 +15,7 @@ export type PackedResource = readonly [kind: ResourceKind, name: string, line: n
 export type FromFolderThread =
   | { readonly kind: 'ready'; readonly build: string }
   | { readonly kind: 'piece'; readonly resources: readonly PackedResource[]; readonly bytes: Uint8Array<ArrayBuffer> }
-  /** What was asked for last is answered. */
+  /** Answer to the last request. */
   | {
       readonly kind: 'done'
       readonly stamp: string

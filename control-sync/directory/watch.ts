@@ -28,7 +28,7 @@ export type WatchOptions = {
   /** Name of the subfolder with this node's own files; undefined = shared files only. */
   readonly node: string | undefined
   readonly clock: Clock
-  /** Whoever watches several folders has one for all. */
+  /** Shared by the watchers of several folders. */
   readonly reader?: FolderReader
   /** Called once before watchFolder resolves, and then whenever resources or problems differ. */
   readonly onChange: (found: FolderResult) => void

@@ -146,7 +146,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     this.#nap.abort()
   }
 
-  /** What is trusted has changed: new handshakes go by it. */
+  /** The trusted roots have changed, for new handshakes. */
   trustChanged(): void {
     if (this.#own) this.#put(this.#own)
   }
@@ -314,7 +314,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const own = this.#own
     if (own && !isExpired(own, floor.nowMs()) && !this.#other && !(this.#error && wasRejected(this.#error))) return
     let stored: Identity | undefined
-    // What is wrong with the file was said when it was written or will be at the next start.
+    // A problem of the file was reported when it was written, or will be at the next start.
     try {
       stored = store.peek()
     } catch {

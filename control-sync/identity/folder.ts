@@ -48,7 +48,7 @@ export class IdentityFolder implements IdentitySource, Disposable {
     this.#trust = p.trust
     this.#floor = p.floor
     this.#current = new Current<Identity | undefined>(undefined)
-    // Whoever puts it there may be later than this start: what needs an identity refuses until then.
+    // The files may come later than this start: until then everything refuses that needs an identity.
     this.#look()
   }
   /** Resolves once there is an identity. */
@@ -72,7 +72,7 @@ export class IdentityFolder implements IdentitySource, Disposable {
     })
     return [...(wrong.length === 0 && this.#error ? [this.#error] : wrong), ...this.#trust.problems]
   }
-  /** What is trusted has changed: new handshakes go by it. */
+  /** The trusted roots have changed, for new handshakes. */
   trustChanged(): void {
     if (!this.#own) return
     const next = this.#trust.complete(this.#own)

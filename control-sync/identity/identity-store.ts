@@ -60,7 +60,7 @@ export class IdentityStore {
     }
   }
 
-  /** What is there now, without touching it. Throws when that is no identity. */
+  /** Reads the stored identity without changing anything. Throws when it is damaged. */
   peek(): Identity | undefined {
     const bytes = this.#disk.read(this.#file)
     return bytes && parseIdentity(pemsOf(this.#opened(bytes)))

@@ -116,7 +116,7 @@ export class Trust {
   #readCrl(): string | undefined {
     const { crlFile, crlMayBeMissing, disk } = this.#o
     if (crlFile === undefined) return undefined
-    // What was there must not fall away with its file: then everything that is revoked would be trusted again.
+    // A list whose file is gone must stay in force: otherwise revoked certificates would be trusted again.
     if (crlMayBeMissing && this.#crlPem === undefined && isMissing(disk, crlFile)) return undefined
     return this.#file('identity.crl', crlFile, (pem) => {
       parseCrls(pem)

@@ -70,7 +70,7 @@ export function readBytes(raw: RawResource): Uint8Array {
 class Block {
   readonly #packed: Uint8Array
   readonly #length: number
-  /** Whoever asks for one resource often asks for the next; the collector takes it. */
+  /** A reader of one resource often reads the next; the garbage collector may take it. */
   #opened: WeakRef<Uint8Array> | undefined
 
   constructor(bytes: Uint8Array) {

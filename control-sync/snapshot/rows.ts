@@ -190,7 +190,7 @@ export const copyStatements = ({ generation, atMs }: Copied): Statement[] => [
 ]
 
 /**
- * Whoever takes a piece lets others have a turn before the next when it took long: a first push is a thousand changes.
+ * Between two pieces others get a turn when the last one took long: a first push has a thousand changes.
  */
 const CHANGES_PER_PIECE = 256
 

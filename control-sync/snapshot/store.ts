@@ -41,7 +41,7 @@ export interface SnapshotStore extends AsyncDisposable {
    * Rejects as opening does.
    */
   restart(): Promise<void>
-  /** What was found damaged in this run, as MESH_STORAGE_DAMAGED. */
+  /** Damage that was found in this run, as MESH_STORAGE_DAMAGED. */
   readonly damage: readonly MeshError[]
 }
 
@@ -204,7 +204,7 @@ class Store implements SnapshotStore {
       startFrom,
     })
     this.#storage = opened.storage
-    // What is replaced is overwritten, so that nothing in plain text stays behind in free pages.
+    // Replaced rows are overwritten, so that no plain text stays in free pages.
     if (this.#records.seals) await opened.storage.query({ sql: 'PRAGMA secure_delete = ON' })
     return opened
   }

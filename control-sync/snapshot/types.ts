@@ -1,4 +1,4 @@
-/** What is stored, and what is asked of the store. */
+/** Types of the stored snapshot and of its store. */
 import type { RawResource, ResourceKind, Snapshot } from '../../model/snapshot.ts'
 import type { References } from '../references.ts'
 

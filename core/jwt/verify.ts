@@ -6,7 +6,7 @@
 import { fitsKey, isAlgorithm, isSignedBy } from './algorithms.ts'
 import type { Jwks, VerificationKey } from './jwks.ts'
 
-/** Who signs, and for whom. */
+/** Issuer and audience. */
 export type JwtIssuer = {
   /** `iss`, compared letter by letter. */
   readonly issuer: string

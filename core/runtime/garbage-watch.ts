@@ -12,7 +12,7 @@ const GARBAGE_SHARE = 1 / 32
 const HEAP_SHARE = 1 / 24
 /** Above this the collector's own measure is good enough. */
 const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
-/** What was ended has let go of everything by then. */
+/** Time for ended connections to release what they held. */
 const EASED_MS = 500
 /** Below it memory is saved wherever that is possible. */
 export const SMALL_LIMIT_BYTES = 160 * 1024 * 1024
@@ -64,7 +64,7 @@ export class GarbageWatch {
     const { usage, collect } = this.#p
     const before = usage()
     if (this.#livingHeapBytes === Infinity) this.#livingHeapBytes = before.heapUsed
-    // What was alive then and is not counted may be gone, and must not hide what becomes garbage now.
+    // Uncounted memory that was alive then may be gone by now, and must not hide new garbage.
     this.#livingBuffersBytes = Math.min(
       this.#livingBuffersBytes,
       Math.max(0, before.arrayBuffers - this.#p.heldBytes()),

@@ -18,7 +18,7 @@ const EASED_SHARE = 1 / 8
 const MIN_BYTES = 4 * 1024 * 1024
 const MAX_BYTES = 256 * 1024 * 1024
 
-/** What was given up: a closed set, for it labels a metric. */
+/** What was dropped: a closed set, because it labels a metric. */
 const GIVEN = ['unfinished-connect', 'message', 'connection', 'stream', 'replay-copy'] as const
 export type Given = (typeof GIVEN)[number]
 
@@ -32,7 +32,7 @@ export class MemoryBudget {
   readonly #given: Record<Given, Cell> | undefined
   readonly #parts: Part[] = []
   #heldBytes = 0
-  /** Told of what comes in. */
+  /** Is told how many bytes come in. */
   garbage: GarbageWatch | undefined
   #isScheduled = false
   /** More than half was used, and since then never little. */

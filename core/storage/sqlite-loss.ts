@@ -33,7 +33,7 @@ export function mark(path: string, state: State): void {
   }
 }
 
-/** Asked before SQLite opens the file. */
+/** Must be called before SQLite opens the file. */
 export function findLoss(path: string): Loss | undefined {
   const [state, boot] = readMark(path)
   // One that is torn says nothing.

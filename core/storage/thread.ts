@@ -216,7 +216,7 @@ function catalogueCode(code: string): Failure['code'] {
   if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_SHMSIZE' || code === 'ENOSPC') return 'MESH_STORAGE_FULL'
   // Files are opened for this process alone.
   if (code.startsWith('SQLITE_BUSY')) return 'MESH_STATE_IN_USE'
-  // Whoever started the agent once as root leaves files that its user may not open.
+  // A run as root leaves files that the agent's own user may not open.
   if (
     code === 'SQLITE_PERM' ||
     code.startsWith('SQLITE_CANTOPEN') ||

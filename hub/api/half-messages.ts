@@ -53,7 +53,7 @@ export class HalfMessages {
           details: `MESH_CONTROL_SLOW_DOWN: what has come of unfinished messages takes more than ${this.#maxBytes} bytes (limits.maxHalfMessageBytes)`,
           metadata: null,
         })
-        // What was gathered belongs to the stream, which would wait for the end of the message.
+        // The gathered bytes belong to a stream that still waits for the end of its message.
         setImmediate(
           guarded(
             'hub',

@@ -23,7 +23,7 @@ const GRPC: Partial<Record<ErrorCode, status>> = {
 export function toGrpcStatus(thrown: unknown): Pick<StatusObject, 'code' | 'details'> {
   const err = toMeshError(thrown)
   const code = GRPC[err.code] ?? status.INTERNAL
-  // What was not foreseen may quote anything.
+  // The text of an unforeseen error may quote secrets.
   return {
     code,
     details: err.code === 'MESH_INTERNAL' ? 'MESH_INTERNAL: the hub failed; its log says why' : formatSentence(err),

@@ -65,7 +65,7 @@ export type NameClaim = {
   readonly nodeId: string
   readonly spiffeUri: string
   readonly ip: string
-  /** Who claims: a device, or the bearer of a token without a certificate. */
+  /** The claimant: a device, or the bearer of a token without a certificate. */
   readonly holder: string
   /** Of the token that the claim rests on; undefined when it is not known any more. */
   readonly jti: string | undefined
@@ -347,7 +347,7 @@ export class Registry implements Disposable {
   }
 }
 
-/** Who holds a name by a token alone, without a certificate. */
+/** Prefix of the holder of a name that is held by a token, without a certificate. */
 export const TOKEN_HOLDER = 'token:'
 
 const TOKENS = `SELECT jti, namespace, service_account AS serviceAccount, created_ms AS createdMs, expires_ms AS expiresMs, revoked_ms AS revokedMs, max_uses AS maxUses, nodes,

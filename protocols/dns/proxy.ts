@@ -50,7 +50,7 @@ export type DnsOptions = {
   readonly domain: string
   /** Where answers are kept; left out: nowhere. */
   readonly store?: StorePlace
-  /** Asked while there is no name table. */
+  /** Decides while there is no name table. */
   readonly awaited: () => Awaited
   /** Lower-case names that are never the mesh's: the control plane's own, without which no table would ever come. */
   readonly outside: ReadonlySet<string>

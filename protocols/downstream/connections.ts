@@ -112,7 +112,7 @@ export class TrackedConnection implements Disposable {
    */
   drain(reason?: MeshError): void {
     this.#draining.abort(reason)
-    // Who has not said a word has nothing under way.
+    // A connection that has sent no byte has nothing under way.
     if (!this.serving && this.#isSilent)
       this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
   }
@@ -137,7 +137,7 @@ export class TrackedConnection implements Disposable {
   }
 }
 
-/** Who connects speaks at once, a round trip of the link later. */
+/** Long enough for the first bytes of a client over a slow link, which come one round trip later. */
 export const FIRST_BYTES_MS = 250
 
 export class Connections {

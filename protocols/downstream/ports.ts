@@ -30,7 +30,7 @@ type PortsOptions = {
    * opened.
    */
   readonly ownedBy: (listener: Listener) => string | undefined
-  /** Who came to a socket whose listener is gone. */
+  /** Takes connections of a socket whose listener is gone. */
   readonly refuse: (accepted: NetStream, last: Listener) => void
 }
 

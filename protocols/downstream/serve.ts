@@ -72,7 +72,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   }
 }
 
-/** Who came to a socket whose listener the configuration took away. */
+/** Serves a connection of a socket whose listener was removed. */
 export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pick<Serving, 'ctx' | 'metrics'>): void {
   accepted.stream.on('error', ignore).destroy()
   const error = new MeshError('MESH_LISTENER_GONE', `listener ${last.name} is no longer configured`)
@@ -235,7 +235,7 @@ async function httpVersion(
     draining: conn.draining,
   })
   if (found === 'ended') return 'ended'
-  // What is neither goes to the HTTP/1 codec, which answers with a reason.
+  // Everything else goes to the HTTP/1 codec, which answers with a reason.
   return found !== 'silent' && found.protocol === 'http2' ? 2 : 1
 }
 

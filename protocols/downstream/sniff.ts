@@ -145,7 +145,7 @@ class Sniffer {
       )
   }
 
-  /** What was read is there again for whoever reads next. */
+  /** The bytes are put back for the next reader. */
   #settle(verdict: Sniffed | 'silent' | 'ended'): void {
     this.#finish()
     if (this.#seen.length > 0) this.#stream.unshift(this.#seen)

@@ -152,7 +152,7 @@ export type Sent = 'nothing' | 'part' | 'all'
 export interface CallEvents {
   /** Address of the client that it is for. */
   readonly source?: string
-  /** Who is to get it; before anything that may fail. */
+  /** The endpoint that gets the call. Called before anything that may fail. */
   onCallPicked(endpoint: Endpoint): void
   /** The cluster was replaced while the call waited: nothing of it was sent, and nothing more comes. */
   onCallMoved(): void

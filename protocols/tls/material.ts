@@ -64,7 +64,7 @@ export function selectRoots({ validation }: AnyTls, identity: Identity | undefin
       return [roots.rootsPem]
     case 'system':
       return tls.getCACertificates('system')
-    // Nobody is trusted by a file that was not read (with-files.ts).
+    // A file that was not read (with-files.ts) makes nobody trusted.
     case 'file':
       return []
     default:

@@ -1,4 +1,4 @@
-/** Who gets the next request: Envoy's balancers over a fixed list of hosts. A new list is a new picker. */
+/** Picks the host of the next request: Envoy's balancers over a fixed list of hosts. A new list gets a new picker. */
 import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
 import type { Host, Picker, Weighed } from './host.ts'

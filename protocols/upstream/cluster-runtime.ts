@@ -102,7 +102,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       return undefined
     }
     const { breakers } = cluster
-    // Who reads its answers does not wait for those who take a place and do not.
+    // Callers that read their answers must not wait for callers that hold a place and do not read.
     if (
       !load.mayRequest(breakers, options.source) &&
       !(waitingOf(this.ctx).makeRoom(cluster) && load.mayRequest(breakers, options.source))
@@ -207,7 +207,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         signal,
       })
       held.use(this.#trackTunnel(stream, endpoint, certificates, options.onEnding))
-      // Whoever forgets to say so: a stream that is closed is no connection any more.
+      // A closed stream no longer counts as a connection, also where its user does not report it.
       stream.once(
         'close',
         guarded('upstream', nothing, () => {
@@ -422,7 +422,7 @@ function blocked({ name }: Cluster): MeshError {
   return new MeshError('MESH_CLUSTER_BLOCKED', `cluster ${name} cannot be taken as it was configured`)
 }
 
-/** What is awaited may never come: who is told to stop does not wait for it. */
+/** The awaited event may never come, so a stop does not wait for it. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   const aborted = Promise.withResolvers<never>()

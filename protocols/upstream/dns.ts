@@ -99,7 +99,7 @@ export class DnsLoad implements Disposable {
           cause: failure,
         })
     } else if (!this.current || JSON.stringify(next) !== JSON.stringify(this.current)) this.current = next
-    // Whoever still waits gets the answer; there is no next one.
+    // Callers that still wait get this answer; there is no next one.
     if (this.#disposed) return
     this.#timer?.cancel()
     this.#timer = this.#clock.after(Math.max(1000, this.#discovery.refreshMs), () => {

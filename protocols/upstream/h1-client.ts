@@ -199,7 +199,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   /** As far as can be told from here. */
   #isRequestRead(): boolean {
-    // Who declines an upgrade may still read what follows in the other protocol, or not know where it begins.
+    // An endpoint that declines an upgrade may still read what follows in the other protocol, or lose its place.
     return this.#sent === 'all' && this.#outlet.isEmpty && !this.#upgrading && !UNREAD.has(this.#parser.status)
   }
 

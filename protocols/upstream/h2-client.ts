@@ -61,7 +61,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
         // One more for :status.
         maxHeaderListBytes: maxHeaderBytes + LIST_OVERHEAD * (maxHeaderCount + 1),
         maxHeaderCount: maxHeaderCount + 1,
-        // Who does not take his answer must not keep that of another from coming.
+        // A caller that does not read its answer must not block the answers of others.
         streamWindowBytes: WINDOW_BYTES,
         connectionWindowBytes: ASSUMED_STREAMS * WINDOW_BYTES,
         onRead: (received, unfinished, blockStreamId) => {

@@ -92,7 +92,7 @@ export class Hosts {
   report(host: Host, result: TryResult): void {
     const outlier = this.#cluster.outlier ?? (this.#isLinkDown() ? LINK_DOWN_OUTLIER : undefined)
     const { health } = host
-    // What was under way when it was ejected says nothing new.
+    // Results of requests that were under way at the ejection say nothing new.
     if (!outlier || (health.ejectedUntilMs > 0 && health.ejectedUntilMs > this.#clock.monotonicMs())) return
     const percent = record(health, result, outlier)
     if (percent === 0) return

@@ -250,7 +250,7 @@ export class HostPool {
     if (idleMs > 0 && idleMs < Infinity) this.#owner.deadlines.arm(connection, this.nowMs() + idleMs)
   }
 
-  /** Who still waits takes a new connection only, and with this one there may be none more. */
+  /** Waiting calls need a new connection, and this idle one may take its place. */
   #isInTheWay(): boolean {
     if (this.#waiting.length <= this.#connecting.size) return false
     if (!this.#mayConnect()) return true
@@ -303,7 +303,7 @@ export class HostPool {
     )
   }
 
-  /** Whoever waits here is told to ask the cluster that has come in place of this one. */
+  /** Calls that wait here are told to ask the cluster that replaced this one. */
   moveWaiting(): void {
     for (const { events, place, lease: ofCall } of this.#waiting.splice(0)) {
       place[Symbol.dispose]()

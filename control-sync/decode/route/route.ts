@@ -115,7 +115,7 @@ function wholeHost(
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
   }
 }
-/** Nobody counts as internal (Envoy's default for internal_address_config), so EXTERNAL_ONLY is about everybody. */
+/** No client counts as internal (Envoy's default for internal_address_config), so EXTERNAL_ONLY applies to all. */
 function requireTls(at: DecodePath, value: XVirtualHost['requireTls']): boolean {
   switch (value) {
     case TlsRequirement.NONE:

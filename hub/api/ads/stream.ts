@@ -242,7 +242,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     if (responses.length)
       this.#p.metrics.counter('mesh_hub_ads_responses_total', 'ADS responses that the hub sent.').cell({}).value +=
         responses.length
-    // Who does not read gets no more answers queued; changes meanwhile become one.
+    // Nothing more is queued for a client that does not read; changes meanwhile become one answer.
     if (this.#output !== 'open') this.#call.pause()
   }
 

@@ -63,7 +63,7 @@ function keyOfAddress(address: string): string {
 /** RFC 1035 §3.5 and RFC 3596 §2.5: the address backwards, all of it. */
 function keyOfName(name: string): string | undefined {
   const v4 = /^(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})\.in-addr\.arpa$/.exec(name)?.[1]
-  // What is not written as an address is written is none: no leading zeros, nothing above 255.
+  // Only the usual form is an address: no leading zeros, nothing above 255.
   if (v4 !== undefined) {
     const bytes = ipBytes(v4.split('.').toReversed().join('.'))
     return bytes && Buffer.from(bytes).toString('hex')

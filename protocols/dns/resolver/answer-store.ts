@@ -15,7 +15,7 @@ import { Rcode } from '../codec/wire.ts'
 
 export type StorePlace = {
   readonly file: string
-  /** Asked at each use. Undefined: in plain text. Throws MESH_CONFIG_INVALID. */
+  /** Called at each use. Undefined = plain text. Throws MESH_CONFIG_INVALID. */
   readonly sealer: () => Sealer | undefined
 }
 type StoreOptions = StorePlace & {

@@ -74,7 +74,7 @@ export class Servers {
       .filter((s) => s.loopUntilMs <= now)
       .toSorted((a, b) => Number(a.lastUntilMs > now) - Number(b.lastUntilMs > now))
   }
-  /** Nobody beside the mesh is to be asked: what the mesh does not know does not exist. */
+  /** There are no resolvers beside the mesh: a name that it does not have does not exist. */
   get none(): boolean {
     return this.#o.settings.upstreams?.length === 0
   }

@@ -6,7 +6,7 @@
  */
 import { findKnownName, TEXT, TOKEN } from './h1-tables.ts'
 
-/** What is wrong, as the caller's error code sees it. */
+/** Kind of a fault, from which the caller derives its error code. */
 export type Fault = 'malformed' | 'too-large' | 'unsupported'
 export type Fail = (fault: Fault, what: string) => never
 

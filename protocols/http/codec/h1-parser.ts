@@ -12,7 +12,7 @@ import { readMinorVersion, readStatus } from './h1-start-line.ts'
 import { findAuthorityProblem, findMethodProblem, parseRequestTarget } from './h1-target.ts'
 import { readContentLength, UNKNOWN_LENGTH } from './framing.ts'
 
-/** Told in order: onHead, onBody…, onMessageEnd; a response may have several onInformational before onHead. */
+/** Called in this order: onHead, onBody…, onMessageEnd; for a response perhaps several onInformational before onHead. */
 export interface ParserSink {
   /** The fields of the parser describe the message until the next one begins. */
   onHead(): void

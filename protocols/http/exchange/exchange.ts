@@ -109,7 +109,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.record.receivedBytes += chunk.length
     if (this.body.add(chunk)) this.#rt.metrics.limits.replayBytes.value++
     if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)
-    // Nobody to send it to yet. Until there is, no more than the replay limit is taken.
+    // There is no connection yet. Until there is one, no more than the replay limit is taken.
     else if (this.body.full) this.down.pauseRequest()
   }
 

@@ -52,7 +52,7 @@ export class ReplayBuffer implements Holder {
     return before <= this.#maxBytes && this.#bytes > this.#maxBytes
   }
 
-  /** What is here was given to a connection. */
+  /** The buffered bytes were given to a connection. */
   passed(): void {
     this.#isCopy = true
     if (this.replayable && this.#bytes <= this.#maxBytes) return

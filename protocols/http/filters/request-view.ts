@@ -28,7 +28,7 @@ export function settleRequest(
   if (internalOnly) for (const name of internalOnly) removeHeader(headers, name)
 }
 
-/** Whoever stands before us may have taken the TLS off (Envoy: the same, where x-forwarded-proto is not our own). */
+/** A proxy before this one may have terminated TLS (as Envoy, where x-forwarded-proto is not its own). */
 function forwardedScheme(request: RequestHead): 'http' | 'https' | undefined {
   const field = request.header('x-forwarded-proto')
   if (field === request.scheme) return field

@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { ErrorCode, MAX_STREAM_ID } from '../codec/h2-frames.ts'
 import type { FrameOutput } from './frame-output.ts'
 
-/** Who does not answer has had time to read. */
+/** By then a client that does not answer has had time to read. */
 const MAX_ROUND_TRIP_MS = 2000
 const PAYLOAD = Buffer.from('drain...', 'latin1')
 

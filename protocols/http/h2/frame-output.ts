@@ -135,7 +135,7 @@ export class FrameOutput {
     this.#taken(writeUint32(slab, writeUint32(slab, at, lastStreamId), code))
   }
 
-  /** What is gathered goes to the socket now. */
+  /** Writes the gathered frames to the socket now. */
   flush(): void {
     if (this.#closed) return
     this.#closePart()

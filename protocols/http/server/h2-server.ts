@@ -315,7 +315,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
     this.#conn.aborted.removeEventListener('abort', this.#onAborted)
     this.#resolveWhenSent()
   }
-  /** Whoever hears of an error destroys the stream: what was said last, GOAWAY, leaves before. */
+  /** A listener of the error destroys the stream, so GOAWAY is written before. */
   #resolveWhenSent(): void {
     const error = this.#error
     if (error === undefined) this.#resolve(ENDED)

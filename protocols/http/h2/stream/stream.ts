@@ -76,7 +76,7 @@ export class Http2Stream {
   isTouched = false
   /** As onStreamClose has it. */
   resetCode = 0
-  /** Told at the close: the peer has reset what it had said in full. */
+  /** Code for onStreamClose when the peer resets a stream that it has already ended. */
   pendingCode = 0
   /** To be said when everything has been sent. */
   resetAfterSent: number | undefined
@@ -209,7 +209,7 @@ export class Http2Stream {
     }
     tellEnd(this, trailers)
   }
-  /** What is before it has not been told either. */
+  /** The events before it have not been delivered either. */
   get #mustKeep(): boolean {
     return this.#paused || this.#inbox.length > 0
   }
@@ -236,7 +236,7 @@ export class Http2Stream {
     this.#outgoing.splice(0, this.#next)
     this.#next = 0
   }
-  /** What is here waits for longer than a turn. */
+  /** The outgoing bytes wait for longer than a turn. */
   hold(): void {
     if (this.#held !== undefined || !this.hasOutgoing) return
     const held = new HoldingBlock()
