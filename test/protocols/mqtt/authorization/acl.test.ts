@@ -1,8 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import fc from 'fast-check'
 import { TimeSlice } from '../../../../core/os/time-slice.ts'
 import { READ, WRITE } from '../../../../protocols/mqtt/authorization/acl.ts'
 import { parseAclFile } from '../../../../protocols/mqtt/authorization/acl-file.ts'
+import { covers } from '../../../../protocols/mqtt/topics/topics.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const slice = new TimeSlice(new SimClock())
@@ -112,4 +114,75 @@ test('fifty thousand lines: a question costs its levels, and the parsing lets tr
   cost((i) => few(`dc-${i % 12_500}/a`, WRITE))
   const [of4, ofAll] = [cost((i) => few(`dc-${i % 12_500}/a`, WRITE)), cost((i) => has(`dc-${i % 12_500}/a`, WRITE))]
   assert.ok(ofAll < of4 * 20 + 20, `${of4} ms with 4 lines, ${ofAll} ms with 50,000`)
+})
+
+/** As mosquitto goes through its lists, one line after the other (security_default.c). */
+function decideSlowly(
+  lines: readonly string[],
+  who: { clientId: string; user: string | undefined },
+  topic: string,
+): string {
+  const own: [string, string][] = []
+  const patterns: [string, string][] = []
+  let user: string | undefined
+  for (const line of lines) {
+    const [what, right, rest] = line.split(' ') as [string, string, string]
+    if (what === 'user') user = right
+    else if (what === 'pattern') patterns.push([right, rest])
+    else if (user === who.user) own.push([right, rest])
+  }
+  const put = (filter: string): string | undefined =>
+    filter.includes('%u') && who.user === undefined
+      ? undefined
+      : filter.replaceAll(/%[cu]/g, (name) => (name === '%c' ? who.clientId : who.user!))
+  const decide = (list: readonly (readonly [string, string | undefined])[]): string | undefined => {
+    const hit = list.filter(([, filter]) => filter !== undefined && covers(filter, topic)).map(([right]) => right)
+    if (hit.includes('deny')) return 'deny'
+    return hit.join()
+  }
+  const isAllowed = (right: string): boolean => {
+    for (const list of [own, patterns.map(([r, filter]) => [r, put(filter)] as const)]) {
+      const found = decide(list)
+      if (found === 'deny') return false
+      if (found?.split(',').some((one) => one === right || one === 'readwrite')) return true
+      if (list === own && /[+#]/.test(who.clientId + (who.user ?? ''))) return false
+    }
+    return false
+  }
+  return `${isAllowed('read') ? 'r' : '-'}${isAllowed('write') ? 'w' : '-'}`
+}
+test('the trees decide as the lines do, one after the other', async () => {
+  const level = fc.constantFrom('a', 'b', 'ana', 'dev', '')
+  const filterLevel = fc.oneof({ weight: 3, arbitrary: level }, { weight: 1, arbitrary: fc.constant('+') })
+  const patternLevel = fc.oneof(filterLevel, fc.constantFrom('%c', '%u', 'x%c', '%u%c'))
+  const filter = (of: fc.Arbitrary<string>): fc.Arbitrary<string> =>
+    fc
+      .tuple(fc.array(of, { minLength: 1, maxLength: 3 }), fc.boolean())
+      .map(([levels, rest]) => [...levels, ...(rest ? ['#'] : [])].join('/') || 'a')
+  const right = fc.constantFrom('read', 'write', 'readwrite', 'deny')
+  const line = fc.oneof(
+    fc.tuple(right, filter(filterLevel)).map(([r, f]) => `topic ${r} ${f}`),
+    fc.tuple(right, filter(patternLevel)).map(([r, f]) => `pattern ${r} ${f}`),
+    fc.constantFrom('user ana', 'user b'),
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(line, { maxLength: 12 }),
+      fc.record({
+        clientId: fc.constantFrom('dev', 'a', 'ana', 'c+'),
+        user: fc.constantFrom('ana', 'b', 'dev', undefined),
+      }),
+      fc.array(fc.array(fc.oneof(level, fc.constantFrom('xdev', 'anadev', 'b')), { minLength: 1, maxLength: 4 }), {
+        maxLength: 8,
+      }),
+      async (lines, who, topics) => {
+        const may = await rights(lines.join('\n'), who.user, who.clientId)
+        for (const levels of topics) {
+          const topic = levels.join('/') || 'a'
+          assert.equal(may(topic), decideSlowly(lines, who, topic), `${topic}\n${lines.join('\n')}`)
+        }
+      },
+    ),
+    { numRuns: 500 },
+  )
 })
