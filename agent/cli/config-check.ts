@@ -3,8 +3,12 @@ import { checkFolder } from '../../control-sync/directory/check.ts'
 import { findCaptureProblem } from '../config/capture.ts'
 import { findPortMistakes, findPortNotes } from '../config/ports.ts'
 import { createListeners } from '../config/listeners.ts'
+import { collectAclFiles } from '../mqtt-policies.ts'
+import { parseAclFile } from '../../protocols/mqtt/authorization/acl-file.ts'
 import type { AgentConfig } from '../config/schema.ts'
+import { systemClock } from '../../core/os/clock.ts'
 import { systemDisk } from '../../core/os/disk.ts'
+import { TimeSlice } from '../../core/os/time-slice.ts'
 import { toMeshError } from '../../core/errors.ts'
 import { escapeForTerminal } from '../../core/printable.ts'
 import type { ExitCode } from './exit.ts'
@@ -53,7 +57,12 @@ async function check(config: AgentConfig): Promise<Report> {
     mustExist('identity.folder', `${config.identity.folder}/${name}`)
   for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const)
     mustExist(`identity.${name}`, config.identity[name])
-  for (const { prepare } of createListeners(config, systemDisk)) {
+  const listeners = createListeners(config, systemDisk)
+  for (const file of new Set(collectAclFiles(listeners))) {
+    mustExist('mqtt.aclFile', file)
+    mistakes.push(...(await findAclMistakes(file)))
+  }
+  for (const { prepare } of listeners) {
     try {
       prepare?.()
     } catch (thrown) {
@@ -72,6 +81,17 @@ async function check(config: AgentConfig): Promise<Report> {
     }
   } catch (thrown) {
     return { mistakes: [...mistakes, toMeshError(thrown).message], notes, ignored: [], counts }
+  }
+}
+
+/** Of one that can be read. */
+async function findAclMistakes(file: string): Promise<string[]> {
+  if (!exists(file)) return []
+  try {
+    await parseAclFile(file, systemDisk.read(file)!, new TimeSlice(systemClock))
+    return []
+  } catch (thrown) {
+    return [`mqtt.aclFile: ${toMeshError(thrown).message}`]
   }
 }
 

@@ -43,6 +43,23 @@ test('files of listeners and of the identity that are not there, or are somethin
   assert.deepEqual(await meshlet(['run', '-c', m.file]), { code: 0, out: '', err: '' })
 })
 
+test('config check names the line of an acl file that cannot be used, and the run goes on without anybody', async (t) => {
+  const m = machine(t)
+  const yaml = `mqtt: {aclFile: ${m.folder}/acl}\nlisteners: [{name: m, kind: mqtt, port: 0}, {name: n, kind: mqtt, port: 0}]\n`
+  for (const [text, what] of [
+    [undefined, /1 mistake\nMistakes:\n.*mqtt\.aclFile: there is no file .*acl\n/],
+    ['user a\ntopic red a\n', /1 mistake\nMistakes:\n.*mqtt\.aclFile: .*acl line 2: "red" is none of/],
+  ] as const) {
+    if (text !== undefined) fs.writeFileSync(`${m.folder}/acl`, text)
+    m.write(yaml)
+    assert.equal((await meshlet(['run', '-c', m.file])).code, 0)
+    const { code, out } = await meshlet(['config', 'check', '-c', m.file])
+    assert.deepEqual([code, what.test(out)], [2, true], out)
+  }
+  fs.writeFileSync(`${m.folder}/acl`, 'topic read a\n')
+  assert.equal((await meshlet(['config', 'check', '-c', m.file])).code, 0)
+})
+
 test('config check finds the cluster that a route names and nobody knows, without starting anything', async (t) => {
   const m = machine(t)
   fs.writeFileSync(
