@@ -10,6 +10,7 @@ export class Rules {
   /** Of the time when the connection came. */
   readonly #first: MqttPolicy
   readonly #groundsOf: GroundsOf
+  #known: PolicyGrounds | undefined
   #authorizer: Authorizer | undefined
   #authorizedBy: PolicyGrounds | undefined
   #quota: Quota | undefined
@@ -22,12 +23,20 @@ export class Rules {
   }
 
   /** A listener keeps its connections when its policy changes (downstream/revalidate.ts). */
-  get grounds(): PolicyGrounds {
+  get #policy(): MqttPolicy {
     const { codec } = this.#conn.chain
-    return this.#groundsOf.now(codec.kind === 'mqtt' ? codec.mqtt : this.#first)
+    return codec.kind === 'mqtt' ? codec.mqtt : this.#first
+  }
+  get grounds(): PolicyGrounds {
+    const policy = this.#policy
+    const known = this.#known
+    // Asked for each packet: without an acl file nothing else of them changes.
+    if (known?.policy === policy && policy.aclFile === undefined) return known
+    this.#known = this.#groundsOf.now(policy)
+    return this.#known
   }
   quota({ client }: { readonly client: Client }): Quota | undefined {
-    const { policy } = this.grounds
+    const policy = this.#policy
     if (this.#quotaBy === policy) return this.#quota
     this.#quotaBy = policy
     this.#quota = findQuota(policy.quotas, client)
