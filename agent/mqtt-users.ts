@@ -1,3 +1,4 @@
+import { MeshError } from '../core/errors.ts'
 import type { JwtTime } from '../core/jwt/verify.ts'
 import type { Scope } from '../core/scope.ts'
 import type { World } from '../core/world.ts'
@@ -20,6 +21,13 @@ export function openMqttUsers(
     return known ? { nowMs: known.nowMs, isLowerBound: known.clock === 'lower-bound' } : { nowMs: clock.wallMs() }
   }
   return scope.own(new UserDatabase({ settings, disk: world.disk, clock, log, metrics, time }))
+}
+
+/** `user:password` for an HTTP proxy. */
+export function readProxyCredentials({ disk }: World, file: string): string {
+  const content = disk.read(file)
+  if (!content) throw new MeshError('MESH_MQTT_CREDENTIALS', `mqtt.bridges httpProxy: there is no file ${file}`)
+  return content.toString('utf8')
 }
 
 /** @param node name of this agent */

@@ -1,6 +1,16 @@
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../core/errors.ts'
+import type { Address } from '../core/os/network.ts'
 import type { Cluster, Endpoint } from '../model/cluster.ts'
+
+/** An HTTP proxy that knows CONNECT. */
+export type HttpProxy = {
+  readonly address: Address
+  /** `user:password`; read for each connection. Throws what the system says. */
+  readonly readCredentials: (() => string) | undefined
+  /** Names, addresses and ranges that are connected to directly. */
+  readonly noProxy: readonly string[]
+}
 
 /**
  * A fresh, exclusive connection to one endpoint, TLS done and the peer's identity checked: for TCP, MQTT, upgrades and
@@ -28,6 +38,8 @@ export type ConnectOptions = {
   readonly originalDst?: { readonly host: string; readonly port: number } | undefined
   /** It is to end soon, because a certificate has expired; what has not ended then is cut off. */
   readonly onEnding?: ((reason: MeshError) => void) | undefined
+  /** The way leads through an HTTP proxy. */
+  readonly through?: HttpProxy | undefined
   /** The request's host, for auto_sni. */
   readonly host?: string | undefined
 }

@@ -6,6 +6,7 @@ import fs from 'node:fs'
 const DEBIAN = {
   nginx: { packages: ['nginx-light'], program: '/usr/sbin/nginx' },
   haproxy: { packages: ['haproxy'], program: '/usr/sbin/haproxy' },
+  tinyproxy: { packages: ['tinyproxy-bin'], program: '/usr/bin/tinyproxy' },
   mosquitto: { packages: ['mosquitto'], program: '/usr/sbin/mosquitto' },
   mosquittoClients: { packages: ['mosquitto-clients'], program: '/usr/bin/mosquitto_pub' },
   wrk: { packages: ['wrk'], program: '/usr/bin/wrk' },

@@ -11,7 +11,7 @@ import { createCodecs } from '../codecs.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
-import { openBridgeCredentials, openMqttUsers } from '../mqtt-users.ts'
+import { openBridgeCredentials, openMqttUsers, readProxyCredentials } from '../mqtt-users.ts'
 import { createLiveMqtt } from '../live-mqtt.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
@@ -47,7 +47,15 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
     }),
   )
   const bridge = scope.own(
-    createBridge({ ctx, broker, durability: spool, upstreams, node, readCredentials: openBridgeCredentials(f, node) }),
+    createBridge({
+      ctx,
+      broker,
+      durability: spool,
+      upstreams,
+      node,
+      readCredentials: openBridgeCredentials(f, node),
+      readFile: (file) => readProxyCredentials(f.world, file),
+    }),
   )
   const dataPath = scope.own(new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), otherPorts(config)))
   // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last

@@ -204,6 +204,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         port: endpoint.port,
         speaks: options.speaks,
         host: options.host,
+        through: options.through,
         signal,
       })
       held.use(this.#trackTunnel(stream, endpoint, certificates, options.onEnding))

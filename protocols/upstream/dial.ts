@@ -17,6 +17,7 @@ import { pausedStreamsOf } from '../paused-streams.ts'
 import { usesIdentity } from '../certificate-expiry.ts'
 import { originate, type OriginateOptions } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
+import { openTunnel, isDirect } from './http-connect.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
 export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly certificates: CertificatesUsed }
@@ -25,6 +26,7 @@ export type DialOptions = {
   readonly port: number
   readonly speaks: ConnectOptions['speaks']
   readonly host: string | undefined
+  readonly through?: ConnectOptions['through']
   readonly signal: AbortSignal
 }
 
@@ -52,7 +54,7 @@ export async function dial(
       'MESH_CLUSTER_BLOCKED',
       `cluster ${cluster.name} cannot be taken as it was configured for ${endpoint.address}:${endpoint.port}`,
     )
-  const made = await connected(ctx, cluster, o)
+  const made = await connected(ctx, cluster, endpoint, o)
   const { stream } = made
   stream.on('error', ignore)
   if (transport.kind === 'plaintext') {
@@ -131,18 +133,28 @@ function nameOf({ hostname, address }: Endpoint): string | undefined {
 async function connected(
   ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
   cluster: Cluster,
-  { address, port, signal }: DialOptions,
+  endpoint: Endpoint,
+  { address, port, through, signal }: DialOptions,
 ): Promise<NetStream> {
   const { network, clock, identity } = ctx
   const late = new AbortController()
   const timer = clock.after(cluster.connectTimeoutMs, () => late.abort())
   try {
-    const made = await network.dial({ host: address, port }, AbortSignal.any([signal, late.signal]), {
+    const either = AbortSignal.any([signal, late.signal])
+    const target = { host: nameOf(endpoint) ?? address, port }
+    const proxy =
+      through && !isDirect(through.noProxy, target) && !isDirect(through.noProxy, { host: address, port })
+        ? through
+        : undefined
+    const dialed = await network.dial(proxy?.address ?? { host: address, port }, either, {
       ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }),
       ...(cluster.keepAliveMs === undefined ? {} : { keepAliveMs: cluster.keepAliveMs }),
     })
+    // Where it leads counts, not where the proxy is.
+    const made = proxy ? { ...dialed, remote: { host: address, port } } : dialed
     const closed = identity.validity?.onlyLocal()
     try {
+      if (proxy) await openTunnel(dialed.stream.on('error', ignore), target, { proxy, signal: either })
       if (closed && !staysHere(made)) throw closed
       if (cluster.discovery.kind === 'original-dst') {
         const own = captureLoopOf(ctx).dialed(made)

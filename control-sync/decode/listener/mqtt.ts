@@ -26,14 +26,16 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
   const parsed = mqttPolicySchema().safeParse(policy)
   if (parsed.success) {
     const { aclFile, bridges } = parsed.data
-    const named = bridges.findIndex(({ credentials }) => credentials !== undefined)
+    const named = bridges.findIndex(
+      ({ credentials, httpProxy }) => credentials !== undefined || httpProxy?.credentialsFile !== undefined,
+    )
     if (aclFile !== undefined)
       here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')
     else if (named >= 0)
       here
         .in('bridges')
         .item(named)
-        .in('credentials')
+        .in(bridges[named]!.credentials ? 'credentials' : 'httpProxy')
         .issue('are secrets of the machine, which only its agent.yaml may give to a broker')
     else return { kind: 'mqtt', mqtt: parsed.data, transport }
     return refused

@@ -34,6 +34,8 @@ export type BridgeOptions = {
   readonly upstreams: Upstreams
   /** What upstream brokers are told of us; default: nothing. */
   readonly readCredentials?: ReadCredentials
+  /** What a file holds, for credentials of an HTTP proxy. Throws when there is none. */
+  readonly readFile?: (file: string) => string
   /** Name of this agent; the default client id is `<node>/<cluster>`. */
   readonly node: string
 }
@@ -51,7 +53,7 @@ class SessionBridge implements Bridge {
   #lock: Promise<unknown> = Promise.resolve()
 
   constructor(options: BridgeOptions) {
-    const { ctx, broker, durability, upstreams, readCredentials = () => NO_CREDENTIALS } = options
+    const { ctx, broker, durability, upstreams, readCredentials = () => NO_CREDENTIALS, readFile } = options
     this.#o = options
     this.#parts = {
       ...ctx,
@@ -59,6 +61,7 @@ class SessionBridge implements Bridge {
       durability,
       upstreams,
       readCredentials,
+      readFile,
       flusher: new Flusher(),
       counters: bridgeCounters(ctx.metrics),
     }

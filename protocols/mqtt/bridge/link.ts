@@ -22,7 +22,7 @@ import type { BridgeCredentials } from '../users/bridge-credentials.ts'
 import { REASON } from '../codec/reason.ts'
 
 /** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
-const MAX_PACKET_BYTES = 1024 * 1024
+export const MAX_PACKET_BYTES = 1024 * 1024
 const CONNACK_MS = 10_000
 const PINGRESP_MS = 10_000
 /** In flight at once towards 3.1.1, which cannot say. */

@@ -2,17 +2,18 @@
  * One client session with an upstream broker over as many connections as it takes: what waits for it outlives each of
  * them.
  */
+import type { Duplex } from 'node:stream'
 import type { Clock, Random, Timer } from '../../../core/os/clock.ts'
 import type { Current } from '../../../core/current.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Tables } from '../../../model/tables.ts'
-import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
+import type { HttpProxy, UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
 import type { Lanes } from './lanes.ts'
 import { type Leg, Legs } from './legs.ts'
-import { BridgeLink, type LinkEnd } from './link.ts'
+import { BridgeLink, type LinkEnd, MAX_PACKET_BYTES } from './link.ts'
 import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
 import { STABLE_MS, Waits } from './waits.ts'
@@ -25,6 +26,7 @@ import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 
 /** While another broker has the session, the first one is asked so often whether it is there again. */
 const RETURN_MS = 60_000
+const UPGRADE_MS = 10_000
 /** What has expired makes room so often. */
 const SWEEP_MS = 30_000
 /** Until somebody wakes it. */
@@ -55,6 +57,7 @@ export type SessionParts = {
   readonly flusher: Flusher
   readonly counters: BridgeCounters
   readonly readCredentials: ReadCredentials
+  readonly readFile: ((file: string) => string) | undefined
 }
 
 export class BridgeSession implements AsyncDisposable {
@@ -300,7 +303,8 @@ export class BridgeSession implements AsyncDisposable {
   }
 
   async #connection(leg: Leg, signal: AbortSignal): Promise<LinkEnd> {
-    let upstream: UpstreamStream
+    let upstream: UpstreamStream | undefined
+    let stream: Duplex
     let credentials: BridgeCredentials
     try {
       credentials = this.#p.readCredentials(this.#plan.settings)
@@ -310,16 +314,19 @@ export class BridgeSession implements AsyncDisposable {
       upstream = await this.#p.upstreams.connect(cluster, {
         speaks: 'tcp',
         signal,
+        through: proxyOf(this.#plan, this.#p.readFile),
         onEnding: (reason) => this.#link?.close(reason),
       })
+      stream = await this.#framed(upstream)
     } catch (err) {
+      upstream?.release('failed')
       return { why: 'failed', error: toMeshError(err) }
     }
     let wasConnected = false
     const link = new BridgeLink({
       ...this.#p,
       flusher: this.#flusher(),
-      stream: upstream.stream,
+      stream,
       leg,
       isReturn: this.#legs.isReturnTo(leg),
       plan: this.#plan,
@@ -352,6 +359,23 @@ export class BridgeSession implements AsyncDisposable {
     return end
   }
 
+  /** Where the settings say so, MQTT in the frames of a WebSocket. Loaded when somebody needs it. */
+  async #framed({ stream, endpoint }: UpstreamStream): Promise<Duplex> {
+    const { websocket } = this.#plan.settings
+    if (!websocket) return stream
+    const { openWebSocket } = await import('./transport/websocket.ts')
+    const name = endpoint.hostname ?? endpoint.address
+    const host = websocket.host ?? `${name.includes(':') ? `[${name}]` : name}:${endpoint.port}`
+    const { clock } = this.#p
+    return openWebSocket(stream, {
+      host,
+      path: websocket.path,
+      maxPacketBytes: MAX_PACKET_BYTES,
+      clock,
+      timeoutMs: UPGRADE_MS,
+    })
+  }
+
   #connected(leg: Leg): void {
     this.#legs.connected(leg)
     tellLocally(this.#p, this.#plan, '1')
@@ -380,12 +404,25 @@ export class BridgeSession implements AsyncDisposable {
     const cluster = this.#p.tables.get().cluster(this.#plan.cluster)
     const { signal } = this.#stop
     const found = cluster
-      ? await this.#p.upstreams.connect(cluster, { speaks: 'tcp', signal }).catch(() => undefined)
+      ? await this.#p.upstreams
+          .connect(cluster, { speaks: 'tcp', signal, through: proxyOf(this.#plan, this.#p.readFile) })
+          .catch(() => undefined)
       : undefined
     found?.release('ok')
     found?.stream.destroy()
     if (link !== this.#link || signal.aborted) return
     if (found) this.#close('return')
     else this.#returning?.refresh()
+  }
+}
+
+function proxyOf({ settings: { httpProxy } }: SessionPlan, readFile: SessionParts['readFile']): HttpProxy | undefined {
+  if (!httpProxy) return undefined
+  const { host, port, credentialsFile, noProxy } = httpProxy
+  return {
+    address: { host, port },
+    readCredentials:
+      credentialsFile === undefined || readFile === undefined ? undefined : () => readFile(credentialsFile),
+    noProxy,
   }
 }

@@ -91,7 +91,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
 }
 
 /** What binary frames hold, as a stream. */
-function framesOf(socket: WebSocket): Duplex {
+export function framesOf(socket: WebSocket): Duplex {
   // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
   socket.on(
     'message',

@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream'
 import type { Cluster } from '../../../model/cluster.ts'
-import type { Upstreams } from '../../../protocols/upstream-api.ts'
+import { upgrade } from '../../../protocols/mqtt/connection/websocket.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { HttpProxy, Upstreams } from '../../../protocols/upstream-api.ts'
 import { encode, publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
 import type {
   AckType,
@@ -23,6 +25,8 @@ const AT = { host: '10.0.0.1', port: 1883 }
 export class FakeUpstream {
   readonly connections: UpstreamConn[] = []
   readonly releases: ('ok' | 'failed')[] = []
+  /** What each connection was to lead through. */
+  readonly through: (HttpProxy | undefined)[] = []
   readonly network: SimNetwork
   readonly #at: typeof AT
   #taken = 0
@@ -36,13 +40,31 @@ export class FakeUpstream {
       this.connections.push(new UpstreamConn(stream))
     })
   }
+  /** Over WebSocket. */
+  async listenForFrames(clock: Clock): Promise<void> {
+    await this.network.listen(this.#at, ({ stream }) => {
+      stream.on('error', () => {})
+      void upgrade(stream, {
+        clock,
+        timeoutMs: 10_000,
+        maxPacketBytes: 1024 * 1024,
+        aborted: new AbortController().signal,
+        localHost: this.#at.host,
+        allowedOrigins: [],
+      }).then(
+        (frames) => this.connections.push(new UpstreamConn(frames)),
+        () => stream.destroy(),
+      )
+    })
+  }
   get upstreams(): Upstreams {
     return {
-      connect: async (_cluster: Cluster, { signal }) => {
+      connect: async (_cluster: Cluster, { signal, through }) => {
+        this.through.push(through)
         const { stream } = await this.network.dial(this.#at, signal)
         return {
           stream,
-          endpoint: { ...this.#at } as never,
+          endpoint: { address: this.#at.host, port: this.#at.port } as never,
           alpn: '',
           release: (how) => {
             this.releases.push(how)

@@ -52,6 +52,7 @@ export class Rig {
       upstreams: {
         connect: (cluster, options) => (others[cluster.name] ?? upstream).upstreams.connect(cluster, options),
       },
+      readFile: (file) => `what ${file} holds`,
       node: 'edge-1',
       readCredentials: ({ credentials }) => this.credentials(credentials),
     })

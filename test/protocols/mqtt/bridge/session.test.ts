@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { bridgePolicy, DOWN, rig, type Rig, tablesWith, UP } from './rig.ts'
+import { bridgePolicy, DOWN, rig, Rig, tablesWith, UP } from './rig.ts'
 
 test('a broker of 3.1.1 is met with 3.1.1, whichever way it says so', async (t) => {
   for (const answer of ['20 02 00 01', '20 03 00 84 00']) {
@@ -158,4 +158,30 @@ test('settings that change on a running session take effect at once, and what wa
     'publish $SYS/broker/connection/edge-1/cloud/state 1 q0 retain',
     'publish sensors/a 1 q1 #1 dup',
   ])
+})
+
+test('over WebSocket: the same conversation in frames', async (t) => {
+  const r = new Rig()
+  t.after(() => r.bridge[Symbol.asyncDispose]())
+  await r.upstream.listenForFrames(r.clock)
+  await r.bridge.apply(bridgePolicy([UP], { websocket: { path: '/x/mqtt' } }))
+  const conn = await r.upstream.accepted()
+  await r.publish('sensors/a', '1')
+  assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q1 #1'])
+  conn.ack('puback', 1)
+  await settle()
+  assert.equal(r.bridge.status()[0]!.queued, 0)
+})
+test('through an HTTP proxy: the way, its credentials at each connection, and who is direct', async (t) => {
+  const r = await rig(t, [UP], {
+    httpProxy: {
+      host: 'proxy.example',
+      port: 3128,
+      credentialsFile: '/run/credentials/proxy',
+      noProxy: ['10.0.0.0/8'],
+    },
+  })
+  const [through] = r.upstream.through
+  assert.deepEqual([through?.address, through?.noProxy], [{ host: 'proxy.example', port: 3128 }, ['10.0.0.0/8']])
+  assert.equal(through?.readCredentials?.(), 'what /run/credentials/proxy holds')
 })
