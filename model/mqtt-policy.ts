@@ -146,6 +146,11 @@ export const mqttPolicySchema = () =>
      * that may, and each message is asked about.
      */
     wideSubscriptions: z.enum(['refuse', 'filter']).default('refuse'),
+    /**
+     * QoS 1 and 2 of MQTT 3.1.1, which has no acknowledgement that says no [MQTT-3.3.5-2]. `acknowledge` as mosquitto
+     * does: the client believes that its message was taken.
+     */
+    deniedPublishes: z.enum(['disconnect', 'acknowledge']).default('disconnect'),
     /** The first that is about a client counts. */
     quotas: z.array(quota()).default([]),
     /** mosquitto's acl_file; what it denies no rule allows. */

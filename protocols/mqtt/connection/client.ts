@@ -339,6 +339,7 @@ export class Client implements Reading, Holder {
       counters,
       version,
       isBridge,
+      acknowledgesDenied: this.#policy.deniedPublishes === 'acknowledge',
       limits,
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,

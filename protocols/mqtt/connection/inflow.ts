@@ -225,8 +225,10 @@ export class Inflow {
       'publish is not allowed by the mqtt policy',
     )
     if (qos === 0) return
-    if (this.#link.version === 4) throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client may not publish to ${topic}`)
-    this.#answerInOrder(qos, packetId, REASON.notAuthorized)
+    const { version, acknowledgesDenied } = this.#link
+    if (version === 4 && !acknowledgesDenied)
+      throw new MeshError('MESH_MQTT_NOT_AUTHORIZED', `client may not publish to ${topic}`)
+    this.#answerInOrder(qos, packetId, version === 4 ? REASON.success : REASON.notAuthorized)
   }
 
   #enqueue(message: StoredMessage, to: Plan, { qos, packetId, retain }: Publish): void {

@@ -24,6 +24,8 @@ export type LinkOptions = {
   readonly version: Version
   /** It said so in CONNECT, as mosquitto's bridges do. */
   readonly isBridge: boolean
+  /** Also what was denied, where its version knows no other answer. */
+  readonly acknowledgesDenied: boolean
   /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
   readonly receiveMaximum: number
   /** Larger packets are not sent to it [MQTT-3.1.2-24]. */
@@ -37,6 +39,7 @@ export type LinkOptions = {
 export class Link {
   readonly version: Version
   readonly isBridge: boolean
+  readonly acknowledgesDenied: boolean
   readonly receiveMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly outbox: Outbox
@@ -55,6 +58,7 @@ export class Link {
   constructor(p: LinkOptions) {
     this.version = p.version
     this.isBridge = p.isBridge
+    this.acknowledgesDenied = p.acknowledgesDenied
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
     this.close = p.close

@@ -205,3 +205,34 @@ test('every denial has its reason code, one line in the log and a count', async 
   assert.equal((await other.outcome).error?.code, 'MESH_MQTT_NOT_AUTHORIZED', 'serve.ts has the line')
   assert.equal(t.metrics.total('mesh_mqtt_connects_total', { outcome: 'refused' }), 1)
 })
+
+test('a denied message of 3.1.1 ends the connection, or is acknowledged as mosquitto does; nobody gets it', async () => {
+  const t = new TestBroker()
+  const reader = t.open({ listener: 'inside' })
+  await reader.connect({ clientId: 'reader' })
+  await reader.subscribe('#', { qos: 2 })
+  const rules = [{ action: 'publish', topics: ['in'], effect: 'allow' }] as const
+  const publish = async (client: MqttPeer): Promise<string[]> => {
+    client.publish('out', '0')
+    client.publish('in', '1', { qos: 1, packetId: 1 })
+    client.publish('out', '2', { qos: 1, packetId: 2 })
+    client.publish('out', '3', { qos: 2, packetId: 3 })
+    client.ack('pubrel', 3)
+    client.publish('in', '4', { qos: 1, packetId: 4 })
+    return client.seen()
+  }
+  for (const kept of [false, true])
+    for (const [deniedPublishes, seen, taken] of [
+      ['disconnect', ['puback #1'], ['1']],
+      ['acknowledge', ['puback #1', 'puback #2', 'pubrec #3', 'pubcomp #3', 'puback #4'], ['1', '4']],
+    ] as const) {
+      const client = t.open({ version: 4, policy: { rules, deniedPublishes } })
+      await client.connect({ clientId: `${deniedPublishes}${kept}`, cleanStart: !kept })
+      assert.deepEqual(await publish(client), seen)
+      assert.equal(client.closed, deniedPublishes === 'disconnect')
+      assert.deepEqual(
+        (await reader.seen()).map((one) => one.split(' ')[2]),
+        taken,
+      )
+    }
+})
