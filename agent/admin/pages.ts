@@ -7,6 +7,7 @@ import { index } from './server.ts'
 import { listClusters, formatClustersAsJson, formatClusters } from './clusters-page.ts'
 import type { Log } from '../../core/log.ts'
 import type { StatusParts } from './status-parts.ts'
+import { createSetAsidePages } from './set-aside-pages.ts'
 import { formatStatus } from './status-text.ts'
 import type { AgentStatus } from './status.ts'
 
@@ -68,6 +69,7 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
       }),
     ],
   ])
+  for (const [path, page] of createSetAsidePages(p.spool)) pages.set(path, page)
   pages.set(
     '/',
     get('this page', () => ({ body: `${formatStatus(p.status())}\n${index(pages)}` })),

@@ -41,4 +41,5 @@ export type Io = {
    */
   readonly settled: (p: { isIdle(): boolean; watch(changed: () => void): void }) => void
 }
+export const DEFAULT_ADMIN = '127.0.0.1:15000'
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'

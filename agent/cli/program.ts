@@ -7,11 +7,9 @@ import { systemDisk } from '../../core/os/disk.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { startWorker } from '../../core/storage/thread-handle.ts'
 import { explain } from './exit.ts'
-import { DEFAULT_CONFIG, type Io } from './io.ts'
+import { DEFAULT_ADMIN, DEFAULT_CONFIG, type Io } from './io.ts'
 import { addMqttCommands } from './mqtt/commands.ts'
 import type { ConfigSource } from './read-config.ts'
-
-const DEFAULT_ADMIN = '127.0.0.1:15000'
 
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
 const admin = (): Option =>

@@ -14,6 +14,7 @@ import { HASH_KINDS } from '../../../protocols/mqtt/users/password-hash.ts'
 import type { PasswdOptions } from './passwd.ts'
 import type { PublishOptions } from './publish.ts'
 import type { RequestOptions } from './request.ts'
+import { addSetAsideCommands } from './set-aside.ts'
 import type { SubscribeOptions } from './subscribe.ts'
 
 const PASSWD_HELP = `
@@ -71,4 +72,5 @@ export function addMqttCommands(program: Command, io: Io, done: Finish): void {
     .action(async (file: string, user: string | undefined, o: PasswdOptions) =>
       done((await import('./passwd.ts')).changePasswordFile({ file, user }, o, io)),
     )
+  addSetAsideCommands(mqtt, io, done)
 }
