@@ -9,7 +9,7 @@ import { detached } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { GapRecord } from './sending/gap-record.ts'
-import { MAX_MORE_BYTES, SendingAliases } from './sending/aliases.ts'
+import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { type Rate, ReplayRate } from './sending/replay-rate.ts'
 import { Window } from './sending/window.ts'
 import { type Lane, packetIdOf } from './lanes.ts'
@@ -99,7 +99,7 @@ export class BridgeOutflow {
     this.#p = p
     this.#window = new Window(p.clock, p.peer.receiveMaximum)
     this.#rate = new ReplayRate(p.clock, p.rate)
-    this.#aliases = new SendingAliases(p.peer.aliases)
+    this.#aliases = new SendingAliases(p.peer.aliases, 'at once')
     this.#lanes = p.lanes
       .map((lane) => ({
         ...lane,

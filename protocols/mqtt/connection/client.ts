@@ -343,6 +343,7 @@ export class Client implements Reading, Holder {
       limits,
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
+      topicAliasMaximum: properties.topicAliasMaximum ?? 0,
       onBytes: (bytes) => {
         this.#conn.sentBytes += bytes
       },

@@ -194,6 +194,7 @@ export class Connected {
     return (
       this.#willBytes +
       link.waitingBytes +
+      link.aliasBytes +
       link.outbox.countedBytes +
       this.#inflow.heldBytes +
       this.#session.waitingBytes

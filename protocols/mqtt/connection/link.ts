@@ -7,7 +7,8 @@ import type { Clock } from '../../../core/os/clock.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { Outbox, type Flusher } from '../codec/outbox.ts'
+import { Outbox, type Flusher, type Outgoing } from '../codec/outbox.ts'
+import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { NO_IDS, type Packet, type Qos, RETAIN, type Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -30,6 +31,8 @@ export type LinkOptions = {
   readonly receiveMaximum: number
   /** Larger packets are not sent to it [MQTT-3.1.2-24]. */
   readonly maxPacketBytes: number
+  /** Topic Alias Maximum of its CONNECT. */
+  readonly topicAliasMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly onBytes: (bytes: number) => void
   /** Ends the connection with DISCONNECT, as somebody else demands it. */
@@ -53,6 +56,10 @@ export class Link {
   readonly #maxPacketBytes: number
   readonly #memory: Memory
   readonly #waiting: Waiting
+  /** Undefined: the client takes none. */
+  readonly #aliases: SendingAliases | undefined
+  /** Of theirs, against the memory budget. */
+  #aliasBytes = 0
   #isOver = false
 
   constructor(p: LinkOptions) {
@@ -67,6 +74,8 @@ export class Link {
     this.#maxPacketBytes = p.maxPacketBytes
     this.#memory = p.memory
     this.#waiting = new Waiting(p.memory.budget)
+    const aliases = Math.min(p.topicAliasMaximum, p.limits.maxTopicAliases)
+    this.#aliases = aliases > 0 ? new SendingAliases(aliases, 'when repeated') : undefined
     this.outbox = new Outbox({
       budget: p.memory.budget,
       stream: p.stream,
@@ -100,6 +109,10 @@ export class Link {
   get budget(): MemoryBudget {
     return this.#memory.budget
   }
+  /** Topics that are remembered for their aliases. */
+  get aliasBytes(): number {
+    return this.#aliasBytes
+  }
   /** QoS 0 that waits for the socket. */
   get waitingBytes(): number {
     return this.#waiting.bytes
@@ -132,6 +145,8 @@ export class Link {
   end(): void {
     this.#isOver = true
     this.#waiting.clear()
+    this.#memory.budget.give(this.#aliasBytes)
+    this.#aliasBytes = 0
   }
 
   /** The socket has room again. */
@@ -175,8 +190,17 @@ export class Link {
       this.#counters.dropped['too-large'].value++
       return false
     }
-    this.outbox.publish(message, flags, packetId, expirySec, known)
+    const outgoing = this.#aliases && atMost + MAX_MORE_BYTES <= this.#maxPacketBytes ? this.#shorten(message) : message
+    this.outbox.publish(outgoing, flags, packetId, expirySec, known)
     this.#counters.sent[qos].value++
     return true
+  }
+
+  #shorten(message: StoredMessage): Outgoing {
+    const outgoing = this.#aliases!.shorten(message)
+    const bytes = this.#isOver ? 0 : this.#aliases!.heldBytes
+    if (bytes !== this.#aliasBytes) this.#memory.budget.take(bytes - this.#aliasBytes)
+    this.#aliasBytes = bytes
+    return outgoing
   }
 }

@@ -28,10 +28,24 @@ for (const version of ['mqttv311', 'mqttv5'] as const satisfies readonly MqttVer
     if (version === 'mqttv5') {
       await propertiesAndSharing(t, m)
       await expiryAndIdentifiers(t, m)
+      await topicAliases(t, m)
     }
     await t.test('nothing is wrong with the agent after all that', async () => {
       assert.deepEqual((await agent.status())?.problems, [])
     })
+  })
+}
+
+async function topicAliases(t: TestContext, m: MosquittoClients): Promise<void> {
+  await t.test('topics that repeat go by their aliases, and mosquitto_sub knows them [MQTT-3.3.2-7]', async () => {
+    const sub = await m.sub(['-t', 'alias/#', '-q', '1', '-D', 'connect', 'topic-alias-maximum', '2', '-F', '=%t %p'])
+    const expected = [1, 2, 3].flatMap((n) => ['one', 'two', 'three'].map((name) => `alias/${name} ${n}`))
+    for (const line of expected) {
+      const [topic, payload] = line.split(' ') as [string, string]
+      await m.pub(['-t', topic, '-m', payload, '-q', '1'])
+    }
+    assert.deepEqual(await sub.take(expected.length), expected)
+    await sub.program.stop('SIGINT')
   })
 }
 

@@ -112,3 +112,30 @@ for (const transport of ['tcp', 'websocket'] as const) {
     )
   }
 }
+
+test('MQTT.js, 5.0: topics that repeat go by their aliases, and arrive under their names', async () => {
+  await using broker = await listening('tcp')
+  const options = { protocolVersion: 5, reconnectPeriod: 0 } as const
+  const sub = await mqtt.connectAsync(broker.url, { ...options, properties: { topicAliasMaximum: 2 } })
+  const pub = await mqtt.connectAsync(broker.url, options)
+  const received: string[] = []
+  let byAlias = 0
+  sub.on('packetreceive', (packet) => {
+    if (packet.cmd === 'publish' && packet.topic === '') byAlias++
+  })
+  const expected = [1, 2, 3].flatMap((n) => ['one', 'two', 'three'].map((name) => `alias/${name} ${n}`))
+  const all = new Promise<void>((resolve) => {
+    sub.on('message', (topic, payload) => {
+      if (received.push(`${topic} ${payload.toString()}`) === expected.length) resolve()
+    })
+  })
+  await sub.subscribeAsync('alias/#', { qos: 1 })
+  for (const line of expected) {
+    const [topic, payload] = line.split(' ') as [string, string]
+    await pub.publishAsync(topic, payload, { qos: 1 })
+  }
+  await all
+  assert.deepEqual(received, expected)
+  assert.equal(byAlias, 2, 'two topics have one; each third message goes by it')
+  await Promise.all([sub.endAsync(true), pub.endAsync(true)])
+})

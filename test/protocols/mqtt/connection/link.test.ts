@@ -1,5 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { Metrics } from '../../../../core/metrics.ts'
+import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
@@ -67,4 +69,54 @@ test('[MQTT-3.1.2-24] no packet of any kind is larger than the client takes: wit
   c.send({ type: 'subscribe', packetId: 2, properties: {}, subscriptions: filters })
   assert.deepEqual(await c.seen(), ['disconnect 0x95'])
   assert.equal((await c.outcome).error?.code, 'MESH_MQTT_PACKET_TOO_LARGE')
+})
+
+test('[MQTT-3.1.2-27] a topic that repeats goes by its alias, at most as many as the client takes and the limit lets', async () => {
+  const t = new TestBroker()
+  const c = t.open({ policy: { limits: { maxTopicAliases: 2 } } })
+  await c.connect({ clientId: 'c', properties: { topicAliasMaximum: 10, maximumPacketBytes: 1_000 } })
+  await c.subscribe('topic/#')
+  const pub = t.open()
+  await pub.connect({ clientId: 'pub' })
+  const say = async (...topics: readonly string[]): Promise<string[]> => {
+    for (const topic of topics) pub.publish(`topic/${topic}`, topic)
+    const came: string[] = []
+    for (const _ of topics) {
+      const { topic, topicAlias } = await c.take('publish')
+      came.push(`${topic}=${topicAlias}`)
+    }
+    return came
+  }
+  assert.deepEqual(await say('a', 'b', 'c'), ['topic/a=0', 'topic/b=0', 'topic/c=0'], 'once is not worth one')
+  assert.deepEqual(await say('a', 'b', 'c', 'a', 'b', 'c'), [
+    'topic/a=1',
+    'topic/b=2',
+    'topic/c=0',
+    '=1',
+    '=2',
+    'topic/c=0',
+  ])
+  const none = t.open()
+  await none.connect({ clientId: 'none' })
+  await none.subscribe('topic/#')
+  for (let i = 0; i < 3; i++) pub.publish('topic/a', 'a')
+  for (let i = 0; i < 3; i++) assert.equal((await none.take('publish')).topic, 'topic/a')
+})
+
+test('topics remembered for their aliases count against the memory budget, and are given back', async () => {
+  const budget = new MemoryBudget({ maxBytes: 10_000_000, metrics: new Metrics() })
+  const t = new TestBroker({ budget })
+  const c = t.open()
+  await c.connect({ clientId: 'c', properties: { topicAliasMaximum: 1_000 } })
+  await c.subscribe('#')
+  const pub = t.open()
+  await pub.connect({ clientId: 'pub' })
+  for (let i = 0; i < 500; i++) pub.publish(`${i}/${'x'.repeat(1_000)}`, 'x')
+  for (let i = 0; i < 4; i++) await c.seen()
+  const held = budget.heldBytes
+  assert.ok(held > 20_000 && held < 200_000, `${held} bytes: as many as the limit of 32 lets`)
+  c.stream.destroy()
+  pub.stream.destroy()
+  await pub.seen()
+  assert.equal(budget.heldBytes, 0)
 })
