@@ -80,8 +80,12 @@ test('what changes something is POST, what only shows is GET', () => {
     'GET /certs',
     'GET /stats',
     'GET /stats/prometheus',
+    'POST /reload',
     'POST /logging',
     'POST /drain',
+    'GET /mqtt/setaside',
+    'POST /mqtt/setaside/purge',
+    'POST /mqtt/setaside/requeue',
     'GET /',
   ])
 })
