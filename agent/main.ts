@@ -1,7 +1,7 @@
 /** The program: argv, environment, signals, exit code. The only file of the agent that touches the process. */
 import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
-import { collectAll } from '../core/runtime/full-gc.ts'
+import { collectAll, growSlowly } from '../core/runtime/full-gc.ts'
 import { runCli } from './cli/program.ts'
 import { SMALL_LIMIT_BYTES } from '../core/runtime/garbage-watch.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
@@ -28,6 +28,8 @@ async function main(): Promise<void> {
       after(ms, () => process.exit(1))
     },
     settled: ({ isIdle, watch }) => {
+      // Not before: code that was compiled under other flags is not taken (meshlet precompile, Node's own modules).
+      growSlowly()
       const memory = new IdleGc({
         isIdle,
         committedBytes: () => v8.getHeapStatistics().total_heap_size,

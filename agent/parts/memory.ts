@@ -1,7 +1,7 @@
 /** The bound of what waits in memory. */
 import type { Metrics } from '../../core/metrics.ts'
 import type { Clock } from '../../core/os/clock.ts'
-import { collectNow, growSlowly, readMemoryUsage, saveMemory } from '../../core/runtime/full-gc.ts'
+import { collectNow, readMemoryUsage, saveMemory } from '../../core/runtime/full-gc.ts'
 import { GarbageWatch } from '../../core/runtime/garbage-watch.ts'
 import { deriveBudgetBytes, MemoryBudget } from '../../core/runtime/memory-budget.ts'
 
@@ -12,7 +12,6 @@ export function createBudget(
   metrics: Metrics,
   clock: Clock,
 ): MemoryBudget {
-  growSlowly()
   const budget = new MemoryBudget({ maxBytes: maxBytes ?? deriveBudgetBytes(limitBytes), metrics })
   budget.garbage = new GarbageWatch({
     limitBytes,

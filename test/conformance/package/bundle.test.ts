@@ -286,6 +286,28 @@ for (const file of ['x64/meshlet.cjs', 'arm64/meshlet.cjs', 'x64/meshlet-hub.cjs
   })
 }
 
+test('a start takes what `meshlet precompile` has compiled: V8 compares its flags, which the agent must not have changed', async (t) => {
+  const folder = temporaryFolder(t)
+  const bundle = path.join(folder, 'meshlet.cjs')
+  fs.copyFileSync(distFile('meshlet.cjs'), bundle)
+  const reports = path.join(folder, 'reports.cjs')
+  fs.writeFileSync(
+    reports,
+    `const vm = require('node:vm')
+vm.Script = class extends vm.Script {
+  constructor(text, options) {
+    super(text, options)
+    if (options?.filename?.endsWith('#program')) console.error('rejected:', this.cachedDataRejected)
+  }
+}
+`,
+  )
+  const options = { cwd: folder }
+  assert.equal((await run(process.execPath, [bundle, 'precompile'], options)).code, 0)
+  const { err } = await run(process.execPath, ['--require', reports, bundle, 'version'], options)
+  assert.equal(err, 'rejected: false\n')
+})
+
 test('package-lock.json names no registry: it works with whatever registry the machine has', () => {
   const lock = fs.readFileSync(path.join(ROOT, 'package-lock.json'), 'utf8')
   assert.doesNotMatch(lock, /"resolved"\s*:|https?:\/\/[^"]*\.tgz/)
