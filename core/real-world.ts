@@ -5,6 +5,7 @@ import { systemDisk } from './os/disk.ts'
 import { InheritedSockets } from './os/inherited-sockets.ts'
 import type { ListenFds } from './os/listen-fds.ts'
 import { systemNetwork } from './os/network.ts'
+import { addUnixSockets } from './os/sockets/unix-socket.ts'
 import type { StorageWorker } from './storage/thread-handle.ts'
 import { openStorageWith } from './storage/worker-storage.ts'
 import type { World } from './world.ts'
@@ -23,7 +24,7 @@ export function createRealWorld({ listenFds, systemRoots, ...p }: Process): Worl
     listenFds && (listenFds.fds.length > 0 || listenFds.problem !== undefined)
       ? new InheritedSockets(listenFds)
       : undefined
-  const network = inherited?.over(systemNetwork) ?? systemNetwork
+  const network = addUnixSockets(inherited?.over(systemNetwork) ?? systemNetwork)
   return {
     clock: systemClock,
     random: systemRandom,

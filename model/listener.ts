@@ -9,6 +9,8 @@ export type Listener = {
   readonly name: string
   readonly address: string
   readonly port: number
+  /** `address` is the path of a Unix socket, which gets this mode; there is no port then. */
+  readonly unixMode?: number
   /** On an IPv6 address, which otherwise takes no IPv4 clients (SocketAddress.ipv4_compat). */
   readonly ipv4Compat?: boolean
   /** False: no socket of its own; chosen by original destination behind a capturing listener. */

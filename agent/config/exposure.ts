@@ -39,7 +39,7 @@ export function findExposureProblems(
         ),
       )
     const settings = own.get(name)
-    if (isLoopback(address) || settings?.acceptAnyone) continue
+    if (isLoopback(address) || listener.unixMode !== undefined || settings?.acceptAnyone) continue
     const open = chains.find((chain) => isOpen(chain, users) && (settings !== undefined || chain.codec.kind === 'mqtt'))
     if (open)
       found.push(

@@ -13,6 +13,7 @@ import type { DownstreamTls } from '../../model/tls.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { parseRange } from '../../model/ip.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
+import { placeOf } from './schema/listeners.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
 
 /**
@@ -23,8 +24,8 @@ export function createListeners(config: AgentConfig, disk: Disk): readonly Liste
   const { users: _, ...mqtt } = config.mqtt
   return config.listeners.map((l) => ({
     name: l.name,
-    address: l.address,
-    port: l.port,
+    ...placeOf(l),
+    ...('unix' in l && l.unix ? { unixMode: Number.parseInt(l.unix.mode, 8) } : {}),
     ...(l.ipv4Compat ? { ipv4Compat: true } : {}),
     bindToPort: true,
     direction: l.kind === 'http_proxy' || l.kind === 'tcp' ? 'outbound' : 'unspecified',

@@ -2,12 +2,13 @@
 import os from 'node:os'
 import { overlap } from '../../protocols/downstream/ports.ts'
 import type { Disk } from '../../core/os/disk.ts'
+import { placeOf } from './schema/listeners.ts'
 import type { AgentConfig } from './schema.ts'
 
 type Port = { readonly setting: string; readonly address: string; readonly port: number }
 
 const portsOf = ({ listeners, admin, dns }: AgentConfig): Port[] => [
-  ...listeners.map((l) => ({ setting: `listeners.${l.name}`, address: l.address, port: l.port })),
+  ...listeners.map((l) => ({ setting: `listeners.${l.name}`, ...placeOf(l) })),
   { setting: 'admin', ...admin },
   ...(dns ? [{ setting: 'dns', address: dns.address, port: dns.port }] : []),
 ]
@@ -31,7 +32,11 @@ export function findPortNotes(config: AgentConfig, disk: Disk): string[] {
       .map((a) => a.address),
   )
   const isHere = (address: string): boolean =>
-    address === '0.0.0.0' || address === '::' || address.startsWith('127.') || here.has(address)
+    address.startsWith('/') ||
+    address === '0.0.0.0' ||
+    address === '::' ||
+    address.startsWith('127.') ||
+    here.has(address)
   const free = unprivilegedFrom(disk)
   return portsOf(config).flatMap(({ setting, address, port }) => [
     ...(isHere(address)

@@ -6,7 +6,8 @@ import { guarded, nothing } from '../defects/guard.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 
-export type ListenAddress = Address & { readonly ipv6Only?: boolean }
+/** `unixMode`: `host` is the path of a Unix socket, which gets this mode. */
+export type ListenAddress = Address & { readonly ipv6Only?: boolean; readonly unixMode?: number | undefined }
 
 /**
  * A byte stream to or from a peer. Real ones are `net.Socket`; simulated ones are in-memory duplex pairs.
@@ -181,7 +182,8 @@ export function waitUntilOpen(
         // Not accepted for want of descriptors: without any listener that would end the process.
         server.on('error', nothing)
         resolve({
-          port: (server.address() as net.AddressInfo).port,
+          // Of a Unix socket the path is all there is.
+          port: (server.address() as Partial<net.AddressInfo>).port ?? 0,
           // close() calls back only once every accepted socket is gone; nobody needs to wait for that here.
           [Symbol.asyncDispose]: async () => {
             server.close()

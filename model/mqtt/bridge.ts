@@ -77,7 +77,7 @@ export const bridge = () =>
     keepAliveSec: count().min(5).max(65_535).default(30),
     keepAliveMaxSec: count().max(65_535).optional(),
     /** Messages in flight at most, within the broker's Receive Maximum; towards 3.1.1, which has none, at most 1,000. */
-    maxInflight: count().max(65_535).default(65_535),
+    maxInflight: count().max(60_000).default(60_000),
     /** Bounds for what has waited when a connection begins. */
     replay: z.strictObject({ messagesPerSec: count().optional(), bytesPerSec: count().optional() }).default({}),
     /** Small packets are gathered for so long and go in one segment; 0: what one turn brings. */

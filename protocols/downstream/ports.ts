@@ -76,7 +76,7 @@ export class Ports implements AsyncDisposable {
   status(): PortStatus[] {
     return [...this.#bound.values()].map(({ listener: l, socket, error }) => ({
       name: l.name,
-      address: `${l.address}:${socket?.port ?? l.port}`,
+      address: l.unixMode === undefined ? `${l.address}:${socket?.port ?? l.port}` : l.address,
       state: socket ? 'listening' : 'failed',
       error,
     }))
@@ -138,15 +138,18 @@ export class Ports implements AsyncDisposable {
   }
 
   async #open(bound: Bound): Promise<void> {
-    const { name, address, port, ipv4Compat } = bound.listener
-    const where = `the port ${address}:${port} of listener ${name}`
+    const { name, address, port, ipv4Compat, unixMode } = bound.listener
+    const where = `the ${unixMode === undefined ? `port ${address}:${port}` : `socket ${address}`} of listener ${name}`
     try {
       const owner = this.#ownedBy(bound.listener) ?? this.#openFor(bound)
       if (owner !== undefined) throw new MeshError('MESH_PORT_IN_USE', `${where} belongs to ${owner}`)
       bound.listener.prepare?.()
-      bound.socket = await this.#network.listen({ host: address, port, ipv6Only: ipv4Compat !== true }, (accepted) => {
-        ;(bound.parked ? this.#refuse : this.#accept)(accepted, bound.listener)
-      })
+      bound.socket = await this.#network.listen(
+        { host: address, port, ipv6Only: ipv4Compat !== true, unixMode },
+        (accepted) => {
+          ;(bound.parked ? this.#refuse : this.#accept)(accepted, bound.listener)
+        },
+      )
       this.#opened(bound)
     } catch (err) {
       bound.error = err instanceof MeshError ? err : toPortError(err as NodeJS.ErrnoException, where)
@@ -188,7 +191,12 @@ export class Ports implements AsyncDisposable {
 }
 
 function isSamePort(a: Listener, b: Listener): boolean {
-  return a.address === b.address && a.port === b.port && (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false)
+  return (
+    a.address === b.address &&
+    a.port === b.port &&
+    a.unixMode === b.unixMode &&
+    (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false)
+  )
 }
 
 export type AddressAndPort = {

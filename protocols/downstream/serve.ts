@@ -82,10 +82,11 @@ export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pi
 
 /** Behind a load balancer: who it is that comes. */
 async function identify(live: TrackedConnection, { connections, ctx }: Serving): Promise<'known' | 'ended'> {
-  const { proxyProtocol, name } = live.listener
+  const { proxyProtocol, name, unixMode } = live.listener
   if (!proxyProtocol) return 'known'
   const { stream, remote } = live.accepted
-  if (!proxyProtocol.trusted.some((range) => containsAddress(range, remote.host)))
+  // Who may connect to a Unix socket, its mode has said.
+  if (unixMode === undefined && !proxyProtocol.trusted.some((range) => containsAddress(range, remote.host)))
     throw new MeshError('MESH_PROXY_HEADER', `listener ${name} takes connections from its load balancers only`)
   const header = await takeProxyHeader(stream, {
     clock: ctx.clock,

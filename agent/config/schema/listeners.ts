@@ -7,6 +7,27 @@ import { file, port } from './fields.ts'
 const ipRange = () =>
   z.string().refine((text) => parseRange(text) !== undefined, 'is no address and no range such as 10.0.0.0/8')
 
+/** The kernel's longest path (unix(7)). */
+const MAX_PATH_BYTES = 107
+const unixSocket = () =>
+  z.strictObject({
+    path: z.string().startsWith('/').max(MAX_PATH_BYTES),
+    /** Who may connect has write permission. */
+    mode: z
+      .string()
+      .regex(/^0?[0-7]{3}$/, 'is a mode in octal digits, in quotation marks: "0660"')
+      .default('0660'),
+  })
+type Place = {
+  readonly address: string
+  readonly port?: number | undefined
+  readonly unix?: { readonly path: string } | undefined
+}
+/** Where a listener is: the path of a Unix socket has no port. */
+export function placeOf({ address, port: at, unix }: Place): { readonly address: string; readonly port: number } {
+  return unix ? { address: unix.path, port: 0 } : { address, port: at ?? 0 }
+}
+
 const listenerTls = () =>
   z.discriminatedUnion('mode', [
     /** The mesh identity; clients must show a certificate of the mesh. */
@@ -36,7 +57,7 @@ const mqttOfListener = () => {
     maxKeepAliveSec: maxKeepAliveSec.unwrap().optional(),
   })
 }
-export const listener = () =>
+const anyListener = () =>
   z.discriminatedUnion('kind', [
     /**
      * Explicit outbound proxy (http_proxy=…): absolute-form requests, CONNECT, or a Host header; `routes` names a route
@@ -63,6 +84,9 @@ export const listener = () =>
     z.strictObject({
       ...listenerBase(),
       kind: z.literal('mqtt'),
+      /** One of the two is needed. */
+      port: port().optional(),
+      unix: unixSocket().optional(),
       /** `auto`: whichever a client begins with. */
       transport: z.enum(['tcp', 'websocket', 'auto']).default('tcp'),
       tls: listenerTls().optional(),
@@ -71,3 +95,9 @@ export const listener = () =>
       plainText: z.boolean().optional(),
     }),
   ])
+export const listener = () =>
+  anyListener().superRefine((l, ctx) => {
+    if (l.kind !== 'mqtt' || (l.port === undefined) !== (l.unix === undefined)) return
+    const message = l.unix ? 'stands beside unix: write two listeners' : 'is needed, or unix'
+    ctx.addIssue({ code: 'custom', path: ['port'], message })
+  })

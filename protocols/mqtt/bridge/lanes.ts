@@ -33,10 +33,13 @@ export type Lane = {
 }
 export const packetIdOf = ({ ids }: Lane, seq: number): number => ids.first + ((seq - 1) % ids.count)
 
-/** For SUBSCRIBE and UNSUBSCRIBE: one that no message in flight has. */
-export function freePacketId(lanes: readonly Lane[]): number {
+/** For SUBSCRIBE and UNSUBSCRIBE: one that no message in flight has, and none will have soon. */
+export function freePacketId(lanes: readonly Lane[], isInFlight: (packetId: number) => boolean): number {
   const whole = lanes.find(({ ids, queue }) => ids === WHOLE && (lanes.length === 1 || queue.depth > 0))
-  return whole ? ((whole.queue.firstSeq - 1 + ID_DISTANCE) % ALL_IDS) + 1 : FREE_ID
+  if (!whole) return FREE_ID
+  let id = ((whole.queue.firstSeq - 1 + ID_DISTANCE) % ALL_IDS) + 1
+  while (isInFlight(id)) id = (id % ALL_IDS) + 1
+  return id
 }
 
 export class Lanes {

@@ -77,8 +77,9 @@ export class Legs {
     this.#legs.set(name, leg)
     return leg
   }
+  /** Where the first one has sent us is its place, too: going back would be to be sent away again. */
   get isFirst(): boolean {
-    return this.#at === 0 && this.#redirect === undefined
+    return this.#at === 0
   }
   /** @returns whether there is another one, to be tried at once; else it begins with the first again */
   failed(): boolean {

@@ -95,7 +95,7 @@ export class BridgeLink {
       ...p,
       subscribed: p.leg.subscribed,
       outbox: this.#outbox,
-      freePacketId: () => freePacketId(p.lanes.all),
+      freePacketId: () => freePacketId(p.lanes.all, (id) => this.#outflow?.isInFlight(id) ?? false),
     })
     this.#deadline = p.clock.after(CONNACK_MS, () =>
       fail(new MeshError('MESH_UPSTREAM_TIMEOUT', `no CONNACK within ${CONNACK_MS} ms`)),
@@ -219,6 +219,7 @@ export class BridgeLink {
       case 'suback':
       case 'unsuback':
         this.#subscriptions.answered(packet.packetId, packet.reasons)
+        this.#outflow?.resume()
         return
       case 'pingresp':
         return
@@ -294,6 +295,7 @@ export class BridgeLink {
     this.#outflow = new BridgeOutflow({
       ...this.#p,
       lanes,
+      askedId: () => this.#subscriptions.askedId,
       onSent: () => {
         this.#sentMs = this.#p.clock.monotonicMs()
         this.#p.onSent()

@@ -66,6 +66,8 @@ type Parts = {
   /** Of what has waited when the connection begins. */
   readonly rate: Rate
   readonly outbox: Outbox
+  /** Of the SUBSCRIBE or UNSUBSCRIBE that is not answered yet. */
+  askedId(): number | undefined
   readonly trouble: Trouble
   readonly clock: Clock
   readonly counters: BridgeCounters
@@ -149,7 +151,7 @@ export class BridgeOutflow {
     let unanswered = this.#inflight.size
     for (const { gap } of this.#lanes) if (gap.isUnanswered) unanswered++
     for (const { gap } of this.#lanes)
-      if (unanswered < this.#mayFly && gap.tell((id) => this.#inflight.has(id)) === 'sent') unanswered++
+      if (unanswered < this.#mayFly && gap.tell((id) => this.#isInUse(id)) === 'sent') unanswered++
     return unanswered
   }
   /** Whose turn it is. What is left over goes before everything else. */
@@ -162,6 +164,17 @@ export class BridgeOutflow {
     this.#lowest = may.at(-1)
     this.#isLowestTurn = this.#othersSent >= (this.#isLowestTurn ? OTHERS_FOR_LOWEST : LOWEST_AFTER)
     return this.#isLowestTurn ? this.#lowest : may[0]
+  }
+  #isInUse(packetId: number): boolean {
+    return this.#inflight.has(packetId) || packetId === this.#p.askedId()
+  }
+  isInFlight(packetId: number): boolean {
+    return this.#inflight.has(packetId) || this.#lanes.some(({ gap }) => gap.isUsing(packetId))
+  }
+  /** A subscription was answered: its packet id is free again. */
+  resume(): void {
+    for (const lane of this.#lanes) lane.isBlocked = false
+    this.pump()
   }
   /** @returns packet ids of QoS 2 messages whose delivery is not complete */
   stop(): readonly number[] {
@@ -255,7 +268,7 @@ export class BridgeOutflow {
       const packetId = packetIdOf(lane, entry.seq)
       if (this.#isHeldBack(lane)) return
       // Its predecessor of so many entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
-      if (this.#inflight.has(packetId) || lane.gap.isUsing(packetId)) {
+      if (this.#isInUse(packetId) || lane.gap.isUsing(packetId)) {
         lane.isBlocked = true
         return
       }
@@ -279,13 +292,19 @@ export class BridgeOutflow {
     const { stuck } = trouble
     if (stuck?.queue === queue && stuck.seq === seq && stuck.closes >= MAX_CLOSES) {
       trouble.stuck = undefined
+      if (message.qos === 2) outbox.ack('pubrel', packetId, 0)
       this.#setAside(lane, { seq, message }, { closes: MAX_CLOSES })
       return
     }
     const left = leftMs(message, messageNowMs(clock))
     if (left <= 0) {
       counters.dropped.expired.value++
-      queue.done(seq)
+      // The peer may have had it, and waits for PUBREL: without it, it would take a later message of the same id for a
+      // repetition [MQTT-4.3.3-10].
+      if (isRepetition && message.qos === 2) {
+        this.#inflight.set(packetId, { lane, seq, awaits: 'pubcomp' })
+        outbox.ack('pubrel', packetId, 0)
+      } else queue.done(seq)
       return
     }
     const expirySec = expirySecOf(left)

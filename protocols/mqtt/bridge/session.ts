@@ -231,9 +231,9 @@ export class BridgeSession implements AsyncDisposable {
     const { signal } = this.#stop
     while (!signal.aborted) {
       await clock.sleep(SWEEP_MS, signal).catch(() => undefined)
-      for (const { queue } of this.#lanes.all) {
+      for (const lane of this.#lanes.all) {
         if (this.#link || signal.aborted) break
-        const swept = await sweepExpired(queue, messageNowMs(clock))
+        const swept = await sweepExpired(lane, messageNowMs(clock))
         counters.dropped.expired.value += swept
       }
     }

@@ -52,6 +52,10 @@ export class BridgeSubscriptions {
     this.#asked?.over()
   }
 
+  /** Of the packet that is not answered yet. */
+  get askedId(): number | undefined {
+    return this.#asked?.packetId
+  }
   /** SUBACK or UNSUBACK. */
   answered(packetId: number, reasons: readonly number[]): void {
     const asked = this.#asked

@@ -1,17 +1,22 @@
 /** What has expired while its broker is away makes room for what comes. */
 import type { DurableQueue, QueueEntry } from '../durability.ts'
+import type { Lane } from './lanes.ts'
 import { leftMs } from '../expiry.ts'
 
 const READ_AT_ONCE = 64
 
-/** From the front on, as long as everything there has expired. Never rejects. @returns how many messages that were */
-export async function sweepExpired(queue: DurableQueue, nowMs: number): Promise<number> {
+/**
+ * From the front on, as long as everything there has expired. What the peer may have begun with is left for the
+ * connection: QoS 2 has to be completed.
+ * Never rejects. @returns how many messages that were */
+export async function sweepExpired({ queue, mark }: Pick<Lane, 'queue' | 'mark'>, nowMs: number): Promise<number> {
   let swept = 0
   for (let after = queue.firstSeq - 1; ;) {
     const entries = await readable(queue, after)
     if (entries.length === 0) return swept
     for (const { seq, message, released } of entries) {
-      if (released || leftMs(message, nowMs) > 0) return swept
+      const isBegun = released || (message.qos === 2 && seq <= mark.seq)
+      if (isBegun || leftMs(message, nowMs) > 0) return swept
       queue.done(seq)
       swept++
       after = seq

@@ -209,3 +209,7 @@ test('proxyProtocol: ranges and single addresses of balancers', () => {
     assert.equal(loaded.ok, false, bad)
   }
 })
+test('mqtt on a Unix socket: its path, its mode, and no port', () => {
+  const made = one('- {name: a, kind: mqtt, unix: {path: /run/meshlet/mqtt.sock, mode: "0620"}}')
+  assert.deepEqual([made.address, made.port, made.unixMode], ['/run/meshlet/mqtt.sock', 0, 0o620])
+})

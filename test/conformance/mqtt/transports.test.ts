@@ -9,7 +9,7 @@ import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { testCa } from '../../helpers/test-ca.ts'
-import { start, temporaryFolder, until, type Finally } from '../programs.ts'
+import { run, start, temporaryFolder, until, type Finally } from '../programs.ts'
 import { Agent, directoryMode, staticCluster, writeResources } from '../package/shipped.ts'
 
 async function connected(t: Finally, url: string, options: IClientOptions = {}): Promise<MqttClient> {
@@ -173,4 +173,23 @@ test('in: TCP, WebSocket, TLS and WSS on one port', { timeout: 120_000 }, async 
     await connected(t, `wss://localhost:${port}/mqtt`, tls),
   ]
   for (const [i, from] of clients.entries()) await talk(from, clients[(i + 1) % 4]!, `way/${i}`)
+})
+
+test('in: a Unix socket, which outlives a kill and goes with an orderly end', { timeout: 120_000 }, async (t) => {
+  const folder = temporaryFolder(t)
+  const socket = path.join(folder, 'mqtt.sock')
+  const agent = await agentWith(t, `listeners: [{name: mqtt, kind: mqtt, unix: {path: ${socket}, mode: "0600"}}]\n`)
+  const publish = async (text: string): Promise<void> => {
+    const args = `--unix ${socket} -t a -q 1 -r -m ${text}`
+    const { code, err } = await run(findDebianProgram('mosquittoClients'), args.split(' '))
+    assert.equal(code, 0, err)
+  }
+  await publish('before')
+  assert.equal(fs.statSync(socket).mode & 0o777, 0o600)
+  await agent.process.stop('SIGKILL')
+  assert.ok(fs.existsSync(socket), 'a killed process leaves it')
+  await agent.start()
+  await publish('after')
+  await agent.process.stop('SIGTERM')
+  assert.equal(fs.existsSync(socket), false)
 })

@@ -15,7 +15,7 @@ for (const [bridge, place] of [
   [{ failover: Array.from({ length: 9 }, () => 'x') }, 'failover'],
   [{ reconnectMinMs: 0 }, 'reconnectMinMs'],
   [{ keepAliveSec: 4 }, 'keepAliveSec'],
-  [{ maxInflight: 65_536 }, 'maxInflight'],
+  [{ maxInflight: 60_001 }, 'maxInflight'],
   [{ maxHops: 0 }, 'maxHops'],
   [{ replay: { messagesPerSec: 0 } }, 'replay.messagesPerSec'],
   [{ websocket: { path: 'mqtt' } }, 'websocket.path'],

@@ -89,6 +89,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
       'agent/workload-health/',
       'core/os/network.ts',
       'core/os/inherited-sockets.ts',
+      'core/os/sockets/',
       'core/ip-source.ts',
       'agent/admin/',
       'hub/',

@@ -116,6 +116,9 @@ test('a broker that names another one is followed at once, where the settings kn
   const other = await second.accepted()
   await r.publish('sensors/a', '1')
   assert.deepEqual(await other.seen(), ['publish sensors/a 1 q1 #1'])
+  other.isAlive = true
+  await r.clock.advance(600_000)
+  assert.equal(other.closed, false, 'nobody goes back to be sent away again')
   other.send({ type: 'disconnect', reason: 0x9d, properties: { serverReference: 'evil.example' } })
   await settle()
   assert.equal(second.connections.length, 1, 'who is not known is not followed')

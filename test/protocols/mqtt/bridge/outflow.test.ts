@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { rig, UP } from './rig.ts'
+import { bridgePolicy, DOWN, rig, UP } from './rig.ts'
 
 test('QoS 1 goes up in order under topic and QoS of the route, and is done at PUBACK', async (t) => {
   const r = await rig(t, [{ ...UP, stripPrefix: 'sensors/', addPrefix: 'site-7/' }])
@@ -181,4 +181,41 @@ test('a connection that breaks while the peer acknowledges is no reason to set a
     await settle()
   }
   assert.deepEqual([r.bridge.status()[0]!.queued, r.bridge.status()[0]!.setAside], [0, 0])
+})
+
+test('what has expired after it was begun is completed with PUBREL, so that its packet id is free for another message [MQTT-4.3.3-10]', async (t) => {
+  const r = await rig(t, [{ ...UP, ttlSec: 60 }])
+  const conn = await r.upstream.accepted()
+  await r.publish('sensors/a', '1', { qos: 2 })
+  assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q2 #1'])
+  r.upstream.refuse()
+  r.upstream.cut()
+  await settle()
+  await r.publish('sensors/a', '2', { qos: 2 })
+  await r.clock.advance(120_000)
+  assert.equal(r.bridge.status()[0]!.queued, 2)
+  r.upstream.restore()
+  const again = await r.reconnected({ sessionPresent: true })
+  assert.deepEqual(await again.seen(), ['pubrel #1'], 'of the second it knows nothing')
+  again.ack('pubcomp', 1)
+  await settle()
+  assert.deepEqual([r.bridge.status()[0]!.queued, r.dropped('expired')], [0, 2])
+})
+
+test('a subscription has a packet id that no message in flight has, and no message that of a subscription', async (t) => {
+  const r = await rig(t, [UP])
+  const conn = await r.upstream.accepted()
+  const queue = r.local.durability.queue('up/cloud/edge-1/cloud')!
+  await r.publish('sensors/a', '1')
+  queue.lastSeq = 32_000
+  await r.publish('sensors/a', 'in the way')
+  queue.entries.delete(32_000)
+  assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q1 #1', 'publish sensors/a in the way q1 #32001'])
+  await r.bridge.apply(bridgePolicy([UP, DOWN]))
+  const subscribe = await conn.take('subscribe')
+  assert.equal(subscribe.packetId, 32_002)
+  await r.publish('sensors/a', 'waits')
+  assert.deepEqual(await conn.seen(), [])
+  conn.send({ type: 'suback', packetId: 32_002, reasons: [2], properties: {} })
+  assert.deepEqual(await conn.seen(), ['publish sensors/a waits q1 #32002'])
 })
