@@ -160,6 +160,8 @@ export const mqttPolicySchema = () =>
      * origin), `*` (all).
      */
     allowedOrigins: z.array(origin()).default([]),
+    /** Of `$SYS/broker/…`, mosquitto's sys_interval; 0: there are none. Of agent.yaml alone. */
+    sysIntervalSec: z.number().int().nonnegative().max(65_535).default(10),
     spool: spool().prefault({}),
     limits: limits().prefault({}),
   })

@@ -5,6 +5,7 @@ import type { HttpUpstreams } from '../../protocols/http/message.ts'
 import type { AdminHandler, AdminPage, AdminReply } from './server.ts'
 import { index } from './server.ts'
 import { listClusters, formatClustersAsJson, formatClusters } from './clusters-page.ts'
+import { createMqttPages, formatMqtt } from './mqtt-pages.ts'
 import type { Log } from '../../core/log.ts'
 import type { StatusParts } from './status-parts.ts'
 import { createSetAsidePages } from './set-aside-pages.ts'
@@ -61,6 +62,7 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
     ],
     ['/reload', post('reads agent.yaml again', () => reload(p))],
     ['/logging', post('?level=debug changes the log level', (q) => logging(p.log, q.get('level')))],
+    ...createMqttPages(p.broker.operations),
     [
       '/drain',
       post('finish what is open, then stop', () => {
@@ -72,7 +74,9 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
   for (const [path, page] of createSetAsidePages(p.spool)) pages.set(path, page)
   pages.set(
     '/',
-    get('this page', () => ({ body: `${formatStatus(p.status())}\n${index(pages)}` })),
+    get('this page', () => ({
+      body: `${formatStatus(p.status())}\n${formatMqtt(p.broker.operations, p.broker.stats)}\n${index(pages)}`,
+    })),
   )
   return pages
 }

@@ -1,4 +1,5 @@
 /** What carries traffic: endpoints, the MQTT broker and its bridge, the ports, DNS. */
+import v8 from 'node:v8'
 import { detached } from '../../core/defects/guard.ts'
 import type { Context } from '../../protocols/context.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
@@ -41,6 +42,11 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       acls,
       budget: f.budget,
       durability: spool,
+      sys: {
+        intervalSec: config.mqtt.sysIntervalSec,
+        version: facts.version,
+        heapBytes: () => v8.getHeapStatistics().used_heap_size,
+      },
       node,
       users: openMqttUsers(f, ctx),
       policiesOf: (listener) => collectMqttPolicies(tables.get(), own, listener),

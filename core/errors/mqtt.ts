@@ -60,6 +60,13 @@ export const MQTT = {
     flag: '-',
     remedy: 'Another client connected with the same client id; give each its own.',
   },
+  MESH_MQTT_KICKED: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 403,
+    flag: '-',
+    remedy: 'Somebody ended this connection by hand (meshlet mqtt kick); the client may connect again.',
+  },
   MESH_MQTT_PACKET_TOO_LARGE: {
     origin: 'downstream',
     retry: 'never',

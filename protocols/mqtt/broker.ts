@@ -13,8 +13,10 @@ import { Client } from './connection/client.ts'
 import { Flusher } from './codec/outbox.ts'
 import { createCounters } from './counters.ts'
 import { boundedUntilConnect, Doorstep } from './connection/doorstep.ts'
-import type { Durability, LocalBroker } from './durability.ts'
+import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
 import { Memory } from './memory.ts'
+import { createOperations, type Operations } from './operations/operations.ts'
+import { SysTopics, type SysTopicsOptions } from './operations/sys-topics.ts'
 import { publishInside } from './publication.ts'
 import type { AclFiles } from './authorization/acl-files.ts'
 import { GroundsOf } from './authorization/grounds.ts'
@@ -43,6 +45,7 @@ export type Broker = LocalBroker &
      */
     reauthorize(): void
     readonly stats: { readonly connections: number; readonly sessions: number; readonly retained: number }
+    readonly operations: Operations
     /** Client ids that more than one device has, as it seems. */
     clones(): readonly Clone[]
     /** Of files and keys that users are proved by. */
@@ -64,6 +67,8 @@ export type BrokerOptions = {
   readonly users?: UserDatabase | undefined
   /** For what waits in memory; shared with other parts of the process. */
   readonly budget?: MemoryBudget
+  /** Of `$SYS/broker/…`; undefined: there are none. */
+  readonly sys?: Pick<SysTopicsOptions, 'intervalSec' | 'version' | 'heapBytes'>
 }
 
 export function createBroker(options: BrokerOptions): Broker {
@@ -72,6 +77,7 @@ export function createBroker(options: BrokerOptions): Broker {
   const state = createState(options, closing.signal)
   const shedding = state.memory.budget.onOver((isEnough) => state.memory.shed(isEnough))
   const stats = collectStats(state, open)
+  const sys = startSysTopics(options, state, open)
   const through = new Tallies<string>()
   const watching = options.users?.watch(() => {
     for (const client of open) client.reauthorize()
@@ -81,6 +87,7 @@ export function createBroker(options: BrokerOptions): Broker {
 
   return {
     stats,
+    operations: createOperations(state),
     clones: () => state.takeovers.clones(),
     userProblems: () => options.users?.problems() ?? [],
     async serve(conn, mqtt, transport) {
@@ -108,16 +115,14 @@ export function createBroker(options: BrokerOptions): Broker {
       kept.reauthorize()
     },
     publish: (message, origin) => publishInside(state, message, { from: undefined, origin }),
-    retained: (filter, give) => state.retained.deliver(filter, state.retained.lastChange, give),
-    attach(route: Route) {
-      state.subscriptions.addRoute(route)
-      return { [Symbol.dispose]: () => state.subscriptions.removeRoute(route) }
-    },
+    retained: (filter, give) => deliverRetained(state, filter, give),
+    attach: (route: Route) => attachRoute(state, route),
     async [Symbol.asyncDispose]() {
       for (const client of open) client.close(new MeshError('MESH_DRAINING', 'the broker is closing'))
       await Promise.allSettled(state.clientLocks.values())
       await saveAll(state)
       closing.abort()
+      sys?.[Symbol.dispose]()
       watching?.[Symbol.dispose]()
       shedding[Symbol.dispose]()
       state.quotas[Symbol.dispose]()
@@ -142,6 +147,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     shares: new SessionShares(),
     quotas: new UserQuotas(ctx),
     subscriptions: new Subscriptions(budget.maxBytes),
+    sys: undefined,
     retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }),
     closed,
     clientLocks: new Map(),
@@ -150,6 +156,30 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     authentication: new Authentication({ users, wallMs: () => ctx.clock.wallMs(), metrics: ctx.metrics }),
     takeovers: new Takeovers(ctx.clock),
   }
+}
+
+function startSysTopics(
+  { sys: asked }: BrokerOptions,
+  state: BrokerState,
+  open: ReadonlySet<Client>,
+): SysTopics | undefined {
+  const sys = asked && new SysTopics({ ...asked, state, connections: () => open.size })
+  state.sys = sys
+  return sys
+}
+
+function attachRoute({ subscriptions }: BrokerState, route: Route): Disposable {
+  subscriptions.addRoute(route)
+  return { [Symbol.dispose]: () => subscriptions.removeRoute(route) }
+}
+
+function deliverRetained(
+  { sys, retained }: BrokerState,
+  filter: string,
+  give: (message: StoredMessage) => void,
+): Promise<void> | undefined {
+  sys?.deliver(filter, give)
+  return retained.deliver(filter, retained.lastChange, give)
 }
 
 /** Also as gauges. */
@@ -173,8 +203,34 @@ function collectStats(state: BrokerState, open: ReadonlySet<Client>): Broker['st
     () => state.doorstep.size,
   )
   metrics.gaugeOf('mesh_mqtt_sessions', 'MQTT sessions that are connected or kept.', () => stats.sessions)
+  metrics.gaugeOf('mesh_mqtt_subscriptions', 'Subscriptions of sessions.', () => state.subscriptions.size)
+  metrics.gaugeOf(
+    'mesh_mqtt_shared_subscriptions',
+    'Subscriptions of sessions that share their messages with others.',
+    () => state.subscriptions.sharedSize,
+  )
+  metrics.gaugeOf(
+    'mesh_mqtt_retained_bytes',
+    'Bytes that retained messages take in memory.',
+    () => state.retained.bytes,
+  )
+  metrics.gaugeOf('mesh_mqtt_inflight_messages', 'Messages that were sent to clients and are not acknowledged.', () =>
+    sumOver(state, ({ flow }) => flow?.inflight ?? 0),
+  )
+  metrics.gaugeOf('mesh_mqtt_queued_messages', 'Messages that wait for sessions, in memory and on the disk.', () =>
+    sumOver(state, ({ queue, flow }) => queue?.depth ?? flow?.waiting ?? 0),
+  )
+  metrics.gaugeOf('mesh_mqtt_queued_bytes', 'Their bytes.', () =>
+    sumOver(state, ({ queue, waitingBytes }) => queue?.bytes ?? waitingBytes),
+  )
   metrics.gaugeOf('mesh_mqtt_retained_messages', 'Topics with a retained message.', () => stats.retained)
   return stats
+}
+
+function sumOver({ sessions }: BrokerState, of: (session: Session) => number): number {
+  let sum = 0
+  for (const session of sessions.values()) sum += of(session)
+  return sum
 }
 
 async function serveClient(
@@ -201,6 +257,7 @@ async function serveClient(
   }
   const client = (serving.client = new Client({ state, conn, stream, policy: mqtt, onConnect: admitted }))
   open.add(client)
+  state.counters.sockets.value++
   state.memory.add(client)
   try {
     return await client.run()

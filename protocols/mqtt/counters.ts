@@ -1,6 +1,6 @@
 /** The broker's numbers, taken once. */
-import type { Cell, Metrics } from '../../core/metrics.ts'
-import type { Qos } from './codec/packet.ts'
+import type { Cell, HistogramCell, Metrics } from '../../core/metrics.ts'
+import type { Packet, Qos } from './codec/packet.ts'
 
 export type DropReason =
   | 'slow-reader'
@@ -12,7 +12,33 @@ export type DropReason =
   | 'retained-limit'
   | 'memory'
   | 'no-member'
+export type DisconnectReason =
+  | 'disconnect'
+  | 'disconnect-with-will'
+  | 'closed'
+  | 'broken'
+  | 'keep-alive'
+  | 'taken-over'
+  | 'kicked'
+  | 'protocol'
+  | 'too-large'
+  | 'not-authorized'
+  | 'draining'
+  | 'failed'
+/** PUBLISH has counters of its own, by QoS. */
+export type ControlType = Exclude<Packet['type'], 'publish' | 'unsupported-connect'>
+export type ControlCounters = Readonly<Record<ControlType, Cell>>
+/** `payload`: of PUBLISH packets. */
+export type ByteCounters = { readonly all: Cell; readonly payload: Cell }
 export type Counters = {
+  readonly sockets: Cell
+  readonly disconnects: Readonly<Record<DisconnectReason, Cell>>
+  readonly controlsReceived: ControlCounters
+  readonly controlsSent: ControlCounters
+  readonly bytesReceived: ByteCounters
+  readonly bytesSent: ByteCounters
+  readonly sessionsExpired: Cell
+  readonly commitWait: HistogramCell
   readonly connects: Cell
   readonly refusedConnects: Cell
   readonly takeovers: Cell
@@ -43,12 +69,92 @@ const REASONS: readonly DropReason[] = [
 export function createCounters(metrics: Metrics): Counters {
   const connects = metrics.counter('mesh_mqtt_connects_total', 'CONNECT packets by what became of them.', ['outcome'])
   return {
+    sockets: metrics.counter('mesh_mqtt_sockets_total', 'Connections that came to MQTT listeners.').cell({}),
     connects: connects.cell({ outcome: 'accepted' }),
     refusedConnects: connects.cell({ outcome: 'refused' }),
     ...messageCounters(metrics),
+    ...packetCounters(metrics),
     ...sessionCounters(metrics),
   }
 }
+
+const CONTROLS: readonly ControlType[] = [
+  'connect',
+  'connack',
+  'puback',
+  'pubrec',
+  'pubrel',
+  'pubcomp',
+  'subscribe',
+  'suback',
+  'unsubscribe',
+  'unsuback',
+  'pingreq',
+  'pingresp',
+  'disconnect',
+  'auth',
+]
+const COMMIT_BOUNDS_SEC = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
+
+function cellsOf<K extends string>(keys: readonly K[], cell: (key: K) => Cell): Readonly<Record<K, Cell>> {
+  return Object.fromEntries(keys.map((key) => [key, cell(key)])) as Record<K, Cell>
+}
+
+type PacketCounters = Pick<Counters, 'controlsReceived' | 'controlsSent' | 'bytesReceived' | 'bytesSent' | 'commitWait'>
+function packetCounters(metrics: Metrics): PacketCounters {
+  const received = metrics.counter(
+    'mesh_mqtt_packets_received_total',
+    'Packets from clients but PUBLISH, by type; PUBLISH is in mesh_mqtt_messages_received_total.',
+    ['type'],
+  )
+  const sent = metrics.counter(
+    'mesh_mqtt_packets_sent_total',
+    'Packets to clients but PUBLISH, by type; PUBLISH is in mesh_mqtt_messages_sent_total.',
+    ['type'],
+  )
+  const bytesReceived = metrics.counter(
+    'mesh_mqtt_bytes_received_total',
+    'Bytes from clients: all of them, and those of the payloads of PUBLISH.',
+    ['part'],
+  )
+  const bytesSent = metrics.counter(
+    'mesh_mqtt_bytes_sent_total',
+    'Bytes to clients: all of them, and those of the payloads of PUBLISH.',
+    ['part'],
+  )
+  const bytes = (family: typeof bytesSent): ByteCounters => ({
+    all: family.cell({ part: 'all' }),
+    payload: family.cell({ part: 'payload' }),
+  })
+  return {
+    controlsReceived: cellsOf(CONTROLS, (type) => received.cell({ type })),
+    controlsSent: cellsOf(CONTROLS, (type) => sent.cell({ type })),
+    bytesReceived: bytes(bytesReceived),
+    bytesSent: bytes(bytesSent),
+    commitWait: metrics
+      .histogram(
+        'mesh_mqtt_commit_wait_seconds',
+        'From a PUBLISH that has to be durable to its commit; one observation for all of a client in one transaction.',
+        COMMIT_BOUNDS_SEC,
+      )
+      .cell({}),
+  }
+}
+
+const DISCONNECTS: readonly DisconnectReason[] = [
+  'disconnect',
+  'disconnect-with-will',
+  'closed',
+  'broken',
+  'keep-alive',
+  'taken-over',
+  'kicked',
+  'protocol',
+  'too-large',
+  'not-authorized',
+  'draining',
+  'failed',
+]
 
 function messageCounters(
   metrics: Metrics,
@@ -89,12 +195,19 @@ function messageCounters(
   }
 }
 
-function sessionCounters(
-  metrics: Metrics,
-): Pick<Counters, 'takeovers' | 'foreignIds' | 'revoked' | 'refusedSubscriptions' | 'gaveWay'> {
+type SessionCounters = Pick<
+  Counters,
+  'takeovers' | 'foreignIds' | 'revoked' | 'refusedSubscriptions' | 'gaveWay' | 'disconnects' | 'sessionsExpired'
+>
+function sessionCounters(metrics: Metrics): SessionCounters {
   const refused = metrics.counter(
     'mesh_mqtt_subscriptions_refused_total',
     'Filters of SUBSCRIBE packets that were refused, by reason.',
+    ['reason'],
+  )
+  const disconnects = metrics.counter(
+    'mesh_mqtt_disconnects_total',
+    'Connections of MQTT clients that ended after their CONNECT, by reason.',
     ['reason'],
   )
   const gaveWay = metrics.counter(
@@ -103,6 +216,10 @@ function sessionCounters(
     ['why'],
   )
   return {
+    disconnects: cellsOf(DISCONNECTS, (reason) => disconnects.cell({ reason })),
+    sessionsExpired: metrics
+      .counter('mesh_mqtt_sessions_expired_total', 'Kept sessions that ended because their expiry was over.')
+      .cell({}),
     takeovers: metrics
       .counter('mesh_mqtt_takeovers_total', 'Connections that ended because their client id connected again.')
       .cell({}),

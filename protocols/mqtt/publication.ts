@@ -131,6 +131,11 @@ function isSame(one: StoredMessage, other: StoredMessage): boolean {
   )
 }
 
+/** One observation for all that a client waited for. */
+export function countCommit({ ctx, counters }: BrokerState, { sinceMs }: { readonly sinceMs: number }): void {
+  counters.commitWait.observe((ctx.clock.monotonicMs() - sinceMs) / 1000)
+}
+
 /**
  * Publishes what comes from inside. Resolves once it is as durable as it has to be.
  * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was

@@ -4,7 +4,7 @@ import type { Context } from '../context.ts'
 import type { Flusher } from './codec/outbox.ts'
 import type { Counters } from './counters.ts'
 import type { Doorstep } from './connection/doorstep.ts'
-import type { Durability } from './durability.ts'
+import type { Durability, StoredMessage } from './durability.ts'
 import type { Takeovers } from './session/takeovers.ts'
 import type { Memory } from './memory.ts'
 import type { GroundsOf } from './authorization/grounds.ts'
@@ -31,6 +31,8 @@ export type BrokerState = {
   readonly quotas: UserQuotas
   readonly subscriptions: Subscriptions
   readonly retained: Retained
+  /** Values of `$SYS` topics, which are retained without being stored (operations/sys-topics.ts). */
+  sys: { deliver(filter: string, give: (message: StoredMessage) => void): void } | undefined
   /** Rules in force on a listener, one set per chain; undefined = on any. Empty when it is gone. */
   readonly policiesOf: (listener: string | undefined) => readonly MqttPolicy[]
   readonly grounds: GroundsOf

@@ -12,6 +12,7 @@ import {
 } from './options.ts'
 import { HASH_KINDS } from '../../../protocols/mqtt/users/password-hash.ts'
 import type { PasswdOptions } from './passwd.ts'
+import { addOperations } from './operation-commands.ts'
 import type { PublishOptions } from './publish.ts'
 import type { RequestOptions } from './request.ts'
 import { addSetAsideCommands } from './set-aside.ts'
@@ -26,7 +27,9 @@ scram-sha-256 is for clients that prove the password without sending it (MQTT 5)
 type Finish = (result: Promise<number>) => Promise<void>
 
 export function addMqttCommands(program: Command, io: Io, done: Finish): void {
-  const mqtt = program.command('mqtt').description('publish and subscribe by hand')
+  const mqtt = program
+    .command('mqtt')
+    .description('publish and subscribe by hand; look after clients, sessions and messages of the running agent')
   addPublishOptions(
     addMessageOptions(
       addConnectOptions(mqtt.command('pub').description('publish, with the options of mosquitto_pub'), 'mqttv311'),
@@ -73,4 +76,5 @@ export function addMqttCommands(program: Command, io: Io, done: Finish): void {
       done((await import('./passwd.ts')).changePasswordFile({ file, user }, o, io)),
     )
   addSetAsideCommands(mqtt, io, done)
+  addOperations(mqtt, io, done)
 }

@@ -4,6 +4,7 @@
  * only moves forward.
  */
 import type { Duplex } from 'node:stream'
+import type { Cell } from '../../../core/metrics.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { ownCopy } from '../../../core/runtime/own-memory.ts'
 import { varIntBytes, writeVarInt } from './bytes.ts'
@@ -110,6 +111,7 @@ export class Outbox {
   readonly #budget: MemoryBudget | undefined
   readonly #maxPacketBytes: number
   readonly #onTooLarge: ((type: Packet['type']) => void) | undefined
+  readonly #sent: Readonly<Partial<Record<Packet['type'], Cell>>> | undefined
   /** Of the stream's bytes, against the budget. */
   #counted = 0
   #isOver = false
@@ -124,7 +126,10 @@ export class Outbox {
     maxPacketBytes?: number
     /** A packet was not sent for that. */
     onTooLarge?: (type: Packet['type']) => void
+    /** Packets that were sent, by type; of PUBLISH the caller knows. */
+    sent?: Readonly<Partial<Record<Packet['type'], Cell>>>
   }) {
+    this.#sent = p.sent
     this.#stream = p.stream
     this.#flusher = p.flusher
     this.#version = p.version
@@ -200,6 +205,7 @@ export class Outbox {
       this.packet({ type, packetId, reason, properties: NO_PROPERTIES })
       return
     }
+    this.#count(type)
     const slab = this.#room(MAX_ACK_BYTES)
     const { buf } = slab
     let at = slab.at
@@ -218,6 +224,7 @@ export class Outbox {
       this.packet({ type: 'pingresp' })
       return
     }
+    this.#count('pingresp')
     const slab = this.#room(PINGRESP_BYTES)
     slab.buf[slab.at++] = TYPE.pingresp
     slab.buf[slab.at++] = 0
@@ -233,6 +240,7 @@ export class Outbox {
       this.packet({ type, packetId, reasons: known.map((one) => this.#known(one)), properties: NO_PROPERTIES })
       return
     }
+    this.#count(type)
     const slab = this.#room(bytes)
     const { buf } = slab
     let { at } = slab
@@ -254,6 +262,7 @@ export class Outbox {
       this.#onTooLarge?.(packet.type)
       return
     }
+    this.#count(packet.type)
     if (bytes.length > COPY_BYTES) {
       this.#markDirty()
       this.#cut()
@@ -263,6 +272,11 @@ export class Outbox {
     const slab = this.#room(bytes.length)
     slab.buf.set(bytes, slab.at)
     slab.at += bytes.length
+  }
+
+  #count(type: Packet['type']): void {
+    const cell = this.#sent?.[type]
+    if (cell) cell.value++
   }
 
   destroy(): void {

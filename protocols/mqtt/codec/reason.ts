@@ -68,6 +68,7 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_MQTT_RATE: { reason: REASON.messageRateTooHigh, returnCode: 3 },
   MESH_MQTT_KEEP_ALIVE: { reason: REASON.keepAliveTimeout, returnCode: 3 },
   MESH_MQTT_TAKEN_OVER: { reason: REASON.sessionTakenOver, returnCode: 3 },
+  MESH_MQTT_KICKED: { reason: REASON.administrativeAction, returnCode: 3 },
   MESH_MQTT_PACKET_TOO_LARGE: { reason: REASON.packetTooLarge, returnCode: 3 },
 }
 

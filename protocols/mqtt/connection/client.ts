@@ -15,6 +15,7 @@ import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
 import type { Holder } from '../memory.ts'
+import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
 import type { Proof } from '../users/authentication.ts'
@@ -67,6 +68,8 @@ export class Client implements Reading, Holder {
   #connecting: Connecting | undefined
   /** Of the packet that is half there; against the memory budget. */
   #partBytes = 0
+  /** CONNECT, until it is answered. */
+  #asked: Connect | undefined
 
   /** @param p.onConnect CONNECT has come */
   constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy; onConnect: () => void }) {
@@ -154,6 +157,7 @@ export class Client implements Reading, Holder {
 
   #onData(chunk: Buffer): void {
     this.#conn.receivedBytes += chunk.length
+    this.#state.counters.bytesReceived.all.value += chunk.length
     if (this.#now.at === 'connected') this.#now.keepAlive.heard()
     this.#state.memory.budget.garbage?.received(chunk.length)
     this.#parser.push(chunk)
@@ -209,6 +213,8 @@ export class Client implements Reading, Holder {
       throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
     if (this.#now.at !== 'awaiting-connect') return
     this.#version = packet.version
+    this.#asked = packet
+    this.#state.counters.controlsReceived.connect.value++
     this.#onConnect()
     this.#now = { at: 'connecting', deadline: this.#now.deadline }
     this.hold('connecting')
@@ -295,7 +301,7 @@ export class Client implements Reading, Holder {
       rules: this.#rules,
       reading: this,
       takePackets: () => this.#takePackets(),
-      onDisconnect: (how) => this.#end(ENDED, how),
+      onDisconnect: (how) => this.#end(ENDED, how, how === 'normal' ? 'normal' : 'with-will'),
     })
     const keepAlive = new KeepAlive({
       clock: ctx.clock,
@@ -307,20 +313,13 @@ export class Client implements Reading, Holder {
     this.#connecting = undefined
     this.#parser.allow(limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
     this.#now = { at: 'connected', connected, keepAlive }
+    this.#asked = undefined
     session.attach(link)
+    session.connectedAs = connected.facts
     connected.reauthorize()
     if (present) saveLater(state, session)
     counters.connects.value++
-    ctx.log.debug(
-      {
-        evt: 'mqtt.connect',
-        conn: this.#conn.id,
-        clientId: session.clientId,
-        version: connect.version,
-        sessionPresent: present,
-      },
-      'client connected',
-    )
+    tellConnected(state, session, present)
     link.outbox.packet(connack(connect, present, admitted, limits))
     session.resume()
     tellGap(state, session)
@@ -346,6 +345,7 @@ export class Client implements Reading, Holder {
       topicAliasMaximum: properties.topicAliasMaximum ?? 0,
       onBytes: (bytes) => {
         this.#conn.sentBytes += bytes
+        counters.bytesSent.all.value += bytes
       },
       close: (err) => this.close(err),
     })
@@ -404,6 +404,7 @@ export class Client implements Reading, Holder {
   /** CONNACK with the reason; nothing to somebody who never sent a CONNECT (§4.13, [MQTT-3.1.4-1]). */
   #refuse(err: MeshError, at: 'awaiting-connect' | 'connecting'): void {
     this.#state.counters.refusedConnects.value++
+    tellRefused(this.#state, this.#conn, this.#asked, err)
     const spoke = at === 'connecting' || reasonOf(err) === REASON.unsupportedVersion
     if (!spoke || this.#stream.destroyed) return
     const reason = this.#version === 5 ? reasonOf(err) : returnCodeOf(err)
@@ -412,13 +413,14 @@ export class Client implements Reading, Holder {
     )
   }
 
-  #end(outcome: Outcome, how: 'normal' | 'lost'): void {
+  #end(outcome: Outcome, how: 'normal' | 'lost', said: 'nothing' | 'normal' | 'with-will' = 'nothing'): void {
     const now = this.#now
     if (now.at === 'closed') return
     this.#stopTimers()
     this.#now = { at: 'closed' }
     this.#connecting?.end()
-    if (now.at === 'connected') now.connected.end(how)
+    this.#asked = undefined
+    if (now.at === 'connected') now.connected.end(how, { outcome, said })
     this.#countPart()
     this.#flushAndSettle(outcome)
   }

@@ -5,6 +5,8 @@ import type { Connect, Disconnect, Packet, Subscribe, Unsubscribe, Will } from '
 import { owned } from '../codec/parser.ts'
 import { REASON, reasonOf, violation } from '../codec/reason.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
+import { tellDisconnected } from '../operations/connection-events.ts'
+import { type ConnectionFacts, factsOf } from '../session/connection-facts.ts'
 import { reauthorize } from '../session/reauthorize.ts'
 import type { Session } from '../session/session.ts'
 import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
@@ -54,6 +56,7 @@ export class Connected {
   readonly #reauthentication: Reauthentication
   /** Of what the user was proved by. */
   readonly #expiry: Disposable | undefined
+  readonly #facts: ConnectionFacts
   #pings = 0
 
   constructor(p: ConnectedParts) {
@@ -61,6 +64,7 @@ export class Connected {
     this.#p = p
     this.#session = session
     this.link = link
+    this.#facts = factsOf(p.conn, connect, state.ctx.clock.wallMs())
     const authorizer = (): Authorizer => p.rules.authorizer(p.admitted)
     this.#inflow = new Inflow({ state, session, link, reading, authorizer, isResumed: p.isResumed })
     this.#rate = new RateLimit({
@@ -97,33 +101,42 @@ export class Connected {
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED: the connection is to be closed */
   take(packet: Packet): void {
     const { flow } = this.#session
+    const received = this.#p.state.counters.controlsReceived
     switch (packet.type) {
       case 'publish':
+        this.#p.state.counters.bytesReceived.payload.value += packet.payload.length
         this.#inflow.publish(
           packet,
           this.#rate.charge(packet.topic.length + packet.payload.length + packet.properties.length),
         )
         return
       case 'puback':
+        received.puback.value++
         flow?.puback(packet.packetId)
         return
       case 'pubrec':
+        received.pubrec.value++
         flow?.pubrec(packet.packetId, packet.reason)
         return
       case 'pubrel':
+        received.pubrel.value++
         this.#inflow.pubrel(packet.packetId)
         return
       case 'pubcomp':
+        received.pubcomp.value++
         flow?.pubcomp(packet.packetId)
         return
       case 'subscribe':
       case 'unsubscribe':
+        received[packet.type].value++
         this.#controls.take(packet)
         return
       case 'pingreq':
+        received.pingreq.value++
         this.#ping()
         return
       case 'disconnect':
+        received.disconnect.value++
         this.#disconnect(packet)
         return
       case 'connect':
@@ -174,8 +187,9 @@ export class Connected {
   }
 
   /** The connection is over. */
-  end(how: 'normal' | 'lost'): void {
+  end(how: 'normal' | 'lost', told: Parameters<typeof tellDisconnected>[3]): void {
     const { state } = this.#p
+    tellDisconnected(state, this.#session, this.#facts, told)
     this.link.outbox.flush()
     this.#inflow.end()
     this.#rate[Symbol.dispose]()
@@ -189,6 +203,10 @@ export class Connected {
     detachSession(state, this.#session)
   }
 
+  /** As it is shown. */
+  get facts(): ConnectionFacts {
+    return this.#facts
+  }
   get heldBytes(): number {
     const { link } = this
     return (

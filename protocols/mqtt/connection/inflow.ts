@@ -11,7 +11,7 @@ import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
 import { messageNowMs } from '../expiry.ts'
 import type { Link } from './link.ts'
-import { type Commit, commitOf, deliver, plan, retryMs } from '../publication.ts'
+import { type Commit, commitOf, countCommit, deliver, plan, retryMs } from '../publication.ts'
 import { REASON, violation } from '../codec/reason.ts'
 import type { Place } from '../topics/retained.ts'
 import type { Session } from '../session/session.ts'
@@ -56,7 +56,7 @@ export class Inflow {
   /** QoS 2 ids that are in line and so not yet in the session. */
   readonly #arriving = new Set<number>()
   /** The last that the store was asked for, and who waits for it. */
-  #asked: { readonly promise: Promise<void>; readonly ones: InLine[] } | undefined
+  #asked: { readonly promise: Promise<void>; readonly ones: InLine[]; readonly sinceMs: number } | undefined
   /** Waiting for room, and what came behind it; in the order of the line. */
   #waitingForRoom: InLine[] = []
   #isRetrying = false
@@ -291,7 +291,7 @@ export class Inflow {
 
   /** All messages of one transaction have one promise, and so one answer. */
   #await(promise: Promise<void>, one: InLine): void {
-    const asked = (this.#asked = { promise, ones: [one] })
+    const asked = (this.#asked = { promise, ones: [one], sinceMs: this.#state.ctx.clock.monotonicMs() })
     const over = (): void => {
       if (this.#asked === asked) this.#asked = undefined
     }
@@ -300,6 +300,7 @@ export class Inflow {
       promise.then(
         () => {
           over()
+          countCommit(this.#state, asked)
           for (const taken of asked.ones) taken.state = 'taken'
           this.#settle()
         },
@@ -317,8 +318,7 @@ export class Inflow {
     counters.refused(isFull(err) ? 'quota' : 'storage').value++
     if (this.#mustWait(one)) {
       this.#hold(one)
-      // What breaks there would leave a client that is never read from again; without its connection it sends again
-      // what was not acknowledged.
+      // Else a client would never be read from again; without its connection it sends again.
       if (!this.#isRetrying)
         detached(
           'mqtt',

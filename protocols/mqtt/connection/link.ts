@@ -77,6 +77,7 @@ export class Link {
     const aliases = Math.min(p.topicAliasMaximum, p.limits.maxTopicAliases)
     this.#aliases = aliases > 0 ? new SendingAliases(aliases, 'when repeated') : undefined
     this.outbox = new Outbox({
+      sent: p.counters.controlsSent,
       budget: p.memory.budget,
       stream: p.stream,
       flusher: p.flusher,
@@ -193,6 +194,7 @@ export class Link {
     const outgoing = this.#aliases && atMost + MAX_MORE_BYTES <= this.#maxPacketBytes ? this.#shorten(message) : message
     this.outbox.publish(outgoing, flags, packetId, expirySec, known)
     this.#counters.sent[qos].value++
+    this.#counters.bytesSent.payload.value += message.payload.length
     return true
   }
 

@@ -25,6 +25,10 @@ import {
 import type { View } from '../topics/view.ts'
 
 export interface Flow {
+  /** Messages that were sent and are not acknowledged. */
+  readonly inflight: number
+  /** Those in memory that were not sent. */
+  readonly waiting: number
   /** Sends what may be sent now. */
   pump(): void
   puback(packetId: number): void
@@ -71,6 +75,12 @@ export class MemoryFlow implements Flow {
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
       if (next.shared !== undefined && next.qos === 1) left.push({ message: next.message, shared: next.shared })
     return left
+  }
+  get waiting(): number {
+    return this.#waiting.size
+  }
+  get inflight(): number {
+    return this.#inflight.size
   }
 
   offer(delivery: Delivery): void {
@@ -181,6 +191,11 @@ export class DurableFlow implements Flow {
     this.#viewOf = p.viewOf
     this.#sentSeq = p.queue.lastSeq
     p.queue.onAppended = () => this.pump()
+  }
+
+  readonly waiting = 0
+  get inflight(): number {
+    return this.#inflight.size
   }
 
   /** A new connection: all that is not done is sent again, in order, with its old packet id [MQTT-4.4.0-1]. */

@@ -8,6 +8,7 @@ import type { Counters } from '../counters.ts'
 import type { DurableQueue, QueueShare, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from '../connection/link.ts'
+import type { ConnectionFacts } from './connection-facts.ts'
 import { shareOf, type Owner } from './owner.ts'
 import type { SharedMessage } from '../shared-message.ts'
 import type { View } from '../topics/view.ts'
@@ -48,6 +49,8 @@ export class Session {
   /** Those of shared subscriptions that it is a member of. */
   readonly groups = new Set<{ moved(session: Session): void }>()
   link: Link | undefined
+  /** Undefined without a connection. */
+  connectedAs: ConnectionFacts | undefined
   flow: Flow | undefined
   disconnectedAtMs: number | undefined
   pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
@@ -121,6 +124,7 @@ export class Session {
   }
   detach(): void {
     this.link = undefined
+    this.connectedAs = undefined
     if (this.flow instanceof DurableFlow) this.flow.detach()
     else if (this.flow instanceof MemoryFlow) {
       this.#shared = this.flow.end()

@@ -210,10 +210,14 @@ function watchExpiry(state: BrokerState, session: Session): void {
   const { clock } = state.ctx
   const nowMs = clock.wallMs()
   const leftMs = session.expirySec * 1000 - elapsedMs(session.disconnectedAtMs ?? nowMs, nowMs)
-  if (leftMs <= 0) endSessionLater(state, session)
+  const expire = (): void => {
+    state.counters.sessionsExpired.value++
+    endSessionLater(state, session)
+  }
+  if (leftMs <= 0) expire()
   else
     session.expiry = later(clock, leftMs, () => {
-      if (!session.link) endSessionLater(state, session)
+      if (!session.link) expire()
     })
 }
 

@@ -231,6 +231,11 @@ function sendRetained(
   if (filter.startsWith('$share/')) return []
   const ids = subscriptionId === undefined ? [] : [subscriptionId]
   const sent: Promise<void>[] = []
+  state.sys?.deliver(filter, (message) => {
+    // Nothing of it goes to the disk, where the messages of a kept session's queue are.
+    const least = session.queue ? 0 : (Math.min(qos, message.qos) as Qos)
+    if (session.mayHave(message.topic)) session.deliver(message, least, message.retain, ids)
+  })
   const decided = state.retained.deliver(filter, since, (message) => {
     if (!session.mayHave(message.topic)) {
       state.counters.dropped['not-authorized'].value++

@@ -206,6 +206,17 @@ export class Retained {
     return found
   }
 
+  /** Of those that the filter matches, expired or not. */
+  visitTopics(filter: string, see: (topic: string) => void): void {
+    this.#tree.ofFilter(filter, ({ topic }) => see(topic))
+  }
+  of(topic: string): StoredMessage | undefined {
+    return this.#tree.get(topic)?.toMessage()
+  }
+  get bytes(): number {
+    return this.#bytes
+  }
+
   #put(topic: string, message: RetainedMessage | undefined): void {
     const old = this.#tree.get(topic)
     if (old) this.#stored--

@@ -81,6 +81,11 @@ export class Subscriptions {
   #seenChars = 0
   #rememberedBytes = 0
   readonly room: FilterQuota
+  /** Those of sessions, and of them those in groups. */
+  size = 0
+  sharedSize = 0
+  /** Filters that begin with `$SYS`. */
+  #sysFilters = 0
 
   constructor(maxBytes: number) {
     this.room = new FilterQuota(maxBytes)
@@ -90,13 +95,16 @@ export class Subscriptions {
     const shared = parts(subscription.filter)
     const entry = this.#entry(shared.filter)
     if (shared.group === undefined) {
-      if (!entry.has(session)) this.room.change(session, costOf(subscription.filter))
+      if (!entry.has(session)) this.#count(session, subscription.filter, 1)
       entry.set(session, subscription)
     } else {
       const groups = (entry.groups ??= new Map())
       const known = groups.get(shared.group)
       const group = known ?? new Group(subscription.filter)
-      if (group.join(session, subscription)) this.room.change(session, costOf(subscription.filter))
+      if (group.join(session, subscription)) {
+        this.#count(session, subscription.filter, 1)
+        this.sharedSize++
+      }
       // What is remembered of topics has the group, and so its members of now.
       if (known) return
       groups.set(shared.group, group)
@@ -108,8 +116,10 @@ export class Subscriptions {
     const entry = this.#tree.get(filter)
     if (!entry) return
     const group = name === undefined ? undefined : entry.groups?.get(name)
-    if (name === undefined ? entry.delete(session) : group?.leave(session))
-      this.room.change(session, -costOf(subscribed))
+    if (name === undefined ? entry.delete(session) : group?.leave(session)) {
+      this.#count(session, subscribed, -1)
+      if (name !== undefined) this.sharedSize--
+    }
     if (name !== undefined) {
       if (!group || group.size > 0) return
       entry.groups!.delete(name)
@@ -121,6 +131,14 @@ export class Subscriptions {
     const { filter, group: name } = parts(subscribed)
     const group = name === undefined ? undefined : this.#tree.get(filter)?.groups?.get(name)
     return group && chooseMember(group, topic)
+  }
+  #count(session: Session, subscribed: string, by: 1 | -1): void {
+    this.size += by
+    this.room.change(session, by * costOf(subscribed))
+  }
+  /** Somebody may want `$SYS/…`. */
+  get hasSysFilters(): boolean {
+    return this.#sysFilters > 0
   }
   addRoute(route: Route): void {
     const entry = this.#entry(route.filter)
@@ -222,10 +240,14 @@ export class Subscriptions {
     if (known) return known
     const made = new Entry()
     this.#tree.set(filter, made)
+    if (filter.startsWith('$SYS')) this.#sysFilters++
     return made
   }
   #tidy(filter: string, entry: Entry): void {
-    if (entry.isBare) this.#tree.delete(filter)
+    if (entry.isBare && this.#tree.get(filter) === entry) {
+      this.#tree.delete(filter)
+      if (filter.startsWith('$SYS')) this.#sysFilters--
+    }
     this.#forgetFor(filter)
   }
 }

@@ -6,6 +6,7 @@ import type { AgentStatus } from '../../../agent/admin/status.ts'
 import { Current } from '../../../core/current.ts'
 import { createLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
+import { TestBroker } from '../../helpers/mqtt/broker.ts'
 import { EMPTY_TABLES } from '../../../model/tables.ts'
 
 const status = {
@@ -60,6 +61,7 @@ function rig(o: Over = {}) {
     log,
     tables: new Current(EMPTY_TABLES),
     upstreams: { clusterStatus: () => [] },
+    broker: new TestBroker().broker,
   } as unknown as AdminParts)
   const ask = async (path: string): Promise<AdminReply> => {
     const url = new URL(path, 'http://a')
@@ -82,6 +84,12 @@ test('what changes something is POST, what only shows is GET', () => {
     'GET /stats/prometheus',
     'POST /reload',
     'POST /logging',
+    'GET /mqtt/clients',
+    'GET /mqtt/sessions',
+    'GET /mqtt/queues',
+    'GET /mqtt/retained',
+    'POST /mqtt/kick',
+    'POST /mqtt/purge',
     'POST /drain',
     'GET /mqtt/setaside',
     'POST /mqtt/setaside/purge',

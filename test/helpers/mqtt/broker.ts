@@ -36,6 +36,8 @@ export class TestBroker {
       log?: Log
       budget?: MemoryBudget
       acls?: Pick<AclFiles, 'of'>
+      /** Of `$SYS`, in seconds; default: there are none. */
+      sysIntervalSec?: number
       users?: (p: Pick<UserDatabaseOptions, 'clock' | 'metrics'>) => UserDatabase
     } = {},
   ) {
@@ -46,6 +48,9 @@ export class TestBroker {
       ctx: { clock: this.clock, random: seededRandom(7), log: p.log ?? silentLog, metrics: this.metrics },
       durability: this.durability,
       node: 'edge',
+      ...(p.sysIntervalSec === undefined
+        ? {}
+        : { sys: { intervalSec: p.sysIntervalSec, version: '1.2.3', heapBytes: () => 1000 } }),
       users: p.users?.(this),
       ...(p.budget ? { budget: p.budget } : {}),
       ...(p.acls ? { acls: p.acls } : {}),
