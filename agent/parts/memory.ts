@@ -1,7 +1,7 @@
 /** The bound of what waits in memory. */
 import type { Metrics } from '../../core/metrics.ts'
 import type { Clock } from '../../core/os/clock.ts'
-import { collectNow, readMemoryUsage, saveMemory } from '../../core/runtime/full-gc.ts'
+import { collectAll, collectNow, readMemoryUsage, saveMemory } from '../../core/runtime/full-gc.ts'
 import { GarbageWatch } from '../../core/runtime/garbage-watch.ts'
 import { deriveBudgetBytes, MemoryBudget } from '../../core/runtime/memory-budget.ts'
 
@@ -17,7 +17,11 @@ export function createBudget(
     limitBytes,
     heldBytes: () => budget.heldBytes,
     usage: readMemoryUsage,
-    collect: collectNow,
+    collect: (what) => {
+      if (what === 'all') collectAll()
+      else collectNow(what)
+    },
+    nowMs: () => clock.monotonicMs(),
     saveMemory,
     after: (ms, fn) => {
       clock.after(ms, fn)

@@ -10,6 +10,7 @@ import { toMeshError, type MeshError } from '../../core/errors.ts'
 import { detached } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
+import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { Address, Datagrams, Network } from '../../core/os/network.ts'
 import type { Tables } from '../../model/tables.ts'
 import {
@@ -52,6 +53,7 @@ export type DnsOptions = {
   readonly store?: StorePlace
   /** Decides while there is no name table. */
   readonly awaited: () => Awaited
+  readonly budget?: MemoryBudget | undefined
   /** Lower-case names that are never the mesh's: the control plane's own, without which no table would ever come. */
   readonly outside: ReadonlySet<string>
 }
@@ -80,6 +82,14 @@ export async function startDns(options: DnsOptions): Promise<DnsProxy> {
   return proxy
 }
 
+/** What one leaves behind as garbage, of which the collector sees little; a socket of its own leaves more. */
+const DATAGRAM_BYTES = 2 * 1024
+
+function createExchange({ network, clock, settings, budget }: DnsOptions, metrics: DnsMetrics): Exchange {
+  const leaves = (bytes: number): void => budget?.garbage?.received(bytes)
+  return new Exchange({ network, clock, metrics, attemptMs: settings.attemptMs, leaves })
+}
+
 class Proxy implements DnsProxy {
   readonly #o: DnsOptions
   readonly #servers: Servers
@@ -96,7 +106,7 @@ class Proxy implements DnsProxy {
   #port = 0
 
   constructor(options: DnsOptions) {
-    const { settings, network, clock, disk, log } = options
+    const { settings, clock, disk, log } = options
     this.#o = options
     this.ports = new UntilItWorks({
       clock,
@@ -110,7 +120,7 @@ class Proxy implements DnsProxy {
     this.#cache = new Cache({ maxEntries: settings.maxCacheEntries, maxBytes: settings.maxCacheBytes })
     const metrics = new DnsMetrics(options.metrics, this.#cache, () => this.#tcp.size)
     this.#metrics = metrics
-    this.#exchange = new Exchange({ network, clock, metrics, attemptMs: settings.attemptMs })
+    this.#exchange = createExchange(options, metrics)
     // What may not be given once it is stale is of no use to a later run.
     const stores = settings.storeEveryMs > 0 && settings.maxStaleSec > 0
     this.#store =
@@ -165,6 +175,7 @@ class Proxy implements DnsProxy {
       { host: address, port: settings.port },
       {
         onDatagram: (bytes, from, socket) => {
+          this.#o.budget?.garbage?.received(DATAGRAM_BYTES)
           detached('dns', this.#datagram(bytes, from, socket))
         },
         onError: (err) => {

@@ -20,7 +20,11 @@ type ExchangeOptions = {
   readonly clock: Clock
   readonly metrics: DnsMetrics
   readonly attemptMs: number
+  /** Told of garbage. */
+  readonly leaves: (bytes: number) => void
 }
+/** Of a socket and all that was made around it. */
+const LEFT_BYTES = 16 * 1024
 /** A try that waits for its answer. */
 type Waiting = { readonly id: number; end(result: 'loop' | 'cancelled'): void }
 
@@ -107,6 +111,7 @@ export class Exchange implements Disposable {
       signal?.removeEventListener('abort', stop)
       if (socket) this.#waiting.delete(`udp ${socket.port}`)
       await socket?.[Symbol.asyncDispose]()
+      this.#o.leaves(LEFT_BYTES)
     }
   }
 

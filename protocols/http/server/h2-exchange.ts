@@ -18,6 +18,7 @@ import { checkFieldList } from '../head-limits.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
 import { CONNECTION_CLOSED } from '../h2/events.ts'
+import { HoldingBlock } from '../h2/stream/holding-block.ts'
 import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
 import { TunnelStream } from './h2-tunnel-stream.ts'
 
@@ -79,6 +80,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   #linger: Timer | undefined
   /** Parts of the request that came in one read: a write for each would cost a hundred times what its sender spends. */
   #small: Buffer[] = []
+  /** All but the first: of six thousand frames of a byte in one read each would be an object that lives to its end. */
+  #smallBlock: HoldingBlock | undefined
 
   /** By the client, soon and before its answer: of one the answer was not wanted; many are an attack. */
   wasReset = false
@@ -167,7 +170,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   onData(chunk: Buffer): void {
     this.#touch()
     if (chunk.length < SMALL_BYTES) {
-      this.#small.push(chunk)
+      if (this.#small.length === 0) this.#small.push(chunk)
+      else (this.#smallBlock ??= new HoldingBlock()).add(this.#small, chunk)
       return
     }
     this.#passSmall()
@@ -177,6 +181,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     const [first, ...more] = this.#small
     if (first === undefined) return
     this.#small = []
+    this.#smallBlock = undefined
     this.#exchange.requestData(more.length === 0 ? first : Buffer.concat([first, ...more]))
   }
   onEnd(trailers: FieldList | undefined): void {

@@ -6,7 +6,8 @@ import { GarbageWatch } from '../../../core/runtime/garbage-watch.ts'
 const MIB = 1024 * 1024
 
 function rig(limitMib: number, freed: { readonly minor: number; readonly major: number }) {
-  const usage = { arrayBuffers: 0, heapUsed: 20 * MIB }
+  const usage = { arrayBuffers: 0, heapUsed: 20 * MIB, heapTotal: 25 * MIB }
+  const time = { ms: 0 }
   const said: string[] = []
   let heldBytes = 0
   const later: (() => void)[] = []
@@ -20,8 +21,10 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
     },
     collect: (what) => {
       said.push(what)
-      usage.arrayBuffers = Math.max(heldBytes, usage.arrayBuffers - freed[what] * MIB)
+      if (what === 'all') usage.heapTotal = 26 * MIB
+      else usage.arrayBuffers = Math.max(heldBytes, usage.arrayBuffers - freed[what] * MIB)
     },
+    nowMs: () => time.ms,
   })
   /** So many megabytes come, and stay in buffers as garbage or because somebody holds them. */
   const come = (mib: number, p: { held?: boolean } = {}): void => {
@@ -31,7 +34,7 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
       watch.received(MIB)
     }
   }
-  return { said, come, usage, watch, later }
+  return { said, come, usage, watch, later, time }
 }
 
 test('garbage is collected at a small share of what the process may have; what is held is none', () => {
@@ -80,4 +83,34 @@ test('once after the budget was tight garbage is looked for though nothing comes
   assert.deepEqual(r.said, [])
   r.later[0]!()
   assert.deepEqual(r.said, ['minor', 'major'])
+})
+
+test('with very little memory, pages that the heap has half empty are given back, not more often than every five seconds', () => {
+  const r = rig(96, { minor: 100, major: 100 })
+  const looks = (): string[] => {
+    r.said.length = 0
+    r.watch.received(MIB / 4)
+    return [...r.said]
+  }
+  assert.deepEqual(looks(), [])
+  r.usage.heapTotal = 40 * MIB
+  assert.deepEqual(looks(), [])
+  r.time.ms = 5_000
+  assert.deepEqual(looks(), ['all'])
+  assert.deepEqual(looks(), [])
+  r.usage.heapTotal = 40 * MIB
+  r.time.ms = 9_999
+  assert.deepEqual(looks(), [])
+  r.time.ms = 10_000
+  assert.deepEqual(looks(), ['all'])
+  // What lives there now is no reason to look again.
+  r.usage.heapTotal = 29 * MIB
+  r.time.ms = 60_000
+  assert.deepEqual(looks(), [])
+  const enough = rig(256, { minor: 100, major: 100 })
+  enough.come(1)
+  enough.usage.heapTotal = 100 * MIB
+  enough.time.ms = 20_000
+  enough.come(1)
+  assert.deepEqual(enough.said, [])
 })

@@ -1,5 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { GarbageWatch } from '../../../core/runtime/garbage-watch.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { EMPTY_TABLES } from '../../../model/tables.ts'
 import { a, decoded, query, soa } from '../../helpers/dns.ts'
 import { settle } from '../../helpers/sim-clock.ts'
@@ -330,4 +332,28 @@ test("an address of the mesh has its names; another's is asked for upstream", as
     await site.ask(query('1.0.0.10.in-addr.arpa', 'PTR')),
     'NOERROR aa, 1.0.0.10.in-addr.arpa 30 PTR new.mesh',
   )
+})
+
+test('what datagrams, and sockets towards resolvers, leave behind is told to who watches the garbage', async (t) => {
+  const budget = new MemoryBudget({ maxBytes: 1e6 })
+  let looks = 0
+  budget.garbage = new GarbageWatch({
+    limitBytes: 96 * 1024 * 1024,
+    heldBytes: () => 0,
+    usage: () => {
+      looks++
+      return { arrayBuffers: 0, heapUsed: 0, heapTotal: 0 }
+    },
+    collect: () => {},
+    nowMs: () => 0,
+    after: () => {},
+    saveMemory: () => {},
+  })
+  const site = await DnsSite.start(t, {}, { budget })
+  await site.upstream((name) => ({ answers: [a(name, '9.9.9.9')] }))
+  for (let i = 0; i < 200; i++) await site.ask(query('api.shop.svc.cluster.local'))
+  const ofDatagrams = looks
+  assert.ok(ofDatagrams > 0)
+  for (let i = 0; i < 50; i++) await site.ask(query(`n${i}.example.com`))
+  assert.ok(looks > ofDatagrams * 2, `${looks}, ${ofDatagrams} of datagrams`)
 })
