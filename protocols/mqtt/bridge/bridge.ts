@@ -11,7 +11,7 @@ import { Lanes } from './lanes.ts'
 import { type BridgePolicy, sessionPlans, type SessionPlan } from './plan.ts'
 import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
 import { Flusher } from '../codec/outbox.ts'
-import type { Durability, LocalBroker } from '../durability.ts'
+import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
 import { NO_CREDENTIALS, type ReadCredentials } from '../users/bridge-credentials.ts'
 
 export type { BridgePolicy } from './plan.ts'
@@ -49,6 +49,8 @@ class SessionBridge implements Bridge {
   readonly #parts: SessionParts
   readonly #sessions = new Map<string, BridgeSession>()
   #isClosed = false
+  /** Names of queues without a route that were told; bounded by the queues there are. */
+  readonly #told = new Set<string>()
   /** The last change that was asked for; the next one waits for it. */
   #lock: Promise<unknown> = Promise.resolve()
 
@@ -70,6 +72,11 @@ class SessionBridge implements Bridge {
     )
     ctx.metrics.gaugeOf('mesh_mqtt_bridge_connected', 'Upstream brokers that are connected.', () =>
       this.#sum((s) => (s.state === 'connected' ? 1 : 0)),
+    )
+    ctx.metrics.gaugeOf(
+      'mesh_mqtt_bridge_orphaned_messages',
+      'Messages that wait for an upstream broker and client id that no route names any more.',
+      () => this.#orphans().reduce((sum, { depth }) => sum + depth, 0),
     )
   }
 
@@ -99,7 +106,29 @@ class SessionBridge implements Bridge {
     const plans = sessionPlans(policy, this.#o.node)
     for (const [key, session] of this.#sessions) if (!plans.has(key)) await this.#end(key, session)
     const started = await Promise.allSettled([...plans].map(([key, plan]) => this.#start(key, plan)))
+    this.#tellOrphans()
     for (const result of started) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Of routes whose cluster or client id has changed, or that are gone. They stay, and are sent when those come back. */
+  #orphans(): readonly DurableQueue[] {
+    const { durability } = this.#o
+    const wanted = [...this.#sessions.values()].map(({ plan }) => plan.queueName)
+    return durability
+      .queueNames('up/')
+      .filter((name) => !wanted.some((one) => name === one || name.startsWith(`${one}\0`)))
+      .flatMap((name) => durability.queue(name) ?? [])
+      .filter(({ depth }) => depth > 0)
+  }
+  #tellOrphans(): void {
+    for (const { name, depth } of this.#orphans()) {
+      if (this.#told.has(name)) continue
+      this.#told.add(name)
+      this.#parts.log.warn(
+        { evt: 'mqtt.bridge.orphaned', queue: name, messages: depth },
+        'messages wait for an upstream broker that no route names any more: they are sent once a route has the same cluster and client id again',
+      )
+    }
   }
 
   async #start(key: string, plan: SessionPlan): Promise<void> {

@@ -56,3 +56,16 @@ test('routes with the same cluster and client id share a session; others have th
   assert.deepEqual((await Promise.all(ids)).sort(), ['edge-1/cloud', 'second'])
   assert.equal(r.bridge.status().length, 2)
 })
+
+test('what waits under a client id that no route has any more is told, stays, and goes when the id comes back', async (t) => {
+  const r = await rig(t, [{ ...UP, clientId: 'old-two' }])
+  r.upstream.refuse()
+  r.upstream.cut()
+  await r.publish('sensors/a', '1')
+  const orphaned = (): number => r.local.metrics.total('mesh_mqtt_bridge_orphaned_messages')
+  assert.equal(orphaned(), 0)
+  await r.bridge.apply(bridgePolicy([{ ...UP, clientId: 'old' }]))
+  assert.equal(orphaned(), 1)
+  await r.bridge.apply(bridgePolicy([{ ...UP, clientId: 'old-two' }]))
+  assert.deepEqual([orphaned(), r.bridge.status()[0]!.queued], [0, 1])
+})
