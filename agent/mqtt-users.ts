@@ -1,8 +1,10 @@
 import { MeshError } from '../core/errors.ts'
+import type { KeySource } from '../core/jwt/key-source.ts'
 import type { JwtTime } from '../core/jwt/verify.ts'
 import type { Scope } from '../core/scope.ts'
 import type { World } from '../core/world.ts'
 import type { Context } from '../protocols/context.ts'
+import { openFetchedKeys } from '../protocols/jwks/fetched-keys.ts'
 import { readBridgeCredentials, type ReadCredentials } from '../protocols/mqtt/users/bridge-credentials.ts'
 import { UserDatabase } from '../protocols/mqtt/users/user-database.ts'
 import type { AgentConfig } from './config/schema.ts'
@@ -11,8 +13,9 @@ import { readToken } from './control-sync-settings.ts'
 /** Undefined: nobody proves a user, and nobody has to. */
 export function openMqttUsers(
   { config, world, scope }: { readonly config: AgentConfig; readonly world: World; readonly scope: Scope },
-  { identity, clock, log, metrics }: Context,
+  ctx: Context,
 ): UserDatabase | undefined {
+  const { identity, clock, log, metrics } = ctx
   const settings = config.mqtt.users
   if (!settings) return undefined
   const time = (): JwtTime => {
@@ -20,7 +23,8 @@ export function openMqttUsers(
     const known = identity.validity?.peerVerification()
     return known ? { nowMs: known.nowMs, isLowerBound: known.clock === 'lower-bound' } : { nowMs: clock.wallMs() }
   }
-  return scope.own(new UserDatabase({ settings, disk: world.disk, clock, log, metrics, time }))
+  const fetchKeys = (url: string): KeySource => openFetchedKeys(url, { ...ctx, disk: world.disk, folder: config.state })
+  return scope.own(new UserDatabase({ settings, disk: world.disk, clock, log, metrics, time, fetchKeys }))
 }
 
 /** `user:password` for an HTTP proxy. */

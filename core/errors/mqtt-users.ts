@@ -33,6 +33,14 @@ export const MQTT_USERS = {
     remedy:
       'Correct the file that mqtt.users names; it is read again when it changes. `meshlet mqtt passwd FILE USER` writes lines for a password file. Lines that are wrong keep their own users out.',
   },
+  MESH_JWKS_UNAVAILABLE: {
+    origin: 'config',
+    retry: 'never',
+    http: 503,
+    flag: 'UAEX',
+    remedy:
+      "Look whether this machine reaches the address and trusts its certificate (the machine's authorities count). It is asked again by itself; tokens of this issuer are refused until then.",
+  },
   MESH_MQTT_CREDENTIALS: {
     origin: 'config',
     retry: 'never',

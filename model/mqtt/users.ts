@@ -29,15 +29,20 @@ const issuer = () =>
         .looseObject({ keys: z.array(z.unknown()) })
         .superRefine(refuseKeys)
         .optional(),
-      /** or in a file that is read again when it changes. */
+      /** or in a file that is read again when it changes; */
       jwksFile: file().optional(),
+      /** or where they can be fetched. */
+      jwksUrl: z
+        .url({ protocol: /^https$/ })
+        .max(2048)
+        .optional(),
       /** Which claim is the user's name. */
       userClaim: z.string().min(1).max(128).default('sub'),
       /** Which claim, a list or a text with spaces between, has the groups of the user. */
       groupsClaim: z.string().min(1).max(128).optional(),
     })
-    .refine((i) => [i.jwks, i.jwksFile].filter((one) => one !== undefined).length === 1, {
-      message: 'needs one of `jwks` and `jwksFile`',
+    .refine((i) => [i.jwks, i.jwksFile, i.jwksUrl].filter((one) => one !== undefined).length === 1, {
+      message: 'needs one of `jwks`, `jwksFile` and `jwksUrl`',
     })
 
 export const mqttUsersSchema = () =>

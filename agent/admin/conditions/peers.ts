@@ -33,8 +33,8 @@ export const PEERS: readonly Condition[] = [
   {
     name: 'mqtt-users',
     holds:
-      'A file that `mqtt.users` names is missing, cannot be used or has lines that are not, or others may read it. What was read before counts; without any nobody gets in by it.',
-    codes: ['MESH_MQTT_USERS_FILE'],
+      'A file that `mqtt.users` names is missing, cannot be used or has lines that are not, or others may read it. What was read before counts; without any nobody gets in by it. The same of keys that were never fetched (`jwksUrl`).',
+    codes: ['MESH_MQTT_USERS_FILE', 'MESH_JWKS_UNAVAILABLE'],
     find: (p) => p.broker.userProblems(),
   },
   {

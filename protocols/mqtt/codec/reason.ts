@@ -61,6 +61,7 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   MESH_MQTT_USER_ENDED: { reason: REASON.notAuthorized, returnCode: 5 },
   // Ours, so that a client comes again and does not throw its password away.
   MESH_MQTT_USERS_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_JWKS_UNAVAILABLE: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_NOT_OWNER: { reason: REASON.notAuthorized, returnCode: 5 },
   // Not for ever, and nothing that the client can do anything about.
   MESH_MQTT_ACL_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },
@@ -85,6 +86,12 @@ export function reasonOf(err: MeshError): number {
   const exact =
     err.code === 'MESH_MQTT_PROTOCOL' ? (err.cause as { readonly reason?: number } | undefined)?.reason : undefined
   return exact ?? (BY_CODE[err.code] ?? UNSPECIFIED).reason
+}
+
+/** The same in a CONNACK, which does not have all of them (§3.2.2.2): who was not let in in time may come again. */
+export function connackReasonOf(err: MeshError): number {
+  const reason = reasonOf(err)
+  return reason === REASON.keepAliveTimeout ? REASON.serverBusy : reason
 }
 
 /** The MQTT 3.1.1 CONNACK return code. */

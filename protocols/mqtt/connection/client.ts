@@ -13,7 +13,7 @@ import { encode } from '../codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
+import { connackReasonOf, REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
 import type { Holder } from '../memory.ts'
 import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
@@ -407,7 +407,7 @@ export class Client implements Reading, Holder {
     tellRefused(this.#state, this.#conn, this.#asked, err)
     const spoke = at === 'connecting' || reasonOf(err) === REASON.unsupportedVersion
     if (!spoke || this.#stream.destroyed) return
-    const reason = this.#version === 5 ? reasonOf(err) : returnCodeOf(err)
+    const reason = this.#version === 5 ? connackReasonOf(err) : returnCodeOf(err)
     this.#stream.write(
       encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version),
     )

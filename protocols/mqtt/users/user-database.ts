@@ -25,6 +25,8 @@ export type UserDatabaseOptions = {
   readonly metrics: Metrics
   /** By which tokens are valid. */
   readonly time: () => JwtTime
+  /** Keys that are fetched. */
+  readonly fetchKeys: (url: string) => KeySource
 }
 
 export class UserDatabase implements Disposable {
@@ -154,7 +156,8 @@ function isSame(a: PasswordHash, b: PasswordHash): boolean {
 }
 
 function keysOf(issuer: JwtIssuerSettings, o: UserDatabaseOptions): KeySource {
-  const { jwks, jwksFile } = issuer
+  const { jwks, jwksFile, jwksUrl } = issuer
+  if (jwksUrl !== undefined) return o.fetchKeys(jwksUrl)
   if (jwksFile === undefined) return fixedKeys(readJwks(jwks))
   const file: WatchedFile<Jwks> = new WatchedFile({
     ...o,

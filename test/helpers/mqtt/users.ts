@@ -1,4 +1,5 @@
 /** Users on a disk of plain values. */
+import assert from 'node:assert/strict'
 import { pbkdf2Sync } from 'node:crypto'
 import type { Disk, FileStat } from '../../../core/os/disk.ts'
 import { silentLog, type Log } from '../../../core/log.ts'
@@ -60,5 +61,6 @@ export function usersOn(
       log,
       metrics,
       time: () => ({ nowMs: clock.wallMs() }),
+      fetchKeys: () => assert.fail('nothing is fetched'),
     })
 }

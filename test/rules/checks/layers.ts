@@ -39,6 +39,7 @@ const DATA_PATH = [
   'protocols/tls/',
   'protocols/tcp/',
   'protocols/http/',
+  'protocols/jwks/',
   'protocols/upstream/',
   'protocols/mqtt/',
   'protocols/downstream/',

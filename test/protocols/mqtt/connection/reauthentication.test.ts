@@ -118,6 +118,7 @@ test('who says nothing more, or nothing at first, does not stay', async () => {
   const silent = site.open(first)
   await silent.take('auth')
   await site.t.clock.advance(10_000)
+  assert.equal((await silent.take('connack')).reason, 0x89)
   assert.equal((await silent.outcome).error?.code, 'MESH_REQUEST_TIMEOUT')
   const mute = site.t.open()
   mute.send({ ...CONNECT, properties: { authenticationMethod: METHOD } })

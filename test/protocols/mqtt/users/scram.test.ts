@@ -57,6 +57,17 @@ test('nonces are new each time, and a last message for another exchange is refus
   assert.throws(() => other.next(client.final(first)), code)
 })
 
+test('a proof that is right over another nonce or another header than the first message had is refused', () => {
+  const exchange = start()
+  const client = new ScramClient('user', 'pencil')
+  const first = String(exchange.next(client.first).data)
+  assert.throws(() => exchange.next(client.final(first, 'rOprNGfwEbeRWgbNEkqOanother')), code)
+  // `y` says that the client would have bound the channel, and the last message must say the same.
+  const other = start()
+  const said = String(other.next(bytes(`y,,${client.bare}`)).data)
+  assert.throws(() => other.next(client.final(said)), code)
+})
+
 test('odd messages are refused and never thrown otherwise: cut, changed, too long, with channel binding', () => {
   const client = new ScramClient('user', 'pencil')
   const whole = String(client.first)
