@@ -39,7 +39,17 @@ type TlsCommon = {
 }
 
 /** envoy DownstreamTlsContext. With `requireClientCertificate` a handshake without a valid one fails. */
-export type DownstreamTls = TlsCommon & { readonly requireClientCertificate: boolean }
+export type DownstreamTls = TlsCommon & {
+  readonly requireClientCertificate: boolean
+  /** Instead of certificates (RFC 4279, RFC 5489); agent.yaml only. */
+  readonly psk?: PskSettings
+}
+export type PskSettings = {
+  /** Sent to the client where it helps it to choose. */
+  readonly hint: string
+  /** Undefined: nobody has that identity. */
+  readonly find: (identity: string) => Uint8Array | undefined
+}
 /**
  * envoy UpstreamTlsContext. `sni` empty = none sent, unless `autoSni`: then the request's host. `sniOfEndpoint`: the
  * endpoint's own name, where it has one (auto_host_sni). `autoSan`: a name that the certificate must have: the

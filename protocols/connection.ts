@@ -11,6 +11,8 @@ export type DownstreamTlsFacts = {
   readonly version: string
   /** Undefined when the client showed no certificate. */
   readonly peer: PeerIdentity | undefined
+  /** Whose pre-shared key the client has proved to have. */
+  readonly pskIdentity?: string
 }
 
 /** One accepted connection, from accept to end. Made by downstream/ports.ts, walked through its steps by serve.ts. */

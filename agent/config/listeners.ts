@@ -12,6 +12,7 @@ import {
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { parseRange } from '../../model/ip.ts'
+import { PskKeys } from '../../protocols/mqtt/users/psk-file.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import { placeOf } from './schema/listeners.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
@@ -21,7 +22,7 @@ import type { AgentConfig, ListenerConfig } from './schema.ts'
  * closed, and nothing else.
  */
 export function createListeners(config: AgentConfig, disk: Disk): readonly Listener[] {
-  const { users: _, ...mqtt } = config.mqtt
+  const { users, ...mqtt } = config.mqtt
   return config.listeners.map((l) => ({
     name: l.name,
     ...placeOf(l),
@@ -36,17 +37,17 @@ export function createListeners(config: AgentConfig, disk: Disk): readonly Liste
       proxyProtocol: { trusted: l.proxyProtocol.trusted.flatMap((text) => parseRange(text) ?? []) },
     }),
     source: `agent.yaml listeners.${l.name}`,
-    ...chainOf(l, mqtt, disk),
+    ...chainOf(l, mqtt, { disk, pskFile: users?.pskFile }),
   }))
 }
 
 function chainOf(
   l: ListenerConfig,
   mqtt: MqttPolicy,
-  disk: Disk,
+  files: Files,
 ): Partial<Listener> & Pick<Listener, 'defaultFilterChain'> {
   const settings = 'tls' in l ? l.tls : undefined
-  const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, disk) : {}
+  const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, files) : {}
   const defaultFilterChain: FilterChain = {
     name: l.name,
     policies: [],
@@ -130,6 +131,7 @@ function httpManager(
   }
 }
 
+type Files = { readonly disk: Disk; readonly pskFile: string | undefined }
 type TlsConfig = NonNullable<Extract<ListenerConfig, { kind: 'mqtt' }>['tls']>
 
 type Material = { readonly chainPem: string; readonly keyPem: string; readonly rootsPem: string | undefined }
@@ -138,11 +140,24 @@ function tlsOf(
   name: string,
   tls: TlsConfig,
   kind: ListenerConfig['kind'],
-  disk: Disk,
+  { disk, pskFile }: Files,
 ): { readonly tls: DownstreamTls; readonly prepare?: () => void } {
   const alpnProtocols =
     kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'http/1.1', 'istio-peer-exchange', 'istio'] : []
   const common = { alpnProtocols, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] } as const
+  if (tls.mode === 'psk') {
+    // Its schema asks for the file beside it.
+    const keys = new PskKeys(disk, pskFile ?? '')
+    return {
+      tls: {
+        ...common,
+        certificate: undefined,
+        validation: undefined,
+        requireClientCertificate: false,
+        psk: { hint: tls.hint, find: (identity) => keys.find(identity) },
+      },
+    }
+  }
   if (tls.mode === 'mutual') {
     return {
       tls: {
@@ -176,7 +191,7 @@ function tlsOf(
 }
 
 /** Throws MESH_LISTENER_TLS when a certificate or key cannot be read, is none, or the two do not belong together. */
-function readMaterial(name: string, tls: Exclude<TlsConfig, { mode: 'mutual' }>, disk: Disk): Material {
+function readMaterial(name: string, tls: Extract<TlsConfig, { mode: 'server' }>, disk: Disk): Material {
   const bad = (what: string, cause?: unknown): MeshError =>
     new MeshError('MESH_LISTENER_TLS', `listeners.${name}.tls: ${what}`, { cause })
   const read = (file: string): string => {

@@ -14,7 +14,7 @@ export const CERTIFICATE_USERS = ['spiffe', 'cn', 'dns-san', 'uri-san', 'subject
 export type CertificateUser = (typeof CERTIFICATE_USERS)[number]
 
 /** Ways to prove a user. */
-export const USER_METHODS = ['password', 'scram-sha-256', 'jwt', 'certificate'] as const
+export const USER_METHODS = ['password', 'scram-sha-256', 'jwt', 'certificate', 'psk'] as const
 export type UserMethod = (typeof USER_METHODS)[number]
 
 const issuer = () =>
@@ -53,6 +53,8 @@ export const mqttUsersSchema = () =>
       /** Tokens in the place of the password. */
       jwt: z.strictObject({ issuers: z.array(issuer()).min(1).max(16) }).optional(),
       certificateUser: z.enum(CERTIFICATE_USERS).optional(),
+      /** `identity:hexadecimal key` a line, as mosquitto's psk_file; for listeners whose `tls` has mode `psk`. */
+      pskFile: file().optional(),
       /** Hashes of passwords that are computed at once. Each takes a processor, and as much memory as its line says. */
       maxPasswordChecks: count().max(16).default(1),
       /** Clients whose password waits for its turn. */
@@ -60,8 +62,9 @@ export const mqttUsersSchema = () =>
       /** The longest time that a refusal is held back from a source that has been refused before; 0 = not at all. */
       maxRefusalDelayMs: z.number().int().nonnegative().max(8_000).default(4_000),
     })
-    .refine((u) => u.passwordFile !== undefined || u.jwt !== undefined || u.certificateUser !== undefined, {
-      message: 'names no way in which a client could prove who it is: `passwordFile`, `jwt` or `certificateUser`',
+    .refine((u) => [u.passwordFile, u.jwt, u.certificateUser, u.pskFile].some((one) => one !== undefined), {
+      message:
+        'names no way in which a client could prove who it is: `passwordFile`, `jwt`, `certificateUser` or `pskFile`',
     })
 
 export type MqttUsers = z.infer<ReturnType<typeof mqttUsersSchema>>
@@ -80,6 +83,7 @@ export function listUserMethods(
   if (users.passwordFile !== undefined) all.push('password', 'scram-sha-256')
   if (users.jwt) all.push('jwt')
   if ((certificateUser ?? users.certificateUser) !== undefined) all.push('certificate')
+  if (users.pskFile !== undefined) all.push('psk')
   return authentication ? all.filter((method) => authentication.includes(method)) : all
 }
 

@@ -20,6 +20,7 @@ import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { selectMaterial } from './material.ts'
 import { matchesSans, readPeer } from './peer.ts'
+import { pskFacts, pskServerOf } from './psk.ts'
 import { withFiles } from './with-files.ts'
 
 export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
@@ -59,9 +60,12 @@ export class TlsTerminator {
         identity: this.#identity.current(),
         verification: this.#identity.validity?.peerVerification(),
       }
-      const socket = await this.#handshake(this.#serverFor(how), raw, options)
+      const { psk } = how.settings
+      const server = psk ? pskServerOf(psk, how.settings.alpnProtocols) : this.#serverFor(how)
+      const socket = await this.#handshake(server, raw, options)
       runsOver(socket, raw)
       socket.on('error', ignore)
+      if (psk) return { stream: socket, facts: pskFacts(socket) }
       return { stream: socket, facts: this.#verified(socket, how) }
     } catch (thrown) {
       raw.destroy()

@@ -29,6 +29,10 @@ export function findListenerUserProblems(
       path: ['authentication'],
       message: '`certificate` needs a listener that asks clients for one: `tls` with mode `mutual` or `clientRoots`',
     })
+  if (tls?.mode === 'psk' && !methods.includes('psk'))
+    problems.push({ path: [], message: 'has `tls` of mode `psk`, which needs `mqtt.users.pskFile` and the way `psk`' })
+  if (authentication.includes('psk') && tls?.mode !== 'psk')
+    problems.push({ path: ['authentication'], message: '`psk` needs `tls` with mode `psk`' })
   if (methods.length === 0 && !(anonymous ?? !users))
     problems.push({
       path: [],
@@ -42,4 +46,5 @@ const NEEDS = {
   'scram-sha-256': '`mqtt.users.passwordFile`',
   jwt: '`mqtt.users.jwt`',
   certificate: '`mqtt.users.certificateUser`, or that of the listener',
+  psk: '`mqtt.users.pskFile`',
 } as const

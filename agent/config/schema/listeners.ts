@@ -35,6 +35,12 @@ const listenerTls = () =>
     /** A server certificate of its own; clients need none unless `clientRoots` is given. */
     z.strictObject({ mode: z.literal('server'), chain: file(), key: file(), clientRoots: file().optional() }),
   ])
+const mqttTls = () =>
+  z.discriminatedUnion('mode', [
+    ...listenerTls().options,
+    /** Keys of `mqtt.users.pskFile`, and no certificate. */
+    z.strictObject({ mode: z.literal('psk'), hint: z.string().max(128).default('meshlet') }),
+  ])
 const listenerBase = () => ({
   name: z.string().min(1).max(128),
   address: z.union([z.ipv4(), z.ipv6()]).default('127.0.0.1'),
@@ -89,7 +95,7 @@ const anyListener = () =>
       unix: unixSocket().optional(),
       /** `auto`: whichever a client begins with. */
       transport: z.enum(['tcp', 'websocket', 'auto']).default('tcp'),
-      tls: listenerTls().optional(),
+      tls: mqttTls().optional(),
       mqtt: mqttOfListener().optional(),
       /** With `tls`: clients without it come in, too. */
       plainText: z.boolean().optional(),

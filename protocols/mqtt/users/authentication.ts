@@ -24,6 +24,7 @@ export type Credentials = {
   readonly password: Uint8Array | undefined
   /** Of the TLS handshake. */
   readonly peer: PeerIdentity | undefined
+  readonly pskIdentity?: string | undefined
 }
 export type Asking = {
   readonly credentials: Credentials
@@ -124,7 +125,9 @@ export class Authentication {
       return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: the listener does not take ${method} any more`)
     if (expiresAtMs !== undefined && this.#wallMs() >= expiresAtMs)
       return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: the token has expired`)
-    if (secret !== undefined && this.#users?.isCurrent(user.name, secret) === false)
+    const isCurrent = (of: UserDatabase, by: object): boolean =>
+      method === 'psk' ? of.isCurrentKey(user.name, by) : of.isCurrent(user.name, by)
+    if (secret !== undefined && this.#users && !isCurrent(this.#users, secret))
       return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: it was removed, or has another password now`)
     return undefined
   }
@@ -165,7 +168,12 @@ export class Authentication {
     }
   }
 
-  #byHandshake({ peer, username }: Credentials, listener: MqttListener): Proof {
+  #byHandshake({ peer, pskIdentity, username }: Credentials, listener: MqttListener): Proof {
+    const key = pskIdentity !== undefined && this.takes('psk', listener) ? this.#users?.keyOf(pskIdentity) : undefined
+    if (key && pskIdentity !== undefined) {
+      this.#count('psk', 'accepted')
+      return { method: 'psk', user: { name: pskIdentity, groups: [] }, expiresAtMs: undefined, secret: key }
+    }
     let why = username === undefined ? 'it showed none' : 'it only said a user name'
     const from = listener.certificateUser ?? this.#users?.settings.certificateUser
     if (peer && from && this.takes('certificate', listener)) {

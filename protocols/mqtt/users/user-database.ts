@@ -13,6 +13,7 @@ import { Guesses } from './guesses.ts'
 import { PasswordChecks } from './password-checks.ts'
 import { MAX_FILE_BYTES, parsePasswordFile, type PasswordFile } from './password-file.ts'
 import { isPassword, type PasswordHash } from './password-hash.ts'
+import { MAX_PSK_FILE_BYTES, parsePskFile, type PskFile } from './psk-file.ts'
 import { inventVerifier, ScramExchange } from './scram.ts'
 import { Tokens } from './tokens.ts'
 import { WatchedFile } from './watched-file.ts'
@@ -35,6 +36,7 @@ export class UserDatabase implements Disposable {
   readonly tokens: Tokens | undefined
   readonly #settings: MqttUsers
   readonly #passwords: WatchedFile<Passwords> | undefined
+  readonly #keys: WatchedFile<PskFile> | undefined
   readonly #watchers = new Set<() => void>()
 
   constructor(o: UserDatabaseOptions) {
@@ -63,6 +65,19 @@ export class UserDatabase implements Disposable {
             isSecret: true,
             onChange,
           })
+    this.#keys =
+      settings.pskFile === undefined
+        ? undefined
+        : new WatchedFile({
+            ...o,
+            file: settings.pskFile,
+            setting: 'mqtt.users.pskFile',
+            maxBytes: MAX_PSK_FILE_BYTES,
+            parse: parsePskFile,
+            problemsOf: ({ problems }) => problems,
+            isSecret: true,
+            onChange,
+          })
     this.tokens =
       jwt &&
       new Tokens(
@@ -72,6 +87,7 @@ export class UserDatabase implements Disposable {
   }
   [Symbol.dispose](): void {
     this.#passwords?.[Symbol.dispose]()
+    this.#keys?.[Symbol.dispose]()
     this.tokens?.[Symbol.dispose]()
   }
 
@@ -80,7 +96,7 @@ export class UserDatabase implements Disposable {
   }
   problems(): readonly MeshError[] {
     const issuers = this.tokens?.issuers.flatMap(({ keys }) => keys.problems()) ?? []
-    return [...(this.#passwords?.problems() ?? []), ...issuers]
+    return [...(this.#passwords?.problems() ?? []), ...(this.#keys?.problems() ?? []), ...issuers]
   }
   /** Called when users have come, gone or changed. */
   watch(fn: () => void): Disposable {
@@ -117,6 +133,15 @@ export class UserDatabase implements Disposable {
       },
       isReal: (name, verifier) => this.isCurrent(name, verifier),
     })
+  }
+  /** Of an identity that a handshake has proved; undefined: it was removed since. @throws MESH_MQTT_USERS_FILE */
+  keyOf(identity: string): Buffer | undefined {
+    return this.#keys?.content.keys.get(identity)
+  }
+  /** @param key what keyOf returned */
+  isCurrentKey(identity: string, key: object): boolean {
+    const now = this.#keys?.current?.keys.get(identity)
+    return now !== undefined && key instanceof Uint8Array && now.equals(key)
   }
   /** @param secret what checkPassword returned */
   isCurrent(name: string, secret: object): boolean {

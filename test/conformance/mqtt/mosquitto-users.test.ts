@@ -10,11 +10,12 @@ import { testCa, type TestCa } from '../../helpers/test-ca.ts'
 import { Agent, directoryMode, writeResources } from '../package/shipped.ts'
 import { run, start, temporaryFolder, until } from '../programs.ts'
 
+const PSK = '00112233445566778899aabbccddeeff'
 const KEY = createKey('ES256', 'k1')
 const [REFUSED_311, REFUSED_5] = [/Bad user name or password/i, /Bad username or password|bad user name or password/i]
 const NO_USER = /not authori[sz]ed/i
 
-type Ports = { readonly plain: number; readonly open: number; readonly tls: number }
+type Ports = { readonly plain: number; readonly open: number; readonly tls: number; readonly psk: number }
 
 class Site {
   readonly agent: Agent
@@ -31,13 +32,14 @@ class Site {
     this.ca = p.ca
   }
   static async start(t: TestContext): Promise<Site> {
-    const [plain, open, tls] = (await freePorts(3)) as [number, number, number]
+    const [plain, open, tls, psk] = (await freePorts(4)) as [number, number, number, number]
     const folder = temporaryFolder(t)
     const file = (name: string, content: string): string => {
       fs.writeFileSync(path.join(folder, name), content, { mode: 0o600 })
       return path.join(folder, name)
     }
     const passwords = file('passwords', '')
+    const keys = file('psk', `meter-3:${PSK}\n`)
     const ca = testCa()
     const server = ca.issue('site', 'broker', { dnsNames: ['localhost'] })
     const [chain, key, roots] = [
@@ -53,20 +55,21 @@ class Site {
         home,
         adminPort,
         `mqtt:
-  users: {passwordFile: ${passwords}, certificateUser: dns-san, jwt: {issuers: [${JSON.stringify(issuer)}]}}
+  users: {passwordFile: ${passwords}, certificateUser: dns-san, pskFile: ${keys}, jwt: {issuers: [${JSON.stringify(issuer)}]}}
   rules:
     - {action: publish, topics: ["u/%u/#", open], effect: allow}
     - {action: subscribe, topics: ["u/#"], effect: allow}
 listeners:
   - {name: plain, kind: mqtt, port: ${plain}}
   - {name: open, kind: mqtt, port: ${open}, mqtt: {anonymous: true}}
+  - {name: psk, kind: mqtt, port: ${psk}, tls: {mode: psk}}
   - {name: tls, kind: mqtt, port: ${tls}, mqtt: {authentication: [certificate]}, tls: {mode: server, chain: ${chain}, key: ${key}, clientRoots: ${roots}}}
 `,
       ),
     )
     writeResources(agent.folder, [])
     await agent.start()
-    return new Site({ agent, ports: { plain, open, tls }, folder, passwords, ca })
+    return new Site({ agent, ports: { plain, open, tls, psk }, folder, passwords, ca })
   }
 
   /** @returns exit code and what mosquitto_pub said */
@@ -128,6 +131,14 @@ async function tokens(t: TestContext, site: Site, { v, refused }: Version): Prom
   })
 }
 
+async function sharedKeys(t: TestContext, site: Site, { v }: Version): Promise<void> {
+  await t.test(`${v[1]}: a key that both sides have, and one that is wrong`, async () => {
+    const args = (key: string): string[] => [...v, '--psk', key, '--psk-identity', 'meter-3']
+    await site.mustPublish(site.ports.psk, 'u/meter-3/a', args(PSK))
+    assert.notEqual((await site.publish(site.ports.psk, 'u/meter-3/a', args(PSK.replace('00', 'ff')))).code, 0)
+  })
+}
+
 async function certificates(t: TestContext, site: Site, { v }: Version): Promise<void> {
   await t.test(`${v[1]}: a certificate is the user, whatever is said besides`, async () => {
     const roots = ['--cafile', path.join(site.folder, 'roots.pem')]
@@ -156,6 +167,7 @@ test("mosquitto_passwd's file and mosquitto's clients", { timeout: 300_000 }, as
     await passwords(t, site, how)
     await tokens(t, site, how)
     await certificates(t, site, how)
+    await sharedKeys(t, site, how)
   }
   await t.test('a user that mosquitto_passwd adds, changes or deletes, while meshlet runs', async () => {
     const may = async (password: string): Promise<boolean> =>

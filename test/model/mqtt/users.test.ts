@@ -12,6 +12,7 @@ test('settings: ways of a listener, and what cannot be', () => {
   assert.deepEqual(listUserMethods(all, {}), ['password', 'scram-sha-256', 'jwt'])
   assert.deepEqual(listUserMethods(all, { certificateUser: 'cn' }), ['password', 'scram-sha-256', 'jwt', 'certificate'])
   assert.deepEqual(listUserMethods(all, { authentication: ['jwt', 'certificate'] }), ['jwt'])
+  assert.deepEqual(listUserMethods(settingsOf({ pskFile: '/k' }), {}), ['psk'])
   assert.deepEqual(listUserMethods(undefined, { certificateUser: 'cn' }), [])
   for (const [input, reason] of [
     [{}, /no way in which a client could prove/],
