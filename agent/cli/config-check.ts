@@ -53,6 +53,11 @@ async function check(config: AgentConfig): Promise<Report> {
     notes.push(
       `control.token: there is no file ${token}; it is needed until the first certificate is there (meshlet join --token)`,
     )
+  for (const name of ['passwordFile', 'pskFile'] as const) {
+    const file = config.mqtt.users?.[name]
+    if (file !== undefined && !exists(file))
+      notes.push(`mqtt.users.${name}: there is no file ${file}; nobody gets in by it until there is`)
+  }
   for (const name of config.identity.folder !== undefined ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : [])
     mustExist('identity.folder', `${config.identity.folder}/${name}`)
   for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const)

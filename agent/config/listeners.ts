@@ -185,7 +185,7 @@ function tlsOf(
           ? ({ roots: { from: 'pem', rootsPem: material?.rootsPem ?? '' }, sans: [] } as const)
           : undefined
       },
-      requireClientCertificate: hasRoots,
+      requireClientCertificate: hasRoots && tls.requireClientCertificate,
     },
   }
 }

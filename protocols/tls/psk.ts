@@ -16,7 +16,7 @@ const servers = new WeakMap<PskSettings, tls.Server>()
 const identities = new WeakMap<tls.TLSSocket, string>()
 
 /** One for a listener's life. */
-export function pskServerOf(psk: PskSettings, alpnProtocols: readonly string[]): tls.Server {
+export function findPskServer(psk: PskSettings, alpnProtocols: readonly string[]): tls.Server {
   const known = servers.get(psk)
   if (known) return known
   const made = tls.createServer({
@@ -43,7 +43,7 @@ export function pskServerOf(psk: PskSettings, alpnProtocols: readonly string[]):
 }
 
 /** Of a handshake that has succeeded: who has finished it has the key. */
-export function pskFacts(socket: tls.TLSSocket): DownstreamTlsFacts {
+export function describePsk(socket: tls.TLSSocket): DownstreamTlsFacts {
   const pskIdentity = identities.get(socket)
   return {
     serverName: socket.servername || '',

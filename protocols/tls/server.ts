@@ -20,7 +20,7 @@ import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { selectMaterial } from './material.ts'
 import { matchesSans, readPeer } from './peer.ts'
-import { pskFacts, pskServerOf } from './psk.ts'
+import { describePsk, findPskServer } from './psk.ts'
 import { withFiles } from './with-files.ts'
 
 export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
@@ -61,11 +61,11 @@ export class TlsTerminator {
         verification: this.#identity.validity?.peerVerification(),
       }
       const { psk } = how.settings
-      const server = psk ? pskServerOf(psk, how.settings.alpnProtocols) : this.#serverFor(how)
+      const server = psk ? findPskServer(psk, how.settings.alpnProtocols) : this.#serverFor(how)
       const socket = await this.#handshake(server, raw, options)
       runsOver(socket, raw)
       socket.on('error', ignore)
-      if (psk) return { stream: socket, facts: pskFacts(socket) }
+      if (psk) return { stream: socket, facts: describePsk(socket) }
       return { stream: socket, facts: this.#verified(socket, how) }
     } catch (thrown) {
       raw.destroy()

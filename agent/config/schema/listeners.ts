@@ -33,7 +33,14 @@ const listenerTls = () =>
     /** The mesh identity; clients must show a certificate of the mesh. */
     z.strictObject({ mode: z.literal('mutual') }),
     /** A server certificate of its own; clients need none unless `clientRoots` is given. */
-    z.strictObject({ mode: z.literal('server'), chain: file(), key: file(), clientRoots: file().optional() }),
+    z.strictObject({
+      mode: z.literal('server'),
+      chain: file(),
+      key: file(),
+      clientRoots: file().optional(),
+      /** With `clientRoots`: false = clients may come without a certificate, never with a wrong one. */
+      requireClientCertificate: z.boolean().default(true),
+    }),
   ])
 const mqttTls = () =>
   z.discriminatedUnion('mode', [

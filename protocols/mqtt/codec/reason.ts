@@ -88,10 +88,20 @@ export function reasonOf(err: MeshError): number {
   return exact ?? (BY_CODE[err.code] ?? UNSPECIFIED).reason
 }
 
-/** The same in a CONNACK, which does not have all of them (§3.2.2.2): who was not let in in time may come again. */
+/** Those that a CONNACK may have (§3.2.2.2). */
+const IN_CONNACK = new Set([
+  0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90, 0x95, 0x97, 0x99, 0x9a, 0x9b, 0x9c,
+  0x9d, 0x9f,
+])
+/** For who was not let in yet. */
+const INSTEAD: Readonly<Record<number, number>> = {
+  [REASON.keepAliveTimeout]: REASON.serverBusy,
+  [REASON.serverShuttingDown]: REASON.serverUnavailable,
+  [REASON.administrativeAction]: REASON.serverUnavailable,
+}
 export function connackReasonOf(err: MeshError): number {
   const reason = reasonOf(err)
-  return reason === REASON.keepAliveTimeout ? REASON.serverBusy : reason
+  return IN_CONNACK.has(reason) ? reason : (INSTEAD[reason] ?? REASON.unspecified)
 }
 
 /** The MQTT 3.1.1 CONNACK return code. */

@@ -213,3 +213,23 @@ test('mqtt on a Unix socket: its path, its mode, and no port', () => {
   const made = one('- {name: a, kind: mqtt, unix: {path: /run/meshlet/mqtt.sock, mode: "0620"}}')
   assert.deepEqual([made.address, made.port, made.unixMode], ['/run/meshlet/mqtt.sock', 0, 0o620])
 })
+
+test('with clientRoots a certificate is needed, unless it is said that it may be left out', () => {
+  const ca = testCa()
+  const { chainPem, keyPem } = ca.issue('site', 'broker')
+  const disk = diskWith({ c: chainPem, k: keyPem, r: ca.rootsPem })
+  const needs = (more: string): unknown => {
+    const made = one(`- {name: a, kind: mqtt, port: 1, tls: {mode: server, chain: c, key: k${more}}}`, disk)
+    made.prepare?.()
+    const { tls } = made.defaultFilterChain
+    return [tls?.requireClientCertificate, tls?.validation?.roots.from]
+  }
+  assert.deepEqual(
+    [needs(''), needs(', clientRoots: r'), needs(', clientRoots: r, requireClientCertificate: false')],
+    [
+      [false, undefined],
+      [true, 'pem'],
+      [false, 'pem'],
+    ],
+  )
+})
