@@ -13,6 +13,7 @@ import {
 import { HASH_KINDS } from '../../../protocols/mqtt/users/password-hash.ts'
 import type { PasswdOptions } from './passwd.ts'
 import { addOperations } from './operation-commands.ts'
+import type { ImportOptions } from '../mosquitto/import.ts'
 import type { PublishOptions } from './publish.ts'
 import type { RequestOptions } from './request.ts'
 import { addSetAsideCommands } from './set-aside.ts'
@@ -30,6 +31,7 @@ export function addMqttCommands(program: Command, io: Io, done: Finish): void {
   const mqtt = program
     .command('mqtt')
     .description('publish and subscribe by hand; look after clients, sessions and messages of the running agent')
+  addImport(mqtt, io, done)
   addPublishOptions(
     addMessageOptions(
       addConnectOptions(mqtt.command('pub').description('publish, with the options of mosquitto_pub'), 'mqttv311'),
@@ -77,4 +79,17 @@ export function addMqttCommands(program: Command, io: Io, done: Finish): void {
     )
   addSetAsideCommands(mqtt, io, done)
   addOperations(mqtt, io, done)
+}
+
+function addImport(mqtt: Command, io: Io, done: Finish): void {
+  mqtt
+    .command('import')
+    .description('write the agent.yaml that does what a mosquitto.conf says, and list what it cannot')
+    .argument('<mosquitto.conf>')
+    .option('-o, --output <file>', 'agent.yaml; clusters and passwords of bridges are written beside it')
+    .option('--force', 'write over files that are there', false)
+    .addHelpText('after', '\nExit codes: 0 everything was taken, 1 something was left out (listed), 2 wrong usage.')
+    .action(async (file: string, o: ImportOptions) =>
+      done((await import('../mosquitto/import.ts')).runImport(file, o, io)),
+    )
 }

@@ -1,0 +1,226 @@
+/** Bridges of mosquitto.conf as routes, bridges and clusters. */
+import { isIp } from './is-ip.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { Block } from './blocks.ts'
+import type { Line } from './read.ts'
+import type { Report } from './report.ts'
+
+export type SecretFile = { readonly name: string; readonly content: string }
+export type ConvertedBridge = {
+  readonly routes: readonly object[]
+  readonly bridge: object
+  readonly clusters: readonly object[]
+  readonly secret: SecretFile | undefined
+}
+/** @param secretsFolder where passwords are written, as agent.yaml names it */
+export function convertBridge(
+  { head, lines }: Block,
+  secretsFolder: string,
+  report: Report,
+): ConvertedBridge | undefined {
+  const name = head!.value.replace(/[^A-Za-z0-9._-]/g, '-')
+  const of = (...names: readonly string[]): Line | undefined => lines.findLast((line) => names.includes(line.name))
+  const addresses = lines
+    .filter((line) => line.name === 'address' || line.name === 'addresses')
+    .flatMap(({ value }) => value.split(/\s+/).filter((one) => one !== ''))
+  if (addresses.length === 0) return report.left(head!, 'has no address')
+  const tls = tlsOf(of, report)
+  const clusters = addresses.map((address, i) => clusterOf(clusterName(name, i), address, tls))
+  const clientId = of('remote_clientid', 'clientid')?.value
+  const common = { cluster: clusterName(name, 0), ...(clientId === undefined ? {} : { clientId }) }
+  const isRetainKept = flag(of('bridge_outgoing_retain'), report) ?? true
+  const routes = lines
+    .filter((line) => line.name === 'topic')
+    .flatMap((line) =>
+      routesOf(line, report).map((route) => ({ ...route, ...common, ...retainOf(route, isRetainKept) })),
+    )
+  if (routes.length === 0) report.left(head!, 'has no topic that could be taken, so that it would carry nothing')
+  const { credentials, secret } = credentialsOf(name, of, secretsFolder)
+  return {
+    routes,
+    clusters,
+    secret,
+    bridge: {
+      ...common,
+      ...(clusters.length > 1 ? { failover: clusters.slice(1).map((_, i) => clusterName(name, i + 1)) } : {}),
+      ...(credentials ? { credentials } : {}),
+      ...protocolOf(of('bridge_protocol_version'), report),
+      ...startOf(of, report),
+      ...waitsOf(of('restart_timeout'), report),
+      ...notificationsOf(of, report),
+      ...numberOf(of('keepalive_interval'), 'keepAliveSec', { min: 5, max: 65_535 }, report),
+      ...numberOf(of('bridge_receive_maximum'), 'maxInflight', { min: 1, max: 65_535 }, report),
+    },
+  }
+}
+
+type Find = (...names: readonly string[]) => Line | undefined
+const clusterName = (name: string, i: number): string => (i === 0 ? `bridge-${name}` : `bridge-${name}-${i + 1}`)
+const flag = (line: Line | undefined, report: Report): boolean | undefined => line && report.bool(line)
+
+type Route = { readonly direction: string; readonly match: string }
+function retainOf({ direction }: Route, isKept: boolean): object {
+  return isKept || direction === 'down' ? {} : { retain: 'clear' }
+}
+
+/** `topic pattern [[[out | in | both] qos-level] local-prefix remote-prefix]` */
+function routesOf(line: Line, report: Report): readonly Route[] {
+  const [pattern, direction = 'out', qos = '0', local = '', remote = ''] = line.value
+    .split(/\s+/)
+    .map((word) => (word === '""' ? '' : word))
+  const maxQos = Number(qos)
+  if (pattern === undefined || !['in', 'out', 'both'].includes(direction) || !/^[012]$/.test(qos)) {
+    report.left(line, 'must be `topic pattern [[[out | in | both] qos-level] local-prefix remote-prefix]`')
+    return []
+  }
+  const up = { match: `${local}${pattern}`, ...prefixes(local, remote), maxQos }
+  switch (direction) {
+    case 'in':
+      return [{ direction: 'down', match: `${remote}${pattern}`, ...prefixes(remote, local), maxQos }].filter(isNamed)
+    case 'out':
+      return [{ direction: 'up', ...up }].filter(isNamed)
+    default:
+      return [{ direction: 'both', ...up }].filter(isNamed)
+  }
+  function isNamed({ match }: { match: string }): boolean {
+    if (match === '') report.left(line, 'names no topic')
+    return match !== ''
+  }
+}
+function prefixes(from: string, to: string): object {
+  return { ...(from === '' ? {} : { stripPrefix: from }), ...(to === '' ? {} : { addPrefix: to }) }
+}
+
+function credentialsOf(
+  name: string,
+  of: Find,
+  folder: string,
+): { readonly credentials: object | undefined; readonly secret: SecretFile | undefined } {
+  const [username, password] = [of('remote_username', 'username'), of('remote_password', 'password')]
+  if (!username && !password) return { credentials: undefined, secret: undefined }
+  const file = `bridge-${name}.password`
+  return {
+    credentials: {
+      ...(username ? { username: username.value } : {}),
+      ...(password ? { passwordFile: `${folder}/${file}` } : {}),
+    },
+    secret: password && { name: file, content: `${password.value}\n` },
+  }
+}
+
+function protocolOf(line: Line | undefined, report: Report): object {
+  // mosquitto's bridges speak 3.1.1 where nothing says otherwise.
+  if (line === undefined || line.value === 'mqttv311') return { protocol: '3.1.1' }
+  if (line.value === 'mqttv50') return { protocol: 'auto' }
+  report.left(line, 'bridges speak MQTT 3.1.1 or 5.0; 3.1.1 it is')
+  return { protocol: '3.1.1' }
+}
+
+function startOf(of: Find, report: Report): object {
+  const type = of('start_type')
+  const [threshold, idle] = [of('threshold'), of('idle_timeout')]
+  if (type?.value !== 'lazy')
+    for (const line of [threshold, idle]) if (line) report.same(line, 'it counts with start_type lazy only')
+  switch (type?.value) {
+    case undefined:
+    case 'automatic':
+      return {}
+    case 'once':
+      return { start: 'once' }
+    case 'lazy':
+      return {
+        start: 'lazy',
+        ...numberOf(threshold, 'lazyMessages', { min: 1, max: 1_000_000 }, report),
+        ...numberOf(idle, 'idleSec', { min: 1, max: 86_400 }, report),
+      }
+    default:
+      report.left(type!, `a bridge starts by itself; "${type!.value}" is not offered`)
+      return {}
+  }
+}
+
+/** `restart_timeout base cap` or `restart_timeout constant`, in seconds. */
+function waitsOf(line: Line | undefined, report: Report): object {
+  if (!line) return {}
+  const [base, cap = base] = line.value.split(/\s+/).map(Number)
+  if (!(base! > 0 && base! <= 60 && cap! >= base! && cap! <= 3600)) {
+    report.left(line, 'must be 1 to 60 seconds, and up to 3600 as cap: mqtt.bridges[].reconnectMinMs, reconnectMaxMs')
+    return {}
+  }
+  return { reconnectMinMs: base! * 1000, reconnectMaxMs: cap! * 1000 }
+}
+
+function notificationsOf(of: Find, report: Report): object {
+  const topic = of('notification_topic')
+  const isOn = flag(of('notifications'), report) ?? true
+  if (!isOn && topic) report.same(topic, 'there are no notifications')
+  if (!isOn) return { notifications: 'none' }
+  const isLocal = flag(of('notifications_local_only'), report) ?? false
+  return { notifications: isLocal ? 'local' : 'both', ...(topic ? { notificationTopic: topic.value } : {}) }
+}
+
+type Range = { readonly min: number; readonly max: number }
+function numberOf(line: Line | undefined, setting: string, { min, max }: Range, report: Report): object {
+  if (!line) return {}
+  const value = report.number(line)
+  if (value >= min && value <= max) return { [setting]: value }
+  report.left(line, `mqtt.bridges[].${setting} must be ${min} to ${max}`)
+  return {}
+}
+
+const SYSTEM_ROOTS = '/etc/ssl/certs/ca-certificates.crt'
+type Tls = { readonly roots: string; readonly isNameChecked: boolean; readonly rest: object }
+function tlsOf(of: Find, report: Report): Tls | undefined {
+  const system = flag(of('bridge_tls_use_os_certs'), report) ?? false
+  const [roots, chain, key] = [of('bridge_cafile'), of('bridge_certfile'), of('bridge_keyfile')]
+  if (!roots && !system) {
+    for (const line of [chain, key, of('bridge_alpn'), of('bridge_insecure'), of('bridge_tls_version')])
+      if (line) report.left(line, 'TLS towards the broker needs bridge_cafile or bridge_tls_use_os_certs')
+    return undefined
+  }
+  const version = of('bridge_tls_version')
+  const [alpn] = [of('bridge_alpn')]
+  const file = (line: Line): object => ({ filename: line.value })
+  return {
+    roots: roots?.value ?? SYSTEM_ROOTS,
+    isNameChecked: !(flag(of('bridge_insecure'), report) ?? false),
+    rest: {
+      ...(chain && key ? { tls_certificates: [{ certificate_chain: file(chain), private_key: file(key) }] } : {}),
+      ...(alpn ? { alpn_protocols: [alpn.value] } : {}),
+      ...(version?.value === 'tlsv1.3' ? { tls_params: { tls_minimum_protocol_version: 'TLSv1_3' } } : {}),
+    },
+  }
+}
+
+function clusterOf(name: string, address: string, tls: Tls | undefined): object {
+  const [, bracketed, plain, portText] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(address) ?? []
+  const host = bracketed ?? plain
+  if (host === undefined) throw new MeshError('MESH_CONFIG_INVALID', `address ${address} must be HOST[:PORT]`)
+  const port = Number(portText ?? (tls ? 8883 : 1883))
+  const endpoint = { endpoint: { address: { socket_address: { address: host, port_value: port } } } }
+  return {
+    '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+    name,
+    type: isIp(host) ? 'STATIC' : 'STRICT_DNS',
+    connect_timeout: '10s',
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [endpoint] }] },
+    ...(tls ? { transport_socket: transportOf(host, tls) } : {}),
+  }
+}
+function transportOf(host: string, { roots, isNameChecked, rest }: Tls): object {
+  const san = { san_type: isIp(host) ? 'IP_ADDRESS' : 'DNS', matcher: { exact: host } }
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+      ...(isIp(host) ? {} : { sni: host }),
+      common_tls_context: {
+        ...rest,
+        validation_context: {
+          trusted_ca: { filename: roots },
+          ...(isNameChecked ? { match_typed_subject_alt_names: [san] } : {}),
+        },
+      },
+    },
+  }
+}

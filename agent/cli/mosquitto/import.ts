@@ -1,0 +1,113 @@
+/**
+ * `meshlet mqtt import mosquitto.conf`: writes the agent.yaml that does the same, the clusters of its bridges beside it,
+ * and passwords into files of their own, 0600. Each line that has no place there is told with what to do.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import { MeshError } from '../../../core/errors.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
+import { toYaml } from '../../config/to-yaml.ts'
+import type { ExitCode } from '../exit.ts'
+import type { Io } from '../io.ts'
+import { sortLines } from './blocks.ts'
+import { convertBridge, type SecretFile } from './bridges.ts'
+import { convertListeners } from './listeners.ts'
+import { readConf, type Files } from './read.ts'
+import { Report } from './report.ts'
+import { convertSettings, type Settings } from './settings.ts'
+
+export type ImportOptions = { readonly output?: string; readonly force: boolean }
+
+const DEFAULT_FOLDER = '/etc/meshlet'
+const CLUSTERS = 'resources/bridges.json'
+
+/** @returns 0: everything was taken; 1: something was left out, and told */
+export async function runImport(file: string, o: ImportOptions, io: Io): Promise<ExitCode> {
+  const folder = o.output === undefined ? DEFAULT_FOLDER : path.dirname(path.resolve(o.output))
+  const { config, clusters, secrets, report } = convert(file, folder, realFiles)
+  const yaml = `# Made by meshlet mqtt import from ${file}\n${toYaml(config)}`
+  if (o.output === undefined) io.out(yaml)
+  else write(o.output, folder, { yaml, clusters, secrets }, o.force)
+  for (const { kind, line, text } of report.remarks)
+    io.err(`${line.file}:${line.number}: ${line.name}: ${kind === 'left' ? 'left out: ' : ''}${text}\n`)
+  if (o.output === undefined && clusters.length + secrets.length > 0)
+    io.err(`${file}: its bridges need files beside agent.yaml, which -o writes\n`)
+  const left = report.remarks.filter(({ kind }) => kind === 'left').length
+  io.err(`${file}: ${left === 0 ? 'everything was taken' : `${left} lines were left out`}\n`)
+  return left === 0 ? 0 : 1
+}
+
+const realFiles: Files = {
+  read: (file) => systemDisk.read(file),
+  list: (folder) => fs.readdirSync(folder),
+}
+
+export type Converted = {
+  readonly config: object
+  readonly clusters: readonly object[]
+  readonly secrets: readonly SecretFile[]
+  readonly report: Report
+}
+
+/** @param folder where agent.yaml will be */
+export function convert(file: string, folder: string, files: Files): Converted {
+  const report = new Report()
+  const blocks = sortLines(readConf(file, files), report)
+  const settings = convertSettings(blocks, report)
+  const listeners = convertListeners(blocks, settings, report)
+  const bridges = blocks.bridges
+    .map((block) => convertBridge(block, `${folder}/secrets`, report))
+    .filter((one) => one !== undefined)
+  const config = {
+    directory: `${folder}/resources`,
+    listeners,
+    mqtt: {
+      ...usersOf(settings),
+      ...(settings.aclFile === undefined ? {} : { aclFile: settings.aclFile }),
+      ...(settings.sysIntervalSec === undefined ? {} : { sysIntervalSec: settings.sysIntervalSec }),
+      limits: settings.limits,
+      ...(bridges.length === 0
+        ? {}
+        : { routes: bridges.flatMap(({ routes }) => routes), bridges: bridges.map(({ bridge }) => bridge) }),
+    },
+    ...(settings.maxQueuedMemoryBytes === undefined
+      ? {}
+      : { limits: { maxQueuedMemoryBytes: settings.maxQueuedMemoryBytes } }),
+  }
+  return {
+    config,
+    report,
+    clusters: bridges.flatMap((one) => one.clusters),
+    secrets: bridges.flatMap(({ secret }) => (secret ? [secret] : [])),
+  }
+}
+
+function usersOf({ passwordFile, certificateUser }: Settings): object {
+  if (passwordFile === undefined && certificateUser === undefined) return {}
+  return {
+    users: {
+      ...(passwordFile === undefined ? {} : { passwordFile }),
+      ...(certificateUser === undefined ? {} : { certificateUser }),
+    },
+  }
+}
+
+/** agent.yaml last: who starts the agent in between finds no half of it. */
+function write(
+  output: string,
+  folder: string,
+  { yaml, clusters, secrets }: Pick<Converted, 'clusters' | 'secrets'> & { readonly yaml: string },
+  isForced: boolean,
+): void {
+  const to = new Map<string, { readonly content: string; readonly mode: number }>()
+  for (const { name, content } of secrets) to.set(`${folder}/secrets/${name}`, { content, mode: 0o600 })
+  if (clusters.length > 0)
+    to.set(`${folder}/${CLUSTERS}`, { content: `${JSON.stringify({ resources: clusters }, null, 1)}\n`, mode: 0o644 })
+  to.set(path.resolve(output), { content: yaml, mode: 0o644 })
+  const there = [...to.keys()].filter((file) => systemDisk.has(file))
+  if (there.length > 0 && !isForced)
+    throw new MeshError('MESH_CONFIG_INVALID', `${there.join(', ')} is there already; --force writes over it`)
+  systemDisk.makeFolder(`${folder}/resources`, 0o755)
+  if (secrets.length > 0) systemDisk.makeFolder(`${folder}/secrets`, 0o700)
+  for (const [file, { content, mode }] of to) systemDisk.replace(file, content, mode)
+}

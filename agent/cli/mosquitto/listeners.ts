@@ -1,0 +1,123 @@
+/** Listeners of mosquitto.conf as those of agent.yaml. */
+import { isIp } from './is-ip.ts'
+import type { Block, Blocks } from './blocks.ts'
+import type { Line } from './read.ts'
+import type { Report } from './report.ts'
+import type { Settings } from './settings.ts'
+
+const ANY = { address: '::', ipv4Compat: true }
+const LOCAL = { address: '127.0.0.1' }
+
+export function convertListeners(
+  { listeners, global, isPerListener }: Blocks,
+  settings: Settings,
+  report: Report,
+): object[] {
+  const [first, ...named] = listeners
+  const isOfPort = first!.lines.some((line) => line.name === 'port')
+  // mosquitto 2 without any is for this machine alone, and lets anybody in.
+  const isLocalOnly = named.length === 0 && !isOfPort
+  const blocks = isLocalOnly || isOfPort ? listeners : named
+  if (!isLocalOnly && !isOfPort)
+    for (const line of first!.lines)
+      report.left(line, 'stands before any `listener`: put it behind the one that it is for')
+  const names = new Set<string>()
+  return blocks.flatMap((block) => {
+    const own = isPerListener ? block.lines : global
+    const anonymous = own.findLast(({ name }) => name === 'allow_anonymous')
+    const isAnonymous = anonymous ? report.bool(anonymous) : isLocalOnly
+    const one = convertListener(block, { isLocalOnly, isAnonymous, names, settings, report })
+    return one ? [one] : []
+  })
+}
+
+type How = {
+  readonly isLocalOnly: boolean
+  readonly isAnonymous: boolean
+  readonly names: Set<string>
+  readonly settings: Settings
+  readonly report: Report
+}
+function convertListener(block: Block, how: How): object | undefined {
+  const { report, settings, names } = how
+  const of = (name: string): Line | undefined => block.lines.findLast((line) => line.name === name)
+  const where = whereOf(block, how)
+  if (!where) return undefined
+  const mqtt: Record<string, unknown> = { anonymous: how.isAnonymous }
+  const certificateUser = certificateUserOf(of, report)
+  if (certificateUser !== undefined) {
+    mqtt['certificateUser'] = certificateUser
+    settings.certificateUser ??= certificateUser
+    mqtt['authentication'] = ['certificate']
+  } else if (settings.passwordFile !== undefined) mqtt['authentication'] = ['password']
+  if (settings.clientIdPrefix !== undefined) mqtt['clientIdPrefixes'] = [settings.clientIdPrefix]
+  const max = of('max_connections')
+  if (max && report.number(max) > 0) mqtt['maxConnections'] = report.number(max)
+  const origins = block.lines.filter(({ name }) => name === 'websockets_origin').map(({ value }) => value)
+  if (origins.length > 0) mqtt['allowedOrigins'] = origins
+  const aliases = of('max_topic_alias')
+  if (aliases) settings.limits['maxTopicAliases'] = report.number(aliases)
+  const tls = tlsOf(of, report)
+  const name = `mqtt-${where.port}`
+  const isFree = !names.has(name)
+  const unique = isFree ? name : `${name}-${names.size}`
+  names.add(unique)
+  const transport = transportOf(of('protocol'), report)
+  if (transport === undefined) return undefined
+  return {
+    name: unique,
+    kind: 'mqtt',
+    ...where,
+    ...(transport === 'websocket' ? { transport } : {}),
+    ...(tls ? { tls } : {}),
+    ...(how.isAnonymous && where.address !== '127.0.0.1' ? { acceptAnyone: true } : {}),
+    mqtt,
+  }
+}
+
+function transportOf(line: Line | undefined, report: Report): 'tcp' | 'websocket' | undefined {
+  if (line === undefined || line.value === 'mqtt') return 'tcp'
+  if (line.value === 'websockets') return 'websocket'
+  return report.left(line, 'only mqtt and websockets are listened for: metrics are on the admin port')
+}
+
+function whereOf({ head, lines }: Block, { isLocalOnly, report }: How): { port: number; address: string } | undefined {
+  const portLine = head ?? lines.findLast(({ name }) => name === 'port')
+  const [portText = '1883', ...rest] = head ? head.value.split(/\s+/) : [portLine?.value ?? '1883']
+  const bind = lines.findLast(({ name }) => name === 'bind_address')
+  const host = rest[0] ?? bind?.value
+  if (head && portText === '0') return report.left(head, 'Unix sockets are not listened on: use 127.0.0.1')
+  const port = Number(portText)
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    return report.left(head ?? portLine!, `"${portText}" is no port`)
+  if (isLocalOnly) return { port, ...LOCAL }
+  if (host === undefined) return { port, ...ANY }
+  if (isIp(host)) return { port, address: host }
+  if (host === 'localhost') return { port, ...LOCAL }
+  report.left(head ?? bind ?? portLine!, `name the IP address of ${host}: listeners[].address; 127.0.0.1 until then`)
+  return { port, ...LOCAL }
+}
+
+type Find = (name: string) => Line | undefined
+function certificateUserOf(of: Find, report: Report): 'cn' | 'subject' | undefined {
+  const [identity, subject] = [of('use_identity_as_username'), of('use_subject_as_username')]
+  if (identity && report.bool(identity)) return 'cn'
+  return subject && report.bool(subject) ? 'subject' : undefined
+}
+
+function tlsOf(of: Find, report: Report): object | undefined {
+  const [chain, key, roots, required] = [of('certfile'), of('keyfile'), of('cafile'), of('require_certificate')]
+  if (!chain || !key) {
+    for (const line of [chain, key, required]) if (line) report.left(line, 'TLS needs certfile and keyfile')
+    if (roots) report.same(roots, 'without certfile and keyfile there is no TLS')
+    return undefined
+  }
+  const asksForOne = required !== undefined && report.bool(required)
+  if (roots && !asksForOne) report.same(roots, 'clients are not asked for certificates (require_certificate)')
+  return {
+    mode: 'server',
+    chain: chain.value,
+    key: key.value,
+    ...(asksForOne && roots ? { clientRoots: roots.value } : {}),
+  }
+}

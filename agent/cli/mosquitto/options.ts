@@ -1,0 +1,182 @@
+/**
+ * Every option of mosquitto.conf(5), mosquitto 1.6 to 2.1: whose it is, and of those that need nothing or have nothing
+ * here the reason. What is not in here is in bridges.ts, listeners.ts or settings.ts.
+ */
+
+export type Scope = 'global' | 'listener' | 'security' | 'bridge'
+
+/** Written into agent.yaml where mosquitto.conf has them. `security`: of a listener with per_listener_settings. */
+export const TAKEN: Readonly<Record<string, Scope>> = {
+  acl_file: 'security',
+  allow_anonymous: 'security',
+  listener_allow_anonymous: 'security',
+  password_file: 'security',
+  clientid_prefixes: 'global',
+  global_max_connections: 'global',
+  global_max_clients: 'global',
+  max_inflight_messages: 'global',
+  max_keepalive: 'global',
+  max_packet_size: 'global',
+  message_size_limit: 'global',
+  max_queued_messages: 'global',
+  max_queued_bytes: 'global',
+  memory_limit: 'global',
+  persistent_client_expiration: 'global',
+  sys_interval: 'global',
+  websockets_origin: 'listener',
+  per_listener_settings: 'global',
+  port: 'listener',
+  bind_address: 'listener',
+  protocol: 'listener',
+  max_connections: 'listener',
+  max_topic_alias: 'listener',
+  use_identity_as_username: 'listener',
+  use_subject_as_username: 'listener',
+  cafile: 'listener',
+  certfile: 'listener',
+  keyfile: 'listener',
+  require_certificate: 'listener',
+  address: 'bridge',
+  addresses: 'bridge',
+  topic: 'bridge',
+  remote_clientid: 'bridge',
+  clientid: 'bridge',
+  remote_username: 'bridge',
+  username: 'bridge',
+  remote_password: 'bridge',
+  password: 'bridge',
+  keepalive_interval: 'bridge',
+  start_type: 'bridge',
+  threshold: 'bridge',
+  idle_timeout: 'bridge',
+  restart_timeout: 'bridge',
+  notifications: 'bridge',
+  notifications_local_only: 'bridge',
+  notification_topic: 'bridge',
+  bridge_protocol_version: 'bridge',
+  bridge_outgoing_retain: 'bridge',
+  bridge_receive_maximum: 'bridge',
+  bridge_cafile: 'bridge',
+  bridge_certfile: 'bridge',
+  bridge_keyfile: 'bridge',
+  bridge_insecure: 'bridge',
+  bridge_alpn: 'bridge',
+  bridge_tls_version: 'bridge',
+  bridge_tls_use_os_certs: 'bridge',
+}
+
+const SPOOL = 'what was acknowledged is on the disk always (mqtt.spool), there is nothing to switch on'
+const LOG =
+  'meshlet logs JSON lines to standard output, which the journal keeps; the level is changed with /logging on the admin port'
+const UNIT = 'the systemd unit says it'
+const CIRCLES = 'circles of bridges are ended by No Local and a count of hops (mqtt.bridges[].maxHops)'
+/** Nothing is to be written for them. */
+export const SAME: Readonly<Record<string, string>> = {
+  allow_duplicate_messages: 'a session gets a message once, as MQTT 5.0 §3.3.4 permits',
+  autosave_interval: SPOOL,
+  autosave_on_changes: SPOOL,
+  persistence: SPOOL,
+  persistence_file: SPOOL,
+  persistence_location: 'the state folder is `state`',
+  check_retain_source: 'rules are asked about retained messages, too',
+  auto_id_prefix: 'client ids that the broker assigns begin with the name of the node and cannot be guessed',
+  listener_auto_id_prefix: 'client ids that the broker assigns begin with the name of the node and cannot be guessed',
+  connection_messages: 'connects and disconnects are in the log with their reason (mqtt.connected, mqtt.disconnected)',
+  log_dest: LOG,
+  log_facility: LOG,
+  log_timestamp: LOG,
+  log_timestamp_format: LOG,
+  log_type: LOG,
+  websockets_log_level: LOG,
+  pid_file: UNIT,
+  user: UNIT,
+  daemon: UNIT,
+  set_tcp_nodelay: 'messages wait for nothing',
+  store_clean_interval: 'room is given back at once',
+  websockets_headers_size: 'limits.maxHeaderBytes bounds them',
+  use_username_as_clientid: 'rules know users beside client ids',
+  try_private: CIRCLES,
+  bridge_attempt_unsubscribe: 'routes that went are unsubscribed from',
+  bridge_tcp_keepalive: 'PINGREQ finds dead connections (mqtt.bridges[].keepAliveSec)',
+  bridge_tcp_user_timeout: 'PINGREQ finds dead connections (mqtt.bridges[].keepAliveSec)',
+  bridge_reload_type: 'changes of routes take effect at once and keep the queue',
+  bridge_max_topic_alias: 'topic aliases are used where the upstream broker takes them',
+  bridge_session_expiry_interval: 'the upstream session is asked to be kept',
+  local_clientid: 'the bridge has no local session: its messages wait in the spool',
+  local_cleansession: 'the bridge has no local session: its messages wait in the spool',
+  local_username: 'the bridge has no local session',
+  local_password: 'the bridge has no local session',
+  dhparamfile: 'ECDHE is used, which needs none',
+}
+
+const PLUGIN = 'plugins are not loaded: users are mqtt.users, permissions mqtt.rules or mqtt.aclFile'
+const PSK = 'pre-shared keys are not offered: give clients certificates or passwords'
+const CIPHERS = 'the ciphers of OpenSSL’s default level are used'
+const ENGINE = 'OpenSSL engines are not loaded: use a key in a file'
+/** They change what mosquitto does and have nothing here; with what to do. */
+export const LEFT: Readonly<Record<string, string>> = {
+  accept_protocol_versions: 'MQTT 3.1, 3.1.1 and 5.0 are accepted on every listener',
+  allow_zero_length_clientid:
+    'empty client ids are accepted with clean start; use clientIdPrefixes of the listener to refuse them',
+  auth_plugin: PLUGIN,
+  auth_plugin_deny_special_chars: PLUGIN,
+  plugin: PLUGIN,
+  plugin_load: PLUGIN,
+  plugin_use: PLUGIN,
+  global_plugin: PLUGIN,
+  bind_interface: 'name the address of that interface: listeners[].address',
+  capath: 'put the certificates into one file: listeners[].tls.clientRoots',
+  ciphers: CIPHERS,
+  'ciphers_tls1.3': CIPHERS,
+  crlfile: 'there is no revocation list for clients of a listener; renew their CA, or deny them in mqtt.rules',
+  disable_client_cert_date_checks: 'what goes on at a wrong clock is identity.expired',
+  enable_proxy_protocol: 'name the proxies that are trusted: listeners[].proxyProtocol.trusted',
+  enable_proxy_protocol_v2_require_tls: 'there is no such requirement',
+  http_dir: 'no files are served',
+  max_inflight_bytes: 'the window is counted in messages: mqtt.limits.maxInflight',
+  max_qos: 'QoS 2 is offered on every listener',
+  max_topic_alias_broker: 'aliases towards clients are used as those allow',
+  mount_point: 'topics of a listener have no prefix of their own: give it rules instead',
+  psk_file: PSK,
+  psk_hint: PSK,
+  queue_qos0_messages: 'QoS 0 messages are not kept for clients that are away: publish them with QoS 1',
+  retain_available: 'retained messages are offered; deny them by rules',
+  retain_expiry_interval: 'retained messages have the expiry that their publisher gives them',
+  socket_domain: 'name an address of the family that is wanted: listeners[].address',
+  tls_engine: ENGINE,
+  tls_engine_kpass_sha1: ENGINE,
+  tls_keyform: ENGINE,
+  tls_version: 'TLS 1.2 and 1.3 are spoken',
+  upgrade_outgoing_qos: 'a subscriber gets the smaller QoS, as MQTT 5.0 §3.8.4 says',
+  bridge_bind_address: 'the system chooses the address: set a route for the broker',
+  bridge_capath: 'put the certificates into one file: bridge_cafile',
+  bridge_ciphers: CIPHERS,
+  'bridge_ciphers_tls1.3': CIPHERS,
+  bridge_identity: PSK,
+  bridge_psk: PSK,
+  bridge_max_packet_size: 'a message that the upstream broker does not take is set aside, and told in meshlet status',
+  bridge_require_ocsp: 'OCSP is not asked',
+  cleansession: 'what waits for an upstream broker is kept in the spool; bound it with maxQueuedMessages of the route',
+  round_robin: 'the first broker is returned to when it is there again (mqtt.bridges[].failover)',
+}
+const LEFT_PREFIXES = ['auth_opt_', 'plugin_opt_']
+
+export function findReasonLeft(name: string): string | undefined {
+  return LEFT_PREFIXES.some((prefix) => name.startsWith(prefix)) ? PLUGIN : LEFT[name]
+}
+/** Options whose default is what meshlet does: only the other value is left. */
+export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
+  allow_zero_length_clientid: ['true'],
+  retain_available: ['true'],
+  max_qos: ['2'],
+  max_inflight_bytes: ['0'],
+  queue_qos0_messages: ['false'],
+  upgrade_outgoing_qos: ['false'],
+  cleansession: ['false'],
+  round_robin: ['false'],
+  disable_client_cert_date_checks: ['false'],
+  enable_proxy_protocol: ['0', 'false'],
+  bridge_require_ocsp: ['false'],
+  accept_protocol_versions: ['3,4,5'],
+  bridge_max_packet_size: ['0'],
+}

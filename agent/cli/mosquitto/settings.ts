@@ -1,0 +1,112 @@
+/** Global options of mosquitto.conf as settings of `mqtt`. */
+import type { Blocks } from './blocks.ts'
+import type { Line } from './read.ts'
+import type { Report } from './report.ts'
+
+export type Settings = {
+  passwordFile: string | undefined
+  aclFile: string | undefined
+  clientIdPrefix: string | undefined
+  certificateUser: 'cn' | 'subject' | undefined
+  sysIntervalSec: number | undefined
+  maxQueuedMemoryBytes: number | undefined
+  readonly limits: Record<string, unknown>
+}
+
+const NEVER_SEC = 0xffff_ffff
+const MAX_PACKET_BYTES = 268_435_460
+const DAY_SEC = 24 * 3600
+const UNIT_SEC: Readonly<Record<string, number>> = {
+  h: 3600,
+  d: DAY_SEC,
+  w: 7 * DAY_SEC,
+  m: 30 * DAY_SEC,
+  y: 365 * DAY_SEC,
+}
+
+export function convertSettings({ global, listeners, isPerListener }: Blocks, report: Report): Settings {
+  const settings: Settings = {
+    passwordFile: undefined,
+    aclFile: undefined,
+    clientIdPrefix: undefined,
+    certificateUser: undefined,
+    sysIntervalSec: undefined,
+    maxQueuedMemoryBytes: undefined,
+    // mosquitto's sessions never expire where nothing says so.
+    limits: { maxSessionExpirySec: NEVER_SEC },
+  }
+  for (const line of global) convertOne(line, settings, report)
+  if (isPerListener)
+    for (const { lines } of listeners)
+      for (const line of lines)
+        if (line.name === 'password_file' || line.name === 'acl_file') oneFile(line, settings, report)
+  return settings
+}
+
+function oneFile(line: Line, settings: Settings, report: Report): void {
+  const at = line.name === 'acl_file' ? 'aclFile' : 'passwordFile'
+  if (!line.value.startsWith('/')) report.left(line, 'must be an absolute path')
+  else if (settings[at] === undefined || settings[at] === line.value) settings[at] = line.value
+  else report.left(line, `the node has one ${at}, for all listeners: put what is in ${line.value} into ${settings[at]}`)
+}
+
+function convertOne(line: Line, settings: Settings, report: Report): void {
+  const { limits } = settings
+  const positive = (setting: string, zero: number): void => {
+    const value = report.number(line)
+    limits[setting] = value <= 0 ? zero : value
+  }
+  switch (line.name) {
+    case 'password_file':
+    case 'acl_file':
+      oneFile(line, settings, report)
+      return
+    case 'clientid_prefixes':
+      settings.clientIdPrefix = line.value
+      return
+    case 'global_max_connections':
+    case 'global_max_clients':
+      if (report.number(line) > 0) limits['maxConnections'] = report.number(line)
+      return
+    case 'max_inflight_messages':
+      positive('maxInflight', 65_535)
+      return
+    case 'max_keepalive':
+      positive('maxKeepAliveSec', 65_535)
+      return
+    case 'max_packet_size':
+      positive('maxPacketBytes', MAX_PACKET_BYTES)
+      return
+    case 'message_size_limit':
+      if (report.number(line) > 0) limits['maxPacketBytes'] = Math.min(MAX_PACKET_BYTES, report.number(line) + 65_536)
+      return
+    case 'max_queued_messages':
+      queued(line, 'maxQueuedMessages', settings, report)
+      return
+    case 'max_queued_bytes':
+      queued(line, 'maxQueuedBytes', settings, report)
+      return
+    case 'memory_limit':
+      if (report.number(line) > 0) settings.maxQueuedMemoryBytes = report.number(line)
+      return
+    case 'persistent_client_expiration':
+      limits['maxSessionExpirySec'] = secondsOf(line, report) ?? NEVER_SEC
+      return
+    case 'sys_interval':
+      settings.sysIntervalSec = report.number(line)
+      return
+    default: // allow_anonymous and per_listener_settings: listeners.ts
+  }
+}
+
+function queued(line: Line, setting: string, { limits }: Settings, report: Report): void {
+  const value = report.number(line)
+  if (value > 0) limits[setting] = value
+  else report.same(line, `0 is no bound in mosquitto; here mqtt.spool bounds all queues together, and ${setting} one`)
+}
+
+function secondsOf(line: Line, report: Report): number | undefined {
+  const [, count, unit] = /^(\d+)([hdwmy])$/.exec(line.value) ?? []
+  if (count === undefined) return report.left(line, 'must be a number with h, d, w, m or y behind it')
+  return Math.min(NEVER_SEC, Number(count) * UNIT_SEC[unit!]!)
+}

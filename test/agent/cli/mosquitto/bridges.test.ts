@@ -1,0 +1,87 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { imported } from './conf.ts'
+
+const BRIDGE = 'connection cloud\naddress broker.example:8883\n'
+
+for (const [topic, expected] of [
+  ['a/#', { direction: 'up', match: 'a/#', maxQos: 0 }],
+  ['a/# out 1', { direction: 'up', match: 'a/#', maxQos: 1 }],
+  ['a/# in 2', { direction: 'down', match: 'a/#', maxQos: 2 }],
+  [
+    '# out 1 site/ plant/7/',
+    { direction: 'up', match: 'site/#', stripPrefix: 'site/', addPrefix: 'plant/7/', maxQos: 1 },
+  ],
+  [
+    '# in 1 from-cloud/ plant/7/',
+    { direction: 'down', match: 'plant/7/#', stripPrefix: 'plant/7/', addPrefix: 'from-cloud/', maxQos: 1 },
+  ],
+  ['x/+ both 1 "" up/', { direction: 'both', match: 'x/+', addPrefix: 'up/', maxQos: 1 }],
+  ['"" out 0 here there', { direction: 'up', match: 'here', stripPrefix: 'here', addPrefix: 'there', maxQos: 0 }],
+] as const)
+  test(`topic ${topic}`, () => {
+    const { yaml, left } = imported(`${BRIDGE}topic ${topic}\n`)
+    assert.deepEqual([yaml.mqtt.routes, left], [[{ ...expected, cluster: 'bridge-cloud' }], []])
+  })
+
+test('who it is, how it starts, waits and tells', () => {
+  const { yaml, secrets, left } = imported(
+    `${BRIDGE}topic # out 1\nremote_clientid site-7\nremote_username u\nremote_password s3cret\nstart_type lazy\nthreshold 5\nidle_timeout 30\nrestart_timeout 5 30\nkeepalive_interval 120\nnotification_topic state/7\nbridge_protocol_version mqttv50\nbridge_outgoing_retain false\n`,
+  )
+  assert.deepEqual(left, [])
+  assert.deepEqual(yaml.mqtt.bridges, [
+    {
+      cluster: 'bridge-cloud',
+      clientId: 'site-7',
+      credentials: { username: 'u', passwordFile: '/etc/meshlet/secrets/bridge-cloud.password' },
+      protocol: 'auto',
+      start: 'lazy',
+      lazyMessages: 5,
+      idleSec: 30,
+      reconnectMinMs: 5000,
+      reconnectMaxMs: 30_000,
+      notifications: 'both',
+      notificationTopic: 'state/7',
+      keepAliveSec: 120,
+    },
+  ])
+  assert.equal(yaml.mqtt.routes![0]!['retain'], 'clear')
+  assert.deepEqual(secrets, [{ name: 'bridge-cloud.password', content: 's3cret\n' }])
+  assert.doesNotMatch(JSON.stringify(yaml), /s3cret/)
+})
+
+test('several addresses are clusters that are tried in turn; TLS is theirs', () => {
+  const { yaml, clusters } = imported(
+    'connection c\naddresses 10.0.0.1 [fd00::1]:1884 b.example\ntopic #\nbridge_cafile /ca.pem\nbridge_certfile /c\nbridge_keyfile /k\nbridge_alpn mqtt\n',
+  )
+  assert.deepEqual(yaml.mqtt.bridges![0]!['failover'], ['bridge-c-2', 'bridge-c-3'])
+  const text = clusters.map((one) => JSON.stringify(one))
+  assert.match(text[0]!, /"STATIC".*"10\.0\.0\.1","port_value":8883.*"IP_ADDRESS".*"10\.0\.0\.1"/)
+  assert.match(text[1]!, /"fd00::1","port_value":1884/)
+  assert.match(
+    text[2]!,
+    /"STRICT_DNS".*"sni":"b\.example".*"filename":"\/c".*"alpn_protocols":\["mqtt"\].*"\/ca\.pem".*"DNS"/,
+  )
+  assert.doesNotMatch(
+    JSON.stringify(imported('connection c\naddress b\ntopic #\nbridge_cafile /ca\nbridge_insecure true\n').clusters),
+    /match_typed/,
+  )
+})
+
+test('what cannot be is left out with its line', () => {
+  for (const [more, expected] of [
+    ['topic # sideways', /^3 topic: must be/],
+    ['topic # out 3', /^3 topic: must be/],
+    ['topic #\nstart_type manual', /^4 start_type: .*"manual"/],
+    ['topic #\nkeepalive_interval 1', /^4 keepalive_interval: .*5 to/],
+    ['topic #\nrestart_timeout 90 100', /^4 restart_timeout: must be 1 to 60/],
+    ['topic #\nbridge_certfile /c', /^4 bridge_certfile: TLS towards/],
+    ['topic #\nbridge_protocol_version mqttv31', /^4 bridge_protocol_version: .*3\.1\.1 it is/],
+    ['topic #\ncleansession true', /^4 cleansession: /],
+    ['topic #\nround_robin true', /^4 round_robin: /],
+    ['topic #\nbridge_psk 00', /^4 bridge_psk: /],
+  ] as const)
+    assert.match(imported(`${BRIDGE}${more}\n`).left[0] ?? 'nothing', expected, more)
+  assert.match(imported('connection c\ntopic #\n').left.join(), /connection: has no address/)
+  assert.match(imported('topic #\n').left.join(), /1 topic: stands before any `connection`/)
+})

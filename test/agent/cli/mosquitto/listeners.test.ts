@@ -1,0 +1,78 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { imported } from './conf.ts'
+
+const listeners = (text: string): Record<string, unknown>[] => imported(text).yaml.listeners
+
+test('without any listener it is for this machine alone, and lets anybody in, as with mosquitto 2', () => {
+  assert.deepEqual(listeners(''), [
+    { name: 'mqtt-1883', kind: 'mqtt', port: 1883, address: '127.0.0.1', mqtt: { anonymous: true } },
+  ])
+})
+
+test('a listener is open to all addresses, and to nobody without a user, unless it says otherwise', () => {
+  const [all, one] = listeners('password_file /p\nlistener 1883\nlistener 1884 10.0.0.1\nmax_connections 5\n')
+  assert.deepEqual(all, {
+    name: 'mqtt-1883',
+    kind: 'mqtt',
+    port: 1883,
+    address: '::',
+    ipv4Compat: true,
+    mqtt: { anonymous: false, authentication: ['password'] },
+  })
+  assert.deepEqual([one!['address'], (one!['mqtt'] as { maxConnections: number }).maxConnections], ['10.0.0.1', 5])
+  assert.equal(listeners('allow_anonymous true\nlistener 1883\n')[0]!['acceptAnyone'], true)
+})
+
+test('port and bind_address are a listener, too, and two of one port have two names', () => {
+  const found = listeners(
+    'allow_anonymous true\nport 1890\nbind_address 127.0.0.1\nlistener 1891 10.0.0.1\nlistener 1891 10.0.0.2\n',
+  )
+  assert.deepEqual(
+    found.map(({ name, address, port }) => [name, address, port]),
+    [
+      ['mqtt-1890', '127.0.0.1', 1890],
+      ['mqtt-1891', '10.0.0.1', 1891],
+      ['mqtt-1891-2', '10.0.0.2', 1891],
+    ],
+  )
+})
+
+test('WebSocket with its origins, TLS with and without certificates of clients', () => {
+  const [web, tls, mutual] = listeners(
+    'allow_anonymous true\nlistener 8083\nprotocol websockets\nwebsockets_origin https://panel.example\n' +
+      'listener 8883\ncafile /ca\ncertfile /cert\nkeyfile /key\n' +
+      'listener 8884\ncafile /ca\ncertfile /cert\nkeyfile /key\nrequire_certificate true\nuse_identity_as_username true\n',
+  )
+  assert.equal(web!['transport'], 'websocket')
+  assert.deepEqual((web!['mqtt'] as { allowedOrigins: string[] }).allowedOrigins, ['https://panel.example'])
+  assert.deepEqual(tls!['tls'], { mode: 'server', chain: '/cert', key: '/key' })
+  assert.deepEqual(mutual!['tls'], { mode: 'server', chain: '/cert', key: '/key', clientRoots: '/ca' })
+  assert.deepEqual(mutual!['mqtt'], { anonymous: true, certificateUser: 'cn', authentication: ['certificate'] })
+})
+
+test('with per_listener_settings each says who may come', () => {
+  const { yaml, left } = imported(
+    'per_listener_settings true\nlistener 1883 127.0.0.1\nallow_anonymous true\nlistener 1884\npassword_file /p\nacl_file /a\nlistener 1885\npassword_file /other\n',
+  )
+  assert.deepEqual(
+    yaml.listeners.map((one) => (one['mqtt'] as { anonymous: boolean }).anonymous),
+    [true, false, false],
+  )
+  assert.deepEqual([yaml.mqtt.users, yaml.mqtt.aclFile], [{ passwordFile: '/p' }, '/a'])
+  assert.deepEqual(left, [
+    '8 password_file: the node has one passwordFile, for all listeners: put what is in /other into /p',
+  ])
+})
+
+test('what no listener of agent.yaml can is left out with what to do', () => {
+  const { left } = imported(
+    'cafile /early\nlistener 0 /run/m.sock\nlistener 1884 plc.example\nprotocol http_api\nlistener 1883\nallow_anonymous true\ncertfile /c\n',
+  )
+  assert.equal(left.length, 5)
+  assert.match(left.join('\n'), /^1 cafile: .*behind the one/m)
+  assert.match(left.join('\n'), /^2 listener: Unix sockets/m)
+  assert.match(left.join('\n'), /^3 listener: name the IP address of plc\.example/m)
+  assert.match(left.join('\n'), /^4 protocol: only mqtt and websockets/m)
+  assert.match(left.join('\n'), /^7 certfile: TLS needs certfile and keyfile/m)
+})

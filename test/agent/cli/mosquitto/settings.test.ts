@@ -1,0 +1,40 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { imported } from './conf.ts'
+
+for (const [line, expected] of [
+  ['max_inflight_messages 20', { maxInflight: 20 }],
+  ['max_inflight_messages 0', { maxInflight: 65_535 }],
+  ['max_keepalive 600', { maxKeepAliveSec: 600 }],
+  ['max_packet_size 2000', { maxPacketBytes: 2000 }],
+  ['max_packet_size 0', { maxPacketBytes: 268_435_460 }],
+  ['message_size_limit 1000', { maxPacketBytes: 66_536 }],
+  ['max_queued_messages 1000', { maxQueuedMessages: 1000 }],
+  ['max_queued_bytes 5000', { maxQueuedBytes: 5000 }],
+  ['global_max_connections 100', { maxConnections: 100 }],
+  ['persistent_client_expiration 2w', { maxSessionExpirySec: 1_209_600 }],
+] as const)
+  test(line, () => {
+    const { yaml, left } = imported(line)
+    assert.deepEqual([yaml.mqtt.limits, left], [{ maxSessionExpirySec: 0xffff_ffff, ...expected }, []])
+  })
+
+test('users, permissions, prefixes, $SYS and memory', () => {
+  const { yaml } = imported(
+    'password_file /p\nacl_file /a\nclientid_prefixes plant-\nsys_interval 0\nmemory_limit 100000000\nlistener 1883\n',
+  )
+  assert.deepEqual([yaml.mqtt.users, yaml.mqtt.aclFile, yaml.mqtt.sysIntervalSec], [{ passwordFile: '/p' }, '/a', 0])
+  assert.deepEqual((yaml.listeners[0]!['mqtt'] as { clientIdPrefixes: string[] }).clientIdPrefixes, ['plant-'])
+  assert.deepEqual(yaml.limits, { maxQueuedMemoryBytes: 100_000_000 })
+})
+
+test('no bound is told as what bounds it here; a path that is not absolute is left out', () => {
+  const { same, left } = imported('max_queued_messages 0\npassword_file passwords\n')
+  assert.match(same.join('\n'), /^1 max_queued_messages: 0 is no bound in mosquitto; here mqtt\.spool/m)
+  assert.deepEqual(left, ['2 password_file: must be an absolute path'])
+})
+
+test('what mosquitto would refuse is refused with its line', () => {
+  for (const text of ['allow_anonymous maybe', 'max_keepalive x', 'include_dir /nowhere/at/all\nsys_interval soon'])
+    assert.throws(() => imported(text), /m\.conf:\d+: \w+ must be/)
+})

@@ -1,0 +1,149 @@
+/**
+ * The same mosquitto.conf under mosquitto and, by `meshlet mqtt import`, under meshlet: mosquitto's clients see the
+ * same.
+ */
+import { test, type TestContext } from 'node:test'
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
+import path from 'node:path'
+import { findDebianProgram } from '../../../tools/debian.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
+import { meshlet } from '../../scenarios/cli.ts'
+import { TestAgent } from '../../scenarios/site.ts'
+import { run, start, temporaryFolder } from '../programs.ts'
+
+const OPEN = 'allow_anonymous true\n'
+const USERS = 'allow_anonymous false\npassword_file FOLDER/passwords\n'
+const ACL = `${USERS}acl_file FOLDER/acl\n`
+
+/** Files beside mosquitto.conf. */
+const ACL_FILE = 'user ann\ntopic readwrite a/#\ntopic read b/#\nuser bob\ntopic write b/#\npattern readwrite own/%c\n'
+
+type Action = { readonly what: string; readonly pub: readonly string[] }
+const AS_ANN = ['-u', 'ann', '-P', 'ann-password']
+const AS_BOB = ['-u', 'bob', '-P', 'bob-password']
+const ACTIONS: readonly Action[] = [
+  { what: 'nobody, QoS 0', pub: ['-t', 'a/x', '-m', '1'] },
+  { what: 'nobody, QoS 2', pub: ['-t', 'a/x', '-m', '1', '-q', '2'] },
+  { what: 'MQTT 5', pub: ['-t', 'a/x', '-m', '1', '-q', '1', '-V', '5'] },
+  { what: 'ann', pub: ['-t', 'a/x', '-m', '2', '-q', '1', ...AS_ANN] },
+  { what: 'ann with a wrong password', pub: ['-t', 'a/x', '-m', '2', '-u', 'ann', '-P', 'wrong'] },
+  { what: 'ann where she only reads', pub: ['-t', 'b/x', '-m', '3', '-q', '1', '-V', '5', ...AS_ANN] },
+  { what: 'bob writes what ann reads', pub: ['-t', 'b/x', '-m', '4', '-q', '1', ...AS_BOB] },
+  { what: 'a client id of another prefix', pub: ['-t', 'a/x', '-m', '5', '-i', 'stranger', ...AS_ANN] },
+  {
+    what: 'a client id of its own topic',
+    pub: ['-t', 'own/plant-7', '-m', '6', '-q', '1', '-i', 'plant-7', ...AS_ANN],
+  },
+  { what: 'a large message', pub: ['-t', 'a/x', '-q', '1', '-m', 'x'.repeat(5000), ...AS_ANN] },
+  { what: 'a retained message', pub: ['-t', 'a/kept', '-m', '7', '-q', '1', '-r', ...AS_ANN] },
+]
+
+const CONFS: Readonly<Record<string, string>> = {
+  'the one of Debian, with a listener for this machine': `pid_file /run/mosquitto/mosquitto.pid\npersistence false\nlog_dest stderr\ninclude_dir FOLDER/conf.d\n${OPEN}LISTENER\n`,
+  'open to anybody': `${OPEN}LISTENER\n`,
+  'users alone': `${USERS}LISTENER\n`,
+  'users and anybody': `allow_anonymous true\npassword_file FOLDER/passwords\nLISTENER\n`,
+  'users with an acl file': `${ACL}LISTENER\n`,
+  'small limits': `${OPEN}max_packet_size 2000\nmax_inflight_messages 1\nmax_keepalive 60\nLISTENER\n`,
+  'client ids with a prefix': `${USERS}clientid_prefixes plant-\nLISTENER\n`,
+  'per listener': `per_listener_settings true\nLISTENER\n${USERS}`,
+  'port and bind_address': `${OPEN}port PORT\nbind_address 127.0.0.1\n`,
+  'many options that change nothing': `${OPEN}sys_interval 5\nmax_queued_messages 100\nmax_queued_bytes 0\nset_tcp_nodelay true\npersistent_client_expiration 1d\nLISTENER\nmax_connections -1\n`,
+}
+
+/** Of both the exit code, and what a subscriber sees who may see everything. */
+async function outcome(port: number, { pub }: Action): Promise<string> {
+  const clients = findDebianProgram('mosquittoClients')
+  const at = ['-h', '127.0.0.1', '-p', String(port)]
+  const { code } = await run(clients, [...at, ...(pub.includes('-i') ? [] : ['-i', 'plant-pub']), ...pub])
+  // meshlet says what it is: 2 for an identifier, 4 for a password (MQTT 3.1.1 §3.2.2.3); mosquitto says 5 for all.
+  return [2, 4, 5].includes(Number(code)) ? 'refused' : String(code)
+}
+async function subscribed(port: number, who: readonly string[], topic: string): Promise<string> {
+  const clients = findDebianProgram('mosquittoClients').replace(/pub$/, 'sub')
+  const { code, out } = await run(clients, [
+    ...`-h 127.0.0.1 -p ${port} -i plant-sub -q 1 -W 1 -t ${topic} -F`.split(' '),
+    '%t %p %r',
+    ...who,
+  ])
+  return `${[2, 4, 5].includes(Number(code)) ? 'refused' : code} ${out}`
+}
+
+async function bothOf(t: TestContext, conf: string): Promise<readonly [theirs: number, ours: number]> {
+  const ports = (await freePorts(2)) as [number, number]
+  const [theirs, ours] = ports.map((port) => {
+    const folder = temporaryFolder(t, 0o755)
+    fs.mkdirSync(path.join(folder, 'conf.d'))
+    fs.writeFileSync(path.join(folder, 'acl'), ACL_FILE)
+    fs.writeFileSync(path.join(folder, 'passwords'), 'ann:ann-password\nbob:bob-password\n', { mode: 0o600 })
+    execFileSync('mosquitto_passwd', ['-U', path.join(folder, 'passwords')])
+    const text = conf
+      .replaceAll('FOLDER', folder)
+      .replace('LISTENER', `listener ${port} 127.0.0.1`)
+      .replace('PORT', String(port))
+    fs.writeFileSync(path.join(folder, 'mosquitto.conf'), text)
+    return folder
+  }) as [string, string]
+  fs.writeFileSync(
+    path.join(theirs, 'run.conf'),
+    `user root\n${fs.readFileSync(path.join(theirs, 'mosquitto.conf'), 'utf8').replace(/^pid_file.*\n/m, '')}`,
+  )
+  const mosquitto = start(t, findDebianProgram('mosquitto'), ['-c', path.join(theirs, 'run.conf')])
+  await mosquitto.listening(ports[0])
+  const yaml = path.join(ours, 'agent.yaml')
+  const said = await meshlet(['mqtt', 'import', path.join(ours, 'mosquitto.conf'), '-o', yaml])
+  assert.equal(said.code, 0, said.err)
+  assert.equal((await meshlet(['config', 'check', '-c', yaml])).code, 0)
+  const agent = new TestAgent(t, fs.readFileSync(yaml, 'utf8'))
+  await agent.start()
+  return ports
+}
+
+for (const [name, conf] of Object.entries(CONFS))
+  test(`${name}: the same answers to the same clients`, { timeout: 120_000 }, async (t) => {
+    const [theirs, ours] = await bothOf(t, conf)
+    for (const action of ACTIONS) assert.equal(await outcome(ours, action), await outcome(theirs, action), action.what)
+    for (const who of [[], AS_ANN, AS_BOB])
+      for (const topic of ['a/kept', 'b/x'])
+        assert.equal(
+          await subscribed(ours, who, topic),
+          await subscribed(theirs, who, topic),
+          `${who.join(' ')} subscribes to ${topic}`,
+        )
+  })
+
+test('a bridge of mosquitto.conf carries both ways with its user', { timeout: 120_000 }, async (t) => {
+  const [port, upstream] = (await freePorts(2)) as [number, number]
+  const folder = temporaryFolder(t, 0o755)
+  fs.writeFileSync(path.join(folder, 'passwords'), 'site:s3cret\nann:ann-password\n', { mode: 0o600 })
+  execFileSync('mosquitto_passwd', ['-U', path.join(folder, 'passwords')])
+  fs.writeFileSync(
+    path.join(folder, 'upstream.conf'),
+    `user root\nlistener ${upstream} 127.0.0.1\nallow_anonymous false\npassword_file ${folder}/passwords\n`,
+  )
+  const broker = start(t, findDebianProgram('mosquitto'), ['-c', path.join(folder, 'upstream.conf')])
+  await broker.listening(upstream)
+  const conf = path.join(folder, 'mosquitto.conf')
+  fs.writeFileSync(
+    conf,
+    `listener ${port} 127.0.0.1\nallow_anonymous true\nconnection cloud\naddress 127.0.0.1:${upstream}\n` +
+      `topic # out 1 site/ plant/7/\ntopic # in 1 cloud/ plant/7/down/\nremote_username site\nremote_password s3cret\n`,
+  )
+  const yaml = path.join(folder, 'out/agent.yaml')
+  fs.mkdirSync(path.dirname(yaml))
+  const said = await meshlet(['mqtt', 'import', conf, '-o', yaml])
+  assert.equal(said.code, 0, said.err)
+  const agent = new TestAgent(t, fs.readFileSync(yaml, 'utf8'))
+  await agent.start()
+  const clients = findDebianProgram('mosquittoClients')
+  const hear = (at: number, ...args: readonly string[]) =>
+    run(clients.replace(/pub$/, 'sub'), ['-h', '127.0.0.1', '-p', String(at), '-C', '1', '-W', '20', '-v', ...args])
+  const say = (at: number, ...args: readonly string[]) =>
+    run(clients, ['-h', '127.0.0.1', '-p', String(at), '-q', '1', '-r', ...args])
+  await say(port, '-t', 'site/up', '-m', 'from here')
+  await say(upstream, '-t', 'plant/7/down/x', '-m', 'from there', ...AS_ANN)
+  assert.equal((await hear(upstream, '-t', 'plant/7/up', ...AS_ANN)).out, 'plant/7/up from here\n')
+  assert.equal((await hear(port, '-t', 'cloud/x')).out, 'cloud/x from there\n')
+})
