@@ -21,7 +21,9 @@ class Site {
   readonly agent: Agent
   readonly port: number
   readonly #control: string
-  private constructor(agent: Agent, port: number, control: string) {
+  readonly #t: TestContext
+  private constructor(t: TestContext, agent: Agent, port: number, control: string) {
+    this.#t = t
     this.agent = agent
     this.port = port
     this.#control = control
@@ -42,7 +44,7 @@ class Site {
     )
     writeResources(agent.folder, [])
     await agent.start()
-    return new Site(agent, port, control)
+    return new Site(t, agent, port, control)
   }
   /** @param fault `enospc`, `erofs`, `slow <ms>` */
   fail(fault: string): void {
@@ -52,8 +54,10 @@ class Site {
   heal(): void {
     fs.rmSync(this.#control, { force: true })
   }
-  connect(clientId: string): Promise<MqttClient> {
-    return connectAsync({ host: '127.0.0.1', port: this.port, clientId, ...KEEP })
+  async connect(clientId: string): Promise<MqttClient> {
+    const client = await connectAsync({ host: '127.0.0.1', port: this.port, clientId, ...KEEP })
+    this.#t.after(() => client.end(true))
+    return client
   }
 }
 
