@@ -18,7 +18,7 @@ export function convertBridge(
   secretsFolder: string,
   report: Report,
 ): ConvertedBridge | undefined {
-  const name = head!.value.replace(/[^A-Za-z0-9._-]/g, '-')
+  const name = nameOf(head!.value)
   const of = (...names: readonly string[]): Line | undefined => lines.findLast((line) => names.includes(line.name))
   const addresses = lines
     .filter((line) => line.name === 'address' || line.name === 'addresses')
@@ -52,6 +52,12 @@ export function convertBridge(
       ...numberOf(of('bridge_receive_maximum'), 'maxInflight', { min: 1, max: 65_535 }, report),
     },
   }
+}
+
+/** In names of clusters and files. Two bridges that differ in other letters only still have two names. */
+function nameOf(connection: string): string {
+  const plain = connection.replace(/[^A-Za-z0-9._-]/g, '-')
+  return plain === connection ? plain : `${plain}-${Buffer.from(connection).toString('hex').slice(0, 64)}`
 }
 
 type Find = (...names: readonly string[]) => Line | undefined

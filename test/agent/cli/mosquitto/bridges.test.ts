@@ -85,3 +85,13 @@ test('what cannot be is left out with its line', () => {
   assert.match(imported('connection c\ntopic #\n').left.join(), /connection: has no address/)
   assert.match(imported('topic #\n').left.join(), /1 topic: stands before any `connection`/)
 })
+
+test('bridges whose names differ in odd letters only have clusters and passwords of their own', () => {
+  const one = (name: string): string =>
+    `connection ${name}\naddress b\ntopic #\nremote_username u\nremote_password of ${name}\n`
+  const { secrets, clusters } = imported(`${one('a/b')}${one('a:b')}${one('../../x')}`)
+  const names = clusters.map((cluster) => (cluster as { name: string }).name)
+  assert.deepEqual([new Set(names).size, new Set(secrets.map(({ name }) => name)).size], [3, 3])
+  for (const { name } of secrets) assert.doesNotMatch(name, /\//)
+  assert.equal(secrets[0]!.content, 'of a/b\n')
+})
