@@ -82,14 +82,10 @@ export function convert(file: string, folder: string, files: Files): Converted {
   }
 }
 
-function usersOf({ passwordFile, certificateUser }: Settings): object {
-  if (passwordFile === undefined && certificateUser === undefined) return {}
-  return {
-    users: {
-      ...(passwordFile === undefined ? {} : { passwordFile }),
-      ...(certificateUser === undefined ? {} : { certificateUser }),
-    },
-  }
+function usersOf({ passwordFile, pskFile, certificateUser }: Settings): object {
+  const users = { passwordFile, pskFile, certificateUser }
+  const given = Object.entries(users).filter(([, value]) => value !== undefined)
+  return given.length === 0 ? {} : { users: Object.fromEntries(given) }
 }
 
 /** agent.yaml last: who starts the agent in between finds no half of it. */

@@ -43,13 +43,15 @@ function convertListener(block: Block, how: How): object | undefined {
   const of = (name: string): Line | undefined => block.lines.findLast((line) => line.name === name)
   const where = whereOf(block, how)
   if (!where) return undefined
-  const mqtt: Record<string, unknown> = { anonymous: how.isAnonymous }
-  const certificateUser = certificateUserOf(of, report)
+  const mqtt: Record<string, unknown> = { anonymous: how.isAnonymous && !of('psk_hint') }
+  const hint = of('psk_hint')
+  const certificateUser = hint ? undefined : certificateUserOf(of, report)
   if (certificateUser !== undefined) {
     mqtt['certificateUser'] = certificateUser
     settings.certificateUser ??= certificateUser
     mqtt['authentication'] = ['certificate']
-  } else if (settings.passwordFile !== undefined) mqtt['authentication'] = ['password']
+  } else if (hint) mqtt['authentication'] = ['psk']
+  else if (settings.passwordFile !== undefined) mqtt['authentication'] = ['password']
   if (settings.clientIdPrefix !== undefined) mqtt['clientIdPrefixes'] = [settings.clientIdPrefix]
   const max = of('max_connections')
   if (max && report.number(max) > 0) mqtt['maxConnections'] = report.number(max)
@@ -57,7 +59,8 @@ function convertListener(block: Block, how: How): object | undefined {
   if (origins.length > 0) mqtt['allowedOrigins'] = origins
   const aliases = of('max_topic_alias')
   if (aliases) settings.limits['maxTopicAliases'] = report.number(aliases)
-  const tls = tlsOf(of, report)
+  const tls = hint ? pskOf(hint, settings, report) : tlsOf(of, report)
+  if (hint && !tls) return undefined
   const name = `mqtt-${where.port}`
   const isFree = !names.has(name)
   const unique = isFree ? name : `${name}-${names.size}`
@@ -70,7 +73,7 @@ function convertListener(block: Block, how: How): object | undefined {
     ...where,
     ...(transport === 'websocket' ? { transport } : {}),
     ...(tls ? { tls } : {}),
-    ...(how.isAnonymous && where.address !== '127.0.0.1' ? { acceptAnyone: true } : {}),
+    ...(how.isAnonymous && !hint && where.address !== '127.0.0.1' ? { acceptAnyone: true } : {}),
     mqtt,
   }
 }
@@ -103,6 +106,12 @@ function certificateUserOf(of: Find, report: Report): 'cn' | 'subject' | undefin
   const [identity, subject] = [of('use_identity_as_username'), of('use_subject_as_username')]
   if (identity && report.bool(identity)) return 'cn'
   return subject && report.bool(subject) ? 'subject' : undefined
+}
+
+/** The identity of the key is the user, whatever use_identity_as_username says. */
+function pskOf(hint: Line, { pskFile }: Settings, report: Report): object | undefined {
+  if (pskFile !== undefined) return { mode: 'psk', hint: hint.value }
+  return report.left(hint, 'needs psk_file, so the listener is not opened')
 }
 
 function tlsOf(of: Find, report: Report): object | undefined {

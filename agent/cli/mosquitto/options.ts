@@ -11,6 +11,7 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   allow_anonymous: 'security',
   listener_allow_anonymous: 'security',
   password_file: 'security',
+  psk_file: 'security',
   clientid_prefixes: 'global',
   global_max_connections: 'global',
   global_max_clients: 'global',
@@ -36,6 +37,7 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   certfile: 'listener',
   keyfile: 'listener',
   require_certificate: 'listener',
+  psk_hint: 'listener',
   address: 'bridge',
   addresses: 'bridge',
   topic: 'bridge',
@@ -110,7 +112,7 @@ export const SAME: Readonly<Record<string, string>> = {
 }
 
 const PLUGIN = 'plugins are not loaded: users are mqtt.users, permissions mqtt.rules or mqtt.aclFile'
-const PSK = 'pre-shared keys are not offered: give clients certificates or passwords'
+const PSK = 'bridges have no pre-shared keys: use bridge_cafile and a user, or bridge_certfile'
 const CIPHERS = 'the ciphers of OpenSSL’s default level are used'
 const ENGINE = 'OpenSSL engines are not loaded: use a key in a file'
 /** They change what mosquitto does and have nothing here; with what to do. */
@@ -137,8 +139,6 @@ export const LEFT: Readonly<Record<string, string>> = {
   max_qos: 'QoS 2 is offered on every listener',
   max_topic_alias_broker: 'aliases towards clients are used as those allow',
   mount_point: 'topics of a listener have no prefix of their own: give it rules instead',
-  psk_file: PSK,
-  psk_hint: PSK,
   queue_qos0_messages: 'QoS 0 messages are not kept for clients that are away: publish them with QoS 1',
   retain_available: 'retained messages are offered; deny them by rules',
   retain_expiry_interval: 'retained messages have the expiry that their publisher gives them',

@@ -5,6 +5,7 @@ import type { Report } from './report.ts'
 
 export type Settings = {
   passwordFile: string | undefined
+  pskFile: string | undefined
   aclFile: string | undefined
   clientIdPrefix: string | undefined
   certificateUser: 'cn' | 'subject' | undefined
@@ -27,6 +28,7 @@ const UNIT_SEC: Readonly<Record<string, number>> = {
 export function convertSettings({ global, listeners, isPerListener }: Blocks, report: Report): Settings {
   const settings: Settings = {
     passwordFile: undefined,
+    pskFile: undefined,
     aclFile: undefined,
     clientIdPrefix: undefined,
     certificateUser: undefined,
@@ -37,14 +39,13 @@ export function convertSettings({ global, listeners, isPerListener }: Blocks, re
   }
   for (const line of global) convertOne(line, settings, report)
   if (isPerListener)
-    for (const { lines } of listeners)
-      for (const line of lines)
-        if (line.name === 'password_file' || line.name === 'acl_file') oneFile(line, settings, report)
+    for (const { lines } of listeners) for (const line of lines) if (line.name in FILES) oneFile(line, settings, report)
   return settings
 }
 
+const FILES = { password_file: 'passwordFile', psk_file: 'pskFile', acl_file: 'aclFile' } as const
 function oneFile(line: Line, settings: Settings, report: Report): void {
-  const at = line.name === 'acl_file' ? 'aclFile' : 'passwordFile'
+  const at = FILES[line.name as keyof typeof FILES]
   if (!line.value.startsWith('/')) report.left(line, 'must be an absolute path')
   else if (settings[at] === undefined || settings[at] === line.value) settings[at] = line.value
   else report.left(line, `the node has one ${at}, for all listeners: put what is in ${line.value} into ${settings[at]}`)
@@ -58,6 +59,7 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
   }
   switch (line.name) {
     case 'password_file':
+    case 'psk_file':
     case 'acl_file':
       oneFile(line, settings, report)
       return

@@ -76,3 +76,18 @@ test('what no listener of agent.yaml can is left out with what to do', () => {
   assert.match(left.join('\n'), /^4 protocol: only mqtt and websockets/m)
   assert.match(left.join('\n'), /^7 certfile: TLS needs certfile and keyfile/m)
 })
+
+test('a listener with pre-shared keys takes those alone', () => {
+  const { yaml, left } = imported('psk_file /keys\nallow_anonymous true\nlistener 8883\npsk_hint plant\n')
+  assert.deepEqual([yaml.mqtt.users, left], [{ pskFile: '/keys' }, []])
+  const [{ tls, mqtt, acceptAnyone }] = yaml.listeners as [Record<string, unknown>]
+  assert.deepEqual(
+    [tls, mqtt, acceptAnyone],
+    [{ mode: 'psk', hint: 'plant' }, { anonymous: false, authentication: ['psk'] }, undefined],
+  )
+  const without = imported('listener 8883\npsk_hint plant\n')
+  assert.deepEqual(
+    [without.yaml.listeners, without.left],
+    [[], ['2 psk_hint: needs psk_file, so the listener is not opened']],
+  )
+})

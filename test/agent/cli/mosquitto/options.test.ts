@@ -28,11 +28,11 @@ test('every option of the example that mosquitto is shipped with is known', (t) 
 
 test('each line that has no place is told once, with its number and what to do', () => {
   const { left, same } = imported(
-    'listener 1883\nallow_anonymous true\npsk_file /psk\nplugin /x.so\nplugin_opt_a b\nmax_qos 1\nmax_qos 2\nlog_type all\nno_such_thing 1\n',
+    'listener 1883\nallow_anonymous true\ncrlfile /crl\nplugin /x.so\nplugin_opt_a b\nmax_qos 1\nmax_qos 2\nlog_type all\nno_such_thing 1\n',
   )
   assert.deepEqual(
     left.map((line) => line.slice(0, line.indexOf(':'))),
-    ['3 psk_file', '4 plugin', '5 plugin_opt_a', '6 max_qos', '9 no_such_thing'],
+    ['3 crlfile', '4 plugin', '5 plugin_opt_a', '6 max_qos', '9 no_such_thing'],
   )
   for (const line of left) assert.ok(line.length > 30, line)
   assert.deepEqual(
