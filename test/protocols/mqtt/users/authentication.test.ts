@@ -288,15 +288,24 @@ test('refusals of one source are held back longer and longer; right passwords, a
   const started = site.t.clock.monotonicMs()
   for (const delayMs of [250, 500, 1_000]) {
     const peer = site.t.open({ host: '192.0.2.9' })
-    const refused = peer.connect({ username: 'ana', password: Buffer.from('wrong'), clientId: '' })
-    void refused.catch(() => undefined)
+    peer.send({
+      type: 'connect',
+      version: 5,
+      cleanStart: true,
+      keepAliveSec: 0,
+      clientId: '',
+      username: 'ana',
+      password: Buffer.from('wrong'),
+      will: undefined,
+      properties: {},
+    })
     for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
     const right = await site.connect({ username: 'ana', password: 'secret' }, { host: '192.0.2.9' })
     assert.equal(right.reason, 0)
-    assert.deepEqual(peer.received, [])
-    await site.t.clock.advance(delayMs)
-    await settle()
-    assert.equal(peer.closed, true)
+    await site.t.clock.advance(delayMs - 1)
+    assert.deepEqual([peer.received, peer.closed], [[], false])
+    await site.t.clock.advance(1)
+    assert.equal((await peer.take('connack')).reason, 0x86)
   }
   assert.equal(site.t.clock.monotonicMs() - started, 1_750)
 })
