@@ -71,6 +71,8 @@ export class Session {
    * something was taken away.
    */
   #mayStillReceive: ((topic: string) => boolean) | undefined
+  /** Somebody connected, and the rules were not asked about them yet. */
+  #isComing = false
 
   constructor(p: {
     clientId: string
@@ -113,7 +115,7 @@ export class Session {
 
   attach(link: Link): void {
     this.link = link
-    this.#mayStillReceive = undefined
+    this.#isComing = true
     this.disconnectedAtMs = undefined
     if (!this.stored) this.flow = new MemoryFlow(link, this.#counters, link.budget)
     for (const group of this.groups) group.moved(this)
@@ -159,7 +161,9 @@ export class Session {
   /** From now on messages that these rules do not allow are not delivered, also those that wait already. */
   receiveOnly(may: Authorizer, revoked: number): void {
     this.#mayReceive = may.restrictsReceiving ? (topic) => may.mayReceive(topic) : undefined
-    if (revoked > 0 || may.filtersDelivery || this.#mayStillReceive) this.#mayStillReceive = this.#mayReceive
+    const isToAsk = revoked > 0 || may.filtersDelivery || (!this.#isComing && this.isFiltered)
+    this.#mayStillReceive = isToAsk ? this.#mayReceive : undefined
+    this.#isComing = false
     this.#views.clear()
     if (this.link) this.link.mayReceive = this.#mayStillReceive
   }

@@ -72,6 +72,21 @@ for (const qos of [0, 1, 2] as const)
       assert.deepEqual(await topicsOf(back), ['open/c'])
     })
 
+test('a kept session that comes back where everything may be received misses nothing that was kept from it', async () => {
+  const site = new Site(await acl('topic read open/#', 'topic deny open/secret'))
+  const properties = { sessionExpirySec: NEVER_SEC }
+  const client = site.t.open({ policy: ACL })
+  await client.connect({ properties })
+  await client.subscribe('open/#', { qos: 0 })
+  // Topics that are met again are remembered, with who gets them.
+  for (let times = 0; times < 3; times++) await site.write('open/secret')
+  client.stream.destroy()
+  const back = site.t.open({})
+  await back.connect({ cleanStart: false, properties })
+  await site.write('open/secret')
+  assert.deepEqual(await topicsOf(back), ['open/secret'])
+})
+
 test('a shared subscription gives a message to a member that may have it', async () => {
   const site = new Site(await acl('pattern read %c/#', 'topic read both'))
   const members = new Map<string, MqttPeer>()
