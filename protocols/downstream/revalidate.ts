@@ -65,12 +65,15 @@ function needsNewConnection(was: FilterChain, now: FilterChain): boolean {
 function isSameCodec(a: Codec, b: Codec): boolean {
   return a === b || JSON.stringify(lasting(a)) === JSON.stringify(lasting(b))
 }
-/** Without what is asked for each packet, or is not the connection's: the routes of bridges. */
+/** Without what is asked for each packet, or is not the connection's: bridges, the spool, `$SYS`. */
 function lasting(codec: Codec): unknown {
   if (codec.kind !== 'mqtt') return codec
   const {
     rules: _,
     routes: _routes,
+    bridges: _bridges,
+    spool: _spool,
+    sysIntervalSec: _interval,
     wideSubscriptions: _wide,
     aclFile: _acl,
     quotas: _quotas,

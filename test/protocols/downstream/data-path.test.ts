@@ -31,6 +31,9 @@ test('other MQTT rules or routes leave the connection open, with the new rules a
     aclFile: '/acl',
     quotas: [{ maxConnections: 1 }],
     routes: [{ match: '#', direction: 'up', cluster: 'c' }],
+    bridges: [{ cluster: 'c', start: 'lazy' }],
+    spool: { maxMessages: 1 },
+    sysIntervalSec: 1,
   })
   r.current.swap(tables(listener([next])))
   const { conn } = r.served[0]!
