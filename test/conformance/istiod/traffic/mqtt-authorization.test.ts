@@ -98,7 +98,9 @@ test('AuthorizationPolicy by principal and topic', { timeout: 180_000 }, async (
   }
   const publish = (client: MqttClient, topic: string): Promise<number> =>
     reasonOf(client.publishAsync(topic, 'x', { qos: 1 }))
-  const subscribe = (client: MqttClient, filter: string): Promise<number> => reasonOf(client.subscribeAsync(filter))
+  // MQTT.js tells of a refused SUBSCRIBE without its code.
+  const subscribe = async (client: MqttClient, filter: string): Promise<boolean> =>
+    (await reasonOf(client.subscribeAsync(filter))) === 0
 
   const [shop, guest, other] = [
     await certificateOf(istiod, 'shop', 'orders'),
@@ -112,10 +114,10 @@ test('AuthorizationPolicy by principal and topic', { timeout: 180_000 }, async (
     ),
     [0, 0, 0, 0x87, 0x87],
   )
-  assert.equal(await subscribe(orders, 'news/#'), 0x87, 'some of it is secret')
-  assert.deepEqual([await subscribe(orders, 'news/sport/#'), await subscribe(orders, 'orders/#')], [0, 0x87])
+  assert.equal(await subscribe(orders, 'news/#'), false, 'some of it is secret')
+  assert.deepEqual([await subscribe(orders, 'news/sport/#'), await subscribe(orders, 'orders/#')], [true, false])
   const reader = await dial(guest, 'reader')
-  assert.deepEqual([await publish(reader, 'orders/1'), await subscribe(reader, 'news/local')], [0x87, 0])
+  assert.deepEqual([await publish(reader, 'orders/1'), await subscribe(reader, 'news/local')], [0x87, true])
   await assert.rejects(dial(other, 'other'), 'no rule lets it do anything')
 
   istiod.write('deny', DENY)
