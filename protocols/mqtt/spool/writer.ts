@@ -30,6 +30,12 @@ const MAX_ROW_DELAY_MS = 250
 /** Or when so many segments of a queue are no longer needed. */
 const MAX_DEAD_SEGMENTS = 8
 const MAX_SPARE_WRITERS = 8
+/**
+ * A commit that took so long is worth waiting for: senders that were just acknowledged send their next messages at once,
+ * and without them the window would be spread over two commits in turn.
+ */
+const SLOW_COMMIT_MS = 10
+const MAX_HOLD_MS = 10
 
 type Batch = {
   readonly done: PromiseWithResolvers<void>
@@ -50,6 +56,8 @@ type Put = {
   readonly replaced: Replaced | undefined
 }
 type Replaced = { readonly firstSeq: number; readonly lastSeq: number; readonly blob: Buffer }
+/** The next commit waits until it has so many messages, or until the timer says. */
+type Hold = { readonly messages: number; readonly timer: Timer }
 type Row = { readonly queue: SpoolQueue; readonly released: readonly number[]; readonly dead: number }
 
 export class SpoolWriter {
@@ -59,6 +67,8 @@ export class SpoolWriter {
   #batch: Batch | undefined
   #running: Promise<void> | undefined
   #isScheduled = false
+  #hold: Hold | undefined
+  #isClosing = false
   readonly #changed = new Set<SpoolQueue>()
   #rowsDue = false
   #rowTimer: Timer | undefined
@@ -102,6 +112,7 @@ export class SpoolWriter {
       this.pendingMessages++
       this.pendingBytes += bytes
     }
+    if (this.#hold && batch.messages >= this.#hold.messages) this.#endHold()
     return batch.done.promise
   }
   /** `applied` runs when it is durable, before the promise resolves. */
@@ -141,7 +152,8 @@ export class SpoolWriter {
     this.#rowTimer ??= this.#clock.after(MAX_ROW_DELAY_MS, () => {
       this.#rowTimer = undefined
       this.#rowsDue = true
-      this.#flush()
+      // What is held goes soon, and takes them along.
+      if (!this.#hold) this.#flush()
     })
   }
   /** The queue's row goes with the next commit, which is soon. */
@@ -152,6 +164,7 @@ export class SpoolWriter {
 
   /** Writes everything that is left; never rejects. */
   async close(): Promise<void> {
+    this.#isClosing = true
     this.#rowTimer?.cancel()
     // What runs, what waited for that, and what both have changed; more only when it fails.
     for (let round = 0; round < 3; round++) {
@@ -176,17 +189,32 @@ export class SpoolWriter {
       messages: 0,
       bytes: 0,
     }
-    if (!this.#running && !this.#isScheduled) {
-      this.#isScheduled = true
-      // Not a microtask: all sockets that have something to say in this turn are heard first.
-      setImmediate(
-        guarded('storage', nothing, () => {
-          this.#isScheduled = false
-          this.#flush()
-        }),
-      )
-    }
+    if (!this.#running && !this.#hold) this.#schedule()
     return this.#batch
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    // Not a microtask: all sockets that have something to say in this turn are heard first.
+    setImmediate(
+      guarded('storage', nothing, () => {
+        this.#isScheduled = false
+        this.#flush()
+      }),
+    )
+  }
+  /** After a commit of so many messages that took so long. */
+  #holdFor(committed: number, tookMs: number): void {
+    const messages = committed + (this.#batch?.messages ?? 0)
+    if (tookMs < SLOW_COMMIT_MS || committed === 0 || this.#isClosing) return
+    const timer = this.#clock.after(Math.min(tookMs / 5, MAX_HOLD_MS), () => this.#endHold())
+    this.#hold = { messages, timer }
+  }
+  #endHold(): void {
+    this.#hold?.timer.cancel()
+    this.#hold = undefined
+    if (this.#batch || this.#rowsDue) this.#schedule()
   }
 
   #writersOf({ writers }: Batch, queue: SpoolQueue): SegmentWriter[] {
@@ -204,6 +232,8 @@ export class SpoolWriter {
 
   #flush(): void {
     if (this.#running) return
+    this.#hold?.timer.cancel()
+    this.#hold = undefined
     const statements: Statement[] = []
     const frees = this.#freesFirst ? this.#rows(statements, 'all') : []
     this.#freesFirst = false
@@ -225,6 +255,7 @@ export class SpoolWriter {
     puts: readonly Put[],
     rows: readonly Row[],
   ): Promise<void> {
+    const fromMs = this.#clock.monotonicMs()
     try {
       // Always a turn later: the caller has to note that this runs.
       await (statements.length > 0 ? this.#storage.commit(statements) : Promise.resolve())
@@ -245,6 +276,7 @@ export class SpoolWriter {
       this.#forget(batch)
       for (const apply of batch.applied) apply()
     }
+    this.#holdFor(batch?.messages ?? 0, this.#clock.monotonicMs() - fromMs)
     // The disk gets its next work before the acknowledgements of this batch make theirs.
     this.#again()
     let last: SpoolQueue | undefined
@@ -284,7 +316,7 @@ export class SpoolWriter {
 
   #again(): void {
     this.#running = undefined
-    if (this.#batch) this.#flush()
+    if ((this.#batch || this.#rowsDue) && !this.#hold) this.#flush()
   }
   #forget(batch: Batch): void {
     this.pendingMessages -= batch.messages
