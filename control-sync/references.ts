@@ -57,6 +57,7 @@ function collectListenerReferences({ filterChains, defaultFilterChain, extension
   ] satisfies FilterChain[]) {
     if (codec.kind === 'tcp') for (const c of codec.tcp.clusters) clusters.add(c.name)
     if (codec.kind === 'mqtt') {
+      if (codec.proxy) clusters.add(codec.proxy.cluster)
       for (const r of codec.mqtt.routes) clusters.add(r.cluster)
       for (const { failover, serverReferences } of codec.mqtt.bridges)
         for (const name of [...failover, ...Object.values(serverReferences)]) clusters.add(name)

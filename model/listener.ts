@@ -119,9 +119,22 @@ export const ANY_CONNECTION: FilterChainMatch = {
 export type Codec =
   | { readonly kind: 'http'; readonly http: HttpConnectionManager }
   | { readonly kind: 'tcp'; readonly tcp: TcpProxy }
-  | { readonly kind: 'mqtt'; readonly mqtt: MqttPolicy; readonly transport: 'tcp' | 'websocket' | 'auto' }
+  | {
+      readonly kind: 'mqtt'
+      readonly mqtt: MqttPolicy
+      readonly transport: 'tcp' | 'websocket' | 'auto'
+      /** Undefined: this node's own broker serves. */
+      readonly proxy?: MqttProxy | undefined
+    }
   /** Fail closed: something here is not implemented, so nothing passes. */
   | { readonly kind: 'blocked'; readonly reason: string }
+
+/** Each client has a connection of its own to the broker behind the cluster, and its session there. */
+export type MqttProxy = {
+  readonly cluster: string
+  /** User name and password as the client said them, where this node proves users itself. */
+  readonly forwardCredentials: boolean
+}
 
 export type TcpProxy = { readonly clusters: readonly WeightedCluster[]; readonly idleMs: number | undefined }
 

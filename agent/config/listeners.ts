@@ -96,7 +96,14 @@ function codecOf(l: ListenerConfig, mqtt: MqttPolicy): Codec {
         tcp: { clusters: [{ name: l.cluster, weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined },
       }
     case 'mqtt':
-      return { kind: 'mqtt', mqtt: policyOf(l, mqtt), transport: l.transport }
+      return {
+        kind: 'mqtt',
+        mqtt: policyOf(l, mqtt),
+        transport: l.transport,
+        ...(l.cluster !== undefined && {
+          proxy: { cluster: l.cluster, forwardCredentials: l.forwardCredentials ?? false },
+        }),
+      }
     default:
       return l satisfies never
   }

@@ -10,11 +10,13 @@ import { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../connection.ts'
 import { Client } from './connection/client.ts'
+import { ProxiedClient } from './transparent/proxied-client.ts'
+import { Proxying, type ProxyingOptions } from './transparent/proxying.ts'
 import { Flusher } from './codec/outbox.ts'
 import { createCounters } from './counters.ts'
 import { boundedUntilConnect, Doorstep } from './connection/doorstep.ts'
 import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
-import { Memory } from './memory.ts'
+import { type Holder, Memory } from './memory.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
 import { SysTopics, type SysTopicsOptions } from './operations/sys-topics.ts'
 import { publishInside } from './publication.ts'
@@ -67,16 +69,26 @@ export type BrokerOptions = {
   readonly users?: UserDatabase | undefined
   /** For what waits in memory; shared with other parts of the process. */
   readonly budget?: MemoryBudget
+  /** Of listeners of mode transparent; undefined: their clients are refused. */
+  readonly proxying?: ProxyingOptions
   /** Of `$SYS/broker/…`; undefined: there are none. */
   readonly sys?: Pick<SysTopicsOptions, 'intervalSec' | 'version' | 'heapBytes'>
 }
 
+/** One connection, whoever has its session. */
+type Served = Holder & {
+  run(): Promise<Outcome>
+  close(err: MeshError): void
+  reauthorize(): void
+}
+
 export function createBroker(options: BrokerOptions): Broker {
   const closing = new AbortController()
-  const open = new Set<Client>()
+  const open = new Set<Served>()
   const state = createState(options, closing.signal)
   const shedding = state.memory.budget.onOver((isEnough) => state.memory.shed(isEnough))
   const stats = collectStats(state, open)
+  const proxying = options.proxying && new Proxying(options.proxying, options.ctx.metrics)
   const sys = startSysTopics(options, state, open)
   const through = new Tallies<string>()
   const watching = options.users?.watch(() => {
@@ -105,7 +117,7 @@ export function createBroker(options: BrokerOptions): Broker {
             'MESH_LISTENER_FULL',
             `${maxConnections} MQTT connections are open through listener ${conn.listener.name} (its maxConnections)`,
           )
-        return await serveClient(state, conn, mqtt, transport, open)
+        return await serveClient(state, { conn, mqtt, transport, proxying }, open)
       } catch (thrown) {
         return { error: toMeshError(thrown) }
       }
@@ -161,7 +173,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
 function startSysTopics(
   { sys: asked }: BrokerOptions,
   state: BrokerState,
-  open: ReadonlySet<Client>,
+  open: ReadonlySet<Served>,
 ): SysTopics | undefined {
   const sys = asked && new SysTopics({ ...asked, state, connections: () => open.size })
   state.sys = sys
@@ -183,7 +195,7 @@ function deliverRetained(
 }
 
 /** Also as gauges. */
-function collectStats(state: BrokerState, open: ReadonlySet<Client>): Broker['stats'] {
+function collectStats(state: BrokerState, open: ReadonlySet<Served>): Broker['stats'] {
   const { metrics } = state.ctx
   const stats = {
     get connections() {
@@ -233,14 +245,18 @@ function sumOver({ sessions }: BrokerState, of: (session: Session) => number): n
   return sum
 }
 
+type Serving = {
+  readonly conn: Connection
+  readonly mqtt: MqttPolicy
+  readonly transport: 'tcp' | 'websocket'
+  readonly proxying: Proxying | undefined
+}
 async function serveClient(
   state: BrokerState,
-  conn: Connection,
-  mqtt: MqttPolicy,
-  transport: 'tcp' | 'websocket',
-  open: Set<Client>,
+  { conn, mqtt, transport, proxying }: Serving,
+  open: Set<Served>,
 ): Promise<Outcome> {
-  const serving: { client?: Client } = {}
+  const serving: { client?: Served } = {}
   const { maxPendingConnects, maxConnectBytes } = mqtt.limits
   using place = state.doorstep.enter(sourceOf(conn.remote.host), maxPendingConnects, (err) => {
     if (serving.client) serving.client.cutOff(err)
@@ -255,7 +271,7 @@ async function serveClient(
     place[Symbol.dispose]()
     frames?.[Symbol.dispose]()
   }
-  const client = (serving.client = new Client({ state, conn, stream, policy: mqtt, onConnect: admitted }))
+  const client = (serving.client = clientOf(state, { conn, stream, policy: mqtt, onConnect: admitted }, proxying))
   open.add(client)
   state.counters.sockets.value++
   state.memory.add(client)
@@ -266,6 +282,18 @@ async function serveClient(
     state.memory.remove(client)
     if (stream !== conn.stream) closeWith(conn.stream, stream)
   }
+}
+
+function clientOf(
+  state: BrokerState,
+  p: { conn: Connection; stream: Connection['stream']; policy: MqttPolicy; onConnect: () => void },
+  proxying: Proxying | undefined,
+): Served {
+  const { codec } = p.conn.chain
+  const proxy = codec.kind === 'mqtt' ? codec.proxy : undefined
+  if (!proxy) return new Client({ ...p, state })
+  if (!proxying) throw new MeshError('MESH_NO_CLUSTER', `there is no way to the cluster ${proxy.cluster}`)
+  return new ProxiedClient({ ...p, state, proxy, proxying })
 }
 
 /**

@@ -103,6 +103,7 @@ function unknownNames({ config, tables }: StatusParts): MeshError[] {
     ...config.listeners.flatMap((l) => {
       const setting = `listeners.${l.name}`
       if (l.kind === 'tcp') return cluster(setting, l.cluster)
+      if (l.kind === 'mqtt' && l.cluster !== undefined) return cluster(setting, l.cluster)
       return l.kind === 'mqtt' || known.routes(l.routes)
         ? []
         : [

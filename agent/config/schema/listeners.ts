@@ -104,12 +104,33 @@ const anyListener = () =>
       transport: z.enum(['tcp', 'websocket', 'auto']).default('tcp'),
       tls: mqttTls().optional(),
       mqtt: mqttOfListener().optional(),
+      /** `transparent`: each client is proxied to the broker of `cluster`, where its session is. */
+      mode: z.enum(['engine', 'transparent']).default('engine'),
+      cluster: z.string().min(1).optional(),
+      /** Of `transparent`, with `mqtt.users`: the broker gets user name and password as the client said them. */
+      forwardCredentials: z.boolean().optional(),
       /** With `tls`: clients without it come in, too. */
       plainText: z.boolean().optional(),
     }),
   ])
+type MqttMode = {
+  readonly mode: string
+  readonly cluster?: string | undefined
+  readonly forwardCredentials?: boolean | undefined
+}
+function refuseModeContradictions({ mode, cluster, forwardCredentials }: MqttMode, ctx: z.RefinementCtx): void {
+  const refuse = (name: string, message: string): void => ctx.addIssue({ code: 'custom', path: [name], message })
+  if (mode === 'transparent') {
+    if (cluster === undefined) refuse('cluster', 'is needed with mode `transparent`: where is the broker?')
+    return
+  }
+  const why = 'is of mode `transparent`: say `mode: transparent`, or leave it out'
+  if (cluster !== undefined) refuse('cluster', why)
+  if (forwardCredentials !== undefined) refuse('forwardCredentials', why)
+}
 export const listener = () =>
   anyListener().superRefine((l, ctx) => {
+    if (l.kind === 'mqtt') refuseModeContradictions(l, ctx)
     if (l.kind !== 'mqtt' || (l.port === undefined) !== (l.unix === undefined)) return
     const message = l.unix ? 'stands beside unix: write two listeners' : 'is needed, or unix'
     ctx.addIssue({ code: 'custom', path: ['port'], message })

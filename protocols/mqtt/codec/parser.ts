@@ -58,6 +58,9 @@ export class PacketParser {
   /** Still to be passed over. */
   #skipBytes = 0
   readonly #skipsLarge: boolean
+  /** Where the packet is that next() gave last. */
+  #lastBuf: Buffer = EMPTY
+  #lastFrom = 0
   /** MQTT 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with DUP. */
   #mayRepeat = false
 
@@ -73,6 +76,11 @@ export class PacketParser {
   /** Of the packet that is not whole yet. */
   get heldBytes(): number {
     return this.#part.length
+  }
+
+  /** Of the packet that next() gave last, as they came: a view, and empty once next() was called again. */
+  get packetBytes(): Buffer {
+    return this.#lastBuf.subarray(this.#lastFrom, this.#lastFrom + this.#frameBytes)
   }
 
   /** From the next packet on. */
@@ -93,6 +101,7 @@ export class PacketParser {
    * @throws MESH_MQTT_PROTOCOL, MESH_MQTT_PACKET_TOO_LARGE; the parser is of no use afterwards
    */
   next(): Packet | undefined {
+    this.#lastBuf = EMPTY
     if (this.#skipBytes > 0) this.#skip()
     if (this.#partBytes > 0) return this.#nextOfPart()
     const from = this.#at
@@ -113,6 +122,8 @@ export class PacketParser {
   }
 
   #decode(buf: Buffer, from: number): Packet {
+    this.#lastBuf = buf
+    this.#lastFrom = from
     if (this.#frameBytes > this.#maxPacketBytes) {
       this.#skipBytes = this.#frameBytes - this.#wantedBytes
       return decodeHead(this.#reader.over(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)

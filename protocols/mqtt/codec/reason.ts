@@ -62,6 +62,19 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
   // Ours, so that a client comes again and does not throw its password away.
   MESH_MQTT_USERS_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_JWKS_UNAVAILABLE: { reason: REASON.serverUnavailable, returnCode: 3 },
+  // The broker behind a listener of mode transparent.
+  MESH_NO_CLUSTER: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_NO_ENDPOINT: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_UPSTREAM_OVERFLOW: { reason: REASON.serverBusy, returnCode: 3 },
+  MESH_CONNECT_FAILED: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_CONNECT_TIMEOUT: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_DNS_FAILED: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_PEER_MISMATCH: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_UPSTREAM_TLS: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_NO_IDENTITY: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_UPSTREAM_RESET: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_UPSTREAM_PROTOCOL: { reason: REASON.serverUnavailable, returnCode: 3 },
+  MESH_UPSTREAM_TIMEOUT: { reason: REASON.serverUnavailable, returnCode: 3 },
   MESH_MQTT_NOT_OWNER: { reason: REASON.notAuthorized, returnCode: 5 },
   // Not for ever, and nothing that the client can do anything about.
   MESH_MQTT_ACL_FILE: { reason: REASON.serverUnavailable, returnCode: 3 },

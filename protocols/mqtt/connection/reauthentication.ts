@@ -9,14 +9,13 @@ import { REASON, violation } from '../codec/reason.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
 import { AuthExchange } from './auth-exchange.ts'
-import type { Link } from './link.ts'
 import type { Rules } from './rules.ts'
 
 export type ReauthenticationParts = {
   readonly state: BrokerState
   readonly conn: Connection
   readonly connect: Connect
-  readonly link: Link
+  readonly link: { readonly outbox: { packet(packet: Auth): void }; readonly close: (err: MeshError) => void }
   readonly rules: Rules
   readonly admitted: { readonly proof: Proof }
 }

@@ -32,7 +32,7 @@ export function tellConnected({ ctx }: BrokerState, session: Session, isResumed:
 /** @param how whether its client said DISCONNECT, and whether with its will */
 export function tellDisconnected(
   { ctx, counters }: BrokerState,
-  session: Session,
+  session: Pick<Session, 'clientId' | 'owner'>,
   connection: ConnectionFacts,
   { outcome, said }: { readonly outcome: Outcome; readonly said: 'nothing' | 'normal' | 'with-will' },
 ): void {

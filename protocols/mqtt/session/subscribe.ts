@@ -132,7 +132,12 @@ function answer(
 const MAX_LISTED = 20
 const MAX_LISTED_CHARS = 256
 /** One line for a packet, however many filters it has. */
-function tellRefused({ counters, ctx }: BrokerState, clientId: string, packet: Subscribe, reasons: number[]): void {
+export function tellRefused(
+  { counters, ctx }: Pick<BrokerState, 'counters' | 'ctx'>,
+  clientId: string,
+  packet: Subscribe,
+  reasons: readonly number[],
+): void {
   const refused = packet.subscriptions.flatMap(({ filter }, i) =>
     reasons[i]! > 2 ? [{ filter, reason: reasons[i]! }] : [],
   )
@@ -154,7 +159,7 @@ function tellRefused({ counters, ctx }: BrokerState, clientId: string, packet: S
 }
 
 /** @throws MESH_MQTT_PROTOCOL: no reason code says that a filter is none, so the packet is malformed (§4.13) */
-function refuseMalformed(filter: string): void {
+export function refuseMalformed(filter: string): void {
   const shared = sharedOf(filter)
   const problem =
     shared === 'invalid'

@@ -233,3 +233,25 @@ test('with clientRoots a certificate is needed, unless it is said that it may be
     ],
   )
 })
+
+test('mode transparent names the cluster of the broker, and only then', () => {
+  const codecOf = (more: string): unknown => one(`- {name: a, kind: mqtt, port: 1${more}}`).defaultFilterChain?.codec
+  const proxyOf = (more: string): unknown => (codecOf(more) as { readonly proxy?: unknown }).proxy
+  assert.equal(proxyOf(''), undefined)
+  assert.deepEqual(proxyOf(', mode: transparent, cluster: b'), { cluster: 'b', forwardCredentials: false })
+  assert.deepEqual(proxyOf(', mode: transparent, cluster: b, forwardCredentials: true'), {
+    cluster: 'b',
+    forwardCredentials: true,
+  })
+  for (const [bad, name] of [
+    ['mode: transparent', 'cluster'],
+    ['cluster: b', 'cluster'],
+    ['forwardCredentials: false', 'forwardCredentials'],
+  ] as const) {
+    const loaded = loadConfig(
+      `control: {address: "a:1", roots: /r}\nlisteners: [{name: a, kind: mqtt, port: 1, ${bad}}]`,
+    )
+    assert.match(JSON.stringify(loaded), new RegExp(`listeners[^"]*${name}`), bad)
+    assert.equal(loaded.ok, false, bad)
+  }
+})

@@ -3,11 +3,14 @@ import { silentLog, type Log } from '../../../core/log.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { type MqttPolicy, mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import type { MqttProxy } from '../../../model/listener.ts'
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
 import type { Version } from '../../../protocols/mqtt/codec/packet.ts'
 import { createBroker, type Broker } from '../../../protocols/mqtt/broker.ts'
 import type { AclFiles } from '../../../protocols/mqtt/authorization/acl-files.ts'
 import type { UserDatabase, UserDatabaseOptions } from '../../../protocols/mqtt/users/user-database.ts'
+import type { Upstreams } from '../../../protocols/upstream-api.ts'
+import { Waiting } from '../../../protocols/waiting.ts'
 import type { Connection, Outcome } from '../../../protocols/connection.ts'
 import { MemoryDurability } from './memory-durability.ts'
 import { MqttPeer } from './peer.ts'
@@ -38,6 +41,8 @@ export class TestBroker {
       acls?: Pick<AclFiles, 'of'>
       /** Of `$SYS`, in seconds; default: there are none. */
       sysIntervalSec?: number
+      /** Of listeners of mode transparent. */
+      upstreams?: Upstreams
       users?: (p: Pick<UserDatabaseOptions, 'clock' | 'metrics'>) => UserDatabase
     } = {},
   ) {
@@ -54,6 +59,14 @@ export class TestBroker {
       users: p.users?.(this),
       ...(p.budget ? { budget: p.budget } : {}),
       ...(p.acls ? { acls: p.acls } : {}),
+      ...(p.upstreams && {
+        proxying: {
+          upstreams: p.upstreams,
+          clusterOf: (name) => (name === 'broker' ? ({ name } as never) : undefined),
+          waiting: new Waiting({ clock: this.clock, metrics: this.metrics, ...(p.budget && { budget: p.budget }) }),
+          maxBufferBytes: 64 * 1024,
+        },
+      }),
       policiesOf: (name) => [...this.policies].filter(([n]) => n === (name ?? n)).map(([, policy]) => policy),
     })
   }
@@ -70,6 +83,8 @@ export class TestBroker {
       listener?: string
       host?: string
       transport?: 'tcp' | 'websocket'
+      /** Mode transparent. */
+      proxy?: MqttProxy
     } = {},
   ): MqttPeer & {
     readonly drain: AbortController
@@ -100,7 +115,7 @@ export class TestBroker {
       remote: { host: p.host ?? '127.0.0.1', port: 1 },
       startedMs: 0,
       listener: { name: listener } as never,
-      chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never,
+      chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp', proxy: p.proxy } } as never,
       stream: far,
       tls: peer && { serverName: '', alpn: '', version: 'TLSv1.3', peer },
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] },

@@ -109,12 +109,15 @@ export class UpstreamConn {
   /** Answers PINGREQ by itself. */
   isAlive = false
   version: Version = 5
-  readonly #stream: Duplex
+  /** Told each chunk. */
+  onBytes: ((chunk: Buffer) => void) | undefined
+  readonly stream: Duplex
 
   constructor(stream: Duplex) {
-    this.#stream = stream
+    this.stream = stream
     const parser = new PacketParser({ maxPacketBytes: 268_435_460, side: 'server' })
     stream.on('data', (chunk: Buffer) => {
+      this.onBytes?.(chunk)
       parser.push(chunk)
       for (let packet = parser.next(); packet; packet = parser.next()) {
         if (packet.type === 'connect') this.version = packet.version
@@ -129,10 +132,10 @@ export class UpstreamConn {
   }
 
   send(...packets: Packet[]): void {
-    this.#stream.write(Buffer.concat(packets.map((packet) => encode(packet, this.version))))
+    this.stream.write(Buffer.concat(packets.map((packet) => encode(packet, this.version))))
   }
   raw(hex: string): void {
-    this.#stream.write(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
+    this.stream.write(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
   }
   connack(reason: number, p: { sessionPresent?: boolean; properties?: Properties } = {}): void {
     this.send({
@@ -149,7 +152,7 @@ export class UpstreamConn {
     this.send({ type, packetId, reason, properties: NO_PROPERTIES })
   }
   end(): void {
-    this.#stream.end()
+    this.stream.end()
   }
   /** Grants every filter as asked. */
   async granted(): Promise<Subscribe> {

@@ -1,0 +1,56 @@
+/** How connections of both sides end. */
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../../../core/os/clock.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { guarded } from '../../../core/defects/guard.ts'
+import type { Connection } from '../../connection.ts'
+
+/** For the last bytes, DISCONNECT among them, to leave. */
+const FLUSH_TIMEOUT_MS = 1_000
+
+/** Ends the stream behind what was written. */
+export function finish(stream: Duplex, clock: Clock, done: () => void): void {
+  if (stream.destroyed || stream.writableFinished) return done()
+  const late = clock.after(FLUSH_TIMEOUT_MS, done)
+  const left = guarded('mqtt', done, () => {
+    late.cancel()
+    done()
+  })
+  stream.once('close', left)
+  stream.end(left)
+}
+
+/** @returns to be disposed of when the connection is over */
+export function listenToSignals(
+  { draining, aborted }: Connection,
+  on: {
+    readonly aborted: () => void
+    readonly draining: (err: MeshError) => void
+    readonly defect: (err: MeshError) => void
+  },
+): Disposable {
+  const held = new DisposableStack()
+  const listen = (signal: AbortSignal, work: () => void): void => {
+    const heard = guarded('mqtt', on.defect, work)
+    signal.addEventListener('abort', heard, { once: true })
+    held.defer(() => signal.removeEventListener('abort', heard))
+    if (signal.aborted) heard()
+  }
+  listen(aborted, on.aborted)
+  listen(draining, () => {
+    const { reason } = draining
+    on.draining(reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the listener is draining'))
+  })
+  return held
+}
+
+/** What is wrong with packets of the broker is not the client's doing. */
+export function asUpstream(err: MeshError): MeshError {
+  return err.code === 'MESH_MQTT_PROTOCOL' ? new MeshError('MESH_UPSTREAM_PROTOCOL', err.message, { cause: err }) : err
+}
+
+/** Why the client's stream has ended; undefined after an end in order. */
+export function clientGone(cause: Error | undefined): MeshError | undefined {
+  if (!cause || cause.message === 'closed') return undefined
+  return new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause })
+}
