@@ -61,7 +61,7 @@ function convertListener(block: Block, how: How): object | undefined {
   if (aliases) settings.limits['maxTopicAliases'] = report.number(aliases)
   const tls = hint ? pskOf(hint, settings, report) : tlsOf(of, report)
   if (hint && !tls) return undefined
-  const name = `mqtt-${where.port}`
+  const name = 'unix' in where ? 'mqtt-unix' : `mqtt-${where.port}`
   const isFree = !names.has(name)
   const unique = isFree ? name : `${name}-${names.size}`
   names.add(unique)
@@ -73,7 +73,7 @@ function convertListener(block: Block, how: How): object | undefined {
     ...where,
     ...(transport === 'websocket' ? { transport } : {}),
     ...(tls ? { tls } : {}),
-    ...(how.isAnonymous && !hint && where.address !== '127.0.0.1' ? { acceptAnyone: true } : {}),
+    ...(how.isAnonymous && !hint && isReachable(where) ? { acceptAnyone: true } : {}),
     mqtt,
   }
 }
@@ -84,12 +84,15 @@ function transportOf(line: Line | undefined, report: Report): 'tcp' | 'websocket
   return report.left(line, 'only mqtt and websockets are listened for: metrics are on the admin port')
 }
 
-function whereOf({ head, lines }: Block, { isLocalOnly, report }: How): { port: number; address: string } | undefined {
+type Where = { readonly port: number; readonly address: string } | { readonly unix: { readonly path: string } }
+const isReachable = (where: Where): boolean => 'address' in where && where.address !== LOCAL.address
+
+function whereOf({ head, lines }: Block, { isLocalOnly, report }: How): Where | undefined {
   const portLine = head ?? lines.findLast(({ name }) => name === 'port')
   const [portText = '1883', ...rest] = head ? head.value.split(/\s+/) : [portLine?.value ?? '1883']
   const bind = lines.findLast(({ name }) => name === 'bind_address')
   const host = rest[0] ?? bind?.value
-  if (head && portText === '0') return report.left(head, 'Unix sockets are not listened on: use 127.0.0.1')
+  if (head && portText === '0') return unixOf(head, report)
   const port = Number(portText)
   if (!Number.isInteger(port) || port < 1 || port > 65_535)
     return report.left(head ?? portLine!, `"${portText}" is no port`)
@@ -99,6 +102,14 @@ function whereOf({ head, lines }: Block, { isLocalOnly, report }: How): { port: 
   if (host === 'localhost') return { port, ...LOCAL }
   report.left(head ?? bind ?? portLine!, `name the IP address of ${host}: listeners[].address; 127.0.0.1 until then`)
   return { port, ...LOCAL }
+}
+
+function unixOf(head: Line, report: Report): Where | undefined {
+  const path = head.value.replace(/^0\s*/, '')
+  if (!path.startsWith('/'))
+    return report.left(head, 'names no absolute path for its Unix socket: listeners[].unix.path')
+  report.same(head, 'its group may connect, too: listeners[].unix.mode has the permissions of the socket')
+  return { unix: { path } }
 }
 
 type Find = (name: string) => Line | undefined

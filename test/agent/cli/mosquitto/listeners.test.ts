@@ -67,14 +67,25 @@ test('with per_listener_settings each says who may come', () => {
 
 test('what no listener of agent.yaml can is left out with what to do', () => {
   const { left } = imported(
-    'cafile /early\nlistener 0 /run/m.sock\nlistener 1884 plc.example\nprotocol http_api\nlistener 1883\nallow_anonymous true\ncertfile /c\n',
+    'cafile /early\nlistener 0 m.sock\nlistener 1884 plc.example\nprotocol http_api\nlistener 1883\nallow_anonymous true\ncertfile /c\n',
   )
   assert.equal(left.length, 5)
   assert.match(left.join('\n'), /^1 cafile: .*behind the one/m)
-  assert.match(left.join('\n'), /^2 listener: Unix sockets/m)
+  assert.match(left.join('\n'), /^2 listener: names no absolute path/m)
   assert.match(left.join('\n'), /^3 listener: name the IP address of plc\.example/m)
   assert.match(left.join('\n'), /^4 protocol: only mqtt and websockets/m)
   assert.match(left.join('\n'), /^7 certfile: TLS needs certfile and keyfile/m)
+})
+
+test('a Unix socket is a listener without a port, and none that others reach', () => {
+  const { yaml, left } = imported('allow_anonymous true\nlistener 0 /run/meshlet/mqtt.sock\nlistener 1883\n')
+  assert.deepEqual(yaml.listeners[0], {
+    name: 'mqtt-unix',
+    kind: 'mqtt',
+    unix: { path: '/run/meshlet/mqtt.sock' },
+    mqtt: { anonymous: true },
+  })
+  assert.deepEqual([yaml.listeners[1]!['acceptAnyone'], left], [true, []])
 })
 
 test('a listener with pre-shared keys takes those alone', () => {
