@@ -70,6 +70,11 @@ function problems(r: Fields): readonly Problem[] {
     for (const at of ['priority', 'maxQueuedMessages', 'maxQueuedBytes'] as const)
       if (r[at] !== undefined && r[at] !== 0) add(at, 'is about what goes up: leave it out with direction `down`')
   if (r.minQos > r.maxQos) add('minQos', `must not be above maxQos, which is ${r.maxQos}`)
+  if (r.direction === 'up' && r.match.startsWith('$share/'))
+    add(
+      'match',
+      'is a shared subscription, which no message of this broker matches: an `up` route has a plain filter, write what stands behind `$share/<group>/`',
+    )
   if (isTwoWay && r.match.startsWith('$share/'))
     add('match', 'is a shared subscription, which has one direction: use `down`')
   if (r.topic !== undefined) {

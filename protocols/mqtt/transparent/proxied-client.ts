@@ -314,6 +314,8 @@ export class ProxiedClient implements Holder {
       this.#end({ error: err })
       return
     }
+    const ended = this.#refusal(admitted.proof, admitted)
+    if (ended) return this.close(ended)
     const returned = returnedConnack(packet, asked.connect, this.#known(admitted))
     this.#way.add(returned === packet ? bytes : encodeConnack(returned, asked.connect))
     this.#deadline?.cancel()

@@ -15,6 +15,7 @@ for (const [r, place] of [
   [{ topic: 'x/$2' }, 'topic'],
   [{ topic: 'x/$1', addPrefix: 'y/' }, 'topic'],
   [{ topic: 'x/$1', stripPrefix: 'a/' }, 'topic'],
+  [{ direction: 'up', match: '$share/g/a' }, 'match'],
   [{ direction: 'both', match: '$share/g/a' }, 'match'],
   [{ direction: 'both', stripPrefix: 'b/' }, 'stripPrefix'],
   [{ direction: 'both', stripPrefix: 'a/+' }, 'stripPrefix'],

@@ -127,6 +127,9 @@ test('the end of the broker is the end of the client, behind what the broker sai
 test('a silent client is let go after one and a half keep-alives, without a DISCONNECT to the broker', async () => {
   const rig = await Rig.start()
   const { device, broker } = await rig.connected({ connect: { keepAliveSec: 10 } })
+  await rig.t.clock.advance(14_000)
+  device.send({ type: 'pingreq' })
+  assert.deepEqual(await broker.seen(), ['pingreq'])
   await rig.t.clock.advance(14_999)
   assert.equal(device.closed, false)
   await rig.t.clock.advance(1)
@@ -157,6 +160,17 @@ test('rules that do not let the client be connected any more end it; draining sa
   assert.deepEqual(await other.device.seen(), ['disconnect 0x8b'])
   const denied = rig.open({ policy: { rules: [{ action: 'connect', effect: 'deny' }] } })
   assert.equal((await denied.connect()).reason, 0x87)
+})
+
+test('rules that change while the broker is asked count, too', async () => {
+  const rig = await Rig.start()
+  const device = rig.open()
+  const connack = device.connect()
+  const broker = await rig.upstream.next()
+  await broker.take('connect')
+  rig.t.usePolicy({ rules: [{ action: 'connect', effect: 'deny' }] }, [device])
+  broker.connack(0)
+  assert.equal((await connack).reason, 0x87)
 })
 
 test('an enhanced authentication is between client and broker where the node has no users', async () => {
