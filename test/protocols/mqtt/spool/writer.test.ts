@@ -88,53 +88,50 @@ test('a message that several routes bring to one queue is in it once', async (t)
   await r.spool[Symbol.asyncDispose]()
 })
 
-/** Senders with a window: half of it is on the disk's way, the other half waits. */
-async function windowInTwo(r: Rig, slowMs: number): Promise<{ sendNext: () => void; committed: () => number[] }> {
+type Sent = {
+  /** Half a window more. */
+  readonly send: () => Promise<unknown>
+  readonly second: Promise<unknown>
+  readonly commits: readonly unknown[]
+}
+/** Senders with a window: half of it was committed, the other half waits. */
+async function sendWindowInTwo(r: Rig, slowMs: number): Promise<Sent> {
   const q = await r.queue()
   r.storage.commits.length = 0
   r.storage.hold()
-  let unsent = 0
-  const send = (): void => {
-    const acknowledged = (): void => void unsent++
-    void r.spool.append(message('m'), [q]).then(acknowledged)
-  }
-  for (let i = 0; i < 50; i++) send()
+  const send = (): Promise<unknown> => Promise.all(Array.from({ length: 50 }, () => r.spool.append(message('m'), [q])))
+  const first = send()
   await settle()
-  for (let i = 0; i < 50; i++) send()
+  const second = send()
   await settle()
   await r.clock.advance(slowMs)
   r.storage.resume()
-  for (let i = 0; i < 100 && unsent < 50; i++) await settle()
-  return {
-    sendNext: () => {
-      for (; unsent > 0; unsent--) send()
-    },
-    committed: () => r.storage.commits.map((c) => c.filter((s) => s.sql.includes('INTO segment')).length),
-  }
+  await first
+  return { send, second, commits: r.storage.commits }
 }
 
 test('behind a slow commit the next one waits for the messages of those who were just acknowledged', async (t) => {
   const r = await rig(t)
-  const { sendNext, committed } = await windowInTwo(r, 50)
-  assert.equal(committed().length, 1, 'half of the window waits')
-  sendNext()
-  for (let i = 0; i < 100 && committed().length < 2; i++) await settle()
-  assert.equal(committed().length, 2, 'the whole window goes at once, before the wait is over')
+  const { send, second, commits } = await sendWindowInTwo(r, 50)
+  await settle()
+  assert.equal(commits.length, 1, 'half of the window waits')
+  await Promise.all([second, send()])
+  assert.equal(commits.length, 2, 'the whole window goes at once, before the wait is over')
   await r.spool[Symbol.asyncDispose]()
 })
 
 test('nobody sends more: what waits behind a slow commit goes after some milliseconds, and at once behind a fast one', async (t) => {
   const slow = await rig(t)
-  const { committed } = await windowInTwo(slow, 50)
-  assert.equal(committed().length, 1)
+  const window = await sendWindowInTwo(slow, 50)
+  await settle()
+  assert.equal(window.commits.length, 1)
   await slow.clock.advance(10)
-  for (let i = 0; i < 100 && committed().length < 2; i++) await settle()
-  assert.equal(committed().length, 2)
+  await window.second
   await slow.spool[Symbol.asyncDispose]()
   const fast = await rig(t)
-  const other = await windowInTwo(fast, 1)
-  for (let i = 0; i < 100 && other.committed().length < 2; i++) await settle()
-  assert.equal(other.committed().length, 2)
+  await (
+    await sendWindowInTwo(fast, 1)
+  ).second
   await fast.spool[Symbol.asyncDispose]()
 })
 
@@ -151,7 +148,7 @@ test('acknowledgements whose time comes while a commit runs are on the disk afte
   r.storage.resume()
   await running
   await r.clock.advance(10)
-  for (let i = 0; i < 100; i++) await settle()
+  while (r.storage.busy > 0) await settle()
   const crashed = await r.crash()
   assert.deepEqual(texts(await all(crashed.spool.queue('q')!)), ['3', '4'])
   await crashed.spool[Symbol.asyncDispose]()
