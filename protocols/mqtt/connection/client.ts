@@ -9,6 +9,7 @@ import { detached, guarded, nothing } from '../../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
+import { finish, INPUT_END_TIMEOUT_MS, listenToSignals } from '../ending.ts'
 import { encode } from '../codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
@@ -35,8 +36,6 @@ import { Rules } from './rules.ts'
  */
 const SLICE_MS = 2
 const PACKETS_PER_LOOK = 16
-/** For the last bytes, DISCONNECT among them, to leave. */
-const FLUSH_TIMEOUT_MS = 1_000
 
 type At =
   | { readonly at: 'awaiting-connect'; readonly deadline: Timer | undefined }
@@ -61,6 +60,8 @@ export class Client implements Reading, Holder {
   readonly #pauses = new Set<PauseReason>()
   /** One of the pauses is for what is in the chunk already, too. */
   #isStopped = false
+  /** The client sends no more: what came before is taken, and then it ends. */
+  #inputEnd: Timer | undefined
   readonly #ended = Promise.withResolvers<Outcome>()
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
@@ -107,33 +108,21 @@ export class Client implements Reading, Holder {
     }
     on('data', (chunk: Buffer) => this.#onData(chunk))
     on('drain', () => this.#onDrain())
-    on('end', () => this.#end(ENDED, 'lost'))
+    on('end', () => this.#onInputEnd())
     on('close', () => this.#end(ENDED, 'lost'))
     on('error', (err: Error) =>
       this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost'),
     )
   }
   #listenToSignals(): Disposable {
-    const { draining, aborted } = this.#conn
-    const defect = (error: MeshError): void => this.#defect(error)
-    const onDrain = guarded('mqtt', defect, () => {
-      const { reason } = draining
-      this.close(reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the listener is draining'))
-    })
-    const onAbort = guarded('mqtt', defect, () => {
-      this.#end(ENDED, 'lost')
-      this.#stream.destroy()
-    })
-    draining.addEventListener('abort', onDrain, { once: true })
-    aborted.addEventListener('abort', onAbort, { once: true })
-    if (aborted.aborted) onAbort()
-    else if (draining.aborted) onDrain()
-    return {
-      [Symbol.dispose]() {
-        draining.removeEventListener('abort', onDrain)
-        aborted.removeEventListener('abort', onAbort)
+    return listenToSignals(this.#conn, {
+      aborted: () => {
+        this.#end(ENDED, 'lost')
+        this.#stream.destroy()
       },
-    }
+      draining: (err) => this.close(err),
+      defect: (err) => this.#defect(err),
+    })
   }
   #defect(error: MeshError): void {
     this.#end({ error }, 'lost')
@@ -163,6 +152,10 @@ export class Client implements Reading, Holder {
     this.#parser.push(chunk)
     this.#takePackets()
   }
+  #onInputEnd(): void {
+    if (this.#mayTake() || this.#now.at === 'closed') this.#end(ENDED, 'lost')
+    else this.#inputEnd ??= this.#state.ctx.clock.after(INPUT_END_TIMEOUT_MS, () => this.#end(ENDED, 'lost'))
+  }
   #takePackets(): void {
     try {
       const { clock } = this.#state.ctx
@@ -179,7 +172,8 @@ export class Client implements Reading, Holder {
       this.close(toMeshError(err))
     }
     this.#countPart()
-    if (this.#now.at === 'connected' && this.#now.connected.link.isDeaf) this.hold('socket')
+    if (this.#inputEnd && this.#mayTake()) this.#end(ENDED, 'lost')
+    else if (this.#now.at === 'connected' && this.#now.connected.link.isDeaf) this.hold('socket')
   }
   #mayTake(): boolean {
     if (this.#isStopped || this.#now.at === 'closed') return false
@@ -417,34 +411,18 @@ export class Client implements Reading, Holder {
     const now = this.#now
     if (now.at === 'closed') return
     this.#stopTimers()
+    this.#inputEnd?.cancel()
     this.#now = { at: 'closed' }
     this.#connecting?.end()
     this.#asked = undefined
     if (now.at === 'connected') now.connected.end(how, { outcome, said })
     this.#countPart()
-    this.#flushAndSettle(outcome)
+    this.#stream.resume()
+    finish(this.#stream, this.#state.ctx.clock, () => this.#ended.resolve(outcome))
   }
   #stopTimers(): void {
     const now = this.#now
     if (now.at === 'connected') now.keepAlive.stop()
     else if (now.at !== 'closed') now.deadline?.cancel()
-  }
-
-  /** serve.ts destroys the stream when an outcome has an error; what was just written should leave first. */
-  #flushAndSettle(outcome: Outcome): void {
-    const stream = this.#stream
-    const done = (): void => this.#ended.resolve(outcome)
-    if (stream.destroyed || stream.writableFinished) {
-      done()
-      return
-    }
-    const late = this.#state.ctx.clock.after(FLUSH_TIMEOUT_MS, done)
-    stream.resume()
-    const left = guarded('mqtt', done, () => {
-      late.cancel()
-      done()
-    })
-    stream.once('close', left)
-    stream.end(left)
   }
 }

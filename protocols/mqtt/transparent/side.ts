@@ -1,12 +1,13 @@
 /** Reads packets from one of the two streams, in slices, and not while something holds it. */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../../core/os/clock.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../../core/errors.ts'
 import { guarded } from '../../../core/defects/guard.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Packet } from '../codec/packet.ts'
 import type { PacketParser } from '../codec/parser.ts'
 import type { PauseReason } from '../connection/inflow.ts'
+import { INPUT_END_TIMEOUT_MS } from '../ending.ts'
 
 /** `far`: the other stream takes no more. `answers`: this one does not take what it is answered. */
 export type HoldReason = PauseReason | 'far' | 'answers'
@@ -36,6 +37,8 @@ export class Side {
   readonly #holds = new Set<HoldReason>()
   #isOver = false
   #isTaking = false
+  /** No more comes: what came before is taken, and then it is over. */
+  #inputEnd: Timer | undefined
   /** Of the packet that is half there; against the memory budget. */
   #partBytes = 0
 
@@ -48,7 +51,7 @@ export class Side {
       )
     }
     on('data', (chunk: Buffer) => this.#onData(chunk))
-    on('end', () => this.#onEnd(undefined))
+    on('end', () => this.#onInputEnd())
     on('close', () => this.#onEnd(o.stream.readableEnded ? undefined : new Error('closed')))
     on('error', (err: Error) => this.#onEnd(err))
   }
@@ -74,6 +77,7 @@ export class Side {
   /** Nothing more is taken; what still comes is passed over. */
   end(): void {
     this.#isOver = true
+    this.#inputEnd?.cancel()
     this.#count(0)
     this.#o.stream.resume()
   }
@@ -106,6 +110,11 @@ export class Side {
       this.#isTaking = false
     }
     this.#count(this.#isOver ? 0 : parser.heldBytes)
+    if (this.#inputEnd && !this.isHeld) this.#onEnd(undefined)
+  }
+  #onInputEnd(): void {
+    if (this.isHeld) this.#inputEnd ??= this.#o.clock.after(INPUT_END_TIMEOUT_MS, () => this.#onEnd(undefined))
+    else this.#onEnd(undefined)
   }
   /** Goes on when all sockets that have something to say were heard. */
   #yield(): void {

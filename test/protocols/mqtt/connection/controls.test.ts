@@ -5,6 +5,7 @@ import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.t
 import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts'
 import { NO_PROPERTIES } from '../../../../protocols/mqtt/codec/properties.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
@@ -116,4 +117,101 @@ test('PINGREQs behind something that waits are not taken without end, and each i
   const seen = await c.seen()
   assert.equal(seen.filter((word) => word === 'pingresp').length, 5_000)
   assert.equal(seen.at(-1), 'unsuback')
+})
+
+const WILL = {
+  topic: 'will',
+  payload: Buffer.from('lost'),
+  qos: 0,
+  retain: false,
+  properties: Buffer.alloc(0),
+  delaySec: 0,
+  messageExpirySec: undefined,
+} as const
+const DISCONNECT: Packet = { type: 'disconnect', reason: 0, properties: NO_PROPERTIES }
+async function watched(t: TestBroker): Promise<MqttPeer> {
+  const watcher = t.open()
+  await watcher.connect({ clientId: 'watcher' })
+  await watcher.subscribe('#')
+  return watcher
+}
+
+for (const version of [4, 5] as const)
+  test(`version ${version}: a client sends and ends at once: what waits behind the disk counts, DISCONNECT as well`, async () => {
+    const t = new TestBroker()
+    const watcher = await watched(t)
+    const c = t.open({ version })
+    await c.connect({ will: WILL, ...(version === 5 ? KEEP : { cleanStart: false }) })
+    t.durability.hold()
+    c.send(subscribe(1, 'b', 1), publish('a', 'last'), DISCONNECT)
+    c.stream.end()
+    assert.deepEqual(await watcher.seen(), [])
+    t.durability.resume()
+    assert.deepEqual(await watcher.seen(), ['publish a last q0'])
+  })
+
+/** Each look at its clock is a millisecond later, as on a busy machine. */
+function createBusyBroker(): TestBroker {
+  const clock = new SimClock()
+  const from = clock.monotonicMs.bind(clock)
+  let looks = 0
+  return new TestBroker({ clock: Object.assign(clock, { monotonicMs: () => from() + looks++ }) })
+}
+
+test('packets that have their turn later count, whether the client has ended or not', async () => {
+  const t = createBusyBroker()
+  const watcher = await watched(t)
+  const c = t.open()
+  await c.connect({ will: WILL })
+  const texts = Array.from({ length: 500 }, (_, i) => `${i}`)
+  c.send(...texts.map((text) => publish('a', text)), DISCONNECT)
+  c.stream.end()
+  for (let i = 0; i < 100; i++) await settle()
+  assert.deepEqual(
+    await watcher.seen(),
+    texts.map((text) => `publish a ${text} q0`),
+  )
+})
+
+test('CONNECT, PUBLISH and DISCONNECT of a client that does not wait for CONNACK', async () => {
+  const t = new TestBroker()
+  const watcher = await watched(t)
+  const c = t.open()
+  c.stream.write(
+    Buffer.concat(
+      [
+        {
+          type: 'connect',
+          version: 5,
+          cleanStart: true,
+          keepAliveSec: 0,
+          clientId: 'c',
+          username: undefined,
+          password: undefined,
+          will: WILL,
+          properties: NO_PROPERTIES,
+        } as const,
+        publish('a', 'at once'),
+        DISCONNECT,
+      ].map((packet) => encode(packet, 5)),
+    ),
+  )
+  c.stream.end()
+  assert.deepEqual(await watcher.seen(), ['publish a at once q0'])
+})
+
+test('a client that ended is gone after five seconds while the disk stands still, with its will', async () => {
+  const t = createBusyBroker()
+  const watcher = await watched(t)
+  const c = t.open()
+  await c.connect({ will: WILL, ...KEEP })
+  t.durability.hold()
+  c.send(...Array.from({ length: 100 }, () => publish('a', 'x')), subscribe(1, 'b', 1), DISCONNECT)
+  c.stream.end()
+  await t.clock.advance(4_999)
+  assert.equal(c.closed, false)
+  await t.clock.advance(1)
+  assert.equal(c.closed, true)
+  t.durability.resume()
+  assert.deepEqual((await watcher.seen()).slice(100), ['publish will lost q0'])
 })

@@ -2,6 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
 import { Rig, settled } from './rig.ts'
 
 const LARGE = Buffer.alloc(32 * 1024, 1)
@@ -60,4 +61,17 @@ test('a packet above maxPacketBytes ends the connection before it is gathered', 
   device.stream.write(Buffer.alloc(900_000))
   await settled()
   assert.equal((await device.outcome).error?.code, 'MESH_MQTT_PACKET_TOO_LARGE')
+})
+
+test('a client that sends and ends at once: what waits its turn goes to the broker', async () => {
+  // Each look at the clock is a millisecond later, as on a busy machine.
+  const clock = new SimClock()
+  const from = clock.monotonicMs.bind(clock)
+  let looks = 0
+  const rig = await Rig.start({ clock: Object.assign(clock, { monotonicMs: () => from() + looks++ }) })
+  const { device, broker } = await rig.connected()
+  const one = encode(publishPacket({ topic: 'a', payload: Buffer.from('x'), qos: 0, packetId: 0 }), 5)
+  device.stream.end(Buffer.concat(Array.from({ length: 500 }, () => one)))
+  for (let i = 0; i < 40; i++) await settled()
+  assert.equal((await broker.seen()).length, 500)
 })

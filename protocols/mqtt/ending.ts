@@ -1,12 +1,14 @@
 /** How connections of both sides end. */
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../../../core/os/clock.ts'
-import { MeshError } from '../../../core/errors.ts'
-import { guarded } from '../../../core/defects/guard.ts'
-import type { Connection } from '../../connection.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import { guarded } from '../../core/defects/guard.ts'
+import type { Connection } from '../connection.ts'
 
 /** For the last bytes, DISCONNECT among them, to leave. */
 const FLUSH_TIMEOUT_MS = 1_000
+/** For packets that came before the peer's end and wait for their turn, for the disk or for a rate. */
+export const INPUT_END_TIMEOUT_MS = 5_000
 
 /** Ends the stream behind what was written. */
 export function finish(stream: Duplex, clock: Clock, done: () => void): void {
