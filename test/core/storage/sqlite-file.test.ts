@@ -9,23 +9,10 @@ import {
   readSize,
   SqliteFile,
   nameSuspicion,
-  type OpenFile,
 } from '../../../core/storage/sqlite-file.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
-import { ALL, insert, TABLE } from './rig.ts'
+import { ALL, how, insert, TABLE } from './rig.ts'
 
-const how = (file: string, over: Partial<OpenFile> = {}): OpenFile => ({
-  path: file,
-  profile: 'balanced',
-  migrations: [TABLE],
-  previous: undefined,
-  startFrom: 'file',
-  check: 'whole',
-  addon: undefined,
-  stamp: 's',
-  whenDamaged: 'set aside',
-  ...over,
-})
 const fileOf = (t: TestContext): string => path.join(temporaryFolder(t), 'a.db')
 const keys = (file: SqliteFile): unknown[] => file.query(ALL).map((r) => r['k'])
 const codeOf = (fn: () => unknown): unknown => {

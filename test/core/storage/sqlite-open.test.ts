@@ -5,22 +5,11 @@ import path from 'node:path'
 import { SqliteFile, type OpenFile } from '../../../core/storage/sqlite-file.ts'
 import { openSqlite } from '../../../core/storage/sqlite-open.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
-import { ALL, insert, TABLE } from './rig.ts'
+import { ALL, how as anyFile, insert } from './rig.ts'
 
 const STAMP = 's'
-const how = (file: string, over: Partial<OpenFile> = {}): OpenFile => ({
-  path: file,
-  profile: 'balanced',
-  migrations: [TABLE],
-  previous: undefined,
-  startFrom: 'file',
-  check: 'whole',
-  addon: undefined,
-  stamp: STAMP,
-  whenDamaged: 'set aside',
-  tellsLoss: true,
-  ...over,
-})
+const how = (file: string, over: Partial<OpenFile> = {}): OpenFile =>
+  anyFile(file, { stamp: STAMP, tellsLoss: true, ...over })
 
 /** As after a kill, which leaves the log; then the file itself is lost. */
 function leaveLogAlone(t: TestContext): string {

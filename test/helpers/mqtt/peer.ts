@@ -17,8 +17,11 @@ import { PacketParser } from '../../../protocols/mqtt/codec/parser.ts'
 import { NO_PROPERTIES } from '../../../protocols/mqtt/codec/properties.ts'
 import { settle } from '../sim-clock.ts'
 
-/** For what other threads do in real time, as hashing a password, on a busy machine. */
-export const PATIENCE_MS = 5_000
+const PATIENCE_MS = 5_000
+/** With patience for what other threads do in real time, as hashing a password, on a busy machine. */
+export async function settleUntil(isDone: () => boolean): Promise<void> {
+  for (const by = performance.now() + PATIENCE_MS; !isDone() && performance.now() < by;) await settle()
+}
 
 /**
  * A client that does nothing by itself: tests send packets and take what has come, in order. It acknowledges only when
@@ -104,11 +107,7 @@ export class MqttPeer {
   async take<T extends Packet['type']>(
     type: T,
   ): Promise<Extract<Packet, { type: T }> & (T extends AckType ? Ack : unknown)> {
-    for (
-      const by = performance.now() + PATIENCE_MS;
-      this.received.length === 0 && !this.closed && performance.now() < by;
-    )
-      await settle()
+    await settleUntil(() => this.received.length > 0 || this.closed)
     const packet = this.received.shift()
     if (packet?.type !== type)
       throw new Error(`wanted ${type}, got ${packet ? JSON.stringify(packet) : this.closed ? 'the end' : 'nothing'}`)

@@ -15,7 +15,7 @@ import type {
 } from '../../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../../protocols/mqtt/codec/parser.ts'
 import { NO_PROPERTIES } from '../../../protocols/mqtt/codec/properties.ts'
-import { PATIENCE_MS, word } from './peer.ts'
+import { settleUntil, word } from './peer.ts'
 import { settle } from '../sim-clock.ts'
 import type { SimNetwork } from '../sim-network.ts'
 
@@ -89,8 +89,7 @@ export class FakeUpstream {
   }
   /** The next connection that the bridge has opened. */
   async next(): Promise<UpstreamConn> {
-    // A password on its way is hashed on another thread, in real time.
-    for (const by = performance.now() + PATIENCE_MS; this.isTaken && performance.now() < by;) await settle()
+    await settleUntil(() => !this.isTaken)
     const conn = this.connections[this.#taken++]
     if (!conn) throw new Error('the bridge has not connected')
     return conn
@@ -167,8 +166,7 @@ export class UpstreamConn {
     return subscribe
   }
   async take<T extends Packet['type']>(type: T): Promise<Extract<Packet, { type: T }>> {
-    for (const by = performance.now() + PATIENCE_MS; this.received.length === 0 && performance.now() < by;)
-      await settle()
+    await settleUntil(() => this.received.length > 0)
     const packet = this.received.shift()
     if (packet?.type !== type)
       throw new Error(`wanted ${type}, got ${packet ? word(packet) : this.closed ? 'the end' : 'nothing'}`)

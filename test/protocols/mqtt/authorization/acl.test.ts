@@ -87,6 +87,7 @@ test('fifty thousand lines: a question costs its levels, and the parsing lets tr
   const text = Buffer.from(lines.join('\n'))
   let yields = 0
   const acl = await parseAclFile('/acl', text, {
+    // A class with private fields; of it a parser asks what stands here.
     get due() {
       return true
     },
