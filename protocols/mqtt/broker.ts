@@ -14,7 +14,7 @@ import { ProxiedClient } from './transparent/proxied-client.ts'
 import { Proxying, type ProxyingOptions } from './transparent/proxying.ts'
 import { Flusher } from './codec/outbox.ts'
 import { createCounters } from './counters.ts'
-import { boundedUntilConnect, Doorstep } from './connection/doorstep.ts'
+import { limitUntilConnect, Doorstep } from './connection/doorstep.ts'
 import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
 import { type Holder, Memory } from './memory.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
@@ -266,7 +266,7 @@ async function serveClient(
   const frames =
     transport === 'tcp'
       ? undefined
-      : boundedUntilConnect(conn.stream, maxConnectBytes, (err) => serving.client?.cutOff(err))
+      : limitUntilConnect(conn.stream, maxConnectBytes, (err) => serving.client?.cutOff(err))
   const admitted = (): void => {
     place[Symbol.dispose]()
     frames?.[Symbol.dispose]()

@@ -6,9 +6,9 @@
 import { MeshError } from '../../../core/errors.ts'
 import type { Context } from '../../context.ts'
 import type { Upstreams } from '../../upstream-api.ts'
-import { bridgeCounters } from './counters.ts'
+import { registerBridgeCounters } from './counters.ts'
 import { Lanes } from './lanes.ts'
-import { type BridgePolicy, sessionPlans, type SessionPlan } from './plan.ts'
+import { type BridgePolicy, planSessions, type SessionPlan } from './plan.ts'
 import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
 import { Flusher } from '../codec/outbox.ts'
 import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
@@ -65,7 +65,7 @@ class SessionBridge implements Bridge {
       readCredentials,
       readFile,
       flusher: new Flusher(),
-      counters: bridgeCounters(ctx.metrics),
+      counters: registerBridgeCounters(ctx.metrics),
     }
     ctx.metrics.gaugeOf('mesh_mqtt_bridge_queued_messages', 'Messages that wait for an upstream broker.', () =>
       this.#sum((s) => s.queued),
@@ -103,7 +103,7 @@ class SessionBridge implements Bridge {
 
   async #bring(policy: BridgePolicy): Promise<void> {
     if (this.#isClosed) throw new MeshError('MESH_DRAINING', 'the bridge is closed')
-    const plans = sessionPlans(policy, this.#o.node)
+    const plans = planSessions(policy, this.#o.node)
     for (const [key, session] of this.#sessions) if (!plans.has(key)) await this.#end(key, session)
     const started = await Promise.allSettled([...plans].map(([key, plan]) => this.#start(key, plan)))
     this.#tellOrphans()

@@ -11,7 +11,7 @@ export type BridgeCounters = {
   >
 }
 
-export function bridgeCounters(metrics: Metrics): BridgeCounters {
+export function registerBridgeCounters(metrics: Metrics): BridgeCounters {
   const connects = metrics.counter(
     'mesh_mqtt_bridge_connects_total',
     'Connections to upstream brokers by what became of them.',

@@ -31,7 +31,7 @@ export type Lane = {
   readonly isDraining: boolean
   readonly mark: SentMark
 }
-export const packetIdOf = ({ ids }: Lane, seq: number): number => ids.first + ((seq - 1) % ids.count)
+export const computePacketId = ({ ids }: Lane, seq: number): number => ids.first + ((seq - 1) % ids.count)
 
 /** For SUBSCRIBE and UNSUBSCRIBE: one that no message in flight has, and none will have soon. */
 export function freePacketId(lanes: readonly Lane[], isInFlight: (packetId: number) => boolean): number {

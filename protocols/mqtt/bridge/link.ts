@@ -9,7 +9,7 @@ import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
 import { BridgeOutflow, type PeerLimits, type Trouble } from './outflow.ts'
 import { freePacketId, type Lanes } from './lanes.ts'
 import type { Leg } from './legs.ts'
-import { tellUpstream, willOf } from './notifications.ts'
+import { tellUpstream, buildWill } from './notifications.ts'
 import type { SessionPlan } from './plan.ts'
 import { BridgeSubscriptions } from './subscriptions.ts'
 import { type Flusher, Outbox } from '../codec/outbox.ts'
@@ -143,7 +143,7 @@ export class BridgeLink {
       keepAliveSec: announcedSec(plan),
       clientId: plan.clientId,
       ...credentials,
-      will: willOf(plan),
+      will: buildWill(plan),
       properties:
         version === 4
           ? NO_PROPERTIES

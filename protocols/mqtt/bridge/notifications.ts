@@ -18,7 +18,7 @@ const topicOf = ({ clientId, settings }: SessionPlan): string =>
 const isToldTo = (side: 'local' | 'remote', { settings: { notifications } }: SessionPlan): boolean =>
   notifications === side || notifications === 'both'
 
-export function willOf(plan: SessionPlan): Will | undefined {
+export function buildWill(plan: SessionPlan): Will | undefined {
   if (!isToldTo('remote', plan)) return undefined
   return {
     topic: topicOf(plan),

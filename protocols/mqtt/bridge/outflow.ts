@@ -12,7 +12,7 @@ import { GapRecord } from './sending/gap-record.ts'
 import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { type Rate, ReplayRate } from './sending/replay-rate.ts'
 import { Window } from './sending/window.ts'
-import { type Lane, packetIdOf } from './lanes.ts'
+import { type Lane, computePacketId } from './lanes.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
@@ -265,7 +265,7 @@ export class BridgeOutflow {
   #send(lane: Sending, entries: readonly QueueEntry[], upTo: number): void {
     if (entries.length === 0) lane.cursor = Math.max(lane.cursor, upTo)
     for (const entry of entries) {
-      const packetId = packetIdOf(lane, entry.seq)
+      const packetId = computePacketId(lane, entry.seq)
       if (this.#isHeldBack(lane)) return
       // Its predecessor of so many entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
       if (this.#isInUse(packetId) || lane.gap.isUsing(packetId)) {

@@ -8,7 +8,7 @@ import { isBounded, laneOf, type MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Qos } from '../codec/packet.ts'
 import type { QueueLimits, StoredMessage, WhenFull } from '../durability.ts'
 import { expiryOf } from '../expiry.ts'
-import { type Rename, rewriteOf, withoutShare } from './rewrite.ts'
+import { type Rename, planRewrite, withoutShare } from './rewrite.ts'
 
 export type BridgeRoute = {
   /** Equal for equal routes. */
@@ -54,7 +54,7 @@ export type SessionPlan = {
 export type BridgePolicy = Pick<MqttPolicy, 'routes' | 'bridges'>
 
 /** @param node name of this agent, the beginning of the client id where the route gives none */
-export function sessionPlans({ routes, bridges }: BridgePolicy, node: string): ReadonlyMap<string, SessionPlan> {
+export function planSessions({ routes, bridges }: BridgePolicy, node: string): ReadonlyMap<string, SessionPlan> {
   const keyOfSession = (of: { readonly cluster: string; readonly clientId?: string | undefined }): string =>
     JSON.stringify([of.cluster, of.clientId ?? `${node}/${of.cluster}`])
   const groups = new Map<string, MqttRoute[]>()
@@ -94,11 +94,11 @@ function planOf(
 }
 
 function upRoute(r: MqttRoute, node: string): BridgeRoute {
-  const { there } = rewriteOf(r, { 'node.id': node, cluster: r.cluster })
+  const { there } = planRewrite(r, { 'node.id': node, cluster: r.cluster })
   return { ...common(r, node), filter: r.match, topics: withoutShare(r.match), make: maker(r, there) }
 }
 function downRoute(r: MqttRoute, node: string): BridgeRoute {
-  const { there, back, filterThere } = rewriteOf(r, { 'node.id': node, cluster: r.cluster })
+  const { there, back, filterThere } = planRewrite(r, { 'node.id': node, cluster: r.cluster })
   return r.direction === 'both'
     ? { ...common(r, node), filter: filterThere, topics: filterThere, make: maker(r, back) }
     : { ...common(r, node), filter: r.match, topics: withoutShare(r.match), make: maker(r, there) }

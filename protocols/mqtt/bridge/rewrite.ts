@@ -15,7 +15,7 @@ const MAX_TOPIC_BYTES = 65_535
 const MAX_REMEMBERED = 1_024
 
 /** @param variables a level that no topic may have is made one that it may */
-export function rewriteOf(
+export function planRewrite(
   route: Pick<MqttRoute, 'match' | 'topic' | 'stripPrefix' | 'addPrefix'>,
   variables: Variables,
 ): Rewrite {

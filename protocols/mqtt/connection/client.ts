@@ -22,7 +22,15 @@ import type { Session } from '../session/session.ts'
 import type { Proof } from '../users/authentication.ts'
 import { detachSession, saveLater, withClientLock } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
-import { admit, type Admitted, answerVersion, connack, countConnection, mayNotConnect, openSession } from './connect.ts'
+import {
+  admit,
+  type Admitted,
+  answerVersion,
+  buildConnack,
+  countConnection,
+  mayNotConnect,
+  openSession,
+} from './connect.ts'
 import { Connected } from './connected.ts'
 import { Connecting } from './connecting.ts'
 import type { PauseReason, Reading } from './inflow.ts'
@@ -314,7 +322,7 @@ export class Client implements Reading, Holder {
     if (present) saveLater(state, session)
     counters.connects.value++
     tellConnected(state, session, present)
-    link.outbox.packet(connack(connect, present, admitted, limits))
+    link.outbox.packet(buildConnack(connect, present, admitted, limits))
     session.resume()
     tellGap(state, session)
     this.release('connecting')

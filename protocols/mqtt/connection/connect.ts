@@ -13,11 +13,19 @@ import type { Authorizer, Client } from '../authorization/authorizer.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
 import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { clientOf, isSameEverywhere, ownerOf, ownerText, ownsWhatIs, shareOf, type Owner } from '../session/owner.ts'
+import {
+  describeClient,
+  isSameEverywhere,
+  deriveOwner,
+  formatOwner,
+  ownsWhatIs,
+  nameShare,
+  type Owner,
+} from '../session/owner.ts'
 import { REASON, violation } from '../codec/reason.ts'
 import { NEVER_SEC, Session } from '../session/session.ts'
 import type { Quota } from '../session/user-quotas.ts'
-import { cancelWill, endSession, forget, giveWay, takenOver } from '../session/sessions.ts'
+import { cancelWill, endSession, forget, giveWay, createTakenOverError } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
 import { isReserved, tooDeep } from '../topics/topics.ts'
@@ -78,8 +86,8 @@ export function admit(
     )
   const clientId = given === '' ? assignedId(prefixes?.[0] ?? `${state.node}-`) : given
   const { proof } = from
-  const owner = ownerOf({ peer: from.peer, user: proof.user }, from.listener)
-  const client = { ...clientOf(clientId, owner), connection: from.connection }
+  const owner = deriveOwner({ peer: from.peer, user: proof.user }, from.listener)
+  const client = { ...describeClient(clientId, owner), connection: from.connection }
   const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, client)
   const may = authorizer(grounds)
   if (!may.mayConnect()) throw mayNotConnect(clientId, grounds)
@@ -146,7 +154,7 @@ export async function openSession(
   if (old?.link) {
     state.counters.takeovers.value++
     state.takeovers.note(clientId)
-    old.link.close(takenOver(old))
+    old.link.close(createTakenOverError(old))
   }
   const found = state.sessions.get(clientId)
   // One whose expiry is 0 ended with its connection; only its deletion still waits for its turn.
@@ -155,7 +163,7 @@ export async function openSession(
     return { session: resumed(found, connect.version, expirySec, owner), present: true }
   }
   if (found) await endSession(state, found)
-  const share = shareOf(owner, address)
+  const share = nameShare(owner, address)
   const { maxSessions } = quota ?? {}
   if (maxSessions !== undefined && state.shares.of(share) >= maxSessions) state.quotas.met('sessions')
   state.shares.makeRoom(
@@ -194,7 +202,7 @@ export function countConnection(
   { clientId, owner, address }: Admitted,
   quota: Quota | undefined,
 ): Lease {
-  const share = shareOf(owner, address)
+  const share = nameShare(owner, address)
   const old = sessions.get(clientId)
   return quotas.connect(share, { quota, ending: old?.link && old.share === share ? 1 : 0 })
 }
@@ -205,7 +213,7 @@ function changeShare({ shares, subscriptions }: BrokerState, session: Session, o
   const before = session.share
   shares.leave(before)
   session.address = address
-  session.share = shareOf(owner, address)
+  session.share = nameShare(owner, address)
   subscriptions.room.moved(session, before)
   shares.enter(session.share)
   session.countAmong(shares.queued(session.share))
@@ -234,7 +242,7 @@ function belongsToAnother(
   counters.foreignIds.value++
   throw new MeshError(
     'MESH_MQTT_NOT_OWNER',
-    `the session of client id ${session.clientId} belongs to ${ownerText(its)}, and this is ${ownerText(owner)}`,
+    `the session of client id ${session.clientId} belongs to ${formatOwner(its)}, and this is ${formatOwner(owner)}`,
   )
 }
 
@@ -248,7 +256,7 @@ function resumed(session: Session, version: Version, expirySec: number, owner: O
   return session
 }
 
-export function connack(
+export function buildConnack(
   connect: Connect,
   present: boolean,
   { clientId, assigned, expirySec, keepAliveSec, proof }: Admitted,

@@ -6,7 +6,7 @@ import { owned } from '../codec/parser.ts'
 import { REASON, reasonOf, violation } from '../codec/reason.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { tellDisconnected } from '../operations/connection-events.ts'
-import { type ConnectionFacts, factsOf } from '../session/connection-facts.ts'
+import { type ConnectionFacts, collectConnectionFacts } from '../session/connection-facts.ts'
 import { reauthorize } from '../session/reauthorize.ts'
 import type { Session } from '../session/session.ts'
 import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
@@ -64,7 +64,7 @@ export class Connected {
     this.#p = p
     this.#session = session
     this.link = link
-    this.#facts = factsOf(p.conn, connect, state.ctx.clock.wallMs())
+    this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.wallMs())
     const authorizer = (): Authorizer => p.rules.authorizer(p.admitted)
     this.#inflow = new Inflow({ state, session, link, reading, authorizer, isResumed: p.isResumed })
     this.#rate = new RateLimit({

@@ -51,11 +51,7 @@ export class Doorstep {
 }
 
 /** Bytes of frames and what they hold: ws gathers a frame before anybody sees what is in it. */
-export function boundedUntilConnect(
-  raw: Duplex,
-  maxConnectBytes: number,
-  refuse: (err: MeshError) => void,
-): Disposable {
+export function limitUntilConnect(raw: Duplex, maxConnectBytes: number, refuse: (err: MeshError) => void): Disposable {
   let bytes = 0
   const count = (chunk: Buffer): void => {
     bytes += chunk.length

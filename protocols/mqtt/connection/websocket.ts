@@ -75,7 +75,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
     const onUpgraded = (socket: WebSocket): void => {
       stream.removeListener('close', onClose)
       stream.removeListener('finish', onClose)
-      const frames = framesOf(socket)
+      const frames = openFrameStream(socket)
       // ws only listens; what readHead paused stays paused until somebody says otherwise.
       stream.resume()
       resolve(frames)
@@ -91,7 +91,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
 }
 
 /** What binary frames hold, as a stream. */
-export function framesOf(socket: WebSocket): Duplex {
+export function openFrameStream(socket: WebSocket): Duplex {
   // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
   socket.on(
     'message',

@@ -2,7 +2,7 @@
 import { MeshError } from '../../../core/errors.ts'
 import { TimeSlice } from '../../../core/os/time-slice.ts'
 import { NO_BYTES } from '../codec/packet.ts'
-import { queueName, endSession, withClientLock } from '../session/sessions.ts'
+import { nameSessionQueue, endSession, withClientLock } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 
 /** Deleted together: so many in one transaction. */
@@ -26,7 +26,7 @@ export async function purgeSession(state: BrokerState, clientId: string): Promis
   state.sessions.get(clientId)?.link?.close(kicked(clientId))
   return withClientLock(state, clientId, async () => {
     const session = state.sessions.get(clientId)
-    if (!session) return state.durability.queue(queueName(clientId)) !== undefined
+    if (!session) return state.durability.queue(nameSessionQueue(clientId)) !== undefined
     state.ctx.log.info({ evt: 'mqtt.purge', clientId, messages: session.queue?.depth ?? 0 }, 'session ended by hand')
     await endSession(state, session)
     return true

@@ -3,7 +3,7 @@ import type { ErrorCode, MeshError } from '../../../core/errors.ts'
 import type { Connection, Outcome } from '../../connection.ts'
 import type { Connect } from '../codec/packet.ts'
 import type { DisconnectReason } from '../counters.ts'
-import { ownerText, type Owner } from '../session/owner.ts'
+import { formatOwner, type Owner } from '../session/owner.ts'
 import type { ConnectionFacts } from '../session/connection-facts.ts'
 import type { Session } from '../session/session.ts'
 import type { BrokerState } from '../state.ts'
@@ -80,7 +80,7 @@ export function tellRefused(
 
 function whoIs(owner: Owner | undefined): { readonly user?: string; readonly principal?: string } {
   if (!owner || owner.kind === 'anonymous') return {}
-  return owner.kind === 'user' ? { user: owner.name } : { principal: ownerText(owner) }
+  return owner.kind === 'user' ? { user: owner.name } : { principal: formatOwner(owner) }
 }
 
 const WORDS: Partial<Record<DisconnectReason, string>> = {

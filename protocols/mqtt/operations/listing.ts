@@ -1,7 +1,7 @@
 /** Clients, sessions, queues and retained messages as an operator sees them: in pages, without payloads. */
 import { elapsedMs } from '../expiry.ts'
 import type { StoredMessage } from '../durability.ts'
-import { ownerText } from '../session/owner.ts'
+import { formatOwner } from '../session/owner.ts'
 import { NEVER_SEC, type Session } from '../session/session.ts'
 import type { BrokerState } from '../state.ts'
 import { FirstNames, type NamePage, type PageOf } from './first-names.ts'
@@ -149,7 +149,7 @@ function retainedItem(
 
 const seconds = (ms: number): number => Math.max(0, Math.floor(ms / 1000))
 const ownerOf = ({ owner }: Session): string =>
-  owner === undefined || owner.kind === 'anonymous' ? '' : ownerText(owner)
+  owner === undefined || owner.kind === 'anonymous' ? '' : formatOwner(owner)
 function queuedOf({ queue, waitingBytes, flow }: Session): QueueSize {
   return queue ? { messages: queue.depth, bytes: queue.bytes } : { messages: flow?.waiting ?? 0, bytes: waitingBytes }
 }

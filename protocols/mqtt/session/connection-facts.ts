@@ -12,7 +12,7 @@ export type ConnectionFacts = {
   readonly sinceMs: number
 }
 
-export function factsOf(conn: Connection, connect: Connect, sinceMs: number): ConnectionFacts {
+export function collectConnectionFacts(conn: Connection, connect: Connect, sinceMs: number): ConnectionFacts {
   return {
     conn,
     address: conn.remote.host,

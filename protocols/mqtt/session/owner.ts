@@ -34,7 +34,7 @@ export type Owner = {
 }
 
 /** Whose share it is. */
-export function shareOf({ kind, name, listener }: Owner, address: string): string {
+export function nameShare({ kind, name, listener }: Owner, address: string): string {
   switch (kind) {
     case 'user':
       return `user ${name}`
@@ -49,7 +49,7 @@ export function shareOf({ kind, name, listener }: Owner, address: string): strin
   }
 }
 
-export function ownerOf(
+export function deriveOwner(
   { peer, user }: { readonly peer: PeerIdentity | undefined; readonly user: ProvedUser | undefined },
   listener: string,
 ): Owner {
@@ -93,7 +93,7 @@ export function isSameEverywhere({ kind }: Owner): boolean {
 }
 
 /** What rules ask about a client that need not be connected. */
-export function clientOf(clientId: string, owner: Owner | undefined): Client {
+export function describeClient(clientId: string, owner: Owner | undefined): Client {
   const shown = owner?.certificate ?? owner
   const spiffeId = shown?.kind === 'spiffe' ? parseSpiffeId(shown.name) : undefined
   return {
@@ -108,7 +108,7 @@ export function clientOf(clientId: string, owner: Owner | undefined): Client {
 }
 
 /** In a log line or an error, for people. */
-export function ownerText({ kind, name, listener }: Owner): string {
+export function formatOwner({ kind, name, listener }: Owner): string {
   switch (kind) {
     case 'user':
       return `user ${name}`

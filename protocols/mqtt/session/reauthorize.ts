@@ -8,7 +8,7 @@ import { detached } from '../../../core/defects/guard.ts'
 import { joinAuthorizers, createAuthorizer } from '../authorization/authorization.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
-import { clientOf } from './owner.ts'
+import { describeClient } from './owner.ts'
 import type { Session } from './session.ts'
 import { type Quota, findQuota } from './user-quotas.ts'
 import type { BrokerState } from '../state.ts'
@@ -83,7 +83,7 @@ export class KeptSessions {
       const grounds = changed.get(listener)
       const may = grounds && authorizerOf(session, grounds)
       const quotas = grounds?.[0]?.policy.quotas ?? []
-      const quota = quotas.length === 0 ? undefined : findQuota(quotas, clientOf(session.clientId, session.owner))
+      const quota = quotas.length === 0 ? undefined : findQuota(quotas, describeClient(session.clientId, session.owner))
       if (may) reauthorize(this.#state, session, { may, quota })
     }
     for (const listener of this.#last.keys()) if (!changed.has(listener)) this.#last.delete(listener)
@@ -106,7 +106,7 @@ const groundsOf = ({ policiesOf, grounds }: BrokerState, listener: string | unde
  */
 function authorizerOf(session: Session, known: readonly PolicyGrounds[]): Authorizer | undefined {
   const { connection } = session
-  const client = { ...clientOf(session.clientId, session.owner), connection: connection && (() => connection) }
+  const client = { ...describeClient(session.clientId, session.owner), connection: connection && (() => connection) }
   const all = (known.length > 0 || !session.grounds ? known : [session.grounds]).map((one) =>
     createAuthorizer(one, client),
   )

@@ -9,7 +9,7 @@ import type { DurableQueue, QueueShare, SessionHead, StoredMessage, StoredSubscr
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from '../connection/link.ts'
 import type { ConnectionFacts } from './connection-facts.ts'
-import { shareOf, type Owner } from './owner.ts'
+import { nameShare, type Owner } from './owner.ts'
 import type { SharedMessage } from '../shared-message.ts'
 import type { View } from '../topics/view.ts'
 
@@ -89,7 +89,7 @@ export class Session {
     this.expirySec = p.expirySec
     this.owner = p.owner
     this.address = p.address
-    this.share = shareOf(p.owner ?? NOBODY, p.address)
+    this.share = nameShare(p.owner ?? NOBODY, p.address)
     this.#counters = p.counters
   }
 

@@ -17,7 +17,7 @@ import { NEVER_SEC, Session } from './session.ts'
 import type { BrokerState } from '../state.ts'
 
 /** Name of a session's queue in the spool. */
-export const queueName = (clientId: string): string => `session/${clientId}`
+export const nameSessionQueue = (clientId: string): string => `session/${clientId}`
 
 /** Runs what changes a client id's session after whatever was begun before for the same id. */
 export async function withClientLock<T>(state: BrokerState, clientId: string, work: () => Promise<T>): Promise<T> {
@@ -50,7 +50,7 @@ export function restore(state: BrokerState): void {
       address: stored.address,
       counters: state.counters,
     })
-    const queue = state.durability.queue(queueName(stored.clientId))
+    const queue = state.durability.queue(nameSessionQueue(stored.clientId))
     if (queue) session.useQueue(queue, state.subscriptions)
     session.disconnectedAtMs = stored.disconnectedAtMs ?? state.ctx.clock.wallMs()
     session.pendingWill = stored.pendingWill
@@ -222,7 +222,7 @@ function watchExpiry(state: BrokerState, session: Session): void {
 }
 
 /** @param will as CONNECT gave it; its message expiry counts from the publication, so it is added then */
-export function willMessage(
+export function buildWillMessage(
   { topic, payload, qos, retain, properties, messageExpirySec }: Will,
   wallMs: number,
 ): StoredMessage {
@@ -257,11 +257,11 @@ export function leaveWill(state: BrokerState, session: Session, will: Will): voi
   const { clock } = state.ctx
   const delaySec = Math.min(will.delaySec, session.stored ? session.expirySec : 0)
   if (delaySec === 0) {
-    publishWill(state, session.clientId, willMessage(will, messageNowMs(clock)))
+    publishWill(state, session.clientId, buildWillMessage(will, messageNowMs(clock)))
     return
   }
   const dueAtMs = clock.wallMs() + delaySec * 1000
-  session.pendingWill = { message: willMessage(will, messageNowMs(clock) + delaySec * 1000), dueAtMs }
+  session.pendingWill = { message: buildWillMessage(will, messageNowMs(clock) + delaySec * 1000), dueAtMs }
   watchWill(state, session)
 }
 
@@ -315,6 +315,6 @@ function publishWill(state: BrokerState, clientId: string, message: StoredMessag
   )
 }
 
-export function takenOver(session: Session): MeshError {
+export function createTakenOverError(session: Session): MeshError {
   return new MeshError('MESH_MQTT_TAKEN_OVER', `client id ${session.clientId} connected again`)
 }

@@ -12,7 +12,7 @@ import type { Link } from '../connection/link.ts'
 import { REASON, reasonOf, violation } from '../codec/reason.ts'
 import { retainedCopy } from '../topics/retained.ts'
 import type { Session } from './session.ts'
-import { queueName } from './sessions.ts'
+import { nameSessionQueue } from './sessions.ts'
 import type { BrokerState } from '../state.ts'
 import { filterProblem, sharedOf, tooDeep } from '../topics/topics.ts'
 
@@ -78,7 +78,7 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
   )
 }
 async function queueOf({ durability }: BrokerState, session: Session): Promise<DurableQueue> {
-  const name = queueName(session.clientId)
+  const name = nameSessionQueue(session.clientId)
   return durability.queue(name) ?? (await durability.createQueue(name, session))
 }
 

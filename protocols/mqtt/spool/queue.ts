@@ -5,7 +5,7 @@
 import type { DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
 import { subtractGap } from '../gap.ts'
 import { decodeSegment, type Entries } from './segment.ts'
-import { entriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
+import { findEntriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
 export type QueueHost = {
   readonly cache: SegmentCache
@@ -156,7 +156,7 @@ export class SpoolQueue implements DurableQueue {
     const found: QueueEntry[] = []
     for (let i = this.#indexOf(from); i < this.#segments.length && found.length < max; i++) {
       const segment = this.#segments[i]!
-      const entries = entriesInMemory(segment)
+      const entries = findEntriesInMemory(segment)
       if (entries === undefined) return found.length > 0 ? found : this.#load(segment, afterSeq, max)
       this.#open(entries, from - segment.firstSeq, max, found)
     }

@@ -6,18 +6,18 @@ import type { Row, SqlValue, Statement, Storage } from '../../../core/storage/st
 import type { Gap, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
 import type { Losses } from './losses.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
-import { rowKey } from './row-key.ts'
-import { decodeSet, inboundRow, lostRow, subscriptionRow } from './rows.ts'
+import { toRowKey } from './row-key.ts'
+import { decodeSet, buildInboundRow, buildLostRow, buildSubscriptionRow } from './rows.ts'
 import { ROWS_PER_PAGE, SQL } from './schema.ts'
 import { decodeOne } from './segment.ts'
-import { sessionOf, subscriptionOf } from './session-text.ts'
+import { decodeSession, decodeSubscription } from './session-text.ts'
 import { isWhole } from './sums.ts'
 
 export type Restored = {
   readonly queues: readonly SpoolQueue[]
   /** Highest id among the blobs that queues share; 0 = there are none. */
   readonly lastShared: number
-  /** By rowKey. */
+  /** By row key. */
   readonly inbound: ReadonlyMap<string, Set<number>>
   readonly sessions: readonly StoredSession[]
   readonly damagedSessions: ReadonlySet<string>
@@ -99,7 +99,7 @@ async function restoreSegments({ storage, losses, repairs }: Restoring, queues: 
     for (const { firstSeq, lastSeq, messages } of queue.restoredAll()) {
       const why = 'messages of the spool are gone'
       if (messages > 0) losses.messages(queue.name, messages, [firstSeq, lastSeq], why)
-      repairs.push(lostRow([queue.id, firstSeq, lastSeq]))
+      repairs.push(buildLostRow([queue.id, firstSeq, lastSeq]))
     }
   for (const [id, { firstSeq, lastSeq, messages }] of orphans) {
     const why = 'messages of a queue whose name is lost are given up'
@@ -117,8 +117,8 @@ async function restoreInbound({ storage, losses, repairs }: Restoring): Promise<
       repairs.push({ sql: SQL.dropInbound, params: [name, packetId] })
       continue
     }
-    const key = rowKey(name)
-    if (key !== name) repairs.push(inboundRow(key, packetId), { sql: SQL.dropInbound, params: [name, packetId] })
+    const key = toRowKey(name)
+    if (key !== name) repairs.push(buildInboundRow(key, packetId), { sql: SQL.dropInbound, params: [name, packetId] })
     inbound.set(key, (inbound.get(key) ?? new Set<number>()).add(packetId))
   }
   return inbound
@@ -126,18 +126,21 @@ async function restoreInbound({ storage, losses, repairs }: Restoring): Promise<
 
 type Subscriptions = ReadonlyMap<string, readonly StoredSubscription[]>
 
-/** @returns by rowKey */
+/** @returns by row key */
 async function restoreSubscriptions({ storage, losses, repairs }: Restoring): Promise<Subscriptions> {
   const subscriptions = new Map<string, StoredSubscription[]>()
   const keyOf = (last: Row): SqlValue[] => [last['client_id']!, last['filter']!]
   for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], keyOf)) {
     const [name, filter, options] = [String(row['client_id']), String(row['filter']), Number(row['options'])]
     const id = row['subscription_id'] ? Number(row['subscription_id']) : null
-    const key = rowKey(name)
+    const key = toRowKey(name)
     if (key !== name)
-      repairs.push(subscriptionRow(key, filter, options, id), { sql: SQL.dropSubscription, params: [name, filter] })
+      repairs.push(buildSubscriptionRow(key, filter, options, id), {
+        sql: SQL.dropSubscription,
+        params: [name, filter],
+      })
     const whole = isWhole(row['sum'], name, filter, options, row['subscription_id'] ?? null)
-    const subscription = whole ? subscriptionOf(filter, options, id ?? undefined) : undefined
+    const subscription = whole ? decodeSubscription(filter, options, id ?? undefined) : undefined
     const all = subscriptions.get(key)
     if (!subscription) losses.row('subscription', name)
     else if (all) all.push(subscription)
@@ -154,7 +157,7 @@ async function restoreSessions(
   for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
     const clientId = String(row['client_id'])
     const head = isWhole(row['sum'], clientId, String(row['body'])) ? headOf(String(row['body'])) : undefined
-    if (head) sessions.push({ ...head, subscriptions: subscriptions.get(rowKey(clientId)) ?? [] })
+    if (head) sessions.push({ ...head, subscriptions: subscriptions.get(toRowKey(clientId)) ?? [] })
     else {
       damagedSessions.add(clientId)
       losses.row('session', clientId)
@@ -175,7 +178,7 @@ async function restoreRetained({ storage, losses }: Restoring): Promise<StoredMe
 
 function headOf(body: string): SessionHead | undefined {
   try {
-    return sessionOf(body)
+    return decodeSession(body)
   } catch {
     return undefined
   }

@@ -11,7 +11,7 @@ const MAX_CHARS = 48
  */
 const HASHED = '\0#'
 
-export function rowKey(clientId: string): string {
+export function toRowKey(clientId: string): string {
   if (clientId.length <= MAX_CHARS || clientId.startsWith('\0')) return clientId
   return HASHED + createHash('sha256').update(clientId).digest('base64url').slice(0, 27)
 }

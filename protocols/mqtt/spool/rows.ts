@@ -3,20 +3,20 @@ import type { SqlValue, Statement } from '../../../core/storage/storage.ts'
 import type { StoredSubscription } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
-import { optionsOf } from './session-text.ts'
+import { encodeSubscriptionOptions } from './session-text.ts'
 import { computeRowSum } from './sums.ts'
 
 type Place = readonly [queueId: number, firstSeq: number, lastSeq: number]
 const NO_BYTES = new Uint8Array(0)
 
-export function makeQueueRow(id: number, name: string): Statement {
+export function buildNewQueueRow(id: number, name: string): Statement {
   return {
     sql: SQL.addQueue,
     params: [id, name, NO_BYTES, NO_BYTES, computeRowSum(id, name, 1, 0, NO_BYTES, NO_BYTES, null)],
   }
 }
 /** @param released with what becomes released by this transaction */
-export function queueRow(queue: SpoolQueue, released: Iterable<number>): Statement {
+export function buildQueueRow(queue: SpoolQueue, released: Iterable<number>): Statement {
   const { id, name, firstSeq, lastSeq, doneAbove, gap } = queue
   const values = [
     id,
@@ -29,27 +29,27 @@ export function queueRow(queue: SpoolQueue, released: Iterable<number>): Stateme
   ]
   return { sql: SQL.putQueue, params: [...values, computeRowSum(...values)] }
 }
-export function segmentRow(place: Place, blob: Uint8Array): Statement {
+export function buildSegmentRow(place: Place, blob: Uint8Array): Statement {
   return { sql: SQL.putSegment, params: [...place, blob, computeRowSum(...place, null)] }
 }
 /** Of messages whose loss was told. */
-export const lostRow = (place: Place): Statement => segmentRow(place, NO_BYTES)
-export function sharedSegmentRow(place: Place, sharedId: number): Statement {
+export const buildLostRow = (place: Place): Statement => buildSegmentRow(place, NO_BYTES)
+export function buildSharedSegmentRow(place: Place, sharedId: number): Statement {
   return { sql: SQL.putSharedSegment, params: [...place, sharedId, computeRowSum(...place, sharedId)] }
 }
-/** @param name the session's rowKey, or a bridge's name */
-export function inboundRow(name: string, packetId: number): Statement {
+/** @param name the session's row key, or a bridge's name */
+export function buildInboundRow(name: string, packetId: number): Statement {
   return { sql: SQL.addInbound, params: [name, packetId, computeRowSum(name, packetId)] }
 }
-export function sessionRow(clientId: string, body: string): Statement {
+export function buildSessionRow(clientId: string, body: string): Statement {
   return { sql: SQL.putSession, params: [clientId, body, computeRowSum(clientId, body)] }
 }
 /** @returns what SQL.putSubscriptions takes of each, as JSON */
-export function subscriptionValues(name: string, one: StoredSubscription): readonly SqlValue[] {
-  const values = [one.filter, optionsOf(one), one.subscriptionId ?? null]
+export function listSubscriptionValues(name: string, one: StoredSubscription): readonly SqlValue[] {
+  const values = [one.filter, encodeSubscriptionOptions(one), one.subscriptionId ?? null]
   return [...values, computeRowSum(name, ...values)]
 }
-export function subscriptionRow(name: string, filter: string, options: number, id: number | null): Statement {
+export function buildSubscriptionRow(name: string, filter: string, options: number, id: number | null): Statement {
   return { sql: SQL.putSubscription, params: [name, filter, options, id, computeRowSum(name, filter, options, id)] }
 }
 

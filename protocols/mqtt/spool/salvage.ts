@@ -5,10 +5,10 @@
 import type { Clock } from '../../../core/os/clock.ts'
 import { salvageRows, type Salvaged, type SalvagedRow } from '../../../core/storage/salvage.ts'
 import type { SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
-import { inboundRow } from './rows.ts'
+import { buildInboundRow } from './rows.ts'
 import { SEGMENT_ID } from './schema.ts'
 import { countIn, decodeOne, decodeSegment, encodeOne } from './segment.ts'
-import { sessionOf, subscriptionOf } from './session-text.ts'
+import { decodeSession, decodeSubscription } from './session-text.ts'
 import { isWhole, computeRowSum } from './sums.ts'
 
 export type SalvageReport = Salvaged & {
@@ -137,7 +137,7 @@ class Salvage {
       this.report.sessions++
       return [{ sql: PUT.session, params: [key, a, b ?? null] }]
     }
-    if (isInt(a)) return a >= 1 && a <= 65_535 && isWhole(b, key, a) ? [inboundRow(key, a)] : []
+    if (isInt(a)) return a >= 1 && a <= 65_535 && isWhole(b, key, a) ? [buildInboundRow(key, a)] : []
     if (b !== undefined || !(a instanceof Uint8Array) || decodeOne(a)?.topic !== key) return []
     this.report.retained++
     return [{ sql: PUT.retained, params: [key, a] }]
@@ -148,7 +148,7 @@ class Salvage {
     options: number,
     [id, sum]: readonly [SqlValue, SqlValue | undefined],
   ): readonly Statement[] {
-    if (!isWhole(sum, name, filter, options, id) || !subscriptionOf(filter, options, undefined)) return []
+    if (!isWhole(sum, name, filter, options, id) || !decodeSubscription(filter, options, undefined)) return []
     this.report.subscriptions++
     return [{ sql: PUT.subscription, params: [name, filter, options, isInt(id) ? id : null, sum ?? null] }]
   }
@@ -158,7 +158,7 @@ const isInt = (value: SqlValue | undefined): value is number => typeof value ===
 
 function isSession(text: string): boolean {
   try {
-    return typeof sessionOf(text).clientId === 'string'
+    return typeof decodeSession(text).clientId === 'string'
   } catch {
     return false
   }

@@ -49,7 +49,7 @@ export class SegmentCache {
 }
 
 /** Undefined when the segment is not in memory. What is there was decoded or made by ourselves, so it is sound. */
-export function entriesInMemory(segment: Segment): Entries | undefined {
+export function findEntriesInMemory(segment: Segment): Entries | undefined {
   if (segment.entries === undefined && segment.blob !== undefined)
     segment.entries = decodeSegment(segment.blob, segment.firstSeq, segment.lastSeq)
   return segment.entries

@@ -28,7 +28,7 @@ const FIRST_ROOM_BYTES = 4 * 1024
 const MAX_KEPT_BYTES = 256 * 1024
 
 /** Bytes of the message at rest, what limits count; exact for topics in ASCII. */
-export function entryBytes({ topic, payload, properties, expiresAtMs, expirySec }: StoredMessage): number {
+export function countEntryBytes({ topic, payload, properties, expiresAtMs, expirySec }: StoredMessage): number {
   return (
     ROW_BYTES +
     FIXED_BYTES +
@@ -129,7 +129,7 @@ const countOf = (blob: Buffer): number => blob.readUInt32BE(4)
 const headSum = (blob: Buffer, count: number): number =>
   computeSum(blob, HEAD_BYTES, HEAD_BYTES + count * ROW_BYTES, count)
 /** Of all that is in it. @param blob of the current format */
-export const segmentSum = (blob: Buffer): number => blob.readUInt32BE(8)
+export const readSegmentSum = (blob: Buffer): number => blob.readUInt32BE(8)
 /** Of how many messages it says that it is; 1 where it says nothing. */
 export const countIn = (blob: Uint8Array): number =>
   blob.length < HEAD_BYTES ? 1 : countOf(Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength))

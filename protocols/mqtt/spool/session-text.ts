@@ -4,7 +4,7 @@ import type { SessionHead, StoredMessage, StoredSubscription } from '../durabili
  * A session without its subscriptions as JSON: small, seldom written, and readable with the sqlite3 tool. Bytes of a
  * waiting will are in base64.
  */
-export function sessionText({ pendingWill, ...session }: SessionHead): string {
+export function encodeSession({ pendingWill, ...session }: SessionHead): string {
   const will = pendingWill && {
     dueAtMs: pendingWill.dueAtMs,
     message: {
@@ -16,8 +16,8 @@ export function sessionText({ pendingWill, ...session }: SessionHead): string {
   return JSON.stringify({ ...session, pendingWill: will })
 }
 
-/** @param text what sessionText made, out of our own file. Throws SyntaxError for anything else. */
-export function sessionOf(text: string): SessionHead {
+/** @param text what encodeSession made, out of our own file. Throws SyntaxError for anything else. */
+export function decodeSession(text: string): SessionHead {
   const parsed = JSON.parse(text) as Omit<SessionHead, 'pendingWill' | 'address'> & {
     address?: string
     pendingWill?: {
@@ -50,12 +50,17 @@ function base64(bytes: Uint8Array): string {
 }
 
 /** The Subscription Options of MQTT 5.0 §3.8.3.1 in their byte. */
-export function optionsOf({ qos, noLocal, retainAsPublished, retainHandling }: StoredSubscription): number {
+export function encodeSubscriptionOptions({
+  qos,
+  noLocal,
+  retainAsPublished,
+  retainHandling,
+}: StoredSubscription): number {
   return qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | (retainHandling << 4)
 }
 
 /** Undefined when there are no such options. */
-export function subscriptionOf(
+export function decodeSubscription(
   filter: string,
   options: number,
   subscriptionId: number | undefined,

@@ -24,13 +24,13 @@ import { SpoolQueue, type QueueHost } from './queue.ts'
 import { type Restored, restoreSpool } from './restore.ts'
 import { salvageSpool } from './salvage.ts'
 import { Quota } from './quota.ts'
-import { rowKey } from './row-key.ts'
-import { inboundRow, makeQueueRow, sessionRow } from './rows.ts'
+import { toRowKey } from './row-key.ts'
+import { buildInboundRow, buildNewQueueRow, buildSessionRow } from './rows.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
-import { encodeOne, entryBytes } from './segment.ts'
+import { encodeOne, countEntryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
 import { SessionRows } from './session-rows.ts'
-import { sessionText } from './session-text.ts'
+import { encodeSession } from './session-text.ts'
 import { SpoolWriter } from './writer.ts'
 
 export type SpoolStats = {
@@ -105,7 +105,7 @@ class SqliteSpool implements Spool, QueueHost {
   readonly #room: Quota
   readonly #queues = new Map<string, SpoolQueue>()
   readonly #creating = new Map<string, Promise<DurableQueue>>()
-  /** By rowKey. */
+  /** By row key. */
   readonly #inbound = new Map<string, Set<number>>()
   /** Not yet durable: a repetition that comes now waits for the first. */
   readonly #arriving = new Map<string, Promise<void>>()
@@ -228,7 +228,7 @@ class SqliteSpool implements Spool, QueueHost {
     this.#refuseWhenClosed()
     this.#bringAlong(session)
     const queue = new SpoolQueue(this, { id: this.#freeId(), name, firstSeq: 1, lastSeq: 0, done: [], released: [] })
-    await this.#writer.write([makeQueueRow(queue.id, name)], () => {
+    await this.#writer.write([buildNewQueueRow(queue.id, name)], () => {
       this.#queues.set(name, queue)
     })
     return queue
@@ -255,7 +255,7 @@ class SqliteSpool implements Spool, QueueHost {
     const queues = (to.length > 1 ? [...new Set(to)] : to) as readonly SpoolQueue[]
     if (inbound) return this.#appendOnce(message, queues, inbound)
     if (queues.length === 0) return Promise.resolve()
-    const bytes = entryBytes(message)
+    const bytes = countEntryBytes(message)
     const taking = this.#room.admit(bytes, queues)
     if (taking instanceof MeshError) return Promise.reject(taking)
     return taking.length > 0 ? this.#writer.append(message, taking, bytes) : Promise.resolve()
@@ -268,15 +268,15 @@ class SqliteSpool implements Spool, QueueHost {
     const key = `${packetId}/${clientId}`
     const arriving = this.#arriving.get(key)
     if (arriving) return arriving
-    const bytes = entryBytes(message)
+    const bytes = countEntryBytes(message)
     const taking = queues.length > 0 ? this.#room.admit(bytes, queues) : queues
     if (taking instanceof MeshError) return Promise.reject(taking)
     this.#bringAlong(session)
     // Of one transaction with what follows, whose failure tells of both.
     if (taking.length > 0) this.#writer.append(message, taking, bytes).catch(nothing)
-    const name = rowKey(clientId)
+    const name = toRowKey(clientId)
     const durable = this.#writer
-      .write([inboundRow(name, packetId)], () => {
+      .write([buildInboundRow(name, packetId)], () => {
         const ids = this.#inbound.get(name)
         if (ids) ids.add(packetId)
         else this.#inbound.set(name, new Set([packetId]))
@@ -289,10 +289,10 @@ class SqliteSpool implements Spool, QueueHost {
   }
 
   inbound(clientId: string): ReadonlySet<number> {
-    return this.#inbound.get(rowKey(clientId)) ?? NO_IDS
+    return this.#inbound.get(toRowKey(clientId)) ?? NO_IDS
   }
   async releaseInbound(clientId: string, packetId: number): Promise<void> {
-    const name = rowKey(clientId)
+    const name = toRowKey(clientId)
     if (!this.#inbound.get(name)?.has(packetId)) return
     await this.#write(SQL.dropInbound, [name, packetId], () => {
       const ids = this.#inbound.get(name)
@@ -302,12 +302,12 @@ class SqliteSpool implements Spool, QueueHost {
   }
 
   holds(clientId: string): boolean {
-    return this.#rows.has(clientId) || this.#inbound.has(rowKey(clientId)) || this.#queues.has(sessionQueue(clientId))
+    return this.#rows.has(clientId) || this.#inbound.has(toRowKey(clientId)) || this.#queues.has(sessionQueue(clientId))
   }
   async saveSession(session: SessionHead): Promise<void> {
     this.#refuseWhenClosed()
     const { clientId } = session
-    await this.#writer.write([sessionRow(clientId, sessionText(session))], this.#rows.put(clientId))
+    await this.#writer.write([buildSessionRow(clientId, encodeSession(session))], this.#rows.put(clientId))
   }
   /** Of one transaction with what follows in the same turn, whose failure tells of both. */
   #bringAlong(session: Kept | undefined): void {
@@ -317,12 +317,12 @@ class SqliteSpool implements Spool, QueueHost {
     if (this.#closed) return Promise.reject(closedError())
     if (kept.length > 0) this.#bringAlong(session)
     return kept.length + gone.length > 0
-      ? this.#writer.changeSubscriptions(rowKey(session.clientId), kept, gone)
+      ? this.#writer.changeSubscriptions(toRowKey(session.clientId), kept, gone)
       : Promise.resolve()
   }
   async deleteSession(clientId: string): Promise<void> {
     this.#refuseWhenClosed()
-    const name = rowKey(clientId)
+    const name = toRowKey(clientId)
     const gone = this.#rows.drop(clientId)
     const forgotten = (): void => {
       gone()
@@ -339,7 +339,7 @@ class SqliteSpool implements Spool, QueueHost {
   }
   saveRetained(topic: string, message: StoredMessage | undefined, applied?: () => void): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
-    const refusal = message && this.#room.refusalOfDisk(entryBytes(message))
+    const refusal = message && this.#room.refusalOfDisk(countEntryBytes(message))
     if (refusal) return Promise.reject(refusal)
     const statement = message
       ? { sql: SQL.putRetained, params: [topic, encodeOne(message)] }

@@ -5,11 +5,11 @@
  */
 import type { Statement } from '../../../core/storage/storage.ts'
 import type { StoredSubscription } from '../durability.ts'
-import { subscriptionValues } from './rows.ts'
+import { listSubscriptionValues } from './rows.ts'
 import { SQL } from './schema.ts'
 
 export class SubscriptionRows {
-  /** By the session's rowKey, then by filter; undefined = is to be gone. */
+  /** By the session's row key, then by filter; undefined = is to be gone. */
   readonly #changed = new Map<string, Map<string, StoredSubscription | undefined>>()
 
   change(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): void {
@@ -28,7 +28,7 @@ export class SubscriptionRows {
     for (const [name, rows] of this.#changed) {
       const [gone, kept]: [string[], unknown[]] = [[], []]
       for (const [filter, one] of rows) {
-        if (one) kept.push(subscriptionValues(name, one))
+        if (one) kept.push(listSubscriptionValues(name, one))
         else gone.push(filter)
       }
       if (gone.length > 0) statements.push({ sql: SQL.dropSubscriptions, params: [name, JSON.stringify(gone)] })

@@ -11,9 +11,9 @@ import type { Statement, Storage } from '../../../core/storage/storage.ts'
 import type { StoredMessage, StoredSubscription } from '../durability.ts'
 import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'
-import { queueRow, segmentRow, sharedSegmentRow } from './rows.ts'
+import { buildQueueRow, buildSegmentRow, buildSharedSegmentRow } from './rows.ts'
 import { SQL } from './schema.ts'
-import { isCurrentFormat, segmentSum, SegmentWriter } from './segment.ts'
+import { isCurrentFormat, readSegmentSum, SegmentWriter } from './segment.ts'
 import { SubscriptionRows } from './subscription-rows.ts'
 
 /** Larger batches become several segments, so that a backlog is read in pieces. */
@@ -122,7 +122,7 @@ export class SpoolWriter {
     if (applied) batch.applied.push(applied)
     return batch.done.promise
   }
-  /** @param name the session's rowKey */
+  /** @param name the session's row key */
   changeSubscriptions(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     const batch = this.#open()
     batch.subscriptions.change(name, kept, gone)
@@ -353,12 +353,12 @@ export class SpoolWriter {
       const { queue, firstSeq, lastSeq, blob } = put
       const group = groups?.get(put)
       if (!group) {
-        statements.push(segmentRow([queue.id, firstSeq, lastSeq], blob))
+        statements.push(buildSegmentRow([queue.id, firstSeq, lastSeq], blob))
         continue
       }
       if (group.id === undefined)
         statements.push({ sql: SQL.putShared, params: [(group.id = ++this.lastShared), blob] })
-      statements.push(sharedSegmentRow([queue.id, firstSeq, lastSeq], group.id))
+      statements.push(buildSharedSegmentRow([queue.id, firstSeq, lastSeq], group.id))
     }
   }
 
@@ -369,7 +369,7 @@ export class SpoolWriter {
     const tail = queue.tail
     statements.push({ sql: SQL.dropSegmentsAbove, params: [queue.id, tail?.firstSeq ?? queue.lastSeq, queue.id] })
     if (replaced && replaced.firstSeq === tail?.firstSeq)
-      statements.push(segmentRow([queue.id, replaced.firstSeq, replaced.lastSeq], replaced.blob))
+      statements.push(buildSegmentRow([queue.id, replaced.firstSeq, replaced.lastSeq], replaced.blob))
   }
 
   #rows(statements: Statement[], which: 'all' | 'due'): Row[] {
@@ -380,7 +380,7 @@ export class SpoolWriter {
       if (queue.gone) continue
       const released = [...queue.releasing]
       const { id, deadSegments } = queue
-      statements.push(queueRow(queue, [...queue.released, ...released]))
+      statements.push(buildQueueRow(queue, [...queue.released, ...released]))
       if (deadSegments > 0) statements.push({ sql: SQL.dropSegmentsBelow, params: [id, id, queue.firstNeededSeq] })
       rows.push({ queue, released, dead: deadSegments })
     }
@@ -404,7 +404,7 @@ function sameBlobs(puts: readonly Put[]): Map<Put, Group> {
   for (const put of puts) {
     const { blob } = put
     if (blob.length < SHARED_BYTES) continue
-    const key = `${blob.length}/${segmentSum(blob)}`
+    const key = `${blob.length}/${readSegmentSum(blob)}`
     const group = known.get(key)
     if (!group) {
       const made = { blob, size: 1, id: undefined }

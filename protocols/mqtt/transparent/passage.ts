@@ -12,8 +12,8 @@ import { RateLimit } from '../connection/rate-limit.ts'
 import { Reauthentication } from '../connection/reauthentication.ts'
 import type { Rules } from '../connection/rules.ts'
 import { tellDisconnected } from '../operations/connection-events.ts'
-import { factsOf, type ConnectionFacts } from '../session/connection-facts.ts'
-import { shareOf } from '../session/owner.ts'
+import { collectConnectionFacts, type ConnectionFacts } from '../session/connection-facts.ts'
+import { nameShare } from '../session/owner.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
 import { PassingAliases } from './aliases.ts'
@@ -59,7 +59,7 @@ export class Passage {
     const { budget } = state.memory
     const { version } = connect
     const { maxTopicAliases, maxSubscriptionsPerSession } = policy.limits
-    this.#facts = factsOf(conn, connect, state.ctx.clock.wallMs())
+    this.#facts = collectConnectionFacts(conn, connect, state.ctx.clock.wallMs())
     this.#keepAlive = new KeepAlive({
       clock: state.ctx.clock,
       keepAliveSec: connack.properties.serverKeepAliveSec ?? admitted.keepAliveSec,
@@ -70,7 +70,7 @@ export class Passage {
     this.#sent = new PassingAliases(Math.min(connect.properties.topicAliasMaximum ?? 0, maxTopicAliases), budget)
     this.#rate = new RateLimit({
       state,
-      share: shareOf(admitted.owner, admitted.address),
+      share: nameShare(admitted.owner, admitted.address),
       clientId: admitted.clientId,
       quota: () => rules.quota(admitted),
       reading: side,

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { expiryOf, expirySecOf, leftMs, messageNowMs } from '../../../protocols/mqtt/expiry.ts'
-import { decodeOne, encodeOne, entryBytes } from '../../../protocols/mqtt/spool/segment.ts'
+import { decodeOne, encodeOne, countEntryBytes } from '../../../protocols/mqtt/spool/segment.ts'
 import type { StoredMessage } from '../../../protocols/mqtt/durability.ts'
 import { TestBroker } from '../../helpers/mqtt/broker.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
@@ -71,7 +71,7 @@ test('what a message was given is kept on disk; what was written without it is r
     const { expiresAtMs, expirySec, topic } = decodeOne(blob)!
     assert.deepEqual(
       [expiresAtMs, expirySec, topic, blob.length - 12],
-      [one.expiresAtMs, one.expirySec, 't', entryBytes(one)],
+      [one.expiresAtMs, one.expirySec, 't', countEntryBytes(one)],
     )
   }
 })

@@ -7,7 +7,7 @@ import type { Outbox } from '../../codec/outbox.ts'
 import { NO_BYTES, publishFlags, type Qos } from '../../codec/packet.ts'
 import type { Gap } from '../../durability.ts'
 import { describeGap } from '../../gap.ts'
-import { type Lane, packetIdOf } from '../lanes.ts'
+import { type Lane, computePacketId } from '../lanes.ts'
 
 const NO_IDS: readonly number[] = []
 /** A broker that closes its connection so often over a record does not take it. */
@@ -53,7 +53,7 @@ export class GapRecord {
       return 'not sent'
     }
     // The number before the first that is left is one of those that are gone, so nobody else has its packet id.
-    const packetId = packetIdOf(this.#lane, queue.firstSeq - 1 + ids.count)
+    const packetId = computePacketId(this.#lane, queue.firstSeq - 1 + ids.count)
     if (isUsed(packetId)) return 'not sent'
     const payload = Buffer.from(JSON.stringify(describeGap(this.#p.gapNames, gap)))
     const message = { topic: this.#p.gapTopic, payload, properties: NO_BYTES }

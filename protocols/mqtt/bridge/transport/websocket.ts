@@ -5,7 +5,7 @@ import { WebSocket } from 'ws'
 import type { Clock } from '../../../../core/os/clock.ts'
 import { MeshError } from '../../../../core/errors.ts'
 import { guarded } from '../../../../core/defects/guard.ts'
-import { framesOf } from '../../connection/websocket.ts'
+import { openFrameStream } from '../../connection/websocket.ts'
 
 export type WebSocketTarget = {
   /** Host header, with the port where it is not the usual one. */
@@ -57,7 +57,7 @@ export function openWebSocket(stream: Duplex, o: WebSocketTarget): Promise<Duple
       'open',
       guarded('websocket', fail, () => {
         timer.cancel()
-        resolve(framesOf(socket))
+        resolve(openFrameStream(socket))
       }),
     )
   })

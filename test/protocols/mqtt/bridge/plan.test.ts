@@ -1,11 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { sessionPlans } from '../../../../protocols/mqtt/bridge/plan.ts'
+import { planSessions } from '../../../../protocols/mqtt/bridge/plan.ts'
 import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
 import { policyOf } from '../../../helpers/mqtt/broker.ts'
 
 const route = (r: object) => ({ match: '#', direction: 'up', cluster: 'cloud', ...r })
-const plans = (...routes: object[]) => [...sessionPlans(policyOf({ routes: routes as never }), 'edge').values()]
+const plans = (...routes: object[]) => [...planSessions(policyOf({ routes: routes as never }), 'edge').values()]
 
 test('routes with the same cluster and client id share a session, whether the id is given or follows from the node', () => {
   const [one, two] = plans(

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { rewriteOf } from '../../../../protocols/mqtt/bridge/rewrite.ts'
+import { planRewrite } from '../../../../protocols/mqtt/bridge/rewrite.ts'
 import { matches } from '../../../../protocols/mqtt/topics/topics.ts'
 import { templateProblem } from '../../../../model/mqtt/topic-template.ts'
 import { seededRandom } from '../../../helpers/random.ts'
@@ -34,9 +34,9 @@ for (const { name, topic, stripPrefix = '', addPrefix = '', want } of [
   },
 ])
   test(`rename: ${name}`, () =>
-    assert.equal(rewriteOf({ match: '#', stripPrefix, addPrefix }, NAMES).there(topic), want))
+    assert.equal(planRewrite({ match: '#', stripPrefix, addPrefix }, NAMES).there(topic), want))
 
-const template = (match: string, topic: string) => rewriteOf({ match, topic, stripPrefix: '', addPrefix: '' }, NAMES)
+const template = (match: string, topic: string) => planRewrite({ match, topic, stripPrefix: '', addPrefix: '' }, NAMES)
 
 for (const { match, topic, given, want } of [
   { match: 'a/b', topic: 'c', given: 'a/b', want: 'c' },
@@ -54,7 +54,7 @@ for (const { match, topic, given, want } of [
   test(`${match} to ${topic}: ${given.slice(0, 20)}`, () => assert.equal(template(match, topic).there(given), want))
 
 test('a name that no topic may hold does not come into one', () => {
-  const rewrite = rewriteOf(
+  const rewrite = planRewrite(
     { match: 'a', topic: 's/${node.id}', stripPrefix: '', addPrefix: '' },
     { ...NAMES, 'node.id': 'a+b#' },
   )

@@ -1,11 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import {
-  clientOf,
-  ownerOf,
-  ownerText,
+  describeClient,
+  deriveOwner,
+  formatOwner,
   ownsWhatIs,
-  shareOf,
+  nameShare,
   type Owner,
 } from '../../../../protocols/mqtt/session/owner.ts'
 import { peerOf } from '../../../helpers/mqtt/broker.ts'
@@ -16,7 +16,7 @@ const ANA = { name: 'ana', groups: ['operators'] }
 const of = (
   listener: string,
   { peer, user }: { peer?: typeof PUMP | typeof GATEWAY; user?: { name: string; groups: string[] } } = {},
-): Owner => ownerOf({ peer, user }, listener)
+): Owner => deriveOwner({ peer, user }, listener)
 
 test('a user is the same on every listener, with and without a certificate, and with other groups', () => {
   const ana = of('a', { user: ANA })
@@ -46,12 +46,12 @@ test('a user that has the name of another kind of owner is not that owner', () =
   const spiffe = of('a', { peer: PUMP })
   const user = of('a', { user: { name: spiffe.name, groups: [] } })
   assert.equal(ownsWhatIs(spiffe, user), false)
-  assert.notEqual(shareOf(spiffe, ''), shareOf(user, ''))
+  assert.notEqual(nameShare(spiffe, ''), nameShare(user, ''))
   assert.equal(ownsWhatIs(of('a'), of('a', { user: { name: '', groups: [] } })), false)
 })
 
 test('rules see the proved user, its groups and the certificate beside', () => {
-  assert.deepEqual(clientOf('c', of('a', { user: ANA, peer: PUMP })), {
+  assert.deepEqual(describeClient('c', of('a', { user: ANA, peer: PUMP })), {
     clientId: 'c',
     user: 'ana',
     groups: ['operators'],
@@ -61,21 +61,25 @@ test('rules see the proved user, its groups and the certificate beside', () => {
     serviceAccount: 'pump',
   })
   assert.deepEqual(
-    [clientOf('c', of('a', { peer: PUMP })).user, clientOf('c', of('a')).user, clientOf('c', undefined).user],
+    [
+      describeClient('c', of('a', { peer: PUMP })).user,
+      describeClient('c', of('a')).user,
+      describeClient('c', undefined).user,
+    ],
     [undefined, undefined, undefined],
   )
 })
 
 test('texts and shares name the kind of owner', () => {
   const all = [of('a', { user: ANA }), of('a', { peer: PUMP }), of('a', { peer: GATEWAY }), of('a')]
-  assert.deepEqual(all.map(ownerText), [
+  assert.deepEqual(all.map(formatOwner), [
     'user ana',
     'spiffe://t/ns/site/sa/pump',
     '["CN=gateway"]',
     'a client without a certificate on listener a',
   ])
   assert.deepEqual(
-    all.map((owner) => shareOf(owner, '192.0.2.1')),
+    all.map((owner) => nameShare(owner, '192.0.2.1')),
     ['user ana', 'principal spiffe://t/ns/site/sa/pump', 'principal ["CN=gateway"] on a', 'address 192.0.2.1'],
   )
 })
