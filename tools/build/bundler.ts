@@ -26,12 +26,22 @@ const lazyRequire: Plugin = {
   },
 }
 
-/** mqtt.js brings a SOCKS client, which no command of meshlet uses: 72 kB with what it needs. */
-const withoutSocks: Plugin = {
-  name: 'without-socks',
+/** Packages that dependencies name and no command of meshlet reaches: what stands in their place. */
+export const REPLACED: Readonly<Record<string, string>> = {
+  // mqtt.js goes out through SOCKS and times with a web worker in a browser: 90 kB.
+  socks: 'module.exports = {}',
+  'worker-timers': 'module.exports = {}',
+  // The copy of Node's streams that mqtt.js brings for browsers: 80 kB.
+  'readable-stream': "module.exports = require('node:stream')",
+  // grpc-js reads the definitions of channelz and ORCA with it, services that meshlet does not offer: 130 kB.
+  '@grpc/proto-loader': 'module.exports = {}',
+}
+const replacePackages: Plugin = {
+  name: 'replace-packages',
   setup(b) {
-    b.onResolve({ filter: /^socks$/ }, () => ({ path: 'socks', namespace: 'left-out' }))
-    b.onLoad({ filter: /^socks$/, namespace: 'left-out' }, () => ({ contents: 'module.exports = {}' }))
+    const names = new RegExp(`^(?:${Object.keys(REPLACED).join('|')})$`)
+    b.onResolve({ filter: names }, ({ path: name }) => ({ path: name, namespace: 'replaced' }))
+    b.onLoad({ filter: names, namespace: 'replaced' }, ({ path: name }) => ({ contents: REPLACED[name]! }))
   },
 }
 
@@ -53,7 +63,7 @@ export async function bundleProgram(entry: string): Promise<{ readonly code: str
     supported: { 'dynamic-import': false },
     // Optional packages of ws.
     external: ['bufferutil', 'utf-8-validate'],
-    plugins: [lazyRequire, withoutSocks],
+    plugins: [lazyRequire, replacePackages],
     logLevel: 'warning',
   })
   const textOf = (suffix: string): string => outputFiles.find((file) => file.path.endsWith(suffix))!.text
