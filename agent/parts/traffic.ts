@@ -8,7 +8,7 @@ import { createBridge, type Bridge } from '../../protocols/mqtt/bridge/bridge.ts
 import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
 import { AclFiles } from '../../protocols/mqtt/authorization/acl-files.ts'
 import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
-import { proxyingOf } from '../../protocols/mqtt/transparent/proxying.ts'
+import { collectProxyingOptions } from '../../protocols/mqtt/transparent/proxying.ts'
 import { createCodecs } from '../codecs.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
@@ -50,7 +50,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       },
       node,
       users: openMqttUsers(f, ctx),
-      proxying: proxyingOf(ctx, upstreams),
+      proxying: collectProxyingOptions(ctx, upstreams),
       policiesOf: (listener) => collectMqttPolicies(tables.get(), own, listener),
     }),
   )

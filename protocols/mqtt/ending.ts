@@ -52,7 +52,7 @@ export function asUpstream(err: MeshError): MeshError {
 }
 
 /** Why the client's stream has ended; undefined after an end in order. */
-export function clientGone(cause: Error | undefined): MeshError | undefined {
+export function explainClientEnd(cause: Error | undefined): MeshError | undefined {
   if (!cause || cause.message === 'closed') return undefined
   return new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause })
 }

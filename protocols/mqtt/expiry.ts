@@ -15,7 +15,7 @@ function isAcrossSetting(oneMs: number, otherMs: number): boolean {
 }
 
 /** Milliseconds that went by, never less than 0; 0 where nobody knows. */
-export function elapsedMs(sinceMs: number, nowMs: number): number {
+export function computeElapsedMs(sinceMs: number, nowMs: number): number {
   return isAcrossSetting(sinceMs, nowMs) ? 0 : Math.max(0, nowMs - sinceMs)
 }
 
@@ -23,7 +23,7 @@ export function elapsedMs(sinceMs: number, nowMs: number): number {
  * Milliseconds until the message expires (MQTT 5.0 §3.3.2.3.3), ≤ 0 when it has, and never more than it was given;
  * Infinity = never, or nobody knows how long it has waited.
  */
-export function leftMs(
+export function computeLeftMs(
   { expiresAtMs, expirySec }: Pick<StoredMessage, 'expiresAtMs' | 'expirySec'>,
   nowMs: number,
 ): number {
@@ -32,7 +32,7 @@ export function leftMs(
 }
 
 /** When a message that comes now expires, and how long it was given. */
-export function expiryOf(
+export function computeExpiry(
   messageExpirySec: number | undefined,
   nowMs: number,
 ): Pick<StoredMessage, 'expiresAtMs' | 'expirySec'> {
@@ -67,11 +67,11 @@ class MessageClock {
 }
 const messageClockOf = memoize((clock: Clock) => new MessageClock(clock))
 /** What expiry of messages is counted by, everywhere in the process. */
-export function messageNowMs(clock: Clock): number {
+export function readMessageMs(clock: Clock): number {
   return messageClockOf(clock).nowMs()
 }
 
 /** What PUBLISH carries of it. */
-export function expirySecOf(left: number): number | undefined {
+export function toExpirySec(left: number): number | undefined {
   return left === Infinity ? undefined : Math.min(Math.ceil(left / 1000), 0xffff_ffff)
 }

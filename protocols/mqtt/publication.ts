@@ -11,7 +11,7 @@ import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
-import { chooseMember, type Plan, planOf, type Route } from './topics/subscriptions.ts'
+import { chooseMember, type Plan, planDelivery, type Route } from './topics/subscriptions.ts'
 import type { Target } from './topics/target.ts'
 
 /**
@@ -34,7 +34,7 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
     const member = chooseMember(group, message.topic)
     if (member) targets.push(member)
   }
-  return planOf(
+  return planDelivery(
     targets,
     match.routes.filter((route) => route.origin !== origin),
     message.qos,
@@ -79,7 +79,7 @@ export class Commit {
  * @returns undefined when nothing has to be durable. Everything is asked for in one tick, so it lands in one
  * transaction.
  */
-export function commitOf(p: {
+export function buildCommit(p: {
   durability: Durability
   retained: Retained
   message: StoredMessage
@@ -144,7 +144,7 @@ export function countCommit({ ctx, counters }: BrokerState, { sinceMs }: { reado
 export async function publishInside(state: BrokerState, message: StoredMessage, source: Source): Promise<void> {
   const to = plan(state, message, source)
   using place = message.retain ? placeInside(state, message) : undefined
-  const commit = commitOf({
+  const commit = buildCommit({
     durability: state.durability,
     retained: state.retained,
     message,

@@ -5,7 +5,7 @@
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from './durability.ts'
 import { Fifo } from './fifo.ts'
-import { owned } from './codec/parser.ts'
+import { toOwnMemory } from './codec/parser.ts'
 import type { Qos } from './codec/packet.ts'
 
 export type Delivery = {
@@ -32,7 +32,7 @@ export const SHARED_BYTES = 8 * 1024
 export const MESSAGE_BYTES = 128
 
 /** What a message costs while it waits: its bytes and the objects around them. */
-export function sizeOf({ topic, payload, properties }: StoredMessage): number {
+export function measureMessageBytes({ topic, payload, properties }: StoredMessage): number {
   return MESSAGE_BYTES + topic.length + payload.length + properties.length
 }
 
@@ -52,10 +52,10 @@ export class HeldMessage implements StoredMessage {
 
   constructor({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage) {
     this.topic = topic
-    this.payload = owned(payload)
+    this.payload = toOwnMemory(payload)
     this.qos = qos
     this.retain = retain
-    this.properties = owned(properties)
+    this.properties = toOwnMemory(properties)
     this.expiresAtMs = expiresAtMs
     this.expirySec = expirySec
   }
@@ -68,10 +68,10 @@ export function compact(message: StoredMessage): HeldMessage {
 
 /** It stands in one place more. */
 export function hold(message: HeldMessage, budget: MemoryBudget): void {
-  budget.take(message.holders++ === 0 ? sizeOf(message) + PLACE_BYTES : PLACE_BYTES)
+  budget.take(message.holders++ === 0 ? measureMessageBytes(message) + PLACE_BYTES : PLACE_BYTES)
 }
-export function letGo(message: HeldMessage, budget: MemoryBudget): void {
-  budget.give(--message.holders === 0 ? sizeOf(message) + PLACE_BYTES : PLACE_BYTES)
+export function releaseHold(message: HeldMessage, budget: MemoryBudget): void {
+  budget.give(--message.holders === 0 ? measureMessageBytes(message) + PLACE_BYTES : PLACE_BYTES)
 }
 
 /** Receivers of one message are asked one after the other, so the last one is enough. */
@@ -106,15 +106,15 @@ export class Waiting {
   push({ message, qos, retain, ids, shared }: Delivery): void {
     const kept = compactOnce(message)
     hold(kept, this.#budget)
-    this.bytes += sizeOf(kept)
+    this.bytes += measureMessageBytes(kept)
     this.#line.push({ message: kept, qos, retain, ids, shared })
   }
   shift(): Delivery | undefined {
     const next = this.#line.shift()
     if (!next) return undefined
     const { message } = next
-    letGo(message, this.#budget)
-    this.bytes -= sizeOf(message)
+    releaseHold(message, this.#budget)
+    this.bytes -= measureMessageBytes(message)
     return next
   }
   /** @returns how many there were */

@@ -86,7 +86,7 @@ async function disconnect(client: MqttClient, properties: object, isStopped: boo
 }
 
 /** @throws MESH_CONFIG_INVALID */
-export function targetOf(o: ConnectOptions): Target {
+export function parseTarget(o: ConnectOptions): Target {
   if (o.url !== undefined) return targetOfUrl(o, o.url)
   const isTls = usesTls(o) || o.port === 8883
   return {
@@ -109,11 +109,11 @@ function targetOfUrl(o: ConnectOptions, text: string): Target {
   const scheme = url?.protocol.slice(0, -1) ?? ''
   const port = PORTS[scheme]
   if (!url || port === undefined || url.hostname === '')
-    return invalid(
+    return rejectUsage(
       `-L must be mqtt(s)://[user@]host[:port]/topic or ws(s)://…, not "${text.replace(/\/\/.*@/, '//…@')}"`,
     )
   if (url.password !== '')
-    return invalid('-L has a password in it, which everybody on this machine can read: use --password-file')
+    return rejectUsage('-L has a password in it, which everybody on this machine can read: use --password-file')
   const isWeb = scheme.startsWith('ws')
   return {
     topic: isWeb ? undefined : decodeURIComponent(url.pathname.slice(1)) || undefined,
@@ -136,11 +136,11 @@ function clientOptions(o: ConnectOptions, io: Io, { target, properties, password
   // Who sets a property speaks MQTT 5, as with mosquitto's clients.
   const version = o.protocolVersion ?? (o.property || o.sessionExpiryInterval !== undefined ? 5 : 4)
   const clientId = o.id ?? (o.idPrefix === undefined ? undefined : `${o.idPrefix}${io.pid ?? ''}`)
-  if (o.id !== undefined && o.idPrefix !== undefined) return invalid('-i and -I exclude each other')
+  if (o.id !== undefined && o.idPrefix !== undefined) return rejectUsage('-i and -I exclude each other')
   const isKept = o.disableCleanSession === true
   const expirySec = o.sessionExpiryInterval ?? (isKept ? FOREVER_SEC : 0)
   if (clientId === undefined && (isKept || expirySec === FOREVER_SEC))
-    return invalid('a session that is kept needs a client id: -i')
+    return rejectUsage('a session that is kept needs a client id: -i')
   const user = o.username ?? target.url.username
   return {
     ...target.url,
@@ -166,7 +166,7 @@ function clientOptions(o: ConnectOptions, io: Io, { target, properties, password
 function willOf(o: ConnectOptions, properties: StageProperties, version: number): IClientOptions {
   if (o.willTopic === undefined) {
     if (o.willPayload !== undefined || o.willQos !== undefined || o.willRetain)
-      return invalid('a will needs a topic: --will-topic')
+      return rejectUsage('a will needs a topic: --will-topic')
     return {}
   }
   return {
@@ -182,7 +182,7 @@ function willOf(o: ConnectOptions, properties: StageProperties, version: number)
 
 function tlsOf(o: ConnectOptions, url: IClientOptions): IClientOptions {
   if (url.protocol !== 'mqtts' && url.protocol !== 'wss') return {}
-  if ((o.cert === undefined) !== (o.key === undefined)) return invalid('--cert and --key belong together')
+  if ((o.cert === undefined) !== (o.key === undefined)) return rejectUsage('--cert and --key belong together')
   const tls = {
     ...(o.cafile === undefined ? systemRoots() : { ca: readFile(o.cafile) }),
     ...(o.cert === undefined ? {} : { cert: readFile(o.cert), key: readFile(o.key!) }),
@@ -202,9 +202,9 @@ function systemRoots(): IClientOptions {
 /** OpenSSL offers a pre-shared key of this kind in TLS 1.2 alone. */
 function pskOf(o: ConnectOptions): object {
   if (o.pskFile === undefined) return {}
-  if (o.pskIdentity === undefined) return invalid('--psk-file needs --psk-identity')
+  if (o.pskIdentity === undefined) return rejectUsage('--psk-file needs --psk-identity')
   const key = readFile(o.pskFile).toString('utf8').trim()
-  if (!/^([0-9a-f]{2})+$/i.test(key)) return invalid(`--psk-file: ${o.pskFile} is not a key in hexadecimal`)
+  if (!/^([0-9a-f]{2})+$/i.test(key)) return rejectUsage(`--psk-file: ${o.pskFile} is not a key in hexadecimal`)
   const answer = { psk: Buffer.from(key, 'hex'), identity: o.pskIdentity }
   return {
     pskCallback: () => answer,
@@ -223,7 +223,7 @@ export function readFile(file: string): Buffer {
   } catch (cause) {
     throw new MeshError('MESH_CONFIG_INVALID', `${file} cannot be read`, { cause })
   }
-  return content ?? invalid(`there is no file ${file}`)
+  return content ?? rejectUsage(`there is no file ${file}`)
 }
 
 /** Without the end of its line, as editors leave it. */
@@ -266,11 +266,11 @@ function debug(client: MqttClient, io: Io): void {
 }
 
 /** For what MQTT.js says of a request. */
-export function failed(what: string, cause: unknown): MeshError {
+export function createRequestError(what: string, cause: unknown): MeshError {
   const why = toMeshError(cause).message
   return new MeshError('MESH_MQTT_UPSTREAM_REFUSED', `${what}: ${why}`)
 }
 
-export function invalid(what: string): never {
+export function rejectUsage(what: string): never {
   throw new MeshError('MESH_CONFIG_INVALID', what)
 }

@@ -3,7 +3,7 @@ import type { IPublishPacket } from 'mqtt'
 import { MeshError } from '../../../core/errors.ts'
 import { escapeForTerminal } from '../../../core/printable.ts'
 import type { OutputOptions } from './options.ts'
-import { strftime } from './strftime.ts'
+import { formatTimeConversion } from './strftime.ts'
 
 export type Received = { readonly topic: string; readonly payload: Buffer; readonly packet: IPublishPacket }
 export type Formatted = { readonly bytes: Buffer; readonly error?: string }
@@ -86,7 +86,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 function timeOf(letter: string, wallMs: number): string {
   if (letter === '@') return '@'
-  return letter === 'N' ? nanoseconds(wallMs) : strftime(letter, new Date(wallMs))
+  return letter === 'N' ? nanoseconds(wallMs) : formatTimeConversion(letter, new Date(wallMs))
 }
 const nanoseconds = (wallMs: number): string => `${String(Math.floor(wallMs % 1000)).padStart(3, '0')}000000`
 
@@ -115,7 +115,7 @@ function fieldOf(letter: string, message: Received, wallMs: number, isPretty: bo
     case '%':
       return '%'
     case 'I':
-      return `${strftime('F', at)}T${strftime('T', at)}${strftime('z', at)}`
+      return `${formatTimeConversion('F', at)}T${formatTimeConversion('T', at)}${formatTimeConversion('z', at)}`
     case 'j':
     case 'J':
       return jsonOf(message, at, { isRaw: letter === 'J', isPretty })
@@ -132,7 +132,7 @@ function fieldOf(letter: string, message: Received, wallMs: number, isPretty: bo
     case 't':
       return topic
     case 'U':
-      return `${strftime('s', at)}.${nanoseconds(wallMs)}`
+      return `${formatTimeConversion('s', at)}.${nanoseconds(wallMs)}`
     case 'x':
       return payload.toString('hex')
     case 'X':
@@ -183,7 +183,7 @@ function jsonOf(
   if (told === undefined) return undefined
   const micros = `${nanoseconds(at.getTime()).slice(0, 6)}`
   const value = {
-    tst: `${strftime('F', at)}T${strftime('T', at)}.${micros}Z${strftime('z', at)}`,
+    tst: `${formatTimeConversion('F', at)}T${formatTimeConversion('T', at)}.${micros}Z${formatTimeConversion('z', at)}`,
     topic,
     qos: packet.qos,
     retain: packet.retain ? 1 : 0,

@@ -2,7 +2,7 @@
 const MAX_LINE_BYTES = 256 * 1024 * 1024
 
 /** @throws RangeError for a line that no packet can carry */
-export async function* linesOf(parts: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncGenerator<Buffer> {
+export async function* splitLines(parts: AsyncIterable<Buffer> | Iterable<Buffer>): AsyncGenerator<Buffer> {
   let begun: Buffer[] = []
   let bytes = 0
   for await (const part of parts) {

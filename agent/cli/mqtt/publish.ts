@@ -3,8 +3,8 @@ import type { MqttClient } from 'mqtt'
 import { systemClock } from '../../../core/os/clock.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Io } from '../io.ts'
-import { failed, invalid, readFile, targetOf, withBroker } from './connection.ts'
-import { linesOf } from './lines.ts'
+import { createRequestError, rejectUsage, readFile, parseTarget, withBroker } from './connection.ts'
+import { splitLines } from './lines.ts'
 import type { ConnectOptions, MessageOptions } from './options.ts'
 import type { PropertyValues } from './properties.ts'
 
@@ -20,17 +20,17 @@ export type PublishOptions = ConnectOptions &
 
 /** @returns exit code: 1 also when the broker refused a message */
 export async function publish(o: PublishOptions, io: Io): Promise<number> {
-  const target = targetOf(o)
-  const topic = o.topic ?? target.topic ?? invalid('a topic is needed: -t')
+  const target = parseTarget(o)
+  const topic = o.topic ?? target.topic ?? rejectUsage('a topic is needed: -t')
   if (topic === '' || /[+#\0]/.test(topic))
-    invalid(`"${topic}" is no topic to publish to: it has a wildcard, or nothing`)
+    rejectUsage(`"${topic}" is no topic to publish to: it has a wildcard, or nothing`)
   const messages = messagesOf(o, io)
   return withBroker(o, io, target, ({ client, properties, finish, tell }) => {
     const send = async (): Promise<void> => {
       const publisher = new Publisher(client, { ...o, topic, properties: properties.publish })
       for await (const message of messages) await publisher.publish(message)
       const refused = await publisher.finished()
-      if (refused !== undefined) tell(failed('the broker refused a message', refused))
+      if (refused !== undefined) tell(createRequestError('the broker refused a message', refused))
       finish(refused === undefined ? 0 : 1)
     }
     client.once('connect', () => detached('mqtt', send(), () => finish(1)))
@@ -43,13 +43,13 @@ type Outgoing = { readonly payload: Buffer; readonly delayMs: number }
 /** Exactly one of -m, -f, -n, -s and -l. */
 function messagesOf(o: PublishOptions, io: Io): AsyncIterable<Outgoing> {
   if (o.stdinLine) {
-    if (hasMessage(o)) return invalid('only one of -m, -f, -n, -s and -l may be given')
+    if (hasMessage(o)) return rejectUsage('only one of -m, -f, -n, -s and -l may be given')
     return lines(io)
   }
-  return repeated(o, messageOf(o, io))
+  return repeated(o, readMessage(o, io))
 }
 async function* lines(io: Io): AsyncGenerator<Outgoing> {
-  for await (const payload of linesOf(io.standardInputParts?.() ?? [await io.standardInput()]))
+  for await (const payload of splitLines(io.standardInputParts?.() ?? [await io.standardInput()]))
     yield { payload, delayMs: 0 }
 }
 async function* repeated({ repeat, repeatDelay }: PublishOptions, message: Promise<Buffer>): AsyncGenerator<Outgoing> {
@@ -61,10 +61,10 @@ const hasMessage = (o: MessageOptions): boolean =>
   [o.message, o.file, o.nullMessage, o.stdinFile].some((one) => one !== undefined)
 
 /** @throws MESH_CONFIG_INVALID at once */
-export function messageOf(o: MessageOptions, io: Io): Promise<Buffer> {
+export function readMessage(o: MessageOptions, io: Io): Promise<Buffer> {
   const { message, file, nullMessage, stdinFile } = o
   if ([message, file, nullMessage, stdinFile].filter((one) => one !== undefined).length !== 1)
-    return invalid('one of -m, -f, -n, -s and -l is needed, and only one')
+    return rejectUsage('one of -m, -f, -n, -s and -l is needed, and only one')
   if (stdinFile) return io.standardInput()
   return Promise.resolve(file === undefined ? Buffer.from(message ?? '') : readFile(file))
 }

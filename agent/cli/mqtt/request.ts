@@ -1,9 +1,9 @@
 /** `meshlet mqtt rr`: a request and its response, as mosquitto_rr does it (MQTT 5.0 §4.10). */
 import type { Io } from '../io.ts'
-import { failed, invalid, targetOf, withBroker } from './connection.ts'
+import { createRequestError, rejectUsage, parseTarget, withBroker } from './connection.ts'
 import type { ConnectOptions, MessageOptions, OutputOptions } from './options.ts'
-import { messageOf } from './publish.ts'
-import { endAfter, printer } from './subscribe.ts'
+import { readMessage } from './publish.ts'
+import { endAfter, createPrinter } from './subscribe.ts'
 
 export type RequestOptions = ConnectOptions &
   MessageOptions &
@@ -17,14 +17,14 @@ export type RequestOptions = ConnectOptions &
 /** @returns exit code */
 export async function request(given: RequestOptions, io: Io): Promise<number> {
   const o: RequestOptions = { ...given, protocolVersion: given.protocolVersion ?? 5 }
-  const target = targetOf(o)
-  const topic = o.topic ?? target.topic ?? invalid('a topic is needed: -t')
-  const payload = await messageOf(o, io)
-  const print = printer(o, io)
+  const target = parseTarget(o)
+  const topic = o.topic ?? target.topic ?? rejectUsage('a topic is needed: -t')
+  const payload = await readMessage(o, io)
+  const print = createPrinter(o, io)
   return withBroker(o, io, target, (parts) => {
     const { client, properties, finish, tell } = parts
     const fail = (what: string, cause: unknown): void => {
-      tell(failed(what, cause))
+      tell(createRequestError(what, cause))
       finish(1)
     }
     const ask = (): void => {

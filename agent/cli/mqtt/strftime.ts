@@ -49,7 +49,7 @@ const FORMATS: Readonly<Record<string, (d: Date) => string>> = {
   n: () => '\n',
   p: (d) => (d.getHours() < 12 ? 'AM' : 'PM'),
   P: (d) => (d.getHours() < 12 ? 'am' : 'pm'),
-  r: (d) => `${many('I M S', ':', d)} ${strftime('p', d)}`,
+  r: (d) => `${many('I M S', ':', d)} ${formatTimeConversion('p', d)}`,
   R: (d) => many('H M', ':', d),
   s: (d) => String(Math.floor(d.getTime() / 1000)),
   S: (d) => pad(d.getSeconds()),
@@ -70,10 +70,10 @@ const FORMATS: Readonly<Record<string, (d: Date) => string>> = {
 const many = (letters: string, between: string, d: Date): string =>
   letters
     .split(' ')
-    .map((letter) => strftime(letter, d))
+    .map((letter) => formatTimeConversion(letter, d))
     .join(between)
 
 /** One conversion, without its `%`; what is none is written as it is. */
-export function strftime(letter: string, at: Date): string {
+export function formatTimeConversion(letter: string, at: Date): string {
   return FORMATS[letter]?.(at) ?? `%${letter}`
 }

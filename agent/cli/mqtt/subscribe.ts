@@ -4,7 +4,7 @@ import { MeshError } from '../../../core/errors.ts'
 import { systemClock, systemRandom } from '../../../core/os/clock.ts'
 import { matches } from '../../../protocols/mqtt/topics/topics.ts'
 import type { Io } from '../io.ts'
-import { failed, invalid, targetOf, TIMED_OUT, withBroker, type Conversation } from './connection.ts'
+import { createRequestError, rejectUsage, parseTarget, TIMED_OUT, withBroker, type Conversation } from './connection.ts'
 import { MessageFormat } from './format.ts'
 import type { ConnectOptions, OutputOptions } from './options.ts'
 
@@ -26,11 +26,11 @@ export type SubscribeOptions = ConnectOptions &
 
 /** @returns exit code */
 export async function subscribe(o: SubscribeOptions, io: Io): Promise<number> {
-  const target = targetOf(o)
+  const target = parseTarget(o)
   const filters = [...(o.topic ?? []), ...(target.topic === undefined ? [] : [target.topic])]
-  if (filters.length === 0 && o.unsubscribe === undefined) invalid('a topic filter is needed: -t')
-  if (!o.retained && o.retainedOnly) invalid('-R and --retained-only exclude each other')
-  const print = printer(o, io)
+  if (filters.length === 0 && o.unsubscribe === undefined) rejectUsage('a topic filter is needed: -t')
+  if (!o.retained && o.retainedOnly) rejectUsage('-R and --retained-only exclude each other')
+  const print = createPrinter(o, io)
   return withBroker(o, io, target, (parts) => {
     const subscriber = new Subscriber({ o, io, filters, print, ...parts })
     parts.client.on('connect', () => subscriber.connected())
@@ -44,7 +44,7 @@ type SubscriberParts = Parts & {
   readonly o: SubscribeOptions
   readonly io: Io
   readonly filters: readonly string[]
-  readonly print: ReturnType<typeof printer>
+  readonly print: ReturnType<typeof createPrinter>
 }
 
 /** -W. */
@@ -57,7 +57,10 @@ export function endAfter({ timeout }: { readonly timeout?: number }, { tell, fin
 }
 
 /** Prints a message; a reader that is gone ends the command. */
-export function printer(o: OutputOptions, io: Io): (topic: string, payload: Buffer, packet: IPublishPacket) => void {
+export function createPrinter(
+  o: OutputOptions,
+  io: Io,
+): (topic: string, payload: Buffer, packet: IPublishPacket) => void {
   const format = new MessageFormat(o, io.isTerminal === true)
   return (topic, payload, packet) => {
     const { bytes, error } = format.format({ topic, payload, packet }, systemClock.wallMs())
@@ -125,12 +128,12 @@ class Subscriber {
     this.#removing++
     this.#p.client.publish(topic, '', { qos: 1, retain: true }, (err) => {
       this.#removing--
-      if (err) this.#p.tell(failed(`the broker refused to remove the retained message of ${topic}`, err))
+      if (err) this.#p.tell(createRequestError(`the broker refused to remove the retained message of ${topic}`, err))
       if (this.#isOver) this.#end()
     })
   }
   #fail(what: string, cause: unknown): void {
-    this.#p.tell(failed(what, cause))
+    this.#p.tell(createRequestError(what, cause))
     this.#p.finish(1)
   }
   /** Once nothing is on its way that was asked for. */

@@ -10,7 +10,7 @@ import { matchesString, type StringMatch } from '../../../model/matcher.ts'
 import type { MqttCondition, Policy } from '../../../model/policy.ts'
 import { type AuthzFacts, decide, FALSE, TRUE, type Truth, UNKNOWN } from '../../authz.ts'
 import type { Authorizer } from './authorizer.ts'
-import { covers, overlap, sharedOf } from '../topics/topics.ts'
+import { covers, overlap, parseSharedFilter } from '../topics/topics.ts'
 
 /**
  * @param facts of the connection; undefined: there is none. Then nothing is published, and what waits is asked about
@@ -24,7 +24,7 @@ export function createMeshAuthorizer(policies: readonly Policy[], facts: AuthzFa
     mayPublish: (topic) => may('publish', topic),
     mayReceive: (topic) => facts === undefined || may('subscribe', topic),
     maySubscribe(filter) {
-      const shared = sharedOf(filter)
+      const shared = parseSharedFilter(filter)
       return facts === undefined || (shared !== 'invalid' && may('subscribe', shared?.filter ?? filter))
     },
     restrictsReceiving: true,

@@ -8,7 +8,7 @@
  */
 import type { MqttPolicy, MqttRule } from '../../../model/mqtt-policy.ts'
 import type { Authorizer, Client } from './authorizer.ts'
-import { coversLevels, type Levels, overlapLevels, sharedOf } from '../topics/topics.ts'
+import { coversLevels, type Levels, overlapLevels, parseSharedFilter } from '../topics/topics.ts'
 
 /** `topics` undefined = all of them. Split once: one packet may ask for a hundred thousand filters. */
 type Compiled = { readonly allow: boolean; readonly topics: readonly Levels[] | undefined }
@@ -34,7 +34,7 @@ export function createRuleAuthorizer(
     filtersDelivery: receive !== undefined || (subscribe !== undefined && wideSubscriptions === 'filter'),
     maySubscribe(filter) {
       if (!subscribe) return true
-      const shared = sharedOf(filter)
+      const shared = parseSharedFilter(filter)
       return shared !== 'invalid' && takes(subscribe, (shared?.filter ?? filter).split('/'))
     },
   }

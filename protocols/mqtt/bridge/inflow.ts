@@ -10,11 +10,11 @@ import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { withHop } from './hops.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
-import { owned } from '../codec/parser.ts'
+import { toOwnMemory } from '../codec/parser.ts'
 import type { Publish } from '../codec/packet.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
-import { expiryOf, messageNowMs } from '../expiry.ts'
+import { computeExpiry, readMessageMs } from '../expiry.ts'
 import { REASON } from '../codec/reason.ts'
 import { matches } from '../topics/topics.ts'
 
@@ -138,10 +138,10 @@ export class BridgeInflow {
   }
 
   #stored(p: Publish, { make }: BridgeRoute): StoredMessage {
-    const nowMs = messageNowMs(this.#p.clock)
+    const nowMs = readMessageMs(this.#p.clock)
     const { topic, qos, retain } = p
-    const [payload, properties] = [owned(p.payload), owned(p.properties)]
-    return make({ topic, payload, qos, retain, properties, ...expiryOf(p.messageExpirySec, nowMs) }, nowMs)
+    const [payload, properties] = [toOwnMemory(p.payload), toOwnMemory(p.properties)]
+    return make({ topic, payload, qos, retain, properties, ...computeExpiry(p.messageExpirySec, nowMs) }, nowMs)
   }
 
   /** Left over from routes that are gone, or going round in a circle. Acknowledged, or the peer would send it for ever. */

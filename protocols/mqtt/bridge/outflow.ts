@@ -16,7 +16,7 @@ import { type Lane, computePacketId } from './lanes.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
-import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
+import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import { REASON } from '../codec/reason.ts'
 
 /** What the peer's CONNACK allows. */
@@ -296,7 +296,7 @@ export class BridgeOutflow {
       this.#setAside(lane, { seq, message }, { closes: MAX_CLOSES })
       return
     }
-    const left = leftMs(message, messageNowMs(clock))
+    const left = computeLeftMs(message, readMessageMs(clock))
     if (left <= 0) {
       counters.dropped.expired.value++
       // The peer may have had it, and waits for PUBREL: without it, it would take a later message of the same id for a
@@ -307,7 +307,7 @@ export class BridgeOutflow {
       } else queue.done(seq)
       return
     }
-    const expirySec = expirySecOf(left)
+    const expirySec = toExpirySec(left)
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
     this.#rate.sent(bytes)

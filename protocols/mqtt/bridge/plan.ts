@@ -7,7 +7,7 @@ import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { isBounded, laneOf, type MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Qos } from '../codec/packet.ts'
 import type { QueueLimits, StoredMessage, WhenFull } from '../durability.ts'
-import { expiryOf } from '../expiry.ts'
+import { computeExpiry } from '../expiry.ts'
 import { type Rename, planRewrite, withoutShare } from './rewrite.ts'
 
 export type BridgeRoute = {
@@ -117,7 +117,7 @@ function maker({ minQos, maxQos, retain: how, ttlSec }: MqttRoute, rename: Renam
     const topic = rename(message.topic)
     const qos = Math.max(minQos, Math.min(message.qos, maxQos)) as Qos
     const retain = how === 'keep' ? message.retain : how === 'set'
-    const expiry = ttlSec === undefined ? undefined : expiryOf(ttlSec, nowMs)
+    const expiry = ttlSec === undefined ? undefined : computeExpiry(ttlSec, nowMs)
     const isSooner = expiry !== undefined && expiry.expiresAtMs! < (message.expiresAtMs ?? Infinity)
     if (topic === message.topic && qos === message.qos && retain === message.retain && !isSooner) return message
     return { ...message, topic, qos, retain, ...(isSooner ? expiry : undefined) }

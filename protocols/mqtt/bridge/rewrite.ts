@@ -4,7 +4,7 @@
  */
 import type { MqttRoute } from '../../../model/mqtt/route.ts'
 import { parseTemplate, type TemplatePart, type TemplateVariable } from '../../../model/mqtt/topic-template.ts'
-import { sharedOf } from '../topics/topics.ts'
+import { parseSharedFilter } from '../topics/topics.ts'
 
 export type Rename = (topic: string) => string
 /** Of one route: `filter` on this side and on the other, and topics from this side to the other and back. */
@@ -26,7 +26,7 @@ export function planRewrite(
 }
 
 export function withoutShare(filter: string): string {
-  const shared = sharedOf(filter)
+  const shared = parseSharedFilter(filter)
   return shared === undefined || shared === 'invalid' ? filter : shared.filter
 }
 

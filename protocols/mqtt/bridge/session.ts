@@ -17,7 +17,7 @@ import { BridgeLink, type LinkEnd, MAX_PACKET_BYTES } from './link.ts'
 import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
 import { STABLE_MS, Waits } from './waits.ts'
-import { messageNowMs } from '../expiry.ts'
+import { readMessageMs } from '../expiry.ts'
 import type { Trouble } from './outflow.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import { Flusher } from '../codec/outbox.ts'
@@ -162,7 +162,7 @@ export class BridgeSession implements AsyncDisposable {
         filter,
         queue: this.#lanes.queueOf(lane),
         origin,
-        make: (message) => make(message, messageNowMs(clock)),
+        make: (message) => make(message, readMessageMs(clock)),
       }),
     )
   }
@@ -174,7 +174,7 @@ export class BridgeSession implements AsyncDisposable {
       const queue = this.#lanes.queueOf(lane)
       const sent: Promise<void>[] = []
       const decided = broker.retained(topics, (message) => {
-        sent.push(durability.append(make(message, messageNowMs(clock)), [queue]))
+        sent.push(durability.append(make(message, readMessageMs(clock)), [queue]))
       })
       await decided
       const refused = (await Promise.allSettled(sent)).find((one) => one.status === 'rejected')
@@ -233,7 +233,7 @@ export class BridgeSession implements AsyncDisposable {
       await clock.sleep(SWEEP_MS, signal).catch(() => undefined)
       for (const lane of this.#lanes.all) {
         if (this.#link || signal.aborted) break
-        const swept = await sweepExpired(lane, messageNowMs(clock))
+        const swept = await sweepExpired(lane, readMessageMs(clock))
         counters.dropped.expired.value += swept
       }
     }

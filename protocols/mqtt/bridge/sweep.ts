@@ -1,7 +1,7 @@
 /** What has expired while its broker is away makes room for what comes. */
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Lane } from './lanes.ts'
-import { leftMs } from '../expiry.ts'
+import { computeLeftMs } from '../expiry.ts'
 
 const READ_AT_ONCE = 64
 
@@ -16,7 +16,7 @@ export async function sweepExpired({ queue, mark }: Pick<Lane, 'queue' | 'mark'>
     if (entries.length === 0) return swept
     for (const { seq, message, released } of entries) {
       const isBegun = released || (message.qos === 2 && seq <= mark.seq)
-      if (isBegun || leftMs(message, nowMs) > 0) return swept
+      if (isBegun || computeLeftMs(message, nowMs) > 0) return swept
       queue.done(seq)
       swept++
       after = seq

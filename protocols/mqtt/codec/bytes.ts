@@ -1,5 +1,5 @@
 /** Reading the data types of MQTT 5.0 §1.5 out of a packet, and writing them. */
-import { REASON, violation } from './reason.ts'
+import { REASON, createViolation } from './reason.ts'
 import { MAX_VAR_INT } from './packet.ts'
 
 /**
@@ -9,7 +9,7 @@ import { MAX_VAR_INT } from './packet.ts'
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 const early = (): Error =>
-  violation(REASON.malformedPacket, 'the packet ends before its fields do (MQTT 5.0 §1.2 malformed packet)')
+  createViolation(REASON.malformedPacket, 'the packet ends before its fields do (MQTT 5.0 §1.2 malformed packet)')
 
 /**
  * A cursor over one packet. Every read throws MESH_MQTT_PROTOCOL when the packet is too short or the value ill-formed.
@@ -54,11 +54,14 @@ export class Reader {
       value |= (byte & 0x7f) << (7 * i)
       if (byte < 0x80) {
         if (i > 0 && byte === 0)
-          throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] a Variable Byte Integer is not in its shortest form')
+          throw createViolation(
+            REASON.malformedPacket,
+            '[MQTT-1.5.5-1] a Variable Byte Integer is not in its shortest form',
+          )
         return value
       }
     }
-    throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] a Variable Byte Integer is longer than four bytes')
+    throw createViolation(REASON.malformedPacket, '[MQTT-1.5.5-1] a Variable Byte Integer is longer than four bytes')
   }
   /** A view of the packet, not a copy. */
   binary(): Buffer {
@@ -73,28 +76,28 @@ export class Reader {
     const from = this.at
     if (from + length > this.end) throw early()
     this.at = from + length
-    return utf8(this.buf, from, from + length)
+    return decodeUtf8(this.buf, from, from + length)
   }
 }
 
 /** §1.5.4: well-formed UTF-8 [MQTT-1.5.4-1] without U+0000 [MQTT-1.5.4-2]. */
-export function utf8(buf: Buffer, from: number, to: number): string {
+export function decodeUtf8(buf: Buffer, from: number, to: number): string {
   let bits = 0
   for (let i = from; i < to; i++) {
     const byte = buf[i]!
-    if (byte === 0) throw violation(REASON.malformedPacket, '[MQTT-1.5.4-2] a UTF-8 string holds U+0000')
+    if (byte === 0) throw createViolation(REASON.malformedPacket, '[MQTT-1.5.4-2] a UTF-8 string holds U+0000')
     bits |= byte
   }
   if (bits < 0x80) return buf.toString('latin1', from, to)
   try {
     return strictUtf8.decode(buf.subarray(from, to))
   } catch {
-    throw violation(REASON.malformedPacket, '[MQTT-1.5.4-1] a string is not well-formed UTF-8')
+    throw createViolation(REASON.malformedPacket, '[MQTT-1.5.4-1] a string is not well-formed UTF-8')
   }
 }
 
 /** Bytes of a Variable Byte Integer. */
-export function varIntBytes(value: number): 1 | 2 | 3 | 4 {
+export function countVarIntBytes(value: number): 1 | 2 | 3 | 4 {
   if (value < 128) return 1
   if (value < 16_384) return 2
   return value < 2_097_152 ? 3 : 4

@@ -1,7 +1,7 @@
 /** CONNECT (MQTT 5.0 §3.1, MQTT 3.1.1 §3.1). */
-import { REASON, violation } from './reason.ts'
+import { REASON, createViolation } from './reason.ts'
 import type { Reader } from './bytes.ts'
-import { finished, topicName } from './fields.ts'
+import { finishPacket, readTopicName } from './fields.ts'
 import { type Connect, NO_BYTES, type Qos, type UnsupportedConnect, type Version, type Will } from './packet.ts'
 import { NO_PROPERTIES, readProperties } from './properties.ts'
 
@@ -21,7 +21,7 @@ export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
   const byte = r.u8()
   const [asked, isBridge] = [byte & 0x7f, byte > 0x7f]
   if (name !== 'MQTT' && name !== 'MQIsdp')
-    throw violation(REASON.unsupportedVersion, '[MQTT-3.1.2-1] the protocol name is not MQTT')
+    throw createViolation(REASON.unsupportedVersion, '[MQTT-3.1.2-1] the protocol name is not MQTT')
   const is31 = name === 'MQIsdp' && asked === 3
   const level = is31 ? 4 : asked
   if ((name === 'MQIsdp' && !is31) || (level !== 4 && level !== 5)) return { type: 'unsupported-connect', level: asked }
@@ -31,12 +31,12 @@ export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
   const keepAliveSec = r.u16()
   const properties = level === 5 ? readProperties(r, 'connect').properties : NO_PROPERTIES
   if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined)
-    throw violation(REASON.protocolError, 'Authentication Data without a method (MQTT 5.0 §3.1.2.11.10)')
+    throw createViolation(REASON.protocolError, 'Authentication Data without a method (MQTT 5.0 §3.1.2.11.10)')
   const clientId = r.string()
   const will = (flags & WILL) === 0 ? undefined : decodeWill(r, flags, level)
   const username = (flags & USERNAME) === 0 ? undefined : r.string()
   const password = (flags & PASSWORD) === 0 ? undefined : r.binary()
-  return finished(r, {
+  return finishPacket(r, {
     type: 'connect',
     version: level,
     cleanStart: (flags & 2) !== 0,
@@ -53,22 +53,22 @@ export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
 
 function checkFlags(flags: number, level: Version): void {
   if ((flags & 1) !== 0)
-    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-3] the reserved bit of the Connect Flags is set')
+    throw createViolation(REASON.malformedPacket, '[MQTT-3.1.2-3] the reserved bit of the Connect Flags is set')
   const qos = (flags >> 3) & 3
-  if (qos === 3) throw violation(REASON.malformedPacket, '[MQTT-3.1.2-12] Will QoS is 3')
+  if (qos === 3) throw createViolation(REASON.malformedPacket, '[MQTT-3.1.2-12] Will QoS is 3')
   if ((flags & WILL) === 0 && qos !== 0)
-    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-11] Will QoS without a will')
+    throw createViolation(REASON.malformedPacket, '[MQTT-3.1.2-11] Will QoS without a will')
   if ((flags & WILL) === 0 && (flags & RETAIN) !== 0)
-    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-13] Will Retain without a will')
+    throw createViolation(REASON.malformedPacket, '[MQTT-3.1.2-13] Will Retain without a will')
   if (level === 4 && (flags & PASSWORD) !== 0 && (flags & USERNAME) === 0)
-    throw violation(REASON.malformedPacket, '[MQTT-3.1.2-22] (3.1.1) a password without a user name')
+    throw createViolation(REASON.malformedPacket, '[MQTT-3.1.2-22] (3.1.1) a password without a user name')
 }
 
 function decodeWill(r: Reader, flags: number, level: Version): Will {
   const { properties, forwarded } =
     level === 5 ? readProperties(r, 'will') : { properties: NO_PROPERTIES, forwarded: NO_BYTES }
-  const topic = topicName(r)
-  if (topic === '') throw violation(REASON.topicNameInvalid, '[MQTT-4.7.3-1] the will topic is empty')
+  const topic = readTopicName(r)
+  if (topic === '') throw createViolation(REASON.topicNameInvalid, '[MQTT-4.7.3-1] the will topic is empty')
   const payload = r.binary()
   return {
     topic,

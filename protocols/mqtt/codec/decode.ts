@@ -2,7 +2,7 @@
  * One packet's body to data (MQTT 5.0 §3, MQTT 3.1.1 §3). The parser has checked the fixed header except PUBLISH's
  * flags.
  */
-import { REASON, violation } from './reason.ts'
+import { REASON, createViolation } from './reason.ts'
 import type { Reader } from './bytes.ts'
 import {
   NO_BYTES,
@@ -26,7 +26,7 @@ import {
 } from './packet.ts'
 import { NO_PROPERTIES, readProperties, type Place } from './properties.ts'
 import { decodeConnect } from './decode-connect.ts'
-import { finished, nonzero, topicName } from './fields.ts'
+import { finishPacket, checkPacketId, readTopicName } from './fields.ts'
 
 const PINGREQ: Packet = { type: 'pingreq' }
 
@@ -56,9 +56,9 @@ export function decode(r: Reader, first: number, version: Version, side: 'server
     case TYPE.unsuback:
       return decodeReasons(r, 'unsuback', version)
     case TYPE.pingreq:
-      return finished(r, PINGREQ)
+      return finishPacket(r, PINGREQ)
     case TYPE.pingresp:
-      return finished(r, { type: 'pingresp' })
+      return finishPacket(r, { type: 'pingresp' })
     case TYPE.disconnect:
       return decodeDisconnect(r, version)
     default:
@@ -69,7 +69,7 @@ export function decode(r: Reader, first: number, version: Version, side: 'server
 /** Of a PUBLISH that is too large; its properties and its payload are passed over. */
 export function decodeHead(r: Reader, first: number, oversizedBytes: number): Publish {
   const qos = ((first >> 1) & 3) as Qos
-  const topic = topicName(r)
+  const topic = readTopicName(r)
   return {
     type: 'publish',
     topic,
@@ -77,7 +77,7 @@ export function decodeHead(r: Reader, first: number, oversizedBytes: number): Pu
     qos,
     retain: (first & 1) === 1,
     dup: (first & 8) !== 0,
-    packetId: qos === 0 ? 0 : nonzero(r.u16(), '[MQTT-2.2.1-3]'),
+    packetId: qos === 0 ? 0 : checkPacketId(r.u16(), '[MQTT-2.2.1-3]'),
     properties: NO_BYTES,
     messageExpirySec: undefined,
     topicAlias: 0,
@@ -88,13 +88,13 @@ export function decodeHead(r: Reader, first: number, oversizedBytes: number): Pu
 
 function decodePublish(r: Reader, flags: number, version: Version, side: 'server' | 'client'): Publish {
   const qos = (flags >> 1) & 3
-  if (qos === 3) throw violation(REASON.malformedPacket, '[MQTT-3.3.1-4] both QoS bits of PUBLISH are set')
+  if (qos === 3) throw createViolation(REASON.malformedPacket, '[MQTT-3.3.1-4] both QoS bits of PUBLISH are set')
   const dup = flags > 7
-  if (dup && qos === 0) throw violation(REASON.malformedPacket, '[MQTT-3.3.1-2] DUP is set with QoS 0')
-  const topic = topicName(r)
-  const packetId = qos === 0 ? 0 : nonzero(r.u16(), '[MQTT-2.2.1-3]')
+  if (dup && qos === 0) throw createViolation(REASON.malformedPacket, '[MQTT-3.3.1-2] DUP is set with QoS 0')
+  const topic = readTopicName(r)
+  const packetId = qos === 0 ? 0 : checkPacketId(r.u16(), '[MQTT-2.2.1-3]')
   if (version === 4) {
-    if (topic === '') throw violation(REASON.topicNameInvalid, '[MQTT-4.7.3-1] the topic name is empty')
+    if (topic === '') throw createViolation(REASON.topicNameInvalid, '[MQTT-4.7.3-1] the topic name is empty')
     return {
       type: 'publish',
       topic,
@@ -111,11 +111,15 @@ function decodePublish(r: Reader, flags: number, version: Version, side: 'server
   }
   const { properties, forwarded } = readProperties(r, 'publish')
   const { topicAlias = 0, messageExpirySec, subscriptionIds = NO_IDS } = properties
-  if (properties.topicAlias === 0) throw violation(REASON.topicAliasInvalid, '[MQTT-3.3.2-8] the Topic Alias is 0')
+  if (properties.topicAlias === 0)
+    throw createViolation(REASON.topicAliasInvalid, '[MQTT-3.3.2-8] the Topic Alias is 0')
   if (topic === '' && topicAlias === 0)
-    throw violation(REASON.protocolError, 'the topic name is empty and there is no Topic Alias (MQTT 5.0 §3.3.2.1)')
+    throw createViolation(
+      REASON.protocolError,
+      'the topic name is empty and there is no Topic Alias (MQTT 5.0 §3.3.2.1)',
+    )
   if (side === 'server' && subscriptionIds.length > 0)
-    throw violation(REASON.protocolError, '[MQTT-3.3.4-6] a client sent a Subscription Identifier in PUBLISH')
+    throw createViolation(REASON.protocolError, '[MQTT-3.3.4-6] a client sent a Subscription Identifier in PUBLISH')
   return {
     type: 'publish',
     topic,
@@ -132,11 +136,11 @@ function decodePublish(r: Reader, flags: number, version: Version, side: 'server
 }
 
 function decodeAck(r: Reader, type: AckType, version: Version): Ack {
-  const packetId = nonzero(r.u16(), '[MQTT-2.2.1-3]')
-  if (version === 4 || r.left === 0) return finished(r, { type, packetId, reason: 0, properties: NO_PROPERTIES })
+  const packetId = checkPacketId(r.u16(), '[MQTT-2.2.1-3]')
+  if (version === 4 || r.left === 0) return finishPacket(r, { type, packetId, reason: 0, properties: NO_PROPERTIES })
   const reason = defined(r.u8(), type)
   const properties = propertiesIfAny(r, type)
-  return finished(r, { type, packetId, reason, properties })
+  return finishPacket(r, { type, packetId, reason, properties })
 }
 
 /** §3.4.2.1, §3.5.2.1, §3.6.2.1, §3.7.2.1, §3.14.2.1; those of DISCONNECT for both sides. */
@@ -166,7 +170,7 @@ const REASONS: Readonly<Record<AckType | 'disconnect', ReadonlySet<number>>> = (
 })()
 function defined(reason: number, type: AckType | 'disconnect'): number {
   if (!REASONS[type].has(reason))
-    throw violation(
+    throw createViolation(
       REASON.protocolError,
       `${type.toUpperCase()} has the reason code 0x${reason.toString(16)}, which is not defined`,
     )
@@ -181,20 +185,23 @@ function propertiesIfAny(r: Reader, place: Place): Properties {
 function decodeConnack(r: Reader, version: Version): Connack {
   const flags = r.u8()
   if (flags > 1)
-    throw violation(REASON.malformedPacket, '[MQTT-3.2.2-1] reserved bits of the Connect Acknowledge Flags are set')
+    throw createViolation(
+      REASON.malformedPacket,
+      '[MQTT-3.2.2-1] reserved bits of the Connect Acknowledge Flags are set',
+    )
   const reason = r.u8()
   // A server that does not speak our version answers in the form of 3.1.1, which has no properties.
   const properties = version === 4 ? NO_PROPERTIES : propertiesIfAny(r, 'connack')
-  return finished(r, { type: 'connack', sessionPresent: flags === 1, reason, properties })
+  return finishPacket(r, { type: 'connack', sessionPresent: flags === 1, reason, properties })
 }
 
 function decodeSubscribe(r: Reader, version: Version): Subscribe {
-  const packetId = nonzero(r.u16(), '[MQTT-2.2.1-3]')
+  const packetId = checkPacketId(r.u16(), '[MQTT-2.2.1-3]')
   const properties = version === 5 ? readProperties(r, 'subscribe').properties : NO_PROPERTIES
   const subscriptions: SubscriptionRequest[] = []
   while (r.left > 0) subscriptions.push(subscriptionRequest(r.string(), r.u8(), version))
   if (subscriptions.length === 0)
-    throw violation(REASON.protocolError, '[MQTT-3.8.3-2] SUBSCRIBE names no topic filter')
+    throw createViolation(REASON.protocolError, '[MQTT-3.8.3-2] SUBSCRIBE names no topic filter')
   return { type: 'subscribe', packetId, subscriptions, properties }
 }
 
@@ -202,14 +209,14 @@ function decodeSubscribe(r: Reader, version: Version): Subscribe {
 function subscriptionRequest(filter: string, options: number, version: Version): SubscriptionRequest {
   const qos = options & 3
   const retainHandling = (options >> 4) & 3
-  if (qos === 3) throw violation(REASON.protocolError, 'Maximum QoS of a subscription is 3 (MQTT 5.0 §3.8.3.1)')
+  if (qos === 3) throw createViolation(REASON.protocolError, 'Maximum QoS of a subscription is 3 (MQTT 5.0 §3.8.3.1)')
   if (options > (version === 5 ? 0x3f : 0x03))
-    throw violation(REASON.malformedPacket, '[MQTT-3.8.3-5] reserved bits of the Subscription Options are set')
+    throw createViolation(REASON.malformedPacket, '[MQTT-3.8.3-5] reserved bits of the Subscription Options are set')
   if (retainHandling === 3)
-    throw violation(REASON.protocolError, 'Retain Handling of a subscription is 3 (MQTT 5.0 §3.8.3.1)')
+    throw createViolation(REASON.protocolError, 'Retain Handling of a subscription is 3 (MQTT 5.0 §3.8.3.1)')
   const noLocal = (options & 4) !== 0
   if (noLocal && filter.startsWith('$share/'))
-    throw violation(REASON.protocolError, '[MQTT-3.8.3-4] No Local is set on a shared subscription')
+    throw createViolation(REASON.protocolError, '[MQTT-3.8.3-4] No Local is set on a shared subscription')
   return {
     filter,
     qos: qos as Qos,
@@ -220,33 +227,35 @@ function subscriptionRequest(filter: string, options: number, version: Version):
 }
 
 function decodeUnsubscribe(r: Reader, version: Version): Unsubscribe {
-  const packetId = nonzero(r.u16(), '[MQTT-2.2.1-3]')
+  const packetId = checkPacketId(r.u16(), '[MQTT-2.2.1-3]')
   const properties = version === 5 ? readProperties(r, 'unsubscribe').properties : NO_PROPERTIES
   const filters: string[] = []
   while (r.left > 0) filters.push(r.string())
-  if (filters.length === 0) throw violation(REASON.protocolError, '[MQTT-3.10.3-2] UNSUBSCRIBE names no topic filter')
+  if (filters.length === 0)
+    throw createViolation(REASON.protocolError, '[MQTT-3.10.3-2] UNSUBSCRIBE names no topic filter')
   return { type: 'unsubscribe', packetId, filters, properties }
 }
 
 function decodeReasons(r: Reader, type: 'suback' | 'unsuback', version: Version): Suback | Unsuback {
-  const packetId = nonzero(r.u16(), '[MQTT-2.2.1-3]')
+  const packetId = checkPacketId(r.u16(), '[MQTT-2.2.1-3]')
   const properties = version === 5 ? readProperties(r, type).properties : NO_PROPERTIES
-  if (version === 4 && type === 'unsuback') return finished(r, { type, packetId, reasons: [], properties })
+  if (version === 4 && type === 'unsuback') return finishPacket(r, { type, packetId, reasons: [], properties })
   const reasons = [...r.buf.subarray(r.at, r.end)]
   if (reasons.length === 0)
-    throw violation(REASON.protocolError, `[MQTT-3.9.3-1] ${type.toUpperCase()} holds no reason code`)
+    throw createViolation(REASON.protocolError, `[MQTT-3.9.3-1] ${type.toUpperCase()} holds no reason code`)
   return { type, packetId, reasons, properties }
 }
 
 function decodeDisconnect(r: Reader, version: Version): Disconnect {
-  if (version === 4 || r.left === 0) return finished(r, { type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
+  if (version === 4 || r.left === 0)
+    return finishPacket(r, { type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
   const reason = defined(r.u8(), 'disconnect')
-  return finished(r, { type: 'disconnect', reason, properties: propertiesIfAny(r, 'disconnect') })
+  return finishPacket(r, { type: 'disconnect', reason, properties: propertiesIfAny(r, 'disconnect') })
 }
 
 function decodeAuth(r: Reader, version: Version): Auth {
-  if (version === 4) throw violation(REASON.protocolError, 'packet type 15 is forbidden in MQTT 3.1.1 (§2.2.1)')
+  if (version === 4) throw createViolation(REASON.protocolError, 'packet type 15 is forbidden in MQTT 3.1.1 (§2.2.1)')
   if (r.left === 0) return { type: 'auth', reason: 0, properties: NO_PROPERTIES }
   const reason = r.u8()
-  return finished(r, { type: 'auth', reason, properties: propertiesIfAny(r, 'auth') })
+  return finishPacket(r, { type: 'auth', reason, properties: propertiesIfAny(r, 'auth') })
 }

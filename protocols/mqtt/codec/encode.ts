@@ -2,7 +2,7 @@
  * Data to bytes, all packet types. PUBLISH and acknowledgements on their way to a socket take outbox.ts instead, which
  * allocates nothing.
  */
-import { varIntBytes, writeVarInt, Writer } from './bytes.ts'
+import { countVarIntBytes, writeVarInt, Writer } from './bytes.ts'
 import {
   NO_BYTES,
   TYPE,
@@ -22,7 +22,7 @@ import { NO_PROPERTIES, writeProperties } from './properties.ts'
 export function encode(packet: Packet, version: Version): Buffer {
   const w = new Writer(packet.type === 'publish' ? packet.payload.length + packet.topic.length * 3 + 64 : 128)
   const first = body(w, packet, version)
-  const out = Buffer.allocUnsafe(1 + varIntBytes(w.length) + w.length)
+  const out = Buffer.allocUnsafe(1 + countVarIntBytes(w.length) + w.length)
   out[0] = first
   out.set(w.bytes(), writeVarInt(out, 1, w.length))
   return out

@@ -1,11 +1,14 @@
 /** Fields that several packets share. */
-import { REASON, violation } from './reason.ts'
-import { type Reader, utf8 } from './bytes.ts'
+import { REASON, createViolation } from './reason.ts'
+import { type Reader, decodeUtf8 } from './bytes.ts'
 
 /** @throws MESH_MQTT_PROTOCOL when bytes are left over */
-export function finished<T>(r: Reader, packet: T): T {
+export function finishPacket<T>(r: Reader, packet: T): T {
   if (r.at !== r.end)
-    throw violation(REASON.malformedPacket, `${r.left} bytes follow the last field of the packet (MQTT 5.0 §2.1.4)`)
+    throw createViolation(
+      REASON.malformedPacket,
+      `${r.left} bytes follow the last field of the packet (MQTT 5.0 §2.1.4)`,
+    )
   return packet
 }
 
@@ -20,11 +23,12 @@ const slots: ({ readonly bytes: Uint8Array; readonly topic: string } | undefined
   () => undefined,
 )
 
-export function topicName(r: Reader): string {
+export function readTopicName(r: Reader): string {
   const length = r.u16()
   const from = r.at
   const to = from + length
-  if (to > r.end) throw violation(REASON.malformedPacket, 'the topic name goes beyond the packet (MQTT 5.0 §3.3.2.1)')
+  if (to > r.end)
+    throw createViolation(REASON.malformedPacket, 'the topic name goes beyond the packet (MQTT 5.0 §3.3.2.1)')
   r.at = to
   const { buf } = r
   let hash = length
@@ -34,9 +38,9 @@ export function topicName(r: Reader): string {
   if (slot !== undefined && slot.bytes.length === length && same(slot.bytes, buf, from)) return slot.topic
   for (let i = from; i < to; i++) {
     if (buf[i] === 0x23 || buf[i] === 0x2b)
-      throw violation(REASON.topicNameInvalid, '[MQTT-3.3.2-2] the topic name holds a wildcard')
+      throw createViolation(REASON.topicNameInvalid, '[MQTT-3.3.2-2] the topic name holds a wildcard')
   }
-  const topic = utf8(buf, from, to)
+  const topic = decodeUtf8(buf, from, to)
   if (length <= MAX_CACHED_TOPIC_BYTES) slots[at] = { bytes: new Uint8Array(buf.subarray(from, to)), topic }
   return topic
 }
@@ -46,7 +50,7 @@ function same(bytes: Uint8Array, buf: Buffer, from: number): boolean {
   return true
 }
 
-export function nonzero(packetId: number, statement: string): number {
-  if (packetId === 0) throw violation(REASON.malformedPacket, `${statement} the Packet Identifier is 0`)
+export function checkPacketId(packetId: number, statement: string): number {
+  if (packetId === 0) throw createViolation(REASON.malformedPacket, `${statement} the Packet Identifier is 0`)
   return packetId
 }

@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import type { Cell } from '../../../core/metrics.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { ownCopy } from '../../../core/runtime/own-memory.ts'
-import { varIntBytes, writeVarInt } from './bytes.ts'
+import { countVarIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
 import { NO_PROPERTIES } from './properties.ts'
@@ -147,7 +147,7 @@ export class Outbox {
   /** Length of the PUBLISH that publish() would write, fixed header included. */
   publishBytes(m: Outgoing, qos: Qos, expirySec: number | undefined, ids: readonly number[]): number {
     const length = this.#bodyBytes(m, bytesOf(m.topic).length, qos, expirySec, ids)
-    return 1 + varIntBytes(length) + length
+    return 1 + countVarIntBytes(length) + length
   }
 
   #bodyBytes(
@@ -160,7 +160,7 @@ export class Outbox {
     let length = 2 + topicLength + (qos === 0 ? 0 : 2) + m.payload.length
     if (this.#version === 5) {
       const own = ownPropertyBytes(m.properties, expirySec, ids)
-      length += varIntBytes(own) + own
+      length += countVarIntBytes(own) + own
     }
     return length
   }
@@ -235,7 +235,7 @@ export class Outbox {
     const isV5 = this.#version === 5
     const known = isV5 || type === 'suback' ? reasons : []
     const length = 2 + (isV5 ? 1 : 0) + known.length
-    const bytes = 1 + varIntBytes(length) + length
+    const bytes = 1 + countVarIntBytes(length) + length
     if (bytes > this.#maxPacketBytes || bytes > COPY_BYTES) {
       this.packet({ type, packetId, reasons: known.map((one) => this.#known(one)), properties: NO_PROPERTIES })
       return
@@ -363,7 +363,7 @@ function apart(piece: Uint8Array): Uint8Array {
 
 function ownPropertyBytes(forwarded: Uint8Array, expirySec: number | undefined, ids: readonly number[]): number {
   let bytes = forwarded.length + (expirySec === undefined ? 0 : 5)
-  for (const id of ids) bytes += 1 + varIntBytes(id)
+  for (const id of ids) bytes += 1 + countVarIntBytes(id)
   return bytes
 }
 

@@ -4,7 +4,7 @@
  * what the length claims.
  */
 import { MeshError } from '../../../core/errors.ts'
-import { REASON, violation } from './reason.ts'
+import { REASON, createViolation } from './reason.ts'
 import { Reader } from './bytes.ts'
 import { decode, decodeHead } from './decode.ts'
 import { NO_BYTES, type Packet, TYPE, type Version } from './packet.ts'
@@ -185,7 +185,7 @@ export class PacketParser {
       if (byte >= 0x80) continue
       // 3.1.1 has no such rule, and before CONNECT nobody knows the version.
       if (i > 0 && byte === 0 && this.version === 5)
-        throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
+        throw createViolation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
       this.#frameBytes = 2 + i + length
       this.#bodyAt = at + 1
       this.#wantedBytes = this.#frameBytes
@@ -198,22 +198,28 @@ export class PacketParser {
       this.#wantedBytes = Math.min(this.#frameBytes, 2 + i + MAX_PUBLISH_HEAD)
       return true
     }
-    throw violation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is longer than four bytes')
+    throw createViolation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is longer than four bytes')
   }
 
   #checkFirst(first: number): void {
     const type = 1 << (first >> 4)
     if ((this.#accepts & type) === 0)
-      throw violation(REASON.protocolError, `a ${this.#side} does not take packet type ${first >> 4} (MQTT 5.0 §2.1.2)`)
+      throw createViolation(
+        REASON.protocolError,
+        `a ${this.#side} does not take packet type ${first >> 4} (MQTT 5.0 §2.1.2)`,
+      )
     if (first >> 4 === 3) return
     const flags = first & 0x0f
     const isRepeated = this.#mayRepeat && (FLAGS_2 & type) !== 0 && flags === 0x0a
     if (!isRepeated && flags !== ((FLAGS_2 & type) === 0 ? 0 : 2))
-      throw violation(REASON.malformedPacket, `[MQTT-2.1.3-1] reserved flags ${flags} of packet type ${first >> 4}`)
+      throw createViolation(
+        REASON.malformedPacket,
+        `[MQTT-2.1.3-1] reserved flags ${flags} of packet type ${first >> 4}`,
+      )
   }
 }
 
 /** For callers that keep a view longer than the chunk should live: one small message would otherwise hold 64 KiB. */
-export function owned(bytes: Uint8Array): Uint8Array {
+export function toOwnMemory(bytes: Uint8Array): Uint8Array {
   return bytes.length === 0 ? NO_BYTES : bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
 }

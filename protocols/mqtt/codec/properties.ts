@@ -3,7 +3,7 @@
  * serves both directions. A message's own properties can be kept as bytes, because a broker passes them on unaltered
  * [MQTT-3.3.2-4, -15, -16, -17, -18, -20].
  */
-import { REASON, violation } from './reason.ts'
+import { REASON, createViolation } from './reason.ts'
 import { Reader, Writer } from './bytes.ts'
 import { NO_BYTES, type Properties } from './packet.ts'
 
@@ -103,7 +103,7 @@ export function readProperties(r: Reader, place: Place): Decoded {
   if (length === 0) return NOTHING
   const end = r.at + length
   if (end > r.end)
-    throw violation(REASON.malformedPacket, 'the Property Length goes beyond the packet (MQTT 5.0 §2.2.2.1)')
+    throw createViolation(REASON.malformedPacket, 'the Property Length goes beyond the packet (MQTT 5.0 §2.2.2.1)')
   const whole = r.end
   const from = r.at
   r.end = end
@@ -122,7 +122,7 @@ function readAll(r: Reader, place: Place, from: number): Decoded {
     const id = r.varInt()
     const known = BY_ID[id]
     if (!known || !known.in.has(place))
-      throw violation(
+      throw createViolation(
         REASON.malformedPacket,
         `property 0x${id.toString(16)} does not belong in ${place.toUpperCase()} (MQTT 5.0 §2.2.2.2)`,
       )
@@ -141,7 +141,10 @@ function readOne(r: Reader, { name, kind, id }: Row, place: Place, into: Record<
   const known = into[name]
   const list = kind === 'pairs' || (kind === 'ids' && place === 'publish')
   if (known !== undefined && !list)
-    throw violation(REASON.protocolError, `property 0x${id.toString(16)} stands more than once (MQTT 5.0 §2.2.2.2)`)
+    throw createViolation(
+      REASON.protocolError,
+      `property 0x${id.toString(16)} stands more than once (MQTT 5.0 §2.2.2.2)`,
+    )
   if (kind === 'pairs') {
     const pair: readonly [string, string] = [r.string(), r.string()]
     if (known === undefined) into[name] = [pair]
@@ -149,7 +152,7 @@ function readOne(r: Reader, { name, kind, id }: Row, place: Place, into: Record<
   } else if (kind === 'ids') {
     const subscriptionId = r.varInt()
     if (subscriptionId === 0)
-      throw violation(REASON.protocolError, 'a Subscription Identifier is 0 (MQTT 5.0 §3.8.2.1.2)')
+      throw createViolation(REASON.protocolError, 'a Subscription Identifier is 0 (MQTT 5.0 §3.8.2.1.2)')
     if (known === undefined) into[name] = [subscriptionId]
     else (known as number[]).push(subscriptionId)
   } else into[name] = readScalar(r, kind, id)
@@ -171,8 +174,9 @@ function readScalar(r: Reader, kind: Exclude<Kind, 'pairs' | 'ids'>, id: number)
       return r.string()
     case 'topic': {
       const topic = r.string()
-      if (topic === '') throw violation(REASON.protocolError, '[MQTT-4.7.3-1] a Response Topic is empty')
-      if (/[+#]/.test(topic)) throw violation(REASON.protocolError, '[MQTT-3.3.2-14] a Response Topic holds a wildcard')
+      if (topic === '') throw createViolation(REASON.protocolError, '[MQTT-4.7.3-1] a Response Topic is empty')
+      if (/[+#]/.test(topic))
+        throw createViolation(REASON.protocolError, '[MQTT-3.3.2-14] a Response Topic holds a wildcard')
       return topic
     }
     case 'binary':
@@ -184,7 +188,10 @@ function readScalar(r: Reader, kind: Exclude<Kind, 'pairs' | 'ids'>, id: number)
 
 function checked(value: number, good: (value: number) => boolean, id: number): number {
   if (!good(value))
-    throw violation(REASON.protocolError, `property 0x${id.toString(16)} has the value ${value} (MQTT 5.0 §2.2.2.2)`)
+    throw createViolation(
+      REASON.protocolError,
+      `property 0x${id.toString(16)} has the value ${value} (MQTT 5.0 §2.2.2.2)`,
+    )
   return value
 }
 

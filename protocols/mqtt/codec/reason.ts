@@ -90,12 +90,12 @@ const BY_CODE: Partial<Record<ErrorCode, Codes>> = {
  * MESH_MQTT_PROTOCOL with the reason that the standard asks for in this very case. The message starts with the
  * statement's number where there is one.
  */
-export function violation(reason: number, message: string): MeshError {
+export function createViolation(reason: number, message: string): MeshError {
   return new MeshError('MESH_MQTT_PROTOCOL', message, { cause: { reason } })
 }
 
 /** The MQTT 5 reason code for CONNACK, DISCONNECT and acknowledgements; 0x80 for what is nobody's business outside. */
-export function reasonOf(err: MeshError): number {
+export function toReason(err: MeshError): number {
   const exact =
     err.code === 'MESH_MQTT_PROTOCOL' ? (err.cause as { readonly reason?: number } | undefined)?.reason : undefined
   return exact ?? (BY_CODE[err.code] ?? UNSPECIFIED).reason
@@ -112,14 +112,14 @@ const INSTEAD: Readonly<Record<number, number>> = {
   [REASON.serverShuttingDown]: REASON.serverUnavailable,
   [REASON.administrativeAction]: REASON.serverUnavailable,
 }
-export function connackReasonOf(err: MeshError): number {
-  const reason = reasonOf(err)
+export function toConnackReason(err: MeshError): number {
+  const reason = toReason(err)
   return IN_CONNACK.has(reason) ? reason : (INSTEAD[reason] ?? REASON.unspecified)
 }
 
 /** The MQTT 3.1.1 CONNACK return code. */
-export function returnCodeOf(err: MeshError): number {
-  const reason = reasonOf(err)
+export function toReturnCode(err: MeshError): number {
+  const reason = toReason(err)
   if (reason === REASON.unsupportedVersion) return 1
   return (BY_CODE[err.code] ?? UNSPECIFIED).returnCode
 }

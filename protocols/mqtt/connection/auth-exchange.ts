@@ -5,7 +5,7 @@
 import type { MeshError } from '../../../core/errors.ts'
 import type { Auth, Packet } from '../codec/packet.ts'
 import { NO_BYTES } from '../codec/packet.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 
 export class AuthExchange {
   readonly method: string
@@ -34,12 +34,12 @@ export class AuthExchange {
   take(packet: Packet): void {
     const waiting = this.#waiting
     if (packet.type !== 'auth' || packet.reason !== REASON.continueAuthentication || !waiting)
-      throw violation(
+      throw createViolation(
         REASON.protocolError,
         `${packet.type.toUpperCase()} in the middle of authentication [MQTT-4.12.0-3]`,
       )
     if (packet.properties.authenticationMethod !== this.method)
-      throw violation(REASON.protocolError, '[MQTT-4.12.0-5] AUTH with another authentication method')
+      throw createViolation(REASON.protocolError, '[MQTT-4.12.0-5] AUTH with another authentication method')
     this.#waiting = undefined
     waiting.resolve(packet.properties.authenticationData ?? NO_BYTES)
   }

@@ -14,7 +14,7 @@ import { encode } from '../codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { connackReasonOf, REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
+import { toConnackReason, REASON, toReason, toReturnCode, createViolation } from '../codec/reason.ts'
 import type { Holder } from '../memory.ts'
 import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
@@ -209,10 +209,10 @@ export class Client implements Reading, Holder {
   #takeFirst(packet: Packet): void {
     if (packet.type === 'unsupported-connect') {
       this.#version = answerVersion(packet.level)
-      throw violation(REASON.unsupportedVersion, `[MQTT-3.1.2-2] protocol level ${packet.level} is not supported`)
+      throw createViolation(REASON.unsupportedVersion, `[MQTT-3.1.2-2] protocol level ${packet.level} is not supported`)
     }
     if (packet.type !== 'connect')
-      throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
+      throw createViolation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
     if (this.#now.at !== 'awaiting-connect') return
     this.#version = packet.version
     this.#asked = packet
@@ -407,9 +407,9 @@ export class Client implements Reading, Holder {
   #refuse(err: MeshError, at: 'awaiting-connect' | 'connecting'): void {
     this.#state.counters.refusedConnects.value++
     tellRefused(this.#state, this.#conn, this.#asked, err)
-    const spoke = at === 'connecting' || reasonOf(err) === REASON.unsupportedVersion
+    const spoke = at === 'connecting' || toReason(err) === REASON.unsupportedVersion
     if (!spoke || this.#stream.destroyed) return
-    const reason = this.#version === 5 ? connackReasonOf(err) : returnCodeOf(err)
+    const reason = this.#version === 5 ? toConnackReason(err) : toReturnCode(err)
     this.#stream.write(
       encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version),
     )

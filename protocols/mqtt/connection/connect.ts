@@ -22,13 +22,13 @@ import {
   nameShare,
   type Owner,
 } from '../session/owner.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 import { NEVER_SEC, Session } from '../session/session.ts'
 import type { Quota } from '../session/user-quotas.ts'
 import { cancelWill, endSession, forget, giveWay, createTakenOverError } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
-import { isReserved, tooDeep } from '../topics/topics.ts'
+import { isReserved, isTooDeep } from '../topics/topics.ts'
 
 /** What CONNECT settled before anything was touched. */
 export type Admitted = {
@@ -71,16 +71,16 @@ export function admit(
 ): Admitted {
   const { version, will, clientId: given } = connect
   if (given === '' && version === 4 && !connect.cleanStart)
-    throw violation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
+    throw createViolation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
   if (given.length > MAX_CLIENT_ID_CHARS)
-    throw violation(
+    throw createViolation(
       REASON.clientIdNotValid,
       `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`,
     )
   const { policy } = grounds
   const prefixes = policy.listener.clientIdPrefixes
   if (given !== '' && prefixes?.some((prefix) => given.startsWith(prefix)) === false)
-    throw violation(
+    throw createViolation(
       REASON.clientIdNotValid,
       `the client id begins with none of the clientIdPrefixes of the listener (MQTT 5.0 §3.1.3.1)`,
     )
@@ -91,8 +91,8 @@ export function admit(
   const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, client)
   const may = authorizer(grounds)
   if (!may.mayConnect()) throw mayNotConnect(clientId, grounds)
-  if (will && tooDeep(will.topic, policy.limits.maxTopicLevels))
-    throw violation(
+  if (will && isTooDeep(will.topic, policy.limits.maxTopicLevels))
+    throw createViolation(
       REASON.topicNameInvalid,
       `the will topic has more than ${policy.limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
     )

@@ -2,8 +2,8 @@
 import { MeshError } from '../../../core/errors.ts'
 import type { Connection } from '../../connection.ts'
 import type { Connect, Disconnect, Packet, Subscribe, Unsubscribe, Will } from '../codec/packet.ts'
-import { owned } from '../codec/parser.ts'
-import { REASON, reasonOf, violation } from '../codec/reason.ts'
+import { toOwnMemory } from '../codec/parser.ts'
+import { REASON, toReason, createViolation } from '../codec/reason.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { tellDisconnected } from '../operations/connection-events.ts'
 import { type ConnectionFacts, collectConnectionFacts } from '../session/connection-facts.ts'
@@ -141,7 +141,7 @@ export class Connected {
         return
       case 'connect':
       case 'unsupported-connect':
-        throw violation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
+        throw createViolation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
       case 'auth':
         this.#reauthentication.take(packet)
         return
@@ -149,7 +149,7 @@ export class Connected {
       case 'suback':
       case 'unsuback':
       case 'pingresp':
-        throw violation(REASON.protocolError, `a client sent ${packet.type.toUpperCase()} (MQTT 5.0 §2.1.2)`)
+        throw createViolation(REASON.protocolError, `a client sent ${packet.type.toUpperCase()} (MQTT 5.0 §2.1.2)`)
       default:
         packet satisfies never
     }
@@ -182,7 +182,7 @@ export class Connected {
   /** A last word to the client, as far as its version can be told. */
   sayGoodbye(err: MeshError): void {
     if (this.link.version === 5)
-      this.link.outbox.packet({ type: 'disconnect', reason: reasonOf(err), properties: NO_PROPERTIES })
+      this.link.outbox.packet({ type: 'disconnect', reason: toReason(err), properties: NO_PROPERTIES })
     this.link.outbox.flush()
   }
 
@@ -239,7 +239,7 @@ export class Connected {
     const session = this.#session
     if (sessionExpirySec !== undefined) {
       if (sessionExpirySec > 0 && session.expirySec === 0)
-        throw violation(
+        throw createViolation(
           REASON.protocolError,
           'a session without expiry cannot get one in DISCONNECT (MQTT 5.0 §3.14.2.2.2)',
         )
@@ -259,7 +259,7 @@ export class Connected {
 
 /** Without a hold on the chunk that it came in: it stays as long as the connection. */
 function compactWill(will: Will): Will {
-  return { ...will, payload: owned(will.payload), properties: owned(will.properties) }
+  return { ...will, payload: toOwnMemory(will.payload), properties: toOwnMemory(will.properties) }
 }
 
 function isShutOut({ draining, aborted }: Connection): boolean {

@@ -9,17 +9,17 @@ import { detached } from '../../../core/defects/guard.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
-import { messageNowMs } from '../expiry.ts'
+import { readMessageMs } from '../expiry.ts'
 import type { Link } from './link.ts'
-import { type Commit, commitOf, countCommit, deliver, plan, retryMs } from '../publication.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { type Commit, buildCommit, countCommit, deliver, plan, retryMs } from '../publication.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 import type { Place } from '../topics/retained.ts'
 import type { Session } from '../session/session.ts'
 import { saveFirst } from '../session/sessions.ts'
-import { SHARED_BYTES, sizeOf } from '../shared-message.ts'
+import { SHARED_BYTES, measureMessageBytes } from '../shared-message.ts'
 import type { BrokerState } from '../state.ts'
 import type { Plan } from '../topics/subscriptions.ts'
-import { isReserved, tooDeep } from '../topics/topics.ts'
+import { isReserved, isTooDeep } from '../topics/topics.ts'
 import { type InLine, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
 
@@ -91,8 +91,8 @@ export class Inflow {
     counters.received[p.qos].value++
     const topic = this.#aliases.topicOf(p)
     const { maxTopicLevels } = this.#link.limits
-    if (tooDeep(topic, maxTopicLevels))
-      throw violation(
+    if (isTooDeep(topic, maxTopicLevels))
+      throw createViolation(
         REASON.topicNameInvalid,
         `the topic has more than ${maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
       )
@@ -110,7 +110,7 @@ export class Inflow {
       retain: p.retain,
       properties: p.properties,
       expiresAtMs:
-        p.messageExpirySec === undefined ? undefined : messageNowMs(this.#state.ctx.clock) + p.messageExpirySec * 1000,
+        p.messageExpirySec === undefined ? undefined : readMessageMs(this.#state.ctx.clock) + p.messageExpirySec * 1000,
       expirySec: p.messageExpirySec,
     }
     const to = plan(this.#state, message, { from: this.#session, origin: undefined })
@@ -204,7 +204,7 @@ export class Inflow {
     if (this.#link.version === 5) {
       this.#unanswered.add(packetId)
       if (this.#unanswered.size > this.#link.limits.receiveMaximum)
-        throw violation(
+        throw createViolation(
           REASON.receiveMaximumExceeded,
           '[MQTT-3.3.4-7] more messages are unacknowledged than Receive Maximum allows',
         )
@@ -271,7 +271,7 @@ export class Inflow {
       message.qos === 2 && this.#session.stored
         ? { clientId: this.#session.clientId, packetId, session: this.#session }
         : undefined
-    return commitOf({ durability, retained, message, plan: to, place, inbound })
+    return buildCommit({ durability, retained, message, plan: to, place, inbound })
   }
 
   #ask(one: InLine, commit: Commit): void {
@@ -443,7 +443,7 @@ export class Inflow {
 
 /** The disk gets small payloads once per queue and large ones once. */
 function lineBytes(message: StoredMessage, { queues }: Plan): number {
-  const bytes = sizeOf(message)
+  const bytes = measureMessageBytes(message)
   return bytes >= SHARED_BYTES ? bytes : bytes * Math.max(1, queues.length)
 }
 

@@ -12,9 +12,9 @@ import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { NO_IDS, type Packet, type Qos, RETAIN, type Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { StoredMessage } from '../durability.ts'
-import { expirySecOf, leftMs, messageNowMs } from '../expiry.ts'
+import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import type { Memory } from '../memory.ts'
-import { sizeOf, Waiting } from '../shared-message.ts'
+import { measureMessageBytes, Waiting } from '../shared-message.ts'
 
 export type LinkOptions = {
   readonly stream: Duplex
@@ -129,7 +129,7 @@ export class Link {
     if (this.#isOver) return
     if (
       this.#waiting.size >= this.limits.maxQueuedMessages ||
-      this.#waiting.bytes + sizeOf(message) > this.limits.maxQueuedBytes
+      this.#waiting.bytes + measureMessageBytes(message) > this.limits.maxQueuedBytes
     ) {
       this.#counters.dropped['slow-reader'].value++
       return
@@ -174,12 +174,12 @@ export class Link {
     const qos = ((flags >> 1) & 3) as Qos
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {
-      const left = leftMs(message, messageNowMs(this.#clock))
+      const left = computeLeftMs(message, readMessageMs(this.#clock))
       if (left <= 0 && !this.isBegun) {
         this.#counters.dropped.expired.value++
         return false
       }
-      if (this.version === 5) expirySec = expirySecOf(Math.max(0, left))
+      if (this.version === 5) expirySec = toExpirySec(Math.max(0, left))
     }
     const known = this.version === 5 ? ids : NO_IDS
     // The exact length only where it could matter.

@@ -5,7 +5,7 @@ import { toPrintable } from '../../../core/printable.ts'
 import type { Connection } from '../../connection.ts'
 import type { Auth, Connect } from '../codec/packet.ts'
 import { NO_BYTES } from '../codec/packet.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
 import { AuthExchange } from './auth-exchange.ts'
@@ -39,14 +39,14 @@ export class Reauthentication {
   take(packet: Auth): void {
     const { authenticationMethod: method } = this.#p.connect.properties
     if (method === undefined)
-      throw violation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
+      throw createViolation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
     if (this.#exchange) {
       this.#exchange.take(packet)
       return
     }
     const { authenticationMethod: said, authenticationData: data = NO_BYTES } = packet.properties
     if (packet.reason !== REASON.reAuthenticate || said !== method)
-      throw violation(REASON.protocolError, '[MQTT-4.12.1-1] AUTH of another reason or method')
+      throw createViolation(REASON.protocolError, '[MQTT-4.12.1-1] AUTH of another reason or method')
     detached('mqtt', this.#prove(method, data), (error) => this.#p.link.close(error))
   }
   end(): void {

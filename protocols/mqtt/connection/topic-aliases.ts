@@ -1,7 +1,7 @@
 /** Topic Aliases that a client has set (MQTT 5.0 §3.3.2.3.4); they end with the connection. */
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Publish } from '../codec/packet.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 
 export class TopicAliases {
   readonly #max: number
@@ -23,7 +23,7 @@ export class TopicAliases {
   topicOf({ topic, topicAlias }: Pick<Publish, 'topic' | 'topicAlias'>): string {
     if (topicAlias === 0) return topic
     if (topicAlias > this.#max)
-      throw violation(
+      throw createViolation(
         REASON.topicAliasInvalid,
         `[MQTT-3.3.2-9] Topic Alias ${topicAlias} is above the announced maximum`,
       )
@@ -33,7 +33,7 @@ export class TopicAliases {
     }
     const known = this.#topics.get(topicAlias)
     if (known === undefined)
-      throw violation(REASON.protocolError, `Topic Alias ${topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
+      throw createViolation(REASON.protocolError, `Topic Alias ${topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
     return known
   }
   end(): void {

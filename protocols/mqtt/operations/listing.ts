@@ -1,5 +1,5 @@
 /** Clients, sessions, queues and retained messages as an operator sees them: in pages, without payloads. */
-import { elapsedMs } from '../expiry.ts'
+import { computeElapsedMs } from '../expiry.ts'
 import type { StoredMessage } from '../durability.ts'
 import { formatOwner } from '../session/owner.ts'
 import { NEVER_SEC, type Session } from '../session/session.ts'
@@ -98,7 +98,7 @@ export function listSessions(state: BrokerState, of: PageOf, id?: string): Page<
 function sessionItem(session: Session | undefined, nowMs: number): SessionItem | undefined {
   if (!session) return undefined
   const isConnected = session.link !== undefined
-  const awayMs = isConnected ? undefined : elapsedMs(session.disconnectedAtMs ?? nowMs, nowMs)
+  const awayMs = isConnected ? undefined : computeElapsedMs(session.disconnectedAtMs ?? nowMs, nowMs)
   return {
     clientId: session.clientId,
     owner: ownerOf(session),

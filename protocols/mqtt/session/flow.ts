@@ -15,8 +15,8 @@ import { asRetained } from '../topics/retained.ts'
 import {
   compact,
   hold,
-  letGo,
-  sizeOf,
+  releaseHold,
+  measureMessageBytes,
   Waiting,
   type Delivery,
   type HeldMessage,
@@ -91,7 +91,7 @@ export class MemoryFlow implements Flow {
     const { limits } = this.#link
     if (
       this.#waiting.size >= limits.maxQueuedMessages ||
-      this.#waiting.bytes + sizeOf(delivery.message) > limits.maxQueuedBytes
+      this.#waiting.bytes + measureMessageBytes(delivery.message) > limits.maxQueuedBytes
     ) {
       this.#counters.dropped['queue-full'].value++
       return
@@ -146,7 +146,7 @@ export class MemoryFlow implements Flow {
     if (shared === undefined || qos !== 1) return
     const held = compact(message)
     hold(held, this.#budget)
-    this.#sharedBytes += sizeOf(held)
+    this.#sharedBytes += measureMessageBytes(held)
     this.#shared.set(packetId, { message: held, shared })
   }
   #forgetShared(packetId: number): void {
@@ -154,8 +154,8 @@ export class MemoryFlow implements Flow {
     const known = this.#shared.get(packetId)
     if (!known) return
     this.#shared.delete(packetId)
-    this.#sharedBytes -= sizeOf(known.message)
-    letGo(known.message, this.#budget)
+    this.#sharedBytes -= measureMessageBytes(known.message)
+    releaseHold(known.message, this.#budget)
   }
   /** Of 65,535 at least half are free, so on average the next one or the one after it is. */
   #freeId(): number {

@@ -6,7 +6,7 @@ import { toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { BrokerState } from '../state.ts'
-import { matches, sharedOf } from '../topics/topics.ts'
+import { matches, parseSharedFilter } from '../topics/topics.ts'
 import type { Session } from './session.ts'
 
 const READ_AT_ONCE = 64
@@ -68,7 +68,7 @@ function groupOf(
 ): string | undefined {
   let found: StoredSubscription | undefined
   for (const one of subscriptions) {
-    const shared = sharedOf(one.filter)
+    const shared = parseSharedFilter(one.filter)
     const filter = typeof shared === 'object' ? shared.filter : one.filter
     if (!matches(filter, topic)) continue
     if (shared === undefined) return undefined

@@ -7,9 +7,9 @@ import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detached } from '../../../core/defects/guard.ts'
 import type { Will } from '../codec/packet.ts'
-import { owned } from '../codec/parser.ts'
+import { toOwnMemory } from '../codec/parser.ts'
 import type { StoredMessage } from '../durability.ts'
-import { elapsedMs, expiryOf, messageNowMs } from '../expiry.ts'
+import { computeElapsedMs, computeExpiry, readMessageMs } from '../expiry.ts'
 import { publishInside, retryMs } from '../publication.ts'
 import { handOver } from './hand-over.ts'
 import { mayPublishStill } from './reauthorize.ts'
@@ -209,7 +209,7 @@ function watchExpiry(state: BrokerState, session: Session): void {
   if (session.link || session.expirySec === NEVER_SEC) return
   const { clock } = state.ctx
   const nowMs = clock.wallMs()
-  const leftMs = session.expirySec * 1000 - elapsedMs(session.disconnectedAtMs ?? nowMs, nowMs)
+  const leftMs = session.expirySec * 1000 - computeElapsedMs(session.disconnectedAtMs ?? nowMs, nowMs)
   const expire = (): void => {
     state.counters.sessionsExpired.value++
     endSessionLater(state, session)
@@ -228,11 +228,11 @@ export function buildWillMessage(
 ): StoredMessage {
   return {
     topic,
-    payload: owned(payload),
+    payload: toOwnMemory(payload),
     qos,
     retain,
-    properties: owned(properties),
-    ...expiryOf(messageExpirySec, wallMs),
+    properties: toOwnMemory(properties),
+    ...computeExpiry(messageExpirySec, wallMs),
   }
 }
 
@@ -257,11 +257,11 @@ export function leaveWill(state: BrokerState, session: Session, will: Will): voi
   const { clock } = state.ctx
   const delaySec = Math.min(will.delaySec, session.stored ? session.expirySec : 0)
   if (delaySec === 0) {
-    publishWill(state, session.clientId, buildWillMessage(will, messageNowMs(clock)))
+    publishWill(state, session.clientId, buildWillMessage(will, readMessageMs(clock)))
     return
   }
   const dueAtMs = clock.wallMs() + delaySec * 1000
-  session.pendingWill = { message: buildWillMessage(will, messageNowMs(clock) + delaySec * 1000), dueAtMs }
+  session.pendingWill = { message: buildWillMessage(will, readMessageMs(clock) + delaySec * 1000), dueAtMs }
   watchWill(state, session)
 }
 

@@ -7,14 +7,14 @@ import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { Qos, Subscribe, Unsubscribe } from '../codec/packet.ts'
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
-import { costOf } from '../topics/filter-cost.ts'
+import { estimateFilterBytes } from '../topics/filter-cost.ts'
 import type { Link } from '../connection/link.ts'
-import { REASON, reasonOf, violation } from '../codec/reason.ts'
-import { retainedCopy } from '../topics/retained.ts'
+import { REASON, toReason, createViolation } from '../codec/reason.ts'
+import { copyRetained } from '../topics/retained.ts'
 import type { Session } from './session.ts'
 import { nameSessionQueue } from './sessions.ts'
 import type { BrokerState } from '../state.ts'
-import { filterProblem, sharedOf, tooDeep } from '../topics/topics.ts'
+import { filterProblem, parseSharedFilter, isTooDeep } from '../topics/topics.ts'
 
 export type Asking = {
   readonly session: Session
@@ -50,7 +50,7 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
     const noLocal = request.noLocal || (isBridge && !filter.startsWith('$share/'))
     const retainAsPublished = request.retainAsPublished || isBridge
     const isNew = !session.subscriptions.has(filter) && !granted.has(filter)
-    const bytes = isNew ? costOf(filter) : 0
+    const bytes = isNew ? estimateFilterBytes(filter) : 0
     const isFull =
       isNew &&
       (session.subscriptions.size + added >= asking.limits.maxSubscriptionsPerSession ||
@@ -103,7 +103,7 @@ function answer(
       'subscription could not be kept',
     )
     for (const one of granted.values()) takeBack(state, asking, one)
-    const reason = reasonOf(failed) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
+    const reason = toReason(failed) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
     reasons.forEach((was, i) => {
       if (was <= 2) reasons[i] = reason
     })
@@ -160,17 +160,18 @@ export function tellRefused(
 
 /** @throws MESH_MQTT_PROTOCOL: no reason code says that a filter is none, so the packet is malformed (§4.13) */
 export function refuseMalformed(filter: string): void {
-  const shared = sharedOf(filter)
+  const shared = parseSharedFilter(filter)
   const problem =
     shared === 'invalid'
       ? '[MQTT-4.8.2-1] the shared subscription has no group, or no filter'
       : filterProblem(shared?.filter ?? filter)
-  if (problem !== undefined) throw violation(REASON.malformedPacket, problem)
+  if (problem !== undefined) throw createViolation(REASON.malformedPacket, problem)
 }
 
 /** Reason code of §3.9.3, undefined when it is granted. */
 function refusalOf(filter: string, { authorizer, limits }: Asking): number | undefined {
-  if (tooDeep(filter, limits.maxTopicLevels + (filter.startsWith('$share/') ? 2 : 0))) return REASON.topicFilterInvalid
+  if (isTooDeep(filter, limits.maxTopicLevels + (filter.startsWith('$share/') ? 2 : 0)))
+    return REASON.topicFilterInvalid
   return authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
@@ -263,7 +264,7 @@ async function appendRetained(
   { message, subscriptionId }: { readonly message: StoredMessage; readonly subscriptionId: number | undefined },
 ): Promise<void> {
   try {
-    await durability.append(retainedCopy(message, subscriptionId), [queue])
+    await durability.append(copyRetained(message, subscriptionId), [queue])
   } catch (thrown) {
     counters.dropped.spool.value++
     ctx.log.warn(

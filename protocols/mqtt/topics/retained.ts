@@ -7,8 +7,8 @@ import { HeldMessage, MESSAGE_BYTES } from '../shared-message.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Durability, StoredMessage } from '../durability.ts'
-import { levelsCost } from './filter-cost.ts'
-import { leftMs, messageNowMs } from '../expiry.ts'
+import { estimateLevelBytes } from './filter-cost.ts'
+import { computeLeftMs, readMessageMs } from '../expiry.ts'
 import { type Change, RetainedChanges } from './retained-changes.ts'
 import { TopicTree } from './topic-tree.ts'
 
@@ -186,17 +186,17 @@ export class Retained {
   }
   #current(topic: string): RetainedMessage | undefined {
     const message = this.#tree.get(topic)
-    return message && leftMs(message, messageNowMs(this.#clock)) > 0 ? message : undefined
+    return message && computeLeftMs(message, readMessageMs(this.#clock)) > 0 ? message : undefined
   }
 
   /** Those that the filter matches and that have not expired; expired ones that are met are deleted. */
   find(filter: string): readonly RetainedMessage[] {
     if (this.#stored === 0) return NOTHING
-    const now = messageNowMs(this.#clock)
+    const now = readMessageMs(this.#clock)
     const found: RetainedMessage[] = []
     const expired: RetainedMessage[] = []
     this.#tree.ofFilter(filter, (message) => {
-      ;(leftMs(message, now) <= 0 ? expired : found).push(message)
+      ;(computeLeftMs(message, now) <= 0 ? expired : found).push(message)
     })
     for (const { topic } of expired) {
       this.#change(topic, () => this.#put(topic, undefined))
@@ -242,7 +242,7 @@ export class Retained {
 }
 
 function keptBytes(topic: string, bodyBytes: number): number {
-  return MESSAGE_BYTES + topic.length + bodyBytes + levelsCost(topic, USUAL_LEVELS)
+  return MESSAGE_BYTES + topic.length + bodyBytes + estimateLevelBytes(topic, USUAL_LEVELS)
 }
 function keptBytesOf({ topic, payload, properties }: StoredMessage): number {
   return keptBytes(topic, payload.length + properties.length)
@@ -257,7 +257,7 @@ const MARK = 0x00
 /** The same, with the identifier of the subscription that it came for in four bytes behind it. */
 const MARK_WITH_ID = 0x04
 
-export function retainedCopy(message: StoredMessage, subscriptionId?: number): StoredMessage {
+export function copyRetained(message: StoredMessage, subscriptionId?: number): StoredMessage {
   const mark = Buffer.of(MARK_WITH_ID, 0, 0, 0, 0)
   if (subscriptionId !== undefined) mark.writeUInt32BE(subscriptionId, 1)
   const marks = subscriptionId === undefined ? Uint8Array.of(MARK) : mark

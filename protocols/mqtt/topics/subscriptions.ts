@@ -6,10 +6,10 @@
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { Qos } from '../codec/packet.ts'
 import { FilterQuota } from './filter-quota.ts'
-import { costOf } from './filter-cost.ts'
+import { estimateFilterBytes } from './filter-cost.ts'
 import { Group } from '../session/groups.ts'
 import { TopicTree } from './topic-tree.ts'
-import { sharedOf } from './topics.ts'
+import { parseSharedFilter } from './topics.ts'
 import type { Session } from '../session/session.ts'
 import { Subscribers, Target, Targets } from './target.ts'
 import type { View } from './view.ts'
@@ -134,7 +134,7 @@ export class Subscriptions {
   }
   #count(session: Session, subscribed: string, by: 1 | -1): void {
     this.size += by
-    this.room.change(session, by * costOf(subscribed))
+    this.room.change(session, by * estimateFilterBytes(subscribed))
   }
   /** Somebody may want `$SYS/…`. */
   get hasSysFilters(): boolean {
@@ -231,7 +231,7 @@ export class Subscriptions {
       filtered: all.length - receivers.length,
       groups,
       routes,
-      plans: simple ? [planOf(receivers, NONE, 0), planOf(receivers, NONE, 1)] : undefined,
+      plans: simple ? [planDelivery(receivers, NONE, 0), planDelivery(receivers, NONE, 1)] : undefined,
       bytes: MATCH_BYTES + groups.length * TARGET_BYTES + bytesOf(all),
     }
   }
@@ -260,12 +260,12 @@ function bytesOf(targets: readonly Target[]): number {
 
 /** The filter was checked when it was subscribed; an invalid shared one cannot come here and would match nothing. */
 function parts(subscribed: string): { readonly group?: string; readonly filter: string } {
-  const shared = sharedOf(subscribed)
+  const shared = parseSharedFilter(subscribed)
   return shared === undefined || shared === 'invalid' ? { filter: subscribed } : shared
 }
 
 /** A session that is kept gets QoS 1 and 2 through its queue, all else goes from memory. */
-export function planOf(targets: readonly Target[], routes: readonly Route[], qos: Qos): Plan {
+export function planDelivery(targets: readonly Target[], routes: readonly Route[], qos: Qos): Plan {
   if (qos === 0) return { direct: targets, queues: NONE, routes }
   const isQueued = ({ session, qos: granted }: Target): boolean => granted > 0 && session.queue !== undefined
   return {

@@ -10,7 +10,9 @@ export type Levels = readonly string[]
  * Splits off `$share/<group>/`. Undefined for an ordinary filter; 'invalid' for a malformed shared one [MQTT-4.8.2-1,
  * -2].
  */
-export function sharedOf(filter: string): { readonly group: string; readonly filter: string } | undefined | 'invalid' {
+export function parseSharedFilter(
+  filter: string,
+): { readonly group: string; readonly filter: string } | undefined | 'invalid' {
   if (!filter.startsWith('$share/')) return filter === '$share' ? 'invalid' : undefined
   const end = filter.indexOf('/', 7)
   const group = end < 0 ? '' : filter.slice(7, end)
@@ -41,7 +43,7 @@ export function isReserved(topic: string): boolean {
 }
 
 /** Counts separators only as far as needed. */
-export function tooDeep(topic: string, maxLevels: number): boolean {
+export function isTooDeep(topic: string, maxLevels: number): boolean {
   let levels = 1
   for (let at = topic.indexOf('/'); at >= 0; at = topic.indexOf('/', at + 1)) if (++levels > maxLevels) return true
   return false

@@ -27,7 +27,7 @@ export type Asked = {
 }
 
 /** @returns the packet that the broker gets; the same one when nothing is different */
-export function forwardedConnect(connect: Connect, { limits, admitted, isProvedHere }: Known): Connect {
+export function rewriteConnect(connect: Connect, { limits, admitted, isProvedHere }: Known): Connect {
   let changed = connect
   // One that we assigned, so that policies and the broker speak of the same client.
   if (admitted.clientId !== connect.clientId) changed = { ...changed, clientId: admitted.clientId }
@@ -59,7 +59,7 @@ function boundedProperties(properties: Properties, { maxPacketBytes, maxTopicAli
 }
 
 /** @returns the packet that the client gets; the same one when nothing is different */
-export function returnedConnack(connack: Connack, connect: Connect, known: Known): Connack {
+export function rewriteConnack(connack: Connack, connect: Connect, known: Known): Connack {
   const { admitted, limits, isProvedHere } = known
   if (connect.version === 4 || connack.reason !== 0) return connack
   let properties = boundedProperties(connack.properties, limits)

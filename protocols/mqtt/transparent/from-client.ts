@@ -5,11 +5,11 @@ import type { Authorizer } from '../authorization/authorizer.ts'
 import { encode } from '../codec/encode.ts'
 import type { AckType, Auth, Disconnect, Packet, Publish, Qos, Subscribe, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 import type { RateLimit } from '../connection/rate-limit.ts'
 import { refuseMalformed, tellRefused } from '../session/subscribe.ts'
 import type { BrokerState } from '../state.ts'
-import { isReserved, tooDeep } from '../topics/topics.ts'
+import { isReserved, isTooDeep } from '../topics/topics.ts'
 import type { PassingAliases } from './aliases.ts'
 import type { Subscribing } from './subscribing.ts'
 import type { Way } from './way.ts'
@@ -46,7 +46,7 @@ export class FromClient {
     const { toBroker, reauthenticate, onDisconnect, state } = this.#p
     if (packet.type === 'publish') return this.#publish(packet, bytes)
     if (packet.type === 'connect' || packet.type === 'unsupported-connect')
-      throw violation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
+      throw createViolation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
     state.counters.controlsReceived[packet.type].value++
     if (packet.type === 'subscribe') return this.#subscribe(packet, bytes)
     if (packet.type === 'auth' && reauthenticate) return reauthenticate(packet)
@@ -62,8 +62,8 @@ export class FromClient {
     counters.received[packet.qos].value++
     counters.bytesReceived.payload.value += packet.payload.length
     const topic = aliases.topicOf(packet)
-    if (tooDeep(topic, limits.maxTopicLevels))
-      throw violation(
+    if (isTooDeep(topic, limits.maxTopicLevels))
+      throw createViolation(
         REASON.topicNameInvalid,
         `the topic has more than ${limits.maxTopicLevels} levels (mqtt.limits.maxTopicLevels)`,
       )
@@ -108,7 +108,7 @@ export class FromClient {
     const may = authorizer()
     const reasons = packet.subscriptions.map(({ filter }) => {
       refuseMalformed(filter)
-      if (tooDeep(filter, limits.maxTopicLevels + (filter.startsWith('$share/') ? 2 : 0)))
+      if (isTooDeep(filter, limits.maxTopicLevels + (filter.startsWith('$share/') ? 2 : 0)))
         return REASON.topicFilterInvalid
       return may.maySubscribe(filter) ? REASON.success : REASON.notAuthorized
     })

@@ -19,7 +19,7 @@ import { encode } from '../codec/encode.ts'
 import type { Connack, Connect, Packet, Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { connackReasonOf, REASON, reasonOf, returnCodeOf, violation } from '../codec/reason.ts'
+import { toConnackReason, REASON, toReason, toReturnCode, createViolation } from '../codec/reason.ts'
 import { admit, type Admitted, answerVersion, countConnection, mayNotConnect } from '../connection/connect.ts'
 import { Connecting } from '../connection/connecting.ts'
 import { Rules } from '../connection/rules.ts'
@@ -27,8 +27,8 @@ import type { Holder } from '../memory.ts'
 import { tellRefused } from '../operations/connection-events.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
-import { type Asked, encodeConnack, forwardedConnect, type Known, returnedConnack } from './connect.ts'
-import { asUpstream, clientGone, finish, listenToSignals } from '../ending.ts'
+import { type Asked, encodeConnack, rewriteConnect, type Known, rewriteConnack } from './connect.ts'
+import { asUpstream, explainClientEnd, finish, listenToSignals } from '../ending.ts'
 import { Passage } from './passage.ts'
 import type { Proxying } from './proxying.ts'
 import { Side } from './side.ts'
@@ -91,7 +91,7 @@ export class ProxiedClient implements Holder {
       take: (packet, bytes) => this.#take(packet, bytes),
       onTaken: () => this.#flush(this.#side),
       onError: (err) => this.close(err),
-      onEnd: (cause) => this.#end({ error: clientGone(cause) }),
+      onEnd: (cause) => this.#end({ error: explainClientEnd(cause) }),
     })
   }
 
@@ -127,10 +127,10 @@ export class ProxiedClient implements Holder {
   #takeFirst(packet: Packet, bytes: Buffer): void {
     if (packet.type === 'unsupported-connect') {
       this.#version = answerVersion(packet.level)
-      throw violation(REASON.unsupportedVersion, `[MQTT-3.1.2-2] protocol level ${packet.level} is not supported`)
+      throw createViolation(REASON.unsupportedVersion, `[MQTT-3.1.2-2] protocol level ${packet.level} is not supported`)
     }
     if (packet.type !== 'connect')
-      throw violation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
+      throw createViolation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
     const { state, onConnect } = this.#p
     this.#version = packet.version
     state.counters.controlsReceived.connect.value++
@@ -221,7 +221,7 @@ export class ProxiedClient implements Holder {
   #sendConnect(broker: Broker, admitted: Admitted): void {
     const asked = this.#asked
     if (!asked) return
-    const forwarded = forwardedConnect(asked.connect, this.#known(admitted))
+    const forwarded = rewriteConnect(asked.connect, this.#known(admitted))
     broker.way.add(forwarded === asked.connect ? asked.bytes : encode(forwarded, forwarded.version))
     broker.way.flush()
   }
@@ -287,7 +287,7 @@ export class ProxiedClient implements Holder {
     else if (!this.#broker || !asked?.isEnhanced) asked?.connecting.take(packet)
     else if (packet.type === 'auth') this.#broker.way.add(bytes)
     else
-      throw violation(
+      throw createViolation(
         REASON.protocolError,
         `${packet.type.toUpperCase()} in the middle of authentication [MQTT-4.12.0-3]`,
       )
@@ -316,7 +316,7 @@ export class ProxiedClient implements Holder {
     }
     const ended = this.#refusal(admitted.proof, admitted)
     if (ended) return this.close(ended)
-    const returned = returnedConnack(packet, asked.connect, this.#known(admitted))
+    const returned = rewriteConnack(packet, asked.connect, this.#known(admitted))
     this.#way.add(returned === packet ? bytes : encodeConnack(returned, asked.connect))
     this.#deadline?.cancel()
     this.#forgetAsked()
@@ -370,7 +370,7 @@ export class ProxiedClient implements Holder {
     if (this.#at === 'closed') return
     if (this.#at !== 'connected') this.#refuse(err)
     else if (this.#version === 5)
-      this.#way.add(encode({ type: 'disconnect', reason: reasonOf(err), properties: NO_PROPERTIES }, 5))
+      this.#way.add(encode({ type: 'disconnect', reason: toReason(err), properties: NO_PROPERTIES }, 5))
     this.#end({ error: err })
   }
   /** A connected client sees what the broker has done, and nothing of ours: it is the broker's word that is missing. */
@@ -383,8 +383,8 @@ export class ProxiedClient implements Holder {
     const { state, conn } = this.#p
     state.counters.refusedConnects.value++
     tellRefused(state, conn, this.#asked?.connect, err)
-    if (this.#at !== 'connecting' && reasonOf(err) !== REASON.unsupportedVersion) return
-    const reason = this.#version === 5 ? connackReasonOf(err) : returnCodeOf(err)
+    if (this.#at !== 'connecting' && toReason(err) !== REASON.unsupportedVersion) return
+    const reason = this.#version === 5 ? toConnackReason(err) : toReturnCode(err)
     this.#way.add(encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version))
   }
 

@@ -15,7 +15,7 @@ export type ProxyingOptions = {
   readonly maxBufferBytes: number
 }
 
-export function proxyingOf(ctx: Context, upstreams: Upstreams): ProxyingOptions {
+export function collectProxyingOptions(ctx: Context, upstreams: Upstreams): ProxyingOptions {
   const clusterOf = (name: string): Cluster | undefined => ctx.tables.get().cluster(name)
   return { upstreams, clusterOf, waiting: waitingOf(ctx), maxBufferBytes: ctx.limits.maxBufferBytes }
 }

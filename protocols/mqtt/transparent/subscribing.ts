@@ -2,7 +2,7 @@
 import { MeshError } from '../../../core/errors.ts'
 import type { Suback, Subscribe, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 
 export type Asked = {
   /** Of each filter; 0 where the broker is asked. */
@@ -33,7 +33,10 @@ export class Subscribing {
   ask(packet: Subscribe, reasons: readonly number[]): Asked {
     const { packetId, subscriptions } = packet
     if (this.#waiting.has(packetId))
-      throw violation(REASON.protocolError, `[MQTT-2.2.1-3] packet id ${packetId} is of a SUBSCRIBE without its SUBACK`)
+      throw createViolation(
+        REASON.protocolError,
+        `[MQTT-2.2.1-3] packet id ${packetId} is of a SUBSCRIBE without its SUBACK`,
+      )
     const allowed = subscriptions.filter((_, i) => reasons[i] === REASON.success)
     if (allowed.length === subscriptions.length) return { pass: 'as it came', reasons }
     if (allowed.length === 0) return { pass: undefined, reasons, answer: this.#suback(packetId, reasons) }

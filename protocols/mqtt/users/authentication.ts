@@ -4,7 +4,7 @@
  * where the listener takes clients without a user.
  */
 import { looksLikeJwt } from '../../../core/jwt/verify.ts'
-import { REASON, violation } from '../codec/reason.ts'
+import { REASON, createViolation } from '../codec/reason.ts'
 import { SCRAM_METHOD } from './scram.ts'
 import { sourceOf } from '../../../core/ip-source.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
@@ -102,7 +102,7 @@ export class Authentication {
   ): Promise<Proof> {
     const users = this.#users
     if (!users || method !== SCRAM_METHOD || !this.takes('scram-sha-256', listener))
-      throw violation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] this authentication method is not offered')
+      throw createViolation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] this authentication method is not offered')
     return this.#guarded('scram-sha-256', { users, source: sourceOf(address), signal }, async () => {
       const exchange = users.startScram()
       for (let data = first; ;) {

@@ -1,7 +1,7 @@
 /** A message expires so long after it came as its publisher said, whatever becomes of the wall clock meanwhile. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { expiryOf, expirySecOf, leftMs, messageNowMs } from '../../../protocols/mqtt/expiry.ts'
+import { computeExpiry, toExpirySec, computeLeftMs, readMessageMs } from '../../../protocols/mqtt/expiry.ts'
 import { decodeOne, encodeOne, countEntryBytes } from '../../../protocols/mqtt/spool/segment.ts'
 import type { StoredMessage } from '../../../protocols/mqtt/durability.ts'
 import { TestBroker } from '../../helpers/mqtt/broker.ts'
@@ -46,25 +46,25 @@ for (const backMs of [1_000, 3_600_000, 400 * DAY_MS]) {
   })
 }
 test('after a restart with a clock that was set back a message has no more than it was given', () => {
-  const kept = message(expiryOf(600, 1_700_000_000_000))
+  const kept = message(computeExpiry(600, 1_700_000_000_000))
   assert.deepEqual(
-    [0, 1_000, 400 * DAY_MS].map((back) => expirySecOf(leftMs(kept, 1_700_000_000_000 - back))),
+    [0, 1_000, 400 * DAY_MS].map((back) => toExpirySec(computeLeftMs(kept, 1_700_000_000_000 - back))),
     [600, 600, 600],
   )
-  assert.equal(leftMs(kept, 1_700_000_600_000), 0)
-  assert.equal(leftMs(message({}), 0), Infinity)
+  assert.equal(computeLeftMs(kept, 1_700_000_600_000), 0)
+  assert.equal(computeLeftMs(message({}), 0), Infinity)
 })
 test('the time of messages goes on when the clock steps back, and with it when it is set forward', async () => {
   const clock = new SimClock()
-  const start = messageNowMs(clock)
+  const start = readMessageMs(clock)
   clock.setWallMs(start - DAY_MS)
   await clock.advance(5_000)
-  assert.equal(messageNowMs(clock), start + 5_000)
+  assert.equal(readMessageMs(clock), start + 5_000)
   clock.setWallMs(start + DAY_MS)
-  assert.equal(messageNowMs(clock), start + DAY_MS)
+  assert.equal(readMessageMs(clock), start + DAY_MS)
 })
 test('what a message was given is kept on disk; what was written without it is read', () => {
-  const given = message(expiryOf(600, 1_700_000_000_000))
+  const given = message(computeExpiry(600, 1_700_000_000_000))
   const plain = message({ expiresAtMs: 1_700_000_600_000 })
   for (const one of [given, plain, message({})]) {
     const blob = encodeOne(one)

@@ -2,7 +2,13 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from '../../../protocols/mqtt/durability.ts'
-import { compact, forgetLast, PLACE_BYTES, sizeOf, Waiting } from '../../../protocols/mqtt/shared-message.ts'
+import {
+  compact,
+  forgetLast,
+  PLACE_BYTES,
+  measureMessageBytes,
+  Waiting,
+} from '../../../protocols/mqtt/shared-message.ts'
 
 const chunk = Buffer.alloc(64 * 1024)
 const message = (bytes = 100): StoredMessage => ({
@@ -21,7 +27,7 @@ test('a message that waits in several lines counts once, each place a little', (
   const one = message()
   for (const line of lines) line.push(delivery(one))
   forgetLast()
-  const size = sizeOf(one)
+  const size = measureMessageBytes(one)
   assert.equal(budget.heldBytes, size + 3 * PLACE_BYTES)
   assert.deepEqual(
     lines.map((line) => line.bytes),

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { strftime } from '../../../../agent/cli/mqtt/strftime.ts'
+import { formatTimeConversion } from '../../../../agent/cli/mqtt/strftime.ts'
 
 const LETTERS = 'aAbBCdDeFgGhHIjklmMpPrRsSTuUVwWxXyYzZc'.split('')
 
@@ -22,7 +22,7 @@ for (const day of [
         encoding: 'utf8',
       })
       const at = new Date(`${day}Z`)
-      assert.equal(LETTERS.map((l) => strftime(l, at)).join('|'), written.trimEnd())
+      assert.equal(LETTERS.map((l) => formatTimeConversion(l, at)).join('|'), written.trimEnd())
     } finally {
       if (before === undefined) delete process.env['TZ']
       else process.env['TZ'] = before

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { Reader, utf8, varIntBytes, Writer, writeVarInt } from '../../../../protocols/mqtt/codec/bytes.ts'
+import { Reader, decodeUtf8, countVarIntBytes, Writer, writeVarInt } from '../../../../protocols/mqtt/codec/bytes.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const reader = (text: string): Reader => new Reader().over(hex(text), 0, hex(text).length)
@@ -19,7 +19,7 @@ for (const [value, bytes] of [
     const buf = Buffer.alloc(4)
     const end = writeVarInt(buf, 0, value)
     assert.equal(buf.toString('hex', 0, end), bytes)
-    assert.equal(varIntBytes(value), end)
+    assert.equal(countVarIntBytes(value), end)
     const r = reader(bytes)
     assert.deepEqual([r.varInt(), r.left], [value, 0])
   })
@@ -42,8 +42,8 @@ test('a reader stops at its end, whatever lies behind it in the buffer', () => {
 test('strings and binary data are what their length says', () => {
   const r = reader('0003 61c3bc 0002 ff00 61')
   assert.deepEqual([r.string(), r.binary().toString('hex'), r.left], ['aü', 'ff00', 1])
-  assert.throws(() => utf8(hex('c3'), 0, 1), /MQTT-1.5.4-1/)
-  assert.throws(() => utf8(hex('6100'), 0, 2), /MQTT-1.5.4-2/)
+  assert.throws(() => decodeUtf8(hex('c3'), 0, 1), /MQTT-1.5.4-1/)
+  assert.throws(() => decodeUtf8(hex('6100'), 0, 2), /MQTT-1.5.4-2/)
 })
 
 test('a writer that has to grow keeps what it has', () => {

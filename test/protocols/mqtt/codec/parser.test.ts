@@ -5,7 +5,7 @@ import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.t
 import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../../../protocols/mqtt/codec/parser.ts'
 import { NO_PROPERTIES } from '../../../../protocols/mqtt/codec/properties.ts'
-import { reasonOf } from '../../../../protocols/mqtt/codec/reason.ts'
+import { toReason } from '../../../../protocols/mqtt/codec/reason.ts'
 
 type Side = 'server' | 'client'
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
@@ -154,7 +154,7 @@ for (const { name, bytes, code = 'MESH_MQTT_PROTOCOL', reason = 0x81, says, side
         parse(hex(bytes), { ...(side && { side }), ...(version && { version }), ...(max && { maxPacketBytes: max }) }),
       (err) => {
         assert.ok(err instanceof MeshError)
-        assert.deepEqual([err.code, reasonOf(err)], [code, reason], err.message)
+        assert.deepEqual([err.code, toReason(err)], [code, reason], err.message)
         assert.ok(err.message.includes(says), err.message)
         return true
       },

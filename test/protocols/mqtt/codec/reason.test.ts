@@ -1,7 +1,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { CATALOGUE, MeshError, type ErrorCode } from '../../../../core/errors.ts'
-import { connackReasonOf, REASON, reasonOf, returnCodeOf, violation } from '../../../../protocols/mqtt/codec/reason.ts'
+import {
+  toConnackReason,
+  REASON,
+  toReason,
+  toReturnCode,
+  createViolation,
+} from '../../../../protocols/mqtt/codec/reason.ts'
 
 /** MQTT 5.0 §3.2.2.2 and §3.14.2.1, from the server. */
 const CONNACK = '80 81 82 83 84 85 86 87 88 89 8a 8c 90 95 97 99 9a 9b 9c 9d 9f'
@@ -13,18 +19,18 @@ test('whatever keeps a client out has a reason that CONNACK may have, in both ve
   assert.ok(CODES.length > 50)
   const all = [
     ...CODES.map((code) => new MeshError(code, 'why')),
-    ...Object.values(REASON).map((reason) => violation(reason, 'why')),
+    ...Object.values(REASON).map((reason) => createViolation(reason, 'why')),
   ]
   for (const err of all) {
-    assert.ok(CONNACK.includes(connackReasonOf(err)), `${err.code} ${connackReasonOf(err).toString(16)}`)
-    assert.ok([1, 2, 3, 4, 5].includes(returnCodeOf(err)), err.code)
+    assert.ok(CONNACK.includes(toConnackReason(err)), `${err.code} ${toConnackReason(err).toString(16)}`)
+    assert.ok([1, 2, 3, 4, 5].includes(toReturnCode(err)), err.code)
   }
 })
 
 test('what a client can do something about is told apart', () => {
   const said = (code: ErrorCode): number[] => {
     const err = new MeshError(code, 'why')
-    return [connackReasonOf(err), returnCodeOf(err)]
+    return [toConnackReason(err), toReturnCode(err)]
   }
   assert.deepEqual(
     (
@@ -50,6 +56,6 @@ test('what a client can do something about is told apart', () => {
       [0x80, 3],
     ],
   )
-  assert.equal(returnCodeOf(violation(REASON.unsupportedVersion, 'why')), 1)
-  assert.equal(reasonOf(new MeshError('MESH_DRAINING', 'why')), REASON.serverShuttingDown)
+  assert.equal(toReturnCode(createViolation(REASON.unsupportedVersion, 'why')), 1)
+  assert.equal(toReason(new MeshError('MESH_DRAINING', 'why')), REASON.serverShuttingDown)
 })

@@ -2,7 +2,7 @@
  * What a broker owes its clients, kept beside a real one: who must have which message, who may, and who must not
  * (MQTT 5.0 §3.3, §3.8, §3.10, §4.6). Steps are one after the other; within one, what different clients do has no order.
  */
-import { matches, sharedOf } from '../../../../protocols/mqtt/topics/topics.ts'
+import { matches, parseSharedFilter } from '../../../../protocols/mqtt/topics/topics.ts'
 import type { Told } from './conversation.ts'
 
 type Publication = {
@@ -115,7 +115,7 @@ class ClientModel {
   }
   subscribe(filter: string, step: number, order: number): void {
     this.unsubscribe(filter, step)
-    const shared = sharedOf(filter)
+    const shared = parseSharedFilter(filter)
     const isShared = typeof shared === 'object'
     const plain = isShared ? shared.filter : filter
     this.#subscriptions.set(filter, { step, order, filter: plain, isShared })

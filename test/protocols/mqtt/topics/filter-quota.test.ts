@@ -4,7 +4,7 @@ import { collectNow } from '../../../../core/runtime/full-gc.ts'
 import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { createAuthorizer } from '../../../../protocols/mqtt/authorization/authorization.ts'
 import { FilterQuota } from '../../../../protocols/mqtt/topics/filter-quota.ts'
-import { costOf } from '../../../../protocols/mqtt/topics/filter-cost.ts'
+import { estimateFilterBytes } from '../../../../protocols/mqtt/topics/filter-cost.ts'
 import type { Session } from '../../../../protocols/mqtt/session/session.ts'
 import { Subscriptions } from '../../../../protocols/mqtt/topics/subscriptions.ts'
 import { policyOf, TestBroker } from '../../../helpers/mqtt/broker.ts'
@@ -80,7 +80,7 @@ test('room: what is taken is counted for session and share, follows the session 
   room.change(a, -1_000)
   room.change(b, -1_000)
   assert.deepEqual([room.has(a, 1_000), room.has(b, 1_000), room.bytes], [true, true, 0])
-  assert.ok(costOf(deep(1)) > 62 * 200)
+  assert.ok(estimateFilterBytes(deep(1)) > 62 * 200)
 })
 
 test('answers that are remembered for topics are bounded in bytes: long topics, and topics with many receivers', () => {

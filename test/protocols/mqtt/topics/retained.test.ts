@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Retained, RetainedMessage } from '../../../../protocols/mqtt/topics/retained.ts'
 import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
-import { sizeOf } from '../../../../protocols/mqtt/shared-message.ts'
+import { measureMessageBytes } from '../../../../protocols/mqtt/shared-message.ts'
 import { MemoryDurability } from '../../../helpers/mqtt/memory-durability.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
@@ -114,7 +114,7 @@ test('whatever is reserved, saved, given back and deleted in whatever order, no 
         else if (end === 'give back') place[Symbol.dispose]()
         else open.push(() => place[Symbol.dispose]())
         const held = retained.find('#')
-        assert.ok(held.length <= 3 && held.reduce((sum, m) => sum + sizeOf(m.toMessage()), 0) <= 900)
+        assert.ok(held.length <= 3 && held.reduce((sum, m) => sum + measureMessageBytes(m.toMessage()), 0) <= 900)
       }
       for (const release of open) {
         release()
@@ -126,7 +126,7 @@ test('whatever is reserved, saved, given back and deleted in whatever order, no 
       }
       assert.equal(retained.size, 0)
       // All of the room is there again.
-      const whole = message('e', 'x'.repeat(900 - sizeOf(message('e', ''))))
+      const whole = message('e', 'x'.repeat(900 - measureMessageBytes(message('e', ''))))
       assert.ok(retained.reserve(whole, limits))
       assert.equal(retained.reserve(message('f', 'x'), limits), undefined)
     }),

@@ -7,7 +7,7 @@ import {
   isReserved,
   matches,
   overlap,
-  sharedOf,
+  parseSharedFilter,
 } from '../../../../protocols/mqtt/topics/topics.ts'
 
 const MATCHING = [
@@ -66,11 +66,11 @@ for (const filter of ['a', '/', '#', '+', 'a/+/#', '$SYS/#'])
   test(`${filter} is a filter`, () => assert.equal(filterProblem(filter), undefined))
 
 test('[MQTT-4.8.2-1, -2] the name of a shared subscription', () => {
-  assert.deepEqual(sharedOf('$share/g/a/#'), { group: 'g', filter: 'a/#' })
-  assert.deepEqual(sharedOf('$share/g//a'), { group: 'g', filter: '/a' })
-  assert.equal(sharedOf('a'), undefined)
+  assert.deepEqual(parseSharedFilter('$share/g/a/#'), { group: 'g', filter: 'a/#' })
+  assert.deepEqual(parseSharedFilter('$share/g//a'), { group: 'g', filter: '/a' })
+  assert.equal(parseSharedFilter('a'), undefined)
   for (const bad of ['$share', '$share/', '$share/g', '$share/g/', '$share//a', '$share/+/a', '$share/g#/a'])
-    assert.equal(sharedOf(bad), 'invalid', bad)
+    assert.equal(parseSharedFilter(bad), 'invalid', bad)
 })
 
 for (const [outer, inner, cover, common] of [
