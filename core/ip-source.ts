@@ -16,7 +16,7 @@ export function parseIpBytes(address: string): Uint8Array | undefined {
  * An IPv4 address; of IPv6 the /64, for that is what one subscriber or one host is given to choose from (RFC 4291
  * §2.5.4). What is no address is itself.
  */
-export function sourceOf(address: string): string {
+export function deriveSource(address: string): string {
   if (!address.includes(':')) return address
   const bytes = parseIpBytes(address)
   if (bytes?.length === 4) return bytes.join('.')

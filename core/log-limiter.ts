@@ -4,7 +4,7 @@
  * that go on are told with growing pauses. Lines at debug and below were asked for, and access logs as well.
  */
 import type { Clock, Timer } from './os/clock.ts'
-import { sourceOf } from './ip-source.ts'
+import { deriveSource } from './ip-source.ts'
 
 export type LogLimits = {
   readonly windowMs: number
@@ -192,8 +192,8 @@ function clientOf(fields: Fields): string | undefined {
     const text = textOf(fields[name])
     // A bridge has a client id, too, and is no client.
     if (text === '' || (name === 'clientId' && textOf(fields['cluster']) !== '')) continue
-    if (name === 'ip') return sourceOf(text)
-    return name === 'peer' ? sourceOf(hostOf(text)) : text
+    if (name === 'ip') return deriveSource(text)
+    return name === 'peer' ? deriveSource(hostOf(text)) : text
   }
   return undefined
 }

@@ -10,13 +10,13 @@ import { ipBytes } from './ip.ts'
  * Name or address of a Host header (RFC 9110 §7.2), as URLs write it: lower case, no port, no final dot. Undefined when
  * it is none, or more than one.
  */
-export function hostName(host: string | undefined): string | undefined {
+export function parseHostName(host: string | undefined): string | undefined {
   if (host === undefined || !/^[^\s/?#@\\,]+$/.test(host)) return undefined
   return nameOf(`http://${host}`)
 }
 
 /** The same of an Origin header; undefined for `null` (a page without one of its own) and what is no origin. */
-export function originName(origin: string): string | undefined {
+export function parseOriginName(origin: string): string | undefined {
   return /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^\s/?#@\\,]+$/.test(origin)
     ? nameOf(origin.replace(/^[^:]*/, 'http'))
     : undefined
@@ -65,7 +65,7 @@ export type Asked = {
 export function findForeignCaller({ headers, rawHeaders }: Asked): string | undefined {
   // One that rebinds its name to 127.0.0.1 still sends its own name here.
   const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
-  const host = hostName(headers.host)
+  const host = parseHostName(headers.host)
   if (host === undefined || hosts !== 1 || !isUnforgeable(host)) return 'only addresses and localhost are served here'
   const { origin, 'sec-fetch-site': site } = headers
   if (

@@ -114,7 +114,7 @@ const limits = () =>
   })
 
 /** Who may come in by a listener. A listener of agent.yaml has its own, which stand in place of these one by one. */
-export const mqttListenerSchema = () =>
+export const createMqttListenerSchema = () =>
   z.strictObject({
     /** Whether clients may come that prove no user. Default: only where the node has no `mqtt.users`. */
     anonymous: z.boolean().optional(),
@@ -128,9 +128,9 @@ export const mqttListenerSchema = () =>
     maxConnections: bytes().optional(),
   })
 
-export const mqttPolicySchema = () =>
+export const createMqttPolicySchema = () =>
   z.strictObject({
-    listener: mqttListenerSchema().prefault({}),
+    listener: createMqttListenerSchema().prefault({}),
     routes: routes().default([]),
     bridges: z
       .array(bridge())
@@ -166,7 +166,7 @@ export const mqttPolicySchema = () =>
     limits: limits().prefault({}),
   })
 
-export type MqttPolicy = z.infer<ReturnType<typeof mqttPolicySchema>> & {
+export type MqttPolicy = z.infer<ReturnType<typeof createMqttPolicySchema>> & {
   /** Those of the mesh that are about topics (AuthorizationPolicy); with a listener that the control plane sends. */
   readonly meshPolicies?: readonly Policy[]
 }

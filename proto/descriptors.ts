@@ -10,6 +10,6 @@ import { ROWS } from './gen/descriptor-rows.ts'
 const all = createFileRegistry(toFileDescriptorSet(JSON.parse(ROWS) as FileRow[]))
 
 /** @param name as protoc knows it, e.g. envoy/config/core/v3/base.proto */
-export function fileOf(name: string): GenFile {
+export function findFile(name: string): GenFile {
   return all.getFile(name) as GenFile
 }

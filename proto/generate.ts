@@ -60,7 +60,7 @@ writeRows(ENVOY, computeDelta(full, toRows(ours)))
 /** Takes the file's descriptor, and the imports that only it needed, out of what the generator wrote. */
 function linkedOnce(text: string, descriptors: string, name: string): string {
   const linked = text
-    .replace(/fileDesc\("[^"]*"(?:, \[[^\]]*\])?\)/, `fileOf(${JSON.stringify(name)})`)
+    .replace(/fileDesc\("[^"]*"(?:, \[[^\]]*\])?\)/, `findFile(${JSON.stringify(name)})`)
     .replace(
       /^import \{ ([\w, ]*\bfileDesc\b[\w, ]*) \} from "(@bufbuild\/protobuf\/codegenv2)";$/m,
       (_, names: string, generator: string) => {
@@ -68,7 +68,7 @@ function linkedOnce(text: string, descriptors: string, name: string): string {
           .split(', ')
           .filter((n) => n !== 'fileDesc')
           .join(', ')
-        return `${others && `import { ${others} } from "${generator}";\n`}import { fileOf } from "${descriptors}";`
+        return `${others && `import { ${others} } from "${generator}";\n`}import { findFile } from "${descriptors}";`
       },
     )
     .replace(/^import \{ file_[\w, ]+ \} from "[^"]+";\n/gm, '')

@@ -44,4 +44,4 @@ function entered(from: Address, to: Address, into: Set<string>, others: Readonly
 }
 
 /** One for everybody with the same context. */
-export const captureLoopOf = memoize((_ctx: object) => new CaptureLoop())
+export const getCaptureLoop = memoize((_ctx: object) => new CaptureLoop())

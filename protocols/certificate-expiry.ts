@@ -137,4 +137,4 @@ export class CertificateExpiryWatcher {
 }
 
 /** One per context, so that what comes in and what goes out share a timer. */
-export const expiryWatcherOf = memoize((ctx: Context) => new CertificateExpiryWatcher(ctx))
+export const getExpiryWatcher = memoize((ctx: Context) => new CertificateExpiryWatcher(ctx))

@@ -78,4 +78,4 @@ export class PausedStreams {
 }
 
 /** One per context, for what comes in and what goes out. */
-export const pausedStreamsOf = memoize((ctx: { readonly clock: Clock }) => new PausedStreams(ctx.clock))
+export const getPausedStreams = memoize((ctx: { readonly clock: Clock }) => new PausedStreams(ctx.clock))

@@ -10,7 +10,7 @@ import { MemoryBudget } from '../core/runtime/memory-budget.ts'
 import type { Cell } from '../core/metrics.ts'
 import { memoize } from '../core/memoize.ts'
 import type { Cluster } from '../model/cluster.ts'
-import { sourceOf } from '../core/ip-source.ts'
+import { deriveSource } from '../core/ip-source.ts'
 import type { Context } from './context.ts'
 
 /** A socket that is paused has one piece more in hand before Node stops reading it. */
@@ -113,7 +113,7 @@ export class Waiting {
     let most: { count: number; first: Hold } | undefined
     for (const hold of this.#holds) {
       if (hold.holder.cluster !== cluster) continue
-      const source = sourceOf(hold.holder.client)
+      const source = deriveSource(hold.holder.client)
       const known = byClient.get(source)
       if (known) known.count++
       const of = known ?? { count: 1, first: hold }
@@ -134,7 +134,7 @@ export class Waiting {
 
   #shed(isEnough: () => boolean): void {
     const sums = new Map<string, number>()
-    const all = [...this.#holds].map((hold) => ({ hold, source: sourceOf(hold.holder.client) }))
+    const all = [...this.#holds].map((hold) => ({ hold, source: deriveSource(hold.holder.client) }))
     for (const { hold, source } of all) sums.set(source, (sums.get(source) ?? 0) + hold.bytes)
     const isCopy = ({ hold }: { hold: Hold }): number => (hold.holder.what === 'replay-copy' ? 1 : 0)
     all.sort(
@@ -166,4 +166,4 @@ export class Waiting {
 }
 
 /** One per context. */
-export const waitingOf = memoize((ctx: Pick<Context, 'budget' | 'clock' | 'metrics'>) => new Waiting(ctx))
+export const getWaiting = memoize((ctx: Pick<Context, 'budget' | 'clock' | 'metrics'>) => new Waiting(ctx))

@@ -8,7 +8,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { InheritedSockets } from '../../core/os/inherited-sockets.ts'
 import type { Address } from '../../core/os/network.ts'
 import type { Listener } from '../../model/listener.ts'
-import { placeOf } from './schema/listeners.ts'
+import { toListenAddress } from './schema/listeners.ts'
 import type { AgentConfig } from './schema.ts'
 
 /** istiod's, unless its mesh configuration has others (proxyListenPort, proxyInboundListenPort). */
@@ -34,7 +34,7 @@ export function findCaptureProblem(
     case 'transparent': {
       const pushed = [...listeners]
         .filter((l) => l.transparent && l.bindToPort)
-        .map((l) => ({ host: placeOf(l).address, port: placeOf(l).port }))
+        .map((l) => ({ host: toListenAddress(l).address, port: toListenAddress(l).port }))
       const missing = (pushed.length > 0 ? pushed : USUAL)
         .filter((at) => !passed?.has(at))
         .map((at) => `${at.host}:${at.port}`)

@@ -14,7 +14,7 @@ import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { parseRange } from '../../model/ip.ts'
 import { PskKeys } from '../../protocols/mqtt/users/psk-file.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
-import { placeOf } from './schema/listeners.ts'
+import { toListenAddress } from './schema/listeners.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
 
 /**
@@ -25,7 +25,7 @@ export function createListeners(config: AgentConfig, disk: Disk): readonly Liste
   const { users, ...mqtt } = config.mqtt
   return config.listeners.map((l) => ({
     name: l.name,
-    ...placeOf(l),
+    ...toListenAddress(l),
     ...('unix' in l && l.unix ? { unixMode: Number.parseInt(l.unix.mode, 8) } : {}),
     ...(l.ipv4Compat ? { ipv4Compat: true } : {}),
     bindToPort: true,

@@ -2,13 +2,13 @@
 import os from 'node:os'
 import { overlap } from '../../protocols/downstream/ports.ts'
 import type { Disk } from '../../core/os/disk.ts'
-import { placeOf } from './schema/listeners.ts'
+import { toListenAddress } from './schema/listeners.ts'
 import type { AgentConfig } from './schema.ts'
 
 type Port = { readonly setting: string; readonly address: string; readonly port: number }
 
 const portsOf = ({ listeners, admin, dns }: AgentConfig): Port[] => [
-  ...listeners.map((l) => ({ setting: `listeners.${l.name}`, ...placeOf(l) })),
+  ...listeners.map((l) => ({ setting: `listeners.${l.name}`, ...toListenAddress(l) })),
   { setting: 'admin', ...admin },
   ...(dns ? [{ setting: 'dns', address: dns.address, port: dns.port }] : []),
 ]

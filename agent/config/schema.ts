@@ -4,8 +4,8 @@
  */
 import * as z from 'zod'
 import { isLoopback } from '../../model/browser.ts'
-import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
-import { mqttUsersSchema } from '../../model/mqtt/users.ts'
+import { createMqttPolicySchema } from '../../model/mqtt-policy.ts'
+import { createMqttUsersSchema } from '../../model/mqtt/users.ts'
 import { control } from './schema/control.ts'
 import { dns } from './schema/dns.ts'
 import { file, port } from './schema/fields.ts'
@@ -14,7 +14,7 @@ import { limits } from './schema/limits.ts'
 import { listener } from './schema/listeners.ts'
 import { findListenerUserProblems } from './schema/listener-users.ts'
 import { node } from './schema/node.ts'
-import { readinessProbeSchema } from './schema/readiness-probe.ts'
+import { createReadinessProbeSchema } from './schema/readiness-probe.ts'
 
 export const createAgentConfigSchema = () => settings().superRefine(refuseContradictions)
 
@@ -43,14 +43,14 @@ const settings = () =>
       })
       .prefault({}),
     listeners: z.array(listener()).default([]),
-    mqtt: mqttPolicySchema().extend({ users: mqttUsersSchema().optional() }).prefault({}),
+    mqtt: createMqttPolicySchema().extend({ users: createMqttUsersSchema().optional() }).prefault({}),
     /** Absent = no DNS. */
     dns: dns().optional(),
     /**
      * Asks whether the workload behind this node works; told to istiod for a node with AUTO_REGISTER_GROUP or
      * WORKLOAD_ENTRY.
      */
-    readinessProbe: readinessProbeSchema().optional(),
+    readinessProbe: createReadinessProbeSchema().optional(),
     limits: limits().prefault({}),
     log: z
       .strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') })

@@ -1,5 +1,5 @@
 /** gRPC's endings of a call as catalogue codes: what a person should do, and how long the next try should wait. */
-import { backoffMs, type Random } from '../../core/os/clock.ts'
+import { computeBackoffMs, type Random } from '../../core/os/clock.ts'
 import { MeshError, type ErrorCode } from '../../core/errors.ts'
 
 /** What @grpc/grpc-js gives as an error of a call. */
@@ -154,7 +154,7 @@ export class Failures {
 /** @param attempt tries in a row that failed, from 0 */
 export function retryWaitMs(reason: MeshError, attempt: number, random: Random): number {
   const backoff = retryBackoff(reason)
-  return backoff.minMs + backoffMs(attempt, backoff, random)
+  return backoff.minMs + computeBackoffMs(attempt, backoff, random)
 }
 
 /**

@@ -5,7 +5,7 @@
 import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
-import { listFiles, MAX_FILES, stampOf } from './list.ts'
+import { listFiles, MAX_FILES, stampFile } from './list.ts'
 import { formatLabel, type FileContent, type FileProblem, type FileResource } from './parse.ts'
 import type { FolderReader } from './reader.ts'
 import { Unrest } from './unrest.ts'
@@ -108,7 +108,7 @@ export class FolderFiles {
     const stamps = new Map<string, string>()
     for (const file of files.slice(0, MAX_FILES)) {
       if (slice.due) await slice.yield()
-      stamps.set(file, stampOf(path.join(this.#folder, file)) ?? CANNOT_BE_LOOKED_AT)
+      stamps.set(file, stampFile(path.join(this.#folder, file)) ?? CANNOT_BE_LOOKED_AT)
     }
     return stamps
   }

@@ -45,11 +45,11 @@ function namesIn(folder: string): string[] | undefined {
  * Differs when the file was written, replaced or led elsewhere (a ConfigMap's symbolic links). Undefined for what
  * cannot be looked at.
  */
-export function stampOf(file: string): string | undefined {
+export function stampFile(file: string): string | undefined {
   const s = statOf(file)
-  return s && stampFrom(s)
+  return s && makeStamp(s)
 }
-export function stampFrom(s: fs.Stats): string {
+export function makeStamp(s: fs.Stats): string {
   return `${s.dev} ${s.ino} ${s.size} ${s.mtimeMs} ${s.ctimeMs}`
 }
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
-import { stampFrom } from './list.ts'
+import { makeStamp } from './list.ts'
 import type { Known } from './text/locate.ts'
 import { parseFile, blockWholeFile, type FileContent } from './parse.ts'
 
@@ -62,8 +62,8 @@ function bytesOf(full: string): Whole | string {
     let length = 0
     for (let n = 1; n > 0 && length < bytes.length; length += n)
       n = fs.readSync(fd, bytes, length, bytes.length - length, null)
-    const isWhole = length === bytes.length && stampFrom(fs.fstatSync(fd)) === stampFrom(before)
-    return { bytes: isWhole ? bytes : undefined, stamp: stampFrom(before) }
+    const isWhole = length === bytes.length && makeStamp(fs.fstatSync(fd)) === makeStamp(before)
+    return { bytes: isWhole ? bytes : undefined, stamp: makeStamp(before) }
   } finally {
     fs.closeSync(fd)
   }

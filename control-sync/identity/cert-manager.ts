@@ -3,7 +3,7 @@
  * kept when the CA is away. A renewal concerns new handshakes only; open connections go on.
  */
 import { createHash } from 'node:crypto'
-import { backoffMs, type Clock, type Random } from '../../core/os/clock.ts'
+import { computeBackoffMs, type Clock, type Random } from '../../core/os/clock.ts'
 import { Current } from '../../core/current.ts'
 import { toMeshError, type MeshError } from '../../core/errors.ts'
 import { isExpired } from '../../core/pki/validity.ts'
@@ -284,7 +284,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
     const hurryMs =
       leftMs > 0 && error.code !== 'MESH_CONTROL_SLOW_DOWN' ? Math.max(MIN_RETRY_MS, leftMs / RETRY_PART) : Infinity
     if (baseMs * 2 ** attempt < hurryMs) attempts.add(error)
-    return minMs + backoffMs(attempt, { baseMs, capMs: Math.min(capMs, hurryMs) }, this.#o.random)
+    return minMs + computeBackoffMs(attempt, { baseMs, capMs: Math.min(capMs, hurryMs) }, this.#o.random)
   }
 
   async #wait(ms: number): Promise<void> {

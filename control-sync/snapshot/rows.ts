@@ -3,7 +3,7 @@
  * resource was in force.
  */
 import { MeshError } from '../../core/errors.ts'
-import { valuesOf, type Row, type Statement, type Storage } from '../../core/storage/storage.ts'
+import { listValues, type Row, type Statement, type Storage } from '../../core/storage/storage.ts'
 import { TYPE_URLS, type RawResource, type ResourceKind } from '../../model/snapshot.ts'
 import type { References } from '../references.ts'
 import { FIRST_SEALED, ROOM, measureWeight, type Records } from './records.ts'
@@ -253,7 +253,7 @@ const PUT = `INSERT OR REPLACE INTO record (key, from_generation, to_generation,
 export function countBytes(statements: readonly Statement[]): number {
   let bytes = 0
   for (const params of new Set(statements.map((s) => s.params)))
-    for (const value of valuesOf(params ?? []))
+    for (const value of listValues(params ?? []))
       if (typeof value === 'string' || value instanceof Uint8Array) bytes += value.length
   return bytes
 }

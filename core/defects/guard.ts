@@ -38,7 +38,7 @@ const listeners = new Set<Defects>()
  * Hears of every defect of the process from now on. While nobody listens, a defect is thrown as uncaught: a test that
  * meets one fails.
  */
-export function onDefect(listener: Defects): Disposable {
+export function listenForDefects(listener: Defects): Disposable {
   listeners.add(listener)
   return {
     [Symbol.dispose]: () => {

@@ -1,6 +1,6 @@
 /** Where defects are told: one log line with the stack and one count each. */
 import type { MeshError } from '../errors.ts'
-import { onDefect, type Part } from './guard.ts'
+import { listenForDefects, type Part } from './guard.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics.ts'
 
@@ -11,7 +11,7 @@ export function reportDefects(log: Log, metrics: Metrics): Disposable {
     'Defects: exceptions that nobody expected (MESH_INTERNAL). What they belonged to was ended, the rest went on. By part.',
     ['part'],
   )
-  return onDefect((part, error) => {
+  return listenForDefects((part, error) => {
     defects.cell({ part }).value++
     logDefect(log, part, error)
   })

@@ -24,7 +24,7 @@ export interface Random {
 }
 
 /** Full jitter: uniform in [0, min(capMs, baseMs · 2^attempt)); attempt counts from 0. */
-export function backoffMs(attempt: number, p: { baseMs: number; capMs: number }, random: Random): number {
+export function computeBackoffMs(attempt: number, p: { baseMs: number; capMs: number }, random: Random): number {
   return random.float() * Math.min(p.capMs, p.baseMs * 2 ** attempt)
 }
 

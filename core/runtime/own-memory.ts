@@ -8,7 +8,7 @@ export function isMostOfItsMemory(bytes: Uint8Array): boolean {
   return bytes.byteLength * 2 >= bytes.buffer.byteLength
 }
 
-export function ownCopy(bytes: Uint8Array): Buffer {
+export function copyToOwnMemory(bytes: Uint8Array): Buffer {
   const copy = Buffer.allocUnsafeSlow(bytes.byteLength)
   copy.set(bytes)
   return copy

@@ -12,7 +12,7 @@ const MAGIC = 0x377f0682
 /** What a restart of the log leaves behind its end has a salt that is lower by its number. */
 const MAX_OLD_SALTS = 1 << 20
 
-export const markOf = (path: string): string => `${path}.used`
+export const nameMark = (path: string): string => `${path}.used`
 
 type State = 'open' | 'closing' | 'closed'
 /**
@@ -21,7 +21,7 @@ type State = 'open' | 'closing' | 'closed'
  */
 export function mark(path: string, state: State): void {
   try {
-    const fd = fs.openSync(markOf(path), 'w', 0o600)
+    const fd = fs.openSync(nameMark(path), 'w', 0o600)
     try {
       fs.writeSync(fd, `${state} ${bootId()}\n`)
       if (state === 'closing') fs.fsyncSync(fd)
@@ -46,7 +46,7 @@ export function findLoss(path: string): Loss | undefined {
 
 function readMark(path: string): readonly (string | undefined)[] {
   try {
-    return fs.readFileSync(markOf(path), 'utf8').trim().split(' ')
+    return fs.readFileSync(nameMark(path), 'utf8').trim().split(' ')
   } catch {
     return []
   }

@@ -9,7 +9,7 @@ export type Row = Readonly<Record<string, SqlValue>>
 export type Params = readonly SqlValue[] | Readonly<Record<string, SqlValue>>
 export type Statement = { readonly sql: string; readonly params?: Params }
 
-export const valuesOf = (params: Params): readonly SqlValue[] =>
+export const listValues = (params: Params): readonly SqlValue[] =>
   Array.isArray(params) ? (params as readonly SqlValue[]) : Object.values(params)
 
 /**

@@ -10,7 +10,7 @@ import { MeshError } from '../errors.ts'
 import { StorageThread, type ThreadAnswer, type ThreadUser, type ThreadWorld } from './thread-handle.ts'
 import type { Answer, Commit, FromThread, Job, OpenHow } from './messages.ts'
 import {
-  valuesOf,
+  listValues,
   type Opened,
   type OpenStorage,
   type Params,
@@ -254,7 +254,7 @@ class WorkerStorage implements Storage, ThreadUser {
     const places = new Map<Uint8Array, number>()
     for (const { params } of statements) {
       if (params === undefined || params === last) continue
-      for (const value of valuesOf(params)) {
+      for (const value of listValues(params)) {
         if (!(value instanceof Uint8Array)) continue
         this.stats.writtenBytes += value.byteLength
         if (places.has(value)) continue

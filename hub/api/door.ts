@@ -5,7 +5,7 @@
 import net from 'node:net'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
-import { sourceOf } from '../../core/ip-source.ts'
+import { deriveSource } from '../../core/ip-source.ts'
 import { Tallies, type Lease } from '../../core/lease.ts'
 import type { Log } from '../../core/log.ts'
 import type { Family, Metrics } from '../../core/metrics.ts'
@@ -112,7 +112,7 @@ class Connections implements Disposable {
   accept(socket: net.Socket): void {
     socket.on('error', nothing)
     const { remoteAddress = '', remotePort } = socket
-    const address = sourceOf(remoteAddress)
+    const address = deriveSource(remoteAddress)
     const why = this.#tooMany(address)
     if (why !== undefined) {
       this.#refuse(socket, why)

@@ -31,14 +31,14 @@ export function readPublicKey(csrPem: string): KeyObject {
   const bytes = der.fromPem(csrPem, ['CERTIFICATE REQUEST', 'NEW CERTIFICATE REQUEST'])
   if (!bytes) throw malformed('is not PEM with a CERTIFICATE REQUEST')
   const request = der.decode(bytes)
-  const info = der.child(request, 0)
-  const algorithm = ALGORITHMS[der.oidOf(der.child(der.child(request, 1), 0))]
+  const info = der.getChild(request, 0)
+  const algorithm = ALGORITHMS[der.readOid(der.getChild(der.getChild(request, 1), 0))]
   if (!algorithm)
     throw malformed(
       'is signed with an algorithm that is not accepted; accepted are ECDSA and RSA PKCS#1 with SHA-256, SHA-384 or SHA-512',
     )
-  const key = acceptedKey(der.encode(der.child(info, 2))) // version, subject, subjectPKInfo
-  const signature = der.content(der.child(request, 2))
+  const key = acceptedKey(der.encode(der.getChild(info, 2))) // version, subject, subjectPKInfo
+  const signature = der.readContent(der.getChild(request, 2))
   if (
     key.asymmetricKeyType !== algorithm.key ||
     signature[0] !== 0 ||

@@ -59,23 +59,23 @@ export function decode(bytes: Uint8Array): Der {
 }
 
 /** Child `at` of a constructed value. Throws MESH_MALFORMED_INPUT when there is none. */
-export function child(tree: Der, at: number): Der {
+export function getChild(tree: Der, at: number): Der {
   const found = typeof tree.value === 'string' ? undefined : tree.value[at]
   if (!found) throw new MeshError('MESH_MALFORMED_INPUT', 'the ASN.1 structure is not that of the standard')
   return found
 }
 
-export const children = (tree: Der): readonly Der[] => (typeof tree.value === 'string' ? [] : tree.value)
+export const listChildren = (tree: Der): readonly Der[] => (typeof tree.value === 'string' ? [] : tree.value)
 
 /** Content of a primitive value. Throws MESH_MALFORMED_INPUT for a constructed one. */
-export function content(tree: Der): Buffer {
+export function readContent(tree: Der): Buffer {
   if (typeof tree.value !== 'string')
     throw new MeshError('MESH_MALFORMED_INPUT', 'the ASN.1 structure is not that of the standard')
   return Buffer.from(tree.value, 'latin1')
 }
 
-export function oidOf(tree: Der): string {
-  const bytes = content(tree)
+export function readOid(tree: Der): string {
+  const bytes = readContent(tree)
   if (tree.type !== Type.OID || bytes.length === 0 || bytes.length > 32)
     throw new MeshError('MESH_MALFORMED_INPUT', 'an object identifier is missing')
   return asn1.derToOid(bytes.toString('latin1'))

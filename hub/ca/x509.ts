@@ -51,7 +51,7 @@ export function encodeCaName(organization: string, commonName: string): der.Der 
 export function hashKeyId(publicKey: KeyObject): Buffer {
   const spki = der.decode(publicKey.export({ type: 'spki', format: 'der' }))
   return createHash('sha256')
-    .update(der.content(der.child(spki, 1)).subarray(1))
+    .update(der.readContent(der.getChild(spki, 1)).subarray(1))
     .digest()
     .subarray(0, 20)
 }
@@ -93,7 +93,7 @@ function extensions(f: CertificateFields): der.Der[] {
     all.push(
       extension(
         OID.altName,
-        der.children(f.subject).length ? 'plain' : 'critical',
+        der.listChildren(f.subject).length ? 'plain' : 'critical',
         der.sequence(...f.altNames.map(altName)),
       ),
     )
@@ -131,12 +131,12 @@ function randomSerial(): Buffer {
  * MESH_MALFORMED_INPUT.
  */
 export function encodeIssuerParts(certificateDer: Buffer): { name: der.Der; keyId: Buffer | undefined } {
-  const tbs = der.child(der.decode(certificateDer), 0)
-  const name = der.child(tbs, 5) // [0] version, serial, algorithm, issuer, validity, subject
-  const last = der.children(tbs).at(-1)
-  for (const ext of last ? der.children(der.child(last, 0)) : []) {
-    if (der.oidOf(der.child(ext, 0)) !== OID.subjectKeyId) continue
-    return { name, keyId: der.content(der.decode(der.content(der.children(ext).at(-1)!))) }
+  const tbs = der.getChild(der.decode(certificateDer), 0)
+  const name = der.getChild(tbs, 5) // [0] version, serial, algorithm, issuer, validity, subject
+  const last = der.listChildren(tbs).at(-1)
+  for (const ext of last ? der.listChildren(der.getChild(last, 0)) : []) {
+    if (der.readOid(der.getChild(ext, 0)) !== OID.subjectKeyId) continue
+    return { name, keyId: der.readContent(der.decode(der.readContent(der.listChildren(ext).at(-1)!))) }
   }
   return { name, keyId: undefined }
 }

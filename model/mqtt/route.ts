@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { templateProblem } from './topic-template.ts'
+import { findTemplateProblem } from './topic-template.ts'
 
 /** MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2. */
 export function isTopicFilter(filter: string): boolean {
@@ -78,7 +78,7 @@ function problems(r: Fields): readonly Problem[] {
   if (isTwoWay && r.match.startsWith('$share/'))
     add('match', 'is a shared subscription, which has one direction: use `down`')
   if (r.topic !== undefined) {
-    add('topic', templateProblem(r.topic, { match: r.match, isTwoWay }))
+    add('topic', findTemplateProblem(r.topic, { match: r.match, isTwoWay }))
     if (r.stripPrefix !== '' || r.addPrefix !== '')
       add('topic', 'stands in for stripPrefix and addPrefix: leave those out')
   } else if (isTwoWay && !isPrefixOf(r.stripPrefix, r.match))
@@ -104,7 +104,7 @@ export const isBounded = (r: MqttRoute): boolean => r.maxQueuedMessages !== unde
  * and the same way to overflow, where `refuse`, `drop-oldest` and none said are one: it refuses when one of them says
  * so.
  */
-export function laneOf(r: MqttRoute): string {
+export function nameLane(r: MqttRoute): string {
   if (isBounded(r)) return JSON.stringify(['route', r.match, r.topic ?? [r.stripPrefix, r.addPrefix]])
   const isPlain = r.whenFull === undefined || r.whenFull === 'refuse' || r.whenFull === 'drop-oldest'
   return JSON.stringify(['priority', r.priority, isPlain ? 'plain' : r.whenFull])
@@ -117,8 +117,8 @@ export const routes = () =>
       if (r.direction === 'down') continue
       const session = JSON.stringify([r.cluster, r.clientId])
       const mine = lanes.get(session) ?? new Set()
-      lanes.set(session, mine.add(laneOf(r)))
-      if ([...mine].indexOf(laneOf(r)) >= MAX_LANES)
+      lanes.set(session, mine.add(nameLane(r)))
+      if ([...mine].indexOf(nameLane(r)) >= MAX_LANES)
         ctx.addIssue({
           code: 'custom',
           path: [i],

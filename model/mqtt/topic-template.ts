@@ -43,7 +43,7 @@ export type TemplateUse = {
 }
 
 /** @returns what is wrong with a template for this filter, with the remedy; undefined when it is right */
-export function templateProblem(template: string, { match, isTwoWay }: TemplateUse): string | undefined {
+export function findTemplateProblem(template: string, { match, isTwoWay }: TemplateUse): string | undefined {
   const parts = parseTemplate(template)
   if (typeof parts === 'string') return parts
   if (parts.some((part) => part.kind === 'text' && /[+#\0]/.test(part.text)))

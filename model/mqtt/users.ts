@@ -45,7 +45,7 @@ const issuer = () =>
       message: 'needs one of `jwks`, `jwksFile` and `jwksUrl`',
     })
 
-export const mqttUsersSchema = () =>
+export const createMqttUsersSchema = () =>
   z
     .strictObject({
       /** `name:hash` a line, mosquitto's among them. */
@@ -67,7 +67,7 @@ export const mqttUsersSchema = () =>
         'names no way in which a client could prove who it is: `passwordFile`, `jwt`, `certificateUser` or `pskFile`',
     })
 
-export type MqttUsers = z.infer<ReturnType<typeof mqttUsersSchema>>
+export type MqttUsers = z.infer<ReturnType<typeof createMqttUsersSchema>>
 export type JwtIssuerSettings = NonNullable<MqttUsers['jwt']>['issuers'][number]
 
 /** The ways in which a user can be proved through a listener. @param users undefined: the node has none */

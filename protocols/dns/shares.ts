@@ -2,7 +2,7 @@
  * Room that clients share: whoever comes finds some, at the cost of whoever has most. One client that fills it with
  * names or connections that lead nowhere has all of it only as long as nobody else comes.
  */
-import { sourceOf } from '../../core/ip-source.ts'
+import { deriveSource } from '../../core/ip-source.ts'
 import type { Address } from '../../core/os/network.ts'
 import { isLoopback } from '../../model/browser.ts'
 
@@ -100,7 +100,7 @@ function remove(holdings: Holdings, key: string, held: Held): boolean {
 }
 
 export function toClient({ host }: Address): string {
-  return sourceOf(host)
+  return deriveSource(host)
 }
 /** The same, but for programs of this machine: they have one address together, and each a socket of its own. */
 export function toAsker(from: Address): string {

@@ -5,7 +5,7 @@
 import { MeshError } from '../../core/errors.ts'
 import { takeLease, Tallies, Tally } from '../../core/lease.ts'
 import type { Address, NetStream } from '../../core/os/network.ts'
-import { sourceOf } from '../../core/ip-source.ts'
+import { deriveSource } from '../../core/ip-source.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
 import type { Connection } from '../connection.ts'
 import type { Limits } from '../context.ts'
@@ -183,7 +183,7 @@ export class Connections {
   /** From here on it is known and counted, until it is disposed of. Throws MESH_LISTENER_FULL. */
   accept(accepted: Accepted, listener: Listener, startedMs: number): TrackedConnection {
     // Of a load balancer it is the source that its header names (comesFrom).
-    const source = listener.proxyProtocol ? undefined : sourceOf(accepted.remote.host)
+    const source = listener.proxyProtocol ? undefined : deriveSource(accepted.remote.host)
     this.#admit(listener)
     const ofSource = source === undefined ? undefined : this.#leaseSource(source)
     const leases = new DisposableStack()
@@ -207,7 +207,7 @@ export class Connections {
   }
   /** A load balancer has said from whom it comes. Throws MESH_LISTENER_FULL. */
   comesFrom(live: TrackedConnection, remote: Address): void {
-    live.comesFrom(remote, this.#leaseSource(sourceOf(remote.host)))
+    live.comesFrom(remote, this.#leaseSource(deriveSource(remote.host)))
   }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {

@@ -11,7 +11,7 @@ import { isRedirected, findOwner } from './original-destination.ts'
 import { revalidate, type Verdict } from './revalidate.ts'
 import { refuse, serve, type Serving } from './serve.ts'
 import { ServeMetrics } from './serve-metrics.ts'
-import { expiryWatcherOf } from '../certificate-expiry.ts'
+import { getExpiryWatcher } from '../certificate-expiry.ts'
 import { TlsTerminator } from '../tls/server.ts'
 import { selectListeners } from './wanted-listeners.ts'
 import { detached, guarded } from '../../core/defects/guard.ts'
@@ -50,7 +50,7 @@ export class DataPath implements AsyncDisposable {
       ctx,
       codecs,
       connections: this.#connections,
-      expiryWatcher: expiryWatcherOf(ctx),
+      expiryWatcher: getExpiryWatcher(ctx),
       metrics,
       terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files),
     }

@@ -17,8 +17,8 @@ import type { Accepted, Connections, TrackedConnection } from './connections.ts'
 import type { Context } from '../context.ts'
 import { choose, collectInterest, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
-import { captureLoopOf } from '../capture-loop.ts'
-import { pausedStreamsOf } from '../paused-streams.ts'
+import { getCaptureLoop } from '../capture-loop.ts'
+import { getPausedStreams } from '../paused-streams.ts'
 import { takeProxyHeader } from './proxy-protocol.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
@@ -48,14 +48,14 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   let outcome: Outcome = ENDED
   try {
     live = held.use(admit(accepted, listener, s))
-    if (accepted.originalDst) held.use(captureLoopOf(s.ctx).captured(accepted))
+    if (accepted.originalDst) held.use(getCaptureLoop(s.ctx).captured(accepted))
     if ((await identify(live, s)) === 'ended') return
     const seen = await look(live, s.ctx)
     if (seen === 'ended') return
     const conn = enter(live, seen)
     await secure(conn, s)
     authorize(conn, s)
-    pausedStreamsOf(s.ctx).watch(conn.stream)
+    getPausedStreams(s.ctx).watch(conn.stream)
     live.serves()
     held.use(s.expiryWatcher.add(heldOf(live, conn)))
     outcome = await hand(conn, seen, s)

@@ -4,7 +4,7 @@ import { Deadlines } from '../deadlines.ts'
 import { HttpMetrics } from './http-metrics.ts'
 import type { HttpUpstreams } from './message.ts'
 import { SourceTurns } from './server/source-turn.ts'
-import { waitingOf, type Waiting } from '../waiting.ts'
+import { getWaiting, type Waiting } from '../waiting.ts'
 
 export type HttpRuntime = {
   readonly ctx: Context
@@ -23,7 +23,7 @@ export function createRuntime(ctx: Context, upstreams: HttpUpstreams): HttpRunti
   if (known) return known
   const made = {
     ctx,
-    waiting: waitingOf(ctx),
+    waiting: getWaiting(ctx),
     upstreams,
     deadlines: new Deadlines(ctx.clock),
     metrics: new HttpMetrics(ctx.metrics),

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import path from 'node:path'
-import { backoffMs, type Clock, jitterMs, type Random, type Timer } from '../../core/os/clock.ts'
+import { computeBackoffMs, type Clock, jitterMs, type Random, type Timer } from '../../core/os/clock.ts'
 import { detached } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import { type Jwks, MAX_JWKS_BYTES, parseJwks } from '../../core/jwt/jwks.ts'
@@ -89,7 +89,7 @@ export class FetchedKeys implements KeySource {
     const pauseMs =
       this.#failures === 0
         ? jitterMs(REFRESH_MS, { fraction: 1, spread: 0.1 }, random)
-        : RETRY.baseMs + backoffMs(this.#failures, RETRY, random)
+        : RETRY.baseMs + computeBackoffMs(this.#failures, RETRY, random)
     this.#timer = clock.after(pauseMs, () => detached('network', this.#look()))
     return changed
   }

@@ -5,7 +5,7 @@
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guarded, nothing } from '../../core/defects/guard.ts'
 import { Tallies } from '../../core/lease.ts'
-import { sourceOf } from '../../core/ip-source.ts'
+import { deriveSource } from '../../core/ip-source.ts'
 import { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../connection.ts'
@@ -258,7 +258,7 @@ async function serveClient(
 ): Promise<Outcome> {
   const serving: { client?: Served } = {}
   const { maxPendingConnects, maxConnectBytes } = mqtt.limits
-  using place = state.doorstep.enter(sourceOf(conn.remote.host), maxPendingConnects, (err) => {
+  using place = state.doorstep.enter(deriveSource(conn.remote.host), maxPendingConnects, (err) => {
     if (serving.client) serving.client.cutOff(err)
     else conn.stream.destroy(err)
   })

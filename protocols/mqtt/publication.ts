@@ -3,7 +3,7 @@
  * delivery from memory. Queues get it with the commit; from memory it is delivered after the commit, so that a refused
  * message reaches nobody.
  */
-import { backoffMs } from '../../core/os/clock.ts'
+import { computeBackoffMs } from '../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../core/errors.ts'
 import { RETAINED_LIMITS } from '../../model/mqtt-policy.ts'
 import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'
@@ -187,5 +187,5 @@ function placeInside({ retained, policiesOf, counters, ctx }: BrokerState, messa
 
 /** Waiting for room: 50 ms to 5 s, never none. */
 export function retryMs(attempt: number, { ctx }: Pick<BrokerState, 'ctx'>): number {
-  return 50 + backoffMs(attempt, { baseMs: 100, capMs: 5_000 }, ctx.random)
+  return 50 + computeBackoffMs(attempt, { baseMs: 100, capMs: 5_000 }, ctx.random)
 }

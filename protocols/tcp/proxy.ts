@@ -4,9 +4,9 @@ import type { TcpProxy } from '../../model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { pickCluster } from '../router.ts'
-import { refusalOf } from '../tls/client.ts'
+import { findRefusal } from '../tls/client.ts'
 import type { Upstreams, UpstreamStream } from '../upstream-api.ts'
-import { waitingOf } from '../waiting.ts'
+import { getWaiting } from '../waiting.ts'
 import { splice } from './splice.ts'
 
 /** Envoy's tcp_proxy default. */
@@ -69,7 +69,7 @@ async function carry(
   const how = await splice(conn.stream, upstream.stream, {
     clock: ctx.clock,
     signal: AbortSignal.any([conn.aborted, stop.signal]),
-    waiting: waitingOf(ctx),
+    waiting: getWaiting(ctx),
     holder,
     maxBufferBytes: ctx.limits.maxBufferBytes,
     idleMs,
@@ -85,7 +85,7 @@ async function carry(
   switch (how) {
     case 'far-failed':
       return (
-        refusalOf(upstream.stream) ??
+        findRefusal(upstream.stream) ??
         new MeshError('MESH_UPSTREAM_RESET', `the connection to cluster ${conn.cluster} broke`)
       )
     case 'near-failed':

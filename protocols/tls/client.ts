@@ -255,11 +255,11 @@ function refusalIn(err: Error, silent: boolean): string | undefined {
  * the handshake is done and the first request may be on its way (RFC 8446 §4.4.2); it reads nothing of that before it
  * has decided, and never asks again.
  */
-export function refusalOf(stream: Duplex): MeshError | undefined {
+export function findRefusal(stream: Duplex): MeshError | undefined {
   return refusals.get(stream)
 }
 
-/** Remembers why a stream is about to be ended by us: `refusalOf` says it to whoever is using it. */
+/** Remembers why a stream is about to be ended by us: `findRefusal` says it to whoever is using it. */
 export function endFor(stream: Duplex, reason: MeshError): void {
   refusals.set(stream, reason)
 }

@@ -13,13 +13,13 @@ import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
 import {
-  expiryWatcherOf,
+  getExpiryWatcher,
   usesIdentity,
   type CertificateUse,
   type CertificateExpiryWatcher,
 } from '../certificate-expiry.ts'
-import { endFor, isOurDoing, refusalOf } from '../tls/client.ts'
-import { waitingOf } from '../waiting.ts'
+import { endFor, isOurDoing, findRefusal } from '../tls/client.ts'
+import { getWaiting } from '../waiting.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
@@ -76,7 +76,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     })
     this.cluster = cluster
     this.deadlines = deadlines
-    this.expiryWatcher = expiryWatcherOf(ctx)
+    this.expiryWatcher = getExpiryWatcher(ctx)
     this.hosts = new Hosts({
       cluster,
       clock: ctx.clock,
@@ -105,7 +105,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     // Callers that read their answers must not wait for callers that hold a place and do not read.
     if (
       !load.mayRequest(breakers, options.source) &&
-      !(waitingOf(this.ctx).makeRoom(cluster) && load.mayRequest(breakers, options.source))
+      !(getWaiting(this.ctx).makeRoom(cluster) && load.mayRequest(breakers, options.source))
     ) {
       events.onCallFailed(
         new MeshError(
@@ -222,7 +222,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         endpoint,
         alpn,
         release: (how) => {
-          if (!told && how === 'failed' && !isOurDoing(refusalOf(stream)))
+          if (!told && how === 'failed' && !isOurDoing(findRefusal(stream)))
             this.hosts.report(host, { kind: 'local-failure' })
           told = true
           held.dispose()

@@ -12,8 +12,8 @@ import type { CertificatesUsed } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import type { Context } from '../context.ts'
-import { captureLoopOf } from '../capture-loop.ts'
-import { pausedStreamsOf } from '../paused-streams.ts'
+import { getCaptureLoop } from '../capture-loop.ts'
+import { getPausedStreams } from '../paused-streams.ts'
 import { usesIdentity } from '../certificate-expiry.ts'
 import { originate, type OriginateOptions } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
@@ -58,7 +58,7 @@ export async function dial(
   const { stream } = made
   stream.on('error', ignore)
   if (transport.kind === 'plaintext') {
-    pausedStreamsOf(ctx).watch(stream)
+    getPausedStreams(ctx).watch(stream)
     return {
       stream,
       alpn: '',
@@ -78,7 +78,7 @@ export async function dial(
     sessionKey: `${o.address}:${o.port}`,
     timeoutMs: Math.max(1, cluster.connectTimeoutMs - (ctx.clock.monotonicMs() - startedMs)),
   })
-  pausedStreamsOf(ctx).watch(secured.stream)
+  getPausedStreams(ctx).watch(secured.stream)
   const ofMesh = usesIdentity(tls)
   // Of a server elsewhere that asks for nobody's certificate the handshake is enough.
   const isMutual = ofMesh || tls.certificate !== undefined
@@ -157,7 +157,7 @@ async function connected(
       if (proxy) await openTunnel(dialed.stream.on('error', ignore), target, { proxy, signal: either })
       if (closed && !staysHere(made)) throw closed
       if (cluster.discovery.kind === 'original-dst') {
-        const own = captureLoopOf(ctx).dialed(made)
+        const own = getCaptureLoop(ctx).dialed(made)
         made.stream.once(
           'close',
           guarded('upstream', nothing, () => {

@@ -14,7 +14,7 @@ import { Gather, formatRequestHead } from '../http/codec/h1-write.ts'
 import type { CallEvents, HttpCall, ResponseHead, Sent, UpstreamRequest } from '../http/message.ts'
 import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
-import { isOurDoing, refusalOf } from '../tls/client.ts'
+import { isOurDoing, findRefusal } from '../tls/client.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /**
@@ -234,7 +234,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   #reset(): MeshError {
     return (
-      refusalOf(this.#stream) ??
+      findRefusal(this.#stream) ??
       new MeshError(
         'MESH_UPSTREAM_RESET',
         this.#gotBytes ? 'the endpoint closed in the middle of its answer' : 'the endpoint closed before it answered',

@@ -9,7 +9,7 @@ import { CONNECTION_CLOSED } from '../http/h2/events.ts'
 import type { Http2Session } from '../http/h2/session.ts'
 import type { Http2Stream, StreamOwner } from '../http/h2/stream/stream.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
-import { answerOf } from '../http/h2/answer-head.ts'
+import { decodeAnswer } from '../http/h2/answer-head.ts'
 import { toRequestFields, toTrailerFields } from '../http/h2/outgoing-fields.ts'
 import { findHeaderValue } from '../http/filters/header-edit.ts'
 import { checkFieldList } from '../http/head-limits.ts'
@@ -168,7 +168,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
 
   static {
     tellInformational = guarded('upstream', broken, (call: H2Call, fields: string[]) => {
-      call.#events?.onCallInformational(answerOf(fields))
+      call.#events?.onCallInformational(decodeAnswer(fields))
     })
     tellHead = guarded('upstream', broken, (call: H2Call, list: FieldList, end: boolean) => {
       call.#head(list, end)
@@ -187,7 +187,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   #head(list: FieldList, end: boolean): void {
     this.#gotBytes = true
     if (this.#isTooLarge(list)) return
-    const head = answerOf(list.fields)
+    const head = decodeAnswer(list.fields)
     this.#connection.pool.answered(head.status)
     this.#events?.onCallHead(head, end)
   }

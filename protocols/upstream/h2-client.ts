@@ -14,7 +14,7 @@ import { callWhenSent } from '../http/h2/when-sent.ts'
 import { LIST_OVERHEAD } from '../http/head-limits.ts'
 import { findFloodCell } from '../http/http-metrics.ts'
 import type { CallEvents } from '../http/message.ts'
-import { endFor, refusalOf } from '../tls/client.ts'
+import { endFor, findRefusal } from '../tls/client.ts'
 import { type CallConnection, H2Call, WINDOW_BYTES } from './h2-call.ts'
 import type { Holder } from '../waiting.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
@@ -95,7 +95,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   }
 
   get refusal(): MeshError | undefined {
-    return refusalOf(this.#stream)
+    return findRefusal(this.#stream)
   }
 
   start(events: CallEvents, ofCall: Disposable): void {

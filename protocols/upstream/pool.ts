@@ -19,7 +19,7 @@ import { endFor, isOurDoing } from '../tls/client.ts'
 import type { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import type { Host } from './host.ts'
-import { waitingOf, type Waiting as WaitingBytes } from '../waiting.ts'
+import { getWaiting, type Waiting as WaitingBytes } from '../waiting.ts'
 import type { Hosts } from './hosts.ts'
 
 /** One connection that carries calls: HTTP/1.1 one at a time, HTTP/2 several. */
@@ -94,7 +94,7 @@ export class HostPool {
     return this.#owner.ctx.limits.maxBufferBytes
   }
   get waiting(): WaitingBytes {
-    return waitingOf(this.#owner.ctx)
+    return getWaiting(this.#owner.ctx)
   }
   nowMs(): number {
     return this.#owner.ctx.clock.monotonicMs()

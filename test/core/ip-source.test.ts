@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { sourceOf } from '../../core/ip-source.ts'
+import { deriveSource } from '../../core/ip-source.ts'
 
 test('a source is an IPv4 address or an IPv6 /64, however it is written', () => {
   assert.deepEqual(
@@ -14,7 +14,7 @@ test('a source is an IPv4 address or an IPv6 /64, however it is written', () => 
       'fe80::1%eth0',
       '',
       'pipe',
-    ].map(sourceOf),
+    ].map(deriveSource),
     [
       '10.0.0.1',
       '10.0.0.1',

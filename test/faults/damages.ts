@@ -9,7 +9,7 @@ import type { Random } from '../../core/os/clock.ts'
 import { createLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import { openStorageWith } from '../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../model/mqtt-policy.ts'
 import type { DurableQueue, Kept, StoredMessage } from '../../protocols/mqtt/durability.ts'
 import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
 import { seededRandom } from '../helpers/random.ts'
@@ -38,7 +38,7 @@ async function open(file: string, profile: Profile, clock: SimClock, events: str
   const spool = await openSpool({
     openStorage,
     path: file,
-    policy: mqttPolicySchema().parse({ spool: { profile } }),
+    policy: createMqttPolicySchema().parse({ spool: { profile } }),
     clock,
     metrics,
     log: createLog('info', { write }),

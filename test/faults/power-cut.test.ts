@@ -11,7 +11,7 @@ import type { Random } from '../../core/os/clock.ts'
 import { silentLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import { openStorageWith } from '../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 import { seededRandom } from '../helpers/random.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
@@ -159,7 +159,7 @@ async function check(folder: string, { hasQueue, acked, doneUpTo }: Said, label:
     spool = await openSpool({
       openStorage,
       path: path.join(folder, 'spool.db'),
-      policy: mqttPolicySchema().parse({}),
+      policy: createMqttPolicySchema().parse({}),
       clock: new SimClock(),
       metrics: new Metrics(),
       log: silentLog,

@@ -8,7 +8,7 @@ import { silentLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import { systemClock } from '../../core/os/clock.ts'
 import { openStorageWith } from '../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 
 const [folder, profile] = process.argv.slice(2) as [string, 'strict' | 'balanced']
@@ -19,7 +19,7 @@ const say = (what: string): void => void fs.writeSync(acks, `${what}\n`)
 const spool = await openSpool({
   openStorage: openStorageWith({ bundle: undefined }),
   path: path.join(folder, 'spool.db'),
-  policy: mqttPolicySchema().parse({ spool: { profile } }),
+  policy: createMqttPolicySchema().parse({ spool: { profile } }),
   clock: systemClock,
   metrics: new Metrics(),
   log: silentLog,

@@ -5,7 +5,7 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../core/defects/guard.ts'
+import { listenForDefects } from '../../core/defects/guard.ts'
 import type { Http2Stream, StreamOwner } from '../../protocols/http/h2/stream/stream.ts'
 import { frame, headers, type Fields } from '../helpers/raw-h2.ts'
 import { seededRandom } from '../helpers/random.ts'
@@ -327,7 +327,7 @@ function hurt(r: Rig, c: Chance): void {
 for (const role of ['server', 'client'] as const) {
   test(`${SEEDS} conversations by chance with a ${role}`, async (t) => {
     const defects: string[] = []
-    const listening = onDefect((_part, error) => {
+    const listening = listenForDefects((_part, error) => {
       defects.push(error.stack ?? error.message)
     })
     t.after(() => {

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../core/defects/guard.ts'
+import { listenForDefects } from '../../core/defects/guard.ts'
 import { Deadlines, type Deadline } from '../../protocols/deadlines.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
@@ -69,7 +69,7 @@ test("what is deleted does not fire, also when another one's firing deletes it",
 })
 test('one that throws is ended, and keeps no other from its turn', async () => {
   const told: string[] = []
-  using _heard = onDefect((part, { message }) => {
+  using _heard = listenForDefects((part, { message }) => {
     told.push(`${part} ${message}`)
   })
   const clock = new SimClock()

@@ -1,6 +1,6 @@
 /** Ports that agent.yaml itself opens. */
 import * as z from 'zod'
-import { mqttListenerSchema, mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttListenerSchema, createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { parseRange } from '../../../model/ip.ts'
 import { file, port } from './fields.ts'
 
@@ -24,7 +24,10 @@ type Place = {
   readonly unix?: { readonly path: string } | undefined
 }
 /** Where a listener is: the path of a Unix socket has no port. */
-export function placeOf({ address, port: at, unix }: Place): { readonly address: string; readonly port: number } {
+export function toListenAddress({ address, port: at, unix }: Place): {
+  readonly address: string
+  readonly port: number
+} {
   return unix ? { address: unix.path, port: 0 } : { address, port: at ?? 0 }
 }
 
@@ -61,9 +64,9 @@ const listenerBase = () => ({
 })
 /** Settings of `mqtt` that are different for this listener. */
 const mqttOfListener = () => {
-  const { allowedOrigins, aclFile, limits } = mqttPolicySchema().shape
+  const { allowedOrigins, aclFile, limits } = createMqttPolicySchema().shape
   const { maxPacketBytes, maxKeepAliveSec } = limits.unwrap().shape
-  return mqttListenerSchema().extend({
+  return createMqttListenerSchema().extend({
     aclFile,
     allowedOrigins: allowedOrigins.unwrap().optional(),
     maxPacketBytes: maxPacketBytes.unwrap().optional(),

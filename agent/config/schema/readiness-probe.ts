@@ -26,7 +26,7 @@ const header = () =>
   })
 const host = () => z.string().regex(/^[A-Za-z0-9_.:-]{1,253}$/, 'must be a host name or an IP address')
 
-export const readinessProbeSchema = () =>
+export const createReadinessProbeSchema = () =>
   z
     .strictObject({
       initialDelaySeconds: z.number().int().min(0).max(86_400).default(0),

@@ -4,7 +4,7 @@
  */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Codec } from '../../../model/listener.ts'
-import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { unpackStruct } from '../fields/any.ts'
 import type { DecodePath } from '../fields/decode-path.ts'
 
@@ -23,7 +23,7 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
     here.in('transport').issue('must be tcp, websocket or auto')
     return refused
   }
-  const parsed = mqttPolicySchema().safeParse(policy)
+  const parsed = createMqttPolicySchema().safeParse(policy)
   if (parsed.success) {
     const { aclFile, bridges } = parsed.data
     const named = bridges.findIndex(

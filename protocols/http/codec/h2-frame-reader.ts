@@ -3,7 +3,7 @@
  * for streams and windows is the session's business; here is what a frame must be by itself: its size, its stream, its
  * padding, and a header block that nothing interrupts.
  */
-import { ownCopy } from '../../../core/runtime/own-memory.ts'
+import { copyToOwnMemory } from '../../../core/runtime/own-memory.ts'
 import {
   DEFAULT_MAX_FRAME_BYTES,
   ErrorCode,
@@ -285,7 +285,7 @@ export class FrameReader {
       this.#sink.onHeaders(streamId, content, end, dependsOn)
       return
     }
-    this.#block = { streamId, end, dependsOn, parts: [ownCopy(content)], bytes: content.length }
+    this.#block = { streamId, end, dependsOn, parts: [copyToOwnMemory(content)], bytes: content.length }
   }
 
   #continuation(flags: number, payload: Buffer): void {
@@ -295,7 +295,7 @@ export class FrameReader {
       this.#sink.onEndlessBlock()
       throw new Http2ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block without an end')
     }
-    block.parts.push(ownCopy(payload))
+    block.parts.push(copyToOwnMemory(payload))
     if ((flags & Flag.END_HEADERS) === 0) return
     this.#block = undefined
     this.#sink.onHeaders(block.streamId, Buffer.concat(block.parts, block.bytes), block.end, block.dependsOn)

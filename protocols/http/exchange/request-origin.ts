@@ -1,5 +1,5 @@
 /** The connection's part of every request on it, worked out once: who the client is, for policies, headers and logs. */
-import { sourceOf } from '../../../core/ip-source.ts'
+import { deriveSource } from '../../../core/ip-source.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -24,7 +24,7 @@ export class RequestOrigin implements ClientAddress {
     this.conn = conn
     this.#ctx = ctx
     this.directIp = conn.remote.host
-    this.source = sourceOf(conn.remote.host)
+    this.source = deriveSource(conn.remote.host)
     this.scheme = conn.tls ? 'https' : 'http'
     this.#direct = {
       peer: conn.tls?.peer,

@@ -3,7 +3,7 @@
  * retry_on), and is it safe: a request that may have reached an application is repeated only when the caller declared
  * it repeatable, by an idempotent method (RFC 9110 §9.2.2) or an `idempotency-key`. Envoy asks only the first.
  */
-import { backoffMs, type Random } from '../../../core/os/clock.ts'
+import { computeBackoffMs, type Random } from '../../../core/os/clock.ts'
 import { CATALOGUE, type ErrorCode } from '../../../core/errors.ts'
 import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
 import type { ResponseHead } from '../message.ts'
@@ -66,7 +66,7 @@ export function decideRetry(
 
 /** Full jitter over base · 2^retries, at most the cap (Envoy's retry_back_off). @param retries made before this one */
 export function retryBackoffMs(policy: RetryPolicy, retries: number, random: Random): number {
-  return backoffMs(retries, policy.backoff, random)
+  return computeBackoffMs(retries, policy.backoff, random)
 }
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])

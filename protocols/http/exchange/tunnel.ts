@@ -4,7 +4,7 @@ import { MeshError } from '../../../core/errors.ts'
 import { detached, nothing } from '../../../core/defects/guard.ts'
 import type { Context } from '../../context.ts'
 import { splice, type SpliceEnd } from '../../tcp/splice.ts'
-import { refusalOf } from '../../tls/client.ts'
+import { findRefusal } from '../../tls/client.ts'
 import type { Waiting } from '../../waiting.ts'
 
 export type TunnelEnd = { readonly stream: Duplex; readonly rest: Buffer | undefined }
@@ -87,9 +87,9 @@ export class Tunnel {
       case 'idle':
         return new MeshError('MESH_IDLE_TIMEOUT', `nothing moved in the tunnel for ${this.#options.idleMs} ms`)
       case 'near-failed':
-        return refusalOf(this.#client) ?? new MeshError('MESH_CLIENT_GONE', 'the client broke the tunnel off')
+        return findRefusal(this.#client) ?? new MeshError('MESH_CLIENT_GONE', 'the client broke the tunnel off')
       case 'far-failed':
-        return refusalOf(this.#server) ?? new MeshError('MESH_UPSTREAM_RESET', 'the endpoint broke the tunnel off')
+        return findRefusal(this.#server) ?? new MeshError('MESH_UPSTREAM_RESET', 'the endpoint broke the tunnel off')
       default:
         return how satisfies never
     }

@@ -4,7 +4,7 @@ import type { ResponseHead } from '../message.ts'
 import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 /** An answer's head, final or not. @param fields as the session tells them: `:status` first, well-formed */
-export function answerOf(fields: readonly string[]): ResponseHead {
+export function decodeAnswer(fields: readonly string[]): ResponseHead {
   const headers: string[] = []
   let contentLength = UNKNOWN_LENGTH
   for (let i = 2; i < fields.length; i += 2) {

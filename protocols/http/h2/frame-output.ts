@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream'
 import { guarded } from '../../../core/defects/guard.ts'
 import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack/encoder.ts'
-import { isMostOfItsMemory, ownCopy } from '../../../core/runtime/own-memory.ts'
+import { isMostOfItsMemory, copyToOwnMemory } from '../../../core/runtime/own-memory.ts'
 
 const SLAB_BYTES = 64 * 1024
 /** A payload from this size on goes out as it is. */
@@ -149,7 +149,7 @@ export class FrameOutput {
     // read.
     if (socket.writableLength > 0)
       parts.forEach((part, i) => {
-        if (!isMostOfItsMemory(part)) parts[i] = ownCopy(part)
+        if (!isMostOfItsMemory(part)) parts[i] = copyToOwnMemory(part)
       })
     if (parts.length === 1) {
       socket.write(parts[0]!)

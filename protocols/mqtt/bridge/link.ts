@@ -16,7 +16,7 @@ import { type Flusher, Outbox } from '../codec/outbox.ts'
 import { type Connack, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { refusalOf } from '../../tls/client.ts'
+import { findRefusal } from '../../tls/client.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 import type { BridgeCredentials } from '../users/bridge-credentials.ts'
 import { REASON } from '../codec/reason.ts'
@@ -111,7 +111,7 @@ export class BridgeLink {
       this.#end({
         why: 'failed',
         error:
-          refusalOf(stream) ??
+          findRefusal(stream) ??
           new MeshError('MESH_UPSTREAM_RESET', 'the upstream broker closed the connection', { cause: err }),
       })
     })

@@ -4,7 +4,7 @@
  */
 import { bridge, type MqttBridge } from '../../../model/mqtt/bridge.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import { isBounded, laneOf, type MqttRoute } from '../../../model/mqtt/route.ts'
+import { isBounded, nameLane, type MqttRoute } from '../../../model/mqtt/route.ts'
 import type { Qos } from '../codec/packet.ts'
 import type { QueueLimits, StoredMessage, WhenFull } from '../durability.ts'
 import { computeExpiry } from '../expiry.ts'
@@ -104,7 +104,7 @@ function downRoute(r: MqttRoute, node: string): BridgeRoute {
     : { ...common(r, node), filter: r.match, topics: withoutShare(r.match), make: maker(r, there) }
 }
 function common(r: MqttRoute, node: string): Pick<BridgeRoute, 'key' | 'lane' | 'maxQos' | 'sendRetained'> {
-  return { key: keyOf(r, node), lane: laneOf(r), maxQos: r.maxQos, sendRetained: r.sendRetained }
+  return { key: keyOf(r, node), lane: nameLane(r), maxQos: r.maxQos, sendRetained: r.sendRetained }
 }
 
 /** With the node, whose name stands in topics. */
@@ -126,7 +126,7 @@ function maker({ minQos, maxQos, retain: how, ttlSec }: MqttRoute, rename: Renam
 
 function lanesOf(up: readonly MqttRoute[]): readonly LanePlan[] {
   const lanes = new Map<string, MqttRoute[]>()
-  for (const route of up) lanes.set(laneOf(route), [...(lanes.get(laneOf(route)) ?? []), route])
+  for (const route of up) lanes.set(nameLane(route), [...(lanes.get(nameLane(route)) ?? []), route])
   return [...lanes]
     .map(([key, routes]) => {
       const bounded = routes.find(isBounded)

@@ -6,7 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { Cell } from '../../../core/metrics.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
-import { ownCopy } from '../../../core/runtime/own-memory.ts'
+import { copyToOwnMemory } from '../../../core/runtime/own-memory.ts'
 import { countVarIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
@@ -358,7 +358,7 @@ export class Outbox {
 /** A piece of a slab in memory of its own; large payloads stay what they are, and are shared. */
 function apart(piece: Uint8Array): Uint8Array {
   if (piece.byteLength * 2 > piece.buffer.byteLength || piece.buffer.byteLength > SLAB_BYTES) return piece
-  return ownCopy(piece)
+  return copyToOwnMemory(piece)
 }
 
 function ownPropertyBytes(forwarded: Uint8Array, expirySec: number | undefined, ids: readonly number[]): number {

@@ -6,7 +6,7 @@
 import type { Duplex } from 'node:stream'
 import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
 import type { Clock } from '../../../core/os/clock.ts'
-import { hostName, isLoopback, isSameHost, isUnforgeable, originName } from '../../../model/browser.ts'
+import { parseHostName, isLoopback, isSameHost, isUnforgeable, parseOriginName } from '../../../model/browser.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { guarded, nothing } from '../../../core/defects/guard.ts'
 
@@ -39,7 +39,7 @@ export async function upgrade(
 
 function refusalOf(request: Head, localHost: string, allowedOrigins: readonly string[]): MeshError | undefined {
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim())
-  if (request.method !== 'GET' || !offered.some(isMqtt) || hostName(request.headers['host']) === undefined)
+  if (request.method !== 'GET' || !offered.some(isMqtt) || parseHostName(request.headers['host']) === undefined)
     return new MeshError(
       'MESH_MALFORMED_INPUT',
       '[MQTT-6.0.0-3] the request is no WebSocket upgrade with a Host that offers the subprotocol mqtt or mqttv3.1',
@@ -118,7 +118,7 @@ export function openFrameStream(socket: WebSocket): Duplex {
 function foreignOrigin({ headers }: Head, localHost: string, allowed: readonly string[]): string | undefined {
   const { origin, host } = headers
   if (origin === undefined || allowed.includes('*') || allowed.includes(origin)) return undefined
-  const [page, asked] = [originName(origin), hostName(host)]
+  const [page, asked] = [parseOriginName(origin), parseHostName(host)]
   if (page === undefined || asked === undefined || !isSameHost(page, asked))
     return `a page of ${origin} asked for ${host} (mqtt.allowedOrigins)`
   if (isLoopback(localHost) && !isUnforgeable(asked))

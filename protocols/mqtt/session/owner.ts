@@ -5,7 +5,7 @@
  */
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
 import type { Client } from '../authorization/authorizer.ts'
-import { sourceOf } from '../../../core/ip-source.ts'
+import { deriveSource } from '../../../core/ip-source.ts'
 
 /** A user name that was proved: by password, token, key or certificate. */
 export type ProvedUser = {
@@ -43,7 +43,7 @@ export function nameShare({ kind, name, listener }: Owner, address: string): str
     case 'certificate':
       return `principal ${name} on ${listener}`
     case 'anonymous':
-      return `address ${sourceOf(address)}`
+      return `address ${deriveSource(address)}`
     default:
       return kind satisfies never
   }

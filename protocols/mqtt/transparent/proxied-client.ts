@@ -13,7 +13,7 @@ import type { MqttProxy } from '../../../model/listener.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
-import { refusalOf } from '../../tls/client.ts'
+import { findRefusal } from '../../tls/client.ts'
 import type { UpstreamStream } from '../../upstream-api.ts'
 import { encode } from '../codec/encode.ts'
 import type { Connack, Connect, Packet, Version } from '../codec/packet.ts'
@@ -249,7 +249,7 @@ export class ProxiedClient implements Holder {
       onEnd: (cause) => {
         upstream.release(cause ? 'failed' : 'ok')
         this.#brokerGone(
-          refusalOf(stream) ?? new MeshError('MESH_UPSTREAM_RESET', 'the broker closed the connection', { cause }),
+          findRefusal(stream) ?? new MeshError('MESH_UPSTREAM_RESET', 'the broker closed the connection', { cause }),
         )
       },
     })

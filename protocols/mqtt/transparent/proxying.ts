@@ -5,7 +5,7 @@ import type { Cell, Metrics } from '../../../core/metrics.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { ConnectOptions, Upstreams, UpstreamStream } from '../../upstream-api.ts'
 import type { Context } from '../../context.ts'
-import { type Waiting, waitingOf } from '../../waiting.ts'
+import { type Waiting, getWaiting } from '../../waiting.ts'
 
 export type ProxyingOptions = {
   readonly upstreams: Upstreams
@@ -17,7 +17,7 @@ export type ProxyingOptions = {
 
 export function collectProxyingOptions(ctx: Context, upstreams: Upstreams): ProxyingOptions {
   const clusterOf = (name: string): Cluster | undefined => ctx.tables.get().cluster(name)
-  return { upstreams, clusterOf, waiting: waitingOf(ctx), maxBufferBytes: ctx.limits.maxBufferBytes }
+  return { upstreams, clusterOf, waiting: getWaiting(ctx), maxBufferBytes: ctx.limits.maxBufferBytes }
 }
 
 export class Proxying {

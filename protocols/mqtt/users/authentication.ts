@@ -6,7 +6,7 @@
 import { looksLikeJwt } from '../../../core/jwt/verify.ts'
 import { REASON, createViolation } from '../codec/reason.ts'
 import { SCRAM_METHOD } from './scram.ts'
-import { sourceOf } from '../../../core/ip-source.ts'
+import { deriveSource } from '../../../core/ip-source.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import type { Family, Metrics } from '../../../core/metrics.ts'
 import { toPrintable } from '../../../core/printable.ts'
@@ -103,7 +103,7 @@ export class Authentication {
     const users = this.#users
     if (!users || method !== SCRAM_METHOD || !this.takes('scram-sha-256', listener))
       throw createViolation(REASON.badAuthenticationMethod, '[MQTT-4.12.0-1] this authentication method is not offered')
-    return this.#guarded('scram-sha-256', { users, source: sourceOf(address), signal }, async () => {
+    return this.#guarded('scram-sha-256', { users, source: deriveSource(address), signal }, async () => {
       const exchange = users.startScram()
       for (let data = first; ;) {
         const { data: serverData, proved } = exchange.next(data)
@@ -142,7 +142,7 @@ export class Authentication {
   }
 
   async #bySecret(method: 'password' | 'jwt', asking: Asking, users: UserDatabase): Promise<Proof> {
-    const source = sourceOf(asking.address)
+    const source = deriveSource(asking.address)
     return this.#guarded(method, { users, source, signal: asking.signal }, () =>
       method === 'jwt' ? byToken(asking.credentials, users) : byPassword(asking, source, users),
     )

@@ -11,7 +11,7 @@ import { systemDisk } from '../../../core/os/disk.ts'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { openSpool } from '../../../protocols/mqtt/spool/spool.ts'
 
 const WINDOW = 100
@@ -25,7 +25,7 @@ const dir = fs.mkdtempSync(path.join(process.argv[2] ?? os.tmpdir(), 'meshlet-sp
 const spool = await openSpool({
   openStorage: openStorageWith({ bundle: undefined }),
   path: path.join(dir, 'spool.db'),
-  policy: mqttPolicySchema().parse({}),
+  policy: createMqttPolicySchema().parse({}),
   clock: systemClock,
   metrics,
   log: silentLog,

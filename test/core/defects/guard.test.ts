@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { detached, guarded, onDefect } from '../../../core/defects/guard.ts'
+import { detached, guarded, listenForDefects } from '../../../core/defects/guard.ts'
 
 test('what a callback throws ends what it belongs to, is told once, and goes no further', () => {
   const told: string[] = []
-  using _heard = onDefect((part, { code, message }) => told.push(`${part} ${code} ${message}`))
+  using _heard = listenForDefects((part, { code, message }) => told.push(`${part} ${code} ${message}`))
   const ended: string[] = []
   guarded(
     'http2',
@@ -21,7 +21,7 @@ test('what a callback throws ends what it belongs to, is told once, and goes no 
 
 test('an end that throws, too, is a second defect and no more', () => {
   const told: string[] = []
-  using _heard = onDefect((_part, { message }) => told.push(message))
+  using _heard = listenForDefects((_part, { message }) => told.push(message))
   guarded(
     'tcp',
     () => {
@@ -36,7 +36,7 @@ test('an end that throws, too, is a second defect and no more', () => {
 
 test('a promise that nobody awaits is told like a callback', async () => {
   const told: string[] = []
-  using _heard = onDefect((part, { message }) => told.push(`${part} ${message}`))
+  using _heard = listenForDefects((part, { message }) => told.push(`${part} ${message}`))
   const { promise, resolve } = Promise.withResolvers<void>()
   detached('dns', Promise.reject(new Error('lost')), () => resolve())
   await promise

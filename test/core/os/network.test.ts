@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { EventEmitter, once as anyOnce } from 'node:events'
 import net from 'node:net'
-import { onDefect } from '../../../core/defects/guard.ts'
+import { listenForDefects } from '../../../core/defects/guard.ts'
 import { waitUntilOpen, systemNetwork, type Address, type Datagrams } from '../../../core/os/network.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
@@ -86,7 +86,7 @@ test('UDP, real: one socket for both families answers an IPv4 client by its IPv4
 test('a connection that cannot be accepted, or whose owner throws, takes no listener with it', async () => {
   let server: net.Server | undefined
   const told: string[] = []
-  using _heard = onDefect((part) => {
+  using _heard = listenForDefects((part) => {
     told.push(part)
   })
   await using listening = await waitUntilOpen(

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import Database from 'better-sqlite3'
-import { findLoss, mark, markOf } from '../../../core/storage/sqlite-loss.ts'
+import { findLoss, mark, nameMark } from '../../../core/storage/sqlite-loss.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const FRAME = 24 + 4096
@@ -23,7 +23,7 @@ function killed(t: TestContext, boot: 'this' | 'another' = 'this'): { file: stri
   const file = path.join(path.dirname(made), 'file.db')
   for (const suffix of ['', '-wal']) fs.copyFileSync(made + suffix, file + suffix)
   mark(file, 'open')
-  if (boot === 'another') fs.writeFileSync(markOf(file), 'open another-boot\n')
+  if (boot === 'another') fs.writeFileSync(nameMark(file), 'open another-boot\n')
   db.close()
   const log = fs.readFileSync(`${file}-wal`)
   let frames = 0
@@ -41,7 +41,7 @@ function change(log: string, at: number, bytes: Buffer | 'flip'): void {
 test('what a kill leaves is no loss, nor is a file that nobody has marked', (t) => {
   const { file } = killed(t)
   assert.equal(findLoss(file), undefined)
-  fs.rmSync(markOf(file))
+  fs.rmSync(nameMark(file))
   fs.rmSync(file)
   assert.equal(findLoss(file), undefined)
 })

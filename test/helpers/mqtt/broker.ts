@@ -2,7 +2,7 @@ import { duplexPair } from 'node:stream'
 import { silentLog, type Log } from '../../../core/log.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { Metrics } from '../../../core/metrics.ts'
-import { type MqttPolicy, mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { type MqttPolicy, createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import type { MqttProxy } from '../../../model/listener.ts'
 import { parseSpiffeId, type PeerIdentity } from '../../../model/identity.ts'
 import type { Version } from '../../../protocols/mqtt/codec/packet.ts'
@@ -17,8 +17,8 @@ import { MqttPeer } from './peer.ts'
 import { seededRandom } from '../random.ts'
 import { SimClock } from '../sim-clock.ts'
 
-type PolicyInput = Parameters<ReturnType<typeof mqttPolicySchema>['parse']>[0]
-export const policyOf = (input: PolicyInput = {}): MqttPolicy => mqttPolicySchema().parse(input)
+type PolicyInput = Parameters<ReturnType<typeof createMqttPolicySchema>['parse']>[0]
+export const policyOf = (input: PolicyInput = {}): MqttPolicy => createMqttPolicySchema().parse(input)
 
 /** A broker over in-memory streams with a clock that stands still. */
 export class TestBroker {

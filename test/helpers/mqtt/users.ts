@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { pbkdf2Sync } from 'node:crypto'
 import type { Disk, FileStat } from '../../../core/os/disk.ts'
 import { silentLog, type Log } from '../../../core/log.ts'
-import { type MqttUsers, mqttUsersSchema } from '../../../model/mqtt/users.ts'
+import { type MqttUsers, createMqttUsersSchema } from '../../../model/mqtt/users.ts'
 import { UserDatabase, type UserDatabaseOptions } from '../../../protocols/mqtt/users/user-database.ts'
 import { formatHash } from '../../../protocols/mqtt/users/password-hash.ts'
 
@@ -45,8 +45,8 @@ export function line(name: string, password: string): string {
   return `${name}:${formatHash({ kind: 'pbkdf2-sha512', iterations: 1, salt, hash })}`
 }
 
-export type UsersInput = Parameters<ReturnType<typeof mqttUsersSchema>['parse']>[0]
-export const settingsOf = (input: UsersInput): MqttUsers => mqttUsersSchema().parse(input)
+export type UsersInput = Parameters<ReturnType<typeof createMqttUsersSchema>['parse']>[0]
+export const settingsOf = (input: UsersInput): MqttUsers => createMqttUsersSchema().parse(input)
 
 export function usersOn(
   files: FilesDisk,

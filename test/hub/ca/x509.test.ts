@@ -32,11 +32,11 @@ function built(over: Partial<CertificateFields> = {}): { certificate: X509Certif
 }
 /** The value of an extension and whether it is critical, undefined where there is none. */
 function extensionOf(certificate: X509Certificate, id: string): { critical: boolean; value: string } | undefined {
-  const tbs = der.child(der.decode(certificate.raw), 0)
-  for (const ext of der.children(der.child(der.children(tbs).at(-1)!, 0))) {
-    const parts = der.children(ext)
-    if (der.oidOf(parts[0]!) === id)
-      return { critical: parts.length === 3, value: der.content(parts.at(-1)!).toString('hex') }
+  const tbs = der.getChild(der.decode(certificate.raw), 0)
+  for (const ext of der.listChildren(der.getChild(der.listChildren(tbs).at(-1)!, 0))) {
+    const parts = der.listChildren(ext)
+    if (der.readOid(parts[0]!) === id)
+      return { critical: parts.length === 3, value: der.readContent(parts.at(-1)!).toString('hex') }
   }
   return undefined
 }

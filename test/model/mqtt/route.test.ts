@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 
-const schema = mqttPolicySchema()
+const schema = createMqttPolicySchema()
 /** Where the policy is refused; empty: it is taken. */
 const refused = (policy: unknown): string[] => {
   const { success, error } = schema.safeParse(policy)

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { parseTemplate, templateProblem } from '../../../model/mqtt/topic-template.ts'
+import { parseTemplate, findTemplateProblem } from '../../../model/mqtt/topic-template.ts'
 
 test('text, variables, captures and dollars', () => {
   assert.deepEqual(parseTemplate('a/${node.id}/$1$$x${cluster}'), [
@@ -32,7 +32,7 @@ for (const [match, topic, direction, says] of [
   ['a/#', '$1/x', 'both', /must end with \$1/],
 ] as const)
   test(`${topic} of ${match} (${direction}) is refused, with the remedy`, () =>
-    assert.match(templateProblem(topic, { match, isTwoWay: direction === 'both' }) ?? 'taken', says))
+    assert.match(findTemplateProblem(topic, { match, isTwoWay: direction === 'both' }) ?? 'taken', says))
 for (const [match, topic, isTwoWay] of [
   ['a/+/#', 'x/$2/$1', false],
   ['a/+/#', 'x/$1/$2', true],
@@ -40,4 +40,4 @@ for (const [match, topic, isTwoWay] of [
   ['+', '$1x$1', false],
   ['$share/g/+', '$1', false],
 ] as const)
-  test(`${topic} of ${match} is taken`, () => assert.equal(templateProblem(topic, { match, isTwoWay }), undefined))
+  test(`${topic} of ${match} is taken`, () => assert.equal(findTemplateProblem(topic, { match, isTwoWay }), undefined))

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import type { Address, Listening, NetStream } from '../../../core/os/network.ts'
 import { ANY_CONNECTION, type FilterChain, type Listener } from '../../../model/listener.ts'
-import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { ENDED } from '../../../protocols/connection.ts'
 import { findOwner } from '../../../protocols/downstream/original-destination.ts'
 import { settle } from '../../helpers/sim-clock.ts'
@@ -21,8 +21,8 @@ test('a policy that now denies cuts off who is connected; who it does not concer
   assert.ok(stream.destroyed)
 })
 test('other MQTT rules or routes leave the connection open, with the new rules at hand; other limits are for new connections', async () => {
-  const chain = (input: Parameters<ReturnType<typeof mqttPolicySchema>['parse']>[0]): FilterChain =>
-    tcpChain({ codec: { kind: 'mqtt', mqtt: mqttPolicySchema().parse(input), transport: 'tcp' } })
+  const chain = (input: Parameters<ReturnType<typeof createMqttPolicySchema>['parse']>[0]): FilterChain =>
+    tcpChain({ codec: { kind: 'mqtt', mqtt: createMqttPolicySchema().parse(input), transport: 'tcp' } })
   const r = await rig(tables(listener([chain({})])))
   await r.dial()
   const next = chain({

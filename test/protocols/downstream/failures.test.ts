@@ -10,8 +10,8 @@ import type { Breakers, Cluster } from '../../../model/cluster.ts'
 import { parseCidr } from '../../../model/ip.ts'
 import type { FilterChain } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
-import { pausedStreamsOf } from '../../../protocols/paused-streams.ts'
-import { expiryWatcherOf } from '../../../protocols/certificate-expiry.ts'
+import { getPausedStreams } from '../../../protocols/paused-streams.ts'
+import { getExpiryWatcher } from '../../../protocols/certificate-expiry.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { cluster, ORIGIN } from '../http/harness.ts'
@@ -94,8 +94,8 @@ const GAUGES = [
 
 function counted(rig: SocketRig): Record<string, number> {
   const all: Record<string, number> = Object.fromEntries(GAUGES.map((name) => [name, rig.metrics.total(name)]))
-  all['expiryWatcher'] = expiryWatcherOf(rig.ctx).size
-  all['paused'] = pausedStreamsOf(rig.ctx).size
+  all['expiryWatcher'] = getExpiryWatcher(rig.ctx).size
+  all['paused'] = getPausedStreams(rig.ctx).size
   for (const c of rig.upstreams.clusterStatus())
     for (const e of c.endpoints) all[`${c.name} ${e.address}`] = e.activeRequests + e.connections
   return Object.fromEntries(Object.entries(all).filter(([, n]) => n !== 0))

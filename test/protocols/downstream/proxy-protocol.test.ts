@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { parseRange } from '../../../model/ip.ts'
 import type { Listener } from '../../../model/listener.ts'
 import { parseProxyHeader } from '../../../protocols/downstream/proxy-protocol.ts'
@@ -132,7 +132,7 @@ test('limits per source are those of the clients, not of the balancer', async ()
 })
 
 test('transport auto: a request line is WebSocket, everything else is for MQTT to answer', async () => {
-  const codec = { kind: 'mqtt', mqtt: mqttPolicySchema().parse({}), transport: 'auto' } as const
+  const codec = { kind: 'mqtt', mqtt: createMqttPolicySchema().parse({}), transport: 'auto' } as const
   const r = await rig(tables(listener([tcpChain({ codec })])))
   for (const first of ['GET /mqtt HTTP/1.1\r\n', '\x10\x0c\x00\x04MQTT\x05\x02\x00\x00', 'nonsense that is nothing']) {
     const stream = await r.dial()

@@ -8,7 +8,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { once } from 'node:events'
 import type { Codec } from '../../../model/listener.ts'
-import { pausedStreamsOf } from '../../../protocols/paused-streams.ts'
+import { getPausedStreams } from '../../../protocols/paused-streams.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 import { manager } from '../http/harness.ts'
 import { SocketOrigin, SocketRig } from '../downstream/socket-rig.ts'
@@ -109,7 +109,7 @@ for (const { name, codec, head } of [
       client.write(Buffer.alloc(16 * 1024 * 1024))
       clients.push(client)
     }
-    const paused = pausedStreamsOf(rig.ctx)
+    const paused = getPausedStreams(rig.ctx)
     await rig.until('nobody is read from any more', () => paused.size >= 20)
     assert.equal(rig.path.connections, 20)
     for (const client of clients) client.resetAndDestroy()
@@ -127,7 +127,7 @@ test('an endpoint that reads slowly gets all of it, also when both have ended', 
   client.resume()
   const bytes = 24 * 1024 * 1024
   client.end(Buffer.alloc(bytes))
-  await rig.until('no more is taken', () => pausedStreamsOf(rig.ctx).size === 1)
+  await rig.until('no more is taken', () => getPausedStreams(rig.ctx).size === 1)
   let got = 0
   origin.sockets[0]!.on('data', (d: Buffer) => {
     got += d.length
@@ -146,7 +146,7 @@ test('a pair that has ended, of which one side does not take the rest, is over w
   const client = await rig.dial()
   client.resume()
   client.end(Buffer.alloc(24 * 1024 * 1024))
-  await rig.until('no more is taken', () => pausedStreamsOf(rig.ctx).size === 1)
+  await rig.until('no more is taken', () => getPausedStreams(rig.ctx).size === 1)
   await rig.until('it is over', () => rig.path.connections === 0, 30_000)
 })
 test('a listener on :: takes IPv4 clients only with ipv4_compat', async (t) => {

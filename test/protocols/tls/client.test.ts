@@ -7,7 +7,7 @@ import tls from 'node:tls'
 import { systemClock } from '../../../core/os/clock.ts'
 import type { Identity } from '../../../model/identity.ts'
 import type { UpstreamTls } from '../../../model/tls.ts'
-import { originate, refusalOf, type Originated } from '../../../protocols/tls/client.ts'
+import { originate, findRefusal, type Originated } from '../../../protocols/tls/client.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 const mesh = testCa('mesh.test')
@@ -75,7 +75,7 @@ test('a server of the mesh with the expected name is talked to', async (t) => {
   const { stream, peer } = await handshake(t)
   assert.equal(peer?.spiffeId?.uri, server.spiffeId.uri)
   await closed(stream)
-  assert.equal(refusalOf(stream), undefined, 'a connection that ends is no refusal')
+  assert.equal(findRefusal(stream), undefined, 'a connection that ends is no refusal')
 })
 test('a server with another name, and one of another CA that says the right name, are not', async (t) => {
   await assert.rejects(handshake(t, { shown: mesh.issue('cloud', 'other') }), { code: 'MESH_PEER_MISMATCH' })
@@ -86,8 +86,11 @@ test('a server with another name, and one of another CA that says the right name
 test('a server of TLS 1.3 that does not accept our certificate says so after our handshake, and is heard (RFC 8446 §4.4.2.4)', async (t) => {
   const { stream } = await handshake(t, { settings: { certificate: undefined } })
   await closed(stream)
-  assert.equal(refusalOf(stream)?.code, 'MESH_UPSTREAM_TLS')
-  assert.match(refusalOf(stream)!.message, /^the server does not accept our certificate: .*alert certificate required$/)
+  assert.equal(findRefusal(stream)?.code, 'MESH_UPSTREAM_TLS')
+  assert.match(
+    findRefusal(stream)!.message,
+    /^the server does not accept our certificate: .*alert certificate required$/,
+  )
 })
 test('a server of TLS 1.3 that closes without having said anything may not have accepted our certificate', async (t) => {
   const broken = (code: string): Error => Object.assign(new Error(`write ${code}`), { code })
@@ -101,11 +104,11 @@ test('a server of TLS 1.3 that closes without having said anything may not have 
     const { stream } = await handshake(t, { settings, asks: false })
     stream.destroy(broken(code))
     await closed(stream)
-    assert.equal(refusalOf(stream)?.code, told, `${code} ${JSON.stringify(settings)}`)
+    assert.equal(findRefusal(stream)?.code, told, `${code} ${JSON.stringify(settings)}`)
   }
   const { stream } = await handshake(t, { asks: false })
   await once(stream, 'session')
   stream.destroy(broken('EPIPE'))
   await closed(stream)
-  assert.equal(refusalOf(stream), undefined, 'it has sent a ticket: it had accepted the certificate')
+  assert.equal(findRefusal(stream), undefined, 'it has sent a ticket: it had accepted the certificate')
 })

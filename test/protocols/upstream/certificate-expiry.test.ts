@@ -1,7 +1,7 @@
 /** What becomes of pooled connections and exclusive streams when a certificate expires. */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import { refusalOf } from '../../../protocols/tls/client.ts'
+import { findRefusal } from '../../../protocols/tls/client.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { OK } from '../http/harness.ts'
 
@@ -119,7 +119,7 @@ test('outbound: an exclusive stream is told, and cut off when its time is over',
   assert.deepEqual([told, stream.destroyed], [['MESH_PEER_EXPIRED'], false])
   await r.w.clock.advance(31 * SECOND)
   assert.equal(stream.destroyed, true)
-  assert.equal(refusalOf(stream)?.code, 'MESH_PEER_EXPIRED')
+  assert.equal(findRefusal(stream)?.code, 'MESH_PEER_EXPIRED')
   release('failed')
   assert.deepEqual(
     r.client.upstreams.clusterStatus().map((c) => [c.connections, c.endpoints[0]!.ejected]),

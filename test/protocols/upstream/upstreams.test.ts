@@ -4,7 +4,7 @@ import { MeshError } from '../../../core/errors.ts'
 import type { NetStream } from '../../../core/os/network.ts'
 import type { Breakers, Cluster, Discovery } from '../../../model/cluster.ts'
 import type { Tables } from '../../../model/tables.ts'
-import { captureLoopOf } from '../../../protocols/capture-loop.ts'
+import { getCaptureLoop } from '../../../protocols/capture-loop.ts'
 import type { ConnectOptions, UpstreamStream } from '../../../protocols/upstream-api.ts'
 import { DnsLoad } from '../../../protocols/upstream/dns.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
@@ -63,7 +63,7 @@ test('a connection to an original destination that was captured itself ends ther
   const originalDst = { host: '10.0.0.1', port: 80 }
   const isLoop = (e: unknown): boolean => e instanceof MeshError && e.code === 'MESH_CAPTURE_LOOP'
   await using h = new Harness([cluster([], { discovery: { kind: 'original-dst' } })])
-  const own = captureLoopOf(h.ctx)
+  const own = getCaptureLoop(h.ctx)
   const captured: NetStream[] = []
   let first: Disposable | undefined
   await h.network.listen(originalDst, (accepted) => {

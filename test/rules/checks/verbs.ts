@@ -19,40 +19,38 @@ export const VERBS = new Set(
 /** A copy that is somewhat different, as in ECMAScript's `with` and `toSorted`. */
 export const OF_COPIES = new Set(['as', 'from', 'to', 'with', 'without'])
 
-/** Functions that build a description out of others are called after what they describe. */
-export const NAMED_BY_WHAT_THEY_BUILD: Readonly<Record<string, string>> = {
-  'agent/config/schema/': 'parts of a zod schema, as zod has z.string()',
-  'model/mqtt/': 'parts of a zod schema, as zod has z.string()',
-  'hub/ca/der.ts': 'types of ASN.1 (ITU-T X.690)',
-}
+/**
+ * Functions that build a description out of others are called after what they describe: `zod` has z.string(). Only the
+ * declarations that match `like` are such; what stands beside them has a verb.
+ */
+export const NAMED_BY_WHAT_THEY_BUILD: readonly { readonly place: string; readonly like: RegExp }[] = [
+  // Parts of a zod schema.
+  { place: 'agent/config/schema/', like: /^export const \w+ = \(\) =>/ },
+  { place: 'model/mqtt/', like: /^export const \w+ = \(\) =>/ },
+  // Types of ASN.1 (ITU-T X.690).
+  { place: 'hub/ca/der.ts', like: /^export (?:const|function) \w+(?: = )?\(.*\): Der (?:=>|\{)/ },
+]
 
-/** Names that were there before this rule, most of them in use all over `protocols/mqtt`. The list only gets shorter. */
+/** Names that were there before this rule. */
 export const STILL_OTHER: readonly string[] = [
   'core/defects/guard.ts detached',
   'core/defects/guard.ts guarded',
   'core/defects/guard.ts nothing',
-  'core/defects/guard.ts onDefect',
-  'core/ip-source.ts sourceOf',
-  'core/os/clock.ts backoffMs',
-  'core/runtime/own-memory.ts ownCopy',
-  'core/storage/storage.ts valuesOf',
-  'model/browser.ts hostName',
-  'model/browser.ts originName',
-  'model/mqtt-policy.ts mqttListenerSchema',
-  'model/mqtt-policy.ts mqttPolicySchema',
-  'proto/descriptors.ts fileOf',
-  'protocols/tls/client.ts refusalOf',
 ]
 
-/** Exported functions of a source, declared or assigned. */
-export function exportedFunctions(source: string): string[] {
-  const declared = /^export (?:async )?function\*? ([a-zA-Z]\w*)/gm
+/** Exported functions of a source, declared or assigned, also through memoize. With what they are declared by. */
+export function findExportedFunctions(source: string): readonly { readonly name: string; readonly line: string }[] {
+  const declared = /^export (?:async )?function\*? ([a-zA-Z]\w*).*/gm
   const assigned =
     /^export const ([a-z]\w*)(?:: [^=\n]+)? =\s+(?:async )?(?:<[^>]*>)?\((?:[^()]|\([^()]*\))*\)(?:: [^=\n]+?)? =>/gm
-  return [declared, assigned].flatMap((pattern) => [...source.matchAll(pattern)].map(([, name]) => name!))
+  const memoized = /^export const ([a-z]\w*) = memoize\(.*/gm
+  return [declared, assigned, memoized].flatMap((pattern) =>
+    [...source.matchAll(pattern)].map(([line, name]) => ({ name: name!, line: line.replaceAll(/\s+/g, ' ') })),
+  )
 }
 
+/** What ends in `Of` names a thing, also where its first word may be a verb: planOf, markOf. */
 export function beginsWithVerb(name: string): boolean {
   const [first] = name.match(/^[a-z]+/) ?? ['']
-  return VERBS.has(first) || OF_COPIES.has(first)
+  return (VERBS.has(first) || OF_COPIES.has(first)) && !name.endsWith('Of')
 }

@@ -9,7 +9,7 @@ import { systemClock } from '../../../core/os/clock.ts'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { openSpool } from '../../../protocols/mqtt/spool/spool.ts'
 
 const [dir, profile, start] = process.argv.slice(2) as [string, string, string]
@@ -17,7 +17,7 @@ const notes = fs.openSync(path.join(dir, 'acknowledged'), 'w')
 const spool = await openSpool({
   openStorage: openStorageWith({ bundle: undefined }),
   path: path.join(dir, 'spool.db'),
-  policy: mqttPolicySchema().parse({ spool: { profile } }),
+  policy: createMqttPolicySchema().parse({ spool: { profile } }),
   clock: systemClock,
   metrics: new Metrics(),
   log: silentLog,

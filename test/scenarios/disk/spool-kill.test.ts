@@ -7,7 +7,7 @@ import path from 'node:path'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import type { DurableQueue } from '../../../protocols/mqtt/durability.ts'
 import { openSpool } from '../../../protocols/mqtt/spool/spool.ts'
 import { seededRandom } from '../../helpers/random.ts'
@@ -56,7 +56,7 @@ async function look<T>(dir: string, at: (queues: { one: DurableQueue; two: Durab
   await using spool = await openSpool({
     openStorage: openStorageWith({ bundle: undefined }),
     path: path.join(dir, 'spool.db'),
-    policy: mqttPolicySchema().parse({}),
+    policy: createMqttPolicySchema().parse({}),
     clock: new SimClock(),
     metrics: new Metrics(),
     log: silentLog,

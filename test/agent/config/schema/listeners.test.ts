@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { loadConfig } from '../../../../agent/config/load.ts'
-import { placeOf } from '../../../../agent/config/schema/listeners.ts'
+import { toListenAddress } from '../../../../agent/config/schema/listeners.ts'
 
 test('an MQTT listener has a port or a Unix socket, whose path and mode can be', () => {
   for (const bad of [
@@ -18,6 +18,6 @@ test('an MQTT listener has a port or a Unix socket, whose path and mode can be',
   }
 })
 test('the place of a Unix socket is its path', () => {
-  assert.deepEqual(placeOf({ address: '127.0.0.1', unix: { path: '/run/s' } }), { address: '/run/s', port: 0 })
-  assert.deepEqual(placeOf({ address: '127.0.0.1', port: 5 }), { address: '127.0.0.1', port: 5 })
+  assert.deepEqual(toListenAddress({ address: '127.0.0.1', unix: { path: '/run/s' } }), { address: '/run/s', port: 0 })
+  assert.deepEqual(toListenAddress({ address: '127.0.0.1', port: 5 }), { address: '127.0.0.1', port: 5 })
 })

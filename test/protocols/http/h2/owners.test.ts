@@ -1,7 +1,7 @@
 /** What the owner of a stream does: pause, reset, throw; and what it is told afterwards. */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../../../core/defects/guard.ts'
+import { listenForDefects } from '../../../../core/defects/guard.ts'
 import { ErrorCode } from '../../../../protocols/http/codec/h2-frames.ts'
 import { data, END, frame, GET, headers, OK, POST, rig, rst } from './rig.ts'
 
@@ -118,7 +118,7 @@ test('a stream that its owner resets while it takes what had waited hears nothin
 for (const at of ['serve', 'onData', 'onEnd', 'onWritten'] as const) {
   test(`what ${at} throws ends its stream and no other`, async (t: TestContext) => {
     const defects: string[] = []
-    const listening = onDefect((_part, error) => {
+    const listening = listenForDefects((_part, error) => {
       defects.push(error.message)
     })
     t.after(() => {
@@ -147,7 +147,7 @@ for (const at of ['serve', 'onData', 'onEnd', 'onWritten'] as const) {
 }
 test('what the owner of the session throws at the end ends nobody else', async (t: TestContext) => {
   const defects: string[] = []
-  const listening = onDefect((_part, error) => {
+  const listening = listenForDefects((_part, error) => {
     defects.push(error.message)
   })
   t.after(() => {

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { planRewrite } from '../../../../protocols/mqtt/bridge/rewrite.ts'
 import { matches } from '../../../../protocols/mqtt/topics/topics.ts'
-import { templateProblem } from '../../../../model/mqtt/topic-template.ts'
+import { findTemplateProblem } from '../../../../model/mqtt/topic-template.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 
 const NAMES = { 'node.id': 'edge-1', cluster: 'cloud' }
@@ -76,7 +76,7 @@ test('the way back leads where the way there began, and the filter of the other 
       ...order.map((n) => of([`$${n}`, `x/$${n}`, `${'${node.id}'}/$${n}`])),
       ...(random.float() < 0.3 ? ['end'] : []),
     ].join('/')
-    if (match === '' || templateProblem(topic, { match, isTwoWay: true }) !== undefined) continue
+    if (match === '' || findTemplateProblem(topic, { match, isTwoWay: true }) !== undefined) continue
     const rewrite = template(match, topic)
     const name = levels
       .flatMap((level) =>

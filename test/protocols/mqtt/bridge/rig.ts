@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test'
 import type * as z from 'zod'
 import { Current } from '../../../../core/current.ts'
 import { silentLog } from '../../../../core/log.ts'
-import type { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
+import type { createMqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import type { MqttBridge } from '../../../../model/mqtt/bridge.ts'
 import { EMPTY_TABLES, type Tables } from '../../../../model/tables.ts'
 import { type Bridge, createBridge } from '../../../../protocols/mqtt/bridge/bridge.ts'
@@ -14,7 +14,7 @@ import { FakeUpstream, type UpstreamConn } from '../../../helpers/mqtt/upstream.
 import { seededRandom } from '../../../helpers/random.ts'
 import { SimNetwork } from '../../../helpers/sim-network.ts'
 
-type PolicyInput = z.input<ReturnType<typeof mqttPolicySchema>>
+type PolicyInput = z.input<ReturnType<typeof createMqttPolicySchema>>
 type Input = NonNullable<PolicyInput['routes']>[number]
 export type RouteInput = Omit<Input, 'cluster'> & Partial<Pick<Input, 'cluster'>>
 export type BridgeInput = Partial<NonNullable<PolicyInput['bridges']>[number]>

@@ -9,8 +9,8 @@ test('a policy that changed while the connection stays counts for the next packe
   await c.connect()
   c.publish('a', 'x', { qos: 1, packetId: 1 })
   await settle()
-  const { mqttPolicySchema } = await import('../../../../model/mqtt-policy.ts')
-  const mqtt = mqttPolicySchema().parse({ rules: [{ action: 'publish', topics: ['b'], effect: 'allow' }] })
+  const { createMqttPolicySchema } = await import('../../../../model/mqtt-policy.ts')
+  const mqtt = createMqttPolicySchema().parse({ rules: [{ action: 'publish', topics: ['b'], effect: 'allow' }] })
   c.conn.chain = { codec: { kind: 'mqtt', mqtt, transport: 'tcp' } } as never
   c.publish('a', 'x', { qos: 1, packetId: 2 })
   assert.deepEqual(await c.seen(), ['puback #1', 'puback #2 0x87'])

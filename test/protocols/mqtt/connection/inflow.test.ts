@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { onDefect } from '../../../../core/defects/guard.ts'
+import { listenForDefects } from '../../../../core/defects/guard.ts'
 import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
@@ -209,7 +209,7 @@ test('[MQTT-3.3.4-7] more unacknowledged than Receive Maximum ends the connectio
 test('what breaks while a client waits for room ends its connection: it is not held for ever, and nothing was acknowledged', async () => {
   const { t, sub, pub } = await withSubscriber(4)
   const defects: string[] = []
-  using _ = onDefect((_part, error) => {
+  using _ = listenForDefects((_part, error) => {
     defects.push(error.message)
   })
   let asked = 0

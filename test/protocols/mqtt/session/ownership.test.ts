@@ -230,8 +230,8 @@ test('a session of an older file is whose client comes first, with what that one
 
 test('no client id can stand for a bridge: its QoS 2 ids are its own', async () => {
   const { planSessions } = await import('../../../../protocols/mqtt/bridge/plan.ts')
-  const { mqttPolicySchema } = await import('../../../../model/mqtt-policy.ts')
-  const policy = mqttPolicySchema().parse({ routes: [{ match: '#', direction: 'down', cluster: 'up' }] })
+  const { createMqttPolicySchema } = await import('../../../../model/mqtt-policy.ts')
+  const policy = createMqttPolicySchema().parse({ routes: [{ match: '#', direction: 'down', cluster: 'up' }] })
   const [plan] = planSessions(policy, 'edge').values()
   assert.ok(plan!.origin.includes('\0'), 'no MQTT string holds U+0000 [MQTT-1.5.4-2]')
   const t = new TestBroker()

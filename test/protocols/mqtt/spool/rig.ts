@@ -4,7 +4,7 @@ import path from 'node:path'
 import { silentLog } from '../../../../core/log.ts'
 import { Metrics } from '../../../../core/metrics.ts'
 import { openStorageWith } from '../../../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import type { DurableQueue, QueueEntry, StoredMessage } from '../../../../protocols/mqtt/durability.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { FaultyStorage } from '../../../helpers/disk/faulty-storage.ts'
@@ -37,7 +37,7 @@ export class Rig {
     this.spool = await openSpool({
       openStorage: this.storage.open,
       path: this.storage.path,
-      policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...spool }, limits }),
+      policy: createMqttPolicySchema().parse({ spool: { profile: 'balanced', ...spool }, limits }),
       clock: this.clock,
       metrics: this.metrics,
       log: silentLog,
@@ -84,7 +84,7 @@ export const openOnThread = (
   openSpool({
     openStorage: openStorageWith({ bundle: undefined }),
     path: path.join(dir, 'spool.db'),
-    policy: mqttPolicySchema().parse({ spool: { profile: 'balanced', ...settings } }),
+    policy: createMqttPolicySchema().parse({ spool: { profile: 'balanced', ...settings } }),
     clock: new SimClock(),
     metrics,
     log: silentLog,

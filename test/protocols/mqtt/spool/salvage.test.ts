@@ -6,7 +6,7 @@ import path from 'node:path'
 import { createLog } from '../../../../core/log.ts'
 import { Metrics } from '../../../../core/metrics.ts'
 import { openStorageWith } from '../../../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import type { StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
@@ -22,7 +22,7 @@ async function open(file: string, events: string[] = [], profile: 'strict' | 'ba
   return await openSpool({
     openStorage: openStorageWith({ bundle: undefined }),
     path: file,
-    policy: mqttPolicySchema().parse({ spool: { profile } }),
+    policy: createMqttPolicySchema().parse({ spool: { profile } }),
     clock: new SimClock(),
     metrics: new Metrics(),
     log: createLog('info', { write }),

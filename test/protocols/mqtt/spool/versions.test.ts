@@ -8,7 +8,7 @@ import Database from 'better-sqlite3'
 import { silentLog } from '../../../../core/log.ts'
 import { Metrics } from '../../../../core/metrics.ts'
 import { openStorageWith } from '../../../../core/storage/worker-storage.ts'
-import { mqttPolicySchema } from '../../../../model/mqtt-policy.ts'
+import { createMqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import type { Kept } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
@@ -20,7 +20,7 @@ const open = (file: string): Promise<Spool> =>
   openSpool({
     openStorage: openStorageWith({ bundle: undefined }),
     path: file,
-    policy: mqttPolicySchema().parse({ spool: { profile: 'balanced' } }),
+    policy: createMqttPolicySchema().parse({ spool: { profile: 'balanced' } }),
     clock: new SimClock(),
     metrics: new Metrics(),
     log: silentLog,

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { valuesOf } from '../../../../core/storage/storage.ts'
+import { listValues } from '../../../../core/storage/storage.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { all, message, Rig, rig, texts } from './rig.ts'
 
@@ -50,7 +50,7 @@ test('a slow trickle does not become a row per message', async (t) => {
   for (let i = 0; i < 100; i++) await r.spool.append(message(`message ${i}`), [q])
   const firsts = new Set(
     r.storage.commits.flatMap((c) =>
-      c.filter((s) => s.sql.includes('INTO segment')).map((s) => valuesOf(s.params!)[1]),
+      c.filter((s) => s.sql.includes('INTO segment')).map((s) => listValues(s.params!)[1]),
     ),
   )
   assert.ok(firsts.size <= 2, `${firsts.size} rows`)
@@ -70,7 +70,7 @@ test('a large batch becomes several segments, so that a backlog is read in piece
   await Promise.all(Array.from({ length: 40 }, () => r.spool.append(message('x'.repeat(10_000)), [q])))
   assert.equal(r.storage.commits.length, 1)
   assert.deepEqual(
-    r.storage.commits[0]!.map((s) => valuesOf(s.params!).slice(1, 3)),
+    r.storage.commits[0]!.map((s) => listValues(s.params!).slice(1, 3)),
     [
       [1, 14],
       [15, 28],

@@ -4,14 +4,14 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { findFile } from "../../../../descriptors.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/type/v3/percent.proto.
  */
 export const file_envoy_type_v3_percent: GenFile = /*@__PURE__*/
-  fileOf("envoy/type/v3/percent.proto");
+  findFile("envoy/type/v3/percent.proto");
 
 /**
  * @generated from message envoy.type.v3.Percent

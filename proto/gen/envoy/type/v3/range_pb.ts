@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { findFile } from "../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/type/v3/range.proto.
  */
 export const file_envoy_type_v3_range: GenFile = /*@__PURE__*/
-  fileOf("envoy/type/v3/range.proto");
+  findFile("envoy/type/v3/range.proto");
 
 /**
  * @generated from message envoy.type.v3.Int64Range

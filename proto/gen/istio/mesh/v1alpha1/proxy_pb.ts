@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { findFile } from "../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file istio/mesh/v1alpha1/proxy.proto.
  */
 export const file_istio_mesh_v1alpha1_proxy: GenFile = /*@__PURE__*/
-  fileOf("istio/mesh/v1alpha1/proxy.proto");
+  findFile("istio/mesh/v1alpha1/proxy.proto");
 
 /**
  * @generated from message istio.mesh.v1alpha1.ProxyConfig

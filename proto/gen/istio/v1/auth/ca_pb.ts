@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { findFile } from "../../../../descriptors.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file istio/v1/auth/ca.proto.
  */
 export const file_istio_v1_auth_ca: GenFile = /*@__PURE__*/
-  fileOf("istio/v1/auth/ca.proto");
+  findFile("istio/v1/auth/ca.proto");
 
 /**
  * @generated from message istio.v1.auth.IstioCertificateRequest

@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { findFile } from "../../../../descriptors.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file udpa/type/v1/typed_struct.proto.
  */
 export const file_udpa_type_v1_typed_struct: GenFile = /*@__PURE__*/
-  fileOf("udpa/type/v1/typed_struct.proto");
+  findFile("udpa/type/v1/typed_struct.proto");
 
 /**
  * @generated from message udpa.type.v1.TypedStruct

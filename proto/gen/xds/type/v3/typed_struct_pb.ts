@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../descriptors.ts";
+import { findFile } from "../../../../descriptors.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file xds/type/v3/typed_struct.proto.
  */
 export const file_xds_type_v3_typed_struct: GenFile = /*@__PURE__*/
-  fileOf("xds/type/v3/typed_struct.proto");
+  findFile("xds/type/v3/typed_struct.proto");
 
 /**
  * @generated from message xds.type.v3.TypedStruct

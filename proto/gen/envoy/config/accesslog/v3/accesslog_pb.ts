@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/accesslog/v3/accesslog.proto.
  */
 export const file_envoy_config_accesslog_v3_accesslog: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/accesslog/v3/accesslog.proto");
+  findFile("envoy/config/accesslog/v3/accesslog.proto");
 
 /**
  * @generated from message envoy.config.accesslog.v3.AccessLog

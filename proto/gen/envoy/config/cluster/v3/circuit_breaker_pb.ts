@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { RoutingPriority } from "../../core/v3/base_pb.ts";
 import type { Percent } from "../../../type/v3/percent_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/cluster/v3/circuit_breaker.proto.
  */
 export const file_envoy_config_cluster_v3_circuit_breaker: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/cluster/v3/circuit_breaker.proto");
+  findFile("envoy/config/cluster/v3/circuit_breaker.proto");
 
 /**
  * @generated from message envoy.config.cluster.v3.CircuitBreakers

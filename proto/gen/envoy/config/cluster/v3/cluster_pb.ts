@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { CircuitBreakers } from "./circuit_breaker_pb.ts";
 import type { Filter } from "./filter_pb.ts";
 import type { OutlierDetection } from "./outlier_detection_pb.ts";
@@ -22,7 +22,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/cluster/v3/cluster.proto.
  */
 export const file_envoy_config_cluster_v3_cluster: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/cluster/v3/cluster.proto");
+  findFile("envoy/config/cluster/v3/cluster.proto");
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/cluster/v3/outlier_detection.proto.
  */
 export const file_envoy_config_cluster_v3_outlier_detection: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/cluster/v3/outlier_detection.proto");
+  findFile("envoy/config/cluster/v3/outlier_detection.proto");
 
 /**
  * @generated from message envoy.config.cluster.v3.OutlierDetection

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { TypedExtensionConfig } from "./extension_pb.ts";
 import type { SocketOption } from "./socket_option_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/core/v3/address.proto.
  */
 export const file_envoy_config_core_v3_address: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/address.proto");
+  findFile("envoy/config/core/v3/address.proto");
 
 /**
  * @generated from message envoy.config.core.v3.Address

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { BackoffStrategy } from "./backoff_pb.ts";
 import type { FractionalPercent, Percent } from "../../../type/v3/percent_pb.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/core/v3/base.proto.
  */
 export const file_envoy_config_core_v3_base: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/base.proto");
+  findFile("envoy/config/core/v3/base.proto");
 
 /**
  * @generated from message envoy.config.core.v3.Locality

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { WatchedDirectory } from "./base_pb.ts";
 import type { TypedExtensionConfig } from "./extension_pb.ts";
 import type { GrpcService } from "./grpc_service_pb.ts";
@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/core/v3/config_source.proto.
  */
 export const file_envoy_config_core_v3_config_source: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/config_source.proto");
+  findFile("envoy/config/core/v3/config_source.proto");
 
 /**
  * @generated from message envoy.config.core.v3.ConfigSource

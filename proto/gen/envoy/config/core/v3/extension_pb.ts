@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/core/v3/extension.proto.
  */
 export const file_envoy_config_core_v3_extension: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/extension.proto");
+  findFile("envoy/config/core/v3/extension.proto");
 
 /**
  * @generated from message envoy.config.core.v3.TypedExtensionConfig

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { HeaderValue, RetryPolicy } from "./base_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/core/v3/grpc_service.proto.
  */
 export const file_envoy_config_core_v3_grpc_service: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/grpc_service.proto");
+  findFile("envoy/config/core/v3/grpc_service.proto");
 
 /**
  * @generated from message envoy.config.core.v3.GrpcService

@@ -4,14 +4,14 @@
 
 import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/core/v3/health_check.proto.
  */
 export const file_envoy_config_core_v3_health_check: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/health_check.proto");
+  findFile("envoy/config/core/v3/health_check.proto");
 
 /**
  * @generated from enum envoy.config.core.v3.HealthStatus

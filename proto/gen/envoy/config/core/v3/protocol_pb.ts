@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Percent } from "../../../type/v3/percent_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/core/v3/protocol.proto.
  */
 export const file_envoy_config_core_v3_protocol: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/protocol.proto");
+  findFile("envoy/config/core/v3/protocol.proto");
 
 /**
  * @generated from message envoy.config.core.v3.HttpProtocolOptions

@@ -4,14 +4,14 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/core/v3/socket_option.proto.
  */
 export const file_envoy_config_core_v3_socket_option: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/socket_option.proto");
+  findFile("envoy/config/core/v3/socket_option.proto");
 
 /**
  * @generated from message envoy.config.core.v3.SocketOption

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { DataSource } from "./base_pb.ts";
 import type { TypedExtensionConfig } from "./extension_pb.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/core/v3/substitution_format_string.proto.
  */
 export const file_envoy_config_core_v3_substitution_format_string: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/core/v3/substitution_format_string.proto");
+  findFile("envoy/config/core/v3/substitution_format_string.proto");
 
 /**
  * @generated from message envoy.config.core.v3.SubstitutionFormatString

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Address } from "../../core/v3/address_pb.ts";
 import type { Locality, Metadata } from "../../core/v3/base_pb.ts";
 import type { HealthStatus } from "../../core/v3/health_check_pb.ts";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/endpoint/v3/endpoint_components.proto.
  */
 export const file_envoy_config_endpoint_v3_endpoint_components: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/endpoint/v3/endpoint_components.proto");
+  findFile("envoy/config/endpoint/v3/endpoint_components.proto");
 
 /**
  * @generated from message envoy.config.endpoint.v3.Endpoint

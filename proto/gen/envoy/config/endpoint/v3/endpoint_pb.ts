@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Endpoint, LocalityLbEndpoints } from "./endpoint_components_pb.ts";
 import type { FractionalPercent } from "../../../type/v3/percent_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/endpoint/v3/endpoint.proto.
  */
 export const file_envoy_config_endpoint_v3_endpoint: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/endpoint/v3/endpoint.proto");
+  findFile("envoy/config/endpoint/v3/endpoint.proto");
 
 /**
  * @generated from message envoy.config.endpoint.v3.ClusterLoadAssignment

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { CidrRange } from "../../core/v3/address_pb.ts";
 import type { Metadata, TransportSocket } from "../../core/v3/base_pb.ts";
 import type { ExtensionConfigSource } from "../../core/v3/config_source_pb.ts";
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/listener/v3/listener_components.proto.
  */
 export const file_envoy_config_listener_v3_listener_components: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/listener/v3/listener_components.proto");
+  findFile("envoy/config/listener/v3/listener_components.proto");
 
 /**
  * @generated from message envoy.config.listener.v3.ListenerFilter

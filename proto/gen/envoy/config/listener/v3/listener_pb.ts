@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { AccessLog } from "../../accesslog/v3/accesslog_pb.ts";
 import type { Address } from "../../core/v3/address_pb.ts";
 import type { Metadata, TrafficDirection } from "../../core/v3/base_pb.ts";
@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/listener/v3/listener.proto.
  */
 export const file_envoy_config_listener_v3_listener: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/listener/v3/listener.proto");
+  findFile("envoy/config/listener/v3/listener.proto");
 
 /**
  * @generated from message envoy.config.listener.v3.Listener

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { CidrRange } from "../../core/v3/address_pb.ts";
 import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
 import type { HeaderMatcher } from "../../route/v3/route_components_pb.ts";
@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/rbac/v3/rbac.proto.
  */
 export const file_envoy_config_rbac_v3_rbac: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/rbac/v3/rbac.proto");
+  findFile("envoy/config/rbac/v3/rbac.proto");
 
 /**
  * @generated from message envoy.config.rbac.v3.RBAC

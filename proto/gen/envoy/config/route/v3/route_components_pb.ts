@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { DataSource, HeaderValueOption, Metadata, RoutingPriority, RuntimeFractionalPercent } from "../../core/v3/base_pb.ts";
 import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
 import type { MetadataMatcher } from "../../../type/matcher/v3/metadata_pb.ts";
@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/config/route/v3/route_components.proto.
  */
 export const file_envoy_config_route_v3_route_components: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/route/v3/route_components.proto");
+  findFile("envoy/config/route/v3/route_components.proto");
 
 /**
  * @generated from message envoy.config.route.v3.VirtualHost

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { HeaderValueOption, Metadata } from "../../core/v3/base_pb.ts";
 import type { RouteAction_RequestMirrorPolicy, VirtualHost } from "./route_components_pb.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/config/route/v3/route.proto.
  */
 export const file_envoy_config_route_v3_route: GenFile = /*@__PURE__*/
-  fileOf("envoy/config/route/v3/route.proto");
+  findFile("envoy/config/route/v3/route.proto");
 
 /**
  * @generated from message envoy.config.route.v3.RouteConfiguration

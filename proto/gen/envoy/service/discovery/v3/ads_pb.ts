@@ -4,14 +4,14 @@
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 import { serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "./discovery_pb.ts";
 
 /**
  * Describes the file envoy/service/discovery/v3/ads.proto.
  */
 export const file_envoy_service_discovery_v3_ads: GenFile = /*@__PURE__*/
-  fileOf("envoy/service/discovery/v3/ads.proto");
+  findFile("envoy/service/discovery/v3/ads.proto");
 
 /**
  * @generated from service envoy.service.discovery.v3.AggregatedDiscoveryService

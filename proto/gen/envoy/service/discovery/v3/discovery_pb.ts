@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { ControlPlane, Metadata, Node } from "../../../config/core/v3/base_pb.ts";
 import type { Any, Duration } from "@bufbuild/protobuf/wkt";
 import type { Status } from "../../../../google/rpc/status_pb.ts";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/service/discovery/v3/discovery.proto.
  */
 export const file_envoy_service_discovery_v3_discovery: GenFile = /*@__PURE__*/
-  fileOf("envoy/service/discovery/v3/discovery.proto");
+  findFile("envoy/service/discovery/v3/discovery.proto");
 
 /**
  * @generated from message envoy.service.discovery.v3.DiscoveryRequest

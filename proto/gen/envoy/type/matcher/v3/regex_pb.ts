@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/type/matcher/v3/regex.proto.
  */
 export const file_envoy_type_matcher_v3_regex: GenFile = /*@__PURE__*/
-  fileOf("envoy/type/matcher/v3/regex.proto");
+  findFile("envoy/type/matcher/v3/regex.proto");
 
 /**
  * @generated from message envoy.type.matcher.v3.RegexMatcher

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { DoubleMatcher } from "./number_pb.ts";
 import type { StringMatcher } from "./string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/type/matcher/v3/value.proto.
  */
 export const file_envoy_type_matcher_v3_value: GenFile = /*@__PURE__*/
-  fileOf("envoy/type/matcher/v3/value.proto");
+  findFile("envoy/type/matcher/v3/value.proto");
 
 /**
  * @generated from message envoy.type.matcher.v3.ValueMatcher

@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../descriptors.ts";
+import { findFile } from "../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file istio/networking/nds/v1/nds.proto.
  */
 export const file_istio_networking_nds_v1_nds: GenFile = /*@__PURE__*/
-  fileOf("istio/networking/nds/v1/nds.proto");
+  findFile("istio/networking/nds/v1/nds.proto");
 
 /**
  * @generated from message istio.networking.nds.v1.NameTable

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../descriptors.ts";
 import type { SubstitutionFormatString } from "../../../../config/core/v3/substitution_format_string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/access_loggers/file/v3/file.proto.
  */
 export const file_envoy_extensions_access_loggers_file_v3_file: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/access_loggers/file/v3/file.proto");
+  findFile("envoy/extensions/access_loggers/file/v3/file.proto");
 
 /**
  * @generated from message envoy.extensions.access_loggers.file.v3.FileAccessLog

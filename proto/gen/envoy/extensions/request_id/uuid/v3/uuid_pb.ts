@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/request_id/uuid/v3/uuid.proto.
  */
 export const file_envoy_extensions_request_id_uuid_v3_uuid: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/request_id/uuid/v3/uuid.proto");
+  findFile("envoy/extensions/request_id/uuid/v3/uuid.proto");
 
 /**
  * @generated from message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig

@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto.
  */
 export const file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto");
+  findFile("envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto");
 
 /**
  * @generated from message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../descriptors.ts";
 import type { DataSource, WatchedDirectory } from "../../../../config/core/v3/base_pb.ts";
 import type { TypedExtensionConfig } from "../../../../config/core/v3/extension_pb.ts";
 import type { StringMatcher } from "../../../../type/matcher/v3/string_pb.ts";
@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/transport_sockets/tls/v3/common.proto.
  */
 export const file_envoy_extensions_transport_sockets_tls_v3_common: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/transport_sockets/tls/v3/common.proto");
+  findFile("envoy/extensions/transport_sockets/tls/v3/common.proto");
 
 /**
  * @generated from message envoy.extensions.transport_sockets.tls.v3.TlsParameters

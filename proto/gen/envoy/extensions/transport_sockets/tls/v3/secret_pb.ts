@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../descriptors.ts";
 import type { ConfigSource } from "../../../../config/core/v3/config_source_pb.ts";
 import type { CertificateValidationContext, TlsCertificate } from "./common_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/transport_sockets/tls/v3/secret.proto.
  */
 export const file_envoy_extensions_transport_sockets_tls_v3_secret: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/transport_sockets/tls/v3/secret.proto");
+  findFile("envoy/extensions/transport_sockets/tls/v3/secret.proto");
 
 /**
  * @generated from message envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig

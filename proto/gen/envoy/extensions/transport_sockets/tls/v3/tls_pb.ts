@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../descriptors.ts";
 import type { TypedExtensionConfig } from "../../../../config/core/v3/extension_pb.ts";
 import type { CertificateProviderPluginInstance, CertificateValidationContext, TlsCertificate, TlsParameters } from "./common_pb.ts";
 import type { SdsSecretConfig } from "./secret_pb.ts";
@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/transport_sockets/tls/v3/tls.proto.
  */
 export const file_envoy_extensions_transport_sockets_tls_v3_tls: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/transport_sockets/tls/v3/tls.proto");
+  findFile("envoy/extensions/transport_sockets/tls/v3/tls.proto");
 
 /**
  * @generated from message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../descriptors.ts";
 import type { TypedExtensionConfig } from "../../../../config/core/v3/extension_pb.ts";
 import type { Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as HttpProtocolOptions$1, UpstreamHttpProtocolOptions } from "../../../../config/core/v3/protocol_pb.ts";
 import type { HttpFilter } from "../../../filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/upstreams/http/v3/http_protocol_options.proto.
  */
 export const file_envoy_extensions_upstreams_http_v3_http_protocol_options: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/upstreams/http/v3/http_protocol_options.proto");
+  findFile("envoy/extensions/upstreams/http/v3/http_protocol_options.proto");
 
 /**
  * @generated from message envoy.extensions.upstreams.http.v3.HttpProtocolOptions

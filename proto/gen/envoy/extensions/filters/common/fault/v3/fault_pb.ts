@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { FractionalPercent } from "../../../../../type/v3/percent_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/filters/common/fault/v3/fault.proto.
  */
 export const file_envoy_extensions_filters_common_fault_v3_fault: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/common/fault/v3/fault.proto");
+  findFile("envoy/extensions/filters/common/fault/v3/fault.proto");
 
 /**
  * @generated from message envoy.extensions.filters.common.fault.v3.FaultDelay

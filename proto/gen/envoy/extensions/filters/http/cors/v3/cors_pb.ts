@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/http/cors/v3/cors.proto.
  */
 export const file_envoy_extensions_filters_http_cors_v3_cors: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/http/cors/v3/cors.proto");
+  findFile("envoy/extensions/filters/http/cors/v3/cors.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.cors.v3.Cors

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { HeaderMatcher } from "../../../../../config/route/v3/route_components_pb.ts";
 import type { FaultDelay } from "../../../common/fault/v3/fault_pb.ts";
 import type { FractionalPercent } from "../../../../../type/v3/percent_pb.ts";
@@ -14,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/filters/http/fault/v3/fault.proto.
  */
 export const file_envoy_extensions_filters_http_fault_v3_fault: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/http/fault/v3/fault.proto");
+  findFile("envoy/extensions/filters/http/fault/v3/fault.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.fault.v3.HTTPFault

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { BoolValue } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/filters/http/grpc_stats/v3/config.proto.
  */
 export const file_envoy_extensions_filters_http_grpc_stats_v3_config: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/http/grpc_stats/v3/config.proto");
+  findFile("envoy/extensions/filters/http/grpc_stats/v3/config.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig

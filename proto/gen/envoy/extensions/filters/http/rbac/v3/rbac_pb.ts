@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { RBAC as RBAC$1 } from "../../../../../config/rbac/v3/rbac_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/filters/http/rbac/v3/rbac.proto.
  */
 export const file_envoy_extensions_filters_http_rbac_v3_rbac: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/http/rbac/v3/rbac.proto");
+  findFile("envoy/extensions/filters/http/rbac/v3/rbac.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.rbac.v3.RBAC

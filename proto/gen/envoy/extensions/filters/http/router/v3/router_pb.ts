@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/http/router/v3/router.proto.
  */
 export const file_envoy_extensions_filters_http_router_v3_router: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/http/router/v3/router.proto");
+  findFile("envoy/extensions/filters/http/router/v3/router.proto");
 
 /**
  * @generated from message envoy.extensions.filters.http.router.v3.Router

@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/listener/http_inspector/v3/http_inspector.proto.
  */
 export const file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/listener/http_inspector/v3/http_inspector.proto");
+  findFile("envoy/extensions/filters/listener/http_inspector/v3/http_inspector.proto");
 
 /**
  * @generated from message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector

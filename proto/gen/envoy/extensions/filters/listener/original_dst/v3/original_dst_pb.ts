@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/listener/original_dst/v3/original_dst.proto.
  */
 export const file_envoy_extensions_filters_listener_original_dst_v3_original_dst: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/listener/original_dst/v3/original_dst.proto");
+  findFile("envoy/extensions/filters/listener/original_dst/v3/original_dst.proto");
 
 /**
  * @generated from message envoy.extensions.filters.listener.original_dst.v3.OriginalDst

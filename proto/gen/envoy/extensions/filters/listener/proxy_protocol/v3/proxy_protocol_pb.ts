@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto.
  */
 export const file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto");
+  findFile("envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto");
 
 /**
  * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol

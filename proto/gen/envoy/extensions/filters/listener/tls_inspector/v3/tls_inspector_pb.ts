@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto.
  */
 export const file_envoy_extensions_filters_listener_tls_inspector_v3_tls_inspector: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto");
+  findFile("envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto");
 
 /**
  * @generated from message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector

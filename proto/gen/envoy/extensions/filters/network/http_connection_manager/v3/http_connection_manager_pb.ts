@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { AccessLog } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
 import type { CidrRange } from "../../../../../config/core/v3/address_pb.ts";
 import type { ConfigSource, ExtensionConfigSource } from "../../../../../config/core/v3/config_source_pb.ts";
@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto.
  */
 export const file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto");
+  findFile("envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.proto");
 
 /**
  * @generated from message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { RBAC as RBAC$1 } from "../../../../../config/rbac/v3/rbac_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/filters/network/rbac/v3/rbac.proto.
  */
 export const file_envoy_extensions_filters_network_rbac_v3_rbac: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/network/rbac/v3/rbac.proto");
+  findFile("envoy/extensions/filters/network/rbac/v3/rbac.proto");
 
 /**
  * @generated from message envoy.extensions.filters.network.rbac.v3.RBAC

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { AccessLog } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
 import type { Metadata } from "../../../../../config/core/v3/base_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto.
  */
 export const file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto");
+  findFile("envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto");
 
 /**
  * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy

@@ -4,14 +4,14 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { fileOf } from "../../../../../../../descriptors.ts";
+import { findFile } from "../../../../../../../descriptors.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto.
  */
 export const file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts: GenFile = /*@__PURE__*/
-  fileOf("envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto");
+  findFile("envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto");
 
 /**
  * @generated from message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
