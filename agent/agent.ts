@@ -2,7 +2,7 @@
  * The agent: makes every part in order, from disk to ports to the control plane, and takes them down in reverse. What
  * is served first comes from disk; the control plane may be away for as long as it likes.
  */
-import { detached } from '../core/defects/guard.ts'
+import { detach } from '../core/defects/guard.ts'
 import type { Metrics } from '../core/metrics.ts'
 import { Scope } from '../core/scope.ts'
 import type { World } from '../core/world.ts'
@@ -118,7 +118,7 @@ function watchAddresses({ scope, node, dataPath, dns }: Parts, admin: AdminDoor)
   scope.own(
     node.watchMachine(() => {
       dataPath.addressesChanged()
-      for (const ports of [dns?.ports, admin.ports]) if (ports) detached('network', ports.try())
+      for (const ports of [dns?.ports, admin.ports]) if (ports) detach('network', ports.try())
     }),
   )
 }
@@ -127,7 +127,7 @@ function connect({ configuration, identity, readiness, workload }: Parts): void 
   configuration.connect()
   identity.start(() => configuration.link())
   // A node that cannot serve yet is not healthy, whatever stands behind it.
-  detached(
+  detach(
     'health',
     readiness.whenReady().then(() => workload?.start()),
   )
@@ -136,7 +136,7 @@ function connect({ configuration, identity, readiness, workload }: Parts): void 
 function warnOfUnusedSockets({ world, readiness, dataPath, log }: Parts): void {
   const { inherited } = world
   if (!inherited) return
-  detached(
+  detach(
     'network',
     readiness
       .whenReady()

@@ -7,7 +7,7 @@ import { IdentityStore } from '../control-sync/identity/identity-store.ts'
 import type { TimeFloor } from '../control-sync/identity/time-floor.ts'
 import type { Trust } from '../control-sync/identity/trust.ts'
 import { findValidityProblems } from '../control-sync/identity/validity.ts'
-import { detached } from '../core/defects/guard.ts'
+import { detach } from '../core/defects/guard.ts'
 import type { MeshError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import type { Metrics } from '../core/metrics.ts'
@@ -58,7 +58,7 @@ function openFolder(path: string, { world, log, earliestWallMs, readiness }: Ide
     start: () => folder.start(),
     problems: () => folder.problems(),
     trustChanged: () => folder.trustChanged(),
-    certificateRefused: nothing,
+    certificateRefused: doNothing,
     renewalAtMs: undefined,
     setAside: undefined,
     [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
@@ -107,25 +107,25 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
 function openNothing({ world, earliestWallMs }: IdentityOptions, { floor }: Verification): Source {
   return {
     current: () => undefined,
-    watch: () => ({ [Symbol.dispose]: nothing }),
-    start: nothing,
+    watch: () => ({ [Symbol.dispose]: doNothing }),
+    start: doNothing,
     problems: () => findValidityProblems(undefined, { wallMs: world.clock.wallMs(), earliestWallMs, floor }),
-    trustChanged: nothing,
-    certificateRefused: nothing,
+    trustChanged: doNothing,
+    certificateRefused: doNothing,
     renewalAtMs: undefined,
     setAside: undefined,
-    [Symbol.asyncDispose]: async () => nothing(),
+    [Symbol.asyncDispose]: async () => doNothing(),
   }
 }
 
 function holdUntil(certified: Promise<void>, readiness: Readiness): void {
   const latch = readiness.hold('a certificate')
-  detached(
+  detach(
     'identity',
     certified.then(() => latch[Symbol.dispose]()),
   )
 }
 
-function nothing(): void {
+function doNothing(): void {
   /* there is none */
 }

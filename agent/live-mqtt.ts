@@ -1,5 +1,5 @@
 /** Which settings of `mqtt` a running agent takes from a changed agent.yaml, and how. */
-import { detached } from '../core/defects/guard.ts'
+import { detach } from '../core/defects/guard.ts'
 import type { Current } from '../core/current.ts'
 import type { Disk } from '../core/os/disk.ts'
 import type { Listener } from '../model/listener.ts'
@@ -41,7 +41,7 @@ export function createLiveMqtt({ config, disk, own, tables, acls }: Parts): Live
         for (const name of SPOOL) Object.assign(config.mqtt.spool, { [name]: spool[name] })
         for (const [i, listener] of own.entries()) own[i] = withRulesOf(listener, made.get(listener.name))
         // Files of rules first: until they are read nobody connects.
-        detached(
+        detach(
           'mqtt',
           acls.use(collectAclFiles(own)).then(() => tables.swap(tables.get())),
         )

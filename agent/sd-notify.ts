@@ -6,7 +6,7 @@ import type * as ChildProcess from 'node:child_process'
 import { createRequire } from 'node:module'
 import type { Clock } from '../core/os/clock.ts'
 import type { Log } from '../core/log.ts'
-import { detached, guarded, nothing } from '../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../core/defects/guard.ts'
 
 export type ServiceManager = Disposable & {
   /** READY=1: the stored configuration is served, whatever the network does. */
@@ -70,13 +70,13 @@ export function createServiceManager({
   }
   if (notifySocket !== undefined) {
     if (watchdogMs !== undefined)
-      detached(
+      detach(
         'process',
         every(watchdogMs / 2, stop.signal, () => {
           if (alive()) send('WATCHDOG=1')
         }),
       )
-    detached(
+    detach(
       'process',
       every(EXTEND_MS / 3, AbortSignal.any([started.signal, stop.signal]), () =>
         send(`EXTEND_TIMEOUT_USEC=${EXTEND_MS * 1000}`),
@@ -98,5 +98,5 @@ const oneLine = (text: string): string => text.replace(/\s+/g, ' ')
 
 function systemdNotify(assignments: readonly string[], done: (err: Error | null) => void): void {
   const { execFile } = createRequire(import.meta.url)('node:child_process') as typeof ChildProcess
-  execFile('systemd-notify', assignments, guarded('process', nothing, done))
+  execFile('systemd-notify', assignments, guard('process', doNothing, done))
 }

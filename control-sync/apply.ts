@@ -7,7 +7,7 @@
 import type { Clock, Timer } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
 import type { MeshError } from '../core/errors.ts'
-import { detached } from '../core/defects/guard.ts'
+import { detach } from '../core/defects/guard.ts'
 import type { Log } from '../core/log.ts'
 import type { Family, Metrics } from '../core/metrics.ts'
 import { waitForNextTurn, TimeSlice } from '../core/os/time-slice.ts'
@@ -204,7 +204,7 @@ export class Applier implements Disposable {
     for (const { put } of this.#everything()) if (put) this.#unpacked.add(put)
     this.#packing = this.#o.clock.after(PACK_AFTER_START_MS, () => {
       const slice = new TimeSlice(this.#o.clock)
-      detached('configuration', (this.#work = this.#work.then(() => this.#pack(slice)).then(() => this.#renew(slice))))
+      detach('configuration', (this.#work = this.#work.then(() => this.#pack(slice)).then(() => this.#renew(slice))))
     })
   }
 

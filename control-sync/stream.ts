@@ -6,7 +6,7 @@
 import type { Clock, Timer } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
 import { MeshError, toMeshError } from '../core/errors.ts'
-import { detached } from '../core/defects/guard.ts'
+import { detach } from '../core/defects/guard.ts'
 import { releaseBuffer } from '../core/runtime/release-buffer.ts'
 import type { Log } from '../core/log.ts'
 import { waitForNextTurn } from '../core/os/time-slice.ts'
@@ -140,7 +140,7 @@ export class ConfigStream {
     this.#stream = await Promise.race([opening, this.#ended.promise.then(() => undefined)])
     if (!this.#stream) {
       // It ended before it was open.
-      detached(
+      detach(
         'control',
         opening.then(
           (late) => late.close(),

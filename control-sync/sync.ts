@@ -4,7 +4,7 @@
  */
 import type { Random } from '../core/os/clock.ts'
 import { MeshError, type ErrorCode } from '../core/errors.ts'
-import { guarded } from '../core/defects/guard.ts'
+import { guard } from '../core/defects/guard.ts'
 import type { Family, Metrics } from '../core/metrics.ts'
 import type { ResourceKind } from '../model/snapshot.ts'
 import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads/errors.ts'
@@ -194,7 +194,7 @@ class AdsSync implements Sync {
       onSynced: () => this.#synced.resolve(),
     })
     const end = (reason: MeshError): void => stream.end(reason)
-    const onStop = guarded('control', end, () => end(new MeshError('MESH_DRAINING', 'the agent stops')))
+    const onStop = guard('control', end, () => end(new MeshError('MESH_DRAINING', 'the agent stops')))
     this.#stop.signal.addEventListener('abort', onStop, { once: true })
     this.#stream = stream
     this.#removalGuard.newStream()

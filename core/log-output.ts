@@ -4,7 +4,7 @@
  * and nobody waits for them at the end.
  */
 import type { Writable } from 'node:stream'
-import { guarded, nothing } from './defects/guard.ts'
+import { guard, doNothing } from './defects/guard.ts'
 
 /** What journald makes priorities of, sd-daemon(3). */
 const PREFIX: readonly (readonly [level: number, prefix: string])[] = [
@@ -35,7 +35,7 @@ export class LogOutput {
     this.#isJournal = isJournal
     stream.on(
       'drain',
-      guarded('process', nothing, () => this.#tellDropped()),
+      guard('process', doNothing, () => this.#tellDropped()),
     )
   }
 

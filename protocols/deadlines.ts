@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from '../core/os/clock.ts'
 import type { MeshError } from '../core/errors.ts'
-import { guarded } from '../core/defects/guard.ts'
+import { guard } from '../core/defects/guard.ts'
 
 export interface Deadline {
   /** Monotonic milliseconds; Infinity = none. Set by Deadlines; its owner may set it to Infinity. */
@@ -74,7 +74,7 @@ export class Deadlines {
   }
 }
 
-const tell = guarded(
+const tell = guard(
   'timer',
   (error, entry) => entry.broken?.(error),
   (entry: Deadline) => entry.onDue(),

@@ -3,7 +3,7 @@
  * more until all of it has left. What is more than a little counts against the memory budget meanwhile.
  */
 import type { Duplex } from 'node:stream'
-import { guarded, nothing } from '../core/defects/guard.ts'
+import { guard, doNothing } from '../core/defects/guard.ts'
 import { READ_AHEAD_BYTES, type Hold, type Holder, type Waiting } from './waiting.ts'
 
 const NOTHING = Buffer.alloc(0)
@@ -30,7 +30,7 @@ export class Outlet {
     this.#owner = owner
     this.#maxBytes = maxBytes
     this.#countedBytes = Math.min(COUNTED_BYTES, maxBytes)
-    this.#onLeft = guarded(
+    this.#onLeft = guard(
       'network',
       () => {
         stream.destroy()
@@ -86,7 +86,7 @@ export class Outlet {
       this.#hold = hold
       this.#stream.once(
         'close',
-        guarded('network', nothing, () => {
+        guard('network', doNothing, () => {
           hold.set(0)
         }),
       )

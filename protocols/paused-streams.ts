@@ -6,7 +6,7 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/os/clock.ts'
-import { guarded } from '../core/defects/guard.ts'
+import { guard } from '../core/defects/guard.ts'
 import { findCarrier } from '../core/os/network.ts'
 import { memoize } from '../core/memoize.ts'
 
@@ -34,19 +34,19 @@ export class PausedStreams {
     }
     stream.on(
       'pause',
-      guarded('network', end, () => {
+      guard('network', end, () => {
         this.#add(stream)
       }),
     )
     stream.on(
       'resume',
-      guarded('network', end, () => {
+      guard('network', end, () => {
         this.#paused.delete(stream)
       }),
     )
     stream.on(
       'close',
-      guarded('network', end, () => {
+      guard('network', end, () => {
         this.#paused.delete(stream)
       }),
     )

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module'
 import net from 'node:net'
 import { type Clock, systemClock, type Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guarded, nothing, reportDefect } from '../../core/defects/guard.ts'
+import { guard, doNothing, reportDefect } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import { listenAt } from '../../core/os/network.ts'
 import { UntilItWorks } from '../../core/os/until-it-works.ts'
@@ -48,7 +48,7 @@ export function startAdmin(
 ): Promise<AdminServer> {
   const port = new AdminPort(pages, log, clock, bounds)
   const door = net.createServer(
-    guarded(
+    guard(
       'admin',
       (_error, socket) => {
         socket.destroy()
@@ -60,11 +60,11 @@ export function startAdmin(
     // Errors after that are of connections that could not be accepted.
     door.on(
       'error',
-      guarded('admin', reject, (err: NodeJS.ErrnoException) => reject(bindError(err, at))),
+      guard('admin', reject, (err: NodeJS.ErrnoException) => reject(bindError(err, at))),
     )
     door.once(
       'listening',
-      guarded('admin', reject, () => {
+      guard('admin', reject, () => {
         const bound = door.address()
         resolve({
           port: typeof bound === 'object' && bound ? bound.port : at.port,
@@ -132,7 +132,7 @@ class AdminPort {
     this.#wait(socket)
     socket.once(
       'close',
-      guarded('admin', nothing, () => {
+      guard('admin', doNothing, () => {
         this.#quiet.get(socket)?.cancel()
         this.#quiet.delete(socket)
       }),
@@ -162,7 +162,7 @@ class AdminPort {
     const { createServer } = createRequire(import.meta.url)('node:http') as typeof http
     const server = createServer(
       { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 5_000 },
-      guarded(
+      guard(
         'admin',
         (_error, req) => {
           req.socket.destroy()
@@ -194,11 +194,11 @@ class AdminPort {
     const { socket } = req
     const body = Buffer.from(reply.body)
     this.#unreadBytes += body.length
-    const taking = guarded('admin', nothing, () => this.#wait(socket))
+    const taking = guard('admin', doNothing, () => this.#wait(socket))
     socket.on('drain', taking)
     res.once(
       'close',
-      guarded('admin', nothing, () => {
+      guard('admin', doNothing, () => {
         this.#unreadBytes -= body.length
         socket.removeListener('drain', taking)
         this.#wait(socket)

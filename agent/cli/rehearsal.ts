@@ -10,7 +10,7 @@ import { startAgent } from '../agent.ts'
 import { loadConfig } from '../config/load.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { Current } from '../../core/current.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import { createLog } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import { createRealWorld } from '../../core/real-world.ts'
@@ -32,7 +32,7 @@ export async function rehearse(): Promise<void> {
   try {
     const world = createRealWorld({ bundle })
     await using endpoint = await world.network.listen({ host: '127.0.0.1', port: 0 }, ({ stream }) => {
-      detached('network', answer(stream))
+      detach('network', answer(stream))
     })
     const loaded = loadConfig(`node: {name: rehearsal, ip: 192.0.2.1}
 control: {address: "127.0.0.1:1", roots: ${folder}/roots.pem}

@@ -17,7 +17,7 @@ import { Hangup } from './hangup.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 import { VERSION } from './version.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 
 /** After the longest drain, for what is closed then. */
 const GIVE_UP_MS = 10_000
@@ -75,7 +75,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   // open, and /ready says what is missing.
   service.ready(summary(agent.status()))
   if (agent.status().state !== 'ready')
-    detached(
+    detach(
       'process',
       agent.ready.then(() => service.status(summary(agent.status()))),
     )

@@ -8,7 +8,7 @@ import { SnapshotSaver } from '../../control-sync/snapshot/saver.ts'
 import { openSnapshotStore, type SnapshotStore } from '../../control-sync/snapshot/store.ts'
 import type { StoredSnapshot } from '../../control-sync/snapshot/types.ts'
 import { startSync, type ControlLinkStatus, type Sync } from '../../control-sync/sync.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import type { Listener } from '../../model/listener.ts'
@@ -143,7 +143,7 @@ class ControlPlaneConfiguration implements Configuration {
       names: config.dns !== undefined,
       health: hasWorkloadEntry(node.description) ? health : undefined,
     })
-    detached(
+    detach(
       'configuration',
       this.#sync.synced.then(() => this.#latch[Symbol.dispose]()),
     )
@@ -156,7 +156,7 @@ class ControlPlaneConfiguration implements Configuration {
     const timer = this.#o.world.clock.after(withinMs, () => {
       if (this.#isConnected) {
         this.applier.contact()
-        detached('storage', this.#saver.keepContact())
+        detach('storage', this.#saver.keepContact())
       }
       timer.refresh()
     })

@@ -1,7 +1,7 @@
 /** A folder of resource files as the source of configuration. */
 import { Applier } from '../../control-sync/apply.ts'
 import { startDirectorySync } from '../../control-sync/directory/sync.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Configuration, ConfigurationOptions } from './configuration.ts'
 
 export async function openDirectory(
@@ -23,7 +23,7 @@ export async function openDirectory(
   const synced = sync.synced.then(() => latch[Symbol.dispose]())
   // The ports open with what the folder has now. A folder that does not exist yet is not waited for.
   await sync.begun
-  if (sync.isMissing) detached('configuration', synced)
+  if (sync.isMissing) detach('configuration', synced)
   else await synced
   return {
     applier,

@@ -1,6 +1,6 @@
 /** What carries traffic: endpoints, the MQTT broker and its bridge, the ports, DNS. */
 import v8 from 'node:v8'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Context } from '../../protocols/context.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
 import { DataPath, type OwnPort } from '../../protocols/downstream/data-path.ts'
@@ -75,7 +75,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   if (dns) scope.own(dns)
   scope.own(
     tables.watch((next) => {
-      detached('bridge', bridge.apply(collectBridgePolicy(config.mqtt, next)))
+      detach('bridge', bridge.apply(collectBridgePolicy(config.mqtt, next)))
     }),
   )
   await bridge.apply(collectBridgePolicy(config.mqtt, tables.get()))

@@ -5,7 +5,7 @@
 import type { Clock } from '../../core/os/clock.ts'
 import { Current } from '../../core/current.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Family, Metrics } from '../../core/metrics.ts'
 import type { ReadinessProbe, WorkloadHealth } from '../../model/readiness-probe.ts'
@@ -102,7 +102,7 @@ export class HealthChecker implements AsyncDisposable {
       await new Promise<void>((resolve, reject) => {
         asking.signal.addEventListener(
           'abort',
-          guarded('health', reject, () => reject(asking.signal.reason)),
+          guard('health', reject, () => reject(asking.signal.reason)),
           { once: true },
         )
         probe.ask(asking.signal).then(resolve, reject)

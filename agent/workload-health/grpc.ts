@@ -4,7 +4,7 @@
  */
 import type { Address, Network } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { FieldList } from '../../protocols/http/codec/hpack/decoder.ts'
 import { findField } from '../../protocols/http/codec/h2-message-rules.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from '../../protocols/http/h2/events.ts'
@@ -47,10 +47,10 @@ export async function askGrpc(service: string, to: Address, network: Network, si
     const status = await new Promise<number>((resolve, reject) => {
       signal.addEventListener(
         'abort',
-        guarded('health', reject, () => reject(signal.reason)),
+        guard('health', reject, () => reject(signal.reason)),
         { once: true },
       )
-      stream.on('error', guarded('health', reject, reject))
+      stream.on('error', guard('health', reject, reject))
       const check = new Check(resolve, reject)
       const session = new Http2Session({ ...SESSION, socket: stream }, check)
       session.begin()

@@ -3,7 +3,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { Address, Network } from '../../core/os/network.ts'
 import type { HttpProbe } from '../../model/readiness-probe.ts'
 
@@ -54,12 +54,12 @@ function statusOf(stream: Duplex, signal: AbortSignal): Promise<number> {
     const failed = (problem: string): void => reject(new MeshError('MESH_PROBE_FAILED', problem))
     signal.addEventListener(
       'abort',
-      guarded('health', reject, () => reject(signal.reason)),
+      guard('health', reject, () => reject(signal.reason)),
       { once: true },
     )
     stream.on(
       'data',
-      guarded('health', reject, (chunk: Buffer) => {
+      guard('health', reject, (chunk: Buffer) => {
         head += chunk.toString('latin1')
         for (;;) {
           const line = head.indexOf('\n')
@@ -80,7 +80,7 @@ function statusOf(stream: Duplex, signal: AbortSignal): Promise<number> {
         if (head.length > MAX_HEAD_BYTES) failed('the answer has no end of its head')
       }),
     )
-    const closed = guarded('health', reject, () => failed('the connection was closed before an answer'))
+    const closed = guard('health', reject, () => failed('the connection was closed before an answer'))
     stream.on('end', closed)
     stream.on('close', closed)
     stream.on('error', reject)

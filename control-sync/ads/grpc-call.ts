@@ -1,6 +1,6 @@
 /** One gRPC call in both directions: its bytes are counted, its events guarded. */
 import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { ByteCount } from '../connection/control-plane.ts'
 import { findKind } from './messages.ts'
@@ -45,13 +45,13 @@ export function startCall<A extends { readonly typeUrl: string }>(
   }
   call.on(
     'data',
-    guarded('control', broken, (message: A) => {
+    guard('control', broken, (message: A) => {
       const known = response(message)
       if (known) onResponse(known)
     }),
   )
-  call.on('error', guarded('control', broken, onError))
-  call.on('end', guarded('control', broken, onClose))
+  call.on('error', guard('control', broken, onError))
+  call.on('end', guard('control', broken, onClose))
   return {
     send: (request) => {
       call.write(write(request))
@@ -61,7 +61,7 @@ export function startCall<A extends { readonly typeUrl: string }>(
     },
     finish: (heard) => {
       call.end()
-      call.once('status', guarded('control', broken, heard))
+      call.once('status', guard('control', broken, heard))
     },
     cancel: () => call.cancel(),
   }

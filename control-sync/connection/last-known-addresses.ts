@@ -5,7 +5,7 @@
 import type { Clock } from '../../core/os/clock.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import { ipBytes } from '../../model/ip.ts'
 
@@ -94,7 +94,7 @@ function sameSet(a: readonly string[], b: readonly string[]): boolean {
 function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = clock.after(ms, () => reject(new Error(`no answer within ${ms} ms`)))
-    detached(
+    detach(
       'control',
       promise.then(resolve, reject).finally(() => late.cancel()),
     )

@@ -3,7 +3,7 @@
  * and memory that the data path must not wait for. Answers one question after the other.
  */
 import { parentPort, workerData } from 'node:worker_threads'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import { listAllMessages } from './known.ts'
 import type { FileContent } from './parse.ts'
 import { readOne } from './read.ts'
@@ -24,7 +24,7 @@ export function serveFolderThread(build: string): void {
   let answer: Iterator<FromFolderThread> | undefined
   port.on(
     'message',
-    guarded('configuration', nothing, (message: ToFolderThread) => {
+    guard('configuration', doNothing, (message: ToFolderThread) => {
       if (message.kind === 'read') answer = answerTo(message)
       const { value, done } = answer?.next() ?? { done: true }
       if (!done) port.postMessage(value, value.kind === 'piece' ? [value.bytes.buffer] : [])
@@ -67,7 +67,7 @@ function* piecesOf({ resources }: FileContent): Iterable<Extract<FromFolderThrea
   }
 }
 
-function nothing(): void {
+function doNothing(): void {
   /* who asked is told that the thread has ended */
 }
 

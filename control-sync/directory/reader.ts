@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads'
 import { bundle } from '../../core/runtime/bundle.ts'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError } from '../../core/errors.ts'
-import { detached, guarded } from '../../core/defects/guard.ts'
+import { detach, guard } from '../../core/defects/guard.ts'
 import { waitForNextTurn } from '../../core/os/time-slice.ts'
 import { listOwnMessages } from './known.ts'
 import { blockWholeFile, type FileResource } from './parse.ts'
@@ -123,7 +123,7 @@ export class FolderReader implements Disposable {
     this.#isReady = false
     worker.on(
       'message',
-      guarded(
+      guard(
         'configuration',
         () => this.#died(worker, 'its answer was not understood'),
         (message: FromFolderThread) => {
@@ -133,11 +133,11 @@ export class FolderReader implements Disposable {
     )
     worker.on(
       'error',
-      guarded('configuration', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)),
+      guard('configuration', doNothing, (err: unknown) => this.#died(worker, toMeshError(err).message)),
     )
     worker.on(
       'exit',
-      guarded('configuration', nothing, (code: number) => this.#died(worker, `its thread ended with ${code}`)),
+      guard('configuration', doNothing, (code: number) => this.#died(worker, `its thread ended with ${code}`)),
     )
     return worker
   }
@@ -157,7 +157,7 @@ export class FolderReader implements Disposable {
           from = to
         }
         // A text that was requested in this turn could still be handed over in it.
-        detached(
+        detach(
           'configuration',
           waitForNextTurn().then(() => this.#post(worker, { kind: 'next' })),
         )
@@ -207,7 +207,7 @@ export class FolderReader implements Disposable {
     const worker = this.#worker
     this.#worker = undefined
     this.#isReady = false
-    if (worker) worker.terminate().catch(nothing)
+    if (worker) worker.terminate().catch(doNothing)
   }
 }
 
@@ -215,6 +215,6 @@ function failed(file: string, problem: string): ReadOne {
   return { stamp: '', hash: '', content: blockWholeFile(file, problem) }
 }
 
-function nothing(): void {
+function doNothing(): void {
   /* whoever waits is told by what follows */
 }

@@ -1,7 +1,7 @@
 /** A folder of resource files as the source of configuration: each change of a file is applied as a push would be. */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { detached, nothing } from '../../core/defects/guard.ts'
+import { detach, doNothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import { waitForNextTurn, TimeSlice } from '../../core/os/time-slice.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
@@ -80,7 +80,7 @@ class FolderSync implements DirectorySync {
     this.#isOver = true
     this.#later?.cancel()
     this.#watching?.[Symbol.dispose]()
-    await this.#work.catch(nothing)
+    await this.#work.catch(doNothing)
   }
 
   async #begin(): Promise<void> {
@@ -95,13 +95,13 @@ class FolderSync implements DirectorySync {
         gone: (thrown) => this.#reportGone(thrown),
         onChange: (found) => {
           this.#work = this.#work.then(() => this.#apply(found))
-          detached('configuration', this.#work)
+          detach('configuration', this.#work)
         },
       })
     } catch (thrown) {
       this.#reportGone(thrown)
       this.#isMissing = true
-      if (!this.#isOver) this.#later = clock.after(AGAIN_MS, () => detached('configuration', this.#begin()))
+      if (!this.#isOver) this.#later = clock.after(AGAIN_MS, () => detach('configuration', this.#begin()))
       return
     }
     this.#isMissing = false

@@ -8,7 +8,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { detached, guarded, reportDefect } from '../../core/defects/guard.ts'
+import { detach, guard, reportDefect } from '../../core/defects/guard.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import { combine, formatProblem, type Resources } from './combine.ts'
@@ -88,7 +88,7 @@ export class WatchedFolder implements Disposable {
     for (const one of wanted) this.#watch(one)
     this.#nextLook = clock.after(this.#watches.size < wanted.length ? QUICK_LOOK_MS : SLOW_LOOK_MS, () => {
       this.#safeLook('changes')
-      detached(
+      detach(
         'configuration',
         this.#looking.then(() => {
           this.start()
@@ -145,13 +145,13 @@ export class WatchedFolder implements Disposable {
       if (known?.ino === ino) return
       known?.watch.close()
       const watch = fs.watch(folder, { persistent: false })
-      const forget = guarded('configuration', nothing, () => {
+      const forget = guard('configuration', doNothing, () => {
         watch.close()
         if (this.#watches.get(folder)?.watch === watch) this.#watches.delete(folder)
       })
       watch.on(
         'change',
-        guarded('configuration', nothing, () => this.#soon('notice')),
+        guard('configuration', doNothing, () => this.#soon('notice')),
       )
       watch.on('error', forget)
       watch.on('close', forget)
@@ -199,6 +199,6 @@ async function reuseValues(
   return isSame ? before! : all
 }
 
-function nothing(): void {
+function doNothing(): void {
   /* the slow look goes on */
 }

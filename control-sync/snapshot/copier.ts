@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError, type MeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Cell, Metrics } from '../../core/metrics.ts'
 import type { SnapshotStore } from './store.ts'
@@ -57,7 +57,7 @@ export class SnapshotCopier implements AsyncDisposable {
   #arm(ms: number): void {
     this.#timer = this.#o.clock.after(ms, () => {
       this.#timer = undefined
-      detached('storage', (this.#work = this.#work.then(() => this.#copy())))
+      detach('storage', (this.#work = this.#work.then(() => this.#copy())))
     })
   }
   async #copy(): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { toMeshError, type MeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Cell, Metrics } from '../../core/metrics.ts'
 import { SnapshotCopier, countWrittenBytes } from './copier.ts'
@@ -144,7 +144,7 @@ export class SnapshotSaver implements AsyncDisposable {
   #arm(ms: number): void {
     this.#timer?.cancel()
     this.#timer = this.#o.clock.after(ms, () => {
-      detached('storage', this.flush())
+      detach('storage', this.flush())
     })
   }
 

@@ -72,25 +72,25 @@ export function reportDefect(part: Part, thrown: unknown): void {
  * destroys the stream or connection that the callback belongs to, may throw, and may be called for something that is
  * over.
  */
-export function guarded<A extends readonly unknown[]>(
+export function guard<A extends readonly unknown[]>(
   part: Part,
   end: (error: MeshError, first: A[0]) => void,
   fn: (...args: A) => void,
 ): (...args: A) => void {
   // No list of arguments per call: this stands before every byte that is served. Four at most.
   const call = fn as unknown as (a: A[0], b: unknown, c: unknown, d: unknown) => void
-  const guard = (a: A[0], b: unknown, c: unknown, d: unknown): void => {
+  const guarded = (a: A[0], b: unknown, c: unknown, d: unknown): void => {
     try {
       call(a, b, c, d)
     } catch (thrown) {
       endBy(part, (error) => end(error, a), thrown)
     }
   }
-  return guard as unknown as (...args: A) => void
+  return guarded as unknown as (...args: A) => void
 }
 
-/** For a promise that nobody awaits: a rejection is treated as `guarded` treats what is thrown. */
-export function detached(part: Part, promise: PromiseLike<unknown>, end: (error: MeshError) => void = nothing): void {
+/** For a promise that nobody awaits: a rejection is treated as `guard` treats what is thrown. */
+export function detach(part: Part, promise: PromiseLike<unknown>, end: (error: MeshError) => void = doNothing): void {
   promise.then(undefined, (thrown: unknown) => {
     endBy(part, end, thrown)
   })
@@ -106,6 +106,6 @@ function endBy(part: Part, end: (error: MeshError) => void, thrown: unknown): vo
 }
 
 /** The `end` of what belongs to nobody. */
-export function nothing(): void {
+export function doNothing(): void {
   /* nothing to end */
 }

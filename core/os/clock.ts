@@ -1,5 +1,5 @@
 /** Time and chance, passed in everywhere; only agent/main.ts and hub/main.ts hand out the real ones. */
-import { guarded, nothing } from '../defects/guard.ts'
+import { guard, doNothing } from '../defects/guard.ts'
 
 export interface Clock {
   /** Milliseconds since the Unix epoch; may jump. For certificate dates and log stamps only. */
@@ -49,7 +49,7 @@ export const systemClock: Clock = {
   },
   after(ms, fire) {
     // What it belongs to hears nothing of a defect in it: whoever must not be left waiting guards `fire` itself.
-    const handle = setTimeout(guarded('timer', nothing, fire), Math.min(ms, MAX_TIMER_MS))
+    const handle = setTimeout(guard('timer', doNothing, fire), Math.min(ms, MAX_TIMER_MS))
     return { cancel: () => clearTimeout(handle), refresh: () => handle.refresh() }
   },
 }
@@ -58,12 +58,12 @@ export const systemRandom: Random = { float: () => Math.random() }
 
 function sleepOnce(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const onAbort = guarded('timer', reject, () => {
+    const onAbort = guard('timer', reject, () => {
       clearTimeout(handle)
       reject(signal?.reason)
     })
     const handle = setTimeout(
-      guarded('timer', reject, () => {
+      guard('timer', reject, () => {
         signal?.removeEventListener('abort', onAbort)
         resolve()
       }),

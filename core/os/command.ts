@@ -1,7 +1,7 @@
 /** Runs a program of this machine. */
 import type * as ChildProcess from 'node:child_process'
 import { createRequire } from 'node:module'
-import { guarded, nothing } from '../defects/guard.ts'
+import { guard, doNothing } from '../defects/guard.ts'
 
 /** `code` undefined: a signal ended it. `output`: the beginning of what it wrote to either stream. */
 export type CommandResult = { readonly code: number | undefined; readonly output: string }
@@ -35,8 +35,8 @@ export const runSystemCommand: RunCommand = ([program = '', ...args], signal) =>
       kept.push(chunk.subarray(0, MAX_OUTPUT_BYTES - keptBytes))
       keptBytes += kept.at(-1)!.length
     }
-    child.stdout.on('data', guarded('process', nothing, keep))
-    child.stderr.on('data', guarded('process', nothing, keep))
+    child.stdout.on('data', guard('process', doNothing, keep))
+    child.stderr.on('data', guard('process', doNothing, keep))
     const killAll = (): void => {
       try {
         process.kill(-child.pid!, 'SIGKILL')
@@ -48,7 +48,7 @@ export const runSystemCommand: RunCommand = ([program = '', ...args], signal) =>
       signal.removeEventListener('abort', onAbort)
       for (const pipe of [child.stdout, child.stderr]) pipe.destroy()
     }
-    const onAbort = guarded('process', reject, () => {
+    const onAbort = guard('process', reject, () => {
       killAll()
       over()
       reject(signal.reason)
@@ -56,18 +56,18 @@ export const runSystemCommand: RunCommand = ([program = '', ...args], signal) =>
     signal.addEventListener('abort', onAbort, { once: true })
     child.once(
       'error',
-      guarded('process', reject, (err: Error) => {
+      guard('process', reject, (err: Error) => {
         over()
         reject(err)
       }),
     )
     child.once(
       'exit',
-      guarded('process', reject, (code: number | null) => {
+      guard('process', reject, (code: number | null) => {
         // What it left behind would hold its output open; what has left the group as well may do so, but is not waited
         // for.
         killAll()
-        const finish = guarded('process', reject, () => {
+        const finish = guard('process', reject, () => {
           clearTimeout(late)
           over()
           resolve({ code: code ?? undefined, output: Buffer.concat(kept).toString('utf8') })

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import type * as Dgram from 'node:dgram'
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
-import { guarded, nothing } from '../defects/guard.ts'
+import { guard, doNothing } from '../defects/guard.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 
@@ -76,7 +76,7 @@ export const systemNetwork: Network = {
         keepAliveInitialDelay: options?.keepAliveMs ?? 30_000,
         ...(options?.from === undefined ? {} : { localAddress: options.from }),
       })
-      const onAbort = guarded('network', reject, () => {
+      const onAbort = guard('network', reject, () => {
         socket.destroy()
         reject(signal.reason)
       })
@@ -87,14 +87,14 @@ export const systemNetwork: Network = {
       }
       socket.once(
         'error',
-        guarded('network', broken, (err: Error) => {
+        guard('network', broken, (err: Error) => {
           signal.removeEventListener('abort', onAbort)
           reject(err)
         }),
       )
       socket.once(
         'connect',
-        guarded('network', broken, () => {
+        guard('network', broken, () => {
           signal.removeEventListener('abort', onAbort)
           socket.removeAllListeners('error')
           resolve(described(socket))
@@ -111,24 +111,24 @@ export const systemNetwork: Network = {
     dgram ??= createRequire(import.meta.url)('node:dgram') as typeof Dgram
     const socket = dgram.createSocket(net.isIPv6(at.host) ? 'udp6' : 'udp4')
     return new Promise((resolve, reject) => {
-      const fail = guarded('network', reject, (err: Error) => {
+      const fail = guard('network', reject, (err: Error) => {
         socket.close()
         reject(err)
       })
       socket.once('error', fail)
       socket.bind(
         { address: at.host, port: at.port, exclusive: true },
-        guarded('network', fail, () => {
+        guard('network', fail, () => {
           const open = (): void => {
             socket.removeListener('error', fail)
             // One datagram that fails is one datagram: the socket serves everybody.
             socket.on(
               'error',
-              guarded('network', nothing, (err: Error) => events.onError(err)),
+              guard('network', doNothing, (err: Error) => events.onError(err)),
             )
             socket.on(
               'message',
-              guarded('network', nothing, (bytes: Buffer, from: Dgram.RemoteInfo) =>
+              guard('network', doNothing, (bytes: Buffer, from: Dgram.RemoteInfo) =>
                 events.onDatagram(bytes, { host: toPlainAddress(from.address), port: from.port }),
               ),
             )
@@ -141,7 +141,7 @@ export const systemNetwork: Network = {
           socket.connect(
             peer.port,
             peer.host,
-            guarded('network', fail, (err?: Error | null) => {
+            guard('network', fail, (err?: Error | null) => {
               if (err) fail(err)
               else open()
             }),
@@ -166,7 +166,7 @@ export function waitUntilOpen(
     })
     server.on(
       'connection',
-      guarded(
+      guard(
         'network',
         (_error, socket) => {
           socket.destroy()
@@ -177,10 +177,10 @@ export function waitUntilOpen(
     server.once('error', reject)
     server.once(
       'listening',
-      guarded('network', reject, () => {
+      guard('network', reject, () => {
         server.removeListener('error', reject)
         // Not accepted for want of descriptors: without any listener that would end the process.
-        server.on('error', nothing)
+        server.on('error', doNothing)
         resolve({
           // Of a Unix socket the path is all there is.
           port: (server.address() as Partial<net.AddressInfo>).port ?? 0,
@@ -207,7 +207,7 @@ class UdpSocket implements Datagrams {
     const { port, family } = socket.address()
     this.port = port
     this.#socket = socket
-    this.#done = guarded('network', nothing, (err: Error | null) => {
+    this.#done = guard('network', doNothing, (err: Error | null) => {
       if (err && !this.#closed) onError(err)
     })
     this.#peer = peer

@@ -1,6 +1,6 @@
 /** A question on the terminal whose answer is not shown. */
 import type { ReadStream } from 'node:tty'
-import { guarded } from '../defects/guard.ts'
+import { guard } from '../defects/guard.ts'
 
 type Input = Pick<ReadStream, 'isTTY' | 'setRawMode' | 'on' | 'off' | 'resume' | 'pause'>
 type Output = { write(text: string): unknown }
@@ -33,7 +33,7 @@ function ask(prompt: string, input: Input, output: Output): Promise<string> {
       }
       return typed === BACKSPACE || typed === DELETE || typed === CTRL_U
     }
-    const heard = guarded('process', reject, (chunk: Buffer) => {
+    const heard = guard('process', reject, (chunk: Buffer) => {
       for (const typed of chunk.toString('utf8')) if (!take(typed)) return
     })
     output.write(prompt)

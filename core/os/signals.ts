@@ -3,7 +3,7 @@
  * SIGHUP lets the agent read agent.yaml again; SIGUSR1 and SIGUSR2 have no effect, as in Envoy, but are told. A terminal
  * that is closed sends SIGHUP, too, and is an end.
  */
-import { guarded, nothing } from '../defects/guard.ts'
+import { guard, doNothing } from '../defects/guard.ts'
 
 export type SignalSource = {
   once(signal: NodeJS.Signals, heard: () => void): unknown
@@ -27,7 +27,7 @@ export function stopRequested(source: SignalSource, isOnTerminal: boolean): Prom
 export function hearSignals(source: SignalSource, heard: (signal: string) => void): Disposable {
   using hearing = new DisposableStack()
   for (const signal of HEARD) {
-    const told = guarded('process', nothing, () => {
+    const told = guard('process', doNothing, () => {
       heard(signal)
     })
     source.on(signal, told)

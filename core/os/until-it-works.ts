@@ -4,7 +4,7 @@
  */
 import type { Clock, Timer } from './clock.ts'
 import { toMeshError, type MeshError } from '../errors.ts'
-import { detached, type Part } from '../defects/guard.ts'
+import { detach, type Part } from '../defects/guard.ts'
 
 const FIRST_PAUSE_MS = 2_000
 const LONGEST_PAUSE_MS = 60_000
@@ -69,7 +69,7 @@ export class UntilItWorks implements AsyncDisposable {
       const ms = pauseMs(++this.#failures)
       failed(this.#error, ms)
       this.#timer = clock.after(ms, () => {
-        detached(part, this.try())
+        detach(part, this.try())
       })
     }
   }

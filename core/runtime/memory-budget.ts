@@ -6,7 +6,7 @@
  */
 import os from 'node:os'
 import type { GarbageWatch } from './garbage-watch.ts'
-import { guarded, nothing } from '../defects/guard.ts'
+import { guard, doNothing } from '../defects/guard.ts'
 import type { Cell, Metrics } from '../metrics.ts'
 
 /** What the process needs when nothing waits: code, heap, the page cache of SQLite. */
@@ -74,7 +74,7 @@ export class MemoryBudget {
     this.#isScheduled = true
     // Between two callbacks: one turn of the loop may read from a thousand sockets.
     queueMicrotask(
-      guarded('network', nothing, () => {
+      guard('network', doNothing, () => {
         this.#isScheduled = false
         this.#shed()
       }),

@@ -4,7 +4,7 @@ import type { Bundle } from '../runtime/bundle.ts'
 import { MeshError, toMeshError } from '../errors.ts'
 import { describeAddon } from './sqlite-addon.ts'
 import type { FromThread, ToThread } from './messages.ts'
-import { guarded, nothing } from '../defects/guard.ts'
+import { guard, doNothing } from '../defects/guard.ts'
 
 /** SQLite's own memory is outside of this heap. */
 const MAX_HEAP_MIB = 64
@@ -35,7 +35,7 @@ export function startWorker(bundle: Bundle | undefined): StorageWorker {
     const addon = { ...describeAddon(bundle), ...(loaded.has(bundle) ? { fd: loaded.get(bundle) } : {}) }
     worker.on(
       'message',
-      guarded('storage', nothing, (answer: FromThread) => {
+      guard('storage', doNothing, (answer: FromThread) => {
         if (answer.kind === 'addon') loaded.set(bundle, answer.fd)
       }),
     )
@@ -99,7 +99,7 @@ export class StorageThread {
     this.#warm = undefined
     worker.on(
       'message',
-      guarded('storage', nothing, (answer: FromThread) => {
+      guard('storage', doNothing, (answer: FromThread) => {
         if (answer.kind === 'addon') return
         if (--this.#unanswered === 0) worker.unref()
         this.#users.get(answer.file)?.answered(answer)
@@ -107,11 +107,11 @@ export class StorageThread {
     )
     worker.on(
       'error',
-      guarded('storage', nothing, (err: unknown) => this.#died(worker, toMeshError(err).message)),
+      guard('storage', doNothing, (err: unknown) => this.#died(worker, toMeshError(err).message)),
     )
     worker.on(
       'exit',
-      guarded('storage', nothing, (code: number) => this.#died(worker, `it ended with ${code}`)),
+      guard('storage', doNothing, (code: number) => this.#died(worker, `it ended with ${code}`)),
     )
     return worker
   }

@@ -1,7 +1,7 @@
 /** The hub's loopback HTTP port: metrics for Prometheus, and whether it is ready. It changes nothing. */
 import http from 'node:http'
 import type { Socket } from 'node:net'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { findForeignCaller } from '../../model/browser.ts'
 import { listenAt } from './listen.ts'
@@ -26,7 +26,7 @@ export async function startHubAdmin(
   closeQuietest(server)
   server.on(
     'request',
-    guarded(
+    guard(
       'hub',
       (_error, req) => {
         req.socket.destroy()
@@ -67,15 +67,15 @@ function closeQuietest(server: http.Server): void {
     quiet.add(socket)
     socket.once(
       'close',
-      guarded('hub', nothing, () => {
+      guard('hub', doNothing, () => {
         quiet.delete(socket)
       }),
     )
   }
-  server.on('connection', guarded('hub', destroy, onConnection))
+  server.on('connection', guard('hub', destroy, onConnection))
   server.on(
     'request',
-    guarded('hub', nothing, ({ socket }: http.IncomingMessage) => {
+    guard('hub', doNothing, ({ socket }: http.IncomingMessage) => {
       quiet.delete(socket)
       quiet.add(socket)
     }),

@@ -4,7 +4,7 @@
  * revoke` in another process, too. Without a change that costs one read of a counter.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
-import { detached, guarded, nothing } from '../../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import type { Registry } from '../registry/registry.ts'
@@ -49,8 +49,8 @@ export class CertificateWatcher implements Disposable {
     if (this.#isOver) return
     this.#timer = this.#o.clock.after(
       ASK_MS,
-      guarded('hub', nothing, () =>
-        detached(
+      guard('hub', doNothing, () =>
+        detach(
           'hub',
           this.#askAll().finally(() => this.#later()),
         ),

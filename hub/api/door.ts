@@ -4,7 +4,7 @@
  */
 import net from 'node:net'
 import type { Clock, Timer } from '../../core/os/clock.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import { Tallies, type Lease } from '../../core/lease.ts'
 import type { Log } from '../../core/log.ts'
@@ -50,7 +50,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   const server = net.createServer({ noDelay: true, keepAlive: true })
   server.on(
     'connection',
-    guarded(
+    guard(
       'hub',
       (_error, socket) => {
         socket.destroy()
@@ -110,7 +110,7 @@ class Connections implements Disposable {
   }
 
   accept(socket: net.Socket): void {
-    socket.on('error', nothing)
+    socket.on('error', doNothing)
     const { remoteAddress = '', remotePort } = socket
     const address = deriveSource(remoteAddress)
     const why = this.#tooMany(address)
@@ -123,7 +123,7 @@ class Connections implements Disposable {
       socket,
       late: this.#o.clock.after(
         this.#o.limits.strangerMs,
-        guarded(
+        guard(
           'hub',
           () => socket.destroy(),
           () => this.#refuse(socket, 'late'),
@@ -137,7 +137,7 @@ class Connections implements Disposable {
     this.#lookLater()
     socket.once(
       'close',
-      guarded('hub', nothing, () => {
+      guard('hub', doNothing, () => {
         this.#endStranger(peer)
         stranger.places.dispose()
         this.#open.delete(socket)
@@ -189,7 +189,7 @@ class Connections implements Disposable {
     this.#look ??= this.#o.clock.after(LOOK_MS, this.#lookAtAll)
   }
 
-  readonly #lookAtAll = guarded('hub', nothing, () => {
+  readonly #lookAtAll = guard('hub', doNothing, () => {
     this.#look = undefined
     for (const { socket } of this.#strangers.values())
       if (socket.bytesRead > this.#o.limits.maxStrangerBytes) this.#refuse(socket, 'bytes')

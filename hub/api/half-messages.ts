@@ -6,7 +6,7 @@
  */
 import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/grpc-js'
 import type { ServerHttp2Stream } from 'node:http2'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { Metrics } from '../../core/metrics.ts'
 
 /** What a piece takes beside its bytes: a message that comes in pieces of one byte is not small. */
@@ -55,7 +55,7 @@ export class HalfMessages {
         })
         // The gathered bytes belong to a stream that still waits for the end of its message.
         setImmediate(
-          guarded(
+          guard(
             'hub',
             () => {
               stream.destroy()
@@ -109,7 +109,7 @@ export class HalfMessages {
     let isOver = false
     stream.on(
       'data',
-      guarded(
+      guard(
         'hub',
         () => {
           stream.destroy()
@@ -125,7 +125,7 @@ export class HalfMessages {
     )
     stream.once(
       'close',
-      guarded(
+      guard(
         'hub',
         () => {
           /* over already */

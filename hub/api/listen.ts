@@ -1,6 +1,6 @@
 /** A server of the hub begins to listen. */
 import type net from 'node:net'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 
 /**
@@ -12,13 +12,13 @@ export function listenAt(server: net.Server, at: net.ListenOptions, problem: str
     // After it listens, an error is of a connection that could not be accepted.
     server.on(
       'error',
-      guarded('hub', reject, (cause: NodeJS.ErrnoException) =>
+      guard('hub', reject, (cause: NodeJS.ErrnoException) =>
         reject(new MeshError(cause.code === 'EACCES' ? 'MESH_PORT_FORBIDDEN' : 'MESH_PORT_IN_USE', problem, { cause })),
       ),
     )
     server.listen(
       at,
-      guarded('hub', reject, () => resolve(server.address() as net.AddressInfo)),
+      guard('hub', reject, () => resolve(server.address() as net.AddressInfo)),
     )
   })
 }

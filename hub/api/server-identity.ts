@@ -5,7 +5,7 @@ import type { experimental } from '@grpc/grpc-js'
 import { jitterMs, type Clock, type Random, type Timer } from '../../core/os/clock.ts'
 import type { Log } from '../../core/log.ts'
 import type { Ca, ServerCertificate } from '../ca/ca.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 
 const RETRY_MS = 60_000
 
@@ -40,13 +40,13 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
   }
   addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
     this.#listeners.add(listener)
-    queueMicrotask(guarded('hub', nothing, () => listener(this.#update())))
+    queueMicrotask(guard('hub', doNothing, () => listener(this.#update())))
   }
   removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
     this.#listeners.delete(listener)
   }
   addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
-    queueMicrotask(guarded('hub', nothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })))
+    queueMicrotask(guard('hub', doNothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })))
   }
   removeCaCertificateListener(): void {}
   [Symbol.dispose](): void {

@@ -9,7 +9,7 @@ import {
   type ServerUnaryCall,
 } from '@grpc/grpc-js'
 import { MeshError } from '../../core/errors.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import { create } from '@bufbuild/protobuf'
 import { IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import {
@@ -124,7 +124,7 @@ function grpcOptions({ maxRequestBytes }: HubServerOptions, halfMessages: HalfMe
 function addAds(server: Server, options: AdsOptions): ReadonlySet<{ fail(err: unknown): void }> {
   const streams = new Set<{ fail(err: unknown): void }>()
   const handler = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) =>
-    guarded(
+    guard(
       'hub',
       (_error, call) => {
         call.destroy()
@@ -134,7 +134,7 @@ function addAds(server: Server, options: AdsOptions): ReadonlySet<{ fail(err: un
         streams.add(stream)
         call.on(
           'close',
-          guarded('hub', nothing, () => {
+          guard('hub', doNothing, () => {
             streams.delete(stream)
           }),
         )
@@ -160,9 +160,9 @@ function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
     'Certificate requests that the hub refused, by code.',
     ['code'],
   )
-  return guarded(
+  return guard(
     'hub',
-    nothing,
+    doNothing,
     (
       call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>,
       answer: sendUnaryData<IstioCertificateResponse>,

@@ -10,7 +10,7 @@ import type { Clock, Timer } from '../../core/os/clock.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { MeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import { isNodeName } from '../registry/node-names.ts'
 import { FolderReader } from '../../control-sync/directory/reader.ts'
@@ -98,7 +98,7 @@ export class DirectorySource implements Source, Disposable {
     return {
       current: () => node.set,
       get ready() {
-        return node.own?.files === NO_FILES ? node.own.ready.catch(nothing) : undefined
+        return node.own?.files === NO_FILES ? node.own.ready.catch(doNothing) : undefined
       },
       [Symbol.dispose]: () => {
         node.listeners.delete(listener)
@@ -127,7 +127,7 @@ export class DirectorySource implements Source, Disposable {
     if (!fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return
     const own = (node.own = this.#read(folder, `${name}/`, () => this.#changed(name, node)))
     // It was gone again: the next look finds it when it comes back.
-    detached(
+    detach(
       'hub',
       own.ready.catch(() => {
         if (node.own === own) node.own = undefined
@@ -153,7 +153,7 @@ export class DirectorySource implements Source, Disposable {
         reader: this.#reader,
         onChange: (found) => {
           work = work.then(() => take(found))
-          detached('hub', work)
+          detach('hub', work)
         },
       })
       if (own.stop.disposed) watching[Symbol.dispose]()
@@ -171,7 +171,7 @@ export class DirectorySource implements Source, Disposable {
       { evt: 'hub.resources-changed', node: '', nodes: this.#nodes.size, version: set.version },
       'shared resources changed',
     )
-    detached('hub', this.#tellAll())
+    detach('hub', this.#tellAll())
   }
 
   async #tellAll(): Promise<void> {
@@ -239,6 +239,6 @@ export class DirectorySource implements Source, Disposable {
   }
 }
 
-function nothing(): void {
+function doNothing(): void {
   /* it has none of its own */
 }

@@ -7,7 +7,7 @@ import type { Current } from '../../core/current.ts'
 import { UntilItWorks } from '../../core/os/until-it-works.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import { toMeshError, type MeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
@@ -176,7 +176,7 @@ class Proxy implements DnsProxy {
       {
         onDatagram: (bytes, from, socket) => {
           this.#o.budget?.garbage?.received(DATAGRAM_BYTES)
-          detached('dns', this.#datagram(bytes, from, socket))
+          detach('dns', this.#datagram(bytes, from, socket))
         },
         onError: (err) => {
           log.debug({ evt: 'dns.not-sent', err }, 'an answer could not be sent')

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { detached, nothing } from '../../core/defects/guard.ts'
+import { detach, doNothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Address, NetStream } from '../../core/os/network.ts'
 import type { DnsMetrics } from './metrics.ts'
@@ -44,13 +44,13 @@ export class TcpClients implements Disposable {
       this.#ended(remote, full)
     })
     if (!share) {
-      stream.on('error', nothing)
+      stream.on('error', doNothing)
       stream.destroy()
       this.#ended(remote, full)
       return
     }
     this.#open.add(stream)
-    detached(
+    detach(
       'dns',
       serveTcp(stream, { clock, idleMs: settings.tcpIdleMs, answer: (message) => answer(message, remote) }).then(
         (error) => {

@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { takeLease, Tally } from '../../core/lease.ts'
-import { detached, guarded } from '../../core/defects/guard.ts'
+import { detach, guard } from '../../core/defects/guard.ts'
 import { frame } from './resolver/exchange.ts'
 import { MAX_QUERY_BYTES } from './codec/query.ts'
 import { HEADER_BYTES } from './codec/wire.ts'
@@ -50,26 +50,26 @@ class Connection {
   read(): void {
     const stream = this.#stream
     const defect = (error: MeshError): void => this.#end(error)
-    const ended = guarded('dns', defect, () => {
+    const ended = guard('dns', defect, () => {
       this.#end()
     })
     stream.on(
       'data',
-      guarded('dns', defect, (chunk: Buffer) => {
+      guard('dns', defect, (chunk: Buffer) => {
         this.#got = this.#got.length === 0 ? chunk : Buffer.concat([this.#got, chunk])
         this.#work()
       }),
     )
     stream.on(
       'end',
-      guarded('dns', defect, () => {
+      guard('dns', defect, () => {
         this.#reading = 'ended'
         this.#work()
       }),
     )
     stream.on(
       'drain',
-      guarded('dns', defect, () => {
+      guard('dns', defect, () => {
         this.#work()
       }),
     )
@@ -89,7 +89,7 @@ class Connection {
       this.#got = this.#got.subarray(2 + size)
       this.#idle.refresh()
       const place = takeLease(this.#working)
-      detached(
+      detach(
         'dns',
         this.#o
           .answer(message)

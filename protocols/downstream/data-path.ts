@@ -14,7 +14,7 @@ import { ServeMetrics } from './serve-metrics.ts'
 import { getExpiryWatcher } from '../certificate-expiry.ts'
 import { TlsTerminator } from '../tls/server.ts'
 import { selectListeners } from './wanted-listeners.ts'
-import { detached, guarded } from '../../core/defects/guard.ts'
+import { detach, guard } from '../../core/defects/guard.ts'
 
 /** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. `listener`: whose it is. */
 export type OwnPort = AddressAndPort & { readonly name: string; readonly listener?: string }
@@ -83,7 +83,7 @@ export class DataPath implements AsyncDisposable {
 
   /** This machine's addresses have changed. */
   addressesChanged(): void {
-    detached('configuration', this.#ports.again())
+    detach('configuration', this.#ports.again())
   }
 
   /** Resolves when every port of the tables at hand has been tried. */
@@ -109,7 +109,7 @@ export class DataPath implements AsyncDisposable {
     for (const live of this.#connections) if (!live.hasJustCome(clock.wallMs())) live.drain()
     const later = clock.after(
       FIRST_BYTES_MS,
-      guarded(
+      guard(
         'network',
         (error) => {
           for (const live of this.#connections) live.abort(error)
@@ -158,7 +158,7 @@ export class DataPath implements AsyncDisposable {
       this.#serving,
     )
     this.#served.add(served)
-    detached(
+    detach(
       'network',
       served.finally(() => {
         this.#served.delete(served)
@@ -168,7 +168,7 @@ export class DataPath implements AsyncDisposable {
 
   #apply(tables: Tables): void {
     const wanted = selectListeners(tables, this.#own)
-    detached('configuration', this.#ports.apply(wanted))
+    detach('configuration', this.#ports.apply(wanted))
     const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
     for (const live of this.#connections) {
       const { name } = live.listener

@@ -6,7 +6,7 @@
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Listening, Network, NetStream } from '../../core/os/network.ts'
 import { pauseMs } from '../../core/os/until-it-works.ts'
@@ -185,7 +185,7 @@ export class Ports implements AsyncDisposable {
     this.#retry?.cancel()
     if (this.#closed || [...this.#bound.values()].every((b) => b.socket)) return
     this.#retry = this.#clock.after(pauseMs(++this.#failures), () => {
-      detached('configuration', this.#apply(wanted))
+      detach('configuration', this.#apply(wanted))
     })
   }
 }

@@ -6,7 +6,7 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { Address } from '../../core/os/network.ts'
 import { ipBytes } from '../../model/ip.ts'
 
@@ -102,7 +102,7 @@ export function takeProxyHeader(stream: Duplex, o: ProxyHeaderOptions): Promise<
       if (rest.length > 0) stream.unshift(rest)
       resolve(header)
     }
-    const onReadable = guarded('network', fail, () => {
+    const onReadable = guard('network', fail, () => {
       for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null)
         seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
       if (seen.length === 0) return
@@ -111,11 +111,11 @@ export function takeProxyHeader(stream: Duplex, o: ProxyHeaderOptions): Promise<
       if ('problem' in header) fail(new MeshError('MESH_PROXY_HEADER', header.problem))
       else settle(header)
     })
-    const onEnd = guarded('network', fail, () => {
+    const onEnd = guard('network', fail, () => {
       if (seen.length === 0) settle('ended')
       else fail(new MeshError('MESH_CLIENT_GONE', 'the connection ended in the middle of its PROXY header'))
     })
-    const onDraining = guarded('network', fail, () => {
+    const onDraining = guard('network', fail, () => {
       if (seen.length === 0) settle('ended')
     })
     const timer = o.clock.after(o.timeoutMs, () =>

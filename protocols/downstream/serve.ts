@@ -6,7 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { containsAddress } from '../../model/ip.ts'
 import type { HttpConnectionManager, Listener } from '../../model/listener.ts'
@@ -291,7 +291,7 @@ function finished(stream: Duplex, { error }: Outcome, clock: Clock): Promise<voi
     })
     stream.once(
       'close',
-      guarded('network', ignore, () => {
+      guard('network', ignore, () => {
         timer.cancel()
         resolve()
       }),

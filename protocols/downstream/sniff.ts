@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import { STANDARD_METHODS } from '../http/codec/h1-target.ts'
 import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
 
@@ -108,7 +108,7 @@ class Sniffer {
     this.#finish()
     this.#reject(error)
   }
-  readonly #onReadable = guarded('network', this.#fail, () => {
+  readonly #onReadable = guard('network', this.#fail, () => {
     this.#readAll()
     const seen = this.#seen
     if (seen.length === 0) return
@@ -126,14 +126,14 @@ class Sniffer {
       this.#seen = this.#seen.length === 0 ? chunk : Buffer.concat([this.#seen, chunk])
   }
 
-  readonly #onEnd = guarded('network', this.#fail, () => {
+  readonly #onEnd = guard('network', this.#fail, () => {
     if (this.#seen.length === 0) this.#settle('ended')
     else this.#fail(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of its first message'))
   })
-  readonly #onClose = guarded('network', this.#fail, () =>
+  readonly #onClose = guard('network', this.#fail, () =>
     this.#fail(new MeshError('MESH_CLIENT_GONE', 'the client reset the connection before it had said anything')),
   )
-  readonly #onDraining = guarded('network', this.#fail, () => {
+  readonly #onDraining = guard('network', this.#fail, () => {
     if (this.#seen.length === 0) this.#settle('ended')
   })
   #onTimeout(): void {

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import type { Network } from '../../core/os/network.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
@@ -89,14 +89,14 @@ function read(stream: Duplex, maxBytes: number, signal: AbortSignal): Promise<st
       onMessageEnd: () => resolve(Buffer.concat(chunks).toString('utf8')),
     })
     parser.begin('GET')
-    const heard = guarded('network', reject, (chunk: Buffer) => {
+    const heard = guard('network', reject, (chunk: Buffer) => {
       try {
         parser.execute(chunk)
       } catch (err) {
         reject(err)
       }
     })
-    const over = guarded('network', reject, () => {
+    const over = guard('network', reject, () => {
       try {
         parser.finish()
       } catch (err) {
@@ -110,7 +110,7 @@ function read(stream: Duplex, maxBytes: number, signal: AbortSignal): Promise<st
     stream.on('error', over)
     signal.addEventListener(
       'abort',
-      guarded('network', reject, () => reject(signal.reason as Error)),
+      guard('network', reject, () => reject(signal.reason as Error)),
       { once: true },
     )
   })

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { computeBackoffMs, type Clock, jitterMs, type Random, type Timer } from '../../core/os/clock.ts'
-import { detached } from '../../core/defects/guard.ts'
+import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import { type Jwks, MAX_JWKS_BYTES, parseJwks } from '../../core/jwt/jwks.ts'
 import type { KeySource } from '../../core/jwt/key-source.ts'
@@ -44,7 +44,7 @@ export class FetchedKeys implements KeySource {
   constructor(options: FetchedKeysOptions) {
     this.#o = options
     this.#readStored()
-    detached('network', this.#look())
+    detach('network', this.#look())
   }
   [Symbol.dispose](): void {
     this.#isOver = true
@@ -90,7 +90,7 @@ export class FetchedKeys implements KeySource {
       this.#failures === 0
         ? jitterMs(REFRESH_MS, { fraction: 1, spread: 0.1 }, random)
         : RETRY.baseMs + computeBackoffMs(this.#failures, RETRY, random)
-    this.#timer = clock.after(pauseMs, () => detached('network', this.#look()))
+    this.#timer = clock.after(pauseMs, () => detach('network', this.#look()))
     return changed
   }
 

@@ -3,7 +3,7 @@
  * spool (durability.ts). connection/client.ts is one connection; this file only joins the parts.
  */
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import { Tallies } from '../../core/lease.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import { MemoryBudget } from '../../core/runtime/memory-budget.ts'
@@ -300,7 +300,7 @@ function clientOf(
  * ws never ends its stream once the connection below was reset: what waits there would be held, and counted, for ever.
  */
 function closeWith(below: Connection['stream'], above: Connection['stream']): void {
-  const close = guarded('websocket', nothing, () => {
+  const close = guard('websocket', doNothing, () => {
     above.destroy()
   })
   if (below.closed) close()

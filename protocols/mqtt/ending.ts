@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { Connection } from '../connection.ts'
 
 /** For the last bytes, DISCONNECT among them, to leave. */
@@ -14,7 +14,7 @@ export const INPUT_END_TIMEOUT_MS = 5_000
 export function finish(stream: Duplex, clock: Clock, done: () => void): void {
   if (stream.destroyed || stream.writableFinished) return done()
   const late = clock.after(FLUSH_TIMEOUT_MS, done)
-  const left = guarded('mqtt', done, () => {
+  const left = guard('mqtt', done, () => {
     late.cancel()
     done()
   })
@@ -33,7 +33,7 @@ export function listenToSignals(
 ): Disposable {
   const held = new DisposableStack()
   const listen = (signal: AbortSignal, work: () => void): void => {
-    const heard = guarded('mqtt', on.defect, work)
+    const heard = guard('mqtt', on.defect, work)
     signal.addEventListener('abort', heard, { once: true })
     held.defer(() => signal.removeEventListener('abort', heard))
     if (signal.aborted) heard()

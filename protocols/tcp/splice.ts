@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../core/os/clock.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import { reset } from '../../core/os/network.ts'
 import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
@@ -75,7 +75,7 @@ class Splice {
       this.#movedAtMs = clock.monotonicMs()
       from.resume()
     })
-    const onData = guarded('tcp', this.#defect, (chunk: Buffer) => {
+    const onData = guard('tcp', this.#defect, (chunk: Buffer) => {
       this.#movedAtMs = clock.monotonicMs()
       moved(chunk.length)
       waiting.received(chunk.length)
@@ -83,15 +83,15 @@ class Splice {
       if (outlet.isFull()) from.pause()
     })
     // A direction is over when its bytes have left, not when they have come.
-    const onLeft = guarded('tcp', this.#defect, () => {
+    const onLeft = guard('tcp', this.#defect, () => {
       if (--this.#directionsLeft === 0) this.#finish('ended')
     })
-    const onEnd = guarded('tcp', this.#defect, () => {
+    const onEnd = guard('tcp', this.#defect, () => {
       to.end(onLeft)
     })
-    const onError = guarded('tcp', this.#defect, () => this.#finish(failed))
+    const onError = guard('tcp', this.#defect, () => this.#finish(failed))
     // Closed in order is what has ended both ways.
-    const onClose = guarded('tcp', this.#defect, () => {
+    const onClose = guard('tcp', this.#defect, () => {
       if (!from.readableEnded || !from.writableFinished) this.#finish(failed)
     })
     from.on('data', onData).once('end', onEnd).once('error', onError).once('close', onClose)
@@ -103,7 +103,7 @@ class Splice {
   }
 
   readonly #defect = (): void => this.#finish('aborted')
-  readonly #onAbort = guarded('tcp', this.#defect, () => this.#finish('aborted'))
+  readonly #onAbort = guard('tcp', this.#defect, () => this.#finish('aborted'))
 
   #finish(how: SpliceEnd): void {
     if (this.#isOver) return

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, type ErrorCode } from '../../core/errors.ts'
 import { runsOver } from '../../core/os/network.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import { isExpired } from '../../core/pki/validity.ts'
 import type { Identity, PeerVerification, PeerIdentity, ValidityRules } from '../../model/identity.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
@@ -86,7 +86,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     let handshakeBytes = -1
     socket.on(
       'error',
-      guarded('tls', nothing, (err: Error) => {
+      guard('tls', doNothing, (err: Error) => {
         const why = refusalIn(err, readBytes(stream) === handshakeBytes && options.tls.certificate !== undefined)
         if (why !== undefined) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', why, { cause: err }))
       }),
@@ -98,7 +98,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
     if (!verification)
       socket.on(
         'session',
-        guarded(
+        guard(
           'tls',
           () => {
             socket.destroy()
@@ -150,14 +150,14 @@ function handshake(
         socket.destroy()
         reject(reason)
       })
-    const onSecure = guarded('tls', fail, () => finish(resolve))
-    const onError = guarded('tls', fail, (err: Error) =>
+    const onSecure = guard('tls', fail, () => finish(resolve))
+    const onError = guard('tls', fail, (err: Error) =>
       fail(new MeshError('MESH_UPSTREAM_TLS', `the TLS handshake failed: ${explainReason(err)}`, { cause: err })),
     )
-    const onClose = guarded('tls', fail, () =>
+    const onClose = guard('tls', fail, () =>
       fail(new MeshError('MESH_UPSTREAM_TLS', 'the server closed during the TLS handshake')),
     )
-    const onAbort = guarded('tls', fail, () => fail(signal.reason))
+    const onAbort = guard('tls', fail, () => fail(signal.reason))
     const timer = clock.after(timeoutMs, () =>
       fail(new MeshError('MESH_CONNECT_TIMEOUT', `the TLS handshake did not end within ${timeoutMs} ms`)),
     )

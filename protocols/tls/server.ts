@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { runsOver } from '../../core/os/network.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import { isExpired } from '../../core/pki/validity.ts'
 import type { Identity, IdentitySource, PeerVerification } from '../../model/identity.ts'
@@ -123,12 +123,12 @@ export class TlsTerminator {
           raw.destroy()
           reject(reason)
         })
-      const onAbort = guarded('tls', fail, () => fail(signal.reason))
+      const onAbort = guard('tls', fail, () => fail(signal.reason))
       // Node closes the stream of a client that it refuses, and says why a moment later.
-      const closed = guarded('tls', fail, () =>
+      const closed = guard('tls', fail, () =>
         fail(new MeshError('MESH_TLS_HANDSHAKE', 'the client closed during the TLS handshake')),
       )
-      const onClose = guarded('tls', fail, () => {
+      const onClose = guard('tls', fail, () => {
         setImmediate(closed)
       })
       const timer = this.#clock.after(handshakeMs, () =>
@@ -143,14 +143,14 @@ export class TlsTerminator {
       // A client that ends in the middle of the handshake is gone; half-close is for what comes after it.
       raw.allowHalfOpen = false
       acceptOn(server, raw, {
-        secure: guarded('tls', fail, (socket: tls.TLSSocket) =>
+        secure: guard('tls', fail, (socket: tls.TLSSocket) =>
           finish(() => {
             raw.allowHalfOpen = true
             socket.allowHalfOpen = true
             resolve(socket)
           }),
         ),
-        failed: guarded('tls', fail, (err: Error, socket: tls.TLSSocket) =>
+        failed: guard('tls', fail, (err: Error, socket: tls.TLSSocket) =>
           fail(new MeshError('MESH_TLS_HANDSHAKE', refusal(err, socket), { cause: err })),
         ),
       })

@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module'
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { detached, guarded, nothing } from '../../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import { takeLease } from '../../core/lease.ts'
 import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
@@ -68,7 +68,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #gone: () => void
 
   /** @param gone called once it has been drained and nothing of it is under way */
-  constructor(ctx: Context, cluster: Cluster, deadlines: Deadlines, resolve: Resolve, gone: () => void = nothing) {
+  constructor(ctx: Context, cluster: Cluster, deadlines: Deadlines, resolve: Resolve, gone: () => void = doNothing) {
     this.ctx = ctx
     this.#gone = gone
     this.load = new Load(() => {
@@ -158,7 +158,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       events.onCallMoved()
     }
     this.#forName.add(move)
-    detached(
+    detach(
       'upstream',
       dns
         .ready()
@@ -211,7 +211,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       // A closed stream no longer counts as a connection, also where its user does not report it.
       stream.once(
         'close',
-        guarded('upstream', nothing, () => {
+        guard('upstream', doNothing, () => {
           held.dispose()
         }),
       )
@@ -415,7 +415,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   }
 }
 
-const moved = guarded('upstream', nothing, (move: () => void) => {
+const moved = guard('upstream', doNothing, (move: () => void) => {
   move()
 })
 
@@ -427,7 +427,7 @@ function blocked({ name }: Cluster): MeshError {
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   const aborted = Promise.withResolvers<never>()
-  const onAbort = guarded('upstream', aborted.reject, () => {
+  const onAbort = guard('upstream', aborted.reject, () => {
     aborted.reject(signal.reason)
   })
   signal.addEventListener('abort', onAbort, { once: true })

@@ -5,7 +5,7 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { selectTransport, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
@@ -160,7 +160,7 @@ async function connected(
         const own = getCaptureLoop(ctx).dialed(made)
         made.stream.once(
           'close',
-          guarded('upstream', nothing, () => {
+          guard('upstream', doNothing, () => {
             own[Symbol.dispose]()
           }),
         )

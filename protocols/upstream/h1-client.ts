@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import type { Deadline } from '../deadlines.ts'
 import { CHUNKED, formatRequestFraming, UNKNOWN_LENGTH } from '../http/codec/framing.ts'
@@ -142,7 +142,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#fail(error)
     this.#gone()
   }
-  readonly #onData = guarded('upstream', this.broken, (chunk: Buffer) => {
+  readonly #onData = guard('upstream', this.broken, (chunk: Buffer) => {
     if (!this.#busy) {
       this.destroy()
       return
@@ -213,7 +213,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     events.onCallUpgraded(head, stream, rest)
   }
 
-  readonly #onEnd = guarded('upstream', this.broken, () => {
+  readonly #onEnd = guard('upstream', this.broken, () => {
     if (!this.#busy) {
       this.destroy()
       return
@@ -224,13 +224,13 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     }
     this.#fail(this.#reset())
   })
-  readonly #onClose = guarded('upstream', this.broken, () => {
+  readonly #onClose = guard('upstream', this.broken, () => {
     if (this.#closed) return
     if (this.#busy && this.#events) this.#fail(this.#reset())
     else if (this.#busy) this.#finish(false)
     else this.#gone()
   })
-  readonly #onError = nothing
+  readonly #onError = doNothing
 
   #reset(): MeshError {
     return (

@@ -1,6 +1,6 @@
 /** One call on an HTTP/2 connection to an endpoint: a stream of the session, told to the exchange. */
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { guarded, nothing } from '../../core/defects/guard.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import type { FieldList } from '../http/codec/hpack/decoder.ts'
@@ -167,19 +167,19 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   }
 
   static {
-    tellInformational = guarded('upstream', broken, (call: H2Call, fields: string[]) => {
+    tellInformational = guard('upstream', broken, (call: H2Call, fields: string[]) => {
       call.#events?.onCallInformational(decodeAnswer(fields))
     })
-    tellHead = guarded('upstream', broken, (call: H2Call, list: FieldList, end: boolean) => {
+    tellHead = guard('upstream', broken, (call: H2Call, list: FieldList, end: boolean) => {
       call.#head(list, end)
     })
-    tellData = guarded('upstream', broken, (call: H2Call, chunk: Buffer) => {
+    tellData = guard('upstream', broken, (call: H2Call, chunk: Buffer) => {
       call.#events?.onCallData(chunk)
     })
-    tellPause = guarded('upstream', broken, (call: H2Call) => {
+    tellPause = guard('upstream', broken, (call: H2Call) => {
       call.#events?.onCallPause()
     })
-    tellWritten = guarded('upstream', broken, (call: H2Call) => {
+    tellWritten = guard('upstream', broken, (call: H2Call) => {
       call.#written()
     })
   }
@@ -271,7 +271,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   /** The exchange is in the middle of onCall: it hears of it afterwards. */
   #failLater(error: MeshError): void {
     queueMicrotask(
-      guarded('upstream', nothing, () => {
+      guard('upstream', doNothing, () => {
         const events = this.#events
         this.#events = undefined
         this.#finish()

@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
-import { guarded } from '../../core/defects/guard.ts'
+import { guard } from '../../core/defects/guard.ts'
 import type { Address } from '../../core/os/network.ts'
 import type { HttpProxy } from '../upstream-api.ts'
 import { containsAddress, parseRange } from '../../model/ip.ts'
@@ -73,7 +73,7 @@ function readHead(stream: Duplex, signal: AbortSignal): Promise<string> {
       finish()
       reject(error)
     }
-    const onReadable = guarded('upstream', fail, () => {
+    const onReadable = guard('upstream', fail, () => {
       for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null)
         got = got.length === 0 ? chunk : Buffer.concat([got, chunk])
       const end = got.indexOf(HEAD_END)
@@ -87,10 +87,10 @@ function readHead(stream: Duplex, signal: AbortSignal): Promise<string> {
       if (rest.length > 0) stream.unshift(rest)
       resolve(got.toString('latin1', 0, got.indexOf('\r\n')))
     })
-    const onGone = guarded('upstream', fail, () =>
+    const onGone = guard('upstream', fail, () =>
       fail(new MeshError('MESH_CONNECT_FAILED', 'the proxy closed the connection without an answer')),
     )
-    const onAbort = guarded('upstream', fail, () => fail(signal.reason))
+    const onAbort = guard('upstream', fail, () => fail(signal.reason))
     stream.on('readable', onReadable).once('end', onGone).once('close', onGone)
     signal.addEventListener('abort', onAbort, { once: true })
     onReadable()

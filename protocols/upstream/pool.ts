@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import { detached, guarded, nothing } from '../../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import { takeLease, type Lease } from '../../core/lease.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Cluster } from '../../model/cluster.ts'
@@ -154,7 +154,7 @@ export class HostPool {
   }
 
   #connect(): void {
-    detached('upstream', this.#connected(takeLease(this.#owner.load.connections, this.host.connections)))
+    detach('upstream', this.#connected(takeLease(this.#owner.load.connections, this.host.connections)))
   }
 
   async #connected(ofConnection: Lease): Promise<void> {
@@ -331,6 +331,6 @@ export class HostPool {
 }
 
 /** One that fails keeps no other from hearing it; what is told to it then is its own matter. */
-const moved = guarded('upstream', nothing, (events: CallEvents) => {
+const moved = guard('upstream', doNothing, (events: CallEvents) => {
   events.onCallMoved()
 })

@@ -24,7 +24,7 @@ const files = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'c
 for (const { name, code } of [
   { name: 'an arrow', code: `socket.on('data', (chunk) => use(chunk))` },
   { name: 'a name that is not guarded', code: `const onData = (chunk) => use(chunk)\nsocket.on('data', onData)` },
-  { name: 'the second of two', code: `socket.on('end', guarded('tcp', end, fn)).once('close', this.#onClose)` },
+  { name: 'the second of two', code: `socket.on('end', guard('tcp', end, fn)).once('close', this.#onClose)` },
   { name: 'a method', code: `session.once('goaway', this.#leave.bind(this))` },
   { name: 'an abort signal', code: `signal.addEventListener('abort', () => { work() }, { once: true })` },
   { name: 'a server', code: `http.createServer({ a: 1 }, (req, res) => { answer(req, res) })` },
@@ -46,18 +46,18 @@ for (const { name, code } of [
   })
 
 for (const { name, code } of [
-  { name: 'what is guarded in place', code: `socket.on('data', guarded('tcp', end, (chunk) => use(chunk)))` },
+  { name: 'what is guarded in place', code: `socket.on('data', guard('tcp', end, (chunk) => use(chunk)))` },
   {
     name: 'a name that is guarded',
-    code: `readonly #onData = guarded('tcp', end, fn)\nstream.on('data', this.#onData)`,
+    code: `readonly #onData = guard('tcp', end, fn)\nstream.on('data', this.#onData)`,
   },
-  { name: 'what cannot throw', code: `stream.on('error', nothing)\nsession.on('error', reject)` },
+  { name: 'what cannot throw', code: `stream.on('error', doNothing)\nsession.on('error', reject)` },
   {
     name: 'what is awaited, returned or kept',
     code: `await a.then(b)\nreturn a.catch(b)\nthis.#work = this.#work.then(x)\nconst c = a.then(b, (e) => f(e))`,
   },
-  { name: 'what is detached', code: `detached('mqtt', a.run().then(() => x(), (e) => y(e)))` },
-  { name: 'a failure told elsewhere', code: `a.b().catch(nothing)` },
+  { name: 'what is detached', code: `detach('mqtt', a.run().then(() => x(), (e) => y(e)))` },
+  { name: 'a failure told elsewhere', code: `a.b().catch(doNothing)` },
   { name: 'types', code: `type F = (a: string) => void\nfunction f(): void {\n}` },
 ])
   test(`the rule lets ${name} pass`, () => {

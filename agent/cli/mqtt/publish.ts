@@ -1,7 +1,7 @@
 /** `meshlet mqtt pub`: mosquitto_pub's options and behaviour. */
 import type { MqttClient } from 'mqtt'
 import { systemClock } from '../../../core/os/clock.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Io } from '../io.ts'
 import { createRequestError, rejectUsage, readFile, parseTarget, withBroker } from './connection.ts'
 import { splitLines } from './lines.ts'
@@ -33,7 +33,7 @@ export async function publish(o: PublishOptions, io: Io): Promise<number> {
       if (refused !== undefined) tell(createRequestError('the broker refused a message', refused))
       finish(refused === undefined ? 0 : 1)
     }
-    client.once('connect', () => detached('mqtt', send(), () => finish(1)))
+    client.once('connect', () => detach('mqtt', send(), () => finish(1)))
   })
 }
 

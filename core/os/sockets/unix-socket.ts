@@ -5,7 +5,7 @@
 import fs from 'node:fs'
 import net from 'node:net'
 import path from 'node:path'
-import { guarded } from '../../defects/guard.ts'
+import { guard } from '../../defects/guard.ts'
 import { BACKLOG, type Listening, type Network, type NetStream, waitUntilOpen } from '../network.ts'
 
 /** What stands for an address where there is none. */
@@ -35,7 +35,7 @@ export async function listenOnUnixSocket(
       // Until then nobody but the owner may connect: that takes write permission, which the usual umask withholds.
       server.once(
         'listening',
-        guarded(
+        guard(
           'network',
           (error) => server.emit('error', error),
           () => {
@@ -78,11 +78,11 @@ function isAnswered(file: string): Promise<boolean> {
     const unknown = (): void => settle(true)
     socket.once(
       'connect',
-      guarded('network', unknown, () => settle(true)),
+      guard('network', unknown, () => settle(true)),
     )
     socket.once(
       'error',
-      guarded('network', unknown, (err: NodeJS.ErrnoException) =>
+      guard('network', unknown, (err: NodeJS.ErrnoException) =>
         settle(err.code !== 'ECONNREFUSED' && err.code !== 'ENOENT'),
       ),
     )

@@ -5,7 +5,7 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached, guarded, nothing } from '../../../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { LiveDevices, LiveNode } from '../../registry/live-devices.ts'
@@ -69,11 +69,11 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     this.#conversation = conversation
     this.#p = p
     this.#ip = readIp(call)
-    const over = guarded('hub', nothing, () => this[Symbol.dispose]())
+    const over = guard('hub', doNothing, () => this[Symbol.dispose]())
     for (const event of ['end', 'close', 'cancelled', 'error'] as const) call.on(event, over)
     call.on(
       'end',
-      guarded('hub', nothing, () => call.end()),
+      guard('hub', doNothing, () => call.end()),
     )
     this.#guarded(() => {
       this.#caller = p.authenticate(readCredentials(call))
@@ -92,11 +92,11 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       }
       call.on(
         'data',
-        guarded('hub', broken, (message: Q) => this.#guarded(() => this.#onRequest(message))),
+        guard('hub', broken, (message: Q) => this.#guarded(() => this.#onRequest(message))),
       )
       call.on(
         'drain',
-        guarded('hub', broken, () => this.#guarded(() => this.#onDrain())),
+        guard('hub', broken, () => this.#guarded(() => this.#onDrain())),
       )
     })
   }
@@ -138,7 +138,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     const started = this.#started
     this.#call.pause()
     this.#waits = true
-    detached(
+    detach(
       'hub',
       ready.then(() =>
         this.#guarded(() => {

@@ -10,7 +10,7 @@ import type { Query } from '../codec/query.ts'
 import { readResponse, type Expected, type Response } from '../codec/response.ts'
 import type { Server } from './servers.ts'
 import { AD, HEADER_BYTES } from '../codec/wire.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 
 export type Reply =
   | { readonly result: 'answered'; readonly response: Response }
@@ -86,7 +86,7 @@ export class Exchange implements Disposable {
     const { network, clock, attemptMs } = this.#o
     const done = Promise.withResolvers<Reply>()
     const timer = clock.after(attemptMs, () => done.resolve({ result: 'timeout' }))
-    const stop = guarded('dns', nothing, () => done.resolve({ result: 'cancelled' }))
+    const stop = guard('dns', doNothing, () => done.resolve({ result: 'cancelled' }))
     signal?.addEventListener('abort', stop)
     let socket: Datagrams | undefined
     try {
@@ -128,7 +128,7 @@ export class Exchange implements Disposable {
       done.resolve({ result: 'timeout' })
       stop.abort(new Error('too late'))
     })
-    const cancel = guarded('dns', nothing, () => {
+    const cancel = guard('dns', doNothing, () => {
       done.resolve({ result: 'cancelled' })
       stop.abort(new Error('nobody waits'))
     })
@@ -180,10 +180,10 @@ function encodeQuery(query: Query, id: number, opt: Buffer): Buffer {
 /** Calls once: with the first message, or undefined when the stream is over before it is whole. */
 function readMessage(stream: Duplex, then: (bytes: Buffer | undefined) => void): void {
   let got = Buffer.alloc(0)
-  const over = guarded('dns', nothing, () => then(undefined))
+  const over = guard('dns', doNothing, () => then(undefined))
   stream.on(
     'data',
-    guarded('dns', over, (chunk: Buffer) => {
+    guard('dns', over, (chunk: Buffer) => {
       got = Buffer.concat([got, chunk])
       if (got.length >= 2 && got.length >= 2 + got.readUInt16BE(0)) then(got.subarray(2, 2 + got.readUInt16BE(0)))
     }),

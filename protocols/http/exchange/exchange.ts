@@ -6,7 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { isGrpc } from '../../router.ts'
@@ -100,7 +100,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   #after(ms: number, then: () => void): void {
     this.#wait = this.#rt.ctx.clock.after(
       ms,
-      guarded('exchange', (error) => this.abort(error), then),
+      guard('exchange', (error) => this.abort(error), then),
     )
   }
 
@@ -302,7 +302,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
       stream,
       rest,
       // The pool counts the connection until its stream closes.
-      release: nothing,
+      release: doNothing,
     })
   }
 

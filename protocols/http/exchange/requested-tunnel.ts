@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../../core/errors.ts'
-import { detached, guarded } from '../../../core/defects/guard.ts'
+import { detach, guard } from '../../../core/defects/guard.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
@@ -61,7 +61,7 @@ export class RequestedTunnel {
     const owner = this.#owner
     const stop = new AbortController()
     this.#state = { kind: 'connecting', stop }
-    detached(
+    detach(
       'exchange',
       openConnectTunnel(this.#rt, plan, owner.client.conn, stop.signal).then(
         (up) => {
@@ -129,7 +129,7 @@ export class RequestedTunnel {
       },
     })
     const watch = ctx.tables.watch(
-      guarded(
+      guard(
         'exchange',
         (error) => owner.abort(error),
         () => {

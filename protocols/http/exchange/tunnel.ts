@@ -1,7 +1,7 @@
 /** Two byte streams joined, for upgrades and CONNECT: what came with the heads first, then as tcp/splice.ts does it. */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../../core/errors.ts'
-import { detached, nothing } from '../../../core/defects/guard.ts'
+import { detach, doNothing } from '../../../core/defects/guard.ts'
 import type { Context } from '../../context.ts'
 import { splice, type SpliceEnd } from '../../tcp/splice.ts'
 import { findRefusal } from '../../tls/client.ts'
@@ -37,7 +37,7 @@ export class Tunnel {
     this.#server = server.stream
     this.#options = options
     for (const { stream, rest } of [client, server]) {
-      stream.on('error', nothing)
+      stream.on('error', doNothing)
       if (rest && rest.length > 0 && !stream.destroyed) stream.unshift(rest)
     }
     const spliced = splice(client.stream, server.stream, {
@@ -55,7 +55,7 @@ export class Tunnel {
       forwarded: options.onClientBytes,
       returned: options.onServerBytes,
     })
-    detached(
+    detach(
       'exchange',
       spliced.then((how) => {
         this.#ended(how)

@@ -4,7 +4,7 @@
  * after the other; large payloads are not copied.
  */
 import type { Duplex } from 'node:stream'
-import { guarded } from '../../../core/defects/guard.ts'
+import { guard } from '../../../core/defects/guard.ts'
 import { DEFAULT_MAX_FRAME_BYTES, Flag, FRAME_HEAD_BYTES, FrameType, writeUint32 } from '../codec/h2-frames.ts'
 import type { HpackEncoder } from '../codec/hpack/encoder.ts'
 import { isMostOfItsMemory, copyToOwnMemory } from '../../../core/runtime/own-memory.ts'
@@ -257,7 +257,7 @@ export class FrameOutput {
 
 /** Those with something to send when the turn ends. */
 let waiting: FrameOutput[] = []
-const turn = guarded(
+const turn = guard(
   'http2',
   (error, output: FrameOutput) => {
     output.fail(error)
@@ -266,7 +266,7 @@ const turn = guarded(
     output.turn()
   },
 )
-const flushAll = guarded(
+const flushAll = guard(
   'http2',
   () => {
     /* `turn` guards each */

@@ -1,5 +1,5 @@
 /** Header blocks of an HTTP/2 connection to requests, answers and trailers, told to whoever owns the stream. */
-import { guarded } from '../../../core/defects/guard.ts'
+import { guard } from '../../../core/defects/guard.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import { ErrorCode, Http2ConnectionError } from '../codec/h2-frames.ts'
 import { findResponseProblem } from '../codec/h2-message-rules.ts'
@@ -92,7 +92,7 @@ export class Messages {
     if (malformed === undefined) this.#tellStream(stream, list, end)
     else this.#malformed(stream, fields, malformed)
   }
-  readonly #tellStream = guarded('http2', endOf, (stream: Http2Stream, head: FieldList, end: boolean) => {
+  readonly #tellStream = guard('http2', endOf, (stream: Http2Stream, head: FieldList, end: boolean) => {
     this.#owner.onStream(stream, head, end)
   })
   #malformed(stream: Http2Stream, fields: string[], problem: string): void {
@@ -100,7 +100,7 @@ export class Messages {
     this.#tellMalformed(stream, fields, problem)
     stream.resetWhenSent(ErrorCode.PROTOCOL_ERROR)
   }
-  readonly #tellMalformed = guarded('http2', endOf, (stream: Http2Stream, fields: string[], problem: string) => {
+  readonly #tellMalformed = guard('http2', endOf, (stream: Http2Stream, fields: string[], problem: string) => {
     this.#owner.onMalformed(stream, fields, problem)
   })
 

@@ -3,7 +3,7 @@
  * the codecs; what a stream's messages mean is its owner's business. Nothing here throws past the connection.
  */
 import { MeshError } from '../../../core/errors.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 import {
   DEFAULT_WINDOW_BYTES,
   ErrorCode,
@@ -84,18 +84,18 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     const { socket } = this.#o
     sendOwnSettings(this.#output, this.#o)
     const { defect } = this
-    const onData = guarded('http2', defect, (chunk: Buffer) => {
+    const onData = guard('http2', defect, (chunk: Buffer) => {
       this.#read(chunk)
     })
-    const onDrain = guarded('http2', defect, () => {
+    const onDrain = guard('http2', defect, () => {
       this.#output.drained()
       this.#sender.resume()
     })
     // There is no half-close in HTTP/2.
-    const onEnd = guarded('http2', defect, () => {
+    const onEnd = guard('http2', defect, () => {
       this.#endedByPeer()
     })
-    socket.on('data', onData).on('drain', onDrain).on('error', nothing).once('end', onEnd).once('close', onEnd)
+    socket.on('data', onData).on('drain', onDrain).on('error', doNothing).once('end', onEnd).once('close', onEnd)
   }
   /** Of this connection: it ends, and no other. */
   readonly defect = (error: MeshError): void => {
@@ -164,7 +164,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     this.#drain ??= new Drain(
       this.#output,
       clock,
-      guarded('http2', this.defect, () => {
+      guard('http2', this.defect, () => {
         this.close()
       }),
     )
@@ -261,7 +261,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
     this.#isTold = true
     this.#closed()
   }
-  readonly #closed = guarded('http2', nothing, () => {
+  readonly #closed = guard('http2', doNothing, () => {
     this.#owner.onSessionClose(this.#error)
   })
 

@@ -4,7 +4,7 @@
  * watch, too.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
 
 /** Less of a frame is not counted: the next read brings the rest of one that was cut in two. */
@@ -33,7 +33,7 @@ export class Unfinished {
     this.#holder = o.holder
     this.#clock = o.clock
     this.#blockMs = o.blockMs
-    this.#onTimeout = guarded('http2', nothing, o.onTimeout)
+    this.#onTimeout = guard('http2', doNothing, o.onTimeout)
   }
 
   /** As OnRead. */

@@ -1,6 +1,6 @@
 /** What the socket of a connection has not taken counts against the memory budget: no stream has it any more. */
 import type { Duplex } from 'node:stream'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
 import type { Http2Session } from './session.ts'
 
@@ -32,7 +32,7 @@ export class UnsentHold {
     this.#hold?.set(0)
   }
 
-  readonly #count = guarded('http2', nothing, (): void => {
+  readonly #count = guard('http2', doNothing, (): void => {
     const socket = this.#socket
     this.#watches = !socket.destroyed && !socket.writableEnded && socket.writableLength >= COUNTED_BYTES
     if (!this.#watches) {

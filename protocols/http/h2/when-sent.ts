@@ -1,6 +1,6 @@
 /** The end of a connection whose last words, GOAWAY or RST_STREAM, are on their way. */
 import type { Duplex } from 'node:stream'
-import { guarded, nothing, type Part } from '../../../core/defects/guard.ts'
+import { guard, doNothing, type Part } from '../../../core/defects/guard.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 
 /** What has been said last has so long to leave. */
@@ -15,7 +15,7 @@ export function callWhenSent(stream: Duplex, clock: Pick<Clock, 'after'>, part: 
     then()
     return
   }
-  const over = guarded(part, nothing, () => {
+  const over = guard(part, doNothing, () => {
     timer.cancel()
     then()
   })

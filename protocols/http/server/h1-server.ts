@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Timer } from '../../../core/os/clock.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import { readHttpManager } from '../../codecs.ts'
@@ -103,7 +103,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
 
   /* Bytes in. */
 
-  readonly #onData = guarded('http1', this.broken, (chunk: Buffer) => {
+  readonly #onData = guard('http1', this.broken, (chunk: Buffer) => {
     this.#conn.receivedBytes += chunk.length
     this.#rt.waiting.received(chunk.length)
     if (this.#phase !== 'open') return
@@ -200,7 +200,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     this.#exchange?.requestEnd(trailers)
   }
 
-  readonly #onEnd = guarded('http1', this.broken, () => {
+  readonly #onEnd = guard('http1', this.broken, () => {
     if (this.#phase === 'lingering') this.#lingered()
     if (this.#phase !== 'open') return
     if (this.#exchange) this.#gone()
@@ -208,11 +208,11 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
       this.#close(new MeshError('MESH_CLIENT_GONE', 'the client closed in the middle of a request head'))
     else if (!this.#isBehind()) this.#close(undefined)
   })
-  readonly #onClose = guarded('http1', this.broken, () => {
+  readonly #onClose = guard('http1', this.broken, () => {
     if (this.#exchange && this.#phase === 'open') this.#gone()
     else if (this.#phase !== 'taken') this.#close(this.#error)
   })
-  readonly #onError = nothing
+  readonly #onError = doNothing
   readonly #onLeft = (): void => {
     if (!this.#full) {
       this.#exchange?.downstreamDrained()
@@ -369,16 +369,16 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     } else this.#close(undefined)
   }
 
-  readonly #onLifetime = guarded('http1', this.broken, () => {
+  readonly #onLifetime = guard('http1', this.broken, () => {
     this.#leaving = true
     this.#rest()
   })
-  readonly #onDraining = guarded('http1', this.broken, () => this.#rest())
+  readonly #onDraining = guard('http1', this.broken, () => this.#rest())
   /** Serves no further request: ends now between two requests, else after the current one. */
   #rest(): void {
     if (this.#phase === 'open' && !this.#exchange && !this.#parser.inHead) this.#linger()
   }
-  readonly #onAborted = guarded('http1', this.broken, () => {
+  readonly #onAborted = guard('http1', this.broken, () => {
     const { reason } = this.#conn.aborted
     this.#breakOff(
       reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the connection was ended by the agent'),
@@ -425,7 +425,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     else
       this.#stream.once(
         'finish',
-        guarded('http1', this.broken, () => this.#close(this.#error)),
+        guard('http1', this.broken, () => this.#close(this.#error)),
       )
   }
 

@@ -2,7 +2,7 @@
  * A stream whose request was refused, while its answer waits for the client: it counts against the memory budget as
  * those that are served do.
  */
-import { nothing } from '../../../core/defects/guard.ts'
+import { doNothing } from '../../../core/defects/guard.ts'
 import { ErrorCode } from '../codec/h2-frames.ts'
 import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
 import type { Hold, Holder } from '../../waiting.ts'
@@ -28,10 +28,10 @@ export class RefusedStream implements StreamOwner, Holder {
   }
 
   /* The rest of the request is not wanted. */
-  readonly onInformational = nothing
-  readonly onHead = nothing
-  readonly onData = nothing
-  readonly onEnd = nothing
-  readonly onPause = nothing
-  readonly onWritten = nothing
+  readonly onInformational = doNothing
+  readonly onHead = doNothing
+  readonly onData = doNothing
+  readonly onEnd = doNothing
+  readonly onPause = doNothing
+  readonly onWritten = doNothing
 }

@@ -4,7 +4,7 @@
  */
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 import { readHttpManager } from '../../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -212,7 +212,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
     this.#session.destroy(ErrorCode.INTERNAL_ERROR)
     this.#conn.stream.destroy()
   }
-  readonly #onLater = guarded('http2', this.#broken, (): void => {
+  readonly #onLater = guard('http2', this.#broken, (): void => {
     if (this.#later.length > 0) this.#waitForTurn()
   })
 
@@ -292,10 +292,10 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
     this.#session.destroy(ErrorCode.ENHANCE_YOUR_CALM, error)
     this.#conn.stream.destroy()
   }
-  readonly #onDraining = guarded('http2', this.#broken, () => {
+  readonly #onDraining = guard('http2', this.#broken, () => {
     this.#session.drain()
   })
-  readonly #onAborted = guarded('http2', this.#broken, () => {
+  readonly #onAborted = guard('http2', this.#broken, () => {
     const { reason } = this.#conn.aborted
     if (reason instanceof MeshError) for (const exchange of this.#open) gone(exchange, reason)
     this.#session.destroy(ErrorCode.NO_ERROR)
@@ -330,9 +330,9 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
 const end = (_error: MeshError, exchange: H2Exchange): void => {
   exchange.broken()
 }
-const begin = guarded('http2', end, (exchange: H2Exchange) => {
+const begin = guard('http2', end, (exchange: H2Exchange) => {
   exchange.begin()
 })
-const gone = guarded('http2', nothing, (exchange: H2Exchange, why: MeshError) => {
+const gone = guard('http2', doNothing, (exchange: H2Exchange, why: MeshError) => {
   exchange.gone(why)
 })

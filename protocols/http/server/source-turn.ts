@@ -3,7 +3,7 @@
  * connections, one request each in rotation: a source with many connections takes no more of a turn than one with few,
  * so that others are read and answered in between.
  */
-import { guarded } from '../../../core/defects/guard.ts'
+import { guard } from '../../../core/defects/guard.ts'
 
 /** Of one connection alone. */
 const STARTS_PER_CONNECTION = 16
@@ -80,7 +80,7 @@ export class SourceTurn {
     this.#isScheduled = true
     setImmediate(this.#onTurn)
   }
-  readonly #onTurn = guarded(
+  readonly #onTurn = guard(
     'http2',
     () => {
       for (const starter of this.#waiting) starter.broken()

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import type { Disk } from '../../../core/os/disk.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import { TimeSlice } from '../../../core/os/time-slice.ts'
@@ -64,7 +64,7 @@ export class AclFiles implements Disposable {
     this.#timer?.cancel()
     if (this.#isClosed || this.#files.size === 0) return
     this.#timer = this.#o.clock.after(ms, () => {
-      detached('mqtt', this.#look())
+      detach('mqtt', this.#look())
     })
   }
   async #look(): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { withHop } from './hops.ts'
@@ -128,7 +128,7 @@ export class BridgeInflow {
     const fail = (err: unknown): void => {
       if (!this.#over) this.#p.fail(err)
     }
-    detached(
+    detach(
       'bridge',
       durability.releaseInbound(inboundName, packetId).then(() => {
         if (!this.#over) outbox.ack('pubcomp', packetId, 0)
@@ -177,7 +177,7 @@ export class BridgeInflow {
     // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.
     const published = broker.publish(message, origin)
     const remembered = qos === 2 ? durability.append(message, [], { clientId: inboundName, packetId }) : undefined
-    detached(
+    detach(
       'bridge',
       Promise.all([published, remembered]).then(
         () => {

@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached, guarded } from '../../../core/defects/guard.ts'
+import { detach, guard } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
@@ -106,7 +106,7 @@ export class BridgeLink {
   run(): Promise<LinkEnd> {
     const { stream } = this.#p
     const defect = (error: MeshError): void => this.#end({ why: 'failed', error })
-    const gone = guarded('bridge', defect, (err?: Error) => {
+    const gone = guard('bridge', defect, (err?: Error) => {
       this.#outflow?.closedByPeer()
       this.#end({
         why: 'failed',
@@ -117,17 +117,17 @@ export class BridgeLink {
     })
     stream.on(
       'data',
-      guarded('bridge', defect, (chunk: Buffer) => this.#onData(chunk)),
+      guard('bridge', defect, (chunk: Buffer) => this.#onData(chunk)),
     )
     stream.on('end', gone)
     stream.on(
       'close',
-      guarded('bridge', defect, () => gone()),
+      guard('bridge', defect, () => gone()),
     )
     stream.on('error', gone)
     stream.on(
       'drain',
-      guarded('bridge', defect, () => this.#outflow?.pump()),
+      guard('bridge', defect, () => this.#outflow?.pump()),
     )
     this.#connect()
     return this.#ended.promise
@@ -159,7 +159,7 @@ export class BridgeLink {
   use(plan: SessionPlan): void {
     this.#plan = plan
     this.#inflow.use(plan)
-    if (this.#state === 'connected') detached('bridge', this.#subscriptions.want(plan.down))
+    if (this.#state === 'connected') detach('bridge', this.#subscriptions.want(plan.down))
   }
   pump(): void {
     this.#outflow?.pump()
@@ -257,7 +257,7 @@ export class BridgeLink {
       return
     }
     this.#deadline.cancel()
-    detached(
+    detach(
       'bridge',
       this.#begin(packet).catch((err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) })),
     )

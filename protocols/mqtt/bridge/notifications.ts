@@ -2,7 +2,7 @@
  * Whether a bridge is connected, as mosquitto's tell it: `1` and `0`, retained, on one topic. The upstream broker says
  * `0` itself when the connection breaks, by way of the will.
  */
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import { toMeshError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import { NO_BYTES, publishFlags, RETAIN, type Will } from '../codec/packet.ts'
@@ -52,7 +52,7 @@ export function tellLocally(
     properties: NO_BYTES,
     expiresAtMs: undefined,
   }
-  detached(
+  detach(
     'bridge',
     to.broker.publish(message, plan.origin).catch((thrown: unknown) => {
       to.log.warn({ evt: 'mqtt.bridge.untold', err: toMeshError(thrown) }, 'the state of the bridge could not be told')

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { GapRecord } from './sending/gap-record.ts'
@@ -234,7 +234,7 @@ export class BridgeOutflow {
     const fail = (err: unknown): void => {
       if (!this.#over) this.#p.fail(err)
     }
-    detached(
+    detach(
       'bridge',
       known.lane.queue.release(known.seq).then(() => {
         if (this.#over) return
@@ -250,7 +250,7 @@ export class BridgeOutflow {
     const fail = (err: unknown): void => {
       if (!this.#over) this.#p.fail(err)
     }
-    detached(
+    detach(
       'bridge',
       entries.then((found) => {
         if (this.#over) return
@@ -366,7 +366,7 @@ export class BridgeOutflow {
     const fail = (err: unknown): void => {
       if (!this.#over) this.#p.fail(err)
     }
-    detached(
+    detach(
       'bridge',
       setAside(message).then(() => queue.done(seq), fail),
       fail,

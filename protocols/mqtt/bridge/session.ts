@@ -6,7 +6,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock, Random, Timer } from '../../../core/os/clock.ts'
 import type { Current } from '../../../core/current.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { HttpProxy, UpstreamStream, Upstreams } from '../../upstream-api.ts'
@@ -140,7 +140,7 @@ export class BridgeSession implements AsyncDisposable {
       this.#close('changed')
       this.#wake.abort()
     }
-    detached('bridge', this.#sendRetained(plan.up.filter((route) => !known.has(route.key))))
+    detach('bridge', this.#sendRetained(plan.up.filter((route) => !known.has(route.key))))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -391,7 +391,7 @@ export class BridgeSession implements AsyncDisposable {
     const { clock } = this.#p
     const { start, idleSec } = this.#plan.settings
     if (start === 'lazy') this.#idle = clock.after(idleSec * 1_000, () => this.#whenIdle())
-    if (!this.#legs.isFirst) this.#returning = clock.after(RETURN_MS, () => detached('bridge', this.#lookForFirst()))
+    if (!this.#legs.isFirst) this.#returning = clock.after(RETURN_MS, () => detach('bridge', this.#lookForFirst()))
   }
   /** Something has passed when it was refreshed; what still waits is being sent. */
   #whenIdle(): void {

@@ -11,7 +11,7 @@ import { countVarIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
 import { NO_PROPERTIES } from './properties.ts'
-import { guarded, nothing, reportDefect } from '../../../core/defects/guard.ts'
+import { guard, doNothing, reportDefect } from '../../../core/defects/guard.ts'
 
 const SLAB_BYTES = 32 * 1024
 /** Larger payloads are not copied but written as they are, behind their header. */
@@ -29,7 +29,7 @@ type Slab = { readonly buf: Buffer; at: number }
  * were reported in it.
  */
 function atEndOfTurn(flush: () => void): void {
-  setImmediate(guarded('mqtt', nothing, flush))
+  setImmediate(guard('mqtt', doNothing, flush))
 }
 
 /**

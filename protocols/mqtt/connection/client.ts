@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached, guarded, nothing } from '../../../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
@@ -111,7 +111,7 @@ export class Client implements Reading, Holder {
     const on = (event: string, work: (arg: never) => void): void => {
       this.#stream.on(
         event,
-        guarded('mqtt', (error) => this.#defect(error), work as (arg: unknown) => void),
+        guard('mqtt', (error) => this.#defect(error), work as (arg: unknown) => void),
       )
     }
     on('data', (chunk: Buffer) => this.#onData(chunk))
@@ -191,7 +191,7 @@ export class Client implements Reading, Holder {
   #yield(): void {
     this.hold('turn')
     setImmediate(
-      guarded(
+      guard(
         'mqtt',
         (error) => this.#defect(error),
         () => {
@@ -220,7 +220,7 @@ export class Client implements Reading, Holder {
     this.#onConnect()
     this.#now = { at: 'connecting', deadline: this.#now.deadline }
     this.hold('connecting')
-    detached(
+    detach(
       'mqtt',
       this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err))),
       () => {
@@ -353,7 +353,7 @@ export class Client implements Reading, Holder {
     })
     this.#stream.once(
       'close',
-      guarded('mqtt', nothing, () => {
+      guard('mqtt', doNothing, () => {
         link.outbox.end()
       }),
     )

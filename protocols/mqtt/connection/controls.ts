@@ -5,7 +5,7 @@
  * commit.
  */
 import { toMeshError, type MeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Subscribe, Unsubscribe } from '../codec/packet.ts'
 import { Fifo } from '../fifo.ts'
 import type { Answer } from '../session/subscribe.ts'
@@ -46,7 +46,7 @@ export class Controls {
       return
     }
     reading.hold('acting')
-    detached(
+    detach(
       'mqtt',
       answer.then((made) => {
         this.#enqueue(made, filters)
@@ -68,7 +68,7 @@ export class Controls {
     }
     const tell = (): undefined => {
       const before = this.#unfinished
-      if (before) detached('mqtt', before.then(then), this.#o.close)
+      if (before) detach('mqtt', before.then(then), this.#o.close)
       else then()
     }
     this.#enqueue({ durable: undefined, tell }, 0)
@@ -83,7 +83,7 @@ export class Controls {
       const { durable } = next.answer
       this.#isAnswering = durable !== undefined
       if (durable) {
-        detached(
+        detach(
           'mqtt',
           durable.then(
             () => this.#committed(durable, undefined),
@@ -118,7 +118,7 @@ export class Controls {
     const finish = (): void => {
       if (this.#unfinished === all) this.#unfinished = undefined
     }
-    detached('mqtt', all.then(finish), this.#o.close)
+    detach('mqtt', all.then(finish), this.#o.close)
   }
 
   #resume(why: 'acting' | 'subscriptions'): void {

@@ -5,7 +5,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../../core/errors.ts'
-import { guarded } from '../../../core/defects/guard.ts'
+import { guard } from '../../../core/defects/guard.ts'
 
 type End = (err: MeshError) => void
 
@@ -60,7 +60,7 @@ export function limitUntilConnect(raw: Duplex, maxConnectBytes: number, refuse: 
         new MeshError('MESH_MQTT_PACKET_TOO_LARGE', `${bytes} bytes came and no CONNECT (mqtt.limits.maxConnectBytes)`),
       )
   }
-  const heard = guarded('websocket', refuse, count)
+  const heard = guard('websocket', refuse, count)
   raw.on('data', heard)
   return {
     [Symbol.dispose]: () => {

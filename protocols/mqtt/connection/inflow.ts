@@ -5,7 +5,7 @@
  * what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
  */
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -164,7 +164,7 @@ export class Inflow {
       return
     }
     const close = (err: unknown): void => this.#link.close(toMeshError(err))
-    detached(
+    detach(
       'mqtt',
       durability.releaseInbound(clientId, packetId).then(() => this.#complete(packetId), close),
       close,
@@ -295,7 +295,7 @@ export class Inflow {
     const over = (): void => {
       if (this.#asked === asked) this.#asked = undefined
     }
-    detached(
+    detach(
       'mqtt',
       promise.then(
         () => {
@@ -320,7 +320,7 @@ export class Inflow {
       this.#hold(one)
       // Else a client would never be read from again; without its connection it sends again.
       if (!this.#isRetrying)
-        detached(
+        detach(
           'mqtt',
           this.#retry(err).catch((thrown: unknown) => {
             if (!this.#ended.signal.aborted) throw thrown

@@ -1,6 +1,6 @@
 /** A connected client that proves its user anew, by the same method (MQTT 5.0 §4.12.1). Everything else goes on meanwhile. */
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import type { Connection } from '../../connection.ts'
 import type { Auth, Connect } from '../codec/packet.ts'
@@ -47,7 +47,7 @@ export class Reauthentication {
     const { authenticationMethod: said, authenticationData: data = NO_BYTES } = packet.properties
     if (packet.reason !== REASON.reAuthenticate || said !== method)
       throw createViolation(REASON.protocolError, '[MQTT-4.12.1-1] AUTH of another reason or method')
-    detached('mqtt', this.#prove(method, data), (error) => this.#p.link.close(error))
+    detach('mqtt', this.#prove(method, data), (error) => this.#p.link.close(error))
   }
   end(): void {
     const gone = new MeshError('MESH_CLIENT_GONE', 'the connection is over')

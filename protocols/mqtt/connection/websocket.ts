@@ -8,7 +8,7 @@ import { createWebSocketStream, WebSocketServer, type WebSocket } from 'ws'
 import type { Clock } from '../../../core/os/clock.ts'
 import { parseHostName, isLoopback, isSameHost, isUnforgeable, parseOriginName } from '../../../model/browser.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 
 const MAX_HEAD_BYTES = 8 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
@@ -63,7 +63,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
     handleProtocols: (offered) => [...offered].find(isMqtt) ?? false,
   })
   return new Promise((resolve, reject) => {
-    const onClose = guarded('websocket', reject, () =>
+    const onClose = guard('websocket', reject, () =>
       reject(new MeshError('MESH_MALFORMED_INPUT', 'the WebSocket handshake is not that of RFC 6455 §4.2.1')),
     )
     stream.once('close', onClose)
@@ -85,7 +85,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
       request as unknown as Parameters<WebSocketServer['handleUpgrade']>[0],
       stream,
       rest,
-      guarded('websocket', defect, onUpgraded),
+      guard('websocket', defect, onUpgraded),
     )
   })
 }
@@ -95,7 +95,7 @@ export function openFrameStream(socket: WebSocket): Duplex {
   // [MQTT-6.0.0-1]: ahead of the stream's own listener, so that no text reaches the parser.
   socket.on(
     'message',
-    guarded(
+    guard(
       'websocket',
       () => {
         frames.destroy()
@@ -107,7 +107,7 @@ export function openFrameStream(socket: WebSocket): Duplex {
   )
   const frames = createWebSocketStream(socket)
   // Heard by client.ts; without any listener it would end the process.
-  frames.on('error', nothing)
+  frames.on('error', doNothing)
   return frames
 }
 
@@ -145,10 +145,10 @@ function readHead(
       stream.pause()
       finish()
     }
-    const onGone = guarded('websocket', reject, () =>
+    const onGone = guard('websocket', reject, () =>
       settle(() => reject(new MeshError('MESH_CLIENT_GONE', 'the connection ended before the WebSocket upgrade'))),
     )
-    const onData = guarded(
+    const onData = guard(
       'websocket',
       (error) => settle(() => reject(error)),
       (chunk: Buffer) => {

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Cell } from '../../../core/metrics.ts'
 import { NO_BYTES, type Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -120,7 +120,7 @@ export class SysTopics implements Disposable {
     forgetLast()
     // Somebody wrote a route for them.
     for (const route of routes)
-      detached(
+      detach(
         'mqtt',
         durability.append(route.make(message), [route.queue]).catch((thrown: unknown) => {
           ctx.log.debug({ evt: 'mqtt.sys.unsent', topic: message.topic, err: toMeshError(thrown) }, 'no room upstream')

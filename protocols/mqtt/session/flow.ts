@@ -4,7 +4,7 @@
  * memory.
  */
 import { toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import { REASON } from '../codec/reason.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
@@ -232,7 +232,7 @@ export class DurableFlow implements Flow {
     const close = (err: unknown): void => {
       if (epoch === this.#epoch) link.close(toMeshError(err))
     }
-    detached(
+    detach(
       'mqtt',
       entries.then((all) => {
         if (epoch !== this.#epoch) return
@@ -311,7 +311,7 @@ export class DurableFlow implements Flow {
     const close = (err: unknown): void => {
       if (epoch === this.#epoch) link.close(toMeshError(err))
     }
-    detached(
+    detach(
       'mqtt',
       this.#queue.release(known.seq).then(() => {
         if (epoch !== this.#epoch) return

@@ -3,7 +3,7 @@
  * `$SYS/broker/gap/<client id>` is told when its client comes back, the client itself among them.
  */
 import { toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import { NO_BYTES } from '../codec/packet.ts'
 import type { Gap, StoredMessage } from '../durability.ts'
 import { describeGap } from '../gap.ts'
@@ -24,7 +24,7 @@ export function tellGap(state: BrokerState, { clientId, queue }: Session): void 
     { evt: 'mqtt.queue.gap', clientId, ...gap },
     'a kept session has lost its oldest messages: its queue was full',
   )
-  detached(
+  detach(
     'mqtt',
     publishInside(state, gapMessage(clientId, gap), { from: undefined, origin: undefined }).catch((thrown: unknown) => {
       log.warn({ evt: 'mqtt.queue.gap-untold', clientId, err: toMeshError(thrown) }, 'the gap could not be told')

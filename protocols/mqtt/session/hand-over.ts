@@ -3,7 +3,7 @@
  * §4.8.2). QoS 2 does not: its delivery may have begun, and then nobody else may have it.
  */
 import { toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { BrokerState } from '../state.ts'
 import { matches, parseSharedFilter } from '../topics/topics.ts'
@@ -24,7 +24,7 @@ export function handOver(
   subscriptions: readonly StoredSubscription[],
 ): Promise<void> | undefined {
   const fromMemory = session.takeShared()
-  for (const { message, shared } of fromMemory) detached('mqtt', giveTo(state, session, message, shared))
+  for (const { message, shared } of fromMemory) detach('mqtt', giveTo(state, session, message, shared))
   const shared = subscriptions.filter(({ filter }) => filter.startsWith('$share/'))
   if (!queue || queue.depth === 0 || shared.length === 0) return undefined
   return fromQueue(state, session, queue, subscriptions)

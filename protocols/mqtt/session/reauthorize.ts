@@ -4,7 +4,7 @@
  * connected to.
  */
 import { toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import { joinAuthorizers, createAuthorizer } from '../authorization/authorization.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
@@ -50,7 +50,7 @@ export function reauthorize(
   )
   if (!session.stored || state.sessions.get(session.clientId) !== session) return
   // Not waited for: whoever comes back with the session is asked again.
-  detached(
+  detach(
     'mqtt',
     state.durability.saveSubscriptions(session, [], revoked).catch((err: unknown) => {
       state.ctx.log.warn(

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Will } from '../codec/packet.ts'
 import { toOwnMemory } from '../codec/parser.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -94,7 +94,7 @@ export function giveWay(state: BrokerState, session: Session, why: 'unused' | 's
   )
   const rest = removeSession(state, session)
   if (!rest) return
-  detached(
+  detach(
     'mqtt',
     withClientLock(state, session.clientId, rest).catch((err: unknown) => {
       state.ctx.log.warn(
@@ -121,7 +121,7 @@ export function saveFirst(state: BrokerState, session: Session): void {
   if (session.stored && !state.durability.holds(session.clientId)) save(state, session)
 }
 function save(state: BrokerState, session: Session): void {
-  detached(
+  detach(
     'mqtt',
     state.durability.saveSession(session.toStored()).catch((err: unknown) => {
       state.ctx.log.warn(
@@ -176,7 +176,7 @@ export async function forget({ durability }: BrokerState, clientId: string): Pro
 }
 
 function endSessionLater(state: BrokerState, session: Session): void {
-  detached(
+  detach(
     'mqtt',
     withClientLock(state, session.clientId, () => endSession(state, session)).catch((err: unknown) => {
       state.ctx.log.warn(
@@ -302,7 +302,7 @@ function publishWill(state: BrokerState, clientId: string, message: StoredMessag
       }
     }
   }
-  detached(
+  detach(
     'mqtt',
     publish().catch((thrown: unknown) => {
       if (closed.aborted) return

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
@@ -240,7 +240,7 @@ export class Quota {
     if (this.#isAsking) return
     const before = this.#sinceLookBytes
     this.#isAsking = true
-    detached(
+    detach(
       'storage',
       this.#p
         .spareBytes()

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { nothing } from '../../../core/defects/guard.ts'
+import { doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { DurabilityProfile, Loss, OpenStorage, Storage } from '../../../core/storage/storage.ts'
@@ -273,7 +273,7 @@ class SqliteSpool implements Spool, QueueHost {
     if (taking instanceof MeshError) return Promise.reject(taking)
     this.#bringAlong(session)
     // Of one transaction with what follows, whose failure tells of both.
-    if (taking.length > 0) this.#writer.append(message, taking, bytes).catch(nothing)
+    if (taking.length > 0) this.#writer.append(message, taking, bytes).catch(doNothing)
     const name = toRowKey(clientId)
     const durable = this.#writer
       .write([buildInboundRow(name, packetId)], () => {
@@ -311,7 +311,7 @@ class SqliteSpool implements Spool, QueueHost {
   }
   /** Of one transaction with what follows in the same turn, whose failure tells of both. */
   #bringAlong(session: Kept | undefined): void {
-    if (session && !this.#rows.isDurable(session.clientId)) this.saveSession(session.toStored()).catch(nothing)
+    if (session && !this.#rows.isDurable(session.clientId)) this.saveSession(session.toStored()).catch(doNothing)
   }
   saveSubscriptions(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())

@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { toMeshError, type MeshError } from '../../../core/errors.ts'
-import { guarded, nothing } from '../../../core/defects/guard.ts'
+import { guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Statement, Storage } from '../../../core/storage/storage.ts'
 import type { StoredMessage, StoredSubscription } from '../durability.ts'
@@ -198,7 +198,7 @@ export class SpoolWriter {
     this.#isScheduled = true
     // Not a microtask: all sockets that have something to say in this turn are heard first.
     setImmediate(
-      guarded('storage', nothing, () => {
+      guard('storage', doNothing, () => {
         this.#isScheduled = false
         this.#flush()
       }),

@@ -6,7 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detached } from '../../../core/defects/guard.ts'
+import { detach } from '../../../core/defects/guard.ts'
 import { takeLease } from '../../../core/lease.ts'
 import { callAtWallTime } from '../../../core/os/wall-time.ts'
 import type { MqttProxy } from '../../../model/listener.ts'
@@ -141,7 +141,7 @@ export class ProxiedClient implements Holder {
     const asked = this.#ask(packet, Buffer.from(bytes))
     this.#asked = asked
     state.memory.budget.take(asked.bytes.length)
-    detached(
+    detach(
       'mqtt',
       this.#connect(asked).catch((err: unknown) => this.close(toMeshError(err))),
       (error) => this.cutOff(error),

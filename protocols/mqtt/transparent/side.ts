@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../../core/errors.ts'
-import { guarded } from '../../../core/defects/guard.ts'
+import { guard } from '../../../core/defects/guard.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Packet } from '../codec/packet.ts'
 import type { PacketParser } from '../codec/parser.ts'
@@ -47,7 +47,7 @@ export class Side {
     const on = (event: string, work: (arg: never) => void): void => {
       o.stream.on(
         event,
-        guarded('mqtt', (error) => this.#fail(error), work as (arg: unknown) => void),
+        guard('mqtt', (error) => this.#fail(error), work as (arg: unknown) => void),
       )
     }
     on('data', (chunk: Buffer) => this.#onData(chunk))
@@ -120,7 +120,7 @@ export class Side {
   #yield(): void {
     this.hold('turn')
     setImmediate(
-      guarded(
+      guard(
         'mqtt',
         (error) => this.#fail(error),
         () => {

@@ -4,7 +4,7 @@
  * way: a flood makes others wait for one check of each source that floods, not for all of them.
  */
 import { MeshError } from '../../../core/errors.ts'
-import { guarded } from '../../../core/defects/guard.ts'
+import { guard } from '../../../core/defects/guard.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 
 type Waiting = { readonly start: () => void; readonly refuse: (reason: unknown) => void }
@@ -62,7 +62,7 @@ export class PasswordChecks {
 
   #wait(source: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const onAbort = guarded('mqtt', reject, () => {
+      const onAbort = guard('mqtt', reject, () => {
         this.#leave(source, one)
         reject(signal.reason as Error)
       })

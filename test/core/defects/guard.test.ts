@@ -1,12 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { detached, guarded, listenForDefects } from '../../../core/defects/guard.ts'
+import { detach, guard, listenForDefects } from '../../../core/defects/guard.ts'
 
 test('what a callback throws ends what it belongs to, is told once, and goes no further', () => {
   const told: string[] = []
   using _heard = listenForDefects((part, { code, message }) => told.push(`${part} ${code} ${message}`))
   const ended: string[] = []
-  guarded(
+  guard(
     'http2',
     ({ code }) => {
       ended.push(code)
@@ -22,7 +22,7 @@ test('what a callback throws ends what it belongs to, is told once, and goes no 
 test('an end that throws, too, is a second defect and no more', () => {
   const told: string[] = []
   using _heard = listenForDefects((_part, { message }) => told.push(message))
-  guarded(
+  guard(
     'tcp',
     () => {
       throw new Error('already over')
@@ -38,7 +38,7 @@ test('a promise that nobody awaits is told like a callback', async () => {
   const told: string[] = []
   using _heard = listenForDefects((part, { message }) => told.push(`${part} ${message}`))
   const { promise, resolve } = Promise.withResolvers<void>()
-  detached('dns', Promise.reject(new Error('lost')), () => resolve())
+  detach('dns', Promise.reject(new Error('lost')), () => resolve())
   await promise
   assert.deepEqual(told, ['dns lost'])
 })

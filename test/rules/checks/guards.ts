@@ -14,7 +14,7 @@ const CALLS: readonly (readonly [call: RegExp, argument: number])[] = [
 ]
 /** What cannot throw: nothing done, or a promise settled. */
 const HARMLESS =
-  /^(?:nothing|ignore|resolve|reject|\(\) =>\s+(?:\{\s*\}|undefined)|\(\) =>\s+(?:\{\s+)?\w+\.destroy\(\)(?:\s+\})?|\([\w:.\s]*\) =>\s+\{?\s*(?:resolve|reject|clearTimeout)\(\s*(?:[\w.#]*|new MeshError\(.*\),?)\s*\);?\s*\}?)$/s
+  /^(?:doNothing|ignore|resolve|reject|\(\) =>\s+(?:\{\s*\}|undefined)|\(\) =>\s+(?:\{\s+)?\w+\.destroy\(\)(?:\s+\})?|\([\w:.\s]*\) =>\s+\{?\s*(?:resolve|reject|clearTimeout)\(\s*(?:[\w.#]*|new MeshError\(.*\),?)\s*\);?\s*\}?)$/s
 /** A promise's own end: awaited, given to somebody, kept, or guarded. */
 const OWNED = /^(?:return|await|yield|throw|export|const|let|using|[\w.#[\]]+(?:: [\w<>| ]+)? (?:\?\?|\|\|)?= )|=> /
 
@@ -37,9 +37,9 @@ function callbacksOf(code: string): string[] {
 }
 
 function isGuarded(callback: string, code: string): boolean {
-  if (callback.startsWith('guarded(') || HARMLESS.test(callback)) return true
+  if (callback.startsWith('guard(') || HARMLESS.test(callback)) return true
   const name = /^(?:this\.)?(#?\w+)$/.exec(callback)?.[1]
-  return name !== undefined && new RegExp(`(?:^|[^\\w#])${name} = (?:guarded\\(|nothing$)`, 'm').test(code)
+  return name !== undefined && new RegExp(`(?:^|[^\\w#])${name} = (?:guard\\(|doNothing$)`, 'm').test(code)
 }
 
 function floatingOf(code: string): string[] {
@@ -54,7 +54,7 @@ function floatingOf(code: string): string[] {
   return [...new Set(found)]
 }
 
-/** `.catch(nothing)` at the end: what is rejected is told elsewhere, and nothing in the chain's end can throw. */
+/** `.catch(doNothing)` at the end: what is rejected is told elsewhere, and nothing in the chain's end can throw. */
 function endsQuietly(code: string, at: number): boolean {
   let rest = code.slice(at)
   for (let call = /^\s*\.(then|catch|finally)\(/.exec(rest); call; call = /^\s*\.(then|catch|finally)\(/.exec(rest)) {

@@ -4,7 +4,7 @@
 export const VERBS = new Set(
   `add admit answer apply are ask assemble authorize block build bundle call can cancel change check choose
     classify clear close collect combine commit compact compile compute contains convert copy count covers
-    create decide decode deliver deny derive describe detach detect dial edit eject encode end enroll escape
+    create decide decode deliver deny derive describe detach detect dial do edit eject encode end enroll escape
     estimate exceeds expand explain fill filter find finish fits forget format frame free get give grow guard hand
     hand handle has hash hear hold ignore index install invent is jitter join keep kick lay leave limit list listen
     load log looks lower make mark match matches may measure memoize merge must name normalize note open
@@ -29,13 +29,6 @@ export const NAMED_BY_WHAT_THEY_BUILD: readonly { readonly place: string; readon
   { place: 'model/mqtt/', like: /^export const \w+ = \(\) =>/ },
   // Types of ASN.1 (ITU-T X.690).
   { place: 'hub/ca/der.ts', like: /^export (?:const|function) \w+(?: = )?\(.*\): Der (?:=>|\{)/ },
-]
-
-/** Names that were there before this rule. */
-export const STILL_OTHER: readonly string[] = [
-  'core/defects/guard.ts detached',
-  'core/defects/guard.ts guarded',
-  'core/defects/guard.ts nothing',
 ]
 
 /** Exported functions of a source, declared or assigned, also through memoize. With what they are declared by. */

@@ -2,7 +2,7 @@
  * One stream of an HTTP/2 session (RFC 9113 §5.1), for its owner: what it sends waits here for the windows and the
  * socket, what it does not want to read yet waits here too. After onStreamClose every call is ignored.
  */
-import { guarded } from '../../../../core/defects/guard.ts'
+import { guard } from '../../../../core/defects/guard.ts'
 import type { MeshError } from '../../../../core/errors.ts'
 import { ErrorCode } from '../../codec/h2-frames.ts'
 import type { FieldList } from '../../codec/hpack/decoder.ts'
@@ -283,24 +283,24 @@ function fieldsBytes(fields: readonly string[]): number {
 const end = (_error: MeshError, stream: Http2Stream): void => {
   stream.reset(ErrorCode.INTERNAL_ERROR)
 }
-const tellData = guarded('http2', end, (stream: Http2Stream, chunk: Buffer) => {
+const tellData = guard('http2', end, (stream: Http2Stream, chunk: Buffer) => {
   stream.owner?.onData(chunk)
 })
-const tellEnd = guarded('http2', end, (stream: Http2Stream, trailers: FieldList | undefined) => {
+const tellEnd = guard('http2', end, (stream: Http2Stream, trailers: FieldList | undefined) => {
   stream.owner?.onEnd(trailers)
 })
-const tellClose = guarded('http2', end, (stream: Http2Stream, code: number, problem: string | undefined) => {
+const tellClose = guard('http2', end, (stream: Http2Stream, code: number, problem: string | undefined) => {
   stream.owner?.onStreamClose(code, problem)
 })
-export const tellHead = guarded('http2', end, (stream: Http2Stream, head: FieldList, ended: boolean) => {
+export const tellHead = guard('http2', end, (stream: Http2Stream, head: FieldList, ended: boolean) => {
   stream.owner?.onHead(head, ended)
 })
-export const tellInformational = guarded('http2', end, (stream: Http2Stream, fields: string[]) => {
+export const tellInformational = guard('http2', end, (stream: Http2Stream, fields: string[]) => {
   stream.owner?.onInformational(fields)
 })
-export const tellPause = guarded('http2', end, (stream: Http2Stream) => {
+export const tellPause = guard('http2', end, (stream: Http2Stream) => {
   stream.owner?.onPause()
 })
-export const tellWritten = guarded('http2', end, (stream: Http2Stream) => {
+export const tellWritten = guard('http2', end, (stream: Http2Stream) => {
   stream.owner?.onWritten()
 })

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
 import type { Clock } from '../../../../core/os/clock.ts'
 import { MeshError } from '../../../../core/errors.ts'
-import { guarded } from '../../../../core/defects/guard.ts'
+import { guard } from '../../../../core/defects/guard.ts'
 import { openFrameStream } from '../../connection/websocket.ts'
 
 export type WebSocketTarget = {
@@ -36,7 +36,7 @@ export function openWebSocket(stream: Duplex, o: WebSocketTarget): Promise<Duple
     )
     socket.on(
       'unexpected-response',
-      guarded('websocket', fail, (_request: unknown, response: { readonly statusCode?: number }) =>
+      guard('websocket', fail, (_request: unknown, response: { readonly statusCode?: number }) =>
         fail(
           new MeshError(
             'MESH_UPSTREAM_PROTOCOL',
@@ -47,7 +47,7 @@ export function openWebSocket(stream: Duplex, o: WebSocketTarget): Promise<Duple
     )
     socket.on(
       'error',
-      guarded('websocket', fail, (cause: Error) =>
+      guard('websocket', fail, (cause: Error) =>
         fail(
           new MeshError('MESH_UPSTREAM_PROTOCOL', `no WebSocket with the upstream broker: ${cause.message}`, { cause }),
         ),
@@ -55,7 +55,7 @@ export function openWebSocket(stream: Duplex, o: WebSocketTarget): Promise<Duple
     )
     socket.once(
       'open',
-      guarded('websocket', fail, () => {
+      guard('websocket', fail, () => {
         timer.cancel()
         resolve(openFrameStream(socket))
       }),
