@@ -48,6 +48,11 @@ const fields = () =>
     clientId: z.string().min(1).max(65_535).optional(),
     /** Of what goes up: a higher one is sent first. */
     priority: z.number().int().min(0).max(9).default(0),
+    /**
+     * Of what goes up: in the order in which it was published, or what is published while the upstream broker is
+     * connected before what waited for that.
+     */
+    order: z.enum(['backlog-first', 'live-first']).default('backlog-first'),
     /** Of what goes up, in a queue of its own then. */
     maxQueuedMessages: z.number().int().positive().optional(),
     maxQueuedBytes: z.number().int().positive().optional(),
@@ -59,6 +64,8 @@ const fields = () =>
   })
 type Fields = z.infer<ReturnType<typeof fields>>
 
+const ABOUT_UP = 'is about what goes up: leave it out with direction `down`'
+
 type Problem = { readonly at: keyof Fields; readonly message: string }
 function problems(r: Fields): readonly Problem[] {
   const isTwoWay = r.direction === 'both'
@@ -68,7 +75,8 @@ function problems(r: Fields): readonly Problem[] {
   }
   if (r.direction === 'down')
     for (const at of ['priority', 'maxQueuedMessages', 'maxQueuedBytes'] as const)
-      if (r[at] !== undefined && r[at] !== 0) add(at, 'is about what goes up: leave it out with direction `down`')
+      if (r[at] !== undefined && r[at] !== 0) add(at, ABOUT_UP)
+  if (r.direction === 'down' && r.order === 'live-first') add('order', ABOUT_UP)
   if (r.minQos > r.maxQos) add('minQos', `must not be above maxQos, which is ${r.maxQos}`)
   if (r.direction === 'up' && r.match.startsWith('$share/'))
     add(
@@ -95,34 +103,37 @@ export const route = () =>
   })
 export type MqttRoute = z.infer<ReturnType<typeof route>>
 
-const MAX_LANES = 8
+const MAX_QUEUES = 8
 
 export const isBounded = (r: MqttRoute): boolean => r.maxQueuedMessages !== undefined || r.maxQueuedBytes !== undefined
 
 /**
- * Which queue of its session a route has. Those without bounds of their own share one when they have the same priority
- * and the same way to overflow, where `refuse`, `drop-oldest` and none said are one: it refuses when one of them says
- * so.
+ * Which queue of its session a route has, or which two with `live-first`. Those without bounds of their own share one
+ * when they have the same priority, order and way to overflow, where `refuse`, `drop-oldest` and none said are one: it
+ * refuses when one of them says so.
  */
 export function nameLane(r: MqttRoute): string {
   if (isBounded(r)) return JSON.stringify(['route', r.match, r.topic ?? [r.stripPrefix, r.addPrefix]])
   const isPlain = r.whenFull === undefined || r.whenFull === 'refuse' || r.whenFull === 'drop-oldest'
-  return JSON.stringify(['priority', r.priority, isPlain ? 'plain' : r.whenFull])
+  const kind = ['priority', r.priority, isPlain ? 'plain' : r.whenFull]
+  return JSON.stringify(r.order === 'live-first' ? [...kind, r.order] : kind)
 }
 
 export const routes = () =>
   z.array(route()).superRefine((all, ctx) => {
-    const lanes = new Map<string, Set<string>>()
+    const sessions = new Map<string, Map<string, number>>()
     for (const [i, r] of all.entries()) {
       if (r.direction === 'down') continue
       const session = JSON.stringify([r.cluster, r.clientId])
-      const mine = lanes.get(session) ?? new Set()
-      lanes.set(session, mine.add(nameLane(r)))
-      if ([...mine].indexOf(nameLane(r)) >= MAX_LANES)
+      const queues = sessions.get(session) ?? new Map<string, number>()
+      const before = queues.get(nameLane(r)) ?? 0
+      const after = Math.max(before, r.order === 'live-first' ? 2 : 1)
+      sessions.set(session, queues.set(nameLane(r), after))
+      if (after > before && [...queues.values()].reduce((sum, one) => sum + one) > MAX_QUEUES)
         ctx.addIssue({
           code: 'custom',
           path: [i],
-          message: `is one too many: the routes of a session have at most ${MAX_LANES} queues, one for each priority and one for each route with bounds. Leave bounds or priorities out, or give it a clientId`,
+          message: `is one too many: the routes of a session have at most ${MAX_QUEUES} queues, one for each priority and one for each route with bounds, two with \`live-first\`. Leave bounds or priorities out, or give it a clientId`,
         })
     }
   })

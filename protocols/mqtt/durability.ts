@@ -56,6 +56,8 @@ export interface DurableQueue {
   whenFull: WhenFull | undefined
   /** Bounds of its own; undefined: of a session those of the policy, of others none but the spool's. */
   limits: QueueLimits | undefined
+  /** The queues of one route, to which its limits apply together; the first gives up messages before the others do. */
+  group: readonly DurableQueue[] | undefined
   /** Of queues with `drop-lowest-priority` those with less give up messages first. */
   priority: number
   /** What it has in common with other queues of the same user, their sum and its bound. */
@@ -179,6 +181,7 @@ export interface LocalBroker {
   /** Every local message whose topic matches the filter is appended to the queue as what `make` makes of it. */
   attach(route: {
     readonly filter: string
+    /** Asked for each message. */
     readonly queue: DurableQueue
     readonly origin: string
     make(message: StoredMessage): StoredMessage

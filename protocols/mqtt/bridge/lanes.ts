@@ -8,6 +8,7 @@
 import { MeshError } from '../../../core/errors.ts'
 import type { Durability, DurableQueue } from '../durability.ts'
 import type { LanePlan, SessionPlan } from './plan.ts'
+import { LanePair } from './sending/lane-pair.ts'
 
 const SLOTS = 24
 const IDS_PER_SLOT = 2_730
@@ -23,10 +24,16 @@ const WHOLE: Ids = { first: 1, count: ALL_IDS }
 /** Kept across connections: up to here a message has been sent at least once, so sending it is a repetition. */
 export type SentMark = { seq: number }
 
+/** Which messages of its routes a lane has: all, or those that came with or without a connection. */
+export type Traffic = 'all' | 'live' | 'backlog'
+
 export type Lane = {
   readonly queue: DurableQueue
   readonly ids: Ids
   readonly priority: number
+  readonly traffic: Traffic
+  /** Of both lanes of a route with `live-first`; the same object as long as they are. */
+  readonly pair: LanePair | undefined
   /** Left over from an earlier plan. */
   readonly isDraining: boolean
   readonly mark: SentMark
@@ -42,11 +49,17 @@ export function freePacketId(lanes: readonly Lane[], isInFlight: (packetId: numb
   return id
 }
 
+/** Where messages of a route are appended. */
+export type Target = { readonly queue: DurableQueue }
+
 export class Lanes {
   readonly #durability: Durability
   readonly #marks = new Map<DurableQueue, SentMark>()
+  readonly #pairs = new Map<DurableQueue, LanePair>()
   #lanes: readonly Lane[] = []
-  #byKey = new Map<string, DurableQueue>()
+  #targets = new Map<string, Target>()
+  /** Whether what is published now is live traffic. */
+  isLinkUp = false
 
   constructor(durability: Durability) {
     this.#durability = durability
@@ -59,8 +72,8 @@ export class Lanes {
     return this.#lanes.reduce((sum, { queue }) => sum + queue.depth, 0)
   }
   /** @param key of a lane of the plan that was used last */
-  queueOf(key: string): DurableQueue {
-    return this.#byKey.get(key)!
+  findTarget(key: string): Target {
+    return this.#targets.get(key)!
   }
 
   /**
@@ -70,45 +83,74 @@ export class Lanes {
    */
   async use(plan: SessionPlan): Promise<boolean> {
     const before = this.#lanes
-    const byKey = new Map<string, DurableQueue>()
+    const targets = new Map<string, Target>()
     const lanes: Lane[] = []
     for (const lane of plan.lanes) {
-      const { queue, ids } = await this.#open(plan, lane)
-      queue.whenFull = lane.whenFull
-      queue.limits = lane.limits
-      queue.priority = lane.priority
-      byKey.set(lane.key, queue)
-      lanes.push({ queue, ids, priority: lane.priority, isDraining: false, mark: this.#markOf(queue) })
+      const added = lane.order === 'live-first' ? await this.#openPair(plan, lane) : [await this.#openLane(plan, lane)]
+      targets.set(lane.key, this.#makeTarget(added))
+      lanes.push(...added)
     }
     for (const { queue, ids } of this.#known(plan)) {
       if (queue.depth === 0 || lanes.some((lane) => lane.queue === queue)) continue
-      lanes.push({ queue, ids, priority: queue.priority, isDraining: true, mark: this.#markOf(queue) })
+      const { priority } = queue
+      const mark = this.#markOf(queue)
+      lanes.push({ queue, ids, priority, traffic: 'all', pair: undefined, isDraining: true, mark })
     }
-    this.#byKey = byKey
+    this.#targets = targets
     this.#lanes = lanes
     const names = (of: readonly Lane[]): string =>
-      of.map(({ queue, priority }) => `${priority} ${queue.name}`).join('\n')
+      of.map(({ queue, priority, traffic }) => `${priority} ${traffic} ${queue.name}`).join('\n')
     return names(before) !== names(lanes)
   }
+  #makeTarget([one, backlog]: readonly Lane[]): Target {
+    if (!backlog) return { queue: one!.queue }
+    const readQueue = (): DurableQueue => (this.isLinkUp ? one! : backlog).queue
+    return {
+      get queue() {
+        return readQueue()
+      },
+    }
+  }
 
-  async #open(plan: SessionPlan, lane: LanePlan): Promise<{ readonly queue: DurableQueue; readonly ids: Ids }> {
+  async #openLane(plan: SessionPlan, lane: LanePlan): Promise<Lane> {
+    const { queue, ids } = await this.#open(plan, lane.key)
+    const { priority, whenFull, limits } = lane
+    Object.assign(queue, { whenFull, limits, priority, group: undefined })
+    return { queue, ids, priority, traffic: 'all', pair: undefined, isDraining: false, mark: this.#markOf(queue) }
+  }
+  async #openPair(plan: SessionPlan, lane: LanePlan): Promise<readonly [live: Lane, backlog: Lane]> {
+    const backlog = await this.#openLane(plan, lane)
+    const live = await this.#openLane(plan, { ...lane, key: nameLiveLane(lane.key) })
+    backlog.queue.group = live.queue.group = [backlog.queue, live.queue]
+    const pair = this.#pairs.get(live.queue) ?? new LanePair(backlog.queue, lane.key)
+    this.#pairs.set(live.queue, pair)
+    return [
+      { ...live, traffic: 'live', pair },
+      { ...backlog, traffic: 'backlog', pair },
+    ]
+  }
+
+  async #open(plan: SessionPlan, key: string): Promise<{ readonly queue: DurableQueue; readonly ids: Ids }> {
     const durability = this.#durability
-    if (plan.lanes.length === 1) {
+    const keys = plan.lanes.flatMap((lane) =>
+      lane.order === 'live-first' ? [lane.key, nameLiveLane(lane.key)] : lane.key,
+    )
+    if (keys.length === 1) {
       const queue = durability.queue(plan.queueName) ?? (await durability.createQueue(plan.queueName))
       return { queue, ids: WHOLE }
     }
     const known = [...this.#slots(plan)]
-    const mine = known.find(({ key }) => key === lane.key)
+    const mine = known.find((one) => one.key === key)
     if (mine) return mine
     const taken = new Set(known.map(({ slot }) => slot))
     const slot = Array.from({ length: SLOTS }, (_, i) => i).find((i) => !taken.has(i))
     if (slot === undefined) {
-      const empty = known.find(({ queue, key }) => queue.depth === 0 && !plan.lanes.some((one) => one.key === key))
+      const empty = known.find((one) => one.queue.depth === 0 && !keys.includes(one.key))
       if (!empty) throw new MeshError('MESH_MQTT_QUOTA', `${SLOTS} queues of routes to ${plan.cluster} hold messages`)
       await durability.deleteQueue(empty.queue.name)
-      return this.#open(plan, lane)
+      return this.#open(plan, key)
     }
-    return { queue: await durability.createQueue(slotName(plan, slot, lane.key)), ids: idsOf(slot) }
+    return { queue: await durability.createQueue(slotName(plan, slot, key)), ids: idsOf(slot) }
   }
 
   *#known(plan: SessionPlan): Iterable<{ readonly queue: DurableQueue; readonly ids: Ids }> {
@@ -133,6 +175,7 @@ export class Lanes {
   }
 }
 
+const nameLiveLane = (key: string): string => `${key} live`
 const idsOf = (slot: number): Ids => ({ first: slot * IDS_PER_SLOT + 1, count: IDS_PER_SLOT })
 
 /** No cluster or client id holds U+0000. */

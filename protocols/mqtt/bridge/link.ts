@@ -8,6 +8,7 @@ import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
 import { BridgeOutflow, type PeerLimits, type Trouble } from './outflow.ts'
 import { freePacketId, type Lanes } from './lanes.ts'
+import type { LanePair } from './sending/lane-pair.ts'
 import type { Leg } from './legs.ts'
 import { tellUpstream, buildWill } from './notifications.ts'
 import type { SessionPlan } from './plan.ts'
@@ -48,6 +49,7 @@ export type LinkParts = {
   /** The upstream broker begins anew: what it had retained is gone. */
   onSessionLost(): Promise<void>
   setAside(message: StoredMessage): Promise<void>
+  refreshRetained(pair: LanePair): void
   onSent(): void
   onReceived(): void
 }
@@ -257,6 +259,7 @@ export class BridgeLink {
       return
     }
     this.#deadline.cancel()
+    this.#p.lanes.isLinkUp = true
     detach(
       'bridge',
       this.#begin(packet).catch((err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) })),
@@ -354,6 +357,7 @@ export class BridgeLink {
   #end(end: LinkEnd): void {
     if (this.#state === 'over') return
     this.#state = 'over'
+    this.#p.lanes.isLinkUp = false
     this.#deadline.cancel()
     if (this.#outflow) this.#p.leg.unfinished = this.#outflow.stop()
     this.#inflow.stop()

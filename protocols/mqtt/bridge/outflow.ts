@@ -1,7 +1,6 @@
 /**
  * What goes up, on one connection: each lane in order, within the peer's Receive Maximum, and an entry is done only when
- * the peer has said so. The lane with the highest priority goes first; now and then the lowest does, so that nothing
- * waits for ever.
+ * the peer has said so.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -11,6 +10,8 @@ import type { BridgeCounters } from './counters.ts'
 import { GapRecord } from './sending/gap-record.ts'
 import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { type Rate, ReplayRate } from './sending/replay-rate.ts'
+import type { LanePair } from './sending/lane-pair.ts'
+import { Turns } from './sending/turns.ts'
 import { Window } from './sending/window.ts'
 import { type Lane, computePacketId } from './lanes.ts'
 import type { Outbox } from '../codec/outbox.ts'
@@ -45,6 +46,8 @@ type Sending = Lane & {
   cursor: number
   /** What has waited when the connection began. */
   readonly backlogSeq: number
+  /** Packet ids. */
+  readonly inFlight: Set<number>
   isReading: boolean
   /** The next packet id is in flight still. */
   isBlocked: boolean
@@ -52,12 +55,10 @@ type Sending = Lane & {
 }
 
 const READ_AT_ONCE = 64
-/** Of several lanes: then another one may be first. */
-const READ_OF_ONE = 16
-/** After so many messages of others the lane with the lowest priority has a turn, and sends one for eight of them. */
-const LOWEST_AFTER = 64
-const OTHERS_FOR_LOWEST = 8
 const MAX_UNSENT_BYTES = 256 * 1024
+/** Of a backlog beside live traffic, which waits behind these, and the part of the window that it leaves to that. */
+const MAX_UNSENT_BACKLOG_BYTES = 16 * 1024
+const LEFT_TO_LIVE = 1 / 4
 const NO_IDS: readonly number[] = []
 
 type Parts = {
@@ -78,6 +79,8 @@ type Parts = {
   onSent(): void
   /** Out of the way of the others, durably. */
   setAside(message: StoredMessage): Promise<void>
+  /** What is retained here of the routes of these lanes is to be sent anew. */
+  refreshRetained(pair: LanePair): void
   /** The connection cannot go on. */
   fail(err: unknown): void
 }
@@ -90,10 +93,7 @@ export class BridgeOutflow {
   readonly #window: Window
   readonly #aliases: SendingAliases
   #rateTimer: Timer | undefined
-  #lowest: Sending | undefined
-  /** Messages of others that it has not been given its turn for. */
-  #othersSent = 0
-  #isLowestTurn = false
+  readonly #turns = new Turns()
   #over = false
   #isAnswered = false
 
@@ -102,28 +102,28 @@ export class BridgeOutflow {
     this.#window = new Window(p.clock, p.peer.receiveMaximum)
     this.#rate = new ReplayRate(p.clock, p.rate)
     this.#aliases = new SendingAliases(p.peer.aliases, 'at once')
-    this.#lanes = p.lanes
-      .map((lane) => ({
-        ...lane,
-        cursor: lane.queue.firstSeq - 1,
-        backlogSeq: lane.queue.lastSeq,
-        isReading: false,
-        isBlocked: false,
-        gap: new GapRecord(p, lane),
-      }))
-      .sort((a, b) => b.priority - a.priority)
+    this.#lanes = p.lanes.map((lane) => ({
+      ...lane,
+      cursor: lane.queue.firstSeq - 1,
+      backlogSeq: lane.queue.lastSeq,
+      inFlight: new Set<number>(),
+      isReading: false,
+      isBlocked: false,
+      gap: new GapRecord(p, lane),
+    }))
   }
 
   /** Sends what may be sent now. Called when something was appended, acknowledged or written out. */
   pump(): void {
     const { outbox } = this.#p
-    const most = this.#lanes.length === 1 ? READ_AT_ONCE : READ_OF_ONE
+    this.#refreshRetained()
     while (!this.#over && outbox.pendingBytes < MAX_UNSENT_BYTES) {
-      const room = Math.min(this.#mayFly - this.#tellGaps(), most)
-      const lane = room > 0 ? this.#next() : undefined
+      const room = this.#mayFly - this.#tellGaps()
+      const lane = room > 0 ? this.#next(room) : undefined
       if (!lane) break
       const upTo = lane.queue.lastSeq
-      const entries = lane.queue.read(lane.cursor, room)
+      const most = this.#lanes.length === 1 ? READ_AT_ONCE : this.#turns.left
+      const entries = lane.queue.read(lane.cursor, Math.min(this.#countRoom(lane, room), most))
       if (entries instanceof Promise) this.#readLater(lane, entries, upTo)
       else this.#send(lane, entries, upTo)
     }
@@ -143,8 +143,23 @@ export class BridgeOutflow {
     )
   }
   /** What comes live is not. */
-  #isHeldBack({ cursor, backlogSeq }: Sending): boolean {
-    return cursor < backlogSeq && this.#rate.waitMs > 0
+  #isHeldBack({ traffic, cursor, backlogSeq }: Sending): boolean {
+    return traffic !== 'live' && cursor < backlogSeq && this.#rate.waitMs > 0
+  }
+  /** A backlog leaves some of the window to live traffic. @param room messages that may be sent still */
+  #countRoom({ traffic, pair }: Sending, room: number): number {
+    if (traffic !== 'backlog') return room
+    if (this.#p.outbox.pendingBytes >= MAX_UNSENT_BACKLOG_BYTES) return 0
+    return room - this.#countLeftToLive(pair)
+  }
+  #countLeftToLive(pair: LanePair | undefined): number {
+    if (!pair) return 0
+    const live = this.#lanes.find((lane) => lane.pair === pair && lane.traffic === 'live')
+    return Math.max(0, Math.floor(this.#mayFly * LEFT_TO_LIVE) - (live?.inFlight.size ?? 0))
+  }
+  #refreshRetained(): void {
+    for (const { traffic, pair } of this.#lanes)
+      if (traffic === 'backlog' && pair?.takeRefresh()) this.#p.refreshRetained(pair)
   }
   /** As long as there is room. @returns how many packets wait for their answer */
   #tellGaps(): number {
@@ -155,15 +170,13 @@ export class BridgeOutflow {
     return unanswered
   }
   /** Whose turn it is. What is left over goes before everything else. */
-  #next(): Sending | undefined {
+  #next(room: number): Sending | undefined {
     const [only] = this.#lanes
     if (this.#lanes.length === 1) return only && this.#isReady(only) ? only : undefined
     const isLeftOver = this.#lanes.some(({ isDraining, queue }) => isDraining && queue.depth > 0)
-    const may = this.#lanes.filter((lane) => lane.isDraining === isLeftOver && this.#isReady(lane))
-    if (may.length < 2) return may[0]
-    this.#lowest = may.at(-1)
-    this.#isLowestTurn = this.#othersSent >= (this.#isLowestTurn ? OTHERS_FOR_LOWEST : LOWEST_AFTER)
-    return this.#isLowestTurn ? this.#lowest : may[0]
+    const isNext = (lane: Sending): boolean =>
+      lane.isDraining === isLeftOver && this.#isReady(lane) && this.#countRoom(lane, room) > 0
+    return this.#turns.next(this.#lanes.filter(isNext))
   }
   #isInUse(packetId: number): boolean {
     return this.#inflight.has(packetId) || packetId === this.#p.askedId()
@@ -273,8 +286,7 @@ export class BridgeOutflow {
         return
       }
       lane.cursor = entry.seq
-      const sent = this.#othersSent + (lane === this.#lowest ? -OTHERS_FOR_LOWEST : 1)
-      this.#othersSent = Math.max(0, Math.min(LOWEST_AFTER, sent))
+      this.#turns.sent(lane)
       this.#sendOne(lane, entry, packetId)
     }
   }
@@ -285,7 +297,7 @@ export class BridgeOutflow {
     const isRepetition = seq <= mark.seq
     if (!isRepetition) mark.seq = seq
     if (released) {
-      this.#inflight.set(packetId, { lane, seq, awaits: 'pubcomp' })
+      this.#fly(packetId, { lane, seq, awaits: 'pubcomp' })
       outbox.ack('pubrel', packetId, 0)
       return
     }
@@ -302,7 +314,7 @@ export class BridgeOutflow {
       // The peer may have had it, and waits for PUBREL: without it, it would take a later message of the same id for a
       // repetition [MQTT-4.3.3-10].
       if (isRepetition && message.qos === 2) {
-        this.#inflight.set(packetId, { lane, seq, awaits: 'pubcomp' })
+        this.#fly(packetId, { lane, seq, awaits: 'pubcomp' })
         outbox.ack('pubrel', packetId, 0)
       } else queue.done(seq)
       return
@@ -310,12 +322,13 @@ export class BridgeOutflow {
     const expirySec = toExpirySec(left)
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
-    this.#rate.sent(bytes)
+    if (seq <= lane.backlogSeq) this.#rate.sent(bytes)
     if (bytes > peer.maxPacketBytes) {
       this.#setAside(lane, { seq, message }, { bytes, maxPacketBytes: peer.maxPacketBytes })
       return
     }
-    const others = (isRepetition && qos > 0 ? DUP : 0) | (message.retain && peer.retainAvailable ? RETAIN : 0)
+    const retains = message.retain && peer.retainAvailable && this.#isNewest(lane, { seq, message })
+    const others = (isRepetition && qos > 0 ? DUP : 0) | (retains ? RETAIN : 0)
     const outgoing = bytes + MAX_MORE_BYTES > peer.maxPacketBytes ? message : this.#aliases.shorten(message)
     outbox.publish(outgoing, publishFlags(qos, others), qos > 0 ? packetId : 0, expirySec, NO_IDS)
     counters.sent.value++
@@ -324,10 +337,21 @@ export class BridgeOutflow {
       queue.done(seq)
       return
     }
-    this.#inflight.set(packetId, { lane, seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
-    this.#window.sent(packetId, this.#inflight.size)
+    this.#fly(packetId, { lane, seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
+    const kept = lane.traffic === 'backlog' ? this.#countLeftToLive(lane.pair) : 0
+    this.#window.sent(packetId, this.#inflight.size + kept)
+  }
+  /** Whether no newer one of the same topic went before. */
+  #isNewest({ traffic, pair, backlogSeq }: Sending, { seq, message }: Pick<QueueEntry, 'seq' | 'message'>): boolean {
+    if (traffic === 'backlog') return !pair!.isOutdated(message.topic, seq)
+    if (traffic === 'live') pair!.sentLive(message.topic, seq > backlogSeq ? 'now' : 'earlier')
+    return true
   }
 
+  #fly(packetId: number, inFlight: InFlight): void {
+    this.#inflight.set(packetId, inFlight)
+    inFlight.lane.inFlight.add(packetId)
+  }
   #answered(packetId: number, awaits: InFlight['awaits'], reason: number): void {
     const known = this.#inflight.get(packetId)
     if (known?.awaits !== awaits) return
@@ -339,6 +363,7 @@ export class BridgeOutflow {
       return
     }
     this.#inflight.delete(packetId)
+    known.lane.inFlight.delete(packetId)
     this.#window.acknowledged(packetId)
     known.lane.isBlocked = false
     if (reason >= 0x80) this.#giveUp(known, 'refused', { reason })

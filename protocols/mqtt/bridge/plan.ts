@@ -27,6 +27,8 @@ export type BridgeRoute = {
 export type LanePlan = {
   readonly key: string
   readonly priority: number
+  /** Two queues with `live-first`. */
+  readonly order: MqttRoute['order']
   readonly whenFull: WhenFull | undefined
   readonly limits: QueueLimits | undefined
 }
@@ -128,11 +130,12 @@ function lanesOf(up: readonly MqttRoute[]): readonly LanePlan[] {
   const lanes = new Map<string, MqttRoute[]>()
   for (const route of up) lanes.set(nameLane(route), [...(lanes.get(nameLane(route)) ?? []), route])
   return [...lanes]
-    .map(([key, routes]) => {
+    .map(([key, routes]): LanePlan => {
       const bounded = routes.find(isBounded)
       return {
         key,
         priority: Math.max(...routes.map((r) => r.priority)),
+        order: routes.some((r) => r.order === 'live-first') ? 'live-first' : 'backlog-first',
         whenFull: whenFullOf(routes),
         limits: bounded && {
           maxMessages: bounded.maxQueuedMessages ?? Infinity,

@@ -157,24 +157,27 @@ export class BridgeSession implements AsyncDisposable {
     const { origin, up } = this.#plan
     const { clock, broker } = this.#p
     for (const { queue } of this.#lanes.all) queue.onAppended = () => this.#appended()
-    this.#attached = up.map(({ filter, lane, make }) =>
-      broker.attach({
+    this.#attached = up.map(({ filter, lane, make }) => {
+      const target = this.#lanes.findTarget(lane)
+      return broker.attach({
         filter,
-        queue: this.#lanes.queueOf(lane),
+        get queue() {
+          return target.queue
+        },
         origin,
         make: (message) => make(message, readMessageMs(clock)),
-      }),
-    )
+      })
+    })
   }
 
   /** What is retained here is retained there: to a route that is new, and to a broker that has lost it. Never rejects. */
   async #sendRetained(routes: readonly BridgeRoute[]): Promise<void> {
     const { broker, durability, clock } = this.#p
     for (const { topics, lane, make } of routes.filter((route) => route.sendRetained)) {
-      const queue = this.#lanes.queueOf(lane)
+      const target = this.#lanes.findTarget(lane)
       const sent: Promise<void>[] = []
       const decided = broker.retained(topics, (message) => {
-        sent.push(durability.append(make(message, readMessageMs(clock)), [queue]))
+        sent.push(durability.append(make(message, readMessageMs(clock)), [target.queue]))
       })
       await decided
       const refused = (await Promise.allSettled(sent)).find((one) => one.status === 'rejected')
@@ -340,6 +343,8 @@ export class BridgeSession implements AsyncDisposable {
       },
       onSessionLost: () => this.#sendRetained(this.#plan.up),
       setAside: (message) => this.#setAside(message),
+      refreshRetained: ({ key }) =>
+        detach('bridge', this.#sendRetained(this.#plan.up.filter(({ lane }) => lane === key))),
       onSent: () => {
         this.#sent++
         this.#idle?.refresh()

@@ -40,6 +40,7 @@ export class SpoolQueue implements DurableQueue {
   onAppended: (() => void) | undefined
   whenFull: WhenFull | undefined
   limits: QueueLimits | undefined
+  group: readonly SpoolQueue[] | undefined
   priority = 0
   gap: Gap | undefined
   firstSeq: number

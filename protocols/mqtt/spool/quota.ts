@@ -114,13 +114,14 @@ export class Quota {
     return (own ?? spool.whenFull) !== 'refuse'
   }
   /** Which limit the queue meets with so much more. */
-  #fullOf({ isSession, limits, depth, bytes, share }: SpoolQueue, more: number): 'queue' | 'share' | undefined {
+  #fullOf(queue: SpoolQueue, more: number): 'queue' | 'share' | undefined {
+    const { isSession, limits, share } = queue
     if (share && share.bytes + more > share.maxBytes) return 'share'
     const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
-    const isFull = limits
-      ? depth >= limits.maxMessages || bytes + more > limits.maxBytes
-      : isSession && (depth >= maxQueuedMessages || bytes + more > maxQueuedBytes)
-    return isFull ? 'queue' : undefined
+    const { maxMessages, maxBytes } = limits ?? { maxMessages: maxQueuedMessages, maxBytes: maxQueuedBytes }
+    if (!limits && !isSession) return undefined
+    const { depth, bytes } = queue.group ? sumQueues(queue.group) : queue
+    return depth >= maxMessages || bytes + more > maxBytes ? 'queue' : undefined
   }
 
   /** @returns false when the queue has nothing left to give up, so that the new message is what it loses */
@@ -128,8 +129,9 @@ export class Quota {
     for (;;) {
       const full = this.#fullOf(queue, bytes)
       if (full === undefined) return true
-      const isLost = queue.depth === 0 || queue.whenFull === 'drop-newest'
-      this.#drop(queue, full, bytes)
+      const victim = chooseVictim(queue)
+      const isLost = victim.depth === 0 || queue.whenFull === 'drop-newest'
+      this.#drop(isLost ? queue : victim, full, bytes)
       if (isLost) return false
     }
   }
@@ -151,7 +153,7 @@ export class Quota {
     const ranked = lossy.find((queue) => queue.whenFull === 'drop-lowest-priority')
     return (
       (ranked && this.#lowestUpTo(ranked.priority)) ??
-      lossy.find((queue) => queue.depth > 0 && queue.whenFull !== 'drop-newest')
+      lossy.map(chooseVictim).find((queue) => queue.depth > 0 && queue.whenFull !== 'drop-newest')
     )
   }
   #lowestUpTo(priority: number): SpoolQueue | undefined {
@@ -161,7 +163,7 @@ export class Quota {
       for (const queue of this.#queues())
         if (isRanked(queue) && queue.priority < (this.#lowest?.priority ?? Infinity)) this.#lowest = queue
     }
-    return this.#lowest && this.#lowest.priority <= priority ? this.#lowest : undefined
+    return this.#lowest && this.#lowest.priority <= priority ? chooseVictim(this.#lowest) : undefined
   }
   #largestSession(): SpoolQueue | undefined {
     const known = this.#largest
@@ -284,6 +286,18 @@ export class Quota {
         return lacking satisfies never
     }
   }
+}
+
+/** Of the queues of a route the one that gives up its oldest first. */
+const chooseVictim = (queue: SpoolQueue): SpoolQueue => queue.group?.find(({ depth }) => depth > 0) ?? queue
+
+function sumQueues(queues: readonly SpoolQueue[]): { readonly depth: number; readonly bytes: number } {
+  let [depth, bytes] = [0, 0]
+  for (const queue of queues) {
+    depth += queue.depth
+    bytes += queue.bytes
+  }
+  return { depth, bytes }
 }
 
 function limitsError({ maxMessages, maxBytes }: QueueLimits): MeshError {

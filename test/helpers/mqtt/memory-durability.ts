@@ -224,6 +224,7 @@ export class MemoryQueue implements DurableQueue {
   onAppended: (() => void) | undefined
   whenFull: WhenFull | undefined
   limits: QueueLimits | undefined
+  group: readonly DurableQueue[] | undefined
   priority = 0
   share: QueueShare | undefined
   gap: Gap | undefined

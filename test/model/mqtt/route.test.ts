@@ -21,6 +21,8 @@ for (const [r, place] of [
   [{ direction: 'both', stripPrefix: 'a/+' }, 'stripPrefix'],
   [{ ttlSec: 0 }, 'ttlSec'],
   [{ retain: 'never' }, 'retain'],
+  [{ order: 'newest-first' }, 'order'],
+  [{ direction: 'down', order: 'live-first' }, 'order'],
 ] as const)
   test(`a route that cannot be: ${JSON.stringify(r)}`, () =>
     assert.deepEqual(refused(withRoute(r)), [`routes.0.${place}`]))
@@ -45,4 +47,6 @@ test('a session has eight queues for what goes up at most: the route that is one
   assert.deepEqual(refused(many(8)), [])
   assert.deepEqual(refused(many(10)), ['routes.8', 'routes.9'])
   assert.deepEqual(refused(many(20, { maxQueuedMessages: undefined })), [])
+  assert.deepEqual(refused(many(5, { order: 'live-first' })), ['routes.4'])
+  assert.deepEqual(refused(many(20, { maxQueuedMessages: undefined, order: 'live-first' })), [])
 })

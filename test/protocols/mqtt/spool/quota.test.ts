@@ -244,3 +244,37 @@ test('what queues of one user hold together goes down with what is done, deleted
   assert.equal(other.bytes, 0)
   await r.spool[Symbol.asyncDispose]()
 })
+
+for (const { whenFull, taken, backlog, live } of [
+  { whenFull: 'refuse', taken: 3, backlog: ['1', '2'], live: ['3'] },
+  { whenFull: 'drop-oldest', taken: 6, backlog: [], live: ['4', '5', '6'] },
+  { whenFull: 'drop-newest', taken: 6, backlog: ['1', '2'], live: ['3'] },
+  { whenFull: 'drop-lowest-priority', taken: 6, backlog: [], live: ['4', '5', '6'] },
+] as const)
+  test(`two queues of one route have its bounds together, and the first gives up its messages first: ${whenFull}`, async (t) => {
+    const r = await rig(t)
+    const queues = await Promise.all(['up/backlog', 'up/live'].map((name) => r.queue(name)))
+    const limits = { maxMessages: 3, maxBytes: Infinity }
+    for (const queue of queues) Object.assign(queue, { whenFull, limits, group: queues })
+    let count = 0
+    for (const n of ['1', '2', '3', '4', '5', '6'])
+      await r.spool.append(message(n), [queues[Number(n) < 3 ? 0 : 1]!]).then(
+        () => count++,
+        () => 0,
+      )
+    assert.equal(count, taken)
+    assert.deepEqual(await Promise.all(queues.map(async (queue) => texts(await all(queue)))), [backlog, live])
+    const gaps = queues.reduce((sum, { gap }) => sum + (gap?.messages ?? 0), 0)
+    assert.equal(gaps, whenFull === 'refuse' ? 0 : 3)
+    assert.equal(r.metrics.total('mesh_mqtt_spool_dropped_total', { reason: 'queue' }), gaps)
+    await r.spool[Symbol.asyncDispose]()
+  })
+test('a full spool: of two queues of one route with drop-oldest the first makes room for the second', async (t) => {
+  const r = await rig(t, { spool: { maxMessages: 2 } })
+  const queues = await Promise.all(['up/backlog', 'up/live'].map((name) => r.queue(name)))
+  for (const queue of queues) Object.assign(queue, { whenFull: 'drop-oldest', group: queues })
+  for (const n of ['1', '2']) await r.spool.append(message(n), [queues[0]!])
+  await r.spool.append(message('3'), [queues[1]!])
+  assert.deepEqual(await Promise.all(queues.map(async (queue) => texts(await all(queue)))), [['2'], ['3']])
+  await r.spool[Symbol.asyncDispose]()
+})
