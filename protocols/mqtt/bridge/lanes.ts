@@ -21,8 +21,11 @@ const ID_DISTANCE = 32_000
 export type Ids = { readonly first: number; readonly count: number }
 const WHOLE: Ids = { first: 1, count: ALL_IDS }
 
-/** Kept across connections: up to here a message has been sent at least once, so sending it is a repetition. */
-export type SentMark = { seq: number }
+/**
+ * Kept across connections. Up to `seq` a message may have been sent, so sending it is a repetition; up to `begunSeq`
+ * this process has sent it.
+ */
+export type SentMark = { seq: number; begunSeq: number }
 
 /** Which messages of its routes a lane has: all, or those that came with or without a connection. */
 export type Traffic = 'all' | 'live' | 'backlog'
@@ -169,7 +172,7 @@ export class Lanes {
   #markOf(queue: DurableQueue): SentMark {
     const known = this.#marks.get(queue)
     if (known) return known
-    const mark = { seq: queue.lastSeq }
+    const mark = { seq: queue.lastSeq, begunSeq: 0 }
     this.#marks.set(queue, mark)
     return mark
   }

@@ -20,7 +20,8 @@ import { NO_PROPERTIES } from '../codec/properties.ts'
 import { findRefusal } from '../../tls/client.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 import type { BridgeCredentials } from '../users/bridge-credentials.ts'
-import { REASON } from '../codec/reason.ts'
+import { toDisconnectReason, REASON, createViolation } from '../codec/reason.ts'
+import { asUpstream, finish } from '../ending.ts'
 
 /** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
 export const MAX_PACKET_BYTES = 1024 * 1024
@@ -71,6 +72,7 @@ export class BridgeLink {
   readonly #version: Version
   #plan: SessionPlan
   #state: 'connecting' | 'connected' | 'over' = 'connecting'
+  #peer: PeerLimits
   #deadline: Timer
   #heardMs = 0
   #sentMs = 0
@@ -81,7 +83,14 @@ export class BridgeLink {
     this.#plan = p.plan
     const { version } = p.leg.dialect
     this.#version = version
-    this.#outbox = new Outbox({ ...p, version })
+    this.#peer = peerLimits(version, 1, NO_PROPERTIES)
+    this.#outbox = new Outbox({
+      ...p,
+      version,
+      onBytes: () => {
+        this.#sentMs = p.clock.monotonicMs()
+      },
+    })
     this.#parser = new PacketParser({
       maxPacketBytes: MAX_PACKET_BYTES,
       side: 'client',
@@ -97,6 +106,7 @@ export class BridgeLink {
       ...p,
       subscribed: p.leg.subscribed,
       outbox: this.#outbox,
+      maxPacketBytes: () => this.#peer.maxPacketBytes,
       freePacketId: () => freePacketId(p.lanes.all, (id) => this.#outflow?.isInFlight(id) ?? false),
     })
     this.#deadline = p.clock.after(CONNACK_MS, () =>
@@ -169,7 +179,7 @@ export class BridgeLink {
   /** Says goodbye; the session stays with the broker. */
   close(reason?: MeshError): void {
     if (this.#state === 'connected') {
-      tellUpstream(this.#outbox, this.#plan, '0')
+      tellUpstream(this.#outbox, this.#plan, '0', this.#peer)
       this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
     }
     this.#end({ why: 'closed', error: reason })
@@ -182,21 +192,18 @@ export class BridgeLink {
       for (let packet = this.#parser.next(); packet && this.#state !== 'over'; packet = this.#parser.next())
         this.#onPacket(packet)
     } catch (thrown) {
-      const { code, message, cause } = toMeshError(thrown)
-      this.#end({
-        why: 'failed',
-        error:
-          code === 'MESH_MQTT_PROTOCOL'
-            ? new MeshError('MESH_UPSTREAM_PROTOCOL', message, { cause })
-            : toMeshError(thrown),
-      })
+      const error = toMeshError(thrown)
+      // Before CONNACK nobody may say more than CONNECT and AUTH.
+      if (this.#state === 'connected' && this.#version === 5)
+        this.#outbox.packet({ type: 'disconnect', reason: toDisconnectReason(error), properties: NO_PROPERTIES })
+      this.#end({ why: 'failed', error: asUpstream(error) })
     }
   }
 
   #onPacket(packet: Packet): void {
     if (this.#state === 'connecting') {
       if (packet.type !== 'connack')
-        throw new MeshError('MESH_UPSTREAM_PROTOCOL', `${packet.type} before CONNACK [MQTT-3.2.0-1]`)
+        throw createViolation(REASON.protocolError, `${packet.type} before CONNACK [MQTT-3.2.0-1]`)
       this.#onConnack(packet)
       return
     }
@@ -237,7 +244,7 @@ export class BridgeLink {
         })
         return
       default:
-        throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the upstream broker sent ${packet.type}`)
+        throw createViolation(REASON.protocolError, `the upstream broker sent ${packet.type}`)
     }
   }
 
@@ -271,6 +278,7 @@ export class BridgeLink {
     const lanes = this.#p.lanes.all
     const plan = this.#plan
     this.#state = 'connected'
+    this.#peer = peerLimits(this.#version, plan.settings.maxInflight, properties)
     this.#keepAlive(properties.serverKeepAliveSec ?? announcedSec(this.#plan))
     // What it confirmed half, another one has had meanwhile; its packet ids are of other messages now.
     if (isReturn && sessionPresent) for (const id of leg.unfinished) this.#outbox.ack('pubrel', id, 0)
@@ -279,7 +287,7 @@ export class BridgeLink {
       // [MQTT-3.2.2-5]: what it had confirmed half is published anew, and is no repetition for it.
       for (const { queue, mark } of lanes) {
         await queue.forgetReleases()
-        mark.seq = queue.firstSeq - 1
+        mark.seq = mark.begunSeq = queue.firstSeq - 1
       }
       await this.#p.onSessionLost()
     }
@@ -292,21 +300,17 @@ export class BridgeLink {
     await this.#subscriptions.want(plan.down)
     if (this.#isOver()) return
     // Not before: whoever reads "connected" may rely on what is published there from now on coming here.
-    tellUpstream(this.#outbox, plan, '1')
+    tellUpstream(this.#outbox, plan, '1', this.#peer)
     this.#p.onConnected()
     if (lanes.length === 0) return
     this.#outflow = new BridgeOutflow({
       ...this.#p,
       lanes,
       askedId: () => this.#subscriptions.askedId,
-      onSent: () => {
-        this.#sentMs = this.#p.clock.monotonicMs()
-        this.#p.onSent()
-      },
       gapTopic: plan.settings.gapTopic ?? `meshlet/gap/${plan.clientId}`,
       gapNames: { clientId: plan.clientId, cluster: plan.cluster },
       outbox: this.#outbox,
-      peer: peerLimits(this.#version, plan.settings.maxInflight, properties),
+      peer: this.#peer,
       rate: plan.settings.replay,
       fail: (err: unknown) => this.#end({ why: 'failed', error: toMeshError(err) }),
     })
@@ -317,8 +321,9 @@ export class BridgeLink {
   }
 
   /**
-   * PINGREQ when nothing was heard for three quarters of the time; whoever does not answer anything is gone
-   * [MQTT-3.1.2-22]. @param sec 0: the broker wants none
+   * PINGREQ when nothing was heard, or nothing said [MQTT-3.1.2-20], for three quarters of the time; whoever does not
+   * answer anything is gone.
+   * @param sec 0: the broker wants none
    */
   #keepAlive(sec: number): void {
     if (sec === 0) return
@@ -326,14 +331,15 @@ export class BridgeLink {
     const { keepAliveSec } = this.#plan.settings
     const maxMs = sec * 750
     const silenceMs = leg.keepAlive.silenceMs({ minMs: Math.min(keepAliveSec * 750, maxMs), maxMs })
+    const dueMs = (): number => Math.min(this.#heardMs + silenceMs, this.#sentMs + maxMs) - clock.monotonicMs()
     const silent = (): void => {
-      const leftMs = this.#heardMs + silenceMs - clock.monotonicMs()
+      const leftMs = dueMs()
       if (leftMs > 0) {
         this.#deadline = clock.after(leftMs, silent)
         return
       }
-      const wasSilent = this.#sentMs <= this.#heardMs
       const askedMs = clock.monotonicMs()
+      const wasSilent = this.#sentMs <= this.#heardMs && this.#heardMs + silenceMs <= askedMs
       this.#outbox.packet({ type: 'pingreq' })
       this.#deadline = clock.after(PINGRESP_MS, () => {
         if (this.#heardMs >= askedMs && this.#heardMs > 0) {
@@ -351,7 +357,7 @@ export class BridgeLink {
         })
       })
     }
-    this.#deadline = clock.after(Math.max(0, this.#heardMs + silenceMs - clock.monotonicMs()), silent)
+    this.#deadline = clock.after(Math.max(0, dueMs()), silent)
   }
 
   #end(end: LinkEnd): void {
@@ -364,8 +370,7 @@ export class BridgeLink {
     this.#subscriptions.stop()
     const { stream } = this.#p
     this.#outbox.flush()
-    if (end.why === 'closed' && !stream.destroyed) stream.end(() => stream.destroy())
-    else stream.destroy()
+    finish(stream, this.#p.clock, () => stream.destroy())
     this.#ended.resolve(end)
   }
 }

@@ -8,6 +8,7 @@ import type { Log } from '../../../core/log.ts'
 import { NO_BYTES, publishFlags, RETAIN, type Will } from '../codec/packet.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import type { LocalBroker, StoredMessage } from '../durability.ts'
+import type { PeerLimits } from './outflow.ts'
 import type { SessionPlan } from './plan.ts'
 
 export type LinkState = '0' | '1'
@@ -32,10 +33,11 @@ export function buildWill(plan: SessionPlan): Will | undefined {
 }
 
 /** With QoS 0: when the connection breaks before it is there, the will says what is true then. */
-export function tellUpstream(outbox: Outbox, plan: SessionPlan, state: LinkState): void {
+export function tellUpstream(outbox: Outbox, plan: SessionPlan, state: LinkState, peer: PeerLimits): void {
   if (!isToldTo('remote', plan)) return
   const message = { topic: topicOf(plan), payload: Buffer.from(state), properties: NO_BYTES }
-  outbox.publish(message, publishFlags(0, RETAIN), 0, undefined, NO_IDS)
+  if (outbox.publishBytes(message, 0, undefined, NO_IDS) > peer.maxPacketBytes) return
+  outbox.publish(message, publishFlags(0, peer.retainAvailable ? RETAIN : 0), 0, undefined, NO_IDS)
 }
 
 export function tellLocally(

@@ -309,7 +309,8 @@ export class BridgeOutflow {
       return
     }
     const left = computeLeftMs(message, readMessageMs(clock))
-    if (left <= 0) {
+    // What was begun is completed, expired or not [MQTT-4.3.3-7], [MQTT-4.4.0-1].
+    if (left <= 0 && seq > mark.begunSeq) {
       counters.dropped.expired.value++
       // The peer may have had it, and waits for PUBREL: without it, it would take a later message of the same id for a
       // repetition [MQTT-4.3.3-10].
@@ -319,7 +320,7 @@ export class BridgeOutflow {
       } else queue.done(seq)
       return
     }
-    const expirySec = toExpirySec(left)
+    const expirySec = toExpirySec(Math.max(0, left))
     const qos = Math.min(message.qos, peer.maxQos) as Qos
     const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
     if (seq <= lane.backlogSeq) this.#rate.sent(bytes)
@@ -330,6 +331,7 @@ export class BridgeOutflow {
     const retains = message.retain && peer.retainAvailable && this.#isNewest(lane, { seq, message })
     const others = (isRepetition && qos > 0 ? DUP : 0) | (retains ? RETAIN : 0)
     const outgoing = bytes + MAX_MORE_BYTES > peer.maxPacketBytes ? message : this.#aliases.shorten(message)
+    mark.begunSeq = Math.max(mark.begunSeq, seq)
     outbox.publish(outgoing, publishFlags(qos, others), qos > 0 ? packetId : 0, expirySec, NO_IDS)
     counters.sent.value++
     this.#p.onSent()

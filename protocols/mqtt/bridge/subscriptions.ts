@@ -8,10 +8,16 @@ import type { BridgeRoute } from './plan.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import type { SubscriptionRequest } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
+import { REASON } from '../codec/reason.ts'
 
 const ANSWER_MS = 10_000
-/** Filters per packet, so that it stays far below any peer's limit. */
+/** Filters and bytes per packet, where the peer's limit is not smaller. */
 const MAX_FILTERS = 100
+const MAX_PACKET_BYTES = 64 * 1024
+/** Fixed header, packet id, and no properties. */
+const HEAD_BYTES = 5 + 2 + 1
+/** Length, and options. */
+const MORE_PER_FILTER = 2 + 1
 
 type Asked = {
   readonly packetId: number
@@ -27,6 +33,8 @@ type Parts = {
   readonly log: Log
   /** Filter → QoS as the peer has it; kept across connections. */
   readonly subscribed: Map<string, string>
+  /** What the peer takes [MQTT-3.2.2-15]. */
+  maxPacketBytes(): number
   /** One that no message in flight has. */
   freePacketId(): number
 }
@@ -67,11 +75,7 @@ export class BridgeSubscriptions {
       }
       const reason = reasons[i] ?? 0x80
       if (reason < 0x80) this.#p.subscribed.set(filter, asked.options[i]!)
-      else
-        this.#p.log.warn(
-          { evt: 'mqtt.bridge.subscribe', code: 'MESH_MQTT_UPSTREAM_REFUSED', filter, reason },
-          'the upstream broker refuses a subscription',
-        )
+      else this.#tellRefused(filter, reason)
     }
     asked.deadline.cancel()
     asked.over()
@@ -95,20 +99,45 @@ export class BridgeSubscriptions {
     const { subscribed, outbox } = this.#p
     const tooMuch = [...subscribed.keys()].filter((filter) => !wanted.has(filter))
     const missing = [...wanted.values()].filter((s) => subscribed.get(s.filter) !== String(s.qos))
-    for (let i = 0; i < tooMuch.length; i += MAX_FILTERS) {
-      const filters = tooMuch.slice(i, i + MAX_FILTERS)
+    for (const filters of this.#packetsOf(tooMuch, (filter) => filter)) {
       await this.#ask(filters, undefined, (packetId) =>
         outbox.packet({ type: 'unsubscribe', packetId, filters, properties: NO_PROPERTIES }),
       )
     }
-    for (let i = 0; i < missing.length; i += MAX_FILTERS) {
-      const subscriptions = missing.slice(i, i + MAX_FILTERS)
+    for (const subscriptions of this.#packetsOf(missing, ({ filter }) => filter)) {
       await this.#ask(
         subscriptions.map((s) => s.filter),
         subscriptions.map((s) => String(s.qos)),
         (packetId) => outbox.packet({ type: 'subscribe', packetId, subscriptions, properties: NO_PROPERTIES }),
       )
     }
+  }
+
+  /** As many of them as go into one packet, each time. One that is too long for any is told, and left out. */
+  *#packetsOf<T>(all: readonly T[], filterOf: (one: T) => string): Iterable<readonly T[]> {
+    const maxBytes = Math.min(MAX_PACKET_BYTES + HEAD_BYTES, this.#p.maxPacketBytes())
+    let [packet, bytes]: [T[], number] = [[], HEAD_BYTES]
+    for (const one of all) {
+      const filter = filterOf(one)
+      const more = Buffer.byteLength(filter) + MORE_PER_FILTER
+      if (HEAD_BYTES + more > maxBytes) {
+        this.#tellRefused(filter, REASON.packetTooLarge)
+        continue
+      }
+      if (packet.length >= MAX_FILTERS || bytes + more > maxBytes) {
+        yield packet
+        ;[packet, bytes] = [[], HEAD_BYTES]
+      }
+      packet.push(one)
+      bytes += more
+    }
+    if (packet.length > 0) yield packet
+  }
+  #tellRefused(filter: string, reason: number): void {
+    this.#p.log.warn(
+      { evt: 'mqtt.bridge.subscribe', code: 'MESH_MQTT_UPSTREAM_REFUSED', filter, reason },
+      'the upstream broker refuses a subscription',
+    )
   }
 
   #ask(filters: readonly string[], options: Asked['options'], send: (packetId: number) => void): Promise<void> {

@@ -15,7 +15,7 @@ export async function sweepExpired({ queue, mark }: Pick<Lane, 'queue' | 'mark'>
     const entries = await readable(queue, after)
     if (entries.length === 0) return swept
     for (const { seq, message, released } of entries) {
-      const isBegun = released || (message.qos === 2 && seq <= mark.seq)
+      const isBegun = released || seq <= mark.begunSeq || (message.qos === 2 && seq <= mark.seq)
       if (isBegun || computeLeftMs(message, nowMs) > 0) return swept
       queue.done(seq)
       swept++

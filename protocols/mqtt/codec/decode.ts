@@ -2,7 +2,7 @@
  * One packet's body to data (MQTT 5.0 §3, MQTT 3.1.1 §3). The parser has checked the fixed header except PUBLISH's
  * flags.
  */
-import { REASON, createViolation } from './reason.ts'
+import { IN_DISCONNECT, REASON, createViolation } from './reason.ts'
 import type { Reader } from './bytes.ts'
 import {
   NO_BYTES,
@@ -144,30 +144,15 @@ function decodeAck(r: Reader, type: AckType, version: Version): Ack {
 }
 
 /** §3.4.2.1, §3.5.2.1, §3.6.2.1, §3.7.2.1, §3.14.2.1; those of DISCONNECT for both sides. */
-const REASONS: Readonly<Record<AckType | 'disconnect', ReadonlySet<number>>> = (() => {
-  const published = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
-  const released = new Set([0x00, 0x92])
-  const others = [0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99]
-  const disconnect = new Set([
-    0x00,
-    0x04,
-    0x80,
-    0x81,
-    0x82,
-    0x83,
-    ...others,
-    0x9a,
-    0x9b,
-    0x9c,
-    0x9d,
-    0x9e,
-    0x9f,
-    0xa0,
-    0xa1,
-    0xa2,
-  ])
-  return { puback: published, pubrec: published, pubrel: released, pubcomp: released, disconnect }
-})()
+const PUBLISHED: ReadonlySet<number> = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
+const RELEASED: ReadonlySet<number> = new Set([0x00, 0x92])
+const REASONS: Readonly<Record<AckType | 'disconnect', ReadonlySet<number>>> = {
+  puback: PUBLISHED,
+  pubrec: PUBLISHED,
+  pubrel: RELEASED,
+  pubcomp: RELEASED,
+  disconnect: IN_DISCONNECT,
+}
 function defined(reason: number, type: AckType | 'disconnect'): number {
   if (!REASONS[type].has(reason))
     throw createViolation(

@@ -117,9 +117,26 @@ export function toConnackReason(err: MeshError): number {
   return IN_CONNACK.has(reason) ? reason : (INSTEAD[reason] ?? REASON.unspecified)
 }
 
-/** The MQTT 3.1.1 CONNACK return code. */
-export function toReturnCode(err: MeshError): number {
+/** Those that a DISCONNECT of either side may have (§3.14.2.1). */
+export const IN_DISCONNECT: ReadonlySet<number> = new Set([
+  0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98,
+  0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
+])
+/** What only a CONNACK can say, to who is connected. */
+const INSTEAD_LATER: Readonly<Record<number, number>> = {
+  [REASON.badUserNameOrPassword]: REASON.notAuthorized,
+  [REASON.badAuthenticationMethod]: REASON.notAuthorized,
+  [REASON.serverUnavailable]: REASON.serverBusy,
+}
+export function toDisconnectReason(err: MeshError): number {
+  const reason = toReason(err)
+  return IN_DISCONNECT.has(reason) ? reason : (INSTEAD_LATER[reason] ?? REASON.unspecified)
+}
+
+/** The MQTT 3.1.1 CONNACK return code; undefined: none fits, and the connection ends without one [MQTT-3.2.2-6]. */
+export function toReturnCode(err: MeshError): number | undefined {
   const reason = toReason(err)
   if (reason === REASON.unsupportedVersion) return 1
+  if (err.code === 'MESH_MQTT_PROTOCOL') return reason === REASON.clientIdNotValid ? 2 : undefined
   return (BY_CODE[err.code] ?? UNSPECIFIED).returnCode
 }

@@ -13,8 +13,8 @@ import { finish, INPUT_END_TIMEOUT_MS, listenToSignals } from '../ending.ts'
 import { encode } from '../codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
-import { NO_PROPERTIES } from '../codec/properties.ts'
-import { toConnackReason, REASON, toReason, toReturnCode, createViolation } from '../codec/reason.ts'
+import { createViolation, REASON, toReason } from '../codec/reason.ts'
+import { encodeRefusal } from '../codec/refusal.ts'
 import type { Holder } from '../memory.ts'
 import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
@@ -409,10 +409,8 @@ export class Client implements Reading, Holder {
     tellRefused(this.#state, this.#conn, this.#asked, err)
     const spoke = at === 'connecting' || toReason(err) === REASON.unsupportedVersion
     if (!spoke || this.#stream.destroyed) return
-    const reason = this.#version === 5 ? toConnackReason(err) : toReturnCode(err)
-    this.#stream.write(
-      encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version),
-    )
+    const refusal = encodeRefusal(err, this.#version)
+    if (refusal) this.#stream.write(refusal)
   }
 
   #end(outcome: Outcome, how: 'normal' | 'lost', said: 'nothing' | 'normal' | 'with-will' = 'nothing'): void {

@@ -3,7 +3,7 @@ import { MeshError } from '../../../core/errors.ts'
 import type { Connection } from '../../connection.ts'
 import type { Connect, Disconnect, Packet, Subscribe, Unsubscribe, Will } from '../codec/packet.ts'
 import { toOwnMemory } from '../codec/parser.ts'
-import { REASON, toReason, createViolation } from '../codec/reason.ts'
+import { toDisconnectReason, REASON, createViolation } from '../codec/reason.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { tellDisconnected } from '../operations/connection-events.ts'
 import { type ConnectionFacts, collectConnectionFacts } from '../session/connection-facts.ts'
@@ -182,7 +182,7 @@ export class Connected {
   /** A last word to the client, as far as its version can be told. */
   sayGoodbye(err: MeshError): void {
     if (this.link.version === 5)
-      this.link.outbox.packet({ type: 'disconnect', reason: toReason(err), properties: NO_PROPERTIES })
+      this.link.outbox.packet({ type: 'disconnect', reason: toDisconnectReason(err), properties: NO_PROPERTIES })
     this.link.outbox.flush()
   }
 

@@ -19,7 +19,8 @@ import { encode } from '../codec/encode.ts'
 import type { Connack, Connect, Packet, Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { toConnackReason, REASON, toReason, toReturnCode, createViolation } from '../codec/reason.ts'
+import { createViolation, REASON, toReason } from '../codec/reason.ts'
+import { encodeFarewell, encodeRefusal } from '../codec/refusal.ts'
 import { admit, type Admitted, answerVersion, countConnection, mayNotConnect } from '../connection/connect.ts'
 import { Connecting } from '../connection/connecting.ts'
 import { Rules } from '../connection/rules.ts'
@@ -369,8 +370,7 @@ export class ProxiedClient implements Holder {
   close(err: MeshError): void {
     if (this.#at === 'closed') return
     if (this.#at !== 'connected') this.#refuse(err)
-    else if (this.#version === 5)
-      this.#way.add(encode({ type: 'disconnect', reason: toReason(err), properties: NO_PROPERTIES }, 5))
+    else if (this.#version === 5) this.#way.add(encodeFarewell(err))
     this.#end({ error: err })
   }
   /** A connected client sees what the broker has done, and nothing of ours: it is the broker's word that is missing. */
@@ -384,8 +384,8 @@ export class ProxiedClient implements Holder {
     state.counters.refusedConnects.value++
     tellRefused(state, conn, this.#asked?.connect, err)
     if (this.#at !== 'connecting' && toReason(err) !== REASON.unsupportedVersion) return
-    const reason = this.#version === 5 ? toConnackReason(err) : toReturnCode(err)
-    this.#way.add(encode({ type: 'connack', sessionPresent: false, reason, properties: NO_PROPERTIES }, this.#version))
+    const refusal = encodeRefusal(err, this.#version)
+    if (refusal) this.#way.add(refusal)
   }
 
   // As the memory budget sees it (memory.ts).

@@ -183,24 +183,33 @@ test('a connection that breaks while the peer acknowledges is no reason to set a
   assert.deepEqual([r.bridge.status()[0]!.queued, r.bridge.status()[0]!.setAside], [0, 0])
 })
 
-test('what has expired after it was begun is completed with PUBREL, so that its packet id is free for another message [MQTT-4.3.3-10]', async (t) => {
-  const r = await rig(t, [{ ...UP, ttlSec: 60 }])
-  const conn = await r.upstream.accepted()
-  await r.publish('sensors/a', '1', { qos: 2 })
-  assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q2 #1'])
-  r.upstream.refuse()
-  r.upstream.cut()
-  await settle()
-  await r.publish('sensors/a', '2', { qos: 2 })
-  await r.clock.advance(120_000)
-  assert.equal(r.bridge.status()[0]!.queued, 2)
-  r.upstream.restore()
-  const again = await r.reconnected({ sessionPresent: true })
-  assert.deepEqual(await again.seen(), ['pubrel #1'], 'of the second it knows nothing')
-  again.ack('pubcomp', 1)
-  await settle()
-  assert.deepEqual([r.bridge.status()[0]!.queued, r.dropped('expired')], [0, 2])
-})
+for (const isRestarted of [false, true])
+  test(`what has expired after it was begun ${isRestarted ? 'and a restart is completed with PUBREL, so that its packet id is free for another message [MQTT-4.3.3-10]' : 'is sent again all the same [MQTT-4.3.3-7]'}`, async (t) => {
+    let r = await rig(t, [{ ...UP, ttlSec: 60 }])
+    const conn = await r.upstream.accepted()
+    await r.publish('sensors/a', '1', { qos: 2 })
+    assert.deepEqual(await conn.seen(), ['publish sensors/a 1 q2 #1'])
+    r.upstream.refuse()
+    r.upstream.cut()
+    await settle()
+    if (isRestarted) {
+      r = await r.restart([{ ...UP, ttlSec: 60 }])
+      t.after(() => r.bridge[Symbol.asyncDispose]())
+    }
+    await r.publish('sensors/a', '2', { qos: 2 })
+    await r.clock.advance(120_000)
+    assert.equal(r.bridge.status()[0]!.queued, 2)
+    r.upstream.restore()
+    const again = await r.reconnected({ sessionPresent: true })
+    if (!isRestarted) {
+      assert.deepEqual(await again.seen(), ['publish sensors/a 1 q2 #1 dup'], 'of the second it knows nothing')
+      again.ack('pubrec', 1)
+    }
+    assert.deepEqual(await again.seen(), ['pubrel #1'])
+    again.ack('pubcomp', 1)
+    await settle()
+    assert.deepEqual([r.bridge.status()[0]!.queued, r.dropped('expired')], [0, isRestarted ? 2 : 1])
+  })
 
 test('a subscription has a packet id that no message in flight has, and no message that of a subscription', async (t) => {
   const r = await rig(t, [UP])

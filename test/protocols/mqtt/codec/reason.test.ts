@@ -3,19 +3,23 @@ import assert from 'node:assert/strict'
 import { CATALOGUE, MeshError, type ErrorCode } from '../../../../core/errors.ts'
 import {
   toConnackReason,
+  toDisconnectReason,
   REASON,
   toReason,
   toReturnCode,
   createViolation,
 } from '../../../../protocols/mqtt/codec/reason.ts'
 
-/** MQTT 5.0 §3.2.2.2 and §3.14.2.1, from the server. */
+/** MQTT 5.0 §3.2.2.2 and §3.14.2.1. */
 const CONNACK = '80 81 82 83 84 85 86 87 88 89 8a 8c 90 95 97 99 9a 9b 9c 9d 9f'
+  .split(' ')
+  .map((hex) => parseInt(hex, 16))
+const DISCONNECT = '00 04 80 81 82 83 87 89 8b 8d 8e 8f 90 93 94 95 96 97 98 99 9a 9b 9c 9d 9e 9f a0 a1 a2'
   .split(' ')
   .map((hex) => parseInt(hex, 16))
 const CODES = Object.keys(CATALOGUE) as ErrorCode[]
 
-test('whatever keeps a client out has a reason that CONNACK may have, in both versions', () => {
+test('whatever ends a connection has a reason that CONNACK and DISCONNECT may have, in both versions', () => {
   assert.ok(CODES.length > 50)
   const all = [
     ...CODES.map((code) => new MeshError(code, 'why')),
@@ -23,12 +27,13 @@ test('whatever keeps a client out has a reason that CONNACK may have, in both ve
   ]
   for (const err of all) {
     assert.ok(CONNACK.includes(toConnackReason(err)), `${err.code} ${toConnackReason(err).toString(16)}`)
-    assert.ok([1, 2, 3, 4, 5].includes(toReturnCode(err)), err.code)
+    assert.ok([undefined, 1, 2, 3, 4, 5].includes(toReturnCode(err)), err.code)
+    assert.ok(DISCONNECT.includes(toDisconnectReason(err)), `${err.code} ${toDisconnectReason(err).toString(16)}`)
   }
 })
 
 test('what a client can do something about is told apart', () => {
-  const said = (code: ErrorCode): number[] => {
+  const said = (code: ErrorCode): unknown[] => {
     const err = new MeshError(code, 'why')
     return [toConnackReason(err), toReturnCode(err)]
   }
@@ -57,5 +62,7 @@ test('what a client can do something about is told apart', () => {
     ],
   )
   assert.equal(toReturnCode(createViolation(REASON.unsupportedVersion, 'why')), 1)
+  assert.equal(toReturnCode(createViolation(REASON.clientIdNotValid, 'why')), 2)
+  assert.equal(toReturnCode(createViolation(REASON.topicNameInvalid, 'why')), undefined, '[MQTT-3.2.2-6]')
   assert.equal(toReason(new MeshError('MESH_DRAINING', 'why')), REASON.serverShuttingDown)
 })
