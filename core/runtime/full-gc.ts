@@ -1,3 +1,5 @@
+import type { MemoryUsage } from './garbage-watch.ts'
+
 /**
  * A full collection now, which gives pages back to the system. Tens of milliseconds in the thread that asks for it: for
  * a moment in which nobody waits.
@@ -31,11 +33,7 @@ export function growSlowly(): void {
   process.getBuiltinModule('node:v8').setFlagsFromString('--heap-growing-percent=50')
 }
 
-export function readMemoryUsage(): {
-  readonly arrayBuffers: number
-  readonly heapUsed: number
-  readonly heapTotal: number
-} {
+export function readMemoryUsage(): MemoryUsage {
   return process.memoryUsage()
 }
 

@@ -66,7 +66,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     outcome = endOf(live, outcome)
     await finished(live?.conn?.stream ?? stream, outcome, s.ctx.clock)
     held.dispose()
-    s.ctx.budget?.garbage?.received(LEFT_BYTES)
+    s.ctx.budget?.garbage?.left(LEFT_BYTES)
     s.metrics.ended(last, outcome.error)
     report(live?.accepted ?? accepted, last, live?.conn, outcome, s.ctx)
   }

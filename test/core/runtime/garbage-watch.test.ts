@@ -6,23 +6,26 @@ import { GarbageWatch } from '../../../core/runtime/garbage-watch.ts'
 const MIB = 1024 * 1024
 
 function rig(limitMib: number, freed: { readonly minor: number; readonly major: number }) {
-  const usage = { arrayBuffers: 0, heapUsed: 20 * MIB, heapTotal: 25 * MIB }
+  const usage = { arrayBuffers: 0, heapUsed: 20 * MIB, heapTotal: 25 * MIB, rss: 90 * MIB }
   const time = { ms: 0 }
   const said: string[] = []
   let heldBytes = 0
-  const later: (() => void)[] = []
+  let pauseMs = 0
+  const later: { readonly ms: number; readonly fn: () => void }[] = []
   const watch = new GarbageWatch({
     limitBytes: limitMib * MIB,
     heldBytes: () => heldBytes,
     usage: () => usage,
     saveMemory: () => said.push('small'),
-    after: (_ms, fn) => {
-      later.push(fn)
+    after: (ms, fn) => {
+      later.push({ ms, fn })
     },
     collect: (what) => {
       said.push(what)
-      if (what === 'all') usage.heapTotal = 26 * MIB
-      else usage.arrayBuffers = Math.max(heldBytes, usage.arrayBuffers - freed[what] * MIB)
+      if (what === 'all') {
+        usage.heapTotal = 26 * MIB
+        time.ms += pauseMs
+      } else usage.arrayBuffers = Math.max(heldBytes, usage.arrayBuffers - freed[what] * MIB)
     },
     nowMs: () => time.ms,
   })
@@ -34,7 +37,10 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
       watch.received(MIB)
     }
   }
-  return { said, come, usage, watch, later, time }
+  const pauses = (ms: number): void => {
+    pauseMs = ms
+  }
+  return { said, come, usage, watch, later, time, pauses }
 }
 
 test('garbage is collected at a small share of what the process may have; what is held is none', () => {
@@ -81,36 +87,99 @@ test('once after the budget was tight garbage is looked for though nothing comes
   budget.give(6 * MIB)
   assert.equal(r.later.length, 1)
   assert.deepEqual(r.said, [])
-  r.later[0]!()
+  r.later[0]!.fn()
   assert.deepEqual(r.said, ['minor', 'major'])
 })
 
-test('with very little memory, pages that the heap has half empty are given back, not more often than every five seconds', () => {
-  const r = rig(96, { minor: 100, major: 100 })
-  const looks = (): string[] => {
+test('connections that lived at the last collection and are over make their garbage seen', () => {
+  const r = rig(256, { minor: 0, major: 100 })
+  r.come(1)
+  // Two thousand of them live.
+  r.usage.heapUsed = 70 * MIB
+  r.watch.received(MIB)
+  assert.deepEqual(r.said, ['minor', 'major'])
+  r.said.length = 0
+  r.watch.received(MIB)
+  assert.deepEqual(r.said, [])
+  // They are over, and others come and go, which never lived then.
+  for (let i = 0; i < 2_000; i++) r.watch.left(32 * 1024)
+  assert.match(r.said.join(), /major/)
+  r.usage.heapUsed = 20 * MIB
+  r.watch.received(MIB)
+  r.said.length = 0
+  for (let i = 0; i < 5_000; i++) r.watch.left(32 * 1024)
+  assert.deepEqual(r.said, [])
+})
+
+const TO_RELEASE = [
+  { limitMib: 96, enoughMib: 3, tooMuchMib: 6 },
+  { limitMib: 256, enoughMib: 20, tooMuchMib: 24 },
+]
+for (const { limitMib, enoughMib, tooMuchMib } of TO_RELEASE)
+  test(`of ${limitMib} MiB, pages that V8 keeps are given back, not more often than every five seconds`, () => {
+    const r = rig(limitMib, { minor: 100, major: 100 })
+    r.usage.heapTotal = 26 * MIB
+    r.usage.rss = limitMib * MIB * 0.7
+    const looks = (): string[] => {
+      r.said.length = 0
+      r.watch.received(MIB)
+      return [...r.said]
+    }
+    const burst = (mib: number): void => {
+      r.usage.heapTotal += mib * MIB
+      looks()
+      // The collector emptied the pages, and kept them.
+      r.usage.heapTotal = 26 * MIB
+    }
+    assert.deepEqual(looks(), [])
+    r.time.ms = 5_000
+    burst(enoughMib)
+    assert.deepEqual(looks(), [])
+    r.time.ms = 4_999
+    burst(tooMuchMib)
+    r.time.ms = 5_000
+    assert.deepEqual(looks(), ['all'])
+    r.later.at(-1)!.fn()
+    assert.deepEqual(r.said, ['all'])
+    burst(tooMuchMib)
+    assert.deepEqual(looks(), [])
+    // Nothing comes any more.
+    r.time.ms = 10_000
     r.said.length = 0
-    r.watch.received(MIB / 4)
+    assert.equal(r.later.at(-1)!.ms, 5_000)
+    r.later.at(-1)!.fn()
+    assert.deepEqual(r.said, ['all'])
+  })
+
+test('when most of the memory is in use, less is given back and sooner, for a twentieth of the time at most', () => {
+  const r = rig(256, { minor: 100, major: 100 })
+  const looksAt = (ms: number): string[] => {
+    r.time.ms = ms
+    r.said.length = 0
+    r.watch.received(MIB)
     return [...r.said]
   }
-  assert.deepEqual(looks(), [])
+  looksAt(0)
   r.usage.heapTotal = 40 * MIB
-  assert.deepEqual(looks(), [])
-  r.time.ms = 5_000
-  assert.deepEqual(looks(), ['all'])
-  assert.deepEqual(looks(), [])
+  assert.deepEqual(looksAt(10_000), [])
+  r.usage.rss = 200 * MIB
+  r.pauses(10)
+  assert.deepEqual(looksAt(10_000), ['all'])
   r.usage.heapTotal = 40 * MIB
-  r.time.ms = 9_999
-  assert.deepEqual(looks(), [])
-  r.time.ms = 10_000
-  assert.deepEqual(looks(), ['all'])
-  // What lives there now is no reason to look again.
-  r.usage.heapTotal = 29 * MIB
+  assert.deepEqual(looksAt(11_009), [])
+  r.pauses(100)
+  assert.deepEqual(looksAt(11_010), ['all'])
+  r.usage.heapTotal = 40 * MIB
+  assert.deepEqual(looksAt(13_109), [])
+  assert.deepEqual(looksAt(13_110), ['all'])
+})
+
+test('with much memory no pages are given back', () => {
+  const r = rig(4096, { minor: 0, major: 0 })
+  r.come(1)
+  r.usage.heapTotal = 1_000 * MIB
   r.time.ms = 60_000
-  assert.deepEqual(looks(), [])
-  const enough = rig(256, { minor: 100, major: 100 })
-  enough.come(1)
-  enough.usage.heapTotal = 100 * MIB
-  enough.time.ms = 20_000
-  enough.come(1)
-  assert.deepEqual(enough.said, [])
+  r.come(1)
+  assert.deepEqual(r.said, [])
+  assert.deepEqual(r.later, [])
 })

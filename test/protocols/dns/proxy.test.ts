@@ -342,7 +342,7 @@ test('what datagrams, and sockets towards resolvers, leave behind is told to who
     heldBytes: () => 0,
     usage: () => {
       looks++
-      return { arrayBuffers: 0, heapUsed: 0, heapTotal: 0 }
+      return { arrayBuffers: 0, heapUsed: 0, heapTotal: 0, rss: 0 }
     },
     collect: () => {},
     nowMs: () => 0,
