@@ -5,6 +5,7 @@ import type { Disk } from '../core/os/disk.ts'
 import type { Listener } from '../model/listener.ts'
 import type { Tables } from '../model/tables.ts'
 import type { AclFiles } from '../protocols/mqtt/authorization/acl-files.ts'
+import type { UserDatabase } from '../protocols/mqtt/users/user-database.ts'
 import { createListeners } from './config/listeners.ts'
 import type { AgentConfig } from './config/schema.ts'
 import { collectAclFiles } from './mqtt-policies.ts'
@@ -21,9 +22,10 @@ type Parts = {
   readonly own: Listener[]
   readonly tables: Current<Tables>
   readonly acls: Pick<AclFiles, 'use'>
+  readonly users: Pick<UserDatabase, 'findKey'> | undefined
 }
 
-export function createLiveMqtt({ config, disk, own, tables, acls }: Parts): LiveSettings {
+export function createLiveMqtt({ config, disk, own, tables, acls, users }: Parts): LiveSettings {
   const names = Object.keys(config.mqtt).filter((name) => name !== 'users' && name !== 'spool')
   return {
     settings: [
@@ -32,7 +34,9 @@ export function createLiveMqtt({ config, disk, own, tables, acls }: Parts): Live
       'listeners.*.mqtt',
     ],
     prepare(next) {
-      const made = new Map(createListeners(next, disk).map((one) => [one.name, one]))
+      const made = new Map(
+        createListeners(next, { disk, findPskKey: (id) => users?.findKey(id) }).map((one) => [one.name, one]),
+      )
       return () => {
         const { users: _, spool, ...others } = next.mqtt
         // Settings that are left out are gone.

@@ -4,10 +4,13 @@ import { findCaptureProblem } from '../config/capture.ts'
 import { findPortMistakes, findPortNotes } from '../config/ports.ts'
 import { createListeners } from '../config/listeners.ts'
 import { collectAclFiles } from '../mqtt-policies.ts'
-import { parseAclFile } from '../../protocols/mqtt/authorization/acl-file.ts'
+import { MAX_ACL_FILE_BYTES, parseAclFile } from '../../protocols/mqtt/authorization/acl-file.ts'
+import { MAX_FILE_BYTES, parsePasswordFile } from '../../protocols/mqtt/users/password-file.ts'
+import { MAX_PSK_FILE_BYTES, parsePskFile } from '../../protocols/mqtt/users/psk-file.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { systemClock } from '../../core/os/clock.ts'
 import { systemDisk } from '../../core/os/disk.ts'
+import { decodeUtf8, readTrustedFile } from '../../core/os/files/trusted-file.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import { toMeshError } from '../../core/errors.ts'
 import { escapeForTerminal } from '../../core/printable.ts'
@@ -55,16 +58,20 @@ async function check(config: AgentConfig): Promise<Report> {
     )
   for (const name of ['passwordFile', 'pskFile'] as const) {
     const file = config.mqtt.users?.[name]
-    if (file !== undefined && !exists(file))
-      notes.push(`mqtt.users.${name}: there is no file ${file}; nobody gets in by it until there is`)
+    if (file === undefined) continue
+    if (!exists(file)) notes.push(`mqtt.users.${name}: there is no file ${file}; nobody gets in by it until there is`)
+    else {
+      const found = await findUsersProblems(name, file)
+      mistakes.push(...found.mistakes)
+      notes.push(...found.notes)
+    }
   }
   for (const name of config.identity.folder !== undefined ? ['cert-chain.pem', 'key.pem', 'root-cert.pem'] : [])
     mustExist('identity.folder', `${config.identity.folder}/${name}`)
   for (const name of ['encryptionKey', 'extraRoots', 'crl'] as const)
     mustExist(`identity.${name}`, config.identity[name])
-  const listeners = createListeners(config, systemDisk)
+  const listeners = createListeners(config, { disk: systemDisk, findPskKey: () => undefined })
   for (const file of new Set(collectAclFiles(listeners))) {
-    mustExist('mqtt.aclFile', file)
     mistakes.push(...(await findAclMistakes(file)))
   }
   for (const { prepare } of listeners) {
@@ -89,16 +96,32 @@ async function check(config: AgentConfig): Promise<Report> {
   }
 }
 
-/** Of one that can be read. */
 async function findAclMistakes(file: string): Promise<string[]> {
-  if (!exists(file)) return []
   try {
-    await parseAclFile(file, systemDisk.read(file)!, new TimeSlice(systemClock))
+    const { bytes } = readTrustedFile(systemDisk, file, MAX_ACL_FILE_BYTES)
+    await parseAclFile(decodeUtf8(bytes), new TimeSlice(systemClock))
     return []
   } catch (thrown) {
-    return [`mqtt.aclFile: ${toMeshError(thrown).message}`]
+    return [`mqtt.aclFile: ${file}: ${toMeshError(thrown).message}`]
   }
 }
+
+/** Of one that is there. What is not ours to read may be the service's. */
+async function findUsersProblems(
+  name: 'passwordFile' | 'pskFile',
+  file: string,
+): Promise<Pick<Report, 'mistakes' | 'notes'>> {
+  const place = `mqtt.users.${name}: ${file}`
+  try {
+    const { bytes } = readTrustedFile(systemDisk, file, name === 'pskFile' ? MAX_PSK_FILE_BYTES : MAX_FILE_BYTES)
+    const { problems } = await PARSERS[name](decodeUtf8(bytes), new TimeSlice(systemClock))
+    return { mistakes: [], notes: problems.map((problem) => `${place}: ${problem}`) }
+  } catch (thrown) {
+    const isUnreadable = (thrown as NodeJS.ErrnoException).code === 'EACCES'
+    return { mistakes: isUnreadable ? [] : [`${place}: ${toMeshError(thrown).message}`], notes: [] }
+  }
+}
+const PARSERS = { passwordFile: parsePasswordFile, pskFile: parsePskFile }
 
 function exists(file: string): boolean {
   try {

@@ -12,17 +12,23 @@ import {
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import { parseRange } from '../../model/ip.ts'
-import { PskKeys } from '../../protocols/mqtt/users/psk-file.ts'
 import { NO_HEADER_CHANGES } from '../../model/route.ts'
 import { toListenAddress } from './schema/listeners.ts'
 import type { AgentConfig, ListenerConfig } from './schema.ts'
+
+/** What listeners need of this machine. */
+export type Machine = {
+  readonly disk: Pick<Disk, 'read'>
+  /** Of `mqtt.users.pskFile`, for handshakes. Undefined: nobody has that identity. */
+  readonly findPskKey: (identity: string) => Uint8Array | undefined
+}
 
 /**
  * Files of `tls` are read before the port is opened (`prepare`): one that is not there yet keeps its own listener
  * closed, and nothing else.
  */
-export function createListeners(config: AgentConfig, disk: Disk): readonly Listener[] {
-  const { users, ...mqtt } = config.mqtt
+export function createListeners(config: AgentConfig, machine: Machine): readonly Listener[] {
+  const { users: _, ...mqtt } = config.mqtt
   return config.listeners.map((l) => ({
     name: l.name,
     ...toListenAddress(l),
@@ -37,17 +43,17 @@ export function createListeners(config: AgentConfig, disk: Disk): readonly Liste
       proxyProtocol: { trusted: l.proxyProtocol.trusted.flatMap((text) => parseRange(text) ?? []) },
     }),
     source: `agent.yaml listeners.${l.name}`,
-    ...chainOf(l, mqtt, { disk, pskFile: users?.pskFile }),
+    ...chainOf(l, mqtt, machine),
   }))
 }
 
 function chainOf(
   l: ListenerConfig,
   mqtt: MqttPolicy,
-  files: Files,
+  machine: Machine,
 ): Partial<Listener> & Pick<Listener, 'defaultFilterChain'> {
   const settings = 'tls' in l ? l.tls : undefined
-  const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, files) : {}
+  const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, machine) : {}
   const defaultFilterChain: FilterChain = {
     name: l.name,
     policies: [],
@@ -138,7 +144,6 @@ function httpManager(
   }
 }
 
-type Files = { readonly disk: Disk; readonly pskFile: string | undefined }
 type TlsConfig = NonNullable<Extract<ListenerConfig, { kind: 'mqtt' }>['tls']>
 
 type Material = { readonly chainPem: string; readonly keyPem: string; readonly rootsPem: string | undefined }
@@ -147,21 +152,19 @@ function tlsOf(
   name: string,
   tls: TlsConfig,
   kind: ListenerConfig['kind'],
-  { disk, pskFile }: Files,
+  { disk, findPskKey }: Machine,
 ): { readonly tls: DownstreamTls; readonly prepare?: () => void } {
   const alpnProtocols =
     kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'http/1.1', 'istio-peer-exchange', 'istio'] : []
   const common = { alpnProtocols, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] } as const
   if (tls.mode === 'psk') {
-    // Its schema asks for the file beside it.
-    const keys = new PskKeys(disk, pskFile ?? '')
     return {
       tls: {
         ...common,
         certificate: undefined,
         validation: undefined,
         requireClientCertificate: false,
-        psk: { hint: tls.hint, find: (identity) => keys.find(identity) },
+        psk: { hint: tls.hint, find: findPskKey },
       },
     }
   }
@@ -198,7 +201,7 @@ function tlsOf(
 }
 
 /** Throws MESH_LISTENER_TLS when a certificate or key cannot be read, is none, or the two do not belong together. */
-function readMaterial(name: string, tls: Extract<TlsConfig, { mode: 'server' }>, disk: Disk): Material {
+function readMaterial(name: string, tls: Extract<TlsConfig, { mode: 'server' }>, disk: Machine['disk']): Material {
   const bad = (what: string, cause?: unknown): MeshError =>
     new MeshError('MESH_LISTENER_TLS', `listeners.${name}.tls: ${what}`, { cause })
   const read = (file: string): string => {

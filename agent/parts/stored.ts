@@ -5,18 +5,22 @@ import { collectSentRoots } from '../../control-sync/identity/sent-roots.ts'
 import { runSystemCommand } from '../../core/os/command.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { Listener } from '../../model/listener.ts'
+import type { UserDatabase } from '../../protocols/mqtt/users/user-database.ts'
 import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
 import { createListeners } from '../config/listeners.ts'
 import type { Configuration, ConfigurationOptions } from '../configuration/configuration.ts'
 import { openControlPlane } from '../configuration/control-plane.ts'
 import { openDirectory } from '../configuration/directory.ts'
 import { startIdentity, type AgentIdentity } from '../identity.ts'
+import { openMqttUsers } from '../mqtt-users.ts'
 import { HealthChecker } from '../workload-health/checker.ts'
 import { createProbe } from '../workload-health/probe.ts'
 import type { Foundation } from './foundation.ts'
 
 export type Stored = {
   readonly identity: AgentIdentity
+  /** Undefined: nobody proves a user, and nobody has to. */
+  readonly users: UserDatabase | undefined
   readonly configuration: Configuration
   readonly spool: Spool
   /** Listeners of agent.yaml. */
@@ -29,7 +33,8 @@ export type Stored = {
 export async function openStored(f: Foundation): Promise<Stored> {
   const { config, world, scope, metrics, log, tables } = f
   const identity = scope.own(startIdentity({ ...f, earliestWallMs: f.facts.builtAtMs }))
-  const own = [...createListeners(config, world.disk)]
+  const users = await openMqttUsers(f, identity)
+  const own = [...createListeners(config, { disk: world.disk, findPskKey: (id) => users?.findKey(id) })]
   const workload = createHealthChecker(f)
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(
@@ -55,7 +60,7 @@ export async function openStored(f: Foundation): Promise<Stored> {
   const takeRoots = (): void => identity.setExtraRoots(collectSentRoots(configuration.applier.snapshot))
   scope.own(tables.watch(takeRoots))
   takeRoots()
-  return { identity, configuration, spool, own, workload }
+  return { identity, users, configuration, spool, own, workload }
 }
 
 /** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER or MESH_STORAGE_FAILED. */

@@ -13,7 +13,7 @@ import { createCodecs } from '../codecs.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
-import { openBridgeCredentials, openMqttUsers, readProxyCredentials } from '../mqtt-users.ts'
+import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
 import { createLiveMqtt } from '../live-mqtt.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
@@ -49,7 +49,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
         heapBytes: () => v8.getHeapStatistics().used_heap_size,
       },
       node,
-      users: openMqttUsers(f, ctx),
+      users: stored.users,
       proxying: collectProxyingOptions(ctx, upstreams),
       policiesOf: (listener) => collectMqttPolicies(tables.get(), own, listener),
     }),
@@ -79,7 +79,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
     }),
   )
   await bridge.apply(collectBridgePolicy(config.mqtt, tables.get()))
-  f.reloader.takeLive(createLiveMqtt({ ...f, own, acls, disk }))
+  f.reloader.takeLive(createLiveMqtt({ ...f, ...stored, acls, disk }))
   return { upstreams, broker, acls, bridge, dataPath, dns }
 }
 

@@ -4,6 +4,7 @@
  * old and the new one stand here side by side.
  */
 import type { Disk } from '../../core/os/disk.ts'
+import { readTrustedFile } from '../../core/os/files/trusted-file.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Identity } from '../../model/identity.ts'
@@ -124,16 +125,8 @@ export class Trust {
     })
   }
   #file<T>(setting: string, file: string, parse: (pem: string) => T): T {
-    let content: Buffer | undefined
     try {
-      content = this.#o.disk.read(file)
-    } catch (cause) {
-      throw new MeshError('MESH_CONFIG_INVALID', `${setting}: ${file} cannot be read`, { cause })
-    }
-    if (!content) throw new MeshError('MESH_CONFIG_INVALID', `${setting}: there is no file ${file}`)
-    try {
-      if (content.length > MAX_FILE_BYTES) throw new RangeError(`more than ${MAX_FILE_BYTES} bytes`)
-      return parse(content.toString('utf8'))
+      return parse(this.#read(file).toString('utf8'))
     } catch (cause) {
       throw new MeshError(
         'MESH_CONFIG_INVALID',
@@ -141,6 +134,15 @@ export class Trust {
         { cause },
       )
     }
+  }
+  /** What lies beside certificates that something else renews is that one's. */
+  #read(file: string): Buffer {
+    const { disk, crlFile, crlMayBeMissing } = this.#o
+    if (file !== crlFile || !crlMayBeMissing) return readTrustedFile(disk, file, MAX_FILE_BYTES).bytes
+    const bytes = disk.read(file)
+    if (!bytes) throw new Error('there is no such file')
+    if (bytes.length > MAX_FILE_BYTES) throw new Error(`it is larger than ${MAX_FILE_BYTES} bytes`)
+    return bytes
   }
   #changed(a: readonly string[], b: readonly string[]): boolean {
     return a.length !== b.length || a.some((pem, i) => pem !== b[i])

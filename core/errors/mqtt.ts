@@ -30,7 +30,7 @@ export const MQTT = {
     http: 503,
     flag: '-',
     remedy:
-      'Correct the line, or put the file there: it is read again by itself. Until then the last good one is in force; without one, nobody connects.',
+      'Correct the line, put the file there, or let nobody but its owner write it: it is read again by itself. Until then the last good one is in force; without one, nobody connects.',
   },
   MESH_MQTT_QUOTA: {
     origin: 'downstream',

@@ -31,6 +31,7 @@ export type FileStat = {
   readonly mode: number
   /** Whether the file is root's or that of this process's user. */
   readonly isOurs: boolean
+  readonly sizeBytes: number
   /** Another one when the file has another content, or is another. */
   readonly stamp: string
 }
@@ -117,6 +118,7 @@ function describe({ dev, ino, size, mtimeMs, ctimeMs, mode, uid, gid }: fs.Stats
     owner: { userId: uid, groupId: gid },
     mode: mode & 0o7777,
     isOurs: uid === 0 || uid === process.getuid?.(),
+    sizeBytes: size,
     stamp: `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`,
   }
 }

@@ -15,7 +15,9 @@ listeners:
   - {name: both, kind: mqtt, port: 2, transport: auto, tls: {mode: mutual}, plainText: true, mqtt: {aclFile: /acl/both}}
   - {name: web, kind: http, port: 3, routes: r}
 `)
-  const own = loaded.ok ? createListeners(loaded.config, systemDisk) : assert.fail(JSON.stringify(loaded.problems))
+  const own = loaded.ok
+    ? createListeners(loaded.config, { disk: systemDisk, findPskKey: () => undefined })
+    : assert.fail(JSON.stringify(loaded.problems))
   assert.deepEqual(new Set(collectAclFiles(own)), new Set(['/acl/all', '/acl/both']))
   const chains = own.map(({ filterChains }) => ({ filterChains, defaultFilterChain: undefined }))
   assert.deepEqual(collectAclFiles(own.map((one, i) => ({ ...one, ...chains[i]! }))), ['/acl/both'])

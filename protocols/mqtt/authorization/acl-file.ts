@@ -3,7 +3,7 @@
  * lines, `read`, `write`, `readwrite` or `deny` before the topic, comments where the line begins with `#`. Lines before
  * the first `user` are those of clients without one. A file with a line that mosquitto refuses is refused as a whole.
  */
-import { MeshError } from '../../../core/errors.ts'
+import { walkLines } from '../../../core/os/files/lines.ts'
 import type { TimeSlice } from '../../../core/os/time-slice.ts'
 import { Acl, AclTree, DENY, READ, WRITE } from './acl.ts'
 import { filterProblem } from '../topics/topics.ts'
@@ -14,37 +14,14 @@ export const MAX_ACL_FILE_BYTES = 4 * 1024 * 1024
 /** As much of a word that is wrong as helps to find it. */
 const MAX_QUOTED_CHARS = 40
 
-/** Fifty thousand lines take a fifth of a second. @throws MESH_MQTT_ACL_FILE with file and line */
-export async function parseAclFile(file: string, content: Uint8Array, slice: TimeSlice): Promise<Acl> {
-  if (content.length > MAX_ACL_FILE_BYTES)
-    throw new MeshError('MESH_MQTT_ACL_FILE', `${file} has more than ${MAX_ACL_FILE_BYTES} bytes`)
+/** Fifty thousand lines take a fifth of a second. Rejects with an Error that names the line. */
+export async function parseAclFile(text: string, slice: TimeSlice): Promise<Acl> {
   const parser = new Parser()
-  let number = 0
-  try {
-    const text = textOf(content)
-    for (let from = 0; from < text.length;) {
-      number++
-      const end = text.indexOf('\n', from)
-      parser.take(text.slice(from, end < 0 ? undefined : end))
-      from = end < 0 ? text.length : end + 1
-      if (slice.due) await slice.yield()
-    }
-  } catch (thrown) {
-    if (!(thrown instanceof LineError)) throw thrown
-    throw new MeshError('MESH_MQTT_ACL_FILE', `${file}${number === 0 ? '' : ` line ${number}`}: ${thrown.message}`)
-  }
+  await walkLines(text, slice, (line, number) => {
+    const problem = parser.take(line)
+    if (problem !== undefined) throw new Error(`line ${number}: ${problem}`)
+  })
   return parser.acl()
-}
-
-class LineError extends Error {}
-
-/** What is not UTF-8 is in no topic (MQTT 5.0 §1.5.4), so that a line of it would deny nothing. */
-function textOf(content: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(content)
-  } catch {
-    throw new LineError('it is not UTF-8')
-  }
 }
 
 class Parser {
@@ -53,42 +30,43 @@ class Parser {
   #patterns: AclTree | undefined
   #user: string | undefined
 
-  take(line: string): void {
+  /** @returns what is wrong with the line */
+  take(line: string): string | undefined {
     const text = trimmedEnd(line)
-    if (text.startsWith('#')) return
-    if (text.includes('\0')) throw new LineError('it holds U+0000')
+    if (text.startsWith('#')) return undefined
+    if (text.includes('\0')) return 'it holds U+0000'
     const [word, rest] = firstWord(text)
     switch (word) {
       case '':
-        return
+        return undefined
       case 'user':
-        if (rest === '') throw new LineError('`user` has no name')
+        if (rest === '') return '`user` has no name'
         this.#user = trimmed(rest)
-        return
+        return undefined
       case 'topic':
       case 'pattern':
-        this.#add(word, rest)
-        return
+        return this.#add(word, rest)
       default:
-        throw new LineError(`${quoted(word)} is none of user, topic and pattern`)
+        return `${quoted(word)} is none of user, topic and pattern`
     }
   }
   acl(): Acl {
     return new Acl({ users: this.#users, anonymous: this.#anonymous, patterns: this.#patterns })
   }
 
-  #add(what: 'topic' | 'pattern', rest: string): void {
+  #add(what: 'topic' | 'pattern', rest: string): string | undefined {
     const [first, more] = firstWord(rest)
-    if (first === '') throw new LineError(`\`${what}\` has no topic`)
+    if (first === '') return `\`${what}\` has no topic`
     // One word alone is a topic, also where it is `read`.
     const bits = more === '' ? READ | WRITE : Object.hasOwn(RIGHTS, first) ? RIGHTS[first] : undefined
-    if (bits === undefined) throw new LineError(`${quoted(first)} is none of ${Object.keys(RIGHTS).join(', ')}`)
+    if (bits === undefined) return `${quoted(first)} is none of ${Object.keys(RIGHTS).join(', ')}`
     const topic = more === '' ? first : trimmed(more)
     const problem = filterProblem(topic)
-    if (problem !== undefined) throw new LineError(problem)
+    if (problem !== undefined) return problem
     const levels = topic.split('/')
     if (what === 'pattern') (this.#patterns ??= new AclTree()).addPattern(levels, bits)
     else this.#own().add(levels, bits, 'literal')
+    return undefined
   }
   #own(): AclTree {
     if (this.#user === undefined) return (this.#anonymous ??= new AclTree())

@@ -6,8 +6,8 @@ export type BridgeCredentials = { readonly username: string | undefined; readonl
 /** For the next connection. Throws why they cannot be had. */
 export type ReadCredentials = (bridge: Pick<MqttBridge, 'credentials'>) => BridgeCredentials
 export type CredentialSources = {
-  /** Undefined: there is no such file. Throws what the system says. */
-  readonly read: (file: string) => Buffer | undefined
+  /** Throws an Error that says why the file cannot be used. */
+  readonly read: (file: string) => Buffer
   /** The token of this node; undefined: it has none. */
   readonly token: () => string | undefined
   readonly node: string
@@ -30,13 +30,12 @@ export function readBridgeCredentials(settings: MqttBridge['credentials'], from:
 
 /** Without the line's end that an editor or `echo` leaves. */
 function readPassword(file: string, read: CredentialSources['read']): Uint8Array {
-  let content: Buffer | undefined
+  let content: Buffer
   try {
     content = read(file)
   } catch (cause) {
-    throw problem(`${file} cannot be read`, cause)
+    throw problem(`${file}: ${cause instanceof Error ? cause.message : String(cause)}`, cause)
   }
-  if (!content) throw problem(`there is no file ${file}`)
   const end = content.at(-1) === 0x0a ? (content.at(-2) === 0x0d ? -2 : -1) : content.length
   const password = content.subarray(0, end)
   if (password.length === 0) throw problem(`${file} is empty`)

@@ -2,6 +2,8 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Disk } from '../../../core/os/disk.ts'
+import { WatchedFile, type WatchedFileOptions } from '../../../core/os/files/watched-file.ts'
+import type { TimeSlice } from '../../../core/os/time-slice.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import { readJwks, MAX_JWKS_BYTES, parseJwks, type Jwks } from '../../../core/jwt/jwks.ts'
 import type { KeySource } from '../../../core/jwt/key-source.ts'
@@ -16,7 +18,6 @@ import { isPassword, type PasswordHash } from './password-hash.ts'
 import { MAX_PSK_FILE_BYTES, parsePskFile, type PskFile } from './psk-file.ts'
 import { inventVerifier, ScramExchange } from './scram.ts'
 import { Tokens } from './tokens.ts'
-import { WatchedFile } from './watched-file.ts'
 
 export type UserDatabaseOptions = {
   readonly settings: MqttUsers
@@ -34,6 +35,8 @@ export class UserDatabase implements Disposable {
   readonly checks: PasswordChecks
   readonly guesses: Guesses
   readonly tokens: Tokens | undefined
+  /** Resolves when every file was looked at. Never rejects. */
+  readonly ready: Promise<void>
   readonly #settings: MqttUsers
   readonly #passwords: WatchedFile<Passwords> | undefined
   readonly #keys: WatchedFile<PskFile> | undefined
@@ -55,12 +58,11 @@ export class UserDatabase implements Disposable {
     this.#passwords =
       passwordFile === undefined
         ? undefined
-        : new WatchedFile({
-            ...o,
+        : watchUsers(o, {
             file: passwordFile,
             setting: 'mqtt.users.passwordFile',
             maxBytes: MAX_FILE_BYTES,
-            parse: (text) => readPasswords(text, this.#passwords?.current),
+            parse: (text, slice) => readPasswords(text, slice, this.#passwords?.current),
             problemsOf: ({ problems }) => problems,
             isSecret: true,
             onChange,
@@ -68,8 +70,7 @@ export class UserDatabase implements Disposable {
     this.#keys =
       settings.pskFile === undefined
         ? undefined
-        : new WatchedFile({
-            ...o,
+        : watchUsers(o, {
             file: settings.pskFile,
             setting: 'mqtt.users.pskFile',
             maxBytes: MAX_PSK_FILE_BYTES,
@@ -84,6 +85,7 @@ export class UserDatabase implements Disposable {
         jwt.issuers.map((one) => ({ settings: one, keys: keysOf(one, o) })),
         o.time,
       )
+    this.ready = Promise.all([this.#passwords?.ready, this.#keys?.ready]).then(() => undefined)
   }
   [Symbol.dispose](): void {
     this.#passwords?.[Symbol.dispose]()
@@ -138,6 +140,10 @@ export class UserDatabase implements Disposable {
   keyOf(identity: string): Buffer | undefined {
     return this.#keys?.content.keys.get(identity)
   }
+  /** For a handshake. Undefined: nobody has that identity. */
+  findKey(identity: string): Buffer | undefined {
+    return this.#keys?.current?.keys.get(identity)
+  }
   /** @param key what keyOf returned */
   isCurrentKey(identity: string, key: object): boolean {
     const now = this.#keys?.current?.keys.get(identity)
@@ -158,13 +164,14 @@ type Passwords = PasswordFile & {
 const INVENTED_KEY = randomBytes(32)
 
 /** A line that is as it was keeps its object, so that nobody has to prove himself again. */
-function readPasswords(text: string, before: PasswordFile | undefined): Passwords {
-  const { users: read, problems } = parsePasswordFile(text)
+async function readPasswords(text: string, slice: TimeSlice, before: PasswordFile | undefined): Promise<Passwords> {
+  const { users: read, problems } = await parsePasswordFile(text, slice)
   if (read.size === 0) throw new Error(problems.length === 0 ? 'it has no user' : `it has no user: ${problems[0]}`)
   const users = new Map<string, PasswordHash>()
   for (const [name, hash] of read) {
     const known = before?.users.get(name)
     users.set(name, known && isSame(known, hash) ? known : hash)
+    if (slice.due) await slice.yield()
   }
   const all = [...users.values()]
   const key = randomBytes(32)
@@ -180,17 +187,32 @@ function isSame(a: PasswordHash, b: PasswordHash): boolean {
   return JSON.stringify(a) === JSON.stringify(b)
 }
 
+type Watching<T> = Pick<
+  WatchedFileOptions<T>,
+  'file' | 'setting' | 'maxBytes' | 'parse' | 'problemsOf' | 'isSecret' | 'onChange'
+>
+function watchUsers<T>({ disk, clock, log }: UserDatabaseOptions, its: Watching<T>): WatchedFile<T> {
+  return new WatchedFile({
+    ...its,
+    disk,
+    clock,
+    log,
+    without: 'nobody gets in by it',
+    code: 'MESH_MQTT_USERS_FILE',
+    evt: 'mqtt.users',
+    part: 'mqtt',
+  })
+}
+
 function keysOf(issuer: JwtIssuerSettings, o: UserDatabaseOptions): KeySource {
   const { jwks, jwksFile, jwksUrl } = issuer
   if (jwksUrl !== undefined) return o.fetchKeys(jwksUrl)
   if (jwksFile === undefined) return fixedKeys(readJwks(jwks))
-  const file: WatchedFile<Jwks> = new WatchedFile({
-    ...o,
+  const file: WatchedFile<Jwks> = watchUsers(o, {
     file: jwksFile,
     setting: 'mqtt.users.jwt jwksFile',
     maxBytes: MAX_JWKS_BYTES,
     parse: parseJwks,
-    problemsOf: () => [],
     isSecret: false,
     onChange: () => undefined,
   })

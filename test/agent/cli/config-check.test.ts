@@ -47,8 +47,8 @@ test('config check names the line of an acl file that cannot be used, and the ru
   const m = machine(t)
   const yaml = `mqtt: {aclFile: ${m.folder}/acl}\nlisteners: [{name: m, kind: mqtt, port: 0}, {name: n, kind: mqtt, port: 0}]\n`
   for (const [text, what] of [
-    [undefined, /1 mistake\nMistakes:\n.*mqtt\.aclFile: there is no file .*acl\n/],
-    ['user a\ntopic red a\n', /1 mistake\nMistakes:\n.*mqtt\.aclFile: .*acl line 2: "red" is none of/],
+    [undefined, /1 mistake\nMistakes:\n.*mqtt\.aclFile: .*acl: there is no such file\n/],
+    ['user a\ntopic red a\n', /1 mistake\nMistakes:\n.*mqtt\.aclFile: .*acl: line 2: "red" is none of/],
   ] as const) {
     if (text !== undefined) fs.writeFileSync(`${m.folder}/acl`, text)
     m.write(yaml)
@@ -58,6 +58,24 @@ test('config check names the line of an acl file that cannot be used, and the ru
   }
   fs.writeFileSync(`${m.folder}/acl`, 'topic read a\n')
   assert.equal((await meshlet(['config', 'check', '-c', m.file])).code, 0)
+  fs.chmodSync(`${m.folder}/acl`, 0o666)
+  const { code, out } = await meshlet(['config', 'check', '-c', m.file])
+  assert.deepEqual([code, /others than its owner may write it.*chmod go-w/.test(out)], [2, true], out)
+})
+
+test('config check reads the files of users: what cannot be used is a mistake, a line that is not is to be seen to', async (t) => {
+  const m = machine(t)
+  m.write(
+    `mqtt: {users: {passwordFile: ${m.folder}/users, pskFile: ${m.folder}/keys}}\nlisteners: [{name: m, kind: mqtt, port: 0}]\n`,
+  )
+  const salt = `${Buffer.alloc(12, 1).toString('base64')}$${Buffer.alloc(64, 2).toString('base64')}`
+  fs.writeFileSync(`${m.folder}/users`, `ana:$6$${salt}\nbob:plain\n`, { mode: 0o600 })
+  fs.writeFileSync(`${m.folder}/keys`, 'a:00\n', { mode: 0o600 })
+  const { code, out } = await meshlet(['config', 'check', '-c', m.file])
+  assert.equal(code, 2)
+  assert.match(out, /1 mistake\nMistakes:\n.*mqtt\.users\.pskFile: .*keys: it has no key/)
+  assert.match(out, /To be seen to:\n.*mqtt\.users\.passwordFile: .*users: line 2 is a password that is not hashed/)
+  assert.doesNotMatch(out, /plain/)
 })
 
 test('config check finds the cluster that a route names and nobody knows, without starting anything', async (t) => {

@@ -14,9 +14,11 @@ const config = (listener: object, over: object = {}): AgentConfig =>
     ...over,
   } as Input)
 const codes = (c: AgentConfig): string[] =>
-  findExposureProblems(createListeners(c, systemDisk), new Map(c.listeners.map((l) => [l.name, l])), c.mqtt.users).map(
-    (p) => p.code,
-  )
+  findExposureProblems(
+    createListeners(c, { disk: systemDisk, findPskKey: () => undefined }),
+    new Map(c.listeners.map((l) => [l.name, l])),
+    c.mqtt.users,
+  ).map((p) => p.code)
 const USERS = { passwordFile: '/etc/meshlet/passwords' }
 const RULE = { action: 'subscribe', topics: ['a'], effect: 'allow' }
 
@@ -89,7 +91,11 @@ for (const { name, listener, over, want } of [
 
 test("of pushed listeners only MQTT counts: what else comes without proof is the control plane's to say", () => {
   const of = (kind: object): string[] =>
-    findExposureProblems(createListeners(config(kind), systemDisk), new Map(), undefined).map((p) => p.code)
+    findExposureProblems(
+      createListeners(config(kind), { disk: systemDisk, findPskKey: () => undefined }),
+      new Map(),
+      undefined,
+    ).map((p) => p.code)
   assert.deepEqual(
     [
       of({ kind: 'mqtt', address: '0.0.0.0' }),

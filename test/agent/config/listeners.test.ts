@@ -18,7 +18,9 @@ const diskWith = (files: Record<string, string | undefined>): Disk => ({
 })
 function listeners(yaml: string, disk = NO_DISK): readonly Listener[] {
   const loaded = loadConfig(`control: {address: "a:1", roots: /r}\nlisteners:\n${yaml}`)
-  return loaded.ok ? createListeners(loaded.config, disk) : assert.fail(JSON.stringify(loaded.problems))
+  return loaded.ok
+    ? createListeners(loaded.config, { disk, findPskKey: () => undefined })
+    : assert.fail(JSON.stringify(loaded.problems))
 }
 const one = (yaml: string, disk?: Disk): Listener & { readonly defaultFilterChain: FilterChain } => {
   const [made] = listeners(yaml, disk)
@@ -161,7 +163,9 @@ listeners:
   - {name: two, kind: mqtt, port: 2, mqtt: {anonymous: false, maxConnections: 3, maxKeepAliveSec: 60, allowedOrigins: [], aclFile: /acl/two}}
   - {name: three, kind: mqtt, port: 3, mqtt: {maxPacketBytes: 6000, authentication: [password]}}
 `)
-  const made = loaded.ok ? createListeners(loaded.config, NO_DISK) : assert.fail(JSON.stringify(loaded.problems))
+  const made = loaded.ok
+    ? createListeners(loaded.config, { disk: NO_DISK, findPskKey: () => undefined })
+    : assert.fail(JSON.stringify(loaded.problems))
   const policies = made.map(({ defaultFilterChain: chain }) =>
     chain?.codec.kind === 'mqtt' ? chain.codec.mqtt : assert.fail('no MQTT'),
   )

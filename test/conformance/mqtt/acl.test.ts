@@ -15,7 +15,7 @@ import { Agent, directoryMode, writeResources } from '../package/shipped.ts'
 import { aclLines, askBroker, type Decisions, keyOf, ROOT, topicsFor, whoAsks, type Who } from './acl-decisions.ts'
 
 const FILES = 10
-const parse = (text: string): Promise<Acl> => parseAclFile('/acl', Buffer.from(text), new TimeSlice(systemClock))
+const parse = (text: string): Promise<Acl> => parseAclFile(text, new TimeSlice(systemClock))
 
 /** Without a password file mosquitto takes any user for what it says it is. */
 async function mosquitto(t: TestContext, acl: string): Promise<{ readonly program: Running; readonly port: number }> {

@@ -167,7 +167,15 @@ export class CrashFs {
     },
     statSync: (name: string) => {
       const inode = this.#names.get(name)
-      return inode && { isDirectory: () => inode.kind === 'folder', isFile: () => inode.kind !== 'folder' }
+      return (
+        inode && {
+          isDirectory: () => inode.kind === 'folder',
+          isFile: () => inode.kind !== 'folder',
+          mode: inode.mode,
+          uid: 0,
+          size: inode.bytes.length,
+        }
+      )
     },
     statfsSync: () => ({ bavail: 1e6, bsize: 4096 }),
   } as unknown as FileCalls

@@ -12,22 +12,38 @@ export const PASSWORDS = '/etc/passwords'
 /** Files that are not there, not readable or somebody else's, as a test wants them. */
 export class FilesDisk {
   readonly #files = new Map<string, { text: string | Buffer; stat: FileStat }>()
+  readonly #failures = new Map<string, string>()
   #changes = 0
   reads = 0
 
   write(file: string, text: string | Buffer, { mode = 0o600, isOurs = true } = {}): void {
+    this.#failures.delete(file)
     this.#files.set(file, {
       text,
-      stat: { owner: { userId: 0, groupId: 0 }, mode, isOurs, stamp: String(++this.#changes) },
+      stat: {
+        owner: { userId: 0, groupId: 0 },
+        mode,
+        isOurs,
+        sizeBytes: text.length,
+        stamp: String(++this.#changes),
+      },
     })
   }
   remove(file: string): void {
     this.#files.delete(file)
+    this.#failures.delete(file)
+  }
+  /** Reads of it fail until it is written. */
+  fail(file: string, why: string): void {
+    this.write(file, '')
+    this.#failures.set(file, why)
   }
   get disk(): Disk {
     const part: Pick<Disk, 'read' | 'stat'> = {
       read: (file) => {
         this.reads++
+        const failure = this.#failures.get(file)
+        if (failure !== undefined) throw new Error(failure)
         const found = this.#files.get(file)
         return found && Buffer.from(found.text)
       },

@@ -12,7 +12,7 @@ import { golden } from '../../helpers/control-plane/resources.ts'
 const own = (yaml: string): readonly Listener[] => {
   const loaded = loadConfig(`directory: /none\nlisteners: [${yaml}]\n`)
   assert.ok(loaded.ok)
-  return createListeners(loaded.config, systemDisk)
+  return createListeners(loaded.config, { disk: systemDisk, findPskKey: () => undefined })
 }
 const PUSHED = '127.0.0.1_15080'
 /** What istiod sends to a node with HTTP_PROXY_PORT 15080, decoded. */

@@ -45,7 +45,7 @@ test('nobody connects before the acl file is there; a wrong one leaves the last 
 
   write('topic write in/#\ntopic frobnicate #\n')
   await until('the mistake is told', () => agent.problems().includes('MESH_MQTT_ACL_FILE'))
-  assert.match(agent.status().problems[0]!.text, /acl line 2: "frobnicate" is none of/)
+  assert.match(agent.status().problems[0]!.text, /acl: line 2: "frobnicate" is none of/)
   assert.equal(await publish(client, 'in/a'), 0)
 
   write('topic write out/#\n')

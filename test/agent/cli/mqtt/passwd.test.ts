@@ -5,6 +5,8 @@ import path from 'node:path'
 import { changePasswordFile, type PasswdOptions } from '../../../../agent/cli/mqtt/passwd.ts'
 import type { Io } from '../../../../agent/cli/io.ts'
 import { systemDisk } from '../../../../core/os/disk.ts'
+import { systemClock } from '../../../../core/os/clock.ts'
+import { TimeSlice } from '../../../../core/os/time-slice.ts'
 import { parsePasswordFile } from '../../../../protocols/mqtt/users/password-file.ts'
 import { HASH_KINDS, isPassword } from '../../../../protocols/mqtt/users/password-hash.ts'
 import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
@@ -32,7 +34,8 @@ async function passwd(
   }
 }
 const is = async (file: string, user: string, password: string): Promise<boolean> => {
-  const hash = parsePasswordFile(fs.readFileSync(file, 'utf8')).users.get(user)
+  const { users } = await parsePasswordFile(fs.readFileSync(file, 'utf8'), new TimeSlice(systemClock))
+  const hash = users.get(user)
   return hash !== undefined && isPassword(hash, Buffer.from(password))
 }
 

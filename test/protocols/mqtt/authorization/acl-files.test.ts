@@ -3,11 +3,12 @@ import assert from 'node:assert/strict'
 import { createLog, type Log } from '../../../../core/log.ts'
 import { WRITE } from '../../../../protocols/mqtt/authorization/acl.ts'
 import { AclFiles } from '../../../../protocols/mqtt/authorization/acl-files.ts'
+import { FilesDisk } from '../../../helpers/mqtt/users.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 class Rig implements Disposable {
   readonly clock = new SimClock()
-  readonly disk = new Map<string, string | Error>()
+  readonly files = new FilesDisk()
   readonly lines: string[] = []
   changes = 0
   readonly log: Log = createLog('info', {
@@ -16,13 +17,7 @@ class Rig implements Disposable {
   readonly acls = new AclFiles({
     clock: this.clock,
     log: this.log,
-    disk: {
-      read: (file) => {
-        const found = this.disk.get(file)
-        if (found instanceof Error) throw found
-        return found === undefined ? undefined : Buffer.from(found)
-      },
-    },
+    disk: this.files.disk,
     onChange: () => this.changes++,
   })
 
@@ -38,65 +33,52 @@ class Rig implements Disposable {
   }
 }
 
-test('a file is read at once, and again when it has changed and looks the same twice', async () => {
+test('a change is taken once it has looked the same twice; half of one is not', async () => {
   using rig = new Rig()
-  rig.disk.set('/acl', 'topic a')
+  rig.files.write('/acl', 'topic a')
   await rig.acls.use(['/acl'])
   assert.deepEqual([rig.may('a'), rig.may('b'), rig.changes, rig.problems], [true, false, 0, []])
-  rig.disk.set('/acl', 'topic a\ntopic b\n')
-  await rig.clock.advance(5_000)
-  assert.equal(rig.may('b'), false, 'it may be half of one')
-  rig.disk.set('/acl', 'topic a\ntopic b\ntopic deny a')
+  rig.files.write('/acl', 'topic a\ntopic b\n')
+  await rig.clock.advance(2_000)
+  rig.files.write('/acl', 'topic a\ntopic b\ntopic deny a')
   await rig.clock.advance(250)
   assert.deepEqual([rig.may('a'), rig.may('b')], [true, false], 'it was half of one')
   await rig.clock.advance(250)
   assert.deepEqual([rig.may('a'), rig.may('b'), rig.changes], [false, true, 1])
-  await rig.clock.advance(60_000)
-  assert.equal(rig.changes, 1)
-  assert.deepEqual(rig.lines, ['mqtt.acl.read', 'mqtt.acl.read'])
 })
 
-for (const [what, content, problem] of [
-  ['wrong', 'topic a\ntopic b\nwrong', /^\/acl line 3: "wrong" is none/],
-  ['gone', undefined, /^there is no file \/acl$/],
-  ['unreadable', new Error('EACCES: permission denied'), /^\/acl cannot be read: EACCES/],
-] as const)
-  test(`a file that is ${what} leaves the last good one in force, and is told once`, async () => {
-    using rig = new Rig()
-    rig.disk.set('/acl', 'topic a')
-    await rig.acls.use(['/acl'])
-    if (content === undefined) rig.disk.delete('/acl')
-    else rig.disk.set('/acl', content)
-    await rig.clock.advance(60_000)
-    assert.deepEqual([rig.may('a'), rig.may('b'), rig.changes], [true, false, 0])
-    assert.match(rig.problems.join(), problem)
-    assert.deepEqual(rig.lines, ['mqtt.acl.read', 'mqtt.acl.refused'])
-    for (const next of ['topic a', 'topic b']) {
-      rig.disk.set('/acl', next)
-      await rig.clock.advance(5_250)
-      assert.deepEqual([rig.may(next.slice(-1)), rig.problems], [true, []], next)
-      rig.disk.set('/acl', 'wrong again')
-      await rig.clock.advance(5_250)
-      assert.equal(rig.problems.length, 1)
-    }
-  })
-
-test('a file that is not there at the start is taken when it comes', async () => {
+test('a line that is wrong is told with its place; the last good file stays in force', async () => {
   using rig = new Rig()
+  rig.files.write('/acl', 'topic a')
   await rig.acls.use(['/acl'])
-  assert.deepEqual([rig.acls.of('/acl'), rig.problems], [undefined, ['there is no file /acl']])
-  rig.disk.set('/acl', 'topic a')
-  await rig.clock.advance(5_250)
-  assert.deepEqual([rig.may('a'), rig.problems, rig.changes], [true, [], 1])
+  rig.files.write('/acl', 'topic a\ntopic b\nwrong')
+  await rig.clock.advance(60_000)
+  assert.deepEqual([rig.may('a'), rig.may('b'), rig.changes], [true, false, 0])
+  assert.match(rig.problems.join(), /^mqtt\.aclFile \/acl: line 3: "wrong" is none/)
+  assert.deepEqual(rig.lines, ['mqtt.acl', 'mqtt.acl'])
+})
+
+test('a file that others may write is not taken, whatever it allows', async () => {
+  using rig = new Rig()
+  rig.files.write('/acl', 'topic #', { mode: 0o664 })
+  await rig.acls.use(['/acl'])
+  assert.equal(rig.acls.of('/acl'), undefined)
+  assert.match(rig.problems.join(), /others than its owner may write it.*chmod go-w \/acl.*nobody connects/)
+  rig.files.write('/acl', 'topic a')
+  await rig.clock.advance(2_250)
+  rig.files.write('/acl', 'topic #', { isOurs: false })
+  await rig.clock.advance(2_250)
+  assert.deepEqual([rig.may('a'), rig.may('b')], [true, false])
+  assert.match(rig.problems.join(), /belongs neither to root nor to meshlet's user.*what was read before counts/)
 })
 
 test('files that nobody names any more are forgotten', async () => {
   using rig = new Rig()
-  rig.disk.set('/a', 'topic a')
+  rig.files.write('/a', 'topic a')
   await rig.acls.use(['/a', '/b'])
-  rig.disk.set('/b', 'topic b')
+  rig.files.write('/b', 'topic b')
   await rig.acls.use(['/b'])
-  await rig.clock.advance(5_250)
+  await rig.clock.advance(2_250)
   assert.deepEqual([rig.acls.of('/a'), rig.may('b', '/b'), rig.problems], [undefined, true, []])
   await rig.acls.use([])
   assert.equal(rig.clock.pendingTimers, 0)

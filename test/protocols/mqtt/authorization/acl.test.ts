@@ -8,8 +8,8 @@ import { covers } from '../../../../protocols/mqtt/topics/topics.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const slice = new TimeSlice(new SimClock())
-async function rights(text: string | Buffer, user?: string, clientId = 'c'): Promise<(topic: string) => string> {
-  const has = (await parseAclFile('/acl', Buffer.from(text), slice)).of({ clientId, user })
+async function rights(text: string, user?: string, clientId = 'c'): Promise<(topic: string) => string> {
+  const has = (await parseAclFile(text, slice)).of({ clientId, user })
   return (topic) => `${has(topic, READ) ? 'r' : '-'}${has(topic, WRITE) ? 'w' : '-'}`
 }
 
@@ -84,9 +84,9 @@ test('fifty thousand lines: a question costs its levels, and the parsing lets tr
   const lines: string[] = []
   for (let i = 0; i < 12_500; i++)
     lines.push(`topic read s/${i}/+`, `topic deny s/${i}/x`, `pattern write d%c-${i}/#`, `pattern read p/%c/${i}`)
-  const text = Buffer.from(lines.join('\n'))
+  const text = lines.join('\n')
   let yields = 0
-  const acl = await parseAclFile('/acl', text, {
+  const acl = await parseAclFile(text, {
     // A class with private fields; of it a parser asks what stands here.
     get due() {
       return true
@@ -108,7 +108,7 @@ test('fifty thousand lines: a question costs its levels, and the parsing lets tr
     for (let i = 0; i < 20_000; i++) ask(i)
     return performance.now() - startedMs
   }
-  const few = (await parseAclFile('/acl', Buffer.from(lines.slice(0, 4).join('\n')), slice)).of({
+  const few = (await parseAclFile(lines.slice(0, 4).join('\n'), slice)).of({
     clientId: 'c',
     user: undefined,
   })

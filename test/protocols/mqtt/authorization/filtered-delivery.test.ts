@@ -11,8 +11,7 @@ import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 
-const acl = (...lines: string[]): Promise<Acl> =>
-  parseAclFile('/acl', Buffer.from(lines.join('\n')), new TimeSlice(new SimClock()))
+const acl = (...lines: string[]): Promise<Acl> => parseAclFile(lines.join('\n'), new TimeSlice(new SimClock()))
 const ACL = { aclFile: '/acl' }
 
 class Site {

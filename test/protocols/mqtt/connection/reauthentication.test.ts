@@ -180,7 +180,7 @@ test('a verifier that was changed ends the connection, and one that was changed 
   const late = site.open(client.first)
   const step = await late.take('auth')
   site.files.write(PASSWORDS, line('old', 'way'))
-  await site.t.clock.advance(2_000)
+  await site.t.clock.advance(2_250)
   assert.deepEqual(await peer.seen(), ['disconnect 0x87'])
   late.send(auth(0x18, client.final(String(step.properties.authenticationData))))
   assert.equal((await late.take('connack')).reason, 0x86)

@@ -41,8 +41,7 @@ test('what cannot be had is told without its content', () => {
     throw new Error('EACCES')
   }
   for (const [over, reason] of [
-    [{ read: () => undefined }, /there is no file \/p/],
-    [{ read: denied }, /\/p cannot be read/],
+    [{ read: denied }, /\/p: EACCES/],
     [{ read: () => Buffer.from('\n') }, /\/p is empty/],
     [{ read: () => Buffer.alloc(65_536, 'secret') }, /larger than 65535 bytes$/],
   ] as const)
@@ -56,12 +55,15 @@ test('what cannot be had is told without its content', () => {
 test('they are read at each connection, and the bridge waits for them as for a broker that is away', async (t) => {
   const r = await rig(t, [])
   let password: string | undefined
-  r.credentials = (settings) =>
-    readBridgeCredentials(settings, from({ read: () => (password === undefined ? undefined : Buffer.from(password)) }))
+  const read = (): Buffer => {
+    if (password === undefined) throw new Error('there is no such file')
+    return Buffer.from(password)
+  }
+  r.credentials = (settings) => readBridgeCredentials(settings, from({ read }))
   await r.bridge.apply(bridgePolicy([UP], { credentials: { username: 'site', passwordFile: '/p' } }))
   await r.clock.advance(10_000)
   assert.equal(r.upstream.connections.length, 0)
-  assert.match(r.bridge.status()[0]?.error ?? '', /there is no file \/p/)
+  assert.match(r.bridge.status()[0]?.error ?? '', /\/p: there is no such file/)
   for (const next of ['one', 'two']) {
     password = next
     await r.nextConnection()

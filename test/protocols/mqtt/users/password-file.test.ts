@@ -1,22 +1,26 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { TimeSlice } from '../../../../core/os/time-slice.ts'
 import { parsePasswordFile } from '../../../../protocols/mqtt/users/password-file.ts'
 import { findUserNameProblem } from '../../../../protocols/mqtt/users/user-name.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
 
+const slice = new TimeSlice(new SimClock())
 const HASH = `$6$${Buffer.alloc(12, 1).toString('base64')}$${Buffer.alloc(64, 2).toString('base64')}`
 
-test("mosquitto's form: comments, empty lines, blanks around, CRLF, names with odd characters", () => {
-  const { users, problems } = parsePasswordFile(
+test("mosquitto's form: comments, empty lines, blanks around, CRLF, names with odd characters", async () => {
+  const { users, problems } = await parsePasswordFile(
     ['# users', '', ` ana :  ${HASH}\r`, `a/b+c#d%u:${HASH}`, `Jürgen Müller:${HASH}`, '   ', `last:${HASH}`].join(
       '\n',
     ),
+    slice,
   )
   assert.deepEqual([...users.keys()], ['ana', 'a/b+c#d%u', 'Jürgen Müller', 'last'])
   assert.deepEqual(problems, [])
 })
 
-test('a wrong line keeps its own user out, is told by its number, and never shown', () => {
-  const { users, problems } = parsePasswordFile(
+test('a wrong line keeps its own user out, is told by its number, and never shown', async () => {
+  const { users, problems } = await parsePasswordFile(
     [
       'plain:topsecret',
       'nocolon-topsecret',
@@ -25,6 +29,7 @@ test('a wrong line keeps its own user out, is told by its number, and never show
       `ana:${HASH}`,
       `${'x'.repeat(257)}:${HASH}`,
     ].join('\n'),
+    slice,
   )
   assert.deepEqual([...users.keys()], ['ana'])
   assert.deepEqual(problems, [
@@ -36,8 +41,8 @@ test('a wrong line keeps its own user out, is told by its number, and never show
   ])
 })
 
-test('a user with two lines is not used at all: which was meant cannot be told', () => {
-  const { users, problems } = parsePasswordFile(`ana:${HASH}\nbob:${HASH}\nana:${HASH}\nana:${HASH}`)
+test('a user with two lines is not used at all: which was meant cannot be told', async () => {
+  const { users, problems } = await parsePasswordFile(`ana:${HASH}\nbob:${HASH}\nana:${HASH}\nana:${HASH}`, slice)
   assert.deepEqual([...users.keys()], ['bob'])
   assert.equal(problems.length, 2)
 })

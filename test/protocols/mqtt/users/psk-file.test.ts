@@ -1,12 +1,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { parsePskFile, PskKeys } from '../../../../protocols/mqtt/users/psk-file.ts'
-import { FilesDisk } from '../../../helpers/mqtt/users.ts'
+import { TimeSlice } from '../../../../core/os/time-slice.ts'
+import { parsePskFile } from '../../../../protocols/mqtt/users/psk-file.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
 
+const slice = new TimeSlice(new SimClock())
 const HEX = '00112233445566778899aabbccddeeff'
 
-test("mosquitto's form, and what of it is not used", () => {
-  const { keys, problems } = parsePskFile(
+test("mosquitto's form, and what of it is not used", async () => {
+  const { keys, problems } = await parsePskFile(
     [
       '# keys',
       `pump-7:${HEX}`,
@@ -19,6 +21,7 @@ test("mosquitto's form, and what of it is not used", () => {
       'nothing',
       '',
     ].join('\n'),
+    slice,
   )
   assert.deepEqual([...keys.keys()], ['pump-7', 'a:b'])
   assert.equal(keys.get('a:b')?.toString('hex'), HEX)
@@ -27,26 +30,5 @@ test("mosquitto's form, and what of it is not used", () => {
     ['line 4 has', 'line 5 has', 'line 6 is ', 'line 8 is ', 'line 9 is '],
   )
   assert.doesNotMatch(problems.join(), /0011/)
-  assert.throws(() => parsePskFile('# nothing\n'), /has no key/)
-})
-
-test('a handshake sees the file of now; one that cannot be used changes nothing', () => {
-  const files = new FilesDisk()
-  const keys = new PskKeys(files.disk, '/psk')
-  assert.equal(keys.find('a'), undefined)
-  files.write('/psk', `a:${HEX}`)
-  assert.ok(keys.find('a'))
-  assert.ok(keys.find('a'))
-  assert.equal(files.reads, 1)
-  files.write('/psk', `b:${HEX}`)
-  assert.deepEqual([keys.find('a'), keys.find('b')?.length], [undefined, 16])
-  for (const spoil of [
-    () => files.write('/psk', `c:${HEX}`, { mode: 0o666 }),
-    () => files.write('/psk', ''),
-    () => files.write('/psk', 'x'.repeat(2_000_000)),
-    () => files.remove('/psk'),
-  ]) {
-    spoil()
-    assert.deepEqual([keys.find('c'), keys.find('b')?.length], [undefined, 16])
-  }
+  await assert.rejects(parsePskFile('# nothing\n', slice), /has no key/)
 })

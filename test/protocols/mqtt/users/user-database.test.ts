@@ -9,8 +9,13 @@ import { FilesDisk, line, PASSWORDS, usersOn, type UsersInput } from '../../../h
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const JWKS = { keys: [createKey().jwk] }
-const open = (files: FilesDisk, settings?: UsersInput, clock = new SimClock()): UserDatabase =>
-  usersOn(files, settings)({ clock, metrics: new Metrics() })
+const open = async (files: FilesDisk, settings?: UsersInput, clock = new SimClock()): Promise<UserDatabase> => {
+  const db = usersOn(files, settings)({ clock, metrics: new Metrics() })
+  await db.ready
+  return db
+}
+/** When a change is taken. */
+const CHANGE_MS = 2_250
 const password = (text: string): Buffer => Buffer.from(text)
 
 test('a user that is not there costs a hash of the file, for a name always the same one', async () => {
@@ -22,7 +27,7 @@ test('a user that is not there costs a hash of the file, for a name always the s
     hash: Buffer.alloc(64, 1),
   })
   files.write(PASSWORDS, `slow:${slow}\n`)
-  const db = open(files)
+  const db = await open(files)
   const took = async (name: string): Promise<number> => {
     const startNs = process.hrtime.bigint()
     assert.equal(typeof (await db.checkPassword(name, password('x'))), 'string')
@@ -36,21 +41,21 @@ test('a line that is as it was is the same secret, through every change of other
   const files = new FilesDisk()
   const clock = new SimClock()
   files.write(PASSWORDS, line('ana', 'secret'))
-  const db = open(files, undefined, clock)
+  const db = await open(files, undefined, clock)
   let changes = 0
   const watching = db.watch(() => changes++)
   const secret = await db.checkPassword('ana', password('secret'))
   assert.ok(typeof secret === 'object')
   files.write(PASSWORDS, `${line('bob', 'x')}\n${line('ana', 'secret')}`)
-  await clock.advance(2_000)
+  await clock.advance(CHANGE_MS)
   assert.equal(db.isCurrent('ana', secret), true)
   assert.equal(db.isCurrent('bob', secret), false)
   files.write(PASSWORDS, `${line('bob', 'x')}\n${line('ana', 'other')}`)
-  await clock.advance(2_000)
+  await clock.advance(CHANGE_MS)
   assert.equal(db.isCurrent('ana', secret), false)
   watching[Symbol.dispose]()
   files.write(PASSWORDS, line('ana', 'secret'))
-  await clock.advance(2_000)
+  await clock.advance(CHANGE_MS)
   assert.equal(changes, 2)
 })
 
@@ -61,17 +66,17 @@ test('a password that is right while the file changes does not count', async () 
   const [salt, iterations] = [Buffer.alloc(12, 1), 200_000]
   const hash = pbkdf2Sync('secret', salt, iterations, 64, 'sha512')
   files.write(PASSWORDS, `ana:${formatHash({ kind: 'pbkdf2-sha512', iterations, salt, hash })}\n${line('bob', 'x')}`)
-  const db = open(files, undefined, clock)
+  const db = await open(files, undefined, clock)
   const checking = db.checkPassword('ana', password('secret'))
   files.write(PASSWORDS, line('bob', 'x'))
-  await clock.advance(2_000)
+  await clock.advance(CHANGE_MS)
   assert.equal(await checking, 'it was changed at this moment')
 })
 
 test('a file without one user that can be used changes nothing, and is told with its first problem', async () => {
   const files = new FilesDisk()
   files.write(PASSWORDS, 'ana:topsecret\n')
-  const db = open(files)
+  const db = await open(files)
   await assert.rejects(db.checkPassword('ana', password('topsecret')), { code: 'MESH_MQTT_USERS_FILE' })
   const [told] = db.problems().map((p) => p.message)
   assert.match(told ?? '', /it has no user: line 1 is a password that is not hashed/)
@@ -82,11 +87,33 @@ test('keys of an issuer in a file are read again when it changes', async () => {
   const files = new FilesDisk()
   const clock = new SimClock()
   const settings = { jwt: { issuers: [{ issuer: 'https://id', audiences: ['mqtt'], jwksFile: '/etc/jwks' }] } }
-  const db = open(files, settings, clock)
+  const db = await open(files, settings, clock)
   assert.equal(db.problems().length, 1)
   files.write('/etc/jwks', JSON.stringify(JWKS), { mode: 0o644 })
-  await clock.advance(2_000)
+  await clock.advance(CHANGE_MS)
   assert.deepEqual(db.problems(), [])
   assert.equal(db.tokens?.issuers[0]?.keys.current().keys.length, 1)
   db[Symbol.dispose]()
+})
+
+test('keys of TLS: a handshake has those of the file in force; one that cannot be used changes nothing', async () => {
+  const files = new FilesDisk()
+  const clock = new SimClock()
+  const key = (name: string): string => `${name}:00112233445566778899aabbccddeeff`
+  const db = await open(files, { pskFile: '/psk' }, clock)
+  assert.equal(db.findKey('a'), undefined)
+  files.write('/psk', key('a'))
+  await clock.advance(CHANGE_MS)
+  const [secret] = [db.findKey('a')]
+  assert.ok(secret && db.isCurrentKey('a', secret))
+  for (const spoil of [
+    () => files.write('/psk', key('c'), { mode: 0o666 }),
+    () => files.write('/psk', key('c'), { isOurs: false }),
+    () => files.write('/psk', ''),
+    () => files.remove('/psk'),
+  ]) {
+    spoil()
+    await clock.advance(CHANGE_MS)
+    assert.deepEqual([db.findKey('c'), db.findKey('a')?.length, db.problems().length], [undefined, 16, 1])
+  }
 })
