@@ -86,8 +86,18 @@ function describeTraffic({ http, mqtt, spool }: AgentStatus): Row[] {
 function describeBridge({ bridge }: AgentStatus): Row[] {
   return bridge.map((b) => [
     'bridge',
-    `${b.cluster}: ${b.state}, ${b.queued} queued, ${b.sent} sent, ${b.received} received${b.setAside > 0 ? `, ${b.setAside} set aside` : ''}${b.error ? `; ${b.error}` : ''}`,
+    `${b.cluster}: ${b.state}, ${b.queued} queued, ${b.sent} sent, ${b.received} received${b.setAside > 0 ? `, ${b.setAside} set aside` : ''}${describeHosts(b.hosts)}${b.error ? `; ${b.error}` : ''}`,
   ])
+}
+
+function describeHosts(hosts: AgentStatus['bridge'][number]['hosts'] = []): string {
+  return hosts
+    .map(({ hostId, state, awaySec, held }) =>
+      awaySec === undefined
+        ? `; host ${hostId} ${state}`
+        : `; host ${hostId} ${state} for ${formatSpan(awaySec)}, ${held} held`,
+    )
+    .join('')
 }
 
 function describeSkipped({ config }: AgentStatus): Row[] {

@@ -103,6 +103,13 @@ export type AgentStatus = {
     readonly received: number
     readonly setAside: number
     readonly error: string | undefined
+    /** Primary Host Applications of Sparkplug that routes wait for. */
+    readonly hosts?: readonly {
+      readonly hostId: string
+      readonly state: string
+      readonly awaySec: number | undefined
+      readonly held: number
+    }[]
   }[]
   /** Everything that is wrong now, worst first. */
   readonly problems: readonly Problem[]

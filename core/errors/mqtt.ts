@@ -82,6 +82,14 @@ export const MQTT = {
     remedy:
       'Nothing, while the uplink is away: what waits is sent when the broker is reached again. Else look after the cluster that mqtt.routes names (/clusters) and the broker behind it.',
   },
+  MESH_MQTT_HOST_OFFLINE: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 503,
+    flag: 'UF',
+    remedy:
+      'Nothing, while the Primary Host Application is down: what waits for it is sent when it says `online` on spBv1.0/STATE/<host id> of the upstream broker. Else compare `sparkplug.hostId` of the route with the id that the host has, letter by letter, and see whether this agent may subscribe to that topic there.',
+  },
   MESH_MQTT_UPSTREAM_REFUSED: {
     origin: 'upstream',
     retry: 'never',

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { NAMESPACE, sparkplug } from './sparkplug.ts'
 import { findTemplateProblem } from './topic-template.ts'
 
 /** MQTT-4.7.1-1, MQTT-4.7.1-2, MQTT-4.7.3-2. */
@@ -61,6 +62,8 @@ const fields = () =>
      * queue refuse when one of them does.
      */
     whenFull: z.enum(['refuse', 'drop-oldest', 'drop-newest', 'drop-lowest-priority']).optional(),
+    /** What goes up is Sparkplug B, and is stored and forwarded as that standard wants it; QoS 0 goes with QoS 1. */
+    sparkplug: sparkplug().optional(),
   })
 type Fields = z.infer<ReturnType<typeof fields>>
 
@@ -91,7 +94,20 @@ function problems(r: Fields): readonly Problem[] {
       add('topic', 'stands in for stripPrefix and addPrefix: leave those out')
   } else if (isTwoWay && !isPrefixOf(r.stripPrefix, r.match))
     add('stripPrefix', `must be the beginning of match before its first wildcard with direction \`both\``)
+  add('sparkplug', r.sparkplug && findSparkplugProblem(r))
   return found
+}
+function findSparkplugProblem(r: Fields): string | undefined {
+  if (r.direction === 'down') return ABOUT_UP
+  if (!r.match.startsWith(`${NAMESPACE}/`))
+    return `is about topics of Sparkplug B: \`match\` must begin with \`${NAMESPACE}/\``
+  if (r.topic !== undefined || r.stripPrefix !== '' || r.addPrefix !== '')
+    return `leaves topics as they are, which begin with \`${NAMESPACE}/\` on both sides: leave topic, stripPrefix and addPrefix out`
+  if (r.order === 'live-first')
+    return 'keeps the order of sequence numbers, which `live-first` does not: leave `order` out'
+  if (r.sparkplug?.legacyState === true && r.sparkplug.hostId === undefined)
+    return 'has `legacyState`, which is about the host of `hostId`: name that'
+  return undefined
 }
 function isPrefixOf(prefix: string, match: string): boolean {
   return match.startsWith(prefix) && !/[+#]/.test(prefix)
@@ -110,12 +126,15 @@ export const isBounded = (r: MqttRoute): boolean => r.maxQueuedMessages !== unde
 /**
  * Which queue of its session a route has, or which two with `live-first`. Those without bounds of their own share one
  * when they have the same priority, order and way to overflow, where `refuse`, `drop-oldest` and none said are one: it
- * refuses when one of them says so.
+ * refuses when one of them says so. Those of Sparkplug share one with their like only: all that is in it waits for the
+ * same host.
  */
 export function nameLane(r: MqttRoute): string {
-  if (isBounded(r)) return JSON.stringify(['route', r.match, r.topic ?? [r.stripPrefix, r.addPrefix]])
+  const { sparkplug: how } = r
+  const sparkplugKey = how ? ['sparkplug', how.hostId, how.legacyState, how.rebirth, how.rebirthIntervalSec] : []
+  if (isBounded(r)) return JSON.stringify(['route', r.match, r.topic ?? [r.stripPrefix, r.addPrefix], ...sparkplugKey])
   const isPlain = r.whenFull === undefined || r.whenFull === 'refuse' || r.whenFull === 'drop-oldest'
-  const kind = ['priority', r.priority, isPlain ? 'plain' : r.whenFull]
+  const kind = ['priority', r.priority, isPlain ? 'plain' : r.whenFull, ...sparkplugKey]
   return JSON.stringify(r.order === 'live-first' ? [...kind, r.order] : kind)
 }
 

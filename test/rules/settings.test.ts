@@ -35,6 +35,7 @@ const DEFINE = new Set([
   'model/mqtt-policy.ts',
   'model/mqtt/route.ts',
   'model/mqtt/bridge.ts',
+  'model/mqtt/sparkplug.ts',
   'model/mqtt/users.ts',
   'hub/config.ts',
 ])

@@ -1,8 +1,8 @@
 /** The workload behind this node, upstream brokers and MQTT clients. */
 import { MeshError } from '../../../core/errors.ts'
-import { formatSpan } from '../status-text.ts'
 import type { StatusParts } from '../status-parts.ts'
 import type { Condition } from './condition.ts'
+import { UPSTREAM_BROKERS } from './upstream-brokers.ts'
 
 export const PEERS: readonly Condition[] = [
   {
@@ -11,25 +11,7 @@ export const PEERS: readonly Condition[] = [
     codes: ['MESH_PROBE_FAILED'],
     find: workloadProblem,
   },
-  {
-    name: 'upstream-broker-down',
-    holds: 'A broker of `mqtt.routes` is not reached and messages wait for it, or has not been reached for 30 seconds.',
-    codes: ['MESH_MQTT_UPSTREAM_DOWN'],
-    find: brokersDown,
-  },
-  {
-    name: 'upstream-broker-refuses',
-    holds: 'A broker of `mqtt.routes` refuses the session.',
-    codes: ['MESH_MQTT_UPSTREAM_REFUSED'],
-    find: (p) =>
-      p.bridge
-        .status()
-        .map((b) =>
-          b.state === 'refused'
-            ? new MeshError('MESH_MQTT_UPSTREAM_REFUSED', `${b.cluster}: ${b.error ?? 'refused'}`)
-            : undefined,
-        ),
-  },
+  ...UPSTREAM_BROKERS,
   {
     name: 'mqtt-users',
     holds:
@@ -55,30 +37,9 @@ export const PEERS: readonly Condition[] = [
   },
 ]
 
-/** Long enough for a workload or broker that starts at the same time, or restarts. */
-const UNREACHED_MS = 30_000
-
 function workloadProblem({ workload }: StatusParts): MeshError | undefined {
   const health = workload?.health.get()
   return workload && health?.state === 'unhealthy'
     ? new MeshError('MESH_PROBE_FAILED', `the workload at ${workload.what}: ${health.reason}`)
     : undefined
-}
-
-/** A cluster that was not sent is reported as name-unknown. */
-function brokersDown({ bridge, tables, clock }: StatusParts): MeshError[] {
-  const known = tables.get()
-  const nowMs = clock.monotonicMs()
-  return bridge
-    .unreached()
-    .filter(
-      (b) => b.state !== 'refused' && known.cluster(b.cluster) && (b.queued > 0 || nowMs - b.failedMs >= UNREACHED_MS),
-    )
-    .map(
-      (b) =>
-        new MeshError(
-          'MESH_MQTT_UPSTREAM_DOWN',
-          `the upstream broker ${b.cluster} is not reached for ${formatSpan((nowMs - b.failedMs) / 1000)}${b.error === undefined ? '' : ` (${b.error})`}; ${b.queued === 1 ? '1 message waits' : `${b.queued} messages wait`}`,
-        ),
-    )
 }

@@ -12,6 +12,7 @@ import { type BridgePolicy, planSessions, type SessionPlan } from './plan.ts'
 import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
 import { Flusher } from '../codec/outbox.ts'
 import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
+import { registerSparkplugCounters } from '../sparkplug/counters.ts'
 import { NO_CREDENTIALS, type ReadCredentials } from '../users/bridge-credentials.ts'
 
 export type { BridgePolicy } from './plan.ts'
@@ -66,12 +67,16 @@ class SessionBridge implements Bridge {
       readFile,
       flusher: new Flusher(),
       counters: registerBridgeCounters(ctx.metrics),
+      sparkplugCounters: registerSparkplugCounters(ctx.metrics),
     }
     ctx.metrics.gaugeOf('mesh_mqtt_bridge_queued_messages', 'Messages that wait for an upstream broker.', () =>
       this.#sum((s) => s.queued),
     )
     ctx.metrics.gaugeOf('mesh_mqtt_bridge_connected', 'Upstream brokers that are connected.', () =>
       this.#sum((s) => (s.state === 'connected' ? 1 : 0)),
+    )
+    ctx.metrics.gaugeOf('mesh_mqtt_sparkplug_held_messages', 'Messages that wait for a Primary Host Application.', () =>
+      this.#sum(({ hosts = [] }) => hosts.reduce((sum, { held }) => sum + held, 0)),
     )
     ctx.metrics.gaugeOf(
       'mesh_mqtt_bridge_orphaned_messages',

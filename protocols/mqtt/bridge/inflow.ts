@@ -44,6 +44,8 @@ type Parts = {
   readonly counters: BridgeCounters
   readonly log: Log
   readonly maxPacketBytes: number
+  /** @returns whether it is for the bridge itself, whatever the routes want */
+  hear(publish: Publish): boolean
   /** The connection cannot go on. */
   fail(err: unknown): void
 }
@@ -92,9 +94,11 @@ export class BridgeInflow {
       this.#passOver(p, p.oversizedBytes)
       return
     }
+    const isHeard = this.#p.hear(p)
     const route = this.#routes.find((r) => matches(r.topics, p.topic))
     if (!route) {
-      this.#leaveOut(p, 'unrouted')
+      if (isHeard) this.#answer(p)
+      else this.#leaveOut(p, 'unrouted')
       return
     }
     const properties = withHop(p.properties, this.#maxHops)
@@ -145,7 +149,8 @@ export class BridgeInflow {
   }
 
   /** Left over from routes that are gone, or going round in a circle. Acknowledged, or the peer would send it for ever. */
-  #leaveOut({ topic, qos, packetId }: Publish, why: 'unrouted' | 'loop'): void {
+  #leaveOut(publish: Publish, why: 'unrouted' | 'loop'): void {
+    const { topic } = publish
     const { counters, log } = this.#p
     counters.dropped[why].value++
     if (why === 'loop')
@@ -153,6 +158,9 @@ export class BridgeInflow {
         { evt: 'mqtt.bridge.loop', topic, maxHops: this.#maxHops },
         'a message came down through too many bridges: their routes send it round in a circle',
       )
+    this.#answer(publish)
+  }
+  #answer({ qos, packetId }: Publish): void {
     if (qos > 0) this.#p.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, 0)
   }
 

@@ -7,6 +7,7 @@
  */
 import { MeshError } from '../../../core/errors.ts'
 import type { Durability, DurableQueue } from '../durability.ts'
+import type { LaneSparkplug } from '../sparkplug/forwarding.ts'
 import type { LanePlan, SessionPlan } from './plan.ts'
 import { LanePair } from './sending/lane-pair.ts'
 
@@ -22,10 +23,11 @@ export type Ids = { readonly first: number; readonly count: number }
 const WHOLE: Ids = { first: 1, count: ALL_IDS }
 
 /**
+/**
  * Kept across connections. Up to `seq` a message may have been sent, so sending it is a repetition; up to `begunSeq`
- * this process has sent it.
+ * this process has sent it in the session that the peer has, up to `highestSeq` in whatever session.
  */
-export type SentMark = { seq: number; begunSeq: number }
+export type SentMark = { seq: number; begunSeq: number; highestSeq: number }
 
 /** Which messages of its routes a lane has: all, or those that came with or without a connection. */
 export type Traffic = 'all' | 'live' | 'backlog'
@@ -40,6 +42,8 @@ export type Lane = {
   /** Left over from an earlier plan. */
   readonly isDraining: boolean
   readonly mark: SentMark
+  /** When it carries Sparkplug; of what is left over nobody knows. */
+  readonly sparkplug: LaneSparkplug | undefined
 }
 export const computePacketId = ({ ids }: Lane, seq: number): number => ids.first + ((seq - 1) % ids.count)
 
@@ -97,7 +101,16 @@ export class Lanes {
       if (queue.depth === 0 || lanes.some((lane) => lane.queue === queue)) continue
       const { priority } = queue
       const mark = this.#markOf(queue)
-      lanes.push({ queue, ids, priority, traffic: 'all', pair: undefined, isDraining: true, mark })
+      lanes.push({
+        queue,
+        ids,
+        priority,
+        traffic: 'all',
+        pair: undefined,
+        isDraining: true,
+        mark,
+        sparkplug: undefined,
+      })
     }
     this.#targets = targets
     this.#lanes = lanes
@@ -117,9 +130,10 @@ export class Lanes {
 
   async #openLane(plan: SessionPlan, lane: LanePlan): Promise<Lane> {
     const { queue, ids } = await this.#open(plan, lane.key)
-    const { priority, whenFull, limits } = lane
+    const { priority, whenFull, limits, sparkplug } = lane
     Object.assign(queue, { whenFull, limits, priority, group: undefined })
-    return { queue, ids, priority, traffic: 'all', pair: undefined, isDraining: false, mark: this.#markOf(queue) }
+    const mark = this.#markOf(queue)
+    return { queue, ids, priority, traffic: 'all', pair: undefined, isDraining: false, mark, sparkplug }
   }
   async #openPair(plan: SessionPlan, lane: LanePlan): Promise<readonly [live: Lane, backlog: Lane]> {
     const backlog = await this.#openLane(plan, lane)
@@ -172,7 +186,7 @@ export class Lanes {
   #markOf(queue: DurableQueue): SentMark {
     const known = this.#marks.get(queue)
     if (known) return known
-    const mark = { seq: queue.lastSeq, begunSeq: 0 }
+    const mark = { seq: queue.lastSeq, begunSeq: 0, highestSeq: 0 }
     this.#marks.set(queue, mark)
     return mark
   }

@@ -12,7 +12,7 @@ import type { LanePair } from './sending/lane-pair.ts'
 import type { Leg } from './legs.ts'
 import { tellUpstream, buildWill } from './notifications.ts'
 import type { SessionPlan } from './plan.ts'
-import { BridgeSubscriptions } from './subscriptions.ts'
+import { BridgeSubscriptions, type WantedFilter } from './subscriptions.ts'
 import { type Flusher, Outbox } from '../codec/outbox.ts'
 import { type Connack, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
@@ -22,6 +22,7 @@ import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 import type { BridgeCredentials } from '../users/bridge-credentials.ts'
 import { toDisconnectReason, REASON, createViolation } from '../codec/reason.ts'
 import { asUpstream, finish } from '../ending.ts'
+import type { SparkplugForwarding } from '../sparkplug/forwarding.ts'
 
 /** Largest packet that we take from an upstream broker; a broker of MQTT 5 is told. */
 export const MAX_PACKET_BYTES = 1024 * 1024
@@ -40,6 +41,8 @@ export type LinkParts = {
   readonly credentials: BridgeCredentials
   readonly lanes: Lanes
   readonly trouble: Trouble
+  /** What it says counts when `isUsed`. */
+  readonly sparkplug: SparkplugForwarding
   readonly broker: LocalBroker
   readonly durability: Durability
   readonly flusher: Flusher
@@ -99,7 +102,14 @@ export class BridgeLink {
     })
     const fail = (err: unknown): void => this.#end({ why: 'failed', error: toMeshError(err) })
     this.#inflow = new BridgeInflow(
-      { ...p, outbox: this.#outbox, maxPacketBytes: MAX_PACKET_BYTES, fail, ...originsOf(p) },
+      {
+        ...p,
+        outbox: this.#outbox,
+        maxPacketBytes: MAX_PACKET_BYTES,
+        fail,
+        hear: (publish) => p.sparkplug.hear(publish),
+        ...originsOf(p),
+      },
       p.plan,
     )
     this.#subscriptions = new BridgeSubscriptions({
@@ -171,18 +181,25 @@ export class BridgeLink {
   use(plan: SessionPlan): void {
     this.#plan = plan
     this.#inflow.use(plan)
-    if (this.#state === 'connected') detach('bridge', this.#subscriptions.want(plan.down))
+    if (this.#state === 'connected') detach('bridge', this.#subscriptions.want(this.#subscribed(plan)))
+  }
+  #subscribed(plan: SessionPlan): readonly WantedFilter[] {
+    const states = this.#p.sparkplug.stateTopics.map((filter) => ({ filter, maxQos: 1 as const, sendRetained: true }))
+    return [...plan.down, ...states]
   }
   pump(): void {
     this.#outflow?.pump()
   }
   /** Says goodbye; the session stays with the broker. */
   close(reason?: MeshError): void {
+    this.#goAway({ why: 'closed', error: reason })
+  }
+  #goAway(end: LinkEnd): void {
     if (this.#state === 'connected') {
       tellUpstream(this.#outbox, this.#plan, '0', this.#peer)
       this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
     }
-    this.#end({ why: 'closed', error: reason })
+    this.#end(end)
   }
 
   #onData(chunk: Buffer): void {
@@ -279,6 +296,11 @@ export class BridgeLink {
     const plan = this.#plan
     this.#state = 'connected'
     this.#peer = peerLimits(this.#version, plan.settings.maxInflight, properties)
+    const hasOthers = plan.settings.failover.length > 0
+    this.#p.sparkplug.begin({
+      onOpened: (hostId) => this.#outflow?.hostOpened(hostId),
+      leave: hasOthers ? (error) => this.#goAway({ why: 'failed', error }) : undefined,
+    })
     this.#keepAlive(properties.serverKeepAliveSec ?? announcedSec(this.#plan))
     // What it confirmed half, another one has had meanwhile; its packet ids are of other messages now.
     if (isReturn && sessionPresent) for (const id of leg.unfinished) this.#outbox.ack('pubrel', id, 0)
@@ -296,8 +318,10 @@ export class BridgeLink {
     // Of what it published while nobody was there, 3.1.1 does not say what was retained, and QoS 0 is not kept.
     for (const { filter, maxQos, sendRetained } of plan.down)
       if (sendRetained && (this.#version === 4 || maxQos === 0)) leg.subscribed.delete(filter)
+    // What a host says now is what is retained.
+    for (const topic of this.#p.sparkplug.stateTopics) leg.subscribed.delete(topic)
     // Subscriptions first: their packet ids come from the same range as those of messages.
-    await this.#subscriptions.want(plan.down)
+    await this.#subscriptions.want(this.#subscribed(plan))
     if (this.#isOver()) return
     // Not before: whoever reads "connected" may rely on what is published there from now on coming here.
     tellUpstream(this.#outbox, plan, '1', this.#peer)
@@ -306,6 +330,7 @@ export class BridgeLink {
     this.#outflow = new BridgeOutflow({
       ...this.#p,
       lanes,
+      sparkplug: this.#p.sparkplug.isUsed ? this.#p.sparkplug : undefined,
       askedId: () => this.#subscriptions.askedId,
       gapTopic: plan.settings.gapTopic ?? `meshlet/gap/${plan.clientId}`,
       gapNames: { clientId: plan.clientId, cluster: plan.cluster },
@@ -368,6 +393,7 @@ export class BridgeLink {
     if (this.#outflow) this.#p.leg.unfinished = this.#outflow.stop()
     this.#inflow.stop()
     this.#subscriptions.stop()
+    this.#p.sparkplug.end(end.why === 'closed' ? 'closed' : 'lost')
     const { stream } = this.#p
     this.#outbox.flush()
     finish(stream, this.#p.clock, () => stream.destroy())

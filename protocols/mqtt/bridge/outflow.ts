@@ -18,6 +18,7 @@ import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
 import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
+import type { SparkplugForwarding } from '../sparkplug/forwarding.ts'
 import { REASON } from '../codec/reason.ts'
 
 /** What the peer's CONNACK allows. */
@@ -44,12 +45,12 @@ type InFlight = { readonly lane: Sending; readonly seq: number; awaits: 'puback'
 type Sending = Lane & {
   /** Everything up to this has been sent on this connection or needs no sending. */
   cursor: number
-  /** What has waited when the connection began. */
-  readonly backlogSeq: number
+  /** What has waited when the connection began, or the host came that it waits for. */
+  backlogSeq: number
   /** Packet ids. */
   readonly inFlight: Set<number>
   isReading: boolean
-  /** The next packet id is in flight still. */
+  /** The next packet id is in flight still, or what is next waits for a host. */
   isBlocked: boolean
   readonly gap: GapRecord
 }
@@ -76,6 +77,8 @@ type Parts = {
   /** Where a gap is told, and whose it is. */
   readonly gapTopic: string
   readonly gapNames: Readonly<Record<string, string>>
+  /** Where a route carries Sparkplug. */
+  readonly sparkplug: SparkplugForwarding | undefined
   onSent(): void
   /** Out of the way of the others, durably. */
   setAside(message: StoredMessage): Promise<void>
@@ -139,8 +142,20 @@ export class BridgeOutflow {
       !lane.isBlocked &&
       lane.cursor < lane.queue.lastSeq &&
       lane.gap.isTold &&
-      !this.#isHeldBack(lane)
+      !this.#isHeldBack(lane) &&
+      !this.#waitsForHost(lane)
     )
+  }
+  #waitsForHost({ sparkplug }: Sending): boolean {
+    return sparkplug !== undefined && (this.#p.sparkplug?.isHeld(sparkplug) ?? false)
+  }
+  /** Nothing has gone to it before: what is there was stored. */
+  hostOpened(hostId: string): void {
+    for (const lane of this.#lanes) {
+      if (lane.sparkplug?.hostId === hostId) lane.backlogSeq = lane.queue.lastSeq
+      lane.isBlocked = false
+    }
+    this.pump()
   }
   /** What comes live is not. */
   #isHeldBack({ traffic, cursor, backlogSeq }: Sending): boolean {
@@ -165,8 +180,11 @@ export class BridgeOutflow {
   #tellGaps(): number {
     let unanswered = this.#inflight.size
     for (const { gap } of this.#lanes) if (gap.isUnanswered) unanswered++
-    for (const { gap } of this.#lanes)
-      if (unanswered < this.#mayFly && gap.tell((id) => this.#isInUse(id)) === 'sent') unanswered++
+    for (const lane of this.#lanes) {
+      // Not for each message that a full queue gives up while nobody is there to take any.
+      if (unanswered >= this.#mayFly || this.#waitsForHost(lane)) continue
+      if (lane.gap.tell((id) => this.#isInUse(id)) === 'sent') unanswered++
+    }
     return unanswered
   }
   /** Whose turn it is. What is left over goes before everything else. */
@@ -280,6 +298,10 @@ export class BridgeOutflow {
     for (const entry of entries) {
       const packetId = computePacketId(lane, entry.seq)
       if (this.#isHeldBack(lane)) return
+      if (lane.isDraining && this.#p.sparkplug?.holds(entry.message.topic)) {
+        lane.isBlocked = true
+        return
+      }
       // Its predecessor of so many entries ago still waits; an id may not be used twice at a time [MQTT-2.2.1-4].
       if (this.#isInUse(packetId) || lane.gap.isUsing(packetId)) {
         lane.isBlocked = true
@@ -296,6 +318,8 @@ export class BridgeOutflow {
     const { mark, queue } = lane
     const isRepetition = seq <= mark.seq
     if (!isRepetition) mark.seq = seq
+    const isFirstTime = seq > mark.highestSeq
+    if (isFirstTime) mark.highestSeq = seq
     if (released) {
       this.#fly(packetId, { lane, seq, awaits: 'pubcomp' })
       outbox.ack('pubrel', packetId, 0)
@@ -322,18 +346,22 @@ export class BridgeOutflow {
     }
     const expirySec = toExpirySec(Math.max(0, left))
     const qos = Math.min(message.qos, peer.maxQos) as Qos
-    const bytes = outbox.publishBytes(message, qos, expirySec, NO_IDS)
-    if (seq <= lane.backlogSeq) this.#rate.sent(bytes)
+    const isStored = seq <= lane.backlogSeq
+    const departure = { lane: lane.sparkplug, isStored }
+    const departing = this.#p.sparkplug?.depart(message, departure) ?? message
+    const bytes = outbox.publishBytes(departing, qos, expirySec, NO_IDS)
+    if (isStored) this.#rate.sent(bytes)
     if (bytes > peer.maxPacketBytes) {
       this.#setAside(lane, { seq, message }, { bytes, maxPacketBytes: peer.maxPacketBytes })
       return
     }
     const retains = message.retain && peer.retainAvailable && this.#isNewest(lane, { seq, message })
     const others = (isRepetition && qos > 0 ? DUP : 0) | (retains ? RETAIN : 0)
-    const outgoing = bytes + MAX_MORE_BYTES > peer.maxPacketBytes ? message : this.#aliases.shorten(message)
+    const outgoing = bytes + MAX_MORE_BYTES > peer.maxPacketBytes ? departing : this.#aliases.shorten(departing)
     mark.begunSeq = Math.max(mark.begunSeq, seq)
     outbox.publish(outgoing, publishFlags(qos, others), qos > 0 ? packetId : 0, expirySec, NO_IDS)
     counters.sent.value++
+    if (isFirstTime) this.#p.sparkplug?.sent(message, departure)
     this.#p.onSent()
     if (qos === 0) {
       queue.done(seq)

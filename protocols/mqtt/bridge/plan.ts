@@ -8,6 +8,7 @@ import { isBounded, nameLane, type MqttRoute } from '../../../model/mqtt/route.t
 import type { Qos } from '../codec/packet.ts'
 import type { QueueLimits, StoredMessage, WhenFull } from '../durability.ts'
 import { computeExpiry } from '../expiry.ts'
+import type { LaneSparkplug } from '../sparkplug/forwarding.ts'
 import { type Rename, planRewrite, withoutShare } from './rewrite.ts'
 
 export type BridgeRoute = {
@@ -31,6 +32,8 @@ export type LanePlan = {
   readonly order: MqttRoute['order']
   readonly whenFull: WhenFull | undefined
   readonly limits: QueueLimits | undefined
+  /** When it carries Sparkplug. */
+  readonly sparkplug: LaneSparkplug | undefined
 }
 export type SessionPlan = {
   readonly cluster: string
@@ -114,7 +117,10 @@ function keyOf(r: MqttRoute, node: string): string {
   return JSON.stringify([node, Object.entries(r).sort(([a], [b]) => (a < b ? -1 : 1))])
 }
 
-function maker({ minQos, maxQos, retain: how, ttlSec }: MqttRoute, rename: Rename): BridgeRoute['make'] {
+function maker(r: MqttRoute, rename: Rename): BridgeRoute['make'] {
+  const { maxQos, retain: how, ttlSec } = r
+  // Edge Nodes publish with QoS 0 [tck-id-payloads-ndata-qos], by which what is on its way when the link breaks is lost.
+  const minQos = r.sparkplug ? Math.max(r.minQos, Math.min(1, maxQos)) : r.minQos
   return (message, nowMs) => {
     const topic = rename(message.topic)
     const qos = Math.max(minQos, Math.min(message.qos, maxQos)) as Qos
@@ -132,6 +138,7 @@ function lanesOf(up: readonly MqttRoute[]): readonly LanePlan[] {
   return [...lanes]
     .map(([key, routes]): LanePlan => {
       const bounded = routes.find(isBounded)
+      const { sparkplug } = routes[0]!
       return {
         key,
         priority: Math.max(...routes.map((r) => r.priority)),
@@ -141,6 +148,7 @@ function lanesOf(up: readonly MqttRoute[]): readonly LanePlan[] {
           maxMessages: bounded.maxQueuedMessages ?? Infinity,
           maxBytes: bounded.maxQueuedBytes ?? Infinity,
         },
+        sparkplug: sparkplug && { ...sparkplug, filters: routes.map((r) => r.match) },
       }
     })
     .sort((a, b) => b.priority - a.priority)

@@ -21,6 +21,8 @@ import { readMessageMs } from '../expiry.ts'
 import type { Trouble } from './outflow.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import { Flusher } from '../codec/outbox.ts'
+import type { SparkplugCounters } from '../sparkplug/counters.ts'
+import { type HostStatus, SparkplugForwarding } from '../sparkplug/forwarding.ts'
 import type { BridgeCredentials, ReadCredentials } from '../users/bridge-credentials.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 
@@ -45,6 +47,8 @@ export type BridgeStatus = {
   /** What the upstream broker does not take. */
   readonly setAside: number
   readonly error: string | undefined
+  /** Of those that routes wait for; undefined when there are none. */
+  readonly hosts?: readonly HostStatus[]
 }
 export type SessionParts = {
   readonly clock: Clock
@@ -56,6 +60,7 @@ export type SessionParts = {
   readonly durability: Durability
   readonly flusher: Flusher
   readonly counters: BridgeCounters
+  readonly sparkplugCounters: SparkplugCounters
   readonly readCredentials: ReadCredentials
   readonly readFile: ((file: string) => string) | undefined
 }
@@ -67,6 +72,7 @@ export class BridgeSession implements AsyncDisposable {
   readonly #lanes: Lanes
   readonly #legs: Legs
   readonly #waits: Waits
+  readonly #sparkplug: SparkplugForwarding
   /** Ends a wait before its time. */
   #wake = new AbortController()
   readonly #trouble: Trouble = { stuck: undefined, gapCloses: 0 }
@@ -94,6 +100,8 @@ export class BridgeSession implements AsyncDisposable {
     this.#legs = new Legs(plan)
     this.#waits = new Waits(p.random)
     this.#log = p.log.child({ cluster: plan.cluster, clientId: plan.clientId })
+    this.#sparkplug = new SparkplugForwarding({ ...p, log: this.#log }, plan.origin)
+    this.#sparkplug.use(plan.lanes.flatMap((lane) => lane.sparkplug ?? []))
     this.#attach()
     this.#watching = p.tables.watch((tables) => {
       const { cluster, tried } = this.#legs.current
@@ -121,6 +129,7 @@ export class BridgeSession implements AsyncDisposable {
       received: this.#received,
       setAside: this.#p.durability.queue(this.#plan.asideName)?.depth ?? 0,
       error: this.#error,
+      ...(this.#sparkplug.hasHosts ? { hosts: this.#sparkplug.listHosts(this.#lanes.all) } : undefined),
     }
   }
 
@@ -130,6 +139,7 @@ export class BridgeSession implements AsyncDisposable {
     const known = new Set(this.#plan.up.map((route) => route.key))
     const isOther = JSON.stringify(plan.settings) !== JSON.stringify(this.#plan.settings)
     this.#plan = plan
+    this.#sparkplug.use(plan.lanes.flatMap((lane) => lane.sparkplug ?? []))
     // New ones first: a message that both want would rather come twice than not at all.
     const before = this.#attached
     this.#attach()
@@ -148,6 +158,7 @@ export class BridgeSession implements AsyncDisposable {
     this.#attached = []
     for (const { queue } of this.#lanes.all) queue.onAppended = undefined
     this.#watching[Symbol.dispose]()
+    this.#sparkplug.stop()
     this.#stop.abort(new MeshError('MESH_DRAINING', 'the bridge is closing'))
     this.#link?.close()
     await this.#running
@@ -336,6 +347,7 @@ export class BridgeSession implements AsyncDisposable {
       credentials,
       lanes: this.#lanes,
       trouble: this.#trouble,
+      sparkplug: this.#sparkplug,
       log: this.#log,
       onConnected: () => {
         wasConnected = true
@@ -396,7 +408,9 @@ export class BridgeSession implements AsyncDisposable {
     const { clock } = this.#p
     const { start, idleSec } = this.#plan.settings
     if (start === 'lazy') this.#idle = clock.after(idleSec * 1_000, () => this.#whenIdle())
-    if (!this.#legs.isFirst) this.#returning = clock.after(RETURN_MS, () => detach('bridge', this.#lookForFirst()))
+    // A host may be there only; Edge Nodes stay where it is.
+    if (!this.#legs.isFirst && !this.#sparkplug.hasHosts)
+      this.#returning = clock.after(RETURN_MS, () => detach('bridge', this.#lookForFirst()))
   }
   /** Something has passed when it was refreshed; what still waits is being sent. */
   #whenIdle(): void {

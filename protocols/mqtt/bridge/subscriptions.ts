@@ -27,6 +27,8 @@ type Asked = {
   readonly deadline: Timer
 }
 
+export type WantedFilter = Pick<BridgeRoute, 'filter' | 'maxQos' | 'sendRetained'>
+
 type Parts = {
   readonly outbox: Outbox
   readonly clock: Clock
@@ -50,7 +52,7 @@ export class BridgeSubscriptions {
   }
 
   /** Resolves when the peer has answered, or did not in time. Never rejects. */
-  want(routes: readonly BridgeRoute[]): Promise<void> {
+  want(routes: readonly WantedFilter[]): Promise<void> {
     this.#turn = this.#turn.then(() => this.#bring(routes))
     return this.#turn
   }
@@ -81,7 +83,7 @@ export class BridgeSubscriptions {
     asked.over()
   }
 
-  async #bring(routes: readonly BridgeRoute[]): Promise<void> {
+  async #bring(routes: readonly WantedFilter[]): Promise<void> {
     const wanted = new Map<string, SubscriptionRequest>()
     for (const { filter, maxQos, sendRetained } of routes) {
       // With retained messages, for it is sent when the subscription is new or what was retained may have changed

@@ -27,6 +27,7 @@ const bridge = (over: {
   readonly queued?: number
   readonly error?: string
   readonly failedMs?: number
+  readonly hosts?: readonly object[]
 }): object => {
   const one = { cluster: 'broker', state: 'connected', queued: 0, sent: 0, received: 0, error: undefined, ...over }
   return { status: () => [one], unreached: () => (over.failedMs === undefined ? [] : [one]) }
@@ -222,6 +223,19 @@ condition(
   'upstream-broker-refuses',
   { bridge: bridge({ state: 'refused', error: 'not authorized' }) },
   /^MESH_MQTT_UPSTREAM_REFUSED broker: not authorized$/,
+)
+condition(
+  'primary-host-offline',
+  {
+    bridge: bridge({
+      hosts: [
+        { hostId: 'scada', state: 'offline', awaySec: 720, held: 7 },
+        { hostId: 'other', state: 'offline', awaySec: 29, held: 7 },
+        { hostId: 'third', state: 'online', held: 0 },
+      ],
+    }),
+  },
+  /^MESH_MQTT_HOST_OFFLINE the Primary Host Application scada is offline at the upstream broker broker, and was not online for 12 min; 7 messages wait$/,
 )
 condition(
   'client-id-cloned',

@@ -48,7 +48,19 @@ const BUSY: AgentStatus = {
   mqtt: { connections: 5, sessions: 6, retained: 7 },
   spool: { profile: 'balanced', messages: 8, bytes: 9_999, maxBytes: 67_108_864 },
   bridge: [
-    { cluster: 'cloud', state: 'connected', queued: 1, sent: 2, received: 3, setAside: 0, error: undefined },
+    {
+      cluster: 'cloud',
+      state: 'connected',
+      queued: 1,
+      sent: 2,
+      received: 3,
+      setAside: 0,
+      error: undefined,
+      hosts: [
+        { hostId: 'scada', state: 'online', awaySec: undefined, held: 0 },
+        { hostId: 'mes', state: 'offline', awaySec: 720, held: 1 },
+      ],
+    },
     { cluster: 'other', state: 'refused', queued: 0, sent: 0, received: 0, setAside: 0, error: 'not authorized' },
   ],
   problems: [],
@@ -83,7 +95,7 @@ workload      http 127.0.0.1:8080/: healthy for 50 s, not told to the control pl
 http          10 requests, 2 safe retries, 1 held back, 3 denied
 mqtt          5 clients, 6 sessions, 7 retained
 spool         8 messages, 9999 B of 64 MiB, balanced
-bridge        cloud: connected, 1 queued, 2 sent, 3 received
+bridge        cloud: connected, 1 queued, 2 sent, 3 received; host scada online; host mes offline for 12 min, 1 held
 bridge        other: refused, 0 queued, 0 sent, 0 received; not authorized
 left out      requests are not mirrored (request_mirror_policies): route a and 2 more
               no access log is written: listener b

@@ -23,6 +23,17 @@ for (const [r, place] of [
   [{ retain: 'never' }, 'retain'],
   [{ order: 'newest-first' }, 'order'],
   [{ direction: 'down', order: 'live-first' }, 'order'],
+  [{ sparkplug: {} }, 'sparkplug'],
+  [{ match: 'spBv1.0/+/#', direction: 'down', sparkplug: {} }, 'sparkplug'],
+  [{ match: 'spBv1.0/+/#', addPrefix: 'x/', sparkplug: {} }, 'sparkplug'],
+  [{ match: 'spBv1.0/+/#', topic: 'x/$1/$2', sparkplug: {} }, 'sparkplug'],
+  [{ match: 'spBv1.0/+/#', sparkplug: { legacyState: true } }, 'sparkplug'],
+  [{ match: 'spBv1.0/+/#', sparkplug: { hostId: 'a/b' } }, 'sparkplug.hostId'],
+  [{ match: 'spBv1.0/+/#', sparkplug: { hostId: '#' } }, 'sparkplug.hostId'],
+  [{ match: 'spBv1.0/+/#', sparkplug: { rebirth: 'always' } }, 'sparkplug.rebirth'],
+  [{ match: 'spBv1.0/+/#', sparkplug: { rebirthIntervalSec: 0 } }, 'sparkplug.rebirthIntervalSec'],
+  [{ match: 'spBv1.0/+/#', sparkplug: { host: 'scada' } }, 'sparkplug'],
+  [{ match: 'spBv1.0/+/#', order: 'live-first', sparkplug: {} }, 'sparkplug'],
 ] as const)
   test(`a route that cannot be: ${JSON.stringify(r)}`, () =>
     assert.deepEqual(refused(withRoute(r)), [`routes.0.${place}`]))
@@ -31,6 +42,8 @@ for (const r of [
   { topic: 'sites/${node.id}/$1' },
   { direction: 'both', stripPrefix: 'a/', addPrefix: 'x/' },
   { direction: 'down', match: '$share/g/a/+', topic: '$1' },
+  { match: 'spBv1.0/+/#', sparkplug: {} },
+  { match: 'spBv1.0/plant/#', direction: 'both', sparkplug: { hostId: 'SCADA 1', legacyState: true, rebirth: 'gap' } },
 ])
   test(`a route that can be: ${JSON.stringify(r)}`, () => assert.deepEqual(refused(withRoute(r)), []))
 

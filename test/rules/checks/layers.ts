@@ -68,6 +68,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
       'model/mqtt-policy.ts',
       'model/mqtt/route.ts',
       'model/mqtt/bridge.ts',
+      'model/mqtt/sparkplug.ts',
       'model/mqtt/users.ts',
       'model/mqtt/quota.ts',
       'hub/config.ts',

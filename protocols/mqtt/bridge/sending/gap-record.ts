@@ -7,6 +7,7 @@ import type { Outbox } from '../../codec/outbox.ts'
 import { NO_BYTES, publishFlags, type Qos } from '../../codec/packet.ts'
 import type { Gap } from '../../durability.ts'
 import { describeGap } from '../../gap.ts'
+import type { SparkplugForwarding } from '../../sparkplug/forwarding.ts'
 import { type Lane, computePacketId } from '../lanes.ts'
 
 const NO_IDS: readonly number[] = []
@@ -21,6 +22,7 @@ type Parts = {
   readonly trouble: { gapCloses: number }
   readonly gapTopic: string
   readonly gapNames: Readonly<Record<string, string>>
+  readonly sparkplug: Pick<SparkplugForwarding, 'gapTold'> | undefined
   readonly log: Log
 }
 
@@ -64,6 +66,8 @@ export class GapRecord {
     }
     this.#p.outbox.publish(message, publishFlags(qos, 0), qos === 0 ? 0 : packetId, undefined, NO_IDS)
     this.#p.log.warn({ evt: 'mqtt.bridge.gap', ...gap }, 'the queue was full: the upstream broker is told of the gap')
+    const { sparkplug } = this.#lane
+    if (sparkplug) this.#p.sparkplug?.gapTold(sparkplug)
     if (qos === 0) queue.clearGap(gap)
     else this.#sent = { gap, packetId }
     return qos === 0 ? 'not sent' : 'sent'

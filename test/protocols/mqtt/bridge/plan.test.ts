@@ -31,6 +31,7 @@ test('the fingerprint knows what matters and not the order', () => {
     { ...a, ttlSec: 5 },
     { ...a, topic: 'x/$1' },
     { ...a, sendRetained: false },
+    { ...a, match: 'spBv1.0/#', sparkplug: { hostId: 'scada' } },
   ])
     assert.notEqual(plans(other, b)[0]!.fingerprint, plans(a, b)[0]!.fingerprint)
 })
@@ -80,4 +81,29 @@ test('direction both is a route up and one down, which find each other', () => {
   assert.deepEqual([up.filter, down.filter], ['sensors/+/#', 'sites/edge/+/#'])
   const there = up.make(message({ topic: 'sensors/t1/a/b' }), NOW_MS)
   assert.deepEqual([there.topic, down.make(there, NOW_MS).topic], ['sites/edge/t1/a/b', 'sensors/t1/a/b'])
+})
+test('routes of Sparkplug share a queue with their like only, and send QoS 0 with QoS 1 where they may', () => {
+  const spb = (match: string, p: object = {}) =>
+    route({ match: `spBv1.0/${match}`, sparkplug: { hostId: 'scada', ...p } })
+  const [plan] = plans(
+    route({}),
+    spb('+/NDATA/#'),
+    spb('+/DDATA/#'),
+    spb('+/DEATH/#', { rebirth: 'gap' }),
+    spb('x/#', { hostId: undefined }),
+  )
+  assert.deepEqual(
+    plan!.lanes.map(({ sparkplug }) => [sparkplug?.hostId, sparkplug?.rebirth, sparkplug?.filters.length]),
+    [
+      [undefined, undefined, undefined],
+      ['scada', 'session', 2],
+      ['scada', 'gap', 1],
+      [undefined, 'session', 1],
+    ],
+  )
+  const qosOf = (p: object): number => plans(route(p))[0]!.up[0]!.make(message({ qos: 0 }), NOW_MS).qos
+  assert.deepEqual(
+    [{}, { match: 'spBv1.0/#', sparkplug: {} }, { match: 'spBv1.0/#', sparkplug: {}, maxQos: 0 }].map(qosOf),
+    [0, 1, 0],
+  )
 })

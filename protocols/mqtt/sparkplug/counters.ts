@@ -1,0 +1,61 @@
+/** The numbers of Sparkplug routes, taken once. */
+import type { Cell, Metrics } from '../../../core/metrics.ts'
+import type { Heard } from './primary-host.ts'
+import type { RebirthReason } from './rebirths.ts'
+
+export type SparkplugCounters = {
+  readonly historical: Cell
+  readonly unreadable: Cell
+  readonly gaps: Cell
+  readonly forgotten: Cell
+  readonly rebirths: Readonly<Record<RebirthReason, Cell>>
+  readonly states: Readonly<Record<Heard, Cell>>
+}
+
+export function registerSparkplugCounters(metrics: Metrics): SparkplugCounters {
+  const rebirths = metrics.counter(
+    'mesh_mqtt_sparkplug_rebirths_total',
+    'Rebirth Requests to Edge Nodes, by reason: a full queue gave up messages, a sequence number is missing, the Primary Host Application went or came, stored messages were sent.',
+    ['reason'],
+  )
+  const states = metrics.counter(
+    'mesh_mqtt_sparkplug_states_total',
+    'STATE messages of Primary Host Applications, by what they were good for: online, offline, stale (older than the last), invalid.',
+    ['state'],
+  )
+  return {
+    historical: metrics
+      .counter('mesh_mqtt_sparkplug_historical_total', 'Data messages that were sent with is_historical.')
+      .cell({}),
+    unreadable: metrics
+      .counter(
+        'mesh_mqtt_sparkplug_unreadable_total',
+        'Payloads under topics of Sparkplug that are none of its payloads; they are sent as they are.',
+      )
+      .cell({}),
+    gaps: metrics
+      .counter(
+        'mesh_mqtt_sparkplug_gaps_total',
+        'Messages of Edge Nodes in front of which sequence numbers are missing.',
+      )
+      .cell({}),
+    forgotten: metrics
+      .counter(
+        'mesh_mqtt_sparkplug_forgotten_total',
+        'Edge Nodes whose sequence numbers are not looked after, or that are not asked for their birth, because there are too many.',
+      )
+      .cell({}),
+    rebirths: {
+      gap: rebirths.cell({ reason: 'gap' }),
+      sequence: rebirths.cell({ reason: 'sequence' }),
+      host: rebirths.cell({ reason: 'host' }),
+      replay: rebirths.cell({ reason: 'replay' }),
+    },
+    states: {
+      online: states.cell({ state: 'online' }),
+      offline: states.cell({ state: 'offline' }),
+      stale: states.cell({ state: 'stale' }),
+      invalid: states.cell({ state: 'invalid' }),
+    },
+  }
+}
