@@ -64,7 +64,7 @@ export type BrokerOptions = {
   readonly node: string
   readonly policiesOf: BrokerState['policiesOf']
   /** Those that policies name. */
-  readonly acls?: Pick<AclFiles, 'of'>
+  readonly acls?: Pick<AclFiles, 'find'>
   /** Undefined: nobody proves a user, and nobody has to. */
   readonly users?: UserDatabase | undefined
   /** For what waits in memory; shared with other parts of the process. */
@@ -100,7 +100,7 @@ export function createBroker(options: BrokerOptions): Broker {
   return {
     stats,
     operations: createOperations(state),
-    clones: () => state.takeovers.clones(),
+    clones: () => state.takeovers.listClones(),
     userProblems: () => options.users?.problems() ?? [],
     async serve(conn, mqtt, transport) {
       try {

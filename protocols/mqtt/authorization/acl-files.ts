@@ -35,7 +35,7 @@ export class AclFiles implements Disposable {
     await Promise.all([...this.#files.values()].map(({ ready }) => ready))
   }
   /** Undefined: it was never readable. */
-  of(file: string): Acl | undefined {
+  find(file: string): Acl | undefined {
     return this.#files.get(file)?.current
   }
   problems(): readonly MeshError[] {

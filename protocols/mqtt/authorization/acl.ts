@@ -65,7 +65,10 @@ export class AclTree {
   }
 
   /** @param fill what the levels of a node with %c or %u are for who asks */
-  bitsOf(topic: string, fill?: (filled: ReadonlyMap<string, Node>) => ReadonlyMap<string, readonly Node[]>): number {
+  collectBits(
+    topic: string,
+    fill?: (filled: ReadonlyMap<string, Node>) => ReadonlyMap<string, readonly Node[]>,
+  ): number {
     return collect(this.#root, topic.split('/'), 0, { isOfServer: topic.startsWith('$'), fill })
   }
 }
@@ -131,11 +134,11 @@ export class Acl {
   }
 
   /** @returns whether this client has the right (READ or WRITE) to a topic */
-  of(client: Asking): (topic: string, right: number) => boolean {
+  compileFor(client: Asking): (topic: string, right: number) => boolean {
     const own = client.user === undefined ? this.#anonymous : this.#users.get(client.user)
     const byPattern = this.#patterns && patternsOf(this.#patterns, client)
     return (topic, right) => {
-      const bits = own?.bitsOf(topic) ?? 0
+      const bits = own?.collectBits(topic) ?? 0
       if ((bits & DENY) !== 0) return false
       if ((bits & right) !== 0) return true
       const more = byPattern?.(topic) ?? 0
@@ -166,5 +169,5 @@ function patternsOf(patterns: AclTree, { clientId, user }: Asking): ((topic: str
     known.set(filled, made)
     return made
   }
-  return (topic) => patterns.bitsOf(topic, fill)
+  return (topic) => patterns.collectBits(topic, fill)
 }

@@ -55,7 +55,7 @@ const NOBODY: Authorizer = {
 
 /** As in mosquitto everybody may subscribe to everything, and gets what may be read of it. */
 function aclAuthorizer(acl: Acl, client: Client): Authorizer {
-  const has = acl.of(client)
+  const has = acl.compileFor(client)
   return {
     mayConnect: () => true,
     mayPublish: (topic) => has(topic, WRITE),

@@ -6,18 +6,18 @@ import type { Grounds } from './authorization.ts'
 export type PolicyGrounds = Grounds & { readonly policy: MqttPolicy }
 
 export class GroundsOf {
-  readonly #acls: Pick<AclFiles, 'of'> | undefined
+  readonly #acls: Pick<AclFiles, 'find'> | undefined
   /** One entry for each policy in force. */
   readonly #known = new WeakMap<MqttPolicy, PolicyGrounds>()
 
   /** @param acls undefined: no file is readable */
-  constructor(acls: Pick<AclFiles, 'of'> | undefined) {
+  constructor(acls: Pick<AclFiles, 'find'> | undefined) {
     this.#acls = acls
   }
 
-  now(policy: MqttPolicy): PolicyGrounds {
+  getCurrent(policy: MqttPolicy): PolicyGrounds {
     const { aclFile } = policy
-    const acl: Grounds['acl'] = aclFile === undefined ? undefined : (this.#acls?.of(aclFile) ?? 'missing')
+    const acl: Grounds['acl'] = aclFile === undefined ? undefined : (this.#acls?.find(aclFile) ?? 'missing')
     const known = this.#known.get(policy)
     if (known && known.acl === acl) return known
     const made = { policy, acl }

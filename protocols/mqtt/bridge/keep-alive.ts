@@ -11,15 +11,15 @@ export class KeepAlive {
   #badMs = Infinity
 
   /** The next silence. @param maxMs the same as `minMs`: nothing is learnt */
-  silenceMs({ minMs, maxMs }: { readonly minMs: number; readonly maxMs: number }): number {
+  computeSilenceMs({ minMs, maxMs }: { readonly minMs: number; readonly maxMs: number }): number {
     const wantedMs = this.#goodMs === 0 ? minMs : this.#goodMs * GROWTH
     const safeMs = Math.max(this.#goodMs, this.#badMs * SAFE)
     return Math.max(minMs, Math.min(maxMs, wantedMs, safeMs))
   }
-  survived(ms: number): void {
+  noteSurvived(ms: number): void {
     this.#goodMs = Math.max(this.#goodMs, ms)
   }
-  lost(ms: number): void {
+  noteLost(ms: number): void {
     this.#badMs = Math.min(this.#badMs, ms)
     this.#goodMs = Math.min(this.#goodMs, this.#badMs * SAFE)
   }

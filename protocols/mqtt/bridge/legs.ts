@@ -63,7 +63,7 @@ export class Legs {
   use(plan: SessionPlan): void {
     const { protocol } = this.#plan.settings
     this.#plan = plan
-    this.backToFirst()
+    this.returnToFirst()
     if (plan.settings.protocol !== protocol) this.#legs = new Map()
     const known = new Set([...this.#order, ...Object.values(plan.settings.serverReferences)])
     for (const name of this.#legs.keys()) if (!known.has(name)) this.#legs.delete(name)
@@ -82,9 +82,9 @@ export class Legs {
     return this.#at === 0
   }
   /** @returns whether there is another one, to be tried at once; else it begins with the first again */
-  failed(): boolean {
+  advance(): boolean {
     if (this.#redirect !== undefined) {
-      this.backToFirst()
+      this.returnToFirst()
       return false
     }
     this.#at = (this.#at + 1) % this.#order.length
@@ -95,7 +95,7 @@ export class Legs {
    * @param references separated by spaces; the first that the settings know counts
    * @returns whether that one is next. Brokers that send a client back and forth are left for the usual order
    */
-  redirected(references: string): boolean {
+  redirect(references: string): boolean {
     const { serverReferences } = this.#plan.settings
     const found = references.split(' ').find((one) => Object.hasOwn(serverReferences, one))
     if (found === undefined || this.#redirects >= MAX_REDIRECTS) return false
@@ -104,10 +104,10 @@ export class Legs {
     return true
   }
   /** The connection that has ended was a good one. */
-  settled(): void {
+  noteSettled(): void {
     this.#redirects = 0
   }
-  backToFirst(): void {
+  returnToFirst(): void {
     this.#redirect = undefined
     this.#at = 0
   }
@@ -115,7 +115,7 @@ export class Legs {
   isReturnTo(leg: Leg): boolean {
     return this.#last !== undefined && this.#last !== leg
   }
-  connected(leg: Leg): void {
+  noteConnected(leg: Leg): void {
     this.#last = leg
   }
 }

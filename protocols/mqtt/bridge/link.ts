@@ -129,7 +129,7 @@ export class BridgeLink {
     const { stream } = this.#p
     const defect = (error: MeshError): void => this.#end({ why: 'failed', error })
     const gone = guard('bridge', defect, (err?: Error) => {
-      this.#outflow?.closedByPeer()
+      this.#outflow?.noteClosedByPeer()
       this.#end({
         why: 'failed',
         error:
@@ -157,7 +157,7 @@ export class BridgeLink {
   #connect(): void {
     const { plan, leg, credentials } = this.#p
     const { version, isBridge } = leg.dialect
-    this.#outbox.packet({
+    this.#outbox.writePacket({
       type: 'connect',
       version,
       isBridge,
@@ -197,7 +197,7 @@ export class BridgeLink {
   #goAway(end: LinkEnd): void {
     if (this.#state === 'connected') {
       tellUpstream(this.#outbox, this.#plan, '0', this.#peer)
-      this.#outbox.packet({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
+      this.#outbox.writePacket({ type: 'disconnect', reason: 0, properties: NO_PROPERTIES })
     }
     this.#end(end)
   }
@@ -212,7 +212,7 @@ export class BridgeLink {
       const error = toMeshError(thrown)
       // Before CONNACK nobody may say more than CONNECT and AUTH.
       if (this.#state === 'connected' && this.#version === 5)
-        this.#outbox.packet({ type: 'disconnect', reason: toDisconnectReason(error), properties: NO_PROPERTIES })
+        this.#outbox.writePacket({ type: 'disconnect', reason: toDisconnectReason(error), properties: NO_PROPERTIES })
       this.#end({ why: 'failed', error: asUpstream(error) })
     }
   }
@@ -244,13 +244,13 @@ export class BridgeLink {
         return
       case 'suback':
       case 'unsuback':
-        this.#subscriptions.answered(packet.packetId, packet.reasons)
+        this.#subscriptions.takeAnswer(packet.packetId, packet.reasons)
         this.#outflow?.resume()
         return
       case 'pingresp':
         return
       case 'disconnect':
-        this.#outflow?.closedByPeer()
+        this.#outflow?.noteClosedByPeer()
         this.#end({
           why: 'failed',
           serverReference: referenceOf(packet),
@@ -355,7 +355,7 @@ export class BridgeLink {
     const { clock, leg } = this.#p
     const { keepAliveSec } = this.#plan.settings
     const maxMs = sec * 750
-    const silenceMs = leg.keepAlive.silenceMs({ minMs: Math.min(keepAliveSec * 750, maxMs), maxMs })
+    const silenceMs = leg.keepAlive.computeSilenceMs({ minMs: Math.min(keepAliveSec * 750, maxMs), maxMs })
     const dueMs = (): number => Math.min(this.#heardMs + silenceMs, this.#sentMs + maxMs) - clock.monotonicMs()
     const silent = (): void => {
       const leftMs = dueMs()
@@ -365,14 +365,14 @@ export class BridgeLink {
       }
       const askedMs = clock.monotonicMs()
       const wasSilent = this.#sentMs <= this.#heardMs && this.#heardMs + silenceMs <= askedMs
-      this.#outbox.packet({ type: 'pingreq' })
+      this.#outbox.writePacket({ type: 'pingreq' })
       this.#deadline = clock.after(PINGRESP_MS, () => {
         if (this.#heardMs >= askedMs && this.#heardMs > 0) {
-          if (wasSilent) leg.keepAlive.survived(silenceMs)
+          if (wasSilent) leg.keepAlive.noteSurvived(silenceMs)
           this.#keepAlive(sec)
           return
         }
-        if (wasSilent) leg.keepAlive.lost(silenceMs)
+        if (wasSilent) leg.keepAlive.noteLost(silenceMs)
         this.#end({
           why: 'failed',
           error: new MeshError(

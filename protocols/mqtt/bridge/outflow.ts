@@ -217,7 +217,7 @@ export class BridgeOutflow {
    * A broker that may not or cannot say why closes the connection over a message that it does not take: one that is too
    * large (3.1.1), or a topic that is not allowed. Sent again and again it would keep everything else from going.
    */
-  closedByPeer(): void {
+  noteClosedByPeer(): void {
     const { trouble } = this.#p
     const [first] = this.#inflight.values()
     if (this.#isAnswered || this.#over) return
@@ -236,7 +236,7 @@ export class BridgeOutflow {
   }
 
   puback(packetId: number, reason: number): void {
-    if (this.#lanes.some(({ gap }) => gap.answered(packetId, reason))) {
+    if (this.#lanes.some(({ gap }) => gap.takeAnswer(packetId, reason))) {
       this.#isAnswered = true
       this.pump()
       return
@@ -350,7 +350,7 @@ export class BridgeOutflow {
     const departure = { lane: lane.sparkplug, isStored }
     const departing = this.#p.sparkplug?.depart(message, departure) ?? message
     const bytes = outbox.publishBytes(departing, qos, expirySec, NO_IDS)
-    if (isStored) this.#rate.sent(bytes)
+    if (isStored) this.#rate.noteSent(bytes)
     if (bytes > peer.maxPacketBytes) {
       this.#setAside(lane, { seq, message }, { bytes, maxPacketBytes: peer.maxPacketBytes })
       return
@@ -369,7 +369,7 @@ export class BridgeOutflow {
     }
     this.#fly(packetId, { lane, seq, awaits: qos === 1 ? 'puback' : 'pubrec' })
     const kept = lane.traffic === 'backlog' ? this.#countLeftToLive(lane.pair) : 0
-    this.#window.sent(packetId, this.#inflight.size + kept)
+    this.#window.noteSent(packetId, this.#inflight.size + kept)
   }
   /** Whether no newer one of the same topic went before. */
   #isNewest({ traffic, pair, backlogSeq }: Sending, { seq, message }: Pick<QueueEntry, 'seq' | 'message'>): boolean {
@@ -394,7 +394,7 @@ export class BridgeOutflow {
     }
     this.#inflight.delete(packetId)
     known.lane.inFlight.delete(packetId)
-    this.#window.acknowledged(packetId)
+    this.#window.noteAcknowledged(packetId)
     known.lane.isBlocked = false
     if (reason >= 0x80) this.#giveUp(known, 'refused', { reason })
     else known.lane.queue.done(known.seq)

@@ -270,16 +270,16 @@ export class BridgeSession implements AsyncDisposable {
       return true
     }
     if (this.#closing !== undefined) {
-      if (this.#closing === 'return') this.#legs.backToFirst()
+      if (this.#closing === 'return') this.#legs.returnToFirst()
       return true
     }
     if (this.#plan.settings.start === 'once') return false
-    if (this.#livedMs() >= STABLE_MS) this.#legs.settled()
-    if (serverReference !== undefined && this.#legs.redirected(serverReference)) {
+    if (this.#livedMs() >= STABLE_MS) this.#legs.noteSettled()
+    if (serverReference !== undefined && this.#legs.redirect(serverReference)) {
       this.#log.info({ evt: 'mqtt.bridge.redirected', serverReference }, 'the upstream broker names another one')
       return true
     }
-    return this.#legs.failed()
+    return this.#legs.advance()
   }
   #livedMs(): number {
     return Math.max(0, this.#p.clock.monotonicMs() - this.#connectedMs)
@@ -394,7 +394,7 @@ export class BridgeSession implements AsyncDisposable {
   }
 
   #connected(leg: Leg): void {
-    this.#legs.connected(leg)
+    this.#legs.noteConnected(leg)
     tellLocally(this.#p, this.#plan, '1')
     this.#state = 'connected'
     this.#connectedMs = this.#p.clock.monotonicMs()

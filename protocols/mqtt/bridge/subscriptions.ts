@@ -67,7 +67,7 @@ export class BridgeSubscriptions {
     return this.#asked?.packetId
   }
   /** SUBACK or UNSUBACK. */
-  answered(packetId: number, reasons: readonly number[]): void {
+  takeAnswer(packetId: number, reasons: readonly number[]): void {
     const asked = this.#asked
     if (asked?.packetId !== packetId) return
     for (const [i, filter] of asked.filters.entries()) {
@@ -103,14 +103,14 @@ export class BridgeSubscriptions {
     const missing = [...wanted.values()].filter((s) => subscribed.get(s.filter) !== String(s.qos))
     for (const filters of this.#packetsOf(tooMuch, (filter) => filter)) {
       await this.#ask(filters, undefined, (packetId) =>
-        outbox.packet({ type: 'unsubscribe', packetId, filters, properties: NO_PROPERTIES }),
+        outbox.writePacket({ type: 'unsubscribe', packetId, filters, properties: NO_PROPERTIES }),
       )
     }
     for (const subscriptions of this.#packetsOf(missing, ({ filter }) => filter)) {
       await this.#ask(
         subscriptions.map((s) => s.filter),
         subscriptions.map((s) => String(s.qos)),
-        (packetId) => outbox.packet({ type: 'subscribe', packetId, subscriptions, properties: NO_PROPERTIES }),
+        (packetId) => outbox.writePacket({ type: 'subscribe', packetId, subscriptions, properties: NO_PROPERTIES }),
       )
     }
   }

@@ -20,7 +20,7 @@ export class Reader {
   at = 0
   end = 0
 
-  over(buf: Buffer, from: number, end: number): this {
+  reset(buf: Buffer, from: number, end: number): this {
     this.buf = buf
     this.at = from
     this.end = end
@@ -125,7 +125,7 @@ export class Writer {
   get length(): number {
     return this.#at
   }
-  bytes(): Buffer {
+  getBytes(): Buffer {
     return this.#buf.subarray(0, this.#at)
   }
 

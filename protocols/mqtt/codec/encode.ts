@@ -24,7 +24,7 @@ export function encode(packet: Packet, version: Version): Buffer {
   const first = body(w, packet, version)
   const out = Buffer.allocUnsafe(1 + countVarIntBytes(w.length) + w.length)
   out[0] = first
-  out.set(w.bytes(), writeVarInt(out, 1, w.length))
+  out.set(w.getBytes(), writeVarInt(out, 1, w.length))
   return out
 }
 

@@ -70,7 +70,7 @@ export class Flusher {
     dirty.length = 0
     this.#spare = dirty
   }
-  slab(bytes: number): Slab {
+  takeSlab(bytes: number): Slab {
     const last = this.#free.at(-1)
     if (last && last.buf.length - last.at >= bytes) return this.#free.pop()!
     return { buf: Buffer.allocUnsafeSlow(Math.max(bytes, SLAB_BYTES)), at: 0 }
@@ -202,7 +202,7 @@ export class Outbox {
   /** PUBACK, PUBREC, PUBREL, PUBCOMP. A reason that is 0 or not known to 3.1.1 is left out. */
   ack(type: AckType, packetId: number, reason: number): void {
     if (this.#maxPacketBytes < MAX_ACK_BYTES) {
-      this.packet({ type, packetId, reason, properties: NO_PROPERTIES })
+      this.writePacket({ type, packetId, reason, properties: NO_PROPERTIES })
       return
     }
     this.#count(type)
@@ -221,7 +221,7 @@ export class Outbox {
   /** A peer may ask for as many as it has bytes for, so that each must cost next to nothing. */
   pingresp(): void {
     if (this.#maxPacketBytes < PINGRESP_BYTES) {
-      this.packet({ type: 'pingresp' })
+      this.writePacket({ type: 'pingresp' })
       return
     }
     this.#count('pingresp')
@@ -231,13 +231,13 @@ export class Outbox {
   }
 
   /** SUBACK and UNSUBACK without properties; a reason that 3.1.1 does not know is a failure to it. */
-  reasons(type: 'suback' | 'unsuback', packetId: number, reasons: readonly number[]): void {
+  writeReasons(type: 'suback' | 'unsuback', packetId: number, reasons: readonly number[]): void {
     const isV5 = this.#version === 5
     const known = isV5 || type === 'suback' ? reasons : []
     const length = 2 + (isV5 ? 1 : 0) + known.length
     const bytes = 1 + countVarIntBytes(length) + length
     if (bytes > this.#maxPacketBytes || bytes > COPY_BYTES) {
-      this.packet({ type, packetId, reasons: known.map((one) => this.#known(one)), properties: NO_PROPERTIES })
+      this.writePacket({ type, packetId, reasons: known.map((one) => this.#known(one)), properties: NO_PROPERTIES })
       return
     }
     this.#count(type)
@@ -256,7 +256,7 @@ export class Outbox {
     return reason > 2 && this.#version === 4 ? 0x80 : reason
   }
 
-  packet(packet: Packet): void {
+  writePacket(packet: Packet): void {
     const bytes = encode(packet, this.#version)
     if (bytes.length > this.#maxPacketBytes) {
       this.#onTooLarge?.(packet.type)
@@ -336,7 +336,7 @@ export class Outbox {
     this.#markDirty()
     if (this.#slab && this.#slab.buf.length - this.#slab.at >= bytes) return this.#slab
     this.#cut()
-    const slab = this.#flusher.slab(bytes)
+    const slab = this.#flusher.takeSlab(bytes)
     this.#slab = slab
     this.#from = slab.at
     return slab

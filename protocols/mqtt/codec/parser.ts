@@ -126,10 +126,10 @@ export class PacketParser {
     this.#lastFrom = from
     if (this.#frameBytes > this.#maxPacketBytes) {
       this.#skipBytes = this.#frameBytes - this.#wantedBytes
-      return decodeHead(this.#reader.over(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)
+      return decodeHead(this.#reader.reset(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)
     }
     const packet = decode(
-      this.#reader.over(buf, this.#bodyAt, from + this.#frameBytes),
+      this.#reader.reset(buf, this.#bodyAt, from + this.#frameBytes),
       buf[from]!,
       this.version,
       this.#side,

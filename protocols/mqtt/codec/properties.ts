@@ -215,7 +215,7 @@ export function encodeProperties(properties: Properties): Uint8Array {
       writeOne(w, kind, one)
     }
   }
-  return w.bytes()
+  return w.getBytes()
 }
 
 function writeOne(w: Writer, kind: Kind, value: unknown): void {
@@ -256,5 +256,5 @@ function writeOne(w: Writer, kind: Kind, value: unknown): void {
 export function decodeForwarded(bytes: Uint8Array): Properties {
   if (bytes.length === 0) return NO_PROPERTIES
   const buf = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
-  return readAll(new Reader().over(buf, 0, buf.length), 'publish', 0).properties
+  return readAll(new Reader().reset(buf, 0, buf.length), 'publish', 0).properties
 }

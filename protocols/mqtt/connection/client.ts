@@ -148,14 +148,14 @@ export class Client implements Reading, Holder {
     if (this.#pauses.size > 0 || this.#now.at === 'closed') return true
     this.#stream.resume()
     // The silence was ours.
-    if (this.#now.at === 'connected') this.#now.keepAlive.heard()
+    if (this.#now.at === 'connected') this.#now.keepAlive.noteHeard()
     return true
   }
 
   #onData(chunk: Buffer): void {
     this.#conn.receivedBytes += chunk.length
     this.#state.counters.bytesReceived.all.value += chunk.length
-    if (this.#now.at === 'connected') this.#now.keepAlive.heard()
+    if (this.#now.at === 'connected') this.#now.keepAlive.noteHeard()
     this.#state.memory.budget.garbage?.received(chunk.length)
     this.#parser.push(chunk)
     this.#takePackets()
@@ -203,7 +203,7 @@ export class Client implements Reading, Holder {
   #onDrain(): void {
     if (this.#now.at !== 'connected') return
     this.release('socket')
-    this.#now.connected.drained()
+    this.#now.connected.resume()
   }
 
   #takeFirst(packet: Packet): void {
@@ -243,7 +243,7 @@ export class Client implements Reading, Holder {
     })
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
-      const quota = this.#rules.quota(admitted)
+      const quota = this.#rules.findQuota(admitted)
       using held = new DisposableStack()
       held.use(countConnection(state, admitted, quota))
       const { session, present } = await openSession(state, connect, admitted, { limits, quota })
@@ -253,8 +253,8 @@ export class Client implements Reading, Holder {
         return
       }
       // The rules and the users may have changed meanwhile, too.
-      const ended = state.authentication.refusalOf(proof, this.#rules.grounds.policy.listener)
-      if (ended || !this.#rules.authorizer(admitted).mayConnect()) {
+      const ended = state.authentication.findRefusal(proof, this.#rules.grounds.policy.listener)
+      if (ended || !this.#rules.findAuthorizer(admitted).mayConnect()) {
         detachSession(state, session)
         throw ended ?? mayNotConnect(admitted.clientId, this.#rules.grounds)
       }
@@ -322,7 +322,7 @@ export class Client implements Reading, Holder {
     if (present) saveLater(state, session)
     counters.connects.value++
     tellConnected(state, session, present)
-    link.outbox.packet(buildConnack(connect, present, admitted, limits))
+    link.outbox.writePacket(buildConnack(connect, present, admitted, limits))
     session.resume()
     tellGap(state, session)
     this.release('connecting')

@@ -165,7 +165,7 @@ export async function openSession(
   if (found) await endSession(state, found)
   const share = nameShare(owner, address)
   const { maxSessions } = quota ?? {}
-  if (maxSessions !== undefined && state.shares.of(share) >= maxSessions) state.quotas.met('sessions')
+  if (maxSessions !== undefined && state.shares.count(share) >= maxSessions) state.quotas.countMet('sessions')
   state.shares.makeRoom(
     share,
     { ...limits, quota: maxSessions },
@@ -209,14 +209,14 @@ export function countConnection(
 
 /** Whoever takes a session has it in his share. */
 function changeShare({ shares, subscriptions }: BrokerState, session: Session, owner: Owner, address: string): void {
-  shares.came(session)
+  shares.noteBack(session)
   const before = session.share
   shares.leave(before)
   session.address = address
   session.share = nameShare(owner, address)
-  subscriptions.room.moved(session, before)
+  subscriptions.room.move(session, before)
   shares.enter(session.share)
-  session.countAmong(shares.queued(session.share))
+  session.countAmong(shares.findQueued(session.share))
 }
 
 /**

@@ -65,13 +65,13 @@ export class Connected {
     this.#session = session
     this.link = link
     this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.wallMs())
-    const authorizer = (): Authorizer => p.rules.authorizer(p.admitted)
+    const authorizer = (): Authorizer => p.rules.findAuthorizer(p.admitted)
     this.#inflow = new Inflow({ state, session, link, reading, authorizer, isResumed: p.isResumed })
     this.#rate = new RateLimit({
       state,
       share: session.share,
       clientId: session.clientId,
-      quota: () => p.rules.quota(p.admitted),
+      quota: () => p.rules.findQuota(p.admitted),
       reading,
       takePackets: p.takePackets,
     })
@@ -80,7 +80,7 @@ export class Connected {
       packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking)
     this.#controls = new Controls({
       act: (packet) => {
-        const room = this.#inflow.whenRoom()
+        const room = this.#inflow.waitForRoom()
         return room ? room.then(() => act(packet)) : act(packet)
       },
       reading,
@@ -156,7 +156,7 @@ export class Connected {
   }
 
   /** The socket has room again. */
-  drained(): void {
+  resume(): void {
     this.link.outbox.recount()
     this.link.drained()
     this.#session.flow?.pump()
@@ -165,24 +165,24 @@ export class Connected {
   /** The rules or the users may have changed: what they do not allow any more ends now. */
   reauthorize(): void {
     const { state, rules, admitted } = this.#p
-    const ended = state.authentication.refusalOf(this.#reauthentication.proof, rules.grounds.policy.listener)
+    const ended = state.authentication.findRefusal(this.#reauthentication.proof, rules.grounds.policy.listener)
     if (ended) {
       this.link.close(ended)
       return
     }
     const { grounds } = rules
     if (this.#session.grounds === grounds) return
-    const may = rules.authorizer(admitted)
+    const may = rules.findAuthorizer(admitted)
     this.#session.grounds = grounds
     this.#session.connection = grounds.policy.meshPolicies && admitted.client.connection?.()
-    if (may.mayConnect()) reauthorize(state, this.#session, { may, quota: rules.quota(admitted) })
+    if (may.mayConnect()) reauthorize(state, this.#session, { may, quota: rules.findQuota(admitted) })
     else this.link.close(mayNotConnect(this.#session.clientId, grounds))
   }
 
   /** A last word to the client, as far as its version can be told. */
   sayGoodbye(err: MeshError): void {
     if (this.link.version === 5)
-      this.link.outbox.packet({ type: 'disconnect', reason: toDisconnectReason(err), properties: NO_PROPERTIES })
+      this.link.outbox.writePacket({ type: 'disconnect', reason: toDisconnectReason(err), properties: NO_PROPERTIES })
     this.link.outbox.flush()
   }
 
@@ -231,7 +231,7 @@ export class Connected {
       this.link.outbox.pingresp()
       if (--this.#pings < MAX_WAITING_PINGS && reading.release('pings')) takePackets()
     }
-    this.#controls.whenAnswered(() => this.#inflow.whenAnswered(answer))
+    this.#controls.callWhenAnswered(() => this.#inflow.callWhenAnswered(answer))
   }
 
   #disconnect({ reason, properties }: Disconnect): void {
@@ -251,7 +251,7 @@ export class Connected {
   /** Of somebody whom the listener does not let in any more (downstream/revalidate.ts) nothing is published either. */
   #leaveWill(will: Will): void {
     const { state, conn, rules, admitted } = this.#p
-    const may = rules.authorizer(admitted)
+    const may = rules.findAuthorizer(admitted)
     if (!isShutOut(conn) && may.mayConnect() && may.mayPublish(will.topic)) leaveWill(state, this.#session, will)
     else denyWill(state, this.#session.clientId, will.topic)
   }

@@ -61,7 +61,7 @@ export class Controls {
     return this.#answers.size === 0 && this.#unfinished === undefined
   }
   /** Calls once everything is answered that came before. */
-  whenAnswered(then: () => void): void {
+  callWhenAnswered(then: () => void): void {
     if (this.isAnswered) {
       then()
       return

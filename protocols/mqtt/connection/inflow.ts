@@ -89,7 +89,7 @@ export class Inflow {
   publish(p: Publish, tooMuch?: MeshError): void {
     const { counters } = this.#state
     counters.received[p.qos].value++
-    const topic = this.#aliases.topicOf(p)
+    const topic = this.#aliases.resolveTopic(p)
     const { maxTopicLevels } = this.#link.limits
     if (isTooDeep(topic, maxTopicLevels))
       throw createViolation(
@@ -128,7 +128,7 @@ export class Inflow {
   }
 
   /** Undefined when no message waits for room; what comes behind one acts behind it. */
-  whenRoom(): Promise<void> | undefined {
+  waitForRoom(): Promise<void> | undefined {
     if (this.#waitingForRoom.length === 0 || this.#ended.signal.aborted) return undefined
     this.#hasRoom ??= Promise.withResolvers<void>()
     return this.#hasRoom.promise
@@ -138,7 +138,7 @@ export class Inflow {
     return this.#line.size === 0
   }
   /** Once all is answered that came before. */
-  whenAnswered(onAnswered: () => void): void {
+  callWhenAnswered(onAnswered: () => void): void {
     if (this.isAnswered) onAnswered()
     else this.#line.push({ ...NO_MESSAGE, qos: 0, packetId: 0, state: 'taken', reason: 0, onAnswered })
   }

@@ -23,7 +23,7 @@ export class KeepAlive {
     if (this.#maxSilenceMs > 0) this.#watch(this.#maxSilenceMs)
   }
 
-  heard(): void {
+  noteHeard(): void {
     this.#heardMs = this.#o.clock.monotonicMs()
   }
   stop(): void {

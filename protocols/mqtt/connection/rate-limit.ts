@@ -31,7 +31,7 @@ export class RateLimit implements Disposable {
     const quota = this.#o.quota()
     if (!quota || (quota.maxBytesPerSec === undefined && quota.maxMessagesPerSec === undefined)) return undefined
     const { state, share } = this.#o
-    this.#rate ??= state.quotas.rate(share)
+    this.#rate ??= state.quotas.enterRate(share)
     const waitMs = this.#rate.charge(bytes, quota)
     if (waitMs === undefined) return this.#refuse(bytes)
     if (waitMs > 0) this.#hold(waitMs)

@@ -15,7 +15,7 @@ export type ReauthenticationParts = {
   readonly state: BrokerState
   readonly conn: Connection
   readonly connect: Connect
-  readonly link: { readonly outbox: { packet(packet: Auth): void }; readonly close: (err: MeshError) => void }
+  readonly link: { readonly outbox: { writePacket(packet: Auth): void }; readonly close: (err: MeshError) => void }
   readonly rules: Rules
   readonly admitted: { readonly proof: Proof }
 }
@@ -57,7 +57,7 @@ export class Reauthentication {
 
   async #prove(method: string, data: Uint8Array): Promise<void> {
     const { state, conn, rules, link } = this.#p
-    const exchange = new AuthExchange(method, (packet) => link.outbox.packet(packet))
+    const exchange = new AuthExchange(method, (packet) => link.outbox.writePacket(packet))
     this.#exchange = exchange
     const asking = { listener: rules.grounds.policy.listener, address: conn.remote.host, signal: this.#ended.signal }
     try {

@@ -32,17 +32,17 @@ export class Rules {
     const known = this.#known
     // Asked for each packet: without an acl file nothing else of them changes.
     if (known?.policy === policy && policy.aclFile === undefined) return known
-    this.#known = this.#groundsOf.now(policy)
+    this.#known = this.#groundsOf.getCurrent(policy)
     return this.#known
   }
-  quota({ client }: { readonly client: Client }): Quota | undefined {
+  findQuota({ client }: { readonly client: Client }): Quota | undefined {
     const policy = this.#policy
     if (this.#quotaBy === policy) return this.#quota
     this.#quotaBy = policy
     this.#quota = findQuota(policy.quotas, client)
     return this.#quota
   }
-  authorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
+  findAuthorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
     const { grounds } = this
     if (this.#authorizer && this.#authorizedBy === grounds) return this.#authorizer
     this.#authorizedBy = grounds

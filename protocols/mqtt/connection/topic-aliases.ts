@@ -20,7 +20,7 @@ export class TopicAliases {
    * Sets the alias where there is one.
    * @throws MESH_MQTT_PROTOCOL
    */
-  topicOf({ topic, topicAlias }: Pick<Publish, 'topic' | 'topicAlias'>): string {
+  resolveTopic({ topic, topicAlias }: Pick<Publish, 'topic' | 'topicAlias'>): string {
     if (topicAlias === 0) return topic
     if (topicAlias > this.#max)
       throw createViolation(

@@ -129,7 +129,7 @@ export function listRetained(state: BrokerState, of: RetainedPageOf): Page<Retai
   state.retained.visitTopics(filter, (topic) => first.add(topic))
   const nowMs = state.ctx.clock.wallMs()
   return pageOf(first.page, (topic) => {
-    const message = state.retained.of(topic)
+    const message = state.retained.get(topic)
     return message && retainedItem(message, nowMs, withPayload)
   })
 }

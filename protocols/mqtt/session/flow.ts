@@ -170,7 +170,7 @@ const READ_AT_ONCE = 64
 
 export class DurableFlow implements Flow {
   readonly #queue: DurableQueue
-  readonly #viewOf: (topic: string) => View | undefined
+  readonly #findView: (topic: string) => View | undefined
   #link: Link | undefined
   readonly #inflight = new Map<number, InFlight>()
   /** Everything up to this has been sent on this connection, or needs no sending. */
@@ -186,9 +186,9 @@ export class DurableFlow implements Flow {
   /** Counts connections, so that an answer for an earlier one is recognised. */
   #epoch = 0
 
-  constructor(p: { queue: DurableQueue; viewOf: (topic: string) => View | undefined }) {
+  constructor(p: { queue: DurableQueue; findView: (topic: string) => View | undefined }) {
     this.#queue = p.queue
-    this.#viewOf = p.viewOf
+    this.#findView = p.findView
     this.#sentSeq = p.queue.lastSeq
     p.queue.onAppended = () => this.pump()
   }
@@ -263,7 +263,7 @@ export class DurableFlow implements Flow {
       link.outbox.ack('pubrel', packetId, 0)
       return
     }
-    const view = this.#viewOf(message.topic)
+    const view = this.#findView(message.topic)
     if (!view) {
       this.#queue.done(seq)
       return

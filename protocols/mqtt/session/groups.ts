@@ -50,7 +50,7 @@ export class Group {
   get size(): number {
     return this.#members.size
   }
-  of(session: Session): StoredSubscription | undefined {
+  get(session: Session): StoredSubscription | undefined {
     return this.#members.get(session)
   }
   /** @returns whether it was none before */
@@ -58,7 +58,7 @@ export class Group {
     const isNew = !this.#members.has(session)
     this.#members.set(session, subscription)
     session.groups.add(this)
-    this.moved(session)
+    this.noteConnection(session)
     return isNew
   }
   /** @returns whether it was one */
@@ -69,7 +69,7 @@ export class Group {
     return this.#members.delete(session)
   }
   /** It has a connection, or has none any more. */
-  moved(session: Session): void {
+  noteConnection(session: Session): void {
     const isConnected = session.link !== undefined
     ;(isConnected ? this.#away : this.#connected).delete(session)
     if (isConnected) this.#connected.add(session)

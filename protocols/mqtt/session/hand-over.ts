@@ -79,7 +79,7 @@ function groupOf(
 
 async function giveTo(state: BrokerState, from: Session, message: StoredMessage, filter: string): Promise<void> {
   const { counters, subscriptions, durability, ctx } = state
-  const member = subscriptions.memberOf(filter, message.topic)
+  const member = subscriptions.chooseMember(filter, message.topic)
   if (!member) {
     counters.dropped['no-member'].value++
     return

@@ -25,7 +25,7 @@ export function reauthorize(
   session: Session,
   { may, quota }: { readonly may: Authorizer; readonly quota: Quota | undefined },
 ): void {
-  const queued = state.shares.queued(session.share)
+  const queued = state.shares.findQueued(session.share)
   if (queued) queued.maxBytes = quota?.maxQueuedBytes ?? Infinity
   session.countAmong(queued)
   const revoked = [...session.subscriptions.keys()].filter((filter) => !may.maySubscribe(filter))
@@ -98,7 +98,7 @@ export class KeptSessions {
 }
 
 const groundsOf = ({ policiesOf, grounds }: BrokerState, listener: string | undefined): PolicyGrounds[] =>
-  policiesOf(listener).map((policy) => grounds.now(policy))
+  policiesOf(listener).map((policy) => grounds.getCurrent(policy))
 
 /**
  * What the rules say of a session without a connection: every set that may apply has to agree. Undefined when nobody

@@ -41,10 +41,10 @@ export class SessionShares {
     return this.#size
   }
 
-  of(key: string): number {
+  count(key: string): number {
     return this.#shares.get(key)?.sessions ?? 0
   }
-  queued(key: string): QueueShare | undefined {
+  findQueued(key: string): QueueShare | undefined {
     return this.#shares.get(key)?.queued
   }
   enter(key: string): void {
@@ -67,8 +67,8 @@ export class SessionShares {
     if (this.#largest === share) this.#isStale = true
   }
   /** The session has no connection any more. */
-  went(session: Session, isUsed: boolean): void {
-    this.came(session)
+  noteAway(session: Session, isUsed: boolean): void {
+    this.noteBack(session)
     const share = this.#shares.get(session.share)
     share?.away.add(session)
     if (isUsed) return
@@ -76,7 +76,7 @@ export class SessionShares {
     this.#unused.add(session)
   }
   /** It has one, or has ended. */
-  came(session: Session): void {
+  noteBack(session: Session): void {
     const share = this.#shares.get(session.share)
     share?.away.delete(session)
     share?.unused.delete(session)
@@ -89,7 +89,7 @@ export class SessionShares {
    * @throws MESH_MQTT_QUOTA
    */
   makeRoom(key: string, limits: Limits, isBusy: (session: Session) => boolean, end: Ending): void {
-    const mine = (): number => this.of(key)
+    const mine = (): number => this.count(key)
     const { setting, most } = this.#bound(key, limits)
     // More than one only after a limit was lowered.
     for (let ends = 0; ends < MAX_LOOKS && mine() >= most; ends++) {

@@ -18,7 +18,7 @@ export const NEVER_SEC = 0xffff_ffff
 const MAX_VIEWS = 256
 const AS_IT_CAME: View = { qos: 2, retainAsPublished: false, ids: [] }
 /** All subscriptions (topics/subscriptions.ts). */
-type Matching = { viewOf(session: Session, topic: string): View | undefined; forget(): void }
+type Matching = { findView(session: Session, topic: string): View | undefined; forget(): void }
 const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
 
 export class Session {
@@ -47,7 +47,7 @@ export class Session {
    */
   readonly durableBefore = new Map<StoredSubscription, StoredSubscription | 'none'>()
   /** Those of shared subscriptions that it is a member of. */
-  readonly groups = new Set<{ moved(session: Session): void }>()
+  readonly groups = new Set<{ noteConnection(session: Session): void }>()
   link: Link | undefined
   /** Undefined without a connection. */
   connectedAs: ConnectionFacts | undefined
@@ -101,8 +101,8 @@ export class Session {
     this.#queue = queue
     queue.share = this.#queueShare
     all.forget()
-    this.#matching = (topic) => all.viewOf(this, topic)
-    const flow = new DurableFlow({ queue, viewOf: (topic) => this.#viewOf(topic) })
+    this.#matching = (topic) => all.findView(this, topic)
+    const flow = new DurableFlow({ queue, findView: (topic) => this.#findView(topic) })
     this.flow = flow
     if (this.link) flow.attach(this.link)
   }
@@ -118,7 +118,7 @@ export class Session {
     this.#isComing = true
     this.disconnectedAtMs = undefined
     if (!this.stored) this.flow = new MemoryFlow(link, this.#counters, link.budget)
-    for (const group of this.groups) group.moved(this)
+    for (const group of this.groups) group.noteConnection(this)
   }
   /** After CONNACK: resends what is not done. */
   resume(): void {
@@ -132,7 +132,7 @@ export class Session {
       this.#shared = this.flow.end()
       this.flow = undefined
     }
-    for (const group of this.groups) group.moved(this)
+    for (const group of this.groups) group.noteConnection(this)
   }
   end(): void {
     this.detach()
@@ -207,7 +207,7 @@ export class Session {
    * What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came
    * [MQTT-3.10.4-4]. Undefined: it may not have it.
    */
-  #viewOf(topic: string): View | undefined {
+  #findView(topic: string): View | undefined {
     const known = this.#views.get(topic) ?? this.#lookUp(topic)
     if (known !== 'refused') return known
     this.#counters.dropped['not-authorized'].value++

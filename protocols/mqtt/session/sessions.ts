@@ -79,7 +79,7 @@ export function detachSession(state: BrokerState, session: Session): void {
 
 /** Without a connection. Its QoS 2 ids keep messages from coming twice, so somebody needs it who never subscribed. */
 function leftAlone({ shares, durability }: BrokerState, session: Session): void {
-  shares.went(session, isUsed({ durability }, session))
+  shares.noteAway(session, isUsed({ durability }, session))
 }
 function isUsed({ durability }: Pick<BrokerState, 'durability'>, session: Session): boolean {
   return session.subscriptions.size > 0 || !session.isIdle || durability.inbound(session.clientId).size > 0
@@ -154,7 +154,7 @@ function removeSession(state: BrokerState, session: Session): (() => Promise<voi
   // Ended before, and perhaps followed by another of the same id, whose store must stay.
   if (state.sessions.get(session.clientId) !== session) return undefined
   state.sessions.delete(session.clientId)
-  state.shares.came(session)
+  state.shares.noteBack(session)
   state.shares.leave(session.share)
   const subscriptions = [...session.subscriptions.values()]
   for (const { filter } of subscriptions) state.subscriptions.remove(session, filter)

@@ -119,7 +119,7 @@ function answer(
     }
   })
   if (!failed) tellRefused(state, session.clientId, packet, reasons)
-  link.outbox.reasons('suback', packet.packetId, reasons)
+  link.outbox.writeReasons('suback', packet.packetId, reasons)
   const sent: Promise<void>[] = []
   for (const one of granted.values()) {
     if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter)))
@@ -292,7 +292,7 @@ export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscri
     durable: isKept ? state.durability.saveSubscriptions(session, [], gone) : undefined,
     tell(failed) {
       if (failed) throw failed
-      if (session.link === link) link.outbox.reasons('unsuback', packetId, reasons)
+      if (session.link === link) link.outbox.writeReasons('unsuback', packetId, reasons)
       return undefined
     },
   }

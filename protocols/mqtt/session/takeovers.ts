@@ -31,7 +31,7 @@ export class Takeovers {
     if (this.#seen.size > MAX_IDS) this.#seen.delete(this.#seen.keys().next().value!)
   }
   /** Ids that more than one device has, as it seems. */
-  clones(): Clone[] {
+  listClones(): Clone[] {
     const nowMs = this.#clock.monotonicMs()
     return [...this.#seen].flatMap(([clientId, { times, lastMs }]) =>
       times >= MANY && nowMs - lastMs <= TOLD_MS ? [{ clientId, times }] : [],

@@ -40,7 +40,7 @@ export class UserQuotas implements Disposable {
     >
   }
 
-  met(kind: Kind): void {
+  countMet(kind: Kind): void {
     this.#met[kind].value++
   }
 
@@ -51,17 +51,17 @@ export class UserQuotas implements Disposable {
   connect(share: string, p: { readonly quota: Quota | undefined; readonly ending: number }): Lease {
     const max = p.quota?.maxConnections
     if (max !== undefined && this.#connections.of(share) - p.ending >= max) {
-      this.met('connections')
+      this.countMet('connections')
       throw new MeshError('MESH_MQTT_QUOTA', `${max} connections belong to ${share} (mqtt.quotas[].maxConnections)`)
     }
     return this.#connections.lease(share)
   }
 
   /** Shared by all connections of the share; to be disposed of when the connection is over. */
-  rate(share: string): SharedRate {
+  enterRate(share: string): SharedRate {
     const rate = this.#rates.get(share) ?? new Rate(this.#clock, () => this.#rates.delete(share))
     this.#rates.set(share, rate)
-    return new SharedRate(rate, (kind) => this.met(kind))
+    return new SharedRate(rate, (kind) => this.countMet(kind))
   }
   /** Those of which something is remembered. */
   get rates(): number {

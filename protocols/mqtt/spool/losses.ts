@@ -52,7 +52,7 @@ export class Losses {
     this.#parts(what).value += parts
   }
   /** A row that cannot be understood, or is not what was written. */
-  row(what: DamagedPart, name: string): void {
+  reportRow(what: DamagedPart, name: string): void {
     this.#parts(what).value++
     this.#rows.set(what, (this.#rows.get(what) ?? 0) + 1)
     this.#log.error(
@@ -61,7 +61,7 @@ export class Losses {
     )
   }
   /** @param why a sentence for the log */
-  messages(queue: string, count: number, [firstSeq, lastSeq]: readonly [number, number], why: string): void {
+  reportMessages(queue: string, count: number, [firstSeq, lastSeq]: readonly [number, number], why: string): void {
     this.#parts('segment').value++
     this.#messages.value += count
     this.#lostMessages += count

@@ -101,7 +101,7 @@ export class SpoolQueue implements DurableQueue {
   }
 
   /** A segment found on the disk, told in ascending order before the first use. */
-  restored(firstSeq: number, lastSeq: number, bytes: number): void {
+  noteRestored(firstSeq: number, lastSeq: number, bytes: number): void {
     if (this.#seenSeq === undefined) this.firstSeq = firstSeq
     else this.#noteHole(firstSeq - 1)
     this.#seenSeq = Math.max(this.#seenSeq ?? 0, lastSeq)
@@ -116,7 +116,7 @@ export class SpoolQueue implements DurableQueue {
     this.depth += lastSeq - Math.max(firstSeq, this.firstSeq) + 1
   }
   /** After the last of them. @returns what is missing between them */
-  restoredAll(): readonly Hole[] {
+  finishRestoring(): readonly Hole[] {
     if (this.#seenSeq === undefined) this.firstSeq = this.lastSeq + 1
     else this.#noteHole(this.lastSeq)
     for (const seq of this.doneAbove) {
@@ -137,7 +137,7 @@ export class SpoolQueue implements DurableQueue {
   }
 
   /** A segment is durable now. With the first number of the tail it replaces that. */
-  appended(firstSeq: number, lastSeq: number, blob: Buffer): void {
+  noteAppended(firstSeq: number, lastSeq: number, blob: Buffer): void {
     const tail = this.tail
     const segment: Segment =
       tail?.firstSeq === firstSeq ? tail : { firstSeq, lastSeq, bytes: 0, blob: undefined, entries: undefined }
@@ -221,7 +221,7 @@ export class SpoolQueue implements DurableQueue {
     await this.#host.releases(this)
   }
   /** What was in `releasing` when the commit was composed. */
-  releasedDurably(seqs: readonly number[]): void {
+  noteReleased(seqs: readonly number[]): void {
     for (const seq of seqs) if (this.releasing.delete(seq)) this.released.add(seq)
   }
 

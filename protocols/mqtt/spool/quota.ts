@@ -189,7 +189,7 @@ export class Quota {
   }
 
   /** For what is in no queue: retained messages, which have limits of their own. */
-  refusalOfDisk(bytes: number): MeshError | undefined {
+  findDiskRefusal(bytes: number): MeshError | undefined {
     this.#lookAtDisk()
     if (this.#gone) return this.#counted('disk', this.#gone)
     if (this.#lacksDisk(bytes)) return this.#counted('disk', this.#error('disk'))

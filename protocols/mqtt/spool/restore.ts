@@ -75,7 +75,7 @@ async function restoreQueues(
     queues.set(id, queue)
     if (!isDamaged) continue
     damaged.push(queue)
-    losses.row('queue', name)
+    losses.reportRow('queue', name)
   }
   return { queues, damaged }
 }
@@ -88,22 +88,22 @@ async function restoreSegments({ storage, losses, repairs }: Restoring, queues: 
     // Its place cannot be believed; what is missing where it belongs is found there.
     if (!isWhole(row['sum'], id, firstSeq, lastSeq, shared)) {
       repairs.push({ sql: SQL.dropSegment, params: [id, firstSeq] })
-      losses.row('segment', queue?.name ?? `queue ${id}`)
+      losses.reportRow('segment', queue?.name ?? `queue ${id}`)
     } else if (!queue) {
       const known = orphans.get(id)
       const messages = (known?.messages ?? 0) + lastSeq - firstSeq + 1
       orphans.set(id, { firstSeq: known?.firstSeq ?? firstSeq, lastSeq, messages })
-    } else if (shared === null || bytes > 0) queue.restored(firstSeq, lastSeq, bytes)
+    } else if (shared === null || bytes > 0) queue.noteRestored(firstSeq, lastSeq, bytes)
   }
   for (const queue of queues.values())
-    for (const { firstSeq, lastSeq, messages } of queue.restoredAll()) {
+    for (const { firstSeq, lastSeq, messages } of queue.finishRestoring()) {
       const why = 'messages of the spool are gone'
-      if (messages > 0) losses.messages(queue.name, messages, [firstSeq, lastSeq], why)
+      if (messages > 0) losses.reportMessages(queue.name, messages, [firstSeq, lastSeq], why)
       repairs.push(buildLostRow([queue.id, firstSeq, lastSeq]))
     }
   for (const [id, { firstSeq, lastSeq, messages }] of orphans) {
     const why = 'messages of a queue whose name is lost are given up'
-    losses.messages(`a queue whose name is lost (id ${id})`, messages, [firstSeq, lastSeq], why)
+    losses.reportMessages(`a queue whose name is lost (id ${id})`, messages, [firstSeq, lastSeq], why)
     repairs.push({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })
   }
 }
@@ -113,7 +113,7 @@ async function restoreInbound({ storage, losses, repairs }: Restoring): Promise<
   for await (const row of rowsOf(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
     const [name, packetId] = [String(row['client_id']), Number(row['packet_id'])]
     if (!isWhole(row['sum'], name, packetId)) {
-      losses.row('inbound', name)
+      losses.reportRow('inbound', name)
       repairs.push({ sql: SQL.dropInbound, params: [name, packetId] })
       continue
     }
@@ -142,7 +142,7 @@ async function restoreSubscriptions({ storage, losses, repairs }: Restoring): Pr
     const whole = isWhole(row['sum'], name, filter, options, row['subscription_id'] ?? null)
     const subscription = whole ? decodeSubscription(filter, options, id ?? undefined) : undefined
     const all = subscriptions.get(key)
-    if (!subscription) losses.row('subscription', name)
+    if (!subscription) losses.reportRow('subscription', name)
     else if (all) all.push(subscription)
     else subscriptions.set(key, [subscription])
   }
@@ -160,7 +160,7 @@ async function restoreSessions(
     if (head) sessions.push({ ...head, subscriptions: subscriptions.get(toRowKey(clientId)) ?? [] })
     else {
       damagedSessions.add(clientId)
-      losses.row('session', clientId)
+      losses.reportRow('session', clientId)
     }
   }
   return sessions
@@ -171,7 +171,7 @@ async function restoreRetained({ storage, losses }: Restoring): Promise<StoredMe
   for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {
     const message = decodeOne(bytesOf(row['message']))
     if (message && message.topic === row['topic']) retained.push(message)
-    else losses.row('retained', String(row['topic']))
+    else losses.reportRow('retained', String(row['topic']))
   }
   return retained
 }

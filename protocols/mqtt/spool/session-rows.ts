@@ -7,7 +7,7 @@ type Row = { isDurable: boolean; isGoing: boolean }
 export class SessionRows {
   readonly #rows = new Map<string, Row>()
 
-  restored(clientId: string): void {
+  noteRestored(clientId: string): void {
     this.#rows.set(clientId, { isDurable: true, isGoing: false })
   }
   /** It has a row, or may have one. */

@@ -188,12 +188,12 @@ class SqliteSpool implements Spool, QueueHost {
     for (const [key, ids] of found.inbound) this.#inbound.set(key, ids)
     for (const session of found.sessions) {
       this.sessions.set(session.clientId, session)
-      this.#rows.restored(session.clientId)
+      this.#rows.noteRestored(session.clientId)
     }
-    for (const clientId of found.damagedSessions) this.#rows.restored(clientId)
+    for (const clientId of found.damagedSessions) this.#rows.noteRestored(clientId)
     for (const message of found.retained) this.retained.set(message.topic, message)
     this.#writer.lastShared = found.lastShared
-    for (const queue of found.damagedQueues) this.#writer.changed(queue)
+    for (const queue of found.damagedQueues) this.#writer.writeLater(queue)
     this.#tellIncomplete(found)
     if (found.repairs.length > 0) await this.#writer.write(found.repairs)
   }
@@ -203,7 +203,7 @@ class SqliteSpool implements Spool, QueueHost {
     const known = new Set(sessions.map((session) => sessionQueue(session.clientId)))
     for (const { name, depth, isSession, firstSeq, lastSeq } of queues) {
       if (!isSession || known.has(name)) continue
-      this.#losses.messages(name, depth, [firstSeq, lastSeq], 'a session is lost, and its messages with it')
+      this.#losses.reportMessages(name, depth, [firstSeq, lastSeq], 'a session is lost, and its messages with it')
     }
   }
 
@@ -339,7 +339,7 @@ class SqliteSpool implements Spool, QueueHost {
   }
   saveRetained(topic: string, message: StoredMessage | undefined, applied?: () => void): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
-    const refusal = message && this.#room.refusalOfDisk(countEntryBytes(message))
+    const refusal = message && this.#room.findDiskRefusal(countEntryBytes(message))
     if (refusal) return Promise.reject(refusal)
     const statement = message
       ? { sql: SQL.putRetained, params: [topic, encodeOne(message)] }
@@ -368,13 +368,13 @@ class SqliteSpool implements Spool, QueueHost {
     }
   }
   changed(queue: SpoolQueue): void {
-    this.#writer.changed(queue)
+    this.#writer.writeLater(queue)
   }
   releases(queue: SpoolQueue): Promise<void> {
-    return this.#writer.urgent(queue)
+    return this.#writer.writeSoon(queue)
   }
   damaged(queue: SpoolQueue, { firstSeq, lastSeq }: Segment, messages: number): void {
-    this.#losses.messages(queue.name, messages, [firstSeq, lastSeq], 'messages of the spool cannot be read back')
+    this.#losses.reportMessages(queue.name, messages, [firstSeq, lastSeq], 'messages of the spool cannot be read back')
   }
   counted(messages: number, bytes: number): void {
     this.#room.messages += messages

@@ -23,7 +23,7 @@ export class SubscriptionRows {
     this.#changed.delete(name)
   }
 
-  statements(): Statement[] {
+  takeStatements(): Statement[] {
     const statements: Statement[] = []
     for (const [name, rows] of this.#changed) {
       const [gone, kept]: [string[], unknown[]] = [[], []]

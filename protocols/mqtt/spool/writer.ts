@@ -147,7 +147,7 @@ export class SpoolWriter {
     )
   }
   /** Written with a later commit, after MAX_ROW_DELAY_MS at the latest. */
-  changed(queue: SpoolQueue): void {
+  writeLater(queue: SpoolQueue): void {
     this.#changed.add(queue)
     this.#rowTimer ??= this.#clock.after(MAX_ROW_DELAY_MS, () => {
       this.#rowTimer = undefined
@@ -157,7 +157,7 @@ export class SpoolWriter {
     })
   }
   /** The queue's row goes with the next commit, which is soon. */
-  urgent(queue: SpoolQueue): Promise<void> {
+  writeSoon(queue: SpoolQueue): Promise<void> {
     this.#changed.add(queue)
     return this.#open().done.promise
   }
@@ -243,7 +243,7 @@ export class SpoolWriter {
     }
     const batch = this.#batch
     this.#batch = undefined
-    if (batch) statements.push(...batch.statements, ...batch.subscriptions.statements())
+    if (batch) statements.push(...batch.statements, ...batch.subscriptions.takeStatements())
     const puts = batch ? this.#puts(batch, statements) : []
     const rows = this.#rows(statements, this.#rowsDue ? 'all' : 'due')
     if (batch || statements.length > 0) this.#running = this.#commit(statements, batch, puts, rows)
@@ -266,10 +266,10 @@ export class SpoolWriter {
     this.#error = undefined
     for (const { queue, firstSeq, lastSeq, blob } of puts) {
       this.#uncertain.delete(queue)
-      if (!queue.gone) queue.appended(firstSeq, lastSeq, blob)
+      if (!queue.gone) queue.noteAppended(firstSeq, lastSeq, blob)
     }
     for (const { queue, released, dead } of rows) {
-      queue.releasedDurably(released)
+      queue.noteReleased(released)
       queue.deadSegments -= dead
     }
     if (batch) {
@@ -308,7 +308,7 @@ export class SpoolWriter {
     // Without anything to add the row timer is soon enough; an empty disk must not be asked in a loop.
     this.#freesFirst = batch !== undefined
     const [again] = this.#changed
-    if (again) this.changed(again)
+    if (again) this.writeLater(again)
     this.#again()
     batch?.done.reject(err)
     behind?.done.reject(err)

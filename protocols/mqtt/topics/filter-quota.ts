@@ -39,7 +39,7 @@ export class FilterQuota {
     put(this.#byShare, session.share, bytes)
   }
   /** The session is in another share from now on. */
-  moved(session: Session, from: string): void {
+  move(session: Session, from: string): void {
     const bytes = this.#bySession.get(session) ?? 0
     put(this.#byShare, from, -bytes)
     put(this.#byShare, session.share, bytes)

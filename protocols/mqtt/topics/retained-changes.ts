@@ -53,14 +53,14 @@ export class RetainedChanges {
   isPending(topic: string): boolean {
     return this.#pending.has(topic)
   }
-  topicsOf(filter: string): readonly string[] {
+  listTopics(filter: string): readonly string[] {
     const found: string[] = []
     if (this.#pending.size === 0) return found
     if (!this.#topics) {
       this.#topics = new TopicTree()
       for (const topic of this.#pending.keys()) this.#topics.set(topic, topic)
     }
-    this.#topics.ofFilter(filter, (topic) => found.push(topic))
+    this.#topics.visitTopics(filter, (topic) => found.push(topic))
     return found
   }
   /**

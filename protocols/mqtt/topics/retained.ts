@@ -173,7 +173,7 @@ export class Retained {
     for (const message of this.find(filter))
       if (message.change <= since && !this.#changes.isPending(message.topic)) give(message.toMessage())
     const decided: Promise<void>[] = []
-    for (const topic of this.#changes.topicsOf(filter)) {
+    for (const topic of this.#changes.listTopics(filter)) {
       const { promise, resolve } = Promise.withResolvers<void>()
       decided.push(promise)
       this.#changes.wait(topic, since, (isLive) => {
@@ -195,7 +195,7 @@ export class Retained {
     const now = readMessageMs(this.#clock)
     const found: RetainedMessage[] = []
     const expired: RetainedMessage[] = []
-    this.#tree.ofFilter(filter, (message) => {
+    this.#tree.visitTopics(filter, (message) => {
       ;(computeLeftMs(message, now) <= 0 ? expired : found).push(message)
     })
     for (const { topic } of expired) {
@@ -208,9 +208,9 @@ export class Retained {
 
   /** Of those that the filter matches, expired or not. */
   visitTopics(filter: string, see: (topic: string) => void): void {
-    this.#tree.ofFilter(filter, ({ topic }) => see(topic))
+    this.#tree.visitTopics(filter, ({ topic }) => see(topic))
   }
-  of(topic: string): StoredMessage | undefined {
+  get(topic: string): StoredMessage | undefined {
     return this.#tree.get(topic)?.toMessage()
   }
   get bytes(): number {

@@ -127,7 +127,7 @@ export class Subscriptions {
     this.#tidy(filter, entry)
   }
   /** The next member of a shared subscription for one more message. */
-  memberOf(subscribed: string, topic: string): Target | undefined {
+  chooseMember(subscribed: string, topic: string): Target | undefined {
     const { filter, group: name } = parts(subscribed)
     const group = name === undefined ? undefined : this.#tree.get(filter)?.groups?.get(name)
     return group && chooseMember(group, topic)
@@ -196,12 +196,12 @@ export class Subscriptions {
    * What the session's subscriptions say of a topic, those in groups too; undefined when none matches. Found once for
    * all sessions, so that one with a thousand filters costs no more than others.
    */
-  viewOf(session: Session, topic: string): View | undefined {
+  findView(session: Session, topic: string): View | undefined {
     const { targets, groups } = this.match(topic)
     const own = targets.get(session)
     let all: Target | undefined
     for (const group of groups) {
-      const shared = group.of(session)
+      const shared = group.get(session)
       if (shared) (all ??= own?.copy() ?? new Target(session)).add(shared)
     }
     return all ?? own
@@ -214,7 +214,7 @@ export class Subscriptions {
     const note = (session: Session, subscription: StoredSubscription): void => {
       targets.add(session, subscription)
     }
-    this.#tree.ofTopic(topic, (entry) => {
+    this.#tree.visitFilters(topic, (entry) => {
       entry.each(note)
       if (entry.groups) groups.push(...entry.groups.values())
       if (entry.routes) routes.push(...entry.routes)

@@ -66,7 +66,7 @@ export class TopicTree<V> {
   }
 
   /** The paths are filters: visits the values of those that match the topic. [MQTT-4.7.2-1] */
-  ofTopic(topic: string, visit: (value: V) => void): void {
+  visitFilters(topic: string, visit: (value: V) => void): void {
     const levels = topic.split('/')
     if (!topic.startsWith('$')) ofTopic(this.#root, levels, 0, visit)
     else {
@@ -75,7 +75,7 @@ export class TopicTree<V> {
     }
   }
   /** The paths are topics: visits the values of those that the filter matches. */
-  ofFilter(filter: string, visit: (value: V) => void): void {
+  visitTopics(filter: string, visit: (value: V) => void): void {
     if (this.size === 0) return
     if (filter.includes('+') || filter.includes('#')) {
       ofFilter({ root: this.#root, levels: filter.split('/'), visit }, this.#root, 0)

@@ -21,15 +21,15 @@ export class PassingAliases {
     return this.#topics.bytes
   }
   /** @throws MESH_MQTT_PROTOCOL */
-  topicOf(packet: Publish): string {
-    return this.#topics.topicOf(packet)
+  resolveTopic(packet: Publish): string {
+    return this.#topics.resolveTopic(packet)
   }
   /** The PUBLISH is not passed. */
-  kept({ topic, topicAlias }: Publish): void {
+  keepBack({ topic, topicAlias }: Publish): void {
     if (topicAlias > 0 && topic !== '') this.#unknown.add(topicAlias)
   }
   /** @returns what is passed for the PUBLISH */
-  passed(packet: Publish, topic: string, bytes: Uint8Array): Uint8Array {
+  pass(packet: Publish, topic: string, bytes: Uint8Array): Uint8Array {
     if (packet.topicAlias === 0) return bytes
     const wasUnknown = this.#unknown.delete(packet.topicAlias)
     return wasUnknown && packet.topic === '' ? encode({ ...packet, topic }, 5) : bytes

@@ -43,7 +43,7 @@ export class FromBroker {
       return this.#answer('pubcomp', packet.packetId, REASON.success)
     state.counters.controlsSent[packet.type].value++
     if (packet.type === 'suback') {
-      const answer = subscribing.answered(packet)
+      const answer = subscribing.restoreAnswer(packet)
       toClient.add(answer === packet ? bytes : encode(answer, version))
       return
     }
@@ -53,16 +53,16 @@ export class FromBroker {
 
   #publish(packet: Publish, bytes: Buffer): void {
     const { state, aliases, authorizer, toClient, version } = this.#p
-    const topic = aliases.topicOf(packet)
+    const topic = aliases.resolveTopic(packet)
     const may = authorizer()
     if (!may.restrictsReceiving || may.mayReceive(topic)) {
       state.counters.sent[packet.qos].value++
       state.counters.bytesSent.payload.value += packet.payload.length
-      toClient.add(aliases.passed(packet, topic, bytes))
+      toClient.add(aliases.pass(packet, topic, bytes))
       return
     }
     const { qos, packetId } = packet
-    aliases.kept(packet)
+    aliases.keepBack(packet)
     state.counters.dropped['not-authorized'].value++
     const reason = version === 5 ? REASON.notAuthorized : REASON.success
     if (qos === 1) this.#answer('puback', packetId, reason)

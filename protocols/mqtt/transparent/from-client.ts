@@ -61,7 +61,7 @@ export class FromClient {
     const { counters } = state
     counters.received[packet.qos].value++
     counters.bytesReceived.payload.value += packet.payload.length
-    const topic = aliases.topicOf(packet)
+    const topic = aliases.resolveTopic(packet)
     if (isTooDeep(topic, limits.maxTopicLevels))
       throw createViolation(
         REASON.topicNameInvalid,
@@ -73,7 +73,7 @@ export class FromClient {
     else if (tooMuch) this.#refuse(packet, REASON.quotaExceeded)
     else {
       if (packet.qos === 2) this.#denied.delete(packet.packetId)
-      toBroker.add(aliases.passed(packet, topic, bytes))
+      toBroker.add(aliases.pass(packet, topic, bytes))
     }
   }
 
@@ -91,7 +91,7 @@ export class FromClient {
   }
   #refuse(packet: Publish, reason: number): void {
     const { qos, packetId } = packet
-    this.#p.aliases.kept(packet)
+    this.#p.aliases.keepBack(packet)
     if (qos === 0) return
     // With a reason code from 0x80 on the packet id is free again (MQTT 5.0 §4.3.3).
     if (qos === 2 && reason === REASON.success) this.#denied.add(packetId)

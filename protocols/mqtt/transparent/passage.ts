@@ -72,7 +72,7 @@ export class Passage {
       state,
       share: nameShare(admitted.owner, admitted.address),
       clientId: admitted.clientId,
-      quota: () => rules.quota(admitted),
+      quota: () => rules.findQuota(admitted),
       reading: side,
       takePackets: () => undefined,
     })
@@ -82,7 +82,7 @@ export class Passage {
       ...p,
       version,
       clientId: admitted.clientId,
-      authorizer: (): Authorizer => rules.authorizer(admitted),
+      authorizer: (): Authorizer => rules.findAuthorizer(admitted),
       subscribing: new Subscribing(version, maxSubscriptionsPerSession),
     }
     this.fromClient = new FromClient({
@@ -108,7 +108,7 @@ export class Passage {
       toClient.add(encode(packet, 5))
       toClient.flush()
     }
-    return new Reauthentication({ ...this.#p, link: { outbox: { packet: send }, close } })
+    return new Reauthentication({ ...this.#p, link: { outbox: { writePacket: send }, close } })
   }
 
   /** The newest. */
@@ -118,8 +118,8 @@ export class Passage {
   get heldBytes(): number {
     return this.#received.heldBytes + this.#sent.heldBytes
   }
-  heard(): void {
-    this.#keepAlive.heard()
+  noteHeard(): void {
+    this.#keepAlive.noteHeard()
   }
   end(told: { readonly outcome: Outcome; readonly said: 'nothing' | 'normal' | 'with-will' }): void {
     const { state, admitted } = this.#p

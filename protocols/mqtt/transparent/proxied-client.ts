@@ -87,7 +87,7 @@ export class ProxiedClient implements Holder {
       onBytes: (bytes) => {
         conn.receivedBytes += bytes
         state.counters.bytesReceived.all.value += bytes
-        this.#passage?.heard()
+        this.#passage?.noteHeard()
       },
       take: (packet, bytes) => this.#take(packet, bytes),
       onTaken: () => this.#flush(this.#side),
@@ -184,7 +184,7 @@ export class ProxiedClient implements Holder {
       connection: () => collectFacts(conn),
     })
     this.#admitted = admitted
-    this.#held.use(countConnection(state, admitted, this.#rules.quota(admitted)))
+    this.#held.use(countConnection(state, admitted, this.#rules.findQuota(admitted)))
     conn.cluster = proxy.cluster
     let upstream: UpstreamStream
     try {
@@ -213,9 +213,9 @@ export class ProxiedClient implements Holder {
     return this.#at === at
   }
   #refusal(proof: Proof, admitted: Admitted): MeshError | undefined {
-    const ended = this.#p.state.authentication.refusalOf(proof, this.#rules.grounds.policy.listener)
+    const ended = this.#p.state.authentication.findRefusal(proof, this.#rules.grounds.policy.listener)
     if (ended) return ended
-    return this.#rules.authorizer(admitted).mayConnect()
+    return this.#rules.findAuthorizer(admitted).mayConnect()
       ? undefined
       : mayNotConnect(admitted.clientId, this.#rules.grounds)
   }

@@ -53,7 +53,7 @@ export class Subscribing {
    * @returns the same packet when all its filters were passed
    * @throws MESH_UPSTREAM_PROTOCOL
    */
-  answered(packet: Suback): Suback {
+  restoreAnswer(packet: Suback): Suback {
     const { packetId } = packet
     const reasons = this.#waiting.get(packetId)
     if (!reasons) return packet

@@ -117,7 +117,7 @@ export class Authentication {
   }
 
   /** Why a connection that was let in may not go on, by the users and the listener of this moment. */
-  refusalOf({ user, method, expiresAtMs, secret }: Proof, listener: MqttListener): MeshError | undefined {
+  findRefusal({ user, method, expiresAtMs, secret }: Proof, listener: MqttListener): MeshError | undefined {
     if (method === 'none' || !user)
       return this.takesAnonymous(listener) ? undefined : needed('the listener asks for a user now')
     const name = toPrintable(user.name)
@@ -138,7 +138,7 @@ export class Authentication {
     if (!passwords || !tokens) return passwords ? 'password' : tokens ? 'jwt' : undefined
     // What nobody has issued may be a password all the same.
     const text = Buffer.from(password).toString('latin1')
-    return looksLikeJwt(text) && this.#users?.tokens?.issuerOf(text) ? 'jwt' : 'password'
+    return looksLikeJwt(text) && this.#users?.tokens?.findIssuer(text) ? 'jwt' : 'password'
   }
 
   async #bySecret(method: 'password' | 'jwt', asking: Asking, users: UserDatabase): Promise<Proof> {
@@ -163,13 +163,13 @@ export class Authentication {
       const err = toMeshError(thrown)
       const isWrong = err.code === 'MESH_MQTT_BAD_CREDENTIALS'
       this.#count(method, isWrong ? 'refused' : 'not-checked')
-      if (isWrong) await users.guesses.refused(source, signal)
+      if (isWrong) await users.guesses.delayRefusal(source, signal)
       throw err
     }
   }
 
   #byHandshake({ peer, pskIdentity, username }: Credentials, listener: MqttListener): Proof {
-    const key = pskIdentity !== undefined && this.takes('psk', listener) ? this.#users?.keyOf(pskIdentity) : undefined
+    const key = pskIdentity !== undefined && this.takes('psk', listener) ? this.#users?.getKey(pskIdentity) : undefined
     if (key && pskIdentity !== undefined) {
       this.#count('psk', 'accepted')
       return { method: 'psk', user: { name: pskIdentity, groups: [] }, expiresAtMs: undefined, secret: key }

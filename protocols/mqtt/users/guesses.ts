@@ -42,7 +42,7 @@ export class Guesses {
   }
 
   /** Resolves when the refusal may be told. Never rejects. */
-  async refused(source: string, signal: AbortSignal): Promise<void> {
+  async delayRefusal(source: string, signal: AbortSignal): Promise<void> {
     if (this.#maxDelayMs === 0) return
     const one = this.#note(source)
     const delayMs = Math.min(this.#maxDelayMs, FIRST_DELAY_MS * 2 ** (one.refusals - 1))

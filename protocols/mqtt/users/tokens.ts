@@ -30,7 +30,7 @@ export class Tokens implements Disposable {
     return this.#issuers
   }
   /** The issuer whose token this claims to be. */
-  issuerOf(token: string): TokenIssuer | undefined {
+  findIssuer(token: string): TokenIssuer | undefined {
     const claimed = readClaimedIssuer(token)
     return this.#issuers.find(({ settings }) => settings.issuer === claimed)
   }
@@ -40,7 +40,7 @@ export class Tokens implements Disposable {
    * @throws what keeps the issuer's keys away
    */
   async verify(token: string): Promise<TokenUser | string> {
-    const issuer = this.issuerOf(token)
+    const issuer = this.findIssuer(token)
     if (!issuer) {
       const claimed = readClaimedIssuer(token)
       return claimed === undefined

@@ -137,14 +137,14 @@ export class UserDatabase implements Disposable {
     })
   }
   /** Of an identity that a handshake has proved; undefined: it was removed since. @throws MESH_MQTT_USERS_FILE */
-  keyOf(identity: string): Buffer | undefined {
+  getKey(identity: string): Buffer | undefined {
     return this.#keys?.content.keys.get(identity)
   }
   /** For a handshake. Undefined: nobody has that identity. */
   findKey(identity: string): Buffer | undefined {
     return this.#keys?.current?.keys.get(identity)
   }
-  /** @param key what keyOf returned */
+  /** @param key what getKey returned */
   isCurrentKey(identity: string, key: object): boolean {
     const now = this.#keys?.current?.keys.get(identity)
     return now !== undefined && key instanceof Uint8Array && now.equals(key)

@@ -46,7 +46,7 @@ for (let seed = 1; seed <= FILES; seed++)
     const acl = await parse(text)
     const ours = new Map<string, string>()
     for (const one of who) {
-      const has = acl.of(one)
+      const has = acl.compileFor(one)
       for (const topic of topics)
         ours.set(keyOf(one, topic), `${has(topic, READ) ? 'r' : '-'}${has(topic, WRITE) ? 'w' : '-'}`)
     }

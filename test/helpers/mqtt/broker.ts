@@ -38,7 +38,7 @@ export class TestBroker {
       policies?: ReadonlyMap<string, MqttPolicy>
       log?: Log
       budget?: MemoryBudget
-      acls?: Pick<AclFiles, 'of'>
+      acls?: Pick<AclFiles, 'find'>
       /** Of `$SYS`, in seconds; default: there are none. */
       sysIntervalSec?: number
       /** Of listeners of mode transparent. */

@@ -75,7 +75,7 @@ export class MemoryDurability implements Durability {
       )
     for (const [id, session] of this.sessions) {
       next.sessions.set(id, session)
-      next.#rows.restored(id)
+      next.#rows.noteRestored(id)
     }
     for (const [topic, message] of this.retained) next.retained.set(topic, message)
     for (const [id, ids] of this.#inbound) next.#inbound.set(id, new Set(ids))

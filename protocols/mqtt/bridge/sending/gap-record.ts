@@ -81,7 +81,7 @@ export class GapRecord {
     return this.#sent !== undefined
   }
   /** @returns whether the answer was for the record */
-  answered(packetId: number, reason: number): boolean {
+  takeAnswer(packetId: number, reason: number): boolean {
     const sent = this.#sent
     if (sent?.packetId !== packetId) return false
     this.#sent = undefined

@@ -22,7 +22,7 @@ export class ReplayRate {
     const nowMs = this.#clock.monotonicMs()
     return Math.max(this.#messages.waitMs(nowMs), this.#bytes.waitMs(nowMs))
   }
-  sent(bytes: number): void {
+  noteSent(bytes: number): void {
     this.#messages.take(1)
     this.#bytes.take(bytes)
   }

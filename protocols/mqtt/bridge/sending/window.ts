@@ -31,11 +31,11 @@ export class Window {
     return this.#size
   }
   /** A message that is acknowledged is on its way; one at a time is watched. */
-  sent(packetId: number, inFlight: number): void {
+  noteSent(packetId: number, inFlight: number): void {
     this.#probe ??= { packetId, sentMs: this.#clock.monotonicMs(), isFull: false }
     if (inFlight >= this.#size) this.#probe.isFull = true
   }
-  acknowledged(packetId: number): void {
+  noteAcknowledged(packetId: number): void {
     const probe = this.#probe
     if (probe?.packetId !== packetId) return
     this.#probe = undefined

@@ -8,7 +8,7 @@ import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const slice = new TimeSlice(new SimClock())
 async function rights(text: string, user?: string, clientId = 'c'): Promise<(topic: string) => string> {
-  const has = (await parseAclFile(decodeUtf8(Buffer.from(text)), slice)).of({ clientId, user })
+  const has = (await parseAclFile(decodeUtf8(Buffer.from(text)), slice)).compileFor({ clientId, user })
   return (topic) => `${has(topic, READ) ? 'r' : '-'}${has(topic, WRITE) ? 'w' : '-'}`
 }
 

@@ -22,7 +22,7 @@ class Rig implements Disposable {
   })
 
   may(topic: string, file = '/acl'): boolean | undefined {
-    return this.acls.of(file)?.of({ clientId: 'c', user: undefined })(topic, WRITE)
+    return this.acls.find(file)?.compileFor({ clientId: 'c', user: undefined })(topic, WRITE)
   }
   get problems(): readonly string[] {
     return this.acls.problems().map((one) => one.message)
@@ -62,7 +62,7 @@ test('a file that others may write is not taken, whatever it allows', async () =
   using rig = new Rig()
   rig.files.write('/acl', 'topic #', { mode: 0o664 })
   await rig.acls.use(['/acl'])
-  assert.equal(rig.acls.of('/acl'), undefined)
+  assert.equal(rig.acls.find('/acl'), undefined)
   assert.match(rig.problems.join(), /others than its owner may write it.*chmod go-w \/acl.*nobody connects/)
   rig.files.write('/acl', 'topic a')
   await rig.clock.advance(2_250)
@@ -79,7 +79,7 @@ test('files that nobody names any more are forgotten', async () => {
   rig.files.write('/b', 'topic b')
   await rig.acls.use(['/b'])
   await rig.clock.advance(2_250)
-  assert.deepEqual([rig.acls.of('/a'), rig.may('b', '/b'), rig.problems], [undefined, true, []])
+  assert.deepEqual([rig.acls.find('/a'), rig.may('b', '/b'), rig.problems], [undefined, true, []])
   await rig.acls.use([])
   assert.equal(rig.clock.pendingTimers, 0)
 })

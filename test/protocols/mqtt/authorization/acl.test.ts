@@ -9,7 +9,7 @@ import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const slice = new TimeSlice(new SimClock())
 async function rights(text: string, user?: string, clientId = 'c'): Promise<(topic: string) => string> {
-  const has = (await parseAclFile(text, slice)).of({ clientId, user })
+  const has = (await parseAclFile(text, slice)).compileFor({ clientId, user })
   return (topic) => `${has(topic, READ) ? 'r' : '-'}${has(topic, WRITE) ? 'w' : '-'}`
 }
 
@@ -98,7 +98,7 @@ test('fifty thousand lines: a question costs its levels, and the parsing lets tr
     },
   } as unknown as TimeSlice)
   assert.equal(yields, 50_000)
-  const has = acl.of({ clientId: 'c', user: undefined })
+  const has = acl.compileFor({ clientId: 'c', user: undefined })
   assert.deepEqual(
     [has('s/12499/y', READ), has('s/12499/x', READ), has('dc-12499/a', WRITE), has('p/c/1', READ), has('p/d/1', READ)],
     [true, false, true, true, false],
@@ -108,7 +108,7 @@ test('fifty thousand lines: a question costs its levels, and the parsing lets tr
     for (let i = 0; i < 20_000; i++) ask(i)
     return performance.now() - startedMs
   }
-  const few = (await parseAclFile(lines.slice(0, 4).join('\n'), slice)).of({
+  const few = (await parseAclFile(lines.slice(0, 4).join('\n'), slice)).compileFor({
     clientId: 'c',
     user: undefined,
   })

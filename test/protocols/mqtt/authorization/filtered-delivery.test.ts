@@ -20,7 +20,7 @@ class Site {
   readonly #writer: Promise<MqttPeer>
   constructor(first: Acl | undefined) {
     this.acl = first
-    this.t = new TestBroker({ acls: { of: () => this.acl } })
+    this.t = new TestBroker({ acls: { find: () => this.acl } })
     const writer = this.t.open({ listener: 'inside' })
     this.#writer = writer.connect({ clientId: 'writer' }).then(() => writer)
   }

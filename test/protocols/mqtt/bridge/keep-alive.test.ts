@@ -10,11 +10,11 @@ function learn(natMs: number, rounds: number): { readonly silences: number[]; re
   const silences: number[] = []
   let losses = 0
   for (let i = 0; i < rounds; i++) {
-    const ms = keepAlive.silenceMs(RANGE)
+    const ms = keepAlive.computeSilenceMs(RANGE)
     silences.push(ms)
-    if (ms < natMs) keepAlive.survived(ms)
+    if (ms < natMs) keepAlive.noteSurvived(ms)
     else {
-      keepAlive.lost(ms)
+      keepAlive.noteLost(ms)
       losses++
     }
   }
@@ -32,8 +32,8 @@ for (const natMs of [70_000, 119_000, 240_000, 600_000])
 test('without a loss it grows to what it may be', () => assert.equal(learn(Infinity, 20).silences.at(-1), RANGE.maxMs))
 test('nothing is learnt when there is nothing between the bounds', () => {
   const keepAlive = new KeepAlive()
-  keepAlive.survived(30_000)
-  assert.equal(keepAlive.silenceMs({ minMs: 30_000, maxMs: 30_000 }), 30_000)
+  keepAlive.noteSurvived(30_000)
+  assert.equal(keepAlive.computeSilenceMs({ minMs: 30_000, maxMs: 30_000 }), 30_000)
 })
 
 /** How long it is silent before the next PINGREQ. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { Reader, decodeUtf8, countVarIntBytes, Writer, writeVarInt } from '../../../../protocols/mqtt/codec/bytes.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
-const reader = (text: string): Reader => new Reader().over(hex(text), 0, hex(text).length)
+const reader = (text: string): Reader => new Reader().reset(hex(text), 0, hex(text).length)
 
 for (const [value, bytes] of [
   [0, '00'],
@@ -27,7 +27,7 @@ for (const [value, bytes] of [
 
 test('a reader stops at its end, whatever lies behind it in the buffer', () => {
   const buf = hex('01 0203 04050607 ff ff ff ff')
-  const whole = new Reader().over(buf, 0, 7)
+  const whole = new Reader().reset(buf, 0, 7)
   assert.deepEqual([whole.u8(), whole.u16(), whole.u32(), whole.left], [1, 0x0203, 0x04050607, 0])
   for (const [end, read] of [
     [0, (r: Reader) => r.u8()],
@@ -36,7 +36,7 @@ test('a reader stops at its end, whatever lies behind it in the buffer', () => {
     [2, (r: Reader) => r.binary()],
     [2, (r: Reader) => r.string()],
   ] as const)
-    assert.throws(() => read(new Reader().over(hex('0004 61626364'), 0, end)), { code: 'MESH_MQTT_PROTOCOL' })
+    assert.throws(() => read(new Reader().reset(hex('0004 61626364'), 0, end)), { code: 'MESH_MQTT_PROTOCOL' })
 })
 
 test('strings and binary data are what their length says', () => {
@@ -54,7 +54,7 @@ test('a writer that has to grow keeps what it has', () => {
   w.varInt(200)
   w.string('ü')
   w.raw(hex('0a0b'))
-  assert.equal(w.bytes().toString('hex'), '01020304050607c8010002c3bc0a0b')
+  assert.equal(w.getBytes().toString('hex'), '01020304050607c8010002c3bc0a0b')
   assert.equal(w.length, 15)
   assert.throws(() => w.varInt(268_435_456), RangeError)
 })

@@ -7,7 +7,7 @@ import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts
 /** Of one packet without its Remaining Length. */
 function decoded(first: number, body: string, version: Version, side: 'server' | 'client'): Packet {
   const buf = Buffer.from(body.replaceAll(' ', ''), 'hex')
-  return decode(new Reader().over(buf, 0, buf.length), first, version, side)
+  return decode(new Reader().reset(buf, 0, buf.length), first, version, side)
 }
 const shown = (packet: Packet): unknown =>
   JSON.parse(JSON.stringify(packet, (_, value: unknown) => (Buffer.isBuffer(value) ? value.toString('hex') : value)))

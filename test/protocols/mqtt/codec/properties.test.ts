@@ -6,7 +6,7 @@ import { encodeProperties, readProperties, type Place } from '../../../../protoc
 function read(hex: string, place: Place): ReturnType<typeof readProperties> {
   const body = Buffer.from(hex.replaceAll(' ', ''), 'hex')
   const buf = Buffer.concat([Buffer.of(body.length), body])
-  return readProperties(new Reader().over(buf, 0, buf.length), place)
+  return readProperties(new Reader().reset(buf, 0, buf.length), place)
 }
 
 test('every kind is read as its identifier says (MQTT 5.0 §2.2.2.2)', () => {

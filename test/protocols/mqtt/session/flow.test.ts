@@ -41,7 +41,7 @@ class Bench {
       read: () => later(this.reads),
       release: () => later(this.releases),
     } as unknown as DurableQueue
-    this.flow = new DurableFlow({ queue, viewOf: () => ({ qos: 2, retainAsPublished: false, ids: [] }) })
+    this.flow = new DurableFlow({ queue, findView: () => ({ qos: 2, retainAsPublished: false, ids: [] }) })
   }
   link(name: string): Link {
     return {

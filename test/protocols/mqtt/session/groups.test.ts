@@ -42,7 +42,7 @@ test('whoever joins, leaves, comes and goes: each connected member has its turn,
         if (what === 'leave') members.delete(session)
         if (what === 'come' || what === 'go') {
           session.link = what === 'come' ? ({} as never) : undefined
-          if (members.has(session)) group.moved(session)
+          if (members.has(session)) group.noteConnection(session)
         }
       }
       const connected = [...members].filter(({ link }) => link !== undefined)

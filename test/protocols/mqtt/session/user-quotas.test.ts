@@ -32,8 +32,8 @@ test('a second is sent at once, then what comes in; what was taken beyond is owe
   const clock = new SimClock()
   using quotas = new UserQuotas({ clock, metrics: new Metrics() })
   const q = quota({ maxMessagesPerSec: 10, maxBytesPerSec: 1_000 })
-  const [one, other] = [quotas.rate('user ana'), quotas.rate('user ana')]
-  const bob = quotas.rate('user bob')
+  const [one, other] = [quotas.enterRate('user ana'), quotas.enterRate('user ana')]
+  const bob = quotas.enterRate('user bob')
   for (let i = 0; i < 10; i++) assert.equal(one.charge(10, q), 0)
   assert.equal(one.charge(10, q), 100)
   assert.equal(other.charge(10, q), 200)
@@ -49,7 +49,7 @@ test('a second is sent at once, then what comes in; what was taken beyond is owe
   assert.equal(other.charge(1, q), undefined, 'nobody is kept unread for longer than ten seconds')
   for (const each of [one, other, bob]) each[Symbol.dispose]()
   assert.equal(quotas.rates, 1, 'who owes something is remembered')
-  using again = quotas.rate('user ana')
+  using again = quotas.enterRate('user ana')
   assert.equal(again.charge(0, q), 10_000)
 })
 test('what a share has sent is forgotten when it owes nothing, and given back once', async () => {
@@ -57,7 +57,7 @@ test('what a share has sent is forgotten when it owes nothing, and given back on
   const quotas = new UserQuotas({ clock, metrics: new Metrics() })
   const q = quota({ maxMessagesPerSec: 1 })
   for (let i = 0; i < 1_000; i++) {
-    const rate = quotas.rate(`address 10.0.0.${i}`)
+    const rate = quotas.enterRate(`address 10.0.0.${i}`)
     rate.charge(1, q)
     rate[Symbol.dispose]()
     rate[Symbol.dispose]()
@@ -65,7 +65,7 @@ test('what a share has sent is forgotten when it owes nothing, and given back on
   assert.equal(quotas.rates, 1_000)
   await clock.advance(1_000)
   assert.deepEqual([quotas.rates, clock.pendingTimers], [0, 0])
-  const late = quotas.rate('x')
+  const late = quotas.enterRate('x')
   late.charge(1, q)
   late[Symbol.dispose]()
   quotas[Symbol.dispose]()
@@ -73,7 +73,7 @@ test('what a share has sent is forgotten when it owes nothing, and given back on
 })
 test('another quota counts at once, and wipes out no debt', () => {
   using quotas = new UserQuotas({ clock: new SimClock(), metrics: new Metrics() })
-  using rate = quotas.rate('x')
+  using rate = quotas.enterRate('x')
   assert.equal(rate.charge(300, quota({ maxBytesPerSec: 100 })), 2_000)
   assert.equal(rate.charge(0, quota({ maxBytesPerSec: 1_000 })), 200)
   assert.equal(rate.charge(0, quota({ maxMessagesPerSec: 1 })), 0)

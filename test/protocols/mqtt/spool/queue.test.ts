@@ -34,7 +34,7 @@ class Rig implements QueueHost {
   append(queue: SpoolQueue, count: number, bytes: number): void {
     const [firstSeq, blob] = [queue.lastSeq + 1, blobOf(count, bytes)]
     this.disk.set(`${queue.name}/${firstSeq}`, blob)
-    queue.appended(firstSeq, firstSeq + count - 1, blob)
+    queue.noteAppended(firstSeq, firstSeq + count - 1, blob)
   }
   async load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined> {
     this.loads++
@@ -138,8 +138,8 @@ test('numbers that no segment has are passed over when the queue is restored', (
     [5, 6],
     [11, 12],
   ] as const)
-    queue.restored(first, last, 100)
-  queue.restoredAll()
+    queue.noteRestored(first, last, 100)
+  queue.finishRestoring()
   assert.deepEqual([queue.firstSeq, queue.lastSeq, queue.depth, queue.deadSegments], [5, 20, 4, 2])
   for (const seq of [5, 7, 8, 9, 12]) queue.done(seq)
   assert.deepEqual([queue.firstSeq, queue.depth, rig.messages], [21, 0, 0])

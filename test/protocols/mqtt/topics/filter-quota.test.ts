@@ -76,7 +76,7 @@ test('room: what is taken is counted for session and share, follows the session 
   for (const session of [a, b]) room.change(session, 1_000)
   assert.deepEqual([room.has(a, 1), room.bytes], [false, 2_000])
   a.share = 'y'
-  room.moved(a, 'x')
+  room.move(a, 'x')
   room.change(a, -1_000)
   room.change(b, -1_000)
   assert.deepEqual([room.has(a, 1_000), room.has(b, 1_000), room.bytes], [true, true, 0])

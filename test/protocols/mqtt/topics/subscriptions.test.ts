@@ -93,7 +93,7 @@ function told(all: Subscriptions, sessions: readonly Session[]): unknown {
       }),
       shared: groups.flatMap((group) => Array.from({ length: group.size }, () => group.filter)).toSorted(),
       isPlanned: plans !== undefined,
-      views: sessions.map((session) => view(all.viewOf(session, topic))),
+      views: sessions.map((session) => view(all.findView(session, topic))),
     }
   })
 }

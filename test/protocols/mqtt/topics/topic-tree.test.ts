@@ -36,12 +36,12 @@ test('whatever is put in and taken out, filters are found by topic and topics by
       }
       for (const one of [...asked, ...steps.map((s) => s.topic)])
         assert.deepEqual(
-          visited((visit) => filters.ofTopic(one, visit)),
+          visited((visit) => filters.visitFilters(one, visit)),
           [...heldFilters].filter((f) => matches(f, one)).toSorted(),
         )
       for (const one of [...askedBy, ...steps.map((s) => s.filter)])
         assert.deepEqual(
-          visited((visit) => topics.ofFilter(one, visit)),
+          visited((visit) => topics.visitTopics(one, visit)),
           [...heldTopics].filter((t) => matches(one, t)).toSorted(),
         )
     }),
@@ -53,7 +53,7 @@ test('[MQTT-4.7.2-1] only the first level keeps wildcards out with a $', () => {
   const topics = new TopicTree<string>()
   for (const one of ['$a/b', 'a/$b', 'a/b/$c']) topics.set(one, one)
   assert.deepEqual(
-    visited((visit) => topics.ofFilter('#', visit)),
+    visited((visit) => topics.visitTopics('#', visit)),
     ['a/$b', 'a/b/$c'],
   )
 })

@@ -38,14 +38,14 @@ for (const [filter, topic, want] of MATCHING) {
     const filters = new TopicTree<string>()
     filters.set(filter, filter)
     let hits = 0
-    filters.ofTopic(topic, () => {
+    filters.visitFilters(topic, () => {
       hits++
     })
     assert.equal(hits, want ? 1 : 0, 'tree of filters')
     const topics = new TopicTree<string>()
     topics.set(topic, topic)
     hits = 0
-    topics.ofFilter(filter, () => {
+    topics.visitTopics(filter, () => {
       hits++
     })
     assert.equal(hits, want ? 1 : 0, 'tree of topics')
@@ -105,7 +105,7 @@ test('a tree forgets what was deleted and keeps what lies below and beside', () 
   tree.delete('a/b/c')
   tree.delete('a')
   let left = 0
-  tree.ofFilter('#', () => {
+  tree.visitTopics('#', () => {
     left++
   })
   assert.equal(left, 0)

@@ -8,7 +8,7 @@ const never = new AbortController().signal
 async function delayOf(clock: SimClock, guesses: Guesses, source: string): Promise<number> {
   const startMs = clock.monotonicMs()
   let told = false
-  const waiting = guesses.refused(source, never).then(() => (told = true))
+  const waiting = guesses.delayRefusal(source, never).then(() => (told = true))
   while (!told) await clock.advance(50)
   await waiting
   return clock.monotonicMs() - startMs
@@ -29,7 +29,7 @@ test('eight of a source wait at once, the ninth is not looked at; who leaves mak
   const clock = new SimClock()
   const guesses = new Guesses(clock, 4_000)
   const gone = new AbortController()
-  const waiting = Array.from({ length: 8 }, () => guesses.refused('a', gone.signal))
+  const waiting = Array.from({ length: 8 }, () => guesses.delayRefusal('a', gone.signal))
   assert.throws(() => guesses.mayTry('a'), { code: 'MESH_LISTENER_FULL' })
   guesses.mayTry('b')
   gone.abort()
@@ -41,11 +41,11 @@ test('eight of a source wait at once, the ninth is not looked at; who leaves mak
 test('sources are bounded in number, and 0 holds nothing back', async () => {
   const clock = new SimClock()
   const guesses = new Guesses(clock, 4_000)
-  const all = Array.from({ length: 5_000 }, (_, i) => guesses.refused(`s${i}`, never))
+  const all = Array.from({ length: 5_000 }, (_, i) => guesses.delayRefusal(`s${i}`, never))
   assert.equal(guesses.sources, 4_096)
   await clock.advance(250)
   await Promise.all(all)
   const off = new Guesses(clock, 0)
-  await off.refused('a', never)
+  await off.delayRefusal('a', never)
   assert.equal(off.sources, 0)
 })

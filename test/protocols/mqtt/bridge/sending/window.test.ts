@@ -13,9 +13,9 @@ async function sizes(p: { rttMs: number; perSec: number; most: number; isBusy?: 
   const seen: number[] = []
   for (let round = 0; round < 20; round++) {
     const inFlight = p.isBusy === false ? 3 : window.size
-    for (let i = 1; i <= inFlight; i++) window.sent(i, i)
+    for (let i = 1; i <= inFlight; i++) window.noteSent(i, i)
     await clock.advance(Math.max(p.rttMs, (inFlight / p.perSec) * 1_000))
-    for (let i = 1; i <= inFlight; i++) window.acknowledged(i)
+    for (let i = 1; i <= inFlight; i++) window.noteAcknowledged(i)
     seen.push(window.size)
   }
   return seen
@@ -35,9 +35,9 @@ test('a way that becomes crowded is given less', async () => {
   const clock = new SimClock()
   const window = new Window(clock, 65_535)
   const roundTrip = async (ms: number): Promise<void> => {
-    window.sent(1, window.size)
+    window.noteSent(1, window.size)
     await clock.advance(ms)
-    window.acknowledged(1)
+    window.noteAcknowledged(1)
   }
   for (let i = 0; i < 5; i++) await roundTrip(20)
   const before = window.size
