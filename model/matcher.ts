@@ -84,7 +84,7 @@ export function toAsciiLowerCase(text: string): string {
 /** envoy.config.route.v3.QueryParameterMatcher. */
 export type QueryMatch = {
   readonly name: string
-  readonly test: { readonly kind: 'present' } | { readonly kind: 'string'; readonly match: StringMatch }
+  readonly test: { readonly kind: 'present' | 'absent' } | { readonly kind: 'string'; readonly match: StringMatch }
 }
 
 function inRange(range: { start: bigint; end: bigint }, text: string): boolean {

@@ -192,8 +192,8 @@ function matchesPath(match: PathMatch, caseSensitive: boolean, request: RequestF
 /** Envoy compares the raw text of the first parameter with that name, not decoded. */
 function matchesQuery(match: QueryMatch, path: string): boolean {
   const value = queryValue(path, match.name)
-  if (value === undefined) return false
-  return match.test.kind === 'present' || matchesString(match.test.match, asText(value))
+  if (match.test.kind !== 'string') return (match.test.kind === 'present') === (value !== undefined)
+  return value !== undefined && matchesString(match.test.match, asText(value))
 }
 
 /** First value of a query parameter as it stands, not decoded; '' when it has no `=`. */

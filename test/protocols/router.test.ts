@@ -135,6 +135,17 @@ for (const [name, value] of [
     assert.equal(routed(t, request('/other', { headers: {} })), undefined)
   })
 }
+test('query parameters: one that is there, and one that is not', () => {
+  const t = table(
+    route('with', prefix('/'), { query: [{ name: 'v', test: { kind: 'present' } }] }),
+    route('without', prefix('/'), { query: [{ name: 'w', test: { kind: 'absent' } }] }),
+  )
+  const named = (path: string): string | undefined => routed(t, request(path))
+  assert.deepEqual(
+    [named('/?v'), named('/?v=1&w'), named('/?x'), named('/?w=')],
+    ['with', 'with', 'without', undefined],
+  )
+})
 test('query parameters: the raw first value is compared', () => {
   const t = table(route('r', prefix('/'), { query: [{ name: 'v', test: { kind: 'string', match: exact('2') } }] }))
   assert.equal(routed(t, request('/?a=1&v=2&v=3')), 'r')

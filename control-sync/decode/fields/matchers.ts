@@ -121,9 +121,5 @@ export function queryMatch(at: DecodePath, matcher: QueryParameterMatcher): Quer
     const match = decodeStringMatch(at.in('string_match'), by.value)
     return match && { name: matcher.name, test: { kind: 'string', match } }
   }
-  if (by.case === 'presentMatch' && !by.value) {
-    at.in('present_match').issue('false is not supported')
-    return undefined
-  }
-  return { name: matcher.name, test: { kind: 'present' } }
+  return { name: matcher.name, test: { kind: by.case === 'presentMatch' && !by.value ? 'absent' : 'present' } }
 }

@@ -6,7 +6,7 @@ import { findHeaderOrPseudo } from '../../router.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
-import { editHeaders, findHeaderValue, setHeader } from '../filters/header-edit.ts'
+import { editHeaders, findFirstValue, setHeader } from '../filters/header-edit.ts'
 import type { Downstream, RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import type { ForwardPlan } from './plan.ts'
 import type { LocalAnswer } from './reply.ts'
@@ -31,6 +31,10 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
   if (plan.action.appendForwardedHost && plan.authority !== request.authority)
     headers.push('x-forwarded-host', request.authority)
+  // Envoy tells the endpoint what the client had asked for, also where the rewrite changes nothing.
+  const { host, path } = plan.action.rewrite
+  if (host !== undefined) setHeader(headers, 'x-envoy-original-host', request.authority)
+  if (path !== undefined) setHeader(headers, 'x-envoy-original-path', request.path)
   return {
     method: request.method,
     scheme: request.scheme,
@@ -52,19 +56,13 @@ export function answerHead(
   upstreamMs: number | undefined,
 ): ResponseHead {
   const { headers } = head
-  let server = -1
   let timed = false
   let dated = false
   for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i] === 'server') server = i
-    else if (headers[i] === 'x-envoy-upstream-service-time') timed = true
+    if (headers[i] === 'x-envoy-upstream-service-time') timed = true
     else if (headers[i] === 'date') dated = true
   }
   if (!dated) headers.push('date', formatHttpDate(facts.nowMs))
-  if (serverName !== '') {
-    if (server >= 0) headers[server + 1] = serverName
-    else headers.push('server', serverName)
-  }
   if (upstreamMs !== undefined) {
     const text = String(Math.max(0, Math.round(upstreamMs)))
     if (timed) setHeader(headers, 'x-envoy-upstream-service-time', text)
@@ -76,7 +74,23 @@ export function answerHead(
     // is none).
     if (upstreamMs === undefined) keepLast(headers, 'content-type')
   }
+  // Last: no route takes it away or says another (Envoy's server_header_transformation).
+  if (serverName !== '') nameServer(headers, serverName)
   return head
+}
+
+/** In its place, once. */
+function nameServer(headers: string[], serverName: string): void {
+  let isNamed = false
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] !== 'server') continue
+    if (isNamed) {
+      headers.splice(i, 2)
+      i -= 2
+    } else headers[i + 1] = serverName
+    isNamed = true
+  }
+  if (!isNamed) headers.push('server', serverName)
 }
 
 /** An answer of our own, whole. */
@@ -140,8 +154,8 @@ function edit(
     cluster: plan?.kind === 'forward' ? plan.cluster.name : '',
     status,
     peer: client.conn.tls?.peer,
-    request: (name) => findHeaderOrPseudo(request, name),
-    ...(response ? { response: (name: string) => findHeaderValue(response, name) } : {}),
+    request: (name) => findFirstValue(request.headers, name) ?? findHeaderOrPseudo(request, name),
+    ...(response ? { response: (name: string) => findFirstValue(response, name) } : {}),
   }
   editHeaders(headers, edits, facts)
   // Configured text may be any Unicode; a field is bytes of text.

@@ -102,7 +102,12 @@ export function planExchange(input: PlanInput): Plan {
         if (policy.shadow) common.shadow = [...(common.shadow ?? []), ...shadowDecisions([policy], facts)]
         const decision = decide([policy], facts)
         if (!decision.allowed)
-          return refuse('MESH_PEER_NOT_ALLOWED', 'authorization policy refuses the request', common, decision.rule)
+          return refuse(
+            'MESH_PEER_NOT_ALLOWED',
+            'authorization policy refuses the request',
+            beforeAction(common, routed),
+            decision.rule,
+          )
         break
       }
       case 'fault': {
@@ -111,7 +116,7 @@ export function planExchange(input: PlanInput): Plan {
         common.delayMs += injected.delayMs
         if (injected.abort)
           return {
-            ...common,
+            ...beforeAction(common, routed),
             kind: 'answer',
             status: injected.abort.status,
             body: 'fault filter abort',
@@ -121,13 +126,18 @@ export function planExchange(input: PlanInput): Plan {
         break
       }
       case 'blocked':
-        return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, common)
+        return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, beforeAction(common, routed))
       default:
         filter satisfies never
     }
   }
   if (!table || !routed) return refuse('MESH_NO_ROUTE', 'no route matches the request', common)
   return planAction(routed.route.action, table, routed, input, common)
+}
+
+/** A filter answers by itself: Envoy's redirects and direct responses edit none but their own answers. */
+function beforeAction(common: Common, routed: Routed | undefined): Common {
+  return routed?.route.action.kind === 'forward' ? common : { ...common, responseEdits: NO_EDITS }
 }
 
 function planAction(action: RouteAction, table: RouteTable, routed: Routed, input: PlanInput, common: Common): Plan {

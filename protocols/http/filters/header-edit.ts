@@ -29,7 +29,7 @@ const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 export function editHeaders(headers: string[], edits: readonly HeaderEdit[], facts: SubstitutionFacts): void {
   for (const edit of edits) {
     for (const name of edit.remove) if (isEditable(name)) removeHeader(headers, name)
-    for (const add of edit.add) if (isEditable(add.name)) addHeader(headers, add, facts)
+    addHeaders(headers, edit.add, facts)
   }
 }
 
@@ -65,31 +65,45 @@ export function findHeaderValue(headers: readonly string[], name: string): strin
   return found
 }
 
+/** The first line of that name, which is what Envoy's %REQ% and %RESP% say. */
+export function findFirstValue(headers: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1]
+  return undefined
+}
+
 /** One line of that name with that value, in place of any there are. */
 export function setHeader(headers: string[], name: string, value: string): void {
   removeHeader(headers, name)
   headers.push(name, value)
 }
 
-function addHeader(headers: string[], add: HeaderAdd, facts: SubstitutionFacts): void {
-  const value = valueOf(add, facts)
-  if (value === '' && !add.keepEmpty) return
-  switch (add.how) {
+/**
+ * As Envoy's HeaderParser: what is added, and whether it is, follows from the headers as they came, so that the
+ * additions of one list do not see each other; those that take another's place come first.
+ */
+function addHeaders(headers: string[], additions: readonly HeaderAdd[], facts: SubstitutionFacts): void {
+  const taken = additions
+    .filter((add) => isEditable(add.name) && isDue(add, headers))
+    .map((add) => ({ add, value: valueOf(add, facts) }))
+    .filter(({ add, value }) => value !== '' || add.keepEmpty === true)
+  for (const { add, value } of taken) if (takesPlace(add)) setHeader(headers, add.name, value)
+  for (const { add, value } of taken) if (!takesPlace(add)) headers.push(add.name, value)
+}
+function isDue({ how, name }: HeaderAdd, headers: readonly string[]): boolean {
+  switch (how) {
     case 'append':
-      headers.push(add.name, value)
-      return
     case 'overwrite':
-      setHeader(headers, add.name, value)
-      return
+      return true
     case 'overwrite-present':
-      if (findHeaderValue(headers, add.name) !== undefined) setHeader(headers, add.name, value)
-      return
+      return findHeaderValue(headers, name) !== undefined
     case 'if-absent':
-      if (findHeaderValue(headers, add.name) === undefined) headers.push(add.name, value)
-      return
+      return findHeaderValue(headers, name) === undefined
     default:
-      add.how satisfies never
+      return how satisfies never
   }
+}
+function takesPlace({ how }: HeaderAdd): boolean {
+  return how === 'overwrite' || how === 'overwrite-present'
 }
 
 /** Parsed once per configured value; they live as long as the route table. */

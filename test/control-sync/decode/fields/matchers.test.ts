@@ -106,8 +106,8 @@ test('of several headers one that cannot be used is named by its place', () => {
     ['headers[1].name', 'headers[2].prefix'],
   )
 })
-test('query parameters: by a string, or that one is there', () => {
+test('query parameters: by a string, or that one is there or not', () => {
   assert.deepEqual(query({ name: 'q', stringMatch: { exact: '1' } }).match?.test.kind, 'string')
   assert.deepEqual(query({ name: 'q', presentMatch: true }).match, { name: 'q', test: { kind: 'present' } })
-  assert.deepEqual(query({ name: 'q', presentMatch: false }).issues, ['q.present_match: false is not supported'])
+  assert.deepEqual(query({ name: 'q', presentMatch: false }).match, { name: 'q', test: { kind: 'absent' } })
 })

@@ -45,7 +45,7 @@ test('a request is forwarded and its answer comes back in one piece', async () =
   await origin.answer('HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi')
   assert.equal(
     await client.take(),
-    'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ndate: Tue, 14 Nov 2023 22:13:20 GMT\r\nserver: meshlet\r\nx-envoy-upstream-service-time: 0\r\ncontent-length: 2\r\n\r\nhi',
+    'HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ndate: Tue, 14 Nov 2023 22:13:20 GMT\r\nx-envoy-upstream-service-time: 0\r\nserver: meshlet\r\ncontent-length: 2\r\n\r\nhi',
   )
   assert.equal(h.metrics.total('mesh_http_requests_total', { direction: 'inbound', class: '2xx' }), 1)
 })

@@ -159,3 +159,30 @@ for (const { method, told } of [
     assert.deepEqual(log, told)
     assert.equal(exchange.record.sentBytes, method === 'GET' ? 3 : 0)
   })
+
+test("the server's name is the listener's, once, whatever endpoint and routes say of it", () => {
+  const removal: HeaderEdit = { remove: ['server'], add: [] }
+  assert.deepEqual(answer(['server', 'a', 'x', '1', 'server', 'b'], []), ['server', 'meshlet', 'x', '1', 'date', DATE])
+  assert.deepEqual(answer([], [add('server', 'mine')]), ['date', DATE, 'server', 'meshlet'])
+  assert.deepEqual(answer(['server', 'a'], [removal]), ['date', DATE, 'server', 'meshlet'])
+  assert.deepEqual(answer(['server', 'a'], [removal], undefined, ''), ['date', DATE])
+})
+test('an endpoint is told what a rewrite has replaced, also where it changed nothing', () => {
+  const rewrites = { path: { kind: 'prefix', value: '/q' }, host: 'b.test' } as const
+  const rewritten = plan({ path: '/q', authority: 'b.test', action: forwardTo({ rewrite: rewrites }) })
+  const f = facts({}, 'GET', ['x-envoy-original-path', '/forged'])
+  assert.deepEqual(createUpstreamRequest(f.request, rewritten, f).headers, [
+    'x-envoy-original-host',
+    'a.test',
+    'x-envoy-original-path',
+    '/p',
+  ])
+  const same = plan({ action: forwardTo({ rewrite: { path: rewrites.path, host: undefined } }) })
+  assert.deepEqual(createUpstreamRequest(facts().request, same, facts()).headers, ['x-envoy-original-path', '/p'])
+})
+test('%REQ% and %RESP% say the first of several values', () => {
+  const f = facts({}, 'GET', ['x', '1', 'x', '2'])
+  const out = createUpstreamRequest(f.request, plan({ requestEdits: [add('y', '%REQ(x)%')] }), f)
+  assert.deepEqual(out.headers, ['x', '1', 'x', '2', 'y', '1'])
+  assert.deepEqual(answer(['r', '1', 'r', '2'], [add('y', '%RESP(r)%')], undefined, '').slice(-2), ['y', '1'])
+})

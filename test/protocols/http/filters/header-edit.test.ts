@@ -63,6 +63,16 @@ for (const { name, got, want } of [
     ),
     want: ['host', 'h', 'content-length', '3'],
   },
+  {
+    name: 'additions of one list do not see each other',
+    got: edited([], [], ['a', '1', 'append'], ['a', '2', 'if-absent'], ['a', '3', 'overwrite-present']),
+    want: ['a', '1', 'a', '2'],
+  },
+  {
+    name: 'what takes the place of others comes first',
+    got: edited(['a', '1'], [], ['a', '2', 'append'], ['a', '3', 'overwrite']),
+    want: ['a', '3', 'a', '2'],
+  },
   { name: 'no line break gets into a value', got: edited([], [], ['a', 'x\r\nb: y', 'append']), want: [] },
 ])
   test(`editHeaders: ${name}`, () => assert.deepEqual(got, want))

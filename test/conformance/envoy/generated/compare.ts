@@ -1,0 +1,62 @@
+/** What of two answers must be the same. */
+import type { Answer } from './client.ts'
+import type { Request } from './requests.ts'
+
+/** What reached the endpoint, as it says itself. */
+type Saw = { readonly method: string; readonly url: string; readonly rawHeaders: string[]; readonly body: string }
+
+/** Names in lower case, in the order of names; the order of values of one name stays. */
+function sortFields(fields: readonly (readonly [string, string])[], without: ReadonlySet<string>): string[] {
+  return fields
+    .filter(([name]) => !without.has(name.toLowerCase()))
+    .map(([name, value]): [string, string] => [name.toLowerCase(), value])
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([name, value]) => `${name}: ${value}`.replace(/^(location: https:.*):80\//, '$1/'))
+}
+const pairs = (raw: readonly string[]): [string, string][] =>
+  raw.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, raw[i + 1]!]] : []))
+
+/** Of each proxy's own: times, ids, the text of a local answer and how it is framed. */
+const OWN_OF_ANSWER = new Set(['date', 'saw', 'x-envoy-upstream-service-time', 'x-meshlet-error', 'keep-alive'])
+const OWN_OF_TEXT = new Set(['content-length', 'content-type', 'transfer-encoding'])
+const OWN_OF_REQUEST = new Set(['x-envoy-expected-rq-timeout-ms', 'connection', 'te'])
+
+export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request): Record<string, unknown> {
+  const told = fields.find(([name]) => name === 'saw')?.[1]
+  const isLocal = told === undefined
+  const saw = isLocal ? undefined : (JSON.parse(decodeURI(told)) as Saw)
+  // Envoy gives up the connection when it answers by itself before it has read the body.
+  const isUnread = isLocal && (sent.body ?? '') !== ''
+  const isDirect = body.startsWith('direct ')
+  return {
+    status,
+    fields:
+      status === 400
+        ? []
+        : sortFields(
+            fields,
+            new Set([
+              ...OWN_OF_ANSWER,
+              ...(isLocal ? OWN_OF_TEXT : []),
+              ...(isUnread ? ['connection'] : []),
+              ...(!isLocal ? ['content-length'] : []),
+            ]),
+          ),
+    body: isLocal && isDirect ? body : '',
+    isOpen: isUnread || status === 400 || isOpen,
+    saw: saw && {
+      method: saw.method,
+      url: saw.url,
+      body: saw.body,
+      fields: sortFields(pairs(saw.rawHeaders), OWN_OF_REQUEST)
+        .filter((field) => field !== 'content-length: 0')
+        .map((field) =>
+          field
+            .replace(/^(x-request-id: )[0-9a-f]{8}-[0-9a-f-]{27}$/, '$1made')
+            .replace(/^x-forwarded-port: \d{5}$/, 'x-forwarded-port: own')
+            .replace(/^x-forwarded-for: .*/, (list) => list.replaceAll(', ', ','))
+            .replace(/192\.0\.2\.2|127\.0\.0\.1/, 'client'),
+        ),
+    },
+  }
+}

@@ -1,0 +1,107 @@
+/** Configurations and requests by chance, asked of Envoy and of meshlet: the first that they treat differently, shrunk. */
+import { isDeepStrictEqual } from 'node:util'
+import { Dice } from '../../../fuzz/live/words.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { Client } from './client.ts'
+import { factsOf } from './compare.ts'
+import { StreamClient } from './stream-client.ts'
+import { requestOf, type Request } from './requests.ts'
+import { configurationOf, type Configuration } from './routes.ts'
+import { smallerConfigurations, smallerRequests, type Case } from './shrink.ts'
+import { startSubjects, type Ports } from './subjects.ts'
+
+export type Codec = 'http1' | 'http2'
+export type Difference = Case & { readonly envoy: unknown; readonly meshlet: unknown }
+export type Compared = { readonly pairs: number; readonly difference: Difference | undefined }
+
+const REQUESTS_PER_TABLE = 100
+/** A shrinking configuration gets a listener in both for each thing that it may lose. */
+const MAX_CANDIDATES = 150
+const MAX_ROUNDS = 30
+
+/** Ends at the first difference. @param pairs rounded up to whole tables */
+export async function comparePairs(codec: Codec, seed: number, pairs: number): Promise<Compared> {
+  const dice = new Dice(seededRandom(seed))
+  const configurations = Array.from({ length: Math.ceil(pairs / REQUESTS_PER_TABLE) }, () => configurationOf(dice))
+  let asked = 0
+  const found = await withSubjects(configurations, async (ports) => {
+    for (const [i, configuration] of configurations.entries()) {
+      using both = new BothClients(ports[i]!, codec)
+      for (let k = 0; k < REQUESTS_PER_TABLE; k++) {
+        const request = requestOf(dice)
+        asked++
+        if (await both.differ(request)) return { configuration, request }
+      }
+    }
+    return undefined
+  })
+  return { pairs: asked, difference: found && (await shrink(codec, found)) }
+}
+
+/** One request at a time to either. */
+class BothClients implements Disposable {
+  readonly #envoy: Client | StreamClient
+  readonly #meshlet: Client | StreamClient
+  constructor({ envoy, meshlet }: Ports, codec: Codec) {
+    const Codecs = { http1: Client, http2: StreamClient }[codec]
+    this.#envoy = new Codecs(envoy)
+    this.#meshlet = new Codecs(meshlet)
+  }
+  async facts(request: Request): Promise<[envoy: unknown, meshlet: unknown]> {
+    const [envoy, meshlet] = await Promise.all([this.#envoy.ask(request), this.#meshlet.ask(request)])
+    return [factsOf(envoy, request), factsOf(meshlet, request)]
+  }
+  async differ(request: Request): Promise<boolean> {
+    const [envoy, meshlet] = await this.facts(request)
+    return !isDeepStrictEqual(envoy, meshlet)
+  }
+  [Symbol.dispose](): void {
+    this.#envoy[Symbol.dispose]()
+    this.#meshlet[Symbol.dispose]()
+  }
+}
+
+async function shrink(codec: Codec, from: Case): Promise<Difference> {
+  let now = await withSubjects([from.configuration], ([ports]) => shrinkRequest(codec, from, ports!))
+  for (let round = 0; round < MAX_ROUNDS; round++) {
+    const next = await shrinkConfiguration(codec, now)
+    if (!next) break
+    now = next
+  }
+  return await withSubjects([now.configuration], async ([ports]) => {
+    const last = await shrinkRequest(codec, now, ports!)
+    using both = new BothClients(ports!, codec)
+    const [envoy, meshlet] = await both.facts(last.request)
+    return { ...last, envoy, meshlet }
+  })
+}
+async function shrinkRequest(codec: Codec, from: Case, ports: Ports): Promise<Case> {
+  using both = new BothClients(ports, codec)
+  for (const request of smallerRequests(from.request))
+    if (await both.differ(request)) return await shrinkRequest(codec, { ...from, request }, ports)
+  return from
+}
+async function shrinkConfiguration(codec: Codec, { configuration, request }: Case): Promise<Case | undefined> {
+  const candidates = smallerConfigurations(configuration).slice(0, MAX_CANDIDATES)
+  if (candidates.length === 0) return undefined
+  return await withSubjects(candidates, async (ports) => {
+    for (const [i, candidate] of candidates.entries()) {
+      using both = new BothClients(ports[i]!, codec)
+      if (await both.differ(request)) return { configuration: candidate, request }
+    }
+    return undefined
+  })
+}
+
+/** Both run as long as `use` does. */
+async function withSubjects<T>(
+  configurations: readonly Configuration[],
+  use: (ports: readonly Ports[]) => Promise<T>,
+): Promise<T> {
+  const ends: (() => void | Promise<void>)[] = []
+  try {
+    return await use(await startSubjects({ after: (end) => void ends.unshift(end) }, configurations))
+  } finally {
+    for (const end of ends) await end()
+  }
+}

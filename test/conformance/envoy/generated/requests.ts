@@ -1,0 +1,66 @@
+/** Requests by chance, of the words that the route tables are made of. */
+import type { Dice } from '../../../fuzz/live/words.ts'
+import { FIELD_NAMES, FIELD_VALUES, HOSTS, PARAMETERS, pathOf, SEGMENTS } from './matches.ts'
+
+/** `body` undefined: none is announced. Texts are of latin1. */
+export type Request = {
+  readonly method: string
+  readonly target: string
+  readonly host: string
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  readonly body?: string
+}
+
+const ODD_SEGMENTS = ['.', '..', '', '%2e%2e', 'a%2Fb', 'a%5cb', '%2f', '%61', '%7Ea', '*', 'a|b']
+function targetOf(dice: Dice): string {
+  const path = dice.hits(0.7)
+    ? pathOf(dice)
+    : `/${dice.times(4, () => dice.one([...SEGMENTS, ...ODD_SEGMENTS])).join('/')}`
+  const isSlashes = isOnlySlashes(path)
+  const pair = (): string => `${dice.one(PARAMETERS)}${dice.hits(0.8) ? `=${dice.one(FIELD_VALUES)}` : ''}`
+  const query = dice.hits(0.35) ? `?${dice.times(3, pair).join('&')}` : ''
+  return `${isSlashes ? '/' : path}${!isSlashes && dice.hits(0.1) ? '/' : ''}${query}${dice.hits(0.01) ? '#f' : ''}`
+}
+/** Envoy's merge_slashes leaves a path of slashes only as it is. */
+function isOnlySlashes(path: string): boolean {
+  const bare = new URL(`http://a${path.replaceAll(/%2f|%5c/gi, '/')}`).pathname
+  return /^[/]+$/.test(bare)
+}
+
+const OWN_NAMES = FIELD_NAMES.filter((name) => name !== 'x-forwarded-proto')
+function fieldsOf(dice: Dice): [string, string][] {
+  // Envoy joins the values of fields that it knows.
+  const own = dice
+    .times(3, (): [string, string] => [dice.one(OWN_NAMES), dice.one(FIELD_VALUES)])
+    .filter(([name], i, all) => !/^[ac]/.test(name) || all.findIndex(([other]) => other === name) === i)
+  const maybe = (of: number, name: string, values: readonly string[]): [string, string][] =>
+    dice.hits(of) ? [[name, dice.one(values)]] : []
+  return [
+    ...own,
+    ...maybe(0.15, 'x-forwarded-for', ['9.9.9.9', '9.9.9.9, 10.0.0.1', '::1', 'odd']),
+    ...maybe(0.1, 'x-forwarded-proto', ['https', 'http', 'HTTPS']),
+    ...maybe(0.05, 'x_u', ['1']),
+    ...maybe(0.05, 'te', ['trailers', 'gzip', 'trailers, deflate']),
+    ...maybe(0.05, 'connection', ['keep-alive', 'x-a', 'close']),
+    ...maybe(0.05, 'x-request-id', ['7']),
+    ...maybe(0.05, 'user-agent', ['u']),
+  ]
+}
+
+export function requestOf(dice: Dice): Request {
+  const method = dice.one(['GET', 'GET', 'GET', 'POST', 'PUT', 'HEAD', 'DELETE', 'OPTIONS', 'PATCH'])
+  const host = dice.one(HOSTS)
+  return {
+    method,
+    target: targetOf(dice),
+    host: `${host}${dice.hits(0.1) ? '.' : ''}${dice.hits(0.2) ? dice.one([':8080', ':80']) : ''}`,
+    fields: fieldsOf(dice),
+    ...((method === 'POST' || method === 'PUT' || dice.hits(0.05)) && { body: dice.one(['', 'x', 'hello']) }),
+  }
+}
+
+export function bytesOf({ method, target, host, fields, body }: Request): string {
+  const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  const length = body === undefined ? '' : `content-length: ${body.length}\r\n`
+  return `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\n${lines}${length}\r\n${body ?? ''}`
+}

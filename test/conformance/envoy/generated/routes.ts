@@ -1,0 +1,131 @@
+/** Route tables by chance: what istiod, and whoever writes Envoy's format by hand, may ask of HTTP/1.1 routing. */
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { Dice } from '../../../fuzz/live/words.ts'
+import { chance, compact, matchOf } from './matches.ts'
+import { rbacFilter, rbacOverride } from './policies.ts'
+
+/** A listener's connection manager, with its filters and its route table apart. */
+export type Configuration = {
+  readonly manager: JsonObject
+  /** Those before the router. */
+  readonly filters: readonly JsonObject[]
+  readonly table: JsonObject
+}
+
+const DOMAINS = ['a.test', 'b.test', '*.a.test', '*.test', 'a.*', 'x.a.*', 'a.test:8080', 'Y.x.a.test', '*']
+
+const SUBSTITUTIONS = [
+  { pattern: { regex: '^/a' }, substitution: '/z' },
+  { pattern: { regex: '/([^/?]+)/([^/?]+)' }, substitution: '/\\2/\\1' },
+  { pattern: { regex: 'b' }, substitution: '' },
+  { pattern: { regex: '[?]' }, substitution: '!' },
+]
+function forwardOf(dice: Dice, plain: boolean): JsonObject {
+  const path = dice.upTo(6)
+  const host = dice.upTo(8)
+  return compact({
+    cluster: 'origin',
+    ...(path === 0 && !plain && { prefix_rewrite: dice.one(['/', '/z', '/z/', '/a/b']) }),
+    ...(path === 1 && { regex_rewrite: dice.one(SUBSTITUTIONS) }),
+    ...(host === 0 && { host_rewrite_literal: 'c.test' }),
+    append_x_forwarded_host: chance(dice, 0.2, () => true),
+  })
+}
+function redirectOf(dice: Dice): JsonObject {
+  const port = chance(dice, 0.3, () => dice.one([80, 443, 8443]))
+  const path = dice.upTo(4)
+  const scheme = dice.upTo(4)
+  return compact({
+    ...(scheme === 0 && { https_redirect: true }),
+    ...(scheme === 1 && { scheme_redirect: dice.one(['http', 'https']) }),
+    host_redirect: chance(dice, 0.4, () => dice.one(port === undefined ? ['c.test', 'c.test:81'] : ['c.test'])),
+    port_redirect: port,
+    ...(path === 0 && { path_redirect: dice.one(['/p', '/p?r=1']) }),
+    ...(path === 1 && { prefix_rewrite: dice.one(['/', '/z', '/z/']) }),
+    ...(path === 2 && { regex_rewrite: dice.one(SUBSTITUTIONS) }),
+    response_code: chance(dice, 0.4, () =>
+      dice.one(['FOUND', 'SEE_OTHER', 'TEMPORARY_REDIRECT', 'PERMANENT_REDIRECT']),
+    ),
+    strip_query: chance(dice, 0.3, () => true),
+  })
+}
+const TEXTS = ['new', '%REQ(x-a)%', '<%REQ(x-b?x-a):3%>', '%PROTOCOL%', '100%%', '%REQ(:method)%', '%ROUTE_NAME%']
+function additions(dice: Dice): JsonObject[] {
+  return dice.times(2, () =>
+    compact({
+      header: { key: dice.one(['x-a', 'x-c', 'X-D']), value: dice.one(TEXTS) },
+      append_action: chance(dice, 0.7, () =>
+        dice.one(['APPEND_IF_EXISTS_OR_ADD', 'ADD_IF_ABSENT', 'OVERWRITE_IF_EXISTS_OR_ADD', 'OVERWRITE_IF_EXISTS']),
+      ),
+      keep_empty_value: chance(dice, 0.2, () => true),
+    }),
+  )
+}
+function mutations(dice: Dice, often: number): JsonObject {
+  return compact({
+    request_headers_to_add: chance(dice, often, () => additions(dice)),
+    request_headers_to_remove: chance(dice, often / 2, () => [dice.one(['x-a', 'X-B', 'accept'])]),
+    response_headers_to_add: chance(dice, often, () => additions(dice)),
+    response_headers_to_remove: chance(dice, often / 2, () => [dice.one(['r-a', 'R-B', 'server'])]),
+  })
+}
+function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
+  const kind = dice.upTo(8)
+  const match = matchOf(dice)
+  return compact({
+    name: `r${i}`,
+    match,
+    ...(kind < 5 && { route: forwardOf(dice, 'safe_regex' in match) }),
+    ...(kind >= 5 && kind < 7 && { redirect: redirectOf(dice) }),
+    ...(kind === 7 && {
+      direct_response: { status: dice.one([200, 404, 429, 503]), body: { inline_string: `direct ${i}` } },
+    }),
+    ...mutations(dice, 0.2),
+    typed_per_filter_config: chance(dice, hasPolicies ? 0.15 : 0, () => rbacOverride(dice)),
+  })
+}
+function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): JsonObject {
+  const domains = [i, ...dice.times(2, () => 0)].flatMap(() => left.splice(dice.upTo(left.length), 1))
+  return compact({
+    name: `v${i}`,
+    domains,
+    routes: [1, ...dice.times(4, () => 1)].map((_, at) => routeOf(dice, at, hasPolicies)),
+    require_tls: chance(dice, 0.05, () => dice.one(['ALL', 'EXTERNAL_ONLY'])),
+    ...mutations(dice, 0.15),
+    typed_per_filter_config: chance(dice, hasPolicies ? 0.2 : 0, () => rbacOverride(dice)),
+  })
+}
+const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD']
+function managerOf(dice: Dice): JsonObject {
+  return compact({
+    normalize_path: chance(dice, 0.5, () => true),
+    merge_slashes: chance(dice, 0.5, () => true),
+    path_with_escaped_slashes_action: chance(dice, 0.4, () => dice.one(ESCAPED)),
+    strip_any_host_port: chance(dice, 0.2, () => true),
+    strip_trailing_host_dot: chance(dice, 0.2, () => true),
+    use_remote_address: chance(dice, 0.3, () => true),
+    xff_num_trusted_hops: chance(dice, 0.2, () => dice.one([1, 2])),
+    skip_xff_append: chance(dice, 0.1, () => true),
+    append_x_forwarded_port: chance(dice, 0.1, () => true),
+    preserve_external_request_id: chance(dice, 0.1, () => true),
+    common_http_protocol_options: chance(dice, 0.2, () => ({
+      headers_with_underscores_action: dice.one(['ALLOW', 'REJECT_REQUEST', 'DROP_HEADER']),
+    })),
+  })
+}
+
+export function configurationOf(dice: Dice): Configuration {
+  const ignoresPort = dice.hits(0.2)
+  const left = DOMAINS.filter((domain) => !ignoresPort || !domain.includes(':'))
+  const filters = dice.hits(0.5) ? [rbacFilter(dice)] : []
+  return {
+    manager: managerOf(dice),
+    filters,
+    table: compact({
+      name: 'r',
+      virtual_hosts: [1, ...dice.times(2, () => 1)].map((_, i) => hostOf(dice, i, left, filters.length > 0)),
+      ignore_port_in_host_matching: ignoresPort,
+      ...mutations(dice, 0.1),
+    }),
+  }
+}
