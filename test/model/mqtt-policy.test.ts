@@ -38,6 +38,7 @@ test('a route carries what the message has and leaves the topic as it is, unless
     addPrefix: '',
     retain: 'keep',
     sendRetained: true,
+    order: 'backlog-first',
     priority: 0,
   })
   assert.deepEqual(refused({ routes: [{ match: 'a', direction: 'up', cluster: 'c', maxQos: 3 }] }), ['routes.0.maxQos'])
