@@ -4,6 +4,7 @@ import net from 'node:net'
 import { encode, publishPacket } from '../../protocols/mqtt/codec/encode.ts'
 import type { Connect, Packet } from '../../protocols/mqtt/codec/packet.ts'
 import { NO_PROPERTIES } from '../../protocols/mqtt/codec/properties.ts'
+import { connectPacket } from '../helpers/mqtt/peer.ts'
 
 /** Not the well-behaved client's: shares are by source. */
 const SOURCE = '127.0.0.66'
@@ -49,21 +50,7 @@ export class Attacker implements Disposable {
 }
 
 export const mqttConnect = (clientId: string, p: Partial<Omit<Connect, 'type'>> = {}): Buffer =>
-  encode(
-    {
-      type: 'connect',
-      version: 5,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId,
-      username: undefined,
-      password: undefined,
-      will: undefined,
-      properties: NO_PROPERTIES,
-      ...p,
-    },
-    p.version ?? 5,
-  )
+  encode(connectPacket({ clientId, ...p }), p.version ?? 5)
 export const mqttPublish = (
   topic: string,
   payload: Buffer,

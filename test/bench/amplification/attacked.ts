@@ -15,6 +15,7 @@ import { findDebianProgram } from '../../../tools/debian.ts'
 import { cpuNs, freePort, writtenBytes } from '../measure.ts'
 import { type Attack, Attacker, warmUp } from './attacks.ts'
 import { Confined, type How } from './confined.ts'
+import { connectPacket } from '../../helpers/mqtt/peer.ts'
 
 const MIB = 1024 * 1024
 const EACH_MS = 20
@@ -162,17 +163,7 @@ class Good implements Disposable {
   }
   static async connect(port: number): Promise<Good> {
     const good = new Good(port)
-    good.#send({
-      type: 'connect',
-      version: 5,
-      cleanStart: true,
-      keepAliveSec: 30,
-      clientId: 'good',
-      username: undefined,
-      password: undefined,
-      will: undefined,
-      properties: {},
-    })
+    good.#send(connectPacket({ keepAliveSec: 30, clientId: 'good' }))
     good.#send({
       type: 'subscribe',
       packetId: 65_535,

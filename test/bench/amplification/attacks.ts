@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { encode, publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
 import type { Packet } from '../../../protocols/mqtt/codec/packet.ts'
+import { connectPacket } from '../../helpers/mqtt/peer.ts'
 
 const NO_BYTES = Buffer.alloc(0)
 const MIB = 1024 * 1024
@@ -50,17 +51,9 @@ export class Attacker implements Disposable {
     const socket = await this.open({ reads: true })
     await this.send(
       socket,
-      bytesOf({
-        type: 'connect',
-        version: 5,
-        cleanStart: !p.kept,
-        keepAliveSec: 0,
-        clientId,
-        username: undefined,
-        password: undefined,
-        will: undefined,
-        properties: p.kept ? { sessionExpirySec: 604_800 } : {},
-      }),
+      bytesOf(
+        connectPacket({ cleanStart: !p.kept, clientId, properties: p.kept ? { sessionExpirySec: 604_800 } : {} }),
+      ),
     )
     await Promise.race([once(socket, 'data'), once(socket, 'close'), sleep(2_000)])
     if (p.reads === false) socket.pause()

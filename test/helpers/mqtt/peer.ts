@@ -23,6 +23,22 @@ export async function settleUntil(isDone: () => boolean): Promise<void> {
   for (const by = performance.now() + PATIENCE_MS; !isDone() && performance.now() < by;) await settle()
 }
 
+/** CONNECT as the tests' clients send it: MQTT 5.0, a clean start, no credentials, no will. */
+export function connectPacket(over: Partial<Omit<Connect, 'type'>> = {}): Connect {
+  return {
+    type: 'connect',
+    version: 5,
+    cleanStart: true,
+    keepAliveSec: 0,
+    clientId: 'c',
+    username: undefined,
+    password: undefined,
+    will: undefined,
+    properties: NO_PROPERTIES,
+    ...over,
+  }
+}
+
 /**
  * A client that does nothing by itself: tests send packets and take what has come, in order. It acknowledges only when
  * told to.
@@ -62,18 +78,7 @@ export class MqttPeer {
   }
 
   async connect(p: Partial<Omit<Connect, 'type' | 'version'>> = {}): Promise<Connack> {
-    this.send({
-      type: 'connect',
-      version: this.version,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId: 'c',
-      username: undefined,
-      password: undefined,
-      will: undefined,
-      properties: NO_PROPERTIES,
-      ...p,
-    })
+    this.send(connectPacket({ version: this.version, ...p }))
     return this.take('connack')
   }
   async subscribe(

@@ -8,7 +8,7 @@ import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { encode } from '../../../protocols/mqtt/codec/encode.ts'
 import { Doorstep } from '../../../protocols/mqtt/connection/doorstep.ts'
-import type { MqttPeer } from '../../helpers/mqtt/peer.ts'
+import { connectPacket, type MqttPeer } from '../../helpers/mqtt/peer.ts'
 import { TestBroker } from '../../helpers/mqtt/broker.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 
@@ -116,13 +116,7 @@ test('QoS 0 of the slowest receivers goes first, then the connection that holds 
 test('100 halves of a CONNECT of 900 kB are refused at their head, and nobody is kept out', async () => {
   const { t, budget } = rig(8 * MIB)
   const half = encode(
-    {
-      type: 'connect',
-      version: 5,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId: 'c',
-      username: undefined,
+    connectPacket({
       password: Buffer.alloc(60_000),
       will: {
         topic: 'w',
@@ -133,8 +127,7 @@ test('100 halves of a CONNECT of 900 kB are refused at their head, and nobody is
         delaySec: 0,
         messageExpirySec: undefined,
       },
-      properties: {},
-    },
+    }),
     5,
   )
   const strangers = Array.from({ length: 100 }, () => t.open())
@@ -168,17 +161,7 @@ test('a CONNECT with a password and a will that fit is taken, and packets behind
   c.publish('a', 'x'.repeat(900_000))
   assert.equal((await c.take('publish')).payload.length, 900_000)
   const tight = t.open({ policy: { limits: { maxConnectBytes: 100 } } })
-  tight.send({
-    type: 'connect',
-    version: 5,
-    cleanStart: true,
-    keepAliveSec: 0,
-    clientId: 'x'.repeat(100),
-    username: undefined,
-    password: undefined,
-    will: undefined,
-    properties: {},
-  })
+  tight.send(connectPacket({ clientId: 'x'.repeat(100) }))
   await settle()
   await settle()
   assert.equal(tight.closed, true)
@@ -186,20 +169,7 @@ test('a CONNECT with a password and a will that fit is taken, and packets behind
 
 test('halves of small CONNECTs: the oldest strangers go when the budget is used up, and their memory with them', async () => {
   const { t, budget, metrics } = rig(MIB)
-  const head = encode(
-    {
-      type: 'connect',
-      version: 5,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId: 'c',
-      username: undefined,
-      password: Buffer.alloc(60_000),
-      will: undefined,
-      properties: {},
-    },
-    5,
-  )
+  const head = encode(connectPacket({ password: Buffer.alloc(60_000) }), 5)
   const strangers: MqttPeer[] = []
   let most = 0
   for (let i = 0; i < 60; i++) {
@@ -302,20 +272,7 @@ test('over WebSocket a frame that comes before CONNECT is bounded, too, and a CO
   }
   const half = await begun(masked(1_000_000, Buffer.alloc(200_000)))
   assert.deepEqual([half.got().includes('101'), half.peer.closed], [true, true])
-  const connect = encode(
-    {
-      type: 'connect',
-      version: 5,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId: 'ws',
-      username: undefined,
-      password: Buffer.alloc(60_000),
-      will: undefined,
-      properties: {},
-    },
-    5,
-  )
+  const connect = encode(connectPacket({ clientId: 'ws', password: Buffer.alloc(60_000) }), 5)
   const whole = await begun(masked(connect.length, connect))
   assert.deepEqual(
     [whole.peer.closed, t.metrics.total('mesh_mqtt_connects_total', { outcome: 'accepted' })],
@@ -336,23 +293,7 @@ for (const how of ['a reset', 'a half close', 'a close frame']) {
     peer.stream.removeAllListeners('data').resume()
     peer.stream.write(UPGRADE)
     for (let i = 0; i < 200 && t.broker.stats.connections === 0; i++) await new Promise(setImmediate)
-    const packets = [
-      encode(
-        {
-          type: 'connect',
-          version: 4,
-          clientId: 'w',
-          cleanStart: true,
-          keepAliveSec: 0,
-          properties: {},
-          will: undefined,
-          username: undefined,
-          password: undefined,
-        },
-        4,
-      ),
-      encode({ type: 'pingreq' }, 4),
-    ]
+    const packets = [encode(connectPacket({ version: 4, clientId: 'w' }), 4), encode({ type: 'pingreq' }, 4)]
     for (const packet of packets) {
       peer.stream.write(frame(packet))
       await settle()

@@ -8,6 +8,7 @@ import fc from 'fast-check'
 import type { MqttPolicy, MqttRule } from '../../../../model/mqtt-policy.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
+import { connectPacket } from '../../../helpers/mqtt/peer.ts'
 
 const WHO = ['spiffe://t/ns/x/sa/a', 'spiffe://t/ns/x/sa/b', undefined] as const
 const IDS = ['one', 'two'] as const
@@ -185,17 +186,14 @@ class Site {
       this.#broker.open({ policy: this.#policy, ...(spiffe !== undefined && { spiffe }) }),
       { who: s.who, id: IDS[s.id]! },
     )
-    client.send({
-      type: 'connect',
-      version: 5,
-      cleanStart: s.isClean,
-      keepAliveSec: 0,
-      clientId: client.id,
-      username: 'admin',
-      password: undefined,
-      will: undefined,
-      properties: { sessionExpirySec: 600 },
-    })
+    client.send(
+      connectPacket({
+        cleanStart: s.isClean,
+        clientId: client.id,
+        username: 'admin',
+        properties: { sessionExpirySec: 600 },
+      }),
+    )
     this.#open.push(client)
   }
 

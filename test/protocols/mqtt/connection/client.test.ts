@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { connectPacket } from '../../../helpers/mqtt/peer.ts'
 
 test('the first packet must be CONNECT, and a second one ends the connection', async () => {
   const t = new TestBroker()
@@ -11,17 +12,7 @@ test('the first packet must be CONNECT, and a second one ends the connection', a
   assert.deepEqual(await a.seen(), [])
   const b = t.open()
   await b.connect()
-  b.send({
-    type: 'connect',
-    version: 5,
-    cleanStart: true,
-    keepAliveSec: 0,
-    clientId: 'c',
-    username: undefined,
-    password: undefined,
-    will: undefined,
-    properties: {},
-  })
+  b.send(connectPacket())
   assert.deepEqual(await b.seen(), ['disconnect 0x82'])
 })
 
@@ -69,20 +60,7 @@ test('packets that come with CONNECT in one chunk wait for CONNACK and are then 
   await t.durability.createQueue('session/c') // left by an earlier one: it has to go first
   t.durability.hold()
   const c = t.open()
-  c.send(
-    {
-      type: 'connect',
-      version: 5,
-      cleanStart: false,
-      keepAliveSec: 0,
-      clientId: 'c',
-      username: undefined,
-      password: undefined,
-      will: undefined,
-      properties: { sessionExpirySec: 9 },
-    },
-    { type: 'pingreq' },
-  )
+  c.send(connectPacket({ cleanStart: false, properties: { sessionExpirySec: 9 } }), { type: 'pingreq' })
   assert.deepEqual(await c.seen(), [])
   t.durability.resume()
   assert.deepEqual(await c.seen(), ['connack', 'pingresp'])

@@ -6,7 +6,7 @@ import type { Packet, Version } from '../../../../protocols/mqtt/codec/packet.ts
 import { NO_PROPERTIES } from '../../../../protocols/mqtt/codec/properties.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
-import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
+import { connectPacket, type MqttPeer } from '../../../helpers/mqtt/peer.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 const subscribe = (packetId: number, filter: string, qos: 0 | 1 | 2): Packet => ({
@@ -179,21 +179,7 @@ test('CONNECT, PUBLISH and DISCONNECT of a client that does not wait for CONNACK
   const c = t.open()
   c.stream.write(
     Buffer.concat(
-      [
-        {
-          type: 'connect',
-          version: 5,
-          cleanStart: true,
-          keepAliveSec: 0,
-          clientId: 'c',
-          username: undefined,
-          password: undefined,
-          will: WILL,
-          properties: NO_PROPERTIES,
-        } as const,
-        publish('a', 'at once'),
-        DISCONNECT,
-      ].map((packet) => encode(packet, 5)),
+      [connectPacket({ will: WILL }), publish('a', 'at once'), DISCONNECT].map((packet) => encode(packet, 5)),
     ),
   )
   c.stream.end()

@@ -7,6 +7,7 @@ import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { ScramClient } from '../../../helpers/mqtt/scram.ts'
 import { FilesDisk, line, PASSWORDS, usersOn } from '../../../helpers/mqtt/users.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
+import { connectPacket } from '../../../helpers/mqtt/peer.ts'
 
 type Peer = ReturnType<TestBroker['open']>
 const METHOD = 'SCRAM-SHA-256'
@@ -14,17 +15,7 @@ const scramLine = async (name: string, password: string): Promise<string> =>
   `${name}:${formatHash(await hashPassword('scram-sha-256', Buffer.from(password), randomBytes(16)))}`
 const LINES = `${await scramLine('ana', 'secret')}\n${await scramLine('bob', 'hunter2')}\n${line('old', 'way')}\n`
 
-const CONNECT: Connect = {
-  type: 'connect',
-  version: 5,
-  cleanStart: true,
-  keepAliveSec: 0,
-  clientId: 'c',
-  username: undefined,
-  password: undefined,
-  will: undefined,
-  properties: {},
-}
+const CONNECT: Connect = connectPacket()
 const auth = (reason: number, data: Uint8Array, method = METHOD): Auth => ({
   type: 'auth',
   reason,

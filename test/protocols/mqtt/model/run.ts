@@ -9,6 +9,7 @@ import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 import { Rig } from '../spool/rig.ts'
 import { CLIENTS, ILLEGAL, type Act, type Step, type Told } from './conversation.ts'
 import { Model } from './model.ts'
+import { connectPacket } from '../../../helpers/mqtt/peer.ts'
 
 const BURST = 12
 export const LIMITS = { maxQueuedMessages: 10 }
@@ -140,17 +141,13 @@ class Run {
     this.#disk.resume()
     await this.#disk.idle()
     const peer = this.#broker.open({ policy: { limits: LIMITS } })
-    peer.send({
-      type: 'connect',
-      version: 5,
-      cleanStart: !isKept,
-      keepAliveSec: 0,
-      clientId: id,
-      username: undefined,
-      password: undefined,
-      will: undefined,
-      properties: isKept ? { sessionExpirySec: 3_600 } : NO_PROPERTIES,
-    })
+    peer.send(
+      connectPacket({
+        cleanStart: !isKept,
+        clientId: id,
+        properties: isKept ? { sessionExpirySec: 3_600 } : NO_PROPERTIES,
+      }),
+    )
     // The disk may take its time with what was there before.
     for (let waits = 0; waits < 200 && peer.received.length === 0; waits++) await this.#disk.idle()
     assert.equal((await peer.take('connack')).reason, 0)

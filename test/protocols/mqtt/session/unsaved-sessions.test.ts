@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
-import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
+import { connectPacket, type MqttPeer } from '../../../helpers/mqtt/peer.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
@@ -41,17 +41,7 @@ test('CONNECT, takeover, disconnect, resumption and expiry of a session that hol
 test("after a crash such a session is not present and nobody's; after an orderly end it is there with its owner", async () => {
   const t = new TestBroker()
   await t.open({ spiffe: PUMP }).connect({ clientId: 'x', ...KEEP })
-  t.open({ spiffe: PUMP }).send({
-    type: 'connect',
-    version: 5,
-    cleanStart: true,
-    keepAliveSec: 0,
-    clientId: 'short',
-    username: undefined,
-    password: undefined,
-    will: undefined,
-    properties: {},
-  })
+  t.open({ spiffe: PUMP }).send(connectPacket({ clientId: 'short' }))
   await settle()
   assert.equal(await isPresent(t.restart(), 'x', PUMP), false)
   const back = await t.stop()
@@ -133,20 +123,7 @@ test('a deletion under way does not take the successor that subscribes behind it
   await old.connect({ clientId: 'x', ...KEEP })
   await old.subscribe('a', { qos: 1 })
   const next = t.open()
-  next.send(
-    {
-      type: 'connect',
-      version: 5,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId: 'x',
-      username: undefined,
-      password: undefined,
-      will: undefined,
-      properties: KEEP.properties,
-    },
-    subscribe('b', 1),
-  )
+  next.send(connectPacket({ clientId: 'x', properties: KEEP.properties }), subscribe('b', 1))
   assert.deepEqual(await next.seen(), ['connack', 'suback 1'])
   assert.deepEqual(
     t

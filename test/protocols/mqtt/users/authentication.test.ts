@@ -5,6 +5,7 @@ import { peerOf, TestBroker } from '../../../helpers/mqtt/broker.ts'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 import { createKey, createToken, part } from '../../../helpers/jwt.ts'
 import type { PeerIdentity } from '../../../../model/identity.ts'
+import { connectPacket } from '../../../helpers/mqtt/peer.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
 const KEY = createKey('ES256', 'k1')
@@ -26,18 +27,14 @@ class Site {
   ): Promise<{ reason: number; peer: ReturnType<TestBroker['open']> }> {
     const peer = this.t.open(how)
     const { username, password } = credentials
-    peer.send({
-      type: 'connect',
-      version: peer.version,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId: 'c',
-      username,
-      password: password === undefined ? undefined : Buffer.from(password),
-      will: undefined,
-      properties: {},
-      ...more,
-    })
+    peer.send(
+      connectPacket({
+        version: peer.version,
+        username,
+        password: password === undefined ? undefined : Buffer.from(password),
+        ...more,
+      }),
+    )
     // A hash is computed on another thread.
     for (let i = 0; i < 500 && peer.received.length === 0 && !peer.closed; i++) {
       await settle()
@@ -288,17 +285,7 @@ test('refusals of one source are held back longer and longer; right passwords, a
   const started = site.t.clock.monotonicMs()
   for (const delayMs of [250, 500, 1_000]) {
     const peer = site.t.open({ host: '192.0.2.9' })
-    peer.send({
-      type: 'connect',
-      version: 5,
-      cleanStart: true,
-      keepAliveSec: 0,
-      clientId: '',
-      username: 'ana',
-      password: Buffer.from('wrong'),
-      will: undefined,
-      properties: {},
-    })
+    peer.send(connectPacket({ clientId: '', username: 'ana', password: Buffer.from('wrong') }))
     for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve))
     const right = await site.connect({ username: 'ana', password: 'secret' }, { host: '192.0.2.9' })
     assert.equal(right.reason, 0)
