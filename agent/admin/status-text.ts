@@ -80,7 +80,12 @@ function describeTraffic({ http, mqtt, spool }: AgentStatus): Row[] {
     ],
     ['mqtt', `${mqtt.connections} clients, ${mqtt.sessions} sessions, ${mqtt.retained} retained`],
     ['spool', `${spool.messages} messages, ${size(spool.bytes)} of ${size(spool.maxBytes)}, ${spool.profile}`],
+    ...describeWear(spool),
   ]
+}
+function describeWear({ writtenPerDay: wear, profile }: AgentStatus['spool']): Row[] {
+  if (!wear) return []
+  return [['', `${size(wear.bytes)} a day to the disk with ${profile}, by the last ${formatSpan(wear.overSec)}`]]
 }
 
 function describeBridge({ bridge }: AgentStatus): Row[] {

@@ -94,6 +94,10 @@ export type AgentStatus = {
     readonly messages: number
     readonly bytes: number
     readonly maxBytes: number
+    /** To the device since the start; undefined: the system does not say. */
+    readonly writtenBytes: number | undefined
+    /** In a day, as in the last `overSec` seconds. */
+    readonly writtenPerDay: { readonly bytes: number; readonly overSec: number } | undefined
   }
   readonly bridge: readonly {
     readonly cluster: string

@@ -46,6 +46,8 @@ export type FromThread =
       readonly file: number
       readonly answers: readonly Answer[]
       readonly transactions: number
+      /** To the device, as far as the system says. */
+      readonly writtenBytes: number | undefined
     }
   | { readonly kind: 'copied'; readonly file: number; readonly result: number | Failure }
   | { readonly kind: 'closed'; readonly file: number }

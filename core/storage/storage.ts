@@ -45,7 +45,8 @@ export type StorageStats = {
   commits: number
   statements: number
   fsyncs: number
-  writtenBytes: number
+  /** To the device, in whole pages (written-bytes.ts); undefined: the system does not say. */
+  writtenBytes: number | undefined
   /** Statements waiting for the running commit to end. */
   waiting: number
 }

@@ -9,6 +9,7 @@ import { isUnreadable, SqliteFile } from './sqlite-file.ts'
 import { openSqlite } from './sqlite-open.ts'
 import type { Answer, Commit, CommitOfPieces, Failure, FromThread, Job, ToThread } from './messages.ts'
 import type { Statement } from './storage.ts'
+import { WrittenBytes } from './written-bytes.ts'
 
 const files = new Map<number, SqliteFile>()
 /** Of the bundle: not loaded yet, then what better-sqlite3 takes. */
@@ -87,7 +88,7 @@ function answerTo(message: Question): FromThread | Promise<FromThread> {
     case 'open':
       return openFile(message)
     case 'batch':
-      return { kind: 'answers', file, ...run(file, message.jobs) }
+      return { kind: 'answers', file, ...measureWriting(() => run(file, message.jobs)) }
     case 'copy':
       return copy(message)
     case 'close':
@@ -122,6 +123,14 @@ async function copy({ file, to }: Extract<ToThread, { kind: 'copy' }>): Promise<
   } catch (thrown) {
     return { kind: 'copied', file, result: failureOf(thrown) }
   }
+}
+
+let written: WrittenBytes | undefined
+function measureWriting<T>(work: () => T): T & { readonly writtenBytes: number | undefined } {
+  const before = (written ??= new WrittenBytes()).read()
+  const done = work()
+  const after = written.read()
+  return { ...done, writtenBytes: before === undefined || after === undefined ? undefined : after - before }
 }
 
 function run(file: number, jobs: readonly Job[]): { answers: Answer[]; transactions: number } {

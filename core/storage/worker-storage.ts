@@ -36,7 +36,7 @@ export function openStorageWith(world: StorageWorld): OpenStorage {
 type Waiting = { readonly job: Job; resolve(answer: Answer): void; reject(error: MeshError): void }
 
 class WorkerStorage implements Storage, ThreadUser {
-  readonly stats: StorageStats = { commits: 0, statements: 0, fsyncs: 0, writtenBytes: 0, waiting: 0 }
+  readonly stats: StorageStats = { commits: 0, statements: 0, fsyncs: 0, writtenBytes: undefined, waiting: 0 }
   readonly #thread: StorageThread
   readonly #clock: Clock
   readonly #options: StorageOptions
@@ -206,10 +206,11 @@ class WorkerStorage implements Storage, ThreadUser {
     }
   }
 
-  #settle({ answers, transactions }: Extract<FromThread, { kind: 'answers' }>): void {
+  #settle({ answers, transactions, writtenBytes }: Extract<FromThread, { kind: 'answers' }>): void {
     const jobs = this.#running ?? []
     this.#running = undefined
     this.stats.commits += transactions
+    if (writtenBytes !== undefined) this.stats.writtenBytes = (this.stats.writtenBytes ?? 0) + writtenBytes
     if (this.#options.profile === 'strict') this.stats.fsyncs += transactions
     for (const [i, { resolve, reject }] of jobs.entries()) {
       const answer = answers[i]!
@@ -256,7 +257,6 @@ class WorkerStorage implements Storage, ThreadUser {
       if (params === undefined || params === last) continue
       for (const value of listValues(params)) {
         if (!(value instanceof Uint8Array)) continue
-        this.stats.writtenBytes += value.byteLength
         if (places.has(value)) continue
         places.set(value, length)
         length += value.byteLength

@@ -1,6 +1,6 @@
 /**
- * A run of the spool for power-cut.test.ts, which looks at what it writes. What was acknowledged, and what is about to
- * be done, it says in a file of its own: `acks`.
+ * A run of the spool for power-cut.test.ts and written-bytes.test.ts, which look at what it writes. What was
+ * acknowledged, and what is about to be done, it says in a file of its own: `acks`; what it counts, on standard output.
  */
 import fs from 'node:fs'
 import path from 'node:path'
@@ -11,8 +11,8 @@ import { openStorageWith } from '../../core/storage/worker-storage.ts'
 import { createMqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 
-const [folder, profile] = process.argv.slice(2) as [string, 'strict' | 'balanced']
-const MESSAGES = 260
+const [folder, profile, messages = '260'] = process.argv.slice(2) as [string, 'strict' | 'balanced' | 'eco', string?]
+const MESSAGES = Number(messages)
 
 const acks = fs.openSync(path.join(folder, 'acks'), 'a', 0o600)
 const say = (what: string): void => void fs.writeSync(acks, `${what}\n`)
@@ -25,6 +25,7 @@ const spool = await openSpool({
   log: silentLog,
   freeBytes: () => 1e12,
 })
+say('open')
 const queue = await spool.createQueue('up/q')
 say('queue')
 for (let n = 1; n <= MESSAGES;) {
@@ -51,5 +52,7 @@ for (let n = 1; n <= MESSAGES;) {
   say(`done ${queue.firstSeq}`)
   queue.done(queue.firstSeq)
 }
+console.log(JSON.stringify(spool.stats))
+say('closing')
 await spool[Symbol.asyncDispose]()
 say('end')

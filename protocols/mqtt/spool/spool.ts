@@ -19,6 +19,7 @@ import type {
   StoredSession,
   StoredSubscription,
 } from '../durability.ts'
+import { DailyRate, type PerDay } from '../../../core/storage/daily-rate.ts'
 import { Losses } from './losses.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { type Restored, restoreSpool } from './restore.ts'
@@ -38,6 +39,9 @@ export type SpoolStats = {
   readonly bytes: number
   readonly maxBytes: number
   readonly profile: DurabilityProfile
+  /** To the device since the start, and in a day as in the last one; undefined: the system does not say. */
+  readonly writtenBytes: number | undefined
+  readonly writtenPerDay: PerDay | undefined
 }
 export type Spool = Durability &
   AsyncDisposable & {
@@ -111,6 +115,7 @@ class SqliteSpool implements Spool, QueueHost {
   readonly #arriving = new Map<string, Promise<void>>()
   readonly #rows = new SessionRows()
   readonly #losses: Losses
+  readonly #rate: DailyRate
   #queueIds = 0
   #closed: Promise<void> | undefined
 
@@ -118,14 +123,27 @@ class SqliteSpool implements Spool, QueueHost {
     this.#o = options
     this.#storage = storage
     this.setAside = setAside
-    this.#writer = new SpoolWriter({ ...options, storage })
+    const { metrics, clock, policy } = options
+    this.#rate = new DailyRate(clock.monotonicMs())
+    const written = metrics
+      .counter('mesh_mqtt_spool_written_bytes_total', 'Bytes of the spool that went to the device, in whole pages.', [
+        'profile',
+      ])
+      .cell({ profile: policy.spool.profile })
+    this.#writer = new SpoolWriter({
+      ...options,
+      storage,
+      onCommit: () => {
+        written.value = storage.stats.writtenBytes ?? 0
+        this.#rate.note(written.value, clock.monotonicMs())
+      },
+    })
     this.#room = new Quota({
       ...options,
       writer: this.#writer,
       queues: () => this.#queues.values(),
       spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']),
     })
-    const { metrics } = options
     this.#losses = new Losses(options)
     metrics.gaugeOf('mesh_mqtt_spool_messages', 'Messages in the spool, once per queue.', () => this.#room.messages)
     metrics.gaugeOf('mesh_mqtt_spool_bytes', 'Bytes of the messages in the spool.', () => this.#room.bytes)
@@ -133,6 +151,11 @@ class SqliteSpool implements Spool, QueueHost {
       'mesh_mqtt_spool_commits',
       'Transactions since start, each with its fsync in the strict profile.',
       () => storage.stats.commits,
+    )
+    metrics.gaugeOf(
+      'mesh_mqtt_spool_written_bytes_per_day',
+      'The same in a day, by the last one or what has passed since the start; -1 where the system does not say.',
+      () => this.stats.writtenPerDay?.bytes ?? -1,
     )
   }
 
@@ -147,7 +170,11 @@ class SqliteSpool implements Spool, QueueHost {
   }
   get stats(): SpoolStats {
     const { maxBytes, profile } = this.#o.policy.spool
-    return { messages: this.#room.messages, bytes: this.#room.bytes, maxBytes, profile }
+    const { messages, bytes } = this.#room
+    const { writtenBytes } = this.#storage.stats
+    const writtenPerDay =
+      writtenBytes === undefined ? undefined : this.#rate.read(writtenBytes, this.#o.clock.monotonicMs())
+    return { messages, bytes, maxBytes, profile, writtenBytes, writtenPerDay }
   }
 
   /** @param from name of the damaged file */

@@ -64,6 +64,7 @@ export class SpoolWriter {
   readonly #storage: Storage
   readonly #clock: Clock
   readonly #log: Log
+  readonly #onCommit: () => void
   #batch: Batch | undefined
   #running: Promise<void> | undefined
   #isScheduled = false
@@ -85,10 +86,17 @@ export class SpoolWriter {
 
   #error: MeshError | undefined
 
-  constructor(p: { readonly storage: Storage; readonly clock: Clock; readonly log: Log }) {
+  constructor(p: {
+    readonly storage: Storage
+    readonly clock: Clock
+    readonly log: Log
+    /** After each that worked, before anybody is told. */
+    readonly onCommit: () => void
+  }) {
     this.#storage = p.storage
     this.#clock = p.clock
     this.#log = p.log
+    this.#onCommit = p.onCommit
   }
 
   /** Why the last commit failed; undefined once one has worked. */
@@ -264,6 +272,7 @@ export class SpoolWriter {
       return
     }
     this.#error = undefined
+    this.#onCommit()
     for (const { queue, firstSeq, lastSeq, blob } of puts) {
       this.#uncertain.delete(queue)
       if (!queue.gone) queue.noteAppended(firstSeq, lastSeq, blob)

@@ -46,7 +46,14 @@ const BUSY: AgentStatus = {
   dns: { address: '127.0.0.1:15053', names: 12, cached: 4, upstreams: ['10.0.0.1:53', '[fd00::1]:53'] },
   http: { requests: 10, retriesSent: 2, retriesHeldBack: 1, denied: 3 },
   mqtt: { connections: 5, sessions: 6, retained: 7 },
-  spool: { profile: 'balanced', messages: 8, bytes: 9_999, maxBytes: 67_108_864 },
+  spool: {
+    profile: 'balanced',
+    messages: 8,
+    bytes: 9_999,
+    maxBytes: 67_108_864,
+    writtenBytes: 5_000_000,
+    writtenPerDay: { bytes: 123_456_789, overSec: 7_200 },
+  },
   bridge: [
     {
       cluster: 'cloud',
@@ -76,6 +83,7 @@ const FRESH: AgentStatus = {
   workload: undefined,
   listeners: [],
   dns: undefined,
+  spool: { ...BUSY.spool, writtenBytes: undefined, writtenPerDay: undefined },
   bridge: [],
 }
 
@@ -95,6 +103,7 @@ workload      http 127.0.0.1:8080/: healthy for 50 s, not told to the control pl
 http          10 requests, 2 safe retries, 1 held back, 3 denied
 mqtt          5 clients, 6 sessions, 7 retained
 spool         8 messages, 9999 B of 64 MiB, balanced
+              118 MiB a day to the disk with balanced, by the last 2 h
 bridge        cloud: connected, 1 queued, 2 sent, 3 received; host scada online; host mes offline for 12 min, 1 held
 bridge        other: refused, 0 queued, 0 sent, 0 received; not authorized
 left out      requests are not mirrored (request_mirror_policies): route a and 2 more

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { openStorageWith } from '../../../../core/storage/worker-storage.ts'
 import type { Kept, SessionHead, StoredSubscription } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
-import { all, message, openOnThread as open, texts } from './rig.ts'
+import { all, message, openOnThread as open, rig, texts } from './rig.ts'
 import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 test('a message that was appended is there after opening again, with all that belongs to it', async (t) => {
@@ -271,4 +271,19 @@ test('a queue that is deleted is gone with its messages', async (t) => {
   await using spool = await open(dir)
   assert.equal(spool.queue('q'), undefined)
   assert.equal(spool.stats.messages, 0)
+})
+
+test('what goes to the device is told by profile and made a day of', async (t) => {
+  const r = await rig(t)
+  const queue = await r.queue()
+  await r.spool.append(message('x'.repeat(100_000)), [queue])
+  await r.clock.advance(3_600_000)
+  const { writtenBytes, writtenPerDay } = r.spool.stats
+  assert.deepEqual(writtenPerDay, writtenBytes === undefined ? undefined : { bytes: writtenBytes * 24, overSec: 3_600 })
+  const [total, perDay] = [
+    r.metrics.total('mesh_mqtt_spool_written_bytes_total', { profile: 'balanced' }),
+    r.metrics.total('mesh_mqtt_spool_written_bytes_per_day'),
+  ]
+  assert.deepEqual([total, perDay], writtenBytes === undefined ? [0, -1] : [writtenBytes, writtenBytes * 24])
+  await r.spool[Symbol.asyncDispose]()
 })
