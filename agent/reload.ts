@@ -58,7 +58,7 @@ export class Reloader {
     this.#read = p.readConfig
     this.#log = p.log
     const outcomes = p.metrics.counter('mesh_config_reloads_total', 'Times agent.yaml was read again.', ['outcome'])
-    this.#outcomes = { applied: outcomes.cell({ outcome: 'applied' }), refused: outcomes.cell({ outcome: 'refused' }) }
+    this.#outcomes = outcomes.cells(['applied', 'refused'])
   }
 
   takeLive(part: LiveSettings): void {

@@ -8,6 +8,8 @@ export type Cell = { value: number }
 type LabelValues<L extends string> = Readonly<Record<L, string>>
 export interface Family<L extends string> {
   cell(labels: LabelValues<L>): Cell
+  /** Of a family with one label: a cell for each of its values. */
+  cells<V extends string>(values: readonly V[]): Readonly<Record<V, Cell>>
 }
 export interface Histogram<L extends string> {
   cell(labels: LabelValues<L>): HistogramCell
@@ -90,7 +92,12 @@ export class Metrics {
 
   #family<L extends string>(made: Stored): Family<L> {
     const stored = this.#stored(made)
-    return { cell: (by) => findOrAdd(stored.series, labelText(made.labels, by), () => ({ value: 0 })) as Cell }
+    const cell = (by: Readonly<Record<string, string>>): Cell =>
+      findOrAdd(stored.series, labelText(made.labels, by), () => ({ value: 0 })) as Cell
+    const [label = ''] = made.labels
+    const cells = <V extends string>(values: readonly V[]): Readonly<Record<V, Cell>> =>
+      Object.fromEntries(values.map((value) => [value, cell({ [label]: value })])) as Record<V, Cell>
+    return { cell, cells }
   }
   #stored(made: Stored): Stored {
     const known = this.#families.get(made.name)

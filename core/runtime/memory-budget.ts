@@ -52,7 +52,7 @@ export class MemoryBudget {
       'What was given up because the memory budget was used up, by what it was.',
       ['what'],
     )
-    this.#given = Object.fromEntries(GIVEN.map((what) => [what, given.cell({ what })])) as Record<Given, Cell>
+    this.#given = given.cells(GIVEN)
   }
 
   get heldBytes(): number {

@@ -59,17 +59,9 @@ export class HttpMetrics {
 type Cells<Name extends string> = Readonly<Record<Name, Cell>>
 
 function attemptCells(metrics: Metrics): Cells<'answered' | 'failed' | 'timeout' | 'cancelled'> {
-  const attempts = metrics.counter(
-    'mesh_upstream_attempts_total',
-    'Tries of HTTP requests at endpoints, by how they ended.',
-    ['result'],
-  )
-  return {
-    answered: attempts.cell({ result: 'answered' }),
-    failed: attempts.cell({ result: 'failed' }),
-    timeout: attempts.cell({ result: 'timeout' }),
-    cancelled: attempts.cell({ result: 'cancelled' }),
-  }
+  return metrics
+    .counter('mesh_upstream_attempts_total', 'Tries of HTTP requests at endpoints, by how they ended.', ['result'])
+    .cells(['answered', 'failed', 'timeout', 'cancelled'])
 }
 
 function retryCells(metrics: Metrics): Cells<'sent' | 'heldBack' | 'budget'> {

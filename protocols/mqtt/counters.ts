@@ -2,29 +2,33 @@
 import type { Cell, HistogramCell, Metrics } from '../../core/metrics.ts'
 import type { Packet, Qos } from './codec/packet.ts'
 
-export type DropReason =
-  | 'slow-reader'
-  | 'queue-full'
-  | 'expired'
-  | 'too-large'
-  | 'spool'
-  | 'not-authorized'
-  | 'retained-limit'
-  | 'memory'
-  | 'no-member'
-export type DisconnectReason =
-  | 'disconnect'
-  | 'disconnect-with-will'
-  | 'closed'
-  | 'broken'
-  | 'keep-alive'
-  | 'taken-over'
-  | 'kicked'
-  | 'protocol'
-  | 'too-large'
-  | 'not-authorized'
-  | 'draining'
-  | 'failed'
+const DROP_REASONS = [
+  'slow-reader',
+  'queue-full',
+  'expired',
+  'too-large',
+  'spool',
+  'not-authorized',
+  'retained-limit',
+  'memory',
+  'no-member',
+] as const
+export type DropReason = (typeof DROP_REASONS)[number]
+const DISCONNECT_REASONS = [
+  'disconnect',
+  'disconnect-with-will',
+  'closed',
+  'broken',
+  'keep-alive',
+  'taken-over',
+  'kicked',
+  'protocol',
+  'too-large',
+  'not-authorized',
+  'draining',
+  'failed',
+] as const
+export type DisconnectReason = (typeof DISCONNECT_REASONS)[number]
 /** PUBLISH has counters of its own, by QoS. */
 export type ControlType = Exclude<Packet['type'], 'publish' | 'unsupported-connect'>
 export type ControlCounters = Readonly<Record<ControlType, Cell>>
@@ -54,30 +58,6 @@ export type Counters = {
   readonly gaveWay: Readonly<Record<'unused' | 'share', Cell>>
 }
 
-const REASONS: readonly DropReason[] = [
-  'slow-reader',
-  'queue-full',
-  'expired',
-  'too-large',
-  'spool',
-  'not-authorized',
-  'retained-limit',
-  'memory',
-  'no-member',
-]
-
-export function createCounters(metrics: Metrics): Counters {
-  const connects = metrics.counter('mesh_mqtt_connects_total', 'CONNECT packets by what became of them.', ['outcome'])
-  return {
-    sockets: metrics.counter('mesh_mqtt_sockets_total', 'Connections that came to MQTT listeners.').cell({}),
-    connects: connects.cell({ outcome: 'accepted' }),
-    refusedConnects: connects.cell({ outcome: 'refused' }),
-    ...messageCounters(metrics),
-    ...packetCounters(metrics),
-    ...sessionCounters(metrics),
-  }
-}
-
 const CONTROLS: readonly ControlType[] = [
   'connect',
   'connack',
@@ -96,41 +76,49 @@ const CONTROLS: readonly ControlType[] = [
 ]
 const COMMIT_BOUNDS_SEC = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
 
-function cellsOf<K extends string>(keys: readonly K[], cell: (key: K) => Cell): Readonly<Record<K, Cell>> {
-  return Object.fromEntries(keys.map((key) => [key, cell(key)])) as Record<K, Cell>
+export function createCounters(metrics: Metrics): Counters {
+  const connects = metrics
+    .counter('mesh_mqtt_connects_total', 'CONNECT packets by what became of them.', ['outcome'])
+    .cells(['accepted', 'refused'])
+  return {
+    sockets: metrics.counter('mesh_mqtt_sockets_total', 'Connections that came to MQTT listeners.').cell({}),
+    connects: connects.accepted,
+    refusedConnects: connects.refused,
+    ...messageCounters(metrics),
+    ...packetCounters(metrics),
+    ...sessionCounters(metrics),
+  }
 }
 
 type PacketCounters = Pick<Counters, 'controlsReceived' | 'controlsSent' | 'bytesReceived' | 'bytesSent' | 'commitWait'>
 function packetCounters(metrics: Metrics): PacketCounters {
-  const received = metrics.counter(
-    'mesh_mqtt_packets_received_total',
-    'Packets from clients but PUBLISH, by type; PUBLISH is in mesh_mqtt_messages_received_total.',
-    ['type'],
-  )
-  const sent = metrics.counter(
-    'mesh_mqtt_packets_sent_total',
-    'Packets to clients but PUBLISH, by type; PUBLISH is in mesh_mqtt_messages_sent_total.',
-    ['type'],
-  )
-  const bytesReceived = metrics.counter(
-    'mesh_mqtt_bytes_received_total',
-    'Bytes from clients: all of them, and those of the payloads of PUBLISH.',
-    ['part'],
-  )
-  const bytesSent = metrics.counter(
-    'mesh_mqtt_bytes_sent_total',
-    'Bytes to clients: all of them, and those of the payloads of PUBLISH.',
-    ['part'],
-  )
-  const bytes = (family: typeof bytesSent): ByteCounters => ({
-    all: family.cell({ part: 'all' }),
-    payload: family.cell({ part: 'payload' }),
-  })
   return {
-    controlsReceived: cellsOf(CONTROLS, (type) => received.cell({ type })),
-    controlsSent: cellsOf(CONTROLS, (type) => sent.cell({ type })),
-    bytesReceived: bytes(bytesReceived),
-    bytesSent: bytes(bytesSent),
+    controlsReceived: metrics
+      .counter(
+        'mesh_mqtt_packets_received_total',
+        'Packets from clients but PUBLISH, by type; PUBLISH is in mesh_mqtt_messages_received_total.',
+        ['type'],
+      )
+      .cells(CONTROLS),
+    controlsSent: metrics
+      .counter(
+        'mesh_mqtt_packets_sent_total',
+        'Packets to clients but PUBLISH, by type; PUBLISH is in mesh_mqtt_messages_sent_total.',
+        ['type'],
+      )
+      .cells(CONTROLS),
+    bytesReceived: metrics
+      .counter(
+        'mesh_mqtt_bytes_received_total',
+        'Bytes from clients: all of them, and those of the payloads of PUBLISH.',
+        ['part'],
+      )
+      .cells(['all', 'payload']),
+    bytesSent: metrics
+      .counter('mesh_mqtt_bytes_sent_total', 'Bytes to clients: all of them, and those of the payloads of PUBLISH.', [
+        'part',
+      ])
+      .cells(['all', 'payload']),
     commitWait: metrics
       .histogram(
         'mesh_mqtt_commit_wait_seconds',
@@ -140,21 +128,6 @@ function packetCounters(metrics: Metrics): PacketCounters {
       .cell({}),
   }
 }
-
-const DISCONNECTS: readonly DisconnectReason[] = [
-  'disconnect',
-  'disconnect-with-will',
-  'closed',
-  'broken',
-  'keep-alive',
-  'taken-over',
-  'kicked',
-  'protocol',
-  'too-large',
-  'not-authorized',
-  'draining',
-  'failed',
-]
 
 function messageCounters(
   metrics: Metrics,
@@ -168,21 +141,15 @@ function messageCounters(
     'PUBLISH packets that were refused and not acknowledged as received.',
     ['reason'],
   )
-  const dropped = metrics.counter(
-    'mesh_mqtt_messages_dropped_total',
-    'Messages that one receiver did not get, by reason.',
-    ['reason'],
-  )
   const byQos = (family: typeof sent): [Cell, Cell, Cell] =>
     [0, 1, 2].map((qos) => family.cell({ qos: String(qos as Qos) })) as [Cell, Cell, Cell]
   return {
     received: byQos(received),
     sent: byQos(sent),
     refused: (reason) => refused.cell({ reason }),
-    dropped: Object.fromEntries(REASONS.map((reason) => [reason, dropped.cell({ reason })])) as Record<
-      DropReason,
-      Cell
-    >,
+    dropped: metrics
+      .counter('mesh_mqtt_messages_dropped_total', 'Messages that one receiver did not get, by reason.', ['reason'])
+      .cells(DROP_REASONS),
     handedOver: metrics
       .counter(
         'mesh_mqtt_shared_handed_over_total',
@@ -200,23 +167,14 @@ type SessionCounters = Pick<
   'takeovers' | 'foreignIds' | 'revoked' | 'refusedSubscriptions' | 'gaveWay' | 'disconnects' | 'sessionsExpired'
 >
 function sessionCounters(metrics: Metrics): SessionCounters {
-  const refused = metrics.counter(
-    'mesh_mqtt_subscriptions_refused_total',
-    'Filters of SUBSCRIBE packets that were refused, by reason.',
-    ['reason'],
-  )
-  const disconnects = metrics.counter(
-    'mesh_mqtt_disconnects_total',
-    'Connections of MQTT clients that ended after their CONNECT, by reason.',
-    ['reason'],
-  )
-  const gaveWay = metrics.counter(
-    'mesh_mqtt_sessions_gave_way_total',
-    'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.',
-    ['why'],
-  )
   return {
-    disconnects: cellsOf(DISCONNECTS, (reason) => disconnects.cell({ reason })),
+    disconnects: metrics
+      .counter(
+        'mesh_mqtt_disconnects_total',
+        'Connections of MQTT clients that ended after their CONNECT, by reason.',
+        ['reason'],
+      )
+      .cells(DISCONNECT_REASONS),
     sessionsExpired: metrics
       .counter('mesh_mqtt_sessions_expired_total', 'Kept sessions that ended because their expiry was over.')
       .cell({}),
@@ -229,17 +187,23 @@ function sessionCounters(metrics: Metrics): SessionCounters {
         'CONNECT packets that were refused because the session of their client id belongs to another.',
       )
       .cell({}),
-    refusedSubscriptions: {
-      'not-authorized': refused.cell({ reason: 'not-authorized' }),
-      quota: refused.cell({ reason: 'quota' }),
-      'too-deep': refused.cell({ reason: 'too-deep' }),
-    },
+    refusedSubscriptions: metrics
+      .counter('mesh_mqtt_subscriptions_refused_total', 'Filters of SUBSCRIBE packets that were refused, by reason.', [
+        'reason',
+      ])
+      .cells(['not-authorized', 'quota', 'too-deep']),
     revoked: metrics
       .counter(
         'mesh_mqtt_subscriptions_revoked_total',
         'Subscriptions that ended because the rules do not allow them any more.',
       )
       .cell({}),
-    gaveWay: { unused: gaveWay.cell({ why: 'unused' }), share: gaveWay.cell({ why: 'share' }) },
+    gaveWay: metrics
+      .counter(
+        'mesh_mqtt_sessions_gave_way_total',
+        'Kept sessions that ended because there were as many as there may be: unused ones, or those of the largest share.',
+        ['why'],
+      )
+      .cells(['unused', 'share']),
   }
 }

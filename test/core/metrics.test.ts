@@ -32,3 +32,13 @@ test('asking twice for a name gives the same cell; total sums over the labels no
   m.counter('mesh_y_total', 'Ys.', ['a', 'b']).cell({ a: '2', b: '2' }).value++
   assert.equal(m.total('mesh_y_total', { a: '1' }), 2)
 })
+
+test('cells of one label: one for each value, the same as when asked for one by one', () => {
+  const m = new Metrics()
+  const family = m.counter('mesh_z_total', 'Zs.', ['why'])
+  const cells = family.cells(['a', 'b'])
+  cells.b.value += 2
+  assert.deepEqual(Object.keys(cells), ['a', 'b'])
+  assert.equal(cells.b, family.cell({ why: 'b' }))
+  assert.equal(m.total('mesh_z_total', { why: 'b' }), 2)
+})

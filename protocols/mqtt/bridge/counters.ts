@@ -12,16 +12,6 @@ export type BridgeCounters = {
 }
 
 export function registerBridgeCounters(metrics: Metrics): BridgeCounters {
-  const connects = metrics.counter(
-    'mesh_mqtt_bridge_connects_total',
-    'Connections to upstream brokers by what became of them.',
-    ['outcome'],
-  )
-  const dropped = metrics.counter(
-    'mesh_mqtt_bridge_dropped_total',
-    'Messages between here and an upstream broker that were given up for good, by reason.',
-    ['reason'],
-  )
   return {
     sent: metrics
       .counter('mesh_mqtt_bridge_sent_total', 'PUBLISH packets to upstream brokers, repetitions included.')
@@ -35,19 +25,17 @@ export function registerBridgeCounters(metrics: Metrics): BridgeCounters {
         'Messages that an upstream broker does not take and that are set aside, so that the others go on.',
       )
       .cell({}),
-    connects: {
-      connected: connects.cell({ outcome: 'connected' }),
-      refused: connects.cell({ outcome: 'refused' }),
-      failed: connects.cell({ outcome: 'failed' }),
-    },
-    dropped: {
-      expired: dropped.cell({ reason: 'expired' }),
-      'too-large': dropped.cell({ reason: 'too-large' }),
-      refused: dropped.cell({ reason: 'refused' }),
-      unrouted: dropped.cell({ reason: 'unrouted' }),
-      'not-taken': dropped.cell({ reason: 'not-taken' }),
-      loop: dropped.cell({ reason: 'loop' }),
-      'set-aside': dropped.cell({ reason: 'set-aside' }),
-    },
+    connects: metrics
+      .counter('mesh_mqtt_bridge_connects_total', 'Connections to upstream brokers by what became of them.', [
+        'outcome',
+      ])
+      .cells(['connected', 'refused', 'failed']),
+    dropped: metrics
+      .counter(
+        'mesh_mqtt_bridge_dropped_total',
+        'Messages between here and an upstream broker that were given up for good, by reason.',
+        ['reason'],
+      )
+      .cells(['expired', 'too-large', 'refused', 'unrouted', 'not-taken', 'loop', 'set-aside']),
   }
 }

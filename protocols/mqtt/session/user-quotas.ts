@@ -34,10 +34,7 @@ export class UserQuotas implements Disposable {
       'Times that a user, certificate or address had as much as mqtt.quotas gives it.',
       ['quota'],
     )
-    this.#met = Object.fromEntries(KINDS.map((quota) => [quota, met.cell({ quota })])) as Record<
-      Kind,
-      { value: number }
-    >
+    this.#met = met.cells(KINDS)
   }
 
   countMet(kind: Kind): void {

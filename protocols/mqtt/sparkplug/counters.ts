@@ -13,16 +13,6 @@ export type SparkplugCounters = {
 }
 
 export function registerSparkplugCounters(metrics: Metrics): SparkplugCounters {
-  const rebirths = metrics.counter(
-    'mesh_mqtt_sparkplug_rebirths_total',
-    'Rebirth Requests to Edge Nodes, by reason: a full queue gave up messages, a sequence number is missing, the Primary Host Application went or came, stored messages were sent.',
-    ['reason'],
-  )
-  const states = metrics.counter(
-    'mesh_mqtt_sparkplug_states_total',
-    'STATE messages of Primary Host Applications, by what they were good for: online, offline, stale (older than the last), invalid.',
-    ['state'],
-  )
   return {
     historical: metrics
       .counter('mesh_mqtt_sparkplug_historical_total', 'Data messages that were sent with is_historical.')
@@ -45,17 +35,19 @@ export function registerSparkplugCounters(metrics: Metrics): SparkplugCounters {
         'Edge Nodes whose sequence numbers are not looked after, or that are not asked for their birth, because there are too many.',
       )
       .cell({}),
-    rebirths: {
-      gap: rebirths.cell({ reason: 'gap' }),
-      sequence: rebirths.cell({ reason: 'sequence' }),
-      host: rebirths.cell({ reason: 'host' }),
-      replay: rebirths.cell({ reason: 'replay' }),
-    },
-    states: {
-      online: states.cell({ state: 'online' }),
-      offline: states.cell({ state: 'offline' }),
-      stale: states.cell({ state: 'stale' }),
-      invalid: states.cell({ state: 'invalid' }),
-    },
+    rebirths: metrics
+      .counter(
+        'mesh_mqtt_sparkplug_rebirths_total',
+        'Rebirth Requests to Edge Nodes, by reason: a full queue gave up messages, a sequence number is missing, the Primary Host Application went or came, stored messages were sent.',
+        ['reason'],
+      )
+      .cells(['gap', 'sequence', 'host', 'replay']),
+    states: metrics
+      .counter(
+        'mesh_mqtt_sparkplug_states_total',
+        'STATE messages of Primary Host Applications, by what they were good for: online, offline, stale (older than the last), invalid.',
+        ['state'],
+      )
+      .cells(['online', 'offline', 'stale', 'invalid']),
   }
 }

@@ -78,10 +78,7 @@ export class Quota {
       'Messages that a full queue gave up, or did not take, so that others go on (drop-oldest), by the limit that was met.',
       ['reason'],
     )
-    this.#dropped = Object.fromEntries(LIMITS.map((reason) => [reason, dropped.cell({ reason })])) as Record<
-      Limit,
-      { value: number }
-    >
+    this.#dropped = dropped.cells(LIMITS)
     this.#queues = p.queues
   }
 
