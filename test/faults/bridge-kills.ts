@@ -8,6 +8,7 @@ import { Agent, directoryMode, staticCluster, writeResources } from '../conforma
 import { Receipts, type Count, type Stream } from '../bench/mqtt/kill/ledger.ts'
 import { MqttJsPublisher, RawPublisher, type Faults, type Publisher } from '../bench/mqtt/kill/publishers.ts'
 import { Subscriber } from '../bench/mqtt/kill/subscriber.ts'
+import { killAgent, waitUntilNoneIsMissing } from '../bench/mqtt/kill/victim.ts'
 import { freePorts } from '../../tools/free-ports.ts'
 
 const WINDOW = 20
@@ -56,15 +57,13 @@ export async function bridgeKills(
   for (let kill = 0; kill < kills; kill++) {
     await sleep(random.float() * BETWEEN_KILLS_MS)
     const victim = random.float() < 0.6 ? site : cloud
-    const ended = await victim.process.stop('SIGKILL')
-    if (ended !== 'SIGKILL')
-      throw new Error(`an agent ended by itself with ${ended}:\n${victim.process.log.slice(-4000)}`)
+    await killAgent(victim)
     await victim.start()
   }
   for (const one of publishers) one.stop()
   await subscriber.stay()
-  await settled(() => publishers.reduce((sum, one) => sum + one.unacknowledged, 0))
-  await settled(() => acknowledged() - receipts.distinct)
+  await waitUntilNoneIsMissing(() => publishers.reduce((sum, one) => sum + one.unacknowledged, 0), SILENT_MS)
+  await waitUntilNoneIsMissing(() => acknowledged() - receipts.distinct, SILENT_MS)
   // A repetition that was on its way has come by then.
   await sleep(500)
   const counts = ([1, 2] as const).map((qos) => receipts.count(qos))
@@ -75,13 +74,4 @@ function agentOf(t: Finally, port: number, rest: string): Promise<Agent> {
   return Agent.create(t, (home, adminPort) =>
     directoryMode(home, adminPort, `listeners: [{name: mqtt, kind: mqtt, port: ${port}}]\n${rest}log: {level: warn}\n`),
   )
-}
-/** Resolves when nothing is missing, or when what is missing has been the same for SILENT_MS. */
-async function settled(missing: () => number): Promise<void> {
-  for (
-    let [before, sinceMs] = [-1, 0];
-    missing() > 0 && (missing() !== before || performance.now() - sinceMs < SILENT_MS);
-    await sleep(20)
-  )
-    if (missing() !== before) [before, sinceMs] = [missing(), performance.now()]
 }

@@ -14,6 +14,7 @@ import type { Version } from '../wire.ts'
 import { payloadOf, Receipts, type Count, type Stream } from './ledger.ts'
 import { MqttJsPublisher, RawPublisher, type Faults, type Publisher } from './publishers.ts'
 import { Subscriber } from './subscriber.ts'
+import { killAgent, waitUntilNoneIsMissing } from './victim.ts'
 
 export type KillOptions = {
   /** At least 3. */ readonly kills: number
@@ -94,7 +95,7 @@ export async function killRun(
   for (const p of publishers) p.stop()
   await roaming.subscriber.stay()
   await allAcknowledged(publishers, agent)
-  await Promise.all([roaming, steady].map(({ receipts }) => settled(() => acknowledged() - receipts.distinct)))
+  await allDelivered([roaming, steady], acknowledged)
   const left = await emptied(agent)
   const counts = [roaming, steady].flatMap(({ receipts }) => ([1, 2] as const).map((qos) => receipts.count(qos)))
   faults.violations.push(...[roaming, steady].flatMap(({ receipts }) => receipts.examples))
@@ -180,9 +181,7 @@ class Victim {
     return sleep(this.#random.float() * EARLY_MS)
   }
   async kill(): Promise<void> {
-    const { process } = this.#agent
-    const ended = await process.stop('SIGKILL')
-    if (ended !== 'SIGKILL') throw new Error(`the agent ended by itself with ${ended}:\n${process.log.slice(-4000)}`)
+    await killAgent(this.#agent)
     this.#onKill(++this.kills)
   }
 }
@@ -209,10 +208,16 @@ class RetainedLooks {
   }
 }
 
+async function allDelivered(receivers: readonly Receiver[], acknowledged: () => number): Promise<void> {
+  await Promise.all(
+    receivers.map(({ receipts }) => waitUntilNoneIsMissing(() => acknowledged() - receipts.distinct, SILENT_MS)),
+  )
+}
+
 /** Rejects when nothing more comes of what is unacknowledged. */
 async function allAcknowledged(publishers: readonly Publisher[], agent: Agent): Promise<void> {
   const unacknowledged = (): number => publishers.reduce((sum, p) => sum + p.unacknowledged, 0)
-  await settled(unacknowledged)
+  await waitUntilNoneIsMissing(unacknowledged, SILENT_MS)
   if (unacknowledged() > 0)
     throw new Error(
       `nothing more is acknowledged: ${publishers.map((p) => `${p.name} waits for ${p.unacknowledged}`).join(', ')}\n${agent.process.log.slice(-4000)}`,
@@ -232,17 +237,6 @@ function publishersOf(p: {
       new MqttJsPublisher({ ...p, name: `mqttjs-v${version}-q${qos}`, version, qos }),
     ]),
   )
-}
-
-/** Resolves when nothing is missing, or when what is missing has been the same for SILENT_MS. */
-async function settled(missing: () => number): Promise<void> {
-  for (
-    let [before, sinceMs] = [-1, 0];
-    missing() > 0 && (missing() !== before || performance.now() - sinceMs < SILENT_MS);
-    await sleep(20)
-  ) {
-    if (missing() !== before) [before, sinceMs] = [missing(), performance.now()]
-  }
 }
 
 /** Waits until the receivers' last acknowledgements are there. @returns messages that are still in the spool */
