@@ -27,13 +27,16 @@ async function main(): Promise<void> {
     giveUpAfter: (ms) => {
       after(ms, () => process.exit(1))
     },
-    settled: ({ isIdle, watch }) => {
+    settled: ({ isIdle, trimMalloc, watch }) => {
       // Not before: code that was compiled under other flags is not taken (meshlet precompile, Node's own modules).
       growSlowly()
       const memory = new IdleGc({
         isIdle,
         committedBytes: () => v8.getHeapStatistics().total_heap_size,
-        collect: collectAll,
+        collect: () => {
+          collectAll()
+          trimMalloc()
+        },
         nowMs: () => performance.now(),
         after,
       })

@@ -6,7 +6,7 @@ import { InheritedSockets } from './os/inherited-sockets.ts'
 import type { ListenFds } from './os/listen-fds.ts'
 import { systemNetwork } from './os/network.ts'
 import { addUnixSockets } from './os/sockets/unix-socket.ts'
-import type { StorageWorker } from './storage/thread-handle.ts'
+import { StorageThread, type StorageWorker } from './storage/thread-handle.ts'
 import { openStorageWith } from './storage/worker-storage.ts'
 import type { World } from './world.ts'
 
@@ -25,6 +25,7 @@ export function createRealWorld({ listenFds, systemRoots, ...p }: Process): Worl
       ? new InheritedSockets(listenFds)
       : undefined
   const network = addUnixSockets(inherited?.over(systemNetwork) ?? systemNetwork)
+  const thread = new StorageThread(p)
   return {
     clock: systemClock,
     random: systemRandom,
@@ -33,6 +34,7 @@ export function createRealWorld({ listenFds, systemRoots, ...p }: Process): Worl
     disk: systemDisk,
     addresses: listSystemAddresses,
     systemRoots,
-    openStorage: openStorageWith(p),
+    openStorage: openStorageWith(p, thread),
+    trimMalloc: () => thread.trimMalloc(),
   }
 }

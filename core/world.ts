@@ -17,4 +17,6 @@ export type World = {
   /** SSL_CERT_FILE: the roots that this machine trusts, where they are not in the usual file. */
   readonly systemRoots?: string | undefined
   readonly openStorage: OpenStorage
+  /** Gives back to the system what malloc has free, soon and on another thread. Undefined: nothing does. */
+  readonly trimMalloc?: (() => void) | undefined
 }

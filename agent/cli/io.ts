@@ -39,7 +39,7 @@ export type Io = {
    * The start is over. The memory that only the start needed is given back once `isIdle` says that nobody is connected;
    * later the garbage of each change that `watch` reports.
    */
-  readonly settled: (p: { isIdle(): boolean; watch(changed: () => void): void }) => void
+  readonly settled: (p: { isIdle(): boolean; trimMalloc(): void; watch(changed: () => void): void }) => void
 }
 export const DEFAULT_ADMIN = '127.0.0.1:15000'
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'

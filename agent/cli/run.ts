@@ -65,6 +65,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   isAlive = () => agent.alive()
   io.settled({
     isIdle: () => agent.connections === 0,
+    trimMalloc: () => world.trimMalloc?.(),
     watch: (changed) => {
       agent.onConfiguration(changed)
     },

@@ -70,7 +70,7 @@ export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts
     startedMs,
     metrics,
     limits: { ...config.limits, ...deriveConnectionLimits(config.limits, limitBytes) },
-    budget: createBudget(config.limits.maxQueuedMemoryBytes, limitBytes, metrics, clock),
+    budget: createBudget(config.limits.maxQueuedMemoryBytes, limitBytes, metrics, world),
     readiness: new Readiness(),
     reloader: createReloader({ ...facts, config, metrics }),
     settings,

@@ -1,26 +1,29 @@
 /** The bound of what waits in memory. */
 import type { Metrics } from '../../core/metrics.ts'
-import type { Clock } from '../../core/os/clock.ts'
-import { collectAll, collectNow, readMemoryUsage, saveMemory } from '../../core/runtime/full-gc.ts'
+import { collectAll, collectNow, saveMemory } from '../../core/runtime/full-gc.ts'
 import { GarbageWatch } from '../../core/runtime/garbage-watch.ts'
 import { deriveBudgetBytes, MemoryBudget } from '../../core/runtime/memory-budget.ts'
+import { readMemoryUsage, readOwnBytes } from '../../core/runtime/memory-usage.ts'
+import type { World } from '../../core/world.ts'
 
 /** What waits in memory for slow peers, and the garbage that their connections leave behind, share one bound. */
 export function createBudget(
   maxBytes: number | undefined,
   limitBytes: number,
   metrics: Metrics,
-  clock: Clock,
+  { clock, trimMalloc }: Pick<World, 'clock' | 'trimMalloc'>,
 ): MemoryBudget {
   const budget = new MemoryBudget({ maxBytes: maxBytes ?? deriveBudgetBytes(limitBytes), metrics })
   budget.garbage = new GarbageWatch({
     limitBytes,
     heldBytes: () => budget.heldBytes,
     usage: readMemoryUsage,
+    ownBytes: readOwnBytes,
     collect: (what) => {
       if (what === 'all') collectAll()
       else collectNow(what)
     },
+    trimMalloc: () => trimMalloc?.(),
     nowMs: () => clock.monotonicMs(),
     saveMemory,
     after: (ms, fn) => {

@@ -1,5 +1,3 @@
-import type { MemoryUsage } from './garbage-watch.ts'
-
 /**
  * A full collection now, which gives pages back to the system. Tens of milliseconds in the thread that asks for it: for
  * a moment in which nobody waits.
@@ -31,10 +29,6 @@ export function saveMemory(): void {
  */
 export function growSlowly(): void {
   process.getBuiltinModule('node:v8').setFlagsFromString('--heap-growing-percent=50')
-}
-
-export function readMemoryUsage(): MemoryUsage {
-  return process.memoryUsage()
 }
 
 type Gc = (options: { type: 'minor' | 'major'; flavor?: 'last-resort' }) => void

@@ -6,23 +6,28 @@
  * and was ended then is garbage, and perhaps nothing comes any more.
  *
  * Pages that a collection has emptied V8 keeps for the next burst, without end and outside the size of its heap, and
- * the system counts them. So the most that the heap had is remembered, and what it has grown by is given back when the
- * burst is over. Idle, or with much memory, none of this ever does anything.
+ * malloc keeps what was freed between pieces that live; the system counts both. So it is remembered how much the heap
+ * had at most and how little was kept, and what has come to it is given back when the burst is over. Idle, or with much
+ * memory, none of this ever does anything.
  */
+import type { MemoryUsage } from './memory-usage.ts'
+
 const LOOK_BYTES = 1024 * 1024
 const SMALL_LOOK_BYTES = 256 * 1024
 /** Of the memory that the process may have. */
 const GARBAGE_SHARE = 1 / 32
 const HEAP_SHARE = 1 / 24
-/** Pages that V8 keeps, empty or half empty, may be so much of it. */
-const PAGES_SHARE = 1 / 12
-const PRESSED_PAGES_SHARE = 1 / 24
-/** Giving back takes some 50 ms. */
+/** What V8 or malloc keeps may be so much of it. */
+const KEPT_SHARE = 1 / 12
+const PRESSED_KEPT_SHARE = 1 / 24
+/** To give V8's pages back takes some 50 ms. */
 const RELEASE_EVERY_MS = 5_000
 /** With more of the memory in use it is done sooner, but never takes more than a twentieth of the time. */
-const PRESSED_SHARE = 3 / 4
+const PRESSED_SHARE = 5 / 8
 const PRESSED_RELEASE_EVERY_MS = 1_000
 const RELEASE_PAUSE_TIMES = 20
+/** To ask the system takes a tenth of a millisecond. */
+const MEASURE_EVERY_MS = 250
 /** Above this the collector's own measure is good enough. */
 const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
 /** Time for ended connections to release what they held. */
@@ -30,21 +35,16 @@ const EASED_MS = 500
 /** Below it memory is saved wherever that is possible. */
 export const SMALL_LIMIT_BYTES = 160 * 1024 * 1024
 
-export type MemoryUsage = {
-  readonly arrayBuffers: number
-  readonly heapUsed: number
-  /** Without the pages that V8 keeps for later. */
-  readonly heapTotal: number
-  /** Resident: of everything. */
-  readonly rss: number
-}
-
 export type GarbageParts = {
   readonly limitBytes: number
   readonly heldBytes: () => number
   readonly usage: () => MemoryUsage
-  /** `all` gives pages back to the system. */
+  /** Resident pages that are no file's; 0 where that is not known. */
+  readonly ownBytes: () => number
+  /** `all` gives pages of the heap back to the system. */
   readonly collect: (what: 'minor' | 'major' | 'all') => void
+  /** Soon, on a thread of its own: gives back what malloc has free. */
+  readonly trimMalloc: () => void
   readonly nowMs: () => number
   /** Once; nobody is kept waiting for it at the end. */
   readonly after: (ms: number, fn: () => void) => void
@@ -55,6 +55,8 @@ export type GarbageParts = {
 export class GarbageWatch {
   readonly #p: GarbageParts
   readonly #isOff: boolean
+  /** How many there were of what is old. */
+  collections = 0
   #sinceLookBytes = 0
   /** After the last major collection: what lives. */
   #livingHeapBytes = Infinity
@@ -66,6 +68,12 @@ export class GarbageWatch {
   /** After the last time that pages were given back, and the most since then. */
   #pagesBytes = Infinity
   #mostPagesBytes = 0
+  #ownBytes = 0
+  #measuredMs = -Infinity
+  /** Resident and neither the heap's nor of its buffers, the least since then: code, stacks, connections of TLS. */
+  #leastKeptBytes = Infinity
+  /** What has come to it. */
+  #keptBytes = 0
   #releasedMs: number
   #pauseMs = 0
   #releasesLater = false
@@ -82,9 +90,10 @@ export class GarbageWatch {
     this.#sinceLookBytes += bytes
     if (this.#sinceLookBytes >= (this.#isSmall ? SMALL_LOOK_BYTES : LOOK_BYTES)) this.#look(2)
   }
-  /** So much that may have lived at the last collection is garbage now. */
-  left(bytes: number): void {
-    this.#livingHeapBytes = Math.max(this.#livingHeapBytes - bytes, this.#leastLivingHeapBytes)
+  /** @param began `collections` at that time: what lived at the last one is garbage now, and does not live any more */
+  left(bytes: number, began: number): void {
+    if (began < this.collections)
+      this.#livingHeapBytes = Math.max(this.#livingHeapBytes - bytes, this.#leastLivingHeapBytes)
     this.received(bytes)
   }
   /** The budget was tight, and is not any more. */
@@ -103,7 +112,7 @@ export class GarbageWatch {
     if (this.#isOff) return
     const { usage, collect } = this.#p
     const before = usage()
-    if (this.#releasePages(before)) return
+    if (this.#release(before)) return
     if (this.#livingHeapBytes === Infinity) this.#livingHeapBytes = this.#leastLivingHeapBytes = before.heapUsed
     // Uncounted memory that was alive then may be gone by now, and must not hide new garbage.
     this.#livingBuffersBytes = Math.min(
@@ -117,14 +126,14 @@ export class GarbageWatch {
     collect('major')
     this.#noteLiving(usage())
   }
-  /** @returns whether it was time */
-  #releasePages(before: MemoryUsage): boolean {
-    const { usage, collect, limitBytes, nowMs, after } = this.#p
-    if (this.#pagesBytes === Infinity) this.#pagesBytes = before.heapTotal
-    this.#mostPagesBytes = Math.max(this.#mostPagesBytes, before.heapTotal)
-    const isPressed = before.rss > limitBytes * PRESSED_SHARE
-    const share = isPressed || this.#isSmall ? PRESSED_PAGES_SHARE : PAGES_SHARE
-    if (this.#mostPagesBytes - this.#pagesBytes <= limitBytes * share) return false
+  /** @returns whether everything was collected */
+  #release(before: MemoryUsage): boolean {
+    const { usage, limitBytes, nowMs, after, trimMalloc } = this.#p
+    this.#measure(before)
+    const pagesBytes = this.#mostPagesBytes - this.#pagesBytes
+    const isPressed = this.#ownBytes > limitBytes * PRESSED_SHARE
+    const mayKeepBytes = limitBytes * (isPressed || this.#isSmall ? PRESSED_KEPT_SHARE : KEPT_SHARE)
+    if (Math.max(pagesBytes, this.#keptBytes) <= mayKeepBytes) return false
     const everyMs = isPressed
       ? Math.max(PRESSED_RELEASE_EVERY_MS, this.#pauseMs * RELEASE_PAUSE_TIMES)
       : RELEASE_EVERY_MS
@@ -135,20 +144,43 @@ export class GarbageWatch {
       this.#releasesLater = true
       after(leftMs, () => {
         this.#releasesLater = false
-        this.#releasePages(usage())
+        this.#release(usage())
       })
       return false
     }
+    const isOfHeap = pagesBytes > mayKeepBytes
+    if (isOfHeap) this.#collectAll()
+    this.#releasedMs = nowMs()
+    trimMalloc()
+    // What cannot be given back is no reason to try again.
+    this.#leastKeptBytes = Infinity
+    this.#keptBytes = 0
+    this.#measuredMs = this.#releasedMs
+    return isOfHeap
+  }
+  #measure({ heapTotal, external }: MemoryUsage): void {
+    if (this.#pagesBytes === Infinity) this.#pagesBytes = heapTotal
+    this.#mostPagesBytes = Math.max(this.#mostPagesBytes, heapTotal)
+    const now = this.#p.nowMs()
+    if (now - this.#measuredMs < MEASURE_EVERY_MS) return
+    this.#measuredMs = now
+    this.#ownBytes = this.#p.ownBytes()
+    if (this.#ownBytes === 0) return
+    const keptBytes = this.#ownBytes - heapTotal - external
+    this.#leastKeptBytes = Math.min(this.#leastKeptBytes, keptBytes)
+    this.#keptBytes = keptBytes - this.#leastKeptBytes
+  }
+  #collectAll(): void {
+    const { usage, collect, nowMs } = this.#p
     const startedMs = nowMs()
     collect('all')
-    this.#releasedMs = nowMs()
-    this.#pauseMs = this.#releasedMs - startedMs
-    const now = usage()
-    this.#pagesBytes = this.#mostPagesBytes = now.heapTotal
-    this.#noteLiving(now)
-    return true
+    this.#pauseMs = nowMs() - startedMs
+    const after = usage()
+    this.#pagesBytes = this.#mostPagesBytes = after.heapTotal
+    this.#noteLiving(after)
   }
   #noteLiving({ arrayBuffers, heapUsed }: MemoryUsage): void {
+    this.collections++
     this.#livingHeapBytes = heapUsed
     this.#leastLivingHeapBytes = Math.min(this.#leastLivingHeapBytes, heapUsed)
     // It is alive, or the sweeper has not come to it: then the next look finds less. To collect for it again would only

@@ -24,6 +24,8 @@ export type ToThread =
    * `open` says of it.
    */
   | { readonly kind: 'prepare'; readonly addon: Addon }
+  /** Of the whole process. Without an answer. */
+  | { readonly kind: 'trim' }
   | { readonly kind: 'open'; readonly file: number; readonly how: OpenHow }
   /** Kept for a job of the same number; a new number drops what an older one left. Without an answer. */
   | { readonly kind: 'piece'; readonly file: number; readonly of: number; readonly commit: Commit }

@@ -1,6 +1,7 @@
 /** The worker thread as its users see it: started when the first message is sent, and again after it has died. */
 import { Worker } from 'node:worker_threads'
 import type { Bundle } from '../runtime/bundle.ts'
+import { FFI_ARGV } from '../runtime/malloc-trim.ts'
 import { MeshError, toMeshError } from '../errors.ts'
 import { describeAddon } from './sqlite-addon.ts'
 import type { FromThread, ToThread } from './messages.ts'
@@ -23,14 +24,23 @@ export type ThreadWorld = {
  */
 export function startWorker(bundle: Bundle | undefined): StorageWorker {
   // The descriptor of SQLite's addon outlives the thread that made it.
-  const options = {
-    resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 },
-    execArgv: [],
-    trackUnmanagedFds: false,
+  const start = (execArgv: readonly string[]): Worker => {
+    const options = {
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MIB, maxYoungGenerationSizeMb: 2 },
+      execArgv: [...execArgv],
+      trackUnmanagedFds: false,
+    }
+    return bundle
+      ? new Worker(bundle.thread, { ...options, eval: true })
+      : new Worker(new URL('./thread.ts', import.meta.url), options)
   }
-  const worker = bundle
-    ? new Worker(bundle.thread, { ...options, eval: true })
-    : new Worker(new URL('./thread.ts', import.meta.url), options)
+  let worker: Worker
+  try {
+    worker = start(FFI_ARGV)
+  } catch {
+    // A Node that does not know the option.
+    worker = start([])
+  }
   if (bundle) {
     const addon = { ...describeAddon(bundle), ...(loaded.has(bundle) ? { fd: loaded.get(bundle) } : {}) }
     worker.on(
@@ -92,6 +102,11 @@ export class StorageThread {
         ? thrown
         : new MeshError('MESH_STORAGE_FAILED', 'the storage thread does not start', { cause: thrown })
     }
+  }
+
+  /** What malloc has free in the whole process goes back to the system, behind what the thread does now. */
+  trimMalloc(): void {
+    this.#worker?.postMessage({ kind: 'trim' } satisfies ToThread)
   }
 
   #start(): Worker {

@@ -2,6 +2,7 @@
 import path from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { collectAll } from '../runtime/full-gc.ts'
+import { trimMalloc } from '../runtime/malloc-trim.ts'
 import { MeshError } from '../errors.ts'
 import { releaseBuffer } from '../runtime/release-buffer.ts'
 import { loadAddon, type Addon } from './sqlite-addon.ts'
@@ -24,7 +25,7 @@ let quiet: NodeJS.Timeout | undefined
 
 /** Work that takes turns of the event loop; what comes for the same file waits behind it. */
 const busy = new Map<number, Promise<void>>()
-type Question = Exclude<ToThread, { kind: 'prepare' | 'piece' }>
+type Question = Exclude<ToThread, { kind: 'prepare' | 'piece' | 'trim' }>
 /** Of the commit of each file that is coming in pieces. */
 const pieces = new Map<number, { readonly of: number; readonly commits: Commit[] }>()
 
@@ -40,6 +41,10 @@ parentPort!.on('message', (message: ToThread) => {
   }
   if (message.kind === 'piece') {
     keep(message)
+    return
+  }
+  if (message.kind === 'trim') {
+    trimMalloc()
     return
   }
   const before = busy.get(message.file)

@@ -27,8 +27,7 @@ const ECO_WAIT_MS = 1_000
 
 export type StorageWorld = ThreadWorld & { readonly clock?: Clock }
 
-export function openStorageWith(world: StorageWorld): OpenStorage {
-  const thread = new StorageThread(world)
+export function openStorageWith(world: StorageWorld, thread = new StorageThread(world)): OpenStorage {
   const clock = world.clock ?? systemClock
   return (options) => new WorkerStorage(thread, clock, options).open()
 }

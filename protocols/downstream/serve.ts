@@ -44,6 +44,8 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   const { stream } = accepted
   stream.on('error', ignore)
   const held = new DisposableStack()
+  const garbage = s.ctx.budget?.garbage
+  const began = garbage?.collections ?? 0
   let live: TrackedConnection | undefined
   let outcome: Outcome = ENDED
   try {
@@ -66,7 +68,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     outcome = endOf(live, outcome)
     await finished(live?.conn?.stream ?? stream, outcome, s.ctx.clock)
     held.dispose()
-    s.ctx.budget?.garbage?.left(LEFT_BYTES)
+    garbage?.left(LEFT_BYTES, began)
     s.metrics.ended(last, outcome.error)
     report(live?.accepted ?? accepted, last, live?.conn, outcome, s.ctx)
   }

@@ -6,7 +6,9 @@ import { GarbageWatch } from '../../../core/runtime/garbage-watch.ts'
 const MIB = 1024 * 1024
 
 function rig(limitMib: number, freed: { readonly minor: number; readonly major: number }) {
-  const usage = { arrayBuffers: 0, heapUsed: 20 * MIB, heapTotal: 25 * MIB, rss: 90 * MIB }
+  const usage = { arrayBuffers: 0, external: 0, heapUsed: 20 * MIB, heapTotal: 25 * MIB }
+  /** Resident beside the heap and its buffers. */
+  const beside = { mib: 30 }
   const time = { ms: 0 }
   const said: string[] = []
   let heldBytes = 0
@@ -16,6 +18,8 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
     limitBytes: limitMib * MIB,
     heldBytes: () => heldBytes,
     usage: () => usage,
+    ownBytes: () => usage.heapTotal + usage.external + beside.mib * MIB,
+    trimMalloc: () => said.push('trim'),
     saveMemory: () => said.push('small'),
     after: (ms, fn) => {
       later.push({ ms, fn })
@@ -40,7 +44,7 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
   const pauses = (ms: number): void => {
     pauseMs = ms
   }
-  return { said, come, usage, watch, later, time, pauses }
+  return { said, come, usage, beside, watch, later, time, pauses }
 }
 
 test('garbage is collected at a small share of what the process may have; what is held is none', () => {
@@ -101,13 +105,16 @@ test('connections that lived at the last collection and are over make their garb
   r.said.length = 0
   r.watch.received(MIB)
   assert.deepEqual(r.said, [])
-  // They are over, and others come and go, which never lived then.
-  for (let i = 0; i < 2_000; i++) r.watch.left(32 * 1024)
+  // Others come and go, which did not live then.
+  for (let i = 0; i < 5_000; i++) r.watch.left(32 * 1024, r.watch.collections)
+  assert.deepEqual(r.said, [])
+  const began = r.watch.collections - 1
+  for (let i = 0; i < 2_000; i++) r.watch.left(32 * 1024, began)
   assert.match(r.said.join(), /major/)
-  r.usage.heapUsed = 20 * MIB
-  r.watch.received(MIB)
+  // However many they were: what lived before there was any lives on.
+  r.usage.heapUsed = 30 * MIB
   r.said.length = 0
-  for (let i = 0; i < 5_000; i++) r.watch.left(32 * 1024)
+  for (let i = 0; i < 5_000; i++) r.watch.left(32 * 1024, began)
   assert.deepEqual(r.said, [])
 })
 
@@ -119,7 +126,6 @@ for (const { limitMib, enoughMib, tooMuchMib } of TO_RELEASE)
   test(`of ${limitMib} MiB, pages that V8 keeps are given back, not more often than every five seconds`, () => {
     const r = rig(limitMib, { minor: 100, major: 100 })
     r.usage.heapTotal = 26 * MIB
-    r.usage.rss = limitMib * MIB * 0.7
     const looks = (): string[] => {
       r.said.length = 0
       r.watch.received(MIB)
@@ -138,9 +144,9 @@ for (const { limitMib, enoughMib, tooMuchMib } of TO_RELEASE)
     r.time.ms = 4_999
     burst(tooMuchMib)
     r.time.ms = 5_000
-    assert.deepEqual(looks(), ['all'])
+    assert.deepEqual(looks(), ['all', 'trim'])
     r.later.at(-1)!.fn()
-    assert.deepEqual(r.said, ['all'])
+    assert.deepEqual(r.said, ['all', 'trim'])
     burst(tooMuchMib)
     assert.deepEqual(looks(), [])
     // Nothing comes any more.
@@ -148,7 +154,42 @@ for (const { limitMib, enoughMib, tooMuchMib } of TO_RELEASE)
     r.said.length = 0
     assert.equal(r.later.at(-1)!.ms, 5_000)
     r.later.at(-1)!.fn()
-    assert.deepEqual(r.said, ['all'])
+    assert.deepEqual(r.said, ['all', 'trim'])
+  })
+
+for (const { limitMib, enoughMib, tooMuchMib } of TO_RELEASE)
+  test(`of ${limitMib} MiB, what malloc keeps is given back without a collection, and what cannot be given back is not tried again`, () => {
+    const r = rig(limitMib, { minor: 100, major: 100 })
+    const looksAt = (ms: number): string[] => {
+      r.time.ms = ms
+      r.said.length = 0
+      r.watch.received(MIB)
+      return [...r.said]
+    }
+    r.beside.mib = 5
+    assert.deepEqual(looksAt(4_000), [])
+    // Buffers that somebody has are not kept by malloc.
+    r.usage.external = 25 * MIB
+    assert.deepEqual(looksAt(5_000), [])
+    r.usage.external = 0
+    r.beside.mib += enoughMib
+    assert.deepEqual(looksAt(6_000), [])
+    r.beside.mib += tooMuchMib - enoughMib
+    assert.deepEqual(looksAt(6_249), [], 'the system is not asked each time')
+    assert.deepEqual(looksAt(6_250), ['trim'])
+    assert.deepEqual(looksAt(20_000), [])
+    r.beside.mib -= tooMuchMib
+    assert.deepEqual(looksAt(21_000), [])
+    r.beside.mib += tooMuchMib
+    assert.deepEqual(looksAt(22_000), ['trim'])
+    assert.deepEqual(looksAt(22_250), [])
+    // Nothing comes any more.
+    r.beside.mib += tooMuchMib
+    assert.deepEqual(looksAt(26_900), [])
+    assert.equal(r.later.at(-1)!.ms, 100)
+    r.time.ms = 27_000
+    r.later.at(-1)!.fn()
+    assert.deepEqual(r.said, ['trim'])
   })
 
 test('when most of the memory is in use, less is given back and sooner, for a twentieth of the time at most', () => {
@@ -162,16 +203,16 @@ test('when most of the memory is in use, less is given back and sooner, for a tw
   looksAt(0)
   r.usage.heapTotal = 40 * MIB
   assert.deepEqual(looksAt(10_000), [])
-  r.usage.rss = 200 * MIB
+  r.usage.external = 100 * MIB
   r.pauses(10)
-  assert.deepEqual(looksAt(10_000), ['all'])
+  assert.deepEqual(looksAt(11_000), ['all', 'trim'])
   r.usage.heapTotal = 40 * MIB
-  assert.deepEqual(looksAt(11_009), [])
+  assert.deepEqual(looksAt(12_009), [])
   r.pauses(100)
-  assert.deepEqual(looksAt(11_010), ['all'])
+  assert.deepEqual(looksAt(12_010), ['all', 'trim'])
   r.usage.heapTotal = 40 * MIB
-  assert.deepEqual(looksAt(13_109), [])
-  assert.deepEqual(looksAt(13_110), ['all'])
+  assert.deepEqual(looksAt(14_109), [])
+  assert.deepEqual(looksAt(14_110), ['all', 'trim'])
 })
 
 test('with much memory no pages are given back', () => {

@@ -342,8 +342,10 @@ test('what datagrams, and sockets towards resolvers, leave behind is told to who
     heldBytes: () => 0,
     usage: () => {
       looks++
-      return { arrayBuffers: 0, heapUsed: 0, heapTotal: 0, rss: 0 }
+      return { arrayBuffers: 0, external: 0, heapUsed: 0, heapTotal: 0 }
     },
+    ownBytes: () => 0,
+    trimMalloc: () => {},
     collect: () => {},
     nowMs: () => 0,
     after: () => {},
