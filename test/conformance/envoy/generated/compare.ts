@@ -19,7 +19,7 @@ const pairs = (raw: readonly string[]): [string, string][] =>
 /** Of each proxy's own: times, ids, the text of a local answer and how it is framed. */
 const OWN_OF_ANSWER = new Set(['date', 'saw', 'x-envoy-upstream-service-time', 'x-meshlet-error', 'keep-alive'])
 const OWN_OF_TEXT = new Set(['content-length', 'content-type', 'transfer-encoding'])
-const OWN_OF_REQUEST = new Set(['x-envoy-expected-rq-timeout-ms', 'connection', 'te'])
+const OWN_OF_REQUEST = new Set(['x-envoy-expected-rq-timeout-ms', 'connection', 'te', 'x-key'])
 
 export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request): Record<string, unknown> {
   const told = fields.find(([name]) => name === 'saw')?.[1]

@@ -8,7 +8,7 @@ import { StreamClient } from './stream-client.ts'
 import { requestOf, type Request } from './requests.ts'
 import { configurationOf, type Configuration } from './routes.ts'
 import { smallerConfigurations, smallerRequests, type Case } from './shrink.ts'
-import { startSubjects, type Ports } from './subjects.ts'
+import { startSubjects, type Subjects } from './subjects.ts'
 
 export type Codec = 'http1' | 'http2'
 export type Difference = Case & { readonly envoy: unknown; readonly meshlet: unknown }
@@ -24,9 +24,9 @@ export async function comparePairs(codec: Codec, seed: number, pairs: number): P
   const dice = new Dice(seededRandom(seed))
   const configurations = Array.from({ length: Math.ceil(pairs / REQUESTS_PER_TABLE) }, () => configurationOf(dice))
   let asked = 0
-  const found = await withSubjects(configurations, async (ports) => {
+  const found = await withSubjects(configurations, async (subjects) => {
     for (const [i, configuration] of configurations.entries()) {
-      using both = new BothClients(ports[i]!, codec)
+      using both = new BothClients(subjects, i, codec)
       for (let k = 0; k < REQUESTS_PER_TABLE; k++) {
         const request = requestOf(dice)
         asked++
@@ -38,18 +38,29 @@ export async function comparePairs(codec: Codec, seed: number, pairs: number): P
   return { pairs: asked, difference: found && (await shrink(codec, found)) }
 }
 
+let lastKey = 0
 /** One request at a time to either. */
 class BothClients implements Disposable {
   readonly #envoy: Client | StreamClient
   readonly #meshlet: Client | StreamClient
-  constructor({ envoy, meshlet }: Ports, codec: Codec) {
+  readonly #subjects: Subjects
+  /** @param which of the configurations */
+  constructor(subjects: Subjects, which: number, codec: Codec) {
     const Codecs = { http1: Client, http2: StreamClient }[codec]
+    const { envoy, meshlet } = subjects.ports[which]!
     this.#envoy = new Codecs(envoy)
     this.#meshlet = new Codecs(meshlet)
+    this.#subjects = subjects
   }
   async facts(request: Request): Promise<[envoy: unknown, meshlet: unknown]> {
-    const [envoy, meshlet] = await Promise.all([this.#envoy.ask(request), this.#meshlet.ask(request)])
-    return [factsOf(envoy, request), factsOf(meshlet, request)]
+    const key = String(lastKey++)
+    const named = { ...request, fields: [...request.fields, ['x-key', key] as const] }
+    const [envoy, meshlet] = await Promise.all([this.#envoy.ask(named), this.#meshlet.ask(named)])
+    const tries = this.#subjects.tries(key)
+    return [
+      { ...factsOf(envoy, request), tries: tries.envoy },
+      { ...factsOf(meshlet, request), tries: tries.meshlet },
+    ]
   }
   async differ(request: Request): Promise<boolean> {
     const [envoy, meshlet] = await this.facts(request)
@@ -62,31 +73,31 @@ class BothClients implements Disposable {
 }
 
 async function shrink(codec: Codec, from: Case): Promise<Difference> {
-  let now = await withSubjects([from.configuration], ([ports]) => shrinkRequest(codec, from, ports!))
+  let now = await withSubjects([from.configuration], (subjects) => shrinkRequest(codec, from, subjects))
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const next = await shrinkConfiguration(codec, now)
     if (!next) break
     now = next
   }
-  return await withSubjects([now.configuration], async ([ports]) => {
-    const last = await shrinkRequest(codec, now, ports!)
-    using both = new BothClients(ports!, codec)
+  return await withSubjects([now.configuration], async (subjects) => {
+    const last = await shrinkRequest(codec, now, subjects)
+    using both = new BothClients(subjects, 0, codec)
     const [envoy, meshlet] = await both.facts(last.request)
     return { ...last, envoy, meshlet }
   })
 }
-async function shrinkRequest(codec: Codec, from: Case, ports: Ports): Promise<Case> {
-  using both = new BothClients(ports, codec)
+async function shrinkRequest(codec: Codec, from: Case, subjects: Subjects): Promise<Case> {
+  using both = new BothClients(subjects, 0, codec)
   for (const request of smallerRequests(from.request))
-    if (await both.differ(request)) return await shrinkRequest(codec, { ...from, request }, ports)
+    if (await both.differ(request)) return await shrinkRequest(codec, { ...from, request }, subjects)
   return from
 }
 async function shrinkConfiguration(codec: Codec, { configuration, request }: Case): Promise<Case | undefined> {
   const candidates = smallerConfigurations(configuration).slice(0, MAX_CANDIDATES)
   if (candidates.length === 0) return undefined
-  return await withSubjects(candidates, async (ports) => {
+  return await withSubjects(candidates, async (subjects) => {
     for (const [i, candidate] of candidates.entries()) {
-      using both = new BothClients(ports[i]!, codec)
+      using both = new BothClients(subjects, i, codec)
       if (await both.differ(request)) return { configuration: candidate, request }
     }
     return undefined
@@ -96,7 +107,7 @@ async function shrinkConfiguration(codec: Codec, { configuration, request }: Cas
 /** Both run as long as `use` does. */
 async function withSubjects<T>(
   configurations: readonly Configuration[],
-  use: (ports: readonly Ports[]) => Promise<T>,
+  use: (subjects: Subjects) => Promise<T>,
 ): Promise<T> {
   const ends: (() => void | Promise<void>)[] = []
   try {

@@ -1,5 +1,6 @@
 /** Requests by chance, of the words that the route tables are made of. */
 import type { Dice } from '../../../fuzz/live/words.ts'
+import { OUTCOMES } from './endpoint.ts'
 import { FIELD_NAMES, FIELD_VALUES, HOSTS, PARAMETERS, pathOf, SEGMENTS } from './matches.ts'
 
 /** `body` undefined: none is announced. Texts are of latin1. */
@@ -23,8 +24,8 @@ function targetOf(dice: Dice): string {
 }
 /** Envoy's merge_slashes leaves a path of slashes only as it is. */
 function isOnlySlashes(path: string): boolean {
-  const bare = new URL(`http://a${path.replaceAll(/%2f|%5c/gi, '/')}`).pathname
-  return /^[/]+$/.test(bare)
+  const readings = [path, path.replaceAll(/%2f|%5c/gi, '/')]
+  return readings.some((one) => /^[/]+$/.test(new URL(`http://a${one}`).pathname))
 }
 
 const OWN_NAMES = FIELD_NAMES.filter((name) => name !== 'x-forwarded-proto')
@@ -44,7 +45,13 @@ function fieldsOf(dice: Dice): [string, string][] {
     ...maybe(0.05, 'connection', ['keep-alive', 'x-a', 'close']),
     ...maybe(0.05, 'x-request-id', ['7']),
     ...maybe(0.05, 'user-agent', ['u']),
+    ...(dice.hits(0.4) ? [['x-do', outcomes(dice)] as [string, string]] : []),
   ]
+}
+
+/** Of the tries; those that no policy may repeat (docs/decisions/0006) are not asked for. */
+function outcomes(dice: Dice): string {
+  return [0, ...dice.times(3, () => 0)].map(() => dice.one(OUTCOMES)).join('.')
 }
 
 export function requestOf(dice: Dice): Request {
@@ -54,10 +61,12 @@ export function requestOf(dice: Dice): Request {
     method,
     target: targetOf(dice),
     host: `${host}${dice.hits(0.1) ? '.' : ''}${dice.hits(0.2) ? dice.one([':8080', ':80']) : ''}`,
-    fields: fieldsOf(dice),
+    fields: fieldsOf(dice).filter(([name]) => name !== 'x-do' || REPEATABLE.has(method)),
     ...((method === 'POST' || method === 'PUT' || dice.hits(0.05)) && { body: dice.one(['', 'x', 'hello']) }),
   }
 }
+
+const REPEATABLE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS'])
 
 export function bytesOf({ method, target, host, fields, body }: Request): string {
   const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')

@@ -20,11 +20,23 @@ const SUBSTITUTIONS = [
   { pattern: { regex: 'b' }, substitution: '' },
   { pattern: { regex: '[?]' }, substitution: '!' },
 ]
+const RETRIES = ['5xx', 'gateway-error', 'reset', 'connect-failure', 'retriable-4xx', 'retriable-status-codes']
+const RARE_RETRIES = ['envoy-ratelimited', 'reset-before-request', 'refused-stream']
+function retryPolicy(dice: Dice): JsonObject {
+  return compact({
+    retry_on: [dice.one(RETRIES), ...dice.times(2, () => dice.one([...RETRIES, ...RARE_RETRIES]))].join(','),
+    num_retries: chance(dice, 0.7, () => dice.upTo(4)),
+    retriable_status_codes: chance(dice, 0.4, () => [dice.one([429, 500, 503])]),
+    retry_back_off: { base_interval: '0.001s', max_interval: '0.002s' },
+  })
+}
 function forwardOf(dice: Dice, plain: boolean): JsonObject {
   const path = dice.upTo(6)
   const host = dice.upTo(8)
+  const isFlaky = dice.hits(0.4)
   return compact({
-    cluster: 'origin',
+    cluster: isFlaky ? 'flaky' : 'origin',
+    retry_policy: chance(dice, isFlaky ? 0.7 : 0, () => retryPolicy(dice)),
     ...(path === 0 && !plain && { prefix_rewrite: dice.one(['/', '/z', '/z/', '/a/b']) }),
     ...(path === 1 && { regex_rewrite: dice.one(SUBSTITUTIONS) }),
     ...(host === 0 && { host_rewrite_literal: 'c.test' }),
@@ -89,7 +101,11 @@ function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): Js
   return compact({
     name: `v${i}`,
     domains,
-    routes: [1, ...dice.times(4, () => 1)].map((_, at) => routeOf(dice, at, hasPolicies)),
+    routes: [
+      ...[1, ...dice.times(4, () => 1)].map((_, at) => routeOf(dice, at, hasPolicies)),
+      ...(dice.hits(0.7) ? [{ name: 'rest', match: { prefix: '/' }, route: forwardOf(dice, false) }] : []),
+    ],
+    retry_policy: chance(dice, 0.1, () => retryPolicy(dice)),
     require_tls: chance(dice, 0.05, () => dice.one(['ALL', 'EXTERNAL_ONLY'])),
     ...mutations(dice, 0.15),
     typed_per_filter_config: chance(dice, hasPolicies ? 0.2 : 0, () => rbacOverride(dice)),

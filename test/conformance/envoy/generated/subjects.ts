@@ -1,15 +1,13 @@
-/** Envoy and the shipped bundle with the same listeners, in front of one endpoint that says what it saw. */
+/** Envoy and the shipped bundle with the same listeners, in front of the same endpoints. */
 import type { JsonObject } from '@bufbuild/protobuf'
 import { freePorts } from '../../../../tools/free-ports.ts'
-import { serveHttp } from '../../../helpers/serve-http.ts'
 import { Agent, directoryMode, staticCluster, writeResources } from '../../package/shipped.ts'
 import type { Finally } from '../../programs.ts'
 import { startStaticEnvoy } from '../envoy.ts'
+import { startFlaky, startOrigin } from './endpoint.ts'
 import type { Configuration } from './routes.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
-
-const ADDED_BY_ENDPOINT = { 'r-a': '1', 'r-b': ['1', '2'], server: 'origin' }
 
 function listenerOf({ manager, filters, table }: Configuration, name: string, port: number): JsonObject {
   const http = {
@@ -36,29 +34,23 @@ function listenerOf({ manager, filters, table }: Configuration, name: string, po
 
 /** Of one configuration. */
 export type Ports = { readonly envoy: number; readonly meshlet: number }
+export type Subjects = {
+  readonly ports: readonly Ports[]
+  /** How often the endpoint behind either met the request of that key. */
+  tries(key: string): { readonly envoy: number; readonly meshlet: number }
+}
 
-/** The endpoint's text is JSON, and its field `saw` the same escaped: what it saw. */
-export async function startSubjects(t: Finally, configurations: readonly Configuration[]): Promise<readonly Ports[]> {
-  const origin = await serveHttp(t, (request, response) => {
-    let body = ''
-    request.on('data', (bytes: Buffer) => {
-      body += bytes.toString('latin1')
-    })
-    request.on('end', () => {
-      const { method, url, rawHeaders } = request
-      const told = JSON.stringify({ method, url, rawHeaders, body })
-      response.writeHead(200, { ...ADDED_BY_ENDPOINT, 'content-length': Buffer.byteLength(told), saw: encodeURI(told) })
-      response.end(told)
-    })
-  })
+export async function startSubjects(t: Finally, configurations: readonly Configuration[]): Promise<Subjects> {
+  const origin = staticCluster('origin', await startOrigin(t))
+  const flaky = { envoy: await startFlaky(t), meshlet: await startFlaky(t) }
   const ports = await freePorts(configurations.length * 2)
   const pairs = configurations.map((_, i) => ({ envoy: ports[2 * i]!, meshlet: ports[2 * i + 1]! }))
-  const cluster = staticCluster('origin', origin)
-  const listeners = (of: 'envoy' | 'meshlet'): JsonObject[] =>
+  const clusters = (of: keyof Ports): object[] => [origin, staticCluster('flaky', flaky[of].port)]
+  const listeners = (of: keyof Ports): JsonObject[] =>
     configurations.map((one, i) => listenerOf(one, `l${i}`, pairs[i]![of]))
   const agent = await Agent.create(t, (folder, admin) => directoryMode(folder, admin, 'log: {level: error}\n'))
-  writeResources(agent.folder, [cluster, ...listeners('meshlet')])
+  writeResources(agent.folder, [...clusters('meshlet'), ...listeners('meshlet')])
   await agent.start()
-  await startStaticEnvoy(t, { listeners: listeners('envoy'), clusters: [cluster] }, pairs.at(-1)!.envoy)
-  return pairs
+  await startStaticEnvoy(t, { listeners: listeners('envoy'), clusters: clusters('envoy') }, pairs.at(-1)!.envoy)
+  return { ports: pairs, tries: (key) => ({ envoy: flaky.envoy.tries(key), meshlet: flaky.meshlet.tries(key) }) }
 }
