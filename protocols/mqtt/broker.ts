@@ -54,7 +54,7 @@ export type Broker = LocalBroker &
     userProblems(): readonly MeshError[]
   }
 
-/** For whoever has none to share. */
+/** Memory budget of a broker that shares none with others. */
 const OWN_BUDGET_BYTES = 256 * 1024 * 1024
 
 export type BrokerOptions = {
@@ -65,7 +65,7 @@ export type BrokerOptions = {
   readonly policiesOf: BrokerState['policiesOf']
   /** Those that policies name. */
   readonly acls?: Pick<AclFiles, 'find'>
-  /** Undefined: nobody proves a user, and nobody has to. */
+  /** Undefined: clients need not authenticate as users. */
   readonly users?: UserDatabase | undefined
   /** For what waits in memory; shared with other parts of the process. */
   readonly budget?: MemoryBudget
@@ -75,7 +75,7 @@ export type BrokerOptions = {
   readonly sys?: Pick<SysTopicsOptions, 'intervalSec' | 'version' | 'heapBytes'>
 }
 
-/** One connection, whoever has its session. */
+/** A connection, whether its session is ours or an upstream broker's. */
 type Served = Holder & {
   run(): Promise<Outcome>
   close(err: MeshError): void

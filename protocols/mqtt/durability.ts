@@ -1,6 +1,6 @@
 /**
- * What the broker needs of durable storage, and what the bridge needs of the broker. The spool implements the first,
- * the broker the second; neither knows the other's inside.
+ * The contracts between the broker, the spool and the bridge. The spool implements what the broker needs of durable
+ * storage, and the broker implements what the bridge needs of it. Neither depends on the other's implementation.
  */
 import type { Owner } from './session/owner.ts'
 
@@ -98,12 +98,9 @@ export type StoredSession = {
   /** Will that waits for its delay, with its due time. */
   readonly pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
 }
-/**
- * What is written of a session as a whole. Its subscriptions are rows of their own: one more must not cost a thousand
- * others.
- */
+/** The row of a session. Subscriptions have separate rows, so that one more does not write a thousand others. */
 export type SessionHead = Omit<StoredSession, 'subscriptions'>
-/** Who can say what is to be written of a session. */
+/** A session as the spool asks it for its row. */
 export type Kept = { readonly clientId: string; toStored(): SessionHead }
 export type StoredSubscription = {
   readonly filter: string
@@ -137,8 +134,8 @@ export interface Durability {
    */
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void>
   /**
-   * Counts appends that were refused at once for want of room. Who has just asked knows from it without waiting, and
-   * holds back what would overtake.
+   * Counts appends that were refused at once for lack of room. A caller that compares it before and after its append
+   * knows of the refusal without waiting, and holds back what would overtake.
    */
   readonly refusals: number
   /** QoS 2 packet ids received of this client and not yet released by PUBREL (MQTT 5.0 §4.3.3). */
@@ -155,9 +152,9 @@ export interface Durability {
   saveSubscriptions(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void>
   /** The session with its queue, its subscriptions and its inbound ids. */
   deleteSession(clientId: string): Promise<void>
-  /** What an earlier run left; what is saved since need not be there. */
+  /** Retained messages that an earlier run left, without those saved since. */
   readonly retained: ReadonlyMap<string, StoredMessage>
-  /** Whoever needs these has them by now. */
+  /** Frees them after the broker has read them. */
   forgetRetained(): void
   /**
    * Undefined deletes (an empty retained payload, MQTT 5.0 §3.3.1.3). `applied` runs when it is durable, before the

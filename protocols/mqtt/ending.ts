@@ -10,7 +10,7 @@ const FLUSH_TIMEOUT_MS = 1_000
 /** For packets that came before the peer's end and wait for their turn, for the disk or for a rate. */
 export const INPUT_END_TIMEOUT_MS = 5_000
 
-/** Ends the stream behind what was written. */
+/** Ends the stream after everything that was written. */
 export function finish(stream: Duplex, clock: Clock, done: () => void): void {
   if (stream.destroyed || stream.writableFinished) return done()
   const late = clock.after(FLUSH_TIMEOUT_MS, done)
@@ -46,7 +46,7 @@ export function listenToSignals(
   return held
 }
 
-/** What is wrong with packets of the broker is not the client's doing. */
+/** A protocol error of the broker is not the client's fault. */
 export function asUpstream(err: MeshError): MeshError {
   return err.code === 'MESH_MQTT_PROTOCOL' ? new MeshError('MESH_UPSTREAM_PROTOCOL', err.message, { cause: err }) : err
 }

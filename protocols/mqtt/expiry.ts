@@ -1,6 +1,6 @@
 /**
- * Ages and expiry by the wall clock, which is the only one that outlives the process. A device without a real-time
- * clock starts in 1970 and is set later; nothing that was kept may seem half a century older for that.
+ * Ages and expiry use the wall clock because no other clock survives a restart. A device without a real-time clock
+ * starts in 1970 and gets the time later. A stored message must not look half a century old because of that.
  */
 import type { Clock } from '../../core/os/clock.ts'
 import { memoize } from '../../core/memoize.ts'

@@ -1,4 +1,4 @@
-/** First in, first out, without moving what stays. Bounded by whoever pushes. */
+/** First in, first out, without moving the remaining items. The caller bounds its size. */
 export class Fifo<T> {
   #items: (T | undefined)[] = []
   #head = 0

@@ -1,4 +1,4 @@
-/** What is told of messages that a full queue gave up, to its client and to an upstream broker. */
+/** The record of messages that a full queue dropped, for its client and for an upstream broker. */
 import type { Gap } from './durability.ts'
 
 /** @param names whose gap it is */
@@ -6,7 +6,7 @@ export function describeGap(names: Readonly<Record<string, string>>, { messages,
   return { ...names, messages, bytes, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() }
 }
 
-/** What of the gap came after what was told of it. */
+/** The part of the gap that came after the report `told`. */
 export function subtractGap(told: Gap, now: Gap): Gap | undefined {
   if (now.messages <= told.messages) return undefined
   const { messages, bytes, toMs } = now

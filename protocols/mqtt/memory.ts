@@ -1,8 +1,8 @@
 /**
- * What the broker gives up when the memory budget is used up, in this order: connections that have sent a part of their
- * CONNECT and nobody knows yet, the oldest first; QoS 0 messages that wait for the slowest receivers, those with the
- * most first; then connections, whoever holds the most. Nothing of it was acknowledged to anybody but the messages of a
- * session that ends with its connection; what is kept lies in the spool.
+ * Frees memory when the memory budget is used up, in this order: connections that have sent only a part of their
+ * CONNECT, the oldest first; QoS 0 messages that wait for slow receivers, the longest line first; then the connections
+ * that hold the most memory. Acknowledged messages are safe: they are in the spool. The exception is a session that
+ * ends with its connection.
  */
 import { MeshError } from '../../core/errors.ts'
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
@@ -19,7 +19,7 @@ const SOCKETS_SHARE = 1 / 4
 /** One connection as the budget sees it. */
 export interface Holder {
   readonly isAwaitingConnect: boolean
-  /** Looks at the socket again: what was counted may have left it since. */
+  /** Counts again: bytes that were counted may have left the socket since. */
   recount(): void
   /** QoS 0 that waits, as if no other receiver had it. */
   readonly waitingBytes: number

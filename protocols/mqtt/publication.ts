@@ -1,7 +1,7 @@
 /**
- * One message from its arrival to its receivers: who gets it, what has to be durable before it may be acknowledged,
- * delivery from memory. Queues get it with the commit; from memory it is delivered after the commit, so that a refused
- * message reaches nobody.
+ * The path of one message to its receivers: who gets it, what must be durable before it may be acknowledged, and
+ * delivery from memory. Queues get the message with the commit. Receivers in memory get it after the commit, so a
+ * refused message reaches nobody.
  */
 import { computeBackoffMs } from '../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../core/errors.ts'

@@ -1,6 +1,6 @@
 /**
- * What upstream brokers did not take, for a person who decides about it: looked at, thrown away, or given to its route
- * once more. One queue for each session with an upstream broker, named `aside/<cluster>/<client id>`.
+ * Messages that upstream brokers refused, kept until an operator lists, deletes or requeues them. Each session with an
+ * upstream broker has one such queue, `aside/<cluster>/<client id>`.
  */
 import type { Durability, DurableQueue, QueueEntry } from './durability.ts'
 

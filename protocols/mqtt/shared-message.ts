@@ -1,6 +1,7 @@
 /**
- * A message that waits in memory for several receivers is there once. `compactOnce` lets go of the chunk that it came
- * in for all of them together; `Waiting` counts its bytes against the memory budget once, however many hold it.
+ * A message that waits in memory for several receivers exists once. `compactOnce` copies it out of the chunk that it
+ * arrived in, once for all of them. `Waiting` counts its bytes against the memory budget once, however many receivers
+ * hold it.
  */
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from './durability.ts'

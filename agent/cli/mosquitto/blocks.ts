@@ -1,4 +1,7 @@
-/** The lines of mosquitto.conf by what they are about, in the order in which mosquitto takes them. */
+/**
+ * Groups the lines of mosquitto.conf by the listener or bridge that they belong to, in the order in which mosquitto
+ * reads them.
+ */
 import type { Line } from './read.ts'
 import { DEFAULTS, findReasonLeft, SAME, TAKEN } from './options.ts'
 import type { Report } from './report.ts'

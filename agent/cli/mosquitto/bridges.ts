@@ -1,4 +1,4 @@
-/** Bridges of mosquitto.conf as routes, bridges and clusters. */
+/** Converts bridges of mosquitto.conf to routes, bridges and clusters. */
 import { isIp } from './is-ip.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Block } from './blocks.ts'

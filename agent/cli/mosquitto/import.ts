@@ -1,6 +1,7 @@
 /**
- * `meshlet mqtt import mosquitto.conf`: writes the agent.yaml that does the same, the clusters of its bridges beside it,
- * and passwords into files of their own, 0600. Each line that has no place there is told with what to do.
+ * `meshlet mqtt import mosquitto.conf` writes an agent.yaml that does the same, the clusters of its bridges beside it,
+ * and passwords into separate files with mode 0600. Each line that has no equivalent is reported with what to do about
+ * it.
  */
 import fs from 'node:fs'
 import path from 'node:path'

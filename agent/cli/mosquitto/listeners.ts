@@ -1,4 +1,4 @@
-/** Listeners of mosquitto.conf as those of agent.yaml. */
+/** Converts listeners of mosquitto.conf to listeners of agent.yaml. */
 import { isIp } from './is-ip.ts'
 import type { Block, Blocks } from './blocks.ts'
 import type { Line } from './read.ts'

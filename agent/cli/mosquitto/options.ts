@@ -1,6 +1,7 @@
 /**
- * Every option of mosquitto.conf(5), mosquitto 1.6 to 2.1: whose it is, and of those that need nothing or have nothing
- * here the reason. What is not in here is in bridges.ts, listeners.ts or settings.ts.
+ * All options of mosquitto.conf(5), mosquitto 1.6 to 2.1: the section that an option belongs to, and for options that
+ * need no counterpart or have none here, the reason. The others are handled by bridges.ts, listeners.ts and
+ * settings.ts.
  */
 
 export type Scope = 'global' | 'listener' | 'security' | 'bridge'

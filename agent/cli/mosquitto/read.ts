@@ -1,4 +1,4 @@
-/** mosquitto.conf(5) as lines that know where they stand, with the files of include_dir in their place. */
+/** Reads mosquitto.conf(5) as lines with their file and number. Files of include_dir take the place of the option. */
 import { MeshError } from '../../../core/errors.ts'
 
 export type Line = {

@@ -1,4 +1,4 @@
-/** The acl files that listeners name. Without any that could ever be read its listener lets nobody in. */
+/** The ACL files that listeners name. A listener whose file was never readable refuses every client. */
 import type { MeshError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Clock } from '../../../core/os/clock.ts'

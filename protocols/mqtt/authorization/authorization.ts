@@ -11,7 +11,7 @@ import { createRuleAuthorizer } from './rule-authorizer.ts'
 /** What decides: the policy of a listener, and what its acl file says today. */
 export type Grounds = {
   readonly policy: Pick<MqttPolicy, 'rules' | 'wideSubscriptions' | 'meshPolicies'>
-  /** `missing`: the policy names one that was never readable. */
+  /** `missing`: the ACL file of the policy was never readable. */
   readonly acl?: Acl | 'missing' | undefined
 }
 

@@ -26,7 +26,7 @@ const one = (hops: number): Uint8Array =>
   hops === 1 ? ONE : encodeProperties({ userProperties: [[HOPS, String(hops)]] })
 const ONE = encodeProperties({ userProperties: [[HOPS, '1']] })
 
-/** What is no count says nothing. */
+/** A value that is not a count is ignored. */
 function countOf(value: string): number {
   return /^\d{1,3}$/.test(value) ? Number(value) : 0
 }

@@ -210,7 +210,7 @@ export class BridgeLink {
         this.#onPacket(packet)
     } catch (thrown) {
       const error = toMeshError(thrown)
-      // Before CONNACK nobody may say more than CONNECT and AUTH.
+      // Before CONNACK only CONNECT and AUTH may be sent.
       if (this.#state === 'connected' && this.#version === 5)
         this.#outbox.writePacket({ type: 'disconnect', reason: toDisconnectReason(error), properties: NO_PROPERTIES })
       this.#end({ why: 'failed', error: asUpstream(error) })
@@ -315,7 +315,7 @@ export class BridgeLink {
     }
     // The peer begins anew with packet ids; an old one would make a new message look like a repetition.
     if (!sessionPresent && durability.inbound(leg.inboundName).size > 0) await durability.deleteSession(leg.inboundName)
-    // Of what it published while nobody was there, 3.1.1 does not say what was retained, and QoS 0 is not kept.
+    // MQTT 3.1.1 does not say which messages of the time without a connection were retained, and QoS 0 is not kept.
     for (const { filter, maxQos, sendRetained } of plan.down)
       if (sendRetained && (this.#version === 4 || maxQos === 0)) leg.subscribed.delete(filter)
     // What a host says now is what is retained.
@@ -406,7 +406,7 @@ function originsOf({ plan, leg }: LinkParts): { readonly origin: string; readonl
   return { origin: plan.origin, inboundName: leg.inboundName }
 }
 
-/** What is announced is the longest silence that may be. */
+/** The Keep Alive of CONNECT is the longest silence that may occur. */
 function announcedSec({ settings: { keepAliveSec, keepAliveMaxSec = 0 } }: SessionPlan): number {
   return Math.max(keepAliveSec, keepAliveMaxSec)
 }

@@ -32,7 +32,7 @@ export function buildWill(plan: SessionPlan): Will | undefined {
   }
 }
 
-/** With QoS 0: when the connection breaks before it is there, the will says what is true then. */
+/** Sent with QoS 0: if the connection breaks before it arrives, the will corrects it. */
 export function tellUpstream(outbox: Outbox, plan: SessionPlan, state: LinkState, peer: PeerLimits): void {
   if (!isToldTo('remote', plan)) return
   const message = { topic: topicOf(plan), payload: Buffer.from(state), properties: NO_BYTES }

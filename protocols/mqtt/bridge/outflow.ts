@@ -187,7 +187,7 @@ export class BridgeOutflow {
     }
     return unanswered
   }
-  /** Whose turn it is. What is left over goes before everything else. */
+  /** The lane that sends next. Queues of an earlier plan go first. */
   #next(room: number): Sending | undefined {
     const [only] = this.#lanes
     if (this.#lanes.length === 1) return only && this.#isReady(only) ? only : undefined

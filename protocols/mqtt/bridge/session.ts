@@ -31,7 +31,7 @@ const RETURN_MS = 60_000
 const UPGRADE_MS = 10_000
 /** What has expired makes room so often. */
 const SWEEP_MS = 30_000
-/** Until somebody wakes it. */
+/** A wait that ends only when the session is woken. */
 const NEVER_MS = 2 ** 40
 /** Messages that are set aside; above it the oldest go. */
 const MAX_SET_ASIDE = 1_000
@@ -239,7 +239,7 @@ export class BridgeSession implements AsyncDisposable {
     }
   }
 
-  /** While nobody is there to whom it could be sent. Never rejects. */
+  /** Sweeps while there is no connection to send on. Never rejects. */
   async #sweep(): Promise<void> {
     const { clock, counters } = this.#p
     const { signal } = this.#stop

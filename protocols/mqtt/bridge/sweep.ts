@@ -1,4 +1,4 @@
-/** What has expired while its broker is away makes room for what comes. */
+/** Removes messages that expire while their broker is away, so that they take no room from new ones. */
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Lane } from './lanes.ts'
 import { computeLeftMs } from '../expiry.ts'

@@ -1,7 +1,7 @@
 /**
- * The write side of one connection. Packets of one turn of the event loop are put one behind the other into a slab that
- * all connections share in turn, and go out with one write. What was handed to the socket is never overwritten: a slab
- * only moves forward.
+ * The write side of one connection. The packets of one turn of the event loop are written one behind the other into a
+ * slab, which all connections share, and leave with one write. Bytes given to the socket are never overwritten, because
+ * a slab only moves forward.
  */
 import type { Duplex } from 'node:stream'
 import type { Cell } from '../../../core/metrics.ts'
@@ -59,7 +59,7 @@ export class Flusher {
     const dirty = this.#dirty
     this.#dirty = this.#spare
     for (const outbox of dirty) {
-      // One that breaks is one connection; the others still get theirs.
+      // An error belongs to one connection; the others are still flushed.
       try {
         outbox.flush()
       } catch (thrown) {
@@ -122,7 +122,7 @@ export class Outbox {
     version: Version
     onBytes?: (bytes: number) => void
     budget?: MemoryBudget
-    /** The peer takes none that is larger [MQTT-3.1.2-24]; of PUBLISH the caller knows. */
+    /** Largest packet that the peer accepts [MQTT-3.1.2-24]. The caller checks PUBLISH. */
     maxPacketBytes?: number
     /** A packet was not sent for that. */
     onTooLarge?: (type: Packet['type']) => void

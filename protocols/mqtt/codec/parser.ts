@@ -1,7 +1,7 @@
 /**
- * Bytes in, packets out. No I/O. A packet that lies whole in one chunk is decoded in place and its payload is a view of
- * that chunk; only a packet that is cut by a chunk's end is copied, and the copy grows with what has come, not with
- * what the length claims.
+ * Turns bytes into packets, without I/O. A packet that lies within one chunk is decoded in place, and its payload is a
+ * view of that chunk. A packet that crosses a chunk's end is copied; the copy grows with the bytes that have come, not
+ * with the length that the peer claims.
  */
 import { MeshError } from '../../../core/errors.ts'
 import { REASON, createViolation } from './reason.ts'
@@ -12,7 +12,7 @@ import { NO_BYTES, type Packet, TYPE, type Version } from './packet.ts'
 export type ParserOptions = {
   /** Fixed header included, as in MQTT 5.0 §3.1.2.11.4. */
   readonly maxPacketBytes: number
-  /** Name of the setting, for who is refused. */
+  /** Name of the setting, for the refusal's text. */
   readonly limit?: string
   /** `server` takes what clients send. Its version follows from CONNECT; a client sets it. */
   readonly side: 'server' | 'client'
@@ -183,7 +183,7 @@ export class PacketParser {
       const byte = buf[at]!
       length |= (byte & 0x7f) << (7 * i)
       if (byte >= 0x80) continue
-      // 3.1.1 has no such rule, and before CONNECT nobody knows the version.
+      // MQTT 3.1.1 has no such rule, and the version is unknown before CONNECT.
       if (i > 0 && byte === 0 && this.version === 5)
         throw createViolation(REASON.malformedPacket, '[MQTT-1.5.5-1] the Remaining Length is not in its shortest form')
       this.#frameBytes = 2 + i + length

@@ -94,7 +94,9 @@ export function createViolation(reason: number, message: string): MeshError {
   return new MeshError('MESH_MQTT_PROTOCOL', message, { cause: { reason } })
 }
 
-/** The MQTT 5 reason code for CONNACK, DISCONNECT and acknowledgements; 0x80 for what is nobody's business outside. */
+/**
+ * The MQTT 5 reason code for CONNACK, DISCONNECT and acknowledgements; 0x80 (Unspecified error) hides internal causes.
+ */
 export function toReason(err: MeshError): number {
   const exact =
     err.code === 'MESH_MQTT_PROTOCOL' ? (err.cause as { readonly reason?: number } | undefined)?.reason : undefined
@@ -122,7 +124,7 @@ export const IN_DISCONNECT: ReadonlySet<number> = new Set([
   0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98,
   0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
 ])
-/** What only a CONNACK can say, to who is connected. */
+/** Reason codes that only CONNACK may have, and what a connected client gets instead. */
 const INSTEAD_LATER: Readonly<Record<number, number>> = {
   [REASON.badUserNameOrPassword]: REASON.notAuthorized,
   [REASON.badAuthenticationMethod]: REASON.notAuthorized,

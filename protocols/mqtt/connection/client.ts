@@ -1,6 +1,6 @@
 /**
- * One connection from its first byte to its last, read downward: wait for CONNECT, open the session, take packets, end.
- * Ending is one place for all causes. What packets do once the client is connected is connected.ts.
+ * One connection from its first byte to its last, in this order: wait for CONNECT, open the session, take packets, end.
+ * All causes of an end go through one place. connected.ts says what packets do after CONNECT.
  */
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
@@ -52,8 +52,8 @@ type At =
   | { readonly at: 'closed' }
 
 /**
- * What is in the chunk already waits, too: behind a packet that does not act yet, and because a filter on its way to the
- * disk takes a hundred times its bytes.
+ * Pauses that also stop packets of the chunk at hand: they must not overtake a packet that does not act yet, and a
+ * filter on its way to the disk takes a hundred times its bytes.
  */
 const STOPPING: ReadonlySet<PauseReason> = new Set(['acting', 'subscriptions', 'pings', 'turn', 'rate'])
 
@@ -66,7 +66,7 @@ export class Client implements Reading, Holder {
   readonly #parser: PacketParser
   readonly #onConnect: () => void
   readonly #pauses = new Set<PauseReason>()
-  /** One of the pauses is for what is in the chunk already, too. */
+  /** Whether one of the pauses also stops packets of the chunk at hand. */
   #isStopped = false
   /** The client sends no more: what came before is taken, and then it ends. */
   #inputEnd: Timer | undefined
@@ -247,7 +247,7 @@ export class Client implements Reading, Holder {
       using held = new DisposableStack()
       held.use(countConnection(state, admitted, quota))
       const { session, present } = await openSession(state, connect, admitted, { limits, quota })
-      // Gone while the store was asked: what was opened stays as after a disconnect.
+      // The client left while the store was asked; its session stays as after a disconnect.
       if (this.#now.at !== 'connecting') {
         detachSession(state, session)
         return

@@ -157,7 +157,7 @@ export async function openSession(
     old.link.close(createTakenOverError(old))
   }
   const found = state.sessions.get(clientId)
-  // One whose expiry is 0 ended with its connection; only its deletion still waits for its turn.
+  // A session whose expiry is 0 ended with its connection; only its deletion is still to come.
   if (found && found.expirySec > 0 && !connect.cleanStart && !isForeign) {
     changeShare(state, found, owner, address)
     return { session: resumed(found, connect.version, expirySec, owner), present: true }
@@ -207,7 +207,7 @@ export function countConnection(
   return quotas.connect(share, { quota, ending: old?.link && old.share === share ? 1 : 0 })
 }
 
-/** Whoever takes a session has it in his share. */
+/** Moves the session to the share of its new owner. */
 function changeShare({ shares, subscriptions }: BrokerState, session: Session, owner: Owner, address: string): void {
   shares.noteBack(session)
   const before = session.share

@@ -1,8 +1,7 @@
 /**
- * SUBSCRIBE, UNSUBSCRIBE and PINGREQ of one connection. All packets act in the order in which they came: one that
- * cannot act at once, because its queue is not there yet, keeps those behind it from being taken. Answers come in that
- * order, too, and PINGRESP behind all that its client has asked for before. What was asked for in one go waits for one
- * commit.
+ * SUBSCRIBE, UNSUBSCRIBE and PINGREQ of one connection. Packets act in the order in which they came. One that cannot
+ * act yet, because its queue does not exist yet, holds up those behind it. Answers keep that order, and PINGRESP
+ * follows the answers to everything before it. Requests that came together share one commit.
  */
 import { toMeshError, type MeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'

@@ -1,7 +1,7 @@
 /**
- * Connections that have not sent their CONNECT: nobody knows who they are, and they cost nothing to make. Above the
- * limit the oldest of the address that has the most of them goes, so that one address does not keep the others out, and
- * whoever sends CONNECT at once gets in.
+ * Limits connections that have not sent their CONNECT. They are anonymous and cost a peer nothing. Above the limit the
+ * oldest connection of the address with the most is closed, so one address cannot keep the others out. A client that
+ * sends CONNECT at once gets in.
  */
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../../core/errors.ts'

@@ -1,8 +1,8 @@
 /**
  * PUBLISH and PUBREL of one client. Messages are appended as they come, many at once, and answered strictly in order
- * [MQTT-4.6.0-2, -3]: each waits in line until its commit is durable. When the spool refuses, a client of MQTT 5 is
- * told (0x97); an older one cannot be told, so it is not read from until there is room, and nothing of it overtakes
- * what waits [MQTT-4.6.0-6]. Nothing is acknowledged that was not taken.
+ * [MQTT-4.6.0-2, -3]: each waits until its commit is durable. A message that was not stored is never acknowledged. When
+ * the spool is full, an MQTT 5 client gets 0x97. MQTT 3.1.1 has no such answer, so that client is not read from until
+ * there is room, and nothing overtakes its waiting message [MQTT-4.6.0-6].
  */
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
@@ -127,7 +127,7 @@ export class Inflow {
     this.#enqueue(message, to, p)
   }
 
-  /** Undefined when no message waits for room; what comes behind one acts behind it. */
+  /** Packets behind a message that waits for room act after it. Undefined when no message waits. */
   waitForRoom(): Promise<void> | undefined {
     if (this.#waitingForRoom.length === 0 || this.#ended.signal.aborted) return undefined
     this.#hasRoom ??= Promise.withResolvers<void>()
@@ -184,8 +184,8 @@ export class Inflow {
   }
 
   /**
-   * What is being committed is still delivered, but waits for room no longer: the client has no acknowledgement and
-   * will send it again.
+   * Messages that are being committed are still delivered. Those that wait for room are given up: the client has no
+   * acknowledgement and will send them again.
    */
   end(): void {
     this.#ended.abort()
@@ -342,7 +342,7 @@ export class Inflow {
     }
     this.#settle()
   }
-  /** Who cannot be told, and what is half done. */
+  /** Messages that wait although they were refused: the version has no answer for it, or a part is stored already. */
   #mustWait({ qos, commit }: InLine): boolean {
     return qos > 0 && (this.#link.version === 4 || commit!.begun) && !this.#ended.signal.aborted
   }
@@ -397,8 +397,8 @@ export class Inflow {
   }
 
   /**
-   * Receivers may have come and gone while it waited; a queue that was deleted would be refused for ever. What was
-   * begun stays as it is.
+   * Finds the receivers again, because they may have changed while the message waited; a deleted queue would refuse for
+   * ever. A plan that was begun stays.
    */
   #planAnew(one: InLine): void {
     if (!one.message || one.commit?.begun) return

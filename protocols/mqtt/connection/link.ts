@@ -23,9 +23,9 @@ export type LinkOptions = {
   readonly counters: Counters
   readonly memory: Memory
   readonly version: Version
-  /** It said so in CONNECT, as mosquitto's bridges do. */
+  /** Whether the client is a bridge by its CONNECT, as mosquitto's bridges say it. */
   readonly isBridge: boolean
-  /** Also what was denied, where its version knows no other answer. */
+  /** Whether denied messages are acknowledged, too, because the client's version has no other answer. */
   readonly acknowledgesDenied: boolean
   /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
   readonly receiveMaximum: number
@@ -35,7 +35,7 @@ export type LinkOptions = {
   readonly topicAliasMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly onBytes: (bytes: number) => void
-  /** Ends the connection with DISCONNECT, as somebody else demands it. */
+  /** Ends the connection with DISCONNECT; for causes outside the connection. */
   readonly close: (err: MeshError) => void
 }
 
@@ -49,7 +49,7 @@ export class Link {
   readonly close: (err: MeshError) => void
   /** Undefined while nothing that waits here can be forbidden. */
   mayReceive: ((topic: string) => boolean) | undefined
-  /** What is sent next was sent before, so that it expires no more [MQTT-4.4.0-1]. */
+  /** Whether the next message was sent before; it expires no more then [MQTT-4.4.0-1]. */
   isBegun = false
   readonly #clock: Clock
   readonly #counters: Counters
@@ -99,11 +99,14 @@ export class Link {
     )
   }
 
-  /** Nothing more is given to the socket: what waits here is shared with other receivers, what waits there is not. */
+  /**
+   * Whether messages wait here and not in the socket. Waiting messages are shared with other receivers; bytes in a
+   * socket are not.
+   */
   get congested(): boolean {
     return this.outbox.pendingBytes > this.#memory.socketBytes
   }
-  /** One that asks and does not read the answers is not read from either. */
+  /** Whether the client leaves so many answers unread that it is not read from either. */
   get isDeaf(): boolean {
     return this.outbox.pendingBytes > this.#memory.socketBytes * 2
   }

@@ -1,4 +1,7 @@
-/** How fast one connection may publish: who is over the rate of its user is not read from until it has paid. */
+/**
+ * Limits how fast one connection may publish. A connection above the rate of its user is not read from until the rate
+ * allows it again.
+ */
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Quota, SharedRate } from '../session/user-quotas.ts'

@@ -1,4 +1,4 @@
-/** What an operator does to clients, sessions, queues and retained messages by hand. Each is told in the log. */
+/** Actions of an operator on clients, sessions, queues and retained messages. Each is logged. */
 import { MeshError } from '../../../core/errors.ts'
 import { TimeSlice } from '../../../core/os/time-slice.ts'
 import { NO_BYTES } from '../codec/packet.ts'

@@ -1,4 +1,4 @@
-/** Who connects and who goes, with the reason in words: one line each at info, and a counter. */
+/** Connects and disconnects: one line at info, with the reason in words, and a counter. */
 import type { ErrorCode, MeshError } from '../../../core/errors.ts'
 import type { Connection, Outcome } from '../../connection.ts'
 import type { Connect } from '../codec/packet.ts'
@@ -56,7 +56,7 @@ export function tellDisconnected(
   )
 }
 
-/** Somebody whose CONNECT was refused. */
+/** A client whose CONNECT was refused. */
 export function tellRefused(
   { ctx }: BrokerState,
   conn: Connection,

@@ -1,4 +1,4 @@
-/** The first so many names of a great many, in order, without sorting all of them. */
+/** Finds the first names of a large set in order, without sorting the set. */
 export type NamePage = { readonly names: readonly string[]; readonly total: number; readonly next: string | undefined }
 export type PageOf = { readonly prefix: string; readonly after: string | undefined; readonly limit: number }
 

@@ -1,6 +1,6 @@
 /**
- * Moving averages over 1, 5 and 15 minutes of how much happens in a minute, as mosquitto's `$SYS/broker/load` and
- * Unix's load have them.
+ * Moving averages of rates per minute over 1, 5 and 15 minutes, computed as mosquitto's `$SYS/broker/load` and Unix's
+ * load average are.
  */
 const MINUTES = [1, 5, 15] as const
 export type Averages = readonly (readonly [minutes: 1 | 5 | 15, perMinute: number])[]

@@ -1,7 +1,7 @@
 /**
- * `$SYS/broker/…`, by mosquitto's names: what the broker does, for whoever subscribes to it. Retained, but in memory
- * alone: who subscribes gets the values of the last time, what has changed since comes every `mqtt.sysIntervalSec`.
- * Nobody but subscribers to `$SYS` costs more than a few averages.
+ * `$SYS/broker/…` with mosquitto's names: the broker's numbers as messages. They are retained in memory only. A new
+ * subscriber gets the last values, and changes follow every `mqtt.sysIntervalSec`. Without subscribers to `$SYS` only a
+ * few averages are computed.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { toMeshError } from '../../../core/errors.ts'
@@ -80,7 +80,7 @@ export class SysTopics implements Disposable {
     this.#sample()
     const { subscriptions } = this.#o.state
     if (!subscriptions.hasSysFilters) {
-      // Who subscribes next gets what is true then.
+      // The next subscriber gets the values of that time.
       this.#values.clear()
       return
     }
@@ -118,7 +118,7 @@ export class SysTopics implements Disposable {
     for (const { session, qos, retainAsPublished, ids } of [...receivers, ...members])
       session.deliver(message, session.queue ? 0 : (Math.min(qos, QOS) as Qos), retainAsPublished, ids)
     forgetLast()
-    // Somebody wrote a route for them.
+    // A bridge route matches these topics.
     for (const route of routes)
       detach(
         'mqtt',

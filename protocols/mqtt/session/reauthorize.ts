@@ -13,7 +13,7 @@ import type { Session } from './session.ts'
 import { type Quota, findQuota } from './user-quotas.ts'
 import type { BrokerState } from '../state.ts'
 
-/** More filters in a log line help nobody. */
+/** Filters that are named in one log line. */
 const MAX_LISTED = 20
 
 /**
@@ -49,7 +49,7 @@ export function reauthorize(
     'subscriptions ended: the mqtt policy does not allow them any more',
   )
   if (!session.stored || state.sessions.get(session.clientId) !== session) return
-  // Not waited for: whoever comes back with the session is asked again.
+  // Not awaited: a client that resumes the session is authorized again.
   detach(
     'mqtt',
     state.durability.saveSubscriptions(session, [], revoked).catch((err: unknown) => {
@@ -73,7 +73,7 @@ export class KeptSessions {
     this.#state = state
   }
 
-  /** One that has no owner yet is left as it is: whoever comes for it is asked then. */
+  /** A session without an owner stays as it is; the client that takes it is authorized then. */
   reauthorize(): void {
     const changed = new Map<string, readonly PolicyGrounds[] | undefined>()
     for (const session of this.#state.sessions.values()) {

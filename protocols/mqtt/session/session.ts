@@ -71,7 +71,7 @@ export class Session {
    * something was taken away.
    */
   #mayStillReceive: ((topic: string) => boolean) | undefined
-  /** Somebody connected, and the rules were not asked about them yet. */
+  /** Whether a client has connected that the rules were not asked about yet. */
   #isComing = false
 
   constructor(p: {

@@ -85,7 +85,7 @@ function isUsed({ durability }: Pick<BrokerState, 'durability'>, session: Sessio
   return session.subscriptions.size > 0 || !session.isIdle || durability.inbound(session.clientId).size > 0
 }
 
-/** Ends at once, for another: nobody is about to take it. */
+/** Ends a session at once to make room. No client is about to take it over. */
 export function giveWay(state: BrokerState, session: Session, why: 'unused' | 'share'): void {
   state.counters.gaveWay[why].value++
   state.ctx.log.info(
@@ -170,7 +170,7 @@ function removeSession(state: BrokerState, session: Session): (() => Promise<voi
   }
 }
 
-/** Also of a session that nobody knows any more: what is left of it is not for the next one of the same id. */
+/** Also for a forgotten session: the next session of the same id must not inherit its remains. */
 export async function forget({ durability }: BrokerState, clientId: string): Promise<void> {
   if (durability.holds(clientId)) await durability.deleteSession(clientId)
 }
@@ -287,7 +287,7 @@ export function cancelWill(session: Session): void {
   session.willDelay?.cancel()
 }
 
-/** Nobody waits for its acknowledgement, so a spool without room is asked again for about a minute and a half. */
+/** A will has no sender who would repeat it, so a full spool is asked again for about a minute and a half. */
 const MAX_WILL_TRIES = 20
 function publishWill(state: BrokerState, clientId: string, message: StoredMessage): void {
   const { counters, ctx, closed } = state

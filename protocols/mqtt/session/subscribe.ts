@@ -128,7 +128,7 @@ function answer(
   return sent.length === 0 ? undefined : Promise.all(sent).then(() => undefined)
 }
 
-/** More filters in a log line help nobody, nor does more of one. */
+/** How many filters one log line names, and how many characters of each. */
 const MAX_LISTED = 20
 const MAX_LISTED_CHARS = 256
 /** One line for a packet, however many filters it has. */
@@ -185,7 +185,7 @@ function act(state: BrokerState, { session, link, authorizer }: Asking, asked: A
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
     if (!authorizer().maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
-    // Asked for again as it is: nobody's messages change for it.
+    // The same subscription again changes no one's messages.
     if (before && isSame(before, one) && !session.durableBefore.has(before)) continue
     if (session.stored) {
       session.durableBefore.set(one, before === undefined ? 'none' : (session.durableBefore.get(before) ?? before))

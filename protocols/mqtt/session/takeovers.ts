@@ -7,7 +7,7 @@ import type { Clock } from '../../../core/os/clock.ts'
 /** So often within so long, one after the other. */
 const MANY = 3
 const WITHIN_MS = 60_000
-/** How long it is told after the last. */
+/** How long a clone is reported after the last takeover. */
 const TOLD_MS = 300_000
 const MAX_IDS = 100
 

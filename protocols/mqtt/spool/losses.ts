@@ -1,6 +1,6 @@
 /**
- * What damage has taken: told once in the log when it is found, counted, and summed up for the status. Each message
- * counts once, by the numbers that are missing in its queue, so that what is delivered and what is told as lost add up.
+ * Reports what was lost to damage: in the log when it is found, as counters, and summed up for the status. Each message
+ * counts once, by the sequence numbers that its queue lacks, so delivered and lost messages add up.
  */
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'

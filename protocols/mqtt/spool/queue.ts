@@ -1,6 +1,7 @@
 /**
- * One durable queue: which segments it has, what of them is done. Everything below `firstSeq` is done; above it single
- * entries may be, because receivers acknowledge in any order. Knows nothing of how and when it is written (writer.ts).
+ * One durable queue: its segments and which of their entries are done. Everything below `firstSeq` is done. Single
+ * entries above it may be done too, because receivers acknowledge in any order. When and how the queue is written is
+ * the writer's business (writer.ts).
  */
 import type { DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
 import { subtractGap } from '../gap.ts'
@@ -106,7 +107,7 @@ export class SpoolQueue implements DurableQueue {
     else this.#noteHole(firstSeq - 1)
     this.#seenSeq = Math.max(this.#seenSeq ?? 0, lastSeq)
     this.lastSeq = Math.max(this.lastSeq, lastSeq)
-    // Without bytes it stands for messages whose loss was told.
+    // A segment without bytes holds messages whose loss was reported.
     if (bytes === 0 || lastSeq < this.firstSeq || firstSeq <= (this.tail?.lastSeq ?? 0)) {
       this.deadSegments++
       return
@@ -271,8 +272,8 @@ export class SpoolQueue implements DurableQueue {
   }
 
   /**
-   * As if what is not in `entries` had been done: a hole that is never closed would keep everything above it. What is
-   * done already is not lost.
+   * Marks everything that `entries` lacks as done, because an open hole would keep everything above it. Entries that
+   * were done before are not lost.
    */
   #giveUp(segment: Segment, entries: Entries): void {
     const lost: number[] = []
@@ -289,8 +290,8 @@ export class SpoolQueue implements DurableQueue {
   }
 
   /**
-   * Moves `firstSeq` over what is done and over numbers that no segment has, and lets go of segments that are wholly
-   * done.
+   * Moves `firstSeq` over done entries and over numbers that no segment has, and drops segments that are done
+   * completely.
    */
   #advance(): void {
     let gone = 0

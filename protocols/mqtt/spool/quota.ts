@@ -1,7 +1,8 @@
 /**
- * Which queues take one message more, and what goes for it. A queue with `drop-oldest` makes room for itself, and a
- * session that holds the most makes room for all: one receiver that is slow or dead hurts nobody else. What a queue
- * with `refuse` has no room for is taken by none, so that its sender does not believe it is safe.
+ * Decides which queues take one more message and what is dropped for it. A queue with `drop-oldest` makes room for
+ * itself. When the whole spool is full, the session that holds the most makes room, so one slow or dead receiver does
+ * not hurt the others. If a queue with `refuse` has no room, no queue takes the message, and its sender is not told
+ * that it is safe.
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -132,7 +133,7 @@ export class Quota {
       if (isLost) return false
     }
   }
-  /** @returns what is lacking still; a disk that others fill is not emptied by giving up messages */
+  /** @returns the limit that is still exceeded. Dropping messages does not help against a disk that others fill. */
   #makeRoomForAll(bytes: number, lossy: readonly SpoolQueue[], strict: number): Limit | undefined {
     const count = lossy.length + strict
     for (;;) {
@@ -172,7 +173,7 @@ export class Quota {
     this.#largest = largest && { queue: largest, bytes: largest.bytes }
     return largest
   }
-  /** One message of a queue, or the one that it cannot take. Never without a word. */
+  /** Drops one message of a queue, or the one that the queue cannot take, and logs the first of them. */
   #drop(queue: SpoolQueue, why: Limit, bytes: number): void {
     this.#dropped[why].value++
     if (queue.gap === undefined)
@@ -185,7 +186,7 @@ export class Quota {
     else queue.dropOldest(nowMs, bytes)
   }
 
-  /** For what is in no queue: retained messages, which have limits of their own. */
+  /** For retained messages. They are in no queue and have their own limits, so only the disk can refuse them. */
   findDiskRefusal(bytes: number): MeshError | undefined {
     this.#lookAtDisk()
     if (this.#gone) return this.#counted('disk', this.#gone)
@@ -208,7 +209,7 @@ export class Quota {
     const { writer, policy } = this.#p
     if (!this.#isDiskLow || (this.#sinceLookBytes + writer.pendingBytes + bytes) * COPIES <= this.#spareBytes)
       return false
-    // What is given up for a new message is not in the file's spare bytes yet, but will be with the same commit.
+    // Bytes of messages that are dropped for a new one are not spare yet; they will be with the same commit.
     return policy.spool.whenFull === 'refuse' || this.bytes + writer.pendingBytes + bytes > this.#lowMark
   }
 
@@ -232,7 +233,7 @@ export class Quota {
     else this.#sinceLookBytes = 0
   }
   /**
-   * Until the answer is there the last one counts. What was taken before the question is in the answer, or still with
+   * The last answer counts until the next one is there. Bytes taken before the question are in the answer or still with
    * the writer.
    */
   #lookAtFile(): void {

@@ -1,6 +1,6 @@
 /**
- * What an earlier run left in the file, page by page. Messages in queues stay on the disk until somebody reads them. A
- * row that is damaged is told to `losses` and left out; it never stops the start.
+ * Reads what an earlier run left in the file, page by page. Messages in queues stay on the disk until they are read. A
+ * damaged row is reported to `losses` and skipped; it never stops the start.
  */
 import type { Row, SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
 import type { Gap, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'

@@ -1,7 +1,7 @@
 /**
- * Under what name rows of a session stand that there may be thousands of. A client id may have a thousand characters,
- * and a SUBSCRIBE of ten bytes or a QoS 2 message of ten must not cost a thousand on the disk: a long one stands for
- * itself in the session's row alone, and by its hash elsewhere.
+ * The key of a session in rows of which there may be thousands. A client id may have a thousand characters, and a
+ * SUBSCRIBE or a QoS 2 message of ten bytes must not write a thousand bytes to the disk. So a long id is written out
+ * only in the session's own row; other rows have its hash.
  */
 import { createHash } from 'node:crypto'
 

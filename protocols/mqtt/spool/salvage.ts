@@ -1,6 +1,6 @@
 /**
- * What can be read of a damaged spool goes into a new one. Each row is asked what it is by its shape, and whether it is
- * whole by its checksum, or by what it says where it has none.
+ * Copies what can be read of a damaged spool into a new one. A row's shape tells what it is, and its checksum whether
+ * it is whole. A row without a checksum is checked by its content.
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { salvageRows, type Salvaged, type SalvagedRow } from '../../../core/storage/salvage.ts'

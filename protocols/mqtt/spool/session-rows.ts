@@ -1,6 +1,6 @@
 /**
- * Which sessions have a row. One that holds nothing has none, so what comes first for it brings the row along, and
- * again until a commit has told that it is there: the transaction of the first may fail.
+ * Tracks which sessions have a row. A session without anything to store has none, so its first stored item writes the
+ * row as well. Later items write it again until a commit has confirmed the row, because the first transaction may fail.
  */
 type Row = { isDurable: boolean; isGoing: boolean }
 

@@ -1,6 +1,6 @@
 /**
- * The spool: everything durable of the MQTT part in one SQLite file. What was acknowledged is here or was delivered;
- * see durability.ts for the promises.
+ * The spool holds everything durable of the MQTT part in one SQLite file. An acknowledged message is in it or was
+ * delivered. durability.ts states the promises.
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'

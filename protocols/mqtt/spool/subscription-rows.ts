@@ -1,7 +1,6 @@
 /**
- * What one transaction changes of subscriptions: the last word about each filter, and two statements per session
- * instead of one per filter. A statement of its own for each filter costs SQLite, and the way to its thread, more than
- * the row does.
+ * Collects the changes of subscriptions for one transaction: the last change of each filter, in two statements per
+ * session. One statement per filter would cost more in SQLite, and on the way to its thread, than the row itself.
  */
 import type { Statement } from '../../../core/storage/storage.ts'
 import type { StoredSubscription } from '../durability.ts'

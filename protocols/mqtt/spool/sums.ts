@@ -1,6 +1,6 @@
 /**
- * Checksums of what is at rest. Damage of one byte always shows, any other with all but one chance in four thousand
- * million. Against those who mean harm they are nothing: who may write the file may write what it wants.
+ * Checksums of stored rows. Damage of one byte is always found; any other damage goes unnoticed once in 2³². They do
+ * not protect against an attacker, who can write the checksums as well.
  */
 import { crc32 } from 'node:zlib'
 import type { SqlValue } from '../../../core/storage/storage.ts'

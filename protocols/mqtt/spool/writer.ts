@@ -1,7 +1,7 @@
 /**
- * Turns what is asked for into transactions: everything that comes in one turn of the event loop, and everything that
- * comes while a transaction runs, is one batch with one promise. Sequence numbers are given when a batch is handed
- * over, so one that fails leaves no gap.
+ * Groups writes into transactions. Everything that is requested in one turn of the event loop, or while a transaction
+ * runs, becomes one batch with one promise. Sequence numbers are assigned when a batch is handed over, so a failed
+ * batch leaves no gap.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { toMeshError, type MeshError } from '../../../core/errors.ts'

@@ -1,7 +1,7 @@
 /**
- * What subscriptions take in memory, which lasts as long as their sessions: filters may be 65,535 characters long, and
- * of one with 64 levels of a letter each every level costs a hundred times what was received. One session has a quarter
- * of the room, all of one certificate or address have half.
+ * Bounds the memory of subscriptions, which live as long as their sessions. A filter may have 65,535 characters. In a
+ * filter of 64 one-letter levels, each level takes a hundred times the bytes that were received. One session may use a
+ * quarter of the room, all sessions of one certificate or address half.
  */
 import type { Session } from '../session/session.ts'
 

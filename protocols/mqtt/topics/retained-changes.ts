@@ -1,8 +1,8 @@
 /**
- * Changes of retained messages that are on their way to the disk. A message's receivers are chosen when it comes, and
- * its topic's retained value changes when it is durable: who subscribes in between is no receiver, and finds the old
- * value. So each change has a number, each subscription knows the last number before it, and one that meets a change on
- * its way waits for it. What has a higher number came to it live.
+ * Changes of retained messages that are not durable yet. The receivers of a message are chosen when it arrives, but the
+ * retained value changes only when it is durable. A client that subscribes in between is not a receiver and would find
+ * the old value. So changes are numbered, and each subscription knows the last number before it. A subscription that
+ * meets a pending change with a lower number waits for it; a change with a higher number is delivered live.
  */
 import { TopicTree } from './topic-tree.ts'
 

@@ -32,7 +32,7 @@ export class Place implements Disposable {
     this.change = { topic, number: 0 }
     changes.begin(this.change)
   }
-  /** The message waits for room, and nobody is to wait for it. */
+  /** The message waits for room; others must not wait for it. */
   suspend(): void {
     this.#changes.end(this.change, 'given-up')
   }

@@ -1,6 +1,6 @@
 /**
- * Who gets a message: sessions, shared groups and bridge routes by filter, with the answer for a topic remembered until
- * a subscription changes. One session gets a message once, whatever number of its filters match, with the highest QoS
+ * Finds who gets a message: sessions, shared groups and bridge routes, by filter. The answer for a topic is cached
+ * until a subscription changes. A session gets a message once, however many of its filters match, with the highest QoS
  * and all their identifiers (MQTT 5.0 §3.3.4).
  */
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
@@ -62,7 +62,7 @@ const ID_BYTES = 8
 
 const NONE: readonly never[] = []
 const NOBODY: Plan = { direct: NONE, queues: NONE, routes: NONE }
-/** Most messages of somebody who makes up topics are for nobody, and each topic is remembered. */
+/** One object for all topics without receivers: a client that invents topics fills the cache with them. */
 const NO_MATCH: Match = {
   targets: new Targets(),
   receivers: NONE,
@@ -76,7 +76,10 @@ const NO_MATCH: Match = {
 export class Subscriptions {
   readonly #tree = new TopicTree<Entry>()
   readonly #remembered = new Map<string, Match>()
-  /** Came once: what somebody makes up for one message each is not worth what a match takes. */
+  /**
+   * Topics that came once. A match is cached from the second message on, because it costs more than a topic that never
+   * comes again is worth.
+   */
   readonly #seen = new Set<string>()
   #seenChars = 0
   #rememberedBytes = 0
@@ -105,7 +108,7 @@ export class Subscriptions {
         this.#count(session, subscription.filter, 1)
         this.sharedSize++
       }
-      // What is remembered of topics has the group, and so its members of now.
+      // Cached matches refer to the group itself, so they see its new member.
       if (known) return
       groups.set(shared.group, group)
     }
@@ -136,7 +139,7 @@ export class Subscriptions {
     this.size += by
     this.room.change(session, by * estimateFilterBytes(subscribed))
   }
-  /** Somebody may want `$SYS/…`. */
+  /** Whether a subscription may match `$SYS/…`. */
   get hasSysFilters(): boolean {
     return this.#sysFilters > 0
   }
@@ -150,7 +153,7 @@ export class Subscriptions {
     entry?.routes?.delete(route)
     if (entry) this.#tidy(route.filter, entry)
   }
-  /** A session's queue came, or its rules changed: what is remembered speaks of the old ones. */
+  /** Drops cached matches after a session got a queue or its rules changed: they refer to the old ones. */
   forget(): void {
     if (this.#remembered.size > 0) this.#remembered.clear()
     this.#rememberedBytes = 0

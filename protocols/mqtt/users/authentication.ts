@@ -1,7 +1,7 @@
 /**
- * Who a client proved to be. Ways are tried in this order: the password or token that CONNECT has, then what the TLS
- * handshake has proved. What is shown and wrong is refused, whatever else there is; who shows nothing comes in only
- * where the listener takes clients without a user.
+ * Finds out which user a client is. The password or token in CONNECT is tried first, then the identity of the TLS
+ * handshake. Wrong credentials are always refused. A client without credentials is accepted only where the listener
+ * takes anonymous clients.
  */
 import { looksLikeJwt } from '../../../core/jwt/verify.ts'
 import { REASON, createViolation } from '../codec/reason.ts'
@@ -136,7 +136,7 @@ export class Authentication {
   #methodOf(password: Uint8Array, listener: MqttListener): 'password' | 'jwt' | undefined {
     const [passwords, tokens] = [this.takes('password', listener), this.takes('jwt', listener)]
     if (!passwords || !tokens) return passwords ? 'password' : tokens ? 'jwt' : undefined
-    // What nobody has issued may be a password all the same.
+    // A token of an unknown issuer may still be a password.
     const text = Buffer.from(password).toString('latin1')
     return looksLikeJwt(text) && this.#users?.tokens?.findIssuer(text) ? 'jwt' : 'password'
   }

@@ -1,7 +1,7 @@
 /**
- * Refusals are held back from a source that guesses: each of the last minute doubles the time, and few of them wait at
- * once; what comes beyond is not looked at. Only refusals wait, so that the others behind the same address (NAT, a
- * gateway) are served as ever once the guesser has his answers to wait for.
+ * Delays refusals to a source that guesses passwords. Each refusal of the last minute doubles the delay, and only a few
+ * may wait at once; attempts beyond that are not checked. Only refusals are delayed, so other clients behind the same
+ * address (NAT, a gateway) are served as usual.
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
@@ -12,7 +12,7 @@ const FIRST_DELAY_MS = 250
 const FORGET_MS = 60_000
 /** Of one source. */
 const MAX_HELD = 8
-/** A source more drops the one that was refused longest ago. */
+/** Sources that are remembered; a further one replaces the one refused longest ago. */
 const MAX_SOURCES = 4_096
 
 type Source = { refusals: number; lastMs: number; readonly held: Tally }

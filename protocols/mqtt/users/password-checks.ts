@@ -1,7 +1,7 @@
 /**
- * Hashes of passwords cost a processor for a twentieth of a second or more, and whoever connects makes us compute one.
- * So few are computed at once, sources take their turns, and of those who wait the source that has most of them gives
- * way: a flood makes others wait for one check of each source that floods, not for all of them.
+ * Bounds the processor time that password hashes take. One hash costs a twentieth of a second or more, and any client
+ * can make us compute one. So only a few are computed at once and sources take turns. When too many checks wait, the
+ * source with the most waiting checks loses one. Others wait for at most one check of each flooding source.
  */
 import { MeshError } from '../../../core/errors.ts'
 import { guard } from '../../../core/defects/guard.ts'
@@ -46,7 +46,7 @@ export class PasswordChecks {
     }
   }
 
-  /** Who waited has the place of the one that is over, so that nobody comes between. */
+  /** The next waiting check takes over the slot directly, so a new one cannot slip in between. */
   #next(): void {
     const [source, of] = this.#waiting.entries().next().value ?? []
     const one = of?.values().next().value

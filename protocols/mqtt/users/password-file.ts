@@ -1,6 +1,6 @@
 /**
- * A password file as mosquitto has it: `name:hash` a line, lines that begin with `#` are comments. A line that is wrong
- * keeps its own user out and nobody else; it is told by its number, never by its text, which may be a password.
+ * Reads a password file in mosquitto's format: one `name:hash` per line, `#` begins a comment. A wrong line keeps out
+ * only its own user. It is reported by its number, never by its text, which may be a password.
  */
 import { walkLines } from '../../../core/os/files/lines.ts'
 import type { TimeSlice } from '../../../core/os/time-slice.ts'

@@ -28,7 +28,7 @@ const MAX_MESSAGE_BYTES = 2_048
 const MAX_NONCE_CHARS = 256
 const NONCE_BYTES = 18
 const SALT_BYTES = 16
-/** Where nobody has a verifier, as `meshlet mqtt passwd` writes it. */
+/** Iterations for files without any verifier; the same as `meshlet mqtt passwd` writes. */
 const ITERATIONS = 600_000
 
 export class ScramExchange implements EnhancedExchange {
