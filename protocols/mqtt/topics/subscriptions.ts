@@ -5,6 +5,7 @@
  */
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { Qos } from '../codec/packet.ts'
+import { type Demand, MANY } from './demand.ts'
 import { FilterQuota } from './filter-quota.ts'
 import { estimateFilterBytes } from './filter-cost.ts'
 import { Group } from '../session/groups.ts'
@@ -48,7 +49,14 @@ class Entry extends Subscribers {
   routes: Set<Route> | undefined
 
   get isBare(): boolean {
-    return this.size + (this.groups?.size ?? 0) + (this.routes?.size ?? 0) === 0
+    return this.size + this.#others === 0
+  }
+  get #others(): number {
+    return (this.groups?.size ?? 0) + (this.routes?.size ?? 0)
+  }
+  /** A group and a route get a message of their own. */
+  override get demand(): Demand {
+    return this.#others > 0 ? MANY : super.demand
   }
 }
 
@@ -74,7 +82,7 @@ const NO_MATCH: Match = {
 }
 
 export class Subscriptions {
-  readonly #tree = new TopicTree<Entry>()
+  readonly #tree = new TopicTree<Entry>((entry) => entry.demand)
   readonly #remembered = new Map<string, Match>()
   /**
    * Topics that came once. A match is cached from the second message on, because it costs more than a topic that never
@@ -160,6 +168,7 @@ export class Subscriptions {
   }
   /** A filter without wildcards is one topic, and says nothing of others. */
   #forgetFor(filter: string): void {
+    this.#tree.noteChange(filter)
     if (this.#remembered.size === 0) return
     if (filter.includes('+') || filter.includes('#')) {
       this.forget()
@@ -217,11 +226,12 @@ export class Subscriptions {
     const note = (session: Session, subscription: StoredSubscription): void => {
       targets.add(session, subscription)
     }
-    this.#tree.visitFilters(topic, (entry) => {
+    const visit = (entry: Entry): void => {
       entry.each(note)
       if (entry.groups) groups.push(...entry.groups.values())
       if (entry.routes) routes.push(...entry.routes)
-    })
+    }
+    this.#tree.visitFilters(topic, visit, (demand) => targets.meet(demand))
     const { all } = targets
     if (all.length + groups.length + routes.length === 0) return NO_MATCH
     const receivers = all.every(({ session }) => session.mayHave(topic))

@@ -1,6 +1,7 @@
 /** Who has subscribed to a filter, and what a session gets of a topic, of all its subscriptions together. */
 import type { StoredSubscription } from '../durability.ts'
 import { NO_IDS, type Qos } from '../codec/packet.ts'
+import { findBits, type Demand, joinDemands, MANY, MAX_WANTS, makeDemand } from './demand.ts'
 import type { Session } from '../session/session.ts'
 import type { View } from './view.ts'
 
@@ -17,6 +18,8 @@ export class Target implements View {
   shared: string | undefined
   #ids: number[] | undefined
   #isEmpty = true
+  /** Of all that was added. */
+  #bits = 0
 
   constructor(session: Session) {
     this.session = session
@@ -28,6 +31,7 @@ export class Target implements View {
       this.hasNoLocal = true
     } else if (this.hasNoLocal) (this.withoutLocal ??= new Target(this.session)).add(one)
     this.#isEmpty = false
+    this.#bits |= findBits(one)
     if (one.qos > this.qos) this.qos = one.qos
     if (one.retainAsPublished) this.retainAsPublished = true
     if (one.subscriptionId !== undefined) {
@@ -45,7 +49,12 @@ export class Target implements View {
     copy.hasNoLocal = this.hasNoLocal
     copy.withoutLocal = this.withoutLocal?.copy()
     copy.#isEmpty = this.#isEmpty
+    copy.#bits = this.#bits
     return copy
+  }
+  /** Subscriptions with these bits, and without an identifier, change nothing. */
+  has(bits: number): boolean {
+    return (bits & ~this.#bits) === 0
   }
 }
 
@@ -55,19 +64,23 @@ const MAX_LISTED = 8
 /** Who gets one topic. */
 export class Targets {
   readonly #all: Target[] = []
-  #bySession: Map<Session, Target> | undefined
+  #bySession: Map<object, Target> | undefined
   /** Of a thousand filters that match, most are one session's. */
   #last: Target | undefined
 
   get all(): readonly Target[] {
     return this.#all
   }
-  get(session: Session): Target | undefined {
+  get(session: object): Target | undefined {
     return this.#bySession ? this.#bySession.get(session) : this.#all.find((one) => one.session === session)
   }
   add(session: Session, subscription: StoredSubscription): void {
     if (this.#last?.session !== session) this.#last = this.get(session) ?? this.#make(session)
     this.#last.add(subscription)
+  }
+  /** Every session has all that it asks for. */
+  meet(demand: Demand): boolean {
+    return demand !== MANY && demand.every(({ session, bits }) => this.get(session)?.has(bits) ?? false)
   }
   #make(session: Session): Target {
     const made = new Target(session)
@@ -114,6 +127,14 @@ export class Subscribers {
     if (this.#only !== session) return false
     this.#only = this.#onlySubscription = undefined
     return true
+  }
+  get demand(): Demand {
+    if (this.#only) return makeDemand(this.#only, this.#onlySubscription!)
+    if (!this.#several) return []
+    if (this.#several.size > MAX_WANTS) return MANY
+    let sum: Demand = []
+    for (const [session, subscription] of this.#several) sum = joinDemands(sum, makeDemand(session, subscription))
+    return sum
   }
   each(visit: (session: Session, subscription: StoredSubscription) => void): void {
     if (this.#several) for (const [session, subscription] of this.#several) visit(session, subscription)

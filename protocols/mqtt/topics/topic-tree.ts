@@ -1,8 +1,9 @@
 /**
  * A tree with one node per topic level. Filled with filters it answers which filters match a topic; filled with topics,
  * which topics match a filter. Its size is bounded by its owners' limits (subscriptions, retained messages, levels),
- * and so is every walk.
+ * and so is every walk. A walk that becomes long passes over parts that ask for nothing more (demand.ts).
  */
+import { type Demand, joinDemands, MANY } from './demand.ts'
 
 /** Most nodes have one child or none, and a map of one takes more than all else of them: `level` is the only child's. */
 type Node<V> = {
@@ -14,6 +15,8 @@ type Node<V> = {
   any: Node<V> | undefined
   rest: Node<V> | undefined
   value: V | undefined
+  /** Of all below and of its own value; undefined until somebody asks, and again after a change. */
+  demand: Demand | undefined
 }
 const node = <V>(): Node<V> => ({
   level: undefined,
@@ -22,12 +25,25 @@ const node = <V>(): Node<V> => ({
   any: undefined,
   rest: undefined,
   value: undefined,
+  demand: undefined,
 })
+
+/** A walk that visits no more nodes than this asks for no demand: ordinary filters cost no memory and no time for it. */
+const SHORT_WALK = 16
+/** To go over more children after each change would cost more than it spares. */
+const MAX_SUMMED_CHILDREN = 8
 
 export class TopicTree<V> {
   readonly #root = node<V>()
+  readonly #demandOf: (value: V) => Demand
+  #hasDemands = false
   /** Those with a value, by their whole path: to split it costs more than all else of a look-up. */
   readonly #byPath = new Map<string, Node<V>>()
+
+  /** @param demandOf left out: every walk visits all that matches */
+  constructor(demandOf: (value: V) => Demand = () => MANY) {
+    this.#demandOf = demandOf
+  }
 
   get size(): number {
     return this.#byPath.size
@@ -64,15 +80,31 @@ export class TopicTree<V> {
       removeChild(parent, level)
     }
   }
+  /** To be called after every change of a value, and after `delete`: what was summed up on its way is so no more. */
+  noteChange(path: string): void {
+    if (!this.#hasDemands) return
+    let at: Node<V> | undefined = this.#root
+    at.demand = undefined
+    for (const level of path.split('/')) {
+      at = childOf(at, level)
+      if (!at) return
+      at.demand = undefined
+    }
+  }
 
-  /** The paths are filters: visits the values of those that match the topic. [MQTT-4.7.2-1] */
-  visitFilters(topic: string, visit: (value: V) => void): void {
+  /**
+   * The paths are filters: visits the values of those that match the topic [MQTT-4.7.2-1], without parts of the tree
+   * whose demand is met by what was visited before.
+   */
+  visitFilters(topic: string, visit: (value: V) => void, isMet: (demand: Demand) => boolean = () => false): void {
     const levels = topic.split('/')
-    if (!topic.startsWith('$')) ofTopic(this.#root, levels, 0, visit)
+    const walk: ByTopic<V> = { levels, visit, isMet, demandOf: this.#demandOf, visited: 0 }
+    if (!topic.startsWith('$')) ofTopic(walk, this.#root, 0)
     else {
       const exact = childOf(this.#root, levels[0]!)
-      if (exact) ofTopic(exact, levels, 1, visit)
+      if (exact) ofTopic(walk, exact, 1)
     }
+    if (walk.visited > SHORT_WALK) this.#hasDemands = true
   }
   /** The paths are topics: visits the values of those that the filter matches. */
   visitTopics(filter: string, visit: (value: V) => void): void {
@@ -118,15 +150,36 @@ function isBare<V>({ value, level, children, any, rest }: Node<V>): boolean {
   return value === undefined && level === undefined && !children && !any && !rest
 }
 
-function ofTopic<V>(at: Node<V>, levels: readonly string[], depth: number, visit: (value: V) => void): void {
-  if (at.rest?.value !== undefined) visit(at.rest.value)
-  if (depth === levels.length) {
-    if (at.value !== undefined) visit(at.value)
+type ByTopic<V> = {
+  readonly levels: readonly string[]
+  readonly visit: (value: V) => void
+  readonly isMet: (demand: Demand) => boolean
+  readonly demandOf: (value: V) => Demand
+  visited: number
+}
+function ofTopic<V>(walk: ByTopic<V>, at: Node<V>, depth: number): void {
+  if (walk.visited++ >= SHORT_WALK && walk.isMet(findDemand(at, walk.demandOf))) return
+  if (at.rest?.value !== undefined) walk.visit(at.rest.value)
+  if (depth === walk.levels.length) {
+    if (at.value !== undefined) walk.visit(at.value)
     return
   }
-  const exact = exactChild(at, levels[depth]!)
-  if (exact) ofTopic(exact, levels, depth + 1, visit)
-  if (at.any) ofTopic(at.any, levels, depth + 1, visit)
+  const exact = exactChild(at, walk.levels[depth]!)
+  if (exact) ofTopic(walk, exact, depth + 1)
+  if (at.any) ofTopic(walk, at.any, depth + 1)
+}
+/** Each node is summed up once between two changes of it, and what many sessions share no further than that is known. */
+function findDemand<V>(at: Node<V>, demandOf: (value: V) => Demand): Demand {
+  return (at.demand ??= sumDemands(at, demandOf))
+}
+function sumDemands<V>({ value, child, children, any, rest }: Node<V>, demandOf: (value: V) => Demand): Demand {
+  if (children && children.size > MAX_SUMMED_CHILDREN) return MANY
+  let sum: Demand = value === undefined ? [] : demandOf(value)
+  for (const one of [child, any, rest, ...(children?.values() ?? [])]) {
+    if (sum === MANY) return MANY
+    if (one) sum = joinDemands(sum, findDemand(one, demandOf))
+  }
+  return sum
 }
 
 type Walk<V> = { readonly root: Node<V>; readonly levels: readonly string[]; readonly visit: (value: V) => void }

@@ -83,6 +83,8 @@ function subscribe(filter: string, qos: 0 | 1 | 2, id?: number): Buffer {
     subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
   })
 }
+const unsubscribe = (filter: string): Buffer =>
+  bytesOf({ type: 'unsubscribe', packetId: 1, properties: {}, filters: [filter] })
 function publish(
   topic: string,
   payload: Buffer,
@@ -116,10 +118,13 @@ async function idleSubscribers(a: Attacker, untilMs: number, qos: 0 | 1, kept: b
 }
 
 /** Ten levels, and `+` in place of each of them in every combination. */
-async function overlapping(a: Attacker, behind = ''): Promise<net.Socket> {
-  const socket = await a.connected('overlapping')
+async function overlapping(
+  a: Attacker,
+  p: { readonly behind?: string; readonly clientId?: string } = {},
+): Promise<net.Socket> {
+  const socket = await a.connected(p.clientId ?? 'overlapping')
   const filter = (i: number): string =>
-    Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/') + behind
+    Array.from({ length: 10 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/') + (p.behind ?? '')
   for (let i = 0; i < 1_000; i++) await a.send(socket, subscribe(filter(i), 0))
   return socket
 }
@@ -238,7 +243,33 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
   'overlapping-topics': {
     about: 'the same, and no topic comes twice',
     async run(a, untilMs) {
-      const socket = await overlapping(a, '/#')
+      const socket = await overlapping(a, { behind: '/#' })
+      await pour(a, socket, a.sent + 2 * MIB, untilMs, (i) =>
+        Buffer.concat(
+          Array.from({ length: 100 }, (_, j) => publish(`x/x/x/x/x/x/x/x/x/x/${i * 100 + j}`, Buffer.alloc(40))),
+        ),
+      )
+    },
+  },
+  'overlapping-come-and-go': {
+    about: 'the same, and one filter comes and goes between the messages',
+    async run(a, untilMs) {
+      const socket = await overlapping(a, { behind: '/#' })
+      await pour(a, socket, a.sent + 2 * MIB, untilMs, (i) =>
+        Buffer.concat(
+          Array.from({ length: 50 }, (_, j) => [
+            publish(`x/x/x/x/x/x/x/x/x/x/${i * 50 + j}`, Buffer.alloc(40)),
+            j % 2 === 0 ? unsubscribe('x/x/x/x/x/+/x/x/x/x/#') : subscribe('x/x/x/x/x/+/x/x/x/x/#', 1),
+          ]).flat(),
+        ),
+      )
+    },
+  },
+  'overlapping-sessions': {
+    about: 'the same filters of four sessions, and no topic comes twice',
+    async run(a, untilMs) {
+      for (let i = 0; i < 3; i++) await overlapping(a, { behind: '/#', clientId: `overlapping${i}` })
+      const socket = await overlapping(a, { behind: '/#' })
       await pour(a, socket, a.sent + 2 * MIB, untilMs, (i) =>
         Buffer.concat(
           Array.from({ length: 100 }, (_, j) => publish(`x/x/x/x/x/x/x/x/x/x/${i * 100 + j}`, Buffer.alloc(40))),

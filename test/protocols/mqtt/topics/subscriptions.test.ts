@@ -83,8 +83,9 @@ const viewOf = (all: readonly StoredSubscription[]): unknown =>
         ids: all.flatMap((one) => one.subscriptionId ?? []),
       })
 
-function told(all: Subscriptions, sessions: readonly Session[]): unknown {
-  return TOPICS.map((topic) => {
+type Asked = { readonly sessions: readonly Session[]; readonly topics: readonly string[] }
+function told(all: Subscriptions, { sessions, topics }: Asked): unknown {
+  return topics.map((topic) => {
     const { targets, groups, plans } = all.match(topic)
     return {
       targets: sessions.map((session) => {
@@ -98,10 +99,10 @@ function told(all: Subscriptions, sessions: readonly Session[]): unknown {
   })
 }
 /** The same, each subscription compared with each topic. */
-function compared(held: readonly Held[], sessions: readonly Session[]): unknown {
+function compared(held: readonly Held[], { sessions, topics }: Asked): unknown {
   const isShared = ({ filter }: StoredSubscription): boolean => filter.startsWith('$share/')
   const plain = (filter: string): string => (filter.startsWith('$share/') ? filter.slice(9) : filter)
-  return TOPICS.map((topic) => {
+  return topics.map((topic) => {
     const matching = held.filter(({ subscription }) => matches(plain(subscription.filter), topic))
     const of = (session: Session): StoredSubscription[] =>
       matching.flatMap((one) => (one.session === session ? one.subscription : []))
@@ -116,6 +117,34 @@ function compared(held: readonly Held[], sessions: readonly Session[]): unknown 
   })
 }
 
+class Both {
+  readonly #all = new Subscriptions(1e9)
+  readonly #held = new Map<string, Held>()
+  readonly #asked: Asked
+
+  constructor(asked: Asked) {
+    this.#asked = asked
+  }
+
+  change(at: number, subscription: StoredSubscription, isGone: boolean): void {
+    const session = this.#asked.sessions[at]!
+    const key = `${at} ${subscription.filter}`
+    if (isGone) {
+      this.#all.remove(session, subscription.filter)
+      this.#held.delete(key)
+    } else {
+      this.#all.add(session, subscription)
+      this.#held.set(key, { session, subscription })
+    }
+  }
+  check(): void {
+    const want = compared([...this.#held.values()], this.#asked)
+    // The second time it is remembered.
+    for (let i = 0; i < 3; i++) assert.deepEqual(told(this.#all, this.#asked), want)
+  }
+}
+const elevenSessions = (): Session[] => Array.from({ length: 11 }, (_, i) => named(String(i)))
+
 test('whatever was asked before, a changed subscription gives what comparing each with each topic gives', () => {
   const step = fc.record({
     session: fc.nat({ max: 10 }),
@@ -128,25 +157,43 @@ test('whatever was asked before, a changed subscription gives what comparing eac
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      const sessions = Array.from({ length: 11 }, (_, i) => named(String(i)))
-      const held = new Map<string, Held>()
-      const all = new Subscriptions(1e9)
-      for (const { session: at, isGone, ...options } of steps) {
-        const session = sessions[at]!
-        const subscription = { ...options, retainHandling: 0 } as const
-        const key = `${at} ${options.filter}`
-        if (isGone) {
-          all.remove(session, options.filter)
-          held.delete(key)
-        } else {
-          all.add(session, subscription)
-          held.set(key, { session, subscription })
-        }
-        const want = compared([...held.values()], sessions)
-        // The second time it is remembered.
-        for (let i = 0; i < 3; i++) assert.deepEqual(told(all, sessions), want)
+      const both = new Both({ sessions: elevenSessions(), topics: TOPICS })
+      for (const { session, isGone, ...options } of steps) {
+        both.change(session, { ...options, retainHandling: 0 }, isGone)
+        both.check()
       }
     }),
     { numRuns: 200 },
+  )
+})
+
+/** `x` or `+` in each of seven levels: a topic of the same levels is matched by all of them. */
+const crossed = (i: number): string => Array.from({ length: 7 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/')
+const LONG_WALKS = ['x/x/x/x/x/x/x', 'x/x/x/x/x/x/x/y', 'x/x/y/x/x/x/x', 'y/y/y/y/y/y/y/y']
+
+test('the same of sessions with hundreds of filters that all match, of which a search leaves most out', () => {
+  const step = fc.record({
+    session: fc.oneof(fc.nat({ max: 1 }), fc.nat({ max: 10 })),
+    from: fc.nat({ max: 127 }),
+    // One, so that it is the only one that asks for something, or most of them.
+    count: fc.constantFrom(1, 1, 1, 16, 128),
+    behind: fc.constantFrom('', '/#', '/+'),
+    share: fc.constantFrom(...Array.from({ length: 9 }, () => ''), '$share/g/'),
+    qos: fc.constantFrom(0, 0, 1, 2),
+    noLocal: fc.constantFrom(false, false, false, true),
+    retainAsPublished: fc.constantFrom(false, false, true),
+    subscriptionId: fc.constantFrom(undefined, undefined, undefined, 1, 2),
+    isGone: fc.constantFrom(false, false, true),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), (steps) => {
+      const both = new Both({ sessions: elevenSessions(), topics: LONG_WALKS })
+      for (const { session, from, count, behind, share, isGone, ...options } of steps) {
+        for (let i = from; i < Math.min(128, from + count); i++)
+          both.change(session, { filter: share + crossed(i) + behind, ...options, retainHandling: 0 }, isGone)
+        both.check()
+      }
+    }),
+    { numRuns: 60 },
   )
 })

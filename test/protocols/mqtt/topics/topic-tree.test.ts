@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { matches } from '../../../../protocols/mqtt/topics/topics.ts'
+import { MANY } from '../../../../protocols/mqtt/topics/demand.ts'
 import { TopicTree } from '../../../../protocols/mqtt/topics/topic-tree.ts'
 
 const level = fc.constantFrom('a', 'b', 'c', '', '$a')
@@ -56,4 +57,26 @@ test('[MQTT-4.7.2-1] only the first level keeps wildcards out with a $', () => {
     visited((visit) => topics.visitTopics('#', visit)),
     ['a/$b', 'a/b/$c'],
   )
+})
+
+test('a thousand filters that all match are left out of a search that has all they ask for, and visited when one asks for more', () => {
+  const filters = Array.from({ length: 1024 }, (_, i) =>
+    Array.from({ length: 10 }, (__, bit) => ((i >> bit) & 1 ? '+' : 'x')).join('/'),
+  )
+  const topic = 'x/x/x/x/x/x/x/x/x/x'
+  const summed = new TopicTree<string>((value) => (value === 'many' ? MANY : []))
+  for (const one of filters) summed.set(one, one)
+  const search = (isMet = true): string[] =>
+    visited((visit) => summed.visitFilters(topic, visit, (demand) => isMet && demand !== MANY))
+  assert.deepEqual(search(false), filters.toSorted())
+  assert.ok(search().length < 100, `${search().length} were visited`)
+  for (const last of [filters.at(-1)!, filters.at(-2)!]) {
+    summed.set(last, 'many')
+    summed.noteChange(last)
+    assert.ok(search().includes('many'), last)
+    assert.ok(search().length < 100, `${search().length} were visited`)
+    summed.set(last, last)
+    summed.noteChange(last)
+    assert.ok(!search().includes(last))
+  }
 })
