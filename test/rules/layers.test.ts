@@ -96,3 +96,13 @@ test(`no folder has more than ${MAX_FILES} files`, () => {
   ])
   assert.deepEqual(crowded(all.filter((file) => !GENERATED.test(file))), [])
 })
+
+test('every folder has a place in ARCHITECTURE.md', () => {
+  const [, block = ''] = /```\n([^]*?)```/.exec(fs.readFileSync('ARCHITECTURE.md', 'utf8')) ?? []
+  const sources = all.filter((file) => !GENERATED.test(file) && !file.startsWith('test/'))
+  const folders = new Set(sources.flatMap((file) => file.split('/').slice(0, -1)))
+  assert.deepEqual(
+    [...folders].filter((folder) => !new RegExp(`(?<![\\w-])${folder}/`).test(block)),
+    [],
+  )
+})
