@@ -66,9 +66,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   io.settled({
     isIdle: () => agent.connections === 0,
     trimMalloc: () => world.trimMalloc?.(),
-    watch: (changed) => {
-      agent.onConfiguration(changed)
-    },
+    watch: (changed) => agent.onConfiguration(changed),
   })
   // The status walks over the configuration; making the parts has filled this turn.
   await waitForNextTurn()

@@ -1,4 +1,5 @@
 /** Runs a program of this machine. */
+import type { Readable } from 'node:stream'
 import type * as ChildProcess from 'node:child_process'
 import { createRequire } from 'node:module'
 import { guard, doNothing } from '../defects/guard.ts'
@@ -28,15 +29,7 @@ export const runSystemCommand: RunCommand = ([program = '', ...args], signal) =>
       detached: true,
       env: { PATH: process.env['PATH'] },
     })
-    const kept: Buffer[] = []
-    let keptBytes = 0
-    const keep = (chunk: Buffer): void => {
-      if (keptBytes >= MAX_OUTPUT_BYTES) return
-      kept.push(chunk.subarray(0, MAX_OUTPUT_BYTES - keptBytes))
-      keptBytes += kept.at(-1)!.length
-    }
-    child.stdout.on('data', guard('process', doNothing, keep))
-    child.stderr.on('data', guard('process', doNothing, keep))
+    const kept = collectOutput([child.stdout, child.stderr])
     const killAll = (): void => {
       try {
         process.kill(-child.pid!, 'SIGKILL')
@@ -77,3 +70,16 @@ export const runSystemCommand: RunCommand = ([program = '', ...args], signal) =>
       }),
     )
   })
+
+/** @returns what the pipes bring, at most MAX_OUTPUT_BYTES of both together; it grows as they go on */
+function collectOutput(pipes: readonly Readable[]): readonly Buffer[] {
+  const kept: Buffer[] = []
+  let keptBytes = 0
+  const keep = guard('process', doNothing, (chunk: Buffer): void => {
+    if (keptBytes >= MAX_OUTPUT_BYTES) return
+    kept.push(chunk.subarray(0, MAX_OUTPUT_BYTES - keptBytes))
+    keptBytes += kept.at(-1)!.length
+  })
+  for (const pipe of pipes) pipe.on('data', keep)
+  return kept
+}

@@ -24,7 +24,32 @@ const topicName = () =>
     .max(65_535)
     .regex(/^[^+#\0]+$/, 'is a topic name: it has no wildcards')
 
-/** Of one session with an upstream broker: what is not of one route. */
+const websocket = () =>
+  z.strictObject({
+    path: z
+      .string()
+      .startsWith('/')
+      .max(2_048)
+      .regex(/^[!-~]+$/, 'is a path without spaces')
+      .default('/mqtt'),
+    /** Default: name and port of the endpoint. */
+    host: z
+      .string()
+      .regex(/^[a-zA-Z0-9.:[\]_-]+$/, 'is a host, with a port if it is not the usual one')
+      .optional(),
+  })
+
+const httpProxy = () =>
+  z.strictObject({
+    host: z.string().min(1),
+    port: count().max(65_535),
+    /** Holds `user:password`. In agent.yaml only, as `credentials`. */
+    credentialsFile: z.string().startsWith('/').optional(),
+    /** Names, addresses and ranges that are connected to directly. */
+    noProxy: z.array(z.string().min(1)).max(256).default([]),
+  })
+
+/** Settings of one session with an upstream broker that do not belong to one route. */
 export const bridge = () =>
   z.strictObject({
     /** Those of the routes that it is about; `clientId` as in them. */
@@ -44,32 +69,9 @@ export const bridge = () =>
     /** In agent.yaml only: they are of this machine, and not for whatever broker a control plane names. */
     credentials: credentials().optional(),
     /** MQTT over WebSocket; TLS, where there is some, is the cluster's. */
-    websocket: z
-      .strictObject({
-        path: z
-          .string()
-          .startsWith('/')
-          .max(2_048)
-          .regex(/^[!-~]+$/, 'is a path without spaces')
-          .default('/mqtt'),
-        /** Default: name and port of the endpoint. */
-        host: z
-          .string()
-          .regex(/^[a-zA-Z0-9.:[\]_-]+$/, 'is a host, with a port if it is not the usual one')
-          .optional(),
-      })
-      .optional(),
+    websocket: websocket().optional(),
     /** Out through a proxy that knows HTTP CONNECT; what it carries is encrypted as the cluster says. */
-    httpProxy: z
-      .strictObject({
-        host: z.string().min(1),
-        port: count().max(65_535),
-        /** Holds `user:password`. In agent.yaml only, as `credentials`. */
-        credentialsFile: z.string().startsWith('/').optional(),
-        /** Names, addresses and ranges that are connected to directly. */
-        noProxy: z.array(z.string().min(1)).max(256).default([]),
-      })
-      .optional(),
+    httpProxy: httpProxy().optional(),
     /** Waits between connections are at least and at most so long, and grow in between. */
     reconnectMinMs: count().max(60_000).default(1_000),
     reconnectMaxMs: count().max(3_600_000).default(300_000),

@@ -134,10 +134,7 @@ export function createBroker(options: BrokerOptions): Broker {
       await Promise.allSettled(state.clientLocks.values())
       await saveAll(state)
       closing.abort()
-      sys?.[Symbol.dispose]()
-      watching?.[Symbol.dispose]()
-      shedding[Symbol.dispose]()
-      state.quotas[Symbol.dispose]()
+      for (const one of [sys, watching, shedding, state.quotas]) one?.[Symbol.dispose]()
       for (const session of state.sessions.values()) session.end()
       state.flusher.flush()
     },

@@ -77,6 +77,8 @@ test('join from standard input, before the first start; the token is never on th
 test('boots: with and without the link, with the address late, changed or missing', async (t) => {
   const site = await Site.joined(t)
   const { device, cable } = site
+  const seenAt = (line: RegExp, withinMs = 30_000): Promise<unknown> =>
+    site.hub.until('sees the device at its address', 'runuser -u meshlet-hub -- meshlet-hub devices', line, withinMs)
   const boot = async (): Promise<void> => {
     await device.boot('none')
     await site.serves(UNIT_START_MS)
@@ -105,28 +107,15 @@ test('boots: with and without the link, with the address late, changed or missin
     assert.match((await device.run('meshlet status')).out, /address/, 'status says what is waited for')
     site.moveTo('10.1.0.3/24')
     await site.reachesApp()
-    await site.hub.until(
-      'sees the device at its address',
-      'runuser -u meshlet-hub -- meshlet-hub devices',
-      /^edge-1 +connected .* 10\.1\.0\.3 /m,
-    )
+    await seenAt(/^edge-1 +connected .* 10\.1\.0\.3 /m)
   })
   await t.test('with another address than before, and one that changes while it runs', async () => {
     await device.halt()
     site.moveTo('10.1.0.4/24')
     await boot()
-    await site.hub.until(
-      'sees the device at its address',
-      'runuser -u meshlet-hub -- meshlet-hub devices',
-      /^edge-1 +connected .* 10\.1\.0\.4 /m,
-    )
+    await seenAt(/^edge-1 +connected .* 10\.1\.0\.4 /m)
     site.moveTo('10.1.0.5/24')
-    await site.hub.until(
-      'sees the device at its address',
-      'runuser -u meshlet-hub -- meshlet-hub devices',
-      /^edge-1 +connected .* 10\.1\.0\.5 /m,
-      60_000,
-    )
+    await seenAt(/^edge-1 +connected .* 10\.1\.0\.5 /m, 60_000)
     await site.reachesApp()
   })
   await t.test('after a power cut', async () => {

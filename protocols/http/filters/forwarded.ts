@@ -63,10 +63,8 @@ export function prepareRequestHeaders(
   if (edge) {
     const value =
       forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
-    if (http.skipXffAppend) {
-      /* it stays as it came */
-    } else if (forwardedFor === undefined) headers.push('x-forwarded-for', value)
-    else setHeader(headers, 'x-forwarded-for', value)
+    if (!http.skipXffAppend && forwardedFor === undefined) headers.push('x-forwarded-for', value)
+    else if (!http.skipXffAppend) setHeader(headers, 'x-forwarded-for', value)
     // A trusted hop in front knows how the client came; nobody else is believed.
     if (hasProto && http.xffTrustedHops === 0) removeHeader(headers, 'x-forwarded-proto')
     if (!hasProto || http.xffTrustedHops === 0) headers.push('x-forwarded-proto', client.scheme)

@@ -148,8 +148,7 @@ test('mqtt sub prints and ends as mosquitto_sub does', { timeout: 600_000 }, asy
         for (const message of live ?? []) await site.pub(...message)
       }
       const run = (client: Client): Promise<Done> => site.run(client, 'sub', args, live ? { whenThere } : {})
-      const theirs = await run('mosquitto')
-      const ours = await run('meshlet')
+      const [theirs, ours] = [await run('mosquitto'), await run('meshlet')]
       assert.deepEqual([ours.out, ours.code], [theirs.out, theirs.code], `${theirs.err}\n${ours.err}`)
     })
   }

@@ -66,10 +66,8 @@ export async function killRun(
   for (const one of [...publishers, roaming.subscriber, steady.subscriber]) t.after(() => one.end())
 
   const victim = new Victim(agent, random, onKill)
-  const retained = new RetainedLooks(
-    port,
-    publishers.map((p) => p.kept),
-  )
+  const kept = publishers.map((p) => p.kept)
+  const retained = new RetainedLooks(port, kept)
 
   victim.start()
   await victim.early()
@@ -100,7 +98,6 @@ export async function killRun(
   const counts = [roaming, steady].flatMap(({ receipts }) => ([1, 2] as const).map((qos) => receipts.count(qos)))
   faults.violations.push(...[roaming, steady].flatMap(({ receipts }) => receipts.examples))
   await retained.look()
-
   await retained.clear()
   await victim.kill()
   await agent.start()

@@ -68,10 +68,7 @@ test('a cluster that cannot be followed', { timeout: 120_000 }, async (t) => {
     )
     await edge.until(`http://other.shop.svc.cluster.local:${otherPort}/`, (a) => a.body === 'other')
     const { problems } = await edge.status('it is refused', (s) => s.config.rejected.length === 1)
-    assert.deepEqual(
-      problems.map((p) => p.code),
-      ['MESH_CONFIG_REJECTED'],
-    )
+    assert.equal(problems.map((p) => p.code).join(), 'MESH_CONFIG_REJECTED')
     assert.match(
       problems[0]!.text,
       /^cluster outbound\|\d+\|\|orders\.shop\.svc\.cluster\.local: transport_socket_matches\[\d\]\.transport_socket\.typed_config: the transport socket envoy\.extensions\.transport_sockets\.starttls/,

@@ -87,12 +87,8 @@ test('AuthorizationPolicy by principal and topic', { timeout: 180_000 }, async (
       client.end(true)
     })
     await new Promise<void>((resolve, reject) => {
-      client.once('connect', () => {
-        resolve()
-      })
-      client.once('close', () => {
-        reject(new Error('closed'))
-      })
+      client.once('connect', () => resolve())
+      client.once('close', () => reject(new Error('closed')))
     })
     return client
   }
