@@ -14,6 +14,8 @@ export type Row = {
   readonly p99Ms: number | null
   readonly rssMiB: number
   readonly config?: ConfigCost
+  /** Of several rounds, where `cpuUs` and the others are medians. */
+  readonly cpuSpread?: { readonly least: number; readonly most: number; readonly rounds: number }
 }
 /**
  * What came and went over the control link; what the process had written to the disk, and in how many saves; the
@@ -44,10 +46,12 @@ export type RunOptions = {
   readonly cases: readonly string[]
   readonly kills: number
   readonly seed: number
+  /** A bundle of meshlet's that is measured beside this one. */
+  readonly before?: string
   readonly json: boolean
 }
 
-export type Option = 'seconds' | 'only' | 'kills' | 'seed'
+export type Option = 'seconds' | 'only' | 'kills' | 'seed' | 'before'
 type Named = {
   readonly name: string
   /** The question in a few words. */

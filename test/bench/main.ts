@@ -105,7 +105,7 @@ async function compare(bench: PeerBench, options: RunOptions): Promise<boolean> 
   return !all.some((r) => 'what' in r && r.what === 'failed')
 }
 
-function rounded({ bench, case: c, subject, cpuUs, perSecond, p50Ms, p99Ms, rssMiB, config }: Row): Row {
+function rounded({ bench, case: c, subject, cpuUs, perSecond, p50Ms, p99Ms, rssMiB, config, cpuSpread }: Row): Row {
   const to = (n: number, digits: number): number => Number(n.toFixed(digits))
   return {
     bench,
@@ -116,6 +116,9 @@ function rounded({ bench, case: c, subject, cpuUs, perSecond, p50Ms, p99Ms, rssM
     p50Ms: p50Ms && to(p50Ms, 3),
     p99Ms: p99Ms && to(p99Ms, 3),
     rssMiB: to(rssMiB, 1),
+    ...(cpuSpread && {
+      cpuSpread: { ...cpuSpread, least: to(cpuSpread.least, 3), most: to(cpuSpread.most, 3) },
+    }),
     ...(config
       ? {
           config: {

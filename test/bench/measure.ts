@@ -7,6 +7,8 @@ import { freePorts } from '../../tools/free-ports.ts'
 
 export const SUBJECT_CORE = '0'
 export const LOAD_CORE = '1'
+/** Time to save what is in memory. */
+const END_MS = 20_000
 
 export type Running = AsyncDisposable & { readonly pid: number; readonly output: () => string }
 
@@ -35,7 +37,7 @@ async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
   child.kill('SIGTERM')
-  const late = setTimeout(() => child.kill('SIGKILL'), 3_000)
+  const late = setTimeout(() => child.kill('SIGKILL'), END_MS)
   await exit
   clearTimeout(late)
 }

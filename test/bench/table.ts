@@ -6,6 +6,7 @@ export function rowTable(all: readonly (Row | NoRow)[]): string {
   const rows = all.filter((r) => 'cpuUs' in r)
   // Core %: where the subject leaves much of its core idle, the load's core sets what is done per second.
   const hasConfig = rows.some((r) => r.config)
+  const hasSpread = rows.some((r) => (r.cpuSpread?.rounds ?? 1) > 1)
   const head = [
     'case',
     'subject',
@@ -16,6 +17,7 @@ export function rowTable(all: readonly (Row | NoRow)[]): string {
     'p50 ms',
     'p99 ms',
     'RSS MiB',
+    ...(hasSpread ? ['CPU µs of rounds'] : []),
     ...(hasConfig ? ['KiB in', 'KiB out', 'disk KiB', 'saves', 'lag ms', 'lag CPU'] : []),
   ]
   const body = all.map((r) => {
@@ -31,6 +33,7 @@ export function rowTable(all: readonly (Row | NoRow)[]): string {
       fixed(r.p50Ms),
       fixed(r.p99Ms),
       r.rssMiB.toFixed(1),
+      ...(hasSpread ? [spreadCell(r)] : []),
       ...(hasConfig ? configCells(r) : []),
     ]
   })
@@ -60,6 +63,9 @@ function configCells({ config: c }: Row): string[] {
         ...(c.lag ? [c.lag.ms.toFixed(0), c.lag.cpuMs.toFixed(0)] : ['-', '-']),
       ]
     : ['', '', '', '', '', '']
+}
+function spreadCell({ cpuSpread: s }: Row): string {
+  return s && s.rounds > 1 ? `${s.least.toFixed(2)}-${s.most.toFixed(2)}` : ''
 }
 function fixed(ms: number | null): string {
   return ms === null ? '-' : ms.toFixed(2)

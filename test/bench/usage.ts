@@ -1,4 +1,5 @@
 /** The command line of `npm run bench`: what it may say, and its help. */
+import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Bench, messageOf, type Option, type RunOptions } from './bench.ts'
 
@@ -15,6 +16,7 @@ const OPTIONS = {
   only: { type: 'string' },
   kills: { type: 'string' },
   seed: { type: 'string' },
+  before: { type: 'string' },
 } as const
 const SECONDS = { least: 1, most: 600, usual: 4 }
 export const KILLS = { least: 3, most: 10_000, usual: 20 }
@@ -31,7 +33,9 @@ export function asked(argv: readonly string[], benches: readonly Bench[], anySee
     if (values.help) return { kind: 'help', text: bench ? helpOf(bench) : help(benches) }
     if (!bench) return { kind: 'wrong', text: help(benches) }
     if (more.length > 0) throw new Error(`one benchmark at a time, and "${more.join(' ')}" follows ${name}`)
-    const given = (['case', 'seconds', 'only', 'kills', 'seed'] as const).filter((o) => values[o] !== undefined)
+    const given = (['case', 'seconds', 'only', 'kills', 'seed', 'before'] as const).filter(
+      (o) => values[o] !== undefined,
+    )
     const known: readonly string[] = bench.kind === 'micro' ? [] : ['case', ...bench.options]
     const strange = given.find((o) => !known.includes(o))
     if (strange) throw new Error(`--${strange} means nothing to ${name}`)
@@ -43,6 +47,7 @@ export function asked(argv: readonly string[], benches: readonly Bench[], anySee
       bench,
       options: {
         json: values.json ?? false,
+        ...(values.before === undefined ? {} : { before: path.resolve(values.before) }),
         cases: named('case', values.case, all, usual),
         subjects: named('only', values.only, subjects, subjects),
         seconds: whole('seconds', values.seconds, SECONDS),
@@ -84,6 +89,7 @@ const OPTION_TEXTS: Readonly<Record<Option, string>> = {
   only: '--only A,B       only these subjects',
   kills: `--kills N        how often it is killed, from ${KILLS.least} on (${KILLS.usual})`,
   seed: '--seed N         the seed of an earlier run, for the same moments',
+  before: "--before FILE    another bundle of meshlet's (meshlet.cjs) in the same run, as subject before",
 }
 
 function helpOf(b: Bench): string {

@@ -60,18 +60,17 @@ test('http: meshlet, nginx, haproxy and Envoy, plain and with mTLS on both sides
     ['plain', 'mtls'].flatMap((c) => ['meshlet', 'nginx', 'haproxy', 'envoy', 'copy'].map((s) => `${c} ${s}`)),
   )
 })
-test('mqtt: meshlet and mosquitto, QoS 0, 1 and 2', (t) => {
+test('mqtt: meshlet and mosquitto, QoS 0, 1 and 2, by turns', (t) => {
+  const cases = ['qos0', 'qos1', 'qos1-durable-w1', 'qos1-offline', 'qos2', 'qos2-durable', 'fan-in']
   assert.deepEqual(
-    rows(t, 'mqtt'),
-    ['qos0', 'qos1', 'qos1-durable', 'qos1-offline', 'qos2', 'qos2-durable'].flatMap((c) =>
-      ['meshlet', 'mosquitto'].map((s) => `${c} ${s}`),
-    ),
+    rows(t, 'mqtt', ['cpuSpread'], '--case', cases.join(',')),
+    cases.flatMap((c) => ['meshlet', 'mosquitto'].map((s) => `${c} ${s}`)),
   )
 })
 
 /** Case and subject of each line, after a look at the line. */
-function rows(t: TestContext, name: string): string[] {
-  const { status, out, err } = bench(name, '--seconds', '1', '--json')
+function rows(t: TestContext, name: string, more: readonly string[] = [], ...args: string[]): string[] {
+  const { status, out, err } = bench(name, '--seconds', '1', '--json', ...args)
   assert.equal(status, 0, err)
   return out
     .trim()
@@ -79,7 +78,7 @@ function rows(t: TestContext, name: string): string[] {
     .map((line) => {
       t.diagnostic(line)
       const row = JSON.parse(line) as Row
-      assert.deepEqual(Object.keys(row), KEYS)
+      assert.deepEqual(Object.keys(row), [...KEYS, ...more])
       assert.equal(row.bench, name)
       for (const key of ['cpuUs', 'perSecond', 'p50Ms', 'p99Ms', 'rssMiB'] as const)
         assert.ok(typeof row[key] === 'number' && row[key] > 0, `${line}: ${key}`)
