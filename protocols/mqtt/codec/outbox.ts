@@ -1,6 +1,6 @@
 /**
  * The write side of one connection. The packets of one turn of the event loop are written one behind the other into a
- * slab, which all connections share, and leave with one write. Bytes given to the socket are never overwritten, because
+ * slab, which all connections share, each in regions of its own, and leave with one write. Bytes given to the socket are never overwritten, because
  * a slab only moves forward.
  */
 import type { Duplex } from 'node:stream'
@@ -16,13 +16,15 @@ import { guard, doNothing, reportDefect } from '../../../core/defects/guard.ts'
 const SLAB_BYTES = 32 * 1024
 /** Larger payloads are not copied but written as they are, behind their header. */
 const COPY_BYTES = 4 * 1024
-const MAX_FREE_SLABS = 8
 const MAX_ACK_BYTES = 5
 const PINGRESP_BYTES = 2
-/** Less room than this is not worth keeping a slab for. */
-const MIN_ROOM_BYTES = 2 * 1024
+/** Room for some acknowledgements. */
+const LEAST_REGION_BYTES = 64
+const MOST_REGION_BYTES = SLAB_BYTES / 2
 
 type Slab = { readonly buf: Buffer; at: number }
+/** Of a slab; `at`: so far it is written. */
+type Region = { readonly slab: Slab; readonly buf: Buffer; at: number; end: number }
 
 /**
  * Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits that
@@ -40,7 +42,7 @@ export class Flusher {
   #dirty: Outbox[] = []
   #spare: Outbox[] = []
   #scheduled = false
-  readonly #free: Slab[] = []
+  #slab: Slab = { buf: Buffer.alloc(0), at: 0 }
   readonly #schedule: (flush: () => void) => void
 
   /** @param schedule when what was gathered goes; default: at the end of the turn */
@@ -70,16 +72,33 @@ export class Flusher {
     dirty.length = 0
     this.#spare = dirty
   }
-  takeSlab(bytes: number): Slab {
-    const last = this.#free.at(-1)
-    if (last && last.buf.length - last.at >= bytes) return this.#free.pop()!
-    return { buf: Buffer.allocUnsafeSlow(Math.max(bytes, SLAB_BYTES)), at: 0 }
+  /** @param wanted bytes, if the slab at hand has as many */
+  takeRegion(least: number, wanted: number): Region {
+    if (this.#slab.buf.length - this.#slab.at < least) {
+      if (least > SLAB_BYTES) return wholeOf(Buffer.allocUnsafeSlow(least))
+      this.#slab = { buf: Buffer.allocUnsafeSlow(SLAB_BYTES), at: 0 }
+    }
+    const slab = this.#slab
+    const { buf, at } = slab
+    slab.at = Math.min(buf.length, at + Math.max(least, wanted))
+    return { slab, buf, at, end: slab.at }
   }
-  release(slab: Slab): void {
-    if (slab.buf.length - slab.at < MIN_ROOM_BYTES) return
-    if (this.#free.length >= MAX_FREE_SLABS) this.#free.shift()
-    this.#free.push(slab)
-  }
+}
+
+function wholeOf(buf: Buffer): Region {
+  return { slab: { buf, at: buf.length }, buf, at: 0, end: buf.length }
+}
+/** @returns whether it has room for so many bytes more, which it gets where nobody has what is behind it */
+function hasRoom(region: Region, bytes: number): boolean {
+  const { slab, buf, at, end } = region
+  if (end - at >= bytes) return true
+  if (end !== slab.at || buf.length - at < bytes) return false
+  region.end = slab.at = at + bytes
+  return true
+}
+/** What was not written is for others, where nobody has what is behind it. */
+function releaseRest({ slab, at, end }: Region): void {
+  if (end === slab.at) slab.at = at
 }
 
 /** Topics recur; the bytes of the last ones are kept. Cleared when full, so it stays small whatever peers publish. */
@@ -101,9 +120,11 @@ export class Outbox {
   readonly #flusher: Flusher
   readonly #version: Version
   readonly #onBytes: ((bytes: number) => void) | undefined
-  #slab: Slab | undefined
-  /** Where in the slab that begins which the socket has not got yet. */
+  #region: Region | undefined
+  /** Where in the region that begins which the socket has not got yet. */
   #from = 0
+  /** Of the next region: as many bytes as went last time, or several times those of the region before. */
+  #wantedBytes = LEAST_REGION_BYTES
   /** Finished pieces that go before it. */
   #pieces: Uint8Array[] = []
   #pieceBytes = 0
@@ -141,7 +162,7 @@ export class Outbox {
 
   /** Bytes that the peer's kernel has not got: ours and the stream's. */
   get pendingBytes(): number {
-    return this.#stream.writableLength + this.#pieceBytes + (this.#slab ? this.#slab.at - this.#from : 0)
+    return this.#stream.writableLength + this.#pieceBytes + (this.#region ? this.#region.at - this.#from : 0)
   }
 
   /** Length of the PUBLISH that publish() would write, fixed header included. */
@@ -175,9 +196,9 @@ export class Outbox {
     const length = this.#bodyBytes(m, topic.length, qos, expirySec, ids)
     const { payload } = m
     const inline = payload.length <= COPY_BYTES
-    const slab = this.#room(5 + (inline ? length : length - payload.length))
-    const { buf } = slab
-    let at = slab.at
+    const region = this.#room(5 + (inline ? length : length - payload.length))
+    const { buf } = region
+    let { at } = region
     buf[at++] = TYPE.publish | flags
     at = writeVarInt(buf, at, length)
     buf[at++] = topic.length >> 8
@@ -191,10 +212,10 @@ export class Outbox {
     if (this.#version === 5) at = writeOwnProperties(buf, at, m.properties, expirySec, ids)
     if (inline) {
       buf.set(payload, at)
-      slab.at = at + payload.length
+      region.at = at + payload.length
       return
     }
-    slab.at = at
+    region.at = at
     this.#cut()
     this.#piece(payload)
   }
@@ -206,16 +227,16 @@ export class Outbox {
       return
     }
     this.#count(type)
-    const slab = this.#room(MAX_ACK_BYTES)
-    const { buf } = slab
-    let at = slab.at
+    const region = this.#room(MAX_ACK_BYTES)
+    const { buf } = region
+    let { at } = region
     const withReason = reason !== 0 && this.#version === 5
     buf[at++] = TYPE[type] | (type === 'pubrel' ? 2 : 0)
     buf[at++] = withReason ? 3 : 2
     buf[at++] = packetId >> 8
     buf[at++] = packetId & 0xff
     if (withReason) buf[at++] = reason
-    slab.at = at
+    region.at = at
   }
 
   /** A peer may ask for as many as it has bytes for, so that each must cost next to nothing. */
@@ -225,9 +246,9 @@ export class Outbox {
       return
     }
     this.#count('pingresp')
-    const slab = this.#room(PINGRESP_BYTES)
-    slab.buf[slab.at++] = TYPE.pingresp
-    slab.buf[slab.at++] = 0
+    const region = this.#room(PINGRESP_BYTES)
+    region.buf[region.at++] = TYPE.pingresp
+    region.buf[region.at++] = 0
   }
 
   /** SUBACK and UNSUBACK without properties; a reason that 3.1.1 does not know is a failure to it. */
@@ -241,16 +262,16 @@ export class Outbox {
       return
     }
     this.#count(type)
-    const slab = this.#room(bytes)
-    const { buf } = slab
-    let { at } = slab
+    const region = this.#room(bytes)
+    const { buf } = region
+    let { at } = region
     buf[at++] = TYPE[type]
     at = writeVarInt(buf, at, length)
     buf[at++] = packetId >> 8
     buf[at++] = packetId & 0xff
     if (isV5) buf[at++] = 0
     for (const one of known) buf[at++] = this.#known(one)
-    slab.at = at
+    region.at = at
   }
   #known(reason: number): number {
     return reason > 2 && this.#version === 4 ? 0x80 : reason
@@ -269,9 +290,9 @@ export class Outbox {
       this.#piece(bytes)
       return
     }
-    const slab = this.#room(bytes.length)
-    slab.buf.set(bytes, slab.at)
-    slab.at += bytes.length
+    const region = this.#room(bytes.length)
+    region.buf.set(bytes, region.at)
+    region.at += bytes.length
   }
 
   #count(type: Packet['type']): void {
@@ -289,9 +310,10 @@ export class Outbox {
     this.#cut()
     const pieces = this.#pieces
     const bytes = this.#pieceBytes
-    if (this.#slab) this.#flusher.release(this.#slab)
-    this.#slab = undefined
+    if (this.#region) releaseRest(this.#region)
+    this.#region = undefined
     this.#pieceBytes = 0
+    this.#wantedBytes = Math.min(bytes, MOST_REGION_BYTES)
     if (pieces.length === 0) return
     this.#pieces = []
     if (this.#stream.destroyed || this.#stream.writableEnded) return
@@ -332,21 +354,23 @@ export class Outbox {
     this.#flusher.add(this)
   }
 
-  #room(bytes: number): Slab {
+  #room(bytes: number): Region {
     this.#markDirty()
-    if (this.#slab && this.#slab.buf.length - this.#slab.at >= bytes) return this.#slab
+    if (this.#region && hasRoom(this.#region, bytes)) return this.#region
     this.#cut()
-    const slab = this.#flusher.takeSlab(bytes)
-    this.#slab = slab
-    this.#from = slab.at
-    return slab
+    if (this.#region) releaseRest(this.#region)
+    const region = this.#flusher.takeRegion(bytes, Math.max(this.#wantedBytes, LEAST_REGION_BYTES))
+    this.#wantedBytes = Math.min(4 * (region.end - region.at), MOST_REGION_BYTES)
+    this.#region = region
+    this.#from = region.at
+    return region
   }
 
   #cut(): void {
-    const slab = this.#slab
-    if (!slab || slab.at === this.#from) return
-    this.#piece(slab.buf.subarray(this.#from, slab.at))
-    this.#from = slab.at
+    const region = this.#region
+    if (!region || region.at === this.#from) return
+    this.#piece(region.buf.subarray(this.#from, region.at))
+    this.#from = region.at
   }
 
   #piece(bytes: Uint8Array): void {

@@ -109,6 +109,49 @@ test("connections that share slabs never see each other's bytes", () => {
     assert.ok(Buffer.concat(writes).equals(Buffer.concat(wanted[i]!)), `connection ${i}`)
 })
 
+test('what many connections get in one turn takes memory for what it is; what one gets is one piece', () => {
+  const flusher = new Flusher()
+  const slabs = new Set<ArrayBufferLike>()
+  const pieces: number[] = []
+  const connect = (): Outbox => {
+    const stream = new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        slabs.add(chunk.buffer)
+        pieces.push(1)
+        done()
+      },
+      writev(chunks, done) {
+        for (const { chunk } of chunks) slabs.add((chunk as Buffer).buffer)
+        pieces.push(chunks.length)
+        done()
+      },
+    })
+    return new Outbox({ stream, flusher, version: 4 })
+  }
+  const all = Array.from({ length: 500 }, connect)
+  for (let turn = 0; turn < 5; turn++) {
+    for (const outbox of all) outbox.ack('puback', 1, 0)
+    flusher.flush()
+  }
+  assert.ok(slabs.size <= 6, `${slabs.size} slabs for 500 acknowledgements in each of five turns`)
+  pieces.length = 0
+  const payload = Buffer.alloc(200)
+  for (let i = 0; i < 100; i++)
+    all[0]!.publish({ topic: 't', payload, properties: Buffer.alloc(0) }, 0, 0, undefined, [])
+  flusher.flush()
+  assert.ok(pieces[0]! <= 2, `${pieces[0]} pieces`)
+  // Two that get by turns have what they got last time in one piece.
+  for (let turn = 0; turn < 3; turn++) {
+    pieces.length = 0
+    for (let i = 0; i < 30; i++)
+      for (const outbox of all.slice(0, 2))
+        outbox.publish({ topic: 't', payload, properties: Buffer.alloc(0) }, 0, 0, undefined, [])
+    flusher.flush()
+  }
+  assert.ok(Math.max(...pieces) <= 2, `${pieces.join(', ')} pieces`)
+})
+
 test('publishBytes tells the length of the packet before it is written', () => {
   const { outbox, flusher, writes } = recorded(5)
   const message = { topic: 'a/b', payload: bytes('x'.repeat(130)), properties: encodeProperties({ contentType: 't' }) }
