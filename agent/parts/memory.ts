@@ -1,8 +1,9 @@
 /** The bound of what waits in memory. */
 import type { Metrics } from '../../core/metrics.ts'
 import { collectAll, collectNow, saveMemory } from '../../core/runtime/full-gc.ts'
-import { GarbageWatch } from '../../core/runtime/garbage-watch.ts'
+import { GarbageWatch, MOST_LIMIT_BYTES } from '../../core/runtime/garbage-watch.ts'
 import { deriveBudgetBytes, MemoryBudget } from '../../core/runtime/memory-budget.ts'
+import { MemoryPressure } from '../../core/runtime/memory-pressure.ts'
 import { readMemoryUsage, readOwnBytes } from '../../core/runtime/memory-usage.ts'
 import type { World } from '../../core/world.ts'
 
@@ -14,11 +15,13 @@ export function createBudget(
   { clock, trimMalloc }: Pick<World, 'clock' | 'trimMalloc'>,
 ): MemoryBudget {
   const budget = new MemoryBudget({ maxBytes: maxBytes ?? deriveBudgetBytes(limitBytes), metrics })
+  const pressure = new MemoryPressure({ limitBytes, readOwnBytes, nowMs: () => clock.monotonicMs() })
+  if (limitBytes <= MOST_LIMIT_BYTES) budget.pressure = pressure
   budget.garbage = new GarbageWatch({
     limitBytes,
     heldBytes: () => budget.heldBytes,
     usage: readMemoryUsage,
-    ownBytes: readOwnBytes,
+    pressure,
     collect: (what) => {
       if (what === 'all') collectAll()
       else collectNow(what)

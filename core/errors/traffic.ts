@@ -8,7 +8,7 @@ export const TRAFFIC = {
     http: 503,
     flag: 'OVERFLOW',
     remedy:
-      'Find the client that opens so many, or raise the limit that the message names (limits.maxConnections, maxConnectionsTotal, maxConnectionsPerSource).',
+      'Find the client that opens so many, or raise the limit that the message names (limits.maxConnections, maxConnectionsTotal, maxConnectionsPerSource; of memory: MemoryMax of the unit).',
   },
   MESH_LISTENER_GONE: {
     origin: 'config',

@@ -10,6 +10,7 @@
  * had at most and how little was kept, and what has come to it is given back when the burst is over. Idle, or with much
  * memory, none of this ever does anything.
  */
+import type { MemoryPressure } from './memory-pressure.ts'
 import type { MemoryUsage } from './memory-usage.ts'
 
 const LOOK_BYTES = 1024 * 1024
@@ -22,14 +23,11 @@ const KEPT_SHARE = 1 / 12
 const PRESSED_KEPT_SHARE = 1 / 24
 /** To give V8's pages back takes some 50 ms. */
 const RELEASE_EVERY_MS = 5_000
-/** With more of the memory in use it is done sooner, but never takes more than a twentieth of the time. */
-const PRESSED_SHARE = 5 / 8
+/** Under pressure it is done sooner, but never takes more than a twentieth of the time. */
 const PRESSED_RELEASE_EVERY_MS = 1_000
 const RELEASE_PAUSE_TIMES = 20
-/** To ask the system takes a tenth of a millisecond. */
-const MEASURE_EVERY_MS = 250
 /** Above this the collector's own measure is good enough. */
-const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
+export const MOST_LIMIT_BYTES = 1024 * 1024 * 1024
 /** Time for ended connections to release what they held. */
 const EASED_MS = 500
 /** Below it memory is saved wherever that is possible. */
@@ -39,8 +37,7 @@ export type GarbageParts = {
   readonly limitBytes: number
   readonly heldBytes: () => number
   readonly usage: () => MemoryUsage
-  /** Resident pages that are no file's; 0 where that is not known. */
-  readonly ownBytes: () => number
+  readonly pressure: MemoryPressure
   /** `all` gives pages of the heap back to the system. */
   readonly collect: (what: 'minor' | 'major' | 'all') => void
   /** Soon, on a thread of its own: gives back what malloc has free. */
@@ -68,8 +65,6 @@ export class GarbageWatch {
   /** After the last time that pages were given back, and the most since then. */
   #pagesBytes = Infinity
   #mostPagesBytes = 0
-  #ownBytes = 0
-  #measuredMs = -Infinity
   /** Resident and neither the heap's nor of its buffers, the least since then: code, stacks, connections of TLS. */
   #leastKeptBytes = Infinity
   /** What has come to it. */
@@ -128,10 +123,10 @@ export class GarbageWatch {
   }
   /** @returns whether everything was collected */
   #release(before: MemoryUsage): boolean {
-    const { usage, limitBytes, nowMs, after, trimMalloc } = this.#p
+    const { usage, limitBytes, nowMs, after, trimMalloc, pressure } = this.#p
     this.#measure(before)
     const pagesBytes = this.#mostPagesBytes - this.#pagesBytes
-    const isPressed = this.#ownBytes > limitBytes * PRESSED_SHARE
+    const { isPressed } = pressure
     const mayKeepBytes = limitBytes * (isPressed || this.#isSmall ? PRESSED_KEPT_SHARE : KEPT_SHARE)
     if (Math.max(pagesBytes, this.#keptBytes) <= mayKeepBytes) return false
     const everyMs = isPressed
@@ -155,18 +150,14 @@ export class GarbageWatch {
     // What cannot be given back is no reason to try again.
     this.#leastKeptBytes = Infinity
     this.#keptBytes = 0
-    this.#measuredMs = this.#releasedMs
     return isOfHeap
   }
   #measure({ heapTotal, external }: MemoryUsage): void {
     if (this.#pagesBytes === Infinity) this.#pagesBytes = heapTotal
     this.#mostPagesBytes = Math.max(this.#mostPagesBytes, heapTotal)
-    const now = this.#p.nowMs()
-    if (now - this.#measuredMs < MEASURE_EVERY_MS) return
-    this.#measuredMs = now
-    this.#ownBytes = this.#p.ownBytes()
-    if (this.#ownBytes === 0) return
-    const keptBytes = this.#ownBytes - heapTotal - external
+    const { pressure } = this.#p
+    if (!pressure.measure()) return
+    const keptBytes = pressure.ownBytes - heapTotal - external
     this.#leastKeptBytes = Math.min(this.#leastKeptBytes, keptBytes)
     this.#keptBytes = keptBytes - this.#leastKeptBytes
   }

@@ -2,10 +2,12 @@
  * One bound for everything that waits in memory for somebody else: messages for receivers that do not read, bytes that
  * a socket does not take, packets that are half there. Each has a bound of its own, but their number has none, and
  * together they would fill the machine. Whoever holds says so (`take`, `give`); above the bound the parts that
- * registered give something up, whoever holds most first, until a quarter is free.
+ * registered give something up, whoever holds most first, until a quarter is free. When the process has nearly all that
+ * it may have, whatever fills it, the bound is lower.
  */
 import os from 'node:os'
 import type { GarbageWatch } from './garbage-watch.ts'
+import type { MemoryPressure } from './memory-pressure.ts'
 import { guard, doNothing } from '../defects/guard.ts'
 import type { Cell, Metrics } from '../metrics.ts'
 
@@ -34,6 +36,8 @@ export class MemoryBudget {
   #heldBytes = 0
   /** Is told how many bytes come in. */
   garbage: GarbageWatch | undefined
+  /** Left out: the process is never full. */
+  pressure: MemoryPressure | undefined
   #isScheduled = false
   /** More than half was used, and since then never little. */
   #wasTight = false
@@ -58,6 +62,10 @@ export class MemoryBudget {
   get heldBytes(): number {
     return this.#heldBytes
   }
+  /** The process has nearly all that it may have: nothing should be begun that takes more. */
+  get isFull(): boolean {
+    return this.pressure !== undefined && this.pressure.roomBytes <= 0
+  }
   /** More than half is used: who can wait should. */
   get isTight(): boolean {
     return this.#heldBytes * 2 > this.maxBytes
@@ -70,7 +78,7 @@ export class MemoryBudget {
   take(bytes: number): void {
     this.#heldBytes += bytes
     if (this.isTight) this.#wasTight = true
-    if (this.#heldBytes <= this.maxBytes || this.#isScheduled) return
+    if (this.#isScheduled || (this.#heldBytes <= this.maxBytes && !this.isFull)) return
     this.#isScheduled = true
     // Between two callbacks: one turn of the loop may read from a thousand sockets.
     queueMicrotask(
@@ -104,9 +112,16 @@ export class MemoryBudget {
     if (this.#given) this.#given[what].value += number
   }
 
+  #deriveBoundBytes(): number {
+    const roomBytes = this.pressure?.roomBytes ?? Infinity
+    return roomBytes > 0
+      ? this.maxBytes
+      : Math.min(this.maxBytes, Math.max(this.maxBytes * EASED_SHARE, this.#heldBytes + roomBytes))
+  }
   #shed(): void {
-    if (this.#heldBytes <= this.maxBytes) return
-    const isEnough = (): boolean => this.#heldBytes <= (this.maxBytes * 3) / 4
+    const boundBytes = this.#deriveBoundBytes()
+    if (this.#heldBytes <= boundBytes) return
+    const isEnough = (): boolean => this.#heldBytes <= (boundBytes * 3) / 4
     const known = this.#parts.reduce((sum, { heldBytes }) => sum + (heldBytes?.() ?? 0), 0)
     const held = ({ heldBytes }: Part): number => heldBytes?.() ?? this.#heldBytes - known
     for (const { shed } of this.#parts

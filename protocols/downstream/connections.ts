@@ -15,7 +15,7 @@ import type { ChainFacts } from './filter-chain.ts'
 export type Accepted = NetStream & { readonly originalDst: Address | undefined }
 
 /** Which limit of agent.yaml was met. */
-export type ConnectionLimit = 'listener' | 'source' | 'total'
+export type ConnectionLimit = 'listener' | 'source' | 'total' | 'memory'
 
 export class TrackedConnection implements Disposable {
   #accepted: Accepted
@@ -140,6 +140,9 @@ export class TrackedConnection implements Disposable {
 /** Long enough for the first bytes of a client over a slow link, which come one round trip later. */
 export const FIRST_BYTES_MS = 250
 
+/** Of what a source may have, it gets when memory is short. */
+const MEMORY_FULL_SHARE = 1 / 8
+
 export class Connections {
   readonly #limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
   readonly #live = new Set<TrackedConnection>()
@@ -152,14 +155,17 @@ export class Connections {
   readonly #bySource = new Tallies<string>()
   readonly #idle = new Set<() => void>()
   readonly #limitMet: (limit: ConnectionLimit) => void
+  readonly #isMemoryFull: () => boolean
   #made = 0
 
   constructor(
     limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>,
     limitMet: (limit: ConnectionLimit) => void,
+    isMemoryFull = (): boolean => false,
   ) {
     this.#limits = limits
     this.#limitMet = limitMet
+    this.#isMemoryFull = isMemoryFull
   }
 
   get size(): number {
@@ -226,7 +232,13 @@ export class Connections {
   }
   #leaseSource(source: string): Disposable {
     const { maxConnectionsPerSource } = this.#limits
-    if (this.#bySource.of(source) >= maxConnectionsPerSource)
+    const open = this.#bySource.of(source)
+    if (open >= maxConnectionsPerSource * MEMORY_FULL_SHARE && this.#isMemoryFull())
+      throw this.#full(
+        'memory',
+        `the process has nearly all the memory that it may have, and ${open} connections are open from ${source}`,
+      )
+    if (open >= maxConnectionsPerSource)
       throw this.#full(
         'source',
         `${maxConnectionsPerSource} connections are open from ${source} (limits.maxConnectionsPerSource)`,

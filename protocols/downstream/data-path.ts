@@ -37,9 +37,13 @@ export class DataPath implements AsyncDisposable {
   constructor(ctx: Context, own: readonly Listener[], codecs: Codecs, reserved: readonly OwnPort[] = []) {
     this.#ctx = ctx
     this.#own = own
-    const connections = new Connections(ctx.limits, (limit) => {
-      metrics.limitMet(limit)
-    })
+    const connections = new Connections(
+      ctx.limits,
+      (limit) => {
+        metrics.limitMet(limit)
+      },
+      () => ctx.budget?.isFull ?? false,
+    )
     const metrics = new ServeMetrics(ctx.metrics, {
       open: () => connections.size,
       starting: () => connections.starting,

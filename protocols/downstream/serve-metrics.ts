@@ -26,7 +26,7 @@ export class ServeMetrics {
       .cell({})
     this.#limits = metrics.counter(
       'mesh_connections_limit_met_total',
-      'Connections that were closed at once because as many as permitted were open: of the listener, of the source address, or in total.',
+      'Connections that were closed at once because as many as permitted were open: of the listener, of the source address, in total, or of the source address while memory is short.',
       ['limit'],
     )
     metrics.gaugeOf('mesh_connections_open', 'Connections open now, from accept to end.', now.open)

@@ -38,6 +38,8 @@ export type Serving = {
  * small device's memory.
  */
 const LEFT_BYTES = 32 * 1024
+/** Of one that begins, what it takes and what is garbage at once. */
+const BEGUN_BYTES = 16 * 1024
 
 /** Resolves when the connection is over; never rejects. */
 export async function serve(accepted: Accepted, listener: Listener, s: Serving): Promise<void> {
@@ -46,6 +48,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   const held = new DisposableStack()
   const garbage = s.ctx.budget?.garbage
   const began = garbage?.collections ?? 0
+  garbage?.received(BEGUN_BYTES)
   let live: TrackedConnection | undefined
   let outcome: Outcome = ENDED
   try {

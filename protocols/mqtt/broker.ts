@@ -144,6 +144,7 @@ export function createBroker(options: BrokerOptions): Broker {
 function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
   const { ctx, durability, node, policiesOf, users } = options
   const budget = options.budget ?? new MemoryBudget({ maxBytes: OWN_BUDGET_BYTES })
+  const isMemoryFull = (): boolean => budget.isFull
   return {
     ctx,
     node,
@@ -155,9 +156,9 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     sessions: new Map<string, Session>(),
     shares: new SessionShares(),
     quotas: new UserQuotas(ctx),
-    subscriptions: new Subscriptions(budget.maxBytes),
+    subscriptions: new Subscriptions(budget.maxBytes, isMemoryFull),
     sys: undefined,
-    retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes }),
+    retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes, isMemoryFull }),
     closed,
     clientLocks: new Map(),
     memory: new Memory(budget),

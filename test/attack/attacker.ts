@@ -15,8 +15,8 @@ export class Attacker implements Disposable {
   sentBytes = 0
 
   /** Connected, or refused: an attacker does not mind. */
-  async connect(port: number): Promise<net.Socket> {
-    const socket = net.connect({ host: '127.0.0.1', port, localAddress: SOURCE, allowHalfOpen: true })
+  async connect(port: number, from = SOURCE): Promise<net.Socket> {
+    const socket = net.connect({ host: '127.0.0.1', port, localAddress: from, allowHalfOpen: true })
     socket.setMaxListeners(0)
     this.#open.add(socket)
     socket.on('error', () => {})

@@ -103,13 +103,15 @@ export class Retained {
   readonly #reserved = new Map<string, Reserved>()
   /** With what is reserved: many messages may be on their way at once. */
   readonly #maxBytes: number
+  readonly #isMemoryFull: () => boolean
   #topics = 0
   #bytes = 0
   #stored = 0
 
   /** @param p.maxBytes in memory, whatever a listener's limits say */
-  constructor(p: { durability: Durability; clock: Clock; maxBytes?: number }) {
+  constructor(p: { durability: Durability; clock: Clock; maxBytes?: number; isMemoryFull?: () => boolean }) {
     this.#maxBytes = p.maxBytes ?? Infinity
+    this.#isMemoryFull = p.isMemoryFull ?? (() => false)
     this.#durability = p.durability
     this.#clock = p.clock
     for (const [topic, message] of p.durability.retained)
@@ -130,7 +132,7 @@ export class Retained {
     const isNew = !this.#isThere(topic)
     if (
       (isNew && this.#topics >= limits.maxRetainedMessages) ||
-      (more > 0 && this.#bytes + more > Math.min(limits.maxRetainedBytes, this.#maxBytes))
+      (more > 0 && (this.#bytes + more > Math.min(limits.maxRetainedBytes, this.#maxBytes) || this.#isMemoryFull()))
     )
       return undefined
     this.#change(topic, () => {

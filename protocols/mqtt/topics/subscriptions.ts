@@ -98,8 +98,8 @@ export class Subscriptions {
   /** Filters that begin with `$SYS`. */
   #sysFilters = 0
 
-  constructor(maxBytes: number) {
-    this.room = new FilterQuota(maxBytes)
+  constructor(maxBytes: number, isMemoryFull = (): boolean => false) {
+    this.room = new FilterQuota(maxBytes, isMemoryFull)
   }
 
   add(session: Session, subscription: StoredSubscription): void {

@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { GarbageWatch } from '../../../core/runtime/garbage-watch.ts'
+import { MemoryPressure } from '../../../core/runtime/memory-pressure.ts'
 
 const MIB = 1024 * 1024
 
@@ -18,7 +19,11 @@ function rig(limitMib: number, freed: { readonly minor: number; readonly major: 
     limitBytes: limitMib * MIB,
     heldBytes: () => heldBytes,
     usage: () => usage,
-    ownBytes: () => usage.heapTotal + usage.external + beside.mib * MIB,
+    pressure: new MemoryPressure({
+      limitBytes: limitMib * MIB,
+      readOwnBytes: () => usage.heapTotal + usage.external + beside.mib * MIB,
+      nowMs: () => time.ms,
+    }),
     trimMalloc: () => said.push('trim'),
     saveMemory: () => said.push('small'),
     after: (ms, fn) => {

@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { GarbageWatch } from '../../../core/runtime/garbage-watch.ts'
 import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import { MemoryPressure } from '../../../core/runtime/memory-pressure.ts'
 import { EMPTY_TABLES } from '../../../model/tables.ts'
 import { a, decoded, query, soa } from '../../helpers/dns.ts'
 import { settle } from '../../helpers/sim-clock.ts'
@@ -344,7 +345,7 @@ test('what datagrams, and sockets towards resolvers, leave behind is told to who
       looks++
       return { arrayBuffers: 0, external: 0, heapUsed: 0, heapTotal: 0 }
     },
-    ownBytes: () => 0,
+    pressure: new MemoryPressure({ limitBytes: 0, readOwnBytes: () => 0, nowMs: () => 0 }),
     trimMalloc: () => {},
     collect: () => {},
     nowMs: () => 0,

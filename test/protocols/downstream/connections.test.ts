@@ -75,6 +75,36 @@ test('one source address cannot have everything', async () => {
   await settle()
   assert.equal((await r.dial('10.0.0.1')).destroyed, false)
 })
+test('when memory is short a source that has an eighth of what it may have gets no more, and others do', () => {
+  const memory = { isFull: false }
+  const met: string[] = []
+  const all = new Connections(
+    { maxConnections: 99, maxConnectionsTotal: 99, maxConnectionsPerSource: 16 },
+    (limit) => met.push(limit),
+    () => memory.isFull,
+  )
+  const come = (host: string): TrackedConnection =>
+    all.accept(
+      {
+        local: { host: '127.0.0.1', port: 1 },
+        remote: { host, port: 2 },
+        originalDst: undefined,
+        stream: new PassThrough(),
+      },
+      listener([tcpChain()], SNIFFING),
+      1_000,
+    )
+  const [first] = [come('10.0.0.1'), come('10.0.0.1')]
+  memory.isFull = true
+  assert.throws(() => come('10.0.0.1'), { code: 'MESH_LISTENER_FULL', message: /memory.*2 connections.*10\.0\.0\.1/ })
+  assert.deepEqual(met, ['memory'])
+  for (let i = 0; i < 2; i++) come('10.0.0.2')
+  first[Symbol.dispose]()
+  come('10.0.0.1')
+  memory.isFull = false
+  come('10.0.0.1')
+  assert.deepEqual([met.length, all.size], [1, 5])
+})
 test('who has only just come is not sent away by a drain before its first bytes can be there', () => {
   const all = new Connections({ maxConnections: 9, maxConnectionsTotal: 9, maxConnectionsPerSource: 9 }, () => {})
   const come = (bytesRead: number): TrackedConnection =>

@@ -67,7 +67,7 @@ for (const { name, filterOf, most } of [
 }
 
 test('room: what is taken is counted for session and share, follows the session to another share, and is given back', () => {
-  const room = new FilterQuota(4_000)
+  const room = new FilterQuota(4_000, () => false)
   const [a, b] = [{ share: 'x' }, { share: 'x' }] as unknown as [
     Session & { share: string },
     Session & { share: string },
@@ -100,4 +100,14 @@ test('answers that are remembered for topics are bounded in bytes: long topics, 
   const held = process.memoryUsage().heapUsed - before
   assert.ok(subscriptions.match('t'), 'and still there')
   assert.ok(held < 100 * MIB, `${held} bytes of 240 MB that were asked about`)
+})
+
+test('room: when memory is short a share has a thirty-second of it', () => {
+  const memory = { isFull: false }
+  const room = new FilterQuota(3_200, () => memory.isFull)
+  const [a, b] = [{ share: 'x' }, { share: 'y' }] as unknown as [Session, Session]
+  room.change(a, 60)
+  assert.equal(room.has(a, 100), true)
+  memory.isFull = true
+  assert.deepEqual([room.has(a, 40), room.has(a, 41), room.has(b, 100), room.has(b, 101)], [true, false, true, false])
 })

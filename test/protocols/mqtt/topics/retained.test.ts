@@ -168,3 +168,24 @@ test('what the store read at the start is held once', async () => {
   const retained = new Retained({ durability, clock: new SimClock() })
   assert.deepEqual([retained.size, forgotten], [1, 1])
 })
+
+test('when memory is short nothing more is retained, but what is there may change and go', async () => {
+  const memory = { isFull: false }
+  const retained = new Retained({
+    durability: new MemoryDurability(),
+    clock: new SimClock(),
+    isMemoryFull: () => memory.isFull,
+  })
+  const limits = { maxRetainedMessages: 9, maxRetainedBytes: 9_000 }
+  const one = message('a', 'xx')
+  await retained.save(one, retained.reserve(one, limits)!)
+  memory.isFull = true
+  const may = (topic: string, payload: string): boolean => {
+    const place = retained.reserve(message(topic, payload), limits)
+    place?.[Symbol.dispose]()
+    return place !== undefined
+  }
+  assert.deepEqual([may('a', 'yy'), may('a', ''), may('a', 'yyy'), may('b', 'y')], [true, true, false, false])
+  memory.isFull = false
+  assert.equal(may('b', 'y'), true)
+})
