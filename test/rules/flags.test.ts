@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { positionalBooleans, severalBooleans } from './checks/flags.ts'
 
-const files = ['agent', 'control-sync', 'core', 'hub', 'model', 'proto', 'protocols']
+const files = ['agent', 'control-sync', 'core', 'hub', 'model', 'proto', 'protocols', 'tools', 'demo']
   .flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
   .filter((file) => !file.startsWith('proto/gen/'))
 

@@ -6,7 +6,7 @@ const MAX_LINES = 450
 const P90_LINES = 300
 const MEDIAN_LINES = 150
 
-const sizes = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core']
+const sizes = ['agent', 'control-sync', 'protocols', 'hub', 'model', 'proto', 'core', 'tools', 'demo']
   .flatMap((dir) => fs.globSync(`${dir}/**/*.ts`))
   .filter((f) => !f.startsWith('proto/gen/'))
   .map((f) => ({ f, lines: fs.readFileSync(f, 'utf8').split('\n').length - 1 }))
