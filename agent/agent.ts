@@ -14,7 +14,7 @@ import type { AgentStatus } from './admin/status.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { AgentFacts } from './facts.ts'
 import { layFoundation, type Foundation } from './parts/foundation.ts'
-import type { Reloaded } from './reload.ts'
+import type { Reloaded } from './reload/reloader.ts'
 import { openStored, type Stored } from './parts/stored.ts'
 import { openTraffic, type Traffic } from './parts/traffic.ts'
 
@@ -35,8 +35,8 @@ export type Agent = AsyncDisposable & {
   onConfiguration(fn: () => void): Disposable
   /** Sign of life for the watchdog. */
   alive(): boolean
-  /** Reads agent.yaml again. Throws MESH_CONFIG_INVALID and others: then the old one stays in force. */
-  reload(): Reloaded
+  /** Reads agent.yaml again. Rejects with MESH_CONFIG_INVALID and others: then the old one stays in force. */
+  reload(): Promise<Reloaded>
   /** Accepts nothing more, and gives open connections limits.drainMs to end. */
   drain(): Promise<void>
 }

@@ -97,6 +97,11 @@ export function readSealer({ identity: { encryptionKey } }: AgentConfig, disk: D
   return createSealer(content, `${setting}: ${encryptionKey}`)
 }
 
+/** A proxy that routes by another table needs no table of that name. */
+export function findHttpProxyPort({ listeners }: AgentConfig): number | undefined {
+  return listeners.find((l) => l.kind === 'http_proxy' && l.routes === 'http_proxy')?.port
+}
+
 /** @param p.ip where agent.yaml names none */
 export function readNodeSettings<Ip extends string | undefined>(
   config: AgentConfig,
@@ -110,8 +115,7 @@ export function readNodeSettings<Ip extends string | undefined>(
     version: p.version,
     capture: config.capture,
     dns: config.dns !== undefined,
-    // A proxy that routes by another table needs no table of that name.
-    httpProxyPort: config.listeners.find((l) => l.kind === 'http_proxy' && l.routes === 'http_proxy')?.port,
+    httpProxyPort: findHttpProxyPort(config),
     discoveryAddress: config.control?.address[0] ?? '',
     readinessProbe: config.readinessProbe,
   }

@@ -11,14 +11,12 @@ import type { AgentIdentity } from './identity.ts'
 import type { Foundation } from './parts/foundation.ts'
 import { readToken } from './control-sync-settings.ts'
 
-/** Resolves when its files were looked at. Undefined: nobody proves a user, and nobody has to. */
+/** Resolves when its files were looked at. */
 export async function openMqttUsers(
   { config, world, scope, files, log, metrics }: Foundation,
   { validity }: Pick<AgentIdentity, 'validity'>,
-): Promise<UserDatabase | undefined> {
+): Promise<UserDatabase> {
   const { disk, clock, network, random } = world
-  const settings = config.mqtt.users
-  if (!settings) return undefined
   const time = (): JwtTime => {
     // As for certificates: a device without a battery may only know how late it is at least.
     const known = validity.peerVerification()
@@ -26,7 +24,7 @@ export async function openMqttUsers(
   }
   const fetchKeys = (url: string): KeySource =>
     openFetchedKeys(url, { network, clock, random, log, files, disk, folder: config.state })
-  const users = scope.own(new UserDatabase({ settings, disk, clock, log, metrics, time, fetchKeys }))
+  const users = scope.own(new UserDatabase({ settings: config.mqtt.users, disk, clock, log, metrics, time, fetchKeys }))
   await users.ready
   return users
 }

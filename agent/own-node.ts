@@ -21,6 +21,7 @@ type Options = {
 
 export class OwnNode implements Disposable {
   readonly #o: Options
+  #settings: Options['settings']
   readonly #address: Current<string | undefined>
   readonly #watchers = new Set<() => void>()
   #description: NodeDescription
@@ -29,6 +30,7 @@ export class OwnNode implements Disposable {
 
   constructor(options: Options) {
     this.#o = options
+    this.#settings = options.settings
     this.#all = options.addresses()
     this.#address = new Current(options.settings.ip ?? this.#all[0])
     this.#description = this.#describe()
@@ -45,7 +47,14 @@ export class OwnNode implements Disposable {
   get description(): NodeDescription {
     return this.#description
   }
-  /** Called when the address of this node has changed. */
+  /** Tells the control plane so, if it is another. */
+  use({ httpProxyPort }: Pick<NodeSettings, 'httpProxyPort'>): void {
+    if (httpProxyPort === this.#settings.httpProxyPort) return
+    this.#settings = { ...this.#settings, httpProxyPort }
+    this.#description = this.#describe()
+    this.#address.swap(this.#address.get())
+  }
+  /** Called when the address of this node, or what else is told of it, has changed. */
   watch(fn: () => void): Disposable {
     return this.#address.watch(fn)
   }
@@ -64,7 +73,8 @@ export class OwnNode implements Disposable {
   }
 
   #look(): void {
-    const { addresses, settings, log } = this.#o
+    const { addresses, log } = this.#o
+    const settings = this.#settings
     const all = addresses()
     if (all.join() === this.#all.join()) return
     this.#all = all
@@ -80,6 +90,6 @@ export class OwnNode implements Disposable {
   }
 
   #describe(ip = this.#address.get()): NodeDescription {
-    return describeNode({ ...this.#o.settings, ip: ip ?? NO_ADDRESS })
+    return describeNode({ ...this.#settings, ip: ip ?? NO_ADDRESS })
   }
 }

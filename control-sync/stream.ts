@@ -34,7 +34,7 @@ export type ConfigStreamOptions = {
    */
   readonly names?: boolean
   /** Route tables that agent.yaml's own listeners name: asked for beside those of pushed listeners. */
-  readonly ownRoutes: ReadonlySet<string>
+  readonly ownRoutes: Current<ReadonlySet<string>>
   /**
    * Told on every stream and at every change. Only where the control plane keeps a WorkloadEntry for this node: another
    * istiod may crash.
@@ -95,6 +95,7 @@ export class ConfigStream {
   /** From opening to end. Never rejects. */
   async run(): Promise<Ending> {
     using _health = this.#o.health?.watch(() => this.#tellHealth())
+    using _routes = this.#o.ownRoutes.watch(() => this.#enqueue(() => this.#subscribe()))
     try {
       await this.#open()
       const reason = await this.#ended.promise
@@ -213,7 +214,7 @@ export class ConfigStream {
   #wanted(kind: ResourceKind): ReadonlySet<string> {
     const { applier, ownRoutes } = this.#o
     if (kind === 'endpoint' || kind === 'extension') return applier.referenced(kind)
-    return kind === 'route' ? applier.referenced('route').union(ownRoutes) : new Set()
+    return kind === 'route' ? applier.referenced('route').union(ownRoutes.get()) : new Set()
   }
 
   #onlyWanted(change: Change): Change {

@@ -114,7 +114,9 @@ class AdsSync implements Sync {
     this.#rejectedRetry = new RejectedRetry(options, (kind, names) => this.#stream?.askAgain(kind, names))
     this.#onNode = options.onNode?.(() => {
       this.#moved.abort()
-      this.#stream?.end(new MeshError('MESH_CONTROL_UNREACHABLE', 'the address of this node is another now'))
+      this.#stream?.end(
+        new MeshError('MESH_CONTROL_UNREACHABLE', 'what the control plane is told of this node has changed'),
+      )
     })
     this.#running = this.#run()
   }

@@ -1,3 +1,9 @@
+/** A change that can be put in force at once. Disposed of without it, it never was. */
+export type Prepared = Disposable & {
+  /** Does not fail. */
+  commit(): void
+}
+
 /** One immutable value, replaced whole. Readers take it once per connection or request and never see half a change. */
 export class Current<T> {
   #value: T

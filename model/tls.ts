@@ -61,3 +61,13 @@ export type UpstreamTls = TlsCommon & {
   readonly sniOfEndpoint?: true
   readonly autoSan?: 'host' | 'sni'
 }
+
+/**
+ * Whether a handshake under one set of rules is one under the other. A renewed certificate of ours is for new
+ * handshakes: what the client has proved is not concerned.
+ */
+export function isSameForClients(a: DownstreamTls | undefined, b: DownstreamTls | undefined): boolean {
+  const describe = (tls: DownstreamTls | undefined): string =>
+    JSON.stringify(tls && { ...tls, certificate: tls.certificate?.from })
+  return a === b || describe(a) === describe(b)
+}

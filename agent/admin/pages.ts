@@ -81,9 +81,9 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
   return pages
 }
 
-function reload({ reloader }: AdminParts): AdminReply {
+async function reload({ reloader }: AdminParts): Promise<AdminReply> {
   try {
-    return json(reloader.reload())
+    return json(await reloader.reload())
   } catch (thrown) {
     return { status: 409, body: `${formatSentence(toMeshError(thrown))}\nWhat was in force stays.\n` }
   }

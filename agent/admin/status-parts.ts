@@ -20,7 +20,7 @@ import type { Listener } from '../../model/listener.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { OwnNode } from '../own-node.ts'
 import type { Readiness } from '../readiness.ts'
-import type { Reloader } from '../reload.ts'
+import type { Reloader } from '../reload/reloader.ts'
 
 export type StatusParts = {
   readonly config: AgentConfig

@@ -1,3 +1,4 @@
+import { detach, doNothing } from '../../core/defects/guard.ts'
 import type { Agent } from '../agent.ts'
 
 /** SIGHUP. One that comes during the start counts after it: the file may have changed since it was read. */
@@ -10,11 +11,11 @@ export class Hangup {
       this.#isDue = true
       return
     }
-    try {
-      this.#agent.reload()
-    } catch {
-      /* told by the reloader: in the log, in the status and by a counter */
-    }
+    detach(
+      'configuration',
+      // A refusal is told by the reloader: in the log, in the status and by a counter.
+      this.#agent.reload().catch(doNothing),
+    )
   }
   started(agent: Pick<Agent, 'reload'>): void {
     this.#agent = agent

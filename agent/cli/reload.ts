@@ -1,4 +1,4 @@
-import type { Reloaded } from '../reload.ts'
+import type { Reloaded } from '../reload/reloader.ts'
 import { askAgent } from './admin-client.ts'
 import type { ExitCode } from './exit.ts'
 import type { Io } from './io.ts'
@@ -14,11 +14,11 @@ export async function askForReload(o: { readonly admin: string; readonly json: b
   return 0
 }
 
-function toText({ applied, needsRestart }: Reloaded): string {
+function toText({ applied, needsRestart, reasons }: Reloaded): string {
   if (applied.length + needsRestart.length === 0) return 'nothing has changed\n'
   const lines = [
     ...(applied.length > 0 ? [`in force: ${applied.join(', ')}`] : []),
-    ...(needsRestart.length > 0 ? [`from the next start on: ${needsRestart.join(', ')}`] : []),
+    ...needsRestart.map((setting) => `from the next start on: ${setting} (${reasons[setting]})`),
   ]
   return `${lines.join('\n')}\n`
 }

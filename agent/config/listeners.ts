@@ -71,6 +71,14 @@ function chainOf(
   }
 }
 
+/** Route tables that agent.yaml's own listeners name. */
+export function collectOwnRoutes(own: readonly Listener[]): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (const { defaultFilterChain: chain } of own)
+    if (chain?.codec.kind === 'http' && chain.codec.http.routes.from === 'rds') names.add(chain.codec.http.routes.name)
+  return names
+}
+
 /** Settings of `mqtt`, with the listener's own where it has some. */
 function policyOf({ mqtt: its }: Extract<ListenerConfig, { kind: 'mqtt' }>, all: MqttPolicy): MqttPolicy {
   if (!its) return all

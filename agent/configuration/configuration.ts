@@ -7,7 +7,6 @@ import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import type { World } from '../../core/world.ts'
-import type { Listener } from '../../model/listener.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { AgentConfig } from '../config/schema.ts'
@@ -37,7 +36,8 @@ export type ConfigurationOptions = {
   readonly node: OwnNode
   /** Identity that the stored snapshot belongs to. */
   readonly owner: string
-  readonly own: readonly Listener[]
+  /** Route tables that listeners of agent.yaml name. */
+  readonly ownRoutes: Current<ReadonlySet<string>>
   readonly readiness: Readiness
   /** Told to a control plane that keeps a WorkloadEntry for this node. */
   readonly health: Current<WorkloadHealth> | undefined

@@ -11,7 +11,6 @@ import { startSync, type ControlLinkStatus, type Sync } from '../../control-sync
 import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
-import type { Listener } from '../../model/listener.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import type { Configuration, ConfigurationOptions } from './configuration.ts'
 import { createControlLink, readControlPlane, readSealer } from '../control-sync-settings.ts'
@@ -128,7 +127,7 @@ class ControlPlaneConfiguration implements Configuration {
   }
 
   #start(): void {
-    const { world, config, identity, node, own, health, log, metrics } = this.#o
+    const { world, config, identity, node, ownRoutes, health, log, metrics } = this.#o
     this.#sync = startSync({
       ...this.#control,
       transport: this.#transport,
@@ -139,7 +138,7 @@ class ControlPlaneConfiguration implements Configuration {
       random: world.random,
       log,
       metrics,
-      ownRoutes: ownRoutes(own),
+      ownRoutes,
       names: config.dns !== undefined,
       health: hasWorkloadEntry(node.description) ? health : undefined,
     })
@@ -201,11 +200,3 @@ function createTransport(o: ConfigurationOptions, control: Control): GrpcTranspo
  */
 const contactWithin = (maxAgeMs: number): number | undefined =>
   maxAgeMs === 0 ? undefined : Math.min(3_600_000, Math.max(60_000, maxAgeMs / 4))
-
-/** Route tables that agent.yaml's own listeners name. */
-function ownRoutes(own: readonly Listener[]): Set<string> {
-  const names = new Set<string>()
-  for (const { defaultFilterChain: chain } of own)
-    if (chain?.codec.kind === 'http' && chain.codec.http.routes.from === 'rds') names.add(chain.codec.http.routes.name)
-  return names
-}

@@ -16,7 +16,7 @@ import { prepareState, readNodeSettings } from '../control-sync-settings.ts'
 import type { AgentFacts } from '../facts.ts'
 import { OwnNode } from '../own-node.ts'
 import { Readiness } from '../readiness.ts'
-import { createReloader, type Reloader } from '../reload.ts'
+import { createReloader, type Reloader } from '../reload/reloader.ts'
 import { createBudget } from './memory.ts'
 
 export type Foundation = {
@@ -48,7 +48,7 @@ export type Foundation = {
 
 /** Throws MESH_STATE_UNUSABLE. */
 export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts, scope: Scope): Foundation {
-  // A reload changes it in place (live-mqtt.ts), for everybody who has it.
+  // A reload changes it in place (live-data-path.ts), for everybody who has it.
   const config = { ...read, mqtt: { ...read.mqtt, spool: { ...read.mqtt.spool } } }
   const { clock, disk } = world
   const { log } = facts

@@ -3,11 +3,12 @@ import path from 'node:path'
 import { deriveSnapshotOwner } from '../../control-sync/ads/node.ts'
 import { collectSentRoots } from '../../control-sync/identity/sent-roots.ts'
 import { runSystemCommand } from '../../core/os/command.ts'
+import { Current } from '../../core/current.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { Listener } from '../../model/listener.ts'
 import type { UserDatabase } from '../../protocols/mqtt/users/user-database.ts'
 import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
-import { createListeners } from '../config/listeners.ts'
+import { collectOwnRoutes, createListeners } from '../config/listeners.ts'
 import type { Configuration, ConfigurationOptions } from '../configuration/configuration.ts'
 import { openControlPlane } from '../configuration/control-plane.ts'
 import { openDirectory } from '../configuration/directory.ts'
@@ -19,12 +20,13 @@ import type { Foundation } from './foundation.ts'
 
 export type Stored = {
   readonly identity: AgentIdentity
-  /** Undefined: nobody proves a user, and nobody has to. */
-  readonly users: UserDatabase | undefined
+  readonly users: UserDatabase
   readonly configuration: Configuration
   readonly spool: Spool
   /** Listeners of agent.yaml. */
   readonly own: Listener[]
+  /** Route tables that they name. */
+  readonly ownRoutes: Current<ReadonlySet<string>>
   /** Not asked yet. */
   readonly workload: HealthChecker | undefined
 }
@@ -34,7 +36,8 @@ export async function openStored(f: Foundation): Promise<Stored> {
   const { config, world, scope, metrics, log, tables } = f
   const identity = scope.own(startIdentity({ ...f, earliestWallMs: f.facts.builtAtMs }))
   const users = await openMqttUsers(f, identity)
-  const own = [...createListeners(config, { disk: world.disk, findPskKey: (id) => users?.findKey(id) })]
+  const own = [...createListeners(config, { disk: world.disk, findPskKey: (id) => users.findKey(id) })]
+  const ownRoutes = new Current(collectOwnRoutes(own))
   const workload = createHealthChecker(f)
   // One thread reads both: the tables are made while it looks at the spool.
   const [configuration, spool] = await bothOwned(
@@ -43,7 +46,7 @@ export async function openStored(f: Foundation): Promise<Stored> {
       ...f,
       identity,
       owner: deriveSnapshotOwner(f.settings),
-      own,
+      ownRoutes,
       health: workload?.health,
       version: f.facts.version,
     }),
@@ -60,7 +63,7 @@ export async function openStored(f: Foundation): Promise<Stored> {
   const takeRoots = (): void => identity.setExtraRoots(collectSentRoots(configuration.applier.snapshot))
   scope.own(tables.watch(takeRoots))
   takeRoots()
-  return { identity, users, configuration, spool, own, workload }
+  return { identity, users, configuration, spool, own, ownRoutes, workload }
 }
 
 /** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER or MESH_STORAGE_FAILED. */

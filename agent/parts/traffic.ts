@@ -14,7 +14,7 @@ import type { AgentConfig } from '../config/schema.ts'
 import { startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
 import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
-import { createLiveMqtt } from '../live-mqtt.ts'
+import { createLiveDataPath } from '../reload/live-data-path.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
 
@@ -79,7 +79,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
     }),
   )
   await bridge.apply(collectBridgePolicy(config.mqtt, tables.get()))
-  f.reloader.takeLive(createLiveMqtt({ ...f, ...stored, acls, disk }))
+  f.reloader.takeLive(createLiveDataPath({ ...f, ...stored, acls, disk }))
   return { upstreams, broker, acls, bridge, dataPath, dns }
 }
 

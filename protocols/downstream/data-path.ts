@@ -1,12 +1,13 @@
 /** The data path as one part: ports, connections, and what a configuration change means for both. */
 import { MeshError } from '../../core/errors.ts'
 import type { Listener } from '../../model/listener.ts'
+import type { Timer } from '../../core/os/clock.ts'
 import type { NetStream } from '../../core/os/network.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Codecs } from '../codecs.ts'
-import { Connections, FIRST_BYTES_MS } from './connections.ts'
+import { Connections, FIRST_BYTES_MS, type TrackedConnection } from './connections.ts'
 import type { Context } from '../context.ts'
-import { overlap, Ports, type AddressAndPort, type PortStatus } from './ports.ts'
+import { isSamePort, overlap, Ports, type AddressAndPort, type PortStatus } from './ports.ts'
 import { isRedirected, findOwner } from './original-destination.ts'
 import { revalidate, type Verdict } from './revalidate.ts'
 import { refuse, serve, type Serving } from './serve.ts'
@@ -16,8 +17,8 @@ import { TlsTerminator } from '../tls/server.ts'
 import { selectListeners } from './wanted-listeners.ts'
 import { detach, guard } from '../../core/defects/guard.ts'
 
-/** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. `listener`: whose it is. */
-export type OwnPort = AddressAndPort & { readonly name: string; readonly listener?: string }
+/** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. */
+export type OwnPort = AddressAndPort & { readonly name: string }
 
 export type ListenerState = PortStatus & { readonly connections: number }
 
@@ -29,14 +30,19 @@ export class DataPath implements AsyncDisposable {
   readonly #ports: Ports
   readonly #watching: Disposable
   readonly #served = new Set<Promise<void>>()
+  /** Of listeners of agent.yaml, when the tables were swapped last. */
+  #ownNames: ReadonlySet<string>
+  /** Of connections whose listener is gone. */
+  readonly #timers = new Set<Timer>()
 
   /**
-   * @param own listeners of agent.yaml; see wanted-listeners.ts for what becomes of pushed ones beside them
+   * @param own listeners of agent.yaml, which may be others whenever the tables are swapped; see wanted-listeners.ts for what becomes of pushed ones beside them
    * @param reserved further ports of agent.yaml
    */
   constructor(ctx: Context, own: readonly Listener[], codecs: Codecs, reserved: readonly OwnPort[] = []) {
     this.#ctx = ctx
     this.#own = own
+    this.#ownNames = collectNames(own)
     const connections = new Connections(
       ctx.limits,
       (limit) => {
@@ -68,10 +74,7 @@ export class DataPath implements AsyncDisposable {
       refuse: (accepted, last) => {
         refuse(accepted, last, this.#serving)
       },
-      ownedBy: ownPorts([
-        ...own.map((l) => ({ ...l, name: `listener ${l.name} of agent.yaml`, listener: l.name })),
-        ...reserved,
-      ]),
+      ownedBy: (listener) => findPortOwner(listener, own, reserved),
     })
     this.#watching = ctx.tables.watch((next) => {
       this.#apply(next)
@@ -142,8 +145,25 @@ export class DataPath implements AsyncDisposable {
     return how
   }
 
+  /** Whoever took a listener out of agent.yaml waits for its connections no longer than a drain does. */
+  #endLater(left: readonly TrackedConnection[]): void {
+    if (left.length === 0) return
+    const { clock, limits } = this.#ctx
+    const end = (reason?: Error): void => {
+      this.#timers.delete(timer)
+      const err = reason ?? new MeshError('MESH_DRAINING', `its listener is gone since ${limits.drainMs} ms`)
+      for (const live of left) live.abort(err)
+    }
+    const timer = clock.after(
+      limits.drainMs,
+      guard('network', end, () => end()),
+    )
+    this.#timers.add(timer)
+  }
+
   /** Cuts everything off. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#timers) timer.cancel()
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
     for (const live of this.#connections) live.abort(new MeshError('MESH_DRAINING', 'the agent stops'))
@@ -174,10 +194,15 @@ export class DataPath implements AsyncDisposable {
     const wanted = selectListeners(tables, this.#own)
     detach('configuration', this.#ports.apply(wanted))
     const counts: Record<Verdict, number> = { unconcerned: 0, 'goes-on': 0, drained: 0, cut: 0 }
+    const left: TrackedConnection[] = []
     for (const live of this.#connections) {
       const { name } = live.listener
-      counts[revalidate(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)]++
+      const verdict = revalidate(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)
+      counts[verdict]++
+      if (verdict === 'drained' && this.#ownNames.has(name) && !isOwnStill(live.listener, this.#own)) left.push(live)
     }
+    this.#ownNames = collectNames(this.#own)
+    this.#endLater(left)
     if (counts.drained + counts.cut + counts['goes-on'] > 0)
       this.#ctx.log.info(
         { evt: 'connections.rechecked', ...counts },
@@ -186,11 +211,18 @@ export class DataPath implements AsyncDisposable {
   }
 }
 
+const collectNames = (own: readonly Listener[]): ReadonlySet<string> => new Set(own.map(({ name }) => name))
+
+function isOwnStill(listener: Listener, own: readonly Listener[]): boolean {
+  return own.some((one) => one.name === listener.name && isSamePort(one, listener))
+}
+
 /**
  * A listener of agent.yaml is asked about the others' ports only where it is not one of them: two that are the same are
  * told apart by who opens first.
  */
-function ownPorts(ports: readonly OwnPort[]): (listener: Listener) => string | undefined {
-  const names = new Set(ports.map((p) => p.listener))
-  return (listener) => (names.has(listener.name) ? undefined : ports.find((p) => overlap(p, listener))?.name)
+function findPortOwner(listener: Listener, own: readonly Listener[], reserved: readonly OwnPort[]): string | undefined {
+  if (own.some(({ name }) => name === listener.name)) return undefined
+  const owner = own.find((one) => overlap(one, listener))
+  return owner ? `listener ${owner.name} of agent.yaml` : reserved.find((one) => overlap(one, listener))?.name
 }

@@ -190,7 +190,7 @@ export class Ports implements AsyncDisposable {
   }
 }
 
-function isSamePort(a: Listener, b: Listener): boolean {
+export function isSamePort(a: Listener, b: Listener): boolean {
   return (
     a.address === b.address &&
     a.port === b.port &&

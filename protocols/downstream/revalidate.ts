@@ -5,14 +5,15 @@
  */
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Codec, FilterChain, Listener } from '../../model/listener.ts'
-import type { DownstreamTls } from '../../model/tls.ts'
+import { isSameForClients } from '../../model/tls.ts'
 import type { TrackedConnection } from './connections.ts'
 import { choose } from './filter-chain.ts'
+import { isSamePort } from './ports.ts'
 import { authorize, type Serving } from './serve.ts'
 
 export type Verdict = 'unconcerned' | 'goes-on' | 'drained' | 'cut'
 
-/** @param next the listener of that name now; undefined = it is gone */
+/** @param next the listener of that name now, which may have another port; undefined = it is gone */
 export function revalidate(
   live: TrackedConnection,
   next: Listener | undefined,
@@ -20,7 +21,7 @@ export function revalidate(
 ): Verdict {
   const { conn, facts } = live
   if (next === live.listener) return 'unconcerned'
-  if (!next) return end(live)
+  if (!next || !isSamePort(next, live.listener)) return end(live)
   // Its first bytes are looked at: the chain is chosen from the listener in force then.
   if (!conn || !facts) {
     live.listener = next
@@ -36,7 +37,7 @@ export function revalidate(
       ),
     )
   const was = conn.chain
-  if (!isSameTls(was.tls, chain.tls)) {
+  if (!isSameForClients(was.tls, chain.tls)) {
     // A handshake under other rules says nothing about these: without proof of identity that is now asked for it is
     // over at once.
     if (!conn.tls || (chain.tls?.requireClientCertificate && !conn.tls.peer))
@@ -83,10 +84,6 @@ function lasting(codec: Codec): unknown {
   } = codec.mqtt
   return { ...codec, mqtt }
 }
-function isSameTls(a: DownstreamTls | undefined, b: DownstreamTls | undefined): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b)
-}
-
 function end(live: TrackedConnection): Verdict {
   if (live.serving) {
     live.drain()

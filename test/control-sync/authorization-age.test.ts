@@ -137,7 +137,7 @@ test('a good link on which nothing is pushed: inbound listeners stay open, and c
     refusedRetryMs: 0,
     refusedRetryMaxMs: 1,
     trustBundle: false,
-    ownRoutes: new Set(),
+    ownRoutes: new Current<ReadonlySet<string>>(new Set()),
     transport: {
       address: 'a:1',
       open: async (e) => {

@@ -9,6 +9,7 @@ import http from 'node:http'
 import type net from 'node:net'
 import path from 'node:path'
 import { startAgent, type Agent } from '../../agent/agent.ts'
+import type { AgentConfig } from '../../agent/config/schema.ts'
 import { loadConfig } from '../../agent/config/load.ts'
 import { createLog } from '../../core/log.ts'
 import { createRealWorld } from '../../core/real-world.ts'
@@ -65,22 +66,25 @@ export class TestAgent {
   }
 
   async start(): Promise<Agent> {
-    const loaded = loadConfig(`${this.yaml}\nstate: ${this.folder}/state\nadmin: {port: ${this.admin}}\n`)
-    if (!loaded.ok) assert.fail(JSON.stringify(loaded.problems))
     const log = createLog('debug', {
       write: (line) => {
         this.lines.push(JSON.parse(line) as Record<string, unknown>)
       },
     })
     const world = { ...createRealWorld({ bundle: undefined }), ...this.over }
-    this.#agent = await startAgent(loaded.config, world, {
+    this.#agent = await startAgent(this.#load(), world, {
       log,
       version: '0.0.0-test',
       builtAtMs: this.builtAtMs,
       hostName: 'test-host',
       ip: this.ip,
+      readConfig: () => this.#load(),
     })
     return this.#agent
+  }
+  #load(): AgentConfig {
+    const loaded = loadConfig(`${this.yaml}\nstate: ${this.folder}/state\nadmin: {port: ${this.admin}}\n`)
+    return loaded.ok ? loaded.config : assert.fail(JSON.stringify(loaded.problems))
   }
   async stop(): Promise<void> {
     const agent = this.#agent

@@ -9,7 +9,14 @@ export const CONFIGURATION: readonly Condition[] = [
   {
     name: 'reload-refused',
     holds: 'A changed `agent.yaml` cannot be taken: the one before is in force.',
-    codes: ['MESH_CONFIG_INVALID', 'MESH_STATE_UNUSABLE', 'MESH_INTERNAL'],
+    codes: [
+      'MESH_CONFIG_INVALID',
+      'MESH_LISTENER_TLS',
+      'MESH_MQTT_ACL_FILE',
+      'MESH_MQTT_USERS_FILE',
+      'MESH_STATE_UNUSABLE',
+      'MESH_INTERNAL',
+    ],
     find: (p) => p.reloader.error,
   },
   {

@@ -71,8 +71,16 @@ export class WatchedFile<T> implements Disposable {
 
   /** What was taken last. @throws the problem, with `code`, while nothing ever was */
   get content(): T {
+    this.refuseUnusable()
+    return this.#taken!.value
+  }
+  /** @throws the same */
+  refuseUnusable(): void {
     if (!this.#taken) throw this.#error ?? this.#problem('it was not read yet')
-    return this.#taken.value
+  }
+  /** Something was taken, and is in force. */
+  get isUsable(): boolean {
+    return this.#taken !== undefined
   }
   /** The same; undefined while nothing ever was. */
   get current(): T | undefined {

@@ -1,4 +1,5 @@
 /** The ACL files that listeners name. A listener whose file was never readable refuses every client. */
+import type { Prepared } from '../../../core/current.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Clock } from '../../../core/os/clock.ts'
@@ -25,14 +26,42 @@ export class AclFiles implements Disposable {
 
   /** From now on these. Resolves once those that are new have been read. */
   async use(files: Iterable<string>): Promise<void> {
+    const { commit } = await this.#open(files)
+    commit()
+  }
+  /** @throws MESH_MQTT_ACL_FILE for one that is new and cannot be used */
+  async prepare(files: Iterable<string>): Promise<Prepared> {
+    const { opened, commit } = await this.#open(files)
+    using unused = new DisposableStack()
+    for (const file of opened.values()) unused.use(file)
+    for (const file of opened.values()) file.refuseUnusable()
+    const open = unused.move()
+    return {
+      commit() {
+        open.move()
+        commit()
+      },
+      [Symbol.dispose]: () => open.dispose(),
+    }
+  }
+  async #open(
+    files: Iterable<string>,
+  ): Promise<{ readonly opened: ReadonlyMap<string, WatchedFile<Acl>>; readonly commit: () => void }> {
     const wanted = new Set(files)
-    for (const [name, file] of this.#files)
-      if (!wanted.has(name)) {
-        file[Symbol.dispose]()
-        this.#files.delete(name)
-      }
-    for (const name of wanted) if (!this.#files.has(name)) this.#files.set(name, watchAcl(name, this.#o))
-    await Promise.all([...this.#files.values()].map(({ ready }) => ready))
+    const opened = new Map<string, WatchedFile<Acl>>()
+    for (const name of wanted) if (!this.#files.has(name)) opened.set(name, watchAcl(name, this.#o))
+    await Promise.all([...opened.values()].map(({ ready }) => ready))
+    return {
+      opened,
+      commit: () => {
+        for (const [name, file] of this.#files)
+          if (!wanted.has(name)) {
+            file[Symbol.dispose]()
+            this.#files.delete(name)
+          }
+        for (const [name, file] of opened) this.#files.set(name, file)
+      },
+    }
   }
   /** Undefined: it was never readable. */
   find(file: string): Acl | undefined {

@@ -12,7 +12,7 @@ import type { Family, Metrics } from '../../../core/metrics.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import type { PeerIdentity } from '../../../model/identity.ts'
 import type { MqttListener } from '../../../model/mqtt-policy.ts'
-import { listUserMethods, type UserMethod } from '../../../model/mqtt/users.ts'
+import { type CertificateUser, listUserMethods, type UserMethod } from '../../../model/mqtt/users.ts'
 import type { ProvedUser } from '../session/owner.ts'
 import { readCertificateUser } from './certificate-user.ts'
 import type { UserDatabase } from './user-database.ts'
@@ -40,7 +40,7 @@ export type Proof = {
   /** Wall milliseconds; undefined: it does not end by time. */
   readonly expiresAtMs: number | undefined
   /** What the user was proved by, as far as it can be changed: another one = it is to be proved again. */
-  readonly secret: object | undefined
+  readonly secret: object | string | undefined
   /** The last word of an enhanced authentication. */
   readonly serverData?: Uint8Array
 }
@@ -64,11 +64,11 @@ export class Authentication {
 
   /** Whether the node has users at all. */
   get hasUsers(): boolean {
-    return this.#users !== undefined
+    return this.#users?.settings !== undefined
   }
   /** Whether clients without a user may come by such a listener. */
   takesAnonymous({ anonymous }: MqttListener): boolean {
-    return anonymous ?? this.#users === undefined
+    return anonymous ?? !this.hasUsers
   }
   takes(method: UserMethod, listener: MqttListener): boolean {
     return listUserMethods(this.#users?.settings, listener).includes(method)
@@ -117,7 +117,8 @@ export class Authentication {
   }
 
   /** Why a connection that was let in may not go on, by the users and the listener of this moment. */
-  findRefusal({ user, method, expiresAtMs, secret }: Proof, listener: MqttListener): MeshError | undefined {
+  findRefusal(proof: Proof, listener: MqttListener): MeshError | undefined {
+    const { user, method, expiresAtMs, secret } = proof
     if (method === 'none' || !user)
       return this.takesAnonymous(listener) ? undefined : needed('the listener asks for a user now')
     const name = toPrintable(user.name)
@@ -125,10 +126,14 @@ export class Authentication {
       return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: the listener does not take ${method} any more`)
     if (expiresAtMs !== undefined && this.#wallMs() >= expiresAtMs)
       return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: the token has expired`)
-    const isCurrent = (of: UserDatabase, by: object): boolean =>
-      method === 'psk' ? of.isCurrentKey(user.name, by) : of.isCurrent(user.name, by)
-    if (secret !== undefined && this.#users && !isCurrent(this.#users, secret))
-      return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: it was removed, or has another password now`)
+    // Whose name a certificate has is a setting.
+    if (method === 'certificate' && secret !== this.#certificateUser(listener))
+      return new MeshError('MESH_MQTT_USER_ENDED', `user ${name}: another part of the certificate is the user now`)
+    if (method !== 'certificate' && !this.#users?.isCurrent(user.name, proof))
+      return new MeshError(
+        'MESH_MQTT_USER_ENDED',
+        `user ${name}: it was removed, or has another ${method === 'jwt' ? 'issuer' : 'password'} now`,
+      )
     return undefined
   }
 
@@ -175,12 +180,12 @@ export class Authentication {
       return { method: 'psk', user: { name: pskIdentity, groups: [] }, expiresAtMs: undefined, secret: key }
     }
     let why = username === undefined ? 'it showed none' : 'it only said a user name'
-    const from = listener.certificateUser ?? this.#users?.settings.certificateUser
+    const from = this.#certificateUser(listener)
     if (peer && from && this.takes('certificate', listener)) {
       const found = readCertificateUser(peer, from)
       if (typeof found === 'object') {
         this.#count('certificate', 'accepted')
-        return { method: 'certificate', user: { ...found, groups: [] }, expiresAtMs: undefined, secret: undefined }
+        return { method: 'certificate', user: { ...found, groups: [] }, expiresAtMs: undefined, secret: from }
       }
       why = `its certificate ${found}`
     }
@@ -190,6 +195,9 @@ export class Authentication {
     return { method: 'none', user: undefined, expiresAtMs: undefined, secret: undefined }
   }
 
+  #certificateUser(listener: MqttListener): CertificateUser | undefined {
+    return listener.certificateUser ?? this.#users?.settings?.certificateUser
+  }
   #count(method: Proof['method'], result: Result): void {
     this.#results.cell({ method, result }).value++
   }
@@ -202,7 +210,7 @@ function needed(why: string): MeshError {
 async function byToken({ password }: Credentials, users: UserDatabase): Promise<Proof> {
   const found = await users.tokens!.verify(Buffer.from(password ?? []).toString('latin1'))
   if (typeof found === 'string') throw wrong(found)
-  return { method: 'jwt', ...found, secret: undefined }
+  return { method: 'jwt', ...found }
 }
 
 async function byPassword(

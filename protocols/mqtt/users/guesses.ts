@@ -19,13 +19,14 @@ type Source = { refusals: number; lastMs: number; readonly held: Tally }
 
 export class Guesses {
   readonly #clock: Clock
-  readonly #maxDelayMs: number
+  /** 0 = refusals are not held back. */
+  maxDelayMs: number
   /** Who was refused last stands last. */
   readonly #sources = new Map<string, Source>()
 
   constructor(clock: Clock, maxDelayMs: number) {
     this.#clock = clock
-    this.#maxDelayMs = maxDelayMs
+    this.maxDelayMs = maxDelayMs
   }
 
   get sources(): number {
@@ -43,9 +44,9 @@ export class Guesses {
 
   /** Resolves when the refusal may be told. Never rejects. */
   async delayRefusal(source: string, signal: AbortSignal): Promise<void> {
-    if (this.#maxDelayMs === 0) return
+    if (this.maxDelayMs === 0) return
     const one = this.#note(source)
-    const delayMs = Math.min(this.#maxDelayMs, FIRST_DELAY_MS * 2 ** (one.refusals - 1))
+    const delayMs = Math.min(this.maxDelayMs, FIRST_DELAY_MS * 2 ** (one.refusals - 1))
     using _: Lease = takeLease(one.held)
     try {
       await this.#clock.sleep(delayMs, signal)

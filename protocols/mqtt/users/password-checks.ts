@@ -6,20 +6,23 @@
 import { MeshError } from '../../../core/errors.ts'
 import { guard } from '../../../core/defects/guard.ts'
 import type { Metrics } from '../../../core/metrics.ts'
+import type { MqttUsers } from '../../../model/mqtt/users.ts'
 
 type Waiting = { readonly start: () => void; readonly refuse: (reason: unknown) => void }
 
+export type CheckBounds = Pick<MqttUsers, 'maxPasswordChecks' | 'maxWaitingChecks'>
+
 export class PasswordChecks {
-  readonly #maxRunning: number
-  readonly #maxWaiting: number
+  #maxRunning: number
+  #maxWaiting: number
   /** By source, whose turn is next first. */
   readonly #waiting = new Map<string, Set<Waiting>>()
   #size = 0
   #running = 0
 
-  constructor({ maxRunning, maxWaiting, metrics }: { maxRunning: number; maxWaiting: number; metrics: Metrics }) {
-    this.#maxRunning = maxRunning
-    this.#maxWaiting = maxWaiting
+  constructor({ maxPasswordChecks, maxWaitingChecks, metrics }: CheckBounds & { readonly metrics: Metrics }) {
+    this.#maxRunning = maxPasswordChecks
+    this.#maxWaiting = maxWaitingChecks
     metrics.gaugeOf(
       'mesh_mqtt_password_checks_waiting',
       'Clients whose password waits to be checked.',
@@ -27,6 +30,15 @@ export class PasswordChecks {
     )
   }
 
+  /** Other bounds. Who waits keeps its place. */
+  use({ maxPasswordChecks, maxWaitingChecks }: CheckBounds): void {
+    this.#maxRunning = maxPasswordChecks
+    this.#maxWaiting = maxWaitingChecks
+    while (this.#running < this.#maxRunning && this.#size > 0) {
+      this.#running++
+      this.#next()
+    }
+  }
   get waiting(): number {
     return this.#size
   }
@@ -50,7 +62,7 @@ export class PasswordChecks {
   #next(): void {
     const [source, of] = this.#waiting.entries().next().value ?? []
     const one = of?.values().next().value
-    if (source === undefined || !of || !one) {
+    if (source === undefined || !of || !one || this.#running > this.#maxRunning) {
       this.#running--
       return
     }

@@ -7,23 +7,25 @@ import type { ProvedUser } from '../session/owner.ts'
 import { findUserNameProblem } from './user-name.ts'
 
 export type TokenIssuer = { readonly settings: JwtIssuerSettings; readonly keys: KeySource }
-export type TokenUser = { readonly user: ProvedUser; readonly expiresAtMs: number | undefined }
+export type TokenUser = {
+  readonly user: ProvedUser
+  readonly expiresAtMs: number | undefined
+  /** By whose token. */
+  readonly secret: TokenIssuer
+}
 
 const MAX_GROUPS = 64
 const MAX_GROUP_CHARS = 256
 /** Of an issuer that a token claims to have, in a message. */
 const MAX_SHOWN_CHARS = 128
 
-export class Tokens implements Disposable {
+export class Tokens {
   readonly #issuers: readonly TokenIssuer[]
   readonly #time: () => JwtTime
 
   constructor(issuers: readonly TokenIssuer[], time: () => JwtTime) {
     this.#issuers = issuers
     this.#time = time
-  }
-  [Symbol.dispose](): void {
-    for (const { keys } of this.#issuers) keys[Symbol.dispose]()
   }
 
   get issuers(): readonly TokenIssuer[] {
@@ -58,7 +60,7 @@ export class Tokens implements Disposable {
     if (problem !== undefined) return `a token whose claim ${settings.userClaim} ${problem}`
     const groups = groupsOf(answer.claims, settings.groupsClaim)
     if (typeof groups === 'string') return groups
-    return { user: { name, groups }, expiresAtMs: answer.expiresAtMs }
+    return { user: { name, groups }, expiresAtMs: answer.expiresAtMs, secret: issuer }
   }
 }
 

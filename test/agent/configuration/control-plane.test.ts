@@ -67,7 +67,7 @@ class Machine {
       identity: identity as unknown as ConfigurationOptions['identity'],
       node,
       owner: 'n',
-      own: [],
+      ownRoutes: new Current<ReadonlySet<string>>(new Set()),
       readiness,
       health: undefined,
       files: new NamedFiles({ folders: [], systemRoots: undefined, nowMs: () => clock.monotonicMs() }),

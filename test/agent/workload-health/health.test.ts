@@ -33,7 +33,7 @@ class Hand implements AsyncDisposable {
       refusedRetryMs: 0,
       refusedRetryMaxMs: 1,
       trustBundle: false,
-      ownRoutes: new Set(),
+      ownRoutes: new Current<ReadonlySet<string>>(new Set()),
       health: o.wanted ? this.health : undefined,
       transport: {
         address: 'a:1',

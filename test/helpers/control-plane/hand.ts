@@ -34,7 +34,7 @@ export class Hand implements AsyncDisposable {
       refusedRetryMs: 0,
       refusedRetryMaxMs: 1,
       trustBundle: false,
-      ownRoutes: new Set(['http_proxy']),
+      ownRoutes: new Current<ReadonlySet<string>>(new Set(['http_proxy'])),
       transport: {
         address: 'a:1',
         open: async (events) => {

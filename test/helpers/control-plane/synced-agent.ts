@@ -44,7 +44,7 @@ export class SyncedAgent implements AsyncDisposable {
       refusedRetryMs: 0,
       refusedRetryMaxMs: 600_000,
       trustBundle: true,
-      ownRoutes: new Set(),
+      ownRoutes: new Current<ReadonlySet<string>>(new Set()),
       transport,
       ...over,
     })

@@ -61,12 +61,19 @@ export type Rig = {
   metrics: Metrics
   current: Current<Tables>
   served: Served[]
+  /** Listeners of agent.yaml; a swap of the tables looks at them again. */
+  own: Listener[]
   /** Of the MQTT connections among them. */
   transports: string[]
   dial(from?: string): Promise<Duplex>
 }
 
-export async function rig(first: Tables, limits: Partial<Limits> = {}, network = new SimNetwork()): Promise<Rig> {
+export async function rig(
+  first: Tables,
+  limits: Partial<Limits> = {},
+  network = new SimNetwork(),
+  own: Listener[] = [],
+): Promise<Rig> {
   const clock = new SimClock()
   const metrics = new Metrics()
   const current = new Current(first)
@@ -94,7 +101,7 @@ export async function rig(first: Tables, limits: Partial<Limits> = {}, network =
     identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
     limits: { ...DEFAULT_LIMITS, ...limits },
   }
-  const path = new DataPath(ctx, [], codecs)
+  const path = new DataPath(ctx, own, codecs)
   await path.open()
   const dial = async (from?: string): Promise<Duplex> => {
     const { stream } = await network.dial(PORT, new AbortController().signal, from === undefined ? {} : { from })
@@ -102,6 +109,6 @@ export async function rig(first: Tables, limits: Partial<Limits> = {}, network =
     await settle()
     return stream
   }
-  return { path, network, clock, metrics, current, served, transports, dial }
+  return { path, network, clock, metrics, current, served, own, transports, dial }
 }
 export const failures = (r: Rig, code: string): number => r.metrics.total('mesh_connections_failed_total', { code })

@@ -68,6 +68,38 @@ test('the connections of a listener that is gone may finish, and nobody new gets
   await assert.rejects(r.dial())
 })
 
+test('the connections of a listener that was taken out of agent.yaml, or moved, end within limits.drainMs', async () => {
+  for (const [what, next] of [
+    ['taken out', []],
+    ['moved', [listener([tcpChain()], { port: 7001 })]],
+  ] as const) {
+    const stays = listener([tcpChain()], { name: 'two', address: '10.0.0.2' })
+    const r = await rig(tables(), { drainMs: 5_000 }, new SimNetwork(), [listener([tcpChain()]), stays])
+    const stream = await r.dial()
+    r.own.splice(0, 2, ...next, stays)
+    r.current.swap(tables())
+    await settle()
+    assert.deepEqual([stream.destroyed, r.served[0]!.conn.draining.aborted], [false, true], what)
+    await assert.rejects(r.dial())
+    await r.clock.advance(5_000)
+    assert.equal(stream.destroyed, true, what)
+    await r.path[Symbol.asyncDispose]()
+    assert.equal(r.clock.pendingTimers, 0)
+  }
+})
+test('a port of agent.yaml is nobody else’s from the moment it is named', async () => {
+  const r = await rig(tables(), {}, new SimNetwork(), [])
+  r.own.push(listener([tcpChain()], { name: 'mine' }))
+  r.current.swap(tables(listener([tcpChain()], { name: 'pushed' })))
+  await r.path.settled
+  assert.deepEqual(
+    r.path.listeners().map(({ name, state }) => [name, state]),
+    [
+      ['mine', 'listening'],
+      ['pushed', 'failed'],
+    ],
+  )
+})
 test('a drain waits for what is open, at most limits.drainMs', async () => {
   const patient = await rig(tables(listener([tcpChain()])), { drainMs: 1_000 })
   await patient.dial()

@@ -14,7 +14,11 @@ class Rig {
   readonly #ends: (() => void)[] = []
 
   constructor(maxRunning = 1, maxWaiting = 100) {
-    this.checks = new PasswordChecks({ maxRunning, maxWaiting, metrics: this.metrics })
+    this.checks = new PasswordChecks({
+      maxPasswordChecks: maxRunning,
+      maxWaitingChecks: maxWaiting,
+      metrics: this.metrics,
+    })
   }
   start(source: string, name: string, signal = new AbortController().signal): Promise<string> {
     const check = async (): Promise<string> => {

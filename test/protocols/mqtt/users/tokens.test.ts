@@ -39,11 +39,14 @@ const ask = (claims: object, of: TokenIssuer = issuer(), key = KEY): Promise<Tok
   new Tokens([of], () => ({ nowMs: NOW_SEC * 1_000 })).verify(createToken(key, { ...CLAIMS, ...claims }))
 
 test('the user is the claim that the issuer says, with the groups of another, and its end', async () => {
-  assert.deepEqual(await ask({}), { user: { name: 'pump', groups: [] }, expiresAtMs: (NOW_SEC + 120) * 1_000 })
+  const plain = issuer()
+  const expiresAtMs = (NOW_SEC + 120) * 1_000
+  assert.deepEqual(await ask({}, plain), { user: { name: 'pump', groups: [] }, expiresAtMs, secret: plain })
   const named = issuer({ userClaim: 'name', groupsClaim: 'roles' })
   assert.deepEqual(await ask({ name: 'Ana' }, named), {
     user: { name: 'Ana', groups: ['a', 'b'] },
-    expiresAtMs: (NOW_SEC + 120) * 1_000,
+    expiresAtMs,
+    secret: named,
   })
   const scoped = await ask({}, issuer({ groupsClaim: 'scope' }))
   assert.ok(typeof scoped === 'object')

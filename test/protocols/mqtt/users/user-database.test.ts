@@ -48,11 +48,11 @@ test('a line that is as it was is the same secret, through every change of other
   assert.ok(typeof secret === 'object')
   files.write(PASSWORDS, `${line('bob', 'x')}\n${line('ana', 'secret')}`)
   await clock.advance(CHANGE_MS)
-  assert.equal(db.isCurrent('ana', secret), true)
-  assert.equal(db.isCurrent('bob', secret), false)
+  assert.equal(db.isCurrent('ana', { method: 'password', secret }), true)
+  assert.equal(db.isCurrent('bob', { method: 'password', secret }), false)
   files.write(PASSWORDS, `${line('bob', 'x')}\n${line('ana', 'other')}`)
   await clock.advance(CHANGE_MS)
-  assert.equal(db.isCurrent('ana', secret), false)
+  assert.equal(db.isCurrent('ana', { method: 'password', secret }), false)
   watching[Symbol.dispose]()
   files.write(PASSWORDS, line('ana', 'secret'))
   await clock.advance(CHANGE_MS)
@@ -105,7 +105,7 @@ test('keys of TLS: a handshake has those of the file in force; one that cannot b
   files.write('/psk', key('a'))
   await clock.advance(CHANGE_MS)
   const [secret] = [db.findKey('a')]
-  assert.ok(secret && db.isCurrentKey('a', secret))
+  assert.ok(secret && db.isCurrent('a', { method: 'psk', secret }))
   for (const spoil of [
     () => files.write('/psk', key('c'), { mode: 0o666 }),
     () => files.write('/psk', key('c'), { isOurs: false }),

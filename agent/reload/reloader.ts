@@ -3,26 +3,50 @@
  * how; what nobody takes needs a restart and is named. All of them look at the new file before one acts, so a file that
  * is wrong changes nothing.
  */
-import { toMeshError, type MeshError } from '../core/errors.ts'
-import type { Log } from '../core/log.ts'
-import type { Metrics } from '../core/metrics.ts'
-import type { AgentConfig } from './config/schema.ts'
+import type { Prepared } from '../../core/current.ts'
+import { doNothing } from '../../core/defects/guard.ts'
+import { toMeshError, type MeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Metrics } from '../../core/metrics.ts'
+import type { AgentConfig } from '../config/schema.ts'
 
 export type LiveSettings = {
   /** Paths as they stand in agent.yaml, each with all beneath it; `*` is any name or number. */
   readonly settings: readonly string[]
+  /** Of what is beneath them, what is not taken live. */
+  readonly exceptions?: readonly string[]
   /**
-   * Looks at the new file; throws what is wrong with it.
-   * @returns what puts it in force, which does not fail
+   * Looks at the new file and at what it names; rejects with what is wrong with it. Not called again before what it
+   * returned was committed or disposed of.
    */
-  prepare(next: AgentConfig): () => void
+  prepare(next: AgentConfig): Promise<PreparedSettings>
 }
+/** `renewed`: settings that are as they were, and name files that have changed. */
+export type PreparedSettings = Prepared & { readonly renewed?: readonly string[] }
 export type Reloaded = {
   /** Settings that changed and are in force. */
   readonly applied: readonly string[]
   /** Settings that changed and count from the next start on. */
   readonly needsRestart: readonly string[]
+  /** Why, by setting. */
+  readonly reasons: Readonly<Record<string, string>>
 }
+
+/** Settings that are read at the start alone, and why; the first that fits counts. */
+const REASONS: readonly (readonly [setting: string, reason: string])[] = [
+  ['mqtt.spool.profile', 'the spool is opened with it'],
+  ['mqtt.sysIntervalSec', 'its timer runs from the start'],
+  ['state', 'the files in it are open'],
+  ['node', 'the certificate and the stored configuration are those of this node'],
+  ['identity', 'the key and its certificate are opened at the start'],
+  ['control', 'the way to the control plane is made at the start'],
+  ['directory', 'the folder is watched from the start'],
+  ['admin', 'its port is open, and answers this very request'],
+  ['dns', 'its port is open, and the control plane was asked for names or not'],
+  ['capture', 'the control plane was told, and its sockets are passed at the start'],
+  ['limits', 'buffers and counters are made with them'],
+  ['', 'it is read at the start alone'],
+]
 
 type ReloaderParts = {
   readonly config: AgentConfig
@@ -36,9 +60,12 @@ export function createReloader(p: ReloaderParts): Reloader {
   const reloader = new Reloader(p)
   reloader.takeLive({
     settings: ['log.level'],
-    prepare: (next) => () => {
-      p.log.level = next.log.level
-    },
+    prepare: async (next) => ({
+      commit() {
+        p.log.level = next.log.level
+      },
+      [Symbol.dispose]: doNothing,
+    }),
   })
   return reloader
 }
@@ -52,6 +79,8 @@ export class Reloader {
   #inForce: AgentConfig
   #error: MeshError | undefined
   #needsRestart: readonly string[] = []
+  /** One after another. */
+  #work: Promise<unknown> = Promise.resolve()
 
   constructor(p: ReloaderParts) {
     this.#inForce = structuredClone(p.config)
@@ -72,34 +101,61 @@ export class Reloader {
     return this.#needsRestart
   }
 
-  /** @throws MESH_CONFIG_INVALID and what parts say: the old file stays in force */
-  reload(): Reloaded {
+  /** Rejects with MESH_CONFIG_INVALID and what parts say: the old file stays in force. */
+  reload(): Promise<Reloaded> {
+    const reloaded = this.#work.then(() => this.#reload())
+    this.#work = reloaded.catch(doNothing)
+    return reloaded
+  }
+
+  async #reload(): Promise<Reloaded> {
     let next: AgentConfig
+    const changes: PreparedSettings[] = []
     try {
       next = this.#read?.() ?? this.#inForce
-      const commits = this.#parts.map((part) => part.prepare(next))
-      for (const commit of commits) commit()
+      using prepared = new DisposableStack()
+      for (const part of this.#parts) changes.push(prepared.use(await part.prepare(next)))
+      for (const change of changes) change.commit()
     } catch (thrown) {
-      const err = toMeshError(thrown)
-      this.#error = err
-      this.#outcomes.refused.value++
-      this.#log.error(
-        { evt: 'config.reload-refused', code: err.code, err },
-        'agent.yaml cannot be taken; what was in force stays',
-      )
-      throw err
+      throw this.#refuse(toMeshError(thrown))
     }
-    const isLive = (path: string): boolean =>
-      this.#parts.some(({ settings }) => settings.some((one) => isBeneath(path, one)))
     const changed = findChanged(this.#inForce, next)
-    const result = { applied: changed.filter(isLive), needsRestart: changed.filter((path) => !isLive(path)) }
+    const needsRestart = changed.filter((path) => !this.#isLive(path))
+    const reasons = Object.fromEntries(needsRestart.map((path) => [path, findReason(path)]))
+    const renewed = changes
+      .flatMap((one) => one.renewed ?? [])
+      .filter((one) => !changed.some((path) => isBeneath(path, one)))
+    const result = { applied: [...changed.filter((path) => this.#isLive(path)), ...renewed], needsRestart, reasons }
     this.#error = undefined
-    this.#needsRestart = result.needsRestart
-    this.#inForce = withLive(this.#inForce, structuredClone(next), isLive)
+    this.#needsRestart = needsRestart
+    this.#inForce = withLive(this.#inForce, structuredClone(next), (path) => this.#isWhollyLive(path))
     this.#outcomes.applied.value++
     this.#log.info({ evt: 'config.reloaded', ...result }, 'agent.yaml was read again')
     return result
   }
+
+  #isLive(path: string): boolean {
+    return this.#parts.some(
+      ({ settings, exceptions = [] }) =>
+        settings.some((one) => isBeneath(path, one)) && !exceptions.some((one) => isBeneath(path, one)),
+    )
+  }
+  #isWhollyLive(path: string): boolean {
+    return this.#isLive(path) && !this.#parts.some((part) => part.exceptions?.some((one) => isBeneath(one, path)))
+  }
+  #refuse(err: MeshError): MeshError {
+    this.#error = err
+    this.#outcomes.refused.value++
+    this.#log.error(
+      { evt: 'config.reload-refused', code: err.code, err },
+      'agent.yaml cannot be taken; what was in force stays',
+    )
+    return err
+  }
+}
+
+function findReason(path: string): string {
+  return REASONS.find(([setting]) => setting === '' || isBeneath(path, setting))![1]
 }
 
 function isBeneath(path: string, setting: string): boolean {
