@@ -7,6 +7,7 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { Condition, Found } from './conditions/condition.ts'
 import { CONFIGURATION } from './conditions/configuration.ts'
 import { CONTROL_PLANE } from './conditions/control-plane.ts'
+import { MEMORY } from './conditions/memory.ts'
 import { PEERS } from './conditions/peers.ts'
 import { PORTS } from './conditions/ports.ts'
 import { DAMAGE, STORAGE } from './conditions/storage.ts'
@@ -19,6 +20,7 @@ const MAX_LISTED = 20
 export const CONDITIONS: readonly Condition[] = [
   ...CONTROL_PLANE,
   ...STORAGE,
+  ...MEMORY,
   ...PORTS,
   ...PEERS,
   ...CONFIGURATION,

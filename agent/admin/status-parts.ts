@@ -14,6 +14,7 @@ import type { Current } from '../../core/current.ts'
 import type { MeshError } from '../../core/errors.ts'
 import type { InheritedSockets } from '../../core/os/inherited-sockets.ts'
 import type { Metrics } from '../../core/metrics.ts'
+import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import type { AgentIdentity } from '../identity.ts'
 import type { Listener } from '../../model/listener.ts'
@@ -29,6 +30,7 @@ export type StatusParts = {
   readonly startedMs: number
   readonly clock: Clock
   readonly metrics: Metrics
+  readonly budget: Pick<MemoryBudget, 'isFull' | 'pressure'>
   readonly tables: Current<Tables>
   readonly files: NamedFiles
   readonly readiness: Readiness

@@ -17,6 +17,11 @@ export function createBudget(
   const budget = new MemoryBudget({ maxBytes: maxBytes ?? deriveBudgetBytes(limitBytes), metrics })
   const pressure = new MemoryPressure({ limitBytes, readOwnBytes, nowMs: () => clock.monotonicMs() })
   if (limitBytes <= MOST_LIMIT_BYTES) budget.pressure = pressure
+  metrics.gaugeOf(
+    'mesh_memory_own_bytes',
+    "Memory of the process that is no file's (RssAnon); 0 where the system does not say.",
+    readOwnBytes,
+  )
   budget.garbage = new GarbageWatch({
     limitBytes,
     heldBytes: () => budget.heldBytes,

@@ -16,6 +16,14 @@ export const MACHINE = {
     flag: '-',
     remedy: 'Restart the agent when it suits: these settings of agent.yaml count from its next start on.',
   },
+  MESH_MEMORY_FULL: {
+    origin: 'internal',
+    retry: 'never',
+    http: 503,
+    flag: 'OVERFLOW',
+    remedy:
+      'Give the process more (MemoryMax of the unit), or find who takes it: mesh_memory_held_bytes, mesh_connections_open, mqtt.limits; large configurations need more than 256 MiB.',
+  },
   MESH_CAPTURE_UNAVAILABLE: {
     origin: 'config',
     retry: 'never',

@@ -22,6 +22,9 @@ export type PressureParts = {
 export class MemoryPressure {
   readonly #p: PressureParts
   #measuredMs = -Infinity
+  get limitBytes(): number {
+    return this.#p.limitBytes
+  }
   /** When it was last measured; 0: not known. */
   ownBytes = 0
 

@@ -238,7 +238,7 @@ export class Inflow {
       counters.dropped['retained-limit'].value++
       ctx.log.warn(
         { evt: 'mqtt.retained.full', clientId: this.#session.clientId, topic: message.topic },
-        'message is not retained: a limit of mqtt.limits is reached',
+        'message is not retained: a limit of mqtt.limits is reached, or memory is short',
       )
       if (qos > 0 && this.#link.version === 5) {
         counters.refused('quota').value++

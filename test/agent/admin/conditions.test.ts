@@ -45,6 +45,7 @@ const WELL = {
   tables: new Current(known),
   files: { problems: () => [] },
   readiness: { ready: true },
+  budget: { pressure: { ownBytes: 0, limitBytes: 0 }, isFull: false },
   reloader: { error: undefined, needsRestart: [] },
   adminError: () => undefined,
   freeBytes: () => 1e12,
@@ -159,6 +160,11 @@ condition(
   'spool-full',
   { spool: { ...WELL.spool, stats: { bytes: 10, maxBytes: 10, messages: 3 } } },
   /^MESH_MQTT_QUOTA the spool holds 3 messages/,
+)
+condition(
+  'memory-full',
+  { budget: { pressure: { ownBytes: 180 * 2 ** 20, limitBytes: 256 * 2 ** 20 }, isFull: true } },
+  /^MESH_MEMORY_FULL 180 of 256 MiB are the process's own/,
 )
 condition('capture', { config: { ...config, capture: 'redirect' } }, /^MESH_CAPTURE_UNAVAILABLE capture: redirect/)
 condition(
