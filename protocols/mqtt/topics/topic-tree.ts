@@ -4,6 +4,7 @@
  * and so is every walk. A walk that becomes long passes over parts that ask for nothing more (demand.ts).
  */
 import { type Demand, joinDemands, MANY } from './demand.ts'
+import { Lingering } from './lingering.ts'
 
 /** Most nodes have one child or none, and a map of one takes more than all else of them: `level` is the only child's. */
 type Node<V> = {
@@ -39,6 +40,8 @@ export class TopicTree<V> {
   #hasDemands = false
   /** Those with a value, by their whole path: to split it costs more than all else of a look-up. */
   readonly #byPath = new Map<string, Node<V>>()
+  /** Deleted, and still there without a value. */
+  readonly #emptied = new Lingering()
 
   /** @param demandOf left out: every walk visits all that matches */
   constructor(demandOf: (value: V) => Demand = () => MANY) {
@@ -46,14 +49,17 @@ export class TopicTree<V> {
   }
 
   get size(): number {
-    return this.#byPath.size
+    return this.#byPath.size - this.#emptied.size
   }
   get(path: string): V | undefined {
     return this.#byPath.get(path)?.value
   }
   set(path: string, value: V): void {
     let at = this.#byPath.get(path)
-    if (!at) this.#byPath.set(path, (at = this.#make(path)))
+    if (at?.value === undefined) {
+      if (at) this.#emptied.delete(path)
+      this.#byPath.set(path, (at = this.#make(path)))
+    }
     at.value = value
   }
   #make(path: string): Node<V> {
@@ -65,16 +71,24 @@ export class TopicTree<V> {
     }
     return at
   }
-  /** Also takes away the levels that lead nowhere any more. */
   delete(path: string): void {
-    if (!this.#byPath.delete(path)) return
-    const way: { readonly parent: Node<V>; readonly level: string }[] = []
-    let at = this.#root
-    for (const level of path.split('/')) {
-      way.push({ parent: at, level })
-      at = childOf(at, level)!
-    }
+    const at = this.#byPath.get(path)
+    if (at?.value === undefined) return
     at.value = undefined
+    const last = this.#emptied.add(path)
+    if (last !== undefined) this.#takeOut(last)
+  }
+  /** Also takes away the levels that lead nowhere any more. */
+  #takeOut(path: string): void {
+    this.#byPath.delete(path)
+    const way: { readonly parent: Node<V>; readonly level: string }[] = []
+    let at: Node<V> | undefined = this.#root
+    for (const level of path.split('/')) {
+      const next: Node<V> | undefined = childOf(at, level)
+      if (!next) break // with another path, while this one lingered
+      way.push({ parent: at, level })
+      at = next
+    }
     for (const { parent, level } of way.toReversed()) {
       if (!isBare(childOf(parent, level)!)) return
       removeChild(parent, level)

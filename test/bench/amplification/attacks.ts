@@ -277,6 +277,17 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
       )
     },
   },
+  'filter-comes-and-goes': {
+    about: '10,000 filters of ten sessions, and 4 MB of SUBSCRIBE and UNSUBSCRIBE of one more',
+    async run(a, untilMs) {
+      for (let i = 0; i < 10; i++) {
+        const socket = await a.connected(`many${i}`)
+        await a.send(socket, Buffer.concat(Array.from({ length: 1_000 }, (_, j) => subscribe(`${i}/${j}/+`, 0))))
+      }
+      const both = Buffer.concat(Array.from({ length: 200 }, () => [subscribe('a/+', 0), unsubscribe('a/+')]).flat())
+      await pour(a, await a.connected('one'), a.sent + 4 * MIB, untilMs, () => both)
+    },
+  },
   'small-messages': {
     about: '6 MB of QoS 0 without payload to a topic that nobody has',
     async run(a, untilMs) {

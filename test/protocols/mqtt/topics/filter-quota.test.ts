@@ -111,3 +111,15 @@ test('room: when memory is short a share has a thirty-second of it', () => {
   memory.isFull = true
   assert.deepEqual([room.has(a, 40), room.has(a, 41), room.has(b, 100), room.has(b, 101)], [true, false, true, false])
 })
+
+test('a share that comes back among many that have gone has what it has now', () => {
+  const room = new FilterQuota(1_000, () => false)
+  const sessions = Array.from({ length: 200 }, (_, i) => ({ share: `s${i}` }) as Session)
+  for (let round = 0; round < 3; round++)
+    for (const one of sessions) {
+      room.change(one, 100)
+      assert.deepEqual([room.has(one, 150), room.has(one, 151), room.bytes], [true, false, 100])
+      room.change(one, -100)
+      assert.ok(room.has(one, 250))
+    }
+})

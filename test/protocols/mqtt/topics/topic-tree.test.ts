@@ -1,6 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { MOST_LINGERING } from '../../../../protocols/mqtt/topics/lingering.ts'
 import { matches } from '../../../../protocols/mqtt/topics/topics.ts'
 import { MANY } from '../../../../protocols/mqtt/topics/demand.ts'
 import { TopicTree } from '../../../../protocols/mqtt/topics/topic-tree.ts'
@@ -49,6 +50,52 @@ test('whatever is put in and taken out, filters are found by topic and topics by
     { numRuns: 500 },
   )
 })
+
+test('the same of more paths than linger, which are taken out one by one', () => {
+  const [place, few] = [fc.nat({ max: 60 }), fc.nat({ max: 2 })]
+  const some = fc.oneof(
+    place.map(String),
+    fc.tuple(place, few).map((levels) => levels.join('/')),
+  )
+  const step = fc.record({ path: some, isGone: fc.boolean() })
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 600, maxLength: 600 }), (steps) => {
+      const [tree, held] = [new TopicTree<string>(), new Set<string>()]
+      for (const { path, isGone } of steps) {
+        if (isGone) tree.delete(path)
+        else tree.set(path, path)
+        if (isGone) held.delete(path)
+        else held.add(path)
+        assert.equal(tree.get(path), isGone ? undefined : path)
+      }
+      assert.equal(tree.size, held.size)
+      for (const filter of ['+', '#', '3/#', '+/4'])
+        assert.deepEqual(
+          visited((visit) => tree.visitTopics(filter, visit)),
+          [...held].filter((topic) => matches(filter, topic)).toSorted(),
+        )
+    }),
+    { numRuns: 50 },
+  )
+})
+
+for (const more of [0, 1])
+  test(`a path that lingers above one that was taken out${more ? ', and is taken out next,' : ''} can be set again`, () => {
+    const tree = new TopicTree<string>()
+    for (const path of ['a', 'a/b']) tree.set(path, path)
+    for (const path of ['a/b', 'a']) tree.delete(path)
+    for (let i = 0; i < MOST_LINGERING - 1 + more; i++) {
+      tree.set(`x${i}`, 'x')
+      tree.delete(`x${i}`)
+    }
+    assert.equal(tree.size, 0)
+    tree.set('a', 'a')
+    assert.deepEqual([tree.get('a'), tree.size], ['a', 1])
+    assert.deepEqual(
+      visited((visit) => tree.visitTopics('+', visit)),
+      ['a'],
+    )
+  })
 
 test('[MQTT-4.7.2-1] only the first level keeps wildcards out with a $', () => {
   const topics = new TopicTree<string>()
