@@ -15,7 +15,7 @@ import type { Publish } from '../codec/packet.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 import { computeExpiry, readMessageMs } from '../expiry.ts'
-import { REASON } from '../codec/reason.ts'
+import { createViolation, REASON } from '../codec/reason.ts'
 import { matches } from '../topics/topics.ts'
 
 /**
@@ -57,6 +57,8 @@ export class BridgeInflow {
   /** Not yet acknowledged, in order of arrival. */
   readonly #line: Arrival[] = []
   readonly #arriving = new Set<number>()
+  /** Of QoS 2, answered without having been taken; their PUBREL is still to come. */
+  readonly #leftOut = new Set<number>()
   #retry: Timer | undefined
   #over = false
 
@@ -81,14 +83,14 @@ export class BridgeInflow {
     if (p.qos === 2) {
       if (this.#arriving.has(p.packetId)) return
       if (durability.inbound(inboundName).has(p.packetId)) {
-        this.#p.outbox.ack('pubrec', p.packetId, 0)
+        this.#answerInOrder(p)
         return
       } // [MQTT-4.3.3-10]
     }
-    if (p.topic === '')
-      throw new MeshError(
-        'MESH_MQTT_PROTOCOL',
-        'the upstream broker used a Topic Alias that was not allowed [MQTT-3.3.2-9]',
+    if (p.topicAlias > 0)
+      throw createViolation(
+        REASON.topicAliasInvalid,
+        '[MQTT-3.3.2-11] the upstream broker used a Topic Alias, and we take none',
       )
     if (p.oversizedBytes !== undefined) {
       this.#passOver(p, p.oversizedBytes)
@@ -97,7 +99,7 @@ export class BridgeInflow {
     const isHeard = this.#p.hear(p)
     const route = this.#routes.find((r) => matches(r.topics, p.topic))
     if (!route) {
-      if (isHeard) this.#answer(p)
+      if (isHeard) this.#answerNotStored(p)
       else this.#leaveOut(p, 'unrouted')
       return
     }
@@ -106,25 +108,45 @@ export class BridgeInflow {
       this.#leaveOut(p, 'loop')
       return
     }
-    if (this.#line.length >= MAX_WAITING)
-      throw new MeshError(
-        'MESH_MQTT_QUOTA',
-        `${MAX_WAITING} messages of the upstream broker wait for room in the spool`,
-      )
     const arrival: Arrival = {
       message: this.#stored({ ...p, properties }, route),
       qos: p.qos,
       packetId: p.packetId,
       state: 'waiting',
     }
-    this.#line.push(arrival)
-    if (p.qos === 2) this.#arriving.add(p.packetId)
+    this.#enqueue(arrival)
     // While one waits for room, those behind it wait too: order.
     if (!this.#retry) this.#offer(arrival)
   }
 
+  /** @throws MESH_MQTT_QUOTA */
+  #enqueue(arrival: Arrival): void {
+    if (this.#line.length >= MAX_WAITING)
+      throw new MeshError(
+        'MESH_MQTT_QUOTA',
+        `${MAX_WAITING} messages of the upstream broker wait for room in the spool`,
+      )
+    this.#line.push(arrival)
+    if (arrival.qos === 2) this.#arriving.add(arrival.packetId)
+  }
+  /** Behind those that came before [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
+  #answerInOrder({ qos, packetId }: Publish): void {
+    if (qos === 0) return
+    this.#enqueue({ message: undefined, qos, packetId, state: 'taken' })
+    this.#settle()
+  }
+
+  #answerNotStored(p: Publish): void {
+    if (p.qos === 2) this.#leftOut.add(p.packetId)
+    this.#answerInOrder(p)
+  }
+
   pubrel(packetId: number): void {
     const { durability, inboundName, outbox } = this.#p
+    if (this.#leftOut.delete(packetId)) {
+      outbox.ack('pubcomp', packetId, 0)
+      return
+    }
     if (!durability.inbound(inboundName).has(packetId)) {
       outbox.ack('pubcomp', packetId, REASON.packetIdNotFound)
       return
@@ -149,31 +171,28 @@ export class BridgeInflow {
   }
 
   /** Left over from routes that are gone, or going round in a circle. Acknowledged, or the peer would send it for ever. */
-  #leaveOut(publish: Publish, why: 'unrouted' | 'loop'): void {
-    const { topic } = publish
+  #leaveOut(p: Publish, why: 'unrouted' | 'loop'): void {
     const { counters, log } = this.#p
+    const { topic } = p
     counters.dropped[why].value++
     if (why === 'loop')
       log.warn(
         { evt: 'mqtt.bridge.loop', topic, maxHops: this.#maxHops },
         'a message came down through too many bridges: their routes send it round in a circle',
       )
-    this.#answer(publish)
-  }
-  #answer({ qos, packetId }: Publish): void {
-    if (qos > 0) this.#p.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, 0)
+    this.#answerNotStored(p)
   }
 
   /** Acknowledged, or the peer would send it again for ever, and nothing else would come any more. */
-  #passOver({ topic, qos, packetId }: Publish, bytes: number): void {
+  #passOver(p: Publish, bytes: number): void {
     const { counters, log, maxPacketBytes } = this.#p
+    const { topic } = p
     counters.dropped['too-large'].value++
     log.error(
       { evt: 'mqtt.bridge.too-large', code: 'MESH_MQTT_PACKET_TOO_LARGE', topic, bytes, maxPacketBytes },
       'a message of the upstream broker is larger than this agent takes and is passed over',
     )
-    this.#line.push({ message: undefined, qos, packetId, state: 'taken' })
-    this.#settle()
+    this.#answerNotStored(p)
   }
 
   #offer(arrival: Arrival): void {

@@ -331,7 +331,7 @@ export class BridgeSession implements AsyncDisposable {
         through: proxyOf(this.#plan, this.#p.readFile),
         onEnding: (reason) => this.#link?.close(reason),
       })
-      stream = await this.#framed(upstream)
+      stream = await this.#framed(upstream, signal)
     } catch (err) {
       upstream?.release('failed')
       return { why: 'failed', error: toMeshError(err) }
@@ -377,7 +377,7 @@ export class BridgeSession implements AsyncDisposable {
   }
 
   /** Where the settings say so, MQTT in the frames of a WebSocket. Loaded when somebody needs it. */
-  async #framed({ stream, endpoint }: UpstreamStream): Promise<Duplex> {
+  async #framed({ stream, endpoint }: UpstreamStream, signal: AbortSignal): Promise<Duplex> {
     const { websocket } = this.#plan.settings
     if (!websocket) return stream
     const { openWebSocket } = await import('./transport/websocket.ts')
@@ -390,6 +390,7 @@ export class BridgeSession implements AsyncDisposable {
       maxPacketBytes: MAX_PACKET_BYTES,
       clock,
       timeoutMs: UPGRADE_MS,
+      signal,
     })
   }
 

@@ -6,13 +6,13 @@ import { type Connect, NO_BYTES, type Qos, type UnsupportedConnect, type Version
 import { NO_PROPERTIES, readProperties } from './properties.ts'
 
 const WILL = 0x04
+const WILL_QOS = 0x18
 const RETAIN = 0x20
 const PASSWORD = 0x40
 const USERNAME = 0x80
 
 /**
- * The highest bit of the protocol level says that the client is a bridge, as mosquitto's are (`try_private`). MQTT 3.1
- * differs from 3.1.1 in nothing that matters here.
+ * The highest bit of the protocol level says that the client is a bridge, as mosquitto's are (`try_private`).
  * @throws MESH_MQTT_PROTOCOL; another protocol level is a packet of its own, because the answer must be in that level's
  * form
  */
@@ -25,17 +25,18 @@ export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
   const is31 = name === 'MQIsdp' && asked === 3
   const level = is31 ? 4 : asked
   if ((name === 'MQIsdp' && !is31) || (level !== 4 && level !== 5)) return { type: 'unsupported-connect', level: asked }
-  const flags = r.u8()
-  // MQTT 3.1 calls the bit unused (§3.1).
-  checkFlags(is31 ? flags & 0xfe : flags, level)
+  const flags = is31 ? clearDisregarded(r.u8()) : r.u8()
+  checkFlags(flags, level)
   const keepAliveSec = r.u16()
   const properties = level === 5 ? readProperties(r, 'connect').properties : NO_PROPERTIES
   if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined)
     throw createViolation(REASON.protocolError, 'Authentication Data without a method (MQTT 5.0 §3.1.2.11.10)')
   const clientId = r.string()
   const will = (flags & WILL) === 0 ? undefined : decodeWill(r, flags, level)
-  const username = (flags & USERNAME) === 0 ? undefined : r.string()
-  const password = (flags & PASSWORD) === 0 ? undefined : r.binary()
+  // In MQTT 3.1 either may be missing although its flag is set (§3.1): the Remaining Length counts.
+  const mayRead = (flag: number): boolean => (flags & flag) !== 0 && !(is31 && r.left === 0)
+  const username = mayRead(USERNAME) ? r.string() : undefined
+  const password = mayRead(PASSWORD) ? r.binary() : undefined
   return finishPacket(r, {
     type: 'connect',
     version: level,
@@ -49,6 +50,14 @@ export function decodeConnect(r: Reader): Connect | UnsupportedConnect {
     ...(isBridge && { isBridge }),
     ...(is31 && { is31 }),
   })
+}
+
+/** MQTT 3.1 §3.1: bit 0 is unused, and flags of what is not there are disregarded. */
+function clearDisregarded(flags: number): number {
+  let kept = flags & ~1
+  if ((flags & WILL) === 0) kept &= ~(WILL_QOS | RETAIN)
+  if ((flags & USERNAME) === 0) kept &= ~PASSWORD
+  return kept
 }
 
 function checkFlags(flags: number, level: Version): void {

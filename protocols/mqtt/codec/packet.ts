@@ -64,7 +64,7 @@ export type Connect = {
    * for otherwise.
    */
   readonly isBridge?: boolean
-  /** MQTT 3.1, which is served like 3.1.1. */
+  /** MQTT 3.1: like 3.1.1, without Session Present, with short client ids, and with no answer that says no. */
   readonly is31?: boolean
 }
 /** A CONNECT of a protocol or level that is not spoken here; nothing after the level was read (§3.1.2.2). */

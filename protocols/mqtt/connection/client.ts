@@ -323,13 +323,14 @@ export class Client implements Reading, Holder {
     counters.connects.value++
     tellConnected(state, session, present)
     link.outbox.writePacket(buildConnack(connect, present, admitted, limits))
+    if (link.isUnanswered) return
     session.resume()
     tellGap(state, session)
     this.release('connecting')
     this.#takePackets()
   }
 
-  #link({ version, properties, isBridge = false }: Connect): Link {
+  #link({ version, properties, isBridge = false, is31 = false }: Connect): Link {
     const { ctx, counters, flusher, memory } = this.#state
     const { limits } = this.#policy
     const link = new Link({
@@ -340,7 +341,8 @@ export class Client implements Reading, Holder {
       counters,
       version,
       isBridge,
-      acknowledgesDenied: this.#policy.deniedPublishes === 'acknowledge',
+      is31,
+      acknowledgesDenied: is31 || this.#policy.deniedPublishes === 'acknowledge',
       limits,
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,

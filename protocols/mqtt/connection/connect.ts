@@ -50,6 +50,7 @@ type Limits = MqttPolicy['limits']
 const ID_LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const ID_LENGTH = 22
 const MAX_CLIENT_ID_CHARS = 1024
+const MAX_CLIENT_ID_CHARS_31 = 23
 
 /** Version of the refusing CONNACK: 5 for what is newer, 4 for everything else [MQTT-3.1.2-2]. */
 export function answerVersion(level: number): Version {
@@ -69,21 +70,10 @@ export function admit(
     readonly connection?: () => AuthzFacts
   },
 ): Admitted {
-  const { version, will, clientId: given } = connect
-  if (given === '' && version === 4 && !connect.cleanStart)
-    throw createViolation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
-  if (given.length > MAX_CLIENT_ID_CHARS)
-    throw createViolation(
-      REASON.clientIdNotValid,
-      `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`,
-    )
+  const { will, clientId: given } = connect
   const { policy } = grounds
-  const prefixes = policy.listener.clientIdPrefixes
-  if (given !== '' && prefixes?.some((prefix) => given.startsWith(prefix)) === false)
-    throw createViolation(
-      REASON.clientIdNotValid,
-      `the client id begins with none of the clientIdPrefixes of the listener (MQTT 5.0 §3.1.3.1)`,
-    )
+  const { clientIdPrefixes: prefixes } = policy.listener
+  checkClientId(connect, prefixes)
   const clientId = given === '' ? assignedId(prefixes?.[0] ?? `${state.node}-`) : given
   const { proof } = from
   const owner = deriveOwner({ peer: from.peer, user: proof.user }, from.listener)
@@ -109,6 +99,31 @@ export function admit(
     expirySec: expiryOf(connect, policy.limits),
     keepAliveSec: keepAliveOf(connect, policy.limits),
   }
+}
+
+/** @throws MESH_MQTT_PROTOCOL */
+function checkClientId(
+  { version, is31, isBridge, cleanStart, clientId: given }: Connect,
+  prefixes: readonly string[] | undefined,
+): void {
+  if (given === '' && version === 4 && (is31 || !cleanStart))
+    throw createViolation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
+  // Names of bridges are longer, and mosquitto's take them as they are.
+  if (is31 && !isBridge && given.length > MAX_CLIENT_ID_CHARS_31)
+    throw createViolation(
+      REASON.clientIdNotValid,
+      `the client id is longer than ${MAX_CLIENT_ID_CHARS_31} characters (MQTT 3.1 §3.1)`,
+    )
+  if (given.length > MAX_CLIENT_ID_CHARS)
+    throw createViolation(
+      REASON.clientIdNotValid,
+      `the client id is longer than ${MAX_CLIENT_ID_CHARS} characters (MQTT 5.0 §3.1.3.1)`,
+    )
+  if (given !== '' && prefixes?.some((prefix) => given.startsWith(prefix)) === false)
+    throw createViolation(
+      REASON.clientIdNotValid,
+      `the client id begins with none of the clientIdPrefixes of the listener (MQTT 5.0 §3.1.3.1)`,
+    )
 }
 
 export function mayNotConnect(clientId: string, { policy, acl }: PolicyGrounds): MeshError {
@@ -262,7 +277,9 @@ export function buildConnack(
   { clientId, assigned, expirySec, keepAliveSec, proof }: Admitted,
   limits: Limits,
 ): Connack {
-  if (connect.version === 4) return { type: 'connack', sessionPresent: present, reason: 0, properties: NO_PROPERTIES }
+  // MQTT 3.1 reserves the bit (§3.2).
+  if (connect.version === 4)
+    return { type: 'connack', sessionPresent: present && !connect.is31, reason: 0, properties: NO_PROPERTIES }
   const properties: Properties = {
     ...(limits.receiveMaximum === 65_535 ? {} : { receiveMaximum: limits.receiveMaximum }),
     maximumPacketBytes: limits.maxPacketBytes,

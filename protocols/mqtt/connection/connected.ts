@@ -181,7 +181,7 @@ export class Connected {
 
   /** A last word to the client, as far as its version can be told. */
   sayGoodbye(err: MeshError): void {
-    if (this.link.version === 5)
+    if (this.link.version === 5 && !this.link.isUnanswered)
       this.link.outbox.writePacket({ type: 'disconnect', reason: toDisconnectReason(err), properties: NO_PROPERTIES })
     this.link.outbox.flush()
   }

@@ -25,6 +25,8 @@ export type LinkOptions = {
   readonly version: Version
   /** Whether the client is a bridge by its CONNECT, as mosquitto's bridges say it. */
   readonly isBridge: boolean
+  /** MQTT 3.1, which knows no answer that says no. */
+  readonly is31: boolean
   /** Whether denied messages are acknowledged, too, because the client's version has no other answer. */
   readonly acknowledgesDenied: boolean
   /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
@@ -42,6 +44,7 @@ export type LinkOptions = {
 export class Link {
   readonly version: Version
   readonly isBridge: boolean
+  readonly is31: boolean
   readonly acknowledgesDenied: boolean
   readonly receiveMaximum: number
   readonly limits: MqttPolicy['limits']
@@ -51,6 +54,8 @@ export class Link {
   mayReceive: ((topic: string) => boolean) | undefined
   /** Whether the next message was sent before; it expires no more then [MQTT-4.4.0-1]. */
   isBegun = false
+  /** It takes no packet of the size of our CONNACK, so nothing may be said at all [MQTT-3.14.0-1]. */
+  isUnanswered = false
   readonly #clock: Clock
   readonly #counters: Counters
   readonly #maxPacketBytes: number
@@ -65,6 +70,7 @@ export class Link {
   constructor(p: LinkOptions) {
     this.version = p.version
     this.isBridge = p.isBridge
+    this.is31 = p.is31
     this.acknowledgesDenied = p.acknowledgesDenied
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
@@ -91,6 +97,7 @@ export class Link {
   /** Without it the client would wait for ever; a last word that it does not take is left out. */
   #tooLarge(type: Packet['type']): void {
     if (type === 'disconnect') return
+    if (type === 'connack') this.isUnanswered = true
     this.close(
       new MeshError(
         'MESH_MQTT_PACKET_TOO_LARGE',

@@ -119,7 +119,9 @@ function answer(
     }
   })
   if (!failed) tellRefused(state, session.clientId, packet, reasons)
-  link.outbox.writeReasons('suback', packet.packetId, reasons)
+  // MQTT 3.1 §3.8: without a way to say no, the server says yes.
+  const said = link.is31 ? reasons.map((reason, i) => (reason <= 2 ? reason : packet.subscriptions[i]!.qos)) : reasons
+  link.outbox.writeReasons('suback', packet.packetId, said)
   const sent: Promise<void>[] = []
   for (const one of granted.values()) {
     if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter)))

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
 import type { Clock } from '../../../../core/os/clock.ts'
-import { MeshError } from '../../../../core/errors.ts'
+import { MeshError, toMeshError } from '../../../../core/errors.ts'
 import { guard } from '../../../../core/defects/guard.ts'
 import { openFrameStream } from '../../connection/websocket.ts'
 
@@ -14,9 +14,11 @@ export type WebSocketTarget = {
   readonly maxPacketBytes: number
   readonly clock: Clock
   readonly timeoutMs: number
+  /** The bridge ends. */
+  readonly signal: AbortSignal
 }
 
-/** @throws MESH_UPSTREAM_PROTOCOL, MESH_UPSTREAM_TIMEOUT; the stream is destroyed then */
+/** @throws MESH_UPSTREAM_PROTOCOL, MESH_UPSTREAM_TIMEOUT, or what aborts it; the stream is destroyed then */
 export function openWebSocket(stream: Duplex, o: WebSocketTarget): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(`ws://${o.host}${o.path}`, 'mqtt', {
@@ -26,14 +28,20 @@ export function openWebSocket(stream: Duplex, o: WebSocketTarget): Promise<Duple
       followRedirects: false,
       maxPayload: Math.max(o.maxPacketBytes, 64 * 1024),
     })
-    const fail = (error: MeshError): void => {
+    const settle = (): void => {
       timer.cancel()
+      o.signal.removeEventListener('abort', onAbort)
+    }
+    const fail = (error: MeshError): void => {
+      settle()
       stream.destroy()
       reject(error)
     }
     const timer = o.clock.after(o.timeoutMs, () =>
       fail(new MeshError('MESH_UPSTREAM_TIMEOUT', `no WebSocket upgrade within ${o.timeoutMs} ms`)),
     )
+    const onAbort = guard('websocket', fail, () => fail(toMeshError(o.signal.reason)))
+    o.signal.addEventListener('abort', onAbort, { once: true })
     socket.on(
       'unexpected-response',
       guard('websocket', fail, (_request: unknown, response: { readonly statusCode?: number }) =>
@@ -56,7 +64,7 @@ export function openWebSocket(stream: Duplex, o: WebSocketTarget): Promise<Duple
     socket.once(
       'open',
       guard('websocket', fail, () => {
-        timer.cancel()
+        settle()
         resolve(openFrameStream(socket))
       }),
     )

@@ -4,13 +4,16 @@ import { type Dialect, P } from './bytes.ts'
 
 type PolicyInput = NonNullable<NonNullable<Parameters<TestBroker['open']>[0]>['policy']>
 
-/** Numbers as in `MQTT-3.1.0-1`, without the prefix; several with spaces between them. */
-export type Ids = { readonly v5?: string; readonly v3?: string }
+/**
+ * Numbers as in `MQTT-3.1.0-1`, without the prefix; several with spaces between them. Of 3.1, which has none, the
+ * section.
+ */
+export type Ids = { readonly v5?: string; readonly v3?: string; readonly v31?: string }
 export type Role = 'server' | 'client'
 
 export type Step =
   /** A client of ours, or in rows of a client the upstream broker `up`. */
-  | { readonly does: 'send'; readonly who: string; readonly hex: string | ((last: string) => string) }
+  | { readonly does: 'send'; readonly who: string; readonly hex: string | ((lastAuth: string) => string) }
   /** Exactly these packets come next. */
   | { readonly does: 'get'; readonly who: string; readonly packets: readonly string[] }
   /** Nothing comes. */
@@ -59,7 +62,7 @@ export type Unseen = { readonly ids: Ids; readonly why: Why; readonly reason: st
  */
 export type Why = 'peer' | 'option' | 'inner' | 'not met'
 
-export const send = (who: string, ...hex: readonly (string | ((last: string) => string))[]): Step => {
+export const send = (who: string, ...hex: readonly (string | ((lastAuth: string) => string))[]): Step => {
   const [first] = hex
   return { does: 'send', who, hex: typeof first === 'function' ? first : hex.join('') }
 }
@@ -68,6 +71,7 @@ export const getNothing = (who: string): Step => ({ does: 'get-nothing', who })
 export const seeEnd = (who: string): Step => ({ does: 'see-end', who })
 export const breakOff = (who: string): Step => ({ does: 'break', who })
 export const wait = (ms: number): Step => ({ does: 'wait', ms })
+/** The broker is killed and started again on what is on its disk; of a client, its bridge ends in order. */
 export const restart: Step = { does: 'restart' }
 export const meet = (who: string): Step => ({ does: 'meet', who })
 export const publish = (

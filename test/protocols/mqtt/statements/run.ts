@@ -19,7 +19,8 @@ export class Wire {
   readonly #stream: Duplex
   readonly #isRaw: boolean
   #bytes = Buffer.alloc(0)
-  last = ''
+  /** The AUTH packet that came last; where there are no packets, what was taken last. */
+  lastAuth = ''
   ended = false
 
   constructor(stream: Duplex, { isRaw = false } = {}) {
@@ -61,16 +62,19 @@ export class Wire {
     await settleUntil(() => this.#length(wanted) !== undefined || this.ended)
     const length = this.#length(wanted)
     if (length === undefined) return this.ended ? 'the end' : 'nothing'
-    this.last = this.#bytes.subarray(0, length).toString('hex')
+    const taken = this.#bytes.subarray(0, length).toString('hex')
     this.#bytes = this.#bytes.subarray(length)
-    return this.last
+    if (this.#isRaw || taken.startsWith('f0')) this.lastAuth = taken
+    return taken
   }
 }
 
 const spaced = (hex: string): string => hex.replaceAll(/(..)(?=.)/g, '$1 ')
 function compare(got: string, wanted: string, where: string): void {
-  const pattern = new RegExp(`^${wanted.replaceAll(/\s/g, '')}$`)
-  if (!pattern.test(got)) assert.equal(spaced(got), spaced(wanted.replaceAll(/\s/g, '')), where)
+  const bytes = wanted.replaceAll(/\s/g, '')
+  let isSame = got.length === bytes.length
+  for (let i = 0; isSame && i < bytes.length; i++) isSame = bytes[i] === '.' || bytes[i] === got[i]
+  if (!isSame) assert.equal(spaced(got), spaced(bytes), where)
 }
 
 /** What both kinds of rows share. */
@@ -93,7 +97,7 @@ abstract class Stage {
     switch (step.does) {
       case 'send': {
         const wire = this.wire(step.who)
-        wire.send(typeof step.hex === 'string' ? step.hex : step.hex(wire.last))
+        wire.send(typeof step.hex === 'string' ? step.hex : step.hex(wire.lastAuth))
         return
       }
       case 'get':
@@ -207,7 +211,6 @@ class ClientStage extends Stage {
   async restart(): Promise<void> {
     const local = this.#rig.local.restart()
     await this.end()
-    this.wires.clear()
     this.#rig = new Rig(local, new FakeUpstream(this.#network, AT))
     await this.#apply()
   }

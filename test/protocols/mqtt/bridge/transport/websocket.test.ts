@@ -1,11 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { duplexPair } from 'node:stream'
+import { MeshError } from '../../../../../core/errors.ts'
 import { upgrade } from '../../../../../protocols/mqtt/connection/websocket.ts'
 import { openWebSocket } from '../../../../../protocols/mqtt/bridge/transport/websocket.ts'
 import { settle, SimClock } from '../../../../helpers/sim-clock.ts'
 
-function open() {
+function open({ signal = new AbortController().signal } = {}) {
   const [near, far] = duplexPair()
   for (const stream of [near, far]) stream.on('error', () => {})
   const clock = new SimClock()
@@ -15,6 +16,7 @@ function open() {
     maxPacketBytes: 1_000,
     clock,
     timeoutMs: 10_000,
+    signal,
   })
   opened.catch(() => {})
   return { near, far, clock, opened }
@@ -73,4 +75,13 @@ test('who does not answer is left', async () => {
   await clock.advance(10_000)
   await assert.rejects(opened, { code: 'MESH_UPSTREAM_TIMEOUT' })
   assert.ok(near.destroyed)
+})
+
+test('a bridge that ends does not wait for the upgrade', async () => {
+  const abort = new AbortController()
+  const { near, opened } = open({ signal: abort.signal })
+  await settle()
+  abort.abort(new MeshError('MESH_DRAINING', 'the bridge is closing'))
+  await assert.rejects(opened, { code: 'MESH_DRAINING' })
+  assert.equal(near.destroyed, true)
 })

@@ -76,6 +76,10 @@ export const CONNACKS: readonly Row[] = [
     ],
     { policy: { limits: { maxTopicLevels: 2 } } },
   ),
+  server({ v5: '3.14.0-1 3.1.2-24' }, 'a client that takes no CONNACK gets nothing, no DISCONNECT neither', (v) => [
+    send('a', v.connect('a', { props: [P.maximumPacketSize(12)] })),
+    seeEnd('a'),
+  ]),
   client(
     { v5: '3.2.2-5' },
     'what was sent and half confirmed in a session that is lost begins anew',

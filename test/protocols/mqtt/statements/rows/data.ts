@@ -1,5 +1,5 @@
 /** Data representation and packet format: 5.0 §1.5, §2; 3.1.1 §1.5, §2. */
-import { type Dialect, packet, PINGREQ, PINGRESP, props, str, u16, u8 } from '../bytes.ts'
+import { type Dialect, packet, props, str, u16 } from '../bytes.ts'
 import {
   client,
   get,
@@ -181,14 +181,4 @@ export const DATA: readonly Row[] = [
     ],
     { routes: ['up'] },
   ),
-  server({ v5: '3.12.4-1', v3: '3.12.4-1' }, 'PINGREQ is answered', (v) => [
-    ...opened(v, 'a'),
-    send('a', PINGREQ, PINGREQ),
-    get('a', PINGRESP, PINGRESP),
-  ]),
-  server({ v5: '3.12.4-1', v3: '3.12.4-1' }, 'PINGREQ with a body', (v) => [
-    ...opened(v, 'a'),
-    send('a', packet(0xc0, u8(0))),
-    ...malformed(v),
-  ]),
 ]
