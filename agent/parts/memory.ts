@@ -19,7 +19,7 @@ export function createBudget(
   if (limitBytes <= MOST_LIMIT_BYTES) budget.pressure = pressure
   metrics.gaugeOf(
     'mesh_memory_own_bytes',
-    "Memory of the process that is no file's (RssAnon); 0 where the system does not say.",
+    'Memory of the process without pages of files (RssAnon); 0 where the system does not say.',
     readOwnBytes,
   )
   budget.garbage = new GarbageWatch({
