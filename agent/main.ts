@@ -3,7 +3,7 @@ import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
 import { collectAll, growSlowly } from '../core/runtime/full-gc.ts'
 import { runCli } from './cli/program.ts'
-import { SMALL_LIMIT_BYTES } from '../core/runtime/garbage-watch.ts'
+import { MOST_LIMIT_BYTES, SMALL_LIMIT_BYTES } from '../core/runtime/garbage-watch.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
 import { readMemoryLimitBytes } from '../core/runtime/memory-budget.ts'
 import { createSecretPrompt } from '../core/os/secret-prompt.ts'
@@ -28,8 +28,9 @@ async function main(): Promise<void> {
       after(ms, () => process.exit(1))
     },
     settled: ({ isIdle, trimMalloc, watch }) => {
+      const limitBytes = readMemoryLimitBytes()
       // Not before: code that was compiled under other flags is not taken (meshlet precompile, Node's own modules).
-      growSlowly()
+      if (limitBytes <= MOST_LIMIT_BYTES) growSlowly()
       const memory = new IdleGc({
         isIdle,
         committedBytes: () => v8.getHeapStatistics().total_heap_size,
@@ -41,7 +42,7 @@ async function main(): Promise<void> {
         after,
       })
       // With so little, what the start has left must be gone before somebody sends much.
-      if (readMemoryLimitBytes() < SMALL_LIMIT_BYTES) memory.collect()
+      if (limitBytes < SMALL_LIMIT_BYTES) memory.collect()
       after(SETTLED_MS, () => {
         memory.changed()
         watch(() => memory.changed())

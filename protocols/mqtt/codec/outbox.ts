@@ -21,6 +21,8 @@ const PINGRESP_BYTES = 2
 /** Room for some acknowledgements. */
 const LEAST_REGION_BYTES = 64
 const MOST_REGION_BYTES = SLAB_BYTES / 2
+/** Pieces of so many bytes together are copied into one: a piece of its own in a write costs more. */
+const JOINED_BYTES = 8 * 1024
 
 type Slab = { readonly buf: Buffer; at: number }
 /** Of a slab; `at`: so far it is written. */
@@ -123,8 +125,9 @@ export class Outbox {
   #region: Region | undefined
   /** Where in the region that begins which the socket has not got yet. */
   #from = 0
-  /** Of the next region: as many bytes as went last time, or several times those of the region before. */
+  /** Of the next region: what usually goes in a turn, or several times the bytes of the region before. */
   #wantedBytes = LEAST_REGION_BYTES
+  #usualBytes = LEAST_REGION_BYTES
   /** Finished pieces that go before it. */
   #pieces: Uint8Array[] = []
   #pieceBytes = 0
@@ -313,14 +316,16 @@ export class Outbox {
     if (this.#region) releaseRest(this.#region)
     this.#region = undefined
     this.#pieceBytes = 0
-    this.#wantedBytes = Math.min(bytes, MOST_REGION_BYTES)
+    this.#usualBytes = Math.max(LEAST_REGION_BYTES, this.#usualBytes >> 1, Math.min(bytes, MOST_REGION_BYTES))
+    this.#wantedBytes = this.#usualBytes
     if (pieces.length === 0) return
     this.#pieces = []
     if (this.#stream.destroyed || this.#stream.writableEnded) return
     this.#onBytes?.(bytes)
     // What waits in the stream would keep the slab, and with it what has long been sent to others.
     const isBehind = this.#stream.writableLength > 0
-    if (pieces.length === 1) this.#stream.write(isBehind ? apart(pieces[0]!) : pieces[0])
+    const whole = pieces.length === 1 ? pieces[0]! : bytes <= JOINED_BYTES ? this.#join(pieces, bytes) : undefined
+    if (whole) this.#stream.write(isBehind ? apart(whole) : whole)
     else {
       this.#stream.cork()
       for (const piece of pieces) this.#stream.write(isBehind ? apart(piece) : piece)
@@ -359,7 +364,7 @@ export class Outbox {
     if (this.#region && hasRoom(this.#region, bytes)) return this.#region
     this.#cut()
     if (this.#region) releaseRest(this.#region)
-    const region = this.#flusher.takeRegion(bytes, Math.max(this.#wantedBytes, LEAST_REGION_BYTES))
+    const region = this.#flusher.takeRegion(bytes, this.#wantedBytes)
     this.#wantedBytes = Math.min(4 * (region.end - region.at), MOST_REGION_BYTES)
     this.#region = region
     this.#from = region.at
@@ -373,6 +378,15 @@ export class Outbox {
     this.#from = region.at
   }
 
+  #join(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+    const { buf, at, end } = this.#flusher.takeRegion(bytes, bytes)
+    let to = at
+    for (const piece of pieces) {
+      buf.set(piece, to)
+      to += piece.length
+    }
+    return buf.subarray(at, end)
+  }
   #piece(bytes: Uint8Array): void {
     this.#pieces.push(bytes)
     this.#pieceBytes += bytes.length
