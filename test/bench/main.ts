@@ -16,7 +16,7 @@ import { killTrial } from './mqtt/kill.ts'
 import { mqttBench } from './mqtt/mqtt.ts'
 import { startBench } from './start.ts'
 import { syncBench } from './configuration/sync.ts'
-import { rowTable } from './table.ts'
+import { ratioLines, rowTable } from './table.ts'
 import { asked } from './usage.ts'
 
 const MICRO: readonly Micro[] = [
@@ -101,7 +101,7 @@ async function compare(bench: PeerBench, options: RunOptions): Promise<boolean> 
     else if (options.json) console.log(JSON.stringify(rounded(row)))
     else console.error(`${row.case} ${row.subject}: ${row.cpuUs.toFixed(2)} µs CPU, ${Math.round(row.perSecond)}/s`)
   }
-  if (!options.json) console.log(rowTable(all))
+  if (!options.json) console.log(`${rowTable(all)}${ratioLines(all)}`)
   return !all.some((r) => 'what' in r && r.what === 'failed')
 }
 

@@ -53,6 +53,16 @@ export function table(head: readonly string[], body: readonly (readonly string[]
     )
     .join('\n')
 }
+/** What meshlet costs beside the bundle of `--before`, a line for each case. */
+export function ratioLines(all: readonly (Row | NoRow)[]): string {
+  const lines = all.flatMap((before) => {
+    const now = all.find((r) => r.case === before.case && r.subject === 'meshlet')
+    if (before.subject !== 'before' || !('cpuUs' in before) || !now || !('cpuUs' in now)) return []
+    return `\n${before.case}: ${(now.cpuUs / before.cpuUs).toFixed(3)} of the CPU before`
+  })
+  return lines.join('')
+}
+
 function configCells({ config: c }: Row): string[] {
   return c
     ? [

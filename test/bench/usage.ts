@@ -89,7 +89,8 @@ const OPTION_TEXTS: Readonly<Record<Option, string>> = {
   only: '--only A,B       only these subjects',
   kills: `--kills N        how often it is killed, from ${KILLS.least} on (${KILLS.usual})`,
   seed: '--seed N         the seed of an earlier run, for the same moments',
-  before: "--before FILE    another bundle of meshlet's (meshlet.cjs) in the same run, as subject before",
+  before:
+    "--before FILE    another bundle of meshlet's (meshlet.cjs) in the same run, as subject before, and the ratio of both",
 }
 
 function helpOf(b: Bench): string {

@@ -10,6 +10,7 @@ import type { Row } from '../bench/bench.ts'
 
 const MAIN = path.resolve(import.meta.dirname, '../bench/main.ts')
 const KEYS = ['bench', 'case', 'subject', 'cpuUs', 'perSecond', 'p50Ms', 'p99Ms', 'rssMiB']
+const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
 
 function bench(...args: string[]): { status: number | null; out: string; err: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
@@ -54,10 +55,11 @@ test('--help tells what there is; anything that is not known is wrong usage, wit
   }
 })
 
-test('http: meshlet, nginx, haproxy and Envoy, plain and with mTLS on both sides', (t) => {
+test('http: meshlet, nginx, haproxy, Envoy and another bundle, plain and with mTLS on both sides', (t) => {
+  const subjects = ['meshlet', 'nginx', 'haproxy', 'envoy', 'copy', 'before']
   assert.deepEqual(
-    rows(t, 'http'),
-    ['plain', 'mtls'].flatMap((c) => ['meshlet', 'nginx', 'haproxy', 'envoy', 'copy'].map((s) => `${c} ${s}`)),
+    rows(t, 'http', ['cpuSpread'], '--before', BUNDLE),
+    ['plain', 'mtls'].flatMap((c) => subjects.map((s) => `${c} ${s}`)),
   )
 })
 test('mqtt: meshlet and mosquitto, QoS 0, 1 and 2, by turns', (t) => {

@@ -8,10 +8,21 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { findDebianProgram } from '../../../tools/debian.ts'
-import { cpuNs, freePort, LOAD_CORE, rssMiB, run, startPinned, SUBJECT_CORE, untilListening } from '../measure.ts'
-import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from '../bench.ts'
-import { httpSubjects, type HttpSubject } from './subjects.ts'
-import { HTTP_CASES, type HttpCase } from './job.ts'
+import {
+  cpuNs,
+  freePort,
+  LOAD_CORE,
+  rssMiB,
+  run,
+  type Running,
+  startPinned,
+  SUBJECT_CORE,
+  untilListening,
+} from '../measure.ts'
+import { type NoRow, type PeerBench, type Row, type RunOptions } from '../bench.ts'
+import { compareByTurns, type Contender, type Figures } from '../rounds.ts'
+import { httpSubjects } from './subjects.ts'
+import { HTTP_CASES, type HttpCase, type HttpSubject } from './job.ts'
 import { benchCertificates, type BenchCertificates } from '../certificates.ts'
 
 const BODY_BYTES = 1024
@@ -21,6 +32,8 @@ const H2_CONNECTIONS = 4
 const H2_STREAMS = 32
 /** JIT, pools, TLS sessions; more than once, because the end of the connections makes V8 compile their code anew. */
 const WARM_UP_SECONDS = [1, 2, 2]
+const MAX_ROUNDS = 9
+const LEAST_ROUND_SECONDS = 2
 
 export const httpBench: PeerBench = {
   kind: 'peers',
@@ -35,12 +48,12 @@ export const httpBench: PeerBench = {
   usualCases: ['plain', 'mtls'],
   subjects: httpSubjects().map((s) => s.name),
   prints:
-    'CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. copy is no peer but the floor on Node: it copies bytes',
-  options: ['seconds', 'only'],
+    'medians of rounds by turns: CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. copy is no peer but the floor on Node: it copies bytes',
+  options: ['seconds', 'only', 'before'],
   rows,
 }
 
-async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
+async function* rows({ cases, subjects, seconds, before }: RunOptions): AsyncIterable<Row | NoRow> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-bench-'))
   try {
     const certificates = benchCertificates(dir)
@@ -48,65 +61,80 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
     fs.writeFileSync(path.join(dir, 'large'), 'x'.repeat(LARGE_BYTES))
     await using origin = await startNginx(dir, 'origin', originConfig(originPort, dir, certificates))
     await untilListening(originPort, origin)
+    const rounds = Math.max(1, Math.min(MAX_ROUNDS, Math.floor(seconds / LEAST_ROUND_SECONDS)))
     for (const c of HTTP_CASES) {
-      if (!options.cases.includes(c)) continue
-      for (const subject of httpSubjects(c).filter((s) => options.subjects.includes(s.name))) {
-        const port = await freePort()
-        yield await rowOf(
-          { bench: 'http', case: c, subject: subject.name },
-          () => subject.prepare({ case: c, port, originPort: originPort + ORIGIN[c], dir, certificates }),
-          (program) => measured(c, program, port, { dir, certificates, seconds: options.seconds }),
-        )
-      }
+      if (!cases.includes(c)) continue
+      const all = httpSubjects(c, before).filter(({ name }) => subjects.includes(name) || name === 'before')
+      yield* await compareByTurns(
+        { bench: 'http', case: c, rounds, secondsPerRound: Math.round(seconds / rounds) },
+        await Promise.all(all.map((subject) => contender(c, subject, { dir, certificates, originPort }))),
+      )
     }
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })
   }
 }
 
-type Setting = { readonly dir: string; readonly certificates: BenchCertificates; readonly seconds: number }
+type Setting = { readonly dir: string; readonly certificates: BenchCertificates; readonly originPort: number }
 
-async function measured(
-  c: HttpCase,
-  { command, args }: ReturnType<HttpSubject['prepare']>,
-  port: number,
-  s: Setting,
-): Promise<Omit<Row, 'bench' | 'case' | 'subject'>> {
-  await using proxy = startPinned(SUBJECT_CORE, command, args)
-  await untilListening(port, proxy)
-  const clientPort = await freePort()
-  await using front =
-    c === 'mtls' ? await startNginx(s.dir, 'front', frontConfig(clientPort, port, s.certificates)) : undefined
-  if (front) await untilListening(clientPort, front)
-  const url = `http://127.0.0.1:${front ? clientPort : port}/`
-  const load = (seconds: number): Promise<string> =>
-    isH2(c)
-      ? run(LOAD_CORE, findDebianProgram('h2load'), [
-          '-t1',
-          `-c${H2_CONNECTIONS}`,
-          `-m${H2_STREAMS}`,
-          `-D${seconds}`,
-          `${url}${c === 'h2c' ? '' : 'large'}`,
-        ])
-      : run(LOAD_CORE, findDebianProgram('wrk'), [
-          '-t1',
-          `-c${CONNECTIONS}`,
-          `-d${seconds}s`,
-          '--latency',
-          '-H',
-          'Host: bench.test',
-          url,
-        ])
-  for (const seconds of WARM_UP_SECONDS) await load(Math.min(seconds, s.seconds))
+async function contender(c: HttpCase, { name, prepare }: HttpSubject, s: Setting): Promise<Contender> {
+  const port = await freePort()
+  const job = { case: c, port, ...s, originPort: s.originPort + ORIGIN[c] }
+  return {
+    name,
+    find: () => prepare(job),
+    async begin() {
+      await using held = new AsyncDisposableStack()
+      const { command, args } = prepare(job)
+      const proxy = held.use(startPinned(SUBJECT_CORE, command, args))
+      await untilListening(port, proxy)
+      const clientPort = c === 'mtls' ? await freePort() : port
+      if (c === 'mtls')
+        await untilListening(
+          clientPort,
+          held.use(await startNginx(s.dir, `front-${name}`, frontConfig(clientPort, port, s.certificates))),
+        )
+      for (const seconds of WARM_UP_SECONDS) await load(c, clientPort, seconds)
+      const all = held.move()
+      return {
+        round: (seconds) => measured(c, proxy, clientPort, seconds),
+        [Symbol.asyncDispose]: () => all.disposeAsync(),
+      }
+    },
+  }
+}
+
+function load(c: HttpCase, port: number, seconds: number): Promise<string> {
+  const url = `http://127.0.0.1:${port}/`
+  return isH2(c)
+    ? run(LOAD_CORE, findDebianProgram('h2load'), [
+        '-t1',
+        `-c${H2_CONNECTIONS}`,
+        `-m${H2_STREAMS}`,
+        `-D${seconds}`,
+        `${url}${c === 'h2c' ? '' : 'large'}`,
+      ])
+    : run(LOAD_CORE, findDebianProgram('wrk'), [
+        '-t1',
+        `-c${CONNECTIONS}`,
+        `-d${seconds}s`,
+        '--latency',
+        '-H',
+        'Host: bench.test',
+        url,
+      ])
+}
+
+async function measured(c: HttpCase, proxy: Running, port: number, seconds: number): Promise<Figures> {
   const before = cpuNs(proxy.pid)
-  const text = await load(s.seconds)
+  const text = await load(c, port, seconds)
   const cpu = cpuNs(proxy.pid) - before
   const requests = Number((isH2(c) ? /, (\d+) succeeded/ : /(\d+) requests in/).exec(text)?.[1])
   const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)|[1-9]\d* failed|[1-9]\d* errored/.exec(text)
   if (failed) throw new Error(`under load: ${failed[0]}\n${proxy.output()}`)
   return {
     cpuUs: cpu / 1000 / requests,
-    perSecond: requests / s.seconds,
+    perSecond: requests / seconds,
     p50Ms: latency(text, '50%'),
     p99Ms: latency(text, '99%'),
     rssMiB: rssMiB(proxy.pid),

@@ -1,4 +1,4 @@
-/** What a subject is asked to be. */
+/** What a subject is, and is asked to be. */
 import type { BenchCertificates } from '../certificates.ts'
 
 export const HTTP_CASES = ['plain', 'mtls', 'h2c', 'h2cLarge'] as const
@@ -9,4 +9,10 @@ export type HttpJob = {
   readonly originPort: number
   readonly dir: string
   readonly certificates: BenchCertificates
+}
+
+export type HttpSubject = {
+  readonly name: string
+  /** Throws where it cannot be had. */
+  prepare(job: HttpJob): { readonly command: string; readonly args: readonly string[] }
 }

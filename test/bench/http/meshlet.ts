@@ -5,11 +5,11 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { BENCH_TRUST_DOMAIN } from '../certificates.ts'
-import type { HttpJob } from './job.ts'
+import type { HttpJob, HttpSubject } from './job.ts'
 
 /** As deploy/edge/meshlet.service sets it. */
 export const UNIT_ENVIRONMENT = ['MALLOC_ARENA_MAX=1', 'MALLOC_TRIM_THRESHOLD_=65536']
-const BUNDLE = path.resolve(import.meta.dirname, '../../../dist/meshlet.cjs')
+export const BUNDLE = path.resolve(import.meta.dirname, '../../../dist/meshlet.cjs')
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3'
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 
@@ -23,28 +23,26 @@ export const HTTP2 = {
   },
 }
 
-export function meshletHttp(j: HttpJob): { command: string; args: readonly string[] } {
-  const home = path.join(j.dir, `meshlet-${j.case}`)
-  const resources = path.join(home, 'resources')
-  fs.mkdirSync(resources, { recursive: true })
-  fs.writeFileSync(path.join(resources, 'mesh.json'), JSON.stringify({ resources: [listener(j), cluster(j)] }))
-  const config = path.join(home, 'agent.yaml')
-  fs.writeFileSync(
-    config,
-    `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n`,
-  )
+export function meshletHttp(name: string, bundle: string): HttpSubject {
   return {
-    command: 'env',
-    args: [
-      ...UNIT_ENVIRONMENT,
-      process.execPath,
-      '--max-semi-space-size=4',
-      '--v8-pool-size=1',
-      BUNDLE,
-      'run',
-      '--config',
-      config,
-    ],
+    name,
+    prepare(j) {
+      if (!fs.existsSync(bundle)) throw new Error(`there is no ${bundle}`)
+      const home = path.join(j.dir, `${name}-${j.case}`)
+      const resources = path.join(home, 'resources')
+      fs.mkdirSync(resources, { recursive: true })
+      fs.writeFileSync(path.join(resources, 'mesh.json'), JSON.stringify({ resources: [listener(j), cluster(j)] }))
+      const config = path.join(home, 'agent.yaml')
+      fs.writeFileSync(
+        config,
+        `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n`,
+      )
+      const flags = ['--max-semi-space-size=4', '--v8-pool-size=1']
+      return {
+        command: 'env',
+        args: [...UNIT_ENVIRONMENT, process.execPath, ...flags, bundle, 'run', '--config', config],
+      }
+    },
   }
 }
 

@@ -6,24 +6,24 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { envoyBinary } from '../../conformance/peers.ts'
 import { findDebianProgram } from '../../../tools/debian.ts'
-import { HTTP2, meshletHttp } from './meshlet.ts'
-import type { HttpCase, HttpJob } from './job.ts'
+import { BUNDLE, HTTP2, meshletHttp } from './meshlet.ts'
+import type { HttpCase, HttpJob, HttpSubject } from './job.ts'
 
-export type HttpSubject = {
-  readonly name: string
-  prepare(job: HttpJob): { readonly command: string; readonly args: readonly string[] }
-}
-
-const SUBJECTS: readonly HttpSubject[] = [
-  { name: 'meshlet', prepare: meshletHttp },
+const PEERS: readonly HttpSubject[] = [
   { name: 'nginx', prepare: nginx },
   { name: 'haproxy', prepare: haproxy },
   { name: 'envoy', prepare: envoy },
   { name: 'copy', prepare: copy },
 ]
-/** nginx speaks no HTTP/2 to an origin. */
-export const httpSubjects = (c: HttpCase = 'plain'): readonly HttpSubject[] =>
-  SUBJECTS.filter(({ name }) => name !== 'nginx' || c === 'plain' || c === 'mtls')
+/** @param before another bundle of meshlet, for the same run */
+export function httpSubjects(c: HttpCase = 'plain', before?: string): readonly HttpSubject[] {
+  return [
+    meshletHttp('meshlet', BUNDLE),
+    // nginx speaks no HTTP/2 to an origin.
+    ...PEERS.filter(({ name }) => name !== 'nginx' || c === 'plain' || c === 'mtls'),
+    ...(before === undefined ? [] : [meshletHttp('before', before)]),
+  ]
+}
 
 /** Not a peer but the floor for a program on Node: it copies bytes and reads nothing. */
 function copy({

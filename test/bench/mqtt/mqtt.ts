@@ -5,8 +5,9 @@
  */
 import { benchCertificates } from '../certificates.ts'
 import { freePort } from '../measure.ts'
-import { type NoRow, messageOf, type PeerBench, type Row, type RunOptions } from '../bench.ts'
-import type { Begun, Figures, MqttCase } from './cases/case.ts'
+import { type NoRow, type PeerBench, type Row, type RunOptions } from '../bench.ts'
+import { compareByTurns } from '../rounds.ts'
+import type { MqttCase } from './cases/case.ts'
 import { CONNECTIONS } from './cases/connections.ts'
 import { LINK } from './cases/link.ts'
 import { QUEUED } from './cases/queued.ts'
@@ -51,63 +52,20 @@ async function* rows({ cases, subjects, seconds, before }: RunOptions): AsyncIte
   }
 }
 
-type Turn = {
-  readonly subject: Subject
-  readonly figures: Figures[]
-  begun?: Begun
-  problem?: Pick<NoRow, 'what' | 'why'>
-}
-
 async function comparison(
   name: string,
   c: MqttCase,
   subjects: readonly Subject[],
   seconds: number,
 ): Promise<(Row | NoRow)[]> {
-  await using held = new AsyncDisposableStack()
-  const dir = held.use(temporaryFolder()).path
-  const tls = c.usesTls ? benchCertificates(dir) : undefined
-  const turns: Turn[] = subjects.map((subject) => ({ subject, figures: [] }))
-  for (const turn of turns)
-    await attempt(turn, 'cannot be had', async () => {
-      turn.subject.find()
-      await attempt(turn, 'failed', async () => {
-        turn.begun = held.use(await c.begin(turn.subject, { dir, port: await freePort(), ...(tls && { tls }) }))
-      })
-    })
-  for (let round = 0; round < c.rounds; round++)
-    for (const turn of turns)
-      if (turn.begun && !turn.problem)
-        await attempt(turn, 'failed', async () => {
-          turn.figures.push(await turn.begun!.round(seconds / c.rounds))
-        })
-  return turns.map(({ subject, figures, problem }) => {
-    const id = { bench: 'mqtt', case: name, subject: subject.name }
-    return problem ? { ...id, ...problem } : { ...id, ...medians(figures) }
-  })
-}
-
-async function attempt(turn: Turn, what: NoRow['what'], work: () => Promise<void>): Promise<void> {
-  try {
-    await work()
-  } catch (err) {
-    turn.problem ??= { what, why: messageOf(err) }
-  }
-}
-
-function medians(all: readonly Figures[]): Figures & Pick<Row, 'cpuSpread'> {
-  const middle = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
-  const known = (of: (f: Figures) => number | null): number | null => {
-    const values = all.map(of).filter((v) => v !== null)
-    return values.length === 0 ? null : middle(values)
-  }
-  const cpu = all.map((f) => f.cpuUs)
-  return {
-    cpuUs: middle(cpu),
-    cpuSpread: { least: Math.min(...cpu), most: Math.max(...cpu), rounds: cpu.length },
-    perSecond: middle(all.map((f) => f.perSecond)),
-    p50Ms: known((f) => f.p50Ms),
-    p99Ms: known((f) => f.p99Ms),
-    rssMiB: middle(all.map((f) => f.rssMiB)),
-  }
+  using folder = temporaryFolder()
+  const tls = c.usesTls ? benchCertificates(folder.path) : undefined
+  return await compareByTurns(
+    { bench: 'mqtt', case: name, rounds: c.rounds, secondsPerRound: seconds / c.rounds },
+    subjects.map((subject) => ({
+      name: subject.name,
+      find: () => subject.find(),
+      begin: async () => c.begin(subject, { dir: folder.path, port: await freePort(), ...(tls && { tls }) }),
+    })),
+  )
 }

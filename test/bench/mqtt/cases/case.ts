@@ -1,6 +1,5 @@
 /** What a case of `npm run bench -- mqtt` is: how a broker is begun, and what one round of it measures. */
 import path from 'node:path'
-import type { Row } from '../../bench.ts'
 import {
   cpuNs,
   LOAD_CORE,
@@ -11,11 +10,9 @@ import {
   SUBJECT_CORE,
   untilListening,
 } from '../../measure.ts'
+import type { Begun } from '../../rounds.ts'
 import type { Program, Setting, Subject } from '../subjects.ts'
 
-export type Figures = Pick<Row, 'cpuUs' | 'perSecond' | 'p50Ms' | 'p99Ms' | 'rssMiB'>
-/** A broker that waits for the next round; the others have theirs between. */
-export type Begun = AsyncDisposable & { round(seconds: number): Promise<Figures> }
 export type MqttCase = {
   /** Also what the columns hold, where that is something else than the usual. */
   readonly about: string

@@ -1,5 +1,6 @@
 /** Messages from publishers to subscribers: QoS, sizes, windows, many to one and one to many. */
-import { type Figures, type MqttCase, rssOf, runLoad, startBroker, withCpu } from './case.ts'
+import type { Figures } from '../../rounds.ts'
+import { type MqttCase, rssOf, runLoad, startBroker, withCpu } from './case.ts'
 
 type Traffic = {
   readonly qos: 0 | 1 | 2

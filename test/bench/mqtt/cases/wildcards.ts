@@ -1,5 +1,6 @@
 /** Many filters with wildcards: what it costs to find the ones that match. */
-import { type Figures, type MqttCase, rssOf, runLoad, startBroker, withCpu } from './case.ts'
+import type { Figures } from '../../rounds.ts'
+import { type MqttCase, rssOf, runLoad, startBroker, withCpu } from './case.ts'
 
 const FILTERS = 10_000
 type Result = { readonly sent: number; readonly acked: number; readonly delivered: number; readonly seconds: number }
