@@ -166,6 +166,23 @@ export const createMqttPolicySchema = () =>
     limits: limits().prefault({}),
   })
 
+/** What the filter `meshlet.mqtt_proxy` has beside the policy, as listeners of agent.yaml have it. */
+export const createMqttFilterWaySchema = () =>
+  z
+    .object({
+      transport: z.enum(['tcp', 'websocket', 'auto']).default('tcp'),
+      mode: z.enum(['engine', 'transparent']).default('engine'),
+      cluster: z.string().min(1).optional(),
+      forwardCredentials: z
+        .boolean()
+        .refine((said) => !said, 'would give passwords of the machine to a broker, which only its agent.yaml may do')
+        .optional(),
+    })
+    .refine(({ mode, cluster }) => (mode === 'transparent') === (cluster !== undefined), {
+      path: ['cluster'],
+      message: 'goes with mode `transparent`, which needs it',
+    })
+
 export type MqttPolicy = z.infer<ReturnType<typeof createMqttPolicySchema>> & {
   /** Those of the mesh that are about topics (AuthorizationPolicy); with a listener that the control plane sends. */
   readonly meshPolicies?: readonly Policy[]

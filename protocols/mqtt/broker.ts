@@ -18,6 +18,7 @@ import { limitUntilConnect, Doorstep } from './connection/doorstep.ts'
 import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
 import { type Holder, Memory } from './memory.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
+import { ProxiedClients } from './operations/proxied-clients.ts'
 import { SysTopics, type SysTopicsOptions } from './operations/sys-topics.ts'
 import { publishInside } from './publication.ts'
 import type { AclFiles } from './authorization/acl-files.ts'
@@ -156,6 +157,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     sessions: new Map<string, Session>(),
     shares: new SessionShares(),
     quotas: new UserQuotas(ctx),
+    proxied: new ProxiedClients(),
     subscriptions: new Subscriptions(budget.maxBytes, isMemoryFull),
     sys: undefined,
     retained: new Retained({ durability, clock: ctx.clock, maxBytes: budget.maxBytes, isMemoryFull }),

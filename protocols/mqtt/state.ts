@@ -5,6 +5,7 @@ import type { Flusher } from './codec/outbox.ts'
 import type { Counters } from './counters.ts'
 import type { Doorstep } from './connection/doorstep.ts'
 import type { Durability, StoredMessage } from './durability.ts'
+import type { ProxiedClients } from './operations/proxied-clients.ts'
 import type { Takeovers } from './session/takeovers.ts'
 import type { Memory } from './memory.ts'
 import type { GroundsOf } from './authorization/grounds.ts'
@@ -29,6 +30,7 @@ export type BrokerState = {
   readonly sessions: Map<string, Session>
   readonly shares: SessionShares
   readonly quotas: UserQuotas
+  readonly proxied: ProxiedClients
   readonly subscriptions: Subscriptions
   readonly retained: Retained
   /** Values of `$SYS` topics, which are retained without being stored (operations/sys-topics.ts). */

@@ -1,10 +1,10 @@
 /**
- * The network filter `meshlet.mqtt_proxy`: a TypedStruct with the schema of agent.yaml's `mqtt:` section, and
- * `transport: websocket` where that is meant.
+ * The network filter `meshlet.mqtt_proxy`: a TypedStruct with the schema of agent.yaml's `mqtt:` section, and of a
+ * listener's `transport`, `mode` and `cluster`.
  */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Codec } from '../../../model/listener.ts'
-import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
+import { createMqttFilterWaySchema, createMqttPolicySchema, type MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { unpackStruct } from '../fields/any.ts'
 import type { DecodePath } from '../fields/decode-path.ts'
 
@@ -18,32 +18,40 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
     return refused
   }
   const here = at.in('value')
-  const { transport = 'tcp', ...policy } = struct.value
-  if (transport !== 'tcp' && transport !== 'websocket' && transport !== 'auto') {
-    here.in('transport').issue('must be tcp, websocket or auto')
-    return refused
-  }
+  const { transport, mode, cluster, forwardCredentials, ...policy } = struct.value
+  const asked = createMqttFilterWaySchema().safeParse({ transport, mode, cluster, forwardCredentials })
   const parsed = createMqttPolicySchema().safeParse(policy)
-  if (parsed.success) {
-    const { aclFile, bridges } = parsed.data
-    const named = bridges.findIndex(
-      ({ credentials, httpProxy }) => credentials !== undefined || httpProxy?.credentialsFile !== undefined,
-    )
-    if (aclFile !== undefined)
-      here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')
-    else if (named >= 0)
-      here
-        .in('bridges')
-        .item(named)
-        .in(bridges[named]!.credentials ? 'credentials' : 'httpProxy')
-        .issue('are secrets of the machine, which only its agent.yaml may give to a broker')
-    else return { kind: 'mqtt', mqtt: parsed.data, transport }
-    return refused
+  if (parsed.success && asked.success) {
+    if (refuseOfMachine(here, parsed.data)) return refused
+    return {
+      kind: 'mqtt',
+      mqtt: parsed.data,
+      transport: asked.data.transport,
+      ...(asked.data.cluster !== undefined && {
+        proxy: { cluster: asked.data.cluster, forwardCredentials: false },
+      }),
+    }
   }
-  for (const { path, message } of parsed.error.issues) {
+  for (const { path, message } of [...(asked.error?.issues ?? []), ...(parsed.error?.issues ?? [])]) {
     path
       .reduce<DecodePath>((place, key) => (typeof key === 'number' ? place.item(key) : place.in(String(key))), here)
       .issue(message)
   }
   return refused
+}
+
+/** @returns whether something of it only agent.yaml may say */
+function refuseOfMachine(here: DecodePath, { aclFile, bridges }: MqttPolicy): boolean {
+  const named = bridges.findIndex(
+    ({ credentials, httpProxy }) => credentials !== undefined || httpProxy?.credentialsFile !== undefined,
+  )
+  if (aclFile !== undefined)
+    here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')
+  else if (named >= 0)
+    here
+      .in('bridges')
+      .item(named)
+      .in(bridges[named]!.credentials ? 'credentials' : 'httpProxy')
+      .issue('are secrets of the machine, which only its agent.yaml may give to a broker')
+  return aclFile !== undefined || named >= 0
 }

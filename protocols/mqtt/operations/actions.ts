@@ -8,22 +8,23 @@ import type { BrokerState } from '../state.ts'
 /** Deleted together: so many in one transaction. */
 const RETAINED_AT_ONCE = 500
 
-const kicked = (clientId: string): MeshError =>
+const createKicked = (clientId: string): MeshError =>
   new MeshError('MESH_MQTT_KICKED', `client ${clientId} was disconnected by hand`)
 
 /** DISCONNECT 0x98; the session is kept as after any disconnect. @returns whether there was a connection */
 export function kick(state: BrokerState, clientId: string): boolean {
-  const { sessions, ctx } = state
+  const { sessions, proxied, ctx } = state
   const link = sessions.get(clientId)?.link
-  if (!link) return false
+  const found = [...(link ? [link] : []), ...proxied.of(clientId)]
+  if (found.length === 0) return false
   ctx.log.info({ evt: 'mqtt.kick', clientId }, 'client disconnected by hand')
-  link.close(kicked(clientId))
+  for (const one of found) one.close(createKicked(clientId))
   return true
 }
 
 /** The session with its subscriptions and all that waits for it, and its connection. @returns whether there was one */
 export async function purgeSession(state: BrokerState, clientId: string): Promise<boolean> {
-  state.sessions.get(clientId)?.link?.close(kicked(clientId))
+  state.sessions.get(clientId)?.link?.close(createKicked(clientId))
   return withClientLock(state, clientId, async () => {
     const session = state.sessions.get(clientId)
     if (!session) return state.durability.queue(nameSessionQueue(clientId)) !== undefined

@@ -1,9 +1,11 @@
 /** Clients, sessions, queues and retained messages as an operator sees them: in pages, without payloads. */
 import { computeElapsedMs } from '../expiry.ts'
 import type { StoredMessage } from '../durability.ts'
+import type { ConnectionFacts } from '../session/connection-facts.ts'
 import { formatOwner } from '../session/owner.ts'
 import { NEVER_SEC, type Session } from '../session/session.ts'
 import type { BrokerState } from '../state.ts'
+import type { ProxiedEntry } from './proxied-clients.ts'
 import { FirstNames, type NamePage, type PageOf } from './first-names.ts'
 
 export type Page<T> = { readonly total: number; readonly next: string | undefined; readonly items: readonly T[] }
@@ -14,6 +16,8 @@ export type ClientItem = {
   readonly owner: string
   readonly address: string
   readonly listener: string
+  /** Where its session is, behind a listener of mode transparent; empty: here. */
+  readonly cluster: string
   readonly protocol: string
   readonly keepAliveSec: number
   readonly cleanStart: boolean
@@ -56,30 +60,59 @@ export type RetainedItem = {
 /** `filter`: of topics. */
 export type RetainedPageOf = Omit<PageOf, 'prefix'> & { readonly filter: string; readonly withPayload: boolean }
 
+/** Pages are by client id; one that has a connection here and others to brokers has an item for each. */
 export function listClients(state: BrokerState, of: PageOf): Page<ClientItem> {
   const nowMs = state.ctx.clock.wallMs()
-  return pageOf(firstOf(connectedIds(state), of), (clientId) => clientItem(state.sessions.get(clientId), nowMs))
+  const { names, total, next } = firstOf(connectedIds(state), of)
+  const items = names.flatMap((clientId) => {
+    const own = clientItem(state.sessions.get(clientId), nowMs)
+    const proxied = state.proxied.of(clientId).map((one) => proxiedItem(one, nowMs))
+    return own ? [own, ...proxied] : proxied
+  })
+  return { total, next, items }
 }
-function* connectedIds({ sessions }: BrokerState): Generator<string> {
+function* connectedIds({ sessions, proxied }: BrokerState): Generator<string> {
   for (const session of sessions.values()) if (session.link) yield session.clientId
+  for (const clientId of proxied.ids()) if (!sessions.get(clientId)?.link) yield clientId
 }
 function clientItem(session: Session | undefined, nowMs: number): ClientItem | undefined {
   const facts = session?.connectedAs
   if (!session || !facts) return undefined
-  const { address, listener, protocol, keepAliveSec, isCleanStart, sinceMs, conn } = facts
   return {
     clientId: session.clientId,
     owner: ownerOf(session),
+    ...describeConnection(facts, nowMs),
+    cluster: '',
+    sessionExpirySec: session.expirySec,
+    subscriptions: session.subscriptions.size,
+    inflight: session.flow?.inflight ?? 0,
+    queued: queuedOf(session),
+  }
+}
+/** Session, subscriptions and what waits are the broker's. */
+function proxiedItem({ clientId, owner, cluster, facts, sessionExpirySec }: ProxiedEntry, nowMs: number): ClientItem {
+  return {
+    clientId,
+    owner: ownerOf({ owner }),
+    ...describeConnection(facts, nowMs),
+    cluster,
+    sessionExpirySec,
+    subscriptions: 0,
+    inflight: 0,
+    queued: { messages: 0, bytes: 0 },
+  }
+}
+function describeConnection(
+  { address, listener, protocol, keepAliveSec, isCleanStart, sinceMs, conn }: ConnectionFacts,
+  nowMs: number,
+): Omit<ClientItem, 'clientId' | 'owner' | 'cluster' | 'sessionExpirySec' | 'subscriptions' | 'inflight' | 'queued'> {
+  return {
     address,
     listener,
     protocol,
     keepAliveSec,
     cleanStart: isCleanStart,
     connectedSec: seconds(nowMs - sinceMs),
-    sessionExpirySec: session.expirySec,
-    subscriptions: session.subscriptions.size,
-    inflight: session.flow?.inflight ?? 0,
-    queued: queuedOf(session),
     receivedBytes: conn.receivedBytes,
     sentBytes: conn.sentBytes,
   }
@@ -148,7 +181,7 @@ function retainedItem(
 }
 
 const seconds = (ms: number): number => Math.max(0, Math.floor(ms / 1000))
-const ownerOf = ({ owner }: Session): string =>
+const ownerOf = ({ owner }: Pick<Session, 'owner'>): string =>
   owner === undefined || owner.kind === 'anonymous' ? '' : formatOwner(owner)
 function queuedOf({ queue, waitingBytes, flow }: Session): QueueSize {
   return queue ? { messages: queue.depth, bytes: queue.bytes } : { messages: flow?.waiting ?? 0, bytes: waitingBytes }

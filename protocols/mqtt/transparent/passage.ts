@@ -14,6 +14,7 @@ import type { Rules } from '../connection/rules.ts'
 import { tellDisconnected } from '../operations/connection-events.ts'
 import { collectConnectionFacts, type ConnectionFacts } from '../session/connection-facts.ts'
 import { nameShare } from '../session/owner.ts'
+import { NEVER_SEC } from '../session/session.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
 import { PassingAliases } from './aliases.ts'
@@ -52,6 +53,7 @@ export class Passage {
   readonly #reauthentication: Reauthentication
   readonly #received: PassingAliases
   readonly #sent: PassingAliases
+  readonly #entry: Disposable
 
   constructor(p: PassageParts) {
     this.#p = p
@@ -99,6 +101,7 @@ export class Passage {
       aliases: this.#sent,
       onDisconnect: ({ reason }) => p.onBrokerDisconnect(reason),
     })
+    this.#entry = this.#enter()
     state.counters.connects.value++
     this.#tellConnected()
   }
@@ -109,6 +112,22 @@ export class Passage {
       toClient.flush()
     }
     return new Reauthentication({ ...this.#p, link: { outbox: { writePacket: send }, close } })
+  }
+
+  #enter(): Disposable {
+    const { state, admitted, conn, connect, connack, close } = this.#p
+    const { clientId, owner } = admitted
+    const { sessionExpirySec = connect.properties.sessionExpirySec ?? 0 } = connack.properties
+    // MQTT 3.1.1 has sessions that end with the connection, and others that do not.
+    const isKept = connect.version !== 5 && !connect.cleanStart
+    return state.proxied.enter({
+      clientId,
+      owner,
+      cluster: conn.cluster,
+      facts: this.#facts,
+      sessionExpirySec: isKept ? NEVER_SEC : sessionExpirySec,
+      close,
+    })
   }
 
   /** The newest. */
@@ -123,6 +142,7 @@ export class Passage {
   }
   end(told: { readonly outcome: Outcome; readonly said: 'nothing' | 'normal' | 'with-will' }): void {
     const { state, admitted } = this.#p
+    this.#entry[Symbol.dispose]()
     this.#keepAlive.stop()
     this.#rate[Symbol.dispose]()
     this.#reauthentication.end()

@@ -21,7 +21,7 @@ import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { createViolation, REASON, toReason } from '../codec/reason.ts'
 import { encodeFarewell, encodeRefusal } from '../codec/refusal.ts'
-import { admit, type Admitted, answerVersion, countConnection, mayNotConnect } from '../connection/connect.ts'
+import { admit, type Admitted, answerVersion, mayNotConnect } from '../connection/connect.ts'
 import { Connecting } from '../connection/connecting.ts'
 import { Rules } from '../connection/rules.ts'
 import type { Holder } from '../memory.ts'
@@ -184,8 +184,9 @@ export class ProxiedClient implements Holder {
       connection: () => collectFacts(conn),
     })
     this.#admitted = admitted
-    this.#held.use(countConnection(state, admitted, this.#rules.findQuota(admitted)))
     conn.cluster = proxy.cluster
+    const quota = this.#rules.findQuota(admitted)
+    this.#held.use(state.proxied.countConnection(state.quotas, { ...admitted, cluster: proxy.cluster }, quota))
     let upstream: UpstreamStream
     try {
       upstream = await proxying.connect(proxy.cluster, {

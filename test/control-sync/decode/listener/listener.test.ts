@@ -53,6 +53,28 @@ test('meshlet.mqtt_proxy carries the mqtt section of agent.yaml', () => {
     ['websocket', 'broker', 'strict'],
   )
 })
+test('a pushed mqtt listener may be transparent, and gives no passwords of this node to its broker', () => {
+  const filter = (value: JsonObject): JsonObject => ({
+    name: 'meshlet.mqtt_proxy',
+    typed_config: { '@type': STRUCT, type_url: 'meshlet/mqtt', value },
+  })
+  const made = codec(
+    good({}, { filters: [filter({ mode: 'transparent', cluster: 'broker', transport: 'auto' })] }).value,
+  )
+  assert.ok(made.kind === 'mqtt')
+  assert.deepEqual([made.transport, made.proxy], ['auto', { cluster: 'broker', forwardCredentials: false }])
+  for (const [value, place] of [
+    [{ mode: 'transparent' }, 'cluster'],
+    [{ cluster: 'broker' }, 'cluster'],
+    [{ mode: 'other', cluster: 'broker' }, 'mode'],
+    [{ mode: 'transparent', cluster: 'broker', forwardCredentials: true }, 'forwardCredentials'],
+    [{ transport: 'udp' }, 'transport'],
+  ] as const)
+    assert.deepEqual(
+      issues({}, { filters: [filter(value)] }).map((one) => one.slice(0, one.indexOf(':'))),
+      [`filter_chains[0].filters[0].typed_config.value.${place}`],
+    )
+})
 test('a pushed mqtt policy names no file of the machine', () => {
   const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': STRUCT, value: { aclFile: '/etc/shadow' } } }
   assert.deepEqual(
