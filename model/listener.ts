@@ -32,8 +32,8 @@ export type Listener = {
     readonly timeoutMs: number
     readonly onTimeout: 'continue' | 'close'
   }
-  /** Connections begin with a PROXY header, and come from these load balancers only. */
-  readonly proxyProtocol?: { readonly trusted: readonly Cidr[] }
+  /** Connections begin with a PROXY header. */
+  readonly proxyProtocol?: ProxyProtocol
   readonly filterChains: readonly FilterChain[]
   readonly defaultFilterChain: FilterChain | undefined
   /**
@@ -49,6 +49,18 @@ export type Listener = {
    */
   readonly extensions?: readonly string[]
 }
+
+export type ProxyProtocol = {
+  /** The load balancers that alone are believed; undefined: whoever connects, as in Envoy. */
+  readonly trusted: readonly Cidr[] | undefined
+  /** Connections without a header are taken as they come, from whom they come. */
+  readonly isOptional: boolean
+  /** Versions that are no header here. */
+  readonly disallowedVersions: readonly ProxyVersion[]
+  /** Undefined: on every port. */
+  readonly off?: ConnectionMatch | undefined
+}
+export type ProxyVersion = 1 | 2
 
 /**
  * envoy.config.listener.v3.ListenerFilterChainMatchPredicate; all that it asks for is the port that the client meant.

@@ -40,7 +40,11 @@ export function createListeners(config: AgentConfig, machine: Machine): readonly
     sniff: { tls: false, http: l.kind === 'http' || l.kind === 'http_proxy', timeoutMs: 0, onTimeout: 'close' },
     filterChains: [],
     ...(l.proxyProtocol && {
-      proxyProtocol: { trusted: l.proxyProtocol.trusted.flatMap((text) => parseRange(text) ?? []) },
+      proxyProtocol: {
+        trusted: l.proxyProtocol.trusted.flatMap((text) => parseRange(text) ?? []),
+        isOptional: false,
+        disallowedVersions: [],
+      },
     }),
     source: `agent.yaml listeners.${l.name}`,
     ...chainOf(l, mqtt, machine),

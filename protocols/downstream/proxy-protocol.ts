@@ -9,8 +9,10 @@ import { MeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import type { Address } from '../../core/os/network.ts'
 import { ipBytes } from '../../model/ip.ts'
+import type { ProxyProtocol, ProxyVersion } from '../../model/listener.ts'
 
 const SIGNATURE = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a])
+const LINE_START = Buffer.from('PROXY ')
 /** Of version 1, its line break included (§2.1). */
 const MAX_LINE_BYTES = 107
 const HEAD_BYTES = 16
@@ -22,19 +24,33 @@ const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
 /** `source` is undefined for what the balancer sends by itself (LOCAL, UNKNOWN). `bytes`: how long the header is. */
 export type ProxyHeader = { readonly source: Address | undefined; readonly bytes: number }
 
+type Found = ProxyHeader | 'more' | { readonly problem: string }
+type Rules = Pick<ProxyProtocol, 'isOptional' | 'disallowedVersions'>
+const ANY_HEADER: Rules = { isOptional: false, disallowedVersions: [] }
+
 /** @returns `more` while it may become a header; a sentence when it is none. Never throws. */
-export function parseProxyHeader(bytes: Buffer): ProxyHeader | 'more' | { readonly problem: string } {
-  const start = bytes.subarray(0, SIGNATURE.length)
-  if (start.equals(SIGNATURE.subarray(0, start.length)))
-    return start.length < SIGNATURE.length ? 'more' : parseV2(bytes)
-  return parseV1(bytes)
+export function parseProxyHeader(bytes: Buffer, { isOptional, disallowedVersions }: Rules = ANY_HEADER): Found {
+  const version = versionOf(bytes)
+  if (version !== undefined && disallowedVersions.includes(version))
+    return isOptional ? NO_HEADER : { problem: `a PROXY header of version ${version} is not taken here` }
+  if (version === undefined) return isOptional ? NO_HEADER : NOT_BEGUN
+  return version === 2 ? (bytes.length < SIGNATURE.length ? 'more' : parseV2(bytes)) : parseV1(bytes)
+}
+/** What was said is the client's, and stays. */
+const NO_HEADER: ProxyHeader = { source: undefined, bytes: 0 }
+const NOT_BEGUN = { problem: 'the connection does not begin with a PROXY header' }
+
+/** The version that it is, or may become: the two differ in their first byte. */
+function versionOf(bytes: Buffer): ProxyVersion | undefined {
+  const isBegunBy = (sign: Buffer): boolean => {
+    const start = bytes.subarray(0, sign.length)
+    return start.equals(sign.subarray(0, start.length))
+  }
+  return isBegunBy(SIGNATURE) ? 2 : isBegunBy(LINE_START) ? 1 : undefined
 }
 
-function parseV1(bytes: Buffer): ReturnType<typeof parseProxyHeader> {
-  const start = 'PROXY '
+function parseV1(bytes: Buffer): Found {
   const text = bytes.toString('latin1', 0, MAX_LINE_BYTES)
-  if (!text.startsWith(start.slice(0, text.length)))
-    return { problem: 'the connection does not begin with a PROXY header' }
   const end = text.indexOf('\r\n')
   if (end < 0) return text.length < MAX_LINE_BYTES ? 'more' : { problem: 'the PROXY line is too long' }
   const [, family, from, to, fromPort = '', toPort = '', ...more] = text.slice(0, end).split(' ')
@@ -47,7 +63,7 @@ function parseV1(bytes: Buffer): ReturnType<typeof parseProxyHeader> {
   return { source: { host: textOf(Buffer.from(ipBytes(from) ?? NO_BYTES)), port: Number(fromPort) }, bytes: end + 2 }
 }
 
-function parseV2(bytes: Buffer): ReturnType<typeof parseProxyHeader> {
+function parseV2(bytes: Buffer): Found {
   if (bytes.length < HEAD_BYTES) return 'more'
   const [versionAndCommand, family, length] = [bytes[12]!, bytes[13]! >> 4, bytes.readUInt16BE(14)]
   const command = versionAndCommand & 0xf
@@ -73,9 +89,11 @@ function textOf(address: Buffer): string {
   return new URL(`http://[${groups}]`).hostname.slice(1, -1)
 }
 
-export type ProxyHeaderOptions = {
+export type ProxyHeaderOptions = Partial<Rules> & {
   readonly clock: Clock
   readonly timeoutMs: number
+  /** Where a header is optional; default: `close`. */
+  readonly onTimeout?: 'continue' | 'close'
   readonly draining: AbortSignal
 }
 
@@ -106,7 +124,7 @@ export function takeProxyHeader(stream: Duplex, o: ProxyHeaderOptions): Promise<
       for (let chunk = stream.read() as Buffer | null; chunk; chunk = stream.read() as Buffer | null)
         seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
       if (seen.length === 0) return
-      const header = parseProxyHeader(seen)
+      const header = parseProxyHeader(seen, { ...ANY_HEADER, ...o })
       if (header === 'more') return
       if ('problem' in header) fail(new MeshError('MESH_PROXY_HEADER', header.problem))
       else settle(header)
@@ -118,9 +136,11 @@ export function takeProxyHeader(stream: Duplex, o: ProxyHeaderOptions): Promise<
     const onDraining = guard('network', fail, () => {
       if (seen.length === 0) settle('ended')
     })
-    const timer = o.clock.after(o.timeoutMs, () =>
-      fail(new MeshError('MESH_SNIFF_TIMEOUT', `no PROXY header within ${o.timeoutMs} ms`)),
-    )
+    const timer = o.clock.after(o.timeoutMs, () => {
+      // What is half there may still be one: it is never taken for the client's own words.
+      if (o.isOptional && o.onTimeout === 'continue' && seen.length === 0) settle(NO_HEADER)
+      else fail(new MeshError('MESH_SNIFF_TIMEOUT', `no PROXY header within ${o.timeoutMs} ms`))
+    })
     stream.on('readable', onReadable).once('end', onEnd).once('close', onEnd)
     o.draining.addEventListener('abort', onDraining)
     onReadable()

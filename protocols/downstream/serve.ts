@@ -9,7 +9,7 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { containsAddress } from '../../model/ip.ts'
-import type { HttpConnectionManager, Listener } from '../../model/listener.ts'
+import { type HttpConnectionManager, type Listener, matchesPort } from '../../model/listener.ts'
 import { collectFacts, decide, shadowDecisions } from '../authz.ts'
 import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
@@ -87,15 +87,22 @@ export function refuse(accepted: NetStream, last: Listener, { ctx, metrics }: Pi
 
 /** Behind a load balancer: who it is that comes. */
 async function identify(live: TrackedConnection, { connections, ctx }: Serving): Promise<'known' | 'ended'> {
-  const { proxyProtocol, name, unixMode } = live.listener
+  const { proxyProtocol, name, unixMode, sniff } = live.listener
   if (!proxyProtocol) return 'known'
-  const { stream, remote } = live.accepted
+  const { stream, remote, local } = live.accepted
+  if (proxyProtocol.off && matchesPort(proxyProtocol.off, local.port)) {
+    connections.comesFrom(live, remote)
+    return 'known'
+  }
   // Who may connect to a Unix socket, its mode has said.
-  if (unixMode === undefined && !proxyProtocol.trusted.some((range) => containsAddress(range, remote.host)))
+  const { trusted } = proxyProtocol
+  if (unixMode === undefined && trusted && !trusted.some((range) => containsAddress(range, remote.host)))
     throw new MeshError('MESH_PROXY_HEADER', `listener ${name} takes connections from its load balancers only`)
   const header = await takeProxyHeader(stream, {
+    ...proxyProtocol,
     clock: ctx.clock,
-    timeoutMs: ctx.limits.requestHeadMs,
+    timeoutMs: sniff.timeoutMs > 0 ? sniff.timeoutMs : ctx.limits.requestHeadMs,
+    onTimeout: sniff.onTimeout,
     draining: live.draining,
   })
   if (header === 'ended') return 'ended'

@@ -69,6 +69,10 @@ const listenerFilter = part(
   },
   (m) => ({ listener_filters: list(m) }),
 )
+const PROXY_PROTOCOL = 'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol'
+const proxyProtocol = part(listener, PROXY_PROTOCOL, {}, (m) => ({
+  listener_filters: [{ name: 'pp', typed_config: any(PROXY_PROTOCOL, m) }],
+}))
 /** With rules: what is not implemented and changes what they are asked about refuses. */
 const hcm = part(
   listener,
@@ -186,6 +190,7 @@ export const PLACES: readonly Place[] = [
   chain,
   match,
   listenerFilter,
+  proxyProtocol,
   hcm,
   part(hcm, `${HCM}.SetCurrentClientCertDetails`, {}, (m) => ({
     forward_client_cert_details: 'SANITIZE_SET',

@@ -34,6 +34,7 @@ export const LISTENER_FILTERS = {
   tls: 'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector',
   http: 'envoy.extensions.filters.listener.http_inspector.v3.HttpInspector',
   originalDst: 'envoy.extensions.filters.listener.original_dst.v3.OriginalDst',
+  proxyProtocol: 'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol',
 } as const
 
 /**
@@ -50,4 +51,5 @@ export const LISTENER_FILTER_NAMES: Readonly<Record<string, keyof typeof LISTENE
   'envoy.filters.listener.tls_inspector': 'tls',
   'envoy.filters.listener.http_inspector': 'http',
   'envoy.filters.listener.original_dst': 'originalDst',
+  'envoy.filters.listener.proxy_protocol': 'proxyProtocol',
 }

@@ -3,17 +3,20 @@
  * switches the inspectors off where the port is plain TCP or PeerAuthentication says DISABLE: a server that speaks
  * first would otherwise wait for a client that waits for it.
  */
-import type { ConnectionMatch, Listener } from '../../../model/listener.ts'
+import type { ConnectionMatch, Listener, ProxyProtocol, ProxyVersion } from '../../../model/listener.ts'
 import { matchesPort } from '../../../model/listener.ts'
 import type { DescMessage } from '@bufbuild/protobuf'
 import { HttpInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
 import { OriginalDstSchema } from '../../../proto/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
+import { ProxyProtocolConfig_Version as Version } from '../../../proto/gen/envoy/config/core/v3/proxy_protocol_pb.ts'
+import { ProxyProtocolSchema } from '../../../proto/gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts'
 import { TlsInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
 import type {
   ListenerFilter,
   ListenerFilterChainMatchPredicate as Predicate,
 } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
-import { readEffectiveType, noteOnly, readTypeName } from '../fields/any.ts'
+import type { Any } from '@bufbuild/protobuf/wkt'
+import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any.ts'
 import { hasUnknown, type DecodePath } from '../fields/decode-path.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from '../fields/known-filters.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
@@ -25,6 +28,7 @@ const BY_TYPE: ReadonlyMap<string, Inspector> = new Map(
 
 export type ListenerFilters = {
   readonly sniff: Pick<Listener['sniff'], 'tls' | 'http' | 'tlsOff' | 'httpOff'>
+  readonly proxyProtocol: ProxyProtocol | undefined
   /** Why a chain may serve nobody. @param port the only one that it serves, or undefined */
   blocks(port: number | undefined): string | undefined
 }
@@ -35,6 +39,7 @@ export function decodeListenerFilters(
   unknown: Unknown,
 ): ListenerFilters {
   const off = new Map<Inspector, ConnectionMatch[]>()
+  let proxyProtocol: ProxyProtocol | undefined
   const blocking: { readonly reason: string; readonly off: ConnectionMatch }[] = []
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
@@ -45,6 +50,11 @@ export function decodeListenerFilters(
       ? (predicate(here.in('filter_disabled'), filter.filterDisabled, 0) ?? NEVER)
       : NEVER
     if (known) noteOnly(here.in('typed_config'), any, SCHEMAS[known])
+    if (known === 'proxyProtocol') {
+      if (proxyProtocol) here.issue('stands twice: one header is read')
+      proxyProtocol = decodeProxyProtocol(here.in('typed_config'), any, disabled)
+      continue
+    }
     if (known) {
       off.set(known, [...(off.get(known) ?? []), disabled])
       continue
@@ -67,6 +77,7 @@ export function decodeListenerFilters(
       ...isOff('tlsOff', off.get('tls')),
       ...isOff('httpOff', off.get('http')),
     },
+    proxyProtocol,
     blocks: (port) =>
       blocking.find((b) => (port === undefined ? b.off.kind !== 'any' : !matchesPort(b.off, port)))?.reason,
   }
@@ -76,7 +87,27 @@ const SCHEMAS: Readonly<Record<Inspector, DescMessage>> = {
   tls: TlsInspectorSchema,
   http: HttpInspectorSchema,
   originalDst: OriginalDstSchema,
+  proxyProtocol: ProxyProtocolSchema,
 }
+
+/** As Envoy has it, whoever connects is believed: what may reach the port is the network's matter. */
+function decodeProxyProtocol(at: DecodePath, any: Any | undefined, off: ConnectionMatch): ProxyProtocol {
+  const message = unpack(at, any, ProxyProtocolSchema)
+  return {
+    trusted: undefined,
+    isOptional: message?.allowRequestsWithoutProxyProtocol ?? false,
+    disallowedVersions: (message?.disallowedVersions ?? []).flatMap((version, i) => {
+      const known = VERSIONS.get(version)
+      if (known === undefined) at.in('disallowed_versions').item(i).issue(`unknown value ${version}`)
+      return known ?? []
+    }),
+    ...(off === NEVER ? {} : { off }),
+  }
+}
+const VERSIONS: ReadonlyMap<number, ProxyVersion> = new Map([
+  [Version.V1, 1],
+  [Version.V2, 2],
+])
 
 const NEVER: ConnectionMatch = { kind: 'not', of: { kind: 'any' } }
 

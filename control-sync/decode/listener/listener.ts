@@ -39,6 +39,7 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
       timeoutMs: decodeMs(at.in('listener_filters_timeout'), from.listenerFiltersTimeout) ?? 15_000,
       onTimeout: from.continueOnListenerFiltersTimeout ? 'continue' : 'close',
     },
+    ...(filters.proxyProtocol && { proxyProtocol: filters.proxyProtocol }),
     filterChains,
     defaultFilterChain,
     source: 'xds',

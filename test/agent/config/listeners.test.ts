@@ -203,7 +203,7 @@ test('proxyProtocol: ranges and single addresses of balancers', () => {
     '- {name: a, kind: tcp, port: 1, cluster: c, proxyProtocol: {trusted: [10.0.0.0/8, "::1"]}}',
   )
   assert.deepEqual(
-    proxyProtocol?.trusted.map(({ text }) => text),
+    proxyProtocol?.trusted?.map(({ text }) => text),
     ['10.0.0.0/8', '::1/128'],
   )
   for (const bad of ['10.0.0.0/33', 'balancer', '10.0.0.0/8/8', '/8', '10.0.0.0/']) {

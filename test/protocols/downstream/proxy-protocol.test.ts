@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { parseRange } from '../../../model/ip.ts'
-import type { Listener } from '../../../model/listener.ts'
+import type { Listener, ProxyProtocol } from '../../../model/listener.ts'
 import { parseProxyHeader } from '../../../protocols/downstream/proxy-protocol.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { failures, listener, rig, tables, tcpChain } from './data-path-rig.ts'
@@ -80,7 +80,19 @@ test('whatever follows a beginning gets an answer', () => {
 
 const BALANCER = '10.0.0.99'
 const behind = (over: Partial<Listener> = {}): Listener =>
-  listener([tcpChain()], { proxyProtocol: { trusted: [parseRange('10.0.0.96/28')!] }, ...over })
+  listener([tcpChain()], {
+    proxyProtocol: { trusted: [parseRange('10.0.0.96/28')!], isOptional: false, disallowedVersions: [] },
+    ...over,
+  })
+/** As the listener filter of a control plane has it. */
+const pushed = (over: Partial<ProxyProtocol> = {}, sniff: Partial<Listener['sniff']> = {}): Listener => {
+  const made = listener([tcpChain()])
+  return {
+    ...made,
+    sniff: { ...made.sniff, ...sniff },
+    proxyProtocol: { trusted: undefined, isOptional: false, disallowedVersions: [], ...over },
+  }
+}
 const HEADER = 'PROXY TCP4 192.0.2.1 10.0.0.1 54321 1883\r\n'
 
 test('the connection is that of the client which the balancer names, and what follows the header is untouched', async () => {
@@ -146,4 +158,79 @@ test('transport auto: a request line is WebSocket, everything else is for MQTT t
     await settle()
   }
   assert.deepEqual(r.transports.slice(3), ['websocket'])
+})
+
+test('of a pushed listener whoever connects is believed', async () => {
+  const r = await rig(tables(pushed()))
+  const stream = await r.dial('203.0.113.9')
+  stream.write(HEADER)
+  await settle()
+  assert.deepEqual(r.served[0]!.conn.remote, { host: '192.0.2.1', port: 54_321 })
+  const bare = await r.dial('203.0.113.9')
+  bare.write('hello')
+  await settle()
+  assert.ok(bare.destroyed)
+})
+test('allow_requests_without_proxy_protocol: who sends none is who it is, with every byte; who begins one has to end it', async () => {
+  const r = await rig(tables(pushed({ isOptional: true })), { maxConnectionsPerSource: 3 })
+  const said: string[] = []
+  for (const first of ['hello', 'PROXXY', HEADER + 'hello']) {
+    const stream = await r.dial('10.0.0.5')
+    for (const byte of first) stream.write(byte)
+    await settle()
+    const { conn } = r.served.at(-1)!
+    said.push(`${conn.remote.host}`)
+  }
+  assert.deepEqual(said, ['10.0.0.5', '10.0.0.5', '192.0.2.1'])
+  const broken = await r.dial('10.0.0.5')
+  broken.write('PROXY TCP4 nonsense\r\n')
+  await settle()
+  assert.deepEqual([broken.destroyed, failures(r, 'MESH_PROXY_HEADER')], [true, 1])
+  const [third, fourth] = [await r.dial('10.0.0.5'), await r.dial('10.0.0.5')]
+  for (const stream of [third, fourth]) stream.write('hello')
+  await settle()
+  assert.equal(failures(r, 'MESH_LISTENER_FULL'), 1, 'it counts as what it is')
+})
+test('disallowed_versions: refused; where a header is optional they are the words of the client', () => {
+  const [one, two] = [Buffer.from(HEADER), v2(V4)]
+  for (const [bytes, version, other] of [
+    [one, 1, two],
+    [two, 2, one],
+  ] as const) {
+    const rules = { isOptional: false, disallowedVersions: [version] }
+    assert.deepEqual(parseProxyHeader(bytes, rules), {
+      problem: `a PROXY header of version ${version} is not taken here`,
+    })
+    assert.ok('source' in (parseProxyHeader(other, rules) as object))
+    assert.deepEqual(parseProxyHeader(bytes, { ...rules, isOptional: true }), { source: undefined, bytes: 0 })
+  }
+  assert.equal(parseProxyHeader(one.subarray(0, 3), { isOptional: true, disallowedVersions: [2] }), 'more')
+})
+test('listener_filters_timeout is its time, and to go on afterwards is for those who said nothing alone', async () => {
+  for (const [isOptional, onTimeout, begin, isServed] of [
+    [false, 'continue', '', false],
+    [true, 'close', '', false],
+    [true, 'continue', 'PROX', false],
+    [true, 'continue', '', true],
+  ] as const) {
+    const r = await rig(tables(pushed({ isOptional }, { timeoutMs: 700, onTimeout })))
+    const stream = await r.dial('10.0.0.5')
+    stream.write(begin)
+    await r.clock.advance(699)
+    assert.deepEqual([stream.destroyed, r.served.length], [false, 0])
+    await r.clock.advance(1)
+    await settle()
+    assert.deepEqual([stream.destroyed, r.served.length], [!isServed, isServed ? 1 : 0])
+  }
+})
+test('filter_disabled: on the ports that it names there is no header, and the source is counted', async () => {
+  const r = await rig(tables(pushed({ off: { kind: 'destination-port', from: 7000, to: 7000 } })), {
+    maxConnectionsPerSource: 1,
+  })
+  const stream = await r.dial('10.0.0.5')
+  stream.write(HEADER)
+  await settle()
+  assert.equal(r.served[0]!.conn.remote.host, '10.0.0.5')
+  await r.dial('10.0.0.5')
+  assert.equal(failures(r, 'MESH_LISTENER_FULL'), 1)
 })

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { T, STRUCT, tcp, good, codec } from './listener-rig.ts'
+import { T, STRUCT, tcp, good, codec, issues } from './listener-rig.ts'
 
 test('an unknown listener filter blocks every chain of an inbound listener', () => {
   assert.equal(
@@ -10,7 +10,7 @@ test('an unknown listener filter blocks every chain of an inbound listener', () 
       good(
         {
           listener_filters: [
-            { name: 'pp', typed_config: { '@type': `${T}.filters.listener.proxy_protocol.v3.ProxyProtocol` } },
+            { name: 'other', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Guard', value: {} } },
           ],
         },
         { filters: [tcp] },
@@ -76,5 +76,35 @@ test('an unknown listener filter blocks the chains of the ports on which it is n
   assert.deepEqual(
     value.filterChains.map((c) => c.codec.kind),
     ['tcp', 'blocked'],
+  )
+})
+
+test('proxy_protocol: who is believed, what may be left out, what is not taken; TLVs as metadata are told as ignored', () => {
+  const TYPE = `${T}.filters.listener.proxy_protocol.v3.ProxyProtocol`
+  const filter = (value: JsonObject, over: JsonObject = {}): JsonObject => ({
+    name: 'envoy.filters.listener.proxy_protocol',
+    typed_config: { '@type': TYPE, ...value },
+    ...over,
+  })
+  const made = (...filters: JsonObject[]): ReturnType<typeof good> =>
+    good({ listener_filters: filters }, { filters: [tcp] })
+  const plain = { trusted: undefined, isOptional: false, disallowedVersions: [] }
+  assert.deepEqual(made(filter({})).value.proxyProtocol, plain)
+  assert.equal(codec(made(filter({})).value).kind, 'tcp')
+  assert.deepEqual(made({ name: 'envoy.filters.listener.proxy_protocol' }).value.proxyProtocol, plain)
+  assert.deepEqual(
+    made(filter({ allow_requests_without_proxy_protocol: true, disallowed_versions: ['V1', 'V2'] })).value
+      .proxyProtocol,
+    { ...plain, isOptional: true, disallowedVersions: [1, 2] },
+  )
+  assert.deepEqual(
+    made(filter({}, { filter_disabled: { destination_port_range: { start: 1, end: 9 } } })).value.proxyProtocol?.off,
+    { kind: 'destination-port', from: 1, to: 8 },
+  )
+  assert.deepEqual(made(filter({ stat_prefix: 's' })).ignored, ['listener_filters[0].typed_config.stat_prefix'])
+  assert.deepEqual(
+    [issues({ listener_filters: [filter({}), filter({})] }, { filters: [tcp] })].flat().length,
+    1,
+    'two would be two headers',
   )
 })

@@ -5,6 +5,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../../../descriptors.ts";
+import type { ProxyProtocolConfig_Version } from "../../../../../config/core/v3/proxy_protocol_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
@@ -21,6 +22,11 @@ export type ProxyProtocol = Message<"envoy.extensions.filters.listener.proxy_pro
    * @generated from field: bool allow_requests_without_proxy_protocol = 2;
    */
   allowRequestsWithoutProxyProtocol: boolean;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.ProxyProtocolConfig.Version disallowed_versions = 4;
+   */
+  disallowedVersions: ProxyProtocolConfig_Version[];
 
   /**
    * @generated from field: string stat_prefix = 5;
