@@ -1,5 +1,5 @@
 /** The brokers that are compared, as processes: what each is started with. */
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -48,14 +48,15 @@ function meshlet(name: string, bundle: string): Subject {
       fs.mkdirSync(home, { recursive: true })
       const installed = path.join(home, 'meshlet.cjs')
       fs.copyFileSync(bundle, installed)
-      execFileSync(process.execPath, [installed, 'precompile'], { stdio: ['ignore', 'ignore', 'pipe'] })
+      const { status, stderr } = spawnSync(process.execPath, [installed, 'precompile'], { encoding: 'utf8' })
+      if (status !== 0 && name === 'meshlet') throw new Error(stderr)
       const { upstream } = setting
       fs.mkdirSync(path.join(home, 'resources'))
       fs.writeFileSync(
         path.join(home, 'resources/all.json'),
         JSON.stringify({ resources: upstream === undefined ? [] : [staticCluster('upstream', upstream)] }),
       )
-      fs.writeFileSync(path.join(home, 'agent.yaml'), agentYaml(home, setting))
+      fs.writeFileSync(path.join(home, 'agent.yaml'), agentYaml(home, setting, status === 0 ? LIMITS : ''))
       return {
         command: 'env',
         args: [
@@ -73,14 +74,16 @@ function meshlet(name: string, bundle: string): Subject {
   }
 }
 
+/** A bundle so old that it has no `precompile` does not have these settings either. */
+const LIMITS = 'limits: {maxConnections: 20000, maxConnectionsTotal: 20000, maxConnectionsPerSource: 20000}\n'
+
 /** No limit is met. */
-function agentYaml(home: string, { port, tls, upstream }: Setting): string {
+function agentYaml(home: string, { port, tls, upstream }: Setting, limits: string): string {
   return `node: {name: bench}
 directory: ${home}/resources
 state: ${home}/state
 admin: {port: 0}
-limits: {maxConnections: 20000, maxConnectionsTotal: 20000, maxConnectionsPerSource: 20000}
-listeners:
+${limits}listeners:
 - name: mqtt
   kind: mqtt
   port: ${port}
