@@ -48,7 +48,8 @@ export class Connected {
   readonly link: Link
   readonly #p: ConnectedParts
   readonly #session: Session
-  readonly #inflow: Inflow
+  /** Many clients only receive: undefined before the first PUBLISH or PUBREL. */
+  #inflow: Inflow | undefined
   readonly #controls: Controls
   readonly #rate: RateLimit
   readonly #will: Will | undefined
@@ -66,7 +67,6 @@ export class Connected {
     this.link = link
     this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.wallMs())
     const authorizer = (): Authorizer => p.rules.findAuthorizer(p.admitted)
-    this.#inflow = new Inflow({ state, session, link, reading, authorizer, isResumed: p.isResumed })
     this.#rate = new RateLimit({
       state,
       share: session.share,
@@ -80,7 +80,7 @@ export class Connected {
       packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking)
     this.#controls = new Controls({
       act: (packet) => {
-        const room = this.#inflow.waitForRoom()
+        const room = this.#inflow?.waitForRoom()
         return room ? room.then(() => act(packet)) : act(packet)
       },
       reading,
@@ -105,7 +105,7 @@ export class Connected {
     switch (packet.type) {
       case 'publish':
         this.#p.state.counters.bytesReceived.payload.value += packet.payload.length
-        this.#inflow.publish(
+        this.#startInflow().publish(
           packet,
           this.#rate.charge(packet.topic.length + packet.payload.length + packet.properties.length),
         )
@@ -120,7 +120,7 @@ export class Connected {
         return
       case 'pubrel':
         received.pubrel.value++
-        this.#inflow.pubrel(packet.packetId)
+        this.#startInflow().pubrel(packet.packetId)
         return
       case 'pubcomp':
         received.pubcomp.value++
@@ -153,6 +153,19 @@ export class Connected {
       default:
         packet satisfies never
     }
+  }
+
+  #startInflow(): Inflow {
+    const { state, rules, admitted, reading, isResumed } = this.#p
+    this.#inflow ??= new Inflow({
+      state,
+      session: this.#session,
+      link: this.link,
+      reading,
+      authorizer: () => rules.findAuthorizer(admitted),
+      isResumed,
+    })
+    return this.#inflow
   }
 
   /** The socket has room again. */
@@ -191,7 +204,7 @@ export class Connected {
     const { state } = this.#p
     tellDisconnected(state, this.#session, this.#facts, told)
     this.link.outbox.flush()
-    this.#inflow.end()
+    this.#inflow?.end()
     this.#rate[Symbol.dispose]()
     this.#p.held[Symbol.dispose]()
     this.link.end()
@@ -214,14 +227,14 @@ export class Connected {
       link.waitingBytes +
       link.aliasBytes +
       link.outbox.countedBytes +
-      this.#inflow.heldBytes +
+      (this.#inflow?.heldBytes ?? 0) +
       this.#session.waitingBytes
     )
   }
 
   /** Answered behind all that came before: clients take PINGRESP as a sign that it is done. */
   #ping(): void {
-    if (this.#controls.isAnswered && this.#inflow.isAnswered) {
+    if (this.#controls.isAnswered && (this.#inflow?.isAnswered ?? true)) {
       this.link.outbox.pingresp()
       return
     }
@@ -231,7 +244,10 @@ export class Connected {
       this.link.outbox.pingresp()
       if (--this.#pings < MAX_WAITING_PINGS && reading.release('pings')) takePackets()
     }
-    this.#controls.callWhenAnswered(() => this.#inflow.callWhenAnswered(answer))
+    this.#controls.callWhenAnswered(() => {
+      if (this.#inflow) this.#inflow.callWhenAnswered(answer)
+      else answer()
+    })
   }
 
   #disconnect({ reason, properties }: Disconnect): void {

@@ -6,7 +6,7 @@ import { REASON, createViolation } from '../codec/reason.ts'
 export class TopicAliases {
   readonly #max: number
   readonly #budget: MemoryBudget
-  readonly #topics = new Map<number, string>()
+  #topics: Map<number, string> | undefined
   /** Against the memory budget. */
   bytes = 0
 
@@ -31,7 +31,7 @@ export class TopicAliases {
       this.#set(topicAlias, topic)
       return topic
     }
-    const known = this.#topics.get(topicAlias)
+    const known = this.#topics?.get(topicAlias)
     if (known === undefined)
       throw createViolation(REASON.protocolError, `Topic Alias ${topicAlias} was never set (MQTT 5.0 §3.3.2.3.4)`)
     return known
@@ -39,10 +39,11 @@ export class TopicAliases {
   end(): void {
     this.#budget.give(this.bytes)
     this.bytes = 0
-    this.#topics.clear()
+    this.#topics = undefined
   }
 
   #set(alias: number, topic: string): void {
+    this.#topics ??= new Map()
     const more = topic.length - (this.#topics.get(alias)?.length ?? 0)
     this.#topics.set(alias, topic)
     this.bytes += more

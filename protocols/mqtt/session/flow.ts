@@ -54,7 +54,7 @@ export class MemoryFlow implements Flow {
   readonly #waiting: Waiting
   readonly #budget: MemoryBudget
   /** Of QoS 1 in flight what came by a shared subscription: it is another member's when the session ends. */
-  readonly #shared = new Map<number, SharedMessage & { readonly message: HeldMessage }>()
+  #shared: Map<number, SharedMessage & { readonly message: HeldMessage }> | undefined
   #sharedBytes = 0
   #lastId = 0
 
@@ -70,8 +70,8 @@ export class MemoryFlow implements Flow {
   }
   /** The session ends. @returns what others of its shared subscriptions get now */
   end(): readonly SharedMessage[] {
-    const left: SharedMessage[] = [...this.#shared.values()]
-    for (const packetId of this.#shared.keys()) this.#forgetShared(packetId)
+    const left: SharedMessage[] = [...(this.#shared?.values() ?? [])]
+    for (const packetId of this.#shared?.keys() ?? []) this.#forgetShared(packetId)
     for (let next = this.#waiting.shift(); next; next = this.#waiting.shift())
       if (next.shared !== undefined && next.qos === 1) left.push({ message: next.message, shared: next.shared })
     return left
@@ -147,13 +147,13 @@ export class MemoryFlow implements Flow {
     const held = compact(message)
     hold(held, this.#budget)
     this.#sharedBytes += measureMessageBytes(held)
+    this.#shared ??= new Map()
     this.#shared.set(packetId, { message: held, shared })
   }
   #forgetShared(packetId: number): void {
-    if (this.#shared.size === 0) return
-    const known = this.#shared.get(packetId)
+    const known = this.#shared?.get(packetId)
     if (!known) return
-    this.#shared.delete(packetId)
+    this.#shared!.delete(packetId)
     this.#sharedBytes -= measureMessageBytes(known.message)
     releaseHold(known.message, this.#budget)
   }

@@ -56,10 +56,9 @@ export class Session {
   pendingWill: { readonly message: StoredMessage; readonly dueAtMs: number } | undefined
   expiry: Pick<Timer, 'cancel'> | undefined
   willDelay: Pick<Timer, 'cancel'> | undefined
-  /** QoS 2 packet ids of a session that is not stored [MQTT-4.3.3-10]. At most 65,535, as ids are. */
-  readonly received = new Set<number>()
+  #received: Set<number> | undefined
   readonly #counters: Counters
-  readonly #views = new Map<string, View | 'refused'>()
+  #views: Map<string, View | 'refused'> | undefined
   #queue: DurableQueue | undefined
   #queueShare: QueueShare | undefined
   #shared: readonly SharedMessage[] = []
@@ -91,6 +90,11 @@ export class Session {
     this.address = p.address
     this.share = nameShare(p.owner ?? NOBODY, p.address)
     this.#counters = p.counters
+  }
+
+  /** QoS 2 packet ids of a session that is not stored [MQTT-4.3.3-10]. At most 65,535, as ids are. */
+  get received(): Set<number> {
+    return (this.#received ??= new Set())
   }
 
   get queue(): DurableQueue | undefined {
@@ -151,10 +155,10 @@ export class Session {
 
   subscribe(subscription: StoredSubscription): void {
     this.subscriptions.set(subscription.filter, subscription)
-    this.#views.clear()
+    this.#views?.clear()
   }
   unsubscribe(filter: string): boolean {
-    this.#views.clear()
+    this.#views?.clear()
     return this.subscriptions.delete(filter)
   }
 
@@ -164,7 +168,7 @@ export class Session {
     const isToAsk = revoked > 0 || may.filtersDelivery || (!this.#isComing && this.isFiltered)
     this.#mayStillReceive = isToAsk ? this.#mayReceive : undefined
     this.#isComing = false
-    this.#views.clear()
+    this.#views?.clear()
     if (this.link) this.link.mayReceive = this.#mayStillReceive
   }
 
@@ -208,7 +212,7 @@ export class Session {
    * [MQTT-3.10.4-4]. Undefined: it may not have it.
    */
   #findView(topic: string): View | undefined {
-    const known = this.#views.get(topic) ?? this.#lookUp(topic)
+    const known = this.#views?.get(topic) ?? this.#lookUp(topic)
     if (known !== 'refused') return known
     this.#counters.dropped['not-authorized'].value++
     return undefined
@@ -216,7 +220,8 @@ export class Session {
   #lookUp(topic: string): View | 'refused' {
     const refused = this.#mayReceive?.(topic) === false
     const view = refused ? 'refused' : (this.#matching?.(topic) ?? AS_IT_CAME)
-    if (this.#views.size >= MAX_VIEWS) this.#views.clear()
+    this.#views ??= new Map()
+    if (this.#views.size >= MAX_VIEWS) this.#views = new Map()
     this.#views.set(topic, view)
     return view
   }
