@@ -8,6 +8,8 @@ export type AgentFacts = {
   /** No clock that shows less can be right; undefined in development. */
   readonly builtAtMs: number | undefined
   readonly hostName: string
+  /** Of the machine, when the process began; left out: not known. */
+  readonly uptimeMs?: number | undefined
   /** Reads agent.yaml again; throws MESH_CONFIG_INVALID. Left out: there is nothing to be read. */
   readonly readConfig?: () => AgentConfig
   /** Address of this machine, where agent.yaml names none; left out: the machine is asked, again and again. */

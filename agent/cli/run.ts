@@ -59,6 +59,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
     version: VERSION,
     builtAtMs: bundle && Date.parse(bundle.builtAt),
     hostName: os.hostname(),
+    uptimeMs: os.uptime() * 1_000,
     readConfig: () => readConfig(o, systemDisk, io.env).config,
   })
   hangup.started(agent)

@@ -44,6 +44,11 @@ const settings = () =>
       .prefault({}),
     listeners: z.array(listener()).default([]),
     mqtt: createMqttPolicySchema().extend({ users: createMqttUsersSchema().optional() }).prefault({}),
+    /**
+     * After the boot of the machine the stream to the control plane and each bridge wait for a time of their own, this at
+     * most.
+     */
+    bootSpreadMs: z.number().int().nonnegative().max(600_000).default(30_000),
     /** Absent = no DNS. */
     dns: dns().optional(),
     /**

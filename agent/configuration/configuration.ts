@@ -6,6 +6,7 @@ import type { MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
+import type { BootSpread } from '../../core/runtime/boot-spread.ts'
 import type { World } from '../../core/world.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { Tables } from '../../model/tables.ts'
@@ -39,6 +40,8 @@ export type ConfigurationOptions = {
   /** Route tables that listeners of agent.yaml name. */
   readonly ownRoutes: Current<ReadonlySet<string>>
   readonly readiness: Readiness
+  /** Where a configuration of an earlier run serves meanwhile. */
+  readonly bootSpread: Pick<BootSpread, 'drawWaitMs'>
   /** Told to a control plane that keeps a WorkloadEntry for this node. */
   readonly health: Current<WorkloadHealth> | undefined
   /** Files of this machine that the control plane may name. */

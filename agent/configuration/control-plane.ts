@@ -91,9 +91,13 @@ class ControlPlaneConfiguration implements Configuration {
   }
 
   connect(): void {
-    const { clock, random } = this.#o.world
-    if (this.#hasStored) this.#later = clock.after(CONNECT_AFTER_MS * (0.5 + random.float()), () => this.#start())
-    else this.#start()
+    const { world, bootSpread } = this.#o
+    if (!this.#hasStored) {
+      this.#start()
+      return
+    }
+    const waitMs = Math.max(bootSpread.drawWaitMs(), CONNECT_AFTER_MS * (0.5 + world.random.float()))
+    this.#later = world.clock.after(waitMs, () => this.#start())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,10 +1,11 @@
 /** What every other part of an agent stands on: counters, bounds, the node, the state folder. */
 import { reportDefects } from '../../core/defects/report.ts'
 import { Current } from '../../core/current.ts'
-import { logCounts, type Log } from '../../core/log.ts'
+import type { Log } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import type { Clock } from '../../core/os/clock.ts'
 import { NamedFiles } from '../../core/os/named-files.ts'
+import { BootSpread } from '../../core/runtime/boot-spread.ts'
 import { readMemoryLimitBytes, type MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { World } from '../../core/world.ts'
@@ -17,6 +18,7 @@ import type { AgentFacts } from '../facts.ts'
 import { OwnNode } from '../own-node.ts'
 import { Readiness } from '../readiness.ts'
 import { createReloader, type Reloader } from '../reload/reloader.ts'
+import { countLogLines } from './log-counters.ts'
 import { createBudget } from './memory.ts'
 
 export type Foundation = {
@@ -36,6 +38,7 @@ export type Foundation = {
   readonly reloader: Reloader
   readonly settings: ReturnType<typeof readNodeSettings<string | undefined>>
   readonly node: OwnNode
+  readonly bootSpread: BootSpread
   /** Empty until a configuration is in force. */
   readonly tables: Current<Tables>
   /** Files of this machine that the control plane may name. */
@@ -75,6 +78,7 @@ export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts
     reloader: createReloader({ ...facts, config, metrics }),
     settings,
     node,
+    bootSpread: new BootSpread({ ...facts, spreadMs: config.bootSpreadMs, clock, random: world.random }),
     tables: new Current<Tables>(EMPTY_TABLES),
     files: new NamedFiles({
       folders: config.control?.tlsFileFolders ?? [],
@@ -84,17 +88,4 @@ export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts
     freeBytes: () => disk.freeBytes(config.state),
     hasFile: (file) => disk.has(file),
   }
-}
-
-function countLogLines(log: Log, metrics: Metrics): void {
-  metrics.counterOf(
-    'mesh_log_lines_left_out_total',
-    'Log lines that were not written because there were many of their kind; the log has their number.',
-    () => logCounts(log).leftOut,
-  )
-  metrics.counterOf(
-    'mesh_log_lines_dropped_total',
-    'Log lines that were lost because nobody read them.',
-    () => logCounts(log).dropped,
-  )
 }

@@ -63,6 +63,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       node,
       readCredentials: openBridgeCredentials(f, node),
       readFile: (file) => readProxyCredentials(f.world, file),
+      drawFirstWaitMs: () => f.bootSpread.drawWaitMs(),
     }),
   )
   const dataPath = scope.own(new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), otherPorts(config)))

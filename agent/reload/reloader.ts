@@ -45,6 +45,7 @@ const REASONS: readonly (readonly [setting: string, reason: string])[] = [
   ['dns', 'its port is open, and the control plane was asked for names or not'],
   ['capture', 'the control plane was told, and its sockets are passed at the start'],
   ['limits', 'buffers and counters are made with them'],
+  ['bootSpreadMs', 'it is about the boot of the machine'],
   ['', 'it is read at the start alone'],
 ]
 

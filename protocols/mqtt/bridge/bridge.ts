@@ -37,6 +37,8 @@ export type BridgeOptions = {
   readonly readCredentials?: ReadCredentials
   /** What a file holds, for credentials of an HTTP proxy. Throws when there is none. */
   readonly readFile?: (file: string) => string
+  /** How long the first connection of a session waits; default: not at all. */
+  readonly drawFirstWaitMs?: () => number
   /** Name of this agent; the default client id is `<node>/<cluster>`. */
   readonly node: string
 }
@@ -57,6 +59,7 @@ class SessionBridge implements Bridge {
 
   constructor(options: BridgeOptions) {
     const { ctx, broker, durability, upstreams, readCredentials = () => NO_CREDENTIALS, readFile } = options
+    const { drawFirstWaitMs = () => 0 } = options
     this.#o = options
     this.#parts = {
       ...ctx,
@@ -65,6 +68,7 @@ class SessionBridge implements Bridge {
       upstreams,
       readCredentials,
       readFile,
+      drawFirstWaitMs,
       flusher: new Flusher(),
       counters: registerBridgeCounters(ctx.metrics),
       sparkplugCounters: registerSparkplugCounters(ctx.metrics),

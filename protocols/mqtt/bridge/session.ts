@@ -9,13 +9,14 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Tables } from '../../../model/tables.ts'
-import type { HttpProxy, UpstreamStream, Upstreams } from '../../upstream-api.ts'
+import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
 import type { Lanes } from './lanes.ts'
 import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd, MAX_PACKET_BYTES } from './link.ts'
 import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
+import { findProxy } from './transport/http-proxy.ts'
 import { STABLE_MS, Waits } from './waits.ts'
 import { readMessageMs } from '../expiry.ts'
 import type { Trouble } from './outflow.ts'
@@ -63,6 +64,8 @@ export type SessionParts = {
   readonly sparkplugCounters: SparkplugCounters
   readonly readCredentials: ReadCredentials
   readonly readFile: ((file: string) => string) | undefined
+  /** How long the first connection waits. */
+  readonly drawFirstWaitMs: () => number
 }
 
 export class BridgeSession implements AsyncDisposable {
@@ -220,6 +223,9 @@ export class BridgeSession implements AsyncDisposable {
   async #run(): Promise<void> {
     const { signal } = this.#stop
     tellLocally(this.#p, this.#plan, '0')
+    const firstWaitMs = this.#p.drawFirstWaitMs()
+    // Nothing wakes it: what would, comes to all machines at once.
+    if (firstWaitMs > 0) await this.#p.clock.sleep(firstWaitMs, signal).catch(() => undefined)
     while (!signal.aborted) {
       await this.#wanted(signal)
       if (signal.aborted) return
@@ -328,7 +334,7 @@ export class BridgeSession implements AsyncDisposable {
       upstream = await this.#p.upstreams.connect(cluster, {
         speaks: 'tcp',
         signal,
-        through: proxyOf(this.#plan, this.#p.readFile),
+        through: findProxy(this.#plan, this.#p.readFile),
         onEnding: (reason) => this.#link?.close(reason),
       })
       stream = await this.#framed(upstream, signal)
@@ -425,7 +431,7 @@ export class BridgeSession implements AsyncDisposable {
     const { signal } = this.#stop
     const found = cluster
       ? await this.#p.upstreams
-          .connect(cluster, { speaks: 'tcp', signal, through: proxyOf(this.#plan, this.#p.readFile) })
+          .connect(cluster, { speaks: 'tcp', signal, through: findProxy(this.#plan, this.#p.readFile) })
           .catch(() => undefined)
       : undefined
     found?.release('ok')
@@ -433,16 +439,5 @@ export class BridgeSession implements AsyncDisposable {
     if (link !== this.#link || signal.aborted) return
     if (found) this.#close('return')
     else this.#returning?.refresh()
-  }
-}
-
-function proxyOf({ settings: { httpProxy } }: SessionPlan, readFile: SessionParts['readFile']): HttpProxy | undefined {
-  if (!httpProxy) return undefined
-  const { host, port, credentialsFile, noProxy } = httpProxy
-  return {
-    address: { host, port },
-    readCredentials:
-      credentialsFile === undefined || readFile === undefined ? undefined : () => readFile(credentialsFile),
-    noProxy,
   }
 }

@@ -69,6 +69,7 @@ class Machine {
       owner: 'n',
       ownRoutes: new Current<ReadonlySet<string>>(new Set()),
       readiness,
+      bootSpread: { drawWaitMs: () => 0 },
       health: undefined,
       files: new NamedFiles({ folders: [], systemRoots: undefined, nowMs: () => clock.monotonicMs() }),
       version: '1',
@@ -116,6 +117,23 @@ test('what was pushed is in force at the next start, unconfirmed, and the contro
   await machine.clock.advance(199)
   assert.equal(await stateOf(second), 'connecting')
   await machine.clock.advance(2)
+  while ((await stateOf(second)) !== 'waiting') await new Promise(setImmediate)
+})
+
+test('after the boot of the machine the stream waits as long as it is told; a node without a configuration does not', async (t) => {
+  const machine = new Machine(t)
+  const bootSpread = { drawWaitMs: () => 7_000 }
+  {
+    await using first = await machine.start({ bootSpread })
+    first.connect()
+    while ((await stateOf(first)) !== 'waiting') await new Promise(setImmediate)
+    await first.applier.apply([cluster('a')])
+  }
+  await using second = await machine.start({ bootSpread })
+  second.connect()
+  await machine.clock.advance(6_999)
+  assert.equal(await stateOf(second), 'connecting')
+  await machine.clock.advance(1)
   while ((await stateOf(second)) !== 'waiting') await new Promise(setImmediate)
 })
 

@@ -35,6 +35,8 @@ export class Rig {
   readonly upstream: FakeUpstream
   readonly tables = new Current<Tables>(tablesWith('cloud'))
   readonly bridge: Bridge
+  /** Of the sessions to come; default: none. */
+  readonly firstWaitsMs: number[] = []
   /** What the upstream is told at the next connection. */
   credentials: (settings: MqttBridge['credentials']) => BridgeCredentials = () => NO_CREDENTIALS
   constructor(
@@ -54,6 +56,7 @@ export class Rig {
       },
       readFile: (file) => `what ${file} holds`,
       node: 'edge-1',
+      drawFirstWaitMs: () => this.firstWaitsMs.shift() ?? 0,
       readCredentials: ({ credentials }) => this.credentials(credentials),
     })
   }
