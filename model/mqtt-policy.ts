@@ -124,6 +124,11 @@ export const createMqttListenerSchema = () =>
     certificateUser: z.enum(CERTIFICATE_USERS).optional(),
     /** Client ids begin with one of them. Default: as they like. */
     clientIdPrefixes: z.array(z.string().min(1).max(128)).max(64).optional(),
+    /**
+     * Whether clients may give their subscriptions identifiers (MQTT 5.0 §3.2.2.3.12). Default: they may, and a message
+     * that several subscriptions match comes once, with all of theirs.
+     */
+    subscriptionIdentifiers: z.boolean().optional(),
     /** Through this listener, besides `limits.maxConnections` of all. */
     maxConnections: bytes().optional(),
   })

@@ -37,6 +37,7 @@ export const REASON = {
   administrativeAction: 0x98,
   useAnotherServer: 0x9c,
   serverMoved: 0x9d,
+  subscriptionIdsNotSupported: 0xa1,
 } as const
 
 /** 3.1.1: 0 accepted, 1 version, 2 identifier, 3 unavailable, 4 bad user name or password, 5 not authorized. */

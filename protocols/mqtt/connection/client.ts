@@ -322,7 +322,7 @@ export class Client implements Reading, Holder {
     if (present) saveLater(state, session)
     counters.connects.value++
     tellConnected(state, session, present)
-    link.outbox.writePacket(buildConnack(connect, present, admitted, limits))
+    link.outbox.writePacket(buildConnack(connect, present, admitted, link))
     if (link.isUnanswered) return
     session.resume()
     tellGap(state, session)
@@ -332,7 +332,7 @@ export class Client implements Reading, Holder {
 
   #link({ version, properties, isBridge = false, is31 = false }: Connect): Link {
     const { ctx, counters, flusher, memory } = this.#state
-    const { limits } = this.#policy
+    const { limits, listener } = this.#policy
     const link = new Link({
       stream: this.#stream,
       flusher,
@@ -343,6 +343,7 @@ export class Client implements Reading, Holder {
       isBridge,
       is31,
       acknowledgesDenied: is31 || this.#policy.deniedPublishes === 'acknowledge',
+      takesSubscriptionIds: listener.subscriptionIdentifiers ?? true,
       limits,
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,

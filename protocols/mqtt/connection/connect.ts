@@ -28,6 +28,7 @@ import type { Quota } from '../session/user-quotas.ts'
 import { cancelWill, endSession, forget, giveWay, createTakenOverError } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
+import type { Link } from './link.ts'
 import { isReserved, isTooDeep } from '../topics/topics.ts'
 
 /** What CONNECT settled before anything was touched. */
@@ -275,7 +276,7 @@ export function buildConnack(
   connect: Connect,
   present: boolean,
   { clientId, assigned, expirySec, keepAliveSec, proof }: Admitted,
-  limits: Limits,
+  { limits, takesSubscriptionIds }: Pick<Link, 'limits' | 'takesSubscriptionIds'>,
 ): Connack {
   // MQTT 3.1 reserves the bit (§3.2).
   if (connect.version === 4)
@@ -283,6 +284,7 @@ export function buildConnack(
   const properties: Properties = {
     ...(limits.receiveMaximum === 65_535 ? {} : { receiveMaximum: limits.receiveMaximum }),
     maximumPacketBytes: limits.maxPacketBytes,
+    ...(takesSubscriptionIds ? {} : { subscriptionIdAvailable: 0 }),
     ...(limits.maxTopicAliases === 0 ? {} : { topicAliasMaximum: limits.maxTopicAliases }),
     ...((connect.properties.sessionExpirySec ?? 0) === expirySec ? {} : { sessionExpirySec: expirySec }),
     ...(assigned ? { assignedClientId: clientId } : {}),

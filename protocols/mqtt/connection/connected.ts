@@ -127,8 +127,12 @@ export class Connected {
         flow?.pubcomp(packet.packetId)
         return
       case 'subscribe':
+        this.#checkSubscriptionIds(packet)
+        received.subscribe.value++
+        this.#controls.take(packet)
+        return
       case 'unsubscribe':
-        received[packet.type].value++
+        received.unsubscribe.value++
         this.#controls.take(packet)
         return
       case 'pingreq':
@@ -190,6 +194,14 @@ export class Connected {
     this.#session.connection = grounds.policy.meshPolicies && admitted.client.connection?.()
     if (may.mayConnect()) reauthorize(state, this.#session, { may, quota: rules.findQuota(admitted) })
     else this.link.close(mayNotConnect(this.#session.clientId, grounds))
+  }
+
+  #checkSubscriptionIds({ properties }: Subscribe): void {
+    if (this.link.takesSubscriptionIds || properties.subscriptionIds === undefined) return
+    throw createViolation(
+      REASON.subscriptionIdsNotSupported,
+      'a SUBSCRIBE with an identifier, which the listener does not take (MQTT 5.0 §3.2.2.3.12)',
+    )
   }
 
   /** A last word to the client, as far as its version can be told. */

@@ -29,6 +29,8 @@ export type LinkOptions = {
   readonly is31: boolean
   /** Whether denied messages are acknowledged, too, because the client's version has no other answer. */
   readonly acknowledgesDenied: boolean
+  /** Whether its subscriptions may have identifiers (MQTT 5.0 §3.2.2.3.12). */
+  readonly takesSubscriptionIds: boolean
   /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
   readonly receiveMaximum: number
   /** Larger packets are not sent to it [MQTT-3.1.2-24]. */
@@ -46,6 +48,7 @@ export class Link {
   readonly isBridge: boolean
   readonly is31: boolean
   readonly acknowledgesDenied: boolean
+  readonly takesSubscriptionIds: boolean
   readonly receiveMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly outbox: Outbox
@@ -72,6 +75,7 @@ export class Link {
     this.isBridge = p.isBridge
     this.is31 = p.is31
     this.acknowledgesDenied = p.acknowledgesDenied
+    this.takesSubscriptionIds = p.takesSubscriptionIds
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
     this.close = p.close
