@@ -82,7 +82,8 @@ const limits = () =>
      */
     maxSessionsPerPrincipal: bytes().optional(),
     maxSessionsPerAddress: bytes().optional(),
-    maxSubscriptionsPerSession: bytes().default(1_000),
+    /** Home Assistant has one for each topic of an entity. */
+    maxSubscriptionsPerSession: bytes().default(10_000),
     maxTopicLevels: bytes().default(64),
     /**
      * Messages sent to a client and not acknowledged: the window towards clients of 3.1.1, and the bound for what a

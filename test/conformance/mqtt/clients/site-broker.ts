@@ -6,20 +6,22 @@ import { freePorts } from '../../../../tools/free-ports.ts'
 import { Agent, directoryMode, staticCluster, writeResources } from '../../package/shipped.ts'
 import { type Finally, type Running, start, temporaryFolder } from '../../programs.ts'
 
+type SiteOptions = { readonly mqtt?: string; readonly listener?: string; readonly upstreamPort?: number }
 export type SiteBroker = { readonly agent: Agent; readonly port: number }
 
 /**
  * Started, with one listener on the port.
  * @param mqtt lines of agent.yaml
+ * @param listener more of the listener
  * @param upstreamPort of the cluster `cloud`
  */
 export async function startSiteBroker(
   t: Finally,
-  { mqtt = '', upstreamPort }: { readonly mqtt?: string; readonly upstreamPort?: number } = {},
+  { mqtt = '', listener = 'transport: auto', upstreamPort }: SiteOptions = {},
 ): Promise<SiteBroker> {
   const [port] = (await freePorts(1)) as [number]
   const agent = await Agent.create(t, (home, adminPort) =>
-    directoryMode(home, adminPort, `listeners: [{name: mqtt, kind: mqtt, port: ${port}, transport: auto}]\n${mqtt}`),
+    directoryMode(home, adminPort, `listeners: [{name: mqtt, kind: mqtt, port: ${port}, ${listener}}]\n${mqtt}`),
   )
   writeResources(agent.folder, upstreamPort === undefined ? [] : [staticCluster('cloud', upstreamPort)])
   await agent.start()
