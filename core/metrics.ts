@@ -1,6 +1,7 @@
 /**
  * Counters are plain numbers that hot paths add to; the text form is built only when somebody scrapes. Names are an
  * API: mesh_<area>_<what>_<unit>, counters end in _total, labels come from closed sets (never host, path or client id).
+ * Those of Istio (istio_*) have its names and labels.
  */
 
 /** One labelled number. Hot paths keep the cell and do `cell.value++`. */
@@ -31,6 +32,7 @@ type Stored = MetricInfo & {
 
 export class Metrics {
   readonly #families = new Map<string, Stored>()
+  readonly #updates: (() => void)[] = []
 
   /** A name without _total does not compile. Asking twice for a name gives the same family. */
   counter<const L extends string = never>(
@@ -62,11 +64,31 @@ export class Metrics {
     return { cell: (by) => findOrAdd(stored.series, labelText(labels, by), () => new Buckets(bounds)) as Buckets }
   }
 
+  /** Names and labels are a standard's: the caller writes the text of the labels (`labelText`) and bounds how many. */
+  standardCounter(name: `istio_${string}_total`, help: string, labels: readonly string[]): (text: string) => Cell {
+    const { series } = this.#stored({ name, help, kind: 'counter', labels, series: new Map() })
+    return (text) => findOrAdd(series, text, () => ({ value: 0 })) as Cell
+  }
+  standardHistogram(
+    name: `istio_${string}`,
+    help: string,
+    labels: readonly string[],
+    bounds: readonly number[],
+  ): (text: string) => HistogramCell {
+    const { series } = this.#stored({ name, help, kind: 'histogram', labels, series: new Map(), bounds })
+    return (text) => findOrAdd(series, text, () => new Buckets(bounds)) as Buckets
+  }
+  /** `update` is called whenever values are about to be read. */
+  beforeReading(update: () => void): void {
+    this.#updates.push(update)
+  }
+
   list(): readonly MetricInfo[] {
     return [...this.#families.values()].map(({ name, help, kind, labels }) => ({ name, help, kind, labels }))
   }
   /** Sum over all series whose labels include `by`; 0 when there is none. For status and tests. */
   total(name: string, by: Readonly<Record<string, string>> = {}): number {
+    for (const update of this.#updates) update()
     const family = this.#families.get(name)
     if (family?.read) return family.read()
     const wanted = Object.entries(by).map(([k, v]) => `${k}="${escaped(v)}"`)
@@ -78,6 +100,7 @@ export class Metrics {
   }
   /** Prometheus text exposition format 0.0.4. */
   text(): string {
+    for (const update of this.#updates) update()
     const lines: string[] = []
     for (const f of this.#families.values()) {
       lines.push(`# HELP ${f.name} ${f.help}`, `# TYPE ${f.name} ${f.kind}`)

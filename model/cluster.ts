@@ -34,6 +34,18 @@ export type Cluster = {
   /** Local address for upstream connections (Istio inbound: 127.0.0.6). */
   readonly bindAddress: string | undefined
   readonly keepAliveMs: number | undefined
+  /** What istiod says of it; absent where it says nothing. */
+  readonly mesh?: ClusterMetadata
+}
+
+/** filter_metadata.istio of a cluster. */
+export type ClusterMetadata = {
+  /** The first one of `services`. '' = not said. */
+  readonly service?: { readonly host: string; readonly name: string; readonly namespace: string }
+  /** Outside of the mesh. */
+  readonly isExternal: boolean
+  /** It is not told who calls (disable_mx). */
+  readonly withoutExchange: boolean
 }
 
 /** `blocked`: it cannot be taken as it was configured, so nothing goes to the endpoints that it is for. */

@@ -1,6 +1,7 @@
 import type { Cidr } from './ip.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
 import type { Policy } from './policy.ts'
+import type { MetadataExchange, StatsFilter } from './telemetry.ts'
 import type { Fault, RouteConfig, WeightedCluster } from './route.ts'
 import type { DownstreamTls } from './tls.ts'
 
@@ -97,6 +98,8 @@ export type FilterChain = {
   readonly tls: DownstreamTls | undefined
   /** L4 RBAC in order (envoy.filters.network.rbac). */
   readonly policies: readonly Policy[]
+  /** Connections are counted in istio_tcp_* metrics; of HTTP its own filter counts. */
+  readonly stats?: StatsFilter
   readonly codec: Codec
 }
 
@@ -205,6 +208,9 @@ export type HttpConnectionManager = {
   readonly maxConnectionMs?: number | undefined
   /** Undefined: no line per request. */
   readonly accessLog: 'json' | 'text' | undefined
+  /** Requests are counted in istio_* metrics. */
+  readonly stats?: StatsFilter
+  readonly exchange?: MetadataExchange
   /** True for agent.yaml's http_proxy listeners: absolute-form targets and CONNECT are served. */
   readonly explicitProxy: boolean
 }

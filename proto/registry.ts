@@ -30,6 +30,8 @@ import { file_envoy_extensions_transport_sockets_tls_v3_tls as tls } from './gen
 import { file_envoy_extensions_upstreams_http_v3_http_protocol_options as httpOptions } from './gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { file_istio_mesh_v1alpha1_proxy as proxyConfig } from './gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { file_istio_networking_nds_v1_nds as names } from './gen/istio/networking/nds/v1/nds_pb.ts'
+import { file_istio_peer_metadata_config as peerMetadata } from './gen/istio/peer_metadata/config_pb.ts'
+import { file_istio_stats_config as stats } from './gen/istio/stats/config_pb.ts'
 import { file_udpa_type_v1_typed_struct as udpaStruct } from './gen/udpa/type/v1/typed_struct_pb.ts'
 import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/typed_struct_pb.ts'
 
@@ -65,6 +67,8 @@ export function loadRegistry(): Registry {
     httpOptions,
     proxyConfig,
     names,
+    peerMetadata,
+    stats,
     udpaStruct,
     xdsStruct,
   )

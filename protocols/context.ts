@@ -7,6 +7,7 @@ import type { NamedFiles } from '../core/os/named-files.ts'
 import type { Network } from '../core/os/network.ts'
 import type { IdentitySource } from '../model/identity.ts'
 import type { Tables } from '../model/tables.ts'
+import type { TelemetrySettings } from '../model/telemetry.ts'
 
 /** What every step of the data path may use. Made once by data-path.ts. */
 export type Context = {
@@ -22,6 +23,8 @@ export type Context = {
   readonly budget?: MemoryBudget
   /** Of this machine, for TLS settings that name some. Left out: such settings refuse. */
   readonly files?: NamedFiles
+  /** Who we are in istio_* metrics. Left out: nobody. */
+  readonly telemetry?: TelemetrySettings
   /** While the link is down nobody reports endpoints that are gone, so their failures have to show it. Absent = never. */
   readonly isLinkDown?: () => boolean
 }

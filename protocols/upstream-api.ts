@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { MeshError } from '../core/errors.ts'
 import type { Address } from '../core/os/network.ts'
 import type { Cluster, Endpoint } from '../model/cluster.ts'
+import type { CertificatesUsed } from '../model/identity.ts'
 
 /** An HTTP proxy that knows CONNECT. */
 export type HttpProxy = {
@@ -20,6 +21,8 @@ export type UpstreamStream = {
   readonly stream: Duplex
   readonly endpoint: Endpoint
   readonly alpn: string
+  /** Left out: plain text. */
+  readonly certificates?: CertificatesUsed
   /** When the stream is done with; the first word counts. `failed` charges the endpoint's health. */
   release(how: 'ok' | 'failed'): void
 }

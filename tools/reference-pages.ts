@@ -49,10 +49,12 @@ export function findMetricSources(): MetricSource[] {
     [
       ...fs
         .readFileSync(file, 'utf8')
-        .matchAll(/\.(counter|counterOf|gauge|gaugeOf|histogram)\(\s*'(mesh_\w+)',\s*'((?:[^'\\]|\\.)*)'/g),
+        .matchAll(
+          /\.(counter|counterOf|gauge|gaugeOf|histogram|standardCounter|standardHistogram)\(\s*'((?:mesh|istio)_\w+)',\s*'((?:[^'\\]|\\.)*)'/g,
+        ),
     ].map(([, kind, name, help]): MetricSource => ({
       name: name!,
-      kind: kind!.replace('Of', ''),
+      kind: kind!.replace('Of', '').replace('standard', '').toLowerCase(),
       help: help!.replaceAll("\\'", "'"),
       file,
     })),

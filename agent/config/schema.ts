@@ -14,6 +14,7 @@ import { limits } from './schema/limits.ts'
 import { listener } from './schema/listeners.ts'
 import { findListenerUserProblems } from './schema/listener-users.ts'
 import { node } from './schema/node.ts'
+import { telemetry } from './schema/telemetry.ts'
 import { createReadinessProbeSchema } from './schema/readiness-probe.ts'
 
 export const createAgentConfigSchema = () => settings().superRefine(refuseContradictions)
@@ -57,6 +58,7 @@ const settings = () =>
      */
     readinessProbe: createReadinessProbeSchema().optional(),
     limits: limits().prefault({}),
+    telemetry: telemetry().prefault({}),
     log: z
       .strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') })
       .prefault({}),

@@ -17,6 +17,7 @@ import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
 import { createLiveDataPath } from '../reload/live-data-path.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
+import { readTelemetrySettings } from './telemetry.ts'
 
 export type Traffic = {
   readonly upstreams: ReturnType<typeof createUpstreams>
@@ -88,7 +89,8 @@ function contextOf(f: Foundation, { identity, configuration }: Stored): Context 
   const { clock, random, network } = f.world
   const { log, metrics, tables, limits, budget, files } = f
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
-  return { clock, random, network, log, metrics, tables, identity, limits, budget, files, isLinkDown }
+  const telemetry = readTelemetrySettings(f)
+  return { clock, random, network, log, metrics, tables, identity, limits, budget, files, telemetry, isLinkDown }
 }
 
 /** Ports besides those of listeners. A pushed listener does not get one of them. */

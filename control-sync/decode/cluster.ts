@@ -29,6 +29,7 @@ import {
 import { readEffectiveType, noteOnly, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
 import { decodeClusterLoad, selectTextFields } from './endpoint.ts'
+import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { findSkippedExtension } from './fields/skipped.ts'
 import { decodeUpstreamTls, type AutoNames } from './tls.ts'
@@ -85,6 +86,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
       from.upstreamBindConfig?.sourceAddress?.address,
     ),
     keepAliveMs: keepAliveMs(from),
+    ...decodeClusterMetadata(from.metadata?.filterMetadata['istio']),
   }
 }
 

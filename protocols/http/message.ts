@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../core/errors.ts'
 import type { HeaderValues } from '../../model/matcher.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
+import type { CertificatesUsed } from '../../model/identity.ts'
 import type { ConnectOptions, Upstreams } from '../upstream-api.ts'
 import type { RequestFacts } from '../router.ts'
 import type { HttpVersion } from './codec/framing.ts'
@@ -33,6 +34,9 @@ export class RequestHead implements RequestFacts {
   readonly upgrade: string | undefined
   /** The client waits for 100 before it sends the body (RFC 9110 §10.1.1). */
   readonly expectContinue: boolean
+  /** Istio's exchange headers, which `headers` do not have any more. */
+  peerId: string | undefined = undefined
+  peerMetadata: string | undefined = undefined
 
   constructor(fields: RequestHeadFields) {
     this.method = fields.method
@@ -118,6 +122,8 @@ export interface Downstream {
  */
 export interface HttpCall {
   readonly endpoint: Endpoint
+  /** Of its connection; left out: plain text. */
+  readonly certificates?: CertificatesUsed | undefined
   sendHead(request: UpstreamRequest, end: boolean): void
   sendData(chunk: Buffer): void
   sendEnd(trailers: readonly string[] | undefined): void

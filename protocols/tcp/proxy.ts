@@ -1,9 +1,11 @@
 /** envoy.filters.network.tcp_proxy: one upstream connection for one downstream connection. */
 import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Cluster } from '../../model/cluster.ts'
 import type { TcpProxy } from '../../model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { pickCluster } from '../router.ts'
+import { getTelemetry } from '../telemetry/telemetry.ts'
 import { findRefusal } from '../tls/client.ts'
 import type { Upstreams, UpstreamStream } from '../upstream-api.ts'
 import { getWaiting } from '../waiting.ts'
@@ -12,7 +14,10 @@ import { splice } from './splice.ts'
 /** Envoy's tcp_proxy default. */
 const DEFAULT_IDLE_MS = 3_600_000
 
-type TcpContext = Pick<Context, 'tables' | 'random' | 'clock' | 'limits' | 'metrics' | 'budget'>
+type TcpContext = Pick<
+  Context,
+  'tables' | 'random' | 'clock' | 'limits' | 'metrics' | 'budget' | 'telemetry' | 'identity'
+>
 
 /**
  * Never rejects. A drain leaves it open: the protocol is not ours, so nobody knows where it could end (limits.drainMs
@@ -44,10 +49,34 @@ export async function serveTcp(
       host: conn.tls?.serverName ?? conn.offered.serverName,
     })
   } catch (thrown) {
-    return { error: conn.aborted.aborted ? undefined : toMeshError(thrown) }
+    const error = conn.aborted.aborted ? undefined : toMeshError(thrown)
+    countOpened(conn, ctx, { cluster, flags: error?.row.flag ?? '-' })?.[Symbol.dispose]()
+    return { error }
   }
+  using _ = countOpened(conn, ctx, { cluster, upstream, flags: '-' })
   const end = await carry(conn, upstream, tcp.idleMs ?? DEFAULT_IDLE_MS, ctx)
   return end === undefined ? ENDED : { error: end }
+}
+
+/** In istio_tcp_* metrics, where the chain has the filter for them. */
+function countOpened(
+  conn: Connection,
+  ctx: TcpContext,
+  o: { readonly cluster: Cluster; readonly upstream?: UpstreamStream; readonly flags: string },
+): Disposable | undefined {
+  const { stats: filter } = conn.chain
+  if (!filter) return undefined
+  const isServer = conn.listener.direction === 'inbound'
+  const used = o.upstream?.certificates
+  const withTls = isServer ? conn.tls !== undefined : (used?.usesIdentity ?? false)
+  return getTelemetry(ctx).tcp.opened(conn, {
+    filter,
+    cluster: o.cluster,
+    endpoint: o.upstream?.endpoint,
+    ownPrincipal: withTls ? ctx.identity.current()?.spiffeId.uri : undefined,
+    peerPrincipal: (isServer ? conn.tls?.peer : used?.peer)?.spiffeId?.uri,
+    flags: o.flags,
+  })
 }
 
 /** @returns undefined after an end in order, or one of our own */

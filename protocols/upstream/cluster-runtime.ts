@@ -221,6 +221,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         stream,
         endpoint,
         alpn,
+        certificates,
         release: (how) => {
           if (!told && how === 'failed' && !isOurDoing(findRefusal(stream)))
             this.hosts.report(host, { kind: 'local-failure' })
@@ -262,11 +263,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   }
 
   /** An endpoint that settled on HTTP/1.1 gets that, whatever the cluster's protocol. */
-  open(pool: HostPool, { stream, alpn }: Dialed, speaks: 'http1' | 'http2'): PooledConnection {
-    if (speaks === 'http1' || alpn === 'http/1.1' || alpn === 'istio-http/1.1') return new H1Connection(pool, stream)
+  open(pool: HostPool, dialed: Dialed, speaks: 'http1' | 'http2'): PooledConnection {
+    const { alpn } = dialed
+    if (speaks === 'http1' || alpn === 'http/1.1' || alpn === 'istio-http/1.1') return new H1Connection(pool, dialed)
     // Loaded at the first use: 0.4 MiB that a device without HTTP/2 does without.
     h2 ??= createRequire(import.meta.url)('./h2-client.ts') as typeof H2
-    return new h2.H2Connection(pool, stream)
+    return new h2.H2Connection(pool, dialed)
   }
 
   /** No longer in the tables: nothing new, idle connections close, the others after their call. */

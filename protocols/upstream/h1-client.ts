@@ -15,6 +15,7 @@ import type { CallEvents, HttpCall, ResponseHead, Sent, UpstreamRequest } from '
 import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
 import { isOurDoing, findRefusal } from '../tls/client.ts'
+import type { Dialed } from './dial.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /**
@@ -26,6 +27,7 @@ const UNREAD: ReadonlySet<number> = new Set([408, 413, 414, 431])
 
 export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline, Holder {
   dueMs = Infinity
+  readonly certificates: Dialed['certificates']
   readonly #pool: HostPool
   readonly #stream: Duplex
   readonly #parser: H1Parser
@@ -48,8 +50,9 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   /** Of the call at hand. */
   #lease: Disposable | undefined
 
-  constructor(pool: HostPool, stream: Duplex) {
+  constructor(pool: HostPool, { stream, certificates }: Pick<Dialed, 'stream' | 'certificates'>) {
     this.#pool = pool
+    this.certificates = certificates
     this.#stream = stream
     this.#openedMs = pool.nowMs()
     this.#parser = new H1Parser('response', pool.limits, this)

@@ -2,6 +2,7 @@
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guard, doNothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
+import type { CertificatesUsed } from '../../model/identity.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import type { FieldList } from '../http/codec/hpack/decoder.ts'
 import { takeTrailers } from '../http/codec/field-table.ts'
@@ -30,6 +31,7 @@ export interface CallConnection {
   readonly pool: HostPool
   readonly limits: HeadLimits
   readonly session: Http2Session
+  readonly certificates: CertificatesUsed
   /** Why the endpoint, or we, have ended the connection, where that was said. */
   readonly refusal: MeshError | undefined
   written(): void
@@ -84,6 +86,9 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   }
   get endpoint(): Endpoint {
     return this.#connection.pool.host.endpoint
+  }
+  get certificates(): HttpCall['certificates'] {
+    return this.#connection.certificates
   }
 
   sendHead(request: UpstreamRequest, end: boolean): void {

@@ -17,6 +17,7 @@ import type { CallEvents } from '../http/message.ts'
 import { endFor, findRefusal } from '../tls/client.ts'
 import { type CallConnection, H2Call, WINDOW_BYTES } from './h2-call.ts'
 import type { Holder } from '../waiting.ts'
+import type { Dialed } from './dial.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /**
@@ -32,6 +33,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   readonly pool: HostPool
   readonly limits: HeadLimits
   readonly session: Http2Session
+  readonly certificates: Dialed['certificates']
   readonly #stream: Duplex
   readonly #openedMs: number
   readonly #floods: Floods
@@ -43,8 +45,9 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   #closed = false
   #leaving = false
 
-  constructor(pool: HostPool, stream: Duplex) {
+  constructor(pool: HostPool, { stream, certificates }: Pick<Dialed, 'stream' | 'certificates'>) {
     this.pool = pool
+    this.certificates = certificates
     this.limits = pool.limits
     this.#stream = stream
     this.#openedMs = pool.nowMs()

@@ -19,6 +19,8 @@ export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
 
 /** Of these, what the data path does without being told, or what nobody misses. */
 export const DONE_ANYWAY: ReadonlySet<string> = new Set([
+  // Read on their own (telemetry/filters.ts).
+  STATS,
   'io.istio.http.peer_metadata.Config',
   'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig',
   'envoy.tcp.metadataexchange.config.MetadataExchange',

@@ -68,6 +68,11 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.RetryPolicy':
     'retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
   'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
+  // Bytes of TCP are counted when somebody asks, and series stay.
+  'stats.PluginConfig': 'disable_host_header_fallback tcp_reporting_duration metrics',
+  'stats.MetricConfig': 'dimensions name tags_to_remove match drop',
+  'io.istio.http.peer_metadata.Config':
+    'downstream_discovery upstream_discovery downstream_propagation upstream_propagation',
   'envoy.extensions.filters.http.fault.v3.HTTPFault': 'delay abort headers',
   'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay percentage',
   'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',

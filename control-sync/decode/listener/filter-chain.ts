@@ -26,6 +26,8 @@ import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/deco
 import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeHttpManager } from './http.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, type Unknown } from '../fields/known-filters.ts'
+import type { StatsFilter } from '../../../model/telemetry.ts'
+import { decodeStats } from '../telemetry/filters.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
 import { MQTT_FILTER, decodeMqttCodec } from './mqtt.ts'
 import { decodePolicy } from '../policy.ts'
@@ -46,12 +48,13 @@ export function filterChain(at: DecodePath, from: XFilterChain, unknown: Unknown
       match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
       refuse(at, FilterChainSchema, from)
       const socket = transport(at.in('transport_socket'), from)
-      const { policies, codec } = networkFilters(at.in('filters'), from.filters, unknown)
+      const { policies, stats, codec } = networkFilters(at.in('filters'), from.filters, unknown)
       return {
         name: from.name,
         match,
         tls: typeof socket === 'object' ? socket.tls : undefined,
         policies,
+        ...(stats && { stats }),
         codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec,
       }
     },
@@ -130,8 +133,9 @@ function networkFilters(
   at: DecodePath,
   filters: readonly Filter[],
   unknown: Unknown,
-): { readonly policies: readonly Policy[]; readonly codec: Codec } {
+): Pick<FilterChain, 'policies' | 'stats' | 'codec'> {
   const policies: Policy[] = []
+  let stats: StatsFilter | undefined
   const isMqtt = filters.at(-1)?.name === MQTT_FILTER
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
@@ -143,6 +147,7 @@ function networkFilters(
       if (i < filters.length - 1) at.item(i + 1).issue('stands behind the filter that ends the chain')
       return {
         policies,
+        ...(stats && { stats }),
         codec: blockedBy === undefined ? withMeshPolicies(codec, policies) : { kind: 'blocked', reason: blockedBy },
       }
     }
@@ -152,6 +157,7 @@ function networkFilters(
       const policy = decodePolicy(config, rbac, { isMqtt })
       if (policy) policies.push(policy)
     } else if (OBSERVING_NETWORK_FILTERS.has(readEffectiveType(config, any))) {
+      stats ??= decodeStats(config, any)
       if (!DONE_ANYWAY.has(readEffectiveType(config, any)))
         here.skip(findSkippedExtension(readEffectiveType(config, any)))
     } else {

@@ -1,6 +1,7 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
 import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
+import type { MetadataExchange, StatsFilter } from '../../../model/telemetry.ts'
 import {
   HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
   type HttpProtocolOptions,
@@ -25,6 +26,7 @@ import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeRouteConfig } from '../route/route.ts'
 import { LOG_FORMATS, NO_SPANS, noteOtherLog, findSkippedExtension } from '../fields/skipped.ts'
+import { decodeExchange, decodeStats } from '../telemetry/filters.ts'
 import { decodeMsOrNone } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
@@ -42,6 +44,7 @@ export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unkno
     codec: codecOf(at.in('codec_type'), from.codecType),
     routes: routesOf(at, from),
     filters: httpFilters(at, from, unknown),
+    ...telemetryOf(at.in('http_filters'), from.httpFilters),
     forwardClientCert: forwardOf(at.in('forward_client_cert_details'), from.forwardClientCertDetails),
     clientCertDetails: {
       subject: details?.subject ?? false,
@@ -178,6 +181,21 @@ function accessLog(at: DecodePath, { accessLog: logs }: XManager): HttpConnectio
     here.skip(noteOtherLog(readEffectiveType(here, log.configType.value)))
   }
   return undefined
+}
+
+/** Those of the filters that only observe; the first of each kind counts. */
+function telemetryOf(at: DecodePath, filters: readonly XFilter[]): Pick<HttpConnectionManager, 'stats' | 'exchange'> {
+  const found: { stats?: StatsFilter; exchange?: MetadataExchange } = {}
+  for (const [i, filter] of filters.entries()) {
+    if (filter.disabled) continue
+    const here = at.item(i)
+    const any = findConfig(here, filter)
+    const stats = found.stats ?? decodeStats(here.in('typed_config'), any)
+    if (stats) found.stats = stats
+    const exchange = found.exchange ?? decodeExchange(here.in('typed_config'), any)
+    if (exchange) found.exchange = exchange
+  }
+  return found
 }
 
 function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly HttpFilter[] {

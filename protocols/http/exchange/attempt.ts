@@ -154,6 +154,7 @@ export class Attempt implements CallEvents {
     this.#call = call
     const owner = this.#owner
     const { body, down } = owner
+    owner.record.upstream = call.certificates
     const request = owner.requestToSend()
     const isBodiless = request.bodyLength === 0
     call.sendHead(request, isBodiless)
@@ -181,6 +182,7 @@ export class Attempt implements CallEvents {
 
   onCallEnd(trailers: readonly string[] | undefined): void {
     this.#over()
+    if (trailers) this.#owner.record.trailers = trailers
     this.#owner.onEnd(trailers)
   }
 

@@ -3,6 +3,7 @@ import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { HeaderEdit } from '../../../model/route.ts'
 import type { SubstitutionFacts } from '../../../model/substitution.ts'
 import { findHeaderOrPseudo } from '../../router.ts'
+import { isExchangeHeader, PEER_METADATA } from '../../telemetry/exchange-headers.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
@@ -13,6 +14,7 @@ import type { LocalAnswer } from './reply.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
 export type HeaderFacts = {
+  readonly http: Pick<HttpConnectionManager, 'exchange'>
   readonly request: RequestHead
   readonly client: RequestOrigin
   readonly record: ExchangeRecord
@@ -27,11 +29,13 @@ export type HeaderFacts = {
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
 export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
   const { headers } = request
+  const { http, client } = facts
   if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined, 0)
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
   if (plan.action.appendForwardedHost && plan.authority !== request.authority)
     headers.push('x-forwarded-host', request.authority)
   // Envoy tells the endpoint what the client had asked for, also where the rewrite changes nothing.
+  if (http.exchange?.tellsServer) client.reporter.telemetry.tellServer(headers, http.exchange, plan.cluster)
   const { host, path } = plan.action.rewrite
   if (host !== undefined) setHeader(headers, 'x-envoy-original-host', request.authority)
   if (path !== undefined) setHeader(headers, 'x-envoy-original-path', request.path)
@@ -58,11 +62,24 @@ export function answerHead(
   const { headers } = head
   let timed = false
   let dated = false
+  const { record, request, client, http } = facts
   for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i] === 'x-envoy-upstream-service-time') timed = true
-    else if (headers[i] === 'date') dated = true
+    const name = headers[i]!
+    if (name === 'x-envoy-upstream-service-time') timed = true
+    else if (name === 'date') dated = true
+    else if (name === 'grpc-status') record.grpcStatus = headers[i + 1]
+    else if (isExchangeHeader(name)) {
+      if (name === PEER_METADATA && http.exchange?.serverByHeaders) record.peerMetadata = headers[i + 1]
+      headers.splice(i, 2)
+      i -= 2
+    }
   }
   if (!dated) headers.push('date', formatHttpDate(facts.nowMs))
+  if (http.exchange?.tellsClient && (request.peerId ?? request.peerMetadata) !== undefined)
+    client.reporter.telemetry.tellClient(headers, {
+      id: request.peerId !== undefined,
+      metadata: request.peerMetadata !== undefined,
+    })
   if (upstreamMs !== undefined) {
     const text = String(Math.max(0, Math.round(upstreamMs)))
     if (timed) setHeader(headers, 'x-envoy-upstream-service-time', text)
@@ -97,7 +114,7 @@ function nameServer(headers: string[], serverName: string): void {
 export function sendLocalAnswer(
   { head, body }: LocalAnswer,
   edits: readonly HeaderEdit[],
-  exchange: HeaderFacts & { readonly http: HttpConnectionManager; readonly down: Downstream },
+  exchange: HeaderFacts & { readonly http: Pick<HttpConnectionManager, 'serverName'>; readonly down: Downstream },
 ): void {
   const { request, record, http, down } = exchange
   const withBody = body !== undefined && request.method !== 'HEAD'

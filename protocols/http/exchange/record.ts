@@ -1,8 +1,10 @@
 /** What is remembered of an exchange for its counters and its access log line. */
 import type { MeshError } from '../../../core/errors.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
+import type { CertificatesUsed } from '../../../model/identity.ts'
 import { logAccess } from './access-log.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
+import { reportToIstio } from './istio-report.ts'
 import { readHttpManager } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -26,6 +28,12 @@ export type ExchangeRecord = {
   firstByteMs: number | undefined
   endpoint: Endpoint | undefined
   plan: Plan | undefined
+  /** Of the connection that the last attempt went by. */
+  upstream: CertificatesUsed | undefined
+  /** Of the answer: its exchange header, its gRPC status, and its trailers. */
+  peerMetadata: string | undefined
+  grpcStatus: string | undefined
+  trailers: readonly string[] | undefined
 }
 
 export function createRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord {
@@ -40,6 +48,10 @@ export function createRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord 
     firstByteMs: undefined,
     endpoint: undefined,
     plan: undefined,
+    upstream: undefined,
+    peerMetadata: undefined,
+    grpcStatus: undefined,
+    trailers: undefined,
   }
 }
 
@@ -52,7 +64,7 @@ type Recorded = {
 }
 
 /** Joined by commas, as Envoy writes them. */
-function flagsOf({ error, retryFlag }: ExchangeRecord): string {
+function formatFlags({ error, retryFlag }: ExchangeRecord): string {
   const flag = error?.row.flag ?? '-'
   if (retryFlag === undefined || flag === retryFlag) return flag
   return flag === '-' ? retryFlag : `${retryFlag},${flag}`
@@ -117,8 +129,11 @@ export function finishAccess({ record, request, client, http }: Recorded, { ctx,
   const { conn } = client
   metrics.ended(conn.listener.direction, record.status)
   if (record.error) metrics.failed(record.error.code)
-  if (!http.accessLog) return
+  if (!http.stats && !http.accessLog) return
   const durationMs = ctx.clock.monotonicMs() - record.startedMs
+  const flags = formatFlags(record)
+  if (http.stats) reportToIstio({ record, request, client, http }, http.stats, { flags, durationMs })
+  if (!http.accessLog) return
   const { plan, endpoint } = record
   logAccess(ctx.log, http.accessLog, {
     startedMs: record.startedWallMs,
@@ -126,7 +141,7 @@ export function finishAccess({ record, request, client, http }: Recorded, { ctx,
     path: request.path === '' ? request.authority : request.path,
     protocol: request.version,
     status: record.status,
-    flags: flagsOf(record),
+    flags,
     errorCode: record.error?.code,
     receivedBytes: record.receivedBytes,
     sentBytes: record.sentBytes,

@@ -19,7 +19,7 @@ export function createTextErrorAnswer(error: MeshError): LocalAnswer {
 
 function grpcErrorAnswer(error: MeshError): LocalAnswer {
   // The one that is the caller's own deadline, or stands in for it (Envoy: the same).
-  const code = error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : grpcStatus(error.row.http)
+  const code = error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : deriveGrpcStatus(error.row.http)
   return grpcAnswer(code, textOf(error), ['x-meshlet-error', error.code])
 }
 
@@ -33,7 +33,7 @@ export function createPlannedAnswer({ fault, status, body, location }: AnswerPla
 /** An injected abort (Envoy's fault filter): its gRPC status where one is configured and the caller speaks gRPC. */
 function faultAnswer(status: number, grpcCode: number | undefined, grpc: boolean, body: string): LocalAnswer {
   const headers = ['x-meshlet-error', 'MESH_FAULT_INJECTED']
-  if (grpc) return grpcAnswer(grpcCode ?? grpcStatus(status), body, headers)
+  if (grpc) return grpcAnswer(grpcCode ?? deriveGrpcStatus(status), body, headers)
   return textAnswer(status, body, headers)
 }
 
@@ -43,7 +43,7 @@ function faultAnswer(status: number, grpcCode: number | undefined, grpc: boolean
  */
 function routeAnswer(status: number, body: string, location: string | undefined, grpc: boolean): LocalAnswer {
   const headers = location === undefined ? [] : ['location', asFieldValue(location)]
-  return grpc ? grpcAnswer(grpcStatus(status), body, headers) : textAnswer(status, body, headers)
+  return grpc ? grpcAnswer(deriveGrpcStatus(status), body, headers) : textAnswer(status, body, headers)
 }
 
 function textAnswer(status: number, text: string, headers: string[]): LocalAnswer {
@@ -65,7 +65,7 @@ const DEADLINE_EXCEEDED = 4
  * gRPC's "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md), which Envoy follows for its own answers,
  * timeouts among them.
  */
-function grpcStatus(http: number): number {
+export function deriveGrpcStatus(http: number): number {
   switch (http) {
     case 400:
       return 13

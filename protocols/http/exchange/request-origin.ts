@@ -1,6 +1,8 @@
 /** The connection's part of every request on it, worked out once: who the client is, for policies, headers and logs. */
 import { deriveSource } from '../../../core/ip-source.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
+import { HttpReporter } from '../../telemetry/http.ts'
+import { getTelemetry } from '../../telemetry/telemetry.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { ClientAddress } from '../filters/forwarded.ts'
@@ -15,6 +17,7 @@ export class RequestOrigin implements ClientAddress {
   readonly scheme: 'http' | 'https'
   readonly #ctx: Context
   readonly #direct: ClientFacts
+  #reporter: HttpReporter | undefined
   #element: string | undefined
   #elementFor:
     | { readonly details: HttpConnectionManager['clientCertDetails']; readonly ownUri: string | undefined }
@@ -34,6 +37,15 @@ export class RequestOrigin implements ClientAddress {
       destinationPort: conn.local.port,
       serverName: conn.tls?.serverName ?? conn.offered.serverName,
     }
+  }
+
+  /** Made at the first request that is counted in istio_* metrics. */
+  get reporter(): HttpReporter {
+    return (this.#reporter ??= new HttpReporter(getTelemetry(this.#ctx)))
+  }
+  /** Of our own certificate; undefined until there is one. */
+  get ownPrincipal(): string | undefined {
+    return this.#ctx.identity.current()?.spiffeId.uri
   }
 
   /** @param remoteIp the client as trusted hops tell it */

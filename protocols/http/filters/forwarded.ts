@@ -6,6 +6,7 @@ import net from 'node:net'
 import type { Random } from '../../../core/os/clock.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RequestHead } from '../message.ts'
+import { isExchangeHeader, PEER_METADATA } from '../../telemetry/exchange-headers.ts'
 import { isTaken, removeHeader } from '../codec/field-table.ts'
 import { setHeader } from './header-edit.ts'
 import { applyXfcc } from './xfcc.ts'
@@ -52,7 +53,7 @@ export function prepareRequestHeaders(
         break
       default: {
         const first = name.charCodeAt(0)
-        if ((first === LETTER_X || first === LETTER_F) && !isTaken(name, edge, http.xffTrustedHops)) {
+        if ((first === LETTER_X || first === LETTER_F) && !mayGoOn(name, headers[i + 1]!, request, http)) {
           headers.splice(i, 2)
           i -= 2
         }
@@ -76,6 +77,15 @@ export function prepareRequestHeaders(
   if (http.requestId !== 'none' && (!hasId || (edge && http.requestId !== 'keep-external')))
     setHeader(headers, 'x-request-id', createUuid(random))
   return remoteIp
+}
+
+/** What proxies tell each other of themselves is kept aside, where the client is no stranger. */
+function mayGoOn(name: string, value: string, request: RequestHead, http: HttpConnectionManager): boolean {
+  if (!isExchangeHeader(name)) return isTaken(name, http.useRemoteAddress, http.xffTrustedHops)
+  if (http.useRemoteAddress && http.xffTrustedHops === 0) return false
+  if (name === PEER_METADATA) request.peerMetadata = value
+  else request.peerId = value
+  return false
 }
 
 /**

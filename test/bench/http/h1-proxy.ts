@@ -1,6 +1,6 @@
 /**
- * CPU of the HTTP/1.1 data path per request over real sockets, plain, with mTLS on both sides and to an endpoint of
- * HTTP/2 in clear, without listener and control plane: client (this process) → proxy → origin, three processes. Run:
+ * CPU of the HTTP/1.1 data path per request over real sockets, plain, counted in Istio's metrics, with mTLS on both sides
+ * and to an endpoint of HTTP/2 in clear, without listener and control plane: client (this process) → proxy → origin, three processes. Run:
  * npm run bench -- h1-proxy, or node test/bench/http/h1-proxy.ts [seconds] [connections] [case]. One line of JSON per
  * case.
  */
@@ -33,6 +33,8 @@ import { benchCertificates, BENCH_TRUST_DOMAIN, type BenchCertificates } from '.
 type Setup = {
   readonly mtls: boolean
   readonly h2c?: boolean
+  /** With the filters for Istio's metrics. */
+  readonly counted?: boolean
   readonly certificates: BenchCertificates
   readonly originPort: number
 }
@@ -131,7 +133,19 @@ const CHAIN = {
   },
 } satisfies FilterChain
 
-async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise<number> {
+const COUNTED: FilterChain = {
+  ...CHAIN,
+  codec: {
+    kind: 'http',
+    http: {
+      ...CHAIN.codec.http,
+      stats: { hostFallback: false, dropped: new Set(), tags: new Map() },
+      exchange: { clientBy: ['headers'], serverByHeaders: false, tellsServer: undefined, tellsClient: true },
+    },
+  },
+}
+
+async function proxy({ mtls, h2c, counted, certificates: c, originPort }: Setup): Promise<number> {
   const identity = readIdentity(c)
   const up: UpstreamTls = { ...TLS, sni: c.originName, autoSni: false }
   const made = cluster(
@@ -169,7 +183,7 @@ async function proxy({ mtls, h2c, certificates: c, originPort }: Setup): Promise
         originalDst: undefined,
         startedMs: 0,
         listener: { name: 'l', direction: 'inbound' } as Listener,
-        chain: CHAIN,
+        chain: counted ? COUNTED : CHAIN,
         stream,
         tls: facts,
         offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
@@ -261,14 +275,15 @@ async function load(
 async function main(seconds: number, connections: number, only: string | undefined): Promise<void> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'h1-proxy-'))
   const certificates = benchCertificates(dir)
-  for (const { name, mtls, h2c } of [
-    { name: 'plain', mtls: false, h2c: false },
-    { name: 'mtls', mtls: true, h2c: false },
+  for (const { name, mtls, h2c = false, counted = false } of [
+    { name: 'plain', mtls: false },
+    { name: 'counted', mtls: false, counted: true },
+    { name: 'mtls', mtls: true },
     { name: 'h2c', mtls: false, h2c: true },
   ]) {
     if (only !== undefined && only !== name) continue
     const far = await child('origin', { mtls, h2c, certificates, originPort: 0 })
-    const near = await child('proxy', { mtls, h2c, certificates, originPort: far.port })
+    const near = await child('proxy', { mtls, h2c, counted, certificates, originPort: far.port })
     await load(near.port, { mtls, certificates, originPort: 0 }, connections, 2)
     const before = await near.cpuUs()
     const requests = await load(near.port, { mtls, certificates, originPort: 0 }, connections, seconds)

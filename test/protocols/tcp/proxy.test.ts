@@ -12,10 +12,11 @@ import { DEFAULT_LIMITS } from '../../../protocols/context.ts'
 import { serveTcp } from '../../../protocols/tcp/proxy.ts'
 import type { ConnectOptions, Upstreams } from '../../../protocols/upstream-api.ts'
 import { seededRandom } from '../../helpers/random.ts'
+import type { StatsFilter } from '../../../model/telemetry.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, tablesOf } from '../http/harness.ts'
 
-function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError) {
+function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError, stats?: StatsFilter) {
   const [client, near] = duplexPair()
   const [far, server] = duplexPair()
   for (const s of [client, server]) s.on('error', () => {}).resume()
@@ -28,7 +29,8 @@ function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError) {
     remote: { host: '10.0.0.2', port: 1 },
     originalDst: { host: '10.9.9.9', port: 9 },
     offered: { serverName: 'a.test' },
-    listener: { name: 'l' },
+    listener: { name: 'l', direction: 'outbound' },
+    chain: { stats },
     aborted: aborted.signal,
     receivedBytes: 0,
     sentBytes: 0,
@@ -48,11 +50,12 @@ function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError) {
     limits: DEFAULT_LIMITS,
     metrics: new Metrics(),
     budget: new MemoryBudget({ maxBytes: 1 << 20 }),
+    identity: { current: () => undefined, watch: assert.fail as never },
     tables: { get: () => tables, watch: assert.fail } as never,
   }
   const tcp = { clusters: [{ name: 'origin', weight: 1 }], idleMs: 5000 } as unknown as TcpProxy
   const outcome = serveTcp(conn, tcp, ctx, upstreams)
-  return { client, server, near, far, clock, aborted, released, asked, conn, outcome }
+  return { client, server, near, far, clock, aborted, released, asked, conn, outcome, metrics: ctx.metrics }
 }
 const breakOff = (stream: Duplex): void => {
   stream.destroy(new Error('reset'))
@@ -113,4 +116,40 @@ test('nothing moves for the idle time of the proxy', async () => {
   await r.clock.advance(1)
   assert.equal((await r.outcome).error?.code, 'MESH_IDLE_TIMEOUT')
   assert.deepEqual(r.released, ['ok'])
+})
+
+const STATS: StatsFilter = { hostFallback: false, dropped: new Set(), tags: new Map() }
+
+test('istio_tcp_*: opened at once, bytes whenever somebody asks, closed at the end', async () => {
+  const { client, server, metrics, outcome } = rig([cluster()], undefined, STATS)
+  const total = (what: string): number => metrics.total(`istio_tcp_${what}_total`, { request_protocol: 'tcp' })
+  await settle()
+  assert.deepEqual(['connections_opened', 'connections_closed'].map(total), [1, 0])
+  client.write('four')
+  server.write('seven b')
+  await settle()
+  assert.deepEqual(['received_bytes', 'sent_bytes'].map(total), [4, 7])
+  client.write('more')
+  await settle()
+  assert.deepEqual(['received_bytes', 'sent_bytes'].map(total), [8, 7])
+  client.end()
+  server.end()
+  await outcome
+  assert.deepEqual(['received_bytes', 'connections_opened', 'connections_closed'].map(total), [8, 1, 1])
+})
+
+test('istio_tcp_*: an endpoint that cannot be reached is told by its flag', async () => {
+  const { metrics, outcome } = rig([cluster()], new MeshError('MESH_CONNECT_FAILED', 'no'), STATS)
+  await outcome
+  assert.equal(metrics.total('istio_tcp_connections_opened_total', { response_flags: 'UF' }), 1)
+  assert.equal(metrics.total('istio_tcp_connections_closed_total', { response_flags: 'UF' }), 1)
+})
+
+test('a chain without the filter counts nothing for Istio', async () => {
+  const { client, server, metrics, outcome } = rig()
+  await settle()
+  client.end()
+  server.end()
+  await outcome
+  assert.doesNotMatch(metrics.text(), /istio_/)
 })

@@ -109,12 +109,14 @@ const texts = (...folders: readonly string[]): string[] => sources(...folders).m
 
 function metrics(): string[] {
   const all = texts('agent', 'control-sync', 'core', 'hub', 'model', 'proto', 'protocols')
+  // Lists of labels that a standard sets.
+  const shared = fs.readFileSync('model/telemetry.ts', 'utf8')
   const found = all.flatMap((text) =>
     [
       ...text.matchAll(
-        /\.(counter|gauge|histogram)(?:Of)?\(\s*'(mesh_\w+)',\s*'(?:[^'\\]|\\.)*'(?:,\s*(\[[^\]]*\]|[A-Z_]+\b))?/g,
+        /\.(counter|gauge|histogram|standardCounter|standardHistogram)(?:Of)?\(\s*'((?:mesh|istio)_\w+)',\s*'(?:[^'\\]|\\.)*'(?:,\s*(\[[^\]]*\]|[A-Z_]+\b))?/g,
       ),
-    ].map(([, kind, name, labels]) => `${name} ${kind} ${labelsOf(labels, text)}`),
+    ].map(([, kind, name, labels]) => `${name} ${kind} ${labelsOf(labels, `${text}\n${shared}`)}`),
   )
   return [...new Set(found)].toSorted()
 }

@@ -44,7 +44,6 @@ const FILTERS = [
   http('ratelimit', 'envoy.extensions.filters.http.ratelimit.v3.RateLimit'),
   http('lua', 'envoy.extensions.filters.http.lua.v3.Lua'),
   http('wasm', 'envoy.extensions.filters.http.wasm.v3.Wasm'),
-  http('istio.stats', 'stats.PluginConfig'),
   http('acme', 'acme.Other'),
 ]
 const checked = (): Sample => {
@@ -63,7 +62,6 @@ const WORDS = [
   /global rate limits do not apply/,
   /Lua scripts do not run/,
   /Wasm extensions do not run/,
-  /istio_\* metrics are not kept/,
   /the filter acme\.Other does not run/,
   /access-log formats of the mesh are not used/,
   /not to envoy\.extensions\.access_loggers\.open_telemetry/,

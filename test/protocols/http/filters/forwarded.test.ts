@@ -12,7 +12,7 @@ const prepared = (
   headers: string[],
   http: Parameters<typeof manager>[1] = {},
   element?: string,
-): { headers: string[]; remoteIp: string } => {
+): { headers: string[]; remoteIp: string; request: RequestHead } => {
   const request = new RequestHead({
     method: 'GET',
     scheme: 'https',
@@ -30,7 +30,7 @@ const prepared = (
     { directIp: '10.9.9.9', scheme: 'https', xfccElement: element },
     seededRandom(1),
   )
-  return { headers, remoteIp }
+  return { headers, remoteIp, request }
 }
 
 test('an edge listener appends the TCP peer and believes nobody about scheme and address', () => {
@@ -84,7 +84,6 @@ const CLAIMS = [
   'x-real-ip',
   'forwarded',
   'x-envoy-attempt-count',
-  'x-envoy-peer-metadata',
   'x-envoy-decorator-operation',
 ]
 for (const { name, http, kept } of [
@@ -99,6 +98,8 @@ for (const { name, http, kept } of [
   test(`${name}, ${kept.length} of ${CLAIMS.length} claims of proxies are taken; what is private to an Envoy and look-alikes nowhere`, () => {
     const never = [
       'x-envoy-internal',
+      'x-envoy-peer-metadata',
+      'x-envoy-peer-metadata-id',
       'x-envoy-retry-on',
       'x-envoy-upstream-rq-timeout-ms',
       'x_forwarded_for',
@@ -188,5 +189,17 @@ test('a host that is rewritten reaches the endpoint, and the one that was asked 
     const head = await origin.last.take()
     assert.match(head, /^host: other\.example\r$/m)
     assert.equal(/^x-forwarded-host: asked\.example\r$/m.test(head), appendForwardedHost)
+  }
+})
+
+test('who a client says it is, is kept aside; what a stranger says is not', () => {
+  const said = ['x-envoy-peer-metadata-id', 'id', 'x-envoy-peer-metadata', 'Zm9v']
+  for (const [http, known] of [
+    [{}, ['id', 'Zm9v']],
+    [{ useRemoteAddress: true, xffTrustedHops: 1 }, ['id', 'Zm9v']],
+    [{ useRemoteAddress: true }, [undefined, undefined]],
+  ] as const) {
+    const { peerId, peerMetadata } = prepared([...said], http).request
+    assert.deepEqual([peerId, peerMetadata], known)
   }
 })

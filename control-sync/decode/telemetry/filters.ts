@@ -1,0 +1,104 @@
+/**
+ * istio.stats and istio.metadata_exchange. They only observe, so that whatever cannot be read in them is left out and
+ * told, and blocks nothing.
+ */
+import { fromBinary, fromJson, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
+import type { Any } from '@bufbuild/protobuf/wkt'
+import {
+  HTTP_METRICS,
+  ISTIO_LABELS,
+  TCP_METRICS,
+  type IstioMetric,
+  type MetadataExchange,
+  type StatsFilter,
+} from '../../../model/telemetry.ts'
+import { ConfigSchema, type Config } from '../../../proto/gen/istio/peer_metadata/config_pb.ts'
+import { PluginConfigSchema, type MetricConfig, type PluginConfig } from '../../../proto/gen/istio/stats/config_pb.ts'
+import { readTypeName, unpackStruct } from '../fields/any.ts'
+import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
+
+const METRICS: readonly IstioMetric[] = [...HTTP_METRICS, ...TCP_METRICS]
+const LABELS: ReadonlySet<string> = new Set(ISTIO_LABELS)
+/** What Istio has beside, and meshlet does not keep. */
+const OTHER_METRICS: ReadonlySet<string> = new Set(['request_messages_total', 'response_messages_total'])
+
+/** @param at the filter's typed_config. @returns undefined for a filter of another type, or one that cannot be read */
+export function decodeStats(at: DecodePath, any: Any | undefined): StatsFilter | undefined {
+  const from = read(at, any, PluginConfigSchema)
+  if (!from) return undefined
+  noteIgnored(at, PluginConfigSchema, from)
+  return {
+    hostFallback: !from.disableHostHeaderFallback,
+    dropped: new Set(from.metrics.flatMap((m) => (m.drop ? METRICS.filter((name) => name === m.name) : []))),
+    tags: tagsOf(at.in('metrics'), from),
+  }
+}
+
+function tagsOf(at: DecodePath, { metrics }: PluginConfig): StatsFilter['tags'] {
+  const all = new Map<IstioMetric, Map<string, string | undefined>>()
+  for (const [i, metric] of metrics.entries()) {
+    if (metric.drop) continue
+    const here = at.item(i)
+    const names = METRICS.filter((name) => metric.name === '' || name === metric.name)
+    if (names.length === 0 && !OTHER_METRICS.has(metric.name))
+      here.in('name').ignore(`there is no metric ${metric.name}`)
+    const changes = changesOf(here, metric)
+    if (changes.length === 0) continue
+    for (const name of names) {
+      const known = all.get(name) ?? new Map<string, string | undefined>()
+      for (const [tag, value] of changes) known.set(tag, value)
+      all.set(name, known)
+    }
+  }
+  return all
+}
+
+function changesOf(at: DecodePath, { tagsToRemove, dimensions }: MetricConfig): [string, string | undefined][] {
+  const changes: [string, string | undefined][] = []
+  for (const tag of tagsToRemove) {
+    if (LABELS.has(tag)) changes.push([tag, undefined])
+    else at.in('tags_to_remove').ignore(`${tag} is none of the standard labels`)
+  }
+  for (const [tag, expression] of Object.entries(dimensions)) {
+    const here = at.in('dimensions').item(tag)
+    const constant = CONSTANT.exec(expression)
+    if (!constant) here.ignore(`only a constant in quotes is understood, not ${expression}`)
+    else if (!LABEL_NAME.test(tag)) here.ignore('is no name that a label can have')
+    else changes.push([tag, constant[2]!])
+  }
+  return changes
+}
+
+/** A string of CEL without escapes. */
+const CONSTANT = /^\s*(['"])([^'"\\]*)\1\s*$/
+const LABEL_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
+
+/** @returns undefined for a filter of another type, or one that cannot be read */
+export function decodeExchange(at: DecodePath, any: Any | undefined): MetadataExchange | undefined {
+  const from = read(at, any, ConfigSchema)
+  if (!from) return undefined
+  noteIgnored(at, ConfigSchema, from)
+  const tells = (by: Config['upstreamPropagation']): Config['upstreamPropagation'][number]['methodSpecifier'] =>
+    by.find((m) => m.methodSpecifier.case === 'istioHeaders')?.methodSpecifier ?? { case: undefined }
+  const server = tells(from.upstreamPropagation)
+  return {
+    clientBy: from.downstreamDiscovery.flatMap(({ methodSpecifier: by }): MetadataExchange['clientBy'] =>
+      by.case === 'istioHeaders' ? ['headers'] : by.case === 'baggage' ? ['baggage'] : [],
+    ),
+    serverByHeaders: from.upstreamDiscovery.some((m) => m.methodSpecifier.case === 'istioHeaders'),
+    tellsServer: server.case === undefined ? undefined : server.value.skipExternalClusters ? 'mesh' : 'all',
+    tellsClient: tells(from.downstreamPropagation).case !== undefined,
+  }
+}
+
+function read<T extends DescMessage>(at: DecodePath, any: Any | undefined, schema: T): MessageShape<T> | undefined {
+  try {
+    if (readTypeName(any) === schema.typeName) return fromBinary(schema, any!.value)
+    const struct = unpackStruct(at, any)
+    if (struct?.type !== schema.typeName) return undefined
+    return fromJson(schema, struct.value, { ignoreUnknownFields: true })
+  } catch (err) {
+    at.ignore(`cannot be read, and has no effect: ${err instanceof Error ? err.message : String(err)}`)
+    return undefined
+  }
+}

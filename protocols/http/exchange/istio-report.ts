@@ -1,0 +1,74 @@
+/** What Istio's standard metrics are told of an exchange that is over. */
+import type { StatsFilter } from '../../../model/telemetry.ts'
+import { isGrpc } from '../../router.ts'
+import { findFirstValue } from '../filters/header-edit.ts'
+import { deriveGrpcStatus } from './reply.ts'
+import type { Endpoint } from '../../../model/cluster.ts'
+import type { CertificatesUsed } from '../../../model/identity.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { RequestHead } from '../message.ts'
+import type { Plan } from './plan.ts'
+import type { RequestOrigin } from './request-origin.ts'
+
+/** Of an exchange. */
+type Counted = {
+  readonly record: {
+    readonly status: number
+    readonly receivedBytes: number
+    readonly sentBytes: number
+    readonly endpoint: Endpoint | undefined
+    readonly plan: Plan | undefined
+    readonly upstream: CertificatesUsed | undefined
+    readonly peerMetadata: string | undefined
+    readonly grpcStatus: string | undefined
+    readonly trailers: readonly string[] | undefined
+  }
+  readonly request: RequestHead
+  readonly client: RequestOrigin
+  readonly http: Pick<HttpConnectionManager, 'exchange'>
+}
+
+export function reportToIstio(
+  { record, request, client, http }: Counted,
+  filter: StatsFilter,
+  result: { readonly flags: string; readonly durationMs: number },
+): void {
+  const { conn } = client
+  const { plan } = record
+  const isServer = conn.listener.direction === 'inbound'
+  const withTls = isServer ? conn.tls !== undefined : (record.upstream?.usesIdentity ?? false)
+  const peer = isServer ? conn.tls?.peer : record.upstream?.peer
+  const byBaggage = isServer && http.exchange?.clientBy.includes('baggage')
+  client.reporter.report(
+    {
+      filter,
+      reporter: isServer ? 'destination' : 'source',
+      cluster: plan?.kind === 'forward' ? plan.cluster : undefined,
+      endpoint: record.endpoint,
+      routeName: plan?.routeName ?? '',
+      host: request.authority,
+      ownPrincipal: withTls ? client.ownPrincipal : undefined,
+      peerPrincipal: peer?.spiffeId?.uri,
+      metadata: isServer
+        ? http.exchange?.clientBy.includes('headers')
+          ? request.peerMetadata
+          : undefined
+        : record.peerMetadata,
+      baggage: byBaggage ? request.header('baggage') : undefined,
+    },
+    {
+      ...result,
+      status: record.status,
+      grpcStatus: isGrpc(request.header('content-type')) ? grpcStatusOf(record) : undefined,
+      receivedBytes: record.receivedBytes,
+      sentBytes: record.sentBytes,
+    },
+  )
+}
+
+/** As Envoy has it: trailers, headers, what the HTTP status means; '' without an answer, -1 for what is no number. */
+function grpcStatusOf({ trailers, grpcStatus, status }: Counted['record']): string {
+  const said = (trailers && findFirstValue(trailers, 'grpc-status')) ?? grpcStatus
+  if (said !== undefined) return /^\d{1,3}$/.test(said) ? said : '-1'
+  return status === 0 ? '' : String(deriveGrpcStatus(status))
+}

@@ -1,0 +1,58 @@
+import type { Cluster, Endpoint } from '../../model/cluster.ts'
+import type { IstioLabels, StatsFilter } from '../../model/telemetry.ts'
+import type { HttpCells, IstioSeries } from './series.ts'
+
+/** What labels tell of both sides. */
+export type RequestEnds = {
+  readonly filter: StatsFilter
+  readonly reporter: 'source' | 'destination'
+  readonly cluster: Cluster | undefined
+  readonly endpoint: Endpoint | undefined
+  readonly routeName: string
+  readonly host: string
+  /** SPIFFE URIs; undefined without mutual TLS. */
+  readonly ownPrincipal: string | undefined
+  readonly peerPrincipal: string | undefined
+  /** What the peer said in x-envoy-peer-metadata, and in baggage where that counts. */
+  readonly metadata: string | undefined
+  readonly baggage: string | undefined
+}
+/** What was found for them. */
+export type Memo = { readonly of: RequestEnds; readonly group: HttpGroup }
+
+/** Series of requests that differ in their results alone: one lookup finds the cells. */
+export class HttpGroup {
+  readonly #series: IstioSeries
+  readonly #of: { readonly reporter: string; readonly labels: IstioLabels; readonly filter: StatsFilter }
+  /** By status, and by more where there is more to tell. */
+  readonly #byResult = new Map<number | string, HttpCells>()
+
+  constructor(
+    series: IstioSeries,
+    of: { readonly reporter: string; readonly labels: IstioLabels; readonly filter: StatsFilter },
+  ) {
+    this.#series = series
+    this.#of = of
+  }
+
+  /** @param grpcStatus undefined for a request that is not gRPC */
+  find(status: number, flags: string, grpcStatus: string | undefined): HttpCells {
+    const key = flags === '-' && grpcStatus === undefined ? status : `${status} ${flags} ${grpcStatus ?? ''}`
+    const known = this.#byResult.get(key)
+    if (known) return known
+    const { reporter, labels, filter } = this.#of
+    const made = this.#series.http(
+      {
+        ...labels,
+        request_protocol: grpcStatus === undefined ? 'http' : 'grpc',
+        response_code: String(status),
+        grpc_response_status: grpcStatus ?? '',
+        response_flags: flags,
+      },
+      filter,
+    )
+    if (!made) return this.#series.httpOverflow(reporter, filter)
+    this.#byResult.set(key, made)
+    return made
+  }
+}

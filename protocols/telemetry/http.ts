@@ -1,0 +1,89 @@
+/**
+ * Counts the requests of one connection. Labels are worked out when something that they tell has changed since the last
+ * request; else the cells are at hand.
+ */
+import type { Cluster } from '../../model/cluster.ts'
+import type { Workload } from '../../model/telemetry.ts'
+import type { HttpGroup, Memo, RequestEnds } from './http-group.ts'
+import { findService, deriveLabels } from './labels.ts'
+import { parseBaggage, parseEndpointWorkload, parsePeerMetadata } from './peer.ts'
+import type { Telemetry } from './telemetry.ts'
+
+export type RequestResult = {
+  /** 0 = no answer was given. */
+  readonly status: number
+  readonly flags: string
+  /** Undefined for a request that is not gRPC. */
+  readonly grpcStatus: string | undefined
+  readonly durationMs: number
+  readonly receivedBytes: number
+  readonly sentBytes: number
+}
+
+export class HttpReporter {
+  readonly telemetry: Telemetry
+  #memo: Memo | undefined
+
+  constructor(telemetry: Telemetry) {
+    this.telemetry = telemetry
+  }
+
+  report(ends: RequestEnds, result: RequestResult): void {
+    const cells = this.#group(ends).find(result.status, result.flags, result.grpcStatus)
+    if (cells.requests) cells.requests.value++
+    cells.durationMs?.observe(result.durationMs)
+    cells.requestBytes?.observe(result.receivedBytes)
+    cells.responseBytes?.observe(result.sentBytes)
+  }
+
+  #group(ends: RequestEnds): HttpGroup {
+    if (this.#memo && isSame(this.#memo.of, ends)) return this.#memo.group
+    const { byEndpoint } = this.telemetry
+    const shared = ends.reporter === 'source' && ends.endpoint ? byEndpoint.get(ends.endpoint) : undefined
+    if (shared && isSame(shared.of, ends)) {
+      this.#memo = shared
+      return shared.group
+    }
+    const memo = { of: ends, group: this.#find(ends) }
+    this.#memo = memo
+    if (ends.reporter === 'source' && ends.endpoint) byEndpoint.set(ends.endpoint, memo)
+    return memo.group
+  }
+
+  #find(ends: RequestEnds): HttpGroup {
+    const { filter, reporter, cluster, routeName, host, ownPrincipal, peerPrincipal } = ends
+    const { own } = this.telemetry
+    const service = findService(cluster, routeName, filter.hostFallback ? host : '')
+    const labels = deriveLabels({ reporter, own, peer: findPeer(ends), ownPrincipal, peerPrincipal, service })
+    return this.telemetry.group(reporter, labels, filter)
+  }
+}
+
+/** What the peer says itself goes before what the control plane says of the endpoint. */
+function findPeer({ reporter, metadata, baggage, endpoint }: RequestEnds): Workload | undefined {
+  const said =
+    (metadata === undefined ? undefined : parsePeerMetadata(metadata)) ??
+    (baggage === undefined ? undefined : parseBaggage(baggage))
+  if (said || reporter === 'destination') return said
+  return endpoint?.workload === undefined ? undefined : parseEndpointWorkload(endpoint.workload)
+}
+
+/** Hosts tell requests apart where no service is named. */
+function isSame(a: RequestEnds, b: RequestEnds): boolean {
+  return (
+    a.filter === b.filter &&
+    a.cluster === b.cluster &&
+    (a.endpoint === b.endpoint || b.reporter === 'destination') &&
+    a.metadata === b.metadata &&
+    a.ownPrincipal === b.ownPrincipal &&
+    a.peerPrincipal === b.peerPrincipal &&
+    a.baggage === b.baggage &&
+    a.routeName === b.routeName &&
+    (a.host === b.host || !b.filter.hostFallback || hasService(b.cluster))
+  )
+}
+
+function hasService(cluster: Cluster | undefined): boolean {
+  const service = cluster?.mesh?.service
+  return service !== undefined && service.host !== ''
+}

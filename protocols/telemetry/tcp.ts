@@ -1,0 +1,74 @@
+/**
+ * Counts TCP connections: opened and ended when they are, their bytes whenever somebody asks, so that one that lasts for
+ * weeks shows what it carries.
+ */
+import type { Cluster, Endpoint } from '../../model/cluster.ts'
+import type { StatsFilter, Workload } from '../../model/telemetry.ts'
+import type { Connection } from '../connection.ts'
+import { findService, deriveLabels } from './labels.ts'
+import { parseEndpointWorkload } from './peer.ts'
+import type { IstioSeries, TcpCells } from './series.ts'
+
+export type TcpEnds = {
+  readonly filter: StatsFilter
+  readonly cluster: Cluster | undefined
+  readonly endpoint: Endpoint | undefined
+  /** SPIFFE URIs; undefined without mutual TLS. */
+  readonly ownPrincipal: string | undefined
+  readonly peerPrincipal: string | undefined
+  /** Envoy's flags, '-' = none. */
+  readonly flags: string
+}
+
+type Open = { readonly cells: TcpCells; sentBytes: number; receivedBytes: number }
+
+export class TcpConnections {
+  readonly #own: Workload
+  readonly #series: IstioSeries
+  readonly #open = new Map<Connection, Open>()
+
+  constructor(own: Workload, series: IstioSeries) {
+    this.#own = own
+    this.#series = series
+  }
+
+  /** @returns to be disposed of when the connection has ended */
+  opened(conn: Connection, ends: TcpEnds): Disposable {
+    const open: Open = { cells: this.#cells(conn, ends), sentBytes: 0, receivedBytes: 0 }
+    if (open.cells.opened) open.cells.opened.value++
+    this.#open.set(conn, open)
+    return {
+      [Symbol.dispose]: () => {
+        if (!this.#open.delete(conn)) return
+        count(conn, open)
+        if (open.cells.closed) open.cells.closed.value++
+      },
+    }
+  }
+
+  /** Bytes up to now. */
+  update(): void {
+    for (const [conn, open] of this.#open) count(conn, open)
+  }
+
+  #cells(conn: Connection, { filter, cluster, endpoint, ownPrincipal, peerPrincipal, flags }: TcpEnds): TcpCells {
+    const reporter = conn.listener.direction === 'inbound' ? 'destination' : 'source'
+    const peer =
+      reporter === 'source' && endpoint?.workload !== undefined ? parseEndpointWorkload(endpoint.workload) : undefined
+    const service = findService(cluster, '', '')
+    const labels = {
+      ...deriveLabels({ reporter, own: this.#own, peer, ownPrincipal, peerPrincipal, service }),
+      request_protocol: 'tcp',
+      response_flags: flags,
+    }
+    return this.#series.tcp(labels, filter) ?? this.#series.tcpOverflow(reporter, filter)
+  }
+}
+
+function count(conn: Connection, open: Open): void {
+  const { cells, sentBytes, receivedBytes } = open
+  if (cells.sentBytes) cells.sentBytes.value += conn.sentBytes - sentBytes
+  if (cells.receivedBytes) cells.receivedBytes.value += conn.receivedBytes - receivedBytes
+  open.sentBytes = conn.sentBytes
+  open.receivedBytes = conn.receivedBytes
+}

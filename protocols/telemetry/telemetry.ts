@@ -1,0 +1,75 @@
+/** Istio's standard metrics and what they need: who we are, and the series. One per context. */
+import { memoize } from '../../core/memoize.ts'
+import type { Cluster, Endpoint } from '../../model/cluster.ts'
+import {
+  DEFAULT_MAX_SERIES,
+  UNKNOWN_WORKLOAD,
+  type IstioLabels,
+  type MetadataExchange,
+  type StatsFilter,
+  type Workload,
+} from '../../model/telemetry.ts'
+import type { Context } from '../context.ts'
+import { formatLabels } from './labels.ts'
+import { PEER_METADATA, PEER_METADATA_ID } from './exchange-headers.ts'
+import { formatPeerMetadata } from './peer.ts'
+import { HttpGroup, type Memo } from './http-group.ts'
+import { IstioSeries } from './series.ts'
+import { TcpConnections } from './tcp.ts'
+
+export class Telemetry {
+  readonly own: Workload
+  readonly series: IstioSeries
+  readonly tcp: TcpConnections
+  /** What was found out for an endpoint last, whoever asked. */
+  readonly byEndpoint = new WeakMap<Endpoint, Memo>()
+  readonly #nodeId: () => string
+  readonly #groups = new Map<string, HttpGroup>()
+  #metadata: string | undefined
+
+  constructor({ telemetry, metrics }: Pick<Context, 'telemetry' | 'metrics'>) {
+    this.own = telemetry?.workload ?? UNKNOWN_WORKLOAD
+    this.#nodeId = telemetry?.nodeId ?? (() => '')
+    this.series = new IstioSeries(metrics, telemetry?.maxSeries ?? DEFAULT_MAX_SERIES)
+    this.tcp = new TcpConnections(this.own, this.series)
+    metrics.beforeReading(() => this.tcp.update())
+  }
+
+  /** Requests that differ in their results alone. */
+  group(reporter: string, labels: IstioLabels, filter: StatsFilter): HttpGroup {
+    const key = `${formatLabels(labels)}\n${keyOf(filter).text}`
+    const known = this.#groups.get(key)
+    if (known) return known
+    const made = new HttpGroup(this.series, { reporter, labels, filter })
+    if (this.series.hasRoom) this.#groups.set(key, made)
+    return made
+  }
+
+  /** Puts our own metadata into the head of a request on its way to the cluster. */
+  tellServer(headers: string[], exchange: MetadataExchange, cluster: Cluster): void {
+    const { tellsServer } = exchange
+    if (tellsServer === undefined || cluster.mesh?.withoutExchange) return
+    if (tellsServer === 'mesh' && (cluster.mesh?.isExternal || cluster.name === 'PassthroughCluster')) return
+    headers.push(PEER_METADATA_ID, this.#nodeId(), PEER_METADATA, this.#ownMetadata())
+  }
+
+  /** Puts it into the head of an answer: what was asked for by what the request said. */
+  tellClient(headers: string[], asked: { readonly id: boolean; readonly metadata: boolean }): void {
+    if (asked.id) headers.push(PEER_METADATA_ID, this.#nodeId())
+    if (asked.metadata) headers.push(PEER_METADATA, this.#ownMetadata())
+  }
+
+  #ownMetadata(): string {
+    return (this.#metadata ??= formatPeerMetadata(this.own))
+  }
+}
+
+export const getTelemetry = memoize((ctx: Pick<Context, 'telemetry' | 'metrics'>) => new Telemetry(ctx))
+
+/** Equal for filters that ask for the same, whichever push they came with. */
+const keyOf = memoize(({ dropped, tags }: StatsFilter) => ({
+  text:
+    dropped.size + tags.size === 0
+      ? ''
+      : JSON.stringify([[...dropped], [...tags].map(([metric, changes]) => [metric, [...changes]])]),
+}))

@@ -1,0 +1,136 @@
+/** istio.stats and istio.metadata_exchange as istiod sends them, and as the Telemetry API changes them. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { FilterChain } from '../../../../model/listener.ts'
+import { good, http, STRUCT, stats, tcp } from '../listener/listener-rig.ts'
+
+const STATS = 'type.googleapis.com/stats.PluginConfig'
+const EXCHANGE = 'type.googleapis.com/io.istio.http.peer_metadata.Config'
+const struct = (type_url: string, value: JsonObject): JsonObject => ({ '@type': STRUCT, type_url, value })
+const filter = (typed_config: JsonObject): JsonObject => ({ name: 'f', typed_config })
+
+function decoded(...filters: JsonObject[]) {
+  const { value, ignored } = good({}, { filters: [http({ http_filters: filters })] })
+  const { codec } = value.filterChains[0]!
+  assert.ok(codec.kind === 'http')
+  assert.deepEqual(codec.http.filters, [])
+  return { stats: codec.http.stats, exchange: codec.http.exchange, ignored }
+}
+
+test('without the filters nothing is counted or exchanged', () => {
+  const { stats: counted, exchange } = decoded()
+  assert.deepEqual([counted, exchange], [undefined, undefined])
+})
+
+for (const [what, config] of [
+  ['as a message', { '@type': STATS, disable_host_header_fallback: true }],
+  ['as a TypedStruct', struct(STATS, { disable_host_header_fallback: true })],
+] as const)
+  test(`istio.stats ${what}`, () => {
+    const found = decoded(filter(config))
+    assert.deepEqual(found.stats, { hostFallback: false, dropped: new Set(), tags: new Map() })
+    assert.deepEqual(found.ignored, [])
+  })
+
+test('overrides of the Telemetry API: dropped metrics, labels removed, set and added', () => {
+  const { stats: counted, ignored } = decoded(
+    filter({
+      '@type': STATS,
+      metrics: [
+        { name: 'request_bytes', drop: true },
+        {
+          name: 'requests_total',
+          tags_to_remove: ['source_app', 'acme'],
+          dimensions: { site: '"north"', port: 'string(destination.port)' },
+        },
+        { dimensions: { source_version: "'7'" }, tags_to_remove: ['source_cluster'] },
+        { name: 'acme' },
+        { name: 'request_messages_total', tags_to_remove: ['source_app'] },
+      ],
+      definitions: [{ name: 'own', value: '1' }],
+      reporter: 'SERVER_GATEWAY',
+    }),
+  )
+  assert.deepEqual([...counted!.dropped], ['request_bytes'])
+  assert.deepEqual(
+    [...counted!.tags.get('requests_total')!],
+    [
+      ['source_app', undefined],
+      ['site', 'north'],
+      ['source_cluster', undefined],
+      ['source_version', '7'],
+    ],
+  )
+  assert.deepEqual(
+    [...counted!.tags.get('tcp_sent_bytes_total')!],
+    [
+      ['source_cluster', undefined],
+      ['source_version', '7'],
+    ],
+  )
+  for (const told of [
+    /metrics\[1\]\.tags_to_remove \(acme is none of the standard labels/,
+    /metrics\[1\]\.dimensions\[port\] \(only a constant in quotes is understood, not string\(destination\.port\)/,
+    /metrics\[3\]\.name \(there is no metric acme/,
+    /definitions/,
+    /reporter/,
+  ])
+    assert.ok(
+      ignored.some((line) => told.test(line)),
+      `${String(told)} in ${ignored.join('\n')}`,
+    )
+  assert.equal(ignored.length, 5, ignored.join('\n'))
+})
+
+test('one that cannot be read is told, and blocks nothing', () => {
+  const {
+    stats: counted,
+    exchange,
+    ignored,
+  } = decoded(filter(struct(STATS, { metrics: 'no list' })), filter(struct(EXCHANGE, { upstream_propagation: 7 })))
+  assert.deepEqual([counted, exchange], [undefined, undefined])
+  assert.deepEqual(
+    ignored.map((line) => /cannot be read, and has no effect/.test(line)),
+    [true, true],
+  )
+})
+
+test('a disabled filter counts nothing', () => {
+  assert.equal(decoded({ ...stats, disabled: true }).stats, undefined)
+})
+
+const headers = { istio_headers: {} }
+for (const [what, config, expected] of [
+  [
+    'inbound',
+    { downstream_discovery: [headers, { workload_discovery: {} }], downstream_propagation: [headers] },
+    { clientBy: ['headers'], serverByHeaders: false, tellsServer: undefined, tellsClient: true },
+  ],
+  [
+    'outbound',
+    { upstream_discovery: [headers, { workload_discovery: {} }], upstream_propagation: [headers] },
+    { clientBy: [], serverByHeaders: true, tellsServer: 'all', tellsClient: false },
+  ],
+  [
+    'outbound, inside of the mesh',
+    { upstream_propagation: [{ istio_headers: { skip_external_clusters: true } }] },
+    { clientBy: [], serverByHeaders: false, tellsServer: 'mesh', tellsClient: false },
+  ],
+  [
+    'by baggage',
+    { downstream_discovery: [{ baggage: {} }, headers] },
+    { clientBy: ['baggage', 'headers'], serverByHeaders: false, tellsServer: undefined, tellsClient: false },
+  ],
+] as const)
+  test(`istio.metadata_exchange ${what}`, () => {
+    const found = decoded(filter(struct(EXCHANGE, config as unknown as JsonObject)))
+    assert.deepEqual(found.exchange, expected)
+    assert.deepEqual(found.ignored, [])
+  })
+
+test('of a TCP chain the network filter counts', () => {
+  const chainOf = (...filters: JsonObject[]): FilterChain => good({}, { filters }).value.filterChains[0]!
+  assert.equal(chainOf(tcp).stats, undefined)
+  assert.deepEqual(chainOf(stats, tcp).stats, { hostFallback: true, dropped: new Set(), tags: new Map() })
+})
