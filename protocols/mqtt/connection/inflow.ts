@@ -329,14 +329,14 @@ export class Inflow {
         )
       return
     }
-    if (one.qos === 0 || this.#ended.signal.aborted) {
-      if (one.qos === 0) counters.dropped.spool.value++
-      one.state = 'over'
-    } else {
+    if (one.qos === 0) counters.dropped.spool.value++
+    if (one.qos === 0 || !this.#ended.signal.aborted)
       ctx.log.warn(
         { evt: 'mqtt.publish.refused', clientId: this.#session.clientId, err },
         'message could not be made durable',
       )
+    if (one.qos === 0 || this.#ended.signal.aborted) one.state = 'over'
+    else {
       one.state = 'refused'
       one.reason = isFull(err) ? REASON.quotaExceeded : REASON.unspecified
     }
