@@ -128,7 +128,9 @@ function textOf(value: unknown): string {
 function queueText(value: object | null): string {
   const { messages, bytes } = (value ?? {}) as { messages?: number; bytes?: number }
   if (messages !== undefined) return messages === 0 ? '0' : `${messages} (${bytes} bytes)`
-  return JSON.stringify(value)
+  return Object.entries(value ?? {})
+    .map(([name, of]) => `${name} ${String(of)}`)
+    .join(', ')
 }
 
 /** For the page at `/`: how many there are, and whose queues are the fullest. */

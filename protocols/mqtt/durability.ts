@@ -37,6 +37,12 @@ export type QueueEntry = {
  */
 export type Gap = { readonly messages: number; readonly bytes: number; readonly fromMs: number; readonly toMs: number }
 
+/** Messages of one queue that were given up since the start, by the limit that was met or what else became of them. */
+export type Drops = Partial<Record<'queue' | 'share' | 'spool' | 'disk' | 'expired' | 'refused', number>>
+export function countDrop({ drops }: { readonly drops: Drops }, why: keyof Drops, messages = 1): void {
+  if (messages > 0) drops[why] = (drops[why] ?? 0) + messages
+}
+
 export type WhenFull = 'refuse' | 'drop-oldest' | 'drop-newest' | 'drop-lowest-priority'
 export type QueueLimits = { readonly maxMessages: number; readonly maxBytes: number }
 
@@ -64,6 +70,7 @@ export interface DurableQueue {
   share: QueueShare | undefined
   /** What it had no room for, since clearGap(); undefined: nothing. Kept over a restart. */
   readonly gap: Gap | undefined
+  readonly drops: Drops
   /** The gap was told to the queue's owner. What it had no room for since then stays. */
   clearGap(told: Gap): void
   /**

@@ -16,7 +16,7 @@ import { Window } from './sending/window.ts'
 import { type Lane, computePacketId } from './lanes.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
-import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
+import { countDrop, type DurableQueue, type QueueEntry, type StoredMessage } from '../durability.ts'
 import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import type { SparkplugForwarding } from '../sparkplug/forwarding.ts'
 import { REASON } from '../codec/reason.ts'
@@ -336,6 +336,7 @@ export class BridgeOutflow {
     // What was begun is completed, expired or not [MQTT-4.3.3-7], [MQTT-4.4.0-1].
     if (left <= 0 && seq > mark.begunSeq) {
       counters.dropped.expired.value++
+      countDrop(queue, 'expired')
       // The peer may have had it, and waits for PUBREL: without it, it would take a later message of the same id for a
       // repetition [MQTT-4.3.3-10].
       if (isRepetition && message.qos === 2) {
@@ -429,6 +430,7 @@ export class BridgeOutflow {
   }
   #giveUp({ lane, seq }: InFlight, why: 'refused', fields: Readonly<Record<string, number>>): void {
     this.#p.counters.dropped[why].value++
+    countDrop(lane.queue, why)
     this.#p.log.warn(
       { evt: 'mqtt.bridge.refused', code: 'MESH_MQTT_UPSTREAM_REFUSED', why, seq, ...fields },
       'message is given up: the upstream broker does not take it',

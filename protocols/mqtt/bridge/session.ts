@@ -25,7 +25,7 @@ import { Flusher } from '../codec/outbox.ts'
 import type { SparkplugCounters } from '../sparkplug/counters.ts'
 import { type HostStatus, SparkplugForwarding } from '../sparkplug/forwarding.ts'
 import type { BridgeCredentials, ReadCredentials } from '../users/bridge-credentials.ts'
-import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
+import { countDrop, type Durability, type LocalBroker, type StoredMessage } from '../durability.ts'
 
 /** While another broker has the session, the first one is asked so often whether it is there again. */
 const RETURN_MS = 60_000
@@ -255,6 +255,7 @@ export class BridgeSession implements AsyncDisposable {
         if (this.#link || signal.aborted) break
         const swept = await sweepExpired(lane, readMessageMs(clock))
         counters.dropped.expired.value += swept
+        countDrop(lane.queue, 'expired', swept)
       }
     }
   }

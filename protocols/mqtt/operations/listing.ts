@@ -1,6 +1,6 @@
 /** Clients, sessions, queues and retained messages as an operator sees them: in pages, without payloads. */
 import { computeElapsedMs } from '../expiry.ts'
-import type { StoredMessage } from '../durability.ts'
+import type { Drops, StoredMessage } from '../durability.ts'
 import type { ConnectionFacts } from '../session/connection-facts.ts'
 import { formatOwner } from '../session/owner.ts'
 import { NEVER_SEC, type Session } from '../session/session.ts'
@@ -48,6 +48,8 @@ export type QueueItem = QueueSize & {
   readonly name: string
   /** Messages that it gave up since its owner was told last. */
   readonly lost: number
+  /** All that it gave up since the start, by reason. */
+  readonly dropped: Drops
 }
 export type RetainedItem = {
   readonly topic: string
@@ -152,7 +154,15 @@ function sessionItem(session: Session | undefined, nowMs: number): SessionItem |
 export function listQueues({ durability }: BrokerState, of: PageOf): Page<QueueItem> {
   return pageOf(firstOf(durability.queueNames(of.prefix), of), (name) => {
     const queue = durability.queue(name)
-    return queue && { name, messages: queue.depth, bytes: queue.bytes, lost: queue.gap?.messages ?? 0 }
+    return (
+      queue && {
+        name,
+        messages: queue.depth,
+        bytes: queue.bytes,
+        lost: queue.gap?.messages ?? 0,
+        dropped: { ...queue.drops },
+      }
+    )
   })
 }
 

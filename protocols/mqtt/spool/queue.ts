@@ -3,7 +3,7 @@
  * entries above it may be done too, because receivers acknowledge in any order. When and how the queue is written is
  * the writer's business (writer.ts).
  */
-import type { DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
+import type { Drops, DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
 import { subtractGap } from '../gap.ts'
 import { decodeSegment, type Entries } from './segment.ts'
 import { findEntriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
@@ -42,6 +42,10 @@ export class SpoolQueue implements DurableQueue {
   whenFull: WhenFull | undefined
   limits: QueueLimits | undefined
   group: readonly SpoolQueue[] | undefined
+  /** On their way to the disk. */
+  pendingMessages = 0
+  pendingBytes = 0
+  readonly drops: Drops = {}
   priority = 0
   gap: Gap | undefined
   firstSeq: number

@@ -10,7 +10,7 @@ import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { QueueLimits } from '../durability.ts'
+import { countDrop, type QueueLimits } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import type { SpoolWriter } from './writer.ts'
 
@@ -118,7 +118,9 @@ export class Quota {
     const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
     const { maxMessages, maxBytes } = limits ?? { maxMessages: maxQueuedMessages, maxBytes: maxQueuedBytes }
     if (!limits && !isSession) return undefined
-    const { depth, bytes } = queue.group ? sumQueues(queue.group) : queue
+    // What makes room gives up what is on the disk; so for it what is on its way there does not count yet.
+    const counts = this.#isLossy(queue) && queue.whenFull !== 'drop-newest' ? 'stored' : 'all'
+    const { depth, bytes } = sumQueues(queue.group ?? [queue], counts)
     return depth >= maxMessages || bytes + more > maxBytes ? 'queue' : undefined
   }
 
@@ -176,6 +178,7 @@ export class Quota {
   /** Drops one message of a queue, or the one that the queue cannot take, and logs the first of them. */
   #drop(queue: SpoolQueue, why: Limit, bytes: number): void {
     this.#dropped[why].value++
+    countDrop(queue, why)
     if (queue.gap === undefined)
       this.#p.log.warn(
         { evt: 'spool.dropping', code: 'MESH_MQTT_QUOTA', queue: queue.name, why },
@@ -289,11 +292,14 @@ export class Quota {
 /** Of the queues of a route the one that gives up its oldest first. */
 const chooseVictim = (queue: SpoolQueue): SpoolQueue => queue.group?.find(({ depth }) => depth > 0) ?? queue
 
-function sumQueues(queues: readonly SpoolQueue[]): { readonly depth: number; readonly bytes: number } {
+function sumQueues(
+  queues: readonly SpoolQueue[],
+  counts: 'stored' | 'all',
+): { readonly depth: number; readonly bytes: number } {
   let [depth, bytes] = [0, 0]
   for (const queue of queues) {
-    depth += queue.depth
-    bytes += queue.bytes
+    depth += queue.depth + (counts === 'all' ? queue.pendingMessages : 0)
+    bytes += queue.bytes + (counts === 'all' ? queue.pendingBytes : 0)
   }
   return { depth, bytes }
 }

@@ -113,8 +113,12 @@ export class SpoolWriter {
     const shared = to.length > 1 && bytes >= SHARED_BYTES ? sharedOf(message) : undefined
     for (const queue of to) {
       if (queue.gone || batch.drops.has(queue)) continue
+      const writer = shared ?? this.#writerOf(batch, queue)
+      const before = shared ? 0 : writer.bytes
       if (shared) this.#writersOf(batch, queue).push(shared)
-      else this.#writerOf(batch, queue).add(message)
+      else writer.add(message)
+      queue.pendingMessages++
+      queue.pendingBytes += writer.bytes - before
       batch.messages++
       batch.bytes += bytes
       this.pendingMessages++
@@ -330,9 +334,12 @@ export class SpoolWriter {
   #forget(batch: Batch): void {
     this.pendingMessages -= batch.messages
     this.pendingBytes -= batch.bytes
-    for (const list of batch.writers.values())
-      for (const writer of list)
+    for (const [queue, list] of batch.writers)
+      for (const writer of list) {
+        queue.pendingMessages -= writer.count
+        queue.pendingBytes -= writer.bytes
         if (!writer.isShared && writer.reset() && this.#spare.length < MAX_SPARE_WRITERS) this.#spare.push(writer)
+      }
   }
 
   #puts(batch: Batch, statements: Statement[]): Put[] {

@@ -1,5 +1,6 @@
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import type {
+  Drops,
   Durability,
   DurableQueue,
   Gap,
@@ -225,6 +226,7 @@ export class MemoryQueue implements DurableQueue {
   whenFull: WhenFull | undefined
   limits: QueueLimits | undefined
   group: readonly DurableQueue[] | undefined
+  readonly drops: Drops = {}
   priority = 0
   share: QueueShare | undefined
   gap: Gap | undefined
