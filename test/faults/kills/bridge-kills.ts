@@ -2,14 +2,14 @@
  * Two shipped agents, one a bridge to the other, killed in turn at random moments while devices publish to the first:
  * what it acknowledged arrives at a subscriber of the second.
  */
-import { seededRandom } from '../helpers/random.ts'
-import { sleep, type Finally } from '../conformance/programs.ts'
-import { Agent, directoryMode, staticCluster, writeResources } from '../conformance/package/shipped.ts'
-import { Receipts, type Count, type Stream } from '../bench/mqtt/kill/ledger.ts'
-import { MqttJsPublisher, RawPublisher, type Faults, type Publisher } from '../bench/mqtt/kill/publishers.ts'
-import { Subscriber } from '../bench/mqtt/kill/subscriber.ts'
-import { killAgent, waitUntilNoneIsMissing } from '../bench/mqtt/kill/victim.ts'
-import { freePorts } from '../../tools/free-ports.ts'
+import { seededRandom } from '../../helpers/random.ts'
+import { sleep, type Finally } from '../../conformance/programs.ts'
+import { Agent, directoryMode, staticCluster, writeResources } from '../../conformance/package/shipped.ts'
+import { Receipts, type Count, type Stream } from '../../bench/mqtt/kill/ledger.ts'
+import { MqttJsPublisher, RawPublisher, type Faults, type Publisher } from '../../bench/mqtt/kill/publishers.ts'
+import { Subscriber } from '../../bench/mqtt/kill/subscriber.ts'
+import { killAgent, waitUntilNoneIsMissing } from '../../bench/mqtt/kill/victim.ts'
+import { freePorts } from '../../../tools/free-ports.ts'
 
 const WINDOW = 20
 const MAX_BEHIND = 3_000

@@ -1,0 +1,3 @@
+import { testKills } from './profile-kills.ts'
+
+testKills({ profile: 'balanced', kills: 50 })

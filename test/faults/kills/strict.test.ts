@@ -1,0 +1,3 @@
+import { testKills } from './profile-kills.ts'
+
+testKills({ profile: 'strict', kills: 80 })
