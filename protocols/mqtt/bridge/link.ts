@@ -8,7 +8,7 @@ import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
 import { BridgeOutflow, type PeerLimits, type Trouble } from './outflow.ts'
 import { freePacketId, type Lanes } from './lanes.ts'
-import type { LanePair } from './sending/lane-pair.ts'
+import type { IsOther, LanePair } from './sending/lane-pair.ts'
 import type { Leg } from './legs.ts'
 import { tellUpstream, buildWill } from './notifications.ts'
 import type { SessionPlan } from './plan.ts'
@@ -53,7 +53,7 @@ export type LinkParts = {
   /** The upstream broker begins anew: what it had retained is gone. */
   onSessionLost(): Promise<void>
   setAside(message: StoredMessage): Promise<void>
-  refreshRetained(pair: LanePair): void
+  refreshRetained(pair: LanePair, isOther: IsOther): void
   onSent(): void
   onReceived(): void
 }

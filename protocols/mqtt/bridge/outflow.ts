@@ -10,7 +10,7 @@ import type { BridgeCounters } from './counters.ts'
 import { GapRecord } from './sending/gap-record.ts'
 import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { type Rate, ReplayRate } from './sending/replay-rate.ts'
-import type { LanePair } from './sending/lane-pair.ts'
+import type { IsOther, LanePair } from './sending/lane-pair.ts'
 import { Turns } from './sending/turns.ts'
 import { Window } from './sending/window.ts'
 import { type Lane, computePacketId } from './lanes.ts'
@@ -83,7 +83,7 @@ type Parts = {
   /** Out of the way of the others, durably. */
   setAside(message: StoredMessage): Promise<void>
   /** What is retained here of the routes of these lanes is to be sent anew. */
-  refreshRetained(pair: LanePair): void
+  refreshRetained(pair: LanePair, isOther: IsOther): void
   /** The connection cannot go on. */
   fail(err: unknown): void
 }
@@ -173,8 +173,10 @@ export class BridgeOutflow {
     return Math.max(0, Math.floor(this.#mayFly * LEFT_TO_LIVE) - (live?.inFlight.size ?? 0))
   }
   #refreshRetained(): void {
-    for (const { traffic, pair } of this.#lanes)
-      if (traffic === 'backlog' && pair?.takeRefresh()) this.#p.refreshRetained(pair)
+    for (const { traffic, pair } of this.#lanes) {
+      const isOther = traffic === 'backlog' ? pair!.takeRefresh() : undefined
+      if (isOther) this.#p.refreshRetained(pair!, isOther)
+    }
   }
   /** As long as there is room. @returns how many packets wait for their answer */
   #tellGaps(): number {
@@ -357,6 +359,7 @@ export class BridgeOutflow {
       return
     }
     const retains = message.retain && peer.retainAvailable && this.#isNewest(lane, { seq, message })
+    if (retains && lane.pair && lane.pair.backlog.depth > 0) lane.pair.noteRetained(message.topic, message.payload)
     const others = (isRepetition && qos > 0 ? DUP : 0) | (retains ? RETAIN : 0)
     const outgoing = bytes + MAX_MORE_BYTES > peer.maxPacketBytes ? departing : this.#aliases.shorten(departing)
     mark.begunSeq = Math.max(mark.begunSeq, seq)

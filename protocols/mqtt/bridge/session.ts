@@ -12,6 +12,8 @@ import type { Tables } from '../../../model/tables.ts'
 import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
 import type { Lanes } from './lanes.ts'
+import type { IsOther } from './sending/lane-pair.ts'
+import { sendRetained } from './sending/send-retained.ts'
 import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd, MAX_PACKET_BYTES } from './link.ts'
 import { sweepExpired } from './sweep.ts'
@@ -184,23 +186,12 @@ export class BridgeSession implements AsyncDisposable {
     })
   }
 
-  /** What is retained here is retained there: to a route that is new, and to a broker that has lost it. Never rejects. */
-  async #sendRetained(routes: readonly BridgeRoute[]): Promise<void> {
-    const { broker, durability, clock } = this.#p
-    for (const { topics, lane, make } of routes.filter((route) => route.sendRetained)) {
-      const target = this.#lanes.findTarget(lane)
-      const sent: Promise<void>[] = []
-      const decided = broker.retained(topics, (message) => {
-        sent.push(durability.append(make(message, readMessageMs(clock)), [target.queue]))
-      })
-      await decided
-      const refused = (await Promise.allSettled(sent)).find((one) => one.status === 'rejected')
-      if (refused)
-        this.#log.warn(
-          { evt: 'mqtt.bridge.retained', err: toMeshError(refused.reason) },
-          'not all retained messages could be queued for the upstream broker',
-        )
-    }
+  #refreshRetained(key: string, isOther: IsOther): void {
+    const routes = this.#plan.up.filter(({ lane }) => lane === key)
+    detach('bridge', this.#sendRetained(routes, isOther))
+  }
+  #sendRetained(routes: readonly BridgeRoute[], isWanted?: IsOther): Promise<void> {
+    return sendRetained({ ...this.#p, log: this.#log, lanes: this.#lanes }, routes, isWanted)
   }
 
   async #setAside(message: StoredMessage): Promise<void> {
@@ -362,8 +353,7 @@ export class BridgeSession implements AsyncDisposable {
       },
       onSessionLost: () => this.#sendRetained(this.#plan.up),
       setAside: (message) => this.#setAside(message),
-      refreshRetained: ({ key }) =>
-        detach('bridge', this.#sendRetained(this.#plan.up.filter(({ lane }) => lane === key))),
+      refreshRetained: ({ key }, isOther) => this.#refreshRetained(key, isOther),
       onSent: () => {
         this.#sent++
         this.#idle?.refresh()
