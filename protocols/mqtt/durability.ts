@@ -39,9 +39,6 @@ export type Gap = { readonly messages: number; readonly bytes: number; readonly 
 
 /** Messages of one queue that were given up since the start, by the limit that was met or what else became of them. */
 export type Drops = Partial<Record<'queue' | 'share' | 'spool' | 'disk' | 'expired' | 'refused', number>>
-export function countDrop({ drops }: { readonly drops: Drops }, why: keyof Drops, messages = 1): void {
-  if (messages > 0) drops[why] = (drops[why] ?? 0) + messages
-}
 
 export type WhenFull = 'refuse' | 'drop-oldest' | 'drop-newest' | 'drop-lowest-priority'
 export type QueueLimits = { readonly maxMessages: number; readonly maxBytes: number }

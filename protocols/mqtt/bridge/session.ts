@@ -27,7 +27,8 @@ import { Flusher } from '../codec/outbox.ts'
 import type { SparkplugCounters } from '../sparkplug/counters.ts'
 import { type HostStatus, SparkplugForwarding } from '../sparkplug/forwarding.ts'
 import type { BridgeCredentials, ReadCredentials } from '../users/bridge-credentials.ts'
-import { countDrop, type Durability, type LocalBroker, type StoredMessage } from '../durability.ts'
+import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
+import { countDrop } from '../gap.ts'
 
 /** While another broker has the session, the first one is asked so often whether it is there again. */
 const RETURN_MS = 60_000
