@@ -114,8 +114,7 @@ export class Lanes {
     }
     this.#targets = targets
     this.#lanes = lanes
-    const names = (of: readonly Lane[]): string =>
-      of.map(({ queue, priority, traffic }) => `${priority} ${traffic} ${queue.name}`).join('\n')
+    const names = (of: readonly Lane[]): string => JSON.stringify(of.map(nameForSending))
     return names(before) !== names(lanes)
   }
   #makeTarget([one, backlog]: readonly Lane[]): Target {
@@ -193,6 +192,10 @@ export class Lanes {
 }
 
 const nameLiveLane = (key: string): string => `${key} live`
+/** What a connection sends from, and how. Filters do not matter for that. */
+function nameForSending({ queue, priority, traffic, sparkplug }: Lane): readonly unknown[] {
+  return [queue.name, priority, traffic, sparkplug && { ...sparkplug, filters: undefined }]
+}
 const idsOf = (slot: number): Ids => ({ first: slot * IDS_PER_SLOT + 1, count: IDS_PER_SLOT })
 
 /** No cluster or client id holds U+0000. */

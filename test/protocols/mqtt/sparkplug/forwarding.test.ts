@@ -375,6 +375,29 @@ test('what routes left over that were changed waits for the new host, and is his
   assert.deepEqual((await seen(conn))[0], 'NDATA press 1 t=1*')
 })
 
+test('another host, or the first one, counts at once on a running session', async (t) => {
+  const site = await Site.start(t, [route({ rebirth: 'gap' })])
+  let conn = await site.rig.reconnected()
+  await settle()
+  for (const hostId of ['other', 'scada']) {
+    await site.rig.bridge.apply(bridgePolicy([route({ hostId, rebirth: 'gap' })]))
+    await settle()
+    assert.equal(conn.closed, true)
+    conn = await site.rig.reconnected()
+    const topic = `spBv1.0/STATE/${hostId}`
+    const { subscriptions } = await conn.granted()
+    assert.ok(subscriptions.some(({ filter }) => filter === topic))
+    await site.publish(`NDATA ${hostId} 1`)
+    assert.deepEqual(await seen(conn), [])
+    assert.deepEqual([site.host?.hostId, site.host?.held], [hostId, 1])
+    say(conn, online(1), topic)
+    assert.deepEqual(
+      (await seen(conn)).filter((line) => line.startsWith('NDATA')),
+      [`NDATA ${hostId} 1 t=1*`],
+    )
+  }
+})
+
 test('when the last route of Sparkplug goes, nothing is left of it', async (t) => {
   const site = await Site.start(t, [route()])
   await site.connected(online(1))
