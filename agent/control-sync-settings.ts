@@ -25,13 +25,16 @@ export function createControlLink({
   world: { disk, clock },
   log,
   metrics,
+  findProxy,
 }: {
   readonly config: AgentConfig
   readonly world: World
   readonly log: Log
   readonly metrics: Metrics
-}): Pick<ControlPlane, 'names' | 'bytes'> {
+  readonly findProxy?: ControlPlane['findProxy']
+}): Pick<ControlPlane, 'names' | 'bytes' | 'findProxy'> {
   return {
+    findProxy,
     names: listControlNames({
       lookup: systemLookup,
       disk,
@@ -49,7 +52,7 @@ export function readControlPlane(
   control: Control,
   clusterId: string,
   disk: Disk,
-  link: Pick<ControlPlane, 'names' | 'bytes' | 'certificateClock'> = {},
+  link: Pick<ControlPlane, 'names' | 'bytes' | 'findProxy' | 'certificateClock'> = {},
 ): ControlPlane {
   return {
     ...link,

@@ -1,5 +1,6 @@
 /** What an agent is told of the process that it is in. */
 import type { Log } from '../core/log.ts'
+import type { EnvironmentProxy } from '../model/ip.ts'
 import type { AgentConfig } from './config/schema.ts'
 
 export type AgentFacts = {
@@ -10,6 +11,8 @@ export type AgentFacts = {
   readonly hostName: string
   /** Of the machine, when the process began; left out: not known. */
   readonly uptimeMs?: number | undefined
+  /** Of the environment; left out: there is none. Throws MESH_CONFIG_INVALID. */
+  readonly readEnvironmentProxy?: () => EnvironmentProxy | undefined
   /** Reads agent.yaml again; throws MESH_CONFIG_INVALID. Left out: there is nothing to be read. */
   readonly readConfig?: () => AgentConfig
   /** Address of this machine, where agent.yaml names none; left out: the machine is asked, again and again. */

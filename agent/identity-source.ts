@@ -14,6 +14,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { World } from '../core/world.ts'
 import type { Identity } from '../model/identity.ts'
 import type { AgentConfig } from './config/schema.ts'
+import type { ControlPlane } from '../control-sync/connection/control-plane.ts'
 import { createControlLink, readControlPlane, readSealer } from './control-sync-settings.ts'
 import type { Readiness } from './readiness.ts'
 
@@ -24,6 +25,7 @@ export type IdentityOptions = {
   readonly log: Log
   readonly earliestWallMs: number | undefined
   readonly readiness: Readiness
+  readonly findProxy?: ControlPlane['findProxy']
 }
 /** What every source goes by. */
 export type Verification = { readonly floor: TimeFloor; readonly trust: Trust }
@@ -66,11 +68,11 @@ function openFolder(path: string, { world, log, earliestWallMs, readiness }: Ide
 }
 
 function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOptions, v: Verification): Source {
-  const { config, world, metrics, log, earliestWallMs, readiness } = o
+  const { config, world, metrics, log, earliestWallMs, readiness, findProxy } = o
   const { clock, random, disk } = world
   const store = new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: readSealer(config, disk) })
   const plane = readControlPlane(control, config.node.clusterId, disk, {
-    ...createControlLink({ config, world, log, metrics }),
+    ...createControlLink({ config, world, log, metrics, findProxy }),
     certificateClock: v.floor,
   })
   const manager = new CertManager({

@@ -13,7 +13,7 @@ import { readToken } from './control-sync-settings.ts'
 
 /** Resolves when its files were looked at. */
 export async function openMqttUsers(
-  { config, world, scope, files, log, metrics }: Foundation,
+  { config, world, scope, files, findProxy, log, metrics }: Foundation,
   { validity }: Pick<AgentIdentity, 'validity'>,
 ): Promise<UserDatabase> {
   const { disk, clock, network, random } = world
@@ -23,7 +23,7 @@ export async function openMqttUsers(
     return known ? { nowMs: known.nowMs, isLowerBound: known.clock === 'lower-bound' } : { nowMs: clock.wallMs() }
   }
   const fetchKeys = (url: string): KeySource =>
-    openFetchedKeys(url, { network, clock, random, log, files, disk, folder: config.state })
+    openFetchedKeys(url, { network, clock, random, log, files, findProxy, disk, folder: config.state })
   const users = scope.own(new UserDatabase({ settings: config.mqtt.users, disk, clock, log, metrics, time, fetchKeys }))
   await users.ready
   return users

@@ -29,3 +29,34 @@ export function containsAddress(range: Cidr, address: string): boolean {
   const rest = range.prefixBits & 7
   return rest === 0 || (bytes[whole]! ^ range.bytes[whole]!) >> (8 - rest) === 0
 }
+
+/** An HTTP proxy as the environment names one (HTTPS_PROXY, NO_PROXY). */
+export type EnvironmentProxy = {
+  readonly address: { readonly host: string; readonly port: number }
+  /** `user:password` */
+  readonly credentials: string | undefined
+  /** Names, addresses and ranges that are connected to directly. */
+  readonly noProxy: readonly string[]
+}
+
+/**
+ * NO_PROXY as it is usual: `*`; a name, for it and all below it, also with a dot in front; an address or a range. With
+ * `:port` for that port only. A Unix socket is always reached directly.
+ */
+export function isDirect(
+  noProxy: readonly string[],
+  { host, port }: { readonly host: string; readonly port: number },
+): boolean {
+  if (host.startsWith('/')) return true
+  const name = host.toLowerCase().replace(/\.$/, '')
+  return noProxy.some((entry) => {
+    const [, pattern = '', only] = /^(\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?$/.exec(entry.trim().toLowerCase()) ?? []
+    if (only !== undefined && Number(only) !== port) return false
+    const wanted = pattern.replace(/^\[|\]$/g, '')
+    if (wanted === '*') return true
+    const range = parseRange(wanted)
+    if (range) return containsAddress(range, name)
+    const suffix = wanted.replace(/^\*?\./, '').replace(/\.$/, '')
+    return suffix !== '' && (name === suffix || name.endsWith(`.${suffix}`))
+  })
+}

@@ -6,6 +6,7 @@ import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
 import { formatSpiffeUri } from '../../control-sync/ads/node.ts'
 import { Trust } from '../../control-sync/identity/trust.ts'
+import { readEnvironmentProxy } from '../config/env-proxy.ts'
 import { readControlPlane, prepareState, readToken, readSealer } from '../control-sync-settings.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemClock, systemRandom } from '../../core/os/clock.ts'
@@ -36,6 +37,7 @@ export async function join(o: JoinOptions, io: Io): Promise<ExitCode> {
   const plane = await withToken(o, io, (token) =>
     readControlPlane({ ...control, token: token ?? control.token }, config.node.clusterId, systemDisk, {
       certificateClock: floor,
+      findProxy: () => readEnvironmentProxy(io.env),
     }),
   )
   const manager = createManager({ config, control, plane, floor, log })

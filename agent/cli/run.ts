@@ -1,6 +1,7 @@
 /** `meshlet run`: builds the agent, tells systemd, waits for the end, drains. */
 import os from 'node:os'
 import { startAgent } from '../agent.ts'
+import { readEnvironmentProxy } from '../config/env-proxy.ts'
 import { findCaptureProblem } from '../config/capture.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemDisk } from '../../core/os/disk.ts'
@@ -11,6 +12,7 @@ import { createBoundedLog } from '../../core/log.ts'
 import { createRealWorld } from '../../core/real-world.ts'
 import type { StorageWorker } from '../../core/storage/thread-handle.ts'
 import { createServiceManager } from '../sd-notify.ts'
+import type { AgentFacts } from '../facts.ts'
 import type { AgentStatus } from '../admin/status.ts'
 import type { ExitCode } from './exit.ts'
 import { Hangup } from './hangup.ts'
@@ -54,14 +56,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
     clock: world.clock,
     log,
   })
-  await using agent = await startAgent(config, world, {
-    log,
-    version: VERSION,
-    builtAtMs: bundle && Date.parse(bundle.builtAt),
-    hostName: os.hostname(),
-    uptimeMs: os.uptime() * 1_000,
-    readConfig: () => readConfig(o, systemDisk, io.env).config,
-  })
+  await using agent = await startAgent(config, world, { ...collectFacts(o, io), log })
   hangup.started(agent)
   isAlive = () => agent.alive()
   io.settled({
@@ -85,6 +80,17 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   await agent.drain()
   log.flushLimits()
   return last.isBroken ? 1 : 0
+}
+
+function collectFacts(o: ConfigSource, { env }: Io): Omit<AgentFacts, 'log'> {
+  return {
+    version: VERSION,
+    builtAtMs: bundle && Date.parse(bundle.builtAt),
+    hostName: os.hostname(),
+    uptimeMs: os.uptime() * 1_000,
+    readEnvironmentProxy: () => readEnvironmentProxy(env),
+    readConfig: () => readConfig(o, systemDisk, env).config,
+  }
 }
 
 function summary({ state, waitingFor, certificate, node }: AgentStatus): string {

@@ -1,5 +1,6 @@
 /** What can be said of the ports of agent.yaml without opening one. */
 import os from 'node:os'
+import type { OwnPort } from '../../protocols/downstream/data-path.ts'
 import { overlap } from '../../protocols/downstream/ports.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import { toListenAddress } from './schema/listeners.ts'
@@ -12,6 +13,14 @@ const portsOf = ({ listeners, admin, dns }: AgentConfig): Port[] => [
   { setting: 'admin', ...admin },
   ...(dns ? [{ setting: 'dns', address: dns.address, port: dns.port }] : []),
 ]
+
+/** Ports besides those of listeners. A pushed listener does not get one of them. */
+export function listOtherPorts({ admin, dns }: AgentConfig): OwnPort[] {
+  return [
+    { ...admin, name: 'the admin port' },
+    ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
+  ]
+}
 
 /** Two that cannot be open at the same time. */
 export function findPortMistakes(config: AgentConfig): string[] {

@@ -1,5 +1,6 @@
 /** Where the configuration comes from: a control plane with the last good snapshot beneath it, or a folder. */
 import type { ControlLinkStatus } from '../../control-sync/sync.ts'
+import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
 import type { Applier } from '../../control-sync/apply.ts'
 import type { Current } from '../../core/current.ts'
 import type { MeshError } from '../../core/errors.ts'
@@ -40,6 +41,7 @@ export type ConfigurationOptions = {
   /** Route tables that listeners of agent.yaml name. */
   readonly ownRoutes: Current<ReadonlySet<string>>
   readonly readiness: Readiness
+  readonly findProxy?: ControlPlane['findProxy']
   /** Where a configuration of an earlier run serves meanwhile. */
   readonly bootSpread: Pick<BootSpread, 'drawWaitMs'>
   /** Told to a control plane that keeps a WorkloadEntry for this node. */

@@ -180,10 +180,10 @@ function createSaver(o: ConfigurationOptions, control: Control, store: SnapshotS
 }
 
 function createTransport(o: ConfigurationOptions, control: Control): GrpcTransport {
-  const { config, world, log, metrics, identity, node } = o
+  const { config, world, log, metrics, identity, node, findProxy } = o
   return new GrpcTransport({
     control: readControlPlane(control, config.node.clusterId, world.disk, {
-      ...createControlLink({ config, world, log, metrics }),
+      ...createControlLink({ config, world, log, metrics, findProxy }),
       certificateClock: identity.certificateClock,
     }),
     get node() {

@@ -9,12 +9,14 @@ import { BootSpread } from '../../core/runtime/boot-spread.ts'
 import { readMemoryLimitBytes, type MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { World } from '../../core/world.ts'
+import type { EnvironmentProxy } from '../../model/ip.ts'
 import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import type { Limits } from '../../protocols/context.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { deriveConnectionLimits } from '../connection-limits.ts'
 import { prepareState, readNodeSettings } from '../control-sync-settings.ts'
 import type { AgentFacts } from '../facts.ts'
+import { findOutgoingProxy } from '../outgoing-proxy.ts'
 import { OwnNode } from '../own-node.ts'
 import { Readiness } from '../readiness.ts'
 import { createReloader, type Reloader } from '../reload/reloader.ts'
@@ -39,6 +41,8 @@ export type Foundation = {
   readonly settings: ReturnType<typeof readNodeSettings<string | undefined>>
   readonly node: OwnNode
   readonly bootSpread: BootSpread
+  /** The environment's HTTP proxy. Throws MESH_CONFIG_INVALID. */
+  readonly findProxy: () => EnvironmentProxy | undefined
   /** Empty until a configuration is in force. */
   readonly tables: Current<Tables>
   /** Files of this machine that the control plane may name. */
@@ -78,6 +82,7 @@ export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts
     reloader: createReloader({ ...facts, config, metrics }),
     settings,
     node,
+    findProxy: () => findOutgoingProxy({ config, facts }),
     bootSpread: new BootSpread({ ...facts, spreadMs: config.bootSpreadMs, clock, random: world.random }),
     tables: new Current<Tables>(EMPTY_TABLES),
     files: new NamedFiles({

@@ -3,14 +3,14 @@ import v8 from 'node:v8'
 import { detach } from '../../core/defects/guard.ts'
 import type { Context } from '../../protocols/context.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
-import { DataPath, type OwnPort } from '../../protocols/downstream/data-path.ts'
+import { DataPath } from '../../protocols/downstream/data-path.ts'
 import { createBridge, type Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
 import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
 import { AclFiles } from '../../protocols/mqtt/authorization/acl-files.ts'
 import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
 import { collectProxyingOptions } from '../../protocols/mqtt/transparent/proxying.ts'
 import { createCodecs } from '../codecs.ts'
-import type { AgentConfig } from '../config/schema.ts'
+import { listOtherPorts } from '../config/ports.ts'
 import { startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
 import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
@@ -64,10 +64,11 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       node,
       readCredentials: openBridgeCredentials(f, node),
       readFile: (file) => readProxyCredentials(f.world, file),
+      readEnvironmentProxy: f.findProxy,
       drawFirstWaitMs: () => f.bootSpread.drawWaitMs(),
     }),
   )
-  const dataPath = scope.own(new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), otherPorts(config)))
+  const dataPath = scope.own(new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), listOtherPorts(config)))
   // After the data path's own watcher: connections have the new rules by then. Rules may have changed since the last
   // run, too.
   scope.own(tables.watch(() => broker.reauthorize()))
@@ -92,9 +93,3 @@ function contextOf(f: Foundation, { identity, configuration }: Stored): Context 
   const telemetry = readTelemetrySettings(f)
   return { clock, random, network, log, metrics, tables, identity, limits, budget, files, telemetry, isLinkDown }
 }
-
-/** Ports besides those of listeners. A pushed listener does not get one of them. */
-const otherPorts = ({ admin, dns }: AgentConfig): OwnPort[] => [
-  { ...admin, name: 'the admin port' },
-  ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
-]

@@ -8,7 +8,7 @@ import { isExpired } from '../../core/pki/validity.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Identity } from '../../model/identity.ts'
-import { ipBytes } from '../../model/ip.ts'
+import { type EnvironmentProxy, ipBytes, isDirect } from '../../model/ip.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 import type { ControlNames } from './last-known-addresses.ts'
 import { summarizeToken } from './token-claims.ts'
@@ -32,6 +32,8 @@ export type ControlPlane = {
   readonly bytes?: ByteCount | undefined
   /** By which time certificates are checked; without it, by the system's clock. */
   readonly certificateClock?: CertificateClock | undefined
+  /** Of the environment. Throws MESH_CONFIG_INVALID. */
+  readonly findProxy?: (() => EnvironmentProxy | undefined) | undefined
 }
 
 /** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
@@ -101,6 +103,8 @@ export async function reach(control: ControlPlane, address: string, turn = 0): P
   const options = createChannelOptions(control)
   const colon = address.lastIndexOf(':')
   const [host, port] = [address.slice(0, colon).replace(/^\[|\]$/g, ''), address.slice(colon + 1)]
+  const proxy = control.findProxy?.()
+  if (proxy && !isDirect(proxy.noProxy, { host, port: Number(port) })) return reachThrough(proxy, { address, options })
   if (!control.names || ipBytes(host)) return { target: address, options }
   const found = await control.names(host)
   const families = [...new Set(found.map(familyOf))]
@@ -111,6 +115,24 @@ export async function reach(control: ControlPlane, address: string, turn = 0): P
   return {
     target: `ipv${family}:${several.join(',')}`,
     options: control.serverName === undefined ? { ...options, ...nameOptions(host) } : options,
+  }
+}
+
+/** The proxy resolves the name; grpc-js asks it by CONNECT, and expects the certificate of who is behind it. */
+function reachThrough(
+  { address: at, credentials }: EnvironmentProxy,
+  to: { address: string; options: ChannelOptions },
+): Reach {
+  const bytes = ipBytes(at.host)
+  const host = at.host.includes(':') ? `[${at.host}]` : at.host
+  return {
+    target: `${bytes ? (bytes.length === 4 ? 'ipv4' : 'ipv6') : 'dns'}:${host}:${at.port}`,
+    options: {
+      'grpc.default_authority': to.address,
+      ...to.options,
+      'grpc.http_connect_target': `dns:${to.address}`,
+      ...(credentials === undefined ? {} : { 'grpc.http_connect_creds': credentials }),
+    },
   }
 }
 

@@ -71,7 +71,8 @@ export const bridge = () =>
     /** MQTT over WebSocket; TLS, where there is some, is the cluster's. */
     websocket: websocket().optional(),
     /** Out through a proxy that knows HTTP CONNECT; what it carries is encrypted as the cluster says. */
-    httpProxy: httpProxy().optional(),
+    /** Default: that of the environment (HTTPS_PROXY, NO_PROXY); `none`: directly. */
+    httpProxy: z.union([z.literal('none'), httpProxy()]).optional(),
     /** Waits between connections are at least and at most so long, and grow in between. */
     reconnectMinMs: count().max(60_000).default(1_000),
     reconnectMaxMs: count().max(3_600_000).default(300_000),

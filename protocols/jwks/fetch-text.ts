@@ -2,10 +2,12 @@
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { guard } from '../../core/defects/guard.ts'
+import { doNothing, guard } from '../../core/defects/guard.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import type { Network } from '../../core/os/network.ts'
+import { type EnvironmentProxy, isDirect } from '../../model/ip.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
+import { asHttpProxy, openTunnel } from '../http/connect-proxy.ts'
 import { H1Parser } from '../http/codec/h1-parser.ts'
 import { originate } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
@@ -15,6 +17,8 @@ export type FetchOptions = {
   readonly clock: Clock
   /** Where this machine's authorities are. */
   readonly files: NamedFiles | undefined
+  /** Of the environment. Throws what is wrong with it. */
+  readonly findProxy?: (() => EnvironmentProxy | undefined) | undefined
   readonly maxBytes: number
   readonly timeoutMs: number
 }
@@ -36,7 +40,7 @@ export async function readOverHttps(url: URL, o: FetchOptions): Promise<string> 
 
 async function get(url: URL, o: FetchOptions, signal: AbortSignal): Promise<string> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  const { stream: raw } = await o.network.dial({ host, port: Number(url.port || 443) }, signal)
+  const raw = await connect({ host, port: Number(url.port || 443) }, o, signal)
   const { stream } = await originate(raw, {
     tls: withFiles(SETTINGS, o.files),
     identity: undefined,
@@ -57,6 +61,23 @@ async function get(url: URL, o: FetchOptions, signal: AbortSignal): Promise<stri
   } finally {
     stream.destroy()
     raw.destroy()
+  }
+}
+
+async function connect(
+  to: { readonly host: string; readonly port: number },
+  { network, findProxy }: FetchOptions,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  const found = findProxy?.()
+  const proxy = found && !isDirect(found.noProxy, to) ? asHttpProxy(found) : undefined
+  const { stream } = await network.dial(proxy?.address ?? to, signal)
+  try {
+    if (proxy) await openTunnel(stream.on('error', doNothing), to, { proxy, signal })
+    return stream
+  } catch (thrown) {
+    stream.destroy()
+    throw thrown
   }
 }
 

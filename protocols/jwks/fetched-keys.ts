@@ -12,7 +12,7 @@ import type { KeySource } from '../../core/jwt/key-source.ts'
 import type { Log } from '../../core/log.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import type { Context } from '../context.ts'
-import { readOverHttps } from './fetch-text.ts'
+import { type FetchOptions, readOverHttps } from './fetch-text.ts'
 
 export type FetchedKeysOptions = {
   readonly url: string
@@ -134,15 +134,26 @@ const FETCH_TIMEOUT_MS = 10_000
 /** @param o.folder where what was fetched is kept, by the hash of its address */
 export function openFetchedKeys(
   url: string,
-  o: Pick<Context, 'network' | 'clock' | 'random' | 'log' | 'files'> & { readonly disk: Disk; readonly folder: string },
+  o: Pick<Context, 'network' | 'clock' | 'random' | 'log' | 'files'> & {
+    readonly disk: Disk
+    readonly folder: string
+    readonly findProxy?: FetchOptions['findProxy']
+  },
 ): FetchedKeys {
-  const { network, clock, files, disk, folder } = o
+  const { network, clock, files, disk, folder, findProxy } = o
   const file = path.join(folder, `jwks-${createHash('sha256').update(url).digest('hex').slice(0, 16)}.json`)
   return new FetchedKeys({
     ...o,
     url,
     fetch: () =>
-      readOverHttps(new URL(url), { network, clock, files, maxBytes: MAX_JWKS_BYTES, timeoutMs: FETCH_TIMEOUT_MS }),
+      readOverHttps(new URL(url), {
+        network,
+        clock,
+        files,
+        findProxy,
+        maxBytes: MAX_JWKS_BYTES,
+        timeoutMs: FETCH_TIMEOUT_MS,
+      }),
     store: {
       read: () => disk.read(file)?.toString('utf8'),
       write: (text) => disk.replace(file, text, 0o600),

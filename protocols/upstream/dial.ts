@@ -17,7 +17,8 @@ import { getPausedStreams } from '../paused-streams.ts'
 import { usesIdentity } from '../certificate-expiry.ts'
 import { originate, type OriginateOptions } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
-import { openTunnel, isDirect } from './http-connect.ts'
+import { openTunnel } from '../http/connect-proxy.ts'
+import { isDirect } from '../../model/ip.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
 export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly certificates: CertificatesUsed }

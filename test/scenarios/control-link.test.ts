@@ -2,6 +2,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
+import http from 'node:http'
+import net, { type AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import path from 'node:path'
 import { formatStatus } from '../../agent/admin/status-text.ts'
 import { FakeIstiod } from '../helpers/control-plane/fake-istiod.ts'
@@ -76,4 +79,31 @@ test("bytes on the control link are counted by purpose, the CA's among them", as
         new RegExp(`^mesh_control_bytes_total\\{purpose="${purpose}",direction="${direction}"\\} [1-9]`, 'm'),
       )
   }
+})
+
+test('through the HTTP proxy of the environment: the stream comes, for the certificate of who is behind it', async (t) => {
+  const istiod = new FakeIstiod()
+  istiod.put(edsCluster('a'), load('a', '10.0.0.1'))
+  const edge = await agentOf(t, istiod, 'shrinkHoldMs: 0')
+  const asked: string[] = []
+  const proxy = http.createServer().on('connect', (req, socket: Duplex, head: Buffer) => {
+    asked.push(`${req.url} ${req.headers['proxy-authorization']}`)
+    const [, host = '', port] = /^(.*):(\d+)$/.exec(req.url ?? '') ?? []
+    const upstream = net.connect(Number(port), host, () => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n')
+      if (head.length > 0) upstream.write(head)
+      socket.pipe(upstream).pipe(socket)
+    })
+    for (const one of [socket, upstream]) one.on('error', () => undefined)
+    t.after(() => void upstream.destroy())
+  })
+  await new Promise<void>((resolve) => void proxy.listen(0, '127.0.0.1', resolve))
+  t.after(() => void proxy.close())
+  const { port } = proxy.address() as AddressInfo
+  edge.proxy = { address: { host: '127.0.0.1', port }, credentials: 'me:pw', noProxy: [] }
+  await edge.start()
+  await edge.connected()
+  assert.equal(edge.status().config.resources['clusters'], 1)
+  assert.equal(asked.length, 1)
+  assert.match(asked[0]!, new RegExp(`^127\\.0\\.0\\.1:\\d+ Basic ${Buffer.from('me:pw').toString('base64')}$`))
 })

@@ -9,6 +9,7 @@ import http from 'node:http'
 import type net from 'node:net'
 import path from 'node:path'
 import { startAgent, type Agent } from '../../agent/agent.ts'
+import type { EnvironmentProxy } from '../../model/ip.ts'
 import type { AgentConfig } from '../../agent/config/schema.ts'
 import { loadConfig } from '../../agent/config/load.ts'
 import { createLog } from '../../core/log.ts'
@@ -49,6 +50,8 @@ export class TestAgent {
   /** Parts of the world that are not the real ones. */
   over: Partial<World> = {}
   builtAtMs: number | undefined
+  /** Of the environment. */
+  proxy: EnvironmentProxy | undefined
   /** Undefined: the machine's own. */
   ip: string | undefined = '127.0.0.1'
   /** Port; 0: any. */
@@ -79,6 +82,7 @@ export class TestAgent {
       hostName: 'test-host',
       ip: this.ip,
       readConfig: () => this.#load(),
+      readEnvironmentProxy: () => this.proxy,
     })
     return this.#agent
   }

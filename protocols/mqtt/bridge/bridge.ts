@@ -10,6 +10,7 @@ import { registerBridgeCounters } from './counters.ts'
 import { Lanes } from './lanes.ts'
 import { type BridgePolicy, planSessions, type SessionPlan } from './plan.ts'
 import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
+import type { ProxySources } from './transport/http-proxy.ts'
 import { Flusher } from '../codec/outbox.ts'
 import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
 import { registerSparkplugCounters } from '../sparkplug/counters.ts'
@@ -39,6 +40,8 @@ export type BridgeOptions = {
   readonly readFile?: (file: string) => string
   /** How long the first connection of a session waits; default: not at all. */
   readonly drawFirstWaitMs?: () => number
+  /** Of the environment; default: there is none. Throws what is wrong with it. */
+  readonly readEnvironmentProxy?: ProxySources['readEnvironmentProxy']
   /** Name of this agent; the default client id is `<node>/<cluster>`. */
   readonly node: string
 }
@@ -59,7 +62,7 @@ class SessionBridge implements Bridge {
 
   constructor(options: BridgeOptions) {
     const { ctx, broker, durability, upstreams, readCredentials = () => NO_CREDENTIALS, readFile } = options
-    const { drawFirstWaitMs = () => 0 } = options
+    const { drawFirstWaitMs = () => 0, readEnvironmentProxy = () => undefined } = options
     this.#o = options
     this.#parts = {
       ...ctx,
@@ -69,6 +72,7 @@ class SessionBridge implements Bridge {
       readCredentials,
       readFile,
       drawFirstWaitMs,
+      readEnvironmentProxy,
       flusher: new Flusher(),
       counters: registerBridgeCounters(ctx.metrics),
       sparkplugCounters: registerSparkplugCounters(ctx.metrics),

@@ -18,7 +18,7 @@ import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd, MAX_PACKET_BYTES } from './link.ts'
 import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
-import { findProxy } from './transport/http-proxy.ts'
+import { findProxy, type ProxySources } from './transport/http-proxy.ts'
 import { STABLE_MS, Waits } from './waits.ts'
 import { readMessageMs } from '../expiry.ts'
 import type { Trouble } from './outflow.ts'
@@ -54,7 +54,7 @@ export type BridgeStatus = {
   /** Of those that routes wait for; undefined when there are none. */
   readonly hosts?: readonly HostStatus[]
 }
-export type SessionParts = {
+export type SessionParts = ProxySources & {
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -66,7 +66,6 @@ export type SessionParts = {
   readonly counters: BridgeCounters
   readonly sparkplugCounters: SparkplugCounters
   readonly readCredentials: ReadCredentials
-  readonly readFile: ((file: string) => string) | undefined
   /** How long the first connection waits. */
   readonly drawFirstWaitMs: () => number
 }
@@ -327,7 +326,7 @@ export class BridgeSession implements AsyncDisposable {
       upstream = await this.#p.upstreams.connect(cluster, {
         speaks: 'tcp',
         signal,
-        through: findProxy(this.#plan, this.#p.readFile),
+        through: findProxy(this.#plan, this.#p),
         onEnding: (reason) => this.#link?.close(reason),
       })
       stream = await this.#framed(upstream, signal)
@@ -423,7 +422,7 @@ export class BridgeSession implements AsyncDisposable {
     const { signal } = this.#stop
     const found = cluster
       ? await this.#p.upstreams
-          .connect(cluster, { speaks: 'tcp', signal, through: findProxy(this.#plan, this.#p.readFile) })
+          .connect(cluster, { speaks: 'tcp', signal, through: findProxy(this.#plan, this.#p) })
           .catch(() => undefined)
       : undefined
     found?.release('ok')

@@ -48,6 +48,27 @@ test('of a name all addresses of one family are tried, the other family at the n
   ])
 })
 
+test('through a proxy: it gets the name, nobody looks it up, and those of noProxy are reached directly', async () => {
+  const names = async (): Promise<string[]> => ['10.0.0.1']
+  const through = (host: string, noProxy: string[] = []) =>
+    reach(
+      control({ names, findProxy: () => ({ address: { host, port: 3128 }, credentials: 'a:b', noProxy }) }),
+      'istiod.example:15012',
+    )
+  for (const [host, target] of [
+    ['proxy.example', 'dns:proxy.example:3128'],
+    ['10.0.0.9', 'ipv4:10.0.0.9:3128'],
+    ['fd00::9', 'ipv6:[fd00::9]:3128'],
+  ] as const) {
+    const found = await through(host)
+    assert.deepEqual(
+      [found.target, found.options['grpc.http_connect_target'], found.options['grpc.http_connect_creds']],
+      [target, 'dns:istiod.example:15012', 'a:b'],
+    )
+  }
+  assert.equal((await through('proxy', ['.example'])).target, 'ipv4:10.0.0.1:15012')
+})
+
 test('the certificate is for the name that was looked up, or for control.serverName', async () => {
   const names = async (): Promise<string[]> => ['10.0.0.1']
   const nameOf = async (over: Partial<ControlPlane>): Promise<unknown> =>

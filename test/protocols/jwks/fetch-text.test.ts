@@ -81,3 +81,30 @@ for (const { name, answer, how, reason } of [
   test(`nothing is taken from a server ${name}`, async (t) => {
     await assert.rejects(ask(t, answer, how), reason)
   })
+
+test('through the HTTP proxy of the environment, unless the host is to be reached directly', async () => {
+  for (const [noProxy, want] of [
+    [[], 'proxy:3128'],
+    [['issuer.example'], 'issuer.example:443'],
+  ] as const) {
+    const dialed: string[] = []
+    await assert.rejects(
+      readOverHttps(new URL('https://issuer.example/keys'), {
+        network: {
+          ...systemNetwork,
+          dial: async ({ host, port }) => {
+            dialed.push(`${host}:${port}`)
+            throw new Error('enough')
+          },
+        },
+        clock: systemClock,
+        files: undefined,
+        findProxy: () => ({ address: { host: 'proxy', port: 3128 }, credentials: undefined, noProxy }),
+        maxBytes: 1_000,
+        timeoutMs: 10_000,
+      }),
+      { message: 'enough' },
+    )
+    assert.deepEqual(dialed, [want])
+  }
+})

@@ -6,29 +6,15 @@ import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import type { Address } from '../../core/os/network.ts'
+import type { EnvironmentProxy } from '../../model/ip.ts'
 import type { HttpProxy } from '../upstream-api.ts'
-import { containsAddress, parseRange } from '../../model/ip.ts'
+
+export function asHttpProxy({ address, credentials, noProxy }: EnvironmentProxy): HttpProxy {
+  return { address, noProxy, readCredentials: credentials === undefined ? undefined : () => credentials }
+}
 
 const MAX_HEAD_BYTES = 16 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
-
-/**
- * NO_PROXY as it is usual: `*`; a name, for it and all below it, also with a dot in front; an address or a range. With
- * `:port` for that port only.
- */
-export function isDirect(noProxy: readonly string[], { host, port }: Address): boolean {
-  const name = host.toLowerCase()
-  return noProxy.some((entry) => {
-    const [, pattern = '', only] = /^(\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?$/.exec(entry.trim().toLowerCase()) ?? []
-    if (only !== undefined && Number(only) !== port) return false
-    const wanted = pattern.replace(/^\[|\]$/g, '')
-    if (wanted === '*') return true
-    const range = parseRange(wanted)
-    if (range) return containsAddress(range, name)
-    const suffix = wanted.replace(/^\*?\./, '')
-    return suffix !== '' && (name === suffix || name.endsWith(`.${suffix}`))
-  })
-}
 
 /**
  * Resolves when the stream leads to the endpoint. What the endpoint has said already is there to be read.
@@ -58,7 +44,7 @@ export async function openTunnel(
 }
 const HINTS: Readonly<Record<string, string>> = {
   '403': ', it does not permit this port or host',
-  '407': ', it wants credentials (httpProxy.credentialsFile) or others',
+  '407': ', it wants credentials (httpProxy.credentialsFile, HTTPS_PROXY) or others',
 }
 
 /** @returns the status line */
