@@ -1,6 +1,5 @@
 import { MeshError, toMeshError } from '../core/errors.ts'
 import type { KeySource } from '../core/jwt/key-source.ts'
-import type { JwtTime } from '../core/jwt/verify.ts'
 import { readTrustedFile } from '../core/os/files/trusted-file.ts'
 import type { World } from '../core/world.ts'
 import { openFetchedKeys } from '../protocols/jwks/fetched-keys.ts'
@@ -10,6 +9,7 @@ import type { AgentConfig } from './config/schema.ts'
 import type { AgentIdentity } from './identity.ts'
 import type { Foundation } from './parts/foundation.ts'
 import { readToken } from './control-sync-settings.ts'
+import { createTokenTime } from './parts/token-time.ts'
 
 /** Resolves when its files were looked at. */
 export async function openMqttUsers(
@@ -17,11 +17,7 @@ export async function openMqttUsers(
   { validity }: Pick<AgentIdentity, 'validity'>,
 ): Promise<UserDatabase> {
   const { disk, clock, network, random } = world
-  const time = (): JwtTime => {
-    // As for certificates: a device without a battery may only know how late it is at least.
-    const known = validity.peerVerification()
-    return known ? { nowMs: known.nowMs, isLowerBound: known.clock === 'lower-bound' } : { nowMs: clock.wallMs() }
-  }
+  const time = createTokenTime({ validity }, clock)
   const fetchKeys = (url: string): KeySource =>
     openFetchedKeys(url, { network, clock, random, log, files, findProxy, disk, folder: config.state })
   const users = scope.own(new UserDatabase({ settings: config.mqtt.users, disk, clock, log, metrics, time, fetchKeys }))

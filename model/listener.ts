@@ -1,4 +1,5 @@
 import type { Cidr } from './ip.ts'
+import type { JwtAuthentication } from './http/jwt.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
 import type { Policy } from './policy.ts'
 import type { MetadataExchange, StatsFilter } from './telemetry.ts'
@@ -219,6 +220,7 @@ export type HttpConnectionManager = {
 export type HttpFilter =
   | { readonly kind: 'rbac'; readonly name: string; readonly policy: Policy; readonly off?: boolean }
   | { readonly kind: 'fault'; readonly name: string; readonly fault: Fault | undefined; readonly off?: boolean }
+  | { readonly kind: 'jwt'; readonly name: string; readonly jwt: JwtAuthentication; readonly off?: boolean }
   | { readonly kind: 'cors' }
   /** Deny every request: an inbound filter that meshlet does not implement. */
   | { readonly kind: 'blocked'; readonly name: string; readonly reason: string; readonly off?: boolean }

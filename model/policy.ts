@@ -1,5 +1,6 @@
 import type { Cidr } from './ip.ts'
 import type { HeaderMatch, StringMatch } from './matcher.ts'
+import type { MetadataMatch } from './http/metadata.ts'
 
 /**
  * One RBAC filter (envoy.config.rbac.v3.RBAC), at L4 (network filter) or L7 (HTTP filter). Evaluated by
@@ -48,6 +49,7 @@ export type Permission =
   /** `to` is inclusive. */
   | { readonly kind: 'destination-port'; readonly from: number; readonly to: number }
   | { readonly kind: 'server-name'; readonly match: StringMatch }
+  | { readonly kind: 'metadata'; readonly metadata: MetadataMatch }
 
 export type Principal =
   | { readonly kind: 'any' }
@@ -61,6 +63,7 @@ export type Principal =
   /** The client's address as x-forwarded-for tells it, where that is trusted; else the TCP peer's. */
   | { readonly kind: 'remote-ip'; readonly range: Cidr }
   | { readonly kind: 'header'; readonly header: HeaderMatch }
+  | { readonly kind: 'metadata'; readonly metadata: MetadataMatch }
   | { readonly kind: 'path'; readonly match: StringMatch }
 
 /** Whether it has to be asked about each packet of an MQTT client. */

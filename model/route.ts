@@ -1,4 +1,5 @@
 import type { HeaderMatch, QueryMatch } from './matcher.ts'
+import type { MetadataMatch } from './http/metadata.ts'
 import type { SafeRegex } from '../core/regex.ts'
 import type { Policy } from './policy.ts'
 
@@ -47,6 +48,8 @@ export type RouteFilter = {
   readonly off: boolean
   readonly policy?: { readonly value: Policy | undefined }
   readonly fault?: { readonly value: Fault | undefined }
+  /** In place of the filter's rules: the name of one of its requirements; false = no token is needed. */
+  readonly jwt?: string | false
 }
 
 export type RouteMatch = {
@@ -58,6 +61,8 @@ export type RouteMatch = {
   readonly grpc: boolean
   /** 0..1; undefined = all. */
   readonly fraction: number | undefined
+  /** What filters must have found out (dynamic_metadata); left out: nothing. */
+  readonly metadata?: readonly MetadataMatch[]
 }
 export type PathMatch =
   | { readonly kind: 'prefix' | 'exact' | 'separated-prefix'; readonly value: string }

@@ -13,6 +13,7 @@ import { file_envoy_extensions_access_loggers_file_v3_file as fileLog } from './
 import { file_envoy_extensions_filters_http_cors_v3_cors as cors } from './gen/envoy/extensions/filters/http/cors/v3/cors_pb.ts'
 import { file_envoy_extensions_filters_http_fault_v3_fault as fault } from './gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { file_envoy_extensions_filters_http_grpc_stats_v3_config as grpcStats } from './gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.ts'
+import { file_envoy_extensions_filters_http_jwt_authn_v3_config as jwtAuthn } from './gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { file_envoy_extensions_filters_http_rbac_v3_rbac as httpRbac } from './gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { file_envoy_extensions_filters_http_router_v3_router as router } from './gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
 import { file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector as httpInspector } from './gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
@@ -50,6 +51,7 @@ export function loadRegistry(): Registry {
     cors,
     fault,
     grpcStats,
+    jwtAuthn,
     httpRbac,
     router,
     httpInspector,

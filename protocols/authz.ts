@@ -4,7 +4,7 @@
  *
  * Conditions have three truth values (Kleene). What meshlet cannot evaluate is *unknown*, also below not, and, or; an
  * unknown deny refuses and an unknown allow does not allow, so nothing gets through by way of a condition that was not
- * understood. Unknown are: unsupported conditions, header conditions where there are no headers (L4), path conditions
+ * understood. Unknown are: unsupported conditions, conditions about headers and tokens where there are none (L4), path conditions
  * where there is no path (L4, CONNECT) and empty sets (Envoy refuses those at configuration time).
  *
  * What a policy says of the packets of an MQTT client is undecided before the first: a connection may come in by an
@@ -13,6 +13,7 @@
 import { containsAddress } from '../model/ip.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import { matchesHeader, matchesString, type HeaderValues, type StringMatch } from '../model/matcher.ts'
+import { matchesMetadata, type Metadata, type MetadataMatch } from '../model/http/metadata.ts'
 import type { MqttCondition, Permission, Policy, PolicyRule, Principal } from '../model/policy.ts'
 import type { Connection } from './connection.ts'
 
@@ -37,6 +38,8 @@ export type AuthzFacts = {
    * Undefined at L4 and for CONNECT.
    */
   readonly path: string | undefined
+  /** What filters before this one have found out; undefined at L4. */
+  readonly metadata?: Metadata | undefined
   /**
    * What a packet of an MQTT client does; `undecided`: none has come yet; a number: what conditions about it count as.
    * Undefined where something else is spoken.
@@ -149,6 +152,8 @@ function permissionTruth(p: Permission, facts: AuthzFacts): Truth {
       return truth(containsAddress(p.range, facts.destinationIp))
     case 'destination-port':
       return truth(facts.destinationPort >= p.from && facts.destinationPort <= p.to)
+    case 'metadata':
+      return metadataTruth(p.metadata, facts)
     case 'server-name':
       return truth(matchesString(p.match, facts.serverName))
     default:
@@ -176,11 +181,17 @@ function principalTruth(p: Principal, facts: AuthzFacts): Truth {
       return truth(containsAddress(p.range, facts.remoteIp))
     case 'header':
       return facts.header ? truth(matchesHeader(p.header, facts.header(p.header.name))) : UNKNOWN
+    case 'metadata':
+      return metadataTruth(p.metadata, facts)
     case 'path':
       return pathTruth(p.match, facts)
     default:
       return p satisfies never
   }
+}
+
+function metadataTruth(match: MetadataMatch, { metadata }: AuthzFacts): Truth {
+  return metadata === undefined ? UNKNOWN : truth(matchesMetadata(match, metadata))
 }
 
 function pathTruth(match: StringMatch, facts: AuthzFacts): Truth {

@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
+import type { JwtTime } from '../core/jwt/verify.ts'
 import type { Log } from '../core/log.ts'
 import type { MemoryBudget } from '../core/runtime/memory-budget.ts'
 import type { Metrics } from '../core/metrics.ts'
@@ -27,6 +28,8 @@ export type Context = {
   readonly telemetry?: TelemetrySettings
   /** While the link is down nobody reports endpoints that are gone, so their failures have to show it. Absent = never. */
   readonly isLinkDown?: () => boolean
+  /** By which clock tokens are judged; left out: the wall clock. */
+  readonly tokenTime?: () => JwtTime
 }
 
 /** agent.yaml `limits`. Every one of them has a counter that says how often it was met. */

@@ -10,6 +10,7 @@ import {
   type HeaderValues,
   type QueryMatch,
 } from '../model/matcher.ts'
+import { matchesMetadata, type Metadata } from '../model/http/metadata.ts'
 import {
   NO_HEADER_CHANGES,
   type PathMatch,
@@ -22,8 +23,11 @@ import type { RouteTable } from '../model/tables.ts'
 
 export type RequestFacts = {
   readonly method: string
-  /** Normalised (http/filters/path-normalize.ts), with the query; '' for a CONNECT that has none. */
-  readonly path: string
+  /**
+   * Normalised (http/filters/path-normalize.ts), with the query; '' for a CONNECT that has none. A filter takes a token
+   * out of it.
+   */
+  path: string
   readonly authority: string
   readonly scheme: string
   /** What it asks to switch to, and the length of its body: 0 = none or not known. */
@@ -33,6 +37,10 @@ export type RequestFacts = {
   header(name: string): string | undefined
   /** The same, each line by itself. Left out where no header has several. */
   values?(name: string): HeaderValues
+  /** What filters have found out; each adds to it. */
+  metadata?: Metadata | undefined
+  /** Flat, changed in place by filters; left out where there is nothing to change. */
+  readonly headers?: string[]
 }
 
 export type Routed = { readonly virtualHost: VirtualHost; readonly route: Route }
@@ -150,6 +158,11 @@ export function isGrpc(contentType: string | undefined): boolean {
   return next === undefined || next === '+' || next === ';'
 }
 
+/** Also for the rules of filters, which are conditions of routes. */
+export function matchesRoute(match: RouteMatch, request: RequestFacts, random: Random): boolean {
+  return matches(match, request, { drawn: undefined, random })
+}
+
 function matches(
   match: RouteMatch,
   request: RequestFacts,
@@ -158,6 +171,7 @@ function matches(
   if (!matchesPath(match.path, match.caseSensitive, request)) return false
   for (const h of match.headers) if (!matchesHeader(h, collectHeaderValues(request, h.name))) return false
   for (const q of match.query) if (!matchesQuery(q, request.path)) return false
+  if (match.metadata?.some((one) => !matchesMetadata(one, request.metadata))) return false
   if (match.grpc && !isGrpc(request.header('content-type'))) return false
   if (match.fraction === undefined) return true
   chance.drawn ??= chance.random.float()

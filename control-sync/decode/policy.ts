@@ -22,10 +22,13 @@ import type { MetadataMatcher } from '../../proto/gen/envoy/type/matcher/v3/meta
 import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.ts'
 import type { StringMatcher } from '../../proto/gen/envoy/type/matcher/v3/string_pb.ts'
 import type { ValueMatcher } from '../../proto/gen/envoy/type/matcher/v3/value_pb.ts'
+import { JWT_METADATA } from '../../model/http/jwt.ts'
 import type { StringMatch } from '../../model/matcher.ts'
+import type { MetadataMatch } from '../../model/http/metadata.ts'
 import { isTopicFilter } from '../../model/mqtt/route.ts'
 import { hasUnknown, type DecodePath } from './fields/decode-path.ts'
 import { decodeHeaderMatch, decodeStringMatch } from './fields/matchers.ts'
+import { decodeMetadataMatch } from './fields/metadata.ts'
 import { decodeRange } from './fields/values.ts'
 
 /** Deeper nesting is not evaluated: the decision runs per request and recurses. Istio uses four levels. */
@@ -133,7 +136,7 @@ function permission(at: DecodePath, { rule: by, $unknown: unknown }: XPermission
     case 'destinationPortRange':
       return { kind: 'destination-port', from: by.value.start, to: by.value.end - 1 }
     case 'metadata':
-      return mqttCondition(at.in('metadata'), by.value) ?? unsupported(at, 'metadata')
+      return mqttCondition(at.in('metadata'), by.value) ?? ofTokens(at.in('metadata'), by.value)
     case 'matcher':
     case 'uriTemplate':
       return unsupported(at, by.case)
@@ -157,6 +160,15 @@ function mqttCondition(at: DecodePath, from: MetadataMatcher): Permission | unde
   const made = mqttValue(at.in('value'), key, from.value)
   return made && (from.invert ? { kind: 'not', of: made } : made)
 }
+/** What the token of the request says (model/http/jwt.ts); what other filters write is not known here. */
+function ofTokens(
+  at: DecodePath,
+  from: MetadataMatcher,
+): { readonly kind: 'metadata'; readonly metadata: MetadataMatch } | Unsupported {
+  const metadata = from.filter === JWT_METADATA ? decodeMetadataMatch(at, from) : undefined
+  return metadata ? { kind: 'metadata', metadata } : unsupported(at, 'metadata')
+}
+
 /** A list is written `[value]` in Istio; of what there is one of, both mean the same. */
 function mqttValue(at: DecodePath, key: MqttCondition['key'], value: ValueMatcher | undefined): Permission | undefined {
   const by = value?.matchPattern
@@ -230,6 +242,7 @@ function principal(at: DecodePath, { identifier: by, $unknown: unknown }: XPrinc
     case 'urlPath':
       return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
     case 'metadata':
+      return ofTokens(at.in('metadata'), by.value)
     case 'filterState':
       return unsupported(at, by.case)
     case undefined:

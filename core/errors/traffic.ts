@@ -107,6 +107,21 @@ export const TRAFFIC = {
     flag: 'DENY',
     remedy: 'An authorization policy refuses this peer; the log line names the policy.',
   },
+  MESH_TOKEN_REFUSED: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 401,
+    flag: 'DENY',
+    remedy:
+      'The message says why; a RequestAuthentication (jwt_authn) says which issuers, audiences and places count. Look at both clocks where it is about time.',
+  },
+  MESH_TOKEN_AUDIENCE: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 403,
+    flag: 'DENY',
+    remedy: 'The token is for others: ask the issuer for one whose `aud` the RequestAuthentication (jwt_authn) lists.',
+  },
   MESH_UPGRADE_NOT_PERMITTED: {
     origin: 'downstream',
     retry: 'never',

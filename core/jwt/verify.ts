@@ -8,8 +8,8 @@ import type { Jwks, VerificationKey } from './jwks.ts'
 
 /** Issuer and audience. */
 export type JwtIssuer = {
-  /** `iss`, compared letter by letter. */
-  readonly issuer: string
+  /** `iss`, compared letter by letter; undefined: any, and none. */
+  readonly issuer: string | undefined
   /** One of them has to be in `aud`; empty: whatever it is for. */
   readonly audiences: readonly string[]
   readonly jwks: Jwks
@@ -35,7 +35,13 @@ export const JWT_REFUSALS = [
 export type JwtRefusal = (typeof JWT_REFUSALS)[number]
 export type Claims = Readonly<Record<string, unknown>>
 export type JwtAnswer =
-  | { readonly valid: true; readonly claims: Claims; /** Undefined: never. */ readonly expiresAtMs: number | undefined }
+  | {
+      readonly valid: true
+      readonly header: Claims
+      readonly claims: Claims
+      /** With leeway; undefined: never. */
+      readonly expiresAtMs: number | undefined
+    }
   | { readonly valid: false; readonly reason: JwtRefusal }
 
 export const MAX_TOKEN_BYTES = 16 * 1024
@@ -66,12 +72,12 @@ export function verifyJwt(token: string, by: JwtIssuer, time: JwtTime): JwtAnswe
   // None is understood [RFC 7515 §4.1.11]; `b64` of RFC 7797 is one of them.
   if (crit !== undefined) return refused('critical')
   if (kid !== undefined && typeof kid !== 'string') return refused('malformed')
-  if (claims['iss'] !== by.issuer) return refused('issuer')
+  if (by.issuer !== undefined && claims['iss'] !== by.issuer) return refused('issuer')
   const keys = by.jwks.keys.filter((one) => mayVerify(one, alg, kid))
   if (keys.length === 0) return refused('key')
   const signed = Buffer.from(`${parts[0]}.${parts[1]}`, 'latin1')
   if (!keys.slice(0, MAX_TRIES).some(({ key }) => isSignedBy(alg, key, signed, signature))) return refused('signature')
-  return checkClaims(claims, by.audiences, time)
+  return checkClaims({ header, claims }, by.audiences, time)
 }
 
 /** A key without an id may be the one that the token names (as in Envoy). */
@@ -83,7 +89,11 @@ function mayVerify({ id, algorithm, key }: VerificationKey, alg: string, kid: st
   )
 }
 
-function checkClaims(claims: Claims, audiences: readonly string[], time: JwtTime): JwtAnswer {
+function checkClaims(
+  { header, claims }: { readonly header: Claims; readonly claims: Claims },
+  audiences: readonly string[],
+  time: JwtTime,
+): JwtAnswer {
   const { exp, nbf, iat, aud } = claims
   if (![exp, nbf, iat].every(isNumericDate)) return refused('malformed')
   const { nowMs, isLowerBound = false, leewayMs = LEEWAY_MS } = time
@@ -93,7 +103,7 @@ function checkClaims(claims: Claims, audiences: readonly string[], time: JwtTime
   if (!isLowerBound && youngMs > nowMs + leewayMs) return refused('not-yet')
   const meant = typeof aud === 'string' ? [aud] : Array.isArray(aud) ? aud : []
   if (audiences.length > 0 && !audiences.some((one) => meant.includes(one))) return refused('audience')
-  return { valid: true, claims, expiresAtMs }
+  return { valid: true, header, claims, expiresAtMs }
 }
 
 /** NumericDate (RFC 7519 §2), or absent. */

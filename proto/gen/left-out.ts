@@ -45,6 +45,9 @@ envoy.extensions.access_loggers.file.v3.FileAccessLog 2 format 3 json_format 4 t
 envoy.extensions.filters.http.fault.v3.FaultAbort 6 response_body
 envoy.extensions.filters.http.fault.v3.HTTPFault 7 response_rate_limit
 envoy.extensions.filters.http.grpc_stats.v3.FilterConfig 2 individual_method_stats_allowlist
+envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig 2 jwt_max_token_size
+envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader 3 claim_path
+envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement 7 extract_only_without_validation
 envoy.extensions.filters.http.rbac.v3.RBAC 4 matcher 5 shadow_matcher
 envoy.extensions.filters.http.router.v3.Router 3 upstream_log 9 upstream_log_options 7 suppress_grpc_request_failure_code_stats 8 upstream_http_filters 10 reject_connect_request_early_data
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol 1 rules 3 pass_through_tlvs 6 tlv_location

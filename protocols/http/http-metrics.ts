@@ -7,6 +7,7 @@ type Direction = Listener['direction']
 /** Counters of exchanges and their tries; hot paths hold the cells. */
 export class HttpMetrics {
   readonly denied: Cell
+  readonly tokenRefused: Cell
   readonly shadowDenied: Cell
   readonly refusedMessages: Cell
   readonly attempts: ReturnType<typeof attemptCells>
@@ -19,6 +20,9 @@ export class HttpMetrics {
   readonly #failed: Family<'code'>
 
   constructor(metrics: Metrics) {
+    this.tokenRefused = metrics
+      .counter('mesh_http_token_refused_total', 'HTTP requests without a token that counts (RequestAuthentication).')
+      .cell({})
     this.denied = metrics
       .counter('mesh_http_denied_total', 'HTTP requests that an authorization policy refused.')
       .cell({})

@@ -9,6 +9,7 @@ import type { MeshError } from '../../core/errors.ts'
 import type { HeaderValues } from '../../model/matcher.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
+import type { Metadata } from '../../model/http/metadata.ts'
 import type { ConnectOptions, Upstreams } from '../upstream-api.ts'
 import type { RequestFacts } from '../router.ts'
 import type { HttpVersion } from './codec/framing.ts'
@@ -25,7 +26,7 @@ export class RequestHead implements RequestFacts {
   scheme: 'http' | 'https'
   readonly authority: string
   /** Origin form, normalised, with query; '*' for OPTIONS; '' for CONNECT. */
-  readonly path: string
+  path: string
   readonly headers: string[]
   readonly version: HttpVersion
   /** Bytes; 0 = no body; UNKNOWN_LENGTH = chunked or an HTTP/2 stream without content-length. */
@@ -37,6 +38,8 @@ export class RequestHead implements RequestFacts {
   /** Istio's exchange headers, which `headers` do not have any more. */
   peerId: string | undefined = undefined
   peerMetadata: string | undefined = undefined
+  /** What filters have found out, from the plan on. */
+  metadata: Metadata | undefined = undefined
 
   constructor(fields: RequestHeadFields) {
     this.method = fields.method
@@ -54,7 +57,19 @@ export class RequestHead implements RequestFacts {
   copy(): RequestHead {
     const { method, scheme, authority, path, version, bodyLength, upgrade, expectContinue } = this
     const headers = [...this.headers]
-    return new RequestHead({ method, scheme, authority, path, headers, version, bodyLength, upgrade, expectContinue })
+    const own = new RequestHead({
+      method,
+      scheme,
+      authority,
+      path,
+      headers,
+      version,
+      bodyLength,
+      upgrade,
+      expectContinue,
+    })
+    own.metadata = this.metadata
+    return own
   }
 
   header(name: string): string | undefined {

@@ -3,6 +3,7 @@
  * a field.
  */
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { JWKS } from './values.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
 
 export type Place = {
@@ -33,6 +34,9 @@ const HTTP_RBAC = 'envoy.extensions.filters.http.rbac.v3.RBAC'
 const TLS = 'envoy.extensions.transport_sockets.tls.v3'
 const OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions'
 const FAULT = 'envoy.extensions.filters.http.fault.v3.HTTPFault'
+const JWT_PACKAGE = 'envoy.extensions.filters.http.jwt_authn.v3'
+const JWT = `${JWT_PACKAGE}.JwtAuthentication`
+const JWT_PROVIDER: JsonObject = { issuer: 'i', local_jwks: { inline_string: JWKS } }
 const ROUTER = {
   name: 'envoy.filters.http.router',
   typed_config: any('envoy.extensions.filters.http.router.v3.Router', {}),
@@ -109,6 +113,16 @@ const policy = part(
 const fault = part(hcm, FAULT, { abort: { http_status: 500, percentage: { numerator: 1 } } }, (m) => ({
   http_filters: [{ name: 'envoy.filters.http.fault', typed_config: any(FAULT, m) }, ROUTER],
 }))
+const jwt = part(hcm, JWT, { providers: { p: JWT_PROVIDER } }, (m) => ({
+  http_filters: [{ name: 'envoy.filters.http.jwt_authn', typed_config: any(JWT, m) }, ROUTER],
+}))
+const jwtProvider = part(jwt, `${JWT_PACKAGE}.JwtProvider`, JWT_PROVIDER, (m) => ({ providers: { p: m } }))
+const jwtRule = part(jwt, `${JWT_PACKAGE}.RequirementRule`, { match: { prefix: '/' } }, (m) => ({
+  providers: { p: JWT_PROVIDER },
+  requirement_map: { n: { provider_name: 'p' } },
+  rules: list(m),
+}))
+const jwtRequirement = part(jwtRule, `${JWT_PACKAGE}.JwtRequirement`, { provider_name: 'p' }, (m) => ({ requires: m }))
 const downstream = part(
   chain,
   `${TLS}.DownstreamTlsContext`,
@@ -199,6 +213,10 @@ export const PLACES: readonly Place[] = [
   part(hcm, `${HCM}.UpgradeConfig`, { upgrade_type: 'websocket' }, (m) => ({ upgrade_configs: list(m) })),
   part(hcm, 'envoy.config.core.v3.HttpProtocolOptions', {}, (m) => ({ common_http_protocol_options: m })),
   part(hcm, 'envoy.config.core.v3.Http1ProtocolOptions', {}, (m) => ({ http_protocol_options: m })),
+  jwt,
+  jwtProvider,
+  jwtRule,
+  jwtRequirement,
   table,
   host,
   route,

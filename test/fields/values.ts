@@ -25,6 +25,10 @@ const FILE_LOG = {
 const RETRY = { retry_on: 'gateway-error' }
 
 /** What else has to be set for a field to mean something. */
+/** Keys of somebody (RFC 8037 §A.2), once with an id. */
+export const JWKS = '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+const OTHER_JWKS = JWKS.replace('}]}', ',"kid":"a"}]}')
+
 export const WITH: Readonly<Record<string, JsonObject>> = {
   'Cluster.eds_cluster_config': { type: 'EDS' },
   'Cluster.ring_hash_lb_config': { lb_policy: 'RING_HASH' },
@@ -35,6 +39,7 @@ export const WITH: Readonly<Record<string, JsonObject>> = {
   'OutlierDetection.consecutive_local_origin_failure': { split_external_local_origin_errors: true },
   'OutlierDetection.enforcing_consecutive_local_origin_failure': { split_external_local_origin_errors: true },
   'UpstreamHttpProtocolOptions.override_auto_sni_header': { auto_sni: true },
+  'JwtProvider.pad_forward_payload_header': { forward_payload_header: 'x-p' },
 }
 
 export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
@@ -203,6 +208,17 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'Principal.direct_remote_ip': [RANGE],
   'Principal.remote_ip': [RANGE],
   'RBAC.policies': [{ q: { permissions: [{ any: true }], principals: [{ any: true }] } }],
+  'JwtAuthentication.providers': [{ q: { issuer: 'i', local_jwks: { inline_string: JWKS } } }],
+  'JwtProvider.local_jwks': [{ inline_string: OTHER_JWKS }],
+  'JwtAuthentication.requirement_map': [{ n: { provider_name: 'p' } }],
+  'JwtAuthentication.rules': [[{ match: { prefix: '/a' }, requires: { provider_name: 'p' } }]],
+  'RequirementRule.match': [{ prefix: '/a' }],
+  'RequirementRule.requires': [{ provider_name: 'p' }],
+  'RequirementRule.requirement_name': ['n'],
+  'JwtRequirement.provider_name': ['q'],
+  'JwtRequirement.provider_and_audiences': [{ provider_name: 'p', audiences: ['x'] }],
+  'JwtRequirement.requires_any': [{ requirements: [{ provider_name: 'p' }] }],
+  'JwtRequirement.requires_all': [{ requirements: [{ provider_name: 'p' }] }],
   'HTTPFault.abort': [{ http_status: 503, percentage: { numerator: 100 } }],
   'HTTPFault.delay': [{ fixed_delay: '1s', percentage: { numerator: 100 } }],
 }

@@ -41,14 +41,14 @@ const table = (...routes: Route[]): RouteTable =>
   })
 const request = (
   path: string,
-  over: Partial<Omit<RequestFacts, 'header'>> & { headers?: Record<string, string> } = {},
+  { headers, ...over }: Partial<Omit<RequestFacts, 'header' | 'headers'>> & { headers?: Record<string, string> } = {},
 ): RequestFacts => ({
   method: 'GET',
   authority: 'a.example',
   scheme: 'http',
   ...over,
   path,
-  header: (name) => over.headers?.[name],
+  header: (name) => headers?.[name],
 })
 const routed = (t: RouteTable, r: RequestFacts, random = seededRandom(1)): string | undefined =>
   matchRoute(t, r, random)?.route.name

@@ -108,6 +108,7 @@ const REFUSE: Record<string, string> = {
   'envoy.config.listener.v3.FilterChain': 'use_proxy_proto',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'filters',
   'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication': 'filter_state_rules',
   'envoy.config.route.v3.RouteAction':
     'auto_host_rewrite host_rewrite_header host_rewrite_path_regex host_rewrite path_rewrite path_rewrite_policy',
   'envoy.config.route.v3.RedirectAction': 'path_rewrite',

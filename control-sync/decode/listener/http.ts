@@ -8,6 +8,7 @@ import {
 } from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
 import { FileAccessLogSchema } from '../../../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import {
   HttpConnectionManager_CodecType as CodecType,
@@ -23,6 +24,7 @@ import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
+import { decodeJwt } from '../jwt.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeRouteConfig } from '../route/route.ts'
 import { LOG_FORMATS, NO_SPANS, noteOtherLog, findSkippedExtension } from '../fields/skipped.ts'
@@ -290,6 +292,8 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
     noteIgnored(here, HTTPFaultSchema, fault)
     return { kind: 'fault', name: from.name, fault: decodeFault(here, fault), ...off }
   }
+  const jwt = unpack(here, any, JwtAuthenticationSchema)
+  if (jwt) return { kind: 'jwt', name: from.name, jwt: decodeJwt(here, jwt), ...off }
   const what = readEffectiveType(here, any) || blockUnconfigured(from)
   if (from.disabled) {
     at.ignore(

@@ -8,6 +8,7 @@ import type { Policy } from '../../../model/policy.ts'
 import type { RouteFilter, RouteFilters } from '../../../model/route.ts'
 import { FilterConfigSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
@@ -50,6 +51,13 @@ function one(at: DecodePath, any: Any): RouteFilter {
       const fault = unpack(at, inner, HTTPFaultSchema)
       if (fault) noteIgnored(at, HTTPFaultSchema, fault)
       return { off: false, fault: { value: fault && decodeFault(at, fault) } }
+    }
+    case JwtPerRouteSchema.typeName: {
+      const jwt = unpack(at, inner, JwtPerRouteSchema)
+      const by = jwt?.requirementSpecifier
+      if (by?.case === 'requirementName') return { off: false, jwt: by.value }
+      if (by?.case !== 'disabled') at.issue('neither switches the filter off nor names a requirement')
+      return { off: false, jwt: false }
     }
     default:
       at.ignore(`${type} per route is not implemented`)

@@ -10,6 +10,10 @@ import {
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RouteConfigurationSchema, type RouteConfiguration } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { findFieldName, refuse, hasUnknown, type DecodePath } from '../fields/decode-path.ts'
+import { JWT_METADATA } from '../../../model/http/jwt.ts'
+import type { MetadataMatch } from '../../../model/http/metadata.ts'
+import type { MetadataMatcher } from '../../../proto/gen/envoy/type/matcher/v3/metadata_pb.ts'
+import { decodeMetadataMatch } from '../fields/metadata.ts'
 import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeHeaderMatches, queryMatch, decodeRegex } from '../fields/matchers.ts'
 import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
@@ -138,7 +142,7 @@ function route(at: DecodePath, from: XRoute, outer: RouteFilters): Route {
   let match = EVERYTHING
   return at.piece(
     () => {
-      match = routeMatch(at.in('match'), from.match)
+      match = decodeRouteMatch(at.in('match'), from.match)
       const filters = decodePerFilter(at, from.typedPerFilterConfig, outer)
       return {
         name: from.name,
@@ -165,7 +169,7 @@ const EVERYTHING: RouteMatch = {
  * A condition that is not understood is an issue, and left out of what is returned: that then matches all that may have
  * been meant, and more, which is right for a route that refuses.
  */
-function routeMatch(at: DecodePath, from: XRouteMatch | undefined): RouteMatch {
+export function decodeRouteMatch(at: DecodePath, from: XRouteMatch | undefined): RouteMatch {
   if (!from) {
     at.issue('is missing')
     return EVERYTHING
@@ -173,7 +177,6 @@ function routeMatch(at: DecodePath, from: XRouteMatch | undefined): RouteMatch {
   const path = pathMatch(at, from) ?? EVERYTHING.path
   if (from.tlsContext) at.in('tls_context').issue('is not supported')
   if (from.grpc && hasUnknown(from.grpc)) at.in('grpc').issue('holds a condition that meshlet does not know')
-  if (from.dynamicMetadata.length > 0) at.in('dynamic_metadata').issue('is not supported')
   for (const { no } of from.$unknown ?? [])
     at.in(findFieldName(RouteMatchSchema, no)).issue('a condition that meshlet does not know')
   return {
@@ -183,7 +186,18 @@ function routeMatch(at: DecodePath, from: XRouteMatch | undefined): RouteMatch {
     query: from.queryParameters.flatMap((q, i) => queryMatch(at.in('query_parameters').item(i), q) ?? []),
     grpc: from.grpc !== undefined,
     fraction: decodeRuntimeFraction(at.in('runtime_fraction'), from.runtimeFraction),
+    ...(from.dynamicMetadata.length > 0 && {
+      metadata: metadataMatches(at.in('dynamic_metadata'), from.dynamicMetadata),
+    }),
   }
+}
+
+function metadataMatches(at: DecodePath, from: readonly MetadataMatcher[]): MetadataMatch[] {
+  return from.flatMap((one, i) => {
+    const made = decodeMetadataMatch(at.item(i), one)
+    if (!made || made.filter !== JWT_METADATA) at.item(i).issue('is not supported')
+    return made ?? []
+  })
 }
 
 function pathMatch(at: DecodePath, { pathSpecifier: by }: XRouteMatch): PathMatch | undefined {

@@ -11,20 +11,23 @@ import type { RequestHead } from '../message.ts'
 import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './plan.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
+type PlanContext = Pick<Context, 'tables' | 'random' | 'clock' | 'tokenTime'>
+
 /** @param remoteIp the client's address as trusted hops tell it */
 export function planRequest(
-  { tables, random }: Pick<Context, 'tables' | 'random'>,
+  ctx: PlanContext,
   client: RequestOrigin,
   http: HttpConnectionManager,
   request: RequestHead,
   remoteIp: string,
 ): Plan {
   const input = {
-    tables: tables.get(),
+    tables: ctx.tables.get(),
     http,
     request,
     client: client.facts(remoteIp),
-    random,
+    random: ctx.random,
+    clocks: ctx,
     upgrade: request.upgrade,
   }
   return request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
@@ -87,13 +90,14 @@ export function findRefusal(
   asked: RequestHead,
   client: RequestOrigin,
   remoteIp: string,
-  ctx: Pick<Context, 'tables' | 'random'>,
+  ctx: PlanContext,
 ): MeshError | undefined {
   const { codec } = client.conn.chain
   // The chain's own policies (L4) were asked by the recheck; there are no others where it speaks something else now.
   if (codec.kind !== 'http') return undefined
   const { http } = codec
-  const filters = http.filters.filter((f) => f.kind !== 'fault')
+  // What the token said is remembered; the token itself may have been taken from the request.
+  const filters = http.filters.filter((f) => f.kind !== 'fault' && f.kind !== 'jwt')
   const plan = planRequest(ctx, client, { ...http, filters }, asked, remoteIp)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }

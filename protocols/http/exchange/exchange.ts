@@ -156,7 +156,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     switch (plan.kind) {
       case 'refuse':
         reportDenied(plan, this.client.conn, this.#rt)
-        this.#refuse(plan.error)
+        this.#answerLocally(createErrorAnswer(plan.error, this.#isGrpc(), plan.fields), plan.error)
         return
       case 'answer':
         this.#answerLocally(

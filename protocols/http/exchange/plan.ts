@@ -6,10 +6,19 @@
 import type { Random } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Cluster } from '../../../model/cluster.ts'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
 import type { HeaderValues } from '../../../model/matcher.ts'
-import type { ForwardAction, HeaderEdit, RetryPolicy, RouteAction, RouteConfig } from '../../../model/route.ts'
+import type { Metadata } from '../../../model/http/metadata.ts'
+import type {
+  ForwardAction,
+  HeaderEdit,
+  RetryPolicy,
+  RouteAction,
+  RouteConfig,
+  RouteFilter,
+} from '../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../model/tables.ts'
+import type { Context } from '../../context.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../../authz.ts'
 import {
   collectHeaderValues,
@@ -20,6 +29,7 @@ import {
   type RequestFacts,
   type Routed,
 } from '../../router.ts'
+import { askForTokens } from '../filters/jwt/filter.ts'
 import { decideFault, type InjectedFault } from '../filters/fault.ts'
 import { redirectLocation, rewritePath } from '../filters/redirect.ts'
 import { permitsUpgrade } from '../filters/upgrade.ts'
@@ -36,6 +46,8 @@ export type PlanInput = {
   /** What the request wants to switch to (upgrade.ts); undefined = nothing. */
   readonly upgrade: string | undefined
   readonly random: Random
+  /** Tokens are judged by. */
+  readonly clocks: Pick<Context, 'clock' | 'tokenTime'>
 }
 
 type Common = {
@@ -72,67 +84,89 @@ export type AnswerPlan = Common & {
   readonly fault: InjectedFault['abort']
 }
 /**
- * `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE,
+ * `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_TOKEN_REFUSED, MESH_TOKEN_AUDIENCE, MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE,
  * MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER.
  */
 export type RefusePlan = Common & {
   readonly kind: 'refuse'
   readonly error: MeshError
   readonly rule: string | undefined
+  /** Of the answer, besides; flat. */
+  readonly fields?: readonly string[]
 }
 
 export function planExchange(input: PlanInput): Plan {
   const table = findRouteTable(input.http, input.tables)
+  const state = findRoute(input, table)
+  for (const filter of input.http.filters) {
+    if (filter.kind === 'cors') continue
+    const own = state.routed?.route.filters?.get(filter.name)
+    if (own ? own.off : filter.off) continue
+    const plan = askFilter(filter, own, input, state)
+    if (plan) return plan
+    if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
+  }
+  const { routed, common } = state
+  if (!table || !routed) return refuse('MESH_NO_ROUTE', 'no route matches the request', common)
+  return planAction(routed.route.action, table, routed, input, common)
+}
+
+/** `isMoved`: a filter has found out what another route may ask for. */
+type Underway = { routed: Routed | undefined; common: Mutable<Common>; isMoved: boolean }
+type Mutable<T> = { -readonly [key in keyof T]: T[key] }
+
+/** @param before of the route that matched without what filters have found out since */
+function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Common): Underway {
   const routed = table && matchRoute(table, input.request, input.random)
   const common = {
-    delayMs: 0,
-    shadow: undefined as readonly ShadowDecision[] | undefined,
+    delayMs: before?.delayMs ?? 0,
+    shadow: before?.shadow,
     routeName: routed?.route.name ?? '',
     responseEdits: table && routed ? responseEdits(table, routed, undefined) : NO_EDITS,
   }
-  for (const filter of input.http.filters) {
-    if (filter.kind === 'cors') continue
-    const own = routed?.route.filters?.get(filter.name)
-    if (own ? own.off : filter.off) continue
-    switch (filter.kind) {
-      case 'rbac': {
-        const policy = own?.policy ? own.policy.value : filter.policy
-        if (!policy) break
-        const facts = new PolicyFacts(input)
-        if (policy.shadow) common.shadow = [...(common.shadow ?? []), ...shadowDecisions([policy], facts)]
-        const decision = decide([policy], facts)
-        if (!decision.allowed)
-          return refuse(
-            'MESH_PEER_NOT_ALLOWED',
-            'authorization policy refuses the request',
-            beforeAction(common, routed),
-            decision.rule,
-          )
-        break
-      }
-      case 'fault': {
-        const injected = decideFault(own?.fault ? own.fault.value : filter.fault, input.request, input.random)
-        if (!injected) break
-        common.delayMs += injected.delayMs
-        if (injected.abort)
-          return {
-            ...beforeAction(common, routed),
-            kind: 'answer',
-            status: injected.abort.status,
-            body: 'fault filter abort',
-            location: undefined,
-            fault: injected.abort,
-          }
-        break
-      }
-      case 'blocked':
-        return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, beforeAction(common, routed))
-      default:
-        filter satisfies never
+  return { routed, common, isMoved: false }
+}
+
+/** @returns undefined: the request goes on */
+function askFilter(
+  filter: Exclude<HttpFilter, { kind: 'cors' }>,
+  own: RouteFilter | undefined,
+  input: PlanInput,
+  state: Underway,
+): Plan | undefined {
+  const { routed, common } = state
+  switch (filter.kind) {
+    case 'rbac': {
+      const policy = own?.policy ? own.policy.value : filter.policy
+      if (!policy) return undefined
+      const facts = new PolicyFacts(input)
+      if (policy.shadow) common.shadow = [...(common.shadow ?? []), ...shadowDecisions([policy], facts)]
+      const decision = decide([policy], facts)
+      if (decision.allowed) return undefined
+      const what = 'authorization policy refuses the request'
+      return refuse('MESH_PEER_NOT_ALLOWED', what, beforeAction(common, routed), decision.rule)
     }
+    case 'fault': {
+      const injected = decideFault(own?.fault ? own.fault.value : filter.fault, input.request, input.random)
+      if (!injected) return undefined
+      common.delayMs += injected.delayMs
+      const { abort } = injected
+      if (!abort) return undefined
+      const answer = { status: abort.status, body: 'fault filter abort', location: undefined, fault: abort }
+      return { ...beforeAction(common, routed), kind: 'answer', ...answer }
+    }
+    case 'jwt': {
+      const asked = askForTokens(filter.jwt, own, input.request, input)
+      if ('code' in asked)
+        return { ...refuse(asked.code, asked.what, beforeAction(common, routed)), fields: asked.fields }
+      state.isMoved = asked.reroute
+      return undefined
+    }
+    case 'blocked':
+      return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, beforeAction(common, routed))
+    default:
+      return filter satisfies never
   }
-  if (!table || !routed) return refuse('MESH_NO_ROUTE', 'no route matches the request', common)
-  return planAction(routed.route.action, table, routed, input, common)
 }
 
 /** A filter answers by itself: Envoy's redirects and direct responses edit none but their own answers. */
@@ -232,6 +266,9 @@ class PolicyFacts implements AuthzFacts {
   get serverName(): string {
     return this.#client.serverName
   }
+  get metadata(): Metadata {
+    return this.#request.metadata ?? NO_METADATA
+  }
   get path(): string | undefined {
     return this.#request.path === '' ? undefined : readPathText(this.#request.path)
   }
@@ -239,6 +276,8 @@ class PolicyFacts implements AuthzFacts {
     return collectHeaderValues(this.#request, name)
   }
 }
+
+const NO_METADATA: Metadata = {}
 
 /** Inline tables are indexed once; they live as long as their configuration. */
 const inlineTables = new WeakMap<RouteConfig, RouteTable>()
@@ -286,6 +325,8 @@ function withEdit(edits: readonly HeaderEdit[], edit: HeaderEdit | undefined): r
 function refuse(
   code:
     | 'MESH_PEER_NOT_ALLOWED'
+    | 'MESH_TOKEN_REFUSED'
+    | 'MESH_TOKEN_AUDIENCE'
     | 'MESH_CHAIN_BLOCKED'
     | 'MESH_ROUTE_BLOCKED'
     | 'MESH_NO_ROUTE'

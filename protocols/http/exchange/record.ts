@@ -115,6 +115,10 @@ export function reportDenied(
   { id, tls }: Connection,
   { ctx, metrics }: HttpRuntime,
 ): void {
+  if (error.code === 'MESH_TOKEN_REFUSED' || error.code === 'MESH_TOKEN_AUDIENCE') {
+    metrics.tokenRefused.value++
+    ctx.log.debug({ evt: 'http.token', conn: id, err: error }, 'request refused for its token')
+  }
   if (error.code !== 'MESH_PEER_NOT_ALLOWED') return
   metrics.denied.value++
   ctx.log.debug({ evt: 'http.denied', conn: id, rule, peer: tls?.peer?.spiffeId?.uri }, 'request refused by policy')

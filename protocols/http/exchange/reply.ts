@@ -7,9 +7,14 @@ import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
 
-/** A refusal: the code in x-meshlet-error. gRPC callers get trailers-only (status 200). */
-export function createErrorAnswer(error: MeshError, grpc: boolean): LocalAnswer {
-  return grpc ? grpcErrorAnswer(error) : createTextErrorAnswer(error)
+/**
+ * A refusal: the code in x-meshlet-error. gRPC callers get trailers-only (status 200).
+ * @param fields more of the answer, flat
+ */
+export function createErrorAnswer(error: MeshError, grpc: boolean, fields: readonly string[] = []): LocalAnswer {
+  const answer = grpc ? grpcErrorAnswer(error) : createTextErrorAnswer(error)
+  answer.head.headers.push(...fields)
+  return answer
 }
 
 /** Status of the code's row, one line of text. */

@@ -1,6 +1,7 @@
 /** The number that hash balancers (ring-hash, maglev) place a request with (envoy RouteAction.HashPolicy). Pure. */
 import type { HashSource } from '../../../model/route.ts'
 import { queryValue } from '../../router.ts'
+import { findCookie } from './cookie.ts'
 
 export type HashFacts = {
   /** Request header, lower-case name. */
@@ -40,7 +41,7 @@ function textOf(source: HashSource, facts: HashFacts): string | undefined {
     case 'header':
       return facts.header(source.name)
     case 'cookie':
-      return cookieValue(facts.header('cookie'), source.name)
+      return findCookie(facts.header('cookie'), source.name)
     case 'query':
       return queryValue(facts.path, source.name)
     case 'source-ip':
@@ -48,17 +49,4 @@ function textOf(source: HashSource, facts: HashFacts): string | undefined {
     default:
       return source satisfies never
   }
-}
-
-/** RFC 6265 §4.2.1: `name=value` pairs; a value may stand in quotes. */
-function cookieValue(cookies: string | undefined, name: string): string | undefined {
-  for (const pair of cookies?.split(/[;,]/) ?? []) {
-    const equals = pair.indexOf('=')
-    if (equals > 0 && pair.slice(0, equals).trim() === name)
-      return pair
-        .slice(equals + 1)
-        .trim()
-        .replace(/^"(.*)"$/, '$1')
-  }
-  return undefined
 }

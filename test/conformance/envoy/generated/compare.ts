@@ -11,7 +11,9 @@ function sortFields(fields: readonly (readonly [string, string])[], without: Rea
     .filter(([name]) => !without.has(name.toLowerCase()))
     .map(([name, value]): [string, string] => [name.toLowerCase(), value])
     .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-    .map(([name, value]) => `${name}: ${value}`.replace(/^(location: https:.*):80\//, '$1/'))
+    .map(([name, value]) =>
+      `${name}: ${value}`.replace(/^(location: https:.*):80\//, '$1/').replace(/realm="[^"]*".*/, 'realm'),
+    )
 }
 const pairs = (raw: readonly string[]): [string, string][] =>
   raw.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, raw[i + 1]!]] : []))
@@ -28,8 +30,10 @@ export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request)
   // Envoy gives up the connection when it answers by itself before it has read the body.
   const isUnread = isLocal && (sent.body ?? '') !== ''
   const isDirect = body.startsWith('direct ')
+  // Of several tokens that do not count, either may be the one that is told.
+  const isTokenRefused = fields.some(([name]) => name === 'www-authenticate')
   return {
-    status,
+    status: isTokenRefused ? 401 : status,
     fields:
       status === 400
         ? []
@@ -46,7 +50,8 @@ export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request)
     isOpen: isUnread || status === 400 || isOpen,
     saw: saw && {
       method: saw.method,
-      url: saw.url,
+      // Envoy writes the query anew when it has taken a token out of it.
+      url: saw.url.replace(/([?&][pqQ])(?=&|$)/g, '$1='),
       body: saw.body,
       fields: sortFields(pairs(saw.rawHeaders), OWN_OF_REQUEST)
         .filter((field) => field !== 'content-length: 0')

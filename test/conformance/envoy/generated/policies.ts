@@ -2,6 +2,7 @@
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Dice } from '../../../fuzz/live/words.ts'
 import { headerMatch, pathOf, stringMatch } from './matches.ts'
+import { claimMatch } from './tokens.ts'
 
 const PACKAGE = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3'
 const range = (prefix: string, bits: number): JsonObject => ({ address_prefix: prefix, prefix_len: bits })
@@ -11,6 +12,7 @@ const RANGES = [range('127.0.0.0', 8), range('9.9.9.9', 32), range('10.0.0.0', 8
 const DEPTH = 2
 function permission(dice: Dice, depth = DEPTH): JsonObject {
   const several = (): JsonObject[] => [permission(dice, depth - 1), ...dice.times(1, () => permission(dice, depth - 1))]
+  if (dice.hits(0.15)) return { metadata: claimMatch(dice) }
   const kind = dice.upTo(depth > 0 ? 9 : 5)
   switch (kind) {
     case 0:
@@ -32,6 +34,7 @@ function permission(dice: Dice, depth = DEPTH): JsonObject {
 }
 function principal(dice: Dice, depth = DEPTH): JsonObject {
   const several = (): JsonObject[] => [principal(dice, depth - 1), ...dice.times(1, () => principal(dice, depth - 1))]
+  if (dice.hits(0.2)) return { metadata: claimMatch(dice) }
   const kind = dice.upTo(depth > 0 ? 9 : 6)
   switch (kind) {
     case 0:

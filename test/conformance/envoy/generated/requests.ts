@@ -2,6 +2,7 @@
 import type { Dice } from '../../../fuzz/live/words.ts'
 import { OUTCOMES } from './endpoint.ts'
 import { FIELD_NAMES, FIELD_VALUES, HOSTS, PARAMETERS, pathOf, SEGMENTS } from './matches.ts'
+import { tokenOf } from './tokens.ts'
 
 /** `body` undefined: none is announced. Texts are of latin1. */
 export type Request = {
@@ -45,6 +46,10 @@ function fieldsOf(dice: Dice): [string, string][] {
     ...maybe(0.05, 'connection', ['keep-alive', 'x-a', 'close']),
     ...maybe(0.05, 'x-request-id', ['7']),
     ...maybe(0.05, 'user-agent', ['u']),
+    ...maybe(0.05, 'origin', ['http://o']),
+    ...maybe(0.05, 'access-control-request-method', ['GET']),
+    ...maybe(0.05, 'x-payload', ['forged']),
+    ...maybe(0.05, 'x-claim', ['forged']),
     ...(dice.hits(0.4) ? [['x-do', outcomes(dice)] as [string, string]] : []),
   ]
 }
@@ -57,11 +62,16 @@ function outcomes(dice: Dice): string {
 export function requestOf(dice: Dice): Request {
   const method = dice.one(['GET', 'GET', 'GET', 'POST', 'PUT', 'HEAD', 'DELETE', 'OPTIONS', 'PATCH'])
   const host = dice.one(HOSTS)
+  const token = tokenOf(dice)
+  const target = targetOf(dice)
   return {
     method,
-    target: targetOf(dice),
+    target: token?.query ? `${target.replace(/#.*/, '')}${target.includes('?') ? '&' : '?'}${token.query}` : target,
     host: `${host}${dice.hits(0.1) ? '.' : ''}${dice.hits(0.2) ? dice.one([':8080', ':80']) : ''}`,
-    fields: fieldsOf(dice).filter(([name]) => name !== 'x-do' || REPEATABLE.has(method)),
+    fields: [
+      ...fieldsOf(dice).filter(([name]) => name !== 'x-do' || REPEATABLE.has(method)),
+      ...(token?.field ? [token.field] : []),
+    ],
     ...((method === 'POST' || method === 'PUT' || dice.hits(0.05)) && { body: dice.one(['', 'x', 'hello']) }),
   }
 }

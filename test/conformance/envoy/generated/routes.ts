@@ -2,6 +2,7 @@
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Dice } from '../../../fuzz/live/words.ts'
 import { chance, compact, matchOf } from './matches.ts'
+import { claimMatch, jwtFilter, jwtOverride } from './tokens.ts'
 import { rbacFilter, rbacOverride } from './policies.ts'
 
 /** A listener's connection manager, with its filters and its route table apart. */
@@ -81,9 +82,12 @@ function mutations(dice: Dice, often: number): JsonObject {
     response_headers_to_remove: chance(dice, often / 2, () => [dice.one(['r-a', 'R-B', 'server'])]),
   })
 }
+function override(dice: Dice): JsonObject {
+  return dice.hits(0.7) ? rbacOverride(dice) : jwtOverride(dice)
+}
 function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
   const kind = dice.upTo(8)
-  const match = matchOf(dice)
+  const match = { ...matchOf(dice), ...(dice.hits(0.1) && { dynamic_metadata: [claimMatch(dice)] }) }
   return compact({
     name: `r${i}`,
     match,
@@ -93,7 +97,7 @@ function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
       direct_response: { status: dice.one([200, 404, 429, 503]), body: { inline_string: `direct ${i}` } },
     }),
     ...mutations(dice, 0.2),
-    typed_per_filter_config: chance(dice, hasPolicies ? 0.15 : 0, () => rbacOverride(dice)),
+    typed_per_filter_config: chance(dice, hasPolicies ? 0.15 : 0, () => override(dice)),
   })
 }
 function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): JsonObject {
@@ -108,7 +112,7 @@ function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): Js
     retry_policy: chance(dice, 0.1, () => retryPolicy(dice)),
     require_tls: chance(dice, 0.05, () => dice.one(['ALL', 'EXTERNAL_ONLY'])),
     ...mutations(dice, 0.15),
-    typed_per_filter_config: chance(dice, hasPolicies ? 0.2 : 0, () => rbacOverride(dice)),
+    typed_per_filter_config: chance(dice, hasPolicies ? 0.2 : 0, () => override(dice)),
   })
 }
 const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD']
@@ -133,7 +137,7 @@ function managerOf(dice: Dice): JsonObject {
 export function configurationOf(dice: Dice): Configuration {
   const ignoresPort = dice.hits(0.2)
   const left = DOMAINS.filter((domain) => !ignoresPort || !domain.includes(':'))
-  const filters = dice.hits(0.5) ? [rbacFilter(dice)] : []
+  const filters = [...(dice.hits(0.4) ? [jwtFilter(dice)] : []), ...(dice.hits(0.5) ? [rbacFilter(dice)] : [])]
   return {
     manager: managerOf(dice),
     filters,

@@ -4,6 +4,7 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { SimClock } from '../../../helpers/sim-clock.ts'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
@@ -73,6 +74,7 @@ function answer(http: HttpConnectionManager): number | string {
     http,
     upgrade: undefined,
     random: seededRandom(1),
+    clocks: { clock: new SimClock() },
     request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: () => undefined },
     client: {
       peer: undefined,

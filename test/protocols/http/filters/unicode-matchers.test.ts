@@ -4,6 +4,7 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { SimClock } from '../../../helpers/sim-clock.ts'
 import type { JsonObject } from '@bufbuild/protobuf'
 import { decode } from '../../../../control-sync/decode/decode.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
@@ -95,7 +96,17 @@ function passes(parts: { filters?: JsonObject[]; match?: JsonObject }, at: At, t
   const http = managerWith(parts)
   const request = requestWith(at, Buffer.from(text).toString('latin1'))
   const tables = tablesOf([cluster()])
-  return planExchange({ tables, http, request, client: CLIENT, upgrade: undefined, random }).kind === 'forward'
+  return (
+    planExchange({
+      tables,
+      http,
+      request,
+      client: CLIENT,
+      upgrade: undefined,
+      random,
+      clocks: { clock: new SimClock() },
+    }).kind === 'forward'
+  )
 }
 
 function requestWith(at: At, bytes: string): RequestHead {

@@ -1,0 +1,63 @@
+/** envoy.type.matcher.v3.MetadataMatcher: what a filter has found out about a request, asked by routes and policies. */
+import { matchesString, type StringMatch } from '../matcher.ts'
+
+/** A value as JSON has it; undefined = there is none. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json } | undefined
+/** By the name that a filter writes under, a struct each. */
+export type Metadata = { readonly [filter: string]: Json }
+
+export type ValueMatch =
+  | { readonly kind: 'null' }
+  | { readonly kind: 'string'; readonly match: StringMatch }
+  | { readonly kind: 'bool'; readonly value: boolean }
+  /** `end` is exclusive. */
+  | { readonly kind: 'number'; readonly start: number; readonly end: number }
+  | { readonly kind: 'exact-number'; readonly value: number }
+  | { readonly kind: 'present'; readonly value: boolean }
+  /** Any element of a list. */
+  | { readonly kind: 'list'; readonly of: ValueMatch }
+  | { readonly kind: 'or'; readonly of: readonly ValueMatch[] }
+
+export type MetadataMatch = {
+  readonly filter: string
+  /** Keys of structs within structs, at least one. */
+  readonly path: readonly string[]
+  readonly value: ValueMatch
+  readonly invert: boolean
+}
+
+export function matchesMetadata(
+  { filter, path, value, invert }: MetadataMatch,
+  metadata: Metadata | undefined,
+): boolean {
+  let found: Json = metadata?.[filter]
+  for (const key of path) found = isStruct(found) && Object.hasOwn(found, key) ? found[key] : undefined
+  return matchesValue(value, found) !== invert
+}
+
+function matchesValue(match: ValueMatch, value: Json): boolean {
+  switch (match.kind) {
+    case 'null':
+      return value === null
+    case 'string':
+      return typeof value === 'string' && matchesString(match.match, value)
+    case 'bool':
+      return value === match.value
+    case 'number':
+      return typeof value === 'number' && value >= match.start && value < match.end
+    case 'exact-number':
+      return value === match.value
+    case 'present':
+      return (value !== undefined) === match.value
+    case 'list':
+      return Array.isArray(value) && value.some((one: Json) => matchesValue(match.of, one))
+    case 'or':
+      return match.of.some((one) => matchesValue(one, value))
+    default:
+      return match satisfies never
+  }
+}
+
+function isStruct(value: Json): value is { readonly [key: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,201 @@
+/**
+ * envoy.filters.http.jwt_authn: whether the tokens of a request are those that its path needs. What a good token says
+ * becomes metadata and headers, for the filters and the endpoint behind; nobody else may bring those headers.
+ */
+import { type Claims, type JwtAnswer, type JwtRefusal, type JwtTime, verifyJwt } from '../../../../core/jwt/verify.ts'
+import {
+  JWT_METADATA,
+  type JwtAuthentication,
+  type JwtProvider,
+  type JwtRequirement,
+} from '../../../../model/http/jwt.ts'
+import { matchesString } from '../../../../model/matcher.ts'
+import type { Json } from '../../../../model/http/metadata.ts'
+import type { RequestFacts } from '../../../router.ts'
+import { removeHeader } from '../../codec/field-table.ts'
+import { describeClaim, encodePayload } from './claim-headers.ts'
+import { rememberToken, findRemembered } from './remembered.ts'
+import { findTokens, removeParam, type FoundToken } from './tokens.ts'
+
+/** Why a request is refused: what a token lacks, or that there is none. */
+export type JwtProblem = JwtRefusal | 'missing' | 'subject' | 'lifetime'
+
+/** `headers`: of the request, flat, changed in place. */
+export type JwtInput = { readonly request: RequestFacts; readonly headers: string[]; readonly time: JwtTime }
+
+/** @returns undefined: it may go on, with `request.metadata` set where a token says something */
+export function checkTokens(
+  { providers }: JwtAuthentication,
+  requirement: JwtRequirement | undefined,
+  input: JwtInput,
+): { readonly problem: JwtProblem | undefined; readonly reroute: boolean } {
+  const checked = new Check(providers, input)
+  for (const provider of providers) removeClaims(provider, input.headers)
+  const problem = requirement && checked.meets(requirement)
+  return { problem, reroute: problem === undefined && checked.reroute }
+}
+
+class Check {
+  readonly #all: readonly JwtProvider[]
+  readonly #request: RequestFacts
+  readonly #headers: string[]
+  readonly #time: JwtTime
+  readonly #found: Record<string, Json> = {}
+  reroute = false
+  constructor(all: readonly JwtProvider[], { request, headers, time }: JwtInput) {
+    this.#all = all
+    this.#request = request
+    this.#headers = headers
+    this.#time = time
+  }
+
+  meets(requirement: JwtRequirement, among = this.#all): JwtProblem | undefined {
+    switch (requirement.kind) {
+      case 'provider':
+        return this.#provided(requirement.provider, requirement.audiences)
+      case 'all':
+        for (const one of requirement.of) {
+          const problem = this.meets(one, among)
+          if (problem !== undefined) return problem
+        }
+        return undefined
+      case 'any':
+        return this.#meetsAny(requirement.of)
+      case 'optional':
+        return this.#optional(among, requirement.failed)
+      default:
+        return requirement satisfies never
+    }
+  }
+
+  /** As in Envoy: what may be missing is asked last, about the providers beside it. */
+  #meetsAny(of: readonly JwtRequirement[]): JwtProblem | undefined {
+    let worst: JwtProblem = 'missing'
+    for (const one of of) {
+      if (one.kind === 'optional') continue
+      const problem = this.meets(one)
+      if (problem === undefined) return undefined
+      if (worst === 'missing' || worst === 'issuer') worst = problem
+    }
+    const optional = of.filter((one) => one.kind === 'optional')
+    if (optional.length === 0) return worst
+    return this.#optional(
+      of.flatMap(listProviders),
+      optional.some(({ failed }) => failed),
+    )
+  }
+
+  /** All tokens in its places must be good: an endpoint might take the other one for the one that was verified. */
+  #provided(provider: JwtProvider, audiences: readonly string[] | undefined): JwtProblem | undefined {
+    const tokens = findTokens(this.#request, [provider])
+    if (tokens.length === 0) return 'missing'
+    return this.#firstProblem(tokens, (found) => this.#verify(found, provider, audiences))
+  }
+
+  #optional(among: readonly JwtProvider[], failed: boolean): JwtProblem | undefined {
+    const tokens = findTokens(this.#request, among.length === 0 ? this.#all : among)
+    const problem = this.#firstProblem(tokens, (found) => this.#verifyByIssuer(found), failed)
+    return failed ? undefined : problem
+  }
+  #firstProblem(
+    tokens: readonly FoundToken[],
+    verify: (found: FoundToken) => JwtProblem | undefined,
+    goesOn = false,
+  ): JwtProblem | undefined {
+    let first: JwtProblem | undefined
+    for (const found of tokens) {
+      first ??= verify(found)
+      if (first !== undefined && !goesOn) return first
+    }
+    return first
+  }
+
+  /** Any of the providers that look there may be meant: the one whose issuer the token names. */
+  #verifyByIssuer(found: FoundToken): JwtProblem | undefined {
+    let worst: JwtProblem = 'issuer'
+    for (const provider of found.providers) {
+      const problem = this.#verify(found, provider, undefined)
+      if (problem === undefined) return undefined
+      if (problem !== 'issuer') worst = problem
+    }
+    return worst
+  }
+
+  #verify(found: FoundToken, provider: JwtProvider, audiences: readonly string[] | undefined): JwtProblem | undefined {
+    const answer = this.#ask(found.token, provider, audiences)
+    const problem = answer.valid ? checkRest(answer.claims, provider, this.#time) : answer.reason
+    if (problem !== undefined) {
+      if (provider.failureKey !== undefined) this.#note(provider.failureKey, { message: problem })
+      return problem
+    }
+    if (answer.valid) this.#take(found, provider, answer)
+    return undefined
+  }
+  #ask(token: string, provider: JwtProvider, audiences: readonly string[] | undefined): JwtAnswer {
+    const known = audiences === undefined ? findRemembered(provider, token, this.#time.nowMs) : undefined
+    if (known) return known
+    const { issuer, jwks, leewayMs } = provider
+    const by = { issuer, jwks, audiences: audiences ?? provider.audiences }
+    const answer = verifyJwt(token, by, { ...this.#time, leewayMs })
+    if (audiences === undefined) rememberToken(provider, token, answer)
+    return answer
+  }
+
+  #take(found: FoundToken, provider: JwtProvider, { header, claims }: JwtAnswer & { readonly valid: true }): void {
+    const headers = this.#headers
+    if (!provider.forwards) this.#remove(found)
+    const { payloadHeader } = provider
+    if (payloadHeader) headers.push(payloadHeader.name, encodePayload(found.token, payloadHeader.padded))
+    let hasAdded = false
+    for (const { name, claim } of provider.claimHeaders) {
+      const text = describeClaim(claims, claim)
+      if (text === undefined) continue
+      headers.push(name, text)
+      hasAdded = true
+    }
+    if (provider.payloadKey !== undefined) this.#note(provider.payloadKey, splitWords(claims, provider.spaced))
+    if (provider.headerKey !== undefined) this.#note(provider.headerKey, header as Json)
+    if (provider.reroutes && (hasAdded || provider.payloadKey !== undefined)) this.reroute = true
+  }
+  /** Envoy leaves cookies as they are. */
+  #remove({ place: { kind, name } }: FoundToken): void {
+    if (kind === 'header') removeHeader(this.#headers, name)
+    else if (kind === 'param') this.#request.path = removeParam(this.#request.path, name)
+  }
+  #note(key: string, value: Json): void {
+    const request = this.#request
+    this.#found[key] = value
+    request.metadata = { ...request.metadata, [JWT_METADATA]: this.#found }
+  }
+}
+
+function listProviders(requirement: JwtRequirement): readonly JwtProvider[] {
+  if (requirement.kind === 'provider') return [requirement.provider]
+  return requirement.kind === 'optional' ? [] : requirement.of.flatMap(listProviders)
+}
+
+function checkRest(claims: Claims, provider: JwtProvider, { nowMs }: JwtTime): JwtProblem | undefined {
+  const { sub, exp } = claims
+  if (provider.subjects && !(typeof sub === 'string' && matchesString(provider.subjects, sub))) return 'subject'
+  const { maxLifetimeMs } = provider
+  if (typeof exp !== 'number') return maxLifetimeMs !== undefined || provider.needsExpiry ? 'lifetime' : undefined
+  return maxLifetimeMs !== undefined && exp * 1_000 > nowMs + maxLifetimeMs ? 'lifetime' : undefined
+}
+
+function removeClaims({ payloadHeader, claimHeaders }: JwtProvider, headers: string[]): void {
+  if (payloadHeader) removeHeader(headers, payloadHeader.name)
+  for (const { name } of claimHeaders) removeHeader(headers, name)
+}
+
+/** RFC 8693 §4.2: `scope` is a text of words. */
+function splitWords(claims: Claims, spaced: readonly string[]): Json {
+  // Claims are what JSON.parse has read.
+  const all = claims as { readonly [key: string]: Json }
+  if (spaced.length === 0) return all
+  return Object.fromEntries(
+    Object.entries(all).map(([name, value]) => [
+      name,
+      spaced.includes(name) && typeof value === 'string' ? value.split(' ').filter((word) => word !== '') : value,
+    ]),
+  )
+}

@@ -1,0 +1,21 @@
+/** Refusals in words of HTTP and of gRPC, with the fields that a plan adds. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { MeshError } from '../../../../core/errors.ts'
+import { createErrorAnswer } from '../../../../protocols/http/exchange/reply.ts'
+
+const REFUSED = new MeshError('MESH_TOKEN_REFUSED', 'there is no token')
+const CHALLENGE = ['www-authenticate', 'Bearer realm="http://a/"']
+
+test('a refusal over HTTP has the status of its code, the code and the text', () => {
+  const { head, body } = createErrorAnswer(REFUSED, false, CHALLENGE)
+  assert.equal(head.status, 401)
+  assert.deepEqual(head.headers, ['x-meshlet-error', 'MESH_TOKEN_REFUSED', 'content-type', 'text/plain', ...CHALLENGE])
+  assert.equal(body?.toString(), 'MESH_TOKEN_REFUSED: there is no token\n')
+})
+test('a refusal over gRPC is a status of its own in trailers only', () => {
+  const { head, body } = createErrorAnswer(REFUSED, true)
+  assert.equal(head.status, 200)
+  assert.equal(head.headers[head.headers.indexOf('grpc-status') + 1], '16')
+  assert.equal(body, undefined)
+})
