@@ -132,8 +132,12 @@ async function disturb(
 
 type Site = { readonly port: number; readonly to: number; readonly names: readonly string[]; readonly order: Order }
 async function startSite(t: Finally, { port, to, names, order }: Site): Promise<Agent> {
+  // After a backlog `live-first` may send once more what is retained; without that nothing of QoS 2 comes twice.
   const routes = names
-    .map((name) => `{match: kill/${name}/#, direction: up, cluster: other, order: ${order}}`)
+    .map(
+      (name) =>
+        `{match: kill/${name}/#, direction: up, cluster: other, order: ${order}, sendRetained: ${order === 'backlog-first'}}`,
+    )
     .join(', ')
   const bridge = '{cluster: other, keepAliveSec: 5, reconnectMinMs: 100, reconnectMaxMs: 1000}'
   const agent = await Agent.create(t, (home, adminPort) =>
