@@ -9,6 +9,7 @@ import type { World } from '../core/world.ts'
 import { collectStatus } from './admin/collect-status.ts'
 import { findExposed, findUnusedSockets } from './admin/conditions/ports.ts'
 import { createAdminPages } from './admin/pages.ts'
+import { selectScrapePages } from './admin/scrape-pages.ts'
 import { AdminDoor, startAdmin } from './admin/server.ts'
 import type { AgentStatus } from './admin/status.ts'
 import type { AgentConfig } from './config/schema.ts'
@@ -64,7 +65,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const all: Parts = { ...foundation, ...stored, ...traffic }
   const control = await openAdmin(all)
   warnOfExposed(all)
-  watchAddresses(all, control.admin)
+  watchAddresses(all, [control.admin, ...control.scraped])
   connect(all)
   warnOfUnusedSockets(all)
   logStart(all, control.admin)
@@ -75,6 +76,8 @@ type Parts = Foundation & Stored & Traffic
 /** The admin port, and what can be asked of the agent through it. */
 type Control = {
   readonly admin: AdminDoor
+  /** telemetry.ports. */
+  readonly scraped: readonly AdminDoor[]
   readonly stopRequested: Promise<string>
   status(): AgentStatus
   drain(): Promise<void>
@@ -93,9 +96,13 @@ async function openAdmin(all: Parts): Promise<Control> {
   const status = (): AgentStatus => collectStatus(parts)
   const pages = createAdminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) })
   const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, pages, log, clock), { clock, log }))
-  await admin.ports.try()
+  const open = (port: number): ReturnType<typeof startAdmin> =>
+    startAdmin({ address: config.telemetry.address, port }, selectScrapePages(pages), log, clock)
+  const scraped = config.telemetry.ports.map((port) => scope.own(new AdminDoor(() => open(port), { clock, log })))
+  await Promise.all([admin, ...scraped].map((door) => door.ports.try()))
   return {
     admin,
+    scraped,
     status,
     stopRequested: stop.promise,
     async drain() {
@@ -114,11 +121,11 @@ function warnOfExposed(all: Parts): void {
 }
 
 /** Opens ports whose address the machine did not have, once it has it. */
-function watchAddresses({ scope, node, dataPath, dns }: Parts, admin: AdminDoor): void {
+function watchAddresses({ scope, node, dataPath, dns }: Parts, doors: readonly AdminDoor[]): void {
   scope.own(
     node.watchMachine(() => {
       dataPath.addressesChanged()
-      for (const ports of [dns?.ports, admin.ports]) if (ports) detach('network', ports.try())
+      for (const ports of [dns?.ports, ...doors.map((door) => door.ports)]) if (ports) detach('network', ports.try())
     }),
   )
 }

@@ -8,16 +8,18 @@ import type { AgentConfig } from './schema.ts'
 
 type Port = { readonly setting: string; readonly address: string; readonly port: number }
 
-const portsOf = ({ listeners, admin, dns }: AgentConfig): Port[] => [
+const portsOf = ({ listeners, admin, dns, telemetry }: AgentConfig): Port[] => [
   ...listeners.map((l) => ({ setting: `listeners.${l.name}`, ...toListenAddress(l) })),
   { setting: 'admin', ...admin },
+  ...telemetry.ports.map((port, i) => ({ setting: `telemetry.ports[${i}]`, address: telemetry.address, port })),
   ...(dns ? [{ setting: 'dns', address: dns.address, port: dns.port }] : []),
 ]
 
 /** Ports besides those of listeners. A pushed listener does not get one of them. */
-export function listOtherPorts({ admin, dns }: AgentConfig): OwnPort[] {
+export function listOtherPorts({ admin, dns, telemetry }: AgentConfig): OwnPort[] {
   return [
     { ...admin, name: 'the admin port' },
+    ...telemetry.ports.map((port) => ({ address: telemetry.address, port, name: 'a port of telemetry.ports' })),
     ...(dns ? [{ address: dns.address, port: dns.port, name: 'the DNS proxy' }] : []),
   ]
 }

@@ -8,7 +8,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import { freePorts } from '../../tools/free-ports.ts'
 import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { ControlPlane } from './control-plane.ts'
-import { TestAgent, until } from './site.ts'
+import { ask, TestAgent, until } from './site.ts'
 import { anyHost, httpManager, socketAddress, toCluster, webListener } from './web-listener.ts'
 
 const T = 'type.googleapis.com/envoy'
@@ -198,4 +198,24 @@ test('a request between two agents, in the metrics of both; no application sees 
     destination_workload_namespace: 'shop',
     connection_security_policy: 'mutual_tls',
   })
+})
+
+test('telemetry.ports: metrics and readiness, and nothing that changes or tells more', async (t) => {
+  const [one = 0, other = 0] = await freePorts(2)
+  const plane = await ControlPlane.start(t)
+  const edge = new TestAgent(
+    t,
+    `node: {name: edge, namespace: edge}\ntelemetry: {address: 127.0.0.1, ports: [${one}, ${other}]}\n${plane.yaml}`,
+  )
+  await edge.start()
+  await edge.connected()
+  for (const port of [one, other]) {
+    const metrics = await ask(port, '/stats/prometheus')
+    assert.deepEqual([metrics.status, /^mesh_connections_open /m.test(metrics.body)], [200, true])
+    assert.deepEqual(await ask(port, '/healthz/ready?detail').then((a) => [a.status, a.body]), [200, 'LIVE\n'])
+    for (const page of ['/', '/status', '/config_dump', '/drain']) assert.equal((await ask(port, page)).status, 404)
+    assert.equal((await ask(port, '/drain', 'POST')).status, 404)
+  }
+  await edge.stop()
+  await assert.rejects(ask(one, '/healthz/ready'))
 })
