@@ -49,6 +49,9 @@ const httpProxy = () =>
     noProxy: z.array(z.string().min(1)).max(256).default([]),
   })
 
+/** One that nothing goes through. */
+const NO_HTTP_PROXY = { host: 'none', port: 1, noProxy: ['*'] }
+
 /** Settings of one session with an upstream broker that do not belong to one route. */
 export const bridge = () =>
   z.strictObject({
@@ -72,7 +75,7 @@ export const bridge = () =>
     websocket: websocket().optional(),
     /** Out through a proxy that knows HTTP CONNECT; what it carries is encrypted as the cluster says. */
     /** Default: that of the environment (HTTPS_PROXY, NO_PROXY); `none`: directly. */
-    httpProxy: z.union([z.literal('none'), httpProxy()]).optional(),
+    httpProxy: z.preprocess((said) => (said === 'none' ? NO_HTTP_PROXY : said), httpProxy().optional()),
     /** Waits between connections are at least and at most so long, and grow in between. */
     reconnectMinMs: count().max(60_000).default(1_000),
     reconnectMaxMs: count().max(3_600_000).default(300_000),

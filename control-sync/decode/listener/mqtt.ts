@@ -43,8 +43,7 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
 /** @returns whether something of it only agent.yaml may say */
 function refuseOfMachine(here: DecodePath, { aclFile, bridges }: MqttPolicy): boolean {
   const named = bridges.findIndex(
-    ({ credentials, httpProxy }) =>
-      credentials !== undefined || (typeof httpProxy === 'object' && httpProxy.credentialsFile !== undefined),
+    ({ credentials, httpProxy }) => credentials !== undefined || httpProxy?.credentialsFile !== undefined,
   )
   if (aclFile !== undefined)
     here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')

@@ -16,7 +16,6 @@ export function findProxy(
   { settings: { httpProxy } }: Pick<SessionPlan, 'settings'>,
   { readFile, readEnvironmentProxy }: ProxySources,
 ): HttpProxy | undefined {
-  if (httpProxy === 'none') return undefined
   if (!httpProxy) {
     const found = readEnvironmentProxy()
     return found && asHttpProxy(found)

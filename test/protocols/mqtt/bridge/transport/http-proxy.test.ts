@@ -20,13 +20,17 @@ test('agent.yaml wins, then the environment; `none` is none', () => {
   )
   const env = find(undefined)
   assert.deepEqual([env?.address, env?.readCredentials?.(), env?.noProxy], [{ host: 'env', port: 1 }, 'a:b', ['x']])
-  assert.deepEqual([find('none'), find(undefined, () => undefined)], [undefined, undefined])
+  assert.deepEqual(find('none')?.noProxy, ['*'], 'everything is reached directly')
+  assert.equal(
+    find(undefined, () => undefined),
+    undefined,
+  )
 })
 test('what is wrong with the environment keeps those away that would go by it, and no others', () => {
   const wrong = (): never => {
     throw new MeshError('MESH_CONFIG_INVALID', 'HTTPS_PROXY is no URL')
   }
   assert.throws(() => find(undefined, wrong), { code: 'MESH_CONFIG_INVALID' })
-  assert.equal(find('none', wrong), undefined)
+  assert.deepEqual(find('none', wrong)?.noProxy, ['*'])
   assert.equal(find({ host: 'own', port: 2 }, wrong)?.address.host, 'own')
 })
