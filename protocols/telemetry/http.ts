@@ -6,7 +6,7 @@ import type { Cluster } from '../../model/cluster.ts'
 import type { Workload } from '../../model/telemetry.ts'
 import type { HttpGroup, Memo, RequestEnds } from './http-group.ts'
 import { findService, deriveLabels } from './labels.ts'
-import { parseBaggage, parseEndpointWorkload, parsePeerMetadata } from './peer.ts'
+import { MAX_METADATA_LENGTH, parseBaggage, parseEndpointWorkload, parsePeerMetadata } from './peer.ts'
 import type { Telemetry } from './telemetry.ts'
 
 export type RequestResult = {
@@ -44,7 +44,7 @@ export class HttpReporter {
       this.#memo = shared
       return shared.group
     }
-    const memo = { of: ends, group: this.#find(ends) }
+    const memo = { of: detach(ends), group: this.#find(ends) }
     this.#memo = memo
     if (ends.reporter === 'source' && ends.endpoint) byEndpoint.set(ends.endpoint, memo)
     return memo.group
@@ -67,6 +67,19 @@ function findPeer({ reporter, metadata, baggage, endpoint }: RequestEnds): Workl
   if (said || reporter === 'destination') return said
   return endpoint?.workload === undefined ? undefined : parseEndpointWorkload(endpoint.workload)
 }
+
+/** A copy that does not hold the head that it was cut from for as long as the connection lasts. */
+function detach(ends: RequestEnds): RequestEnds {
+  const { host, metadata, baggage } = ends
+  return {
+    ...ends,
+    host: copy(host),
+    metadata: metadata === undefined ? undefined : copy(metadata),
+    baggage: baggage === undefined ? undefined : copy(baggage),
+  }
+}
+/** What is longer is read by nobody, and found anew for each request. */
+const copy = (text: string): string => Buffer.from(text.slice(0, MAX_METADATA_LENGTH), 'latin1').toString('latin1')
 
 /** Hosts tell requests apart where no service is named. */
 function isSame(a: RequestEnds, b: RequestEnds): boolean {

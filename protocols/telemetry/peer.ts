@@ -5,7 +5,7 @@
 import type { Workload } from '../../model/telemetry.ts'
 
 /** In base64; a workload's metadata is some 400 bytes. */
-const MAX_METADATA_LENGTH = 8 * 1024
+export const MAX_METADATA_LENGTH = 4 * 1024
 
 /**
  * The value of x-envoy-peer-metadata: a google.protobuf.Struct in base64.

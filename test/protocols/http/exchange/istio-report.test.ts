@@ -263,3 +263,15 @@ test('another push with other labels is counted by them from its first request o
   await send()
   assert.deepEqual([h.requests({ site: 'north' }), h.requests()], [2, 3])
 })
+
+test('a header that is longer than any metadata tells nothing, and is not the next one', async () => {
+  await using h = new Counted([mesh()])
+  const origin = await h.origin()
+  const client = h.open('inbound', { exchange: { ...NONE, clientBy: ['headers'] } })
+  for (const said of ['A'.repeat(5_000), 'A'.repeat(5_001), formatPeerMetadata(PEER), formatPeerMetadata(PEER)]) {
+    await client.send(`GET / HTTP/1.1\r\nhost: x\r\nx-envoy-peer-metadata: ${said}\r\n\r\n`)
+    await origin.answer(OK)
+    await client.take()
+  }
+  assert.deepEqual([h.requests({ source_workload: 'unknown' }), h.requests({ source_workload: 'orders-v1' })], [2, 2])
+})
