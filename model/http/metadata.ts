@@ -13,6 +13,7 @@ export type ValueMatch =
   /** `end` is exclusive. */
   | { readonly kind: 'number'; readonly start: number; readonly end: number }
   | { readonly kind: 'exact-number'; readonly value: number }
+  /** False never matches, as in Envoy: `invert` asks for what is absent. */
   | { readonly kind: 'present'; readonly value: boolean }
   /** Any element of a list. */
   | { readonly kind: 'list'; readonly of: ValueMatch }
@@ -48,7 +49,7 @@ function matchesValue(match: ValueMatch, value: Json): boolean {
     case 'exact-number':
       return value === match.value
     case 'present':
-      return (value !== undefined) === match.value
+      return match.value && value !== undefined
     case 'list':
       return Array.isArray(value) && value.some((one: Json) => matchesValue(match.of, one))
     case 'or':

@@ -27,7 +27,8 @@ for (const [path, value, want] of [
   ['none', { kind: 'null' }, true],
   ['gone', { kind: 'null' }, false],
   ['gone', { kind: 'present', value: true }, false],
-  ['gone', { kind: 'present', value: false }, true],
+  ['gone', { kind: 'present', value: false }, false],
+  ['sub', { kind: 'present', value: false }, false],
   ['none', { kind: 'present', value: true }, true],
   ['toString', { kind: 'present', value: true }, false],
 ] as const)

@@ -18,6 +18,15 @@ function sortFields(fields: readonly (readonly [string, string])[], without: Rea
 const pairs = (raw: readonly string[]): [string, string][] =>
   raw.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, raw[i + 1]!]] : []))
 
+/** By names, each with a value. */
+function sortQuery(url: string): string {
+  const [path, query] = url.split('?', 2)
+  if (query === undefined) return url
+  const parts = query.split('&').map((pair) => (pair.includes('=') ? pair : `${pair}=`))
+  const nameOf = (pair: string): string => pair.slice(0, pair.indexOf('='))
+  return `${path}?${parts.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0)).join('&')}`
+}
+
 /** Of each proxy's own: times, ids, the text of a local answer and how it is framed. */
 const OWN_OF_ANSWER = new Set(['date', 'saw', 'x-envoy-upstream-service-time', 'x-meshlet-error', 'keep-alive'])
 const OWN_OF_TEXT = new Set(['content-length', 'content-type', 'transfer-encoding'])
@@ -35,7 +44,7 @@ export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request)
   return {
     status: isTokenRefused ? 401 : status,
     fields:
-      status === 400
+      status === 400 || isTokenRefused
         ? []
         : sortFields(
             fields,
@@ -51,7 +60,7 @@ export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request)
     saw: saw && {
       method: saw.method,
       // Envoy writes the query anew when it has taken a token out of it.
-      url: saw.url.replace(/([?&][pqQ])(?=&|$)/g, '$1='),
+      url: sortQuery(saw.url),
       body: saw.body,
       fields: sortFields(pairs(saw.rawHeaders), OWN_OF_REQUEST)
         .filter((field) => field !== 'content-length: 0')

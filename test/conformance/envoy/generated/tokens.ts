@@ -35,23 +35,23 @@ function provider(dice: Dice, issuer: keyof typeof KEYS): JsonObject {
     jwt_cache_config: chance(dice, 0.3, () => ({})),
   })
 }
-function requirement(dice: Dice, depth = 2): JsonObject {
-  const several = (): JsonObject[] => [requirement(dice, depth - 1), requirement(dice, depth - 1)]
-  switch (dice.upTo(depth > 0 ? 8 : 4)) {
+/** Each provider once: what Envoy makes of a second look at a token that it has taken out is nobody's business. */
+function requirement(dice: Dice): JsonObject {
+  const of = (provider_name: string): JsonObject =>
+    dice.hits(0.8) ? { provider_name } : { provider_and_audiences: { provider_name, audiences: ['y'] } }
+  const both = dice.hits(0.5) ? [of('one'), of('two')] : [of('two'), of('one')]
+  switch (dice.upTo(5)) {
     case 0:
     case 1:
+      return of(dice.one(ISSUERS))
     case 2:
-      return { provider_name: dice.one(ISSUERS) }
+      return { requires_all: { requirements: both } }
     case 3:
-      return { provider_and_audiences: { provider_name: dice.one(ISSUERS), audiences: ['y'] } }
-    case 4:
-      return { requires_all: { requirements: several() } }
-    case 5:
-      return { requires_any: { requirements: several() } }
+      return { requires_any: { requirements: both } }
     default: {
       // As istiod has it: what may be missing stands beside its providers, at the top.
       const optional = { [dice.one(['allow_missing', 'allow_missing', 'allow_missing_or_failed'])]: {} }
-      return { requires_any: { requirements: [{ provider_name: dice.one(ISSUERS) }, optional] } }
+      return { requires_any: { requirements: [...both.slice(dice.upTo(2)), optional] } }
     }
   }
 }
