@@ -195,8 +195,9 @@ export function decodeRouteMatch(at: DecodePath, from: XRouteMatch | undefined):
 function metadataMatches(at: DecodePath, from: readonly MetadataMatcher[]): MetadataMatch[] {
   return from.flatMap((one, i) => {
     const made = decodeMetadataMatch(at.item(i), one)
-    if (!made || made.filter !== JWT_METADATA) at.item(i).issue('is not supported')
-    return made ?? []
+    if (made?.filter === JWT_METADATA) return made
+    at.item(i).issue('is not supported')
+    return []
   })
 }
 

@@ -162,8 +162,8 @@ test('a route with a condition that cannot be judged refuses what may be meant f
   const service = await Service.start(t)
   const plane = await ControlPlane.start(t)
   const port = (await freePorts(1))[0]!
-  const claim = {
-    filter: 'envoy.filters.http.jwt_authn',
+  const unknown = {
+    filter: 'envoy.filters.http.nobody',
     path: [{ key: 'payload' }],
     value: { string_match: { exact: 'admin' } },
   }
@@ -178,7 +178,7 @@ test('a route with a condition that cannot be judged refuses what may be meant f
         filters: [
           httpManager([
             other,
-            all('one', [{ match: { prefix: '/admin', dynamic_metadata: [claim] }, route: { cluster: 'one' } }]),
+            all('one', [{ match: { prefix: '/admin', dynamic_metadata: [unknown] }, route: { cluster: 'one' } }]),
           ]),
         ],
       },
