@@ -128,9 +128,10 @@ function textOf(value: unknown): string {
 function queueText(value: object | null): string {
   const { messages, bytes } = (value ?? {}) as { messages?: number; bytes?: number }
   if (messages !== undefined) return messages === 0 ? '0' : `${messages} (${bytes} bytes)`
-  return Object.entries(value ?? {})
-    .map(([name, of]) => `${name} ${String(of)}`)
-    .join(', ')
+  const counts = Object.entries(value ?? {})
+  return !Array.isArray(value) && counts.every(([, count]) => typeof count === 'number')
+    ? counts.map(([reason, count]) => `${reason} ${count}`).join(', ')
+    : JSON.stringify(value)
 }
 
 /** For the page at `/`: how many there are, and whose queues are the fullest. */

@@ -249,6 +249,9 @@ test('what connections leave behind when they are over is told to whoever watche
     received: (bytes: number) => {
       told += bytes
     },
+    left: (bytes: number) => {
+      told += bytes
+    },
     eased: () => {},
   } as unknown as GarbageWatch
   for (let i = 0; i < 10; i++) (await rig.dial()).destroy()

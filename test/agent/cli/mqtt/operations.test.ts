@@ -19,7 +19,7 @@ test('clients, sessions, queues and retained messages of the running agent; kick
   )
   assert.match((await ask('sessions', '--id', 'kept')).out, /"filter":"a\/#"/)
   assert.equal((await ask('clients')).out, '0 of 0\n')
-  assert.match((await ask('queues', '--prefix', 'session/')).out, /session\/kept +1 +\d+ +0\n1 of 1\n/)
+  assert.match((await ask('queues', '--prefix', 'session/')).out, /session\/kept +1 +\d+ +0 +-\n1 of 1\n/)
   assert.match((await ask('retained', '-t', 'a/+', '--payload')).out, /a\/b +1 +1 +- +eA==/)
 
   assert.deepEqual(await ask('kick', 'kept'), { code: 1, out: '', err: 'meshlet: no client kept is connected\n' })
