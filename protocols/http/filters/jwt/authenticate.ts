@@ -49,20 +49,20 @@ class Check {
     this.#time = time
   }
 
-  meets(requirement: JwtRequirement, among = this.#all): JwtProblem | undefined {
+  meets(requirement: JwtRequirement): JwtProblem | undefined {
     switch (requirement.kind) {
       case 'provider':
         return this.#provided(requirement.provider, requirement.audiences)
       case 'all':
         for (const one of requirement.of) {
-          const problem = this.meets(one, among)
+          const problem = this.meets(one)
           if (problem !== undefined) return problem
         }
         return undefined
       case 'any':
         return this.#meetsAny(requirement.of)
       case 'optional':
-        return this.#optional(among, requirement.failed)
+        return this.#optional([], requirement.failed)
       default:
         return requirement satisfies never
     }
@@ -92,6 +92,7 @@ class Check {
     return this.#firstProblem(tokens, (found) => this.#verify(found, provider, audiences))
   }
 
+  /** @param among empty: all */
   #optional(among: readonly JwtProvider[], failed: boolean): JwtProblem | undefined {
     const tokens = findTokens(this.#request, among.length === 0 ? this.#all : among)
     const problem = this.#firstProblem(tokens, (found) => this.#verifyByIssuer(found), failed)
@@ -104,8 +105,9 @@ class Check {
   ): JwtProblem | undefined {
     let first: JwtProblem | undefined
     for (const found of tokens) {
-      first ??= verify(found)
-      if (first !== undefined && !goesOn) return first
+      const problem = verify(found)
+      if (problem !== undefined && !goesOn) return problem
+      first ??= problem
     }
     return first
   }

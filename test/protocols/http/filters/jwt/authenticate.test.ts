@@ -39,7 +39,11 @@ const token = (issuer: keyof typeof KEYS, claims: object = {}): string =>
 type Asked = { readonly problem: string | undefined; readonly reroute: boolean; readonly request: RequestHead }
 function ask(
   requirement: JwtRequirement,
-  { headers = [], path = '/' }: { readonly headers?: readonly string[]; readonly path?: string },
+  {
+    headers = [],
+    path = '/',
+    nowMs = NOW_MS,
+  }: { readonly headers?: readonly string[]; readonly path?: string; readonly nowMs?: number },
   providers: readonly JwtProvider[] = [ONE, TWO],
 ): Asked {
   const request = new RequestHead({
@@ -55,7 +59,7 @@ function ask(
   })
   const jwt = { providers, rules: [], named: new Map(), bypassesPreflight: false, hidesReason: false }
   const { headers: own } = request
-  return { ...checkTokens(jwt, requirement, { request, headers: own, time: { nowMs: NOW_MS } }), request }
+  return { ...checkTokens(jwt, requirement, { request, headers: own, time: { nowMs } }), request }
 }
 const [ONE, TWO] = [provider('one'), provider('two')]
 const by = (one: JwtProvider): JwtRequirement => ({ kind: 'provider', provider: one })
@@ -151,23 +155,18 @@ test('what a token says becomes headers and metadata; nobody else brings them', 
   })
   assert.deepEqual(ask(MAYBE, { headers: forged }, [own]).request.headers, ['x-other', '1'])
 })
+test('where tokens may fail all are looked at: a bad one does not hide what a good one says', () => {
+  const own = provider('one', { payloadKey: 'payload' })
+  const requirement = { kind: 'optional', failed: true } as const
+  const { problem, request } = ask(requirement, { headers: bearer(EXPIRED), path: `/?access_token=${GOOD}` }, [own])
+  assert.equal(problem, undefined)
+  assert.deepEqual(request.metadata, {
+    [JWT_METADATA]: { payload: { iss: 'one', sub: 'alice', exp: NOW_SEC + 600 } },
+  })
+})
 test('a token that is remembered still ends', () => {
   const own = provider('one', { remembered: 2 })
-  const soon = token('one', { exp: NOW_SEC + 1 })
-  const at = (nowMs: number): string | undefined => {
-    const request = new RequestHead({
-      method: 'GET',
-      scheme: 'http',
-      authority: 'a',
-      path: '/',
-      headers: [...bearer(soon)],
-      version: 'HTTP/1.1',
-      bodyLength: 0,
-      upgrade: undefined,
-      expectContinue: false,
-    })
-    const jwt = { providers: [own], rules: [], named: new Map(), bypassesPreflight: false, hidesReason: false }
-    return checkTokens(jwt, by(own), { request, headers: request.headers, time: { nowMs } }).problem
-  }
+  const soon = { headers: bearer(token('one', { exp: NOW_SEC + 1 })) }
+  const at = (nowMs: number): string | undefined => ask(by(own), { ...soon, nowMs }, [own]).problem
   assert.deepEqual([at(NOW_MS), at(NOW_MS + 60_000), at(NOW_MS + 61_001)], [undefined, undefined, 'expired'])
 })
