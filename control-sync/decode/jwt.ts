@@ -26,20 +26,12 @@ export function decodeJwt(at: DecodePath, from: XJwtAuthentication): JwtAuthenti
   noteIgnored(at, JwtAuthenticationSchema, from)
   refuse(at, JwtAuthenticationSchema, from)
   refuseUnknown(at, from)
-  const providers = new Map(
-    Object.entries(from.providers).flatMap(([name, one]): [string, JwtProvider][] => {
-      const made = decodeProvider(at.in('providers').item(name), name, one)
-      return made ? [[name, made]] : []
-    }),
+  const providers = decodeNamed(at.in('providers'), from.providers, (here, one, name) =>
+    decodeProvider(here, name, one),
   )
   const requirement = (here: DecodePath, of: XJwtRequirement): JwtRequirement | undefined =>
     decodeRequirement(here, of, providers, 0)
-  const named = new Map(
-    Object.entries(from.requirementMap).flatMap(([name, one]): [string, JwtRequirement][] => {
-      const made = requirement(at.in('requirement_map').item(name), one)
-      return made ? [[name, made]] : []
-    }),
-  )
+  const named = decodeNamed(at.in('requirement_map'), from.requirementMap, requirement)
   return {
     providers: [...providers.values()],
     named,
@@ -53,6 +45,20 @@ export function decodeJwt(at: DecodePath, from: XJwtAuthentication): JwtAuthenti
     bypassesPreflight: from.bypassCorsPreflight,
     hidesReason: from.stripFailureResponse,
   }
+}
+
+/** Without those that cannot be used. */
+function decodeNamed<X, T>(
+  at: DecodePath,
+  from: Readonly<Record<string, X>>,
+  make: (at: DecodePath, one: X, name: string) => T | undefined,
+): Map<string, T> {
+  const made = new Map<string, T>()
+  for (const [name, one] of Object.entries(from)) {
+    const value = make(at.item(name), one, name)
+    if (value !== undefined) made.set(name, value)
+  }
+  return made
 }
 
 function decodeProvider(at: DecodePath, name: string, from: XJwtProvider): JwtProvider | undefined {

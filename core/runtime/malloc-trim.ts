@@ -23,6 +23,7 @@ export function trimMalloc(): void {
 
 function findTrim(): () => void {
   try {
+    // Node's types know no experimental modules.
     const ffi = process.getBuiltinModule('node:ffi') as unknown as Ffi
     const { malloc_trim: call } = ffi.dlopen('libc.so.6', {
       malloc_trim: { return: 'int32', arguments: ['uint64'] },

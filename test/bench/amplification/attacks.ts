@@ -117,6 +117,13 @@ async function idleSubscribers(a: Attacker, untilMs: number, qos: 0 | 1, kept: b
   })
 }
 
+/** No topic comes twice. */
+function publishAnew(i: number): Buffer {
+  return Buffer.concat(
+    Array.from({ length: 100 }, (_, j) => publish(`x/x/x/x/x/x/x/x/x/x/${i * 100 + j}`, Buffer.alloc(40))),
+  )
+}
+
 /** Ten levels, and `+` in place of each of them in every combination. */
 async function overlapping(
   a: Attacker,
@@ -244,11 +251,7 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
     about: 'the same, and no topic comes twice',
     async run(a, untilMs) {
       const socket = await overlapping(a, { behind: '/#' })
-      await pour(a, socket, a.sent + 2 * MIB, untilMs, (i) =>
-        Buffer.concat(
-          Array.from({ length: 100 }, (_, j) => publish(`x/x/x/x/x/x/x/x/x/x/${i * 100 + j}`, Buffer.alloc(40))),
-        ),
-      )
+      await pour(a, socket, a.sent + 2 * MIB, untilMs, publishAnew)
     },
   },
   'overlapping-come-and-go': {
@@ -270,11 +273,7 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
     async run(a, untilMs) {
       for (let i = 0; i < 3; i++) await overlapping(a, { behind: '/#', clientId: `overlapping${i}` })
       const socket = await overlapping(a, { behind: '/#' })
-      await pour(a, socket, a.sent + 2 * MIB, untilMs, (i) =>
-        Buffer.concat(
-          Array.from({ length: 100 }, (_, j) => publish(`x/x/x/x/x/x/x/x/x/x/${i * 100 + j}`, Buffer.alloc(40))),
-        ),
-      )
+      await pour(a, socket, a.sent + 2 * MIB, untilMs, publishAnew)
     },
   },
   'filter-comes-and-goes': {
