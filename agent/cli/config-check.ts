@@ -14,7 +14,7 @@ import { decodeUtf8, readTrustedFile } from '../../core/os/files/trusted-file.ts
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import { toMeshError } from '../../core/errors.ts'
 import { escapeForTerminal } from '../../core/printable.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 

@@ -17,7 +17,7 @@ import { Metrics } from '../../core/metrics.ts'
 import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { AgentConfig } from '../config/schema.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import type { Io } from './io.ts'
 import { readConfig, type ConfigSource } from './read-config.ts'
 

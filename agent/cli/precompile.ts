@@ -10,7 +10,7 @@ import { BESIDE, bundle, type Bundle } from '../../core/runtime/bundle.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
 import { decodeAddon } from '../../core/storage/sqlite-addon.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import type { Io } from './io.ts'
 import { rehearse } from './rehearsal.ts'
 

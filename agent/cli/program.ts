@@ -2,11 +2,11 @@
  * The subcommands of `meshlet`, with the help that should suffice. Each action loads its own file, so that `run` starts
  * fast.
  */
-import { Command, CommanderError, Option } from 'commander'
+import { Option, type Command } from 'commander'
+import { runCommandLine, type Finish } from '../../core/cli/run.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { startWorker } from '../../core/storage/thread-handle.ts'
-import { explain } from './exit.ts'
 import { DEFAULT_ADMIN, DEFAULT_CONFIG, type Io } from './io.ts'
 import { addMqttCommands } from './mqtt/commands.ts'
 import type { ConfigSource } from './read-config.ts'
@@ -22,47 +22,30 @@ const istio = (): Option =>
     'folder with the files of `istioctl x workload entry configure`; --config overrides what they say',
   )
 
-/** What an action resolves with becomes the exit code of the program. */
-type Finish = (result: Promise<number>) => Promise<void>
-
 /**
- * @returns 0 ok, 1 failed, 2 wrong usage; `mqtt` may return what mosquitto's clients would. `run` returns when the agent has stopped.
- * Never rejects.
+ * @returns 0 ok, 1 failed, 2 wrong usage; `mqtt` may return what mosquitto's clients would. `run` returns when the agent
+ * has stopped. Never rejects.
  */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
-  let code = 0
-  const done: Finish = async (result) => {
-    code = await result
+  const add = (program: Command, done: Finish): void => {
+    addRun(program, io, done)
+    addJoin(program, io, done)
+    addStatus(program, io, done)
+    addConfig(program, io, done)
+    addMqttCommands(program, io, done)
+    addReload(program, io, done)
+    addDrain(program, io, done)
+    addPrecompile(program, io, done)
+    addVersion(program, io, done)
   }
-  const program = new Command('meshlet')
-    .description('Puts this machine into an Istio mesh: HTTP, gRPC, TCP and MQTT over mTLS, with or without the link.')
-    .exitOverride()
-    .showHelpAfterError('(meshlet --help, or meshlet COMMAND --help)')
-    .configureOutput({ writeOut: io.out, writeErr: io.err })
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet config check, meshlet join, meshlet run, meshlet status.',
-    )
-  addRun(program, io, done)
-  addJoin(program, io, done)
-  addStatus(program, io, done)
-  addConfig(program, io, done)
-  addMqttCommands(program, io, done)
-  addReload(program, io, done)
-  addDrain(program, io, done)
-  addPrecompile(program, io, done)
-  addVersion(program, io, done)
-
-  try {
-    await program.parseAsync([...argv], { from: 'user' })
-    return code
-  } catch (err) {
-    if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
-    const { text, code: failed } = explain(err)
-    io.err(`${text}\n`)
-    return failed
-  }
+  return await runCommandLine({ ...MESHLET, add }, argv, io)
 }
+
+const MESHLET = {
+  name: 'meshlet',
+  description: 'Puts this machine into an Istio mesh: HTTP, gRPC, TCP and MQTT over mTLS, with or without the link.',
+  firstSteps: 'meshlet config check, meshlet join, meshlet run, meshlet status',
+} as const
 
 function addRun(program: Command, io: Io, done: Finish): void {
   program

@@ -1,6 +1,6 @@
 import type { Reloaded } from '../reload/reloader.ts'
 import { askAgent } from './admin-client.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import type { Io } from './io.ts'
 
 /** 0 when the new agent.yaml is in force, but for what needs a restart; 1 when the old one is. */

@@ -1,7 +1,7 @@
 import { formatStatus } from '../admin/status-text.ts'
 import type { AgentStatus } from '../admin/status.ts'
 import { askAgent } from './admin-client.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import type { Io } from './io.ts'
 
 /** For health checks: 0 when the agent serves, whatever else is wrong. */

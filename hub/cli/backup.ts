@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { MeshError } from '../../core/errors.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import { withState } from './open.ts'
 import type { Io } from './io.ts'
 

@@ -1,6 +1,6 @@
 /** The subcommands of `meshlet-hub`, with the help that should suffice. Each action loads its own file. */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { explain, type ExitCode } from './exit.ts'
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { runCommandLine, type Finish } from '../../core/cli/run.ts'
 import type { Io } from './io.ts'
 
 export const DEFAULT_CONFIG = '/etc/meshlet-hub/hub.yaml'
@@ -8,44 +8,25 @@ export const DEFAULT_CONFIG = '/etc/meshlet-hub/hub.yaml'
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
 const config = (): Option => new Option('-c, --config <file>', 'configuration file').default(DEFAULT_CONFIG)
 
-/** What an action resolves with becomes the exit code of the program. */
-type Finish = (result: Promise<ExitCode>) => Promise<void>
-
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the hub has stopped. */
-export async function runCli(argv: readonly string[], io: Io): Promise<ExitCode> {
-  let code: ExitCode = 0
-  const done: Finish = async (result) => {
-    code = await result
+export async function runCli(argv: readonly string[], io: Io): Promise<number> {
+  const add = (program: Command, done: Finish): void => {
+    addRun(program, io, done)
+    addToken(program, io, done)
+    addDevices(program, io, done)
+    addRoots(program, io, done)
+    addBackup(program, io, done)
+    addVersion(program, io, done)
   }
-  const program = new Command('meshlet-hub')
-    .description(
-      'A small control plane with its own CA: configuration for meshlet agents and Envoys from a folder of resources.',
-    )
-    .exitOverride()
-    .enablePositionalOptions()
-    .showHelpAfterError('(meshlet-hub --help, or meshlet-hub COMMAND --help)')
-    .configureOutput({ writeOut: io.out, writeErr: io.err })
-    .addHelpText(
-      'after',
-      '\nExit codes: 0 ok, 1 failed, 2 wrong usage.\nFirst steps: meshlet-hub run, meshlet-hub token create, meshlet-hub devices.',
-    )
-  addRun(program, io, done)
-  addToken(program, io, done)
-  addDevices(program, io, done)
-  addRoots(program, io, done)
-  addBackup(program, io, done)
-  addVersion(program, io, done)
-
-  try {
-    await program.parseAsync([...argv], { from: 'user' })
-    return code
-  } catch (err) {
-    if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
-    const { text, code: failed } = explain(err)
-    io.err(`${text}\n`)
-    return failed
-  }
+  return await runCommandLine({ ...HUB, add }, argv, io)
 }
+
+const HUB = {
+  name: 'meshlet-hub',
+  description:
+    'A small control plane with its own CA: configuration for meshlet agents and Envoys from a folder of resources.',
+  firstSteps: 'meshlet-hub run, meshlet-hub token create, meshlet-hub devices',
+} as const
 
 function addRun(program: Command, io: Io, done: Finish): void {
   program

@@ -1,6 +1,6 @@
 import { asOwner } from '../../core/os/as-owner.ts'
 import { openCa } from '../ca/ca.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import { systemWorld, withState } from './open.ts'
 import type { Io } from './io.ts'
 

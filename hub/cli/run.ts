@@ -6,7 +6,7 @@ import { createBoundedLog } from '../../core/log.ts'
 import { systemClock } from '../../core/os/clock.ts'
 import { readHubConfig } from '../config.ts'
 import { startHub } from '../hub.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import { loadNativeBinding, systemWorld } from './open.ts'
 import type { Io } from './io.ts'
 

@@ -2,7 +2,7 @@
 import { systemClock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { TokenRow } from '../registry/registry.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import { withState } from './open.ts'
 import type { Io } from './io.ts'
 import { formatDate, formatTable } from './table.ts'

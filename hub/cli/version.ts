@@ -1,5 +1,5 @@
 import { bundle } from '../../core/runtime/bundle.ts'
-import type { ExitCode } from './exit.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
 import type { Io } from './io.ts'
 
 /** `meshlet-hub version` */

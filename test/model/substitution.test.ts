@@ -1,20 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { parseSubstitution, substitute, type SubstitutionFacts } from '../../model/substitution.ts'
-
-const facts: SubstitutionFacts = {
-  client: { host: '192.0.2.1', port: 4000 },
-  remote: { host: '192.0.2.9', port: 4001 },
-  routeName: 'r',
-  cluster: 'c',
-  status: 200,
-  peer: undefined,
-  local: { host: '10.0.0.1', port: 80 },
-  protocol: 'HTTP/1.1',
-  startedMs: 0,
-  serverName: 'a.example',
-  request: (name) => ({ 'x-a': 'va', ':path': '/p' })[name],
-}
+import { facts } from '../helpers/substitution-facts.ts'
+import { parseSubstitution, substitute } from '../../model/substitution.ts'
 
 for (const { text, want, unknown } of [
   { text: 'plain', want: 'plain' },

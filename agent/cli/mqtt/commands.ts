@@ -1,5 +1,6 @@
 /** `meshlet mqtt …` on the command line. */
 import { type Command, Option } from 'commander'
+import type { Finish } from '../../../core/cli/run.ts'
 import type { Io } from '../io.ts'
 import {
   addConnectOptions,
@@ -24,8 +25,6 @@ On a terminal the password is asked for; else it is the first line of standard i
   printf '%s\\n' "$PASSWORD" | meshlet mqtt passwd /var/lib/meshlet/mqtt-passwords pump-7
 A running agent takes the change within two seconds. mosquitto 2.0 reads sha512-pbkdf2, 2.1 argon2id, too.
 scram-sha-256 is for clients that prove the password without sending it (MQTT 5).`
-
-type Finish = (result: Promise<number>) => Promise<void>
 
 export function addMqttCommands(program: Command, io: Io, done: Finish): void {
   const mqtt = program

@@ -7,7 +7,7 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { NamedFiles } from '../../../core/os/named-files.ts'
 import { systemClock } from '../../../core/os/clock.ts'
-import { explain } from '../exit.ts'
+import { explain } from '../../../core/cli/exit.ts'
 import type { Io } from '../io.ts'
 import type { ConnectOptions } from './options.ts'
 import { FOREVER_SEC, parseProperties, type StageProperties } from './properties.ts'
@@ -42,7 +42,7 @@ export async function withBroker(o: ConnectOptions, io: Io, target: Target, conv
   const { connect } = await import('mqtt')
   const done = Promise.withResolvers<number>()
   const tell = (err: MeshError): void => {
-    if (!o.quiet) io.err(`${explain(err).text}\n`)
+    if (!o.quiet) io.err(`${explain('meshlet', err).text}\n`)
   }
   const client = connect(options)
   if (o.debug) debug(client, io)

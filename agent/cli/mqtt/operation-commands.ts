@@ -1,10 +1,10 @@
 /** `meshlet mqtt clients|sessions|queues|retained|kick|purge` on the command line. */
+import type { Finish } from '../../../core/cli/run.ts'
 import type { Command } from 'commander'
 import type { Io } from '../io.ts'
 import type { AdminOption, ListOptions, PurgeOptions } from './operations.ts'
 
 const DEFAULT_ADMIN = '127.0.0.1:15000'
-type Finish = (result: Promise<number>) => Promise<void>
 
 /** Those that ask the running agent. */
 export function addOperations(mqtt: Command, io: Io, done: Finish): void {

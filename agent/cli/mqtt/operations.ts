@@ -1,7 +1,7 @@
 /** `meshlet mqtt clients|sessions|queues|retained|kick|purge`: pages of the admin port (agent/admin/mqtt-pages.ts). */
 import { MeshError } from '../../../core/errors.ts'
 import { askAgent } from '../admin-client.ts'
-import type { ExitCode } from '../exit.ts'
+import type { ExitCode } from '../../../core/cli/exit.ts'
 import type { Io } from '../io.ts'
 
 export type AdminOption = { readonly admin: string }

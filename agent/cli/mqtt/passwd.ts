@@ -6,7 +6,7 @@ import { systemDisk, type Disk, type FileOwner } from '../../../core/os/disk.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import { formatHash, hashPassword, type HashKind } from '../../../protocols/mqtt/users/password-hash.ts'
 import { findUserNameProblem } from '../../../protocols/mqtt/users/user-name.ts'
-import type { ExitCode } from '../exit.ts'
+import type { ExitCode } from '../../../core/cli/exit.ts'
 import type { Io } from '../io.ts'
 
 export type PasswdOptions = {

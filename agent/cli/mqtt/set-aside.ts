@@ -1,11 +1,11 @@
 /** `meshlet mqtt setaside …`: what upstream brokers did not take. */
+import type { Finish } from '../../../core/cli/run.ts'
 import { type Command, Option } from 'commander'
 import { askAgent } from '../admin-client.ts'
-import type { ExitCode } from '../exit.ts'
+import type { ExitCode } from '../../../core/cli/exit.ts'
 import { DEFAULT_ADMIN, type Io } from '../io.ts'
 
 type Common = { readonly admin: string; readonly json: boolean }
-type Finish = (result: Promise<number>) => Promise<void>
 type Queue = { readonly session: string; readonly messages: number; readonly bytes: number }
 type Entry = { readonly seq: number; readonly topic: string; readonly qos: number; readonly payloadBytes: number }
 

@@ -83,7 +83,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
   ws: { in: ['protocols/mqtt/'], why: 'WebSocket: MQTT' },
   'node-forge': { in: ['control-sync/identity/', 'hub/ca/'], why: 'ASN.1 of CSRs and certificates' },
   mqtt: { in: ['agent/cli/', 'demo/'], why: 'an independent client; the product has its own codec' },
-  commander: { in: ['agent/cli/', 'agent/main.ts', 'hub/cli/', 'hub/main.ts'], why: 'command lines' },
+  commander: { in: ['core/cli/', 'agent/cli/', 'agent/main.ts', 'hub/cli/', 'hub/main.ts'], why: 'command lines' },
   'dns-packet': { in: ['protocols/dns/'], why: 'DNS' },
   re2js: { in: ['core/regex.ts'], why: 'the only way to a pattern: linear time' },
   'node:net': {

@@ -144,10 +144,11 @@ const hubPages = (): string[] =>
     .map(([, path]) => `meshlet-hub GET ${path}`)
     .toSorted()
 
+/** Those of core/cli are of both programs. */
 const exitCodes = (): string[] =>
   ['agent', 'hub'].flatMap((program) =>
     [
-      ...texts(`${program}/cli`)
+      ...texts('core/cli', `${program}/cli`)
         .join('\n')
         .matchAll(/\\nExit codes: ([^\\'`.]*)/g),
     ].map(([, told]) => `${program}: ${told}`),

@@ -1,23 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { facts } from '../../../helpers/substitution-facts.ts'
 import { removeHeader } from '../../../../protocols/http/codec/field-table.ts'
 import { editHeaders, findHeaderValue, setHeader } from '../../../../protocols/http/filters/header-edit.ts'
-import type { SubstitutionFacts } from '../../../../model/substitution.ts'
 import type { HeaderAdd } from '../../../../model/route.ts'
 
-const facts: SubstitutionFacts = {
-  client: { host: '192.0.2.1', port: 4000 },
-  remote: { host: '192.0.2.9', port: 4001 },
-  routeName: 'r',
-  cluster: 'c',
-  status: 200,
-  peer: undefined,
-  local: { host: '10.0.0.1', port: 80 },
-  protocol: 'HTTP/1.1',
-  startedMs: 0,
-  serverName: 'a.example',
-  request: (name) => ({ 'x-a': 'va', ':path': '/p' })[name],
-}
 const edited = (
   headers: string[],
   remove: string[],

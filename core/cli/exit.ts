@@ -1,5 +1,5 @@
 /** Exit codes of both programs: 0 ok, 1 failed, 2 wrong usage. */
-import { MeshError, formatSentence, toMeshError } from '../../core/errors.ts'
+import { MeshError, formatSentence, toMeshError } from '../errors.ts'
 
 export type ExitCode = 0 | 1 | 2
 
@@ -7,11 +7,11 @@ export type ExitCode = 0 | 1 | 2
 const USAGE = new Set(['MESH_CONFIG_INVALID'])
 
 /** One sentence on stderr with code and remedy; a cause of the operating system follows in brackets. */
-export function explain(thrown: unknown): { text: string; code: ExitCode } {
+export function explain(program: string, thrown: unknown): { text: string; code: ExitCode } {
   const err = toMeshError(thrown)
   const cause =
     err.cause instanceof Error && !(err.cause instanceof MeshError) && !err.message.includes(err.cause.message)
       ? ` [${err.cause.message}]`
       : ''
-  return { text: `meshlet: ${formatSentence(err)}${cause}`, code: USAGE.has(err.code) ? 2 : 1 }
+  return { text: `${program}: ${formatSentence(err)}${cause}`, code: USAGE.has(err.code) ? 2 : 1 }
 }
