@@ -2,11 +2,12 @@
  * From the bytes of one resource to something ready to serve, or every issue: compared with what is known first,
  * decoding only for what changed.
  */
-import type { Decoded, Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
-import type { RouteTable } from '../model/tables.ts'
+import type { Issue, RawResource, ResourceKind } from '../model/snapshot.ts'
+import type { VirtualHost } from '../model/route.ts'
 import type { TimeSlice } from '../core/os/time-slice.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
-import { checkRouteTable } from './decode/route/route-table.ts'
+import type { CheckedHosts } from './decode/route/checked-hosts.ts'
+import { checkRouteTable, type RouteTableCheck } from './decode/route/route-table.ts'
 import { PackedResource, readBytes } from './snapshot/packed-resource.ts'
 import { rememberValue } from './mesh-tables.ts'
 import { collectNotes } from './notes.ts'
@@ -31,7 +32,7 @@ export function stage(
   const { name, version, value } = incoming
   if (known && isSameContent(kind, readBytes(known), value)) return { outcome: 'same' }
   const raw = new PackedResource({ name, version, value })
-  if (kind === 'route') return stageRoutes(raw, options, slice)
+  if (kind === 'route') return stageRoutes(raw, known, options, slice)
   const decoded = decode(kind, value, options)
   if (!decoded.ok) return { outcome: 'refused', issues: decoded.issues }
   return { outcome: 'changed', raw, references: withNotes(collectReferences(kind, decoded.value), decoded) }
@@ -50,37 +51,43 @@ export async function collectReferencesAgain(
   slice: TimeSlice,
 ): Promise<References | undefined> {
   if (kind === 'route') {
-    const found = await checked(
-      new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(readBytes(raw)) }),
-      options,
-      slice,
-    )
-    return found.value.ok ? withNotes({ cluster: [...found.clusters] }, found.value) : undefined
+    const copy = new PackedResource({ name: raw.name, version: raw.version, value: Uint8Array.from(readBytes(raw)) })
+    const { decoded, clusters } = await check(copy, undefined, options, slice)
+    return decoded.ok ? withNotes({ cluster: [...clusters] }, decoded) : undefined
   }
   const decoded = decode(kind, readBytes(raw), options)
   return decoded.ok ? withNotes(collectReferences(kind, decoded.value), decoded) : undefined
 }
 
+/** Of the tables that were checked in this process. */
+const checkedHosts = new WeakMap<RawResource, CheckedHosts>()
+
 /** A route table holds every service of the mesh: in slices, and the table that comes of it is the one that serves. */
-async function stageRoutes(raw: RawResource, options: DecodeOptions, slice: TimeSlice): Promise<Staged> {
-  const { value, clusters } = await checked(raw, options, slice)
-  if (!value.ok) return { outcome: 'refused', issues: value.issues }
-  rememberValue(raw, value.value)
-  return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, value) }
+async function stageRoutes(
+  raw: RawResource,
+  known: RawResource | undefined,
+  options: DecodeOptions,
+  slice: TimeSlice,
+): Promise<Staged> {
+  const { decoded, clusters, checked } = await check(raw, known, options, slice)
+  if (!decoded.ok) return { outcome: 'refused', issues: decoded.issues }
+  rememberValue(raw, decoded.value)
+  if (checked) checkedHosts.set(raw, checked)
+  return { outcome: 'changed', raw, references: withNotes({ cluster: [...clusters] }, decoded) }
 }
 
-async function checked(
+async function check(
   raw: RawResource,
+  known: RawResource | undefined,
   { readFile }: DecodeOptions,
   slice: TimeSlice,
-): Promise<{ readonly value: Decoded<RouteTable>; readonly clusters: ReadonlySet<string> }> {
-  const clusters = new Set<string>()
-  const steps = checkRouteTable(raw, readFile, (host) => {
-    for (const name of collectRouteReferences([host])) clusters.add(name)
-  })
+): Promise<RouteTableCheck> {
+  const before = known && checkedHosts.get(known)
+  const clustersOf = (host: VirtualHost): Iterable<string> => collectRouteReferences([host])
+  const steps = checkRouteTable(raw, { readFile, before, clustersOf })
   for (;;) {
     const { done, value } = steps.next()
-    if (done) return { value, clusters }
+    if (done) return value
     if (slice.due) await slice.yield()
   }
 }

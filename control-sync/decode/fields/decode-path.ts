@@ -80,6 +80,11 @@ export class DecodePath {
   get skipped(): readonly string[] {
     return [...this.#report.skipped]
   }
+  /** Nothing was reported. */
+  get isClean(): boolean {
+    const { issues, ignored, skipped } = this.#report
+    return issues.length + ignored.length + skipped.size === 0
+  }
   get readFile(): ReadFile | undefined {
     return this.#report.sources.readFile
   }
@@ -104,6 +109,14 @@ export class DecodePath {
     report.open++
     report.firstOpen ??= issue
     if (report.issues.length < MAX_REPORTED) report.issues.push(issue)
+  }
+
+  /** Reports what was found in a part of the resource that was decoded by itself, all of it within pieces. */
+  adopt(part: DecodePath): void {
+    const [own, found] = [this.#report, part.#report]
+    own.issues.push(...found.issues.slice(0, MAX_REPORTED - own.issues.length))
+    own.ignored.push(...found.ignored.slice(0, MAX_REPORTED - own.ignored.length))
+    for (const what of found.skipped) this.skip(what)
   }
 
   /**

@@ -55,7 +55,7 @@ export class LazyHosts implements HostIndex {
   }
   /** @throws RangeError for bytes that are no protobuf */
   addAll(): void {
-    for (let host = 0; host < this.#spans.length / 2; host++) this.add(host, this.#domainsOf(host))
+    for (let host = 0; host < this.#spans.length / 2; host++) this.add(host, this.domainsOf(host))
   }
 
   exact(domain: string): HostSource | undefined {
@@ -67,7 +67,7 @@ export class LazyHosts implements HostIndex {
       i++
     ) {
       const host = keys[i]! % MAX_HOSTS
-      if (this.#domainsOf(host).includes(domain)) return this.#host(host)
+      if (this.domainsOf(host).includes(domain)) return this.#host(host)
     }
     return undefined
   }
@@ -90,7 +90,7 @@ export class LazyHosts implements HostIndex {
   }
 
   /** Lower case. @throws RangeError for bytes that are no protobuf */
-  #domainsOf(no: number): string[] {
+  domainsOf(no: number): string[] {
     const bytes = this.#o.view()
     const { from, to } = this.#span(no)
     const domains: string[] = []

@@ -11,6 +11,7 @@ import { VirtualHostSchema } from '../../../proto/gen/envoy/config/route/v3/rout
 import { RouteConfigurationSchema } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { readNextField } from '../../wire/fields.ts'
 import { DecodePath, noteIgnored, type ReadFile } from '../fields/decode-path.ts'
+import { CheckedHosts, hashBytes } from './checked-hosts.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
 import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
 import { toReadable } from '../fields/readable.ts'
@@ -40,41 +41,88 @@ export function decodeRouteTable(raw: RawResource, readFile: ReadFile | undefine
   }
 }
 
-/** Decodes every host once, one per step. Never throws. @param raw not packed yet @param onHost is given each */
-export function* checkRouteTable(
-  raw: RawResource,
-  readFile: ReadFile | undefined,
-  onHost: (host: VirtualHost) => void,
-): Generator<void, Decoded<RouteTable>> {
+export type RouteTableCheck = {
+  readonly decoded: Decoded<RouteTable>
+  /** That its hosts name. */
+  readonly clusters: ReadonlySet<string>
+  /** For the next version of the table. */
+  readonly checked?: CheckedHosts
+}
+export type RouteTableCheckOptions = {
+  readonly readFile: ReadFile | undefined
+  /** Of the version before. */
+  readonly before?: CheckedHosts | undefined
+  readonly clustersOf: (host: VirtualHost) => Iterable<string>
+}
+
+/** Decodes every host once that the version before did not have, one per step. Never throws. @param raw not packed yet */
+export function* checkRouteTable(raw: RawResource, o: RouteTableCheckOptions): Generator<void, RouteTableCheck> {
+  const { readFile } = o
   const at = DecodePath.top({ readFile })
-  const bytes = raw.value
+  const clusters = new Set<string>()
   try {
-    const { outside, spans } = split(bytes)
+    const { outside, spans } = split(raw.value)
     const outer = outerOf(at, outside)
     const hosts = lazyHosts(raw, spans, outer, readFile)
+    const before = CheckedHosts.of(o.before, outside)
+    const checked = new CheckedHosts(outside)
     const taken = new Set<string>()
-    for (const [i, span] of spans.entries()) {
-      const here = at.in('virtual_hosts').item(i)
-      const own = bytes.subarray(span.from, span.to)
-      const host =
-        own.length > LARGE_HOST_BYTES ? yield* largeHost(here, own, outer.filters) : hostOf(here, own, outer.filters)
-      // To decode it again when it is asked for would take as long in one go.
-      if (own.length > LARGE_HOST_BYTES) hosts.keep(i, host)
-      hosts.add(i, host.domains)
-      noteTaken(here, host.domains, taken)
-      onHost(host)
+    for (const [no, { from, to }] of spans.entries()) {
+      const bytes = raw.value.subarray(from, to)
+      const key = hashBytes(bytes)
+      const known = before?.find(key)
+      const found = known
+        ? { domains: hosts.domainsOf(no), clusters: known, isClean: true }
+        : yield* checkHost(bytes, no, { at, hosts, filters: outer.filters, o })
+      hosts.add(no, found.domains)
+      noteTaken(at.in('virtual_hosts').item(no), found.domains, taken)
+      for (const name of found.clusters) clusters.add(name)
+      if (found.isClean) checked.add(key, found.clusters)
       yield
     }
-    return { ok: true, value: tableOf(outer, hosts), ignored: at.ignored, skipped: at.skipped, blocked: at.issues }
+    const { ignored, skipped, issues: blocked } = at
+    return { decoded: { ok: true, value: tableOf(outer, hosts), ignored, skipped, blocked }, clusters, checked }
   } catch (err) {
-    return {
-      ok: false,
-      issues: [
-        ...at.issues,
-        { path: '', problem: `cannot be read: ${err instanceof Error ? err.message : String(err)}` },
-      ],
-    }
+    const problem = `cannot be read: ${err instanceof Error ? err.message : String(err)}`
+    return { decoded: { ok: false, issues: [...at.issues, { path: '', problem }] }, clusters }
   }
+}
+
+type HostCheck = {
+  readonly domains: readonly string[]
+  readonly clusters: readonly string[]
+  /** Nothing was reported, and nothing may be the next time. */
+  readonly isClean: boolean
+}
+
+function* checkHost(
+  bytes: Uint8Array,
+  no: number,
+  table: {
+    readonly at: DecodePath
+    readonly hosts: LazyHosts
+    readonly filters: RouteFilters
+    readonly o: RouteTableCheckOptions
+  },
+): Generator<void, HostCheck> {
+  const { readFile, clustersOf } = table.o
+  let readsFiles = false
+  const alone = DecodePath.top({
+    readFile:
+      readFile &&
+      ((file) => {
+        readsFiles = true
+        return readFile(file)
+      }),
+  })
+  const here = alone.in('virtual_hosts').item(no)
+  const isLarge = bytes.length > LARGE_HOST_BYTES
+  const host = isLarge ? yield* largeHost(here, bytes, table.filters) : hostOf(here, bytes, table.filters)
+  // To decode it again when it is asked for would take as long in one go.
+  if (isLarge) table.hosts.keep(no, host)
+  table.at.adopt(alone)
+  const isClean = alone.isClean && !readsFiles && !isLarge
+  return { domains: host.domains, clusters: [...clustersOf(host)], isClean }
 }
 
 function lazyHosts(

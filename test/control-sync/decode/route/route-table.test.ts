@@ -3,7 +3,14 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { RouteTable } from '../../../../model/tables.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
-import { checkRouteTable, decodeRouteTable } from '../../../../control-sync/decode/route/route-table.ts'
+import type { ReadFile } from '../../../../control-sync/decode/fields/decode-path.ts'
+import {
+  checkRouteTable,
+  decodeRouteTable,
+  type RouteTableCheck,
+  type RouteTableCheckOptions,
+} from '../../../../control-sync/decode/route/route-table.ts'
+import { collectRouteReferences } from '../../../../control-sync/references.ts'
 import { PackedResource } from '../../../../control-sync/snapshot/packed-resource.ts'
 import { golden, GOLDEN, issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
@@ -20,18 +27,26 @@ const twoHosts = (second: object, first = ['A.example']): Uint8Array =>
 
 const raw = (bytes: Uint8Array): PackedResource => new PackedResource({ name: 't', version: '', value: bytes })
 
-function check(bytes: Uint8Array): {
-  steps: number
-  hosts: string[]
-  result: ReturnType<typeof checkRouteTable> extends Generator<void, infer R> ? R : never
-} {
+type Checked = {
+  readonly steps: number
+  /** Names of those that were decoded. */
+  readonly hosts: readonly string[]
+  readonly result: RouteTableCheck['decoded']
+  readonly check: RouteTableCheck
+}
+function check(bytes: Uint8Array, o: Pick<RouteTableCheckOptions, 'before'> & { readFile?: ReadFile } = {}): Checked {
   const hosts: string[] = []
-  const run = checkRouteTable(raw(bytes), undefined, (h) => {
-    hosts.push(h.name)
+  const run = checkRouteTable(raw(bytes), {
+    readFile: undefined,
+    ...o,
+    clustersOf: (host) => {
+      hosts.push(host.name)
+      return collectRouteReferences([host])
+    },
   })
   for (let steps = 0; ; steps++) {
     const { done, value } = run.next()
-    if (done) return { steps, hosts, result: value }
+    if (done) return { steps, hosts, result: value.decoded, check: value }
   }
 }
 
@@ -244,3 +259,74 @@ test("a domain keeps its port, also in a table that ignores ports: svc:8082 is n
     ])
   }
 })
+
+const host = (name: string, over: object = {}): object => ({
+  name,
+  domains: [`${name}.example`],
+  routes: [{ match: { prefix: '/' }, route: { cluster: `c-${name}` } }],
+  ...over,
+})
+const table = (hosts: readonly object[], over: object = {}): Uint8Array =>
+  sample({
+    '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+    name: 't',
+    virtual_hosts: hosts,
+    ...over,
+  } as unknown as Parameters<typeof sample>[0]).bytes
+const IGNORED = { require_tls: 9 }
+const BLOCKED = { require_tls: 'ALL', routes: [{ match: {}, route: { cluster: 'x' } }] }
+const FROM_FILE = { routes: [{ match: { prefix: '/' }, direct_response: { status: 200, body: { filename: 'f' } } }] }
+
+for (const { name, before, after, outside, decoded } of [
+  { name: 'one more at the end', before: ['a', 'b'], after: ['a', 'b', 'c'], decoded: ['c'] },
+  { name: 'one more at the begin', before: ['a', 'b'], after: ['c', 'a', 'b'], decoded: ['c'] },
+  { name: 'one less', before: ['a', 'b', 'c'], after: ['a', 'c'], decoded: [] },
+  { name: 'one that changed', before: ['a', 'b'], after: ['a', { of: 'b', over: IGNORED }], decoded: ['b'] },
+  {
+    name: 'one with an ignored field',
+    before: [{ of: 'a', over: IGNORED }, 'b'],
+    after: ['b', { of: 'a', over: IGNORED }],
+    decoded: ['a'],
+  },
+  {
+    name: 'a blocked one',
+    before: ['b', { of: 'a', over: BLOCKED }],
+    after: [{ of: 'a', over: BLOCKED }, 'b'],
+    decoded: ['a'],
+  },
+  {
+    name: 'one that reads a file',
+    before: ['b', { of: 'a', over: FROM_FILE }],
+    after: [{ of: 'a', over: FROM_FILE }, 'b'],
+    decoded: ['a'],
+  },
+  {
+    name: 'another table around them',
+    before: ['a'],
+    after: ['a', 'b'],
+    outside: { ignore_port_in_host_matching: true },
+    decoded: ['a', 'b'],
+  },
+] satisfies readonly {
+  name: string
+  before: readonly (string | { of: string; over: object })[]
+  after: readonly (string | { of: string; over: object })[]
+  outside?: object
+  decoded: readonly string[]
+}[])
+  test(`of a table that comes again, only what may say something new is decoded: ${name}`, () => {
+    const made = (hosts: readonly (string | { of: string; over: object })[]): object[] =>
+      hosts.map((h) => (typeof h === 'string' ? host(h) : host(h.of, h.over)))
+    const readFile = (): string => 'text'
+    const known = check(table(made(before)), { readFile }).check.checked
+    const next = table(made(after), outside)
+    const [again, anew] = [check(next, { readFile, before: known }), check(next, { readFile })]
+    assert.deepEqual(again.hosts, decoded)
+    assert.deepEqual([...again.check.clusters], [...anew.check.clusters])
+    assert.ok(again.result.ok && anew.result.ok)
+    const { value: lazy, ...found } = again.result
+    const { value: eager, ...all } = anew.result
+    assert.deepEqual(found, all, 'and the report is the one of all of them')
+    for (const h of ['a', 'b', 'c'])
+      assert.deepEqual(lazy.virtualHost(`${h}.example`), eager.virtualHost(`${h}.example`))
+  })
