@@ -183,10 +183,10 @@ function decodeConnack(r: Reader, version: Version): Connack {
 function decodeSubscribe(r: Reader, version: Version): Subscribe {
   const packetId = checkPacketId(r.u16(), '[MQTT-2.2.1-3]')
   const properties = version === 5 ? readProperties(r, 'subscribe').properties : NO_PROPERTIES
-  const subscriptions: SubscriptionRequest[] = []
+  if (r.left === 0) throw createViolation(REASON.protocolError, '[MQTT-3.8.3-2] SUBSCRIBE names no topic filter')
+  // Most name one, and a list that has grown has room for 16 more.
+  const subscriptions: SubscriptionRequest[] = [subscriptionRequest(r.string(), r.u8(), version)]
   while (r.left > 0) subscriptions.push(subscriptionRequest(r.string(), r.u8(), version))
-  if (subscriptions.length === 0)
-    throw createViolation(REASON.protocolError, '[MQTT-3.8.3-2] SUBSCRIBE names no topic filter')
   return { type: 'subscribe', packetId, subscriptions, properties }
 }
 
@@ -214,10 +214,9 @@ function subscriptionRequest(filter: string, options: number, version: Version):
 function decodeUnsubscribe(r: Reader, version: Version): Unsubscribe {
   const packetId = checkPacketId(r.u16(), '[MQTT-2.2.1-3]')
   const properties = version === 5 ? readProperties(r, 'unsubscribe').properties : NO_PROPERTIES
-  const filters: string[] = []
+  if (r.left === 0) throw createViolation(REASON.protocolError, '[MQTT-3.10.3-2] UNSUBSCRIBE names no topic filter')
+  const filters: string[] = [r.string()]
   while (r.left > 0) filters.push(r.string())
-  if (filters.length === 0)
-    throw createViolation(REASON.protocolError, '[MQTT-3.10.3-2] UNSUBSCRIBE names no topic filter')
   return { type: 'unsubscribe', packetId, filters, properties }
 }
 

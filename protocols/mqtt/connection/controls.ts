@@ -10,8 +10,11 @@ import { Fifo } from '../fifo.ts'
 import type { Answer } from '../session/subscribe.ts'
 import type { Reading } from './inflow.ts'
 
-/** Filters that wait for the store before the client is not read from. */
-const MAX_WAITING_FILTERS = 256
+/**
+ * Filters that wait for the store before the client is not read from: as many are one commit, and a commit of a few
+ * costs as much as one of many. What waits gets old, and with 2,048 a fast client's garbage took ten times its bytes.
+ */
+const MAX_WAITING_FILTERS = 1024
 
 type Control = Subscribe | Unsubscribe
 export type ControlsOptions = {

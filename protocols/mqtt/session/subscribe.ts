@@ -39,42 +39,21 @@ export type Answer = {
  */
 export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Answer | Promise<Answer> {
   const { session } = asking
-  const { isBridge } = asking.link
-  const subscriptionId = packet.properties.subscriptionIds?.[0]
-  const granted = new Map<string, StoredSubscription>()
-  let added = 0
-  let addedBytes = 0
   for (const { filter } of packet.subscriptions) refuseMalformed(filter)
-  const reasons = packet.subscriptions.map((request) => {
-    const { filter, qos, retainHandling } = request
-    const noLocal = request.noLocal || (isBridge && !filter.startsWith('$share/'))
-    const retainAsPublished = request.retainAsPublished || isBridge
-    const isNew = !session.subscriptions.has(filter) && !granted.has(filter)
-    const bytes = isNew ? estimateFilterBytes(filter) : 0
-    const isFull =
-      isNew &&
-      (session.subscriptions.size + added >= asking.limits.maxSubscriptionsPerSession ||
-        !state.subscriptions.room.has(session, addedBytes + bytes))
-    const refused = refusalOf(filter, asking) ?? (isFull ? REASON.quotaExceeded : undefined)
-    if (refused !== undefined) return refused
-    if (isNew) added++
-    addedBytes += bytes
-    granted.set(filter, { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId })
-    return qos
-  })
-  const wasThere = new Set<string>()
-  for (const filter of granted.keys()) if (session.subscriptions.has(filter)) wasThere.add(filter)
-  const asked: Asked = { granted, reasons, wasThere, since: 0 }
-  const tell = (failed: MeshError | undefined): Promise<void> | undefined =>
-    answer(state, packet, asking, asked, failed)
-  if (!session.stored || session.queue !== undefined || !reasons.some((granted) => granted === 1 || granted === 2))
-    return { durable: act(state, asking, asked), tell }
+  const asked = new Subscribing(state, packet, asking)
+  grant(state, asked)
+  if (
+    !session.stored ||
+    session.queue !== undefined ||
+    !asked.reasons.some((granted) => granted === 1 || granted === 2)
+  )
+    return act(state, asked)
   return queueOf(state, session).then(
     (queue) => {
       if (!session.queue) session.useQueue(queue, state.subscriptions)
-      return { durable: act(state, asking, asked), tell }
+      return act(state, asked)
     },
-    (thrown: unknown) => ({ durable: undefined, tell: () => tell(toMeshError(thrown)) }),
+    (thrown: unknown) => ({ durable: undefined, tell: () => asked.tell(toMeshError(thrown)) }),
   )
 }
 async function queueOf({ durability }: BrokerState, session: Session): Promise<DurableQueue> {
@@ -82,52 +61,104 @@ async function queueOf({ durability }: BrokerState, session: Session): Promise<D
   return durability.queue(name) ?? (await durability.createQueue(name, session))
 }
 
-type Asked = {
-  readonly granted: Map<string, StoredSubscription>
+/** One SUBSCRIBE until its SUBACK. A thousand may wait for one commit, so there is little of it. */
+class Subscribing implements Answer {
+  readonly #state: BrokerState
+  readonly packet: Subscribe
+  readonly asking: Asking
+  /** For each of the packet's, as is `granted`. */
   readonly reasons: number[]
-  readonly wasThere: ReadonlySet<string>
+  /** Undefined: refused, or the packet asks for the same filter again further on. */
+  readonly granted: (StoredSubscription | undefined)[]
+  /** Of those with Retain Handling 1; undefined: none. */
+  wasThere: Set<string> | undefined
   /** The last change of a retained message before it acted. */
-  since: number
-}
-function answer(
-  state: BrokerState,
-  packet: Subscribe,
-  asking: Asking,
-  { granted, reasons, wasThere, since }: Asked,
-  failed: MeshError | undefined,
-): Promise<void> | undefined {
-  const { session, link } = asking
-  if (failed) {
-    state.ctx.log.warn(
-      { evt: 'mqtt.subscribe.refused', clientId: session.clientId, err: failed },
-      'subscription could not be kept',
-    )
-    for (const one of granted.values()) takeBack(state, asking, one)
-    const reason = toReason(failed) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
-    reasons.forEach((was, i) => {
-      if (was <= 2) reasons[i] = reason
-    })
+  since = 0
+  durable: Promise<void> | undefined
+
+  constructor(state: BrokerState, packet: Subscribe, asking: Asking) {
+    this.#state = state
+    this.packet = packet
+    this.asking = asking
+    // Arrays that grow have room for 16 more.
+    this.reasons = packet.subscriptions.map(({ qos }) => qos)
+    this.granted = packet.subscriptions.map(() => undefined)
   }
-  for (const one of granted.values()) session.durableBefore.delete(one)
-  if (failed) granted.clear()
+  tell(failed: MeshError | undefined): Promise<void> | undefined {
+    return answer(this.#state, this, failed)
+  }
+}
+
+/** Decides about each filter, as the session is now. */
+function grant(state: BrokerState, asked: Subscribing): void {
+  const { packet, asking, reasons, granted } = asked
+  const { session, limits } = asking
+  const { isBridge } = asking.link
+  const subscriptionId = packet.properties.subscriptionIds?.[0]
+  const places = packet.subscriptions.length > 1 ? new Map<string, number>() : undefined
+  let added = 0
+  let addedBytes = 0
+  for (const [i, request] of packet.subscriptions.entries()) {
+    const { filter, qos, retainHandling } = request
+    const isThere = session.subscriptions.has(filter)
+    const before = places?.get(filter)
+    const isNew = !isThere && before === undefined
+    const bytes = isNew ? estimateFilterBytes(filter) : 0
+    const isFull =
+      isNew &&
+      (session.subscriptions.size + added >= limits.maxSubscriptionsPerSession ||
+        !state.subscriptions.room.has(session, addedBytes + bytes))
+    const refused = refusalOf(filter, asking) ?? (isFull ? REASON.quotaExceeded : undefined)
+    if (refused !== undefined) {
+      reasons[i] = refused
+      continue
+    }
+    if (isNew) added++
+    addedBytes += bytes
+    if (before !== undefined) granted[before] = undefined
+    places?.set(filter, i)
+    if (isThere && retainHandling === 1) (asked.wasThere ??= new Set()).add(filter)
+    const noLocal = request.noLocal || (isBridge && !filter.startsWith('$share/'))
+    const retainAsPublished = request.retainAsPublished || isBridge
+    granted[i] = { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId }
+  }
+}
+
+function answer(state: BrokerState, asked: Subscribing, failed: MeshError | undefined): Promise<void> | undefined {
+  const { packet, asking, granted, reasons, wasThere, since } = asked
+  const { session, link } = asking
+  if (failed) fail(state, asked, failed)
+  if (session.durableBefore.size > 0) for (const one of granted) if (one) session.durableBefore.delete(one)
   if (session.link !== link) return undefined
+  const authorizer = asking.authorizer()
   // The rules may have changed while it was written.
   packet.subscriptions.forEach(({ filter }, i) => {
-    if (reasons[i]! <= 2 && !asking.authorizer().maySubscribe(filter)) {
-      reasons[i] = REASON.notAuthorized
-      granted.delete(filter)
-    }
+    if (reasons[i]! <= 2 && !authorizer.maySubscribe(filter)) reasons[i] = REASON.notAuthorized
   })
   if (!failed) tellRefused(state, session.clientId, packet, reasons)
   // MQTT 3.1 §3.8: without a way to say no, the server says yes.
   const said = link.is31 ? reasons.map((reason, i) => (reason <= 2 ? reason : packet.subscriptions[i]!.qos)) : reasons
   link.outbox.writeReasons('suback', packet.packetId, said)
-  const sent: Promise<void>[] = []
-  for (const one of granted.values()) {
-    if (one.retainHandling === 0 || (one.retainHandling === 1 && !wasThere.has(one.filter)))
-      sent.push(...sendRetained(state, session, one, since))
+  let sent: Promise<void>[] | undefined
+  for (const [i, one] of granted.entries()) {
+    if (!one || reasons[i]! > 2) continue
+    if (one.retainHandling === 2 || (one.retainHandling === 1 && wasThere?.has(one.filter))) continue
+    const rest = sendRetained(state, session, one, since)
+    if (rest.length > 0) (sent ??= []).push(...rest)
   }
-  return sent.length === 0 ? undefined : Promise.all(sent).then(() => undefined)
+  return sent && Promise.all(sent).then(() => undefined)
+}
+/** What the store did not take is as it was before. */
+function fail(state: BrokerState, { asking, granted, reasons }: Subscribing, failed: MeshError): void {
+  state.ctx.log.warn(
+    { evt: 'mqtt.subscribe.refused', clientId: asking.session.clientId, err: failed },
+    'subscription could not be kept',
+  )
+  for (const one of granted) if (one) takeBack(state, asking, one)
+  const reason = toReason(failed) === REASON.quotaExceeded ? REASON.quotaExceeded : REASON.unspecified
+  reasons.forEach((was, i) => {
+    if (was <= 2) reasons[i] = reason
+  })
 }
 
 /** How many filters one log line names, and how many characters of each. */
@@ -177,15 +208,17 @@ function refusalOf(filter: string, { authorizer, limits }: Asking): number | und
   return authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
-/** @returns when it is on the disk; undefined when nothing has to go there */
-function act(state: BrokerState, { session, link, authorizer }: Asking, asked: Asked): Promise<void> | undefined {
+/** @returns the same, with what it changed on its way to the disk */
+function act(state: BrokerState, asked: Subscribing): Subscribing {
+  const { session, link, authorizer } = asked.asking
   asked.since = state.retained.lastChange
   // The session may have ended meanwhile, or another connection have it.
-  if (state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return undefined
+  if (state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return asked
+  const may = authorizer()
   const changed: StoredSubscription[] = []
-  for (const one of asked.granted.values()) {
+  for (const one of asked.granted) {
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
-    if (!authorizer().maySubscribe(one.filter)) continue
+    if (!one || !may.maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
     // The same subscription again changes no one's messages.
     if (before && isSame(before, one) && !session.durableBefore.has(before)) continue
@@ -196,7 +229,8 @@ function act(state: BrokerState, { session, link, authorizer }: Asking, asked: A
     session.subscribe(one)
     state.subscriptions.add(session, one)
   }
-  return changed.length === 0 ? undefined : state.durability.saveSubscriptions(session, changed, [])
+  if (changed.length > 0) asked.durable = state.durability.saveSubscriptions(session, changed, [])
+  return asked
 }
 
 function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
