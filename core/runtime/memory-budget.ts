@@ -15,6 +15,8 @@ import type { Cell, Metrics } from '../metrics.ts'
 export const PROCESS_BYTES = 64 * 1024 * 1024
 /** The rest is for what is not counted: garbage that was not collected yet, buffers of TLS and of the kernel. */
 const SHARE = 1 / 6
+/** With so much used it is not tight any more for those that wait (`whenEased`). */
+const CALMER_SHARE = 3 / 8
 /** With less than this used it is not tight any more. */
 const EASED_SHARE = 1 / 8
 const MIN_BYTES = 4 * 1024 * 1024
@@ -34,6 +36,7 @@ export class MemoryBudget {
   readonly #given: Record<Given, Cell> | undefined
   readonly #parts: Part[] = []
   #heldBytes = 0
+  readonly #whenEased = new Set<() => void>()
   /** Is told how many bytes come in. */
   garbage: GarbageWatch | undefined
   /** Left out: the process is never full. */
@@ -77,6 +80,7 @@ export class MemoryBudget {
    */
   take(bytes: number): void {
     this.#heldBytes += bytes
+    if (bytes < 0) this.#tellEased()
     if (this.isTight) this.#wasTight = true
     if (this.#isScheduled || (this.#heldBytes <= this.maxBytes && !this.isFull)) return
     this.#isScheduled = true
@@ -90,9 +94,26 @@ export class MemoryBudget {
   }
   give(bytes: number): void {
     this.#heldBytes -= bytes
+    this.#tellEased()
     if (!this.#wasTight || this.#heldBytes > this.maxBytes * EASED_SHARE) return
     this.#wasTight = false
     this.garbage?.eased()
+  }
+
+  /** Calls once, when the callback at hand is over, after it has become less tight. */
+  whenEased(call: () => void): Disposable {
+    this.#whenEased.add(call)
+    return {
+      [Symbol.dispose]: () => {
+        this.#whenEased.delete(call)
+      },
+    }
+  }
+  #tellEased(): void {
+    if (this.#whenEased.size === 0 || this.#heldBytes > this.maxBytes * CALMER_SHARE) return
+    const all = [...this.#whenEased]
+    this.#whenEased.clear()
+    for (const call of all) queueMicrotask(guard('network', doNothing, call))
   }
 
   /**

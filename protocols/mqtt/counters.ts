@@ -54,6 +54,7 @@ export type Counters = {
   readonly refused: (reason: 'quota' | 'storage' | 'not-authorized') => Cell
   readonly dropped: Readonly<Record<DropReason, Cell>>
   readonly spoolWaits: Cell
+  readonly receiverWaits: Cell
   readonly handedOver: Cell
   readonly gaveWay: Readonly<Record<'unused' | 'share', Cell>>
 }
@@ -131,7 +132,7 @@ function packetCounters(metrics: Metrics): PacketCounters {
 
 function messageCounters(
   metrics: Metrics,
-): Pick<Counters, 'received' | 'sent' | 'refused' | 'dropped' | 'spoolWaits' | 'handedOver'> {
+): Pick<Counters, 'received' | 'sent' | 'refused' | 'dropped' | 'spoolWaits' | 'receiverWaits' | 'handedOver'> {
   const received = metrics.counter('mesh_mqtt_messages_received_total', 'PUBLISH packets from clients.', ['qos'])
   const sent = metrics.counter('mesh_mqtt_messages_sent_total', 'PUBLISH packets to clients, repetitions included.', [
     'qos',
@@ -154,6 +155,12 @@ function messageCounters(
       .counter(
         'mesh_mqtt_shared_handed_over_total',
         'Messages of a shared subscription that went to another member because the session of the first has ended.',
+      )
+      .cell({}),
+    receiverWaits: metrics
+      .counter(
+        'mesh_mqtt_receiver_waits_total',
+        'Times a client was not read from for a moment because memory was short and its messages waited for receivers.',
       )
       .cell({}),
     spoolWaits: metrics

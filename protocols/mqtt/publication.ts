@@ -41,11 +41,12 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
   )
 }
 
-export function deliver(message: StoredMessage, targets: readonly Target[]): void {
+/** @returns its bytes when its publisher should wait for a receiver (back-pressure.ts), otherwise 0 */
+export function deliver(message: StoredMessage, targets: readonly Target[]): number {
   for (const { session, qos, retainAsPublished, ids, shared } of targets) {
     session.deliver(message, qos < message.qos ? qos : message.qos, retainAsPublished && message.retain, ids, shared)
   }
-  forgetLast()
+  return forgetLast()
 }
 
 /** Everything of one message that has to be durable. Repeating it repeats only what has failed. */

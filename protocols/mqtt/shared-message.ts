@@ -3,6 +3,7 @@
  * arrived in, once for all of them. `Waiting` counts its bytes against the memory budget once, however many receivers
  * hold it.
  */
+import type { Clock } from '../../core/os/clock.ts'
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from './durability.ts'
 import { Fifo } from './fifo.ts'
@@ -83,21 +84,42 @@ function compactOnce(message: StoredMessage): HeldMessage {
   lastGiven = message
   return (lastMade = compact(message))
 }
-/** The last of its receivers was asked. */
-export function forgetLast(): void {
+let lastIsDelayed = false
+/**
+ * The last of its receivers was asked.
+ *
+ * @returns its bytes when its publisher is faster than a receiver that reads, and memory is short; otherwise 0
+ */
+export function forgetLast(): number {
+  const bytes = lastIsDelayed ? measureMessageBytes(lastMade!) : 0
   lastGiven = lastMade = undefined
+  lastIsDelayed = false
+  return bytes
 }
+
+/** Of the memory budget: a line with less is short, whatever else fills the memory. */
+const LONG_SHARE = 1 / 256
+/** Of a receiver that takes less than so much of it in this time no publisher waits. */
+const LEAST_LEFT_SHARE = 1 / 256
+const LOOK_MS = 2_000
 
 type Place = Delivery & { readonly message: HeldMessage }
 
 /** The line of one receiver. Bounded by whoever pushes; `bytes` are as if it held all by itself. */
 export class Waiting {
   readonly #budget: MemoryBudget
+  readonly #clock: Clock | undefined
   readonly #line = new Fifo<Place>()
   bytes = 0
+  #lookedMs: number | undefined
+  /** Since then. */
+  #leftBytes = 0
+  #isMoving = true
 
-  constructor(budget: MemoryBudget) {
+  /** @param clock left out: no publisher waits for its receiver, as with QoS 0, which is dropped instead */
+  constructor(budget: MemoryBudget, clock?: Clock) {
     this.#budget = budget
+    this.#clock = clock
   }
 
   get size(): number {
@@ -109,13 +131,26 @@ export class Waiting {
     hold(kept, this.#budget)
     this.bytes += measureMessageBytes(kept)
     this.#line.push({ message: kept, qos, retain, ids, shared })
+    if (this.#clock && this.#budget.isTight && this.bytes >= this.#budget.maxBytes * LONG_SHARE)
+      lastIsDelayed ||= this.#isReadFrom(this.#clock.monotonicMs())
+  }
+  /** Whether its receiver reads. */
+  #isReadFrom(nowMs: number): boolean {
+    if (this.#lookedMs === undefined || nowMs - this.#lookedMs >= LOOK_MS) {
+      this.#isMoving = this.#lookedMs === undefined || this.#leftBytes >= this.#budget.maxBytes * LEAST_LEFT_SHARE
+      this.#leftBytes = 0
+      this.#lookedMs = nowMs
+    }
+    return this.#isMoving
   }
   shift(): Delivery | undefined {
     const next = this.#line.shift()
     if (!next) return undefined
     const { message } = next
     releaseHold(message, this.#budget)
-    this.bytes -= measureMessageBytes(message)
+    const bytes = measureMessageBytes(message)
+    this.bytes -= bytes
+    this.#leftBytes += bytes
     return next
   }
   /** @returns how many there were */

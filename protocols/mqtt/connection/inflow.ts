@@ -6,6 +6,7 @@
  */
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
+import { BackPressure } from '../back-pressure.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
@@ -16,11 +17,10 @@ import { REASON, createViolation } from '../codec/reason.ts'
 import type { Place } from '../topics/retained.ts'
 import type { Session } from '../session/session.ts'
 import { saveFirst } from '../session/sessions.ts'
-import { SHARED_BYTES, measureMessageBytes } from '../shared-message.ts'
 import type { BrokerState } from '../state.ts'
 import type { Plan } from '../topics/subscriptions.ts'
 import { isReserved, isTooDeep } from '../topics/topics.ts'
-import { type InLine, NO_MESSAGE, PublishLine } from './publish-line.ts'
+import { type InLine, measureLineBytes, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
 
 /** Why a client is not read from at the moment. */
@@ -32,6 +32,7 @@ export type PauseReason =
   | 'turn'
   | 'rate'
   | 'spool'
+  | 'receivers'
   | 'socket'
   | 'connecting'
 export interface Reading {
@@ -51,6 +52,7 @@ export class Inflow {
   #isSaved = false
   readonly #line: PublishLine
   readonly #aliases: TopicAliases
+  readonly #backPressure: BackPressure
   /** QoS 1 and 2 of this connection that are not answered: what Receive Maximum counts (§3.3.4). */
   readonly #unanswered = new Set<number>()
   /** QoS 2 ids that are in line and so not yet in the session. */
@@ -80,6 +82,7 @@ export class Inflow {
     this.#isResumed = p.isResumed
     this.#line = new PublishLine(p.state.memory.budget)
     this.#aliases = new TopicAliases(p.link.limits.maxTopicAliases, p.state.memory.budget)
+    this.#backPressure = new BackPressure(p.state, p.reading)
   }
 
   /**
@@ -120,7 +123,7 @@ export class Inflow {
     }
     const inbound = p.qos === 2 && this.#session.stored
     if (!p.retain && !inbound && to.queues.length === 0 && to.routes.length === 0 && this.#line.size === 0) {
-      deliver(message, to.direct)
+      this.#backPressure.note(deliver(message, to.direct))
       this.#answer(p.qos, p.packetId, 0)
       return
     }
@@ -193,6 +196,7 @@ export class Inflow {
     for (const one of this.#waitingForRoom) one.state = 'over'
     this.#waitingForRoom = []
     this.#aliases.end()
+    this.#backPressure.end()
     this.#settle()
   }
 
@@ -249,7 +253,7 @@ export class Inflow {
     const commit = this.#commitOf(message, to, packetId, place)
     if (qos === 2) this.#arriving.add(packetId)
     const one = this.#line.push({
-      bytes: lineBytes(message, to),
+      bytes: measureLineBytes(message, to),
       message,
       plan: to,
       commit,
@@ -427,7 +431,8 @@ export class Inflow {
         one.onAnswered()
         continue
       }
-      if (one.state === 'taken' && one.message && one.plan) deliver(one.message, one.plan.direct)
+      if (one.state === 'taken' && one.message && one.plan)
+        this.#backPressure.note(deliver(one.message, one.plan.direct))
       this.#answer(one.qos, one.packetId, one.reason)
     }
     if (!this.#line.isLong(0.5)) this.#reading.release('commits')
@@ -439,12 +444,6 @@ export class Inflow {
     if (qos === 2 && reason === 0 && !this.#session.stored) this.#session.received.add(packetId)
     this.#link.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, reason)
   }
-}
-
-/** The disk gets small payloads once per queue and large ones once. */
-function lineBytes(message: StoredMessage, { queues }: Plan): number {
-  const bytes = measureMessageBytes(message)
-  return bytes >= SHARED_BYTES ? bytes : bytes * Math.max(1, queues.length)
 }
 
 const isFull = (err: MeshError): boolean => err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'

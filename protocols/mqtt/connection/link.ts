@@ -59,7 +59,7 @@ export class Link {
   isBegun = false
   /** It takes no packet of the size of our CONNACK, so nothing may be said at all [MQTT-3.14.0-1]. */
   isUnanswered = false
-  readonly #clock: Clock
+  readonly clock: Clock
   readonly #counters: Counters
   readonly #maxPacketBytes: number
   readonly #memory: Memory
@@ -79,7 +79,7 @@ export class Link {
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
     this.close = p.close
-    this.#clock = p.clock
+    this.clock = p.clock
     this.#counters = p.counters
     this.#maxPacketBytes = p.maxPacketBytes
     this.#memory = p.memory
@@ -188,7 +188,7 @@ export class Link {
     const qos = ((flags >> 1) & 3) as Qos
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {
-      const left = computeLeftMs(message, readMessageMs(this.#clock))
+      const left = computeLeftMs(message, readMessageMs(this.clock))
       if (left <= 0 && !this.isBegun) {
         this.#counters.dropped.expired.value++
         return false

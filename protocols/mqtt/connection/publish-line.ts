@@ -4,6 +4,7 @@ import type { Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
 import { Fifo } from '../fifo.ts'
 import type { Commit } from '../publication.ts'
+import { measureMessageBytes, SHARED_BYTES } from '../shared-message.ts'
 import type { Place } from '../topics/retained.ts'
 import type { Plan } from '../topics/subscriptions.ts'
 
@@ -78,4 +79,10 @@ export class PublishLine {
       this.size >= MAX_MESSAGES * share || this.bytes >= MAX_BYTES * share || (this.size > 0 && this.#budget.isTight)
     )
   }
+}
+
+/** The disk gets small payloads once per queue and large ones once. */
+export function measureLineBytes(message: StoredMessage, { queues }: Plan): number {
+  const bytes = measureMessageBytes(message)
+  return bytes >= SHARED_BYTES ? bytes : bytes * Math.max(1, queues.length)
 }

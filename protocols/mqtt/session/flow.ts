@@ -62,7 +62,7 @@ export class MemoryFlow implements Flow {
     this.#link = link
     this.#counters = counters
     this.#budget = budget
-    this.#waiting = new Waiting(budget)
+    this.#waiting = new Waiting(budget, link.clock)
   }
 
   get waitingBytes(): number {

@@ -36,6 +36,26 @@ test('above the bound the parts give up in their order, until a quarter is free,
   assert.equal(said.length, 4)
 })
 
+test('who waits for less to be used is called once, when the callback at hand is over', async () => {
+  const budget = new MemoryBudget({ maxBytes: 1000 })
+  budget.take(600)
+  let calls = 0
+  budget.whenEased(() => calls++)
+  const forgotten = budget.whenEased(assert.fail)
+  forgotten[Symbol.dispose]()
+  budget.give(100)
+  await setImmediate()
+  assert.equal(calls, 0)
+  budget.take(-200)
+  assert.equal(calls, 0, 'nobody is interrupted')
+  await setImmediate()
+  assert.equal(calls, 1)
+  budget.take(500)
+  budget.give(500)
+  await setImmediate()
+  assert.equal(calls, 1)
+})
+
 test('the default leaves the process its own and most of the rest to what is not counted', () => {
   assert.deepEqual(
     [96, 256, 1024, 64 * 1024].map((limit) => Math.floor(deriveBudgetBytes(limit * MIB) / MIB)),

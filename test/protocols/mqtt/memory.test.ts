@@ -40,7 +40,8 @@ async function flood(
   let most = 0
   for (let i = 0; i < messages; i++) {
     pub.publish('a/b', 'x'.repeat(bytes), p.qos ? { qos: 1, packetId: (i % 60_000) + 1 } : {})
-    await settle()
+    // Also for pauses of the publisher.
+    await t.clock.advance(1_000)
     most = Math.max(most, budget.heldBytes)
     pub.received.length = 0
     await p.each?.()
@@ -97,7 +98,7 @@ test('QoS 0 of the slowest receivers goes first, then the connection that holds 
   for (let i = 0; metrics.total('mesh_memory_given_up_total', { what: 'connection' }) === 0; i++) {
     assert.ok(i < 400, 'the budget was never used up')
     pub.publish('a/b', 'x'.repeat(64 * 1024), { qos: 1, packetId: i + 1 })
-    await settle()
+    await t.clock.advance(1_000)
     pub.received.length = 0
   }
   assert.ok(metrics.total('mesh_memory_given_up_total', { what: 'message' }) > 0)
@@ -111,6 +112,97 @@ test('QoS 0 of the slowest receivers goes first, then the connection that holds 
   assert.deepEqual([zero.closed, one.closed, pub.closed], [false, true, false])
   assert.ok(budget.heldBytes <= 4 * MIB)
   assert.equal(t.durability.queue('session/kept')?.firstSeq, 1)
+})
+
+/** It answers a few messages of each turn. */
+async function readSlowly(reader: MqttPeer, qos: 1 | 2): Promise<number> {
+  let got = 0
+  for (const packet of reader.received.splice(0))
+    if (packet.type === 'publish') {
+      got++
+      reader.ack(qos === 1 ? 'puback' : 'pubrec', packet.packetId)
+    } else if (packet.type === 'pubrel') reader.ack('pubcomp', packet.packetId)
+  await settle()
+  return got
+}
+for (const { qos, version, kib } of [
+  { qos: 1, version: 4, kib: 64 },
+  { qos: 1, version: 5, kib: 256 },
+  { qos: 2, version: 4, kib: 256 },
+  { qos: 2, version: 5, kib: 64 },
+] as const)
+  test(`a publisher that is faster than its receiver (QoS ${qos}, MQTT ${version}, ${kib} KiB) is read from slowly, and neither is cut`, async () => {
+    const { t, budget, metrics } = rig(4 * MIB)
+    const limits = { maxInflight: 2 }
+    const reader = t.open({ policy: { limits } })
+    await reader.connect({ clientId: 'reader' })
+    await reader.subscribe('a/#', { qos })
+    const pub = t.open({ version, policy: { limits } })
+    await pub.connect({ clientId: 'pub' })
+    const messages = (16 * 1024) / kib
+    for (let i = 1; i <= messages; i++) pub.publish('a/b', 'x'.repeat(kib * 1024), { qos, packetId: i })
+    const [answered, closed] = [new Set<number>(), (): boolean => pub.closed || reader.closed]
+    let [got, most] = [0, 0]
+    for (let turn = 0; got < messages && turn < 3_000 && !closed(); turn++) {
+      got += await readSlowly(reader, qos)
+      for (const packet of pub.received.splice(0)) if ('packetId' in packet) answered.add(packet.packetId)
+      most = Math.max(most, budget.heldBytes)
+      await t.clock.advance(10)
+    }
+    assert.deepEqual(
+      [got, answered.size, reader.closed, pub.closed, metrics.total('mesh_memory_given_up_total')],
+      [messages, messages, false, false, 0],
+    )
+    assert.ok(most < 4 * MIB, `${most} bytes were held`)
+    assert.ok(t.metrics.total('mesh_mqtt_receiver_waits_total') > 0)
+    reader.stream.destroy()
+    pub.stream.destroy()
+    await settle()
+    await settle()
+    assert.ok(budget.heldBytes < 64, `${budget.heldBytes} bytes are held`)
+    assert.equal(t.clock.pendingTimers, 0)
+  })
+
+test('nobody waits longer than two seconds for a receiver that does not read', async () => {
+  const { t, budget } = rig(4 * MIB)
+  await idle(t, 'idle', 1)
+  const pub = t.open()
+  await pub.connect({ clientId: 'pub' })
+  const publish = (): void => pub.publish('a/b', 'x'.repeat(64 * 1024), { qos: 1, packetId: 1 })
+  for (let i = 0; i < 100 && !budget.isTight; i++) {
+    publish()
+    await settle()
+  }
+  const waits = (): number => t.metrics.total('mesh_mqtt_receiver_waits_total')
+  for (const ms of [1_000, 1_000, 250]) {
+    publish()
+    await t.clock.advance(ms)
+  }
+  const before = waits()
+  assert.ok(before > 0, 'at first it may be one that reads')
+  for (let i = 0; i < 5; i++) {
+    publish()
+    await settle()
+  }
+  assert.equal(waits(), before)
+})
+
+test('a client that receives its own messages takes its acknowledgements while it is read from slowly', async () => {
+  const { t, metrics } = rig(4 * MIB)
+  const limits = { maxInflight: 10 }
+  const own = t.open({ policy: { limits } })
+  await own.connect({ clientId: 'own' })
+  await own.subscribe('a/#', { qos: 1 })
+  let [sent, answered, got] = [0, 0, 0]
+  // More than half of the budget at first.
+  for (let turn = 0; got < 128 && turn < 3_000 && !own.closed; turn++) {
+    while (sent < 128 && sent - answered < (turn === 0 ? 56 : 10))
+      own.publish('a/b', 'x'.repeat(64 * 1024), { qos: 1, packetId: ++sent })
+    answered += own.received.filter(({ type }) => type === 'puback').length
+    got += await readSlowly(own, 1)
+    await t.clock.advance(10)
+  }
+  assert.deepEqual([got, own.closed, metrics.total('mesh_memory_given_up_total')], [128, false, 0])
 })
 
 test('100 halves of a CONNECT of 900 kB are refused at their head, and nobody is kept out', async () => {
