@@ -221,6 +221,7 @@ export type HttpFilter =
   | { readonly kind: 'rbac'; readonly name: string; readonly policy: Policy; readonly off?: boolean }
   | { readonly kind: 'fault'; readonly name: string; readonly fault: Fault | undefined; readonly off?: boolean }
   | { readonly kind: 'jwt'; readonly name: string; readonly jwt: JwtAuthentication; readonly off?: boolean }
-  | { readonly kind: 'cors' }
+  /** What it does stands at routes. */
+  | { readonly kind: 'cors'; readonly name: string; readonly off?: boolean }
   /** Deny every request: an inbound filter that meshlet does not implement. */
   | { readonly kind: 'blocked'; readonly name: string; readonly reason: string; readonly off?: boolean }

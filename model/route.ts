@@ -1,4 +1,5 @@
 import type { HeaderMatch, QueryMatch } from './matcher.ts'
+import type { CorsPolicy } from './http/cors.ts'
 import type { MetadataMatch } from './http/metadata.ts'
 import type { SafeRegex } from '../core/regex.ts'
 import type { Policy } from './policy.ts'
@@ -48,6 +49,7 @@ export type RouteFilter = {
   readonly off: boolean
   readonly policy?: { readonly value: Policy | undefined }
   readonly fault?: { readonly value: Fault | undefined }
+  readonly cors?: CorsPolicy
   /** In place of the filter's rules: the name of one of its requirements; false = no token is needed. */
   readonly jwt?: string | false
 }

@@ -25,6 +25,15 @@ import { file_envoy_extensions_filters_network_rbac_v3_rbac as networkRbac } fro
 import { file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy as tcpProxy } from './gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
 import { file_envoy_extensions_request_id_uuid_v3_uuid as requestId } from './gen/envoy/extensions/request_id/uuid/v3/uuid_pb.ts'
 import { file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts as previousHosts } from './gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
+import { file_envoy_extensions_retry_priority_previous_priorities_v3_previous_priorities_config as previousPriorities } from './gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.ts'
+import { file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster as forwardProxyCluster } from './gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.ts'
+import { file_envoy_extensions_filters_http_buffer_v3_buffer as buffer } from './gen/envoy/extensions/filters/http/buffer/v3/buffer_pb.ts'
+import { file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy as forwardProxy } from './gen/envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy_pb.ts'
+import { file_envoy_extensions_filters_http_header_mutation_v3_header_mutation as headerMutation } from './gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
+import { file_envoy_extensions_filters_http_stateful_session_v3_stateful_session as statefulSession } from './gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
+import { file_envoy_extensions_http_stateful_session_cookie_v3_cookie as sessionCookie } from './gen/envoy/extensions/http/stateful_session/cookie/v3/cookie_pb.ts'
+import { file_envoy_extensions_http_stateful_session_header_v3_header as sessionHeader } from './gen/envoy/extensions/http/stateful_session/header/v3/header_pb.ts'
+import { file_envoy_extensions_transport_sockets_proxy_protocol_v3_upstream_proxy_protocol as proxyProtocolUpstream } from './gen/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.ts'
 import { file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer as rawBuffer } from './gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { file_envoy_extensions_transport_sockets_tls_v3_secret as secrets } from './gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
 import { file_envoy_extensions_transport_sockets_tls_v3_tls as tls } from './gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
@@ -63,6 +72,15 @@ export function loadRegistry(): Registry {
     tcpProxy,
     requestId,
     previousHosts,
+    previousPriorities,
+    forwardProxyCluster,
+    buffer,
+    forwardProxy,
+    headerMutation,
+    statefulSession,
+    sessionCookie,
+    sessionHeader,
+    proxyProtocolUpstream,
     rawBuffer,
     secrets,
     tls,

@@ -190,9 +190,9 @@ function discovery(at: DecodePath, from: XCluster): Discovery {
       ? decodeClusterLoad(at.in('load_assignment'), from.loadAssignment)
       : { clusterName: from.name, localities: [] }
   const refreshMs = Math.max(1_000, decodeMs(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
-  const type = from.clusterDiscoveryType.value ?? Type.STATIC
-  if (from.clusterDiscoveryType.case === undefined && from.$unknown?.some(({ no }) => no === CLUSTER_TYPE))
-    at.in('cluster_type').issue('custom cluster types are not supported')
+  const by = from.clusterDiscoveryType
+  if (by.case === 'clusterType') at.in('cluster_type').issue('custom cluster types are not supported')
+  const type = by.case === 'type' ? by.value : Type.STATIC
   switch (type) {
     case Type.STATIC:
       return { kind: 'static', load: load() }
@@ -226,9 +226,6 @@ function lookupFamily(at: DecodePath, { dnsLookupFamily: from }: XCluster): DnsL
       return 'auto'
   }
 }
-
-/** Cluster.cluster_type, the other half of the oneof with `type`. */
-const CLUSTER_TYPE = 38
 
 function balancer(at: DecodePath, { lbPolicy, lbConfig }: XCluster): Balancer {
   const bounded = (field: string, value: number, most: number): number => {

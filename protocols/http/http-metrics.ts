@@ -9,6 +9,7 @@ export class HttpMetrics {
   readonly denied: Cell
   readonly tokenRefused: Cell
   readonly shadowDenied: Cell
+  readonly corsOrigins: Cells<'allowed' | 'refused'>
   readonly refusedMessages: Cell
   readonly attempts: ReturnType<typeof attemptCells>
   readonly retries: ReturnType<typeof retryCells>
@@ -29,6 +30,9 @@ export class HttpMetrics {
     this.shadowDenied = metrics
       .counter('mesh_authz_shadow_denied_total', 'Connections and requests that a dry-run policy would have refused.')
       .cell({})
+    this.corsOrigins = metrics
+      .counter('mesh_http_cors_origins_total', 'Cross-origin requests that a CORS policy was asked about.', ['origin'])
+      .cells(['allowed', 'refused'])
     this.refusedMessages = metrics
       .counter('mesh_http_refused_messages_total', 'Requests that were no well-formed HTTP.')
       .cell({})

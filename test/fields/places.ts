@@ -146,6 +146,10 @@ const route = part(host, 'envoy.config.route.v3.Route', { match: { prefix: '/' }
 const action = part(route, 'envoy.config.route.v3.RouteAction', { cluster: 'c', max_grpc_timeout: '9s' }, (m) => ({
   route: m,
 }))
+const CORS = 'envoy.extensions.filters.http.cors.v3.CorsPolicy'
+const cors = part(route, CORS, { allow_origin_string_match: [{ exact: 'a' }] }, (m) => ({
+  typed_per_filter_config: { 'envoy.filters.http.cors': any(CORS, m) },
+}))
 const redirect: Place = {
   type: 'envoy.config.route.v3.RedirectAction',
   base: { host_redirect: 'h' },
@@ -231,6 +235,7 @@ export const PLACES: readonly Place[] = [
     request_headers_to_add: list(m),
   })),
   action,
+  cors,
   redirect,
   direct,
   weighted,

@@ -219,6 +219,9 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'JwtRequirement.provider_and_audiences': [{ provider_name: 'p', audiences: ['x'] }],
   'JwtRequirement.requires_any': [{ requirements: [{ provider_name: 'p' }] }],
   'JwtRequirement.requires_all': [{ requirements: [{ provider_name: 'p' }] }],
+  'CorsPolicy.allow_origin_string_match': [[{ prefix: 'b' }]],
+  'CorsPolicy.filter_enabled': [{ default_value: { numerator: 7 } }],
+  'CorsPolicy.shadow_enabled': [{ default_value: { numerator: 7 } }],
   'HTTPFault.abort': [{ http_status: 503, percentage: { numerator: 100 } }],
   'HTTPFault.delay': [{ fixed_delay: '1s', percentage: { numerator: 100 } }],
 }

@@ -13,8 +13,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.lua.v3.Lua': 'Lua scripts do not run',
   'envoy.extensions.filters.http.lua.v3.LuaPerRoute': 'Lua scripts do not run',
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'Wasm extensions do not run',
-  'envoy.extensions.filters.http.cors.v3.CorsPolicy':
-    'CORS policies do not apply: preflights reach the service, answers get no headers',
   'envoy.extensions.filters.http.compressor.v3.Compressor': 'bodies are not compressed (compressor)',
   'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute': 'bodies are not compressed (compressor)',
   'envoy.extensions.filters.http.buffer.v3.Buffer': 'requests are not buffered (buffer)',
@@ -33,6 +31,7 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
 }
 
 const MIRROR = 'requests are not mirrored (request_mirror_policies)'
+const CORS = 'CORS policies of this place do not apply: they belong into typed_per_filter_config (cors)'
 const LIMITS = 'global rate limits do not apply (rate_limits)'
 const LOGS = 'access logs of listeners and TCP connections are not written'
 const WARM_UP = 'new endpoints get their full share at once (slow_start_config)'
@@ -44,8 +43,8 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.VirtualHost.request_mirror_policies': MIRROR,
   'envoy.config.route.v3.RouteAction.rate_limits': LIMITS,
   'envoy.config.route.v3.VirtualHost.rate_limits': LIMITS,
-  'envoy.config.route.v3.RouteAction.cors': EXTENSIONS['envoy.extensions.filters.http.cors.v3.CorsPolicy']!,
-  'envoy.config.route.v3.VirtualHost.cors': EXTENSIONS['envoy.extensions.filters.http.cors.v3.CorsPolicy']!,
+  'envoy.config.route.v3.RouteAction.cors': CORS,
+  'envoy.config.route.v3.VirtualHost.cors': CORS,
   'envoy.config.route.v3.RouteAction.internal_redirect_policy':
     'redirects go back to the client (internal_redirect_policy)',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie.ttl': 'no cookie is made for affinity (hash_policy.cookie.ttl)',

@@ -276,7 +276,7 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
     (type === '' && from.name === 'envoy.filters.http.router')
   )
     return undefined
-  if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors' }
+  if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors', name: from.name, ...off }
   if (OBSERVING_HTTP_FILTERS.has(readEffectiveType(here, any))) {
     if (!from.disabled && !DONE_ANYWAY.has(readEffectiveType(here, any)))
       at.skip(findSkippedExtension(readEffectiveType(here, any)))

@@ -7,11 +7,13 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Policy } from '../../../model/policy.ts'
 import type { RouteFilter, RouteFilters } from '../../../model/route.ts'
 import { FilterConfigSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { CorsPolicySchema } from '../../../proto/gen/envoy/extensions/filters/http/cors/v3/cors_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
+import { decodeCors } from '../cors.ts'
 import { decodeFault } from '../fault.ts'
 import { decodePolicy } from '../policy.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
@@ -27,14 +29,14 @@ export function decodePerFilter(
   let made: Map<string, RouteFilter> | undefined
   for (const [name, any] of Object.entries(configs)) {
     made ??= new Map(outer)
-    made.set(name, { ...outer.get(name), ...one(at.in('typed_per_filter_config').item(name), any) })
+    made.set(name, { ...outer.get(name), ...one(at.in('typed_per_filter_config').item(name), any, outer.get(name)) })
   }
   return made ?? outer
 }
 export const NO_PER_FILTER: RouteFilters = new Map()
 
 /** Whatever is said to a filter switches it on, except that it is switched off. */
-function one(at: DecodePath, any: Any): RouteFilter {
+function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFilter {
   const wrapped = unpack(at, any, FilterConfigSchema)
   if (wrapped?.disabled) return { off: true }
   if (wrapped && !wrapped.config) at.issue('neither switches the filter off nor holds a configuration')
@@ -51,6 +53,11 @@ function one(at: DecodePath, any: Any): RouteFilter {
       const fault = unpack(at, inner, HTTPFaultSchema)
       if (fault) noteIgnored(at, HTTPFaultSchema, fault)
       return { off: false, fault: { value: fault && decodeFault(at, fault) } }
+    }
+    case CorsPolicySchema.typeName: {
+      const cors = unpack(at, inner, CorsPolicySchema)
+      if (cors) noteIgnored(at, CorsPolicySchema, cors)
+      return { off: false, ...(cors && { cors: decodeCors(at, cors, outer?.cors) }) }
     }
     case JwtPerRouteSchema.typeName: {
       const jwt = unpack(at, inner, JwtPerRouteSchema)

@@ -13,7 +13,7 @@ import { isGrpc } from '../../router.ts'
 import { Attempt, type AttemptOwner } from './attempt.ts'
 import { planRequest } from './connect-tunnel.ts'
 import type { RequestOrigin } from './request-origin.ts'
-import { finishAccess, createRecord, reportDenied, reportShadowDenied, type ExchangeRecord } from './record.ts'
+import { finishAccess, createRecord, reportDenied, countVerdicts, type ExchangeRecord } from './record.ts'
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { prepareRequestHeaders } from '../filters/forwarded.ts'
 import { applyUnderscores, setHeader } from '../filters/header-edit.ts'
@@ -92,7 +92,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
       this.#tunnel = new RequestedTunnel(this.#rt, this, request)
     const plan = planRequest(ctx, this.client, http, request, this.remoteIp)
     this.record.plan = plan
-    reportShadowDenied(plan, this.#rt)
+    countVerdicts(plan, this.#rt)
     if (plan.delayMs > 0) this.#after(plan.delayMs, () => this.#act(planToday(plan, ctx.tables.get())))
     else this.#act(plan)
   }

@@ -91,10 +91,14 @@ export function answerHead(
     // is none).
     if (upstreamMs === undefined) keepLast(headers, 'content-type')
   }
+  for (let i = 0, fields = record.plan?.cors?.fields ?? NONE; i < fields.length; i += 2)
+    setHeader(headers, fields[i]!, fields[i + 1]!)
   // Last: no route takes it away or says another (Envoy's server_header_transformation).
   if (serverName !== '') nameServer(headers, serverName)
   return head
 }
+
+const NONE: readonly string[] = []
 
 /** In its place, once. */
 function nameServer(headers: string[], serverName: string): void {

@@ -30,6 +30,7 @@ import {
   type Routed,
 } from '../../router.ts'
 import { askForTokens } from '../filters/jwt/filter.ts'
+import { decideCors, type CorsDecision } from '../filters/cors.ts'
 import { decideFault, type InjectedFault } from '../filters/fault.ts'
 import { redirectLocation, rewritePath } from '../filters/redirect.ts'
 import { permitsUpgrade } from '../filters/upgrade.ts'
@@ -59,6 +60,8 @@ type Common = {
   readonly routeName: string
   /** Of every answer, also of our own; in the order they apply, empty in the usual case. */
   readonly responseEdits: readonly HeaderEdit[]
+  /** Of a cross-origin request. */
+  readonly cors?: CorsDecision | undefined
 }
 export type Plan = ForwardPlan | AnswerPlan | RefusePlan
 export type ForwardPlan = Common & {
@@ -75,13 +78,15 @@ export type ForwardPlan = Common & {
   /** In the order they apply; empty in the usual case. */
   readonly requestEdits: readonly HeaderEdit[]
 }
-/** A direct response, a redirect (`location`) or an injected abort (`fault`). */
+/** A direct response, a redirect (`location`), an injected abort (`fault`) or a preflight's answer (`fields`). */
 export type AnswerPlan = Common & {
   readonly kind: 'answer'
   readonly status: number
   readonly body: string
   readonly location: string | undefined
   readonly fault: InjectedFault['abort']
+  /** A filter's own answer, with these fields (flat) and without a body. */
+  readonly fields?: readonly string[]
 }
 /**
  * `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_TOKEN_REFUSED, MESH_TOKEN_AUDIENCE, MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE,
@@ -99,7 +104,6 @@ export function planExchange(input: PlanInput): Plan {
   const table = findRouteTable(input.http, input.tables)
   const state = findRoute(input, table)
   for (const filter of input.http.filters) {
-    if (filter.kind === 'cors') continue
     const own = state.routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
     const plan = askFilter(filter, own, input, state)
@@ -121,6 +125,7 @@ function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Com
   const common = {
     delayMs: before?.delayMs ?? 0,
     shadow: before?.shadow,
+    cors: before?.cors,
     routeName: routed?.route.name ?? '',
     responseEdits: table && routed ? responseEdits(table, routed, undefined) : NO_EDITS,
   }
@@ -129,7 +134,7 @@ function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Com
 
 /** @returns undefined: the request goes on */
 function askFilter(
-  filter: Exclude<HttpFilter, { kind: 'cors' }>,
+  filter: HttpFilter,
   own: RouteFilter | undefined,
   input: PlanInput,
   state: Underway,
@@ -154,6 +159,15 @@ function askFilter(
       if (!abort) return undefined
       const answer = { status: abort.status, body: 'fault filter abort', location: undefined, fault: abort }
       return { ...beforeAction(common, routed), kind: 'answer', ...answer }
+    }
+    case 'cors': {
+      // As in Envoy, of routes that forward.
+      const cors =
+        routed?.route.action.kind === 'forward' ? decideCors(own?.cors, input.request, input.random) : undefined
+      common.cors = cors
+      if (!cors?.preflight) return undefined
+      const answer = { status: 200, body: '', location: undefined, fault: undefined, fields: cors.preflight }
+      return { ...common, responseEdits: NO_EDITS, kind: 'answer', ...answer }
     }
     case 'jwt': {
       const asked = askForTokens(filter.jwt, own, input.request, input)
@@ -204,6 +218,7 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         delayMs: common.delayMs,
         shadow: common.shadow,
         routeName: common.routeName,
+        cors: common.cors,
         kind: 'forward',
         routed,
         action,

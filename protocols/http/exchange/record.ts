@@ -124,8 +124,9 @@ export function reportDenied(
   ctx.log.debug({ evt: 'http.denied', conn: id, rule, peer: tls?.peer?.spiffeId?.uri }, 'request refused by policy')
 }
 
-/** Dry-run policies that would have refused the request. */
-export function reportShadowDenied({ shadow }: Plan, { metrics }: HttpRuntime): void {
+/** Dry-run policies that would have refused the request, and what CORS policies say of its origin. */
+export function countVerdicts({ shadow, cors }: Plan, { metrics }: HttpRuntime): void {
+  if (cors) metrics.corsOrigins[cors.isAllowed ? 'allowed' : 'refused'].value++
   if (shadow) for (const { wouldAllow } of shadow) if (!wouldAllow) metrics.shadowDenied.value++
 }
 

@@ -31,7 +31,8 @@ function grpcErrorAnswer(error: MeshError): LocalAnswer {
 const textOf = ({ code, message }: MeshError): string => `${code}: ${message}`
 
 /** What a plan that needs no endpoint answers. */
-export function createPlannedAnswer({ fault, status, body, location }: AnswerPlan, grpc: boolean): LocalAnswer {
+export function createPlannedAnswer({ fault, status, body, location, fields }: AnswerPlan, grpc: boolean): LocalAnswer {
+  if (fields) return { head: { status, headers: [...fields], contentLength: 0 }, body: undefined }
   return fault ? faultAnswer(status, fault.grpcStatus, grpc, body) : routeAnswer(status, body, location, grpc)
 }
 

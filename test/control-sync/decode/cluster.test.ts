@@ -285,10 +285,10 @@ test('fields without effect are listed by name, also below', () => {
 test('fields that our protos do not have are listed by number', () => {
   const bytes = Buffer.concat([
     sample({ '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster', name: 'c' }).bytes,
-    Buffer.from('420101', 'hex'),
+    Buffer.from('92030101', 'hex'),
   ])
   const decoded = decode('cluster', bytes)
-  assert.deepEqual(decoded.ok && decoded.ignored, ['health_checks'])
+  assert.deepEqual(decoded.ok && decoded.ignored, ['preconnect_policy'])
 })
 test('a transport that cannot be taken is blocked for the endpoints that it is for, and these are not left to the next one', () => {
   const plain = { name: 'envoy.transport_sockets.raw_buffer' }

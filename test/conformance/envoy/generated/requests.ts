@@ -1,5 +1,6 @@
 /** Requests by chance, of the words that the route tables are made of. */
 import type { Dice } from '../../../fuzz/live/words.ts'
+import { ORIGINS } from './cors.ts'
 import { OUTCOMES } from './endpoint.ts'
 import { FIELD_NAMES, FIELD_VALUES, HOSTS, PARAMETERS, pathOf, SEGMENTS } from './matches.ts'
 import { tokenOf } from './tokens.ts'
@@ -46,11 +47,20 @@ function fieldsOf(dice: Dice): [string, string][] {
     ...maybe(0.05, 'connection', ['keep-alive', 'x-a', 'close']),
     ...maybe(0.05, 'x-request-id', ['7']),
     ...maybe(0.05, 'user-agent', ['u']),
-    ...maybe(0.05, 'origin', ['http://o']),
-    ...maybe(0.05, 'access-control-request-method', ['GET']),
+    ...maybe(0.15, 'origin', ORIGINS),
+    ...maybe(0.1, 'access-control-request-method', ['GET', 'PUT']),
     ...maybe(0.05, 'x-payload', ['forged']),
     ...maybe(0.05, 'x-claim', ['forged']),
     ...(dice.hits(0.4) ? [['x-do', outcomes(dice)] as [string, string]] : []),
+  ]
+}
+
+function preflightFields(dice: Dice): [string, string][] {
+  return [
+    ['origin', dice.one(ORIGINS)],
+    ['access-control-request-method', dice.one(['GET', 'PUT'])],
+    ...(dice.hits(0.5) ? [['access-control-request-headers', 'x-a,x-z'] as [string, string]] : []),
+    ...(dice.hits(0.5) ? [['access-control-request-private-network', 'true'] as [string, string]] : []),
   ]
 }
 
@@ -60,7 +70,10 @@ function outcomes(dice: Dice): string {
 }
 
 export function requestOf(dice: Dice): Request {
-  const method = dice.one(['GET', 'GET', 'GET', 'POST', 'PUT', 'HEAD', 'DELETE', 'OPTIONS', 'PATCH'])
+  const isPreflight = dice.hits(0.08)
+  const method = isPreflight
+    ? 'OPTIONS'
+    : dice.one(['GET', 'GET', 'GET', 'POST', 'PUT', 'HEAD', 'DELETE', 'OPTIONS', 'PATCH'])
   const host = dice.one(HOSTS)
   const token = tokenOf(dice)
   const target = targetOf(dice)
@@ -69,7 +82,9 @@ export function requestOf(dice: Dice): Request {
     target: token?.query ? `${target.replace(/#.*/, '')}${target.includes('?') ? '&' : '?'}${token.query}` : target,
     host: `${host}${dice.hits(0.1) ? '.' : ''}${dice.hits(0.2) ? dice.one([':8080', ':80']) : ''}`,
     fields: [
-      ...fieldsOf(dice).filter(([name]) => name !== 'x-do' || REPEATABLE.has(method)),
+      ...(isPreflight ? preflightFields(dice) : fieldsOf(dice)).filter(
+        ([name]) => name !== 'x-do' || REPEATABLE.has(method),
+      ),
       ...(token?.field ? [token.field] : []),
     ],
     ...((method === 'POST' || method === 'PUT' || dice.hits(0.05)) && { body: dice.one(['', 'x', 'hello']) }),

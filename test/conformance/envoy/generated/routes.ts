@@ -1,6 +1,7 @@
 /** Route tables by chance: what istiod, and whoever writes Envoy's format by hand, may ask of HTTP/1.1 routing. */
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Dice } from '../../../fuzz/live/words.ts'
+import { corsFilter, corsPolicy } from './cors.ts'
 import { chance, compact, matchOf } from './matches.ts'
 import { claimMatch, jwtFilter, jwtOverride } from './tokens.ts'
 import { rbacFilter, rbacOverride } from './policies.ts'
@@ -83,7 +84,7 @@ function mutations(dice: Dice, often: number): JsonObject {
   })
 }
 function override(dice: Dice): JsonObject {
-  return dice.hits(0.7) ? rbacOverride(dice) : jwtOverride(dice)
+  return { ...(dice.hits(0.7) ? rbacOverride(dice) : jwtOverride(dice)), ...(dice.hits(0.6) && corsPolicy(dice)) }
 }
 function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
   const kind = dice.upTo(8)
@@ -97,7 +98,7 @@ function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
       direct_response: { status: dice.one([200, 404, 429, 503]), body: { inline_string: `direct ${i}` } },
     }),
     ...mutations(dice, 0.2),
-    typed_per_filter_config: chance(dice, hasPolicies ? 0.15 : 0, () => override(dice)),
+    typed_per_filter_config: chance(dice, hasPolicies ? 0.25 : 0, () => override(dice)),
   })
 }
 function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): JsonObject {
@@ -137,7 +138,11 @@ function managerOf(dice: Dice): JsonObject {
 export function configurationOf(dice: Dice): Configuration {
   const ignoresPort = dice.hits(0.2)
   const left = DOMAINS.filter((domain) => !ignoresPort || !domain.includes(':'))
-  const filters = [...(dice.hits(0.4) ? [jwtFilter(dice)] : []), ...(dice.hits(0.5) ? [rbacFilter(dice)] : [])]
+  const filters = [
+    ...(dice.hits(0.4) ? [jwtFilter(dice)] : []),
+    ...(dice.hits(0.5) ? [rbacFilter(dice)] : []),
+    ...(dice.hits(0.5) ? [corsFilter()] : []),
+  ]
   return {
     manager: managerOf(dice),
     filters,
@@ -146,6 +151,7 @@ export function configurationOf(dice: Dice): Configuration {
       virtual_hosts: [1, ...dice.times(2, () => 1)].map((_, i) => hostOf(dice, i, left, filters.length > 0)),
       ignore_port_in_host_matching: ignoresPort,
       ...mutations(dice, 0.1),
+      typed_per_filter_config: chance(dice, filters.length > 0 ? 0.3 : 0, () => corsPolicy(dice)),
     }),
   }
 }

@@ -143,5 +143,5 @@ test('a set field that may not get lost is an issue; one that is not set is none
 
 test('a field that our protos do not have has a name all the same, where Envoy gave it one', () => {
   assert.equal(findFieldName(ClusterSchema, 9_999), '<field 9999>')
-  assert.equal(findFieldName(ClusterSchema, 8), 'health_checks')
+  assert.equal(findFieldName(ClusterSchema, 50), 'preconnect_policy')
 })

@@ -12,6 +12,7 @@ import type { Address, BindConfig, TcpKeepalive } from "../../core/v3/address_pb
 import type { Metadata, RuntimeDouble, TransportSocket } from "../../core/v3/base_pb.ts";
 import type { ConfigSource } from "../../core/v3/config_source_pb.ts";
 import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
+import type { HealthCheck } from "../../core/v3/health_check_pb.ts";
 import type { Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, UpstreamHttpProtocolOptions } from "../../core/v3/protocol_pb.ts";
 import type { ClusterLoadAssignment } from "../../endpoint/v3/endpoint_pb.ts";
 import type { Percent } from "../../../type/v3/percent_pb.ts";
@@ -42,6 +43,12 @@ export type Cluster = Message<"envoy.config.cluster.v3.Cluster"> & {
      */
     value: Cluster_DiscoveryType;
     case: "type";
+  } | {
+    /**
+     * @generated from field: envoy.config.cluster.v3.Cluster.CustomClusterType cluster_type = 38;
+     */
+    value: Cluster_CustomClusterType;
+    case: "clusterType";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -63,6 +70,11 @@ export type Cluster = Message<"envoy.config.cluster.v3.Cluster"> & {
    * @generated from field: envoy.config.cluster.v3.Cluster.LbPolicy lb_policy = 6;
    */
   lbPolicy: Cluster_LbPolicy;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HealthCheck health_checks = 8;
+   */
+  healthChecks: HealthCheck[];
 
   /**
    * @generated from field: google.protobuf.UInt32Value max_requests_per_connection = 9;
@@ -310,6 +322,28 @@ export const Cluster_TransportSocketMatchSchema: GenMessage<Cluster_TransportSoc
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 0);
 
 /**
+ * @generated from message envoy.config.cluster.v3.Cluster.CustomClusterType
+ */
+export type Cluster_CustomClusterType = Message<"envoy.config.cluster.v3.Cluster.CustomClusterType"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: google.protobuf.Any typed_config = 2;
+   */
+  typedConfig?: Any | undefined;
+};
+
+/**
+ * Describes the message envoy.config.cluster.v3.Cluster.CustomClusterType.
+ * Use `create(Cluster_CustomClusterTypeSchema)` to create a new message.
+ */
+export const Cluster_CustomClusterTypeSchema: GenMessage<Cluster_CustomClusterType> = /*@__PURE__*/
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 1);
+
+/**
  * @generated from message envoy.config.cluster.v3.Cluster.EdsClusterConfig
  */
 export type Cluster_EdsClusterConfig = Message<"envoy.config.cluster.v3.Cluster.EdsClusterConfig"> & {
@@ -329,7 +363,7 @@ export type Cluster_EdsClusterConfig = Message<"envoy.config.cluster.v3.Cluster.
  * Use `create(Cluster_EdsClusterConfigSchema)` to create a new message.
  */
 export const Cluster_EdsClusterConfigSchema: GenMessage<Cluster_EdsClusterConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 1);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 2);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.SlowStartConfig
@@ -356,7 +390,7 @@ export type Cluster_SlowStartConfig = Message<"envoy.config.cluster.v3.Cluster.S
  * Use `create(Cluster_SlowStartConfigSchema)` to create a new message.
  */
 export const Cluster_SlowStartConfigSchema: GenMessage<Cluster_SlowStartConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 2);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 3);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
@@ -373,7 +407,7 @@ export type Cluster_RoundRobinLbConfig = Message<"envoy.config.cluster.v3.Cluste
  * Use `create(Cluster_RoundRobinLbConfigSchema)` to create a new message.
  */
 export const Cluster_RoundRobinLbConfigSchema: GenMessage<Cluster_RoundRobinLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 3);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 4);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
@@ -400,7 +434,7 @@ export type Cluster_LeastRequestLbConfig = Message<"envoy.config.cluster.v3.Clus
  * Use `create(Cluster_LeastRequestLbConfigSchema)` to create a new message.
  */
 export const Cluster_LeastRequestLbConfigSchema: GenMessage<Cluster_LeastRequestLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 4);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 5);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.RingHashLbConfig
@@ -427,7 +461,7 @@ export type Cluster_RingHashLbConfig = Message<"envoy.config.cluster.v3.Cluster.
  * Use `create(Cluster_RingHashLbConfigSchema)` to create a new message.
  */
 export const Cluster_RingHashLbConfigSchema: GenMessage<Cluster_RingHashLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 5);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 6);
 
 /**
  * @generated from enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction
@@ -453,7 +487,7 @@ export type Cluster_RingHashLbConfig_HashFunction = (typeof Cluster_RingHashLbCo
  * Describes the enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction.
  */
 export const Cluster_RingHashLbConfig_HashFunctionSchema: GenEnum<Cluster_RingHashLbConfig_HashFunction> = /*@__PURE__*/
-  enumDesc(file_envoy_config_cluster_v3_cluster, 0, 5, 0);
+  enumDesc(file_envoy_config_cluster_v3_cluster, 0, 6, 0);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.MaglevLbConfig
@@ -470,7 +504,7 @@ export type Cluster_MaglevLbConfig = Message<"envoy.config.cluster.v3.Cluster.Ma
  * Use `create(Cluster_MaglevLbConfigSchema)` to create a new message.
  */
 export const Cluster_MaglevLbConfigSchema: GenMessage<Cluster_MaglevLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 6);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 7);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.OriginalDstLbConfig
@@ -497,7 +531,7 @@ export type Cluster_OriginalDstLbConfig = Message<"envoy.config.cluster.v3.Clust
  * Use `create(Cluster_OriginalDstLbConfigSchema)` to create a new message.
  */
 export const Cluster_OriginalDstLbConfigSchema: GenMessage<Cluster_OriginalDstLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 7);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 8);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig
@@ -551,7 +585,7 @@ export type Cluster_CommonLbConfig = Message<"envoy.config.cluster.v3.Cluster.Co
  * Use `create(Cluster_CommonLbConfigSchema)` to create a new message.
  */
 export const Cluster_CommonLbConfigSchema: GenMessage<Cluster_CommonLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 8);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 9);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig
@@ -578,7 +612,7 @@ export type Cluster_CommonLbConfig_ZoneAwareLbConfig = Message<"envoy.config.clu
  * Use `create(Cluster_CommonLbConfig_ZoneAwareLbConfigSchema)` to create a new message.
  */
 export const Cluster_CommonLbConfig_ZoneAwareLbConfigSchema: GenMessage<Cluster_CommonLbConfig_ZoneAwareLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 8, 0);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 9, 0);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig
@@ -591,7 +625,7 @@ export type Cluster_CommonLbConfig_LocalityWeightedLbConfig = Message<"envoy.con
  * Use `create(Cluster_CommonLbConfig_LocalityWeightedLbConfigSchema)` to create a new message.
  */
 export const Cluster_CommonLbConfig_LocalityWeightedLbConfigSchema: GenMessage<Cluster_CommonLbConfig_LocalityWeightedLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 8, 1);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 9, 1);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig
@@ -613,7 +647,7 @@ export type Cluster_CommonLbConfig_ConsistentHashingLbConfig = Message<"envoy.co
  * Use `create(Cluster_CommonLbConfig_ConsistentHashingLbConfigSchema)` to create a new message.
  */
 export const Cluster_CommonLbConfig_ConsistentHashingLbConfigSchema: GenMessage<Cluster_CommonLbConfig_ConsistentHashingLbConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 8, 2);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 9, 2);
 
 /**
  * @generated from message envoy.config.cluster.v3.Cluster.RefreshRate
@@ -635,7 +669,7 @@ export type Cluster_RefreshRate = Message<"envoy.config.cluster.v3.Cluster.Refre
  * Use `create(Cluster_RefreshRateSchema)` to create a new message.
  */
 export const Cluster_RefreshRateSchema: GenMessage<Cluster_RefreshRate> = /*@__PURE__*/
-  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 9);
+  messageDesc(file_envoy_config_cluster_v3_cluster, 0, 10);
 
 /**
  * @generated from enum envoy.config.cluster.v3.Cluster.DiscoveryType

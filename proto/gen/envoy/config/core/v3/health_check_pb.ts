@@ -2,16 +2,260 @@
 // @generated from file envoy/config/core/v3/health_check.proto (package envoy.config.core.v3, syntax proto3)
 /* eslint-disable */
 
-import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../descriptors.ts";
-import type { UnknownEnum } from "@bufbuild/protobuf";
+import type { HeaderValueOption } from "./base_pb.ts";
+import type { CodecClientType } from "../../../type/v3/http_pb.ts";
+import type { Int64Range } from "../../../type/v3/range_pb.ts";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/core/v3/health_check.proto.
  */
 export const file_envoy_config_core_v3_health_check: GenFile = /*@__PURE__*/
   findFile("envoy/config/core/v3/health_check.proto");
+
+/**
+ * @generated from message envoy.config.core.v3.HealthCheck
+ */
+export type HealthCheck = Message<"envoy.config.core.v3.HealthCheck"> & {
+  /**
+   * @generated from field: google.protobuf.Duration timeout = 1;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration interval = 2;
+   */
+  interval?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration interval_jitter = 3;
+   */
+  intervalJitter?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value unhealthy_threshold = 4;
+   */
+  unhealthyThreshold?: number | undefined;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value healthy_threshold = 5;
+   */
+  healthyThreshold?: number | undefined;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value alt_port = 6;
+   */
+  altPort?: number | undefined;
+
+  /**
+   * @generated from field: google.protobuf.BoolValue reuse_connection = 7;
+   */
+  reuseConnection?: boolean | undefined;
+
+  /**
+   * @generated from oneof envoy.config.core.v3.HealthCheck.health_checker
+   */
+  healthChecker: {
+    /**
+     * @generated from field: envoy.config.core.v3.HealthCheck.HttpHealthCheck http_health_check = 8;
+     */
+    value: HealthCheck_HttpHealthCheck;
+    case: "httpHealthCheck";
+  } | {
+    /**
+     * @generated from field: envoy.config.core.v3.HealthCheck.TcpHealthCheck tcp_health_check = 9;
+     */
+    value: HealthCheck_TcpHealthCheck;
+    case: "tcpHealthCheck";
+  } | {
+    /**
+     * @generated from field: envoy.config.core.v3.HealthCheck.GrpcHealthCheck grpc_health_check = 11;
+     */
+    value: HealthCheck_GrpcHealthCheck;
+    case: "grpcHealthCheck";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * @generated from field: google.protobuf.Duration no_traffic_interval = 12;
+   */
+  noTrafficInterval?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration unhealthy_interval = 14;
+   */
+  unhealthyInterval?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration unhealthy_edge_interval = 15;
+   */
+  unhealthyEdgeInterval?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration healthy_edge_interval = 16;
+   */
+  healthyEdgeInterval?: Duration | undefined;
+
+  /**
+   * @generated from field: uint32 interval_jitter_percent = 18;
+   */
+  intervalJitterPercent: number;
+
+  /**
+   * @generated from field: google.protobuf.Duration initial_jitter = 20;
+   */
+  initialJitter?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration no_traffic_healthy_interval = 24;
+   */
+  noTrafficHealthyInterval?: Duration | undefined;
+};
+
+/**
+ * Describes the message envoy.config.core.v3.HealthCheck.
+ * Use `create(HealthCheckSchema)` to create a new message.
+ */
+export const HealthCheckSchema: GenMessage<HealthCheck> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_health_check, 0);
+
+/**
+ * @generated from message envoy.config.core.v3.HealthCheck.Payload
+ */
+export type HealthCheck_Payload = Message<"envoy.config.core.v3.HealthCheck.Payload"> & {
+  /**
+   * @generated from oneof envoy.config.core.v3.HealthCheck.Payload.payload
+   */
+  payload: {
+    /**
+     * @generated from field: string text = 1;
+     */
+    value: string;
+    case: "text";
+  } | {
+    /**
+     * @generated from field: bytes binary = 2;
+     */
+    value: Uint8Array;
+    case: "binary";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message envoy.config.core.v3.HealthCheck.Payload.
+ * Use `create(HealthCheck_PayloadSchema)` to create a new message.
+ */
+export const HealthCheck_PayloadSchema: GenMessage<HealthCheck_Payload> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_health_check, 0, 0);
+
+/**
+ * @generated from message envoy.config.core.v3.HealthCheck.HttpHealthCheck
+ */
+export type HealthCheck_HttpHealthCheck = Message<"envoy.config.core.v3.HealthCheck.HttpHealthCheck"> & {
+  /**
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * @generated from field: string path = 2;
+   */
+  path: string;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HealthCheck.Payload receive = 4;
+   */
+  receive: HealthCheck_Payload[];
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 6;
+   */
+  requestHeadersToAdd: HeaderValueOption[];
+
+  /**
+   * @generated from field: repeated string request_headers_to_remove = 8;
+   */
+  requestHeadersToRemove: string[];
+
+  /**
+   * @generated from field: repeated envoy.type.v3.Int64Range expected_statuses = 9;
+   */
+  expectedStatuses: Int64Range[];
+
+  /**
+   * @generated from field: envoy.type.v3.CodecClientType codec_client_type = 10;
+   */
+  codecClientType: CodecClientType;
+
+  /**
+   * @generated from field: repeated envoy.type.v3.Int64Range retriable_statuses = 12;
+   */
+  retriableStatuses: Int64Range[];
+
+  /**
+   * @generated from field: envoy.config.core.v3.RequestMethod method = 13;
+   */
+  method: RequestMethod;
+};
+
+/**
+ * Describes the message envoy.config.core.v3.HealthCheck.HttpHealthCheck.
+ * Use `create(HealthCheck_HttpHealthCheckSchema)` to create a new message.
+ */
+export const HealthCheck_HttpHealthCheckSchema: GenMessage<HealthCheck_HttpHealthCheck> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_health_check, 0, 1);
+
+/**
+ * @generated from message envoy.config.core.v3.HealthCheck.TcpHealthCheck
+ */
+export type HealthCheck_TcpHealthCheck = Message<"envoy.config.core.v3.HealthCheck.TcpHealthCheck"> & {
+  /**
+   * @generated from field: envoy.config.core.v3.HealthCheck.Payload send = 1;
+   */
+  send?: HealthCheck_Payload | undefined;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HealthCheck.Payload receive = 2;
+   */
+  receive: HealthCheck_Payload[];
+};
+
+/**
+ * Describes the message envoy.config.core.v3.HealthCheck.TcpHealthCheck.
+ * Use `create(HealthCheck_TcpHealthCheckSchema)` to create a new message.
+ */
+export const HealthCheck_TcpHealthCheckSchema: GenMessage<HealthCheck_TcpHealthCheck> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_health_check, 0, 2);
+
+/**
+ * @generated from message envoy.config.core.v3.HealthCheck.GrpcHealthCheck
+ */
+export type HealthCheck_GrpcHealthCheck = Message<"envoy.config.core.v3.HealthCheck.GrpcHealthCheck"> & {
+  /**
+   * @generated from field: string service_name = 1;
+   */
+  serviceName: string;
+
+  /**
+   * @generated from field: string authority = 2;
+   */
+  authority: string;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption initial_metadata = 3;
+   */
+  initialMetadata: HeaderValueOption[];
+};
+
+/**
+ * Describes the message envoy.config.core.v3.HealthCheck.GrpcHealthCheck.
+ * Use `create(HealthCheck_GrpcHealthCheckSchema)` to create a new message.
+ */
+export const HealthCheck_GrpcHealthCheckSchema: GenMessage<HealthCheck_GrpcHealthCheck> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_health_check, 0, 3);
 
 /**
  * @generated from enum envoy.config.core.v3.HealthStatus
@@ -58,4 +302,70 @@ export type HealthStatus = (typeof HealthStatus)[keyof typeof HealthStatus] | Un
  */
 export const HealthStatusSchema: GenEnum<HealthStatus> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_health_check, 0);
+
+/**
+ * @generated from enum envoy.config.core.v3.RequestMethod
+ */
+export const RequestMethod = {
+  /**
+   * @generated from enum value: METHOD_UNSPECIFIED = 0;
+   */
+  METHOD_UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: GET = 1;
+   */
+  GET: 1,
+
+  /**
+   * @generated from enum value: HEAD = 2;
+   */
+  HEAD: 2,
+
+  /**
+   * @generated from enum value: POST = 3;
+   */
+  POST: 3,
+
+  /**
+   * @generated from enum value: PUT = 4;
+   */
+  PUT: 4,
+
+  /**
+   * @generated from enum value: DELETE = 5;
+   */
+  DELETE: 5,
+
+  /**
+   * @generated from enum value: CONNECT = 6;
+   */
+  CONNECT: 6,
+
+  /**
+   * @generated from enum value: OPTIONS = 7;
+   */
+  OPTIONS: 7,
+
+  /**
+   * @generated from enum value: TRACE = 8;
+   */
+  TRACE: 8,
+
+  /**
+   * @generated from enum value: PATCH = 9;
+   */
+  PATCH: 9,
+} as const;
+
+/**
+ * @generated from enum envoy.config.core.v3.RequestMethod
+ */
+export type RequestMethod = (typeof RequestMethod)[keyof typeof RequestMethod] | UnknownEnum;
+
+/**
+ * Describes the enum envoy.config.core.v3.RequestMethod.
+ */
+export const RequestMethodSchema: GenEnum<RequestMethod> = /*@__PURE__*/
+  enumDesc(file_envoy_config_core_v3_health_check, 1);
 

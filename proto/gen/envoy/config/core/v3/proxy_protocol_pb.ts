@@ -14,9 +14,66 @@ export const file_envoy_config_core_v3_proxy_protocol: GenFile = /*@__PURE__*/
   findFile("envoy/config/core/v3/proxy_protocol.proto");
 
 /**
+ * @generated from message envoy.config.core.v3.ProxyProtocolPassThroughTLVs
+ */
+export type ProxyProtocolPassThroughTLVs = Message<"envoy.config.core.v3.ProxyProtocolPassThroughTLVs"> & {
+  /**
+   * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType match_type = 1;
+   */
+  matchType: ProxyProtocolPassThroughTLVs_PassTLVsMatchType;
+
+  /**
+   * @generated from field: repeated uint32 tlv_type = 2;
+   */
+  tlvType: number[];
+};
+
+/**
+ * Describes the message envoy.config.core.v3.ProxyProtocolPassThroughTLVs.
+ * Use `create(ProxyProtocolPassThroughTLVsSchema)` to create a new message.
+ */
+export const ProxyProtocolPassThroughTLVsSchema: GenMessage<ProxyProtocolPassThroughTLVs> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_proxy_protocol, 0);
+
+/**
+ * @generated from enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
+ */
+export const ProxyProtocolPassThroughTLVs_PassTLVsMatchType = {
+  /**
+   * @generated from enum value: INCLUDE_ALL = 0;
+   */
+  INCLUDE_ALL: 0,
+
+  /**
+   * @generated from enum value: INCLUDE = 1;
+   */
+  INCLUDE: 1,
+} as const;
+
+/**
+ * @generated from enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
+ */
+export type ProxyProtocolPassThroughTLVs_PassTLVsMatchType = (typeof ProxyProtocolPassThroughTLVs_PassTLVsMatchType)[keyof typeof ProxyProtocolPassThroughTLVs_PassTLVsMatchType] | UnknownEnum;
+
+/**
+ * Describes the enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType.
+ */
+export const ProxyProtocolPassThroughTLVs_PassTLVsMatchTypeSchema: GenEnum<ProxyProtocolPassThroughTLVs_PassTLVsMatchType> = /*@__PURE__*/
+  enumDesc(file_envoy_config_core_v3_proxy_protocol, 0, 0);
+
+/**
  * @generated from message envoy.config.core.v3.ProxyProtocolConfig
  */
 export type ProxyProtocolConfig = Message<"envoy.config.core.v3.ProxyProtocolConfig"> & {
+  /**
+   * @generated from field: envoy.config.core.v3.ProxyProtocolConfig.Version version = 1;
+   */
+  version: ProxyProtocolConfig_Version;
+
+  /**
+   * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 2;
+   */
+  passThroughTlvs?: ProxyProtocolPassThroughTLVs | undefined;
 };
 
 /**
@@ -24,7 +81,7 @@ export type ProxyProtocolConfig = Message<"envoy.config.core.v3.ProxyProtocolCon
  * Use `create(ProxyProtocolConfigSchema)` to create a new message.
  */
 export const ProxyProtocolConfigSchema: GenMessage<ProxyProtocolConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_core_v3_proxy_protocol, 0);
+  messageDesc(file_envoy_config_core_v3_proxy_protocol, 1);
 
 /**
  * @generated from enum envoy.config.core.v3.ProxyProtocolConfig.Version
@@ -50,5 +107,5 @@ export type ProxyProtocolConfig_Version = (typeof ProxyProtocolConfig_Version)[k
  * Describes the enum envoy.config.core.v3.ProxyProtocolConfig.Version.
  */
 export const ProxyProtocolConfig_VersionSchema: GenEnum<ProxyProtocolConfig_Version> = /*@__PURE__*/
-  enumDesc(file_envoy_config_core_v3_proxy_protocol, 0, 0);
+  enumDesc(file_envoy_config_core_v3_proxy_protocol, 1, 0);
 

@@ -34,6 +34,11 @@ export type Endpoint = Message<"envoy.config.endpoint.v3.Endpoint"> & {
    * @generated from field: string hostname = 3;
    */
   hostname: string;
+
+  /**
+   * @generated from field: repeated envoy.config.endpoint.v3.Endpoint.AdditionalAddress additional_addresses = 4;
+   */
+  additionalAddresses: Endpoint_AdditionalAddress[];
 };
 
 /**
@@ -42,6 +47,23 @@ export type Endpoint = Message<"envoy.config.endpoint.v3.Endpoint"> & {
  */
 export const EndpointSchema: GenMessage<Endpoint> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 0);
+
+/**
+ * @generated from message envoy.config.endpoint.v3.Endpoint.AdditionalAddress
+ */
+export type Endpoint_AdditionalAddress = Message<"envoy.config.endpoint.v3.Endpoint.AdditionalAddress"> & {
+  /**
+   * @generated from field: envoy.config.core.v3.Address address = 1;
+   */
+  address?: Address | undefined;
+};
+
+/**
+ * Describes the message envoy.config.endpoint.v3.Endpoint.AdditionalAddress.
+ * Use `create(Endpoint_AdditionalAddressSchema)` to create a new message.
+ */
+export const Endpoint_AdditionalAddressSchema: GenMessage<Endpoint_AdditionalAddress> = /*@__PURE__*/
+  messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 0, 0);
 
 /**
  * @generated from message envoy.config.endpoint.v3.Endpoint.HealthCheckConfig
@@ -73,7 +95,7 @@ export type Endpoint_HealthCheckConfig = Message<"envoy.config.endpoint.v3.Endpo
  * Use `create(Endpoint_HealthCheckConfigSchema)` to create a new message.
  */
 export const Endpoint_HealthCheckConfigSchema: GenMessage<Endpoint_HealthCheckConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 0, 0);
+  messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 0, 1);
 
 /**
  * @generated from message envoy.config.endpoint.v3.LbEndpoint

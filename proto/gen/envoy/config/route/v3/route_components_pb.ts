@@ -682,6 +682,11 @@ export type RouteAction = Message<"envoy.config.route.v3.RouteAction"> & {
   retryPolicyTypedConfig?: Any | undefined;
 
   /**
+   * @generated from field: envoy.config.route.v3.InternalRedirectPolicy internal_redirect_policy = 34;
+   */
+  internalRedirectPolicy?: InternalRedirectPolicy | undefined;
+
+  /**
    * @generated from field: envoy.config.route.v3.RouteAction.MaxStreamDuration max_stream_duration = 36;
    */
   maxStreamDuration?: RouteAction_MaxStreamDuration | undefined;
@@ -1001,6 +1006,43 @@ export const RouteAction_ClusterNotFoundResponseCodeSchema: GenEnum<RouteAction_
   enumDesc(file_envoy_config_route_v3_route_components, 5, 0);
 
 /**
+ * @generated from message envoy.config.route.v3.InternalRedirectPolicy
+ */
+export type InternalRedirectPolicy = Message<"envoy.config.route.v3.InternalRedirectPolicy"> & {
+  /**
+   * @generated from field: google.protobuf.UInt32Value max_internal_redirects = 1;
+   */
+  maxInternalRedirects?: number | undefined;
+
+  /**
+   * @generated from field: repeated uint32 redirect_response_codes = 2;
+   */
+  redirectResponseCodes: number[];
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig predicates = 3;
+   */
+  predicates: TypedExtensionConfig[];
+
+  /**
+   * @generated from field: bool allow_cross_scheme_redirect = 4;
+   */
+  allowCrossSchemeRedirect: boolean;
+
+  /**
+   * @generated from field: repeated string response_headers_to_copy = 5;
+   */
+  responseHeadersToCopy: string[];
+};
+
+/**
+ * Describes the message envoy.config.route.v3.InternalRedirectPolicy.
+ * Use `create(InternalRedirectPolicySchema)` to create a new message.
+ */
+export const InternalRedirectPolicySchema: GenMessage<InternalRedirectPolicy> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 6);
+
+/**
  * @generated from message envoy.config.route.v3.RetryPolicy
  */
 export type RetryPolicy = Message<"envoy.config.route.v3.RetryPolicy"> & {
@@ -1070,7 +1112,7 @@ export type RetryPolicy = Message<"envoy.config.route.v3.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 6);
+  messageDesc(file_envoy_config_route_v3_route_components, 7);
 
 /**
  * @generated from message envoy.config.route.v3.RetryPolicy.RetryPriority
@@ -1098,7 +1140,7 @@ export type RetryPolicy_RetryPriority = Message<"envoy.config.route.v3.RetryPoli
  * Use `create(RetryPolicy_RetryPrioritySchema)` to create a new message.
  */
 export const RetryPolicy_RetryPrioritySchema: GenMessage<RetryPolicy_RetryPriority> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 6, 0);
+  messageDesc(file_envoy_config_route_v3_route_components, 7, 0);
 
 /**
  * @generated from message envoy.config.route.v3.RetryPolicy.RetryHostPredicate
@@ -1126,7 +1168,7 @@ export type RetryPolicy_RetryHostPredicate = Message<"envoy.config.route.v3.Retr
  * Use `create(RetryPolicy_RetryHostPredicateSchema)` to create a new message.
  */
 export const RetryPolicy_RetryHostPredicateSchema: GenMessage<RetryPolicy_RetryHostPredicate> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 6, 1);
+  messageDesc(file_envoy_config_route_v3_route_components, 7, 1);
 
 /**
  * @generated from message envoy.config.route.v3.RetryPolicy.RetryBackOff
@@ -1148,7 +1190,7 @@ export type RetryPolicy_RetryBackOff = Message<"envoy.config.route.v3.RetryPolic
  * Use `create(RetryPolicy_RetryBackOffSchema)` to create a new message.
  */
 export const RetryPolicy_RetryBackOffSchema: GenMessage<RetryPolicy_RetryBackOff> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 6, 2);
+  messageDesc(file_envoy_config_route_v3_route_components, 7, 2);
 
 /**
  * @generated from message envoy.config.route.v3.RedirectAction
@@ -1220,7 +1262,7 @@ export type RedirectAction = Message<"envoy.config.route.v3.RedirectAction"> & {
  * Use `create(RedirectActionSchema)` to create a new message.
  */
 export const RedirectActionSchema: GenMessage<RedirectAction> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 7);
+  messageDesc(file_envoy_config_route_v3_route_components, 8);
 
 /**
  * @generated from enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
@@ -1261,7 +1303,7 @@ export type RedirectAction_RedirectResponseCode = (typeof RedirectAction_Redirec
  * Describes the enum envoy.config.route.v3.RedirectAction.RedirectResponseCode.
  */
 export const RedirectAction_RedirectResponseCodeSchema: GenEnum<RedirectAction_RedirectResponseCode> = /*@__PURE__*/
-  enumDesc(file_envoy_config_route_v3_route_components, 7, 0);
+  enumDesc(file_envoy_config_route_v3_route_components, 8, 0);
 
 /**
  * @generated from message envoy.config.route.v3.DirectResponseAction
@@ -1283,7 +1325,7 @@ export type DirectResponseAction = Message<"envoy.config.route.v3.DirectResponse
  * Use `create(DirectResponseActionSchema)` to create a new message.
  */
 export const DirectResponseActionSchema: GenMessage<DirectResponseAction> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 8);
+  messageDesc(file_envoy_config_route_v3_route_components, 9);
 
 /**
  * @generated from message envoy.config.route.v3.NonForwardingAction
@@ -1296,7 +1338,7 @@ export type NonForwardingAction = Message<"envoy.config.route.v3.NonForwardingAc
  * Use `create(NonForwardingActionSchema)` to create a new message.
  */
 export const NonForwardingActionSchema: GenMessage<NonForwardingAction> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 9);
+  messageDesc(file_envoy_config_route_v3_route_components, 10);
 
 /**
  * @generated from message envoy.config.route.v3.Decorator
@@ -1318,7 +1360,7 @@ export type Decorator = Message<"envoy.config.route.v3.Decorator"> & {
  * Use `create(DecoratorSchema)` to create a new message.
  */
 export const DecoratorSchema: GenMessage<Decorator> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 10);
+  messageDesc(file_envoy_config_route_v3_route_components, 11);
 
 /**
  * @generated from message envoy.config.route.v3.HeaderMatcher
@@ -1398,7 +1440,7 @@ export type HeaderMatcher = Message<"envoy.config.route.v3.HeaderMatcher"> & {
  * Use `create(HeaderMatcherSchema)` to create a new message.
  */
 export const HeaderMatcherSchema: GenMessage<HeaderMatcher> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 11);
+  messageDesc(file_envoy_config_route_v3_route_components, 12);
 
 /**
  * @generated from message envoy.config.route.v3.QueryParameterMatcher
@@ -1432,7 +1474,7 @@ export type QueryParameterMatcher = Message<"envoy.config.route.v3.QueryParamete
  * Use `create(QueryParameterMatcherSchema)` to create a new message.
  */
 export const QueryParameterMatcherSchema: GenMessage<QueryParameterMatcher> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 12);
+  messageDesc(file_envoy_config_route_v3_route_components, 13);
 
 /**
  * @generated from message envoy.config.route.v3.FilterConfig
@@ -1459,5 +1501,5 @@ export type FilterConfig = Message<"envoy.config.route.v3.FilterConfig"> & {
  * Use `create(FilterConfigSchema)` to create a new message.
  */
 export const FilterConfigSchema: GenMessage<FilterConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_route_v3_route_components, 13);
+  messageDesc(file_envoy_config_route_v3_route_components, 14);
 

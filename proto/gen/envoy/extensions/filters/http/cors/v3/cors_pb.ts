@@ -5,6 +5,8 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../../../descriptors.ts";
+import type { RuntimeFractionalPercent } from "../../../../../config/core/v3/base_pb.ts";
+import type { StringMatcher } from "../../../../../type/matcher/v3/string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
@@ -25,4 +27,66 @@ export type Cors = Message<"envoy.extensions.filters.http.cors.v3.Cors"> & {
  */
 export const CorsSchema: GenMessage<Cors> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_cors_v3_cors, 0);
+
+/**
+ * @generated from message envoy.extensions.filters.http.cors.v3.CorsPolicy
+ */
+export type CorsPolicy = Message<"envoy.extensions.filters.http.cors.v3.CorsPolicy"> & {
+  /**
+   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher allow_origin_string_match = 1;
+   */
+  allowOriginStringMatch: StringMatcher[];
+
+  /**
+   * @generated from field: string allow_methods = 2;
+   */
+  allowMethods: string;
+
+  /**
+   * @generated from field: string allow_headers = 3;
+   */
+  allowHeaders: string;
+
+  /**
+   * @generated from field: string expose_headers = 4;
+   */
+  exposeHeaders: string;
+
+  /**
+   * @generated from field: string max_age = 5;
+   */
+  maxAge: string;
+
+  /**
+   * @generated from field: google.protobuf.BoolValue allow_credentials = 6;
+   */
+  allowCredentials?: boolean | undefined;
+
+  /**
+   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 7;
+   */
+  filterEnabled?: RuntimeFractionalPercent | undefined;
+
+  /**
+   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent shadow_enabled = 8;
+   */
+  shadowEnabled?: RuntimeFractionalPercent | undefined;
+
+  /**
+   * @generated from field: google.protobuf.BoolValue allow_private_network_access = 9;
+   */
+  allowPrivateNetworkAccess?: boolean | undefined;
+
+  /**
+   * @generated from field: google.protobuf.BoolValue forward_not_matching_preflights = 10;
+   */
+  forwardNotMatchingPreflights?: boolean | undefined;
+};
+
+/**
+ * Describes the message envoy.extensions.filters.http.cors.v3.CorsPolicy.
+ * Use `create(CorsPolicySchema)` to create a new message.
+ */
+export const CorsPolicySchema: GenMessage<CorsPolicy> = /*@__PURE__*/
+  messageDesc(file_envoy_extensions_filters_http_cors_v3_cors, 1);
 

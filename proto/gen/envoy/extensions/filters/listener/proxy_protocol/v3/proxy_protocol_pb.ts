@@ -5,7 +5,7 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../../../descriptors.ts";
-import type { ProxyProtocolConfig_Version } from "../../../../../config/core/v3/proxy_protocol_pb.ts";
+import type { ProxyProtocolConfig_Version, ProxyProtocolPassThroughTLVs } from "../../../../../config/core/v3/proxy_protocol_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
@@ -18,6 +18,11 @@ export const file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_prot
  * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
  */
 export type ProxyProtocol = Message<"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"> & {
+  /**
+   * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 3;
+   */
+  passThroughTlvs?: ProxyProtocolPassThroughTLVs | undefined;
+
   /**
    * @generated from field: bool allow_requests_without_proxy_protocol = 2;
    */

@@ -7,6 +7,7 @@ import { messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../../../descriptors.ts";
 import type { AccessLog } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
 import type { Metadata } from "../../../../../config/core/v3/base_pb.ts";
+import type { HashPolicy } from "../../../../../type/v3/hash_policy_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -71,6 +72,11 @@ export type TcpProxy = Message<"envoy.extensions.filters.network.tcp_proxy.v3.Tc
    * @generated from field: envoy.config.core.v3.Metadata metadata_match = 9;
    */
   metadataMatch?: Metadata | undefined;
+
+  /**
+   * @generated from field: repeated envoy.type.v3.HashPolicy hash_policy = 11;
+   */
+  hashPolicy: HashPolicy[];
 
   /**
    * @generated from field: google.protobuf.Duration max_downstream_connection_duration = 13;
