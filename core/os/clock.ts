@@ -49,9 +49,21 @@ export const systemClock: Clock = {
   },
   after(ms, fire) {
     // What it belongs to hears nothing of a defect in it: whoever must not be left waiting guards `fire` itself.
-    const handle = setTimeout(guard('timer', doNothing, fire), Math.min(ms, MAX_TIMER_MS))
-    return { cancel: () => clearTimeout(handle), refresh: () => handle.refresh() }
+    return new SystemTimer(setTimeout(guard('timer', doNothing, fire), Math.min(ms, MAX_TIMER_MS)))
   },
+}
+class SystemTimer implements Timer {
+  readonly #handle: NodeJS.Timeout
+
+  constructor(handle: NodeJS.Timeout) {
+    this.#handle = handle
+  }
+  cancel(): void {
+    clearTimeout(this.#handle)
+  }
+  refresh(): void {
+    this.#handle.refresh()
+  }
 }
 
 export const systemRandom: Random = { float: () => Math.random() }

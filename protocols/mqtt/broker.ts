@@ -103,26 +103,7 @@ export function createBroker(options: BrokerOptions): Broker {
     operations: createOperations(state),
     clones: () => state.takeovers.listClones(),
     userProblems: () => options.users?.problems() ?? [],
-    async serve(conn, mqtt, transport) {
-      try {
-        if (closing.signal.aborted) throw new MeshError('MESH_DRAINING', 'the broker is closed')
-        if (open.size >= mqtt.limits.maxConnections)
-          throw new MeshError(
-            'MESH_LISTENER_FULL',
-            `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`,
-          )
-        using _ = through.lease(conn.listener.name)
-        const { maxConnections } = mqtt.listener
-        if (maxConnections !== undefined && through.of(conn.listener.name) > maxConnections)
-          throw new MeshError(
-            'MESH_LISTENER_FULL',
-            `${maxConnections} MQTT connections are open through listener ${conn.listener.name} (its maxConnections)`,
-          )
-        return await serveClient(state, { conn, mqtt, transport, proxying }, open)
-      } catch (thrown) {
-        return { error: toMeshError(thrown) }
-      }
-    },
+    serve: (conn, mqtt, transport) => serveClient(state, { conn, mqtt, transport, proxying, through }, open),
     reauthorize() {
       for (const client of open) client.reauthorize()
       kept.reauthorize()
@@ -250,40 +231,60 @@ type Serving = {
   readonly mqtt: MqttPolicy
   readonly transport: 'tcp' | 'websocket'
   readonly proxying: Proxying | undefined
+  /** Connections by listener. */
+  readonly through: Tallies<string>
 }
-async function serveClient(
-  state: BrokerState,
-  { conn, mqtt, transport, proxying }: Serving,
-  open: Set<Served>,
-): Promise<Outcome> {
-  const serving: { client?: Served } = {}
-  const { maxPendingConnects, maxConnectBytes } = mqtt.limits
-  using place = state.doorstep.enter(deriveSource(conn.remote.host), maxPendingConnects, (err) => {
-    if (serving.client) serving.client.cutOff(err)
-    else conn.stream.destroy(err)
-  })
-  const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, state.ctx)
-  const frames =
-    transport === 'tcp'
-      ? undefined
-      : limitUntilConnect(conn.stream, maxConnectBytes, (err) => serving.client?.cutOff(err))
-  const admitted = (): void => {
-    place[Symbol.dispose]()
-    frames?.[Symbol.dispose]()
-  }
-  const client = (serving.client = clientOf(state, { conn, stream, policy: mqtt, onConnect: admitted }, proxying))
-  open.add(client)
-  state.counters.sockets.value++
-  state.memory.add(client)
+/** @throws MESH_DRAINING, MESH_LISTENER_FULL @returns to be disposed of when the connection is over */
+function countClient({ closed }: BrokerState, { conn, mqtt, through }: Serving, open: ReadonlySet<Served>): Disposable {
+  if (closed.aborted) throw new MeshError('MESH_DRAINING', 'the broker is closed')
+  if (open.size >= mqtt.limits.maxConnections)
+    throw new MeshError(
+      'MESH_LISTENER_FULL',
+      `${mqtt.limits.maxConnections} MQTT connections are open (mqtt.limits.maxConnections)`,
+    )
+  const { maxConnections } = mqtt.listener
+  if (maxConnections !== undefined && through.of(conn.listener.name) >= maxConnections)
+    throw new MeshError(
+      'MESH_LISTENER_FULL',
+      `${maxConnections} MQTT connections are open through listener ${conn.listener.name} (its maxConnections)`,
+    )
+  return through.lease(conn.listener.name)
+}
+/** Never rejects. */
+async function serveClient(state: BrokerState, serving: Serving, open: Set<Served>): Promise<Outcome> {
   try {
-    return await client.run()
-  } finally {
-    open.delete(client)
-    state.memory.remove(client)
-    if (stream !== conn.stream) closeWith(conn.stream, stream)
+    using _ = countClient(state, serving, open)
+    const { conn, mqtt, transport, proxying } = serving
+    const served: { client?: Served } = {}
+    const { maxPendingConnects, maxConnectBytes } = mqtt.limits
+    using place = state.doorstep.enter(deriveSource(conn.remote.host), maxPendingConnects, (err) => {
+      if (served.client) served.client.cutOff(err)
+      else conn.stream.destroy(err)
+    })
+    const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, state.ctx)
+    const frames =
+      transport === 'tcp'
+        ? undefined
+        : limitUntilConnect(conn.stream, maxConnectBytes, (err) => served.client?.cutOff(err))
+    const admitted = (): void => {
+      place[Symbol.dispose]()
+      frames?.[Symbol.dispose]()
+    }
+    const client = (served.client = clientOf(state, { conn, stream, policy: mqtt, onConnect: admitted }, proxying))
+    open.add(client)
+    state.counters.sockets.value++
+    state.memory.add(client)
+    try {
+      return await client.run()
+    } finally {
+      open.delete(client)
+      state.memory.remove(client)
+      if (stream !== conn.stream) closeWith(conn.stream, stream)
+    }
+  } catch (thrown) {
+    return { error: toMeshError(thrown) }
   }
 }
-
 function clientOf(
   state: BrokerState,
   p: { conn: Connection; stream: Connection['stream']; policy: MqttPolicy; onConnect: () => void },

@@ -31,19 +31,21 @@ export function listenToSignals(
     readonly defect: (err: MeshError) => void
   },
 ): Disposable {
-  const held = new DisposableStack()
-  const listen = (signal: AbortSignal, work: () => void): void => {
-    const heard = guard('mqtt', on.defect, work)
-    signal.addEventListener('abort', heard, { once: true })
-    held.defer(() => signal.removeEventListener('abort', heard))
-    if (signal.aborted) heard()
-  }
-  listen(aborted, on.aborted)
-  listen(draining, () => {
+  const onAborted = guard('mqtt', on.defect, on.aborted)
+  const onDraining = guard('mqtt', on.defect, () => {
     const { reason } = draining
     on.draining(reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the listener is draining'))
   })
-  return held
+  aborted.addEventListener('abort', onAborted, { once: true })
+  if (aborted.aborted) onAborted()
+  draining.addEventListener('abort', onDraining, { once: true })
+  if (draining.aborted) onDraining()
+  return {
+    [Symbol.dispose]: () => {
+      aborted.removeEventListener('abort', onAborted)
+      draining.removeEventListener('abort', onDraining)
+    },
+  }
 }
 
 /** A protocol error of the broker is not the client's fault. */

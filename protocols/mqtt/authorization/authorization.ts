@@ -23,10 +23,11 @@ export function createAuthorizer({ policy, acl }: Grounds, client: Client): Auth
   if (policy.rules.length > 0) all.push(createRuleAuthorizer(policy, client))
   if (acl !== undefined) all.push(acl === 'missing' ? NOBODY : aclAuthorizer(acl, client))
   if (policy.meshPolicies) all.push(createMeshAuthorizer(policy.meshPolicies, client.connection?.()))
+  if (all.length === 0) return ANYBODY
   const may = all.length === 1 ? all[0]! : joinAuthorizers(all)
   return {
     ...may,
-    mayPublish: all.length === 0 ? may.mayPublish : remembering(may.mayPublish),
+    mayPublish: remembering(may.mayPublish),
     mayReceive: may.restrictsReceiving ? remembering(may.mayReceive) : may.mayReceive,
   }
 }
@@ -42,6 +43,9 @@ export function joinAuthorizers(all: readonly Authorizer[]): Authorizer {
     filtersDelivery: all.some((may) => may.filtersDelivery),
   }
 }
+
+/** Without rules, one for all clients. */
+const ANYBODY = joinAuthorizers([])
 
 /** Subscriptions stay, so that they are there when the file is; without a connection nothing is delivered. */
 const NOBODY: Authorizer = {

@@ -5,7 +5,7 @@
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detach, guard, doNothing } from '../../../core/defects/guard.ts'
+import { detach, guard } from '../../../core/defects/guard.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
@@ -51,11 +51,24 @@ type At =
   | { readonly at: 'connected'; readonly connected: Connected; readonly keepAlive: KeepAlive }
   | { readonly at: 'closed' }
 
+/** Of one number, because a set takes 180 bytes of each idle client. */
+const BITS: Readonly<Record<PauseReason, number>> = {
+  commits: 1,
+  subscriptions: 2,
+  acting: 4,
+  pings: 8,
+  turn: 16,
+  rate: 32,
+  spool: 64,
+  receivers: 128,
+  socket: 256,
+  connecting: 512,
+}
 /**
  * Pauses that also stop packets of the chunk at hand: they must not overtake a packet that does not act yet, and a
  * filter on its way to the disk takes a hundred times its bytes.
  */
-const STOPPING: ReadonlySet<PauseReason> = new Set(['acting', 'subscriptions', 'pings', 'turn', 'rate'])
+const STOPPING = BITS.acting | BITS.subscriptions | BITS.pings | BITS.turn | BITS.rate
 
 export class Client implements Reading, Holder {
   readonly #state: BrokerState
@@ -65,9 +78,8 @@ export class Client implements Reading, Holder {
   readonly #rules: Rules
   readonly #parser: PacketParser
   readonly #onConnect: () => void
-  readonly #pauses = new Set<PauseReason>()
-  /** Whether one of the pauses also stops packets of the chunk at hand. */
-  #isStopped = false
+  /** BITS of what holds it. */
+  #pauses = 0
   /** The client sends no more: what came before is taken, and then it ends. */
   #inputEnd: Timer | undefined
   readonly #ended = Promise.withResolvers<Outcome>()
@@ -79,6 +91,8 @@ export class Client implements Reading, Holder {
   #partBytes = 0
   /** CONNECT, until it is answered. */
   #asked: Connect | undefined
+  #link: Link | undefined
+  #signals: Disposable | undefined
 
   /** @param p.onConnect CONNECT has come */
   constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy; onConnect: () => void }) {
@@ -97,27 +111,28 @@ export class Client implements Reading, Holder {
   }
 
   /** Resolves when the connection is over; never rejects. */
-  async run(): Promise<Outcome> {
+  run(): Promise<Outcome> {
     const deadline = this.#state.ctx.clock.after(this.#policy.limits.connectTimeoutMs, () =>
       this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')),
     )
     this.#now = { at: 'awaiting-connect', deadline }
     this.#listen()
-    using _ = this.#listenToSignals()
-    return await this.#ended.promise
+    this.#signals = this.#listenToSignals()
+    return this.#ended.promise
   }
 
   #listen(): void {
+    const end = (error: MeshError): void => this.#defect(error)
     const on = (event: string, work: (arg: never) => void): void => {
-      this.#stream.on(
-        event,
-        guard('mqtt', (error) => this.#defect(error), work as (arg: unknown) => void),
-      )
+      this.#stream.on(event, guard('mqtt', end, work as (arg: unknown) => void))
     }
     on('data', (chunk: Buffer) => this.#onData(chunk))
     on('drain', () => this.#onDrain())
     on('end', () => this.#onInputEnd())
-    on('close', () => this.#end(ENDED, 'lost'))
+    on('close', () => {
+      this.#end(ENDED, 'lost')
+      this.#link?.outbox.end()
+    })
     on('error', (err: Error) =>
       this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost'),
     )
@@ -138,14 +153,13 @@ export class Client implements Reading, Holder {
   }
 
   hold(why: PauseReason): void {
-    this.#pauses.add(why)
-    if (STOPPING.has(why)) this.#isStopped = true
+    this.#pauses |= BITS[why]
     this.#stream.pause()
   }
   release(why: PauseReason): boolean {
-    if (!this.#pauses.delete(why)) return false
-    if (STOPPING.has(why)) this.#isStopped = this.#pauses.intersection(STOPPING).size > 0
-    if (this.#pauses.size > 0 || this.#now.at === 'closed') return true
+    if ((this.#pauses & BITS[why]) === 0) return false
+    this.#pauses &= ~BITS[why]
+    if (this.#pauses !== 0 || this.#now.at === 'closed') return true
     this.#stream.resume()
     // The silence was ours.
     if (this.#now.at === 'connected') this.#now.keepAlive.noteHeard()
@@ -184,7 +198,7 @@ export class Client implements Reading, Holder {
     else if (this.#now.at === 'connected' && this.#now.connected.link.isDeaf) this.hold('socket')
   }
   #mayTake(): boolean {
-    if (this.#isStopped || this.#now.at === 'closed') return false
+    if ((this.#pauses & STOPPING) !== 0 || this.#now.at === 'closed') return false
     return this.#now.at !== 'connecting' || (this.#connecting?.isWaiting ?? false)
   }
   /** Goes on when all sockets that have something to say were heard. */
@@ -244,8 +258,8 @@ export class Client implements Reading, Holder {
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
       const quota = this.#rules.findQuota(admitted)
-      using held = new DisposableStack()
-      held.use(countConnection(state, admitted, quota))
+      using unless = new DisposableStack()
+      const held = unless.use(countConnection(state, admitted, quota))
       const { session, present } = await openSession(state, connect, admitted, { limits, quota })
       // The client left while the store was asked; its session stays as after a disconnect.
       if (this.#now.at !== 'connecting') {
@@ -258,7 +272,9 @@ export class Client implements Reading, Holder {
         detachSession(state, session)
         throw ended ?? mayNotConnect(admitted.clientId, this.#rules.grounds)
       }
-      this.#start({ connect, session, isResumed: present, admitted, held: held.move() })
+      // From here on it is the connection's.
+      unless.move()
+      this.#start({ connect, session, isResumed: present, admitted, held })
     })
   }
 
@@ -288,13 +304,13 @@ export class Client implements Reading, Holder {
     readonly session: Session
     readonly isResumed: boolean
     readonly admitted: Admitted
-    readonly held: DisposableStack
+    readonly held: Disposable
   }): void {
     const state = this.#state
     const { connect, session, isResumed: present, admitted } = p
     const { ctx, counters } = state
     const { limits } = this.#policy
-    const link = this.#link(connect)
+    const link = (this.#link = this.#createLink(connect))
     const connected = new Connected({
       ...p,
       state,
@@ -305,12 +321,8 @@ export class Client implements Reading, Holder {
       takePackets: () => this.#takePackets(),
       onDisconnect: (how) => this.#end(ENDED, how, how === 'normal' ? 'normal' : 'with-will'),
     })
-    const keepAlive = new KeepAlive({
-      clock: ctx.clock,
-      keepAliveSec: admitted.keepAliveSec,
-      isPaused: () => this.#pauses.size > 0,
-      onSilence: (ms) => this.close(new MeshError('MESH_MQTT_KEEP_ALIVE', `nothing was heard for ${ms} ms`)),
-    })
+    const { keepAliveSec } = admitted
+    const keepAlive = new KeepAlive({ clock: ctx.clock, keepAliveSec, reading: this, client: this })
     this.#stopTimers()
     this.#connecting = undefined
     this.#parser.allow(limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
@@ -330,10 +342,10 @@ export class Client implements Reading, Holder {
     this.#takePackets()
   }
 
-  #link({ version, properties, isBridge = false, is31 = false }: Connect): Link {
+  #createLink({ version, properties, isBridge = false, is31 = false }: Connect): Link {
     const { ctx, counters, flusher, memory } = this.#state
     const { limits, listener } = this.#policy
-    const link = new Link({
+    return new Link({
       stream: this.#stream,
       flusher,
       memory,
@@ -354,15 +366,12 @@ export class Client implements Reading, Holder {
       },
       close: (err) => this.close(err),
     })
-    this.#stream.once(
-      'close',
-      guard('mqtt', doNothing, () => {
-        link.outbox.end()
-      }),
-    )
-    return link
   }
 
+  /** It is not read from. */
+  get isHeld(): boolean {
+    return this.#pauses !== 0
+  }
   /** The rules may have changed: what they do not allow any more ends now. */
   reauthorize(): void {
     if (this.#now.at === 'connected') this.#now.connected.reauthorize()
@@ -427,7 +436,10 @@ export class Client implements Reading, Holder {
     if (now.at === 'connected') now.connected.end(how, { outcome, said })
     this.#countPart()
     this.#stream.resume()
-    finish(this.#stream, this.#state.ctx.clock, () => this.#ended.resolve(outcome))
+    finish(this.#stream, this.#state.ctx.clock, () => {
+      this.#signals?.[Symbol.dispose]()
+      this.#ended.resolve(outcome)
+    })
   }
   #stopTimers(): void {
     const now = this.#now

@@ -51,30 +51,24 @@ export class Connected {
   /** Many clients only receive: undefined before the first PUBLISH or PUBREL. */
   #inflow: Inflow | undefined
   readonly #controls: Controls
-  readonly #rate: RateLimit
+  /** As above. */
+  #rate: RateLimit | undefined
   readonly #will: Will | undefined
   readonly #willBytes: number
-  readonly #reauthentication: Reauthentication
+  /** Undefined before the first AUTH. */
+  #reauthentication: Reauthentication | undefined
   /** Of what the user was proved by. */
   readonly #expiry: Disposable | undefined
   readonly #facts: ConnectionFacts
   #pings = 0
 
   constructor(p: ConnectedParts) {
-    const { state, session, link, reading, connect } = p
+    const { state, session, link, connect } = p
     this.#p = p
     this.#session = session
     this.link = link
     this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.wallMs())
     const authorizer = (): Authorizer => p.rules.findAuthorizer(p.admitted)
-    this.#rate = new RateLimit({
-      state,
-      share: session.share,
-      clientId: session.clientId,
-      quota: () => p.rules.findQuota(p.admitted),
-      reading,
-      takePackets: p.takePackets,
-    })
     const asking = { session, link, authorizer, limits: link.limits }
     const act = (packet: Subscribe | Unsubscribe): Answer | Promise<Answer> =>
       packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking)
@@ -83,7 +77,7 @@ export class Connected {
         const room = this.#inflow?.waitForRoom()
         return room ? room.then(() => act(packet)) : act(packet)
       },
-      reading,
+      reading: p.reading,
       takePackets: p.takePackets,
       close: (err) => link.close(err),
     })
@@ -92,7 +86,6 @@ export class Connected {
       ? this.#will.topic.length + this.#will.payload.length + this.#will.properties.length
       : 0
     state.memory.budget.take(this.#willBytes)
-    this.#reauthentication = new Reauthentication(p)
     const { expiresAtMs } = p.admitted.proof
     this.#expiry =
       expiresAtMs === undefined ? undefined : callAtWallTime(state.ctx.clock, expiresAtMs, () => this.reauthorize())
@@ -107,7 +100,7 @@ export class Connected {
         this.#p.state.counters.bytesReceived.payload.value += packet.payload.length
         this.#startInflow().publish(
           packet,
-          this.#rate.charge(packet.topic.length + packet.payload.length + packet.properties.length),
+          this.#startRate().charge(packet.topic.length + packet.payload.length + packet.properties.length),
         )
         return
       case 'puback':
@@ -116,7 +109,7 @@ export class Connected {
         return
       case 'pubrec':
         received.pubrec.value++
-        flow?.pubrec(packet.packetId, packet.reason)
+        this.#session.startFlow()?.pubrec(packet.packetId, packet.reason)
         return
       case 'pubrel':
         received.pubrel.value++
@@ -147,6 +140,7 @@ export class Connected {
       case 'unsupported-connect':
         throw createViolation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
       case 'auth':
+        this.#reauthentication ??= new Reauthentication(this.#p)
         this.#reauthentication.take(packet)
         return
       case 'connack':
@@ -159,6 +153,13 @@ export class Connected {
     }
   }
 
+  #startRate(): RateLimit {
+    const { state, rules, admitted, reading, takePackets } = this.#p
+    const { share, clientId } = this.#session
+    const quota = (): ReturnType<Rules['findQuota']> => rules.findQuota(admitted)
+    this.#rate ??= new RateLimit({ state, share, clientId, quota, reading, takePackets })
+    return this.#rate
+  }
   #startInflow(): Inflow {
     const { state, rules, admitted, reading, isResumed } = this.#p
     this.#inflow ??= new Inflow({
@@ -182,7 +183,8 @@ export class Connected {
   /** The rules or the users may have changed: what they do not allow any more ends now. */
   reauthorize(): void {
     const { state, rules, admitted } = this.#p
-    const ended = state.authentication.findRefusal(this.#reauthentication.proof, rules.grounds.policy.listener)
+    const { proof } = this.#reauthentication ?? admitted
+    const ended = state.authentication.findRefusal(proof, rules.grounds.policy.listener)
     if (ended) {
       this.link.close(ended)
       return
@@ -217,11 +219,11 @@ export class Connected {
     tellDisconnected(state, this.#session, this.#facts, told)
     this.link.outbox.flush()
     this.#inflow?.end()
-    this.#rate[Symbol.dispose]()
+    this.#rate?.[Symbol.dispose]()
     this.#p.held[Symbol.dispose]()
     this.link.end()
     this.#expiry?.[Symbol.dispose]()
-    this.#reauthentication.end()
+    this.#reauthentication?.end()
     state.memory.budget.give(this.#willBytes)
     if (this.#session.link !== this.link) return
     if (how === 'lost' && this.#will) this.#leaveWill(this.#will)

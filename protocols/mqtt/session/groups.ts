@@ -57,13 +57,13 @@ export class Group {
   join(session: Session, subscription: StoredSubscription): boolean {
     const isNew = !this.#members.has(session)
     this.#members.set(session, subscription)
-    session.groups.add(this)
+    session.join(this)
     this.noteConnection(session)
     return isNew
   }
   /** @returns whether it was one */
   leave(session: Session): boolean {
-    session.groups.delete(this)
+    session.leave(this)
     this.#connected.delete(session)
     this.#away.delete(session)
     return this.#members.delete(session)

@@ -19,6 +19,7 @@ const MAX_VIEWS = 256
 const AS_IT_CAME: View = { qos: 2, retainAsPublished: false, ids: [] }
 /** All subscriptions (topics/subscriptions.ts). */
 type Matching = { findView(session: Session, topic: string): View | undefined; forget(): void }
+type Membership = { noteConnection(session: Session): void }
 const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
 
 export class Session {
@@ -43,11 +44,11 @@ export class Session {
   readonly subscriptions = new Map<string, StoredSubscription>()
   /**
    * What is on the disk of a filter whose subscription of today is not, or not yet; in place of a WeakMap, whose
-   * entries every collection has to walk.
+   * entries every collection has to walk. Undefined: of none.
    */
-  readonly durableBefore = new Map<StoredSubscription, StoredSubscription | 'none'>()
+  durableBefore: Map<StoredSubscription, StoredSubscription | 'none'> | undefined
   /** Those of shared subscriptions that it is a member of. */
-  readonly groups = new Set<{ noteConnection(session: Session): void }>()
+  #groups: Set<Membership> | undefined
   link: Link | undefined
   /** Undefined without a connection. */
   connectedAs: ConnectionFacts | undefined
@@ -121,8 +122,21 @@ export class Session {
     this.link = link
     this.#isComing = true
     this.disconnectedAtMs = undefined
-    if (!this.stored) this.flow = new MemoryFlow(link, this.#counters, link.budget)
-    for (const group of this.groups) group.noteConnection(this)
+    this.#tellGroups()
+  }
+  /** Where nothing of QoS 1 and 2 goes through a queue, it is made when the first goes. */
+  startFlow(): Flow | undefined {
+    if (!this.stored && this.link) this.flow ??= new MemoryFlow(this.link, this.#counters, this.link.budget)
+    return this.flow
+  }
+  join(group: Membership): void {
+    ;(this.#groups ??= new Set()).add(group)
+  }
+  leave(group: Membership): void {
+    this.#groups?.delete(group)
+  }
+  #tellGroups(): void {
+    if (this.#groups) for (const group of this.#groups) group.noteConnection(this)
   }
   /** After CONNACK: resends what is not done. */
   resume(): void {
@@ -136,7 +150,7 @@ export class Session {
       this.#shared = this.flow.end()
       this.flow = undefined
     }
-    for (const group of this.groups) group.noteConnection(this)
+    this.#tellGroups()
   }
   end(): void {
     this.detach()
@@ -190,7 +204,10 @@ export class Session {
       return
     }
     if (qos === 0) this.link.deliverAtMostOnce(message, retain, ids)
-    else if (this.flow instanceof MemoryFlow) this.flow.offer({ message, qos, retain, ids, shared })
+    else {
+      const flow = this.startFlow()
+      if (flow instanceof MemoryFlow) flow.offer({ message, qos, retain, ids, shared })
+    }
   }
 
   /** Nothing waits for it. */

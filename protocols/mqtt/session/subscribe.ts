@@ -128,7 +128,7 @@ function answer(state: BrokerState, asked: Subscribing, failed: MeshError | unde
   const { packet, asking, granted, reasons, wasThere, since } = asked
   const { session, link } = asking
   if (failed) fail(state, asked, failed)
-  if (session.durableBefore.size > 0) for (const one of granted) if (one) session.durableBefore.delete(one)
+  forgetBefore(session, granted)
   if (session.link !== link) return undefined
   const authorizer = asking.authorizer()
   // The rules may have changed while it was written.
@@ -147,6 +147,13 @@ function answer(state: BrokerState, asked: Subscribing, failed: MeshError | unde
     if (rest.length > 0) (sent ??= []).push(...rest)
   }
   return sent && Promise.all(sent).then(() => undefined)
+}
+/** What they replaced is not on the disk any more. */
+function forgetBefore(session: Session, granted: readonly (StoredSubscription | undefined)[]): void {
+  const { durableBefore } = session
+  if (!durableBefore) return
+  for (const one of granted) if (one) durableBefore.delete(one)
+  if (durableBefore.size === 0) session.durableBefore = undefined
 }
 /** What the store did not take is as it was before. */
 function fail(state: BrokerState, { asking, granted, reasons }: Subscribing, failed: MeshError): void {
@@ -221,9 +228,10 @@ function act(state: BrokerState, asked: Subscribing): Subscribing {
     if (!one || !may.maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
     // The same subscription again changes no one's messages.
-    if (before && isSame(before, one) && !session.durableBefore.has(before)) continue
+    if (before && isSame(before, one) && !session.durableBefore?.has(before)) continue
     if (session.stored) {
-      session.durableBefore.set(one, before === undefined ? 'none' : (session.durableBefore.get(before) ?? before))
+      const durable = (session.durableBefore ??= new Map())
+      durable.set(one, before === undefined ? 'none' : (durable.get(before) ?? before))
       changed.push(one)
     }
     session.subscribe(one)
@@ -246,7 +254,7 @@ function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
 /** To what the disk has of the filter, unless a later request has replaced it already. */
 function takeBack(state: BrokerState, { session, authorizer }: Asking, one: StoredSubscription): void {
   if (session.subscriptions.get(one.filter) !== one) return
-  const old = session.durableBefore.get(one)
+  const old = session.durableBefore?.get(one)
   session.unsubscribe(one.filter)
   state.subscriptions.remove(session, one.filter)
   if (

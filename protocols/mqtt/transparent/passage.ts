@@ -1,5 +1,5 @@
 /** A client that its broker has accepted, until the end: both directions and what they share. */
-import { MeshError } from '../../../core/errors.ts'
+import type { MeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection, Outcome } from '../../connection.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
@@ -65,8 +65,8 @@ export class Passage {
     this.#keepAlive = new KeepAlive({
       clock: state.ctx.clock,
       keepAliveSec: connack.properties.serverKeepAliveSec ?? admitted.keepAliveSec,
-      isPaused: () => side.isHeld,
-      onSilence: (ms) => p.close(new MeshError('MESH_MQTT_KEEP_ALIVE', `nothing was heard for ${ms} ms`)),
+      reading: side,
+      client: p,
     })
     this.#received = new PassingAliases(connack.properties.topicAliasMaximum ?? 0, budget)
     this.#sent = new PassingAliases(Math.min(connect.properties.topicAliasMaximum ?? 0, maxTopicAliases), budget)

@@ -5,12 +5,20 @@ import type { Session } from '../../../../protocols/mqtt/session/session.ts'
 import { Group } from '../../../../protocols/mqtt/session/groups.ts'
 
 /** As much of a session as a group asks. */
-type Fake = { link: object | undefined; stored: boolean; groups: Set<unknown>; looks: number; mayHave(): boolean }
+type Fake = {
+  link: object | undefined
+  stored: boolean
+  looks: number
+  join(): void
+  leave(): void
+  mayHave(): boolean
+}
 const fake = (isConnected = true, stored = true): Fake & Session =>
   ({
     link: isConnected ? {} : undefined,
     stored,
-    groups: new Set(),
+    join() {},
+    leave() {},
     looks: 0,
     mayHave() {
       this.looks++

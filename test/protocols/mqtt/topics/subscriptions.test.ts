@@ -70,7 +70,15 @@ const TOPICS = ['a', 'a/b', 'a/c', 'b']
 const FILTERS = [...TOPICS, 'a/+', '+/b', '#', 'a/#', '$share/g/a/b', '$share/h/a/+']
 /** The sessions are compared only. */
 const named = (share: string): Session =>
-  ({ share, queue: undefined, link: {}, stored: false, groups: new Set(), mayHave: () => true }) as unknown as Session
+  ({
+    share,
+    queue: undefined,
+    link: {},
+    stored: false,
+    join() {},
+    leave() {},
+    mayHave: () => true,
+  }) as unknown as Session
 type Held = { readonly session: Session; readonly subscription: StoredSubscription }
 const view = (one: View | undefined): unknown =>
   one && [one.qos, one.retainAsPublished, one.ids.toSorted((a, b) => a - b)]
