@@ -106,8 +106,11 @@ export const PATHS = [
 ]
 export const METHODS = ['GET', 'POST', 'HEAD', 'PUT', 'OPTIONS', 'DELETE', 'CONNECT', 'TRACE', 'PRI', 'get', 'X-Y', '']
 
-/** The mark of a conversation: only its own bytes may have it. */
-export const mark = (id: number): string => `mk${id}k`
+/**
+ * The mark of a conversation: only its own bytes may have it. With a character that client ids, nonces and request ids
+ * made by chance do not have.
+ */
+export const mark = (id: number): string => `mk~${id}~k`
 export function marksIn(text: string): Set<number> {
-  return new Set([...text.matchAll(/mk(\d+)k/g)].map((m) => Number(m[1])))
+  return new Set([...text.matchAll(/mk~(\d+)~k/g)].map((m) => Number(m[1])))
 }
