@@ -154,7 +154,7 @@ function freePages(file: PageFile): ReadonlySet<number> {
   return free
 }
 
-/** The newest of each page: the log's last, whose frames have the salt of its header, or the file's. */
+/** The newest of each page: the log's last that is committed, whose frames have the salt of its header, or the file's. */
 class PageFile implements Disposable {
   readonly #file: number | undefined
   readonly #log: number | undefined
@@ -202,8 +202,15 @@ class PageFile implements Disposable {
     // The header's, unless that is what was damaged: then the first two frames agree on another.
     const [first, second] = [saltAt(WAL_HEADER_BYTES), saltAt(WAL_HEADER_BYTES + frameBytes)]
     const salt = first === second ? first : header.toString('hex', 16, 24)
-    for (let at = WAL_HEADER_BYTES; at + FRAME_HEADER_BYTES < size; at += frameBytes)
-      if (saltAt(at) === salt) this.#inLog.set(frame.readUInt32BE(0), at + FRAME_HEADER_BYTES)
+    // Of a transaction without its end there may be the half of what was moved from one page to another.
+    const begun = new Map<number, number>()
+    for (let at = WAL_HEADER_BYTES; at + FRAME_HEADER_BYTES < size; at += frameBytes) {
+      if (saltAt(at) !== salt) continue
+      begun.set(frame.readUInt32BE(0), at + FRAME_HEADER_BYTES)
+      if (frame.readUInt32BE(4) === 0) continue
+      for (const [page, place] of begun) this.#inLog.set(page, place)
+      begun.clear()
+    }
   }
 }
 

@@ -50,11 +50,13 @@ export class SqliteFile {
    * process has on it (POSIX fcntl).
    */
   #reading: number | undefined
+  readonly #profile: DurabilityProfile
   #marks: 'never' | 'not yet' | 'open'
 
-  private constructor(db: Database.Database, path: string, tellsLoss: boolean) {
+  private constructor(db: Database.Database, { path, profile, tellsLoss = false }: OpenFile) {
     this.#db = db
     this.#path = path
+    this.#profile = profile
     this.#marks = tellsLoss ? 'not yet' : 'never'
   }
 
@@ -66,15 +68,8 @@ export class SqliteFile {
   /**
    * A file that is not there, or empty, is made. Throws what SQLite says (`isDamage`), or `code` MESH_STORAGE_NEWER.
    */
-  static open({
-    path,
-    profile,
-    migrations,
-    addon,
-    check,
-    tellsLoss = false,
-    cacheBytes = CACHE_BYTES,
-  }: OpenFile): SqliteFile {
+  static open(o: OpenFile): SqliteFile {
+    const { path, profile, migrations, addon, check, tellsLoss = false, cacheBytes = CACHE_BYTES } = o
     const bytes = readSize(path)
     const db = new Database(path, { timeout: BUSY_MS, ...toBindingOption(addon) })
     try {
@@ -93,7 +88,7 @@ export class SqliteFile {
       }
       migrate(db, migrations)
       if (bytes > 0 && tellsLoss) checkSchema(db, migrations, addon)
-      return new SqliteFile(db, path, tellsLoss)
+      return new SqliteFile(db, o)
     } catch (thrown) {
       db.close()
       throw thrown
@@ -108,7 +103,7 @@ export class SqliteFile {
       this.#statement('COMMIT').run()
       if (this.#marks === 'not yet') {
         this.#marks = 'open'
-        mark(this.#path, 'open')
+        mark(this.#path, 'open', this.#profile)
       }
     } catch (thrown) {
       if (this.#db.inTransaction) this.#statement('ROLLBACK').run()
@@ -140,9 +135,9 @@ export class SqliteFile {
   }
   close(): void {
     try {
-      if (this.#marks === 'open') mark(this.#path, 'closing')
+      if (this.#marks === 'open') mark(this.#path, 'closing', this.#profile)
       this.#db.close()
-      if (this.#marks === 'open') mark(this.#path, 'closed')
+      if (this.#marks === 'open') mark(this.#path, 'closed', this.#profile)
     } finally {
       if (this.#reading !== undefined) fs.closeSync(this.#reading)
     }

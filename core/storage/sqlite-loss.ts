@@ -1,10 +1,11 @@
 /**
  * Losses that SQLite does not see: a file that is gone or empty is a new one for it, a log that is gone was never there,
  * and behind a bit that was flipped in the log it reads no further. So a mark beside the file says whether it was used,
- * and in which run of the kernel: within one, a log has no torn writes but its last.
+ * in which run of the kernel, and with which profile: a kill leaves a log with no torn writes but its last, a power cut
+ * may take of it whatever was not synced.
  */
 import fs from 'node:fs'
-import type { Loss } from './storage.ts'
+import type { DurabilityProfile, Loss } from './storage.ts'
 
 export const WAL_HEADER_BYTES = 32
 export const FRAME_HEADER_BYTES = 24
@@ -19,11 +20,11 @@ type State = 'open' | 'closing' | 'closed'
  * `open`: with the first commit. `closing`: SQLite is about to remove the log, so this has to be on the disk before. The
  * others are not synced: without the mark a loss is only not seen.
  */
-export function mark(path: string, state: State): void {
+export function mark(path: string, state: State, profile: DurabilityProfile): void {
   try {
     const fd = fs.openSync(nameMark(path), 'w', 0o600)
     try {
-      fs.writeSync(fd, `${state} ${bootId()}\n`)
+      fs.writeSync(fd, `${state} ${bootId()} ${profile}\n`)
       if (state === 'closing') fs.fsyncSync(fd)
     } finally {
       fs.closeSync(fd)
@@ -33,15 +34,20 @@ export function mark(path: string, state: State): void {
   }
 }
 
-/** Must be called before SQLite opens the file. */
-export function findLoss(path: string): Loss | undefined {
-  const [state, boot] = readMark(path)
+/**
+ * Must be called before SQLite opens the file.
+ *
+ * @param profile of now, for a mark that an earlier version made: it does not name its own
+ */
+export function findLoss(path: string, profile: DurabilityProfile): Loss | undefined {
+  const [state, boot, written = profile] = readMark(path)
   // One that is torn says nothing.
   if (state !== 'open' && state !== 'closing' && state !== 'closed') return undefined
   if (sizeOf(path) === 0) return 'file'
   if (state === 'closed') return undefined
   if (sizeOf(`${path}-wal`) < WAL_HEADER_BYTES) return state === 'closing' ? undefined : 'log'
-  return damageOf(fs.readFileSync(`${path}-wal`), boot !== undefined && boot === bootId())
+  const isSameBoot = boot !== undefined && boot === bootId()
+  return damageOf(fs.readFileSync(`${path}-wal`), isSameBoot ? 'frame' : written === 'strict' ? 'commit' : 'unsynced')
 }
 
 function readMark(path: string): readonly (string | undefined)[] {
@@ -61,11 +67,13 @@ function bootId(): string {
 const sizeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0
 
 /**
- * The checksums of https://sqlite.org/fileformat2.html §4: each goes on from the one before.
- *
- * @param isSameBoot there was no power cut, which may leave the last transaction in any order
+ * What may be torn though nothing is damaged. `frame`: the last, by a kill. By a power cut: `commit`, the last
+ * transaction, where each is synced; `unsynced`, any part of what was not, where they are not.
  */
-function damageOf(log: Buffer, isSameBoot: boolean): Loss | undefined {
+type Torn = 'frame' | 'commit' | 'unsynced'
+
+/** The checksums of https://sqlite.org/fileformat2.html §4: each goes on from the one before. */
+function damageOf(log: Buffer, torn: Torn): Loss | undefined {
   const magic = log.readUInt32BE(0)
   if ((magic & ~1) !== MAGIC) return 'broken log'
   const read = (magic & 1) === 1 ? (at: number) => log.readUInt32BE(at) : (at: number) => log.readUInt32LE(at)
@@ -86,11 +94,11 @@ function damageOf(log: Buffer, isSameBoot: boolean): Loss | undefined {
     sum(at + FRAME_HEADER_BYTES, at + frameBytes)
     if (!isAt(at + 16)) break
   }
-  return afterEnd(log, at, frameBytes, isSameBoot)
+  return afterEnd(log, at, frameBytes, torn)
 }
 
 /** @param end of the frames that SQLite reads */
-function afterEnd(log: Buffer, end: number, frameBytes: number, isSameBoot: boolean): Loss | undefined {
+function afterEnd(log: Buffer, end: number, frameBytes: number, torn: Torn): Loss | undefined {
   let frames = 0
   let commits = 0
   for (let at = end; at + frameBytes <= log.length; at += frameBytes) {
@@ -102,8 +110,8 @@ function afterEnd(log: Buffer, end: number, frameBytes: number, isSameBoot: bool
     if (log.readUInt32BE(at + 4) !== 0) commits++
   }
   if (frames === 0) return end < log.length ? 'log end' : undefined
-  // A killed process leaves one torn frame, a power cut one transaction.
-  return frames > 1 && (isSameBoot || commits > 1) ? 'broken log' : 'log end'
+  if (torn === 'unsynced') return commits > 0 ? 'unsynced' : 'log end'
+  return frames > 1 && (torn === 'frame' || commits > 1) ? 'broken log' : 'log end'
 }
 
 /** Whether the frame is of this round of the log, whose salt is in the header. */

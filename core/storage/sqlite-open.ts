@@ -21,7 +21,7 @@ export type Found = Omit<Opened, 'storage'> & { readonly opened: SqliteFile }
 
 /** Rejects with `code` MESH_STORAGE_NEWER, or what SQLite or the system say. */
 export async function openSqlite(o: OpenFile): Promise<Found> {
-  const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? findLoss(o.path) : undefined
+  const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? findLoss(o.path, o.profile) : undefined
   return { ...(await openFile(o, lost)), lost }
 }
 

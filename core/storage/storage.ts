@@ -77,8 +77,8 @@ export type StorageOptions = {
   readonly tellsLoss?: boolean
 }
 
-/** `broken log`: commits lie behind a broken frame. `log end`: its last frame is, by a kill within a write or by damage. */
-export type Loss = 'file' | 'log' | 'broken log' | 'log end'
+/** `broken log`: commits lie behind a broken frame. `unsynced`: they were not synced. `log end`: its last frame is broken. */
+export type Loss = 'file' | 'log' | 'broken log' | 'log end' | 'unsynced'
 
 export type Opened = {
   readonly storage: Storage

@@ -11,8 +11,10 @@ import { openStorageWith } from '../../core/storage/worker-storage.ts'
 import { createMqttPolicySchema } from '../../model/mqtt-policy.ts'
 import { openSpool } from '../../protocols/mqtt/spool/spool.ts'
 
-const [folder, profile, messages = '260'] = process.argv.slice(2) as [string, 'strict' | 'balanced' | 'eco', string?]
+type Args = [string, 'strict' | 'balanced' | 'eco', string?, string?]
+const [folder, profile, messages = '260', together = '1'] = process.argv.slice(2) as Args
 const MESSAGES = Number(messages)
+const TOGETHER = Number(together)
 
 const acks = fs.openSync(path.join(folder, 'acks'), 'a', 0o600)
 const say = (what: string): void => void fs.writeSync(acks, `${what}\n`)
@@ -29,7 +31,7 @@ say('open')
 const queue = await spool.createQueue('up/q')
 say('queue')
 for (let n = 1; n <= MESSAGES;) {
-  const batch = n % 10 === 0 ? 4 : 1
+  const batch = n % 10 === 0 ? TOGETHER + 3 : TOGETHER
   const numbers = Array.from({ length: batch }, (_, i) => n + i)
   await Promise.all(
     numbers.map(async (number) => {

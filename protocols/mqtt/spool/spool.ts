@@ -200,6 +200,7 @@ class SqliteSpool implements Spool, QueueHost {
       file: `${path} was used and is gone or empty: the sessions, messages and retained messages in it are lost`,
       log: `the log of ${path} is gone: what was committed last before the agent ended is lost`,
       'broken log': `the log of ${path} is broken: what was committed last before the agent ended may be lost`,
+      unsynced: `a power cut has left a hole in the log of ${path}: what was committed behind it, after the last sync, is lost (mqtt.spool.profile)`,
       'log end': `the log of ${path} ends within a transaction: that was being written when the agent ended, and nobody was told that it is stored; or the log is damaged, and what was committed last is lost`,
     }[lost]
     this.#losses.tell(sentence, 'log', 1)

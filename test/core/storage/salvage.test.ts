@@ -89,6 +89,32 @@ test('what was deleted does not come back, and what is only in the log does', as
   assert.ok((await idsOf(`${file}.copy`)).includes(51n))
 })
 
+test('of a transaction that was not committed nothing is taken: half of what it moved would be gone', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = path.join(folder, 'file.db')
+  const db = new Database(file)
+  db.pragma('journal_mode = WAL')
+  db.exec('CREATE TABLE t (key TEXT PRIMARY KEY, body TEXT) WITHOUT ROWID')
+  const insert = db.prepare('INSERT INTO t VALUES (?, ?)')
+  db.transaction(() => {
+    for (let i = 0; i < 60; i += 2) insert.run(`key-${i + 100}`, 'x'.repeat(100))
+  })()
+  const before = fs.statSync(`${file}-wal`).size
+  db.transaction(() => {
+    for (let i = 1; i < 60; i += 2) insert.run(`key-${i + 100}`, 'x'.repeat(100))
+  })()
+  const frames = (fs.statSync(`${file}-wal`).size - before) / (24 + 4096)
+  assert.ok(frames > 1, 'a page was split')
+  for (let left = 1; left < frames; left++) {
+    const copy = path.join(folder, `copy-${left}.db`)
+    for (const suffix of ['', '-wal']) fs.copyFileSync(file + suffix, copy + suffix)
+    fs.truncateSync(`${copy}-wal`, before + left * (24 + 4096))
+    const keys = new Set((await read(copy)).rows.map(({ values }) => values[0]))
+    for (let i = 0; i < 60; i += 2) assert.ok(keys.has(`key-${i + 100}`), `key-${i + 100} with ${left} frames`)
+  }
+  db.close()
+})
+
 test('bytes of any kind are read without an error, and to an end', async (t) => {
   const file = made(t, (db) => {
     db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, data BLOB)')
