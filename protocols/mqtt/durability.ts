@@ -74,6 +74,15 @@ export interface DurableQueue {
    * At most `max` durable entries with seq > afterSeq that are not done, in order. Synchronous when they are in memory.
    */
   read(afterSeq: number, max: number): readonly QueueEntry[] | Promise<readonly QueueEntry[]>
+  /** Up to here a message may have been sent before; one above it was not. Kept over a restart. */
+  readonly sentSeq: number
+  /**
+   * A receiver is there: from now on everything may have been sent, whatever becomes of this process.
+   * @returns what to wait for before anything is sent; undefined: nothing
+   */
+  startSending(): Promise<void> | undefined
+  /** It is gone. @param sentSeq the highest that was sent */
+  endSending(sentSeq: number): void
   /** Called after each commit that appended to this queue. */
   onAppended: (() => void) | undefined
   /**

@@ -45,6 +45,14 @@ export type Lane = {
   /** When it carries Sparkplug; of what is left over nobody knows. */
   readonly sparkplug: LaneSparkplug | undefined
 }
+/** Before a connection: a crash must not hide that something was sent. Never rejects. */
+export async function prepareSending({ queue, mark }: Pick<Lane, 'queue' | 'mark'>): Promise<void> {
+  try {
+    await queue.startSending()
+  } catch {
+    mark.seq = queue.lastSeq // DUP too often is the lesser evil
+  }
+}
 export const computePacketId = ({ ids }: Lane, seq: number): number => ids.first + ((seq - 1) % ids.count)
 
 /** For SUBSCRIBE and UNSUBSCRIBE: one that no message in flight has, and none will have soon. */
@@ -181,11 +189,11 @@ export class Lanes {
       if (queue && slot !== undefined) yield { queue, ids: idsOf(slot), slot, key }
     }
   }
-  /** After a restart nobody knows what was sent, so all that is there counts as a repetition [MQTT-3.3.1-1]. */
+  /** What may have been sent before a restart counts as a repetition [MQTT-3.3.1-1]. */
   #markOf(queue: DurableQueue): SentMark {
     const known = this.#marks.get(queue)
     if (known) return known
-    const mark = { seq: queue.lastSeq, begunSeq: 0, highestSeq: 0 }
+    const mark = { seq: queue.sentSeq, begunSeq: 0, highestSeq: 0 }
     this.#marks.set(queue, mark)
     return mark
   }

@@ -7,7 +7,7 @@ import type { Log } from '../../../core/log.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
 import { BridgeOutflow, type PeerLimits, type Trouble } from './outflow.ts'
-import { freePacketId, type Lanes } from './lanes.ts'
+import { prepareSending, freePacketId, type Lanes } from './lanes.ts'
 import type { IsOther, LanePair } from './sending/lane-pair.ts'
 import type { Leg } from './legs.ts'
 import { tellUpstream, buildWill } from './notifications.ts'
@@ -327,6 +327,11 @@ export class BridgeLink {
     tellUpstream(this.#outbox, plan, '1', this.#peer)
     this.#p.onConnected()
     if (lanes.length === 0) return
+    await Promise.all(lanes.map(prepareSending))
+    if (this.#isOver()) {
+      for (const { queue, mark } of lanes) queue.endSending(mark.seq)
+      return
+    }
     this.#outflow = new BridgeOutflow({
       ...this.#p,
       lanes,

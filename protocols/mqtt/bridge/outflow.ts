@@ -214,6 +214,7 @@ export class BridgeOutflow {
   stop(): readonly number[] {
     this.#over = true
     this.#rateTimer?.cancel()
+    for (const { queue, mark } of this.#lanes) queue.endSending(mark.seq)
     return [...this.#inflight].flatMap(([packetId, { awaits }]) => (awaits === 'puback' ? [] : [packetId]))
   }
   /**

@@ -176,7 +176,9 @@ export async function openSession(
   // A session whose expiry is 0 ended with its connection; only its deletion is still to come.
   if (found && found.expirySec > 0 && !connect.cleanStart && !isForeign) {
     changeShare(state, found, owner, address)
-    return { session: resumed(found, connect.version, expirySec, owner), present: true }
+    const session = resumed(found, connect.version, expirySec, owner)
+    await session.prepare()
+    return { session, present: true }
   }
   if (found) await endSession(state, found)
   const share = nameShare(owner, address)

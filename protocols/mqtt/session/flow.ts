@@ -176,8 +176,7 @@ export class DurableFlow implements Flow {
   /** Everything up to this has been sent on this connection, or needs no sending. */
   #cursor = 0
   /**
-   * Highest that was ever sent: up to here a repetition carries DUP [MQTT-3.3.1-1]. After a restart nobody knows, so
-   * all that is there counts.
+   * Highest that was sent, or may have been before a crash: up to here a repetition carries DUP [MQTT-3.3.1-1].
    */
   #sentSeq: number
   /** Highest that this process has sent: its delivery has begun. */
@@ -189,7 +188,7 @@ export class DurableFlow implements Flow {
   constructor(p: { queue: DurableQueue; findView: (topic: string) => View | undefined }) {
     this.#queue = p.queue
     this.#findView = p.findView
-    this.#sentSeq = p.queue.lastSeq
+    this.#sentSeq = p.queue.sentSeq
     p.queue.onAppended = () => this.pump()
   }
 
@@ -198,6 +197,14 @@ export class DurableFlow implements Flow {
     return this.#inflight.size
   }
 
+  /** Before a connection: a crash must not hide that something was sent. Never rejects. */
+  async prepare(): Promise<void> {
+    try {
+      await this.#queue.startSending()
+    } catch {
+      this.#sentSeq = this.#queue.lastSeq // DUP too often is the lesser evil
+    }
+  }
   /** A new connection: all that is not done is sent again, in order, with its old packet id [MQTT-4.4.0-1]. */
   attach(link: Link): void {
     this.#link = link
@@ -208,6 +215,7 @@ export class DurableFlow implements Flow {
     this.pump()
   }
   detach(): void {
+    this.#queue.endSending(this.#sentSeq)
     this.#link = undefined
     this.#epoch++
     this.#inflight.clear()

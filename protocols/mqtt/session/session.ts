@@ -1,4 +1,5 @@
 /** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
+import { detach } from '../../../core/defects/guard.ts'
 import type { Timer } from '../../../core/os/clock.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { AuthzFacts } from '../../authz.ts'
@@ -109,7 +110,10 @@ export class Session {
     this.#matching = (topic) => all.findView(this, topic)
     const flow = new DurableFlow({ queue, findView: (topic) => this.#findView(topic) })
     this.flow = flow
-    if (this.link) flow.attach(this.link)
+    if (!this.link) return
+    // It is empty, so there is nothing to wait for.
+    detach('mqtt', flow.prepare())
+    flow.attach(this.link)
   }
 
   /** What waits for it counts among what waits for others of the same user. */
@@ -118,6 +122,10 @@ export class Session {
     if (this.#queue) this.#queue.share = share
   }
 
+  /** Before a connection takes it over; never rejects. */
+  async prepare(): Promise<void> {
+    if (this.flow instanceof DurableFlow) await this.flow.prepare()
+  }
   attach(link: Link): void {
     this.link = link
     this.#isComing = true

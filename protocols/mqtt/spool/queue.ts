@@ -14,7 +14,7 @@ export type QueueHost = {
   load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined>
   /** Something is done; to be written with some later commit. */
   changed(queue: SpoolQueue): void
-  /** Resolves when what the queue has in `releasing` is durable. */
+  /** Resolves when what the queue's row is now is durable. */
   releases(queue: SpoolQueue): Promise<void>
   /** So many messages of a segment cannot be read back and are given up. */
   damaged(queue: SpoolQueue, segment: Segment, messages: number): void
@@ -29,6 +29,8 @@ export type QueueRow = {
   readonly done: readonly number[]
   readonly released: readonly number[]
   readonly gap?: Gap | undefined
+  /** Up to where it may have been sent; undefined: all of it. */
+  readonly sent?: number | undefined
   /** The row is damaged: which numbers there are, the segments say. */
   readonly isDamaged?: boolean
 }
@@ -60,6 +62,9 @@ export class SpoolQueue implements DurableQueue {
   readonly released: Set<number>
   /** PUBREC has come, and that is to be written. */
   readonly releasing = new Set<number>()
+  /** What its row is to say, and what it says: up to where it may have been sent, or `open`: all of it. */
+  #sent: number | 'open'
+  #durableSent: number | 'open' | 'unknown'
   readonly #host: QueueHost
   #bytes = 0
   #share: QueueShare | undefined
@@ -77,6 +82,8 @@ export class SpoolQueue implements DurableQueue {
     this.doneAbove = new Set(row.done)
     this.released = new Set(row.released)
     this.gap = row.gap
+    this.#sent = row.sent ?? row.lastSeq
+    this.#durableSent = row.sent ?? 'open'
     if (!row.isDamaged) this.#seenSeq = row.firstSeq - 1
   }
 
@@ -130,6 +137,7 @@ export class SpoolQueue implements DurableQueue {
       else this.doneAbove.delete(seq)
     }
     this.#advance()
+    if (this.#durableSent === 'open') this.#sent = this.lastSeq
     this.#host.counted(this.depth, this.#bytes)
     return this.#holes
   }
@@ -211,6 +219,32 @@ export class SpoolQueue implements DurableQueue {
   clearGap(told: Gap): void {
     if (this.gap) this.gap = subtractGap(told, this.gap)
     this.#host.changed(this)
+  }
+
+  get sentSeq(): number {
+    return this.#sent === 'open' ? this.lastSeq : this.#sent
+  }
+  startSending(): Promise<void> | undefined {
+    const isKnown = this.lastSeq <= this.sentSeq && this.pendingMessages === 0
+    this.#sent = 'open'
+    return this.#durableSent === 'open' || isKnown ? undefined : this.#host.releases(this)
+  }
+  endSending(sentSeq: number): void {
+    this.#sent = sentSeq
+    // Of an empty queue it is written with the next message.
+    if (this.isSentDue && this.depth > 0) this.#host.changed(this)
+  }
+  /** Its row says something else, so it goes with the next message at the latest. */
+  get isSentDue(): boolean {
+    return this.#sent !== this.#durableSent
+  }
+  /** For the row. */
+  get sent(): number | null {
+    return this.#sent === 'open' ? null : this.#sent
+  }
+  /** @param sent of the row that was written; undefined: whether it was is not known */
+  noteSent(sent: number | null | undefined): void {
+    this.#durableSent = sent === undefined ? 'unknown' : (sent ?? 'open')
   }
 
   async release(seq: number): Promise<void> {

@@ -7,7 +7,7 @@ import type { Gap, SessionHead, StoredMessage, StoredSession, StoredSubscription
 import type { Losses } from './losses.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { toRowKey } from './row-key.ts'
-import { decodeSet, buildInboundRow, buildLostRow, buildSubscriptionRow } from './rows.ts'
+import { decodeSet, buildInboundRow, buildLostRow, buildSubscriptionRow, computeQueueSum } from './rows.ts'
 import { ROWS_PER_PAGE, SQL } from './schema.ts'
 import { decodeOne } from './segment.ts'
 import { decodeSession, decodeSubscription } from './session-text.ts'
@@ -67,10 +67,18 @@ async function restoreQueues(
   for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
     const [id, name, firstSeq] = [Number(row['id']), String(row['name']), Number(row['first_seq'])]
     const [lastSeq, done, released] = [Number(row['last_seq']), bytesOf(row['done']), bytesOf(row['released'])]
-    const isDamaged = !isWhole(row['sum'], id, name, firstSeq, lastSeq, done, released, row['gap'] ?? null)
+    const [sum, sent] = [row['sum'] ?? null, row['sent'] ?? null]
+    const values = [id, name, firstSeq, lastSeq, done, released, row['gap'] ?? null]
+    const isDamaged = sum !== null && Number(sum) !== computeQueueSum(values, sent)
     const numbers = isDamaged
       ? { firstSeq: 1, lastSeq: 0, done: [], released: [], isDamaged }
-      : { firstSeq, lastSeq, done: decodeSet(done, firstSeq), released: decodeSet(released, firstSeq) }
+      : {
+          firstSeq,
+          lastSeq,
+          done: decodeSet(done, firstSeq),
+          released: decodeSet(released, firstSeq),
+          sent: sent === null ? undefined : Number(sent),
+        }
     const queue = new SpoolQueue(host, { id, name, gap: isDamaged ? undefined : gapOf(row['gap']), ...numbers })
     queues.set(id, queue)
     if (!isDamaged) continue

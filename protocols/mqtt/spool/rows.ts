@@ -17,7 +17,7 @@ export function buildNewQueueRow(id: number, name: string): Statement {
 }
 /** @param released with what becomes released by this transaction */
 export function buildQueueRow(queue: SpoolQueue, released: Iterable<number>): Statement {
-  const { id, name, firstSeq, lastSeq, doneAbove, gap } = queue
+  const { id, name, firstSeq, lastSeq, doneAbove, gap, sent } = queue
   const values = [
     id,
     name,
@@ -27,8 +27,11 @@ export function buildQueueRow(queue: SpoolQueue, released: Iterable<number>): St
     encodeSet(released, firstSeq),
     gap ? JSON.stringify(gap) : null,
   ]
-  return { sql: SQL.putQueue, params: [...values, computeRowSum(...values)] }
+  return { sql: SQL.putQueue, params: [...values, computeQueueSum(values, sent), sent] }
 }
+/** Rows of an earlier version have no `sent`, and no place for it in their sum. */
+export const computeQueueSum = (values: readonly SqlValue[], sent: SqlValue): number =>
+  computeRowSum(...values, ...(sent === null ? [] : [sent]))
 export function buildSegmentRow(place: Place, blob: Uint8Array): Statement {
   return { sql: SQL.putSegment, params: [...place, blob, computeRowSum(...place, null)] }
 }

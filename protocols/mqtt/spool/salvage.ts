@@ -25,7 +25,7 @@ const MAX_BATCH_STATEMENTS = 1_000
 /** Of a page that was split or moved there may be an older copy: the newer row counts where that shows. */
 const PUT = {
   queue:
-    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap, sum) VALUES (? | 0, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap, sum = excluded.sum WHERE excluded.sum IS NOT NULL AND (excluded.first_seq, excluded.last_seq) > (first_seq, last_seq)',
+    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap, sum, sent) VALUES (? | 0, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap, sum = excluded.sum, sent = excluded.sent WHERE excluded.sum IS NOT NULL AND (excluded.first_seq, excluded.last_seq) > (first_seq, last_seq)',
   segment: `INSERT INTO segment (id, last_seq, data, sum) VALUES (${SEGMENT_ID}, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET last_seq = excluded.last_seq, data = excluded.data, shared_id = NULL, sum = excluded.sum WHERE excluded.last_seq > last_seq`,
   shared: 'INSERT OR IGNORE INTO shared (id, data) VALUES (? | 0, ?)',
   sharedSegment: `INSERT OR IGNORE INTO segment (id, last_seq, data, shared_id, sum) VALUES (${SEGMENT_ID}, ?, x'', ? | 0, ?)`,
@@ -84,13 +84,13 @@ class Salvage {
     if (batch.length > 0) await this.#storage.commit(batch)
   }
 
-  #withRowid(rowid: bigint, [id, a, b, c, d, e, f, sum]: readonly SqlValue[]): readonly Statement[] {
+  #withRowid(rowid: bigint, [id, a, b, c, d, e, f, sum, sent]: readonly SqlValue[]): readonly Statement[] {
     if (id !== null || rowid < 1n) return []
     if (typeof a === 'string' && isInt(b) && isInt(c) && d instanceof Uint8Array && e instanceof Uint8Array) {
       const gap = typeof f === 'string' ? f : null
       this.report.queues++
       // A damaged one is better than none: which messages there are, the segments say.
-      return [{ sql: PUT.queue, params: [Number(rowid), a, b, c, d, e, gap, sum ?? null] }]
+      return [{ sql: PUT.queue, params: [Number(rowid), a, b, c, d, e, gap, sum ?? null, isInt(sent) ? sent : null] }]
     }
     if (a instanceof Uint8Array && b === undefined)
       return (decodeSegment(a, 1, countIn(a)) ?? decodeSegment(a, 1, 1))

@@ -3,7 +3,8 @@
  *
  * A segment's id is its queue's id and its first sequence number in one integer, so that the segments of a queue lie
  * together and in order in the table itself: no index to keep up, and what is done goes with one range. `done` and
- * `released` of a queue are sets (rows.ts), `gap` says in JSON what it had no room for.
+ * `released` of a queue are sets (rows.ts), `gap` says in JSON what it had no room for, `sent` up to where it
+ * may have been sent; NULL: a receiver may send from it, or nobody knows.
  *
  * A subscription was a part of its session's body once. `options` are those of SUBSCRIBE (MQTT 5.0 §3.8.3.1): QoS, no
  * local 4, retain as published 8, retain handling from bit 4. What is the same for several queues and large is a row of
@@ -50,6 +51,9 @@ ALTER TABLE inbound ADD COLUMN sum INTEGER;
 ALTER TABLE session ADD COLUMN sum INTEGER;
 ALTER TABLE subscription ADD COLUMN sum INTEGER;
 `,
+  `
+ALTER TABLE queue ADD COLUMN sent INTEGER;
+`,
 ]
 
 /** 44 bits of sequence number: 55 years at 10,000 messages per second in one queue. */
@@ -63,7 +67,8 @@ export const ROWS_PER_PAGE = 2_000
 // Parameters are positional: better-sqlite3 takes ?1 for a name.
 export const SEGMENT_ID = '((? << 44) | ?)'
 export const SQL = {
-  queues: 'SELECT id, name, first_seq, last_seq, done, released, gap, sum FROM queue WHERE id > ? ORDER BY id LIMIT ?',
+  queues:
+    'SELECT id, name, first_seq, last_seq, done, released, gap, sum, sent FROM queue WHERE id > ? ORDER BY id LIMIT ?',
   segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes, shared_id, sum FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${SEGMENT_ID} ORDER BY segment.id LIMIT ?`,
   segment: `SELECT coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id = ${SEGMENT_ID}`,
   inbound:
@@ -77,7 +82,7 @@ export const SQL = {
   addQueue:
     'INSERT OR REPLACE INTO queue (id, name, first_seq, last_seq, done, released, sum) VALUES (?, ?, 1, 0, ?, ?, ?)',
   putQueue:
-    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap, sum = excluded.sum',
+    'INSERT INTO queue (id, name, first_seq, last_seq, done, released, gap, sum, sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET first_seq = excluded.first_seq, last_seq = excluded.last_seq, done = excluded.done, released = excluded.released, gap = excluded.gap, sum = excluded.sum, sent = excluded.sent',
   dropQueue: 'DELETE FROM queue WHERE id = ?',
   putSegment: `INSERT OR REPLACE INTO segment (id, last_seq, data, sum) VALUES (${SEGMENT_ID}, ?, ?, ?)`,
   putShared: 'INSERT INTO shared (id, data) VALUES (? | 0, ?)',

@@ -12,6 +12,7 @@
  */
 import { crc32 } from 'node:zlib'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
+import { SHARED_BYTES } from '../shared-message.ts'
 import { computeSum } from './sums.ts'
 
 const FORMAT = 0x6d_73_67_32
@@ -135,6 +136,30 @@ export const countIn = (blob: Uint8Array): number =>
   blob.length < HEAD_BYTES ? 1 : countOf(Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength))
 /** Whether a segment that replaces it can have its entries as they are. */
 export const isCurrentFormat = (blob: Buffer): boolean => blob.length >= HEAD_BYTES && blob.readUInt32BE(0) === FORMAT
+
+type Group = { readonly blob: Buffer; size: number; /** Of the row that has it. */ id: number | undefined }
+/** Of puts whose blob is large and another's, too: what they have in common. */
+export function findSameBlobs<P extends { readonly blob: Buffer }>(puts: readonly P[]): Map<P, Group> {
+  const known = new Map<string, Group>()
+  const groups = new Map<P, Group>()
+  for (const put of puts) {
+    const { blob } = put
+    if (blob.length < SHARED_BYTES) continue
+    const key = `${blob.length}/${readSegmentSum(blob)}`
+    const group = known.get(key)
+    if (!group) {
+      const made = { blob, size: 1, id: undefined }
+      known.set(key, made)
+      groups.set(put, made)
+      continue
+    }
+    if (group.blob !== blob && !group.blob.equals(blob)) continue
+    group.size++
+    groups.set(put, group)
+  }
+  for (const [put, { size }] of groups) if (size === 1) groups.delete(put)
+  return groups
+}
 
 /** One message as a blob, for tables that hold single ones. */
 export function encodeOne(message: StoredMessage): Buffer {

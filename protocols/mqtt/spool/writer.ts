@@ -13,7 +13,7 @@ import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'
 import { buildQueueRow, buildSegmentRow, buildSharedSegmentRow } from './rows.ts'
 import { SQL } from './schema.ts'
-import { isCurrentFormat, readSegmentSum, SegmentWriter } from './segment.ts'
+import { findSameBlobs, isCurrentFormat, SegmentWriter } from './segment.ts'
 import { SubscriptionRows } from './subscription-rows.ts'
 
 /** Larger batches become several segments, so that a backlog is read in pieces. */
@@ -58,7 +58,12 @@ type Put = {
 type Replaced = { readonly firstSeq: number; readonly lastSeq: number; readonly blob: Buffer }
 /** The next commit waits until it has so many messages, or until the timer says. */
 type Hold = { readonly messages: number; readonly timer: Timer }
-type Row = { readonly queue: SpoolQueue; readonly released: readonly number[]; readonly dead: number }
+type Row = {
+  readonly queue: SpoolQueue
+  readonly released: readonly number[]
+  readonly dead: number
+  readonly sent: number | null
+}
 
 export class SpoolWriter {
   readonly #storage: Storage
@@ -71,6 +76,8 @@ export class SpoolWriter {
   #hold: Hold | undefined
   #isClosing = false
   readonly #changed = new Set<SpoolQueue>()
+  /** Of these the row goes with the next commit. */
+  readonly #due = new Set<SpoolQueue>()
   #rowsDue = false
   #rowTimer: Timer | undefined
   /** After a failure: room is made before anything is added. */
@@ -171,6 +178,7 @@ export class SpoolWriter {
   /** The queue's row goes with the next commit, which is soon. */
   writeSoon(queue: SpoolQueue): Promise<void> {
     this.#changed.add(queue)
+    this.#due.add(queue)
     return this.#open().done.promise
   }
 
@@ -281,8 +289,9 @@ export class SpoolWriter {
       this.#uncertain.delete(queue)
       if (!queue.gone) queue.noteAppended(firstSeq, lastSeq, blob)
     }
-    for (const { queue, released, dead } of rows) {
+    for (const { queue, released, dead, sent } of rows) {
       queue.noteReleased(released)
+      queue.noteSent(sent)
       queue.deadSegments -= dead
     }
     if (batch) {
@@ -312,7 +321,10 @@ export class SpoolWriter {
     if (behind) this.#batch = undefined
     // Whether it was done is not known for certain when the thread has died; the next commit sets it right.
     for (const { queue, replaced } of puts) if (!this.#uncertain.get(queue)) this.#uncertain.set(queue, replaced)
-    for (const { queue } of rows) this.#changed.add(queue)
+    for (const { queue } of rows) {
+      queue.noteSent(undefined)
+      this.#changed.add(queue)
+    }
     for (const one of [batch, behind]) {
       if (!one) continue
       for (const queue of one.drops) this.#changed.add(queue)
@@ -347,6 +359,7 @@ export class SpoolWriter {
     for (const [queue, writers] of batch.writers) {
       if (queue.gone || batch.drops.has(queue)) continue
       this.#undoUncertainPut(queue, statements)
+      if (queue.isSentDue) this.#due.add(queue)
       let lastSeq = queue.lastSeq
       for (const [i, writer] of writers.entries()) {
         const replaced = i === 0 ? mergeable(queue, writer) : undefined
@@ -364,7 +377,7 @@ export class SpoolWriter {
    * of it for each that comes.
    */
   #putAll(puts: readonly Put[], isShared: boolean, statements: Statement[]): void {
-    const groups = isShared ? sameBlobs(puts) : undefined
+    const groups = isShared ? findSameBlobs(puts) : undefined
     for (const put of puts) {
       const { queue, firstSeq, lastSeq, blob } = put
       const group = groups?.get(put)
@@ -390,16 +403,20 @@ export class SpoolWriter {
 
   #rows(statements: Statement[], which: 'all' | 'due'): Row[] {
     const rows: Row[] = []
+    for (const queue of this.#due) this.#changed.add(queue)
     for (const queue of this.#changed) {
-      if (which === 'due' && queue.deadSegments < MAX_DEAD_SEGMENTS && queue.releasing.size === 0) continue
+      const isDue = queue.deadSegments >= MAX_DEAD_SEGMENTS || queue.releasing.size > 0 || this.#due.has(queue)
+      if (which === 'due' && !isDue) continue
       this.#changed.delete(queue)
       if (queue.gone) continue
       const released = [...queue.releasing]
-      const { id, deadSegments } = queue
+      const { id, deadSegments, sent } = queue
+      if (queue.isSentDue) queue.noteSent(undefined)
       statements.push(buildQueueRow(queue, [...queue.released, ...released]))
       if (deadSegments > 0) statements.push({ sql: SQL.dropSegmentsBelow, params: [id, id, queue.firstNeededSeq] })
-      rows.push({ queue, released, dead: deadSegments })
+      rows.push({ queue, released, dead: deadSegments, sent })
     }
+    this.#due.clear()
     if (which === 'all') this.#rowsDue = false
     return rows
   }
@@ -410,30 +427,6 @@ function sharedOf(message: StoredMessage): SegmentWriter {
   const writer = new SegmentWriter('shared')
   writer.add(message)
   return writer
-}
-
-type Group = { readonly blob: Buffer; size: number; id: number | undefined }
-/** Of puts whose blob another has, too: what they have in common. */
-function sameBlobs(puts: readonly Put[]): Map<Put, Group> {
-  const known = new Map<string, Group>()
-  const groups = new Map<Put, Group>()
-  for (const put of puts) {
-    const { blob } = put
-    if (blob.length < SHARED_BYTES) continue
-    const key = `${blob.length}/${readSegmentSum(blob)}`
-    const group = known.get(key)
-    if (!group) {
-      const made = { blob, size: 1, id: undefined }
-      known.set(key, made)
-      groups.set(put, made)
-      continue
-    }
-    if (group.blob !== blob && !group.blob.equals(blob)) continue
-    group.size++
-    groups.set(put, group)
-  }
-  for (const [put, { size }] of groups) if (size === 1) groups.delete(put)
-  return groups
 }
 
 /** The last segment, when it is small, in memory and the new entries go along. */

@@ -231,6 +231,9 @@ export class MemoryQueue implements DurableQueue {
   share: QueueShare | undefined
   gap: Gap | undefined
   #grown = false
+  /** As SpoolQueue has it, which writes it with the next message at the latest. */
+  #sent: number | 'open' = 0
+  #durableSent: number | 'open' = 'open'
   readonly #later: <T>(work: () => T) => Promise<T>
   constructor(name: string, later: <T>(work: () => T) => Promise<T>) {
     this.name = name
@@ -248,6 +251,7 @@ export class MemoryQueue implements DurableQueue {
   }
   add(message: StoredMessage): void {
     this.lastSeq++
+    this.#durableSent = this.#sent
     this.entries.set(this.lastSeq, { seq: this.lastSeq, message, released: false })
     this.#grown = true
   }
@@ -262,6 +266,20 @@ export class MemoryQueue implements DurableQueue {
   }
   done(seq: number): void {
     this.entries.delete(seq)
+  }
+  get sentSeq(): number {
+    return this.#sent === 'open' ? this.lastSeq : this.#sent
+  }
+  startSending(): Promise<void> | undefined {
+    const isKnown = this.lastSeq <= this.sentSeq
+    this.#sent = 'open'
+    if (this.#durableSent === 'open' || isKnown) return undefined
+    return this.#later(() => {
+      this.#durableSent = 'open'
+    })
+  }
+  endSending(sentSeq: number): void {
+    this.#sent = this.#durableSent = sentSeq
   }
   clearGap(told: Gap): void {
     this.gap = this.gap && subtractGap(told, this.gap)
@@ -281,6 +299,8 @@ export class MemoryQueue implements DurableQueue {
     const next = new MemoryQueue(this.name, later)
     next.lastSeq = this.lastSeq
     next.gap = this.gap
+    next.#durableSent = this.#durableSent
+    next.#sent = this.#durableSent === 'open' ? this.lastSeq : this.#durableSent
     for (const [seq, entry] of this.entries) next.entries.set(seq, { ...entry })
     return next
   }

@@ -34,6 +34,11 @@ class Bench {
     const queue = {
       firstSeq: 1,
       lastSeq: 1,
+      sentSeq: 1,
+      startSending: () => undefined,
+      endSending() {
+        /* not asked for */
+      },
       onAppended: undefined,
       done() {
         /* not asked for */
