@@ -11,8 +11,17 @@ export type Policy = {
   readonly action: 'allow' | 'deny' | 'log'
   readonly rules: readonly PolicyRule[]
   /** Istio's dry run: evaluated and counted, never enforced. */
-  readonly shadow: { readonly action: 'allow' | 'deny' | 'log'; readonly rules: readonly PolicyRule[] } | undefined
+  readonly shadow: ShadowRules | undefined
 }
+
+/** `prefix`: before the names of what they found in the metadata (shadow_rules_stat_prefix). */
+export type ShadowRules = {
+  readonly action: 'allow' | 'deny' | 'log'
+  readonly rules: readonly PolicyRule[]
+  readonly prefix?: string
+}
+/** istiod's: the rules say whether ext_authz is asked (CUSTOM), and nobody tries anything out. */
+export const EXT_AUTHZ_PREFIX = 'istio_ext_authz_'
 
 /**
  * Any permission and any principal must match. Istio names rules "ns[NS]-policy[NAME]-rule[i]"; refusals quote that

@@ -23,6 +23,12 @@ import { file_envoy_extensions_filters_listener_tls_inspector_v3_tls_inspector a
 import { file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager as manager } from './gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { file_envoy_extensions_filters_network_rbac_v3_rbac as networkRbac } from './gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
 import { file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy as tcpProxy } from './gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
+import { file_envoy_extensions_filters_http_ext_authz_v3_ext_authz as extAuthz } from './gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
+import { file_envoy_extensions_filters_network_ext_authz_v3_ext_authz as tcpExtAuthz } from './gen/envoy/extensions/filters/network/ext_authz/v3/ext_authz_pb.ts'
+import { file_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit as localRateLimit } from './gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
+import { file_envoy_extensions_filters_network_local_ratelimit_v3_local_rate_limit as tcpLocalRateLimit } from './gen/envoy/extensions/filters/network/local_ratelimit/v3/local_rate_limit_pb.ts'
+import { file_envoy_extensions_filters_network_connection_limit_v3_connection_limit as connectionLimit } from './gen/envoy/extensions/filters/network/connection_limit/v3/connection_limit_pb.ts'
+import { file_envoy_extensions_path_match_uri_template_v3_uri_template_match as uriTemplate } from './gen/envoy/extensions/path/match/uri_template/v3/uri_template_match_pb.ts'
 import { file_envoy_extensions_request_id_uuid_v3_uuid as requestId } from './gen/envoy/extensions/request_id/uuid/v3/uuid_pb.ts'
 import { file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts as previousHosts } from './gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
 import { file_envoy_extensions_retry_priority_previous_priorities_v3_previous_priorities_config as previousPriorities } from './gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.ts'
@@ -70,6 +76,12 @@ export function loadRegistry(): Registry {
     manager,
     networkRbac,
     tcpProxy,
+    extAuthz,
+    tcpExtAuthz,
+    localRateLimit,
+    tcpLocalRateLimit,
+    connectionLimit,
+    uriTemplate,
     requestId,
     previousHosts,
     previousPriorities,

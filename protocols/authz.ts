@@ -14,7 +14,15 @@ import { containsAddress } from '../model/ip.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import { matchesHeader, matchesString, type HeaderValues, type StringMatch } from '../model/matcher.ts'
 import { matchesMetadata, type Metadata, type MetadataMatch } from '../model/http/metadata.ts'
-import type { MqttCondition, Permission, Policy, PolicyRule, Principal } from '../model/policy.ts'
+import {
+  EXT_AUTHZ_PREFIX,
+  type MqttCondition,
+  type Permission,
+  type Policy,
+  type PolicyRule,
+  type Principal,
+  type ShadowRules,
+} from '../model/policy.ts'
 import type { Connection } from './connection.ts'
 
 export type AuthzFacts = {
@@ -49,7 +57,13 @@ export type AuthzFacts = {
 
 /** `rule` is the name of the rule that refused, or NO_RULE when an allow policy had none that matched. */
 export type Decision = { readonly allowed: true } | { readonly allowed: false; readonly rule: string }
-export type ShadowDecision = { readonly action: Policy['action']; readonly wouldAllow: boolean; readonly rule: string }
+/** `isDryRun` false: an AUDIT policy that matches. */
+export type ShadowDecision = {
+  readonly action: Policy['action']
+  readonly wouldAllow: boolean
+  readonly rule: string
+  readonly isDryRun: boolean
+}
 
 /** Envoy's word for the same (rbac_access_denied_matched_policy[none]). */
 export const NO_RULE = 'none'
@@ -68,21 +82,28 @@ export function decide(policies: readonly Policy[], facts: AuthzFacts): Decision
 }
 
 /**
- * What the dry-run rules (Envoy's shadow_rules) would have decided, one entry per policy that has some. For counters
- * and logs only.
+ * What the dry-run rules (Envoy's shadow_rules) would have decided, one entry per policy that has some, and the AUDIT
+ * policies that match. For counters and logs only.
  */
 export function shadowDecisions(policies: readonly Policy[], facts: AuthzFacts): readonly ShadowDecision[] {
-  return policies.flatMap(({ shadow }) => {
-    if (!shadow) return []
-    const refusal = refusedBy(shadow.action, shadow.rules, facts)
-    return [
-      {
-        action: shadow.action,
-        wouldAllow: refusal === undefined,
-        rule: refusal ?? matching(shadow.rules, facts, TRUE) ?? NO_RULE,
-      },
-    ]
+  return policies.flatMap((policy) => {
+    const found: ShadowDecision[] = []
+    const audited = policy.action === 'log' ? matching(policy.rules, facts, TRUE) : undefined
+    if (audited !== undefined) found.push({ action: 'log', wouldAllow: true, rule: audited, isDryRun: false })
+    if (policy.shadow && policy.shadow.prefix !== EXT_AUTHZ_PREFIX) found.push(decideShadow(policy.shadow, facts))
+    return found
   })
+}
+
+/** What the rules would have decided, and by which of them. */
+export function decideShadow({ action, rules }: ShadowRules, facts: AuthzFacts): ShadowDecision {
+  const refusal = refusedBy(action, rules, facts)
+  return {
+    action,
+    wouldAllow: refusal === undefined,
+    rule: refusal ?? matching(rules, facts, TRUE) ?? NO_RULE,
+    isDryRun: true,
+  }
 }
 
 function refusedBy(action: Policy['action'], rules: readonly PolicyRule[], facts: AuthzFacts): string | undefined {

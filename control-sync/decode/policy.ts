@@ -29,6 +29,7 @@ import { isTopicFilter } from '../../model/mqtt/route.ts'
 import { hasUnknown, type DecodePath } from './fields/decode-path.ts'
 import { decodeHeaderMatch, decodeStringMatch } from './fields/matchers.ts'
 import { decodeMetadataMatch } from './fields/metadata.ts'
+import { decodeUriTemplate } from './fields/uri-template.ts'
 import { decodeRange } from './fields/values.ts'
 
 /** Deeper nesting is not evaluated: the decision runs per request and recurses. Istio uses four levels. */
@@ -40,6 +41,7 @@ type Unsupported = { readonly kind: 'unsupported'; readonly what: string }
 type RbacFilter = {
   readonly rules?: RBAC | undefined
   readonly shadowRules?: RBAC | undefined
+  readonly shadowRulesStatPrefix?: string
   readonly $unknown?: unknown[] | undefined
 }
 
@@ -59,7 +61,10 @@ function decodeRules(at: DecodePath, filter: RbacFilter): Policy | undefined {
     return { action: 'allow', rules: [], shadow: undefined }
   }
   const enforced = filter.rules && ruleSet(at.in('rules'), filter.rules)
-  const shadow = filter.shadowRules && ruleSet(at.in('shadow_rules'), filter.shadowRules)
+  const shadow = filter.shadowRules && {
+    ...ruleSet(at.in('shadow_rules'), filter.shadowRules),
+    ...(filter.shadowRulesStatPrefix && { prefix: filter.shadowRulesStatPrefix }),
+  }
   if (enforced) return { ...enforced, shadow }
   // Envoy: a filter without rules lets everything pass.
   return shadow ? { action: 'log', rules: [], shadow } : undefined
@@ -137,8 +142,12 @@ function permission(at: DecodePath, { rule: by, $unknown: unknown }: XPermission
       return { kind: 'destination-port', from: by.value.start, to: by.value.end - 1 }
     case 'metadata':
       return mqttCondition(at.in('metadata'), by.value) ?? ofTokens(at.in('metadata'), by.value)
+    case 'uriTemplate': {
+      const regex = decodeUriTemplate(at.in('uri_template'), by.value)
+      if (regex === 'other') return unsupported(at, by.case)
+      return orRefused(regex, (made) => ({ kind: 'path', match: { kind: 'regex', regex: made } }))
+    }
     case 'matcher':
-    case 'uriTemplate':
       return unsupported(at, by.case)
     case undefined:
       return unsupported(at, 'an unknown rule')

@@ -33,21 +33,27 @@ envoy.config.rbac.v3.Policy 3 condition 4 checked_condition 5 cel_config
 envoy.config.rbac.v3.Principal 13 sourced_metadata 14 custom
 envoy.config.rbac.v3.RBAC 3 audit_logging_options
 envoy.config.route.v3.DirectResponseAction 3 body_format
+envoy.config.route.v3.RateLimit 4 limit 5 hits_addend 6 apply_on_stream_done 7 x_ratelimit_option
+envoy.config.route.v3.RateLimit.Action 7 dynamic_metadata 8 metadata 9 extension 13 remote_address_match
 envoy.config.route.v3.RedirectAction 10 path_rewrite
 envoy.config.route.v3.RetryPolicy 11 rate_limited_retry_back_off 14 refresh_cluster_on_retry
 envoy.config.route.v3.Route 17 filter_action 15 tracing 20 request_body_buffer_limit 21 route_specifiers
-envoy.config.route.v3.RouteAction 39 inline_cluster_specifier_plugin 45 path_rewrite 44 host_rewrite 42 flush_timeout 13 rate_limits 14 include_vh_rate_limits 17 cors 26 internal_redirect_action 31 max_internal_redirects 27 hedge_policy
+envoy.config.route.v3.RouteAction 39 inline_cluster_specifier_plugin 45 path_rewrite 44 host_rewrite 42 flush_timeout 17 cors 26 internal_redirect_action 31 max_internal_redirects 27 hedge_policy
 envoy.config.route.v3.RouteAction.HashPolicy.Cookie 4 attributes
 envoy.config.route.v3.RouteAction.RequestMirrorPolicy 7 request_headers_mutations 8 host_rewrite_literal
 envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig 1 proxy_protocol_config
 envoy.config.route.v3.RouteConfiguration 9 vhds 12 cluster_specifier_plugins 18 vhost_header 19 route_specifiers
 envoy.config.route.v3.RouteMatch 17 cookies 16 filter_state
-envoy.config.route.v3.VirtualHost 21 matcher 5 virtual_clusters 6 rate_limits 8 cors 17 hedge_policy 25 request_body_buffer_limit 26 route_specifiers
+envoy.config.route.v3.VirtualHost 21 matcher 5 virtual_clusters 8 cors 17 hedge_policy 25 request_body_buffer_limit 26 route_specifiers
 envoy.config.route.v3.WeightedCluster 3 total_weight 5 use_hash_policy
 envoy.extensions.access_loggers.file.v3.FileAccessLog 2 format 3 json_format 4 typed_json_format
 envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig 4 sub_clusters_config
 envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig 14 dns_min_refresh_rate 15 disable_dns_refresh_on_failure 6 dns_failure_refresh_rate 7 dns_cache_circuit_breaker 8 use_tcp_for_dns_lookups 9 dns_resolution_config 12 typed_dns_resolver_config 10 preresolve_hostnames 11 dns_query_timeout 13 key_value_config 16 resolved_address_filter
+envoy.extensions.common.ratelimit.v3.RateLimitDescriptor 2 limit 3 hits_addend 4 is_negative_hits
 envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig 3 sub_cluster_config 2 save_upstream_address 4 allow_dynamic_host_from_filter_state
+envoy.extensions.filters.http.ext_authz.v3.CheckSettings 6 emit_client_span
+envoy.extensions.filters.http.ext_authz.v3.ExtAuthz 16 typed_metadata_context_namespaces 21 route_metadata_context_namespaces 22 route_typed_metadata_context_namespaces 15 bootstrap_metadata_labels_key 26 decoder_header_mutation_rules 31 enforce_response_header_limits
+envoy.extensions.filters.http.ext_authz.v3.HttpService 9 retry_policy
 envoy.extensions.filters.http.fault.v3.FaultAbort 6 response_body
 envoy.extensions.filters.http.fault.v3.HTTPFault 7 response_rate_limit
 envoy.extensions.filters.http.grpc_stats.v3.FilterConfig 2 individual_method_stats_allowlist
@@ -55,10 +61,12 @@ envoy.extensions.filters.http.header_mutation.v3.Mutations 3 query_parameter_mut
 envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig 2 jwt_max_token_size
 envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader 3 claim_path
 envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement 7 extract_only_without_validation
+envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit 16 local_cluster_rate_limit
 envoy.extensions.filters.http.rbac.v3.RBAC 4 matcher 5 shadow_matcher
 envoy.extensions.filters.http.router.v3.Router 3 upstream_log 9 upstream_log_options 7 suppress_grpc_request_failure_code_stats 8 upstream_http_filters 10 reject_connect_request_early_data
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol 1 rules 6 tlv_location
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector 3 enable_ja4_fingerprinting 4 close_connection_on_client_hello_parsing_errors 5 max_client_hello_size
+envoy.extensions.filters.network.ext_authz.v3.ExtAuthz 7 bootstrap_metadata_labels_key 9 send_tls_alert_on_denial 10 metadata_context_namespaces 11 typed_metadata_context_namespaces 12 shadow_mode
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager 31 scoped_routes 58 http1_safe_max_connection_duration 44 http3_protocol_options 48 scheme_header_transformation 59 stream_flush_timeout 62 drain_timeout_jitter 54 access_log_flush_interval 55 flush_access_log_on_new_request 56 access_log_options 60 forward_client_cert_matcher 38 local_reply_config 43 path_normalization_options 49 proxy_status_config 61 forward_proto_config 63 record_route_resolution_stats
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails 8 issuer 7 format
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing 8 custom_tags 9 provider 11 operation 12 upstream_operation 13 no_context_propagation

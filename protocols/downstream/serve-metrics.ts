@@ -1,11 +1,10 @@
 import type { ErrorCode, MeshError } from '../../core/errors.ts'
-import type { Cell, Family, Metrics } from '../../core/metrics.ts'
+import type { Family, Metrics } from '../../core/metrics.ts'
 import type { ConnectionLimit } from './connections.ts'
 import type { Listener } from '../../model/listener.ts'
 
 /** Counters of accepting and ending connections. */
 export class ServeMetrics {
-  readonly shadowDenied: Cell
   readonly #accepted: Family<'direction'>
   readonly #ended: Family<'direction' | 'code'>
 
@@ -21,9 +20,6 @@ export class ServeMetrics {
       'Connections that were refused or broke, by error code.',
       ['direction', 'code'],
     )
-    this.shadowDenied = metrics
-      .counter('mesh_authz_shadow_denied_total', 'Connections and requests that a dry-run policy would have refused.')
-      .cell({})
     this.#limits = metrics.counter(
       'mesh_connections_limit_met_total',
       'Connections that were closed at once because as many as permitted were open: of the listener, of the source address, in total, or of the source address while memory is short.',

@@ -11,6 +11,7 @@ import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { containsAddress } from '../../model/ip.ts'
 import { type HttpConnectionManager, type Listener, matchesPort } from '../../model/listener.ts'
 import { collectFacts, decide, shadowDecisions } from '../authz.ts'
+import { reportDecisions } from '../policy-report.ts'
 import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Accepted, Connections, TrackedConnection } from './connections.ts'
@@ -174,16 +175,11 @@ async function secure(conn: Connection, { terminator, ctx }: Serving): Promise<v
 }
 
 /** The chain's own policies (L4). Also asked again after each configuration change (revalidate.ts). */
-export function authorize(conn: Connection, { ctx, metrics }: Pick<Serving, 'ctx' | 'metrics'>): void {
+export function authorize(conn: Connection, { ctx }: Pick<Serving, 'ctx'>): void {
   const { policies } = conn.chain
   if (policies.length === 0) return
   const facts = collectFacts(conn)
-  for (const dry of shadowDecisions(policies, facts)) {
-    if (!dry.wouldAllow) {
-      metrics.shadowDenied.value++
-      ctx.log.debug({ evt: 'authz.shadow', conn: conn.id, rule: dry.rule }, 'dry-run policy would refuse')
-    }
-  }
+  reportDecisions(shadowDecisions(policies, facts), conn, undefined, ctx)
   const decision = decide(policies, facts)
   if (!decision.allowed)
     throw new MeshError(

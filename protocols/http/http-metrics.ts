@@ -8,7 +8,6 @@ type Direction = Listener['direction']
 export class HttpMetrics {
   readonly denied: Cell
   readonly tokenRefused: Cell
-  readonly shadowDenied: Cell
   readonly corsOrigins: Cells<'allowed' | 'refused'>
   readonly refusedMessages: Cell
   readonly attempts: ReturnType<typeof attemptCells>
@@ -26,9 +25,6 @@ export class HttpMetrics {
       .cell({})
     this.denied = metrics
       .counter('mesh_http_denied_total', 'HTTP requests that an authorization policy refused.')
-      .cell({})
-    this.shadowDenied = metrics
-      .counter('mesh_authz_shadow_denied_total', 'Connections and requests that a dry-run policy would have refused.')
       .cell({})
     this.corsOrigins = metrics
       .counter('mesh_http_cors_origins_total', 'Cross-origin requests that a CORS policy was asked about.', ['origin'])

@@ -7,7 +7,6 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   '*.stat_prefix': 'a name of statistics',
   'Cluster.alt_stat_name': 'a name of statistics',
   'Route.decorator': 'a name of spans',
-  'RBAC.shadow_rules_stat_prefix': 'a name of statistics',
   'RBAC.rules_stat_prefix': 'a name of statistics',
   'RBAC.track_per_rule_stats': 'statistics',
   'CircuitBreakers.Thresholds.track_remaining': 'statistics',

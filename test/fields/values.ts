@@ -22,6 +22,13 @@ const FILE_LOG = {
     path: '/dev/stdout',
   },
 }
+const TEMPLATE = {
+  name: 'envoy.path.match.uri_template.uri_template_matcher',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig',
+    path_template: '/a/*',
+  },
+}
 const RETRY = { retry_on: 'gateway-error' }
 
 /** What else has to be set for a field to mean something. */
@@ -39,6 +46,7 @@ export const WITH: Readonly<Record<string, JsonObject>> = {
   'OutlierDetection.consecutive_local_origin_failure': { split_external_local_origin_errors: true },
   'OutlierDetection.enforcing_consecutive_local_origin_failure': { split_external_local_origin_errors: true },
   'UpstreamHttpProtocolOptions.override_auto_sni_header': { auto_sni: true },
+  'RBAC.shadow_rules_stat_prefix': { shadow_rules: {} },
   'JwtProvider.pad_forward_payload_header': { forward_payload_header: 'x-p' },
 }
 
@@ -122,6 +130,8 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'Route.match': [{ prefix: '/x' }],
   'Route.route': [{ cluster: 'd' }],
   'Route.direct_response': [{ status: 204 }],
+  'RouteMatch.path_match_policy': [TEMPLATE],
+  'Permission.uri_template': [TEMPLATE],
   'RouteMatch.safe_regex': [{ regex: '/a.*' }],
   'HeaderMatcher.safe_regex_match': [{ regex: 'a' }],
   'RouteMatch.headers': [[{ name: 'x', present_match: true }]],

@@ -220,7 +220,17 @@ test('shadow rules are evaluated apart and never enforced', () => {
   const dryAllow: Policy = { action: 'log', rules: [], shadow: { action: 'allow', rules: [rule(ANY, ANY, 'ok')] } }
   assert.equal(decide([dry], facts()).allowed, true)
   assert.deepEqual(shadowDecisions([dry, policy('deny'), dryAllow], facts()), [
-    { action: 'deny', wouldAllow: false, rule: 'dry' },
-    { action: 'allow', wouldAllow: true, rule: 'ok' },
+    { action: 'deny', wouldAllow: false, rule: 'dry', isDryRun: true },
+    { action: 'allow', wouldAllow: true, rule: 'ok', isDryRun: true },
+  ])
+})
+test('an AUDIT policy that matches is told with the name of its rule; rules that decide about ext_authz are not', () => {
+  const audit = policy('log', rule([NEVER], ANY, 'other'), rule(ANY, ANY, 'ns[a]-policy[b]-rule[1]'))
+  const custom: Policy = {
+    ...policy('log'),
+    shadow: { action: 'deny', rules: [rule(ANY)], prefix: 'istio_ext_authz_' },
+  }
+  assert.deepEqual(shadowDecisions([audit, policy('log', rule([NEVER])), custom], facts()), [
+    { action: 'log', wouldAllow: true, rule: 'ns[a]-policy[b]-rule[1]', isDryRun: false },
   ])
 })

@@ -16,6 +16,7 @@ import type { MetadataMatcher } from '../../../proto/gen/envoy/type/matcher/v3/m
 import { decodeMetadataMatch } from '../fields/metadata.ts'
 import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeHeaderMatches, queryMatch, decodeRegex } from '../fields/matchers.ts'
+import { decodeUriTemplate } from '../fields/uri-template.ts'
 import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
 import { retryPolicy } from './retry.ts'
 import { decodeRouteAction } from './route-action.ts'
@@ -215,9 +216,12 @@ function pathMatch(at: DecodePath, { pathSpecifier: by }: XRouteMatch): PathMatc
       const made = decodeRegex(at.in('safe_regex'), by.value)
       return made && { kind: 'regex', regex: made }
     }
-    case 'pathMatchPolicy':
-      at.in('path_match_policy').issue('is not supported')
-      return undefined
+    case 'pathMatchPolicy': {
+      const here = at.in('path_match_policy')
+      const regex = decodeUriTemplate(here, by.value)
+      if (regex === 'other') here.issue('is not supported')
+      return typeof regex === 'object' ? { kind: 'regex', regex } : undefined
+    }
     case undefined:
       at.issue('has no path specifier that meshlet knows')
       return undefined

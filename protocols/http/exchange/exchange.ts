@@ -13,7 +13,7 @@ import { isGrpc } from '../../router.ts'
 import { Attempt, type AttemptOwner } from './attempt.ts'
 import { planRequest } from './connect-tunnel.ts'
 import type { RequestOrigin } from './request-origin.ts'
-import { finishAccess, createRecord, reportDenied, countVerdicts, type ExchangeRecord } from './record.ts'
+import { finishAccess, createRecord, notePlan, reportDenied, type ExchangeRecord } from './record.ts'
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { prepareRequestHeaders } from '../filters/forwarded.ts'
 import { applyUnderscores, setHeader } from '../filters/header-edit.ts'
@@ -91,8 +91,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     if (request.upgrade !== undefined || request.method === 'CONNECT')
       this.#tunnel = new RequestedTunnel(this.#rt, this, request)
     const plan = planRequest(ctx, this.client, http, request, this.remoteIp)
-    this.record.plan = plan
-    countVerdicts(plan, this.#rt)
+    notePlan(plan, this, this.#rt)
     if (plan.delayMs > 0) this.#after(plan.delayMs, () => this.#act(planToday(plan, ctx.tables.get())))
     else this.#act(plan)
   }

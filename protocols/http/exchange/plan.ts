@@ -54,7 +54,7 @@ export type PlanInput = {
 type Common = {
   /** Wait so long before doing it (a fault). */
   readonly delayMs: number
-  /** Dry-run results, for counters and logs; undefined in the usual case of none. */
+  /** What AUDIT and dry-run policies found, for counters and logs; undefined in the usual case of none. */
   readonly shadow: readonly ShadowDecision[] | undefined
   /** Of the route that matched, whatever became of the request then; '' = it has no name, or there was none. */
   readonly routeName: string
@@ -145,11 +145,11 @@ function askFilter(
       const policy = own?.policy ? own.policy.value : filter.policy
       if (!policy) return undefined
       const facts = new PolicyFacts(input)
-      if (policy.shadow) common.shadow = [...(common.shadow ?? []), ...shadowDecisions([policy], facts)]
+      if (policy.shadow || policy.action === 'log')
+        common.shadow = [...(common.shadow ?? []), ...shadowDecisions([policy], facts)]
       const decision = decide([policy], facts)
       if (decision.allowed) return undefined
-      const what = 'authorization policy refuses the request'
-      return refuse('MESH_PEER_NOT_ALLOWED', what, beforeAction(common, routed), decision.rule)
+      return refuse('MESH_PEER_NOT_ALLOWED', 'RBAC: access denied', beforeAction(common, routed), decision.rule)
     }
     case 'fault': {
       const injected = decideFault(own?.fault ? own.fault.value : filter.fault, input.request, input.random)

@@ -8,6 +8,7 @@ import { reportToIstio } from './istio-report.ts'
 import { readHttpManager } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
+import { reportDecisions } from '../../policy-report.ts'
 import type { RequestHead } from '../message.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { Plan, RefusePlan } from './plan.ts'
@@ -124,10 +125,11 @@ export function reportDenied(
   ctx.log.debug({ evt: 'http.denied', conn: id, rule, peer: tls?.peer?.spiffeId?.uri }, 'request refused by policy')
 }
 
-/** Dry-run policies that would have refused the request, and what CORS policies say of its origin. */
-export function countVerdicts({ shadow, cors }: Plan, { metrics }: HttpRuntime): void {
-  if (cors) metrics.corsOrigins[cors.isAllowed ? 'allowed' : 'refused'].value++
-  if (shadow) for (const { wouldAllow } of shadow) if (!wouldAllow) metrics.shadowDenied.value++
+/** Remembers it, and tells what policies found that refuse nobody, and what CORS policies say of its origin. */
+export function notePlan(plan: Plan, { record, client, request }: Recorded, { ctx, metrics }: HttpRuntime): void {
+  record.plan = plan
+  if (plan.cors) metrics.corsOrigins[plan.cors.isAllowed ? 'allowed' : 'refused'].value++
+  if (plan.shadow) reportDecisions(plan.shadow, client.conn, request, ctx)
 }
 
 export function finishAccess({ record, request, client, http }: Recorded, { ctx, metrics }: HttpRuntime): void {

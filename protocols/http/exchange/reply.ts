@@ -19,7 +19,8 @@ export function createErrorAnswer(error: MeshError, grpc: boolean, fields: reado
 
 /** Status of the code's row, one line of text. */
 export function createTextErrorAnswer(error: MeshError): LocalAnswer {
-  return textAnswer(error.row.http, `${textOf(error)}\n`, ['x-meshlet-error', error.code])
+  const end = error.code === 'MESH_PEER_NOT_ALLOWED' ? '' : '\n'
+  return textAnswer(error.row.http, textOf(error) + end, ['x-meshlet-error', error.code])
 }
 
 function grpcErrorAnswer(error: MeshError): LocalAnswer {
@@ -28,7 +29,9 @@ function grpcErrorAnswer(error: MeshError): LocalAnswer {
   return grpcAnswer(code, textOf(error), ['x-meshlet-error', error.code])
 }
 
-const textOf = ({ code, message }: MeshError): string => `${code}: ${message}`
+/** What a policy refuses is said in Envoy's own words: clients and tests look for them. */
+const textOf = ({ code, message }: MeshError): string =>
+  code === 'MESH_PEER_NOT_ALLOWED' ? message : `${code}: ${message}`
 
 /** What a plan that needs no endpoint answers. */
 export function createPlannedAnswer({ fault, status, body, location, fields }: AnswerPlan, grpc: boolean): LocalAnswer {

@@ -6,15 +6,25 @@ import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
 import { DecodePath } from '../../../control-sync/decode/fields/decode-path.ts'
 import { decodePolicy } from '../../../control-sync/decode/policy.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
+import { loadRegistry } from '../../../proto/registry.ts'
 import { decide, type AuthzFacts } from '../../../protocols/authz.ts'
 
 const ANY = { any: true }
 const rules = (action: string, permission: JsonObject, principal: JsonObject): JsonObject => ({
   rules: { action, policies: { p: { permissions: [permission], principals: [principal] } } },
 })
+const template = (path_template: string): JsonObject => ({
+  uri_template: {
+    name: 'envoy.path.match.uri_template.uri_template_matcher',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig',
+      path_template,
+    },
+  },
+})
 function policy(json: JsonObject): { policy: Policy | undefined; at: DecodePath } {
   const at = DecodePath.top(undefined)
-  return { policy: decodePolicy(at, fromJson(RBACSchema, json)), at }
+  return { policy: decodePolicy(at, fromJson(RBACSchema, json, { registry: loadRegistry() })), at }
 }
 const FACTS: AuthzFacts = {
   peer: undefined,
@@ -31,6 +41,8 @@ for (const { name, permission = ANY, principal = ANY, matches } of [
   { name: 'any', matches: true },
   { name: 'url_path prefix', permission: { url_path: { path: { prefix: '/orders/' } } }, matches: true },
   { name: 'url_path exact', permission: { url_path: { path: { exact: '/orders' } } }, matches: false },
+  { name: 'uri_template', permission: template('/*/7'), matches: true },
+  { name: 'uri_template of another path', permission: template('/orders/*/*'), matches: false },
   { name: 'destination_port', permission: { destination_port: 8080 }, matches: true },
   {
     name: 'destination_port_range excludes its end',
@@ -225,4 +237,14 @@ for (const { name, permission } of [
   })
 test('a topic that is no filter is an issue: a deny by it would deny nothing', () => {
   for (const text of ['a+', 'a/#/b', '#a']) assert.equal(decodeMqtt(metadata(exact(text))).at.issues.length, 1, text)
+})
+
+test('a path template that is none is an issue', () => {
+  const { at } = policy(rules('DENY', template('/{*}'), ANY))
+  assert.match(at.issues[0]!.path, /path_template$/)
+})
+
+test('shadow_rules_stat_prefix goes before the names of what shadow rules find', () => {
+  const { policy: made } = policy({ shadow_rules: { action: 'DENY' }, shadow_rules_stat_prefix: 'istio_ext_authz_' })
+  assert.deepEqual(made?.shadow, { action: 'deny', rules: [], prefix: 'istio_ext_authz_' })
 })

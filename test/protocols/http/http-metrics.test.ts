@@ -25,7 +25,6 @@ test('each cell counts under its own name', () => {
   const m = new HttpMetrics(metrics)
   const rows = [
     [m.denied, 'mesh_http_denied_total', {}],
-    [m.shadowDenied, 'mesh_authz_shadow_denied_total', {}],
     [m.refusedMessages, 'mesh_http_refused_messages_total', {}],
     [m.attempts.answered, 'mesh_upstream_attempts_total', { result: 'answered' }],
     [m.attempts.failed, 'mesh_upstream_attempts_total', { result: 'failed' }],

@@ -41,6 +41,21 @@ export function headerMatch(dice: Dice): JsonObject {
     treat_missing_header_as_empty: chance(dice, 0.2, () => true),
   })
 }
+const TEMPLATE_PARTS = [...SEGMENTS.filter((one) => !one.includes('=')), '*', '*', '{x}', '{y=*}', '{z=a/*}']
+/** A path template (Istio's `{*}` is `*`). */
+export function templateOf(dice: Dice): JsonObject {
+  const parts = [
+    ...new Set(dice.times(2, () => dice.one(TEMPLATE_PARTS))),
+    ...dice.times(1, () => dice.one(['**', '*'])),
+  ]
+  return {
+    name: 'envoy.path.match.uri_template.uri_template_matcher',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig',
+      path_template: `/${parts.join('/')}${parts.length > 0 && dice.hits(0.1) ? '/' : ''}`,
+    },
+  }
+}
 function parameterMatch(dice: Dice): JsonObject {
   return {
     name: dice.one(PARAMETERS),
@@ -54,7 +69,8 @@ export function matchOf(dice: Dice): JsonObject {
     ...(kind < 4 && { prefix: dice.hits(0.3) ? '/' : path }),
     ...(kind >= 4 && kind < 6 && { path }),
     ...(kind >= 6 && kind < 8 && { safe_regex: { regex: dice.one(EXPRESSIONS) } }),
-    ...(kind >= 8 && { path_separated_prefix: path === '/' || path.endsWith('/') ? '/a' : path }),
+    ...(kind === 8 && { path_separated_prefix: path === '/' || path.endsWith('/') ? '/a' : path }),
+    ...(kind > 8 && { path_match_policy: templateOf(dice) }),
     case_sensitive: chance(dice, 0.2, () => false),
     headers: chance(dice, 0.3, () => [headerMatch(dice), ...dice.times(1, () => headerMatch(dice))]),
     query_parameters: chance(dice, 0.2, () => [parameterMatch(dice)]),

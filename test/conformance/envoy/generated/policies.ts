@@ -1,7 +1,7 @@
 /** RBAC policies by chance, on a listener, a virtual host or a route. */
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Dice } from '../../../fuzz/live/words.ts'
-import { headerMatch, pathOf, stringMatch } from './matches.ts'
+import { headerMatch, pathOf, stringMatch, templateOf } from './matches.ts'
 import { claimMatch } from './tokens.ts'
 
 const PACKAGE = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3'
@@ -23,6 +23,7 @@ function permission(dice: Dice, depth = DEPTH): JsonObject {
     case 3:
       return { url_path: { path: stringMatch(dice, [pathOf(dice, 2), '/a', '/']) } }
     case 4:
+      if (dice.hits(0.4)) return { uri_template: templateOf(dice) }
       return dice.hits(0.5) ? { destination_ip: dice.one(RANGES) } : { destination_port: 1 }
     case 5:
       return { and_rules: { rules: several() } }

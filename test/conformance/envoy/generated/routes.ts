@@ -45,7 +45,7 @@ function forwardOf(dice: Dice, plain: boolean): JsonObject {
     append_x_forwarded_host: chance(dice, 0.2, () => true),
   })
 }
-function redirectOf(dice: Dice): JsonObject {
+function redirectOf(dice: Dice, plain: boolean): JsonObject {
   const port = chance(dice, 0.3, () => dice.one([80, 443, 8443]))
   const path = dice.upTo(4)
   const scheme = dice.upTo(4)
@@ -55,7 +55,7 @@ function redirectOf(dice: Dice): JsonObject {
     host_redirect: chance(dice, 0.4, () => dice.one(port === undefined ? ['c.test', 'c.test:81'] : ['c.test'])),
     port_redirect: port,
     ...(path === 0 && { path_redirect: dice.one(['/p', '/p?r=1']) }),
-    ...(path === 1 && { prefix_rewrite: dice.one(['/', '/z', '/z/']) }),
+    ...(path === 1 && !plain && { prefix_rewrite: dice.one(['/', '/z', '/z/']) }),
     ...(path === 2 && { regex_rewrite: dice.one(SUBSTITUTIONS) }),
     response_code: chance(dice, 0.4, () =>
       dice.one(['FOUND', 'SEE_OTHER', 'TEMPORARY_REDIRECT', 'PERMANENT_REDIRECT']),
@@ -92,8 +92,8 @@ function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
   return compact({
     name: `r${i}`,
     match,
-    ...(kind < 5 && { route: forwardOf(dice, 'safe_regex' in match) }),
-    ...(kind >= 5 && kind < 7 && { redirect: redirectOf(dice) }),
+    ...(kind < 5 && { route: forwardOf(dice, 'safe_regex' in match || 'path_match_policy' in match) }),
+    ...(kind >= 5 && kind < 7 && { redirect: redirectOf(dice, 'path_match_policy' in match) }),
     ...(kind === 7 && {
       direct_response: { status: dice.one([200, 404, 429, 503]), body: { inline_string: `direct ${i}` } },
     }),

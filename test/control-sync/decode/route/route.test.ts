@@ -14,6 +14,21 @@ for (const { name, match, want } of [
   { name: 'connect_matcher', match: { connect_matcher: {} }, want: { kind: 'connect' } },
 ])
   test(`path match: ${name}`, () => assert.deepEqual(first({ ...to(), match }).match.path, want))
+test('path_match_policy: the whole path is what the template says; another extension is refused', () => {
+  const policy = (type: string, config: JsonObject): JsonObject => ({
+    ...to(),
+    match: { path_match_policy: { name: 'n', typed_config: { '@type': `type.googleapis.com/${type}`, ...config } } },
+  })
+  const template = 'envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig'
+  const { path } = first(policy(template, { path_template: '/a/*' })).match
+  assert.ok(path.kind === 'regex')
+  assert.deepEqual([path.regex.matchesAll('/a/b'), path.regex.matchesAll('/a/b/c')], [true, false])
+  for (const refused of [
+    policy(template, { path_template: 'a' }),
+    policy('envoy.extensions.filters.http.cors.v3.Cors', {}),
+  ])
+    assert.equal(first(refused).action.kind, 'blocked')
+})
 test('match conditions: case, headers, query, gRPC, fraction', () => {
   const { match } = first({
     ...to(),

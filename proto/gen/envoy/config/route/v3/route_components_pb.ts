@@ -45,6 +45,11 @@ export type VirtualHost = Message<"envoy.config.route.v3.VirtualHost"> & {
   requireTls: VirtualHost_TlsRequirementType;
 
   /**
+   * @generated from field: repeated envoy.config.route.v3.RateLimit rate_limits = 6;
+   */
+  rateLimits: RateLimit[];
+
+  /**
    * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 7;
    */
   requestHeadersToAdd: HeaderValueOption[];
@@ -635,6 +640,16 @@ export type RouteAction = Message<"envoy.config.route.v3.RouteAction"> & {
    * @generated from field: envoy.config.core.v3.RoutingPriority priority = 11;
    */
   priority: RoutingPriority;
+
+  /**
+   * @generated from field: repeated envoy.config.route.v3.RateLimit rate_limits = 13;
+   */
+  rateLimits: RateLimit[];
+
+  /**
+   * @generated from field: google.protobuf.BoolValue include_vh_rate_limits = 14;
+   */
+  includeVhRateLimits?: boolean | undefined;
 
   /**
    * @generated from field: repeated envoy.config.route.v3.RouteAction.HashPolicy hash_policy = 15;
@@ -1502,4 +1517,318 @@ export type FilterConfig = Message<"envoy.config.route.v3.FilterConfig"> & {
  */
 export const FilterConfigSchema: GenMessage<FilterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 14);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit
+ */
+export type RateLimit = Message<"envoy.config.route.v3.RateLimit"> & {
+  /**
+   * @generated from field: google.protobuf.UInt32Value stage = 1;
+   */
+  stage?: number | undefined;
+
+  /**
+   * @generated from field: string disable_key = 2;
+   */
+  disableKey: string;
+
+  /**
+   * @generated from field: repeated envoy.config.route.v3.RateLimit.Action actions = 3;
+   */
+  actions: RateLimit_Action[];
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.
+ * Use `create(RateLimitSchema)` to create a new message.
+ */
+export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action
+ */
+export type RateLimit_Action = Message<"envoy.config.route.v3.RateLimit.Action"> & {
+  /**
+   * @generated from oneof envoy.config.route.v3.RateLimit.Action.action_specifier
+   */
+  actionSpecifier: {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.SourceCluster source_cluster = 1;
+     */
+    value: RateLimit_Action_SourceCluster;
+    case: "sourceCluster";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.DestinationCluster destination_cluster = 2;
+     */
+    value: RateLimit_Action_DestinationCluster;
+    case: "destinationCluster";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.RequestHeaders request_headers = 3;
+     */
+    value: RateLimit_Action_RequestHeaders;
+    case: "requestHeaders";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.RemoteAddress remote_address = 4;
+     */
+    value: RateLimit_Action_RemoteAddress;
+    case: "remoteAddress";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.GenericKey generic_key = 5;
+     */
+    value: RateLimit_Action_GenericKey;
+    case: "genericKey";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.HeaderValueMatch header_value_match = 6;
+     */
+    value: RateLimit_Action_HeaderValueMatch;
+    case: "headerValueMatch";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress masked_remote_address = 10;
+     */
+    value: RateLimit_Action_MaskedRemoteAddress;
+    case: "maskedRemoteAddress";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch query_parameter_value_match = 11;
+     */
+    value: RateLimit_Action_QueryParameterValueMatch;
+    case: "queryParameterValueMatch";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.QueryParameters query_parameters = 12;
+     */
+    value: RateLimit_Action_QueryParameters;
+    case: "queryParameters";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.
+ * Use `create(RateLimit_ActionSchema)` to create a new message.
+ */
+export const RateLimit_ActionSchema: GenMessage<RateLimit_Action> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.SourceCluster
+ */
+export type RateLimit_Action_SourceCluster = Message<"envoy.config.route.v3.RateLimit.Action.SourceCluster"> & {
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.SourceCluster.
+ * Use `create(RateLimit_Action_SourceClusterSchema)` to create a new message.
+ */
+export const RateLimit_Action_SourceClusterSchema: GenMessage<RateLimit_Action_SourceCluster> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 0);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.DestinationCluster
+ */
+export type RateLimit_Action_DestinationCluster = Message<"envoy.config.route.v3.RateLimit.Action.DestinationCluster"> & {
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.DestinationCluster.
+ * Use `create(RateLimit_Action_DestinationClusterSchema)` to create a new message.
+ */
+export const RateLimit_Action_DestinationClusterSchema: GenMessage<RateLimit_Action_DestinationCluster> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 1);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.RequestHeaders
+ */
+export type RateLimit_Action_RequestHeaders = Message<"envoy.config.route.v3.RateLimit.Action.RequestHeaders"> & {
+  /**
+   * @generated from field: string header_name = 1;
+   */
+  headerName: string;
+
+  /**
+   * @generated from field: string descriptor_key = 2;
+   */
+  descriptorKey: string;
+
+  /**
+   * @generated from field: bool skip_if_absent = 3;
+   */
+  skipIfAbsent: boolean;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.RequestHeaders.
+ * Use `create(RateLimit_Action_RequestHeadersSchema)` to create a new message.
+ */
+export const RateLimit_Action_RequestHeadersSchema: GenMessage<RateLimit_Action_RequestHeaders> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 2);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.QueryParameters
+ */
+export type RateLimit_Action_QueryParameters = Message<"envoy.config.route.v3.RateLimit.Action.QueryParameters"> & {
+  /**
+   * @generated from field: string query_parameter_name = 1;
+   */
+  queryParameterName: string;
+
+  /**
+   * @generated from field: string descriptor_key = 2;
+   */
+  descriptorKey: string;
+
+  /**
+   * @generated from field: bool skip_if_absent = 3;
+   */
+  skipIfAbsent: boolean;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.QueryParameters.
+ * Use `create(RateLimit_Action_QueryParametersSchema)` to create a new message.
+ */
+export const RateLimit_Action_QueryParametersSchema: GenMessage<RateLimit_Action_QueryParameters> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 3);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.RemoteAddress
+ */
+export type RateLimit_Action_RemoteAddress = Message<"envoy.config.route.v3.RateLimit.Action.RemoteAddress"> & {
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.RemoteAddress.
+ * Use `create(RateLimit_Action_RemoteAddressSchema)` to create a new message.
+ */
+export const RateLimit_Action_RemoteAddressSchema: GenMessage<RateLimit_Action_RemoteAddress> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 4);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress
+ */
+export type RateLimit_Action_MaskedRemoteAddress = Message<"envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress"> & {
+  /**
+   * @generated from field: google.protobuf.UInt32Value v4_prefix_mask_len = 1;
+   */
+  v4PrefixMaskLen?: number | undefined;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value v6_prefix_mask_len = 2;
+   */
+  v6PrefixMaskLen?: number | undefined;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress.
+ * Use `create(RateLimit_Action_MaskedRemoteAddressSchema)` to create a new message.
+ */
+export const RateLimit_Action_MaskedRemoteAddressSchema: GenMessage<RateLimit_Action_MaskedRemoteAddress> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 5);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.GenericKey
+ */
+export type RateLimit_Action_GenericKey = Message<"envoy.config.route.v3.RateLimit.Action.GenericKey"> & {
+  /**
+   * @generated from field: string descriptor_value = 1;
+   */
+  descriptorValue: string;
+
+  /**
+   * @generated from field: string descriptor_key = 2;
+   */
+  descriptorKey: string;
+
+  /**
+   * @generated from field: string default_value = 3;
+   */
+  defaultValue: string;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.GenericKey.
+ * Use `create(RateLimit_Action_GenericKeySchema)` to create a new message.
+ */
+export const RateLimit_Action_GenericKeySchema: GenMessage<RateLimit_Action_GenericKey> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 6);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.HeaderValueMatch
+ */
+export type RateLimit_Action_HeaderValueMatch = Message<"envoy.config.route.v3.RateLimit.Action.HeaderValueMatch"> & {
+  /**
+   * @generated from field: string descriptor_value = 1;
+   */
+  descriptorValue: string;
+
+  /**
+   * @generated from field: google.protobuf.BoolValue expect_match = 2;
+   */
+  expectMatch?: boolean | undefined;
+
+  /**
+   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher headers = 3;
+   */
+  headers: HeaderMatcher[];
+
+  /**
+   * @generated from field: string descriptor_key = 4;
+   */
+  descriptorKey: string;
+
+  /**
+   * @generated from field: string default_value = 5;
+   */
+  defaultValue: string;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.HeaderValueMatch.
+ * Use `create(RateLimit_Action_HeaderValueMatchSchema)` to create a new message.
+ */
+export const RateLimit_Action_HeaderValueMatchSchema: GenMessage<RateLimit_Action_HeaderValueMatch> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 7);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch
+ */
+export type RateLimit_Action_QueryParameterValueMatch = Message<"envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch"> & {
+  /**
+   * @generated from field: string descriptor_value = 1;
+   */
+  descriptorValue: string;
+
+  /**
+   * @generated from field: google.protobuf.BoolValue expect_match = 2;
+   */
+  expectMatch?: boolean | undefined;
+
+  /**
+   * @generated from field: repeated envoy.config.route.v3.QueryParameterMatcher query_parameters = 3;
+   */
+  queryParameters: QueryParameterMatcher[];
+
+  /**
+   * @generated from field: string descriptor_key = 4;
+   */
+  descriptorKey: string;
+
+  /**
+   * @generated from field: string default_value = 5;
+   */
+  defaultValue: string;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch.
+ * Use `create(RateLimit_Action_QueryParameterValueMatchSchema)` to create a new message.
+ */
+export const RateLimit_Action_QueryParameterValueMatchSchema: GenMessage<RateLimit_Action_QueryParameterValueMatch> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 8);
 
