@@ -92,10 +92,19 @@ class Check {
     return this.#firstProblem(tokens, (found) => this.#verify(found, provider, audiences))
   }
 
-  /** @param among empty: all */
-  #optional(among: readonly JwtProvider[], failed: boolean): JwtProblem | undefined {
-    const tokens = findTokens(this.#request, among.length === 0 ? this.#all : among)
-    const problem = this.#firstProblem(tokens, (found) => this.#verifyByIssuer(found), failed)
+  /**
+   * A token that came must be good for one of the alternatives: of one with audiences of its own (provider_and_audiences)
+   * that was asked already.
+   * @param among empty: all providers
+   */
+  #optional(among: readonly ByProvider[], failed: boolean): JwtProblem | undefined {
+    const looked = among.length === 0 ? this.#all : among.map(({ provider }) => provider)
+    const left = among.length === 0 ? this.#all : among.flatMap((one) => (one.audiences ? [] : one.provider))
+    const problem = this.#firstProblem(
+      findTokens(this.#request, looked),
+      (found) => this.#verifyByIssuer(found, left),
+      failed,
+    )
     return failed ? undefined : problem
   }
   #firstProblem(
@@ -113,9 +122,10 @@ class Check {
   }
 
   /** Any of the providers that look there may be meant: the one whose issuer the token names. */
-  #verifyByIssuer(found: FoundToken): JwtProblem | undefined {
+  #verifyByIssuer(found: FoundToken, among: readonly JwtProvider[]): JwtProblem | undefined {
     let worst: JwtProblem = 'issuer'
     for (const provider of found.providers) {
+      if (!among.includes(provider)) continue
       const problem = this.#verify(found, provider, undefined)
       if (problem === undefined) return undefined
       if (problem !== 'issuer') worst = problem
@@ -171,8 +181,9 @@ class Check {
   }
 }
 
-function listProviders(requirement: JwtRequirement): readonly JwtProvider[] {
-  if (requirement.kind === 'provider') return [requirement.provider]
+type ByProvider = Extract<JwtRequirement, { kind: 'provider' }>
+function listProviders(requirement: JwtRequirement): readonly ByProvider[] {
+  if (requirement.kind === 'provider') return [requirement]
   return requirement.kind === 'optional' ? [] : requirement.of.flatMap(listProviders)
 }
 

@@ -83,6 +83,12 @@ for (const [name, requirement, headers, want] of [
   ['one that may be missing, and is', { kind: 'any', of: [by(ONE), MAYBE] }, [], undefined],
   ['one that may be missing, and is over', { kind: 'any', of: [by(ONE), MAYBE] }, bearer(EXPIRED), 'expired'],
   ['one that may be missing, of nobody', { kind: 'any', of: [by(ONE), MAYBE] }, bearer(OTHER), 'issuer'],
+  [
+    'one that may be missing, and is for others than the requirement says',
+    { kind: 'any', of: [{ ...by(ONE), audiences: ['x'] }, MAYBE] },
+    bearer(token('one', { aud: ['y'] })),
+    'issuer',
+  ],
   ['any that may be missing', MAYBE, bearer(OTHER), undefined],
   ['one that may fail', { kind: 'optional', failed: true }, bearer(EXPIRED), undefined],
 ] as readonly (readonly [string, JwtRequirement, readonly string[], string | undefined])[])
