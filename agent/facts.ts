@@ -1,10 +1,13 @@
 /** What an agent is told of the process that it is in. */
 import type { Log } from '../core/log.ts'
+import type { LogOutput } from '../core/log-output.ts'
 import type { EnvironmentProxy } from '../model/ip.ts'
 import type { AgentConfig } from './config/schema.ts'
 
 export type AgentFacts = {
   readonly log: Log
+  /** Takes lines of access logs beside those of the log; left out: nobody does. */
+  readonly output?: Pick<LogOutput, 'writeLine'> | undefined
   readonly version: string
   /** No clock that shows less can be right; undefined in development. */
   readonly builtAtMs: number | undefined

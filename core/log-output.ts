@@ -54,6 +54,21 @@ export class LogOutput {
     }
   }
 
+  /**
+   * A line of an access log, as it is: bytes with their end.
+   * @returns false when nobody takes it
+   */
+  writeLine(line: Uint8Array): boolean {
+    const stream = this.#stream
+    if (stream.destroyed || stream.writableEnded || stream.writableLength + line.length > this.#maxBytes) return false
+    try {
+      stream.write(this.#isJournal ? Buffer.concat([Buffer.from(prefixOf(30)), line]) : line)
+      return true
+    } catch {
+      return false
+    }
+  }
+
   /** Something is still to be taken. */
   get isPending(): boolean {
     return !this.#stream.destroyed && this.#stream.writableLength > 0

@@ -1,3 +1,4 @@
+import type { AccessLog } from './access-log/access-log.ts'
 import type { Cidr } from './ip.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
@@ -38,6 +39,8 @@ export type Listener = {
   readonly proxyProtocol?: ProxyProtocol
   readonly filterChains: readonly FilterChain[]
   readonly defaultFilterChain: FilterChain | undefined
+  /** Of connections, those included that no chain takes. */
+  readonly accessLogs?: readonly AccessLog[]
   /**
    * Reads what it needs of this machine (agent.yaml's TLS files) before its port is opened. Throws what keeps it
    * closed; it is asked again at the next try.
@@ -152,7 +155,11 @@ export type MqttProxy = {
   readonly forwardCredentials: boolean
 }
 
-export type TcpProxy = { readonly clusters: readonly WeightedCluster[]; readonly idleMs: number | undefined }
+export type TcpProxy = {
+  readonly clusters: readonly WeightedCluster[]
+  readonly idleMs: number | undefined
+  readonly accessLogs?: readonly AccessLog[]
+}
 
 /** envoy.extensions.filters.network.http_connection_manager.v3, what meshlet acts on. */
 export type HttpConnectionManager = {
@@ -207,8 +214,8 @@ export type HttpConnectionManager = {
   readonly maxRequestsPerConnection?: number | undefined
   /** After so long it ends with the exchange at hand. */
   readonly maxConnectionMs?: number | undefined
-  /** Undefined: no line per request. */
-  readonly accessLog: 'json' | 'text' | undefined
+  /** Of requests. */
+  readonly accessLogs?: readonly AccessLog[]
   /** Requests are counted in istio_* metrics. */
   readonly stats?: StatsFilter
   readonly exchange?: MetadataExchange

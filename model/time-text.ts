@@ -1,6 +1,6 @@
 /**
  * Times as %START_TIME(format)% has them: strftime in UTC, with `%s` for whole seconds since the epoch and `%f` or
- * `%1f` to `%9f` for what is behind them, as in Envoy. Pure.
+ * `%1f` to `%9f` for what is behind them, and `%E3S` for both, as in Envoy. Pure.
  */
 export const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday']
 export const MONTHS = [
@@ -47,11 +47,16 @@ const FIELDS: Readonly<Record<string, (at: Date) => string>> = {
 export function compileTimeText(format: string): ((wallMs: number) => string) | undefined {
   const parts: (string | ((at: Date) => string))[] = []
   let end = 0
-  for (const field of format.matchAll(/%(?:([1-9])?f|(\*?.)|$)/gs)) {
+  for (const field of format.matchAll(/%(?:([1-9])?f|E([1-9])S|(\*?.)|$)/gs)) {
     parts.push(format.slice(end, field.index))
     end = field.index + field[0].length
+    const [whole, digits, secondDigits, letter = ''] = field
     const made =
-      field[0].endsWith('f') && field[2] === undefined ? fraction(Number(field[1] ?? 9)) : FIELDS[field[2] ?? '']
+      secondDigits === undefined
+        ? whole.endsWith('f') && letter === ''
+          ? fraction(Number(digits ?? 9))
+          : FIELDS[letter]
+        : seconds(Number(secondDigits))
     if (!made) return undefined
     parts.push(made)
   }
@@ -64,4 +69,10 @@ export function compileTimeText(format: string): ((wallMs: number) => string) | 
 
 function fraction(digits: number): (at: Date) => string {
   return (at) => String(at.getUTCMilliseconds()).padStart(3, '0').padEnd(9, '0').slice(0, digits)
+}
+
+/** Abseil's `%E3S`: seconds with so many digits behind them. */
+function seconds(digits: number): (at: Date) => string {
+  const behind = fraction(digits)
+  return (at) => `${two(at.getUTCSeconds())}.${behind(at)}`
 }

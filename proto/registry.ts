@@ -10,6 +10,8 @@ import { file_envoy_config_route_v3_route as routes } from './gen/envoy/config/r
 import { file_envoy_config_route_v3_route_components as routeParts } from './gen/envoy/config/route/v3/route_components_pb.ts'
 import { file_envoy_config_core_v3_extension as extensions } from './gen/envoy/config/core/v3/extension_pb.ts'
 import { file_envoy_extensions_access_loggers_file_v3_file as fileLog } from './gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
+import { file_envoy_extensions_access_loggers_filters_cel_v3_cel as celFilter } from './gen/envoy/extensions/access_loggers/filters/cel/v3/cel_pb.ts'
+import { file_envoy_extensions_access_loggers_stream_v3_stream as streamLog } from './gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts'
 import { file_envoy_extensions_filters_http_cors_v3_cors as cors } from './gen/envoy/extensions/filters/http/cors/v3/cors_pb.ts'
 import { file_envoy_extensions_filters_http_fault_v3_fault as fault } from './gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { file_envoy_extensions_filters_http_grpc_stats_v3_config as grpcStats } from './gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.ts'
@@ -63,6 +65,8 @@ export function loadRegistry(): Registry {
     routeParts,
     extensions,
     fileLog,
+    celFilter,
+    streamLog,
     cors,
     fault,
     grpcStats,

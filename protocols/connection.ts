@@ -3,6 +3,7 @@ import type { Address } from '../core/os/network.ts'
 import type { MeshError } from '../core/errors.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
+import type { UpstreamStream } from './upstream-api.ts'
 
 /** What the TLS handshake with the client settled. */
 export type DownstreamTlsFacts = {
@@ -51,6 +52,8 @@ export type Connection = {
   sentBytes: number
   /** Name of the cluster that got the bytes, for the closing log line; '-' so far none. */
   cluster: string
+  /** Of a TCP proxy, once it is connected. */
+  upstream?: Pick<UpstreamStream, 'endpoint' | 'certificates' | 'local'>
 }
 
 /** How a codec ended; `error` undefined = a normal end. */

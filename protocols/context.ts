@@ -8,6 +8,7 @@ import type { NamedFiles } from '../core/os/named-files.ts'
 import type { Network } from '../core/os/network.ts'
 import type { IdentitySource } from '../model/identity.ts'
 import type { Tables } from '../model/tables.ts'
+import type { AccessLogOutput } from '../model/access-log/access-log.ts'
 import type { TelemetrySettings } from '../model/telemetry.ts'
 
 /** What every step of the data path may use. Made once by data-path.ts. */
@@ -26,6 +27,8 @@ export type Context = {
   readonly files?: NamedFiles
   /** Who we are in istio_* metrics. Left out: nobody. */
   readonly telemetry?: TelemetrySettings
+  /** Where lines of access logs go. Left out: nowhere. */
+  readonly accessLogs?: AccessLogOutput
   /** While the link is down nobody reports endpoints that are gone, so their failures have to show it. Absent = never. */
   readonly isLinkDown?: () => boolean
   /** By which clock tokens are judged; left out: the wall clock. */

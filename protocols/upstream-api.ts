@@ -23,6 +23,8 @@ export type UpstreamStream = {
   readonly alpn: string
   /** Left out: plain text. */
   readonly certificates?: CertificatesUsed
+  /** Our end. */
+  readonly local?: Address
   /** When the stream is done with; the first word counts. `failed` charges the endpoint's health. */
   release(how: 'ok' | 'failed'): void
 }

@@ -30,7 +30,8 @@ const GIVE_UP_MS = 10_000
  */
 export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Promise<ExitCode> {
   const { config, ignored } = readConfig(o, systemDisk, io.env)
-  const log = createBoundedLog(config.log.level, io.logOutput?.(), systemClock)
+  const output = io.logOutput?.()
+  const log = createBoundedLog(config.log.level, output, systemClock)
   const hangup = new Hangup()
   using _signals = io.hearSignals?.((signal) => {
     if (signal === 'SIGHUP') hangup.heard()
@@ -56,7 +57,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
     clock: world.clock,
     log,
   })
-  await using agent = await startAgent(config, world, { ...collectFacts(o, io), log })
+  await using agent = await startAgent(config, world, { ...collectFacts(o, io), log, output })
   hangup.started(agent)
   isAlive = () => agent.alive()
   io.settled({
@@ -82,7 +83,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   return last.isBroken ? 1 : 0
 }
 
-function collectFacts(o: ConfigSource, { env }: Io): Omit<AgentFacts, 'log'> {
+function collectFacts(o: ConfigSource, { env }: Io): Omit<AgentFacts, 'log' | 'output'> {
   return {
     version: VERSION,
     builtAtMs: bundle && Date.parse(bundle.builtAt),

@@ -151,7 +151,6 @@ function httpManager(
     requestTimeoutMs: undefined,
     connectionIdleMs: undefined,
     maxRequestHeadersBytes: 60 * 1024,
-    accessLog: undefined,
     explicitProxy,
   }
 }

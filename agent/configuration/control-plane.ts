@@ -115,7 +115,7 @@ class ControlPlaneConfiguration implements Configuration {
   }
 
   #createApplier(): Applier {
-    const { owner, tables, world, log, metrics, files, version } = this.#o
+    const { config, owner, tables, world, log, metrics, files, version } = this.#o
     const { authorizationMaxAgeMs: maxAgeMs, tlsFileFolders } = this.#control
     return new Applier({
       node: owner,
@@ -126,7 +126,9 @@ class ControlPlaneConfiguration implements Configuration {
       metrics,
       authorization: { maxAgeMs, isConnected: () => this.#isConnected },
       files,
-      decodedBy: zlib.crc32(JSON.stringify([version, tlsFileFolders])).toString(36),
+      decodedBy: zlib
+        .crc32(JSON.stringify([version, tlsFileFolders, config.telemetry.accessLogs.folders]))
+        .toString(36),
     })
   }
 

@@ -4,7 +4,8 @@ import { Current } from '../../core/current.ts'
 import type { Log } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import type { Clock } from '../../core/os/clock.ts'
-import { NamedFiles } from '../../core/os/named-files.ts'
+import type { LogFiles } from '../../core/os/files/log-files.ts'
+import type { NamedFiles } from '../../core/os/named-files.ts'
 import { BootSpread } from '../../core/runtime/boot-spread.ts'
 import { readMemoryLimitBytes, type MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { Scope } from '../../core/scope.ts'
@@ -20,6 +21,7 @@ import { findOutgoingProxy } from '../outgoing-proxy.ts'
 import { OwnNode } from '../own-node.ts'
 import { Readiness } from '../readiness.ts'
 import { createReloader, type Reloader } from '../reload/reloader.ts'
+import { openFiles } from './files.ts'
 import { countLogLines } from './log-counters.ts'
 import { createBudget } from './memory.ts'
 
@@ -47,6 +49,7 @@ export type Foundation = {
   readonly tables: Current<Tables>
   /** Files of this machine that the control plane may name. */
   readonly files: NamedFiles
+  readonly logFiles: LogFiles
   /** Free bytes of the disk that holds the state folder. Throws the system's error. */
   readonly freeBytes: () => number
   /** Throws the system's error. */
@@ -85,11 +88,7 @@ export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts
     findProxy: () => findOutgoingProxy({ config, facts }),
     bootSpread: new BootSpread({ ...facts, spreadMs: config.bootSpreadMs, clock, random: world.random }),
     tables: new Current<Tables>(EMPTY_TABLES),
-    files: new NamedFiles({
-      folders: config.control?.tlsFileFolders ?? [],
-      systemRoots: world.systemRoots,
-      nowMs: () => clock.monotonicMs(),
-    }),
+    ...openFiles({ config, world, log, metrics, scope }),
     freeBytes: () => disk.freeBytes(config.state),
     hasFile: (file) => disk.has(file),
   }

@@ -16,6 +16,7 @@ import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mq
 import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
 import { createLiveDataPath } from '../reload/live-data-path.ts'
 import type { Foundation } from './foundation.ts'
+import { createAccessLogOutput } from './files.ts'
 import { createTokenTime } from './token-time.ts'
 import type { Stored } from './stored.ts'
 import { readTelemetrySettings } from './telemetry.ts'
@@ -93,5 +94,5 @@ function contextOf(f: Foundation, { identity, configuration }: Stored): Context 
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
   const [telemetry, tokenTime] = [readTelemetrySettings(f), createTokenTime(identity, clock)]
   const parts = { clock, random, network, log, metrics, tables, identity, limits, budget, files }
-  return { ...parts, telemetry, isLinkDown, tokenTime }
+  return { ...parts, telemetry, accessLogs: createAccessLogOutput(f), isLinkDown, tokenTime }
 }

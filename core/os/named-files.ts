@@ -19,6 +19,8 @@ export type NamedFilesOptions = {
   /** SSL_CERT_FILE, as OpenSSL has it: the system's roots in place of the usual file. */
   readonly systemRoots?: string | undefined
   readonly nowMs: () => number
+  /** Where lines may be appended. Left out: nowhere. */
+  readonly permitsLog?: (file: string) => boolean
 }
 
 const MAX_BYTES = 1024 * 1024
@@ -55,6 +57,11 @@ export class NamedFiles {
       !file.includes('\0') &&
       this.#folders.some((folder) => isWithin(folder, path.resolve(file)))
     )
+  }
+
+  /** Whether an access log may be written to it. */
+  permitsLog(file: string): boolean {
+    return this.#o.permitsLog?.(file) ?? false
   }
 
   /** Throws MESH_TLS_FILE. */

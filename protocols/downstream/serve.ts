@@ -23,6 +23,7 @@ import { getPausedStreams } from '../paused-streams.ts'
 import { takeProxyHeader } from './proxy-protocol.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
+import { logConnection } from '../telemetry/connection-log.ts'
 import type { TlsTerminator } from '../tls/server.ts'
 
 export type Serving = {
@@ -75,6 +76,10 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     garbage?.left(LEFT_BYTES, began)
     s.metrics.ended(last, outcome.error)
     report(live?.accepted ?? accepted, last, live?.conn, outcome, s.ctx)
+    logConnection(
+      { accepted: live?.accepted ?? accepted, listener: last, conn: live?.conn, error: outcome.error },
+      s.ctx,
+    )
   }
 }
 

@@ -6,6 +6,7 @@
  */
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../core/errors.ts'
+import type { Address } from '../../core/os/network.ts'
 import type { HeaderValues } from '../../model/matcher.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
@@ -139,6 +140,9 @@ export interface HttpCall {
   readonly endpoint: Endpoint
   /** Of its connection; left out: plain text. */
   readonly certificates?: CertificatesUsed | undefined
+  /** Our end of it. */
+  readonly local?: Address | undefined
+  readonly version?: HttpVersion
   sendHead(request: UpstreamRequest, end: boolean): void
   sendData(chunk: Buffer): void
   sendEnd(trailers: readonly string[] | undefined): void

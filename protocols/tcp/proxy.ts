@@ -53,6 +53,7 @@ export async function serveTcp(
     countOpened(conn, ctx, { cluster, flags: error?.row.flag ?? '-' })?.[Symbol.dispose]()
     return { error }
   }
+  conn.upstream = upstream
   using _ = countOpened(conn, ctx, { cluster, upstream, flags: '-' })
   const end = await carry(conn, upstream, tcp.idleMs ?? DEFAULT_IDLE_MS, ctx)
   return end === undefined ? ENDED : { error: end }

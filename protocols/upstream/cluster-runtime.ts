@@ -199,7 +199,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     held.use(takeLease(load.connections, host.connections))
     held.use(takeLease(host.active))
     try {
-      const { stream, alpn, certificates } = await dial(this.ctx, cluster, endpoint, {
+      const { stream, alpn, certificates, local } = await dial(this.ctx, cluster, endpoint, {
         address: endpoint.address,
         port: endpoint.port,
         speaks: options.speaks,
@@ -222,6 +222,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         endpoint,
         alpn,
         certificates,
+        local,
         release: (how) => {
           if (!told && how === 'failed' && !isOurDoing(findRefusal(stream)))
             this.hosts.report(host, { kind: 'local-failure' })

@@ -6,7 +6,7 @@ import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
 import { guard, doNothing } from '../../core/defects/guard.ts'
-import { staysHere, type NetStream } from '../../core/os/network.ts'
+import { staysHere, type Address, type NetStream } from '../../core/os/network.ts'
 import { selectTransport, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
@@ -21,7 +21,12 @@ import { openTunnel } from '../http/connect-proxy.ts'
 import { isDirect } from '../../model/ip.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
-export type Dialed = { readonly stream: Duplex; readonly alpn: string; readonly certificates: CertificatesUsed }
+export type Dialed = {
+  readonly stream: Duplex
+  readonly alpn: string
+  readonly certificates: CertificatesUsed
+  readonly local: Address
+}
 export type DialOptions = {
   readonly address: string
   readonly port: number
@@ -63,6 +68,7 @@ export async function dial(
     return {
       stream,
       alpn: '',
+      local: made.local,
       certificates: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) },
     }
   }
@@ -86,6 +92,7 @@ export async function dial(
   return {
     stream: secured.stream,
     alpn: secured.alpn,
+    local: made.local,
     certificates: {
       usesIdentity: ofMesh,
       peer: isMutual && tls.validation ? secured.peer : undefined,

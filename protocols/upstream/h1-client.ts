@@ -28,6 +28,8 @@ const UNREAD: ReadonlySet<number> = new Set([408, 413, 414, 431])
 export class H1Connection implements PooledConnection, HttpCall, ParserSink, Deadline, Holder {
   dueMs = Infinity
   readonly certificates: Dialed['certificates']
+  readonly local: Dialed['local']
+  readonly version = 'HTTP/1.1'
   readonly #pool: HostPool
   readonly #stream: Duplex
   readonly #parser: H1Parser
@@ -50,9 +52,10 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   /** Of the call at hand. */
   #lease: Disposable | undefined
 
-  constructor(pool: HostPool, { stream, certificates }: Pick<Dialed, 'stream' | 'certificates'>) {
+  constructor(pool: HostPool, { stream, certificates, local }: Omit<Dialed, 'alpn'>) {
     this.#pool = pool
     this.certificates = certificates
+    this.local = local
     this.#stream = stream
     this.#openedMs = pool.nowMs()
     this.#parser = new H1Parser('response', pool.limits, this)

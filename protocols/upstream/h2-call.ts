@@ -2,6 +2,7 @@
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guard, doNothing } from '../../core/defects/guard.ts'
 import type { Endpoint } from '../../model/cluster.ts'
+import type { Address } from '../../core/os/network.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
 import type { FieldList } from '../http/codec/hpack/decoder.ts'
@@ -32,6 +33,7 @@ export interface CallConnection {
   readonly limits: HeadLimits
   readonly session: Http2Session
   readonly certificates: CertificatesUsed
+  readonly local: Address
   /** Why the endpoint, or we, have ended the connection, where that was said. */
   readonly refusal: MeshError | undefined
   written(): void
@@ -89,6 +91,12 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
   }
   get certificates(): HttpCall['certificates'] {
     return this.#connection.certificates
+  }
+  get version(): 'HTTP/2' {
+    return 'HTTP/2'
+  }
+  get local(): Address {
+    return this.#connection.local
   }
 
   sendHead(request: UpstreamRequest, end: boolean): void {

@@ -34,6 +34,7 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   readonly limits: HeadLimits
   readonly session: Http2Session
   readonly certificates: Dialed['certificates']
+  readonly local: Dialed['local']
   readonly #stream: Duplex
   readonly #openedMs: number
   readonly #floods: Floods
@@ -45,9 +46,10 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   #closed = false
   #leaving = false
 
-  constructor(pool: HostPool, { stream, certificates }: Pick<Dialed, 'stream' | 'certificates'>) {
+  constructor(pool: HostPool, { stream, certificates, local }: Omit<Dialed, 'alpn'>) {
     this.pool = pool
     this.certificates = certificates
+    this.local = local
     this.limits = pool.limits
     this.#stream = stream
     this.#openedMs = pool.nowMs()

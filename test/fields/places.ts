@@ -87,6 +87,13 @@ const hcm = part(
   },
   (m) => ({ filter_chains: [hcmChain(m)] }),
 )
+const LOG = 'envoy.config.accesslog.v3'
+const FILE_LOG = 'envoy.extensions.access_loggers.file.v3.FileAccessLog'
+const FORMAT = 'envoy.config.core.v3.SubstitutionFormatString'
+const FILE_BASE: JsonObject = { path: '/dev/stdout' }
+const accessLog = part(hcm, `${LOG}.AccessLog`, { name: 'l', typed_config: any(FILE_LOG, FILE_BASE) }, (m) => ({
+  access_log: list(m),
+}))
 const tcp = part(listener, TCP, { stat_prefix: 's', cluster: 'c' }, (m) => ({
   filter_chains: [{ filters: [{ name: 'tcp', typed_config: any(TCP, m) }] }],
 }))
@@ -220,6 +227,12 @@ export const PLACES: readonly Place[] = [
   jwt,
   jwtProvider,
   jwtRule,
+  accessLog,
+  part(accessLog, `${LOG}.AccessLogFilter`, { or_filter: {} }, (m) => ({ filter: m })),
+  part(accessLog, FILE_LOG, FILE_BASE, (m) => ({ typed_config: any(FILE_LOG, m) })),
+  part(accessLog, FORMAT, { text_format: 'x' }, (m) => ({
+    typed_config: any(FILE_LOG, { ...FILE_BASE, log_format: m }),
+  })),
   jwtRequirement,
   table,
   host,

@@ -5,6 +5,8 @@
 export const NO_EFFECT: Readonly<Record<string, string>> = {
   '*.metadata': 'free-form, for filters that are not there',
   '*.stat_prefix': 'a name of statistics',
+  'AccessLog.name': 'a name for messages',
+  'SubstitutionFormatString.formatters': 'operators are known by their own names',
   'Cluster.alt_stat_name': 'a name of statistics',
   'Route.decorator': 'a name of spans',
   'RBAC.rules_stat_prefix': 'a name of statistics',

@@ -1,6 +1,7 @@
-/** Metrics of Istio (istio_*). */
+/** Metrics of Istio (istio_*), access logs. */
 import * as z from 'zod'
 import { port } from './fields.ts'
+import { DEFAULT_MAX_LINES_PER_SECOND } from '../../../model/access-log/access-log.ts'
 import { DEFAULT_MAX_SERIES } from '../../../model/telemetry.ts'
 
 export const telemetry = () =>
@@ -16,4 +17,22 @@ export const telemetry = () =>
      */
     ports: z.array(port()).max(8).default([]),
     address: z.union([z.ipv4(), z.ipv6()]).default('0.0.0.0'),
+    /** Where the mesh asks for access logs. */
+    accessLogs: z
+      .strictObject({
+        /** In which files may be written that the mesh names; symbolic links may not lead out of them. */
+        folders: z
+          .array(z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..'))
+          .max(16)
+          .default([]),
+        /** Of all logs together, also on the standard output; what is above is left out and counted. */
+        maxLinesPerSecond: z.number().int().min(0).max(1_000_000).default(DEFAULT_MAX_LINES_PER_SECOND),
+        /** A file of that size gets `.1` behind its name, in place of the one before. */
+        maxFileBytes: z
+          .number()
+          .int()
+          .min(64 * 1024)
+          .default(10 * 1024 * 1024),
+      })
+      .prefault({}),
   })

@@ -20,9 +20,9 @@ export type Sources = {
   readonly readFile?: ReadFile | undefined
   /**
    * Where files are not read at once: which may be read when they are used, for TLS (core/os/named-files.ts). Left out:
-   * none.
+   * none. `permitsLog`: which may be written to.
    */
-  readonly files?: { permits(file: string): boolean } | undefined
+  readonly files?: { permits(file: string): boolean; permitsLog?(file: string): boolean } | undefined
   /** Bytes of the TypedExtensionConfig of that name (ECDS); undefined while it has not come. */
   readonly extension?: ((name: string) => Uint8Array | undefined) | undefined
 }

@@ -33,7 +33,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
 const MIRROR = 'requests are not mirrored (request_mirror_policies)'
 const CORS = 'CORS policies of this place do not apply: they belong into typed_per_filter_config (cors)'
 const LIMITS = 'global rate limits do not apply (rate_limits)'
-const LOGS = 'access logs of listeners and TCP connections are not written'
 const WARM_UP = 'new endpoints get their full share at once (slow_start_config)'
 
 /** "message.field" → words. */
@@ -50,9 +49,6 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie.ttl': 'no cookie is made for affinity (hash_policy.cookie.ttl)',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.local_reply_config':
     "meshlet's own answers are not changed (local_reply_config)",
-  'envoy.config.accesslog.v3.AccessLog.filter': 'every request is logged (access_log.filter)',
-  'envoy.config.listener.v3.Listener.access_log': LOGS,
-  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.access_log': LOGS,
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy':
     'TCP connections keep to no endpoint (tcp_proxy hash_policy)',
   'envoy.config.cluster.v3.Cluster.health_checks': 'endpoints are not asked whether they are well (health_checks)',
@@ -62,11 +58,6 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
 }
 
 export const NO_SPANS = 'no spans are reported (tracing)'
-/** In logs that meshlet writes in its own way. */
-export const LOG_FORMATS = "access-log formats of the mesh are not used: a line has meshlet's own fields"
-export const noteOtherLog = (type: string): string =>
-  `access logs go to meshlet's own log, not to ${type === '' ? 'where they should' : type}`
-
 /** @param type of the configuration of a filter that is not run */
 export function findSkippedExtension(type: string): string {
   return EXTENSIONS[type] ?? `the filter ${type} does not run`

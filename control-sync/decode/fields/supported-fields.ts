@@ -41,12 +41,13 @@ const TABLE: Record<string, string> = {
   'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation override_auto_sni_header',
   'envoy.config.listener.v3.Listener':
     'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent ' +
-    'traffic_direction metadata stat_prefix',
+    'traffic_direction metadata stat_prefix access_log',
   'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
   'envoy.config.listener.v3.FilterChainMatch':
     'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',
   'envoy.config.listener.v3.ListenerFilter': 'name typed_config filter_disabled',
-  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy': 'stat_prefix cluster weighted_clusters idle_timeout',
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy':
+    'stat_prefix cluster weighted_clusters idle_timeout access_log',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
     'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +
@@ -68,6 +69,8 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.RetryPolicy':
     'retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
   'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
+  'envoy.config.core.v3.SubstitutionFormatString':
+    'text_format json_format text_format_source omit_empty_values formatters',
   // Bytes of TCP are counted when somebody asks, and series stay.
   'stats.PluginConfig': 'disable_host_header_fallback tcp_reporting_duration metrics',
   'stats.MetricConfig': 'dimensions name tags_to_remove match drop',

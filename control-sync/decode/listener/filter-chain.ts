@@ -27,6 +27,7 @@ import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeHttpManager } from './http.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import type { StatsFilter } from '../../../model/telemetry.ts'
+import { decodeAccessLogs } from '../telemetry/access-log.ts'
 import { decodeStats } from '../telemetry/filters.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
 import { MQTT_FILTER, decodeMqttCodec } from './mqtt.ts'
@@ -198,6 +199,7 @@ function terminal(at: DecodePath, filter: Filter, unknown: Unknown): Codec | und
 function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
   const by = from.clusterSpecifier
   const idleMs = decodeMsOrNone(at.in('idle_timeout'), from.idleTimeout, HOUR_MS) ?? Infinity
+  const logs = decodeAccessLogs(at.in('access_log'), from.accessLog)
   const named = (
     name: string,
     weight: number,
@@ -211,7 +213,7 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
     return { kind: 'blocked', reason: 'tunneling_config is not implemented' }
   switch (by.case) {
     case 'cluster':
-      return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], idleMs } }
+      return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], idleMs, ...logs } }
     case 'weightedClusters':
       return {
         kind: 'tcp',
@@ -221,6 +223,7 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
             by.value.clusters.map((c) => named(c.name, c.weight)),
           ),
           idleMs,
+          ...logs,
         },
       }
     case undefined:

@@ -6,7 +6,6 @@ import {
   HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
   type HttpProtocolOptions,
 } from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
-import { FileAccessLogSchema } from '../../../proto/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -27,7 +26,8 @@ import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodeJwt } from '../jwt.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeRouteConfig } from '../route/route.ts'
-import { LOG_FORMATS, NO_SPANS, noteOtherLog, findSkippedExtension } from '../fields/skipped.ts'
+import { NO_SPANS, findSkippedExtension } from '../fields/skipped.ts'
+import { decodeAccessLogs } from '../telemetry/access-log.ts'
 import { decodeExchange, decodeStats } from '../telemetry/filters.ts'
 import { decodeMsOrNone } from '../fields/values.ts'
 
@@ -73,7 +73,7 @@ export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unkno
     stripHostDot: from.stripTrailingHostDot,
     proxyContinue: from.proxy100Continue,
     maxRequestHeadersBytes: decodeHeadersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
-    accessLog: accessLog(at, from),
+    ...decodeAccessLogs(at.in('access_log'), from.accessLog),
     // Istio says so on its HTTP_PROXY_PORT listener and nowhere else; inbound nobody is to name other targets.
     explicitProxy: unknown === 'skips' && (from.httpProtocolOptions?.allowAbsoluteUrl ?? false),
   }
@@ -167,22 +167,6 @@ function routesOf(at: DecodePath, { routeSpecifier: by }: XManager): HttpConnect
     default:
       return by satisfies never
   }
-}
-
-/** The format only: where lines go is the agent's business, not the control plane's. */
-function accessLog(at: DecodePath, { accessLog: logs }: XManager): HttpConnectionManager['accessLog'] {
-  for (const [i, log] of logs.entries()) {
-    const here = at.in('access_log').item(i)
-    const file = unpack(here, log.configType.value, FileAccessLogSchema)
-    if (file) {
-      if (file.accessLogFormat.case !== undefined) here.skip(LOG_FORMATS)
-      for (const more of logs.slice(i + 1)) here.skip(noteOtherLog(readEffectiveType(here, more.configType.value)))
-      return file.accessLogFormat.value?.format.case === 'jsonFormat' ? 'json' : 'text'
-    }
-    here.ignore(readTypeName(log.configType.value))
-    here.skip(noteOtherLog(readEffectiveType(here, log.configType.value)))
-  }
-  return undefined
 }
 
 /** Those of the filters that only observe; the first of each kind counts. */

@@ -5,6 +5,7 @@ import { ListenerSchema, type Listener as XListener } from '../../../proto/gen/e
 import { DecodePath, refuse } from '../fields/decode-path.ts'
 import { blockChain, filterChain } from './filter-chain.ts'
 import { decodeListenerFilters } from './listener-filters.ts'
+import { decodeAccessLogs } from '../telemetry/access-log.ts'
 import { decodeMs, decodeSocketAddress } from '../fields/values.ts'
 
 export function decodeListener(at: DecodePath, from: XListener): Listener {
@@ -42,6 +43,7 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
     ...(filters.proxyProtocol && { proxyProtocol: filters.proxyProtocol }),
     filterChains,
     defaultFilterChain,
+    ...decodeAccessLogs(at.in('access_log'), from.accessLog),
     source: 'xds',
     ...(at.awaited.length === 0 ? {} : { extensions: at.awaited }),
   }

@@ -130,6 +130,7 @@ export class Attempt implements CallEvents {
     const call = this.#call!
     call.sendEnd(trailers)
     this.sent = 'all'
+    this.#owner.record.sentMs = this.#owner.record.stopwatch?.monotonicMs()
     call.flush()
   }
 
@@ -140,6 +141,8 @@ export class Attempt implements CallEvents {
   /* From the client codec. */
 
   onCallPicked(endpoint: Endpoint): void {
+    const { record } = this.#owner
+    record.pickedMs = record.stopwatch?.monotonicMs()
     this.#owner.onPicked(endpoint)
   }
 
@@ -154,7 +157,11 @@ export class Attempt implements CallEvents {
     this.#call = call
     const owner = this.#owner
     const { body, down } = owner
-    owner.record.upstream = call.certificates
+    const { record } = owner
+    record.upstream = call.certificates
+    record.upstreamLocal = call.local
+    record.upstreamProtocol = call.version
+    record.callMs = record.stopwatch?.monotonicMs()
     const request = owner.requestToSend()
     const isBodiless = request.bodyLength === 0
     call.sendHead(request, isBodiless)
@@ -162,6 +169,7 @@ export class Attempt implements CallEvents {
     body.passed()
     if (body.ended && !isBodiless) call.sendEnd(body.trailers)
     this.sent = isBodiless || body.ended ? 'all' : 'part'
+    if (this.sent === 'all') record.sentMs = record.callMs
     owner.onSending()
     if (call.flush() && !body.ended) down.resumeRequest()
   }
@@ -182,7 +190,9 @@ export class Attempt implements CallEvents {
 
   onCallEnd(trailers: readonly string[] | undefined): void {
     this.#over()
-    if (trailers) this.#owner.record.trailers = trailers
+    const { record } = this.#owner
+    record.answerEndMs = record.stopwatch?.monotonicMs()
+    if (trailers) record.trailers = trailers
     this.#owner.onEnd(trailers)
   }
 

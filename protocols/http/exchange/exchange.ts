@@ -72,7 +72,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.request = request
     this.down = down
     this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
-    this.record = createRecord(rt.ctx)
+    this.record = createRecord(rt.ctx, http)
   }
 
   /* From the server codec. */
@@ -115,6 +115,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   requestEnd(trailers: readonly string[] | undefined): void {
     if (this.#phase === 'over') return
     this.body.end(trailers)
+    this.record.requestEndMs = this.record.stopwatch?.monotonicMs()
     if (this.#attempt?.isOpen) this.#attempt.sendEnd(trailers)
     if (this.#plan) this.#requestComplete()
   }
@@ -126,7 +127,6 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     else this.#refuse(error)
   }
 
-  /** Whose doing it is: the client's address. */
   get source(): string {
     return this.client.directIp
   }

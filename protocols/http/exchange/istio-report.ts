@@ -59,7 +59,7 @@ export function reportToIstio(
     {
       ...result,
       status: record.status,
-      grpcStatus: isGrpc(request.header('content-type')) ? grpcStatusOf(record) : undefined,
+      grpcStatus: isGrpc(request.header('content-type')) ? findGrpcStatus(record) : undefined,
       receivedBytes: record.receivedBytes,
       sentBytes: record.sentBytes,
     },
@@ -67,7 +67,11 @@ export function reportToIstio(
 }
 
 /** As Envoy has it: trailers, headers, what the HTTP status means; '' without an answer, -1 for what is no number. */
-function grpcStatusOf({ trailers, grpcStatus, status }: Counted['record']): string {
+export function findGrpcStatus({
+  trailers,
+  grpcStatus,
+  status,
+}: Pick<Counted['record'], 'trailers' | 'grpcStatus' | 'status'>): string {
   const said = (trailers && findFirstValue(trailers, 'grpc-status')) ?? grpcStatus
   if (said !== undefined) return /^\d{1,3}$/.test(said) ? said : '-1'
   return status === 0 ? '' : String(deriveGrpcStatus(status))

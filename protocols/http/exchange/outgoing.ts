@@ -95,6 +95,7 @@ export function answerHead(
     setHeader(headers, fields[i]!, fields[i + 1]!)
   // Last: no route takes it away or says another (Envoy's server_header_transformation).
   if (serverName !== '') nameServer(headers, serverName)
+  record.responseHeaders = headers
   return head
 }
 

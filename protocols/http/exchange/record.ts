@@ -2,9 +2,12 @@
 import type { MeshError } from '../../../core/errors.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
 import type { CertificatesUsed } from '../../../model/identity.ts'
-import { logAccess } from './access-log.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Address } from '../../../core/os/network.ts'
+import { getAccessLogs } from '../../telemetry/access-logs.ts'
 import { reportToIstio } from './istio-report.ts'
+import { BrokenRequestFacts, RequestLogFacts } from './log-facts.ts'
 import { readHttpManager } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -35,9 +38,24 @@ export type ExchangeRecord = {
   peerMetadata: string | undefined
   grpcStatus: string | undefined
   trailers: readonly string[] | undefined
+  /** As the client got them. */
+  responseHeaders: readonly string[] | undefined
+  /** Of the last attempt. */
+  upstreamLocal: Address | undefined
+  upstreamProtocol: string | undefined
+  /** Where somebody asks for times; monotonic milliseconds. */
+  readonly stopwatch: Pick<Clock, 'monotonicMs'> | undefined
+  requestEndMs: number | undefined
+  pickedMs: number | undefined
+  callMs: number | undefined
+  sentMs: number | undefined
+  answerEndMs: number | undefined
 }
 
-export function createRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord {
+export function createRecord(
+  { clock }: Pick<Context, 'clock'>,
+  { accessLogs }: Pick<HttpConnectionManager, 'accessLogs'>,
+): ExchangeRecord {
   return {
     startedMs: clock.monotonicMs(),
     startedWallMs: clock.wallMs(),
@@ -53,6 +71,15 @@ export function createRecord({ clock }: Pick<Context, 'clock'>): ExchangeRecord 
     peerMetadata: undefined,
     grpcStatus: undefined,
     trailers: undefined,
+    responseHeaders: undefined,
+    upstreamLocal: undefined,
+    upstreamProtocol: undefined,
+    stopwatch: accessLogs && clock,
+    requestEndMs: undefined,
+    pickedMs: undefined,
+    callMs: undefined,
+    sentMs: undefined,
+    answerEndMs: undefined,
   }
 }
 
@@ -62,6 +89,7 @@ type Recorded = {
   readonly request: RequestHead
   readonly client: RequestOrigin
   readonly http: HttpConnectionManager
+  readonly remoteIp: string
 }
 
 /** Joined by commas, as Envoy writes them. */
@@ -81,33 +109,10 @@ export function reportBroken(
 ): void {
   metrics.ended(conn.listener.direction, answeredStatus)
   metrics.failed(error.code)
-  const http = readHttpManager(conn)
-  if (!http.accessLog) return
-  logAccess(ctx.log, http.accessLog, {
-    startedMs: ctx.clock.wallMs(),
-    method: '',
-    path: '',
-    protocol,
-    status: error.row.http,
-    flags: error.row.flag,
-    errorCode: error.code,
-    receivedBytes: 0,
-    sentBytes: 0,
-    durationMs: 0,
-    upstreamServiceMs: undefined,
-    forwardedFor: undefined,
-    userAgent: undefined,
-    requestId: undefined,
-    authority: '',
-    upstreamHost: undefined,
-    upstreamCluster: undefined,
-    downstreamLocal: `${conn.local.host}:${conn.local.port}`,
-    downstreamRemote: `${conn.remote.host}:${conn.remote.port}`,
-    serverName: conn.tls?.serverName ?? '',
-    routeName: undefined,
-    peer: conn.tls?.peer?.spiffeId?.uri,
-    tries: 0,
-  })
+  const { accessLogs } = readHttpManager(conn)
+  if (!accessLogs) return
+  const facts = new BrokenRequestFacts(conn, { protocol, status: answeredStatus, error, nowMs: ctx.clock.wallMs() })
+  getAccessLogs(ctx).write(accessLogs, facts)
 }
 
 /** A policy refused the request: counted, and told to whoever debugs policies. */
@@ -132,39 +137,15 @@ export function notePlan(plan: Plan, { record, client, request }: Recorded, { ct
   if (plan.shadow) reportDecisions(plan.shadow, client.conn, request, ctx)
 }
 
-export function finishAccess({ record, request, client, http }: Recorded, { ctx, metrics }: HttpRuntime): void {
-  const { conn } = client
-  metrics.ended(conn.listener.direction, record.status)
+export function finishAccess(exchange: Recorded, { ctx, metrics }: HttpRuntime): void {
+  const { record, client, http } = exchange
+  metrics.ended(client.conn.listener.direction, record.status)
   if (record.error) metrics.failed(record.error.code)
-  if (!http.stats && !http.accessLog) return
+  if (!http.stats && !http.accessLogs) return
   const durationMs = ctx.clock.monotonicMs() - record.startedMs
   const flags = formatFlags(record)
-  if (http.stats) reportToIstio({ record, request, client, http }, http.stats, { flags, durationMs })
-  if (!http.accessLog) return
-  const { plan, endpoint } = record
-  logAccess(ctx.log, http.accessLog, {
-    startedMs: record.startedWallMs,
-    method: request.method,
-    path: request.path === '' ? request.authority : request.path,
-    protocol: request.version,
-    status: record.status,
-    flags,
-    errorCode: record.error?.code,
-    receivedBytes: record.receivedBytes,
-    sentBytes: record.sentBytes,
-    durationMs,
-    upstreamServiceMs: record.firstByteMs === undefined ? undefined : record.firstByteMs - record.startedMs,
-    forwardedFor: request.header('x-forwarded-for'),
-    userAgent: request.header('user-agent'),
-    requestId: request.header('x-request-id'),
-    authority: request.authority,
-    upstreamHost: endpoint && `${endpoint.address}:${endpoint.port}`,
-    upstreamCluster: plan?.kind === 'forward' ? plan.cluster.name : undefined,
-    downstreamLocal: `${conn.local.host}:${conn.local.port}`,
-    downstreamRemote: `${conn.remote.host}:${conn.remote.port}`,
-    serverName: conn.tls?.serverName ?? '',
-    routeName: plan?.routeName || undefined,
-    peer: conn.tls?.peer?.spiffeId?.uri,
-    tries: record.tries,
-  })
+  if (http.stats) reportToIstio(exchange, http.stats, { flags, durationMs })
+  if (!http.accessLogs) return
+  const facts = new RequestLogFacts(exchange, { flags, durationMs, endedMs: ctx.clock.wallMs() })
+  getAccessLogs(ctx).write(http.accessLogs, facts)
 }

@@ -166,12 +166,12 @@ export function suspectResponse(
   { status, headers }: ResponseHead,
   end: boolean,
 ): TryOutcome | undefined {
-  const grpcStatus = end && status === 200 ? grpcStatusOf(headers) : undefined
+  const grpcStatus = end && status === 200 ? findGrpcStatus(headers) : undefined
   if (status < 400 && !(grpcStatus !== undefined && grpcStatus > 0) && !statusCodes.has(status)) return undefined
   return { kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') }
 }
 
-function grpcStatusOf(headers: readonly string[]): number | undefined {
+function findGrpcStatus(headers: readonly string[]): number | undefined {
   const at = headers.indexOf('grpc-status')
   return at < 0 || at % 2 === 1 ? undefined : Number(headers[at + 1])
 }

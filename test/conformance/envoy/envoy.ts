@@ -12,12 +12,22 @@ export async function startStaticEnvoy(
   t: Finally,
   resources: { readonly listeners: readonly object[]; readonly clusters: readonly object[] },
   port: number,
+  more: readonly string[] = [],
 ): Promise<Running> {
   const file = path.join(temporaryFolder(t), 'envoy.json')
   const { listeners, clusters } = resources
   const own = { listeners: listeners.map(untyped), clusters: clusters.map(untyped) }
   fs.writeFileSync(file, JSON.stringify({ static_resources: own }))
-  const envoy = start(t, envoyBinary(), ['-c', file, '--use-dynamic-base-id', '--concurrency', '1', '-l', 'warning'])
+  const envoy = start(t, envoyBinary(), [
+    '-c',
+    file,
+    '--use-dynamic-base-id',
+    '--concurrency',
+    '1',
+    '-l',
+    'warning',
+    ...more,
+  ])
   await envoy.listening(port)
   return envoy
 }

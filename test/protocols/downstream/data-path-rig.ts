@@ -12,6 +12,7 @@ import { ENDED, type Connection, type Outcome } from '../../../protocols/connect
 import { DEFAULT_LIMITS, type Context, type Limits } from '../../../protocols/context.ts'
 import { DataPath } from '../../../protocols/downstream/data-path.ts'
 import { seededRandom } from '../../helpers/random.ts'
+import { Lines } from '../access-lines.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 
@@ -59,6 +60,8 @@ export type Rig = {
   network: SimNetwork
   clock: SimClock
   metrics: Metrics
+  /** Of access logs. */
+  lines: Lines
   current: Current<Tables>
   served: Served[]
   /** Listeners of agent.yaml; a swap of the tables looks at them again. */
@@ -76,6 +79,7 @@ export async function rig(
 ): Promise<Rig> {
   const clock = new SimClock()
   const metrics = new Metrics()
+  const lines = new Lines()
   const current = new Current(first)
   const served: Served[] = []
   const transports: string[] = []
@@ -96,6 +100,7 @@ export async function rig(
     network,
     metrics,
     log: silentLog,
+    accessLogs: lines,
     random: seededRandom(1),
     tables: current,
     identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
@@ -109,6 +114,6 @@ export async function rig(
     await settle()
     return stream
   }
-  return { path, network, clock, metrics, current, served, own, transports, dial }
+  return { path, network, clock, metrics, lines, current, served, own, transports, dial }
 }
 export const failures = (r: Rig, code: string): number => r.metrics.total('mesh_connections_failed_total', { code })

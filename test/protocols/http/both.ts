@@ -6,6 +6,7 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { Current } from '../../../core/current.ts'
 import type { Log } from '../../../core/log.ts'
+import type { AccessLogOutput } from '../../../model/access-log/access-log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
@@ -45,9 +46,12 @@ type Options = {
   limits?: Partial<Limits>
   cluster?: Partial<Cluster>
   log?: Log
+  accessLogs?: AccessLogOutput
   answer?: http.RequestListener
   onContinue?: http.RequestListener
   originPort?: number
+  /** Beside the origin's. */
+  clusters?: readonly Cluster[]
 }
 
 export class Both {
@@ -72,8 +76,9 @@ export class Both {
     const toOrigin = cluster([endpoint('127.0.0.1', p.originPort ?? portOf(origin))], p.cluster)
     const ctx = realContext({
       ...(p.log && { log: p.log }),
+      ...(p.accessLogs && { accessLogs: p.accessLogs }),
       metrics: both.metrics,
-      tables: new Current<Tables>(tablesOf([toOrigin])),
+      tables: new Current<Tables>(tablesOf([toOrigin, ...(p.clusters ?? [])])),
       limits: { ...DEFAULT_LIMITS, ...p.limits },
     })
     const upstreams = createUpstreams(ctx)

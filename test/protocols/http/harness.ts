@@ -123,7 +123,6 @@ export function manager(
     requestTimeoutMs: undefined,
     connectionIdleMs: 60_000,
     maxRequestHeadersBytes: 60 * 1024,
-    accessLog: undefined,
     explicitProxy: false,
     ...more,
   }

@@ -26,7 +26,7 @@ const ACCESS_LOG: JsonObject[] = [
     typed_config: {
       '@type': `${T}.extensions.access_loggers.file.v3.FileAccessLog`,
       path: '/dev/stdout',
-      log_format: { text_format_source: { inline_string: '%REQ(X)%\n' } },
+      log_format: { text_format_source: { inline_string: '%NO_SUCH(X)%\n' } },
     },
   },
   {
@@ -63,8 +63,8 @@ const WORDS = [
   /Lua scripts do not run/,
   /Wasm extensions do not run/,
   /the filter acme\.Other does not run/,
-  /access-log formats of the mesh are not used/,
-  /not to envoy\.extensions\.access_loggers\.open_telemetry/,
+  /an access log is not written: %NO_SUCH\(X\)% is no operator that meshlet knows/,
+  /an access log is not written: envoy\.extensions\.access_loggers\.open_telemetry\S+ is not implemented/,
   /endpoints are not asked whether they are well/,
 ]
 

@@ -70,7 +70,7 @@ class Rig {
       client: { source: '10.0.0.9', conn: { originalDst: undefined } } as unknown as RequestOrigin,
       request: this.#request,
       remoteIp: '10.0.0.9',
-      record: createRecord({ clock }),
+      record: createRecord({ clock }, {}),
       body: this.body,
       down,
       get isAnswering() {

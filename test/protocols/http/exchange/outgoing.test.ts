@@ -41,7 +41,7 @@ function facts(more: Partial<HeaderFacts> = {}, method = 'GET', headers: string[
       conn: { remote: { host: '10.0.0.2', port: 5 }, local: { host: '10.0.0.1', port: 80 }, tls: undefined },
     } as unknown as RequestOrigin,
     http: {},
-    record: createRecord({ clock: new SimClock() }),
+    record: createRecord({ clock: new SimClock() }, {}),
     awaitsContinue: false,
     remoteIp: '',
     nowMs: NOW_MS,

@@ -1,25 +1,19 @@
 /** One line for every request, broken ones too, with the route that matched and Envoy's flags. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { silentLog, type Log } from '../../../../core/log.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { RetryPolicy, VirtualHost } from '../../../../model/route.ts'
-import type { AccessRecord } from '../../../../protocols/http/exchange/access-log.ts'
+import { jsonLog, Lines } from '../../access-lines.ts'
 import { Both, type Ask } from '../both.ts'
 import { forwardTo, manager, route } from '../harness.ts'
 
-function logged(): { log: Log; lines: AccessRecord[] } {
-  const lines: AccessRecord[] = []
-  return {
-    lines,
-    log: {
-      ...silentLog,
-      info: (fields: { evt: string }) => {
-        if (fields.evt === 'http.access') lines.push(fields as unknown as AccessRecord)
-      },
-    },
-  }
-}
+const LOG = jsonLog({
+  status: '%RESPONSE_CODE%',
+  flags: '%RESPONSE_FLAGS%',
+  route: '%ROUTE_NAME%',
+  details: '%RESPONSE_CODE_DETAILS%',
+  method: '%REQ(:METHOD)%',
+})
 const retry: RetryPolicy = {
   on: new Set(['5xx']),
   maxRetries: 1,
@@ -37,16 +31,16 @@ const named = (action: Parameters<typeof route>[0]): ReturnType<typeof route> =>
 type Line = {
   readonly status: number
   readonly flags: string
-  readonly routeName: string | undefined
-  readonly errorCode: string | undefined
-  readonly method: string
+  readonly route: string | null
+  readonly details: string
+  readonly method: string | null
 }
 for (const { name, http = manager([named(forwardTo())]), ask = {}, answers = 200, want } of [
-  { name: 'forwarded', want: { status: 200, flags: '-', routeName: 'named', errorCode: undefined, method: 'GET' } },
+  { name: 'forwarded', want: { status: 200, flags: '-', route: 'named', details: 'via_upstream', method: 'GET' } },
   {
     name: 'direct response',
     http: manager([named({ kind: 'direct', status: 418, body: '' })]),
-    want: { status: 418, flags: '-', routeName: 'named', errorCode: undefined, method: 'GET' },
+    want: { status: 418, flags: '-', route: 'named', details: 'direct_response', method: 'GET' },
   },
   {
     name: 'redirect',
@@ -61,64 +55,70 @@ for (const { name, http = manager([named(forwardTo())]), ask = {}, answers = 200
         stripQuery: false,
       }),
     ]),
-    want: { status: 301, flags: '-', routeName: 'named', errorCode: undefined, method: 'GET' },
+    want: { status: 301, flags: '-', route: 'named', details: 'direct_response', method: 'GET' },
   },
   {
     name: 'refused by a policy',
     http: manager([named(forwardTo())], { filters: denyAll }),
-    want: { status: 403, flags: 'DENY', routeName: 'named', errorCode: 'MESH_PEER_NOT_ALLOWED', method: 'GET' },
+    want: {
+      status: 403,
+      flags: '-',
+      route: 'named',
+      details: 'rbac_access_denied_matched_policy[none]',
+      method: 'GET',
+    },
   },
   {
     name: 'no cluster',
     http: manager([named(forwardTo({ clusters: [] }))]),
-    want: { status: 503, flags: 'NC', routeName: 'named', errorCode: 'MESH_NO_CLUSTER', method: 'GET' },
+    want: { status: 503, flags: 'NC', route: 'named', details: 'cluster_not_found', method: 'GET' },
   },
   {
     name: 'no route',
     http: manager([]),
-    want: { status: 404, flags: 'NR', routeName: undefined, errorCode: 'MESH_NO_ROUTE', method: 'GET' },
+    want: { status: 404, flags: 'NR', route: null, details: 'route_not_found', method: 'GET' },
   },
   {
     name: 'to https',
     http: manager([named(forwardTo())], {}, { requireTls: true } satisfies Partial<VirtualHost>),
-    want: { status: 301, flags: '-', routeName: undefined, errorCode: undefined, method: 'GET' },
+    want: { status: 301, flags: '-', route: null, details: 'direct_response', method: 'GET' },
   },
   {
     name: 'the last permitted try',
     http: manager([named(forwardTo({ retry }))]),
     answers: 503,
-    want: { status: 503, flags: 'URX', routeName: 'named', errorCode: undefined, method: 'GET' },
+    want: { status: 503, flags: 'URX', route: 'named', details: 'via_upstream', method: 'GET' },
   },
   {
     name: 'a method that is none',
     ask: { method: 'post' },
-    want: { status: 400, flags: 'DPE', routeName: undefined, errorCode: 'MESH_MALFORMED_INPUT', method: '' },
+    want: { status: 400, flags: 'DPE', route: null, details: 'CODEC.codec_error', method: null },
   },
   {
     name: 'a path with a fragment',
     ask: { path: '/a#b' },
-    want: { status: 400, flags: 'DPE', routeName: undefined, errorCode: 'MESH_MALFORMED_INPUT', method: '' },
+    want: { status: 400, flags: 'DPE', route: null, details: 'CODEC.codec_error', method: null },
   },
   {
     name: 'an escape that is none',
     ask: { path: '/%' },
-    want: { status: 400, flags: 'DPE', routeName: undefined, errorCode: 'MESH_MALFORMED_INPUT', method: '' },
+    want: { status: 400, flags: 'DPE', route: null, details: 'CODEC.codec_error', method: null },
   },
   {
     name: 'a head that is too large',
     http: manager([named(forwardTo())], { maxRequestHeadersBytes: 1024 }),
     ask: { fields: [['x', 'a'.repeat(2000)]] },
-    want: { status: 431, flags: 'DPE', routeName: undefined, errorCode: 'MESH_HEADERS_TOO_LARGE', method: '' },
+    want: { status: 431, flags: 'DPE', route: null, details: 'CODEC.headers_too_large', method: null },
   },
 ] satisfies { name: string; http?: HttpConnectionManager; ask?: Ask; answers?: number; want: Line }[]) {
   for (const codec of ['http1', 'http2'] as const) {
     test(`access log over ${codec}: ${name}`, async (t) => {
-      const { log, lines } = logged()
+      const lines = new Lines()
       const both = await Both.start(
         t,
-        { ...http, accessLog: 'json' },
+        { ...http, accessLogs: [LOG] },
         {
-          log,
+          accessLogs: lines,
           answer: (_request, response) => {
             response.statusCode = answers
             response.end()
@@ -127,16 +127,15 @@ for (const { name, http = manager([named(forwardTo())]), ask = {}, answers = 200
       )
       const told = await both.ask(codec, ask)
       assert.equal(told.status, want.status)
-      assert.equal(lines.length, 1)
-      const { status, flags, routeName, errorCode, method } = lines[0]!
-      assert.deepEqual({ status, flags, routeName, errorCode, method }, want)
+      const expected = { ...want, details: want.details.replace('CODEC', codec) }
+      assert.deepEqual(lines.parsed, [expected])
     })
   }
 }
 test('a listener without an access log has no line for a broken request either', async (t) => {
-  const { log, lines } = logged()
-  const both = await Both.start(t, manager(), { log })
+  const lines = new Lines()
+  const both = await Both.start(t, manager(), { accessLogs: lines })
   await both.ask('http1', { method: 'post' })
   await both.ask('http2', { method: 'post' })
-  assert.deepEqual(lines, [])
+  assert.deepEqual(lines.texts, [])
 })

@@ -6,8 +6,7 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
-import { silentLog, type Log } from '../../../../core/log.ts'
-import type { AccessRecord } from '../../../../protocols/http/exchange/access-log.ts'
+import { jsonLog, Lines } from '../../access-lines.ts'
 import { frame, headers, portOf, RawH2, setting, word, type Fields, type Heard } from '../../../helpers/raw-h2.ts'
 import { SocketOrigin, SocketRig } from '../../downstream/socket-rig.ts'
 import { Both } from '../both.ts'
@@ -92,14 +91,9 @@ test(
   'what RFC 9113 calls malformed is answered with 400 and reset, reaches nobody, and the connection goes on (§8.1.1)',
   { timeout: 20_000 },
   async (t) => {
-    const lines: AccessRecord[] = []
-    const log: Log = {
-      ...silentLog,
-      info: (fields: { evt: string }) => {
-        if (fields.evt === 'http.access') lines.push(fields as unknown as AccessRecord)
-      },
-    }
-    const both = await Both.start(t, manager([route()], { accessLog: 'json' }), { log })
+    const lines = new Lines()
+    const log = jsonLog({ status: '%RESPONSE_CODE%', flags: '%RESPONSE_FLAGS%' })
+    const both = await Both.start(t, manager([route()], { accessLogs: [log] }), { accessLogs: lines })
     const raw = dial(t, both.ports.http2)
     let stream = 1
     for (const [what, fields] of Object.entries(MALFORMED)) {
@@ -117,7 +111,8 @@ test(
       both.metrics.total('mesh_http_failed_total', { code: 'MESH_MALFORMED_INPUT' }),
       2 * Object.keys(MALFORMED).length,
     )
-    assert.deepEqual([lines.length, lines[0]?.status, lines[0]?.flags], [2 * Object.keys(MALFORMED).length, 400, 'DPE'])
+    assert.equal(lines.texts.length, 2 * Object.keys(MALFORMED).length)
+    assert.deepEqual(lines.parsed[0], { status: 400, flags: 'DPE' })
     raw.socket.write(headers(stream, asked(), true))
     await raw.until(ends(stream))
     assert.equal(statusOf(raw, stream), 200)

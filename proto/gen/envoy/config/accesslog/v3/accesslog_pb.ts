@@ -2,11 +2,16 @@
 // @generated from file envoy/config/accesslog/v3/accesslog.proto (package envoy.config.accesslog.v3, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../descriptors.ts";
+import type { RuntimeUInt32 } from "../../core/v3/base_pb.ts";
+import type { HeaderMatcher } from "../../route/v3/route_components_pb.ts";
+import type { AccessLogType } from "../../../data/accesslog/v3/accesslog_pb.ts";
+import type { MetadataMatcher } from "../../../type/matcher/v3/metadata_pb.ts";
+import type { FractionalPercent } from "../../../type/v3/percent_pb.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/accesslog/v3/accesslog.proto.
@@ -22,6 +27,11 @@ export type AccessLog = Message<"envoy.config.accesslog.v3.AccessLog"> & {
    * @generated from field: string name = 1;
    */
   name: string;
+
+  /**
+   * @generated from field: envoy.config.accesslog.v3.AccessLogFilter filter = 2;
+   */
+  filter?: AccessLogFilter | undefined;
 
   /**
    * @generated from oneof envoy.config.accesslog.v3.AccessLog.config_type
@@ -41,4 +51,507 @@ export type AccessLog = Message<"envoy.config.accesslog.v3.AccessLog"> & {
  */
 export const AccessLogSchema: GenMessage<AccessLog> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 0);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.AccessLogFilter
+ */
+export type AccessLogFilter = Message<"envoy.config.accesslog.v3.AccessLogFilter"> & {
+  /**
+   * @generated from oneof envoy.config.accesslog.v3.AccessLogFilter.filter_specifier
+   */
+  filterSpecifier: {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.StatusCodeFilter status_code_filter = 1;
+     */
+    value: StatusCodeFilter;
+    case: "statusCodeFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.DurationFilter duration_filter = 2;
+     */
+    value: DurationFilter;
+    case: "durationFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.NotHealthCheckFilter not_health_check_filter = 3;
+     */
+    value: NotHealthCheckFilter;
+    case: "notHealthCheckFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.TraceableFilter traceable_filter = 4;
+     */
+    value: TraceableFilter;
+    case: "traceableFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.RuntimeFilter runtime_filter = 5;
+     */
+    value: RuntimeFilter;
+    case: "runtimeFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.AndFilter and_filter = 6;
+     */
+    value: AndFilter;
+    case: "andFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.OrFilter or_filter = 7;
+     */
+    value: OrFilter;
+    case: "orFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.HeaderFilter header_filter = 8;
+     */
+    value: HeaderFilter;
+    case: "headerFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.ResponseFlagFilter response_flag_filter = 9;
+     */
+    value: ResponseFlagFilter;
+    case: "responseFlagFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.GrpcStatusFilter grpc_status_filter = 10;
+     */
+    value: GrpcStatusFilter;
+    case: "grpcStatusFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.ExtensionFilter extension_filter = 11;
+     */
+    value: ExtensionFilter;
+    case: "extensionFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.MetadataFilter metadata_filter = 12;
+     */
+    value: MetadataFilter;
+    case: "metadataFilter";
+  } | {
+    /**
+     * @generated from field: envoy.config.accesslog.v3.LogTypeFilter log_type_filter = 13;
+     */
+    value: LogTypeFilter;
+    case: "logTypeFilter";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.AccessLogFilter.
+ * Use `create(AccessLogFilterSchema)` to create a new message.
+ */
+export const AccessLogFilterSchema: GenMessage<AccessLogFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 1);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.ComparisonFilter
+ */
+export type ComparisonFilter = Message<"envoy.config.accesslog.v3.ComparisonFilter"> & {
+  /**
+   * @generated from field: envoy.config.accesslog.v3.ComparisonFilter.Op op = 1;
+   */
+  op: ComparisonFilter_Op;
+
+  /**
+   * @generated from field: envoy.config.core.v3.RuntimeUInt32 value = 2;
+   */
+  value?: RuntimeUInt32 | undefined;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.ComparisonFilter.
+ * Use `create(ComparisonFilterSchema)` to create a new message.
+ */
+export const ComparisonFilterSchema: GenMessage<ComparisonFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 2);
+
+/**
+ * @generated from enum envoy.config.accesslog.v3.ComparisonFilter.Op
+ */
+export const ComparisonFilter_Op = {
+  /**
+   * @generated from enum value: EQ = 0;
+   */
+  EQ: 0,
+
+  /**
+   * @generated from enum value: GE = 1;
+   */
+  GE: 1,
+
+  /**
+   * @generated from enum value: LE = 2;
+   */
+  LE: 2,
+
+  /**
+   * @generated from enum value: NE = 3;
+   */
+  NE: 3,
+} as const;
+
+/**
+ * @generated from enum envoy.config.accesslog.v3.ComparisonFilter.Op
+ */
+export type ComparisonFilter_Op = (typeof ComparisonFilter_Op)[keyof typeof ComparisonFilter_Op] | UnknownEnum;
+
+/**
+ * Describes the enum envoy.config.accesslog.v3.ComparisonFilter.Op.
+ */
+export const ComparisonFilter_OpSchema: GenEnum<ComparisonFilter_Op> = /*@__PURE__*/
+  enumDesc(file_envoy_config_accesslog_v3_accesslog, 2, 0);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.StatusCodeFilter
+ */
+export type StatusCodeFilter = Message<"envoy.config.accesslog.v3.StatusCodeFilter"> & {
+  /**
+   * @generated from field: envoy.config.accesslog.v3.ComparisonFilter comparison = 1;
+   */
+  comparison?: ComparisonFilter | undefined;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.StatusCodeFilter.
+ * Use `create(StatusCodeFilterSchema)` to create a new message.
+ */
+export const StatusCodeFilterSchema: GenMessage<StatusCodeFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 3);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.DurationFilter
+ */
+export type DurationFilter = Message<"envoy.config.accesslog.v3.DurationFilter"> & {
+  /**
+   * @generated from field: envoy.config.accesslog.v3.ComparisonFilter comparison = 1;
+   */
+  comparison?: ComparisonFilter | undefined;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.DurationFilter.
+ * Use `create(DurationFilterSchema)` to create a new message.
+ */
+export const DurationFilterSchema: GenMessage<DurationFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 4);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.NotHealthCheckFilter
+ */
+export type NotHealthCheckFilter = Message<"envoy.config.accesslog.v3.NotHealthCheckFilter"> & {
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.NotHealthCheckFilter.
+ * Use `create(NotHealthCheckFilterSchema)` to create a new message.
+ */
+export const NotHealthCheckFilterSchema: GenMessage<NotHealthCheckFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 5);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.TraceableFilter
+ */
+export type TraceableFilter = Message<"envoy.config.accesslog.v3.TraceableFilter"> & {
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.TraceableFilter.
+ * Use `create(TraceableFilterSchema)` to create a new message.
+ */
+export const TraceableFilterSchema: GenMessage<TraceableFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 6);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.RuntimeFilter
+ */
+export type RuntimeFilter = Message<"envoy.config.accesslog.v3.RuntimeFilter"> & {
+  /**
+   * @generated from field: string runtime_key = 1;
+   */
+  runtimeKey: string;
+
+  /**
+   * @generated from field: envoy.type.v3.FractionalPercent percent_sampled = 2;
+   */
+  percentSampled?: FractionalPercent | undefined;
+
+  /**
+   * @generated from field: bool use_independent_randomness = 3;
+   */
+  useIndependentRandomness: boolean;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.RuntimeFilter.
+ * Use `create(RuntimeFilterSchema)` to create a new message.
+ */
+export const RuntimeFilterSchema: GenMessage<RuntimeFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 7);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.AndFilter
+ */
+export type AndFilter = Message<"envoy.config.accesslog.v3.AndFilter"> & {
+  /**
+   * @generated from field: repeated envoy.config.accesslog.v3.AccessLogFilter filters = 1;
+   */
+  filters: AccessLogFilter[];
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.AndFilter.
+ * Use `create(AndFilterSchema)` to create a new message.
+ */
+export const AndFilterSchema: GenMessage<AndFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 8);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.OrFilter
+ */
+export type OrFilter = Message<"envoy.config.accesslog.v3.OrFilter"> & {
+  /**
+   * @generated from field: repeated envoy.config.accesslog.v3.AccessLogFilter filters = 2;
+   */
+  filters: AccessLogFilter[];
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.OrFilter.
+ * Use `create(OrFilterSchema)` to create a new message.
+ */
+export const OrFilterSchema: GenMessage<OrFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 9);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.HeaderFilter
+ */
+export type HeaderFilter = Message<"envoy.config.accesslog.v3.HeaderFilter"> & {
+  /**
+   * @generated from field: envoy.config.route.v3.HeaderMatcher header = 1;
+   */
+  header?: HeaderMatcher | undefined;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.HeaderFilter.
+ * Use `create(HeaderFilterSchema)` to create a new message.
+ */
+export const HeaderFilterSchema: GenMessage<HeaderFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 10);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.ResponseFlagFilter
+ */
+export type ResponseFlagFilter = Message<"envoy.config.accesslog.v3.ResponseFlagFilter"> & {
+  /**
+   * @generated from field: repeated string flags = 1;
+   */
+  flags: string[];
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.ResponseFlagFilter.
+ * Use `create(ResponseFlagFilterSchema)` to create a new message.
+ */
+export const ResponseFlagFilterSchema: GenMessage<ResponseFlagFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 11);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.GrpcStatusFilter
+ */
+export type GrpcStatusFilter = Message<"envoy.config.accesslog.v3.GrpcStatusFilter"> & {
+  /**
+   * @generated from field: repeated envoy.config.accesslog.v3.GrpcStatusFilter.Status statuses = 1;
+   */
+  statuses: GrpcStatusFilter_Status[];
+
+  /**
+   * @generated from field: bool exclude = 2;
+   */
+  exclude: boolean;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.GrpcStatusFilter.
+ * Use `create(GrpcStatusFilterSchema)` to create a new message.
+ */
+export const GrpcStatusFilterSchema: GenMessage<GrpcStatusFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 12);
+
+/**
+ * @generated from enum envoy.config.accesslog.v3.GrpcStatusFilter.Status
+ */
+export const GrpcStatusFilter_Status = {
+  /**
+   * @generated from enum value: OK = 0;
+   */
+  OK: 0,
+
+  /**
+   * @generated from enum value: CANCELED = 1;
+   */
+  CANCELED: 1,
+
+  /**
+   * @generated from enum value: UNKNOWN = 2;
+   */
+  UNKNOWN: 2,
+
+  /**
+   * @generated from enum value: INVALID_ARGUMENT = 3;
+   */
+  INVALID_ARGUMENT: 3,
+
+  /**
+   * @generated from enum value: DEADLINE_EXCEEDED = 4;
+   */
+  DEADLINE_EXCEEDED: 4,
+
+  /**
+   * @generated from enum value: NOT_FOUND = 5;
+   */
+  NOT_FOUND: 5,
+
+  /**
+   * @generated from enum value: ALREADY_EXISTS = 6;
+   */
+  ALREADY_EXISTS: 6,
+
+  /**
+   * @generated from enum value: PERMISSION_DENIED = 7;
+   */
+  PERMISSION_DENIED: 7,
+
+  /**
+   * @generated from enum value: RESOURCE_EXHAUSTED = 8;
+   */
+  RESOURCE_EXHAUSTED: 8,
+
+  /**
+   * @generated from enum value: FAILED_PRECONDITION = 9;
+   */
+  FAILED_PRECONDITION: 9,
+
+  /**
+   * @generated from enum value: ABORTED = 10;
+   */
+  ABORTED: 10,
+
+  /**
+   * @generated from enum value: OUT_OF_RANGE = 11;
+   */
+  OUT_OF_RANGE: 11,
+
+  /**
+   * @generated from enum value: UNIMPLEMENTED = 12;
+   */
+  UNIMPLEMENTED: 12,
+
+  /**
+   * @generated from enum value: INTERNAL = 13;
+   */
+  INTERNAL: 13,
+
+  /**
+   * @generated from enum value: UNAVAILABLE = 14;
+   */
+  UNAVAILABLE: 14,
+
+  /**
+   * @generated from enum value: DATA_LOSS = 15;
+   */
+  DATA_LOSS: 15,
+
+  /**
+   * @generated from enum value: UNAUTHENTICATED = 16;
+   */
+  UNAUTHENTICATED: 16,
+} as const;
+
+/**
+ * @generated from enum envoy.config.accesslog.v3.GrpcStatusFilter.Status
+ */
+export type GrpcStatusFilter_Status = (typeof GrpcStatusFilter_Status)[keyof typeof GrpcStatusFilter_Status] | UnknownEnum;
+
+/**
+ * Describes the enum envoy.config.accesslog.v3.GrpcStatusFilter.Status.
+ */
+export const GrpcStatusFilter_StatusSchema: GenEnum<GrpcStatusFilter_Status> = /*@__PURE__*/
+  enumDesc(file_envoy_config_accesslog_v3_accesslog, 12, 0);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.MetadataFilter
+ */
+export type MetadataFilter = Message<"envoy.config.accesslog.v3.MetadataFilter"> & {
+  /**
+   * @generated from field: envoy.type.matcher.v3.MetadataMatcher matcher = 1;
+   */
+  matcher?: MetadataMatcher | undefined;
+
+  /**
+   * @generated from field: google.protobuf.BoolValue match_if_key_not_found = 2;
+   */
+  matchIfKeyNotFound?: boolean | undefined;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.MetadataFilter.
+ * Use `create(MetadataFilterSchema)` to create a new message.
+ */
+export const MetadataFilterSchema: GenMessage<MetadataFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 13);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.LogTypeFilter
+ */
+export type LogTypeFilter = Message<"envoy.config.accesslog.v3.LogTypeFilter"> & {
+  /**
+   * @generated from field: repeated envoy.data.accesslog.v3.AccessLogType types = 1;
+   */
+  types: AccessLogType[];
+
+  /**
+   * @generated from field: bool exclude = 2;
+   */
+  exclude: boolean;
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.LogTypeFilter.
+ * Use `create(LogTypeFilterSchema)` to create a new message.
+ */
+export const LogTypeFilterSchema: GenMessage<LogTypeFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 14);
+
+/**
+ * @generated from message envoy.config.accesslog.v3.ExtensionFilter
+ */
+export type ExtensionFilter = Message<"envoy.config.accesslog.v3.ExtensionFilter"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from oneof envoy.config.accesslog.v3.ExtensionFilter.config_type
+   */
+  configType: {
+    /**
+     * @generated from field: google.protobuf.Any typed_config = 3;
+     */
+    value: Any;
+    case: "typedConfig";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message envoy.config.accesslog.v3.ExtensionFilter.
+ * Use `create(ExtensionFilterSchema)` to create a new message.
+ */
+export const ExtensionFilterSchema: GenMessage<ExtensionFilter> = /*@__PURE__*/
+  messageDesc(file_envoy_config_accesslog_v3_accesslog, 15);
 

@@ -24,6 +24,12 @@ export type SubstitutionFormatString = Message<"envoy.config.core.v3.Substitutio
    */
   format: {
     /**
+     * @generated from field: string text_format = 1;
+     */
+    value: string;
+    case: "textFormat";
+  } | {
+    /**
      * @generated from field: google.protobuf.Struct json_format = 2;
      */
     value: JsonObject;

@@ -6,7 +6,7 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../../descriptors.ts";
 import type { SubstitutionFormatString } from "../../../../config/core/v3/substitution_format_string_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/extensions/access_loggers/file/v3/file.proto.
@@ -27,6 +27,18 @@ export type FileAccessLog = Message<"envoy.extensions.access_loggers.file.v3.Fil
    * @generated from oneof envoy.extensions.access_loggers.file.v3.FileAccessLog.access_log_format
    */
   accessLogFormat: {
+    /**
+     * @generated from field: string format = 2;
+     */
+    value: string;
+    case: "format";
+  } | {
+    /**
+     * @generated from field: google.protobuf.Struct typed_json_format = 4;
+     */
+    value: JsonObject;
+    case: "typedJsonFormat";
+  } | {
     /**
      * @generated from field: envoy.config.core.v3.SubstitutionFormatString log_format = 5;
      */

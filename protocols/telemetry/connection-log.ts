@@ -1,0 +1,139 @@
+/** Lines of access logs about connections: those of the listener, and those of a TCP proxy. */
+import type { MeshError } from '../../core/errors.ts'
+import type { NetStream } from '../../core/os/network.ts'
+import type { HostPort, LogFacts, TimePoint } from '../../model/access-log/facts.ts'
+import { toEnvoyFlags } from '../../model/access-log/response-flags.ts'
+import type { PeerIdentity } from '../../model/identity.ts'
+import type { Listener } from '../../model/listener.ts'
+import type { Connection } from '../connection.ts'
+import type { Context } from '../context.ts'
+import { getAccessLogs } from './access-logs.ts'
+import { describeConnectFailure } from './failures.ts'
+
+type Ended = {
+  readonly accepted: NetStream
+  readonly listener: Listener
+  /** Undefined: it came to no chain. */
+  readonly conn: Connection | undefined
+  readonly error: MeshError | undefined
+}
+type LogContext = Pick<Context, 'accessLogs' | 'metrics' | 'random' | 'clock' | 'log' | 'identity'>
+
+export function logConnection(ended: Ended, ctx: LogContext): void {
+  const { listener, conn } = ended
+  const { codec } = conn?.chain ?? {}
+  const ofTcp = codec?.kind === 'tcp' ? codec.tcp.accessLogs : undefined
+  if (ofTcp) getAccessLogs(ctx).write(ofTcp, new ConnectionLogFacts('TcpConnectionEnd', ended, ctx))
+  if (listener.accessLogs) getAccessLogs(ctx).write(listener.accessLogs, new ConnectionLogFacts('NotSet', ended, ctx))
+}
+
+export class ConnectionLogFacts implements LogFacts {
+  readonly type: 'TcpConnectionEnd' | 'NotSet'
+  readonly startedMs: number
+  readonly endedMs: number
+  readonly protocol = undefined
+  readonly upstreamProtocol = undefined
+  readonly status = 0
+  readonly grpcStatus = undefined
+  readonly codeDetails = undefined
+  readonly metadata = undefined
+  readonly routeName = undefined
+  readonly traceId = undefined
+  readonly spanId = undefined
+  readonly #ended: Ended
+  readonly #ctx: Pick<LogContext, 'identity'>
+
+  constructor(type: ConnectionLogFacts['type'], ended: Ended, ctx: LogContext) {
+    this.type = type
+    this.#ended = ended
+    this.#ctx = ctx
+    this.endedMs = ctx.clock.wallMs()
+    this.startedMs = ended.conn?.startedMs ?? this.endedMs
+  }
+
+  time(point: TimePoint): number | undefined {
+    if (point === 'DS_RX_BEG') return 0
+    return point === 'DS_TX_END' ? Math.max(0, this.endedMs - this.startedMs) : undefined
+  }
+  request(): undefined {
+    return undefined
+  }
+  response(): undefined {
+    return undefined
+  }
+  trailer(): undefined {
+    return undefined
+  }
+  get terminationDetails(): string | undefined {
+    const { error } = this.#ended
+    // The rule's name stands at the end of the message (serve.ts).
+    const [, rule] = error?.code === 'MESH_PEER_NOT_ALLOWED' ? (/\(rule (.*)\)$/.exec(error.message) ?? []) : []
+    return rule === undefined ? undefined : `rbac_access_denied_matched_policy[${rule}]`.replaceAll(/\s/g, '_')
+  }
+  get flags(): readonly string[] {
+    return toEnvoyFlags(this.#ended.error?.row.flag ?? '-')
+  }
+  get receivedBytes(): number {
+    return this.#ended.conn?.receivedBytes ?? 0
+  }
+  get sentBytes(): number {
+    return this.#ended.conn?.sentBytes ?? 0
+  }
+  get attempts(): number {
+    return this.#ended.conn?.upstream ? 1 : 0
+  }
+  get filterChain(): string | undefined {
+    return this.#ended.conn?.chain.name || undefined
+  }
+  get cluster(): string | undefined {
+    const cluster = this.#ended.conn?.cluster
+    return cluster === '-' ? undefined : cluster
+  }
+  get upstream(): HostPort | undefined {
+    const endpoint = this.#ended.conn?.upstream?.endpoint
+    return endpoint && { host: endpoint.address, port: endpoint.port }
+  }
+  get upstreamName(): string | undefined {
+    return this.#ended.conn?.upstream?.endpoint.hostname
+  }
+  get upstreamLocal(): HostPort | undefined {
+    return this.#ended.conn?.upstream?.local
+  }
+  get upstreamPeer(): PeerIdentity | undefined {
+    return this.#ended.conn?.upstream?.certificates?.peer
+  }
+  get upstreamFailure(): string | undefined {
+    return describeConnectFailure(this.#ended.error)
+  }
+  get upstreamOwnUri(): string | undefined {
+    return this.#ended.conn?.upstream?.certificates?.usesIdentity ? this.#ownUri : undefined
+  }
+  get connectionId(): string {
+    return this.#ended.conn?.id ?? '0'
+  }
+  get local(): HostPort {
+    return this.#ended.accepted.local
+  }
+  get remote(): HostPort {
+    return this.#ended.accepted.remote
+  }
+  get client(): HostPort {
+    return this.#ended.conn?.remote ?? this.#ended.accepted.remote
+  }
+  get serverName(): string | undefined {
+    const { conn } = this.#ended
+    return conn?.tls?.serverName || conn?.offered.serverName || undefined
+  }
+  get tlsVersion(): string | undefined {
+    return this.#ended.conn?.tls?.version
+  }
+  get peer(): PeerIdentity | undefined {
+    return this.#ended.conn?.tls?.peer
+  }
+  get ownUri(): string | undefined {
+    return this.#ended.conn?.tls ? this.#ownUri : undefined
+  }
+  get #ownUri(): string | undefined {
+    return this.#ctx.identity.current()?.spiffeId.uri
+  }
+}
