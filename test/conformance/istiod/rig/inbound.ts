@@ -90,7 +90,7 @@ export async function meshCall(
 ): Promise<Answer & { readonly peer?: string | undefined }> {
   let socket: tls.TLSSocket
   try {
-    socket = await meshConnect(identity, port, ['istio-http/1.1', 'istio', 'http/1.1'], undefined, host)
+    socket = await meshConnect(identity, { host, port, alpn: ['istio-http/1.1', 'istio', 'http/1.1'] })
   } catch (err) {
     return { status: 0, body: String(err), headers: {} }
   }
@@ -109,13 +109,17 @@ const HANDSHAKE_MS = 5_000
  */
 export function meshConnect(
   identity: Identity,
-  port: number,
-  alpn: readonly string[],
-  servername = `outbound_.${port}_._.edge.edge.svc.cluster.local`,
-  host = NODE_IP,
+  {
+    host = NODE_IP,
+    port,
+    alpn,
+    servername = `outbound_.${port}_._.edge.edge.svc.cluster.local`,
+    ...settings
+  }: tls.ConnectionOptions & { readonly port: number; readonly alpn: readonly string[] },
 ): Promise<tls.TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = tls.connect({
+      ...settings,
       host,
       port,
       servername,

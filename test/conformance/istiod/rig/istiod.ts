@@ -4,8 +4,9 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { parseAllDocuments } from 'yaml'
 import { freePorts } from '../../../../tools/free-ports.ts'
-import { start, temporaryFolder, until, type Finally, type Running } from '../../programs.ts'
+import { sleep, start, temporaryFolder, until, type Finally, type Running } from '../../programs.ts'
 import { istioBinaries } from './binaries.ts'
 import { TokenIssuer, type TokenClaims } from './tokens.ts'
 import { MeshCa } from './trust.ts'
@@ -25,6 +26,8 @@ export type IstiodOptions = {
   readonly env?: Readonly<Record<string, string>>
   /** Further lines of mesh.yaml. */
   readonly mesh?: string
+  /** Its meshNetworks file; default: none. */
+  readonly networks?: string
   /** Of another istiod of the same mesh. */
   readonly ca?: MeshCa
   readonly issuer?: TokenIssuer
@@ -37,6 +40,10 @@ const MESH = `trustDomain: cluster.local
 defaultProviders: {metrics: [prometheus]}
 defaultConfig: {discoveryAddress: "${ISTIOD_NAME}:15012"}
 `
+
+const MAX_STARTS = 3
+/** After it says that it is ready. Over the in-memory API it hears of them a moment later. */
+const ENDPOINTS_MS = 2_000
 
 export class Istiod {
   readonly folder: string
@@ -57,6 +64,7 @@ export class Istiod {
     this.ca = o.ca ?? new MeshCa()
     fs.mkdirSync(path.join(this.folder, 'config'))
     fs.writeFileSync(path.join(this.folder, 'mesh.yaml'), MESH + (o.mesh ?? ''))
+    if (o.networks !== undefined) fs.writeFileSync(path.join(this.folder, 'networks.yaml'), o.networks)
     this.ca.writeTo(path.join(this.folder, 'cacerts'))
   }
 
@@ -77,8 +85,42 @@ export class Istiod {
     return path.join(this.folder, 'cacerts')
   }
 
+  /**
+   * An istiod that begins with services in its folder sometimes (once in some fifty starts) never hears of their
+   * endpoints: serviceentry/controller.go registers the handlers for them, without the existing state, when the
+   * collections may have it already. Whoever connects gets clusters without endpoints until their ServiceEntry changes,
+   * and nothing that a client does helps. Such a one is started anew.
+   */
   async start(): Promise<void> {
-    const { store = 'file', maxAgeMs, maxAgeGraceMs, revision, env } = this.#o
+    for (let starts = 1; ; starts++) {
+      await this.#startOnce()
+      // Still missing after some starts: it refuses them, which is the test's own matter.
+      if (starts === MAX_STARTS || (await this.#knowsEndpoints())) return
+      console.error('istiod has missed endpoints of its folder, it is started anew')
+      await this.stop()
+    }
+  }
+  async #knowsEndpoints(): Promise<boolean> {
+    const by = performance.now() + ENDPOINTS_MS
+    while ((await this.#servicesWithoutEndpoints()).length > 0) {
+      if (performance.now() > by) return false
+      await sleep(20)
+    }
+    return true
+  }
+  /** Hosts of the ServiceEntries of its folder that name endpoints, of which istiod knows none. */
+  async #servicesWithoutEndpoints(): Promise<readonly string[]> {
+    const folder = path.join(this.folder, 'config')
+    const hosts = fs
+      .readdirSync(folder)
+      .filter((file) => file.endsWith('.yaml'))
+      .flatMap((file) => findHostsWithEndpoints(fs.readFileSync(path.join(folder, file), 'utf8')))
+    if (hosts.length === 0) return []
+    const known = JSON.parse((await this.get('/debug/endpointz'))?.text ?? '{}') as object
+    return hosts.filter((host) => !(host in known))
+  }
+  async #startOnce(): Promise<void> {
+    const { store = 'file', maxAgeMs, maxAgeGraceMs, revision, env, networks } = this.#o
     const [secure, plain, http, monitoring, dump] = this.#ports.map((port) => `127.0.0.1:${port}`) as [
       string,
       string,
@@ -94,6 +136,7 @@ export class Istiod {
         path.join(this.folder, 'config'),
         '-meshConfig',
         path.join(this.folder, 'mesh.yaml'),
+        ...(networks === undefined ? [] : ['-networksConfig', path.join(this.folder, 'networks.yaml')]),
         '-store',
         store,
         '-dump',
@@ -211,6 +254,16 @@ export type StoredObject = {
   readonly annotations?: Readonly<Record<string, string>>
   readonly Spec: object
   readonly Status?: object
+}
+
+function findHostsWithEndpoints(yaml: string): readonly string[] {
+  return parseAllDocuments(yaml).flatMap((document) => {
+    const { kind, spec } = (document.toJS() ?? {}) as {
+      readonly kind?: string
+      readonly spec?: { readonly hosts?: readonly string[]; readonly endpoints?: readonly object[] }
+    }
+    return kind === 'ServiceEntry' && spec?.endpoints ? (spec.hosts ?? []) : []
+  })
 }
 
 async function fetchText(url: string): Promise<{ readonly status: number; readonly text: string } | undefined> {

@@ -7,19 +7,22 @@ import { findDebianProgram, type DebianPeer } from '../../../../tools/debian.ts'
 
 const INSIDE = 'MESHLET_TEST_NETWORK'
 
+export const isInOwnNetwork = (): boolean => process.env[INSIDE] !== undefined
+
 /**
  * The test file runs again, in a network namespace with loopback only; out here nothing follows. Needs root.
  * @param file import.meta.filename
  * @param programs that the file uses in there: nothing can be installed from inside
+ * @param args of the file
  */
-export function inOwnNetwork(file: string, programs: readonly DebianPeer[] = []): void {
+export function inOwnNetwork(file: string, programs: readonly DebianPeer[] = [], args: readonly string[] = []): void {
   for (const program of ['iptables', ...programs] as const) findDebianProgram(program)
-  if (process.env[INSIDE] !== undefined) {
+  if (isInOwnNetwork()) {
     // An address that is not 127.0.0.0/8, and a way out that leads nowhere.
     shell('ip link set lo up', 'ip addr add 192.0.2.1/32 dev lo', 'ip route add default dev lo')
     return
   }
-  const { status } = spawnSync('unshare', ['--net', process.execPath, ...process.execArgv, file], {
+  const { status } = spawnSync('unshare', ['--net', process.execPath, ...process.execArgv, file, ...args], {
     stdio: 'inherit',
     env: { ...process.env, [INSIDE]: '1' },
   })

@@ -12,18 +12,19 @@ import { request, type Answer } from './mesh-agent.ts'
 import { shell } from './network-namespace.ts'
 
 export const HERE_IP = '192.168.77.1'
-const THERE_IP = '192.168.77.2'
+export const THERE_IP = '192.168.77.2'
 
 type Job =
   | { readonly serve: string; readonly http: number; readonly tcp: number }
   | { readonly call: number; readonly identity?: Identity | undefined; readonly host?: string }
 
 export class Outside {
-  readonly #enter: readonly string[]
+  /** What a command begins with that runs over there. */
+  readonly enter: readonly string[]
   readonly #t: Finally
   private constructor(t: Finally, enter: readonly string[]) {
     this.#t = t
-    this.#enter = enter
+    this.enter = enter
   }
 
   /** @param addresses further addresses over there; everything that is not here is routed there */
@@ -75,7 +76,7 @@ export class Outside {
   }
 
   #command(job: Job): string[] {
-    return [...this.#enter, process.execPath, import.meta.filename, JSON.stringify(job)]
+    return [...this.enter, process.execPath, import.meta.filename, JSON.stringify(job)]
   }
 }
 

@@ -7,54 +7,28 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { once } from 'node:events'
 import net from 'node:net'
-import path from 'node:path'
-import { temporaryFolder, until, type Finally } from '../../programs.ts'
+import { until, type Finally } from '../../programs.ts'
 import { App, serviceEntry, SIDECAR_LABEL } from '../rig/app.ts'
+import { CAPTURE_LAUNCHER, giveToMeshlet, MESHLET_UID, setCaptureRules } from '../rig/capture.ts'
 import { echo, EchoServer } from '../rig/echo.ts'
 import { FAR_SERVICES, farIngress, HTTP_PORT, HTTP_VIP, startFarAgent, TCP_PORT, TCP_VIP } from '../rig/far-agent.ts'
 import { peerAuthentication } from '../rig/inbound.ts'
 import { certificateOf } from '../rig/istioctl.ts'
 import { Istiod } from '../rig/istiod.ts'
 import { MeshAgent, request, type Answer } from '../rig/mesh-agent.ts'
-import { inOwnNetwork, shell } from '../rig/network-namespace.ts'
+import { inOwnNetwork } from '../rig/network-namespace.ts'
 import { HERE_IP, Outside } from '../rig/outside.ts'
 
 inOwnNetwork(import.meta.filename, ['setpriv', 'nft'])
 
-const EDGE = path.resolve(import.meta.dirname, '../../../../deploy/edge')
 const SELF_VIP = '10.96.0.12'
 /** In the same range, and of nobody in the mesh; the other machine has it. */
 const UNKNOWN = '10.96.9.9'
 const APP_PORT = 8080
 /** Of an application here that is no service. */
 const OTHER_PORT = 8081
-/** Anything but root's: meshlet's user on this machine. */
-const MESHLET_UID = 61_184
-
 const mtls = (mode: 'STRICT' | 'PERMISSIVE'): string =>
   peerAuthentication(mode).replace('namespace: edge', 'namespace: shop')
-
-/** What meshlet-capture-rules.service does, with a user that need not have a name. */
-function capture(t: Finally, uid: number): void {
-  const text = fs.readFileSync(path.join(EDGE, 'meshlet-capture.nft'), 'utf8')
-  assert.match(text, /meta skuid "meshlet" return/)
-  assert.match(text, new RegExp(`^define INBOUND_PORTS = \\{ ${APP_PORT} \\}$`, 'm'))
-  const file = path.join(temporaryFolder(t), 'capture.nft')
-  fs.writeFileSync(
-    file,
-    text.replaceAll('skuid "meshlet"', `skuid ${uid}`).replace(`{ ${APP_PORT} }`, `{ ${APP_PORT}, ${OTHER_PORT} }`),
-  )
-  const steps = (step: string): string[] =>
-    [
-      ...fs
-        .readFileSync(path.join(EDGE, 'meshlet-capture-rules.service'), 'utf8')
-        .matchAll(new RegExp(`^Exec${step}=-?(.*)$`, 'gm')),
-    ].map((m) => m[1]!.replace('/etc/meshlet/capture.nft', file).replace(/^\/usr\/sbin\//, ''))
-  t.after(() => {
-    shell(...steps('Stop'))
-  })
-  shell(...steps('Start'))
-}
 
 type Site = {
   readonly istiod: Istiod
@@ -72,7 +46,7 @@ type Site = {
 async function site(t: Finally, { mesh = '', sparedUid = MESHLET_UID } = {}): Promise<Site> {
   const outside = await Outside.connect(t, [UNKNOWN])
   await outside.serve(UNKNOWN, { http: HTTP_PORT, tcp: TCP_PORT + 1 })
-  capture(t, sparedUid)
+  setCaptureRules(t, { uid: sparedUid, inboundPorts: [APP_PORT, OTHER_PORT] })
   const orders = await App.start(t, 'orders', '127.0.0.1')
   const raw = await EchoServer.start(t)
   const app = await App.start(t, 'app', HERE_IP, APP_PORT)
@@ -97,9 +71,9 @@ async function site(t: Finally, { mesh = '', sparedUid = MESHLET_UID } = {}): Pr
     app: 'app',
     ip: HERE_IP,
     rest: 'capture: transparent\n',
-    launcher: ['python3', path.join(import.meta.dirname, '../rig/pass-sockets.py'), String(MESHLET_UID), '15001,15006'],
+    launcher: CAPTURE_LAUNCHER,
   })
-  shell(`chown -R ${MESHLET_UID} ${near.agent.folder} ${near.agent.bundleFolder}`)
+  giveToMeshlet(near)
   await near.start()
   await near.status('endpoints are there', (s) => s.config.resources['endpoint sets'] === 3)
   return { istiod, near, orders, app, other, outside }

@@ -78,7 +78,7 @@ test('AuthorizationPolicy by principal and topic', { timeout: 180_000 }, async (
     listeners.some((l) => l.address.endsWith(`:${port}`) && l.state === 'listening'),
   )
   const dial = async (identity: Identity, clientId: string): Promise<MqttClient> => {
-    const stream = await meshConnect(identity, port, ['istio'])
+    const stream = await meshConnect(identity, { port, alpn: ['istio'] })
     const client = new mqtt.MqttClient(() => stream, { clientId, protocolVersion: 5, reconnectPeriod: 0 })
     client.on('error', () => {
       /* cut off on purpose */

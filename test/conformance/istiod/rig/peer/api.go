@@ -1,4 +1,4 @@
-// What an API server does and client-go's fake does not (it says so: "subresources are not handled accurately"), for Istio's kinds:
+// What an API server does and client-go's fake does not (it says so: "subresources are not handled accurately"), for Istio's kinds and the Gateway API's:
 //
 //   - an update of the object leaves its status alone, an update of /status everything but the status. The fake stores what it is given, whole;
 //     crdclient gives metadata and either spec or status. So a health report took the address of a WorkloadEntry, and the next connect its health.
@@ -18,14 +18,21 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
 
+	gatewayfake "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned/fake"
+
 	istiofake "istio.io/client-go/pkg/clientset/versioned/fake"
 	"istio.io/istio/pkg/kube"
 )
 
 // behaveAsServer is called before anybody uses the client. Reactions run one at a time (Fake.Invokes holds a lock).
 func behaveAsServer(client kube.Client) {
-	fake := client.Istio().(*istiofake.Clientset)
-	store := fake.Tracker()
+	istio := client.Istio().(*istiofake.Clientset)
+	behave(&istio.Fake, istio.Tracker())
+	gateway := client.GatewayAPI().(*gatewayfake.Clientset)
+	behave(&gateway.Fake, gateway.Tracker())
+}
+
+func behave(fake *clienttesting.Fake, store clienttesting.ObjectTracker) {
 	version := 0
 	next := func(obj runtime.Object) {
 		version++

@@ -30,9 +30,12 @@ import (
 	"istio.io/istio/pkg/test"
 )
 
+var gatewayVersion = map[string]string{"gateway.networking.k8s.io/bundle-version": "v1.5.1"}
+
 func main() {
 	dir := flag.String("configDir", "config", "directory of Istio YAML, watched")
 	mesh := flag.String("meshConfig", "mesh.yaml", "mesh configuration file")
+	networks := flag.String("networksConfig", "", "mesh networks file")
 	store := flag.String("store", "file", "file | kube")
 	grpcAddr := flag.String("grpcAddr", "127.0.0.1:15010", "plaintext xDS")
 	secure := flag.String("secureGRPCAddr", "127.0.0.1:15012", "xDS and CA over TLS")
@@ -51,6 +54,7 @@ func main() {
 	args := bootstrap.NewPilotArgs(func(p *bootstrap.PilotArgs) {
 		p.Namespace = "istio-system"
 		p.MeshConfigFile = *mesh
+		p.NetworksConfigFile = *networks
 		if *store == "file" {
 			p.RegistryOptions.FileDir = *dir
 		}
@@ -73,7 +77,8 @@ func main() {
 	behaveAsServer(client)
 	check("crds", test.Wrap(func(t test.Failer) {
 		for _, s := range collections.All.All() {
-			clienttest.MakeCRD(t, client, s.GroupVersionResource())
+			// istiod takes those of the Gateway API only when they say their version.
+			clienttest.MakeCRDWithAnnotations(t, client, s.GroupVersionResource(), gatewayVersion)
 		}
 	}))
 	s, err := bootstrap.NewServer(args, func(s *bootstrap.Server) {
