@@ -1,6 +1,8 @@
 /** Pages for people keep their shape: short, complete, and every link leads somewhere. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { readPage, replaceTable } from '../conformance/istiod/tasks/table.ts'
+import { TASKS } from '../conformance/istiod/tasks/tasks.ts'
 import fs from 'node:fs'
 import path from 'node:path'
 
@@ -64,4 +66,13 @@ test('the tests that SECURITY.md names are there', () => {
     promises.flatMap(namedIn).filter((name) => !tests.some((file) => file === name || file.endsWith(`/${name}`))),
     [],
   )
+})
+
+test("docs/istio.md has what is written down of each of Istio's tasks", () => {
+  assert.equal(readPage(), replaceTable(readPage(), TASKS), 'run `npm run test:tasks -- --write`')
+})
+test("one of Istio's tasks is tried, or another test is named that is there", () => {
+  assert.equal(new Set(TASKS.map((t) => t.name)).size, TASKS.length)
+  for (const { name, checks, shownBy } of TASKS)
+    assert.ok(shownBy ? fs.existsSync(shownBy[0]) : checks.length > 0, name)
 })

@@ -1,0 +1,195 @@
+/** Extensions, other kinds of proxies, and Istio's own tools. */
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
+import { temporaryFolder, type Finally } from '../../../programs.ts'
+import { istioctl, proxyStatus } from '../../rig/istioctl.ts'
+import { call } from '../mesh/calls.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
+import type { Task } from '../task.ts'
+import { countApps, envoyFilter } from './yaml.ts'
+
+const { httpbin } = SERVICES
+
+/** Something that is to be cleared away at once. */
+async function withEnds<T>(work: (t: Finally) => Promise<T>): Promise<T> {
+  const ends: (() => void | Promise<void>)[] = []
+  try {
+    return await work({ after: (end) => ends.push(end) })
+  } finally {
+    for (const end of ends.reverse()) await end()
+  }
+}
+
+/** What istioctl prints of a page of the near agent. */
+function proxyConfig({ near }: Mesh, kind: string, page: string): Promise<string> {
+  return withEnds(async (t) => {
+    const file = path.join(temporaryFolder(t), 'page.json')
+    fs.writeFileSync(file, (await near.agent.get(page))!.text)
+    const { code, out, err } = await istioctl(t, ['proxy-config', kind, '--file', file])
+    assert.equal(code, 0, err)
+    return out
+  })
+}
+
+const inboundFilter = (name: string, type: string, config: string): string =>
+  envoyFilter(
+    name,
+    `  - applyTo: HTTP_FILTER
+    match:
+      context: SIDECAR_INBOUND
+      listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: ${type}
+        typed_config:
+${config}`,
+  )
+
+export const operations: readonly Task[] = [
+  {
+    name: 'Local rate limit by EnvoyFilter',
+    page: 'tasks/policy-enforcement/rate-limit/#local-rate-limit',
+    yaml: inboundFilter(
+      'filter-local-ratelimit-svc',
+      'envoy.filters.http.local_ratelimit',
+      `          "@type": type.googleapis.com/udpa.type.v1.TypedStruct
+          type_url: type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
+          value:
+            stat_prefix: http_local_rate_limiter
+            token_bucket: {max_tokens: 4, tokens_per_fill: 4, fill_interval: 60s}
+            filter_enabled: {runtime_key: local_rate_limit_enabled, default_value: {numerator: 100, denominator: HUNDRED}}
+            filter_enforced: {runtime_key: local_rate_limit_enforced, default_value: {numerator: 100, denominator: HUNDRED}}
+            response_headers_to_add: [{append_action: OVERWRITE_IF_EXISTS_OR_ADD, header: {key: x-local-rate-limit, value: "true"}}]
+`,
+    ),
+    checks: [
+      {
+        what: 'four requests pass, the others get 429 and say why',
+        differs: 'the filter is unknown: inbound 503',
+        run: async () => {
+          assert.deepEqual(await countApps(urlOf(httpbin), 10), { 'httpbin-v1': 4, 429: 6 })
+          assert.equal((await call(urlOf(httpbin))).headers['x-local-rate-limit'], 'true')
+        },
+      },
+    ],
+  },
+  {
+    name: 'Lua by EnvoyFilter',
+    page: 'reference/config/networking/envoy-filter/',
+    yaml: inboundFilter(
+      'lua',
+      'envoy.filters.http.lua',
+      `          "@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua
+          default_source_code: {inline_string: "function envoy_on_request(handle) handle:headers():add('x-lua', 'yes') end"}
+`,
+    ),
+    checks: [
+      {
+        what: 'the script runs',
+        differs: 'scripts are not run: inbound 503',
+        run: async () => {
+          assert.equal((await call(urlOf(httpbin))).seen?.headers['x-lua'], 'yes')
+        },
+      },
+    ],
+  },
+  {
+    name: 'WasmPlugin',
+    page: 'tasks/extensibility/wasm-module-distribution/',
+    yaml: `---
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: basic-auth, namespace: default}
+spec:
+  selector: {matchLabels: {workload: bookinfo}}
+  url: http://192.168.77.1:9/no-such-module.wasm
+  phase: AUTHN
+  failStrategy: FAIL_OPEN
+`,
+    checks: [
+      {
+        what: 'without a module, FAIL_OPEN lets requests pass',
+        differs: 'modules are not run: inbound 503, whatever `failStrategy` says',
+        run: async () => {
+          assert.equal((await call(urlOf(httpbin))).status, 200)
+        },
+      },
+    ],
+  },
+  {
+    name: 'Ingress, egress and east-west gateways',
+    page: 'tasks/traffic-management/ingress/ingress-control/',
+    checks: [
+      {
+        what: 'a node can be a gateway',
+        differs: 'meshlet is always a sidecar to istiod',
+        run: async ({ near }) =>
+          withEnds(async (t) => {
+            const file = path.join(temporaryFolder(t), 'agent.yaml')
+            const text = fs.readFileSync(near.agent.configFile, 'utf8').replace('node:\n', 'node:\n  type: router\n')
+            fs.writeFileSync(file, text)
+            const { code, out, err } = await near.agent.cli(['config', 'check', '--config', file])
+            assert.equal(code, 0, out + err)
+          }),
+      },
+    ],
+  },
+  {
+    name: 'istioctl: proxy-status, proxy-config',
+    page: 'ops/diagnostic-tools/proxy-cmd/',
+    checks: [
+      {
+        what: 'both agents are synced',
+        run: async ({ istiod }) => {
+          const { out } = await withEnds((t) => proxyStatus(t, istiod))
+          for (const node of ['curl-1.curl', 'bookinfo-1.default']) assert.match(out, new RegExp(`${node}.*SYNCED`))
+        },
+      },
+      {
+        what: 'clusters, listeners, routes, secrets and endpoints of a dump',
+        run: async (mesh) => {
+          assert.match(await proxyConfig(mesh, 'clusters', '/config_dump'), new RegExp(hostOf(httpbin)))
+          assert.match(await proxyConfig(mesh, 'listeners', '/config_dump'), /15001/)
+          assert.match(await proxyConfig(mesh, 'routes', '/config_dump'), new RegExp(hostOf(httpbin)))
+          assert.match(await proxyConfig(mesh, 'secret', '/config_dump'), /default.*ACTIVE/)
+          assert.match(await proxyConfig(mesh, 'endpoints', '/clusters?format=json'), new RegExp(hostOf(httpbin)))
+        },
+      },
+      {
+        what: 'extensions of a dump (ecds)',
+        differs: '`proxy-config ecds` fails',
+        run: async (mesh) => {
+          await proxyConfig(mesh, 'ecds', '/config_dump')
+        },
+      },
+    ],
+  },
+  {
+    name: 'MQTT by EnvoyFilter',
+    page: 'reference/config/networking/envoy-filter/',
+    shownBy: ['test/conformance/istiod/traffic/mqtt.test.ts', 'works'],
+    checks: [],
+  },
+  {
+    name: 'Virtual machines: WorkloadGroup, auto-registration, health',
+    page: 'setup/install/virtual-machine/',
+    shownBy: ['test/conformance/istiod/identity/istio-folder.test.ts', 'works'],
+    checks: [],
+  },
+  {
+    name: 'Revisions',
+    page: 'setup/upgrade/canary/',
+    differs: 'the node follows by another `control.address` and a restart',
+    shownBy: ['test/conformance/istiod/ads/revisions.test.ts', 'partly'],
+    checks: [],
+  },
+  {
+    name: 'A thousand services and more',
+    page: 'ops/deployment/performance-and-scalability/',
+    shownBy: ['test/conformance/istiod/ads/many-services.test.ts', 'works'],
+    checks: [],
+  },
+]

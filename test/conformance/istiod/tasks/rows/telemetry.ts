@@ -1,0 +1,310 @@
+/** Observability. */
+import assert from 'node:assert/strict'
+import { THERE_IP } from '../../rig/outside.ts'
+import { call, talk } from '../mesh/calls.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import { EXTERNAL, hostOf, SERVICES, urlOf } from '../mesh/services.ts'
+import type { Task } from '../task.ts'
+
+const { httpbin, tcpEcho } = SERVICES
+const NEAR = '127.0.0.1'
+let asked = 0
+
+/** The page of a port; undefined when nobody answers with 200. */
+async function page(host: string, port: number, path: string): Promise<string | undefined> {
+  const answer = await call(`http://${host}:${port}${path}`)
+  return answer.status === 200 ? answer.body : undefined
+}
+const metrics = async (host: string): Promise<readonly string[]> =>
+  ((await page(host, 15_090, '/stats/prometheus')) ?? '').split('\n')
+
+/** Asserts that there is a series of that name with all of these labels. */
+async function assertSeries(
+  mesh: Mesh,
+  host: string,
+  name: string,
+  labels: Readonly<Record<string, string>>,
+): Promise<void> {
+  const wanted = Object.entries(labels).map(([k, v]) => `${k}="${v}"`)
+  const has = (lines: readonly string[]): boolean =>
+    lines.some((l) => l.startsWith(`${name}{`) && wanted.every((w) => l.includes(w)))
+  const lines = await mesh.eventually(
+    () => metrics(host),
+    has,
+    (all) => all.filter((l) => l.startsWith(name)),
+  )
+  assert.ok(has(lines), `${name}{${wanted.join()}} is not in\n${lines.join('\n')}`)
+}
+
+const PEERS = {
+  source_workload: 'curl-1',
+  source_workload_namespace: 'curl',
+  source_app: 'curl',
+  source_principal: 'spiffe://cluster.local/ns/curl/sa/curl',
+  destination_workload: 'bookinfo-1',
+  destination_workload_namespace: 'default',
+  destination_principal: 'spiffe://cluster.local/ns/default/sa/bookinfo',
+  destination_app: 'bookinfo',
+}
+
+const telemetry = (spec: string): string => `---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: mesh-default, namespace: istio-system}
+spec:
+${spec}`
+
+/** A path that nobody has asked for yet, and whether a line of the far agent has it. */
+async function isLogged(mesh: Mesh, holds: (line: string) => boolean, status = 200): Promise<boolean> {
+  const path = `/logged-${++asked}`
+  await call(urlOf(httpbin, status === 200 ? path : `${path}?status=${status}`))
+  const lines = (): readonly string[] =>
+    mesh.far.agent.process.log.split('\n').filter((l) => l.includes(path) && holds(l))
+  return mesh.eventually(
+    async () => lines(),
+    (all) => all.length > 0,
+    (all) => all.length > 0,
+  )
+}
+
+const collector = (provider: string): string => `extensionProviders:
+- name: otel
+  ${provider}
+`
+/** The collector is an application outside of the mesh. */
+const COLLECTOR = `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: collector, namespace: istio-system}
+spec:
+  hosts: [collector.test]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: ${EXTERNAL}}]
+`
+
+export const observability: readonly Task[] = [
+  {
+    name: 'Istio standard metrics, ports 15090, 15020, 15021',
+    page: 'tasks/observability/metrics/querying-metrics/',
+    checks: [
+      {
+        what: 'requests are counted on both sides, with both workloads',
+        run: async (mesh) => {
+          const { seen } = await call(urlOf(httpbin))
+          const request = {
+            ...PEERS,
+            destination_service: hostOf(httpbin),
+            destination_service_name: hostOf(httpbin),
+            destination_service_namespace: 'default',
+            request_protocol: 'http',
+            response_code: '200',
+            response_flags: '-',
+          }
+          const labels = (reporter: string): Record<string, string> => ({
+            ...request,
+            reporter,
+            connection_security_policy: reporter === 'source' ? 'unknown' : 'mutual_tls',
+          })
+          for (const name of [
+            'istio_requests_total',
+            'istio_request_duration_milliseconds_bucket',
+            'istio_request_bytes_sum',
+            'istio_response_bytes_sum',
+          ]) {
+            await assertSeries(mesh, NEAR, name, labels('source'))
+            await assertSeries(mesh, THERE_IP, name, labels('destination'))
+          }
+          const exchanged = Object.keys(seen?.headers ?? {}).filter((h) => h.startsWith('x-envoy-peer-metadata'))
+          assert.deepEqual(exchanged, [])
+        },
+      },
+      {
+        what: 'connections are counted on both sides',
+        run: async (mesh) => {
+          await talk(hostOf(tcpEcho), tcpEcho.port, 'x\n')
+          const tcp = {
+            request_protocol: 'tcp',
+            destination_service: hostOf(tcpEcho),
+            destination_principal: PEERS.destination_principal,
+          }
+          for (const name of [
+            'istio_tcp_connections_opened_total',
+            'istio_tcp_connections_closed_total',
+            'istio_tcp_received_bytes_total',
+            'istio_tcp_sent_bytes_total',
+          ]) {
+            await assertSeries(mesh, NEAR, name, { ...tcp, reporter: 'source', source_workload: 'curl-1' })
+            await assertSeries(mesh, THERE_IP, name, {
+              ...tcp,
+              reporter: 'destination',
+              source_principal: PEERS.source_principal,
+            })
+          }
+        },
+      },
+      {
+        what: 'a TCP server learns which workload called',
+        differs: 'TCP servers know callers by their certificate only (no metadata exchange over TCP)',
+        run: async (mesh) => {
+          await talk(hostOf(tcpEcho), tcpEcho.port, 'x\n')
+          await assertSeries(mesh, THERE_IP, 'istio_tcp_connections_opened_total', { source_workload: 'curl-1' })
+        },
+      },
+      {
+        what: 'a sidecar’s ports answer',
+        run: async () => {
+          for (const host of [NEAR, THERE_IP]) {
+            assert.match(String(await page(host, 15_020, '/stats/prometheus')), /^istio_requests_total\{/m)
+            assert.notEqual(await page(host, 15_021, '/healthz/ready'), undefined)
+          }
+        },
+      },
+    ],
+  },
+  {
+    name: 'Customizing metrics: Telemetry API',
+    page: 'tasks/observability/metrics/telemetry-api/',
+    checks: [
+      {
+        what: 'labels removed and set to a constant',
+        yaml: telemetry(`  metrics:
+  - providers: [{name: prometheus}]
+    overrides:
+    - match: {metric: REQUEST_COUNT}
+      tagOverrides: {source_app: {operation: REMOVE}, site: {value: "'north'"}}
+`),
+        run: async (mesh) => {
+          await call(urlOf(httpbin))
+          await assertSeries(mesh, THERE_IP, 'istio_requests_total', { site: 'north', source_workload: 'curl-1' })
+          const lines = (await metrics(THERE_IP)).filter((l) => l.includes('site="north"') && l.includes('source_app='))
+          assert.deepEqual(lines, [])
+        },
+      },
+      {
+        what: 'labels by expressions',
+        yaml: telemetry(`  metrics:
+  - providers: [{name: prometheus}]
+    overrides:
+    - match: {metric: REQUEST_COUNT}
+      tagOverrides: {request_host: {value: request.host}, destination_port: {value: string(destination.port)}}
+`),
+        differs: 'expressions other than constants are not evaluated',
+        run: async (mesh) => {
+          await call(urlOf(httpbin))
+          await assertSeries(mesh, THERE_IP, 'istio_requests_total', {
+            request_host: `${hostOf(httpbin)}:${httpbin.port}`,
+          })
+        },
+      },
+    ],
+  },
+  {
+    name: 'Access logs',
+    page: 'tasks/observability/logs/access-log/',
+    mesh: 'accessLogFile: /dev/stdout\n',
+    checks: [
+      {
+        what: 'none without a setting',
+        mesh: '',
+        run: async (mesh) => {
+          assert.equal(await isLogged(mesh, () => true), false)
+        },
+      },
+      {
+        what: 'a line for each request',
+        run: async (mesh) => {
+          assert.ok(await isLogged(mesh, () => true))
+        },
+      },
+      {
+        what: 'in Envoy’s format',
+        differs: 'lines have a form of their own',
+        run: async (mesh) => {
+          assert.ok(
+            await isLogged(mesh, (l) =>
+              /^\[[-\d]+T[:.\d]+Z\] "GET \/logged-\d+ HTTP\/1\.1" 200 - via_upstream - "-" 0 \d+ /.test(l),
+            ),
+          )
+        },
+      },
+      {
+        what: 'in a format of one’s own',
+        mesh: 'accessLogFile: /dev/stdout\naccessLogFormat: "own %REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE%\\n"\n',
+        differs: 'formats of one’s own are ignored',
+        run: async (mesh) => {
+          assert.ok(await isLogged(mesh, (l) => /^own GET \/logged-\d+ 200$/.test(l)))
+        },
+      },
+      {
+        what: 'only what a filter lets through',
+        yaml: telemetry(`  accessLogging:
+  - providers: [{name: envoy}]
+    filter: {expression: "response.code >= 500"}
+`),
+        differs: 'filters are ignored',
+        run: async (mesh) => {
+          assert.ok(await isLogged(mesh, () => true, 503))
+          assert.equal(await isLogged(mesh, () => true), false)
+        },
+      },
+    ],
+  },
+  {
+    name: 'Tracing with OpenTelemetry',
+    page: 'tasks/observability/distributed-tracing/opentelemetry/',
+    mesh: collector('opentelemetry: {service: collector.test, port: 80, http: {path: /v1/traces, timeout: 3s}}'),
+    yaml: COLLECTOR + telemetry('  tracing:\n  - {providers: [{name: otel}], randomSamplingPercentage: 100}\n'),
+    checks: [
+      {
+        what: 'a trace that comes goes on',
+        run: async () => {
+          const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+          const { seen } = await call(urlOf(httpbin), { headers: { traceparent } })
+          assert.match(String(seen?.headers['traceparent']), /^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01$/)
+        },
+      },
+      {
+        what: 'a trace begins where none comes',
+        differs: 'no trace is begun',
+        run: async () => {
+          const { seen } = await call(urlOf(httpbin))
+          assert.match(String(seen?.headers['traceparent']), /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
+        },
+      },
+      {
+        what: 'spans go to the collector',
+        differs: 'no span is sent',
+        run: async (mesh) => {
+          await mesh.seen('external')
+          await call(urlOf(httpbin))
+          const paths = await mesh.eventually(
+            () => mesh.seen('external'),
+            (all) => all.length > 0,
+            (all) => all.map((s) => s.url),
+          )
+          assert.ok(paths.includes('/v1/traces'))
+        },
+      },
+    ],
+  },
+  {
+    name: 'Request ids',
+    page: 'tasks/observability/distributed-tracing/overview/',
+    checks: [
+      {
+        what: 'one is made, one that comes is kept, the answer of both hops is about the same',
+        run: async () => {
+          const { seen } = await call(urlOf(httpbin))
+          assert.match(
+            String(seen?.headers['x-request-id']),
+            /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
+          )
+          const given = await call(urlOf(httpbin), { headers: { 'x-request-id': 'mine-1' } })
+          assert.equal(given.seen?.headers['x-request-id'], 'mine-1')
+        },
+      },
+    ],
+  },
+]

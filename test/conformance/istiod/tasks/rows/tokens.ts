@@ -1,0 +1,139 @@
+/** Security: tokens of end users. */
+import assert from 'node:assert/strict'
+import { call } from '../mesh/calls.ts'
+import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
+import { bearer, ISSUER, JWKS, makeToken } from '../mesh/tokens.ts'
+import type { Task } from '../task.ts'
+
+const { httpbin, reviews } = SERVICES
+const URL = urlOf(httpbin, '/headers')
+
+const requestAuthentication = (more = '', namespace = 'default', labels = 'workload: bookinfo'): string => `---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt-example, namespace: ${namespace}}
+spec:
+  selector: {matchLabels: {${labels}}}
+  jwtRules:
+  - issuer: ${ISSUER}
+    jwks: '${JWKS}'
+${more}`
+const requireToken = (rules: string): string => `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: require-jwt, namespace: default}
+spec:
+  selector: {matchLabels: {workload: bookinfo}}
+  action: ALLOW
+  rules:
+${rules}`
+
+export const tokens: readonly Task[] = [
+  {
+    name: 'JWT token: RequestAuthentication',
+    page: 'tasks/security/authentication/authn-policy/#end-user-authentication',
+    yaml: requestAuthentication(),
+    checks: [
+      {
+        what: 'no token passes, a good one passes, bad and expired ones get 401',
+        run: async () => {
+          assert.equal((await call(URL)).status, 200)
+          assert.equal((await call(URL, bearer(makeToken()))).status, 200)
+          assert.equal((await call(URL, bearer('deadbeef'))).status, 401)
+          assert.equal((await call(URL, bearer(makeToken({}, -60)))).status, 401)
+          assert.equal((await call(URL, bearer(makeToken({ iss: 'somebody else' })))).status, 401)
+        },
+      },
+      {
+        what: 'with a policy that asks for a request principal, no token gets 403, on that path alone',
+        yaml:
+          requestAuthentication() +
+          requireToken(`  - from: [{source: {requestPrincipals: ["${ISSUER}/${ISSUER}"]}}]
+  - to: [{operation: {notPaths: ["/headers"]}}]
+`),
+        run: async () => {
+          assert.equal((await call(URL, bearer(makeToken()))).status, 200)
+          assert.equal((await call(URL)).status, 403)
+          assert.equal((await call(urlOf(httpbin, '/ip'))).status, 200)
+        },
+      },
+    ],
+  },
+  {
+    name: 'JWT token: groups, claims to headers, places',
+    page: 'tasks/security/authorization/authz-jwt/',
+    yaml:
+      requestAuthentication(`    outputClaimToHeaders: [{header: x-jwt-claim-foo, claim: foo}]
+    fromHeaders: [{name: x-jwt-token}]
+    fromParams: [token]
+    fromCookies: [auth-token]
+    forwardOriginalToken: true
+`) +
+      requireToken(`  - from: [{source: {requestPrincipals: ["*"]}}]
+    when: [{key: "request.auth.claims[groups]", values: [group1]}]
+`),
+    checks: [
+      {
+        what: 'a token with group1 passes, one without gets 403',
+        run: async () => {
+          const token = makeToken({ groups: ['group1', 'group2'], foo: 'bar' })
+          const { status, seen } = await call(URL, { headers: { 'x-jwt-token': token } })
+          assert.deepEqual(
+            [status, seen?.headers['x-jwt-claim-foo'], seen?.headers['x-jwt-token']],
+            [200, 'bar', token],
+          )
+          assert.equal((await call(`${URL}?token=${token}`)).status, 200)
+          assert.equal((await call(URL, { headers: { cookie: `auth-token=${token}` } })).status, 200)
+          assert.equal((await call(URL, { headers: { 'x-jwt-token': makeToken({ groups: ['group2'] }) } })).status, 403)
+          assert.equal((await call(URL)).status, 403)
+        },
+      },
+      {
+        what: 'a client cannot say a claim itself',
+        yaml: requestAuthentication('    outputClaimToHeaders: [{header: x-jwt-claim-foo, claim: foo}]\n'),
+        run: async () => {
+          const { seen } = await call(URL, { headers: { 'x-jwt-claim-foo': 'mine' } })
+          assert.equal(seen?.headers['x-jwt-claim-foo'], undefined)
+        },
+      },
+    ],
+  },
+  {
+    name: 'JWT claim based routing',
+    page: 'tasks/security/authentication/jwt-route/',
+    differs: 'istiod sends such routes to gateways only, and meshlet is always a sidecar to it',
+    yaml: requestAuthentication('', 'istio-system', 'istio: ingressgateway') + claimRoute(),
+    checks: [
+      {
+        what: 'routes of a gateway that ask for claims do not disturb the other services of the port',
+        run: async () => {
+          assert.equal((await call(urlOf(reviews))).status, 200)
+          assert.equal((await call(URL)).status, 200)
+        },
+      },
+    ],
+  },
+]
+
+function claimRoute(): string {
+  return `---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: ingress, namespace: default}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: httpbin, namespace: default}
+spec:
+  hosts: [${hostOf(httpbin)}]
+  gateways: [ingress]
+  http:
+  - match: [{headers: {"@request.auth.claims.groups": {exact: group1}}}]
+    fault: {abort: {httpStatus: 418, percentage: {value: 100}}}
+    route: [{destination: {host: ${hostOf(httpbin)}}}]
+  - route: [{destination: {host: ${hostOf(httpbin)}}}]
+`
+}

@@ -1,0 +1,23 @@
+/** All tasks, in the order of the table. */
+import { authorization } from './rows/authorization.ts'
+import { egress } from './rows/egress.ts'
+import { mtls } from './rows/mtls.ts'
+import { networking } from './rows/networking.ts'
+import { operations } from './rows/operations.ts'
+import { resilience } from './rows/resilience.ts'
+import { routing } from './rows/routing.ts'
+import { observability } from './rows/telemetry.ts'
+import { tokens } from './rows/tokens.ts'
+import type { Task } from './task.ts'
+
+export const TASKS: readonly Task[] = [
+  ...routing,
+  ...resilience,
+  ...egress,
+  ...mtls,
+  ...authorization,
+  ...tokens,
+  ...observability,
+  ...networking,
+  ...operations,
+]
