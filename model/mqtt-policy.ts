@@ -97,6 +97,8 @@ const limits = () =>
     receiveMaximum: bytes().max(65_535).default(65_535),
     maxQueuedMessages: bytes().default(100_000),
     maxQueuedBytes: bytes().default(64 * 1024 * 1024),
+    /** Of each kept session, besides that of the spool: below it the session's queue does not grow. */
+    minDiskFreeBytes: bytes().optional(),
     /**
      * What a kept session does that holds so much, or the most of a full spool. `drop-oldest`: it loses its oldest
      * messages, counted and told, and nobody else loses anything. `refuse`: senders are refused.

@@ -20,5 +20,7 @@ export const quota = () =>
     maxBytesPerSec: count().optional(),
     /** What waits in the spool for its sessions. */
     maxQueuedBytes: count().optional(),
+    /** What waits for its sessions leaves so much of the disk to others. */
+    minDiskFreeBytes: count().optional(),
   })
 export type Quota = z.infer<ReturnType<typeof quota>>

@@ -57,6 +57,8 @@ const fields = () =>
     /** Of what goes up, in a queue of its own then. */
     maxQueuedMessages: z.number().int().positive().optional(),
     maxQueuedBytes: z.number().int().positive().optional(),
+    /** Of what goes up: it leaves so much of the disk to what is more important. */
+    minDiskFreeBytes: z.number().int().positive().optional(),
     /**
      * Of what goes up, when its own bounds or those of the spool are met; default: `spool.whenFull`. Routes that share a
      * queue refuse when one of them does.
@@ -77,7 +79,7 @@ function problems(r: Fields): readonly Problem[] {
     if (message !== undefined) found.push({ at, message })
   }
   if (r.direction === 'down')
-    for (const at of ['priority', 'maxQueuedMessages', 'maxQueuedBytes'] as const)
+    for (const at of ['priority', 'maxQueuedMessages', 'maxQueuedBytes', 'minDiskFreeBytes'] as const)
       if (r[at] !== undefined && r[at] !== 0) add(at, ABOUT_UP)
   if (r.direction === 'down' && r.order === 'live-first') add('order', ABOUT_UP)
   if (r.minQos > r.maxQos) add('minQos', `must not be above maxQos, which is ${r.maxQos}`)
@@ -121,7 +123,8 @@ export type MqttRoute = z.infer<ReturnType<typeof route>>
 
 const MAX_QUEUES = 8
 
-export const isBounded = (r: MqttRoute): boolean => r.maxQueuedMessages !== undefined || r.maxQueuedBytes !== undefined
+export const isBounded = (r: MqttRoute): boolean =>
+  (r.maxQueuedMessages ?? r.maxQueuedBytes ?? r.minDiskFreeBytes) !== undefined
 
 /**
  * Which queue of its session a route has, or which two with `live-first`. Those without bounds of their own share one

@@ -41,10 +41,15 @@ export type Gap = { readonly messages: number; readonly bytes: number; readonly 
 export type Drops = Partial<Record<'queue' | 'share' | 'spool' | 'disk' | 'expired' | 'refused', number>>
 
 export type WhenFull = 'refuse' | 'drop-oldest' | 'drop-newest' | 'drop-lowest-priority'
-export type QueueLimits = { readonly maxMessages: number; readonly maxBytes: number }
+export type QueueLimits = {
+  readonly maxMessages: number
+  readonly maxBytes: number
+  /** Of the disk, besides that of the spool; undefined: that alone. */
+  readonly minDiskFreeBytes?: number | undefined
+}
 
-/** Of several queues: what is in them, and how much that may be. */
-export type QueueShare = { bytes: number; maxBytes: number }
+/** Of several queues: what is in them, how much that may be, and how much of the disk they leave to others. */
+export type QueueShare = { bytes: number; maxBytes: number; minDiskFreeBytes?: number | undefined }
 
 /** One durable consumer: a persistent session, or an up route. Entries stay, in order, until done. */
 export interface DurableQueue {

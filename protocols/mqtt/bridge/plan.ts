@@ -147,6 +147,7 @@ function lanesOf(up: readonly MqttRoute[]): readonly LanePlan[] {
         limits: bounded && {
           maxMessages: bounded.maxQueuedMessages ?? Infinity,
           maxBytes: bounded.maxQueuedBytes ?? Infinity,
+          minDiskFreeBytes: bounded.minDiskFreeBytes,
         },
         sparkplug: sparkplug && { ...sparkplug, filters: routes.map((r) => r.match) },
       }

@@ -26,7 +26,10 @@ export function reauthorize(
   { may, quota }: { readonly may: Authorizer; readonly quota: Quota | undefined },
 ): void {
   const queued = state.shares.findQueued(session.share)
-  if (queued) queued.maxBytes = quota?.maxQueuedBytes ?? Infinity
+  if (queued) {
+    queued.maxBytes = quota?.maxQueuedBytes ?? Infinity
+    queued.minDiskFreeBytes = quota?.minDiskFreeBytes
+  }
   session.countAmong(queued)
   const revoked = [...session.subscriptions.keys()].filter((filter) => !may.maySubscribe(filter))
   for (const filter of revoked) {

@@ -58,6 +58,9 @@ export class Quota {
   #isDiskLow = false
   #spareBytes = 0
   #isAsking = false
+  #freeBytes = Infinity
+  /** A queue was below its own floor since the disk was looked at. */
+  #isBelowFloor = false
   /** Bytes held when the disk was found low. */
   #lowMark = 0
   /** Why the disk could not be looked at. What would be written might go to a file that is not there any more. */
@@ -90,6 +93,7 @@ export class Quota {
     if (this.#gone) return this.#counted('disk', this.#gone)
     const strict = to.filter((queue) => !this.#isLossy(queue))
     for (const queue of strict) {
+      if (this.#lacksFloor(queue, bytes)) return this.#counted('disk', floorError(queue, this.#floorOf(queue)))
       const full = this.#fullOf(queue, bytes)
       if (full) return this.#counted(full, queue.limits ? limitsError(queue.limits) : this.#error(full))
     }
@@ -127,6 +131,7 @@ export class Quota {
 
   /** @returns false when the queue has nothing left to give up, so that the new message is what it loses */
   #makeRoomIn(queue: SpoolQueue, bytes: number): boolean {
+    if (this.#lacksFloor(queue, bytes) && !this.#exchange(queue, bytes)) return false
     for (;;) {
       const full = this.#fullOf(queue, bytes)
       if (full === undefined) return true
@@ -135,6 +140,29 @@ export class Quota {
       this.#drop(isLost ? queue : victim, full, bytes)
       if (isLost) return false
     }
+  }
+  /** Below its floor a queue does not grow: it gives up as much as comes. @returns as `#makeRoomIn` */
+  #exchange(queue: SpoolQueue, bytes: number): boolean {
+    for (let freed = 0; freed < bytes;) {
+      const victim = chooseVictim(queue)
+      const isLost = victim.depth === 0 || queue.whenFull === 'drop-newest'
+      freed += victim.bytes / Math.max(1, victim.depth)
+      this.#drop(isLost ? queue : victim, 'disk', bytes)
+      if (isLost) return false
+    }
+    return true
+  }
+  /** Of its own, above that of the spool; 0: none. */
+  #floorOf({ limits, isSession, share }: SpoolQueue): number {
+    const floor = isSession
+      ? (share?.minDiskFreeBytes ?? this.#p.policy.limits.minDiskFreeBytes)
+      : limits?.minDiskFreeBytes
+    return floor ?? 0
+  }
+  #lacksFloor(queue: SpoolQueue, bytes: number): boolean {
+    if (this.#freeBytes >= this.#floorOf(queue)) return false
+    this.#isBelowFloor = true
+    return !this.#fitsIntoFile(bytes)
   }
   /** @returns the limit that is still exceeded. Dropping messages does not help against a disk that others fill. */
   #makeRoomForAll(bytes: number, lossy: readonly SpoolQueue[], strict: number): Limit | undefined {
@@ -211,10 +239,13 @@ export class Quota {
   }
   #lacksDisk(bytes: number): boolean {
     const { writer, policy } = this.#p
-    if (!this.#isDiskLow || (this.#sinceLookBytes + writer.pendingBytes + bytes) * COPIES <= this.#spareBytes)
-      return false
+    if (!this.#isDiskLow || this.#fitsIntoFile(bytes)) return false
     // Bytes of messages that are dropped for a new one are not spare yet; they will be with the same commit.
     return policy.spool.whenFull === 'refuse' || this.bytes + writer.pendingBytes + bytes > this.#lowMark
+  }
+
+  #fitsIntoFile(bytes: number): boolean {
+    return (this.#sinceLookBytes + this.#p.writer.pendingBytes + bytes) * COPIES <= this.#spareBytes
   }
 
   #lookAtDisk(): void {
@@ -224,17 +255,17 @@ export class Quota {
     this.#diskLookedMs = nowMs
     this.#gone = undefined
     try {
-      const isLow = freeBytes() - COPIES * writer.pendingBytes < policy.spool.minDiskFreeBytes
-      if (isLow && !this.#isDiskLow) {
-        this.#lowMark = this.bytes
-        this.#spareBytes = 0
-      }
+      this.#freeBytes = freeBytes() - COPIES * writer.pendingBytes
+      const isLow = this.#freeBytes < policy.spool.minDiskFreeBytes
+      if (isLow && !this.#isDiskLow) this.#lowMark = this.bytes
+      if (!this.#isDiskLow && !this.#isBelowFloor) this.#spareBytes = 0
       this.#isDiskLow = isLow
     } catch (cause) {
       this.#gone = new MeshError('MESH_STATE_UNUSABLE', 'the state directory cannot be looked at', { cause })
     }
-    if (this.#isDiskLow) this.#lookAtFile()
+    if (this.#isDiskLow || this.#isBelowFloor) this.#lookAtFile()
     else this.#sinceLookBytes = 0
+    this.#isBelowFloor = false
   }
   /**
    * The last answer counts until the next one is there. Bytes taken before the question are in the answer or still with
@@ -305,6 +336,13 @@ function sumQueues(
   return { depth, bytes }
 }
 
+function floorError({ isSession }: SpoolQueue, floor: number): MeshError {
+  const setting = isSession ? 'mqtt.limits.minDiskFreeBytes or mqtt.quotas[]' : 'mqtt.routes[]'
+  return new MeshError(
+    'MESH_STORAGE_FULL',
+    `the disk has less than ${floor} bytes free (minDiskFreeBytes of ${setting})`,
+  )
+}
 function limitsError({ maxMessages, maxBytes }: QueueLimits): MeshError {
   return new MeshError(
     'MESH_MQTT_QUOTA',

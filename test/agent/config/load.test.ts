@@ -91,8 +91,13 @@ for (const { name, text, want } of [
   },
   {
     name: 'quotas of nothing',
-    text: 'directory: d\nmqtt:\n  quotas:\n  - maxConnections: 0\n  - maxBytesPerSec: 1.5\n  - maxMessages: 1\n',
-    want: ['4 mqtt.quotas[0].maxConnections', '5 mqtt.quotas[1].maxBytesPerSec', '6 mqtt.quotas[2].maxMessages'],
+    text: 'directory: d\nmqtt:\n  quotas:\n  - maxConnections: 0\n  - maxBytesPerSec: 1.5\n  - maxMessages: 1\n  - minDiskFreeBytes: -1\n',
+    want: [
+      '4 mqtt.quotas[0].maxConnections',
+      '5 mqtt.quotas[1].maxBytesPerSec',
+      '6 mqtt.quotas[2].maxMessages',
+      '7 mqtt.quotas[3].minDiskFreeBytes',
+    ],
   },
   {
     name: 'an allowed origin that is a path',

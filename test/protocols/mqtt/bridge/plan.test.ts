@@ -75,6 +75,11 @@ test('a route that changes nothing gives the message itself', () => {
   assert.equal(plans(route({ minQos: 1, ttlSec: 5 }))[0]!.up[0]!.make({ ...given, qos: 0 }, NOW_MS).qos, 1)
   assert.equal(plans(route({}))[0]!.up[0]!.make(given, NOW_MS), given)
 })
+test('a route with a floor for the disk has a queue of its own', () => {
+  const [plan] = plans(route({}), route({ match: 'b/#', minDiskFreeBytes: 5 }))
+  const floors = plan!.lanes.map(({ limits }) => limits && [limits.maxBytes, limits.minDiskFreeBytes])
+  assert.deepEqual(floors, [undefined, [Infinity, 5]])
+})
 test('direction both is a route up and one down, which find each other', () => {
   const [plan] = plans(route({ match: 'sensors/+/#', direction: 'both', topic: 'sites/${node.id}/$1/$2' }))
   const [up, down] = [plan!.up[0]!, plan!.down[0]!]

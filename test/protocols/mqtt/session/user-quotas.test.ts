@@ -162,7 +162,7 @@ test('sessions of one certificate: unused ones give way, then the newcomer is re
   assert.equal((await connected(t, 's0', { spiffe: DEVICE })).reason, 0, 'its own session is there for it')
 })
 test('what waits for sessions of one owner counts together, for new queues, kept sessions and after a restart', async () => {
-  const limited = { quotas: [{ principals: [DEVICE], maxQueuedBytes: 1_000 }] }
+  const limited = { quotas: [{ principals: [DEVICE], maxQueuedBytes: 1_000, minDiskFreeBytes: 2_000 }] }
   let t = new TestBroker()
   for (const [clientId, spiffe] of [
     ['a', DEVICE],
@@ -181,6 +181,7 @@ test('what waits for sessions of one owner counts together, for new queues, kept
     const [a, b, c] = shares()
     assert.ok(a && a === b && a !== c)
     assert.deepEqual([a.maxBytes, c?.maxBytes], [maxBytes, Infinity])
+    assert.deepEqual([a.minDiskFreeBytes, c?.minDiskFreeBytes], [2_000, undefined])
   }
   check(1_000)
   t = await t.stop()

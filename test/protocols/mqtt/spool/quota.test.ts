@@ -1,7 +1,7 @@
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
-import type { DurableQueue, StoredMessage } from '../../../../protocols/mqtt/durability.ts'
-import { all, message, rig, texts } from './rig.ts'
+import type { DurableQueue, StoredMessage, WhenFull } from '../../../../protocols/mqtt/durability.ts'
+import { all, message, rig, texts, type Rig } from './rig.ts'
 
 test('whenQueueFull refuse: one session that is away refuses at its limit; what goes up is not limited by it', async (t) => {
   const r = await rig(t, { limits: { maxQueuedMessages: 2, whenQueueFull: 'refuse' } })
@@ -297,3 +297,96 @@ for (const whenFull of ['refuse', 'drop-newest'] as const)
     assert.equal(queue.depth, 6, 'bytes, too')
     await r.spool[Symbol.asyncDispose]()
   })
+
+/* A floor for free disk space that a route, each client or a user has besides that of the spool. */
+const FLOOR = 100_000_000
+const UNBOUNDED = { maxMessages: Infinity, maxBytes: Infinity }
+/** Each has a segment of its own, which is what goes at once. */
+const put = (r: Rig, text: string, to: readonly DurableQueue[]): Promise<void> =>
+  r.spool.append(message(text.padEnd(4_000)), to)
+const read = async (queue: DurableQueue): Promise<string[]> => texts(await all(queue)).map((text) => text.trim())
+const quiet = async (r: Rig): Promise<void> => {
+  while (r.storage.busy > 0) await new Promise(setImmediate)
+}
+
+async function low(t: TestContext, limits: object = {}) {
+  const disk = { free: FLOOR * 2 }
+  const r = await rig(t, { limits, freeBytes: () => disk.free })
+  t.after(() => r.spool[Symbol.asyncDispose]())
+  return {
+    r,
+    setFree: async (bytes: number): Promise<void> => {
+      disk.free = bytes
+      await r.clock.advance(1_000)
+    },
+  }
+}
+
+for (const [whenFull, kept, isRefused] of [
+  ['refuse', ['1', '2'], true],
+  [undefined, ['1', '2'], true],
+  ['drop-oldest', ['2', '3'], false],
+  ['drop-newest', ['1', '2'], false],
+  ['drop-lowest-priority', ['2', '3'], false],
+] as const satisfies readonly (readonly [WhenFull | undefined, readonly string[], boolean])[])
+  test(`below its floor the queue of a route does not grow: ${whenFull ?? 'as the spool, which refuses'}`, async (t) => {
+    const { r, setFree } = await low(t)
+    const [route, other] = [await r.queue('up/cloud/a'), await r.queue('up/cloud/b')]
+    Object.assign(route, { whenFull, limits: { ...UNBOUNDED, minDiskFreeBytes: FLOOR } })
+    for (const text of ['1', '2']) await put(r, text, [route, other])
+    await setFree(FLOOR - 1)
+    if (isRefused) await assert.rejects(put(r, '3', [route]), { code: 'MESH_STORAGE_FULL', message: /mqtt\.routes/ })
+    else await put(r, '3', [route])
+    await put(r, '3', [other])
+    assert.deepEqual(await read(route), kept)
+    assert.deepEqual(await read(other), ['1', '2', '3'], 'a route without a floor goes on')
+    assert.deepEqual(route.drops, isRefused ? {} : { disk: 1 })
+    assert.equal(r.metrics.total('mesh_mqtt_spool_dropped_total', { reason: 'disk' }), isRefused ? 0 : 1)
+    assert.equal(r.metrics.total('mesh_mqtt_spool_refused_total', { reason: 'disk' }), isRefused ? 1 : 0)
+    await setFree(FLOOR)
+    await put(r, '4', [route])
+    assert.deepEqual(await read(route), [...kept, '4'])
+  })
+
+test('a client has the floor of its user, else that of all clients; what goes up has neither', async (t) => {
+  const { r, setFree } = await low(t, { minDiskFreeBytes: FLOOR })
+  const [plain, poor, rich] = [await r.queue('session/a'), await r.queue('session/b'), await r.queue('session/c')]
+  const up = await r.queue('up/cloud/x')
+  poor.share = { bytes: 0, maxBytes: Infinity, minDiskFreeBytes: FLOOR * 1.5 }
+  rich.share = { bytes: 0, maxBytes: Infinity, minDiskFreeBytes: 1 }
+  const queues = [plain, poor, rich, up]
+  for (const text of ['1', '2']) await put(r, text, queues)
+  await setFree(FLOOR * 1.2)
+  await put(r, '3', queues)
+  await setFree(FLOOR - 1)
+  await put(r, '4', queues)
+  assert.deepEqual(await Promise.all(queues.map(read)), [
+    ['2', '3', '4'],
+    ['3', '4'],
+    ['1', '2', '3', '4'],
+    ['1', '2', '3', '4'],
+  ])
+  assert.deepEqual(
+    queues.map(({ drops }) => drops.disk ?? 0),
+    [1, 2, 0, 0],
+  )
+})
+
+test('room that is free in the file is used also below the floor', async (t) => {
+  const { r, setFree } = await low(t)
+  const route = await r.queue('up/cloud/a')
+  route.limits = { ...UNBOUNDED, minDiskFreeBytes: FLOOR }
+  for (let i = 0; i < 40; i++) await put(r, `${i}`, [route])
+  for (let seq = 1; seq <= 40; seq++) route.done(seq)
+  await r.clock.advance(1_000)
+  await quiet(r)
+  await setFree(FLOOR - 1)
+  // The first finds that the disk is low, the second asks the file.
+  for (const text of ['a', 'b']) {
+    await assert.rejects(put(r, text, [route]), { code: 'MESH_STORAGE_FULL' })
+    await r.clock.advance(1_000)
+    await quiet(r)
+  }
+  await put(r, 'c', [route])
+  assert.equal((await read(route)).at(-1), 'c')
+})
