@@ -71,6 +71,10 @@ export class Reader {
     this.at = from + length
     return this.buf.subarray(from, from + length)
   }
+  /** What is left, a view too. Made without `subarray` of Buffer, which costs more, once for each message. */
+  rest(): Uint8Array {
+    return new Uint8Array(this.buf.buffer, this.buf.byteOffset + this.at, this.end - this.at)
+  }
   string(): string {
     const length = this.u16()
     const from = this.at

@@ -98,7 +98,7 @@ function decodePublish(r: Reader, flags: number, version: Version, side: 'server
     return {
       type: 'publish',
       topic,
-      payload: r.buf.subarray(r.at, r.end),
+      payload: r.rest(),
       qos: qos as Qos,
       retain: (flags & 1) === 1,
       dup,
@@ -123,7 +123,7 @@ function decodePublish(r: Reader, flags: number, version: Version, side: 'server
   return {
     type: 'publish',
     topic,
-    payload: r.buf.subarray(r.at, r.end),
+    payload: r.rest(),
     qos: qos as Qos,
     retain: (flags & 1) === 1,
     dup,

@@ -106,7 +106,15 @@ function releaseRest({ slab, at, end }: Region): void {
 /** Topics recur; the bytes of the last ones are kept. Cleared when full, so it stays small whatever peers publish. */
 const MAX_TOPICS = 1024
 const topicBytes = new Map<string, Uint8Array>()
+/** A message goes to many, and a publisher has much to say of one topic. */
+let lastTopic = ''
+let lastBytes: Uint8Array = Buffer.alloc(0)
 function bytesOf(topic: string): Uint8Array {
+  if (topic === lastTopic) return lastBytes
+  lastTopic = topic
+  return (lastBytes = findBytes(topic))
+}
+function findBytes(topic: string): Uint8Array {
   const known = topicBytes.get(topic)
   if (known !== undefined) return known
   const made = Buffer.from(topic)

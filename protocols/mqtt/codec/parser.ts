@@ -58,9 +58,9 @@ export class PacketParser {
   /** Still to be passed over. */
   #skipBytes = 0
   readonly #skipsLarge: boolean
-  /** Where the packet is that next() gave last. */
-  #lastBuf: Buffer = EMPTY
-  #lastFrom = 0
+  /** Where the packet begins that next() gave last: in the chunk, or in the copy of one that crossed chunks; -1: none. */
+  #lastFrom = -1
+  #lastCopy: Buffer | undefined
   /** MQTT 3.1 repeats SUBSCRIBE, UNSUBSCRIBE and PUBREL with DUP. */
   #mayRepeat = false
 
@@ -80,7 +80,8 @@ export class PacketParser {
 
   /** Of the packet that next() gave last, as they came: a view, and empty once next() was called again. */
   get packetBytes(): Buffer {
-    return this.#lastBuf.subarray(this.#lastFrom, this.#lastFrom + this.#frameBytes)
+    if (this.#lastFrom < 0) return EMPTY
+    return (this.#lastCopy ?? this.#chunk).subarray(this.#lastFrom, this.#lastFrom + this.#frameBytes)
   }
 
   /** From the next packet on. */
@@ -101,7 +102,8 @@ export class PacketParser {
    * @throws MESH_MQTT_PROTOCOL, MESH_MQTT_PACKET_TOO_LARGE; the parser is of no use afterwards
    */
   next(): Packet | undefined {
-    this.#lastBuf = EMPTY
+    this.#lastFrom = -1
+    if (this.#lastCopy) this.#lastCopy = undefined
     if (this.#skipBytes > 0) this.#skip()
     if (this.#partBytes > 0) return this.#nextOfPart()
     const from = this.#at
@@ -122,7 +124,6 @@ export class PacketParser {
   }
 
   #decode(buf: Buffer, from: number): Packet {
-    this.#lastBuf = buf
     this.#lastFrom = from
     if (this.#frameBytes > this.#maxPacketBytes) {
       this.#skipBytes = this.#frameBytes - this.#wantedBytes
@@ -152,6 +153,7 @@ export class PacketParser {
       const whole = this.#part.subarray(0, this.#partBytes)
       this.#part = EMPTY
       this.#partBytes = 0
+      this.#lastCopy = whole
       return this.#decode(whole, 0)
     }
     return undefined

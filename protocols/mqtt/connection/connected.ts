@@ -4,6 +4,7 @@ import type { Connection } from '../../connection.ts'
 import type { Connect, Disconnect, Packet, Subscribe, Unsubscribe, Will } from '../codec/packet.ts'
 import { toOwnMemory } from '../codec/parser.ts'
 import { toDisconnectReason, REASON, createViolation } from '../codec/reason.ts'
+import type { Counters } from '../counters.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { tellDisconnected } from '../operations/connection-events.ts'
 import { type ConnectionFacts, collectConnectionFacts } from '../session/connection-facts.ts'
@@ -48,6 +49,7 @@ export class Connected {
   readonly link: Link
   readonly #p: ConnectedParts
   readonly #session: Session
+  readonly #counters: Counters
   /** Many clients only receive: undefined before the first PUBLISH or PUBREL. */
   #inflow: Inflow | undefined
   readonly #controls: Controls
@@ -66,6 +68,7 @@ export class Connected {
     const { state, session, link, connect } = p
     this.#p = p
     this.#session = session
+    this.#counters = state.counters
     this.link = link
     this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.wallMs())
     const authorizer = (): Authorizer => p.rules.findAuthorizer(p.admitted)
@@ -94,11 +97,11 @@ export class Connected {
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED: the connection is to be closed */
   take(packet: Packet): void {
     const { flow } = this.#session
-    const received = this.#p.state.counters.controlsReceived
+    const received = this.#counters.controlsReceived
     switch (packet.type) {
       case 'publish':
-        this.#p.state.counters.bytesReceived.payload.value += packet.payload.length
-        this.#startInflow().publish(
+        this.#counters.bytesReceived.payload.value += packet.payload.length
+        ;(this.#inflow ?? this.#startInflow()).publish(
           packet,
           this.#startRate().charge(packet.topic.length + packet.payload.length + packet.properties.length),
         )
@@ -113,7 +116,7 @@ export class Connected {
         return
       case 'pubrel':
         received.pubrel.value++
-        this.#startInflow().pubrel(packet.packetId)
+        ;(this.#inflow ?? this.#startInflow()).pubrel(packet.packetId)
         return
       case 'pubcomp':
         received.pubcomp.value++
@@ -162,15 +165,14 @@ export class Connected {
   }
   #startInflow(): Inflow {
     const { state, rules, admitted, reading, isResumed } = this.#p
-    this.#inflow ??= new Inflow({
+    return (this.#inflow = new Inflow({
       state,
       session: this.#session,
       link: this.link,
       reading,
       authorizer: () => rules.findAuthorizer(admitted),
       isResumed,
-    })
-    return this.#inflow
+    }))
   }
 
   /** The socket has room again. */

@@ -12,7 +12,7 @@ import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
 import { readMessageMs } from '../expiry.ts'
 import type { Link } from './link.ts'
-import { type Commit, buildCommit, countCommit, deliver, plan, retryMs } from '../publication.ts'
+import { type Commit, buildCommit, countCommit, deliver, plan, retryMs, type Source } from '../publication.ts'
 import { REASON, createViolation } from '../codec/reason.ts'
 import type { Place } from '../topics/retained.ts'
 import type { Session } from '../session/session.ts'
@@ -44,6 +44,7 @@ export interface Reading {
 export class Inflow {
   readonly #state: BrokerState
   readonly #session: Session
+  readonly #source: Source
   readonly #link: Link
   readonly #reading: Reading
   readonly #authorizer: () => Authorizer
@@ -76,6 +77,7 @@ export class Inflow {
   }) {
     this.#state = p.state
     this.#session = p.session
+    this.#source = { from: p.session, origin: undefined }
     this.#link = p.link
     this.#reading = p.reading
     this.#authorizer = p.authorizer
@@ -90,8 +92,7 @@ export class Inflow {
    * @throws MESH_MQTT_PROTOCOL, or why it is refused where no acknowledgement can say so; all end the connection
    */
   publish(p: Publish, tooMuch?: MeshError): void {
-    const { counters } = this.#state
-    counters.received[p.qos].value++
+    this.#state.counters.received[p.qos].value++
     const topic = this.#aliases.resolveTopic(p)
     const { maxTopicLevels } = this.#link.limits
     if (isTooDeep(topic, maxTopicLevels))
@@ -116,7 +117,7 @@ export class Inflow {
         p.messageExpirySec === undefined ? undefined : readMessageMs(this.#state.ctx.clock) + p.messageExpirySec * 1000,
       expirySec: p.messageExpirySec,
     }
-    const to = plan(this.#state, message, { from: this.#session, origin: undefined })
+    const to = plan(this.#state, message, this.#source)
     if (p.qos === 1 && !this.#isSaved) {
       this.#isSaved = true
       saveFirst(this.#state, this.#session)
@@ -407,7 +408,7 @@ export class Inflow {
   #planAnew(one: InLine): void {
     if (!one.message || one.commit?.begun) return
     one.place?.resume()
-    one.plan = plan(this.#state, one.message, { from: this.#session, origin: undefined })
+    one.plan = plan(this.#state, one.message, this.#source)
     one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.place)
   }
 

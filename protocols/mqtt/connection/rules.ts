@@ -1,4 +1,5 @@
 /** What a connection's client may do by the rules of this moment: a changed policy counts from the next packet on. */
+import type { FilterChain } from '../../../model/listener.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
 import { type Quota, findQuota } from '../session/user-quotas.ts'
@@ -15,6 +16,12 @@ export class Rules {
   #authorizedBy: PolicyGrounds | undefined
   #quota: Quota | undefined
   #quotaBy: MqttPolicy | undefined
+  /**
+   * With this chain the authorizer and the quota stay: it has no acl file, which changes by itself. Asked twice for each
+   * message.
+   */
+  #authorizedChain: FilterChain | undefined
+  #quotaChain: FilterChain | undefined
 
   constructor(conn: Connection, first: MqttPolicy, groundsOf: GroundsOf) {
     this.#conn = conn
@@ -36,6 +43,9 @@ export class Rules {
     return this.#known
   }
   findQuota({ client }: { readonly client: Client }): Quota | undefined {
+    const { chain } = this.#conn
+    if (chain === this.#quotaChain) return this.#quota
+    this.#quotaChain = chain
     const policy = this.#policy
     if (this.#quotaBy === policy) return this.#quota
     this.#quotaBy = policy
@@ -43,7 +53,10 @@ export class Rules {
     return this.#quota
   }
   findAuthorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
+    const { chain } = this.#conn
+    if (this.#authorizer && chain === this.#authorizedChain) return this.#authorizer
     const { grounds } = this
+    this.#authorizedChain = grounds.policy.aclFile === undefined ? chain : undefined
     if (this.#authorizer && this.#authorizedBy === grounds) return this.#authorizer
     this.#authorizedBy = grounds
     this.#authorizer = of.authorizer(grounds)

@@ -11,6 +11,7 @@ import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Link } from '../connection/link.ts'
+import { type Awaits, AwaitedIds } from './awaited-ids.ts'
 import { asRetained } from '../topics/retained.ts'
 import {
   compact,
@@ -36,7 +37,6 @@ export interface Flow {
   pubcomp(packetId: number): void
 }
 
-type Awaits = 'puback' | 'pubrec' | 'pubcomp'
 const awaited = (qos: Qos): Awaits => (qos === 2 ? 'pubrec' : 'puback')
 
 /** [MQTT-4.3.3-4]; an id that we do not know is answered all the same, or the client would wait for ever (§3.6.2.1). */
@@ -50,13 +50,12 @@ const MAX_IN_FLIGHT = 32_767
 export class MemoryFlow implements Flow {
   readonly #link: Link
   readonly #counters: Counters
-  readonly #inflight = new Map<number, Awaits>()
+  readonly #inflight = new AwaitedIds()
   readonly #waiting: Waiting
   readonly #budget: MemoryBudget
   /** Of QoS 1 in flight what came by a shared subscription: it is another member's when the session ends. */
   #shared: Map<number, SharedMessage & { readonly message: HeldMessage }> | undefined
   #sharedBytes = 0
-  #lastId = 0
 
   constructor(link: Link, counters: Counters, budget: MemoryBudget) {
     this.#link = link
@@ -133,16 +132,18 @@ export class MemoryFlow implements Flow {
     )
   }
   #over(packetId: number, awaits: Awaits): void {
-    if (this.#inflight.get(packetId) !== awaits) return
-    this.#inflight.delete(packetId)
-    this.#forgetShared(packetId)
+    if (!this.#inflight.release(packetId, awaits)) return
+    if (this.#shared) this.#forgetShared(packetId)
     this.pump()
   }
   #send({ message, qos, retain, ids, shared }: Delivery): void {
-    const packetId = this.#freeId()
+    const awaits = awaited(qos)
+    const packetId = this.#inflight.claim(awaits)
     const flags = publishFlags(qos, retain ? RETAIN : 0)
-    if (!this.#link.send(message, flags, packetId, ids)) return
-    this.#inflight.set(packetId, awaited(qos))
+    if (!this.#link.send(message, flags, packetId, ids)) {
+      this.#inflight.release(packetId, awaits)
+      return
+    }
     if (shared === undefined || qos !== 1) return
     const held = compact(message)
     hold(held, this.#budget)
@@ -156,12 +157,6 @@ export class MemoryFlow implements Flow {
     this.#shared!.delete(packetId)
     this.#sharedBytes -= measureMessageBytes(known.message)
     releaseHold(known.message, this.#budget)
-  }
-  /** Of 65,535 at least half are free, so on average the next one or the one after it is. */
-  #freeId(): number {
-    do this.#lastId = (this.#lastId % 65_535) + 1
-    while (this.#inflight.has(this.#lastId))
-    return this.#lastId
   }
 }
 

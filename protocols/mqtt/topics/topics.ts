@@ -34,12 +34,14 @@ export function filterProblem(filter: string): string | undefined {
   return undefined
 }
 
+const DOLLAR = 0x24
+
 /**
  * Topics that the broker alone publishes to (§4.7.2), and names that are no topics of messages (§4.8.2). mosquitto's
  * bridges tell their state, with a will among others, under `$SYS/broker/connection/`.
  */
 export function isReserved(topic: string): boolean {
-  return topic.startsWith('$') && /^\$(SYS|share)(\/(?!broker\/connection\/)|$)/.test(topic)
+  return topic.charCodeAt(0) === DOLLAR && /^\$(SYS|share)(\/(?!broker\/connection\/)|$)/.test(topic)
 }
 
 /** Counts separators only as far as needed. */
