@@ -4,7 +4,7 @@
  */
 import type { Cluster } from '../model/cluster.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
-import type { RouteConfig } from '../model/route.ts'
+import type { RouteConfig, VirtualHost } from '../model/route.ts'
 import type { ResourceKind } from '../model/snapshot.ts'
 import type { Notes } from './notes.ts'
 
@@ -72,9 +72,16 @@ function collectListenerReferences({ filterChains, defaultFilterChain, extension
 /** Names of clusters. */
 export function collectRouteReferences(virtualHosts: RouteConfig['virtualHosts']): ReadonlySet<string> {
   const clusters = new Set<string>()
+  const addMirrors = (mirrors: VirtualHost['mirrors']): void => {
+    for (const { cluster } of mirrors ?? []) if ('name' in cluster) clusters.add(cluster.name)
+  }
   for (const host of virtualHosts) {
-    for (const { action } of host.routes)
-      if (action.kind === 'forward') for (const c of action.clusters) clusters.add(c.name)
+    addMirrors(host.mirrors)
+    for (const { action } of host.routes) {
+      if (action.kind !== 'forward') continue
+      for (const c of action.clusters) clusters.add(c.name)
+      addMirrors(action.mirrors)
+    }
   }
   return clusters
 }

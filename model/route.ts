@@ -14,6 +14,7 @@ export type RouteConfig = {
    * Envoy's default.
    */
   readonly internalOnly?: readonly string[]
+  readonly mirrors?: readonly MirrorPolicy[]
   readonly headers: HeaderChanges
 }
 
@@ -27,6 +28,8 @@ export type VirtualHost = {
   readonly includeAttemptCount: boolean
   /** What did not come by https is sent there (require_tls). */
   readonly requireTls?: boolean
+  /** In place of the table's. */
+  readonly mirrors?: readonly MirrorPolicy[]
 }
 
 export type Route = {
@@ -104,12 +107,23 @@ export type ForwardAction = {
   /** Upgrades (lower case) that the route permits or forbids, whatever the listener says. */
   readonly upgrades: ReadonlyMap<string, boolean>
   readonly hash: readonly HashSource[]
+  /** In place of the virtual host's. */
+  readonly mirrors?: readonly MirrorPolicy[]
 }
 /**
  * `of`: it takes the place of that one. `maxMs`: not more, 0 = no limit. `offsetMs` is taken off, so that the answer is
  * on its way in time.
  */
 export type GrpcTimeout = { readonly of: 'stream' | 'route'; readonly maxMs: number; readonly offsetMs: number }
+/** A copy of the request goes to another cluster, whose answer nobody waits for (request_mirror_policies). */
+export type MirrorPolicy = {
+  /** `header`: the request's field of that name (lower case) says it. */
+  readonly cluster: { readonly name: string } | { readonly header: string }
+  /** 0..1 of the requests. */
+  readonly fraction: number
+  /** The copy's host is the request's, without the suffix `-shadow`. */
+  readonly keepsHost: boolean
+}
 export type WeightedCluster = { readonly name: string; readonly weight: number; readonly headers: HeaderChanges }
 export type PathRewrite =
   | { readonly kind: 'prefix' | 'full'; readonly value: string }

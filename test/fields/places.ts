@@ -256,6 +256,9 @@ export const PLACES: readonly Place[] = [
     clusters: list(m),
   })),
   part(action, 'envoy.config.route.v3.RetryPolicy', { retry_on: '5xx' }, (m) => ({ retry_policy: m })),
+  part(action, 'envoy.config.route.v3.RouteAction.RequestMirrorPolicy', { cluster: 'd' }, (m) => ({
+    request_mirror_policies: list(m),
+  })),
   part(action, 'envoy.config.route.v3.RouteAction.HashPolicy', { header: { header_name: 'x' } }, (m) => ({
     hash_policy: list(m),
   })),

@@ -30,16 +30,12 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
     "applications see an address of this machine instead of their client's (original_src)",
 }
 
-const MIRROR = 'requests are not mirrored (request_mirror_policies)'
 const CORS = 'CORS policies of this place do not apply: they belong into typed_per_filter_config (cors)'
 const LIMITS = 'global rate limits do not apply (rate_limits)'
 const WARM_UP = 'new endpoints get their full share at once (slow_start_config)'
 
 /** "message.field" → words. */
 export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
-  'envoy.config.route.v3.RouteAction.request_mirror_policies': MIRROR,
-  'envoy.config.route.v3.RouteConfiguration.request_mirror_policies': MIRROR,
-  'envoy.config.route.v3.VirtualHost.request_mirror_policies': MIRROR,
   'envoy.config.route.v3.RouteAction.rate_limits': LIMITS,
   'envoy.config.route.v3.VirtualHost.rate_limits': LIMITS,
   'envoy.config.route.v3.RouteAction.cors': CORS,

@@ -55,13 +55,15 @@ const TABLE: Record<string, string> = {
     'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig':
     'upgrade_type enabled',
-  'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching internal_only_headers typed_per_filter_config metadata ${HEADER_CHANGES}`,
-  'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy include_request_attempt_count typed_per_filter_config metadata ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching internal_only_headers typed_per_filter_config metadata request_mirror_policies ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy include_request_attempt_count typed_per_filter_config metadata request_mirror_policies ${HEADER_CHANGES}`,
   'envoy.config.route.v3.Route': `name match route redirect direct_response decorator metadata typed_per_filter_config stat_prefix ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RouteAction':
     'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host ' +
-    'max_stream_duration max_grpc_timeout grpc_timeout_offset',
+    'max_stream_duration max_grpc_timeout grpc_timeout_offset request_mirror_policies',
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
+  'envoy.config.route.v3.RouteAction.RequestMirrorPolicy':
+    'cluster cluster_header runtime_fraction disable_shadow_host_suffix_append',
   'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name',
   'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name',
   'envoy.config.route.v3.WeightedCluster': 'clusters runtime_key_prefix',

@@ -29,6 +29,7 @@ import { readTypeName } from '../fields/any.ts'
 import { refuse, type DecodePath } from '../fields/decode-path.ts'
 import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeRegex } from '../fields/matchers.ts'
+import { decodeMirrors } from './mirrors.ts'
 import { retryPolicy } from './retry.ts'
 import { decodeMs, decodeText } from '../fields/values.ts'
 
@@ -88,6 +89,7 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
     appendForwardedHost: from.appendXForwardedHost,
     upgrades: new Map(from.upgradeConfigs.map((u) => [u.upgradeType.toLowerCase(), u.enabled !== false])),
     hash: from.hashPolicy.flatMap((h, i) => hashSource(at.in('hash_policy').item(i), h) ?? []),
+    ...decodeMirrors(at, from.requestMirrorPolicies),
   }
 }
 

@@ -18,6 +18,7 @@ import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeHeaderMatches, queryMatch, decodeRegex } from '../fields/matchers.ts'
 import { decodeUriTemplate } from '../fields/uri-template.ts'
 import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
+import { decodeMirrors } from './mirrors.ts'
 import { retryPolicy } from './retry.ts'
 import { decodeRouteAction } from './route-action.ts'
 import { decodeRuntimeFraction } from '../fields/values.ts'
@@ -35,6 +36,7 @@ export function decodeRouteConfig(at: DecodePath, from: RouteConfiguration): Rou
     ignorePortInHost: from.ignorePortInHostMatching,
     headers: decodeHeaderChanges(at, from),
     internalOnly: from.internalOnlyHeaders.map((name) => name.toLowerCase()),
+    ...decodeMirrors(at, from.requestMirrorPolicies),
     virtualHosts: from.virtualHosts.map((host, i) => {
       const here = at.in('virtual_hosts').item(i)
       const made = decodeVirtualHost(here, host, filters)
@@ -118,6 +120,7 @@ function wholeHost(
     headers: decodeHeaderChanges(at, from),
     includeAttemptCount: from.includeRequestAttemptCount,
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
+    ...decodeMirrors(at, from.requestMirrorPolicies),
   }
 }
 /** No client counts as internal (Envoy's default for internal_address_config), so EXTERNAL_ONLY applies to all. */

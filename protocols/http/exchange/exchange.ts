@@ -25,6 +25,7 @@ import { createErrorAnswer, createPlannedAnswer, type LocalAnswer } from './repl
 import { RequestedTunnel, type FarEnd, type TunnelOwner } from './requested-tunnel.ts'
 import { Retries } from './retries.ts'
 import { suspectResponse, type TryOutcome } from './retry.ts'
+import { Mirrors } from '../mirrors.ts'
 import type { HttpRuntime } from '../runtime.ts'
 import { settleRequest } from '../filters/request-view.ts'
 import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
@@ -58,6 +59,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   #wait: Timer | undefined
   #timeouts: Timeouts | undefined
   #tunnel: RequestedTunnel | undefined
+  #mirrors: Mirrors | undefined
 
   constructor(
     rt: HttpRuntime,
@@ -106,6 +108,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   requestData(chunk: Buffer): void {
     if (this.#phase === 'over') return
     this.record.receivedBytes += chunk.length
+    this.#mirrors?.add(chunk)
     if (this.body.add(chunk)) this.#rt.metrics.limits.replayBytes.value++
     if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)
     // There is no connection yet. Until there is one, no more than the replay limit is taken.
@@ -152,29 +155,21 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
 
   #act(plan: Plan): void {
     if (this.#phase !== 'planning') return
-    switch (plan.kind) {
-      case 'refuse':
-        reportDenied(plan, this.client.conn, this.#rt)
-        this.#answerLocally(createErrorAnswer(plan.error, this.#isGrpc(), plan.fields), plan.error)
-        return
-      case 'answer':
-        this.#answerLocally(
-          createPlannedAnswer(plan, this.#isGrpc()),
-          plan.fault && new MeshError('MESH_FAULT_INJECTED', plan.body),
-        )
-        return
-      case 'forward':
-        this.#forward(plan)
-        return
-      default:
-        plan satisfies never
+    if (plan.kind === 'forward') {
+      this.#forward(plan)
+      return
     }
+    if (plan.kind === 'refuse') reportDenied(plan, this.client.conn, this.#rt)
+    const fault = plan.kind === 'answer' && plan.fault ? new MeshError('MESH_FAULT_INJECTED', plan.body) : undefined
+    this.#answerLocally(createPlannedAnswer(plan, this.#isGrpc()), plan.kind === 'refuse' ? plan.error : fault)
   }
 
   #forward(plan: ForwardPlan): void {
     this.#phase = 'trying'
     this.#plan = plan
     this.client.conn.cluster = plan.cluster.name
+    if (plan.mirrors) this.#mirrors = new Mirrors(this.#rt, this, plan)
+    for (const chunk of this.body.chunks) this.#mirrors?.add(chunk)
     if (plan.action.idleMs !== undefined) this.down.setIdleMs(plan.action.idleMs)
     const times = deriveTimes(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
     if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
@@ -236,9 +231,12 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.#tryToday()
   }
 
+  #upstreamRequest(): UpstreamRequest {
+    return (this.#outgoing ??= createUpstreamRequest(this.request, this.#plan!, this))
+  }
   requestToSend(): UpstreamRequest {
     const plan = this.#plan!
-    const request = (this.#outgoing ??= createUpstreamRequest(this.request, plan, this))
+    const request = this.#upstreamRequest()
     // In place of what the proxy before us, or the attempt before this one, has counted.
     if (plan.routed.virtualHost.includeAttemptCount)
       setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
@@ -349,6 +347,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   /* Time. */
 
   #requestComplete(): void {
+    this.#mirrors?.send(this.#upstreamRequest(), this.body.trailers)
     this.#timeouts?.requestDone()
     if (this.#phase === 'trying' && this.#attempt?.isOpen) this.#timeouts?.tryBegins()
   }
@@ -432,6 +431,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
       this.#cancelAttempt()
     }
     this.#retries?.release()
+    this.#mirrors?.drop()
     this.body.drop()
     this.#timeouts?.end()
     this.#tunnel?.end()

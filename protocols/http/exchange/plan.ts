@@ -12,6 +12,7 @@ import type { Metadata } from '../../../model/http/metadata.ts'
 import type {
   ForwardAction,
   HeaderEdit,
+  MirrorPolicy,
   RetryPolicy,
   RouteAction,
   RouteConfig,
@@ -30,6 +31,7 @@ import {
   type Routed,
 } from '../../router.ts'
 import { askForTokens } from '../filters/jwt/filter.ts'
+import type { MirrorTarget } from '../mirrors.ts'
 import { decideCors, type CorsDecision } from '../filters/cors.ts'
 import { decideFault, type InjectedFault } from '../filters/fault.ts'
 import { redirectLocation, rewritePath } from '../filters/redirect.ts'
@@ -77,6 +79,8 @@ export type ForwardPlan = Common & {
   readonly authority: string
   /** In the order they apply; empty in the usual case. */
   readonly requestEdits: readonly HeaderEdit[]
+  /** Get a copy of the request. */
+  readonly mirrors?: readonly MirrorTarget[] | undefined
 }
 /** A direct response, a redirect (`location`), an injected abort (`fault`) or a preflight's answer (`fields`). */
 export type AnswerPlan = Common & {
@@ -225,6 +229,7 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         cluster,
         upgrade,
         retry: action.retry ?? routed.virtualHost.retry,
+        mirrors: drawMirrors(action.mirrors ?? routed.virtualHost.mirrors ?? table.config.mirrors, input),
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: rewrite.host ?? request.authority,
         requestEdits: requestEdits(table, routed, picked.headers.request),
@@ -234,6 +239,20 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
     default:
       return action satisfies never
   }
+}
+
+/** Not of an upgrade, whose two sides talk to each other. A cluster that is not there gets none, as in Envoy. */
+function drawMirrors(
+  policies: readonly MirrorPolicy[] | undefined,
+  { tables, request, random, upgrade }: PlanInput,
+): readonly MirrorTarget[] | undefined {
+  if (!policies || upgrade !== undefined || request.method === 'CONNECT') return undefined
+  const targets = policies.flatMap(({ cluster: by, fraction, keepsHost }): MirrorTarget[] => {
+    if (fraction < 1 && random.float() >= fraction) return []
+    const cluster = tables.cluster('name' in by ? by.name : (request.header(by.header) ?? ''))
+    return cluster ? [{ cluster, keepsHost }] : []
+  })
+  return targets.length > 0 ? targets : undefined
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { MeshError } from '../../../core/errors.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import type { ResponseHead } from '../message.ts'
-import type { AnswerPlan } from './plan.ts'
+import type { AnswerPlan, RefusePlan } from './plan.ts'
 import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
@@ -34,7 +34,9 @@ const textOf = ({ code, message }: MeshError): string =>
   code === 'MESH_PEER_NOT_ALLOWED' ? message : `${code}: ${message}`
 
 /** What a plan that needs no endpoint answers. */
-export function createPlannedAnswer({ fault, status, body, location, fields }: AnswerPlan, grpc: boolean): LocalAnswer {
+export function createPlannedAnswer(plan: AnswerPlan | RefusePlan, grpc: boolean): LocalAnswer {
+  if (plan.kind === 'refuse') return createErrorAnswer(plan.error, grpc, plan.fields)
+  const { fault, status, body, location, fields } = plan
   if (fields) return { head: { status, headers: [...fields], contentLength: 0 }, body: undefined }
   return fault ? faultAnswer(status, fault.grpcStatus, grpc, body) : routeAnswer(status, body, location, grpc)
 }
