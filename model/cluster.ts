@@ -76,8 +76,14 @@ export type DnsLookupFamily = 'auto' | 'v4-only' | 'v6-only' | 'v4-preferred' | 
 export type Balancer =
   | { readonly kind: 'round-robin' | 'random' }
   | { readonly kind: 'least-request'; readonly choices: number }
-  | { readonly kind: 'ring-hash'; readonly minRing: number; readonly maxRing: number }
-  | { readonly kind: 'maglev'; readonly tableSize: number }
+  | {
+      readonly kind: 'ring-hash'
+      readonly minRing: number
+      readonly maxRing: number
+      /** Hosts are placed by their names (use_hostname_for_hashing). */
+      readonly byHostname?: boolean
+    }
+  | { readonly kind: 'maglev'; readonly tableSize: number; readonly byHostname?: boolean }
 
 /** Infinity = unlimited (Istio's 4294967295). */
 export type Breakers = {
@@ -143,7 +149,8 @@ export type Endpoint = {
   readonly address: string
   readonly port: number
   readonly weight: number
-  readonly health: 'healthy' | 'unhealthy' | 'draining'
+  /** `degraded`: for what healthy ones cannot take. */
+  readonly health: 'healthy' | 'degraded' | 'unhealthy' | 'draining'
   /** filter_metadata["envoy.transport_socket_match"]. */
   readonly transportLabels: Readonly<Record<string, string>>
   /** filter_metadata.istio.workload: "name;namespace;canonical service;revision;cluster". */

@@ -159,6 +159,8 @@ export type TcpProxy = {
   readonly clusters: readonly WeightedCluster[]
   readonly idleMs: number | undefined
   readonly accessLogs?: readonly AccessLog[]
+  /** Hash balancers place connections by the client's address (hash_policy.source_ip). */
+  readonly hashesSource?: boolean
 }
 
 /** envoy.extensions.filters.network.http_connection_manager.v3, what meshlet acts on. */

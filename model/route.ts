@@ -129,7 +129,21 @@ export type PathRewrite =
   | { readonly kind: 'prefix' | 'full'; readonly value: string }
   | { readonly kind: 'regex'; readonly regex: SafeRegex; readonly by: string }
 export type HashSource =
-  | { readonly kind: 'header' | 'cookie' | 'query'; readonly name: string; readonly terminal: boolean }
+  | {
+      readonly kind: 'header'
+      readonly name: string
+      readonly rewrite?: { readonly regex: SafeRegex; readonly by: string } | undefined
+      readonly terminal: boolean
+    }
+  /** `ttlSec`: a client without it gets one (0: until its browser is closed), for this path. */
+  | {
+      readonly kind: 'cookie'
+      readonly name: string
+      readonly ttlSec?: number | undefined
+      readonly path?: string
+      readonly terminal: boolean
+    }
+  | { readonly kind: 'query'; readonly name: string; readonly terminal: boolean }
   | { readonly kind: 'source-ip'; readonly terminal: boolean }
 
 /** Applied in the order remove, add. Names lower case. */

@@ -37,7 +37,7 @@ export type ConnectOptions = {
    */
   readonly speaks: 'http1' | 'http2' | 'tcp'
   /** For hash balancers. */
-  readonly hash?: number | undefined
+  readonly hash?: bigint | undefined
   readonly avoid?: readonly Endpoint[] | undefined
   /** Original destination, for original-dst clusters. */
   readonly originalDst?: { readonly host: string; readonly port: number } | undefined

@@ -227,7 +227,8 @@ function lookupFamily(at: DecodePath, { dnsLookupFamily: from }: XCluster): DnsL
   }
 }
 
-function balancer(at: DecodePath, { lbPolicy, lbConfig }: XCluster): Balancer {
+function balancer(at: DecodePath, { lbPolicy, lbConfig, commonLbConfig }: XCluster): Balancer {
+  const byHostname = commonLbConfig?.consistentHashingLbConfig?.useHostnameForHashing ?? false
   const bounded = (field: string, value: number, most: number): number => {
     if (value > most) at.in(field).issue(`is above ${most}`)
     return value
@@ -252,17 +253,25 @@ function balancer(at: DecodePath, { lbPolicy, lbConfig }: XCluster): Balancer {
         MAX_RING,
       )
       if (minRing > maxRing) at.in('ring_hash_lb_config').issue('minimum_ring_size is above maximum_ring_size')
-      return { kind: 'ring-hash', minRing, maxRing }
+      return { kind: 'ring-hash', minRing, maxRing, ...(byHostname && { byHostname }) }
     }
     case Lb.MAGLEV: {
       const size = lbConfig.case === 'maglevLbConfig' ? Number(lbConfig.value.tableSize ?? 65_537n) : 65_537
-      return { kind: 'maglev', tableSize: bounded('maglev_lb_config.table_size', size, MAX_MAGLEV) }
+      const tableSize = bounded('maglev_lb_config.table_size', size, MAX_MAGLEV)
+      // Hosts find every place of the table only where its size is prime.
+      if (!isPrime(tableSize)) at.in('maglev_lb_config').in('table_size').issue('must be a prime number')
+      return { kind: 'maglev', tableSize, ...(byHostname && { byHostname }) }
     }
     case Lb.LOAD_BALANCING_POLICY_CONFIG:
     default:
       at.in('lb_policy').ignore('not implemented: round robin is used')
       return { kind: 'round-robin' }
   }
+}
+
+function isPrime(n: number): boolean {
+  for (let i = 2; i * i <= n; i++) if (n % i === 0) return false
+  return n > 1
 }
 
 /** Envoy's defaults: 1024, 1024, 1024, 3. Only the default priority: meshlet has no other. */

@@ -104,9 +104,10 @@ function healthOf(status: LbEndpoint['healthStatus']): Endpoint['health'] {
       return 'unhealthy'
     case HealthStatus.DRAINING:
       return 'draining'
+    case HealthStatus.DEGRADED:
+      return 'degraded'
     case HealthStatus.UNKNOWN:
     case HealthStatus.HEALTHY:
-    case HealthStatus.DEGRADED:
     default:
       return 'healthy'
   }

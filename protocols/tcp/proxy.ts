@@ -9,6 +9,7 @@ import { getTelemetry } from '../telemetry/telemetry.ts'
 import { findRefusal } from '../tls/client.ts'
 import type { Upstreams, UpstreamStream } from '../upstream-api.ts'
 import { getWaiting } from '../waiting.ts'
+import { hash64 } from '../xx-hash.ts'
 import { splice } from './splice.ts'
 
 /** Envoy's tcp_proxy default. */
@@ -47,6 +48,7 @@ export async function serveTcp(
       speaks: 'tcp',
       originalDst: conn.originalDst,
       host: conn.tls?.serverName ?? conn.offered.serverName,
+      hash: tcp.hashesSource ? hash64(conn.remote.host) : undefined,
     })
   } catch (thrown) {
     const error = conn.aborted.aborted ? undefined : toMeshError(thrown)

@@ -1,8 +1,8 @@
 /** Picks the host of the next request: Envoy's balancers over a fixed list of hosts. A new list gets a new picker. */
 import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
-import type { Host, Picker, Weighed } from './host.ts'
-import { createMaglevPicker, createRingPicker } from './hash-balancers.ts'
+import type { Host, Picker } from './host.ts'
+import { createHashPicker, computeWeights } from './hash-balancers.ts'
 
 export function createPicker(balancer: Balancer, hosts: readonly Host[], random: Random): Picker {
   if (hosts.length === 0) return () => undefined
@@ -16,25 +16,10 @@ export function createPicker(balancer: Balancer, hosts: readonly Host[], random:
       return leastRequest(hosts, balancer.choices, random)
     case 'ring-hash':
     case 'maglev':
-      return hashPicker(
-        balancer,
-        hosts.map((host) => ({ host, weight: host.weight })),
-        random,
-      )
+      return createHashPicker(balancer, computeWeights(hosts), random)
     default:
       return balancer satisfies never
   }
-}
-
-/** With weights that are not the hosts' own. */
-export function hashPicker(
-  balancer: Extract<Balancer, { kind: 'ring-hash' | 'maglev' }>,
-  hosts: readonly Weighed[],
-  random: Random,
-): Picker {
-  return balancer.kind === 'maglev'
-    ? createMaglevPicker(hosts, balancer.tableSize, random)
-    : createRingPicker(hosts, balancer, random)
 }
 
 /**

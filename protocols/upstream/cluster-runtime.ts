@@ -39,7 +39,7 @@ const CONNECTED: TryResult = { kind: 'connected' }
 let h2: typeof H2 | undefined
 
 type Pick = {
-  readonly hash?: number | undefined
+  readonly hash?: bigint | undefined
   readonly avoid?: readonly Endpoint[] | undefined
   readonly maxHostPicks: number
   readonly originalDst?: ConnectOptions['originalDst']

@@ -5,8 +5,11 @@ import type { CallEvents, CallOptions, PendingCall } from '../http/message.ts'
 
 export type Weighed = { readonly host: Host; readonly weight: number }
 
-/** Undefined only for an empty list. */
-export type Picker = (hash: number | undefined) => Host | undefined
+/**
+ * Undefined only for an empty list. `attempt`: how many hosts were drawn for the request before this one and are not to
+ * be taken; hash balancers then take another one by the same hash.
+ */
+export type Picker = (hash: bigint | undefined, attempt?: number) => Host | undefined
 
 /** The connections to a host that speak one protocol, as its cluster uses them (pool.ts). */
 export interface HostConnections {

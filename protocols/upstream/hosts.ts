@@ -7,9 +7,7 @@ import { selectTransport, type Cluster, type ClusterLoad, type Endpoint } from '
 import { createPicker } from './balancer.ts'
 import { Host, formatHostKey, type Picker } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
-import { chooseLocality, createLocalityPicker, computeShares } from './levels.ts'
-
-const HASH_STEPS = 10_007
+import { chooseByPercent, createLocalityPicker, computeShares, type LevelShare } from './levels.ts'
 
 /** Every host once, and again by locality. */
 type Level = {
@@ -78,13 +76,13 @@ export class Hosts {
    * @param avoid endpoints that are drawn anew, at most `maxPicks` times; then any will do
    * @returns undefined when nobody can serve
    */
-  pick(hash: number | undefined, avoid: readonly Endpoint[] | undefined, maxPicks: number): Host | undefined {
+  pick(hash: bigint | undefined, avoid: readonly Endpoint[] | undefined, maxPicks: number): Host | undefined {
     if (this.#nextReturnMs < Infinity && this.#clock.monotonicMs() >= this.#nextReturnMs) this.#picker = undefined
     this.#picker ??= this.#makePicker()
     let host = this.#picker(hash)
     if (!avoid || avoid.length === 0) return host
     const isTried = (h: Host): boolean => avoid.some((e) => formatHostKey(e) === h.key)
-    for (let i = 0; host && isTried(host) && i < maxPicks; i++) host = this.#picker(undefined)
+    for (let i = 1; host && isTried(host) && i <= maxPicks; i++) host = this.#picker(hash, i)
     return host
   }
 
@@ -105,7 +103,13 @@ export class Hosts {
     this.#picker = undefined
   }
   isFit(host: Host): boolean {
-    return host.endpoint.health === 'healthy' && host.health.ejectedUntilMs <= this.#clock.monotonicMs()
+    return host.endpoint.health === 'healthy' && this.#isIn(host)
+  }
+  #isDegraded(host: Host): boolean {
+    return host.endpoint.health === 'degraded' && this.#isIn(host)
+  }
+  #isIn({ health }: Host): boolean {
+    return health.ejectedUntilMs <= this.#clock.monotonicMs()
   }
 
   /**
@@ -129,28 +133,49 @@ export class Hosts {
       ...[...this.all].map((h) => h.health.ejectedUntilMs).filter((at) => at > now),
     )
     const fit = this.#levels.map(({ hosts }) => hosts.filter((h) => this.isFit(h)))
+    const degraded = this.#levels.map(({ hosts }) => hosts.filter((h) => this.#isDegraded(h)))
     const shares = computeShares(
-      this.#levels.map(({ hosts }, i) => ({ all: hosts.length, fit: fit[i]!.length })),
+      this.#levels.map(({ hosts }, i) => ({ all: hosts.length, fit: fit[i]!.length, degraded: degraded[i]!.length })),
       this.#cluster.panicPercent,
     )
-    const serving = shares.flatMap(({ load, inPanic }, i) =>
-      load > 0
-        ? [{ share: load, pick: this.#pickerOf(this.#levels[i]!, inPanic ? this.#levels[i]!.hosts : fit[i]!, inPanic) }]
-        : [],
-    )
+    const parts = (
+      percentOf: (share: (typeof shares)[number]) => number,
+      pickerOf: (level: Level, no: number) => Picker,
+    ): { readonly percent: number; readonly of: Picker }[] =>
+      shares.flatMap((share, i) => {
+        const percent = percentOf(share)
+        return percent > 0 ? [{ percent, of: pickerOf(this.#levels[i]!, i) }] : []
+      })
+    const serving = [
+      ...parts(
+        ({ load }) => load,
+        (level, i) => this.#pickerOf(level, fit[i]!, shares[i]!),
+      ),
+      ...parts(
+        ({ degradedLoad }) => degradedLoad,
+        (level, i) => this.#pickerOf(level, degraded[i]!, shares[i]!),
+      ),
+    ]
     const [only] = serving
-    if (serving.length <= 1) return only?.pick ?? (() => undefined)
-    const choose = chooseLocality(serving)
+    if (serving.length <= 1) return only?.of ?? (() => undefined)
     // By the hash where there is one, so that what belongs together stays together.
-    return (hash) => choose(hash === undefined ? this.#random.float() : (hash % HASH_STEPS) / HASH_STEPS)(hash)
+    return (hash, attempt) => {
+      const at = hash === undefined ? Math.floor(this.#random.float() * 100) : Number(hash % 100n)
+      return chooseByPercent(serving, at)(hash, attempt)
+    }
   }
 
-  #pickerOf({ localities }: Level, hosts: readonly Host[], inPanic: boolean): Picker {
+  /** @param some those of the level that may serve, unless it is in panic */
+  #pickerOf({ localities, hosts }: Level, some: readonly Host[], { inPanic }: LevelShare): Picker {
     const { balancer, localityWeighted } = this.#cluster
-    if (!localityWeighted || inPanic) return createPicker(balancer, hosts, this.#random)
+    const isHashing = balancer.kind === 'ring-hash' || balancer.kind === 'maglev'
+    // As in Envoy: in panic only hash balancers ask for localities.
+    if (!localityWeighted || (inPanic && !isHashing))
+      return createPicker(balancer, inPanic ? hosts : some, this.#random)
+    const serving = new Set(inPanic ? hosts : some)
     return createLocalityPicker(
       balancer,
-      localities.map((l) => ({ weight: l.weight, all: l.hosts.length, fit: l.hosts.filter((h) => this.isFit(h)) })),
+      localities.map((l) => ({ weight: l.weight, all: l.hosts.length, fit: l.hosts.filter((h) => serving.has(h)) })),
       this.#random,
     )
   }

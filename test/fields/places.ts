@@ -262,11 +262,20 @@ export const PLACES: readonly Place[] = [
   part(action, 'envoy.config.route.v3.RouteAction.HashPolicy', { header: { header_name: 'x' } }, (m) => ({
     hash_policy: list(m),
   })),
+  part(action, 'envoy.config.route.v3.RouteAction.HashPolicy.Cookie', { name: 'x', ttl: '9s' }, (m) => ({
+    hash_policy: [{ cookie: m }],
+  })),
+  part(action, 'envoy.config.route.v3.RouteAction.HashPolicy.Header', { header_name: 'x' }, (m) => ({
+    hash_policy: [{ header: m }],
+  })),
   part(action, 'envoy.config.route.v3.RouteAction.MaxStreamDuration', { grpc_timeout_header_max: '9s' }, (m) => ({
     max_stream_duration: m,
   })),
   cluster,
-  part(cluster, 'envoy.config.cluster.v3.Cluster.CommonLbConfig', {}, (m) => ({ common_lb_config: m })),
+  part(cluster, 'envoy.config.cluster.v3.Cluster.CommonLbConfig', {}, (m) => ({
+    lb_policy: 'MAGLEV',
+    common_lb_config: m,
+  })),
   part(cluster, 'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig', {}, (m) => ({
     lb_policy: 'LEAST_REQUEST',
     least_request_lb_config: m,

@@ -42,11 +42,8 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.VirtualHost.cors': CORS,
   'envoy.config.route.v3.RouteAction.internal_redirect_policy':
     'redirects go back to the client (internal_redirect_policy)',
-  'envoy.config.route.v3.RouteAction.HashPolicy.Cookie.ttl': 'no cookie is made for affinity (hash_policy.cookie.ttl)',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.local_reply_config':
     "meshlet's own answers are not changed (local_reply_config)",
-  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.hash_policy':
-    'TCP connections keep to no endpoint (tcp_proxy hash_policy)',
   'envoy.config.cluster.v3.Cluster.health_checks': 'endpoints are not asked whether they are well (health_checks)',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig.slow_start_config': WARM_UP,
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig.slow_start_config': WARM_UP,

@@ -11,7 +11,9 @@ const TABLE: Record<string, string> = {
     'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection ' +
     'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config ' +
     'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
-  'envoy.config.cluster.v3.Cluster.CommonLbConfig': 'healthy_panic_threshold locality_weighted_lb_config',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig':
+    'healthy_panic_threshold locality_weighted_lb_config consistent_hashing_lb_config',
+  'envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig': 'use_hostname_for_hashing',
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
   'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size',
@@ -47,7 +49,7 @@ const TABLE: Record<string, string> = {
     'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',
   'envoy.config.listener.v3.ListenerFilter': 'name typed_config filter_disabled',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy':
-    'stat_prefix cluster weighted_clusters idle_timeout access_log',
+    'stat_prefix cluster weighted_clusters idle_timeout access_log hash_policy',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
     'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +
@@ -64,8 +66,8 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
   'envoy.config.route.v3.RouteAction.RequestMirrorPolicy':
     'cluster cluster_header runtime_fraction disable_shadow_host_suffix_append',
-  'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name',
-  'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name',
+  'envoy.config.route.v3.RouteAction.HashPolicy.Cookie': 'name ttl path',
+  'envoy.config.route.v3.RouteAction.HashPolicy.Header': 'header_name regex_rewrite',
   'envoy.config.route.v3.WeightedCluster': 'clusters runtime_key_prefix',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': `name weight ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RetryPolicy':

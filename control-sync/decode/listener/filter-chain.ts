@@ -200,6 +200,10 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
   const by = from.clusterSpecifier
   const idleMs = decodeMsOrNone(at.in('idle_timeout'), from.idleTimeout, HOUR_MS) ?? Infinity
   const logs = decodeAccessLogs(at.in('access_log'), from.accessLog)
+  const hashesSource = from.hashPolicy.some((h) => h.policySpecifier.case === 'sourceIp')
+  for (const [i, h] of from.hashPolicy.entries())
+    if (h.policySpecifier.case !== 'sourceIp') at.in('hash_policy').item(i).ignore('not implemented')
+  const rest = { idleMs, ...logs, ...(hashesSource && { hashesSource }) }
   const named = (
     name: string,
     weight: number,
@@ -213,7 +217,7 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
     return { kind: 'blocked', reason: 'tunneling_config is not implemented' }
   switch (by.case) {
     case 'cluster':
-      return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], idleMs, ...logs } }
+      return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], ...rest } }
     case 'weightedClusters':
       return {
         kind: 'tcp',
@@ -222,8 +226,7 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
             at.in('weighted_clusters'),
             by.value.clusters.map((c) => named(c.name, c.weight)),
           ),
-          idleMs,
-          ...logs,
+          ...rest,
         },
       }
     case undefined:

@@ -22,6 +22,7 @@ import {
   type Route,
   type RouteAction as XRouteAction,
   type RouteAction_HashPolicy,
+  type RouteAction_HashPolicy_Cookie,
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import type { RegexMatchAndSubstitute } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
@@ -172,9 +173,14 @@ function regexRewrite(at: DecodePath, by: RegexMatchAndSubstitute): PathRewrite 
 function hashSource(at: DecodePath, { policySpecifier: by, terminal }: RouteAction_HashPolicy): HashSource | undefined {
   switch (by.case) {
     case 'header':
-      return { kind: 'header', name: by.value.headerName.toLowerCase(), terminal }
+      return {
+        kind: 'header',
+        name: by.value.headerName.toLowerCase(),
+        ...(by.value.regexRewrite && { rewrite: hashRewrite(at.in('header'), by.value.regexRewrite) }),
+        terminal,
+      }
     case 'cookie':
-      return { kind: 'cookie', name: by.value.name, terminal }
+      return cookieSource(at.in('cookie'), by.value, terminal)
     case 'queryParameter':
       return { kind: 'query', name: by.value.name, terminal }
     case 'connectionProperties':
@@ -187,6 +193,23 @@ function hashSource(at: DecodePath, { policySpecifier: by, terminal }: RouteActi
       return by satisfies never
   }
 }
+
+function hashRewrite(at: DecodePath, by: RegexMatchAndSubstitute): Extract<HashSource, { kind: 'header' }>['rewrite'] {
+  const regex = decodeRegex(at.in('regex_rewrite').in('pattern'), by.pattern)
+  return regex && { regex, by: by.substitution }
+}
+
+function cookieSource(at: DecodePath, from: RouteAction_HashPolicy_Cookie, terminal: boolean): HashSource {
+  // What stands in a header of every answer.
+  if (!COOKIE_NAME.test(from.name)) at.in('name').issue('is no name of a cookie')
+  if (!COOKIE_PATH.test(from.path)) at.in('path').issue('is no path of a cookie')
+  if (!from.ttl) return { kind: 'cookie', name: from.name, terminal }
+  const ttlSec = Math.floor((decodeMs(at.in('ttl'), from.ttl) ?? 0) / 1000)
+  return { kind: 'cookie', name: from.name, ttlSec, path: from.path, terminal }
+}
+/** RFC 6265 §4.1.1: a token; any text without control characters and semicolons. */
+const COOKIE_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
+const COOKIE_PATH = /^[\x20-\x3a\x3c-\x7e]*$/
 
 function redirect(at: DecodePath, from: RedirectAction): RouteAction {
   refuse(at, RedirectActionSchema, from)

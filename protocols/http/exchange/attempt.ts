@@ -16,7 +16,7 @@ import type {
   UpstreamRequest,
 } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import { hashRequest } from '../filters/hash.ts'
+import { findPlacement } from '../filters/hash.ts'
 import type { ForwardPlan } from './plan.ts'
 import type { ExchangeRecord } from './record.ts'
 import type { ReplayBuffer } from './replay-buffer.ts'
@@ -95,10 +95,19 @@ export class Attempt implements CallEvents {
     if (this.#state === 'connecting') this.#pending = pending
   }
 
-  #hash({ action, cluster }: ForwardPlan): number | undefined {
+  #hash({ action, cluster }: ForwardPlan): bigint | undefined {
     if (action.hash.length === 0 || !HASHING.has(cluster.balancer.kind)) return undefined
-    const { request, remoteIp } = this.#owner
-    return hashRequest(action.hash, { header: (name) => request.header(name), path: request.path, remoteIp })
+    const { request, remoteIp, client, record } = this.#owner
+    const { remote, local } = client.conn
+    // Once for all attempts: the cookie that the answer brings is the one that placed them.
+    record.placement ??= findPlacement(action.hash, {
+      header: (name) => request.header(name),
+      values: (name) => request.values(name),
+      path: request.path,
+      remoteIp,
+      connection: `${remote.host}:${remote.port}${local.host}:${local.port}`,
+    })
+    return record.placement.hash
   }
 
   /** Gives the attempt up. Nothing more is told to the exchange. */

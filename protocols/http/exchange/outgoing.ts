@@ -84,6 +84,8 @@ export function answerHead(
     const text = String(Math.max(0, Math.round(upstreamMs)))
     if (timed) setHeader(headers, 'x-envoy-upstream-service-time', text)
     else headers.push('x-envoy-upstream-service-time', text)
+    const cookie = record.placement?.cookie
+    if (cookie !== undefined) headers.push('set-cookie', cookie)
   }
   if (edits.length > 0) {
     edit(headers, edits, facts, headers, head.status)

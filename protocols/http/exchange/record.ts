@@ -12,6 +12,7 @@ import { readHttpManager } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import { reportDecisions } from '../../policy-report.ts'
+import type { Placement } from '../filters/hash.ts'
 import type { RequestHead } from '../message.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { Plan, RefusePlan } from './plan.ts'
@@ -31,6 +32,8 @@ export type ExchangeRecord = {
   retryFlag?: 'URX' | 'UO'
   firstByteMs: number | undefined
   endpoint: Endpoint | undefined
+  /** By a hash policy. */
+  placement?: Placement
   plan: Plan | undefined
   /** Of the connection that the last attempt went by. */
   upstream: CertificatesUsed | undefined

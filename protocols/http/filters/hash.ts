@@ -1,4 +1,5 @@
 /** The number that hash balancers (ring-hash, maglev) place a request with (envoy RouteAction.HashPolicy). Pure. */
+import { hash64 } from '../../xx-hash.ts'
 import type { HashSource } from '../../../model/route.ts'
 import { queryValue } from '../../router.ts'
 import { findCookie } from './cookie.ts'
@@ -6,47 +7,74 @@ import { findCookie } from './cookie.ts'
 export type HashFacts = {
   /** Request header, lower-case name. */
   header(name: string): string | undefined
+  /** The same, each line by itself. */
+  values(name: string): string | readonly string[] | undefined
   /** With query. */
   readonly path: string
   readonly remoteIp: string
+  /** Of the client's connection, both ends: what a cookie is made of. */
+  readonly connection: string
 }
+/** `hash` undefined: no source is present, and the balancer picks freely. `cookie`: for the answer (set-cookie). */
+export type Placement = { readonly hash: bigint | undefined; readonly cookie: string | undefined }
 
-/**
- * @returns 32 bits, or undefined when no source is present in the request: the balancer then picks freely. Sources are
- * combined in
- *   order; a terminal one that is present ends the list.
- */
-export function hashRequest(sources: readonly HashSource[], facts: HashFacts): number | undefined {
-  let hash: number | undefined
+/** Sources are combined in order; a terminal one ends the list as soon as there is a number. */
+export function findPlacement(sources: readonly HashSource[], facts: HashFacts): Placement {
+  let hash: bigint | undefined
+  let cookie: string | undefined
   for (const source of sources) {
-    const text = textOf(source, facts)
-    if (text !== undefined)
-      hash = hash === undefined ? hash32(text) : (((hash << 1) | (hash >>> 31)) ^ hash32(text)) >>> 0
-    if (source.terminal && text !== undefined) return hash
+    let own = hashOf(source, facts)
+    if (own === undefined && source.kind === 'cookie' && source.ttlSec !== undefined) {
+      // The same for all requests of a connection that are under way before the client has it.
+      const value = hash64(facts.connection).toString(16).padStart(16, '0')
+      own = hash64(value)
+      cookie = formatCookie(source.name, value, source)
+    }
+    if (own !== undefined) hash = hash === undefined ? own : rotateLeft(hash) ^ own
+    if (source.terminal && hash !== undefined) break
   }
-  return hash
+  return { hash, cookie }
 }
 
-/** FNV-1a over UTF-16 code units with murmur3's finish: short keys that differ in one character land far apart. */
-export function hash32(text: string): number {
-  let h = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return (h ^ (h >>> 16)) >>> 0
+/** As Envoy's makeSetCookieValue. A life of 0 is the browser's session. */
+export function formatCookie(
+  name: string,
+  value: string,
+  { ttlSec, path = '' }: { readonly ttlSec?: number | undefined; readonly path?: string | undefined },
+): string {
+  const life = ttlSec ? `; Max-Age=${ttlSec}` : ''
+  return `${name}="${value}"${life}${path === '' ? '' : `; Path=${path}`}; HttpOnly`
 }
 
-function textOf(source: HashSource, facts: HashFacts): string | undefined {
+function rotateLeft(hash: bigint): bigint {
+  return BigInt.asUintN(64, hash << 1n) | (hash >> 63n)
+}
+
+function hashOf(source: HashSource, facts: HashFacts): bigint | undefined {
   switch (source.kind) {
     case 'header':
-      return facts.header(source.name)
-    case 'cookie':
-      return findCookie(facts.header('cookie'), source.name)
-    case 'query':
-      return queryValue(facts.path, source.name)
+      return hashHeader(source, facts)
+    case 'cookie': {
+      const value = findCookie(facts.header('cookie'), source.name)
+      return value ? hash64(value) : undefined
+    }
+    case 'query': {
+      const value = queryValue(facts.path, source.name)
+      return value === undefined ? undefined : hash64(value)
+    }
     case 'source-ip':
-      return facts.remoteIp
+      return facts.remoteIp === '' ? undefined : hash64(facts.remoteIp)
     default:
       return source satisfies never
   }
+}
+
+/** Lines of one name count whatever their order. */
+function hashHeader({ name, rewrite }: Extract<HashSource, { kind: 'header' }>, facts: HashFacts): bigint | undefined {
+  const found = facts.values(name)
+  if (found === undefined) return undefined
+  const values = (typeof found === 'string' ? [found] : found.toSorted()).map((value) =>
+    rewrite ? rewrite.regex.replaceAll(value, rewrite.by) : value,
+  )
+  return values.reduce((seed, value) => hash64(value, seed), 0n)
 }

@@ -87,6 +87,14 @@ for (const { name, more, want } of [
     want: { kind: 'ring-hash', minRing: 64, maxRing: 8_388_608 },
   },
   { name: 'maglev', more: { lb_policy: 'MAGLEV' }, want: { kind: 'maglev', tableSize: 65_537 } },
+  {
+    name: 'maglev by host names (consistent_hashing_lb_config)',
+    more: {
+      lb_policy: 'MAGLEV',
+      common_lb_config: { consistent_hashing_lb_config: { use_hostname_for_hashing: true } },
+    },
+    want: { kind: 'maglev', tableSize: 65_537, byHostname: true },
+  },
 ])
   test(`balancer: ${name}`, () => assert.deepEqual(cluster(more).balancer, want))
 test('locality weights count where the cluster says so; a locality without one has none (LocalityLbEndpoints.load_balancing_weight)', () => {
@@ -270,6 +278,11 @@ for (const { name, more, problem } of [
       },
     },
     problem: /port_value: is above 65535/,
+  },
+  {
+    name: 'a maglev table whose size is no prime number',
+    more: { lb_policy: 'MAGLEV', maglev_lb_config: { table_size: '100' } },
+    problem: /^maglev_lb_config\.table_size: must be a prime number/,
   },
   {
     name: 'a bind address that is none',

@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { hash64 } from '../../../protocols/xx-hash.ts'
 import { takeLease } from '../../../core/lease.ts'
 import type { Balancer, LocalityLoad, Outlier } from '../../../model/cluster.ts'
 import { createPicker } from '../../../protocols/upstream/balancer.ts'
@@ -16,7 +17,7 @@ function counts(
   balancer: Balancer,
   all: readonly Host[],
   times: number,
-  hashOf: (i: number) => number | undefined = () => undefined,
+  hashOf: (i: number) => bigint | undefined = () => undefined,
 ): number[] {
   const pick = createPicker(balancer, all, seededRandom(1))
   const seen = all.map(() => 0)
@@ -49,11 +50,11 @@ for (const balancer of [
   { kind: 'ring-hash', minRing: 1024, maxRing: 8192 },
   { kind: 'maglev', tableSize: 65_537 },
 ] as const) {
-  const mix = (i: number): number => Math.imul(i + 1, 0x9e3779b1) >>> 0
+  const mix = (i: number): bigint => hash64(String(i))
   test(`${balancer.kind}: the same hash always goes to the same host, and hosts get their share`, () => {
     const all = hosts(1, 1, 2)
     assert.deepEqual(
-      counts(balancer, all, 100, () => 12_345).filter((n) => n > 0),
+      counts(balancer, all, 100, () => 12_345n).filter((n) => n > 0),
       [100],
     )
     const seen = counts(balancer, all, 20_000, mix)

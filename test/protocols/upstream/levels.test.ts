@@ -5,6 +5,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Balancer, LocalityLoad } from '../../../model/cluster.ts'
+import { hash64 } from '../../../protocols/xx-hash.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
 import { computeShares } from '../../../protocols/upstream/levels.ts'
 import { seededRandom } from '../../helpers/random.ts'
@@ -44,7 +45,7 @@ for (const { fit, load, panic = [] } of [
       50,
     )
     closeTo(
-      shares.map((s) => s.load * 100),
+      shares.map((s) => s.load),
       load,
       1,
     )
@@ -63,9 +64,9 @@ test('without a panic threshold, which is what Istio asks for, nobody unhealthy 
       ],
       0,
     ).map((s) => s.load),
-    [0, 1],
+    [0, 100],
   )
-  assert.deepEqual(computeShares([{ all: 4, fit: 0 }], 0), [{ load: 0, inPanic: false }])
+  assert.deepEqual(computeShares([{ all: 4, fit: 0 }], 0), [{ load: 0, degradedLoad: 0, inPanic: false }])
   assert.deepEqual(
     computeShares(
       [
@@ -75,10 +76,44 @@ test('without a panic threshold, which is what Istio asks for, nobody unhealthy 
       ],
       50,
     ).map((s) => s.load),
-    [0.75, 0.25, 0],
+    [75, 25, 0],
   )
   assert.deepEqual(computeShares([], 50), [])
 })
+
+for (const { levels, want } of [
+  { levels: [[4, 0, 4]], want: [[0, 100]] },
+  { levels: [[4, 2, 2]], want: [[70, 30]] },
+  { levels: [[4, 4, 0]], want: [[100, 0]] },
+  {
+    levels: [
+      [4, 1, 3],
+      [4, 4, 0],
+    ],
+    want: [
+      [35, 0],
+      [65, 0],
+    ],
+  },
+  {
+    levels: [
+      [10, 2, 3],
+      [10, 3, 0],
+    ],
+    want: [
+      [28, 30],
+      [42, 0],
+    ],
+  },
+])
+  test(`DEGRADED: of levels with [all, healthy, degraded] ${JSON.stringify(levels)} healthy and degraded take ${JSON.stringify(want)}`, () =>
+    assert.deepEqual(
+      computeShares(
+        levels.map(([all, fit, degraded]) => ({ all: all!, fit: fit!, degraded: degraded! })),
+        50,
+      ).map(({ load, degradedLoad }) => [load, degradedLoad]),
+      want,
+    ))
 
 type Group = { readonly weight: number; readonly fit: number; readonly all: number; readonly priority?: number }
 /** Percent of the requests that each locality gets. The host number of locality i begins with i. */
@@ -109,13 +144,7 @@ function spread(
   const seen = groups.map(() => 0)
   const times = 20_000
   for (let i = 0; i < times; i++)
-    seen[
-      Number(
-        hosts
-          .pick(hashed ? Math.imul(i + 1, 0x9e3779b1) >>> 0 : undefined, undefined, 0)!
-          .endpoint.address.split('.')[2],
-      )
-    ]!++
+    seen[Number(hosts.pick(hashed ? hash64(String(i)) : undefined, undefined, 0)!.endpoint.address.split('.')[2])]!++
   return seen.map((n) => (n * 100) / times)
 }
 
@@ -247,7 +276,7 @@ test('what has the same hash stays on its level and host', () => {
     })),
   })
   const levels = new Set<number>()
-  for (let hash = 0; hash < 200_000; hash += 1_009) {
+  for (let hash = 0n; hash < 200_000n; hash += 1_009n) {
     const [first, ...others] = Array.from({ length: 3 }, () => hosts.pick(hash, undefined, 0)!)
     levels.add(first!.priority)
     for (const other of others) assert.equal(other, first)

@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import type { JsonObject } from '@bufbuild/protobuf'
 import { STRUCT, tcp, unknown, stats, good, issues, codec } from './listener-rig.ts'
 
 test('an unknown network filter blocks an inbound chain and is reported', () => {
@@ -64,3 +65,10 @@ for (const { name, match, path } of [
     )
   })
 }
+
+test('tcp_proxy hash_policy: the address of the client', () => {
+  const typed_config = { ...(tcp['typed_config'] as JsonObject), hash_policy: [{ source_ip: {} }] }
+  const { codec } = good({}, { filters: [{ ...tcp, typed_config }] }).value.filterChains[0]!
+  assert.ok(codec.kind === 'tcp')
+  assert.equal(codec.tcp.hashesSource, true)
+})

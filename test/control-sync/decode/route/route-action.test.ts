@@ -116,3 +116,27 @@ for (const { name, from, stream, grpc } of [
     const decoded = route(to(from))
     assert.deepEqual(decoded.ok && decoded.ignored, [])
   })
+
+test('hash_policy: a cookie with ttl and path, a header with regex_rewrite', () => {
+  const { action } = first(
+    to({
+      hash_policy: [
+        { cookie: { name: 'c', ttl: '90.5s', path: '/p' } },
+        { header: { header_name: 'X', regex_rewrite: { pattern: { regex: 'a' }, substitution: 'b' } } },
+      ],
+    }),
+  )
+  assert.ok(action.kind === 'forward')
+  const [cookie, header] = action.hash
+  assert.deepEqual(cookie, { kind: 'cookie', name: 'c', ttlSec: 90, path: '/p', terminal: false })
+  assert.ok(header?.kind === 'header')
+  assert.equal(header.rewrite?.regex.replaceAll('aa', header.rewrite.by), 'bb')
+})
+for (const [what, cookie] of Object.entries({
+  name: { name: 'a b', ttl: '0s' },
+  path: { name: 'a', ttl: '0s', path: '/; Domain=evil' },
+}))
+  test(`hash_policy: the ${what} of a cookie goes into a header, so it must be one`, () => {
+    const { action } = first(to({ hash_policy: [{ cookie }] }))
+    assert.equal(action.kind, 'blocked')
+  })

@@ -67,7 +67,10 @@ class Rig {
     const rig = this
     const owner: AttemptOwner = {
       source: '10.0.0.9',
-      client: { source: '10.0.0.9', conn: { originalDst: undefined } } as unknown as RequestOrigin,
+      client: {
+        source: '10.0.0.9',
+        conn: { originalDst: undefined, remote: { host: 'r', port: 1 }, local: { host: 'l', port: 2 } },
+      } as unknown as RequestOrigin,
       request: this.#request,
       remoteIp: '10.0.0.9',
       record: createRecord({ clock }, {}),
@@ -259,13 +262,13 @@ test('cancelled: what waits for a connection and what has one', () => {
 
 test('a hash is worked out only for a balancer that uses it', () => {
   const hash: ForwardAction['hash'] = [{ kind: 'header', name: 'x-user', terminal: false }]
-  const hashOf = (of: Partial<Cluster>, user: string): number | undefined => {
+  const hashOf = (of: Partial<Cluster>, user: string): bigint | undefined => {
     const rig = new Rig(0, ['x-user', user])
     rig.start('waits', cluster([HOST], of), { hash })
     return rig.options?.hash
   }
   const ring: Cluster['balancer'] = { kind: 'ring-hash', minSize: 1, maxSize: 8, hashFunction: 'xx' } as never
   assert.equal(hashOf({}, 'a'), undefined)
-  assert.equal(typeof hashOf({ balancer: ring }, 'a'), 'number')
+  assert.equal(typeof hashOf({ balancer: ring }, 'a'), 'bigint')
   assert.notEqual(hashOf({ balancer: ring }, 'a'), hashOf({ balancer: ring }, 'b'))
 })
