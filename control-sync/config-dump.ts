@@ -69,14 +69,11 @@ export function collectConfigDump(snapshot: Snapshot, { node, generation, identi
         '@type': `${ADMIN}.RoutesConfigDump`,
         dynamic_route_configs: all('route', (route_config) => ({ version_info, route_config, last_updated })),
       },
-      ...(snapshot.resources.extension.size === 0
-        ? []
-        : [
-            {
-              '@type': `${ADMIN}.EcdsConfigDump`,
-              ecds_filters: all('extension', (ecds_filter) => ({ version_info, ecds_filter, last_updated })),
-            },
-          ]),
+      // Also without any, as Envoy has it once there is a connection manager: `istioctl proxy-config ecds` asks for it.
+      {
+        '@type': `${ADMIN}.EcdsConfigDump`,
+        ecds_filters: all('extension', (ecds_filter) => ({ version_info, ecds_filter, last_updated })),
+      },
     ],
   }
 }

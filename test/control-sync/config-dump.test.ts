@@ -42,6 +42,7 @@ test("Envoy's sections are there, with field names as in the .proto files", () =
     'ListenersConfigDump',
     'SecretsConfigDump',
     'RoutesConfigDump',
+    'EcdsConfigDump',
   ])
   assert.equal(at(d, 'BootstrapConfigDump', 'bootstrap', 'node', 'id'), node.id)
   assert.equal(at(d, 'BootstrapConfigDump', 'bootstrap', 'node', 'locality', 'sub_zone'), 's')
@@ -64,6 +65,7 @@ test('filters whose configuration comes by itself have a section of their own', 
     }),
   ])
   assert.equal(at(d, 'EcdsConfigDump', 'ecds_filters', 0, 'ecds_filter', 'name'), 'ext')
+  assert.deepEqual(at(dump([]), 'EcdsConfigDump', 'ecds_filters'), [], 'also without any: istioctl asks for it')
 })
 test('every golden resource comes back from the dump as it was', () => {
   const samples = golden('istiod-strict-authz')

@@ -4,8 +4,9 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { temporaryFolder, type Finally } from '../../../programs.ts'
 import { istioctl, proxyStatus } from '../../rig/istioctl.ts'
+import { Istiod } from '../../rig/istiod.ts'
+import { MeshAgent } from '../../rig/mesh-agent.ts'
 import { call } from '../mesh/calls.ts'
-import type { Mesh } from '../mesh/mesh.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
 import { countApps, envoyFilter } from './yaml.ts'
@@ -22,16 +23,27 @@ async function withEnds<T>(work: (t: Finally) => Promise<T>): Promise<T> {
   }
 }
 
-/** What istioctl prints of a page of the near agent. */
-function proxyConfig({ near }: Mesh, kind: string, page: string): Promise<string> {
+/** What istioctl prints of a page of an agent. */
+function proxyConfig({ agent }: MeshAgent, kind: string, page: string): Promise<string> {
   return withEnds(async (t) => {
     const file = path.join(temporaryFolder(t), 'page.json')
-    fs.writeFileSync(file, (await near.agent.get(page))!.text)
+    fs.writeFileSync(file, (await agent.get(page))!.text)
     const { code, out, err } = await istioctl(t, ['proxy-config', kind, '--file', file])
     assert.equal(code, 0, err)
     return out
   })
 }
+
+const WASM_PLUGIN = `---
+apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: basic-auth, namespace: default}
+spec:
+  selector: {matchLabels: {workload: bookinfo}}
+  url: http://192.168.77.1:9/no-such-module.wasm
+  phase: AUTHN
+  failStrategy: FAIL_OPEN
+`
 
 const inboundFilter = (name: string, type: string, config: string): string =>
   envoyFilter(
@@ -99,16 +111,7 @@ export const operations: readonly Task[] = [
   {
     name: 'WasmPlugin',
     page: 'tasks/extensibility/wasm-module-distribution/',
-    yaml: `---
-apiVersion: extensions.istio.io/v1alpha1
-kind: WasmPlugin
-metadata: {name: basic-auth, namespace: default}
-spec:
-  selector: {matchLabels: {workload: bookinfo}}
-  url: http://192.168.77.1:9/no-such-module.wasm
-  phase: AUTHN
-  failStrategy: FAIL_OPEN
-`,
+    yaml: WASM_PLUGIN,
     checks: [
       {
         what: 'without a module, FAIL_OPEN lets requests pass',
@@ -138,6 +141,25 @@ spec:
     ],
   },
   {
+    name: 'Ambient',
+    page: 'ambient/usage/',
+    differs: 'HBONE is not spoken: STRICT fails both ways, PERMISSIVE is plain text',
+    checks: [
+      {
+        what: 'a sidecar in an ambient mesh takes all of its configuration',
+        run: async () =>
+          withEnds(async (t) => {
+            const istiod = await Istiod.create(t, { store: 'kube', env: { PILOT_ENABLE_AMBIENT: 'true' } })
+            await istiod.start()
+            const edge = await MeshAgent.create(t, istiod)
+            await edge.start()
+            const { config } = await edge.status('a status')
+            assert.deepEqual(config.rejected, [])
+          }),
+      },
+    ],
+  },
+  {
     name: 'istioctl: proxy-status, proxy-config',
     page: 'ops/diagnostic-tools/proxy-cmd/',
     checks: [
@@ -151,18 +173,19 @@ spec:
       {
         what: 'clusters, listeners, routes, secrets and endpoints of a dump',
         run: async (mesh) => {
-          assert.match(await proxyConfig(mesh, 'clusters', '/config_dump'), new RegExp(hostOf(httpbin)))
-          assert.match(await proxyConfig(mesh, 'listeners', '/config_dump'), /15001/)
-          assert.match(await proxyConfig(mesh, 'routes', '/config_dump'), new RegExp(hostOf(httpbin)))
-          assert.match(await proxyConfig(mesh, 'secret', '/config_dump'), /default.*ACTIVE/)
-          assert.match(await proxyConfig(mesh, 'endpoints', '/clusters?format=json'), new RegExp(hostOf(httpbin)))
+          assert.match(await proxyConfig(mesh.near, 'clusters', '/config_dump'), new RegExp(hostOf(httpbin)))
+          assert.match(await proxyConfig(mesh.near, 'listeners', '/config_dump'), /15001/)
+          assert.match(await proxyConfig(mesh.near, 'routes', '/config_dump'), new RegExp(hostOf(httpbin)))
+          assert.match(await proxyConfig(mesh.near, 'secret', '/config_dump'), /default.*ACTIVE/)
+          assert.match(await proxyConfig(mesh.near, 'endpoints', '/clusters?format=json'), new RegExp(hostOf(httpbin)))
         },
       },
       {
-        what: 'extensions of a dump (ecds)',
-        differs: '`proxy-config ecds` fails',
+        what: 'extensions of a dump (ecds), without any and with one',
         run: async (mesh) => {
-          await proxyConfig(mesh, 'ecds', '/config_dump')
+          await proxyConfig(mesh.far, 'ecds', '/config_dump')
+          await mesh.set({ yaml: WASM_PLUGIN })
+          assert.match(await proxyConfig(mesh.far, 'ecds', '/config_dump'), /default\.basic-auth/)
         },
       },
     ],
