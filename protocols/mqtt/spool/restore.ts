@@ -21,7 +21,8 @@ export type Restored = {
   readonly inbound: ReadonlyMap<string, Set<number>>
   readonly sessions: readonly StoredSession[]
   readonly damagedSessions: ReadonlySet<string>
-  readonly retained: readonly StoredMessage[]
+  /** Each with its row. */
+  readonly retained: readonly (readonly [id: number, message: StoredMessage])[]
   /** For rows of an earlier version, which had client ids of any length, and for what is damaged. */
   readonly repairs: readonly Statement[]
   /** Queues whose row is to be written again. */
@@ -174,14 +175,23 @@ async function restoreSessions(
   return sessions
 }
 
-async function restoreRetained({ storage, losses }: Restoring): Promise<StoredMessage[]> {
-  const retained: StoredMessage[] = []
-  for await (const row of rowsOf(storage, SQL.retained, [''], (last) => [last['topic']!])) {
-    const message = decodeOne(bytesOf(row['message']))
-    if (message && message.topic === row['topic']) retained.push(message)
-    else losses.reportRow('retained', String(row['topic']))
+async function restoreRetained({ storage, losses, repairs }: Restoring): Promise<Restored['retained']> {
+  const retained = new Map<string, readonly [id: number, message: StoredMessage]>()
+  const drop = (id: number): void => {
+    repairs.push({ sql: SQL.dropRetained, params: [id] })
   }
-  return retained
+  for await (const row of rowsOf(storage, SQL.retained, [-Number.MAX_SAFE_INTEGER], (last) => [last['id']!])) {
+    const [id, topic, message] = [Number(row['id']), String(row['topic']), decodeOne(bytesOf(row['message']))]
+    if (message?.topic !== topic) {
+      losses.reportRow('retained', topic)
+      drop(id)
+      continue
+    }
+    const before = retained.get(topic)
+    if (before) drop(before[0])
+    retained.set(topic, [id, message])
+  }
+  return [...retained.values()]
 }
 
 function headOf(body: string): SessionHead | undefined {

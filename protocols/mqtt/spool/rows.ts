@@ -1,8 +1,10 @@
 /** The statements that write rows, each with its checksum. */
 import type { SqlValue, Statement } from '../../../core/storage/storage.ts'
-import type { StoredSubscription } from '../durability.ts'
+import { doNothing } from '../../../core/defects/guard.ts'
+import type { StoredMessage, StoredSubscription } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
+import { encodeOne } from './segment.ts'
 import { encodeSubscriptionOptions } from './session-text.ts'
 import { computeRowSum } from './sums.ts'
 
@@ -54,6 +56,61 @@ export function listSubscriptionValues(name: string, one: StoredSubscription): r
 }
 export function buildSubscriptionRow(name: string, filter: string, options: number, id: number | null): Statement {
   return { sql: SQL.putSubscription, params: [name, filter, options, id, computeRowSum(name, filter, options, id)] }
+}
+
+/** Which row each topic's retained message has, from before it is on the disk until it is not any more. */
+export class RetainedRows {
+  readonly #ids = new Map<string, number>()
+  /** Of topics whose row was never on the disk, how many messages are on their way. */
+  readonly #coming = new Map<string, number>()
+  /** Topics whose row is going; who puts them anew meanwhile has the same row. */
+  readonly #going = new Map<string, object>()
+  /** Of rows that the disk refused: the next topics have them, in case something is there nevertheless. */
+  readonly #free: number[] = []
+  #lastId = 0
+
+  noteRestored(topic: string, id: number): void {
+    this.#ids.set(topic, id)
+    this.#lastId = Math.max(this.#lastId, id)
+  }
+  /** @returns `settle` of a new row: to be told once whether it is on the disk */
+  put(message: StoredMessage): { readonly statement: Statement; readonly settle?: (isSaved: boolean) => void } {
+    const { topic } = message
+    this.#going.delete(topic)
+    const known = this.#ids.get(topic)
+    const id = known ?? this.#free.pop() ?? ++this.#lastId
+    const statement = { sql: SQL.putRetained, params: [id, topic, encodeOne(message)] }
+    if (known !== undefined && !this.#coming.has(topic)) return { statement }
+    this.#ids.set(topic, id)
+    this.#coming.set(topic, (this.#coming.get(topic) ?? 0) + 1)
+    return { statement, settle: (isSaved) => this.#settle(topic, isSaved) }
+  }
+  #settle(topic: string, isSaved: boolean): void {
+    const coming = this.#coming.get(topic)
+    if (coming === undefined) return
+    if (!isSaved && coming > 1) {
+      this.#coming.set(topic, coming - 1)
+      return
+    }
+    this.#coming.delete(topic)
+    if (isSaved) return
+    this.#free.push(this.#ids.get(topic)!)
+    this.#ids.delete(topic)
+  }
+  /** @returns `gone` to be called once it is durable; a row that could not be deleted is there still */
+  drop(topic: string): { readonly statements: readonly Statement[]; readonly gone: () => void } {
+    const id = this.#ids.get(topic)
+    if (id === undefined) return { statements: [], gone: doNothing }
+    const mark = {}
+    this.#going.set(topic, mark)
+    const gone = (): void => {
+      if (this.#going.get(topic) !== mark) return
+      this.#going.delete(topic)
+      this.#coming.delete(topic)
+      this.#ids.delete(topic)
+    }
+    return { statements: [{ sql: SQL.dropRetained, params: [id] }], gone }
+  }
 }
 
 /*

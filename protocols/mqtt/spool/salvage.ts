@@ -32,7 +32,7 @@ const PUT = {
   session: 'INSERT OR IGNORE INTO session (client_id, body, sum) VALUES (?, ?, ?)',
   subscription:
     'INSERT OR IGNORE INTO subscription (client_id, filter, options, subscription_id, sum) VALUES (?, ?, ? | 0, ? | 0, ?)',
-  retained: 'INSERT OR IGNORE INTO retained (topic, message) VALUES (?, ?)',
+  retained: 'INSERT OR IGNORE INTO retained (id, topic, message) VALUES (? | 0, ?, ?)',
 } as const
 
 const SEQ_BITS = 44n
@@ -62,6 +62,8 @@ class Salvage {
     retained: 0,
   }
   readonly #storage: Storage
+  /** Rows of before each had a number: theirs come before all others. */
+  #unnumbered = 0
   #batch: Statement[] = []
   #bytes = 0
 
@@ -85,6 +87,8 @@ class Salvage {
   }
 
   #withRowid(rowid: bigint, [id, a, b, c, d, e, f, sum, sent]: readonly SqlValue[]): readonly Statement[] {
+    if (id === null && typeof a === 'string' && b instanceof Uint8Array && c === undefined)
+      return this.#retained(Number(rowid), a, b)
     if (id !== null || rowid < 1n) return []
     if (typeof a === 'string' && isInt(b) && isInt(c) && d instanceof Uint8Array && e instanceof Uint8Array) {
       const gap = typeof f === 'string' ? f : null
@@ -138,9 +142,12 @@ class Salvage {
       return [{ sql: PUT.session, params: [key, a, b ?? null] }]
     }
     if (isInt(a)) return a >= 1 && a <= 65_535 && isWhole(b, key, a) ? [buildInboundRow(key, a)] : []
-    if (b !== undefined || !(a instanceof Uint8Array) || decodeOne(a)?.topic !== key) return []
+    return b === undefined && a instanceof Uint8Array ? this.#retained(-++this.#unnumbered, key, a) : []
+  }
+  #retained(id: number, topic: string, message: Uint8Array): readonly Statement[] {
+    if (decodeOne(message)?.topic !== topic) return []
     this.report.retained++
-    return [{ sql: PUT.retained, params: [key, a] }]
+    return [{ sql: PUT.retained, params: [id, topic, message] }]
   }
   #subscription(
     name: string,

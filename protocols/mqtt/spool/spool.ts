@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { doNothing } from '../../../core/defects/guard.ts'
+import { detach, doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { DurabilityProfile, Loss, OpenStorage, Storage } from '../../../core/storage/storage.ts'
@@ -26,9 +26,9 @@ import { type Restored, restoreSpool } from './restore.ts'
 import { salvageSpool } from './salvage.ts'
 import { Quota } from './quota.ts'
 import { toRowKey } from './row-key.ts'
-import { buildInboundRow, buildNewQueueRow, buildSessionRow } from './rows.ts'
+import { buildInboundRow, buildNewQueueRow, buildSessionRow, RetainedRows } from './rows.ts'
 import { MAX_QUEUE_ID, MIGRATIONS, SQL } from './schema.ts'
-import { encodeOne, countEntryBytes } from './segment.ts'
+import { countEntryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
 import { SessionRows } from './session-rows.ts'
 import { encodeSession } from './session-text.ts'
@@ -114,6 +114,7 @@ class SqliteSpool implements Spool, QueueHost {
   /** Not yet durable: a repetition that comes now waits for the first. */
   readonly #arriving = new Map<string, Promise<void>>()
   readonly #rows = new SessionRows()
+  readonly #retainedRows = new RetainedRows()
   readonly #losses: Losses
   readonly #rate: DailyRate
   #queueIds = 0
@@ -219,7 +220,10 @@ class SqliteSpool implements Spool, QueueHost {
       this.#rows.noteRestored(session.clientId)
     }
     for (const clientId of found.damagedSessions) this.#rows.noteRestored(clientId)
-    for (const message of found.retained) this.retained.set(message.topic, message)
+    for (const [id, message] of found.retained) {
+      this.retained.set(message.topic, message)
+      this.#retainedRows.noteRestored(message.topic, id)
+    }
     this.#writer.lastShared = found.lastShared
     for (const queue of found.damagedQueues) this.#writer.writeLater(queue)
     this.#tellIncomplete(found)
@@ -369,10 +373,27 @@ class SqliteSpool implements Spool, QueueHost {
     if (this.#closed) return Promise.reject(closedError())
     const refusal = message && this.#room.findDiskRefusal(countEntryBytes(message))
     if (refusal) return Promise.reject(refusal)
-    const statement = message
-      ? { sql: SQL.putRetained, params: [topic, encodeOne(message)] }
-      : { sql: SQL.dropRetained, params: [topic] }
-    return this.#writer.write([statement], applied)
+    return message ? this.#putRetained(message, applied) : this.#dropRetained(topic, applied)
+  }
+  #putRetained(message: StoredMessage, applied: (() => void) | undefined): Promise<void> {
+    const { statement, settle } = this.#retainedRows.put(message)
+    if (!settle) return this.#writer.write([statement], applied)
+    const saved = this.#writer.write([statement], () => {
+      settle(true)
+      applied?.()
+    })
+    detach(
+      'storage',
+      saved.then(doNothing, () => settle(false)),
+    )
+    return saved
+  }
+  #dropRetained(topic: string, applied: (() => void) | undefined): Promise<void> {
+    const { statements, gone } = this.#retainedRows.drop(topic)
+    return this.#writer.write(statements, () => {
+      gone()
+      applied?.()
+    })
   }
   forgetRetained(): void {
     this.retained.clear()

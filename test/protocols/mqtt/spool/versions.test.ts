@@ -11,6 +11,7 @@ import { openStorageWith } from '../../../../core/storage/worker-storage.ts'
 import { createMqttPolicySchema } from '../../../../model/mqtt-policy.ts'
 import type { Kept } from '../../../../protocols/mqtt/durability.ts'
 import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
+import { encodeOne } from '../../../../protocols/mqtt/spool/segment.ts'
 import { openSpool, type Spool } from '../../../../protocols/mqtt/spool/spool.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
@@ -37,6 +38,7 @@ const FILTERS = [
     subscriptionId: undefined,
   },
 ] as const
+const RETAINED = ['b', 'a/ü', 'c']
 const LONG = 'urn:'.padEnd(1_024, 'x')
 const BODY = { clientId: 'pump-1', protocolVersion: 5, expirySec: 3600, disconnectedAtMs: 1_700_000_000_000 }
 
@@ -88,6 +90,8 @@ function old(t: TestContext, version: number): string {
   db.prepare('INSERT INTO segment (id, last_seq, data) VALUES ((3 << 44) | 1, 2, ?)').run(
     oldSegment(['first', 'second']),
   )
+  const retained = db.prepare('INSERT INTO retained (topic, message) VALUES (?, ?)')
+  for (const topic of RETAINED) retained.run(topic, encodeOne(message(`of ${topic}`, { topic })))
   db.close()
   return file
 }
@@ -119,6 +123,8 @@ async function check(file: string): Promise<void> {
     ]),
     [[3], [4], [5], [6], [7], []],
   )
+  assert.deepEqual([...spool.retained.keys()].toSorted(), RETAINED.toSorted())
+  for (const [topic, { payload }] of spool.retained) assert.equal(Buffer.from(payload).toString(), `of ${topic}`)
   const queue = spool.queue('session/pump-1')!
   const before = texts(await all(queue))
   assert.deepEqual(before.slice(0, 2), ['first', 'second'])
@@ -154,6 +160,16 @@ for (let version = 1; version <= MIGRATIONS.length; version++) {
     await check(cut)
   })
 }
+
+test('of a damaged file that is older than the numbers of retained messages, those are read', async (t) => {
+  const file = old(t, 7)
+  const fd = fs.openSync(file, 'r+')
+  fs.writeSync(fd, Buffer.alloc(4096), 0, 4096, 0)
+  fs.closeSync(fd)
+  await using spool = await open(file)
+  assert.ok(spool.setAside)
+  assert.deepEqual([...spool.retained.keys()].toSorted(), RETAINED.toSorted())
+})
 
 test('what one filter or one QoS 2 id costs on the disk does not grow with the client id', async (t) => {
   const file = path.join(temporaryFolder(t), 'spool.db')
