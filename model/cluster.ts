@@ -74,8 +74,9 @@ export type Discovery =
 export type DnsLookupFamily = 'auto' | 'v4-only' | 'v6-only' | 'v4-preferred' | 'all'
 
 export type Balancer =
-  | { readonly kind: 'round-robin' | 'random' }
-  | { readonly kind: 'least-request'; readonly choices: number }
+  | { readonly kind: 'round-robin'; readonly slowStart?: SlowStart }
+  | { readonly kind: 'random' }
+  | { readonly kind: 'least-request'; readonly choices: number; readonly slowStart?: SlowStart }
   | {
       readonly kind: 'ring-hash'
       readonly minRing: number
@@ -84,6 +85,12 @@ export type Balancer =
       readonly byHostname?: boolean
     }
   | { readonly kind: 'maglev'; readonly tableSize: number; readonly byHostname?: boolean }
+
+/**
+ * A host that has just come gets less than its share, growing over the window: by age^(1/aggression), at least
+ * `minPercent`.
+ */
+export type SlowStart = { readonly windowMs: number; readonly aggression: number; readonly minPercent: number }
 
 /** Infinity = unlimited (Istio's 4294967295). */
 export type Breakers = {

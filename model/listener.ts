@@ -181,6 +181,12 @@ export type HttpConnectionManager = {
     readonly chain: boolean
   }
   readonly serverName: string
+  /** Which answers get `serverName` (server_header_transformation); left out: all. */
+  readonly serverHeader?: 'if-absent' | 'pass-through'
+  /** A proxy's name for the field of that name, in both directions. */
+  readonly via?: string
+  /** Endpoints and clients are told nothing of the proxy (suppress_envoy_headers). */
+  readonly hidesEnvoy?: boolean
   readonly useRemoteAddress: boolean
   readonly xffTrustedHops: number
   /** The client's address is not put behind those in x-forwarded-for. */

@@ -16,6 +16,8 @@ export type RouteConfig = {
   readonly internalOnly?: readonly string[]
   readonly mirrors?: readonly MirrorPolicy[]
   readonly headers: HeaderChanges
+  /** The nearest level's header changes come last, so that they count (most_specific_header_mutations_wins). */
+  readonly nearestWins?: boolean
 }
 
 export type VirtualHost = {
@@ -94,6 +96,10 @@ export type RouteAction =
 export type ForwardAction = {
   readonly kind: 'forward'
   readonly clusters: readonly WeightedCluster[]
+  /** The request's field of that name (lower case) says the cluster, and `clusters` is empty. */
+  readonly clusterHeader?: string
+  /** Where the cluster is not there (cluster_not_found_response_code); default 503. */
+  readonly notFoundStatus?: 404 | 500
   /** Whole exchange with all its tries; undefined = none (Envoy's 0). */
   readonly timeoutMs: number | undefined
   readonly idleMs: number | undefined
@@ -102,7 +108,7 @@ export type ForwardAction = {
   /** What a gRPC caller's own deadline (grpc-timeout) has to say; undefined = nothing. */
   readonly grpcTimeout?: GrpcTimeout | undefined
   readonly retry: RetryPolicy | undefined
-  readonly rewrite: { readonly path: PathRewrite | undefined; readonly host: string | undefined }
+  readonly rewrite: { readonly path: PathRewrite | undefined; readonly host: HostRewrite | undefined }
   readonly appendForwardedHost: boolean
   /** Upgrades (lower case) that the route permits or forbids, whatever the listener says. */
   readonly upgrades: ReadonlyMap<string, boolean>
@@ -146,6 +152,16 @@ export type HashSource =
   | { readonly kind: 'query'; readonly name: string; readonly terminal: boolean }
   | { readonly kind: 'source-ip'; readonly terminal: boolean }
 
+/**
+ * `header`: what that field says, where it says anything. `path`: a part of the path without its query. `endpoint`: the
+ * name of the endpoint that is picked, where it has one.
+ */
+export type HostRewrite =
+  | { readonly kind: 'literal'; readonly value: string }
+  | { readonly kind: 'header'; readonly name: string }
+  | { readonly kind: 'path'; readonly regex: SafeRegex; readonly by: string }
+  | { readonly kind: 'endpoint' }
+
 /** Applied in the order remove, add. Names lower case. */
 export type HeaderChanges = { readonly request: HeaderEdit; readonly response: HeaderEdit }
 export type HeaderEdit = { readonly remove: readonly string[]; readonly add: readonly HeaderAdd[] }
@@ -167,6 +183,8 @@ export type RetryPolicy = {
   readonly backoff: { readonly baseMs: number; readonly capMs: number }
   /** Prefer endpoints not tried yet (retry_host_predicate previous_hosts), at most so many re-picks. */
   readonly avoidPreviousHosts: boolean
+  /** Levels of hosts that were tried are left out, looked at anew after so many tries (previous_priorities). */
+  readonly avoidPreviousPriorities?: number
   readonly maxHostPicks: number
 }
 export type RetryOn =

@@ -104,6 +104,12 @@ export function collectHeaderValues(request: RequestFacts, name: string): Header
   return typeof found === 'object' ? found.map(asText) : found && asText(found)
 }
 
+/** The first line of that name. */
+export function findFirstHeader(request: RequestFacts, name: string): string | undefined {
+  const values = request.values ? request.values(name) : request.header(name)
+  return typeof values === 'object' ? values[0] : values
+}
+
 /** A request header by name as it came, pseudo headers included. */
 export function findHeaderOrPseudo(request: RequestFacts, name: string): string | undefined {
   switch (name) {

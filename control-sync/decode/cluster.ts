@@ -6,6 +6,7 @@ import type {
   Discovery,
   DnsLookupFamily,
   Outlier,
+  SlowStart,
   Transport,
 } from '../../model/cluster.ts'
 import { decodeHeadersCount, decodeHeadersKb } from './http-limits.ts'
@@ -16,6 +17,7 @@ import {
   Cluster_DnsLookupFamily as Family,
   Cluster_LbPolicy as Lb,
   ClusterSchema,
+  type Cluster_SlowStartConfig,
   type Cluster as XCluster,
 } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
@@ -237,12 +239,21 @@ function balancer(at: DecodePath, { lbPolicy, lbConfig, commonLbConfig }: XClust
     // CLUSTER_PROVIDED: the one endpoint that the original destination is.
     case Lb.ROUND_ROBIN:
     case Lb.CLUSTER_PROVIDED:
-      return { kind: 'round-robin' }
+      return {
+        kind: 'round-robin',
+        ...(lbConfig.case === 'roundRobinLbConfig' &&
+          slowStart(at.in('round_robin_lb_config').in('slow_start_config'), lbConfig.value.slowStartConfig)),
+      }
     case Lb.RANDOM:
       return { kind: 'random' }
     case Lb.LEAST_REQUEST: {
       const choices = lbConfig.case === 'leastRequestLbConfig' ? (lbConfig.value.choiceCount ?? 2) : 2
-      return { kind: 'least-request', choices: bounded('least_request_lb_config.choice_count', choices, 100) }
+      return {
+        kind: 'least-request',
+        choices: bounded('least_request_lb_config.choice_count', choices, 100),
+        ...(lbConfig.case === 'leastRequestLbConfig' &&
+          slowStart(at.in('least_request_lb_config').in('slow_start_config'), lbConfig.value.slowStartConfig)),
+      }
     }
     case Lb.RING_HASH: {
       const ring = lbConfig.case === 'ringHashLbConfig' ? lbConfig.value : undefined
@@ -266,6 +277,19 @@ function balancer(at: DecodePath, { lbPolicy, lbConfig, commonLbConfig }: XClust
     default:
       at.in('lb_policy').ignore('not implemented: round robin is used')
       return { kind: 'round-robin' }
+  }
+}
+
+function slowStart(at: DecodePath, from: Cluster_SlowStartConfig | undefined): { readonly slowStart?: SlowStart } {
+  const windowMs = decodeMs(at.in('slow_start_window'), from?.slowStartWindow)
+  if (!from || !windowMs) return {}
+  const aggression = from.aggression?.defaultValue ?? 1
+  return {
+    slowStart: {
+      windowMs,
+      aggression: aggression > 0 ? aggression : 1,
+      minPercent: Math.min(100, Math.max(0, from.minWeightPercent?.value ?? 10)),
+    },
   }
 }
 

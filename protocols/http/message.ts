@@ -205,7 +205,11 @@ export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' 
   readonly fresh: boolean
   /** How often an endpoint out of `avoid` is drawn anew. */
   readonly maxHostPicks: number
+  readonly triedPriorities?: TriedPriorities | undefined
 }
+
+/** Priority levels of `hosts` are left out while others can serve, looked at anew after each `every` of them. */
+export type TriedPriorities = { readonly hosts: readonly Endpoint[]; readonly every: number }
 
 /** A call that still waits for its connection. */
 export interface PendingCall {

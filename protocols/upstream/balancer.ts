@@ -1,19 +1,30 @@
 /** Picks the host of the next request: Envoy's balancers over a fixed list of hosts. A new list gets a new picker. */
 import type { Random } from '../../core/os/clock.ts'
-import type { Balancer } from '../../model/cluster.ts'
+import type { Balancer, SlowStart } from '../../model/cluster.ts'
 import type { Host, Picker } from './host.ts'
 import { createHashPicker, computeWeights } from './hash-balancers.ts'
 
-export function createPicker(balancer: Balancer, hosts: readonly Host[], random: Random): Picker {
+/** What pickers ask beside hosts. */
+export type Chances = { readonly random: Random; readonly nowMs: () => number }
+
+export function createPicker(balancer: Balancer, hosts: readonly Host[], { random, nowMs }: Chances): Picker {
   if (hosts.length === 0) return () => undefined
   if (hosts.length === 1) return () => hosts[0]
   switch (balancer.kind) {
     case 'round-robin':
-      return roundRobin(hosts, random)
+      return warmUp(balancer.slowStart, hosts, {
+        nowMs,
+        usual: roundRobin(hosts, random),
+        weightOf: (host) => host.weight,
+      })
     case 'random':
       return () => hosts[Math.floor(random.float() * hosts.length)]
     case 'least-request':
-      return leastRequest(hosts, balancer.choices, random)
+      return warmUp(balancer.slowStart, hosts, {
+        nowMs,
+        usual: leastRequest(hosts, balancer.choices, random),
+        weightOf: (host) => host.weight / (host.active.now + 1),
+      })
     case 'ring-hash':
     case 'maglev':
       return createHashPicker(balancer, computeWeights(hosts), random)
@@ -33,12 +44,19 @@ function roundRobin(hosts: readonly Host[], random: Random): Picker {
       at = at + 1 === hosts.length ? 0 : at + 1
       return hosts[at]
     }
+  return byWeight(hosts, (host) => host.weight)
+}
+
+/** @param weightOf may be another one at each pick */
+function byWeight(hosts: readonly Host[], weightOf: (host: Host) => number): Picker {
   const current = hosts.map(() => 0)
-  const total = hosts.reduce((sum, h) => sum + h.weight, 0)
   return () => {
     let best = 0
+    let total = 0
     for (let i = 0; i < hosts.length; i++) {
-      current[i]! += hosts[i]!.weight
+      const weight = weightOf(hosts[i]!)
+      total += weight
+      current[i]! += weight
       if (current[i]! > current[best]!) best = i
     }
     current[best]! -= total
@@ -56,4 +74,30 @@ function leastRequest(hosts: readonly Host[], choices: number, random: Random): 
     }
     return best
   }
+}
+
+/** While one of the hosts is new, all are taken by weights in which it has a part of its own. */
+function warmUp(
+  slowStart: SlowStart | undefined,
+  hosts: readonly Host[],
+  {
+    nowMs,
+    usual,
+    weightOf,
+  }: { readonly nowMs: () => number; readonly usual: Picker; readonly weightOf: (host: Host) => number },
+): Picker {
+  if (!slowStart) return usual
+  const untilMs = Math.max(...hosts.map((h) => h.sinceMs)) + slowStart.windowMs
+  let now = 0
+  const slowly = byWeight(hosts, (host) => weightOf(host) * computeWarmth(slowStart, now - host.sinceMs))
+  return (hash) => {
+    now = nowMs()
+    return now >= untilMs ? usual(hash) : slowly(hash)
+  }
+}
+
+/** 0..1 */
+function computeWarmth({ windowMs, aggression, minPercent }: SlowStart, ageMs: number): number {
+  if (ageMs >= windowMs) return 1
+  return Math.max(minPercent / 100, (Math.max(1, ageMs) / windowMs) ** (1 / aggression))
 }

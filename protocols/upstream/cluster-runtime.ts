@@ -11,7 +11,7 @@ import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
-import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
+import type { CallEvents, CallOptions, ClusterStatus, PendingCall, TriedPriorities } from '../http/message.ts'
 import {
   getExpiryWatcher,
   usesIdentity,
@@ -42,6 +42,7 @@ type Pick = {
   readonly hash?: bigint | undefined
   readonly avoid?: readonly Endpoint[] | undefined
   readonly maxHostPicks: number
+  readonly triedPriorities?: TriedPriorities | undefined
   readonly originalDst?: ConnectOptions['originalDst']
 }
 
@@ -360,7 +361,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #pick(p: Pick): Host | undefined {
     if (this.cluster.discovery.kind === 'original-dst') return p.originalDst && this.#originalHost(p.originalDst)
     this.#update()
-    return this.hosts.pick(p.hash, p.avoid, p.maxHostPicks)
+    return this.hosts.pick(p)
   }
 
   #update(): void {

@@ -131,7 +131,11 @@ export class DnsLoad implements Disposable {
       ...load,
       localities: load.localities.map((l) => ({
         ...l,
-        endpoints: l.endpoints.flatMap((e) => addressesOf(e).map((address) => ({ ...e, address }))),
+        endpoints: l.endpoints.flatMap((e) =>
+          addressesOf(e).map((address) =>
+            address === e.address ? e : { ...e, address, hostname: e.hostname ?? e.address },
+          ),
+        ),
       })),
     }
   }

@@ -31,8 +31,12 @@ export class Host {
   /** By what is spoken and, with auto_sni, to whom; made when first needed. */
   readonly pools = new Map<string, HostConnections>()
 
-  constructor(endpoint: Endpoint) {
+  /** Since when it may serve, monotonic: what its warm-up counts from (slow_start_config). */
+  sinceMs: number
+
+  constructor(endpoint: Endpoint, sinceMs = 0) {
     this.endpoint = endpoint
+    this.sinceMs = sinceMs
     this.key = formatHostKey(endpoint)
   }
   get weight(): number {

@@ -4,13 +4,25 @@
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
 import { selectTransport, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
-import { createPicker } from './balancer.ts'
+import type { TriedPriorities } from '../http/message.ts'
+import { createPicker, type Chances } from './balancer.ts'
 import { Host, formatHostKey, type Picker } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
-import { chooseByPercent, createLocalityPicker, computeShares, type LevelShare } from './levels.ts'
+import { chooseByPercent, createLocalityPicker, computeShares, type LevelCount } from './levels.ts'
+
+const NOBODY: LevelCount = { all: 0, fit: 0 }
+
+export type PickOptions = {
+  readonly hash?: bigint | undefined
+  /** Drawn anew, at most `maxHostPicks` times; then any will do. */
+  readonly avoid?: readonly Endpoint[] | undefined
+  readonly maxHostPicks: number
+  readonly triedPriorities?: TriedPriorities | undefined
+}
 
 /** Every host once, and again by locality. */
 type Level = {
+  readonly priority: number
   readonly hosts: readonly Host[]
   readonly localities: readonly { readonly weight: number; readonly hosts: readonly Host[] }[]
 }
@@ -26,6 +38,13 @@ export class Hosts {
   /** By priority, lowest first. */
   #levels: Level[] = []
   #picker: Picker | undefined
+  /* As of the picker, by level. */
+  #fit: readonly (readonly Host[])[] = []
+  #degraded: readonly (readonly Host[])[] = []
+  #counts: readonly LevelCount[] = []
+  /** By the list that serves. */
+  readonly #pickers = new Map<readonly Host[], Picker>()
+  readonly #chances: Chances
   /** When the next ejected host comes back. */
   #nextReturnMs = Infinity
 
@@ -40,6 +59,7 @@ export class Hosts {
     this.#cluster = p.cluster
     this.#clock = p.clock
     this.#random = p.random
+    this.#chances = { random: p.random, nowMs: () => p.clock.monotonicMs() }
     this.#removed = p.removed
     this.#isLinkDown = p.cluster.discovery.kind === 'eds' && p.isLinkDown ? p.isLinkDown : () => false
   }
@@ -64,7 +84,7 @@ export class Hosts {
     }
     this.#levels = [...localities]
       .sort(([a], [b]) => a - b)
-      .map(([, of]) => ({ localities: of, hosts: [...new Set(of.flatMap((l) => l.hosts))] }))
+      .map(([priority, of]) => ({ priority, localities: of, hosts: [...new Set(of.flatMap((l) => l.hosts))] }))
     this.#picker = undefined
     for (const [key, host] of before) {
       const now = this.#byKey.get(key)
@@ -72,18 +92,26 @@ export class Hosts {
     }
   }
 
-  /**
-   * @param avoid endpoints that are drawn anew, at most `maxPicks` times; then any will do
-   * @returns undefined when nobody can serve
-   */
-  pick(hash: bigint | undefined, avoid: readonly Endpoint[] | undefined, maxPicks: number): Host | undefined {
+  /** @returns undefined when nobody can serve */
+  pick({ hash, avoid, maxHostPicks, triedPriorities }: PickOptions): Host | undefined {
     if (this.#nextReturnMs < Infinity && this.#clock.monotonicMs() >= this.#nextReturnMs) this.#picker = undefined
     this.#picker ??= this.#makePicker()
-    let host = this.#picker(hash)
+    const pick = (triedPriorities && this.#pickElsewhere(triedPriorities)) ?? this.#picker
+    let host = pick(hash)
     if (!avoid || avoid.length === 0) return host
     const isTried = (h: Host): boolean => avoid.some((e) => formatHostKey(e) === h.key)
-    for (let i = 1; host && isTried(host) && i <= maxPicks; i++) host = this.#picker(hash, i)
+    for (let i = 1; host && isTried(host) && i <= maxHostPicks; i++) host = pick(hash, i)
     return host
+  }
+
+  /** Envoy's previous_priorities. @returns undefined: as if nobody had been tried */
+  #pickElsewhere({ hosts, every }: TriedPriorities): Picker | undefined {
+    if (hosts.length < every) return undefined
+    const counted = hosts.slice(0, hosts.length - (hosts.length % every))
+    const tried = new Set(counted.map((e) => this.#byKey.get(formatHostKey(e))?.priority))
+    const others = this.#levels.map((level, i) => (tried.has(level.priority) ? NOBODY : this.#counts[i]!))
+    // When nobody is left, all of them are as they were.
+    return others.every(({ fit, degraded = 0 }) => fit + degraded === 0) ? undefined : this.#share(others)
   }
 
   /** How a try went, for outlier detection. */
@@ -120,7 +148,7 @@ export class Hosts {
     const key = formatHostKey(endpoint)
     const known = before.get(key)
     const stays = known && selectTransport(this.#cluster, known.endpoint) === selectTransport(this.#cluster, endpoint)
-    const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint))
+    const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint, this.#clock.monotonicMs()))
     host.endpoint = endpoint
     this.#byKey.set(key, host)
     return host
@@ -132,30 +160,27 @@ export class Hosts {
       Infinity,
       ...[...this.all].map((h) => h.health.ejectedUntilMs).filter((at) => at > now),
     )
-    const fit = this.#levels.map(({ hosts }) => hosts.filter((h) => this.isFit(h)))
-    const degraded = this.#levels.map(({ hosts }) => hosts.filter((h) => this.#isDegraded(h)))
-    const shares = computeShares(
-      this.#levels.map(({ hosts }, i) => ({ all: hosts.length, fit: fit[i]!.length, degraded: degraded[i]!.length })),
-      this.#cluster.panicPercent,
-    )
-    const parts = (
-      percentOf: (share: (typeof shares)[number]) => number,
-      pickerOf: (level: Level, no: number) => Picker,
-    ): { readonly percent: number; readonly of: Picker }[] =>
+    this.#fit = this.#levels.map(({ hosts }) => hosts.filter((h) => this.isFit(h)))
+    this.#degraded = this.#levels.map(({ hosts }) => hosts.filter((h) => this.#isDegraded(h)))
+    this.#counts = this.#levels.map(({ hosts }, i) => ({
+      all: hosts.length,
+      fit: this.#fit[i]!.length,
+      degraded: this.#degraded[i]!.length,
+    }))
+    this.#pickers.clear()
+    return this.#share(this.#counts)
+  }
+
+  #share(counts: readonly LevelCount[]): Picker {
+    const shares = computeShares(counts, this.#cluster.panicPercent)
+    const serving = (['load', 'degradedLoad'] as const).flatMap((which) =>
       shares.flatMap((share, i) => {
-        const percent = percentOf(share)
-        return percent > 0 ? [{ percent, of: pickerOf(this.#levels[i]!, i) }] : []
-      })
-    const serving = [
-      ...parts(
-        ({ load }) => load,
-        (level, i) => this.#pickerOf(level, fit[i]!, shares[i]!),
-      ),
-      ...parts(
-        ({ degradedLoad }) => degradedLoad,
-        (level, i) => this.#pickerOf(level, degraded[i]!, shares[i]!),
-      ),
-    ]
+        const percent = share[which]
+        if (percent === 0) return []
+        const some = which === 'load' ? this.#fit[i]! : this.#degraded[i]!
+        return [{ percent, of: this.#pickerOf(i, share.inPanic ? undefined : some) }]
+      }),
+    )
     const [only] = serving
     if (serving.length <= 1) return only?.of ?? (() => undefined)
     // By the hash where there is one, so that what belongs together stays together.
@@ -165,18 +190,28 @@ export class Hosts {
     }
   }
 
-  /** @param some those of the level that may serve, unless it is in panic */
-  #pickerOf({ localities, hosts }: Level, some: readonly Host[], { inPanic }: LevelShare): Picker {
+  /** @param some those of the level that may serve; undefined = all, in panic */
+  #pickerOf(level: number, some: readonly Host[] | undefined): Picker {
+    const { hosts, localities } = this.#levels[level]!
+    const known = this.#pickers.get(some ?? hosts)
+    if (known) return known
     const { balancer, localityWeighted } = this.#cluster
     const isHashing = balancer.kind === 'ring-hash' || balancer.kind === 'maglev'
+    const serving = new Set(some ?? hosts)
     // As in Envoy: in panic only hash balancers ask for localities.
-    if (!localityWeighted || (inPanic && !isHashing))
-      return createPicker(balancer, inPanic ? hosts : some, this.#random)
-    const serving = new Set(inPanic ? hosts : some)
-    return createLocalityPicker(
-      balancer,
-      localities.map((l) => ({ weight: l.weight, all: l.hosts.length, fit: l.hosts.filter((h) => serving.has(h)) })),
-      this.#random,
-    )
+    const made =
+      !localityWeighted || (!some && !isHashing)
+        ? createPicker(balancer, [...serving], this.#chances)
+        : createLocalityPicker(
+            balancer,
+            localities.map((l) => ({
+              weight: l.weight,
+              all: l.hosts.length,
+              fit: l.hosts.filter((h) => serving.has(h)),
+            })),
+            this.#chances,
+          )
+    this.#pickers.set(some ?? hosts, made)
+    return made
   }
 }

@@ -3,9 +3,8 @@
  * "Degraded endpoints" and "Locality weighted load balancing". Loads are whole percents, as in Envoy, so that requests
  * with a hash fall into the same level.
  */
-import type { Random } from '../../core/os/clock.ts'
 import type { Balancer } from '../../model/cluster.ts'
-import { createPicker } from './balancer.ts'
+import { createPicker, type Chances } from './balancer.ts'
 import { createHashPicker, computeWeights } from './hash-balancers.ts'
 import type { Host, Picker } from './host.ts'
 
@@ -84,24 +83,28 @@ export type LocalityHosts = { readonly fit: readonly Host[]; readonly all: numbe
  * With locality_weighted_lb_config: each locality gets its weight's share, less where hosts are missing. Without any
  * weight they are one.
  */
-export function createLocalityPicker(balancer: Balancer, localities: readonly LocalityHosts[], random: Random): Picker {
+export function createLocalityPicker(
+  balancer: Balancer,
+  localities: readonly LocalityHosts[],
+  chances: Chances,
+): Picker {
   const used = localities
     .map((l) => ({ ...l, share: l.weight * availability(l.fit.length, l.all) }))
     .filter((l) => l.share > 0)
-  if (used.length === 0) return createPicker(balancer, [...new Set(localities.flatMap((l) => l.fit))], random)
+  if (used.length === 0) return createPicker(balancer, [...new Set(localities.flatMap((l) => l.fit))], chances)
   if (balancer.kind === 'ring-hash' || balancer.kind === 'maglev') {
     // Hash balancers place every host by its part of its locality's weight, however many of the locality are fit.
     const total = localities.reduce((sum, { weight }) => sum + weight, 0)
     return createHashPicker(
       balancer,
       used.flatMap(({ fit, weight }) => computeWeights(fit, weight / total)),
-      random,
+      chances.random,
     )
   }
   const shares = used.reduce((sum, { share }) => sum + share, 0)
-  const pickers = used.map(({ fit, share }) => ({ share, pick: createPicker(balancer, fit, random) }))
+  const pickers = used.map(({ fit, share }) => ({ share, pick: createPicker(balancer, fit, chances) }))
   return (hash) => {
-    let left = random.float() * shares
+    let left = chances.random.float() * shares
     for (const { share, pick } of pickers) if ((left -= share) < 0) return pick(hash)
     return pickers.at(-1)?.pick(hash)
   }

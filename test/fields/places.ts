@@ -37,6 +37,7 @@ const FAULT = 'envoy.extensions.filters.http.fault.v3.HTTPFault'
 const JWT_PACKAGE = 'envoy.extensions.filters.http.jwt_authn.v3'
 const JWT = `${JWT_PACKAGE}.JwtAuthentication`
 const JWT_PROVIDER: JsonObject = { issuer: 'i', local_jwks: { inline_string: JWKS } }
+const ROUTER_TYPE = 'envoy.extensions.filters.http.router.v3.Router'
 const ROUTER = {
   name: 'envoy.filters.http.router',
   typed_config: any('envoy.extensions.filters.http.router.v3.Router', {}),
@@ -281,6 +282,12 @@ export const PLACES: readonly Place[] = [
     least_request_lb_config: m,
   })),
   part(cluster, 'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig', {}, (m) => ({ round_robin_lb_config: m })),
+  part(cluster, 'envoy.config.cluster.v3.Cluster.SlowStartConfig', { slow_start_window: '9s' }, (m) => ({
+    round_robin_lb_config: { slow_start_config: m },
+  })),
+  part(hcm, ROUTER_TYPE, {}, (m) => ({
+    http_filters: [{ name: 'envoy.filters.http.router', typed_config: any(ROUTER_TYPE, m) }],
+  })),
   part(cluster, 'envoy.config.cluster.v3.Cluster.RingHashLbConfig', {}, (m) => ({
     lb_policy: 'RING_HASH',
     ring_hash_lb_config: m,

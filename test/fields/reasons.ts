@@ -14,6 +14,7 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   'CircuitBreakers.Thresholds.track_remaining': 'statistics',
   'ListenerFilter.name': 'the type of the configuration tells what it is',
   'HttpConnectionManager.request_id_extension': 'request ids are UUIDs; what else it says is about traces',
+  'Router.dynamic_stats': 'statistics',
   'HttpProtocolOptions.max_response_headers_kb': 'of clusters only, as in Envoy',
   'Http1ProtocolOptions.allow_absolute_url': 'absolute targets are always taken; outbound it makes an explicit proxy',
   'RouteConfiguration.validate_clusters': 'a cluster that does not exist is answered with 503 either way',

@@ -171,6 +171,21 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'VirtualHost.request_mirror_policies': [[{ cluster: 'd' }]],
   'RouteConfiguration.request_mirror_policies': [[{ cluster: 'd' }]],
   'RequestMirrorPolicy.runtime_fraction': [{ default_value: { numerator: 7 } }],
+  'RouteAction.host_rewrite_path_regex': [REWRITE],
+  'RouteAction.cluster_not_found_response_code': ['NOT_FOUND'],
+  'RetryPolicy.retry_priority': [
+    {
+      name: 'envoy.retry_priorities.previous_priorities',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig',
+        update_frequency: 2,
+      },
+    },
+  ],
+  'Cluster.RoundRobinLbConfig.slow_start_config': [{ slow_start_window: '7s' }],
+  'Cluster.LeastRequestLbConfig.slow_start_config': [{ slow_start_window: '7s' }],
+  'Cluster.SlowStartConfig.aggression': [{ default_value: 2 }],
+  'Cluster.round_robin_lb_config': [{ slow_start_config: { slow_start_window: '7s' } }],
   'RouteAction.hash_policy': [[{ header: { header_name: 'x' } }]],
   'RouteAction.max_stream_duration': [{ max_stream_duration: '7s' }],
   'RouteAction.max_grpc_timeout': ['7s'],

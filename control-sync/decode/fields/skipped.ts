@@ -32,7 +32,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
 
 const CORS = 'CORS policies of this place do not apply: they belong into typed_per_filter_config (cors)'
 const LIMITS = 'global rate limits do not apply (rate_limits)'
-const WARM_UP = 'new endpoints get their full share at once (slow_start_config)'
 
 /** "message.field" → words. */
 export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
@@ -45,8 +44,6 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.local_reply_config':
     "meshlet's own answers are not changed (local_reply_config)",
   'envoy.config.cluster.v3.Cluster.health_checks': 'endpoints are not asked whether they are well (health_checks)',
-  'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig.slow_start_config': WARM_UP,
-  'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig.slow_start_config': WARM_UP,
   'envoy.config.cluster.v3.Cluster.load_balancing_policy': 'endpoints are taken in turn (load_balancing_policy)',
 }
 

@@ -14,8 +14,9 @@ const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.CommonLbConfig':
     'healthy_panic_threshold locality_weighted_lb_config consistent_hashing_lb_config',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig': 'use_hostname_for_hashing',
-  'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count',
-  'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': '',
+  'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count slow_start_config',
+  'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': 'slow_start_config',
+  'envoy.config.cluster.v3.Cluster.SlowStartConfig': 'slow_start_window aggression min_weight_percent',
   'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size',
   'envoy.config.cluster.v3.CircuitBreakers': 'thresholds',
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds':
@@ -54,15 +55,16 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
     'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +
     'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id preserve_external_request_id request_id_extension forward_client_cert_details set_current_client_cert_details ' +
-    'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port',
+    'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port server_header_transformation via',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig':
     'upgrade_type enabled',
-  'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching internal_only_headers typed_per_filter_config metadata request_mirror_policies ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching internal_only_headers typed_per_filter_config metadata request_mirror_policies most_specific_header_mutations_wins ${HEADER_CHANGES}`,
   'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy include_request_attempt_count typed_per_filter_config metadata request_mirror_policies ${HEADER_CHANGES}`,
   'envoy.config.route.v3.Route': `name match route redirect direct_response decorator metadata typed_per_filter_config stat_prefix ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RouteAction':
     'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host ' +
-    'max_stream_duration max_grpc_timeout grpc_timeout_offset request_mirror_policies',
+    'max_stream_duration max_grpc_timeout grpc_timeout_offset request_mirror_policies cluster_header cluster_not_found_response_code ' +
+    'auto_host_rewrite host_rewrite_header host_rewrite_path_regex',
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
   'envoy.config.route.v3.RouteAction.RequestMirrorPolicy':
     'cluster cluster_header runtime_fraction disable_shadow_host_suffix_append',
@@ -71,7 +73,8 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.WeightedCluster': 'clusters runtime_key_prefix',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': `name weight ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RetryPolicy':
-    'retry_on num_retries per_try_timeout retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
+    'retry_on num_retries per_try_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
+  'envoy.extensions.filters.http.router.v3.Router': 'suppress_envoy_headers dynamic_stats',
   'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
   'envoy.config.core.v3.SubstitutionFormatString':
     'text_format json_format text_format_source omit_empty_values formatters',
@@ -116,8 +119,7 @@ const REFUSE: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'filters',
   'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
   'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication': 'filter_state_rules',
-  'envoy.config.route.v3.RouteAction':
-    'auto_host_rewrite host_rewrite_header host_rewrite_path_regex host_rewrite path_rewrite path_rewrite_policy',
+  'envoy.config.route.v3.RouteAction': 'host_rewrite path_rewrite path_rewrite_policy',
   'envoy.config.route.v3.RedirectAction': 'path_rewrite',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': 'host_rewrite_literal cluster_header',
   'envoy.config.cluster.v3.Cluster': 'upstream_http_protocol_options transport_socket_matcher',

@@ -8,11 +8,13 @@ import {
 } from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
+import { RouterSchema } from '../../../proto/gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import {
   HttpConnectionManager_CodecType as CodecType,
   HttpConnectionManager_UpgradeConfigSchema as UpgradeConfigSchema,
   HttpConnectionManager_ForwardClientCertDetails as Xfcc,
+  HttpConnectionManager_ServerHeaderTransformation as ServerHeader,
   HttpConnectionManager_PathWithEscapedSlashesAction as Slashes,
   type HttpConnectionManager as XManager,
   type HttpFilter as XFilter,
@@ -56,6 +58,9 @@ export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unkno
       chain: details?.chain ?? false,
     },
     serverName: serverName(at.in('server_name'), from.serverName),
+    ...serverHeader(at.in('server_header_transformation'), from.serverHeaderTransformation),
+    ...(from.via !== '' && { via: fieldText(at.in('via'), from.via) }),
+    ...(hidesEnvoy(at.in('http_filters'), from.httpFilters) && { hidesEnvoy: true }),
     useRemoteAddress: from.useRemoteAddress ?? false,
     xffTrustedHops: from.xffNumTrustedHops,
     skipXffAppend: from.skipXffAppend,
@@ -150,8 +155,39 @@ function forwardOf(
 }
 
 function serverName(at: DecodePath, name: string): string {
-  if (/[\0\r\n]/.test(name)) at.issue('contains a line break or NUL')
-  return name || 'envoy'
+  return fieldText(at, name) || 'envoy'
+}
+function fieldText(at: DecodePath, text: string): string {
+  if (/[\0\r\n]/.test(text)) at.issue('contains a line break or NUL')
+  return text
+}
+
+function serverHeader(
+  at: DecodePath,
+  value: XManager['serverHeaderTransformation'],
+): Pick<HttpConnectionManager, 'serverHeader'> {
+  switch (value) {
+    case ServerHeader.OVERWRITE:
+      return {}
+    case ServerHeader.APPEND_IF_ABSENT:
+      return { serverHeader: 'if-absent' }
+    case ServerHeader.PASS_THROUGH:
+      return { serverHeader: 'pass-through' }
+    default:
+      at.issue(`unknown value ${value}`)
+      return {}
+  }
+}
+
+/** Of the router, which is implied otherwise. */
+function hidesEnvoy(at: DecodePath, filters: readonly XFilter[]): boolean {
+  return filters.some((filter, i) => {
+    const here = at.item(i).in('typed_config')
+    const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined
+    const router = unpack(here, any, RouterSchema)
+    if (router) noteIgnored(here, RouterSchema, router)
+    return router?.suppressEnvoyHeaders ?? false
+  })
 }
 
 function routesOf(at: DecodePath, { routeSpecifier: by }: XManager): HttpConnectionManager['routes'] {
@@ -255,11 +291,7 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
   const here = at.in('typed_config')
   const type = readTypeName(any)
   const off = from.disabled ? { off: true } : {}
-  if (
-    type === 'envoy.extensions.filters.http.router.v3.Router' ||
-    (type === '' && from.name === 'envoy.filters.http.router')
-  )
-    return undefined
+  if (type === RouterSchema.typeName || (type === '' && from.name === 'envoy.filters.http.router')) return undefined
   if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors', name: from.name, ...off }
   if (OBSERVING_HTTP_FILTERS.has(readEffectiveType(here, any))) {
     if (!from.disabled && !DONE_ANYWAY.has(readEffectiveType(here, any)))

@@ -1,8 +1,9 @@
 /** envoy.config.route.v3.RetryPolicy. */
 import type { RetryOn, RetryPolicy } from '../../../model/route.ts'
 import type { RetryPolicy as XRetryPolicy } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { PreviousPrioritiesConfigSchema } from '../../../proto/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.ts'
 import { PreviousHostsPredicateSchema } from '../../../proto/gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
-import { noteOnly, readTypeName } from '../fields/any.ts'
+import { noteOnly, readTypeName, unpack } from '../fields/any.ts'
 import type { DecodePath } from '../fields/decode-path.ts'
 import { decodeMs } from '../fields/values.ts'
 
@@ -42,8 +43,22 @@ export function retryPolicy(at: DecodePath, from: XRetryPolicy | undefined): Ret
     },
     avoidPreviousHosts:
       from.retryHostPredicate.filter((p, i) => isPreviousHosts(at.in('retry_host_predicate').item(i), p)).length > 0,
+    ...previousPriorities(at.in('retry_priority'), from.retryPriority),
     maxHostPicks: picks > 0 ? Math.min(MAX_RETRIES, picks) : 1,
   }
+}
+
+function previousPriorities(
+  at: DecodePath,
+  from: XRetryPolicy['retryPriority'],
+): Pick<RetryPolicy, 'avoidPreviousPriorities'> {
+  if (!from) return {}
+  const any = from.configType.value
+  const config = unpack(at.in('typed_config'), any, PreviousPrioritiesConfigSchema)
+  if (config && config.updateFrequency < 1) at.in('typed_config').in('update_frequency').issue('must be 1 or more')
+  if (config) return { avoidPreviousPriorities: config.updateFrequency }
+  at.ignore(`${readTypeName(any) || from.name} is not implemented`)
+  return {}
 }
 
 function isPreviousHosts(

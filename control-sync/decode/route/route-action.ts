@@ -7,6 +7,7 @@ import type {
   ForwardAction,
   GrpcTimeout,
   HashSource,
+  HostRewrite,
   PathRewrite,
   RouteAction,
   WeightedCluster,
@@ -17,6 +18,7 @@ import {
   RedirectActionSchema,
   RedirectAction_RedirectResponseCode as Code,
   RouteActionSchema,
+  RouteAction_ClusterNotFoundResponseCode as NotFound,
   WeightedCluster_ClusterWeightSchema as ClusterWeightSchema,
   type RedirectAction,
   type Route,
@@ -69,11 +71,11 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
   refuse(at, RouteActionSchema, from)
   const clusters = clustersOf(at, from)
   if (!clusters) return notImplemented(at, 'cluster_specifier')
-  const host = from.hostRewriteSpecifier
-  if (host.case !== undefined && host.case !== 'hostRewriteLiteral') at.in('host_rewrite_specifier').ignore(host.case)
   return {
     kind: 'forward',
     clusters,
+    ...(from.clusterSpecifier.case === 'clusterHeader' && { clusterHeader: from.clusterSpecifier.value.toLowerCase() }),
+    ...notFound(at.in('cluster_not_found_response_code'), from.clusterNotFoundResponseCode),
     timeoutMs: from.timeout ? decodeMs(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
     // 0 switches the listener's idle time off for this route.
     idleMs: from.idleTimeout && (decodeMs(at.in('idle_timeout'), from.idleTimeout) || Infinity),
@@ -85,7 +87,7 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
     retry: retryPolicy(at.in('retry_policy'), from.retryPolicy),
     rewrite: {
       path: rewriteOf(at, from.prefixRewrite, from.regexRewrite),
-      host: host.case === 'hostRewriteLiteral' ? host.value : undefined,
+      host: hostRewrite(at, from.hostRewriteSpecifier),
     },
     appendForwardedHost: from.appendXForwardedHost,
     upgrades: new Map(from.upgradeConfigs.map((u) => [u.upgradeType.toLowerCase(), u.enabled !== false])),
@@ -138,6 +140,8 @@ function clustersOf(at: DecodePath, { clusterSpecifier: by }: XRouteAction): For
       )
     }
     case 'clusterHeader':
+      if (by.value === '') at.in('cluster_header').issue('is empty')
+      return []
     case 'clusterSpecifierPlugin':
     case undefined:
       return undefined
@@ -158,6 +162,39 @@ export function decodeWeighted(at: DecodePath, clusters: readonly WeightedCluste
   const total = clusters.reduce((sum, c) => sum + c.weight, 0)
   if (total < 1 || total > 0xffff_ffff) at.issue('the weights must add up to 1 or more, at most 4294967295')
   return clusters
+}
+
+function notFound(at: DecodePath, code: NotFound): Pick<ForwardAction, 'notFoundStatus'> {
+  switch (code) {
+    case NotFound.SERVICE_UNAVAILABLE:
+      return {}
+    case NotFound.NOT_FOUND:
+      return { notFoundStatus: 404 }
+    case NotFound.INTERNAL_SERVER_ERROR:
+      return { notFoundStatus: 500 }
+    default:
+      at.issue(`unknown value ${code}`)
+      return {}
+  }
+}
+
+function hostRewrite(at: DecodePath, by: XRouteAction['hostRewriteSpecifier']): HostRewrite | undefined {
+  switch (by.case) {
+    case 'hostRewriteLiteral':
+      return { kind: 'literal', value: by.value }
+    case 'hostRewriteHeader':
+      return { kind: 'header', name: by.value.toLowerCase() }
+    case 'autoHostRewrite':
+      return by.value.value ? { kind: 'endpoint' } : undefined
+    case 'hostRewritePathRegex': {
+      const regex = decodeRegex(at.in('host_rewrite_path_regex').in('pattern'), by.value.pattern)
+      return regex && { kind: 'path', regex, by: by.value.substitution }
+    }
+    case undefined:
+      return undefined
+    default:
+      return by satisfies never
+  }
 }
 
 function rewriteOf(at: DecodePath, prefix: string, by: RegexMatchAndSubstitute | undefined): PathRewrite | undefined {

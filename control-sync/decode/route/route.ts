@@ -35,6 +35,7 @@ export function decodeRouteConfig(at: DecodePath, from: RouteConfiguration): Rou
     name: from.name,
     ignorePortInHost: from.ignorePortInHostMatching,
     headers: decodeHeaderChanges(at, from),
+    ...(from.mostSpecificHeaderMutationsWins && { nearestWins: true }),
     internalOnly: from.internalOnlyHeaders.map((name) => name.toLowerCase()),
     ...decodeMirrors(at, from.requestMirrorPolicies),
     virtualHosts: from.virtualHosts.map((host, i) => {

@@ -73,7 +73,7 @@ export class Attempt implements CallEvents {
 
   /**
    * @param fresh not on a connection from the pool
-   * @param tried hosts to avoid
+   * @param tried hosts that were tried before
    */
   start({ upstreams }: HttpRuntime, plan: ForwardPlan, fresh: boolean, tried: readonly Endpoint[] | undefined): void {
     const { client, request } = this.#owner
@@ -86,8 +86,12 @@ export class Attempt implements CallEvents {
         host: plan.authority,
         originalDst: client.conn.originalDst,
         hash: this.#hash(plan),
-        avoid: tried,
+        avoid: plan.retry?.avoidPreviousHosts ? tried : undefined,
         maxHostPicks: plan.retry?.maxHostPicks ?? 0,
+        triedPriorities:
+          tried && plan.retry?.avoidPreviousPriorities
+            ? { hosts: tried, every: plan.retry.avoidPreviousPriorities }
+            : undefined,
       },
       this,
     )

@@ -16,9 +16,9 @@ import type { RequestOrigin } from './request-origin.ts'
 import { finishAccess, createRecord, notePlan, reportDenied, type ExchangeRecord } from './record.ts'
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { prepareRequestHeaders } from '../filters/forwarded.ts'
-import { applyUnderscores, setHeader } from '../filters/header-edit.ts'
+import { applyUnderscores } from '../filters/header-edit.ts'
 import type { Downstream, RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
-import { answerHead, sendLocalAnswer, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
+import { answerHead, prepareAttempt, sendLocalAnswer, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
 import { planToday, type ForwardPlan, type Plan } from './plan.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import { createErrorAnswer, createPlannedAnswer, type LocalAnswer } from './reply.ts'
@@ -190,9 +190,8 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   #try(fresh: boolean): void {
     this.record.tries++
     const plan = this.#plan!
-    const tried = plan.retry?.avoidPreviousHosts ? this.#retries?.tried : undefined
     this.#attempt = new Attempt(this)
-    this.#attempt.start(this.#rt, plan, fresh, tried)
+    this.#attempt.start(this.#rt, plan, fresh, this.#retries?.tried)
   }
 
   /** The cluster of that name may be another one by now. */
@@ -221,7 +220,8 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   /** A host counts as tried when it is picked, even if it refuses the connection (Envoy's onHostAttempted). */
   onPicked(endpoint: Endpoint): void {
     this.record.endpoint = endpoint
-    if (this.#plan!.retry?.avoidPreviousHosts) this.#retriesSoFar().addTried(endpoint)
+    const { retry } = this.#plan!
+    if (retry?.avoidPreviousHosts || retry?.avoidPreviousPriorities) this.#retriesSoFar().addTried(endpoint)
   }
 
   /** Not a try: nothing was asked yet. */
@@ -235,12 +235,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     return (this.#outgoing ??= createUpstreamRequest(this.request, this.#plan!, this))
   }
   requestToSend(): UpstreamRequest {
-    const plan = this.#plan!
-    const request = this.#upstreamRequest()
-    // In place of what the proxy before us, or the attempt before this one, has counted.
-    if (plan.routed.virtualHost.includeAttemptCount)
-      setHeader(this.request.headers, 'x-envoy-attempt-count', String(this.record.tries))
-    return request
+    return prepareAttempt(this.#upstreamRequest(), this.#plan!, this)
   }
 
   onSending(): void {

@@ -7,14 +7,16 @@ import { isExchangeHeader, PEER_METADATA } from '../../telemetry/exchange-header
 import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
-import { editHeaders, findFirstValue, setHeader } from '../filters/header-edit.ts'
+import { addVia, editHeaders, findFirstValue, setHeader } from '../filters/header-edit.ts'
+import { removeHeader } from '../codec/field-table.ts'
+import { deriveTimes } from './timeouts.ts'
 import type { Downstream, RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import type { ForwardPlan } from './plan.ts'
 import type { LocalAnswer } from './reply.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
 export type HeaderFacts = {
-  readonly http: Pick<HttpConnectionManager, 'exchange'>
+  readonly http: Pick<HttpConnectionManager, 'exchange' | 'serverHeader' | 'via' | 'hidesEnvoy' | 'maxStreamMs'>
   readonly request: RequestHead
   readonly client: RequestOrigin
   readonly record: ExchangeRecord
@@ -32,23 +34,55 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
   const { http, client } = facts
   if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined, 0)
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
-  if (plan.action.appendForwardedHost && plan.authority !== request.authority)
-    headers.push('x-forwarded-host', request.authority)
+  const host = findNewHost(plan, headers)
+  if (plan.action.appendForwardedHost && host !== undefined) headers.push('x-forwarded-host', request.authority)
   // Envoy tells the endpoint what the client had asked for, also where the rewrite changes nothing.
   if (http.exchange?.tellsServer) client.reporter.telemetry.tellServer(headers, http.exchange, plan.cluster)
-  const { host, path } = plan.action.rewrite
-  if (host !== undefined) setHeader(headers, 'x-envoy-original-host', request.authority)
-  if (path !== undefined) setHeader(headers, 'x-envoy-original-path', request.path)
+  if (host !== undefined && !http.hidesEnvoy) setHeader(headers, 'x-envoy-original-host', request.authority)
+  if (plan.action.rewrite.path !== undefined && !http.hidesEnvoy)
+    setHeader(headers, 'x-envoy-original-path', request.path)
   return {
     method: request.method,
     scheme: request.scheme,
-    authority: plan.authority === request.authority ? plan.authority : asFieldValue(plan.authority),
+    authority: host === undefined || host === request.authority ? request.authority : asFieldValue(host),
     path: plan.path === request.path ? plan.path : asTarget(plan.path),
     headers,
     bodyLength: request.bodyLength,
     maybeTrailers: request.version === 'HTTP/2',
     upgrade: plan.upgrade,
   }
+}
+
+/** As in Envoy, a field that says the host is read after the route's own changes. */
+function findNewHost({ action, authority, hasNewHost }: ForwardPlan, headers: readonly string[]): string | undefined {
+  const { host } = action.rewrite
+  if (host?.kind === 'header') return findFirstValue(headers, host.name) || undefined
+  return hasNewHost ? authority : undefined
+}
+
+/** What is another thing with each attempt. */
+export function prepareAttempt(request: UpstreamRequest, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
+  const { headers } = facts.request
+  const { record, http } = facts
+  // In place of what the proxy before us, or the attempt before this one, has counted.
+  if (plan.routed.virtualHost.includeAttemptCount) setHeader(headers, 'x-envoy-attempt-count', String(record.tries))
+  const expectedMs = http.hidesEnvoy ? undefined : expectTimeout(plan, facts)
+  if (expectedMs !== undefined) setHeader(headers, 'x-envoy-expected-rq-timeout-ms', String(expectedMs))
+  const name = plan.action.rewrite.host?.kind === 'endpoint' ? record.endpoint?.hostname : undefined
+  if (name === undefined) return request
+  const { authority } = facts.request
+  if (!http.hidesEnvoy) setHeader(headers, 'x-envoy-original-host', authority)
+  if (plan.action.appendForwardedHost && record.tries === 1) headers.push('x-forwarded-host', authority)
+  return { ...request, authority: asFieldValue(name) }
+}
+
+/** How long the endpoint has: of what is left of the route's time no more than a try's. */
+function expectTimeout({ action, retry }: ForwardPlan, facts: HeaderFacts): number | undefined {
+  const { route, perTry } = deriveTimes(action, retry?.perTryTimeoutMs, facts.http, facts.request) ?? {}
+  const expected = perTry ?? route
+  if (expected === undefined) return undefined
+  const elapsed = facts.record.tries > 1 ? facts.nowMs - facts.record.startedWallMs : 0
+  return route === undefined ? expected : Math.round(Math.max(1, Math.min(expected, route - elapsed)))
 }
 
 /** @param upstreamMs for x-envoy-upstream-service-time; undefined for answers of our own */
@@ -80,13 +114,14 @@ export function answerHead(
       id: request.peerId !== undefined,
       metadata: request.peerMetadata !== undefined,
     })
-  if (upstreamMs !== undefined) {
+  if (http.hidesEnvoy) removeHeader(headers, 'x-envoy-overloaded')
+  if (upstreamMs !== undefined && !http.hidesEnvoy) {
     const text = String(Math.max(0, Math.round(upstreamMs)))
     if (timed) setHeader(headers, 'x-envoy-upstream-service-time', text)
     else headers.push('x-envoy-upstream-service-time', text)
-    const cookie = record.placement?.cookie
-    if (cookie !== undefined) headers.push('set-cookie', cookie)
   }
+  const cookie = upstreamMs === undefined ? undefined : record.placement?.cookie
+  if (cookie !== undefined) headers.push('set-cookie', cookie)
   if (edits.length > 0) {
     edit(headers, edits, facts, headers, head.status)
     // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there
@@ -96,7 +131,10 @@ export function answerHead(
   for (let i = 0, fields = record.plan?.cors?.fields ?? NONE; i < fields.length; i += 2)
     setHeader(headers, fields[i]!, fields[i + 1]!)
   // Last: no route takes it away or says another (Envoy's server_header_transformation).
-  if (serverName !== '') nameServer(headers, serverName)
+  if (serverName !== '' && http.serverHeader !== 'pass-through')
+    if (http.serverHeader === undefined || findFirstValue(headers, 'server') === undefined)
+      nameServer(headers, serverName)
+  if (http.via !== undefined) addVia(headers, http.via)
   record.responseHeaders = headers
   return head
 }

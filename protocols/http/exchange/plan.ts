@@ -9,20 +9,23 @@ import type { Cluster } from '../../../model/cluster.ts'
 import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
 import type { HeaderValues } from '../../../model/matcher.ts'
 import type { Metadata } from '../../../model/http/metadata.ts'
-import type {
-  ForwardAction,
-  HeaderEdit,
-  MirrorPolicy,
-  RetryPolicy,
-  RouteAction,
-  RouteConfig,
-  RouteFilter,
+import {
+  NO_HEADER_CHANGES,
+  type ForwardAction,
+  type HeaderEdit,
+  type MirrorPolicy,
+  type RetryPolicy,
+  type RouteAction,
+  type RouteConfig,
+  type RouteFilter,
+  type WeightedCluster,
 } from '../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../model/tables.ts'
 import type { Context } from '../../context.ts'
 import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../../authz.ts'
 import {
   collectHeaderValues,
+  findFirstHeader,
   matchRoute,
   readPathText,
   pickCluster,
@@ -34,7 +37,7 @@ import { askForTokens } from '../filters/jwt/filter.ts'
 import type { MirrorTarget } from '../mirrors.ts'
 import { decideCors, type CorsDecision } from '../filters/cors.ts'
 import { decideFault, type InjectedFault } from '../filters/fault.ts'
-import { redirectLocation, rewritePath } from '../filters/redirect.ts'
+import { redirectLocation, rewriteHost, rewritePath } from '../filters/redirect.ts'
 import { permitsUpgrade } from '../filters/upgrade.ts'
 
 /** The connection's part of the authorization facts. */
@@ -77,6 +80,8 @@ export type ForwardPlan = Common & {
   /** After rewrites. */
   readonly path: string
   readonly authority: string
+  /** A rewrite says `authority`, perhaps the same as before. */
+  readonly hasNewHost?: boolean
   /** In the order they apply; empty in the usual case. */
   readonly requestEdits: readonly HeaderEdit[]
   /** Get a copy of the request. */
@@ -100,6 +105,8 @@ export type RefusePlan = Common & {
   readonly kind: 'refuse'
   readonly error: MeshError
   readonly rule: string | undefined
+  /** Of the answer, where the error's own does not count. */
+  readonly status?: number
   /** Of the answer, besides; flat. */
   readonly fields?: readonly string[]
 }
@@ -214,10 +221,14 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
       return { ...common, kind: 'answer', status: action.status, body: '', location, fault: undefined }
     }
     case 'forward': {
-      const picked = pickCluster(action, input.random)
+      const picked = chooseCluster(action, input)
       const cluster = picked && input.tables.cluster(picked.name)
-      if (!cluster) return refuse('MESH_NO_CLUSTER', "the route's cluster is unknown", common)
+      if (!cluster) {
+        const refused = refuse('MESH_NO_CLUSTER', "the route's cluster is unknown", common)
+        return action.notFoundStatus === undefined ? refused : { ...refused, status: action.notFoundStatus }
+      }
       const { rewrite } = action
+      const host = rewriteHost(rewrite.host, request)
       return {
         delayMs: common.delayMs,
         shadow: common.shadow,
@@ -231,7 +242,8 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         retry: action.retry ?? routed.virtualHost.retry,
         mirrors: drawMirrors(action.mirrors ?? routed.virtualHost.mirrors ?? table.config.mirrors, input),
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
-        authority: rewrite.host ?? request.authority,
+        authority: host ?? request.authority,
+        hasNewHost: host !== undefined,
         requestEdits: requestEdits(table, routed, picked.headers.request),
         responseEdits: responseEdits(table, routed, picked.headers.response),
       }
@@ -239,6 +251,12 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
     default:
       return action satisfies never
   }
+}
+
+function chooseCluster(action: ForwardAction, { request, random }: PlanInput): WeightedCluster | undefined {
+  if (action.clusterHeader === undefined) return pickCluster(action, random)
+  const name = findFirstHeader(request, action.clusterHeader)
+  return name ? { name, weight: 1, headers: NO_HEADER_CHANGES } : undefined
 }
 
 /** Not of an upgrade, whose two sides talk to each other. A cluster that is not there gets none, as in Envoy. */
@@ -249,7 +267,7 @@ function drawMirrors(
   if (!policies || upgrade !== undefined || request.method === 'CONNECT') return undefined
   const targets = policies.flatMap(({ cluster: by, fraction, keepsHost }): MirrorTarget[] => {
     if (fraction < 1 && random.float() >= fraction) return []
-    const cluster = tables.cluster('name' in by ? by.name : (request.header(by.header) ?? ''))
+    const cluster = tables.cluster('name' in by ? by.name : (findFirstHeader(request, by.header) ?? ''))
     return cluster ? [{ cluster, keepsHost }] : []
   })
   return targets.length > 0 ? targets : undefined
@@ -336,10 +354,7 @@ function requestEdits(
   { route, virtualHost }: Routed,
   cluster: HeaderEdit | undefined,
 ): readonly HeaderEdit[] {
-  return withEdit(
-    withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.request), virtualHost.headers.request),
-    config.headers.request,
-  )
+  return inOrder(config, [cluster, route.headers.request, virtualHost.headers.request, config.headers.request])
 }
 function responseEdits(
   { config }: RouteTable,
@@ -347,13 +362,18 @@ function responseEdits(
   cluster: HeaderEdit | undefined,
 ): readonly HeaderEdit[] {
   if (route === TO_HTTPS) return NO_EDITS
-  return withEdit(
-    withEdit(withEdit(withEdit(NO_EDITS, cluster), route.headers.response), virtualHost.headers.response),
-    config.headers.response,
-  )
+  return inOrder(config, [cluster, route.headers.response, virtualHost.headers.response, config.headers.response])
 }
-function withEdit(edits: readonly HeaderEdit[], edit: HeaderEdit | undefined): readonly HeaderEdit[] {
-  return edit && (edit.remove.length > 0 || edit.add.length > 0) ? [...edits, edit] : edits
+/** @param levels the nearest one first, which is the order in which they apply unless the table says otherwise */
+function inOrder(
+  { nearestWins }: Pick<RouteConfig, 'nearestWins'>,
+  levels: readonly (HeaderEdit | undefined)[],
+): readonly HeaderEdit[] {
+  let edits = NO_EDITS
+  for (const edit of levels)
+    if (edit && (edit.remove.length > 0 || edit.add.length > 0))
+      edits = nearestWins ? [edit, ...edits] : [...edits, edit]
+  return edits
 }
 
 function refuse(

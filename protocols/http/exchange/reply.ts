@@ -11,21 +11,28 @@ export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer |
  * A refusal: the code in x-meshlet-error. gRPC callers get trailers-only (status 200).
  * @param fields more of the answer, flat
  */
-export function createErrorAnswer(error: MeshError, grpc: boolean, fields: readonly string[] = []): LocalAnswer {
-  const answer = grpc ? grpcErrorAnswer(error) : createTextErrorAnswer(error)
+export function createErrorAnswer(
+  error: MeshError,
+  grpc: boolean,
+  fields: readonly string[] = [],
+  status = error.row.http,
+): LocalAnswer {
+  const answer = grpc ? grpcErrorAnswer(error, status) : createTextErrorAnswer(error, status)
+  // Envoy: another proxy is not to try it at once.
+  if (error.code === 'MESH_UPSTREAM_OVERFLOW') answer.head.headers.push('x-envoy-overloaded', 'true')
   answer.head.headers.push(...fields)
   return answer
 }
 
 /** Status of the code's row, one line of text. */
-export function createTextErrorAnswer(error: MeshError): LocalAnswer {
+export function createTextErrorAnswer(error: MeshError, status = error.row.http): LocalAnswer {
   const end = error.code === 'MESH_PEER_NOT_ALLOWED' ? '' : '\n'
-  return textAnswer(error.row.http, textOf(error) + end, ['x-meshlet-error', error.code])
+  return textAnswer(status, textOf(error) + end, ['x-meshlet-error', error.code])
 }
 
-function grpcErrorAnswer(error: MeshError): LocalAnswer {
+function grpcErrorAnswer(error: MeshError, status: number): LocalAnswer {
   // The one that is the caller's own deadline, or stands in for it (Envoy: the same).
-  const code = error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : deriveGrpcStatus(error.row.http)
+  const code = error.code === 'MESH_STREAM_DURATION' ? DEADLINE_EXCEEDED : deriveGrpcStatus(status)
   return grpcAnswer(code, textOf(error), ['x-meshlet-error', error.code])
 }
 
@@ -35,7 +42,7 @@ const textOf = ({ code, message }: MeshError): string =>
 
 /** What a plan that needs no endpoint answers. */
 export function createPlannedAnswer(plan: AnswerPlan | RefusePlan, grpc: boolean): LocalAnswer {
-  if (plan.kind === 'refuse') return createErrorAnswer(plan.error, grpc, plan.fields)
+  if (plan.kind === 'refuse') return createErrorAnswer(plan.error, grpc, plan.fields, plan.status)
   const { fault, status, body, location, fields } = plan
   if (fields) return { head: { status, headers: [...fields], contentLength: 0 }, body: undefined }
   return fault ? faultAnswer(status, fault.grpcStatus, grpc, body) : routeAnswer(status, body, location, grpc)

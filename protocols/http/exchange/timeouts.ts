@@ -23,7 +23,7 @@ export type Times = {
 export function deriveTimes(
   action: ForwardAction,
   perTry: number | undefined,
-  http: HttpConnectionManager,
+  http: Pick<HttpConnectionManager, 'maxStreamMs'>,
   request: Pick<RequestFacts, 'header'>,
 ): Times | undefined {
   const { grpcTimeout } = action

@@ -8,7 +8,7 @@ import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RequestHead } from '../message.ts'
 import { isExchangeHeader, PEER_METADATA } from '../../telemetry/exchange-headers.ts'
 import { isTaken, removeHeader } from '../codec/field-table.ts'
-import { setHeader } from './header-edit.ts'
+import { addVia, setHeader } from './header-edit.ts'
 import { applyXfcc } from './xfcc.ts'
 
 export type ClientAddress = {
@@ -60,23 +60,37 @@ export function prepareRequestHeaders(
       }
     }
   }
+  if (http.via !== undefined) addVia(headers, http.via)
   const remoteIp = trustedAddress(forwardedFor, http, client.directIp)
-  if (edge) {
-    const value =
-      forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
-    if (!http.skipXffAppend && forwardedFor === undefined) headers.push('x-forwarded-for', value)
-    else if (!http.skipXffAppend) setHeader(headers, 'x-forwarded-for', value)
-    // A trusted hop in front knows how the client came; nobody else is believed.
-    if (hasProto && http.xffTrustedHops === 0) removeHeader(headers, 'x-forwarded-proto')
-    if (!hasProto || http.xffTrustedHops === 0) headers.push('x-forwarded-proto', client.scheme)
-    // Envoy: where the request comes into the network that trusts its proxies.
-    headers.push('x-envoy-external-address', remoteIp)
-  } else if (!hasProto) headers.push('x-forwarded-proto', client.scheme)
+  if (edge) tellEdge(request, http, client, { forwardedFor, hasProto, remoteIp })
+  else if (!hasProto) headers.push('x-forwarded-proto', client.scheme)
   if (hasXfcc || client.xfccElement !== undefined) applyXfcc(headers, http.forwardClientCert, client.xfccElement)
   // A stranger does not choose the id under which his requests are looked for.
   if (http.requestId !== 'none' && (!hasId || (edge && http.requestId !== 'keep-external')))
     setHeader(headers, 'x-request-id', createUuid(random))
   return remoteIp
+}
+
+/** At the edge: how the client came, in place of what it says itself. */
+function tellEdge(
+  { headers }: RequestHead,
+  http: HttpConnectionManager,
+  client: ClientAddress,
+  {
+    forwardedFor,
+    hasProto,
+    remoteIp,
+  }: { readonly forwardedFor: string | undefined; readonly hasProto: boolean; readonly remoteIp: string },
+): void {
+  const value =
+    forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
+  if (!http.skipXffAppend && forwardedFor === undefined) headers.push('x-forwarded-for', value)
+  else if (!http.skipXffAppend) setHeader(headers, 'x-forwarded-for', value)
+  // A trusted hop in front knows how the client came; nobody else is believed.
+  if (hasProto && http.xffTrustedHops === 0) removeHeader(headers, 'x-forwarded-proto')
+  if (!hasProto || http.xffTrustedHops === 0) headers.push('x-forwarded-proto', client.scheme)
+  // Envoy: where the request comes into the network that trusts its proxies.
+  headers.push('x-envoy-external-address', remoteIp)
 }
 
 /** What proxies tell each other of themselves is kept aside, where the client is no stranger. */

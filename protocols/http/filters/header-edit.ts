@@ -71,6 +71,12 @@ export function findFirstValue(headers: readonly string[], name: string): string
   return undefined
 }
 
+/** RFC 9110 §7.6.3: behind the proxies that were there before. */
+export function addVia(headers: string[], via: string): void {
+  const before = headers.flatMap((name, i) => (i % 2 === 0 && name === 'via' ? [headers[i + 1]!] : []))
+  setHeader(headers, 'via', [...before, via].join(', '))
+}
+
 /** One line of that name with that value, in place of any there are. */
 export function setHeader(headers: string[], name: string, value: string): void {
   removeHeader(headers, name)

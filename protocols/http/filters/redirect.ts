@@ -2,8 +2,8 @@
  * Path rewrites of forwarded requests and the Location of redirects (envoy.config.route.v3 RouteAction,
  * RedirectAction). Pure.
  */
-import type { PathRewrite, RouteAction, RouteMatch } from '../../../model/route.ts'
-import { withoutQuery } from '../../router.ts'
+import type { HostRewrite, PathRewrite, RouteAction, RouteMatch } from '../../../model/route.ts'
+import { findFirstHeader, withoutQuery, type RequestFacts } from '../../router.ts'
 
 type RedirectAction = Extract<RouteAction, { kind: 'redirect' }>
 
@@ -22,6 +22,23 @@ export function rewritePath(rewrite: PathRewrite, match: RouteMatch, path: strin
  * Value of the Location header: an absolute URI. Scheme, host and port that the action does not name are those of the
  * request.
  */
+/** @returns undefined: the host stays, or the endpoint's name takes its place when that is known (outgoing.ts) */
+export function rewriteHost(rewrite: HostRewrite | undefined, request: RequestFacts): string | undefined {
+  switch (rewrite?.kind) {
+    case 'literal':
+      return rewrite.value
+    case 'header':
+      return findFirstHeader(request, rewrite.name) || undefined
+    case 'path':
+      return rewrite.regex.replaceAll(withoutQuery(request.path), rewrite.by)
+    case 'endpoint':
+    case undefined:
+      return undefined
+    default:
+      return rewrite satisfies never
+  }
+}
+
 export function redirectLocation(
   action: RedirectAction,
   match: RouteMatch,

@@ -88,6 +88,25 @@ for (const { name, more, want } of [
   },
   { name: 'maglev', more: { lb_policy: 'MAGLEV' }, want: { kind: 'maglev', tableSize: 65_537 } },
   {
+    name: 'slow_start_config of round robin',
+    more: { round_robin_lb_config: { slow_start_config: { slow_start_window: '9s' } } },
+    want: { kind: 'round-robin', slowStart: { windowMs: 9_000, aggression: 1, minPercent: 10 } },
+  },
+  {
+    name: 'slow_start_config of least request (aggression, min_weight_percent)',
+    more: {
+      lb_policy: 'LEAST_REQUEST',
+      least_request_lb_config: {
+        slow_start_config: {
+          slow_start_window: '9s',
+          aggression: { default_value: 2 },
+          min_weight_percent: { value: 3 },
+        },
+      },
+    },
+    want: { kind: 'least-request', choices: 2, slowStart: { windowMs: 9_000, aggression: 2, minPercent: 3 } },
+  },
+  {
     name: 'maglev by host names (consistent_hashing_lb_config)',
     more: {
       lb_policy: 'MAGLEV',

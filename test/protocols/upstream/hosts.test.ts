@@ -1,83 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { hash64 } from '../../../protocols/xx-hash.ts'
 import { takeLease } from '../../../core/lease.ts'
 import type { Balancer, LocalityLoad, Outlier } from '../../../model/cluster.ts'
-import { createPicker } from '../../../protocols/upstream/balancer.ts'
 import { Load } from '../../../protocols/upstream/breakers.ts'
-import { Host } from '../../../protocols/upstream/host.ts'
 import { Hosts } from '../../../protocols/upstream/hosts.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { cluster, endpoint } from '../http/harness.ts'
-
-const hosts = (...weights: number[]): Host[] =>
-  weights.map((weight, i) => new Host(endpoint('10.0.0.1', 1000 + i, { weight })))
-function counts(
-  balancer: Balancer,
-  all: readonly Host[],
-  times: number,
-  hashOf: (i: number) => bigint | undefined = () => undefined,
-): number[] {
-  const pick = createPicker(balancer, all, seededRandom(1))
-  const seen = all.map(() => 0)
-  for (let i = 0; i < times; i++) seen[all.indexOf(pick(hashOf(i))!)]!++
-  return seen
-}
-
-test('round robin takes hosts in turn, by weight and interleaved', () => {
-  assert.deepEqual(counts({ kind: 'round-robin' }, hosts(1, 1, 1), 9), [3, 3, 3])
-  assert.deepEqual(counts({ kind: 'round-robin' }, hosts(3, 1), 40), [30, 10])
-  const all = hosts(2, 1)
-  const pick = createPicker({ kind: 'round-robin' }, all, seededRandom(1))
-  assert.deepEqual(
-    [1, 2, 3].map(() => all.indexOf(pick(undefined)!)),
-    [0, 1, 0],
-  )
-})
-test('least request prefers the host with fewer requests under way', () => {
-  const all = hosts(1, 1)
-  for (let i = 0; i < 50; i++) takeLease(all[0]!.active)
-  const [busy, idle] = counts({ kind: 'least-request', choices: 2 }, all, 1000)
-  // Both draws fall on the busy one in a quarter of the cases.
-  assert.ok(busy! < 320 && idle! > 680, `${busy} to ${idle}`)
-})
-test('random spreads evenly', () => {
-  for (const n of counts({ kind: 'random' }, hosts(1, 1, 1, 1), 4000)) assert.ok(n > 850 && n < 1150, String(n))
-})
-
-for (const balancer of [
-  { kind: 'ring-hash', minRing: 1024, maxRing: 8192 },
-  { kind: 'maglev', tableSize: 65_537 },
-] as const) {
-  const mix = (i: number): bigint => hash64(String(i))
-  test(`${balancer.kind}: the same hash always goes to the same host, and hosts get their share`, () => {
-    const all = hosts(1, 1, 2)
-    assert.deepEqual(
-      counts(balancer, all, 100, () => 12_345n).filter((n) => n > 0),
-      [100],
-    )
-    const seen = counts(balancer, all, 20_000, mix)
-    for (const [i, share] of [0.25, 0.25, 0.5].entries())
-      assert.ok(Math.abs(seen[i]! / 20_000 - share) < 0.08, seen.join())
-  })
-  test(`${balancer.kind}: when one of ten hosts leaves, most requests stay where they were`, () => {
-    const all = hosts(...Array.from({ length: 10 }, () => 1))
-    const [before, after] = [
-      createPicker(balancer, all, seededRandom(1)),
-      createPicker(balancer, all.slice(0, 9), seededRandom(1)),
-    ]
-    let moved = 0
-    let kept = 0
-    for (let i = 0; i < 10_000; i++) {
-      const was = before(mix(i))!
-      if (was === all[9]) continue
-      if (after(mix(i)) === was) kept++
-      else moved++
-    }
-    assert.ok(moved / (moved + kept) < 0.1, `${moved} of ${moved + kept} moved`)
-  })
-}
 
 const OUTLIER: Outlier = {
   consecutive5xx: 3,
@@ -120,9 +49,7 @@ function hostsOf(clock: SimClock, panicPercent = 50): Hosts {
 }
 let removed: string[] = []
 const picks = (h: Hosts, n = 12): number[] =>
-  [...new Set(Array.from({ length: n }, () => h.pick(undefined, undefined, 0)?.endpoint.port ?? 0))].sort(
-    (a, b) => a - b,
-  )
+  [...new Set(Array.from({ length: n }, () => h.pick({ maxHostPicks: 0 })?.endpoint.port ?? 0))].sort((a, b) => a - b)
 
 test('a lower priority serves only when the higher one is not healthy enough', () => {
   const h = hostsOf(new SimClock())
@@ -197,6 +124,59 @@ test('endpoints that were tried are avoided while others can be had', () => {
   const h = hostsOf(new SimClock())
   const [a, b] = [endpoint('a', 1), endpoint('a', 2)]
   h.update({ clusterName: 'c', localities: [level(0, a, b)] })
-  for (let i = 0; i < 6; i++) assert.equal(h.pick(undefined, [{ ...a }], 5)?.endpoint.port, 2)
-  assert.ok(h.pick(undefined, [a, b], 5))
+  for (let i = 0; i < 6; i++) assert.equal(h.pick({ avoid: [{ ...a }], maxHostPicks: 5 })?.endpoint.port, 2)
+  assert.ok(h.pick({ avoid: [a, b], maxHostPicks: 5 }))
+})
+
+for (const kind of ['round-robin', 'least-request'] as const)
+  test(`${kind} with slow_start_config: a host that has just come gets a growing part of its share`, async () => {
+    const clock = new SimClock()
+    const slowStart = { windowMs: 10_000, aggression: 1, minPercent: 10 }
+    const balancer: Balancer = kind === 'round-robin' ? { kind, slowStart } : { kind, choices: 2, slowStart }
+    const h = new Hosts({ cluster: cluster([], { balancer }), clock, random: seededRandom(1), removed: () => {} })
+    const share = (): number => {
+      const picked = Array.from({ length: 1_100 }, () => h.pick({ maxHostPicks: 0 })!.endpoint.port)
+      return picked.filter((port) => port === 2).length / 1_100
+    }
+    h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1))] })
+    await clock.advance(60_000)
+    h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2))] })
+    const shares = [share()]
+    for (const ms of [4_000, 1_000, 5_000]) {
+      await clock.advance(ms)
+      shares.push(share())
+    }
+    for (const [i, want] of [0.1 / 1.1, 0.4 / 1.4, 0.5 / 1.5, 0.5].entries())
+      assert.ok(Math.abs(shares[i]! - want) < 0.05, shares.join(' '))
+  })
+test('slow_start_config with aggression grows faster at first', async () => {
+  const clock = new SimClock()
+  const balancer: Balancer = { kind: 'round-robin', slowStart: { windowMs: 10_000, aggression: 2, minPercent: 0 } }
+  const h = new Hosts({ cluster: cluster([], { balancer }), clock, random: seededRandom(1), removed: () => {} })
+  h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1))] })
+  await clock.advance(60_000)
+  h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2))] })
+  await clock.advance(2_500)
+  const picked = Array.from({ length: 300 }, () => h.pick({ maxHostPicks: 0 })!.endpoint.port)
+  assert.equal(picked.filter((port) => port === 2).length, 100)
+})
+
+test('previous_priorities: a retry leaves out the levels of hosts that were tried, until none is left', () => {
+  const h = hostsOf(new SimClock())
+  const [a, b, c] = [endpoint('a', 1), endpoint('a', 2), endpoint('a', 3)]
+  h.update({ clusterName: 'c', localities: [level(0, a), level(1, b), level(2, c)] })
+  const after = (hosts: readonly ReturnType<typeof endpoint>[], every: number): number =>
+    h.pick({ maxHostPicks: 0, triedPriorities: { hosts, every } })!.endpoint.port
+  assert.deepEqual([after([], 1), after([a], 1), after([a, b], 1), after([a, b, c], 1)], [1, 2, 3, 1])
+  assert.deepEqual([after([a], 2), after([a, a], 2), after([a, a, b], 2), after([a, a, b, b], 2)], [1, 2, 2, 3])
+})
+test('DEGRADED endpoints serve what healthy ones cannot', () => {
+  const h = hostsOf(new SimClock(), 0)
+  const degraded = endpoint('a', 2, { health: 'degraded' })
+  h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), degraded)] })
+  assert.deepEqual(picks(h, 200), [1, 2])
+  h.update({ clusterName: 'c', localities: [level(0, degraded), level(1, endpoint('a', 3))] })
+  assert.deepEqual(picks(h, 200), [3])
+  h.update({ clusterName: 'c', localities: [level(0, degraded)] })
+  assert.deepEqual(picks(h), [2])
 })

@@ -144,7 +144,11 @@ function spread(
   const seen = groups.map(() => 0)
   const times = 20_000
   for (let i = 0; i < times; i++)
-    seen[Number(hosts.pick(hashed ? hash64(String(i)) : undefined, undefined, 0)!.endpoint.address.split('.')[2])]!++
+    seen[
+      Number(
+        hosts.pick({ hash: hashed ? hash64(String(i)) : undefined, maxHostPicks: 0 })!.endpoint.address.split('.')[2],
+      )
+    ]!++
   return seen.map((n) => (n * 100) / times)
 }
 
@@ -248,7 +252,7 @@ test('one address in two localities is one host, and serves for both', () => {
     ],
   })
   assert.equal([...hosts.all].length, 2)
-  const seen = Array.from({ length: 4_000 }, () => hosts.pick(undefined, undefined, 0)!.endpoint.address)
+  const seen = Array.from({ length: 4_000 }, () => hosts.pick({ maxHostPicks: 0 })!.endpoint.address)
   closeTo([seen.filter((s) => s === 'a').length / 40], [75], 2)
 })
 test('what has the same hash stays on its level and host', () => {
@@ -277,7 +281,7 @@ test('what has the same hash stays on its level and host', () => {
   })
   const levels = new Set<number>()
   for (let hash = 0n; hash < 200_000n; hash += 1_009n) {
-    const [first, ...others] = Array.from({ length: 3 }, () => hosts.pick(hash, undefined, 0)!)
+    const [first, ...others] = Array.from({ length: 3 }, () => hosts.pick({ hash, maxHostPicks: 0 })!)
     levels.add(first!.priority)
     for (const other of others) assert.equal(other, first)
   }

@@ -129,10 +129,10 @@ function hostsOf(
 test('the only endpoint is not ejected at 10 percent, and serves on', () => {
   const { hosts, all, fail } = hostsOf(OUTLIER, 1)
   fail(all[0]!, 50)
-  assert.equal(hosts.pick(undefined, undefined, 0), all[0])
+  assert.equal(hosts.pick({ maxHostPicks: 0 }), all[0])
   const { hosts: always, all: one, fail: failOne } = hostsOf({ ...OUTLIER, alwaysEjectOneHost: true }, 1)
   failOne(one[0]!, 3)
-  assert.equal(always.pick(undefined, undefined, 0), undefined)
+  assert.equal(always.pick({ maxHostPicks: 0 }), undefined)
 })
 test('what an ejected endpoint still answers is not held against it when it is back', async () => {
   const {

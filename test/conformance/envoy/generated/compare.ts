@@ -30,7 +30,7 @@ function sortQuery(url: string): string {
 /** Of each proxy's own: times, ids, the text of a local answer and how it is framed. */
 const OWN_OF_ANSWER = new Set(['date', 'saw', 'x-envoy-upstream-service-time', 'x-meshlet-error', 'keep-alive'])
 const OWN_OF_TEXT = new Set(['content-length', 'content-type', 'transfer-encoding'])
-const OWN_OF_REQUEST = new Set(['x-envoy-expected-rq-timeout-ms', 'connection', 'te', 'x-key'])
+const OWN_OF_REQUEST = new Set(['connection', 'te', 'x-key'])
 
 export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request): Record<string, unknown> {
   const told = fields.find(([name]) => name === 'saw')?.[1]
@@ -66,6 +66,11 @@ export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request)
         .filter((field) => field !== 'content-length: 0')
         .map((field) =>
           field
+            // Of a later try it is what is left.
+            .replace(
+              /^(x-envoy-expected-rq-timeout-ms: )(\d+)$/,
+              (_, name: string, ms: string) => `${name}${Math.ceil(Number(ms) / 1000)} s`,
+            )
             .replace(/^(x-request-id: )[0-9a-f]{8}-[0-9a-f-]{27}$/, '$1made')
             .replace(/^x-forwarded-port: \d{5}$/, 'x-forwarded-port: own')
             .replace(/^x-envoy-original-path: .*/, sortQuery)

@@ -3,6 +3,7 @@ import type { Dice } from '../../../fuzz/live/words.ts'
 import { ORIGINS } from './cors.ts'
 import { OUTCOMES } from './endpoint.ts'
 import { FIELD_NAMES, FIELD_VALUES, HOSTS, PARAMETERS, pathOf, SEGMENTS } from './matches.ts'
+import { CLUSTERS } from './routes.ts'
 import { tokenOf } from './tokens.ts'
 
 /** `body` undefined: none is announced. Texts are of latin1. */
@@ -43,6 +44,8 @@ function fieldsOf(dice: Dice): [string, string][] {
     ...maybe(0.15, 'x-forwarded-for', ['9.9.9.9', '9.9.9.9, 10.0.0.1', '::1', 'odd']),
     ...maybe(0.1, 'x-forwarded-proto', ['https', 'http', 'HTTPS']),
     ...maybe(0.05, 'x_u', ['1']),
+    ...maybe(0.1, 'x-b', CLUSTERS),
+    ...maybe(0.05, 'via', ['1.1 other']),
     ...maybe(0.05, 'te', ['trailers', 'gzip', 'trailers, deflate']),
     ...maybe(0.05, 'connection', ['keep-alive', 'x-a', 'close']),
     ...maybe(0.05, 'x-request-id', ['7']),

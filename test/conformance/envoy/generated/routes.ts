@@ -11,10 +11,15 @@ export type Configuration = {
   readonly manager: JsonObject
   /** Those before the router. */
   readonly filters: readonly JsonObject[]
+  /** What the router is told. */
+  readonly router?: JsonObject
   readonly table: JsonObject
 }
 
 const DOMAINS = ['a.test', 'b.test', '*.a.test', '*.test', 'a.*', 'x.a.*', 'a.test:8080', 'Y.x.a.test', '*']
+
+/** What `cluster_header` names, beside what there is not. */
+export const CLUSTERS = ['origin', 'gone'] as const
 
 const SUBSTITUTIONS = [
   { pattern: { regex: '^/a' }, substitution: '/z' },
@@ -36,12 +41,22 @@ function forwardOf(dice: Dice, plain: boolean): JsonObject {
   const path = dice.upTo(6)
   const host = dice.upTo(8)
   const isFlaky = dice.hits(0.4)
+  const cluster = dice.upTo(18)
   return compact({
-    cluster: isFlaky ? 'flaky' : 'origin',
+    ...(cluster < 16 && { cluster: isFlaky ? 'flaky' : 'origin' }),
+    ...(cluster === 16 && { cluster: 'gone' }),
+    ...(cluster === 17 && { cluster_header: 'x-b' }),
+    cluster_not_found_response_code: chance(dice, 0.3, () => dice.one(['NOT_FOUND', 'INTERNAL_SERVER_ERROR'])),
+    timeout: chance(dice, 0.2, () => dice.one(['0s', '7s'])),
     retry_policy: chance(dice, isFlaky ? 0.7 : 0, () => retryPolicy(dice)),
     ...(path === 0 && !plain && { prefix_rewrite: dice.one(['/', '/z', '/z/', '/a/b']) }),
     ...(path === 1 && { regex_rewrite: dice.one(SUBSTITUTIONS) }),
     ...(host === 0 && { host_rewrite_literal: 'c.test' }),
+    ...(host === 1 && { host_rewrite_header: 'x-a' }),
+    ...(host === 2 && {
+      host_rewrite_path_regex: { pattern: { regex: '^/([a-z]+).*' }, substitution: '\\1.test' },
+    }),
+    ...(host === 3 && { auto_host_rewrite: dice.hits(0.8) }),
     append_x_forwarded_host: chance(dice, 0.2, () => true),
   })
 }
@@ -119,6 +134,9 @@ function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): Js
 const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD']
 function managerOf(dice: Dice): JsonObject {
   return compact({
+    via: chance(dice, 0.15, () => 'proxy'),
+    server_name: chance(dice, 0.15, () => 'someone'),
+    server_header_transformation: chance(dice, 0.3, () => dice.one(['OVERWRITE', 'APPEND_IF_ABSENT', 'PASS_THROUGH'])),
     normalize_path: chance(dice, 0.5, () => true),
     merge_slashes: chance(dice, 0.5, () => true),
     path_with_escaped_slashes_action: chance(dice, 0.4, () => dice.one(ESCAPED)),
@@ -146,10 +164,13 @@ export function configurationOf(dice: Dice): Configuration {
   return {
     manager: managerOf(dice),
     filters,
+    ...(dice.hits(0.2) && { router: { suppress_envoy_headers: true } }),
     table: compact({
       name: 'r',
       virtual_hosts: [1, ...dice.times(2, () => 1)].map((_, i) => hostOf(dice, i, left, filters.length > 0)),
       ignore_port_in_host_matching: ignoresPort,
+      validate_clusters: false,
+      most_specific_header_mutations_wins: chance(dice, 0.3, () => true),
       ...mutations(dice, 0.1),
       typed_per_filter_config: chance(dice, filters.length > 0 ? 0.3 : 0, () => corsPolicy(dice)),
     }),

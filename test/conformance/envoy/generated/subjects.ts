@@ -9,7 +9,7 @@ import type { Configuration } from './routes.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 
-function listenerOf({ manager, filters, table }: Configuration, name: string, port: number): JsonObject {
+function listenerOf({ manager, filters, router = {}, table }: Configuration, name: string, port: number): JsonObject {
   const http = {
     '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
     stat_prefix: 's',
@@ -18,7 +18,7 @@ function listenerOf({ manager, filters, table }: Configuration, name: string, po
       ...filters,
       {
         name: 'envoy.filters.http.router',
-        typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
+        typed_config: { '@type': type('extensions.filters.http.router.v3.Router'), ...router },
       },
     ],
     route_config: table,

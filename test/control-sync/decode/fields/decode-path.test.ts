@@ -132,13 +132,9 @@ test('a set field that may not get lost is an issue; one that is not set is none
   const at = DecodePath.top()
   refuse(at.in('route'), RouteActionSchema, create(RouteActionSchema, {}))
   assert.deepEqual(told(at), [])
-  refuse(
-    at.in('route'),
-    RouteActionSchema,
-    create(RouteActionSchema, { hostRewriteSpecifier: { case: 'autoHostRewrite', value: { value: true } as never } }),
-  )
+  refuse(at.in('route'), RouteActionSchema, create(RouteActionSchema, { pathRewritePolicy: { name: 'x' } }))
   refuse(at.in('route'), RouteActionSchema, undefined)
-  assert.match(told(at).join(), /^route\.auto_host_rewrite: is not supported$/)
+  assert.match(told(at).join(), /^route\.path_rewrite_policy: is not supported$/)
 })
 
 test('a field that our protos do not have has a name all the same, where Envoy gave it one', () => {

@@ -174,3 +174,21 @@ test("the path of an issue in an inline route table leads there in Envoy's field
     /^filter_chains\[0\]\.filters\[0\]\.typed_config\.route_config\.virtual_hosts\[0\]\.routes\[0\]\.match\.safe_regex\.regex: /,
   )
 })
+
+test('server_header_transformation, via and suppress_envoy_headers of the router', () => {
+  const router = { '@type': `${T}.filters.http.router.v3.Router`, suppress_envoy_headers: true }
+  const made = (manager: JsonObject): unknown => {
+    const c = codec(good({}, { filters: [http(manager)] }).value)
+    return c.kind === 'http' && [c.http.serverHeader, c.http.via, c.http.hidesEnvoy]
+  }
+  assert.deepEqual(made({}), [undefined, undefined, undefined])
+  assert.deepEqual(
+    made({
+      server_header_transformation: 'PASS_THROUGH',
+      via: 'me',
+      http_filters: [{ name: 'router', typed_config: router }],
+    }),
+    ['pass-through', 'me', true],
+  )
+  assert.match(issues({}, { filters: [http({ via: 'a\nb' })] })[0]!, /via: contains a line break/)
+})

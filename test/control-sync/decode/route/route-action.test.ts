@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { route, first, to } from './route-rig.ts'
+import { route, first, to, T } from './route-rig.ts'
 
 test('timeouts: 15 s when absent, none for 0, else what is said (RouteAction.timeout)', () => {
   const timeout = (r: JsonObject): unknown => {
@@ -71,7 +71,7 @@ test('weighted clusters keep weights and header changes', () => {
   assert.deepEqual(action.clusters[1]!.headers.request.add, [{ name: 'x-v', value: '2', how: 'overwrite' }])
 })
 test('an action that is not implemented answers 501 and is reported', () => {
-  const decoded = route({ route: { cluster_header: 'x' } })
+  const decoded = route({ route: { cluster_specifier_plugin: 'x' } })
   assert.ok(decoded.ok)
   const { action } = decoded.value.virtualHosts[0]!.routes[0]!
   assert.equal(action.kind === 'direct' && action.status, 501)
@@ -140,3 +140,41 @@ for (const [what, cookie] of Object.entries({
     const { action } = first(to({ hash_policy: [{ cookie }] }))
     assert.equal(action.kind, 'blocked')
   })
+
+for (const [name, more, want] of [
+  ['host_rewrite_header', { host_rewrite_header: 'X-To' }, { kind: 'header', name: 'x-to' }],
+  ['auto_host_rewrite', { auto_host_rewrite: true }, { kind: 'endpoint' }],
+  ['auto_host_rewrite that is not', { auto_host_rewrite: false }, undefined],
+] as const)
+  test(`${name} is taken`, () => {
+    const { action } = first(to(more))
+    assert.ok(action.kind === 'forward')
+    assert.deepEqual(action.rewrite.host, want)
+  })
+test('host_rewrite_path_regex is taken', () => {
+  const { action } = first(to({ host_rewrite_path_regex: { pattern: { regex: '^/(.+)' }, substitution: '\\1.test' } }))
+  assert.ok(action.kind === 'forward' && action.rewrite.host?.kind === 'path')
+  assert.equal(action.rewrite.host.regex.replaceAll('/a', action.rewrite.host.by), 'a.test')
+})
+test('cluster_header, and cluster_not_found_response_code', () => {
+  for (const [code, status] of [
+    ['SERVICE_UNAVAILABLE', undefined],
+    ['NOT_FOUND', 404],
+    ['INTERNAL_SERVER_ERROR', 500],
+  ] as const) {
+    const { action } = first({ route: { cluster_header: 'X-To', cluster_not_found_response_code: code } })
+    assert.ok(action.kind === 'forward')
+    assert.deepEqual([action.clusters, action.clusterHeader, action.notFoundStatus], [[], 'x-to', status])
+  }
+})
+test('retry_priority: previous_priorities with update_frequency', () => {
+  const priority = (update_frequency: number): JsonObject => ({
+    name: 'envoy.retry_priorities.previous_priorities',
+    typed_config: { '@type': `${T}.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig`, update_frequency },
+  })
+  const retry = (retry_priority: JsonObject): JsonObject => to({ retry_policy: { retry_on: '5xx', retry_priority } })
+  const { action } = first(retry(priority(2)))
+  assert.ok(action.kind === 'forward')
+  assert.equal(action.retry?.avoidPreviousPriorities, 2)
+  assert.equal(first(retry(priority(0))).action.kind, 'blocked')
+})

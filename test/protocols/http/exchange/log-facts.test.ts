@@ -21,7 +21,9 @@ const LOG = jsonLog({
 })
 const times = ['DURATION', 'REQUEST_DURATION', 'REQUEST_TX_DURATION', 'RESPONSE_DURATION', 'RESPONSE_TX_DURATION']
 const TIMES = jsonLog(Object.fromEntries(times.map((name) => [name, `%${name}%`])))
-const rewritten = forwardTo({ rewrite: { path: { kind: 'prefix', value: '/new' }, host: 'other' } })
+const rewritten = forwardTo({
+  rewrite: { path: { kind: 'prefix', value: '/new' }, host: { kind: 'literal', value: 'other' } },
+})
 
 const FORWARDED = { cluster: 'origin', attempts: 1, from: '127.0.0.1', grpc: null }
 for (const { name, http = manager(), ask = {}, want } of [

@@ -8,6 +8,7 @@ import {
   formatHttpDate,
   sendLocalAnswer,
   createUpstreamRequest,
+  prepareAttempt,
   type HeaderFacts,
 } from '../../../../protocols/http/exchange/outgoing.ts'
 import type { ForwardPlan } from '../../../../protocols/http/exchange/plan.ts'
@@ -84,7 +85,11 @@ for (const { name, value, leaves } of [
 
 test('an authority and a path that the route has written are words of a request line', () => {
   const f = facts()
-  const out = createUpstreamRequest(f.request, plan({ authority: '\u0142.test', path: '/a b\u0142\ud800' }), f)
+  const out = createUpstreamRequest(
+    f.request,
+    plan({ authority: '\u0142.test', hasNewHost: true, path: '/a b\u0142\ud800' }),
+    f,
+  )
   assert.equal(out.authority, '\xc5\x82.test')
   assert.equal(out.path, '/a%20b%C5%82%EF%BF%BD')
 })
@@ -95,8 +100,12 @@ test('expect and x-forwarded-host, each only where it says something', () => {
   const same = facts()
   assert.deepEqual(createUpstreamRequest(same.request, plan(asked), same).headers, [])
   const other = facts()
-  const { headers } = createUpstreamRequest(other.request, plan({ ...asked, authority: 'b.test' }), other)
-  assert.deepEqual(headers, ['x-forwarded-host', 'a.test'])
+  const { headers } = createUpstreamRequest(
+    other.request,
+    plan({ ...asked, authority: 'b.test', hasNewHost: true }),
+    other,
+  )
+  assert.deepEqual(headers, ['x-forwarded-host', 'a.test', 'x-envoy-original-host', 'a.test'])
 })
 test('edits see the request, the client and the route', () => {
   const f = facts({ remoteIp: '192.0.2.1' }, 'PUT', ['x-user', 'u'])
@@ -169,8 +178,13 @@ test("the server's name is the listener's, once, whatever endpoint and routes sa
   assert.deepEqual(answer(['server', 'a'], [removal], undefined, ''), ['date', DATE])
 })
 test('an endpoint is told what a rewrite has replaced, also where it changed nothing', () => {
-  const rewrites = { path: { kind: 'prefix', value: '/q' }, host: 'b.test' } as const
-  const rewritten = plan({ path: '/q', authority: 'b.test', action: forwardTo({ rewrite: rewrites }) })
+  const rewrites = { path: { kind: 'prefix', value: '/q' }, host: undefined } as const
+  const rewritten = plan({
+    path: '/q',
+    authority: 'b.test',
+    hasNewHost: true,
+    action: forwardTo({ rewrite: rewrites }),
+  })
   const f = facts({}, 'GET', ['x-envoy-original-path', '/forged'])
   assert.deepEqual(createUpstreamRequest(f.request, rewritten, f).headers, [
     'x-envoy-original-host',
@@ -186,4 +200,55 @@ test('%REQ% and %RESP% say the first of several values', () => {
   const out = createUpstreamRequest(f.request, plan({ requestEdits: [add('y', '%REQ(x)%')] }), f)
   assert.deepEqual(out.headers, ['x', '1', 'x', '2', 'y', '1'])
   assert.deepEqual(answer(['r', '1', 'r', '2'], [add('y', '%RESP(r)%')], undefined, '').slice(-2), ['y', '1'])
+})
+
+test('server_header_transformation: who is named, and via behind the proxies before', () => {
+  for (const [http, headers, want] of [
+    [{ serverHeader: 'if-absent' }, ['server', 'a'], ['server', 'a', 'date', DATE]],
+    [{ serverHeader: 'if-absent' }, [], ['date', DATE, 'server', 'meshlet']],
+    [{ serverHeader: 'pass-through' }, [], ['date', DATE]],
+    [{ via: 'me' }, [], ['date', DATE, 'server', 'meshlet', 'via', 'me']],
+    [{ via: 'me' }, ['via', '1.1 a', 'via', '2 b'], ['date', DATE, 'server', 'meshlet', 'via', '1.1 a, 2 b, me']],
+  ] as const) {
+    const head = { status: 200, headers: [...headers], contentLength: 0 }
+    assert.deepEqual(answerHead(head, [], facts({ http }), 'meshlet', undefined).headers, want)
+  }
+})
+test('suppress_envoy_headers: neither side is told of the proxy', () => {
+  const hidden = facts({ http: { hidesEnvoy: true } })
+  const head = { status: 503, headers: ['x-envoy-overloaded', 'true'], contentLength: 0 }
+  assert.deepEqual(answerHead(head, [], hidden, '', 5).headers, ['date', DATE])
+  const action = forwardTo({ timeoutMs: 1_000, rewrite: { path: { kind: 'prefix', value: '/q' }, host: undefined } })
+  const told = plan({ action, hasNewHost: true, routed: { virtualHost: {} } as never })
+  const request = createUpstreamRequest(hidden.request, told, hidden)
+  assert.deepEqual(prepareAttempt(request, told, hidden).headers, [])
+})
+for (const { name, action, retry, tries = 1, elapsedMs = 0, want } of [
+  { name: 'the time of its route', action: { timeoutMs: 2_000 }, want: '2000' },
+  { name: 'none', action: {}, want: undefined },
+  { name: 'that of a try', action: { timeoutMs: 2_000 }, retry: { perTryTimeoutMs: 300 }, want: '300' },
+  { name: 'that of a try alone', action: {}, retry: { perTryTimeoutMs: 300 }, want: '300' },
+  { name: 'what is left', action: { timeoutMs: 2_000 }, tries: 2, elapsedMs: 1_500, want: '500' },
+  { name: 'never none', action: { timeoutMs: 2_000 }, tries: 2, elapsedMs: 9_000, want: '1' },
+])
+  test(`an endpoint is told in x-envoy-expected-rq-timeout-ms how long it has: ${name}`, () => {
+    const f = facts({ nowMs: NOW_MS + elapsedMs })
+    Object.assign(f.record, { tries, startedWallMs: NOW_MS })
+    const told = plan({ action: forwardTo(action), retry: retry as never, routed: { virtualHost: {} } as never })
+    const { headers } = prepareAttempt(createUpstreamRequest(f.request, told, f), told, f)
+    const at = headers.indexOf('x-envoy-expected-rq-timeout-ms')
+    assert.equal(at < 0 ? undefined : headers[at + 1], want)
+  })
+test('auto_host_rewrite: the name of the endpoint, where it has one', () => {
+  for (const [hostname, authority, headers] of [
+    ['db.test', 'db.test', ['x-envoy-original-host', 'a.test', 'x-forwarded-host', 'a.test']],
+    [undefined, 'a.test', []],
+  ] as const) {
+    const f = facts()
+    Object.assign(f.record, { tries: 1, endpoint: { hostname } })
+    const action = forwardTo({ appendForwardedHost: true, rewrite: { path: undefined, host: { kind: 'endpoint' } } })
+    const told = plan({ action, routed: { virtualHost: {} } as never })
+    const made = prepareAttempt(createUpstreamRequest(f.request, told, f), told, f)
+    assert.deepEqual([made.authority, made.headers], [authority, headers])
+  }
 })

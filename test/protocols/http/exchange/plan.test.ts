@@ -8,11 +8,13 @@ import { SimClock } from '../../../helpers/sim-clock.ts'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
-import { planExchange } from '../../../../protocols/http/exchange/plan.ts'
+import { createPlannedAnswer } from '../../../../protocols/http/exchange/reply.ts'
+import { NO_HEADER_CHANGES } from '../../../../model/route.ts'
+import { planExchange, type Plan } from '../../../../protocols/http/exchange/plan.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 import { sample } from '../../../helpers/control-plane/resources.ts'
 import { FILTER_ROWS, type FilterRow } from '../../../helpers/control-plane/route-filters.ts'
-import { cluster, tablesOf } from '../harness.ts'
+import { cluster, forwardTo, manager, route, tablesOf } from '../harness.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const typed = (config: JsonObject | undefined): JsonObject => (config ? { typed_per_filter_config: config } : {})
@@ -67,15 +69,14 @@ function managerOf({ filters, table, host, route }: Omit<FilterRow, 'name' | 'st
   assert.ok(codec.kind === 'http')
   return { http: codec.http, ignored: decoded.ignored }
 }
-/** Of `GET /`: 200 where it would be forwarded, else Envoy's status, or the code. */
-function answer(http: HttpConnectionManager): number | string {
-  const plan = planExchange({
+function planOf(http: HttpConnectionManager, fields: Readonly<Record<string, string>> = {}): Plan {
+  return planExchange({
     tables: tablesOf([cluster([], { name: 'a' })]),
     http,
     upgrade: undefined,
     random: seededRandom(1),
     clocks: { clock: new SimClock() },
-    request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: () => undefined },
+    request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: (name) => fields[name] },
     client: {
       peer: undefined,
       directRemoteIp: '127.0.0.1',
@@ -85,6 +86,10 @@ function answer(http: HttpConnectionManager): number | string {
       serverName: '',
     },
   })
+}
+/** Of `GET /`: 200 where it would be forwarded, else Envoy's status, or the code. */
+function answer(http: HttpConnectionManager): number | string {
+  const plan = planOf(http)
   if (plan.kind === 'refuse') return plan.error.code === 'MESH_PEER_NOT_ALLOWED' ? 403 : plan.error.code
   return plan.kind === 'answer' ? plan.status : 200
 }
@@ -111,3 +116,67 @@ for (const [name, filters, route, want] of [
 
 test('what neither switches off nor says anything, which Envoy refuses, blocks the route', () =>
   assert.equal(answer(managerOf({ filters: [], route: { g: filterConfig({}) } }).http), 'MESH_ROUTE_BLOCKED'))
+
+test('header changes apply from the cluster to the table; with most_specific_header_mutations_wins the nearest ones come last', () => {
+  const add = (value: string): JsonObject => ({ request_headers_to_add: [{ header: { key: 'x', value } }] })
+  const order = (more: JsonObject): unknown => {
+    const decoded = decode(
+      'route',
+      sample({
+        '@type': type('config.route.v3.RouteConfiguration'),
+        name: 'r',
+        ...add('table'),
+        ...more,
+        virtual_hosts: [
+          {
+            name: 'v',
+            domains: ['*'],
+            ...add('host'),
+            routes: [
+              {
+                match: { prefix: '/' },
+                route: { weighted_clusters: { clusters: [{ name: 'a', weight: 1, ...add('cluster') }] } },
+                ...add('route'),
+              },
+            ],
+          },
+        ],
+      }).bytes,
+    )
+    assert.ok(decoded.ok)
+    const http = { ...managerOf({ filters: [] }).http, routes: { from: 'inline', config: decoded.value } as const }
+    const plan = planOf(http)
+    assert.ok(plan.kind === 'forward')
+    return plan.requestEdits.map((edit) => edit.add[0]!.value)
+  }
+  assert.deepEqual(order({}), ['cluster', 'route', 'host', 'table'])
+  assert.deepEqual(order({ most_specific_header_mutations_wins: true }), ['table', 'host', 'route', 'cluster'])
+})
+test('a cluster that is not there: the status that its route says', () => {
+  for (const [notFoundStatus, want] of [
+    [undefined, 503],
+    [404, 404],
+  ] as const) {
+    const action = forwardTo({ clusters: [], clusterHeader: 'x-to', ...(notFoundStatus && { notFoundStatus }) })
+    const plan = planOf(manager([route(action)]))
+    assert.ok(plan.kind === 'refuse')
+    assert.equal(createPlannedAnswer(plan, false).head.status, want)
+    assert.equal(createPlannedAnswer(plan, true).head.headers.includes(want === 404 ? '12' : '14'), true)
+  }
+})
+test('cluster_header: the cluster that the request names', () => {
+  const plan = planOf(manager([route(forwardTo({ clusters: [], clusterHeader: 'x-to' }))]), { 'x-to': 'a' })
+  assert.equal(plan.kind === 'forward' && plan.cluster.name, 'a')
+})
+const A = { name: 'a', weight: 1, headers: NO_HEADER_CHANGES }
+for (const [rewrite, want] of [
+  [{ kind: 'literal', value: 'b' }, 'b'],
+  [{ kind: 'header', name: 'x-to' }, 'to.test'],
+  [{ kind: 'header', name: 'x-none' }, 'a'],
+] as const)
+  test(`the host after a rewrite by ${rewrite.kind}: ${want}`, () => {
+    const plan = planOf(manager([route(forwardTo({ clusters: [A], rewrite: { path: undefined, host: rewrite } }))]), {
+      'x-to': 'to.test',
+    })
+    assert.equal(plan.kind === 'forward' && plan.authority, want)
+  })

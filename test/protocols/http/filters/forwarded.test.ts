@@ -183,7 +183,14 @@ test('a host that is rewritten reaches the endpoint, and the one that was asked 
     await using h = new Harness()
     const origin = await h.origin()
     const client = h.connect(
-      manager([route(forwardTo({ appendForwardedHost, rewrite: { path: undefined, host: 'other.example' } }))]),
+      manager([
+        route(
+          forwardTo({
+            appendForwardedHost,
+            rewrite: { path: undefined, host: { kind: 'literal', value: 'other.example' } },
+          }),
+        ),
+      ]),
     )
     await client.send('GET / HTTP/1.1\r\nhost: asked.example\r\n\r\n')
     const head = await origin.last.take()
