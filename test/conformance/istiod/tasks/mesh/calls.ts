@@ -8,6 +8,7 @@ import tls from 'node:tls'
 import type { Seen } from './apps.ts'
 
 const CALL_MS = 5_000
+const CLOSE_MS = 3_000
 const DNS_PORT = 15_053
 
 const resolver = new dns.promises.Resolver({ timeout: 2_000, tries: 1 })
@@ -123,6 +124,30 @@ export async function talk(host: string, port: number, text: string): Promise<st
   await done
   socket.destroy()
   return said
+}
+
+/** Whether a connection on which nothing is said is ended from the other side within some seconds. */
+export async function waitForClose(host: string, port: number): Promise<boolean> {
+  const socket = net.connect({ host: await addressOf(host), port })
+  const closed = new Promise<boolean>((resolve) => {
+    socket
+      .on('error', () => {
+        /* followed by close */
+      })
+      .on('end', () => {
+        resolve(true)
+      })
+      .on('close', () => {
+        resolve(true)
+      })
+      .setTimeout(CLOSE_MS, () => {
+        resolve(false)
+      })
+      .resume()
+  })
+  const is = await closed
+  socket.destroy()
+  return is
 }
 
 export type GrpcAnswer = { readonly status: string; readonly app: string; readonly http: number }

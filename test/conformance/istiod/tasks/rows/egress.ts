@@ -197,6 +197,20 @@ export const egress: readonly Task[] = [
     ],
   },
   {
+    name: 'ALLOW_ANY_DYNAMIC_DNS',
+    page: 'reference/config/istio.mesh.v1alpha1/#MeshConfig-OutboundTrafficPolicy',
+    mesh: 'outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}\n',
+    checks: [
+      {
+        what: 'what the mesh does not know is resolved by its name',
+        differs: 'refused: clusters of type `dynamic_forward_proxy`',
+        run: async () => {
+          assert.equal((await call('http://www.wild.test/', { to: EXTERNAL_TWO })).app, 'external')
+        },
+      },
+    ],
+  },
+  {
     name: 'Egress TLS origination',
     page: 'tasks/traffic-management/egress/egress-tls-origination/',
     mesh: REGISTRY_ONLY,

@@ -225,6 +225,27 @@ spec:
         },
       },
       {
+        what: 'HTTPRoute: a copy to another service',
+        yaml: `${VERSIONS}${route(
+          'HTTPRoute',
+          reviews,
+          `  - matches: [{path: {type: PathPrefix, value: /}}]
+    filters: [{type: RequestMirror, requestMirror: {backendRef: ${backend('reviews-two', 9080)}}}]
+    backendRefs: [${backend('httpbin', 8000)}]
+`,
+        )}`,
+        run: async (mesh) => {
+          await mesh.seen('reviews-v2')
+          assert.equal((await call(urlOf(reviews, '/copied'))).app, 'httpbin-v1')
+          const copies = await mesh.eventually(
+            () => mesh.seen('reviews-v2'),
+            (all) => all.length > 0,
+            (all) => all.map((one) => one.url),
+          )
+          assert.deepEqual(copies, ['/copied'])
+        },
+      },
+      {
         what: 'GRPCRoute by method',
         yaml: `${VERSIONS}${route(
           'GRPCRoute',

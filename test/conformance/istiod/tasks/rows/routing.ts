@@ -116,7 +116,6 @@ spec:
     checks: [
       {
         what: 'the preflight is answered and does not reach the application',
-        differs: 'no answer to the preflight: it reaches the application',
         run: async (mesh) => {
           await mesh.seen('reviews-v1')
           const { status, headers } = await call(URL, {
@@ -139,7 +138,6 @@ spec:
       },
       {
         what: 'answers to that origin say that it may read them, to others not',
-        differs: 'no headers in answers',
         run: async () => {
           const answer = await call(URL, { headers: { origin: 'https://example.com' } })
           assert.deepEqual(

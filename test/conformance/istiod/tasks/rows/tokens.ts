@@ -1,5 +1,8 @@
 /** Security: tokens of end users. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { call } from '../mesh/calls.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import { bearer, ISSUER, JWKS, makeToken } from '../mesh/tokens.ts'
@@ -42,6 +45,23 @@ export const tokens: readonly Task[] = [
           assert.equal((await call(URL, bearer('deadbeef'))).status, 401)
           assert.equal((await call(URL, bearer(makeToken({}, -60)))).status, 401)
           assert.equal((await call(URL, bearer(makeToken({ iss: 'somebody else' })))).status, 401)
+        },
+      },
+      {
+        what: 'keys that istiod fetches from the issuer',
+        run: async (mesh) => {
+          const server = http.createServer((_, res) => res.end(JWKS)).listen(0, '127.0.0.1')
+          await once(server, 'listening')
+          try {
+            const { port } = server.address() as AddressInfo
+            const uri = `http://127.0.0.1:${port}/jwks`
+            await mesh.set({ yaml: requestAuthentication().replace(/jwks: .*/, `jwksUri: ${uri}`) })
+            assert.equal((await call(URL, bearer(makeToken()))).status, 200)
+            assert.equal((await call(URL, bearer('deadbeef'))).status, 401)
+          } finally {
+            server.closeAllConnections()
+            server.close()
+          }
         },
       },
       {
