@@ -19,6 +19,7 @@ import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
 import { type Holder, Memory } from './memory.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
 import { ProxiedClients } from './operations/proxied-clients.ts'
+import { Slices } from './slices.ts'
 import { SysTopics, type SysTopicsOptions } from './operations/sys-topics.ts'
 import { publishInside } from './publication.ts'
 import type { AclFiles } from './authorization/acl-files.ts'
@@ -145,6 +146,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     closed,
     clientLocks: new Map(),
     memory: new Memory(budget),
+    slices: new Slices(),
     doorstep: new Doorstep(),
     authentication: new Authentication({ users, wallMs: () => ctx.clock.wallMs(), metrics: ctx.metrics }),
     takeovers: new Takeovers(ctx.clock),

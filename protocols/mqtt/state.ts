@@ -9,6 +9,7 @@ import type { ProxiedClients } from './operations/proxied-clients.ts'
 import type { Takeovers } from './session/takeovers.ts'
 import type { Memory } from './memory.ts'
 import type { GroundsOf } from './authorization/grounds.ts'
+import type { Slices } from './slices.ts'
 import type { Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import type { SessionShares } from './session/session-shares.ts'
@@ -24,6 +25,7 @@ export type BrokerState = {
   readonly counters: Counters
   readonly flusher: Flusher
   readonly memory: Memory
+  readonly slices: Slices
   readonly authentication: Authentication
   readonly doorstep: Doorstep
   readonly takeovers: Takeovers

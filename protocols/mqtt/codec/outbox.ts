@@ -20,7 +20,6 @@ const MAX_ACK_BYTES = 5
 const PINGRESP_BYTES = 2
 /** Room for some acknowledgements. */
 const LEAST_REGION_BYTES = 64
-const MOST_REGION_BYTES = SLAB_BYTES / 2
 /** Pieces of so many bytes together are copied into one: a piece of its own in a write costs more. */
 const JOINED_BYTES = 8 * 1024
 
@@ -74,9 +73,10 @@ export class Flusher {
     dirty.length = 0
     this.#spare = dirty
   }
-  /** @param wanted bytes, if the slab at hand has as many */
+  /** @param wanted bytes; much of it comes in one piece, because each piece more makes a write dearer */
   takeRegion(least: number, wanted: number): Region {
-    if (this.#slab.buf.length - this.#slab.at < least) {
+    const together = wanted > SLAB_BYTES / 2 ? wanted : wanted / 2
+    if (this.#slab.buf.length - this.#slab.at < Math.max(least, together)) {
       if (least > SLAB_BYTES) return wholeOf(Buffer.allocUnsafeSlow(least))
       this.#slab = { buf: Buffer.allocUnsafeSlow(SLAB_BYTES), at: 0 }
     }
@@ -324,7 +324,7 @@ export class Outbox {
     if (this.#region) releaseRest(this.#region)
     this.#region = undefined
     this.#pieceBytes = 0
-    this.#usualBytes = Math.max(LEAST_REGION_BYTES, this.#usualBytes >> 1, Math.min(bytes, MOST_REGION_BYTES))
+    this.#usualBytes = Math.max(LEAST_REGION_BYTES, this.#usualBytes >> 1, Math.min(bytes, SLAB_BYTES))
     this.#wantedBytes = this.#usualBytes
     if (pieces.length === 0) return
     this.#pieces = []
@@ -373,7 +373,7 @@ export class Outbox {
     this.#cut()
     if (this.#region) releaseRest(this.#region)
     const region = this.#flusher.takeRegion(bytes, this.#wantedBytes)
-    this.#wantedBytes = Math.min(4 * (region.end - region.at), MOST_REGION_BYTES)
+    this.#wantedBytes = Math.min(4 * (region.end - region.at), SLAB_BYTES)
     this.#region = region
     this.#from = region.at
     return region

@@ -38,11 +38,7 @@ import { KeepAlive } from './keep-alive.ts'
 import { Link } from './link.ts'
 import { Rules } from './rules.ts'
 
-/**
- * For so long packets of one connection are taken before others have their turn: a chunk holds thousands of them, and
- * each may ask for a search through all filters. The clock is asked once in so many.
- */
-const SLICE_MS = 2
+/** The clock is asked once in so many. */
 const PACKETS_PER_LOOK = 16
 
 type At =
@@ -180,16 +176,21 @@ export class Client implements Reading, Holder {
   }
   #takePackets(): void {
     try {
-      const { clock } = this.#state.ctx
-      const fromMs = clock.monotonicMs()
+      const { ctx, slices } = this.#state
+      const fromMs = ctx.clock.monotonicMs()
+      const { sliceMs } = slices
+      let tookMs = 0
       for (let taken = 1; this.#mayTake(); taken++) {
         const packet = this.#parser.next()
         if (packet === undefined) break
         if (this.#now.at === 'connected') this.#now.connected.take(packet)
         else if (this.#now.at === 'connecting') this.#takeConnecting(packet)
         else this.#takeFirst(packet)
-        if (taken % PACKETS_PER_LOOK === 0 && clock.monotonicMs() - fromMs >= SLICE_MS) this.#yield()
+        if (taken % PACKETS_PER_LOOK === 0) tookMs = ctx.clock.monotonicMs() - fromMs
+        if (tookMs >= sliceMs) break
       }
+      if (tookMs > 0) slices.note(tookMs)
+      if (tookMs >= sliceMs && this.#mayTake()) this.#yield()
     } catch (err) {
       this.close(toMeshError(err))
     }

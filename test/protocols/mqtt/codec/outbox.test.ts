@@ -143,6 +143,7 @@ test('what many connections get in one turn takes memory for what it is; what on
   assert.ok(pieces[0]! <= 2, `${pieces[0]} pieces`)
   // Of several that get by turns each has few pieces, and one where it is little.
   for (const [each, most] of [
+    [140, 1],
     [30, 2],
     [8, 1],
   ] as const)
