@@ -18,6 +18,7 @@ export type RouteConfig = {
   readonly headers: HeaderChanges
   /** The nearest level's header changes come last, so that they count (most_specific_header_mutations_wins). */
   readonly nearestWins?: boolean
+  readonly retriesUnsafe?: boolean
 }
 
 export type VirtualHost = {
@@ -30,6 +31,7 @@ export type VirtualHost = {
   readonly includeAttemptCount: boolean
   /** What did not come by https is sent there (require_tls). */
   readonly requireTls?: boolean
+  readonly retriesUnsafe?: boolean
   /** In place of the table's. */
   readonly mirrors?: readonly MirrorPolicy[]
 }
@@ -39,6 +41,11 @@ export type Route = {
   readonly match: RouteMatch
   readonly action: RouteAction
   readonly headers: HeaderChanges
+  /**
+   * What may have arrived is sent again where the retry policy asks for it, as Envoy does (metadata
+   * meshlet.io/retry-unsafe); left out: the next level has its say.
+   */
+  readonly retriesUnsafe?: boolean
   /**
    * What it says to filters of its listener, by their names (typed_per_filter_config); left out where that is nothing.
    */

@@ -27,6 +27,8 @@ export type Context = {
   readonly files?: NamedFiles
   /** Who we are in istio_* metrics. Left out: nobody. */
   readonly telemetry?: TelemetrySettings
+  /** agent.yaml `retryUnsafe`; routes may say otherwise. Absent = no. */
+  readonly retriesUnsafe?: boolean
   /** Where lines of access logs go. Left out: nowhere. */
   readonly accessLogs?: AccessLogOutput
   /** While the link is down nobody reports endpoints that are gone, so their failures have to show it. Absent = never. */

@@ -57,6 +57,11 @@ const settings = () =>
      * WORKLOAD_ENTRY.
      */
     readinessProbe: createReadinessProbeSchema().optional(),
+    /**
+     * Retries as Envoy makes them: what a retry policy names is sent again, also where an application may have begun with
+     * it. Routes say otherwise by their metadata `meshlet.io/retry-unsafe`.
+     */
+    retryUnsafe: z.boolean().default(false),
     limits: limits().prefault({}),
     telemetry: telemetry().prefault({}),
     log: z

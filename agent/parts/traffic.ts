@@ -94,5 +94,6 @@ function contextOf(f: Foundation, { identity, configuration }: Stored): Context 
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
   const [telemetry, tokenTime] = [readTelemetrySettings(f), createTokenTime(identity, clock)]
   const parts = { clock, random, network, log, metrics, tables, identity, limits, budget, files }
-  return { ...parts, telemetry, accessLogs: createAccessLogOutput(f), isLinkDown, tokenTime }
+  const retriesUnsafe = f.config.retryUnsafe
+  return { ...parts, telemetry, accessLogs: createAccessLogOutput(f), isLinkDown, tokenTime, retriesUnsafe }
 }

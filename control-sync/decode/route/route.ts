@@ -36,6 +36,7 @@ export function decodeRouteConfig(at: DecodePath, from: RouteConfiguration): Rou
     ignorePortInHost: from.ignorePortInHostMatching,
     headers: decodeHeaderChanges(at, from),
     ...(from.mostSpecificHeaderMutationsWins && { nearestWins: true }),
+    ...retriesUnsafe(at, from.metadata),
     internalOnly: from.internalOnlyHeaders.map((name) => name.toLowerCase()),
     ...decodeMirrors(at, from.requestMirrorPolicies),
     virtualHosts: from.virtualHosts.map((host, i) => {
@@ -121,9 +122,19 @@ function wholeHost(
     headers: decodeHeaderChanges(at, from),
     includeAttemptCount: from.includeRequestAttemptCount,
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
+    ...retriesUnsafe(at, from.metadata),
     ...decodeMirrors(at, from.requestMirrorPolicies),
   }
 }
+/** filter_metadata["meshlet.io"]["retry-unsafe"], which an EnvoyFilter can put anywhere. */
+function retriesUnsafe(at: DecodePath, metadata: XVirtualHost['metadata']): { readonly retriesUnsafe?: boolean } {
+  const said = metadata?.filterMetadata['meshlet.io']?.['retry-unsafe']
+  if (said === undefined) return {}
+  if (typeof said === 'boolean') return { retriesUnsafe: said }
+  at.in('metadata').in('filter_metadata').item('meshlet.io').in('retry-unsafe').issue('must be true or false')
+  return {}
+}
+
 /** No client counts as internal (Envoy's default for internal_address_config), so EXTERNAL_ONLY applies to all. */
 function requireTls(at: DecodePath, value: XVirtualHost['requireTls']): boolean {
   switch (value) {
@@ -154,6 +165,7 @@ function route(at: DecodePath, from: XRoute, outer: RouteFilters): Route {
         match,
         action: decodeRouteAction(at, from),
         headers: decodeHeaderChanges(at, from),
+        ...retriesUnsafe(at, from.metadata),
         ...(filters.size === 0 ? {} : { filters }),
       }
     },

@@ -75,6 +75,8 @@ export type ForwardPlan = Common & {
   readonly action: ForwardAction
   readonly cluster: Cluster
   readonly retry: RetryPolicy | undefined
+  /** Undefined: as agent.yaml says. */
+  readonly retriesUnsafe?: boolean | undefined
   /** To be asked for; it is permitted. */
   readonly upgrade: string | undefined
   /** After rewrites. */
@@ -240,6 +242,7 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         cluster,
         upgrade,
         retry: action.retry ?? routed.virtualHost.retry,
+        retriesUnsafe: routed.route.retriesUnsafe ?? routed.virtualHost.retriesUnsafe ?? table.config.retriesUnsafe,
         mirrors: drawMirrors(action.mirrors ?? routed.virtualHost.mirrors ?? table.config.mirrors, input),
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: host ?? request.authority,

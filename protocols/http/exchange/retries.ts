@@ -43,9 +43,15 @@ export class Retries {
   }
 
   /** Decides what follows an attempt that ended so, and counts it. */
-  next({ retry, cluster }: ForwardPlan, outcome: TryOutcome, request: RetryRequest): NextTry {
+  next({ retry, cluster, retriesUnsafe }: ForwardPlan, outcome: TryOutcome, request: RetryRequest): NextTry {
     const { metrics, upstreams, ctx } = this.#rt
-    const decision = decideRetry(retry, outcome, request, { retries: this.#retries, freshRetries: this.#freshRetries })
+    const mayRepeat = retriesUnsafe ?? ctx.retriesUnsafe ?? false
+    const decision = decideRetry(
+      retry,
+      outcome,
+      { ...request, mayRepeat },
+      { retries: this.#retries, freshRetries: this.#freshRetries },
+    )
     if (typeof decision === 'object') {
       if (decision.stop === 'not-safe') metrics.retries.heldBack.value++
       if (decision.stop === 'limit') this.#record.retryFlag = 'URX'

@@ -15,6 +15,8 @@ export type TryOutcome =
       readonly status: number
       readonly grpcStatus: number | undefined
       readonly rateLimited?: boolean
+      /** The server of a trailers-only response says that the client should not try again (grpc-retry-pushback-ms). */
+      readonly isPushedBack?: boolean
     }
   /**
    * `sent`: how much of the request was written to the connection. `reused`: the connection came from the pool and gave
@@ -31,6 +33,8 @@ export type TryOutcome =
 export type RetryRequest = {
   readonly method: string
   readonly hasIdempotencyKey: boolean
+  /** The operator permits that what may have arrived is sent again (meshlet.io/retry-unsafe). */
+  readonly mayRepeat?: boolean
   readonly replayable: boolean
 }
 /** `retries`: answers 'retry' so far; `freshRetries`: answers 'retry-fresh' so far. */
@@ -59,7 +63,7 @@ export function decideRetry(
   const safe = isUnsent(outcome) || isRepeatable(request)
   if (isStale(outcome) && state.freshRetries < MAX_FRESH_RETRIES && safe && request.replayable) return 'retry-fresh'
   if (!policy || policy.maxRetries === 0 || !isAskedFor(policy, outcome)) return { stop: 'not-configured' }
-  if (!safe) return { stop: 'not-safe' }
+  if (!safe && !request.mayRepeat) return { stop: 'not-safe' }
   if (!request.replayable) return { stop: 'not-replayable' }
   return state.retries < policy.maxRetries ? 'retry' : { stop: 'limit' }
 }
@@ -69,14 +73,27 @@ export function retryBackoffMs(policy: RetryPolicy, retries: number, random: Ran
   return computeBackoffMs(retries, policy.backoff, random)
 }
 
+const GRPC_STATUS = {
+  cancelled: 1,
+  'deadline-exceeded': 4,
+  'resource-exhausted': 8,
+  internal: 13,
+  unavailable: 14,
+} as const
+
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 
 function isRepeatable(request: RetryRequest): boolean {
   return request.hasIdempotencyKey || IDEMPOTENT.has(request.method)
 }
 
-/** No application can have seen it: no byte left, or the protocol says so (a refused stream, RFC 9113 §8.7). */
+/**
+ * No application has begun with it: no byte left, or the protocol says so (a refused stream, RFC 9113 §8.7). A gRPC call
+ * that ended UNAVAILABLE without response headers is not committed, and gRPC's own libraries send it again (gRFC A6),
+ * unless the server asks them not to.
+ */
 function isUnsent(outcome: TryOutcome): boolean {
+  if (outcome.kind === 'response') return outcome.grpcStatus === GRPC_STATUS.unavailable && !outcome.isPushedBack
   return outcome.kind === 'failed' && (outcome.sent === 'nothing' || CATALOGUE[outcome.code].retry === 'unsent')
 }
 
@@ -149,14 +166,6 @@ function asksForResponse(policy: RetryPolicy, response: TryOutcome & { kind: 're
   return false
 }
 
-const GRPC_STATUS = {
-  cancelled: 1,
-  'deadline-exceeded': 4,
-  'resource-exhausted': 8,
-  internal: 13,
-  unavailable: 14,
-} as const
-
 /**
  * @param end the head is the whole response: then a gRPC status stands in it (trailers-only)
  * @returns undefined for a response that no policy tries again
@@ -168,7 +177,14 @@ export function suspectResponse(
 ): TryOutcome | undefined {
   const grpcStatus = end && status === 200 ? findGrpcStatus(headers) : undefined
   if (status < 400 && !(grpcStatus !== undefined && grpcStatus > 0) && !statusCodes.has(status)) return undefined
-  return { kind: 'response', status, grpcStatus, rateLimited: headers.includes('x-envoy-ratelimited') }
+  const rateLimited = headers.includes('x-envoy-ratelimited')
+  return { kind: 'response', status, grpcStatus, rateLimited, isPushedBack: isPushedBack(headers) }
+}
+
+/** Server pushback of gRFC A6: what is no number of milliseconds means never. */
+function isPushedBack(headers: readonly string[]): boolean {
+  const at = headers.indexOf('grpc-retry-pushback-ms')
+  return at >= 0 && at % 2 === 0 && !/^\d{1,9}$/.test(headers[at + 1]!)
 }
 
 function findGrpcStatus(headers: readonly string[]): number | undefined {

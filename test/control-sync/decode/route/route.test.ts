@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { JsonObject } from '@bufbuild/protobuf'
+import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
 import { T, route, table, first, problems, to } from './route-rig.ts'
 
 for (const { name, match, want } of [
@@ -184,4 +184,15 @@ test('retry conditions that do not exist are reported, the others kept', () => {
     [['5xx'], 1, { baseMs: 100, capMs: 1_000 }],
   )
   assert.match(decoded.ignored.join(), /retry_policy\.retry_on \(http3-post-connect-failure\)/)
+})
+
+test('metadata meshlet.io/retry-unsafe of a route, a virtual host and a table', () => {
+  const said = (value: JsonValue): JsonObject => ({
+    metadata: { filter_metadata: { 'meshlet.io': { 'retry-unsafe': value } } },
+  })
+  const made = table({ ...to(), ...said(false) }, said(true), said(true))
+  const host = made.virtualHosts[0]!
+  assert.deepEqual([host.routes[0]!.retriesUnsafe, host.retriesUnsafe, made.retriesUnsafe], [false, true, true])
+  assert.equal(first(to()).retriesUnsafe, undefined)
+  assert.equal(first({ ...to(), ...said('yes') }).action.kind, 'blocked')
 })

@@ -180,3 +180,16 @@ for (const [rewrite, want] of [
     })
     assert.equal(plan.kind === 'forward' && plan.authority, want)
   })
+
+for (const { name, of, want } of [
+  { name: 'nobody', of: {}, want: undefined },
+  { name: 'the route', of: { route: true, host: false }, want: true },
+  { name: 'the virtual host', of: { host: false }, want: false },
+])
+  test(`whether what may have arrived is sent again says ${name}`, () => {
+    const said = (value: boolean | undefined): { retriesUnsafe?: boolean } =>
+      value === undefined ? {} : { retriesUnsafe: value }
+    const { route: ofRoute, host } = of as { route?: boolean; host?: boolean }
+    const plan = planOf(manager([route(forwardTo({ clusters: [A] }), said(ofRoute))], {}, said(host)))
+    assert.equal(plan.kind === 'forward' && plan.retriesUnsafe, want)
+  })

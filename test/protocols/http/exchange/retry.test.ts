@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {
   decideRetry,
   retryBackoffMs,
+  suspectResponse,
   type RetryRequest,
   type TryOutcome,
 } from '../../../../protocols/http/exchange/retry.ts'
@@ -212,3 +213,48 @@ test('back-off is full jitter up to base · 2^n, at most the cap', () => {
   )
   assert.equal(retryBackoffMs(EVERYTHING, 3, { float: () => 0 }), 0)
 })
+
+const UNAVAILABLE = response(200, 14)
+for (const { name, outcome, request, want } of [
+  { name: 'trailers-only UNAVAILABLE of a POST', outcome: UNAVAILABLE, request: post, want: 'retry' },
+  {
+    name: 'the same, where the server asks not to be tried again',
+    outcome: { ...UNAVAILABLE, isPushedBack: true } as TryOutcome,
+    request: post,
+    want: { stop: 'not-safe' },
+  },
+  { name: 'another trailers-only status', outcome: response(200, 13), request: post, want: { stop: 'not-safe' } },
+  { name: 'a 503 of a POST', outcome: response(503), request: post, want: { stop: 'not-safe' } },
+  {
+    name: 'a 503 of a POST where the operator permits it (retry-unsafe)',
+    outcome: response(503),
+    request: { ...post, mayRepeat: true },
+    want: 'retry',
+  },
+  {
+    name: 'a reset of a POST where the operator permits it',
+    outcome: RESET,
+    request: { ...post, mayRepeat: true },
+    want: 'retry',
+  },
+  {
+    name: 'a body that is not there any more, whatever is permitted',
+    outcome: RESET,
+    request: { ...post, mayRepeat: true, replayable: false },
+    want: { stop: 'not-replayable' },
+  },
+])
+  test(`of what may have begun: ${name}`, () =>
+    assert.deepEqual(decideRetry(policy(['5xx', 'unavailable', 'internal']), outcome, request, FIRST), want))
+
+for (const [pushback, want] of [
+  [undefined, false],
+  ['100', false],
+  ['-1', true],
+  ['soon', true],
+] as const)
+  test(`grpc-retry-pushback-ms ${pushback}`, () => {
+    const headers = ['grpc-status', '14', ...(pushback === undefined ? [] : ['grpc-retry-pushback-ms', pushback])]
+    const outcome = suspectResponse(policy(['unavailable']), { status: 200, headers, contentLength: 0 }, true)
+    assert.equal(outcome?.kind === 'response' && outcome.isPushedBack, want)
+  })
