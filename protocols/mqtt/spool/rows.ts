@@ -1,6 +1,6 @@
 /** The statements that write rows, each with its checksum. */
 import type { SqlValue, Statement } from '../../../core/storage/storage.ts'
-import { doNothing } from '../../../core/defects/guard.ts'
+import { detach, doNothing } from '../../../core/defects/guard.ts'
 import type { StoredMessage, StoredSubscription } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
@@ -68,32 +68,48 @@ export class RetainedRows {
   /** Of rows that the disk refused: the next topics have them, in case something is there nevertheless. */
   readonly #free: number[] = []
   #lastId = 0
+  /** New topics of the transaction that was asked last. */
+  #last: { readonly saved: Promise<void>; readonly topics: string[] } | undefined
 
   noteRestored(topic: string, id: number): void {
     this.#ids.set(topic, id)
     this.#lastId = Math.max(this.#lastId, id)
   }
-  /** @returns `settle` of a new row: to be told once whether it is on the disk */
-  put(message: StoredMessage): { readonly statement: Statement; readonly settle?: (isSaved: boolean) => void } {
+  /** @returns whether the row is new: then `settle` is to be told once whether it is on the disk */
+  put(message: StoredMessage): { readonly statement: Statement; readonly isNew: boolean } {
     const { topic } = message
     this.#going.delete(topic)
     const known = this.#ids.get(topic)
     const id = known ?? this.#free.pop() ?? ++this.#lastId
     const statement = { sql: SQL.putRetained, params: [id, topic, encodeOne(message)] }
-    if (known !== undefined && !this.#coming.has(topic)) return { statement }
+    if (known !== undefined && !this.#coming.has(topic)) return { statement, isNew: false }
     this.#ids.set(topic, id)
     this.#coming.set(topic, (this.#coming.get(topic) ?? 0) + 1)
-    return { statement, settle: (isSaved) => this.#settle(topic, isSaved) }
+    return { statement, isNew: true }
   }
-  #settle(topic: string, isSaved: boolean): void {
+  /** A thousand new topics have one promise, and hold nothing else until they are on the disk. */
+  settleWith(topic: string, saved: Promise<void>): void {
+    if (this.#last?.saved !== saved) {
+      const topics: string[] = []
+      this.#last = { saved, topics }
+      const settle = (how: 'saved' | 'refused'): void => topics.forEach((one) => this.settle(one, how))
+      const told = saved.then(
+        () => settle('saved'),
+        () => settle('refused'),
+      )
+      detach('storage', told)
+    }
+    this.#last.topics.push(topic)
+  }
+  settle(topic: string, how: 'saved' | 'refused'): void {
     const coming = this.#coming.get(topic)
     if (coming === undefined) return
-    if (!isSaved && coming > 1) {
+    if (how === 'refused' && coming > 1) {
       this.#coming.set(topic, coming - 1)
       return
     }
     this.#coming.delete(topic)
-    if (isSaved) return
+    if (how === 'saved') return
     this.#free.push(this.#ids.get(topic)!)
     this.#ids.delete(topic)
   }

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import { detach, doNothing } from '../../../core/defects/guard.ts'
+import { doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { DurabilityProfile, Loss, OpenStorage, Storage } from '../../../core/storage/storage.ts'
@@ -376,16 +376,9 @@ class SqliteSpool implements Spool, QueueHost {
     return message ? this.#putRetained(message, applied) : this.#dropRetained(topic, applied)
   }
   #putRetained(message: StoredMessage, applied: (() => void) | undefined): Promise<void> {
-    const { statement, settle } = this.#retainedRows.put(message)
-    if (!settle) return this.#writer.write([statement], applied)
-    const saved = this.#writer.write([statement], () => {
-      settle(true)
-      applied?.()
-    })
-    detach(
-      'storage',
-      saved.then(doNothing, () => settle(false)),
-    )
+    const { statement, isNew } = this.#retainedRows.put(message)
+    const saved = this.#writer.write([statement], applied)
+    if (isNew) this.#retainedRows.settleWith(message.topic, saved)
     return saved
   }
   #dropRetained(topic: string, applied: (() => void) | undefined): Promise<void> {

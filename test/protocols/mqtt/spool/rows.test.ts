@@ -89,8 +89,9 @@ test('the row of a session that begins while its predecessor is being deleted is
 
 const to = (topic: string) => message(topic, { topic })
 const idOf = ({ params }: Statement): unknown => (params as readonly unknown[])[0]
-const rowOf = ({ statement, settle }: ReturnType<RetainedRows['put']>): unknown => {
-  settle?.(true)
+const putDurably = (rows: RetainedRows, topic: string): unknown => {
+  const { statement, isNew } = rows.put(to(topic))
+  if (isNew) rows.settle(topic, 'saved')
   return idOf(statement)
 }
 const rowsOf = (statements: readonly Statement[]): unknown[] => statements.map(idOf)
@@ -98,34 +99,33 @@ const rowsOf = (statements: readonly Statement[]): unknown[] => statements.map(i
 test('a topic keeps its row until that is deleted for certain', () => {
   const rows = new RetainedRows()
   rows.noteRestored('old', 7)
-  assert.deepEqual([rowOf(rows.put(to('new'))), rowOf(rows.put(to('old'))), rowOf(rows.put(to('new')))], [8, 7, 8])
+  assert.deepEqual([putDurably(rows, 'new'), putDurably(rows, 'old'), putDurably(rows, 'new')], [8, 7, 8])
 
   const failed = rows.drop('old')
   assert.deepEqual(rowsOf(failed.statements), [7])
   assert.deepEqual(rowsOf(rows.drop('old').statements), [7], 'the first was not told that it is gone')
 
   const overtaken = rows.drop('new')
-  assert.equal(rowOf(rows.put(to('new'))), 8, 'put while it goes: in the order of the statements it is there')
+  assert.equal(putDurably(rows, 'new'), 8, 'put while it goes: in the order of the statements it is there')
   overtaken.gone()
-  assert.equal(rowOf(rows.put(to('new'))), 8)
+  assert.equal(putDurably(rows, 'new'), 8)
 
   const done = rows.drop('new')
   done.gone()
   assert.deepEqual(rows.drop('new').statements, [])
-  assert.equal(rowOf(rows.put(to('new'))), 9)
+  assert.equal(putDurably(rows, 'new'), 9)
 })
 
 test("the row of a topic that the disk refuses is the next topic's, unless another message of it is on its way", () => {
   const rows = new RetainedRows()
-  const [first, second] = [rows.put(to('a')), rows.put(to('a'))]
-  first.settle!(false)
+  assert.deepEqual([rows.put(to('a')).isNew, rows.put(to('a')).isNew], [true, true])
+  rows.settle('a', 'refused')
   assert.equal(idOf(rows.put(to('b')).statement), 2)
-  second.settle!(true)
-  assert.equal(rows.put(to('a')).settle, undefined, 'it is on the disk')
+  rows.settle('a', 'saved')
+  assert.equal(rows.put(to('a')).isNew, false)
   for (let i = 0; i < 10; i++) {
-    const { statement, settle } = rows.put(to(`refused ${i}`))
-    assert.equal(idOf(statement), 3)
-    settle!(false)
+    assert.equal(idOf(rows.put(to(`refused ${i}`)).statement), 3)
+    rows.settle(`refused ${i}`, 'refused')
     assert.deepEqual(rows.drop(`refused ${i}`).statements, [])
   }
 })
