@@ -64,6 +64,10 @@ export type ProxyProtocol = {
   readonly disallowedVersions: readonly ProxyVersion[]
   /** Undefined: on every port. */
   readonly off?: ConnectionMatch | undefined
+  /** What the balancer says of a client's certificate is believed, and no certificate towards the balancer counts. */
+  readonly believesCertificate?: boolean
+  /** Only clients that the balancer says have come with TLS. */
+  readonly requiresTls?: boolean
 }
 export type ProxyVersion = 1 | 2
 

@@ -16,6 +16,11 @@ export type DownstreamTlsFacts = {
   readonly pskIdentity?: string
 }
 
+/** What a load balancer has verified of a client. */
+export type ProxiedCertificate = {
+  /** Undefined: no certificate, or none that it trusts. */ readonly commonName: string | undefined
+}
+
 /** One accepted connection, from accept to end. Made by downstream/ports.ts, walked through its steps by serve.ts. */
 export type Connection = {
   /** Short and unique within the process, for logs. */
@@ -35,6 +40,8 @@ export type Connection = {
   /** Plain text towards the codec: the socket itself or the TLS stream over it. */
   stream: Duplex
   tls: DownstreamTlsFacts | undefined
+  /** Where what a load balancer says of the client's certificate counts, in place of `tls`. */
+  readonly proxied?: ProxiedCertificate | undefined
   /** What sniffing saw of an offered TLS hello; kept for the recheck. */
   readonly offered: {
     readonly transport: 'tls' | 'raw_buffer'

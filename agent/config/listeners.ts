@@ -44,6 +44,8 @@ export function createListeners(config: AgentConfig, machine: Machine): readonly
         trusted: l.proxyProtocol.trusted.flatMap((text) => parseRange(text) ?? []),
         isOptional: false,
         disallowedVersions: [],
+        believesCertificate: l.proxyProtocol.clientCertificate,
+        requiresTls: l.proxyProtocol.requireTls,
       },
     }),
     source: `agent.yaml listeners.${l.name}`,

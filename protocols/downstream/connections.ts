@@ -7,7 +7,7 @@ import { takeLease, Tallies, Tally } from '../../core/lease.ts'
 import type { Address, NetStream } from '../../core/os/network.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
-import type { Connection } from '../connection.ts'
+import type { Connection, ProxiedCertificate } from '../connection.ts'
 import type { Limits } from '../context.ts'
 import type { ChainFacts } from './filter-chain.ts'
 
@@ -52,6 +52,8 @@ export class TrackedConnection implements Disposable {
   get accepted(): Accepted {
     return this.#accepted
   }
+  /** What a load balancer says of the client's certificate, where that counts. */
+  proxied: ProxiedCertificate | undefined
   /** A load balancer has said from whom it comes. @param lease of that source */
   comesFrom(remote: Address, lease: Disposable): void {
     this.#accepted = { ...this.#accepted, remote }
@@ -90,6 +92,7 @@ export class TrackedConnection implements Disposable {
       chain,
       stream,
       tls: undefined,
+      proxied: this.proxied,
       offered: { transport: facts.transport, serverName: facts.serverName, alpn: facts.alpn },
       draining: this.draining,
       aborted: this.aborted,

@@ -22,7 +22,14 @@ const NO_BYTES = Buffer.alloc(0)
 const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
 
 /** `source` is undefined for what the balancer sends by itself (LOCAL, UNKNOWN). `bytes`: how long the header is. */
-export type ProxyHeader = { readonly source: Address | undefined; readonly bytes: number }
+export type ProxyHeader = {
+  readonly source: Address | undefined
+  readonly bytes: number
+  /** Undefined: the client came to the balancer without, or the balancer does not say. */
+  readonly tls?: ProxiedTls
+}
+/** The common name is of a certificate that the balancer has verified. */
+export type ProxiedTls = { readonly commonName: string | undefined }
 
 type Found = ProxyHeader | 'more' | { readonly problem: string }
 type Rules = Pick<ProxyProtocol, 'isOptional' | 'disallowedVersions'>
@@ -78,7 +85,46 @@ function parseV2(bytes: Buffer): Found {
   if (addressBytes === 0) return { source: undefined, bytes: end }
   if (length < addressBytes * 2 + 4) return { problem: 'the addresses of the PROXY header are cut off' }
   const host = bytes.subarray(HEAD_BYTES, HEAD_BYTES + addressBytes)
-  return { source: { host: textOf(host), port: bytes.readUInt16BE(HEAD_BYTES + addressBytes * 2) }, bytes: end }
+  const fields = readTlvs(bytes.subarray(HEAD_BYTES + addressBytes * 2 + 4, end))
+  const tls = fields?.get(TYPE_SSL)
+  if (!fields || tls === 'twice') return { problem: 'the TLVs of the PROXY header are malformed' }
+  const source = { host: textOf(host), port: bytes.readUInt16BE(HEAD_BYTES + addressBytes * 2) }
+  const proxied = tls && readTls(tls)
+  return proxied ? { source, bytes: end, tls: proxied } : { source, bytes: end }
+}
+
+/* §2.2.5 and §2.2.6. */
+const TYPE_SSL = 0x20
+const SUBTYPE_CN = 0x22
+const CLIENT_SSL = 0x01
+/** A certificate was shown on this connection, or on one of the same TLS session. */
+const CLIENT_CERT = 0x02 | 0x04
+const SSL_HEAD_BYTES = 5
+
+/** @returns by type; undefined when a length leads out of them */
+function readTlvs(bytes: Buffer): ReadonlyMap<number, Buffer | 'twice'> | undefined {
+  const fields = new Map<number, Buffer | 'twice'>()
+  for (let at = 0; at < bytes.length;) {
+    if (at + 3 > bytes.length) return undefined
+    const [type, from] = [bytes[at]!, at + 3]
+    at = from + bytes.readUInt16BE(at + 1)
+    if (at > bytes.length) return undefined
+    fields.set(type, fields.has(type) ? 'twice' : bytes.subarray(from, at))
+  }
+  return fields
+}
+function readTls(value: Buffer): ProxiedTls | undefined {
+  if (value.length < SSL_HEAD_BYTES || (value[0]! & CLIENT_SSL) === 0) return undefined
+  const isVerified = (value[0]! & CLIENT_CERT) !== 0 && value.readUInt32BE(1) === 0
+  const name = isVerified ? readTlvs(value.subarray(SSL_HEAD_BYTES))?.get(SUBTYPE_CN) : undefined
+  return { commonName: name === undefined || name === 'twice' ? undefined : decodeUtf8(name) }
+}
+function decodeUtf8(bytes: Buffer): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
 }
 
 function textOf(address: Buffer): string {

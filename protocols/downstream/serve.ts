@@ -112,6 +112,9 @@ async function identify(live: TrackedConnection, { connections, ctx }: Serving):
     draining: live.draining,
   })
   if (header === 'ended') return 'ended'
+  if (proxyProtocol.requiresTls && !header.tls)
+    throw new MeshError('MESH_PROXY_HEADER', `listener ${name} takes clients only that came to the balancer with TLS`)
+  if (proxyProtocol.believesCertificate) live.proxied = { commonName: header.tls?.commonName }
   connections.comesFrom(live, header.source ?? remote)
   const closed = ctx.identity.validity?.onlyLocal()
   if (closed && !staysHere(live.accepted)) throw closed

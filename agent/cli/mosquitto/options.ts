@@ -133,8 +133,9 @@ export const LEFT: Readonly<Record<string, string>> = {
   'ciphers_tls1.3': CIPHERS,
   crlfile: 'there is no revocation list for clients of a listener; renew their CA, or deny them in mqtt.rules',
   disable_client_cert_date_checks: 'what goes on at a wrong clock is identity.expired',
-  enable_proxy_protocol: 'name the proxies that are trusted: listeners[].proxyProtocol.trusted',
-  enable_proxy_protocol_v2_require_tls: 'there is no such requirement',
+  enable_proxy_protocol:
+    'name the proxies that are trusted: listeners[].proxyProtocol.trusted; clientCertificate there stands for use_identity_as_username',
+  enable_proxy_protocol_v2_require_tls: 'listeners[].proxyProtocol.requireTls, beside the proxies that are trusted',
   http_dir: 'no files are served',
   max_inflight_bytes: 'the window is counted in messages: mqtt.limits.maxInflight',
   max_qos: 'QoS 2 is offered on every listener',

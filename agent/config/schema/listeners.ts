@@ -58,7 +58,15 @@ const listenerBase = () => ({
   /** `::` takes IPv4 clients, too (Envoy's ipv4_compat). */
   ipv4Compat: z.boolean().optional(),
   /** Connections come from load balancers at these addresses and begin with a PROXY header. */
-  proxyProtocol: z.strictObject({ trusted: z.array(ipRange()).min(1).max(64) }).optional(),
+  proxyProtocol: z
+    .strictObject({
+      trusted: z.array(ipRange()).min(1).max(64),
+      /** As mosquitto's use_identity_as_username behind a proxy. */
+      clientCertificate: z.boolean().default(false),
+      /** As mosquitto's enable_proxy_protocol_v2_require_tls. */
+      requireTls: z.boolean().default(false),
+    })
+    .optional(),
   /** Plain text without rules on an address that others reach is intended, and not reported. */
   acceptAnyone: z.boolean().optional(),
 })

@@ -46,7 +46,13 @@ export class Connecting {
     const { state, conn, rules, send, onWait } = this.#p
     const { authenticationMethod: method, authenticationData: data = NO_BYTES } = properties
     const asking = {
-      credentials: { username, password, peer: conn.tls?.peer, pskIdentity: conn.tls?.pskIdentity },
+      credentials: {
+        username,
+        password,
+        peer: conn.tls?.peer,
+        pskIdentity: conn.tls?.pskIdentity,
+        proxied: conn.proxied,
+      },
       listener: rules.grounds.policy.listener,
       address: conn.remote.host,
       signal: this.#ended.signal,

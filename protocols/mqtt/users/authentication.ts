@@ -14,7 +14,8 @@ import type { PeerIdentity } from '../../../model/identity.ts'
 import type { MqttListener } from '../../../model/mqtt-policy.ts'
 import { type CertificateUser, listUserMethods, type UserMethod } from '../../../model/mqtt/users.ts'
 import type { ProvedUser } from '../session/owner.ts'
-import { readCertificateUser } from './certificate-user.ts'
+import { readCertificateUser, readProxiedUser } from './certificate-user.ts'
+import type { ProxiedCertificate } from '../../connection.ts'
 import type { UserDatabase } from './user-database.ts'
 import { findUserNameProblem } from './user-name.ts'
 
@@ -25,6 +26,8 @@ export type Credentials = {
   /** Of the TLS handshake. */
   readonly peer: PeerIdentity | undefined
   readonly pskIdentity?: string | undefined
+  /** Where what a load balancer says of its certificate counts, in place of `peer`. */
+  readonly proxied?: ProxiedCertificate | undefined
 }
 export type Asking = {
   readonly credentials: Credentials
@@ -173,7 +176,7 @@ export class Authentication {
     }
   }
 
-  #byHandshake({ peer, pskIdentity, username }: Credentials, listener: MqttListener): Proof {
+  #byHandshake({ peer, pskIdentity, username, proxied }: Credentials, listener: MqttListener): Proof {
     const key = pskIdentity !== undefined && this.takes('psk', listener) ? this.#users?.getKey(pskIdentity) : undefined
     if (key && pskIdentity !== undefined) {
       this.#count('psk', 'accepted')
@@ -181,8 +184,8 @@ export class Authentication {
     }
     let why = username === undefined ? 'it showed none' : 'it only said a user name'
     const from = this.#certificateUser(listener)
-    if (peer && from && this.takes('certificate', listener)) {
-      const found = readCertificateUser(peer, from)
+    if ((proxied ?? peer) && from && this.takes('certificate', listener)) {
+      const found = proxied ? readProxiedUser(proxied, from) : readCertificateUser(peer!, from)
       if (typeof found === 'object') {
         this.#count('certificate', 'accepted')
         return { method: 'certificate', user: { ...found, groups: [] }, expiresAtMs: undefined, secret: from }

@@ -1,5 +1,6 @@
 /** The user that a client's certificate names, as mosquitto's use_identity_as_username and use_subject_as_username. */
 import type { PeerIdentity } from '../../../model/identity.ts'
+import type { ProxiedCertificate } from '../../connection.ts'
 import type { CertificateUser } from '../../../model/mqtt/users.ts'
 import { findUserNameProblem } from './user-name.ts'
 
@@ -9,6 +10,17 @@ export function readCertificateUser(peer: PeerIdentity, from: CertificateUser): 
   if (name === undefined || name === '') return `has no ${WORDS[from]}`
   const problem = findUserNameProblem(name)
   return problem === undefined ? { name } : `has a ${WORDS[from]} that ${problem}`
+}
+
+/** As a load balancer says that it has verified it, which is the common name alone. */
+export function readProxiedUser(
+  { commonName }: ProxiedCertificate,
+  from: CertificateUser,
+): { readonly name: string } | string {
+  if (from !== 'cn') return `is known by its common name alone: the load balancer says no ${WORDS[from]}`
+  if (commonName === undefined || commonName === '') return 'is none that the load balancer has verified'
+  const problem = findUserNameProblem(commonName)
+  return problem === undefined ? { name: commonName } : `has a ${WORDS.cn} that ${problem}`
 }
 
 const WORDS: Readonly<Record<CertificateUser, string>> = {

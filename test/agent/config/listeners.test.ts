@@ -206,6 +206,11 @@ test('proxyProtocol: ranges and single addresses of balancers', () => {
     proxyProtocol?.trusted?.map(({ text }) => text),
     ['10.0.0.0/8', '::1/128'],
   )
+  assert.deepEqual([proxyProtocol?.believesCertificate, proxyProtocol?.requiresTls], [false, false])
+  const tls = one(
+    '- {name: a, kind: mqtt, port: 1, proxyProtocol: {trusted: ["::1"], clientCertificate: true, requireTls: true}}',
+  ).proxyProtocol
+  assert.deepEqual([tls?.believesCertificate, tls?.requiresTls], [true, true])
   for (const bad of ['10.0.0.0/33', 'balancer', '10.0.0.0/8/8', '/8', '10.0.0.0/']) {
     const loaded = loadConfig(
       `control: {address: "a:1", roots: /r}\nlisteners: [{name: a, kind: tcp, port: 1, cluster: c, proxyProtocol: {trusted: ["${bad}"]}}]`,

@@ -80,6 +80,8 @@ export class TestBroker {
       mqtt?: MqttPolicy
       spiffe?: string
       peer?: PeerIdentity
+      /** What a load balancer says of its certificate. */
+      proxied?: { readonly commonName: string | undefined }
       listener?: string
       host?: string
       transport?: 'tcp' | 'websocket'
@@ -117,6 +119,7 @@ export class TestBroker {
       listener: { name: listener } as never,
       chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp', proxy: p.proxy } } as never,
       stream: far,
+      proxied: p.proxied,
       tls: peer && { serverName: '', alpn: '', version: 'TLSv1.3', peer },
       offered: { transport: 'raw_buffer', serverName: '', alpn: [] },
       draining: drain.signal,

@@ -52,7 +52,41 @@ for (const { name, bytes, source } of [
       assert.equal(parseProxyHeader(bytes.subarray(0, cut)), 'more', `cut at ${cut}`)
   })
 
+/** TLVs of version 2 over IPv4. */
+const tlv = (type: string, hex: string): string => {
+  const value = hex.replaceAll(' ', '')
+  return type + (value.length / 2).toString(16).padStart(4, '0') + value
+}
+const withTlvs = (...tlvs: string[]): Buffer => {
+  const all = `c0000201 0a000001 d431 075b ${tlvs.join('')}`.replaceAll(' ', '')
+  return v2(`21 11 ${(all.length / 2).toString(16).padStart(4, '0')} ${all}`)
+}
+const hex = (text: string): string => Buffer.from(text).toString('hex')
+const CN = tlv('22', hex('pump'))
+test('what a balancer says of TLS: a common name counts of a certificate that it has verified, and once', () => {
+  for (const [what, tlvs, tls] of [
+    ['nothing', [], undefined],
+    ['other things', [tlv('02', hex('mqtt.example')), tlv('04', '00'), tlv('03', 'a1b2c3d4')], undefined],
+    ['no TLS', [tlv('20', `00 00000000${CN}`)], undefined],
+    ['TLS, no certificate', [tlv('20', `01 00000000${tlv('21', hex('TLSv1.3'))}`)], { commonName: undefined }],
+    ['a name without a certificate', [tlv('20', `01 00000000${CN}`)], { commonName: undefined }],
+    ['on this connection', [tlv('20', `03 00000000${CN}`)], { commonName: 'pump' }],
+    ['in this session', [tlv('01', hex('mqtt')), tlv('20', `05 00000000${CN}`)], { commonName: 'pump' }],
+    ['not verified', [tlv('20', `07 00000001${CN}`)], { commonName: undefined }],
+    ['two names', [tlv('20', `07 00000000${CN}${CN}`)], { commonName: undefined }],
+    ['no UTF-8', [tlv('20', `07 00000000${tlv('22', 'ff')}`)], { commonName: undefined }],
+    ['a name that is cut', [tlv('20', '07 00000000 22 0005 70')], { commonName: undefined }],
+    ['too short to say anything', [tlv('20', '07 0000')], undefined],
+  ] as const) {
+    const found = parseProxyHeader(withTlvs(...tlvs))
+    assert.deepEqual(typeof found === 'object' && 'tls' in found ? found.tls : undefined, tls, what)
+  }
+})
+
 for (const [name, bytes] of [
+  ['a TLV that leads out', withTlvs('20 0009 01')],
+  ['a TLV without a length', withTlvs('20 00')],
+  ['two of TLS', withTlvs(tlv('20', '07 00000000'), tlv('20', '07 00000000'))],
   ['no header', Buffer.from('\x10\x0c\x00\x04MQTT')],
   ['TLS', Buffer.from('16030100', 'hex')],
   ['another method', Buffer.from('PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n')],
@@ -116,6 +150,25 @@ test('who is no balancer does not come in, whatever it sends, and a balancer not
   await settle()
   assert.ok(bare.destroyed)
   assert.deepEqual([r.served.length, failures(r, 'MESH_PROXY_HEADER')], [0, 2])
+})
+test('the certificate that the balancer names counts only where the listener says so; TLS may be required', async () => {
+  const pump = withTlvs(tlv('20', `03 00000000${CN}`))
+  for (const [over, bytes, proxied] of [
+    [{}, pump, undefined],
+    [{ believesCertificate: true }, pump, { commonName: 'pump' }],
+    [{ believesCertificate: true }, Buffer.from(HEADER), { commonName: undefined }],
+    [{ requiresTls: true }, pump, undefined],
+    [{ requiresTls: true }, Buffer.from(HEADER), 'refused'],
+    [{ requiresTls: true }, v2('20 00 0000'), 'refused'],
+  ] as const) {
+    const r = await rig(tables(pushed(over)))
+    const stream = await r.dial(BALANCER)
+    stream.write(bytes)
+    stream.write('hello')
+    await settle()
+    if (proxied === 'refused') assert.deepEqual([stream.destroyed, failures(r, 'MESH_PROXY_HEADER')], [true, 1])
+    else assert.deepEqual(r.served[0]!.conn.proxied, proxied)
+  }
 })
 test('who sends nothing is waited for as long as for anybody, a port check is no failure', async () => {
   const r = await rig(tables(behind()), { requestHeadMs: 5_000 })

@@ -46,6 +46,22 @@ class Site {
     return this.t.metrics.total('mesh_mqtt_authentications_total', { method, result })
   }
 }
+test('behind a load balancer its word of the certificate counts, and no certificate of its own', async () => {
+  const site = new Site()
+  const reasonOf = async (how: Parameters<Site['connect']>[1]): Promise<number> => (await site.connect({}, how)).reason
+  const balancer = cn('balancer')
+  assert.deepEqual(
+    [
+      await reasonOf({ proxied: { commonName: 'pump' } }),
+      await reasonOf({ proxied: { commonName: 'pump' }, peer: balancer }),
+      await reasonOf({ proxied: { commonName: undefined }, peer: balancer }),
+      await reasonOf({ proxied: { commonName: '' } }),
+      await reasonOf({ proxied: { commonName: 'a\nb' } }),
+    ],
+    [0, 0, 0x87, 0x87, 0x87],
+  )
+  assert.deepEqual([site.count('certificate', 'accepted'), site.count('none', 'refused')], [2, 3])
+})
 const cn = (name: string): PeerIdentity => ({
   ...peerOf('spiffe://t/ns/a/sa/b'),
   spiffeId: undefined,
