@@ -265,7 +265,7 @@ export class SpoolWriter {
     this.#batch = undefined
     if (batch) statements.push(...batch.statements, ...batch.subscriptions.takeStatements())
     const puts = batch ? this.#puts(batch, statements) : []
-    const rows = this.#rows(statements, this.#rowsDue ? 'all' : 'due')
+    const rows = this.#rows(statements, this.#rowsDue ? 'all' : 'due', batch?.drops)
     if (batch || statements.length > 0) this.#running = this.#commit(statements, batch, puts, rows)
   }
 
@@ -401,14 +401,15 @@ export class SpoolWriter {
       statements.push(buildSegmentRow([queue.id, replaced.firstSeq, replaced.lastSeq], replaced.blob))
   }
 
-  #rows(statements: Statement[], which: 'all' | 'due'): Row[] {
+  /** @param drops queues that end with this transaction: a row of theirs would outlive them */
+  #rows(statements: Statement[], which: 'all' | 'due', drops?: ReadonlySet<SpoolQueue>): Row[] {
     const rows: Row[] = []
     for (const queue of this.#due) this.#changed.add(queue)
     for (const queue of this.#changed) {
       const isDue = queue.deadSegments >= MAX_DEAD_SEGMENTS || queue.releasing.size > 0 || this.#due.has(queue)
       if (which === 'due' && !isDue) continue
       this.#changed.delete(queue)
-      if (queue.gone) continue
+      if (queue.gone || drops?.has(queue)) continue
       const released = [...queue.releasing]
       const { id, deadSegments, sent } = queue
       if (queue.isSentDue) queue.noteSent(undefined)

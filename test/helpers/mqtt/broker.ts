@@ -1,4 +1,4 @@
-import { duplexPair } from 'node:stream'
+import { duplexPair, type Duplex } from 'node:stream'
 import { silentLog, type Log } from '../../../core/log.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { Metrics } from '../../../core/metrics.ts'
@@ -94,17 +94,7 @@ export class TestBroker {
     readonly conn: Connection
     readonly outcome: Promise<Outcome>
   } {
-    const [near, far] = duplexPair()
-    // A duplex pair does not carry a destroy across; a socket does.
-    for (const [one, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      one.on('error', () => {})
-      one.once('close', () => {
-        if (!other.destroyed) other.destroy()
-      })
-    }
+    const [near, far] = socketPair()
     const [drain, abort] = [new AbortController(), new AbortController()]
     const mqtt = p.mqtt ?? policyOf(p.policy)
     const listener = p.listener ?? 'mqtt'
@@ -153,6 +143,21 @@ export class TestBroker {
   restart(): TestBroker {
     return new TestBroker({ durability: this.durability.crash(), clock: this.clock, policies: this.policies })
   }
+}
+
+/** A duplex pair does not carry a destroy across; a socket does. */
+function socketPair(): [Duplex, Duplex] {
+  const [near, far] = duplexPair()
+  for (const [one, other] of [
+    [near, far],
+    [far, near],
+  ] as const) {
+    one.on('error', () => {})
+    one.once('close', () => {
+      if (!other.destroyed) other.destroy()
+    })
+  }
+  return [near, far]
 }
 
 export function peerOf(uri: string): PeerIdentity {

@@ -95,3 +95,12 @@ test('a commit that fails, perhaps after it was done, leaves nothing that is bel
     assert.ok((await sentAfterCrash(t, r))! >= 3, when)
   }
 })
+
+test('a queue that ends while its row is due leaves no row', async (t) => {
+  const r = await rig(t)
+  const queue = await r.queue()
+  await put(r, 1)
+  // Its row goes with the next commit, which is the one that ends it.
+  await Promise.all([queue.startSending(), r.spool.deleteQueue('q')])
+  assert.equal(await sentAfterCrash(t, r), undefined)
+})
