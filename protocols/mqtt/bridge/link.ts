@@ -328,10 +328,7 @@ export class BridgeLink {
     this.#p.onConnected()
     if (lanes.length === 0) return
     await Promise.all(lanes.map(prepareSending))
-    if (this.#isOver()) {
-      for (const { queue, mark } of lanes) queue.endSending(mark.seq)
-      return
-    }
+    if (this.#isOver()) return
     this.#outflow = new BridgeOutflow({
       ...this.#p,
       lanes,

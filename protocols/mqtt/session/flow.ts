@@ -4,7 +4,7 @@
  * memory.
  */
 import { toMeshError } from '../../../core/errors.ts'
-import { detach } from '../../../core/defects/guard.ts'
+import { detach, doNothing } from '../../../core/defects/guard.ts'
 import { REASON } from '../codec/reason.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
@@ -197,7 +197,7 @@ export class DurableFlow implements Flow {
     try {
       await this.#queue.startSending()
     } catch {
-      this.#sentSeq = this.#queue.lastSeq // DUP too often is the lesser evil
+      /* `attach` asks again */
     }
   }
   /** A new connection: all that is not done is sent again, in order, with its old packet id [MQTT-4.4.0-1]. */
@@ -207,6 +207,12 @@ export class DurableFlow implements Flow {
     this.#reading = false
     this.#inflight.clear()
     this.#cursor = this.#queue.firstSeq - 1
+    const late = this.#queue.startSending()
+    if (late) {
+      // It was not prepared, or that has failed: what is there is not waited for, and counts as sent before.
+      this.#sentSeq = this.#queue.lastSeq
+      detach('mqtt', late.catch(doNothing))
+    }
     this.pump()
   }
   detach(): void {

@@ -1,5 +1,4 @@
 /** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
-import { detach } from '../../../core/defects/guard.ts'
 import type { Timer } from '../../../core/os/clock.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { AuthzFacts } from '../../authz.ts'
@@ -110,10 +109,7 @@ export class Session {
     this.#matching = (topic) => all.findView(this, topic)
     const flow = new DurableFlow({ queue, findView: (topic) => this.#findView(topic) })
     this.flow = flow
-    if (!this.link) return
-    // It is empty, so there is nothing to wait for.
-    detach('mqtt', flow.prepare())
-    flow.attach(this.link)
+    if (this.link) flow.attach(this.link)
   }
 
   /** What waits for it counts among what waits for others of the same user. */
