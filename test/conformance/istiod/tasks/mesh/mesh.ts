@@ -159,8 +159,13 @@ export class Mesh {
   }
 
   /** What `look` gives of the first that holds; of the last one after a while. */
-  async eventually<T, R>(ask: () => Promise<T>, holds: (got: T) => boolean, look: (got: T) => R): Promise<R> {
-    const by = performance.now() + EVENTUALLY_MS
+  async eventually<T, R>(
+    ask: () => Promise<T>,
+    holds: (got: T) => boolean,
+    look: (got: T) => R,
+    withinMs = EVENTUALLY_MS,
+  ): Promise<R> {
+    const by = performance.now() + withinMs
     for (;;) {
       const got = await ask()
       if (holds(got) || performance.now() > by) return look(got)

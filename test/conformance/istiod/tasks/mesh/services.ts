@@ -16,6 +16,7 @@ export const NAMES = {
 export const EXTERNAL_TCP_PORT = 9100
 /** Of EXTERNAL. */
 export const AUTHZ_PORT = 8000
+export const OTLP_PORT = 4317
 
 /** Where endpoints of the network site-2 are reached. */
 export const GATEWAY = { address: HERE_IP, port: 15_443 }
@@ -100,6 +101,7 @@ export const FAR_APPS: readonly FarApp[] = [
   ...Object.values(SERVICES).flatMap((s) =>
     s.versions.map((v) => ({ name: `${s.name}-${v.version}`, kind: s.kind, address: THERE_IP, port: v.port })),
   ),
+  { name: 'collector', kind: 'grpc', address: EXTERNAL, port: OTLP_PORT },
   { name: 'authz', kind: 'authz', address: EXTERNAL, port: AUTHZ_PORT },
   ...[EXTERNAL, EXTERNAL_TWO].flatMap((address, i): FarApp[] => {
     const name = ['external', 'external-two'][i]!

@@ -4,7 +4,7 @@ import type { MeshAgent } from '../../rig/mesh-agent.ts'
 import { THERE_IP } from '../../rig/outside.ts'
 import { call, talk } from '../mesh/calls.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { EXTERNAL, hostOf, SERVICES, urlOf } from '../mesh/services.ts'
+import { EXTERNAL, hostOf, OTLP_PORT, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
 
 const { httpbin, tcpEcho } = SERVICES
@@ -68,10 +68,25 @@ async function isLogged(mesh: Mesh, holds: (line: string) => boolean, status = 2
   )
 }
 
-const collector = (provider: string): string => `extensionProviders:
-- name: otel
-  ${provider}
-`
+/** They are gathered for five seconds, as in Envoy. */
+const SPANS_MS = 8_000
+const collector = (provider: string): string => `extensionProviders: [{name: otel, ${provider}}]\n`
+const OTLP = collector(`opentelemetry: {service: collector.test, port: ${OTLP_PORT}}`)
+const ZIPKIN = collector('zipkin: {service: collector.test, port: 80}')
+const OTLP_HTTP = collector('opentelemetry: {service: collector.test, port: 80, http: {path: /v1/traces, timeout: 3s}}')
+
+/** Paths at which an application outside of the mesh was asked, after a request that is traced. */
+async function collectAt(mesh: Mesh, app: string): Promise<readonly string[]> {
+  await mesh.seen(app)
+  await call(urlOf(httpbin))
+  return mesh.eventually(
+    () => mesh.seen(app),
+    (all) => all.length > 0,
+    (all) => all.map((s) => s.url),
+    SPANS_MS,
+  )
+}
+
 /** The collector is an application outside of the mesh. */
 const COLLECTOR = `---
 apiVersion: networking.istio.io/v1
@@ -81,7 +96,7 @@ spec:
   hosts: [collector.test]
   location: MESH_EXTERNAL
   resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}]
+  ports: [{number: 80, name: http, protocol: HTTP}, {number: ${OTLP_PORT}, name: grpc, protocol: GRPC}]
   endpoints: [{address: ${EXTERNAL}}]
 `
 
@@ -275,9 +290,9 @@ export const observability: readonly Task[] = [
     ],
   },
   {
-    name: 'Tracing with OpenTelemetry',
+    name: 'Tracing: OpenTelemetry, Zipkin',
     page: 'tasks/observability/distributed-tracing/opentelemetry/',
-    mesh: collector('opentelemetry: {service: collector.test, port: 80, http: {path: /v1/traces, timeout: 3s}}'),
+    mesh: OTLP,
     yaml: COLLECTOR + telemetry('  tracing:\n  - {providers: [{name: otel}], randomSamplingPercentage: 100}\n'),
     checks: [
       {
@@ -297,17 +312,29 @@ export const observability: readonly Task[] = [
         },
       },
       {
-        what: 'spans go to the collector',
+        what: 'spans go to the collector over gRPC',
         differs: 'no span is sent',
         run: async (mesh) => {
-          await mesh.seen('external')
-          await call(urlOf(httpbin))
-          const paths = await mesh.eventually(
-            () => mesh.seen('external'),
-            (all) => all.length > 0,
-            (all) => all.map((s) => s.url),
-          )
-          assert.ok(paths.includes('/v1/traces'))
+          const paths = await collectAt(mesh, 'collector')
+          assert.ok(paths.includes('/opentelemetry.proto.collector.trace.v1.TraceService/Export'), paths.join())
+        },
+      },
+      {
+        what: 'spans go to Zipkin, with the headers of B3',
+        mesh: ZIPKIN,
+        differs: 'Zipkin: the collector that istiod names (`collector_service`) is not known: no trace, no span',
+        run: async (mesh) => {
+          const { seen } = await call(urlOf(httpbin))
+          assert.match(String(seen?.headers['x-b3-traceid']), /^[0-9a-f]{16,32}$/)
+          assert.ok((await collectAt(mesh, 'external')).includes('/api/v2/spans'))
+        },
+      },
+      {
+        what: 'spans go to the collector over HTTP',
+        mesh: OTLP_HTTP,
+        differs: 'spans of OpenTelemetry do not go over HTTP',
+        run: async (mesh) => {
+          assert.ok((await collectAt(mesh, 'external')).includes('/v1/traces'))
         },
       },
     ],
