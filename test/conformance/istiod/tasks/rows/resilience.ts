@@ -86,7 +86,6 @@ export const resilience: readonly Task[] = [
       {
         what: 'gRPC: UNAVAILABLE of the server is asked again',
         yaml: virtualService(grpc, `  - {retries: {attempts: 2, retryOn: unavailable}, ${routeTo(grpc)}}\n`),
-        differs: 'a gRPC call is not repeated once a server has answered UNAVAILABLE',
         run: async (mesh) => {
           for (const app of ['grpc-v1', 'grpc-v2']) await mesh.seen(app)
           await callGrpc(hostOf(grpc), grpc.port, '/echo.Echo/Say', { 'grpc-answer': '14' })
