@@ -6,6 +6,7 @@ import type { Policy } from './policy.ts'
 import type { MetadataExchange, StatsFilter } from './telemetry.ts'
 import type { Fault, RouteConfig, WeightedCluster } from './route.ts'
 import type { DownstreamTls } from './tls.ts'
+import type { Tracing } from './http/tracing.ts'
 
 /** envoy.config.listener.v3.Listener, decoded; agent.yaml's `listeners` become the same. */
 export type Listener = {
@@ -228,6 +229,7 @@ export type HttpConnectionManager = {
   readonly maxConnectionMs?: number | undefined
   /** Of requests. */
   readonly accessLogs?: readonly AccessLog[]
+  readonly tracing?: Tracing
   /** Requests are counted in istio_* metrics. */
   readonly stats?: StatsFilter
   readonly exchange?: MetadataExchange

@@ -41,6 +41,8 @@ export type Route = {
   readonly match: RouteMatch
   readonly action: RouteAction
   readonly headers: HeaderChanges
+  /** Of its spans; left out: the request's host. */
+  readonly spanName?: string
   /**
    * What may have arrived is sent again where the retry policy asks for it, as Envoy does (metadata
    * meshlet.io/retry-unsafe); left out: the next level has its say.

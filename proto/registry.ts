@@ -9,6 +9,8 @@ import { file_envoy_config_listener_v3_listener as listeners } from './gen/envoy
 import { file_envoy_config_route_v3_route as routes } from './gen/envoy/config/route/v3/route_pb.ts'
 import { file_envoy_config_route_v3_route_components as routeParts } from './gen/envoy/config/route/v3/route_components_pb.ts'
 import { file_envoy_config_core_v3_extension as extensions } from './gen/envoy/config/core/v3/extension_pb.ts'
+import { file_envoy_config_trace_v3_opentelemetry as openTelemetry } from './gen/envoy/config/trace/v3/opentelemetry_pb.ts'
+import { file_envoy_config_trace_v3_zipkin as zipkin } from './gen/envoy/config/trace/v3/zipkin_pb.ts'
 import { file_envoy_extensions_access_loggers_file_v3_file as fileLog } from './gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { file_envoy_extensions_access_loggers_filters_cel_v3_cel as celFilter } from './gen/envoy/extensions/access_loggers/filters/cel/v3/cel_pb.ts'
 import { file_envoy_extensions_access_loggers_stream_v3_stream as streamLog } from './gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts'
@@ -64,6 +66,8 @@ export function loadRegistry(): Registry {
     routes,
     routeParts,
     extensions,
+    openTelemetry,
+    zipkin,
     fileLog,
     celFilter,
     streamLog,

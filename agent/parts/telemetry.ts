@@ -1,5 +1,6 @@
 import type { NodeDescription } from '../../control-sync/ads/node.ts'
 import type { TelemetrySettings } from '../../model/telemetry.ts'
+import { SpanExporter } from '../../protocols/telemetry/tracing/exporter.ts'
 import type { Foundation } from './foundation.ts'
 
 /** Who we are in istio_* metrics: what istiod is told of the node. */
@@ -9,6 +10,16 @@ export function readTelemetrySettings({ config, node }: Pick<Foundation, 'config
     nodeId: () => node.description.id,
     maxSeries: config.telemetry.maxSeries,
   }
+}
+
+/** Spans go by the name that the node has as a cluster in Istio: its canonical service in its namespace. */
+export function createSpanExporter(
+  f: Pick<Foundation, 'config' | 'node' | 'clock' | 'log' | 'metrics' | 'tables' | 'scope'>,
+): SpanExporter {
+  const { canonicalService, namespace } = readOwnWorkload(f.node.description.metadata)
+  const { clock, log, metrics, tables } = f
+  const serviceName = `${canonicalService}.${namespace}`
+  return f.scope.own(new SpanExporter({ clock, log, metrics, tables, serviceName }))
 }
 
 /** @param metadata of the node, in Istio's form */

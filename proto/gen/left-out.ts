@@ -44,6 +44,9 @@ envoy.config.route.v3.RouteConfiguration 9 vhds 12 cluster_specifier_plugins 18 
 envoy.config.route.v3.RouteMatch 17 cookies 16 filter_state
 envoy.config.route.v3.VirtualHost 21 matcher 5 virtual_clusters 8 cors 17 hedge_policy 25 request_body_buffer_limit 26 route_specifiers
 envoy.config.route.v3.WeightedCluster 3 total_weight 5 use_hash_policy
+envoy.config.trace.v3.OpenTelemetryConfig 3 http_service 10 exporter 4 resource_detectors 5 sampler 6 max_cache_size 7 set_telemetry_sdk_resource_attributes 8 set_service_name_resource_attribute 9 set_instrumentation_scope
+envoy.config.trace.v3.Tracing 1 http
+envoy.config.trace.v3.ZipkinConfig 7 split_spans_for_request 9 collector_service 10 timestamp_trace_ids
 envoy.extensions.access_loggers.file.v3.FileAccessLog 3 json_format
 envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter 2 cel_config
 envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig 4 sub_clusters_config
@@ -68,7 +71,7 @@ envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector 3 enable_ja4_fin
 envoy.extensions.filters.network.ext_authz.v3.ExtAuthz 7 bootstrap_metadata_labels_key 9 send_tls_alert_on_denial 10 metadata_context_namespaces 11 typed_metadata_context_namespaces 12 shadow_mode
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager 31 scoped_routes 58 http1_safe_max_connection_duration 44 http3_protocol_options 48 scheme_header_transformation 59 stream_flush_timeout 62 drain_timeout_jitter 54 access_log_flush_interval 55 flush_access_log_on_new_request 56 access_log_options 60 forward_client_cert_matcher 38 local_reply_config 43 path_normalization_options 49 proxy_status_config 61 forward_proto_config 63 record_route_resolution_stats
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails 8 issuer 7 format
-envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing 8 custom_tags 9 provider 11 operation 12 upstream_operation 13 no_context_propagation
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing 11 operation 12 upstream_operation 13 no_context_propagation
 envoy.extensions.filters.network.rbac.v3.RBAC 6 matcher 7 shadow_matcher 8 delay_deny
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy 14 on_demand 18 backoff_options 12 tunneling_config 20 max_downstream_connection_duration_jitter_percentage 15 access_log_flush_interval 16 flush_access_log_on_connected 17 access_log_options 19 proxy_protocol_tlvs 23 proxy_protocol_tlv_merge_policy 21 upstream_connect_mode 22 max_early_data_bytes 24 check_drain_close
 envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport 3 allow_unspecified_address 4 tlv_as_pool_key
@@ -90,4 +93,5 @@ envoy.service.discovery.v3.DiscoveryResponse 7 resource_errors
 envoy.service.discovery.v3.Resource 8 resource_name 7 cache_control
 envoy.type.matcher.v3.FilterStateMatcher 3 address_match
 envoy.type.matcher.v3.RegexMatcher 1 google_re2
-envoy.type.matcher.v3.StringMatcher 8 custom`
+envoy.type.matcher.v3.StringMatcher 8 custom
+envoy.type.tracing.v3.CustomTag 3 environment 5 metadata 6 value 7 value_type`

@@ -11,6 +11,7 @@ import type { HeaderValues } from '../../model/matcher.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
 import type { Metadata } from '../../model/http/metadata.ts'
+import type { Span } from '../../model/http/tracing.ts'
 import type { ConnectOptions, Upstreams } from '../upstream-api.ts'
 import type { RequestFacts } from '../router.ts'
 import type { HttpVersion } from './codec/framing.ts'
@@ -41,6 +42,8 @@ export class RequestHead implements RequestFacts {
   peerMetadata: string | undefined = undefined
   /** What filters have found out, from the plan on. */
   metadata: Metadata | undefined = undefined
+  /** Where requests are traced. */
+  span: Span | undefined = undefined
 
   constructor(fields: RequestHeadFields) {
     this.method = fields.method

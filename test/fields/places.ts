@@ -88,6 +88,15 @@ const hcm = part(
   },
   (m) => ({ filter_chains: [hcmChain(m)] }),
 )
+const TRACE = 'envoy.config.trace.v3'
+const ZIPKIN_BASE: JsonObject = { collector_cluster: 'z', collector_endpoint_version: 'HTTP_JSON' }
+const provider = (name: string, config: JsonObject): JsonObject => ({
+  name: 't',
+  typed_config: any(`${TRACE}.${name}`, config),
+})
+const tracing = part(hcm, `${HCM}.Tracing`, { provider: provider('ZipkinConfig', ZIPKIN_BASE) }, (m) => ({
+  tracing: m,
+}))
 const LOG = 'envoy.config.accesslog.v3'
 const FILE_LOG = 'envoy.extensions.access_loggers.file.v3.FileAccessLog'
 const FORMAT = 'envoy.config.core.v3.SubstitutionFormatString'
@@ -228,6 +237,14 @@ export const PLACES: readonly Place[] = [
   jwt,
   jwtProvider,
   jwtRule,
+  tracing,
+  part(tracing, `${TRACE}.ZipkinConfig`, ZIPKIN_BASE, (m) => ({ provider: provider('ZipkinConfig', m) })),
+  part(tracing, `${TRACE}.OpenTelemetryConfig`, { grpc_service: { envoy_grpc: { cluster_name: 'c' } } }, (m) => ({
+    provider: provider('OpenTelemetryConfig', m),
+  })),
+  part(tracing, 'envoy.type.tracing.v3.CustomTag', { tag: 'a', literal: { value: 'b' } }, (m) => ({
+    custom_tags: list(m),
+  })),
   accessLog,
   part(accessLog, `${LOG}.AccessLogFilter`, { or_filter: {} }, (m) => ({ filter: m })),
   part(accessLog, FILE_LOG, FILE_BASE, (m) => ({ typed_config: any(FILE_LOG, m) })),

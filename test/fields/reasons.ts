@@ -8,7 +8,6 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   'AccessLog.name': 'a name for messages',
   'SubstitutionFormatString.formatters': 'operators are known by their own names',
   'Cluster.alt_stat_name': 'a name of statistics',
-  'Route.decorator': 'a name of spans',
   'RBAC.rules_stat_prefix': 'a name of statistics',
   'RBAC.track_per_rule_stats': 'statistics',
   'CircuitBreakers.Thresholds.track_remaining': 'statistics',

@@ -29,6 +29,14 @@ const TEMPLATE = {
     path_template: '/a/*',
   },
 }
+const TRACER = {
+  name: 't',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.config.trace.v3.ZipkinConfig',
+    collector_cluster: 'y',
+    collector_endpoint_version: 'HTTP_JSON',
+  },
+}
 const RETRY = { retry_on: 'gateway-error' }
 
 /** What else has to be set for a field to mean something. */
@@ -106,6 +114,16 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
     ],
   ],
   'HttpConnectionManager.access_log': [[FILE_LOG]],
+  'HttpConnectionManager.tracing': [{ provider: TRACER }],
+  'HttpConnectionManager.Tracing.client_sampling': [{ value: 5 }],
+  'HttpConnectionManager.Tracing.random_sampling': [{ value: 5 }],
+  'HttpConnectionManager.Tracing.overall_sampling': [{ value: 5 }],
+  'HttpConnectionManager.Tracing.custom_tags': [[{ tag: 'a', literal: { value: 'b' } }]],
+  'HttpConnectionManager.Tracing.provider': [TRACER],
+  'ZipkinConfig.collector_endpoint_version': ['HTTP_PROTO'],
+  'ZipkinConfig.trace_context_option': ['USE_B3_WITH_W3C_PROPAGATION'],
+  'ZipkinConfig.shared_span_context': [false],
+  'OpenTelemetryConfig.grpc_service': [{ envoy_grpc: { cluster_name: 'd' } }],
   'Listener.access_log': [[FILE_LOG]],
   'TcpProxy.access_log': [[FILE_LOG]],
   'AccessLog.filter': [{ not_health_check_filter: {} }],

@@ -47,7 +47,6 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.cluster.v3.Cluster.load_balancing_policy': 'endpoints are taken in turn (load_balancing_policy)',
 }
 
-export const NO_SPANS = 'no spans are reported (tracing)'
 /** @param type of the configuration of a filter that is not run */
 export function findSkippedExtension(type: string): string {
   return EXTENSIONS[type] ?? `the filter ${type} does not run`

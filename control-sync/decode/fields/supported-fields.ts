@@ -54,7 +54,7 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
     'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +
-    'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id preserve_external_request_id request_id_extension forward_client_cert_details set_current_client_cert_details ' +
+    'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id preserve_external_request_id request_id_extension tracing forward_client_cert_details set_current_client_cert_details ' +
     'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port server_header_transformation via',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig':
     'upgrade_type enabled',
@@ -76,6 +76,14 @@ const TABLE: Record<string, string> = {
     'retry_on num_retries per_try_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
   'envoy.extensions.filters.http.router.v3.Router': 'suppress_envoy_headers dynamic_stats',
   'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing':
+    'client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider',
+  'envoy.config.trace.v3.ZipkinConfig':
+    'collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version collector_hostname trace_context_option',
+  'envoy.config.trace.v3.OpenTelemetryConfig': 'grpc_service service_name',
+  'envoy.config.route.v3.Decorator': 'operation',
+  'envoy.config.core.v3.GrpcService': 'envoy_grpc initial_metadata',
+  'envoy.config.core.v3.GrpcService.EnvoyGrpc': 'cluster_name authority',
   'envoy.config.core.v3.SubstitutionFormatString':
     'text_format json_format text_format_source omit_empty_values formatters',
   // Bytes of TCP are counted when somebody asks, and series stay.

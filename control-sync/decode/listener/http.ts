@@ -28,19 +28,16 @@ import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodeJwt } from '../jwt.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeRouteConfig } from '../route/route.ts'
-import { NO_SPANS, findSkippedExtension } from '../fields/skipped.ts'
+import { findSkippedExtension } from '../fields/skipped.ts'
 import { decodeAccessLogs } from '../telemetry/access-log.ts'
 import { decodeExchange, decodeStats } from '../telemetry/filters.ts'
+import { decodeTracing } from '../telemetry/tracing.ts'
 import { decodeMsOrNone } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
-/** HttpConnectionManager.Tracing.provider. */
-const TRACING_PROVIDER = 9
 /** @param unknown what becomes of a filter that is not implemented: inbound it blocks, outbound it is skipped. */
 export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unknown): HttpConnectionManager {
   const details = from.setCurrentClientCertDetails
-  // Without a provider Envoy reports none either.
-  if (from.tracing?.$unknown?.some(({ no }) => no === TRACING_PROVIDER)) at.skip(NO_SPANS)
   for (const [i, upgrade] of from.upgradeConfigs.entries())
     refuse(at.in('upgrade_configs').item(i), UpgradeConfigSchema, upgrade)
   return {
@@ -79,6 +76,7 @@ export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unkno
     proxyContinue: from.proxy100Continue,
     maxRequestHeadersBytes: decodeHeadersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
     ...decodeAccessLogs(at.in('access_log'), from.accessLog),
+    ...decodeTracing(at.in('tracing'), from.tracing),
     // Istio says so on its HTTP_PROXY_PORT listener and nowhere else; inbound nobody is to name other targets.
     explicitProxy: unknown === 'skips' && (from.httpProtocolOptions?.allowAbsoluteUrl ?? false),
   }

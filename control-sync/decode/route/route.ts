@@ -166,6 +166,7 @@ function route(at: DecodePath, from: XRoute, outer: RouteFilters): Route {
         action: decodeRouteAction(at, from),
         headers: decodeHeaderChanges(at, from),
         ...retriesUnsafe(at, from.metadata),
+        ...(from.decorator?.operation ? { spanName: from.decorator.operation } : {}),
         ...(filters.size === 0 ? {} : { filters }),
       }
     },

@@ -204,8 +204,13 @@ export class RequestLogFacts implements LogFacts {
   get ownUri(): string | undefined {
     return this.#conn.tls ? this.#of.client.ownPrincipal : undefined
   }
-  readonly traceId: string | undefined = undefined
-  readonly spanId: string | undefined = undefined
+  get traceId(): string | undefined {
+    return this.#of.request.span?.traceId
+  }
+  get spanId(): string | undefined {
+    const { span } = this.#of.request
+    return span?.isSampled ? span.id : undefined
+  }
 }
 
 function since({ startedMs }: LogRecord, ms: number | undefined): number | undefined {

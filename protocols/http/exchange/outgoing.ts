@@ -4,6 +4,7 @@ import type { HeaderEdit } from '../../../model/route.ts'
 import type { SubstitutionFacts } from '../../../model/substitution.ts'
 import { findHeaderOrPseudo } from '../../router.ts'
 import { isExchangeHeader, PEER_METADATA } from '../../telemetry/exchange-headers.ts'
+import { writeContext } from '../../telemetry/tracing/propagation.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
@@ -16,7 +17,10 @@ import type { LocalAnswer } from './reply.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
 export type HeaderFacts = {
-  readonly http: Pick<HttpConnectionManager, 'exchange' | 'serverHeader' | 'via' | 'hidesEnvoy' | 'maxStreamMs'>
+  readonly http: Pick<
+    HttpConnectionManager,
+    'exchange' | 'tracing' | 'serverHeader' | 'via' | 'hidesEnvoy' | 'maxStreamMs'
+  >
   readonly request: RequestHead
   readonly client: RequestOrigin
   readonly record: ExchangeRecord
@@ -41,6 +45,7 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
   if (host !== undefined && !http.hidesEnvoy) setHeader(headers, 'x-envoy-original-host', request.authority)
   if (plan.action.rewrite.path !== undefined && !http.hidesEnvoy)
     setHeader(headers, 'x-envoy-original-path', request.path)
+  if (request.span && http.tracing) writeContext(headers, request.span, http.tracing.provider)
   return {
     method: request.method,
     scheme: request.scheme,

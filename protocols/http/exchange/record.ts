@@ -5,6 +5,8 @@ import type { CertificatesUsed } from '../../../model/identity.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Address } from '../../../core/os/network.ts'
+import type { Tracing } from '../../../model/http/tracing.ts'
+import { finishSpan } from '../../telemetry/tracing/tracer.ts'
 import { getAccessLogs } from '../../telemetry/access-logs.ts'
 import { reportToIstio } from './istio-report.ts'
 import { BrokenRequestFacts, RequestLogFacts } from './log-facts.ts'
@@ -141,14 +143,31 @@ export function notePlan(plan: Plan, { record, client, request }: Recorded, { ct
 }
 
 export function finishAccess(exchange: Recorded, { ctx, metrics }: HttpRuntime): void {
-  const { record, client, http } = exchange
+  const { record, request, client, http } = exchange
   metrics.ended(client.conn.listener.direction, record.status)
   if (record.error) metrics.failed(record.error.code)
-  if (!http.stats && !http.accessLogs) return
+  if (!http.stats && !http.accessLogs && !http.tracing) return
   const durationMs = ctx.clock.monotonicMs() - record.startedMs
   const flags = formatFlags(record)
   if (http.stats) reportToIstio(exchange, http.stats, { flags, durationMs })
-  if (!http.accessLogs) return
+  if (!http.accessLogs && !request.span?.isSampled) return
   const facts = new RequestLogFacts(exchange, { flags, durationMs, endedMs: ctx.clock.wallMs() })
-  getAccessLogs(ctx).write(http.accessLogs, facts)
+  if (http.accessLogs) getAccessLogs(ctx).write(http.accessLogs, facts)
+  if (http.tracing) reportSpan(exchange, http.tracing, facts, ctx)
+}
+
+function reportSpan(
+  { request, client, record }: Recorded,
+  tracing: Tracing,
+  facts: RequestLogFacts,
+  ctx: Context,
+): void {
+  const { span } = request
+  if (!span?.isSampled || !ctx.spans) return
+  const { plan } = record
+  const name = plan?.kind === 'forward' ? plan.routed.route.spanName : undefined
+  const isInbound = client.conn.listener.direction === 'inbound'
+  const nodeId = ctx.telemetry?.nodeId() ?? ''
+  const finished = finishSpan(span, { tracing, facts, isInbound, scheme: request.scheme, name, nodeId })
+  ctx.spans.report(tracing.provider, finished)
 }

@@ -1,5 +1,6 @@
 /** The connection's part of every request on it, worked out once: who the client is, for policies, headers and logs. */
 import { deriveSource } from '../../../core/ip-source.ts'
+import type { Random } from '../../../core/os/clock.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { HttpReporter } from '../../telemetry/http.ts'
 import { getTelemetry } from '../../telemetry/telemetry.ts'
@@ -42,6 +43,9 @@ export class RequestOrigin implements ClientAddress {
   /** Made at the first request that is counted in istio_* metrics. */
   get reporter(): HttpReporter {
     return (this.#reporter ??= new HttpReporter(getTelemetry(this.#ctx)))
+  }
+  get random(): Random {
+    return this.#ctx.random
   }
   /** Of our own certificate; undefined until there is one. */
   get ownPrincipal(): string | undefined {

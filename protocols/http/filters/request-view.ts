@@ -5,8 +5,9 @@
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'
+import { startSpan } from '../../telemetry/tracing/tracer.ts'
 import { removeHeader } from '../codec/field-table.ts'
-import { findHeaderValue, setHeader } from './header-edit.ts'
+import { findFirstValue, findHeaderValue, setHeader } from './header-edit.ts'
 import type { RequestHead } from '../message.ts'
 import { findRouteTable } from '../exchange/plan.ts'
 
@@ -26,6 +27,16 @@ export function settleRequest(
   }
   const internalOnly = findRouteTable(http, tables)?.config.internalOnly
   if (internalOnly) for (const name of internalOnly) removeHeader(headers, name)
+  if (http.tracing)
+    request.span = startSpan(
+      {
+        find: (name) => findFirstValue(headers, name),
+        setRequestId: (id) => setHeader(headers, 'x-request-id', id),
+        isInbound: client.conn.listener.direction === 'inbound',
+      },
+      http.tracing,
+      client.random,
+    )
 }
 
 /** A proxy before this one may have terminated TLS (as Envoy, where x-forwarded-proto is not its own). */

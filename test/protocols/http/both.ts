@@ -6,10 +6,11 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { Current } from '../../../core/current.ts'
 import type { Log } from '../../../core/log.ts'
+import type { SpanOutput } from '../../../model/http/tracing.ts'
 import type { AccessLogOutput } from '../../../model/access-log/access-log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import type { Cluster } from '../../../model/cluster.ts'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { HttpConnectionManager, Listener } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { Connection } from '../../../protocols/connection.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../../protocols/context.ts'
@@ -47,6 +48,8 @@ type Options = {
   cluster?: Partial<Cluster>
   log?: Log
   accessLogs?: AccessLogOutput
+  spans?: SpanOutput
+  direction?: Listener['direction']
   answer?: http.RequestListener
   onContinue?: http.RequestListener
   originPort?: number
@@ -61,6 +64,7 @@ export class Both {
   /** Of the connections that are served. */
   readonly connections: Connection[] = []
   current: HttpConnectionManager
+  direction: Listener['direction'] = 'inbound'
   readonly #aborted = new AbortController()
   #answer: http.RequestListener = (_request, response) => response.end('hi')
 
@@ -71,12 +75,14 @@ export class Both {
   static async start(t: TestContext, manager: HttpConnectionManager, p: Options = {}): Promise<Both> {
     const both = new Both(manager)
     if (p.answer) both.#answer = p.answer
+    if (p.direction) both.direction = p.direction
     const origin = await both.#origin()
     if (p.onContinue) origin.on('checkContinue', p.onContinue)
     const toOrigin = cluster([endpoint('127.0.0.1', p.originPort ?? portOf(origin))], p.cluster)
     const ctx = realContext({
       ...(p.log && { log: p.log }),
       ...(p.accessLogs && { accessLogs: p.accessLogs }),
+      ...(p.spans && { spans: p.spans }),
       metrics: both.metrics,
       tables: new Current<Tables>(tablesOf([toOrigin, ...(p.clusters ?? [])])),
       limits: { ...DEFAULT_LIMITS, ...p.limits },
@@ -119,6 +125,7 @@ export class Both {
         stream.on('error', () => {})
         const conn = connectionInClear(stream, this.current, {
           local: { host: '127.0.0.1', port: this.ports[codec] },
+          listener: { name: 'l', direction: this.direction } as Listener,
           aborted: this.#aborted.signal,
         })
         this.connections.push(conn)

@@ -11,6 +11,8 @@ import type { ConfigSource, ExtensionConfigSource } from "../../../../../config/
 import type { TypedExtensionConfig } from "../../../../../config/core/v3/extension_pb.ts";
 import type { Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions } from "../../../../../config/core/v3/protocol_pb.ts";
 import type { RouteConfiguration } from "../../../../../config/route/v3/route_pb.ts";
+import type { Tracing_Http } from "../../../../../config/trace/v3/http_tracer_pb.ts";
+import type { CustomTag } from "../../../../../type/tracing/v3/custom_tag_pb.ts";
 import type { Percent } from "../../../../../type/v3/percent_pb.ts";
 import type { Any, Duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -304,6 +306,16 @@ export type HttpConnectionManager_Tracing = Message<"envoy.extensions.filters.ne
    * @generated from field: google.protobuf.UInt32Value max_path_tag_length = 7;
    */
   maxPathTagLength?: number | undefined;
+
+  /**
+   * @generated from field: repeated envoy.type.tracing.v3.CustomTag custom_tags = 8;
+   */
+  customTags: CustomTag[];
+
+  /**
+   * @generated from field: envoy.config.trace.v3.Tracing.Http provider = 9;
+   */
+  provider?: Tracing_Http | undefined;
 
   /**
    * @generated from field: google.protobuf.BoolValue spawn_upstream_span = 10;
