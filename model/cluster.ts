@@ -1,3 +1,4 @@
+import type { KeepAlive } from '../core/os/network.ts'
 import type { UpstreamTls } from './tls.ts'
 
 /** envoy.config.cluster.v3.Cluster, decoded. */
@@ -33,7 +34,8 @@ export type Cluster = {
   readonly transport: Transport
   /** Local address for upstream connections (Istio inbound: 127.0.0.6). */
   readonly bindAddress: string | undefined
-  readonly keepAliveMs: number | undefined
+  /** Of its connections (tcp_keepalive). */
+  readonly keepAlive?: KeepAlive
   /** What istiod says of it; absent where it says nothing. */
   readonly mesh?: ClusterMetadata
 }

@@ -166,6 +166,10 @@ export type TcpProxy = {
   readonly accessLogs?: readonly AccessLog[]
   /** Hash balancers place connections by the client's address (hash_policy.source_ip). */
   readonly hashesSource?: boolean
+  /** Endpoints that are asked for a connection, one after the other; default 1. */
+  readonly maxConnectAttempts?: number
+  /** After so long it ends, whatever it carries. */
+  readonly maxConnectionMs?: number | undefined
 }
 
 /** envoy.extensions.filters.network.http_connection_manager.v3, what meshlet acts on. */

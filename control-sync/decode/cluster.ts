@@ -87,7 +87,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
       at.in('upstream_bind_config').in('source_address').in('address'),
       from.upstreamBindConfig?.sourceAddress?.address,
     ),
-    keepAliveMs: keepAliveMs(from),
+    ...keepAlive(from),
     ...decodeClusterMetadata(from.metadata?.filterMetadata['istio']),
   }
 }
@@ -151,13 +151,15 @@ export function blockCluster({ name }: Pick<XCluster, 'name'>, reason: string): 
     transportMatches: [],
     transport: PLAINTEXT,
     bindAddress: undefined,
-    keepAliveMs: undefined,
   }
 }
 
-function keepAliveMs(from: XCluster): number | undefined {
-  const seconds = from.upstreamConnectionOptions?.tcpKeepalive?.keepaliveTime
-  return seconds === undefined ? undefined : seconds * 1000
+function keepAlive({ upstreamConnectionOptions }: XCluster): Pick<Cluster, 'keepAlive'> {
+  const from = upstreamConnectionOptions?.tcpKeepalive
+  if (!from) return {}
+  const ms = (seconds: number | undefined): number | undefined => (seconds === undefined ? undefined : seconds * 1000)
+  const probes = from.keepaliveProbes
+  return { keepAlive: { idleMs: ms(from.keepaliveTime), intervalMs: ms(from.keepaliveInterval), probes } }
 }
 
 function bindAddress(at: DecodePath, address: string | undefined): string | undefined {

@@ -29,7 +29,7 @@ export interface Network {
   dial(
     to: Address,
     signal: AbortSignal,
-    options?: { readonly from?: string; readonly keepAliveMs?: number },
+    options?: { readonly from?: string; readonly keepAlive?: KeepAlive },
   ): Promise<NetStream>
   /**
    * Port 0 picks a free one. Disposing stops accepting; accepted streams stay open. `ipv6Only`: `::` without IPv4
@@ -60,6 +60,14 @@ export type Datagrams = AsyncDisposable & {
 
 let dgram: typeof Dgram | undefined
 
+/** TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT; left out: Node's, which for the first is 30 s here. */
+export type KeepAlive = {
+  readonly idleMs?: number | undefined
+  readonly intervalMs?: number | undefined
+  readonly probes?: number | undefined
+}
+const KEEP_ALIVE_IDLE_MS = 30_000
+
 export const systemNetwork: Network = {
   dial(to, signal, options) {
     return new Promise((resolve, reject) => {
@@ -72,10 +80,9 @@ export const systemNetwork: Network = {
         port: to.port,
         noDelay: true,
         allowHalfOpen: true,
-        keepAlive: true,
-        keepAliveInitialDelay: options?.keepAliveMs ?? 30_000,
         ...(options?.from === undefined ? {} : { localAddress: options.from }),
       })
+      setKeepAlive(socket, options?.keepAlive)
       const onAbort = guard('network', reject, () => {
         socket.destroy()
         reject(signal.reason)
@@ -264,4 +271,10 @@ function described(socket: net.Socket): NetStream {
 /** Dual-stack listeners report IPv4 peers as ::ffff:a.b.c.d; policies and logs mean the IPv4 address. */
 export function toPlainAddress(address: string | undefined): string {
   return address?.startsWith('::ffff:') ? address.slice(7) : (address ?? '')
+}
+
+function setKeepAlive(socket: net.Socket, { idleMs = KEEP_ALIVE_IDLE_MS, intervalMs, probes }: KeepAlive = {}): void {
+  const options = { enable: true, initialDelay: idleMs, interval: intervalMs, count: probes }
+  // This form is not in the types yet.
+  ;(socket.setKeepAlive as unknown as (options: object) => void).call(socket, options)
 }

@@ -1,5 +1,7 @@
 /** envoy.filters.network.tcp_proxy: one upstream connection for one downstream connection. */
-import { MeshError, toMeshError } from '../../core/errors.ts'
+import { MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
+import { doNothing, guard } from '../../core/defects/guard.ts'
+import type { Timer } from '../../core/os/clock.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { TcpProxy } from '../../model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
@@ -41,15 +43,10 @@ export async function serveTcp(
       ),
     }
   conn.cluster = cluster.name
+  using life = new Life(tcp.maxConnectionMs, ctx)
   let upstream: UpstreamStream
   try {
-    upstream = await upstreams.connect(cluster, {
-      signal: conn.aborted,
-      speaks: 'tcp',
-      originalDst: conn.originalDst,
-      host: conn.tls?.serverName ?? conn.offered.serverName,
-      hash: tcp.hashesSource ? hash64(conn.remote.host) : undefined,
-    })
+    upstream = await connect(cluster, conn, { tcp, upstreams, signal: AbortSignal.any([conn.aborted, life.ended]) })
   } catch (thrown) {
     const error = conn.aborted.aborted ? undefined : toMeshError(thrown)
     countOpened(conn, ctx, { cluster, flags: error?.row.flag ?? '-' })?.[Symbol.dispose]()
@@ -57,9 +54,55 @@ export async function serveTcp(
   }
   conn.upstream = upstream
   using _ = countOpened(conn, ctx, { cluster, upstream, flags: '-' })
-  const end = await carry(conn, upstream, tcp.idleMs ?? DEFAULT_IDLE_MS, ctx)
+  const end = await carry(conn, upstream, { idleMs: tcp.idleMs ?? DEFAULT_IDLE_MS, ended: life.ended }, ctx)
   return end === undefined ? ENDED : { error: end }
 }
+
+/** max_downstream_connection_duration. */
+class Life implements Disposable {
+  readonly #ended = new AbortController()
+  readonly #timer: Timer | undefined
+
+  constructor(maxMs: number | undefined, { clock }: Pick<Context, 'clock'>) {
+    const end = guard('tcp', doNothing, () => {
+      this.#ended.abort(
+        new MeshError('MESH_STREAM_DURATION', `not over within ${maxMs} ms (max_downstream_connection_duration)`),
+      )
+    })
+    if (maxMs !== undefined) this.#timer = clock.after(maxMs, end)
+  }
+  get ended(): AbortSignal {
+    return this.#ended.signal
+  }
+  [Symbol.dispose](): void {
+    this.#timer?.cancel()
+  }
+}
+
+/** No byte has gone anywhere, so another endpoint may have it (max_connect_attempts). */
+async function connect(
+  cluster: Cluster,
+  conn: Connection,
+  { tcp, upstreams, signal }: { readonly tcp: TcpProxy; readonly upstreams: Upstreams; readonly signal: AbortSignal },
+): Promise<UpstreamStream> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await upstreams.connect(cluster, {
+        signal,
+        speaks: 'tcp',
+        originalDst: conn.originalDst,
+        host: conn.tls?.serverName ?? conn.offered.serverName,
+        hash: tcp.hashesSource ? hash64(conn.remote.host) : undefined,
+      })
+    } catch (thrown) {
+      const { code, row } = toMeshError(thrown)
+      const mayHelp = row.origin === 'upstream' && !NO_OTHER.has(code)
+      if (signal.aborted || !mayHelp || attempt >= (tcp.maxConnectAttempts ?? 1)) throw thrown
+    }
+  }
+}
+/** Another attempt would end the same. */
+const NO_OTHER: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['MESH_NO_ENDPOINT', 'MESH_UPSTREAM_OVERFLOW'])
 
 /** In istio_tcp_* metrics, where the chain has the filter for them. */
 function countOpened(
@@ -86,7 +129,7 @@ function countOpened(
 async function carry(
   conn: Connection,
   upstream: UpstreamStream,
-  idleMs: number,
+  { idleMs, ended }: { readonly idleMs: number; readonly ended: AbortSignal },
   ctx: TcpContext,
 ): Promise<MeshError | undefined> {
   let givenUp: MeshError | undefined
@@ -100,7 +143,7 @@ async function carry(
   }
   const how = await splice(conn.stream, upstream.stream, {
     clock: ctx.clock,
-    signal: AbortSignal.any([conn.aborted, stop.signal]),
+    signal: AbortSignal.any([conn.aborted, stop.signal, ended]),
     waiting: getWaiting(ctx),
     holder,
     maxBufferBytes: ctx.limits.maxBufferBytes,
@@ -125,7 +168,7 @@ async function carry(
     case 'idle':
       return new MeshError('MESH_IDLE_TIMEOUT', `nothing moved for ${idleMs} ms`)
     case 'aborted':
-      return givenUp
+      return givenUp ?? (ended.aborted ? toMeshError(ended.reason) : undefined)
     case 'ended':
       return undefined
     default:

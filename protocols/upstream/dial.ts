@@ -156,7 +156,7 @@ async function connected(
         : undefined
     const dialed = await network.dial(proxy?.address ?? { host: address, port }, either, {
       ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }),
-      ...(cluster.keepAliveMs === undefined ? {} : { keepAliveMs: cluster.keepAliveMs }),
+      ...(cluster.keepAlive && { keepAlive: cluster.keepAlive }),
     })
     // Where it leads counts, not where the proxy is.
     const made = proxy ? { ...dialed, remote: { host: address, port } } : dialed

@@ -51,9 +51,9 @@ export const SHOWN_BY: Readonly<Record<string, readonly [file: string, text: str
     'test/protocols/upstream/outlier.test.ts',
     'consecutiveLocalFailures',
   ],
-  'Cluster.upstream_connection_options': ['test/protocols/upstream/dial.test.ts', 'keepAliveMs'],
-  'UpstreamConnectionOptions.tcp_keepalive': ['test/protocols/upstream/dial.test.ts', 'keepAliveMs'],
-  'TcpKeepalive.keepalive_time': ['test/protocols/upstream/dial.test.ts', 'keepAliveMs'],
+  'Cluster.upstream_connection_options': ['test/protocols/upstream/dial.test.ts', 'keepAlive'],
+  'UpstreamConnectionOptions.tcp_keepalive': ['test/protocols/upstream/dial.test.ts', 'keepAlive'],
+  'TcpKeepalive.keepalive_time': ['test/protocols/upstream/dial.test.ts', 'keepAlive'],
   'CertificateValidationContext.system_root_certs': ['test/protocols/tls/client.test.ts', 'system'],
   'HttpConnectionManager.set_current_client_cert_details': [
     'test/protocols/http/filters/forwarded.test.ts',

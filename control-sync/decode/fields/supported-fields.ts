@@ -26,7 +26,7 @@ const TABLE: Record<string, string> = {
     'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time ' +
     'always_eject_one_host max_ejection_time_jitter',
   'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
-  'envoy.config.core.v3.TcpKeepalive': 'keepalive_time',
+  'envoy.config.core.v3.TcpKeepalive': 'keepalive_probes keepalive_time keepalive_interval',
   'envoy.config.core.v3.BindConfig': 'source_address',
   'envoy.config.core.v3.SocketAddress': 'address port_value ipv4_compat',
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints',
@@ -50,7 +50,7 @@ const TABLE: Record<string, string> = {
     'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',
   'envoy.config.listener.v3.ListenerFilter': 'name typed_config filter_disabled',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy':
-    'stat_prefix cluster weighted_clusters idle_timeout access_log hash_policy',
+    'stat_prefix cluster weighted_clusters idle_timeout access_log hash_policy max_connect_attempts max_downstream_connection_duration',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
     'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +

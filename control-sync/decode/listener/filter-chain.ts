@@ -34,7 +34,7 @@ import { MQTT_FILTER, decodeMqttCodec } from './mqtt.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeWeighted } from '../route/route-action.ts'
 import { decodeDownstreamTls } from '../tls.ts'
-import { decodeMsOrNone, decodeRanges } from '../fields/values.ts'
+import { decodeMs, decodeMsOrNone, decodeRanges } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -203,7 +203,15 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
   const hashesSource = from.hashPolicy.some((h) => h.policySpecifier.case === 'sourceIp')
   for (const [i, h] of from.hashPolicy.entries())
     if (h.policySpecifier.case !== 'sourceIp') at.in('hash_policy').item(i).ignore('not implemented')
-  const rest = { idleMs, ...logs, ...(hashesSource && { hashesSource }) }
+  const maxConnectionMs = decodeMs(at.in('max_downstream_connection_duration'), from.maxDownstreamConnectionDuration)
+  if (from.maxConnectAttempts === 0) at.in('max_connect_attempts').issue('must be 1 or more')
+  const rest = {
+    ...(from.maxConnectAttempts !== undefined && { maxConnectAttempts: from.maxConnectAttempts }),
+    ...(maxConnectionMs && { maxConnectionMs }),
+    idleMs,
+    ...logs,
+    ...(hashesSource && { hashesSource }),
+  }
   const named = (
     name: string,
     weight: number,

@@ -350,3 +350,10 @@ test('a transport that cannot be taken is blocked for the endpoints that it is f
     ['blocked', 'blocked'],
   )
 })
+
+test('tcp_keepalive: keepalive_time, keepalive_interval and keepalive_probes', () => {
+  const keepalive = { keepalive_time: 7, keepalive_interval: 3, keepalive_probes: 4 }
+  const decoded = run({ upstream_connection_options: { tcp_keepalive: keepalive } })
+  assert.ok(decoded.ok)
+  assert.deepEqual(decoded.value.keepAlive, { idleMs: 7_000, intervalMs: 3_000, probes: 4 })
+})

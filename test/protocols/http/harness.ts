@@ -49,7 +49,6 @@ export function cluster(
     transportMatches: [],
     transport: { kind: 'plaintext' },
     bindAddress: undefined,
-    keepAliveMs: undefined,
     discovery: {
       kind: 'static',
       load: loadOf(endpoints),

@@ -9,6 +9,7 @@ import type { Cluster } from '../../../model/cluster.ts'
 import type { TcpProxy } from '../../../model/listener.ts'
 import type { Connection } from '../../../protocols/connection.ts'
 import { DEFAULT_LIMITS } from '../../../protocols/context.ts'
+import { hash64 } from '../../../protocols/xx-hash.ts'
 import { serveTcp } from '../../../protocols/tcp/proxy.ts'
 import type { ConnectOptions, Upstreams } from '../../../protocols/upstream-api.ts'
 import { seededRandom } from '../../helpers/random.ts'
@@ -16,7 +17,12 @@ import type { StatsFilter } from '../../../model/telemetry.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, tablesOf } from '../http/harness.ts'
 
-function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError, stats?: StatsFilter) {
+function rig(
+  clusters: readonly Cluster[] = [cluster()],
+  failure?: MeshError | readonly (MeshError | undefined)[],
+  stats?: StatsFilter,
+  more: Partial<TcpProxy> = {},
+) {
   const [client, near] = duplexPair()
   const [far, server] = duplexPair()
   for (const s of [client, server]) s.on('error', () => {}).resume()
@@ -39,7 +45,8 @@ function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError, st
   const upstreams: Upstreams = {
     connect: async (_, options) => {
       asked.push(options)
-      if (failure) throw failure
+      const fails = Array.isArray(failure) ? failure[asked.length - 1] : failure
+      if (fails) throw fails
       return { stream: far, endpoint: endpoint('10.1.0.1', 80), alpn: '', release: (how) => released.push(how) }
     },
   }
@@ -53,7 +60,7 @@ function rig(clusters: readonly Cluster[] = [cluster()], failure?: MeshError, st
     identity: { current: () => undefined, watch: assert.fail as never },
     tables: { get: () => tables, watch: assert.fail } as never,
   }
-  const tcp = { clusters: [{ name: 'origin', weight: 1 }], idleMs: 5000 } as unknown as TcpProxy
+  const tcp = { clusters: [{ name: 'origin', weight: 1 }], idleMs: 5000, ...more } as unknown as TcpProxy
   const outcome = serveTcp(conn, tcp, ctx, upstreams)
   return { client, server, near, far, clock, aborted, released, asked, conn, outcome, metrics: ctx.metrics }
 }
@@ -152,4 +159,44 @@ test('a chain without the filter counts nothing for Istio', async () => {
   server.end()
   await outcome
   assert.doesNotMatch(metrics.text(), /istio_/)
+})
+
+const FAILED = new MeshError('MESH_CONNECT_FAILED', 'x')
+for (const { name, failures, attempts, asked, code } of [
+  { name: 'one is the default', failures: [FAILED, undefined], attempts: undefined, asked: 1, code: FAILED.code },
+  { name: 'the second may succeed', failures: [FAILED, undefined], attempts: 3, asked: 2, code: undefined },
+  { name: 'no more than so many', failures: [FAILED, FAILED, undefined], attempts: 2, asked: 2, code: FAILED.code },
+  {
+    name: 'none where another would end the same',
+    failures: [new MeshError('MESH_NO_ENDPOINT', 'x'), undefined],
+    attempts: 3,
+    asked: 1,
+    code: 'MESH_NO_ENDPOINT',
+  },
+])
+  test(`max_connect_attempts: ${name}`, async () => {
+    const r = rig(undefined, failures, undefined, attempts === undefined ? {} : { maxConnectAttempts: attempts })
+    await settle()
+    assert.equal(r.asked.length, asked)
+    r.client.end()
+    r.server.end()
+    assert.equal((await r.outcome).error?.code, code)
+  })
+test('max_downstream_connection_duration: it ends, whatever it carries', async () => {
+  const r = rig(undefined, undefined, undefined, { maxConnectionMs: 3_000 })
+  await settle()
+  await r.clock.advance(2_999)
+  r.client.write('x')
+  assert.equal(r.near.destroyed, false)
+  await r.clock.advance(1)
+  assert.equal((await r.outcome).error?.code, 'MESH_STREAM_DURATION')
+  assert.equal(r.far.destroyed, true)
+  assert.deepEqual(r.released, ['ok'])
+})
+test('hash_policy: the address of the client', async () => {
+  const r = rig(undefined, undefined, undefined, { hashesSource: true })
+  await settle()
+  assert.equal(r.asked[0]!.hash, hash64('10.0.0.2'))
+  r.aborted.abort()
+  await r.outcome
 })

@@ -5,7 +5,9 @@ import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
 import { ANY_TLS } from '../parts.ts'
 
 test('what a cluster says about its sockets reaches the network: the local address and TCP keep-alive', async () => {
-  await using h = new Harness([cluster(undefined, { bindAddress: '127.0.0.2', keepAliveMs: 7_000 })])
+  await using h = new Harness([
+    cluster(undefined, { bindAddress: '127.0.0.2', keepAlive: { idleMs: 7_000, probes: 3 } }),
+  ])
   const asked: unknown[] = []
   const dial = h.network.dial.bind(h.network)
   h.network.dial = (to, signal, options?: Parameters<Network['dial']>[2]) => {
@@ -17,7 +19,7 @@ test('what a cluster says about its sockets reaches the network: the local addre
   await client.send(GET)
   await origin.answer(OK)
   assert.match(await client.take(), /200 OK/)
-  assert.deepEqual(asked, [{ from: '127.0.0.2', keepAliveMs: 7_000 }])
+  assert.deepEqual(asked, [{ from: '127.0.0.2', keepAlive: { idleMs: 7_000, probes: 3 } }])
 })
 
 test("with auto_host_sni the endpoint's hostname is the name that TLS asks for, and the name of its address where it has none", async () => {

@@ -72,3 +72,14 @@ test('tcp_proxy hash_policy: the address of the client', () => {
   assert.ok(codec.kind === 'tcp')
   assert.equal(codec.tcp.hashesSource, true)
 })
+
+test('tcp_proxy: max_connect_attempts and max_downstream_connection_duration', () => {
+  const chain = (more: JsonObject): JsonObject => ({
+    filters: [{ ...tcp, typed_config: { ...(tcp['typed_config'] as JsonObject), ...more } }],
+  })
+  const { codec } = good({}, chain({ max_connect_attempts: 3, max_downstream_connection_duration: '9s' })).value
+    .filterChains[0]!
+  assert.ok(codec.kind === 'tcp')
+  assert.deepEqual([codec.tcp.maxConnectAttempts, codec.tcp.maxConnectionMs], [3, 9_000])
+  assert.match(issues({}, chain({ max_connect_attempts: 0 }))[0]!, /max_connect_attempts: must be 1 or more/)
+})
