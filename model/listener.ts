@@ -4,7 +4,7 @@ import type { JwtAuthentication } from './http/jwt.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
 import type { Policy } from './policy.ts'
 import type { MetadataExchange, StatsFilter } from './telemetry.ts'
-import type { Fault, RouteConfig, WeightedCluster } from './route.ts'
+import type { Fault, Mutations, RouteConfig, WeightedCluster } from './route.ts'
 import type { DownstreamTls } from './tls.ts'
 import type { Tracing } from './http/tracing.ts'
 
@@ -246,6 +246,14 @@ export type HttpFilter =
   | { readonly kind: 'rbac'; readonly name: string; readonly policy: Policy; readonly off?: boolean }
   | { readonly kind: 'fault'; readonly name: string; readonly fault: Fault | undefined; readonly off?: boolean }
   | { readonly kind: 'jwt'; readonly name: string; readonly jwt: JwtAuthentication; readonly off?: boolean }
+  /** `nearestWins`: changes of the route come last, so that they count (most_specific_header_mutations_wins). */
+  | {
+      readonly kind: 'mutation'
+      readonly name: string
+      readonly mutations: Mutations
+      readonly nearestWins: boolean
+      readonly off?: boolean
+    }
   /** What it does stands at routes. */
   | { readonly kind: 'cors'; readonly name: string; readonly off?: boolean }
   /** Deny every request: an inbound filter that meshlet does not implement. */

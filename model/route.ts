@@ -1,4 +1,4 @@
-import type { HeaderMatch, QueryMatch } from './matcher.ts'
+import type { HeaderMatch, QueryMatch, StringMatch } from './matcher.ts'
 import type { CorsPolicy } from './http/cors.ts'
 import type { MetadataMatch } from './http/metadata.ts'
 import type { SafeRegex } from '../core/regex.ts'
@@ -64,6 +64,8 @@ export type RouteFilter = {
   readonly policy?: { readonly value: Policy | undefined }
   readonly fault?: { readonly value: Fault | undefined }
   readonly cors?: CorsPolicy
+  /** Beside the filter's own; the table's first, the route's last. */
+  readonly mutations?: readonly Mutations[]
   /** In place of the filter's rules: the name of one of its requirements; false = no token is needed. */
   readonly jwt?: string | false
 }
@@ -173,7 +175,14 @@ export type HostRewrite =
 
 /** Applied in the order remove, add. Names lower case. */
 export type HeaderChanges = { readonly request: HeaderEdit; readonly response: HeaderEdit }
-export type HeaderEdit = { readonly remove: readonly string[]; readonly add: readonly HeaderAdd[] }
+export type HeaderEdit = {
+  readonly remove: readonly string[]
+  /** Names that it matches are removed, too. */
+  readonly removeMatching?: StringMatch
+  readonly add: readonly HeaderAdd[]
+}
+/** envoy.extensions.filters.http.header_mutation.v3.Mutations, in the order in which they apply. */
+export type Mutations = { readonly request: readonly HeaderEdit[]; readonly response: readonly HeaderEdit[] }
 export type HeaderAdd = {
   readonly name: string
   readonly value: string

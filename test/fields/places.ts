@@ -163,6 +163,10 @@ const route = part(host, 'envoy.config.route.v3.Route', { match: { prefix: '/' }
 const action = part(route, 'envoy.config.route.v3.RouteAction', { cluster: 'c', max_grpc_timeout: '9s' }, (m) => ({
   route: m,
 }))
+const MUTATION = 'envoy.extensions.filters.http.header_mutation.v3'
+const headerMutation = part(hcm, `${MUTATION}.HeaderMutation`, {}, (m) => ({
+  http_filters: [{ name: 'm', typed_config: any(`${MUTATION}.HeaderMutation`, m) }, ROUTER],
+}))
 const CORS = 'envoy.extensions.filters.http.cors.v3.CorsPolicy'
 const cors = part(route, CORS, { allow_origin_string_match: [{ exact: 'a' }] }, (m) => ({
   typed_per_filter_config: { 'envoy.filters.http.cors': any(CORS, m) },
@@ -267,6 +271,8 @@ export const PLACES: readonly Place[] = [
   })),
   action,
   cors,
+  headerMutation,
+  part(headerMutation, `${MUTATION}.Mutations`, {}, (m) => ({ mutations: m })),
   redirect,
   direct,
   weighted,

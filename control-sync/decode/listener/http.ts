@@ -7,6 +7,7 @@ import {
   type HttpProtocolOptions,
 } from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { HeaderMutationSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RouterSchema } from '../../../proto/gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -26,6 +27,7 @@ import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodeJwt } from '../jwt.ts'
+import { decodeMutations } from '../mutations.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeRouteConfig } from '../route/route.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
@@ -243,7 +245,14 @@ function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly
         ]
       : []
   })
-  return blocked.length > 0 ? blocked : filters
+  return blocked.length > 0 ? blocked : filters.map((filter, i) => blockTooEarly(filter, filters.slice(i + 1)))
+}
+
+/** Filters behind it would have to see the changed request, which is changed when all of them have been asked. */
+function blockTooEarly(filter: HttpFilter, later: readonly HttpFilter[]): HttpFilter {
+  if (filter.kind !== 'mutation' || later.every((f) => f.kind === 'mutation' || f.kind === 'cors')) return filter
+  const reason = 'header_mutation before a filter that asks about the request is not implemented'
+  return { kind: 'blocked', name: filter.name, reason, ...(filter.off && { off: true }) }
 }
 
 /**
@@ -305,6 +314,18 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
   if (fault) {
     noteIgnored(here, HTTPFaultSchema, fault)
     return { kind: 'fault', name: from.name, fault: decodeFault(here, fault), ...off }
+  }
+  const mutation = unpack(here, any, HeaderMutationSchema)
+  if (mutation) {
+    noteIgnored(here, HeaderMutationSchema, mutation)
+    const mutations = decodeMutations(here.in('mutations'), mutation.mutations)
+    return {
+      kind: 'mutation',
+      name: from.name,
+      mutations,
+      nearestWins: mutation.mostSpecificHeaderMutationsWins,
+      ...off,
+    }
   }
   const jwt = unpack(here, any, JwtAuthenticationSchema)
   if (jwt) return { kind: 'jwt', name: from.name, jwt: decodeJwt(here, jwt), ...off }

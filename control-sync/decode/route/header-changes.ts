@@ -34,13 +34,13 @@ function edit(
 ): HeaderEdit | undefined {
   if (add.length + remove.length === 0) return undefined
   return {
-    remove: remove.flatMap((name, i) => headerName(at.in(`${side}_headers_to_remove`).item(i), name) ?? []),
-    add: add.flatMap((option, i) => added(at.in(`${side}_headers_to_add`).item(i), option) ?? []),
+    remove: remove.flatMap((name, i) => decodeHeaderName(at.in(`${side}_headers_to_remove`).item(i), name) ?? []),
+    add: add.flatMap((option, i) => decodeHeaderAdd(at.in(`${side}_headers_to_add`).item(i), option) ?? []),
   }
 }
 
-function added(at: DecodePath, option: HeaderValueOption): HeaderAdd | undefined {
-  const name = headerName(at.in('header').in('key'), option.header?.key ?? '')
+export function decodeHeaderAdd(at: DecodePath, option: HeaderValueOption): HeaderAdd | undefined {
+  const name = decodeHeaderName(at.in('header').in('key'), option.header?.key ?? '')
   const value = option.header?.value ?? ''
   // A line break would let a configuration value become a header of its own, or a second response (RFC 9110 §5.5).
   if (/[\0\r\n]/.test(value)) {
@@ -72,7 +72,7 @@ function howOf(at: DecodePath, option: HeaderValueOption): HeaderAdd['how'] | un
   }
 }
 
-function headerName(at: DecodePath, name: string): string | undefined {
+export function decodeHeaderName(at: DecodePath, name: string): string | undefined {
   if (NAME.test(name)) return name.toLowerCase()
   at.issue('is no header name')
   return undefined

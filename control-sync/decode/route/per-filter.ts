@@ -8,12 +8,14 @@ import type { Policy } from '../../../model/policy.ts'
 import type { RouteFilter, RouteFilters } from '../../../model/route.ts'
 import { FilterConfigSchema } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
 import { CorsPolicySchema } from '../../../proto/gen/envoy/extensions/filters/http/cors/v3/cors_pb.ts'
+import { HeaderMutationPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
 import { decodeCors } from '../cors.ts'
+import { decodeMutations } from '../mutations.ts'
 import { decodeFault } from '../fault.ts'
 import { decodePolicy } from '../policy.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
@@ -58,6 +60,15 @@ function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFil
       const cors = unpack(at, inner, CorsPolicySchema)
       if (cors) noteIgnored(at, CorsPolicySchema, cors)
       return { off: false, ...(cors && { cors: decodeCors(at, cors, outer?.cors) }) }
+    }
+    case HeaderMutationPerRouteSchema.typeName: {
+      const own = unpack(at, inner, HeaderMutationPerRouteSchema)
+      if (!own) return { off: false }
+      noteIgnored(at, HeaderMutationPerRouteSchema, own)
+      return {
+        off: false,
+        mutations: [...(outer?.mutations ?? []), decodeMutations(at.in('mutations'), own.mutations)],
+      }
     }
     case JwtPerRouteSchema.typeName: {
       const jwt = unpack(at, inner, JwtPerRouteSchema)

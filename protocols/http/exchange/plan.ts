@@ -116,6 +116,12 @@ export type RefusePlan = Common & {
 export function planExchange(input: PlanInput): Plan {
   const table = findRouteTable(input.http, input.tables)
   const state = findRoute(input, table)
+  const plan = askFilters(input, table, state)
+  const { filters } = input.http
+  return filters.some((f) => f.kind === 'mutation') ? withMutations(plan, filters, state.routed) : plan
+}
+
+function askFilters(input: PlanInput, table: RouteTable | undefined, state: Underway): Plan {
   for (const filter of input.http.filters) {
     const own = state.routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
@@ -182,6 +188,9 @@ function askFilter(
       const answer = { status: 200, body: '', location: undefined, fault: undefined, fields: cors.preflight }
       return { ...common, responseEdits: NO_EDITS, kind: 'answer', ...answer }
     }
+    // Its changes are made when all filters have been asked (withMutations).
+    case 'mutation':
+      return undefined
     case 'jwt': {
       const asked = askForTokens(filter.jwt, own, input.request, input)
       if ('code' in asked)
@@ -260,6 +269,26 @@ function chooseCluster(action: ForwardAction, { request, random }: PlanInput): W
   if (action.clusterHeader === undefined) return pickCluster(action, random)
   const name = findFirstHeader(request, action.clusterHeader)
   return name ? { name, weight: 1, headers: NO_HEADER_CHANGES } : undefined
+}
+
+/**
+ * Header mutations of filters. The router, which is last, makes the route's own changes to requests; answers, whoever
+ * gives them, go back through all filters from the last one to the first.
+ */
+function withMutations(plan: Plan, filters: readonly HttpFilter[], routed: Routed | undefined): Plan {
+  let [request, response] = [NO_EDITS, NO_EDITS]
+  for (const filter of filters) {
+    if (filter.kind !== 'mutation') continue
+    const own = routed?.route.filters?.get(filter.name)
+    if (own ? own.off : filter.off) continue
+    const levels = own?.mutations ?? []
+    const all = [filter.mutations, ...(filter.nearestWins ? levels : levels.toReversed())]
+    request = [...request, ...all.flatMap((m) => m.request)]
+    response = [...all.flatMap((m) => m.response), ...response]
+  }
+  const responseEdits = [...plan.responseEdits, ...response]
+  if (plan.kind !== 'forward') return { ...plan, responseEdits }
+  return { ...plan, responseEdits, requestEdits: [...request, ...plan.requestEdits] }
 }
 
 /** Not of an upgrade, whose two sides talk to each other. A cluster that is not there gets none, as in Envoy. */

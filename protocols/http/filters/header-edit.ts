@@ -12,6 +12,7 @@ import {
   type Substitution,
   type SubstitutionFacts,
 } from '../../../model/substitution.ts'
+import { matchesString } from '../../../model/matcher.ts'
 import { isHopByHop, removeHeader } from '../codec/field-table.ts'
 
 /**
@@ -29,6 +30,10 @@ const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 export function editHeaders(headers: string[], edits: readonly HeaderEdit[], facts: SubstitutionFacts): void {
   for (const edit of edits) {
     for (const name of edit.remove) if (isEditable(name)) removeHeader(headers, name)
+    const { removeMatching } = edit
+    if (removeMatching)
+      for (const name of new Set(headers.filter((_, i) => i % 2 === 0)))
+        if (isEditable(name) && matchesString(removeMatching, name)) removeHeader(headers, name)
     addHeaders(headers, edit.add, facts)
   }
 }

@@ -4,6 +4,7 @@ import type { Dice } from '../../../fuzz/live/words.ts'
 import { corsFilter, corsPolicy } from './cors.ts'
 import { chance, compact, matchOf } from './matches.ts'
 import { claimMatch, jwtFilter, jwtOverride } from './tokens.ts'
+import { mutationFilter, mutationOverride } from './mutations.ts'
 import { rbacFilter, rbacOverride } from './policies.ts'
 
 /** A listener's connection manager, with its filters and its route table apart. */
@@ -99,7 +100,11 @@ function mutations(dice: Dice, often: number): JsonObject {
   })
 }
 function override(dice: Dice): JsonObject {
-  return { ...(dice.hits(0.7) ? rbacOverride(dice) : jwtOverride(dice)), ...(dice.hits(0.6) && corsPolicy(dice)) }
+  return {
+    ...(dice.hits(0.7) ? rbacOverride(dice) : jwtOverride(dice)),
+    ...(dice.hits(0.6) && corsPolicy(dice)),
+    ...(dice.hits(0.5) && mutationOverride(dice)),
+  }
 }
 function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
   const kind = dice.upTo(8)
@@ -160,6 +165,7 @@ export function configurationOf(dice: Dice): Configuration {
     ...(dice.hits(0.4) ? [jwtFilter(dice)] : []),
     ...(dice.hits(0.5) ? [rbacFilter(dice)] : []),
     ...(dice.hits(0.5) ? [corsFilter()] : []),
+    ...(dice.hits(0.3) ? [mutationFilter(dice)] : []),
   ]
   return {
     manager: managerOf(dice),

@@ -9,7 +9,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
 import { createPlannedAnswer } from '../../../../protocols/http/exchange/reply.ts'
-import { NO_HEADER_CHANGES } from '../../../../model/route.ts'
+import { NO_HEADER_CHANGES, type HeaderEdit, type Mutations } from '../../../../model/route.ts'
 import { planExchange, type Plan } from '../../../../protocols/http/exchange/plan.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 import { sample } from '../../../helpers/control-plane/resources.ts'
@@ -193,3 +193,28 @@ for (const { name, of, want } of [
     const plan = planOf(manager([route(forwardTo({ clusters: [A] }), said(ofRoute))], {}, said(host)))
     assert.equal(plan.kind === 'forward' && plan.retriesUnsafe, want)
   })
+
+const EDIT = (value: string): HeaderEdit => ({ remove: [], add: [{ name: 'x', value, how: 'append' }] })
+const mutated = (value: string): Mutations => ({ request: [EDIT(`to ${value}`)], response: [EDIT(`from ${value}`)] })
+for (const { nearestWins, want } of [
+  { nearestWins: false, want: ['a', 'route', 'table', 'b'] },
+  { nearestWins: true, want: ['a', 'table', 'route', 'b'] },
+])
+  test(`header mutations, nearest ${nearestWins ? 'last' : 'first'}: before the route's own to requests, behind them to answers, back through the filters`, () => {
+    const changes = { request: EDIT('to own'), response: EDIT('from own') }
+    const filters = new Map([['a', { off: false, mutations: [mutated('table'), mutated('route')] }]])
+    const http = manager([route(forwardTo({ clusters: [A] }), { headers: changes, filters })], {
+      filters: ['a', 'b'].map((name) => ({ kind: 'mutation', name, mutations: mutated(name), nearestWins })),
+    })
+    const plan = planOf(http)
+    assert.ok(plan.kind === 'forward')
+    const values = (edits: readonly HeaderEdit[]): string[] => edits.map((e) => e.add[0]!.value)
+    assert.deepEqual(values(plan.requestEdits), [...want.map((w) => `to ${w}`), 'to own'])
+    const [a, first, second, b] = want
+    assert.deepEqual(values(plan.responseEdits), ['from own', ...[b, a, first, second].map((w) => `from ${w}`)])
+  })
+test('header mutations are of every answer, also where no route matches, and of none where the filter is off', () => {
+  const filter = { kind: 'mutation', name: 'm', mutations: mutated('m'), nearestWins: false } as const
+  const edits = (off: boolean): number => planOf(manager([], { filters: [{ ...filter, off }] })).responseEdits.length
+  assert.deepEqual([edits(false), edits(true)], [1, 0])
+})

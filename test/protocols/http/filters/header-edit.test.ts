@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { facts } from '../../../helpers/substitution-facts.ts'
 import { removeHeader } from '../../../../protocols/http/codec/field-table.ts'
 import { editHeaders, findHeaderValue, setHeader } from '../../../../protocols/http/filters/header-edit.ts'
-import type { HeaderAdd } from '../../../../model/route.ts'
+import { compileRegex, type SafeRegex } from '../../../../core/regex.ts'
+import type { HeaderAdd, HeaderEdit } from '../../../../model/route.ts'
+import type { SubstitutionFacts } from '../../../../model/substitution.ts'
 
 const edited = (
   headers: string[],
@@ -94,4 +96,15 @@ test('setHeader and removeHeader work in place', () => {
   setHeader(headers, 'a', '3')
   removeHeader(headers, 'b')
   assert.deepEqual(headers, ['a', '3'])
+})
+
+test('remove_on_match removes each name that it matches, and nothing of the framing', () => {
+  const headers = ['x-a', '1', 'y', '2', 'x-b', '3', 'x-a', '4', 'content-length', '0']
+  const any: HeaderEdit = {
+    remove: [],
+    add: [],
+    removeMatching: { kind: 'regex', regex: compileRegex('x-.*|content-.*') as SafeRegex },
+  }
+  editHeaders(headers, [any], {} as SubstitutionFacts)
+  assert.deepEqual(headers, ['y', '2', 'content-length', '0'])
 })
