@@ -162,7 +162,8 @@ export class PacketParser {
   #keep(bytes: number): void {
     const needed = this.#partBytes + bytes
     if (needed > this.#part.length) {
-      const bigger = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#part.length * 2, this.#maxPacketBytes), 16))
+      // Twice as much each time, but not beyond the packet: what is told of it before its head is known is small.
+      const bigger = Buffer.allocUnsafe(Math.max(needed, Math.min(this.#part.length * 2, this.#wantedBytes), 16))
       bigger.set(this.#part.subarray(0, this.#partBytes))
       this.#part = bigger
     }

@@ -272,3 +272,15 @@ test('a stream cut at every offset gives the same packets', () => {
     assert.equal(JSON.stringify(out), whole, `cut at ${cut}`)
   }
 })
+
+test('a packet in many chunks takes no more memory than its length', () => {
+  const parser = new PacketParser({ maxPacketBytes: 1 << 20, side: 'server' })
+  const packet = encode(publishPacket({ topic: 't', payload: Buffer.alloc(256 * 1024) }), 4)
+  let most = 0
+  for (let at = 0; at < packet.length; at += 64 * 1024) {
+    parser.push(packet.subarray(at, at + 64 * 1024))
+    const last = parser.next()
+    most = Math.max(most, parser.heldBytes, last?.type === 'publish' ? last.payload.buffer.byteLength : 0)
+  }
+  assert.equal(most, packet.length)
+})
