@@ -139,7 +139,6 @@ export const resilience: readonly Task[] = [
       {
         what: 'a connection ends after its maximum duration',
         yaml: destinationRule(tcpEcho, { policy: '{connectionPool: {tcp: {maxConnectionDuration: 0.5s}}}' }),
-        differs: '`maxConnectionDuration` of TCP has no effect',
         run: async () => {
           assert.equal(await isClosed(), true)
         },
