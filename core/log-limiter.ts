@@ -1,7 +1,7 @@
 /**
  * How many log lines are written. Whoever can open a connection can cause a line, and flash wears out: lines about
  * clients are bounded by kind and by client, and the rest of ten seconds is one line with a count. Failures of our own
- * that go on are told with growing pauses. Lines at debug and below were asked for, and access logs as well.
+ * that go on are told with growing pauses. Lines at debug and below were asked for.
  */
 import type { Clock, Timer } from './os/clock.ts'
 import { deriveSource } from './ip-source.ts'
@@ -45,7 +45,7 @@ const WARN = 40
 const MAX_KEY_CHARS = 256
 const FATAL = 60
 /** One line each because somebody wanted it. */
-const UNLIMITED = new Set(['http.access', 'log.left-out'])
+const UNLIMITED = new Set(['log.left-out'])
 /** The peer that caused a line. */
 const CLIENT_FIELDS = ['peer', 'ip', 'clientId', 'node', 'conn'] as const
 /** What a line is about; a thousand refused resources are a thousand things. */

@@ -65,13 +65,7 @@ function limited(limiter: LogLimiter): NonNullable<NonNullable<pino.LoggerOption
   return function write(args, method, level) {
     // pino's type has only the call with a text; ours begin with an object.
     const [fields] = args as unknown as [unknown]
-    // Access logs were asked for, as they are.
-    if (
-      level >= INFO &&
-      typeof fields === 'object' &&
-      fields !== null &&
-      !('evt' in fields && fields.evt === 'http.access')
-    ) {
+    if (level >= INFO && typeof fields === 'object' && fields !== null) {
       const verdict = limiter.decide(level, { ...this.bindings(), ...fields })
       if (verdict === 'leave out') return
       ;(args as unknown as [object])[0] = shortened(typeof verdict === 'object' ? { ...fields, ...verdict } : fields)

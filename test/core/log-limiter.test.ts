@@ -121,10 +121,10 @@ test('what is remembered is bounded', () => {
   )
 })
 
-test('debug lines and access logs were asked for, and the last words are always written', () => {
+test('what was left out, and the last words are always written', () => {
   const r = rig()
   assert.equal(
-    r.written(100, () => ({ evt: 'http.access', peer: 'p:1' }), 30),
+    r.written(100, () => ({ evt: 'log.left-out', peer: 'p:1' }), 30),
     100,
   )
   assert.equal(

@@ -31,7 +31,7 @@ function reader(): { stream: Writable; lines: string[]; go(): void } {
 test('a reader that stalls costs lines and no memory; when it reads again it is told how many', async () => {
   const { stream, lines, go } = reader()
   const log = createBoundedLog('info', new LogOutput(stream, { isJournal: false, maxBytes: 100_000 }), new SimClock())
-  for (let i = 0; i < 5_000; i++) log.info({ evt: 'http.access', path: 'x'.repeat(100) }, 'request')
+  for (let i = 0; i < 5_000; i++) log.info({ evt: 'log.left-out', path: 'x'.repeat(100) }, 'request')
   assert.ok(stream.writableLength <= 100_000)
   const { dropped } = logCounts(log)
   assert.ok(dropped > 4_300, `${dropped}`)
@@ -42,9 +42,21 @@ test('a reader that stalls costs lines and no memory; when it reads again it is 
     told.map((l) => l['lines']),
     [dropped],
   )
-  log.info({ evt: 'http.access' }, 'request')
+  log.info({ evt: 'log.left-out' }, 'request')
   await settle()
   assert.equal(lines.length, 5_000 - dropped + 2)
+})
+
+test('a line of an access log goes as it is, in the journal with a priority, and is told as lost without room', async () => {
+  for (const isJournal of [false, true]) {
+    const { stream, lines, go } = reader()
+    const output = new LogOutput(stream, { isJournal, maxBytes: 100 })
+    assert.equal(output.writeLine(Buffer.from('GET / 200\n')), true)
+    assert.equal(output.writeLine(Buffer.alloc(101)), false)
+    go()
+    await settle()
+    assert.deepEqual(lines.map(String), [`${isJournal ? '<6>' : ''}GET / 200\n`])
+  }
 })
 
 test('lines for a stream that broke or ended are counted, not thrown', () => {

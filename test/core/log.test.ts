@@ -86,8 +86,6 @@ test('texts of a bounded log are cut, its own object is left as it is, and acces
   assert.equal(lines[0]!['topic'], `${'t'.repeat(512)}…`)
   assert.equal(lines[0]!['exact'], fields.exact)
   assert.equal(fields.topic.length, 600)
-  log.info({ evt: 'http.access', path: 'p'.repeat(600) }, 'x')
-  assert.equal(lines[1]!['path'], 'p'.repeat(600))
 })
 
 test('lines that are left out are counted, and told once the window is over', async () => {

@@ -46,6 +46,8 @@ export async function until<T>(
 export class TestAgent {
   readonly folder: string
   readonly lines: Record<string, unknown>[] = []
+  /** Of access logs. */
+  readonly output: string[] = []
   yaml: string
   /** Parts of the world that are not the real ones. */
   over: Partial<World> = {}
@@ -77,6 +79,12 @@ export class TestAgent {
     const world = { ...createRealWorld({ bundle: undefined }), ...this.over }
     this.#agent = await startAgent(this.#load(), world, {
       log,
+      output: {
+        writeLine: (line) => {
+          this.output.push(Buffer.from(line).toString())
+          return true
+        },
+      },
       version: '0.0.0-test',
       builtAtMs: this.builtAtMs,
       hostName: 'test-host',
