@@ -7,6 +7,8 @@ import type { Configuration } from './configuration/configuration.ts'
 import type { Disk } from '../core/os/disk.ts'
 import { readSealer } from './control-sync-settings.ts'
 import type { OwnNode } from './own-node.ts'
+import { findAddresses } from './config/hosts-file.ts'
+import { createResolve, type Resolve } from '../protocols/upstream/dns.ts'
 
 export type AgentDnsOptions = {
   readonly config: AgentConfig
@@ -50,4 +52,14 @@ function hostOf(hostPort: string): string {
     .replace(/:\d+$/, '')
     .replace(/^\[|\]$/g, '')
     .toLowerCase()
+}
+
+const HOSTS_FILE = '/etc/hosts'
+
+/** Names of endpoints: `dns.upstreams` are asked, not the system, whose resolver may be our own DNS proxy. */
+export function selectResolve({ dns }: Pick<AgentConfig, 'dns'>, disk: Pick<Disk, 'read'>): Resolve | undefined {
+  const { upstreams = [], attemptMs: timeoutMs = 0 } = dns ?? {}
+  if (upstreams.length === 0) return undefined
+  const findHost = (name: string): readonly string[] => findAddresses(name, disk.read(HOSTS_FILE)?.toString() ?? '')
+  return createResolve(upstreams, { timeoutMs, findHost })
 }

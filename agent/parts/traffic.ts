@@ -11,7 +11,7 @@ import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
 import { collectProxyingOptions } from '../../protocols/mqtt/transparent/proxying.ts'
 import { createCodecs } from '../codecs.ts'
 import { listOtherPorts } from '../config/ports.ts'
-import { startAgentDns } from '../dns.ts'
+import { selectResolve, startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
 import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
 import { createLiveDataPath } from '../reload/live-data-path.ts'
@@ -34,7 +34,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   const { configuration, own, spool } = stored
   const node = config.node.name ?? facts.hostName
   const { ctx, spans } = createContext(f, stored)
-  const upstreams = scope.own(createUpstreams(ctx))
+  const upstreams = scope.own(createUpstreams(ctx, selectResolve(config, f.world.disk)))
   spans.connect(createPost(upstreams, f.clock))
   const { disk, clock } = f.world
   const acls = scope.own(new AclFiles({ disk, clock, log: f.log, onChange: () => broker.reauthorize() }))

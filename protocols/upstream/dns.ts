@@ -5,6 +5,7 @@
 import { promises as dns } from 'node:dns'
 import net from 'node:net'
 import type { Clock, Timer } from '../../core/os/clock.ts'
+import type { Address } from '../../core/os/network.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../model/cluster.ts'
@@ -15,6 +16,31 @@ export type Resolve = (name: string, family: 0 | 4 | 6) => Promise<readonly stri
 /** The operating system's resolver, with /etc/hosts; its order is that of RFC 6724. */
 export const resolveBySystem: Resolve = async (name, family) =>
   (await dns.lookup(name, { all: true, family, order: 'verbatim' })).map((a) => a.address)
+
+/**
+ * These resolvers and nobody else: where the system's own configuration names the DNS proxy of this agent, a name of the
+ * mesh would lead back to the address that the mesh gave it. Hosts that the system knows by itself (/etc/hosts) count.
+ * @param timeoutMs of one question to one of them @param findHost addresses of /etc/hosts
+ */
+export function createResolve(
+  servers: readonly Address[],
+  { timeoutMs, findHost }: { readonly timeoutMs: number; readonly findHost: (name: string) => readonly string[] },
+): Resolve {
+  const resolver = new dns.Resolver({ timeout: timeoutMs, tries: 2 })
+  resolver.setServers(servers.map(({ host, port }) => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`)))
+  return async (name, family) => {
+    const known = findHost(name).filter((a) => net.isIP(a) === (family || net.isIP(a)))
+    if (known.length > 0) return known
+    const asked = await Promise.allSettled([
+      family === 4 ? [] : resolver.resolve6(name),
+      family === 6 ? [] : resolver.resolve4(name),
+    ])
+    const found = asked.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+    const failed = asked.find((answer) => answer.status === 'rejected')
+    if (found.length === 0 && failed) throw failed.reason
+    return found
+  }
+}
 
 /** As Envoy's dns_lookup_family: of the second family there is something only where the first has no address. */
 async function lookUp(resolve: Resolve, name: string, by: DnsLookupFamily): Promise<readonly string[]> {

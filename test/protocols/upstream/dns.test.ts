@@ -7,11 +7,14 @@ import assert from 'node:assert/strict'
 import { silentLog } from '../../../core/log.ts'
 import type { DnsLookupFamily } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { DnsLoad, type Resolve } from '../../../protocols/upstream/dns.ts'
+import { DnsLoad, type Resolve, createResolve } from '../../../protocols/upstream/dns.ts'
 import { sample } from '../../helpers/control-plane/resources.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
 import { byName } from '../parts.ts'
+import dgram from 'node:dgram'
+import { once } from 'node:events'
+import * as packets from 'dns-packet'
 
 const V4 = ['10.0.0.1', '10.0.0.2']
 const V6 = ['2001:db8::1', '2001:db8::2']
@@ -159,3 +162,33 @@ for (const type of ['STRICT_DNS', 'LOGICAL_DNS']) {
     })
   }
 }
+
+test('dns.upstreams are asked, and /etc/hosts before them; nobody else', async (t) => {
+  const asked: string[] = []
+  const server = dgram.createSocket('udp4')
+  server.on('message', (bytes, from) => {
+    const query = packets.decode(bytes)
+    const { name, type } = query.questions![0]!
+    asked.push(`${name} ${type}`)
+    const answers: packets.Answer[] =
+      name === 'svc.test' && type === 'A' ? [{ name, type: 'A', ttl: 1, data: '192.0.2.7' }] : []
+    const flags = name === 'svc.test' ? 0 : 3
+    server.send(packets.encode({ ...query, type: 'response', flags, answers }), from.port, from.address)
+  })
+  server.bind(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.close()
+  })
+  const resolve = createResolve([{ host: '127.0.0.1', port: server.address().port }], {
+    timeoutMs: 2_000,
+    findHost: (name) => (name === 'host.test' ? ['192.0.2.1', '2001:db8::1'] : []),
+  })
+  assert.deepEqual(await resolve('host.test', 0), ['192.0.2.1', '2001:db8::1'])
+  assert.deepEqual(await resolve('host.test', 6), ['2001:db8::1'])
+  assert.deepEqual(asked, [])
+  assert.deepEqual(await resolve('svc.test', 0), ['192.0.2.7'])
+  assert.deepEqual(await resolve('svc.test', 4), ['192.0.2.7'])
+  assert.deepEqual(asked, ['svc.test AAAA', 'svc.test A', 'svc.test A'])
+  await assert.rejects(resolve('none.test', 0))
+})
