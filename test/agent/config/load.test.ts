@@ -83,6 +83,16 @@ for (const { name, text, want } of [
     want: ['3 admin.address'],
   },
   { name: 'the same, meant', text: 'directory: d\nadmin:\n  address: 0.0.0.0\n  acceptAnyone: true\n', want: [] },
+  {
+    name: 'bounds and folders of access logs',
+    text: 'directory: d\ntelemetry:\n  accessLogs:\n    folders: [/var/log/a, /a/../b, logs]\n    maxLinesPerSecond: -1\n    maxFileBytes: 1000\n',
+    want: [
+      '4 telemetry.accessLogs.folders[1]',
+      '4 telemetry.accessLogs.folders[2]',
+      '5 telemetry.accessLogs.maxLinesPerSecond',
+      '6 telemetry.accessLogs.maxFileBytes',
+    ],
+  },
   { name: 'another loopback address for the admin port', text: 'directory: d\nadmin: {address: "::1"}\n', want: [] },
   {
     name: 'an acl file without its folder, an unknown word',
