@@ -1,5 +1,6 @@
 import type { AccessLog } from './access-log/access-log.ts'
 import type { Cidr } from './ip.ts'
+import type { ExtAuthz } from './http/ext-authz.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
 import type { Policy } from './policy.ts'
@@ -254,6 +255,7 @@ export type HttpFilter =
       readonly nearestWins: boolean
       readonly off?: boolean
     }
+  | { readonly kind: 'ext-authz'; readonly name: string; readonly authz: ExtAuthz; readonly off?: boolean }
   /** What it does stands at routes. */
   | { readonly kind: 'cors'; readonly name: string; readonly off?: boolean }
   /** Deny every request: an inbound filter that meshlet does not implement. */

@@ -1,5 +1,6 @@
 import type { HeaderMatch, QueryMatch, StringMatch } from './matcher.ts'
 import type { CorsPolicy } from './http/cors.ts'
+import type { RouteExtAuthz } from './http/ext-authz.ts'
 import type { MetadataMatch } from './http/metadata.ts'
 import type { SafeRegex } from '../core/regex.ts'
 import type { Policy } from './policy.ts'
@@ -68,6 +69,7 @@ export type RouteFilter = {
   readonly mutations?: readonly Mutations[]
   /** In place of the filter's rules: the name of one of its requirements; false = no token is needed. */
   readonly jwt?: string | false
+  readonly extAuthz?: RouteExtAuthz
 }
 
 export type RouteMatch = {

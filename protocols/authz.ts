@@ -95,6 +95,15 @@ export function shadowDecisions(policies: readonly Policy[], facts: AuthzFacts):
   })
 }
 
+/** What the filter writes into the metadata (Envoy's rbac), for filters behind it. */
+export function describeShadow(shadow: ShadowRules, facts: AuthzFacts): { readonly [key: string]: string } {
+  const { wouldAllow, rule } = decideShadow(shadow, facts)
+  return {
+    ...(rule !== NO_RULE && { [`${shadow.prefix ?? ''}shadow_effective_policy_id`]: rule }),
+    [`${shadow.prefix ?? ''}shadow_engine_result`]: wouldAllow ? 'allowed' : 'denied',
+  }
+}
+
 /** What the rules would have decided, and by which of them. */
 export function decideShadow({ action, rules }: ShadowRules, facts: AuthzFacts): ShadowDecision {
   const refusal = refusedBy(action, rules, facts)

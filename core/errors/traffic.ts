@@ -122,6 +122,29 @@ export const TRAFFIC = {
     flag: 'DENY',
     remedy: 'The token is for others: ask the issuer for one whose `aud` the RequestAuthentication (jwt_authn) lists.',
   },
+  MESH_EXT_AUTHZ_DENIED: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 403,
+    flag: 'UAEX',
+    remedy: 'The authorization service of a CUSTOM policy (ext_authz) refuses the request; its own log says why.',
+  },
+  MESH_EXT_AUTHZ_UNAVAILABLE: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 403,
+    flag: 'UAEX',
+    remedy:
+      'The authorization service of a CUSTOM policy (ext_authz) could not be asked: look at its cluster in /clusters. It may be made to let requests pass then (failOpen).',
+  },
+  MESH_EXT_AUTHZ_BODY_TOO_LARGE: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 413,
+    flag: '-',
+    remedy:
+      'The body is larger than the authorization service is to get (includeRequestBodyInCheck.maxRequestBytes); allowPartialMessage sends it a part.',
+  },
   MESH_UPGRADE_NOT_PERMITTED: {
     origin: 'downstream',
     retry: 'never',

@@ -1,5 +1,6 @@
 import type { Cell, Family, Metrics } from '../../core/metrics.ts'
 import type { Http2Event } from './h2/events.ts'
+import type { Verdict } from './filters/ext-authz/verdict.ts'
 import type { Listener } from '../../model/listener.ts'
 
 type Direction = Listener['direction']
@@ -9,6 +10,7 @@ export class HttpMetrics {
   readonly denied: Cell
   readonly tokenRefused: Cell
   readonly corsOrigins: Cells<'allowed' | 'refused'>
+  readonly extAuthz: Cells<Verdict['kind']>
   readonly refusedMessages: Cell
   readonly attempts: ReturnType<typeof attemptCells>
   readonly retries: ReturnType<typeof retryCells>
@@ -29,6 +31,11 @@ export class HttpMetrics {
     this.corsOrigins = metrics
       .counter('mesh_http_cors_origins_total', 'Cross-origin requests that a CORS policy was asked about.', ['origin'])
       .cells(['allowed', 'refused'])
+    this.extAuthz = metrics
+      .counter('mesh_http_ext_authz_total', 'Requests that an authorization service was asked about (ext_authz).', [
+        'result',
+      ])
+      .cells(['ok', 'denied', 'too-large', 'error'])
     this.refusedMessages = metrics
       .counter('mesh_http_refused_messages_total', 'Requests that were no well-formed HTTP.')
       .cell({})

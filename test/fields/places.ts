@@ -140,6 +140,20 @@ const jwtRule = part(jwt, `${JWT_PACKAGE}.RequirementRule`, { match: { prefix: '
   rules: list(m),
 }))
 const jwtRequirement = part(jwtRule, `${JWT_PACKAGE}.JwtRequirement`, { provider_name: 'p' }, (m) => ({ requires: m }))
+const AUTHZ_PACKAGE = 'envoy.extensions.filters.http.ext_authz.v3'
+const AUTHZ = `${AUTHZ_PACKAGE}.ExtAuthz`
+const AUTHZ_HTTP: JsonObject = { server_uri: { uri: 'http://auth', cluster: 'auth', timeout: '1s' } }
+const authz = part(hcm, AUTHZ, { http_service: AUTHZ_HTTP }, (m) => ({
+  http_filters: [{ name: 'envoy.filters.http.ext_authz', typed_config: any(AUTHZ, m) }, ROUTER],
+}))
+const authzHttp = part(authz, `${AUTHZ_PACKAGE}.HttpService`, AUTHZ_HTTP, (m) => ({ http_service: m }))
+const authzAnswer = part(authzHttp, `${AUTHZ_PACKAGE}.AuthorizationResponse`, {}, (m) => ({
+  authorization_response: m,
+}))
+const authzRequest = part(authzHttp, `${AUTHZ_PACKAGE}.AuthorizationRequest`, {}, (m) => ({ authorization_request: m }))
+const authzBody = part(authz, `${AUTHZ_PACKAGE}.BufferSettings`, { max_request_bytes: 9 }, (m) => ({
+  with_request_body: m,
+}))
 const downstream = part(
   chain,
   `${TLS}.DownstreamTlsContext`,
@@ -256,9 +270,19 @@ export const PLACES: readonly Place[] = [
     typed_config: any(FILE_LOG, { ...FILE_BASE, log_format: m }),
   })),
   jwtRequirement,
+  authz,
+  authzHttp,
+  authzRequest,
+  authzAnswer,
+  authzBody,
   table,
   host,
   route,
+  part(route, `${AUTHZ_PACKAGE}.CheckSettings`, { context_extensions: { a: 'b' } }, (m) => ({
+    typed_per_filter_config: {
+      'envoy.filters.http.ext_authz': any(`${AUTHZ_PACKAGE}.ExtAuthzPerRoute`, { check_settings: m }),
+    },
+  })),
   part(route, 'envoy.config.route.v3.RouteMatch', { prefix: '/' }, (m) => ({ match: m })),
   part(route, 'envoy.config.route.v3.HeaderMatcher', { name: 'x', present_match: true }, (m) => ({
     match: { prefix: '/', headers: list(m) },

@@ -58,7 +58,36 @@ export const WITH: Readonly<Record<string, JsonObject>> = {
   'JwtProvider.pad_forward_payload_header': { forward_payload_header: 'x-p' },
 }
 
+const NAMES = { patterns: [{ exact: 'x-a' }] }
+const GRPC = { envoy_grpc: { cluster_name: 'c' } }
 export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
+  'ExtAuthz.grpc_service': [GRPC],
+  'ExtAuthz.http_service': [{ server_uri: { uri: 'http://b', cluster: 'b', timeout: '2s' } }],
+  'ExtAuthz.with_request_body': [{ max_request_bytes: 7 }],
+  'ExtAuthz.filter_enabled_metadata': [
+    {
+      filter: 'envoy.filters.http.rbac',
+      path: [{ key: 'istio_ext_authz_shadow_effective_policy_id' }],
+      value: { string_match: { prefix: 'istio-ext-authz' } },
+    },
+  ],
+  'ExtAuthz.allowed_headers': [NAMES],
+  'ExtAuthz.disallowed_headers': [NAMES],
+  'ExtAuthz.status_on_error': [{ code: 'ServiceUnavailable' }],
+  'ExtAuthz.deny_at_disable': [{ default_value: true, runtime_key: 'k' }],
+  'ExtAuthz.filter_enabled': [{ default_value: { numerator: 50 } }],
+  'HttpService.server_uri': [{ uri: 'http://b', cluster: 'b', timeout: '2s' }],
+  'HttpService.path_prefix': ['/p'],
+  'HttpService.authorization_request': [{ headers_to_add: [{ key: 'x-a', value: 'b' }] }],
+  'HttpService.authorization_response': [{ allowed_client_headers: NAMES }],
+  'AuthorizationRequest.allowed_headers': [NAMES],
+  'AuthorizationRequest.headers_to_add': [[{ key: 'x-a', value: 'b' }]],
+  'AuthorizationResponse.allowed_upstream_headers': [NAMES],
+  'AuthorizationResponse.allowed_client_headers': [NAMES],
+  'AuthorizationResponse.allowed_upstream_headers_to_append': [NAMES],
+  'AuthorizationResponse.allowed_client_headers_on_success': [NAMES],
+  'AuthorizationResponse.dynamic_metadata_from_headers': [NAMES],
+  'CheckSettings.with_request_body': [{ max_request_bytes: 7 }],
   'Listener.address': [ADDRESS],
   'Listener.default_filter_chain': [
     {

@@ -82,7 +82,7 @@ const TABLE: Record<string, string> = {
     'collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version collector_hostname trace_context_option',
   'envoy.config.trace.v3.OpenTelemetryConfig': 'grpc_service service_name',
   'envoy.config.route.v3.Decorator': 'operation',
-  'envoy.config.core.v3.GrpcService': 'envoy_grpc initial_metadata',
+  'envoy.config.core.v3.GrpcService': 'envoy_grpc timeout initial_metadata',
   'envoy.config.core.v3.GrpcService.EnvoyGrpc': 'cluster_name authority',
   'envoy.config.core.v3.SubstitutionFormatString':
     'text_format json_format text_format_source omit_empty_values formatters',
@@ -91,6 +91,14 @@ const TABLE: Record<string, string> = {
   'stats.MetricConfig': 'dimensions name tags_to_remove match drop',
   'io.istio.http.peer_metadata.Config':
     'downstream_discovery upstream_discovery downstream_propagation upstream_propagation',
+  'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz':
+    'grpc_service http_service failure_mode_allow failure_mode_allow_header_add with_request_body clear_route_cache status_on_error metadata_context_namespaces filter_enabled ' +
+    'filter_enabled_metadata deny_at_disable transport_api_version stat_prefix allowed_headers disallowed_headers include_tls_session validate_mutations ' +
+    'charge_cluster_response_stats emit_filter_state_stats filter_metadata emit_client_span',
+  'envoy.extensions.filters.http.ext_authz.v3.HttpService':
+    'server_uri path_prefix path_override authorization_request authorization_response',
+  'envoy.extensions.filters.http.ext_authz.v3.CheckSettings':
+    'context_extensions disable_request_body_buffering with_request_body',
   'envoy.extensions.filters.http.fault.v3.HTTPFault': 'delay abort headers',
   'envoy.extensions.filters.common.fault.v3.FaultDelay': 'fixed_delay percentage',
   'envoy.extensions.filters.http.fault.v3.FaultAbort': 'http_status grpc_status percentage',
@@ -127,6 +135,10 @@ const REFUSE: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'filters',
   'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
   'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication': 'filter_state_rules',
+  'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz':
+    'typed_metadata_context_namespaces route_metadata_context_namespaces route_typed_metadata_context_namespaces include_peer_certificate encode_raw_headers ' +
+    'decoder_header_mutation_rules enable_dynamic_metadata_ingestion shadow_mode clear_route_cache_headers bootstrap_metadata_labels_key',
+  'envoy.extensions.filters.http.ext_authz.v3.CheckSettings': 'grpc_service http_service',
   'envoy.config.route.v3.RouteAction': 'host_rewrite path_rewrite path_rewrite_policy',
   'envoy.config.route.v3.RedirectAction': 'path_rewrite',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': 'host_rewrite_literal cluster_header',

@@ -8,6 +8,7 @@ import {
 } from '../../../proto/gen/envoy/config/core/v3/protocol_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { HeaderMutationSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
+import { ExtAuthzSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RouterSchema } from '../../../proto/gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -23,6 +24,7 @@ import {
 import { readEffectiveType, readTypeName, unpack } from '../fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
+import { decodeExtAuthz } from '../ext-authz.ts'
 import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
@@ -329,6 +331,8 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
   }
   const jwt = unpack(here, any, JwtAuthenticationSchema)
   if (jwt) return { kind: 'jwt', name: from.name, jwt: decodeJwt(here, jwt), ...off }
+  const authz = unpack(here, any, ExtAuthzSchema)
+  if (authz) return { kind: 'ext-authz', name: from.name, authz: decodeExtAuthz(here, authz), ...off }
   const what = readEffectiveType(here, any) || blockUnconfigured(from)
   if (from.disabled) {
     at.ignore(

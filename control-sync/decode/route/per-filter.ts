@@ -10,12 +10,14 @@ import { FilterConfigSchema } from '../../../proto/gen/envoy/config/route/v3/rou
 import { CorsPolicySchema } from '../../../proto/gen/envoy/extensions/filters/http/cors/v3/cors_pb.ts'
 import { HeaderMutationPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
+import { ExtAuthzPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
 import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
 import { decodeCors } from '../cors.ts'
 import { decodeMutations } from '../mutations.ts'
+import { decodeRouteExtAuthz } from '../ext-authz.ts'
 import { decodeFault } from '../fault.ts'
 import { decodePolicy } from '../policy.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
@@ -76,6 +78,10 @@ function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFil
       if (by?.case === 'requirementName') return { off: false, jwt: by.value }
       if (by?.case !== 'disabled') at.issue('neither switches the filter off nor names a requirement')
       return { off: false, jwt: false }
+    }
+    case ExtAuthzPerRouteSchema.typeName: {
+      const authz = unpack(at, inner, ExtAuthzPerRouteSchema)
+      return authz ? { off: false, extAuthz: decodeRouteExtAuthz(at, authz) } : { off: false }
     }
     default:
       at.ignore(`${type} per route is not implemented`)

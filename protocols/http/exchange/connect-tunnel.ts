@@ -97,7 +97,7 @@ export function findRefusal(
   if (codec.kind !== 'http') return undefined
   const { http } = codec
   // What the token said is remembered; the token itself may have been taken from the request.
-  const filters = http.filters.filter((f) => f.kind !== 'fault' && f.kind !== 'jwt')
+  const filters = http.filters.filter((f) => f.kind !== 'fault' && f.kind !== 'jwt' && f.kind !== 'ext-authz')
   const plan = planRequest(ctx, client, { ...http, filters }, asked, remoteIp)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }

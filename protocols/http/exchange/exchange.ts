@@ -15,8 +15,7 @@ import { planRequest } from './connect-tunnel.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import { finishAccess, createRecord, notePlan, reportDenied, type ExchangeRecord } from './record.ts'
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
-import { prepareRequestHeaders } from '../filters/forwarded.ts'
-import { applyUnderscores } from '../filters/header-edit.ts'
+import { Asking, type AskOwner } from '../filters/ext-authz/asking.ts'
 import type { Downstream, RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
 import { answerHead, prepareAttempt, sendLocalAnswer, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
 import { planToday, type ForwardPlan, type Plan } from './plan.ts'
@@ -27,7 +26,7 @@ import { Retries } from './retries.ts'
 import { suspectResponse, type TryOutcome } from './retry.ts'
 import { Mirrors } from '../mirrors.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import { settleRequest } from '../filters/request-view.ts'
+import { prepareRequest } from '../filters/request-view.ts'
 import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
 
 /**
@@ -36,7 +35,7 @@ import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
  */
 type Phase = 'planning' | 'trying' | 'answering' | 'tunnel' | 'over'
 
-export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
+export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFacts, Timed {
   readonly request: RequestHead
   readonly client: RequestOrigin
   readonly http: HttpConnectionManager
@@ -55,6 +54,8 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
   #outgoing: UpstreamRequest | undefined
   #attempt: Attempt | undefined
   #retries: Retries | undefined
+  /** The last one, over or not. */
+  #asking: Asking | undefined
   /** A fault's delay, or the back-off before an attempt. */
   #wait: Timer | undefined
   #timeouts: Timeouts | undefined
@@ -81,20 +82,24 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
 
   /** After the head, and after as much of the body as came with it: the first write then carries both. */
   start(): void {
-    const { ctx } = this.#rt
-    const { request, http } = this
-    const refusal = applyUnderscores(http.underscores, request.headers)
-    if (refusal) {
-      this.#refuse(refusal)
+    const { request, http, client } = this
+    const prepared = prepareRequest(request, http, client, this.#rt.ctx)
+    if (typeof prepared !== 'string') {
+      this.#refuse(prepared)
       return
     }
-    this.remoteIp = prepareRequestHeaders(request, http, this.client, ctx.random)
-    settleRequest(request, http, this.client, ctx.tables.get())
+    this.remoteIp = prepared
     if (request.upgrade !== undefined || request.method === 'CONNECT')
       this.#tunnel = new RequestedTunnel(this.#rt, this, request)
-    const plan = planRequest(ctx, this.client, http, request, this.remoteIp)
+    this.#follow(planRequest(this.#rt.ctx, client, http, request, prepared))
+  }
+
+  #follow(plan: Plan): void {
     notePlan(plan, this, this.#rt)
-    if (plan.delayMs > 0) this.#after(plan.delayMs, () => this.#act(planToday(plan, ctx.tables.get())))
+    if (plan.kind === 'wait') {
+      this.#asking = new Asking(this.#rt, this, plan, (verdict) => this.#follow(plan.resume(verdict)))
+      this.#asking.start()
+    } else if (plan.delayMs > 0) this.#after(plan.delayMs, () => this.#act(planToday(plan, this.#rt.ctx.tables.get())))
     else this.#act(plan)
   }
 
@@ -113,6 +118,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)
     // There is no connection yet. Until there is one, no more than the replay limit is taken.
     else if (this.body.full) this.down.pauseRequest()
+    if (this.#phase === 'planning') this.#asking?.bodyGrew()
   }
 
   requestEnd(trailers: readonly string[] | undefined): void {
@@ -121,6 +127,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.record.requestEndMs = this.record.stopwatch?.monotonicMs()
     if (this.#attempt?.isOpen) this.#attempt.sendEnd(trailers)
     if (this.#plan) this.#requestComplete()
+    else this.#asking?.bodyGrew()
   }
 
   /** The client left, broke the protocol or was silent too long. Nothing can be told to a client that is gone. */
@@ -151,17 +158,15 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     return this.#phase === 'answering'
   }
 
-  /* The plan. */
-
-  #act(plan: Plan): void {
+  #act(plan: Exclude<Plan, { kind: 'wait' }>): void {
     if (this.#phase !== 'planning') return
     if (plan.kind === 'forward') {
       this.#forward(plan)
       return
     }
     if (plan.kind === 'refuse') reportDenied(plan, this.client.conn, this.#rt)
-    const fault = plan.kind === 'answer' && plan.fault ? new MeshError('MESH_FAULT_INJECTED', plan.body) : undefined
-    this.#answerLocally(createPlannedAnswer(plan, this.#isGrpc()), plan.kind === 'refuse' ? plan.error : fault)
+    const { answer, error } = createPlannedAnswer(plan, this.#isGrpc())
+    this.#answerLocally(answer, error)
   }
 
   #forward(plan: ForwardPlan): void {
@@ -310,8 +315,6 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.#refuse(error)
   }
 
-  /* Retries. */
-
   /** @returns true when another attempt is on its way; the one at hand is given up then */
   #retry(outcome: TryOutcome): boolean {
     const plan = this.#plan!
@@ -339,8 +342,6 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     return (this.#retries ??= new Retries(this.#rt, this.client.conn, this.record))
   }
 
-  /* Time. */
-
   #requestComplete(): void {
     this.#mirrors?.send(this.#upstreamRequest(), this.body.trailers)
     this.#timeouts?.requestDone()
@@ -367,8 +368,6 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.#cancelAttempt()
     this.#refuse(error)
   }
-
-  /* Tunnels. */
 
   onConnected(endpoint: Endpoint, far: FarEnd): void {
     this.record.endpoint = endpoint
@@ -421,6 +420,7 @@ export class Exchange implements AttemptOwner, TunnelOwner, HeaderFacts, Timed {
     this.#phase = 'over'
     this.record.error ??= error
     this.#wait?.cancel()
+    this.#asking?.cancel()
     if (this.#attempt) {
       this.#rt.metrics.attempts.cancelled.value++
       this.#cancelAttempt()

@@ -4,11 +4,11 @@
  * filters run before a missing route is answered, so that a denied peer learns nothing about routes.
  */
 import type { Random } from '../../../core/os/clock.ts'
-import { MeshError } from '../../../core/errors.ts'
+import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
-import type { HeaderValues } from '../../../model/matcher.ts'
-import type { Metadata } from '../../../model/http/metadata.ts'
+import type { Json } from '../../../model/http/metadata.ts'
+import { EXT_AUTHZ_METADATA, RBAC_METADATA, type AuthBody, type ExtAuthz } from '../../../model/http/ext-authz.ts'
 import {
   NO_HEADER_CHANGES,
   type ForwardAction,
@@ -22,26 +22,19 @@ import {
 } from '../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../model/tables.ts'
 import type { Context } from '../../context.ts'
-import { decide, shadowDecisions, type AuthzFacts, type ShadowDecision } from '../../authz.ts'
-import {
-  collectHeaderValues,
-  findFirstHeader,
-  matchRoute,
-  readPathText,
-  pickCluster,
-  TO_HTTPS,
-  type RequestFacts,
-  type Routed,
-} from '../../router.ts'
+import { decide, describeShadow, shadowDecisions, type ShadowDecision } from '../../authz.ts'
+import { findFirstHeader, matchRoute, pickCluster, type RequestFacts, type Routed } from '../../router.ts'
+import { isAsked } from '../filters/ext-authz/filter.ts'
+import { applyVerdict, toAnswerHeaders, toResponseEdit, type Verdict } from '../filters/ext-authz/verdict.ts'
+import { setHeader } from '../filters/header-edit.ts'
+import { NO_EDITS, collectMutations, collectRequestEdits, collectResponseEdits } from '../filters/route-edits.ts'
+import { PolicyFacts, type ClientFacts } from '../filters/policy-facts.ts'
 import { askForTokens } from '../filters/jwt/filter.ts'
 import type { MirrorTarget } from '../mirrors.ts'
 import { decideCors, type CorsDecision } from '../filters/cors.ts'
 import { decideFault, type InjectedFault } from '../filters/fault.ts'
 import { redirectLocation, rewriteHost, rewritePath } from '../filters/redirect.ts'
 import { permitsUpgrade } from '../filters/upgrade.ts'
-
-/** The connection's part of the authorization facts. */
-export type ClientFacts = Omit<AuthzFacts, 'header' | 'path'>
 
 export type PlanInput = {
   readonly tables: Tables
@@ -68,7 +61,25 @@ type Common = {
   /** Of a cross-origin request. */
   readonly cors?: CorsDecision | undefined
 }
-export type Plan = ForwardPlan | AnswerPlan | RefusePlan
+export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | WaitPlan
+/** An authorization service is asked; with its verdict it goes on. */
+export type WaitPlan = Common & {
+  readonly kind: 'wait'
+  readonly authz: ExtAuthz
+  /** What of the body it gets. */
+  readonly authBody: AuthBody | undefined
+  readonly context: Readonly<Record<string, string>>
+  resume(verdict: Verdict): Plan
+}
+/** An authorization service has refused, or could not be asked: its own words. */
+export type DeniedPlan = Common & {
+  readonly kind: 'denied'
+  readonly status: number
+  readonly fields: readonly string[]
+  /** A byte a character. */
+  readonly body: string
+  readonly error: MeshError
+}
 export type ForwardPlan = Common & {
   readonly kind: 'forward'
   readonly routed: Routed
@@ -115,23 +126,114 @@ export type RefusePlan = Common & {
 
 export function planExchange(input: PlanInput): Plan {
   const table = findRouteTable(input.http, input.tables)
-  const state = findRoute(input, table)
-  const plan = askFilters(input, table, state)
-  const { filters } = input.http
-  return filters.some((f) => f.kind === 'mutation') ? withMutations(plan, filters, state.routed) : plan
+  return runFilters({ input, table, state: findRoute(input, table), added: [] }, 0)
 }
 
-function askFilters(input: PlanInput, table: RouteTable | undefined, state: Underway): Plan {
-  for (const filter of input.http.filters) {
+/** All filters, in order. One that has to ask somebody ends the run; it goes on behind it with the answer. */
+type Run = {
+  readonly input: PlanInput
+  readonly table: RouteTable | undefined
+  readonly state: Underway
+  /** What authorization services want of every answer. */
+  readonly added: HeaderEdit[]
+}
+function runFilters(run: Run, first: number): Plan {
+  const { input, table, state } = run
+  const { filters } = input.http
+  for (let i = first; i < filters.length; i++) {
+    const filter = filters[i]!
     const own = state.routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
-    const plan = askFilter(filter, own, input, state)
-    if (plan) return plan
+    const plan =
+      filter.kind === 'ext-authz' ? askService(filter.authz, own, run, i) : askFilter(filter, own, input, state)
+    if (plan) return withAdded(plan, run)
     if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
   }
   const { routed, common } = state
-  if (!table || !routed) return refuse('MESH_NO_ROUTE', 'no route matches the request', common)
-  return planAction(routed.route.action, table, routed, input, common)
+  if (!table || !routed) return withAdded(refuse('MESH_NO_ROUTE', 'no route matches the request', common), run)
+  return withAdded(planAction(routed.route.action, table, routed, input, common), run)
+}
+function withAdded(plan: Plan, { added, input, state }: Run): Plan {
+  if (plan.kind === 'wait') return plan
+  const { filters } = input.http
+  const own = filters.some((f) => f.kind === 'mutation') ? withMutations(plan, filters, state.routed) : plan
+  return added.length === 0 ? own : { ...own, responseEdits: [...own.responseEdits, ...added] }
+}
+
+/** @returns undefined: nobody has to be asked */
+function askService(authz: ExtAuthz, own: RouteFilter | undefined, run: Run, at: number): Plan | undefined {
+  const { input, table, state } = run
+  const route = own?.extAuthz
+  if (route === false) return undefined
+  if (!isAsked(authz, input.request, input.random)) {
+    if (!authz.deniesOthers) return undefined
+    return deny(
+      authz.statusOnError,
+      'MESH_EXT_AUTHZ_DENIED',
+      'requests that no service is asked about are refused',
+      state,
+    )
+  }
+  return {
+    ...state.common,
+    kind: 'wait',
+    authz,
+    authBody: route?.body === false ? undefined : (route?.body ?? authz.body),
+    context: route?.context ?? {},
+    resume: (verdict) => {
+      const refused = takeVerdict(verdict, authz, run)
+      if (refused) return withAdded(refused, run)
+      if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
+      return runFilters(run, at + 1)
+    },
+  }
+}
+/** @returns undefined: the request goes on, changed as the service wants it */
+function takeVerdict(verdict: Verdict, authz: ExtAuthz, { input, state, added }: Run): Plan | undefined {
+  const { request } = input
+  if ('metadata' in verdict && verdict.metadata !== undefined)
+    addMetadata(request, EXT_AUTHZ_METADATA, verdict.metadata)
+  switch (verdict.kind) {
+    case 'ok': {
+      const isChanged = applyVerdict(verdict, request, request.headers ?? [])
+      state.isMoved = isChanged && authz.reroutes
+      const edit = toResponseEdit(verdict.response)
+      if (edit) added.push(edit)
+      return undefined
+    }
+    case 'denied': {
+      const { status, body } = verdict
+      const plan = deny(status, 'MESH_EXT_AUTHZ_DENIED', 'the authorization service refuses the request', state)
+      return { ...plan, fields: toAnswerHeaders(verdict.headers), body }
+    }
+    case 'too-large':
+      return deny(
+        413,
+        'MESH_EXT_AUTHZ_BODY_TOO_LARGE',
+        'the body is larger than the authorization service takes',
+        state,
+      )
+    case 'error':
+      if (!authz.failureAllows) return deny(authz.statusOnError, 'MESH_EXT_AUTHZ_UNAVAILABLE', verdict.why, state)
+      if (authz.failureIsTold && request.headers)
+        setHeader(request.headers, 'x-envoy-auth-failure-mode-allowed', 'true')
+      return undefined
+    default:
+      return verdict satisfies never
+  }
+}
+function deny(status: number, code: ErrorCode, what: string, { common, routed }: Underway): DeniedPlan {
+  return {
+    ...beforeAction(common, routed),
+    kind: 'denied',
+    status,
+    fields: [],
+    body: '',
+    error: new MeshError(code, what),
+  }
+}
+function addMetadata(request: RequestFacts, filter: string, value: Json): void {
+  request.metadata = { ...request.metadata, [filter]: value }
 }
 
 /** `isMoved`: a filter has found out what another route may ask for. */
@@ -146,14 +248,14 @@ function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Com
     shadow: before?.shadow,
     cors: before?.cors,
     routeName: routed?.route.name ?? '',
-    responseEdits: table && routed ? responseEdits(table, routed, undefined) : NO_EDITS,
+    responseEdits: table && routed ? collectResponseEdits(table, routed, undefined) : NO_EDITS,
   }
   return { routed, common, isMoved: false }
 }
 
 /** @returns undefined: the request goes on */
 function askFilter(
-  filter: HttpFilter,
+  filter: Exclude<HttpFilter, { kind: 'ext-authz' }>,
   own: RouteFilter | undefined,
   input: PlanInput,
   state: Underway,
@@ -166,6 +268,11 @@ function askFilter(
       const facts = new PolicyFacts(input)
       if (policy.shadow || policy.action === 'log')
         common.shadow = [...(common.shadow ?? []), ...shadowDecisions([policy], facts)]
+      if (policy.shadow?.prefix !== undefined)
+        addMetadata(input.request, RBAC_METADATA, {
+          ...(input.request.metadata?.[RBAC_METADATA] as object | undefined),
+          ...describeShadow(policy.shadow, facts),
+        })
       const decision = decide([policy], facts)
       if (decision.allowed) return undefined
       return refuse('MESH_PEER_NOT_ALLOWED', 'RBAC: access denied', beforeAction(common, routed), decision.rule)
@@ -256,8 +363,8 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: host ?? request.authority,
         hasNewHost: host !== undefined,
-        requestEdits: requestEdits(table, routed, picked.headers.request),
-        responseEdits: responseEdits(table, routed, picked.headers.response),
+        requestEdits: collectRequestEdits(table, routed, picked.headers.request),
+        responseEdits: collectResponseEdits(table, routed, picked.headers.response),
       }
     }
     default:
@@ -271,21 +378,8 @@ function chooseCluster(action: ForwardAction, { request, random }: PlanInput): W
   return name ? { name, weight: 1, headers: NO_HEADER_CHANGES } : undefined
 }
 
-/**
- * Header mutations of filters. The router, which is last, makes the route's own changes to requests; answers, whoever
- * gives them, go back through all filters from the last one to the first.
- */
 function withMutations(plan: Plan, filters: readonly HttpFilter[], routed: Routed | undefined): Plan {
-  let [request, response] = [NO_EDITS, NO_EDITS]
-  for (const filter of filters) {
-    if (filter.kind !== 'mutation') continue
-    const own = routed?.route.filters?.get(filter.name)
-    if (own ? own.off : filter.off) continue
-    const levels = own?.mutations ?? []
-    const all = [filter.mutations, ...(filter.nearestWins ? levels : levels.toReversed())]
-    request = [...request, ...all.flatMap((m) => m.request)]
-    response = [...all.flatMap((m) => m.response), ...response]
-  }
+  const { request, response } = collectMutations(filters, routed)
   const responseEdits = [...plan.responseEdits, ...response]
   if (plan.kind !== 'forward') return { ...plan, responseEdits }
   return { ...plan, responseEdits, requestEdits: [...request, ...plan.requestEdits] }
@@ -322,47 +416,6 @@ export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePl
   return cluster === plan.cluster ? plan : { ...plan, cluster }
 }
 
-/** Made for every request, so it holds what is known already; the rest is worked out for a policy that asks. */
-class PolicyFacts implements AuthzFacts {
-  readonly #client: ClientFacts
-  readonly #request: RequestFacts
-
-  constructor({ client, request }: PlanInput) {
-    this.#client = client
-    this.#request = request
-  }
-
-  get peer(): AuthzFacts['peer'] {
-    return this.#client.peer
-  }
-  get directRemoteIp(): string {
-    return this.#client.directRemoteIp
-  }
-  get remoteIp(): string {
-    return this.#client.remoteIp
-  }
-  get destinationIp(): string {
-    return this.#client.destinationIp
-  }
-  get destinationPort(): number {
-    return this.#client.destinationPort
-  }
-  get serverName(): string {
-    return this.#client.serverName
-  }
-  get metadata(): Metadata {
-    return this.#request.metadata ?? NO_METADATA
-  }
-  get path(): string | undefined {
-    return this.#request.path === '' ? undefined : readPathText(this.#request.path)
-  }
-  header(name: string): HeaderValues {
-    return collectHeaderValues(this.#request, name)
-  }
-}
-
-const NO_METADATA: Metadata = {}
-
 /** Inline tables are indexed once; they live as long as their configuration. */
 const inlineTables = new WeakMap<RouteConfig, RouteTable>()
 
@@ -375,37 +428,6 @@ export function findRouteTable({ routes }: HttpConnectionManager, tables: Tables
     inlineTables.set(routes.config, table)
   }
   return table
-}
-
-const NO_EDITS: readonly HeaderEdit[] = []
-
-/* Weighted cluster, route, virtual host, table: Envoy's order. */
-
-function requestEdits(
-  { config }: RouteTable,
-  { route, virtualHost }: Routed,
-  cluster: HeaderEdit | undefined,
-): readonly HeaderEdit[] {
-  return inOrder(config, [cluster, route.headers.request, virtualHost.headers.request, config.headers.request])
-}
-function responseEdits(
-  { config }: RouteTable,
-  { route, virtualHost }: Routed,
-  cluster: HeaderEdit | undefined,
-): readonly HeaderEdit[] {
-  if (route === TO_HTTPS) return NO_EDITS
-  return inOrder(config, [cluster, route.headers.response, virtualHost.headers.response, config.headers.response])
-}
-/** @param levels the nearest one first, which is the order in which they apply unless the table says otherwise */
-function inOrder(
-  { nearestWins }: Pick<RouteConfig, 'nearestWins'>,
-  levels: readonly (HeaderEdit | undefined)[],
-): readonly HeaderEdit[] {
-  let edits = NO_EDITS
-  for (const edit of levels)
-    if (edit && (edit.remove.length > 0 || edit.add.length > 0))
-      edits = nearestWins ? [edit, ...edits] : [...edits, edit]
-  return edits
 }
 
 function refuse(

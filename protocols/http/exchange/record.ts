@@ -138,6 +138,8 @@ export function reportDenied(
 /** Remembers it, and tells what policies found that refuse nobody, and what CORS policies say of its origin. */
 export function notePlan(plan: Plan, { record, client, request }: Recorded, { ctx, metrics }: HttpRuntime): void {
   record.plan = plan
+  // What has been found by then is told with the plan that it goes on to.
+  if (plan.kind === 'wait') return
   if (plan.cors) metrics.corsOrigins[plan.cors.isAllowed ? 'allowed' : 'refused'].value++
   if (plan.shadow) reportDecisions(plan.shadow, client.conn, request, ctx)
 }

@@ -9,7 +9,7 @@ import type { Hold, Holder, Waiting } from '../../waiting.ts'
 const COUNTED_BYTES = 4 * 1024
 
 export class ReplayBuffer implements Holder {
-  readonly #maxBytes: number
+  #maxBytes: number
   readonly #waiting: Waiting
   readonly #owner: { readonly source: string; abort(error: MeshError): void }
   #chunks: Buffer[] | undefined
@@ -30,6 +30,14 @@ export class ReplayBuffer implements Holder {
 
   get chunks(): readonly Buffer[] {
     return this.#chunks ?? NONE
+  }
+  /** Of what has come. */
+  get bytes(): number {
+    return this.#bytes
+  }
+  /** A filter wants more of the body than a try may be repeated with. */
+  raise(maxBytes: number): void {
+    this.#maxBytes = Math.max(this.#maxBytes, maxBytes)
   }
   get full(): boolean {
     return this.#bytes >= this.#maxBytes

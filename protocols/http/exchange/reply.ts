@@ -1,8 +1,9 @@
 /** Answers that meshlet gives itself: refusals with their catalogue code, redirects, direct responses. Pure. */
-import type { MeshError } from '../../../core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import type { ResponseHead } from '../message.ts'
-import type { AnswerPlan, RefusePlan } from './plan.ts'
+import { findFirstValue, setHeader } from '../filters/header-edit.ts'
+import type { AnswerPlan, DeniedPlan, RefusePlan } from './plan.ts'
 import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
@@ -24,6 +25,21 @@ export function createErrorAnswer(
   return answer
 }
 
+/** In the words of the service that was asked, where it has some. */
+function deniedAnswer({ status, fields, body, error }: DeniedPlan, grpc: boolean): LocalAnswer {
+  const headers = [...fields]
+  if (headers.indexOf('x-meshlet-error') < 0) headers.push('x-meshlet-error', error.code)
+  const bytes = Buffer.from(body, 'latin1')
+  if (grpc) return grpcAnswer(deriveGrpcStatus(status), bytes.toString('utf8'), withoutType(headers))
+  const type = findFirstValue(headers, 'content-type')
+  const answer = textAnswer(status, bytes, withoutType(headers))
+  if (type !== undefined && answer.body) setHeader(answer.head.headers, 'content-type', type)
+  return answer
+}
+function withoutType(headers: readonly string[]): string[] {
+  return headers.filter((_, i) => headers[i - (i % 2)] !== 'content-type')
+}
+
 /** Status of the code's row, one line of text. */
 export function createTextErrorAnswer(error: MeshError, status = error.row.http): LocalAnswer {
   const end = error.code === 'MESH_PEER_NOT_ALLOWED' ? '' : '\n'
@@ -40,10 +56,26 @@ function grpcErrorAnswer(error: MeshError, status: number): LocalAnswer {
 const textOf = ({ code, message }: MeshError): string =>
   code === 'MESH_PEER_NOT_ALLOWED' ? message : `${code}: ${message}`
 
-/** What a plan that needs no endpoint answers. */
-export function createPlannedAnswer(plan: AnswerPlan | RefusePlan, grpc: boolean): LocalAnswer {
-  if (plan.kind === 'refuse') return createErrorAnswer(plan.error, grpc, plan.fields, plan.status)
-  const { fault, status, body, location, fields } = plan
+/** What a plan that needs no endpoint answers, and the error that it is counted as. */
+export function createPlannedAnswer(
+  plan: AnswerPlan | RefusePlan | DeniedPlan,
+  grpc: boolean,
+): { readonly answer: LocalAnswer; readonly error: MeshError | undefined } {
+  switch (plan.kind) {
+    case 'refuse':
+      return { answer: createErrorAnswer(plan.error, grpc, plan.fields, plan.status), error: plan.error }
+    case 'denied':
+      return { answer: deniedAnswer(plan, grpc), error: plan.error }
+    case 'answer':
+      return {
+        answer: ownAnswer(plan, grpc),
+        error: plan.fault && new MeshError('MESH_FAULT_INJECTED', plan.body),
+      }
+    default:
+      return plan satisfies never
+  }
+}
+function ownAnswer({ fault, status, body, location, fields }: AnswerPlan, grpc: boolean): LocalAnswer {
   if (fields) return { head: { status, headers: [...fields], contentLength: 0 }, body: undefined }
   return fault ? faultAnswer(status, fault.grpcStatus, grpc, body) : routeAnswer(status, body, location, grpc)
 }
@@ -64,9 +96,9 @@ function routeAnswer(status: number, body: string, location: string | undefined,
   return grpc ? grpcAnswer(deriveGrpcStatus(status), body, headers) : textAnswer(status, body, headers)
 }
 
-function textAnswer(status: number, text: string, headers: string[]): LocalAnswer {
+function textAnswer(status: number, text: string | Buffer, headers: string[]): LocalAnswer {
   const bodiless = status < 200 || status === 204 || status === 304
-  const body = bodiless || text === '' ? undefined : Buffer.from(text)
+  const body = bodiless || text.length === 0 ? undefined : Buffer.from(text as string)
   if (body) headers.push('content-type', 'text/plain')
   return { head: { status, headers, contentLength: bodiless ? UNKNOWN_LENGTH : (body?.length ?? 0) }, body }
 }

@@ -7,7 +7,7 @@ import { getTelemetry } from '../../telemetry/telemetry.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { ClientAddress } from '../filters/forwarded.ts'
-import type { ClientFacts } from './plan.ts'
+import type { ClientFacts } from '../filters/policy-facts.ts'
 import { formatXfccElement } from '../filters/xfcc.ts'
 
 export class RequestOrigin implements ClientAddress {

@@ -2,21 +2,33 @@
  * The last touches to a request before filters, routes and the endpoint see it, each after what forwarded.ts has made
  * of the client. In place.
  */
+import type { MeshError } from '../../../core/errors.ts'
+import type { Context } from '../../context.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'
 import { startSpan } from '../../telemetry/tracing/tracer.ts'
 import { removeHeader } from '../codec/field-table.ts'
-import { findFirstValue, findHeaderValue, setHeader } from './header-edit.ts'
+import { applyUnderscores, findFirstValue, findHeaderValue, setHeader } from './header-edit.ts'
+import { prepareRequestHeaders } from './forwarded.ts'
 import type { RequestHead } from '../message.ts'
 import { findRouteTable } from '../exchange/plan.ts'
 
-export function settleRequest(
+/** @returns the client's address as trusted hops tell it, or why the request is refused */
+export function prepareRequest(
   request: RequestHead,
   http: HttpConnectionManager,
   client: RequestOrigin,
-  tables: Tables,
-): void {
+  { random, tables }: Pick<Context, 'random' | 'tables'>,
+): string | MeshError {
+  const refusal = applyUnderscores(http.underscores, request.headers)
+  if (refusal) return refusal
+  const remoteIp = prepareRequestHeaders(request, http, client, random)
+  settleRequest(request, http, client, tables.get())
+  return remoteIp
+}
+
+function settleRequest(request: RequestHead, http: HttpConnectionManager, client: RequestOrigin, tables: Tables): void {
   const { headers } = request
   request.scheme = forwardedScheme(request) ?? request.scheme
   if (

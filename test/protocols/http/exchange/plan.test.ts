@@ -160,8 +160,8 @@ test('a cluster that is not there: the status that its route says', () => {
     const action = forwardTo({ clusters: [], clusterHeader: 'x-to', ...(notFoundStatus && { notFoundStatus }) })
     const plan = planOf(manager([route(action)]))
     assert.ok(plan.kind === 'refuse')
-    assert.equal(createPlannedAnswer(plan, false).head.status, want)
-    assert.equal(createPlannedAnswer(plan, true).head.headers.includes(want === 404 ? '12' : '14'), true)
+    assert.equal(createPlannedAnswer(plan, false).answer.head.status, want)
+    assert.equal(createPlannedAnswer(plan, true).answer.head.headers.includes(want === 404 ? '12' : '14'), true)
   }
 })
 test('cluster_header: the cluster that the request names', () => {

@@ -1,0 +1,254 @@
+/**
+ * One question to an authorization service, from as much of the request's body as it is to have to its answer. It has a
+ * time and a size; whatever goes wrong is a verdict, too.
+ */
+import type { Duplex } from 'node:stream'
+import type { MeshError } from '../../../../core/errors.ts'
+import { doNothing, guard } from '../../../../core/defects/guard.ts'
+import type { Timer } from '../../../../core/os/clock.ts'
+import type { AuthBody } from '../../../../model/http/ext-authz.ts'
+import type { ReplayBuffer } from '../../exchange/replay-buffer.ts'
+import type { RequestOrigin } from '../../exchange/request-origin.ts'
+import type { WaitPlan } from '../../exchange/plan.ts'
+import type {
+  CallEvents,
+  Downstream,
+  HttpCall,
+  PendingCall,
+  RequestHead,
+  ResponseHead,
+  Sent,
+  UpstreamRequest,
+} from '../../message.ts'
+import type { HttpRuntime } from '../../runtime.ts'
+import { findHeaderValue } from '../header-edit.ts'
+import { makeGrpcQuestion, readGrpcAnswer } from './grpc-service.ts'
+import { makeHttpQuestion, readHttpAnswer, type SentBody } from './http-service.ts'
+import { findBadChange, type Verdict } from './verdict.ts'
+
+/** Of an answer; a service says yes or no. */
+const MAX_ANSWER_BYTES = 64 * 1024
+
+/** The exchange, as its question sees it. */
+export interface AskOwner {
+  readonly source: string
+  readonly request: RequestHead
+  readonly client: RequestOrigin
+  readonly body: ReplayBuffer
+  readonly down: Downstream
+  readonly remoteIp: string
+}
+
+export class Asking implements CallEvents {
+  readonly #rt: HttpRuntime
+  readonly #owner: AskOwner
+  readonly #plan: WaitPlan
+  readonly #done: (verdict: Verdict) => void
+  #state: 'gathering' | 'asking' | 'over' = 'gathering'
+  #timer: Timer | undefined
+  #pending: PendingCall | undefined
+  #call: HttpCall | undefined
+  #question: { readonly head: UpstreamRequest; readonly bytes: Buffer } | undefined
+  #head: ResponseHead | undefined
+  #hasAskedAnew = false
+  readonly #chunks: Buffer[] = []
+  #bytes = 0
+
+  constructor(rt: HttpRuntime, owner: AskOwner, plan: WaitPlan, done: (verdict: Verdict) => void) {
+    this.#rt = rt
+    this.#owner = owner
+    this.#plan = plan
+    this.#done = done
+  }
+
+  get source(): string {
+    return this.#owner.source
+  }
+
+  start(): void {
+    const { request, body, down } = this.#owner
+    const settings = this.#wantsBody()
+    if (settings) {
+      // One byte more shows that it is too large.
+      body.raise(settings.maxBytes + 1)
+      if (request.expectContinue) down.sendContinue()
+    }
+    this.bodyGrew()
+  }
+
+  /** More of it has come, or its end. */
+  bodyGrew(): void {
+    if (this.#state !== 'gathering') return
+    const { request, body } = this.#owner
+    const settings = this.#wantsBody()
+    if (settings) {
+      const isTooLarge = Math.max(body.bytes, request.bodyLength) > settings.maxBytes
+      if (isTooLarge && !settings.partial) {
+        this.#end({ kind: 'too-large' })
+        return
+      }
+      if (!body.ended && !(settings.partial && body.bytes >= settings.maxBytes)) return
+    }
+    this.#ask(settings)
+  }
+
+  #wantsBody(): AuthBody | undefined {
+    const { request } = this.#owner
+    return request.bodyLength === 0 || request.upgrade !== undefined || request.method === 'CONNECT'
+      ? undefined
+      : this.#plan.authBody
+  }
+
+  #ask(settings: AuthBody | undefined): void {
+    this.#state = 'asking'
+    const { request, body, client, remoteIp } = this.#owner
+    const { authz, context } = this.#plan
+    const { service } = authz
+    const sent: SentBody = settings && {
+      bytes: Buffer.concat(body.chunks).subarray(0, settings.maxBytes),
+      isPartial: !body.ended || body.bytes > settings.maxBytes,
+    }
+    const { clock } = this.#rt.ctx
+    this.#question =
+      service.kind === 'http'
+        ? { head: makeHttpQuestion(request, sent, authz, service), bytes: sent?.bytes ?? NOTHING }
+        : makeGrpcQuestion(authz, {
+            request,
+            body: sent,
+            asBytes: settings?.asBytes ?? false,
+            client: client.facts(remoteIp),
+            clientPort: client.conn.remote.port,
+            ownPrincipal: client.ownPrincipal,
+            startedMs: clock.wallMs(),
+            context,
+          })
+    const late = (): void => this.#fail(`the service gave no answer within ${service.timeoutMs} ms`)
+    this.#timer = clock.after(
+      service.timeoutMs,
+      guard('exchange', (error) => this.#fail(error.message), late),
+    )
+    this.#startCall(false)
+  }
+
+  #startCall(fresh: boolean): void {
+    const { ctx, upstreams } = this.#rt
+    const { service } = this.#plan.authz
+    const cluster = ctx.tables.get().cluster(service.cluster)
+    if (!cluster) {
+      this.#fail(`the service's cluster ${service.cluster} is unknown`)
+      return
+    }
+    const speaks = service.kind === 'grpc' ? 'http2' : 'http1'
+    const options = { source: this.source, speaks, fresh, host: service.authority, maxHostPicks: 0 } as const
+    this.#head = undefined
+    const pending = upstreams.startCall(cluster, options, this)
+    // It may have been opened, and may have failed, before startCall returned.
+    if (this.#state === 'asking' && !this.#call) this.#pending = pending
+  }
+
+  /** Nobody waits for the answer any more. */
+  cancel(): void {
+    if (this.#state === 'over') return
+    this.#state = 'over'
+    this.#timer?.cancel()
+    const [call, pending] = [this.#call, this.#pending]
+    this.#call = undefined
+    this.#pending = undefined
+    call?.cancel()
+    pending?.cancel()
+  }
+
+  #end(verdict: Verdict): void {
+    if (this.#state === 'over') return
+    this.cancel()
+    const bad = this.#plan.authz.validates ? findBadChange(verdict) : undefined
+    const said: Verdict =
+      bad === undefined ? verdict : { kind: 'error', why: `the service wants to change ${bad.slice(0, 64)}` }
+    const { metrics, ctx } = this.#rt
+    metrics.extAuthz[said.kind].value++
+    const { client } = this.#owner
+    if (said.kind === 'error')
+      ctx.log.warn(
+        { evt: 'http.ext-authz', conn: client.conn.id, cluster: this.#plan.authz.service.cluster, why: said.why },
+        'an authorization service could not be asked',
+      )
+    this.#done(said)
+  }
+  #fail(why: string): void {
+    this.#end({ kind: 'error', why })
+  }
+
+  /* From the client codec. */
+
+  onCallPicked(): void {
+    doNothing()
+  }
+  onCallMoved(): void {
+    this.#pending = undefined
+    if (this.#state === 'asking') this.#startCall(true)
+  }
+  onCall(call: HttpCall): void {
+    this.#pending = undefined
+    this.#call = call
+    const { head, bytes } = this.#question!
+    call.sendHead(head, bytes.length === 0)
+    if (bytes.length > 0) {
+      call.sendData(bytes)
+      call.sendEnd(undefined)
+    }
+    call.flush()
+  }
+  onCallInformational(): void {
+    doNothing()
+  }
+  onCallHead(head: ResponseHead, end: boolean): void {
+    this.#head = head
+    if (end) this.#answered(undefined)
+  }
+  onCallData(chunk: Buffer): void {
+    this.#bytes += chunk.length
+    if (this.#bytes > MAX_ANSWER_BYTES) this.#fail(`the answer of the service is larger than ${MAX_ANSWER_BYTES} bytes`)
+    else this.#chunks.push(Buffer.from(chunk))
+  }
+  onCallEnd(trailers: readonly string[] | undefined): void {
+    this.#call = undefined
+    this.#answered(trailers)
+  }
+  #answered(trailers: readonly string[] | undefined): void {
+    const head = this.#head!
+    const { service } = this.#plan.authz
+    const bytes = Buffer.concat(this.#chunks)
+    if (service.kind === 'http') {
+      this.#end(readHttpAnswer(head.status, head.headers, bytes, service))
+      return
+    }
+    const status = findHeaderValue(trailers ?? [], 'grpc-status') ?? findHeaderValue(head.headers, 'grpc-status')
+    this.#end(
+      head.status === 200
+        ? readGrpcAnswer(bytes, status)
+        : { kind: 'error', why: `the service answered with ${head.status}` },
+    )
+  }
+  onCallPause(): void {
+    doNothing()
+  }
+  onCallDrained(): void {
+    doNothing()
+  }
+  onCallUpgraded(_head: ResponseHead, stream: Duplex): void {
+    stream.destroy()
+    this.#call = undefined
+    this.#fail('the service switched protocols without being asked')
+  }
+  onCallFailed(error: MeshError, _sent: Sent, reused = false): void {
+    this.#call = undefined
+    this.#pending = undefined
+    if (this.#state !== 'asking') return
+    // A connection out of the pool may have been closed meanwhile; a question may be asked twice.
+    if (reused && !this.#hasAskedAnew && this.#bytes === 0) {
+      this.#hasAskedAnew = true
+      this.#startCall(true)
+    } else this.#fail(error.message)
+  }
+}
+const NOTHING = Buffer.alloc(0)

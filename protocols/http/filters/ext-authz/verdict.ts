@@ -1,0 +1,122 @@
+/** What an authorization service has said of a request, and what becomes of the request then. */
+import type { Json } from '../../../../model/http/metadata.ts'
+import type { HeaderEdit } from '../../../../model/route.ts'
+import type { RequestFacts } from '../../../router.ts'
+import { asFieldValue } from '../../codec/field-value.ts'
+import { isHopByHop, removeHeader } from '../../codec/field-table.ts'
+import { isExchangeHeader } from '../../../telemetry/exchange-headers.ts'
+import { findHeaderValue, setHeader } from '../header-edit.ts'
+import { removeParam } from '../jwt/tokens.ts'
+
+/**
+ * `append`: behind what is there, joined, and only where something is (Envoy); `add`: a line of its own; `set`: in place
+ * of all.
+ */
+export type HeaderChange = {
+  readonly name: string
+  readonly value: string
+  readonly how: 'set' | 'append' | 'add' | 'if-absent' | 'overwrite-present'
+}
+
+export type Verdict =
+  | {
+      readonly kind: 'ok'
+      readonly request: readonly HeaderChange[]
+      readonly remove: readonly string[]
+      /** Of the answer, whoever gives it. */
+      readonly response: readonly HeaderChange[]
+      readonly query: readonly (readonly [name: string, value: string | undefined])[]
+      readonly metadata: Json
+    }
+  | {
+      readonly kind: 'denied'
+      readonly status: number
+      readonly headers: readonly HeaderChange[]
+      readonly body: string
+      readonly metadata: Json
+    }
+  /** More of a body than the service is to get. */
+  | { readonly kind: 'too-large' }
+  /** Nobody knows. */
+  | { readonly kind: 'error'; readonly why: string }
+
+const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const NO_VALUE = /[\0\r\n]/
+
+/** Framing, the host and what proxies say to each other are out of reach for a service (Envoy's validate_mutations: an error). */
+export function isChangeable({ name, value }: Pick<HeaderChange, 'name' | 'value'>): boolean {
+  return (
+    NAME.test(name) &&
+    !NO_VALUE.test(value) &&
+    name !== 'host' &&
+    name !== 'content-length' &&
+    !isHopByHop(name) &&
+    !isExchangeHeader(name)
+  )
+}
+
+/** @returns the first change that a service may not make */
+export function findBadChange(verdict: Verdict): string | undefined {
+  if (verdict.kind === 'error' || verdict.kind === 'too-large') return undefined
+  const all = verdict.kind === 'ok' ? [...verdict.request, ...verdict.response] : verdict.headers
+  return all.find((change) => !isChangeable(change))?.name
+}
+
+/** In place. @returns whether anything is different now */
+export function applyVerdict(
+  { request, remove, query }: Extract<Verdict, { kind: 'ok' }>,
+  to: RequestFacts,
+  headers: string[],
+): boolean {
+  let isChanged = false
+  for (const change of request) {
+    if (!isChangeable(change)) continue
+    isChanged = changeHeader(headers, change) || isChanged
+  }
+  for (const name of remove) {
+    if (!isChangeable({ name, value: '' }) || findHeaderValue(headers, name) === undefined) continue
+    removeHeader(headers, name)
+    isChanged = true
+  }
+  for (const [name, value] of query) {
+    to.path = removeParam(to.path, encodeURIComponent(name))
+    if (value !== undefined)
+      to.path += `${to.path.includes('?') ? '&' : '?'}${encodeURIComponent(name)}=${encodeURIComponent(value)}`
+    isChanged = true
+  }
+  return isChanged
+}
+
+function changeHeader(headers: string[], { name, value, how }: HeaderChange): boolean {
+  const before = findHeaderValue(headers, name)
+  const text = asFieldValue(value)
+  if ((how === 'append' || how === 'overwrite-present') && before === undefined) return false
+  if (how === 'if-absent' && before !== undefined) return false
+  if (how === 'append') setHeader(headers, name, `${before},${text}`)
+  else if (how === 'add') headers.push(name, text)
+  else setHeader(headers, name, text)
+  return true
+}
+
+/** As the changes of a route are, which is where they are made. */
+export function toResponseEdit(changes: readonly HeaderChange[]): HeaderEdit | undefined {
+  const add = changes.filter(isChangeable).map(({ name, value, how }) => ({
+    name,
+    // It is text, and stands for nothing.
+    value: asFieldValue(value).replaceAll('%', '%%'),
+    how: how === 'set' ? ('overwrite' as const) : how === 'add' || how === 'append' ? ('append' as const) : how,
+    keepEmpty: true,
+  }))
+  return add.length === 0 ? undefined : { remove: [], add }
+}
+
+/** Of a refusal: flat. Those of one name replace each other unless they are added. */
+export function toAnswerHeaders(changes: readonly HeaderChange[]): string[] {
+  const headers: string[] = []
+  for (const change of changes) {
+    if (!isChangeable(change)) continue
+    changeHeader(headers, change.how === 'append' ? { ...change, how: 'add' } : change)
+  }
+  return headers
+}

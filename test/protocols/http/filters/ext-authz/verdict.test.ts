@@ -1,0 +1,84 @@
+/** What a service may change of a request, and how. */
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import {
+  applyVerdict,
+  findBadChange,
+  toAnswerHeaders,
+  toResponseEdit,
+  type HeaderChange,
+  type Verdict,
+} from '../../../../../protocols/http/filters/ext-authz/verdict.ts'
+import type { RequestFacts } from '../../../../../protocols/router.ts'
+
+const ok = (over: Partial<Extract<Verdict, { kind: 'ok' }>>): Extract<Verdict, { kind: 'ok' }> => ({
+  kind: 'ok',
+  request: [],
+  remove: [],
+  response: [],
+  query: [],
+  metadata: undefined,
+  ...over,
+})
+const request = (path = '/'): RequestFacts => ({
+  method: 'GET',
+  path,
+  authority: 'a',
+  scheme: 'http',
+  header: () => undefined,
+})
+
+for (const [how, before, after] of [
+  ['set', ['x', '1', 'x', '2'], ['x', 'new']],
+  ['set', [], ['x', 'new']],
+  ['append', ['x', '1'], ['x', '1,new']],
+  ['append', [], []],
+  ['add', ['x', '1'], ['x', '1', 'x', 'new']],
+  ['if-absent', ['x', '1'], ['x', '1']],
+  ['if-absent', [], ['x', 'new']],
+  ['overwrite-present', [], []],
+  ['overwrite-present', ['x', '1'], ['x', 'new']],
+] as const)
+  test(`a header of the service: ${how} where there is [${before.join()}]`, () => {
+    const headers = [...before]
+    const isChanged = applyVerdict(ok({ request: [{ name: 'x', value: 'new', how }] }), request(), headers)
+    assert.deepEqual(headers, after)
+    assert.equal(isChanged, before.join() !== after.join())
+  })
+
+for (const [name, value] of [
+  ['host', 'evil'],
+  ['content-length', '0'],
+  ['transfer-encoding', 'chunked'],
+  ['connection', 'x'],
+  [':path', '/admin'],
+  ['x-envoy-peer-metadata', 'x'],
+  ['', 'x'],
+  ['x y', 'x'],
+  ['x', 'a\r\nb: c'],
+] as const)
+  test(`out of a service's reach: ${name || '(no name)'}`, () => {
+    const change: HeaderChange = { name, value, how: 'set' }
+    const headers: string[] = []
+    assert.equal(applyVerdict(ok({ request: [change], remove: [name] }), request(), headers), false)
+    assert.deepEqual(headers, [])
+    assert.deepEqual(toAnswerHeaders([change]), [])
+    assert.equal(toResponseEdit([change]), undefined)
+    assert.equal(findBadChange(ok({ response: [change] })), name)
+  })
+
+test('parameters of the query', () => {
+  const asked = request('/p?a=1&b=2')
+  const query = [
+    ['a', undefined],
+    ['b', 'x&y'],
+    ['c', ''],
+  ] as const
+  assert.equal(applyVerdict(ok({ query }), asked, []), true)
+  assert.equal(asked.path, '/p?b=x%26y&c=')
+})
+test('what a value says is text, and stands for nothing', () => {
+  assert.deepEqual(toResponseEdit([{ name: 'x', value: '%REQ(x)%', how: 'set' }])?.add, [
+    { name: 'x', value: '%%REQ(x)%%', how: 'overwrite', keepEmpty: true },
+  ])
+})
