@@ -8,8 +8,8 @@ import { UriTemplateMatchConfigSchema } from '../../../proto/gen/envoy/extension
 import { unpack } from './any.ts'
 import { hasUnknown, type DecodePath } from './decode-path.ts'
 
-/** A pchar (RFC 3986 §3.3) but for `*` and `=`, as Envoy has it. */
-const PCHAR = "a-zA-Z0-9\\-._~%!$&'()+,;:@"
+/** A pchar (RFC 3986 §3.3) of a path; in a template `*` and `=` are no text. As Envoy has it. */
+const PCHAR = "a-zA-Z0-9\\-._~%!$&'()*+,;=:@"
 const LITERAL = /^[a-zA-Z0-9\-._~%!$&'()+,;:@]+$/
 const ONE_SEGMENT = `[${PCHAR}]+`
 const ANY_TEXT = `[${PCHAR}/]*`

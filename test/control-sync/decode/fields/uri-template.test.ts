@@ -4,8 +4,8 @@ import { compileTemplate } from '../../../../control-sync/decode/fields/uri-temp
 
 for (const { template, yes, no } of [
   { template: '/', yes: ['/'], no: ['/a', '//'] },
-  { template: '/a/*', yes: ['/a/b', '/a/%2F'], no: ['/a', '/a/', '/a/b/', '/a/b/c', '/ab'] },
-  { template: '/a/**', yes: ['/a/', '/a/b', '/a/b/c'], no: ['/a', '/b/a/b'] },
+  { template: '/a/*', yes: ['/a/b', '/a/%2F', '/a/b;x=1', '/a/*'], no: ['/a', '/a/', '/a/b/', '/a/b/c', '/ab'] },
+  { template: '/a/**', yes: ['/a/', '/a/b', '/a/b/c', '/a/b=1/*'], no: ['/a', '/b/a/b'] },
   { template: '/*/baz/**', yes: ['/a/baz/', '/a/baz/b/c'], no: ['/baz/', '/a/b/baz/c'] },
   { template: '/**/baz', yes: ['/a/baz', '/a/b/baz', '//baz'], no: ['/baz', '/a/baz/'] },
   { template: '/a/{id}/b', yes: ['/a/7/b'], no: ['/a//b', '/a/7/8/b'] },
