@@ -17,7 +17,11 @@ test(`${KILLS} kills of a bridge and of the broker that it leads to`, { timeout:
     ],
     `seed ${seed}: ${examples.join('; ')}`,
   )
-  assert.deepEqual([second!.duplicates, faults], [0, { sessionsLost: 0, refused: 0, violations: [] }], `seed ${seed}`)
+  assert.deepEqual(
+    [second!.duplicates, faults],
+    [0, { sessionsLost: 0, refused: 0, violations: [] }],
+    `seed ${seed}: ${examples.join('; ')}`,
+  )
   assert.ok(first!.delivered > KILLS * LEAST_PER_KILL && second!.delivered > KILLS * LEAST_PER_KILL)
   const delivered = counts.reduce((all, one) => all + one.delivered, 0)
   t.diagnostic(`seed ${seed}: ${delivered} acknowledged and delivered over ${KILLS} kills`)

@@ -75,7 +75,10 @@ export class Receipts {
     let times = this.#times.get(topic)
     if (!times) this.#times.set(topic, (times = []))
     times[n] = (times[n] ?? 0) + 1
-    if (times[n] > 1) return
+    if (times[n] > 1) {
+      if (stream.qos === 2) this.#note(`${topic}: ${n} came again`)
+      return
+    }
     this.distinct++
     const newest = this.#newest.get(topic) ?? 0
     if (n < newest) {
