@@ -1,5 +1,6 @@
 /** Spans as collectors take them: Zipkin's JSON (v2), and OTLP's protobuf in a gRPC message. Pure. */
 import type { FinishedSpan } from '../../../model/http/tracing.ts'
+import { MessageWriter } from '../../protobuf/message.ts'
 
 /** https://zipkin.io/zipkin-api: times in microseconds. */
 export function encodeZipkin(spans: readonly FinishedSpan[], serviceName: string): Buffer {
@@ -30,34 +31,35 @@ export function encodeZipkin(spans: readonly FinishedSpan[], serviceName: string
  * opentelemetry/proto/trace/v1/trace.proto and its kin.
  */
 export function encodeOtlpSpans(spans: readonly FinishedSpan[], serviceName: string): Buffer {
-  const resource = field(1, attribute('service.name', serviceName))
-  const scope = spans.map((span) => field(2, otlpSpan(span)))
-  return frame(field(1, Buffer.concat([field(1, resource), field(2, Buffer.concat(scope))])))
+  const resource = new MessageWriter().message(1, attribute('service.name', serviceName))
+  const scope = new MessageWriter()
+  for (const span of spans) scope.message(2, otlpSpan(span))
+  const ofResource = new MessageWriter().message(1, resource).message(2, scope)
+  return frame(new MessageWriter().message(1, ofResource).finish())
 }
 
 const SERVER = 2
 const CLIENT = 3
 const STATUS_ERROR = 2
 
-function otlpSpan(span: FinishedSpan): Buffer {
+function otlpSpan(span: FinishedSpan): MessageWriter {
   const startNs = BigInt(Math.round(span.startedMs * 1_000)) * 1_000n
-  return Buffer.concat([
-    field(1, Buffer.from(span.traceId.padStart(32, '0'), 'hex')),
-    field(2, Buffer.from(span.id, 'hex')),
-    ...(span.state === undefined ? [] : [field(3, Buffer.from(span.state))]),
-    ...(span.parentId === undefined ? [] : [field(4, Buffer.from(span.parentId, 'hex'))]),
-    field(5, Buffer.from(decodeText(span.name))),
-    number(6, span.kind === 'server' ? SERVER : CLIENT),
-    fixed64(7, startNs),
-    fixed64(8, startNs + BigInt(Math.round(span.durationMs * 1_000)) * 1_000n),
-    ...span.tags.map(([name, value]) => field(9, attribute(name, decodeText(value)))),
-    ...(span.isError ? [field(15, number(3, STATUS_ERROR))] : []),
-  ])
+  const made = new MessageWriter()
+    .bytes(1, Buffer.from(span.traceId.padStart(32, '0'), 'hex'))
+    .bytes(2, Buffer.from(span.id, 'hex'))
+    .text(3, span.state ?? '')
+    .text(5, decodeText(span.name))
+    .integer(6, span.kind === 'server' ? SERVER : CLIENT)
+    .fixed64(7, startNs)
+    .fixed64(8, startNs + BigInt(Math.round(span.durationMs * 1_000)) * 1_000n)
+  if (span.parentId !== undefined) made.bytes(4, Buffer.from(span.parentId, 'hex'))
+  for (const [name, value] of span.tags) made.message(9, attribute(name, decodeText(value)))
+  return span.isError ? made.message(15, new MessageWriter().integer(3, STATUS_ERROR)) : made
 }
 
-/** KeyValue with a text. */
-function attribute(name: string, value: string): Buffer {
-  return Buffer.concat([field(1, Buffer.from(name)), field(2, field(1, Buffer.from(value)))])
+/** KeyValue with a text, which stands there also where it is empty: it is a member of a oneof. */
+function attribute(name: string, value: string): MessageWriter {
+  return new MessageWriter().text(1, name).message(2, new MessageWriter().bytes(1, Buffer.from(value)))
 }
 
 /** A message of gRPC: not compressed, and its length. */
@@ -65,24 +67,6 @@ function frame(message: Buffer): Buffer {
   const head = Buffer.alloc(5)
   head.writeUInt32BE(message.length, 1)
   return Buffer.concat([head, message])
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = []
-  let rest = value
-  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest & 0x7f) | 0x80)
-  return Buffer.from([...bytes, rest])
-}
-function field(no: number, content: Buffer): Buffer {
-  return Buffer.concat([varint(no * 8 + 2), varint(content.length), content])
-}
-function number(no: number, value: number): Buffer {
-  return Buffer.concat([varint(no * 8), varint(value)])
-}
-function fixed64(no: number, value: bigint): Buffer {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigUInt64LE(value)
-  return Buffer.concat([varint(no * 8 + 1), bytes])
 }
 
 /** From bytes as latin1 characters, as headers have them. */

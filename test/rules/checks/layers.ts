@@ -36,6 +36,7 @@ const NARROW: Readonly<Record<string, { readonly may: readonly string[]; readonl
 /** Folders of the data path, the lowest first: what both sides of a border need lies below both. */
 const DATA_PATH = [
   'protocols/',
+  'protocols/protobuf/',
   'protocols/telemetry/',
   'protocols/tls/',
   'protocols/tcp/',

@@ -1,6 +1,6 @@
 /** google.protobuf.Struct as bytes, from and to JSON. */
-import type { Json } from '../../../../model/http/metadata.ts'
-import { findBytes, MessageWriter, readMessage, readText } from './protobuf.ts'
+import type { Json } from '../../model/http/metadata.ts'
+import { findBytes, MessageWriter, readMessage, readText } from './message.ts'
 
 /** Deeper ones are nobody's metadata. */
 const MAX_DEPTH = 16
@@ -30,7 +30,8 @@ export function decodeStruct(bytes: Buffer, depth = 0): { [key: string]: Json } 
   if (!fields || depth > MAX_DEPTH) return undefined
   const made: { [key: string]: Json } = Object.create(null) as { [key: string]: Json }
   for (const { no, bytes: entry } of fields) {
-    const pair = no === 1 ? readMessage(entry) : undefined
+    if (no !== 1) continue
+    const pair = readMessage(entry)
     const value = pair && findBytes(pair, 2)
     if (!pair || !value) return undefined
     made[readText(pair, 1)] = decodeValue(value, depth + 1)

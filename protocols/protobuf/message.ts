@@ -1,4 +1,4 @@
-/** The little of protobuf that one message out and one message in need; the data path holds no generated code. */
+/** The little of protobuf that a few small messages need; the data path holds no generated code. */
 
 /** Of one message, in the order of the calls. */
 export class MessageWriter {
@@ -24,6 +24,12 @@ export class MessageWriter {
   double(field: number, value: number): this {
     const bytes = Buffer.alloc(8)
     bytes.writeDoubleLE(value)
+    this.#parts.push(toVarint((field << 3) | 1), bytes)
+    return this
+  }
+  fixed64(field: number, value: bigint): this {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigUInt64LE(value)
     this.#parts.push(toVarint((field << 3) | 1), bytes)
     return this
   }
