@@ -87,6 +87,7 @@ export class Mirrors implements Holder {
   send(request: UpstreamRequest, trailers: readonly string[] | undefined): void {
     const body = this.#chunks
     if (!body) return
+    const bytes = this.#bytes
     this.#forget()
     for (const { cluster, keepsHost } of this.#targets) {
       if (this.#counts.under.now >= MAX_MIRRORED) {
@@ -95,11 +96,8 @@ export class Mirrors implements Holder {
       }
       const authority = keepsHost ? request.authority : nameShadow(request.authority)
       const copy = { ...request, headers: [...request.headers], authority }
-      new MirrorCall(this.#counts, { request: copy, body, trailers }, this.client).start(
-        this.#rt,
-        cluster,
-        this.#options,
-      )
+      const call = new MirrorCall(this.#counts, { request: copy, body, bytes, trailers }, this.client)
+      call.start(this.#rt, cluster, this.#options)
     }
   }
 
@@ -124,14 +122,18 @@ export class Mirrors implements Holder {
 type Copy = {
   readonly request: UpstreamRequest
   readonly body: readonly Buffer[]
+  readonly bytes: number
   readonly trailers: readonly string[] | undefined
 }
 
-class MirrorCall implements CallEvents {
+/** Its body counts until it is over: an endpoint may not take it. */
+class MirrorCall implements CallEvents, Holder {
   readonly source: string
+  readonly what = 'replay-copy'
   readonly #cells: Counts['cells']
   readonly #lease: Lease
   #copy: Copy | undefined
+  #hold: Hold | undefined
   #timer: Timer | undefined
   #pending: PendingCall | undefined
   #call: HttpCall | undefined
@@ -144,12 +146,18 @@ class MirrorCall implements CallEvents {
     this.#lease = takeLease(under)
   }
 
-  start({ ctx, upstreams }: HttpRuntime, cluster: Cluster, { speaks, timeoutMs }: Options): void {
+  get client(): string {
+    return this.source
+  }
+
+  start({ ctx, upstreams, waiting }: HttpRuntime, cluster: Cluster, { speaks, timeoutMs }: Options): void {
+    this.#hold = waiting.hold(this)
+    this.#hold.set(this.#copy!.bytes)
+    // There was no room for it.
+    if (this.#isOver) return
     this.#timer = ctx.clock.after(
       timeoutMs,
-      guard('exchange', doNothing, () => {
-        this.#giveUp()
-      }),
+      guard('exchange', doNothing, () => this.giveUp()),
     )
     const host = this.#copy!.request.authority
     const options = { source: this.source, speaks, fresh: false, host, maxHostPicks: 0 }
@@ -191,7 +199,7 @@ class MirrorCall implements CallEvents {
     this.#end('failed')
   }
 
-  #giveUp(): void {
+  giveUp(): void {
     const [pending, call] = [this.#pending, this.#call]
     this.#end('failed')
     call?.cancel()
@@ -205,6 +213,7 @@ class MirrorCall implements CallEvents {
     this.#pending = undefined
     this.#call = undefined
     this.#timer?.cancel()
+    this.#hold?.set(0)
     this.#lease[Symbol.dispose]()
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { Current } from '../../../core/current.ts'
 import { detach, guard } from '../../../core/defects/guard.ts'
+import { memoize } from '../../../core/memoize.ts'
 import type { Cell, Metrics } from '../../../core/metrics.ts'
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
@@ -45,6 +46,9 @@ const MAX_COLLECTORS = 8
 
 const OTLP_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
 
+/** The same settings in another configuration are the same collector. */
+const identify = memoize((provider: TracingProvider) => ({ key: JSON.stringify(provider) }))
+
 type Counters = { readonly sent: Cell; readonly full: Cell; readonly refused: Cell }
 
 export class SpanExporter implements SpanOutput, Disposable {
@@ -73,7 +77,7 @@ export class SpanExporter implements SpanOutput, Disposable {
   }
 
   report(provider: TracingProvider, span: FinishedSpan): void {
-    const key = JSON.stringify(provider)
+    const { key } = identify(provider)
     let collector = this.#collectors.get(key)
     if (!collector) {
       for (const [known, one] of this.#collectors) if (one.isIdle) this.#collectors.delete(known)

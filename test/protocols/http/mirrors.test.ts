@@ -150,3 +150,14 @@ test('an endpoint that is not there changes nothing', async () => {
   assert.match(await client.take(), /^HTTP\/1\.1 200 /)
   assert.equal(counted(h, 'failed'), 1)
 })
+
+test('a copy counts against the memory budget until it is over', async () => {
+  const { h, origin, shadow } = await start()
+  await using _ = h
+  const waiting = (): number => Number(/^mesh_stream_waiting_bytes (\d+)/m.exec(h.metrics.text())?.[1])
+  await h.connect(mirroring(mirror(), mirror())).send(POST)
+  await origin.answer(OK)
+  assert.equal(waiting(), 2 * 3)
+  await shadow.answer(OK)
+  assert.equal(waiting(), 3)
+})
