@@ -69,7 +69,6 @@ const HELD: readonly {
         'envoy.filters.http.cors': { '@type': url('extensions.filters.http.cors.v3.CorsPolicy'), ...CORS },
       },
     }),
-    ignored: /^virtual_hosts\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.cors\]/,
   },
   { name: "a virtual host's own cors", of: routes({ cors: CORS }), ignored: /^virtual_hosts\[0\]\.cors$/ },
   {

@@ -137,9 +137,11 @@ test('a disk that runs full: PUBACK says 0x97 (MQTT 5.0 §3.4.2.1) or is withhel
   const [five, four] = [await device(t, agent, 'five'), await device(t, agent, 'four', 4)]
   for (const i of [1, 2]) assert.equal(await publish(five, `m-${i}`, i as 1 | 2), 0)
   diskHas(() => 1_000)
-  assert.deepEqual([await publish(five, 'no-1', 1), await publish(five, 'no-2', 2)], [0x97, 0x97])
+  // Larger than what a new file has free within itself, where a message needs no more of the disk.
+  const large = (name: string): string => `${name} ${'x'.repeat(64 * 1024)}`
+  assert.deepEqual([await publish(five, large('no-1'), 1), await publish(five, large('no-2'), 2)], [0x97, 0x97])
   let late: number | undefined
-  const waiting = publish(four, 'm-3').then((reason) => {
+  const waiting = publish(four, large('m-3')).then((reason) => {
     late = reason
   })
   const { text, remedy } = await problem(agent, 'MESH_STORAGE_FULL')
@@ -163,7 +165,8 @@ test('a disk that runs full: PUBACK says 0x97 (MQTT 5.0 §3.4.2.1) or is withhel
   await agent.stop()
   await agent.start()
   // Messages of different QoS keep no order among each other.
-  assert.deepEqual((await readAll(t, agent)).toSorted(), ['m-1', 'm-2', 'm-3', 'm-4'])
+  const names = (await readAll(t, agent)).map((text) => text.slice(0, 3))
+  assert.deepEqual(names.toSorted(), ['m-1', 'm-2', 'm-3', 'm-4'])
 })
 
 test('a state directory that goes away under a running agent: nothing is acknowledged any more, status names it', async (t) => {
