@@ -27,11 +27,20 @@ export type Subject = {
 
 const BUNDLE = path.resolve(import.meta.dirname, '../../../dist/meshlet.cjs')
 
+/** No peer but the floor on Node, for cases that ask for it by name. */
+export const SOCKETS = 'sockets'
+const BARE_SOCKETS = path.resolve(import.meta.dirname, 'load/bare-sockets.ts')
+
 /** @param before another bundle of meshlet, for the same run */
 export function mqttSubjects(before?: string): readonly Subject[] {
   return [
     meshlet('meshlet', BUNDLE),
     { name: 'mosquitto', find: () => findDebianProgram('mosquitto'), prepare: prepareMosquitto },
+    {
+      name: SOCKETS,
+      find: () => BARE_SOCKETS,
+      prepare: ({ port }) => ({ command: process.execPath, args: [BARE_SOCKETS, String(port)] }),
+    },
     ...(before === undefined ? [] : [meshlet('before', before)]),
   ]
 }

@@ -1,6 +1,7 @@
 /** Clients that are connected, each subscribed to one topic, and quiet. */
 import path from 'node:path'
 import { LOAD_CORE, startPinned } from '../../measure.ts'
+import { SOCKETS } from '../subjects.ts'
 import { type MqttCase, pause, rssOf, startBroker, withCpu } from './case.ts'
 
 const CLIENTS = 10_000
@@ -19,6 +20,7 @@ function idle(usesTls: boolean): MqttCase {
     about: `${CLIENTS} clients${usesTls ? ' over TLS' : ''}, each with one subscription, ${SETTLE_MS / 1000} s later; CPU is per connect, per second are connects`,
     rounds: 1,
     usesTls,
+    isFor: ({ name }) => !usesTls || name !== SOCKETS,
     async begin(subject, setting) {
       const broker = await startBroker(setting.port, subject.prepare(setting))
       return {

@@ -16,7 +16,7 @@ function slow(traffic: string): MqttCase {
   return {
     about: `${traffic}, each fsync takes ${SYNC_MS} ms; mosquitto has no such mode`,
     rounds: 3,
-    isFor: ({ name }) => name !== 'mosquitto',
+    isFor: ({ name }) => name === 'meshlet' || name === 'before',
     begin(subject, setting) {
       const control = path.join(setting.dir, 'control')
       fs.writeFileSync(control, `slow ${SYNC_MS}`)
