@@ -8,8 +8,11 @@ import type { Cell, Metrics } from '../../core/metrics.ts'
 import { doNothing, guard } from '../../core/defects/guard.ts'
 import { Tally, takeLease, type Lease } from '../../core/lease.ts'
 import { memoize } from '../../core/memoize.ts'
-import type { Timer } from '../../core/os/clock.ts'
+import type { Random, Timer } from '../../core/os/clock.ts'
 import type { Cluster } from '../../model/cluster.ts'
+import type { MirrorPolicy } from '../../model/route.ts'
+import type { Tables } from '../../model/tables.ts'
+import { findFirstHeader, type RequestFacts } from '../router.ts'
 import type { Hold, Holder } from '../waiting.ts'
 import type {
   CallEvents,
@@ -222,4 +225,28 @@ class MirrorCall implements CallEvents, Holder {
 export function nameShadow(authority: string): string {
   const port = /:\d+$/.exec(authority)
   return port ? `${authority.slice(0, port.index)}-shadow${port[0]}` : `${authority}-shadow`
+}
+
+/** Not of an upgrade, whose two sides talk to each other. A cluster that is not there gets none, as in Envoy. */
+export function chooseMirrors(
+  policies: readonly MirrorPolicy[] | undefined,
+  {
+    tables,
+    request,
+    random,
+    upgrade,
+  }: {
+    readonly tables: Tables
+    readonly request: RequestFacts
+    readonly random: Random
+    readonly upgrade: string | undefined
+  },
+): readonly MirrorTarget[] | undefined {
+  if (!policies || upgrade !== undefined || request.method === 'CONNECT') return undefined
+  const targets = policies.flatMap(({ cluster: by, fraction, keepsHost }): MirrorTarget[] => {
+    if (fraction < 1 && random.float() >= fraction) return []
+    const cluster = tables.cluster('name' in by ? by.name : (findFirstHeader(request, by.header) ?? ''))
+    return cluster ? [{ cluster, keepsHost }] : []
+  })
+  return targets.length > 0 ? targets : undefined
 }

@@ -167,6 +167,10 @@ export function sendLocalAnswer(
   exchange: HeaderFacts & { readonly http: Pick<HttpConnectionManager, 'serverName'>; readonly down: Downstream },
 ): void {
   const { request, record, http, down } = exchange
+  const { plan } = record
+  // Headers of the answer may say headers of the request, as filters have changed them.
+  if (plan && plan.kind !== 'forward' && plan.requestEdits)
+    edit(request.headers, plan.requestEdits, exchange, undefined, 0)
   const withBody = body !== undefined && request.method !== 'HEAD'
   down.sendHead(answerHead(head, edits, exchange, http.serverName, undefined), !withBody)
   if (withBody) {

@@ -13,7 +13,6 @@ import {
   NO_HEADER_CHANGES,
   type ForwardAction,
   type HeaderEdit,
-  type MirrorPolicy,
   type RetryPolicy,
   type RouteAction,
   type RouteConfig,
@@ -30,7 +29,7 @@ import { setHeader } from '../filters/header-edit.ts'
 import { NO_EDITS, collectMutations, collectRequestEdits, collectResponseEdits } from '../filters/route-edits.ts'
 import { PolicyFacts, type ClientFacts } from '../filters/policy-facts.ts'
 import { askForTokens } from '../filters/jwt/filter.ts'
-import type { MirrorTarget } from '../mirrors.ts'
+import { chooseMirrors, type MirrorTarget } from '../mirrors.ts'
 import { decideCors, type CorsDecision } from '../filters/cors.ts'
 import { decideFault, type InjectedFault } from '../filters/fault.ts'
 import { redirectLocation, rewriteHost, rewritePath } from '../filters/redirect.ts'
@@ -60,6 +59,8 @@ type Common = {
   readonly responseEdits: readonly HeaderEdit[]
   /** Of a cross-origin request. */
   readonly cors?: CorsDecision | undefined
+  /** In the order they apply. Of a request that goes nowhere, too: headers of the answer may say its own. */
+  readonly requestEdits?: readonly HeaderEdit[]
 }
 export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | WaitPlan
 /** An authorization service is asked; with its verdict it goes on. */
@@ -95,7 +96,6 @@ export type ForwardPlan = Common & {
   readonly authority: string
   /** A rewrite says `authority`, perhaps the same as before. */
   readonly hasNewHost?: boolean
-  /** In the order they apply; empty in the usual case. */
   readonly requestEdits: readonly HeaderEdit[]
   /** Get a copy of the request. */
   readonly mirrors?: readonly MirrorTarget[] | undefined
@@ -150,13 +150,16 @@ function runFilters(run: Run, first: number): Plan {
     if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
   }
   const { routed, common } = state
-  if (!table || !routed) return withAdded(refuse('MESH_NO_ROUTE', 'no route matches the request', common), run)
-  return withAdded(planAction(routed.route.action, table, routed, input, common), run)
+  const plan =
+    table && routed
+      ? planAction(routed.route.action, table, routed, input, common)
+      : refuse('MESH_NO_ROUTE', 'no route matches the request', common)
+  return withAdded(withRequestMutations(plan, run), run)
 }
 function withAdded(plan: Plan, { added, input, state }: Run): Plan {
   if (plan.kind === 'wait') return plan
   const { filters } = input.http
-  const own = filters.some((f) => f.kind === 'mutation') ? withMutations(plan, filters, state.routed) : plan
+  const own = hasMutations(filters) ? withResponseMutations(plan, filters, state.routed) : plan
   return added.length === 0 ? own : { ...own, responseEdits: [...own.responseEdits, ...added] }
 }
 
@@ -295,7 +298,7 @@ function askFilter(
       const answer = { status: 200, body: '', location: undefined, fault: undefined, fields: cors.preflight }
       return { ...common, responseEdits: NO_EDITS, kind: 'answer', ...answer }
     }
-    // Its changes are made when all filters have been asked (withMutations).
+    // Its changes are made when all filters have been asked (withRequestMutations).
     case 'mutation':
       return undefined
     case 'jwt': {
@@ -359,7 +362,7 @@ function planAction(action: RouteAction, table: RouteTable, routed: Routed, inpu
         upgrade,
         retry: action.retry ?? routed.virtualHost.retry,
         retriesUnsafe: routed.route.retriesUnsafe ?? routed.virtualHost.retriesUnsafe ?? table.config.retriesUnsafe,
-        mirrors: drawMirrors(action.mirrors ?? routed.virtualHost.mirrors ?? table.config.mirrors, input),
+        mirrors: chooseMirrors(action.mirrors ?? routed.virtualHost.mirrors ?? table.config.mirrors, input),
         path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
         authority: host ?? request.authority,
         hasNewHost: host !== undefined,
@@ -378,25 +381,17 @@ function chooseCluster(action: ForwardAction, { request, random }: PlanInput): W
   return name ? { name, weight: 1, headers: NO_HEADER_CHANGES } : undefined
 }
 
-function withMutations(plan: Plan, filters: readonly HttpFilter[], routed: Routed | undefined): Plan {
-  const { request, response } = collectMutations(filters, routed)
-  const responseEdits = [...plan.responseEdits, ...response]
-  if (plan.kind !== 'forward') return { ...plan, responseEdits }
-  return { ...plan, responseEdits, requestEdits: [...request, ...plan.requestEdits] }
-}
+const hasMutations = (filters: readonly HttpFilter[]): boolean => filters.some(({ kind }) => kind === 'mutation')
 
-/** Not of an upgrade, whose two sides talk to each other. A cluster that is not there gets none, as in Envoy. */
-function drawMirrors(
-  policies: readonly MirrorPolicy[] | undefined,
-  { tables, request, random, upgrade }: PlanInput,
-): readonly MirrorTarget[] | undefined {
-  if (!policies || upgrade !== undefined || request.method === 'CONNECT') return undefined
-  const targets = policies.flatMap(({ cluster: by, fraction, keepsHost }): MirrorTarget[] => {
-    if (fraction < 1 && random.float() >= fraction) return []
-    const cluster = tables.cluster('name' in by ? by.name : (findFirstHeader(request, by.header) ?? ''))
-    return cluster ? [{ cluster, keepsHost }] : []
-  })
-  return targets.length > 0 ? targets : undefined
+/** All filters have been passed. */
+function withRequestMutations(plan: Plan, { input, state }: Run): Plan {
+  const { filters } = input.http
+  if (!hasMutations(filters)) return plan
+  const { request } = collectMutations(filters, state.routed)
+  return { ...plan, requestEdits: [...request, ...(plan.requestEdits ?? [])] }
+}
+function withResponseMutations(plan: Plan, filters: readonly HttpFilter[], routed: Routed | undefined): Plan {
+  return { ...plan, responseEdits: [...plan.responseEdits, ...collectMutations(filters, routed).response] }
 }
 
 /**

@@ -22,7 +22,9 @@ export function mutationOverride(dice: Dice): JsonObject {
 function mutations(dice: Dice): JsonObject {
   return {
     request_mutations: dice.times(3, () => mutation(dice, ['x-a', 'x-b', 'X-C'], ['new', '%REQ(x-a)%'])),
-    response_mutations: dice.times(3, () => mutation(dice, ['r-a', 'r-b', 'X-D'], ['other', '%PROTOCOL%'])),
+    response_mutations: dice.times(3, () =>
+      mutation(dice, ['r-a', 'r-b', 'X-D'], ['other', '%PROTOCOL%', '%REQ(x-a)%']),
+    ),
   }
 }
 function mutation(dice: Dice, names: readonly string[], values: readonly string[]): JsonObject {

@@ -215,6 +215,15 @@ for (const { nearestWins, want } of [
   })
 test('header mutations are of every answer, also where no route matches, and of none where the filter is off', () => {
   const filter = { kind: 'mutation', name: 'm', mutations: mutated('m'), nearestWins: false } as const
-  const edits = (off: boolean): number => planOf(manager([], { filters: [{ ...filter, off }] })).responseEdits.length
-  assert.deepEqual([edits(false), edits(true)], [1, 0])
+  const edits = (off: boolean): (number | undefined)[] => {
+    const { responseEdits, requestEdits } = planOf(manager([], { filters: [{ ...filter, off }] }))
+    return [responseEdits.length, requestEdits?.length]
+  }
+  assert.deepEqual(
+    [edits(false), edits(true)],
+    [
+      [1, 1],
+      [0, 0],
+    ],
+  )
 })
