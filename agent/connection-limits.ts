@@ -7,8 +7,8 @@ import type { Limits } from '../protocols/context.ts'
 
 type ConnectionLimits = Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
 
-/** Of an idle one: some 16 KiB over HTTP/2, some 50 KiB with TLS. */
-const CONNECTION_BYTES = 48 * 1024
+/** Of an idle one: some 20 KiB of HTTP/2 or MQTT, some 50 KiB with TLS. The rest is for what a part of them does. */
+const CONNECTION_BYTES = 80 * 1024
 const MIN_CONNECTIONS = 256
 const MAX_CONNECTIONS = 10_000
 

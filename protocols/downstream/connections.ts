@@ -143,6 +143,8 @@ export class TrackedConnection implements Disposable {
 /** Long enough for the first bytes of a client over a slow link, which come one round trip later. */
 export const FIRST_BYTES_MS = 250
 
+/** Of a limit for all: left to sources that have less than an equal share of it, so that a few cannot take it whole. */
+const RESERVED_SHARE = 1 / 8
 /** Of what a source may have, it gets when memory is short. */
 const MEMORY_FULL_SHARE = 1 / 8
 
@@ -193,7 +195,7 @@ export class Connections {
   accept(accepted: Accepted, listener: Listener, startedMs: number): TrackedConnection {
     // Of a load balancer it is the source that its header names (comesFrom).
     const source = listener.proxyProtocol ? undefined : deriveSource(accepted.remote.host)
-    this.#admit(listener)
+    this.#admit(listener, source)
     const ofSource = source === undefined ? undefined : this.#leaseSource(source)
     const leases = new DisposableStack()
     // Given back in reverse: whoever waits for the last one finds nothing left of it.
@@ -226,12 +228,39 @@ export class Connections {
       })
   }
 
-  #admit({ name }: Listener): void {
+  #admit({ name }: Listener, source: string | undefined): void {
     const { maxConnections, maxConnectionsTotal } = this.#limits
-    if (this.#open.now >= maxConnectionsTotal)
-      throw this.#full('total', `${maxConnectionsTotal} connections are open (limits.maxConnectionsTotal)`)
-    if (this.#byListener.of(name) >= maxConnections)
-      throw this.#full('listener', `${maxConnections} connections are open to listener ${name} (limits.maxConnections)`)
+    const inAll = this.#open.now
+    this.#checkRoom('total', {
+      open: inAll,
+      max: maxConnectionsTotal,
+      source,
+      said: `${inAll} connections are open (limits.maxConnectionsTotal)`,
+    })
+    const open = this.#byListener.of(name)
+    this.#checkRoom('listener', {
+      open,
+      max: maxConnections,
+      source,
+      said: `${open} connections are open to listener ${name} (limits.maxConnections)`,
+    })
+  }
+  #checkRoom(
+    limit: ConnectionLimit,
+    {
+      open,
+      max,
+      source,
+      said,
+    }: { readonly open: number; readonly max: number; readonly source: string | undefined; readonly said: string },
+  ): void {
+    if (open >= max) throw this.#full(limit, said)
+    if (source === undefined || open < max - Math.floor(max * RESERVED_SHARE)) return
+    const ofSource = this.#bySource.of(source)
+    // Whoever is alone takes nothing from anybody.
+    const isAlone = this.#bySource.size === (ofSource > 0 ? 1 : 0)
+    if (!isAlone && ofSource >= max / (this.#bySource.size + 1))
+      throw this.#full(limit, `${said}, ${ofSource} of all from ${source}; the rest is for others`)
   }
   #leaseSource(source: string): Disposable {
     const { maxConnectionsPerSource } = this.#limits

@@ -7,8 +7,8 @@ const UNSAID = { maxConnections: undefined, maxConnectionsTotal: undefined, maxC
 
 for (const [mib, all] of [
   [32, 256],
-  [96, 682],
-  [256, 4_096],
+  [96, 409],
+  [256, 2_457],
   [1_024, 10_000],
   [1_048_576, 10_000],
 ] as const) {
@@ -16,7 +16,7 @@ for (const [mib, all] of [
     assert.deepEqual(deriveConnectionLimits(UNSAID, mib * MIB), {
       maxConnections: all,
       maxConnectionsTotal: all,
-      maxConnectionsPerSource: all / 2,
+      maxConnectionsPerSource: Math.floor(all / 2),
     })
   })
 }
@@ -24,8 +24,8 @@ test('what agent.yaml says counts', () => {
   const said = { maxConnections: 20_000, maxConnectionsTotal: 30_000, maxConnectionsPerSource: 7 }
   assert.deepEqual(deriveConnectionLimits(said, 96 * MIB), said)
   assert.deepEqual(deriveConnectionLimits({ ...UNSAID, maxConnectionsTotal: 9 }, 96 * MIB), {
-    maxConnections: 682,
+    maxConnections: 409,
     maxConnectionsTotal: 9,
-    maxConnectionsPerSource: 341,
+    maxConnectionsPerSource: 204,
   })
 })

@@ -14,6 +14,12 @@ import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './dat
 
 /** Waits for the client's first bytes. */
 const SNIFFING = { sniff: { tls: true, http: true, timeoutMs: 0, onTimeout: 'close' as const } }
+const acceptedFrom = (host: string): Parameters<Connections['accept']>[0] => ({
+  local: { host: '127.0.0.1', port: 1 },
+  remote: { host, port: 2 },
+  originalDst: undefined,
+  stream: new PassThrough(),
+})
 const gauges = (r: Awaited<ReturnType<typeof rig>>): number[] =>
   ['open', 'starting', 'sources'].map((g) => r.metrics.total(`mesh_connections_${g}`))
 
@@ -75,6 +81,34 @@ test('one source address cannot have everything', async () => {
   await settle()
   assert.equal((await r.dial('10.0.0.1')).destroyed, false)
 })
+for (const { limit, limits } of [
+  { limit: 'total', limits: { maxConnections: 99, maxConnectionsTotal: 64, maxConnectionsPerSource: 64 } },
+  { limit: 'listener', limits: { maxConnections: 64, maxConnectionsTotal: 99, maxConnectionsPerSource: 64 } },
+]) {
+  const opened = (all: Connections, host: string, tries: number): number => {
+    let count = 0
+    for (let i = 0; i < tries; i++)
+      try {
+        all.accept(acceptedFrom(host), listener([tcpChain()], SNIFFING), 1_000)
+        count++
+      } catch (err) {
+        assert.equal((err as { code?: string }).code, 'MESH_LISTENER_FULL')
+      }
+    return count
+  }
+  test(`a few sources cannot have all of a limit (${limit}): an eighth is for who has less than an equal share`, () => {
+    const met: string[] = []
+    const all = new Connections(limits, (what) => met.push(what))
+    const greedy = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map((host) => opened(all, host, 30))
+    assert.deepEqual(greedy, [30, 26, 8], 'the third has less than its share')
+    assert.deepEqual([opened(all, '10.0.0.1', 5), opened(all, '10.0.0.4', 5)], [0, 0], 'there is an end')
+    assert.deepEqual([...new Set(met)], [limit])
+  })
+  test(`a source that is alone can have all of a limit (${limit})`, () => {
+    const all = new Connections(limits, () => {})
+    assert.equal(opened(all, '10.0.0.1', 99), 64)
+  })
+}
 test('when memory is short a source that has an eighth of what it may have gets no more, and others do', () => {
   const memory = { isFull: false }
   const met: string[] = []
@@ -84,16 +118,7 @@ test('when memory is short a source that has an eighth of what it may have gets 
     () => memory.isFull,
   )
   const come = (host: string): TrackedConnection =>
-    all.accept(
-      {
-        local: { host: '127.0.0.1', port: 1 },
-        remote: { host, port: 2 },
-        originalDst: undefined,
-        stream: new PassThrough(),
-      },
-      listener([tcpChain()], SNIFFING),
-      1_000,
-    )
+    all.accept(acceptedFrom(host), listener([tcpChain()], SNIFFING), 1_000)
   const [first] = [come('10.0.0.1'), come('10.0.0.1')]
   memory.isFull = true
   assert.throws(() => come('10.0.0.1'), { code: 'MESH_LISTENER_FULL', message: /memory.*2 connections.*10\.0\.0\.1/ })
