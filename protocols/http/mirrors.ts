@@ -5,26 +5,17 @@
  */
 import type { MeshError } from '../../core/errors.ts'
 import type { Cell, Metrics } from '../../core/metrics.ts'
-import { doNothing, guard } from '../../core/defects/guard.ts'
 import { Tally, takeLease, type Lease } from '../../core/lease.ts'
 import { memoize } from '../../core/memoize.ts'
-import type { Random, Timer } from '../../core/os/clock.ts'
+import type { Random } from '../../core/os/clock.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { MirrorPolicy } from '../../model/route.ts'
 import type { Tables } from '../../model/tables.ts'
 import { findFirstHeader, type RequestFacts } from '../router.ts'
 import type { Hold, Holder } from '../waiting.ts'
-import type {
-  CallEvents,
-  CallOptions,
-  HttpCall,
-  PendingCall,
-  RequestHead,
-  ResponseHead,
-  UpstreamRequest,
-} from './message.ts'
+import type { CallOptions, RequestHead, UpstreamRequest } from './message.ts'
+import { OwnCall, type OwnRequest } from './own-call.ts'
 import type { HttpRuntime } from './runtime.ts'
-import type { Duplex } from 'node:stream'
 
 /** Copies under way at once, of all listeners. */
 const MAX_MIRRORED = 256
@@ -98,9 +89,9 @@ export class Mirrors implements Holder {
         continue
       }
       const authority = keepsHost ? request.authority : nameShadow(request.authority)
-      const copy = { ...request, headers: [...request.headers], authority }
-      const call = new MirrorCall(this.#counts, { request: copy, body, bytes, trailers }, this.client)
-      call.start(this.#rt, cluster, this.#options)
+      const own = body.length === 0 && !trailers ? { bodyLength: 0 } : {}
+      const head = { ...request, headers: [...request.headers], authority, ...own }
+      new Mirrored(this.client, this.#rt, this.#counts).start({ head, body, trailers }, bytes, cluster, this.#options)
     }
   }
 
@@ -122,104 +113,56 @@ export class Mirrors implements Holder {
   }
 }
 
-type Copy = {
-  readonly request: UpstreamRequest
-  readonly body: readonly Buffer[]
-  readonly bytes: number
-  readonly trailers: readonly string[] | undefined
-}
-
 /** Its body counts until it is over: an endpoint may not take it. */
-class MirrorCall implements CallEvents, Holder {
-  readonly source: string
+class Mirrored implements Holder {
+  readonly client: string
   readonly what = 'replay-copy'
+  readonly #rt: HttpRuntime
   readonly #cells: Counts['cells']
   readonly #lease: Lease
-  #copy: Copy | undefined
-  #hold: Hold | undefined
-  #timer: Timer | undefined
-  #pending: PendingCall | undefined
-  #call: HttpCall | undefined
+  readonly #hold: Hold
+  #call: OwnCall | undefined
   #isOver = false
 
-  constructor({ under, cells }: Counts, copy: Copy, source: string) {
-    this.source = source
+  constructor(client: string, rt: HttpRuntime, { under, cells }: Counts) {
+    this.client = client
+    this.#rt = rt
     this.#cells = cells
-    this.#copy = copy
     this.#lease = takeLease(under)
+    this.#hold = rt.waiting.hold(this)
   }
 
-  get client(): string {
-    return this.source
-  }
-
-  start({ ctx, upstreams, waiting }: HttpRuntime, cluster: Cluster, { speaks, timeoutMs }: Options): void {
-    this.#hold = waiting.hold(this)
-    this.#hold.set(this.#copy!.bytes)
+  start(request: OwnRequest, bytes: number, cluster: Cluster, { speaks, timeoutMs }: Options): void {
+    this.#hold.set(bytes)
     // There was no room for it.
     if (this.#isOver) return
-    this.#timer = ctx.clock.after(
-      timeoutMs,
-      guard('exchange', doNothing, () => this.giveUp()),
-    )
-    const host = this.#copy!.request.authority
-    const options = { source: this.source, speaks, fresh: false, host, maxHostPicks: 0 }
-    const pending = upstreams.startCall(cluster, options, this)
-    // The call may have been opened, and may have failed, before startCall returned.
-    if (!this.#isOver && !this.#call) this.#pending = pending
-  }
-
-  onCallPicked(): void {}
-  /** Its cluster is another one now; nobody misses the copy. */
-  onCallMoved(): void {
-    this.#end('failed')
-  }
-  onCall(call: HttpCall): void {
-    this.#pending = undefined
+    const host = request.head.authority
+    const options = { speaks, fresh: false, host, maxHostPicks: 0, timeoutMs, ...ANY_ANSWER }
+    const call = new OwnCall(this.client, request, options, {
+      onSent: () => {
+        this.#cells.sent.value++
+      },
+      // Of a cluster that is another one now, nobody misses the copy.
+      onOver: ({ kind }) => this.#end(kind === 'answered' ? 'answered' : 'failed'),
+    })
     this.#call = call
-    const { request, body, trailers } = this.#copy!
-    this.#copy = undefined
-    const isBodiless = body.length === 0 && !trailers
-    call.sendHead(isBodiless ? { ...request, bodyLength: 0 } : request, isBodiless)
-    for (const chunk of body) call.sendData(chunk)
-    if (!isBodiless) call.sendEnd(trailers)
-    this.#cells.sent.value++
-    call.flush()
-  }
-  onCallInformational(): void {}
-  onCallHead(): void {}
-  onCallData(): void {}
-  onCallEnd(): void {
-    this.#end('answered')
-  }
-  onCallPause(): void {}
-  onCallDrained(): void {}
-  onCallUpgraded(_head: ResponseHead, stream: Duplex): void {
-    stream.destroy()
-    this.#end('failed')
-  }
-  onCallFailed(): void {
-    this.#end('failed')
+    call.start(this.#rt.upstreams, this.#rt.ctx.clock, cluster)
   }
 
   giveUp(): void {
-    const [pending, call] = [this.#pending, this.#call]
+    this.#call?.cancel()
     this.#end('failed')
-    call?.cancel()
-    pending?.cancel()
   }
   #end(result: 'answered' | 'failed'): void {
     if (this.#isOver) return
     this.#isOver = true
     this.#cells[result].value++
-    this.#copy = undefined
-    this.#pending = undefined
-    this.#call = undefined
-    this.#timer?.cancel()
-    this.#hold?.set(0)
+    this.#hold.set(0)
     this.#lease[Symbol.dispose]()
   }
 }
+/** Nobody looks at it. */
+const ANY_ANSWER = { maxAnswerBytes: Infinity, keepsAnswer: false }
 
 /** Envoy's suffix, before the port. */
 export function nameShadow(authority: string): string {

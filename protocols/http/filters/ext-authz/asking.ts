@@ -2,24 +2,14 @@
  * One question to an authorization service, from as much of the request's body as it is to have to its answer. It has a
  * time and a size; whatever goes wrong is a verdict, too.
  */
-import type { Duplex } from 'node:stream'
-import type { MeshError } from '../../../../core/errors.ts'
-import { doNothing, guard } from '../../../../core/defects/guard.ts'
+import { guard } from '../../../../core/defects/guard.ts'
 import type { Timer } from '../../../../core/os/clock.ts'
 import type { AuthBody } from '../../../../model/http/ext-authz.ts'
 import type { ReplayBuffer } from '../../exchange/replay-buffer.ts'
 import type { RequestOrigin } from '../../exchange/request-origin.ts'
 import type { WaitPlan } from '../../exchange/plan.ts'
-import type {
-  CallEvents,
-  Downstream,
-  HttpCall,
-  PendingCall,
-  RequestHead,
-  ResponseHead,
-  Sent,
-  UpstreamRequest,
-} from '../../message.ts'
+import type { Downstream, RequestHead, UpstreamRequest } from '../../message.ts'
+import { OwnCall, type OwnAnswer, type OwnCallEnd } from '../../own-call.ts'
 import type { HttpRuntime } from '../../runtime.ts'
 import { findHeaderValue } from '../header-edit.ts'
 import { makeGrpcQuestion, readGrpcAnswer } from './grpc-service.ts'
@@ -39,30 +29,22 @@ export interface AskOwner {
   readonly remoteIp: string
 }
 
-export class Asking implements CallEvents {
+export class Asking {
   readonly #rt: HttpRuntime
   readonly #owner: AskOwner
   readonly #plan: WaitPlan
   readonly #done: (verdict: Verdict) => void
   #state: 'gathering' | 'asking' | 'over' = 'gathering'
   #timer: Timer | undefined
-  #pending: PendingCall | undefined
-  #call: HttpCall | undefined
   #question: { readonly head: UpstreamRequest; readonly bytes: Buffer } | undefined
-  #head: ResponseHead | undefined
+  #call: OwnCall | undefined
   #hasAskedAnew = false
-  readonly #chunks: Buffer[] = []
-  #bytes = 0
 
   constructor(rt: HttpRuntime, owner: AskOwner, plan: WaitPlan, done: (verdict: Verdict) => void) {
     this.#rt = rt
     this.#owner = owner
     this.#plan = plan
     this.#done = done
-  }
-
-  get source(): string {
-    return this.#owner.source
   }
 
   start(): void {
@@ -138,12 +120,12 @@ export class Asking implements CallEvents {
       this.#fail(`the service's cluster ${service.cluster} is unknown`)
       return
     }
+    const { head, bytes } = this.#question!
     const speaks = service.kind === 'grpc' ? 'http2' : 'http1'
-    const options = { source: this.source, speaks, fresh, host: service.authority, maxHostPicks: 0 } as const
-    this.#head = undefined
-    const pending = upstreams.startCall(cluster, options, this)
-    // It may have been opened, and may have failed, before startCall returned.
-    if (this.#state === 'asking' && !this.#call) this.#pending = pending
+    const options = { speaks, fresh, host: service.authority, maxHostPicks: 0, ...KEPT_ANSWER } as const
+    const request = { head, body: bytes.length === 0 ? [] : [bytes] }
+    this.#call = new OwnCall(this.#owner.source, request, options, { onOver: (end) => this.#callOver(end) })
+    this.#call.start(upstreams, ctx.clock, cluster)
   }
 
   /** Nobody waits for the answer any more. */
@@ -151,11 +133,7 @@ export class Asking implements CallEvents {
     if (this.#state === 'over') return
     this.#state = 'over'
     this.#timer?.cancel()
-    const [call, pending] = [this.#call, this.#pending]
-    this.#call = undefined
-    this.#pending = undefined
-    call?.cancel()
-    pending?.cancel()
+    this.#call?.cancel()
   }
 
   #end(verdict: Verdict): void {
@@ -178,77 +156,41 @@ export class Asking implements CallEvents {
     this.#end({ kind: 'error', why })
   }
 
-  /* From the client codec. */
-
-  onCallPicked(): void {
-    doNothing()
-  }
-  onCallMoved(): void {
-    this.#pending = undefined
-    if (this.#state === 'asking') this.#startCall(true)
-  }
-  onCall(call: HttpCall): void {
-    this.#pending = undefined
-    this.#call = call
-    const { head, bytes } = this.#question!
-    call.sendHead(head, bytes.length === 0)
-    if (bytes.length > 0) {
-      call.sendData(bytes)
-      call.sendEnd(undefined)
+  #callOver(end: OwnCallEnd): void {
+    switch (end.kind) {
+      case 'answered':
+        this.#end(this.#read(end.answer))
+        return
+      case 'moved':
+        this.#startCall(true)
+        return
+      case 'failed':
+        // A question may be asked twice.
+        if (end.mayRepeat && !this.#hasAskedAnew) {
+          this.#hasAskedAnew = true
+          this.#startCall(true)
+        } else this.#fail(end.error.message)
+        return
+      case 'too-large':
+        this.#fail(`the answer of the service is larger than ${MAX_ANSWER_BYTES} bytes`)
+        return
+      case 'upgraded':
+        this.#fail('the service switched protocols without being asked')
+        return
+      case 'late':
+        // Not told: the time is the question's own, whoever is tried.
+        return
+      default:
+        end satisfies never
     }
-    call.flush()
   }
-  onCallInformational(): void {
-    doNothing()
-  }
-  onCallHead(head: ResponseHead, end: boolean): void {
-    this.#head = head
-    if (end) this.#answered(undefined)
-  }
-  onCallData(chunk: Buffer): void {
-    this.#bytes += chunk.length
-    if (this.#bytes > MAX_ANSWER_BYTES) this.#fail(`the answer of the service is larger than ${MAX_ANSWER_BYTES} bytes`)
-    else this.#chunks.push(Buffer.from(chunk))
-  }
-  onCallEnd(trailers: readonly string[] | undefined): void {
-    this.#call = undefined
-    this.#answered(trailers)
-  }
-  #answered(trailers: readonly string[] | undefined): void {
-    const head = this.#head!
+  #read({ head, bytes, trailers }: OwnAnswer): Verdict {
     const { service } = this.#plan.authz
-    const bytes = Buffer.concat(this.#chunks)
-    if (service.kind === 'http') {
-      this.#end(readHttpAnswer(head.status, head.headers, bytes, service))
-      return
-    }
+    if (service.kind === 'http') return readHttpAnswer(head.status, head.headers, bytes, service)
+    if (head.status !== 200) return { kind: 'error', why: `the service answered with ${head.status}` }
     const status = findHeaderValue(trailers ?? [], 'grpc-status') ?? findHeaderValue(head.headers, 'grpc-status')
-    this.#end(
-      head.status === 200
-        ? readGrpcAnswer(bytes, status)
-        : { kind: 'error', why: `the service answered with ${head.status}` },
-    )
-  }
-  onCallPause(): void {
-    doNothing()
-  }
-  onCallDrained(): void {
-    doNothing()
-  }
-  onCallUpgraded(_head: ResponseHead, stream: Duplex): void {
-    stream.destroy()
-    this.#call = undefined
-    this.#fail('the service switched protocols without being asked')
-  }
-  onCallFailed(error: MeshError, _sent: Sent, reused = false): void {
-    this.#call = undefined
-    this.#pending = undefined
-    if (this.#state !== 'asking') return
-    // A connection out of the pool may have been closed meanwhile; a question may be asked twice.
-    if (reused && !this.#hasAskedAnew && this.#bytes === 0) {
-      this.#hasAskedAnew = true
-      this.#startCall(true)
-    } else this.#fail(error.message)
+    return readGrpcAnswer(bytes, status)
   }
 }
+const KEPT_ANSWER = { maxAnswerBytes: MAX_ANSWER_BYTES, keepsAnswer: true }
 const NOTHING = Buffer.alloc(0)
