@@ -10,6 +10,7 @@ import { findField } from '../../protocols/http/codec/h2-message-rules.ts'
 import { CONNECTION_CLOSED, type SessionOptions, type SessionOwner } from '../../protocols/http/h2/events.ts'
 import type { StreamOwner } from '../../protocols/http/h2/stream/stream.ts'
 import { Http2Session } from '../../protocols/http/h2/session.ts'
+import { frameGrpc, MessageWriter } from '../../protocols/protobuf/message.ts'
 
 const SERVING = 1
 const STATUS_NAMES: Readonly<Record<number, string>> = { 0: 'UNKNOWN', 2: 'NOT_SERVING', 3: 'SERVICE_UNKNOWN' }
@@ -56,7 +57,7 @@ export async function askGrpc(service: string, to: Address, network: Network, si
       session.begin()
       const call = session.open(check, 'POST')
       call.sendHead([':authority', `${to.host.includes(':') ? `[${to.host}]` : to.host}:${to.port}`, ...HEAD])
-      call.sendData(framed(requestOf(service)))
+      call.sendData(frameGrpc(requestOf(service)))
       call.sendEnd()
     })
     if (status !== SERVING) throw new MeshError('MESH_PROBE_FAILED', `it says ${STATUS_NAMES[status] ?? status}`)
@@ -127,19 +128,7 @@ class Check implements SessionOwner, StreamOwner {
 }
 
 /** HealthCheckRequest {string service = 1}. */
-function requestOf(service: string): Buffer {
-  if (service === '') return Buffer.alloc(0)
-  const name = Buffer.from(service, 'utf8')
-  const length = name.length < 128 ? [name.length] : [(name.length & 127) | 128, name.length >> 7]
-  return Buffer.concat([Buffer.from([0x0a, ...length]), name])
-}
-
-/** gRPC over HTTP/2: a byte for the compression, four for the length. */
-function framed(message: Buffer): Buffer {
-  const head = Buffer.alloc(5)
-  head.writeUInt32BE(message.length, 1)
-  return Buffer.concat([head, message])
-}
+const requestOf = (service: string): Buffer => new MessageWriter().text(1, service).finish()
 
 /** HealthCheckResponse {enum status = 1}; 0 where there is none. */
 function statusIn(frame: Buffer): number {

@@ -104,3 +104,10 @@ export function findNumber(fields: readonly Field[], no: number): number {
 export function readText(fields: readonly Field[], no: number): string {
   return findBytes(fields, no)?.toString('utf8') ?? ''
 }
+
+/** A message of gRPC over HTTP/2: a byte that says it is not compressed, and its length. */
+export function frameGrpc(message: Buffer): Buffer {
+  const head = Buffer.alloc(5)
+  head.writeUInt32BE(message.length, 1)
+  return Buffer.concat([head, message])
+}

@@ -38,11 +38,15 @@ export function explainAnswer({ error, plan, firstByteMs }: Answered): string | 
   if (!error)
     return plan?.kind === 'answer' ? 'direct_response' : firstByteMs === undefined ? undefined : 'via_upstream'
   const { code } = error
-  if (code === 'MESH_PEER_NOT_ALLOWED')
-    return `rbac_access_denied_matched_policy[${plan?.rule ?? 'none'}]`.replaceAll(/\s/g, '_')
+  if (code === 'MESH_PEER_NOT_ALLOWED') return describeDenial(plan?.rule ?? 'none')
   const failure = describeConnectFailure(error)
   const reset = failure === undefined ? RESETS[code] : `remote_connection_failure|${failure}`
   if (reset !== undefined)
     return `upstream_reset_${firstByteMs === undefined ? 'before' : 'after'}_response_started{${reset}}`
   return DETAILS[code] ?? code.toLowerCase()
+}
+
+/** @param rule of the policy that refused. @returns one word, as logs are split at spaces */
+export function describeDenial(rule: string): string {
+  return `rbac_access_denied_matched_policy[${rule}]`.replaceAll(/\s/g, '_')
 }

@@ -8,6 +8,7 @@ import type { Listener } from '../../model/listener.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { getAccessLogs } from './access-logs.ts'
+import { describeDenial } from './code-details.ts'
 import { describeConnectFailure } from './failures.ts'
 
 type Ended = {
@@ -68,7 +69,7 @@ export class ConnectionLogFacts implements LogFacts {
     const { error } = this.#ended
     // The rule's name stands at the end of the message (serve.ts).
     const [, rule] = error?.code === 'MESH_PEER_NOT_ALLOWED' ? (/\(rule (.*)\)$/.exec(error.message) ?? []) : []
-    return rule === undefined ? undefined : `rbac_access_denied_matched_policy[${rule}]`.replaceAll(/\s/g, '_')
+    return rule === undefined ? undefined : describeDenial(rule)
   }
   get flags(): readonly string[] {
     return toEnvoyFlags(this.#ended.error?.row.flag ?? '-')

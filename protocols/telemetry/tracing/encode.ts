@@ -1,6 +1,6 @@
 /** Spans as collectors take them: Zipkin's JSON (v2), and OTLP's protobuf in a gRPC message. Pure. */
 import type { FinishedSpan } from '../../../model/http/tracing.ts'
-import { MessageWriter } from '../../protobuf/message.ts'
+import { frameGrpc, MessageWriter } from '../../protobuf/message.ts'
 
 /** https://zipkin.io/zipkin-api: times in microseconds. */
 export function encodeZipkin(spans: readonly FinishedSpan[], serviceName: string): Buffer {
@@ -35,7 +35,7 @@ export function encodeOtlpSpans(spans: readonly FinishedSpan[], serviceName: str
   const scope = new MessageWriter()
   for (const span of spans) scope.message(2, otlpSpan(span))
   const ofResource = new MessageWriter().message(1, resource).message(2, scope)
-  return frame(new MessageWriter().message(1, ofResource).finish())
+  return frameGrpc(new MessageWriter().message(1, ofResource).finish())
 }
 
 const SERVER = 2
@@ -60,13 +60,6 @@ function otlpSpan(span: FinishedSpan): MessageWriter {
 /** KeyValue with a text, which stands there also where it is empty: it is a member of a oneof. */
 function attribute(name: string, value: string): MessageWriter {
   return new MessageWriter().text(1, name).message(2, new MessageWriter().bytes(1, Buffer.from(value)))
-}
-
-/** A message of gRPC: not compressed, and its length. */
-function frame(message: Buffer): Buffer {
-  const head = Buffer.alloc(5)
-  head.writeUInt32BE(message.length, 1)
-  return Buffer.concat([head, message])
 }
 
 /** From bytes as latin1 characters, as headers have them. */

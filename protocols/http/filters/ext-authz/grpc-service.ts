@@ -4,7 +4,15 @@ import type { ClientFacts } from '../policy-facts.ts'
 import { asText } from '../../../../model/matcher.ts'
 import type { RequestHead, UpstreamRequest } from '../../message.ts'
 import { matchesAny, PARTIAL_BODY, type SentBody } from './http-service.ts'
-import { type Field, findBytes, findNumber, MessageWriter, readMessage, readText } from '../../../protobuf/message.ts'
+import {
+  type Field,
+  findBytes,
+  findNumber,
+  frameGrpc,
+  MessageWriter,
+  readMessage,
+  readText,
+} from '../../../protobuf/message.ts'
 import { decodeStruct, encodeStruct } from '../../../protobuf/struct.ts'
 import type { HeaderChange, Verdict } from './verdict.ts'
 
@@ -23,10 +31,7 @@ export type Question = {
 }
 
 export function makeGrpcQuestion(settings: ExtAuthz, question: Question): { head: UpstreamRequest; bytes: Buffer } {
-  const message = new MessageWriter().message(1, attributesOf(settings, question)).finish()
-  const bytes = Buffer.alloc(5 + message.length)
-  bytes.writeUInt32BE(message.length, 1)
-  message.copy(bytes, 5)
+  const bytes = frameGrpc(new MessageWriter().message(1, attributesOf(settings, question)).finish())
   const head: UpstreamRequest = {
     method: 'POST',
     scheme: 'http',
