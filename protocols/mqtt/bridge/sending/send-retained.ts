@@ -28,20 +28,34 @@ export async function sendRetained(
   routes: readonly BridgeRoute[],
   isWanted: IsOther = () => true,
 ): Promise<void> {
-  for (const route of routes) if (route.sendRetained) await sendRetainedOf(parts, route, isWanted)
+  const all: RouteRetained[] = []
+  for (const route of routes) if (route.sendRetained) all.push(await collectRetained(parts, route, isWanted))
+  await findWaiting(parts.lanes, all)
+  for (const one of all) await sendRetainedOf(parts, one, all)
 }
 
-async function sendRetainedOf(parts: Parts, route: BridgeRoute, isWanted: IsOther): Promise<void> {
+/** By its topic upstream. */
+type RouteRetained = {
+  readonly route: BridgeRoute
+  readonly found: ReadonlyMap<string, StoredMessage>
+  /** Topics of which the last message that waits is the one that would be sent. */
+  readonly waiting: Set<string>
+}
+
+async function sendRetainedOf(
+  parts: Parts,
+  { route, found, waiting }: RouteRetained,
+  all: readonly RouteRetained[],
+): Promise<void> {
   const { durability, log, lanes } = parts
-  const found = await collectRetained(parts, route, isWanted)
-  const waiting = await findWaiting(lanes, found)
   const target = lanes.findTarget(route.lane)
   const sent: Promise<void>[] = []
   await visitRetained(parts, route, (made) => {
     // Another message than before has come meanwhile, and the route has taken it as it takes any.
     const before = found.get(made.topic)
-    if (before && isSamePayload(before, made) && !waiting.has(made.topic))
-      sent.push(durability.append(made, [target.queue]))
+    if (!before || !isSamePayload(before, made) || waiting.has(made.topic)) return
+    sent.push(durability.append(made, [target.queue]))
+    for (const one of all) noteWaiting(one, made)
   })
   const refused = (await Promise.allSettled(sent)).find((one) => one.status === 'rejected')
   if (refused)
@@ -51,17 +65,14 @@ async function sendRetainedOf(parts: Parts, route: BridgeRoute, isWanted: IsOthe
     )
 }
 
-/** By its topic upstream. */
-type Found = ReadonlyMap<string, StoredMessage>
-
 const isSamePayload = (a: StoredMessage, b: StoredMessage): boolean => Buffer.compare(a.payload, b.payload) === 0
 
-async function collectRetained(parts: Parts, route: BridgeRoute, isWanted: IsOther): Promise<Found> {
+async function collectRetained(parts: Parts, route: BridgeRoute, isWanted: IsOther): Promise<RouteRetained> {
   const found = new Map<string, StoredMessage>()
   await visitRetained(parts, route, (made) => {
     if (isWanted(made.topic, made.payload)) found.set(made.topic, made)
   })
-  return found
+  return { route, found, waiting: new Set() }
 }
 
 async function visitRetained(
@@ -72,23 +83,23 @@ async function visitRetained(
   await broker.retained(topics, (message) => visit(make(message, readMessageMs(clock))))
 }
 
-/** Topics of which the last message that waits is the one that would be sent. */
-async function findWaiting({ all }: Lanes, found: Found): Promise<ReadonlySet<string>> {
-  const waiting = new Set<string>()
-  if (found.size > 0) for (const { queue } of all) await findWaitingIn(queue, found, waiting)
-  return waiting
+/** Each queue is read once for all routes: it may hold a million messages. */
+async function findWaiting({ all: lanes }: Lanes, routes: readonly RouteRetained[]): Promise<void> {
+  const asked = routes.filter(({ found }) => found.size > 0)
+  if (asked.length > 0) for (const { queue } of lanes) await findWaitingIn(queue, asked)
 }
 
-async function findWaitingIn(queue: DurableQueue, found: Found, waiting: Set<string>): Promise<void> {
+async function findWaitingIn(queue: DurableQueue, asked: readonly RouteRetained[]): Promise<void> {
   for (let after = queue.firstSeq - 1; after < queue.lastSeq;) {
     const entries = await queue.read(after, STEP)
     if (entries.length === 0) return
-    for (const { message } of entries) {
-      const made = found.get(message.topic)
-      if (!made || made.retain !== message.retain) continue
-      if (isSamePayload(message, made)) waiting.add(message.topic)
-      else waiting.delete(message.topic)
-    }
+    for (const { message } of entries) for (const one of asked) noteWaiting(one, message)
     after = entries.at(-1)!.seq
   }
+}
+function noteWaiting({ found, waiting }: RouteRetained, message: StoredMessage): void {
+  const made = found.get(message.topic)
+  if (!made || made.retain !== message.retain) return
+  if (isSamePayload(message, made)) waiting.add(message.topic)
+  else waiting.delete(message.topic)
 }
