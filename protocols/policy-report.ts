@@ -1,4 +1,5 @@
 /** What AUDIT and dry-run policies have found, for whoever tries a policy out: by the rule's name, in the log and counted. */
+import { memoize } from '../core/memoize.ts'
 import type { Cell, Family, Metrics } from '../core/metrics.ts'
 import type { ShadowDecision } from './authz.ts'
 import type { Connection } from './connection.ts'
@@ -31,7 +32,7 @@ class PolicyCounters {
   }
 }
 
-const counters = new WeakMap<Metrics, PolicyCounters>()
+const countersOf = memoize((metrics: Metrics) => new PolicyCounters(metrics))
 
 /** @param request undefined: of a connection. Its query may hold a token, and is not told. */
 export function reportDecisions(
@@ -40,8 +41,7 @@ export function reportDecisions(
   request: { readonly method: string; readonly path: string } | undefined,
   { metrics, log }: Pick<Context, 'metrics' | 'log'>,
 ): void {
-  let counted = counters.get(metrics)
-  if (!counted) counters.set(metrics, (counted = new PolicyCounters(metrics)))
+  const counted = countersOf(metrics)
   const asked = request && { method: request.method, path: withoutQuery(request.path) }
   for (const { rule, wouldAllow, isDryRun } of decisions) {
     counted.count(rule, isDryRun ? 'dry-run' : 'audit', wouldAllow ? 'allow' : 'deny')

@@ -148,6 +148,14 @@ const RESERVED_SHARE = 1 / 8
 /** Of what a source may have, it gets when memory is short. */
 const MEMORY_FULL_SHARE = 1 / 8
 
+type LimitCheck = {
+  readonly open: number
+  readonly max: number
+  /** Undefined: of a load balancer, which has not said it yet. */
+  readonly source: string | undefined
+  readonly listener: string
+}
+
 export class Connections {
   readonly #limits: Pick<Limits, 'maxConnections' | 'maxConnectionsTotal' | 'maxConnectionsPerSource'>
   readonly #live = new Set<TrackedConnection>()
@@ -230,37 +238,22 @@ export class Connections {
 
   #admit({ name }: Listener, source: string | undefined): void {
     const { maxConnections, maxConnectionsTotal } = this.#limits
-    const inAll = this.#open.now
-    this.#checkRoom('total', {
-      open: inAll,
-      max: maxConnectionsTotal,
-      source,
-      said: `${inAll} connections are open (limits.maxConnectionsTotal)`,
-    })
-    const open = this.#byListener.of(name)
-    this.#checkRoom('listener', {
-      open,
-      max: maxConnections,
-      source,
-      said: `${open} connections are open to listener ${name} (limits.maxConnections)`,
-    })
+    this.#checkLimit('total', { open: this.#open.now, max: maxConnectionsTotal, source, listener: name })
+    this.#checkLimit('listener', { open: this.#byListener.of(name), max: maxConnections, source, listener: name })
   }
-  #checkRoom(
-    limit: ConnectionLimit,
-    {
-      open,
-      max,
-      source,
-      said,
-    }: { readonly open: number; readonly max: number; readonly source: string | undefined; readonly said: string },
-  ): void {
-    if (open >= max) throw this.#full(limit, said)
+  #checkLimit(limit: 'total' | 'listener', { open, max, source, listener }: LimitCheck): void {
+    const refuse = (rest = ''): never => {
+      const where =
+        limit === 'total' ? '(limits.maxConnectionsTotal)' : `to listener ${listener} (limits.maxConnections)`
+      throw this.#full(limit, `${open} connections are open ${where}${rest}`)
+    }
+    if (open >= max) refuse()
     if (source === undefined || open < max - Math.floor(max * RESERVED_SHARE)) return
     const ofSource = this.#bySource.of(source)
     // Whoever is alone takes nothing from anybody.
     const isAlone = this.#bySource.size === (ofSource > 0 ? 1 : 0)
     if (!isAlone && ofSource >= max / (this.#bySource.size + 1))
-      throw this.#full(limit, `${said}, ${ofSource} of all from ${source}; the rest is for others`)
+      refuse(`, ${ofSource} of all from ${source}; the rest is for others`)
   }
   #leaseSource(source: string): Disposable {
     const { maxConnectionsPerSource } = this.#limits
