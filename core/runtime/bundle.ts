@@ -21,7 +21,7 @@ export type Bundle = {
   readonly programSha256: string
 }
 
-/** Base64. */
+/** Zstandard in base64. */
 export type EncodedAddon = { readonly fd: number; readonly from: number; readonly length: number }
 
 // The front of the bundle (tools/build/bundle-front.cjs) passes it as a parameter of the module function.

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { zstdDecompressSync } from 'node:zlib'
 import type { Bundle, EncodedAddon } from '../runtime/bundle.ts'
 import { MeshError } from '../errors.ts'
 
@@ -60,7 +61,7 @@ export function loadAddon(addon: Addon, spare: readonly string[] = []): LoadedAd
 export function decodeAddon({ encoded, sha256: wanted }: Pick<Addon, 'encoded' | 'sha256'>): Uint8Array {
   let bytes: Uint8Array | undefined
   try {
-    bytes = Buffer.from(read(encoded.fd, encoded).toString('latin1'), 'base64')
+    bytes = zstdDecompressSync(Buffer.from(read(encoded.fd, encoded).toString('latin1'), 'base64'))
   } catch {
     /* told below */
   }

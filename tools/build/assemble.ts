@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
+import { constants, zstdCompressSync } from 'node:zlib'
 
 const sha256 = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex')
 
@@ -27,10 +28,15 @@ export function assemble({ addon, program, thread, version, builtAt }: Bundled):
     programSha256: sha256(program),
   }
   let tail = ''
-  for (const [name, text] of Object.entries({ program, thread, addon: Buffer.from(addon).toString('base64') })) {
+  for (const [name, text] of Object.entries({ program, thread, addon: encodeAddon(addon) })) {
     const lines = `//${text.replaceAll('\n', '\n//')}`
     tail = `${lines}\n${tail}`
     table[name] = { fromEnd: tail.length, length: lines.length }
   }
   return front.replace('PARTS_TABLE', () => JSON.stringify(table)) + tail
+}
+
+/** Less than half of its bytes, for 5 ms at a start without `meshlet precompile`, which puts the addon beside the bundle. */
+function encodeAddon(addon: Uint8Array): string {
+  return zstdCompressSync(addon, { params: { [constants.ZSTD_c_compressionLevel]: 19 } }).toString('base64')
 }

@@ -10,6 +10,7 @@ import http from 'node:http'
 import type net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
+import { zstdDecompressSync } from 'node:zlib'
 import type { AgentStatus } from '../../../agent/admin/status.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { distFile, run, start, temporaryFolder, until, type Finally, type Running } from '../programs.ts'
@@ -274,7 +275,7 @@ for (const file of ['x64/meshlet.cjs', 'arm64/meshlet.cjs', 'x64/meshlet-hub.cjs
       addon: { fromEnd: number; length: number }
     }
     const from = text.length - table.addon.fromEnd
-    const addon = Buffer.from(text.slice(from + '//'.length, from + table.addon.length), 'base64')
+    const addon = zstdDecompressSync(Buffer.from(text.slice(from + '//'.length, from + table.addon.length), 'base64'))
     assert.equal(addon.toString('latin1', 1, 4), 'ELF')
     for (const part of [Buffer.from(text, 'latin1'), addon])
       for (const told of [ROOT, `${os.homedir()}/`, os.hostname(), '.npmrc']) {

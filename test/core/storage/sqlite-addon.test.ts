@@ -7,6 +7,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { Script } from 'node:vm'
 import type { Worker } from 'node:worker_threads'
+import { zstdCompressSync } from 'node:zlib'
 import type { Bundle, EncodedAddon } from '../../../core/runtime/bundle.ts'
 import { loadAddon } from '../../../core/storage/sqlite-addon.ts'
 import { startWorker } from '../../../core/storage/thread-handle.ts'
@@ -21,7 +22,7 @@ const native = fs.readFileSync(NATIVE)
 /** As in a bundle, behind something else. */
 function encoded(t: TestContext, content: Uint8Array): EncodedAddon {
   const file = path.join(temporaryFolder(t), 'bundle')
-  const text = Buffer.from(content).toString('base64')
+  const text = zstdCompressSync(content).toString('base64')
   fs.writeFileSync(file, `before${text}after`)
   const fd = fs.openSync(file, 'r')
   t.after(() => {
