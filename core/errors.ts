@@ -35,9 +35,12 @@ export type ErrorCode = keyof typeof CATALOGUE
 export class MeshError extends Error {
   override readonly name = 'MeshError'
   readonly code: ErrorCode
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+  /** Of a policy, the one that refused (MESH_PEER_NOT_ALLOWED). */
+  readonly rule: string | undefined
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; rule?: string }) {
     super(message, options)
     this.code = code
+    this.rule = options?.rule
   }
   get row(): Row {
     return CATALOGUE[this.code]

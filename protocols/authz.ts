@@ -86,21 +86,30 @@ export function decide(policies: readonly Policy[], facts: AuthzFacts): Decision
  * policies that match. For counters and logs only.
  */
 export function shadowDecisions(policies: readonly Policy[], facts: AuthzFacts): readonly ShadowDecision[] {
-  return policies.flatMap((policy) => {
-    const found: ShadowDecision[] = []
-    const audited = policy.action === 'log' ? matching(policy.rules, facts, TRUE) : undefined
-    if (audited !== undefined) found.push({ action: 'log', wouldAllow: true, rule: audited, isDryRun: false })
-    if (policy.shadow && policy.shadow.prefix !== EXT_AUTHZ_PREFIX) found.push(decideShadow(policy.shadow, facts))
-    return found
-  })
+  return policies.flatMap((policy) => collectTold(policy, policy.shadow && decideShadow(policy.shadow, facts), facts))
+}
+
+/** The same of one policy. @param dryRun what its dry-run rules have found */
+export function collectTold(
+  policy: Policy,
+  dryRun: ShadowDecision | undefined,
+  facts: AuthzFacts,
+): readonly ShadowDecision[] {
+  const found: ShadowDecision[] = []
+  const audited = policy.action === 'log' ? matching(policy.rules, facts, TRUE) : undefined
+  if (audited !== undefined) found.push({ action: 'log', wouldAllow: true, rule: audited, isDryRun: false })
+  if (dryRun && policy.shadow?.prefix !== EXT_AUTHZ_PREFIX) found.push(dryRun)
+  return found
 }
 
 /** What the filter writes into the metadata (Envoy's rbac), for filters behind it. */
-export function describeShadow(shadow: ShadowRules, facts: AuthzFacts): { readonly [key: string]: string } {
-  const { wouldAllow, rule } = decideShadow(shadow, facts)
+export function describeShadow(
+  prefix: string,
+  { wouldAllow, rule }: ShadowDecision,
+): { readonly [key: string]: string } {
   return {
-    ...(rule !== NO_RULE && { [`${shadow.prefix ?? ''}shadow_effective_policy_id`]: rule }),
-    [`${shadow.prefix ?? ''}shadow_engine_result`]: wouldAllow ? 'allowed' : 'denied',
+    ...(rule !== NO_RULE && { [`${prefix}shadow_effective_policy_id`]: rule }),
+    [`${prefix}shadow_engine_result`]: wouldAllow ? 'allowed' : 'denied',
   }
 }
 

@@ -193,6 +193,7 @@ export function authorize(conn: Connection, { ctx }: Pick<Serving, 'ctx'>): void
     throw new MeshError(
       'MESH_PEER_NOT_ALLOWED',
       `authorization policy refuses ${conn.tls?.peer?.spiffeId?.uri ?? conn.remote.host} (rule ${decision.rule})`,
+      { rule: decision.rule },
     )
 }
 

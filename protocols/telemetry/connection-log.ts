@@ -66,9 +66,7 @@ export class ConnectionLogFacts implements LogFacts {
     return undefined
   }
   get terminationDetails(): string | undefined {
-    const { error } = this.#ended
-    // The rule's name stands at the end of the message (serve.ts).
-    const [, rule] = error?.code === 'MESH_PEER_NOT_ALLOWED' ? (/\(rule (.*)\)$/.exec(error.message) ?? []) : []
+    const rule = this.#ended.error?.rule
     return rule === undefined ? undefined : describeDenial(rule)
   }
   get flags(): readonly string[] {

@@ -17,7 +17,7 @@ import type {
 } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
 import { findPlacement } from '../filters/hash.ts'
-import type { ForwardPlan } from './plan.ts'
+import type { ForwardPlan } from './planning/plan.ts'
 import type { ExchangeRecord } from './record.ts'
 import type { ReplayBuffer } from './replay-buffer.ts'
 import type { RequestOrigin } from './request-origin.ts'

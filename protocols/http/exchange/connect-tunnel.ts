@@ -8,7 +8,8 @@ import type { Context } from '../../context.ts'
 import type { UpstreamStream } from '../../upstream-api.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { RequestHead } from '../message.ts'
-import { planExchange, type ForwardPlan, type Plan, type PlanInput } from './plan.ts'
+import type { ForwardPlan, Plan, PlanInput } from './planning/plan.ts'
+import { planExchange } from './planning/plan-exchange.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
 type PlanContext = Pick<Context, 'tables' | 'random' | 'clock' | 'tokenTime'>

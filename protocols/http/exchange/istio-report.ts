@@ -7,7 +7,7 @@ import type { Endpoint } from '../../../model/cluster.ts'
 import type { CertificatesUsed } from '../../../model/identity.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RequestHead } from '../message.ts'
-import type { Plan } from './plan.ts'
+import type { Plan } from './planning/plan.ts'
 import type { RequestOrigin } from './request-origin.ts'
 
 /** Of an exchange. */

@@ -11,7 +11,7 @@ import { describeConnectFailure } from '../../telemetry/failures.ts'
 import { findFirstValue } from '../filters/header-edit.ts'
 import type { RequestHead } from '../message.ts'
 import { findGrpcStatus } from './istio-report.ts'
-import type { ForwardPlan, Plan } from './plan.ts'
+import type { ForwardPlan, Plan } from './planning/plan.ts'
 import type { RequestOrigin } from './request-origin.ts'
 
 /** Of an exchange. Times are monotonic milliseconds. */

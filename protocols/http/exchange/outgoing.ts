@@ -12,7 +12,7 @@ import { addVia, editHeaders, findFirstValue, setHeader } from '../filters/heade
 import { removeHeader } from '../codec/field-table.ts'
 import { deriveTimes } from './timeouts.ts'
 import type { Downstream, RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
-import type { ForwardPlan } from './plan.ts'
+import type { ForwardPlan } from './planning/plan.ts'
 import type { LocalAnswer } from './reply.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */

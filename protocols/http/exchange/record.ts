@@ -17,7 +17,7 @@ import { reportDecisions } from '../../policy-report.ts'
 import type { Placement } from '../filters/hash.ts'
 import type { RequestHead } from '../message.ts'
 import type { RequestOrigin } from './request-origin.ts'
-import type { Plan, RefusePlan } from './plan.ts'
+import type { Plan, RefusePlan } from './planning/plan.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
 export type ExchangeRecord = {

@@ -3,7 +3,7 @@ import { MeshError } from '../../../core/errors.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import type { ResponseHead } from '../message.ts'
 import { findFirstValue, setHeader } from '../filters/header-edit.ts'
-import type { AnswerPlan, DeniedPlan, RefusePlan } from './plan.ts'
+import type { AnswerPlan, DeniedPlan, RefusePlan } from './planning/plan.ts'
 import { UNKNOWN_LENGTH } from '../codec/framing.ts'
 
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }

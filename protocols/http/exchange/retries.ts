@@ -5,7 +5,7 @@
 import type { Endpoint } from '../../../model/cluster.ts'
 import type { Connection } from '../../connection.ts'
 import type { HttpRuntime } from '../runtime.ts'
-import type { ForwardPlan } from './plan.ts'
+import type { ForwardPlan } from './planning/plan.ts'
 import type { ExchangeRecord } from './record.ts'
 import { decideRetry, retryBackoffMs, type RetryRequest, type TryOutcome } from './retry.ts'
 

@@ -12,7 +12,7 @@ import { removeHeader } from '../codec/field-table.ts'
 import { applyUnderscores, findFirstValue, findHeaderValue, setHeader } from './header-edit.ts'
 import { prepareRequestHeaders } from './forwarded.ts'
 import type { RequestHead } from '../message.ts'
-import { findRouteTable } from '../exchange/plan.ts'
+import { findRouteTable } from '../exchange/planning/plan-exchange.ts'
 
 /** @returns the client's address as trusted hops tell it, or why the request is refused */
 export function prepareRequest(

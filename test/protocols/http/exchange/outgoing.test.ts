@@ -11,7 +11,7 @@ import {
   prepareAttempt,
   type HeaderFacts,
 } from '../../../../protocols/http/exchange/outgoing.ts'
-import type { ForwardPlan } from '../../../../protocols/http/exchange/plan.ts'
+import type { ForwardPlan } from '../../../../protocols/http/exchange/planning/plan.ts'
 import { createRecord } from '../../../../protocols/http/exchange/record.ts'
 import type { RequestOrigin } from '../../../../protocols/http/exchange/request-origin.ts'
 import { RequestHead, type Downstream } from '../../../../protocols/http/message.ts'

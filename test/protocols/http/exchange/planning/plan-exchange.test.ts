@@ -4,17 +4,18 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { SimClock } from '../../../helpers/sim-clock.ts'
+import { SimClock } from '../../../../helpers/sim-clock.ts'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { HttpConnectionManager } from '../../../../model/listener.ts'
-import { decode } from '../../../../control-sync/decode/decode.ts'
-import { createPlannedAnswer } from '../../../../protocols/http/exchange/reply.ts'
-import { NO_HEADER_CHANGES, type HeaderEdit, type Mutations } from '../../../../model/route.ts'
-import { planExchange, type Plan } from '../../../../protocols/http/exchange/plan.ts'
-import { seededRandom } from '../../../helpers/random.ts'
-import { sample } from '../../../helpers/control-plane/resources.ts'
-import { FILTER_ROWS, type FilterRow } from '../../../helpers/control-plane/route-filters.ts'
-import { cluster, forwardTo, manager, route, tablesOf } from '../harness.ts'
+import type { HttpConnectionManager } from '../../../../../model/listener.ts'
+import { decode } from '../../../../../control-sync/decode/decode.ts'
+import { createPlannedAnswer } from '../../../../../protocols/http/exchange/reply.ts'
+import { NO_HEADER_CHANGES, type HeaderEdit, type Mutations } from '../../../../../model/route.ts'
+import type { Plan } from '../../../../../protocols/http/exchange/planning/plan.ts'
+import { planExchange } from '../../../../../protocols/http/exchange/planning/plan-exchange.ts'
+import { seededRandom } from '../../../../helpers/random.ts'
+import { sample } from '../../../../helpers/control-plane/resources.ts'
+import { FILTER_ROWS, type FilterRow } from '../../../../helpers/control-plane/route-filters.ts'
+import { cluster, forwardTo, manager, route, tablesOf } from '../../harness.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const typed = (config: JsonObject | undefined): JsonObject => (config ? { typed_per_filter_config: config } : {})
@@ -69,14 +70,22 @@ function managerOf({ filters, table, host, route }: Omit<FilterRow, 'name' | 'st
   assert.ok(codec.kind === 'http')
   return { http: codec.http, ignored: decoded.ignored }
 }
-function planOf(http: HttpConnectionManager, fields: Readonly<Record<string, string>> = {}): Plan {
+function planOf(
+  http: HttpConnectionManager,
+  fields: Readonly<Record<string, string>> = {},
+  onHeader: (name: string) => void = () => {},
+): Plan {
+  const valueOf = (name: string): string | undefined => {
+    onHeader(name)
+    return fields[name]
+  }
   return planExchange({
     tables: tablesOf([cluster([], { name: 'a' })]),
     http,
     upgrade: undefined,
     random: seededRandom(1),
     clocks: { clock: new SimClock() },
-    request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: (name) => fields[name] },
+    request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: valueOf },
     client: {
       peer: undefined,
       directRemoteIp: '127.0.0.1',
@@ -226,4 +235,27 @@ test('header mutations are of every answer, also where no route matches, and of 
       [0, 0],
     ],
   )
+})
+
+test('dry-run rules whose result filters behind can ask for are evaluated once', () => {
+  const rules = {
+    action: 'DENY',
+    policies: {
+      dry: { permissions: [{ header: { name: 'x', string_match: { exact: '1' } } }], principals: [{ any: true }] },
+    },
+  }
+  const rbac = {
+    name: 'rbac',
+    typed_config: {
+      '@type': type('extensions.filters.http.rbac.v3.RBAC'),
+      shadow_rules: rules,
+      shadow_rules_stat_prefix: 'dry_',
+    },
+  }
+  let asked = 0
+  const count = (name: string): void => {
+    if (name === 'x') asked++
+  }
+  const plan = planOf(managerOf({ filters: [rbac] }).http, { x: '1' }, count)
+  assert.deepEqual([plan.shadow?.map(({ rule, wouldAllow }) => [rule, wouldAllow]), asked], [[['dry', false]], 1])
 })

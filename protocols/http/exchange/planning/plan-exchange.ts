@@ -1,0 +1,124 @@
+/**
+ * What is to be done with a request, decided before a byte of it goes anywhere: route, filters in order (authorization,
+ * fault, what is not implemented), then the route's action. Shared by every codec; no I/O. The order is Envoy's:
+ * filters run before a missing route is answered, so that a denied peer learns nothing about routes.
+ */
+import type { ExtAuthz } from '../../../../model/http/ext-authz.ts'
+import type { HttpConnectionManager, HttpFilter } from '../../../../model/listener.ts'
+import type { HeaderEdit, RouteConfig, RouteFilter } from '../../../../model/route.ts'
+import { RouteTable, type Tables } from '../../../../model/tables.ts'
+import { matchRoute } from '../../../router.ts'
+import { isAsked } from '../../filters/ext-authz/filter.ts'
+import { NO_EDITS, collectMutations, collectResponseEdits } from '../../filters/route-edits.ts'
+import { askFilter } from './ask-filter.ts'
+import { planAction } from './plan-action.ts'
+import type { Common, Plan, PlanInput } from './plan.ts'
+import { deny, refuse, type Underway } from './refusals.ts'
+import { takeVerdict } from './take-verdict.ts'
+
+export function planExchange(input: PlanInput): Plan {
+  const table = findRouteTable(input.http, input.tables)
+  return runFilters(
+    { input, table, state: findRoute(input, table), added: [], mutates: hasMutations(input.http.filters) },
+    0,
+  )
+}
+
+/** All filters, in order. One that has to ask somebody ends the run; it goes on behind it with the answer. */
+type Run = {
+  readonly input: PlanInput
+  readonly table: RouteTable | undefined
+  readonly state: Underway
+  /** What authorization services want of every answer. */
+  readonly added: HeaderEdit[]
+  /** Some of the filters change headers (header_mutation). */
+  readonly mutates: boolean
+}
+function runFilters(run: Run, first: number): Plan {
+  const { input, table, state } = run
+  const { filters } = input.http
+  for (let i = first; i < filters.length; i++) {
+    const filter = filters[i]!
+    const own = state.routed?.route.filters?.get(filter.name)
+    if (own ? own.off : filter.off) continue
+    const plan =
+      filter.kind === 'ext-authz' ? askService(filter.authz, own, run, i) : askFilter(filter, own, input, state)
+    if (plan) return withAdded(plan, run)
+    if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
+  }
+  const { routed, common } = state
+  const plan =
+    table && routed
+      ? planAction(routed.route.action, table, routed, input, common)
+      : refuse('MESH_NO_ROUTE', 'no route matches the request', common)
+  return withAdded(withRequestMutations(plan, run), run)
+}
+function withAdded(plan: Plan, { added, input, state, mutates }: Run): Plan {
+  if (plan.kind === 'wait' || (!mutates && added.length === 0)) return plan
+  const own = mutates ? collectMutations(input.http.filters, state.routed).response : NO_EDITS
+  return { ...plan, responseEdits: [...plan.responseEdits, ...own, ...added] }
+}
+
+/** @returns undefined: nobody has to be asked */
+function askService(authz: ExtAuthz, own: RouteFilter | undefined, run: Run, at: number): Plan | undefined {
+  const { input, table, state } = run
+  const route = own?.extAuthz
+  if (route === false) return undefined
+  if (!isAsked(authz, input.request, input.random)) {
+    if (!authz.deniesOthers) return undefined
+    return deny(
+      authz.statusOnError,
+      'MESH_EXT_AUTHZ_DENIED',
+      'requests that no service is asked about are refused',
+      state,
+    )
+  }
+  return {
+    ...state.common,
+    kind: 'wait',
+    authz,
+    authBody: route?.body === false ? undefined : (route?.body ?? authz.body),
+    context: route?.context ?? {},
+    resume: (verdict) => {
+      const refused = takeVerdict(verdict, authz, run)
+      if (refused) return withAdded(refused, run)
+      if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
+      return runFilters(run, at + 1)
+    },
+  }
+}
+/** @param before of the route that matched without what filters have found out since */
+function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Common): Underway {
+  const routed = table && matchRoute(table, input.request, input.random)
+  const common = {
+    delayMs: before?.delayMs ?? 0,
+    shadow: before?.shadow,
+    cors: before?.cors,
+    routeName: routed?.route.name ?? '',
+    responseEdits: table && routed ? collectResponseEdits(table, routed, undefined) : NO_EDITS,
+  }
+  return { routed, common, isMoved: false }
+}
+
+const hasMutations = (filters: readonly HttpFilter[]): boolean => filters.some(({ kind }) => kind === 'mutation')
+
+/** All filters have been passed. */
+function withRequestMutations(plan: Plan, { input, state, mutates }: Run): Plan {
+  if (!mutates) return plan
+  const { request } = collectMutations(input.http.filters, state.routed)
+  return { ...plan, requestEdits: [...request, ...(plan.requestEdits ?? [])] }
+}
+
+/** Inline tables are indexed once; they live as long as their configuration. */
+const inlineTables = new WeakMap<RouteConfig, RouteTable>()
+
+/** Undefined: the control plane has not sent the table that the listener names. */
+export function findRouteTable({ routes }: HttpConnectionManager, tables: Tables): RouteTable | undefined {
+  if (routes.from === 'rds') return tables.routes(routes.name)
+  let table = inlineTables.get(routes.config)
+  if (!table) {
+    table = new RouteTable(routes.config)
+    inlineTables.set(routes.config, table)
+  }
+  return table
+}

@@ -1,0 +1,105 @@
+/** What is to be done with a request: the plans, and what they are made of. */
+import type { Random } from '../../../../core/os/clock.ts'
+import type { MeshError } from '../../../../core/errors.ts'
+import type { Cluster } from '../../../../model/cluster.ts'
+import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import type { AuthBody, ExtAuthz } from '../../../../model/http/ext-authz.ts'
+import type { ForwardAction, HeaderEdit, RetryPolicy } from '../../../../model/route.ts'
+import type { Tables } from '../../../../model/tables.ts'
+import type { ShadowDecision } from '../../../authz.ts'
+import type { Context } from '../../../context.ts'
+import type { RequestFacts, Routed } from '../../../router.ts'
+import type { CorsDecision } from '../../filters/cors.ts'
+import type { Verdict } from '../../filters/ext-authz/verdict.ts'
+import type { InjectedFault } from '../../filters/fault.ts'
+import type { ClientFacts } from '../../filters/policy-facts.ts'
+import type { MirrorTarget } from '../../mirrors.ts'
+
+export type PlanInput = {
+  readonly tables: Tables
+  readonly http: HttpConnectionManager
+  /** Its path is normalised (path-normalize.ts). */
+  readonly request: RequestFacts
+  readonly client: ClientFacts
+  /** What the request wants to switch to (upgrade.ts); undefined = nothing. */
+  readonly upgrade: string | undefined
+  readonly random: Random
+  /** Tokens are judged by. */
+  readonly clocks: Pick<Context, 'clock' | 'tokenTime'>
+}
+
+export type Common = {
+  /** Wait so long before doing it (a fault). */
+  readonly delayMs: number
+  /** What AUDIT and dry-run policies found, for counters and logs; undefined in the usual case of none. */
+  readonly shadow: readonly ShadowDecision[] | undefined
+  /** Of the route that matched, whatever became of the request then; '' = it has no name, or there was none. */
+  readonly routeName: string
+  /** Of every answer, also of our own; in the order they apply, empty in the usual case. */
+  readonly responseEdits: readonly HeaderEdit[]
+  /** Of a cross-origin request. */
+  readonly cors?: CorsDecision | undefined
+  /** In the order they apply. Of a request that goes nowhere, too: headers of the answer may say its own. */
+  readonly requestEdits?: readonly HeaderEdit[]
+}
+export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | WaitPlan
+/** An authorization service is asked; with its verdict it goes on. */
+export type WaitPlan = Common & {
+  readonly kind: 'wait'
+  readonly authz: ExtAuthz
+  /** What of the body it gets. */
+  readonly authBody: AuthBody | undefined
+  readonly context: Readonly<Record<string, string>>
+  resume(verdict: Verdict): Plan
+}
+/** An authorization service has refused, or could not be asked: its own words. */
+export type DeniedPlan = Common & {
+  readonly kind: 'denied'
+  readonly status: number
+  readonly fields: readonly string[]
+  /** A byte a character. */
+  readonly body: string
+  readonly error: MeshError
+}
+export type ForwardPlan = Common & {
+  readonly kind: 'forward'
+  readonly routed: Routed
+  readonly action: ForwardAction
+  readonly cluster: Cluster
+  readonly retry: RetryPolicy | undefined
+  /** Undefined: as agent.yaml says. */
+  readonly retriesUnsafe?: boolean | undefined
+  /** To be asked for; it is permitted. */
+  readonly upgrade: string | undefined
+  /** After rewrites. */
+  readonly path: string
+  readonly authority: string
+  /** A rewrite says `authority`, perhaps the same as before. */
+  readonly hasNewHost?: boolean
+  readonly requestEdits: readonly HeaderEdit[]
+  /** Get a copy of the request. */
+  readonly mirrors?: readonly MirrorTarget[] | undefined
+}
+/** A direct response, a redirect (`location`), an injected abort (`fault`) or a preflight's answer (`fields`). */
+export type AnswerPlan = Common & {
+  readonly kind: 'answer'
+  readonly status: number
+  readonly body: string
+  readonly location: string | undefined
+  readonly fault: InjectedFault['abort']
+  /** A filter's own answer, with these fields (flat) and without a body. */
+  readonly fields?: readonly string[]
+}
+/**
+ * `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_TOKEN_REFUSED, MESH_TOKEN_AUDIENCE, MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE,
+ * MESH_UPGRADE_NOT_PERMITTED or MESH_NO_CLUSTER.
+ */
+export type RefusePlan = Common & {
+  readonly kind: 'refuse'
+  readonly error: MeshError
+  readonly rule: string | undefined
+  /** Of the answer, where the error's own does not count. */
+  readonly status?: number
+  /** Of the answer, besides; flat. */
+  readonly fields?: readonly string[]
+}

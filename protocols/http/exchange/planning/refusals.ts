@@ -1,0 +1,42 @@
+/** Plans that refuse a request, by a rule or in the words of a filter. */
+import { MeshError, type ErrorCode } from '../../../../core/errors.ts'
+import type { Routed } from '../../../router.ts'
+import { NO_EDITS } from '../../filters/route-edits.ts'
+import type { Common, DeniedPlan, RefusePlan } from './plan.ts'
+
+/** `isMoved`: a filter has found out what another route may ask for. */
+export type Underway = { routed: Routed | undefined; common: Mutable<Common>; isMoved: boolean }
+type Mutable<T> = { -readonly [key in keyof T]: T[key] }
+
+export function refuse(
+  code:
+    | 'MESH_PEER_NOT_ALLOWED'
+    | 'MESH_TOKEN_REFUSED'
+    | 'MESH_TOKEN_AUDIENCE'
+    | 'MESH_CHAIN_BLOCKED'
+    | 'MESH_ROUTE_BLOCKED'
+    | 'MESH_NO_ROUTE'
+    | 'MESH_NO_CLUSTER'
+    | 'MESH_UPGRADE_NOT_PERMITTED',
+  what: string,
+  common: Common,
+  rule?: string,
+): RefusePlan {
+  return { ...common, kind: 'refuse', error: new MeshError(code, what), rule }
+}
+
+export function deny(status: number, code: ErrorCode, what: string, { common, routed }: Underway): DeniedPlan {
+  return {
+    ...withoutEdits(common, routed),
+    kind: 'denied',
+    status,
+    fields: [],
+    body: '',
+    error: new MeshError(code, what),
+  }
+}
+
+/** A filter answers by itself: Envoy's redirects and direct responses edit none but their own answers. */
+export function withoutEdits(common: Common, routed: Routed | undefined): Common {
+  return routed?.route.action.kind === 'forward' ? common : { ...common, responseEdits: NO_EDITS }
+}
