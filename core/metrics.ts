@@ -42,7 +42,11 @@ export class Metrics {
   ): Family<L> {
     return this.#family({ name, help, kind: 'counter', labels, series: new Map() })
   }
-  gauge<const L extends string = never>(name: `mesh_${string}`, help: string, labels: readonly L[] = []): Family<L> {
+  gauge<const L extends string = never>(
+    name: `mesh_${string}` | 'istio_build',
+    help: string,
+    labels: readonly L[] = [],
+  ): Family<L> {
     return this.#family({ name, help, kind: 'gauge', labels, series: new Map() })
   }
   /** A gauge whose value is asked for at scrape time. */

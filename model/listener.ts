@@ -237,6 +237,8 @@ export type HttpConnectionManager = {
   readonly tracing?: Tracing
   /** Requests are counted in istio_* metrics. */
   readonly stats?: StatsFilter
+  /** Messages of gRPC are counted among them (grpc_stats with emit_filter_state). */
+  readonly countsMessages?: boolean
   readonly exchange?: MetadataExchange
   /** True for agent.yaml's http_proxy listeners: absolute-form targets and CONNECT are served. */
   readonly explicitProxy: boolean

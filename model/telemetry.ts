@@ -44,7 +44,9 @@ export const TCP_METRICS = [
   'tcp_connections_opened_total',
   'tcp_connections_closed_total',
 ] as const
-export type IstioMetric = (typeof HTTP_METRICS)[number] | (typeof TCP_METRICS)[number]
+/** Of requests of gRPC, beside those of HTTP. */
+export const GRPC_METRICS = ['request_messages_total', 'response_messages_total'] as const
+export type IstioMetric = (typeof HTTP_METRICS)[number] | (typeof TCP_METRICS)[number] | (typeof GRPC_METRICS)[number]
 
 /** One side of a request. '' = not known. */
 export type Workload = {
@@ -72,6 +74,8 @@ export type TelemetrySettings = {
   readonly workload: Workload
   /** The node's id, which has its address: it may be another one later. */
   readonly nodeId: () => string
+  /** That of Istio, as istiod is told. */
+  readonly istioVersion?: string
   /** Label sets of istio_* metrics. */
   readonly maxSeries: number
 }

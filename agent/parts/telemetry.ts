@@ -8,6 +8,7 @@ export function readTelemetrySettings({ config, node }: Pick<Foundation, 'config
   return {
     workload: readOwnWorkload(node.description.metadata),
     nodeId: () => node.description.id,
+    istioVersion: textOf(node.description.metadata['ISTIO_VERSION']),
     maxSeries: config.telemetry.maxSeries,
   }
 }

@@ -72,3 +72,23 @@ export interface LogFacts {
   readonly traceId: string | undefined
   readonly spanId: string | undefined
 }
+
+/** Of what has no exchange: a connection, or bytes that were no request. */
+export class FactsWithoutExchange {
+  readonly upstreamProtocol = undefined
+  readonly grpcStatus = undefined
+  readonly metadata = undefined
+  readonly routeName = undefined
+  readonly traceId = undefined
+  readonly spanId = undefined
+
+  request(): undefined {
+    return undefined
+  }
+  response(): undefined {
+    return undefined
+  }
+  trailer(): undefined {
+    return undefined
+  }
+}

@@ -40,6 +40,11 @@ const AS_ENVOY: Readonly<Record<string, string>> = {
   OVERFLOW: 'OM',
 }
 
+/** As `toEnvoyFlags`, in one text. '-' = none. */
+export function formatEnvoyFlags(flags: string): string {
+  return flags === '-' ? flags : toEnvoyFlags(flags).join(',') || '-'
+}
+
 /** @param flags of core/errors, joined by commas; '-' = none */
 export function toEnvoyFlags(flags: string): readonly string[] {
   if (flags === '-') return []

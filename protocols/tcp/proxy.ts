@@ -3,6 +3,7 @@ import { MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import { doNothing, guard } from '../../core/defects/guard.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import type { Cluster } from '../../model/cluster.ts'
+import { formatEnvoyFlags } from '../../model/access-log/response-flags.ts'
 import type { TcpProxy } from '../../model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
@@ -121,7 +122,7 @@ function countOpened(
     endpoint: o.upstream?.endpoint,
     ownPrincipal: withTls ? ctx.identity.current()?.spiffeId.uri : undefined,
     peerPrincipal: (isServer ? conn.tls?.peer : used?.peer)?.spiffeId?.uri,
-    flags: o.flags,
+    flags: formatEnvoyFlags(o.flags),
   })
 }
 

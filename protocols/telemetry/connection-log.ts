@@ -1,7 +1,7 @@
 /** Lines of access logs about connections: those of the listener, and those of a TCP proxy. */
 import type { MeshError } from '../../core/errors.ts'
 import type { NetStream } from '../../core/os/network.ts'
-import type { HostPort, LogFacts, TimePoint } from '../../model/access-log/facts.ts'
+import { FactsWithoutExchange, type HostPort, type LogFacts, type TimePoint } from '../../model/access-log/facts.ts'
 import { toEnvoyFlags } from '../../model/access-log/response-flags.ts'
 import type { PeerIdentity } from '../../model/identity.ts'
 import type { Listener } from '../../model/listener.ts'
@@ -28,23 +28,18 @@ export function logConnection(ended: Ended, ctx: LogContext): void {
   if (listener.accessLogs) getAccessLogs(ctx).write(listener.accessLogs, new ConnectionLogFacts('NotSet', ended, ctx))
 }
 
-export class ConnectionLogFacts implements LogFacts {
+export class ConnectionLogFacts extends FactsWithoutExchange implements LogFacts {
   readonly type: 'TcpConnectionEnd' | 'NotSet'
   readonly startedMs: number
   readonly endedMs: number
   readonly protocol = undefined
-  readonly upstreamProtocol = undefined
   readonly status = 0
-  readonly grpcStatus = undefined
   readonly codeDetails = undefined
-  readonly metadata = undefined
-  readonly routeName = undefined
-  readonly traceId = undefined
-  readonly spanId = undefined
   readonly #ended: Ended
   readonly #ctx: Pick<LogContext, 'identity'>
 
   constructor(type: ConnectionLogFacts['type'], ended: Ended, ctx: LogContext) {
+    super()
     this.type = type
     this.#ended = ended
     this.#ctx = ctx
@@ -55,15 +50,6 @@ export class ConnectionLogFacts implements LogFacts {
   time(point: TimePoint): number | undefined {
     if (point === 'DS_RX_BEG') return 0
     return point === 'DS_TX_END' ? Math.max(0, this.endedMs - this.startedMs) : undefined
-  }
-  request(): undefined {
-    return undefined
-  }
-  response(): undefined {
-    return undefined
-  }
-  trailer(): undefined {
-    return undefined
   }
   get terminationDetails(): string | undefined {
     const rule = this.#ended.error?.rule

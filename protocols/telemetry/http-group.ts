@@ -1,6 +1,6 @@
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { IstioLabels, StatsFilter } from '../../model/telemetry.ts'
-import type { HttpCells, IstioSeries } from './series.ts'
+import type { HttpCells, IstioSeries, MessageCells } from './series.ts'
 
 /** What labels tell of both sides. */
 export type RequestEnds = {
@@ -27,12 +27,24 @@ export class HttpGroup {
   /** By status, and by more where there is more to tell. */
   readonly #byResult = new Map<number | string, HttpCells>()
 
+  #messages: MessageCells | undefined
+
   constructor(
     series: IstioSeries,
     of: { readonly reporter: string; readonly labels: IstioLabels; readonly filter: StatsFilter },
   ) {
     this.#series = series
     this.#of = of
+  }
+
+  /** Messages of gRPC. Istio counts them while a stream lasts: how it ends is not among their labels. */
+  get messages(): MessageCells {
+    if (this.#messages) return this.#messages
+    const { reporter, labels, filter } = this.#of
+    const { connection_security_policy: _, ...known } = labels
+    const made = this.#series.messages(known, filter)
+    if (!made) return this.#series.messagesOverflow(reporter, filter)
+    return (this.#messages = made)
   }
 
   /** @param grpcStatus undefined for a request that is not gRPC */

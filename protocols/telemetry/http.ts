@@ -4,6 +4,7 @@
  */
 import type { Cluster } from '../../model/cluster.ts'
 import type { Workload } from '../../model/telemetry.ts'
+import type { GrpcMessages } from './grpc-messages.ts'
 import type { HttpGroup, Memo, RequestEnds } from './http-group.ts'
 import { findService, deriveLabels } from './labels.ts'
 import { MAX_METADATA_LENGTH, parseBaggage, parseEndpointWorkload, parsePeerMetadata } from './peer.ts'
@@ -34,6 +35,14 @@ export class HttpReporter {
     cells.durationMs?.observe(result.durationMs)
     cells.requestBytes?.observe(result.receivedBytes)
     cells.responseBytes?.observe(result.sentBytes)
+  }
+
+  reportMessages(ends: RequestEnds, messages: GrpcMessages): void {
+    const { requests, responses } = messages.take()
+    if (requests + responses === 0) return
+    const cells = this.#group(ends).messages
+    if (cells.requests) cells.requests.value += requests
+    if (cells.responses) cells.responses.value += responses
   }
 
   #group(ends: RequestEnds): HttpGroup {

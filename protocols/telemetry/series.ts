@@ -4,6 +4,7 @@
  */
 import type { Cell, HistogramCell, Metrics } from '../../core/metrics.ts'
 import {
+  GRPC_METRICS,
   HTTP_METRICS,
   ISTIO_LABELS,
   TCP_METRICS,
@@ -20,6 +21,7 @@ export type HttpCells = {
   readonly requestBytes: HistogramCell | undefined
   readonly responseBytes: HistogramCell | undefined
 }
+export type MessageCells = { readonly requests: Cell | undefined; readonly responses: Cell | undefined }
 export type TcpCells = {
   readonly sentBytes: Cell | undefined
   readonly receivedBytes: Cell | undefined
@@ -40,6 +42,7 @@ export class IstioSeries {
   readonly #maxSeries: number
   readonly #http: Maker<HttpCells>
   readonly #tcp: Maker<TcpCells>
+  readonly #messages: Maker<MessageCells>
   readonly #dropped: Cell
   readonly #known = new Set<string>()
   readonly #overflowText = memoizeText((reporter) =>
@@ -50,6 +53,7 @@ export class IstioSeries {
     this.#maxSeries = maxSeries
     this.#http = httpMaker(metrics)
     this.#tcp = tcpMaker(metrics)
+    this.#messages = messagesMaker(metrics)
     this.#dropped = metrics
       .counter(
         'mesh_telemetry_series_dropped_total',
@@ -65,12 +69,18 @@ export class IstioSeries {
   tcp(labels: IstioLabels, filter: StatsFilter): TcpCells | undefined {
     return this.#find(labels, filter, TCP_METRICS, this.#tcp)
   }
+  messages(labels: IstioLabels, filter: StatsFilter): MessageCells | undefined {
+    return this.#find(labels, filter, GRPC_METRICS, this.#messages)
+  }
   /** For what finds no room. Its reporter is told, since that tells what else is counted twice. */
   httpOverflow(reporter: string, filter: StatsFilter): HttpCells {
     return this.#overflow(reporter, filter, this.#http)
   }
   tcpOverflow(reporter: string, filter: StatsFilter): TcpCells {
     return this.#overflow(reporter, filter, this.#tcp)
+  }
+  messagesOverflow(reporter: string, filter: StatsFilter): MessageCells {
+    return this.#overflow(reporter, filter, this.#messages)
   }
   get hasRoom(): boolean {
     return this.#known.size < this.#maxSeries
@@ -151,6 +161,23 @@ function tcpMaker(metrics: Metrics): Maker<TcpCells> {
     receivedBytes: madeOf(received, textOf('tcp_received_bytes_total')),
     opened: madeOf(opened, textOf('tcp_connections_opened_total')),
     closed: madeOf(closed, textOf('tcp_connections_closed_total')),
+  })
+}
+
+function messagesMaker(metrics: Metrics): Maker<MessageCells> {
+  const requests = metrics.standardCounter(
+    'istio_request_messages_total',
+    'Messages of gRPC that clients have sent.',
+    ISTIO_LABELS,
+  )
+  const responses = metrics.standardCounter(
+    'istio_response_messages_total',
+    'Messages of gRPC that servers have sent.',
+    ISTIO_LABELS,
+  )
+  return (textOf) => ({
+    requests: madeOf(requests, textOf('request_messages_total')),
+    responses: madeOf(responses, textOf('response_messages_total')),
   })
 }
 

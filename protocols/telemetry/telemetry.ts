@@ -24,6 +24,8 @@ export class Telemetry {
   /** What was found out for an endpoint last, whoever asked. */
   readonly byEndpoint = new WeakMap<Endpoint, Memo>()
   readonly #nodeId: () => string
+  /** Streams of gRPC that are under way: each reports its messages when somebody reads. */
+  readonly openStreams = new Set<() => void>()
   readonly #groups = new Map<string, HttpGroup>()
   #metadata: string | undefined
 
@@ -32,7 +34,14 @@ export class Telemetry {
     this.#nodeId = telemetry?.nodeId ?? (() => '')
     this.series = new IstioSeries(metrics, telemetry?.maxSeries ?? DEFAULT_MAX_SERIES)
     this.tcp = new TcpConnections(this.own, this.series)
-    metrics.beforeReading(() => this.tcp.update())
+    const tag = telemetry?.istioVersion || 'unknown'
+    metrics
+      .gauge('istio_build', 'Version of Istio that istiod is told.', ['component', 'tag'])
+      .cell({ component: 'proxy', tag }).value = 1
+    metrics.beforeReading(() => {
+      this.tcp.update()
+      for (const report of this.openStreams) report()
+    })
   }
 
   /** Requests that differ in their results alone. */

@@ -22,6 +22,7 @@ export const DONE_ANYWAY: ReadonlySet<string> = new Set([
   // Read on their own (telemetry/filters.ts).
   STATS,
   'io.istio.http.peer_metadata.Config',
+  'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig',
   'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig',
   'envoy.tcp.metadataexchange.config.MetadataExchange',
 ])

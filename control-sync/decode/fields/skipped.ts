@@ -20,7 +20,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
     'sessions are not kept on their endpoint (stateful_session)',
   'envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute':
     'sessions are not kept on their endpoint (stateful_session)',
-  'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig': 'gRPC statistics are not kept (grpc_stats)',
   'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz': 'external authorization is not asked (ext_authz)',
   'envoy.extensions.filters.network.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
   'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit':

@@ -89,6 +89,7 @@ const TABLE: Record<string, string> = {
   // Bytes of TCP are counted when somebody asks, and series stay.
   'stats.PluginConfig': 'disable_host_header_fallback tcp_reporting_duration metrics',
   'stats.MetricConfig': 'dimensions name tags_to_remove match drop',
+  'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig': 'emit_filter_state',
   'io.istio.http.peer_metadata.Config':
     'downstream_discovery upstream_discovery downstream_propagation upstream_propagation',
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz':

@@ -34,7 +34,7 @@ import { decodePolicy } from '../policy.ts'
 import { decodeRouteConfig } from '../route/route.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
 import { decodeAccessLogs } from '../telemetry/access-log.ts'
-import { decodeExchange, decodeStats } from '../telemetry/filters.ts'
+import { decodeExchange, decodeGrpcStats, decodeStats } from '../telemetry/filters.ts'
 import { decodeTracing } from '../telemetry/tracing.ts'
 import { decodeMsOrNone } from '../fields/values.ts'
 
@@ -208,8 +208,11 @@ function routesOf(at: DecodePath, { routeSpecifier: by }: XManager): HttpConnect
 }
 
 /** Those of the filters that only observe; the first of each kind counts. */
-function telemetryOf(at: DecodePath, filters: readonly XFilter[]): Pick<HttpConnectionManager, 'stats' | 'exchange'> {
-  const found: { stats?: StatsFilter; exchange?: MetadataExchange } = {}
+function telemetryOf(
+  at: DecodePath,
+  filters: readonly XFilter[],
+): Pick<HttpConnectionManager, 'stats' | 'exchange' | 'countsMessages'> {
+  const found: { stats?: StatsFilter; exchange?: MetadataExchange; countsMessages?: boolean } = {}
   for (const [i, filter] of filters.entries()) {
     if (filter.disabled) continue
     const here = at.item(i)
@@ -218,6 +221,8 @@ function telemetryOf(at: DecodePath, filters: readonly XFilter[]): Pick<HttpConn
     if (stats) found.stats = stats
     const exchange = found.exchange ?? decodeExchange(here.in('typed_config'), any)
     if (exchange) found.exchange = exchange
+    const counts = found.countsMessages ?? decodeGrpcStats(here.in('typed_config'), any)
+    if (counts !== undefined) found.countsMessages = counts
   }
   return found
 }

@@ -5,6 +5,7 @@
 import { fromBinary, fromJson, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import {
+  GRPC_METRICS,
   HTTP_METRICS,
   ISTIO_LABELS,
   TCP_METRICS,
@@ -12,15 +13,14 @@ import {
   type MetadataExchange,
   type StatsFilter,
 } from '../../../model/telemetry.ts'
+import { FilterConfigSchema } from '../../../proto/gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.ts'
 import { ConfigSchema, type Config } from '../../../proto/gen/istio/peer_metadata/config_pb.ts'
 import { PluginConfigSchema, type MetricConfig, type PluginConfig } from '../../../proto/gen/istio/stats/config_pb.ts'
 import { readTypeName, unpackStruct } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
 
-const METRICS: readonly IstioMetric[] = [...HTTP_METRICS, ...TCP_METRICS]
+const METRICS: readonly IstioMetric[] = [...HTTP_METRICS, ...GRPC_METRICS, ...TCP_METRICS]
 const LABELS: ReadonlySet<string> = new Set(ISTIO_LABELS)
-/** What Istio has beside, and meshlet does not keep. */
-const OTHER_METRICS: ReadonlySet<string> = new Set(['request_messages_total', 'response_messages_total'])
 
 /** @param at the filter's typed_config. @returns undefined for a filter of another type, or one that cannot be read */
 export function decodeStats(at: DecodePath, any: Any | undefined): StatsFilter | undefined {
@@ -40,8 +40,7 @@ function tagsOf(at: DecodePath, { metrics }: PluginConfig): StatsFilter['tags'] 
     if (metric.drop) continue
     const here = at.item(i)
     const names = METRICS.filter((name) => metric.name === '' || name === metric.name)
-    if (names.length === 0 && !OTHER_METRICS.has(metric.name))
-      here.in('name').ignore(`there is no metric ${metric.name}`)
+    if (names.length === 0) here.in('name').ignore(`there is no metric ${metric.name}`)
     const changes = changesOf(here, metric)
     if (changes.length === 0) continue
     for (const name of names) {
@@ -67,6 +66,18 @@ function changesOf(at: DecodePath, { tagsToRemove, dimensions }: MetricConfig): 
     else changes.push([tag, constant[2]!])
   }
   return changes
+}
+
+/**
+ * envoy.filters.http.grpc_stats: messages count in istio_* metrics where the filter hands its counts on. What it keeps
+ * itself is Envoy's own.
+ * @returns undefined for a filter of another type
+ */
+export function decodeGrpcStats(at: DecodePath, any: Any | undefined): boolean | undefined {
+  const from = read(at, any, FilterConfigSchema)
+  if (!from) return undefined
+  noteIgnored(at, FilterConfigSchema, from)
+  return from.emitFilterState
 }
 
 /** A string of CEL without escapes. */

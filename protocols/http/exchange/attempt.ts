@@ -198,6 +198,7 @@ export class Attempt implements CallEvents {
   onCallData(chunk: Buffer): void {
     const { record, down } = this.#owner
     record.sentBytes += chunk.length
+    record.messages?.responses.add(chunk)
     down.sendData(chunk)
   }
 

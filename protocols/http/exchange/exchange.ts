@@ -76,7 +76,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     this.request = request
     this.down = down
     this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
-    this.record = createRecord(rt.ctx, http)
+    this.record = createRecord(rt.ctx, http, request)
   }
 
   /* From the server codec. */
@@ -114,6 +114,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
   requestData(chunk: Buffer): void {
     if (this.#phase === 'over') return
     this.record.receivedBytes += chunk.length
+    this.record.messages?.requests.add(chunk)
     this.#mirrors?.add(chunk)
     if (this.body.add(chunk)) this.#rt.metrics.limits.replayBytes.value++
     if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)

@@ -1,6 +1,8 @@
 /** What Istio's standard metrics are told of an exchange that is over. */
 import type { StatsFilter } from '../../../model/telemetry.ts'
-import { isGrpc } from '../../router.ts'
+import { formatEnvoyFlags } from '../../../model/access-log/response-flags.ts'
+import type { GrpcMessages } from '../../telemetry/grpc-messages.ts'
+import type { RequestEnds } from '../../telemetry/http-group.ts'
 import { findFirstValue } from '../filters/header-edit.ts'
 import { deriveGrpcStatus } from './reply.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
@@ -22,6 +24,9 @@ type Counted = {
     readonly peerMetadata: string | undefined
     readonly grpcStatus: string | undefined
     readonly trailers: readonly string[] | undefined
+    readonly firstByteMs: number | undefined
+    readonly isGrpc: boolean
+    readonly messages?: GrpcMessages
   }
   readonly request: RequestHead
   readonly client: RequestOrigin
@@ -29,41 +34,53 @@ type Counted = {
 }
 
 export function reportToIstio(
-  { record, request, client, http }: Counted,
+  exchange: Counted,
   filter: StatsFilter,
   result: { readonly flags: string; readonly durationMs: number },
 ): void {
+  const { record, client } = exchange
+  const ends = findEnds(exchange, filter)
+  client.reporter.report(ends, {
+    ...result,
+    flags: formatEnvoyFlags(result.flags),
+    status: record.status,
+    grpcStatus: record.isGrpc ? findGrpcStatus(record) : undefined,
+    receivedBytes: record.receivedBytes,
+    sentBytes: record.sentBytes,
+  })
+  if (record.messages) client.reporter.reportMessages(ends, record.messages)
+}
+
+/** Of a stream that lasts: as soon as the answer says who the server is. */
+export function reportMessagesSoFar(exchange: Counted, filter: StatsFilter): void {
+  const { record, client } = exchange
+  if (record.messages && record.firstByteMs !== undefined)
+    client.reporter.reportMessages(findEnds(exchange, filter), record.messages)
+}
+
+function findEnds({ record, request, client, http }: Counted, filter: StatsFilter): RequestEnds {
   const { conn } = client
   const { plan } = record
   const isServer = conn.listener.direction === 'inbound'
   const withTls = isServer ? conn.tls !== undefined : (record.upstream?.usesIdentity ?? false)
   const peer = isServer ? conn.tls?.peer : record.upstream?.peer
   const byBaggage = isServer && http.exchange?.clientBy.includes('baggage')
-  client.reporter.report(
-    {
-      filter,
-      reporter: isServer ? 'destination' : 'source',
-      cluster: plan?.kind === 'forward' ? plan.cluster : undefined,
-      endpoint: record.endpoint,
-      routeName: plan?.routeName ?? '',
-      host: request.authority,
-      ownPrincipal: withTls ? client.ownPrincipal : undefined,
-      peerPrincipal: peer?.spiffeId?.uri,
-      metadata: isServer
-        ? http.exchange?.clientBy.includes('headers')
-          ? request.peerMetadata
-          : undefined
-        : record.peerMetadata,
-      baggage: byBaggage ? request.header('baggage') : undefined,
-    },
-    {
-      ...result,
-      status: record.status,
-      grpcStatus: isGrpc(request.header('content-type')) ? findGrpcStatus(record) : undefined,
-      receivedBytes: record.receivedBytes,
-      sentBytes: record.sentBytes,
-    },
-  )
+  return {
+    filter,
+    reporter: isServer ? 'destination' : 'source',
+    cluster: plan?.kind === 'forward' ? plan.cluster : undefined,
+    endpoint: record.endpoint,
+    routeName: plan?.routeName ?? '',
+    host: request.authority,
+    ownPrincipal: withTls ? client.ownPrincipal : undefined,
+    peerPrincipal: peer?.spiffeId?.uri,
+    metadata: isServer
+      ? http.exchange?.clientBy.includes('headers')
+        ? request.peerMetadata
+        : undefined
+      : record.peerMetadata,
+    baggage: byBaggage ? request.header('baggage') : undefined,
+  }
 }
 
 /** As Envoy has it: trailers, headers, what the HTTP status means; '' without an answer, -1 for what is no number. */

@@ -1,11 +1,11 @@
 /** What an access log line tells of a request: read from the exchange when the line is written, and only what it asks for. */
 import type { MeshError } from '../../../core/errors.ts'
-import type { HostPort, LogFacts, TimePoint } from '../../../model/access-log/facts.ts'
+import { FactsWithoutExchange, type HostPort, type LogFacts, type TimePoint } from '../../../model/access-log/facts.ts'
 import { toEnvoyFlags } from '../../../model/access-log/response-flags.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
 import type { CertificatesUsed, PeerIdentity } from '../../../model/identity.ts'
 import type { Connection } from '../../connection.ts'
-import { findHeaderOrPseudo, isGrpc } from '../../router.ts'
+import { findHeaderOrPseudo } from '../../router.ts'
 import { explainAnswer } from '../../telemetry/code-details.ts'
 import { describeConnectFailure } from '../../telemetry/failures.ts'
 import { findFirstValue } from '../filters/header-edit.ts'
@@ -19,6 +19,7 @@ type LogRecord = {
   readonly startedMs: number
   readonly startedWallMs: number
   readonly status: number
+  readonly isGrpc: boolean
   readonly error: MeshError | undefined
   readonly receivedBytes: number
   readonly sentBytes: number
@@ -118,8 +119,8 @@ export class RequestLogFacts implements LogFacts {
     return this.#of.record.status
   }
   get grpcStatus(): number | undefined {
-    const { request, record } = this.#of
-    if (!isGrpc(request.header('content-type'))) return undefined
+    const { record } = this.#of
+    if (!record.isGrpc) return undefined
     const status = findGrpcStatus(record)
     return status === '' ? undefined : Number(status)
   }
@@ -218,22 +219,18 @@ function since({ startedMs }: LogRecord, ms: number | undefined): number | undef
 }
 
 /** Of bytes that were no request: there is nothing but the connection to tell of. */
-export class BrokenRequestFacts implements LogFacts {
+export class BrokenRequestFacts extends FactsWithoutExchange implements LogFacts {
   readonly type = 'DownstreamEnd'
   readonly startedMs: number
   readonly endedMs: number
   readonly protocol: string
-  readonly upstreamProtocol = undefined
   readonly status: number
-  readonly grpcStatus = undefined
   readonly codeDetails: string
   readonly terminationDetails = undefined
   readonly flags: readonly string[]
   readonly receivedBytes = 0
   readonly sentBytes = 0
   readonly attempts = 0
-  readonly metadata = undefined
-  readonly routeName = undefined
   readonly filterChain: string | undefined
   readonly cluster = undefined
   readonly upstream = undefined
@@ -250,13 +247,12 @@ export class BrokenRequestFacts implements LogFacts {
   readonly tlsVersion: string | undefined
   readonly peer: PeerIdentity | undefined
   readonly ownUri = undefined
-  readonly traceId = undefined
-  readonly spanId = undefined
 
   constructor(
     conn: Connection,
     o: { readonly protocol: string; readonly status: number; readonly error: MeshError; readonly nowMs: number },
   ) {
+    super()
     this.startedMs = o.nowMs
     this.endedMs = o.nowMs
     this.protocol = o.protocol
@@ -274,15 +270,6 @@ export class BrokenRequestFacts implements LogFacts {
   }
   time(point: TimePoint): number | undefined {
     return point === 'DS_RX_BEG' || point === 'DS_TX_END' ? 0 : undefined
-  }
-  request(): undefined {
-    return undefined
-  }
-  response(): undefined {
-    return undefined
-  }
-  trailer(): undefined {
-    return undefined
   }
 }
 

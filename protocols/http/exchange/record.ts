@@ -8,7 +8,10 @@ import type { Address } from '../../../core/os/network.ts'
 import type { Tracing } from '../../../model/http/tracing.ts'
 import { finishSpan } from '../../telemetry/tracing/tracer.ts'
 import { getAccessLogs } from '../../telemetry/access-logs.ts'
-import { reportToIstio } from './istio-report.ts'
+import { isGrpc } from '../../router.ts'
+import { GrpcMessages } from '../../telemetry/grpc-messages.ts'
+import { getTelemetry } from '../../telemetry/telemetry.ts'
+import { reportMessagesSoFar, reportToIstio } from './istio-report.ts'
 import { BrokenRequestFacts, RequestLogFacts } from './log-facts.ts'
 import { readHttpManager } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
@@ -32,6 +35,11 @@ export type ExchangeRecord = {
   tries: number
   /** Envoy's flag for retries that were wanted but not made, because of the policy's limit or the budget. */
   retryFlag?: 'URX' | 'UO'
+  /** Known where somebody asks. */
+  readonly isGrpc: boolean
+  /** Where they are counted. */
+  readonly messages?: GrpcMessages
+  reportMessages?: () => void
   firstByteMs: number | undefined
   endpoint: Endpoint | undefined
   /** By a hash policy. */
@@ -59,9 +67,19 @@ export type ExchangeRecord = {
 
 export function createRecord(
   { clock }: Pick<Context, 'clock'>,
-  { accessLogs }: Pick<HttpConnectionManager, 'accessLogs'>,
+  {
+    accessLogs,
+    stats,
+    tracing,
+    countsMessages,
+  }: Pick<HttpConnectionManager, 'accessLogs' | 'stats' | 'tracing' | 'countsMessages'>,
+  request: RequestHead,
 ): ExchangeRecord {
+  const isObserved = stats !== undefined || accessLogs !== undefined || tracing !== undefined
+  const isGrpcRequest = isObserved && isGrpc(request.header('content-type'))
   return {
+    isGrpc: isGrpcRequest,
+    ...(isGrpcRequest && stats && countsMessages && { messages: new GrpcMessages() }),
     startedMs: clock.monotonicMs(),
     startedWallMs: clock.wallMs(),
     status: 0,
@@ -136,18 +154,30 @@ export function reportDenied(
 }
 
 /** Remembers it, and tells what policies found that refuse nobody, and what CORS policies say of its origin. */
-export function notePlan(plan: Plan, { record, client, request }: Recorded, { ctx, metrics }: HttpRuntime): void {
+export function notePlan(plan: Plan, exchange: Recorded, { ctx, metrics }: HttpRuntime): void {
+  const { record, client, request } = exchange
   record.plan = plan
+  if (record.messages && plan.kind === 'forward') watchStream(exchange, ctx)
   // What has been found by then is told with the plan that it goes on to.
   if (plan.kind === 'wait') return
   if (plan.cors) metrics.corsOrigins[plan.cors.isAllowed ? 'allowed' : 'refused'].value++
   if (plan.shadow) reportDecisions(plan.shadow, client.conn, request, ctx)
 }
 
+/** A stream of gRPC may last for weeks; its messages show while it does. */
+function watchStream(exchange: Recorded, ctx: Context): void {
+  const { record, http } = exchange
+  if (!http.stats || record.reportMessages) return
+  const filter = http.stats
+  record.reportMessages = () => reportMessagesSoFar(exchange, filter)
+  getTelemetry(ctx).openStreams.add(record.reportMessages)
+}
+
 export function finishAccess(exchange: Recorded, { ctx, metrics }: HttpRuntime): void {
   const { record, request, client, http } = exchange
   metrics.ended(client.conn.listener.direction, record.status)
   if (record.error) metrics.failed(record.error.code)
+  if (record.reportMessages) getTelemetry(ctx).openStreams.delete(record.reportMessages)
   if (!http.stats && !http.accessLogs && !http.tracing) return
   const durationMs = ctx.clock.monotonicMs() - record.startedMs
   const flags = formatFlags(record)

@@ -15,7 +15,7 @@ function decoded(...filters: JsonObject[]) {
   const { codec } = value.filterChains[0]!
   assert.ok(codec.kind === 'http')
   assert.deepEqual(codec.http.filters, [])
-  return { stats: codec.http.stats, exchange: codec.http.exchange, ignored }
+  return { stats: codec.http.stats, exchange: codec.http.exchange, counts: codec.http.countsMessages, ignored }
 }
 
 test('without the filters nothing is counted or exchanged', () => {
@@ -62,6 +62,7 @@ test('overrides of the Telemetry API: dropped metrics, labels removed, set and a
       ['source_version', '7'],
     ],
   )
+  assert.deepEqual(counted!.tags.get('request_messages_total')!.get('source_app'), undefined)
   assert.deepEqual(
     [...counted!.tags.get('tcp_sent_bytes_total')!],
     [
@@ -98,6 +99,17 @@ test('one that cannot be read is told, and blocks nothing', () => {
 
 test('a disabled filter counts nothing', () => {
   assert.equal(decoded({ ...stats, disabled: true }).stats, undefined)
+})
+
+test('messages of gRPC count where grpc_stats hands its counts on', () => {
+  const grpcStats = (emit_filter_state: boolean): JsonObject =>
+    filter({
+      '@type': 'type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig',
+      emit_filter_state,
+    })
+  assert.deepEqual([decoded(grpcStats(true)).counts, decoded(grpcStats(true)).ignored], [true, []])
+  assert.equal(decoded(grpcStats(false)).counts, false)
+  assert.equal(decoded().counts, undefined)
 })
 
 const headers = { istio_headers: {} }

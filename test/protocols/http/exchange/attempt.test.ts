@@ -73,7 +73,7 @@ class Rig {
       } as unknown as RequestOrigin,
       request: this.#request,
       remoteIp: '10.0.0.9',
-      record: createRecord({ clock }, {}),
+      record: createRecord({ clock }, {}, this.#request),
       body: this.body,
       down,
       get isAnswering() {

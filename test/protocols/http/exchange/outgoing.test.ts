@@ -26,23 +26,24 @@ const add = (name: string, value: string, how: 'append' | 'overwrite' = 'append'
 })
 
 function facts(more: Partial<HeaderFacts> = {}, method = 'GET', headers: string[] = []): HeaderFacts {
+  const request = new RequestHead({
+    method,
+    scheme: 'http',
+    authority: 'a.test',
+    path: '/p',
+    headers,
+    version: 'HTTP/1.1',
+    bodyLength: 0,
+    upgrade: undefined,
+    expectContinue: false,
+  })
   return {
-    request: new RequestHead({
-      method,
-      scheme: 'http',
-      authority: 'a.test',
-      path: '/p',
-      headers,
-      version: 'HTTP/1.1',
-      bodyLength: 0,
-      upgrade: undefined,
-      expectContinue: false,
-    }),
+    request,
     client: {
       conn: { remote: { host: '10.0.0.2', port: 5 }, local: { host: '10.0.0.1', port: 80 }, tls: undefined },
     } as unknown as RequestOrigin,
     http: {},
-    record: createRecord({ clock: new SimClock() }, {}),
+    record: createRecord({ clock: new SimClock() }, {}, request),
     awaitsContinue: false,
     remoteIp: '',
     nowMs: NOW_MS,
