@@ -159,6 +159,8 @@ export type MqttProxy = {
   readonly cluster: string
   /** User name and password as the client said them, where this node proves users itself. */
   readonly forwardCredentials: boolean
+  /** The broker is told who the client is, by a PROXY header of this version. */
+  readonly sendProxyProtocol?: ProxyVersion
 }
 
 export type TcpProxy = {

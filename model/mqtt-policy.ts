@@ -181,6 +181,7 @@ export const createMqttFilterWaySchema = () =>
       transport: z.enum(['tcp', 'websocket', 'auto']).default('tcp'),
       mode: z.enum(['engine', 'transparent']).default('engine'),
       cluster: z.string().min(1).optional(),
+      sendProxyProtocol: z.literal([1, 2]).optional(),
       forwardCredentials: z
         .boolean()
         .refine((said) => !said, 'would give passwords of the machine to a broker, which only its agent.yaml may do')
@@ -189,6 +190,10 @@ export const createMqttFilterWaySchema = () =>
     .refine(({ mode, cluster }) => (mode === 'transparent') === (cluster !== undefined), {
       path: ['cluster'],
       message: 'goes with mode `transparent`, which needs it',
+    })
+    .refine(({ mode, sendProxyProtocol }) => mode === 'transparent' || sendProxyProtocol === undefined, {
+      path: ['sendProxyProtocol'],
+      message: 'goes with mode `transparent`',
     })
 
 export type MqttPolicy = z.infer<ReturnType<typeof createMqttPolicySchema>> & {

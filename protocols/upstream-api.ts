@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../core/errors.ts'
-import type { Address } from '../core/os/network.ts'
+import type { Address, NetStream } from '../core/os/network.ts'
 import type { Cluster, Endpoint } from '../model/cluster.ts'
 import type { CertificatesUsed } from '../model/identity.ts'
 
@@ -29,6 +29,9 @@ export type UpstreamStream = {
   release(how: 'ok' | 'failed'): void
 }
 
+/** @param made between which addresses the connection is */
+export type MakeHeader = (made: Pick<NetStream, 'local' | 'remote'>) => Uint8Array
+
 export type ConnectOptions = {
   readonly signal: AbortSignal
   /**
@@ -45,6 +48,8 @@ export type ConnectOptions = {
   readonly onEnding?: ((reason: MeshError) => void) | undefined
   /** The way leads through an HTTP proxy. */
   readonly through?: HttpProxy | undefined
+  /** What the endpoint gets before anything else, TLS included: a PROXY header. */
+  readonly makeHeader?: MakeHeader | undefined
   /** The request's host, for auto_sni. */
   readonly host?: string | undefined
 }

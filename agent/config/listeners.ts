@@ -121,7 +121,11 @@ function codecOf(l: ListenerConfig, mqtt: MqttPolicy): Codec {
         mqtt: policyOf(l, mqtt),
         transport: l.transport,
         ...(l.cluster !== undefined && {
-          proxy: { cluster: l.cluster, forwardCredentials: l.forwardCredentials ?? false },
+          proxy: {
+            cluster: l.cluster,
+            forwardCredentials: l.forwardCredentials ?? false,
+            ...(l.sendProxyProtocol && { sendProxyProtocol: l.sendProxyProtocol }),
+          },
         }),
       }
     default:

@@ -76,6 +76,8 @@ export const bridge = () =>
     /** Out through a proxy that knows HTTP CONNECT; what it carries is encrypted as the cluster says. */
     /** Default: that of the environment (HTTPS_PROXY, NO_PROXY); `none`: directly. */
     httpProxy: z.preprocess((said) => (said === 'none' ? NO_HTTP_PROXY : said), httpProxy().optional()),
+    /** The broker's end begins connections with a PROXY header of this version, which names this agent's address. */
+    sendProxyProtocol: z.literal([1, 2]).optional(),
     /** Waits between connections are at least and at most so long, and grow in between. */
     reconnectMinMs: count().max(60_000).default(1_000),
     reconnectMaxMs: count().max(3_600_000).default(300_000),

@@ -10,8 +10,8 @@ import { guard } from '../../core/defects/guard.ts'
 import type { Address } from '../../core/os/network.ts'
 import { ipBytes } from '../../model/ip.ts'
 import type { ProxyProtocol, ProxyVersion } from '../../model/listener.ts'
+import { CLIENT, TLV, V2_SIGNATURE, V4_IN_V6 } from '../proxy-header.ts'
 
-const SIGNATURE = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a])
 const LINE_START = Buffer.from('PROXY ')
 /** Of version 1, its line break included (§2.1). */
 const MAX_LINE_BYTES = 107
@@ -19,7 +19,6 @@ const HEAD_BYTES = 16
 /** Addresses and TLVs of version 2: balancers send some hundred bytes. */
 const MAX_V2_BYTES = 4 * 1024
 const NO_BYTES = Buffer.alloc(0)
-const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')
 
 /** `source` is undefined for what the balancer sends by itself (LOCAL, UNKNOWN). `bytes`: how long the header is. */
 export type ProxyHeader = {
@@ -41,7 +40,7 @@ export function parseProxyHeader(bytes: Buffer, { isOptional, disallowedVersions
   if (version !== undefined && disallowedVersions.includes(version))
     return isOptional ? NO_HEADER : { problem: `a PROXY header of version ${version} is not taken here` }
   if (version === undefined) return isOptional ? NO_HEADER : NOT_BEGUN
-  return version === 2 ? (bytes.length < SIGNATURE.length ? 'more' : parseV2(bytes)) : parseV1(bytes)
+  return version === 2 ? (bytes.length < V2_SIGNATURE.length ? 'more' : parseV2(bytes)) : parseV1(bytes)
 }
 /** What was said is the client's, and stays. */
 const NO_HEADER: ProxyHeader = { source: undefined, bytes: 0 }
@@ -53,7 +52,7 @@ function versionOf(bytes: Buffer): ProxyVersion | undefined {
     const start = bytes.subarray(0, sign.length)
     return start.equals(sign.subarray(0, start.length))
   }
-  return isBegunBy(SIGNATURE) ? 2 : isBegunBy(LINE_START) ? 1 : undefined
+  return isBegunBy(V2_SIGNATURE) ? 2 : isBegunBy(LINE_START) ? 1 : undefined
 }
 
 function parseV1(bytes: Buffer): Found {
@@ -86,20 +85,16 @@ function parseV2(bytes: Buffer): Found {
   if (length < addressBytes * 2 + 4) return { problem: 'the addresses of the PROXY header are cut off' }
   const host = bytes.subarray(HEAD_BYTES, HEAD_BYTES + addressBytes)
   const fields = readTlvs(bytes.subarray(HEAD_BYTES + addressBytes * 2 + 4, end))
-  const tls = fields?.get(TYPE_SSL)
+  const tls = fields?.get(TLV.tls)
   if (!fields || tls === 'twice') return { problem: 'the TLVs of the PROXY header are malformed' }
   const source = { host: textOf(host), port: bytes.readUInt16BE(HEAD_BYTES + addressBytes * 2) }
   const proxied = tls && readTls(tls)
   return proxied ? { source, bytes: end, tls: proxied } : { source, bytes: end }
 }
 
-/* §2.2.5 and §2.2.6. */
-const TYPE_SSL = 0x20
-const SUBTYPE_CN = 0x22
-const CLIENT_SSL = 0x01
 /** A certificate was shown on this connection, or on one of the same TLS session. */
-const CLIENT_CERT = 0x02 | 0x04
-const SSL_HEAD_BYTES = 5
+const CLIENT_CERTIFICATE = CLIENT.certificateOnConnection | CLIENT.certificateInSession
+const TLS_HEAD_BYTES = 5
 
 /** @returns by type; undefined when a length leads out of them */
 function readTlvs(bytes: Buffer): ReadonlyMap<number, Buffer | 'twice'> | undefined {
@@ -114,9 +109,9 @@ function readTlvs(bytes: Buffer): ReadonlyMap<number, Buffer | 'twice'> | undefi
   return fields
 }
 function readTls(value: Buffer): ProxiedTls | undefined {
-  if (value.length < SSL_HEAD_BYTES || (value[0]! & CLIENT_SSL) === 0) return undefined
-  const isVerified = (value[0]! & CLIENT_CERT) !== 0 && value.readUInt32BE(1) === 0
-  const name = isVerified ? readTlvs(value.subarray(SSL_HEAD_BYTES))?.get(SUBTYPE_CN) : undefined
+  if (value.length < TLS_HEAD_BYTES || (value[0]! & CLIENT.tls) === 0) return undefined
+  const isVerified = (value[0]! & CLIENT_CERTIFICATE) !== 0 && value.readUInt32BE(1) === 0
+  const name = isVerified ? readTlvs(value.subarray(TLS_HEAD_BYTES))?.get(TLV.commonName) : undefined
   return { commonName: name === undefined || name === 'twice' ? undefined : decodeUtf8(name) }
 }
 function decodeUtf8(bytes: Buffer): string | undefined {
@@ -130,7 +125,7 @@ function decodeUtf8(bytes: Buffer): string | undefined {
 function textOf(address: Buffer): string {
   if (address.length === 4) return address.join('.')
   // An IPv4 address in IPv6 is the IPv4 address, however it is written.
-  if (address.subarray(0, 12).equals(MAPPED)) return address.subarray(12).join('.')
+  if (address.subarray(0, 12).equals(V4_IN_V6)) return address.subarray(12).join('.')
   const groups = Array.from({ length: 8 }, (_, i) => address.readUInt16BE(i * 2).toString(16)).join(':')
   return new URL(`http://[${groups}]`).hostname.slice(1, -1)
 }

@@ -206,6 +206,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         speaks: options.speaks,
         host: options.host,
         through: options.through,
+        makeHeader: options.makeHeader,
         signal,
       })
       held.use(this.#trackTunnel(stream, endpoint, certificates, options.onEnding))

@@ -33,6 +33,7 @@ export type DialOptions = {
   readonly speaks: ConnectOptions['speaks']
   readonly host: string | undefined
   readonly through?: ConnectOptions['through']
+  readonly makeHeader?: ConnectOptions['makeHeader']
   readonly signal: AbortSignal
 }
 
@@ -142,7 +143,7 @@ async function connected(
   ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
   cluster: Cluster,
   endpoint: Endpoint,
-  { address, port, through, signal }: DialOptions,
+  { address, port, through, makeHeader, signal }: DialOptions,
 ): Promise<NetStream> {
   const { network, clock, identity } = ctx
   const late = new AbortController()
@@ -164,6 +165,7 @@ async function connected(
     try {
       if (proxy) await openTunnel(dialed.stream.on('error', ignore), target, { proxy, signal: either })
       if (closed && !staysHere(made)) throw closed
+      if (makeHeader) made.stream.on('error', ignore).write(makeHeader(made))
       if (cluster.discovery.kind === 'original-dst') {
         const own = getCaptureLoop(ctx).dialed(made)
         made.stream.once(

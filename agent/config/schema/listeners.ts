@@ -120,6 +120,8 @@ const anyListener = () =>
       cluster: z.string().min(1).optional(),
       /** Of `transparent`, with `mqtt.users`: the broker gets user name and password as the client said them. */
       forwardCredentials: z.boolean().optional(),
+      /** Of `transparent`: connections to the broker begin with a PROXY header of this version, which names the client. */
+      sendProxyProtocol: z.literal([1, 2]).optional(),
       /** With `tls`: clients without it come in, too. */
       plainText: z.boolean().optional(),
     }),
@@ -128,16 +130,17 @@ type MqttMode = {
   readonly mode: string
   readonly cluster?: string | undefined
   readonly forwardCredentials?: boolean | undefined
+  readonly sendProxyProtocol?: number | undefined
 }
-function refuseModeContradictions({ mode, cluster, forwardCredentials }: MqttMode, ctx: z.RefinementCtx): void {
+function refuseModeContradictions(l: MqttMode, ctx: z.RefinementCtx): void {
   const refuse = (name: string, message: string): void => ctx.addIssue({ code: 'custom', path: [name], message })
-  if (mode === 'transparent') {
-    if (cluster === undefined) refuse('cluster', 'is needed with mode `transparent`: where is the broker?')
+  if (l.mode === 'transparent') {
+    if (l.cluster === undefined) refuse('cluster', 'is needed with mode `transparent`: where is the broker?')
     return
   }
   const why = 'is of mode `transparent`: say `mode: transparent`, or leave it out'
-  if (cluster !== undefined) refuse('cluster', why)
-  if (forwardCredentials !== undefined) refuse('forwardCredentials', why)
+  for (const name of ['cluster', 'forwardCredentials', 'sendProxyProtocol'] as const)
+    if (l[name] !== undefined) refuse(name, why)
 }
 export const listener = () =>
   anyListener().superRefine((l, ctx) => {

@@ -1,6 +1,6 @@
 /**
  * The network filter `meshlet.mqtt_proxy`: a TypedStruct with the schema of agent.yaml's `mqtt:` section, and of a
- * listener's `transport`, `mode` and `cluster`.
+ * listener's `transport`, `mode`, `cluster` and `sendProxyProtocol`.
  */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Codec } from '../../../model/listener.ts'
@@ -18,8 +18,14 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
     return refused
   }
   const here = at.in('value')
-  const { transport, mode, cluster, forwardCredentials, ...policy } = struct.value
-  const asked = createMqttFilterWaySchema().safeParse({ transport, mode, cluster, forwardCredentials })
+  const { transport, mode, cluster, forwardCredentials, sendProxyProtocol, ...policy } = struct.value
+  const asked = createMqttFilterWaySchema().safeParse({
+    transport,
+    mode,
+    cluster,
+    forwardCredentials,
+    sendProxyProtocol,
+  })
   const parsed = createMqttPolicySchema().safeParse(policy)
   if (parsed.success && asked.success) {
     if (refuseOfMachine(here, parsed.data)) return refused
@@ -28,7 +34,11 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
       mqtt: parsed.data,
       transport: asked.data.transport,
       ...(asked.data.cluster !== undefined && {
-        proxy: { cluster: asked.data.cluster, forwardCredentials: false },
+        proxy: {
+          cluster: asked.data.cluster,
+          forwardCredentials: false,
+          ...(asked.data.sendProxyProtocol && { sendProxyProtocol: asked.data.sendProxyProtocol }),
+        },
       }),
     }
   }

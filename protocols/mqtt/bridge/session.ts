@@ -18,7 +18,8 @@ import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd, MAX_PACKET_BYTES } from './link.ts'
 import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
-import { findProxy, type ProxySources } from './transport/http-proxy.ts'
+import { describeWay } from './transport/way.ts'
+import type { ProxySources } from './transport/http-proxy.ts'
 import { STABLE_MS, Waits } from './waits.ts'
 import { readMessageMs } from '../expiry.ts'
 import type { Trouble } from './outflow.ts'
@@ -324,9 +325,8 @@ export class BridgeSession implements AsyncDisposable {
       leg.tried = cluster
       if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `there is no cluster ${leg.cluster}`)
       upstream = await this.#p.upstreams.connect(cluster, {
-        speaks: 'tcp',
+        ...describeWay(this.#plan, this.#p),
         signal,
-        through: findProxy(this.#plan, this.#p),
         onEnding: (reason) => this.#link?.close(reason),
       })
       stream = await this.#framed(upstream, signal)
@@ -421,9 +421,7 @@ export class BridgeSession implements AsyncDisposable {
     const cluster = this.#p.tables.get().cluster(this.#plan.cluster)
     const { signal } = this.#stop
     const found = cluster
-      ? await this.#p.upstreams
-          .connect(cluster, { speaks: 'tcp', signal, through: findProxy(this.#plan, this.#p) })
-          .catch(() => undefined)
+      ? await this.#p.upstreams.connect(cluster, { ...describeWay(this.#plan, this.#p), signal }).catch(() => undefined)
       : undefined
     found?.release('ok')
     found?.stream.destroy()

@@ -189,10 +189,8 @@ export class ProxiedClient implements Holder {
     this.#held.use(state.proxied.countConnection(state.quotas, { ...admitted, cluster: proxy.cluster }, quota))
     let upstream: UpstreamStream
     try {
-      upstream = await proxying.connect(proxy.cluster, {
+      upstream = await proxying.connect(proxy, conn, {
         signal: this.#gone.signal,
-        speaks: 'tcp',
-        host: conn.tls?.serverName ?? conn.offered.serverName,
         onEnding: (reason) => this.close(reason),
       })
     } catch (thrown) {

@@ -3,9 +3,14 @@ import { MeshError } from '../../../core/errors.ts'
 import { Tally } from '../../../core/lease.ts'
 import type { Cell, Metrics } from '../../../core/metrics.ts'
 import type { Cluster } from '../../../model/cluster.ts'
+import type { MqttProxy } from '../../../model/listener.ts'
+import type { Connection } from '../../connection.ts'
 import type { ConnectOptions, Upstreams, UpstreamStream } from '../../upstream-api.ts'
 import type { Context } from '../../context.ts'
 import { type Waiting, getWaiting } from '../../waiting.ts'
+import { describeClient } from './proxy-header.ts'
+
+type Ending = Pick<ConnectOptions, 'signal' | 'onEnding'>
 
 export type ProxyingOptions = {
   readonly upstreams: Upstreams
@@ -46,9 +51,14 @@ export class Proxying {
   }
 
   /** Rejects with MESH_NO_CLUSTER, and as Upstreams.connect. */
-  async connect(name: string, options: ConnectOptions): Promise<UpstreamStream> {
-    const cluster = this.#o.clusterOf(name)
-    if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `the cluster ${name} of the listener is unknown`)
-    return this.#o.upstreams.connect(cluster, options)
+  async connect(proxy: MqttProxy, client: Connection, ending: Ending): Promise<UpstreamStream> {
+    const cluster = this.#o.clusterOf(proxy.cluster)
+    if (!cluster) throw new MeshError('MESH_NO_CLUSTER', `the cluster ${proxy.cluster} of the listener is unknown`)
+    return this.#o.upstreams.connect(cluster, {
+      ...ending,
+      speaks: 'tcp',
+      host: client.tls?.serverName ?? client.offered.serverName,
+      makeHeader: describeClient(client, proxy.sendProxyProtocol),
+    })
   }
 }

@@ -252,10 +252,17 @@ test('mode transparent names the cluster of the broker, and only then', () => {
     cluster: 'b',
     forwardCredentials: true,
   })
+  assert.deepEqual(proxyOf(', mode: transparent, cluster: b, sendProxyProtocol: 1'), {
+    cluster: 'b',
+    forwardCredentials: false,
+    sendProxyProtocol: 1,
+  })
   for (const [bad, name] of [
     ['mode: transparent', 'cluster'],
     ['cluster: b', 'cluster'],
     ['forwardCredentials: false', 'forwardCredentials'],
+    ['sendProxyProtocol: 2', 'sendProxyProtocol'],
+    ['mode: transparent, cluster: b, sendProxyProtocol: 3', 'sendProxyProtocol'],
   ] as const) {
     const loaded = loadConfig(
       `control: {address: "a:1", roots: /r}\nlisteners: [{name: a, kind: mqtt, port: 1, ${bad}}]`,

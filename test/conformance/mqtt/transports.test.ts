@@ -152,6 +152,59 @@ test(
   },
 )
 
+test(
+  'out: to mosquitto behind haproxy, which demands a PROXY header: a bridge and clients of mode transparent',
+  { timeout: 120_000 },
+  async (t) => {
+    const [brokerPort, front, bridged, proxied] = (await freePorts(4)) as [number, number, number, number]
+    const folder = temporaryFolder(t, 0o755)
+    fs.writeFileSync(
+      path.join(folder, 'mosquitto.conf'),
+      `user root\nallow_anonymous true\nlistener ${brokerPort} 127.0.0.1\n`,
+    )
+    const mosquitto = start(t, findDebianProgram('mosquitto'), ['-c', path.join(folder, 'mosquitto.conf')])
+    await mosquitto.listening(brokerPort)
+    fs.writeFileSync(
+      path.join(folder, 'haproxy.cfg'),
+      [
+        'global\n  log stdout format raw local0\n',
+        'defaults\n  mode tcp\n  log global\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n',
+        `listen front\n  bind 127.0.0.1:${front} accept-proxy\n  server s 127.0.0.1:${brokerPort}\n`,
+        '  log-format "from %ci:%cp to %fi:%fp"\n',
+      ].join(''),
+    )
+    const haproxy = start(t, findDebianProgram('haproxy'), ['-db', '-f', path.join(folder, 'haproxy.cfg')])
+    await haproxy.listening(front)
+    const agent = await agentWith(
+      t,
+      `listeners:
+- {name: own, kind: mqtt, port: ${bridged}}
+- {name: proxied, kind: mqtt, port: ${proxied}, mode: transparent, cluster: broker, sendProxyProtocol: 2}
+mqtt:
+  routes: [{match: line/#, direction: both, cluster: broker}]
+  bridges: [{cluster: broker, sendProxyProtocol: 1}]
+`,
+      [staticCluster('broker', front)],
+    )
+    await agent.process.until('the bridge is connected', async () =>
+      (await agent.status())?.bridge[0]?.state === 'connected' ? true : undefined,
+    )
+    const far = await connected(t, `mqtt://127.0.0.1:${proxied}`)
+    const device = await connected(t, `mqtt://127.0.0.1:${bridged}`)
+    await talk(device, far, 'line/up')
+    await talk(far, device, 'line/down')
+    const { localPort } = far.stream as net.Socket
+    await far.endAsync()
+    await agent.process.stop('SIGTERM')
+    await haproxy.until('haproxy has logged the client, as it came to the listener', () =>
+      haproxy.log.includes(`from 127.0.0.1:${localPort} to 127.0.0.1:${proxied}`) ? true : undefined,
+    )
+    await haproxy.until('and the bridge, as itself', () =>
+      new RegExp(`from 127\\.0\\.0\\.1:\\d+ to 127\\.0\\.0\\.1:${front}\\n`).test(haproxy.log) ? true : undefined,
+    )
+  },
+)
+
 test('in: TCP, WebSocket, TLS and WSS on one port', { timeout: 120_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
   const server = testCa().issue('site', 'broker', { dnsNames: ['localhost'] })

@@ -27,6 +27,8 @@ export class FakeUpstream {
   readonly releases: ('ok' | 'failed')[] = []
   /** What each connection was to lead through. */
   readonly through: (HttpProxy | undefined)[] = []
+  /** What each connection began with, before MQTT. */
+  readonly headers: (string | undefined)[] = []
   readonly network: SimNetwork
   readonly #at: typeof AT
   #taken = 0
@@ -59,9 +61,10 @@ export class FakeUpstream {
   }
   get upstreams(): Upstreams {
     return {
-      connect: async (_cluster: Cluster, { signal, through }) => {
+      connect: async (_cluster: Cluster, { signal, through, makeHeader }) => {
         this.through.push(through)
-        const { stream } = await this.network.dial(this.#at, signal)
+        const { stream, local, remote } = await this.network.dial(this.#at, signal)
+        this.headers.push(makeHeader && Buffer.from(makeHeader({ local, remote })).toString('latin1'))
         return {
           stream,
           endpoint: { address: this.#at.host, port: this.#at.port } as never,

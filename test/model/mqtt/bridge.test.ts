@@ -23,6 +23,7 @@ for (const [bridge, place] of [
   [{ websocket: { host: 'a/b' } }, 'websocket.host'],
   [{ websocket: { host: 'a\r\nX: y' } }, 'websocket.host'],
   [{ httpProxy: { host: 'proxy' } }, 'httpProxy.port'],
+  [{ sendProxyProtocol: 3 }, 'sendProxyProtocol'],
   [{ httpProxy: { host: 'proxy', port: 1, credentialsFile: 'relative' } }, 'httpProxy.credentialsFile'],
 ] as const)
   test(`a bridge that cannot be: ${JSON.stringify(bridge).slice(0, 60)}`, () =>

@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Network } from '../../../core/os/network.ts'
 import { cluster, endpoint, GET, Harness, OK, ORIGIN } from '../http/harness.ts'
+import { dial } from '../../../protocols/upstream/dial.ts'
 import { ANY_TLS } from '../parts.ts'
 
 test('what a cluster says about its sockets reaches the network: the local address and TCP keep-alive', async () => {
@@ -20,6 +21,26 @@ test('what a cluster says about its sockets reaches the network: the local addre
   await origin.answer(OK)
   assert.match(await client.take(), /200 OK/)
   assert.deepEqual(asked, [{ from: '127.0.0.2', keepAlive: { idleMs: 7_000, probes: 3 } }])
+})
+
+test('a PROXY header stands before anything else, TLS included', async () => {
+  const tls = { ...ANY_TLS, sni: 'a.example' }
+  await using h = new Harness([cluster(undefined, { transport: { kind: 'tls', tls } })])
+  const origin = await h.origin()
+  const { signal } = new AbortController()
+  const makeHeader = ({ remote }: { readonly remote: { readonly port: number } }): Buffer =>
+    Buffer.from(`PROXY to ${remote.port}\r\n`)
+  void dial(h.ctx, cluster(undefined, { transport: { kind: 'tls', tls } }), endpoint(ORIGIN.host, ORIGIN.port), {
+    address: ORIGIN.host,
+    port: ORIGIN.port,
+    speaks: 'tcp',
+    host: undefined,
+    signal,
+    makeHeader,
+  }).catch(() => undefined)
+  const first = await origin.last.take()
+  assert.ok(first.startsWith(`PROXY to ${ORIGIN.port}\r\n`), first.slice(0, 40))
+  assert.match(first, /a\.example/)
 })
 
 test("with auto_host_sni the endpoint's hostname is the name that TLS asks for, and the name of its address where it has none", async () => {

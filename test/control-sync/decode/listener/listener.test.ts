@@ -63,12 +63,19 @@ test('a pushed mqtt listener may be transparent, and gives no passwords of this 
   )
   assert.ok(made.kind === 'mqtt')
   assert.deepEqual([made.transport, made.proxy], ['auto', { cluster: 'broker', forwardCredentials: false }])
+  const telling = codec(
+    good({}, { filters: [filter({ mode: 'transparent', cluster: 'broker', sendProxyProtocol: 2 })] }).value,
+  )
+  assert.ok(telling.kind === 'mqtt')
+  assert.equal(telling.proxy?.sendProxyProtocol, 2)
   for (const [value, place] of [
     [{ mode: 'transparent' }, 'cluster'],
     [{ cluster: 'broker' }, 'cluster'],
     [{ mode: 'other', cluster: 'broker' }, 'mode'],
     [{ mode: 'transparent', cluster: 'broker', forwardCredentials: true }, 'forwardCredentials'],
     [{ transport: 'udp' }, 'transport'],
+    [{ sendProxyProtocol: 2 }, 'sendProxyProtocol'],
+    [{ mode: 'transparent', cluster: 'broker', sendProxyProtocol: 3 }, 'sendProxyProtocol'],
   ] as const)
     assert.deepEqual(
       issues({}, { filters: [filter(value)] }).map((one) => one.slice(0, one.indexOf(':'))),

@@ -167,6 +167,18 @@ test('through an HTTP proxy: the way, its credentials at each connection, and wh
   assert.equal(through?.readCredentials?.(), 'what /run/credentials/proxy holds')
 })
 
+test('with sendProxyProtocol each connection begins with a header that names this agent; without it with none', async (t) => {
+  const r = await rig(t, [UP], { sendProxyProtocol: 1 })
+  ;(await r.upstream.accepted()).end()
+  await r.reconnected()
+  const [first, second] = r.upstream.headers
+  assert.match(first ?? '', /^PROXY TCP4 [\d.]+ 10\.0\.0\.1 \d+ 1883\r\n$/)
+  assert.match(second ?? '', /^PROXY TCP4 /)
+  const plain = await rig(t, [UP])
+  await plain.upstream.accepted()
+  assert.deepEqual(plain.upstream.headers, [undefined])
+})
+
 test('after a boot each session waits before its first connection, whatever comes meanwhile, and ends at once', async (t) => {
   const made = new Rig()
   await made.upstream.listen()

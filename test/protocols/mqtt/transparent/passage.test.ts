@@ -1,5 +1,6 @@
 /** What the broker says to a client, who the client is to the broker, and what both are told of limits. */
 import { test } from 'node:test'
+import { parseProxyHeader } from '../../../../protocols/downstream/proxy-protocol.ts'
 import assert from 'node:assert/strict'
 import { FilesDisk, line, PASSWORDS, usersOn } from '../../../helpers/mqtt/users.ts'
 import { PROXY, Rig, VERSIONS, type Open } from './rig.ts'
@@ -67,6 +68,25 @@ test('no side is promised packets or aliases beyond the limits of the listener',
   broker.connack(0, { properties: { topicAliasMaximum: 100, receiveMaximum: 9 } })
   const got = (await connack).properties
   assert.deepEqual({ ...got }, { topicAliasMaximum: 3, maximumPacketBytes: 5000, receiveMaximum: 9 })
+})
+
+test('with sendProxyProtocol the broker is told who the client is, and whose certificate was verified here', async () => {
+  const rig = await Rig.start()
+  const { peer } = rig.open({ spiffe: 'spiffe://mesh/ns/a/sa/pump' }).conn.tls ?? {}
+  const told = async (p: Open): Promise<unknown> => {
+    await rig.connected({ host: '192.0.2.7', ...p, proxy: { ...PROXY, sendProxyProtocol: 2 } })
+    const read = parseProxyHeader(Buffer.from(rig.upstream.headers.at(-1) ?? '', 'latin1'))
+    return 'source' in Object(read) ? { ...Object(read), bytes: undefined } : read
+  }
+  const source = { host: '192.0.2.7', port: 1 }
+  assert.deepEqual(await told({}), { source, bytes: undefined })
+  const named = { ...peer!, subject: 'CN=pump-1,O=Plant' }
+  assert.deepEqual(await told({ peer: named }), { source, bytes: undefined, tls: { commonName: 'pump-1' } })
+  const proxied = { commonName: 'pump-2' }
+  assert.deepEqual(await told({ peer: named, proxied }), { source, bytes: undefined, tls: proxied })
+  assert.deepEqual(await told({ peer: named, proxied: { commonName: undefined } }), { source, bytes: undefined })
+  await rig.connected()
+  assert.equal(rig.upstream.headers.at(-1), undefined)
 })
 
 test('credentials: as they came without users; with users the proved name and no password, unless a setting says so', async () => {
