@@ -83,6 +83,14 @@ export const hubConfigSchema = z
     maxCertificateTtlSec: whole(60, 90 * DAY_SEC)
       .default(90 * DAY_SEC)
       .describe('longest life that a request may name; more is refused'),
+    enrollment: z
+      .strictObject({
+        approval: z
+          .enum(['always', 'token'])
+          .default('token')
+          .describe('who waits for `meshlet-hub device approve`: every device, or those whose token says so'),
+      })
+      .prefault({}),
     admin: z
       .strictObject({
         address: z.enum(['127.0.0.1', '::1']).default('127.0.0.1').describe('loopback address of the admin port'),

@@ -11,6 +11,7 @@ const program = new Program(process)
 async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), {
     ...program.io,
+    operator: process.env['SUDO_USER'],
     giveUpAfter: (ms) => {
       setTimeout(() => process.exit(1), ms).unref()
     },

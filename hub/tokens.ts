@@ -3,24 +3,30 @@
  * workload its bearer joins; that it exists, is not revoked and how often it was used stands in the registry.
  */
 import {
+  createHash,
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
   randomUUID,
-  sign,
-  verify,
   type KeyObject,
 } from 'node:crypto'
 import path from 'node:path'
 import type { Clock } from '../core/os/clock.ts'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
+import { isSignedBy } from '../core/jwt/algorithms.ts'
+import { encodeJson, signJwt } from '../core/jwt/sign.ts'
+import { parseRange } from '../model/ip.ts'
+import { findLabelProblem } from './enrollment/labels.ts'
+import type { Labels } from './registry/enrollments.ts'
 import { isNodePattern } from './registry/node-names.ts'
 import type { Registry } from './registry/registry.ts'
 
 export const TOKEN_KEY_FILE = 'token-key.pem'
 const AUDIENCE = 'meshlet-hub'
-const HEADER = encoded({ alg: 'ES256', typ: 'JWT' })
+const ES256 = { alg: 'ES256', typ: 'JWT' }
+const HEADER = encodeJson(ES256)
+const MAX_CIDRS = 32
 const MAX_TOKEN_CHARS = 4_096
 /** A hub that was moved to a machine whose clock is a little late. */
 const LEEWAY_MS = 60_000
@@ -41,6 +47,13 @@ export type CreateToken = {
   readonly maxUses?: number | undefined
   /** The node name that it is good for, or a pattern with `*`. */
   readonly nodes: string
+  /** Ranges that its bearer must come from; none: anywhere. */
+  readonly cidrs?: readonly string[] | undefined
+  readonly labels?: Labels | undefined
+  /** Who joins with it waits for an operator's word. */
+  readonly approval?: boolean | undefined
+  /** Pins of the hub's roots (hub/ca/pin.ts), so that whoever has the token knows the hub. */
+  readonly roots?: readonly string[] | undefined
 }
 
 /** The signing key of the folder, made when there is none (0600). Throws MESH_STATE_UNUSABLE. */
@@ -94,24 +107,42 @@ export class Tokens {
         'MESH_CONFIG_INVALID',
         `"${p.nodes}" is no node name (letters, digits, ".", "_" and "-", at most 253), and no pattern of them with *`,
       )
+    const unreadable = p.cidrs?.find((cidr) => !parseRange(cidr))
+    if (unreadable !== undefined || (p.cidrs?.length ?? 0) > MAX_CIDRS)
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        unreadable === undefined ? `at most ${MAX_CIDRS} ranges are taken` : `"${unreadable}" is no address or range`,
+      )
+    const label = findLabelProblem(p.labels ?? {})
+    if (label !== undefined) throw new MeshError('MESH_CONFIG_INVALID', label)
+    return this.#issue(p)
+  }
+
+  #issue(p: CreateToken): JoinClaims & { readonly token: string } {
     const createdMs = Math.floor(this.#clock.wallMs() / 1_000) * 1_000
-    const claims = {
-      jti: randomUUID(),
-      namespace: p.namespace,
-      serviceAccount: p.serviceAccount,
-      expiresMs: createdMs + p.ttlSec * 1_000,
-    }
-    this.#registry.addToken({ ...claims, createdMs, maxUses: p.maxUses ?? null, nodes: p.nodes })
-    const payload = encoded({
+    const { namespace, serviceAccount, nodes, cidrs, labels, approval, maxUses = null, roots } = p
+    const claims = { jti: randomUUID(), namespace, serviceAccount, expiresMs: createdMs + p.ttlSec * 1_000 }
+    const payload = {
       iss: this.#issuer,
       aud: [AUDIENCE],
-      sub: `system:serviceaccount:${p.namespace}:${p.serviceAccount}`,
+      sub: `system:serviceaccount:${namespace}:${serviceAccount}`,
       jti: claims.jti,
       iat: createdMs / 1_000,
       exp: claims.expiresMs / 1_000,
+      ...(roots === undefined ? {} : { roots }),
+    }
+    const token = signJwt(ES256, payload, this.#key)
+    this.#registry.addToken({
+      ...claims,
+      createdMs,
+      maxUses,
+      nodes,
+      hash: hashToken(token),
+      cidrs: cidrs ?? [],
+      labels: labels ?? {},
+      approval: approval ?? false,
     })
-    const signature = sign('sha256', Buffer.from(`${HEADER}.${payload}`), { key: this.#key, dsaEncoding: 'ieee-p1363' })
-    return { ...claims, token: `${HEADER}.${payload}.${signature.toString('base64url')}` }
+    return { ...claims, token }
   }
 
   /** Throws MESH_TOKEN_INVALID: not ours, changed, ended, unknown to the registry, or revoked. */
@@ -121,6 +152,8 @@ export class Tokens {
     if (nowMs >= claims.expiresMs) throw invalid(`ended at ${new Date(claims.expiresMs).toISOString()}`)
     const row = this.#registry.token(claims.jti)
     if (!row) throw invalid('is not known to the registry of this hub')
+    // Who has the signing key alone cannot make what the registry knows.
+    if (row.hash !== null && row.hash !== hashToken(token)) throw invalid('is not the one that was given out')
     if (row.revokedMs !== null) throw invalid(`was revoked at ${new Date(row.revokedMs).toISOString()}`)
     return claims
   }
@@ -134,7 +167,7 @@ export class Tokens {
     const genuine =
       raw.length === 64 &&
       raw.toString('base64url') === signature &&
-      verify('sha256', Buffer.from(`${header}.${payload}`), { key: this.#publicKey, dsaEncoding: 'ieee-p1363' }, raw)
+      isSignedBy('ES256', this.#publicKey, Buffer.from(`${header}.${payload}`), raw)
     if (!genuine) throw invalid('is not signed by this hub')
     const c = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8')) as {
       iss: string
@@ -152,7 +185,5 @@ export class Tokens {
   }
 }
 
-function encoded(value: unknown): string {
-  return Buffer.from(JSON.stringify(value)).toString('base64url')
-}
+const hashToken = (token: string): string => createHash('sha256').update(token).digest('hex')
 const invalid = (what: string): MeshError => new MeshError('MESH_TOKEN_INVALID', `the join token ${what}`)

@@ -4,6 +4,8 @@ import type { LogOutput } from '../../core/log-output.ts'
 export type Io = {
   /** Where the log of `run` goes; undefined: standard output, as it is. */
   readonly logOutput?: () => LogOutput
+  /** Who types, where `sudo` says so; undefined: the user of this process. */
+  readonly operator?: string | undefined
   readonly out: (text: string) => void
   readonly err: (text: string) => void
   /** Resolves with the reason when the program is asked to stop. */

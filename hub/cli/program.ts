@@ -1,7 +1,9 @@
 /** The subcommands of `meshlet-hub`, with the help that should suffice. Each action loads its own file. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { runCommandLine, type Finish } from '../../core/cli/run.ts'
+import type { AuditOptions } from './audit.ts'
 import type { Io } from './io.ts'
+import type { CreateOptions } from './token.ts'
 
 export const DEFAULT_CONFIG = '/etc/meshlet-hub/hub.yaml'
 
@@ -16,6 +18,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addDevices(program, io, done)
     addRoots(program, io, done)
     addBackup(program, io, done)
+    addAudit(program, io, done)
     addVersion(program, io, done)
   }
   return await runCommandLine({ ...HUB, add }, argv, io)
@@ -37,43 +40,56 @@ function addRun(program: Command, io: Io, done: Finish): void {
 }
 
 function addToken(program: Command, io: Io, done: Finish): void {
-  const token = program.command('token').description('join tokens: what a device shows to get its first certificate')
-  token
-    .command('create')
-    .description('make a token and print it on standard output')
-    .addOption(config())
-    .addOption(json())
-    .requiredOption('-n, --namespace <ns>', 'namespace that the device joins')
-    .requiredOption('-s, --service-account <sa>', 'service account that the device becomes')
-    .requiredOption(
-      '--node <name>',
-      "name that the device has as a node, which is also its folder of resources; or a pattern for several, e.g. 'gw-*'",
-    )
-    .option('--ttl <duration>', 'life, e.g. 30m, 24h, 7d; default: tokenTtlSec of hub.yaml', seconds)
-    .option('--max-uses <n>', 'how many keys may be certified with it; default: any number', count)
-    .action(
-      async (o: {
-        config: string
-        json: boolean
-        namespace: string
-        serviceAccount: string
-        node: string
-        ttl?: number
-        maxUses?: number
-      }) => done((await import('./token.ts')).create(o, io)),
-    )
+  const token = program.command('token').description('join tokens: what a device shows once to belong to the fleet')
+  addTokenCreate(token, io, done)
   token
     .command('list')
-    .description('all tokens, newest first')
+    .description('all tokens, newest first, with the devices that joined with each')
     .addOption(config())
     .addOption(json())
     .action(async (o: { config: string; json: boolean }) => done((await import('./token.ts')).list(o, io)))
   token
     .command('revoke')
-    .description('end a token now, and the renewals of what joined with it')
+    .description('end a token now, and the renewals of what joined with it and has no key of its own')
     .argument('<id>', 'id as `token list` shows it')
     .addOption(config())
     .action(async (id: string, o: { config: string }) => done((await import('./token.ts')).revoke(id, o, io)))
+}
+
+function addTokenCreate(token: Command, io: Io, done: Finish): void {
+  token
+    .command('create')
+    .description('make a token and print it on standard output; it is shown nowhere else')
+    .addOption(config())
+    .addOption(json())
+    .requiredOption('-n, --namespace <ns>', 'namespace that the device joins')
+    .requiredOption('-s, --service-account <sa>', 'service account that the device becomes')
+    .option(
+      '--name <name>',
+      'name that the device has, which is also its folder of resources; with --count, {n} counts',
+    )
+    .option('--name-pattern <pattern>', "names that devices may have, e.g. 'gw-*'")
+    .addOption(new Option('--node <name>', 'as --name, or as --name-pattern').hideHelp())
+    .option('--count <n>', 'so many tokens, for one device each', count)
+    .option('--out <file>', 'write a table (id,name,token,expires) to a new file of mode 0600')
+    .option('--uses <n>', 'how many devices may join with it; default: any number, with --count 1', count)
+    .addOption(new Option('--max-uses <n>', 'as --uses').argParser(count).hideHelp())
+    .option('--ttl <duration>', 'life, e.g. 30m, 24h, 7d; default: tokenTtlSec of hub.yaml', seconds)
+    .option('--cidr <range>', 'address or range that its bearer must come from; may be repeated', collect, [])
+    .option('-l, --label <key=value>', 'label of its devices; may be repeated', label, {})
+    .option('--approval', 'who joins with it waits for `meshlet-hub device approve`', false)
+    .action(async ({ node, maxUses, ...o }: CreateOptions & { node?: string; maxUses?: number }) =>
+      done(
+        (await import('./token.ts')).create(
+          {
+            ...o,
+            ...(maxUses === undefined ? {} : { uses: maxUses }),
+            ...(node === undefined ? {} : node.includes('*') ? { namePattern: node } : { name: node }),
+          },
+          io,
+        ),
+      ),
+    )
 }
 
 function addDevices(program: Command, io: Io, done: Finish): void {
@@ -111,6 +127,17 @@ function addBackup(program: Command, io: Io, done: Finish): void {
     )
 }
 
+function addAudit(program: Command, io: Io, done: Finish): void {
+  program
+    .command('audit')
+    .description('who did what and when: tokens, joins, approvals, revocations, clones, restores')
+    .addOption(config())
+    .addOption(new Option('-o, --output <form>', 'form').choices(['table', 'json']).default('table'))
+    .option('--last <n>', 'the newest so many', count, 1_000)
+    .option('--of <subject>', 'of one device, or of one token by its id')
+    .action(async (o: AuditOptions) => done((await import('./audit.ts')).printAudit(o, io)))
+}
+
 function addVersion(program: Command, io: Io, done: Finish): void {
   program
     .command('version')
@@ -132,4 +159,10 @@ function seconds(text: string): number {
 function count(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('must be a whole number from 1')
   return Number(text)
+}
+const collect = (text: string, before: readonly string[]): readonly string[] => [...before, text]
+function label(text: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('must be KEY=VALUE')
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
 }

@@ -1,9 +1,13 @@
 /** `meshlet-hub token create|list|revoke` */
+import fs from 'node:fs'
 import { systemClock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import type { TokenRow } from '../registry/registry.ts'
+import { isExact } from '../registry/node-names.ts'
+import type { Labels } from '../registry/enrollments.ts'
+import type { TokenRow } from '../registry/rows.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { withState } from './open.ts'
+import { listPins } from '../ca/pin.ts'
+import { noteByOperator, openStoredCa, withState, type State } from './open.ts'
 import type { Io } from './io.ts'
 import { formatDate, formatTable } from './table.ts'
 
@@ -12,38 +16,131 @@ export type CreateOptions = {
   readonly json: boolean
   readonly namespace: string
   readonly serviceAccount: string
-  readonly node: string
+  readonly name?: string
+  readonly namePattern?: string
+  readonly count?: number
+  readonly out?: string
   readonly ttl?: number
-  readonly maxUses?: number
+  readonly uses?: number
+  readonly cidr: readonly string[]
+  readonly label: Labels
+  readonly approval: boolean
 }
+type Made = { readonly id: string; readonly name: string; readonly token: string; readonly expires: string }
 
-/** Prints the token alone, so that it can go straight into a file. */
+/** Prints the token alone, so that it can go straight into a file; several go into a table of their own. */
 export async function create(o: CreateOptions, io: Io): Promise<ExitCode> {
-  const made = withState(o.config, ({ config, tokens }) =>
-    tokens.create({
-      namespace: o.namespace,
-      serviceAccount: o.serviceAccount,
-      nodes: o.node,
-      ttlSec: o.ttl ?? config.tokenTtlSec,
-      maxUses: o.maxUses,
-    }),
-  )
-  io.out(
-    o.json
-      ? `${JSON.stringify({ id: made.jti, namespace: made.namespace, serviceAccount: made.serviceAccount, node: o.node, expires: new Date(made.expiresMs).toISOString(), token: made.token })}\n`
-      : `${made.token}\n`,
-  )
+  const names = listNames(o)
+  if (names.length > 1 && o.out === undefined)
+    throw new MeshError('MESH_CONFIG_INVALID', '--count needs --out: many tokens are not printed on a terminal')
+  const made = withState(o.config, (state) => {
+    // What cannot be written must not stay valid: the file comes first, the registry when it is whole.
+    using file = o.out === undefined ? undefined : openSecret(o.out)
+    return state.registry.exclusively(() => {
+      const roots = listPins(openStoredCa(state).rootsPem)
+      const all = names.map((nodes) => createOne({ state, o, io }, { nodes, roots }))
+      file?.write(['id,name,token,expires', ...all.map((m) => `${m.id},${m.name},${m.token},${m.expires}`)])
+      return all
+    })
+  })
+  if (o.out !== undefined)
+    io.out(
+      o.json
+        ? `${JSON.stringify({ file: o.out, tokens: made.map((m) => ({ ...m, token: undefined })) })}\n`
+        : `${o.out}: ${made.length} token(s), shown nowhere else\n`,
+    )
+  else for (const m of made) io.out(o.json ? `${JSON.stringify(described(o, m))}\n` : `${m.token}\n`)
   return 0
 }
 
+/** Kept for scripts: `node` is what the token is good for. */
+const described = ({ namespace }: CreateOptions, { name, ...m }: Made) => ({ ...m, namespace, node: name, name })
+
+function createOne(
+  { state, o, io }: { state: State; o: CreateOptions; io: Io },
+  p: { nodes: string; roots: readonly string[] },
+): Made {
+  const { jti, token, expiresMs } = state.tokens.create({
+    ...p,
+    namespace: o.namespace,
+    serviceAccount: o.serviceAccount,
+    ttlSec: o.ttl ?? state.config.tokenTtlSec,
+    maxUses: o.uses ?? (o.count === undefined ? undefined : 1),
+    cidrs: o.cidr,
+    labels: o.label,
+    approval: o.approval || state.config.enrollment.approval === 'always',
+  })
+  noteByOperator(state, io, {
+    event: 'token.created',
+    subject: jti,
+    detail: `${o.namespace}/${o.serviceAccount} for ${p.nodes}`,
+  })
+  return { id: jti, name: p.nodes, token, expires: new Date(expiresMs).toISOString() }
+}
+
+/** The hub cannot write while they are made. */
+const MAX_COUNT = 10_000
+
+/** One a token; `{n}` counts. Throws MESH_CONFIG_INVALID. */
+function listNames({ name, namePattern, count = 1 }: CreateOptions): readonly string[] {
+  if (name !== undefined && namePattern !== undefined)
+    throw new MeshError('MESH_CONFIG_INVALID', '--name and --name-pattern are not for one token')
+  if (name !== undefined && !isExact(name))
+    throw new MeshError('MESH_CONFIG_INVALID', `--name ${name} is a pattern: --name-pattern takes it`)
+  if (count > MAX_COUNT) throw new MeshError('MESH_CONFIG_INVALID', `--count ${count}: at most ${MAX_COUNT} at a time`)
+  const text = name ?? namePattern
+  if (text === undefined)
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      "a token is for names: --name gw-17, or --name-pattern 'gw-*' ('*' for any name that is free)",
+    )
+  if (count > 1 && name !== undefined && !name.includes('{n}'))
+    throw new MeshError('MESH_CONFIG_INVALID', `--count ${count} needs a {n} in --name, e.g. gw-{n}, or --name-pattern`)
+  return Array.from({ length: count }, (_, i) => text.replaceAll('{n}', String(i + 1)))
+}
+
+/** A new file of this user alone; what is there is never written over. */
+function openSecret(name: string): Disposable & { write(lines: readonly string[]): void } {
+  let handle: number
+  try {
+    handle = fs.openSync(name, 'wx', 0o600)
+  } catch (cause) {
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      `--out ${name} cannot be made: it is there already, or its folder is not`,
+      {
+        cause,
+      },
+    )
+  }
+  let whole = false
+  return {
+    write(lines) {
+      try {
+        fs.writeSync(handle, lines.map((line) => `${line}\n`).join(''))
+        fs.fsyncSync(handle)
+      } catch (cause) {
+        throw new MeshError('MESH_STATE_UNUSABLE', `--out ${name} cannot be written`, { cause })
+      }
+      whole = true
+    },
+    [Symbol.dispose]() {
+      fs.closeSync(handle)
+      if (!whole) fs.rmSync(name, { force: true })
+    },
+  }
+}
+
 export async function list(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const rows = withState(o.config, ({ registry }) => registry.tokens())
+  const rows = withState(o.config, ({ registry }) =>
+    registry.tokens().map((t) => ({ ...t, devices: registry.devicesOfToken(t.jti) })),
+  )
   const nowMs = systemClock.wallMs()
-  if (o.json) io.out(`${JSON.stringify(rows.map((t) => ({ ...t, state: stateOf(t, nowMs) })))}\n`)
+  if (o.json) io.out(`${JSON.stringify(rows.map((t) => ({ ...t, hash: undefined, state: stateOf(t, nowMs) })))}\n`)
   else {
     io.out(
       formatTable(
-        ['ID', 'NAMESPACE', 'SERVICE ACCOUNT', 'NODE', 'STATE', 'USES', 'CREATED', 'ENDS'],
+        ['ID', 'NAMESPACE', 'SERVICE ACCOUNT', 'NODE', 'STATE', 'USES', 'CREATED', 'ENDS', 'DEVICES'],
         rows.map((t) => [
           t.jti,
           t.namespace,
@@ -53,6 +150,7 @@ export async function list(o: { readonly config: string; readonly json: boolean 
           `${t.uses}${t.maxUses === null ? '' : ` of ${t.maxUses}`}`,
           formatDate(t.createdMs),
           formatDate(t.expiresMs),
+          shorten(t.devices),
         ]),
       ),
     )
@@ -60,12 +158,29 @@ export async function list(o: { readonly config: string; readonly json: boolean 
   return 0
 }
 
+const MAX_SHOWN = 5
+const shorten = (names: readonly string[]): string =>
+  names.length === 0
+    ? '-'
+    : names.slice(0, MAX_SHOWN).join(' ') + (names.length > MAX_SHOWN ? ` and ${names.length - MAX_SHOWN} more` : '')
+
 /** Rejects with MESH_TOKEN_INVALID when there is no such token. */
 export async function revoke(id: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const row = withState(o.config, ({ registry }) => registry.revokeToken(id, systemClock.wallMs()))
-  if (!row) throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
+  const { row, devices } = withState(o.config, (state) =>
+    state.registry.exclusively(() => {
+      const revoked = state.registry.revokeToken(id, systemClock.wallMs())
+      if (!revoked)
+        throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
+      noteByOperator(state, io, {
+        event: 'token.revoked',
+        subject: id,
+        detail: `${revoked.namespace}/${revoked.serviceAccount}`,
+      })
+      return { row: revoked, devices: state.registry.devicesOfToken(id) }
+    }),
+  )
   io.out(
-    `revoked: ${row.jti}, ${row.namespace}/${row.serviceAccount}, used by ${row.uses} key(s); certificates given for it are refused, and its streams end\n`,
+    `revoked: ${row.jti}, ${row.namespace}/${row.serviceAccount}, used by ${row.uses} key(s); certificates given for it are refused, and its streams end. Devices with a key of their own go on${devices.length === 0 ? '' : ` (${shorten(devices)}); meshlet-hub device revoke NAME ends one`}\n`,
   )
   return 0
 }

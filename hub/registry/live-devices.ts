@@ -4,7 +4,8 @@
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import type { Log } from '../../core/log.ts'
-import type { DeviceChange, Registry } from './registry.ts'
+import type { Registry } from './registry.ts'
+import type { DeviceChange } from './rows.ts'
 
 const WRITE_MS = 1_000
 const ALIVE_MS = 10_000

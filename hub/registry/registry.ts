@@ -3,84 +3,13 @@
  * time (WAL, busy timeout). Calls block for a disk write at most; the hub makes few of them (a join, a renewal, a new
  * stream).
  */
-import Database from 'better-sqlite3'
-import { MeshError } from '../../core/errors.ts'
 import { isExpired } from '../../core/pki/validity.ts'
-import { toBindingOption } from '../../core/storage/sqlite-addon.ts'
+import { AuditLog } from './audit.ts'
+import { Enrollments, KEY_HOLDER, type Enrollment, type Labels } from './enrollments.ts'
 import { isExact, matchesNode } from './node-names.ts'
-import { MIGRATIONS } from './schema.ts'
+import type { CertificateRow, DeviceChange, DeviceRow, NameClaim, TokenRow } from './rows.ts'
+import { openSqlite, type Sql, type Value } from './sql.ts'
 
-export type TokenRow = {
-  readonly jti: string
-  readonly namespace: string
-  readonly serviceAccount: string
-  readonly createdMs: number
-  readonly expiresMs: number
-  readonly revokedMs: number | null
-  /** Keys that may be certified with it; null: any number. */
-  readonly maxUses: number | null
-  /** Keys that were. */
-  readonly uses: number
-  /**
-   * Node names that it is good for (node-names.ts); null: made by an older hub, good for names that its devices have
-   * already.
-   */
-  readonly nodes: string | null
-}
-export type CertificateRow = {
-  readonly serial: string
-  readonly spiffeUri: string
-  /** Of the token that the first certificate was given for; renewals inherit it. Null when not known. */
-  readonly jti: string | null
-  /**
-   * Keys that follow one another by renewal belong to one device: the id of the first of them. Null: certified by an
-   * older hub.
-   */
-  readonly device: string | null
-  readonly ip: string
-  readonly issuedMs: number
-  readonly notAfterMs: number
-}
-export type DeviceRow = {
-  /** Name of the node: the folder of its resources. */
-  readonly name: string
-  readonly nodeId: string
-  readonly spiffeUri: string
-  readonly joinedMs: number
-  readonly lastSeenMs: number
-  readonly lastIp: string
-  /** Since when it has a stream; null: it has none. */
-  readonly connectedMs: number | null
-  /** Version of the node's resources that it took as a whole last, and when. */
-  readonly inForce: string | null
-  readonly inForceMs: number | null
-  /** What it says of the resources that it refused last; null: it took all. */
-  readonly refused: string | null
-  /** Of the newest certificate of the device. */
-  readonly serial: string | null
-  readonly notAfterMs: number | null
-}
-export type NameClaim = {
-  readonly name: string
-  readonly nodeId: string
-  readonly spiffeUri: string
-  readonly ip: string
-  /** The claimant: a device, or the bearer of a token without a certificate. */
-  readonly holder: string
-  /** Of the token that the claim rests on; undefined when it is not known any more. */
-  readonly jti: string | undefined
-  readonly nowMs: number
-}
-export type DeviceChange = {
-  readonly name: string
-  readonly connectedMs: number | null
-  readonly lastSeenMs: number
-  readonly inForce: string | undefined
-  readonly inForceMs: number | undefined
-  readonly refused: string | undefined
-}
-
-const BUSY_TIMEOUT_MS = 5_000
 /** While devices are served: a command writes for some milliseconds. */
 const SERVING_BUSY_TIMEOUT_MS = 100
 /** Ended certificates are kept this long, for `meshlet-hub devices`. */
@@ -89,8 +18,10 @@ const KEEP_ENDED_MS = 90 * 86_400_000
 const MAX_NAMES_PER_IDENTITY = 100_000
 
 export class Registry implements Disposable {
-  readonly #db: Database.Database
-  /** Tokens revoked and names freed by this process. */
+  readonly audit: AuditLog
+  readonly enrollments: Enrollments
+  readonly #sql: Sql
+  /** What this process has taken from tokens and devices. */
   #ownChanges = 0
 
   /**
@@ -99,13 +30,10 @@ export class Registry implements Disposable {
    * Throws MESH_STORAGE_NEWER, MESH_STORAGE_FAILED.
    */
   constructor(file: string, nativeBinding?: object) {
-    this.#db = guarded(() => {
-      const db = new Database(file, { timeout: BUSY_TIMEOUT_MS, ...toBindingOption(nativeBinding) })
-      db.pragma('journal_mode = WAL')
-      db.pragma('synchronous = FULL')
-      db.pragma('foreign_keys = ON')
-      migrate(db)
-      return db
+    this.#sql = openSqlite(file, nativeBinding)
+    this.audit = new AuditLog(this.#sql)
+    this.enrollments = new Enrollments(this.#sql, () => {
+      this.#ownChanges++
     })
   }
 
@@ -114,17 +42,17 @@ export class Registry implements Disposable {
    * devices with it.
    */
   serving(): void {
-    guarded(() => this.#db.pragma(`busy_timeout = ${SERVING_BUSY_TIMEOUT_MS}`))
+    this.#sql.waitAtMost(SERVING_BUSY_TIMEOUT_MS)
   }
 
-  /** Runs `work` while no other process may write the registry: for state that must be made exactly once. */
+  /** Runs `work` while no other process may write the registry, and undoes its writes when it throws. */
   exclusively<T>(work: () => T): T {
-    return guarded(() => this.#db.transaction(work).immediate())
+    return this.#sql.transaction(work)
   }
 
-  addToken(t: Omit<TokenRow, 'uses' | 'revokedMs'>): void {
+  addToken(t: NewToken): void {
     this.#run(
-      'INSERT INTO tokens (jti, namespace, service_account, created_ms, expires_ms, max_uses, nodes) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      'INSERT INTO tokens (jti, namespace, service_account, created_ms, expires_ms, max_uses, nodes, hash, cidrs, labels, approval) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
       t.jti,
       t.namespace,
       t.serviceAccount,
@@ -132,14 +60,28 @@ export class Registry implements Disposable {
       t.expiresMs,
       t.maxUses,
       t.nodes,
+      t.hash ?? null,
+      JSON.stringify(t.cidrs ?? []),
+      JSON.stringify(t.labels ?? {}),
+      t.approval === true ? 1 : 0,
     )
   }
   token(jti: string): TokenRow | undefined {
-    return this.#all<TokenRow>(`${TOKENS} WHERE jti = ?`, jti)[0]
+    return this.#all<StoredToken>(`${TOKENS} WHERE jti = ?`, jti).map(readTokenRow)[0]
   }
   /** Newest first. */
   tokens(): readonly TokenRow[] {
-    return this.#all<TokenRow>(`${TOKENS} ORDER BY created_ms DESC, jti`)
+    return this.#all<StoredToken>(`${TOKENS} ORDER BY created_ms DESC, jti`).map(readTokenRow)
+  }
+  /** Names of the devices that joined with the token. */
+  devicesOfToken(jti: string): readonly string[] {
+    return this.#all<{ name: string }>(
+      `SELECT name FROM enrollments WHERE jti = ? UNION SELECT name FROM join_requests WHERE jti = ?
+      UNION SELECT d.name FROM certificates c JOIN devices d ON d.holder = c.device WHERE c.jti = ? ORDER BY name`,
+      jti,
+      jti,
+      jti,
+    ).map(({ name }) => name)
   }
   /** @returns the row as it is now; undefined when there is no such token. Revoking twice keeps the first date. */
   revokeToken(jti: string, nowMs: number): TokenRow | undefined {
@@ -150,17 +92,13 @@ export class Registry implements Disposable {
 
   /** Counts one use by the key. A key counts once, so that a device that lost the answer may ask again. */
   useToken(jti: string, keyId: string, nowMs: number): 'counted' | 'used-up' {
-    return guarded(() =>
-      this.#db
-        .transaction((): 'counted' | 'used-up' => {
-          if (this.#all('SELECT 1 FROM token_uses WHERE jti = ? AND key_id = ?', jti, keyId).length) return 'counted'
-          const row = this.token(jti)
-          if (!row || (row.maxUses !== null && row.uses >= row.maxUses)) return 'used-up'
-          this.#run('INSERT INTO token_uses (jti, key_id, used_ms) VALUES (?, ?, ?)', jti, keyId, nowMs)
-          return 'counted'
-        })
-        .immediate(),
-    )
+    return this.#sql.transaction((): 'counted' | 'used-up' => {
+      if (this.#all('SELECT 1 FROM token_uses WHERE jti = ? AND key_id = ?', jti, keyId).length) return 'counted'
+      const row = this.token(jti)
+      if (!row || (row.maxUses !== null && row.uses >= row.maxUses)) return 'used-up'
+      this.#run('INSERT INTO token_uses (jti, key_id, used_ms) VALUES (?, ?, ?)', jti, keyId, nowMs)
+      return 'counted'
+    })
   }
 
   addCertificate(c: CertificateRow): void {
@@ -204,26 +142,22 @@ export class Registry implements Disposable {
   }
 
   #claim(c: NameClaim): string | undefined {
-    return guarded(() =>
-      this.#db
-        .transaction((): string | undefined => {
-          const refused = this.#whyNot(c)
-          if (refused !== undefined) return refused
-          this.#run(
-            `INSERT INTO devices (name, node_id, spiffe_uri, joined_ms, last_seen_ms, last_ip, holder) VALUES (?, ?, ?, ?, ?, ?, ?)
+    return this.#sql.transaction((): string | undefined => {
+      const refused = this.#whyNot(c)
+      if (refused !== undefined) return refused
+      this.#run(
+        `INSERT INTO devices (name, node_id, spiffe_uri, joined_ms, last_seen_ms, last_ip, holder) VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (name) DO UPDATE SET node_id = excluded.node_id, last_seen_ms = excluded.last_seen_ms, last_ip = excluded.last_ip, holder = excluded.holder`,
-            c.name,
-            c.nodeId,
-            c.spiffeUri,
-            c.nowMs,
-            c.nowMs,
-            c.ip,
-            c.holder,
-          )
-          return undefined
-        })
-        .immediate(),
-    )
+        c.name,
+        c.nodeId,
+        c.spiffeUri,
+        c.nowMs,
+        c.nowMs,
+        c.ip,
+        c.holder,
+      )
+      return undefined
+    })
   }
 
   /**
@@ -244,6 +178,9 @@ export class Registry implements Disposable {
       name,
     )[0]
     if (known && known.spiffeUri !== spiffeUri) return `belongs to ${known.spiffeUri}`
+    const enrolled = this.enrollments.byName(name)
+    if (enrolled) return whyNotOfKey(enrolled, holder)
+    if (holder.startsWith(KEY_HOLDER)) return 'is not the one that the device joined with'
     const nodes = (jti === undefined ? undefined : this.token(jti))?.nodes ?? undefined
     if (nodes === undefined)
       return known && (known.holder === null || known.holder === holder)
@@ -283,27 +220,23 @@ export class Registry implements Disposable {
    * too.
    */
   devicesChanged(changes: readonly DeviceChange[], nowMs: number): void {
-    guarded(() =>
-      this.#db
-        .transaction(() => {
-          for (const c of changes) {
-            this.#run(
-              'UPDATE devices SET connected_ms = ?, last_seen_ms = ?, in_force = coalesce(?, in_force), in_force_ms = coalesce(?, in_force_ms), refused = ? WHERE name = ?',
-              c.connectedMs,
-              c.lastSeenMs,
-              c.inForce ?? null,
-              c.inForceMs ?? null,
-              c.refused ?? null,
-              c.name,
-            )
-          }
-          this.#run(
-            'INSERT INTO hub (only, alive_ms) VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET alive_ms = excluded.alive_ms',
-            nowMs,
-          )
-        })
-        .immediate(),
-    )
+    this.#sql.transaction(() => {
+      for (const c of changes) {
+        this.#run(
+          'UPDATE devices SET connected_ms = ?, last_seen_ms = ?, in_force = coalesce(?, in_force), in_force_ms = coalesce(?, in_force_ms), refused = ? WHERE name = ?',
+          c.connectedMs,
+          c.lastSeenMs,
+          c.inForce ?? null,
+          c.inForceMs ?? null,
+          c.refused ?? null,
+          c.name,
+        )
+      }
+      this.#run(
+        'INSERT INTO hub (only, alive_ms) VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET alive_ms = excluded.alive_ms',
+        nowMs,
+      )
+    })
   }
   /** No hub has streams from a run before. */
   nobodyConnected(): void {
@@ -324,63 +257,53 @@ export class Registry implements Disposable {
    * this one has revoked a token.
    */
   get revision(): string {
-    return guarded(() => `${String(this.#db.pragma('data_version', { simple: true }))}.${this.#ownChanges}`)
+    return `${this.#sql.foreignChanges}.${this.#ownChanges}`
   }
   /** A copy of the registry as it is now, whoever writes to it. @param file must not exist */
   copyTo(file: string): void {
-    this.#run('VACUUM INTO ?', file)
+    this.#sql.copyTo(file)
   }
   /** Frees the name for another device or identity. @returns whether it was known */
   forgetDevice(name: string): boolean {
-    return this.#run('DELETE FROM devices WHERE name = ?', name) > 0
+    return this.enrollments.forget(name) + this.#run('DELETE FROM devices WHERE name = ?', name) > 0
   }
 
   [Symbol.dispose](): void {
-    this.#db.close()
+    this.#sql[Symbol.dispose]()
   }
 
-  #all<T>(sql: string, ...params: unknown[]): T[] {
-    return guarded(() => this.#db.prepare(sql).all(...params) as T[])
+  #all<T>(sql: string, ...params: readonly Value[]): T[] {
+    return this.#sql.all<T>(sql, ...params)
   }
-  #run(sql: string, ...params: unknown[]): number {
-    return guarded(() => this.#db.prepare(sql).run(...params).changes)
+  #run(sql: string, ...params: readonly Value[]): number {
+    return this.#sql.run(sql, ...params)
   }
 }
 
 /** Prefix of the holder of a name that is held by a token, without a certificate. */
 export const TOKEN_HOLDER = 'token:'
 
+/** A name that a key has is nobody else's, whatever token they show. */
+function whyNotOfKey({ keyId, state }: Enrollment, holder: string): string | undefined {
+  if (state !== 'active') return `is ${state}: meshlet-hub device approve lets it in again`
+  return holder === KEY_HOLDER + keyId ? undefined : 'belongs to a device with a key of its own'
+}
+
+type NewToken = Omit<TokenRow, 'uses' | 'revokedMs' | 'hash' | 'cidrs' | 'labels' | 'approval'> &
+  Partial<Pick<TokenRow, 'hash' | 'cidrs' | 'labels' | 'approval'>>
+type StoredToken = Omit<TokenRow, 'cidrs' | 'labels' | 'approval'> & {
+  readonly cidrs: string
+  readonly labels: string
+  readonly approval: number
+}
+const readTokenRow = (row: StoredToken): TokenRow => ({
+  ...row,
+  cidrs: JSON.parse(row.cidrs) as string[],
+  labels: JSON.parse(row.labels) as Labels,
+  approval: row.approval === 1,
+})
+
 const TOKENS = `SELECT jti, namespace, service_account AS serviceAccount, created_ms AS createdMs, expires_ms AS expiresMs, revoked_ms AS revokedMs, max_uses AS maxUses, nodes,
-  (SELECT count(*) FROM token_uses u WHERE u.jti = tokens.jti) AS uses FROM tokens`
-const CERTIFICATES = `SELECT serial, spiffe_uri AS spiffeUri, certificates.jti AS jti, device, ip, issued_ms AS issuedMs, not_after_ms AS notAfterMs, revoked_ms AS revokedMs
+  (SELECT count(*) FROM token_uses u WHERE u.jti = tokens.jti) AS uses, hash, cidrs, labels, approval FROM tokens`
+const CERTIFICATES = `SELECT serial, spiffe_uri AS spiffeUri, certificates.jti AS jti, device, ip, issued_ms AS issuedMs, not_after_ms AS notAfterMs, coalesce(certificates.revoked_ms, tokens.revoked_ms) AS revokedMs
   FROM certificates LEFT JOIN tokens ON tokens.jti = certificates.jti`
-
-function migrate(db: Database.Database): void {
-  const version = (): number => Number(db.pragma('user_version', { simple: true }))
-  if (version() > MIGRATIONS.length)
-    throw new MeshError(
-      'MESH_STORAGE_NEWER',
-      `${db.name} has version ${version()}, this hub knows ${MIGRATIONS.length}`,
-    )
-  if (version() === MIGRATIONS.length) return
-  db.transaction(() => {
-    // another process may have migrated while this one waited
-    for (const [i, sql] of MIGRATIONS.entries())
-      if (version() <= i) {
-        db.exec(sql)
-        db.pragma(`user_version = ${i + 1}`)
-      }
-  }).immediate()
-}
-
-function guarded<T>(work: () => T): T {
-  try {
-    return work()
-  } catch (cause) {
-    if (cause instanceof MeshError) throw cause
-    const full = (cause as { code?: unknown }).code === 'SQLITE_FULL'
-    throw new MeshError(full ? 'MESH_STORAGE_FULL' : 'MESH_STORAGE_FAILED', 'the registry of the hub cannot be used', {
-      cause,
-    })
-  }
-}

@@ -37,4 +37,33 @@ CREATE INDEX certificates_by_device ON certificates (device, issued_ms);
 CREATE INDEX devices_by_holder ON devices (holder);
 CREATE TABLE hub (only INTEGER PRIMARY KEY CHECK (only = 1), alive_ms INTEGER NOT NULL) STRICT;
 `,
+  // Devices with a key of their own. `chain` is what the last answer to a renewal said and the next one must repeat;
+  // `resync`: whatever comes next is taken for it (after a restore, after an approval).
+  `
+ALTER TABLE tokens ADD COLUMN hash TEXT;
+ALTER TABLE tokens ADD COLUMN cidrs TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE tokens ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE tokens ADD COLUMN approval INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE certificates ADD COLUMN revoked_ms INTEGER;
+CREATE INDEX certificates_by_token ON certificates (jti);
+CREATE TABLE enrollments (
+  name TEXT PRIMARY KEY, key_id TEXT NOT NULL, namespace TEXT NOT NULL, service_account TEXT NOT NULL, jti TEXT,
+  state TEXT NOT NULL CHECK (state IN ('active', 'suspended', 'revoked')), labels TEXT NOT NULL,
+  counter INTEGER NOT NULL, chain TEXT NOT NULL, previous_chain TEXT NOT NULL, nonce TEXT NOT NULL, resync INTEGER NOT NULL,
+  address TEXT NOT NULL, joined_ms INTEGER NOT NULL, renewed_ms INTEGER NOT NULL, not_after_ms INTEGER NOT NULL,
+  cloned_ms INTEGER, clone_addresses TEXT, revoked_ms INTEGER
+) STRICT;
+CREATE UNIQUE INDEX enrollments_by_key ON enrollments (key_id);
+CREATE INDEX enrollments_by_token ON enrollments (jti);
+CREATE TABLE join_requests (
+  name TEXT PRIMARY KEY, key_id TEXT NOT NULL, namespace TEXT NOT NULL, service_account TEXT NOT NULL, jti TEXT,
+  labels TEXT NOT NULL, address TEXT NOT NULL, why TEXT NOT NULL, asked_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX join_requests_by_key ON join_requests (key_id);
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, actor TEXT NOT NULL, event TEXT NOT NULL, subject TEXT NOT NULL,
+  address TEXT NOT NULL, detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_by_subject ON audit (subject, id);
+`,
 ]

@@ -32,7 +32,7 @@ test('a guest of the same service account gets neither the folder of another nod
   assert.equal(status[err.code], 'PERMISSION_DENIED')
   assert.match(
     err.details,
-    /the node name gw-1 is not one that the join token is for \(guest\).*token create --node gw-1/,
+    /the node name gw-1 is not one that the join token is for \(guest\).*token create --name gw-1/,
   )
   const owner = await join(h, h.hub.createToken(edge('gw-1')).token)
   assert.deepEqual(

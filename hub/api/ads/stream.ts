@@ -177,7 +177,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
     if (refused !== undefined)
       throw new MeshError(
         'MESH_CONTROL_FORBIDDEN',
-        `the node name ${node.name} ${refused}; meshlet-hub token create --node ${node.name} makes a token for it, meshlet-hub devices forget ${node.name} frees it`,
+        `the node name ${node.name} ${refused}; meshlet-hub token create --name ${node.name} makes a token for it, meshlet-hub devices forget ${node.name} frees it`,
       )
     const watched = this.#owned.use(source.watch(node.name, () => this.#guarded(() => this.#onChange())))
     log.info(

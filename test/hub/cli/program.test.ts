@@ -6,76 +6,10 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { Client, credentials } from '@grpc/grpc-js'
 import { Registry } from '../../../hub/registry/registry.ts'
-import { runCli } from '../../../hub/cli/program.ts'
-import type { Io } from '../../../hub/cli/io.ts'
 import { holdRunning, isRunning } from '../../../hub/registry/running.ts'
 import { CLUSTER } from '../../../hub/source/resources.ts'
 import { bearer, DeltaStream } from '../start-hub.ts'
-import { temporaryFolder } from '../../helpers/temporary-folder.ts'
-
-type Ran = { readonly code: number; readonly out: string; readonly err: string }
-function made(t: { after(fn: () => void): void }) {
-  const folder = temporaryFolder(t)
-  fs.mkdirSync(path.join(folder, 'resources'))
-  const config = path.join(folder, 'hub.yaml')
-  fs.writeFileSync(
-    config,
-    `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\n`,
-  )
-  const cli = async (...argv: string[]): Promise<Ran> => {
-    const [out, err]: [string[], string[]] = [[], []]
-    const io: Io = {
-      out: (text) => {
-        out.push(text)
-      },
-      err: (text) => {
-        err.push(text)
-      },
-      stopRequested: async () => 'test',
-    }
-    const code = await runCli(argv, io)
-    return { code, out: out.join(''), err: err.join('') }
-  }
-  return { folder, config, cli }
-}
-
-test('token create prints the token alone; list shows it; revoke ends it', async (t) => {
-  const { cli, config } = made(t)
-  const { code, out } = await cli(
-    'token',
-    'create',
-    '--config',
-    config,
-    '--namespace',
-    'edge',
-    '--service-account',
-    'gateway',
-    '--node',
-    'gw-1',
-    '--ttl',
-    '30m',
-    '--max-uses',
-    '3',
-  )
-  assert.equal(code, 0)
-  assert.match(out, /^[\w-]+\.[\w-]+\.[\w-]+\n$/)
-  const [row] = JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as {
-    jti: string
-    state: string
-    expiresMs: number
-    createdMs: number
-    maxUses: number
-  }[]
-  assert.deepEqual([row?.state, row!.expiresMs - row!.createdMs, row?.maxUses], ['valid', 1_800_000, 3])
-  assert.match((await cli('token', 'revoke', row!.jti, '-c', config)).out, /^revoked: .*edge\/gateway/)
-  assert.match(
-    (await cli('token', 'list', '-c', config)).out,
-    /^ID .*STATE.*\n\S+ +edge +gateway +gw-1 +revoked +0 of 3 /,
-  )
-  const unknown = await cli('token', 'revoke', 'nobody', '-c', config)
-  assert.deepEqual([unknown.code, unknown.out], [1, ''])
-  assert.match(unknown.err, /^meshlet-hub: MESH_TOKEN_INVALID: there is no token nobody/)
-})
+import { hubCli as made } from './hub-cli.ts'
 
 test('devices: connected or not, certificate in use, configuration in force, what was refused; forget frees a name', async (t) => {
   const { cli, config, folder } = made(t)

@@ -2,7 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { silentLog } from '../../../core/log.ts'
 import { HUB_GONE_MS, LiveDevices } from '../../../hub/registry/live-devices.ts'
-import type { DeviceChange, Registry } from '../../../hub/registry/registry.ts'
+import type { Registry } from '../../../hub/registry/registry.ts'
+import type { DeviceChange } from '../../../hub/registry/rows.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 function rig() {

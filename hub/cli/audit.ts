@@ -1,0 +1,27 @@
+/** `meshlet-hub audit` */
+import type { ExitCode } from '../../core/cli/exit.ts'
+import { withState } from './open.ts'
+import type { Io } from './io.ts'
+import { formatDate, formatTable } from './table.ts'
+
+export type AuditOptions = {
+  readonly config: string
+  readonly output: 'table' | 'json'
+  readonly last: number
+  readonly of?: string
+}
+
+/** Oldest first, so that the newest stands above the prompt. */
+export async function printAudit(o: AuditOptions, io: Io): Promise<ExitCode> {
+  const rows = withState(o.config, ({ registry }) => registry.audit.list({ subject: o.of, most: o.last }))
+  if (o.output === 'json')
+    io.out(`${JSON.stringify(rows.map(({ atMs, ...r }) => ({ at: new Date(atMs).toISOString(), ...r })))}\n`)
+  else
+    io.out(
+      formatTable(
+        ['WHEN', 'WHO', 'WHAT', 'ABOUT', 'FROM', 'DETAIL'],
+        rows.map((r) => [formatDate(r.atMs), r.actor, r.event, r.subject, r.address || '-', r.detail]),
+      ),
+    )
+  return 0
+}

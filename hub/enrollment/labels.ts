@@ -1,0 +1,19 @@
+/** Labels of devices: the syntax of Kubernetes' labels, so that they can be copied from there. */
+import type { Labels } from '../registry/enrollments.ts'
+
+const KEY = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/
+const VALUE = /^(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$/
+const MAX_LABELS = 32
+
+/** What is wrong with the first that is; undefined: nothing. */
+export function findLabelProblem(labels: Labels): string | undefined {
+  const all = Object.entries(labels)
+  if (all.length > MAX_LABELS) return `at most ${MAX_LABELS} labels are taken`
+  for (const [key, value] of all) {
+    if (!KEY.test(key))
+      return `${JSON.stringify(key.slice(0, 64))} is no name of a label: letters, digits, -, _ and ., at most 63`
+    if (!VALUE.test(value))
+      return `${JSON.stringify(value.slice(0, 64))} is no value of a label: letters, digits, -, _ and ., at most 63`
+  }
+  return undefined
+}

@@ -1,0 +1,65 @@
+/** Who did what and when, for everything that decides who belongs to the fleet. Never changed, bounded by count. */
+import type { Sql } from './sql.ts'
+
+export type AuditEvent =
+  | 'token.created'
+  | 'token.revoked'
+  | 'device.joined'
+  | 'device.pending'
+  | 'device.approved'
+  | 'device.returned'
+  | 'device.resynced'
+  | 'device.cloned'
+  | 'device.revoked'
+  | 'device.forgotten'
+  | 'roots.changed'
+  | 'hub.backup'
+  | 'hub.restored'
+export type AuditEntry = {
+  readonly atMs: number
+  /** `operator:USER`, `device:NAME`, `key:ID` or `hub`. */
+  readonly actor: string
+  readonly event: AuditEvent
+  /** Name of the device, id of the token, or the file. */
+  readonly subject: string
+  /** Where it came from; empty for commands beside the hub. */
+  readonly address: string
+  readonly detail: string
+}
+export type AuditRow = AuditEntry & { readonly id: number }
+
+/** The oldest make room: half a gigabyte at most. */
+const MAX_ROWS = 1_000_000
+const MAX_DETAIL_CHARS = 500
+
+export class AuditLog {
+  readonly #sql: Sql
+  constructor(sql: Sql) {
+    this.#sql = sql
+  }
+
+  add({ atMs, actor, event, subject, address, detail }: AuditEntry): void {
+    this.#sql.run(
+      'INSERT INTO audit (at_ms, actor, event, subject, address, detail) VALUES (?, ?, ?, ?, ?, ?)',
+      atMs,
+      actor,
+      event,
+      subject,
+      address,
+      detail.slice(0, MAX_DETAIL_CHARS),
+    )
+    this.#sql.run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', MAX_ROWS)
+  }
+
+  /** Oldest first. @param q.subject of these alone. @param q.most the newest so many */
+  list(q: { readonly subject?: string | undefined; readonly most: number }): readonly AuditRow[] {
+    return this.#sql
+      .all<AuditRow>(
+        `SELECT id, at_ms AS atMs, actor, event, subject, address, detail FROM audit WHERE ? IS NULL OR subject = ? ORDER BY id DESC LIMIT ?`,
+        q.subject ?? null,
+        q.subject ?? null,
+        q.most,
+      )
+      .reverse()
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * Devices with a long-lived key of their own: the name belongs to the key, whatever token it once came with. Who waits
+ * for an operator's word stands beside them.
+ */
+import { MeshError } from '../../core/errors.ts'
+import type { Sql } from './sql.ts'
+
+export type Labels = Readonly<Record<string, string>>
+export type EnrollmentState = 'active' | 'suspended' | 'revoked'
+/** What was said last in a device's chain of renewals (hub/enrollment/renewal-chain.ts). */
+export type ChainState = {
+  readonly counter: number
+  readonly chain: string
+  readonly previousChain: string
+  readonly nonce: string
+  /** Whatever comes next is taken for the last answer. */
+  readonly resync: boolean
+}
+export type Applicant = {
+  readonly name: string
+  /** Thumbprint of the device's key (RFC 7638). */
+  readonly keyId: string
+  readonly namespace: string
+  readonly serviceAccount: string
+  readonly jti: string | null
+  readonly labels: Labels
+  readonly address: string
+}
+export type JoinRequest = Applicant & { readonly why: string; readonly askedMs: number }
+export type Enrollment = Applicant &
+  ChainState & {
+    readonly state: EnrollmentState
+    readonly joinedMs: number
+    readonly renewedMs: number
+    /** End of the newest certificate. */
+    readonly notAfterMs: number
+    readonly clonedMs: number | null
+    readonly cloneAddresses: string | null
+    readonly revokedMs: number | null
+  }
+
+/** Holder of names and certificates of a device with a key (Caller.device). */
+export const KEY_HOLDER = 'key:'
+/** One who makes keys in a loop must not fill the disk. */
+const MAX_REQUESTS = 10_000
+
+type Row = Omit<Enrollment, 'labels' | 'resync'> & { readonly labels: string; readonly resync: number }
+const COLUMNS = `name, key_id AS keyId, namespace, service_account AS serviceAccount, jti, labels, address`
+const ENROLLMENTS = `SELECT ${COLUMNS}, state, counter, chain, previous_chain AS previousChain, nonce, resync, joined_ms AS joinedMs,
+  renewed_ms AS renewedMs, not_after_ms AS notAfterMs, cloned_ms AS clonedMs, clone_addresses AS cloneAddresses, revoked_ms AS revokedMs FROM enrollments`
+const REQUESTS = `SELECT ${COLUMNS}, why, asked_ms AS askedMs FROM join_requests`
+
+export class Enrollments {
+  readonly #sql: Sql
+  readonly #changed: () => void
+  /** @param changed something was taken from a device */
+  constructor(sql: Sql, changed: () => void) {
+    this.#sql = sql
+    this.#changed = changed
+  }
+
+  byName(name: string): Enrollment | undefined {
+    return this.#sql.all<Row>(`${ENROLLMENTS} WHERE name = ?`, name).map(read)[0]
+  }
+  byKey(keyId: string): Enrollment | undefined {
+    return this.#sql.all<Row>(`${ENROLLMENTS} WHERE key_id = ?`, keyId).map(read)[0]
+  }
+  all(): readonly Enrollment[] {
+    return this.#sql.all<Row>(`${ENROLLMENTS} ORDER BY name`).map(read)
+  }
+  request(of: { readonly name: string } | { readonly keyId: string }): JoinRequest | undefined {
+    const [column, value] = 'name' in of ? ['name', of.name] : ['key_id', of.keyId]
+    return this.#sql.all<JoinRequest & { labels: string }>(`${REQUESTS} WHERE ${column} = ?`, value).map(withLabels)[0]
+  }
+  requests(): readonly JoinRequest[] {
+    return this.#sql.all<JoinRequest & { labels: string }>(`${REQUESTS} ORDER BY name`).map(withLabels)
+  }
+
+  /** Throws MESH_CONTROL_SLOW_DOWN when too many wait. Asking twice changes nothing. */
+  ask(r: JoinRequest): void {
+    if (this.#sql.all<{ n: number }>('SELECT count(*) AS n FROM join_requests')[0]!.n >= MAX_REQUESTS)
+      throw new MeshError('MESH_CONTROL_SLOW_DOWN', `${MAX_REQUESTS} devices wait for approval already`)
+    this.#sql.run(
+      `INSERT INTO join_requests (name, key_id, namespace, service_account, jti, labels, address, why, asked_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (name) DO NOTHING`,
+      ...applicant(r),
+      r.why,
+      r.askedMs,
+    )
+  }
+
+  /** The name is the key's from now on; whoever had it before has it no more. */
+  enroll(a: Applicant, nowMs: number): Enrollment {
+    return this.#sql.transaction(() => {
+      const before = this.byName(a.name)
+      if (before) this.revokeCertificates(KEY_HOLDER + before.keyId, nowMs)
+      this.#sql.run('DELETE FROM enrollments WHERE name = ? OR key_id = ?', a.name, a.keyId)
+      this.#sql.run('DELETE FROM join_requests WHERE name = ? OR key_id = ?', a.name, a.keyId)
+      this.#sql.run('DELETE FROM devices WHERE name = ?', a.name)
+      this.#sql.run(
+        `INSERT INTO enrollments (name, key_id, namespace, service_account, jti, labels, address, state, counter, chain, previous_chain, nonce, resync,
+        joined_ms, renewed_ms, not_after_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'active', 0, '', '', '', 1, ?, ?, ?)`,
+        ...applicant(a),
+        nowMs,
+        nowMs,
+        nowMs,
+      )
+      this.#changed()
+      return this.byName(a.name)!
+    })
+  }
+
+  renewed(name: string, c: Omit<ChainState, 'resync'> & { address: string; nowMs: number; notAfterMs: number }): void {
+    this.#sql.run(
+      'UPDATE enrollments SET counter = ?, chain = ?, previous_chain = ?, nonce = ?, resync = 0, address = ?, renewed_ms = ?, not_after_ms = ? WHERE name = ?',
+      c.counter,
+      c.chain,
+      c.previousChain,
+      c.nonce,
+      c.address,
+      c.nowMs,
+      c.notAfterMs,
+      name,
+    )
+  }
+
+  /** @param state `suspended`: neither copy goes on until an operator says so */
+  markCloned(name: string, c: { addresses: string; nowMs: number; state: EnrollmentState }): void {
+    this.#sql.run(
+      'UPDATE enrollments SET cloned_ms = ?, clone_addresses = ?, state = ? WHERE name = ?',
+      c.nowMs,
+      c.addresses,
+      c.state,
+      name,
+    )
+    this.#changed()
+  }
+
+  /** An operator's word: whichever copy, or state of the device, comes next goes on. */
+  resume(name: string): void {
+    this.#sql.run(
+      "UPDATE enrollments SET state = 'active', resync = 1, cloned_ms = NULL, clone_addresses = NULL, revoked_ms = NULL WHERE name = ?",
+      name,
+    )
+  }
+  /** After a restore: devices are further than what the registry knows of them. */
+  resyncAll(): void {
+    this.#sql.run('UPDATE enrollments SET resync = 1')
+  }
+
+  revoke(name: string, nowMs: number): void {
+    this.#sql.run("UPDATE enrollments SET state = 'revoked', revoked_ms = ? WHERE name = ?", nowMs, name)
+    this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
+    this.#changed()
+  }
+  forget(name: string): number {
+    this.#changed()
+    return (
+      this.#sql.run('DELETE FROM enrollments WHERE name = ?', name) +
+      this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
+    )
+  }
+
+  /** @param but serial of the one that stays good. @returns how many were not revoked before and had not ended */
+  revokeCertificates(holder: string, nowMs: number, but = ''): number {
+    this.#changed()
+    return this.#sql.run(
+      'UPDATE certificates SET revoked_ms = ? WHERE device = ? AND serial <> ? AND revoked_ms IS NULL AND not_after_ms > ?',
+      nowMs,
+      holder,
+      but,
+      nowMs,
+    )
+  }
+}
+
+const applicant = (a: Applicant) =>
+  [a.name, a.keyId, a.namespace, a.serviceAccount, a.jti, JSON.stringify(a.labels), a.address] as const
+
+function withLabels<T extends { readonly labels: string }>(row: T): Omit<T, 'labels'> & { labels: Labels } {
+  return { ...row, labels: JSON.parse(row.labels) as Labels }
+}
+const read = (row: Row): Enrollment => ({ ...withLabels(row), resync: row.resync === 1 })
