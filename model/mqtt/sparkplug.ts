@@ -25,5 +25,12 @@ export const sparkplug = () =>
     rebirth: z.enum(['session', 'gap', 'none']).default('session'),
     /** One Edge Node is asked at most so often. */
     rebirthIntervalSec: z.number().int().positive().max(86_400).default(60),
+    /** Of a payload that came compressed: a larger one goes as it is, neither marked nor its sequence number read. */
+    maxInflatedBytes: z
+      .number()
+      .int()
+      .positive()
+      .max(16 * 1024 * 1024)
+      .default(256 * 1024),
   })
 export type RouteSparkplug = z.infer<ReturnType<typeof sparkplug>>

@@ -1,11 +1,13 @@
 /** The numbers of Sparkplug routes, taken once. */
 import type { Cell, Metrics } from '../../../core/metrics.ts'
 import type { Heard } from './primary-host.ts'
+import type { Unread } from './payload.ts'
 import type { RebirthReason } from './rebirths.ts'
 
 export type SparkplugCounters = {
   readonly historical: Cell
-  readonly unreadable: Cell
+  /** Why a payload was not looked at. */
+  readonly unread: Readonly<Record<Unread, Cell>>
   readonly gaps: Cell
   readonly forgotten: Cell
   readonly rebirths: Readonly<Record<RebirthReason, Cell>>
@@ -17,12 +19,20 @@ export function registerSparkplugCounters(metrics: Metrics): SparkplugCounters {
     historical: metrics
       .counter('mesh_mqtt_sparkplug_historical_total', 'Data messages that were sent with is_historical.')
       .cell({}),
-    unreadable: metrics
-      .counter(
-        'mesh_mqtt_sparkplug_unreadable_total',
-        'Payloads under topics of Sparkplug that are none of its payloads; they are sent as they are.',
-      )
-      .cell({}),
+    unread: {
+      unreadable: metrics
+        .counter(
+          'mesh_mqtt_sparkplug_unreadable_total',
+          'Payloads under topics of Sparkplug that are none of its payloads; they are sent as they are.',
+        )
+        .cell({}),
+      'too-large': metrics
+        .counter(
+          'mesh_mqtt_sparkplug_inflated_too_large_total',
+          'Compressed payloads that are larger than sparkplug.maxInflatedBytes; they are sent as they are.',
+        )
+        .cell({}),
+    },
     gaps: metrics
       .counter(
         'mesh_mqtt_sparkplug_gaps_total',

@@ -3,7 +3,7 @@
  * the order in which the upstream broker gets them: a number that is missing there is missing for the Host Application.
  */
 import { matches } from '../topics/topics.ts'
-import { readSeq } from './payload.ts'
+import { readSeq, type Unread } from './payload.ts'
 import { listSequencedTopics, type SparkplugTopic } from './topic.ts'
 
 /** Those that were heard last; an id takes memory and is the client's choice. */
@@ -12,7 +12,7 @@ const MAX_NAME_CHARS = 1_024
 const SEQUENCE = 256
 
 /** Of whoever forwards: which topics that is. */
-export type Carried = { readonly filters: readonly string[] }
+export type Carried = { readonly filters: readonly string[]; readonly maxInflatedBytes: number }
 type EdgeNode<C extends Carried> = { seq: number | undefined; carried: C; isWhole: boolean }
 
 export class EdgeNodes<C extends Carried> {
@@ -30,8 +30,8 @@ export class EdgeNodes<C extends Carried> {
     this.#nodes.clear()
   }
 
-  /** @returns whether messages are missing in front of this one; 'unreadable': its payload is none of Sparkplug's */
-  observe({ type, node }: SparkplugTopic, payload: Uint8Array, carried: C): 'next' | 'gap' | 'unreadable' {
+  /** @returns whether messages are missing in front of this one, or why that is not known */
+  observe({ type, node }: SparkplugTopic, payload: Uint8Array, carried: C): 'next' | 'gap' | Unread {
     if (type === 'NCMD' || type === 'DCMD') return 'next'
     if (type === 'NDEATH') {
       this.#nodes.delete(node)
@@ -39,10 +39,10 @@ export class EdgeNodes<C extends Carried> {
     }
     const one = this.#remember(node, carried)
     if (!one?.isWhole) return 'next'
-    const seq = readSeq(payload)
-    if (seq === 'unreadable') {
+    const seq = readSeq(payload, carried.maxInflatedBytes)
+    if (typeof seq === 'string') {
       one.seq = undefined
-      return 'unreadable'
+      return seq
     }
     const { seq: before } = one
     if (seq !== undefined) one.seq = seq
@@ -76,6 +76,6 @@ export class EdgeNodes<C extends Carried> {
 }
 
 /** All that an Edge Node numbers goes the same way; where only some of it does, numbers are missing by intent. */
-function isWhole(node: string, { filters }: Carried): boolean {
+function isWhole(node: string, { filters }: Pick<Carried, 'filters'>): boolean {
   return listSequencedTopics(node).every((topic) => filters.some((filter) => matches(filter, topic)))
 }

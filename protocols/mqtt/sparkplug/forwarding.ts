@@ -199,9 +199,9 @@ export class SparkplugForwarding {
     const settings = lane ?? this.#lanes[0]
     if (!topic || !settings || !isData(topic)) return message
     const { sparkplugCounters: counters } = this.#p
-    const payload = markHistorical(message.payload)
-    if (!payload) {
-      counters.unreadable.value++
+    const payload = markHistorical(message.payload, settings.maxInflatedBytes)
+    if (typeof payload === 'string') {
+      counters.unread[payload].value++
       return message
     }
     counters.historical.value++
@@ -217,9 +217,12 @@ export class SparkplugForwarding {
     const { forgotten } = this.#nodes
     const found = this.#nodes.observe(topic, message.payload, lane)
     counters.forgotten.value += this.#nodes.forgotten - forgotten
-    // What was stored has been counted when it was to be marked.
-    if (found === 'unreadable' && !(isStored && isData(topic))) counters.unreadable.value++
-    if (found !== 'gap') return
+    if (found === 'next') return
+    if (found !== 'gap') {
+      // What was stored has been counted when it was to be marked.
+      if (!(isStored && isData(topic))) counters.unread[found].value++
+      return
+    }
     counters.gaps.value++
     if (lane.rebirth !== 'none') this.#want(topic.node, lane, 'sequence')
   }

@@ -2,6 +2,7 @@
  * What a bridge reads and writes of `org.eclipse.tahu.protobuf.Payload` (Sparkplug 3.0 §6.4.1). What it does not know
  * stays as it is, byte by byte.
  */
+import { BODY, encodeAs, findBody, readBody } from './compressed.ts'
 import { LENGTH_DELIMITED, VARINT, WireReader } from './wire.ts'
 
 const PAYLOAD = { timestamp: 1, metrics: 2, seq: 3 }
@@ -12,9 +13,24 @@ const MAX_SEQ = 255
 const HISTORICAL = [(METRIC.isHistorical << 3) | VARINT, 1] as const
 /** A metric grows by it, and a length of 127 then takes a byte more. */
 const MAX_GROWTH = HISTORICAL.length + 1
+/** Tag and length of a field. */
+const MAX_HEAD_BYTES = 6
 
-/** @returns undefined: there is none; 'unreadable': it is no payload of Sparkplug */
-export function readSeq(payload: Uint8Array): number | undefined | 'unreadable' {
+/** `too-large`: it is compressed, and larger than may be looked at. `unreadable`: it is no payload of Sparkplug. */
+export type Unread = 'too-large' | 'unreadable'
+
+/**
+ * Of what is compressed that of the inner payload, where it has one.
+ * @returns undefined: there is none
+ */
+export function readSeq(payload: Uint8Array, maxInflatedBytes: number): number | undefined | Unread {
+  const outer = readOwnSeq(payload)
+  const body = outer === 'unreadable' ? undefined : findBody(payload)
+  if (!body) return outer
+  const inner = readBody(body, maxInflatedBytes)
+  return typeof inner === 'string' ? inner : (readOwnSeq(inner) ?? outer)
+}
+function readOwnSeq(payload: Uint8Array): number | undefined | 'unreadable' {
   const reader = new WireReader(payload)
   let seq: number | undefined
   while (reader.next()) {
@@ -28,16 +44,35 @@ export function readSeq(payload: Uint8Array): number | undefined | 'unreadable' 
 /**
  * Each metric says that it is not current but was stored (Sparkplug 3.0 §6.4.6, `is_historical`). The sequence number
  * stays: the standard knows none of their own for historical metrics [tck-id-payloads-ndata-seq].
- * @returns undefined: it is no payload of Sparkplug
  */
-export function markHistorical(payload: Uint8Array): Uint8Array | undefined {
+export function markHistorical(payload: Uint8Array, maxInflatedBytes: number): Uint8Array | Unread {
+  const body = findBody(payload)
+  if (!body) return markOwn(payload)
+  const inner = readBody(body, maxInflatedBytes)
+  if (typeof inner === 'string') return inner
+  const marked = markOwn(inner)
+  return typeof marked === 'string' ? marked : replaceBody(payload, encodeAs(body, marked))
+}
+
+/** What describes it, as the metric that names the algorithm, stays. */
+function replaceBody(payload: Uint8Array, body: Uint8Array): Uint8Array {
+  const out = new Writer(payload.length + body.length + MAX_HEAD_BYTES)
+  const reader = new WireReader(payload)
+  while (reader.next()) if (reader.number !== BODY) out.copy(payload, reader.start, reader.at)
+  out.byte((BODY << 3) | LENGTH_DELIMITED)
+  out.varint(body.length)
+  out.copy(body, 0, body.length)
+  return out.written
+}
+
+function markOwn(payload: Uint8Array): Uint8Array | 'unreadable' {
   const metrics = countMetrics(payload)
-  if (metrics === undefined) return undefined
+  if (metrics === undefined) return 'unreadable'
   const out = new Writer(payload.length + metrics * MAX_GROWTH)
   const reader = new WireReader(payload)
   while (reader.next()) {
     if (reader.number !== PAYLOAD.metrics) out.copy(payload, reader.start, reader.at)
-    else if (!writeMetric(out, payload, reader)) return undefined
+    else if (!writeMetric(out, payload, reader)) return 'unreadable'
   }
   return out.written
 }

@@ -1,4 +1,5 @@
 /** Payloads of Sparkplug B, written by hand from the schema (Sparkplug 3.0 §6.4.1), and read again. */
+import zlib from 'node:zlib'
 import { WireReader } from '../../../protocols/mqtt/sparkplug/wire.ts'
 
 const varint = (value: number): number[] =>
@@ -26,8 +27,26 @@ export function sparkplugPayload(seq: number | undefined, ...metrics: readonly M
   ])
 }
 
+/** As Eclipse Tahu does it. `algorithm` undefined: the metric that names it is left out, which means DEFLATE. */
+export function compress(payload: Uint8Array, algorithm: 'GZIP' | 'DEFLATE' | undefined): Buffer {
+  const body = algorithm === 'GZIP' ? zlib.gzipSync(payload) : zlib.deflateSync(payload)
+  const named = [...field(1, text('algorithm')), ...field(4, 12), ...field(15, text(algorithm ?? ''))]
+  return Buffer.from([
+    ...(algorithm ? field(2, named) : []),
+    ...field(4, text('SPBV1.0_COMPRESSED')),
+    ...field(5, [...body]),
+  ])
+}
+function inflated(payload: Uint8Array): Uint8Array {
+  const reader = new WireReader(payload)
+  let body: Uint8Array | undefined
+  while (reader.next()) if (reader.number === 5) body = payload.subarray(reader.from, reader.at)
+  return body && Buffer.from(payload).includes('SPBV1.0_COMPRESSED') ? zlib.unzipSync(body) : payload
+}
+
 /** `seq name=value`, with a star behind what is historical. */
-export function describePayload(payload: Uint8Array): string {
+export function describePayload(said: Uint8Array, { isInflated = true } = {}): string {
+  const payload = isInflated ? inflated(said) : said
   let seq = '-'
   const metrics: string[] = []
   const reader = new WireReader(payload)

@@ -7,17 +7,19 @@ import assert from 'node:assert/strict'
 import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import path from 'node:path'
+import zlib from 'node:zlib'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { mqttClientFolder } from '../../peers.ts'
 import { until, type Finally } from '../../programs.ts'
 import { Mosquitto, type SiteBroker, startSiteBroker } from './site-broker.ts'
 
 type TahuMetric = { name?: string; value: unknown; type: string; isHistorical?: boolean; timestamp?: number }
-type TahuPayload = { timestamp: number; metrics: TahuMetric[]; seq?: unknown }
+type TahuPayload = { timestamp: number; metrics: TahuMetric[]; seq?: unknown; uuid?: string; body?: Uint8Array }
+type Compression = { readonly compress: boolean; readonly algorithm?: 'GZIP' | 'DEFLATE' }
 type TahuClient = EventEmitter & {
   publishNodeBirth(payload: TahuPayload): void
   publishDeviceBirth(device: string, payload: TahuPayload): void
-  publishDeviceData(device: string, payload: TahuPayload): void
+  publishDeviceData(device: string, payload: TahuPayload, options: Compression): void
   stop(): void
 }
 
@@ -28,6 +30,13 @@ const payloads = (
     get(version: string): { decodePayload(bytes: Uint8Array): TahuPayload; encodePayload(p: object): Uint8Array }
   }
 ).get('spBv1.0')
+/** As its client compresses, with and without the name of the algorithm, in turn. */
+const COMPRESSIONS: readonly Compression[] = [
+  { compress: false },
+  { compress: true, algorithm: 'GZIP' },
+  { compress: true, algorithm: 'DEFLATE' },
+  { compress: true },
+]
 const REBIRTH = 'Node Control/Rebirth'
 
 /** One that is asked for its births gives them. */
@@ -67,7 +76,8 @@ class EdgeNode {
   publish(count: number): string[] {
     return Array.from({ length: count }, () => {
       const value = ++this.#value
-      this.#client.publishDeviceData('axis', this.#payload({ name: 'position', type: 'Int32', value }))
+      const payload = this.#payload({ name: 'position', type: 'Int32', value })
+      this.#client.publishDeviceData('axis', payload, COMPRESSIONS[value % COMPRESSIONS.length]!)
       return `axis ${value}`
     })
   }
@@ -83,6 +93,7 @@ type Seen = {
 /** Says STATE as Sparkplug 3.0 wants it: with a session of its own each time, and a will of the same timestamp. */
 class Host {
   readonly seen: Seen[] = []
+  compressed = 0
   #client: MqttClient | undefined
   readonly #port: number
   constructor(t: Finally, port: number) {
@@ -121,7 +132,10 @@ class Host {
   #take(topic: string, bytes: Buffer): void {
     const [, , type = '', , device] = topic.split('/')
     if (type === 'NCMD') return
-    const { seq, metrics } = payloads.decodePayload(bytes)
+    const outer = payloads.decodePayload(bytes)
+    const isCompressed = outer.uuid === 'SPBV1.0_COMPRESSED'
+    if (isCompressed) this.compressed++
+    const { seq, metrics } = isCompressed ? payloads.decodePayload(zlib.unzipSync(outer.body!)) : outer
     const [metric] = metrics
     this.seen.push({
       type,
@@ -212,7 +226,9 @@ test('Tahu’s Edge Node through meshlet to a host at mosquitto', { timeout: 180
   await firstHost(t, rig)
   await hostCrashes(t, rig)
   await brokersRestart(t, rig)
+  assert.ok(rig.host.compressed > 200, `${rig.host.compressed} payloads came compressed`)
   assert.equal(await rig.metric('unreadable_total'), 0)
+  assert.equal(await rig.metric('inflated_too_large_total'), 0)
   assert.equal(await rig.metric('gaps_total'), 0)
 })
 

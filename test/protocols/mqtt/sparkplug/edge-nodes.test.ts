@@ -2,15 +2,17 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { EdgeNodes, MAX_NODES } from '../../../../protocols/mqtt/sparkplug/edge-nodes.ts'
 import { parseTopic } from '../../../../protocols/mqtt/sparkplug/topic.ts'
-import { sparkplugPayload } from '../../../helpers/mqtt/sparkplug.ts'
+import { compress, sparkplugPayload } from '../../../helpers/mqtt/sparkplug.ts'
 
-type Carried = { readonly filters: readonly string[] }
-const ALL: Carried = { filters: ['spBv1.0/#'] }
+type Carried = { readonly filters: readonly string[]; readonly maxInflatedBytes: number }
+const maxInflatedBytes = 1_000
+const ALL: Carried = { filters: ['spBv1.0/#'], maxInflatedBytes }
 const nodes = () => new EdgeNodes<Carried>()
-/** `type node/device seq` */
+/** `type node/device seq`, with a `z` behind what is compressed */
 function observe(of: EdgeNodes<Carried>, what: string, carried = ALL): string {
   const [type, name, seq] = what.split(' ')
-  const payload = seq === 'x' ? Buffer.from('x') : sparkplugPayload(seq === '-' ? undefined : Number(seq))
+  const plain = sparkplugPayload(seq === '-' || seq === 'x' ? undefined : Number(seq?.replace(/z$/, '')))
+  const payload = seq === 'x' ? Buffer.from('x') : seq?.endsWith('z') ? compress(plain, 'GZIP') : plain
   return of.observe(parseTopic(`spBv1.0/g/${type}/${name}`)!, payload, carried)
 }
 const all = (of: EdgeNodes<Carried>, ...what: string[]): string[] => what.map((one) => observe(of, one))
@@ -47,13 +49,29 @@ test('what cannot be read is told, and what follows is no gap', () => {
     'next',
   ])
 })
+test('numbers in compressed payloads count; of one that is too large what follows is no gap', () => {
+  assert.deepEqual(all(nodes(), 'NBIRTH a 0z', 'NDATA a 1z', 'NDATA a 2', 'NDATA a 4z'), [
+    'next',
+    'next',
+    'next',
+    'gap',
+  ])
+  const of = nodes()
+  observe(of, 'NDATA a 1z')
+  const large = compress(sparkplugPayload(2, { name: 'x'.repeat(2_000), value: 1 }), 'DEFLATE')
+  assert.equal(of.observe(parseTopic('spBv1.0/g/NDATA/a')!, large, ALL), 'too-large')
+  assert.equal(observe(of, 'NDATA a 3'), 'next')
+})
 test('where only some of the messages of a node go this way, missing numbers say nothing', () => {
   for (const filters of [['spBv1.0/+/DDATA/#'], ['spBv1.0/g/+/a'], ['spBv1.0/+/NBIRTH/+', 'spBv1.0/+/NDATA/+']]) {
     const of = nodes()
-    assert.equal(observe(of, 'NDATA a 1', { filters }), 'next')
-    assert.equal(observe(of, 'NDATA a 9', { filters }), 'next', filters.join())
+    assert.equal(observe(of, 'NDATA a 1', { filters, maxInflatedBytes }), 'next')
+    assert.equal(observe(of, 'NDATA a 9', { filters, maxInflatedBytes }), 'next', filters.join())
   }
-  const six = { filters: ['NBIRTH/+', 'NDATA/+', 'DBIRTH/#', 'DDATA/#', 'DDEATH/+/+'].map((f) => `spBv1.0/+/${f}`) }
+  const six = {
+    filters: ['NBIRTH/+', 'NDATA/+', 'DBIRTH/#', 'DDATA/#', 'DDEATH/+/+'].map((f) => `spBv1.0/+/${f}`),
+    maxInflatedBytes,
+  }
   const of = nodes()
   observe(of, 'NDATA a 1', six)
   assert.equal(observe(of, 'NDATA a 9', six), 'gap')

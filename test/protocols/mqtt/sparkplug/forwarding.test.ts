@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import type { DurableQueue } from '../../../../protocols/mqtt/durability.ts'
 import { word } from '../../../helpers/mqtt/peer.ts'
-import { describePayload, sparkplugPayload } from '../../../helpers/mqtt/sparkplug.ts'
+import { compress, describePayload, sparkplugPayload } from '../../../helpers/mqtt/sparkplug.ts'
 import { FakeUpstream, type UpstreamConn } from '../../../helpers/mqtt/upstream.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../../helpers/sim-network.ts'
@@ -308,6 +308,24 @@ test('a payload that is none of Sparkplug goes as it is, and is counted', async 
     ],
   )
   assert.equal(site.total('unreadable_total'), 2)
+})
+
+test('compressed payloads are marked, too; one that is larger than the route looks at goes as it is, and is counted', async (t) => {
+  const site = await Site.start(t, [route({ hostId: 'scada', maxInflatedBytes: 200 })])
+  const conn = await site.connected()
+  for (const [seq, name] of [
+    [1, 'a'],
+    [2, 'b'.repeat(300)],
+  ] as const)
+    await site.rig.publish('spBv1.0/plant/NDATA/press', '', {
+      payload: compress(sparkplugPayload(seq, { name, value: seq }), 'GZIP'),
+    })
+  say(conn, online(1_000))
+  assert.deepEqual(await seen(conn), ['NDATA press 1 a=1*', `NDATA press 2 ${'b'.repeat(300)}=2`])
+  assert.deepEqual(
+    ['historical_total', 'inflated_too_large_total', 'unreadable_total', 'gaps_total'].map((name) => site.total(name)),
+    [1, 1, 0, 0],
+  )
 })
 
 test('routes that wait for no host are not held up, and a STATE that goes down as well is still heard', async (t) => {
