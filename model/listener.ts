@@ -2,6 +2,7 @@ import type { AccessLog } from './access-log/access-log.ts'
 import type { Cidr } from './ip.ts'
 import type { ExtAuthz } from './http/ext-authz.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
+import type { LocalReplyConfig } from './http/local-reply.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
 import type { Policy } from './policy.ts'
 import type { MetadataExchange, StatsFilter } from './telemetry.ts'
@@ -237,6 +238,7 @@ export type HttpConnectionManager = {
   /** Of requests. */
   readonly accessLogs?: readonly AccessLog[]
   readonly tracing?: Tracing
+  readonly localReply?: LocalReplyConfig
   /** Requests are counted in istio_* metrics. */
   readonly stats?: StatsFilter
   /** Messages of gRPC are counted among them (grpc_stats with emit_filter_state). */

@@ -46,7 +46,8 @@ function field(f: FieldDescriptorProto): FieldRow {
 }
 
 function enumeration(e: EnumDescriptorProto): EnumRow {
-  refuse(e.name, e.options)
+  // A registry takes two names of one number as they are.
+  refuse(e.name, e.options, 'allowAlias')
   for (const { name, options } of e.value) refuse(name, options)
   return [e.name, e.value.map((v) => [v.name, v.number])]
 }

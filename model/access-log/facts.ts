@@ -38,6 +38,8 @@ export interface LogFacts {
   readonly status: number
   /** Undefined for what is no gRPC request. */
   readonly grpcStatus: number | undefined
+  /** Of an answer of our own, before it is sent. */
+  readonly localReplyBody?: string | undefined
   readonly codeDetails: string | undefined
   readonly terminationDetails: string | undefined
   /** Envoy's short names; empty in the usual case. */

@@ -2,29 +2,10 @@
  * Where each message of Envoy's stands in a resource that decodes: what is put into it shows what the decoders make of
  * a field.
  */
-import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import type { JsonObject } from '@bufbuild/protobuf'
+import { placesOfFilters } from './filter-places.ts'
+import { any, list, part, top, type Place } from './place.ts'
 import { JWKS } from './values.ts'
-import type { ResourceKind } from '../../model/snapshot.ts'
-
-export type Place = {
-  readonly type: string
-  /** The message as it is without the field. */
-  readonly base: JsonObject
-  readonly embed: (message: JsonObject) => { readonly kind: ResourceKind; readonly json: JsonObject }
-}
-
-const V3 = 'type.googleapis.com/'
-const any = (type: string, message: JsonObject): JsonObject => ({ '@type': V3 + type, ...message })
-const top = (kind: ResourceKind, type: string, base: JsonObject): Place => ({
-  type,
-  base,
-  embed: (json) => ({ kind, json }),
-})
-/** A message that is a part of another. */
-function part(of: Place, type: string, base: JsonObject, put: (message: JsonObject) => JsonObject): Place {
-  return { type, base, embed: (message) => of.embed({ ...of.base, ...put(message) }) }
-}
-const list = (value: JsonValue): JsonValue => [value]
 
 const ADDRESS = { address: { socket_address: { address: '127.0.0.1', port_value: 1 } } }
 const HCM = 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'
@@ -386,4 +367,5 @@ export const PLACES: readonly Place[] = [
   part(policy, 'envoy.config.rbac.v3.Permission', { destination_port: 1 }, (m) => ({ permissions: list(m) })),
   part(policy, 'envoy.config.rbac.v3.Principal', { authenticated: {} }, (m) => ({ principals: list(m) })),
   fault,
+  ...placesOfFilters({ hcm }),
 ]

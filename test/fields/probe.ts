@@ -12,7 +12,8 @@ import {
 import { inspect } from 'node:util'
 import { decode } from '../../control-sync/decode/decode.ts'
 import { loadFullRegistry } from '../../proto/full/registry.ts'
-import { PLACES, type Place } from './places.ts'
+import { PLACES } from './places.ts'
+import type { Place } from './place.ts'
 import { VALUES, WITH } from './values.ts'
 
 /**

@@ -3,6 +3,7 @@
  * message and field, `*` for every message.
  */
 export const SHOWN_BY: Readonly<Record<string, readonly [file: string, text: string]>> = {
+  'HttpConnectionManager.local_reply_config': ['test/protocols/http/exchange/reply/send.test.ts', 'localReply'],
   'Listener.continue_on_listener_filters_timeout': ['test/protocols/downstream/sniff.test.ts', 'onTimeout'],
   'FilterChainMatch.source_prefix_ranges': ['test/protocols/downstream/filter-chain.test.ts', 'sourceRanges'],
   'HttpConnectionManager.codec_type': ['test/protocols/certificate-expiry.test.ts', 'CODECS.http2'],

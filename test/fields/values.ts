@@ -61,6 +61,14 @@ export const WITH: Readonly<Record<string, JsonObject>> = {
 const NAMES = { patterns: [{ exact: 'x-a' }] }
 const GRPC = { envoy_grpc: { cluster_name: 'c' } }
 export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
+  'HttpConnectionManager.local_reply_config': [{ body_format: { text_format: 'x' } }],
+  'LocalReplyConfig.mappers': [[{ filter: { not_health_check_filter: {} } }]],
+  'LocalReplyConfig.body_format': [{ text_format: 'x' }],
+  'ResponseMapper.filter': [{ not_health_check_filter: {} }],
+  'ResponseMapper.status_code': [400],
+  'ResponseMapper.body': [{ inline_string: 'x' }],
+  'ResponseMapper.body_format_override': [{ text_format: 'x' }],
+  'ResponseMapper.headers_to_add': [[{ header: { key: 'x', value: 'y' } }]],
   'ExtAuthz.grpc_service': [GRPC],
   'ExtAuthz.http_service': [{ server_uri: { uri: 'http://b', cluster: 'b', timeout: '2s' } }],
   'ExtAuthz.with_request_body': [{ max_request_bytes: 7 }],

@@ -40,8 +40,6 @@ export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.VirtualHost.cors': CORS,
   'envoy.config.route.v3.RouteAction.internal_redirect_policy':
     'redirects go back to the client (internal_redirect_policy)',
-  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.local_reply_config':
-    "meshlet's own answers are not changed (local_reply_config)",
   'envoy.config.cluster.v3.Cluster.health_checks': 'endpoints are not asked whether they are well (health_checks)',
   'envoy.config.cluster.v3.Cluster.load_balancing_policy': 'endpoints are taken in turn (load_balancing_policy)',
 }

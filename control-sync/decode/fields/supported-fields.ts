@@ -55,7 +55,7 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
     'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +
     'stream_idle_timeout request_timeout common_http_protocol_options max_request_headers_kb generate_request_id preserve_external_request_id request_id_extension tracing forward_client_cert_details set_current_client_cert_details ' +
-    'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port server_header_transformation via',
+    'upgrade_configs normalize_path merge_slashes path_with_escaped_slashes_action proxy_100_continue http_protocol_options strip_matching_host_port strip_any_host_port strip_trailing_host_dot skip_xff_append append_x_forwarded_port server_header_transformation via local_reply_config',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig':
     'upgrade_type enabled',
   'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching internal_only_headers typed_per_filter_config metadata request_mirror_policies most_specific_header_mutations_wins ${HEADER_CHANGES}`,
@@ -85,7 +85,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.core.v3.GrpcService': 'envoy_grpc timeout initial_metadata',
   'envoy.config.core.v3.GrpcService.EnvoyGrpc': 'cluster_name authority',
   'envoy.config.core.v3.SubstitutionFormatString':
-    'text_format json_format text_format_source omit_empty_values formatters',
+    'text_format json_format text_format_source omit_empty_values content_type formatters',
   // Bytes of TCP are counted when somebody asks, and series stay.
   'stats.PluginConfig': 'disable_host_header_fallback tcp_reporting_duration metrics',
   'stats.MetricConfig': 'dimensions name tags_to_remove match drop',

@@ -29,6 +29,7 @@ import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodeJwt } from '../jwt.ts'
+import { decodeLocalReply } from '../local-reply.ts'
 import { decodeMutations } from '../mutations.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeRouteConfig } from '../route/route.ts'
@@ -81,6 +82,7 @@ export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unkno
     maxRequestHeadersBytes: decodeHeadersKb(at.in('max_request_headers_kb'), from.maxRequestHeadersKb) * 1024,
     ...decodeAccessLogs(at.in('access_log'), from.accessLog),
     ...decodeTracing(at.in('tracing'), from.tracing),
+    ...decodeLocalReply(at.in('local_reply_config'), from.localReplyConfig),
     // Istio says so on its HTTP_PROXY_PORT listener and nowhere else; inbound nobody is to name other targets.
     explicitProxy: unknown === 'skips' && (from.httpProtocolOptions?.allowAbsoluteUrl ?? false),
   }

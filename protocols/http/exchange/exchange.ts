@@ -9,7 +9,6 @@ import { MeshError } from '../../../core/errors.ts'
 import { guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
-import { isGrpc } from '../../router.ts'
 import { Attempt, type AttemptOwner } from './attempt.ts'
 import { planRequest } from './connect-tunnel.ts'
 import type { RequestOrigin } from './request-origin.ts'
@@ -17,11 +16,12 @@ import { finishAccess, createRecord, notePlan, reportDenied, type ExchangeRecord
 import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { Asking, type AskOwner } from '../filters/ext-authz/asking.ts'
 import type { Downstream, RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
-import { answerHead, prepareAttempt, sendLocalAnswer, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
+import { answerHead, prepareAttempt, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
 import type { ForwardPlan, Plan } from './planning/plan.ts'
 import { planToday } from './planning/plan-action.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
-import { createErrorAnswer, createPlannedAnswer, type LocalAnswer } from './reply.ts'
+import { createErrorReply, createPlannedReply, type LocalReply } from './reply/reply.ts'
+import { sendLocalReply } from './reply/send.ts'
 import { RequestedTunnel, type FarEnd, type TunnelOwner } from './requested-tunnel.ts'
 import { Retries } from './retries.ts'
 import { suspectResponse, type TryOutcome } from './retry.ts'
@@ -167,8 +167,8 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
       return
     }
     if (plan.kind === 'refuse') reportDenied(plan, this.client.conn, this.#rt)
-    const { answer, error } = createPlannedAnswer(plan, this.#isGrpc())
-    this.#answerLocally(answer, error)
+    const { reply, error } = createPlannedReply(plan)
+    this.#answerLocally(reply, error)
   }
 
   #forward(plan: ForwardPlan): void {
@@ -404,16 +404,13 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
       this.#finish(error)
       return
     }
-    this.#answerLocally(createErrorAnswer(error, this.#isGrpc()), error)
+    this.#answerLocally(createErrorReply(error), error)
   }
 
-  #answerLocally(answer: LocalAnswer, error: MeshError | undefined): void {
-    // As in Envoy: who adds a header to a route's answers means all of them.
-    const edits = this.record.plan?.responseEdits ?? []
-    this.record.status = answer.head.status
+  #answerLocally(reply: LocalReply, error: MeshError | undefined): void {
     this.record.error = error
     this.#phase = 'answering'
-    sendLocalAnswer(answer, edits, this)
+    sendLocalReply(reply, this, this.#rt.ctx)
     this.#finish(undefined)
   }
 
@@ -434,10 +431,6 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     this.#tunnel?.end()
     finishAccess(this, this.#rt)
     this.down.finished(error)
-  }
-
-  #isGrpc(): boolean {
-    return isGrpc(this.request.header('content-type'))
   }
 
   get nowMs(): number {

@@ -45,7 +45,12 @@ type Recorded = {
   readonly client: RequestOrigin
   readonly remoteIp: string
 }
-type End = { readonly flags: string; readonly durationMs: number; readonly endedMs: number }
+type End = {
+  readonly flags: string
+  readonly durationMs: number
+  readonly endedMs: number
+  readonly localReplyBody?: string
+}
 
 export class RequestLogFacts implements LogFacts {
   readonly type = 'DownstreamEnd'
@@ -123,6 +128,9 @@ export class RequestLogFacts implements LogFacts {
     if (!record.isGrpc) return undefined
     const status = findGrpcStatus(record)
     return status === '' ? undefined : Number(status)
+  }
+  get localReplyBody(): string | undefined {
+    return this.#end.localReplyBody
   }
   get codeDetails(): string | undefined {
     return explainAnswer(this.#of.record)
@@ -225,6 +233,7 @@ export class BrokenRequestFacts extends FactsWithoutExchange implements LogFacts
   readonly endedMs: number
   readonly protocol: string
   readonly status: number
+  readonly localReplyBody: string | undefined
   readonly codeDetails: string
   readonly terminationDetails = undefined
   readonly flags: readonly string[]
@@ -250,13 +259,20 @@ export class BrokenRequestFacts extends FactsWithoutExchange implements LogFacts
 
   constructor(
     conn: Connection,
-    o: { readonly protocol: string; readonly status: number; readonly error: MeshError; readonly nowMs: number },
+    o: {
+      readonly protocol: string
+      readonly status: number
+      readonly error: MeshError
+      readonly nowMs: number
+      readonly localReplyBody?: string
+    },
   ) {
     super()
     this.startedMs = o.nowMs
     this.endedMs = o.nowMs
     this.protocol = o.protocol
     this.status = o.status
+    this.localReplyBody = o.localReplyBody
     this.codeDetails = explainBroken(o.protocol, o.error)
     this.flags = toEnvoyFlags(o.error.row.flag)
     this.filterChain = conn.chain.name || undefined

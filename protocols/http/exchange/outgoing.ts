@@ -11,9 +11,8 @@ import { asFieldValue } from '../codec/field-value.ts'
 import { addVia, editHeaders, findFirstValue, setHeader } from '../filters/header-edit.ts'
 import { removeHeader } from '../codec/field-table.ts'
 import { deriveTimes } from './timeouts.ts'
-import type { Downstream, RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
+import type { RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import type { ForwardPlan } from './planning/plan.ts'
-import type { LocalAnswer } from './reply.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
 export type HeaderFacts = {
@@ -36,7 +35,7 @@ export type HeaderFacts = {
 export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
   const { headers } = request
   const { http, client } = facts
-  if (plan.requestEdits.length > 0) edit(headers, plan.requestEdits, facts, undefined, 0)
+  if (plan.requestEdits.length > 0) editWithFacts(headers, plan.requestEdits, facts, undefined, 0)
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
   const host = findNewHost(plan, headers)
   if (plan.action.appendForwardedHost && host !== undefined) headers.push('x-forwarded-host', request.authority)
@@ -128,7 +127,7 @@ export function answerHead(
   const cookie = upstreamMs === undefined ? undefined : record.placement?.cookie
   if (cookie !== undefined) headers.push('set-cookie', cookie)
   if (edits.length > 0) {
-    edit(headers, edits, facts, headers, head.status)
+    editWithFacts(headers, edits, facts, headers, head.status)
     // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there
     // is none).
     if (upstreamMs === undefined) keepLast(headers, 'content-type')
@@ -160,27 +159,6 @@ function nameServer(headers: string[], serverName: string): void {
   if (!isNamed) headers.push('server', serverName)
 }
 
-/** An answer of our own, whole. */
-export function sendLocalAnswer(
-  { head, body }: LocalAnswer,
-  edits: readonly HeaderEdit[],
-  exchange: HeaderFacts & { readonly http: Pick<HttpConnectionManager, 'serverName'>; readonly down: Downstream },
-): void {
-  const { request, record, http, down } = exchange
-  const { plan } = record
-  // Headers of the answer may say headers of the request, as filters have changed them.
-  if (plan && plan.kind !== 'forward' && plan.requestEdits)
-    edit(request.headers, plan.requestEdits, exchange, undefined, 0)
-  const withBody = body !== undefined && request.method !== 'HEAD'
-  down.sendHead(answerHead(head, edits, exchange, http.serverName, undefined), !withBody)
-  if (withBody) {
-    record.sentBytes += body.length
-    down.sendData(body)
-  }
-  down.sendEnd(undefined)
-  down.flush()
-}
-
 let dateOfSecond = 0
 let dateText = ''
 
@@ -205,7 +183,8 @@ function keepLast(headers: string[], name: string): void {
   if (last !== undefined && count > 1) setHeader(headers, name, last)
 }
 
-function edit(
+/** @param response the answer's headers, where they are what is edited */
+export function editWithFacts(
   headers: string[],
   edits: readonly HeaderEdit[],
   { request, client, record, remoteIp }: HeaderFacts,

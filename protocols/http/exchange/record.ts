@@ -116,7 +116,7 @@ type Recorded = {
 }
 
 /** Joined by commas, as Envoy writes them. */
-function formatFlags({ error, retryFlag }: ExchangeRecord): string {
+export function formatFlags({ error, retryFlag }: ExchangeRecord): string {
   const flag = error?.row.flag ?? '-'
   if (retryFlag === undefined || flag === retryFlag) return flag
   return flag === '-' ? retryFlag : `${retryFlag},${flag}`

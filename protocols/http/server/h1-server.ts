@@ -16,12 +16,10 @@ import type { Holder } from '../../waiting.ts'
 import { RequestOrigin } from '../exchange/request-origin.ts'
 import { Exchange } from '../exchange/exchange.ts'
 import { H1Parser, type ParserSink } from '../codec/h1-parser.ts'
-import { reportBroken } from '../exchange/record.ts'
-import { formatHttpDate } from '../exchange/outgoing.ts'
 import { deriveRequestHeadLimits } from '../head-limits.ts'
 import { RequestHead, type HttpUpstreams } from '../message.ts'
 import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
-import { createTextErrorAnswer } from '../exchange/reply.ts'
+import { answerBroken } from '../exchange/reply/send.ts'
 import { createRuntime, type HttpRuntime } from '../runtime.ts'
 import { H1Answer, type H1AnswerOwner } from './h1-answer.ts'
 import { SentAhead } from './h1-sent-ahead.ts'
@@ -253,9 +251,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   /** Answers what was no request, and therefore has no exchange. */
   #answerMalformed(error: MeshError): void {
     const answer = this.#answer
-    const { head, body } = createTextErrorAnswer(error)
-    head.headers.push('date', formatHttpDate(this.#rt.ctx.clock.wallMs()))
-    reportBroken(this.#conn, answer.version, head.status, error, this.#rt)
+    const { head, body } = answerBroken(this.#conn, answer.version, error, this.#rt)
     answer.keepAlive = false
     answer.sendHead(head, body === undefined)
     if (body) answer.sendData(body)

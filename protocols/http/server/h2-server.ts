@@ -15,13 +15,11 @@ import { ErrorCode } from '../codec/h2-frames.ts'
 import type { FieldList } from '../codec/hpack/decoder.ts'
 import { findField } from '../codec/h2-message-rules.ts'
 import type { Deadline } from '../../deadlines.ts'
-import { reportBroken } from '../exchange/record.ts'
 import type { HeadLimits } from '../codec/h1-head.ts'
 import { toResponseFields } from '../h2/outgoing-fields.ts'
 import { LIST_OVERHEAD, deriveRequestHeadLimits } from '../head-limits.ts'
 import type { HttpUpstreams } from '../message.ts'
-import { formatHttpDate } from '../exchange/outgoing.ts'
-import { createErrorAnswer } from '../exchange/reply.ts'
+import { answerBroken } from '../exchange/reply/send.ts'
 import { createRuntime, type HttpRuntime } from '../runtime.ts'
 import type { Http2Event, SessionOwner } from '../h2/events.ts'
 import {
@@ -232,12 +230,10 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
 
   /** What cannot be served as a request: a person gets a status to look at (RFC 9113 §8.1.1). */
   #refuse(stream: Http2Stream, fields: readonly string[], error: MeshError): void {
-    const { metrics, ctx } = this.rt
+    const { metrics } = this.rt
     metrics.refusedMessages.value++
     if (error.code === 'MESH_HEADERS_TOO_LARGE') metrics.limits.headerBytes.value++
-    const { head, body } = createErrorAnswer(error, isGrpc(findField(fields, 'content-type')))
-    head.headers.push('date', formatHttpDate(ctx.clock.wallMs()))
-    reportBroken(this.#conn, 'HTTP/2', head.status, error, this.rt)
+    const { head, body } = answerBroken(this.#conn, 'HTTP/2', error, this.rt, isGrpc(findField(fields, 'content-type')))
     if (this.openStreams > UNCOUNTED_STREAMS) stream.owner = new RefusedStream(this, stream)
     const isWithBody = body !== undefined && findField(fields, ':method') !== 'HEAD'
     stream.sendHead(toResponseFields(head), !isWithBody)

@@ -2,6 +2,7 @@
 import type { JsonObject } from '@bufbuild/protobuf'
 import { FILTER_ROWS } from '../../helpers/control-plane/route-filters.ts'
 import type { Ask, Codec } from '../../protocols/http/both.ts'
+import type { ListenerRow } from './rows/listener-of.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const header = (name: string, exact: string, more: JsonObject = {}): JsonObject => ({
@@ -20,13 +21,7 @@ export const forward = (more: JsonObject = {}): JsonObject => ({ route: { cluste
 const grpc: Ask = { method: 'POST', path: '/hang', body: 'x', fields: [['content-type', 'application/grpc']] }
 const utf8 = (text: string): string => Buffer.from(text).toString('latin1')
 
-export type Row = {
-  readonly name: string
-  readonly listener?: JsonObject
-  readonly filters?: readonly JsonObject[]
-  readonly table?: JsonObject
-  readonly host?: JsonObject
-  readonly route?: JsonObject
+export type Row = ListenerRow & {
   readonly ask: Ask
   readonly only?: Codec
 }

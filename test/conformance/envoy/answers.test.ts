@@ -5,76 +5,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type http from 'node:http'
-import type { JsonObject } from '@bufbuild/protobuf'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
-import { decode } from '../../../control-sync/decode/decode.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
-import { sample } from '../../helpers/control-plane/resources.ts'
 import { askAt, Both, type Seen, type Told } from '../../protocols/http/both.ts'
 import { serveHttp } from '../../helpers/serve-http.ts'
-import { forward, ROWS, type Row } from './answer-rows.ts'
+import { ROWS } from './answer-rows.ts'
 import { startStaticEnvoy } from './envoy.ts'
+import { listenerOf, managerOf } from './rows/listener-of.ts'
 import { staticCluster } from '../package/shipped.ts'
 
-const type = (name: string): string => `type.googleapis.com/envoy.${name}`
-/** @param more for Envoy only: how long it lingers is not asked here */
-function listenerOf(row: Row, port: number, more: JsonObject = {}): JsonObject {
-  return {
-    '@type': type('config.listener.v3.Listener'),
-    name: row.name,
-    traffic_direction: 'INBOUND',
-    address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [
-      {
-        filters: [
-          {
-            name: 'hcm',
-            typed_config: {
-              '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
-              stat_prefix: 's',
-              normalize_path: true,
-              merge_slashes: true,
-              ...row.listener,
-              ...more,
-              http_filters: [
-                ...(row.filters ?? [
-                  {
-                    name: 'envoy.filters.http.rbac',
-                    typed_config: { '@type': type('extensions.filters.http.rbac.v3.RBAC') },
-                  },
-                ]),
-                {
-                  name: 'envoy.filters.http.router',
-                  typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
-                },
-              ],
-              route_config: {
-                name: 'r',
-                virtual_hosts: [
-                  {
-                    name: row.name,
-                    domains: [row.name],
-                    routes: [{ match: { prefix: '/' }, ...(row.route ?? forward()) }],
-                    ...row.host,
-                  },
-                ],
-                ...row.table,
-              },
-            },
-          },
-        ],
-      },
-    ],
-  }
-}
-function managerOf(row: Row): HttpConnectionManager {
-  const decoded = decode('listener', sample(listenerOf(row, 80)).bytes)
-  assert.ok(decoded.ok)
-  assert.deepEqual(decoded.ignored, [], row.name)
-  const { codec } = decoded.value.filterChains[0]!
-  assert.ok(codec.kind === 'http')
-  return codec.http
-}
 /** What is compared: text of local answers is each one's own. */
 const facts = ({ status, headers }: Omit<Told, 'saw'>, saw: Seen | undefined): unknown => ({
   status,

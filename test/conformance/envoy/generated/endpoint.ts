@@ -13,7 +13,7 @@ export async function startOrigin(t: Finally): Promise<number> {
     })
   })
 }
-function readBody(request: http.IncomingMessage, then: (body: string) => void): void {
+export function readBody(request: http.IncomingMessage, then: (body: string) => void): void {
   let body = ''
   request.on('data', (bytes: Buffer) => {
     body += bytes.toString('latin1')

@@ -6,15 +6,16 @@ import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import {
   answerHead,
   formatHttpDate,
-  sendLocalAnswer,
   createUpstreamRequest,
   prepareAttempt,
   type HeaderFacts,
 } from '../../../../protocols/http/exchange/outgoing.ts'
 import type { ForwardPlan } from '../../../../protocols/http/exchange/planning/plan.ts'
+import { sendLocalReply } from '../../../../protocols/http/exchange/reply/send.ts'
 import { createRecord } from '../../../../protocols/http/exchange/record.ts'
 import type { RequestOrigin } from '../../../../protocols/http/exchange/request-origin.ts'
 import { RequestHead, type Downstream } from '../../../../protocols/http/message.ts'
+import type { Context } from '../../../../protocols/context.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 import { forwardTo, manager } from '../harness.ts'
 
@@ -166,7 +167,7 @@ for (const { method, told } of [
     } as unknown as Downstream
     const http: HttpConnectionManager = manager()
     const exchange = { ...facts({}, method), http, down }
-    sendLocalAnswer({ head: { status: 404, headers: [], contentLength: 3 }, body: Buffer.from('no\n') }, [], exchange)
+    sendLocalReply({ status: 404, headers: [], text: 'no', end: '\n' }, exchange, {} as Context)
     assert.deepEqual(log, told)
     assert.equal(exchange.record.sentBytes, method === 'GET' ? 3 : 0)
   })

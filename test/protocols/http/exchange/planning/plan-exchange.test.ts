@@ -8,7 +8,7 @@ import { SimClock } from '../../../../helpers/sim-clock.ts'
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { HttpConnectionManager } from '../../../../../model/listener.ts'
 import { decode } from '../../../../../control-sync/decode/decode.ts'
-import { createPlannedAnswer } from '../../../../../protocols/http/exchange/reply.ts'
+import { createPlannedReply, toAnswer } from '../../../../../protocols/http/exchange/reply/reply.ts'
 import { NO_HEADER_CHANGES, type HeaderEdit, type Mutations } from '../../../../../model/route.ts'
 import type { Plan } from '../../../../../protocols/http/exchange/planning/plan.ts'
 import { planExchange } from '../../../../../protocols/http/exchange/planning/plan-exchange.ts'
@@ -169,8 +169,9 @@ test('a cluster that is not there: the status that its route says', () => {
     const action = forwardTo({ clusters: [], clusterHeader: 'x-to', ...(notFoundStatus && { notFoundStatus }) })
     const plan = planOf(manager([route(action)]))
     assert.ok(plan.kind === 'refuse')
-    assert.equal(createPlannedAnswer(plan, false).answer.head.status, want)
-    assert.equal(createPlannedAnswer(plan, true).answer.head.headers.includes(want === 404 ? '12' : '14'), true)
+    const answer = (grpc: boolean) => toAnswer(createPlannedReply(plan).reply, grpc).head
+    assert.equal(answer(false).status, want)
+    assert.equal(answer(true).headers.includes(want === 404 ? '12' : '14'), true)
   }
 })
 test('cluster_header: the cluster that the request names', () => {

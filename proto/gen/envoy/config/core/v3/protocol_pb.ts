@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../descriptors.ts";
+import type { TypedExtensionConfig } from "./extension_pb.ts";
 import type { Percent } from "../../../type/v3/percent_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -113,6 +114,11 @@ export type Http1ProtocolOptions = Message<"envoy.config.core.v3.Http1ProtocolOp
   defaultHostForHttp10: string;
 
   /**
+   * @generated from field: envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat header_key_format = 4;
+   */
+  headerKeyFormat?: Http1ProtocolOptions_HeaderKeyFormat | undefined;
+
+  /**
    * @generated from field: bool enable_trailers = 5;
    */
   enableTrailers: boolean;
@@ -124,6 +130,48 @@ export type Http1ProtocolOptions = Message<"envoy.config.core.v3.Http1ProtocolOp
  */
 export const Http1ProtocolOptionsSchema: GenMessage<Http1ProtocolOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 1);
+
+/**
+ * @generated from message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
+ */
+export type Http1ProtocolOptions_HeaderKeyFormat = Message<"envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat"> & {
+  /**
+   * @generated from oneof envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.header_format
+   */
+  headerFormat: {
+    /**
+     * @generated from field: envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords proper_case_words = 1;
+     */
+    value: Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWords;
+    case: "properCaseWords";
+  } | {
+    /**
+     * @generated from field: envoy.config.core.v3.TypedExtensionConfig stateful_formatter = 8;
+     */
+    value: TypedExtensionConfig;
+    case: "statefulFormatter";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.
+ * Use `create(Http1ProtocolOptions_HeaderKeyFormatSchema)` to create a new message.
+ */
+export const Http1ProtocolOptions_HeaderKeyFormatSchema: GenMessage<Http1ProtocolOptions_HeaderKeyFormat> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_protocol, 1, 0);
+
+/**
+ * @generated from message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
+ */
+export type Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWords = Message<"envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords"> & {
+};
+
+/**
+ * Describes the message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords.
+ * Use `create(Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWordsSchema)` to create a new message.
+ */
+export const Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWordsSchema: GenMessage<Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWords> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_protocol, 1, 0, 0);
 
 /**
  * @generated from message envoy.config.core.v3.Http2ProtocolOptions

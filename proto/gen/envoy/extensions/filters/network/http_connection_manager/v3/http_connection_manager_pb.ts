@@ -5,11 +5,13 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../../../descriptors.ts";
-import type { AccessLog } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
+import type { AccessLog, AccessLogFilter } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
 import type { CidrRange } from "../../../../../config/core/v3/address_pb.ts";
+import type { DataSource, HeaderValueOption } from "../../../../../config/core/v3/base_pb.ts";
 import type { ConfigSource, ExtensionConfigSource } from "../../../../../config/core/v3/config_source_pb.ts";
 import type { TypedExtensionConfig } from "../../../../../config/core/v3/extension_pb.ts";
 import type { Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions } from "../../../../../config/core/v3/protocol_pb.ts";
+import type { SubstitutionFormatString } from "../../../../../config/core/v3/substitution_format_string_pb.ts";
 import type { RouteConfiguration } from "../../../../../config/route/v3/route_pb.ts";
 import type { Tracing_Http } from "../../../../../config/trace/v3/http_tracer_pb.ts";
 import type { CustomTag } from "../../../../../type/tracing/v3/custom_tag_pb.ts";
@@ -203,6 +205,11 @@ export type HttpConnectionManager = Message<"envoy.extensions.filters.network.ht
    * @generated from field: bool always_set_request_id_in_response = 37;
    */
   alwaysSetRequestIdInResponse: boolean;
+
+  /**
+   * @generated from field: envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig local_reply_config = 38;
+   */
+  localReplyConfig?: LocalReplyConfig | undefined;
 
   /**
    * @generated from field: bool strip_matching_host_port = 39;
@@ -566,6 +573,65 @@ export const HttpConnectionManager_PathWithEscapedSlashesActionSchema: GenEnum<H
   enumDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 0, 3);
 
 /**
+ * @generated from message envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
+ */
+export type LocalReplyConfig = Message<"envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig"> & {
+  /**
+   * @generated from field: repeated envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper mappers = 1;
+   */
+  mappers: ResponseMapper[];
+
+  /**
+   * @generated from field: envoy.config.core.v3.SubstitutionFormatString body_format = 2;
+   */
+  bodyFormat?: SubstitutionFormatString | undefined;
+};
+
+/**
+ * Describes the message envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig.
+ * Use `create(LocalReplyConfigSchema)` to create a new message.
+ */
+export const LocalReplyConfigSchema: GenMessage<LocalReplyConfig> = /*@__PURE__*/
+  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 1);
+
+/**
+ * @generated from message envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper
+ */
+export type ResponseMapper = Message<"envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper"> & {
+  /**
+   * @generated from field: envoy.config.accesslog.v3.AccessLogFilter filter = 1;
+   */
+  filter?: AccessLogFilter | undefined;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value status_code = 2;
+   */
+  statusCode?: number | undefined;
+
+  /**
+   * @generated from field: envoy.config.core.v3.DataSource body = 3;
+   */
+  body?: DataSource | undefined;
+
+  /**
+   * @generated from field: envoy.config.core.v3.SubstitutionFormatString body_format_override = 4;
+   */
+  bodyFormatOverride?: SubstitutionFormatString | undefined;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption headers_to_add = 5;
+   */
+  headersToAdd: HeaderValueOption[];
+};
+
+/**
+ * Describes the message envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper.
+ * Use `create(ResponseMapperSchema)` to create a new message.
+ */
+export const ResponseMapperSchema: GenMessage<ResponseMapper> = /*@__PURE__*/
+  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 2);
+
+/**
  * @generated from message envoy.extensions.filters.network.http_connection_manager.v3.Rds
  */
 export type Rds = Message<"envoy.extensions.filters.network.http_connection_manager.v3.Rds"> & {
@@ -585,7 +651,7 @@ export type Rds = Message<"envoy.extensions.filters.network.http_connection_mana
  * Use `create(RdsSchema)` to create a new message.
  */
 export const RdsSchema: GenMessage<Rds> = /*@__PURE__*/
-  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 1);
+  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 3);
 
 /**
  * @generated from message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
@@ -629,7 +695,7 @@ export type HttpFilter = Message<"envoy.extensions.filters.network.http_connecti
  * Use `create(HttpFilterSchema)` to create a new message.
  */
 export const HttpFilterSchema: GenMessage<HttpFilter> = /*@__PURE__*/
-  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 2);
+  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 4);
 
 /**
  * @generated from message envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
@@ -646,5 +712,5 @@ export type RequestIDExtension = Message<"envoy.extensions.filters.network.http_
  * Use `create(RequestIDExtensionSchema)` to create a new message.
  */
 export const RequestIDExtensionSchema: GenMessage<RequestIDExtension> = /*@__PURE__*/
-  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 3);
+  messageDesc(file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, 5);
 
