@@ -19,7 +19,15 @@ import type { ReadFile } from './decode/fields/decode-path.ts'
 import { Findings, type Rejected } from './findings.ts'
 import { closeBlocks, Unpacked } from './snapshot/packed-resource.ts'
 import { makeListeners, buildTables } from './mesh-tables.ts'
-import { findDangling, NO_REFERENCES, type Dangling, type Holder, type References, WHO_NAMES } from './references.ts'
+import {
+  findDangling,
+  NO_REFERENCES,
+  type Dangling,
+  type Holder,
+  type NamedKind,
+  type References,
+  WHO_NAMES,
+} from './references.ts'
 import type { SnapshotSaver } from './snapshot/saver.ts'
 import type { Ages, SavedChange, StoredSnapshot } from './snapshot/types.ts'
 import { collectReferencesAgain, stage, type Incoming, type Staged } from './stage.ts'
@@ -53,6 +61,8 @@ export type ApplierOptions = {
   readonly readFile?: ReadFile
   /** Which files may be named for TLS where they are not read at once. */
   readonly files?: { permits(file: string): boolean }
+  /** This node is a gateway (node.type: router). */
+  readonly gateway?: boolean
 }
 
 /** Finding out that a resource is as it was takes microseconds; a look at the clock takes one, too. */
@@ -83,12 +93,7 @@ export class Applier implements Disposable {
    * What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over
    * the mesh.
    */
-  #derived: {
-    dangling?: readonly Dangling[]
-    endpoint?: ReadonlySet<string>
-    route?: ReadonlySet<string>
-    extension?: ReadonlySet<string>
-  } = {}
+  #derived: { dangling?: readonly Dangling[] } & { [K in NamedKind]?: ReadonlySet<string> } = {}
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(options: ApplierOptions) {
@@ -163,7 +168,7 @@ export class Applier implements Disposable {
   }
 
   /** Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. */
-  referenced(kind: 'endpoint' | 'route' | 'extension'): ReadonlySet<string> {
+  referenced(kind: Exclude<NamedKind, 'cluster'>): ReadonlySet<string> {
     const known = this.#derived[kind]
     if (known) return known
     const names = new Set<string>()

@@ -67,9 +67,12 @@ export class AuthorizationAge implements Disposable {
 
 const REASON = 'no control plane has confirmed its authorization policies for longer than control.authorizationMaxAgeMs'
 
-/** The listener with all of its chains closed; the same object where it is not inbound. */
-export function closeInbound(listener: Listener): Listener {
-  if (listener.direction !== 'inbound') return listener
+/**
+ * The listener with all of its chains closed; the same object where it lets nobody in: not inbound, and not a
+ * gateway's.
+ */
+export function closeInbound(listener: Listener, isGateway = false): Listener {
+  if (listener.direction !== 'inbound' && !isGateway) return listener
   const closed = <C extends Listener['filterChains'][number]>(chain: C): C => ({
     ...chain,
     codec: { kind: 'blocked', reason: REASON },

@@ -64,7 +64,13 @@ export function collectConfigDump(snapshot: Snapshot, { node, generation, identi
           active_state: { version_info, listener, last_updated },
         })),
       },
-      { '@type': `${ADMIN}.SecretsConfigDump`, dynamic_active_secrets: identity ? secrets(identity) : [] },
+      {
+        '@type': `${ADMIN}.SecretsConfigDump`,
+        dynamic_active_secrets: [
+          ...(identity ? secrets(identity) : []),
+          ...all('secret', (secret, { name }) => ({ name, version_info, last_updated, secret })),
+        ],
+      },
       {
         '@type': `${ADMIN}.RoutesConfigDump`,
         dynamic_route_configs: all('route', (route_config) => ({ version_info, route_config, last_updated })),

@@ -101,7 +101,7 @@ export function buildTables(
   const listeners = new Map<string, Listener>()
   for (const [name, raw] of resources.listener) {
     const listener = makeListener(raw, resources.extension, options)
-    if (listener) listeners.set(name, at.inboundClosed ? closeInbound(listener) : listener)
+    if (listener) listeners.set(name, at.inboundClosed ? closeInbound(listener, options.gateway) : listener)
   }
   return {
     generation: at.generation,
@@ -112,6 +112,7 @@ export function buildTables(
     load: (serviceName) =>
       valueOf(resources.endpoint.get(serviceName), ({ value }) => orUndefined(decode('endpoint', value, options))),
     routes: (name) => valueOf(resources.route.get(name), (raw) => decodeRouteTable(raw, options.readFile)),
+    secret: (name) => valueOf(resources.secret.get(name), ({ value }) => orUndefined(decode('secret', value, options))),
     clusterNames: () => resources.cluster.keys(),
     get names() {
       return uniteNames(resources.nameTable, options)

@@ -5,14 +5,16 @@
 import type { Cluster } from '../model/cluster.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
 import type { RouteConfig, VirtualHost } from '../model/route.ts'
+import type { DownstreamTls, UpstreamTls } from '../model/tls.ts'
 import type { ResourceKind } from '../model/snapshot.ts'
 import type { Notes } from './notes.ts'
 
+export type NamedKind = 'cluster' | 'endpoint' | 'route' | 'secret' | 'extension'
 /**
  * Kind → names, and what is not in force as it was sent. Small, and stored beside the resource, so that nothing needs
  * to be decoded to know it. `by`: which decoders found it out; others may find something else.
  */
-export type References = { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']?: readonly string[] } & {
+export type References = { readonly [K in NamedKind]?: readonly string[] } & {
   readonly notes?: Notes
   readonly by?: string
 }
@@ -22,8 +24,9 @@ export const WHO_NAMES = {
   cluster: ['listener', 'route'],
   endpoint: ['cluster'],
   route: ['listener'],
+  secret: ['listener', 'cluster'],
   extension: ['listener'],
-} as const satisfies { readonly [K in 'cluster' | 'endpoint' | 'route' | 'extension']: readonly ResourceKind[] }
+} as const satisfies { readonly [K in NamedKind]: readonly ResourceKind[] }
 
 /** @param value what decode gave for that kind */
 export function collectReferences(kind: ResourceKind, value: unknown): References {
@@ -35,6 +38,7 @@ export function collectReferences(kind: ResourceKind, value: unknown): Reference
     case 'route':
       return { cluster: [...collectRouteReferences((value as RouteConfig).virtualHosts)] }
     case 'endpoint':
+    case 'secret':
     case 'extension':
     case 'nameTable':
     case 'proxyConfig':
@@ -44,17 +48,29 @@ export function collectReferences(kind: ResourceKind, value: unknown): Reference
   }
 }
 
-function collectClusterReferences(cluster: Cluster): References {
-  return cluster.discovery.kind === 'eds' ? { endpoint: [cluster.discovery.serviceName] } : NO_REFERENCES
+function collectClusterReferences({ discovery, transport, transportMatches }: Cluster): References {
+  const secrets = collectSecrets(
+    [transport, ...transportMatches.map((m) => m.transport)].map((t) => (t.kind === 'tls' ? t.tls : undefined)),
+  )
+  if (discovery.kind !== 'eds' && secrets.length === 0) return NO_REFERENCES
+  return {
+    ...(discovery.kind === 'eds' ? { endpoint: [discovery.serviceName] } : {}),
+    ...(secrets.length > 0 ? { secret: secrets } : {}),
+  }
+}
+
+function collectSecrets(settings: readonly (DownstreamTls | UpstreamTls | undefined)[]): readonly string[] {
+  const names = new Set<string>()
+  for (const tls of settings)
+    for (const ref of [tls?.certificate, tls?.validation?.roots]) if (ref?.from === 'secret') names.add(ref.name)
+  return [...names]
 }
 
 function collectListenerReferences({ filterChains, defaultFilterChain, extensions }: Listener): References {
   const routes = new Set<string>()
   const clusters = new Set<string>()
-  for (const { codec } of [
-    ...filterChains,
-    ...(defaultFilterChain ? [defaultFilterChain] : []),
-  ] satisfies FilterChain[]) {
+  const chains: readonly FilterChain[] = [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])]
+  for (const { codec } of chains) {
     if (codec.kind === 'tcp') for (const c of codec.tcp.clusters) clusters.add(c.name)
     if (codec.kind === 'mqtt') {
       if (codec.proxy) clusters.add(codec.proxy.cluster)
@@ -66,7 +82,13 @@ function collectListenerReferences({ filterChains, defaultFilterChain, extension
     if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)
     else for (const name of collectRouteReferences(codec.http.routes.config.virtualHosts)) clusters.add(name)
   }
-  return { route: [...routes], cluster: [...clusters], ...(extensions ? { extension: extensions } : {}) }
+  const secrets = collectSecrets(chains.map(({ tls }) => tls))
+  return {
+    route: [...routes],
+    cluster: [...clusters],
+    ...(secrets.length > 0 ? { secret: secrets } : {}),
+    ...(extensions ? { extension: extensions } : {}),
+  }
 }
 
 /** Names of clusters. */

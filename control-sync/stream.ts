@@ -213,7 +213,7 @@ export class ConfigStream {
 
   #wanted(kind: ResourceKind): ReadonlySet<string> {
     const { applier, ownRoutes } = this.#o
-    if (kind === 'endpoint' || kind === 'extension') return applier.referenced(kind)
+    if (kind === 'endpoint' || kind === 'secret' || kind === 'extension') return applier.referenced(kind)
     return kind === 'route' ? applier.referenced('route').union(ownRoutes.get()) : new Set()
   }
 

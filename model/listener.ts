@@ -166,6 +166,8 @@ export type MqttProxy = {
 
 export type TcpProxy = {
   readonly clusters: readonly WeightedCluster[]
+  /** The name in the client's hello is the cluster, where there is one (envoy.filters.network.sni_cluster). */
+  readonly bySni?: boolean
   readonly idleMs: number | undefined
   readonly accessLogs?: readonly AccessLog[]
   /** Hash balancers place connections by the client's address (hash_policy.source_ip). */

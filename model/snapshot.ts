@@ -8,6 +8,7 @@ export const TYPE_URLS = {
   endpoint: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
   listener: 'type.googleapis.com/envoy.config.listener.v3.Listener',
   route: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  secret: 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
   extension: 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
   nameTable: 'type.googleapis.com/istio.networking.nds.v1.NameTable',
   proxyConfig: 'type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig',

@@ -1,6 +1,7 @@
 import type { Cluster, ClusterLoad } from './cluster.ts'
 import type { Listener } from './listener.ts'
 import type { RouteConfig, VirtualHost } from './route.ts'
+import type { Secret } from './tls.ts'
 
 /**
  * One host of the name table (istio.networking.nds.v1.NameTable.NameInfo). `service`: what Kubernetes calls it; its
@@ -24,6 +25,8 @@ export interface Tables {
   /** EDS by cluster service name; undefined = never received. */
   load(serviceName: string): ClusterLoad | undefined
   routes(name: string): RouteTable | undefined
+  /** Undefined = never received. */
+  secret(name: string): Secret | undefined
   clusterNames(): Iterable<string>
   /** DNS names to addresses (NDS); undefined = none received. */
   readonly names: Names | undefined
@@ -144,5 +147,6 @@ export const EMPTY_TABLES: Tables = {
   cluster: () => undefined,
   load: () => undefined,
   routes: () => undefined,
+  secret: () => undefined,
   clusterNames: () => [],
 }

@@ -3,17 +3,19 @@ import type { StringMatch } from './matcher.ts'
 /**
  * `workload`: the agent's own identity (SDS `default` / `ROOTCA` in Istio). `pem`: given inline or read from files at
  * decode time. `files`: of this machine, permitted (core/os/named-files.ts) and read when they are used, as they may
- * change.
+ * change. `secret`: what the control plane sends under that name (SDS), looked up when it is used.
  */
 export type CertificateRef =
   | { readonly from: 'workload' }
   | { readonly from: 'pem'; readonly chainPem: string; readonly keyPem: string }
   | { readonly from: 'files'; readonly chainFile: string; readonly keyFile: string }
+  | { readonly from: 'secret'; readonly name: string }
 export type RootsRef =
   | { readonly from: 'workload' }
   | { readonly from: 'pem'; readonly rootsPem: string }
   | { readonly from: 'file'; readonly file: string }
   | { readonly from: 'system' }
+  | { readonly from: 'secret'; readonly name: string }
 export type CrlRef =
   | { readonly from: 'pem'; readonly crlPem: string }
   | { readonly from: 'file'; readonly file: string }
@@ -25,6 +27,15 @@ export type SanMatch = { readonly type: 'uri' | 'dns' | 'ip' | 'any'; readonly m
  * its CAs may have revoked what it signed.
  */
 export type PeerValidation = { readonly roots: RootsRef; readonly sans: readonly SanMatch[]; readonly crl?: CrlRef }
+
+/**
+ * envoy Secret, as far as TLS settings name it. `blocked`: roots that cannot be taken as they were sent; those before
+ * them could let somebody in whom these keep out.
+ */
+export type Secret =
+  | { readonly kind: 'certificate'; readonly certificate: CertificateRef }
+  | { readonly kind: 'roots'; readonly validation: PeerValidation }
+  | { readonly kind: 'blocked'; readonly reason: string }
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 type TlsCommon = {

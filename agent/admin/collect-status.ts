@@ -12,6 +12,7 @@ const KIND_NAMES: Readonly<Record<ResourceKind, string>> = {
   endpoint: 'endpoint sets',
   listener: 'listeners',
   route: 'route tables',
+  secret: 'secrets',
   extension: 'extensions',
   nameTable: 'name tables',
   proxyConfig: 'proxy configs',

@@ -40,6 +40,8 @@ const ACTED_ON = new Set([
   'CANONICAL_SERVICE',
   'CANONICAL_REVISION',
 ])
+/** First argument of `pilot-agent proxy`, which istio-start.sh takes from ISTIO_AGENT_FLAGS. */
+const ROLES: ReadonlySet<string> = new Set(['sidecar', 'router'])
 
 /** Throws MESH_CONFIG_INVALID when the folder has no mesh.yaml or cluster.env, or one of the files cannot be read. */
 export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
@@ -53,6 +55,7 @@ export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
   const node = readEnvSettings(variables.all.map((e) => [e.key, e.value]))
   const origins = new Map([...mesh.origins, ...originsIn(variables, node)])
   const discovery = mesh.discoveryAddress ?? DEFAULT_DISCOVERY
+  const isRouter = variables.value('ISTIO_AGENT_FLAGS') === 'router'
   return {
     settings: compact({
       ...mesh.settings,
@@ -65,7 +68,8 @@ export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
         token: file('istio-token'),
         certificateTtlSec: seconds(variables.value('SECRET_TTL')),
       }),
-      listeners: httpProxy(node.httpProxyPort),
+      // istiod has routes of an explicit proxy for sidecars alone.
+      listeners: isRouter ? [] : httpProxy(node.httpProxyPort),
     }),
     problems: [
       ...env.problems.map((p) => ({ ...p, path: '', file: file('cluster.env') })),
@@ -112,6 +116,7 @@ function* originsIn(variables: Variables, node: EnvSettings): Generator<[setting
     ['node.serviceAccount', 'SERVICE_ACCOUNT'],
     ['node.ip', 'ISTIO_SVC_IP'],
     ['node.name', 'POD_NAME'],
+    ['node.type', 'ISTIO_AGENT_FLAGS'],
     ['control.serverName', 'ISTIOD_SAN'],
     ['listeners.0.port', 'ISTIO_META_HTTP_PROXY_PORT'],
     ['control.certificateTtlSec', 'SECRET_TTL'],
@@ -125,9 +130,11 @@ function nodeSettings(variables: Variables, env: EnvSettings, mesh: MeshSettings
   const { node } = env
   // Announced where there is a listener and a DNS proxy for them, and only there.
   const { HTTP_PROXY_PORT: _, DNS_CAPTURE: __, ...metadata } = metadataOf(env)
+  const role = variables.value('ISTIO_AGENT_FLAGS')
   return compact({
     meshId: mesh.meshId,
     ...node,
+    type: role !== undefined && ROLES.has(role) ? role : undefined,
     name: variables.value('POD_NAME') ?? node['name'],
     namespace: variables.value('POD_NAMESPACE') ?? variables.value('ISTIO_NAMESPACE') ?? node['namespace'],
     serviceAccount: variables.value('SERVICE_ACCOUNT') ?? node['serviceAccount'],
@@ -165,6 +172,7 @@ function dialed(
 
 /** The CA that istioctl names is the control plane itself; another one would not be asked. */
 function isIgnored({ key, value }: EnvEntry, discovery: string): boolean {
+  if (key === 'ISTIO_AGENT_FLAGS') return !ROLES.has(value)
   if (key === 'CA_ADDR') return value !== discovery
   return !ACTED_ON.has(key) && key !== 'ISTIO_NAMESPACE' && !/^ISTIO_META(JSON)?_./.test(key)
 }

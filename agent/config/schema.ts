@@ -77,6 +77,7 @@ function refuseContradictions(c: AgentConfig, ctx: z.RefinementCtx<AgentConfig>)
   const refuse = (path: PropertyKey[], message: string): void => ctx.addIssue({ code: 'custom', path, message })
   if (!c.control && !c.directory)
     refuse([], 'one of `control` or `directory` is needed: where does the configuration come from?')
+  if (c.node.type === 'router' && c.capture !== 'explicit') refuse(['capture'], 'a gateway captures nothing')
   if (c.control && c.directory) refuse(['directory'], '`control` and `directory` exclude each other')
   if (!isLoopback(c.admin.address) && !c.admin.acceptAnyone)
     refuse(

@@ -126,8 +126,9 @@ class ControlPlaneConfiguration implements Configuration {
       metrics,
       authorization: { maxAgeMs, isConnected: () => this.#isConnected },
       files,
+      gateway: config.node.type === 'router',
       decodedBy: zlib
-        .crc32(JSON.stringify([version, tlsFileFolders, config.telemetry.accessLogs.folders]))
+        .crc32(JSON.stringify([version, tlsFileFolders, config.node.type, config.telemetry.accessLogs.folders]))
         .toString(36),
     })
   }

@@ -16,6 +16,7 @@ export async function openDirectory(
     clock,
     log,
     metrics,
+    gateway: config.node.type === 'router',
     readFile: (file) => disk.read(file)?.toString('utf8'),
   })
   const latch = readiness.hold('a configuration')

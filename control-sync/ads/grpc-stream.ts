@@ -59,8 +59,8 @@ export type GrpcTransportOptions = {
 type Learned = { flavour: 'delta' | 'sotw'; plain: boolean; readonly without: Set<ResourceKind> }
 /** grpc.CompressionAlgorithms. */
 const GZIP = 2
-/** Istio's own kinds, without which everything else goes on. */
-const OPTIONAL: readonly ResourceKind[] = ['nameTable', 'proxyConfig', 'extension']
+/** Kinds that not every server has, and without which everything else goes on. */
+const OPTIONAL: readonly ResourceKind[] = ['nameTable', 'proxyConfig', 'extension', 'secret']
 
 export class GrpcTransport implements AdsTransport {
   readonly #o: GrpcTransportOptions

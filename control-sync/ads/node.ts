@@ -2,6 +2,8 @@
 import type { JsonObject } from '@bufbuild/protobuf'
 
 export type NodeSettings = {
+  /** Left out: a sidecar. */
+  readonly type?: 'sidecar' | 'router'
   readonly name: string
   readonly namespace: string
   readonly serviceAccount: string
@@ -35,7 +37,7 @@ export type NodeSettings = {
 }
 
 export type NodeDescription = {
-  /** sidecar~IP~NAME.NS~NS.svc.cluster.local */
+  /** TYPE~IP~NAME.NS~NS.svc.cluster.local */
   readonly id: string
   readonly cluster: string
   readonly locality: NodeSettings['locality']
@@ -73,6 +75,7 @@ export function formatSpiffeUri({
 }
 
 export function describeNode(s: NodeSettings): NodeDescription {
+  const { type = 'sidecar' } = s
   const app = s.labels['app'] ?? s.name
   const labels = {
     app,
@@ -91,7 +94,7 @@ export function describeNode(s: NodeSettings): NodeDescription {
     NETWORK: s.network,
     MESH_ID: s.meshId,
     ISTIO_VERSION,
-    INTERCEPTION_MODE: INTERCEPTION_MODE[s.capture],
+    ...(type === 'sidecar' ? { INTERCEPTION_MODE: INTERCEPTION_MODE[s.capture] } : {}),
     // Istio reads truth values as strings.
     ...(s.dns ? { DNS_CAPTURE: 'true', DNS_AUTO_ALLOCATE: 'true' } : {}),
     // Tunnels are not spoken: istiod then sends the address of an ambient workload itself, where that may be used.
@@ -114,7 +117,7 @@ export function describeNode(s: NodeSettings): NodeDescription {
     ...metadata,
   }
   return {
-    id: `sidecar~${s.ip}~${s.name}.${s.namespace}~${s.namespace}.svc.cluster.local`,
+    id: `${type}~${s.ip}~${s.name}.${s.namespace}~${s.namespace}.svc.cluster.local`,
     cluster: `${app}.${s.namespace}`,
     locality: localityOf(s),
     userAgentVersion: s.version,

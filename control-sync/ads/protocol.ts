@@ -35,13 +35,14 @@ export type AdsResponse = {
  * for a wildcard.
  */
 const WILDCARD: readonly ResourceKind[] = ['cluster', 'listener', 'nameTable', 'proxyConfig']
-export const BY_NAME = ['endpoint', 'route', 'extension'] as const satisfies readonly ResourceKind[]
+export const BY_NAME = ['endpoint', 'route', 'secret', 'extension'] as const satisfies readonly ResourceKind[]
 /** Envoy's order: what is referred to comes before what refers to it. */
 const ORDER: readonly ResourceKind[] = [
   'cluster',
   'endpoint',
   'listener',
   'route',
+  'secret',
   'extension',
   'nameTable',
   'proxyConfig',

@@ -160,6 +160,8 @@ export class RemovalGuard implements Disposable {
         return said === undefined
       case 'nameTable':
         return true
+      // A key or a list of revocations that goes must not serve on.
+      case 'secret':
       case 'cluster':
       case 'extension':
       case 'proxyConfig':

@@ -5,11 +5,13 @@ import type { Listener } from '../../model/listener.ts'
 import type { RouteConfig } from '../../model/route.ts'
 import type { Decoded, ResourceKind } from '../../model/snapshot.ts'
 import type { Names } from '../../model/tables.ts'
+import type { Secret } from '../../model/tls.ts'
 import { ClusterSchema } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { TypedExtensionConfigSchema } from '../../proto/gen/envoy/config/core/v3/extension_pb.ts'
 import { ClusterLoadAssignmentSchema } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_pb.ts'
 import { ListenerSchema } from '../../proto/gen/envoy/config/listener/v3/listener_pb.ts'
 import { RouteConfigurationSchema } from '../../proto/gen/envoy/config/route/v3/route_pb.ts'
+import { SecretSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { NameTableSchema } from '../../proto/gen/istio/networking/nds/v1/nds_pb.ts'
 import { DecodePath, noteIgnored, type Sources } from './fields/decode-path.ts'
@@ -18,6 +20,7 @@ import { decodeClusterLoad } from './endpoint.ts'
 import { decodeExtension, type Extension } from './listener/extension.ts'
 import { blockListener, decodeListener } from './listener/listener.ts'
 import { decodeNames, decodeProxyConfig, type ProxyConfig } from './names.ts'
+import { decodeSecret } from './secret.ts'
 import { toReadable } from './fields/readable.ts'
 import { blockTable, decodeRouteConfig } from './route/route.ts'
 
@@ -26,6 +29,7 @@ export type ModelOf<K extends ResourceKind> = {
   endpoint: ClusterLoad
   listener: Listener
   route: RouteConfig
+  secret: Secret
   extension: Extension
   nameTable: Names
   proxyConfig: ProxyConfig
@@ -64,6 +68,7 @@ const DECODERS: { readonly [K in ResourceKind]: (at: DecodePath, bytes: Uint8Arr
   endpoint: decoder(ClusterLoadAssignmentSchema, decodeClusterLoad),
   listener: decoder(ListenerSchema, decodeListener, blockListener),
   route: decoder(RouteConfigurationSchema, decodeRouteConfig, blockTable),
+  secret: decoder(SecretSchema, decodeSecret),
   // It is part of the chains that name it, and these are what is blocked.
   extension: decoder(TypedExtensionConfigSchema, decodeExtension, ({ name }) => ({ name, type: '' })),
   nameTable: decoder(NameTableSchema, decodeNames),

@@ -132,15 +132,30 @@ function certificate(at: DecodePath, from: CommonTlsContext): CertificateRef | u
   if (from.tlsCertificateSdsSecretConfigs.length + from.tlsCertificates.length > 1)
     at.ignore('only the first certificate is used')
   if (secret) return certificateSecret(at.in('tls_certificate_sds_secret_configs').item(0), secret)
-  return inline && inlineCertificate(at.in('tls_certificates').item(0), inline)
+  return inline && decodeCertificate(at.in('tls_certificates').item(0), inline)
+}
+
+/**
+ * Istio's names of what comes from the control plane; so does whatever is to come over the aggregated stream. Of
+ * `invalid://` nothing ever comes.
+ */
+function isSent({ name, sdsConfig }: SdsSecretConfig): boolean {
+  return (
+    /^(?:kubernetes|kubernetes-gateway|configmap|invalid):\/\//.test(name) ||
+    (name !== '' && sdsConfig?.configSourceSpecifier.case === 'ads')
+  )
 }
 
 /** Istio's names: `default` is the workload's, `file-cert:<chain>~<key>` names files. */
-function certificateSecret(at: DecodePath, { name }: SdsSecretConfig): CertificateRef | undefined {
+function certificateSecret(at: DecodePath, secret: SdsSecretConfig): CertificateRef | undefined {
+  const { name } = secret
   if (name === 'default') return { from: 'workload' }
   const files = /^file-cert:([^~]+)~([^~]+)$/.exec(name)
+  if (!files && isSent(secret)) return { from: 'secret', name }
   if (!files) {
-    at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only default and file-cert:`)
+    at.in('name').issue(
+      `the secret ${JSON.stringify(name.slice(0, 128))} is not known: only default, file-cert: and what comes over ADS`,
+    )
     return undefined
   }
   return certificateOf(fileSource(at.in('name'), files[1]!), fileSource(at.in('name'), files[2]!))
@@ -178,7 +193,7 @@ function rootsOf(source: Source | undefined): RootsRef | undefined {
   return 'file' in source ? { from: 'file', file: source.file } : { from: 'pem', rootsPem: source.pem }
 }
 
-function inlineCertificate(at: DecodePath, from: TlsCertificate): CertificateRef | undefined {
+export function decodeCertificate(at: DecodePath, from: TlsCertificate): CertificateRef | undefined {
   refuse(at, TlsCertificateSchema, from)
   const [chain, key] = [
     sourceOf(at.in('certificate_chain'), from.certificateChain),
@@ -218,6 +233,11 @@ function validation(
 }
 /** CommonTlsContext.key_log: for debugging, and not written by meshlet. */
 const KEY_LOG = 15
+
+/** Of a secret. */
+export function decodeValidation(at: DecodePath, from: CertificateValidationContext): PeerValidation | undefined {
+  return peerValidation(at, from, undefined)
+}
 
 const withRoots = (roots: RootsRef | undefined, sans: readonly SanMatch[]): PeerValidation | undefined =>
   roots && { roots, sans }
@@ -267,11 +287,15 @@ function refuseStricter(at: DecodePath, from: CertificateValidationContext): voi
 }
 
 /** Istio's names: `ROOTCA` is the workload's, `file-root:<file>` a file, `file-root:system` the machine's. */
-function rootsSecret(at: DecodePath, { name }: SdsSecretConfig): RootsRef | undefined {
+function rootsSecret(at: DecodePath, secret: SdsSecretConfig): RootsRef | undefined {
+  const { name } = secret
   if (name === 'ROOTCA') return { from: 'workload' }
   if (name === 'system' || name === 'file-root:system') return { from: 'system' }
   if (name.startsWith('file-root:')) return rootsOf(fileSource(at.in('name'), name.slice('file-root:'.length)))
-  at.in('name').issue(`the secret ${JSON.stringify(name.slice(0, 128))} is not known: only ROOTCA and file-root:`)
+  if (isSent(secret)) return { from: 'secret', name }
+  at.in('name').issue(
+    `the secret ${JSON.stringify(name.slice(0, 128))} is not known: only ROOTCA, file-root: and what comes over ADS`,
+  )
   return undefined
 }
 

@@ -67,6 +67,14 @@ export const UPSTREAM = {
     remedy:
       "Put the file there, readable for the service's user, in a folder that control.tlsFileFolders permits; it is looked for at each connection. Or name another one in the mesh (DestinationRule, Sidecar).",
   },
+  MESH_TLS_SECRET: {
+    origin: 'config',
+    retry: 'never',
+    http: 503,
+    flag: 'UF',
+    remedy:
+      "Create the Secret that `credentialName` names in the namespace of this node, with `tls.crt` and `tls.key` (or `ca.crt`), and let the node's service account list secrets there; istiod sends it at once, and says in its log why it does not.",
+  },
   MESH_UPSTREAM_RESET: {
     origin: 'upstream',
     retry: 'reused',

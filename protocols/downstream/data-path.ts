@@ -62,7 +62,7 @@ export class DataPath implements AsyncDisposable {
       connections: this.#connections,
       expiryWatcher: getExpiryWatcher(ctx),
       metrics,
-      terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files),
+      terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files, () => ctx.tables.get()),
     }
     this.#ports = new Ports({
       network: ctx.network,

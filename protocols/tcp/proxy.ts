@@ -34,13 +34,14 @@ export async function serveTcp(
   upstreams: Upstreams,
 ): Promise<Outcome> {
   const { tables, random } = ctx
-  const picked = pickCluster(tcp, random)
-  const cluster = picked && tables.get().cluster(picked.name)
+  const sni = tcp.bySni ? (conn.tls?.serverName ?? conn.offered.serverName) : ''
+  const name = sni === '' ? pickCluster(tcp, random)?.name : sni
+  const cluster = name === undefined ? undefined : tables.get().cluster(name)
   if (!cluster)
     return {
       error: new MeshError(
         'MESH_NO_CLUSTER',
-        `the cluster ${picked?.name ?? '(none)'} of listener ${conn.listener.name} is unknown`,
+        `the cluster ${name?.slice(0, 255) ?? '(none)'} of listener ${conn.listener.name} is unknown`,
       ),
     }
   conn.cluster = cluster.name

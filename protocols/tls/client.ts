@@ -275,6 +275,7 @@ const OUR_DOING: ReadonlySet<string> = new Set<ErrorCode>([
   'MESH_IDENTITY_EXPIRED',
   'MESH_PEER_EXPIRED',
   'MESH_TLS_FILE',
+  'MESH_TLS_SECRET',
 ])
 
 /** OpenSSL's reason without its file names and addresses. */

@@ -64,7 +64,8 @@ export function selectRoots({ validation }: AnyTls, identity: Identity | undefin
       return [roots.rootsPem]
     case 'system':
       return tls.getCACertificates('system')
-    // A file that was not read (with-files.ts) makes nobody trusted.
+    // What was not looked up (with-files.ts, with-secrets.ts) makes nobody trusted.
+    case 'secret':
     case 'file':
       return []
     default:

@@ -12,6 +12,7 @@ import { guard } from '../../core/defects/guard.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import { isExpired } from '../../core/pki/validity.ts'
 import type { Identity, IdentitySource, PeerVerification } from '../../model/identity.ts'
+import type { Tables } from '../../model/tables.ts'
 import type { DownstreamTls } from '../../model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
 import { chooseAlpn } from './alpn.ts'
@@ -22,6 +23,7 @@ import { selectMaterial } from './material.ts'
 import { matchesSans, readPeer } from './peer.ts'
 import { describePsk, findPskServer } from './psk.ts'
 import { withFiles } from './with-files.ts'
+import { withSecrets } from './with-secrets.ts'
 
 export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
 export type TerminateOptions = {
@@ -39,24 +41,27 @@ export class TlsTerminator {
   readonly #clock: Clock
   readonly #identity: IdentitySource
   readonly #files: NamedFiles | undefined
+  readonly #tables: (() => Tables) | undefined
   readonly #servers = new Lru<string, tls.Server>(MAX_SERVERS)
 
-  constructor(clock: Clock, identity: IdentitySource, files?: NamedFiles) {
+  /** @param tables for secrets that settings name; left out: there are none */
+  constructor(clock: Clock, identity: IdentitySource, files?: NamedFiles, tables?: () => Tables) {
     this.#clock = clock
     this.#identity = identity
     this.#files = files
+    this.#tables = tables
   }
 
   /**
    * Rejects with MESH_TLS_HANDSHAKE (also when a client certificate is missing, not trusted, expired or has none of the
-   * accepted names), MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_TLS_FILE, MESH_CONFIG_INVALID (unusable key
-   * or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
+   * accepted names), MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED (ours), MESH_TLS_FILE, MESH_TLS_SECRET, MESH_CONFIG_INVALID
+   * (unusable key or certificate) or the signal's reason. `raw` is destroyed whenever it rejects.
    */
   async terminate(raw: Duplex, options: TerminateOptions): Promise<Terminated> {
     try {
       // Taken once, so that verification and handshake are about the same identity and the same rules.
       const how: How = {
-        settings: withFiles(options.tls, this.#files),
+        settings: withFiles(withSecrets(options.tls, this.#tables?.()), this.#files),
         identity: this.#identity.current(),
         verification: this.#identity.validity?.peerVerification(),
       }

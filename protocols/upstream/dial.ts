@@ -17,6 +17,7 @@ import { getPausedStreams } from '../paused-streams.ts'
 import { usesIdentity } from '../certificate-expiry.ts'
 import { originate, type OriginateOptions } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
+import { withSecrets } from '../tls/with-secrets.ts'
 import { openTunnel } from '../http/connect-proxy.ts'
 import { isDirect } from '../../model/ip.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
@@ -46,10 +47,10 @@ const MESH_ALPN = {
 
 /**
  * Rejects with MESH_CONNECT_FAILED, MESH_CONNECT_TIMEOUT, MESH_CAPTURE_LOOP, MESH_CLUSTER_BLOCKED, MESH_UPSTREAM_TLS,
- * MESH_TLS_FILE, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason.
+ * MESH_TLS_FILE, MESH_TLS_SECRET, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason.
  */
 export async function dial(
-  ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files'>,
+  ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files' | 'tables'>,
   cluster: Cluster,
   endpoint: Endpoint,
   o: DialOptions,
@@ -106,11 +107,11 @@ export async function dial(
 type Asked = { readonly tls: UpstreamTls; readonly serverName: string; readonly mustBe: OriginateOptions['mustBe'] }
 
 /**
- * Settings with their files, and the names that are this connection's alone. Throws MESH_TLS_FILE; the stream is closed
- * then.
+ * Settings with their secrets and files, and the names that are this connection's alone. Throws MESH_TLS_SECRET or
+ * MESH_TLS_FILE; the stream is closed then.
  */
 function asked(
-  ctx: Pick<Context, 'files'>,
+  ctx: Pick<Context, 'files' | 'tables'>,
   settings: UpstreamTls,
   endpoint: Endpoint,
   o: DialOptions,
@@ -127,7 +128,7 @@ function asked(
         ? { name: host, instead: false }
         : undefined
   try {
-    return { tls: withFiles(settings, ctx.files), serverName, mustBe }
+    return { tls: withFiles(withSecrets(settings, ctx.tables.get()), ctx.files), serverName, mustBe }
   } catch (thrown) {
     stream.destroy()
     throw thrown

@@ -107,6 +107,8 @@ test('what closes is inbound, whole, and says why; outbound goes on', () => {
     const closed = closeInbound(listener)
     if (listener.direction !== 'inbound') {
       assert.equal(closed, listener)
+      const ofGateway = closeInbound(listener, true)
+      assert.ok(ofGateway.filterChains.every((c) => c.codec.kind === 'blocked'))
       continue
     }
     for (const chain of [...closed.filterChains, ...(closed.defaultFilterChain ? [closed.defaultFilterChain] : [])]) {

@@ -4,10 +4,17 @@ import { collectReferences, findDangling, WHO_NAMES } from '../../control-sync/r
 
 /** One resource of each kind that names all that it can name. */
 const RESOURCES = {
-  cluster: { discovery: { kind: 'eds', serviceName: 'e' } },
+  cluster: {
+    discovery: { kind: 'eds', serviceName: 'e' },
+    transport: { kind: 'plaintext' },
+    transportMatches: [{ transport: { kind: 'tls', tls: { certificate: { from: 'secret', name: 's' } } } }],
+  },
   listener: {
     filterChains: [
-      { codec: { kind: 'http', http: { routes: { from: 'rds', name: 'r' } } } },
+      {
+        tls: { validation: { roots: { from: 'secret', name: 's' } } },
+        codec: { kind: 'http', http: { routes: { from: 'rds', name: 'r' } } },
+      },
       {
         codec: {
           kind: 'http',
@@ -27,13 +34,13 @@ const RESOURCES = {
 } as const
 
 test('who names what is looked for where it can stand, and nowhere else', () => {
-  const found = { cluster: [] as string[], endpoint: [] as string[], route: [] as string[], extension: [] as string[] }
+  const kinds = ['cluster', 'endpoint', 'route', 'secret', 'extension'] as const
+  const found = Object.fromEntries(kinds.map((kind) => [kind, [] as string[]]))
   for (const holder of ['cluster', 'listener', 'route'] as const) {
     const references = collectReferences(holder, RESOURCES[holder])
-    for (const kind of ['cluster', 'endpoint', 'route', 'extension'] as const)
-      if ((references[kind] ?? []).length > 0) found[kind].push(holder)
+    for (const kind of kinds) if ((references[kind] ?? []).length > 0) found[kind]!.push(holder)
   }
-  assert.deepEqual(found, WHO_NAMES)
+  assert.deepEqual(found, Object.fromEntries(Object.entries(WHO_NAMES).map(([kind, by]) => [kind, by.toSorted()])))
 })
 
 test('a cluster that is named and does not exist is told with who names it', () => {

@@ -47,6 +47,15 @@ export const CONFIGURATION: readonly Condition[] = [
     find: (p) => p.files.problems(),
   },
   {
+    name: 'secret-missing',
+    holds: 'A listener or cluster names a secret that has not come: it refuses whoever would need it.',
+    codes: ['MESH_TLS_SECRET'],
+    find: ({ configuration: { applier } }) =>
+      [...applier.referenced('secret')]
+        .filter((name) => !applier.snapshot.resources.secret.has(name))
+        .map((name) => new MeshError('MESH_TLS_SECRET', `the secret ${name} has not come from the control plane`)),
+  },
+  {
     name: 'acl-file',
     holds: '`mqtt.aclFile` cannot be used: the last good one is in force, or nobody connects.',
     codes: ['MESH_MQTT_ACL_FILE'],

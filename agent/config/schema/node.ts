@@ -7,6 +7,11 @@ export const node = () =>
     name: z.string().min(1).max(253).optional(),
     namespace: z.string().min(1).max(63).default('default'),
     serviceAccount: z.string().min(1).max(253).default('default'),
+    /**
+     * `sidecar`: what this machine's workloads need of the mesh. `router`: a gateway, whose ports and routes istiod makes of
+     * Gateways whose selector fits `labels`.
+     */
+    type: z.enum(['sidecar', 'router']).default('sidecar'),
     /** Address under which the mesh knows this node (INSTANCE_IPS); default: the first address that is not loopback. */
     ip: z.union([z.ipv4(), z.ipv6()]).optional(),
     /** istiod's CLUSTER_ID. */

@@ -23,6 +23,8 @@ export type Sources = {
    * none. `permitsLog`: which may be written to.
    */
   readonly files?: { permits(file: string): boolean; permitsLog?(file: string): boolean } | undefined
+  /** This node is a gateway: its listeners let clients in, though istiod calls them OUTBOUND. */
+  readonly gateway?: boolean | undefined
   /** Bytes of the TypedExtensionConfig of that name (ECDS); undefined while it has not come. */
   readonly extension?: ((name: string) => Uint8Array | undefined) | undefined
 }
@@ -87,6 +89,9 @@ export class DecodePath {
   }
   get readFile(): ReadFile | undefined {
     return this.#report.sources.readFile
+  }
+  get isGateway(): boolean {
+    return this.#report.sources.gateway ?? false
   }
   get files(): Sources['files'] {
     return this.#report.sources.files

@@ -32,6 +32,12 @@ export const OBSERVING_NETWORK_FILTERS: ReadonlySet<string> = new Set([
   'envoy.tcp.metadataexchange.config.MetadataExchange',
 ])
 
+/** The TCP proxy behind it goes to the cluster that the client's SNI names; it has no settings. */
+export const SNI_CLUSTER = {
+  name: 'envoy.filters.network.sni_cluster',
+  type: 'envoy.extensions.filters.network.sni_cluster.v3.SniCluster',
+} as const
+
 /** What the sniffing and the listener's own fields do. */
 export const LISTENER_FILTERS = {
   tls: 'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector',

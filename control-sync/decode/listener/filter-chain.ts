@@ -2,6 +2,7 @@
  * envoy.config.listener.v3.FilterChain → FilterChain: match, TLS, network filters in order, the last of which is the
  * codec.
  */
+import type { Any } from '@bufbuild/protobuf/wkt'
 import { ANY_CONNECTION, type Codec, type FilterChain, type FilterChainMatch } from '../../../model/listener.ts'
 import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
@@ -25,7 +26,7 @@ import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any
 import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeHttpManager } from './http.ts'
-import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, type Unknown } from '../fields/known-filters.ts'
+import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, SNI_CLUSTER, type Unknown } from '../fields/known-filters.ts'
 import type { StatsFilter } from '../../../model/telemetry.ts'
 import { decodeAccessLogs } from '../telemetry/access-log.ts'
 import { decodeStats } from '../telemetry/filters.ts'
@@ -137,6 +138,7 @@ function networkFilters(
 ): Pick<FilterChain, 'policies' | 'stats' | 'codec'> {
   const policies: Policy[] = []
   let stats: StatsFilter | undefined
+  let bySni = false
   const isMqtt = filters.at(-1)?.name === MQTT_FILTER
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
@@ -149,7 +151,8 @@ function networkFilters(
       return {
         policies,
         ...(stats && { stats }),
-        codec: blockedBy === undefined ? withMeshPolicies(codec, policies) : { kind: 'blocked', reason: blockedBy },
+        codec:
+          blockedBy === undefined ? withFilters(codec, { policies, bySni }) : { kind: 'blocked', reason: blockedBy },
       }
     }
     const rbac = unpack(config, any, RBACSchema)
@@ -157,7 +160,8 @@ function networkFilters(
       noteIgnored(config, RBACSchema, rbac)
       const policy = decodePolicy(config, rbac, { isMqtt })
       if (policy) policies.push(policy)
-    } else if (OBSERVING_NETWORK_FILTERS.has(readEffectiveType(config, any))) {
+    } else if (isSniCluster(config, any, filter)) bySni = true
+    else if (OBSERVING_NETWORK_FILTERS.has(readEffectiveType(config, any))) {
       stats ??= decodeStats(config, any)
       if (!DONE_ANYWAY.has(readEffectiveType(config, any)))
         here.skip(findSkippedExtension(readEffectiveType(config, any)))
@@ -174,8 +178,17 @@ function networkFilters(
   }
 }
 
-/** Those about topics are asked about each packet, too. */
-function withMeshPolicies(codec: Codec, policies: readonly Policy[]): Codec {
+function isSniCluster(at: DecodePath, any: Any | undefined, { name }: Filter): boolean {
+  const type = readEffectiveType(at, any)
+  return type === '' ? name === SNI_CLUSTER.name : type === SNI_CLUSTER.type
+}
+
+/** What filters before it say. Policies about topics are asked about each packet, too. */
+function withFilters(
+  codec: Codec,
+  { policies, bySni }: { readonly policies: readonly Policy[]; readonly bySni: boolean },
+): Codec {
+  if (codec.kind === 'tcp' && bySni) return { kind: 'tcp', tcp: { ...codec.tcp, bySni } }
   if (codec.kind !== 'mqtt') return codec
   const meshPolicies = policies.filter(isAboutMqtt)
   return meshPolicies.length === 0 ? codec : { ...codec, mqtt: { ...codec.mqtt, meshPolicies } }

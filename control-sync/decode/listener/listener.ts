@@ -15,8 +15,8 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
   const direction = directionOf(from)
   if (!TrafficDirectionSchema.value[from.trafficDirection])
     at.in('traffic_direction').issue(`unknown value ${from.trafficDirection}`)
-  // Unspecified counts as inbound: what is not understood may be what keeps somebody out.
-  const unknown = direction === 'outbound' ? 'skips' : 'blocks'
+  // Unspecified counts as inbound: what is not understood may be what keeps somebody out. So may it be at a gateway.
+  const unknown = direction === 'outbound' && !at.isGateway ? 'skips' : 'blocks'
   const filters = decodeListenerFilters(at.in('listener_filters'), from.listenerFilters, unknown)
   const chain = (here: DecodePath, one: Parameters<typeof filterChain>[1]): Listener['filterChains'][number] => {
     const made = filterChain(here, one, unknown)

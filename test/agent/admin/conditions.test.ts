@@ -56,7 +56,14 @@ const WELL = {
     link: () => ({ mode: 'control plane', error: undefined, held: undefined, lastContactMs: clock.monotonicMs() }),
     folderProblems: () => [],
     damage: [],
-    applier: { storageError: undefined, rejected: [], contactAtMs: undefined, dangling: () => [] },
+    applier: {
+      storageError: undefined,
+      rejected: [],
+      contactAtMs: undefined,
+      dangling: () => [],
+      referenced: () => new Set(),
+      snapshot: { resources: { secret: new Map([['kubernetes://there', {}]]) } },
+    },
   },
   dataPath: { listeners: () => [{ error: undefined }] },
   broker: { clones: () => [], userProblems: () => [] },
@@ -269,6 +276,13 @@ condition(
   'named-file',
   { files: { problems: () => [err('MESH_CONFIG_REJECTED', 'roots.pem cannot be read')] } },
   /^MESH_CONFIG_REJECTED roots\.pem/,
+)
+condition(
+  'secret-missing',
+  {
+    configuration: link({}, { referenced: () => new Set(['kubernetes://there', 'kubernetes://web']) }),
+  },
+  /^MESH_TLS_SECRET the secret kubernetes:\/\/web has not come/,
 )
 condition(
   'acl-file',

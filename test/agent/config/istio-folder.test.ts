@@ -310,3 +310,17 @@ test("the HTTP proxy can be left out, the certificate's life asked for, another 
   )
   assert.equal(config.node.metadata['TRUST_DOMAIN'], 'cluster.local')
 })
+
+test("ISTIO_AGENT_FLAGS=router, the role of Istio's agent: a gateway, without an HTTP proxy of its own", () => {
+  const env = fs.readFileSync(path.join(sample('plain'), 'cluster.env'), 'utf8')
+  const as = (flags: string): Read => {
+    const { istio, disk } = changed('plain', { 'cluster.env': `${env}\nISTIO_AGENT_FLAGS=${flags}\n` })
+    return read({ istio }, {}, disk)
+  }
+  const router = as('router')
+  assert.deepEqual([router.config.node.type, router.config.listeners], ['router', []])
+  assert.match(nodeOf(router).id, /^router~/)
+  const other = as('--proxyLogLevel=debug')
+  assert.equal(other.config.node.type, 'sidecar')
+  assert.match(other.ignored.join('\n'), /ISTIO_AGENT_FLAGS/)
+})

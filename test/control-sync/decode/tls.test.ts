@@ -1,13 +1,15 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import type { JsonObject } from '@bufbuild/protobuf'
+import type { DownstreamTls } from '../../../model/tls.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { issuesOf } from '../../helpers/control-plane/resources.ts'
-import { T, tcp, listenerBytes, issues } from './listener/listener-rig.ts'
+import { T, tcp, good, listenerBytes, issues } from './listener/listener-rig.ts'
 
 for (const { name, context, problem } of [
   {
     name: 'an unknown SDS secret',
-    context: { tls_certificate_sds_secret_configs: [{ name: 'kubernetes://x' }] },
+    context: { tls_certificate_sds_secret_configs: [{ name: 'somewhere' }] },
     problem: /secret .* is not known/,
   },
   {
@@ -88,4 +90,34 @@ test('certificates from files come through the given reader, and are refused wit
   })
   const without = decode('listener', bytes)
   assert.match(issuesOf(without)[0]!.path, /tls_certificates\[0\]\.certificate_chain\.filename$/)
+})
+
+test('secrets that come from the control plane are named by what they are, over ADS whatever their name', () => {
+  const ads = { ads: {} }
+  const value = (common: JsonObject): DownstreamTls | undefined =>
+    good(
+      {},
+      {
+        filters: [tcp],
+        transport_socket: {
+          name: 'tls',
+          typed_config: {
+            '@type': `${T}.transport_sockets.tls.v3.DownstreamTlsContext`,
+            common_tls_context: common,
+          },
+        },
+      },
+    ).value.filterChains[0]!.tls
+  for (const name of ['kubernetes://web', 'kubernetes-gateway://ns/web', 'invalid://'])
+    assert.deepEqual(value({ tls_certificate_sds_secret_configs: [{ name }] })?.certificate, { from: 'secret', name })
+  const made = value({
+    tls_certificate_sds_secret_configs: [{ name: 'own', sds_config: ads }],
+    combined_validation_context: {
+      default_validation_context: { match_typed_subject_alt_names: [{ san_type: 'DNS', matcher: { exact: 'a' } }] },
+      validation_context_sds_secret_config: { name: 'kubernetes://web-cacert', sds_config: ads },
+    },
+  })
+  assert.deepEqual(made?.certificate, { from: 'secret', name: 'own' })
+  assert.deepEqual(made?.validation?.roots, { from: 'secret', name: 'kubernetes://web-cacert' })
+  assert.equal(made?.validation?.sans.length, 1)
 })

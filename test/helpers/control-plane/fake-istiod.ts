@@ -98,6 +98,7 @@ export class FakeIstiod implements IstiodOfStreams {
         ])
       case 'route':
         return [...names].map((name) => [name, this.get(kind, name) ?? allowAny(name)])
+      case 'secret':
       case 'extension': {
         const found = this.all(kind).filter(([name]) => names.has(name))
         return found.length > 0 ? found : undefined

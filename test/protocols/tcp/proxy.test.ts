@@ -22,6 +22,7 @@ function rig(
   failure?: MeshError | readonly (MeshError | undefined)[],
   stats?: StatsFilter,
   more: Partial<TcpProxy> = {},
+  serverName = 'a.test',
 ) {
   const [client, near] = duplexPair()
   const [far, server] = duplexPair()
@@ -34,7 +35,7 @@ function rig(
     stream: near,
     remote: { host: '10.0.0.2', port: 1 },
     originalDst: { host: '10.9.9.9', port: 9 },
-    offered: { serverName: 'a.test' },
+    offered: { serverName },
     listener: { name: 'l', direction: 'outbound' },
     chain: { stats },
     aborted: aborted.signal,
@@ -72,6 +73,22 @@ test('a cluster that nobody knows', async () => {
   const { outcome, asked } = rig([])
   assert.equal((await outcome).error?.code, 'MESH_NO_CLUSTER')
   assert.equal(asked.length, 0)
+})
+test('the cluster that the client names by SNI, where the chain says so; without a name the usual one', async () => {
+  const more = { bySni: true }
+  assert.equal((await rig(undefined, undefined, undefined, more).outcome).error?.code, 'MESH_NO_CLUSTER')
+  const named = rig([cluster(undefined, { name: 'a.test' })], undefined, undefined, more)
+  await settle()
+  assert.equal(named.conn.cluster, 'a.test')
+  named.client.end()
+  named.server.end()
+  await named.outcome
+  const silent = rig(undefined, undefined, undefined, more, '')
+  await settle()
+  assert.equal(silent.conn.cluster, 'origin')
+  silent.client.end()
+  silent.server.end()
+  await silent.outcome
 })
 test('a connection that cannot be made, and one that is not wanted any more', async () => {
   const failed = rig(undefined, new MeshError('MESH_CONNECT_FAILED', 'x'))

@@ -1,7 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { STRUCT, tcp, unknown, stats, good, issues, codec } from './listener-rig.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { STRUCT, tcp, unknown, stats, good, issues, codec, listenerBytes } from './listener-rig.ts'
 
 test('an unknown network filter blocks an inbound chain and is reported', () => {
   const { value, ignored } = good({}, { filters: [unknown, tcp] })
@@ -82,4 +83,30 @@ test('tcp_proxy: max_connect_attempts and max_downstream_connection_duration', (
   assert.ok(codec.kind === 'tcp')
   assert.deepEqual([codec.tcp.maxConnectAttempts, codec.tcp.maxConnectionMs], [3, 9_000])
   assert.match(issues({}, chain({ max_connect_attempts: 0 }))[0]!, /max_connect_attempts: must be 1 or more/)
+})
+
+test('sni_cluster: the cluster is the one that the client names, by type or by name alone', () => {
+  for (const filter of [
+    {
+      name: 'x',
+      typed_config: {
+        '@type': STRUCT,
+        type_url: 'type.googleapis.com/envoy.extensions.filters.network.sni_cluster.v3.SniCluster',
+        value: {},
+      },
+    },
+    { name: 'envoy.filters.network.sni_cluster' },
+  ] satisfies JsonObject[]) {
+    const { codec } = good({}, { filters: [filter, tcp] }).value.filterChains[0]!
+    assert.ok(codec.kind === 'tcp')
+    assert.equal(codec.tcp.bySni, true)
+  }
+})
+
+test("a gateway's listeners let clients in, whatever their direction: an unknown filter blocks", () => {
+  const decoded = decode('listener', listenerBytes({ traffic_direction: 'OUTBOUND' }, { filters: [unknown, tcp] }), {
+    gateway: true,
+  })
+  assert.ok(decoded.ok)
+  assert.equal(decoded.value.filterChains[0]!.codec.kind, 'blocked')
 })
