@@ -198,6 +198,21 @@ export class Istiod {
     fs.rmSync(path.join(this.folder, 'config', `${name}.yaml`))
   }
 
+  /** A Kubernetes Secret (`store: kube`): istiod tells it to gateways that name it. @param data by key, as text */
+  secret(namespace: string, name: string, data: Readonly<Record<string, string>>): void {
+    const encoded = Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString('base64')])
+    const secret = { metadata: { name, namespace }, type: 'Opaque', data: Object.fromEntries(encoded) as object }
+    const file = this.#secretFile(namespace, name)
+    fs.writeFileSync(`${file}.new`, JSON.stringify(secret))
+    fs.renameSync(`${file}.new`, file)
+  }
+  removeSecret(namespace: string, name: string): void {
+    fs.rmSync(this.#secretFile(namespace, name), { force: true })
+  }
+  #secretFile(namespace: string, name: string): string {
+    return path.join(this.folder, 'config', `${namespace}.${name}.secret.json`)
+  }
+
   /** Another mesh.yaml in force: a full push to everybody. */
   mesh(more: string): void {
     fs.writeFileSync(path.join(this.folder, 'mesh.yaml'), MESH + more)

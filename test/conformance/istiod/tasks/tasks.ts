@@ -1,6 +1,7 @@
 /** All tasks, in the order of the table. */
 import { authorization } from './rows/authorization.ts'
 import { egress } from './rows/egress.ts'
+import { gateways } from './rows/gateways.ts'
 import { mtls } from './rows/mtls.ts'
 import { networking } from './rows/networking.ts'
 import { operations } from './rows/operations.ts'
@@ -14,6 +15,7 @@ export const TASKS: readonly Task[] = [
   ...routing,
   ...resilience,
   ...egress,
+  ...gateways,
   ...mtls,
   ...authorization,
   ...tokens,

@@ -30,6 +30,7 @@ func behaveAsServer(client kube.Client) {
 	behave(&istio.Fake, istio.Tracker())
 	gateway := client.GatewayAPI().(*gatewayfake.Clientset)
 	behave(&gateway.Fake, gateway.Tracker())
+	mayRead(client)
 }
 
 func behave(fake *clienttesting.Fake, store clienttesting.ObjectTracker) {

@@ -3,6 +3,7 @@
 // Configuration is a directory of Istio YAML, watched. -store file reads it as istiod's --configDir does;
 // -store kube writes it into the in-memory API instead, which also switches on what istiod does only there
 // (WorkloadGroup auto-registration, health conditions, WasmPlugin). -dump ADDR then serves what the API holds.
+// Files *.secret.json are Kubernetes Secrets, for -store kube.
 // -dns ADDR runs the DNS server of Istio's agent instead.
 package main
 
@@ -89,15 +90,18 @@ func main() {
 	check("new server", err)
 	stop := make(chan struct{})
 	held := map[key]string{}
+	heldSecrets := map[string]string{}
 	if *store == "kube" {
 		// Before anybody connects, as with an API server that was there first.
 		sync(*dir, s.ConfigStores[0], held)
+		syncSecrets(*dir, client, heldSecrets)
 	}
 	check("start", s.Start(stop))
 	if *store == "kube" {
 		go func() {
 			for ; ; time.Sleep(250 * time.Millisecond) {
 				sync(*dir, s.ConfigStores[0], held)
+				syncSecrets(*dir, client, heldSecrets)
 			}
 		}()
 		if *dump != "" {

@@ -20,6 +20,7 @@ import { HERE_IP, Outside, THERE_IP } from '../../rig/outside.ts'
 import type { AppsJob, Seen } from './apps.ts'
 import { call, talk, type Called, type CallOptions } from './calls.ts'
 import { makeExternalTls, type ExternalTls } from './external-tls.ts'
+import { createGateway } from './gateway.ts'
 import { serveNames, UPSTREAM_PORT } from './names.ts'
 import {
   EXTERNAL,
@@ -27,6 +28,8 @@ import {
   NAMES,
   FAR_APPS,
   GATEWAY,
+  GATEWAY_IP,
+  GATEWAY_NETWORK,
   INBOUND_PORTS,
   markerYaml,
   SERVICES_YAML,
@@ -43,16 +46,22 @@ export class Mesh {
   readonly istiod: Istiod
   readonly near: MeshAgent
   readonly far: MeshAgent
+  readonly gateway: MeshAgent
   readonly external: ExternalTls
   readonly #identities = new Map<string, Identity>()
   #marker = 0
   #yaml = ''
   #settings = ''
 
-  private constructor(istiod: Istiod, near: MeshAgent, far: MeshAgent, external: ExternalTls) {
+  private constructor(
+    istiod: Istiod,
+    agents: { readonly near: MeshAgent; readonly far: MeshAgent; readonly gateway: MeshAgent },
+    external: ExternalTls,
+  ) {
     this.istiod = istiod
-    this.near = near
-    this.far = far
+    this.near = agents.near
+    this.far = agents.far
+    this.gateway = agents.gateway
     this.external = external
   }
 
@@ -80,8 +89,9 @@ export class Mesh {
       launcher: [...withResolvConf(t), ...CAPTURE_LAUNCHER],
     })
     giveToMeshlet(near)
-    await Promise.all([near.start(), far.start()])
-    const mesh = new Mesh(istiod, near, far, external)
+    const gateway = await createGateway(t, istiod)
+    await Promise.all([near.start(), far.start(), gateway.start()])
+    const mesh = new Mesh(istiod, { near, far, gateway }, external)
     await mesh.#write()
     return mesh
   }
@@ -121,7 +131,7 @@ export class Mesh {
         throw new Error(`istiod refuses it: ${said.slice(0, 500)}`)
       return said.slice(-1500)
     }
-    for (const agent of [this.near, this.far])
+    for (const agent of [this.near, this.far, this.gateway])
       await until(
         `${marker} at ${agent.agent.folder}`,
         async () => (await agent.agent.get('/config_dump'))?.text.includes(`"${marker}"`),
@@ -221,6 +231,9 @@ const NETWORKS = `networks:
   site-2:
     endpoints: [{fromCidr: 10.200.0.0/24}]
     gateways: [{address: ${GATEWAY.address}, port: ${GATEWAY.port}}]
+  ${GATEWAY_NETWORK}:
+    endpoints: [{fromCidr: 10.201.0.0/24}]
+    gateways: [{address: ${GATEWAY_IP}, port: ${GATEWAY.port}}]
 `
 
 /** The far agent, whose ports for istiod and for its operator are relayed. */

@@ -21,6 +21,12 @@ export const OTLP_PORT = 4317
 /** Where endpoints of the network site-2 are reached. */
 export const GATEWAY = { address: HERE_IP, port: 15_443 }
 
+/** meshlet as a gateway, at an address of its own on the near machine. */
+export const GATEWAY_IP = '192.168.77.3'
+export const GATEWAY_NETWORK = 'site-3'
+/** Shows that the gateway has the configuration at hand. */
+const MARKER_PORT = 15_999
+
 type Version = { readonly version: string; readonly port: number; readonly labels?: string }
 type Service = {
   readonly name: string
@@ -161,5 +167,20 @@ kind: VirtualService
 metadata: {name: marker, namespace: istio-system}
 spec:
   hosts: [marker.istio-system.svc.cluster.local]
+  http: [{directResponse: {status: 200, body: {string: ${text}}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: marker, namespace: istio-system}
+spec:
+  selector: {app: gateway}
+  servers: [{port: {number: ${MARKER_PORT}, name: http, protocol: HTTP}, hosts: ["marker.test"]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: marker-gateway, namespace: istio-system}
+spec:
+  hosts: [marker.test]
+  gateways: [istio-system/marker]
   http: [{directResponse: {status: 200, body: {string: ${text}}}}]
 `

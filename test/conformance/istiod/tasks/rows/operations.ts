@@ -123,24 +123,6 @@ export const operations: readonly Task[] = [
     ],
   },
   {
-    name: 'Ingress, egress and east-west gateways',
-    page: 'tasks/traffic-management/ingress/ingress-control/',
-    checks: [
-      {
-        what: 'a node can be a gateway',
-        differs: 'meshlet is always a sidecar to istiod',
-        run: async ({ near }) =>
-          withEnds(async (t) => {
-            const file = path.join(temporaryFolder(t), 'agent.yaml')
-            const text = fs.readFileSync(near.agent.configFile, 'utf8').replace('node:\n', 'node:\n  type: router\n')
-            fs.writeFileSync(file, text)
-            const { code, out, err } = await near.agent.cli(['config', 'check', '--config', file])
-            assert.equal(code, 0, out + err)
-          }),
-      },
-    ],
-  },
-  {
     name: 'Ambient',
     page: 'ambient/usage/',
     differs: 'HBONE is not spoken: STRICT fails both ways, PERMISSIVE is plain text',
