@@ -61,6 +61,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       ctx,
       broker,
       durability: spool,
+      budget: f.budget,
       upstreams,
       node,
       readCredentials: openBridgeCredentials(f, node),

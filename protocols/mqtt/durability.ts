@@ -184,10 +184,11 @@ export interface Durability {
 /** The broker as the bridge sees it. */
 export interface LocalBroker {
   /**
-   * As if a client had published it. Resolves when the upstream may be acknowledged. Messages are not routed back to
-   * the same `origin`.
+   * As if a client had published it. Resolves when the upstream may be acknowledged, with the message's bytes when its
+   * publisher should wait for a receiver (back-pressure.ts), otherwise 0. Messages are not routed back to the same
+   * `origin`.
    */
-  publish(message: StoredMessage, origin: string): Promise<void>
+  publish(message: StoredMessage, origin: string): Promise<number>
   /**
    * Gives the retained messages of the filter, before anything that changes from now on is routed. Resolves once what
    * was on its way is decided; undefined when nothing was.

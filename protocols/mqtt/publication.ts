@@ -140,11 +140,11 @@ export function countCommit({ ctx, counters }: BrokerState, { sinceMs }: { reado
 }
 
 /**
- * Publishes what comes from inside. Resolves once it is as durable as it has to be.
+ * Publishes what comes from inside. Resolves once it is as durable as it has to be, as `deliver`.
  * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was
  * begun is repeated until it is done
  */
-export async function publishInside(state: BrokerState, message: StoredMessage, source: Source): Promise<void> {
+export async function publishInside(state: BrokerState, message: StoredMessage, source: Source): Promise<number> {
   const to = plan(state, message, source)
   using place = message.retain ? placeInside(state, message) : undefined
   const commit = buildCommit({
@@ -165,7 +165,7 @@ export async function publishInside(state: BrokerState, message: StoredMessage, 
       await state.ctx.clock.sleep(retryMs(attempt, state), state.closed)
     }
   }
-  deliver(message, to.direct)
+  return deliver(message, to.direct)
 }
 
 /**

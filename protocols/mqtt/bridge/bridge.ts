@@ -4,6 +4,7 @@
  * it.
  */
 import { MeshError } from '../../../core/errors.ts'
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Context } from '../../context.ts'
 import type { Upstreams } from '../../upstream-api.ts'
 import { registerBridgeCounters } from './counters.ts'
@@ -33,6 +34,8 @@ export type BridgeOptions = {
   readonly ctx: Pick<Context, 'clock' | 'random' | 'log' | 'metrics' | 'tables'>
   readonly broker: LocalBroker
   readonly durability: Durability
+  /** For what came down and is not stored yet; shared with other parts of the process. */
+  readonly budget: MemoryBudget
   readonly upstreams: Upstreams
   /** What upstream brokers are told of us; default: nothing. */
   readonly readCredentials?: ReadCredentials
@@ -61,13 +64,14 @@ class SessionBridge implements Bridge {
   #lock: Promise<unknown> = Promise.resolve()
 
   constructor(options: BridgeOptions) {
-    const { ctx, broker, durability, upstreams, readCredentials = () => NO_CREDENTIALS, readFile } = options
+    const { ctx, broker, durability, budget, upstreams, readCredentials = () => NO_CREDENTIALS, readFile } = options
     const { drawFirstWaitMs = () => 0, readEnvironmentProxy = () => undefined } = options
     this.#o = options
     this.#parts = {
       ...ctx,
       broker,
       durability,
+      budget,
       upstreams,
       readCredentials,
       readFile,

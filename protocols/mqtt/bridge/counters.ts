@@ -5,6 +5,7 @@ export type BridgeCounters = {
   readonly sent: Cell
   readonly received: Cell
   readonly setAside: Cell
+  readonly receiverWaits: Cell
   readonly connects: Readonly<Record<'connected' | 'refused' | 'failed', Cell>>
   readonly dropped: Readonly<
     Record<'expired' | 'too-large' | 'refused' | 'unrouted' | 'not-taken' | 'set-aside' | 'loop', Cell>
@@ -23,6 +24,12 @@ export function registerBridgeCounters(metrics: Metrics): BridgeCounters {
       .counter(
         'mesh_mqtt_bridge_set_aside_total',
         'Messages that an upstream broker does not take and that are set aside, so that the others go on.',
+      )
+      .cell({}),
+    receiverWaits: metrics
+      .counter(
+        'mesh_mqtt_bridge_receiver_waits_total',
+        'Times an upstream broker was not read from for a moment because memory was short and its messages waited for receivers.',
       )
       .cell({}),
     connects: metrics

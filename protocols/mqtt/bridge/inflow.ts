@@ -1,12 +1,14 @@
 /**
  * What comes down, on one connection: a message is acknowledged once the local broker has it as durable as it must be,
  * in the order of arrival [MQTT-4.6.0-2]. What the broker has no room for is offered again later and never acknowledged
- * before; the peer's window is then full and it stops.
+ * before; the peer's window is then full and it stops. What waits here counts against the memory budget, and with much
+ * of it the peer is not read from.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { BridgeCounters } from './counters.ts'
 import { withHop } from './hops.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
@@ -17,6 +19,9 @@ import type { Durability, LocalBroker, StoredMessage } from '../durability.ts'
 import { computeExpiry, readMessageMs } from '../expiry.ts'
 import { createViolation, REASON } from '../codec/reason.ts'
 import { matches } from '../topics/topics.ts'
+import { BackPressure } from '../back-pressure.ts'
+import { measureMessageBytes } from '../shared-message.ts'
+import type { Reading } from './transport/reading.ts'
 
 /**
  * Receive Maximum that we announce. A peer of 3.1.1 knows none, so it may be a multiple before the connection is given
@@ -25,6 +30,8 @@ import { matches } from '../topics/topics.ts'
 export const BRIDGE_RECEIVE_MAXIMUM = 100
 const MAX_WAITING = BRIDGE_RECEIVE_MAXIMUM * 10
 const RETRY_MS = 1_000
+/** Of the memory budget: with more in the line the peer is not read from. */
+const LINE_SHARE = 1 / 32
 
 type Arrival = {
   readonly message: StoredMessage | undefined
@@ -40,6 +47,8 @@ type Parts = {
   readonly origin: string
   /** Whose QoS 2 packet ids they are. */
   readonly inboundName: string
+  readonly budget: MemoryBudget
+  readonly reading: Reading
   readonly clock: Clock
   readonly counters: BridgeCounters
   readonly log: Log
@@ -59,6 +68,10 @@ export class BridgeInflow {
   readonly #arriving = new Set<number>()
   /** Of QoS 2, answered without having been taken; their PUBREL is still to come. */
   readonly #leftOut = new Set<number>()
+  readonly #backPressure: BackPressure
+  readonly #shedding: Disposable
+  /** Of the line. */
+  #bytes = 0
   #retry: Timer | undefined
   #over = false
 
@@ -66,6 +79,12 @@ export class BridgeInflow {
     this.#p = p
     this.#routes = plan.down
     this.#maxHops = plan.settings.maxHops
+    const { budget, clock, counters, reading } = p
+    this.#backPressure = new BackPressure({ memory: { budget }, ctx: { clock }, counters }, reading)
+    this.#shedding = budget.onOver(
+      () => this.#giveUp(),
+      () => this.#bytes,
+    )
   }
   use(plan: SessionPlan): void {
     this.#routes = plan.down
@@ -74,6 +93,28 @@ export class BridgeInflow {
   stop(): void {
     this.#over = true
     this.#retry?.cancel()
+    this.#backPressure.end()
+    this.#shedding[Symbol.dispose]()
+    for (const { qos, state } of this.#line.splice(0))
+      if (qos === 0 && state === 'waiting') this.#p.counters.dropped['not-taken'].value++
+    this.#hold(-this.#bytes)
+  }
+  /** Nothing of it is acknowledged: the peer sends it again. */
+  #giveUp(): void {
+    if (this.#bytes === 0) return
+    this.#p.budget.countGivenUp('connection')
+    const what = `${this.#line.length} messages of the upstream broker that are not stored yet held the most of it`
+    this.#p.fail(
+      new MeshError('MESH_MQTT_QUOTA', `the memory budget is used up, and ${what} (limits.maxQueuedMemoryBytes)`),
+    )
+  }
+  #hold(bytes: number): void {
+    const { budget, reading } = this.#p
+    const maxBytes = budget.maxBytes * LINE_SHARE
+    this.#bytes += bytes
+    budget.take(bytes)
+    if (this.#bytes > maxBytes) reading.hold('line')
+    else if (this.#bytes <= maxBytes / 2) reading.release('line')
   }
 
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_QUOTA: the connection is to be closed */
@@ -127,6 +168,7 @@ export class BridgeInflow {
         `${MAX_WAITING} messages of the upstream broker wait for room in the spool`,
       )
     this.#line.push(arrival)
+    this.#hold(measureBytes(arrival))
     if (arrival.qos === 2) this.#arriving.add(arrival.packetId)
   }
   /** Behind those that came before [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
@@ -207,9 +249,10 @@ export class BridgeInflow {
     detach(
       'bridge',
       Promise.all([published, remembered]).then(
-        () => {
+        ([bytes]) => {
           arrival.state = 'taken'
           this.#settle()
+          this.#backPressure.note(bytes)
         },
         async (err: unknown) => {
           if (remembered)
@@ -244,6 +287,8 @@ export class BridgeInflow {
   #offerLater(): void {
     this.#retry ??= this.#p.clock.after(RETRY_MS, () => {
       this.#retry = undefined
+      // What the peer acknowledges may make the room that is waited for.
+      this.#p.reading.release('line')
       for (const waiting of this.#line) {
         if (waiting.state === 'waiting') this.#offer(waiting)
         if (this.#retry) return // set by the call
@@ -253,9 +298,15 @@ export class BridgeInflow {
 
   #settle(): void {
     while (this.#line[0]?.state === 'taken') {
-      const { qos, packetId } = this.#line.shift()!
+      const first = this.#line.shift()!
+      const { qos, packetId } = first
+      this.#hold(-measureBytes(first))
       this.#arriving.delete(packetId)
       if (qos > 0 && !this.#over) this.#p.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, 0)
     }
   }
+}
+
+function measureBytes({ message }: Arrival): number {
+  return message ? measureMessageBytes(message) : 0
 }

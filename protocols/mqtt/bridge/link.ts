@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach, guard } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
 import { BridgeOutflow, type PeerLimits, type Trouble } from './outflow.ts'
@@ -12,6 +13,7 @@ import type { IsOther, LanePair } from './sending/lane-pair.ts'
 import type { Leg } from './legs.ts'
 import { tellUpstream, buildWill } from './notifications.ts'
 import type { SessionPlan } from './plan.ts'
+import { Reading } from './transport/reading.ts'
 import { BridgeSubscriptions, type WantedFilter } from './subscriptions.ts'
 import { type Flusher, Outbox } from '../codec/outbox.ts'
 import { type Connack, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
@@ -45,6 +47,7 @@ export type LinkParts = {
   readonly sparkplug: SparkplugForwarding
   readonly broker: LocalBroker
   readonly durability: Durability
+  readonly budget: MemoryBudget
   readonly flusher: Flusher
   readonly clock: Clock
   readonly counters: BridgeCounters
@@ -70,6 +73,7 @@ export class BridgeLink {
   readonly #outbox: Outbox
   readonly #parser: PacketParser
   readonly #inflow: BridgeInflow
+  readonly #reading: Reading
   readonly #subscriptions: BridgeSubscriptions
   #outflow: BridgeOutflow | undefined
   readonly #version: Version
@@ -101,9 +105,11 @@ export class BridgeLink {
       large: 'skip',
     })
     const fail = (err: unknown): void => this.#end({ why: 'failed', error: toMeshError(err) })
+    this.#reading = new Reading(p.stream)
     this.#inflow = new BridgeInflow(
       {
         ...p,
+        reading: this.#reading,
         outbox: this.#outbox,
         maxPacketBytes: MAX_PACKET_BYTES,
         fail,
@@ -369,8 +375,8 @@ export class BridgeLink {
       const wasSilent = this.#sentMs <= this.#heardMs && this.#heardMs + silenceMs <= askedMs
       this.#outbox.writePacket({ type: 'pingreq' })
       this.#deadline = clock.after(PINGRESP_MS, () => {
-        if (this.#heardMs >= askedMs && this.#heardMs > 0) {
-          if (wasSilent) leg.keepAlive.noteSurvived(silenceMs)
+        if (this.#reading.isHeld || (this.#heardMs >= askedMs && this.#heardMs > 0)) {
+          if (wasSilent && !this.#reading.isHeld) leg.keepAlive.noteSurvived(silenceMs)
           this.#keepAlive(sec)
           return
         }

@@ -8,6 +8,7 @@ import type { Current } from '../../../core/current.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { UpstreamStream, Upstreams } from '../../upstream-api.ts'
 import type { BridgeCounters } from './counters.ts'
@@ -63,6 +64,7 @@ export type SessionParts = ProxySources & {
   readonly upstreams: Upstreams
   readonly broker: LocalBroker
   readonly durability: Durability
+  readonly budget: MemoryBudget
   readonly flusher: Flusher
   readonly counters: BridgeCounters
   readonly sparkplugCounters: SparkplugCounters

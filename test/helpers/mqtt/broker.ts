@@ -1,6 +1,6 @@
 import { duplexPair, type Duplex } from 'node:stream'
 import { silentLog, type Log } from '../../../core/log.ts'
-import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { type MqttPolicy, createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import type { MqttProxy } from '../../../model/listener.ts'
@@ -26,6 +26,7 @@ export class TestBroker {
   readonly metrics = new Metrics()
   readonly durability: MemoryDurability
   readonly broker: Broker
+  readonly budget: MemoryBudget
   readonly outcomes: Outcome[] = []
   /** Rules of listeners; one that is opened with a policy has that one from then on. */
   readonly policies = new Map<string, MqttPolicy>()
@@ -48,6 +49,7 @@ export class TestBroker {
   ) {
     for (const [name, policy] of p.policies ?? []) this.policies.set(name, policy)
     this.clock = p.clock ?? new SimClock()
+    this.budget = p.budget ?? new MemoryBudget({ maxBytes: 256 * 1024 * 1024 })
     this.durability = p.durability ?? new MemoryDurability()
     this.broker = createBroker({
       ctx: { clock: this.clock, random: seededRandom(7), log: p.log ?? silentLog, metrics: this.metrics },
@@ -57,7 +59,7 @@ export class TestBroker {
         ? {}
         : { sys: { intervalSec: p.sysIntervalSec, version: '1.2.3', heapBytes: () => 1000 } }),
       users: p.users?.(this),
-      ...(p.budget ? { budget: p.budget } : {}),
+      budget: this.budget,
       ...(p.acls ? { acls: p.acls } : {}),
       ...(p.upstreams && {
         proxying: {

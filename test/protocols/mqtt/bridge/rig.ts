@@ -51,6 +51,7 @@ export class Rig {
       ctx: { clock, metrics, log: silentLog, random: seededRandom(3), tables: this.tables },
       broker,
       durability,
+      budget: local.budget,
       upstreams: {
         connect: (cluster, options) => (others[cluster.name] ?? upstream).upstreams.connect(cluster, options),
       },
