@@ -50,11 +50,26 @@ export type ClusterMetadata = {
   readonly withoutExchange: boolean
 }
 
-/** `blocked`: it cannot be taken as it was configured, so nothing goes to the endpoints that it is for. */
+/**
+ * `blocked`: it cannot be taken as it was configured, so nothing goes to the endpoints that it is for. `header`: what
+ * each connection begins with, before TLS.
+ */
 export type Transport =
-  | { readonly kind: 'plaintext' }
-  | { readonly kind: 'tls'; readonly tls: UpstreamTls }
+  | { readonly kind: 'plaintext'; readonly header?: ProxyHeader }
+  | { readonly kind: 'tls'; readonly tls: UpstreamTls; readonly header?: ProxyHeader }
   | { readonly kind: 'blocked'; readonly reason: string }
+
+/** envoy.config.core.v3.ProxyProtocolConfig: the endpoint is told who really comes. */
+export type ProxyHeader = {
+  readonly version: 1 | 2
+  /** Types of the client's own TLVs that go on (version 2). */
+  readonly passes: TlvTypes
+  /** Before the client's, in place of those of the same type. */
+  readonly added: readonly Tlv[]
+}
+/** PROXY protocol §2.2: what a header says beside addresses. */
+export type Tlv = { readonly type: number; readonly value: Uint8Array }
+export type TlvTypes = 'all' | ReadonlySet<number>
 
 export type Discovery =
   | { readonly kind: 'static'; readonly load: ClusterLoad }

@@ -1,4 +1,5 @@
 import type { AccessLog } from './access-log/access-log.ts'
+import type { TlvTypes } from './cluster.ts'
 import type { Cidr } from './ip.ts'
 import type { ExtAuthz } from './http/ext-authz.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
@@ -71,6 +72,10 @@ export type ProxyProtocol = {
   readonly believesCertificate?: boolean
   /** Only clients that the balancer says have come with TLS. */
   readonly requiresTls?: boolean
+  /** TLVs that are kept for endpoints that get a header (pass_through_tlvs); left out: none. */
+  readonly keeps?: TlvTypes
+  /** TLVs of these types become metadata (rules). */
+  readonly rules?: readonly { readonly type: number; readonly filter: string; readonly key: string }[]
 }
 export type ProxyVersion = 1 | 2
 

@@ -270,7 +270,7 @@ function anyOf<T>(of: readonly T[], truthOf: (one: T, facts: AuthzFacts) => Trut
 }
 
 /** Of a connection, before anything has come over it. */
-export function collectFacts({ tls, remote, local, offered, chain }: Connection): AuthzFacts {
+export function collectFacts({ tls, remote, local, offered, chain, metadata }: Connection): AuthzFacts {
   return {
     peer: tls?.peer,
     directRemoteIp: remote.host,
@@ -280,6 +280,7 @@ export function collectFacts({ tls, remote, local, offered, chain }: Connection)
     serverName: tls?.serverName ?? offered.serverName,
     header: undefined,
     path: undefined,
+    metadata,
     mqtt: chain.codec.kind === 'mqtt' ? 'undecided' : undefined,
   }
 }

@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream'
 import type { Address } from '../core/os/network.ts'
 import type { MeshError } from '../core/errors.ts'
+import type { Tlv } from '../model/cluster.ts'
+import type { Metadata } from '../model/http/metadata.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
 import type { UpstreamStream } from './upstream-api.ts'
@@ -42,6 +44,12 @@ export type Connection = {
   tls: DownstreamTlsFacts | undefined
   /** Where what a load balancer says of the client's certificate counts, in place of `tls`. */
   readonly proxied?: ProxiedCertificate | undefined
+  /** What else its PROXY header said, where that is kept. */
+  readonly tlvs?: readonly Tlv[] | undefined
+  /** Where its client meant to go, as a PROXY header has it: endpoints are told that. */
+  readonly meant?: Address | undefined
+  /** What is known of each request on it before anybody looks (rules of the PROXY header). */
+  readonly metadata?: Metadata | undefined
   /** What sniffing saw of an offered TLS hello; kept for the recheck. */
   readonly offered: {
     readonly transport: 'tls' | 'raw_buffer'

@@ -3,6 +3,7 @@
  * else on it, TLS included. How one is read: downstream/proxy-protocol.ts.
  */
 import type { Address } from '../core/os/network.ts'
+import type { Tlv } from '../model/cluster.ts'
 import { ipBytes } from '../model/ip.ts'
 import type { ProxyVersion } from '../model/listener.ts'
 
@@ -15,6 +16,7 @@ export const TLV = { authority: 0x02, tls: 0x20, tlsVersion: 0x21, commonName: 0
 export const CLIENT = { tls: 0x01, certificateOnConnection: 0x02, certificateInSession: 0x04 } as const
 /** Longer names are left out: nobody's certificate has them, and readers bound what they take. */
 const MAX_NAME_BYTES = 255
+const MAX_LENGTH = 0xffff
 
 export type ProxiedEnds = {
   readonly source: Address
@@ -22,6 +24,8 @@ export type ProxiedEnds = {
   readonly destination: Address
   /** Of a client that came with TLS. Version 2 alone has a place for it. */
   readonly tls?: ProxiedClientTls
+  /** What else is said; left out where the header would be longer than its length can say. */
+  readonly tlvs?: readonly Tlv[]
 }
 /** `certificate`: one that was verified. */
 export type ProxiedClientTls = {
@@ -51,18 +55,18 @@ const inV6 = (bytes: Uint8Array): Buffer =>
 
 function encodeV1({ source, destination }: ProxiedEnds, addresses: Addresses | undefined): Buffer {
   if (!addresses) return Buffer.from('PROXY UNKNOWN\r\n')
-  const [from, to] = [writeAddress(addresses.source), writeAddress(addresses.destination)]
-  return Buffer.from(`PROXY TCP${addresses.family} ${from} ${to} ${source.port} ${destination.port}\r\n`)
-}
-function writeAddress(bytes: Buffer): string {
-  if (bytes.length === 4) return bytes.join('.')
-  return Array.from({ length: 8 }, (_, i) => bytes.readUInt16BE(i * 2).toString(16)).join(':')
+  const { family } = addresses
+  const write = (host: string): string => (family === 4 || host.includes(':') ? host : `::ffff:${host}`)
+  const hosts = `${write(source.host)} ${write(destination.host)}`
+  return Buffer.from(`PROXY TCP${family} ${hosts} ${source.port} ${destination.port}\r\n`)
 }
 
-function encodeV2({ source, destination, tls }: ProxiedEnds, addresses: Addresses | undefined): Buffer {
+function encodeV2({ source, destination, tls, tlvs = [] }: ProxiedEnds, addresses: Addresses | undefined): Buffer {
   const body = addresses ? [addresses.source, addresses.destination, uint16(source.port), uint16(destination.port)] : []
   if (tls) body.push(...encodeTls(tls))
-  const content = Buffer.concat(body)
+  const more = addresses ? tlvs.map(({ type, value }) => encodeTlv(type, value)) : []
+  const whole = Buffer.concat([...body, ...more])
+  const content = whole.length > MAX_LENGTH ? Buffer.concat(body) : whole
   // A connection of a client (PROXY) over TCP, or one of our own (LOCAL).
   const command = addresses ? 0x21 : 0x20
   const family = addresses ? (addresses.family === 4 ? 0x11 : 0x21) : 0x00
@@ -78,7 +82,7 @@ function encodeTls({ version, serverName, certificate }: ProxiedClientTls): Buff
   ]
   return [encodeTlv(TLV.authority, serverName), encodeTlv(TLV.tls, Buffer.concat(about))]
 }
-function encodeTlv(type: number, value: string | Buffer): Buffer {
+function encodeTlv(type: number, value: string | Uint8Array): Buffer {
   const bytes = typeof value === 'string' ? Buffer.from(value) : value
   if (bytes.length === 0 || (typeof value === 'string' && bytes.length > MAX_NAME_BYTES)) return Buffer.alloc(0)
   return Buffer.concat([Buffer.from([type]), uint16(bytes.length), bytes])

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../core/errors.ts'
 import type { Address, NetStream } from '../core/os/network.ts'
-import type { Cluster, Endpoint } from '../model/cluster.ts'
+import type { Cluster, Endpoint, Tlv } from '../model/cluster.ts'
 import type { CertificatesUsed } from '../model/identity.ts'
 
 /** An HTTP proxy that knows CONNECT. */
@@ -31,6 +31,17 @@ export type UpstreamStream = {
 
 /** @param made between which addresses the connection is */
 export type MakeHeader = (made: Pick<NetStream, 'local' | 'remote'>) => Uint8Array
+/** Of a client for whom an endpoint is connected to: what a PROXY header says. */
+export type ClientConnection = {
+  /** Within the process. */
+  readonly id: string
+  readonly remote: Address
+  readonly local: Address
+  /** What counts in place of `local`. */
+  readonly meant?: Address | undefined
+  /** Which it came with, where they are kept. */
+  readonly tlvs?: readonly Tlv[] | undefined
+}
 
 export type ConnectOptions = {
   readonly signal: AbortSignal
@@ -50,6 +61,8 @@ export type ConnectOptions = {
   readonly through?: HttpProxy | undefined
   /** What the endpoint gets before anything else, TLS included: a PROXY header. */
   readonly makeHeader?: MakeHeader | undefined
+  /** Left out: it is for nobody but us. */
+  readonly client?: ClientConnection | undefined
   /** The request's host, for auto_sni. */
   readonly host?: string | undefined
 }

@@ -7,7 +7,6 @@ import type {
   DnsLookupFamily,
   Outlier,
   SlowStart,
-  Transport,
 } from '../../model/cluster.ts'
 import { decodeHeadersCount, decodeHeadersKb } from './http-limits.ts'
 import { parseCidr } from '../../model/ip.ts'
@@ -21,25 +20,21 @@ import {
   type Cluster as XCluster,
 } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
-import { RoutingPriority, type TransportSocket } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
-import { RawBufferSchema } from '../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
-import { UpstreamTlsContextSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { RoutingPriority } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import {
   HttpProtocolOptionsSchema,
   type HttpProtocolOptions,
 } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
-import { readEffectiveType, noteOnly, readTypeName, unpack } from './fields/any.ts'
+import { readEffectiveType, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
-import { decodeClusterLoad, selectTextFields } from './endpoint.ts'
+import { decodeClusterLoad } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { findSkippedExtension } from './fields/skipped.ts'
-import { decodeUpstreamTls, type AutoNames } from './tls.ts'
+import { decodeTransport, decodeTransportMatches, PLAINTEXT } from './transport.ts'
 import { limit, decodeMs, decodeMsOrNone } from './fields/values.ts'
 
 const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName
-const INTERNAL_UPSTREAM = 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport'
-const PLAINTEXT: Transport = { kind: 'plaintext' }
 /** Envoy's bounds: RingHashLbConfig and MaglevLbConfig.table_size. */
 const MAX_RING = 8 * 1024 * 1024
 const MAX_MAGLEV = 5_000_011
@@ -81,8 +76,8 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
     outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
     localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',
-    transportMatches: transportMatches(at.in('transport_socket_matches'), from.transportSocketMatches, auto),
-    transport: transport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
+    transportMatches: decodeTransportMatches(at.in('transport_socket_matches'), from.transportSocketMatches, auto),
+    transport: decodeTransport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
     bindAddress: bindAddress(
       at.in('upstream_bind_config').in('source_address').in('address'),
       from.upstreamBindConfig?.sourceAddress?.address,
@@ -101,32 +96,6 @@ function reportFilters(at: DecodePath, filters: XCluster['filters']): void {
     if (!OBSERVING_NETWORK_FILTERS.has(what)) here.ignore(`the filter ${what} is not implemented`)
     here.skip(findSkippedExtension(what))
   }
-}
-
-function transportMatches(
-  at: DecodePath,
-  from: XCluster['transportSocketMatches'],
-  auto: AutoNames,
-): Cluster['transportMatches'] {
-  return from.flatMap((one, i) => {
-    const here = at.item(i).in('transport_socket')
-    // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
-    if (readTypeName(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) {
-      here.ignore('HBONE is not spoken')
-      return []
-    }
-    const match = selectTextFields(one.match)
-    return here.piece(
-      () => {
-        if (Object.keys(match).length < Object.keys(one.match ?? {}).length)
-          at.item(i).in('match').issue('only text is compared')
-        const made = transport(here, one.transportSocket, auto)
-        return made ? [{ name: one.name, match, transport: made }] : []
-      },
-      // Its endpoints get nothing, and are not left to the next match.
-      (reason) => [{ name: one.name, match, transport: { kind: 'blocked', reason } }],
-    )
-  })
 }
 
 /**
@@ -341,23 +310,4 @@ function outlier(at: DecodePath, from: OutlierDetection): Outlier {
     splitLocal: from.splitExternalLocalOriginErrors,
     enforcing,
   }
-}
-
-function transport(at: DecodePath, socket: TransportSocket | undefined, auto: AutoNames): Transport | undefined {
-  if (!socket) return undefined
-  const any = socket.configType.value
-  const type = readTypeName(any)
-  const here = at.in('typed_config')
-  if (type === RawBufferSchema.typeName || (type === '' && socket.name === 'envoy.transport_sockets.raw_buffer')) {
-    noteOnly(here, any, RawBufferSchema)
-    return PLAINTEXT
-  }
-  const context = unpack(here, any, UpstreamTlsContextSchema)
-  if (context) {
-    noteIgnored(here, UpstreamTlsContextSchema, context)
-    return { kind: 'tls', tls: decodeUpstreamTls(here, context, auto) }
-  }
-  if (type !== UpstreamTlsContextSchema.typeName)
-    here.issue(`the transport socket ${readEffectiveType(here, any) || socket.name} is not supported`)
-  return undefined
 }

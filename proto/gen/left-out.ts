@@ -17,10 +17,10 @@ envoy.config.core.v3.Http2ProtocolOptions 6 allow_metadata 7 max_outbound_frames
 envoy.config.core.v3.HttpProtocolOptions 8 max_connection_duration_jitter
 envoy.config.core.v3.Node 12 dynamic_parameters 8 user_agent_build_version 9 extensions 11 listening_addresses
 envoy.config.core.v3.PathConfigSource 3 poll_interval
-envoy.config.core.v3.ProxyProtocolConfig 3 added_tlvs
 envoy.config.core.v3.RetryPolicy 3 retry_on 4 retry_priority 5 retry_host_predicate 6 host_selection_retry_max_attempts
 envoy.config.core.v3.SocketAddress 7 network_namespace_filepath
 envoy.config.core.v3.SocketOption 7 type 8 ip_version
+envoy.config.core.v3.TlvEntry 3 format_string
 envoy.config.core.v3.WatchedDirectory 2 watch_modify
 envoy.config.endpoint.v3.Endpoint 5 observability_name
 envoy.config.endpoint.v3.LocalityLbEndpoints 7 load_balancer_endpoints 8 leds_cluster_locality_config
@@ -67,7 +67,8 @@ envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement 7 extract_only_without
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit 16 local_cluster_rate_limit
 envoy.extensions.filters.http.rbac.v3.RBAC 4 matcher 5 shadow_matcher
 envoy.extensions.filters.http.router.v3.Router 3 upstream_log 9 upstream_log_options 7 suppress_grpc_request_failure_code_stats 8 upstream_http_filters 10 reject_connect_request_early_data
-envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol 1 rules 6 tlv_location
+envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol 6 tlv_location
+envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair 3 value_string_encoding
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector 3 enable_ja4_fingerprinting 4 close_connection_on_client_hello_parsing_errors 5 max_client_hello_size
 envoy.extensions.filters.network.ext_authz.v3.ExtAuthz 7 bootstrap_metadata_labels_key 9 send_tls_alert_on_denial 10 metadata_context_namespaces 11 typed_metadata_context_namespaces 12 shadow_mode
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager 31 scoped_routes 58 http1_safe_max_connection_duration 44 http3_protocol_options 48 scheme_header_transformation 59 stream_flush_timeout 62 drain_timeout_jitter 54 access_log_flush_interval 55 flush_access_log_on_new_request 56 access_log_options 60 forward_client_cert_matcher 43 path_normalization_options 49 proxy_status_config 61 forward_proto_config 63 record_route_resolution_stats

@@ -54,6 +54,8 @@ export class TrackedConnection implements Disposable {
   }
   /** What a load balancer says of the client's certificate, where that counts. */
   proxied: ProxiedCertificate | undefined
+  /** What the PROXY header said besides. */
+  said: Pick<Connection, 'tlvs' | 'metadata' | 'meant'> | undefined
   /** A load balancer has said from whom it comes. @param lease of that source */
   comesFrom(remote: Address, lease: Disposable): void {
     this.#accepted = { ...this.#accepted, remote }
@@ -93,6 +95,7 @@ export class TrackedConnection implements Disposable {
       stream,
       tls: undefined,
       proxied: this.proxied,
+      ...this.said,
       offered: { transport: facts.transport, serverName: facts.serverName, alpn: facts.alpn },
       draining: this.draining,
       aborted: this.aborted,

@@ -8,9 +8,11 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import type { Address } from '../../core/os/network.ts'
+import type { Tlv } from '../../model/cluster.ts'
 import { ipBytes } from '../../model/ip.ts'
 import type { ProxyProtocol, ProxyVersion } from '../../model/listener.ts'
 import { CLIENT, TLV, V2_SIGNATURE, V4_IN_V6 } from '../proxy-header.ts'
+import type { Connection } from '../connection.ts'
 
 const LINE_START = Buffer.from('PROXY ')
 /** Of version 1, its line break included (§2.1). */
@@ -23,9 +25,12 @@ const NO_BYTES = Buffer.alloc(0)
 /** `source` is undefined for what the balancer sends by itself (LOCAL, UNKNOWN). `bytes`: how long the header is. */
 export type ProxyHeader = {
   readonly source: Address | undefined
+  readonly destination?: Address
   readonly bytes: number
   /** Undefined: the client came to the balancer without, or the balancer does not say. */
   readonly tls?: ProxiedTls
+  /** Of version 2, in their order. */
+  readonly tlvs?: readonly Tlv[]
 }
 /** The common name is of a certificate that the balancer has verified. */
 export type ProxiedTls = { readonly commonName: string | undefined }
@@ -66,7 +71,11 @@ function parseV1(bytes: Buffer): Found {
   const isPort = (one: string): boolean => /^(0|[1-9]\d{0,4})$/.test(one) && Number(one) <= 65_535
   if (version === 0 || more.length > 0 || !isAddress(from) || !isAddress(to) || !isPort(fromPort) || !isPort(toPort))
     return { problem: 'the PROXY line is malformed' }
-  return { source: { host: textOf(Buffer.from(ipBytes(from) ?? NO_BYTES)), port: Number(fromPort) }, bytes: end + 2 }
+  const address = (host: string, port: string): Address => ({
+    host: textOf(Buffer.from(ipBytes(host) ?? NO_BYTES)),
+    port: Number(port),
+  })
+  return { source: address(from, fromPort), destination: address(to, toPort), bytes: end + 2 }
 }
 
 function parseV2(bytes: Buffer): Found {
@@ -84,34 +93,58 @@ function parseV2(bytes: Buffer): Found {
   if (addressBytes === 0) return { source: undefined, bytes: end }
   if (length < addressBytes * 2 + 4) return { problem: 'the addresses of the PROXY header are cut off' }
   const host = bytes.subarray(HEAD_BYTES, HEAD_BYTES + addressBytes)
-  const fields = readTlvs(bytes.subarray(HEAD_BYTES + addressBytes * 2 + 4, end))
-  const tls = fields?.get(TLV.tls)
-  if (!fields || tls === 'twice') return { problem: 'the TLVs of the PROXY header are malformed' }
-  const source = { host: textOf(host), port: bytes.readUInt16BE(HEAD_BYTES + addressBytes * 2) }
+  const tlvs = listTlvs(bytes.subarray(HEAD_BYTES + addressBytes * 2 + 4, end))
+  const tls = tlvs && findTlv(tlvs, TLV.tls)
+  if (!tlvs || tls === 'twice') return { problem: 'the TLVs of the PROXY header are malformed' }
+  const ports = HEAD_BYTES + addressBytes * 2
+  const source = { host: textOf(host), port: bytes.readUInt16BE(ports) }
+  const destination = {
+    host: textOf(bytes.subarray(HEAD_BYTES + addressBytes, ports)),
+    port: bytes.readUInt16BE(ports + 2),
+  }
   const proxied = tls && readTls(tls)
-  return proxied ? { source, bytes: end, tls: proxied } : { source, bytes: end }
+  return { source, destination, bytes: end, ...(proxied && { tls: proxied }), ...(tlvs.length > 0 && { tlvs }) }
 }
 
 /** A certificate was shown on this connection, or on one of the same TLS session. */
 const CLIENT_CERTIFICATE = CLIENT.certificateOnConnection | CLIENT.certificateInSession
 const TLS_HEAD_BYTES = 5
 
-/** @returns by type; undefined when a length leads out of them */
-function readTlvs(bytes: Buffer): ReadonlyMap<number, Buffer | 'twice'> | undefined {
-  const fields = new Map<number, Buffer | 'twice'>()
+/** @returns undefined when a length leads out of them */
+function listTlvs(bytes: Buffer): readonly Tlv[] | undefined {
+  const tlvs: Tlv[] = []
   for (let at = 0; at < bytes.length;) {
     if (at + 3 > bytes.length) return undefined
     const [type, from] = [bytes[at]!, at + 3]
     at = from + bytes.readUInt16BE(at + 1)
     if (at > bytes.length) return undefined
-    fields.set(type, fields.has(type) ? 'twice' : bytes.subarray(from, at))
+    tlvs.push({ type, value: bytes.subarray(from, at) })
   }
-  return fields
+  return tlvs
+}
+function findTlv(tlvs: readonly Tlv[], type: number): Buffer | 'twice' | undefined {
+  const [first, second] = tlvs.filter((one) => one.type === type)
+  return second ? 'twice' : first && Buffer.from(first.value.buffer, first.value.byteOffset, first.value.length)
+}
+
+/** What the listener keeps of a header, copied: the chunk that it came in is not to stay. */
+export function keepTlvs(
+  tlvs: readonly Tlv[],
+  { keeps, rules = [] }: Pick<ProxyProtocol, 'keeps' | 'rules'>,
+): Pick<Connection, 'tlvs' | 'metadata'> {
+  const kept = keeps ? tlvs.filter(({ type }) => keeps === 'all' || keeps.has(type)) : []
+  const metadata: { [filter: string]: { [key: string]: string } } = {}
+  for (const { type, filter, key } of rules)
+    for (const tlv of tlvs) if (tlv.type === type) (metadata[filter] ??= {})[key] = new TextDecoder().decode(tlv.value)
+  return {
+    ...(kept.length > 0 && { tlvs: kept.map(({ type, value }) => ({ type, value: Buffer.from(value) })) }),
+    ...(rules.length > 0 && { metadata }),
+  }
 }
 function readTls(value: Buffer): ProxiedTls | undefined {
   if (value.length < TLS_HEAD_BYTES || (value[0]! & CLIENT.tls) === 0) return undefined
   const isVerified = (value[0]! & CLIENT_CERTIFICATE) !== 0 && value.readUInt32BE(1) === 0
-  const name = isVerified ? readTlvs(value.subarray(TLS_HEAD_BYTES))?.get(TLV.commonName) : undefined
+  const name = isVerified ? findTlv(listTlvs(value.subarray(TLS_HEAD_BYTES)) ?? [], TLV.commonName) : undefined
   return { commonName: name === undefined || name === 'twice' ? undefined : decodeUtf8(name) }
 }
 function decodeUtf8(bytes: Buffer): string | undefined {

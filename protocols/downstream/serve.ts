@@ -20,7 +20,7 @@ import { choose, collectInterest, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
 import { getCaptureLoop } from '../capture-loop.ts'
 import { getPausedStreams } from '../paused-streams.ts'
-import { takeProxyHeader } from './proxy-protocol.ts'
+import { keepTlvs, takeProxyHeader } from './proxy-protocol.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { logConnection } from '../telemetry/connection-log.ts'
@@ -115,6 +115,7 @@ async function identify(live: TrackedConnection, { connections, ctx }: Serving):
   if (proxyProtocol.requiresTls && !header.tls)
     throw new MeshError('MESH_PROXY_HEADER', `listener ${name} takes clients only that came to the balancer with TLS`)
   if (proxyProtocol.believesCertificate) live.proxied = { commonName: header.tls?.commonName }
+  live.said = { ...keepTlvs(header.tlvs ?? [], proxyProtocol), meant: header.destination }
   connections.comesFrom(live, header.source ?? remote)
   const closed = ctx.identity.validity?.onlyLocal()
   if (closed && !staysHere(live.accepted)) throw closed

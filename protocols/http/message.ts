@@ -199,7 +199,7 @@ export interface CallEvents {
   onCallFailed(error: MeshError, sent: Sent, reused?: boolean): void
 }
 
-export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' | 'host'> & {
+export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' | 'host' | 'client'> & {
   /** Whose request it is, as core/ip-source.ts counts clients. */
   readonly source: string
   /** What the client speaks, for clusters whose protocol is `downstream`. */

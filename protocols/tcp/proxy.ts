@@ -93,6 +93,7 @@ async function connect(
         signal,
         speaks: 'tcp',
         originalDst: conn.originalDst,
+        client: conn,
         host: conn.tls?.serverName ?? conn.offered.serverName,
         hash: tcp.hashesSource ? hash64(conn.remote.host) : undefined,
       })

@@ -65,6 +65,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #forName = new Set<() => void>()
   #tables: Tables | undefined
   #autoSni: boolean
+  /** Connections tell who they are for, so that they are for nobody else. */
+  readonly #tellsClient: boolean
   #draining = false
   readonly #gone: () => void
 
@@ -87,7 +89,9 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     })
     const { discovery } = cluster
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
-    this.#autoSni = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)].some(
+    const transports = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)]
+    this.#tellsClient = transports.some((t) => t.kind !== 'blocked' && t.header)
+    this.#autoSni = transports.some(
       (t) => t.kind === 'tls' && ((t.tls.autoSni && t.tls.sni === '') || t.tls.autoSan === 'host'),
     )
   }
@@ -207,6 +211,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         host: options.host,
         through: options.through,
         makeHeader: options.makeHeader,
+        client: options.client,
         signal,
       })
       held.use(this.#trackTunnel(stream, endpoint, certificates, options.onEnding))
@@ -403,13 +408,15 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     return made
   }
 
-  #poolOf(host: Host, { speaks, host: authority }: CallOptions): HostConnections {
+  #poolOf(host: Host, { speaks, host: authority, client }: CallOptions): HostConnections {
     const { protocol } = this.cluster
     const kind = protocol === 'downstream' ? speaks : protocol
-    const key = this.#autoSni ? `${kind} ${authority ?? ''}` : kind
+    const ofClient = this.#tellsClient ? client : undefined
+    const ofHost = this.#autoSni ? `${kind} ${authority ?? ''}` : kind
+    const key = ofClient ? `${ofHost} ${ofClient.id}` : ofHost
     const known = host.pools.get(key)
     if (known) return known
-    const made = new HostPool(this, host, { speaks: kind, host: authority }, key)
+    const made = new HostPool(this, host, { speaks: kind, host: authority, client: ofClient }, key)
     if (this.#draining) made.drain()
     host.pools.set(key, made)
     return made

@@ -20,6 +20,7 @@ import { withFiles } from '../tls/with-files.ts'
 import { withSecrets } from '../tls/with-secrets.ts'
 import { openTunnel } from '../http/connect-proxy.ts'
 import { isDirect } from '../../model/ip.ts'
+import { writeProxyHeader } from './proxy-header.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
 export type Dialed = {
@@ -35,6 +36,7 @@ export type DialOptions = {
   readonly host: string | undefined
   readonly through?: ConnectOptions['through']
   readonly makeHeader?: ConnectOptions['makeHeader']
+  readonly client?: ConnectOptions['client']
   readonly signal: AbortSignal
 }
 
@@ -65,6 +67,7 @@ export async function dial(
   const made = await connected(ctx, cluster, endpoint, o)
   const { stream } = made
   stream.on('error', ignore)
+  if (transport.header && !o.makeHeader) stream.write(writeProxyHeader(transport.header, o.client, made))
   if (transport.kind === 'plaintext') {
     getPausedStreams(ctx).watch(stream)
     return {

@@ -21,6 +21,7 @@ import { dial, type Dialed } from './dial.ts'
 import type { Host } from './host.ts'
 import { getWaiting, type Waiting as WaitingBytes } from '../waiting.ts'
 import type { Hosts } from './hosts.ts'
+import type { ClientConnection } from '../upstream-api.ts'
 
 /** One connection that carries calls: HTTP/1.1 one at a time, HTTP/2 several. */
 export interface PooledConnection extends Deadline {
@@ -47,7 +48,14 @@ export type PoolOwner = {
   /** Makes the codec's side of a stream that was just opened. */
   open(pool: HostPool, dialed: Dialed, speaks: PoolKind['speaks']): PooledConnection
 }
-export type PoolKind = { readonly speaks: 'http1' | 'http2'; readonly host: string | undefined }
+export type PoolKind = {
+  readonly speaks: 'http1' | 'http2'
+  readonly host: string | undefined
+  /** Whose connections they are, where they are no one else's. */
+  readonly client?: ClientConnection | undefined
+}
+/** Nobody else can use a connection that is one client's, and that client may be gone. */
+const MAX_CLIENT_IDLE_MS = 60_000
 
 type Waiting = {
   readonly events: CallEvents
@@ -183,6 +191,7 @@ export class HostPool {
       port: endpoint.port,
       speaks: this.#kind.speaks,
       host: this.#kind.host,
+      client: this.#kind.client,
       signal: aborted,
     })
     let connection: PooledConnection
@@ -246,7 +255,7 @@ export class HostPool {
     }
     // One that takes several calls stays there while it has some.
     if (room === 1 || !this.#idle.includes(connection)) this.#idle.push(connection)
-    const { idleMs } = this.#owner.cluster
+    const idleMs = Math.min(this.#owner.cluster.idleMs, this.#kind.client ? MAX_CLIENT_IDLE_MS : Infinity)
     if (idleMs > 0 && idleMs < Infinity) this.#owner.deadlines.arm(connection, this.nowMs() + idleMs)
   }
 

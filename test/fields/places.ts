@@ -205,6 +205,13 @@ const upstream = part(
 const common = part(upstream, `${TLS}.CommonTlsContext`, { validation_context: ROOTS }, (m) => ({
   common_tls_context: m,
 }))
+const SOCKETS = 'envoy.extensions.transport_sockets'
+const PROXY_UPSTREAM = `${SOCKETS}.proxy_protocol.v3.ProxyProtocolUpstreamTransport`
+const IN_CLEAR: JsonObject = { name: 'raw', typed_config: any(`${SOCKETS}.raw_buffer.v3.RawBuffer`, {}) }
+const proxyUpstream = part(cluster, PROXY_UPSTREAM, { transport_socket: IN_CLEAR }, (m) => ({
+  transport_socket: { name: 'p', typed_config: any(PROXY_UPSTREAM, m) },
+}))
+const proxyConfig = part(proxyUpstream, 'envoy.config.core.v3.ProxyProtocolConfig', {}, (m) => ({ config: m }))
 const load = top('endpoint', 'envoy.config.endpoint.v3.ClusterLoadAssignment', {
   cluster_name: 'c',
   endpoints: [{ lb_endpoints: [{ endpoint: ADDRESS }] }],
@@ -335,6 +342,9 @@ export const PLACES: readonly Place[] = [
     upstream_connection_options: { tcp_keepalive: m },
   })),
   part(cluster, 'envoy.config.core.v3.BindConfig', {}, (m) => ({ upstream_bind_config: m })),
+  proxyUpstream,
+  proxyConfig,
+  part(proxyConfig, 'envoy.config.core.v3.TlvEntry', { type: 5, value: 'eA==' }, (m) => ({ added_tlvs: list(m) })),
   options,
   part(options, 'envoy.config.core.v3.UpstreamHttpProtocolOptions', { auto_sni: true }, (m) => ({
     upstream_http_protocol_options: m,

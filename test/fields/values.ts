@@ -69,6 +69,8 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'ResponseMapper.body': [{ inline_string: 'x' }],
   'ResponseMapper.body_format_override': [{ text_format: 'x' }],
   'ResponseMapper.headers_to_add': [[{ header: { key: 'x', value: 'y' } }]],
+  'ProxyProtocolUpstreamTransport.config': [{ version: 'V2' }],
+  'ProxyProtocolUpstreamTransport.transport_socket': [{ name: 'tls', typed_config: TLS }],
   'ExtAuthz.grpc_service': [GRPC],
   'ExtAuthz.http_service': [{ server_uri: { uri: 'http://b', cluster: 'b', timeout: '2s' } }],
   'ExtAuthz.with_request_body': [{ max_request_bytes: 7 }],

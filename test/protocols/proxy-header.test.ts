@@ -10,8 +10,8 @@ test('version 1: a line as the standard has it', () => {
   const line = (from: string, dest = to.host): string =>
     encodeProxyHeader(1, { source: at(from), destination: { ...to, host: dest } }).toString('latin1')
   assert.equal(line('192.0.2.1'), 'PROXY TCP4 192.0.2.1 10.0.0.1 54321 1883\r\n')
-  assert.equal(line('2001:db8::7', '::1'), 'PROXY TCP6 2001:db8:0:0:0:0:0:7 0:0:0:0:0:0:0:1 54321 1883\r\n')
-  assert.equal(line('192.0.2.1', '::1'), 'PROXY TCP6 0:0:0:0:0:ffff:c000:201 0:0:0:0:0:0:0:1 54321 1883\r\n')
+  assert.equal(line('2001:db8::7', '::1'), 'PROXY TCP6 2001:db8::7 ::1 54321 1883\r\n', 'as Envoy writes them')
+  assert.equal(line('192.0.2.1', '::1'), 'PROXY TCP6 ::ffff:192.0.2.1 ::1 54321 1883\r\n')
   assert.equal(line('/run/meshlet/mqtt.sock'), 'PROXY UNKNOWN\r\n')
   assert.ok(line('f'.repeat(4).concat(':ffff'.repeat(7)), 'ffff'.concat(':ffff'.repeat(7))).length <= 107, '§2.1')
 })
@@ -32,7 +32,7 @@ for (const version of [1, 2] as const)
     for (const host of ['192.0.2.1', '2001:db8::7', '::1', '127.0.0.6'])
       for (const dest of ['10.0.0.1', '2001:db8::1']) {
         const header = encodeProxyHeader(version, { source: at(host), destination: at(dest) })
-        assert.deepEqual(parseProxyHeader(header), { source: at(host), bytes: header.length })
+        assert.deepEqual(parseProxyHeader(header), { source: at(host), destination: at(dest), bytes: header.length })
       }
   })
 

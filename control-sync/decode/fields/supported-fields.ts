@@ -107,7 +107,8 @@ const TABLE: Record<string, string> = {
     'common_tls_context sni auto_host_sni auto_sni_san_validation',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext': 'common_tls_context require_client_certificate',
   'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol':
-    'allow_requests_without_proxy_protocol disallowed_versions',
+    'rules allow_requests_without_proxy_protocol pass_through_tlvs disallowed_versions',
+  'envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport': 'config transport_socket',
   // The look takes what it needs, whatever it was to begin with.
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector': 'initial_read_buffer_size',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters':

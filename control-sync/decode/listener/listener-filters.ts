@@ -9,7 +9,10 @@ import type { DescMessage } from '@bufbuild/protobuf'
 import { HttpInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts'
 import { OriginalDstSchema } from '../../../proto/gen/envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts'
 import { ProxyProtocolConfig_Version as Version } from '../../../proto/gen/envoy/config/core/v3/proxy_protocol_pb.ts'
-import { ProxyProtocolSchema } from '../../../proto/gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts'
+import {
+  ProxyProtocolSchema,
+  type ProxyProtocol_Rule,
+} from '../../../proto/gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts'
 import { TlsInspectorSchema } from '../../../proto/gen/envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector_pb.ts'
 import type {
   ListenerFilter,
@@ -20,6 +23,7 @@ import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any
 import { hasUnknown, type DecodePath } from '../fields/decode-path.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from '../fields/known-filters.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
+import { decodeTlvTypes } from '../transport.ts'
 
 type Inspector = keyof typeof LISTENER_FILTERS
 const BY_TYPE: ReadonlyMap<string, Inspector> = new Map(
@@ -102,7 +106,16 @@ function decodeProxyProtocol(at: DecodePath, any: Any | undefined, off: Connecti
       return known ?? []
     }),
     ...(off === NEVER ? {} : { off }),
+    ...(message?.passThroughTlvs && { keeps: decodeTlvTypes(at.in('pass_through_tlvs'), message.passThroughTlvs) }),
+    ...(message &&
+      message.rules.length > 0 && { rules: message.rules.flatMap((r, i) => rule(at.in('rules').item(i), r)) }),
   }
+}
+function rule(at: DecodePath, { tlvType, onTlvPresent: to }: ProxyProtocol_Rule): NonNullable<ProxyProtocol['rules']> {
+  if (tlvType > 255) at.in('tlv_type').issue('is above 255')
+  if (!to) return []
+  if (to.key === '') at.in('on_tlv_present').in('key').issue('is missing')
+  return [{ type: tlvType, filter: to.metadataNamespace || 'envoy.filters.listener.proxy_protocol', key: to.key }]
 }
 const VERSIONS: ReadonlyMap<number, ProxyVersion> = new Map([
   [Version.V1, 1],

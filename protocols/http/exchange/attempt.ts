@@ -85,6 +85,7 @@ export class Attempt implements CallEvents {
         fresh,
         host: plan.authority,
         originalDst: client.conn.originalDst,
+        client: client.conn,
         hash: this.#hash(plan),
         avoid: plan.retry?.avoidPreviousHosts ? tried : undefined,
         maxHostPicks: plan.retry?.maxHostPicks ?? 0,

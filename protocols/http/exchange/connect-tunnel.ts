@@ -79,7 +79,13 @@ export function openConnectTunnel(
   signal: AbortSignal,
 ): Promise<UpstreamStream> {
   ctx.log.debug({ evt: 'http.connect', conn: conn.id, cluster: plan.cluster.name }, 'tunnel is opened')
-  return upstreams.connect(plan.cluster, { signal, speaks: 'tcp', originalDst: conn.originalDst, host: plan.authority })
+  return upstreams.connect(plan.cluster, {
+    signal,
+    speaks: 'tcp',
+    originalDst: conn.originalDst,
+    host: plan.authority,
+    client: conn,
+  })
 }
 
 /**

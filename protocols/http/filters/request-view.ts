@@ -23,6 +23,7 @@ export function prepareRequest(
 ): string | MeshError {
   const refusal = applyUnderscores(http.underscores, request.headers)
   if (refusal) return refusal
+  request.metadata ??= client.conn.metadata
   const remoteIp = prepareRequestHeaders(request, http, client, random)
   settleRequest(request, http, client, tables.get())
   return remoteIp

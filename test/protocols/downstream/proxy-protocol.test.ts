@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { parseRange } from '../../../model/ip.ts'
 import type { Listener, ProxyProtocol } from '../../../model/listener.ts'
-import { parseProxyHeader } from '../../../protocols/downstream/proxy-protocol.ts'
+import { keepTlvs, parseProxyHeader } from '../../../protocols/downstream/proxy-protocol.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { failures, listener, rig, tables, tcpChain } from './data-path-rig.ts'
 
@@ -37,17 +37,16 @@ for (const { name, bytes, source } of [
     bytes: v2('21 21 0024 00000000000000000000ffffc0000201 00000000000000000000ffff0a000001 d431 075b'),
     source: { host: '192.0.2.1', port: 54_321 },
   },
-  {
-    name: 'version 2 with TLVs',
-    bytes: v2('21 11 0010 c0000201 0a000001 d431 075b 04 0001 00'),
-    source: { host: '192.0.2.1', port: 54_321 },
-  },
   { name: 'version 2, LOCAL', bytes: v2('20 00 0000'), source: undefined },
   { name: 'version 2, a Unix socket', bytes: v2(`21 31 00d8 ${'00'.repeat(216)}`), source: undefined },
 ])
   test(`${name}: whole, followed by something, and cut anywhere`, () => {
-    assert.deepEqual(parseProxyHeader(bytes), { source, bytes: bytes.length })
-    assert.deepEqual(parseProxyHeader(Buffer.concat([bytes, Buffer.from('PROXY ')])), { source, bytes: bytes.length })
+    const read = (from: Buffer): unknown => {
+      const found = parseProxyHeader(from)
+      return typeof found === 'object' && 'bytes' in found ? [found.source, found.bytes] : found
+    }
+    assert.deepEqual(read(bytes), [source, bytes.length])
+    assert.deepEqual(read(Buffer.concat([bytes, Buffer.from('PROXY ')])), [source, bytes.length])
     for (let cut = 0; cut < bytes.length; cut++)
       assert.equal(parseProxyHeader(bytes.subarray(0, cut)), 'more', `cut at ${cut}`)
   })
@@ -62,6 +61,30 @@ const withTlvs = (...tlvs: string[]): Buffer => {
   return v2(`21 11 ${(all.length / 2).toString(16).padStart(4, '0')} ${all}`)
 }
 const hex = (text: string): string => Buffer.from(text).toString('hex')
+test('TLVs are told in their order, and what the listener keeps is a copy', () => {
+  const bytes = withTlvs(tlv('ea', hex('vpce')), tlv('04', '00'), tlv('ea', hex('more')))
+  const found = parseProxyHeader(bytes)
+  assert.ok(typeof found === 'object' && 'tlvs' in found && found.tlvs)
+  assert.deepEqual(
+    found.tlvs.map((t) => [t.type, Buffer.from(t.value).toString()]),
+    [
+      [0xea, 'vpce'],
+      [4, '\0'],
+      [0xea, 'more'],
+    ],
+  )
+  const rules = [{ type: 0xea, filter: 'f', key: 'k' }]
+  const kept = keepTlvs(found.tlvs, { keeps: new Set([0xea]), rules })
+  bytes.fill(0)
+  assert.deepEqual(
+    kept.tlvs?.map((t) => Buffer.from(t.value).toString()),
+    ['vpce', 'more'],
+  )
+  assert.deepEqual(kept.metadata, { f: { k: 'more' } })
+  assert.equal(keepTlvs(found.tlvs, { keeps: 'all' }).tlvs?.length, 3)
+  assert.deepEqual(keepTlvs(found.tlvs, {}), {})
+  assert.deepEqual(keepTlvs([], { rules }), { metadata: {} }, 'policies are told that there is none')
+})
 const CN = tlv('22', hex('pump'))
 test('what a balancer says of TLS: a common name counts of a certificate that it has verified, and once', () => {
   for (const [what, tlvs, tls] of [

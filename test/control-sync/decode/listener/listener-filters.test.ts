@@ -108,3 +108,36 @@ test('proxy_protocol: who is believed, what may be left out, what is not taken; 
     'two would be two headers',
   )
 })
+
+test('PROXY headers: TLVs that are kept (pass_through_tlvs) and those that become metadata (rules)', () => {
+  const proxyProtocol = (more: JsonObject): unknown =>
+    good(
+      {
+        listener_filters: [
+          {
+            name: 'pp',
+            typed_config: { '@type': `${T}.filters.listener.proxy_protocol.v3.ProxyProtocol`, ...more },
+          },
+        ],
+      },
+      { filters: [tcp] },
+    ).value.proxyProtocol
+  const base = { trusted: undefined, isOptional: false, disallowedVersions: [] }
+  assert.deepEqual(proxyProtocol({ pass_through_tlvs: {} }), { ...base, keeps: 'all' })
+  assert.deepEqual(proxyProtocol({ pass_through_tlvs: { match_type: 'INCLUDE', tlv_type: [234] } }), {
+    ...base,
+    keeps: new Set([234]),
+  })
+  const rules = [
+    { tlv_type: 234, on_tlv_present: { key: 'vpce' } },
+    { tlv_type: 2, on_tlv_present: { metadata_namespace: 'own', key: 'authority' } },
+    { tlv_type: 3 },
+  ]
+  assert.deepEqual(proxyProtocol({ rules }), {
+    ...base,
+    rules: [
+      { type: 234, filter: 'envoy.filters.listener.proxy_protocol', key: 'vpce' },
+      { type: 2, filter: 'own', key: 'authority' },
+    ],
+  })
+})

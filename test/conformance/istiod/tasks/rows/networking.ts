@@ -332,7 +332,6 @@ spec:
   exportTo: ["."]
   trafficPolicy: {proxyProtocol: {version: V1}}
 `,
-        differs: 'outbound: refused, the cluster answers nothing',
         run: async () => {
           assert.match(await talk('proxied.test', 9100, 'x\n'), /^external-tcp PROXY TCP4 192\.168\.77\.1 /)
         },

@@ -62,6 +62,28 @@ export const ProxyProtocolPassThroughTLVs_PassTLVsMatchTypeSchema: GenEnum<Proxy
   enumDesc(file_envoy_config_core_v3_proxy_protocol, 0, 0);
 
 /**
+ * @generated from message envoy.config.core.v3.TlvEntry
+ */
+export type TlvEntry = Message<"envoy.config.core.v3.TlvEntry"> & {
+  /**
+   * @generated from field: uint32 type = 1;
+   */
+  type: number;
+
+  /**
+   * @generated from field: bytes value = 2;
+   */
+  value: Uint8Array;
+};
+
+/**
+ * Describes the message envoy.config.core.v3.TlvEntry.
+ * Use `create(TlvEntrySchema)` to create a new message.
+ */
+export const TlvEntrySchema: GenMessage<TlvEntry> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_proxy_protocol, 1);
+
+/**
  * @generated from message envoy.config.core.v3.ProxyProtocolConfig
  */
 export type ProxyProtocolConfig = Message<"envoy.config.core.v3.ProxyProtocolConfig"> & {
@@ -74,6 +96,11 @@ export type ProxyProtocolConfig = Message<"envoy.config.core.v3.ProxyProtocolCon
    * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 2;
    */
   passThroughTlvs?: ProxyProtocolPassThroughTLVs | undefined;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.TlvEntry added_tlvs = 3;
+   */
+  addedTlvs: TlvEntry[];
 };
 
 /**
@@ -81,7 +108,7 @@ export type ProxyProtocolConfig = Message<"envoy.config.core.v3.ProxyProtocolCon
  * Use `create(ProxyProtocolConfigSchema)` to create a new message.
  */
 export const ProxyProtocolConfigSchema: GenMessage<ProxyProtocolConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_core_v3_proxy_protocol, 1);
+  messageDesc(file_envoy_config_core_v3_proxy_protocol, 2);
 
 /**
  * @generated from enum envoy.config.core.v3.ProxyProtocolConfig.Version
@@ -107,5 +134,5 @@ export type ProxyProtocolConfig_Version = (typeof ProxyProtocolConfig_Version)[k
  * Describes the enum envoy.config.core.v3.ProxyProtocolConfig.Version.
  */
 export const ProxyProtocolConfig_VersionSchema: GenEnum<ProxyProtocolConfig_Version> = /*@__PURE__*/
-  enumDesc(file_envoy_config_core_v3_proxy_protocol, 1, 0);
+  enumDesc(file_envoy_config_core_v3_proxy_protocol, 2, 0);
 

@@ -19,6 +19,11 @@ export const file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_prot
  */
 export type ProxyProtocol = Message<"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"> & {
   /**
+   * @generated from field: repeated envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule rules = 1;
+   */
+  rules: ProxyProtocol_Rule[];
+
+  /**
    * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 3;
    */
   passThroughTlvs?: ProxyProtocolPassThroughTLVs | undefined;
@@ -45,4 +50,48 @@ export type ProxyProtocol = Message<"envoy.extensions.filters.listener.proxy_pro
  */
 export const ProxyProtocolSchema: GenMessage<ProxyProtocol> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0);
+
+/**
+ * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair
+ */
+export type ProxyProtocol_KeyValuePair = Message<"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair"> & {
+  /**
+   * @generated from field: string metadata_namespace = 1;
+   */
+  metadataNamespace: string;
+
+  /**
+   * @generated from field: string key = 2;
+   */
+  key: string;
+};
+
+/**
+ * Describes the message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.
+ * Use `create(ProxyProtocol_KeyValuePairSchema)` to create a new message.
+ */
+export const ProxyProtocol_KeyValuePairSchema: GenMessage<ProxyProtocol_KeyValuePair> = /*@__PURE__*/
+  messageDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0, 0);
+
+/**
+ * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule
+ */
+export type ProxyProtocol_Rule = Message<"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule"> & {
+  /**
+   * @generated from field: uint32 tlv_type = 1;
+   */
+  tlvType: number;
+
+  /**
+   * @generated from field: envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair on_tlv_present = 2;
+   */
+  onTlvPresent?: ProxyProtocol_KeyValuePair | undefined;
+};
+
+/**
+ * Describes the message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule.
+ * Use `create(ProxyProtocol_RuleSchema)` to create a new message.
+ */
+export const ProxyProtocol_RuleSchema: GenMessage<ProxyProtocol_Rule> = /*@__PURE__*/
+  messageDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0, 1);
 
