@@ -3,7 +3,6 @@
  * tables.
  */
 import { createRequire } from 'node:module'
-import type { Duplex } from 'node:stream'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import { takeLease } from '../../core/lease.ts'
@@ -12,13 +11,8 @@ import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall, TriedPriorities } from '../http/message.ts'
-import {
-  getExpiryWatcher,
-  usesIdentity,
-  type CertificateUse,
-  type CertificateExpiryWatcher,
-} from '../certificate-expiry.ts'
-import { endFor, isOurDoing, findRefusal } from '../tls/client.ts'
+import { getExpiryWatcher, usesIdentity, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
+import { isOurDoing, findRefusal } from '../tls/client.ts'
 import { getWaiting } from '../waiting.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
@@ -28,6 +22,7 @@ import type * as H2 from './h2-client.ts'
 import { Host, formatHostKey, type HostConnections } from './host.ts'
 import { Hosts } from './hosts.ts'
 import type { TryResult } from './outlier.ts'
+import { Tunnels } from './tunnels.ts'
 import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
 import type { ConnectOptions, UpstreamStream } from '../upstream-api.ts'
 
@@ -56,11 +51,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #dns: DnsLoad | undefined
   readonly #original = new Map<string, Host>()
   readonly #stop = new AbortController()
-  /** Streams that were handed out whole. */
-  readonly #tunnels = new Map<
-    CertificateUse,
-    { readonly endpoint: Endpoint; readonly onEnding: ConnectOptions['onEnding'] }
-  >()
+  readonly #tunnels: Tunnels
   /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
   readonly #forName = new Set<() => void>()
   #tables: Tables | undefined
@@ -80,6 +71,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.cluster = cluster
     this.deadlines = deadlines
     this.expiryWatcher = getExpiryWatcher(ctx)
+    this.#tunnels = new Tunnels(this.expiryWatcher)
     this.hosts = new Hosts({
       cluster,
       clock: ctx.clock,
@@ -214,7 +206,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         client: options.client,
         signal,
       })
-      held.use(this.#trackTunnel(stream, endpoint, certificates, options.onEnding))
+      held.use(this.#tunnels.track(stream, certificates, { endpoint, onEnding: options.onEnding }))
       // A closed stream no longer counts as a connection, also where its user does not report it.
       stream.once(
         'close',
@@ -243,31 +235,6 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         this.hosts.report(host, { kind: 'local-failure' })
       throw thrown
     }
-  }
-
-  /** It ends when its certificates expire, or its cluster asks for TLS. */
-  #trackTunnel(
-    stream: Duplex,
-    endpoint: Endpoint,
-    certificates: Dialed['certificates'],
-    onEnding: ConnectOptions['onEnding'],
-  ): Disposable {
-    const tunnel: CertificateUse = {
-      side: 'server',
-      certificates,
-      drain: (reason) => onEnding?.(reason),
-      cut: (reason) => {
-        endFor(stream, reason)
-        stream.destroy()
-      },
-    }
-    const held = new DisposableStack()
-    held.use(this.expiryWatcher.add(tunnel))
-    this.#tunnels.set(tunnel, { endpoint, onEnding })
-    held.defer(() => {
-      this.#tunnels.delete(tunnel)
-    })
-    return held
   }
 
   /** An endpoint that settled on HTTP/1.1 gets that, whatever the cluster's protocol. */
@@ -300,12 +267,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     )
   }
   #endTunnels(isMeant: (endpoint: Endpoint) => boolean): void {
-    const reason = new MeshError('MESH_DRAINING', `cluster ${this.cluster.name} asks for TLS now`)
-    for (const [tunnel, { endpoint, onEnding }] of this.#tunnels) {
-      if (!isMeant(endpoint)) continue
-      if (onEnding) onEnding(reason)
-      else tunnel.cut(reason)
-    }
+    this.#tunnels.end(isMeant, new MeshError('MESH_DRAINING', `cluster ${this.cluster.name} asks for TLS now`))
   }
   /** Another has come in its place, which may ask for more (TLS, for one): what has not left yet goes there. */
   replaced(next: Cluster): void {
@@ -329,7 +291,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.drain()
     this.#stop.abort(reason)
     for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.destroy()
-    for (const tunnel of this.#tunnels.keys()) tunnel.cut(reason)
+    this.#tunnels.cut(reason)
   }
 
   [Symbol.dispose](): void {
