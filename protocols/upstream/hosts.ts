@@ -5,10 +5,10 @@
 import type { Clock, Random } from '../../core/os/clock.ts'
 import { selectTransport, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
 import type { TriedPriorities } from '../http/message.ts'
-import { createPicker, type Chances } from './balancer.ts'
+import { createPicker, type Chances } from './balancing/balancer.ts'
 import { Host, formatHostKey, type Picker } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
-import { chooseByPercent, createLocalityPicker, computeShares, type LevelCount } from './levels.ts'
+import { chooseByPercent, createLocalityPicker, computeShares, type LevelCount } from './balancing/levels.ts'
 
 const NOBODY: LevelCount = { all: 0, fit: 0 }
 

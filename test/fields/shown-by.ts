@@ -45,7 +45,7 @@ export const SHOWN_BY: Readonly<Record<string, readonly [file: string, text: str
   'RetryPolicy.retriable_status_codes': ['test/protocols/http/exchange/retry.test.ts', 'statusCodes: new Set([418])'],
   'RouteAction.HashPolicy.connection_properties': ['test/protocols/http/filters/hash.test.ts', "kind: 'source-ip'"],
   'RouteAction.HashPolicy.query_parameter': ['test/protocols/http/filters/hash.test.ts', 'query parameter'],
-  'Cluster.maglev_lb_config': ['test/protocols/upstream/hash-balancers.test.ts', 'maglev'],
+  'Cluster.maglev_lb_config': ['test/protocols/upstream/balancing/hash-balancers.test.ts', 'maglev'],
   'Cluster.CommonLbConfig.healthy_panic_threshold': ['test/protocols/upstream/hosts.test.ts', 'panicPercent'],
   'OutlierDetection.base_ejection_time': ['test/protocols/upstream/outlier.test.ts', 'baseEjectionMs'],
   'OutlierDetection.enforcing_consecutive_local_origin_failure': [

@@ -3,10 +3,10 @@
  * "Degraded endpoints" and "Locality weighted load balancing". Loads are whole percents, as in Envoy, so that requests
  * with a hash fall into the same level.
  */
-import type { Balancer } from '../../model/cluster.ts'
+import type { Balancer } from '../../../model/cluster.ts'
 import { createPicker, type Chances } from './balancer.ts'
 import { createHashPicker, computeWeights } from './hash-balancers.ts'
-import type { Host, Picker } from './host.ts'
+import type { Host, Picker } from '../host.ts'
 
 /** Envoy's overprovisioning factor 140 %: a level or locality of which 72 % are fit still takes all of its share. */
 const OVERPROVISIONING = 140

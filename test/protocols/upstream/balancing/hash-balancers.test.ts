@@ -1,12 +1,12 @@
 /** The places are Envoy's: test/conformance/envoy/placement.test.ts asks it about the same balancers. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Balancer } from '../../../model/cluster.ts'
-import { computeWeights, createHashPicker } from '../../../protocols/upstream/hash-balancers.ts'
-import { Host } from '../../../protocols/upstream/host.ts'
-import { hash64 } from '../../../protocols/xx-hash.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { endpoint } from '../http/harness.ts'
+import type { Balancer } from '../../../../model/cluster.ts'
+import { computeWeights, createHashPicker } from '../../../../protocols/upstream/balancing/hash-balancers.ts'
+import { Host } from '../../../../protocols/upstream/host.ts'
+import { hash64 } from '../../../../protocols/xx-hash.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { endpoint } from '../../http/harness.ts'
 
 const hostsOf = (...weights: number[]): Host[] =>
   weights.map((weight, i) => new Host(endpoint(`127.0.1.${i + 1}`, 80, { weight, hostname: `h${i}.test` })))

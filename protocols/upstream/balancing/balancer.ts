@@ -1,7 +1,7 @@
 /** Picks the host of the next request: Envoy's balancers over a fixed list of hosts. A new list gets a new picker. */
-import type { Random } from '../../core/os/clock.ts'
-import type { Balancer, SlowStart } from '../../model/cluster.ts'
-import type { Host, Picker } from './host.ts'
+import type { Random } from '../../../core/os/clock.ts'
+import type { Balancer, SlowStart } from '../../../model/cluster.ts'
+import type { Host, Picker } from '../host.ts'
 import { createHashPicker, computeWeights } from './hash-balancers.ts'
 
 /** What pickers ask beside hosts. */

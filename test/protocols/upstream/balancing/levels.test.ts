@@ -4,13 +4,13 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Balancer, LocalityLoad } from '../../../model/cluster.ts'
-import { hash64 } from '../../../protocols/xx-hash.ts'
-import { Hosts } from '../../../protocols/upstream/hosts.ts'
-import { computeShares } from '../../../protocols/upstream/levels.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { SimClock } from '../../helpers/sim-clock.ts'
-import { cluster, endpoint } from '../http/harness.ts'
+import type { Balancer, LocalityLoad } from '../../../../model/cluster.ts'
+import { hash64 } from '../../../../protocols/xx-hash.ts'
+import { Hosts } from '../../../../protocols/upstream/hosts.ts'
+import { computeShares } from '../../../../protocols/upstream/balancing/levels.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
+import { cluster, endpoint } from '../../http/harness.ts'
 
 /** Envoy's percents are whole numbers, rounded down; what is left over goes to the first level. */
 const closeTo = (got: readonly number[], want: readonly number[], by: number): void => {

@@ -2,10 +2,10 @@
  * Consistent hashing: most requests keep their host when hosts come or go. Hosts are placed exactly as Envoy's
  * ring_hash and maglev place them, so that a client that changes from one proxy to the other meets the same host.
  */
-import type { Random } from '../../core/os/clock.ts'
-import { hashInto, hash64 } from '../xx-hash.ts'
-import type { Balancer } from '../../model/cluster.ts'
-import type { Host, Picker, Weighed } from './host.ts'
+import type { Random } from '../../../core/os/clock.ts'
+import { hashInto, hash64 } from '../../xx-hash.ts'
+import type { Balancer } from '../../../model/cluster.ts'
+import type { Host, Picker, Weighed } from '../host.ts'
 
 type HashBalancer = Extract<Balancer, { kind: 'ring-hash' | 'maglev' }>
 

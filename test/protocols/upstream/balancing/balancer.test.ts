@@ -1,12 +1,12 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { takeLease } from '../../../core/lease.ts'
-import type { Balancer } from '../../../model/cluster.ts'
-import { createPicker } from '../../../protocols/upstream/balancer.ts'
-import { Host } from '../../../protocols/upstream/host.ts'
-import { hash64 } from '../../../protocols/xx-hash.ts'
-import { seededRandom } from '../../helpers/random.ts'
-import { endpoint } from '../http/harness.ts'
+import { takeLease } from '../../../../core/lease.ts'
+import type { Balancer } from '../../../../model/cluster.ts'
+import { createPicker } from '../../../../protocols/upstream/balancing/balancer.ts'
+import { Host } from '../../../../protocols/upstream/host.ts'
+import { hash64 } from '../../../../protocols/xx-hash.ts'
+import { seededRandom } from '../../../helpers/random.ts'
+import { endpoint } from '../../http/harness.ts'
 
 const hosts = (...weights: number[]): Host[] =>
   weights.map((weight, i) => new Host(endpoint('10.0.0.1', 1000 + i, { weight })))
