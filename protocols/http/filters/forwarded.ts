@@ -83,7 +83,7 @@ function tellEdge(
   }: { readonly forwardedFor: string | undefined; readonly hasProto: boolean; readonly remoteIp: string },
 ): void {
   const value =
-    forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor}, ${client.directIp}`
+    forwardedFor === undefined || forwardedFor === '' ? client.directIp : `${forwardedFor},${client.directIp}`
   if (!http.skipXffAppend && forwardedFor === undefined) headers.push('x-forwarded-for', value)
   else if (!http.skipXffAppend) setHeader(headers, 'x-forwarded-for', value)
   // A trusted hop in front knows how the client came; nobody else is believed.

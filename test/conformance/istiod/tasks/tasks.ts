@@ -1,6 +1,8 @@
 /** All tasks, in the order of the table. */
 import { authorization } from './rows/authorization.ts'
 import { egress } from './rows/egress.ts'
+import { gatewayEgress } from './rows/gateway-egress.ts'
+import { gatewayPolicies } from './rows/gateway-policies.ts'
 import { gateways } from './rows/gateways.ts'
 import { mtls } from './rows/mtls.ts'
 import { networking } from './rows/networking.ts'
@@ -16,6 +18,8 @@ export const TASKS: readonly Task[] = [
   ...resilience,
   ...egress,
   ...gateways,
+  ...gatewayEgress,
+  ...gatewayPolicies,
   ...mtls,
   ...authorization,
   ...tokens,

@@ -39,7 +39,7 @@ test('an edge listener appends the TCP peer and believes nobody about scheme and
   })
   assert.deepEqual(headers, [
     'x-forwarded-for',
-    '1.1.1.1, 10.9.9.9',
+    '1.1.1.1,10.9.9.9',
     'x-forwarded-proto',
     'https',
     'x-envoy-external-address',

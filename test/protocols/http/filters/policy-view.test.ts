@@ -226,7 +226,7 @@ for (const codec of ['http1', 'http2'] as const) {
     both.current = manager([route(forwardTo())], { useRemoteAddress: true })
     assert.equal(
       (await both.ask(codec, { fields: [['x-forwarded-for', '192.0.2.1']] })).saw?.headers['x-forwarded-for'],
-      '192.0.2.1, 127.0.0.1',
+      '192.0.2.1,127.0.0.1',
     )
   })
   test(`require_tls over ${codec}: what a stranger says about https is not believed by an edge listener`, async (t) => {

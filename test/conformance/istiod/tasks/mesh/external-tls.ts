@@ -9,6 +9,7 @@ export const EXTERNAL_NAMES = ['external.test', 'www.wild.test', 'other.wild.tes
 
 export type ExternalTls = {
   readonly server: { readonly key: string; readonly cert: string; readonly ca: string }
+  readonly client: ExternalTls['server']
   /** For everybody to read: root.pem, and chains and keys of client and server. */
   readonly folder: string
 }
@@ -26,5 +27,10 @@ export function makeExternalTls(t: Finally): ExternalTls {
     'server-key.pem': server.keyPem,
   }))
     fs.writeFileSync(path.join(folder, name), pem, { mode: 0o644 })
-  return { server: { key: server.keyPem, cert: server.chainPem, ca: ca.rootsPem }, folder }
+  const withRoots = ({ keyPem, chainPem }: typeof server): ExternalTls['server'] => ({
+    key: keyPem,
+    cert: chainPem,
+    ca: ca.rootsPem,
+  })
+  return { server: withRoots(server), client: withRoots(client), folder }
 }

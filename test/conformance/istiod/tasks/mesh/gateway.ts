@@ -30,7 +30,11 @@ export async function createGateway(t: Finally, istiod: Istiod): Promise<MeshAge
     serviceAccount: 'gateway',
     app: 'gateway',
     ip: GATEWAY_IP,
-    node: ['type: router', `network: ${GATEWAY_NETWORK}`],
+    node: [
+      'type: router',
+      `network: ${GATEWAY_NETWORK}`,
+      'metadata: {PROXY_CONFIG: {gatewayTopology: {numTrustedProxies: 1}}}',
+    ],
     rest: `dns: {port: 15054, upstreams: ["127.0.0.1:${UPSTREAM_PORT}"]}\n`,
     launcher: LAUNCHER,
   })
@@ -38,7 +42,7 @@ export async function createGateway(t: Finally, istiod: Istiod): Promise<MeshAge
   return gateway
 }
 
-export type TlsClient = Pick<tls.ConnectionOptions, 'ca' | 'cert' | 'key' | 'ALPNProtocols' | 'minVersion'>
+export type TlsClient = Pick<tls.ConnectionOptions, 'ca' | 'cert' | 'key' | 'ALPNProtocols' | 'maxVersion'>
 
 /** As somebody outside of the mesh. @param url its host is the SNI, too; https: TLS that believes `client.ca` alone */
 export function callGateway(url: string, client: TlsClient = {}, o: CallOptions = {}): Promise<Called> {

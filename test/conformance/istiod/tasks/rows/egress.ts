@@ -213,7 +213,6 @@ export const egress: readonly Task[] = [
     name: 'Egress TLS origination',
     page: 'tasks/traffic-management/egress/egress-tls-origination/',
     mesh: REGISTRY_ONLY,
-    differs: '`credentialName` (a Secret) blocks the cluster; files of the machine take its place',
     checks: [
       {
         what: 'SIMPLE with the roots of the system; SNI and name are those of the host',
@@ -255,6 +254,22 @@ export const egress: readonly Task[] = [
           const { app, seen, body } = await call(URL)
           assert.equal(app, 'external-tls', body)
           assert.match(String(seen?.certificate), /DNS:client\.test/)
+        },
+      },
+      {
+        what: 'MUTUAL with a Secret (credentialName), where the rule selects workloads',
+        yaml: originate(`mode: MUTUAL, credentialName: client-credential, sni: external.test`).replace(
+          '  host:',
+          '  workloadSelector: {matchLabels: {app: curl}}\n  host:',
+        ),
+        run: async (mesh) => {
+          const { cert, key, ca } = mesh.external.client
+          mesh.istiod.secret('curl', 'client-credential', { 'tls.crt': cert, 'tls.key': key, 'ca.crt': ca })
+          await mesh.eventually(
+            () => call(URL),
+            (a) => a.status === 200,
+            (a) => assert.match(String(a.seen?.certificate), /DNS:client\.test/, a.body),
+          )
         },
       },
     ],

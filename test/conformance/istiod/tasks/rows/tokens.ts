@@ -4,19 +4,19 @@ import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { call } from '../mesh/calls.ts'
-import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
+import { SERVICES, urlOf } from '../mesh/services.ts'
 import { bearer, ISSUER, JWKS, makeToken } from '../mesh/tokens.ts'
 import type { Task } from '../task.ts'
 
-const { httpbin, reviews } = SERVICES
+const { httpbin } = SERVICES
 const URL = urlOf(httpbin, '/headers')
 
-const requestAuthentication = (more = '', namespace = 'default', labels = 'workload: bookinfo'): string => `---
+const requestAuthentication = (more = ''): string => `---
 apiVersion: security.istio.io/v1
 kind: RequestAuthentication
-metadata: {name: jwt-example, namespace: ${namespace}}
+metadata: {name: jwt-example, namespace: default}
 spec:
-  selector: {matchLabels: {${labels}}}
+  selector: {matchLabels: {workload: bookinfo}}
   jwtRules:
   - issuer: ${ISSUER}
     jwks: '${JWKS}'
@@ -118,42 +118,4 @@ export const tokens: readonly Task[] = [
       },
     ],
   },
-  {
-    name: 'JWT claim based routing',
-    page: 'tasks/security/authentication/jwt-route/',
-    differs: 'istiod sends such routes to gateways only, and meshlet is always a sidecar to it',
-    yaml: requestAuthentication('', 'istio-system', 'istio: ingressgateway') + claimRoute(),
-    checks: [
-      {
-        what: 'routes of a gateway that ask for claims do not disturb the other services of the port',
-        run: async () => {
-          assert.equal((await call(urlOf(reviews))).status, 200)
-          assert.equal((await call(URL)).status, 200)
-        },
-      },
-    ],
-  },
 ]
-
-function claimRoute(): string {
-  return `---
-apiVersion: networking.istio.io/v1
-kind: Gateway
-metadata: {name: ingress, namespace: default}
-spec:
-  selector: {istio: ingressgateway}
-  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: httpbin, namespace: default}
-spec:
-  hosts: [${hostOf(httpbin)}]
-  gateways: [ingress]
-  http:
-  - match: [{headers: {"@request.auth.claims.groups": {exact: group1}}}]
-    fault: {abort: {httpStatus: 418, percentage: {value: 100}}}
-    route: [{destination: {host: ${hostOf(httpbin)}}}]
-  - route: [{destination: {host: ${hostOf(httpbin)}}}]
-`
-}
