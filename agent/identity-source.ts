@@ -1,7 +1,7 @@
 /** The places that an identity can come from, with what each can tell and do. */
 import { formatSpiffeUri } from '../control-sync/ads/node.ts'
 import { CertManager } from '../control-sync/identity/cert-manager.ts'
-import { createIstioCertificateAuthority } from '../control-sync/identity/ca-client.ts'
+import { createAuthority } from '../control-sync/fleet/authority.ts'
 import { IdentityFolder } from '../control-sync/identity/folder.ts'
 import { IdentityStore } from '../control-sync/identity/identity-store.ts'
 import type { TimeFloor } from '../control-sync/identity/time-floor.ts'
@@ -78,7 +78,7 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
   const manager = new CertManager({
     ...v,
     store,
-    authority: createIstioCertificateAuthority(plane, clock),
+    authority: createAuthority(plane, clock, () => manager.current()),
     token: () => plane.token(),
     spiffeUri: formatSpiffeUri(config.node),
     ttlSec: control.certificateTtlSec,

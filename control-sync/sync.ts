@@ -54,6 +54,8 @@ export type SyncOptions = ConfigStreamOptions & {
 /** After its first answer: the link carries, and what cut it was no answer to what we sent. */
 const MIN_STABLE_MS = 1_000
 
+/** Of a stream that the other side, or what stands in between, has ended without a complaint. */
+const ENDINGS: ReadonlySet<string> = new Set<ErrorCode>(['MESH_CONTROL_UNREACHABLE', 'MESH_DRAINING'])
 const IDENTITY_ERRORS: ReadonlySet<string> = new Set<ErrorCode>([
   'MESH_NO_IDENTITY',
   'MESH_CONTROL_UNAUTHENTICATED',
@@ -150,13 +152,14 @@ class AdsSync implements Sync {
       }
       this.#streams.cell({ result: answeredMs === undefined ? 'failed' : 'ended' }).value++
       // An age limit (istiod: 30 min), a restart: the normal life of a stream.
-      const wasCut = answeredMs !== undefined && reason.code === 'MESH_CONTROL_UNREACHABLE'
+      const wasCut = answeredMs !== undefined && ENDINGS.has(reason.code)
       const isNormal = wasCut && clock.monotonicMs() - openedMs > GOOD_STREAM_MS
       // On a link that comes and goes by the second the waits begin anew with each stream that stood. Envoy's and
       // gRPC's (A57) do after any answer; what breaks while everything is sent, again and again, is opened more and
       // more seldom here, because each try costs all of it.
       if (isNormal || (wasCut && clock.monotonicMs() - answeredMs > MIN_STABLE_MS)) failures.forget()
-      const waitMs = isNormal ? random.float() * AFTER_GOOD_STREAM_MS : retryWaitMs(reason, failures.of(reason), random)
+      const { returnWithinMs = AFTER_GOOD_STREAM_MS } = this.#o.transport
+      const waitMs = isNormal ? random.float() * returnWithinMs : retryWaitMs(reason, failures.of(reason), random)
       if (!isNormal) failures.add(reason)
       this.#report(reason, { isNormal, waitMs })
       await this.#wait(waitMs, reason)

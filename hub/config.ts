@@ -9,6 +9,11 @@ import { toConfigError, loadYaml } from '../core/yaml.ts'
 
 const HOST_PORT = /^(?:\[[0-9a-fA-F:]+\]|[^:[\]\s]+):(\d{1,5})$/
 const DAY_SEC = 86_400
+const hostPort = () =>
+  z
+    .string()
+    .regex(HOST_PORT, 'must be ADDRESS:PORT')
+    .refine((text) => Number(HOST_PORT.exec(text)?.[1] ?? 0) <= 65_535, 'has a port above 65535')
 const whole = (min: number, max: number): z.ZodNumber => z.int().min(min).max(max)
 
 const limits = z.strictObject({
@@ -46,12 +51,17 @@ const limits = z.strictObject({
 
 export const hubConfigSchema = z
   .strictObject({
-    listen: z
-      .string()
-      .regex(HOST_PORT, 'must be ADDRESS:PORT')
-      .refine((text) => Number(HOST_PORT.exec(text)?.[1] ?? 0) <= 65_535, 'has a port above 65535')
+    listen: hostPort()
       .default('0.0.0.0:15012')
       .describe('where agents and Envoys connect: ADS and certificates, both over TLS'),
+    relay: z
+      .strictObject({
+        listen: hostPort()
+          .default('0.0.0.0:443')
+          .describe('where agents with `control.address: wss://…` connect: everything over one WebSocket'),
+      })
+      .optional()
+      .describe('the relay; left out: none'),
     resources: z
       .string()
       .min(1)

@@ -17,6 +17,7 @@ import { Budgets } from './api/budgets.ts'
 import { createCertificateService } from './api/certificate-service.ts'
 import { ServerIdentity } from './api/server-identity.ts'
 import { startServer } from './api/server.ts'
+import { startRelay } from './relay/server.ts'
 import { CertificateWatcher } from './api/certificate-expiry.ts'
 import { StreamLimit } from './api/ads/stream-limit.ts'
 import { openCa } from './ca/ca.ts'
@@ -48,6 +49,8 @@ export type TokenFor = {
 export type Hub = AsyncDisposable & {
   readonly port: number
   readonly adminPort: number
+  /** Undefined: no relay. */
+  readonly relayPort: number | undefined
   /** What devices check the hub, and each other, against. */
   readonly rootsPem: string
   readonly registry: Registry
@@ -112,27 +115,23 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
-  const server = building.use(
-    await startServer({
-      ...shared,
-      listen: config.listen,
-      maxRequestBytes: config.limits.maxRequestBytes,
-      limits: config.limits,
-      identity,
-      source,
-      live,
-      watcher,
-      authenticate: createAuthenticator({ ca, tokens, registry, clock }),
-      limit: new StreamLimit(config.limits, metrics),
-      certificates: createCertificateService({
-        ...shared,
-        ca,
-        certificateTtlSec: config.certificateTtlSec,
-        maxCertificateTtlSec: config.maxCertificateTtlSec,
-      }),
-    }),
-  )
-  const ports = { port: server.port, adminPort: admin.port }
+  const { certificateTtlSec, maxCertificateTtlSec, limits } = config
+  const serving = {
+    ...shared,
+    maxRequestBytes: limits.maxRequestBytes,
+    limits,
+    identity,
+    source,
+    live,
+    watcher,
+    authenticate: createAuthenticator({ ca, tokens, registry, clock }),
+    limit: new StreamLimit(limits, metrics),
+    certificates: createCertificateService({ ...shared, ca, certificateTtlSec, maxCertificateTtlSec }),
+  }
+  const server = building.use(await startServer({ ...serving, listen: config.listen }))
+  const relay =
+    config.relay && building.use(await startRelay({ ...serving, listen: config.relay.listen, rootsPem: ca.rootsPem }))
+  const ports = { port: server.port, adminPort: admin.port, relayPort: relay?.port }
   const rootNotAfter = new Date(ca.root.notAfterMs).toISOString()
   log.info({ evt: 'hub.started', listen: config.listen, ...ports, trustDomain, rootNotAfter }, 'hub is ready')
   const owned = building.move()

@@ -1,7 +1,7 @@
 /** `meshlet join`: the first certificate, so that the service starts with one and the token can be thrown away. */
 import os from 'node:os'
 import { CertManager } from '../../control-sync/identity/cert-manager.ts'
-import { createIstioCertificateAuthority } from '../../control-sync/identity/ca-client.ts'
+import { createAuthority } from '../../control-sync/fleet/authority.ts'
 import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
 import { formatSpiffeUri } from '../../control-sync/ads/node.ts'
@@ -77,7 +77,7 @@ function createManager(p: {
 }): CertManager {
   const { config, control, plane, floor, log } = p
   const [disk, clock] = [systemDisk, systemClock]
-  const authority = createIstioCertificateAuthority(plane, clock)
+  const authority = createAuthority(plane, clock, () => undefined)
   return new CertManager({
     store: new IdentityStore({ disk, clock, log, stateFolder: config.state, sealer: readSealer(config, disk) }),
     trust: new Trust({ disk, log, rootsFile: undefined, crlFile: undefined, crlMayBeMissing: true }),

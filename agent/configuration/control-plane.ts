@@ -2,6 +2,7 @@
 import path from 'node:path'
 import zlib from 'node:zlib'
 import { GrpcTransport } from '../../control-sync/ads/grpc-stream.ts'
+import type { AdsTransport } from '../../control-sync/ads/transport.ts'
 import { hasWorkloadEntry } from '../../control-sync/ads/node.ts'
 import { Applier } from '../../control-sync/apply.ts'
 import { SnapshotSaver } from '../../control-sync/snapshot/saver.ts'
@@ -11,6 +12,9 @@ import { startSync, type ControlLinkStatus, type Sync } from '../../control-sync
 import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
+import { isHubAddress } from '../../control-sync/fleet/hub-address.ts'
+import { refuseStream, RelayLink } from '../../control-sync/fleet/relay-link.ts'
+import { RelayTransport } from '../../control-sync/fleet/relay-transport.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import type { Configuration, ConfigurationOptions } from './configuration.ts'
 import { createControlLink, readControlPlane, readSealer } from '../control-sync-settings.ts'
@@ -45,7 +49,7 @@ class ControlPlaneConfiguration implements Configuration {
   readonly #control: Control
   readonly #store: SnapshotStore
   readonly #saver: SnapshotSaver
-  readonly #transport: GrpcTransport
+  readonly #transport: AdsTransport
   /** Held until there is a configuration, stored or pushed. */
   readonly #latch: Disposable
   readonly #hasStored: boolean
@@ -68,7 +72,7 @@ class ControlPlaneConfiguration implements Configuration {
       this.applier.restore(stored)
       this.#latch[Symbol.dispose]()
     }
-    this.#transport = createTransport(o, control)
+    this.#transport = createTransport(o, control, this.applier)
     this.#contacts = this.#keepContact()
     this.#waiting = {
       mode: 'control plane',
@@ -182,19 +186,31 @@ function createSaver(o: ConfigurationOptions, control: Control, store: SnapshotS
   })
 }
 
-function createTransport(o: ConfigurationOptions, control: Control): GrpcTransport {
+function createTransport(o: ConfigurationOptions, control: Control, applier: Applier): AdsTransport {
   const { config, world, log, metrics, identity, node, findProxy } = o
+  const { clock } = world
+  const plane = readControlPlane(control, config.node.clusterId, world.disk, {
+    ...createControlLink({ config, world, log, metrics, findProxy }),
+    certificateClock: identity.certificateClock,
+  })
+  if (control.address.every(isHubAddress))
+    return new RelayTransport({
+      link: new RelayLink({ control: plane, identity: () => identity.current(), clock, onStream: refuseStream }),
+      control: plane,
+      get node() {
+        return node.description
+      },
+      stored: (kind, name) => applier.snapshot.resources[kind].get(name),
+      onCertificateRefused: () => identity.certificateRefused(),
+    })
   return new GrpcTransport({
-    control: readControlPlane(control, config.node.clusterId, world.disk, {
-      ...createControlLink({ config, world, log, metrics, findProxy }),
-      certificateClock: identity.certificateClock,
-    }),
+    control: plane,
     get node() {
       return node.description
     },
     hasAddress: () => node.address !== undefined,
     identity,
-    clock: world.clock,
+    clock,
     protocol: control.protocol,
     compression: control.compression,
     onCertificateRefused: () => identity.certificateRefused(),

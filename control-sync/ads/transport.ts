@@ -23,6 +23,11 @@ export interface AdsTransport {
   readonly address: string
   /** Kinds that the next stream's server is known not to serve. */
   readonly without?: ReadonlySet<ResourceKind>
+  /**
+   * After a good stream that the other side has ended, the next is opened within this time, at any moment of it: all who
+   * were connected come back at once otherwise. Left out: AFTER_GOOD_STREAM_MS (errors.ts).
+   */
+  readonly returnWithinMs?: number
   open(events: AdsStreamEvents): Promise<AdsStream>
 }
 /** A stream that lasted so long was a good one: its end is no failure, and the next begins with the shortest wait. */

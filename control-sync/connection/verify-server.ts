@@ -41,7 +41,7 @@ export function withVerification(credentials: ChannelCredentials, o: Verified): 
     return {
       connect: async (socket) => {
         const made = await connector.connect(socket)
-        const why = untrusted(made.socket as Secured, names, o)
+        const why = explainUntrusted(made.socket as Secured, names, o)
         if (why === undefined) return made
         made.socket.destroy()
         throw new Error(why)
@@ -54,10 +54,11 @@ export function withVerification(credentials: ChannelCredentials, o: Verified): 
   return credentials
 }
 
-function untrusted(
+/** What is wrong with the server's certificate, in words; undefined when it may be trusted. */
+export function explainUntrusted(
   socket: Secured,
   names: readonly string[],
-  { roots, certificateClock }: Verified,
+  { roots, certificateClock }: Pick<Verified, 'roots' | 'certificateClock'>,
 ): string | undefined {
   if (socket.authorized === true && !certificateClock.clockIsWrong) return undefined
   const certificate = socket.getPeerX509Certificate?.()

@@ -74,34 +74,41 @@ export function createIstioCertificateAuthority(control: ControlPlane, clock: Cl
         .catch(async (err: ServiceError) => {
           if (ttlSec === 0 || err.code !== INVALID_ARGUMENT) throw err
           const answer = await ask(0)
-          ttlRefused = new MeshError(
-            'MESH_CERTIFICATE_TTL',
-            `${address} does not give a certificate the life of ${ttlSec} s (control.certificateTtlSec): ${err.details.slice(0, 300)}. Its default is in force`,
-          )
+          ttlRefused = describeRefusedLife(address, ttlSec, err.details)
           return answer
         })
         .catch((err: ServiceError) => {
           throw refused(err, address) ?? toControlError(err, 'the certificate', address, shown)
         })
-      const chain = response.certChain
-      // istiod: leaf, intermediates, root last.
-      if (chain.length < 2 || chain.length > MAX_CHAIN)
-        throw new MeshError(
-          'MESH_CONTROL_PROTOCOL',
-          `the CA at ${address} answered with ${chain.length} certificates, expected the leaf and a root at least`,
-        )
-      return {
-        identity: parseIdentity({
-          keyPem,
-          chainPem: chain.slice(0, -1).map(lineEnd).join(''),
-          rootsPem: lineEnd(chain.at(-1)!),
-        }),
-        ttlRefused,
-      }
+      return { identity: readIssued(keyPem, response.certChain, address), ttlRefused }
     } finally {
       client.close()
     }
   }
+}
+
+/**
+ * The identity of a key, with what the CA answered for it: leaf, intermediates, root last (istiod). Throws
+ * MESH_CONTROL_PROTOCOL or MESH_IDENTITY_DAMAGED.
+ */
+export function readIssued(keyPem: string, chain: readonly string[], address: string): Identity {
+  if (chain.length < 2 || chain.length > MAX_CHAIN)
+    throw new MeshError(
+      'MESH_CONTROL_PROTOCOL',
+      `the CA at ${address} answered with ${chain.length} certificates, expected the leaf and a root at least`,
+    )
+  return parseIdentity({
+    keyPem,
+    chainPem: chain.slice(0, -1).map(lineEnd).join(''),
+    rootsPem: lineEnd(chain.at(-1)!),
+  })
+}
+
+export function describeRefusedLife(address: string, ttlSec: number, said: string): MeshError {
+  return new MeshError(
+    'MESH_CERTIFICATE_TTL',
+    `${address} does not give a certificate the life of ${ttlSec} s (control.certificateTtlSec): ${said.slice(0, 300)}. Its default is in force`,
+  )
 }
 
 /** Not about the life that was asked for: the server's default was refused as well. */

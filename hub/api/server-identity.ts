@@ -45,6 +45,10 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
   removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
     this.#listeners.delete(listener)
   }
+  /** Calls back after each renewal. */
+  onRenewed(listener: () => void): void {
+    this.#listeners.add(() => listener())
+  }
   addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
     queueMicrotask(guard('hub', doNothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })))
   }

@@ -25,8 +25,8 @@ import {
 import {
   createDeltaConversation,
   createSotwConversation,
+  type AnyAnswer,
   type AnyRequest,
-  type AnyResponse,
   type Conversation,
 } from './ads/messages.ts'
 import { AdsStream, type AdsOptions } from './ads/stream.ts'
@@ -123,14 +123,20 @@ function grpcOptions({ maxRequestBytes }: HubServerOptions, halfMessages: HalfMe
 /** Adds the discovery service in both flavours. @returns the streams that are open, always up to date */
 function addAds(server: Server, options: AdsOptions): ReadonlySet<{ fail(err: unknown): void }> {
   const streams = new Set<{ fail(err: unknown): void }>()
-  const handler = <Q extends AnyRequest, A extends AnyResponse>(conversation: () => Conversation<Q, A>) =>
+  const handler = <Q extends AnyRequest, A extends AnyAnswer>(conversation: () => Conversation<Q, A>) =>
     guard(
       'hub',
       (_error, call) => {
         call.destroy()
       },
       (call: ServerDuplexStream<Q, A>) => {
-        const stream = new AdsStream(call, conversation(), options)
+        const peer = {
+          credentials: readCredentials(call),
+          ip: readIp(call),
+          address: call.getPeer(),
+          fail: (reason: MeshError) => call.emit('error', toGrpcStatus(reason)),
+        }
+        const stream = new AdsStream(call, conversation(), peer, options)
         streams.add(stream)
         call.on(
           'close',

@@ -1,5 +1,6 @@
 /** The control plane, and what is taken from it. */
 import * as z from 'zod'
+import { isHubAddress, parseHubAddress } from '../../../control-sync/fleet/hub-address.ts'
 import { file, hostPort, ms } from './fields.ts'
 
 /** Where certificates are mounted for sidecars and gateways, and where distributions keep authorities. */
@@ -12,13 +13,20 @@ const TLS_FILE_FOLDERS = [
   '/usr/local/share/ca-certificates',
 ]
 
+const oneAddress = () => z.union([hostPort(), z.string().refine((text) => parseHubAddress(text) !== undefined)])
+
 export const control = () =>
   z.strictObject({
-    /** istiod or hub; several are tried in turn. */
-    address: z.union(
-      [hostPort().transform((a) => [a]), z.array(hostPort()).min(1)],
-      'must be HOST:PORT or a list of them, with an IPv6 address in square brackets',
-    ),
+    /** istiod or hub, or `wss://HOST[:PORT]`, a hub's relay; several are tried in turn. */
+    address: z
+      .union(
+        [oneAddress().transform((a) => [a]), z.array(oneAddress()).min(1)],
+        'must be HOST:PORT or wss://HOST[:PORT], or a list of them, with an IPv6 address in square brackets',
+      )
+      .refine(
+        (all) => all.every(isHubAddress) || !all.some(isHubAddress),
+        'may not name both relays (wss://) and control planes that speak gRPC',
+      ),
     /** Name in the server's certificate; default: the host of the address. */
     serverName: z.string().min(1).optional(),
     /** PEM file with the roots that the control plane's certificate is checked against. */

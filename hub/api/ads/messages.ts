@@ -24,7 +24,8 @@ export type Conversation<Q, A> = {
 }
 /** Fields that both flavours' requests have. */
 export type AnyRequest = DeltaDiscoveryRequest | DiscoveryRequest
-export type AnyResponse = DeltaDiscoveryResponse | DiscoveryResponse
+/** Fields that every answer has, whatever carries it. */
+export type AnyAnswer = { readonly typeUrl: string; readonly nonce: string }
 
 export function createDeltaConversation(): Conversation<DeltaDiscoveryRequest, DeltaDiscoveryResponse> {
   const session = new DeltaSession()

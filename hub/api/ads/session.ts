@@ -34,12 +34,15 @@ export type DeltaResponse = {
   readonly systemVersion: string
   readonly resources: readonly HubResource[]
   readonly removed: readonly string[]
+  /** Versions that the client had of `resources`, by name. */
+  readonly had: ReadonlyMap<string, string>
 }
 /** What the request said about earlier responses. */
 export type Outcome = 'none' | 'ack' | 'nack' | 'stale'
 export type Answer<R> = { readonly responses: readonly R[]; readonly outcome: Outcome }
 
 const WILDCARD = '*'
+const NOTHING_HAD: ReadonlyMap<string, string> = new Map()
 /** gRPC clients take 4 MiB unless told otherwise; larger answers go out in several responses. */
 const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
@@ -75,7 +78,7 @@ export class DeltaSession {
     const changed = r.subscribe.length > 0 || r.unsubscribe.length > 0
     const responses = before && !changed ? [] : this.#responses(r.typeUrl, set, 'all', forced)
     // The first request is always answered: the client waits for it before it goes on.
-    return { outcome, responses: before || responses.length ? responses : [this.#response(r.typeUrl, set, [], [])] }
+    return { outcome, responses: before || responses.length ? responses : [this.#response(r.typeUrl, set, {})] }
   }
 
   /**
@@ -106,17 +109,22 @@ export class DeltaSession {
     const present = selectType(set, typeUrl)
     const covered = watch.wildcard ? present.keys() : watch.explicit
     const resources: HubResource[] = []
+    const had = new Map<string, string>()
     for (const name of covered) {
       const resource = present.get(name)
       if (!resource || (watch.has.get(name) === resource.version && !forced.has(name))) continue
       resources.push(resource)
+      const before = watch.has.get(name)
+      if (before !== undefined) had.set(name, before)
       watch.has.set(name, resource.version)
     }
     const removed =
       what === 'all' && set.removals === 'now' ? this.#removed(watch, (name) => present.has(name), forced) : []
     const chunks = chunked(resources)
     if (removed.length && !chunks.length) chunks.push([])
-    return chunks.map((chunk, i) => this.#response(typeUrl, set, chunk, i === chunks.length - 1 ? removed : []))
+    return chunks.map((chunk, i) =>
+      this.#response(typeUrl, set, { resources: chunk, removed: i === chunks.length - 1 ? removed : [], had }),
+    )
   }
 
   #removed(watch: Watch, present: (name: string) => boolean, forced: ReadonlySet<string>): string[] {
@@ -137,8 +145,7 @@ export class DeltaSession {
   #response(
     typeUrl: string,
     set: ResourceSet,
-    resources: readonly HubResource[],
-    removed: readonly string[],
+    { resources = [], removed = [], had = NOTHING_HAD }: Partial<Pick<DeltaResponse, 'resources' | 'removed' | 'had'>>,
   ): DeltaResponse {
     const nonce = String(++this.#nonces)
     const { unacked } = this.#watches.get(typeUrl)!
@@ -147,7 +154,7 @@ export class DeltaSession {
       if (unacked.size <= MAX_UNACKED) break
       unacked.delete(oldest)
     }
-    return { typeUrl, nonce, systemVersion: set.version, resources, removed }
+    return { typeUrl, nonce, systemVersion: set.version, resources, removed, had }
   }
 }
 

@@ -2,7 +2,6 @@
  * One ADS stream: authenticate, learn the node, then requests and changes of resources go through the state machine and
  * answers out.
  */
-import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach, guard, doNothing } from '../../../core/defects/guard.ts'
@@ -11,15 +10,13 @@ import type { Metrics } from '../../../core/metrics.ts'
 import type { LiveDevices, LiveNode } from '../../registry/live-devices.ts'
 import type { Registry } from '../../registry/registry.ts'
 import type { Source, Watched } from '../../source/resources.ts'
-import type { AnyRequest, AnyResponse, Conversation } from './messages.ts'
+import type { AnyAnswer, AnyRequest, Conversation } from './messages.ts'
 import type { Outcome } from './session.ts'
-import { checkCaller, describeHolder, type Authenticator, type Caller } from '../authenticate.ts'
+import { checkCaller, describeHolder, type Authenticator, type Caller, type Credentials } from '../authenticate.ts'
 import type { Budgets } from '../budgets.ts'
 import { mayBe, readNodeIdentity, type NodeIdentity } from './node.ts'
-import { readCredentials, readIp } from '../peer.ts'
 import { Progress } from './progress.ts'
 import type { CertificateWatcher } from '../certificate-expiry.ts'
-import { toGrpcStatus } from '../status.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 export type AdsOptions = {
@@ -49,12 +46,32 @@ type Started = {
   readonly subscription: ReturnType<Budgets['subscription']>
 }
 
-export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements Disposable {
-  readonly #call: ServerDuplexStream<Q, A>
+/** What carries a stream: a call of gRPC, or a stream of the relay. */
+export type AdsCall = {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as of every emitter
+  on(event: string, listener: (message: any) => void): unknown
+  pause(): unknown
+  resume(): unknown
+  /** False: `drain` follows. */
+  write(answer: AnyAnswer): boolean
+  end(): unknown
+  destroy(): unknown
+}
+export type AdsPeer = {
+  readonly credentials: Credentials
+  readonly ip: string
+  /** Its address and port, as gRPC names them. */
+  readonly address: string
+  /** Ends the call with an error that the client is told. */
+  readonly fail: (reason: MeshError) => void
+}
+
+export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Disposable {
+  readonly #call: AdsCall
+  readonly #peer: AdsPeer
   readonly #conversation: Conversation<Q, A>
   readonly #p: AdsOptions
   readonly #owned = new DisposableStack()
-  readonly #ip: string
   #caller: Caller | undefined
   #started: Started | undefined
   /** `blocked`: the client reads slower than we write; `behind`: and the resources have changed since. */
@@ -64,11 +81,11 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
   #window = { startedMs: 0, requests: 0 }
   readonly #progress = new Progress()
 
-  constructor(call: ServerDuplexStream<Q, A>, conversation: Conversation<Q, A>, p: AdsOptions) {
+  constructor(call: AdsCall, conversation: Conversation<Q, A>, peer: AdsPeer, p: AdsOptions) {
     this.#call = call
     this.#conversation = conversation
     this.#p = p
-    this.#ip = readIp(call)
+    this.#peer = peer
     const over = guard('hub', doNothing, () => this[Symbol.dispose]())
     for (const event of ['end', 'close', 'cancelled', 'error'] as const) call.on(event, over)
     call.on(
@@ -76,8 +93,8 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       guard('hub', doNothing, () => call.end()),
     )
     this.#guarded(() => {
-      this.#caller = p.authenticate(readCredentials(call))
-      p.proved(call.getPeer(), this.#caller)
+      this.#caller = p.authenticate(peer.credentials)
+      p.proved(peer.address, this.#caller)
       this.#owned.use(p.limit.enter(this.#caller))
       this.#owned.use(p.watcher.enter((what) => this.#guarded(() => this.#checkCaller(what))))
       const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => {
@@ -110,7 +127,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
         evt: 'hub.stream-refused',
         node: this.#started?.node.name,
         spiffeId: this.#caller?.spiffeId.uri,
-        ip: this.#ip,
+        ip: this.#peer.ip,
         err,
       },
       'ADS stream ended by the hub',
@@ -119,7 +136,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       .counter('mesh_hub_ads_refused_total', 'ADS streams that the hub refused or ended, by code.', ['code'])
       .cell({ code: err.code }).value++
     this[Symbol.dispose]()
-    this.#call.emit('error', toGrpcStatus(err))
+    this.#peer.fail(err)
   }
 
   [Symbol.dispose](): void {
@@ -169,7 +186,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
       name: node.name,
       nodeId: node.id,
       spiffeUri: caller.spiffeId.uri,
-      ip: this.#ip,
+      ip: this.#peer.ip,
       holder: describeHolder(caller),
       jti: caller.jti,
       nowMs: clock.wallMs(),
@@ -187,11 +204,13 @@ export class AdsStream<Q extends AnyRequest, A extends AnyResponse> implements D
         nodeId: node.id,
         spiffeId: caller.spiffeId.uri,
         by: caller.by,
-        ip: this.#ip,
+        ip: this.#peer.ip,
       },
       'node connected',
     )
-    this.#owned.defer(() => log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#ip }, 'node disconnected'))
+    this.#owned.defer(() =>
+      log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#peer.ip }, 'node disconnected'),
+    )
     return {
       node,
       watched,

@@ -4,7 +4,7 @@
  */
 import type { Cluster } from '../../../model/cluster.ts'
 import type { Version } from '../codec/packet.ts'
-import { KeepAlive } from './keep-alive.ts'
+import { KeepAlive } from '../../../core/relay/keep-alive.ts'
 import type { SessionPlan } from './plan.ts'
 
 /** What is spoken with a broker. As a bridge (mosquitto's `try_private`) it sends nothing back that came from here. */

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { KeepAlive } from '../../../../protocols/mqtt/bridge/keep-alive.ts'
+import { KeepAlive } from '../../../../core/relay/keep-alive.ts'
 import { rig, type Rig, UP } from './rig.ts'
 
 const RANGE = { minMs: 60_000, maxMs: 1_000_000 }

@@ -1,0 +1,336 @@
+/**
+ * One WebSocket to the hub with all that agent and hub say to each other: opened when a stream is wanted, kept alive
+ * with as few bytes as the way there permits, closed when nobody needs it.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { TLSSocket } from 'node:tls'
+import { WebSocket } from 'ws'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { detach, doNothing, guard } from '../../core/defects/guard.ts'
+import { CATALOGUE, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
+import { KeepAlive } from '../../core/relay/keep-alive.ts'
+import { DICTIONARY_ID } from '../../core/relay/compression.ts'
+import type { Kind } from '../../core/relay/kinds.ts'
+import { Mux } from '../../core/relay/mux.ts'
+import { toPort } from '../../core/relay/port.ts'
+import type { RelayStream } from '../../core/relay/stream.ts'
+import { toPrintable } from '../../core/printable.ts'
+import type { Identity } from '../../model/identity.ts'
+import { chooseProof, type ControlPlane, type Proof } from '../connection/control-plane.ts'
+import { dialHub } from './dial.ts'
+import { parseHubAddress, type HubAddress } from './hub-address.ts'
+
+export type RelayLinkOptions = {
+  readonly control: ControlPlane
+  readonly identity: () => Identity | undefined
+  readonly clock: Clock
+  /** The hub has opened a stream. Throws: it is reset with that */
+  readonly onStream: (stream: RelayStream, head: Uint8Array) => void
+}
+export type OpenOptions = {
+  /** The hub takes our certificate no longer: the token counts. */
+  readonly certificateRefused: boolean
+}
+/** One connection. `withDictionary`: the hub has the same as this side. */
+export type Connection = { readonly mux: Mux; readonly withDictionary: boolean; readonly shown: string }
+
+/** Of a device that lets the hub open none. Throws MESH_CONTROL_FORBIDDEN. */
+export function refuseStream({ kind }: RelayStream): never {
+  throw new MeshError('MESH_CONTROL_FORBIDDEN', `this device lets the hub open no ${kind}`)
+}
+
+export const PROTOCOL = 'meshlet-relay.1'
+/** Between nothing said and a ping: some NATs forget a silent connection within a minute, others never. */
+const SILENCE = { minMs: 50_000, maxMs: 30 * 60_000 }
+const PONG_MS = 15_000
+/** Streams of the hub. */
+const MAX_STREAMS = 16
+const MAX_REFUSAL_BYTES = 4_096
+/** Of certificates and tunnels; a push may be as large as control.maxMessageBytes. */
+const MAX_SMALL_MESSAGE_BYTES = 1024 * 1024
+
+export class RelayLink {
+  readonly #o: RelayLinkOptions
+  readonly #keepAlive = new KeepAlive()
+  #turn = 0
+  #open: Promise<OpenConnection> | undefined
+  #connection: OpenConnection | undefined
+
+  constructor(options: RelayLinkOptions) {
+    this.#o = options
+  }
+
+  /** Of the hub that is asked next. */
+  get address(): string {
+    const { addresses } = this.#o.control
+    return addresses[this.#turn % addresses.length]!
+  }
+
+  /**
+   * Over the connection at hand, or a new one. Rejects with MESH_NO_IDENTITY, MESH_TOKEN_INVALID, MESH_CONFIG_INVALID
+   * or a MESH_CONTROL_* code.
+   */
+  async connect({ certificateRefused }: OpenOptions): Promise<Connection> {
+    if (this.#connection?.isOver === true) this.#open = undefined
+    this.#open ??= this.#connect(certificateRefused).then(
+      (connection) => (this.#connection = connection),
+      (thrown: unknown) => {
+        this.#open = undefined
+        this.#turn++
+        throw thrown
+      },
+    )
+    return this.#open
+  }
+
+  /** The next connection goes to another of the addresses. */
+  moveOn(): void {
+    this.#turn++
+  }
+  /** The first of the addresses is the one that is meant. */
+  wasGood(): void {
+    this.#turn = 0
+  }
+  /** Closes the connection when no stream is open, after what was said last in this turn. */
+  closeIfUnusedSoon(): void {
+    queueMicrotask(
+      guard('control', doNothing, () => {
+        if (this.#connection?.mux.openStreams === 0) this.#connection.close()
+      }),
+    )
+  }
+
+  async #connect(certificateRefused: boolean): Promise<OpenConnection> {
+    const { control, clock } = this.#o
+    const hub = parseHubAddress(this.address)
+    if (!hub) throw new MeshError('MESH_CONFIG_INVALID', `${this.address} is no address of a hub`)
+    const proof = chooseProof(control, this.#o.identity(), { wallMs: clock.wallMs(), certificateRefused })
+    const socket = await dialHub({
+      control,
+      hub,
+      identity: proof.identity,
+      certificateClock: control.certificateClock ?? {
+        nowMs: () => clock.wallMs(),
+        clockIsWrong: false,
+        seen: doNothing,
+      },
+    })
+    const silenceMs = Math.round(this.#keepAlive.computeSilenceMs(SILENCE))
+    const { websocket, withDictionary } = await upgrade({ socket, hub, proof, silenceMs })
+    return new OpenConnection({
+      ...this.#o,
+      websocket,
+      socket,
+      withDictionary,
+      shown: proof.shown,
+      hub,
+      keepAlive: this.#keepAlive,
+    })
+  }
+}
+
+type OpenConnectionOptions = Omit<RelayLinkOptions, 'identity'> & {
+  readonly websocket: WebSocket
+  readonly socket: TLSSocket
+  readonly withDictionary: boolean
+  readonly shown: string
+  readonly hub: HubAddress
+  readonly keepAlive: KeepAlive
+}
+
+class OpenConnection implements Connection {
+  readonly mux: Mux
+  readonly withDictionary: boolean
+  readonly shown: string
+  readonly #o: OpenConnectionOptions
+  #isOver = false
+  #lastHeardMs: number
+  #silenceMs: number
+  #next: Timer
+  #pong: Timer | undefined
+
+  constructor(options: OpenConnectionOptions) {
+    this.#o = options
+    const { websocket, clock, control, withDictionary, shown } = options
+    this.withDictionary = withDictionary
+    this.shown = shown
+    const { maxMessageBytes = MAX_SMALL_MESSAGE_BYTES } = control
+    this.mux = new Mux({
+      side: 'agent',
+      part: 'control',
+      port: toPort(websocket, 'control'),
+      maxMessageBytes: (kind: Kind) => (kind === 'configuration' ? maxMessageBytes : MAX_SMALL_MESSAGE_BYTES),
+      maxStreams: MAX_STREAMS,
+      onStream: options.onStream,
+    })
+    this.#lastHeardMs = clock.monotonicMs()
+    this.#silenceMs = options.keepAlive.computeSilenceMs(SILENCE)
+    this.#next = clock.after(this.#silenceMs, () => this.#look())
+    this.#listen()
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+  close(): void {
+    this.#end(new MeshError('MESH_DRAINING', 'the agent ends the connection'))
+    this.#o.websocket.close(1000)
+  }
+
+  #listen(): void {
+    const { websocket, hub } = this.#o
+    const broken = (error: MeshError): void => this.#fail(error)
+    websocket.on(
+      'message',
+      guard('control', broken, (data: Buffer) => {
+        this.#heard()
+        try {
+          this.mux.receive(data)
+        } catch (thrown) {
+          this.#fail(toMeshError(thrown))
+        }
+      }),
+    )
+    websocket.on(
+      'pong',
+      guard('control', broken, () => this.#onPong()),
+    )
+    websocket.on(
+      'error',
+      guard('control', broken, (err: Error) =>
+        this.#fail(new MeshError('MESH_CONTROL_UNREACHABLE', `the connection to ${hub.text} failed: ${err.message}`)),
+      ),
+    )
+    websocket.on(
+      'close',
+      guard('control', broken, (code: number, words: Buffer) => this.#end(explainClose(hub.text, code, words))),
+    )
+  }
+
+  #heard(): void {
+    this.#lastHeardMs = this.#o.clock.monotonicMs()
+  }
+  /** What was silent for long enough is asked whether it is there. */
+  #look(): void {
+    const { clock, websocket, keepAlive, hub } = this.#o
+    if (this.#isOver) return
+    const leftMs = this.#lastHeardMs + this.#silenceMs - clock.monotonicMs()
+    if (leftMs > 0) {
+      this.#next = clock.after(leftMs, () => this.#look())
+      return
+    }
+    const nextMs = Math.round(keepAlive.computeSilenceMs(SILENCE))
+    websocket.ping(String(nextMs))
+    this.#pong = clock.after(PONG_MS, () => {
+      keepAlive.noteLost(this.#silenceMs)
+      this.#fail(new MeshError('MESH_CONTROL_TIMEOUT', `${hub.text} did not answer a ping`))
+    })
+  }
+  #onPong(): void {
+    const { keepAlive, clock } = this.#o
+    this.#heard()
+    if (!this.#pong) return
+    this.#pong.cancel()
+    this.#pong = undefined
+    keepAlive.noteSurvived(this.#silenceMs)
+    this.#silenceMs = keepAlive.computeSilenceMs(SILENCE)
+    this.#next = clock.after(this.#silenceMs, () => this.#look())
+  }
+
+  #fail(reason: MeshError): void {
+    this.#end(reason)
+    this.#o.websocket.terminate()
+  }
+  #end(reason: MeshError): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#next.cancel()
+    this.#pong?.cancel()
+    this.mux.end(reason)
+  }
+}
+
+type UpgradeOptions = {
+  readonly socket: TLSSocket
+  readonly hub: HubAddress
+  readonly proof: Proof
+  readonly silenceMs: number
+}
+
+/** RFC 6455 §4.1. Rejects with what the hub says. */
+async function upgrade({ socket, hub, proof, silenceMs }: UpgradeOptions) {
+  const { promise, resolve, reject } = Promise.withResolvers<{ websocket: WebSocket; withDictionary: boolean }>()
+  const host = hub.host.includes(':') ? `[${hub.host}]` : hub.host
+  // Of this connection, which is encrypted already.
+  const url = `ws://${host}:${hub.port}${hub.path}?dictionary=${DICTIONARY_ID}&silence=${silenceMs}`
+  const websocket = new WebSocket(url, [PROTOCOL], {
+    createConnection: () => socket,
+    headers: proof.token === undefined ? {} : { authorization: `Bearer ${proof.token}` },
+    perMessageDeflate: false,
+    maxPayload: MAX_SMALL_MESSAGE_BYTES,
+    handshakeTimeout: PONG_MS,
+  })
+  let withDictionary = false
+  const failed = guard('control', reject, (err: Error) =>
+    reject(new MeshError('MESH_CONTROL_UNREACHABLE', `${hub.text} does not open a relay: ${err.message}`)),
+  )
+  websocket.on(
+    'upgrade',
+    guard('control', reject, ({ headers }: IncomingMessage) => {
+      withDictionary = headers['meshlet-dictionary'] === DICTIONARY_ID
+    }),
+  )
+  websocket.on(
+    'unexpected-response',
+    guard('control', reject, (_request: unknown, response: IncomingMessage) => {
+      detach('control', readRefusal(response, hub.text, proof.shown).then(reject, reject))
+    }),
+  )
+  websocket.on('error', failed)
+  websocket.on(
+    'open',
+    guard('control', reject, () => resolve({ websocket, withDictionary })),
+  )
+  try {
+    return await promise
+  } catch (thrown) {
+    websocket.on('error', doNothing)
+    websocket.terminate()
+    socket.destroy()
+    throw thrown
+  }
+}
+
+/** The hub's own answer is `{"code", "message"}`; something else stands in between and says something else. */
+async function readRefusal(response: IncomingMessage, address: string, shown: string): Promise<MeshError> {
+  let text = ''
+  for await (const chunk of response) {
+    text += String(chunk)
+    if (text.length > MAX_REFUSAL_BYTES) break
+  }
+  const said = parseRefusal(text)
+  if (!said)
+    return new MeshError(
+      'MESH_CONTROL_UNREACHABLE',
+      `${address} answered with status ${response.statusCode} instead of opening a relay`,
+    )
+  const isUnknown = said.code === 'MESH_CONTROL_UNAUTHENTICATED'
+  return new MeshError(said.code, `${address}: ${said.message}${isUnknown ? `; it was shown ${shown}` : ''}`)
+}
+
+function parseRefusal(text: string): { readonly code: ErrorCode; readonly message: string } | undefined {
+  try {
+    const { code, message } = JSON.parse(text) as { code?: unknown; message?: unknown }
+    if (typeof code !== 'string' || typeof message !== 'string' || !Object.hasOwn(CATALOGUE, code)) return undefined
+    return { code: code as ErrorCode, message: toPrintable(message) }
+  } catch {
+    return undefined
+  }
+}
+
+/** A reason of the hub is the code of its error. */
+function explainClose(address: string, code: number, words: Buffer): MeshError {
+  const reason = words.toString('utf8')
+  if (Object.hasOwn(CATALOGUE, reason)) return new MeshError(reason as ErrorCode, `${address} ended the connection`)
+  return new MeshError('MESH_CONTROL_UNREACHABLE', `${address} closed the connection (${code})`)
+}

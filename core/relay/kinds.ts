@@ -1,0 +1,18 @@
+/** What streams of the relay carry. Numbers stand on the wire and are never given anew. */
+export const KINDS = {
+  /** One IstioCertificateRequest from the agent, one IstioCertificateResponse to it. */
+  certificate: 1,
+  /** Delta xDS, as of proto/relay/. */
+  configuration: 2,
+  /** Bytes of a TCP connection to a port of the device, opened by the hub. */
+  tunnel: 3,
+} as const
+export type Kind = keyof typeof KINDS
+
+/** Whose frames go first when several have something to send. */
+export const PRIORITY: Readonly<Record<Kind, number>> = { certificate: 0, configuration: 1, tunnel: 2 }
+
+const NAMES = new Map(Object.entries(KINDS).map(([name, number]) => [number as number, name as Kind]))
+export function findKind(number: number): Kind | undefined {
+  return NAMES.get(number)
+}

@@ -1,0 +1,205 @@
+/**
+ * The relay's port: TLS, one WebSocket for each device, and nothing else. Whoever proves nothing has little time and
+ * room (door.ts).
+ */
+import type { IncomingMessage } from 'node:http'
+import { constants } from 'node:crypto'
+import { createServer, type Server } from 'node:https'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { WebSocketServer } from 'ws'
+import { doNothing, guard } from '../../core/defects/guard.ts'
+import { formatSentence, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
+import type { Timer } from '../../core/os/clock.ts'
+import { DICTIONARY_ID } from '../../core/relay/compression.ts'
+import type { AdsOptions } from '../api/ads/stream.ts'
+import { describeHolder, type Credentials } from '../api/authenticate.ts'
+import type { CertificateService } from '../api/certificate-service.ts'
+import { openDoor, type DoorLimits } from '../api/door.ts'
+import type { ServerIdentity } from '../api/server-identity.ts'
+import { History } from './history.ts'
+import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
+
+export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
+  /** ADDRESS:PORT; port 0 picks a free one. */
+  readonly listen: string
+  readonly identity: ServerIdentity
+  readonly certificates: CertificateService
+  readonly rootsPem: string
+  readonly maxRequestBytes: number
+  readonly limits: DoorLimits
+}
+export type RelayServer = AsyncDisposable & { readonly port: number }
+
+const PROTOCOL = 'meshlet-relay.1'
+const PATH = '/relay'
+const MAX_HEADER_BYTES = 16_384
+/** A frame is 16 KiB; agents gather as much into a message. */
+const MAX_MESSAGE_BYTES = 256 * 1024
+const LOOK_MS = 5_000
+const DEFAULT_SILENCE_MS = 60_000
+const STATUS: Partial<Record<ErrorCode, string>> = {
+  MESH_CONTROL_UNAUTHENTICATED: '401 Unauthorized',
+  MESH_TOKEN_INVALID: '401 Unauthorized',
+  MESH_CONTROL_FORBIDDEN: '403 Forbidden',
+  MESH_CONTROL_SLOW_DOWN: '429 Too Many Requests',
+  MESH_CONTROL_UNIMPLEMENTED: '404 Not Found',
+  MESH_DRAINING: '503 Service Unavailable',
+}
+
+/** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
+  const server = createTlsServer(p)
+  const door = await openDoor({ ...p, enter: (socket) => server.emit('connection', socket) })
+  const proved: AdsOptions['proved'] = (peer, caller) => {
+    if (!door.proved(peer, caller.by === 'certificate' ? describeHolder(caller) : undefined))
+      throw new MeshError(
+        'MESH_CONTROL_SLOW_DOWN',
+        `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`,
+      )
+  }
+  const sessions = new Sessions({ ...p, proved })
+  server.on(
+    'upgrade',
+    guard('hub', doNothing, (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+      sessions.accept(request, socket as TLSSocket, head),
+    ),
+  )
+  return {
+    port: door.port,
+    async [Symbol.asyncDispose]() {
+      sessions[Symbol.dispose]()
+      await door[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Asks for a certificate without insisting on one: a device that joins has none. */
+function createTlsServer({ identity, rootsPem }: RelayServerOptions): Server {
+  const context = () => ({ key: identity.current.keyPem, cert: identity.current.chainPem, ca: rootsPem })
+  const server = createServer({
+    ...context(),
+    requestCert: true,
+    rejectUnauthorized: false,
+    minVersion: 'TLSv1.3',
+    // A ticket holds the device's certificate: two of them cost more than the certificates that they spare.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    ALPNCallback: ({ protocols }) => (protocols.includes('http/1.1') ? 'http/1.1' : undefined),
+    maxHeaderSize: MAX_HEADER_BYTES,
+  })
+  identity.onRenewed(() => server.setSecureContext(context()))
+  server.on(
+    'request',
+    guard('hub', doNothing, (_request, response) => {
+      response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' })
+      response.end('meshlet hub: this port is the relay of agents\n')
+    }),
+  )
+  for (const event of ['tlsClientError', 'clientError'] as const)
+    server.on(
+      event,
+      guard('hub', doNothing, (_error: Error, socket: Duplex) => socket.destroy()),
+    )
+  return server
+}
+
+type SessionsOptions = RelayServerOptions & { readonly proved: AdsOptions['proved'] }
+
+class Sessions implements Disposable {
+  readonly #p: SessionsOptions
+  readonly #websockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    clientTracking: false,
+    maxPayload: MAX_MESSAGE_BYTES,
+    handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
+  })
+  readonly #open = new Set<RelaySession>()
+  readonly #history: History
+  #look: Timer
+  #isOver = false
+
+  constructor(p: SessionsOptions) {
+    this.#p = p
+    this.#history = new History(p.metrics)
+    p.metrics.gaugeOf('mesh_hub_relay_sessions', 'Devices that are connected over the relay.', () => this.#open.size)
+    this.#websockets.on(
+      'headers',
+      guard('hub', doNothing, (headers: string[]) => headers.push(`meshlet-dictionary: ${DICTIONARY_ID}`)),
+    )
+    this.#look = p.clock.after(LOOK_MS, () => this.#lookAtAll())
+  }
+
+  accept(request: IncomingMessage, socket: TLSSocket, head: Buffer): void {
+    socket.on('error', doNothing)
+    try {
+      const peer = this.#authenticate(request, socket)
+      this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
+        const session = new RelaySession(websocket, peer, {
+          ads: this.#p,
+          certificates: this.#p.certificates,
+          history: this.#history,
+          maxRequestBytes: this.#p.maxRequestBytes,
+        })
+        this.#open.add(session)
+        websocket.on(
+          'close',
+          guard('hub', doNothing, () => {
+            this.#open.delete(session)
+          }),
+        )
+      })
+    } catch (thrown) {
+      this.#refuse(socket, toMeshError(thrown))
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#isOver = true
+    this.#look.cancel()
+    for (const session of this.#open) session[Symbol.dispose]()
+  }
+
+  #authenticate(request: IncomingMessage, socket: TLSSocket): RelayPeer {
+    if (this.#isOver) throw new MeshError('MESH_DRAINING', 'the hub is stopping')
+    const url = URL.parse(request.url ?? '', 'wss://hub')
+    const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
+    if (url?.pathname !== PATH || !offered.includes(PROTOCOL))
+      throw new MeshError('MESH_CONTROL_UNIMPLEMENTED', `there is only ${PATH} here, for ${PROTOCOL}`)
+    const credentials: Credentials = {
+      certificate: socket.authorized ? socket.getPeerCertificate().raw : undefined,
+      authorization: request.headers.authorization === undefined ? [] : [request.headers.authorization],
+    }
+    const address = `${socket.remoteAddress}:${socket.remotePort}`
+    const caller = this.#p.authenticate(credentials)
+    this.#p.proved(address, caller)
+    const silenceMs = Number(url.searchParams.get('silence') ?? DEFAULT_SILENCE_MS)
+    return {
+      credentials,
+      caller,
+      ip: socket.remoteAddress?.replace(/^::ffff:/, '') ?? '',
+      address,
+      withDictionary: url.searchParams.get('dictionary') === DICTIONARY_ID,
+      silenceMs: silenceMs > 0 && silenceMs <= MAX_SILENCE_MS ? silenceMs : DEFAULT_SILENCE_MS,
+    }
+  }
+
+  #refuse(socket: TLSSocket, reason: MeshError): void {
+    this.#p.log.warn({ evt: 'hub.relay-refused', ip: socket.remoteAddress, err: reason }, 'relay refused')
+    this.#p.metrics
+      .counter('mesh_hub_relay_refused_total', 'Connections to the relay that the hub refused, by code.', ['code'])
+      .cell({ code: reason.code }).value++
+    const message = reason.code === 'MESH_INTERNAL' ? 'the hub failed; its log says why' : formatSentence(reason)
+    const body = JSON.stringify({ code: reason.code, message })
+    const status = STATUS[reason.code] ?? '500 Internal Server Error'
+    socket.end(
+      `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    )
+  }
+
+  #lookAtAll(): void {
+    const nowMs = this.#p.clock.monotonicMs()
+    for (const session of this.#open) if (!session.isThere(nowMs)) session.terminate()
+    this.#look = this.#p.clock.after(LOOK_MS, () => this.#lookAtAll())
+  }
+}

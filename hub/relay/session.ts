@@ -1,0 +1,220 @@
+/** One device on the relay: its WebSocket, and what its streams are for. */
+import { fromBinary, toBinary, create } from '@bufbuild/protobuf'
+import type { WebSocket } from 'ws'
+import { guard } from '../../core/defects/guard.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Kind } from '../../core/relay/kinds.ts'
+import { Mux } from '../../core/relay/mux.ts'
+import { toPort } from '../../core/relay/port.ts'
+import type { RelayStream } from '../../core/relay/stream.ts'
+import { STREAM_FLAGS } from '../../proto/relay/xds.ts'
+import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
+import { AdsStream, type AdsOptions } from '../api/ads/stream.ts'
+import { checkCaller, type Caller, type Credentials } from '../api/authenticate.ts'
+import type { CertificateService } from '../api/certificate-service.ts'
+import { RelayCall } from './ads-call.ts'
+import { createRelayConversation } from './conversation.ts'
+import type { History } from './history.ts'
+
+export type RelaySessionOptions = {
+  readonly ads: AdsOptions
+  readonly certificates: CertificateService
+  readonly history: History
+  readonly maxRequestBytes: number
+}
+/** Whose connection it is, as it was when it began. */
+export type RelayPeer = {
+  readonly credentials: Credentials
+  readonly caller: Caller
+  readonly ip: string
+  /** Address and port. */
+  readonly address: string
+  readonly withDictionary: boolean
+  /** For so long it may be silent before its next ping. */
+  readonly silenceMs: number
+}
+
+/** Streams that one device may have open. */
+const MAX_STREAMS = 16
+/** A ping is late by what the link takes; then the device is gone. */
+const LATE_MS = 30_000
+/** Longer than any device waits. */
+export const MAX_SILENCE_MS = 2 * 3_600_000
+/** RFC 6455 §7.4.1: policy violation; the reason is the code of the error. */
+const CLOSE_CODE = 1008
+
+export class RelaySession implements Disposable {
+  readonly #websocket: WebSocket
+  readonly #peer: RelayPeer
+  readonly #o: RelaySessionOptions
+  readonly #mux: Mux
+  readonly #owned = new DisposableStack()
+  readonly #calls = new Set<RelayCall>()
+  #goneAtMs: number
+
+  constructor(websocket: WebSocket, peer: RelayPeer, options: RelaySessionOptions) {
+    this.#websocket = websocket
+    this.#peer = peer
+    this.#o = options
+    const { watcher, registry, clock } = options.ads
+    this.#mux = new Mux({
+      side: 'hub',
+      part: 'hub',
+      port: toPort(websocket, 'hub'),
+      maxMessageBytes: () => options.maxRequestBytes,
+      maxStreams: MAX_STREAMS,
+      onStream: (stream, head) => this.#accept(stream, head),
+    })
+    this.#goneAtMs = clock.monotonicMs() + peer.silenceMs + LATE_MS
+    this.#owned.use(
+      watcher.enter((what) => {
+        try {
+          checkCaller(peer.caller, what, { registry, clock })
+        } catch (thrown) {
+          this.end(toMeshError(thrown))
+        }
+      }),
+    )
+    this.#listen()
+  }
+
+  /** False: nothing came for longer than the device has said. */
+  isThere(nowMs: number): boolean {
+    return nowMs < this.#goneAtMs
+  }
+  get caller(): Caller {
+    return this.#peer.caller
+  }
+  /** A stream to the device. */
+  open(kind: Kind, head: Uint8Array): RelayStream {
+    return this.#mux.open(kind, head)
+  }
+
+  /** Tells the device why. */
+  end(reason: MeshError): void {
+    if (this.#owned.disposed) return
+    this.#close(reason)
+    this.#websocket.close(CLOSE_CODE, reason.code)
+  }
+  /** The device is not there any more. */
+  terminate(): void {
+    this.#close(new MeshError('MESH_CONTROL_UNREACHABLE', 'the device is silent'))
+    this.#websocket.terminate()
+  }
+  [Symbol.dispose](): void {
+    this.end(new MeshError('MESH_DRAINING', 'the hub is stopping'))
+  }
+
+  #listen(): void {
+    const broken = (): void => this.terminate()
+    this.#websocket.on(
+      'message',
+      guard('hub', broken, (data: Buffer) => {
+        if (this.#owned.disposed) return
+        try {
+          this.#mux.receive(data)
+          this.#heard()
+        } catch (thrown) {
+          this.end(toMeshError(thrown))
+        }
+      }),
+    )
+    this.#websocket.on(
+      'ping',
+      guard('hub', broken, (said: Buffer) => this.#heard(Number(said.toString('latin1')))),
+    )
+    this.#websocket.on('error', guard('hub', broken, broken))
+    this.#websocket.on(
+      'close',
+      guard('hub', broken, () => this.#close(new MeshError('MESH_CONTROL_UNREACHABLE', 'the connection is closed'))),
+    )
+  }
+
+  /** @param silenceMs until the next ping, as the device says */
+  #heard(silenceMs = this.#peer.silenceMs): void {
+    const nowMs = this.#o.ads.clock.monotonicMs()
+    const waitMs = Number.isFinite(silenceMs) ? Math.min(Math.max(0, silenceMs), MAX_SILENCE_MS) : MAX_SILENCE_MS
+    this.#goneAtMs = Math.max(this.#goneAtMs, nowMs + waitMs + LATE_MS)
+  }
+
+  #accept(stream: RelayStream, head: Uint8Array): void {
+    switch (stream.kind) {
+      case 'configuration':
+        this.#configure(stream, (head[0] ?? 0) === STREAM_FLAGS.whole)
+        return
+      case 'certificate':
+        this.#certify(stream)
+        return
+      case 'tunnel':
+        throw new MeshError('MESH_CONTROL_PROTOCOL', `a device opens no stream for a ${stream.kind}`)
+    }
+  }
+
+  #configure(stream: RelayStream, whole: boolean): void {
+    const { ads, history, maxRequestBytes } = this.#o
+    const bytes = ads.metrics
+      .counter('mesh_hub_relay_sent_bytes_total', 'Bytes of configuration that the hub sent over the relay.')
+      .cell({})
+    const call = new RelayCall({
+      stream,
+      withDictionary: this.#peer.withDictionary,
+      maxRequestBytes,
+      onSent: (length) => {
+        bytes.value += length
+      },
+    })
+    this.#calls.add(call)
+    const { credentials, ip, address } = this.#peer
+    const peer = { credentials, ip, address, fail: (reason: MeshError) => call.fail(reason) }
+    // eslint-disable-next-line no-new -- it lives as long as its call
+    new AdsStream(call, createRelayConversation(history, { whole }), peer, ads)
+    call.on(
+      'close',
+      guard(
+        'hub',
+        () => this.terminate(),
+        () => {
+          this.#calls.delete(call)
+        },
+      ),
+    )
+  }
+
+  #certify(stream: RelayStream): void {
+    const { certificates, ads } = this.#o
+    const answer = (message: Uint8Array): void => {
+      try {
+        const { csr: csrPem, validityDuration, metadata } = parseRequest(message)
+        const wish = {
+          csrPem,
+          validitySec: Number(validityDuration),
+          impersonates: metadata?.['ImpersonatedIdentity'] !== undefined,
+        }
+        // As it is now: a certificate may have been revoked since the connection began.
+        const caller = ads.authenticate(this.#peer.credentials)
+        const certChain = [...certificates.create(caller, wish, this.#peer.ip)]
+        stream.send(toBinary(IstioCertificateResponseSchema, create(IstioCertificateResponseSchema, { certChain })))
+        stream.end()
+      } catch (thrown) {
+        const reason = toMeshError(thrown)
+        ads.log.warn({ evt: 'hub.certificate-refused', ip: this.#peer.ip, err: reason }, 'certificate request refused')
+        stream.reset(reason)
+      }
+    }
+    stream.listen({ onMessage: answer })
+  }
+
+  #close(reason: MeshError): void {
+    if (this.#owned.disposed) return
+    this.#owned.dispose()
+    this.#mux.end(reason)
+  }
+}
+
+function parseRequest(message: Uint8Array) {
+  try {
+    return fromBinary(IstioCertificateRequestSchema, message)
+  } catch (cause) {
+    throw new MeshError('MESH_MALFORMED_INPUT', 'the request for a certificate cannot be read', { cause })
+  }
+}

@@ -1,0 +1,45 @@
+/** What stands between a device and its hub. */
+import { once } from 'node:events'
+import net from 'node:net'
+import type { TestContext } from 'node:test'
+
+/**
+ * Passes bytes on to a port, as long as it is not deaf.
+ * @param greet a proxy: answers what comes first
+ */
+export async function passage(t: TestContext, port: number, greet?: (head: string) => string) {
+  const state = { isDeaf: false, heads: [] as string[], connections: 0 }
+  const sockets = new Set<net.Socket>()
+  const server = net.createServer((client) => {
+    state.connections++
+    const upstream = net.connect(port, '127.0.0.1')
+    for (const socket of [client, upstream]) {
+      sockets.add(socket)
+      socket.on('error', () => undefined)
+    }
+    let isOpen = greet === undefined
+    client.on('data', (bytes) => {
+      if (state.isDeaf) return
+      if (isOpen) upstream.write(bytes)
+      else {
+        state.heads.push(bytes.toString('latin1'))
+        const answer = greet!(bytes.toString('latin1'))
+        client.write(answer)
+        isOpen = answer.includes(' 200 ')
+        if (!isOpen) client.end()
+      }
+    })
+    upstream.on('data', (bytes) => {
+      if (!state.isDeaf) client.write(bytes)
+    })
+    client.on('close', () => upstream.destroy())
+    upstream.on('close', () => client.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return { state, port: (server.address() as net.AddressInfo).port }
+}

@@ -1,0 +1,102 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { MeshError } from '../../../core/errors.ts'
+import { FRAME, readVarint, type Frame } from '../../../core/relay/frames.ts'
+import { RelayStream, WINDOW_BYTES } from '../../../core/relay/stream.ts'
+
+function open(maxMessageBytes = 1_000_000) {
+  const control: Frame[] = []
+  const got: number[] = []
+  const stream = new RelayStream({
+    id: 1,
+    kind: 'tunnel',
+    maxMessageBytes,
+    owner: {
+      control: (frame) => control.push(frame),
+      wake: () => undefined,
+      closed: () => undefined,
+      later: queueMicrotask,
+    },
+  })
+  stream.listen({ onMessage: (message) => got.push(message.length) })
+  const credit = (): number =>
+    control
+      .filter(({ type }) => type === FRAME.credit)
+      .reduce((sum, { payload }) => sum + readVarint(payload, 0).value, 0)
+  return { stream, control, got, credit }
+}
+const last = (bytes: number): Frame => ({ type: FRAME.last, stream: 1, payload: Buffer.alloc(bytes) })
+
+test('so much is sent as the other side has room for, and the rest when it gives credit', () => {
+  const { stream } = open()
+  stream.send(Buffer.alloc(WINDOW_BYTES + 10))
+  let sent = 0
+  const drain = (): void => {
+    for (let frame = stream.next(); frame; frame = stream.next()) sent += frame.payload.length
+  }
+  drain()
+  assert.equal(sent, WINDOW_BYTES)
+  stream.addCredit(7)
+  drain()
+  stream.addCredit(100)
+  drain()
+  assert.equal(sent, WINDOW_BYTES + 10)
+})
+
+test('an empty message needs no credit', () => {
+  const { stream } = open()
+  stream.send(Buffer.alloc(WINDOW_BYTES))
+  stream.send(Buffer.alloc(0))
+  let last: Frame | undefined
+  for (let frame = stream.next(); frame; frame = stream.next()) last = frame
+  assert.equal(last?.type, FRAME.last)
+  assert.equal(last?.payload.length, 0)
+})
+
+test('a reader that keeps up gives back all that came; one that pauses gives back nothing until it goes on', () => {
+  const { stream, got, credit } = open()
+  for (let i = 0; i < 32; i++) stream.receive(last(16_384))
+  assert.equal(credit(), 32 * 16_384)
+  stream.pause()
+  for (let i = 0; i < 16; i++) stream.receive(last(16_384))
+  assert.equal(credit(), 32 * 16_384)
+  assert.equal(got.length, 32)
+  stream.resume()
+  assert.equal(got.length, 48)
+  assert.equal(credit(), 48 * 16_384)
+})
+
+test('a reader may pause again over each message', () => {
+  const { stream, got } = open()
+  stream.pause()
+  for (let i = 1; i <= 3; i++) stream.receive(last(i))
+  stream.listen({
+    onMessage: (message) => {
+      got.push(message.length)
+      stream.pause()
+    },
+  })
+  stream.resume()
+  assert.deepEqual(got, [1])
+  stream.resume()
+  assert.deepEqual(got, [1, 2])
+})
+
+test('after a reset nothing is sent and nothing is heard', () => {
+  const { stream, control, got } = open()
+  stream.send(Buffer.from('waits'))
+  stream.reset(new MeshError('MESH_DRAINING', 'x'.repeat(5_000)))
+  assert.equal(control.at(-1)?.type, FRAME.reset)
+  assert.ok(control.at(-1)!.payload.length <= 1_024)
+  assert.equal(stream.next(), undefined)
+  stream.receive(last(3))
+  assert.deepEqual(got, [])
+})
+
+test('an error of the other side has a code of the catalogue, whatever it says', () => {
+  const { stream } = open()
+  const reasons: string[] = []
+  stream.listen({ onMessage: () => undefined, onReset: ({ code, message }) => reasons.push(`${code} ${message}`) })
+  stream.receive({ type: FRAME.reset, stream: 1, payload: Buffer.from('__proto__\nboo') })
+  assert.deepEqual(reasons, ['MESH_CONTROL_PROTOCOL boo'])
+})

@@ -1,0 +1,162 @@
+/** Agents' sides of the configuration over the relay of a real hub: over real sockets, with the bytes counted. */
+import type { TestContext } from 'node:test'
+import { Current } from '../../../core/current.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import { describeNode, type NodeSettings } from '../../../control-sync/ads/node.ts'
+import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
+import { refuseStream, RelayLink } from '../../../control-sync/fleet/relay-link.ts'
+import { RelayTransport } from '../../../control-sync/fleet/relay-transport.ts'
+import { parseIdentity } from '../../../control-sync/identity/parse-identity.ts'
+import type { Identity } from '../../../model/identity.ts'
+import { SyncedAgent } from '../../helpers/control-plane/synced-agent.ts'
+import { join, testHub, type TestHub } from '../start-hub.ts'
+
+const RELAY = 'relay: {listen: "127.0.0.1:0"}\n'
+const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
+
+/** Resources of so many services in one file. @param edit last number of a service's address */
+export function services(count: number, edit: (i: number) => number = () => 1): string {
+  const resources = Array.from({ length: count }, (_, i) => {
+    const host = `svc-${i}.shop.svc.cluster.local`
+    const name = `outbound|80||${host}`
+    return [
+      {
+        '@type': type('cluster.v3.Cluster'),
+        name,
+        type: 'EDS',
+        connect_timeout: '10s',
+        eds_cluster_config: { eds_config: { ads: {}, resource_api_version: 'V3' }, service_name: name },
+      },
+      {
+        '@type': type('endpoint.v3.ClusterLoadAssignment'),
+        cluster_name: name,
+        endpoints: [
+          {
+            lb_endpoints: [
+              { endpoint: { address: { socket_address: { address: `10.1.${i}.${edit(i)}`, port_value: 80 } } } },
+            ],
+          },
+        ],
+      },
+    ]
+  })
+  const virtualHosts = Array.from({ length: count }, (_, i) => ({
+    name: `svc-${i}`,
+    domains: [`svc-${i}.shop.svc.cluster.local`],
+    routes: [{ match: { prefix: '/' }, route: { cluster: `outbound|80||svc-${i}.shop.svc.cluster.local` } }],
+  }))
+  const route = { '@type': type('route.v3.RouteConfiguration'), name: 'http_proxy', virtual_hosts: virtualHosts }
+  return JSON.stringify({ resources: [...resources.flat(), route] })
+}
+
+export type Fleet = {
+  readonly h: TestHub
+  readonly identity: Identity
+  readonly control: ControlPlane
+  /** Bytes so far, of every purpose. */
+  readonly bytes: { sent: number; received: number }
+  link(over?: Partial<ControlPlane>): RelayLink
+  /** @param before an agent whose snapshot it starts with */
+  agent(before?: SyncedAgent): SyncedAgent
+}
+
+const NODE: NodeSettings = {
+  name: 'gw-1',
+  namespace: 'edge',
+  serviceAccount: 'gateway',
+  ip: '10.0.0.9',
+  clusterId: 'Kubernetes',
+  network: '',
+  meshId: 'demo.mesh',
+  labels: {},
+  locality: { region: '', zone: '', subZone: '' },
+  metadata: {},
+  version: '0.1.0',
+  capture: 'explicit',
+  httpProxyPort: 15_080,
+  dns: false,
+  readinessProbe: undefined,
+  discoveryAddress: '',
+}
+
+/** One hub with a relay, and a device that has joined as gw-1. */
+export async function fleet(t: TestContext, mesh: string, settings = ''): Promise<Fleet> {
+  const h = await testHub(t, RELAY + settings)
+  h.write('mesh.json', mesh)
+  const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1' })
+  const shown = await join(h, token)
+  const identity = parseIdentity({ ...shown, rootsPem: h.hub.rootsPem })
+  const bytes = { sent: 0, received: 0 }
+  const control: ControlPlane = {
+    addresses: [`wss://127.0.0.1:${h.hub.relayPort}`],
+    serverName: 'hub.demo.mesh',
+    clusterId: 'Kubernetes',
+    roots: () => Buffer.from(h.hub.rootsPem),
+    token: () => undefined,
+    bytes: (_purpose, direction, length) => {
+      bytes[direction] += length
+    },
+  }
+  const open: SyncedAgent[] = []
+  t.after(async () => {
+    for (const agent of open) await agent[Symbol.asyncDispose]()
+  })
+  const link: Fleet['link'] = (over = {}) =>
+    new RelayLink({
+      control: { ...control, ...over },
+      identity: () => identity,
+      clock: systemClock,
+      onStream: refuseStream,
+    })
+  return {
+    h,
+    identity,
+    control,
+    bytes,
+    link,
+    agent(before) {
+      const transport = new RelayTransport({
+        link: link(),
+        control,
+        node: describeNode(NODE),
+        stored: (kind, name) => agent.applier.snapshot.resources[kind].get(name),
+        onCertificateRefused: () => undefined,
+      })
+      const options = {
+        trustBundle: false,
+        names: false,
+        ownRoutes: new Current<ReadonlySet<string>>(new Set(['http_proxy'])),
+      }
+      const agent = new SyncedAgent(transport, { ...options, ...(before && { before }) })
+      open.push(agent)
+      return agent
+    },
+  }
+}
+
+/** Everything of `services` is there. */
+export async function whole(agent: SyncedAgent, count: number): Promise<void> {
+  await until(
+    () => agent.names('route').length === 1 && agent.names('endpoint').length === count,
+    'everything is there',
+  )
+}
+
+/** The agent ends, and the hub has heard its last word. */
+export async function leave({ h: { metrics } }: Fleet, agent: SyncedAgent): Promise<void> {
+  await agent[Symbol.asyncDispose]()
+  await until(() => metrics.text().includes('mesh_hub_ads_streams 0'), 'the stream is over')
+}
+
+/** Answers of devices to the hub, by what they say. */
+export function answers({ metrics }: TestHub, outcome: 'ack' | 'nack' | 'none'): number {
+  return metrics.counter('mesh_hub_ads_requests_total', '', ['outcome']).cell({ outcome }).value
+}
+
+export async function until(what: () => boolean, label: string): Promise<void> {
+  const late = Date.now() + 15_000
+  while (!what()) {
+    if (Date.now() > late) throw new Error(`not within 15 s: ${label}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
