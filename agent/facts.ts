@@ -16,6 +16,8 @@ export type AgentFacts = {
   readonly uptimeMs?: number | undefined
   /** Of the environment; left out: there is none. Throws MESH_CONFIG_INVALID. */
   readonly readEnvironmentProxy?: () => EnvironmentProxy | undefined
+  /** OTEL_RESOURCE_ATTRIBUTES of the environment. */
+  readonly resourceAttributes?: readonly (readonly [name: string, value: string])[]
   /** Reads agent.yaml again; throws MESH_CONFIG_INVALID. Left out: there is nothing to be read. */
   readonly readConfig?: () => AgentConfig
   /** Address of this machine, where agent.yaml names none; left out: the machine is asked, again and again. */

@@ -74,6 +74,8 @@ export type TelemetrySettings = {
   readonly workload: Workload
   /** The node's id, which has its address: it may be another one later. */
   readonly nodeId: () => string
+  /** By which spans go, and the cluster that Istio knows the node as: the canonical service in its namespace. */
+  readonly serviceName?: string
   /** That of Istio, as istiod is told. */
   readonly istioVersion?: string
   /** Label sets of istio_* metrics. */

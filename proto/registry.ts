@@ -14,6 +14,10 @@ import { file_envoy_config_trace_v3_zipkin as zipkin } from './gen/envoy/config/
 import { file_envoy_extensions_access_loggers_file_v3_file as fileLog } from './gen/envoy/extensions/access_loggers/file/v3/file_pb.ts'
 import { file_envoy_extensions_access_loggers_filters_cel_v3_cel as celFilter } from './gen/envoy/extensions/access_loggers/filters/cel/v3/cel_pb.ts'
 import { file_envoy_extensions_access_loggers_stream_v3_stream as streamLog } from './gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts'
+import { file_envoy_extensions_access_loggers_grpc_v3_als as grpcLog } from './gen/envoy/extensions/access_loggers/grpc/v3/als_pb.ts'
+import { file_envoy_extensions_access_loggers_open_telemetry_v3_logs_service as openTelemetryLog } from './gen/envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.ts'
+import { file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_environment_resource_detector as environmentDetector } from './gen/envoy/extensions/tracers/opentelemetry/resource_detectors/v3/environment_resource_detector_pb.ts'
+import { file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_static_config_resource_detector as staticDetector } from './gen/envoy/extensions/tracers/opentelemetry/resource_detectors/v3/static_config_resource_detector_pb.ts'
 import { file_envoy_extensions_filters_http_cors_v3_cors as cors } from './gen/envoy/extensions/filters/http/cors/v3/cors_pb.ts'
 import { file_envoy_extensions_filters_http_fault_v3_fault as fault } from './gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { file_envoy_extensions_filters_http_grpc_stats_v3_config as grpcStats } from './gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.ts'
@@ -71,6 +75,10 @@ export function loadRegistry(): Registry {
     fileLog,
     celFilter,
     streamLog,
+    grpcLog,
+    openTelemetryLog,
+    environmentDetector,
+    staticDetector,
     cors,
     fault,
     grpcStats,

@@ -10,7 +10,7 @@ import type { IdentitySource } from '../model/identity.ts'
 import type { Tables } from '../model/tables.ts'
 import type { AccessLogOutput } from '../model/access-log/access-log.ts'
 import type { TelemetrySettings } from '../model/telemetry.ts'
-import type { SpanOutput } from '../model/http/tracing.ts'
+import type { ExportOutput } from '../model/access-log/collector.ts'
 
 /** What every step of the data path may use. Made once by data-path.ts. */
 export type Context = {
@@ -32,8 +32,8 @@ export type Context = {
   readonly retriesUnsafe?: boolean
   /** Where lines of access logs go. Left out: nowhere. */
   readonly accessLogs?: AccessLogOutput
-  /** Where spans go. Left out: nowhere. */
-  readonly spans?: SpanOutput
+  /** Takes spans and entries of access logs to collectors. Left out: nobody does. */
+  readonly exports?: ExportOutput
   /** While the link is down nobody reports endpoints that are gone, so their failures have to show it. Absent = never. */
   readonly isLinkDown?: () => boolean
   /** By which clock tokens are judged; left out: the wall clock. */

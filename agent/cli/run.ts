@@ -2,6 +2,7 @@
 import os from 'node:os'
 import { startAgent } from '../agent.ts'
 import { readEnvironmentProxy } from '../config/env-proxy.ts'
+import { readResourceAttributes } from '../config/resource-attributes.ts'
 import { findCaptureProblem } from '../config/capture.ts'
 import { bundle } from '../../core/runtime/bundle.ts'
 import { systemDisk } from '../../core/os/disk.ts'
@@ -67,8 +68,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   })
   // The status walks over the configuration; making the parts has filled this turn.
   await waitForNextTurn()
-  // What is on disk is served, and what is not there yet is waited for by the agent and not by the boot: its ports are
-  // open, and /ready says what is missing.
+  // What is on disk is served; what is not there yet, which /ready says, is waited for by the agent and not by the boot.
   service.ready(summary(agent.status()))
   if (agent.status().state !== 'ready')
     detach(
@@ -90,6 +90,7 @@ function collectFacts(o: ConfigSource, { env }: Io): Omit<AgentFacts, 'log' | 'o
     hostName: os.hostname(),
     uptimeMs: os.uptime() * 1_000,
     readEnvironmentProxy: () => readEnvironmentProxy(env),
+    resourceAttributes: readResourceAttributes(env),
     readConfig: () => readConfig(o, systemDisk, env).config,
   }
 }

@@ -1,30 +1,31 @@
 /** What every step of the data path may use, of this agent. */
 import type { Context } from '../../protocols/context.ts'
-import type { SpanExporter } from '../../protocols/telemetry/tracing/exporter.ts'
+import type { Exporter } from '../../protocols/telemetry/export/exporter.ts'
 import { createAccessLogOutput } from './files.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
-import { createSpanExporter, readTelemetrySettings } from './telemetry.ts'
+import { createExporter, readTelemetrySettings } from './telemetry.ts'
 import { createTokenTime } from './token-time.ts'
 
-/** `spans` go nowhere until they are connected: that takes upstreams, which are made with the context. */
+/** `exporter` sends nothing until it is connected: that takes upstreams, which are made with the context. */
 export function createContext(
   f: Foundation,
   { identity, configuration }: Stored,
-): { readonly ctx: Context; readonly spans: SpanExporter } {
+): { readonly ctx: Context; readonly exporter: Exporter } {
   const { clock, random, network } = f.world
   const { log, metrics, tables, limits, budget, files } = f
   const isLinkDown = (): boolean => !['connected', 'watching'].includes(configuration.link().state)
-  const spans = createSpanExporter(f)
+  const telemetry = readTelemetrySettings(f)
+  const exporter = createExporter(f, telemetry)
   const parts = { clock, random, network, log, metrics, tables, identity, limits, budget, files }
   const ctx = {
     ...parts,
-    spans,
-    telemetry: readTelemetrySettings(f),
+    exports: exporter,
+    telemetry,
     accessLogs: createAccessLogOutput(f),
     isLinkDown,
     tokenTime: createTokenTime(identity, clock),
     retriesUnsafe: f.config.retryUnsafe,
   }
-  return { ctx, spans }
+  return { ctx, exporter }
 }

@@ -1,26 +1,35 @@
 import type { NodeDescription } from '../../control-sync/ads/node.ts'
 import type { TelemetrySettings } from '../../model/telemetry.ts'
-import { SpanExporter } from '../../protocols/telemetry/tracing/exporter.ts'
+import path from 'node:path'
+import { Exporter } from '../../protocols/telemetry/export/exporter.ts'
 import type { Foundation } from './foundation.ts'
 
 /** Who we are in istio_* metrics: what istiod is told of the node. */
 export function readTelemetrySettings({ config, node }: Pick<Foundation, 'config' | 'node'>): TelemetrySettings {
+  const workload = readOwnWorkload(node.description.metadata)
   return {
-    workload: readOwnWorkload(node.description.metadata),
+    workload,
+    serviceName: `${workload.canonicalService}.${workload.namespace}`,
     nodeId: () => node.description.id,
     istioVersion: textOf(node.description.metadata['ISTIO_VERSION']),
     maxSeries: config.telemetry.maxSeries,
   }
 }
 
-/** Spans go by the name that the node has as a cluster in Istio: its canonical service in its namespace. */
-export function createSpanExporter(
-  f: Pick<Foundation, 'config' | 'node' | 'clock' | 'log' | 'metrics' | 'tables' | 'scope'>,
-): SpanExporter {
-  const { canonicalService, namespace } = readOwnWorkload(f.node.description.metadata)
-  const { clock, log, metrics, tables } = f
-  const serviceName = `${canonicalService}.${namespace}`
-  return f.scope.own(new SpanExporter({ clock, log, metrics, tables, serviceName }))
+/** What collectors do not take waits in the state folder. */
+export function createExporter(f: Foundation, { serviceName, nodeId }: TelemetrySettings): Exporter {
+  const { clock, log, metrics, tables, config, freeBytes } = f
+  const file = path.join(config.state, 'telemetry.db')
+  const disk = {
+    openStorage: f.world.openStorage,
+    path: file,
+    hasFile: f.hasFile(file),
+    maxBytes: config.telemetry.export.maxDiskBytes,
+    freeBytes,
+  }
+  const name = serviceName ?? ''
+  const sender = () => ({ nodeId: nodeId(), cluster: name, serviceName: name, environment: f.facts.resourceAttributes })
+  return f.scope.own(new Exporter({ clock, log, metrics, tables, sender, disk }))
 }
 
 /** @param metadata of the node, in Istio's form */

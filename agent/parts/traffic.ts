@@ -33,9 +33,9 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   const { config, facts, scope, tables } = f
   const { configuration, own, spool } = stored
   const node = config.node.name ?? facts.hostName
-  const { ctx, spans } = createContext(f, stored)
+  const { ctx, exporter } = createContext(f, stored)
   const upstreams = scope.own(createUpstreams(ctx, selectResolve(config, f.world.disk)))
-  spans.connect(createPost(upstreams, f.clock))
+  exporter.connect(createPost(upstreams, f.clock))
   const { disk, clock } = f.world
   const acls = scope.own(new AclFiles({ disk, clock, log: f.log, onChange: () => broker.reauthorize() }))
   await acls.use(collectAclFiles(own))

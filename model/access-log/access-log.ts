@@ -1,13 +1,16 @@
+import type { Collector } from './collector.ts'
+import type { EntryFormat } from './entry.ts'
 import type { LogFilter } from './filter.ts'
 import { parseFormat, type FormatPart, type LogFormat } from './format.ts'
 
 /** envoy.config.accesslog.v3.AccessLog, of a listener, an HTTP connection manager or a TCP proxy. */
 export type AccessLog = {
-  readonly to: LogTarget
-  readonly format: LogFormat
   /** Left out: everything is logged. */
   readonly filter?: LogFilter
-}
+} & (
+  | { readonly to: LogTarget; readonly format: LogFormat; readonly collector?: undefined }
+  | { readonly collector: Collector; readonly entry: EntryFormat }
+)
 
 /** `output`: the standard output of the agent, beside its own lines. */
 export type LogTarget = { readonly kind: 'output' } | { readonly kind: 'file'; readonly path: string }

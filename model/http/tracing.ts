@@ -1,3 +1,5 @@
+import type { Collector } from '../access-log/collector.ts'
+
 /** HttpConnectionManager.Tracing: which requests are traced, what their spans say, and where these go. */
 export type Tracing = {
   /** Shares of requests, 0 to 1: of those that a client asks to be traced (x-client-trace-id), of all, and over both. */
@@ -17,9 +19,7 @@ export type CustomTag =
 export type TracingProvider =
   | {
       readonly kind: 'zipkin'
-      readonly cluster: string
-      readonly path: string
-      readonly host: string
+      readonly to: Collector
       /** Trace ids of 128 bits. */
       readonly isLong: boolean
       /** A server's span has the id of its client's. */
@@ -27,14 +27,7 @@ export type TracingProvider =
       /** traceparent is understood and told, too. */
       readonly withW3c: boolean
     }
-  | {
-      readonly kind: 'otlp'
-      readonly cluster: string
-      readonly authority: string
-      readonly serviceName: string
-      /** Of each export, flat. */
-      readonly headers: readonly string[]
-    }
+  | { readonly kind: 'otlp'; readonly to: Collector }
 
 /** One hop of a request. Ids are lower-case hex. */
 export type Span = {
@@ -61,6 +54,3 @@ export type FinishedSpan = Span & {
   /** Our own address. */
   readonly local: { readonly host: string; readonly port: number }
 }
-
-/** Takes spans to where their provider wants them. Never throws. */
-export type SpanOutput = { report(provider: TracingProvider, span: FinishedSpan): void }

@@ -15,6 +15,7 @@ envoy.config.core.v3.HealthCheck.TcpHealthCheck 3 proxy_protocol_config
 envoy.config.core.v3.Http1ProtocolOptions 6 allow_chunked_length 7 override_stream_error_on_invalid_http_message 8 send_fully_qualified_url 9 use_balsa_parser 10 allow_custom_methods 11 ignore_http_11_upgrade
 envoy.config.core.v3.Http2ProtocolOptions 6 allow_metadata 7 max_outbound_frames 8 max_outbound_control_frames 9 max_consecutive_inbound_frames_with_empty_payload 10 max_inbound_priority_frames_per_stream 11 max_inbound_window_update_frames_per_data_frame_sent 12 stream_error_on_invalid_http_messaging 14 override_stream_error_on_invalid_http_message 13 custom_settings_parameters 16 use_oghttp2_codec 17 max_metadata_size 18 enable_huffman_encoding 19 max_header_field_size_kb 20 disallow_obs_text 21 stream_reset_burst 22 stream_reset_rate
 envoy.config.core.v3.HttpProtocolOptions 8 max_connection_duration_jitter
+envoy.config.core.v3.HttpService 3 formatters
 envoy.config.core.v3.Node 12 dynamic_parameters 8 user_agent_build_version 9 extensions 11 listening_addresses
 envoy.config.core.v3.PathConfigSource 3 poll_interval
 envoy.config.core.v3.RetryPolicy 3 retry_on 4 retry_priority 5 retry_host_predicate 6 host_selection_retry_max_attempts
@@ -44,11 +45,13 @@ envoy.config.route.v3.RouteConfiguration 9 vhds 12 cluster_specifier_plugins 18 
 envoy.config.route.v3.RouteMatch 17 cookies 16 filter_state
 envoy.config.route.v3.VirtualHost 21 matcher 5 virtual_clusters 8 cors 17 hedge_policy 25 request_body_buffer_limit 26 route_specifiers
 envoy.config.route.v3.WeightedCluster 3 total_weight 5 use_hash_policy
-envoy.config.trace.v3.OpenTelemetryConfig 3 http_service 10 exporter 4 resource_detectors 5 sampler 6 max_cache_size 7 set_telemetry_sdk_resource_attributes 8 set_service_name_resource_attribute 9 set_instrumentation_scope
+envoy.config.trace.v3.OpenTelemetryConfig 10 exporter 6 max_cache_size 7 set_telemetry_sdk_resource_attributes 8 set_service_name_resource_attribute 9 set_instrumentation_scope
 envoy.config.trace.v3.Tracing 1 http
-envoy.config.trace.v3.ZipkinConfig 7 split_spans_for_request 9 collector_service 10 timestamp_trace_ids
+envoy.config.trace.v3.ZipkinConfig 7 split_spans_for_request 10 timestamp_trace_ids
 envoy.extensions.access_loggers.file.v3.FileAccessLog 3 json_format
 envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter 2 cel_config
+envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig 7 grpc_stream_retry_policy 8 custom_tags
+envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig 15 resource_detectors 14 custom_tags
 envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig 4 sub_clusters_config
 envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig 14 dns_min_refresh_rate 15 disable_dns_refresh_on_failure 6 dns_failure_refresh_rate 7 dns_cache_circuit_breaker 8 use_tcp_for_dns_lookups 9 dns_resolution_config 12 typed_dns_resolver_config 10 preresolve_hostnames 11 dns_query_timeout 13 key_value_config 16 resolved_address_filter
 envoy.extensions.common.ratelimit.v3.RateLimitDescriptor 2 limit 3 hits_addend 4 is_negative_hits
@@ -96,4 +99,6 @@ envoy.service.discovery.v3.Resource 8 resource_name 7 cache_control
 envoy.type.matcher.v3.FilterStateMatcher 3 address_match
 envoy.type.matcher.v3.RegexMatcher 1 google_re2
 envoy.type.matcher.v3.StringMatcher 8 custom
-envoy.type.tracing.v3.CustomTag 3 environment 5 metadata 6 value 7 value_type`
+envoy.type.tracing.v3.CustomTag 3 environment 5 metadata 6 value 7 value_type
+opentelemetry.proto.common.v1.AnyValue 8 string_value_strindex
+opentelemetry.proto.common.v1.KeyValue 3 key_strindex`

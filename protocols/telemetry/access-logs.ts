@@ -1,13 +1,16 @@
-/** Writes lines of access logs: asks their filters, and bounds how many there are and how long one is. */
+/** Writes lines of access logs, bounded in number and length, and hands entries to collectors; asks their filters. */
 import { memoize } from '../../core/memoize.ts'
 import type { Cell } from '../../core/metrics.ts'
-import type { AccessLog } from '../../model/access-log/access-log.ts'
+import type { AccessLog, LogTarget } from '../../model/access-log/access-log.ts'
 import { matchesFilter } from '../../model/access-log/filter.ts'
-import { formatLine } from '../../model/access-log/format.ts'
+import type { EntryFormat } from '../../model/access-log/entry.ts'
+import { formatLine, type LogFormat } from '../../model/access-log/format.ts'
 import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { Context } from '../context.ts'
+import { encodeHttpEntry, encodeTcpEntry } from './export/als-entry.ts'
+import { encodeLogRecord } from './export/otlp-log.ts'
 
-type LogContext = Pick<Context, 'accessLogs' | 'metrics' | 'random' | 'clock' | 'log'>
+type LogContext = Pick<Context, 'accessLogs' | 'exports' | 'metrics' | 'random' | 'clock' | 'log'>
 
 /** A format may name the same long field many times. */
 export const MAX_LINE_BYTES = 64 * 1024
@@ -36,17 +39,22 @@ export class AccessLogs {
   }
 
   write(logs: readonly AccessLog[], facts: LogFacts): void {
-    const { accessLogs: output, random } = this.#ctx
-    if (!output) return
-    for (const { to, format, filter } of logs) {
-      if (filter && !matchesFilter(filter, facts, random)) continue
-      if (!this.#takesLine(output.maxLinesPerSecond)) continue
-      const line = formatLine(format, facts)
-      if (line === '') continue
-      const whole = line.length > MAX_LINE_BYTES ? `${line.slice(0, MAX_LINE_BYTES - 1)}\n` : line
-      if (output.write(to, Buffer.from(whole, 'latin1'))) this.#written.value++
-      else this.#notTaken.value++
+    for (const log of logs) {
+      const { filter } = log
+      if (filter && !matchesFilter(filter, facts, this.#ctx.random)) continue
+      if (log.collector) this.#ctx.exports?.send(log.collector, 'logs', encodeEntry(log.entry, facts))
+      else this.#writeLine(log.to, log.format, facts)
     }
+  }
+
+  #writeLine(to: LogTarget, format: LogFormat, facts: LogFacts): void {
+    const { accessLogs: output } = this.#ctx
+    if (!output || !this.#takesLine(output.maxLinesPerSecond)) return
+    const line = formatLine(format, facts)
+    if (line === '') return
+    const whole = line.length > MAX_LINE_BYTES ? `${line.slice(0, MAX_LINE_BYTES - 1)}\n` : line
+    if (output.write(to, Buffer.from(whole, 'latin1'))) this.#written.value++
+    else this.#notTaken.value++
   }
 
   #takesLine(max: number): boolean {
@@ -69,6 +77,19 @@ export class AccessLogs {
     if (this.#untold === 0) return
     this.#ctx.log.warn({ evt: 'access-log.left-out', lines: this.#untold }, 'lines of access logs were left out')
     this.#untold = 0
+  }
+}
+
+function encodeEntry(format: EntryFormat, facts: LogFacts): Buffer {
+  switch (format.kind) {
+    case 'otlp':
+      return encodeLogRecord(format, facts)
+    case 'http':
+      return encodeHttpEntry(format, facts)
+    case 'tcp':
+      return encodeTcpEntry(facts)
+    default:
+      return format satisfies never
   }
 }
 

@@ -18,7 +18,7 @@ type Ended = {
   readonly conn: Connection | undefined
   readonly error: MeshError | undefined
 }
-type LogContext = Pick<Context, 'accessLogs' | 'metrics' | 'random' | 'clock' | 'log' | 'identity'>
+type LogContext = Pick<Context, 'accessLogs' | 'exports' | 'metrics' | 'random' | 'clock' | 'log' | 'identity'>
 
 export function logConnection(ended: Ended, ctx: LogContext): void {
   const { listener, conn } = ended

@@ -35,4 +35,16 @@ export const telemetry = () =>
           .default(10 * 1024 * 1024),
       })
       .prefault({}),
+    /** Spans and entries of access logs, on their way to collectors of the mesh. */
+    export: z
+      .strictObject({
+        /** Of what collectors do not take, in the state folder; 0: it waits in memory alone. */
+        maxDiskBytes: z
+          .number()
+          .int()
+          .min(0)
+          .max(1024 * 1024 * 1024)
+          .default(16 * 1024 * 1024),
+      })
+      .prefault({}),
   })

@@ -79,8 +79,17 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing':
     'client_sampling random_sampling overall_sampling max_path_tag_length custom_tags provider',
   'envoy.config.trace.v3.ZipkinConfig':
-    'collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version collector_hostname trace_context_option',
-  'envoy.config.trace.v3.OpenTelemetryConfig': 'grpc_service service_name',
+    'collector_cluster collector_endpoint trace_id_128bit shared_span_context collector_endpoint_version collector_hostname trace_context_option collector_service',
+  'envoy.config.trace.v3.OpenTelemetryConfig': 'grpc_service service_name http_service resource_detectors sampler',
+  'envoy.config.core.v3.HttpService': 'http_uri request_headers_to_add',
+  'envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig':
+    'common_config body attributes resource_attributes disable_builtin_labels stat_prefix formatters http_service grpc_service log_name ' +
+    'buffer_flush_interval buffer_size_bytes filter_state_objects_to_log',
+  'envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig':
+    'log_name grpc_service buffer_flush_interval buffer_size_bytes filter_state_objects_to_log transport_api_version',
+  'envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig':
+    'common_config additional_request_headers_to_log additional_response_headers_to_log additional_response_trailers_to_log',
+  'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig': 'common_config',
   'envoy.config.route.v3.Decorator': 'operation',
   'envoy.config.core.v3.GrpcService': 'envoy_grpc timeout initial_metadata',
   'envoy.config.core.v3.GrpcService.EnvoyGrpc': 'cluster_name authority',

@@ -15,6 +15,7 @@ import {
 } from '../../../proto/gen/envoy/extensions/access_loggers/stream/v3/stream_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
 import { DecodePath, hasUnknown, noteIgnored } from '../fields/decode-path.ts'
+import { decodeEntryLog } from './entry-log.ts'
 import { decodeLogFilter } from './log-filter.ts'
 import { decodeFormat, decodeJsonFormat, decodeTextFormat, LeftOut } from './log-format.ts'
 
@@ -54,13 +55,13 @@ function decodeQuietly(at: DecodePath, from: XAccessLog): AccessLog {
 }
 
 function decodeAccessLog(at: DecodePath, from: XAccessLog): AccessLog {
-  const { to, format } = targetOf(at.in('typed_config'), from)
+  const target = targetOf(at.in('typed_config'), from)
   const filter = from.filter && decodeLogFilter(at.in('filter'), from.filter)
   if (typeof filter === 'string') throw new LeftOut(filter)
-  return { to, format, ...(filter && { filter }) }
+  return { ...target, ...(filter && { filter }) }
 }
 
-function targetOf(at: DecodePath, { configType: { value: any } }: XAccessLog): Pick<AccessLog, 'to' | 'format'> {
+function targetOf(at: DecodePath, { configType: { value: any } }: XAccessLog): AccessLog {
   const file = unpack(at, any, FileAccessLogSchema)
   if (file) {
     noteIgnored(at, FileAccessLogSchema, file)
@@ -72,6 +73,8 @@ function targetOf(at: DecodePath, { configType: { value: any } }: XAccessLog): P
     const { case: how, value } = stream.accessLogFormat
     return { to: { kind: 'output' }, format: how ? decodeFormat(at.in('log_format'), value) : DEFAULT_FORMAT }
   }
+  const entries = decodeEntryLog(at, any)
+  if (entries) return entries
   throw new LeftOut(`${readEffectiveType(at, any) || 'no type'} is not implemented`)
 }
 

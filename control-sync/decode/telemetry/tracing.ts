@@ -3,8 +3,11 @@
  * Envoy traces nothing either.
  */
 import type { CustomTag, Tracing, TracingProvider } from '../../../model/http/tracing.ts'
-import type { GrpcService } from '../../../proto/gen/envoy/config/core/v3/grpc_service_pb.ts'
-import { OpenTelemetryConfigSchema } from '../../../proto/gen/envoy/config/trace/v3/opentelemetry_pb.ts'
+import type { Collector, Envelope } from '../../../model/access-log/collector.ts'
+import {
+  OpenTelemetryConfigSchema,
+  type OpenTelemetryConfig,
+} from '../../../proto/gen/envoy/config/trace/v3/opentelemetry_pb.ts'
 import {
   ZipkinConfig_CollectorEndpointVersion as Version,
   ZipkinConfig_TraceContextOption as Context,
@@ -15,7 +18,10 @@ import type { HttpConnectionManager_Tracing as XTracing } from '../../../proto/g
 import type { CustomTag as XTag } from '../../../proto/gen/envoy/type/tracing/v3/custom_tag_pb.ts'
 import type { Percent } from '../../../proto/gen/envoy/type/v3/percent_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
-import { DecodePath, hasUnknown, noteIgnored } from '../fields/decode-path.ts'
+import { EnvironmentResourceDetectorConfigSchema } from '../../../proto/gen/envoy/extensions/tracers/opentelemetry/resource_detectors/v3/environment_resource_detector_pb.ts'
+import { StaticConfigResourceDetectorConfigSchema } from '../../../proto/gen/envoy/extensions/tracers/opentelemetry/resource_detectors/v3/static_config_resource_detector_pb.ts'
+import { DecodePath, noteIgnored } from '../fields/decode-path.ts'
+import { decodeGrpcCollector, decodeHttpCollector } from './collector.ts'
 
 const MAX_TAGS = 64
 
@@ -68,41 +74,67 @@ function providerOf(at: DecodePath, { provider }: XTracing): TracingProvider | s
   const zipkin = unpack(at, any, ZipkinConfigSchema)
   if (zipkin) {
     noteIgnored(at, ZipkinConfigSchema, zipkin)
-    return zipkinOf(zipkin)
+    return zipkinOf(at, zipkin)
   }
   const otlp = unpack(at, any, OpenTelemetryConfigSchema)
   if (!otlp) return `the tracer ${readEffectiveType(at, any) || provider?.name || ''} is not implemented`
   noteIgnored(at, OpenTelemetryConfigSchema, otlp)
-  const grpc = findGrpcTarget(otlp.grpcService)
-  return grpc ? { kind: 'otlp', ...grpc, serviceName: otlp.serviceName } : 'its spans do not go to a cluster over gRPC'
+  return otlpOf(at, otlp)
 }
 
-function zipkinOf(from: ZipkinConfig): TracingProvider | string {
-  if (from.collectorCluster === '') return 'its collector is no cluster'
+const OTLP_PATH = '/opentelemetry.proto.collector.trace.v1.TraceService/Export'
+
+function otlpOf(at: DecodePath, from: OpenTelemetryConfig): TracingProvider | string {
+  const { grpcService, httpService, sampler, serviceName } = from
+  // It would decide instead of the percentages, which are all of them then.
+  if (sampler) return `its sampler ${readEffectiveType(at, sampler.typedConfig) || sampler.name} is not implemented`
+  const resource = serviceName === '' ? [] : ([['service.name', serviceName]] as const)
+  const envelope = {
+    kind: 'otlp',
+    of: 'spans',
+    ...detectResource(at.in('resource_detectors'), from, resource),
+  } as const
+  const to = httpService
+    ? decodeHttpCollector(at.in('http_service'), httpService, envelope)
+    : decodeGrpcCollector(at.in('grpc_service'), grpcService, OTLP_PATH, envelope)
+  return to ? { kind: 'otlp', to } : 'its spans do not go to a cluster'
+}
+
+/** What a detector finds goes before the name of the service, as in Envoy. */
+function detectResource(
+  at: DecodePath,
+  { resourceDetectors }: OpenTelemetryConfig,
+  resource: Extract<Envelope, { kind: 'otlp' }>['resource'],
+): Omit<Extract<Envelope, { kind: 'otlp' }>, 'kind' | 'of'> {
+  const found = new Map(resource)
+  let withEnvironment = false
+  for (const [i, { typedConfig }] of resourceDetectors.entries()) {
+    const here = at.item(i)
+    const fixed = unpack(here, typedConfig, StaticConfigResourceDetectorConfigSchema)
+    if (fixed) for (const [name, value] of Object.entries(fixed.attributes)) found.set(name, value)
+    else if (unpack(here, typedConfig, EnvironmentResourceDetectorConfigSchema)) withEnvironment = true
+    else here.ignore(`the resource detector ${readEffectiveType(here, typedConfig)} is not implemented`)
+  }
+  return { resource: [...found], ...(withEnvironment && { withEnvironment }) }
+}
+
+function zipkinOf(at: DecodePath, from: ZipkinConfig): TracingProvider | string {
   if (from.collectorEndpointVersion !== Version.HTTP_JSON) return 'its collector wants another form than JSON'
+  const to = zipkinCollector(at, from)
+  if (!to) return 'its collector is no cluster'
   return {
     kind: 'zipkin',
-    cluster: from.collectorCluster,
-    path: from.collectorEndpoint,
-    host: from.collectorHostname || from.collectorCluster,
+    to,
     isLong: from.traceId128bit,
     isShared: from.sharedSpanContext ?? true,
     withW3c: from.traceContextOption === Context.USE_B3_WITH_W3C_PROPAGATION,
   }
 }
 
-/** @returns undefined where it leads to no cluster */
-export function findGrpcTarget(
-  from: GrpcService | undefined,
-): { readonly cluster: string; readonly authority: string; readonly headers: readonly string[] } | undefined {
-  const { case: kind, value: envoy } = from?.targetSpecifier ?? {}
-  if (!from || kind !== 'envoyGrpc' || envoy!.clusterName === '' || hasUnknown(from)) return undefined
-  return {
-    cluster: envoy!.clusterName,
-    authority: envoy!.authority || envoy!.clusterName,
-    headers: from.initialMetadata.flatMap(({ key, value }) =>
-      FIELD_NAME.test(key) && !/[\0\r\n]/.test(value) ? [key.toLowerCase(), value] : [],
-    ),
-  }
+function zipkinCollector(at: DecodePath, from: ZipkinConfig): Collector | undefined {
+  const envelope = { kind: 'zipkin' } as const
+  if (from.collectorService) return decodeHttpCollector(at.in('collector_service'), from.collectorService, envelope)
+  const { collectorCluster: cluster, collectorHostname, collectorEndpoint: path } = from
+  if (cluster === '') return undefined
+  return { cluster, authority: collectorHostname || cluster, path, headers: [], speaks: 'http', envelope }
 }
-const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/

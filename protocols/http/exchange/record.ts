@@ -6,6 +6,7 @@ import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Address } from '../../../core/os/network.ts'
 import type { Tracing } from '../../../model/http/tracing.ts'
+import { encodeOtlpSpan, encodeZipkinSpan } from '../../telemetry/tracing/encode.ts'
 import { finishSpan } from '../../telemetry/tracing/tracer.ts'
 import { getAccessLogs } from '../../telemetry/access-logs.ts'
 import { isGrpc } from '../../router.ts'
@@ -195,11 +196,14 @@ function reportSpan(
   ctx: Context,
 ): void {
   const { span } = request
-  if (!span?.isSampled || !ctx.spans) return
+  if (!span?.isSampled || !ctx.exports) return
   const { plan } = record
   const name = plan?.kind === 'forward' ? plan.routed.route.spanName : undefined
   const isInbound = client.conn.listener.direction === 'inbound'
   const nodeId = ctx.telemetry?.nodeId() ?? ''
   const finished = finishSpan(span, { tracing, facts, isInbound, scheme: request.scheme, name, nodeId })
-  ctx.spans.report(tracing.provider, finished)
+  const { provider } = tracing
+  const item =
+    provider.kind === 'otlp' ? encodeOtlpSpan(finished) : encodeZipkinSpan(finished, ctx.telemetry?.serviceName ?? '')
+  ctx.exports.send(provider.to, 'spans', item)
 }

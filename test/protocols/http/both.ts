@@ -6,7 +6,7 @@ import http2 from 'node:http2'
 import net from 'node:net'
 import { Current } from '../../../core/current.ts'
 import type { Log } from '../../../core/log.ts'
-import type { SpanOutput } from '../../../model/http/tracing.ts'
+import type { ExportOutput } from '../../../model/access-log/collector.ts'
 import type { AccessLogOutput } from '../../../model/access-log/access-log.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import type { Cluster } from '../../../model/cluster.ts'
@@ -48,7 +48,7 @@ type Options = {
   cluster?: Partial<Cluster>
   log?: Log
   accessLogs?: AccessLogOutput
-  spans?: SpanOutput
+  exports?: ExportOutput
   direction?: Listener['direction']
   answer?: http.RequestListener
   onContinue?: http.RequestListener
@@ -82,7 +82,7 @@ export class Both {
     const ctx = realContext({
       ...(p.log && { log: p.log }),
       ...(p.accessLogs && { accessLogs: p.accessLogs }),
-      ...(p.spans && { spans: p.spans }),
+      ...(p.exports && { exports: p.exports }),
       metrics: both.metrics,
       tables: new Current<Tables>(tablesOf([toOrigin, ...(p.clusters ?? [])])),
       limits: { ...DEFAULT_LIMITS, ...p.limits },

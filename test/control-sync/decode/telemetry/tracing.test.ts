@@ -61,9 +61,14 @@ test('as istiod sends it for Zipkin', () => {
     ],
     provider: {
       kind: 'zipkin',
-      cluster: 'zipkin',
-      path: '/api/v2/spans',
-      host: 'z.test',
+      to: {
+        cluster: 'zipkin',
+        authority: 'z.test',
+        path: '/api/v2/spans',
+        headers: [],
+        speaks: 'http',
+        envelope: { kind: 'zipkin' },
+      },
       isLong: true,
       isShared: false,
       withW3c: true,
@@ -86,15 +91,66 @@ test('as istiod sends it for OpenTelemetry', () => {
   })
   assert.deepEqual(made?.provider, {
     kind: 'otlp',
-    cluster: 'outbound|4317||otel',
-    authority: 'otel.test',
-    serviceName: 'svc',
-    headers: ['x-a', 'b'],
+    to: {
+      cluster: 'outbound|4317||otel',
+      authority: 'otel.test',
+      path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+      headers: ['x-a', 'b'],
+      speaks: 'grpc',
+      envelope: { kind: 'otlp', of: 'spans', resource: [['service.name', 'svc']] },
+    },
   })
   assert.deepEqual(
     [made?.clientSampling, made?.randomSampling, made?.overallSampling, made?.maxPathLength],
     [1, 1, 1, 256],
   )
+})
+const HTTP_SERVICE = {
+  http_uri: { uri: 'otel.test/v1/traces', cluster: 'c', timeout: '3s' },
+  request_headers_to_add: [{ header: { key: 'X-K', value: 'v' } }],
+}
+const HTTP = {
+  cluster: 'c',
+  authority: 'otel.test',
+  path: '/v1/traces',
+  headers: ['x-k', 'v'],
+  timeoutMs: 3_000,
+  speaks: 'http',
+}
+test('OpenTelemetry over HTTP, with resource detectors; unknown ones are told', () => {
+  const detector = (name: string, more: JsonObject = {}): JsonObject => ({
+    name: 'd',
+    typed_config: {
+      '@type': `type.googleapis.com/envoy.extensions.tracers.opentelemetry.resource_detectors.v3.${name}`,
+      ...more,
+    },
+  })
+  const { made, skipped, ignored } = decode({
+    provider: otlp({
+      service_name: 'svc',
+      http_service: HTTP_SERVICE,
+      resource_detectors: [
+        detector('EnvironmentResourceDetectorConfig'),
+        detector('StaticConfigResourceDetectorConfig', { attributes: { 'service.name': 'other', site: 'north' } }),
+        { name: 'x', typed_config: { '@type': `${T}.ZipkinConfig` } },
+      ],
+    }),
+  })
+  const resource = [
+    ['service.name', 'other'],
+    ['site', 'north'],
+  ]
+  assert.deepEqual(made?.provider, {
+    kind: 'otlp',
+    to: { ...HTTP, envelope: { kind: 'otlp', of: 'spans', resource, withEnvironment: true } },
+  })
+  assert.deepEqual(skipped, [])
+  assert.equal(ignored.length, 1)
+  assert.match(ignored[0]!, /resource_detectors\[2\] \(the resource detector envoy\.config/)
+})
+test('Zipkin by collector_service, as istiod sends it since 1.29: it goes before the older fields', () => {
+  const { made, ignored } = decode({ provider: zipkin({ collector_service: HTTP_SERVICE }) })
+  assert.deepEqual([made?.provider.to, ignored], [{ ...HTTP, envelope: { kind: 'zipkin' } }, []])
 })
 test('without a provider nothing is traced, and nothing is told', () => {
   assert.deepEqual(decode({ random_sampling: { value: 50 } }), { made: undefined, skipped: [], ignored: [] })
@@ -106,7 +162,12 @@ for (const [provider, words] of [
   ],
   [zipkin({ collector_endpoint_version: 'HTTP_PROTO' }), /another form than JSON/],
   [zipkin({ collector_cluster: '' }), /no cluster/],
-  [otlp({}), /do not go to a cluster over gRPC/],
+  [otlp({}), /do not go to a cluster/],
+  [
+    otlp({ sampler: { name: 'dynatrace', typed_config: { '@type': `${T}.ZipkinConfig` } } }),
+    /its sampler envoy\.config\.trace\.v3\.ZipkinConfig is not implemented/,
+  ],
+  [zipkin({ collector_service: { http_uri: { uri: '/x', timeout: '1s' } } }), /no cluster/],
 ] as const)
   test(`left out and told: ${words.source}`, () => {
     const { made, skipped, ignored } = decode({ provider })

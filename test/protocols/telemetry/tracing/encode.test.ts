@@ -2,7 +2,9 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
 import type { FinishedSpan } from '../../../../model/http/tracing.ts'
-import { encodeOtlpSpans, encodeZipkin } from '../../../../protocols/telemetry/tracing/encode.ts'
+import { encodeRequest } from '../../../../protocols/telemetry/export/envelope.ts'
+import { encodeOtlpSpan, encodeZipkinSpan } from '../../../../protocols/telemetry/tracing/encode.ts'
+import { OTLP, ZIPKIN } from '../export/collectors.ts'
 
 const span: FinishedSpan = {
   traceId: '463ac35c9f6413ad48485a3953bb6124',
@@ -19,6 +21,8 @@ const span: FinishedSpan = {
   tags: [['k', 'v'.repeat(200)]],
   local: { host: '10.0.0.1', port: 80 },
 }
+const SENDER = { nodeId: 'n', cluster: 'c', serviceName: 'own' }
+const encodeOtlpSpans = (...spans: FinishedSpan[]): Buffer => encodeRequest(OTLP, spans.map(encodeOtlpSpan), SENDER)
 type Fields = [no: number, value: Uint8Array | bigint | number][]
 function read(bytes: Uint8Array): Fields {
   const reader = new BinaryReader(bytes)
@@ -42,7 +46,7 @@ const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 const hex = (bytes: unknown): string => Buffer.from(bytes as Uint8Array).toString('hex')
 
 test('OTLP: a message of gRPC with the fields of opentelemetry.proto.trace.v1.Span', () => {
-  const framed = encodeOtlpSpans([span, span], 'svc')
+  const framed = encodeOtlpSpans(span, span)
   assert.deepEqual([framed[0], framed.readUInt32BE(1)], [0, framed.length - 5])
   const resourceSpans = within(framed.subarray(5), 1)
   assert.equal(text(within(resourceSpans, 1, 1, 1)), 'service.name')
@@ -69,12 +73,15 @@ test('OTLP: what is not there is left out, and a short trace id is filled up', (
     traceId: span.id,
     kind: 'client',
   } as const
-  const fields = new Map(read(within(encodeOtlpSpans([plain], 's').subarray(5), 1, 2, 2)))
+  const fields = new Map(read(within(encodeOtlpSpans(plain).subarray(5), 1, 2, 2)))
   assert.deepEqual([fields.has(3), fields.has(4), fields.has(15), fields.get(6)], [false, false, false, 3])
   assert.equal(hex(fields.get(1)), '0'.repeat(16) + span.id)
 })
 test('Zipkin: JSON with microseconds', () => {
-  const [made] = JSON.parse(encodeZipkin([span], 'svc').toString()) as Record<string, unknown>[]
+  const [made] = JSON.parse(encodeRequest(ZIPKIN, [encodeZipkinSpan(span, 'svc')], SENDER).toString()) as Record<
+    string,
+    unknown
+  >[]
   assert.deepEqual(made, {
     traceId: span.traceId,
     id: span.id,

@@ -2,16 +2,15 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Span, TracingProvider } from '../../../../model/http/tracing.ts'
 import { readContext, writeContext } from '../../../../protocols/telemetry/tracing/propagation.ts'
+import { OTLP as OTLP_COLLECTOR, ZIPKIN as ZIPKIN_COLLECTOR } from '../export/collectors.ts'
 
 const T = '463ac35c9f6413ad48485a3953bb6124'
 const S = 'a2fb4a1d1a96d312'
 const P = '0020000000000001'
-const OTLP: TracingProvider = { kind: 'otlp', cluster: 'c', authority: 'c', serviceName: '', headers: [] }
+const OTLP: TracingProvider = { kind: 'otlp', to: OTLP_COLLECTOR }
 const ZIPKIN = {
   kind: 'zipkin',
-  cluster: 'c',
-  path: '/api/v2/spans',
-  host: 'c',
+  to: ZIPKIN_COLLECTOR,
   isLong: true,
   isShared: true,
   withW3c: false,

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Tracing } from '../../../../model/http/tracing.ts'
 import { startSpan, finishSpan } from '../../../../protocols/telemetry/tracing/tracer.ts'
+import { OTLP } from '../export/collectors.ts'
 import { factsOf } from '../../../model/access-log-facts.ts'
 
 const tracing = (more: Partial<Tracing> = {}): Tracing => ({
@@ -11,7 +12,7 @@ const tracing = (more: Partial<Tracing> = {}): Tracing => ({
   overallSampling: 1,
   maxPathLength: 256,
   tags: [],
-  provider: { kind: 'otlp', cluster: 'c', authority: 'c', serviceName: '', headers: [] },
+  provider: { kind: 'otlp', to: OTLP },
   ...more,
 })
 /** 5,000 of 10,000. */

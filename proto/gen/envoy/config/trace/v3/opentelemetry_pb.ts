@@ -5,7 +5,9 @@
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../descriptors.ts";
+import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
 import type { GrpcService } from "../../core/v3/grpc_service_pb.ts";
+import type { HttpService } from "../../core/v3/http_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
@@ -27,6 +29,21 @@ export type OpenTelemetryConfig = Message<"envoy.config.trace.v3.OpenTelemetryCo
    * @generated from field: string service_name = 2;
    */
   serviceName: string;
+
+  /**
+   * @generated from field: envoy.config.core.v3.HttpService http_service = 3;
+   */
+  httpService?: HttpService | undefined;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig resource_detectors = 4;
+   */
+  resourceDetectors: TypedExtensionConfig[];
+
+  /**
+   * @generated from field: envoy.config.core.v3.TypedExtensionConfig sampler = 5;
+   */
+  sampler?: TypedExtensionConfig | undefined;
 };
 
 /**

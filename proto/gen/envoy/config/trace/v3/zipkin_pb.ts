@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../descriptors.ts";
+import type { HttpService } from "../../core/v3/http_service_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
@@ -51,6 +52,11 @@ export type ZipkinConfig = Message<"envoy.config.trace.v3.ZipkinConfig"> & {
    * @generated from field: envoy.config.trace.v3.ZipkinConfig.TraceContextOption trace_context_option = 8;
    */
   traceContextOption: ZipkinConfig_TraceContextOption;
+
+  /**
+   * @generated from field: envoy.config.core.v3.HttpService collector_service = 9;
+   */
+  collectorService?: HttpService | undefined;
 };
 
 /**
