@@ -56,6 +56,9 @@ const spool = () =>
       .int()
       .min(MIN_DISK_FREE_BYTES)
       .default(32 * 1024 * 1024),
+    /** Of damaged files that were set aside beside the spool: more, or more bytes, and the oldest are removed. */
+    maxDamagedFiles: bytes().default(3),
+    maxDamagedBytes: bytes().default(256 * 1024 * 1024),
     /** `refuse`: MQTT 5 clients get 0x97, older ones are not read from until there is room. */
     whenFull: z.enum(['refuse', 'drop-oldest']).default('refuse'),
   })

@@ -80,8 +80,13 @@ function describeTraffic({ http, mqtt, spool }: AgentStatus): Row[] {
     ],
     ['mqtt', `${mqtt.connections} clients, ${mqtt.sessions} sessions, ${mqtt.retained} retained`],
     ['spool', `${spool.messages} messages, ${size(spool.bytes)} of ${size(spool.maxBytes)}, ${spool.profile}`],
+    ...describeDamaged(spool),
     ...describeWear(spool),
   ]
+}
+/** Set aside in earlier runs, too: they take room until somebody deletes them. */
+function describeDamaged({ damagedFiles, damagedBytes }: AgentStatus['spool']): Row[] {
+  return damagedFiles === 0 ? [] : [['', `${damagedFiles} damaged files beside it at the start, ${size(damagedBytes)}`]]
 }
 function describeWear({ writtenPerDay: wear, profile }: AgentStatus['spool']): Row[] {
   if (!wear) return []

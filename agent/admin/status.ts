@@ -98,6 +98,9 @@ export type AgentStatus = {
     readonly writtenBytes: number | undefined
     /** In a day, as in the last `overSec` seconds. */
     readonly writtenPerDay: { readonly bytes: number; readonly overSec: number } | undefined
+    /** Kept beside it, as it was opened. */
+    readonly damagedFiles: number
+    readonly damagedBytes: number
   }
   readonly bridge: readonly {
     readonly cluster: string

@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { replaceAtomically } from '../os/atomic-write.ts'
 import { toBindingOption } from './sqlite-addon.ts'
 import { mark } from './sqlite-loss.ts'
+import type { DamagedLimits } from './damaged-files.ts'
 import type { DurabilityProfile, Row, Source, Statement } from './storage.ts'
 
 export type OpenFile = {
@@ -25,6 +26,7 @@ export type OpenFile = {
   /** `fail`: the file was open before, and whoever uses it still believes in what was in it. */
   readonly whenDamaged: 'set aside' | 'fail'
   readonly tellsLoss?: boolean
+  readonly damagedLimits?: DamagedLimits
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
+import { NONE_DAMAGED, SUFFIXES, tidyDamaged } from './damaged-files.ts'
 import { replaceAtomically, syncFolder, type SlowCalls } from '../os/atomic-write.ts'
 import {
   readChunks,
@@ -22,10 +23,15 @@ export type Found = Omit<Opened, 'storage'> & { readonly opened: SqliteFile }
 /** Rejects with `code` MESH_STORAGE_NEWER, or what SQLite or the system say. */
 export async function openSqlite(o: OpenFile): Promise<Found> {
   const lost = o.tellsLoss && o.whenDamaged === 'set aside' ? findLoss(o.path, o.profile) : undefined
-  return { ...(await openFile(o, lost)), lost }
+  const found = await openFile(o, lost)
+  const { damagedLimits = o.previous === undefined ? undefined : OF_COPIED } = o
+  // Whoever opens it again counts nothing.
+  const damaged =
+    damagedLimits && o.whenDamaged === 'set aside' ? tidyDamaged(o.path, damagedLimits, found.setAside) : NONE_DAMAGED
+  return { ...found, lost, damaged }
 }
 
-async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Found> {
+async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Omit<Found, 'damaged'>> {
   const copy = o.previous !== undefined && readSize(o.previous) > 0 ? o.previous : undefined
   const previous = copy === undefined ? 'none' : 'there'
   if (o.whenDamaged === 'fail' && readSize(o.path) === 0)
@@ -44,7 +50,6 @@ async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Found> {
   const cleared = await clearWay(o.path, o.stamp)
   // A log alone is worth something only where no copy stands in for the file.
   const setAside = wasThere || o.previous === undefined ? cleared : undefined
-  if (o.previous !== undefined) forgetOld(o.path)
   if (o.startFrom === 'nothing' || copy === undefined)
     return { opened: SqliteFile.open(o), source: 'nothing', setAside, previous }
   try {
@@ -58,8 +63,7 @@ async function openFile(o: OpenFile, lost: Loss | undefined): Promise<Found> {
 }
 
 /** Of a file that has a copy: where it comes from again more is of no use. */
-const MAX_SET_ASIDE = 3
-const SUFFIXES = ['', '-wal', '-shm', '-journal']
+const OF_COPIED = { maxFiles: 3, maxBytes: Infinity }
 
 /**
  * Nothing is left at `path`, and no log of it: SQLite would apply one to whatever file lies beside it. On the disk,
@@ -81,15 +85,6 @@ export async function clearWay(
   return left.includes('') || left.includes('-wal') ? aside : undefined
 }
 export type ClearCalls = SlowCalls & { readdir(folder: string): Promise<string[]> }
-
-/** A disk that breaks files again and again must not be filled with what is replaced anyway. */
-function forgetOld(file: string): void {
-  const folder = path.dirname(file)
-  const found = fs.readdirSync(folder).filter((name) => name.startsWith(`${path.basename(file)}.damaged-`))
-  const kept = new Set(found.map(withoutSuffix).sort().slice(-MAX_SET_ASIDE))
-  for (const name of found) if (!kept.has(withoutSuffix(name))) fs.rmSync(path.join(folder, name), { force: true })
-}
-const withoutSuffix = (name: string): string => name.replace(/-(wal|shm|journal)$/, '')
 
 async function bringBack(copy: string, file: string): Promise<void> {
   const fd = fs.openSync(copy, 'r')

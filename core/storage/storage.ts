@@ -3,6 +3,7 @@
  * Reads and writes are asynchronous; writes that arrive while a commit runs form the next transaction (group commit).
  */
 
+import type { Damaged, DamagedLimits } from './damaged-files.ts'
 export type SqlValue = string | number | bigint | null | Uint8Array
 export type Row = Readonly<Record<string, SqlValue>>
 /** For `?` in their order, or for `@name`; statements that share an object of these are handed over with one. */
@@ -47,8 +48,7 @@ export type StorageStats = {
   fsyncs: number
   /** To the device, in whole pages (written-bytes.ts); undefined: the system does not say. */
   writtenBytes: number | undefined
-  /** Statements waiting for the running commit to end. */
-  waiting: number
+  /** Statements waiting for the running commit to end. */ waiting: number
 }
 
 /** What a file starts from: itself, the copy that `copyTo` made of it, or nothing. */
@@ -66,8 +66,7 @@ export type StorageOptions = {
    * Left out: `file`.
    */
   readonly startFrom?: Source
-  /** Of pages in memory. Left out: 2 MiB. */
-  readonly cacheBytes?: number
+  /** Of pages in memory. Left out: 2 MiB. */ readonly cacheBytes?: number
   /**
    * `as read`: the user checks what it reads, so opening costs nothing. Left out: all pages, up to some size of the
    * file.
@@ -75,6 +74,7 @@ export type StorageOptions = {
   readonly check?: 'whole' | 'as read'
   /** Tells by a mark beside the file when it, or its log, is lost: SQLite would take it for new. Left out: no. */
   readonly tellsLoss?: boolean
+  /** Left out: of a file that has a copy three, of others all. */ readonly damagedLimits?: DamagedLimits
 }
 
 /** `broken log`: commits lie behind a broken frame. `unsynced`: they were not synced. `log end`: its last frame is broken. */
@@ -86,8 +86,8 @@ export type Opened = {
   readonly source: Source
   /** New name of a damaged file: `<path>.damaged-<stamp>`. */
   readonly setAside: string | undefined
-  /** With tellsLoss: what is not there any more. */
-  readonly lost?: Loss | undefined
+  /** With tellsLoss: what is not there any more. */ readonly lost?: Loss | undefined
+  /** What is kept of damaged files, where they have limits. */ readonly damaged: Damaged
   /** Of the copy; one that is damaged stays where it is until the next replaces it. */
   readonly previous: 'none' | 'there' | 'damaged'
 }

@@ -179,6 +179,7 @@ class WorkerStorage implements Storage, ThreadUser {
           setAside: message.setAside,
           previous: message.previous,
           lost: message.lost,
+          damaged: message.damaged,
         })
         this.#next(this.#state === 'open' ? 'batched' : 'at once')
         if (this.#state === 'closing' && !this.#running) this.#thread.send({ kind: 'close', file: this.#file })

@@ -4,6 +4,7 @@
  */
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
+import type { Damaged } from '../../../core/storage/damaged-files.ts'
 
 export type DamagedPart = 'segment' | 'queue' | 'session' | 'subscription' | 'retained' | 'inbound' | 'page' | 'log'
 
@@ -12,6 +13,7 @@ const MAX_PLACES = 5
 
 export class Losses {
   readonly #log: Log
+  readonly #metrics: Metrics
   readonly #parts: (what: DamagedPart) => { value: number }
   readonly #messages: { value: number }
   readonly #sentences: string[] = []
@@ -22,6 +24,7 @@ export class Losses {
 
   constructor({ log, metrics }: { readonly log: Log; readonly metrics: Metrics }) {
     this.#log = log
+    this.#metrics = metrics
     const parts = metrics.counter(
       'mesh_mqtt_spool_damaged_total',
       'Parts of the spool that could not be read back and were given up.',
@@ -44,6 +47,28 @@ export class Losses {
   }
   get lostMessages(): number {
     return this.#lostMessages
+  }
+
+  /** Those that are kept beside the spool, as it was opened. */
+  countDamagedFiles({ files, bytes, removed }: Damaged): void {
+    this.#metrics.gaugeOf(
+      'mesh_mqtt_spool_damaged_files',
+      'Damaged files that are kept beside the spool (mqtt.spool.maxDamagedFiles, maxDamagedBytes).',
+      () => files,
+    )
+    this.#metrics.gaugeOf('mesh_mqtt_spool_damaged_files_bytes', 'Their bytes.', () => bytes)
+    this.#metrics
+      .counter(
+        'mesh_mqtt_spool_damaged_files_removed_total',
+        'Damaged files that were removed at the start because there were more than may be kept.',
+        [],
+      )
+      .cell({}).value += removed
+    if (removed > 0)
+      this.#log.warn(
+        { evt: 'spool.damaged.removed', files: removed },
+        'damaged files of the spool were removed because there are more than mqtt.spool.maxDamagedFiles and maxDamagedBytes allow',
+      )
   }
 
   /** Of the file as a whole, which whoever calls has logged. */

@@ -7,7 +7,7 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
-import type { DurabilityProfile, Loss, OpenStorage, Storage } from '../../../core/storage/storage.ts'
+import type { DurabilityProfile, Loss, Opened, OpenStorage, Storage } from '../../../core/storage/storage.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type {
   Durability,
@@ -42,6 +42,9 @@ export type SpoolStats = {
   /** To the device since the start, and in a day as in the last one; undefined: the system does not say. */
   readonly writtenBytes: number | undefined
   readonly writtenPerDay: PerDay | undefined
+  /** Damaged files that are kept beside it. */
+  readonly damagedFiles: number
+  readonly damagedBytes: number
 }
 export type Spool = Durability &
   AsyncDisposable & {
@@ -79,14 +82,16 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   }
 }
 async function openFrom(options: SpoolOptions, startFrom: 'file' | 'nothing'): Promise<Spool> {
-  const { storage, setAside, lost } = await options.openStorage({
+  const { profile, maxDamagedFiles, maxDamagedBytes } = options.policy.spool
+  const { storage, setAside, lost, damaged } = await options.openStorage({
     path: options.path,
-    profile: options.policy.spool.profile,
+    profile,
+    damagedLimits: { maxFiles: maxDamagedFiles, maxBytes: maxDamagedBytes },
     migrations: MIGRATIONS,
     startFrom,
     tellsLoss: true,
   })
-  const made = new SqliteSpool(options, storage, setAside)
+  const made = new SqliteSpool(options, storage, { setAside, damaged })
   try {
     if (lost !== undefined) made.tellLoss(lost)
     if (setAside !== undefined) await made.salvage(setAside)
@@ -117,13 +122,15 @@ class SqliteSpool implements Spool, QueueHost {
   readonly #retainedRows = new RetainedRows()
   readonly #losses: Losses
   readonly #rate: DailyRate
+  readonly #damaged: Pick<SpoolStats, 'damagedFiles' | 'damagedBytes'>
   #queueIds = 0
   #closed: Promise<void> | undefined
 
-  constructor(options: SpoolOptions, storage: Storage, setAside: string | undefined) {
+  constructor(options: SpoolOptions, storage: Storage, { setAside, damaged }: Pick<Opened, 'setAside' | 'damaged'>) {
     this.#o = options
     this.#storage = storage
     this.setAside = setAside
+    this.#damaged = { damagedFiles: damaged.files, damagedBytes: damaged.bytes }
     const { metrics, clock, policy } = options
     this.#rate = new DailyRate(clock.monotonicMs())
     const written = metrics
@@ -146,6 +153,7 @@ class SqliteSpool implements Spool, QueueHost {
       spareBytes: async () => Number((await storage.query({ sql: SQL.spareBytes }))[0]?.['bytes']),
     })
     this.#losses = new Losses(options)
+    this.#losses.countDamagedFiles(damaged)
     metrics.gaugeOf('mesh_mqtt_spool_messages', 'Messages in the spool, once per queue.', () => this.#room.messages)
     metrics.gaugeOf('mesh_mqtt_spool_bytes', 'Bytes of the messages in the spool.', () => this.#room.bytes)
     metrics.gaugeOf(
@@ -175,7 +183,7 @@ class SqliteSpool implements Spool, QueueHost {
     const { writtenBytes } = this.#storage.stats
     const writtenPerDay =
       writtenBytes === undefined ? undefined : this.#rate.read(writtenBytes, this.#o.clock.monotonicMs())
-    return { messages, bytes, maxBytes, profile, writtenBytes, writtenPerDay }
+    return { messages, bytes, maxBytes, profile, writtenBytes, writtenPerDay, ...this.#damaged }
   }
 
   /** @param from name of the damaged file */

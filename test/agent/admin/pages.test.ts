@@ -39,7 +39,16 @@ const status = {
   dns: undefined,
   http: { requests: 0, retriesSent: 0, retriesHeldBack: 0, denied: 0 },
   mqtt: { connections: 0, sessions: 0, retained: 0 },
-  spool: { profile: 'strict', messages: 0, bytes: 0, maxBytes: 0, writtenBytes: undefined, writtenPerDay: undefined },
+  spool: {
+    profile: 'strict',
+    messages: 0,
+    bytes: 0,
+    maxBytes: 0,
+    writtenBytes: undefined,
+    writtenPerDay: undefined,
+    damagedFiles: 0,
+    damagedBytes: 0,
+  },
   bridge: [],
   problems: [],
 } as const satisfies AgentStatus

@@ -53,6 +53,8 @@ const BUSY: AgentStatus = {
     maxBytes: 67_108_864,
     writtenBytes: 5_000_000,
     writtenPerDay: { bytes: 123_456_789, overSec: 7_200 },
+    damagedFiles: 2,
+    damagedBytes: 33_554_432,
   },
   bridge: [
     {
@@ -83,7 +85,7 @@ const FRESH: AgentStatus = {
   workload: undefined,
   listeners: [],
   dns: undefined,
-  spool: { ...BUSY.spool, writtenBytes: undefined, writtenPerDay: undefined },
+  spool: { ...BUSY.spool, writtenBytes: undefined, writtenPerDay: undefined, damagedFiles: 0 },
   bridge: [],
 }
 
@@ -103,6 +105,7 @@ workload      http 127.0.0.1:8080/: healthy for 50 s, not told to the control pl
 http          10 requests, 2 safe retries, 1 held back, 3 denied
 mqtt          5 clients, 6 sessions, 7 retained
 spool         8 messages, 9999 B of 64 MiB, balanced
+              2 damaged files beside it at the start, 32 MiB
               118 MiB a day to the disk with balanced, by the last 2 h
 bridge        cloud: connected, 1 queued, 2 sent, 3 received; host scada online; host mes offline for 12 min, 1 held
 bridge        other: refused, 0 queued, 0 sent, 0 received; not authorized
