@@ -16,6 +16,7 @@ import { PacketParser } from '../codec/parser.ts'
 import { createViolation, REASON, toReason } from '../codec/reason.ts'
 import { encodeRefusal } from '../codec/refusal.ts'
 import type { Holder } from '../memory.ts'
+import { BITS, mayReadAhead, STOPPING } from '../pauses.ts'
 import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
@@ -46,25 +47,6 @@ type At =
   | { readonly at: 'connecting'; readonly deadline: Timer | undefined }
   | { readonly at: 'connected'; readonly connected: Connected; readonly keepAlive: KeepAlive }
   | { readonly at: 'closed' }
-
-/** Of one number, because a set takes 180 bytes of each idle client. */
-const BITS: Readonly<Record<PauseReason, number>> = {
-  commits: 1,
-  subscriptions: 2,
-  acting: 4,
-  pings: 8,
-  turn: 16,
-  rate: 32,
-  spool: 64,
-  receivers: 128,
-  socket: 256,
-  connecting: 512,
-}
-/**
- * Pauses that also stop packets of the chunk at hand: they must not overtake a packet that does not act yet, and a
- * filter on its way to the disk takes a hundred times its bytes.
- */
-const STOPPING = BITS.acting | BITS.subscriptions | BITS.pings | BITS.turn | BITS.rate
 
 export class Client implements Reading, Holder {
   readonly #state: BrokerState
@@ -150,7 +132,7 @@ export class Client implements Reading, Holder {
 
   hold(why: PauseReason): void {
     this.#pauses |= BITS[why]
-    this.#stream.pause()
+    if (!mayReadAhead(this.#pauses, this.#parser.heldBytes)) this.#stream.pause()
   }
   release(why: PauseReason): boolean {
     if ((this.#pauses & BITS[why]) === 0) return false
@@ -169,10 +151,21 @@ export class Client implements Reading, Holder {
     this.#state.memory.budget.garbage?.received(chunk.length)
     this.#parser.push(chunk)
     this.#takePackets()
+    if (this.#pauses !== 0 && !mayReadAhead(this.#pauses, this.#parser.heldBytes)) this.#stream.pause()
   }
   #onInputEnd(): void {
     if (this.#mayTake() || this.#now.at === 'closed') this.#end(ENDED, 'lost')
-    else this.#inputEnd ??= this.#state.ctx.clock.after(INPUT_END_TIMEOUT_MS, () => this.#end(ENDED, 'lost'))
+    else this.#inputEnd ??= this.#state.ctx.clock.after(INPUT_END_TIMEOUT_MS, () => this.#endInput())
+  }
+  /** What came before the end has no time to act any more. DISCONNECT says what becomes of session and will all the same. */
+  #endInput(): void {
+    try {
+      for (let packet = this.#parser.next(); packet && this.#now.at === 'connected'; packet = this.#parser.next())
+        if (packet.type === 'disconnect') this.#now.connected.take(packet)
+    } catch {
+      /* it has not left in order */
+    }
+    this.#end(ENDED, 'lost')
   }
   #takePackets(): void {
     try {

@@ -186,7 +186,7 @@ test('CONNECT, PUBLISH and DISCONNECT of a client that does not wait for CONNACK
   assert.deepEqual(await watcher.seen(), ['publish a at once q0'])
 })
 
-test('a client that ended is gone after five seconds while the disk stands still, with its will', async () => {
+test('a client that ended is gone after five seconds while the disk stands still, without its will after DISCONNECT', async () => {
   const t = createBusyBroker()
   const watcher = await watched(t)
   const c = t.open()
@@ -199,5 +199,61 @@ test('a client that ended is gone after five seconds while the disk stands still
   await t.clock.advance(1)
   assert.equal(c.closed, true)
   t.durability.resume()
-  assert.deepEqual((await watcher.seen()).slice(400), ['publish will lost q0'])
+  assert.deepEqual((await watcher.seen()).slice(400), [])
+})
+
+const DISCONNECT_WITH_WILL: Packet = { type: 'disconnect', reason: 4, properties: NO_PROPERTIES }
+for (const [name, tail, isWillHeard] of [
+  ['DISCONNECT', [DISCONNECT], false],
+  ['nothing', [], true],
+  ['PUBLISH and DISCONNECT', [publish('b', 'x'), DISCONNECT], false],
+  ['DISCONNECT that wants the will', [DISCONNECT_WITH_WILL], true],
+  ['a packet that no client sends, and DISCONNECT', [{ type: 'pingresp' }, DISCONNECT], true],
+] as const)
+  test(`the disk stands still: SUBSCRIBE, ${name} and the end in one chunk are noticed, and the subscription is kept`, async () => {
+    const t = new TestBroker()
+    const watcher = await watched(t)
+    const c = t.open()
+    await c.connect({ clientId: 'c', will: WILL, ...KEEP })
+    t.durability.hold()
+    c.send(subscribe(1, 'own', 1), ...tail)
+    c.stream.end()
+    await t.clock.advance(4_999)
+    assert.equal(t.broker.stats.connections, 2, 'what came before the end may still act')
+    await t.clock.advance(1)
+    await t.clock.advance(1_000)
+    assert.equal(t.broker.stats.connections, 1)
+    t.durability.resume()
+    assert.deepEqual(await watcher.seen(), isWillHeard ? ['publish will lost q0'] : [])
+    const again = await kept(t)
+    again.publish('own', 'kept')
+    assert.deepEqual(await again.seen(), ['publish own kept q0'])
+  })
+
+test('the disk stands still: a client that has left in the middle of a packet is noticed as well', async () => {
+  const t = new TestBroker()
+  const c = await kept(t)
+  t.durability.hold()
+  c.stream.write(Buffer.concat([encode(subscribe(1, 'own', 1), 5), Buffer.from('300a', 'hex')]))
+  c.stream.end()
+  await settle()
+  await t.clock.advance(6_000)
+  assert.equal(t.broker.stats.connections, 0)
+  t.durability.resume()
+})
+
+test('the disk stands still: no more than so much is read behind what waits for it, and all of it acts afterwards', async () => {
+  const t = new TestBroker()
+  const c = await kept(t)
+  t.durability.hold()
+  c.send(subscribe(1, 'own', 1))
+  for (let i = 1; i <= 200; i++) {
+    c.send(publish('a', 'x'.repeat(1_000), 1, i))
+    await settle()
+  }
+  assert.ok(t.budget.heldBytes < 100_000, `${t.budget.heldBytes} bytes are held`)
+  t.durability.resume()
+  const seen: string[] = []
+  for (let i = 0; i < 40; i++) seen.push(...(await c.seen()))
+  assert.equal(seen.filter((word) => word.startsWith('puback')).length, 200)
 })
