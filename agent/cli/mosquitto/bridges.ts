@@ -25,7 +25,12 @@ export function convertBridge(
     .flatMap(({ value }) => value.split(/\s+/).filter((one) => one !== ''))
   if (addresses.length === 0) return report.left(head!, 'has no address')
   const tls = tlsOf(of, report)
-  const clusters = addresses.map((address, i) => clusterOf(clusterName(name, i), address, tls))
+  if (tls === 'not offered') return report.left(head!, 'is left out whole: without TLS it would say everything aloud')
+  const from = of('bridge_bind_address')
+  const clusters = addresses.map((address, i) => ({
+    ...clusterOf(clusterName(name, i), address, tls),
+    ...(from ? bindTo(from, report) : {}),
+  }))
   const clientId = of('remote_clientid', 'clientid')?.value
   const common = { cluster: clusterName(name, 0), ...(clientId === undefined ? {} : { clientId }) }
   const isRetainKept = flag(of('bridge_outgoing_retain'), report) ?? true
@@ -175,14 +180,26 @@ function numberOf(line: Line | undefined, setting: string, { min, max }: Range, 
 }
 
 const SYSTEM_ROOTS = '/etc/ssl/certs/ca-certificates.crt'
+const PSK = 'bridges have no pre-shared keys: use bridge_cafile and a user, or bridge_certfile'
+const NOT_OFFERED: Readonly<Record<string, string>> = {
+  bridge_capath: 'put the certificates into one file: bridge_cafile',
+  bridge_identity: PSK,
+  bridge_psk: PSK,
+}
 type Tls = { readonly roots: string; readonly isNameChecked: boolean; readonly rest: object }
-function tlsOf(of: Find, report: Report): Tls | undefined {
+/** `not offered`: it asks for TLS in a way that there is not. */
+function tlsOf(of: Find, report: Report): Tls | 'not offered' | undefined {
   const system = flag(of('bridge_tls_use_os_certs'), report) ?? false
+  const others = Object.entries(NOT_OFFERED).flatMap(([name, why]) => {
+    const line = of(name)
+    if (line) report.left(line, why)
+    return line ? [line] : []
+  })
   const [roots, chain, key] = [of('bridge_cafile'), of('bridge_certfile'), of('bridge_keyfile')]
   if (!roots && !system) {
     for (const line of [chain, key, of('bridge_alpn'), of('bridge_insecure'), of('bridge_tls_version')])
       if (line) report.left(line, 'TLS towards the broker needs bridge_cafile or bridge_tls_use_os_certs')
-    return undefined
+    return others.length > 0 ? 'not offered' : undefined
   }
   const version = of('bridge_tls_version')
   const [alpn] = [of('bridge_alpn')]
@@ -196,6 +213,12 @@ function tlsOf(of: Find, report: Report): Tls | undefined {
       ...(version?.value === 'tlsv1.3' ? { tls_params: { tls_minimum_protocol_version: 'TLSv1_3' } } : {}),
     },
   }
+}
+
+function bindTo(line: Line, report: Report): object {
+  if (isIp(line.value)) return { upstream_bind_config: { source_address: { address: line.value, port_value: 0 } } }
+  report.left(line, 'must be an address of this machine')
+  return {}
 }
 
 function clusterOf(name: string, address: string, tls: Tls | undefined): object {

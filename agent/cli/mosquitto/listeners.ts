@@ -3,7 +3,7 @@ import { isIp } from './is-ip.ts'
 import type { Block, Blocks } from './blocks.ts'
 import type { Line } from './read.ts'
 import type { Report } from './report.ts'
-import type { Settings } from './settings.ts'
+import { resolveFile, type Settings } from './settings.ts'
 
 const ANY = { address: '::', ipv4Compat: true }
 const LOCAL = { address: '127.0.0.1' }
@@ -26,7 +26,7 @@ export function convertListeners(
     const own = isPerListener ? block.lines : global
     const anonymous = own.findLast(({ name }) => name === 'allow_anonymous')
     const isAnonymous = anonymous ? report.bool(anonymous) : isLocalOnly
-    const one = convertListener(block, { isLocalOnly, isAnonymous, names, settings, report })
+    const one = convertListener(block, { isLocalOnly, isAnonymous, isPerListener, names, settings, report })
     return one ? [one] : []
   })
 }
@@ -34,6 +34,7 @@ export function convertListeners(
 type How = {
   readonly isLocalOnly: boolean
   readonly isAnonymous: boolean
+  readonly isPerListener: boolean
   readonly names: Set<string>
   readonly settings: Settings
   readonly report: Report
@@ -51,7 +52,12 @@ function convertListener(block: Block, how: How): object | undefined {
     settings.certificateUser ??= certificateUser
     mqtt['authentication'] = ['certificate']
   } else if (hint) mqtt['authentication'] = ['psk']
-  else if (settings.passwordFile !== undefined) mqtt['authentication'] = ['password']
+  else if (settings.passwordFile !== undefined) mqtt['authentication'] = takesPasswords(of, how) ? ['password'] : []
+  const methods = mqtt['authentication'] as readonly string[] | undefined
+  if (how.isPerListener && !how.isAnonymous && methods?.length === 0)
+    return report.left(block.head!, 'lets nobody in: it has no users of its own, so it is not opened')
+  const acl = how.isPerListener ? of('acl_file') : undefined
+  if (acl) mqtt['aclFile'] = resolveFile(acl, report)
   if (settings.clientIdPrefix !== undefined) mqtt['clientIdPrefixes'] = [settings.clientIdPrefix]
   const max = of('max_connections')
   if (max && report.number(max) > 0) mqtt['maxConnections'] = report.number(max)
@@ -76,6 +82,13 @@ function convertListener(block: Block, how: How): object | undefined {
     ...(how.isAnonymous && !hint && isReachable(where) ? { acceptAnyone: true } : {}),
     mqtt,
   }
+}
+
+/** With per_listener_settings one without a password file takes whatever name and password a client says, or nobody. */
+function takesPasswords(of: Find, { isPerListener, settings }: How): boolean {
+  if (!isPerListener) return true
+  const file = of('password_file')
+  return file !== undefined && file.value === settings.passwordFile
 }
 
 function transportOf(line: Line | undefined, report: Report): 'tcp' | 'websocket' | undefined {

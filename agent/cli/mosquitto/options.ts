@@ -59,7 +59,11 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   bridge_protocol_version: 'bridge',
   bridge_outgoing_retain: 'bridge',
   bridge_receive_maximum: 'bridge',
+  bridge_bind_address: 'bridge',
   bridge_cafile: 'bridge',
+  bridge_capath: 'bridge',
+  bridge_identity: 'bridge',
+  bridge_psk: 'bridge',
   bridge_certfile: 'bridge',
   bridge_keyfile: 'bridge',
   bridge_insecure: 'bridge',
@@ -113,7 +117,6 @@ export const SAME: Readonly<Record<string, string>> = {
 }
 
 const PLUGIN = 'plugins are not loaded: users are mqtt.users, permissions mqtt.rules or mqtt.aclFile'
-const PSK = 'bridges have no pre-shared keys: use bridge_cafile and a user, or bridge_certfile'
 const CIPHERS = 'the ciphers of OpenSSL’s default level are used'
 const ENGINE = 'OpenSSL engines are not loaded: use a key in a file'
 /** They change what mosquitto does and have nothing here; with what to do. */
@@ -150,12 +153,8 @@ export const LEFT: Readonly<Record<string, string>> = {
   tls_keyform: ENGINE,
   tls_version: 'TLS 1.2 and 1.3 are spoken',
   upgrade_outgoing_qos: 'a subscriber gets the smaller QoS, as MQTT 5.0 §3.8.4 says',
-  bridge_bind_address: 'the system chooses the address: set a route for the broker',
-  bridge_capath: 'put the certificates into one file: bridge_cafile',
   bridge_ciphers: CIPHERS,
   'bridge_ciphers_tls1.3': CIPHERS,
-  bridge_identity: PSK,
-  bridge_psk: PSK,
   bridge_max_packet_size: 'a message that the upstream broker does not take is set aside, and told in meshlet status',
   bridge_require_ocsp: 'OCSP is not asked',
   cleansession: 'what waits for an upstream broker is kept in the spool; bound it with maxQueuedMessages of the route',

@@ -1,4 +1,5 @@
 /** Global options of mosquitto.conf as settings of `mqtt`. */
+import path from 'node:path'
 import type { Blocks } from './blocks.ts'
 import type { Line } from './read.ts'
 import type { Report } from './report.ts'
@@ -39,16 +40,27 @@ export function convertSettings({ global, listeners, isPerListener }: Blocks, re
   }
   for (const line of global) convertOne(line, settings, report)
   if (isPerListener)
-    for (const { lines } of listeners) for (const line of lines) if (line.name in FILES) oneFile(line, settings, report)
+    for (const { lines } of listeners)
+      for (const line of lines) if (USER_FILES.has(line.name)) oneFile(line, settings, report)
   return settings
 }
 
+/** Of users, who are those of the node; acl files are of their listeners. */
+const USER_FILES = new Set(['password_file', 'psk_file'])
 const FILES = { password_file: 'passwordFile', psk_file: 'pskFile', acl_file: 'aclFile' } as const
 function oneFile(line: Line, settings: Settings, report: Report): void {
   const at = FILES[line.name as keyof typeof FILES]
-  if (!line.value.startsWith('/')) report.left(line, 'must be an absolute path')
-  else if (settings[at] === undefined || settings[at] === line.value) settings[at] = line.value
+  const file = resolveFile(line, report)
+  if (settings[at] === undefined || settings[at] === file) settings[at] = file
   else report.left(line, `the node has one ${at}, for all listeners: put what is in ${line.value} into ${settings[at]}`)
+}
+
+/** One that is left out would let more in: what cannot be found later lets in nobody. */
+export function resolveFile(line: Line, report: Report): string {
+  if (line.value.startsWith('/')) return line.value
+  const file = path.resolve(path.dirname(line.file), line.value)
+  report.left(line, `must be an absolute path: ${file} was written`)
+  return file
 }
 
 function convertOne(line: Line, settings: Settings, report: Report): void {

@@ -80,10 +80,29 @@ test('what cannot be is left out with its line', () => {
     ['topic #\ncleansession true', /^4 cleansession: /],
     ['topic #\nround_robin true', /^4 round_robin: /],
     ['topic #\nbridge_psk 00', /^4 bridge_psk: /],
+    ['topic #\nbridge_bind_address eth0', /^4 bridge_bind_address: must be an address/],
   ] as const)
     assert.match(imported(`${BRIDGE}${more}\n`).left[0] ?? 'nothing', expected, more)
   assert.match(imported('connection c\ntopic #\n').left.join(), /connection: has no address/)
   assert.match(imported('topic #\n').left.join(), /1 topic: stands before any `connection`/)
+})
+
+test('a bridge that asks for TLS in a way that there is not is left out whole: it would say its password aloud', () => {
+  const rest = 'topic #\nremote_username u\nremote_password s3cret\n'
+  for (const more of ['bridge_psk 00\nbridge_identity i\n', 'bridge_capath /etc/ssl/certs\n']) {
+    const { yaml, clusters, secrets, left } = imported(`${BRIDGE}${more}${rest}`)
+    assert.deepEqual([yaml.mqtt.bridges, yaml.mqtt.routes, clusters, secrets], [undefined, undefined, [], []])
+    assert.match(left.join('\n'), /^1 connection: is left out whole/m)
+  }
+  const both = imported(`${BRIDGE}bridge_capath /etc/ssl/certs\nbridge_cafile /ca\n${rest}`)
+  assert.equal(both.clusters.length, 1)
+  assert.match(JSON.stringify(both.clusters), /UpstreamTlsContext/)
+})
+
+test('bridge_bind_address is where connections to the broker come from', () => {
+  const { clusters, left } = imported(`${BRIDGE}topic #\nbridge_bind_address 10.0.0.5\n`)
+  assert.deepEqual(left, [])
+  assert.match(JSON.stringify(clusters), /"upstream_bind_config":\{"source_address":\{"address":"10\.0\.0\.5"/)
 })
 
 test('bridges whose names differ in odd letters only have clusters and passwords of their own', () => {

@@ -57,11 +57,19 @@ test('with per_listener_settings each says who may come', () => {
   )
   assert.deepEqual(
     yaml.listeners.map((one) => (one['mqtt'] as { anonymous: boolean }).anonymous),
-    [true, false, false],
+    [true, false],
   )
-  assert.deepEqual([yaml.mqtt.users, yaml.mqtt.aclFile], [{ passwordFile: '/p' }, '/a'])
+  assert.deepEqual([yaml.mqtt.users, yaml.mqtt.aclFile], [{ passwordFile: '/p' }, undefined])
+  assert.deepEqual(
+    yaml.listeners.map((one) => one['mqtt']),
+    [
+      { anonymous: true, authentication: [] },
+      { anonymous: false, authentication: ['password'], aclFile: '/a' },
+    ],
+  )
   assert.deepEqual(left, [
     '8 password_file: the node has one passwordFile, for all listeners: put what is in /other into /p',
+    '7 listener: lets nobody in: it has no users of its own, so it is not opened',
   ])
 })
 

@@ -28,10 +28,10 @@ test('users, permissions, prefixes, $SYS and memory', () => {
   assert.deepEqual(yaml.limits, { maxQueuedMemoryBytes: 100_000_000 })
 })
 
-test('no bound is told as what bounds it here; a path that is not absolute is left out', () => {
+test('no bound is told as what bounds it here; a path that is not absolute is told', () => {
   const { same, left } = imported('max_queued_messages 0\npassword_file passwords\n')
   assert.match(same.join('\n'), /^1 max_queued_messages: 0 is no bound in mosquitto; here mqtt\.spool/m)
-  assert.deepEqual(left, ['2 password_file: must be an absolute path'])
+  assert.deepEqual(left, ['2 password_file: must be an absolute path: /passwords was written'])
 })
 
 test('what mosquitto would refuse is refused with its line', () => {
