@@ -92,7 +92,10 @@ export function readToken(content: Buffer, where: string): string | undefined {
 }
 
 /** Undefined when agent.yaml asks for no encryption. Throws MESH_CONFIG_INVALID. */
-export function readSealer({ identity: { encryptionKey } }: AgentConfig, disk: Disk): Sealer | undefined {
+export function readSealer(
+  { identity: { encryptionKey } }: Pick<AgentConfig, 'identity'>,
+  disk: Disk,
+): Sealer | undefined {
   if (encryptionKey === undefined) return undefined
   const setting = 'identity.encryptionKey'
   const content = read(encryptionKey, setting, disk)

@@ -16,6 +16,7 @@ import type { Identity } from '../model/identity.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { ControlPlane } from '../control-sync/connection/control-plane.ts'
 import { createControlLink, readControlPlane, readSealer } from './control-sync-settings.ts'
+import { createHubAuthority } from './hub-device.ts'
 import type { Readiness } from './readiness.ts'
 
 export type IdentityOptions = {
@@ -78,7 +79,10 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
   const manager = new CertManager({
     ...v,
     store,
-    authority: createAuthority(plane, clock, () => manager.current()),
+    authority:
+      control.hub?.certificates === 'hub'
+        ? createHubAuthority(control.hub, { config, disk, clock, findProxy, certificateClock: v.floor })
+        : createAuthority(plane, clock, () => manager.current()),
     token: () => plane.token(),
     spiffeUri: formatSpiffeUri(config.node),
     ttlSec: control.certificateTtlSec,

@@ -1,5 +1,6 @@
 /** One class of errors and one catalogue of codes, for everything that meshlet refuses or fails at. */
 import { CONTROL_PLANE } from './errors/control-plane.ts'
+import { HUB } from './errors/hub.ts'
 import { IDENTITY } from './errors/identity.ts'
 import { MACHINE } from './errors/machine.ts'
 import { MQTT } from './errors/mqtt.ts'
@@ -21,6 +22,7 @@ export const CATALOGUE = {
   ...STORAGE,
   ...MQTT,
   ...MQTT_USERS,
+  ...HUB,
   MESH_INTERNAL: {
     origin: 'internal',
     retry: 'never',

@@ -62,6 +62,19 @@ export const hubConfigSchema = z
       })
       .optional()
       .describe('the relay; left out: none'),
+    api: z
+      .strictObject({
+        listen: hostPort().default('0.0.0.0:15443').describe('where devices join and renew: HTTPS, TLS 1.3'),
+        maxConnections: whole(1, 100_000).default(2_000).describe('TCP connections at once'),
+        requestMs: whole(100, 600_000)
+          .default(20_000)
+          .describe('a connection has so long for its handshake, and for each request, milliseconds'),
+        requestsPerMinute: whole(1, 1_000_000)
+          .default(600)
+          .describe('requests of one address; many devices may stand behind one'),
+      })
+      .optional()
+      .describe('the HTTPS API; without it there is none, and devices join with tokens over gRPC'),
     resources: z
       .string()
       .min(1)
@@ -99,6 +112,15 @@ export const hubConfigSchema = z
           .enum(['always', 'token'])
           .default('token')
           .describe('who waits for `meshlet-hub device approve`: every device, or those whose token says so'),
+        clones: z
+          .enum(['both', 'older', 'none'])
+          .default('older')
+          .describe('which of two copies of one device goes on; `older`: the one that renewed first'),
+        graceDays: whole(0, 3_650)
+          .default(400)
+          .describe(
+            'a device whose certificate ended so long ago comes back by its key alone; after that it waits for approval',
+          ),
       })
       .prefault({}),
     admin: z

@@ -12,6 +12,7 @@ import { secureFolder } from '../core/os/state-folder.ts'
 import type { Log } from '../core/log.ts'
 import { Metrics } from '../core/metrics.ts'
 import { startHubAdmin } from './api/admin.ts'
+import { startHubApi } from './api/http/start.ts'
 import { createAuthenticator } from './api/authenticate.ts'
 import { Budgets } from './api/budgets.ts'
 import { createCertificateService } from './api/certificate-service.ts'
@@ -21,12 +22,13 @@ import { startRelay } from './relay/server.ts'
 import { CertificateWatcher } from './api/certificate-expiry.ts'
 import { StreamLimit } from './api/ads/stream-limit.ts'
 import { openCa } from './ca/ca.ts'
+import { listPins } from '../core/pki/pin.ts'
 import type { HubConfig } from './config.ts'
 import { LiveDevices } from './registry/live-devices.ts'
 import { Registry } from './registry/registry.ts'
 import { holdRunning } from './registry/running.ts'
 import { DirectorySource } from './source/directory.ts'
-import { openTokenKey, Tokens, type JoinClaims } from './tokens.ts'
+import { openTokenKey, Tokens, type CreateToken, type JoinClaims } from './tokens.ts'
 
 export type HubWorld = { readonly clock: Clock; readonly random: Random; readonly disk: Disk }
 export type HubParts = {
@@ -44,13 +46,15 @@ export type TokenFor = {
   readonly nodes: string
   readonly ttlSec?: number
   readonly maxUses?: number
-}
+} & Partial<Pick<CreateToken, 'cidrs' | 'labels' | 'approval'>>
 
 export type Hub = AsyncDisposable & {
   readonly port: number
   readonly adminPort: number
   /** Undefined: no relay. */
   readonly relayPort: number | undefined
+  /** Undefined: there is no API. */
+  readonly apiPort: number | undefined
   /** What devices check the hub, and each other, against. */
   readonly rootsPem: string
   readonly registry: Registry
@@ -116,6 +120,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
   const { certificateTtlSec, maxCertificateTtlSec, limits } = config
+  const certificates = createCertificateService({ ...shared, ca, certificateTtlSec, maxCertificateTtlSec })
   const serving = {
     ...shared,
     maxRequestBytes: limits.maxRequestBytes,
@@ -126,12 +131,14 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
     watcher,
     authenticate: createAuthenticator({ ca, tokens, registry, clock }),
     limit: new StreamLimit(limits, metrics),
-    certificates: createCertificateService({ ...shared, ca, certificateTtlSec, maxCertificateTtlSec }),
+    certificates,
   }
   const server = building.use(await startServer({ ...serving, listen: config.listen }))
   const relay =
     config.relay && building.use(await startRelay({ ...serving, listen: config.relay.listen, rootsPem: ca.rootsPem }))
-  const ports = { port: server.port, adminPort: admin.port, relayPort: relay?.port }
+  const forApi = { ...shared, config, grpcPort: server.port, ca, tokens, certificates, identity }
+  const api = building.use(await startHubApi(forApi))
+  const ports = { port: server.port, adminPort: admin.port, relayPort: relay?.port, apiPort: api?.port }
   const rootNotAfter = new Date(ca.root.notAfterMs).toISOString()
   log.info({ evt: 'hub.started', listen: config.listen, ...ports, trustDomain, rootNotAfter }, 'hub is ready')
   const owned = building.move()
@@ -139,7 +146,8 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
     ...ports,
     rootsPem: ca.rootsPem,
     registry,
-    createToken: ({ ttlSec = config.tokenTtlSec, ...p }) => tokens.create({ ...p, ttlSec }),
+    createToken: ({ ttlSec = config.tokenTtlSec, ...p }) =>
+      tokens.create({ ...p, ttlSec, roots: listPins(ca.rootsPem) }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

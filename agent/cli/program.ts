@@ -9,6 +9,7 @@ import { bundle } from '../../core/runtime/bundle.ts'
 import { startWorker } from '../../core/storage/thread-handle.ts'
 import { DEFAULT_ADMIN, DEFAULT_CONFIG, type Io } from './io.ts'
 import { addMqttCommands } from './mqtt/commands.ts'
+import type { JoinHubOptions } from './join-hub.ts'
 import type { ConfigSource } from './read-config.ts'
 
 const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
@@ -63,18 +64,35 @@ function addRun(program: Command, io: Io, done: Finish): void {
 function addJoin(program: Command, io: Io, done: Finish): void {
   program
     .command('join')
-    .description('enroll this machine: get its first certificate with a join token, then stop')
+    .description('enroll this machine with a join token, then stop: at a hub it gets a key of its own, and agent.yaml')
+    .argument('[url]', 'https://HOST[:PORT] of the hub; without it, the control plane of the configuration is asked')
     .addOption(config())
     .addOption(istio())
     .option(
       '--token <file>',
       'file with the join token, `-` for standard input; default: the one that the configuration names',
     )
+    .option(
+      '--ca-pin <sha256:hex>',
+      "hash of the hub's root; default: what the token says; may be repeated",
+      collect,
+      [],
+    )
+    .option(
+      '--name <name>',
+      'name of the device, where the token is for several; default: that of agent.yaml or the host',
+    )
     .addOption(json())
-    .action(async (o: ConfigSource & { token?: string; json: boolean }) =>
-      done((await import('./join.ts')).join(o, io)),
+    .action(async (url: string | undefined, o: ConfigSource & JoinHubOptions) =>
+      done(
+        url === undefined
+          ? (await import('./join.ts')).join(o, io)
+          : (await import('./join-hub.ts')).joinHub(url, o, io),
+      ),
     )
 }
+
+const collect = (text: string, before: readonly string[]): readonly string[] => [...before, text]
 
 function addStatus(program: Command, io: Io, done: Finish): void {
   program

@@ -111,6 +111,9 @@ const AWAY: Backoff = { minMs: 0, baseMs: 500, capMs: 30_000 }
 /** It works or it does not; what else can be done about it was done when the answer came. */
 const OTHER_WAY: Backoff = { minMs: 100, baseMs: 500, capMs: 300_000 }
 
+/** An operator has to look first; ten thousand may wait for that. */
+const WAITS: Backoff = { minMs: 3_000, baseMs: 4_000, capMs: 60_000 }
+
 const BACKOFFS: Partial<Record<ErrorCode, Backoff>> = {
   MESH_CONTROL_UNAUTHENTICATED: REFUSED,
   MESH_CONTROL_FORBIDDEN: REFUSED,
@@ -121,6 +124,11 @@ const BACKOFFS: Partial<Record<ErrorCode, Backoff>> = {
   MESH_CERTIFICATE_REFUSED: REFUSED,
   MESH_CERTIFICATE_OTHER: REFUSED,
   MESH_CERTIFICATE_OLD: REFUSED,
+  MESH_DEVICE_UNKNOWN: REFUSED,
+  MESH_DEVICE_REVOKED: REFUSED,
+  MESH_DEVICE_CLONED: REFUSED,
+  MESH_DEVICE_PROOF: REFUSED,
+  MESH_DEVICE_PENDING: WAITS,
   MESH_CONTROL_SLOW_DOWN: SLOW_DOWN,
   MESH_CONTROL_UNIMPLEMENTED: OTHER_WAY,
   MESH_CONTROL_COMPRESSION: OTHER_WAY,

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { computeBackoffMs, type Clock, type Random } from '../../core/os/clock.ts'
 import { Current } from '../../core/current.ts'
-import { toMeshError, type MeshError } from '../../core/errors.ts'
+import { toMeshError, type ErrorCode, type MeshError } from '../../core/errors.ts'
 import { isExpired } from '../../core/pki/validity.ts'
 import type { Log } from '../../core/log.ts'
 import type { Family, Metrics } from '../../core/metrics.ts'
@@ -356,12 +356,18 @@ export class CertManager implements IdentitySource, AsyncDisposable {
 
 /** Somebody looked at what we showed and did not want it; anything else says nothing about it. */
 function wasRejected({ code }: MeshError): boolean {
-  return (
-    code === 'MESH_CONTROL_UNAUTHENTICATED' ||
-    code === 'MESH_CONTROL_FORBIDDEN' ||
-    code === 'MESH_CONTROL_TLS' ||
-    code === 'MESH_NO_IDENTITY' ||
-    code === 'MESH_TOKEN_INVALID' ||
-    code === 'MESH_CERTIFICATE_OTHER'
-  )
+  return REJECTED.has(code)
 }
+const REJECTED: ReadonlySet<ErrorCode> = new Set([
+  'MESH_CONTROL_UNAUTHENTICATED',
+  'MESH_CONTROL_FORBIDDEN',
+  'MESH_CONTROL_TLS',
+  'MESH_NO_IDENTITY',
+  'MESH_TOKEN_INVALID',
+  'MESH_CERTIFICATE_OTHER',
+  'MESH_DEVICE_PENDING',
+  'MESH_DEVICE_UNKNOWN',
+  'MESH_DEVICE_REVOKED',
+  'MESH_DEVICE_CLONED',
+  'MESH_DEVICE_PROOF',
+])

@@ -26,11 +26,13 @@ export type Caller = {
 } & (
   | { readonly by: 'certificate'; readonly serial: string; readonly jti: string | undefined; readonly device: string }
   | { readonly by: 'token'; readonly jti: string }
+  /** A device with a key of its own, which has proved that it has it. */
+  | { readonly by: 'key'; readonly jti: undefined; readonly device: string }
 )
 
 /** Whom names, streams and budgets belong to: the device, or whoever shows the token. */
 export function describeHolder(caller: Caller): string {
-  return caller.by === 'certificate' ? caller.device : `${TOKEN_HOLDER}${caller.jti}`
+  return caller.by === 'token' ? `${TOKEN_HOLDER}${caller.jti}` : caller.device
 }
 
 /**
@@ -48,11 +50,18 @@ export function checkCaller(
       isToken ? 'MESH_TOKEN_INVALID' : 'MESH_CONTROL_UNAUTHENTICATED',
       `the ${isToken ? 'join token' : 'client certificate'} ended at ${new Date(caller.endsMs).toISOString()}`,
     )
-  if (what === 'end' || caller.jti === undefined || (p.registry.token(caller.jti)?.revokedMs ?? null) === null) return
+  if (what === 'end') return
+  const revoked =
+    caller.by === 'certificate'
+      ? p.registry.certificate(caller.serial)?.revokedMs
+      : caller.jti !== undefined && p.registry.token(caller.jti)?.revokedMs
+  if (typeof revoked !== 'number') return
   throw isToken
     ? new MeshError('MESH_TOKEN_INVALID', 'the join token is revoked')
-    : new MeshError('MESH_CONTROL_UNAUTHENTICATED', 'the client certificate was given for a join token that is revoked')
+    : new MeshError('MESH_CONTROL_UNAUTHENTICATED', `the client certificate ${REVOKED}`)
 }
+
+const REVOKED = 'is revoked, itself or with the join token that it was given for'
 
 export type Authenticator = (credentials: Credentials) => Caller
 type AuthenticatorParts = {
@@ -108,7 +117,7 @@ function authenticateCertificate(
       refused:
         'does not stand in the registry of this hub: restore the registry together with the CA, or let the device join again',
     }
-  if (known.revokedMs !== null) return { refused: 'was given for a join token that is revoked' }
+  if (known.revokedMs !== null) return { refused: REVOKED }
   return {
     caller: {
       by: 'certificate',

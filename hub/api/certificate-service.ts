@@ -7,7 +7,8 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
-import type { Ca } from '../ca/ca.ts'
+import type { Ca, Issued } from '../ca/ca.ts'
+import { KEY_HOLDER } from '../registry/enrollments.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Caller } from './authenticate.ts'
 import type { Budgets } from './budgets.ts'
@@ -19,7 +20,7 @@ export type CertificateRequest = {
   /** Istio's `ImpersonatedIdentity` of the metadata was set. */
   readonly impersonates: boolean
 }
-export type CertificateService = { create(caller: Caller, request: CertificateRequest, ip: string): readonly string[] }
+export type CertificateService = { create(caller: Caller, request: CertificateRequest, ip: string): Issued }
 
 export type CertificateServiceOptions = {
   readonly ca: Ca
@@ -49,6 +50,12 @@ export function createCertificateService(p: CertificateServiceOptions): Certific
           'MESH_CONTROL_FORBIDDEN',
           'the hub certifies nobody but the caller; ImpersonatedIdentity is not supported',
         )
+      // A copy of the certificate would renew itself for ever, and nobody would see it.
+      if (caller.by === 'certificate' && caller.device.startsWith(KEY_HOLDER))
+        throw new MeshError(
+          'MESH_CONTROL_FORBIDDEN',
+          'the device has a key of its own and renews by it (control.hub of agent.yaml)',
+        )
       if (validitySec > p.maxCertificateTtlSec)
         throw new MeshError(
           'MESH_MALFORMED_INPUT',
@@ -68,7 +75,7 @@ export function createCertificateService(p: CertificateServiceOptions): Certific
         serial: issued.serial,
         spiffeUri: caller.spiffeId.uri,
         jti: caller.jti ?? null,
-        device: caller.by === 'certificate' ? caller.device : issued.keyId,
+        device: caller.by === 'token' ? issued.keyId : caller.device,
         ip,
         issuedMs: nowMs,
         notAfterMs: issued.notAfterMs,
@@ -85,7 +92,7 @@ export function createCertificateService(p: CertificateServiceOptions): Certific
         },
         'certificate signed',
       )
-      return issued.chainPem
+      return issued
     },
   }
 }

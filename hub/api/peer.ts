@@ -1,6 +1,7 @@
 /** What a gRPC call tells about its caller. */
 import type { Metadata, ServerDuplexStream, ServerUnaryCall } from '@grpc/grpc-js'
 import type { Credentials } from './authenticate.ts'
+import { toPlainAddress } from './source-address.ts'
 
 type Call = Pick<
   ServerUnaryCall<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
@@ -21,5 +22,5 @@ export function readIp(call: Pick<Call, 'getPeer'>): string {
     .getPeer()
     .replace(/:\d+$/, '')
     .replace(/^\[|\]$/g, '')
-  return host.startsWith('::ffff:') ? host.slice(7) : host
+  return toPlainAddress(host)
 }

@@ -71,7 +71,7 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   let provedBy: Door['proved'] = () => true // no port, no call
   const proved: AdsOptions['proved'] = (peer, caller) => {
     // Many devices may present one token: they share the room for callers that have proved nothing else.
-    if (provedBy(peer, caller.by === 'certificate' ? describeHolder(caller) : undefined)) {
+    if (provedBy(peer, caller.by === 'token' ? undefined : describeHolder(caller))) {
       halfMessages.belongs(peer, describeHolder(caller))
       return
     }
@@ -177,7 +177,7 @@ function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
         const caller = p.authenticate(readCredentials(call))
         proved(call.getPeer(), caller)
         const { csr: csrPem, validityDuration, metadata } = call.request
-        const chain = p.certificates.create(
+        const { chainPem } = p.certificates.create(
           caller,
           {
             csrPem,
@@ -186,7 +186,7 @@ function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
           },
           readIp(call),
         )
-        answer(null, create(IstioCertificateResponseSchema, { certChain: [...chain] }))
+        answer(null, create(IstioCertificateResponseSchema, { certChain: [...chainPem] }))
       } catch (err) {
         refused.cell({ code: err instanceof MeshError ? err.code : 'MESH_INTERNAL' }).value++
         p.log.warn({ evt: 'hub.certificate-refused', ip: readIp(call), err }, 'certificate request refused')

@@ -5,7 +5,8 @@ import { MeshError } from '../../core/errors.ts'
 import { HUB_GONE_MS } from '../registry/live-devices.ts'
 import { isRunning } from '../registry/running.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { loadNativeBinding, withState } from './open.ts'
+import { forgetDevice } from '../enrollment/operator.ts'
+import { loadNativeBinding, noteByOperator, withState } from './open.ts'
 import type { Io } from './io.ts'
 import { formatDate, formatTable } from './table.ts'
 
@@ -52,11 +53,14 @@ function printable(text: string): string {
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function forget(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  if (!withState(o.config, ({ registry }) => registry.forgetDevice(name)))
-    throw new MeshError(
-      'MESH_CONFIG_INVALID',
-      `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`,
-    )
+  withState(o.config, (state) => {
+    if (!forgetDevice(state.registry, name, systemClock.wallMs()))
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`,
+      )
+    noteByOperator(state, io, { event: 'device.forgotten', subject: name, detail: '' })
+  })
   io.out(`forgotten: ${name}; the next device with a join token for this name gets it\n`)
   return 0
 }

@@ -16,6 +16,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addRun(program, io, done)
     addToken(program, io, done)
     addDevices(program, io, done)
+    addDevice(program, io, done)
     addRoots(program, io, done)
     addBackup(program, io, done)
     addAudit(program, io, done)
@@ -106,6 +107,28 @@ function addDevices(program: Command, io: Io, done: Finish): void {
     .argument('<name>', 'name of the node')
     .addOption(config())
     .action(async (name: string, o: { config: string }) => done((await import('./devices.ts')).forget(name, o, io)))
+}
+
+function addDevice(program: Command, io: Io, done: Finish): void {
+  const device = program.command('device').description('devices with a key of their own: who waits, who may come in')
+  device
+    .command('list')
+    .description('who waits for approval, then all that have joined, with clones')
+    .addOption(config())
+    .addOption(json())
+    .action(async (o: { config: string; json: boolean }) => done((await import('./device.ts')).listDevices(o, io)))
+  device
+    .command('approve')
+    .description('let a device in that waits, is revoked, or was found twice')
+    .argument('<name>', 'name of the device')
+    .addOption(config())
+    .action(async (name: string, o: { config: string }) => done((await import('./device.ts')).approve(name, o, io)))
+  device
+    .command('revoke')
+    .description('throw a device out: its certificates are refused, its streams end, its key opens nothing')
+    .argument('<name>', 'name of the device')
+    .addOption(config())
+    .action(async (name: string, o: { config: string }) => done((await import('./device.ts')).revoke(name, o, io)))
 }
 
 function addRoots(program: Command, io: Io, done: Finish): void {

@@ -137,9 +137,11 @@ export class Enrollments {
   }
 
   /** An operator's word: whichever copy, or state of the device, comes next goes on. */
-  resume(name: string): void {
+  resume(name: string, nowMs: number): void {
+    this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
     this.#sql.run(
-      "UPDATE enrollments SET state = 'active', resync = 1, cloned_ms = NULL, clone_addresses = NULL, revoked_ms = NULL WHERE name = ?",
+      "UPDATE enrollments SET state = 'active', resync = 1, cloned_ms = NULL, clone_addresses = NULL, revoked_ms = NULL, not_after_ms = ? WHERE name = ?",
+      nowMs,
       name,
     )
   }

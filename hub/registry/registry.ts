@@ -165,7 +165,8 @@ export class Registry implements Disposable {
    * left to it until somebody comes
    */
   lostName(c: Omit<NameClaim, 'nodeId' | 'ip'>): string | undefined {
-    return this.#all('SELECT 1 FROM devices WHERE name = ?', c.name).length ? this.#whyNot(c) : undefined
+    const isHad = this.holderOf(c.name) !== undefined || this.spiffeUriOf(c.name) !== undefined
+    return isHad || this.enrollments.byName(c.name) ? this.#whyNot(c) : undefined
   }
 
   /**
@@ -245,6 +246,23 @@ export class Registry implements Disposable {
   /** When a running hub last said that it lives; undefined: never. */
   get aliveMs(): number | undefined {
     return this.#all<{ ms: number }>('SELECT alive_ms AS ms FROM hub')[0]?.ms
+  }
+
+  /** Who has the name by streams of its own. */
+  holderOf(name: string): string | undefined {
+    return (
+      this.#all<{ holder: string | null }>('SELECT holder FROM devices WHERE name = ?', name)[0]?.holder ?? undefined
+    )
+  }
+  spiffeUriOf(name: string): string | undefined {
+    return this.#all<{ uri: string }>('SELECT spiffe_uri AS uri FROM devices WHERE name = ?', name)[0]?.uri
+  }
+  /** Of the certificate that the holder was given last. */
+  newestSerial(holder: string): string | undefined {
+    return this.#all<{ serial: string }>(
+      'SELECT serial FROM certificates WHERE device = ? ORDER BY issued_ms DESC, rowid DESC LIMIT 1',
+      holder,
+    )[0]?.serial
   }
 
   devices(): readonly DeviceRow[] {

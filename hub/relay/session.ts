@@ -192,7 +192,7 @@ export class RelaySession implements Disposable {
         }
         // As it is now: a certificate may have been revoked since the connection began.
         const caller = ads.authenticate(this.#peer.credentials)
-        const certChain = [...certificates.create(caller, wish, this.#peer.ip)]
+        const certChain = [...certificates.create(caller, wish, this.#peer.ip).chainPem]
         stream.send(toBinary(IstioCertificateResponseSchema, create(IstioCertificateResponseSchema, { certChain })))
         stream.end()
       } catch (thrown) {

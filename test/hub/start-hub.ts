@@ -54,7 +54,7 @@ export async function testHub(t: Finally, settings = '', world: Partial<HubWorld
   const lines: Record<string, unknown>[] = []
   const metrics = new Metrics()
   const config = parseHubConfig(
-    `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\ntrustDomain: demo.mesh\ndnsNames: [hub.demo.mesh]\nadmin: {port: 0}\n${settings}`,
+    `listen: 127.0.0.1:0\nresources: ${folder}/resources\nstate: ${folder}/state\ntrustDomain: demo.mesh\n${settings.includes('dnsNames:') ? '' : 'dnsNames: [hub.demo.mesh]\n'}admin: {port: 0}\n${settings}`,
   )
   const log = pino(
     { level: 'debug' },

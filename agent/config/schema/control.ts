@@ -15,6 +15,19 @@ const TLS_FILE_FOLDERS = [
 
 const oneAddress = () => z.union([hostPort(), z.string().refine((text) => parseHubAddress(text) !== undefined)])
 
+const hub = () =>
+  z.strictObject({
+    /** Of the hub's API. */
+    url: z.string().regex(/^https:\/\/[^\s/?#@]+\/?$/, 'must be https://HOST or https://HOST:PORT'),
+    /** PEM file with the roots that the hub's certificate is checked against. */
+    roots: file(),
+    /**
+     * `hub`: certificates are the hub's, renewed by the device's key. `istiod`: they come from `address`, and the hub
+     * gives the tokens for it, which are kept in `token`.
+     */
+    certificates: z.enum(['hub', 'istiod']).default('hub'),
+  })
+
 export const control = () =>
   z.strictObject({
     /** istiod or hub, or `wss://HOST[:PORT]`, a hub's relay; several are tried in turn. */
@@ -36,6 +49,8 @@ export const control = () =>
      * there.
      */
     token: file().optional(),
+    /** The hub whose device this is; `meshlet join URL` writes it. */
+    hub: hub().optional(),
     /** Life asked for; 0 = the server's default. */
     certificateTtlSec: z.number().int().nonnegative().default(0),
     /** `auto`: delta, and the state of the world from a server that does not know delta. */

@@ -11,6 +11,16 @@ export const identity = () =>
     folder: file().optional(),
     /** Kind of key that is made for a certificate of the control plane's CA. */
     key: z.enum(['ecdsa-p256', 'rsa-2048', 'rsa-3072', 'rsa-4096']).default('ecdsa-p256'),
+    /** The long-lived key by which a hub knows this device (`control.hub`). */
+    deviceKey: z
+      .strictObject({
+        /**
+         * Program that has the key, e.g. in a TPM: with `public` it writes the public key (P-256, PEM), with `sign FILE`
+         * the ECDSA signature over the file's SHA-256 (DER, in base64). Default: a file of the state folder.
+         */
+        command: z.array(z.string().min(1)).min(1).max(32).optional(),
+      })
+      .prefault({}),
     /** File with 32 bytes (as they are, or base64) that key and certificate are encrypted with on disk. */
     encryptionKey: file().optional(),
     /** PEM file with further roots that peers are verified by; looked at again every minute. */

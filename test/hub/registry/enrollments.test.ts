@@ -73,7 +73,7 @@ test('revoked and suspended devices have no name until an operator approves, and
   })
   registry.enrollments.revoke('gw-1', 8)
   assert.match(registry.claimName(claim)!, /is revoked: meshlet-hub device approve/)
-  registry.enrollments.resume('gw-1')
+  registry.enrollments.resume('gw-1', 9)
   const { state, counter, resync, revokedMs, labels } = registry.enrollments.byName('gw-1')!
   assert.deepEqual([state, counter, resync, revokedMs, labels], ['active', 7, true, null, { site: 'north' }])
   assert.equal(registry.claimName(claim), undefined)

@@ -2,8 +2,8 @@
 
 /** Also verbs in the third person, for questions: `covers(a, b)`. */
 export const VERBS = new Set(
-  `add admit answer apply are ask assemble authorize block build bundle call can cancel change check choose
-    classify clear close collect combine commit compact compile compute contains convert copy count covers
+  `add admit advance answer apply approve are ask assemble authorize block build bundle call can cancel change check choose
+    classify clear close collect combine commit compact compile compute connect contains convert copy count covers
     create decide decode deliver deny derive describe detach detect dial do edit eject encode end enroll escape
     estimate exceeds expand explain fill filter find finish fits forget format frame free get give grow guard hand
     hand handle has hash hear hold ignore index install invent is jitter join keep kick lay leave limit list listen

@@ -1,0 +1,51 @@
+/** From agent.yaml to the hub whose device this is: its address, roots and proxy, and the key that proves the device. */
+import { createDeviceAuthority } from '../control-sync/fleet/device-authority.ts'
+import { openDeviceKey, type DeviceKey } from '../control-sync/fleet/device-key.ts'
+import { EnrollmentStore } from '../control-sync/fleet/enrollment-store.ts'
+import type { HubClientOptions } from '../control-sync/fleet/hub-client.ts'
+import type { ControlPlane } from '../control-sync/connection/control-plane.ts'
+import type { CertificateClock } from '../control-sync/connection/verify-server.ts'
+import type { CertificateAuthority } from '../control-sync/identity/ca-client.ts'
+import { MeshError } from '../core/errors.ts'
+import type { Clock } from '../core/os/clock.ts'
+import { runSystemCommand } from '../core/os/command.ts'
+import type { Disk } from '../core/os/disk.ts'
+import type { AgentConfig } from './config/schema.ts'
+import { readSealer } from './control-sync-settings.ts'
+
+export type HubSettings = NonNullable<NonNullable<AgentConfig['control']>['hub']>
+export type HubDeviceOptions = {
+  readonly config: AgentConfig
+  readonly disk: Disk
+  readonly clock: Clock
+  readonly certificateClock: CertificateClock
+  readonly findProxy: ControlPlane['findProxy']
+}
+
+export function createHubAuthority(hub: HubSettings, o: HubDeviceOptions): CertificateAuthority {
+  const { disk, config } = o
+  return createDeviceAuthority({
+    enrollment: new EnrollmentStore({ disk, stateFolder: config.state }),
+    connect: () => findHub(hub, o),
+  })
+}
+
+/** Rejects with MESH_CONFIG_INVALID (roots), MESH_STATE_UNUSABLE (key), MESH_NO_IDENTITY (no key). */
+export async function findHub({ url, roots }: HubSettings, o: HubDeviceOptions): Promise<HubClientOptions> {
+  const { disk, clock, certificateClock, findProxy, config } = o
+  const rootsPem = disk.read(roots)?.toString('utf8')
+  if (rootsPem === undefined) throw new MeshError('MESH_CONFIG_INVALID', `control.hub.roots: there is no file ${roots}`)
+  const key = await openKey(config, disk, 'find')
+  if (!key) throw new MeshError('MESH_NO_IDENTITY', 'the state folder has no key of this device')
+  return { url: new URL(url), trust: { rootsPem }, key, clock, certificateClock, findProxy }
+}
+
+export function openKey(
+  config: Pick<AgentConfig, 'state' | 'identity'>,
+  disk: Disk,
+  make: 'make' | 'find',
+): Promise<DeviceKey | undefined> {
+  const { command } = config.identity.deviceKey
+  const sealer = readSealer(config, disk)
+  return openDeviceKey({ disk, stateFolder: config.state, command, run: runSystemCommand, sealer }, make)
+}

@@ -1,0 +1,55 @@
+/** Certificates by the device's key: what was joined with once is never needed again. */
+import { MeshError } from '../../core/errors.ts'
+import { RENEW_PATH, type Renewed } from '../../model/fleet/enrollment.ts'
+import type { CertificateAuthority } from '../identity/ca-client.ts'
+import { createCsr, createKey } from '../identity/csr.ts'
+import { parseIdentity } from '../identity/parse-identity.ts'
+import type { EnrollmentStore } from './enrollment-store.ts'
+import { askHub, type HubClientOptions } from './hub-client.ts'
+
+/** No chain of a mesh is longer. */
+const MAX_CHAIN = 16
+const MAX_VALUE_CHARS = 64
+
+export type DeviceAuthorityOptions = {
+  readonly enrollment: EnrollmentStore
+  /** Read at each request: roots, key and proxy may change. */
+  readonly connect: () => Promise<HubClientOptions>
+}
+
+/** Also where the certificate has expired: the key proves the device, and the hub says how late it is. */
+export function createDeviceAuthority({ enrollment, connect }: DeviceAuthorityOptions): CertificateAuthority {
+  return async ({ spiffeUri, ttlSec, key }) => {
+    const keyPem = await createKey(key)
+    const { counter, chain, nonce } = enrollment.begin()
+    const client = await connect()
+    const claims = { counter, chain, nonce, ttlSec, csr: createCsr(keyPem, spiffeUri) }
+    const { body } = await askHub(client, RENEW_PATH, claims)
+    const renewed = readRenewed(body, client.url.host)
+    const identity = toIdentity(renewed, keyPem)
+    enrollment.answered(renewed)
+    return { identity, ttlRefused: undefined }
+  }
+}
+
+/** Throws MESH_CONTROL_PROTOCOL. */
+export function readRenewed(body: unknown, host: string): Renewed {
+  const { certChain, counter, chain } = Object(body) as Record<string, unknown>
+  const isWhole =
+    Array.isArray(certChain) &&
+    certChain.length <= MAX_CHAIN &&
+    certChain.every((pem) => typeof pem === 'string') &&
+    Number.isSafeInteger(counter) &&
+    typeof chain === 'string' &&
+    chain.length <= MAX_VALUE_CHARS
+  if (!isWhole) throw new MeshError('MESH_CONTROL_PROTOCOL', `${host} answers with something that is no certificate`)
+  return { certChain: certChain as string[], counter: counter as number, chain }
+}
+
+/** Throws MESH_IDENTITY_DAMAGED, MESH_CONTROL_PROTOCOL. */
+export function toIdentity({ certChain }: Renewed, keyPem: string): ReturnType<typeof parseIdentity> {
+  if (certChain.length < 2) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the hub answers with no leaf and root')
+  const [rootsPem, ...rest] = [...certChain].reverse()
+  return parseIdentity({ keyPem, chainPem: rest.reverse().map(endLine).join(''), rootsPem: endLine(rootsPem!) })
+}
+const endLine = (pem: string): string => (pem.endsWith('\n') ? pem : `${pem}\n`)

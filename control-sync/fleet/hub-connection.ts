@@ -1,0 +1,149 @@
+/**
+ * One TLS connection to the hub's API, through an HTTP proxy where there is one. Nothing is sent before the hub is known
+ * by its root: one that the device has, or one that a pin names. Dates go by the later of clock and floor, so that a
+ * device that boots in 1970 gets in; what the hub's certificate was signed at says how late it is at least.
+ */
+import http from 'node:http'
+import type { Socket } from 'node:net'
+import tls from 'node:tls'
+import { guard, doNothing } from '../../core/defects/guard.ts'
+import { MeshError } from '../../core/errors.ts'
+import { hashPin } from '../../core/pki/pin.ts'
+import { selectSentChain, verifyChain } from '../../core/pki/verify-chain.ts'
+import { parseCertificates } from '../../core/pki/x509.ts'
+import { ipBytes, isDirect, type EnvironmentProxy } from '../../model/ip.ts'
+import { explainNotNamed, isNamed } from '../connection/server-name.ts'
+import type { CertificateClock } from '../connection/verify-server.ts'
+
+export type HubTrust = { readonly rootsPem: string } | { readonly pins: readonly string[] }
+export type HubAddress = {
+  /** https://HOST[:PORT] */
+  readonly url: URL
+  readonly trust: HubTrust
+  readonly certificateClock: CertificateClock
+  readonly findProxy: (() => EnvironmentProxy | undefined) | undefined
+}
+
+/** Rejects with MESH_CONTROL_UNREACHABLE, MESH_CONTROL_TLS, MESH_CONTROL_NAME or the signal's reason. */
+export async function connectToHub(hub: HubAddress, signal: AbortSignal): Promise<tls.TLSSocket> {
+  const host = hub.url.hostname.replace(/^\[|\]$/g, '')
+  const port = Number(hub.url.port || 443)
+  const proxy = hub.findProxy?.()
+  const through = proxy && !isDirect(proxy.noProxy, { host, port }) ? await askProxy(proxy, hub, signal) : undefined
+  const socket = tls.connect({
+    ...(through ? { socket: through } : { host, port }),
+    // RFC 6066 §3: literal addresses are not permitted in server_name.
+    ...(ipBytes(host) ? {} : { servername: host }),
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: ['http/1.1'],
+    // Checked below, by another clock than the system's.
+    rejectUnauthorized: false,
+  })
+  try {
+    await until(socket, 'secureConnect', hub, signal)
+    checkServer(socket, host, hub)
+    return socket
+  } catch (thrown) {
+    socket.destroy()
+    throw thrown
+  }
+}
+
+function checkServer(socket: tls.TLSSocket, host: string, { trust, url, certificateClock }: HubAddress): void {
+  const leaf = socket.getPeerX509Certificate()
+  if (!leaf) throw new MeshError('MESH_CONTROL_TLS', `${url.host} shows no certificate`)
+  const chain = selectSentChain(leaf)
+  const roots =
+    'rootsPem' in trust
+      ? parseCertificates(trust.rootsPem)
+      : chain.filter((c) => c.ca && trust.pins.includes(hashPin(c)))
+  if (roots.length === 0)
+    throw new MeshError(
+      'MESH_CONTROL_TLS',
+      `no certificate that ${url.host} shows has the pin that the token or --ca-pin names; it shows ${chain.map(hashPin).join(', ').slice(0, 500)}`,
+    )
+  const answer = verifyChain({
+    chain,
+    roots,
+    crls: [],
+    peer: 'server',
+    nowMs: certificateClock.nowMs(),
+    clock: 'lower-bound',
+    graceMs: 0,
+  })
+  if (!answer.ok)
+    throw new MeshError('MESH_CONTROL_TLS', `the certificate of ${url.host} is not trusted: ${answer.reason}`)
+  if (!isNamed(leaf, [host])) throw new MeshError('MESH_CONTROL_NAME', explainNotNamed(leaf, [host]))
+  certificateClock.seen(answer.notBeforeMs)
+}
+
+/** RFC 9110 §9.3.6. The proxy resolves the name. */
+async function askProxy(proxy: EnvironmentProxy, { url }: HubAddress, signal: AbortSignal): Promise<Socket> {
+  const { host, port } = proxy.address
+  const target = `${url.hostname}:${url.port || 443}`
+  const request = http.request({
+    host,
+    port,
+    method: 'CONNECT',
+    path: target,
+    headers: {
+      host: target,
+      ...(proxy.credentials === undefined
+        ? {}
+        : { 'proxy-authorization': `Basic ${Buffer.from(proxy.credentials).toString('base64')}` }),
+    },
+    agent: false,
+    signal,
+  })
+  return new Promise((resolve, reject) => {
+    const fail = (cause: unknown): void =>
+      reject(
+        new MeshError('MESH_CONTROL_UNREACHABLE', `the proxy ${host}:${port} does not lead to ${target}`, { cause }),
+      )
+    request.on('error', guard('identity', fail, fail))
+    request.on(
+      'connect',
+      guard('identity', fail, ({ statusCode = 0 }: http.IncomingMessage, socket: Socket) => {
+        socket.on('error', doNothing)
+        if (statusCode === 200) resolve(socket)
+        else {
+          socket.destroy()
+          fail(new Error(`it answers ${statusCode}`))
+        }
+      }),
+    )
+    request.end()
+  })
+}
+
+function until(socket: tls.TLSSocket, event: 'secureConnect', { url }: HubAddress, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: unknown): void => {
+      const isTls = /ssl|tls|alert/i.test(cause instanceof Error ? cause.message : '')
+      const code = isTls ? 'MESH_CONTROL_TLS' : 'MESH_CONTROL_UNREACHABLE'
+      reject(
+        new MeshError(code, `${url.host} is not reachable: ${cause instanceof Error ? cause.message : 'closed'}`, {
+          cause,
+        }),
+      )
+    }
+    const onAbort = guard('identity', reject, () => {
+      socket.destroy()
+      reject(signal.reason)
+    })
+    signal.addEventListener('abort', onAbort, { once: true })
+    socket.on('error', guard('identity', reject, fail))
+    socket.once(
+      'close',
+      guard('identity', reject, () => fail(undefined)),
+    )
+    socket.once(
+      event,
+      guard('identity', reject, () => {
+        signal.removeEventListener('abort', onAbort)
+        resolve()
+      }),
+    )
+    if (signal.aborted) onAbort()
+  })
+}

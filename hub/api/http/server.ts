@@ -1,0 +1,163 @@
+/**
+ * The hub's HTTPS API. Routes stand by subject in routes/; what concerns all of them stands here: TLS with the hub's own
+ * certificate, limits of size, time and rate, and errors as catalogue codes.
+ */
+import https from 'node:https'
+import type { Socket } from 'node:net'
+import { fastify, type FastifyInstance, type RouteOptions } from 'fastify'
+import type * as z from 'zod'
+import { doNothing, guard } from '../../../core/defects/guard.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Log } from '../../../core/log.ts'
+import type { Metrics } from '../../../core/metrics.ts'
+import { listenAt } from '../listen.ts'
+import type { ServerIdentity } from '../server-identity.ts'
+import { toPlainAddress } from '../source-address.ts'
+import { toHttpError } from './errors.ts'
+import { describeApi } from './openapi.ts'
+import { RateLimit, type RateLimits } from './rate-limit.ts'
+
+export type ApiOptions = {
+  readonly settings: RateLimits & {
+    readonly listen: string
+    readonly maxConnections: number
+    readonly requestMs: number
+  }
+  readonly identity: ServerIdentity
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly addRoutes: (app: FastifyInstance) => void
+}
+export type Api = AsyncDisposable & { readonly port: number }
+
+const MAX_BODY_BYTES = 64 * 1024
+const MAX_HEADER_BYTES = 8 * 1024
+const KEEP_ALIVE_MS = 5_000
+const LOOK_MS = 1_000
+const MAX_PATH_CHARS = 256
+
+/** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export async function startApi(o: ApiOptions): Promise<Api> {
+  const { settings, identity, log, metrics } = o
+  let server: https.Server | undefined
+  const app = fastify({
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: settings.requestMs,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: MAX_PATH_CHARS },
+    serverFactory: (handler) => (server = createServer(o, handler)),
+  })
+  app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {
+    const { success, error } = schema.safeParse(data)
+    return success ? { value: data } : { error: new MeshError('MESH_MALFORMED_INPUT', error.issues[0]!.message) }
+  })
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/jose', { parseAs: 'string' }, async (_request: unknown, body: string) => body)
+  addErrors(app, log, metrics)
+  const rate = new RateLimit(settings, o)
+  app.addHook('onRequest', async ({ raw }, reply) => {
+    reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
+    rate.take(toPlainAddress(raw.socket.remoteAddress ?? ''))
+  })
+  const routes: RouteOptions[] = []
+  app.addHook('onRoute', (route) => {
+    routes.push(route)
+  })
+  o.addRoutes(app)
+  app.get('/v1/openapi.json', { schema: { summary: 'This document' } }, async () => describeApi(routes, '1'))
+  await app.ready()
+  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(settings.listen)!
+  const bound = await listenAt(
+    server!,
+    { host: host!, port: Number(port) },
+    `the API of the hub cannot listen at ${settings.listen}`,
+  )
+  const follow = followIdentity(server!, identity)
+  return {
+    port: bound.port,
+    async [Symbol.asyncDispose]() {
+      follow[Symbol.dispose]()
+      // Fastify closes only what it has opened itself.
+      server!.close()
+      server!.closeAllConnections()
+      await app.close()
+    },
+  }
+}
+
+function createServer(
+  { settings, identity }: ApiOptions,
+  handler: Parameters<typeof https.createServer>[1],
+): https.Server {
+  const { chainPem: cert, keyPem: key } = identity.current
+  const server = https.createServer(
+    {
+      cert,
+      key,
+      // The exporter that proofs are bound to is safe from 1.3 on (RFC 9266 §4.2).
+      minVersion: 'TLSv1.3',
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: settings.requestMs,
+      requestTimeout: settings.requestMs,
+      handshakeTimeout: settings.requestMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: LOOK_MS,
+    },
+    guard(
+      'hub',
+      (_error, request) => {
+        request.socket.destroy()
+      },
+      handler!,
+    ),
+  )
+  server.maxConnections = settings.maxConnections
+  server.on(
+    'tlsClientError',
+    guard('hub', doNothing, (_err: Error, socket: Socket) => {
+      socket.destroy()
+    }),
+  )
+  return server
+}
+
+function followIdentity(server: https.Server, identity: ServerIdentity): Disposable {
+  const listener = (): void => {
+    const { chainPem: cert, keyPem: key } = identity.current
+    server.setSecureContext({ cert, key, minVersion: 'TLSv1.3' })
+  }
+  identity.addIdentityCertificateListener(listener)
+  return { [Symbol.dispose]: () => identity.removeIdentityCertificateListener(listener) }
+}
+
+function addErrors(app: FastifyInstance, log: Log, metrics: Metrics): void {
+  const refused = metrics.counter(
+    'mesh_hub_api_refused_total',
+    'Requests to the API of the hub that were refused, by code.',
+    ['code'],
+  )
+  app.setNotFoundHandler(async () => {
+    throw new MeshError('MESH_API_NOT_FOUND', 'there is no such path; /v1/openapi.json lists them')
+  })
+  app.setErrorHandler((thrown: Error & { code?: string }, request, reply) => {
+    const { status, body, err } = toHttpError(fromFastify(thrown))
+    refused.cell({ code: body.code }).value++
+    const ip = toPlainAddress(request.raw.socket.remoteAddress ?? '')
+    log.warn({ evt: 'hub.api-refused', path: request.url.slice(0, MAX_PATH_CHARS), ip, err }, 'API request refused')
+    return reply.code(status).header('content-type', 'application/json').send(body)
+  })
+}
+
+/** Fastify's own errors have codes of theirs. */
+function fromFastify(thrown: Error & { code?: string }): unknown {
+  const { code = '' } = thrown
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new MeshError('MESH_API_TOO_LARGE', `the body is larger than ${MAX_BODY_BYTES} bytes`)
+  // The kind of a body, and its length.
+  return code.startsWith('FST_ERR_CTP_')
+    ? new MeshError('MESH_MALFORMED_INPUT', 'the body is not application/jose')
+    : thrown
+}

@@ -1,0 +1,40 @@
+/**
+ * What a device and its hub say to each other over HTTPS. A request is one compact JWS by the device's key, whose
+ * header carries the key and whose payload is bound to the TLS connection that it comes over (RFC 9266), so that what
+ * somebody has recorded is good for nothing.
+ */
+
+export const PROOF_TYPE = 'meshlet-device+jwt'
+/** RFC 9266 §2. */
+export const CHANNEL_BINDING = { label: 'EXPORTER-Channel-Binding', bytes: 32 } as const
+export const JOIN_PATH = '/v1/devices/join'
+export const RENEW_PATH = '/v1/devices/renew'
+export const WORKLOAD_TOKEN_PATH = '/v1/devices/token'
+
+/** Where the device has its configuration from. */
+export type ControlSettings = {
+  /** HOST:PORT; without a host, that of the hub's URL. */
+  readonly address: string
+  readonly rootsPem: string
+  /** `hub`: its certificates; `istiod`: they come from the control plane, and the hub gives tokens for it. */
+  readonly certificates: 'hub' | 'istiod'
+}
+/** The certificate, and what the next renewal must repeat. */
+export type Renewed = {
+  /** Leaf, intermediates, root last, PEM. */
+  readonly certChain: readonly string[]
+  readonly counter: number
+  readonly chain: string
+}
+export type Joined = {
+  readonly state: 'active' | 'pending'
+  readonly name: string
+  readonly namespace: string
+  readonly serviceAccount: string
+  readonly trustDomain: string
+  /** What the hub's own certificate is checked against. */
+  readonly hubRootsPem: string
+  readonly control: ControlSettings
+  /** Of a device that is let in. */
+  readonly renewed?: Renewed
+}

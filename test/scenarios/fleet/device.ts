@@ -1,0 +1,43 @@
+/** A machine that joins a hub, and the agent on it. */
+import fs from 'node:fs'
+import path from 'node:path'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
+import type { TestHub } from '../../hub/start-hub.ts'
+import { meshlet, type Said } from '../cli.ts'
+import { TestAgent, type Finally } from '../site.ts'
+
+/** Of hub.yaml. */
+export const API = 'dnsNames: [127.0.0.1, hub.demo.mesh]\napi: {listen: "127.0.0.1:0"}\n'
+
+export type Device = {
+  readonly file: string
+  readonly state: string
+  /** `meshlet join`, with the token on standard input. */
+  join(token: string, ...more: string[]): Promise<Said>
+}
+
+export function device(t: Finally, { hub }: TestHub): Device {
+  const folder = temporaryFolder(t)
+  const [file, state] = [path.join(folder, 'agent.yaml'), path.join(folder, 'state')]
+  fs.writeFileSync(file, `# mine\nstate: ${state}\nadmin: {port: 0}\nlog: {level: fatal}\n`)
+  return {
+    file,
+    state,
+    join: (token, ...more) =>
+      meshlet(['join', `https://127.0.0.1:${hub.apiPort}`, '--token', '-', '-c', file, ...more], token),
+  }
+}
+
+/** The agent on what `join` has left. */
+export async function startDevice(t: Finally, { file, state }: Device): Promise<TestAgent> {
+  const yaml = fs
+    .readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => !/^(state|admin):/.test(line))
+    .join('\n')
+  const agent = new TestAgent(t, yaml)
+  // Its own state folder, under the name that a test agent gives it.
+  fs.symlinkSync(state, path.join(agent.folder, 'state'))
+  await agent.start()
+  return agent
+}
