@@ -2,6 +2,7 @@ import type { AccessLog } from './access-log/access-log.ts'
 import type { TlvTypes } from './cluster.ts'
 import type { Cidr } from './ip.ts'
 import type { ExtAuthz } from './http/ext-authz.ts'
+import type { LocalRateLimit } from './http/rate-limit.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
 import type { LocalReplyConfig } from './http/local-reply.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
@@ -268,6 +269,7 @@ export type HttpFilter =
       readonly nearestWins: boolean
       readonly off?: boolean
     }
+  | { readonly kind: 'rate-limit'; readonly name: string; readonly limit: LocalRateLimit; readonly off?: boolean }
   | { readonly kind: 'ext-authz'; readonly name: string; readonly authz: ExtAuthz; readonly off?: boolean }
   /** What it does stands at routes. */
   | { readonly kind: 'cors'; readonly name: string; readonly off?: boolean }

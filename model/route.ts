@@ -1,9 +1,13 @@
-import type { HeaderMatch, QueryMatch, StringMatch } from './matcher.ts'
+import type { HeaderMatch, QueryMatch } from './matcher.ts'
 import type { CorsPolicy } from './http/cors.ts'
 import type { RouteExtAuthz } from './http/ext-authz.ts'
+import type { HeaderEdit } from './http/header-edit.ts'
+import type { LocalRateLimit, RateLimitRule, RouteRateLimits } from './http/rate-limit.ts'
 import type { MetadataMatch } from './http/metadata.ts'
 import type { SafeRegex } from '../core/regex.ts'
 import type { Policy } from './policy.ts'
+
+export type { HeaderAdd, HeaderEdit } from './http/header-edit.ts'
 
 /** envoy.config.route.v3.RouteConfiguration, decoded. */
 export type RouteConfig = {
@@ -35,6 +39,8 @@ export type VirtualHost = {
   readonly retriesUnsafe?: boolean
   /** In place of the table's. */
   readonly mirrors?: readonly MirrorPolicy[]
+  /** What a rate limit counts requests by. */
+  readonly rateLimits?: readonly RateLimitRule[]
 }
 
 export type Route = {
@@ -70,6 +76,8 @@ export type RouteFilter = {
   /** In place of the filter's rules: the name of one of its requirements; false = no token is needed. */
   readonly jwt?: string | false
   readonly extAuthz?: RouteExtAuthz
+  /** In place of the filter's own. */
+  readonly rateLimit?: LocalRateLimit
 }
 
 export type RouteMatch = {
@@ -128,6 +136,8 @@ export type ForwardAction = {
   readonly hash: readonly HashSource[]
   /** In place of the virtual host's. */
   readonly mirrors?: readonly MirrorPolicy[]
+  /** What a rate limit counts requests by; left out: nothing but what the host says. */
+  readonly rateLimits?: RouteRateLimits
 }
 /**
  * `of`: it takes the place of that one. `maxMs`: not more, 0 = no limit. `offsetMs` is taken off, so that the answer is
@@ -177,20 +187,8 @@ export type HostRewrite =
 
 /** Applied in the order remove, add. Names lower case. */
 export type HeaderChanges = { readonly request: HeaderEdit; readonly response: HeaderEdit }
-export type HeaderEdit = {
-  readonly remove: readonly string[]
-  /** Names that it matches are removed, too. */
-  readonly removeMatching?: StringMatch
-  readonly add: readonly HeaderAdd[]
-}
 /** envoy.extensions.filters.http.header_mutation.v3.Mutations, in the order in which they apply. */
 export type Mutations = { readonly request: readonly HeaderEdit[]; readonly response: readonly HeaderEdit[] }
-export type HeaderAdd = {
-  readonly name: string
-  readonly value: string
-  readonly how: 'append' | 'overwrite' | 'if-absent' | 'overwrite-present'
-  readonly keepEmpty?: boolean
-}
 export const NO_HEADER_CHANGES: HeaderChanges = { request: { remove: [], add: [] }, response: { remove: [], add: [] } }
 
 /** envoy.config.route.v3.RetryPolicy. */

@@ -1,4 +1,5 @@
 /** What AUDIT and dry-run policies have found, for whoever tries a policy out: by the rule's name, in the log and counted. */
+import { BoundedNames } from './bounded-names.ts'
 import { memoize } from '../core/memoize.ts'
 import type { Cell, Family, Metrics } from '../core/metrics.ts'
 import type { ShadowDecision } from './authz.ts'
@@ -6,14 +7,10 @@ import type { Connection } from './connection.ts'
 import type { Context } from './context.ts'
 import { withoutQuery } from './router.ts'
 
-/** Names come from the control plane; those behind the first so many are counted as one. */
-const MAX_NAMES = 1_000
-const OTHERS = 'others'
-
 class PolicyCounters {
   readonly denied: Cell
   readonly #found: Family<'policy' | 'mode' | 'result'>
-  readonly #names = new Set<string>()
+  readonly #names = new BoundedNames()
 
   constructor(metrics: Metrics) {
     this.denied = metrics
@@ -26,9 +23,7 @@ class PolicyCounters {
     )
   }
   count(rule: string, mode: 'audit' | 'dry-run', result: 'allow' | 'deny'): void {
-    const isKnown = this.#names.has(rule)
-    if (!isKnown && this.#names.size < MAX_NAMES) this.#names.add(rule)
-    this.#found.cell({ policy: isKnown || this.#names.has(rule) ? rule : OTHERS, mode, result }).value++
+    this.#found.cell({ policy: this.#names.bound(rule), mode, result }).value++
   }
 }
 

@@ -54,6 +54,13 @@ export const TRAFFIC = {
     flag: 'NR',
     remedy: 'The client spoke TLS where plain text is expected, the other way round, or used an unknown server name.',
   },
+  MESH_RATE_LIMITED: {
+    origin: 'config',
+    retry: 'never',
+    http: 429,
+    flag: 'RL',
+    remedy: 'Send less, or raise the limit: the EnvoyFilter that adds local_ratelimit names it.',
+  },
   MESH_CHAIN_BLOCKED: {
     origin: 'config',
     retry: 'never',

@@ -31,6 +31,7 @@ const DETAILS: { readonly [code in ErrorCode]?: string } = {
   MESH_FAULT_INJECTED: 'fault_filter_abort',
   MESH_TOKEN_REFUSED: 'jwt_authn_access_denied',
   MESH_TOKEN_AUDIENCE: 'jwt_authn_access_denied{Audiences_in_Jwt_are_not_allowed}',
+  MESH_RATE_LIMITED: 'local_rate_limited',
   MESH_MALFORMED_INPUT: 'codec_error',
 }
 

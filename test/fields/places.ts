@@ -135,6 +135,11 @@ const authzRequest = part(authzHttp, `${AUTHZ_PACKAGE}.AuthorizationRequest`, {}
 const authzBody = part(authz, `${AUTHZ_PACKAGE}.BufferSettings`, { max_request_bytes: 9 }, (m) => ({
   with_request_body: m,
 }))
+const LIMIT = 'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit'
+const BUCKET: JsonObject = { max_tokens: 9, fill_interval: '9s' }
+const localLimit = part(hcm, LIMIT, { stat_prefix: 's', token_bucket: BUCKET }, (m) => ({
+  http_filters: [{ name: 'envoy.filters.http.local_ratelimit', typed_config: any(LIMIT, m) }, ROUTER],
+}))
 const downstream = part(
   chain,
   `${TLS}.DownstreamTlsContext`,
@@ -263,6 +268,14 @@ export const PLACES: readonly Place[] = [
   authzRequest,
   authzAnswer,
   authzBody,
+  localLimit,
+  part(localLimit, 'envoy.type.v3.TokenBucket', BUCKET, (m) => ({ token_bucket: m })),
+  part(
+    localLimit,
+    'envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor',
+    { entries: [{ key: 'k' }], token_bucket: BUCKET },
+    (m) => ({ descriptors: list(m) }),
+  ),
   table,
   host,
   route,
@@ -282,6 +295,12 @@ export const PLACES: readonly Place[] = [
     request_headers_to_add: list(m),
   })),
   action,
+  part(action, 'envoy.config.route.v3.RateLimit', { actions: [{ remote_address: {} }] }, (m) => ({
+    rate_limits: list(m),
+  })),
+  part(action, 'envoy.config.route.v3.RateLimit.Action', { generic_key: { descriptor_value: 'v' } }, (m) => ({
+    rate_limits: [{ actions: list(m) }],
+  })),
   cors,
   headerMutation,
   part(headerMutation, `${MUTATION}.Mutations`, {}, (m) => ({ mutations: m })),

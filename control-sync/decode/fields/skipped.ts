@@ -9,7 +9,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication': 'tokens are not verified (jwt_authn)',
   'envoy.extensions.filters.http.oauth2.v3.OAuth2': 'nobody is asked to log in (oauth2)',
   'envoy.extensions.filters.http.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
-  'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit': 'local rate limits do not apply (local_ratelimit)',
   'envoy.extensions.filters.http.lua.v3.Lua': 'Lua scripts do not run',
   'envoy.extensions.filters.http.lua.v3.LuaPerRoute': 'Lua scripts do not run',
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'Wasm extensions do not run',
@@ -30,12 +29,9 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
 }
 
 const CORS = 'CORS policies of this place do not apply: they belong into typed_per_filter_config (cors)'
-const LIMITS = 'global rate limits do not apply (rate_limits)'
 
 /** "message.field" → words. */
 export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
-  'envoy.config.route.v3.RouteAction.rate_limits': LIMITS,
-  'envoy.config.route.v3.VirtualHost.rate_limits': LIMITS,
   'envoy.config.route.v3.RouteAction.cors': CORS,
   'envoy.config.route.v3.VirtualHost.cors': CORS,
   'envoy.config.route.v3.RouteAction.internal_redirect_policy':

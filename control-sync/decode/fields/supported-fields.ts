@@ -59,10 +59,10 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig':
     'upgrade_type enabled',
   'envoy.config.route.v3.RouteConfiguration': `name virtual_hosts validate_clusters ignore_port_in_host_matching internal_only_headers typed_per_filter_config metadata request_mirror_policies most_specific_header_mutations_wins ${HEADER_CHANGES}`,
-  'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy include_request_attempt_count typed_per_filter_config metadata request_mirror_policies ${HEADER_CHANGES}`,
+  'envoy.config.route.v3.VirtualHost': `name domains routes require_tls retry_policy rate_limits include_request_attempt_count typed_per_filter_config metadata request_mirror_policies ${HEADER_CHANGES}`,
   'envoy.config.route.v3.Route': `name match route redirect direct_response decorator metadata typed_per_filter_config stat_prefix ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RouteAction':
-    'cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host ' +
+    'rate_limits include_vh_rate_limits cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host ' +
     'max_stream_duration max_grpc_timeout grpc_timeout_offset request_mirror_policies cluster_header cluster_not_found_response_code ' +
     'auto_host_rewrite host_rewrite_header host_rewrite_path_regex',
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
@@ -150,6 +150,8 @@ const REFUSE: Record<string, string> = {
     'typed_metadata_context_namespaces route_metadata_context_namespaces route_typed_metadata_context_namespaces include_peer_certificate encode_raw_headers ' +
     'decoder_header_mutation_rules enable_dynamic_metadata_ingestion shadow_mode clear_route_cache_headers bootstrap_metadata_labels_key',
   'envoy.extensions.filters.http.ext_authz.v3.CheckSettings': 'grpc_service http_service',
+  // Without it the tokens would not be shared among the members.
+  'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit': 'local_cluster_rate_limit',
   'envoy.config.route.v3.RouteAction': 'host_rewrite path_rewrite path_rewrite_policy',
   'envoy.config.route.v3.RedirectAction': 'path_rewrite',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': 'host_rewrite_literal cluster_header',

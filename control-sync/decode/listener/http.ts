@@ -9,6 +9,7 @@ import {
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { HeaderMutationSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
 import { ExtAuthzSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
+import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RouterSchema } from '../../../proto/gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
@@ -23,6 +24,7 @@ import {
 } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { readEffectiveType, readTypeName, unpack } from '../fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
+import { resolveStruct } from '../fields/typed-struct.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeExtAuthz } from '../ext-authz.ts'
 import { decodeFault } from '../fault.ts'
@@ -32,6 +34,7 @@ import { decodeJwt } from '../jwt.ts'
 import { decodeLocalReply } from '../local-reply.ts'
 import { decodeMutations } from '../mutations.ts'
 import { decodePolicy } from '../policy.ts'
+import { decodeLocalRateLimit } from '../rate-limit/local.ts'
 import { decodeRouteConfig } from '../route/route.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
 import { decodeAccessLogs } from '../telemetry/access-log.ts'
@@ -303,17 +306,18 @@ const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([
 const PASS: Policy = { action: 'log', rules: [], shadow: undefined }
 
 export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown): HttpFilter | undefined {
-  const any = findConfig(at, from)
+  const found = findConfig(at, from)
   const here = at.in('typed_config')
-  const type = readTypeName(any)
   const off = from.disabled ? { off: true } : {}
-  if (type === RouterSchema.typeName || (type === '' && from.name === 'envoy.filters.http.router')) return undefined
-  if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors', name: from.name, ...off }
-  if (OBSERVING_HTTP_FILTERS.has(readEffectiveType(here, any))) {
-    if (!from.disabled && !DONE_ANYWAY.has(readEffectiveType(here, any)))
-      at.skip(findSkippedExtension(readEffectiveType(here, any)))
+  if (OBSERVING_HTTP_FILTERS.has(readEffectiveType(here, found))) {
+    if (!from.disabled && !DONE_ANYWAY.has(readEffectiveType(here, found)))
+      at.skip(findSkippedExtension(readEffectiveType(here, found)))
     return undefined
   }
+  const any = resolveStruct(here, found)
+  const type = readTypeName(any)
+  if (type === RouterSchema.typeName || (type === '' && from.name === 'envoy.filters.http.router')) return undefined
+  if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors', name: from.name, ...off }
   const rbac = unpack(here, any, RBACSchema)
   if (rbac) {
     noteIgnored(here, RBACSchema, rbac)
@@ -338,6 +342,9 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
   }
   const jwt = unpack(here, any, JwtAuthenticationSchema)
   if (jwt) return { kind: 'jwt', name: from.name, jwt: decodeJwt(here, jwt), ...off }
+  const limit = unpack(here, any, LocalRateLimitSchema)
+  if (limit)
+    return { kind: 'rate-limit', name: from.name, limit: decodeLocalRateLimit(here, limit, 'listener'), ...off }
   const authz = unpack(here, any, ExtAuthzSchema)
   if (authz) return { kind: 'ext-authz', name: from.name, authz: decodeExtAuthz(here, authz), ...off }
   const what = readEffectiveType(here, any) || blockUnconfigured(from)

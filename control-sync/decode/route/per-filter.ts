@@ -11,6 +11,7 @@ import { CorsPolicySchema } from '../../../proto/gen/envoy/extensions/filters/ht
 import { HeaderMutationPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { ExtAuthzPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
+import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
 import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
@@ -20,6 +21,8 @@ import { decodeMutations } from '../mutations.ts'
 import { decodeRouteExtAuthz } from '../ext-authz.ts'
 import { decodeFault } from '../fault.ts'
 import { decodePolicy } from '../policy.ts'
+import { decodeLocalRateLimit } from '../rate-limit/local.ts'
+import { resolveStruct } from '../fields/typed-struct.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
 
 const REFUSE_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
@@ -44,7 +47,7 @@ function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFil
   const wrapped = unpack(at, any, FilterConfigSchema)
   if (wrapped?.disabled) return { off: true }
   if (wrapped && !wrapped.config) at.issue('neither switches the filter off nor holds a configuration')
-  const inner = wrapped ? wrapped.config : any
+  const inner = resolveStruct(at, wrapped ? wrapped.config : any)
   const type = readEffectiveType(at, inner)
   switch (type) {
     // `config: {}` switches on what the listener has.
@@ -82,6 +85,10 @@ function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFil
     case ExtAuthzPerRouteSchema.typeName: {
       const authz = unpack(at, inner, ExtAuthzPerRouteSchema)
       return authz ? { off: false, extAuthz: decodeRouteExtAuthz(at, authz) } : { off: false }
+    }
+    case LocalRateLimitSchema.typeName: {
+      const limit = unpack(at, inner, LocalRateLimitSchema)
+      return { off: false, ...(limit && { rateLimit: decodeLocalRateLimit(at, limit, 'route') }) }
     }
     default:
       at.ignore(`${type} per route is not implemented`)

@@ -32,6 +32,7 @@ import { readTypeName } from '../fields/any.ts'
 import { refuse, type DecodePath } from '../fields/decode-path.ts'
 import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeRegex } from '../fields/matchers.ts'
+import { decodeRouteRateLimits } from '../rate-limit/rules.ts'
 import { decodeMirrors } from './mirrors.ts'
 import { retryPolicy } from './retry.ts'
 import { decodeMs, decodeText } from '../fields/values.ts'
@@ -77,6 +78,7 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
     ...(from.clusterSpecifier.case === 'clusterHeader' && { clusterHeader: from.clusterSpecifier.value.toLowerCase() }),
     ...notFound(at.in('cluster_not_found_response_code'), from.clusterNotFoundResponseCode),
     timeoutMs: from.timeout ? decodeMs(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
+    ...decodeRouteRateLimits(at, from),
     // 0 switches the listener's idle time off for this route.
     idleMs: from.idleTimeout && (decodeMs(at.in('idle_timeout'), from.idleTimeout) || Infinity),
     maxStreamMs: decodeMs(

@@ -18,6 +18,7 @@ import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeHeaderMatches, queryMatch, decodeRegex } from '../fields/matchers.ts'
 import { decodeUriTemplate } from '../fields/uri-template.ts'
 import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
+import { decodeRateLimits } from '../rate-limit/rules.ts'
 import { decodeMirrors } from './mirrors.ts'
 import { retryPolicy } from './retry.ts'
 import { decodeRouteAction } from './route-action.ts'
@@ -124,6 +125,7 @@ function wholeHost(
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
     ...retriesUnsafe(at, from.metadata),
     ...decodeMirrors(at, from.requestMirrorPolicies),
+    ...(from.rateLimits.length > 0 && { rateLimits: decodeRateLimits(at.in('rate_limits'), from.rateLimits) }),
   }
 }
 /** filter_metadata["meshlet.io"]["retry-unsafe"], which an EnvoyFilter can put anywhere. */

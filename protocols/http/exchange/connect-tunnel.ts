@@ -1,7 +1,7 @@
 /** CONNECT of an explicit proxy (RFC 9110 §9.3.6): which cluster the tunnel leads to, and the connection to it. */
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import { turnsTlsOn, type Cluster, type Endpoint } from '../../../model/cluster.ts'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -29,6 +29,7 @@ export function planRequest(
     client: client.facts(remoteIp),
     random: ctx.random,
     clocks: ctx,
+    connection: client.conn,
     upgrade: request.upgrade,
   }
   return request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
@@ -104,10 +105,17 @@ export function findRefusal(
   if (codec.kind !== 'http') return undefined
   const { http } = codec
   // What the token said is remembered; the token itself may have been taken from the request.
-  const filters = http.filters.filter((f) => f.kind !== 'fault' && f.kind !== 'jwt' && f.kind !== 'ext-authz')
+  const filters = http.filters.filter(({ kind }) => !OF_BEGINNINGS.has(kind))
   const plan = planRequest(ctx, client, { ...http, filters }, asked, remoteIp)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }
+/** Of these a request is asked once. */
+const OF_BEGINNINGS: ReadonlySet<HttpFilter['kind']> = new Set<HttpFilter['kind']>([
+  'fault',
+  'jwt',
+  'ext-authz',
+  'rate-limit',
+])
 const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'MESH_PEER_NOT_ALLOWED',
   'MESH_CHAIN_BLOCKED',

@@ -18,6 +18,7 @@ import { readHttpManager } from '../../codecs.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import { reportDecisions } from '../../policy-report.ts'
+import { countLimits } from '../filters/rate-limit/counters.ts'
 import type { Placement } from '../filters/hash.ts'
 import type { RequestHead } from '../message.ts'
 import type { RequestOrigin } from './request-origin.ts'
@@ -162,6 +163,7 @@ export function notePlan(plan: Plan, exchange: Recorded, { ctx, metrics }: HttpR
   // What has been found by then is told with the plan that it goes on to.
   if (plan.kind === 'wait') return
   if (plan.cors) metrics.corsOrigins[plan.cors.isAllowed ? 'allowed' : 'refused'].value++
+  if (plan.limited) countLimits(plan.limited, ctx.metrics)
   if (plan.shadow) reportDecisions(plan.shadow, client.conn, request, ctx)
 }
 

@@ -40,7 +40,7 @@ const listener = (port: number, direction = 'OUTBOUND', filters: JsonObject[] = 
   return webListener(port, [{ filters: [manager] }], { traffic_direction: direction })
 }
 const FILTERS = [
-  http('ext_authz', 'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz'),
+  http('ext_proc', 'envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor'),
   http('ratelimit', 'envoy.extensions.filters.http.ratelimit.v3.RateLimit'),
   http('lua', 'envoy.extensions.filters.http.lua.v3.Lua'),
   http('wasm', 'envoy.extensions.filters.http.wasm.v3.Wasm'),
@@ -58,7 +58,7 @@ const checked = (): Sample => {
 }
 
 const WORDS = [
-  /external authorization is not asked \(ext_authz\): listener web/,
+  /external processors are not asked \(ext_proc\): listener web/,
   /global rate limits do not apply/,
   /Lua scripts do not run/,
   /Wasm extensions do not run/,

@@ -12,6 +12,7 @@ import { PolicyFacts } from '../../filters/policy-facts.ts'
 import { NO_EDITS } from '../../filters/route-edits.ts'
 import type { Plan, PlanInput } from './plan.ts'
 import { withoutEdits, refuse, type Underway } from './refusals.ts'
+import { takeLimit } from './take-limit.ts'
 import { addMetadata } from './take-verdict.ts'
 
 /** @returns undefined: the request goes on */
@@ -53,6 +54,8 @@ export function askFilter(
     // Its changes are made when all filters have been asked (withRequestMutations).
     case 'mutation':
       return undefined
+    case 'rate-limit':
+      return takeLimit(own?.rateLimit ?? filter.limit, input, state)
     case 'jwt': {
       const asked = askForTokens(filter.jwt, own, input.request, input)
       if ('code' in asked)

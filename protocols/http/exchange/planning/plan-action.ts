@@ -5,13 +5,13 @@ import {
   type RouteAction,
   type WeightedCluster,
 } from '../../../../model/route.ts'
-import type { RouteTable, Tables } from '../../../../model/tables.ts'
+import type { RouteTable } from '../../../../model/tables.ts'
 import { findFirstHeader, pickCluster, type Routed } from '../../../router.ts'
 import { redirectLocation, rewriteHost, rewritePath } from '../../filters/redirect.ts'
 import { collectRequestEdits, collectResponseEdits } from '../../filters/route-edits.ts'
 import { permitsUpgrade } from '../../filters/upgrade.ts'
 import { chooseMirrors } from '../../mirrors.ts'
-import type { Common, Plan, PlanInput, RefusePlan } from './plan.ts'
+import type { Common, ForwardPlan, Plan, PlanInput, RefusePlan } from './plan.ts'
 import { refuse } from './refusals.ts'
 
 export function planAction(
@@ -41,37 +41,47 @@ export function planAction(
       const location = redirectLocation(action, routed.route.match, request)
       return { ...common, kind: 'answer', status: action.status, body: '', location, fault: undefined }
     }
-    case 'forward': {
-      const picked = chooseCluster(action, input)
-      const cluster = picked && input.tables.cluster(picked.name)
-      if (!cluster) {
-        const refused = refuse('MESH_NO_CLUSTER', "the route's cluster is unknown", common)
-        return action.notFoundStatus === undefined ? refused : { ...refused, status: action.notFoundStatus }
-      }
-      const { rewrite } = action
-      const host = rewriteHost(rewrite.host, request)
-      return {
-        delayMs: common.delayMs,
-        shadow: common.shadow,
-        routeName: common.routeName,
-        cors: common.cors,
-        kind: 'forward',
-        routed,
-        action,
-        cluster,
-        upgrade,
-        retry: action.retry ?? routed.virtualHost.retry,
-        retriesUnsafe: routed.route.retriesUnsafe ?? routed.virtualHost.retriesUnsafe ?? table.config.retriesUnsafe,
-        mirrors: chooseMirrors(action.mirrors ?? routed.virtualHost.mirrors ?? table.config.mirrors, input),
-        path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, request.path) : request.path,
-        authority: host ?? request.authority,
-        hasNewHost: host !== undefined,
-        requestEdits: collectRequestEdits(table, routed, picked.headers.request),
-        responseEdits: collectResponseEdits(table, routed, picked.headers.response),
-      }
-    }
+    case 'forward':
+      return planForward(action, table, routed, input, common)
     default:
       return action satisfies never
+  }
+}
+
+function planForward(
+  action: ForwardAction,
+  table: RouteTable,
+  routed: Routed,
+  input: PlanInput,
+  common: Common,
+): ForwardPlan | RefusePlan {
+  const picked = chooseCluster(action, input)
+  const cluster = picked && input.tables.cluster(picked.name)
+  if (!cluster) {
+    const refused = refuse('MESH_NO_CLUSTER', "the route's cluster is unknown", common)
+    return action.notFoundStatus === undefined ? refused : { ...refused, status: action.notFoundStatus }
+  }
+  const { rewrite } = action
+  const host = rewriteHost(rewrite.host, input.request)
+  return {
+    delayMs: common.delayMs,
+    shadow: common.shadow,
+    routeName: common.routeName,
+    cors: common.cors,
+    limited: common.limited,
+    kind: 'forward',
+    routed,
+    action,
+    cluster,
+    upgrade: input.upgrade,
+    retry: action.retry ?? routed.virtualHost.retry,
+    retriesUnsafe: routed.route.retriesUnsafe ?? routed.virtualHost.retriesUnsafe ?? table.config.retriesUnsafe,
+    mirrors: chooseMirrors(action.mirrors ?? routed.virtualHost.mirrors ?? table.config.mirrors, input),
+    path: rewrite.path ? rewritePath(rewrite.path, routed.route.match, input.request.path) : input.request.path,
+    authority: host ?? input.request.authority,
+    hasNewHost: host !== undefined,
+    requestEdits: collectRequestEdits(table, routed, picked.headers.request),
+    responseEdits: collectResponseEdits(table, routed, picked.headers.response),
   }
 }
 
@@ -79,21 +89,4 @@ function chooseCluster(action: ForwardAction, { request, random }: PlanInput): W
   if (action.clusterHeader === undefined) return pickCluster(action, random)
   const name = findFirstHeader(request, action.clusterHeader)
   return name ? { name, weight: 1, headers: NO_HEADER_CHANGES } : undefined
-}
-
-/**
- * After a wait: the cluster of that name may be another one now, with TLS for one, or none. Envoy looks it up anew,
- * too.
- */
-export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePlan {
-  if (plan.kind !== 'forward') return plan
-  const cluster = tables.cluster(plan.cluster.name)
-  if (!cluster)
-    return refuse('MESH_NO_CLUSTER', "the route's cluster is gone", {
-      delayMs: 0,
-      shadow: undefined,
-      routeName: plan.routeName,
-      responseEdits: plan.responseEdits,
-    })
-  return cluster === plan.cluster ? plan : { ...plan, cluster }
 }

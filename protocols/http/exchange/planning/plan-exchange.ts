@@ -5,7 +5,7 @@
  */
 import type { ExtAuthz } from '../../../../model/http/ext-authz.ts'
 import type { HttpConnectionManager, HttpFilter } from '../../../../model/listener.ts'
-import type { HeaderEdit, RouteConfig, RouteFilter } from '../../../../model/route.ts'
+import type { RouteConfig, RouteFilter } from '../../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../../model/tables.ts'
 import { matchRoute } from '../../../router.ts'
 import { isAsked } from '../../filters/ext-authz/filter.ts'
@@ -18,10 +18,8 @@ import { takeVerdict } from './take-verdict.ts'
 
 export function planExchange(input: PlanInput): Plan {
   const table = findRouteTable(input.http, input.tables)
-  return runFilters(
-    { input, table, state: findRoute(input, table), added: [], mutates: hasMutations(input.http.filters) },
-    0,
-  )
+  const state = { ...findRoute(input, table), added: [] }
+  return runFilters({ input, table, state, mutates: hasMutations(input.http.filters) }, 0)
 }
 
 /** All filters, in order. One that has to ask somebody ends the run; it goes on behind it with the answer. */
@@ -29,8 +27,6 @@ type Run = {
   readonly input: PlanInput
   readonly table: RouteTable | undefined
   readonly state: Underway
-  /** What authorization services want of every answer. */
-  readonly added: HeaderEdit[]
   /** Some of the filters change headers (header_mutation). */
   readonly mutates: boolean
 }
@@ -53,7 +49,8 @@ function runFilters(run: Run, first: number): Plan {
       : refuse('MESH_NO_ROUTE', 'no route matches the request', common)
   return withAdded(withRequestMutations(plan, run), run)
 }
-function withAdded(plan: Plan, { added, input, state, mutates }: Run): Plan {
+function withAdded(plan: Plan, { input, state, mutates }: Run): Plan {
+  const { added } = state
   if (plan.kind === 'wait' || (!mutates && added.length === 0)) return plan
   const own = mutates ? collectMutations(input.http.filters, state.routed).response : NO_EDITS
   return { ...plan, responseEdits: [...plan.responseEdits, ...own, ...added] }
@@ -80,7 +77,7 @@ function askService(authz: ExtAuthz, own: RouteFilter | undefined, run: Run, at:
     authBody: route?.body === false ? undefined : (route?.body ?? authz.body),
     context: route?.context ?? {},
     resume: (verdict) => {
-      const refused = takeVerdict(verdict, authz, run)
+      const refused = takeVerdict(verdict, authz, input, state)
       if (refused) return withAdded(refused, run)
       if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
       return runFilters(run, at + 1)
@@ -88,12 +85,13 @@ function askService(authz: ExtAuthz, own: RouteFilter | undefined, run: Run, at:
   }
 }
 /** @param before of the route that matched without what filters have found out since */
-function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Common): Underway {
+function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Common): Omit<Underway, 'added'> {
   const routed = table && matchRoute(table, input.request, input.random)
   const common = {
     delayMs: before?.delayMs ?? 0,
     shadow: before?.shadow,
     cors: before?.cors,
+    limited: before?.limited,
     routeName: routed?.route.name ?? '',
     responseEdits: table && routed ? collectResponseEdits(table, routed, undefined) : NO_EDITS,
   }

@@ -11,6 +11,7 @@ import type { Context } from '../../../context.ts'
 import type { RequestFacts, Routed } from '../../../router.ts'
 import type { CorsDecision } from '../../filters/cors.ts'
 import type { Verdict } from '../../filters/ext-authz/verdict.ts'
+import type { LimitFound } from '../../filters/rate-limit/filter.ts'
 import type { InjectedFault } from '../../filters/fault.ts'
 import type { ClientFacts } from '../../filters/policy-facts.ts'
 import type { MirrorTarget } from '../../mirrors.ts'
@@ -24,6 +25,8 @@ export type PlanInput = {
   /** What the request wants to switch to (upgrade.ts); undefined = nothing. */
   readonly upgrade: string | undefined
   readonly random: Random
+  /** The client's, where something is counted by it; left out: a request that comes alone. */
+  readonly connection?: object
   /** Tokens are judged by. */
   readonly clocks: Pick<Context, 'clock' | 'tokenTime'>
 }
@@ -37,6 +40,8 @@ export type Common = {
   readonly routeName: string
   /** Of every answer, also of our own; in the order they apply, empty in the usual case. */
   readonly responseEdits: readonly HeaderEdit[]
+  /** What rate limits have found, for counters. */
+  readonly limited?: readonly LimitFound[] | undefined
   /** Of a cross-origin request. */
   readonly cors?: CorsDecision | undefined
   /** In the order they apply. Of a request that goes nowhere, too: headers of the answer may say its own. */
@@ -52,13 +57,15 @@ export type WaitPlan = Common & {
   readonly context: Readonly<Record<string, string>>
   resume(verdict: Verdict): Plan
 }
-/** An authorization service has refused, or could not be asked: its own words. */
+/** An authorization service has refused, or could not be asked, or a rate limit: their own words. */
 export type DeniedPlan = Common & {
   readonly kind: 'denied'
   readonly status: number
   readonly fields: readonly string[]
   /** A byte a character. */
   readonly body: string
+  /** Of gRPC callers, where it does not follow from the status. */
+  readonly grpcStatus?: number | undefined
   readonly error: MeshError
 }
 export type ForwardPlan = Common & {

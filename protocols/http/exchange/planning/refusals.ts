@@ -1,11 +1,17 @@
 /** Plans that refuse a request, by a rule or in the words of a filter. */
 import { MeshError, type ErrorCode } from '../../../../core/errors.ts'
+import type { HeaderEdit } from '../../../../model/route.ts'
 import type { Routed } from '../../../router.ts'
 import { NO_EDITS } from '../../filters/route-edits.ts'
 import type { Common, DeniedPlan, RefusePlan } from './plan.ts'
 
-/** `isMoved`: a filter has found out what another route may ask for. */
-export type Underway = { routed: Routed | undefined; common: Mutable<Common>; isMoved: boolean }
+/** `isMoved`: a filter has found out what another route may ask for. `added`: what filters want of every answer. */
+export type Underway = {
+  routed: Routed | undefined
+  common: Mutable<Common>
+  isMoved: boolean
+  readonly added: HeaderEdit[]
+}
 type Mutable<T> = { -readonly [key in keyof T]: T[key] }
 
 export function refuse(

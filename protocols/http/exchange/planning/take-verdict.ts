@@ -1,7 +1,6 @@
 /** What an authorization service has said becomes part of the request, or its end. */
 import { EXT_AUTHZ_METADATA, type ExtAuthz } from '../../../../model/http/ext-authz.ts'
 import type { Json } from '../../../../model/http/metadata.ts'
-import type { HeaderEdit } from '../../../../model/route.ts'
 import type { RequestFacts } from '../../../router.ts'
 import { applyVerdict, toAnswerHeaders, toResponseEdit, type Verdict } from '../../filters/ext-authz/verdict.ts'
 import { setHeader } from '../../filters/header-edit.ts'
@@ -12,9 +11,9 @@ import { deny, type Underway } from './refusals.ts'
 export function takeVerdict(
   verdict: Verdict,
   authz: ExtAuthz,
-  { input, state, added }: { readonly input: PlanInput; readonly state: Underway; readonly added: HeaderEdit[] },
+  { request }: PlanInput,
+  state: Underway,
 ): Plan | undefined {
-  const { request } = input
   if ('metadata' in verdict && verdict.metadata !== undefined)
     addMetadata(request, EXT_AUTHZ_METADATA, verdict.metadata)
   switch (verdict.kind) {
@@ -22,7 +21,7 @@ export function takeVerdict(
       const isChanged = applyVerdict(verdict, request, request.headers ?? [])
       state.isMoved = isChanged && authz.reroutes
       const edit = toResponseEdit(verdict.response)
-      if (edit) added.push(edit)
+      if (edit) state.added.push(edit)
       return undefined
     }
     case 'denied': {

@@ -52,7 +52,8 @@ export function createPlannedReply(plan: AnswerPlan | RefusePlan | DeniedPlan): 
       // In the words of the service that was asked.
       const headers = [...plan.fields]
       if (headers.indexOf('x-meshlet-error') < 0) headers.push('x-meshlet-error', plan.error.code)
-      return { reply: { status: plan.status, headers, text: plan.body, end: '' }, error: plan.error }
+      const { status, body: text, error, grpcStatus } = plan
+      return { reply: { status, headers, text, end: '', grpcStatus }, error }
     }
     case 'answer':
       return { reply: ownReply(plan), error: plan.fault && new MeshError('MESH_FAULT_INJECTED', plan.body) }

@@ -13,14 +13,17 @@ test('an unknown HTTP filter becomes a filter that refuses inbound, and nothing 
   const outbound = codec(good({ traffic_direction: 'OUTBOUND' }, chain).value)
   assert.deepEqual(outbound.kind === 'http' && outbound.http.filters, [])
 })
-test('a TypedStruct that claims to be an RBAC filter is not taken for one that is understood', () => {
-  const fake = {
-    name: 'rbac',
-    typed_config: { '@type': STRUCT, type_url: `${T}.filters.http.rbac.v3.RBAC`, value: {} },
-  }
-  const made = codec(good({}, { filters: [http({ http_filters: [fake] })] }).value)
-  assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind), ['blocked'])
-})
+for (const [value, kind] of [
+  [{ rules: { action: 'DENY', policies: {} } }, 'rbac'],
+  [{ rules: { action: 'PERHAPS' } }, 'blocked'],
+  [{ no_such_field: true }, 'blocked'],
+] as const)
+  test(`a TypedStruct is the message that it names, or refuses: ${JSON.stringify(value)}`, () => {
+    const struct = { '@type': STRUCT, type_url: `${T}.filters.http.rbac.v3.RBAC`, value }
+    const made = good({}, { filters: [http({ http_filters: [{ name: 'rbac', typed_config: struct }] })] })
+    const { codec: by } = made.value.filterChains[0]!
+    assert.deepEqual(by.kind === 'http' && by.http.filters.map((f) => f.kind), [kind])
+  })
 test('where policies compare paths, an escaped-slash rule that meshlet does not implement refuses everything', () => {
   const filters = [rbac({ rules: { action: 'DENY', policies: {} } })]
   const made = codec(

@@ -1,0 +1,146 @@
+/** What a request is counted by: a descriptor for each rule whose actions all have something to say. Pure. */
+import type {
+  DescriptorEntry,
+  LocalRateLimit,
+  RateLimitAction,
+  RateLimitRule,
+} from '../../../../model/http/rate-limit.ts'
+import { parseIpBytes } from '../../../../core/ip-source.ts'
+import { asText, matchesHeader, matchesString, type QueryMatch } from '../../../../model/matcher.ts'
+import {
+  collectHeaderValues,
+  findFirstHeader,
+  findHeaderOrPseudo,
+  type RequestFacts,
+  type Routed,
+} from '../../../router.ts'
+
+export type DescriptorFacts = {
+  readonly request: RequestFacts
+  readonly remoteIp: string
+  readonly routed: Routed | undefined
+}
+/** `unsupported`: what keeps a descriptor from being made, so that nobody knows whether the request is too much. */
+export type Descriptors = readonly (readonly DescriptorEntry[])[] | { readonly unsupported: string }
+
+export function describeRequest(settings: LocalRateLimit, facts: DescriptorFacts): Descriptors {
+  if (settings.descriptors.length === 0) return NONE
+  const made: (readonly DescriptorEntry[])[] = []
+  for (const rule of collectRules(settings, facts.routed)) {
+    const one = describeBy(rule, facts)
+    if (one === undefined) continue
+    if ('unsupported' in one) return one
+    made.push(one)
+  }
+  return made
+}
+const NONE: Descriptors = []
+
+function collectRules(settings: LocalRateLimit, routed: Routed | undefined): readonly RateLimitRule[] {
+  if (settings.rules.length > 0) return settings.rules
+  // Envoy: what does not forward has no rules.
+  if (routed?.route.action.kind !== 'forward') return []
+  const { rules = [], includesHost = false } = routed.route.action.rateLimits ?? {}
+  const ofHost = routed.virtualHost.rateLimits ?? []
+  const how = includesHost ? 'include' : settings.hostRules
+  const all = how === 'include' ? [...rules, ...ofHost] : how === 'override' && rules.length === 0 ? ofHost : rules
+  return all.filter(({ stage }) => stage === settings.stage)
+}
+
+type Entries = DescriptorEntry[] | { readonly unsupported: string } | undefined
+function describeBy(rule: RateLimitRule, facts: DescriptorFacts): Entries {
+  const entries: DescriptorEntry[] = []
+  for (const action of rule.actions) {
+    if (action.kind === 'unsupported') return { unsupported: action.what }
+    const entry = actOn(action, facts)
+    if (entry === undefined) return undefined
+    if (entry !== 'skipped') entries.push(entry)
+  }
+  return entries.length === 0 ? undefined : entries
+}
+
+/** @returns undefined: there is no descriptor */
+function actOn(
+  action: Exclude<RateLimitAction, { kind: 'unsupported' }>,
+  { request, remoteIp, routed }: DescriptorFacts,
+): DescriptorEntry | 'skipped' | undefined {
+  switch (action.kind) {
+    case 'constant':
+      return [action.key, action.value]
+    case 'remote-address':
+      return ['remote_address', remoteIp]
+    case 'masked-remote-address':
+      return ['masked_remote_address', maskAddress(remoteIp, action.v4Bits, action.v6Bits)]
+    case 'destination-cluster': {
+      const cluster = findCluster(request, routed)
+      return cluster === undefined ? undefined : ['destination_cluster', cluster]
+    }
+    case 'header': {
+      const first = action.name.startsWith(':')
+        ? findHeaderOrPseudo(request, action.name)
+        : findFirstHeader(request, action.name)
+      return first === undefined ? lacking(action) : [action.key, asText(first)]
+    }
+    case 'query': {
+      const found = findQuery(request.path, action.name)
+      return found === undefined ? lacking(action) : [action.key, found]
+    }
+    case 'match': {
+      const holds =
+        action.headers.every((match) => matchesHeader(match, collectHeaderValues(request, match.name))) &&
+        action.query.every((match) => matchesQuery(match, request.path))
+      return holds === action.expect ? [action.key, action.value] : undefined
+    }
+    default:
+      return action satisfies never
+  }
+}
+const lacking = ({ mayLack }: { readonly mayLack: boolean }): 'skipped' | undefined => (mayLack ? 'skipped' : undefined)
+
+/** Of weighted clusters none is known yet. */
+function findCluster(request: RequestFacts, routed: Routed | undefined): string | undefined {
+  if (routed?.route.action.kind !== 'forward') return undefined
+  const { clusters, clusterHeader } = routed.route.action
+  if (clusterHeader !== undefined) return findFirstHeader(request, clusterHeader)
+  return clusters.length === 1 ? clusters[0]!.name : undefined
+}
+
+/** `10.1.0.0/16`, as Envoy writes it. */
+function maskAddress(ip: string, v4Bits: number, v6Bits: number): string {
+  const bytes = parseIpBytes(ip)
+  if (!bytes) return ip
+  const bits = bytes.length === 4 ? v4Bits : v6Bits
+  const masked = [...bytes].map((byte, i) => {
+    const kept = Math.min(8, Math.max(0, bits - i * 8))
+    return byte & (0xff << (8 - kept)) & 0xff
+  })
+  return `${formatAddress(masked)}/${bits}`
+}
+
+/** IPv6 as RFC 5952 wants it, which is how a URL writes it. */
+function formatAddress(bytes: readonly number[]): string {
+  if (bytes.length === 4) return bytes.join('.')
+  const groups = bytes.flatMap((byte, i) => (i % 2 === 0 ? ((byte << 8) | bytes[i + 1]!).toString(16) : []))
+  return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1)
+}
+
+/** Of the first parameter of that name; unlike routes, Envoy's rate limits see it decoded. */
+function findQuery(path: string, name: string): string | undefined {
+  const start = path.indexOf('?')
+  if (start < 0) return undefined
+  for (const pair of path.slice(start + 1).split('&')) {
+    const equals = pair.indexOf('=')
+    if (decodeQuery(equals < 0 ? pair : pair.slice(0, equals)) === name)
+      return equals < 0 ? '' : decodeQuery(pair.slice(equals + 1))
+  }
+  return undefined
+}
+function decodeQuery(raw: string): string {
+  return asText(raw.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16))))
+}
+
+function matchesQuery({ name, test }: QueryMatch, path: string): boolean {
+  const value = findQuery(path, name)
+  if (test.kind !== 'string') return (test.kind === 'present') === (value !== undefined)
+  return value !== undefined && matchesString(test.match, value)
+}
