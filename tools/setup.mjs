@@ -11,7 +11,10 @@ const wanted = createHash('sha256')
   .update(fs.readFileSync(path.join(root, 'package-lock.json')))
   .digest('hex')
 
-if (!fs.existsSync(stamp) || fs.readFileSync(stamp, 'utf8') !== wanted) {
+// `npm ci` would empty what a link leads to: another checkout's, which has its own lock file (CONTRIBUTING.md).
+const isLinked = fs.lstatSync(path.dirname(stamp), { throwIfNoEntry: false })?.isSymbolicLink() === true
+
+if (!isLinked && (!fs.existsSync(stamp) || fs.readFileSync(stamp, 'utf8') !== wanted)) {
   console.error('meshlet: installing dependencies (npm ci), a minute on a new machine …')
   // Install scripts are needed by three packages only: node (fetches the Node 26 binary), esbuild and buf (check
   // theirs).
