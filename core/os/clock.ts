@@ -6,6 +6,8 @@ export interface Clock {
   wallMs(): number
   /** Milliseconds from an arbitrary origin; never goes back. For every timeout and duration. */
   monotonicMs(): number
+  /** What this thread has worked; a microsecond each time. For shares of work: others may have the core meanwhile. */
+  threadCpuMs(): number
   /** Resolves after `ms`. Rejects with the signal's reason when aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
   /** Calls `fire` once after `ms` unless cancelled. Cheaper than `sleep`; for hot paths. */
@@ -42,6 +44,10 @@ export const systemClock: Clock = {
   monotonicMs() {
     const [s, ns] = process.hrtime()
     return s * 1e3 + ns / 1e6
+  },
+  threadCpuMs() {
+    const { user, system } = process.threadCpuUsage()
+    return (user + system) / 1e3
   },
   async sleep(ms, signal) {
     signal?.throwIfAborted()

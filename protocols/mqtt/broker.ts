@@ -12,7 +12,7 @@ import type { Connection, Outcome } from '../connection.ts'
 import { Client } from './connection/client.ts'
 import { ProxiedClient } from './transparent/proxied-client.ts'
 import { Proxying, type ProxyingOptions } from './transparent/proxying.ts'
-import { Flusher } from './codec/outbox.ts'
+import { Flusher } from './codec/flusher.ts'
 import { createCounters } from './counters.ts'
 import { limitUntilConnect, Doorstep } from './connection/doorstep.ts'
 import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
@@ -135,7 +135,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     policiesOf,
     grounds: new GroundsOf(options.acls),
     counters: createCounters(ctx.metrics),
-    flusher: new Flusher(),
+    flusher: new Flusher(undefined, budget.maxBytes / 16),
     sessions: new Map<string, Session>(),
     shares: new SessionShares(),
     quotas: new UserQuotas(ctx),
@@ -146,7 +146,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     closed,
     clientLocks: new Map(),
     memory: new Memory(budget),
-    slices: new Slices(),
+    slices: new Slices(ctx.clock),
     doorstep: new Doorstep(),
     authentication: new Authentication({ users, wallMs: () => ctx.clock.wallMs(), metrics: ctx.metrics }),
     takeovers: new Takeovers(ctx.clock),

@@ -4,25 +4,34 @@
  * a little. Longer slices cost less: what goes to a receiver in a turn leaves with one write.
  */
 import { doNothing, guard } from '../../core/defects/guard.ts'
+import type { Clock } from '../../core/os/clock.ts'
 
 const TURN_MS = 10
 const LEAST_MS = 2
+/** What took less is not looked at closely. */
+const SHORT_MS = 0.5
 
 export class Slices {
+  readonly #clock: Pick<Clock, 'monotonicMs' | 'threadCpuMs'>
   #usedMs = 0
   #isScheduled = false
   readonly #atEndOfTurn: (call: () => void) => void
 
-  constructor(atEndOfTurn: (call: () => void) => void = setImmediate) {
+  constructor(
+    clock: Pick<Clock, 'monotonicMs' | 'threadCpuMs'>,
+    atEndOfTurn: (call: () => void) => void = setImmediate,
+  ) {
+    this.#clock = clock
     this.#atEndOfTurn = atEndOfTurn
   }
 
   /** Of a connection that begins now. */
-  get sliceMs(): number {
-    return Math.max(LEAST_MS, TURN_MS - this.#usedMs)
+  begin(): Slice {
+    return new Slice(this.#clock, Math.max(LEAST_MS, TURN_MS - this.#usedMs))
   }
-  note(ms: number): void {
-    this.#usedMs += ms
+  end({ tookMs }: Slice): void {
+    if (tookMs === 0) return
+    this.#usedMs += tookMs
     if (this.#isScheduled) return
     this.#isScheduled = true
     this.#atEndOfTurn(
@@ -31,5 +40,34 @@ export class Slices {
         this.#usedMs = 0
       }),
     )
+  }
+}
+
+/** Work is counted, not time: while another process has the core, nothing is taken from anybody here. */
+export class Slice {
+  readonly #clock: Pick<Clock, 'monotonicMs' | 'threadCpuMs'>
+  readonly #maxMs: number
+  readonly #fromMs: number
+  /** The thread's work when the slice had taken `#workedMs`; undefined: it is short so far. */
+  #cpuFromMs: number | undefined
+  #workedMs = 0
+  tookMs = 0
+
+  constructor(clock: Pick<Clock, 'monotonicMs' | 'threadCpuMs'>, maxMs: number) {
+    this.#clock = clock
+    this.#maxMs = maxMs
+    this.#fromMs = clock.monotonicMs()
+  }
+
+  /** To be asked now and then. */
+  isOver(): boolean {
+    const ms = this.#clock.monotonicMs() - this.#fromMs
+    this.tookMs = ms
+    if (ms < SHORT_MS) return false
+    if (this.#cpuFromMs === undefined) {
+      this.#cpuFromMs = this.#clock.threadCpuMs()
+      this.#workedMs = Math.min(ms, this.#maxMs)
+    } else if (ms >= this.#maxMs) this.tookMs = this.#workedMs + this.#clock.threadCpuMs() - this.#cpuFromMs
+    return this.tookMs >= this.#maxMs
   }
 }

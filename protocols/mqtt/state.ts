@@ -1,7 +1,7 @@
 /** What the broker's steps share. Made once by broker.ts. */
 import type { MqttPolicy } from '../../model/mqtt-policy.ts'
 import type { Context } from '../context.ts'
-import type { Flusher } from './codec/outbox.ts'
+import type { Flusher } from './codec/flusher.ts'
 import type { Counters } from './counters.ts'
 import type { Doorstep } from './connection/doorstep.ts'
 import type { Durability, StoredMessage } from './durability.ts'

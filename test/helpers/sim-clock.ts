@@ -15,6 +15,9 @@ export class SimClock implements Clock {
   monotonicMs(): number {
     return this.#now
   }
+  threadCpuMs(): number {
+    return this.monotonicMs()
+  }
   /** Jumps of the wall clock alone: NTP, DST, a battery that died. */
   setWallMs(ms: number): void {
     this.#wallOffset = ms - this.#now

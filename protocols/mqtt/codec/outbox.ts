@@ -1,8 +1,8 @@
 /**
  * The write side of one connection. The packets of one turn of the event loop are written one behind the other into a
- * slab, which all connections share, each in regions of its own, and leave with one write. Bytes given to the socket are never overwritten, because
- * a slab only moves forward.
+ * slab, which all connections share, each in regions of its own, and leave with one write (slabs.ts, flusher.ts).
  */
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Cell } from '../../../core/metrics.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
@@ -11,9 +11,9 @@ import { countVarIntBytes, writeVarInt } from './bytes.ts'
 import { type AckType, type Packet, type Qos, TYPE, type Version } from './packet.ts'
 import { encode } from './encode.ts'
 import { NO_PROPERTIES } from './properties.ts'
-import { guard, doNothing, reportDefect } from '../../../core/defects/guard.ts'
+import type { Flusher } from './flusher.ts'
+import { hasRoom, type Region, releaseRest, SLAB_BYTES } from './slabs.ts'
 
-const SLAB_BYTES = 32 * 1024
 /** Larger payloads are not copied but written as they are, behind their header. */
 const COPY_BYTES = 4 * 1024
 const MAX_ACK_BYTES = 5
@@ -22,86 +22,6 @@ const PINGRESP_BYTES = 2
 const LEAST_REGION_BYTES = 64
 /** Pieces of so many bytes together are copied into one: a piece of its own in a write costs more. */
 const JOINED_BYTES = 8 * 1024
-
-type Slab = { readonly buf: Buffer; at: number }
-/** Of a slab; `at`: so far it is written. */
-type Region = { readonly slab: Slab; readonly buf: Buffer; at: number; end: number }
-
-/**
- * Not a microtask: the check phase comes after every socket that was readable in this turn and after all commits that
- * were reported in it.
- */
-function atEndOfTurn(flush: () => void): void {
-  setImmediate(guard('mqtt', doNothing, flush))
-}
-
-/**
- * Gathers the outboxes that got something in this turn and flushes them at its end; shared by all connections of a
- * broker.
- */
-export class Flusher {
-  #dirty: Outbox[] = []
-  #spare: Outbox[] = []
-  #scheduled = false
-  #slab: Slab = { buf: Buffer.alloc(0), at: 0 }
-  readonly #schedule: (flush: () => void) => void
-
-  /** @param schedule when what was gathered goes; default: at the end of the turn */
-  constructor(schedule: (flush: () => void) => void = atEndOfTurn) {
-    this.#schedule = schedule
-  }
-
-  add(outbox: Outbox): void {
-    this.#dirty.push(outbox)
-    if (this.#scheduled) return
-    this.#scheduled = true
-    this.#schedule(() => this.flush())
-  }
-  flush(): void {
-    this.#scheduled = false
-    const dirty = this.#dirty
-    this.#dirty = this.#spare
-    for (const outbox of dirty) {
-      // An error belongs to one connection; the others are still flushed.
-      try {
-        outbox.flush()
-      } catch (thrown) {
-        reportDefect('mqtt', thrown)
-        outbox.destroy()
-      }
-    }
-    dirty.length = 0
-    this.#spare = dirty
-  }
-  /** @param wanted bytes; much of it comes in one piece, because each piece more makes a write dearer */
-  takeRegion(least: number, wanted: number): Region {
-    const together = wanted > SLAB_BYTES / 2 ? wanted : wanted / 2
-    if (this.#slab.buf.length - this.#slab.at < Math.max(least, together)) {
-      if (least > SLAB_BYTES) return wholeOf(Buffer.allocUnsafeSlow(least))
-      this.#slab = { buf: Buffer.allocUnsafeSlow(SLAB_BYTES), at: 0 }
-    }
-    const slab = this.#slab
-    const { buf, at } = slab
-    slab.at = Math.min(buf.length, at + Math.max(least, wanted))
-    return { slab, buf, at, end: slab.at }
-  }
-}
-
-function wholeOf(buf: Buffer): Region {
-  return { slab: { buf, at: buf.length }, buf, at: 0, end: buf.length }
-}
-/** @returns whether it has room for so many bytes more, which it gets where nobody has what is behind it */
-function hasRoom(region: Region, bytes: number): boolean {
-  const { slab, buf, at, end } = region
-  if (end - at >= bytes) return true
-  if (end !== slab.at || buf.length - at < bytes) return false
-  region.end = slab.at = at + bytes
-  return true
-}
-/** What was not written is for others, where nobody has what is behind it. */
-function releaseRest({ slab, at, end }: Region): void {
-  if (end === slab.at) slab.at = at
-}
 
 /** Topics recur; the bytes of the last ones are kept. Cleared when full, so it stays small whatever peers publish. */
 const MAX_TOPICS = 1024
@@ -131,6 +51,8 @@ export class Outbox {
   readonly #version: Version
   readonly #onBytes: ((bytes: number) => void) | undefined
   #region: Region | undefined
+  /** Of this turn, before it. */
+  #fullRegions: Region[] = []
   /** Where in the region that begins which the socket has not got yet. */
   #from = 0
   /** Of the next region: what usually goes in a turn, or several times the bytes of the region before. */
@@ -140,6 +62,8 @@ export class Outbox {
   #pieces: Uint8Array[] = []
   #pieceBytes = 0
   #queued = false
+  /** Something else than messages is in it. */
+  #isUrgent = false
   readonly #budget: MemoryBudget | undefined
   readonly #maxPacketBytes: number
   readonly #onTooLarge: ((type: Packet['type']) => void) | undefined
@@ -173,7 +97,22 @@ export class Outbox {
 
   /** Bytes that the peer's kernel has not got: ours and the stream's. */
   get pendingBytes(): number {
-    return this.#stream.writableLength + this.#pieceBytes + (this.#region ? this.#region.at - this.#from : 0)
+    return this.#stream.writableLength + this.#gatheredBytes
+  }
+  get #gatheredBytes(): number {
+    return this.#pieceBytes + (this.#region ? this.#region.at - this.#from : 0)
+  }
+  /** With more in it a write would cost less for each. */
+  get mayGather(): boolean {
+    return !this.#isUrgent && this.#gatheredBytes < SLAB_BYTES
+  }
+  /**
+   * The packets of its connection are taken further in the next turn: until then what it has been answered may wait,
+   * and so may messages for others.
+   */
+  noteInterrupted(): void {
+    this.#isUrgent = false
+    this.#flusher.noteInterrupted()
   }
 
   /** Length of the PUBLISH that publish() would write, fixed header included. */
@@ -307,6 +246,7 @@ export class Outbox {
   }
 
   #count(type: Packet['type']): void {
+    this.#isUrgent = true
     const cell = this.#sent?.[type]
     if (cell) cell.value++
   }
@@ -318,17 +258,27 @@ export class Outbox {
   /** Gives the socket what has gathered. Does nothing on a stream that is over. */
   flush(): void {
     this.#queued = false
+    this.#isUrgent = false
     this.#cut()
+    if (this.#region) releaseRest(this.#region)
+    const isTaken = this.#pieces.length === 0 || this.#write()
+    this.#releaseRegions(isTaken)
+  }
+  #releaseRegions(isTaken: boolean): void {
+    const { slabs } = this.#flusher
+    if (this.#region) slabs.release(this.#region, isTaken)
+    this.#region = undefined
+    for (let region = this.#fullRegions.pop(); region; region = this.#fullRegions.pop()) slabs.release(region, isTaken)
+  }
+  /** @returns whether nobody has the bytes any more */
+  #write(): boolean {
     const pieces = this.#pieces
     const bytes = this.#pieceBytes
-    if (this.#region) releaseRest(this.#region)
-    this.#region = undefined
     this.#pieceBytes = 0
     this.#usualBytes = Math.max(LEAST_REGION_BYTES, this.#usualBytes >> 1, Math.min(bytes, SLAB_BYTES))
     this.#wantedBytes = this.#usualBytes
-    if (pieces.length === 0) return
     this.#pieces = []
-    if (this.#stream.destroyed || this.#stream.writableEnded) return
+    if (this.#stream.destroyed || this.#stream.writableEnded) return true
     this.#onBytes?.(bytes)
     // What waits in the stream would keep the slab, and with it what has long been sent to others.
     const isBehind = this.#stream.writableLength > 0
@@ -340,6 +290,8 @@ export class Outbox {
       this.#stream.uncork()
     }
     this.recount()
+    // The kernel has copied them; other streams may tell earlier that they have taken something.
+    return this.#stream.writableLength === 0 && this.#stream instanceof Socket
   }
 
   get countedBytes(): number {
@@ -371,8 +323,11 @@ export class Outbox {
     this.#markDirty()
     if (this.#region && hasRoom(this.#region, bytes)) return this.#region
     this.#cut()
-    if (this.#region) releaseRest(this.#region)
-    const region = this.#flusher.takeRegion(bytes, this.#wantedBytes)
+    if (this.#region) {
+      releaseRest(this.#region)
+      this.#fullRegions.push(this.#region)
+    }
+    const region = this.#flusher.slabs.takeRegion(bytes, this.#wantedBytes)
     this.#wantedBytes = Math.min(4 * (region.end - region.at), SLAB_BYTES)
     this.#region = region
     this.#from = region.at
@@ -387,7 +342,9 @@ export class Outbox {
   }
 
   #join(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
-    const { buf, at, end } = this.#flusher.takeRegion(bytes, bytes)
+    const region = this.#flusher.slabs.takeRegion(bytes, bytes)
+    this.#fullRegions.push(region)
+    const { buf, at, end } = region
     let to = at
     for (const piece of pieces) {
       buf.set(piece, to)

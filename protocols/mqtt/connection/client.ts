@@ -63,7 +63,6 @@ export class Client implements Reading, Holder {
   readonly #ended = Promise.withResolvers<Outcome>()
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
-  /** Of the wait for CONNACK. */
   #connecting: Connecting | undefined
   /** Of the packet that is half there; against the memory budget. */
   #partBytes = 0
@@ -169,21 +168,20 @@ export class Client implements Reading, Holder {
   }
   #takePackets(): void {
     try {
-      const { ctx, slices } = this.#state
-      const fromMs = ctx.clock.monotonicMs()
-      const { sliceMs } = slices
-      let tookMs = 0
+      const { slices } = this.#state
+      const slice = slices.begin()
+      let isOver = false
       for (let taken = 1; this.#mayTake(); taken++) {
         const packet = this.#parser.next()
         if (packet === undefined) break
         if (this.#now.at === 'connected') this.#now.connected.take(packet)
         else if (this.#now.at === 'connecting') this.#takeConnecting(packet)
         else this.#takeFirst(packet)
-        if (taken % PACKETS_PER_LOOK === 0) tookMs = ctx.clock.monotonicMs() - fromMs
-        if (tookMs >= sliceMs) break
+        isOver = taken % PACKETS_PER_LOOK === 0 && slice.isOver()
+        if (isOver) break
       }
-      if (tookMs > 0) slices.note(tookMs)
-      if (tookMs >= sliceMs && this.#mayTake()) this.#yield()
+      slices.end(slice)
+      if (isOver && this.#mayTake()) this.#yield()
     } catch (err) {
       this.close(toMeshError(err))
     }
@@ -198,6 +196,7 @@ export class Client implements Reading, Holder {
   /** Goes on when all sockets that have something to say were heard. */
   #yield(): void {
     this.hold('turn')
+    this.#link?.outbox.noteInterrupted()
     setImmediate(
       guard(
         'mqtt',

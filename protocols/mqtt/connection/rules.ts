@@ -6,22 +6,21 @@ import { type Quota, findQuota } from '../session/user-quotas.ts'
 import type { Authorizer, Client } from '../authorization/authorizer.ts'
 import type { GroundsOf, PolicyGrounds } from '../authorization/grounds.ts'
 
+/** What follows from a chain, and from its acl file at one moment; made when it is asked for. */
+type Known = {
+  chain: FilterChain
+  readonly grounds: PolicyGrounds
+  authorizer: Authorizer | undefined
+  /** Undefined: not asked for so far. */
+  quota: Quota | 'none' | undefined
+}
+
 export class Rules {
   readonly #conn: Connection
   /** Of the time when the connection came. */
   readonly #first: MqttPolicy
   readonly #groundsOf: GroundsOf
-  #known: PolicyGrounds | undefined
-  #authorizer: Authorizer | undefined
-  #authorizedBy: PolicyGrounds | undefined
-  #quota: Quota | undefined
-  #quotaBy: MqttPolicy | undefined
-  /**
-   * With this chain the authorizer and the quota stay: it has no acl file, which changes by itself. Asked twice for each
-   * message.
-   */
-  #authorizedChain: FilterChain | undefined
-  #quotaChain: FilterChain | undefined
+  #known: Known | undefined
 
   constructor(conn: Connection, first: MqttPolicy, groundsOf: GroundsOf) {
     this.#conn = conn
@@ -29,37 +28,28 @@ export class Rules {
     this.#groundsOf = groundsOf
   }
 
-  /** A listener keeps its connections when its policy changes (downstream/revalidate.ts). */
-  get #policy(): MqttPolicy {
-    const { codec } = this.#conn.chain
-    return codec.kind === 'mqtt' ? codec.mqtt : this.#first
-  }
   get grounds(): PolicyGrounds {
-    const policy = this.#policy
-    const known = this.#known
-    // Asked for each packet: without an acl file nothing else of them changes.
-    if (known?.policy === policy && policy.aclFile === undefined) return known
-    this.#known = this.#groundsOf.getCurrent(policy)
-    return this.#known
+    return this.#find().grounds
   }
   findQuota({ client }: { readonly client: Client }): Quota | undefined {
-    const { chain } = this.#conn
-    if (chain === this.#quotaChain) return this.#quota
-    this.#quotaChain = chain
-    const policy = this.#policy
-    if (this.#quotaBy === policy) return this.#quota
-    this.#quotaBy = policy
-    this.#quota = findQuota(policy.quotas, client)
-    return this.#quota
+    const known = this.#find()
+    known.quota ??= findQuota(known.grounds.policy.quotas, client) ?? 'none'
+    return known.quota === 'none' ? undefined : known.quota
   }
   findAuthorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
+    const known = this.#find()
+    return (known.authorizer ??= of.authorizer(known.grounds))
+  }
+
+  /** Asked twice for each message: with the same chain, only an acl file can have changed. */
+  #find(): Known {
+    const known = this.#known
     const { chain } = this.#conn
-    if (this.#authorizer && chain === this.#authorizedChain) return this.#authorizer
-    const { grounds } = this
-    this.#authorizedChain = grounds.policy.aclFile === undefined ? chain : undefined
-    if (this.#authorizer && this.#authorizedBy === grounds) return this.#authorizer
-    this.#authorizedBy = grounds
-    this.#authorizer = of.authorizer(grounds)
-    return this.#authorizer
+    if (known?.chain === chain && known.grounds.policy.aclFile === undefined) return known
+    // A listener keeps its connections when its policy changes (downstream/revalidate.ts).
+    const grounds = this.#groundsOf.getCurrent(chain.codec.kind === 'mqtt' ? chain.codec.mqtt : this.#first)
+    if (known?.grounds !== grounds) return (this.#known = { chain, grounds, authorizer: undefined, quota: undefined })
+    known.chain = chain
+    return known
   }
 }

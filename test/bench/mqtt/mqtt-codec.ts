@@ -4,7 +4,8 @@
  */
 import { Duplex } from 'node:stream'
 import { encode, publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
-import { Flusher, Outbox } from '../../../protocols/mqtt/codec/outbox.ts'
+import { Flusher } from '../../../protocols/mqtt/codec/flusher.ts'
+import { Outbox } from '../../../protocols/mqtt/codec/outbox.ts'
 import type { Version } from '../../../protocols/mqtt/codec/packet.ts'
 import { PacketParser } from '../../../protocols/mqtt/codec/parser.ts'
 import { encodeProperties } from '../../../protocols/mqtt/codec/properties.ts'
