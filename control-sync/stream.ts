@@ -173,7 +173,9 @@ export class ConfigStream {
 
   async #respond(response: AdsResponse): Promise<void> {
     const { applier, log } = this.#o
-    const { kind, removed, resources, bytes } = response
+    const { kind, resources, bytes } = response
+    // Envoy: a secret that is gone there, or that the server may not read at the moment, serves on where it is named.
+    const removed = kind === 'secret' ? [] : response.removed
     // Reading a large message has filled this turn.
     if ((bytes?.byteLength ?? 0) > LARGE_BYTES) await waitForNextTurn()
     if (!this.#heard.has(kind)) applier.forgetRejected(kind)

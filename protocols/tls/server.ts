@@ -32,8 +32,11 @@ export type TerminateOptions = {
   readonly signal: AbortSignal
 }
 
-/** Different certificate, root, ALPN and version combinations at a time; Istio's inbound chains need three. */
-const MAX_SERVERS = 64
+/**
+ * Different certificate, root, ALPN and version combinations at a time; Istio's inbound chains need three, a gateway one
+ * for each certificate.
+ */
+const MAX_SERVERS = 256
 /** A ticket's life. Short, because a resumed handshake does not verify the certificate against the roots again. */
 const SESSION_SEC = 300
 

@@ -83,3 +83,33 @@ test('a control plane that is silent about a name is waited for 15 s, as Envoy d
   await hand.clock.advance(1)
   assert.equal(hand.synced, true)
 })
+
+test('a secret that is said to be gone serves on while it is named, and goes with what named it', async () => {
+  const tls = (name: string): Sample =>
+    sample({
+      '@type': type('cluster.v3.Cluster'),
+      name: 'c',
+      type: 'STATIC',
+      transport_socket: {
+        name: 'tls',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+          common_tls_context: { validation_context_sds_secret_config: { name } },
+        },
+      },
+    })
+  const roots = (name: string): Sample =>
+    sample({
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
+      name,
+      validation_context: { trusted_ca: { inline_string: 'roots' } },
+    })
+  await using hand = new Hand()
+  const held = (): string[] => [...hand.applier.snapshot.resources.secret.keys()]
+  await hand.push('cluster', [tls('kubernetes://a-cacert')])
+  await hand.push('secret', [roots('kubernetes://a-cacert')])
+  await hand.push('secret', [], ['kubernetes://a-cacert'])
+  assert.deepEqual(held(), ['kubernetes://a-cacert'])
+  await hand.push('cluster', [tls('kubernetes://b-cacert')])
+  assert.deepEqual(held(), [])
+})

@@ -1,6 +1,7 @@
 /** All tasks, in the order of the table. */
 import { authorization } from './rows/authorization.ts'
 import { egress } from './rows/egress.ts'
+import { gatewayApi } from './rows/gateway-api.ts'
 import { gatewayEgress } from './rows/gateway-egress.ts'
 import { gatewayPolicies } from './rows/gateway-policies.ts'
 import { gateways } from './rows/gateways.ts'
@@ -20,6 +21,7 @@ export const TASKS: readonly Task[] = [
   ...gateways,
   ...gatewayEgress,
   ...gatewayPolicies,
+  ...gatewayApi,
   ...mtls,
   ...authorization,
   ...tokens,

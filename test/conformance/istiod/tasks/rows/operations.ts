@@ -7,8 +7,10 @@ import { istioctl, proxyStatus } from '../../rig/istioctl.ts'
 import { Istiod } from '../../rig/istiod.ts'
 import { MeshAgent } from '../../rig/mesh-agent.ts'
 import { call } from '../mesh/calls.ts'
+import { GATEWAY_NAMESPACE } from '../mesh/gateway.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
+import { gateway } from './gateway-yaml.ts'
 import { countApps, envoyFilter } from './yaml.ts'
 
 const { httpbin } = SERVICES
@@ -159,6 +161,24 @@ export const operations: readonly Task[] = [
           assert.match(await proxyConfig(mesh.near, 'routes', '/config_dump'), new RegExp(hostOf(httpbin)))
           assert.match(await proxyConfig(mesh.near, 'secret', '/config_dump'), /default.*ACTIVE/)
           assert.match(await proxyConfig(mesh.near, 'endpoints', '/clusters?format=json'), new RegExp(hostOf(httpbin)))
+        },
+      },
+      {
+        what: 'secrets of a gateway, without their keys',
+        yaml: gateway(
+          'gw',
+          '{port: {number: 443, name: https, protocol: HTTPS}, tls: {mode: SIMPLE, credentialName: shown}, hosts: ["*"]}',
+        ),
+        run: async ({ istiod, gateway: { agent }, gateway: node, external, eventually }) => {
+          const { cert, key } = external.server
+          istiod.secret(GATEWAY_NAMESPACE, 'shown', { 'tls.crt': cert, 'tls.key': key })
+          await eventually(
+            () => proxyConfig(node, 'secret', '/config_dump'),
+            (shown) => shown.includes('kubernetes://shown'),
+            (shown) => assert.match(shown, /kubernetes:\/\/shown +Cert Chain +ACTIVE +true/),
+          )
+          const dump = (await agent.get('/config_dump'))?.text ?? ''
+          assert.ok(!dump.includes(Buffer.from(key).toString('base64').slice(0, 60)))
         },
       },
       {
