@@ -5,7 +5,7 @@
 import path from 'node:path'
 import type { CertificateClock } from '../control-sync/connection/verify-server.ts'
 import { TimeFloor } from '../control-sync/identity/time-floor.ts'
-import { Trust } from '../control-sync/identity/trust.ts'
+import { Trust, type SentTrust } from '../control-sync/identity/trust.ts'
 import { createValidityRules } from '../control-sync/identity/validity-rules.ts'
 import type { ControlLinkStatus } from '../control-sync/sync.ts'
 import type { MeshError } from '../core/errors.ts'
@@ -24,10 +24,10 @@ export type AgentIdentity = IdentitySource &
     /** The control plane accepts the certificate no longer; one of ours is requested anew. */
     certificateRefused(): void
     /**
-     * Roots that the control plane sends besides the CA's (ProxyConfig ca_certificates_pem), each time all of them; the
-     * same array is no news
+     * Roots that the control plane sends besides the CA's, and revocation lists, each time all of them; the same object
+     * is no news
      */
-    setExtraRoots(pems: readonly string[]): void
+    setSentTrust(sent: SentTrust): void
     /** Monotonic milliseconds; undefined where renewal is somebody else's. */
     readonly renewalAtMs: number | undefined
     /** Where a damaged identity was put at start. */
@@ -51,7 +51,7 @@ export function startIdentity(o: IdentityOptions): AgentIdentity {
     connected: () => link?.().state === 'connected',
   })
   const opened = (source = openSource(o, { floor, trust }))
-  let sent: readonly string[] | undefined
+  let sent: SentTrust | undefined
   return {
     validity,
     certificateClock: floor,
@@ -63,10 +63,10 @@ export function startIdentity(o: IdentityOptions): AgentIdentity {
       return opened.renewalAtMs
     },
     setAside: opened.setAside,
-    setExtraRoots(pems) {
-      if (pems === sent) return
-      sent = pems
-      const refused = trust.setExtraRoots(pems)
+    setSentTrust(next) {
+      if (next === sent) return
+      sent = next
+      const refused = trust.setSent(next)
       if (refused.length > 0)
         log.warn(
           { evt: 'identity.roots-refused', code: 'MESH_CONFIG_REJECTED', refused: refused.slice(0, 10) },

@@ -28,6 +28,7 @@ import { LiveDevices } from './registry/live-devices.ts'
 import { Registry } from './registry/registry.ts'
 import { holdRunning } from './registry/running.ts'
 import { DirectorySource } from './source/directory.ts'
+import { TrustBundle } from './source/trust-bundle.ts'
 import { openTokenKey, Tokens, type CreateToken, type JoinClaims } from './tokens.ts'
 
 export type HubWorld = { readonly clock: Clock; readonly random: Random; readonly disk: Disk }
@@ -111,7 +112,8 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
   const ca = asOwner(config.state, () => registry.exclusively(() => openCa(caOptions)))
   makeResourcesFolder(config, world.disk)
-  const source = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
+  const directory = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
+  const source = building.use(new TrustBundle(directory, { ca, registry, clock, log }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const shared = { registry, budgets, clock, log, metrics }

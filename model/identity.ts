@@ -35,6 +35,11 @@ export type Identity = {
    * `crl`).
    */
   readonly crlPem?: string | undefined
+  /**
+   * Serials (lower-case hex) that lists of the control plane name, whose signatures were checked. Unlike `crlPem`, they
+   * say nothing of other CAs.
+   */
+  readonly revoked?: ReadonlySet<string> | undefined
   readonly serial: string
   readonly notBeforeMs: number
   readonly notAfterMs: number
@@ -114,5 +119,7 @@ export type PeerIdentity = {
   readonly subject: string
   /** SHA-256 of the leaf, lower-case hex, for x-forwarded-client-cert. */
   readonly sha256: string
+  /** Lower-case hex. */
+  readonly serial?: string | undefined
   readonly notAfterMs: number
 }

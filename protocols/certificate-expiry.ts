@@ -103,7 +103,8 @@ export class CertificateExpiryWatcher {
         continue
       }
       const isFirst = state.cutAtMs === undefined
-      state.cutAtMs ??= nowMs + validity.endWithinMs
+      // Who was thrown out gets no time to finish.
+      state.cutAtMs ??= nowMs + (now.reason.code === 'MESH_PEER_REVOKED' ? 0 : validity.endWithinMs)
       const isOver = nowMs >= state.cutAtMs
       if (isFirst || isOver) ended.push({ how: isOver ? 'cut' : 'asked', held, code: now.reason.code })
       if (isOver) {

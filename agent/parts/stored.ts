@@ -1,7 +1,7 @@
 /** What the last run left on disk: identity, configuration and spool. From here on the tables are in force. */
 import path from 'node:path'
 import { deriveSnapshotOwner } from '../../control-sync/ads/node.ts'
-import { collectSentRoots } from '../../control-sync/identity/sent-roots.ts'
+import { collectSentTrust } from '../../control-sync/identity/sent-trust.ts'
 import { runSystemCommand } from '../../core/os/command.ts'
 import { Current } from '../../core/current.ts'
 import type { Scope } from '../../core/scope.ts'
@@ -60,9 +60,9 @@ export async function openStored(f: Foundation): Promise<Stored> {
       freeBytes: f.freeBytes,
     }),
   )
-  const takeRoots = (): void => identity.setExtraRoots(collectSentRoots(configuration.applier.snapshot))
-  scope.own(tables.watch(takeRoots))
-  takeRoots()
+  const takeTrust = (): void => identity.setSentTrust(collectSentTrust(configuration.applier.snapshot))
+  scope.own(tables.watch(takeTrust))
+  takeTrust()
   return { identity, users, configuration, spool, own, ownRoutes, workload }
 }
 

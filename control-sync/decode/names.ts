@@ -1,5 +1,6 @@
 /** istio.networking.nds.v1.NameTable and istio.mesh.v1alpha1.ProxyConfig. */
 import { X509Certificate } from 'node:crypto'
+import { parseCrls } from '../../core/pki/x509.ts'
 import { ipBytes } from '../../model/ip.ts'
 import type { NamedHost, Names } from '../../model/tables.ts'
 import type { ProxyConfig as XProxyConfig } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
@@ -45,17 +46,38 @@ function plainName(host: string): string {
   return host.toLowerCase().replace(/\.$/, '')
 }
 
-/** `caCertificatesPem`: further roots of the mesh (multi-root trust bundles), one certificate each. */
-export type ProxyConfig = { readonly caCertificatesPem: readonly string[] }
+/**
+ * `caCertificatesPem`: further roots of the mesh (multi-root trust bundles), one certificate each. `revocationListsPem`:
+ * what the hub has revoked; who has signed them is looked at when they are put in force.
+ */
+export type ProxyConfig = {
+  readonly caCertificatesPem: readonly string[]
+  readonly revocationListsPem: readonly string[]
+}
 
 /** No mesh has so many; each costs at every handshake. */
 const MAX_ROOTS = 100
+const MAX_LISTS = 16
 
-export function decodeProxyConfig(at: DecodePath, { caCertificatesPem: pems }: XProxyConfig): ProxyConfig {
+export function decodeProxyConfig(
+  at: DecodePath,
+  { caCertificatesPem: pems, certificateRevocationListsPem: lists }: XProxyConfig,
+): ProxyConfig {
   const here = at.in('ca_certificates_pem')
   if (pems.length > MAX_ROOTS) here.issue(`holds ${pems.length} certificates; at most ${MAX_ROOTS} are taken`)
   else for (const [i, pem] of pems.entries()) if (!isCertificate(pem)) here.item(i).issue('is no certificate')
-  return { caCertificatesPem: pems }
+  const there = at.in('certificate_revocation_lists_pem')
+  if (lists.length > MAX_LISTS) there.issue(`holds ${lists.length} lists; at most ${MAX_LISTS} are taken`)
+  else for (const [i, pem] of lists.entries()) if (!isRevocationList(pem)) there.item(i).issue('is no revocation list')
+  return { caCertificatesPem: pems, revocationListsPem: lists }
+}
+
+function isRevocationList(pem: string): boolean {
+  try {
+    return parseCrls(pem).length === 1
+  } catch {
+    return false
+  }
 }
 
 function isCertificate(pem: string): boolean {

@@ -14,6 +14,12 @@ import { parseCertificates, parseCrls } from '../../core/pki/x509.ts'
 const MAX_ROOTS = 256
 const MAX_FILE_BYTES = 16 * 1024 * 1024
 
+/** What the control plane sends (decode/names.ts). */
+export type SentTrust = {
+  readonly caCertificatesPem: readonly string[]
+  readonly revocationListsPem: readonly string[]
+}
+
 export type TrustOptions = {
   readonly disk: Disk
   readonly log: Log
@@ -28,6 +34,7 @@ export type TrustOptions = {
 export class Trust {
   readonly #o: TrustOptions
   #sent: readonly string[] = []
+  #sentLists: readonly string[] = []
   #roots: readonly string[] = []
   #crlPem: string | undefined
   #problems: readonly MeshError[] = []
@@ -53,18 +60,38 @@ export class Trust {
     const extra = [...this.#sent, ...this.#roots]
     const crlPem = this.#crlPem ?? identity.crlPem
     const made =
-      extra.length === 0 && crlPem === identity.crlPem
+      extra.length === 0 && crlPem === identity.crlPem && this.#sentLists.length === 0
         ? identity
-        : { ...identity, rootsPem: [...new Set([...pems(identity.rootsPem), ...extra])].join(''), crlPem }
+        : this.#completed(identity, { extra, crlPem })
     this.#given.set(identity, made)
     return made
   }
 
+  #completed(
+    identity: Identity,
+    p: { readonly extra: readonly string[]; readonly crlPem: string | undefined },
+  ): Identity {
+    const roots = [...new Set([...pems(identity.rootsPem), ...p.extra])]
+    const keys = roots.flatMap((pem) => parseCertificates(pem)).map((root) => root.publicKey)
+    // Whoever sends a list: a root of the mesh must have signed it.
+    const lists = this.#sentLists.flatMap(parseCrls).filter((list) => keys.some((key) => list.isSignedBy(key)))
+    const revoked = new Set(lists.flatMap((list) => [...list.revoked]))
+    return { ...identity, rootsPem: roots.join(''), crlPem: p.crlPem, ...(revoked.size === 0 ? {} : { revoked }) }
+  }
+
   /**
-   * Roots that the control plane sends, each time all of them.
-   * @returns what is none, with its place; it is left out
+   * Roots and revocation lists that the control plane sends, each time all of them.
+   * @returns roots that are none, with their place; they are left out
    */
-  setExtraRoots(sent: readonly string[]): readonly string[] {
+  setSent({ caCertificatesPem: sent, revocationListsPem: lists }: SentTrust): readonly string[] {
+    if (this.#changed(lists, this.#sentLists)) {
+      this.#sentLists = lists
+      this.#given = new WeakMap()
+      this.#o.log.info(
+        { evt: 'identity.revoked', lists: lists.length },
+        'other revocation lists from the control plane',
+      )
+    }
     const refused: string[] = []
     const roots = sent.slice(0, MAX_ROOTS).flatMap((pem, i) => {
       try {

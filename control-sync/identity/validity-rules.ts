@@ -81,6 +81,9 @@ class Rules implements ValidityRules {
   }
   checkValidity(certificates: CertificatesUsed): ReturnType<ValidityRules['checkValidity']> {
     let leftMs = Infinity
+    const { peer } = certificates
+    if (peer?.serial !== undefined && this.#o.identity()?.revoked?.has(peer.serial) === true)
+      return { state: 'ended', reason: peerRevoked(peer) }
     if (this.#o.settings.openConnections === 'keep') return { state: 'valid', leftMs }
     const nowMs = this.#o.floor.nowMs()
     for (const { dates, graceMs, why } of this.#bounds(certificates)) {
@@ -163,6 +166,13 @@ function onlyLocal(own: Identity): MeshError {
   return new MeshError(
     'MESH_IDENTITY_EXPIRED',
     `our certificate expired at ${endOf(own)}; only what stays on this machine is carried (identity.expired.mode serve-local)`,
+  )
+}
+
+function peerRevoked(peer: NonNullable<CertificatesUsed['peer']>): MeshError {
+  return new MeshError(
+    'MESH_PEER_REVOKED',
+    `the certificate of ${(peer.spiffeId?.uri ?? peer.subject).slice(0, 256)} was revoked while the connection was open`,
   )
 }
 

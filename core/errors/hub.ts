@@ -40,6 +40,14 @@ export const HUB = {
     remedy:
       "Whatever stands between device and hub must not end TLS. Check identity.deviceKey, and that the URL is the hub's own.",
   },
+  MESH_PEER_REVOKED: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 503,
+    flag: 'IDENTITY_ERROR',
+    remedy:
+      'The hub has revoked that device: meshlet-hub audit says who and why; meshlet-hub device approve NAME lets it in again.',
+  },
   MESH_API_NOT_FOUND: {
     origin: 'downstream',
     retry: 'never',

@@ -1,5 +1,5 @@
 /**
- * A stream was let in when it began, and lives for hours. Here it is asked again once a second whether it may go on:
+ * A stream was let in when it began, and lives for hours. Here it is asked again twice a second whether it may go on:
  * its credential has an end, and what the registry says of token and name can change at any time, by `meshlet-hub token
  * revoke` in another process, too. Without a change that costs one read of a counter.
  */
@@ -9,7 +9,7 @@ import type { Log } from '../../core/log.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import type { Registry } from '../registry/registry.ts'
 
-const ASK_MS = 1_000
+const ASK_MS = 500
 
 /** @param what `end`: only whether the credential has ended; `all`: the registry has changed, too */
 export type Ask = (what: 'end' | 'all') => void

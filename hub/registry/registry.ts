@@ -248,6 +248,15 @@ export class Registry implements Disposable {
     return this.#all<{ ms: number }>('SELECT alive_ms AS ms FROM hub')[0]?.ms
   }
 
+  /** Of certificates that have not ended: those that end last, in one order. */
+  revokedSerials(nowMs: number, most: number): readonly string[] {
+    return this.#all<{ serial: string }>(
+      `SELECT serial FROM certificates LEFT JOIN tokens ON tokens.jti = certificates.jti
+      WHERE not_after_ms > ? AND (certificates.revoked_ms IS NOT NULL OR tokens.revoked_ms IS NOT NULL) ORDER BY not_after_ms DESC, serial LIMIT ?`,
+      nowMs,
+      most,
+    ).map(({ serial }) => serial)
+  }
   /** Who has the name by streams of its own. */
   holderOf(name: string): string | undefined {
     return (

@@ -15,7 +15,7 @@ import type { UpstreamTls } from '../../model/tls.ts'
 import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { selectMaterial, type Material } from './material.ts'
-import { matchesSans, readPeer, type PeerCertificate } from './peer.ts'
+import { isRevoked, matchesSans, readPeer, type PeerCertificate } from './peer.ts'
 
 export type OriginateOptions = {
   readonly tls: UpstreamTls
@@ -194,13 +194,17 @@ function verifyServer(
 
 function verifyEndpoint(
   socket: tls.TLSSocket,
-  { tls: settings, mustBe }: OriginateOptions,
+  { tls: settings, mustBe, identity }: OriginateOptions,
   fromSession: PeerCertificate | undefined,
 ): PeerCertificate | undefined {
   const certificate = socket.getPeerX509Certificate()
   const peer = certificate ? readPeer(certificate) : socket.isSessionReused() ? fromSession : undefined
   const { validation } = settings
   if (!validation) return peer
+  if (peer && isRevoked(peer, identity)) {
+    socket.destroy()
+    throw new MeshError('MESH_UPSTREAM_TLS', "the server's certificate is revoked")
+  }
   if (peer && (mustBe?.instead || matchesSans(validation.sans, peer)) && (!mustBe || isNamed(mustBe.name, peer)))
     return peer
   socket.destroy()

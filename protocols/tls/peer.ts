@@ -4,7 +4,7 @@
  */
 import net from 'node:net'
 import type { X509Certificate } from 'node:crypto'
-import { parseSpiffeId, type PeerIdentity } from '../../model/identity.ts'
+import { parseSpiffeId, type Identity, type PeerIdentity } from '../../model/identity.ts'
 import { matchesString } from '../../model/matcher.ts'
 import type { SanMatch } from '../../model/tls.ts'
 
@@ -28,9 +28,15 @@ export function readPeer(certificate: X509Certificate): PeerCertificate | undefi
       dnsSans: named('DNS'),
       subject: rfc2253(certificate.subject),
       sha256: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+      serial: certificate.serialNumber.toLowerCase(),
       notAfterMs: certificate.validToDate.getTime(),
     },
   }
+}
+
+/** The mesh's control plane has revoked it. */
+export function isRevoked({ identity: { serial } }: PeerCertificate, own: Identity | undefined): boolean {
+  return serial !== undefined && own?.revoked?.has(serial) === true
 }
 
 /**

@@ -20,7 +20,7 @@ import { explainReason } from './client.ts'
 import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { selectMaterial } from './material.ts'
-import { matchesSans, readPeer } from './peer.ts'
+import { isRevoked, matchesSans, readPeer } from './peer.ts'
 import { describePsk, findPskServer } from './psk.ts'
 import { withFiles } from './with-files.ts'
 import { withSecrets } from './with-secrets.ts'
@@ -180,6 +180,7 @@ export class TlsTerminator {
       if (untrusted !== undefined) refuse(`the client's certificate is not trusted: ${untrusted}`)
       if (!peer) refuse("the names in the client's certificate cannot be read")
       else {
+        if (isRevoked(peer, how.identity)) refuse("the client's certificate is revoked")
         if (!how.verification && isExpired(peer.identity, this.#clock.wallMs()))
           refuse("the client's certificate has expired since the session began")
         if (!matchesSans(validation?.sans ?? [], peer))

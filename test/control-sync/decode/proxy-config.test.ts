@@ -21,3 +21,18 @@ test('more than a hundred roots, or one that is none, are refused with their pla
     { path: 'ca_certificates_pem', problem: 'holds 101 certificates; at most 100 are taken' },
   ])
 })
+
+test('what is no revocation list is refused with its place, and so are many', () => {
+  const lists = (...pems: string[]): unknown => {
+    const d = decode(
+      'proxyConfig',
+      sample({ '@type': TYPE_URLS.proxyConfig, certificate_revocation_lists_pem: pems }).bytes,
+    )
+    return d.ok ? d.value.revocationListsPem.length : d.issues
+  }
+  assert.equal(lists(), 0)
+  assert.deepEqual(lists('x'), [{ path: 'certificate_revocation_lists_pem[0]', problem: 'is no revocation list' }])
+  assert.deepEqual(lists(...Array.from({ length: 17 }, () => 'x')), [
+    { path: 'certificate_revocation_lists_pem', problem: 'holds 17 lists; at most 16 are taken' },
+  ])
+})

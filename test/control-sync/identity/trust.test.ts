@@ -5,6 +5,11 @@ import { parseCertificates } from '../../../core/pki/x509.ts'
 import { Trust } from '../../../control-sync/identity/trust.ts'
 import { CrashFs } from '../../helpers/disk/crash-disk.ts'
 import { certificate, crl } from '../../helpers/odd-certificates.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
+import { openCa, type Ca } from '../../../hub/ca/ca.ts'
+import { signCrl } from '../../../hub/ca/crl.ts'
+import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
 const log = createLog('silent')
@@ -28,28 +33,30 @@ function trust(files: Record<string, string>): { made: () => Trust; fs: CrashFs 
   }
 }
 
+const roots = (caCertificatesPem: readonly string[]) => ({ caCertificatesPem, revocationListsPem: [] })
+
 test('an exchange of roots in two steps: both count while it lasts, whoever signed the certificate at hand, and the old one no more at its end', () => {
   const { made } = trust({})
   const t = made()
   const [before, after] = [old.issue('a', 'b'), next.issue('a', 'b')]
   assert.equal(t.complete(before), before, 'nothing to add is the same object')
-  assert.deepEqual(t.setExtraRoots([old.rootsPem, next.rootsPem]), [])
+  assert.deepEqual(t.setSent(roots([old.rootsPem, next.rootsPem])), [])
   assert.deepEqual(rootsIn(t.complete(before).rootsPem), of(old, next))
   assert.deepEqual(rootsIn(t.complete(after).rootsPem).sort(), of(old, next).sort())
   assert.equal(t.complete(before), t.complete(before), 'equal trust is the same object, so that contexts stay')
-  t.setExtraRoots([next.rootsPem])
+  t.setSent(roots([next.rootsPem]))
   assert.deepEqual(rootsIn(t.complete(after).rootsPem), of(next))
 })
 test('what is no root is left out and named; the rest counts', () => {
   const t = trust({}).made()
   const leaf = old.issue('a', 'b').chainPem
-  const refused = t.setExtraRoots(['nonsense', leaf, next.rootsPem, `${next.rootsPem}${leaf}`])
+  const refused = t.setSent(roots(['nonsense', leaf, next.rootsPem, `${next.rootsPem}${leaf}`]))
   assert.deepEqual(
     refused.map((r) => r.slice(0, 3)),
     ['0: ', '1: ', '3: '],
   )
   assert.deepEqual(rootsIn(t.complete(old.issue('a', 'b')).rootsPem), of(old, next))
-  assert.equal(t.setExtraRoots(Array.from({ length: 300 }, () => next.rootsPem)).length, 1, 'bounded')
+  assert.equal(t.setSent(roots(Array.from({ length: 300 }, () => next.rootsPem))).length, 1, 'bounded')
 })
 test('a file of roots is read again, and what cannot be read does not take away what was there', () => {
   const { made, fs } = trust({ 'roots.pem': next.rootsPem })
@@ -106,4 +113,25 @@ test('files that others may write are not read: at a start it is refused, later 
   assert.throws(made, { code: 'MESH_CONFIG_INVALID' })
   fs.disk.replace('/t/roots.pem', next.rootsPem, 0o644)
   assert.ok(made())
+})
+
+test('revocation lists that the control plane sends count when a root of the mesh has signed them, and only those', (t) => {
+  const folder = temporaryFolder(t)
+  const clock = systemClock
+  const [ca, other] = ['ours', 'theirs'].map((name) =>
+    openCa({ folder: `${folder}/${name}`, disk: systemDisk, clock, trustDomain: 'demo.mesh' }),
+  ) as [Ca, Ca]
+  const list = (by: Ca, ...serials: string[]): string => signCrl(by.root, { serials, thisUpdateMs: clock.wallMs() })
+  const identity = { ...old.issue('a', 'b'), rootsPem: ca.rootsPem }
+  const its = trust({}).made()
+  const send = (...revocationListsPem: string[]): ReadonlySet<string> | undefined => {
+    its.setSent({ caCertificatesPem: [], revocationListsPem })
+    return its.complete(identity).revoked
+  }
+  assert.equal(send(), undefined)
+  assert.deepEqual([...send(list(ca, '41', '52ff'))!], ['41', '52ff'])
+  assert.equal(send(list(other, '41')), undefined, 'by a stranger')
+  assert.deepEqual([...send(list(other, '41'), list(ca, '42'))!], ['42'])
+  assert.equal(send(list(ca)), undefined, 'nobody is revoked')
+  assert.equal(send(list(ca, '41')) === its.complete(identity).revoked, true, 'the same object until it changes')
 })

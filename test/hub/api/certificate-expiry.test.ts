@@ -30,19 +30,19 @@ function made() {
   return { clock, lines, registry, watcher }
 }
 
-test('every second each stream is asked whether its credential has ended, and once for all after a change of the registry', async () => {
+test('twice a second each stream is asked whether its credential has ended, and once for all after a change of the registry', async () => {
   const { clock, registry, watcher } = made()
   using _watcher = watcher
   const asked: string[] = []
   const stream = watcher.enter((what) => {
     asked.push(what)
   })
-  await clock.advance(2_000)
+  await clock.advance(1_000)
   registry.revision = '2'
-  await clock.advance(3_000)
+  await clock.advance(1_500)
   assert.deepEqual(asked, ['end', 'end', 'all', 'end', 'end'])
   stream[Symbol.dispose]()
-  await clock.advance(5_000)
+  await clock.advance(2_500)
   assert.equal(asked.length, 5, 'a stream that is over is not asked')
 })
 
@@ -56,7 +56,7 @@ test('one function that has entered twice is two streams', async () => {
   const first = watcher.enter(ask)
   watcher.enter(ask)
   first[Symbol.dispose]()
-  await clock.advance(1_000)
+  await clock.advance(500)
   assert.equal(asked, 1)
 })
 
@@ -68,12 +68,12 @@ test('a registry that cannot be read is told once, and what changed meanwhile co
     asked.push(what)
   })
   registry.revision = new Error('locked')
-  await clock.advance(3_000)
+  await clock.advance(1_500)
   assert.deepEqual([asked, lines], [['end', 'end', 'end'], ['hub.registry']])
   registry.revision = '2'
-  await clock.advance(1_000)
+  await clock.advance(500)
   registry.revision = new Error('locked')
-  await clock.advance(1_000)
+  await clock.advance(500)
   assert.deepEqual([asked.at(-2), lines.length], ['all', 2])
 })
 
@@ -84,6 +84,6 @@ test('over is over', async () => {
     asked++
   })
   watcher[Symbol.dispose]()
-  await clock.advance(10_000)
+  await clock.advance(5_000)
   assert.deepEqual([asked, clock.pendingTimers], [0, 0])
 })

@@ -6,7 +6,13 @@ import type { SanMatch } from '../../../model/tls.ts'
 import { matchesSans, parseSubjectAltName, readPeer } from '../../../protocols/tls/peer.ts'
 
 const certificate = (subjectAltName: string, subject = 'CN=a'): X509Certificate =>
-  ({ subjectAltName, subject, fingerprint256: 'AB:CD', validToDate: new Date(7) }) as unknown as X509Certificate
+  ({
+    subjectAltName,
+    subject,
+    fingerprint256: 'AB:CD',
+    serialNumber: '0A',
+    validToDate: new Date(7),
+  }) as unknown as X509Certificate
 const peer = (names: string) => readPeer(certificate(names))!
 
 for (const { text, names } of [

@@ -21,6 +21,13 @@ export type ProxyConfig = Message<"istio.mesh.v1alpha1.ProxyConfig"> & {
    * @generated from field: repeated string ca_certificates_pem = 34;
    */
   caCertificatesPem: string[];
+
+  /**
+   * Not Istio's: revocation lists (RFC 5280) that meshlet's hub signs.
+   *
+   * @generated from field: repeated string certificate_revocation_lists_pem = 15012;
+   */
+  certificateRevocationListsPem: string[];
 };
 
 /**

@@ -1,0 +1,104 @@
+/**
+ * Whom the mesh is not to trust any more, beside each node's resources: a revocation list in Istio's ProxyConfig, which
+ * agents ask for with `control.trustBundle`. It changes within a second of what the registry says, whoever wrote that.
+ */
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { Clock, Timer } from '../../core/os/clock.ts'
+import { guard, doNothing } from '../../core/defects/guard.ts'
+import type { Log } from '../../core/log.ts'
+import { TYPE_URLS } from '../../model/snapshot.ts'
+import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
+import { signCrl } from '../ca/crl.ts'
+import type { Ca } from '../ca/ca.ts'
+import type { Registry } from '../registry/registry.ts'
+import { hashContent, makeResourceSet, overlay, type ResourceSet, type Source, type Watched } from './resources.ts'
+
+export type TrustBundleOptions = {
+  readonly ca: Ca
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Log
+}
+
+const LOOK_MS = 500
+/** The largest list, about a megabyte: those that end last stay on it. */
+const MAX_SERIALS = 30_000
+const NAME = 'mesh'
+
+export class TrustBundle implements Source, Disposable {
+  readonly #source: Source
+  readonly #o: TrustBundleOptions
+  readonly #listeners = new Set<() => void>()
+  #revision: string | undefined
+  #serials: readonly string[] = []
+  #own: ResourceSet = makeResourceSet([])
+  /** Many nodes share one set. */
+  #merged = new WeakMap<ResourceSet, ResourceSet>()
+  #timer: Timer | undefined
+
+  /** @param source of everything else */
+  constructor(source: Source, o: TrustBundleOptions) {
+    this.#source = source
+    this.#o = o
+    this.#look()
+  }
+
+  watch(node: string, onChange: (next: ResourceSet) => void): Watched {
+    const watched = this.#source.watch(node, (next) => onChange(this.#with(next)))
+    const listener = (): void => onChange(this.#with(watched.current()))
+    this.#listeners.add(listener)
+    return {
+      current: () => this.#with(watched.current()),
+      get ready() {
+        return watched.ready
+      },
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(listener)
+        watched[Symbol.dispose]()
+      },
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.cancel()
+  }
+
+  #with(set: ResourceSet): ResourceSet {
+    if (this.#own.types.size === 0) return set
+    const known = this.#merged.get(set)
+    if (known) return known
+    const made = overlay(set, this.#own, set.removals)
+    this.#merged.set(set, made)
+    return made
+  }
+
+  #look(): void {
+    try {
+      this.#read()
+    } catch (err) {
+      this.#o.log.warn({ evt: 'hub.registry', err }, 'what is revoked is not to be read; the list of before counts on')
+    }
+    this.#timer = this.#o.clock.after(
+      LOOK_MS,
+      guard('hub', doNothing, () => this.#look()),
+    )
+  }
+
+  #read(): void {
+    const { ca, registry, clock, log } = this.#o
+    const { revision } = registry
+    if (revision === this.#revision) return
+    const serials = registry.revokedSerials(clock.wallMs(), MAX_SERIALS)
+    this.#revision = revision
+    if (serials.length === this.#serials.length && serials.every((serial, i) => serial === this.#serials[i])) return
+    this.#serials = serials
+    const crl = signCrl(ca.root, { serials, thisUpdateMs: clock.wallMs() })
+    const value = toBinary(ProxyConfigSchema, create(ProxyConfigSchema, { certificateRevocationListsPem: [crl] }))
+    // By what it says: signatures differ.
+    const version = hashContent(serials.join())
+    this.#own = makeResourceSet([{ name: NAME, typeUrl: TYPE_URLS.proxyConfig, version, value }])
+    this.#merged = new WeakMap()
+    log.info({ evt: 'hub.revoked', serials: serials.length }, 'another revocation list goes to the agents')
+    for (const listener of this.#listeners) listener()
+  }
+}
