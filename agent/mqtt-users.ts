@@ -25,12 +25,12 @@ export async function openMqttUsers(
   return users
 }
 
-/** `user:password` for an HTTP proxy. @throws MESH_MQTT_CREDENTIALS */
+/** `user:password` for an HTTP proxy, or a pre-shared key. @throws MESH_MQTT_CREDENTIALS */
 export function readProxyCredentials({ disk }: World, file: string): string {
   try {
     return readTrustedFile(disk, file, MAX_CREDENTIALS_BYTES).bytes.toString('utf8')
   } catch (cause) {
-    throw new MeshError('MESH_MQTT_CREDENTIALS', `mqtt.bridges httpProxy: ${file}: ${toMeshError(cause).message}`, {
+    throw new MeshError('MESH_MQTT_CREDENTIALS', `mqtt.bridges: ${file}: ${toMeshError(cause).message}`, {
       cause,
     })
   }

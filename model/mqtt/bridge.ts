@@ -39,6 +39,13 @@ const websocket = () =>
       .optional(),
   })
 
+const psk = () =>
+  z.strictObject({
+    identity: z.string().min(1).max(128),
+    /** Holds the key in hexadecimal. */
+    keyFile: z.string().startsWith('/'),
+  })
+
 const httpProxy = () =>
   z.strictObject({
     host: z.string().min(1),
@@ -73,6 +80,8 @@ export const bridge = () =>
     credentials: credentials().optional(),
     /** MQTT over WebSocket; TLS, where there is some, is the cluster's. */
     websocket: websocket().optional(),
+    /** TLS with a key that the broker has, too, in place of certificates: of a cluster without TLS. In agent.yaml only. */
+    psk: psk().optional(),
     /** Out through a proxy that knows HTTP CONNECT; what it carries is encrypted as the cluster says. */
     /** Default: that of the environment (HTTPS_PROXY, NO_PROXY); `none`: directly. */
     httpProxy: z.preprocess((said) => (said === 'none' ? NO_HTTP_PROXY : said), httpProxy().optional()),

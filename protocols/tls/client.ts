@@ -91,7 +91,7 @@ export async function originate(stream: Duplex, options: OriginateOptions): Prom
         if (why !== undefined) refusals.set(socket, new MeshError('MESH_UPSTREAM_TLS', why, { cause: err }))
       }),
     )
-    await handshake(socket, stream, options)
+    await waitForHandshake(socket, stream, options)
     if (socket.getProtocol() === 'TLSv1.3') handshakeBytes = readBytes(stream)
     if (verification) verifyServer(socket, verification, options)
     const peer = verifyEndpoint(socket, options, resumed?.peer)
@@ -132,10 +132,11 @@ function contextOf(material: Material): tls.SecureContext {
   return made
 }
 
-function handshake(
+/** @throws MESH_UPSTREAM_TLS, MESH_CONNECT_TIMEOUT or the signal's reason; `socket` is destroyed then */
+export function waitForHandshake(
   socket: tls.TLSSocket,
   under: Duplex,
-  { clock, timeoutMs, signal }: OriginateOptions,
+  { clock, timeoutMs, signal }: Pick<OriginateOptions, 'clock' | 'timeoutMs' | 'signal'>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const finish = (settle: () => void): void => {

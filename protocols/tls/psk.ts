@@ -1,12 +1,16 @@
 /**
  * Handshakes with a key that both sides have, and no certificate (RFC 4279, RFC 5489): as small devices speak TLS.
- * Node's server has them in TLS 1.2 only.
+ * Node has them in TLS 1.2 only.
  */
 import { constants } from 'node:crypto'
 import tls from 'node:tls'
+import type { Duplex } from 'node:stream'
+import { doNothing, guard } from '../../core/defects/guard.ts'
+import { runsOver } from '../../core/os/network.ts'
 import type { PskSettings } from '../../model/tls.ts'
 import type { DownstreamTlsFacts } from '../connection.ts'
 import { chooseAlpn } from './alpn.ts'
+import { type OriginateOptions, waitForHandshake } from './client.ts'
 
 /** Forward secrecy first; mosquitto's clients and mbed TLS have one of them. */
 const CIPHERS =
@@ -52,4 +56,35 @@ export function describePsk(socket: tls.TLSSocket): DownstreamTlsFacts {
     peer: undefined,
     ...(pskIdentity !== undefined && { pskIdentity }),
   }
+}
+
+export type OwnPsk = { readonly identity: string; readonly key: Uint8Array }
+
+/**
+ * As a client. A server that finishes the handshake has the key: no cipher is offered that a certificate would do for.
+ * Rejects as waitForHandshake; `stream` is destroyed then.
+ */
+export async function originatePsk(
+  stream: Duplex,
+  { identity, key }: OwnPsk,
+  o: Pick<OriginateOptions, 'clock' | 'timeoutMs' | 'signal'>,
+): Promise<Duplex> {
+  const socket = tls.connect({
+    socket: stream,
+    minVersion: 'TLSv1.2',
+    maxVersion: 'TLSv1.2',
+    ciphers: CIPHERS,
+    pskCallback: () => ({ identity, psk: key }),
+    checkServerIdentity: () => undefined,
+  })
+  runsOver(socket, stream)
+  // Its user sees the close; an error without any listener would end the process.
+  socket.on('error', guard('tls', doNothing, doNothing))
+  try {
+    await waitForHandshake(socket, stream, o)
+  } catch (thrown) {
+    stream.destroy()
+    throw thrown
+  }
+  return socket
 }

@@ -10,7 +10,7 @@ export type ConvertedBridge = {
   readonly routes: readonly object[]
   readonly bridge: object
   readonly clusters: readonly object[]
-  readonly secret: SecretFile | undefined
+  readonly secrets: readonly SecretFile[]
 }
 /** @param secretsFolder where passwords are written, as agent.yaml names it */
 export function convertBridge(
@@ -24,7 +24,8 @@ export function convertBridge(
     .filter((line) => line.name === 'address' || line.name === 'addresses')
     .flatMap(({ value }) => value.split(/\s+/).filter((one) => one !== ''))
   if (addresses.length === 0) return report.left(head!, 'has no address')
-  const tls = tlsOf(of, report)
+  const psk = pskOf(name, of, secretsFolder)
+  const tls = psk ? undefined : tlsOf(of, report)
   if (tls === 'not offered') return report.left(head!, 'is left out whole: without TLS it would say everything aloud')
   const from = of('bridge_bind_address')
   const clusters = addresses.map((address, i) => ({
@@ -44,11 +45,12 @@ export function convertBridge(
   return {
     routes,
     clusters,
-    secret,
+    secrets: [...(secret ? [secret] : []), ...(psk ? [psk.secret] : [])],
     bridge: {
       ...common,
       ...(clusters.length > 1 ? { failover: clusters.slice(1).map((_, i) => clusterName(name, i + 1)) } : {}),
       ...(credentials ? { credentials } : {}),
+      ...(psk ? { psk: psk.setting } : {}),
       ...protocolOf(of('bridge_protocol_version'), report),
       ...startOf(of, report),
       ...waitsOf(of('restart_timeout'), report),
@@ -179,8 +181,23 @@ function numberOf(line: Line | undefined, setting: string, { min, max }: Range, 
   return {}
 }
 
+/** mosquitto takes a key before certificates. */
+function pskOf(
+  name: string,
+  of: Find,
+  folder: string,
+): { readonly setting: object; readonly secret: SecretFile } | undefined {
+  const [identity, key] = [of('bridge_identity'), of('bridge_psk')]
+  if (!identity || !key || !/^(?:[0-9A-Fa-f]{2})+$/.test(key.value)) return undefined
+  const file = `bridge-${name}.psk`
+  return {
+    setting: { identity: identity.value, keyFile: `${folder}/${file}` },
+    secret: { name: file, content: `${key.value}\n` },
+  }
+}
+
 const SYSTEM_ROOTS = '/etc/ssl/certs/ca-certificates.crt'
-const PSK = 'bridges have no pre-shared keys: use bridge_cafile and a user, or bridge_certfile'
+const PSK = 'needs bridge_identity and bridge_psk, in hexadecimal'
 const NOT_OFFERED: Readonly<Record<string, string>> = {
   bridge_capath: 'put the certificates into one file: bridge_cafile',
   bridge_identity: PSK,
@@ -225,7 +242,8 @@ function clusterOf(name: string, address: string, tls: Tls | undefined): object 
   const [, bracketed, plain, portText] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(address) ?? []
   const host = bracketed ?? plain
   if (host === undefined) throw new MeshError('MESH_CONFIG_INVALID', `address ${address} must be HOST[:PORT]`)
-  const port = Number(portText ?? (tls ? 8883 : 1883))
+  // With TLS, too.
+  const port = Number(portText ?? 1883)
   const endpoint = { endpoint: { address: { socket_address: { address: host, port_value: port } } } }
   return {
     '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',

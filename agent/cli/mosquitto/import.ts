@@ -79,7 +79,7 @@ export function convert(file: string, folder: string, files: Files): Converted {
     config,
     report,
     clusters: bridges.flatMap((one) => one.clusters),
-    secrets: bridges.flatMap(({ secret }) => (secret ? [secret] : [])),
+    secrets: bridges.flatMap(({ secrets }) => secrets),
   }
 }
 

@@ -53,7 +53,8 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
 /** @returns whether something of it only agent.yaml may say */
 function refuseOfMachine(here: DecodePath, { aclFile, bridges }: MqttPolicy): boolean {
   const named = bridges.findIndex(
-    ({ credentials, httpProxy }) => credentials !== undefined || httpProxy?.credentialsFile !== undefined,
+    ({ credentials, psk, httpProxy }) =>
+      credentials !== undefined || psk !== undefined || httpProxy?.credentialsFile !== undefined,
   )
   if (aclFile !== undefined)
     here.in('aclFile').issue('is a file of the machine, which only its agent.yaml may name: send `rules`')
@@ -61,7 +62,7 @@ function refuseOfMachine(here: DecodePath, { aclFile, bridges }: MqttPolicy): bo
     here
       .in('bridges')
       .item(named)
-      .in(bridges[named]!.credentials ? 'credentials' : 'httpProxy')
+      .in((['credentials', 'psk'] as const).find((name) => bridges[named]![name]) ?? 'httpProxy')
       .issue('are secrets of the machine, which only its agent.yaml may give to a broker')
   return aclFile !== undefined || named >= 0
 }

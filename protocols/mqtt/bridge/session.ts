@@ -19,7 +19,7 @@ import { type Leg, Legs } from './legs.ts'
 import { BridgeLink, type LinkEnd, MAX_PACKET_BYTES } from './link.ts'
 import { sweepExpired } from './sweep.ts'
 import { tellLocally } from './notifications.ts'
-import { describeWay } from './transport/way.ts'
+import { describeWay, openStream } from './transport/way.ts'
 import type { ProxySources } from './transport/http-proxy.ts'
 import { STABLE_MS, Waits } from './waits.ts'
 import { readMessageMs } from '../expiry.ts'
@@ -34,7 +34,6 @@ import { countDrop } from '../gap.ts'
 
 /** While another broker has the session, the first one is asked so often whether it is there again. */
 const RETURN_MS = 60_000
-const UPGRADE_MS = 10_000
 /** What has expired makes room so often. */
 const SWEEP_MS = 30_000
 /** A wait that ends only when the session is woken. */
@@ -331,7 +330,8 @@ export class BridgeSession implements AsyncDisposable {
         signal,
         onEnding: (reason) => this.#link?.close(reason),
       })
-      stream = await this.#framed(upstream, signal)
+      const { clock } = this.#p
+      stream = await openStream(upstream, this.#plan, this.#p, { clock, signal, maxPacketBytes: MAX_PACKET_BYTES })
     } catch (err) {
       upstream?.release('failed')
       return { why: 'failed', error: toMeshError(err) }
@@ -373,24 +373,6 @@ export class BridgeSession implements AsyncDisposable {
     this.#returning?.cancel()
     upstream.release(wasConnected || end.why !== 'failed' ? 'ok' : 'failed')
     return end
-  }
-
-  /** Where the settings say so, MQTT in the frames of a WebSocket. Loaded when somebody needs it. */
-  async #framed({ stream, endpoint }: UpstreamStream, signal: AbortSignal): Promise<Duplex> {
-    const { websocket } = this.#plan.settings
-    if (!websocket) return stream
-    const { openWebSocket } = await import('./transport/websocket.ts')
-    const name = endpoint.hostname ?? endpoint.address
-    const host = websocket.host ?? `${name.includes(':') ? `[${name}]` : name}:${endpoint.port}`
-    const { clock } = this.#p
-    return openWebSocket(stream, {
-      host,
-      path: websocket.path,
-      maxPacketBytes: MAX_PACKET_BYTES,
-      clock,
-      timeoutMs: UPGRADE_MS,
-      signal,
-    })
   }
 
   #connected(leg: Leg): void {

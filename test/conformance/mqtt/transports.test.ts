@@ -205,6 +205,38 @@ mqtt:
   },
 )
 
+test('out: to mosquitto with a pre-shared key, as mosquitto.conf has it', { timeout: 120_000 }, async (t) => {
+  const [openPort, pskPort, mqttPort] = (await freePorts(3)) as [number, number, number]
+  const folder = temporaryFolder(t, 0o755)
+  const file = (name: string, text: string, mode = 0o644): string => {
+    fs.writeFileSync(path.join(folder, name), text, { mode })
+    return path.join(folder, name)
+  }
+  const key = '0123456789abcdef0123456789abcdef'
+  const psk = file('psk', `site-7:${key}\n`)
+  const conf = `user root\nper_listener_settings true\nlistener ${openPort} 127.0.0.1\nallow_anonymous true\nlistener ${pskPort} 127.0.0.1\npsk_hint plant\npsk_file ${psk}\nuse_identity_as_username true\n`
+  const mosquitto = start(t, findDebianProgram('mosquitto'), ['-v', '-c', file('mosquitto.conf', conf)])
+  await mosquitto.listening(openPort)
+  const bridge = (name: string): string =>
+    `listeners: [{name: mqtt, kind: mqtt, port: ${mqttPort}}]
+mqtt:
+  routes: [{match: line/#, direction: both, cluster: broker}]
+  bridges: [{cluster: broker, reconnectMinMs: 100, psk: {identity: ${name}, keyFile: ${file('key', `${key}\n`, 0o600)}}}]
+`
+  const agent = await agentWith(t, bridge('site-7'), [staticCluster('broker', pskPort)])
+  await agent.process.until('the bridge is connected', async () =>
+    (await agent.status())?.bridge[0]?.state === 'connected' ? true : undefined,
+  )
+  const [cloud, device] = [
+    await connected(t, `mqtt://127.0.0.1:${openPort}`),
+    await connected(t, `mqtt://127.0.0.1:${mqttPort}`),
+  ]
+  await talk(device, cloud, 'line/up')
+  await talk(cloud, device, 'line/down')
+  assert.match(mosquitto.log, /u'site-7'/)
+  assert.doesNotMatch(agent.process.log, new RegExp(key))
+})
+
 test('in: TCP, WebSocket, TLS and WSS on one port', { timeout: 120_000 }, async (t) => {
   const [port] = (await freePorts(1)) as [number]
   const server = testCa().issue('site', 'broker', { dnsNames: ['localhost'] })

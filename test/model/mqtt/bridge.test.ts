@@ -24,6 +24,8 @@ for (const [bridge, place] of [
   [{ websocket: { host: 'a\r\nX: y' } }, 'websocket.host'],
   [{ httpProxy: { host: 'proxy' } }, 'httpProxy.port'],
   [{ sendProxyProtocol: 3 }, 'sendProxyProtocol'],
+  [{ psk: { identity: '', keyFile: '/k' } }, 'psk.identity'],
+  [{ psk: { identity: 'i', keyFile: 'k' } }, 'psk.keyFile'],
   [{ httpProxy: { host: 'proxy', port: 1, credentialsFile: 'relative' } }, 'httpProxy.credentialsFile'],
 ] as const)
   test(`a bridge that cannot be: ${JSON.stringify(bridge).slice(0, 60)}`, () =>

@@ -56,7 +56,7 @@ test('several addresses are clusters that are tried in turn; TLS is theirs', () 
   )
   assert.deepEqual(yaml.mqtt.bridges![0]!['failover'], ['bridge-c-2', 'bridge-c-3'])
   const text = clusters.map((one) => JSON.stringify(one))
-  assert.match(text[0]!, /"STATIC".*"10\.0\.0\.1","port_value":8883.*"IP_ADDRESS".*"10\.0\.0\.1"/)
+  assert.match(text[0]!, /"STATIC".*"10\.0\.0\.1","port_value":1883.*"IP_ADDRESS".*"10\.0\.0\.1"/)
   assert.match(text[1]!, /"fd00::1","port_value":1884/)
   assert.match(
     text[2]!,
@@ -89,7 +89,7 @@ test('what cannot be is left out with its line', () => {
 
 test('a bridge that asks for TLS in a way that there is not is left out whole: it would say its password aloud', () => {
   const rest = 'topic #\nremote_username u\nremote_password s3cret\n'
-  for (const more of ['bridge_psk 00\nbridge_identity i\n', 'bridge_capath /etc/ssl/certs\n']) {
+  for (const more of ['bridge_psk 00\n', 'bridge_psk no\nbridge_identity i\n', 'bridge_capath /etc/ssl/certs\n']) {
     const { yaml, clusters, secrets, left } = imported(`${BRIDGE}${more}${rest}`)
     assert.deepEqual([yaml.mqtt.bridges, yaml.mqtt.routes, clusters, secrets], [undefined, undefined, [], []])
     assert.match(left.join('\n'), /^1 connection: is left out whole/m)
@@ -97,6 +97,22 @@ test('a bridge that asks for TLS in a way that there is not is left out whole: i
   const both = imported(`${BRIDGE}bridge_capath /etc/ssl/certs\nbridge_cafile /ca\n${rest}`)
   assert.equal(both.clusters.length, 1)
   assert.match(JSON.stringify(both.clusters), /UpstreamTlsContext/)
+})
+
+test('a pre-shared key is a file of its own, and comes before certificates, as in mosquitto', () => {
+  const { yaml, clusters, secrets, left } = imported(
+    `${BRIDGE}topic #\nbridge_identity site-7\nbridge_psk 0aB1\nbridge_cafile /ca\nremote_password p\n`,
+  )
+  assert.deepEqual(left, [])
+  assert.deepEqual(yaml.mqtt.bridges![0]!['psk'], {
+    identity: 'site-7',
+    keyFile: '/etc/meshlet/secrets/bridge-cloud.psk',
+  })
+  assert.deepEqual(secrets, [
+    { name: 'bridge-cloud.password', content: 'p\n' },
+    { name: 'bridge-cloud.psk', content: '0aB1\n' },
+  ])
+  assert.doesNotMatch(JSON.stringify([yaml, clusters]), /0aB1|transport_socket/)
 })
 
 test('bridge_bind_address is where connections to the broker come from', () => {

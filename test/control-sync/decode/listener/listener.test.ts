@@ -90,12 +90,18 @@ test('a pushed mqtt policy names no file of the machine', () => {
   )
 })
 test('a pushed mqtt policy gives no secret of the machine to a broker', () => {
-  const bridges = [{ cluster: 'a' }, { cluster: 'evil', credentials: { passwordFile: '/etc/shadow' } }]
-  const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': STRUCT, value: { bridges } } }
-  assert.deepEqual(
-    issues({}, { filters: [filter] }).map((one) => one.slice(0, one.indexOf(':'))),
-    ['filter_chains[0].filters[0].typed_config.value.bridges[1].credentials'],
-  )
+  for (const [name, secret] of Object.entries({
+    credentials: { passwordFile: '/etc/shadow' },
+    psk: { identity: 'i', keyFile: '/etc/shadow' },
+    httpProxy: { host: 'h', port: 1, credentialsFile: '/etc/shadow' },
+  })) {
+    const bridges = [{ cluster: 'a' }, { cluster: 'evil', [name]: secret }]
+    const filter = { name: 'meshlet.mqtt_proxy', typed_config: { '@type': STRUCT, value: { bridges } } }
+    assert.deepEqual(
+      issues({}, { filters: [filter] }).map((one) => one.slice(0, one.indexOf(':'))),
+      [`filter_chains[0].filters[0].typed_config.value.bridges[1].${name}`],
+    )
+  }
 })
 test('a mistake in the mqtt policy is named by its field', () => {
   const filter = {
