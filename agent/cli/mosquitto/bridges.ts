@@ -12,10 +12,14 @@ export type ConvertedBridge = {
   readonly clusters: readonly object[]
   readonly secrets: readonly SecretFile[]
 }
-/** @param secretsFolder where passwords are written, as agent.yaml names it */
+type Place = {
+  /** Where passwords are written, as agent.yaml names it. */
+  readonly secretsFolder: string
+  readonly hostName: string
+}
 export function convertBridge(
   { head, lines }: Block,
-  secretsFolder: string,
+  { secretsFolder, hostName }: Place,
   report: Report,
 ): ConvertedBridge | undefined {
   const name = nameOf(head!.value)
@@ -32,8 +36,9 @@ export function convertBridge(
     ...clusterOf(clusterName(name, i), address, tls),
     ...(from ? bindTo(from, report) : {}),
   }))
-  const clientId = of('remote_clientid', 'clientid')?.value
-  const common = { cluster: clusterName(name, 0), ...(clientId === undefined ? {} : { clientId }) }
+  // mosquitto's own: the session upstream, with what waits in it, and the broker's rules are about it.
+  const clientId = of('remote_clientid', 'clientid')?.value ?? `${hostName}.${head!.value}`
+  const common = { cluster: clusterName(name, 0), clientId }
   const isRetainKept = flag(of('bridge_outgoing_retain'), report) ?? true
   const routes = lines
     .filter((line) => line.name === 'topic')

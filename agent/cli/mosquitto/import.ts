@@ -4,6 +4,7 @@
  * it.
  */
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { MeshError } from '../../../core/errors.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
@@ -25,7 +26,7 @@ const CLUSTERS = 'resources/bridges.json'
 /** @returns 0: everything was taken; 1: something was left out, and told */
 export async function runImport(file: string, o: ImportOptions, io: Io): Promise<ExitCode> {
   const folder = o.output === undefined ? DEFAULT_FOLDER : path.dirname(path.resolve(o.output))
-  const { config, clusters, secrets, report } = convert(file, folder, realFiles)
+  const { config, clusters, secrets, report } = convert(file, folder, realFiles, os.hostname())
   const yaml = `# Made by meshlet mqtt import from ${file}\n${toYaml(config)}`
   if (o.output === undefined) io.out(yaml)
   else write(o.output, folder, { yaml, clusters, secrets }, o.force)
@@ -50,14 +51,17 @@ export type Converted = {
   readonly report: Report
 }
 
-/** @param folder where agent.yaml will be */
-export function convert(file: string, folder: string, files: Files): Converted {
+/**
+ * @param folder where agent.yaml will be
+ * @param hostName of the machine that the file is of, which client ids of its bridges begin with
+ */
+export function convert(file: string, folder: string, files: Files, hostName: string): Converted {
   const report = new Report()
   const blocks = sortLines(readConf(file, files), report)
   const settings = convertSettings(blocks, report)
   const listeners = convertListeners(blocks, settings, report)
   const bridges = blocks.bridges
-    .map((block) => convertBridge(block, `${folder}/secrets`, report))
+    .map((block) => convertBridge(block, { secretsFolder: `${folder}/secrets`, hostName }, report))
     .filter((one) => one !== undefined)
   const config = {
     directory: `${folder}/resources`,

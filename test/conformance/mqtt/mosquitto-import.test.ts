@@ -6,6 +6,7 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
@@ -147,3 +148,38 @@ test('a bridge of mosquitto.conf carries both ways with its user', { timeout: 12
   assert.equal((await hear(upstream, '-t', 'plant/7/up', ...AS_ANN)).out, 'plant/7/up from here\n')
   assert.equal((await hear(port, '-t', 'cloud/x')).out, 'cloud/x from there\n')
 })
+
+test(
+  'what waits upstream for the bridge of mosquitto comes to meshlet, which has its client id',
+  { timeout: 120_000 },
+  async (t) => {
+    const [port, upstream] = (await freePorts(2)) as [number, number]
+    const folder = temporaryFolder(t, 0o755)
+    fs.writeFileSync(
+      path.join(folder, 'upstream.conf'),
+      `user root\nlistener ${upstream} 127.0.0.1\nallow_anonymous true\n`,
+    )
+    const broker = start(t, findDebianProgram('mosquitto'), ['-v', '-c', path.join(folder, 'upstream.conf')])
+    await broker.listening(upstream)
+    const conf = path.join(folder, 'mosquitto.conf')
+    fs.writeFileSync(
+      conf,
+      `listener ${port} 127.0.0.1\nallow_anonymous true\nconnection cloud\naddress 127.0.0.1:${upstream}\ntopic cmd/# in 1\n`,
+    )
+    const edge = start(t, findDebianProgram('mosquitto'), ['-c', conf])
+    const id = `${os.hostname()}.cloud`
+    await broker.until('the bridge has subscribed', () => broker.log.includes(`Sending SUBACK to ${id}`))
+    await edge.stop('SIGTERM')
+    const clients = findDebianProgram('mosquittoClients')
+    for (let i = 0; i < 5; i++) await run(clients, `-h 127.0.0.1 -p ${upstream} -q 1 -t cmd/${i} -m x`.split(' '))
+    assert.doesNotMatch(broker.log, /Sending PUBLISH to \S+ \(d0, q1, r0, m\d+, 'cmd/)
+    const yaml = path.join(folder, 'out/agent.yaml')
+    fs.mkdirSync(path.dirname(yaml))
+    assert.equal((await meshlet(['mqtt', 'import', conf, '-o', yaml])).code, 0)
+    await new TestAgent(t, fs.readFileSync(yaml, 'utf8')).start()
+    for (let i = 0; i < 5; i++)
+      await broker.until(`cmd/${i} is acknowledged`, () =>
+        new RegExp(`Sending PUBLISH to ${id} \\(d0, q1, r0, m\\d+, 'cmd/${i}'`).test(broker.log),
+      )
+  },
+)

@@ -21,7 +21,7 @@ for (const [topic, expected] of [
 ] as const)
   test(`topic ${topic}`, () => {
     const { yaml, left } = imported(`${BRIDGE}topic ${topic}\n`)
-    assert.deepEqual([yaml.mqtt.routes, left], [[{ ...expected, cluster: 'bridge-cloud' }], []])
+    assert.deepEqual([yaml.mqtt.routes, left], [[{ ...expected, cluster: 'bridge-cloud', clientId: 'plc.cloud' }], []])
   })
 
 test('who it is, how it starts, waits and tells', () => {

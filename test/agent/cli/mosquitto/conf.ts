@@ -20,11 +20,9 @@ export type Imported = Converted & {
 /** What comes out is a configuration that the agent takes. */
 export function imported(text: string, more: Readonly<Record<string, string>> = {}): Imported {
   const files = new Map(Object.entries({ '/m.conf': text, ...more }).map(([name, of]) => [name, Buffer.from(of)]))
-  const done = convert('/m.conf', '/etc/meshlet', {
-    read: (file) => files.get(file),
-    list: (folder) =>
-      [...files.keys()].filter((file) => file.startsWith(`${folder}/`)).map((f) => f.split('/').at(-1)!),
-  })
+  const list = (folder: string): string[] =>
+    [...files.keys()].filter((file) => file.startsWith(`${folder}/`)).map((f) => f.split('/').at(-1)!)
+  const done = convert('/m.conf', '/etc/meshlet', { read: (file) => files.get(file), list }, 'plc')
   createAgentConfigSchema().parse(done.config)
   const lines = (kind: string): string[] =>
     done.report.remarks.filter((r) => r.kind === kind).map((r) => `${r.line.number} ${r.line.name}: ${r.text}`)
