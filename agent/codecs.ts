@@ -12,6 +12,10 @@ export function createCodecs(ctx: Context, upstreams: HttpUpstreams, broker: Bro
     // Loaded at the first HTTP/2 connection: 0.4 MiB that a device without one does without.
     http2: async (conn) => (await import('../protocols/http/server/h2-server.ts')).serveHttp2(conn, ctx, upstreams),
     tcp: (conn, tcp) => serveTcp(conn, tcp, ctx, upstreams),
+    askService: async (conn, settings) => {
+      const { askAboutConnection } = await import('../protocols/http/filters/ext-authz/ask-about-connection.ts')
+      return askAboutConnection(conn, settings, ctx, upstreams)
+    },
     mqtt: (conn, mqtt, transport) => broker.serve(conn, mqtt, transport),
   }
 }

@@ -1,8 +1,8 @@
 import type { AccessLog } from './access-log/access-log.ts'
 import type { TlvTypes } from './cluster.ts'
 import type { Cidr } from './ip.ts'
-import type { ExtAuthz } from './http/ext-authz.ts'
-import type { LocalRateLimit } from './http/rate-limit.ts'
+import type { ConnectionAuthz, ExtAuthz } from './http/ext-authz.ts'
+import type { ConnectionLimit, LocalRateLimit } from './http/rate-limit.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
 import type { LocalReplyConfig } from './http/local-reply.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
@@ -115,6 +115,10 @@ export type FilterChain = {
   readonly tls: DownstreamTls | undefined
   /** L4 RBAC in order (envoy.filters.network.rbac). */
   readonly policies: readonly Policy[]
+  /** Asked before the TLS handshake, in order. */
+  readonly limits?: readonly ConnectionLimit[]
+  /** Services that are asked behind the policies, in order. */
+  readonly authz?: readonly ConnectionAuthz[]
   /** Connections are counted in istio_tcp_* metrics; of HTTP its own filter counts. */
   readonly stats?: StatsFilter
   readonly codec: Codec

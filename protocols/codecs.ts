@@ -1,3 +1,5 @@
+import type { MeshError } from '../core/errors.ts'
+import type { ConnectionAuthz } from '../model/http/ext-authz.ts'
 import type { HttpConnectionManager, TcpProxy } from '../model/listener.ts'
 import type { MqttPolicy } from '../model/mqtt-policy.ts'
 import type { Connection, Outcome } from './connection.ts'
@@ -11,6 +13,8 @@ export type Codecs = {
   http2(conn: Connection): Promise<Outcome>
   tcp(conn: Connection, tcp: TcpProxy): Promise<Outcome>
   mqtt(conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket'): Promise<Outcome>
+  /** Before any of them, where the chain says so. Left out: such connections are refused. @returns why it is refused */
+  askService?(conn: Connection, settings: ConnectionAuthz): Promise<MeshError | undefined>
 }
 
 /** The chain's HTTP settings. Read once per request, because the recheck may have replaced the chain. */

@@ -4,6 +4,7 @@ import {
   RBAC_METADATA,
   type AuthBody,
   type AuthService,
+  type GrpcAuthService,
   type ExtAuthz,
   type RouteExtAuthz,
 } from '../../model/http/ext-authz.ts'
@@ -57,6 +58,7 @@ export function decodeExtAuthz(at: DecodePath, from: XExtAuthz): ExtAuthz {
     disallowed: decodeList(at.in('disallowed_headers'), from.disallowedHeaders) ?? [],
     metadata: from.metadataContextNamespaces,
     sendsServerName: from.includeTlsSession,
+    ...(from.includePeerCertificate && { sendsCertificate: true }),
     validates: from.validateMutations,
   }
 }
@@ -74,7 +76,7 @@ function decodeService(at: DecodePath, { services: by }: XExtAuthz): AuthService
       return by satisfies never
   }
 }
-function decodeGrpc(at: DecodePath, from: GrpcService): AuthService {
+export function decodeGrpc(at: DecodePath, from: GrpcService): GrpcAuthService {
   const by = from.targetSpecifier.case === 'envoyGrpc' ? from.targetSpecifier.value : undefined
   if (!by) at.issue('only envoy_grpc is supported')
   const cluster = by?.clusterName ?? ''

@@ -54,6 +54,14 @@ export const TRAFFIC = {
     flag: 'NR',
     remedy: 'The client spoke TLS where plain text is expected, the other way round, or used an unknown server name.',
   },
+  MESH_CONNECTION_LIMIT: {
+    origin: 'config',
+    retry: 'never',
+    http: 503,
+    flag: 'OVERFLOW',
+    remedy:
+      'Find the clients that have them open, or raise max_connections of the connection_limit that the EnvoyFilter adds.',
+  },
   MESH_RATE_LIMITED: {
     origin: 'config',
     retry: 'never',

@@ -6,6 +6,19 @@ import type { MetadataMatch } from './metadata.ts'
 export const EXT_AUTHZ_METADATA = 'envoy.filters.http.ext_authz'
 export const RBAC_METADATA = 'envoy.filters.http.rbac'
 
+export const NETWORK_RBAC_METADATA = 'envoy.filters.network.rbac'
+
+/** envoy.extensions.filters.network.ext_authz.v3.ExtAuthz: another service is asked about each connection. */
+export type ConnectionAuthz = {
+  readonly statPrefix: string
+  readonly service: GrpcAuthService
+  readonly failureAllows: boolean
+  /** Which connections are asked about: what the chain's policies have found out; undefined: all. */
+  readonly enabledBy: MetadataMatch | undefined
+  readonly sendsServerName: boolean
+  readonly sendsCertificate: boolean
+}
+
 export type ExtAuthz = {
   readonly service: AuthService
   /** Who cannot be asked about passes; else the answer is `statusOnError`. */
@@ -29,6 +42,8 @@ export type ExtAuthz = {
   /** Of metadata, by the filters' names (gRPC). */
   readonly metadata: readonly string[]
   readonly sendsServerName: boolean
+  /** The client's own, as PEM (gRPC). */
+  readonly sendsCertificate?: boolean
   /** A header that is none, or may not be changed, is an error and not left out. */
   readonly validates: boolean
 }
@@ -36,6 +51,7 @@ export type ExtAuthz = {
 /** The first so many bytes go to the service; more is refused unless a part will do. */
 export type AuthBody = { readonly maxBytes: number; readonly partial: boolean; readonly asBytes: boolean }
 
+export type GrpcAuthService = Extract<AuthService, { kind: 'grpc' }>
 export type AuthService = {
   readonly cluster: string
   readonly authority: string

@@ -5,6 +5,13 @@ import type { HeaderEdit } from './header-edit.ts'
 /** Full at first; it fills evenly, not in steps. */
 export type TokenBucket = { readonly maxTokens: number; readonly tokensPerFill: number; readonly fillMs: number }
 
+/** Of connections, before anything else of them (envoy.filters.network.local_ratelimit, connection_limit). */
+export type ConnectionLimit =
+  /** Those with one `shareKey` and the same bucket take from one bucket; '' = none. */
+  | { readonly kind: 'rate'; readonly statPrefix: string; readonly bucket: TokenBucket; readonly shareKey: string }
+  /** One too many is closed after `delayMs`. */
+  | { readonly kind: 'count'; readonly statPrefix: string; readonly max: number; readonly delayMs: number }
+
 export type LocalRateLimit = {
   /** In metrics. */
   readonly statPrefix: string

@@ -5,6 +5,7 @@ import type { Timer } from '../../core/os/clock.ts'
 import type { NetStream } from '../../core/os/network.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Codecs } from '../codecs.ts'
+import { ConnectionLimits } from './connection-limits.ts'
 import { Connections, FIRST_BYTES_MS, type TrackedConnection } from './connections.ts'
 import type { Context } from '../context.ts'
 import { isSamePort, overlap, Ports, type AddressAndPort, type PortStatus } from './ports.ts'
@@ -60,6 +61,7 @@ export class DataPath implements AsyncDisposable {
       ctx,
       codecs,
       connections: this.#connections,
+      limits: new ConnectionLimits(ctx),
       expiryWatcher: getExpiryWatcher(ctx),
       metrics,
       terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files, () => ctx.tables.get()),

@@ -51,6 +51,9 @@ export function revalidate(
   } catch (thrown) {
     return cut(live, toMeshError(thrown))
   }
+  // Whoever was asked about it, was asked something else, or nobody was.
+  if (chain.authz && JSON.stringify(chain.authz) !== JSON.stringify(was.authz))
+    return cut(live, new MeshError('MESH_EXT_AUTHZ_DENIED', 'the configuration changed whom to ask about it'))
   if (needsNewConnection(was, chain)) return end(live)
   return 'goes-on'
 }

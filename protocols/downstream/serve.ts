@@ -14,6 +14,7 @@ import { collectFacts, decide, shadowDecisions } from '../authz.ts'
 import { reportDecisions } from '../policy-report.ts'
 import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
+import type { ConnectionLimits } from './connection-limits.ts'
 import type { Accepted, Connections, TrackedConnection } from './connections.ts'
 import type { Context } from '../context.ts'
 import { choose, collectInterest, type ChainFacts } from './filter-chain.ts'
@@ -31,6 +32,7 @@ export type Serving = {
   readonly terminator: TlsTerminator
   readonly codecs: Codecs
   readonly connections: Connections
+  readonly limits: ConnectionLimits
   readonly expiryWatcher: CertificateExpiryWatcher
   readonly metrics: ServeMetrics
 }
@@ -60,8 +62,10 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
     const seen = await look(live, s.ctx)
     if (seen === 'ended') return
     const conn = enter(live, seen)
+    if (conn.chain.limits) held.use(await s.limits.admit(conn))
     await secure(conn, s)
     authorize(conn, s)
+    await askServices(conn, s)
     getPausedStreams(s.ctx).watch(conn.stream)
     live.serves()
     held.use(s.expiryWatcher.add(heldOf(live, conn)))
@@ -196,6 +200,16 @@ export function authorize(conn: Connection, { ctx }: Pick<Serving, 'ctx'>): void
       `authorization policy refuses ${conn.tls?.peer?.spiffeId?.uri ?? conn.remote.host} (rule ${decision.rule})`,
       { rule: decision.rule },
     )
+}
+
+/** CUSTOM policies; a connection is asked about once. */
+async function askServices(conn: Connection, { codecs }: Serving): Promise<void> {
+  for (const settings of conn.chain.authz ?? []) {
+    const refusal = codecs.askService
+      ? await codecs.askService(conn, settings)
+      : new MeshError('MESH_EXT_AUTHZ_UNAVAILABLE', 'there is nobody who could ask')
+    if (refusal) throw refusal
+  }
 }
 
 async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Outcome> {

@@ -140,6 +140,17 @@ const BUCKET: JsonObject = { max_tokens: 9, fill_interval: '9s' }
 const localLimit = part(hcm, LIMIT, { stat_prefix: 's', token_bucket: BUCKET }, (m) => ({
   http_filters: [{ name: 'envoy.filters.http.local_ratelimit', typed_config: any(LIMIT, m) }, ROUTER],
 }))
+const network = (type: string, base: JsonObject): Place =>
+  part(listener, type, base, (m) => ({
+    filter_chains: [
+      {
+        filters: [
+          { name: 'f', typed_config: any(type, m) },
+          { name: 'tcp', typed_config: any(TCP, tcp.base) },
+        ],
+      },
+    ],
+  }))
 const downstream = part(
   chain,
   `${TLS}.DownstreamTlsContext`,
@@ -269,6 +280,18 @@ export const PLACES: readonly Place[] = [
   authzAnswer,
   authzBody,
   localLimit,
+  network('envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit', {
+    stat_prefix: 's',
+    token_bucket: BUCKET,
+  }),
+  network('envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit', {
+    stat_prefix: 's',
+    max_connections: 9,
+  }),
+  network('envoy.extensions.filters.network.ext_authz.v3.ExtAuthz', {
+    stat_prefix: 's',
+    grpc_service: { envoy_grpc: { cluster_name: 'auth' } },
+  }),
   part(localLimit, 'envoy.type.v3.TokenBucket', BUCKET, (m) => ({ token_bucket: m })),
   part(
     localLimit,

@@ -34,6 +34,7 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
 export const HARMLESS: Readonly<Record<string, string>> = {
   'DownstreamTlsContext.full_scan_certs_on_sni_mismatch': 'there is one certificate',
   'DownstreamTlsContext.prefer_client_ciphers': 'an order among suites that are all permitted',
+  'ExtAuthz.send_tls_alert_on_denial': 'the connection is closed either way',
   'UpstreamTlsContext.allow_renegotiation': 'never, which is stricter',
   'UpstreamTlsContext.max_session_keys': 'sessions resume with the certificate that was checked',
   'UpstreamTlsContext.enforce_rsa_key_usage': "OpenSSL looks at the purpose of the endpoint's certificate",

@@ -4,9 +4,7 @@
  * that is left out is listed by its path (`ignored`).
  */
 const EXTENSIONS: Readonly<Record<string, string>> = {
-  'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz': 'external authorization is not asked (ext_authz)',
   'envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor': 'external processors are not asked (ext_proc)',
-  'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication': 'tokens are not verified (jwt_authn)',
   'envoy.extensions.filters.http.oauth2.v3.OAuth2': 'nobody is asked to log in (oauth2)',
   'envoy.extensions.filters.http.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
   'envoy.extensions.filters.http.lua.v3.Lua': 'Lua scripts do not run',
@@ -19,10 +17,7 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
     'sessions are not kept on their endpoint (stateful_session)',
   'envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute':
     'sessions are not kept on their endpoint (stateful_session)',
-  'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz': 'external authorization is not asked (ext_authz)',
   'envoy.extensions.filters.network.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
-  'envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit':
-    'local rate limits do not apply (local_ratelimit)',
   'envoy.extensions.filters.network.wasm.v3.Wasm': 'Wasm extensions do not run',
   'envoy.extensions.filters.listener.original_src.v3.OriginalSrc':
     "applications see an address of this machine instead of their client's (original_src)",

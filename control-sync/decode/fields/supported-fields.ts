@@ -103,7 +103,7 @@ const TABLE: Record<string, string> = {
     'downstream_discovery upstream_discovery downstream_propagation upstream_propagation',
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz':
     'grpc_service http_service failure_mode_allow failure_mode_allow_header_add with_request_body clear_route_cache status_on_error metadata_context_namespaces filter_enabled ' +
-    'filter_enabled_metadata deny_at_disable transport_api_version stat_prefix allowed_headers disallowed_headers include_tls_session validate_mutations ' +
+    'filter_enabled_metadata deny_at_disable transport_api_version stat_prefix allowed_headers disallowed_headers include_tls_session include_peer_certificate validate_mutations ' +
     'charge_cluster_response_stats emit_filter_state_stats filter_metadata emit_client_span',
   'envoy.extensions.filters.http.ext_authz.v3.HttpService':
     'server_uri path_prefix path_override authorization_request authorization_response',
@@ -147,9 +147,11 @@ const REFUSE: Record<string, string> = {
   'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
   'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication': 'filter_state_rules',
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz':
-    'typed_metadata_context_namespaces route_metadata_context_namespaces route_typed_metadata_context_namespaces include_peer_certificate encode_raw_headers ' +
+    'typed_metadata_context_namespaces route_metadata_context_namespaces route_typed_metadata_context_namespaces encode_raw_headers ' +
     'decoder_header_mutation_rules enable_dynamic_metadata_ingestion shadow_mode clear_route_cache_headers bootstrap_metadata_labels_key',
   'envoy.extensions.filters.http.ext_authz.v3.CheckSettings': 'grpc_service http_service',
+  'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz':
+    'metadata_context_namespaces typed_metadata_context_namespaces bootstrap_metadata_labels_key shadow_mode',
   // Without it the tokens would not be shared among the members.
   'envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit': 'local_cluster_rate_limit',
   'envoy.config.route.v3.RouteAction': 'host_rewrite path_rewrite path_rewrite_policy',

@@ -2,9 +2,7 @@
  * envoy.config.listener.v3.FilterChain → FilterChain: match, TLS, network filters in order, the last of which is the
  * codec.
  */
-import type { Any } from '@bufbuild/protobuf/wkt'
 import { ANY_CONNECTION, type Codec, type FilterChain, type FilterChainMatch } from '../../../model/listener.ts'
-import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import type { DownstreamTls } from '../../../model/tls.ts'
 import {
@@ -15,7 +13,6 @@ import {
   type FilterChainMatch as XMatch,
 } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { HttpConnectionManagerSchema } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
-import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
 import {
   TcpProxySchema,
   type TcpProxy,
@@ -24,15 +21,13 @@ import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_s
 import { DownstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any.ts'
 import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
+import { FoundFilters, type ChainFilters } from './network-filters.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeHttpManager } from './http.ts'
-import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS, SNI_CLUSTER, type Unknown } from '../fields/known-filters.ts'
-import type { StatsFilter } from '../../../model/telemetry.ts'
+import type { Unknown } from '../fields/known-filters.ts'
 import { decodeAccessLogs } from '../telemetry/access-log.ts'
-import { decodeStats } from '../telemetry/filters.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
 import { MQTT_FILTER, decodeMqttCodec } from './mqtt.ts'
-import { decodePolicy } from '../policy.ts'
 import { decodeWeighted } from '../route/route-action.ts'
 import { decodeDownstreamTls } from '../tls.ts'
 import { decodeMs, decodeMsOrNone, decodeRanges } from '../fields/values.ts'
@@ -50,13 +45,12 @@ export function filterChain(at: DecodePath, from: XFilterChain, unknown: Unknown
       match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
       refuse(at, FilterChainSchema, from)
       const socket = transport(at.in('transport_socket'), from)
-      const { policies, stats, codec } = networkFilters(at.in('filters'), from.filters, unknown)
+      const { codec, ...filters } = networkFilters(at.in('filters'), from.filters, unknown)
       return {
         name: from.name,
         match,
         tls: typeof socket === 'object' ? socket.tls : undefined,
-        policies,
-        ...(stats && { stats }),
+        ...filters,
         codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec,
       }
     },
@@ -135,63 +129,31 @@ function networkFilters(
   at: DecodePath,
   filters: readonly Filter[],
   unknown: Unknown,
-): Pick<FilterChain, 'policies' | 'stats' | 'codec'> {
-  const policies: Policy[] = []
-  let stats: StatsFilter | undefined
-  let bySni = false
-  const isMqtt = filters.at(-1)?.name === MQTT_FILTER
+): ChainFilters & Pick<FilterChain, 'codec'> {
+  const found = new FoundFilters(filters.at(-1)?.name === MQTT_FILTER)
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
-    const any = findConfig(here, filter)
     const config = here.in('typed_config')
     const codec = terminal(config, filter, unknown)
     if (codec) {
       if (i < filters.length - 1) at.item(i + 1).issue('stands behind the filter that ends the chain')
       return {
-        policies,
-        ...(stats && { stats }),
-        codec:
-          blockedBy === undefined ? withFilters(codec, { policies, bySni }) : { kind: 'blocked', reason: blockedBy },
+        ...found.ofChain(),
+        codec: blockedBy === undefined ? found.withFilters(codec) : { kind: 'blocked', reason: blockedBy },
       }
     }
-    const rbac = unpack(config, any, RBACSchema)
-    if (rbac) {
-      noteIgnored(config, RBACSchema, rbac)
-      const policy = decodePolicy(config, rbac, { isMqtt })
-      if (policy) policies.push(policy)
-    } else if (isSniCluster(config, any, filter)) bySni = true
-    else if (OBSERVING_NETWORK_FILTERS.has(readEffectiveType(config, any))) {
-      stats ??= decodeStats(config, any)
-      if (!DONE_ANYWAY.has(readEffectiveType(config, any)))
-        here.skip(findSkippedExtension(readEffectiveType(config, any)))
-    } else {
-      const what = `the filter ${readEffectiveType(config, any) || blockUnconfigured(filter)} is not implemented`
-      here.ignore(unknown === 'blocks' ? `${what}: the chain is blocked` : what)
-      if (unknown === 'blocks') blockedBy ??= what
-      else here.skip(findSkippedExtension(readEffectiveType(config, any) || filter.name))
-    }
+    const any = findConfig(here, filter)
+    if (found.add(here, filter, any)) continue
+    const what = `the filter ${readEffectiveType(config, any) || blockUnconfigured(filter)} is not implemented`
+    here.ignore(unknown === 'blocks' ? `${what}: the chain is blocked` : what)
+    if (unknown === 'blocks') blockedBy ??= what
+    else here.skip(findSkippedExtension(readEffectiveType(config, any) || filter.name))
   }
   return {
-    policies,
+    policies: [],
     codec: { kind: 'blocked', reason: blockedBy ?? 'the chain has no filter that meshlet can end it with' },
   }
-}
-
-function isSniCluster(at: DecodePath, any: Any | undefined, { name }: Filter): boolean {
-  const type = readEffectiveType(at, any)
-  return type === '' ? name === SNI_CLUSTER.name : type === SNI_CLUSTER.type
-}
-
-/** What filters before it say. Policies about topics are asked about each packet, too. */
-function withFilters(
-  codec: Codec,
-  { policies, bySni }: { readonly policies: readonly Policy[]; readonly bySni: boolean },
-): Codec {
-  if (codec.kind === 'tcp' && bySni) return { kind: 'tcp', tcp: { ...codec.tcp, bySni } }
-  if (codec.kind !== 'mqtt') return codec
-  const meshPolicies = policies.filter(isAboutMqtt)
-  return meshPolicies.length === 0 ? codec : { ...codec, mqtt: { ...codec.mqtt, meshPolicies } }
 }
 
 /** @returns undefined for a filter that does not end a chain. */

@@ -141,7 +141,6 @@ for (const [what, config] of Object.entries({
     filter_enabled_metadata: { filter: 'a', path: [{ key: 'b' }], value: { present_match: true } },
   },
   'a command operator': { grpc_service: { ...GRPC, initial_metadata: [{ key: 'a', value: '%REQ(x)%' }] } },
-  'a certificate that is not sent': { grpc_service: GRPC, include_peer_certificate: true },
 }) as [string, JsonObject][])
   test(`the chain refuses everything: ${what}`, () => {
     const { filter, blocked } = decoded(config)

@@ -15,8 +15,8 @@ import { getExpiryWatcher } from '../../../protocols/certificate-expiry.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { cluster, ORIGIN } from '../http/harness.ts'
-import { CLIENTS, identity, SNIFFING, TLS } from './failing-clients.ts'
-import { ENDPOINTS, H2_ENDPOINTS } from './failing-endpoints.ts'
+import { CLIENTS, identity, SNIFFING, TLS } from './failing/clients.ts'
+import { ENDPOINTS, H2_ENDPOINTS } from './failing/endpoints.ts'
 import { LOOPBACK, SocketRig } from './socket-rig.ts'
 
 const denyAll: Policy = {

@@ -13,6 +13,7 @@ import { OwnCall, type OwnAnswer, type OwnCallEnd } from '../../own-call.ts'
 import type { HttpRuntime } from '../../runtime.ts'
 import { findHeaderValue } from '../header-edit.ts'
 import { makeGrpcQuestion, readGrpcAnswer } from './grpc-service.ts'
+import { readCertificate } from './certificate.ts'
 import { makeHttpQuestion, readHttpAnswer, type SentBody } from './http-service.ts'
 import { findBadChange, type Verdict } from './verdict.ts'
 
@@ -101,6 +102,7 @@ export class Asking {
             client: client.facts(remoteIp),
             clientPort: client.conn.remote.port,
             ownPrincipal: client.ownPrincipal,
+            certificate: authz.sendsCertificate ? readCertificate(client.conn) : undefined,
             startedMs: clock.wallMs(),
             context,
           })

@@ -1,5 +1,7 @@
 /** envoy.service.auth.v3.Authorization/Check: the request as attributes, and what the answer means. Pure. */
-import type { ExtAuthz } from '../../../../model/http/ext-authz.ts'
+import type { AuthService, ConnectionAuthz, ExtAuthz } from '../../../../model/http/ext-authz.ts'
+import type { PeerIdentity } from '../../../../model/identity.ts'
+import type { Connection } from '../../../connection.ts'
 import type { ClientFacts } from '../policy-facts.ts'
 import { asText } from '../../../../model/matcher.ts'
 import type { RequestHead, UpstreamRequest } from '../../message.ts'
@@ -26,18 +28,43 @@ export type Question = {
   readonly clientPort: number
   /** Who we are, where there is a certificate. */
   readonly ownPrincipal: string | undefined
+  /** The client's, as PEM, where it is to be sent. */
+  readonly certificate?: string | undefined
   readonly startedMs: number
   readonly context: Readonly<Record<string, string>>
 }
 
 export function makeGrpcQuestion(settings: ExtAuthz, question: Question): { head: UpstreamRequest; bytes: Buffer } {
-  const bytes = frameGrpc(new MessageWriter().message(1, attributesOf(settings, question)).finish())
+  return frameQuestion(settings.service, attributesOf(settings, question))
+}
+
+/** About a connection. @param certificate of the client, as text (PEM) */
+export function makeConnectionQuestion(
+  { service, sendsServerName }: ConnectionAuthz,
+  { remote, local, tls, offered }: Connection,
+  principals: { readonly own: string | undefined; readonly certificate: string | undefined },
+): { head: UpstreamRequest; bytes: Buffer } {
+  const { own, certificate } = principals
+  const source = clientOf(peerOf(remote.host, remote.port, tls?.peer && principalOf(tls.peer)), certificate)
+  const made = new MessageWriter().message(1, source).message(2, peerOf(local.host, local.port, own))
+  // As Envoy: metadata_context, with nothing in it.
+  made.message(11, new MessageWriter())
+  const serverName = tls?.serverName ?? offered.serverName
+  if (sendsServerName && serverName !== '') made.message(12, new MessageWriter().text(1, serverName))
+  return frameQuestion(service, made)
+}
+
+function frameQuestion(
+  service: Pick<AuthService, 'authority' | 'headers'>,
+  attributes: MessageWriter,
+): { head: UpstreamRequest; bytes: Buffer } {
+  const bytes = frameGrpc(new MessageWriter().message(1, attributes).finish())
   const head: UpstreamRequest = {
     method: 'POST',
     scheme: 'http',
-    authority: settings.service.authority,
+    authority: service.authority,
     path: PATH,
-    headers: [...settings.service.headers, 'content-type', 'application/grpc'],
+    headers: [...service.headers, 'content-type', 'application/grpc'],
     bodyLength: bytes.length,
     maybeTrailers: false,
     upgrade: undefined,
@@ -46,10 +73,10 @@ export function makeGrpcQuestion(settings: ExtAuthz, question: Question): { head
 }
 
 function attributesOf(settings: ExtAuthz, question: Question): MessageWriter {
-  const { client, clientPort, ownPrincipal, context, request } = question
+  const { client, clientPort, ownPrincipal, certificate, context, request } = question
   const { peer } = client
   const made = new MessageWriter()
-    .message(1, peerOf(client.remoteIp, clientPort, peer && (peer.uriSans[0] ?? peer.dnsSans[0] ?? peer.subject)))
+    .message(1, clientOf(peerOf(client.remoteIp, clientPort, peer && principalOf(peer)), certificate))
     .message(2, peerOf(client.destinationIp, client.destinationPort, ownPrincipal))
     .message(4, requestOf(settings, question))
   for (const [key, value] of Object.entries(context)) made.entry(10, key, value)
@@ -66,9 +93,15 @@ function attributesOf(settings: ExtAuthz, question: Question): MessageWriter {
   return made
 }
 
+const principalOf = (peer: PeerIdentity): string => peer.uriSans[0] ?? peer.dnsSans[0] ?? peer.subject
+
 function peerOf(ip: string, port: number, principal: string | undefined): MessageWriter {
   const address = new MessageWriter().text(2, ip).integer(3, port)
   return new MessageWriter().message(1, new MessageWriter().message(1, address)).text(4, principal ?? '')
+}
+
+function clientOf(peer: MessageWriter, certificate: string | undefined): MessageWriter {
+  return certificate === undefined ? peer : peer.text(5, encodeURIComponent(certificate))
 }
 
 function requestOf(settings: ExtAuthz, { request, body, asBytes, startedMs }: Question): MessageWriter {

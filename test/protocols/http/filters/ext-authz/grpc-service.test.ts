@@ -2,7 +2,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire'
-import { readGrpcAnswer } from '../../../../../protocols/http/filters/ext-authz/grpc-service.ts'
+import type { Connection } from '../../../../../protocols/connection.ts'
+import { makeConnectionQuestion, readGrpcAnswer } from '../../../../../protocols/http/filters/ext-authz/grpc-service.ts'
 import { AuthRig } from './rig.ts'
 
 type Fields = Map<number, (Uint8Array | number)[]>
@@ -164,4 +165,25 @@ test('dynamic metadata of every kind', () => {
   const verdict = readGrpcAnswer(framed(message([4, struct])), '0')
   assert.ok(verdict.kind === 'ok')
   assert.deepEqual(JSON.parse(JSON.stringify(verdict.metadata)), { s: 'x', n: 1.5, b: true, l: ['y'], o: { i: 'z' } })
+})
+
+test("include_peer_certificate: the client's certificate goes as PEM, written as in a URL", () => {
+  const settings = {
+    statPrefix: 's',
+    service: { kind: 'grpc', cluster: 'c', authority: 'a', timeoutMs: 1, headers: [] },
+    failureAllows: false,
+    enabledBy: undefined,
+    sendsServerName: true,
+    sendsCertificate: true,
+  } as const
+  const conn = {
+    remote: { host: '10.0.0.1', port: 1 },
+    local: { host: '10.0.0.2', port: 2 },
+    tls: undefined,
+    offered: { transport: 'tls', serverName: 'a.test', alpn: [] },
+  } as unknown as Connection
+  const { bytes } = makeConnectionQuestion(settings, conn, { own: 'spiffe://own', certificate: '-----BEGIN\n' })
+  const question = bytes.subarray(5)
+  assert.equal(textAt(question, 1, 1, 5), '-----BEGIN%0A')
+  assert.deepEqual([textAt(question, 1, 2, 4), textAt(question, 1, 12, 1)], ['spiffe://own', 'a.test'])
 })

@@ -1,10 +1,10 @@
 /** Endpoints that do, over HTTP/1.1 and HTTP/2, whatever an endpoint may do wrong. */
 import type { Duplex } from 'node:stream'
-import type { Cluster } from '../../../model/cluster.ts'
-import { DATA, frame, GOAWAY, HEADERS, headers, RST_STREAM, setting, SETTINGS, word } from '../../helpers/raw-h2.ts'
-import { endpoint, OK, ORIGIN } from '../http/harness.ts'
-import { byName } from '../parts.ts'
-import { TLS } from './failing-clients.ts'
+import type { Cluster } from '../../../../model/cluster.ts'
+import { DATA, frame, GOAWAY, HEADERS, headers, RST_STREAM, setting, SETTINGS, word } from '../../../helpers/raw-h2.ts'
+import { endpoint, OK, ORIGIN } from '../../http/harness.ts'
+import { byName } from '../../parts.ts'
+import { TLS } from './clients.ts'
 
 const later = (fn: () => void): void => {
   setImmediate(fn)

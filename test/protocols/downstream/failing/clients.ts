@@ -1,12 +1,12 @@
 /** Clients that stop, break or overdo at every stage of a connection. */
 import http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
-import type { Codec, FilterChain } from '../../../model/listener.ts'
-import type { RetryPolicy } from '../../../model/route.ts'
-import type { DownstreamTls } from '../../../model/tls.ts'
-import { DATA, frame, GOAWAY, headers, PREFACE, RST_STREAM, word, type Fields } from '../../helpers/raw-h2.ts'
-import { testCa } from '../../helpers/test-ca.ts'
-import { forwardTo, GET, manager, route } from '../http/harness.ts'
+import type { Codec, FilterChain } from '../../../../model/listener.ts'
+import type { RetryPolicy } from '../../../../model/route.ts'
+import type { DownstreamTls } from '../../../../model/tls.ts'
+import { DATA, frame, GOAWAY, headers, PREFACE, RST_STREAM, word, type Fields } from '../../../helpers/raw-h2.ts'
+import { testCa } from '../../../helpers/test-ca.ts'
+import { forwardTo, GET, manager, route } from '../../http/harness.ts'
 
 const H2_GET: Fields = [
   [':method', 'GET'],

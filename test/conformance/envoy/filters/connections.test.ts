@@ -1,0 +1,175 @@
+/** Filters of connections in front of a TCP proxy: Envoy and meshlet let the same ones through. */
+import { test, type TestContext } from 'node:test'
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import http2 from 'node:http2'
+import net from 'node:net'
+import type { JsonObject } from '@bufbuild/protobuf'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { readMessage } from '../../../../protocols/protobuf/message.ts'
+import { freePorts } from '../../../../tools/free-ports.ts'
+import { sample } from '../../../helpers/control-plane/resources.ts'
+import { portOf } from '../../../helpers/raw-h2.ts'
+import { SocketOrigin, SocketRig } from '../../../protocols/downstream/socket-rig.ts'
+import { cluster, endpoint } from '../../../protocols/http/harness.ts'
+import { startStaticEnvoy } from '../envoy.ts'
+import { staticCluster } from '../../package/shipped.ts'
+
+const type = (name: string): string => `type.googleapis.com/envoy.${name}`
+const filter = (kind: string, message: string, config: JsonObject): JsonObject => ({
+  name: kind,
+  typed_config: { '@type': type(`extensions.filters.network.${kind}.v3.${message}`), stat_prefix: 's', ...config },
+})
+const rate = (tokens: number, more: JsonObject = {}): JsonObject =>
+  filter('local_ratelimit', 'LocalRateLimit', {
+    token_bucket: { max_tokens: tokens, tokens_per_fill: 1, fill_interval: '3600s' },
+    ...more,
+  })
+const count = (max: number, more: JsonObject = {}): JsonObject =>
+  filter('connection_limit', 'ConnectionLimit', { max_connections: max, ...more })
+const authz = (more: JsonObject = {}, service = 'auth'): JsonObject =>
+  filter('ext_authz', 'ExtAuthz', {
+    grpc_service: { envoy_grpc: { cluster_name: service }, timeout: '0.3s' },
+    transport_api_version: 'V3',
+    ...more,
+  })
+const OFF = { runtime_enabled: { runtime_key: 'none', default_value: false } }
+
+type Row = {
+  readonly name: string
+  readonly filters: readonly JsonObject[]
+  /** What is done, one after the other: `open` stays, `close` ends the first that is open. */
+  readonly steps: readonly ('open' | 'close')[]
+  readonly answer?: (stream: http2.ServerHttp2Stream) => void
+}
+const OPEN3 = ['open', 'open', 'open'] as const
+
+/** @param code of google.rpc.Status */
+function say(stream: http2.ServerHttp2Stream, code: number): void {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+  stream.end(Buffer.from(code === 0 ? [0, 0, 0, 0, 2, 10, 0] : [0, 0, 0, 0, 4, 10, 2, 8, code]))
+}
+const ROWS: readonly Row[] = [
+  { name: 'two tokens', filters: [rate(2)], steps: OPEN3 },
+  { name: 'tokens, switched off', filters: [rate(1, OFF)], steps: OPEN3 },
+  { name: 'one key, one bucket', filters: [rate(3, { share_key: 'k' }), rate(3, { share_key: 'k' })], steps: OPEN3 },
+  { name: 'two open', filters: [count(2)], steps: ['open', 'open', 'open', 'close', 'open', 'open'] },
+  { name: 'count, switched off', filters: [count(1, OFF)], steps: OPEN3 },
+  { name: 'a delay', filters: [count(1, { delay: '0.2s' })], steps: ['open', 'open', 'close', 'open'] },
+  { name: 'both', filters: [count(2), rate(3)], steps: ['open', 'open', 'open', 'close', 'open', 'open'] },
+  { name: 'allowed', filters: [authz()], steps: ['open'], answer: (s) => say(s, 0) },
+  { name: 'denied', filters: [authz()], steps: ['open'], answer: (s) => say(s, 7) },
+  { name: 'no answer', filters: [authz()], steps: ['open'], answer: () => {} },
+  { name: 'no answer, may pass', filters: [authz({ failure_mode_allow: true })], steps: ['open'], answer: () => {} },
+  {
+    name: 'an error',
+    filters: [authz()],
+    steps: ['open'],
+    answer: (s) => s.respond({ ':status': 200, 'grpc-status': '14' }, { endStream: true }),
+  },
+  {
+    name: 'an error, may pass',
+    filters: [authz({ failure_mode_allow: true })],
+    steps: ['open'],
+    answer: (s) => s.respond({ ':status': 503 }, { endStream: true }),
+  },
+  { name: 'nobody to ask', filters: [authz({}, 'down')], steps: ['open'] },
+  { name: 'nobody to ask, may pass', filters: [authz({ failure_mode_allow: true }, 'down')], steps: ['open'] },
+]
+
+const listenerOf = (row: Row, port: number): JsonObject => ({
+  '@type': type('config.listener.v3.Listener'),
+  name: row.name,
+  traffic_direction: 'INBOUND',
+  address: { socket_address: { address: '127.0.0.1', port_value: port } },
+  filter_chains: [{ filters: [...row.filters, filter('tcp_proxy', 'TcpProxy', { cluster: 'origin' })] }],
+})
+
+/** What becomes of each connection: `echo`, or it is closed. */
+async function play(port: number, row: Row): Promise<string[]> {
+  const open: net.Socket[] = []
+  const told: string[] = []
+  for (const step of row.steps) {
+    if (step === 'close') {
+      const socket = open.shift()!
+      const over = once(socket, 'close')
+      socket.end()
+      await over
+      continue
+    }
+    const socket = net.connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    const answered = new Promise<string>((resolve) => {
+      socket.once('data', () => resolve('echo')).once('close', () => resolve('closed'))
+    })
+    socket.write('x')
+    told.push(await answered)
+    if (told.at(-1) === 'echo') open.push(socket)
+  }
+  for (const socket of open) socket.destroy()
+  return told
+}
+
+/** Numbers of the fields of the question, as deep as they are messages that have a meaning here. */
+function fieldsOf(body: Buffer): unknown {
+  const [attributes] = readMessage(body) ?? []
+  const peers = readMessage(attributes!.bytes) ?? []
+  return peers.map(({ no, bytes }) => [no, no <= 2 ? (readMessage(bytes) ?? []).map((f) => f.no) : []])
+}
+
+test('the same connections, the same ones pass', async (t: TestContext) => {
+  using origin = await SocketOrigin.listen((socket) => socket.pipe(socket))
+  const asked: Buffer[] = []
+  let answer: NonNullable<Row['answer']> = (s) => say(s, 0)
+  const service = http2.createServer()
+  service.on('session', (session) => t.after(() => session.destroy()))
+  service.on('stream', (stream: http2.ServerHttp2Stream) => {
+    stream.on('error', () => {})
+    const chunks: Buffer[] = []
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('end', () => {
+      asked.push(Buffer.concat(chunks).subarray(5))
+      answer(stream)
+    })
+  })
+  service.listen(0, '127.0.0.1')
+  await once(service, 'listening')
+  t.after(() => service.close())
+  const [down, ...ports] = await freePorts(ROWS.length + 1)
+  const http2Cluster = {
+    typed_extension_protocol_options: {
+      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+        '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
+        explicit_http_config: { http2_protocol_options: {} },
+      },
+    },
+  }
+  const clusters = [
+    staticCluster('origin', origin.port),
+    staticCluster('auth', portOf(service), http2Cluster),
+    staticCluster('down', down!, http2Cluster),
+  ]
+  await startStaticEnvoy(t, { listeners: ROWS.map((row, i) => listenerOf(row, ports[i]!)), clusters }, ports.at(-1)!)
+  const ours = [
+    origin.cluster(),
+    cluster([endpoint('127.0.0.1', portOf(service))], { name: 'auth', protocol: 'http2' }),
+    cluster([endpoint('127.0.0.1', down!)], { name: 'down', protocol: 'http2' }),
+  ]
+  for (const [i, row] of ROWS.entries()) {
+    answer = row.answer ?? ((s) => say(s, 0))
+    asked.length = 0
+    const theirs = [await play(ports[i]!, row), asked.map(fieldsOf)]
+    asked.length = 0
+    const decoded = decode('listener', sample(listenerOf(row, 80)).bytes)
+    assert.ok(decoded.ok)
+    assert.deepEqual([decoded.blocked, decoded.ignored], [[], []], row.name)
+    await using rig = await SocketRig.open(decoded.value.filterChains[0]!, { clusters: ours })
+    const time = setInterval(() => void rig.clock.advance(10), 10)
+    try {
+      assert.deepEqual([await play(rig.port, row), asked.map(fieldsOf)], theirs, row.name)
+    } finally {
+      clearInterval(time)
+    }
+  }
+})

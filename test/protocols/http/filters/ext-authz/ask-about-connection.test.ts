@@ -1,0 +1,185 @@
+/** A service is asked about TCP connections, on real sockets. */
+import { test, type TestContext } from 'node:test'
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import http2 from 'node:http2'
+import type { ConnectionAuthz } from '../../../../../model/http/ext-authz.ts'
+import type { Policy } from '../../../../../model/policy.ts'
+import { NO_HEADER_CHANGES } from '../../../../../model/route.ts'
+import { findBytes, MessageWriter, readMessage, readText } from '../../../../../protocols/protobuf/message.ts'
+import { portOf } from '../../../../helpers/raw-h2.ts'
+import { cluster, endpoint } from '../../harness.ts'
+import { SocketOrigin, SocketRig } from '../../../downstream/socket-rig.ts'
+
+type Answer = (stream: http2.ServerHttp2Stream) => void
+/** @param code of google.rpc.Status in the CheckResponse */
+const say =
+  (code: number, more: Buffer = Buffer.alloc(0)): Answer =>
+  (stream) => {
+    const message = Buffer.concat([new MessageWriter().message(1, new MessageWriter().integer(1, code)).finish(), more])
+    const frame = Buffer.alloc(5)
+    frame.writeUInt32BE(message.length, 1)
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+    stream.end(Buffer.concat([frame, message]))
+  }
+
+async function start(
+  t: TestContext,
+  answer: Answer,
+  more: Partial<ConnectionAuthz> = {},
+  policies: readonly Policy[] = [],
+): Promise<{ rig: SocketRig; origin: SocketOrigin; asked: { body: Buffer; stream: http2.ServerHttp2Stream }[] }> {
+  const asked: { body: Buffer; stream: http2.ServerHttp2Stream }[] = []
+  const service = http2.createServer()
+  service.on('stream', (stream: http2.ServerHttp2Stream) => {
+    stream.on('error', () => {})
+    const chunks: Buffer[] = []
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+    stream.on('end', () => {
+      asked.push({ body: Buffer.concat(chunks).subarray(5), stream })
+      answer(stream)
+    })
+  })
+  service.on('session', (session) => t.after(() => session.destroy()))
+  service.listen(0, '127.0.0.1')
+  await once(service, 'listening')
+  const origin = await SocketOrigin.listen()
+  const authz: ConnectionAuthz = {
+    statPrefix: 's',
+    service: { kind: 'grpc', cluster: 'auth', authority: 'auth', timeoutMs: 1_000, headers: ['x-a', 'b'] },
+    failureAllows: false,
+    enabledBy: undefined,
+    sendsServerName: false,
+    sendsCertificate: false,
+    ...more,
+  }
+  const auth = cluster([endpoint('127.0.0.1', portOf(service))], { name: 'auth', protocol: 'http2' })
+  const tcp = { clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined }
+  const rig = await SocketRig.open(
+    { authz: [authz], policies, codec: { kind: 'tcp', tcp } },
+    { clusters: [origin.cluster(), auth] },
+  )
+  t.after(async () => {
+    await rig[Symbol.asyncDispose]()
+    origin[Symbol.dispose]()
+    service.close()
+  })
+  return { rig, origin, asked }
+}
+
+/** @returns whether the connection came to the endpoint, or was closed */
+async function connect({ rig, origin }: { rig: SocketRig; origin: SocketOrigin }, stepMs = 0): Promise<boolean> {
+  const socket = await rig.dial()
+  let isOver = false
+  socket
+    .on('close', () => (isOver = true))
+    .on('end', () => (isOver = true))
+    .resume()
+  await rig.until('it is decided', () => isOver || origin.sockets.length > 0, stepMs)
+  return origin.sockets.length > 0
+}
+const failed = (rig: SocketRig, code: string): boolean =>
+  new RegExp(`mesh_connections_failed_total\\{.*code="${code}"\\} 1`).test(rig.metrics.text())
+
+test('who may pass passes, who may not is closed before the endpoint hears of it', async (t) => {
+  const good = await start(t, say(0))
+  assert.equal(await connect(good), true)
+  const source = findBytes(readMessage(findBytes(readMessage(good.asked[0]!.body)!, 1)!)!, 1)!
+  assert.equal(readText(readMessage(findBytes(readMessage(findBytes(readMessage(source)!, 1)!)!, 1)!)!, 2), '127.0.0.1')
+  const bad = await start(t, say(7))
+  assert.equal(await connect(bad), false)
+  assert.equal(failed(bad.rig, 'MESH_EXT_AUTHZ_DENIED'), true)
+})
+
+for (const [name, answer] of [
+  ['never answers', () => {}],
+  ['closes the stream', (stream) => stream.close(2)],
+  ['answers with 503', (stream) => stream.respond({ ':status': 503 }, { endStream: true })],
+  [
+    'answers with another grpc-status',
+    (stream) => stream.respond({ ':status': 200, 'grpc-status': '14' }, { endStream: true }),
+  ],
+  [
+    'answers with what is no message',
+    (stream) => {
+      stream.respond({ ':status': 200, 'grpc-status': '0' })
+      stream.end('no message')
+    },
+  ],
+  [
+    'answers without end',
+    (stream) => {
+      stream.respond({ ':status': 200 })
+      stream.write(Buffer.alloc(200_000))
+    },
+  ],
+] as readonly (readonly [string, Answer])[])
+  for (const failureAllows of [false, true])
+    test(`a service that ${name}: ${failureAllows ? 'the connection passes' : 'the connection is closed'}`, async (t) => {
+      const held = await start(t, answer, { failureAllows })
+      assert.equal(await connect(held, 50), failureAllows)
+      assert.match(held.rig.metrics.text(), /mesh_connection_ext_authz_total\{result="error"\} 1/)
+    })
+
+test('a cluster that is not there refuses', async (t) => {
+  const held = await start(t, say(0), {
+    service: { kind: 'grpc', cluster: 'none', authority: 'a', timeoutMs: 1_000, headers: [] },
+  })
+  assert.equal(await connect(held), false)
+  assert.equal(failed(held.rig, 'MESH_EXT_AUTHZ_UNAVAILABLE'), true)
+})
+
+test('a client that leaves is not asked about any longer, and a late answer changes nothing', async (t) => {
+  const held = await start(t, () => {})
+  const socket = await held.rig.dial()
+  await held.rig.until('it is asked', () => held.asked.length === 1)
+  const { stream } = held.asked[0]!
+  socket.resetAndDestroy()
+  await held.rig.until('the question is withdrawn', () => stream.destroyed)
+  await held.rig.until('the connection is over', () => /mesh_connections_open 0/.test(held.rig.metrics.text()))
+  assert.equal(held.origin.sockets.length, 0)
+})
+
+const CUSTOM: Policy = {
+  action: 'log',
+  rules: [],
+  shadow: {
+    action: 'deny',
+    prefix: 'istio_ext_authz_',
+    rules: [{ name: 'istio-ext-authz-x', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }],
+  },
+}
+test('with CUSTOM rules only connections that they match are asked about', async (t) => {
+  const enabledBy = {
+    filter: 'envoy.filters.network.rbac',
+    path: ['istio_ext_authz_shadow_effective_policy_id'],
+    value: { kind: 'string', match: { kind: 'prefix', value: 'istio-ext-authz', ignoreCase: false } },
+    invert: false,
+  } as const
+  const matched = await start(t, say(7), { enabledBy }, [CUSTOM])
+  assert.equal(await connect(matched), false)
+  const other = await start(t, say(7), { enabledBy }, [{ ...CUSTOM, shadow: { ...CUSTOM.shadow!, rules: [] } }])
+  assert.equal(await connect(other), true)
+  assert.equal(other.asked.length, 0)
+})
+
+test('connections that nobody was asked about are ended when a push wants it', async (t) => {
+  const held = await start(t, say(0))
+  const tcp = { clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined }
+  const { rig } = held
+  const [clusters] = [[held.origin.cluster()]]
+  rig.use({ codec: { kind: 'tcp', tcp } }, { clusters })
+  assert.equal(await connect(held), true)
+  const authz = { ...AUTHZ_OF_PUSH }
+  rig.use({ authz: [authz], codec: { kind: 'tcp', tcp } }, { clusters })
+  await rig.until('it is over', () => /mesh_connections_open 0/.test(rig.metrics.text()), 1_000)
+})
+const AUTHZ_OF_PUSH: ConnectionAuthz = {
+  statPrefix: 's',
+  service: { kind: 'grpc', cluster: 'auth', authority: 'auth', timeoutMs: 1_000, headers: [] },
+  failureAllows: false,
+  enabledBy: undefined,
+  sendsServerName: false,
+  sendsCertificate: false,
+}
