@@ -51,19 +51,42 @@ export function deliver(message: StoredMessage, targets: readonly Target[]): num
   return forgetLast()
 }
 
-/** Everything of one message that has to be durable. Repeating it repeats only what has failed. */
-export class Commit {
-  #todo: (() => Promise<void>)[]
+/** Everything of one message that has to be durable. */
+export interface Commit {
   /** Some of it is durable: then there is no way back, it has to be completed. */
+  readonly begun: boolean
+  /**
+   * Of one thing that is to be done it is the store's own promise, which a whole transaction has in common.
+   * @throws the first refusal, after all have been answered
+   */
+  run(): Promise<void>
+}
+
+/** The usual one: one message for one or more queues. */
+class Append implements Commit {
+  readonly begun = false
+  readonly #durability: Durability
+  readonly #message: StoredMessage
+  readonly #queues: readonly DurableQueue[]
+  constructor(durability: Durability, message: StoredMessage, queues: readonly DurableQueue[]) {
+    this.#durability = durability
+    this.#message = message
+    this.#queues = queues
+  }
+
+  run(): Promise<void> {
+    return this.#durability.append(this.#message, this.#queues)
+  }
+}
+
+/** Repeating it repeats only what has failed. */
+class Several implements Commit {
+  #todo: (() => Promise<void>)[]
   begun = false
   constructor(todo: (() => Promise<void>)[]) {
     this.#todo = todo
   }
 
-  /**
-   * Of the usual one thing that is to be done it is the store's own promise, which a whole transaction has in common.
-   * @throws the first refusal, after all have been answered
-   */
   run(): Promise<void> {
     const only = this.#todo[0]
     return only !== undefined && this.#todo.length === 1 ? only() : this.#runAll()
@@ -91,6 +114,8 @@ export function buildCommit(p: {
   inbound: Inbound | undefined
 }): Commit | undefined {
   const { durability, message, inbound, place } = p
+  if (!inbound && !place && p.plan.routes.length === 0)
+    return p.plan.queues.length === 0 ? undefined : new Append(durability, message, p.plan.queues)
   const todo: (() => Promise<void>)[] = []
   let { queues } = p.plan
   if (p.plan.routes.length > 0) {
@@ -102,7 +127,7 @@ export function buildCommit(p: {
   if (queues.length > 0 || inbound)
     todo.push(() => (inbound ? durability.append(message, queues, inbound) : durability.append(message, queues)))
   if (place) todo.push(() => p.retained.save(message, place))
-  return todo.length === 0 ? undefined : new Commit(todo)
+  return todo.length === 0 ? undefined : new Several(todo)
 }
 
 /** Routes that change nothing join the message's own append; the rest is grouped by what they make of it. */

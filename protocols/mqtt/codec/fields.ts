@@ -31,11 +31,9 @@ export function readTopicName(r: Reader): string {
     throw createViolation(REASON.malformedPacket, 'the topic name goes beyond the packet (MQTT 5.0 §3.3.2.1)')
   r.at = to
   const { buf } = r
-  let hash = length
-  for (let i = from; i < to; i++) hash = (Math.imul(hash, 31) + buf[i]!) | 0
-  const at = (hash ^ (hash >>> 15)) & (TOPIC_SLOTS - 1)
-  const slot = slots[at]
-  if (slot !== undefined && slot.bytes.length === length && same(slot.bytes, buf, from)) return slot.topic
+  const at = slotOf(buf, from, to)
+  const known = topicIn(at, buf, from, to)
+  if (known !== undefined) return known
   for (let i = from; i < to; i++) {
     if (buf[i] === 0x23 || buf[i] === 0x2b)
       throw createViolation(REASON.topicNameInvalid, '[MQTT-3.3.2-2] the topic name holds a wildcard')
@@ -45,7 +43,21 @@ export function readTopicName(r: Reader): string {
   return topic
 }
 
-function same(bytes: Uint8Array, buf: Buffer, from: number): boolean {
+/** The topic with these bytes, when it was read lately. */
+export function findKnownTopic(buf: Uint8Array, from: number, to: number): string | undefined {
+  return topicIn(slotOf(buf, from, to), buf, from, to)
+}
+function slotOf(buf: Uint8Array, from: number, to: number): number {
+  let hash = to - from
+  for (let i = from; i < to; i++) hash = (Math.imul(hash, 31) + buf[i]!) | 0
+  return (hash ^ (hash >>> 15)) & (TOPIC_SLOTS - 1)
+}
+function topicIn(at: number, buf: Uint8Array, from: number, to: number): string | undefined {
+  const slot = slots[at]
+  return slot !== undefined && slot.bytes.length === to - from && same(slot.bytes, buf, from) ? slot.topic : undefined
+}
+
+function same(bytes: Uint8Array, buf: Uint8Array, from: number): boolean {
   for (let i = 0; i < bytes.length; i++) if (bytes[i] !== buf[from + i]) return false
   return true
 }

@@ -61,7 +61,7 @@ export class Inflow {
   /** The last that the store was asked for, and who waits for it. */
   #asked: { readonly promise: Promise<void>; readonly ones: InLine[]; readonly sinceMs: number } | undefined
   /** Waiting for room, and what came behind it; in the order of the line. */
-  #waitingForRoom: InLine[] = []
+  readonly #waitingForRoom: InLine[] = []
   #isRetrying = false
   #hasRoom: PromiseWithResolvers<void> | undefined
   readonly #ended = new AbortController()
@@ -174,17 +174,16 @@ export class Inflow {
       close,
     )
   }
-  #complete(packetId: number): void {
+  #complete(packetId: number, reason: number = REASON.success): void {
     this.#unanswered.delete(packetId)
-    this.#link.outbox.ack('pubcomp', packetId, 0)
+    this.#link.outbox.ack('pubcomp', packetId, reason)
   }
   /**
    * An unknown id is no error after a reconnect (MQTT 5.0 §3.7.2.1): PUBCOMP was lost. Clients tell their application
    * otherwise, so it is a success, as with mosquitto.
    */
   #completeUnknown(packetId: number): void {
-    this.#unanswered.delete(packetId)
-    this.#link.outbox.ack('pubcomp', packetId, this.#isResumed ? 0 : REASON.packetIdNotFound)
+    this.#complete(packetId, this.#isResumed ? REASON.success : REASON.packetIdNotFound)
   }
 
   /**
@@ -194,8 +193,7 @@ export class Inflow {
   end(): void {
     this.#ended.abort()
     this.#hasRoom?.resolve()
-    for (const one of this.#waitingForRoom) one.state = 'over'
-    this.#waitingForRoom = []
+    for (const one of this.#waitingForRoom.splice(0)) one.state = 'over'
     this.#aliases.end()
     this.#backPressure.end()
     this.#settle()
@@ -253,7 +251,8 @@ export class Inflow {
     }
     const commit = this.#commitOf(message, to, packetId, place)
     if (qos === 2) this.#arriving.add(packetId)
-    const one = this.#line.push({
+    const one: InLine = {
+      number: 0,
       bytes: measureLineBytes(message, to),
       message,
       plan: to,
@@ -264,7 +263,8 @@ export class Inflow {
       state: commit ? 'waiting' : 'taken',
       reason: 0,
       onAnswered: undefined,
-    })
+    }
+    this.#line.push(one)
     if (this.#line.isLong(1)) this.#reading.hold('commits')
     if (commit) this.#ask(one, commit)
     else this.#settle()

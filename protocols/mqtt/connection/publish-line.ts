@@ -9,8 +9,8 @@ import type { Place } from '../topics/retained.ts'
 import type { Plan } from '../topics/subscriptions.ts'
 
 export type InLine = {
-  /** Counts the line. */
-  readonly number: number
+  /** Counts the line, which gives it. */
+  number: number
   /** What it holds in memory. */
   readonly bytes: number
   readonly message: StoredMessage | undefined
@@ -28,6 +28,7 @@ export type InLine = {
 }
 /** Of what is only answered. */
 export const NO_MESSAGE = {
+  number: 0,
   bytes: 0,
   message: undefined,
   plan: undefined,
@@ -58,12 +59,11 @@ export class PublishLine {
   first(): InLine | undefined {
     return this.#line.first()
   }
-  push(one: Omit<InLine, 'number'>): InLine {
-    const inLine = { ...one, number: ++this.#lastNumber }
-    this.#line.push(inLine)
+  push(one: InLine): void {
+    one.number = ++this.#lastNumber
+    this.#line.push(one)
     this.bytes += one.bytes
     this.#budget.take(one.bytes)
-    return inLine
   }
   shift(): InLine | undefined {
     const one = this.#line.shift()

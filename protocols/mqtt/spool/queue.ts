@@ -40,6 +40,8 @@ export type Hole = { readonly firstSeq: number; readonly lastSeq: number; readon
 export class SpoolQueue implements DurableQueue {
   readonly id: number
   readonly name: string
+  /** Of a client, not of a route. */
+  readonly isSession: boolean
   onAppended: (() => void) | undefined
   whenFull: WhenFull | undefined
   limits: QueueLimits | undefined
@@ -77,6 +79,7 @@ export class SpoolQueue implements DurableQueue {
     this.#host = host
     this.id = row.id
     this.name = row.name
+    this.isSession = row.name.startsWith('session/')
     this.firstSeq = row.firstSeq
     this.lastSeq = row.lastSeq
     this.doneAbove = new Set(row.done)
@@ -191,10 +194,6 @@ export class SpoolQueue implements DurableQueue {
     this.#host.changed(this)
   }
 
-  /** Of a client, not of a route. */
-  get isSession(): boolean {
-    return this.name.startsWith('session/')
-  }
   /** The oldest is given up; in an empty queue the message of so many bytes that was to come is. */
   dropOldest(nowMs: number, newBytes: number): void {
     const [first] = this.#segments

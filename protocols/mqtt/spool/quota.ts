@@ -91,14 +91,14 @@ export class Quota {
   admit(bytes: number, to: readonly SpoolQueue[]): readonly SpoolQueue[] | MeshError {
     this.#lookAtDisk()
     if (this.#gone) return this.#counted('disk', this.#gone)
-    const strict = to.filter((queue) => !this.#isLossy(queue))
+    const strict = select(to, (queue) => !this.#isLossy(queue))
     for (const queue of strict) {
       if (this.#lacksFloor(queue, bytes)) return this.#counted('disk', floorError(queue, this.#floorOf(queue)))
       const full = this.#fullOf(queue, bytes)
       if (full) return this.#counted(full, queue.limits ? limitsError(queue.limits) : this.#error(full))
     }
-    let lossy = to.length === strict.length ? NO_QUEUES : to.filter((queue) => this.#isLossy(queue))
-    lossy = lossy.filter((queue) => this.#makeRoomIn(queue, bytes))
+    let lossy = to.length === strict.length ? NO_QUEUES : select(to, (queue) => this.#isLossy(queue))
+    if (lossy.length > 0) lossy = lossy.filter((queue) => this.#makeRoomIn(queue, bytes))
     const lacking = this.#makeRoomForAll(bytes, lossy, strict.length)
     if (lacking !== undefined) {
       if (strict.length > 0 || (lacking === 'disk' && this.#p.policy.spool.whenFull === 'refuse'))
@@ -323,6 +323,14 @@ export class Quota {
 
 /** Of the queues of a route the one that gives up its oldest first. */
 const chooseVictim = (queue: SpoolQueue): SpoolQueue => queue.group?.find(({ depth }) => depth > 0) ?? queue
+
+/** As `filter`, asked for each message: without a new list where all are wanted, or none. */
+function select(queues: readonly SpoolQueue[], isWanted: (queue: SpoolQueue) => boolean): readonly SpoolQueue[] {
+  let wanted = 0
+  for (const queue of queues) if (isWanted(queue)) wanted++
+  if (wanted === queues.length) return queues
+  return wanted === 0 ? NO_QUEUES : queues.filter(isWanted)
+}
 
 function sumQueues(
   queues: readonly SpoolQueue[],

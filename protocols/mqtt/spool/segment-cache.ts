@@ -2,7 +2,7 @@
  * The segments that are in memory, so that a receiver that keeps up never makes the disk read. One bound for all
  * queues; the oldest goes first.
  */
-import { decodeSegment, type Entries } from './segment.ts'
+import { decodeOwn, type Entries } from './segment.ts'
 
 /** Place of a segment in its queue; `blob` and `entries` only while it is in memory. */
 export type Segment = {
@@ -48,9 +48,9 @@ export class SegmentCache {
   }
 }
 
-/** Undefined when the segment is not in memory. What is there was decoded or made by ourselves, so it is sound. */
+/** Undefined when the segment is not in memory. What was read from the disk is decoded; the rest we have made. */
 export function findEntriesInMemory(segment: Segment): Entries | undefined {
   if (segment.entries === undefined && segment.blob !== undefined)
-    segment.entries = decodeSegment(segment.blob, segment.firstSeq, segment.lastSeq)
+    segment.entries = decodeOwn(segment.blob, segment.firstSeq, segment.lastSeq)
   return segment.entries
 }

@@ -11,6 +11,7 @@
  * Up to schema 5 a blob was one checksum of all (4 bytes), then the entries.
  */
 import { crc32 } from 'node:zlib'
+import { findKnownTopic } from '../codec/fields.ts'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
 import { SHARED_BYTES } from '../shared-message.ts'
 import { computeSum } from './sums.ts'
@@ -203,6 +204,17 @@ export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: numbe
   return found > 0 ? entries : undefined
 }
 
+/** Of a blob that this process has made: no checksum is asked for. */
+export function decodeOwn(blob: Buffer, firstSeq: number, lastSeq: number): Entries {
+  const entries: QueueEntry[] = []
+  let at = HEAD_BYTES + (lastSeq - firstSeq + 1) * ROW_BYTES
+  for (let seq = firstSeq; seq <= lastSeq; seq++) {
+    entries.push(entryAt(blob, at, seq))
+    at = entryEnd(blob, at)
+  }
+  return entries
+}
+
 /** Where the entry ends by its own lengths, which may be behind the end of all. */
 function entryEnd(buf: Buffer, at: number): number {
   if (at + FIXED_BYTES > buf.length) return buf.length + 1
@@ -222,7 +234,7 @@ function entryAt(buf: Buffer, at: number, seq: number): QueueEntry {
   const payloadAt = topicAt + buf.readUInt16BE(at + 1)
   const propertiesAt = payloadAt + buf.readUInt32BE(at + 3)
   const message: StoredMessage = {
-    topic: buf.toString('utf8', topicAt, payloadAt),
+    topic: findKnownTopic(buf, topicAt, payloadAt) ?? buf.toString('utf8', topicAt, payloadAt),
     payload: buf.subarray(payloadAt, propertiesAt),
     qos: (flags & 3) as 0 | 1 | 2,
     retain: (flags & RETAIN) !== 0,
