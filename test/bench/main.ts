@@ -10,6 +10,7 @@ import { amplificationTrial } from './amplification.ts'
 import type { Bench, Micro, NoRow, PeerBench, Row, RunOptions } from './bench.ts'
 import { churnTrial } from './configuration/churn.ts'
 import { folderBench } from './configuration/folder.ts'
+import { fleetTrial } from './fleet/fleet.ts'
 import { httpBench } from './http/http.ts'
 import { idleBench } from './idle.ts'
 import { killTrial } from './mqtt/kill.ts'
@@ -67,6 +68,7 @@ const BENCHES: readonly Bench[] = [
   churnTrial,
   folderBench,
   amplificationTrial,
+  fleetTrial,
   ...MICRO,
 ]
 

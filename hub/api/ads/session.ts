@@ -13,6 +13,7 @@ import {
   sortForPush,
   isByName,
   selectType,
+  type ByName,
   type HubResource,
   type ResourceSet,
 } from '../../source/resources.ts'
@@ -74,7 +75,7 @@ export class DeltaSession {
     const watch = before ?? { wildcard: false, explicit: new Set(), has: new Map(), unacked: new Set(), bytes: 0 }
     this.#watches.set(r.typeUrl, watch)
     const outcome = acknowledged(watch.unacked, r.nonce, r.error)
-    const forced = subscribe(watch, r, before ? 'later' : 'first')
+    const forced = subscribe(watch, shareTexts(r, selectType(set, r.typeUrl)), before ? 'later' : 'first')
     const changed = r.subscribe.length > 0 || r.unsubscribe.length > 0
     const responses = before && !changed ? [] : this.#responses(r.typeUrl, set, 'all', forced)
     // The first request is always answered: the client waits for it before it goes on.
@@ -156,6 +157,16 @@ export class DeltaSession {
     }
     return { typeUrl, nonce, systemVersion: set.version, resources, removed, had }
   }
+}
+
+/** What thousands of devices say in the same words is kept once: the words of the resources. */
+function shareTexts(r: DeltaRequest, present: ByName): DeltaRequest {
+  const own = (name: string): string => present.get(name)?.name ?? name
+  const known = Object.entries(r.known).map(([name, version]) => {
+    const resource = present.get(name)
+    return [own(name), resource?.version === version ? resource.version : version] as const
+  })
+  return { ...r, subscribe: r.subscribe.map(own), known: Object.fromEntries(known) }
 }
 
 /** @returns the names that must be sent even if the client has them: it asked for them again */

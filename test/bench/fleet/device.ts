@@ -1,0 +1,145 @@
+/** The protocol side of an agent: joins, takes configuration over the relay, keeps its versions, and nothing else. */
+import type { ByteCount, ControlPlane } from '../../../control-sync/connection/control-plane.ts'
+import type { AdsRequest, AdsResponse } from '../../../control-sync/ads/protocol.ts'
+import type { AdsStream } from '../../../control-sync/ads/transport.ts'
+import { describeNode } from '../../../control-sync/ads/node.ts'
+import { createRelayAuthority } from '../../../control-sync/fleet/relay-authority.ts'
+import { refuseStream, RelayLink } from '../../../control-sync/fleet/relay-link.ts'
+import { RelayTransport, type Kept } from '../../../control-sync/fleet/relay-transport.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import type { Identity } from '../../../model/identity.ts'
+import type { ResourceKind } from '../../../model/snapshot.ts'
+
+export type Hub = {
+  readonly address: string
+  readonly roots: Buffer
+  readonly token: string
+  readonly serverName: string
+}
+
+const KINDS = ['cluster', 'endpoint', 'listener', 'route'] as const satisfies readonly ResourceKind[]
+const NOTHING = { withNode: false, subscribe: [], unsubscribe: [], known: new Map(), nonce: '', error: undefined }
+/** Thousands of devices have the same: one copy of each version. */
+const values = new Map<string, Kept>()
+
+export class Device {
+  readonly name: string
+  readonly #hub: Hub
+  readonly #names: ReadonlyMap<ResourceKind, readonly string[]>
+  readonly #has = new Map<ResourceKind, Map<string, Kept>>()
+  readonly #count: ByteCount
+  readonly #answered = new Set<ResourceKind>()
+  #identity: Identity | undefined
+  #stream: AdsStream | undefined
+  #whole = Promise.withResolvers<void>()
+  /** Responses that brought or took resources. */
+  changes = 0
+
+  /** @param names of endpoints and routes that it asks for */
+  constructor(p: {
+    readonly name: string
+    readonly hub: Hub
+    readonly names: ReadonlyMap<ResourceKind, readonly string[]>
+    readonly count: ByteCount
+  }) {
+    this.name = p.name
+    this.#hub = p.hub
+    this.#names = p.names
+    this.#count = p.count
+  }
+
+  async join(): Promise<void> {
+    const authority = createRelayAuthority(this.#link(), this.#control(), systemClock)
+    const { identity } = await authority({
+      current: undefined,
+      spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
+      ttlSec: 0,
+      key: 'ecdsa-p256',
+      certificateRefused: false,
+    })
+    this.#identity = identity
+  }
+
+  /** Resolves once everything is answered. */
+  async connect(): Promise<void> {
+    this.#answered.clear()
+    this.#whole = Promise.withResolvers()
+    const transport = new RelayTransport({
+      link: this.#link(),
+      control: this.#control(),
+      node: describeNode({ ...NODE, name: this.name }),
+      stored: (kind, name) => this.#has.get(kind)?.get(name),
+      onCertificateRefused: () => undefined,
+    })
+    this.#stream = await transport.open({
+      onResponse: (response) => this.#take(response),
+      onEnd: (reason) => this.#whole.reject(reason),
+    })
+    for (const [i, kind] of KINDS.entries()) {
+      const known = this.#has.get(kind) ?? new Map<string, Kept>()
+      const request: AdsRequest = { ...NOTHING, kind, withNode: i === 0, subscribe: this.#names.get(kind) ?? [], known }
+      this.#stream.send(request)
+    }
+    await this.#whole.promise
+  }
+  leave(): void {
+    this.#whole.promise.catch(() => undefined)
+    this.#stream?.close()
+    this.#stream = undefined
+  }
+
+  #take({ kind, nonce, resources, removed }: AdsResponse): void {
+    const has = this.#has.get(kind) ?? new Map<string, Kept>()
+    this.#has.set(kind, has)
+    for (const { name, version, value } of resources) {
+      const key = `${kind} ${name} ${version}`
+      const kept = values.get(key) ?? { version, value: Uint8Array.from(value) }
+      values.set(key, kept)
+      has.set(name, kept)
+    }
+    for (const name of removed) has.delete(name)
+    if (resources.length + removed.length > 0) this.changes++
+    this.#stream?.send({ ...NOTHING, kind, nonce })
+    this.#answered.add(kind)
+    if (this.#answered.size === KINDS.length) this.#whole.resolve()
+  }
+
+  #link(): RelayLink {
+    return new RelayLink({
+      control: this.#control(),
+      identity: () => this.#identity,
+      clock: systemClock,
+      onStream: refuseStream,
+    })
+  }
+  #control(): ControlPlane {
+    const { address, roots, token, serverName } = this.#hub
+    return {
+      addresses: [address],
+      serverName,
+      clusterId: 'Kubernetes',
+      roots: () => roots,
+      token: () => token,
+      bytes: this.#count,
+    }
+  }
+}
+
+const NODE = {
+  namespace: 'edge',
+  serviceAccount: 'gateway',
+  type: 'sidecar',
+  ip: '10.0.0.9',
+  clusterId: 'Kubernetes',
+  network: '',
+  meshId: 'cluster.local',
+  labels: {},
+  locality: { region: '', zone: '', subZone: '' },
+  metadata: {},
+  version: '0.1.0',
+  capture: 'explicit',
+  httpProxyPort: 15_080,
+  dns: false,
+  readinessProbe: undefined,
+  discoveryAddress: '',
+} as const

@@ -1,0 +1,176 @@
+/**
+ * `npm run bench -- fleet`: what does a hub cost for each device? Thousands of agents' protocol sides in one process, the
+ * shipped hub in another, on a core of its own.
+ */
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { distFile } from '../../../test/conformance/programs.ts'
+import { services } from '../../hub/relay/rig.ts'
+import type { RunOptions, Trial } from '../bench.ts'
+import {
+  cpuNs,
+  freePort,
+  rssMiB,
+  run as runToEnd,
+  startPinned,
+  SUBJECT_CORE,
+  untilListening,
+  type Running,
+} from '../measure.ts'
+import { Device } from './device.ts'
+
+const SERVICES = 100
+const IDLE_MS = 10_000
+/** So many are under way to the hub at once. */
+const AT_ONCE = 50
+const SERVER_NAME = 'hub.example'
+const SIZES: Readonly<Record<string, number>> = { '100': 100, '2000': 2_000, '10000': 10_000 }
+
+export const fleetTrial: Trial = {
+  kind: 'trial',
+  name: 'fleet',
+  asks: 'what does the hub cost for each device on its relay?',
+  cases: Object.fromEntries(Object.keys(SIZES).map((n) => [n, `${n} devices, ${SERVICES} services`])),
+  usualCases: ['2000'],
+  prints:
+    'for the hub milliseconds of CPU for each join, first connection and reconnect; KiB of memory for each connected device; share of a core when idle; how long one change takes to all; and bytes of messages (without TLS) of each',
+  options: [],
+  run,
+}
+
+async function run({ cases, json }: RunOptions): Promise<boolean> {
+  for (const name of cases) {
+    const figures = await measured(SIZES[name]!)
+    if (json) console.log(JSON.stringify({ bench: 'fleet', case: name, ...figures }))
+    else for (const [what, figure] of Object.entries(figures)) console.log(`${name} devices: ${what} ${figure}`)
+  }
+  return true
+}
+
+type Figures = Record<string, number>
+
+async function measured(count: number): Promise<Figures> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-fleet-'))
+  const port = await freePort()
+  try {
+    const config = writeConfig(folder, port, await freePort())
+    await using hub = startPinned(SUBJECT_CORE, process.execPath, [
+      distFile('meshlet-hub.cjs'),
+      'run',
+      '--config',
+      config,
+    ])
+    await untilListening(port, hub)
+    const token = await createToken(config, count)
+    const roots = fs.readFileSync(path.join(folder, 'state/ca/root-cert.pem'))
+    const fleet = new Fleet(count, hub, { address: `wss://127.0.0.1:${port}`, roots, token, serverName: SERVER_NAME })
+    const figures: Figures = {}
+    await fleet.measure(figures, 'join', (device) => device.join())
+    const before = rssMiB(hub.pid)
+    await fleet.measure(figures, 'first connection', (device) => device.connect())
+    await pause(IDLE_MS)
+    figures['memory of a device, KiB'] = round(((rssMiB(hub.pid) - before) * 1024) / count)
+    const idleNs = cpuNs(hub.pid)
+    await pause(IDLE_MS)
+    figures['idle, % of a core'] = round((cpuNs(hub.pid) - idleNs) / IDLE_MS / 1e4)
+    await fleet.measureChange(figures, () => {
+      fs.writeFileSync(
+        path.join(folder, 'resources/mesh.json'),
+        services(SERVICES, (i) => (i === 57 ? 2 : 1)),
+      )
+    })
+    for (const device of fleet.devices) device.leave()
+    await pause(1_000)
+    await fleet.measure(figures, 'reconnect', (device) => device.connect())
+    for (const device of fleet.devices) device.leave()
+    return figures
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function writeConfig(folder: string, relay: number, grpc: number): string {
+  fs.mkdirSync(path.join(folder, 'resources'))
+  fs.writeFileSync(path.join(folder, 'resources/mesh.json'), services(SERVICES))
+  const config = path.join(folder, 'hub.yaml')
+  fs.writeFileSync(
+    config,
+    `listen: 127.0.0.1:${grpc}
+relay: {listen: "127.0.0.1:${relay}"}
+resources: ${folder}/resources
+state: ${folder}/state
+dnsNames: [${SERVER_NAME}]
+admin: {port: 0}
+log: {level: error}
+limits: {maxStreams: 20000, maxStreamsPerIdentity: 20000, maxJoinsPerHour: 1000000, maxStrangersPerAddress: 1000, maxConnections: 40000}
+`,
+  )
+  return config
+}
+
+async function createToken(config: string, count: number): Promise<string> {
+  const args = ['token', 'create', '-n', 'edge', '-s', 'gateway', '--name-pattern', '*', '--uses', String(count)]
+  const text = await runToEnd(SUBJECT_CORE, process.execPath, [
+    distFile('meshlet-hub.cjs'),
+    ...args,
+    '--config',
+    config,
+  ])
+  return /^\S{40,}$/m.exec(text)?.[0] ?? text.trim()
+}
+
+class Fleet {
+  readonly devices: readonly Device[]
+  readonly #hub: Running
+  #bytes = 0
+
+  constructor(count: number, hub: Running, at: ConstructorParameters<typeof Device>[0]['hub']) {
+    this.#hub = hub
+    const endpoints = Array.from({ length: SERVICES }, (_, i) => `outbound|80||svc-${i}.shop.svc.cluster.local`)
+    const names = new Map([
+      ['endpoint', endpoints],
+      ['route', ['http_proxy']],
+    ] as const)
+    const add = (_purpose: string, _direction: string, bytes: number): void => {
+      this.#bytes += bytes
+    }
+    this.devices = Array.from({ length: count }, (_, i) => new Device({ name: `gw-${i}`, hub: at, names, count: add }))
+  }
+
+  /** Of all devices, some at once. */
+  async measure(figures: Figures, what: string, act: (device: Device) => Promise<void>): Promise<void> {
+    const [startNs, startMs] = [cpuNs(this.#hub.pid), performance.now()]
+    this.#bytes = 0
+    const waiting = [...this.devices]
+    const work = async (): Promise<void> => {
+      for (let device = waiting.pop(); device; device = waiting.pop()) await act(device)
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    this.#note(figures, what, startNs)
+    figures[`${what}, all in s`] = round((performance.now() - startMs) / 1e3)
+  }
+
+  /** Until every device has it. */
+  async measureChange(figures: Figures, change: () => void): Promise<void> {
+    const before = this.devices.map(({ changes }) => changes)
+    const [startNs, startMs] = [cpuNs(this.#hub.pid), performance.now()]
+    this.#bytes = 0
+    change()
+    while (this.devices.some(({ changes }, i) => changes === before[i])) await pause(20)
+    this.#note(figures, 'one change', startNs)
+    figures['one change, to all in s'] = round((performance.now() - startMs) / 1e3)
+  }
+
+  #note(figures: Figures, what: string, startNs: number): void {
+    const count = this.devices.length
+    figures[`${what}, ms of CPU for each`] = round((cpuNs(this.#hub.pid) - startNs) / 1e6 / count)
+    figures[`${what}, bytes for each`] = Math.round(this.#bytes / count)
+  }
+}
+
+const pause = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
+const round = (figure: number): number => Number(figure.toPrecision(3))
