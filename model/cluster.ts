@@ -23,6 +23,11 @@ export type Cluster = {
   readonly outlier: Outlier | undefined
   /** 0..100: below this share of healthy endpoints all are used (healthy_panic_threshold). */
   readonly panicPercent: number
+  /**
+   * Endpoints that get what a client wants them to have, whatever the balancer says (override_host_status); left out:
+   * healthy and degraded ones.
+   */
+  readonly wantedMayBe?: ReadonlySet<Endpoint['health']>
   /** Localities of a level get requests by their weights (locality_weighted_lb_config). */
   readonly localityWeighted: boolean
   /** The first whose `match` is part of the endpoint's labels is used; else `transport`. */

@@ -4,6 +4,7 @@ import type { Cidr } from './ip.ts'
 import type { ConnectionAuthz, ExtAuthz } from './http/ext-authz.ts'
 import type { ConnectionLimit, LocalRateLimit } from './http/rate-limit.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
+import type { StatefulSession } from './http/session.ts'
 import type { LocalReplyConfig } from './http/local-reply.ts'
 import type { MqttPolicy } from './mqtt-policy.ts'
 import type { Policy } from './policy.ts'
@@ -275,6 +276,13 @@ export type HttpFilter =
     }
   | { readonly kind: 'rate-limit'; readonly name: string; readonly limit: LocalRateLimit; readonly off?: boolean }
   | { readonly kind: 'ext-authz'; readonly name: string; readonly authz: ExtAuthz; readonly off?: boolean }
+  /** `session` undefined: routes say what is kept. */
+  | {
+      readonly kind: 'session'
+      readonly name: string
+      readonly session: StatefulSession | undefined
+      readonly off?: boolean
+    }
   /** What it does stands at routes. */
   | { readonly kind: 'cors'; readonly name: string; readonly off?: boolean }
   /** Deny every request: an inbound filter that meshlet does not implement. */

@@ -4,6 +4,7 @@ import type { RouteExtAuthz } from './http/ext-authz.ts'
 import type { HeaderEdit } from './http/header-edit.ts'
 import type { LocalRateLimit, RateLimitRule, RouteRateLimits } from './http/rate-limit.ts'
 import type { MetadataMatch } from './http/metadata.ts'
+import type { StatefulSession } from './http/session.ts'
 import type { SafeRegex } from '../core/regex.ts'
 import type { Policy } from './policy.ts'
 
@@ -78,6 +79,8 @@ export type RouteFilter = {
   readonly extAuthz?: RouteExtAuthz
   /** In place of the filter's own. */
   readonly rateLimit?: LocalRateLimit
+  /** In place of the filter's own; false = none. */
+  readonly session?: StatefulSession | false
 }
 
 export type RouteMatch = {

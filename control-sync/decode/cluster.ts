@@ -20,6 +20,7 @@ import {
   type Cluster as XCluster,
 } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
+import type { HealthStatusSet } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import { RoutingPriority } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import {
   HttpProtocolOptionsSchema,
@@ -27,7 +28,7 @@ import {
 } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { readEffectiveType, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
-import { decodeClusterLoad } from './endpoint.ts'
+import { decodeClusterLoad, decodeHealth } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { findSkippedExtension } from './fields/skipped.ts'
@@ -75,6 +76,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
     breakers: breakers(from.circuitBreakers),
     outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
+    ...wantedMayBe(from.commonLbConfig?.overrideHostStatus),
     localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',
     transportMatches: decodeTransportMatches(at.in('transport_socket_matches'), from.transportSocketMatches, auto),
     transport: decodeTransport(at.in('transport_socket'), from.transportSocket, auto) ?? PLAINTEXT,
@@ -85,6 +87,10 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
     ...keepAlive(from),
     ...decodeClusterMetadata(from.metadata?.filterMetadata['istio']),
   }
+}
+
+function wantedMayBe(from: HealthStatusSet | undefined): Pick<Cluster, 'wantedMayBe'> {
+  return from ? { wantedMayBe: new Set(from.statuses.map(decodeHealth)) } : {}
 }
 
 /** Filters of the upstream connection are not run. */

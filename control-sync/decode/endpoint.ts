@@ -58,7 +58,7 @@ function tunnelled({ lbEndpoints }: LocalityLbEndpoints): { readonly tunnelled?:
         waypoint,
         listener: address.value.addressNameSpecifier.value ?? '',
         weight: one.loadBalancingWeight ?? 1,
-        health: healthOf(one.healthStatus),
+        health: decodeHealth(one.healthStatus),
       },
     ]
   })
@@ -89,7 +89,7 @@ function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
     address: to.host,
     port: to.port,
     weight: from.loadBalancingWeight ?? 1,
-    health: healthOf(from.healthStatus),
+    health: decodeHealth(from.healthStatus),
     transportLabels,
     workload: istio['workload'],
     ...(from.hostIdentifier.value.hostname === '' ? {} : { hostname: from.hostIdentifier.value.hostname }),
@@ -97,7 +97,7 @@ function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
   }
 }
 
-function healthOf(status: LbEndpoint['healthStatus']): Endpoint['health'] {
+export function decodeHealth(status: LbEndpoint['healthStatus']): Endpoint['health'] {
   switch (status) {
     case HealthStatus.UNHEALTHY:
     case HealthStatus.TIMEOUT:

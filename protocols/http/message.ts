@@ -209,7 +209,11 @@ export type CallOptions = Pick<ConnectOptions, 'hash' | 'avoid' | 'originalDst' 
   /** How often an endpoint out of `avoid` is drawn anew. */
   readonly maxHostPicks: number
   readonly triedPriorities?: TriedPriorities | undefined
+  readonly wanted?: WantedHost | undefined
 }
+
+/** HOST:PORT of an endpoint; strictly: nobody else is to have the call. */
+export type WantedHost = { readonly address: string; readonly isStrict: boolean }
 
 /** Priority levels of `hosts` are left out while others can serve, looked at anew after each `every` of them. */
 export type TriedPriorities = { readonly hosts: readonly Endpoint[]; readonly every: number }

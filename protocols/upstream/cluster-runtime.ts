@@ -10,7 +10,14 @@ import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
-import type { CallEvents, CallOptions, ClusterStatus, PendingCall, TriedPriorities } from '../http/message.ts'
+import type {
+  CallEvents,
+  CallOptions,
+  ClusterStatus,
+  PendingCall,
+  TriedPriorities,
+  WantedHost,
+} from '../http/message.ts'
 import { getExpiryWatcher, usesIdentity, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { isOurDoing, findRefusal } from '../tls/client.ts'
 import { getWaiting } from '../waiting.ts'
@@ -38,6 +45,7 @@ type Pick = {
   readonly avoid?: readonly Endpoint[] | undefined
   readonly maxHostPicks: number
   readonly triedPriorities?: TriedPriorities | undefined
+  readonly wanted?: WantedHost | undefined
   readonly originalDst?: ConnectOptions['originalDst']
 }
 

@@ -4,12 +4,13 @@
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
 import { selectTransport, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
-import type { TriedPriorities } from '../http/message.ts'
+import type { TriedPriorities, WantedHost } from '../http/message.ts'
 import { createPicker, type Chances } from './balancing/balancer.ts'
 import { Host, formatHostKey, type Picker } from './host.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
 import { chooseByPercent, createLocalityPicker, computeShares, type LevelCount } from './balancing/levels.ts'
 
+const MAY_BE_WANTED: ReadonlySet<Endpoint['health']> = new Set(['healthy', 'degraded'])
 const NOBODY: LevelCount = { all: 0, fit: 0 }
 
 export type PickOptions = {
@@ -18,6 +19,7 @@ export type PickOptions = {
   readonly avoid?: readonly Endpoint[] | undefined
   readonly maxHostPicks: number
   readonly triedPriorities?: TriedPriorities | undefined
+  readonly wanted?: WantedHost | undefined
 }
 
 /** Every host once, and again by locality. */
@@ -93,7 +95,9 @@ export class Hosts {
   }
 
   /** @returns undefined when nobody can serve */
-  pick({ hash, avoid, maxHostPicks, triedPriorities }: PickOptions): Host | undefined {
+  pick({ hash, avoid, maxHostPicks, triedPriorities, wanted }: PickOptions): Host | undefined {
+    const own = wanted && this.#findWanted(wanted)
+    if (own || wanted?.isStrict) return own
     if (this.#nextReturnMs < Infinity && this.#clock.monotonicMs() >= this.#nextReturnMs) this.#picker = undefined
     this.#picker ??= this.#makePicker()
     const pick = (triedPriorities && this.#pickElsewhere(triedPriorities)) ?? this.#picker
@@ -102,6 +106,14 @@ export class Hosts {
     const isTried = (h: Host): boolean => avoid.some((e) => formatHostKey(e) === h.key)
     for (let i = 1; host && isTried(host) && i <= maxHostPicks; i++) host = pick(hash, i)
     return host
+  }
+
+  /** Of these hosts alone: clients write what they like. */
+  #findWanted({ address }: WantedHost): Host | undefined {
+    const host = this.#byKey.get(address.replace(/^\[(.*)\]:/, '$1:'))
+    if (!host) return undefined
+    const health = this.#isIn(host) ? host.endpoint.health : 'unhealthy'
+    return (this.#cluster.wantedMayBe ?? MAY_BE_WANTED).has(health) ? host : undefined
   }
 
   /** Envoy's previous_priorities. @returns undefined: as if nobody had been tried */

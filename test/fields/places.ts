@@ -182,6 +182,13 @@ const CORS = 'envoy.extensions.filters.http.cors.v3.CorsPolicy'
 const cors = part(route, CORS, { allow_origin_string_match: [{ exact: 'a' }] }, (m) => ({
   typed_per_filter_config: { 'envoy.filters.http.cors': any(CORS, m) },
 }))
+const SESSION_PACKAGE = 'envoy.extensions.filters.http.stateful_session.v3'
+const SESSION = `${SESSION_PACKAGE}.StatefulSession`
+const COOKIES = 'envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState'
+const SESSION_BASE: JsonObject = { session_state: { name: 'c', typed_config: any(COOKIES, { cookie: { name: 's' } }) } }
+const session = part(hcm, SESSION, SESSION_BASE, (m) => ({
+  http_filters: [{ name: 's', typed_config: any(SESSION, m) }, ROUTER],
+}))
 const redirect: Place = {
   type: 'envoy.config.route.v3.RedirectAction',
   base: { host_redirect: 'h' },
@@ -327,6 +334,13 @@ export const PLACES: readonly Place[] = [
   cors,
   headerMutation,
   part(headerMutation, `${MUTATION}.Mutations`, {}, (m) => ({ mutations: m })),
+  session,
+  part(route, `${SESSION_PACKAGE}.StatefulSessionPerRoute`, {}, (m) => ({
+    typed_per_filter_config: { s: any(`${SESSION_PACKAGE}.StatefulSessionPerRoute`, m) },
+  })),
+  part(session, 'envoy.type.http.v3.Cookie', { name: 's' }, (m) => ({
+    session_state: { name: 'c', typed_config: any(COOKIES, { cookie: m }) },
+  })),
   redirect,
   direct,
   weighted,

@@ -14,6 +14,13 @@ const TLS = {
   sni: 'b.example',
 }
 const ROOTS = { trusted_ca: { inline_string: 'others' } }
+const HEADER_SESSION = {
+  name: 'h',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState',
+    name: 'x-session',
+  },
+}
 const PEM = { certificate_chain: { inline_string: 'c' }, private_key: { inline_string: 'k' } }
 const FILE_LOG = {
   name: 'file',
@@ -61,6 +68,10 @@ export const WITH: Readonly<Record<string, JsonObject>> = {
 const NAMES = { patterns: [{ exact: 'x-a' }] }
 const GRPC = { envoy_grpc: { cluster_name: 'c' } }
 export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
+  'StatefulSession.session_state': [HEADER_SESSION],
+  'StatefulSession.status_on_strict_destination_not_found': [410],
+  'StatefulSessionPerRoute.stateful_session': [{ session_state: HEADER_SESSION }],
+  'CommonLbConfig.override_host_status': [{ statuses: ['DRAINING'] }],
   'HttpConnectionManager.local_reply_config': [{ body_format: { text_format: 'x' } }],
   'LocalReplyConfig.mappers': [[{ filter: { not_health_check_filter: {} } }]],
   'LocalReplyConfig.body_format': [{ text_format: 'x' }],

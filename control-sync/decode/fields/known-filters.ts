@@ -14,7 +14,6 @@ export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
   'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig',
   // Chooses the ALPN names towards a sidecar; the data path does that by itself.
   'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig',
-  'envoy.extensions.filters.http.stateful_session.v3.StatefulSession',
 ])
 
 /** Of these, what the data path does without being told, or what nobody misses. */

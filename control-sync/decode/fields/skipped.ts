@@ -13,10 +13,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.compressor.v3.Compressor': 'bodies are not compressed (compressor)',
   'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute': 'bodies are not compressed (compressor)',
   'envoy.extensions.filters.http.buffer.v3.Buffer': 'requests are not buffered (buffer)',
-  'envoy.extensions.filters.http.stateful_session.v3.StatefulSession':
-    'sessions are not kept on their endpoint (stateful_session)',
-  'envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute':
-    'sessions are not kept on their endpoint (stateful_session)',
   'envoy.extensions.filters.network.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
   'envoy.extensions.filters.network.wasm.v3.Wasm': 'Wasm extensions do not run',
   'envoy.extensions.filters.listener.original_src.v3.OriginalSrc':

@@ -12,7 +12,7 @@ const TABLE: Record<string, string> = {
     'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config ' +
     'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig':
-    'healthy_panic_threshold locality_weighted_lb_config consistent_hashing_lb_config',
+    'healthy_panic_threshold locality_weighted_lb_config consistent_hashing_lb_config override_host_status',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig': 'use_hostname_for_hashing',
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count slow_start_config',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': 'slow_start_config',

@@ -11,6 +11,7 @@ import { HeaderMutationSchema } from '../../../proto/gen/envoy/extensions/filter
 import { ExtAuthzSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
 import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
+import { StatefulSessionSchema } from '../../../proto/gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
 import { RouterSchema } from '../../../proto/gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import {
@@ -40,6 +41,7 @@ import { findSkippedExtension } from '../fields/skipped.ts'
 import { decodeAccessLogs } from '../telemetry/access-log.ts'
 import { decodeExchange, decodeGrpcStats, decodeStats } from '../telemetry/filters.ts'
 import { decodeTracing } from '../telemetry/tracing.ts'
+import { decodeSession } from '../session.ts'
 import { decodeMsOrNone } from '../fields/values.ts'
 
 const HOUR_MS = 3_600_000
@@ -347,6 +349,8 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
     return { kind: 'rate-limit', name: from.name, limit: decodeLocalRateLimit(here, limit, 'listener'), ...off }
   const authz = unpack(here, any, ExtAuthzSchema)
   if (authz) return { kind: 'ext-authz', name: from.name, authz: decodeExtAuthz(here, authz), ...off }
+  const session = unpack(here, any, StatefulSessionSchema)
+  if (session) return { kind: 'session', name: from.name, session: decodeSession(here, session), ...off }
   const what = readEffectiveType(here, any) || blockUnconfigured(from)
   if (from.disabled) {
     at.ignore(

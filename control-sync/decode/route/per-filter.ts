@@ -13,6 +13,7 @@ import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/htt
 import { ExtAuthzPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
 import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
 import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
+import { StatefulSessionPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
@@ -23,6 +24,7 @@ import { decodeFault } from '../fault.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeLocalRateLimit } from '../rate-limit/local.ts'
 import { resolveStruct } from '../fields/typed-struct.ts'
+import { decodeSession } from '../session.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
 
 const REFUSE_ALL: Policy = { action: 'allow', rules: [], shadow: undefined }
@@ -89,6 +91,11 @@ function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFil
     case LocalRateLimitSchema.typeName: {
       const limit = unpack(at, inner, LocalRateLimitSchema)
       return { off: false, ...(limit && { rateLimit: decodeLocalRateLimit(at, limit, 'route') }) }
+    }
+    case StatefulSessionPerRouteSchema.typeName: {
+      const own = unpack(at, inner, StatefulSessionPerRouteSchema)?.override
+      if (own?.case !== 'statefulSession') return { off: false, ...(own?.value && { session: false as const }) }
+      return { off: false, session: decodeSession(at.in('stateful_session'), own.value) ?? false }
     }
     default:
       at.ignore(`${type} per route is not implemented`)

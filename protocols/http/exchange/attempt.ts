@@ -87,6 +87,11 @@ export class Attempt implements CallEvents {
         originalDst: client.conn.originalDst,
         client: client.conn,
         hash: this.#hash(plan),
+        // As Envoy: another attempt may go elsewhere.
+        wanted:
+          plan.session?.address !== undefined && !tried?.length && this.#owner.record.tries === 1
+            ? { address: plan.session.address, isStrict: plan.session.settings.isStrict }
+            : undefined,
         avoid: plan.retry?.avoidPreviousHosts ? tried : undefined,
         maxHostPicks: plan.retry?.maxHostPicks ?? 0,
         triedPriorities:

@@ -27,6 +27,7 @@ import { Retries } from './retries.ts'
 import { suspectResponse, type TryOutcome } from './retry.ts'
 import { Mirrors } from '../mirrors.ts'
 import type { HttpRuntime } from '../runtime.ts'
+import { findNotFoundStatus } from '../filters/session.ts'
 import { prepareRequest } from '../filters/request-view.ts'
 import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
 
@@ -404,7 +405,8 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
       this.#finish(error)
       return
     }
-    this.#answerLocally(createErrorReply(error), error)
+    const status = error.code === 'MESH_NO_ENDPOINT' ? findNotFoundStatus(this.#plan?.session) : undefined
+    this.#answerLocally(createErrorReply(error, [], status), error)
   }
 
   #answerLocally(reply: LocalReply, error: MeshError | undefined): void {

@@ -11,6 +11,7 @@ import { asFieldValue } from '../codec/field-value.ts'
 import { addVia, editHeaders, findFirstValue, setHeader } from '../filters/header-edit.ts'
 import { removeHeader } from '../codec/field-table.ts'
 import { deriveTimes } from './timeouts.ts'
+import { tellSession } from '../filters/session.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import type { ForwardPlan } from './planning/plan.ts'
 
@@ -126,6 +127,9 @@ export function answerHead(
   }
   const cookie = upstreamMs === undefined ? undefined : record.placement?.cookie
   if (cookie !== undefined) headers.push('set-cookie', cookie)
+  const told = record.plan?.session && record.endpoint && tellSession(record.plan.session, record.endpoint, facts.nowMs)
+  if (told?.[0] === 'set-cookie') headers.push(...told)
+  else if (told) setHeader(headers, told[0], told[1])
   if (edits.length > 0) {
     editWithFacts(headers, edits, facts, headers, head.status)
     // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there

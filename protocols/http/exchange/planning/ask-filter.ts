@@ -9,6 +9,7 @@ import { decideCors } from '../../filters/cors.ts'
 import { decideFault } from '../../filters/fault.ts'
 import { askForTokens } from '../../filters/jwt/filter.ts'
 import { PolicyFacts } from '../../filters/policy-facts.ts'
+import { findSession } from '../../filters/session.ts'
 import { NO_EDITS } from '../../filters/route-edits.ts'
 import type { Plan, PlanInput } from './plan.ts'
 import { withoutEdits, refuse, type Underway } from './refusals.ts'
@@ -50,6 +51,11 @@ export function askFilter(
       if (!cors?.preflight) return undefined
       const answer = { status: 200, body: '', location: undefined, fault: undefined, fields: cors.preflight }
       return { ...common, responseEdits: NO_EDITS, kind: 'answer', ...answer }
+    }
+    case 'session': {
+      const settings = own?.session ?? filter.session
+      common.session = settings ? findSession(settings, input.request, input.clocks.clock.wallMs()) : undefined
+      return undefined
     }
     // Its changes are made when all filters have been asked (withRequestMutations).
     case 'mutation':

@@ -68,6 +68,7 @@ function planForward(
     shadow: common.shadow,
     routeName: common.routeName,
     cors: common.cors,
+    session: common.session,
     limited: common.limited,
     kind: 'forward',
     routed,

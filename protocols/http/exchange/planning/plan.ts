@@ -12,6 +12,7 @@ import type { RequestFacts, Routed } from '../../../router.ts'
 import type { CorsDecision } from '../../filters/cors.ts'
 import type { Verdict } from '../../filters/ext-authz/verdict.ts'
 import type { LimitFound } from '../../filters/rate-limit/filter.ts'
+import type { Session } from '../../filters/session.ts'
 import type { InjectedFault } from '../../filters/fault.ts'
 import type { ClientFacts } from '../../filters/policy-facts.ts'
 import type { MirrorTarget } from '../../mirrors.ts'
@@ -44,6 +45,8 @@ export type Common = {
   readonly limited?: readonly LimitFound[] | undefined
   /** Of a cross-origin request. */
   readonly cors?: CorsDecision | undefined
+  /** The endpoint that a client wants, and is told. */
+  readonly session?: Session | undefined
   /** In the order they apply. Of a request that goes nowhere, too: headers of the answer may say its own. */
   readonly requestEdits?: readonly HeaderEdit[]
 }

@@ -12,7 +12,7 @@ import type { Address, BindConfig, TcpKeepalive } from "../../core/v3/address_pb
 import type { Metadata, RuntimeDouble, TransportSocket } from "../../core/v3/base_pb.ts";
 import type { ConfigSource } from "../../core/v3/config_source_pb.ts";
 import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
-import type { HealthCheck } from "../../core/v3/health_check_pb.ts";
+import type { HealthCheck, HealthStatusSet } from "../../core/v3/health_check_pb.ts";
 import type { Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, UpstreamHttpProtocolOptions } from "../../core/v3/protocol_pb.ts";
 import type { ClusterLoadAssignment } from "../../endpoint/v3/endpoint_pb.ts";
 import type { Percent } from "../../../type/v3/percent_pb.ts";
@@ -578,6 +578,11 @@ export type Cluster_CommonLbConfig = Message<"envoy.config.cluster.v3.Cluster.Co
    * @generated from field: envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig consistent_hashing_lb_config = 7;
    */
   consistentHashingLbConfig?: Cluster_CommonLbConfig_ConsistentHashingLbConfig | undefined;
+
+  /**
+   * @generated from field: envoy.config.core.v3.HealthStatusSet override_host_status = 8;
+   */
+  overrideHostStatus?: HealthStatusSet | undefined;
 };
 
 /**

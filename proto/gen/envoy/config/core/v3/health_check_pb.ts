@@ -18,6 +18,23 @@ export const file_envoy_config_core_v3_health_check: GenFile = /*@__PURE__*/
   findFile("envoy/config/core/v3/health_check.proto");
 
 /**
+ * @generated from message envoy.config.core.v3.HealthStatusSet
+ */
+export type HealthStatusSet = Message<"envoy.config.core.v3.HealthStatusSet"> & {
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HealthStatus statuses = 1;
+   */
+  statuses: HealthStatus[];
+};
+
+/**
+ * Describes the message envoy.config.core.v3.HealthStatusSet.
+ * Use `create(HealthStatusSetSchema)` to create a new message.
+ */
+export const HealthStatusSetSchema: GenMessage<HealthStatusSet> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_health_check, 0);
+
+/**
  * @generated from message envoy.config.core.v3.HealthCheck
  */
 export type HealthCheck = Message<"envoy.config.core.v3.HealthCheck"> & {
@@ -120,7 +137,7 @@ export type HealthCheck = Message<"envoy.config.core.v3.HealthCheck"> & {
  * Use `create(HealthCheckSchema)` to create a new message.
  */
 export const HealthCheckSchema: GenMessage<HealthCheck> = /*@__PURE__*/
-  messageDesc(file_envoy_config_core_v3_health_check, 0);
+  messageDesc(file_envoy_config_core_v3_health_check, 1);
 
 /**
  * @generated from message envoy.config.core.v3.HealthCheck.Payload
@@ -149,7 +166,7 @@ export type HealthCheck_Payload = Message<"envoy.config.core.v3.HealthCheck.Payl
  * Use `create(HealthCheck_PayloadSchema)` to create a new message.
  */
 export const HealthCheck_PayloadSchema: GenMessage<HealthCheck_Payload> = /*@__PURE__*/
-  messageDesc(file_envoy_config_core_v3_health_check, 0, 0);
+  messageDesc(file_envoy_config_core_v3_health_check, 1, 0);
 
 /**
  * @generated from message envoy.config.core.v3.HealthCheck.HttpHealthCheck
@@ -206,7 +223,7 @@ export type HealthCheck_HttpHealthCheck = Message<"envoy.config.core.v3.HealthCh
  * Use `create(HealthCheck_HttpHealthCheckSchema)` to create a new message.
  */
 export const HealthCheck_HttpHealthCheckSchema: GenMessage<HealthCheck_HttpHealthCheck> = /*@__PURE__*/
-  messageDesc(file_envoy_config_core_v3_health_check, 0, 1);
+  messageDesc(file_envoy_config_core_v3_health_check, 1, 1);
 
 /**
  * @generated from message envoy.config.core.v3.HealthCheck.TcpHealthCheck
@@ -228,7 +245,7 @@ export type HealthCheck_TcpHealthCheck = Message<"envoy.config.core.v3.HealthChe
  * Use `create(HealthCheck_TcpHealthCheckSchema)` to create a new message.
  */
 export const HealthCheck_TcpHealthCheckSchema: GenMessage<HealthCheck_TcpHealthCheck> = /*@__PURE__*/
-  messageDesc(file_envoy_config_core_v3_health_check, 0, 2);
+  messageDesc(file_envoy_config_core_v3_health_check, 1, 2);
 
 /**
  * @generated from message envoy.config.core.v3.HealthCheck.GrpcHealthCheck
@@ -255,7 +272,7 @@ export type HealthCheck_GrpcHealthCheck = Message<"envoy.config.core.v3.HealthCh
  * Use `create(HealthCheck_GrpcHealthCheckSchema)` to create a new message.
  */
 export const HealthCheck_GrpcHealthCheckSchema: GenMessage<HealthCheck_GrpcHealthCheck> = /*@__PURE__*/
-  messageDesc(file_envoy_config_core_v3_health_check, 0, 3);
+  messageDesc(file_envoy_config_core_v3_health_check, 1, 3);
 
 /**
  * @generated from enum envoy.config.core.v3.HealthStatus
