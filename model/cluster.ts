@@ -88,6 +88,17 @@ export type Discovery =
       readonly lookupFamily?: DnsLookupFamily
     }
   | { readonly kind: 'original-dst' }
+  | ForwardProxy
+
+/** Its hosts are those that requests name (envoy.clusters.dynamic_forward_proxy). */
+export type ForwardProxy = {
+  readonly kind: 'forward-proxy'
+  readonly lookupFamily: DnsLookupFamily
+  readonly refreshMs: number
+  /** Who was not asked for so long is forgotten. */
+  readonly hostTtlMs: number
+  readonly maxHosts: number
+}
 
 /**
  * Envoy's dns_lookup_family: `auto` IPv6 addresses, and IPv4 ones where there are none; `v4-preferred` the other way

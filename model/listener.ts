@@ -185,6 +185,8 @@ export type TcpProxy = {
   readonly hashesSource?: boolean
   /** Endpoints that are asked for a connection, one after the other; default 1. */
   readonly maxConnectAttempts?: number
+  /** Clusters that go where the SNI says take this port (sni_dynamic_forward_proxy). */
+  readonly forwardPort?: number
   /** After so long it ends, whatever it carries. */
   readonly maxConnectionMs?: number | undefined
 }

@@ -44,6 +44,7 @@ import { file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster as forw
 import { file_envoy_extensions_filters_http_buffer_v3_buffer as buffer } from './gen/envoy/extensions/filters/http/buffer/v3/buffer_pb.ts'
 import { file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy as forwardProxy } from './gen/envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy_pb.ts'
 import { file_envoy_extensions_filters_http_header_mutation_v3_header_mutation as headerMutation } from './gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
+import { file_envoy_extensions_filters_network_sni_dynamic_forward_proxy_v3_sni_dynamic_forward_proxy as sniForwardProxy } from './gen/envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3/sni_dynamic_forward_proxy_pb.ts'
 import { file_envoy_extensions_filters_http_stateful_session_v3_stateful_session as statefulSession } from './gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
 import { file_envoy_extensions_http_stateful_session_cookie_v3_cookie as sessionCookie } from './gen/envoy/extensions/http/stateful_session/cookie/v3/cookie_pb.ts'
 import { file_envoy_extensions_http_stateful_session_header_v3_header as sessionHeader } from './gen/envoy/extensions/http/stateful_session/header/v3/header_pb.ts'
@@ -106,6 +107,7 @@ export function loadRegistry(): Registry {
     forwardProxy,
     headerMutation,
     statefulSession,
+    sniForwardProxy,
     sessionCookie,
     sessionHeader,
     proxyProtocolUpstream,

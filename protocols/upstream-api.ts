@@ -63,7 +63,9 @@ export type ConnectOptions = {
   readonly makeHeader?: MakeHeader | undefined
   /** Left out: it is for nobody but us. */
   readonly client?: ClientConnection | undefined
-  /** The request's host, for auto_sni. */
+  /** Of `host`, where that names none, for clusters whose hosts are those that requests name. */
+  readonly forwardPort?: number | undefined
+  /** The request's host, for auto_sni and for such clusters. */
   readonly host?: string | undefined
 }
 

@@ -1,19 +1,9 @@
 /** envoy.config.cluster.v3.Cluster → Cluster. */
-import type {
-  Balancer,
-  Breakers,
-  Cluster,
-  Discovery,
-  DnsLookupFamily,
-  Outlier,
-  SlowStart,
-} from '../../model/cluster.ts'
+import type { Balancer, Breakers, Cluster, Outlier, SlowStart } from '../../model/cluster.ts'
 import { decodeHeadersCount, decodeHeadersKb } from './http-limits.ts'
 import { parseCidr } from '../../model/ip.ts'
 import type { CircuitBreakers } from '../../proto/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts'
 import {
-  Cluster_DiscoveryType as Type,
-  Cluster_DnsLookupFamily as Family,
   Cluster_LbPolicy as Lb,
   ClusterSchema,
   type Cluster_SlowStartConfig,
@@ -28,7 +18,8 @@ import {
 } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { readEffectiveType, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
-import { decodeClusterLoad, decodeHealth } from './endpoint.ts'
+import { decodeDiscovery } from './discovery.ts'
+import { decodeHealth } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { findSkippedExtension } from './fields/skipped.ts'
@@ -62,7 +53,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
   }
   return {
     name: from.name,
-    discovery: discovery(at, from),
+    discovery: decodeDiscovery(at, from),
     balancer: balancer(at, from),
     protocol: protocolOf(from, http),
     connectTimeoutMs: decodeMs(at.in('connect_timeout'), from.connectTimeout) || 5_000,
@@ -161,49 +152,6 @@ function protocolOf(from: XCluster, http: HttpProtocolOptions | undefined): Clus
   if (by?.case === 'explicitHttpConfig')
     return by.value.protocolConfig.case === 'http2ProtocolOptions' ? 'http2' : 'http1'
   return !by?.case && from.http2ProtocolOptions ? 'http2' : 'http1'
-}
-
-function discovery(at: DecodePath, from: XCluster): Discovery {
-  const load = (): Extract<Discovery, { kind: 'static' }>['load'] =>
-    from.loadAssignment
-      ? decodeClusterLoad(at.in('load_assignment'), from.loadAssignment)
-      : { clusterName: from.name, localities: [] }
-  const refreshMs = Math.max(1_000, decodeMs(at.in('dns_refresh_rate'), from.dnsRefreshRate) ?? 5_000)
-  const by = from.clusterDiscoveryType
-  if (by.case === 'clusterType') at.in('cluster_type').issue('custom cluster types are not supported')
-  const type = by.case === 'type' ? by.value : Type.STATIC
-  switch (type) {
-    case Type.STATIC:
-      return { kind: 'static', load: load() }
-    case Type.EDS:
-      return { kind: 'eds', serviceName: from.edsClusterConfig?.serviceName || from.name }
-    case Type.STRICT_DNS:
-      return { kind: 'dns', mode: 'strict', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
-    case Type.LOGICAL_DNS:
-      return { kind: 'dns', mode: 'logical', load: load(), refreshMs, lookupFamily: lookupFamily(at, from) }
-    case Type.ORIGINAL_DST:
-      return { kind: 'original-dst' }
-    default:
-      at.in('type').issue(`unknown value ${type}`)
-      return { kind: 'static', load: { clusterName: from.name, localities: [] } }
-  }
-}
-function lookupFamily(at: DecodePath, { dnsLookupFamily: from }: XCluster): DnsLookupFamily {
-  switch (from) {
-    case Family.AUTO:
-      return 'auto'
-    case Family.V4_ONLY:
-      return 'v4-only'
-    case Family.V6_ONLY:
-      return 'v6-only'
-    case Family.V4_PREFERRED:
-      return 'v4-preferred'
-    case Family.ALL:
-      return 'all'
-    default:
-      at.in('dns_lookup_family').issue(`unknown value ${String(from)}`)
-      return 'auto'
-  }
 }
 
 function balancer(at: DecodePath, { lbPolicy, lbConfig, commonLbConfig }: XCluster): Balancer {

@@ -94,6 +94,7 @@ async function connect(
         speaks: 'tcp',
         originalDst: conn.originalDst,
         client: conn,
+        forwardPort: tcp.forwardPort,
         host: conn.tls?.serverName ?? conn.offered.serverName,
         hash: tcp.hashesSource ? hash64(conn.remote.host) : undefined,
       })

@@ -24,6 +24,7 @@ import { getWaiting } from '../waiting.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
+import { ForwardHosts, readForwardTarget, type ForwardTarget } from './forward-hosts.ts'
 import { H1Connection } from './h1-client.ts'
 import type * as H2 from './h2-client.ts'
 import { Host, formatHostKey, type HostConnections } from './host.ts'
@@ -47,6 +48,8 @@ type Pick = {
   readonly triedPriorities?: TriedPriorities | undefined
   readonly wanted?: WantedHost | undefined
   readonly originalDst?: ConnectOptions['originalDst']
+  readonly host?: string | undefined
+  readonly forwardPort?: number | undefined
 }
 
 export class ClusterRuntime implements PoolOwner, Disposable {
@@ -57,6 +60,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly load: Load
   readonly hosts: Hosts
   readonly #dns: DnsLoad | undefined
+  readonly #forward: ForwardHosts | undefined
   readonly #original = new Map<string, Host>()
   readonly #stop = new AbortController()
   readonly #tunnels: Tunnels
@@ -88,6 +92,10 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       removed: (host, isReplaced) => this.#removed(host, isReplaced),
     })
     const { discovery } = cluster
+    if (discovery.kind === 'forward-proxy') {
+      const forgotten = (host: Host): void => this.#removed(host, false)
+      this.#forward = new ForwardHosts(discovery, { clock: ctx.clock, resolve, forgotten })
+    }
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
     const transports = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)]
     this.#tellsClient = transports.some((t) => t.kind !== 'blocked' && t.header)
@@ -121,8 +129,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       )
       return undefined
     }
-    if (this.#dns && !this.#dns.current) return this.#afterDns(this.#dns, options, events)
-    return this.#startNow(options, events)
+    const naming = this.#resolveFirst(options)
+    return naming ? this.#afterNaming(naming, options, events) : this.#startNow(options, events)
   }
 
   #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
@@ -146,8 +154,20 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     return transport.kind === 'tls' && usesIdentity(transport.tls)
   }
 
+  /** @returns undefined: what it needs is known */
+  #resolveFirst(p: Pick): (() => Promise<void>) | undefined {
+    const [dns, forward] = [this.#dns, this.#forward]
+    if (dns) return dns.current ? undefined : () => dns.ready()
+    const target = forward && this.#forwardTarget(p)
+    return !target || forward.find(target) ? undefined : () => forward.resolve(target)
+  }
+  /** Envoy's default ports of dynamic_forward_proxy. */
+  #forwardTarget({ host, forwardPort }: Pick): ForwardTarget | undefined {
+    return readForwardTarget(host, forwardPort ?? (this.cluster.transport.kind === 'tls' ? 443 : 80))
+  }
+
   /** A call that waits for a name takes a place among those that wait for a connection. */
-  #afterDns(dns: DnsLoad, options: CallOptions, events: CallEvents): PendingCall | undefined {
+  #afterNaming(ready: () => Promise<void>, options: CallOptions, events: CallEvents): PendingCall | undefined {
     const { load, cluster } = this
     const refusal = load.refuseToWait(cluster, options.source)
     if (refusal) {
@@ -165,8 +185,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#forName.add(move)
     detach(
       'upstream',
-      dns
-        .ready()
+      ready()
         .then(() => undefined, toMeshError)
         .then((error) => {
           this.#forName.delete(move)
@@ -190,7 +209,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     const { load, cluster } = this
     if (cluster.blocked !== undefined) throw blocked(cluster)
     const signal = AbortSignal.any([options.signal, this.#stop.signal])
-    if (this.#dns && !this.#dns.current) await unlessAborted(this.#dns.ready(), signal)
+    const naming = this.#resolveFirst({ ...options, maxHostPicks: 0 })
+    if (naming) await unlessAborted(naming(), signal)
     signal.throwIfAborted()
     if (!load.mayConnect(cluster.breakers))
       throw new MeshError(
@@ -331,11 +351,16 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   }
 
   #everyHost(): Iterable<Host> {
+    if (this.#forward) return this.#forward.all
     return this.cluster.discovery.kind === 'original-dst' ? this.#original.values() : this.hosts.all
   }
 
   #pick(p: Pick): Host | undefined {
     if (this.cluster.discovery.kind === 'original-dst') return p.originalDst && this.#originalHost(p.originalDst)
+    if (this.#forward) {
+      const target = this.#forwardTarget(p)
+      return target && this.#forward.find(target)
+    }
     this.#update()
     return this.hosts.pick(p)
   }
@@ -350,6 +375,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         this.hosts.update(this.#dns?.current)
         return
       case 'original-dst':
+      case 'forward-proxy':
         return
       case 'eds': {
         const tables = this.ctx.tables.get()

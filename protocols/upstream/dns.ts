@@ -67,6 +67,26 @@ async function lookUp(resolve: Resolve, name: string, by: DnsLookupFamily): Prom
   }
 }
 
+/**
+ * The system's resolver has its own patience, which may be none at all; requests wait for it. Rejects with
+ * MESH_DNS_FAILED, or what the resolver says.
+ */
+export async function lookUpInTime(
+  resolve: Resolve,
+  { name, lookupFamily }: { readonly name: string; readonly lookupFamily: DnsLookupFamily },
+  clock: Clock,
+): Promise<readonly string[]> {
+  const late = Promise.withResolvers<never>()
+  const timer = clock.after(LOOKUP_MS, () => {
+    late.reject(new MeshError('MESH_DNS_FAILED', `no answer for ${name} within ${LOOKUP_MS} ms`))
+  })
+  try {
+    return (await Promise.race([lookUp(resolve, name, lookupFamily), late.promise])).slice(0, MAX_ADDRESSES)
+  } finally {
+    timer.cancel()
+  }
+}
+
 /** More addresses of one name than this are not used. */
 const MAX_ADDRESSES = 64
 const LOOKUP_MS = 15_000
@@ -110,8 +130,9 @@ export class DnsLoad implements Disposable {
     await Promise.all(
       [...names].map(async (name) => {
         try {
-          const found = await this.#inTime(name, lookUp(this.#resolve, name, this.#discovery.lookupFamily ?? 'auto'))
-          if (found.length > 0) this.#known.set(name, found.slice(0, MAX_ADDRESSES))
+          const { lookupFamily = 'auto' } = this.#discovery
+          const found = await lookUpInTime(this.#resolve, { name, lookupFamily }, this.#clock)
+          if (found.length > 0) this.#known.set(name, found)
         } catch (err) {
           failure = err
           this.#log.debug({ evt: 'dns.failed', name, err }, 'name does not resolve')
@@ -131,19 +152,6 @@ export class DnsLoad implements Disposable {
     this.#timer = this.#clock.after(Math.max(1000, this.#discovery.refreshMs), () => {
       this.#refresh().catch(() => {})
     })
-  }
-
-  /** The system's resolver has its own patience, which may be none at all; requests wait for it. */
-  async #inTime<T>(name: string, found: Promise<T>): Promise<T> {
-    const late = Promise.withResolvers<never>()
-    const timer = this.#clock.after(LOOKUP_MS, () => {
-      late.reject(new MeshError('MESH_DNS_FAILED', `no answer for ${name} within ${LOOKUP_MS} ms`))
-    })
-    try {
-      return await Promise.race([found, late.promise])
-    } finally {
-      timer.cancel()
-    }
   }
 
   #expanded(): ClusterLoad {

@@ -235,6 +235,24 @@ const proxyUpstream = part(cluster, PROXY_UPSTREAM, { transport_socket: IN_CLEAR
   transport_socket: { name: 'p', typed_config: any(PROXY_UPSTREAM, m) },
 }))
 const proxyConfig = part(proxyUpstream, 'envoy.config.core.v3.ProxyProtocolConfig', {}, (m) => ({ config: m }))
+const FORWARD = 'envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig'
+const FORWARD_BASE: JsonObject = { dns_cache_config: { name: 'n' } }
+const forward = part(cluster, FORWARD, FORWARD_BASE, (m) => ({
+  type: undefined as never,
+  load_assignment: undefined as never,
+  cluster_type: { name: 'envoy.clusters.dynamic_forward_proxy', typed_config: any(FORWARD, m) },
+}))
+const SNI_FORWARD = 'envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig'
+const sniForward = part(listener, SNI_FORWARD, FORWARD_BASE, (m) => ({
+  filter_chains: [
+    {
+      filters: [
+        { name: 'sni', typed_config: any(SNI_FORWARD, m) },
+        { name: 'tcp', typed_config: any(TCP, tcp.base) },
+      ],
+    },
+  ],
+}))
 const load = top('endpoint', 'envoy.config.endpoint.v3.ClusterLoadAssignment', {
   cluster_name: 'c',
   endpoints: [{ lb_endpoints: [{ endpoint: ADDRESS }] }],
@@ -398,6 +416,11 @@ export const PLACES: readonly Place[] = [
     upstream_connection_options: { tcp_keepalive: m },
   })),
   part(cluster, 'envoy.config.core.v3.BindConfig', {}, (m) => ({ upstream_bind_config: m })),
+  forward,
+  part(forward, 'envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig', { name: 'n' }, (m) => ({
+    dns_cache_config: m,
+  })),
+  sniForward,
   proxyUpstream,
   proxyConfig,
   part(proxyConfig, 'envoy.config.core.v3.TlvEntry', { type: 5, value: 'eA==' }, (m) => ({ added_tlvs: list(m) })),

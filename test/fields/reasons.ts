@@ -6,6 +6,8 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   '*.metadata': 'free-form, for filters that are not there',
   '*.stat_prefix': 'a name of statistics',
   'AccessLog.name': 'a name for messages',
+  'DnsCacheConfig.name': 'each cluster has its own hosts',
+  'FilterConfig.dns_cache_config': 'hosts are those of the cluster',
   'SubstitutionFormatString.content_type': 'of local_reply_config, where it counts; a line of a log has none',
   'SubstitutionFormatString.formatters': 'operators are known by their own names',
   'Cluster.alt_stat_name': 'a name of statistics',

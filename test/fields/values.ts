@@ -68,6 +68,17 @@ export const WITH: Readonly<Record<string, JsonObject>> = {
 const NAMES = { patterns: [{ exact: 'x-a' }] }
 const GRPC = { envoy_grpc: { cluster_name: 'c' } }
 export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
+  'Cluster.cluster_type': [
+    {
+      name: 'envoy.clusters.dynamic_forward_proxy',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig',
+        dns_cache_config: { name: 'n' },
+      },
+    },
+  ],
+  'DnsCacheConfig.max_hosts': [7],
+  'ClusterConfig.dns_cache_config': [{ name: 'm', max_hosts: 7 }],
   'StatefulSession.session_state': [HEADER_SESSION],
   'StatefulSession.status_on_strict_destination_not_found': [410],
   'StatefulSessionPerRoute.stateful_session': [{ session_state: HEADER_SESSION }],

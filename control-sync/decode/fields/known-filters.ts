@@ -6,9 +6,12 @@
 /** `blocks`: inbound, where a filter may be what keeps somebody out. `skips`: outbound. */
 export type Unknown = 'blocks' | 'skips'
 
+/** Clusters of that kind resolve by themselves what they are asked for. */
+const FORWARD_PROXY = 'envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig'
 const STATS = 'stats.PluginConfig'
 
 export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
+  FORWARD_PROXY,
   STATS,
   'io.istio.http.peer_metadata.Config',
   'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig',
@@ -18,6 +21,7 @@ export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
 
 /** Of these, what the data path does without being told, or what nobody misses. */
 export const DONE_ANYWAY: ReadonlySet<string> = new Set([
+  FORWARD_PROXY,
   // Read on their own (telemetry/filters.ts).
   STATS,
   'io.istio.http.peer_metadata.Config',

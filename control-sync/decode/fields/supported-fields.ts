@@ -8,7 +8,7 @@ const HEADER_CHANGES =
 
 const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster':
-    'name type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection ' +
+    'name type cluster_type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection ' +
     'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config ' +
     'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig':
@@ -36,6 +36,9 @@ const TABLE: Record<string, string> = {
   'envoy.config.core.v3.HttpProtocolOptions':
     'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action max_response_headers_kb',
   'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url',
+  'envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig': 'dns_cache_config',
+  'envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig':
+    'name dns_lookup_family dns_refresh_rate host_ttl max_hosts',
   'envoy.config.core.v3.Http2ProtocolOptions': '',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions':
     'common_http_protocol_options upstream_http_protocol_options explicit_http_config use_downstream_protocol_config',

@@ -7,6 +7,10 @@ import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
 import type { StatsFilter } from '../../../model/telemetry.ts'
 import type { Filter } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { ExtAuthzSchema } from '../../../proto/gen/envoy/extensions/filters/network/ext_authz/v3/ext_authz_pb.ts'
+import {
+  FilterConfigSchema as SniForwardProxySchema,
+  type FilterConfig as SniForwardProxy,
+} from '../../../proto/gen/envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3/sni_dynamic_forward_proxy_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, readTypeName, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
@@ -27,6 +31,7 @@ export class FoundFilters {
   readonly #authz: ConnectionAuthz[] = []
   #stats: StatsFilter | undefined
   #bySni = false
+  #forwardPort: number | undefined
 
   /** @param isMqtt what ends the chain speaks MQTT */
   constructor(isMqtt: boolean) {
@@ -49,6 +54,11 @@ export class FoundFilters {
     return this.#addRefusing(here, resolveStruct(here, found))
   }
   #addRefusing(at: DecodePath, any: Any | undefined): boolean {
+    const forward = unpack(at, any, SniForwardProxySchema)
+    if (forward) {
+      this.#forwardPort = sniForwardPort(at, forward)
+      return true
+    }
     const rbac = unpack(at, any, RBACSchema)
     if (rbac) {
       noteIgnored(at, RBACSchema, rbac)
@@ -77,9 +87,18 @@ export class FoundFilters {
   }
   /** What filters before it say. Policies about topics are asked about each packet, too. */
   withFilters(codec: Codec): Codec {
+    if (codec.kind === 'tcp' && this.#forwardPort !== undefined)
+      return { kind: 'tcp', tcp: { ...codec.tcp, forwardPort: this.#forwardPort } }
     if (codec.kind === 'tcp' && this.#bySni) return { kind: 'tcp', tcp: { ...codec.tcp, bySni: true } }
     if (codec.kind !== 'mqtt') return codec
     const meshPolicies = this.#policies.filter(isAboutMqtt)
     return meshPolicies.length === 0 ? codec : { ...codec, mqtt: { ...codec.mqtt, meshPolicies } }
   }
+}
+
+/** Envoy's default is that of https. */
+function sniForwardPort(at: DecodePath, { portSpecifier: by }: SniForwardProxy): number {
+  const port = by.case === 'portValue' ? by.value : 443
+  if (port < 1 || port > 65_535) at.in('port_value').issue('must be 1 to 65535')
+  return port
 }

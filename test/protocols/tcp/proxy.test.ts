@@ -179,6 +179,11 @@ test('a chain without the filter counts nothing for Istio', async () => {
 })
 
 const FAILED = new MeshError('MESH_CONNECT_FAILED', 'x')
+test('where the SNI says the host, the filter says the port (sni_dynamic_forward_proxy)', async () => {
+  const r = rig(undefined, undefined, undefined, { forwardPort: 8443 })
+  await settle()
+  assert.deepEqual([r.asked[0]!.host, r.asked[0]!.forwardPort], ['a.test', 8443])
+})
 for (const { name, failures, attempts, asked, code } of [
   { name: 'one is the default', failures: [FAILED, undefined], attempts: undefined, asked: 1, code: FAILED.code },
   { name: 'the second may succeed', failures: [FAILED, undefined], attempts: 3, asked: 2, code: undefined },

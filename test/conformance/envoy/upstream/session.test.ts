@@ -11,7 +11,10 @@ const filter = (state: JsonObject, more: JsonObject = {}): JsonObject => ({
   name: 'envoy.filters.http.stateful_session',
   typed_config: {
     '@type': type('extensions.filters.http.stateful_session.v3.StatefulSession'),
-    session_state: { name: 's', typed_config: state },
+    session_state: {
+      name: `envoy.http.stateful_session.${String(state['@type']).includes('.cookie.') ? 'cookie' : 'header'}`,
+      typed_config: state,
+    },
     ...more,
   },
 })
