@@ -195,6 +195,8 @@ export type Endpoint = {
   readonly transportLabels: Readonly<Record<string, string>>
   /** filter_metadata.istio.workload: "name;namespace;canonical service;revision;cluster". */
   readonly workload: string | undefined
+  /** Where else it can be reached; who connects first counts (additional_addresses). */
+  readonly others?: readonly { readonly address: string; readonly port: number }[]
   /** Its name, which is not resolved (Endpoint.hostname); absent where it has none. */
   readonly hostname?: string
   /**

@@ -96,7 +96,8 @@ function idleCluster(name: string, tables: Tables): ClusterStatus {
 }
 
 function loadOf(cluster: Cluster | undefined, tables: Tables): ClusterLoad | undefined {
-  if (!cluster || cluster.discovery.kind === 'original-dst' || cluster.discovery.kind === 'forward-proxy') return undefined
+  if (!cluster || cluster.discovery.kind === 'original-dst' || cluster.discovery.kind === 'forward-proxy')
+    return undefined
   return cluster.discovery.kind === 'eds' ? tables.load(cluster.discovery.serviceName) : cluster.discovery.load
 }
 

@@ -18,12 +18,12 @@ import {
 } from '../../proto/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts'
 import { readEffectiveType, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
-import { decodeDiscovery } from './discovery.ts'
+import { decodeDiscovery } from './cluster/discovery.ts'
 import { decodeHealth } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { findSkippedExtension } from './fields/skipped.ts'
-import { decodeTransport, decodeTransportMatches, PLAINTEXT } from './transport.ts'
+import { decodeTransport, decodeTransportMatches, PLAINTEXT } from './cluster/transport.ts'
 import { limit, decodeMs, decodeMsOrNone } from './fields/values.ts'
 
 const HTTP_OPTIONS = HttpProtocolOptionsSchema.typeName

@@ -3,6 +3,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../../model/cluster.ts'
 import { HealthStatus } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import type {
+  Endpoint_AdditionalAddress,
   LbEndpoint,
   LocalityLbEndpoints,
 } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
@@ -92,9 +93,24 @@ function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
     health: decodeHealth(from.healthStatus),
     transportLabels,
     workload: istio['workload'],
+    ...others(at.in('endpoint').in('additional_addresses'), from.hostIdentifier.value.additionalAddresses),
     ...(from.hostIdentifier.value.hostname === '' ? {} : { hostname: from.hostIdentifier.value.hostname }),
     ...(tunnel === undefined ? {} : { tunnel }),
   }
+}
+
+/** One that is no socket is one way less. */
+function others(at: DecodePath, from: readonly Endpoint_AdditionalAddress[]): Pick<Endpoint, 'others'> {
+  const made = from.flatMap(({ address }, i) => {
+    const here = at.item(i)
+    if (address?.address.case !== 'socketAddress') {
+      here.ignore('only socket_address is supported')
+      return []
+    }
+    const to = decodeSocketAddress(here.in('address'), address)
+    return to ? [{ address: to.host, port: to.port }] : []
+  })
+  return made.length === 0 ? {} : { others: made }
 }
 
 export function decodeHealth(status: LbEndpoint['healthStatus']): Endpoint['health'] {

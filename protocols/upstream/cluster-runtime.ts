@@ -27,15 +27,12 @@ import { DnsLoad, type Resolve } from './dns.ts'
 import { ForwardHosts, readForwardTarget, type ForwardTarget } from './forward-hosts.ts'
 import { H1Connection } from './h1-client.ts'
 import type * as H2 from './h2-client.ts'
-import { Host, formatHostKey, type HostConnections } from './host.ts'
+import { type Host, formatHostKey, OriginalHosts, type HostConnections } from './host.ts'
 import { Hosts } from './hosts.ts'
 import type { TryResult } from './outlier.ts'
 import { Tunnels } from './tunnels.ts'
 import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
 import type { ConnectOptions, UpstreamStream } from '../upstream-api.ts'
-
-/** Original destinations remembered per cluster; beyond, those without a connection are forgotten. */
-const MAX_ORIGINAL_HOSTS = 1024
 
 const CONNECTED: TryResult = { kind: 'connected' }
 
@@ -61,13 +58,14 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly hosts: Hosts
   readonly #dns: DnsLoad | undefined
   readonly #forward: ForwardHosts | undefined
-  readonly #original = new Map<string, Host>()
+  readonly #original = new OriginalHosts()
   readonly #stop = new AbortController()
   readonly #tunnels: Tunnels
   /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
   readonly #forName = new Set<() => void>()
   #tables: Tables | undefined
   #autoSni: boolean
+  readonly #warmsUp: boolean
   /** Connections tell who they are for, so that they are for nobody else. */
   readonly #tellsClient: boolean
   #draining = false
@@ -93,10 +91,10 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     })
     const { discovery } = cluster
     if (discovery.kind === 'forward-proxy') {
-      const forgotten = (host: Host): void => this.#removed(host, false)
-      this.#forward = new ForwardHosts(discovery, { clock: ctx.clock, resolve, forgotten })
+      this.#forward = new ForwardHosts(discovery, { clock: ctx.clock, resolve, forgotten: drainPools })
     }
     if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
+    this.#warmsUp = 'slowStart' in cluster.balancer && cluster.balancer.slowStart !== undefined
     const transports = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)]
     this.#tellsClient = transports.some((t) => t.kind !== 'blocked' && t.header)
     this.#autoSni = transports.some(
@@ -277,16 +275,19 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   /** No longer in the tables: nothing new, idle connections close, the others after their call. */
   drain(): void {
     this.#draining = true
-    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.drain()
+    for (const host of this.#everyHost()) drainPools(host)
     this.#dns?.[Symbol.dispose]()
     this.#goneIfEmpty()
   }
-  /** Perhaps. They are looked at when somebody picks one; who waits has picked already. */
+  /**
+   * Perhaps. They are looked at when somebody picks one; who waits has picked already, and warm-up counts from when a
+   * host came.
+   */
   endpointsChanged(): void {
-    if (this.load.pending.now > 0 || this.#tunnels.size > 0) this.#update()
+    if (this.load.pending.now > 0 || this.#tunnels.size > 0 || this.#warmsUp) this.#update()
   }
   #removed(host: Host, isReplaced: boolean): void {
-    for (const pool of host.pools.values()) pool.drain()
+    drainPools(host)
     if (!isReplaced) return
     for (const pool of host.pools.values()) pool.moveWaiting()
     this.#endTunnels(
@@ -352,11 +353,11 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #everyHost(): Iterable<Host> {
     if (this.#forward) return this.#forward.all
-    return this.cluster.discovery.kind === 'original-dst' ? this.#original.values() : this.hosts.all
+    return this.cluster.discovery.kind === 'original-dst' ? this.#original.all : this.hosts.all
   }
 
   #pick(p: Pick): Host | undefined {
-    if (this.cluster.discovery.kind === 'original-dst') return p.originalDst && this.#originalHost(p.originalDst)
+    if (this.cluster.discovery.kind === 'original-dst') return p.originalDst && this.#original.hostAt(p.originalDst)
     if (this.#forward) {
       const target = this.#forwardTarget(p)
       return target && this.#forward.find(target)
@@ -389,21 +390,6 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     }
   }
 
-  #originalHost({ host: address, port }: { readonly host: string; readonly port: number }): Host {
-    const key = formatHostKey({ address, port })
-    const known = this.#original.get(key)
-    if (known) return known
-    if (this.#original.size >= MAX_ORIGINAL_HOSTS)
-      for (const [k, h] of this.#original)
-        if (h.connections.now === 0) {
-          this.#original.delete(k)
-          break
-        }
-    const made = new Host({ address, port, weight: 1, health: 'healthy', transportLabels: {}, workload: undefined })
-    this.#original.set(key, made)
-    return made
-  }
-
   #poolOf(host: Host, { speaks, host: authority, client }: CallOptions): HostConnections {
     const { protocol } = this.cluster
     const kind = protocol === 'downstream' ? speaks : protocol
@@ -423,6 +409,9 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   }
 }
 
+function drainPools({ pools }: Host): void {
+  for (const pool of pools.values()) pool.drain()
+}
 const moved = guard('upstream', doNothing, (move: () => void) => {
   move()
 })

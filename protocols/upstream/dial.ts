@@ -20,6 +20,7 @@ import { withFiles } from '../tls/with-files.ts'
 import { withSecrets } from '../tls/with-secrets.ts'
 import { openTunnel } from '../http/connect-proxy.ts'
 import { isDirect } from '../../model/ip.ts'
+import { dialFirst } from './happy-eyeballs.ts'
 import { writeProxyHeader } from './proxy-header.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
@@ -159,7 +160,8 @@ async function connected(
       through && !isDirect(through.noProxy, target) && !isDirect(through.noProxy, { host: address, port })
         ? through
         : undefined
-    const dialed = await network.dial(proxy?.address ?? { host: address, port }, either, {
+    const ways = [{ host: address, port }, ...(endpoint.others ?? []).map((o) => ({ host: o.address, port: o.port }))]
+    const dialed = await dialFirst({ network, clock }, proxy ? [proxy.address] : ways, either, {
       ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }),
       ...(cluster.keepAlive && { keepAlive: cluster.keepAlive }),
     })

@@ -71,7 +71,7 @@ async function lookUp(resolve: Resolve, name: string, by: DnsLookupFamily): Prom
  * The system's resolver has its own patience, which may be none at all; requests wait for it. Rejects with
  * MESH_DNS_FAILED, or what the resolver says.
  */
-export async function lookUpInTime(
+export async function resolveInTime(
   resolve: Resolve,
   { name, lookupFamily }: { readonly name: string; readonly lookupFamily: DnsLookupFamily },
   clock: Clock,
@@ -131,7 +131,7 @@ export class DnsLoad implements Disposable {
       [...names].map(async (name) => {
         try {
           const { lookupFamily = 'auto' } = this.#discovery
-          const found = await lookUpInTime(this.#resolve, { name, lookupFamily }, this.#clock)
+          const found = await resolveInTime(this.#resolve, { name, lookupFamily }, this.#clock)
           if (found.length > 0) this.#known.set(name, found)
         } catch (err) {
           failure = err
@@ -155,23 +155,22 @@ export class DnsLoad implements Disposable {
   }
 
   #expanded(): ClusterLoad {
-    const { load, mode } = this.#discovery
-    const addressesOf = (e: Endpoint): readonly string[] => {
-      if (net.isIP(e.address) !== 0) return [e.address]
-      const found = this.#known.get(e.address) ?? []
-      return mode === 'logical' ? found.slice(0, 1) : found
-    }
+    const { load } = this.#discovery
     return {
       ...load,
-      localities: load.localities.map((l) => ({
-        ...l,
-        endpoints: l.endpoints.flatMap((e) =>
-          addressesOf(e).map((address) =>
-            address === e.address ? e : { ...e, address, hostname: e.hostname ?? e.address },
-          ),
-        ),
-      })),
+      localities: load.localities.map((l) => ({ ...l, endpoints: l.endpoints.flatMap((e) => this.#hostsOf(e)) })),
     }
+  }
+  /** Of a logical cluster one host with all addresses, as in Envoy; of a strict one each address is a host. */
+  #hostsOf(endpoint: Endpoint): readonly Endpoint[] {
+    if (net.isIP(endpoint.address) !== 0) return [endpoint]
+    const found = this.#known.get(endpoint.address) ?? []
+    const named = { ...endpoint, hostname: endpoint.hostname ?? endpoint.address }
+    if (this.#discovery.mode === 'strict') return found.map((address) => ({ ...named, address }))
+    const [address, ...more] = found
+    if (address === undefined) return []
+    const others = more.map((other) => ({ address: other, port: endpoint.port }))
+    return [{ ...named, address, ...(others.length > 0 && { others }) }]
   }
 
   [Symbol.dispose](): void {

@@ -5,9 +5,10 @@
  */
 import net from 'node:net'
 import { MeshError } from '../../core/errors.ts'
+import { detach } from '../../core/defects/guard.ts'
 import type { Clock } from '../../core/os/clock.ts'
 import type { Endpoint, ForwardProxy } from '../../model/cluster.ts'
-import { lookUpInTime, type Resolve } from './dns.ts'
+import { resolveInTime, type Resolve } from './dns.ts'
 import { formatHostKey, Host } from './host.ts'
 
 export type ForwardTarget = { readonly name: string; readonly port: number }
@@ -46,16 +47,21 @@ export class ForwardHosts {
     }
     known.usedMs = nowMs
     if (nowMs - known.resolvedMs >= this.#settings.refreshMs && !known.refreshing) {
-      // Who asks meanwhile goes where the last answer led, also where there is no new one.
       known.refreshing = true
-      this.resolve(target)
-        .catch(() => undefined)
-        .finally(() => {
-          known.refreshing = false
-          known.resolvedMs = this.#clock.monotonicMs()
-        })
+      detach('upstream', this.#refresh(known, target))
     }
     return known.host
+  }
+
+  /** Who asks meanwhile goes where the last answer led, also where there is no new one. */
+  async #refresh(known: Known, target: ForwardTarget): Promise<void> {
+    try {
+      await this.resolve(target)
+    } catch {
+      // The last answer stays.
+    }
+    known.refreshing = false
+    known.resolvedMs = this.#clock.monotonicMs()
   }
 
   /** Rejects with MESH_DNS_FAILED, or MESH_UPSTREAM_OVERFLOW where there are too many hosts. */
@@ -63,22 +69,30 @@ export class ForwardHosts {
     const key = keyOf(target)
     const running = this.#lookups.get(key)
     if (running) return running
-    const lookup = this.#lookUp(key, target).finally(() => {
-      this.#lookups.delete(key)
-    })
+    const lookup = this.#lookUp(key, target)
     this.#lookups.set(key, lookup)
     return lookup
   }
 
-  async #lookUp(key: string, { name, port }: ForwardTarget): Promise<void> {
-    if (!this.#known.has(key)) this.#makeRoom()
+  async #lookUp(key: string, target: ForwardTarget): Promise<void> {
+    try {
+      this.#take(key, target, await this.#addressesOf(target.name))
+    } finally {
+      this.#lookups.delete(key)
+    }
+  }
+
+  async #addressesOf(name: string): Promise<readonly string[]> {
+    if (net.isIP(name) !== 0) return [name]
     const { lookupFamily } = this.#settings
-    const found =
-      net.isIP(name) !== 0
-        ? [name]
-        : await lookUpInTime(this.#resolve, { name, lookupFamily }, this.#clock).catch((cause: unknown) => {
-            throw new MeshError('MESH_DNS_FAILED', `${name} does not resolve`, { cause })
-          })
+    try {
+      return await resolveInTime(this.#resolve, { name, lookupFamily }, this.#clock)
+    } catch (cause) {
+      throw new MeshError('MESH_DNS_FAILED', `${name} does not resolve`, { cause })
+    }
+  }
+
+  #take(key: string, { name, port }: ForwardTarget, found: readonly string[]): void {
     const [address] = found
     if (address === undefined) throw new MeshError('MESH_DNS_FAILED', `${name} has no address`)
     const nowMs = this.#clock.monotonicMs()
@@ -88,9 +102,9 @@ export class ForwardHosts {
       return
     }
     if (known) this.#forget(key)
-    // Others may have come while it was looked up.
     this.#makeRoom()
-    const host = new Host(createEndpoint(name, address, port), nowMs)
+    const others = found.slice(1).map((other) => ({ address: other, port }))
+    const host = new Host({ ...createEndpoint(name, address, port), ...(others.length > 0 && { others }) }, nowMs)
     this.#known.set(key, { host, resolvedMs: nowMs, usedMs: nowMs, refreshing: false })
   }
 

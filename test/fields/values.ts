@@ -327,6 +327,7 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'LocalityLbEndpoints.lb_endpoints': [[{ endpoint: { address: ADDRESS } }]],
   'LbEndpoint.endpoint': [{ address: ADDRESS }],
   'Endpoint.address': [ADDRESS],
+  'Endpoint.additional_addresses': [[{ address: ADDRESS }]],
   'TcpProxy.hash_policy': [[{ source_ip: {} }]],
   'RouteAction.HashPolicy.Header.regex_rewrite': [REWRITE],
   'RouteAction.HashPolicy.Cookie.path': ['/p'],

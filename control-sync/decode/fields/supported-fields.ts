@@ -32,7 +32,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints',
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality lb_endpoints load_balancing_weight priority metadata',
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
-  'envoy.config.endpoint.v3.Endpoint': 'address hostname',
+  'envoy.config.endpoint.v3.Endpoint': 'address hostname additional_addresses',
   'envoy.config.core.v3.HttpProtocolOptions':
     'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action max_response_headers_kb',
   'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url',

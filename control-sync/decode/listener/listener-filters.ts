@@ -23,7 +23,7 @@ import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any
 import { hasUnknown, type DecodePath } from '../fields/decode-path.ts'
 import { LISTENER_FILTER_NAMES, LISTENER_FILTERS, ORIGINAL_SRC, type Unknown } from '../fields/known-filters.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
-import { decodeTlvTypes } from '../transport.ts'
+import { decodeTlvTypes } from '../cluster/transport.ts'
 
 type Inspector = keyof typeof LISTENER_FILTERS
 const BY_TYPE: ReadonlyMap<string, Inspector> = new Map(

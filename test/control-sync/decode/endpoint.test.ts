@@ -164,3 +164,13 @@ test('the internal listener that would open tunnels is no mistake: it has no por
     [[], 1, false, [], undefined],
   )
 })
+
+test('additional_addresses of an endpoint; what is no socket is one way less', () => {
+  const address = (of: string): JsonObject => ({ address: { socket_address: { address: of, port_value: 80 } } })
+  const internal: JsonObject = { address: { envoy_internal_address: { server_listener_name: 'x' } } }
+  const made = loadOf({
+    endpoint: { ...address('10.0.0.1'), additional_addresses: [address('2001:db8::1'), internal] },
+  })
+  assert.deepEqual(made.value.localities[0]!.endpoints[0]!.others, [{ address: '2001:db8::1', port: 80 }])
+  assert.equal(made.ignored.length, 1)
+})

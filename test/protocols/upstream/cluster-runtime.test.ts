@@ -3,10 +3,10 @@
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Breakers } from '../../../model/cluster.ts'
+import type { Breakers, Endpoint } from '../../../model/cluster.ts'
 import type { RetryPolicy } from '../../../model/route.ts'
 import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, ORIGIN, route, tablesOf } from '../http/harness.ts'
-import { byName } from '../parts.ts'
+import { byName, loadOf } from '../parts.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 
 const BREAKERS: Breakers = {
@@ -161,4 +161,35 @@ test('a host that refused the connection counts as tried: the retry goes to anot
     if (!/200 OK/.test(await client.take())) failed++
   }
   assert.ok(failed < 12, `${failed} of 400 failed`)
+})
+
+test('warm-up counts from when a host has come, not from the next call', async () => {
+  const slowStart = { windowMs: 10_000, aggression: 1, minPercent: 10 }
+  const of = cluster(undefined, {
+    balancer: { kind: 'round-robin', slowStart },
+    discovery: { kind: 'eds', serviceName: 's' },
+  })
+  await using h = new Harness([])
+  const [one, two] = [endpoint(ORIGIN.host, 1), endpoint(ORIGIN.host, 2)]
+  const origins = [await h.origin({ host: ORIGIN.host, port: 1 }), await h.origin({ host: ORIGIN.host, port: 2 })]
+  const swap = (endpoints: Endpoint[]): void => h.tables.swap(tablesOf([of], { load: () => loadOf(endpoints) }))
+  const client = h.connect()
+  const ask = async (): Promise<number> => {
+    await client.send(GET)
+    for (const [i, origin] of origins.entries())
+      if (origin.connections.length > 0 && (await origin.last.take()) !== '') {
+        await origin.answer(OK)
+        await client.take()
+        return i
+      }
+    return -1
+  }
+  swap([one])
+  await ask()
+  await h.clock.advance(20_000)
+  swap([one, two])
+  await h.clock.advance(20_000)
+  const got = [0, 0]
+  for (let i = 0; i < 10; i++) got[await ask()]!++
+  assert.deepEqual(got, [5, 5], 'nobody asked for 20 seconds, in which it has become warm')
 })

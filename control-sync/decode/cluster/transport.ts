@@ -1,22 +1,22 @@
 /** envoy.config.core.v3.TransportSocket of a cluster → Transport: in clear, TLS, with a PROXY header before either. */
-import type { Cluster, TlvTypes, Transport } from '../../model/cluster.ts'
-import type { Cluster as XCluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
-import type { TransportSocket } from '../../proto/gen/envoy/config/core/v3/base_pb.ts'
+import type { Cluster, TlvTypes, Transport } from '../../../model/cluster.ts'
+import type { Cluster as XCluster } from '../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import type { TransportSocket } from '../../../proto/gen/envoy/config/core/v3/base_pb.ts'
 import {
   ProxyProtocolConfig_Version as Version,
   ProxyProtocolPassThroughTLVs_PassTLVsMatchType as Match,
   type ProxyProtocolPassThroughTLVs,
-} from '../../proto/gen/envoy/config/core/v3/proxy_protocol_pb.ts'
+} from '../../../proto/gen/envoy/config/core/v3/proxy_protocol_pb.ts'
 import {
   ProxyProtocolUpstreamTransportSchema,
   type ProxyProtocolUpstreamTransport,
-} from '../../proto/gen/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.ts'
-import { RawBufferSchema } from '../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
-import { UpstreamTlsContextSchema } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
-import { selectTextFields } from './endpoint.ts'
-import { readEffectiveType, noteOnly, readTypeName, unpack } from './fields/any.ts'
-import { hasUnknown, noteIgnored, type DecodePath } from './fields/decode-path.ts'
-import { decodeUpstreamTls, type AutoNames } from './tls.ts'
+} from '../../../proto/gen/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.ts'
+import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
+import { UpstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
+import { selectTextFields } from '../endpoint.ts'
+import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any.ts'
+import { hasUnknown, noteIgnored, type DecodePath } from '../fields/decode-path.ts'
+import { decodeUpstreamTls, type AutoNames } from '../tls.ts'
 
 const INTERNAL_UPSTREAM = 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport'
 export const PLAINTEXT: Transport = { kind: 'plaintext' }

@@ -2,9 +2,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Transport } from '../../../model/cluster.ts'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import { issuesOf, sample } from '../../helpers/control-plane/resources.ts'
+import type { Transport } from '../../../../model/cluster.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { issuesOf, sample } from '../../../helpers/control-plane/resources.ts'
 
 const SOCKETS = 'type.googleapis.com/envoy.extensions.transport_sockets'
 const PROXY = 'proxy_protocol.v3.ProxyProtocolUpstreamTransport'

@@ -1,17 +1,17 @@
 /** Where a cluster has its endpoints from: envoy.config.cluster.v3.Cluster.type and cluster_type. */
 import type { Any } from '@bufbuild/protobuf/wkt'
-import type { Discovery, DnsLookupFamily, ForwardProxy } from '../../model/cluster.ts'
+import type { Discovery, DnsLookupFamily, ForwardProxy } from '../../../model/cluster.ts'
 import {
   Cluster_DiscoveryType as Type,
   Cluster_DnsLookupFamily as Family,
   type Cluster as XCluster,
-} from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
-import { ClusterConfigSchema } from '../../proto/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.ts'
-import type { DnsCacheConfig } from '../../proto/gen/envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache_pb.ts'
-import { decodeClusterLoad } from './endpoint.ts'
-import { readEffectiveType, unpack } from './fields/any.ts'
-import { noteIgnored, type DecodePath } from './fields/decode-path.ts'
-import { decodeMs } from './fields/values.ts'
+} from '../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
+import { ClusterConfigSchema } from '../../../proto/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.ts'
+import type { DnsCacheConfig } from '../../../proto/gen/envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache_pb.ts'
+import { decodeClusterLoad } from '../endpoint.ts'
+import { readEffectiveType, unpack } from '../fields/any.ts'
+import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
+import { decodeMs } from '../fields/values.ts'
 
 /** Envoy's defaults of a DnsCacheConfig; an operator may bound hosts less, and nobody more. */
 const MAX_HOSTS = 1024

@@ -1,10 +1,10 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Cluster } from '../../../model/cluster.ts'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import { sample } from '../../helpers/control-plane/resources.ts'
-import { codec, good, http, T, tcp } from './listener/listener-rig.ts'
+import type { Cluster } from '../../../../model/cluster.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import { sample } from '../../../helpers/control-plane/resources.ts'
+import { codec, good, http, T, tcp } from '../listener/listener-rig.ts'
 
 const forwardTo = (config: JsonObject, type = 'clusters.dynamic_forward_proxy.v3.ClusterConfig'): Cluster => {
   const decoded = decode(
