@@ -62,6 +62,8 @@ import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/ty
 
 let made: Registry | undefined
 
+const FORWARD_PROXY = [forwardProxyCluster, forwardProxy, sniForwardProxy]
+
 /** Built at first use: a directory, a dump or the first resource with an Any inside. */
 export function loadRegistry(): Registry {
   made ??= createRegistry(
@@ -102,12 +104,10 @@ export function loadRegistry(): Registry {
     requestId,
     previousHosts,
     previousPriorities,
-    forwardProxyCluster,
+    ...FORWARD_PROXY,
     buffer,
-    forwardProxy,
     headerMutation,
     statefulSession,
-    sniForwardProxy,
     sessionCookie,
     sessionHeader,
     proxyProtocolUpstream,
