@@ -4,7 +4,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type { Cluster } from '../../../../model/cluster.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
 import { sample } from '../../../helpers/control-plane/resources.ts'
-import { codec, good, http, T, tcp } from '../listener/listener-rig.ts'
+import { codec, good, http, T } from '../listener/listener-rig.ts'
 
 const forwardTo = (config: JsonObject, type = 'clusters.dynamic_forward_proxy.v3.ClusterConfig'): Cluster => {
   const decoded = decode(
@@ -53,22 +53,11 @@ test('what is no such cluster, or has no bound, is refused', () => {
   assert.match(forwardTo({ dns_cache_config: { name: 'n', max_hosts: 0 } }).blocked ?? '', /max_hosts/)
   assert.match(forwardTo({}, 'filters.http.buffer.v3.Buffer').blocked ?? '', /custom cluster types/)
 })
-test('the filters of dynamic_forward_proxy: of HTTP nothing is left to do, the one by SNI says the port', () => {
+test('the filter dynamic_forward_proxy: of HTTP nothing is left to do', () => {
   const forward = {
     '@type': `${T}.filters.http.dynamic_forward_proxy.v3.FilterConfig`,
     dns_cache_config: { name: 'n' },
   }
   const made = codec(good({}, { filters: [http({ http_filters: [{ name: 'f', typed_config: forward }] })] }).value)
   assert.deepEqual(made.kind === 'http' && made.http.filters, [])
-  const bySni = (more: JsonObject): unknown => {
-    const typed_config = {
-      '@type': `${T}.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig`,
-      dns_cache_config: { name: 'n' },
-      ...more,
-    }
-    const found = codec(good({}, { filters: [{ name: 'sni', typed_config }, tcp] }).value)
-    return found.kind === 'tcp' ? found.tcp.forwardPort : found
-  }
-  assert.equal(bySni({ port_value: 8443 }), 8443)
-  assert.equal(bySni({}), 443)
 })
