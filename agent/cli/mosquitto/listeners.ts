@@ -43,7 +43,7 @@ function convertListener(block: Block, how: How): object | undefined {
   const { report, settings, names } = how
   const of = (name: string): Line | undefined => block.lines.findLast((line) => line.name === name)
   const where = whereOf(block, how)
-  if (!where) return undefined
+  if (!where || isWiderWithout(of, report)) return undefined
   const mqtt: Record<string, unknown> = { anonymous: how.isAnonymous && !of('psk_hint') }
   const hint = of('psk_hint')
   const certificateUser = hint ? undefined : certificateUserOf(of, report)
@@ -84,6 +84,22 @@ function convertListener(block: Block, how: How): object | undefined {
   }
 }
 
+/** What cannot be had keeps clients out, or apart: without it more would come in or be seen, so it is not opened. */
+function isWiderWithout(of: Find, report: Report): boolean {
+  const [required, roots] = [of('require_certificate'), of('cafile')]
+  const asksForOne = required !== undefined && report.bool(required)
+  const [folder, revoked, mounted] = [of('capath'), of('crlfile'), of('mount_point')]
+  if (folder) report.left(folder, 'put the certificates into one file: listeners[].tls.clientRoots')
+  if (mounted)
+    report.left(mounted, 'topics of a listener have no prefix of their own, so it is not opened: give it rules instead')
+  if (revoked && asksForOne)
+    report.left(revoked, 'there is no revocation list for clients, so it is not opened: renew their CA, or use rules')
+  else if (revoked) report.same(revoked, 'clients are not asked for certificates (require_certificate)')
+  const isUnverified = asksForOne && !roots && of('psk_hint') === undefined
+  if (isUnverified) report.left(required, 'nothing says whose certificates count (cafile), so it is not opened')
+  return mounted !== undefined || (revoked !== undefined && asksForOne) || isUnverified
+}
+
 /** With per_listener_settings one without a password file takes whatever name and password a client says, or nobody. */
 function takesPasswords(of: Find, { isPerListener, settings }: How): boolean {
   if (!isPerListener) return true
@@ -109,6 +125,11 @@ function whereOf({ head, lines }: Block, { isLocalOnly, report }: How): Where | 
   const port = Number(portText)
   if (!Number.isInteger(port) || port < 1 || port > 65_535)
     return report.left(head ?? portLine!, `"${portText}" is no port`)
+  const device = lines.findLast(({ name }) => name === 'bind_interface')
+  if (device && host === undefined) {
+    report.left(device, 'name the address of that interface: listeners[].address; 127.0.0.1 until then')
+    return { port, ...LOCAL }
+  }
   if (isLocalOnly) return { port, ...LOCAL }
   if (host === undefined) return { port, ...ANY }
   if (isIp(host)) return { port, address: host }

@@ -110,3 +110,28 @@ test('a listener with pre-shared keys takes those alone', () => {
     [[], ['2 psk_hint: needs psk_file, so the listener is not opened']],
   )
 })
+
+const TLS = 'listener 8883\nallow_anonymous true\ncertfile /c\nkeyfile /k\n'
+for (const [name, more, left] of [
+  ['topics of its own', 'mount_point plant/7/\n', /^5 mount_point: .*not opened/],
+  [
+    'certificates that may be revoked',
+    'cafile /ca\nrequire_certificate true\ncrlfile /crl\n',
+    /^7 crlfile: .*not opened/,
+  ],
+  ['certificates of a folder', 'capath /ca\nrequire_certificate true\n', /^6 require_certificate: .*not opened/m],
+  ['certificates of nobody', 'require_certificate true\n', /^5 require_certificate: .*not opened/],
+] as const)
+  test(`a listener that would let more in than mosquitto does is not opened: ${name}`, () => {
+    const found = imported(TLS + more)
+    assert.deepEqual(found.yaml.listeners, [])
+    assert.match(found.left.join('\n'), left)
+  })
+
+test('a listener of one interface is for this machine until its address is named', () => {
+  const { yaml, left } = imported('allow_anonymous true\nlistener 1883\nbind_interface eth1\n')
+  assert.equal(yaml.listeners[0]!['address'], '127.0.0.1')
+  assert.match(left.join(), /^3 bind_interface: name the address/)
+  const named = imported('allow_anonymous true\nlistener 1883 10.0.0.1\nbind_interface eth1\n')
+  assert.deepEqual([named.yaml.listeners[0]!['address'], named.left], ['10.0.0.1', []])
+})
