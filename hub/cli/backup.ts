@@ -1,48 +1,69 @@
-/** `meshlet-hub backup`: one folder with all that a hub cannot make anew. */
+/** `meshlet-hub backup`: one file with all that a hub cannot make anew, and its configuration. */
+import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { MeshError } from '../../core/errors.ts'
+import { asOwner } from '../../core/os/as-owner.ts'
+import { writeArchive, type ArchivedFile } from '../registry/archive.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { withState } from './open.ts'
+import { loadNativeBinding, noteByOperator, withState } from './open.ts'
 import type { Io } from './io.ts'
 
-/** Rejects with MESH_CONFIG_INVALID when the folder is there already, MESH_STATE_UNUSABLE when it cannot be written. */
-export async function makeBackup(folder: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const whole = path.resolve(folder)
-  withState(o.config, ({ config, registry }) => {
-    if (fs.existsSync(whole))
-      throw new MeshError('MESH_CONFIG_INVALID', `${folder} is there already; name a new folder`)
-    // A name that does not exist yet, so that only what this command has made is deleted when it fails.
-    let beside: string | undefined
+/** Folders of the archive: the CA with the token key, and the resources. */
+export const CA = 'ca/'
+export const RESOURCES = 'resources/'
+export const CONFIG = 'hub.yaml'
+/** Of the resources; more is not a folder of resources. */
+const MAX_BYTES = 512 * 1024 * 1024
+
+/** Rejects with MESH_CONFIG_INVALID when the file is there already, MESH_STATE_UNUSABLE when it cannot be written. */
+export async function makeBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
+  const whole = path.resolve(name)
+  withState(o.config, (state) => {
+    const { config, registry, caFolder } = state
+    if (fs.existsSync(whole)) throw new MeshError('MESH_CONFIG_INVALID', `${name} is there already; name a new file`)
+    for (const folder of [caFolder, config.resources])
+      if (whole.startsWith(path.resolve(folder) + path.sep))
+        throw new MeshError('MESH_CONFIG_INVALID', `${name} would be part of what is backed up; name a file elsewhere`)
+    const beside = `${whole}.new-${randomUUID()}`
     try {
-      beside = fs.mkdtempSync(`${whole}.new-`)
-      fs.cpSync(path.join(config.state, 'ca'), path.join(beside, 'ca'), { recursive: true })
-      registry.copyTo(path.join(beside, 'registry.db'))
-      fs.chmodSync(path.join(beside, 'registry.db'), 0o600)
-      syncAll(beside)
+      noteByOperator(state, io, { event: 'hub.backup', subject: whole, detail: '' })
+      const files = [
+        ...asOwner(config.state, () => readFolder(caFolder, CA)),
+        ...readFolder(config.resources, RESOURCES),
+        { name: CONFIG, content: fs.readFileSync(o.config) },
+      ]
+      writeArchive(beside, { registry, files, nativeBinding: loadNativeBinding(config) })
+      syncOne(beside)
       fs.renameSync(beside, whole)
+      syncOne(path.dirname(whole))
     } catch (cause) {
-      if (beside !== undefined) fs.rmSync(beside, { recursive: true, force: true })
-      throw cause instanceof MeshError
+      if (fs.existsSync(beside)) fs.rmSync(beside)
+      throw cause instanceof MeshError && cause.code === 'MESH_CONFIG_INVALID'
         ? cause
-        : new MeshError('MESH_STATE_UNUSABLE', `the backup cannot be written to ${folder}`, { cause })
+        : new MeshError('MESH_STATE_UNUSABLE', `the backup cannot be written to ${name}`, { cause })
     }
   })
-  io.out(`${folder}: CA, token key and registry; keep it as secret as the hub itself\n`)
+  io.out(`${name}: CA, token key, registry and configuration; keep it as secret as the hub itself\n`)
   return 0
 }
 
-/** Synced before it is renamed: after a power cut the backup is complete or absent. */
-function syncAll(folder: string): void {
-  for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
-    const name = path.join(folder, entry.name)
-    if (entry.isDirectory()) syncAll(name)
-    else syncOne(name)
-  }
-  syncOne(folder)
+function readFolder(folder: string, prefix: string): readonly ArchivedFile[] {
+  let bytes = 0
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => {
+      const file = path.join(entry.parentPath, entry.name)
+      const content = fs.readFileSync(file)
+      bytes += content.length
+      if (bytes > MAX_BYTES) throw new MeshError('MESH_CONFIG_INVALID', `${folder} holds more than ${MAX_BYTES} bytes`)
+      return { name: prefix + path.relative(folder, file), content }
+    })
 }
 
-function syncOne(name: string): void {
+/** Synced before it is renamed: after a power cut the backup is complete or absent. */
+export function syncOne(name: string): void {
   const handle = fs.openSync(name, 'r')
   try {
     fs.fsyncSync(handle)

@@ -47,7 +47,7 @@ export function openStoredCa({ config, registry, caFolder }: State): Ca {
 
 /** Writes down what whoever types commands has done. */
 export function noteByOperator(
-  { registry }: State,
+  { registry }: Pick<State, 'registry'>,
   io: Pick<Io, 'operator'>,
   done: { readonly event: AuditEvent; readonly subject: string; readonly detail: string },
 ): void {

@@ -142,11 +142,17 @@ function addRoots(program: Command, io: Io, done: Finish): void {
 function addBackup(program: Command, io: Io, done: Finish): void {
   program
     .command('backup')
-    .description('copy CA, token key and registry into a new folder, beside a hub that may be running')
-    .argument('<folder>', 'must not exist; to restore, put it in the place of `state` while the hub is stopped')
+    .description('put CA, token key, registry and configuration into one new file, beside a hub that may be running')
+    .argument('<file>', 'must not exist')
     .addOption(config())
-    .action(async (folder: string, o: { config: string }) =>
-      done((await import('./backup.ts')).makeBackup(folder, o, io)),
+    .action(async (file: string, o: { config: string }) => done((await import('./backup.ts')).makeBackup(file, o, io)))
+  program
+    .command('restore')
+    .description('put the state of a backup in the place of what is there, while the hub is stopped')
+    .argument('<file>', 'of `meshlet-hub backup`')
+    .addOption(config())
+    .action(async (file: string, o: { config: string }) =>
+      done((await import('./restore.ts')).restoreBackup(file, o, io)),
     )
 }
 

@@ -257,6 +257,34 @@ export class Registry implements Disposable {
       most,
     ).map(({ serial }) => serial)
   }
+  /** What `other` has revoked is revoked here, too. @returns how many tokens, certificates and devices that were not */
+  takeRevocations(other: Registry): number {
+    const all = <T>(sql: string): T[] => other.#all<T>(sql)
+    return this.#sql.transaction(() => {
+      let taken = 0
+      for (const { id, ms } of all<Revoked>(
+        'SELECT jti AS id, revoked_ms AS ms FROM tokens WHERE revoked_ms IS NOT NULL',
+      ))
+        taken += this.#run('UPDATE tokens SET revoked_ms = ? WHERE jti = ? AND revoked_ms IS NULL', ms, id)
+      for (const { id, ms } of all<Revoked>(
+        'SELECT serial AS id, revoked_ms AS ms FROM certificates WHERE revoked_ms IS NOT NULL',
+      ))
+        taken += this.#run('UPDATE certificates SET revoked_ms = ? WHERE serial = ? AND revoked_ms IS NULL', ms, id)
+      for (const { id, ms } of all<Revoked>(
+        "SELECT name AS id, coalesce(revoked_ms, cloned_ms, 0) AS ms FROM enrollments WHERE state <> 'active'",
+      )) {
+        taken += this.#run(
+          "UPDATE enrollments SET state = 'revoked', revoked_ms = ? WHERE name = ? AND state = 'active'",
+          ms,
+          id,
+        )
+        const holder = KEY_HOLDER + (this.enrollments.byName(id)?.keyId ?? '')
+        taken += this.#run('UPDATE certificates SET revoked_ms = ? WHERE device = ? AND revoked_ms IS NULL', ms, holder)
+      }
+      return taken
+    })
+  }
+
   /** Who has the name by streams of its own. */
   holderOf(name: string): string | undefined {
     return (
@@ -316,6 +344,7 @@ function whyNotOfKey({ keyId, state }: Enrollment, holder: string): string | und
   return holder === KEY_HOLDER + keyId ? undefined : 'belongs to a device with a key of its own'
 }
 
+type Revoked = { readonly id: string; readonly ms: number }
 type NewToken = Omit<TokenRow, 'uses' | 'revokedMs' | 'hash' | 'cidrs' | 'labels' | 'approval'> &
   Partial<Pick<TokenRow, 'hash' | 'cidrs' | 'labels' | 'approval'>>
 type StoredToken = Omit<TokenRow, 'cidrs' | 'labels' | 'approval'> & {

@@ -121,47 +121,6 @@ test('one hub holds the state; its end, and a folder where none has run, are tol
   assert.equal(isRunning(folder, undefined), false)
 })
 
-test('backup holds CA, token key and registry; a hub on it knows its devices and its revocations', async (t) => {
-  const { cli, config, folder } = made(t)
-  await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')
-  const [{ jti }] = JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as [{ jti: string }]
-  await cli('token', 'revoke', jti, '-c', config)
-  assert.equal((await cli('backup', `${folder}/copy`, '-c', config)).code, 0)
-  assert.equal((await cli('backup', `${folder}/copy`, '-c', config)).code, 2, 'it overwrites nothing')
-  assert.equal(fs.statSync(`${folder}/copy`).mode & 0o777, 0o700)
-  fs.rmSync(`${folder}/state`, { recursive: true })
-  fs.renameSync(`${folder}/copy`, `${folder}/state`)
-  assert.match((await cli('token', 'list', '-c', config)).out, new RegExp(`${jti} .*revoked`))
-})
-
-test('a backup deletes nothing that is not its own, whatever the folder is called; what fails leaves nothing behind', async (t) => {
-  const { cli, config, folder } = made(t)
-  await cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--node', 'gw-1')
-  fs.mkdirSync(`${folder}/copy.new`)
-  fs.writeFileSync(`${folder}/copy.new/mine`, 'mine')
-  assert.equal((await cli('backup', `${folder}/copy/`, '-c', config)).code, 0, 'a slash at the end')
-  assert.equal(fs.readFileSync(`${folder}/copy.new/mine`, 'utf8'), 'mine')
-  assert.equal(
-    (await cli('backup', `${folder}/state/backup`, '-c', config)).code,
-    0,
-    'in the state folder, as the runbook has it',
-  )
-  assert.equal((await cli('token', 'list', '-c', config)).code, 0)
-  const before = fs.readdirSync(folder)
-  for (const bad of [`${folder}/nowhere/copy`, `${folder}/state/ca/copy`, `${folder}/hub.yaml/copy`, '/proc/copy']) {
-    const { code, err } = await cli('backup', bad, '-c', config)
-    assert.deepEqual([code, err.split('\n').length], [1, 2], err)
-    assert.match(err, /MESH_STATE_UNUSABLE: the backup cannot be written/)
-  }
-  assert.deepEqual(
-    [fs.readdirSync(folder), fs.readdirSync(`${folder}/state/ca`)],
-    [
-      before,
-      ['root-cert.pem', 'root-key.pem', 'token-key.pem'].filter((name) => fs.existsSync(`${folder}/state/ca/${name}`)),
-    ],
-  )
-})
-
 test("what root does beside the hub stays the hub's", async (t) => {
   const { cli, config, folder } = made(t)
   fs.chmodSync(folder, 0o755)

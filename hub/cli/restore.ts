@@ -1,0 +1,110 @@
+/**
+ * `meshlet-hub restore`: the state of a backup, in the place of what is there. Who was thrown out since stays out, as
+ * far as the registry of before can still be read; devices, which are further than the backup, each go on once.
+ */
+import { randomUUID } from 'node:crypto'
+import fs from 'node:fs'
+import path from 'node:path'
+import { MeshError } from '../../core/errors.ts'
+import { asOwner } from '../../core/os/as-owner.ts'
+import { systemDisk } from '../../core/os/disk.ts'
+import { readArchive, type ArchivedFile } from '../registry/archive.ts'
+import { Registry } from '../registry/registry.ts'
+import { isRunning } from '../registry/running.ts'
+import { readHubConfig, type HubConfig } from '../config.ts'
+import type { ExitCode } from '../../core/cli/exit.ts'
+import { CA, CONFIG, RESOURCES, syncOne } from './backup.ts'
+import { loadNativeBinding, noteByOperator } from './open.ts'
+import type { Io } from './io.ts'
+
+const REGISTRY = 'registry.db'
+
+/** Rejects with MESH_STATE_IN_USE while a hub runs, MESH_CONFIG_INVALID for what is no backup, MESH_STATE_UNUSABLE. */
+export async function restoreBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
+  const config = readHubConfig(o.config, systemDisk)
+  fs.mkdirSync(config.state, { recursive: true, mode: 0o700 })
+  const nativeBinding = loadNativeBinding(config)
+  const done = asOwner(config.state, () => {
+    if (isRunning(config.state, nativeBinding) === true)
+      throw new MeshError('MESH_STATE_IN_USE', `a hub runs on ${config.state}; stop it first`)
+    return replaceState(path.resolve(name), config, { nativeBinding, io })
+  })
+  const resources = putResources(config, done.files)
+  const same = done.files.find((f) => f.name === CONFIG)?.content.equals(fs.readFileSync(o.config))
+  io.out(
+    `restored: ${config.state}; ${done.kept} revocation(s) of before were kept, each device goes on once with what it has; ${resources}${same === false ? '; hub.yaml of the backup was another, and is left as it is here' : ''}\n`,
+  )
+  return 0
+}
+
+type Restored = { readonly files: readonly ArchivedFile[]; readonly kept: number }
+
+function replaceState(file: string, { state }: HubConfig, p: { nativeBinding: object | undefined; io: Io }): Restored {
+  const beside = path.join(state, `restore-${randomUUID()}`)
+  fs.mkdirSync(beside, { mode: 0o700 })
+  try {
+    const files = readArchive(file, { registryFile: path.join(beside, REGISTRY), nativeBinding: p.nativeBinding })
+    fs.mkdirSync(path.join(beside, 'ca'), { mode: 0o700 })
+    for (const { name, content } of files) {
+      if (!name.startsWith(CA)) continue
+      const target = path.join(beside, 'ca', path.basename(name))
+      fs.writeFileSync(target, content, { mode: 0o600 })
+      syncOne(target)
+    }
+    const kept = finishRegistry(path.join(beside, REGISTRY), path.join(state, REGISTRY), { ...p, file })
+    swap(state, beside)
+    return { files, kept }
+  } finally {
+    fs.rmSync(beside, { recursive: true, force: true })
+  }
+}
+
+/** @returns how much of what was revoked since is revoked in it now, too */
+function finishRegistry(
+  restored: string,
+  before: string,
+  p: { readonly nativeBinding: object | undefined; readonly io: Io; readonly file: string },
+): number {
+  using registry = new Registry(restored, p.nativeBinding)
+  registry.enrollments.resyncAll()
+  registry.nobodyConnected()
+  const kept = takeRevocations(registry, before, p.nativeBinding)
+  const detail = `${kept} revocation(s) of before kept`
+  noteByOperator({ registry }, p.io, { event: 'hub.restored', subject: p.file, detail })
+  return kept
+}
+
+function takeRevocations(registry: Registry, before: string, nativeBinding: object | undefined): number {
+  if (!fs.existsSync(before)) return 0
+  try {
+    using old = new Registry(before, nativeBinding)
+    return registry.takeRevocations(old)
+  } catch {
+    // What is to be replaced may be damaged: that is why it is.
+    return 0
+  }
+}
+
+/** The CA first: without the registry beside it no certificate is believed. */
+function swap(state: string, beside: string): void {
+  const old = path.join(state, `before-restore-${randomUUID()}`)
+  fs.mkdirSync(old, { mode: 0o700 })
+  for (const name of ['ca', REGISTRY, `${REGISTRY}-wal`, `${REGISTRY}-shm`])
+    if (fs.existsSync(path.join(state, name))) fs.renameSync(path.join(state, name), path.join(old, name))
+  for (const name of ['ca', REGISTRY]) fs.renameSync(path.join(beside, name), path.join(state, name))
+  syncOne(state)
+}
+
+/** Only where there are none: what an operator has written since is not written over. */
+function putResources({ resources }: HubConfig, files: readonly ArchivedFile[]): string {
+  const own = files.filter(({ name }) => name.startsWith(RESOURCES))
+  if (fs.existsSync(resources) && fs.readdirSync(resources).length > 0) return `${resources} is left as it is`
+  for (const { name, content } of own) {
+    const target = path.join(resources, name.slice(RESOURCES.length))
+    // A backup that somebody else made must not write elsewhere.
+    if (!path.resolve(target).startsWith(path.resolve(resources) + path.sep)) continue
+    fs.mkdirSync(path.dirname(target), { recursive: true })
+    fs.writeFileSync(target, content)
+  }
+  return `${own.length} resource file(s) put to ${resources}`
+}
