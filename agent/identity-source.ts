@@ -79,10 +79,9 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
   const manager = new CertManager({
     ...v,
     store,
-    authority:
-      control.hub?.certificates === 'hub'
-        ? createHubAuthority(control.hub, { config, disk, clock, findProxy, certificateClock: v.floor })
-        : createAuthority(plane, clock, () => manager.current()),
+    authority: control.hub
+      ? createHubAuthority(control.hub, { config, disk, clock, findProxy, certificateClock: v.floor })
+      : createAuthority(plane, clock, () => manager.current()),
     token: () => plane.token(),
     spiffeUri: formatSpiffeUri(config.node),
     ttlSec: control.certificateTtlSec,

@@ -149,8 +149,8 @@ function writeDown(
     control: {
       address,
       roots,
-      ...(control.certificates === 'hub' ? { trustBundle: true } : { token: path.join(folder, 'workload-token') }),
-      hub: { url: p.url.origin, roots: hubRoots, certificates: control.certificates },
+      trustBundle: true,
+      hub: { url: p.url.origin, roots: hubRoots },
     },
   })
   const loaded = loadConfig(text)

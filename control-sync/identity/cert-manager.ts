@@ -31,6 +31,8 @@ const LOOK_MS = 60_000
  */
 const RETRY_PART = 4
 const MIN_RETRY_MS = 1_000
+/** So long a certificate counts as just received. */
+const FRESH_MS = 30_000
 
 export type CertManagerOptions = {
   readonly store: IdentityStore
@@ -64,6 +66,8 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   #ttlRefused: MeshError | undefined
   #storeError: MeshError | undefined
   #nextLookMs = 0
+  /** Monotonic; of the last answer of the CA. */
+  #receivedAtMs = -Infinity
   /** Ends the wait for the next request. */
   #nap = new AbortController()
   /** The next request is made with the token. */
@@ -142,6 +146,8 @@ export class CertManager implements IdentitySource, AsyncDisposable {
    * is one.
    */
   certificateRefused(): void {
+    // One that has just come is not made better by another: a control plane that takes none must not be asked in a loop.
+    if (this.#o.clock.monotonicMs() - this.#receivedAtMs < FRESH_MS) return
     this.#byToken = true
     this.#nap.abort()
   }
@@ -185,6 +191,7 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       // The key is new, so the signature is: nothing says better how late it is.
       floor.seen(identity.notBeforeMs)
       this.#renewal.received(identity)
+      this.#receivedAtMs = this.#o.clock.monotonicMs()
       this.#take(identity)
       log.info(
         {

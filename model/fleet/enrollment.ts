@@ -9,15 +9,12 @@ export const PROOF_TYPE = 'meshlet-device+jwt'
 export const CHANNEL_BINDING = { label: 'EXPORTER-Channel-Binding', bytes: 32 } as const
 export const JOIN_PATH = '/v1/devices/join'
 export const RENEW_PATH = '/v1/devices/renew'
-export const WORKLOAD_TOKEN_PATH = '/v1/devices/token'
 
 /** Where the device has its configuration from. */
 export type ControlSettings = {
   /** HOST:PORT; without a host, that of the hub's URL. */
   readonly address: string
   readonly rootsPem: string
-  /** `hub`: its certificates; `istiod`: they come from the control plane, and the hub gives tokens for it. */
-  readonly certificates: 'hub' | 'istiod'
 }
 /** The certificate, and what the next renewal must repeat. */
 export type Renewed = {

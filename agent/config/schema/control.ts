@@ -21,11 +21,6 @@ const hub = () =>
     url: z.string().regex(/^https:\/\/[^\s/?#@]+\/?$/, 'must be https://HOST or https://HOST:PORT'),
     /** PEM file with the roots that the hub's certificate is checked against. */
     roots: file(),
-    /**
-     * `hub`: certificates are the hub's, renewed by the device's key. `istiod`: they come from `address`, and the hub
-     * gives the tokens for it, which are kept in `token`.
-     */
-    certificates: z.enum(['hub', 'istiod']).default('hub'),
   })
 
 export const control = () =>

@@ -51,7 +51,7 @@ export const joined = z.object({
   serviceAccount: z.string(),
   trustDomain: z.string(),
   hubRootsPem: z.string(),
-  control: z.object({ address: z.string(), rootsPem: z.string(), certificates: z.enum(['hub', 'istiod']) }),
+  control: z.object({ address: z.string(), rootsPem: z.string() }),
   renewed: renewed.optional(),
 })
 export const errorBody = z.object({

@@ -40,7 +40,7 @@ export async function startHubApi(o: HubApiOptions): Promise<Api | undefined> {
         devices,
         trustDomain,
         hubRootsPem: () => ca.rootsPem,
-        control: () => ({ address: `:${o.grpcPort}`, rootsPem: ca.rootsPem, certificates: 'hub' }),
+        control: () => ({ address: `:${o.grpcPort}`, rootsPem: ca.rootsPem }),
       }),
   })
 }

@@ -69,6 +69,21 @@ function rig(
   return Object.assign(r, { manager })
 }
 
+test('a control plane that refuses whatever comes is not asked in a loop', async (t) => {
+  const r = rig(() => testCa().issue('edge', 'gateway'))
+  t.after(() => r.manager[Symbol.asyncDispose]())
+  r.manager.start()
+  const refuse = async (ms: number): Promise<number> => {
+    r.manager.certificateRefused()
+    await r.clock.advance(ms)
+    return r.asked.length
+  }
+  assert.equal(await refuse(1_000), 1)
+  for (let i = 0; i < 20; i++) assert.equal(await refuse(1_000), 1, 'it has just come')
+  await r.clock.advance(10_000)
+  assert.equal(await refuse(1_000), 2)
+})
+
 test('a certificate that the control plane refuses is replaced at once, by the token', async (t) => {
   const fresh = testCa().issue('edge', 'gateway')
   const r = rig(() => fresh)

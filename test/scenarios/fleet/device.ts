@@ -29,13 +29,18 @@ export function device(t: Finally, { hub }: TestHub): Device {
 }
 
 /** The agent on what `join` has left. */
-export async function startDevice(t: Finally, { file, state }: Device): Promise<TestAgent> {
+export async function startDevice(
+  t: Finally,
+  { file, state }: Device,
+  over: TestAgent['over'] = {},
+): Promise<TestAgent> {
   const yaml = fs
     .readFileSync(file, 'utf8')
     .split('\n')
     .filter((line) => !/^(state|admin):/.test(line))
     .join('\n')
   const agent = new TestAgent(t, yaml)
+  agent.over = over
   // Its own state folder, under the name that a test agent gives it.
   fs.symlinkSync(state, path.join(agent.folder, 'state'))
   await agent.start()
