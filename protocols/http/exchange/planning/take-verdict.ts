@@ -29,13 +29,10 @@ export function takeVerdict(
       const plan = deny(status, 'MESH_EXT_AUTHZ_DENIED', 'the authorization service refuses the request', state)
       return { ...plan, fields: toAnswerHeaders(verdict.headers), body }
     }
-    case 'too-large':
-      return deny(
-        413,
-        'MESH_EXT_AUTHZ_BODY_TOO_LARGE',
-        'the body is larger than the authorization service takes',
-        state,
-      )
+    case 'too-large': {
+      const why = 'the body is larger than the authorization service takes'
+      return { ...deny(413, 'MESH_EXT_AUTHZ_BODY_TOO_LARGE', why, state), body: 'Payload Too Large' }
+    }
     case 'error':
       if (!authz.failureAllows) return deny(authz.statusOnError, 'MESH_EXT_AUTHZ_UNAVAILABLE', verdict.why, state)
       if (authz.failureIsTold && request.headers)

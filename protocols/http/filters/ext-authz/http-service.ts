@@ -66,7 +66,7 @@ export function readHttpAnswer(
     lines.filter(({ name }) => matchesAny(matches, name)).map((line) => ({ ...line, how }))
   return {
     kind: 'ok',
-    request: [...upstream('set', service.upstream), ...upstream('append', service.upstreamAppended)],
+    request: [...upstream('set', service.upstream), ...upstream('add', service.upstreamAppended)],
     remove: (findHeaderValue(headers, REMOVE) ?? '')
       .split(',')
       .map((name) => name.trim().toLowerCase())

@@ -56,7 +56,7 @@ for (const codec of CODECS) {
     )
     assert.deepEqual(
       ['x-user', 'x-more', 'x-other', 'x-gone', 'host'].map((name) => saw!.headers[name]),
-      ['ann', 'a,b', undefined, undefined, 'a'],
+      ['ann', 'a, b', undefined, undefined, 'a'],
     )
     assert.deepEqual([headers['x-told'], headers['x-other']], ['100%', undefined])
     assert.equal(both.metrics.total('mesh_http_ext_authz_total', { result: 'ok' }), 1)
