@@ -41,6 +41,8 @@ export type Cluster = {
   readonly bindAddress: string | undefined
   /** Of its connections (tcp_keepalive). */
   readonly keepAlive?: KeepAlive
+  /** Its servers are asked who they are, over TCP (istio.metadata_exchange). */
+  readonly exchangesPeers?: boolean
   /** What istiod says of it; absent where it says nothing. */
   readonly mesh?: ClusterMetadata
 }

@@ -82,6 +82,9 @@ export type TelemetrySettings = {
   readonly maxSeries: number
 }
 
+/** ALPN of connections on which both sides say who they are before their first byte. */
+export const PEER_EXCHANGE = 'istio-peer-exchange'
+
 export const DEFAULT_MAX_SERIES = 1_000
 
 /** istio.stats (stats.PluginConfig), of a connection manager or of a filter chain. */

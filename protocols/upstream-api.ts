@@ -50,6 +50,8 @@ export type ConnectOptions = {
    * istio-h2,istio,h2 | istio).
    */
   readonly speaks: 'http1' | 'http2' | 'tcp'
+  /** Whoever connects takes the preamble of `istio-peer-exchange` off, and sends ours. */
+  readonly exchangesPeers?: boolean | undefined
   /** For hash balancers. */
   readonly hash?: bigint | undefined
   readonly avoid?: readonly Endpoint[] | undefined

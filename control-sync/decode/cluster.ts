@@ -21,6 +21,7 @@ import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
 import { decodeDiscovery } from './cluster/discovery.ts'
 import { decodeHealth } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
+import { isPeerExchange } from './telemetry/filters.ts'
 import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { findSkippedExtension } from './fields/skipped.ts'
 import { decodeTransport, decodeTransportMatches, PLAINTEXT } from './cluster/transport.ts'
@@ -42,7 +43,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
     san: http?.upstreamHttpProtocolOptions?.autoSanValidation ?? false,
   }
   const httpAt = at.in('typed_extension_protocol_options').item(HTTP_OPTIONS).in('common_http_protocol_options')
-  reportFilters(at.in('filters'), from.filters)
+  const exchangesPeers = decodeFilters(at.in('filters'), from.filters)
   const header = http?.upstreamHttpProtocolOptions?.overrideAutoSniHeader ?? ''
   if ((auto.sni || auto.san) && !['', ':authority', 'host'].includes(header.toLowerCase())) {
     at.in('typed_extension_protocol_options')
@@ -76,6 +77,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
       from.upstreamBindConfig?.sourceAddress?.address,
     ),
     ...keepAlive(from),
+    ...(exchangesPeers && { exchangesPeers }),
     ...decodeClusterMetadata(from.metadata?.filterMetadata['istio']),
   }
 }
@@ -84,15 +86,18 @@ function wantedMayBe(from: HealthStatusSet | undefined): Pick<Cluster, 'wantedMa
   return from ? { wantedMayBe: new Set(from.statuses.map(decodeHealth)) } : {}
 }
 
-/** Filters of the upstream connection are not run. */
-function reportFilters(at: DecodePath, filters: XCluster['filters']): void {
+/** Of filters of the upstream connection metadata exchange alone is run. @returns whether it is there */
+function decodeFilters(at: DecodePath, filters: XCluster['filters']): boolean {
+  let exchangesPeers = false
   for (const [i, filter] of filters.entries()) {
     const here = at.item(i)
     const what = readEffectiveType(here.in('typed_config'), filter.typedConfig) || filter.name
+    exchangesPeers ||= isPeerExchange(here.in('typed_config'), filter.typedConfig)
     if (DONE_ANYWAY.has(what)) continue
     if (!OBSERVING_NETWORK_FILTERS.has(what)) here.ignore(`the filter ${what} is not implemented`)
     here.skip(findSkippedExtension(what))
   }
+  return exchangesPeers
 }
 
 /**

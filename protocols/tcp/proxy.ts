@@ -8,12 +8,14 @@ import type { TcpProxy } from '../../model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { pickCluster } from '../router.ts'
+import type { OpenConnection } from '../telemetry/tcp.ts'
 import { getTelemetry } from '../telemetry/telemetry.ts'
 import { findRefusal } from '../tls/client.ts'
 import type { Upstreams, UpstreamStream } from '../upstream-api.ts'
 import { getWaiting } from '../waiting.ts'
 import { hash64 } from '../xx-hash.ts'
-import { splice } from './splice.ts'
+import { awaitsPeer, exchangePeers } from './peer-exchange.ts'
+import { splice, type SpliceOptions } from './splice.ts'
 
 /** Envoy's tcp_proxy default. */
 const DEFAULT_IDLE_MS = 3_600_000
@@ -55,8 +57,10 @@ export async function serveTcp(
     return { error }
   }
   conn.upstream = upstream
-  using _ = countOpened(conn, ctx, { cluster, upstream, flags: '-' })
-  const end = await carry(conn, upstream, { idleMs: tcp.idleMs ?? DEFAULT_IDLE_MS, ended: life.ended }, ctx)
+  using counted = countOpened(conn, ctx, { cluster, upstream, flags: '-' })
+  const preambles = exchangePeers(conn, upstream, ctx, (peer) => counted?.peerIs(peer))
+  const how = { idleMs: tcp.idleMs ?? DEFAULT_IDLE_MS, ended: life.ended, ...preambles }
+  const end = await carry(conn, upstream, how, ctx)
   return end === undefined ? ENDED : { error: end }
 }
 
@@ -92,6 +96,7 @@ async function connect(
       return await upstreams.connect(cluster, {
         signal,
         speaks: 'tcp',
+        exchangesPeers: cluster.exchangesPeers,
         originalDst: conn.originalDst,
         client: conn,
         forwardPort: tcp.forwardPort,
@@ -113,27 +118,33 @@ function countOpened(
   conn: Connection,
   ctx: TcpContext,
   o: { readonly cluster: Cluster; readonly upstream?: UpstreamStream; readonly flags: string },
-): Disposable | undefined {
+): OpenConnection | undefined {
   const { stats: filter } = conn.chain
   if (!filter) return undefined
   const isServer = conn.listener.direction === 'inbound'
   const used = o.upstream?.certificates
   const withTls = isServer ? conn.tls !== undefined : (used?.usesIdentity ?? false)
-  return getTelemetry(ctx).tcp.opened(conn, {
+  const ends = {
     filter,
     cluster: o.cluster,
     endpoint: o.upstream?.endpoint,
     ownPrincipal: withTls ? ctx.identity.current()?.spiffeId.uri : undefined,
     peerPrincipal: (isServer ? conn.tls?.peer : used?.peer)?.spiffeId?.uri,
     flags: formatEnvoyFlags(o.flags),
-  })
+  }
+  return getTelemetry(ctx).tcp.opened(conn, ends, o.upstream !== undefined && awaitsPeer(conn, o.upstream))
+}
+
+type Carried = Pick<SpliceOptions, 'nearPreamble' | 'farPreamble'> & {
+  readonly idleMs: number
+  readonly ended: AbortSignal
 }
 
 /** @returns undefined after an end in order, or one of our own */
 async function carry(
   conn: Connection,
   upstream: UpstreamStream,
-  { idleMs, ended }: { readonly idleMs: number; readonly ended: AbortSignal },
+  { idleMs, ended, ...preambles }: Carried,
   ctx: TcpContext,
 ): Promise<MeshError | undefined> {
   let givenUp: MeshError | undefined
@@ -152,6 +163,7 @@ async function carry(
     holder,
     maxBufferBytes: ctx.limits.maxBufferBytes,
     idleMs,
+    ...preambles,
     forwarded: (bytes) => {
       conn.receivedBytes += bytes
     },

@@ -11,6 +11,12 @@ import { Outlet } from '../outlet.ts'
 import type { Holder, Waiting } from '../waiting.ts'
 
 export type SpliceEnd = 'ended' | 'idle' | 'near-failed' | 'far-failed' | 'aborted'
+/** Takes something off in front of the bytes of one side. */
+export type Preamble = {
+  /** @returns what goes on of it; a text: nothing more of this side may */
+  take(chunk: Buffer): Buffer | string
+  end(): Buffer
+}
 export type SpliceOptions = {
   readonly clock: Clock
   /** Ends the pair when nothing has moved for so long, in either direction; undefined = never. */
@@ -22,6 +28,9 @@ export type SpliceOptions = {
   /** Called with the size of each chunk: from `near` to `far`, and back. */
   readonly forwarded: (bytes: number) => void
   readonly returned: (bytes: number) => void
+  /** Of what comes from `near` and from `far`. */
+  readonly nearPreamble?: Preamble | undefined
+  readonly farPreamble?: Preamble | undefined
 }
 
 /**
@@ -31,6 +40,12 @@ export function splice(near: Duplex, far: Duplex, o: SpliceOptions): Promise<Spl
   return new Promise((resolve) => {
     new Splice(near, far, o, resolve).begin()
   })
+}
+
+type Direction = {
+  readonly moved: (bytes: number) => void
+  readonly failed: SpliceEnd
+  readonly preamble: Preamble | undefined
 }
 
 class Splice {
@@ -58,8 +73,9 @@ class Splice {
     const near = this.#near
     const far = this.#far
     const { signal, forwarded, returned } = this.#o
-    this.#carry(near, far, forwarded, 'near-failed')
-    this.#carry(far, near, returned, 'far-failed')
+    const { nearPreamble, farPreamble } = this.#o
+    this.#carry(near, far, { moved: forwarded, failed: 'near-failed', preamble: nearPreamble })
+    this.#carry(far, near, { moved: returned, failed: 'far-failed', preamble: farPreamble })
     // A stream that was paused explicitly does not begin by itself.
     near.resume()
     far.resume()
@@ -69,7 +85,7 @@ class Splice {
     else if (far.destroyed) this.#finish('far-failed')
   }
 
-  #carry(from: Duplex, to: Duplex, moved: (bytes: number) => void, failed: SpliceEnd): void {
+  #carry(from: Duplex, to: Duplex, { moved, failed, preamble }: Direction): void {
     const { clock, maxBufferBytes, waiting } = this.#o
     const outlet = new Outlet(to, maxBufferBytes, this.#o, () => {
       this.#movedAtMs = clock.monotonicMs()
@@ -79,7 +95,9 @@ class Splice {
       this.#movedAtMs = clock.monotonicMs()
       moved(chunk.length)
       waiting.received(chunk.length)
-      to.write(chunk)
+      const rest = preamble ? preamble.take(chunk) : chunk
+      if (typeof rest === 'string') this.#finish(failed)
+      else if (rest.length > 0) to.write(rest)
       if (outlet.isFull()) from.pause()
     })
     // A direction is over when its bytes have left, not when they have come.
@@ -87,6 +105,8 @@ class Splice {
       if (--this.#directionsLeft === 0) this.#finish('ended')
     })
     const onEnd = guard('tcp', this.#defect, () => {
+      const rest = preamble?.end()
+      if (rest && rest.length > 0) to.write(rest)
       to.end(onLeft)
     })
     const onError = guard('tcp', this.#defect, () => this.#finish(failed))

@@ -15,8 +15,12 @@ export const MAX_METADATA_LENGTH = 4 * 1024
  */
 export function parsePeerMetadata(text: string): Workload | undefined {
   if (text === '' || text.length > MAX_METADATA_LENGTH) return undefined
-  const fields = decodeStruct(Buffer.from(text, 'base64'))
-  if (!fields || Object.keys(fields).length === 0) return undefined
+  return readPeerFields(decodeStruct(Buffer.from(text, 'base64')))
+}
+
+/** @returns undefined for anything else than fields of a workload */
+export function readPeerFields(fields: Json): Workload | undefined {
+  if (!isObject(fields) || Object.keys(fields).length === 0) return undefined
   const labels = fields['LABELS']
   const label = (name: string): string => (isObject(labels) ? asText(labels[name]) : '')
   return {
@@ -32,6 +36,10 @@ export function parsePeerMetadata(text: string): Workload | undefined {
 
 /** The same for our own side. In the order of the keys, as Istio writes it. */
 export function formatPeerMetadata(own: Workload): string {
+  return encodeStruct(listPeerFields(own)).finish().toString('base64')
+}
+
+export function listPeerFields(own: Workload): { readonly [key: string]: Json } {
   const labels = {
     app: own.app,
     'service.istio.io/canonical-name': own.canonicalService,
@@ -44,7 +52,7 @@ export function formatPeerMetadata(own: Workload): string {
     NAMESPACE: own.namespace,
     WORKLOAD_NAME: own.name,
   }
-  return encodeStruct(withoutEmpty(fields)).finish().toString('base64')
+  return withoutEmpty<Json>(fields)
 }
 
 const withoutEmpty = <T>(fields: Readonly<Record<string, T>>): Record<string, T> =>

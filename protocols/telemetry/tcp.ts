@@ -20,7 +20,10 @@ export type TcpEnds = {
   readonly flags: string
 }
 
-type Open = { readonly cells: TcpCells; sentBytes: number; receivedBytes: number }
+/** `cells` undefined: who the peer is has not been said yet. */
+type Open = { cells: TcpCells | undefined; sentBytes: number; receivedBytes: number }
+/** `peerIs`: it has said who it is, or that it will not. Disposed of when the connection has ended. */
+export type OpenConnection = Disposable & { peerIs(peer: Workload | undefined): void }
 
 export class TcpConnections {
   readonly #own: Workload
@@ -32,16 +35,23 @@ export class TcpConnections {
     this.#series = series
   }
 
-  /** @returns to be disposed of when the connection has ended */
-  opened(conn: Connection, ends: TcpEnds): Disposable {
-    const open: Open = { cells: this.#cells(conn, ends), sentBytes: 0, receivedBytes: 0 }
-    if (open.cells.opened) open.cells.opened.value++
+  /** @param awaitsPeer it counts as opened when the peer has said who it is, or when it ends, as in Istio */
+  opened(conn: Connection, ends: TcpEnds, awaitsPeer = false): OpenConnection {
+    const open: Open = { cells: undefined, sentBytes: 0, receivedBytes: 0 }
+    const peerIs = (peer: Workload | undefined): void => {
+      if (open.cells) return
+      open.cells = this.#cells(conn, ends, peer)
+      if (open.cells.opened) open.cells.opened.value++
+    }
+    if (!awaitsPeer) peerIs(undefined)
     this.#open.set(conn, open)
     return {
+      peerIs,
       [Symbol.dispose]: () => {
         if (!this.#open.delete(conn)) return
+        peerIs(undefined)
         count(conn, open)
-        if (open.cells.closed) open.cells.closed.value++
+        if (open.cells?.closed) open.cells.closed.value++
       },
     }
   }
@@ -51,10 +61,12 @@ export class TcpConnections {
     for (const [conn, open] of this.#open) count(conn, open)
   }
 
-  #cells(conn: Connection, { filter, cluster, endpoint, ownPrincipal, peerPrincipal, flags }: TcpEnds): TcpCells {
+  #cells(conn: Connection, ends: TcpEnds, said: Workload | undefined): TcpCells {
+    const { filter, cluster, endpoint, ownPrincipal, peerPrincipal, flags } = ends
     const reporter = conn.listener.direction === 'inbound' ? 'destination' : 'source'
     const peer =
-      reporter === 'source' && endpoint?.workload !== undefined ? parseEndpointWorkload(endpoint.workload) : undefined
+      said ??
+      (reporter === 'source' && endpoint?.workload !== undefined ? parseEndpointWorkload(endpoint.workload) : undefined)
     const service = findService(cluster, '', '')
     const labels = {
       ...deriveLabels({ reporter, own: this.#own, peer, ownPrincipal, peerPrincipal, service }),
@@ -67,6 +79,7 @@ export class TcpConnections {
 
 function count(conn: Connection, open: Open): void {
   const { cells, sentBytes, receivedBytes } = open
+  if (!cells) return
   if (cells.sentBytes) cells.sentBytes.value += conn.sentBytes - sentBytes
   if (cells.receivedBytes) cells.receivedBytes.value += conn.receivedBytes - receivedBytes
   open.sentBytes = conn.sentBytes

@@ -13,6 +13,7 @@ import type { Context } from '../context.ts'
 import { formatLabels } from './labels.ts'
 import { PEER_METADATA, PEER_METADATA_ID } from './exchange-headers.ts'
 import { formatPeerMetadata } from './peer.ts'
+import { encodePreamble } from './peer-preamble.ts'
 import { HttpGroup, type Memo } from './http-group.ts'
 import { IstioSeries } from './series.ts'
 import { TcpConnections } from './tcp.ts'
@@ -60,6 +61,11 @@ export class Telemetry {
     if (tellsServer === undefined || cluster.mesh?.withoutExchange) return
     if (tellsServer === 'mesh' && (cluster.mesh?.isExternal || cluster.name === 'PassthroughCluster')) return
     headers.push(PEER_METADATA_ID, this.#nodeId(), PEER_METADATA, this.#ownMetadata())
+  }
+
+  /** Before the first byte of a connection on which both say who they are. */
+  get preamble(): Buffer {
+    return encodePreamble(this.own, this.#nodeId())
   }
 
   /** Puts it into the head of an answer: what was asked for by what the request said. */

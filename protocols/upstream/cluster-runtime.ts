@@ -226,6 +226,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         address: endpoint.address,
         port: endpoint.port,
         speaks: options.speaks,
+        exchangesPeers: options.exchangesPeers,
         host: options.host,
         through: options.through,
         makeHeader: options.makeHeader,

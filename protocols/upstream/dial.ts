@@ -22,6 +22,7 @@ import { openTunnel } from '../http/connect-proxy.ts'
 import { isDirect } from '../../model/ip.ts'
 import { dialFirst } from './happy-eyeballs.ts'
 import { writeProxyHeader } from './proxy-header.ts'
+import { PEER_EXCHANGE } from '../../model/telemetry.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
 
 export type Dialed = {
@@ -34,6 +35,7 @@ export type DialOptions = {
   readonly address: string
   readonly port: number
   readonly speaks: ConnectOptions['speaks']
+  readonly exchangesPeers?: boolean | undefined
   readonly host: string | undefined
   readonly through?: ConnectOptions['through']
   readonly makeHeader?: ConnectOptions['makeHeader']
@@ -85,7 +87,7 @@ export async function dial(
     validity: ctx.identity.validity,
     clock: ctx.clock,
     signal: o.signal,
-    alpn: alpnFor(tls, o.speaks),
+    alpn: alpnFor(tls, o),
     serverName,
     mustBe,
     sessionKey: `${o.address}:${o.port}`,
@@ -205,9 +207,12 @@ async function connected(
 }
 
 /** Peers of the mesh are told what is spoken inside; others get what the cluster configures. */
-function alpnFor(tls: UpstreamTls, speaks: ConnectOptions['speaks']): readonly string[] {
+function alpnFor(
+  tls: UpstreamTls,
+  { speaks, exchangesPeers }: Pick<DialOptions, 'speaks' | 'exchangesPeers'>,
+): readonly string[] {
   if (tls.certificate?.from === 'workload' || tls.alpnProtocols.some((p) => p.startsWith('istio')))
-    return MESH_ALPN[speaks]
+    return exchangesPeers ? [PEER_EXCHANGE, ...MESH_ALPN[speaks]] : MESH_ALPN[speaks]
   if (tls.alpnProtocols.length > 0) return tls.alpnProtocols
   return speaks === 'http2' ? ['h2'] : []
 }

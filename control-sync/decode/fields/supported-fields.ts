@@ -101,7 +101,9 @@ const TABLE: Record<string, string> = {
   // Bytes of TCP are counted when somebody asks, and series stay.
   'stats.PluginConfig': 'disable_host_header_fallback tcp_reporting_duration metrics',
   'stats.MetricConfig': 'dimensions name tags_to_remove match drop',
-  'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig': 'emit_filter_state',
+  // What else it says is about statistics that Envoy alone has.
+  'envoy.extensions.filters.http.grpc_stats.v3.FilterConfig':
+    'emit_filter_state stats_for_all_methods enable_upstream_stats replace_dots_in_grpc_service_name',
   'io.istio.http.peer_metadata.Config':
     'downstream_discovery upstream_discovery downstream_propagation upstream_propagation',
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz':

@@ -21,7 +21,7 @@ import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_s
 import { DownstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any.ts'
 import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
-import { FoundFilters, type ChainFilters } from './network-filters.ts'
+import { FoundFilters, removePreamble, type ChainFilters } from './network-filters.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeHttpManager } from './http.ts'
 import type { Unknown } from '../fields/known-filters.ts'
@@ -45,17 +45,22 @@ export function filterChain(at: DecodePath, from: XFilterChain, unknown: Unknown
       match = chainMatch(at.in('filter_chain_match'), from.filterChainMatch)
       refuse(at, FilterChainSchema, from)
       const socket = transport(at.in('transport_socket'), from)
-      const { codec, ...filters } = networkFilters(at.in('filters'), from.filters, unknown)
+      const { codec, exchangesPeers, ...filters } = networkFilters(at.in('filters'), from.filters, unknown)
       return {
         name: from.name,
         match,
-        tls: typeof socket === 'object' ? socket.tls : undefined,
+        tls: tlsOf(socket, exchangesPeers && codec.kind === 'tcp'),
         ...filters,
         codec: typeof socket === 'string' ? { kind: 'blocked', reason: socket } : codec,
       }
     },
     (reason) => blockChain(from.name, match, reason),
   )
+}
+
+function tlsOf(socket: ReturnType<typeof transport>, exchangesPeers: boolean): DownstreamTls | undefined {
+  if (typeof socket !== 'object' || !socket.tls) return undefined
+  return exchangesPeers ? socket.tls : removePreamble(socket.tls)
 }
 
 export function blockChain(name: string, match: FilterChainMatch, reason: string): FilterChain {
@@ -129,7 +134,7 @@ function networkFilters(
   at: DecodePath,
   filters: readonly Filter[],
   unknown: Unknown,
-): ChainFilters & Pick<FilterChain, 'codec'> {
+): ChainFilters & Pick<FilterChain, 'codec'> & { readonly exchangesPeers: boolean } {
   const found = new FoundFilters(filters.at(-1)?.name === MQTT_FILTER)
   let blockedBy: string | undefined
   for (const [i, filter] of filters.entries()) {
@@ -140,6 +145,7 @@ function networkFilters(
       if (i < filters.length - 1) at.item(i + 1).issue('stands behind the filter that ends the chain')
       return {
         ...found.ofChain(),
+        exchangesPeers: found.exchangesPeers,
         codec: blockedBy === undefined ? found.withFilters(codec) : { kind: 'blocked', reason: blockedBy },
       }
     }
@@ -152,6 +158,7 @@ function networkFilters(
   }
   return {
     policies: [],
+    exchangesPeers: false,
     codec: { kind: 'blocked', reason: blockedBy ?? 'the chain has no filter that meshlet can end it with' },
   }
 }

@@ -4,7 +4,8 @@ import type { ConnectionAuthz } from '../../../model/http/ext-authz.ts'
 import type { ConnectionLimit } from '../../../model/http/rate-limit.ts'
 import type { Codec, FilterChain } from '../../../model/listener.ts'
 import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
-import type { StatsFilter } from '../../../model/telemetry.ts'
+import { PEER_EXCHANGE, type StatsFilter } from '../../../model/telemetry.ts'
+import type { DownstreamTls } from '../../../model/tls.ts'
 import type { Filter } from '../../../proto/gen/envoy/config/listener/v3/listener_components_pb.ts'
 import { ExtAuthzSchema } from '../../../proto/gen/envoy/extensions/filters/network/ext_authz/v3/ext_authz_pb.ts'
 import {
@@ -19,7 +20,7 @@ import { findSkippedExtension } from '../fields/skipped.ts'
 import { resolveStruct } from '../fields/typed-struct.ts'
 import { decodePolicy } from '../policy.ts'
 import { decodeConnectionLimit } from '../rate-limit/connections.ts'
-import { decodeStats } from '../telemetry/filters.ts'
+import { decodeStats, isPeerExchange } from '../telemetry/filters.ts'
 import { decodeConnectionAuthz } from './connection-authz.ts'
 
 export type ChainFilters = Pick<FilterChain, 'policies' | 'limits' | 'authz' | 'stats'>
@@ -32,6 +33,8 @@ export class FoundFilters {
   #stats: StatsFilter | undefined
   #bySni = false
   #forwardPort: number | undefined
+  /** The chain takes a preamble in front of the bytes of a connection (istio.metadata_exchange). */
+  exchangesPeers = false
 
   /** @param isMqtt what ends the chain speaks MQTT */
   constructor(isMqtt: boolean) {
@@ -48,6 +51,7 @@ export class FoundFilters {
     }
     if (OBSERVING_NETWORK_FILTERS.has(type)) {
       this.#stats ??= decodeStats(here, found)
+      this.exchangesPeers ||= isPeerExchange(here, found)
       if (!DONE_ANYWAY.has(type)) at.skip(findSkippedExtension(type))
       return true
     }
@@ -101,4 +105,9 @@ function sniForwardPort(at: DecodePath, { portSpecifier: by }: SniForwardProxy):
   const port = by.case === 'portValue' ? by.value : 443
   if (port < 1 || port > 65_535) at.in('port_value').issue('must be 1 to 65535')
   return port
+}
+
+/** Nobody is promised a preamble that only metadata exchange takes from in front of the application's bytes. */
+export function removePreamble(tls: DownstreamTls): DownstreamTls {
+  return { ...tls, alpnProtocols: tls.alpnProtocols.filter((name) => name !== PEER_EXCHANGE) }
 }

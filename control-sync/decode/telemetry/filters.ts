@@ -8,6 +8,7 @@ import {
   GRPC_METRICS,
   HTTP_METRICS,
   ISTIO_LABELS,
+  PEER_EXCHANGE,
   TCP_METRICS,
   type IstioMetric,
   type MetadataExchange,
@@ -16,7 +17,7 @@ import {
 import { FilterConfigSchema } from '../../../proto/gen/envoy/extensions/filters/http/grpc_stats/v3/config_pb.ts'
 import { ConfigSchema, type Config } from '../../../proto/gen/istio/peer_metadata/config_pb.ts'
 import { PluginConfigSchema, type MetricConfig, type PluginConfig } from '../../../proto/gen/istio/stats/config_pb.ts'
-import { readTypeName, unpackStruct } from '../fields/any.ts'
+import { readEffectiveType, readTypeName, unpackStruct } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
 
 const METRICS: readonly IstioMetric[] = [...HTTP_METRICS, ...GRPC_METRICS, ...TCP_METRICS]
@@ -100,6 +101,14 @@ export function decodeExchange(at: DecodePath, any: Any | undefined): MetadataEx
     tellsServer: server.case === undefined ? undefined : server.value.skipExternalClusters ? 'mesh' : 'all',
     tellsClient: tells(from.downstreamPropagation).case !== undefined,
   }
+}
+
+/** The network filter of that name, of TCP. */
+export function isPeerExchange(at: DecodePath, any: Any | undefined): boolean {
+  if (readEffectiveType(at, any) !== 'envoy.tcp.metadataexchange.config.MetadataExchange') return false
+  const struct = unpackStruct(at, any)
+  // Its message has a text (`protocol`) and a flag.
+  return struct ? struct.value['protocol'] === PEER_EXCHANGE : Buffer.from(any!.value).includes(PEER_EXCHANGE)
 }
 
 function read<T extends DescMessage>(at: DecodePath, any: Any | undefined, schema: T): MessageShape<T> | undefined {

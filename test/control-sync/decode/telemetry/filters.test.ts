@@ -141,6 +141,31 @@ for (const [what, config, expected] of [
     assert.deepEqual(found.ignored, [])
   })
 
+const MX = 'type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange'
+const mx = (protocol: string): JsonObject => filter(struct(MX, { protocol, enable_discovery: true }))
+const ALPN = ['istio-peer-exchange', 'h2', 'http/1.1']
+const secured = (...filters: JsonObject[]): readonly string[] | undefined =>
+  good(
+    {},
+    {
+      filters,
+      transport_socket: {
+        name: 'tls',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+          common_tls_context: { alpn_protocols: ALPN, tls_certificate_sds_secret_configs: [{ name: 'default' }] },
+        },
+      },
+    },
+  ).value.filterChains[0]!.tls?.alpnProtocols
+
+test('istio-peer-exchange is taken where the chain exchanges metadata and ends in a TCP proxy', () => {
+  assert.deepEqual(secured(mx('istio-peer-exchange'), tcp), ALPN)
+  assert.deepEqual(secured(tcp), ALPN.slice(1))
+  assert.deepEqual(secured(mx('other'), tcp), ALPN.slice(1))
+  assert.deepEqual(secured(mx('istio-peer-exchange'), http({})), ALPN.slice(1))
+})
+
 test('of a TCP chain the network filter counts', () => {
   const chainOf = (...filters: JsonObject[]): FilterChain => good({}, { filters }).value.filterChains[0]!
   assert.equal(chainOf(tcp).stats, undefined)
