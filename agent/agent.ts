@@ -96,8 +96,9 @@ async function openAdmin(all: Parts): Promise<Control> {
   const status = (): AgentStatus => collectStatus(parts)
   const pages = createAdminPages({ ...parts, status, stop: (reason) => stop.resolve(reason) })
   const admin: AdminDoor = scope.own(new AdminDoor(() => startAdmin(config.admin, pages, log, clock), { clock, log }))
+  const merged = { ...all, network: all.world.network, applications: config.telemetry.applications }
   const open = (port: number): ReturnType<typeof startAdmin> =>
-    startAdmin({ address: config.telemetry.address, port }, selectScrapePages(pages), log, clock)
+    startAdmin({ address: config.telemetry.address, port }, selectScrapePages(port, pages, merged), log, clock)
   const scraped = config.telemetry.ports.map((port) => scope.own(new AdminDoor(() => open(port), { clock, log })))
   await Promise.all([admin, ...scraped].map((door) => door.ports.try()))
   return {

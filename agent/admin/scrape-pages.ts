@@ -1,11 +1,21 @@
+import { mergeMetrics, type MergeParts } from './application-metrics.ts'
 import type { AdminPage } from './server.ts'
 
+/** A sidecar's port of Envoy, where there are no metrics but its own. */
+const OWN_ALONE = 15_090
+
 /** Of the admin port's pages, those that a sidecar has on ports of their own: nothing that changes or tells more. */
-export function selectScrapePages(pages: ReadonlyMap<string, AdminPage>): ReadonlyMap<string, AdminPage> {
-  const metrics = pages.get('/stats/prometheus')!
+export function selectScrapePages(
+  port: number,
+  pages: ReadonlyMap<string, AdminPage>,
+  parts: MergeParts,
+): ReadonlyMap<string, AdminPage> {
+  const own = pages.get('/stats/prometheus')!
+  const metrics = port === OWN_ALONE ? own : mergeMetrics(own, parts)
   const ready = pages.get('/ready')!
   return new Map([
     ['/stats/prometheus', metrics],
+    ['/metrics', metrics],
     ['/healthz/ready', { ...ready, handle: () => ready.handle(new URLSearchParams()) }],
   ])
 }

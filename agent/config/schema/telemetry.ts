@@ -12,11 +12,24 @@ export const telemetry = () =>
      */
     maxSeries: z.number().int().min(0).max(100_000).default(DEFAULT_MAX_SERIES),
     /**
-     * Serve `/stats/prometheus` and `/healthz/ready`, each of them both, and nothing else; a sidecar has 15090, 15020 and
+     * Serve `/stats/prometheus` (also as `/metrics`) and `/healthz/ready`, each of them both, and nothing else; a sidecar has 15090, 15020 and
      * 15021. Whoever reaches them reads the metrics.
      */
     ports: z.array(port()).max(8).default([]),
     address: z.union([z.ipv4(), z.ipv6()]).default('0.0.0.0'),
+    /** Of this machine (127.0.0.1): their metrics stand behind our own on `ports`, but for 15090. */
+    applications: z
+      .array(
+        z.strictObject({
+          port: port(),
+          path: z
+            .string()
+            .regex(/^\/[\x21-\x7e]*$/, 'must be a path')
+            .default('/metrics'),
+        }),
+      )
+      .max(16)
+      .default([]),
     /** Where the mesh asks for access logs. */
     accessLogs: z
       .strictObject({
