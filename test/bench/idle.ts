@@ -44,7 +44,7 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
       const port = await freePort()
       yield await rowOf(
         { bench: 'idle', case: 'idle', subject: subject.name },
-        () => subject.prepare({ case: 'mtls', port, originPort, dir, certificates }),
+        () => subject.prepare({ case: 'mtls', port, originPort, collectorPort: originPort, dir, certificates }),
         async ({ command, args }) => {
           {
             await using first = startPinned(SUBJECT_CORE, command, args)

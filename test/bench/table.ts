@@ -22,7 +22,7 @@ export function rowTable(all: readonly (Row | NoRow)[]): string {
   ]
   const body = all.map((r) => {
     if (!('cpuUs' in r)) return [r.case, r.subject, r.what, ...head.slice(3).map(() => '')]
-    const peer = rows.find((p) => p.case === r.case && p.subject !== 'meshlet')
+    const peer = rows.find((p) => p.case === r.case && !p.subject.startsWith('meshlet'))
     return [
       r.case,
       r.subject,
@@ -53,13 +53,21 @@ export function table(head: readonly string[], body: readonly (readonly string[]
     )
     .join('\n')
 }
-/** What meshlet costs beside the bundle of `--before`, a line for each case. */
+/** What is compared with what, and in which words. */
+const RATIOS = [
+  ['meshlet', 'before', 'of the CPU before'],
+  ['meshlet-sidecar', 'envoy-sidecar', 'of the CPU of Envoy with a sidecar’s filters'],
+] as const
+
+/** What meshlet costs beside the bundle of `--before`, and as a sidecar beside Envoy: a line for each case. */
 export function ratioLines(all: readonly (Row | NoRow)[]): string {
-  const lines = all.flatMap((before) => {
-    const now = all.find((r) => r.case === before.case && r.subject === 'meshlet')
-    if (before.subject !== 'before' || !('cpuUs' in before) || !now || !('cpuUs' in now)) return []
-    return `\n${before.case}: ${(now.cpuUs / before.cpuUs).toFixed(3)} of the CPU before`
-  })
+  const lines = all.flatMap((peer) =>
+    RATIOS.flatMap(([ours, theirs, words]) => {
+      const row = all.find((r) => r.case === peer.case && r.subject === ours)
+      if (peer.subject !== theirs || !('cpuUs' in peer) || !row || !('cpuUs' in row)) return []
+      return `\n${peer.case}: ${(row.cpuUs / peer.cpuUs).toFixed(3)} ${words}`
+    }),
+  )
   return lines.join('')
 }
 

@@ -22,7 +22,7 @@ import {
 import { type NoRow, type PeerBench, type Row, type RunOptions } from '../bench.ts'
 import { compareByTurns, type Contender, type Figures } from '../rounds.ts'
 import { httpSubjects } from './subjects.ts'
-import { HTTP_CASES, type HttpCase, type HttpSubject } from './job.ts'
+import { HTTP_CASES, securesClients, speaksHttp2, type HttpCase, type HttpSubject } from './job.ts'
 import { benchCertificates, type BenchCertificates } from '../certificates.ts'
 
 const BODY_BYTES = 1024
@@ -42,6 +42,9 @@ export const httpBench: PeerBench = {
   cases: {
     plain: 'wrk → subject → nginx',
     mtls: 'wrk → nginx (adds mTLS) → subject (mTLS required from the client and shown to the origin, both verified) → nginx',
+    large: `plain, with ${LARGE_BYTES} bytes of answer`,
+    inbound:
+      'wrk → nginx (adds mTLS) → subject (mTLS required from the client) → nginx in clear, as an inbound sidecar',
     h2c: `h2load → subject → nginx, HTTP/2 in clear on both sides, ${H2_CONNECTIONS} connections of ${H2_STREAMS} streams`,
     h2cLarge: `the same with ${LARGE_BYTES} bytes of answer`,
   },
@@ -79,7 +82,7 @@ type Setting = { readonly dir: string; readonly certificates: BenchCertificates;
 
 async function contender(c: HttpCase, { name, prepare }: HttpSubject, s: Setting): Promise<Contender> {
   const port = await freePort()
-  const job = { case: c, port, ...s, originPort: s.originPort + ORIGIN[c] }
+  const job = { case: c, port, ...s, originPort: s.originPort + ORIGIN[c], collectorPort: s.originPort }
   return {
     name,
     find: () => prepare(job),
@@ -88,8 +91,8 @@ async function contender(c: HttpCase, { name, prepare }: HttpSubject, s: Setting
       const { command, args } = prepare(job)
       const proxy = held.use(startPinned(SUBJECT_CORE, command, args))
       await untilListening(port, proxy)
-      const clientPort = c === 'mtls' ? await freePort() : port
-      if (c === 'mtls')
+      const clientPort = securesClients(c) ? await freePort() : port
+      if (securesClients(c))
         await untilListening(
           clientPort,
           held.use(await startNginx(s.dir, `front-${name}`, frontConfig(clientPort, port, s.certificates))),
@@ -105,14 +108,15 @@ async function contender(c: HttpCase, { name, prepare }: HttpSubject, s: Setting
 }
 
 function load(c: HttpCase, port: number, seconds: number): Promise<string> {
-  const url = `http://127.0.0.1:${port}/`
-  return isH2(c)
+  const isLarge = c === 'large' || c === 'h2cLarge'
+  const url = `http://127.0.0.1:${port}/${isLarge ? 'large' : ''}`
+  return speaksHttp2(c)
     ? run(LOAD_CORE, findDebianProgram('h2load'), [
         '-t1',
         `-c${H2_CONNECTIONS}`,
         `-m${H2_STREAMS}`,
         `-D${seconds}`,
-        `${url}${c === 'h2c' ? '' : 'large'}`,
+        url,
       ])
     : run(LOAD_CORE, findDebianProgram('wrk'), [
         '-t1',
@@ -129,7 +133,7 @@ async function measured(c: HttpCase, proxy: Running, port: number, seconds: numb
   const before = cpuNs(proxy.pid)
   const text = await load(c, port, seconds)
   const cpu = cpuNs(proxy.pid) - before
-  const requests = Number((isH2(c) ? /, (\d+) succeeded/ : /(\d+) requests in/).exec(text)?.[1])
+  const requests = Number((speaksHttp2(c) ? /, (\d+) succeeded/ : /(\d+) requests in/).exec(text)?.[1])
   const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)|[1-9]\d* failed|[1-9]\d* errored/.exec(text)
   if (failed) throw new Error(`under load: ${failed[0]}\n${proxy.output()}`)
   return {
@@ -156,12 +160,18 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${di
   return startPinned(LOAD_CORE, findDebianProgram('nginx'), ['-p', dir, '-c', file])
 }
 
-const isH2 = (c: HttpCase): boolean => c === 'h2c' || c === 'h2cLarge'
 /** Which of the origin's ports. */
-const ORIGIN: Readonly<Record<HttpCase, number>> = { plain: 0, mtls: 1, h2c: 2, h2cLarge: 2 }
+const ORIGIN: Readonly<Record<HttpCase, number>> = {
+  plain: 0,
+  large: 0,
+  inbound: 0,
+  mtls: 1,
+  h2c: 2,
+  h2cLarge: 2,
+}
 
 const originConfig = (port: number, dir: string, c: BenchCertificates): string => `
-  server { listen 127.0.0.1:${port} backlog=1024; location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
+  server { listen 127.0.0.1:${port} backlog=1024; root ${dir}; location = /large { } location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
   server { listen 127.0.0.1:${port + 1} ssl backlog=1024; ssl_certificate ${c.origin.chain}; ssl_certificate_key ${c.origin.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;
     location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
   server { listen 127.0.0.1:${port + 2} http2 backlog=1024; root ${dir}; location = / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }`

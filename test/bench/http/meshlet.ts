@@ -5,7 +5,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { BENCH_TRUST_DOMAIN } from '../certificates.ts'
-import type { HttpJob, HttpSubject } from './job.ts'
+import { securesClients, securesOrigin, speaksHttp2, type HttpJob, type HttpSubject } from './job.ts'
+import { ISTIO_FILTERS, SIDECAR_FILTERS, sidecarManager } from './sidecar.ts'
 
 /** As deploy/edge/meshlet.service sets it. */
 export const UNIT_ENVIRONMENT = ['MALLOC_ARENA_MAX=1', 'MALLOC_TRIM_THRESHOLD_=65536']
@@ -23,7 +24,8 @@ export const HTTP2 = {
   },
 }
 
-export function meshletHttp(name: string, bundle: string): HttpSubject {
+/** @param isSidecar with all that istiod gives a sidecar */
+export function meshletHttp(name: string, bundle: string, isSidecar = false): HttpSubject {
   return {
     name,
     prepare(j) {
@@ -31,11 +33,14 @@ export function meshletHttp(name: string, bundle: string): HttpSubject {
       const home = path.join(j.dir, `${name}-${j.case}`)
       const resources = path.join(home, 'resources')
       fs.mkdirSync(resources, { recursive: true })
-      fs.writeFileSync(path.join(resources, 'mesh.json'), JSON.stringify({ resources: [listener(j), cluster(j)] }))
+      fs.writeFileSync(
+        path.join(resources, 'mesh.json'),
+        JSON.stringify({ resources: [listener(j, isSidecar), cluster(j), collector(j)] }),
+      )
       const config = path.join(home, 'agent.yaml')
       fs.writeFileSync(
         config,
-        `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n`,
+        `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\ntelemetry: {accessLogs: {folders: [${j.dir}], maxLinesPerSecond: 1000000, maxFileBytes: 1073741824}}\n`,
       )
       const flags = ['--max-semi-space-size=4', '--v8-pool-size=1']
       return {
@@ -54,12 +59,13 @@ const sds = {
   },
 }
 
-function listener(j: HttpJob): object {
+function listener(j: HttpJob, isSidecar: boolean): object {
   const manager = {
     '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
     stat_prefix: 'bench',
     forward_client_cert_details: 'APPEND_FORWARD',
     set_current_client_cert_details: { subject: true, uri: true, dns: true },
+    ...(isSidecar && sidecarManager(j, 'meshlet-access.log')),
     route_config: {
       name: 'bench',
       virtual_hosts: [
@@ -72,6 +78,7 @@ function listener(j: HttpJob): object {
     },
     http_filters: [
       { name: 'envoy.filters.http.rbac', typed_config: rbac(j) },
+      ...(isSidecar ? [...SIDECAR_FILTERS, ...ISTIO_FILTERS] : []),
       {
         name: 'envoy.filters.http.router',
         typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
@@ -86,7 +93,7 @@ function listener(j: HttpJob): object {
     filter_chains: [
       {
         filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
-        ...(j.case === 'mtls'
+        ...(securesClients(j.case)
           ? {
               transport_socket: {
                 name: 'envoy.transport_sockets.tls',
@@ -103,7 +110,7 @@ function listener(j: HttpJob): object {
   }
 }
 
-function rbac(j: HttpJob): object {
+export function rbac(j: HttpJob): object {
   return {
     '@type': type('extensions.filters.http.rbac.v3.RBAC'),
     rules: {
@@ -112,7 +119,7 @@ function rbac(j: HttpJob): object {
         'ns[bench]-policy[all]-rule[0]': {
           permissions: [{ any: true }],
           principals: [
-            j.case === 'mtls'
+            securesClients(j.case)
               ? { authenticated: { principal_name: { prefix: `spiffe://${BENCH_TRUST_DOMAIN}/` } } }
               : { any: true },
           ],
@@ -122,13 +129,25 @@ function rbac(j: HttpJob): object {
   }
 }
 
+/** Also Envoy's. */
+export function collector({ collectorPort }: HttpJob): object {
+  const address = { socket_address: { address: '127.0.0.1', port_value: collectorPort } }
+  return {
+    '@type': type('config.cluster.v3.Cluster'),
+    name: 'collector',
+    type: 'STATIC',
+    connect_timeout: '5s',
+    load_assignment: { cluster_name: 'collector', endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] },
+  }
+}
+
 function cluster(j: HttpJob): object {
   return {
     '@type': type('config.cluster.v3.Cluster'),
     name: 'origin',
     type: 'STATIC',
     connect_timeout: '5s',
-    ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}),
+    ...(speaksHttp2(j.case) ? HTTP2 : {}),
     load_assignment: {
       cluster_name: 'origin',
       endpoints: [
@@ -139,7 +158,7 @@ function cluster(j: HttpJob): object {
         },
       ],
     },
-    ...(j.case === 'mtls'
+    ...(securesOrigin(j.case)
       ? {
           transport_socket: {
             name: 'envoy.transport_sockets.tls',

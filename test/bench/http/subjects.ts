@@ -6,21 +6,24 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { envoyBinary } from '../../conformance/peers.ts'
 import { findDebianProgram } from '../../../tools/debian.ts'
-import { BUNDLE, HTTP2, meshletHttp } from './meshlet.ts'
-import type { HttpCase, HttpJob, HttpSubject } from './job.ts'
+import { BUNDLE, collector, HTTP2, meshletHttp, rbac } from './meshlet.ts'
+import { securesClients, securesOrigin, speaksHttp2, type HttpCase, type HttpJob, type HttpSubject } from './job.ts'
+import { SIDECAR_FILTERS, sidecarManager } from './sidecar.ts'
 
 const PEERS: readonly HttpSubject[] = [
   { name: 'nginx', prepare: nginx },
   { name: 'haproxy', prepare: haproxy },
-  { name: 'envoy', prepare: envoy },
+  { name: 'envoy', prepare: (j) => envoy(j, 'envoy') },
+  { name: 'envoy-sidecar', prepare: (j) => envoy(j, 'envoy-sidecar') },
   { name: 'copy', prepare: copy },
 ]
 /** @param before another bundle of meshlet, for the same run */
 export function httpSubjects(c: HttpCase = 'plain', before?: string): readonly HttpSubject[] {
   return [
     meshletHttp('meshlet', BUNDLE),
+    meshletHttp('meshlet-sidecar', BUNDLE, true),
     // nginx speaks no HTTP/2 to an origin.
-    ...PEERS.filter(({ name }) => name !== 'nginx' || c === 'plain' || c === 'mtls'),
+    ...PEERS.filter(({ name }) => name !== 'nginx' || !speaksHttp2(c)),
     ...(before === undefined ? [] : [meshletHttp('before', before)]),
   ]
 }
@@ -35,7 +38,7 @@ function copy({
   const setting = {
     port,
     originPort,
-    ...(c === 'mtls' ? { tls: { cert: proxy.chain, key: proxy.key, roots, originName } } : {}),
+    ...(securesOrigin(c) ? { tls: { cert: proxy.chain, key: proxy.key, roots, originName } } : {}),
   }
   return {
     command: process.execPath,
@@ -45,11 +48,10 @@ function copy({
 
 function nginx(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const { certificates: c } = j
-  const tls = j.case === 'mtls'
-  const listen = tls
+  const listen = securesClients(j.case)
     ? `listen 127.0.0.1:${j.port} ssl backlog=1024; ssl_certificate ${c.proxy.chain}; ssl_certificate_key ${c.proxy.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;`
     : `listen 127.0.0.1:${j.port} backlog=1024;`
-  const upstream = tls
+  const upstream = securesOrigin(j.case)
     ? `proxy_pass https://origin; proxy_ssl_certificate ${c.proxy.chain}; proxy_ssl_certificate_key ${c.proxy.key}; proxy_ssl_trusted_certificate ${c.roots}; proxy_ssl_verify on; proxy_ssl_name ${c.originName}; proxy_ssl_session_reuse on;`
     : 'proxy_pass http://origin;'
   const file = path.join(j.dir, `nginx-${j.case}.conf`)
@@ -65,10 +67,11 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${j.
 
 function haproxy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const { certificates: c } = j
-  const tls = j.case === 'mtls'
-  const bind = tls ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required` : ''
-  const server = tls ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required verifyhost ${c.originName}` : ''
-  const h2 = j.case === 'h2c' || j.case === 'h2cLarge' ? ' proto h2' : ''
+  const bind = securesClients(j.case) ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required` : ''
+  const server = securesOrigin(j.case)
+    ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required verifyhost ${c.originName}`
+    : ''
+  const h2 = speaksHttp2(j.case) ? ' proto h2' : ''
   const file = path.join(j.dir, `haproxy-${j.case}.cfg`)
   fs.writeFileSync(
     file,
@@ -78,8 +81,9 @@ frontend f\n  bind 127.0.0.1:${j.port} ${bind}${h2}\n  default_backend b\nbacken
   return { command: findDebianProgram('haproxy'), args: ['-db', '-f', file] }
 }
 
-function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
-  const file = path.join(j.dir, `envoy-${j.case}.json`)
+function envoy(j: HttpJob, name: 'envoy' | 'envoy-sidecar'): ReturnType<HttpSubject['prepare']> {
+  const file = path.join(j.dir, `${name}-${j.case}.json`)
+  const manager = name === 'envoy' ? ENVOY_MANAGER : envoySidecar(j)
   fs.writeFileSync(
     file,
     JSON.stringify({
@@ -90,17 +94,18 @@ function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
             filter_chains: [
               {
                 ...envoyTls(j, 'Downstream'),
-                filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: ENVOY_MANAGER }],
+                filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }],
               },
             ],
           },
         ],
         clusters: [
+          { ...collector(j), '@type': undefined },
           {
             name: 'origin',
             connect_timeout: '5s',
             ...envoyTls(j, 'Upstream'),
-            ...(j.case === 'h2c' || j.case === 'h2cLarge' ? HTTP2 : {}),
+            ...(speaksHttp2(j.case) ? HTTP2 : {}),
             circuit_breakers: {
               thresholds: [{ max_connections: 4096, max_pending_requests: 4096, max_requests: 4096 }],
             },
@@ -126,7 +131,7 @@ function envoy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
 }
 
 function envoyTls({ case: of, certificates: c }: HttpJob, kind: 'Upstream' | 'Downstream'): object {
-  if (of !== 'mtls') return {}
+  if (!(kind === 'Upstream' ? securesOrigin(of) : securesClients(of))) return {}
   const common = {
     tls_certificates: [{ certificate_chain: { filename: c.proxy.chain }, private_key: { filename: c.proxy.key } }],
     validation_context: { trusted_ca: { filename: c.roots } },
@@ -140,6 +145,18 @@ function envoyTls({ case: of, certificates: c }: HttpJob, kind: 'Upstream' | 'Do
         ...(kind === 'Downstream' ? { require_client_certificate: true } : {}),
       },
     },
+  }
+}
+
+function envoySidecar(j: HttpJob): object {
+  const [router] = ENVOY_MANAGER.http_filters
+  const rules = { name: 'envoy.filters.http.rbac', typed_config: rbac(j) }
+  return {
+    ...ENVOY_MANAGER,
+    ...sidecarManager(j, 'envoy-access.log'),
+    forward_client_cert_details: 'APPEND_FORWARD',
+    set_current_client_cert_details: { subject: true, uri: true, dns: true },
+    http_filters: [rules, ...SIDECAR_FILTERS, router],
   }
 }
 
