@@ -12,12 +12,12 @@ import type { Preamble } from './splice.ts'
 type ExchangeContext = Pick<Context, 'telemetry' | 'metrics'>
 
 /** Whether the peer that metrics tell of will say who it is. */
-export function awaitsPeer(conn: Connection, upstream: Pick<UpstreamStream, 'alpn'>): boolean {
+export function isPeerExpected(conn: Connection, upstream: Pick<UpstreamStream, 'alpn'>): boolean {
   return isInbound(conn) ? conn.tls?.alpn === PEER_EXCHANGE : upstream.alpn === PEER_EXCHANGE
 }
 
 /** @param onPeer called once for the peer that metrics tell of */
-export function exchangePeers(
+export function startExchange(
   conn: Connection,
   upstream: UpstreamStream,
   ctx: ExchangeContext,

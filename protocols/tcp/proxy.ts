@@ -14,7 +14,7 @@ import { findRefusal } from '../tls/client.ts'
 import type { Upstreams, UpstreamStream } from '../upstream-api.ts'
 import { getWaiting } from '../waiting.ts'
 import { hash64 } from '../xx-hash.ts'
-import { awaitsPeer, exchangePeers } from './peer-exchange.ts'
+import { isPeerExpected, startExchange } from './peer-exchange.ts'
 import { splice, type SpliceOptions } from './splice.ts'
 
 /** Envoy's tcp_proxy default. */
@@ -58,7 +58,7 @@ export async function serveTcp(
   }
   conn.upstream = upstream
   using counted = countOpened(conn, ctx, { cluster, upstream, flags: '-' })
-  const preambles = exchangePeers(conn, upstream, ctx, (peer) => counted?.peerIs(peer))
+  const preambles = startExchange(conn, upstream, ctx, (peer) => counted?.peerIs(peer))
   const how = { idleMs: tcp.idleMs ?? DEFAULT_IDLE_MS, ended: life.ended, ...preambles }
   const end = await carry(conn, upstream, how, ctx)
   return end === undefined ? ENDED : { error: end }
@@ -132,7 +132,7 @@ function countOpened(
     peerPrincipal: (isServer ? conn.tls?.peer : used?.peer)?.spiffeId?.uri,
     flags: formatEnvoyFlags(o.flags),
   }
-  return getTelemetry(ctx).tcp.opened(conn, ends, o.upstream !== undefined && awaitsPeer(conn, o.upstream))
+  return getTelemetry(ctx).tcp.opened(conn, ends, o.upstream !== undefined && isPeerExpected(conn, o.upstream))
 }
 
 type Carried = Pick<SpliceOptions, 'nearPreamble' | 'farPreamble'> & {
