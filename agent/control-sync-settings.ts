@@ -103,8 +103,9 @@ export function readSealer(
   return createSealer(content, `${setting}: ${encryptionKey}`)
 }
 
-/** A proxy that routes by another table needs no table of that name. */
-export function findHttpProxyPort({ listeners }: AgentConfig): number | undefined {
+/** A proxy that routes by another table needs no table of that name, and to a gateway istiod sends none. */
+export function findHttpProxyPort({ listeners, node }: AgentConfig): number | undefined {
+  if (node.type === 'router') return undefined
   return listeners.find((l) => l.kind === 'http_proxy' && l.routes === 'http_proxy')?.port
 }
 

@@ -28,7 +28,8 @@ test('a gateway is a router with the same metadata, but for how connections are 
     assert.ok(loaded.ok)
     return describeNode(readNodeSettings(loaded.config, { version: '1', hostName: 'h', ip: '10.0.0.1' }))
   }
-  const [gateway, sidecar] = [described('node: {type: router}\n'), described('')]
+  const proxy = 'listeners: [{name: p, kind: http_proxy, port: 15080}]\n'
+  const [gateway, sidecar] = [described(`node: {type: router}\n${proxy}`), described('')]
   assert.equal(gateway.id, 'router~10.0.0.1~h.default~default.svc.cluster.local')
   const { INTERCEPTION_MODE: mode, ...rest } = sidecar.metadata
   assert.deepEqual([mode, gateway.metadata], ['NONE', rest])
