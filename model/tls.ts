@@ -26,7 +26,14 @@ export type SanMatch = { readonly type: 'uri' | 'dns' | 'ip' | 'any'; readonly m
  * The chain must verify against `roots` and, when `sans` is not empty, one SAN must match one of them. `crl`: none of
  * its CAs may have revoked what it signed.
  */
-export type PeerValidation = { readonly roots: RootsRef; readonly sans: readonly SanMatch[]; readonly crl?: CrlRef }
+export type PeerValidation = {
+  readonly roots: RootsRef
+  readonly sans: readonly SanMatch[]
+  readonly crl?: CrlRef
+  readonly pins?: Pins
+}
+/** One of them must be the leaf's: SHA-256 of the certificate in hex, or of its public key (RFC 5280 SPKI) in base64. */
+export type Pins = { readonly certificates: readonly string[]; readonly keys: readonly string[] }
 
 /**
  * envoy Secret, as far as TLS settings name it. `blocked`: roots that cannot be taken as they were sent; those before

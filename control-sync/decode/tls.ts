@@ -7,6 +7,7 @@ import type {
   CertificateRef,
   DownstreamTls,
   PeerValidation,
+  Pins,
   RootsRef,
   SanMatch,
   TlsVersion,
@@ -257,12 +258,28 @@ function peerValidation(
     ...from.matchSubjectAltNames.flatMap((m, i) => anySan(at.in('match_subject_alt_names').item(i), m) ?? []),
   ]
   const roots = fromSecret ?? ownRoots(at, from)
-  if (!roots && sans.length > 0) at.issue('names without roots prove nothing')
+  const pins = decodePins(at, from)
+  if (!roots && (sans.length > 0 || pins)) at.issue(`${pins ? 'pins' : 'names'} without roots prove nothing`)
   const crl = from.crl && sourceOf(at.in('crl'), from.crl)
-  const made = withRoots(roots, sans)
+  const validation = withRoots(roots, sans)
+  const made = validation && pins ? { ...validation, pins } : validation
   return made && crl
     ? { ...made, crl: 'file' in crl ? { from: 'file', file: crl.file } : { from: 'pem', crlPem: crl.pem } }
     : made
+}
+
+/** Undefined where none are asked for. What cannot be one is an issue. */
+function decodePins(at: DecodePath, from: CertificateValidationContext): Pins | undefined {
+  const certificates = from.verifyCertificateHash.map((text, i) => {
+    const hex = text.replaceAll(':', '').toLowerCase()
+    if (!/^[0-9a-f]{64}$/.test(hex)) at.in('verify_certificate_hash').item(i).issue('is no SHA-256 in hex')
+    return hex
+  })
+  const keys = from.verifyCertificateSpki.map((text, i) => {
+    if (!/^[A-Za-z0-9+/]{43}=$/.test(text)) at.in('verify_certificate_spki').item(i).issue('is no SHA-256 in base64')
+    return text
+  })
+  return certificates.length + keys.length > 0 ? { certificates, keys } : undefined
 }
 
 function ownRoots(at: DecodePath, from: CertificateValidationContext): RootsRef | undefined {
@@ -275,8 +292,6 @@ function refuseStricter(at: DecodePath, from: CertificateValidationContext): voi
   const refuse = (field: string, set: boolean): void => {
     if (set) at.in(field).issue('is not supported')
   }
-  refuse('verify_certificate_hash', from.verifyCertificateHash.length > 0)
-  refuse('verify_certificate_spki', from.verifyCertificateSpki.length > 0)
   refuse('require_signed_certificate_timestamp', from.requireSignedCertificateTimestamp ?? false)
   refuse('custom_validator_config', from.customValidatorConfig !== undefined)
   refuse('ca_certificate_provider_instance', from.caCertificateProviderInstance !== undefined)

@@ -15,7 +15,7 @@ import type { UpstreamTls } from '../../model/tls.ts'
 import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { selectMaterial, type Material } from './material.ts'
-import { isRevoked, matchesSans, readPeer, type PeerCertificate } from './peer.ts'
+import { isPinned, isRevoked, matchesSans, readPeer, type PeerCertificate } from './peer.ts'
 
 export type OriginateOptions = {
   readonly tls: UpstreamTls
@@ -205,6 +205,11 @@ function verifyEndpoint(
   if (peer && isRevoked(peer, identity)) {
     socket.destroy()
     throw new MeshError('MESH_UPSTREAM_TLS', "the server's certificate is revoked")
+  }
+  // A session is resumed under the pins only that it was made with (material.ts).
+  if (certificate && !isPinned(validation.pins, certificate)) {
+    socket.destroy()
+    throw new MeshError('MESH_PEER_MISMATCH', "the server's certificate is none of those that are expected")
   }
   if (peer && (mustBe?.instead || matchesSans(validation.sans, peer)) && (!mustBe || isNamed(mustBe.name, peer)))
     return peer

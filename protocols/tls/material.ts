@@ -91,6 +91,7 @@ function settingsKey(settings: AnyTls): string {
       certificate,
       validation?.roots,
       validation?.crl,
+      validation?.pins,
       alpnProtocols,
       minVersion,
       maxVersion,

@@ -3,10 +3,10 @@
  * decided.
  */
 import net from 'node:net'
-import type { X509Certificate } from 'node:crypto'
+import { hash, type X509Certificate } from 'node:crypto'
 import { parseSpiffeId, type Identity, type PeerIdentity } from '../../model/identity.ts'
 import { matchesString } from '../../model/matcher.ts'
-import type { SanMatch } from '../../model/tls.ts'
+import type { Pins, SanMatch } from '../../model/tls.ts'
 
 export type PeerCertificate = { readonly identity: PeerIdentity; readonly ipSans: readonly string[] }
 
@@ -83,6 +83,16 @@ export function matchesSans(matchers: readonly SanMatch[], peer: PeerCertificate
           return m.type satisfies never
       }
     })
+  )
+}
+
+/** Envoy verify_certificate_hash and verify_certificate_spki: one of either is enough; without any nothing is asked for. */
+export function isPinned(pins: Pins | undefined, certificate: X509Certificate): boolean {
+  if (!pins) return true
+  const { fingerprint256, publicKey } = certificate
+  return (
+    pins.certificates.includes(fingerprint256.replaceAll(':', '').toLowerCase()) ||
+    pins.keys.includes(hash('sha256', publicKey.export({ type: 'spki', format: 'der' }), 'base64'))
   )
 }
 

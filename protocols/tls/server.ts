@@ -20,7 +20,7 @@ import { explainReason } from './client.ts'
 import { verifyPeer } from './verify-peer.ts'
 import { Lru } from './lru.ts'
 import { selectMaterial } from './material.ts'
-import { isRevoked, matchesSans, readPeer } from './peer.ts'
+import { isPinned, isRevoked, matchesSans, readPeer } from './peer.ts'
 import { describePsk, findPskServer } from './psk.ts'
 import { withFiles } from './with-files.ts'
 import { withSecrets } from './with-secrets.ts'
@@ -183,6 +183,8 @@ export class TlsTerminator {
         if (isRevoked(peer, how.identity)) refuse("the client's certificate is revoked")
         if (!how.verification && isExpired(peer.identity, this.#clock.wallMs()))
           refuse("the client's certificate has expired since the session began")
+        if (certificate && !isPinned(validation?.pins, certificate))
+          refuse("the client's certificate is none of those that the listener accepts")
         if (!matchesSans(validation?.sans ?? [], peer))
           refuse(
             `the client proved to be ${(peer.identity.uriSans[0] ?? peer.identity.dnsSans[0] ?? 'nobody').slice(0, 256)}, which the listener does not accept`,

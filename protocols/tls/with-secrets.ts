@@ -50,6 +50,14 @@ function ofKind<K extends Secret['kind']>(kind: K, secret: Secret, name: string)
 }
 
 /** CombinedCertificateValidationContext: what the secret says is put on top. */
-function merge(own: PeerValidation, { roots, sans, crl = own.crl }: PeerValidation): PeerValidation {
-  return { roots, sans: [...own.sans, ...sans], ...(crl ? { crl } : {}) }
+function merge(own: PeerValidation, { roots, sans, crl = own.crl, pins }: PeerValidation): PeerValidation {
+  const both = [own.pins, pins].filter((p) => p !== undefined)
+  return {
+    roots,
+    sans: [...own.sans, ...sans],
+    ...(crl ? { crl } : {}),
+    ...(both.length === 0
+      ? {}
+      : { pins: { certificates: both.flatMap((p) => p.certificates), keys: both.flatMap((p) => p.keys) } }),
+  }
 }

@@ -342,6 +342,8 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'CommonTlsContext.combined_validation_context': [
     { default_validation_context: ROOTS, validation_context_sds_secret_config: SDS('ROOTCA') },
   ],
+  'CertificateValidationContext.verify_certificate_hash': [['ab'.repeat(32)]],
+  'CertificateValidationContext.verify_certificate_spki': [[Buffer.alloc(32).toString('base64')]],
   'CertificateValidationContext.match_typed_subject_alt_names': [
     [{ san_type: 'URI', matcher: { exact: 'spiffe://x' } }],
   ],

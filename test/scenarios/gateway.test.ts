@@ -4,6 +4,7 @@
  */
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
+import { hash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import http from 'node:http'
@@ -187,8 +188,20 @@ test('MUTUAL and OPTIONAL_MUTUAL with the roots of a secret; none is shown where
   await becomes(r, /^200/, as(stranger))
   assert.match(await r.get(as(client)), /^refused/)
   // More than is checked: nobody, also not by the roots before.
-  r.plane.push(roots({ trusted_ca: inline(strangers.rootsPem), verify_certificate_hash: ['ab'] }))
+  r.plane.push(roots({ trusted_ca: inline(strangers.rootsPem), max_verify_depth: 1 }))
   await becomes(r, /^refused/, as(stranger))
+
+  // Pins: one certificate, or one key, of many that the roots would let in.
+  const other = strangers.issue('x', 'other')
+  const { fingerprint256, publicKey } = new X509Certificate(stranger.chainPem)
+  const spki = hash('sha256', publicKey.export({ type: 'spki', format: 'der' }), 'base64')
+  for (const pins of [{ verify_certificate_hash: [fingerprint256] }, { verify_certificate_spki: [spki] }]) {
+    r.plane.push(roots({ trusted_ca: inline(strangers.rootsPem) }))
+    await becomes(r, /^200/, as(other))
+    r.plane.push(roots({ trusted_ca: inline(strangers.rootsPem), ...pins }))
+    await becomes(r, /^refused/, as(other))
+    assert.match(await r.get(as(stranger)), /^200/)
+  }
 
   r.plane.push(r.listener([chain('OPTIONAL_MUTUAL')]), roots({ trusted_ca: inline(ca.rootsPem) }))
   await becomes(r, /^200/)

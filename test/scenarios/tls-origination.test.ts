@@ -209,7 +209,7 @@ test('a file elsewhere blocks the cluster, a link that leads elsewhere refuses; 
     'file-root:/etc/passwd',
     `file-root:${r.folder}/certs/../system.pem`,
     'file-root:root.pem',
-    'kubernetes://roots',
+    'elsewhere://roots',
     'builtin://',
     'file-root:',
   ]) {

@@ -30,6 +30,7 @@ const applier = {
       ]),
       route: new Map(),
       extension: new Map(),
+      secret: new Map(),
       nameTable: new Map(),
       proxyConfig: new Map(),
     },

@@ -253,7 +253,7 @@ test('files that a control plane names are permitted or block the cluster; they 
     chainFile: '/etc/certs/c.pem',
     keyFile: '/etc/certs/k.pem',
   })
-  for (const name of ['file-root:/etc/passwd', 'kubernetes://x', 'file-root:']) {
+  for (const name of ['file-root:/etc/passwd', 'elsewhere://x', 'file-root:']) {
     const d = decoded(name)
     assert.ok(d.ok && d.value.blocked !== undefined, name)
   }

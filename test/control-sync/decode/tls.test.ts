@@ -21,7 +21,7 @@ for (const { name, context, problem } of [
     problem: /names without roots/,
   },
   {
-    name: 'a pinned key',
+    name: 'a pin that is none',
     context: {
       tls_certificate_sds_secret_configs: [{ name: 'default' }],
       combined_validation_context: {
@@ -29,7 +29,7 @@ for (const { name, context, problem } of [
         validation_context_sds_secret_config: { name: 'ROOTCA' },
       },
     },
-    problem: /verify_certificate_spki: is not supported/,
+    problem: /verify_certificate_spki\[0\]: is no SHA-256 in base64/,
   },
   {
     name: 'unverified chains',

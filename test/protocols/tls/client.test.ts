@@ -1,12 +1,13 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
+import { hash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { systemClock } from '../../../core/os/clock.ts'
 import type { Identity } from '../../../model/identity.ts'
-import type { UpstreamTls } from '../../../model/tls.ts'
+import type { Pins, UpstreamTls } from '../../../model/tls.ts'
 import { originate, findRefusal, type Originated } from '../../../protocols/tls/client.ts'
 import { testCa } from '../../helpers/test-ca.ts'
 
@@ -70,6 +71,32 @@ function closed(stream: Duplex): Promise<void> {
       .resume()
   })
 }
+
+test('pins: the certificate or its key must be one of them, besides the roots and the names', async (t) => {
+  const { fingerprint256, publicKey } = new X509Certificate(server.chainPem)
+  const certificate = fingerprint256.replaceAll(':', '').toLowerCase()
+  const key = hash('sha256', publicKey.export({ type: 'spki', format: 'der' }), 'base64')
+  const pinned = (pins: Pins): Partial<UpstreamTls> => ({ validation: { ...toServer.validation!, pins } })
+  const none = Buffer.alloc(32).toString('base64')
+  await handshake(t, { settings: pinned({ certificates: [certificate], keys: [] }) })
+  await handshake(t, { settings: pinned({ certificates: [], keys: [none, key] }) })
+  await handshake(t, { settings: pinned({ certificates: ['ab'.repeat(32)], keys: [key] }) })
+  for (const pins of [
+    { certificates: ['ab'.repeat(32)], keys: [] },
+    { certificates: [], keys: [none] },
+  ])
+    await assert.rejects(handshake(t, { settings: pinned(pins) }), {
+      code: 'MESH_PEER_MISMATCH',
+      message: /none of those/,
+    })
+  const stranger = testCa('elsewhere').issue('cloud', 'server', { spiffeUri: server.spiffeId.uri })
+  const own = new X509Certificate(stranger.chainPem).fingerprint256.replaceAll(':', '').toLowerCase()
+  await assert.rejects(
+    handshake(t, { shown: stranger, settings: pinned({ certificates: [own], keys: [] }) }),
+    { code: 'MESH_UPSTREAM_TLS' },
+    'a pin is no trust',
+  )
+})
 
 test('a server of the mesh with the expected name is talked to', async (t) => {
   const { stream, peer } = await handshake(t)

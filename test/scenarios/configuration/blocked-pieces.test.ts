@@ -27,7 +27,7 @@ const cluster = (port: number, more: JsonObject = {}): Sample =>
       endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(port) } }] }],
     },
   })
-/** A secret that only another kind of node could have. */
+/** A secret of which nobody knows where it would come from. */
 const unknownTls = {
   name: 'envoy.transport_sockets.tls',
   typed_config: {
@@ -35,7 +35,7 @@ const unknownTls = {
     common_tls_context: {
       combined_validation_context: {
         default_validation_context: {},
-        validation_context_sds_secret_config: { name: 'kubernetes://roots' },
+        validation_context_sds_secret_config: { name: 'elsewhere://roots' },
       },
     },
   },
@@ -99,7 +99,7 @@ test('a cluster whose TLS settings cannot be taken refuses: nothing goes over it
 
   plane.push(cluster(service.port, { transport_socket: unknownTls }))
   await until('the nack', () => plane.refusals.length > 0)
-  assert.match(plane.refusals[0]!, /^one: transport_socket\..*kubernetes:\/\/roots/)
+  assert.match(plane.refusals[0]!, /^one: transport_socket\..*elsewhere:\/\/roots/)
   const refused = await ask(web!, '/')
   assert.equal(refused.status, 503)
   assert.match(refused.body, /^MESH_CLUSTER_BLOCKED: /)
@@ -115,7 +115,7 @@ test('a cluster whose TLS settings cannot be taken refuses: nothing goes over it
       .status()
       .problems.map((p) => p.text)
       .join('\n'),
-    /cluster one: transport_socket\..*kubernetes:\/\/roots/,
+    /cluster one: transport_socket\..*elsewhere:\/\/roots/,
   )
 })
 
