@@ -9,6 +9,7 @@ import { bundle } from '../../core/runtime/bundle.ts'
 import { startWorker } from '../../core/storage/thread-handle.ts'
 import { DEFAULT_ADMIN, DEFAULT_CONFIG, type Io } from './io.ts'
 import { addMqttCommands } from './mqtt/commands.ts'
+import type { BugReportOptions } from './bug-report.ts'
 import type { JoinHubOptions } from './join-hub.ts'
 import type { ConfigSource } from './read-config.ts'
 
@@ -37,6 +38,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addReload(program, io, done)
     addDrain(program, io, done)
     addPrecompile(program, io, done)
+    addBugReport(program, io, done)
     addVersion(program, io, done)
   }
   return await runCommandLine({ ...MESHLET, add }, argv, io)
@@ -152,6 +154,16 @@ function addPrecompile(program: Command, io: Io, done: Finish): void {
       'after installing, as root: put what a start needs compiled and unpacked beside the bundle, where the agent cannot write',
     )
     .action(async () => done((await import('./precompile.ts')).precompile(systemDisk, io)))
+}
+
+function addBugReport(program: Command, io: Io, done: Finish): void {
+  program
+    .command('bug-report')
+    .description('one archive for whoever helps: status, configuration, clusters, counters; without keys and passwords')
+    .addOption(config())
+    .addOption(admin())
+    .option('-o, --output <file>', 'the archive (.tar.gz); default: one with the time in its name, in this folder')
+    .action(async (o: BugReportOptions) => done((await import('./bug-report.ts')).writeBugReport(o, io)))
 }
 
 function addVersion(program: Command, io: Io, done: Finish): void {

@@ -34,10 +34,10 @@ test('an agent that does not run is told from one that does', async () => {
 })
 
 test('the help names every command, and each command has help of its own', async () => {
-  const commands = ['run', 'join', 'status', 'config', 'mqtt', 'reload', 'drain', 'precompile', 'version']
+  const commands = ['run', 'join', 'status', 'config', 'mqtt', 'reload', 'drain', 'precompile', 'bug-report', 'version']
   const { out } = await meshlet(['--help'])
   assert.deepEqual(
-    [...out.matchAll(/^ {2}([a-z]+)(?: \[options\])? {2,}/gm)]
+    [...out.matchAll(/^ {2}([a-z-]+)(?: \[[a-z]+\])* {2,}/gm)]
       .map(([, name]) => name)
       .filter((name) => name !== 'help'),
     commands,
