@@ -1,6 +1,7 @@
 import type { AccessLog } from './access-log/access-log.ts'
 import type { TlvTypes } from './cluster.ts'
 import type { Cidr } from './ip.ts'
+import type { Compressor } from './http/bodies.ts'
 import type { ConnectionAuthz, ExtAuthz } from './http/ext-authz.ts'
 import type { ConnectionLimit, LocalRateLimit } from './http/rate-limit.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
@@ -285,6 +286,10 @@ export type HttpFilter =
       readonly session: StatefulSession | undefined
       readonly off?: boolean
     }
+  /** All of a request's body is awaited before it goes on. */
+  | { readonly kind: 'buffer'; readonly name: string; readonly maxBytes: number; readonly off?: boolean }
+  | { readonly kind: 'grpc-web'; readonly name: string; readonly off?: boolean }
+  | { readonly kind: 'compressor'; readonly name: string; readonly compressor: Compressor; readonly off?: boolean }
   /** What it does stands at routes. */
   | { readonly kind: 'cors'; readonly name: string; readonly off?: boolean }
   /** Deny every request: an inbound filter that meshlet does not implement. */

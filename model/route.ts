@@ -1,8 +1,10 @@
 import type { HeaderMatch, QueryMatch } from './matcher.ts'
+import type { RouteCompressor } from './http/bodies.ts'
 import type { CorsPolicy } from './http/cors.ts'
 import type { RouteExtAuthz } from './http/ext-authz.ts'
 import type { HeaderEdit } from './http/header-edit.ts'
 import type { LocalRateLimit, RateLimitRule, RouteRateLimits } from './http/rate-limit.ts'
+import type { InternalRedirects } from './http/internal-redirect.ts'
 import type { MetadataMatch } from './http/metadata.ts'
 import type { StatefulSession } from './http/session.ts'
 import type { SafeRegex } from '../core/regex.ts'
@@ -81,6 +83,9 @@ export type RouteFilter = {
   readonly rateLimit?: LocalRateLimit
   /** In place of the filter's own; false = none. */
   readonly session?: StatefulSession | false
+  /** In place of the buffer filter's. */
+  readonly bufferBytes?: number
+  readonly compressor?: RouteCompressor
 }
 
 export type RouteMatch = {
@@ -141,6 +146,7 @@ export type ForwardAction = {
   readonly mirrors?: readonly MirrorPolicy[]
   /** What a rate limit counts requests by; left out: nothing but what the host says. */
   readonly rateLimits?: RouteRateLimits
+  readonly internalRedirects?: InternalRedirects
 }
 /**
  * `of`: it takes the place of that one. `maxMs`: not more, 0 = no limit. `offsetMs` is taken off, so that the answer is

@@ -41,6 +41,15 @@ import { file_envoy_extensions_request_id_uuid_v3_uuid as requestId } from './ge
 import { file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts as previousHosts } from './gen/envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts'
 import { file_envoy_extensions_retry_priority_previous_priorities_v3_previous_priorities_config as previousPriorities } from './gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.ts'
 import { file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster as forwardProxyCluster } from './gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.ts'
+import { file_envoy_extensions_compression_gzip_compressor_v3_gzip as gzip } from './gen/envoy/extensions/compression/gzip/compressor/v3/gzip_pb.ts'
+import { file_envoy_extensions_compression_brotli_compressor_v3_brotli as brotli } from './gen/envoy/extensions/compression/brotli/compressor/v3/brotli_pb.ts'
+import { file_envoy_extensions_compression_zstd_compressor_v3_zstd as zstd } from './gen/envoy/extensions/compression/zstd/compressor/v3/zstd_pb.ts'
+import { file_envoy_extensions_filters_http_compressor_v3_compressor as compressor } from './gen/envoy/extensions/filters/http/compressor/v3/compressor_pb.ts'
+import { file_envoy_extensions_filters_http_grpc_web_v3_grpc_web as grpcWeb } from './gen/envoy/extensions/filters/http/grpc_web/v3/grpc_web_pb.ts'
+import { file_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case as preserveCase } from './gen/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.ts'
+import { file_envoy_extensions_internal_redirect_previous_routes_v3_previous_routes_config as previousRoutes } from './gen/envoy/extensions/internal_redirect/previous_routes/v3/previous_routes_config_pb.ts'
+import { file_envoy_extensions_internal_redirect_safe_cross_scheme_v3_safe_cross_scheme_config as safeCrossScheme } from './gen/envoy/extensions/internal_redirect/safe_cross_scheme/v3/safe_cross_scheme_config_pb.ts'
+import { file_envoy_extensions_internal_redirect_allow_listed_routes_v3_allow_listed_routes_config as allowListedRoutes } from './gen/envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config_pb.ts'
 import { file_envoy_extensions_filters_http_buffer_v3_buffer as buffer } from './gen/envoy/extensions/filters/http/buffer/v3/buffer_pb.ts'
 import { file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy as forwardProxy } from './gen/envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy_pb.ts'
 import { file_envoy_extensions_filters_http_header_mutation_v3_header_mutation as headerMutation } from './gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
@@ -63,6 +72,18 @@ import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/ty
 let made: Registry | undefined
 
 const FORWARD_PROXY = [forwardProxyCluster, forwardProxy, sniForwardProxy]
+const BODIES_AND_REDIRECTS = [
+  buffer,
+  gzip,
+  brotli,
+  zstd,
+  compressor,
+  grpcWeb,
+  preserveCase,
+  previousRoutes,
+  safeCrossScheme,
+  allowListedRoutes,
+]
 
 /** Built at first use: a directory, a dump or the first resource with an Any inside. */
 export function loadRegistry(): Registry {
@@ -105,7 +126,7 @@ export function loadRegistry(): Registry {
     previousHosts,
     previousPriorities,
     ...FORWARD_PROXY,
-    buffer,
+    ...BODIES_AND_REDIRECTS,
     headerMutation,
     statefulSession,
     sessionCookie,

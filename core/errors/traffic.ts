@@ -160,6 +160,13 @@ export const TRAFFIC = {
     remedy:
       'The body is larger than the authorization service is to get (includeRequestBodyInCheck.maxRequestBytes); allowPartialMessage sends it a part.',
   },
+  MESH_REQUEST_TOO_LARGE: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 413,
+    flag: '-',
+    remedy: 'The body is larger than the buffer filter of the listener or of the route takes (max_request_bytes).',
+  },
   MESH_UPGRADE_NOT_PERMITTED: {
     origin: 'downstream',
     retry: 'never',

@@ -11,6 +11,7 @@ export class HttpMetrics {
   readonly tokenRefused: Cell
   readonly corsOrigins: Cells<'allowed' | 'refused'>
   readonly extAuthz: Cells<Verdict['kind']>
+  readonly compressed: Cells<'request' | 'answer'>
   readonly refusedMessages: Cell
   readonly attempts: ReturnType<typeof attemptCells>
   readonly retries: ReturnType<typeof retryCells>
@@ -36,6 +37,9 @@ export class HttpMetrics {
         'result',
       ])
       .cells(['ok', 'denied', 'too-large', 'error'])
+    this.compressed = metrics
+      .counter('mesh_http_compressed_total', 'Bodies that the compressor filter compresses.', ['of'])
+      .cells(['request', 'answer'])
     this.refusedMessages = metrics
       .counter('mesh_http_refused_messages_total', 'Requests that were no well-formed HTTP.')
       .cell({})

@@ -133,6 +133,10 @@ export interface Downstream {
    * reset).
    */
   finished(error: MeshError | undefined): void
+  /** All was said, and some of it is still being made; left out: never. */
+  readonly isEnding?: boolean
+  /** The client takes more. @returns false: a filter in between does not; left out: true */
+  drained?(): boolean
 }
 
 /**

@@ -33,6 +33,7 @@ const DETAILS: { readonly [code in ErrorCode]?: string } = {
   MESH_TOKEN_AUDIENCE: 'jwt_authn_access_denied{Audiences_in_Jwt_are_not_allowed}',
   MESH_RATE_LIMITED: 'local_rate_limited',
   MESH_MALFORMED_INPUT: 'codec_error',
+  MESH_REQUEST_TOO_LARGE: 'request_payload_too_large',
 }
 
 export function explainAnswer({ error, plan, firstByteMs }: Answered): string | undefined {

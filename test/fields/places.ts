@@ -456,5 +456,5 @@ export const PLACES: readonly Place[] = [
   part(policy, 'envoy.config.rbac.v3.Permission', { destination_port: 1 }, (m) => ({ permissions: list(m) })),
   part(policy, 'envoy.config.rbac.v3.Principal', { authenticated: {} }, (m) => ({ principals: list(m) })),
   fault,
-  ...placesOfFilters({ hcm }),
+  ...placesOfFilters({ hcm, route, action }),
 ]

@@ -3,6 +3,14 @@
  * message and field, `*` for every message.
  */
 export const SHOWN_BY: Readonly<Record<string, readonly [file: string, text: string]>> = {
+  'RouteAction.internal_redirect_policy': [
+    'test/protocols/http/filters/internal-redirect.test.ts',
+    'internalRedirects',
+  ],
+  'InternalRedirectPolicy.response_headers_to_copy': [
+    'test/protocols/http/filters/internal-redirect.test.ts',
+    'copies',
+  ],
   'HttpConnectionManager.local_reply_config': ['test/protocols/http/exchange/reply/send.test.ts', 'localReply'],
   'Listener.continue_on_listener_filters_timeout': ['test/protocols/downstream/sniff.test.ts', 'onTimeout'],
   'FilterChainMatch.source_prefix_ranges': ['test/protocols/downstream/filter-chain.test.ts', 'sourceRanges'],

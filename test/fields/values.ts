@@ -84,6 +84,33 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'StatefulSessionPerRoute.stateful_session': [{ session_state: HEADER_SESSION }],
   'CommonLbConfig.override_host_status': [{ statuses: ['DRAINING'] }],
   'HttpConnectionManager.local_reply_config': [{ body_format: { text_format: 'x' } }],
+  'Compressor.compressor_library': [
+    {
+      name: 'm',
+      typed_config: { '@type': 'type.googleapis.com/envoy.extensions.compression.brotli.compressor.v3.Brotli' },
+    },
+  ],
+  'Compressor.response_direction_config': [{ disable_on_etag_header: true }],
+  'Compressor.request_direction_config': [{}],
+  'Compressor.ResponseDirectionConfig.common_config': [{ min_content_length: 9 }],
+  'CompressorPerRoute.overrides': [{ response_direction_config: {} }],
+  'Gzip.window_bits': [10],
+  'Brotli.window_bits': [11],
+  'Brotli.input_block_bits': [17],
+  'RouteAction.internal_redirect_policy': [{}],
+  'InternalRedirectPolicy.max_internal_redirects': [7],
+  'InternalRedirectPolicy.redirect_response_codes': [[301]],
+  'InternalRedirectPolicy.predicates': [
+    [
+      {
+        name: 'p',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig',
+        },
+      },
+    ],
+  ],
+  'InternalRedirectPolicy.response_headers_to_copy': [['x-a']],
   'LocalReplyConfig.mappers': [[{ filter: { not_health_check_filter: {} } }]],
   'LocalReplyConfig.body_format': [{ text_format: 'x' }],
   'ResponseMapper.filter': [{ not_health_check_filter: {} }],

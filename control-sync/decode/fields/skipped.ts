@@ -10,9 +10,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.lua.v3.Lua': 'Lua scripts do not run',
   'envoy.extensions.filters.http.lua.v3.LuaPerRoute': 'Lua scripts do not run',
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'Wasm extensions do not run',
-  'envoy.extensions.filters.http.compressor.v3.Compressor': 'bodies are not compressed (compressor)',
-  'envoy.extensions.filters.http.compressor.v3.CompressorPerRoute': 'bodies are not compressed (compressor)',
-  'envoy.extensions.filters.http.buffer.v3.Buffer': 'requests are not buffered (buffer)',
   'envoy.extensions.filters.network.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
   'envoy.extensions.filters.network.wasm.v3.Wasm': 'Wasm extensions do not run',
   'envoy.extensions.filters.listener.original_src.v3.OriginalSrc':
@@ -25,8 +22,6 @@ const CORS = 'CORS policies of this place do not apply: they belong into typed_p
 export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.RouteAction.cors': CORS,
   'envoy.config.route.v3.VirtualHost.cors': CORS,
-  'envoy.config.route.v3.RouteAction.internal_redirect_policy':
-    'redirects go back to the client (internal_redirect_policy)',
   'envoy.config.cluster.v3.Cluster.health_checks': 'endpoints are not asked whether they are well (health_checks)',
   'envoy.config.cluster.v3.Cluster.load_balancing_policy': 'endpoints are taken in turn (load_balancing_policy)',
 }

@@ -67,7 +67,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.RouteAction':
     'rate_limits include_vh_rate_limits cluster weighted_clusters prefix_rewrite regex_rewrite host_rewrite_literal timeout idle_timeout retry_policy hash_policy upgrade_configs append_x_forwarded_host ' +
     'max_stream_duration max_grpc_timeout grpc_timeout_offset request_mirror_policies cluster_header cluster_not_found_response_code ' +
-    'auto_host_rewrite host_rewrite_header host_rewrite_path_regex',
+    'internal_redirect_policy auto_host_rewrite host_rewrite_header host_rewrite_path_regex',
   'envoy.config.route.v3.RouteAction.UpgradeConfig': 'upgrade_type enabled',
   'envoy.config.route.v3.RouteAction.RequestMirrorPolicy':
     'cluster cluster_header runtime_fraction disable_shadow_host_suffix_append',
@@ -94,6 +94,8 @@ const TABLE: Record<string, string> = {
     'common_config additional_request_headers_to_log additional_response_headers_to_log additional_response_trailers_to_log',
   'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig': 'common_config',
   'envoy.config.route.v3.Decorator': 'operation',
+  'envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig':
+    'common_config disable_on_etag_header remove_accept_encoding_header uncompressible_response_codes weaken_etag_on_compress',
   'envoy.config.core.v3.GrpcService': 'envoy_grpc timeout initial_metadata',
   'envoy.config.core.v3.GrpcService.EnvoyGrpc': 'cluster_name authority',
   'envoy.config.core.v3.SubstitutionFormatString':

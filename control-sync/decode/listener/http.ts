@@ -27,6 +27,7 @@ import { readEffectiveType, readTypeName, unpack } from '../fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { resolveStruct } from '../fields/typed-struct.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
+import { decodeBodyFilter } from '../bodies.ts'
 import { decodeExtAuthz } from '../ext-authz.ts'
 import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
@@ -351,7 +352,13 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
   if (authz) return { kind: 'ext-authz', name: from.name, authz: decodeExtAuthz(here, authz), ...off }
   const session = unpack(here, any, StatefulSessionSchema)
   if (session) return { kind: 'session', name: from.name, session: decodeSession(here, session), ...off }
-  const what = readEffectiveType(here, any) || blockUnconfigured(from)
+  const body = decodeBodyFilter(here, any, from.name)
+  if (body) return { ...body, ...off }
+  return leaveOut(at, from, readEffectiveType(here, any) || blockUnconfigured(from), unknown)
+}
+
+/** A filter that is not implemented. */
+function leaveOut(at: DecodePath, from: XFilter, what: string, unknown: Unknown): HttpFilter | undefined {
   if (from.disabled) {
     at.ignore(
       unknown === 'blocks'
@@ -359,7 +366,7 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
         : 'disabled',
     )
     return unknown === 'blocks'
-      ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented`, ...off }
+      ? { kind: 'blocked', name: from.name, reason: `the filter ${what} is not implemented`, off: true }
       : undefined
   }
   at.ignore(`${what} is not implemented${unknown === 'blocks' ? ': everything is refused' : ''}`)

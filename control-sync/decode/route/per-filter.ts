@@ -17,6 +17,7 @@ import { StatefulSessionPerRouteSchema } from '../../../proto/gen/envoy/extensio
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
+import { decodeRouteBodies } from '../bodies.ts'
 import { decodeCors } from '../cors.ts'
 import { decodeMutations } from '../mutations.ts'
 import { decodeRouteExtAuthz } from '../ext-authz.ts'
@@ -98,10 +99,13 @@ function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFil
       return { off: false, session: decodeSession(at.in('stateful_session'), own.value) ?? false }
     }
     default:
-      at.ignore(`${type} per route is not implemented`)
-      at.skip(findSkippedExtension(type))
-      return { off: false }
+      return decodeRouteBodies(at, inner) ?? leaveOut(at, type)
   }
+}
+function leaveOut(at: DecodePath, type: string): RouteFilter {
+  at.ignore(`${type} per route is not implemented`)
+  at.skip(findSkippedExtension(type))
+  return { off: false }
 }
 
 /** Undefined: none at all, as an empty RBACPerRoute says. */

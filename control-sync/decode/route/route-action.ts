@@ -33,6 +33,7 @@ import { refuse, type DecodePath } from '../fields/decode-path.ts'
 import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeRegex } from '../fields/matchers.ts'
 import { decodeRouteRateLimits } from '../rate-limit/rules.ts'
+import { decodeInternalRedirects } from './internal-redirects.ts'
 import { decodeMirrors } from './mirrors.ts'
 import { retryPolicy } from './retry.ts'
 import { decodeMs, decodeText } from '../fields/values.ts'
@@ -92,6 +93,7 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
       host: hostRewrite(at, from.hostRewriteSpecifier),
     },
     appendForwardedHost: from.appendXForwardedHost,
+    ...decodeInternalRedirects(at.in('internal_redirect_policy'), from.internalRedirectPolicy),
     upgrades: new Map(from.upgradeConfigs.map((u) => [u.upgradeType.toLowerCase(), u.enabled !== false])),
     hash: from.hashPolicy.flatMap((h, i) => hashSource(at.in('hash_policy').item(i), h) ?? []),
     ...decodeMirrors(at, from.requestMirrorPolicies),

@@ -4,29 +4,30 @@
  * endpoint. What may have arrived is sent again only where that is safe, which retry.ts decides.
  */
 import type { Duplex } from 'node:stream'
-import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { guard, doNothing } from '../../../core/defects/guard.ts'
+import { doNothing } from '../../../core/defects/guard.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
-import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { Attempt, type AttemptOwner } from './attempt.ts'
 import { planRequest } from './connect-tunnel.ts'
-import type { RequestOrigin } from './request-origin.ts'
-import { finishAccess, createRecord, notePlan, reportDenied, type ExchangeRecord } from './record.ts'
-import { isFinalStatus, isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
+import { finishAccess, notePlan, reportDenied } from './record.ts'
+import { isFinalStatus, UNKNOWN_LENGTH } from '../codec/framing.ts'
+import { filterAnswer, filterRequest } from '../filters/bodies/apply.ts'
+import type { BodyFilter, BodySink } from '../filters/bodies/body-filter.ts'
+import type { BodyOwner } from '../filters/bodies/compressed-answer.ts'
+import { Gathering } from '../filters/bodies/gathering.ts'
+import { RedirectsSoFar } from '../filters/internal-redirect.ts'
 import { Asking, type AskOwner } from '../filters/ext-authz/asking.ts'
-import type { Downstream, RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
+import type { ResponseHead, Sent, UpstreamRequest } from '../message.ts'
 import { answerHead, prepareAttempt, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
 import type { ForwardPlan, Plan } from './planning/plan.ts'
 import { planToday } from './planning/plan-today.ts'
-import { ReplayBuffer } from './replay-buffer.ts'
+import { ExchangeState } from './exchange-state.ts'
 import { createErrorReply, createPlannedReply, type LocalReply } from './reply/reply.ts'
 import { sendLocalReply } from './reply/send.ts'
 import { RequestedTunnel, type FarEnd, type TunnelOwner } from './requested-tunnel.ts'
 import { Retries } from './retries.ts'
 import { suspectResponse, type TryOutcome } from './retry.ts'
 import { Mirrors } from '../mirrors.ts'
-import type { HttpRuntime } from '../runtime.ts'
 import { findNotFoundStatus } from '../filters/session.ts'
 import { prepareRequest } from '../filters/request-view.ts'
 import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
@@ -37,19 +38,10 @@ import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
  */
 type Phase = 'planning' | 'trying' | 'answering' | 'tunnel' | 'over'
 
-export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFacts, Timed {
-  readonly request: RequestHead
-  readonly client: RequestOrigin
-  readonly http: HttpConnectionManager
-  readonly record: ExchangeRecord
-  readonly down: Downstream
-  /** What has come of the request. */
-  readonly body: ReplayBuffer
-  readonly #rt: HttpRuntime
-  /** As trusted hops tell it; '' = nobody was asked yet. */
-  remoteIp = ''
-  /** The client waits for 100 before it sends the rest, and the endpoint is to give it. */
-  awaitsContinue = false
+export class Exchange
+  extends ExchangeState
+  implements AttemptOwner, AskOwner, TunnelOwner, HeaderFacts, Timed, BodyOwner
+{
   #phase: Phase = 'planning'
   #plan: ForwardPlan | undefined
   /** Made at the first attempt: the headers are edited once. */
@@ -57,67 +49,53 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
   #attempt: Attempt | undefined
   #retries: Retries | undefined
   /** The last one, over or not. */
-  #asking: Asking | undefined
-  /** A fault's delay, or the back-off before an attempt. */
-  #wait: Timer | undefined
+  #asking: Asking | Gathering | undefined
   #timeouts: Timeouts | undefined
   #tunnel: RequestedTunnel | undefined
   #mirrors: Mirrors | undefined
-
-  constructor(
-    rt: HttpRuntime,
-    client: RequestOrigin,
-    http: HttpConnectionManager,
-    request: RequestHead,
-    down: Downstream,
-  ) {
-    this.#rt = rt
-    this.client = client
-    this.http = http
-    this.request = request
-    this.down = down
-    this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
-    this.record = createRecord(rt.ctx, http, request)
-  }
+  #redirects: RedirectsSoFar | undefined
+  /** Changes the request's body on its way. */
+  #filtered: BodySink | undefined
 
   /* From the server codec. */
 
   /** After the head, and after as much of the body as came with it: the first write then carries both. */
   start(): void {
     const { request, http, client } = this
-    const prepared = prepareRequest(request, http, client, this.#rt.ctx)
+    const prepared = prepareRequest(request, http, client, this.rt.ctx)
     if (typeof prepared !== 'string') {
       this.#refuse(prepared)
       return
     }
     this.remoteIp = prepared
     if (request.upgrade !== undefined || request.method === 'CONNECT')
-      this.#tunnel = new RequestedTunnel(this.#rt, this, request)
-    this.#follow(planRequest(this.#rt.ctx, client, http, request, prepared))
+      this.#tunnel = new RequestedTunnel(this.rt, this, request)
+    this.#follow(planRequest(this.rt.ctx, client, http, request, prepared))
   }
 
   #follow(plan: Plan): void {
-    notePlan(plan, this, this.#rt)
+    notePlan(plan, this, this.rt)
     if (plan.kind === 'wait') {
-      this.#asking = new Asking(this.#rt, this, plan, (verdict) => this.#follow(plan.resume(verdict)))
+      this.#asking = new Asking(this.rt, this, plan, (verdict) => this.#follow(plan.resume(verdict)))
       this.#asking.start()
-    } else if (plan.delayMs > 0) this.#after(plan.delayMs, () => this.#act(planToday(plan, this.#rt.ctx.tables.get())))
+    } else if (plan.kind === 'gather') {
+      this.#asking = new Gathering(this, plan.maxBytes, (isTooLarge) => this.#follow(plan.resume(isTooLarge)))
+      this.#asking.start()
+    } else if (plan.delayMs > 0) this.after(plan.delayMs, () => this.#act(planToday(plan, this.rt.ctx.tables.get())))
     else this.#act(plan)
-  }
-
-  #after(ms: number, then: () => void): void {
-    this.#wait = this.#rt.ctx.clock.after(
-      ms,
-      guard('exchange', (error) => this.abort(error), then),
-    )
   }
 
   requestData(chunk: Buffer): void {
     if (this.#phase === 'over') return
     this.record.receivedBytes += chunk.length
+    if (this.#filtered) this.#filtered.data(chunk)
+    else this.#bodyData(chunk)
+  }
+  #bodyData(chunk: Buffer): void {
+    if (this.#phase === 'over') return
     this.record.messages?.requests.add(chunk)
     this.#mirrors?.add(chunk)
-    if (this.body.add(chunk)) this.#rt.metrics.limits.replayBytes.value++
+    if (this.body.add(chunk)) this.rt.metrics.limits.replayBytes.value++
     if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)
     // There is no connection yet. Until there is one, no more than the replay limit is taken.
     else if (this.body.full) this.down.pauseRequest()
@@ -126,8 +104,13 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
 
   requestEnd(trailers: readonly string[] | undefined): void {
     if (this.#phase === 'over') return
-    this.body.end(trailers)
     this.record.requestEndMs = this.record.stopwatch?.monotonicMs()
+    if (this.#filtered) this.#filtered.end(trailers)
+    else this.#bodyEnd(trailers)
+  }
+  #bodyEnd(trailers: readonly string[] | undefined): void {
+    if (this.#phase === 'over') return
+    this.body.end(trailers)
     if (this.#attempt?.isOpen) this.#attempt.sendEnd(trailers)
     if (this.#plan) this.#requestComplete()
     else this.#asking?.bodyGrew()
@@ -140,12 +123,14 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     else this.#refuse(error)
   }
 
-  get source(): string {
-    return this.client.directIp
-  }
-
   downstreamDrained(): void {
+    if (this.down.drained?.() ?? true) this.#attempt?.resumeResponse()
+  }
+  resumeAnswer(): void {
     this.#attempt?.resumeResponse()
+  }
+  answerMade(): void {
+    if (this.#phase === 'answering' && !this.down.isEnding) this.#finish(undefined)
   }
 
   /** The cluster whose place it takes while a request is under way. */
@@ -153,7 +138,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     return this.#attempt?.isOpen ? this.#plan?.cluster : undefined
   }
 
-  /** True when no more of the request is needed. */
+  /** No more of the request is needed. */
   get over(): boolean {
     return this.#phase === 'over'
   }
@@ -161,13 +146,14 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     return this.#phase === 'answering'
   }
 
-  #act(plan: Exclude<Plan, { kind: 'wait' }>): void {
+  #act(plan: Exclude<Plan, { kind: 'wait' | 'gather' }>): void {
     if (this.#phase !== 'planning') return
+    if (plan.bodies) this.down = filterAnswer(plan.bodies, this.down, this, this.rt)
     if (plan.kind === 'forward') {
       this.#forward(plan)
       return
     }
-    if (plan.kind === 'refuse') reportDenied(plan, this.client.conn, this.#rt)
+    if (plan.kind === 'refuse') reportDenied(plan, this.client.conn, this.rt)
     const { reply, error } = createPlannedReply(plan)
     this.#answerLocally(reply, error)
   }
@@ -176,11 +162,12 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     this.#phase = 'trying'
     this.#plan = plan
     this.client.conn.cluster = plan.cluster.name
-    if (plan.mirrors) this.#mirrors = new Mirrors(this.#rt, this, plan)
+    if (plan.bodies) this.#filterBody(plan.bodies)
+    if (plan.mirrors) this.#mirrors = new Mirrors(this.rt, this, plan)
     for (const chunk of this.body.chunks) this.#mirrors?.add(chunk)
     if (plan.action.idleMs !== undefined) this.down.setIdleMs(plan.action.idleMs)
     const times = deriveTimes(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
-    if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.#rt.deadlines, this.#rt.ctx.clock, this)
+    if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.rt.deadlines, this.rt.ctx.clock, this)
     if (this.request.method === 'CONNECT') {
       this.#tunnel!.connect(plan)
       return
@@ -193,18 +180,27 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     this.#try(false)
   }
 
+  #filterBody(bodies: readonly BodyFilter[]): void {
+    const to: BodySink = { data: (chunk) => this.#bodyData(chunk), end: (trailers) => this.#bodyEnd(trailers) }
+    const filtered = filterRequest(bodies, to, this.down, this, this.rt)
+    if (!filtered) return
+    this.down = filtered.down
+    this.#filtered = filtered.sink
+    this.body.moveTo(filtered.sink)
+  }
+
   /* Attempts. */
 
   #try(fresh: boolean): void {
     this.record.tries++
     const plan = this.#plan!
     this.#attempt = new Attempt(this)
-    this.#attempt.start(this.#rt, plan, fresh, this.#retries?.tried)
+    this.#attempt.start(this.rt, plan, fresh, this.#retries?.tried)
   }
 
   /** The cluster of that name may be another one by now. */
   #tryToday(): void {
-    const plan = planToday(this.#plan!, this.#rt.ctx.tables.get())
+    const plan = planToday(this.#plan!, this.rt.ctx.tables.get())
     if (plan.kind === 'refuse') {
       this.#refuse(plan.error)
       return
@@ -250,19 +246,13 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     if (this.body.ended) this.#timeouts?.tryBegins()
   }
 
-  onInformational(head: ResponseHead): void {
-    if (head.status === 100 && this.awaitsContinue) {
-      this.awaitsContinue = false
-      this.down.sendContinue()
-    } else if (isInformational(head.status)) this.down.sendInformational(head)
-  }
-
   onHead(head: ResponseHead, end: boolean): void {
     const plan = this.#plan!
-    this.#rt.metrics.attempts.answered.value++
+    this.rt.metrics.attempts.answered.value++
     const suspect = plan.retry && suspectResponse(plan.retry, head, end)
     if (suspect && this.#retry(suspect)) return
     this.#retries?.release()
+    if (plan.action.internalRedirects && this.#redirect(head)) return
     if (!isFinalStatus(head.status)) {
       this.#cancelAttempt()
       this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint answered with status ${head.status}`))
@@ -272,7 +262,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     this.body.drop()
     const { record } = this
     record.status = head.status
-    record.firstByteMs = this.#rt.ctx.clock.monotonicMs()
+    record.firstByteMs = this.rt.ctx.clock.monotonicMs()
     this.#timeouts?.tryEnds()
     this.down.sendHead(
       answerHead(head, plan.responseEdits, this, this.http.serverName, record.firstByteMs - record.startedMs),
@@ -280,17 +270,39 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     )
   }
 
+  /** @returns true when it is followed; the client is told nothing of it */
+  #redirect(head: ResponseHead): boolean {
+    const { http, client, body, rt } = this
+    const next = (this.#redirects ??= new RedirectsSoFar()).next(
+      this.#plan!,
+      head,
+      this.#upstreamRequest(),
+      this,
+      rt.ctx,
+    )
+    if (!next) return false
+    this.#cancelAttempt()
+    this.#timeouts?.end()
+    this.#outgoing = this.#retries = undefined
+    this.#phase = 'planning'
+    this.record.tries = 0
+    if (next.bodyLength === 0) body.clear()
+    this.request = next
+    this.#follow(planRequest(rt.ctx, client, http, next, this.remoteIp))
+    return true
+  }
+
   onEnd(trailers: readonly string[] | undefined): void {
     this.#attemptOver()
     if (this.#phase !== 'answering') return
     this.down.sendEnd(trailers)
     this.down.flush()
-    this.#finish(undefined)
+    this.answerMade()
   }
 
   onUpgraded(head: ResponseHead, stream: Duplex, rest: Buffer | undefined): void {
     this.#attemptOver()
-    this.#rt.metrics.attempts.answered.value++
+    this.rt.metrics.attempts.answered.value++
     this.#retries?.release()
     if (this.#plan!.upgrade === undefined) {
       stream.destroy()
@@ -309,7 +321,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
   onFailed(error: MeshError, sent: Sent, reused: boolean): void {
     this.#attemptOver()
     if (this.#phase === 'over') return
-    this.#rt.metrics.attempts.failed.value++
+    this.rt.metrics.attempts.failed.value++
     if (this.#phase === 'answering') {
       this.#finish(error)
       return
@@ -334,7 +346,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
         return true
       case 'after':
         this.#cancelAttempt()
-        this.#after(next.backoffMs, () => this.#tryToday())
+        this.after(next.backoffMs, () => this.#tryToday())
         return true
       default:
         return next satisfies never
@@ -342,7 +354,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
   }
 
   #retriesSoFar(): Retries {
-    return (this.#retries ??= new Retries(this.#rt, this.client.conn, this.record))
+    return (this.#retries ??= new Retries(this.rt, this.client.conn, this.record))
   }
 
   #requestComplete(): void {
@@ -357,7 +369,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
       this.#tunnel!.abort(error)
       return
     }
-    if (kind !== 'stream') this.#rt.metrics.attempts.timeout.value++
+    if (kind !== 'stream') this.rt.metrics.attempts.timeout.value++
     if (
       kind === 'try' &&
       this.#retry({
@@ -412,18 +424,18 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
   #answerLocally(reply: LocalReply, error: MeshError | undefined): void {
     this.record.error = error
     this.#phase = 'answering'
-    sendLocalReply(reply, this, this.#rt.ctx)
-    this.#finish(undefined)
+    sendLocalReply(reply, this, this.rt.ctx)
+    this.answerMade()
   }
 
   #finish(error: MeshError | undefined): void {
     if (this.#phase === 'over') return
     this.#phase = 'over'
     this.record.error ??= error
-    this.#wait?.cancel()
+    this.wait?.cancel()
     this.#asking?.cancel()
     if (this.#attempt) {
-      this.#rt.metrics.attempts.cancelled.value++
+      this.rt.metrics.attempts.cancelled.value++
       this.#cancelAttempt()
     }
     this.#retries?.release()
@@ -431,11 +443,7 @@ export class Exchange implements AttemptOwner, AskOwner, TunnelOwner, HeaderFact
     this.body.drop()
     this.#timeouts?.end()
     this.#tunnel?.end()
-    finishAccess(this, this.#rt)
+    finishAccess(this, this.rt)
     this.down.finished(error)
-  }
-
-  get nowMs(): number {
-    return this.#rt.ctx.clock.wallMs()
   }
 }

@@ -24,6 +24,8 @@ export type HeaderFacts = {
   readonly request: RequestHead
   readonly client: RequestOrigin
   readonly record: ExchangeRecord
+  /** As RequestHead.bodyLength, of what filters make of it. */
+  readonly bodyLength: number
   /** The endpoint is to say whether the body is wanted. */
   readonly awaitsContinue: boolean
   /** As trusted hops tell it; '' = nobody was asked yet. */
@@ -52,7 +54,7 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
     authority: host === undefined || host === request.authority ? request.authority : asFieldValue(host),
     path: plan.path === request.path ? plan.path : asTarget(plan.path),
     headers,
-    bodyLength: request.bodyLength,
+    bodyLength: facts.bodyLength,
     maybeTrailers: request.version === 'HTTP/2',
     upgrade: plan.upgrade,
   }

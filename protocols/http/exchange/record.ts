@@ -161,7 +161,7 @@ export function notePlan(plan: Plan, exchange: Recorded, { ctx, metrics }: HttpR
   record.plan = plan
   if (record.messages && plan.kind === 'forward') watchStream(exchange, ctx)
   // What has been found by then is told with the plan that it goes on to.
-  if (plan.kind === 'wait') return
+  if (plan.kind === 'wait' || plan.kind === 'gather') return
   if (plan.cors) metrics.corsOrigins[plan.cors.isAllowed ? 'allowed' : 'refused'].value++
   if (plan.limited) countLimits(plan.limited, ctx.metrics)
   if (plan.shadow) reportDecisions(plan.shadow, client.conn, request, ctx)

@@ -3,6 +3,7 @@
  * yet.
  */
 import type { MeshError } from '../../../core/errors.ts'
+import type { BodySink } from '../filters/bodies/body-filter.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
 
 /** Less is not counted against the memory budget. */
@@ -20,6 +21,8 @@ export class ReplayBuffer implements Holder {
   /** Whole body so far is in memory. */
   replayable = true
   ended = false
+  /** A filter has waited for the whole body. */
+  isGathered = false
   trailers: readonly string[] | undefined
 
   constructor(maxBytes: number, waiting: Waiting, owner: { readonly source: string; abort(error: MeshError): void }) {
@@ -60,6 +63,18 @@ export class ReplayBuffer implements Holder {
     return before <= this.#maxBytes && this.#bytes > this.#maxBytes
   }
 
+  /** All that has come is a filter's now; what it makes of it comes as if it were the body. */
+  moveTo(sink: BodySink): void {
+    const { chunks, ended, trailers } = this
+    this.#chunks = undefined
+    this.#bytes = 0
+    this.#hold?.set(0)
+    this.ended = false
+    this.trailers = undefined
+    for (const chunk of chunks) sink.data(chunk)
+    if (ended) sink.end(trailers)
+  }
+
   /** The buffered bytes were given to a connection. */
   passed(): void {
     this.#isCopy = true
@@ -70,6 +85,14 @@ export class ReplayBuffer implements Holder {
   end(trailers: readonly string[] | undefined): void {
     this.ended = true
     this.trailers = trailers
+  }
+
+  /** The request that goes on has none of it. */
+  clear(): void {
+    this.#chunks = undefined
+    this.#bytes = 0
+    this.trailers = undefined
+    this.#hold?.set(0)
   }
 
   /** No further try will come. */

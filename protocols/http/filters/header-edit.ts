@@ -136,6 +136,7 @@ function safe(value: string): string {
   return /[\r\n\0]/.test(value) ? '' : value
 }
 
-function isEditable(name: string): boolean {
+/** No framing, and nothing of one connection. */
+export function isEditable(name: string): boolean {
   return FIELD_NAME.test(name) && !UNTOUCHABLE.has(name) && !isHopByHop(name)
 }

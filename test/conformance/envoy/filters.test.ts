@@ -11,13 +11,17 @@ import { serveHttp } from '../../helpers/serve-http.ts'
 import { startStaticEnvoy } from './envoy.ts'
 import { staticCluster } from '../package/shipped.ts'
 import { readBody } from './generated/endpoint.ts'
+import { answerAsAsked, BODIES } from './rows/bodies.ts'
 import { factsOf, type FilterRow, type SeenAll } from './rows/filter-row.ts'
+import { answerRedirects, INTERNAL_REDIRECTS } from './rows/internal-redirects.ts'
 import { listenerOf, managerOf } from './rows/listener-of.ts'
 import { LOCAL_REPLIES } from './rows/local-replies.ts'
 
 const TABLES: Readonly<Record<string, { readonly rows: readonly FilterRow[]; readonly answer: http.RequestListener }>> =
   {
     local_reply_config: { rows: LOCAL_REPLIES, answer: (_, response) => response.end('hi') },
+    internal_redirect_policy: { rows: INTERNAL_REDIRECTS, answer: answerRedirects },
+    'buffer, compressor and grpc_web': { rows: BODIES, answer: answerAsAsked },
   }
 
 for (const [name, { rows, answer }] of Object.entries(TABLES))

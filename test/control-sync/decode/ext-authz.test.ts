@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { decodeFilter, type } from './filter-rig.ts'
+import { decodeFilter, type } from './fields/filter-rig.ts'
 
 const SERVER = { uri: 'http://auth.test:8000/x', cluster: 'auth', timeout: '1s' }
 const GRPC = { envoy_grpc: { cluster_name: 'auth', authority: 'auth.test' }, timeout: '2s' }

@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { decodeFilter, type } from './filter-rig.ts'
+import { decodeFilter, type } from './fields/filter-rig.ts'
 import { createKey } from '../../helpers/jwt.ts'
 
 const JWKS = { inline_string: JSON.stringify({ keys: [createKey().jwk] }) }

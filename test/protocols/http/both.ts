@@ -199,7 +199,12 @@ async function ask2(
     ),
   )
   if (body !== undefined)
-    raw.socket.write(Buffer.concat([Buffer.from([0, 0, body.length, 0, 1, 0, 0, 0, 1]), Buffer.from(body, 'latin1')]))
+    raw.socket.write(
+      Buffer.concat([
+        Buffer.from([0, body.length >> 8, body.length & 0xff, 0, 1, 0, 0, 0, 1]),
+        Buffer.from(body, 'latin1'),
+      ]),
+    )
   const end = await raw.until((f) => f.stream === 1 && (f.type === 3 || (f.type <= 1 && (f.flags & 1) === 1)))
   raw.close()
   const head = raw.heard.find((f) => f.type === 1 && f.stream === 1)

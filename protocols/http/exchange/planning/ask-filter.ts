@@ -11,14 +11,18 @@ import { askForTokens } from '../../filters/jwt/filter.ts'
 import { PolicyFacts } from '../../filters/policy-facts.ts'
 import { findSession } from '../../filters/session.ts'
 import { NO_EDITS } from '../../filters/route-edits.ts'
+import { addBodyFilter } from './add-body-filter.ts'
 import type { Plan, PlanInput } from './plan.ts'
 import { withoutEdits, refuse, type Underway } from './refusals.ts'
 import { takeLimit } from './take-limit.ts'
 import { addMetadata } from './take-verdict.ts'
 
-/** @returns undefined: the request goes on */
+/**
+ * Changes of mutations are made when all filters have been asked (withRequestMutations).
+ * @returns undefined: the request goes on
+ */
 export function askFilter(
-  filter: Exclude<HttpFilter, { kind: 'ext-authz' }>,
+  filter: Exclude<HttpFilter, { kind: 'ext-authz' | 'buffer' }>,
   own: RouteFilter | undefined,
   input: PlanInput,
   state: Underway,
@@ -57,7 +61,6 @@ export function askFilter(
       common.session = settings ? findSession(settings, input.request, input.clocks.clock.wallMs()) : undefined
       return undefined
     }
-    // Its changes are made when all filters have been asked (withRequestMutations).
     case 'mutation':
       return undefined
     case 'rate-limit':
@@ -69,6 +72,9 @@ export function askFilter(
       state.isMoved = asked.reroute
       return undefined
     }
+    case 'grpc-web':
+    case 'compressor':
+      return addBodyFilter(filter, own, input, state)
     case 'blocked':
       return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, withoutEdits(common, routed))
     default:

@@ -70,6 +70,7 @@ function planForward(
     cors: common.cors,
     session: common.session,
     limited: common.limited,
+    bodies: common.bodies,
     kind: 'forward',
     routed,
     action,

@@ -13,7 +13,7 @@ import { NO_EDITS, collectMutations, collectResponseEdits } from '../../filters/
 import { askFilter } from './ask-filter.ts'
 import { planAction } from './plan-action.ts'
 import type { Common, Plan, PlanInput } from './plan.ts'
-import { deny, refuse, type Underway } from './refusals.ts'
+import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
 import { takeVerdict } from './take-verdict.ts'
 
 export function planExchange(input: PlanInput): Plan {
@@ -37,8 +37,7 @@ function runFilters(run: Run, first: number): Plan {
     const filter = filters[i]!
     const own = state.routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
-    const plan =
-      filter.kind === 'ext-authz' ? askService(filter.authz, own, run, i) : askFilter(filter, own, input, state)
+    const plan = askOrAwait(filter, own, run, i)
     if (plan) return withAdded(plan, run)
     if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
   }
@@ -49,11 +48,33 @@ function runFilters(run: Run, first: number): Plan {
       : refuse('MESH_NO_ROUTE', 'no route matches the request', common)
   return withAdded(withRequestMutations(plan, run), run)
 }
+function askOrAwait(filter: HttpFilter, own: RouteFilter | undefined, run: Run, at: number): Plan | undefined {
+  if (filter.kind === 'ext-authz') return askService(filter.authz, own, run, at)
+  if (filter.kind === 'buffer') return awaitBody(own?.bufferBytes ?? filter.maxBytes, run, at)
+  return askFilter(filter, own, run.input, run.state)
+}
+
+/** @returns undefined: there is none to wait for */
+function awaitBody(maxBytes: number, run: Run, at: number): Plan | undefined {
+  const { request, upgrade } = run.input
+  if (request.bodyLength === 0 || upgrade !== undefined || request.method === 'CONNECT') return undefined
+  const { common, routed } = run.state
+  const resume = (isTooLarge: boolean): Plan =>
+    isTooLarge
+      ? withAdded(
+          refuse('MESH_REQUEST_TOO_LARGE', `the body is larger than ${maxBytes} bytes`, withoutEdits(common, routed)),
+          run,
+        )
+      : runFilters(run, at + 1)
+  return { ...common, kind: 'gather', maxBytes, resume }
+}
+
 function withAdded(plan: Plan, { input, state, mutates }: Run): Plan {
   const { added } = state
-  if (plan.kind === 'wait' || (!mutates && added.length === 0)) return plan
+  if (plan.kind === 'wait' || plan.kind === 'gather' || (!mutates && added.length === 0)) return plan
   const own = mutates ? collectMutations(input.http.filters, state.routed).response : NO_EDITS
-  return { ...plan, responseEdits: [...plan.responseEdits, ...own, ...added] }
+  const { responseEdits } = plan
+  return { ...plan, routeEdits: responseEdits.length, responseEdits: [...responseEdits, ...own, ...added] }
 }
 
 /** @returns undefined: nobody has to be asked */
@@ -92,6 +113,7 @@ function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Com
     shadow: before?.shadow,
     cors: before?.cors,
     limited: before?.limited,
+    bodies: before?.bodies,
     routeName: routed?.route.name ?? '',
     responseEdits: table && routed ? collectResponseEdits(table, routed, undefined) : NO_EDITS,
   }

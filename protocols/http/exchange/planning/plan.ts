@@ -9,6 +9,7 @@ import type { Tables } from '../../../../model/tables.ts'
 import type { ShadowDecision } from '../../../authz.ts'
 import type { Context } from '../../../context.ts'
 import type { RequestFacts, Routed } from '../../../router.ts'
+import type { BodyFilter } from '../../filters/bodies/body-filter.ts'
 import type { CorsDecision } from '../../filters/cors.ts'
 import type { Verdict } from '../../filters/ext-authz/verdict.ts'
 import type { LimitFound } from '../../filters/rate-limit/filter.ts'
@@ -41,6 +42,8 @@ export type Common = {
   readonly routeName: string
   /** Of every answer, also of our own; in the order they apply, empty in the usual case. */
   readonly responseEdits: readonly HeaderEdit[]
+  /** So many of them are the route's, and come first; left out: all. */
+  readonly routeEdits?: number
   /** What rate limits have found, for counters. */
   readonly limited?: readonly LimitFound[] | undefined
   /** Of a cross-origin request. */
@@ -49,8 +52,16 @@ export type Common = {
   readonly session?: Session | undefined
   /** In the order they apply. Of a request that goes nowhere, too: headers of the answer may say its own. */
   readonly requestEdits?: readonly HeaderEdit[]
+  /** What the filters that were passed make of bodies. */
+  readonly bodies?: readonly BodyFilter[] | undefined
 }
-export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | WaitPlan
+export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | WaitPlan | GatherPlan
+/** All of the body is awaited, if it is not larger; then it goes on. */
+export type GatherPlan = Common & {
+  readonly kind: 'gather'
+  readonly maxBytes: number
+  resume(isTooLarge: boolean): Plan
+}
 /** An authorization service is asked; with its verdict it goes on. */
 export type WaitPlan = Common & {
   readonly kind: 'wait'

@@ -23,7 +23,8 @@ export function refuse(
     | 'MESH_ROUTE_BLOCKED'
     | 'MESH_NO_ROUTE'
     | 'MESH_NO_CLUSTER'
-    | 'MESH_UPGRADE_NOT_PERMITTED',
+    | 'MESH_UPGRADE_NOT_PERMITTED'
+    | 'MESH_REQUEST_TOO_LARGE',
   what: string,
   common: Common,
   rule?: string,

@@ -4,6 +4,7 @@ import { asFieldValue } from '../../codec/field-value.ts'
 import type { ResponseHead } from '../../message.ts'
 import { removeHeader } from '../../codec/field-table.ts'
 import { findFirstValue, setHeader } from '../../filters/header-edit.ts'
+import { deriveGrpcStatus, encodeMessage } from './grpc-words.ts'
 import type { AnswerPlan, DeniedPlan, RefusePlan } from '../planning/plan.ts'
 import { UNKNOWN_LENGTH } from '../../codec/framing.ts'
 
@@ -91,43 +92,8 @@ function toGrpcAnswer({ status, text, headers, grpcStatus }: LocalReply): LocalA
   if (findFirstValue(headers, 'grpc-status') === undefined)
     headers.push('grpc-status', String(grpcStatus ?? deriveGrpcStatus(status)))
   // The end of a line of JSON is none of the message.
-  if (text !== '') setHeader(headers, 'grpc-message', percentEncoded(isJson ? text.replace(/\n$/, '') : text))
+  if (text !== '') setHeader(headers, 'grpc-message', encodeMessage(isJson ? text.replace(/\n$/, '') : text))
   return { head: { status: 200, headers, contentLength: UNKNOWN_LENGTH }, body: undefined }
 }
 
 const DEADLINE_EXCEEDED = 4
-
-/**
- * gRPC's "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md), which Envoy follows for its own answers,
- * timeouts among them.
- */
-export function deriveGrpcStatus(http: number): number {
-  switch (http) {
-    case 400:
-      return 13
-    case 401:
-      return 16
-    case 403:
-      return 7
-    case 404:
-      return 12
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return 14
-    default:
-      return 2
-  }
-}
-
-/** gRPC over HTTP/2, Status-Message: space to ~ without % stand as they are. */
-function percentEncoded(text: string): string {
-  let out = ''
-  for (const byte of Buffer.from(text, 'latin1'))
-    out +=
-      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
-        ? String.fromCharCode(byte)
-        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
-  return out
-}

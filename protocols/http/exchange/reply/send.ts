@@ -6,6 +6,7 @@ import { readHttpManager } from '../../../codecs.ts'
 import type { Connection } from '../../../connection.ts'
 import type { Context } from '../../../context.ts'
 import { isGrpc } from '../../../router.ts'
+import { isGrpcWeb } from '../../filters/bodies/body-filter.ts'
 import { editHeaders } from '../../filters/header-edit.ts'
 import type { Downstream } from '../../message.ts'
 import type { HttpRuntime } from '../../runtime.ts'
@@ -32,12 +33,16 @@ export function sendLocalReply(reply: LocalReply, exchange: Replying, ctx: Conte
   let edits = plan?.responseEdits ?? []
   let said = reply
   if (http.localReply) {
-    // What the route says is there when the listener looks.
-    if (edits.length > 0) editWithFacts(reply.headers, edits, exchange, reply.headers, reply.status)
-    edits = []
+    // What the route says is there when the listener looks; filters come behind it.
+    const routes = edits.slice(0, plan?.routeEdits)
+    if (routes.length > 0) editWithFacts(reply.headers, routes, exchange, reply.headers, reply.status)
+    edits = edits.slice(routes.length)
     said = rewriteReply(reply, http.localReply, describe(exchange, ctx))
   }
-  const { head, body } = toAnswer(said, isGrpc(request.header('content-type')))
+  // The filter of gRPC-Web makes a message of the text.
+  const isWeb = isGrpcWeb(plan?.bodies)
+  const grpc = isGrpc(request.header('content-type')) && !isWeb
+  const { head, body } = toAnswer(isWeb ? { ...said, end: '' } : said, grpc)
   record.status = head.status
   const withBody = body !== undefined && request.method !== 'HEAD'
   down.sendHead(answerHead(head, edits, exchange, http.serverName, undefined), !withBody)

@@ -2,6 +2,7 @@
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Dice } from '../../../fuzz/live/words.ts'
 import { corsFilter, corsPolicy } from './cors.ts'
+import { localReplies } from './local-replies.ts'
 import { chance, compact, matchOf } from './matches.ts'
 import { claimMatch, jwtFilter, jwtOverride } from './tokens.ts'
 import { mutationFilter, mutationOverride } from './mutations.ts'
@@ -139,6 +140,7 @@ function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): Js
 const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD']
 function managerOf(dice: Dice): JsonObject {
   return compact({
+    local_reply_config: chance(dice, 0.3, () => localReplies(dice)),
     via: chance(dice, 0.15, () => 'proxy'),
     server_name: chance(dice, 0.15, () => 'someone'),
     server_header_transformation: chance(dice, 0.3, () => dice.one(['OVERWRITE', 'APPEND_IF_ABSENT', 'PASS_THROUGH'])),

@@ -58,7 +58,13 @@ function joinChunks(text: string): string {
 /** How well it is compressed is each library's own. */
 function expand(body: string, encoding: string | undefined): string {
   const decode = encoding === undefined ? undefined : DECODERS.get(encoding)
-  return decode ? decode(Buffer.from(body, 'latin1')).toString('latin1') : body
+  if (!decode) return body
+  try {
+    return decode(Buffer.from(body, 'latin1')).toString('latin1')
+  } catch {
+    // It only says that it is.
+    return body
+  }
 }
 const DECODERS: ReadonlyMap<string, (bytes: Buffer) => Buffer> = new Map([
   ['gzip', (bytes: Buffer) => zlib.gunzipSync(bytes)],

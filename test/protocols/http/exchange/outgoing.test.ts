@@ -40,6 +40,7 @@ function facts(more: Partial<HeaderFacts> = {}, method = 'GET', headers: string[
   })
   return {
     request,
+    bodyLength: 0,
     client: {
       conn: { remote: { host: '10.0.0.2', port: 5 }, local: { host: '10.0.0.1', port: 80 }, tls: undefined },
     } as unknown as RequestOrigin,

@@ -1,9 +1,9 @@
 /** An HTTP filter as a control plane pushes it in an inbound listener, decoded. */
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { decode } from '../../../control-sync/decode/decode.ts'
-import type { HttpFilter } from '../../../model/listener.ts'
-import { sample } from '../../helpers/control-plane/resources.ts'
+import { decode } from '../../../../control-sync/decode/decode.ts'
+import type { HttpFilter } from '../../../../model/listener.ts'
+import { sample } from '../../../helpers/control-plane/resources.ts'
 
 export const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 

@@ -1,0 +1,78 @@
+/** What an exchange is about: its client, its request, and what is remembered of it. */
+import { guard } from '../../../core/defects/guard.ts'
+import type { MeshError } from '../../../core/errors.ts'
+import type { Timer } from '../../../core/os/clock.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import { isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
+import { isRequestChanged } from '../filters/bodies/body-filter.ts'
+import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
+import type { HttpRuntime } from '../runtime.ts'
+import { createRecord, type ExchangeRecord } from './record.ts'
+import { ReplayBuffer } from './replay-buffer.ts'
+import type { RequestOrigin } from './request-origin.ts'
+
+export abstract class ExchangeState {
+  /** A redirect that is followed here makes another one of it. */
+  request: RequestHead
+  readonly client: RequestOrigin
+  readonly http: HttpConnectionManager
+  readonly record: ExchangeRecord
+  /** Filters of bodies may come between. */
+  down: Downstream
+  /** What has come of the request. */
+  readonly body: ReplayBuffer
+  protected readonly rt: HttpRuntime
+  /** A fault's delay, or the back-off before an attempt. */
+  protected wait: Timer | undefined
+  /** As trusted hops tell it; '' = nobody was asked yet. */
+  remoteIp = ''
+  /** The client waits for 100 before it sends the rest, and the endpoint is to give it. */
+  awaitsContinue = false
+
+  constructor(
+    rt: HttpRuntime,
+    client: RequestOrigin,
+    http: HttpConnectionManager,
+    request: RequestHead,
+    down: Downstream,
+  ) {
+    this.rt = rt
+    this.client = client
+    this.http = http
+    this.request = request
+    this.down = down
+    this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
+    this.record = createRecord(rt.ctx, http, request)
+  }
+
+  /** A filter has waited for all of it, or makes something else of it. */
+  get bodyLength(): number {
+    const { bodyLength } = this.request
+    if (bodyLength === 0) return 0
+    if (isRequestChanged(this.record.plan?.bodies)) return UNKNOWN_LENGTH
+    return this.body.isGathered ? this.body.bytes : bodyLength
+  }
+
+  onInformational(head: ResponseHead): void {
+    if (head.status === 100 && this.awaitsContinue) {
+      this.awaitsContinue = false
+      this.down.sendContinue()
+    } else if (isInformational(head.status)) this.down.sendInformational(head)
+  }
+
+  protected after(ms: number, then: () => void): void {
+    this.wait = this.rt.ctx.clock.after(
+      ms,
+      guard('exchange', (error) => this.abort(error), then),
+    )
+  }
+
+  abstract abort(error: MeshError): void
+
+  get source(): string {
+    return this.client.directIp
+  }
+  get nowMs(): number {
+    return this.rt.ctx.clock.wallMs()
+  }
+}
