@@ -18,6 +18,7 @@ import { watchFolder } from '../control-sync/directory/watch.ts'
 import { systemClock } from '../core/os/clock.ts'
 import { encodeMessage } from '../proto/relay/xds.ts'
 import { TYPE_URLS } from '../model/snapshot.ts'
+import { PLAIN_NODE } from '../test/helpers/control-plane/node-settings.ts'
 
 const MAX_BYTES = 20 * 1024
 const ROOT = path.resolve(import.meta.dirname, '..')
@@ -45,24 +46,7 @@ export async function makeDictionary(): Promise<Buffer> {
 
 /** What every connection begins with. */
 function firstRequest(): Uint8Array {
-  const node = describeNode({
-    name: 'gateway',
-    namespace: 'edge',
-    serviceAccount: 'gateway',
-    ip: '10.0.0.1',
-    clusterId: 'Kubernetes',
-    network: '',
-    meshId: 'cluster.local',
-    labels: {},
-    locality: { region: '', zone: '', subZone: '' },
-    metadata: {},
-    version: '0.1.0',
-    capture: 'explicit',
-    httpProxyPort: 15_080,
-    dns: true,
-    readinessProbe: undefined,
-    discoveryAddress: 'wss://hub.example',
-  })
+  const node = describeNode({ ...PLAIN_NODE, name: 'gateway', meshId: 'cluster.local', ip: '10.0.0.1', dns: true })
   const request = { kind: 'cluster', withNode: true, subscribe: [], unsubscribe: [], known: new Map() } as const
   return encodeMessage(encodeDeltaRequest({ ...request, nonce: '', error: undefined }, node))
 }

@@ -9,6 +9,7 @@ import { RelayTransport, type Kept } from '../../../control-sync/fleet/relay-tra
 import { systemClock } from '../../../core/os/clock.ts'
 import type { Identity } from '../../../model/identity.ts'
 import type { ResourceKind } from '../../../model/snapshot.ts'
+import { PLAIN_NODE } from '../../helpers/control-plane/node-settings.ts'
 
 export type Hub = {
   readonly address: string
@@ -67,7 +68,7 @@ export class Device {
     const transport = new RelayTransport({
       link: this.#link(),
       control: this.#control(),
-      node: describeNode({ ...NODE, name: this.name }),
+      node: describeNode({ ...PLAIN_NODE, name: this.name }),
       stored: (kind, name) => this.#has.get(kind)?.get(name),
       onCertificateRefused: () => undefined,
     })
@@ -124,22 +125,3 @@ export class Device {
     }
   }
 }
-
-const NODE = {
-  namespace: 'edge',
-  serviceAccount: 'gateway',
-  type: 'sidecar',
-  ip: '10.0.0.9',
-  clusterId: 'Kubernetes',
-  network: '',
-  meshId: 'cluster.local',
-  labels: {},
-  locality: { region: '', zone: '', subZone: '' },
-  metadata: {},
-  version: '0.1.0',
-  capture: 'explicit',
-  httpProxyPort: 15_080,
-  dns: false,
-  readinessProbe: undefined,
-  discoveryAddress: '',
-} as const

@@ -12,6 +12,7 @@ import { askAt, Both, type Ask } from '../../protocols/http/both.ts'
 import { staticCluster } from '../package/shipped.ts'
 import { sleep } from '../programs.ts'
 import { startStaticEnvoy } from './envoy.ts'
+import { listenerWith } from './listener-with.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const ID = '0000000f-0000-4000-8000-000000000000'
@@ -32,50 +33,36 @@ const ROUTES: JsonObject = {
   ],
 }
 function listenerOf(port: number, direction: string, tracing: JsonObject): JsonObject {
-  return {
-    '@type': type('config.listener.v3.Listener'),
-    name: 'l',
-    traffic_direction: direction,
-    address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [
-      {
-        filters: [
-          {
-            name: 'hcm',
-            typed_config: {
-              '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
-              stat_prefix: 's',
-              tracing: {
-                custom_tags: [
-                  { tag: 'a', literal: { value: 'b' } },
-                  { tag: 'c', request_header: { name: 'X-C', default_value: 'none' } },
-                  { tag: 'd', request_header: { name: 'X-D' } },
-                ],
-                provider: {
-                  name: 'envoy.tracers.zipkin',
-                  typed_config: {
-                    '@type': type('config.trace.v3.ZipkinConfig'),
-                    collector_cluster: 'collector',
-                    collector_endpoint: '/api/v2/spans',
-                    collector_endpoint_version: 'HTTP_JSON',
-                    trace_id_128bit: true,
-                  },
-                },
-                ...tracing,
-              },
-              http_filters: [
-                {
-                  name: 'envoy.filters.http.router',
-                  typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
-                },
-              ],
-              route_config: ROUTES,
-            },
-          },
+  return listenerWith(
+    { name: 'l', port, direction },
+    {
+      tracing: {
+        custom_tags: [
+          { tag: 'a', literal: { value: 'b' } },
+          { tag: 'c', request_header: { name: 'X-C', default_value: 'none' } },
+          { tag: 'd', request_header: { name: 'X-D' } },
         ],
+        provider: {
+          name: 'envoy.tracers.zipkin',
+          typed_config: {
+            '@type': type('config.trace.v3.ZipkinConfig'),
+            collector_cluster: 'collector',
+            collector_endpoint: '/api/v2/spans',
+            collector_endpoint_version: 'HTTP_JSON',
+            trace_id_128bit: true,
+          },
+        },
+        ...tracing,
       },
-    ],
-  }
+      http_filters: [
+        {
+          name: 'envoy.filters.http.router',
+          typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
+        },
+      ],
+      route_config: ROUTES,
+    },
+  )
 }
 const LISTENERS: Readonly<Record<string, readonly [direction: string, tracing: JsonObject]>> = {
   client: ['OUTBOUND', {}],

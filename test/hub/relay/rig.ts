@@ -2,7 +2,7 @@
 import type { TestContext } from 'node:test'
 import { Current } from '../../../core/current.ts'
 import { systemClock } from '../../../core/os/clock.ts'
-import { describeNode, type NodeSettings } from '../../../control-sync/ads/node.ts'
+import { describeNode } from '../../../control-sync/ads/node.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
 import { refuseStream, RelayLink } from '../../../control-sync/fleet/relay-link.ts'
 import { RelayTransport } from '../../../control-sync/fleet/relay-transport.ts'
@@ -10,6 +10,7 @@ import { parseIdentity } from '../../../control-sync/identity/parse-identity.ts'
 import type { Identity } from '../../../model/identity.ts'
 import { SyncedAgent } from '../../helpers/control-plane/synced-agent.ts'
 import { join, testHub, type TestHub } from '../start-hub.ts'
+import { PLAIN_NODE } from '../../helpers/control-plane/node-settings.ts'
 
 const RELAY = 'relay: {listen: "127.0.0.1:0"}\n'
 const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
@@ -60,25 +61,6 @@ export type Fleet = {
   agent(before?: SyncedAgent): SyncedAgent
 }
 
-const NODE: NodeSettings = {
-  name: 'gw-1',
-  namespace: 'edge',
-  serviceAccount: 'gateway',
-  ip: '10.0.0.9',
-  clusterId: 'Kubernetes',
-  network: '',
-  meshId: 'demo.mesh',
-  labels: {},
-  locality: { region: '', zone: '', subZone: '' },
-  metadata: {},
-  version: '0.1.0',
-  capture: 'explicit',
-  httpProxyPort: 15_080,
-  dns: false,
-  readinessProbe: undefined,
-  discoveryAddress: '',
-}
-
 /** One hub with a relay, and a device that has joined as gw-1. */
 export async function fleet(t: TestContext, mesh: string, settings = ''): Promise<Fleet> {
   const h = await testHub(t, RELAY + settings)
@@ -118,7 +100,7 @@ export async function fleet(t: TestContext, mesh: string, settings = ''): Promis
       const transport = new RelayTransport({
         link: link(),
         control,
-        node: describeNode(NODE),
+        node: describeNode(PLAIN_NODE),
         stored: (kind, name) => agent.applier.snapshot.resources[kind].get(name),
         onCertificateRefused: () => undefined,
       })

@@ -13,6 +13,7 @@ import { serveHttp } from '../../../helpers/serve-http.ts'
 import { askAt, Both, type Ask, type Codec, type Seen, type Told } from '../../../protocols/http/both.ts'
 import { startStaticEnvoy } from '../envoy.ts'
 import { staticCluster } from '../../package/shipped.ts'
+import { listenerWith } from '../listener-with.ts'
 
 export const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 
@@ -35,32 +36,18 @@ function listenerOf(row: Row, port: number, more: JsonObject = {}): JsonObject {
   }
   const forward = row.route && 'redirect' in row.route ? {} : { route: { cluster: 'origin' } }
   const route = { match: { prefix: '/' }, ...forward, ...row.route }
-  return {
-    '@type': type('config.listener.v3.Listener'),
-    name: row.name,
-    traffic_direction: 'INBOUND',
-    address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [
-      {
-        filters: [
-          {
-            name: 'hcm',
-            typed_config: {
-              '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
-              stat_prefix: 's',
-              ...more,
-              http_filters: [...row.filters, router],
-              route_config: {
-                name: 'r',
-                virtual_hosts: [{ name: 'v', domains: ['*'], routes: [route], ...row.host }],
-                ...row.table,
-              },
-            },
-          },
-        ],
+  return listenerWith(
+    { name: row.name, port },
+    {
+      ...more,
+      http_filters: [...row.filters, router],
+      route_config: {
+        name: 'r',
+        virtual_hosts: [{ name: 'v', domains: ['*'], routes: [route], ...row.host }],
+        ...row.table,
       },
-    ],
-  }
+    },
+  )
 }
 function managerOf(row: Row): HttpConnectionManager {
   const decoded = decode('listener', sample(listenerOf(row, 80)).bytes)

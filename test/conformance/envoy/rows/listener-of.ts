@@ -4,6 +4,7 @@ import type { JsonObject } from '@bufbuild/protobuf'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import { decode } from '../../../../control-sync/decode/decode.ts'
 import { sample } from '../../../helpers/control-plane/resources.ts'
+import { listenerWith } from '../listener-with.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 export type ListenerRow = {
@@ -26,42 +27,28 @@ const ROUTER: JsonObject = {
 
 /** @param more for Envoy only: how long it lingers is not asked here */
 export function listenerOf(row: ListenerRow, port: number, more: JsonObject = {}): JsonObject {
-  return {
-    '@type': type('config.listener.v3.Listener'),
-    name: row.name,
-    traffic_direction: 'INBOUND',
-    address: { socket_address: { address: '127.0.0.1', port_value: port } },
-    filter_chains: [
-      {
-        filters: [
+  return listenerWith(
+    { name: row.name, port },
+    {
+      normalize_path: true,
+      merge_slashes: true,
+      ...row.listener,
+      ...more,
+      http_filters: [...(row.filters ?? [RBAC]), ROUTER],
+      route_config: {
+        name: 'r',
+        virtual_hosts: [
           {
-            name: 'hcm',
-            typed_config: {
-              '@type': type('extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'),
-              stat_prefix: 's',
-              normalize_path: true,
-              merge_slashes: true,
-              ...row.listener,
-              ...more,
-              http_filters: [...(row.filters ?? [RBAC]), ROUTER],
-              route_config: {
-                name: 'r',
-                virtual_hosts: [
-                  {
-                    name: row.name,
-                    domains: [row.name],
-                    routes: [{ match: { prefix: '/' }, ...(row.route ?? { route: { cluster: 'origin' } }) }],
-                    ...row.host,
-                  },
-                ],
-                ...row.table,
-              },
-            },
+            name: row.name,
+            domains: [row.name],
+            routes: [{ match: { prefix: '/' }, ...(row.route ?? { route: { cluster: 'origin' } }) }],
+            ...row.host,
           },
         ],
+        ...row.table,
       },
-    ],
-  }
+    },
+  )
 }
 
 export function managerOf(row: ListenerRow): HttpConnectionManager {
