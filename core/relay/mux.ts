@@ -25,6 +25,11 @@ export type MuxOptions = {
   readonly maxStreams: number
   /** The other side has opened one. @param head what stands behind the kind. Throws: the stream is reset with it */
   readonly onStream: (stream: RelayStream, head: Uint8Array) => void
+  /**
+   * Of what has come and is not taken (halves of messages, messages for readers that pause), so many bytes more are held
+   * here, or fewer. Throws: the connection ends with it
+   */
+  readonly held?: (change: number) => void
 }
 
 /** More is not given to the WebSocket before some of it has left: a frame of higher priority has to wait for it. */
@@ -130,6 +135,7 @@ export class Mux {
           this.#ready.add(stream)
           this.#schedule()
         },
+        held: (change) => this.#o.held?.(change),
         closed: () => {
           this.#streams.delete(id)
           this.#ready.delete(stream)

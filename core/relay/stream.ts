@@ -2,12 +2,15 @@
 import { CATALOGUE, MeshError, type ErrorCode } from '../errors.ts'
 import { toPrintable } from '../printable.ts'
 import { encodeVarint, FRAME, MAX_PAYLOAD_BYTES, type Frame } from './frames.ts'
+import { GatheredMessage } from './gathered-message.ts'
 import { PRIORITY, type Kind } from './kinds.ts'
 
 /** Bytes that a side may have under way to a reader that has not taken them. */
 export const WINDOW_BYTES = 256 * 1024
 /** What waits to be sent above this makes `send` ask for a pause. */
 const HIGH_WATER_BYTES = 256 * 1024
+/** What a message that waits takes beside its bytes. */
+const MESSAGE_COST_BYTES = 256
 const NO_BYTES = new Uint8Array(0)
 
 /** Called by the stream; never after `onEnd` or `onReset` of the same side. */
@@ -27,6 +30,8 @@ export type StreamOwner = {
   /** The stream has something to send. */
   wake(): void
   closed(stream: RelayStream): void
+  /** Of what has come, so many bytes more are held here, or fewer. Throws when it is too much for the connection. */
+  held(change: number): void
   /** Does it when this turn's work is done. */
   later(work: () => void): void
 }
@@ -47,8 +52,9 @@ export class RelayStream {
   #isFull = false
   #own: 'open' | 'ending' | 'ended' = 'open'
   // Receiving.
-  #parts: Uint8Array[] = []
-  #partBytes = 0
+  readonly #message = new GatheredMessage()
+  /** As it stands in the owner's sum. */
+  #heldBytes = 0
   /** Bytes that have come and that the other side has no credit for again. */
   #taken = 0
   readonly #inbox: Uint8Array[] = []
@@ -105,7 +111,11 @@ export class RelayStream {
   }
   resume(): void {
     this.#isPaused = false
-    while (!this.#isPaused && !this.#isOver && this.#inbox.length > 0) this.#events?.onMessage(this.#inbox.shift()!)
+    while (!this.#isPaused && !this.#isOver && this.#inbox.length > 0) {
+      const message = this.#inbox.shift()!
+      this.#hold(-message.length - MESSAGE_COST_BYTES)
+      this.#events?.onMessage(message)
+    }
     if (this.#isPaused || this.#isOver) return
     this.#giveCredit()
     if (this.#other === 'ended') this.#tellEnd()
@@ -175,25 +185,40 @@ export class RelayStream {
 
   #receivePart(payload: Uint8Array, isLast: boolean): void {
     if (this.#other === 'ended') throw violation(`a message came on stream ${this.id}, which had ended`)
+    // It would need no credit, and there could be any number of them.
+    if (payload.length === 0 && !isLast) throw violation(`a part of a message on stream ${this.id} is empty`)
     this.#taken += payload.length
     if (this.#taken > WINDOW_BYTES) throw violation(`stream ${this.id} sent more than it had credit for`)
-    this.#partBytes += payload.length
-    if (this.#partBytes > this.#maxMessageBytes) {
+    if (this.#message.length + payload.length > this.#maxMessageBytes) {
       const reason = new MeshError('MESH_CONTROL_PROTOCOL', `a message has more than ${this.#maxMessageBytes} bytes`)
       this.reset(reason)
       this.#events?.onReset?.(reason)
       return
     }
-    // A copy: what came is a view of a message that has other frames.
-    this.#parts.push(isLast && this.#parts.length === 0 ? payload : Uint8Array.from(payload))
-    if (isLast) {
-      const message = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts)
-      this.#parts = []
-      this.#partBytes = 0
-      if (this.#isPaused) this.#inbox.push(Uint8Array.from(message))
-      else this.#events?.onMessage(message)
+    if (isLast) this.#receiveLast(payload)
+    else {
+      this.#hold(payload.length)
+      this.#message.add(payload)
     }
     this.#giveCredit()
+  }
+
+  #receiveLast(payload: Uint8Array): void {
+    this.#hold(-this.#message.length)
+    // What comes in one piece is not copied unless it has to wait.
+    const isWhole = this.#message.length === 0 && !this.#isPaused
+    if (!isWhole) this.#message.add(payload)
+    const message = isWhole ? payload : this.#message.take()
+    if (!this.#isPaused) {
+      this.#events?.onMessage(message)
+      return
+    }
+    this.#hold(message.length + MESSAGE_COST_BYTES)
+    this.#inbox.push(message)
+  }
+  #hold(change: number): void {
+    this.#heldBytes += change
+    this.#owner.held(change)
   }
 
   #giveCredit(): void {
@@ -215,7 +240,8 @@ export class RelayStream {
     this.#isOver = true
     this.#outbox.length = 0
     this.#inbox.length = 0
-    this.#parts = []
+    this.#message.take()
+    this.#hold(-this.#heldBytes)
     this.#owner.closed(this)
   }
 }

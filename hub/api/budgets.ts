@@ -38,7 +38,7 @@ export class Budgets {
   }
 
   /** Counts what was refused elsewhere because of a budget. */
-  exceeded(budget: 'half-messages'): void {
+  exceeded(budget: 'half-messages' | 'relay-streams'): void {
     this.#exceeded.cell({ budget }).value++
   }
 

@@ -17,6 +17,7 @@ import { describeHolder, type Credentials } from '../api/authenticate.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import { openDoor, type DoorLimits } from '../api/door.ts'
 import type { ServerIdentity } from '../api/server-identity.ts'
+import { HeldBytes } from './held-bytes.ts'
 import { History } from './history.ts'
 import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
 
@@ -27,7 +28,7 @@ export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly certificates: CertificateService
   readonly rootsPem: string
   readonly maxRequestBytes: number
-  readonly limits: DoorLimits
+  readonly limits: DoorLimits & { readonly maxHalfMessageBytes: number }
 }
 export type RelayServer = AsyncDisposable & { readonly port: number }
 
@@ -116,12 +117,19 @@ class Sessions implements Disposable {
   })
   readonly #open = new Set<RelaySession>()
   readonly #history: History
+  readonly #held: HeldBytes
   #look: Timer
   #isOver = false
 
   constructor(p: SessionsOptions) {
     this.#p = p
     this.#history = new History(p.metrics)
+    this.#held = new HeldBytes({
+      maxBytes: p.limits.maxHalfMessageBytes,
+      maxMessageBytes: p.maxRequestBytes,
+      metrics: p.metrics,
+      exceeded: () => p.budgets.exceeded('half-messages'),
+    })
     p.metrics.gaugeOf('mesh_hub_relay_sessions', 'Devices that are connected over the relay.', () => this.#open.size)
     this.#websockets.on(
       'headers',
@@ -139,6 +147,7 @@ class Sessions implements Disposable {
           ads: this.#p,
           certificates: this.#p.certificates,
           history: this.#history,
+          held: this.#held,
           maxRequestBytes: this.#p.maxRequestBytes,
         })
         this.#open.add(session)

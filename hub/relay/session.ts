@@ -10,16 +10,18 @@ import type { RelayStream } from '../../core/relay/stream.ts'
 import { STREAM_FLAGS } from '../../proto/relay/xds.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import { AdsStream, type AdsOptions } from '../api/ads/stream.ts'
-import { checkCaller, type Caller, type Credentials } from '../api/authenticate.ts'
+import { checkCaller, describeHolder, type Caller, type Credentials } from '../api/authenticate.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import { RelayCall } from './ads-call.ts'
 import { createRelayConversation } from './conversation.ts'
+import type { HeldBytes } from './held-bytes.ts'
 import type { History } from './history.ts'
 
 export type RelaySessionOptions = {
   readonly ads: AdsOptions
   readonly certificates: CertificateService
   readonly history: History
+  readonly held: HeldBytes
   readonly maxRequestBytes: number
 }
 /** Whose connection it is, as it was when it began. */
@@ -36,6 +38,8 @@ export type RelayPeer = {
 
 /** Streams that one device may have open. */
 const MAX_STREAMS = 16
+/** Each is asked for who it is: one who opens and resets them in a loop must not keep the hub from all others. */
+const OPENED_WINDOW = { ms: 60_000, streams: 64 }
 /** A ping is late by what the link takes; then the device is gone. */
 const LATE_MS = 30_000
 /** Longer than any device waits. */
@@ -51,12 +55,14 @@ export class RelaySession implements Disposable {
   readonly #owned = new DisposableStack()
   readonly #calls = new Set<RelayCall>()
   #goneAtMs: number
+  #opened = { sinceMs: 0, streams: 0 }
 
   constructor(websocket: WebSocket, peer: RelayPeer, options: RelaySessionOptions) {
     this.#websocket = websocket
     this.#peer = peer
     this.#o = options
     const { watcher, registry, clock } = options.ads
+    const holder = describeHolder(peer.caller)
     this.#mux = new Mux({
       side: 'hub',
       part: 'hub',
@@ -64,6 +70,7 @@ export class RelaySession implements Disposable {
       maxMessageBytes: () => options.maxRequestBytes,
       maxStreams: MAX_STREAMS,
       onStream: (stream, head) => this.#accept(stream, head),
+      held: (change) => options.held.add(holder, change),
     })
     this.#goneAtMs = clock.monotonicMs() + peer.silenceMs + LATE_MS
     this.#owned.use(
@@ -138,6 +145,7 @@ export class RelaySession implements Disposable {
   }
 
   #accept(stream: RelayStream, head: Uint8Array): void {
+    this.#countOpened()
     switch (stream.kind) {
       case 'configuration':
         this.#configure(stream, (head[0] ?? 0) === STREAM_FLAGS.whole)
@@ -148,6 +156,21 @@ export class RelaySession implements Disposable {
       case 'tunnel':
         throw new MeshError('MESH_CONTROL_PROTOCOL', `a device opens no stream for a ${stream.kind}`)
     }
+  }
+
+  /** Throws MESH_CONTROL_SLOW_DOWN, which ends the connection: the next costs the device a handshake, too. */
+  #countOpened(): void {
+    const { clock, budgets } = this.#o.ads
+    const nowMs = clock.monotonicMs()
+    if (nowMs - this.#opened.sinceMs >= OPENED_WINDOW.ms) this.#opened = { sinceMs: nowMs, streams: 0 }
+    if (++this.#opened.streams <= OPENED_WINDOW.streams) return
+    budgets.exceeded('relay-streams')
+    const reason = new MeshError(
+      'MESH_CONTROL_SLOW_DOWN',
+      `more than ${OPENED_WINDOW.streams} streams within ${OPENED_WINDOW.ms / 1_000} s`,
+    )
+    this.end(reason)
+    throw reason
   }
 
   #configure(stream: RelayStream, whole: boolean): void {

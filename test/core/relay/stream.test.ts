@@ -7,6 +7,7 @@ import { RelayStream, WINDOW_BYTES } from '../../../core/relay/stream.ts'
 function open(maxMessageBytes = 1_000_000) {
   const control: Frame[] = []
   const got: number[] = []
+  const held = { bytes: 0 }
   const stream = new RelayStream({
     id: 1,
     kind: 'tunnel',
@@ -15,6 +16,9 @@ function open(maxMessageBytes = 1_000_000) {
       control: (frame) => control.push(frame),
       wake: () => undefined,
       closed: () => undefined,
+      held: (change) => {
+        held.bytes += change
+      },
       later: queueMicrotask,
     },
   })
@@ -23,8 +27,9 @@ function open(maxMessageBytes = 1_000_000) {
     control
       .filter(({ type }) => type === FRAME.credit)
       .reduce((sum, { payload }) => sum + readVarint(payload, 0).value, 0)
-  return { stream, control, got, credit }
+  return { stream, control, got, credit, held }
 }
+const part = (bytes: number): Frame => ({ type: FRAME.part, stream: 1, payload: Buffer.alloc(bytes) })
 const last = (bytes: number): Frame => ({ type: FRAME.last, stream: 1, payload: Buffer.alloc(bytes) })
 
 test('so much is sent as the other side has room for, and the rest when it gives credit', () => {
@@ -99,4 +104,27 @@ test('an error of the other side has a code of the catalogue, whatever it says',
   stream.listen({ onMessage: () => undefined, onReset: ({ code, message }) => reasons.push(`${code} ${message}`) })
   stream.receive({ type: FRAME.reset, stream: 1, payload: Buffer.from('__proto__\nboo') })
   assert.deepEqual(reasons, ['MESH_CONTROL_PROTOCOL boo'])
+})
+
+test('what is held of messages that are not whole, or that nobody takes, is counted and given back', () => {
+  const { stream, held, got } = open()
+  for (let i = 0; i < 1_000; i++) stream.receive(part(1))
+  assert.equal(held.bytes, 1_000)
+  stream.receive(last(1))
+  assert.deepEqual([held.bytes, got], [0, [1_001]])
+  stream.pause()
+  for (let i = 0; i < 10; i++) stream.receive(last(0))
+  assert.ok(held.bytes >= 10 * 100, 'an empty message is not free')
+  stream.resume()
+  assert.deepEqual([held.bytes, got.length], [0, 11])
+  stream.pause()
+  stream.receive(last(7))
+  stream.receive(part(5))
+  stream.abort(new MeshError('MESH_DRAINING', 'over'))
+  assert.equal(held.bytes, 0)
+})
+
+test('parts that hold nothing end the connection: they would need no credit', () => {
+  const { stream } = open()
+  assert.throws(() => stream.receive(part(0)), /MESH_CONTROL_PROTOCOL|is empty/)
 })

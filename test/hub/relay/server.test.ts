@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import tls from 'node:tls'
 import { WebSocket } from 'ws'
+import { encodeFrame, FRAME } from '../../../core/relay/frames.ts'
+import { KINDS } from '../../../core/relay/kinds.ts'
 import { fleet, until, type Fleet } from './rig.ts'
 
 const PROTOCOL = 'meshlet-relay.1'
@@ -117,4 +119,20 @@ test('connections are counted, and given back', async (t) => {
   assert.equal(sessions(), '1')
   websocket.terminate()
   await until(() => sessions() === '0', 'given back')
+})
+
+test('halves of messages on all connections of a device share one budget, which is free again when they are over', async (t) => {
+  const f = await fleet(t, '{"resources": []}', 'limits: {maxRequestBytes: 65536, maxHalfMessageBytes: 131072}\n')
+  const half = (stream: number): Uint8Array[] => [
+    encodeFrame({ type: FRAME.open, stream, payload: Buffer.of(KINDS.certificate) }),
+    ...Array.from({ length: 3 }, () => encodeFrame({ type: FRAME.part, stream, payload: Buffer.alloc(16_384) })),
+  ]
+  const websockets = [connect(f), connect(f)]
+  await Promise.all(websockets.map(opened))
+  for (const websocket of websockets) websocket.send(Buffer.concat([...half(1), ...half(3)]))
+  assert.equal(await Promise.race(websockets.map(closed)), '1008 MESH_CONTROL_SLOW_DOWN')
+  for (const websocket of websockets) websocket.terminate()
+  await until(() => f.h.metrics.total('mesh_hub_relay_sessions') === 0, 'all are gone')
+  assert.equal(f.h.metrics.total('mesh_hub_relay_held_bytes'), 0)
+  assert.equal(f.h.metrics.total('mesh_hub_budget_exceeded_total', { budget: 'half-messages' }), 1)
 })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { systemClock } from '../../../core/os/clock.ts'
-import type { MeshError } from '../../../core/errors.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { createRelayAuthority } from '../../../control-sync/fleet/relay-authority.ts'
 import { fleet } from './rig.ts'
 
@@ -59,4 +59,14 @@ test('a device opens no tunnel, and not more streams than there may be', async (
   assert.equal(await reset('tunnel'), 'MESH_CONTROL_PROTOCOL')
   const codes = Array.from({ length: 17 }, () => reset('configuration'))
   assert.equal(await Promise.race(codes), 'MESH_CONTROL_SLOW_DOWN')
+})
+
+test('a device that opens and resets streams in a loop is thrown out, and the hub has asked little about them', async (t) => {
+  const f = await fleet(t, '{"resources": []}')
+  const { mux } = await f.link().connect({ certificateRefused: false })
+  const reason = await new Promise<MeshError>((resolve) => {
+    mux.open('configuration').listen({ onMessage: () => undefined, onReset: resolve })
+    for (let i = 0; i < 400; i++) mux.open('configuration').reset(new MeshError('MESH_DRAINING', 'again'))
+  })
+  assert.equal(reason.code, 'MESH_CONTROL_SLOW_DOWN')
 })
