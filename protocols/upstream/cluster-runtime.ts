@@ -5,6 +5,7 @@
 import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detach, guard, doNothing } from '../../core/defects/guard.ts'
+import { deriveSource } from '../../core/ip-source.ts'
 import { takeLease } from '../../core/lease.ts'
 import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
@@ -197,18 +198,30 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       cancel: () => {
         cancelled = true
         this.#forName.delete(move)
-        place[Symbol.dispose]()
+        // The lookup of a host goes on, and keeps its place: who comes and goes could have looked up without end.
+        if (!this.#forward) place[Symbol.dispose]()
         pending?.cancel()
       },
     }
+  }
+  /** Of a host it takes a place until the lookup is over, whoever still waits for it. */
+  async #named(options: ConnectOptions): Promise<void> {
+    const { load, cluster } = this
+    const ready = this.#resolveFirst({ ...options, maxHostPicks: 0 })
+    if (!ready || !this.#forward) return ready?.()
+    const { client } = options
+    const source = client ? deriveSource(client.remote.host) : ''
+    const refusal = load.refuseToWait(cluster, source)
+    if (refusal) throw refusal
+    using _place = takeLease(load.pending, load.requestsBySource.tally(source))
+    await ready()
   }
 
   async connect(options: ConnectOptions): Promise<UpstreamStream> {
     const { load, cluster } = this
     if (cluster.blocked !== undefined) throw blocked(cluster)
     const signal = AbortSignal.any([options.signal, this.#stop.signal])
-    const naming = this.#resolveFirst({ ...options, maxHostPicks: 0 })
-    if (naming) await unlessAborted(naming(), signal)
+    await unlessAborted(() => this.#named(options), signal)
     signal.throwIfAborted()
     if (!load.mayConnect(cluster.breakers))
       throw new MeshError(
@@ -422,7 +435,7 @@ function blocked({ name }: Cluster): MeshError {
 }
 
 /** The awaited event may never come, so a stop does not wait for it. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+async function unlessAborted<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
   const aborted = Promise.withResolvers<never>()
   const onAbort = guard('upstream', aborted.reject, () => {
@@ -430,7 +443,7 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
   })
   signal.addEventListener('abort', onAbort, { once: true })
   try {
-    return await Promise.race([promise, aborted.promise])
+    return await Promise.race([work(), aborted.promise])
   } finally {
     signal.removeEventListener('abort', onAbort)
   }

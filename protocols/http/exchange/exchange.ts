@@ -82,7 +82,7 @@ export class Exchange
       this.#asking = new Gathering(this, plan.maxBytes, (isTooLarge) => this.#follow(plan.resume(isTooLarge)))
       this.#asking.start()
     } else if (plan.delayMs > 0) this.after(plan.delayMs, () => this.#act(planToday(plan, this.rt.ctx.tables.get())))
-    else this.#act(plan)
+    else this.#act(this.#asking ? planToday(plan, this.rt.ctx.tables.get()) : plan)
   }
 
   requestData(chunk: Buffer): void {

@@ -159,3 +159,35 @@ test('requests go to the host that they name', async () => {
   await client.send(get('no host'))
   assert.match(await client.take(), /^HTTP\/1\.1 (400|503)/)
 })
+
+test('lookups that nobody waits for any more keep their places: names are not looked up without end', async () => {
+  const asked: string[] = []
+  const breakers = { ...cluster().breakers, maxPendingRequests: 8 }
+  await using h = new Harness([cluster([], { discovery: SETTINGS, breakers })], {}, (name) => {
+    asked.push(name)
+    return new Promise(() => {})
+  })
+  for (let i = 0; i < 50; i++) {
+    const client = h.connect()
+    await client.send(`GET / HTTP/1.1\r\nhost: ${i}.wild.test\r\n\r\n`)
+    client.stream.destroy()
+    await client.outcome
+  }
+  const client = { id: 'c', remote: { host: '10.0.0.2', port: 1 }, local: { host: '10.0.0.1', port: 80 } }
+  for (let i = 50; i < 100; i++) {
+    const gone = new AbortController()
+    const connecting = h.upstreams.connect(h.tables.get().cluster('origin')!, {
+      signal: gone.signal,
+      speaks: 'tcp',
+      host: `${i}.wild.test`,
+      client,
+    })
+    gone.abort(new Error('gone'))
+    await assert.rejects(connecting)
+  }
+  assert.equal(asked.length, 8)
+  await h.clock.advance(15_000)
+  await settle()
+  await h.connect().send('GET / HTTP/1.1\r\nhost: late.wild.test\r\n\r\n')
+  assert.equal(asked.at(-1), 'late.wild.test', 'the places come back when the lookups are over')
+})

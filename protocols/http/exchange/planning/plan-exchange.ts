@@ -112,6 +112,7 @@ function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Com
     delayMs: before?.delayMs ?? 0,
     shadow: before?.shadow,
     cors: before?.cors,
+    session: before?.session,
     limited: before?.limited,
     bodies: before?.bodies,
     routeName: routed?.route.name ?? '',

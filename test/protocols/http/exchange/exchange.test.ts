@@ -19,6 +19,7 @@ import {
   tablesOf,
 } from '../harness.ts'
 import { ANY_TLS, byName } from '../../parts.ts'
+import { HTTP as AUTH_SERVICE, SETTINGS as AUTH_SETTINGS } from '../filters/ext-authz/rig.ts'
 
 const retry = (more: Partial<RetryPolicy> = {}): RetryPolicy => ({
   on: new Set(['5xx', 'connect-failure', 'reset']),
@@ -267,6 +268,7 @@ test('x-envoy-attempt-count is ours: it stands once, and counts each try', async
 const TLS: Transport = { kind: 'tls', tls: ANY_TLS }
 const PHASES = [
   'a fault delays it',
+  'a service is asked about it',
   'it waits to be tried again',
   'it waits for another to be done',
   'it waits for a name',
@@ -285,6 +287,13 @@ const DELAY: HttpConnectionManager['filters'][number] = {
   name: 'f',
   fault: { delay: { ms: 1_000, fraction: 1 }, abort: undefined, headers: [] },
 }
+const AUTH_AT = { host: '10.1.0.3', port: 8080 }
+const AUTH = cluster([endpoint(AUTH_AT.host, AUTH_AT.port)], { name: 'auth' })
+const ASK: HttpConnectionManager['filters'][number] = {
+  kind: 'ext-authz',
+  name: 'a',
+  authz: { ...AUTH_SETTINGS, service: { ...AUTH_SERVICE, timeoutMs: 60_000 } },
+}
 for (const { name, next, want } of [
   {
     name: 'with TLS now is never spoken to in clear',
@@ -302,7 +311,7 @@ for (const { name, next, want } of [
   for (const phase of PHASES) {
     test(`a request while ${phase}: a cluster ${name}`, async () => {
       await using w = await requestThat(phase)
-      w.h.tables.swap(tablesOf(next))
+      w.h.tables.swap(tablesOf([...next, AUTH]))
       const answer = await w.goOn()
       // What was begun before a cluster went goes on, as in Envoy.
       const goesOn = name.startsWith('that is gone') && phase.startsWith('it waits for')
@@ -321,14 +330,18 @@ for (const { name, next, want } of [
 /** A request in that phase, in front of an endpoint and of another one that a change may bring. */
 async function requestThat(phase: Phase): Promise<Waiting> {
   const names = Promise.withResolvers<string[]>()
-  const h = new Harness([clusterFor(phase)], {}, () => names.promise)
+  const h = new Harness([clusterFor(phase), AUTH], {}, () => names.promise)
   const origin = await h.origin()
   const other = await h.origin({ host: '10.1.0.2', port: 8080 })
+  const auth = await h.origin(AUTH_AT)
   const http = (filters: HttpConnectionManager['filters']): HttpConnectionManager =>
     manager([route(forwardTo({ retry: retry({ maxRetries: 1 }) }))], { filters })
   if (phase === 'it waits for another to be done')
     await h.connect(http([])).send('GET /first HTTP/1.1\r\nhost: a\r\n\r\n')
-  const client = h.connect(http(phase === 'a fault delays it' ? [DELAY] : []))
+  const filters = { 'a fault delays it': [DELAY], 'a service is asked about it': [ASK] } as Partial<
+    Record<Phase, HttpConnectionManager['filters']>
+  >
+  const client = h.connect(http(filters[phase] ?? []))
   await client.send(GET)
   if (phase === 'it waits to be tried again') {
     await origin.last.take()
@@ -339,6 +352,7 @@ async function requestThat(phase: Phase): Promise<Waiting> {
     await client.take().then((early) => {
       client.received = early
     })
+    if (phase === 'a service is asked about it') await auth.answer(OK)
     if (phase === 'it waits for another to be done') await origin.connections[0]!.send(OK)
     await h.clock.advance(1_500)
     await h.clock.advance(30_000)

@@ -16,6 +16,7 @@ import { seededRandom } from '../../../../helpers/random.ts'
 import { sample } from '../../../../helpers/control-plane/resources.ts'
 import { FILTER_ROWS, type FilterRow } from '../../../../helpers/control-plane/route-filters.ts'
 import { cluster, forwardTo, manager, route, tablesOf } from '../../harness.ts'
+import { HTTP as AUTH_SERVICE, SETTINGS as AUTH_SETTINGS } from '../../filters/ext-authz/rig.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const typed = (config: JsonObject | undefined): JsonObject => (config ? { typed_per_filter_config: config } : {})
@@ -259,4 +260,18 @@ test('dry-run rules whose result filters behind can ask for are evaluated once',
   }
   const plan = planOf(managerOf({ filters: [rbac] }).http, { x: '1' }, count)
   assert.deepEqual([plan.shadow?.map(({ rule, wouldAllow }) => [rule, wouldAllow]), asked], [[['dry', false]], 1])
+})
+test('a session stays where a filter behind has moved the request to another route', () => {
+  const session = { kept: { in: 'header', name: 'x-session' }, isStrict: true } as const
+  const authz = { ...AUTH_SETTINGS, reroutes: true, service: AUTH_SERVICE }
+  const filters = [
+    { kind: 'session', name: 's', session },
+    { kind: 'ext-authz', name: 'a', authz },
+  ] as const
+  const value = Buffer.from('10.1.0.2:80').toString('base64')
+  const waits = planOf(manager([route(forwardTo({ clusters: [A] }))], { filters }), { 'x-session': value })
+  assert.ok(waits.kind === 'wait')
+  const request = [{ name: 'x-route', value: 'b', how: 'set' }] as const
+  const plan = waits.resume({ kind: 'ok', request, remove: [], response: [], query: [], metadata: undefined })
+  assert.equal(plan.session?.address, '10.1.0.2:80')
 })

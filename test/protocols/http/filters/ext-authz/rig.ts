@@ -16,7 +16,7 @@ export type Asked = {
   readonly headers: http.IncomingHttpHeaders
   readonly body: Buffer
 }
-const SETTINGS: Omit<ExtAuthz, 'service'> = {
+export const SETTINGS: Omit<ExtAuthz, 'service'> = {
   failureAllows: false,
   failureIsTold: false,
   statusOnError: 403,
@@ -31,7 +31,7 @@ const SETTINGS: Omit<ExtAuthz, 'service'> = {
   sendsServerName: false,
   validates: false,
 }
-const HTTP: Extract<AuthService, { kind: 'http' }> = {
+export const HTTP: Extract<AuthService, { kind: 'http' }> = {
   kind: 'http',
   cluster: 'auth',
   authority: 'auth.test',
