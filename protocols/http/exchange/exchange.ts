@@ -162,7 +162,7 @@ export class Exchange
     this.#phase = 'trying'
     this.#plan = plan
     this.client.conn.cluster = plan.cluster.name
-    if (plan.bodies) this.#filterBody(plan.bodies)
+    if (plan.bodies && !this.#filterBody(plan.bodies)) return
     if (plan.mirrors) this.#mirrors = new Mirrors(this.rt, this, plan)
     for (const chunk of this.body.chunks) this.#mirrors?.add(chunk)
     if (plan.action.idleMs !== undefined) this.down.setIdleMs(plan.action.idleMs)
@@ -180,13 +180,15 @@ export class Exchange
     this.#try(false)
   }
 
-  #filterBody(bodies: readonly BodyFilter[]): void {
+  /** @returns false: what has come of it is refused, and the client has been answered */
+  #filterBody(bodies: readonly BodyFilter[]): boolean {
     const to: BodySink = { data: (chunk) => this.#bodyData(chunk), end: (trailers) => this.#bodyEnd(trailers) }
     const filtered = filterRequest(bodies, to, this.down, this, this.rt)
-    if (!filtered) return
+    if (!filtered) return true
     this.down = filtered.down
     this.#filtered = filtered.sink
     this.body.moveTo(filtered.sink)
+    return this.#phase === 'trying'
   }
 
   /* Attempts. */
@@ -201,16 +203,16 @@ export class Exchange
   /** The cluster of that name may be another one by now. */
   #tryToday(): void {
     const plan = planToday(this.#plan!, this.rt.ctx.tables.get())
-    if (plan.kind === 'refuse') {
-      this.#refuse(plan.error)
-      return
+    if (plan.kind === 'refuse') this.#refuse(plan.error)
+    else {
+      this.#plan = plan
+      this.#try(false)
     }
-    this.#plan = plan
-    this.#try(false)
   }
 
   #attemptOver(): void {
     this.#attempt = undefined
+    this.body.takeBack()
     this.#timeouts?.tryEnds()
   }
 
@@ -273,13 +275,8 @@ export class Exchange
   /** @returns true when it is followed; the client is told nothing of it */
   #redirect(head: ResponseHead): boolean {
     const { http, client, body, rt } = this
-    const next = (this.#redirects ??= new RedirectsSoFar()).next(
-      this.#plan!,
-      head,
-      this.#upstreamRequest(),
-      this,
-      rt.ctx,
-    )
+    const redirects = (this.#redirects ??= new RedirectsSoFar())
+    const next = redirects.next(this.#plan!, head, this.#upstreamRequest(), this, rt.ctx)
     if (!next) return false
     this.#cancelAttempt()
     this.#timeouts?.end()

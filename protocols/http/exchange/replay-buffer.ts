@@ -82,6 +82,11 @@ export class ReplayBuffer implements Holder {
     this.#forget()
   }
 
+  /** The endpoint that had them is not asked any more: for whoever is next they are the body. */
+  takeBack(): void {
+    this.#isCopy = false
+  }
+
   end(trailers: readonly string[] | undefined): void {
     this.ended = true
     this.trailers = trailers

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { Cluster, Transport } from '../../../../model/cluster.ts'
 import type { RetryPolicy } from '../../../../model/route.ts'
+import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import {
   type Client,
@@ -368,3 +369,40 @@ function clusterFor(phase: Phase): Cluster {
     breakers: { maxConnections: 1, maxPendingRequests: 9, maxRequests: 9, maxRetries: 3, retryBudget: undefined },
   })
 }
+
+for (const between of ['a try and the next one', 'a redirect and its target'])
+  test(`the body that is still to be sent is no copy between ${between}: short memory ends the request`, async () => {
+    await using h = new Harness()
+    const budget = new MemoryBudget({ maxBytes: 1_000_000 })
+    Object.assign(h.ctx, { budget })
+    const origin = await h.origin()
+    const isRetry = between.startsWith('a try')
+    const action = isRetry
+      ? forwardTo({ retry: retry({ maxRetries: 1 }) })
+      : forwardTo({
+          internalRedirects: { statuses: new Set([302]), max: 1, crossesSchemes: true, predicates: [], copies: [] },
+        })
+    const client = h.connect(manager([route(action)], { filters: isRetry ? [] : [DELAY] }))
+    const body = 'x'.repeat(10_000)
+    await client.send(`PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+    if (!isRetry) await h.clock.advance(1_000)
+    await origin.last.take()
+    const [status, location] = isRetry ? ['503 x', ''] : ['302 x', 'location: http://b/\r\n']
+    await origin.answer(`HTTP/1.1 ${status}\r\n${location}content-length: 0\r\n\r\n`)
+    budget.take(2_000_000)
+    await new Promise(setImmediate)
+    budget.give(2_000_000)
+    await h.clock.advance(2_000)
+    assert.match(await client.take(), /^HTTP\/1\.1 503 /)
+    for (const { received } of origin.connections) assert.equal(received, '', 'no head without its body')
+  })
+
+test('a body that a filter refuses is answered once, and no endpoint is asked', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect(manager([route()], { filters: [{ kind: 'grpc-web', name: 'g' }] }))
+  const head = 'POST /s/m HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc-web-text\r\n'
+  await client.send(`${head}content-length: 8\r\n\r\n!!!!!!!!`)
+  assert.match(await client.take(), /^HTTP\/1\.1 400 [^]*MESH_MALFORMED_INPUT/)
+  assert.equal(origin.connections.length, 0)
+})
