@@ -63,8 +63,12 @@ export async function joinHub(at: string, o: JoinHubOptions, io: Io): Promise<Ex
     certificateClock: floor,
     findProxy: () => readEnvironmentProxy(io.env),
   }
-  const joined = await ask(hub, { token, name: o.name ?? machine.name, isNameSaid: o.name !== undefined }, machine)
+  const enrollment = new EnrollmentStore({ disk: systemDisk, stateFolder: machine.state })
+  const named = { token, name: o.name ?? machine.name, isNameSaid: o.name !== undefined }
+  const joined = await ask(hub, named, machine, enrollment)
   writeDown(joined, { url, file, text, machine })
+  // Last of all: where something before it fails, the same request is made again, and is the same join.
+  if (joined.joined.renewed) enrollment.answered(joined.joined.renewed)
   tell(joined, { json: o.json, key }, io)
   return 0
 }
@@ -96,8 +100,8 @@ async function ask(
   hub: HubClientOptions,
   p: { readonly token: string; readonly name: string | undefined; readonly isNameSaid: boolean },
   machine: Machine,
+  enrollment: EnrollmentStore,
 ): Promise<Result> {
-  const enrollment = new EnrollmentStore({ disk: systemDisk, stateFolder: machine.state })
   if (enrollment.load().counter > 0)
     throw new MeshError(
       'MESH_CONFIG_INVALID',
@@ -114,9 +118,7 @@ async function ask(
   const joined = readJoined(answer.body, hub.url.host)
   const identity =
     joined.renewed && joined.renewed.certChain.length > 0 ? toIdentity(joined.renewed, keyPem) : undefined
-  // Before anything says that the device has joined: a crash here makes the same request again.
   if (identity) saveIdentity(identity, machine)
-  if (joined.renewed) enrollment.answered(joined.renewed)
   return { joined, identity }
 }
 

@@ -75,16 +75,16 @@ export class DeviceService {
       const device = this.#applicant(token, asker, claims.name)
       const known = registry.enrollments.byName(device.name)
       if (known?.state === 'revoked') throw new MeshError('MESH_DEVICE_REVOKED', `the device ${device.name} is revoked`)
-      // The answer was lost: the same request again is the same join.
-      if (known?.keyId === asker.keyId && known.nonce === claims.nonce)
-        return { device, state: 'active', renewed: this.#renew(known, asker, { ...claims, counter: 0, chain: '' }) }
+      const first = { ...claims, counter: 0, chain: '' }
+      if (known?.keyId === asker.keyId && isJoinOf(known, first))
+        return { device, state: 'active', renewed: this.#renew(known, asker, first) }
       if (registry.useToken(jti, asker.keyId, this.#nowMs) === 'used-up')
         throw new MeshError('MESH_TOKEN_INVALID', 'the join token is used up')
       const why = this.#whyWait(token, device, known)
       if (why !== undefined) return { device, state: 'pending', renewed: this.#wait(device, why) }
       const enrolled = registry.enrollments.enroll(device, this.#nowMs)
       this.#note('device.joined', device, `key ${device.keyId}, token ${jti}`)
-      return { device, state: 'active', renewed: this.#renew(enrolled, asker, { ...claims, counter: 0, chain: '' }) }
+      return { device, state: 'active', renewed: this.#renew(enrolled, asker, first) }
     })
   }
 
@@ -267,4 +267,13 @@ export class DeviceService {
     const actor = event === 'device.pending' ? `key:${keyId}` : `device:${name}`
     this.#o.registry.audit.add({ atMs: this.#nowMs, actor, event, subject: name, address: from, detail })
   }
+}
+
+/**
+ * The answer was lost, or an operator's word came after it: asking again is the same join. Not once the device has
+ * renewed, nor when it is kept out: a copy of it has the nonce, too.
+ */
+function isJoinOf(known: Enrollment, first: RenewalClaims): boolean {
+  if (known.state !== 'active' || known.clonedMs !== null) return false
+  return known.counter === 0 || classifyRenewal(known, first) === 'repeat'
 }

@@ -86,3 +86,20 @@ test('approval: who waits gets nothing, comes in by itself when an operator says
     /belongs to another key, last seen at 127\.0\.0\.1/,
   )
 })
+
+test('agent.yaml could not be written: the same command again, with a token that is spent, is the same join', async (t) => {
+  const h = await testHub(t, API)
+  const d = device(t, h)
+  const token = h.hub.createToken({ ...edge('gw-17'), maxUses: 1 }).token
+  // What stands in the way of a new file, for root, too.
+  const roots = `${d.state}/identity/hub-roots.pem`
+  fs.mkdirSync(`${d.state}/identity`, { recursive: true, mode: 0o700 })
+  fs.chmodSync(d.state, 0o700)
+  fs.mkdirSync(`${roots}/in-the-way`, { recursive: true })
+  const failed = await d.join(token)
+  assert.match(failed.err, /MESH_STATE_UNUSABLE: .*cannot be written/)
+  fs.rmSync(roots, { recursive: true })
+  const again = await d.join(token)
+  assert.deepEqual([again.code, again.err], [0, ''])
+  assert.equal(h.hub.registry.enrollments.byName('gw-17')?.counter, 1)
+})

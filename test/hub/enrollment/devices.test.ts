@@ -239,3 +239,31 @@ test('approval: of the token or of all; what waits is shown with its reason, and
   approveDevice(m.registry, 'gw-1', m.clock.wallMs())
   assert.equal(m.machine({ counter: 0, chain: '' }).renew().counter, 1)
 })
+
+test('who joins again after an operator’s word is in, and needs no second one', () => {
+  const m = made()
+  const token = m.token({ approval: true })
+  assert.equal(m.join(token).state, 'pending')
+  approveDevice(m.registry, 'gw-1', m.clock.wallMs())
+  const again = m.join(token)
+  assert.deepEqual([again.state, again.renewed?.counter], ['active', 1])
+  assert.deepEqual(m.registry.enrollments.requests(), [])
+  assert.equal(m.machine(again.renewed!).renew().counter, 2)
+})
+
+test('a copy that knows the last nonce does not come in by the token again: not when kept out, not past a renewal', () => {
+  const m = made({ clones: 'none' })
+  const token = m.token()
+  const d = m.machine(m.join(token).renewed!)
+  const copy = d.copy('192.0.2.7')
+  d.renew()
+  const { nonce } = m.registry.enrollments.byName('gw-1')!
+  assert.equal(m.join(token, 'k1', { nonce }).state, 'pending', 'past a renewal')
+  forgetDevice(m.registry, 'gw-1', m.clock.wallMs())
+  const e = m.machine(m.join(token, 'k1', { nonce }).renewed!)
+  e.renew()
+  refused('MESH_DEVICE_CLONED', /./, () => copy.ask())
+  const last = m.registry.enrollments.byName('gw-1')!
+  assert.equal(last.state, 'suspended')
+  assert.equal(m.join(token, 'k1', { nonce: last.nonce }).renewed, undefined, 'kept out')
+})
