@@ -68,7 +68,7 @@ export const hubConfigSchema = z
         maxConnections: whole(1, 100_000).default(2_000).describe('TCP connections at once'),
         requestMs: whole(100, 600_000)
           .default(20_000)
-          .describe('a connection has so long for its handshake, and for each request, milliseconds'),
+          .describe('a connection has so long for its handshake and its one request, milliseconds'),
         requestsPerMinute: whole(1, 1_000_000)
           .default(600)
           .describe('requests of one address; many devices may stand behind one'),

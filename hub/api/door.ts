@@ -1,5 +1,5 @@
 /**
- * The hub's TCP port. grpc-js would keep whoever comes for as long as they like; here a connection that has not proved
+ * A TCP port of the hub. grpc-js would keep whoever comes for as long as they like; here a connection that has not proved
  * itself by an authenticated call has a deadline, and there are only so many of them, of all and of one address.
  */
 import net from 'node:net'
@@ -8,7 +8,7 @@ import { guard, doNothing } from '../../core/defects/guard.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import { Tallies, type Lease } from '../../core/lease.ts'
 import type { Log } from '../../core/log.ts'
-import type { Family, Metrics } from '../../core/metrics.ts'
+import type { Cell, Family, Metrics } from '../../core/metrics.ts'
 import { listenAt } from './listen.ts'
 
 export type DoorLimits = {
@@ -20,6 +20,8 @@ export type DoorLimits = {
   readonly maxStrangerBytes: number
 }
 export type DoorOptions = {
+  /** What it is for, as its gauges say. */
+  readonly name: 'grpc' | 'relay' | 'api'
   /** ADDRESS:PORT; port 0 picks a free one. */
   readonly listen: string
   readonly limits: DoorLimits
@@ -91,17 +93,24 @@ class Connections implements Disposable {
   readonly #byAddress = new Tallies<string>()
   readonly #byDevice = new Tallies<string>()
   readonly #refused: Family<'why'>
+  readonly #gauges: Readonly<Record<'open' | 'strangers', Cell>>
   #look: Timer | undefined
 
   constructor(options: DoorOptions) {
     this.#o = options
-    const { metrics } = options
-    metrics.gaugeOf('mesh_hub_connections', 'TCP connections that are open at the hub.', () => this.#open.size)
-    metrics.gaugeOf(
-      'mesh_hub_strangers',
-      'TCP connections at the hub over which no authenticated call has come.',
-      () => this.#strangers.size,
-    )
+    const { metrics, name: port } = options
+    this.#gauges = {
+      open: metrics
+        .gauge('mesh_hub_connections', 'TCP connections that are open at a port of the hub.', ['port'])
+        .cell({ port }),
+      strangers: metrics
+        .gauge(
+          'mesh_hub_strangers',
+          'TCP connections at a port of the hub over which no authenticated call has come.',
+          ['port'],
+        )
+        .cell({ port }),
+    }
     this.#refused = metrics.counter(
       'mesh_hub_connections_refused_total',
       'TCP connections that the hub closed, by why: too many open, too many that proved nothing (of all, of one address), proved nothing in time or before so many bytes.',
@@ -134,6 +143,7 @@ class Connections implements Disposable {
     }
     this.#open.add(socket)
     this.#strangers.set(peer, stranger)
+    this.#count()
     this.#lookLater()
     socket.once(
       'close',
@@ -141,6 +151,7 @@ class Connections implements Disposable {
         this.#endStranger(peer)
         stranger.places.dispose()
         this.#open.delete(socket)
+        this.#count()
         this.#o.left?.(peer)
       }),
     )
@@ -183,6 +194,11 @@ class Connections implements Disposable {
     this.#strangers.delete(peer)
     stranger.late.cancel()
     stranger.ofAddress[Symbol.dispose]()
+    this.#count()
+  }
+  #count(): void {
+    this.#gauges.open.value = this.#open.size
+    this.#gauges.strangers.value = this.#strangers.size
   }
 
   #lookLater(): void {

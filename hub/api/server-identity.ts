@@ -46,8 +46,14 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
     this.#listeners.delete(listener)
   }
   /** Calls back after each renewal. */
-  onRenewed(listener: () => void): void {
-    this.#listeners.add(() => listener())
+  onRenewed(listener: () => void): Disposable {
+    const called = (): void => listener()
+    this.#listeners.add(called)
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(called)
+      },
+    }
   }
   addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
     queueMicrotask(guard('hub', doNothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })))

@@ -86,6 +86,7 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   const injector = server.createConnectionInjector(serverCredentials(p.identity))
   const door = await openDoor({
     ...p,
+    name: 'grpc',
     enter: (socket) => injector.injectConnection(socket),
     left: (peer) => halfMessages.left(peer),
   })

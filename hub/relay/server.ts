@@ -51,7 +51,8 @@ const STATUS: Partial<Record<ErrorCode, string>> = {
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
   const server = createTlsServer(p)
-  const door = await openDoor({ ...p, enter: (socket) => server.emit('connection', socket) })
+  const renewed = p.identity.onRenewed(() => server.setSecureContext(createContext(p)))
+  const door = await openDoor({ ...p, name: 'relay', enter: (socket) => server.emit('connection', socket) })
   const proved: AdsOptions['proved'] = (peer, caller) => {
     if (!door.proved(peer, caller.by === 'certificate' ? describeHolder(caller) : undefined))
       throw new MeshError(
@@ -69,6 +70,7 @@ export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
   return {
     port: door.port,
     async [Symbol.asyncDispose]() {
+      renewed[Symbol.dispose]()
       sessions[Symbol.dispose]()
       await door[Symbol.asyncDispose]()
     },
@@ -76,19 +78,14 @@ export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
 }
 
 /** Asks for a certificate without insisting on one: a device that joins has none. */
-function createTlsServer({ identity, rootsPem }: RelayServerOptions): Server {
-  const context = () => ({ key: identity.current.keyPem, cert: identity.current.chainPem, ca: rootsPem })
+function createTlsServer(p: RelayServerOptions): Server {
   const server = createServer({
-    ...context(),
+    ...createContext(p),
     requestCert: true,
     rejectUnauthorized: false,
-    minVersion: 'TLSv1.3',
-    // A ticket holds the device's certificate: two of them cost more than the certificates that they spare.
-    secureOptions: constants.SSL_OP_NO_TICKET,
     ALPNCallback: ({ protocols }) => (protocols.includes('http/1.1') ? 'http/1.1' : undefined),
     maxHeaderSize: MAX_HEADER_BYTES,
   })
-  identity.onRenewed(() => server.setSecureContext(context()))
   server.on(
     'request',
     guard('hub', doNothing, (_request, response) => {
@@ -102,6 +99,18 @@ function createTlsServer({ identity, rootsPem }: RelayServerOptions): Server {
       guard('hub', doNothing, (_error: Error, socket: Duplex) => socket.destroy()),
     )
   return server
+}
+
+/** Whole: what is set anew without them falls back to what OpenSSL does by itself. */
+function createContext({ identity, rootsPem }: RelayServerOptions) {
+  return {
+    key: identity.current.keyPem,
+    cert: identity.current.chainPem,
+    ca: rootsPem,
+    minVersion: 'TLSv1.3',
+    // A ticket holds the device's certificate: two of them cost more than the certificates that they spare.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  } as const
 }
 
 type SessionsOptions = RelayServerOptions & { readonly proved: AdsOptions['proved'] }

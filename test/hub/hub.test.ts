@@ -114,7 +114,7 @@ test('devices: connected, configuration in force and what was refused, as the ru
 test('the admin port has the metrics, for loopback names only, and changes nothing', async (t) => {
   const h = await testHub(t)
   const at = `http://127.0.0.1:${h.hub.adminPort}`
-  assert.match(await (await fetch(`${at}/metrics`)).text(), /^mesh_hub_connections 0$/m)
+  assert.match(await (await fetch(`${at}/metrics`)).text(), /^mesh_hub_connections\{port="grpc"\} 0$/m)
   assert.equal((await fetch(`${at}/ready`)).status, 200)
   assert.equal((await fetch(`${at}//`)).status, 404)
   assert.equal((await fetch(`${at}/ready`, { method: 'POST' })).status, 405)

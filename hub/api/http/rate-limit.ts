@@ -1,4 +1,4 @@
-/** How often one source may ask: a bucket for each, and for all of them together. */
+/** How often one source may ask: a bucket for each. */
 import type { Clock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { deriveSource } from '../../../core/ip-source.ts'

@@ -11,7 +11,7 @@ import { MeshError } from '../../../core/errors.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
-import { listenAt } from '../listen.ts'
+import { openDoor, type DoorLimits } from '../door.ts'
 import type { ServerIdentity } from '../server-identity.ts'
 import { toPlainAddress } from '../source-address.ts'
 import { toHttpError } from './errors.ts'
@@ -24,6 +24,8 @@ export type ApiOptions = {
     readonly maxConnections: number
     readonly requestMs: number
   }
+  /** Of connections. */
+  readonly limits: Pick<DoorLimits, 'maxStrangersPerAddress' | 'maxStrangerBytes'>
   readonly identity: ServerIdentity
   readonly clock: Clock
   readonly log: Log
@@ -34,8 +36,6 @@ export type Api = AsyncDisposable & { readonly port: number }
 
 const MAX_BODY_BYTES = 64 * 1024
 const MAX_HEADER_BYTES = 8 * 1024
-const KEEP_ALIVE_MS = 5_000
-const LOOK_MS = 1_000
 const MAX_PATH_CHARS = 256
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
@@ -44,7 +44,6 @@ export async function startApi(o: ApiOptions): Promise<Api> {
   let server: https.Server | undefined
   const app = fastify({
     bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: settings.requestMs,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: MAX_PATH_CHARS },
     serverFactory: (handler) => (server = createServer(o, handler)),
@@ -69,43 +68,47 @@ export async function startApi(o: ApiOptions): Promise<Api> {
   o.addRoutes(app)
   app.get('/v1/openapi.json', { schema: { summary: 'This document' } }, async () => describeApi(routes, '1'))
   await app.ready()
-  const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(settings.listen)!
-  const bound = await listenAt(
-    server!,
-    { host: host!, port: Number(port) },
-    `the API of the hub cannot listen at ${settings.listen}`,
-  )
-  const follow = followIdentity(server!, identity)
+  const door = await openDoor({
+    ...o,
+    name: 'api',
+    ...describeDoor(o),
+    enter: (socket) => server!.emit('connection', socket),
+  })
+  const renewed = identity.onRenewed(() => server!.setSecureContext(createContext(identity)))
   return {
-    port: bound.port,
+    port: door.port,
     async [Symbol.asyncDispose]() {
-      follow[Symbol.dispose]()
-      // Fastify closes only what it has opened itself.
-      server!.close()
-      server!.closeAllConnections()
+      renewed[Symbol.dispose]()
+      await door[Symbol.asyncDispose]()
       await app.close()
     },
   }
 }
 
-function createServer(
-  { settings, identity }: ApiOptions,
-  handler: Parameters<typeof https.createServer>[1],
-): https.Server {
-  const { chainPem: cert, keyPem: key } = identity.current
-  const server = https.createServer(
-    {
-      cert,
-      key,
-      // The exporter that proofs are bound to is safe from 1.3 on (RFC 9266 §4.2).
-      minVersion: 'TLSv1.3',
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: settings.requestMs,
-      requestTimeout: settings.requestMs,
-      handshakeTimeout: settings.requestMs,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      connectionsCheckingInterval: LOOK_MS,
+/**
+ * Nobody is more than a stranger here: a connection is for one request, whose proof says nothing before it is whole, and
+ * `requestMs` is all the time that it has.
+ */
+function describeDoor({ settings, limits }: ApiOptions): { readonly listen: string; readonly limits: DoorLimits } {
+  const { listen, maxConnections, requestMs } = settings
+  const { maxStrangersPerAddress, maxStrangerBytes } = limits
+  return {
+    listen,
+    limits: {
+      maxConnections,
+      maxConnectionsPerDevice: maxConnections,
+      maxStrangers: maxConnections,
+      maxStrangersPerAddress,
+      strangerMs: requestMs,
+      maxStrangerBytes,
     },
+  }
+}
+
+/** Does not listen: the door lets connections in. */
+function createServer({ identity }: ApiOptions, handler: Parameters<typeof https.createServer>[1]): https.Server {
+  const server = https.createServer(
+    { ...createContext(identity), maxHeaderSize: MAX_HEADER_BYTES },
     guard(
       'hub',
       (_error, request) => {
@@ -114,7 +117,7 @@ function createServer(
       handler!,
     ),
   )
-  server.maxConnections = settings.maxConnections
+  server.maxRequestsPerSocket = 1
   server.on(
     'tlsClientError',
     guard('hub', doNothing, (_err: Error, socket: Socket) => {
@@ -124,13 +127,9 @@ function createServer(
   return server
 }
 
-function followIdentity(server: https.Server, identity: ServerIdentity): Disposable {
-  const listener = (): void => {
-    const { chainPem: cert, keyPem: key } = identity.current
-    server.setSecureContext({ cert, key, minVersion: 'TLSv1.3' })
-  }
-  identity.addIdentityCertificateListener(listener)
-  return { [Symbol.dispose]: () => identity.removeIdentityCertificateListener(listener) }
+function createContext({ current: { chainPem: cert, keyPem: key } }: ServerIdentity) {
+  // The exporter that proofs are bound to is safe from 1.3 on (RFC 9266 §4.2).
+  return { cert, key, minVersion: 'TLSv1.3' } as const
 }
 
 function addErrors(app: FastifyInstance, log: Log, metrics: Metrics): void {

@@ -35,6 +35,7 @@ export async function startHubApi(o: HubApiOptions): Promise<Api | undefined> {
   return startApi({
     ...o,
     settings: config.api,
+    limits: config.limits,
     addRoutes: (app) =>
       addDeviceRoutes(app, {
         devices,

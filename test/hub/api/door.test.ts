@@ -15,6 +15,7 @@ async function made(t: { after(fn: () => Promise<void>): void }, limits: Partial
   const [clock, metrics] = [new SimClock(), new Metrics()]
   const entered: net.Socket[] = []
   const door = await openDoor({
+    name: 'grpc',
     listen: '127.0.0.1:0',
     limits: {
       maxConnections: 100,

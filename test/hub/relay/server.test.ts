@@ -6,6 +6,8 @@ import tls from 'node:tls'
 import { WebSocket } from 'ws'
 import { encodeFrame, FRAME } from '../../../core/relay/frames.ts'
 import { KINDS } from '../../../core/relay/kinds.ts'
+import { systemClock, type Clock, type Timer } from '../../../core/os/clock.ts'
+import { testHub } from '../start-hub.ts'
 import { fleet, until, type Fleet } from './rig.ts'
 
 const PROTOCOL = 'meshlet-relay.1'
@@ -135,4 +137,35 @@ test('halves of messages on all connections of a device share one budget, which 
   await until(() => f.h.metrics.total('mesh_hub_relay_sessions') === 0, 'all are gone')
   assert.equal(f.h.metrics.total('mesh_hub_relay_held_bytes'), 0)
   assert.equal(f.h.metrics.total('mesh_hub_budget_exceeded_total', { budget: 'half-messages' }), 1)
+})
+
+test('TLS 1.2 is refused, and still is when the certificate of the hub has been renewed', async (t) => {
+  const renewals: (() => void)[] = []
+  const clock: Clock = Object.create(systemClock, {
+    after: {
+      value: (ms: number, fire: () => void): Timer => {
+        const timer = systemClock.after(ms, fire)
+        const renew = (): void => {
+          timer.cancel()
+          fire()
+        }
+        if (ms > 7 * 86_400_000) renewals.push(renew)
+        return timer
+      },
+    },
+  }) as Clock
+  const { hub, lines } = await testHub(t, 'relay: {listen: "127.0.0.1:0"}\n', { clock })
+  const dialOld = (): Promise<string> =>
+    new Promise((resolve) => {
+      const o = { host: '127.0.0.1', port: hub.relayPort!, rejectUnauthorized: false, maxVersion: 'TLSv1.2' } as const
+      const socket = tls.connect(o, () => {
+        socket.destroy()
+        resolve('taken')
+      })
+      socket.on('error', ({ message }) => resolve(message))
+    })
+  assert.match(await dialOld(), /protocol version/i)
+  for (const renew of renewals.splice(0)) renew()
+  assert.ok(lines.some((line) => line['evt'] === 'hub.server-certificate'))
+  assert.match(await dialOld(), /protocol version/i)
 })

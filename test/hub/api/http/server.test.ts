@@ -240,3 +240,16 @@ test('one address asks so often and no oftener', async (t) => {
   )
   assert.equal(said[3]?.body['code'], 'MESH_CONTROL_SLOW_DOWN')
 })
+
+test('one address has so many connections at once and no more, whatever it does with them; the ports are counted apart', async (t) => {
+  const h = await testHub(t, `${API}relay: {listen: "127.0.0.1:0"}\nlimits: {maxStrangersPerAddress: 3}\n`)
+  const silent = await Promise.all(Array.from({ length: 3 }, () => connect(t, h)))
+  assert.match(h.metrics.text(), /^mesh_hub_connections\{port="api"\} 3$/m)
+  await assert.rejects(connect(t, h), /ECONNRESET|disconnected/)
+  assert.equal(h.metrics.total('mesh_hub_connections_refused_total', { why: 'address' }), 1)
+  for (const socket of silent) socket.destroy()
+  while (h.metrics.total('mesh_hub_connections') > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  const said = await send(await connect(t, h), 'GET /v1/openapi.json HTTP/1.1\r\nhost: hub\r\n\r\n')
+  assert.equal(said.status, 200)
+  assert.match(said.head, /connection: close/i)
+})
