@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { MeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import { Tallies } from '../../core/lease.ts'
+import { memoize } from '../../core/memoize.ts'
 import type { Cell, Family } from '../../core/metrics.ts'
 import type { ConnectionLimit } from '../../model/http/rate-limit.ts'
+import type { FilterChain } from '../../model/listener.ts'
 import { BoundedNames } from '../bounded-names.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
@@ -15,7 +17,7 @@ type Rate = Extract<ConnectionLimit, { kind: 'rate' }>
 
 export class ConnectionLimits {
   readonly #ctx: Pick<Context, 'clock' | 'metrics'>
-  /** By listener, chain and place: a push that changes the listener does not forget who is there. */
+  /** By listener, chain and place: a push that changes what a chain does, does not forget who is there. */
   readonly #open = new Tallies<string>()
   readonly #buckets = new WeakMap<Rate, TokenBucket>()
   /** By share key and bucket; each lives as long as a limit that takes from it. */
@@ -37,7 +39,8 @@ export class ConnectionLimits {
     using taken = new DisposableStack()
     for (const [i, limit] of (conn.chain.limits ?? []).entries()) {
       if (limit.kind === 'rate') this.#take(limit)
-      else taken.use(await this.#enter(limit, conn, `${conn.listener.name}\n${conn.chain.name}\n${i}`))
+      else
+        taken.use(await this.#enter(limit, conn, JSON.stringify([conn.listener.name, keyOfChain(conn.chain).key, i])))
     }
     return taken.move()
   }
@@ -90,6 +93,9 @@ export class ConnectionLimits {
     stream.off('close', end)
   }
 }
+
+/** Chains may have the same name, or none: what they take tells them apart. */
+const keyOfChain = memoize(({ name, match }: FilterChain) => ({ key: JSON.stringify([name, match]) }))
 
 function keyOf({ shareKey, bucket }: Rate): string {
   return JSON.stringify([shareKey, bucket.maxTokens, bucket.tokensPerFill, bucket.fillMs])

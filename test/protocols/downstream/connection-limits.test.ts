@@ -2,9 +2,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type net from 'node:net'
+import { Metrics } from '../../../core/metrics.ts'
 import type { ConnectionLimit } from '../../../model/http/rate-limit.ts'
-import type { FilterChain } from '../../../model/listener.ts'
+import { ANY_CONNECTION, type FilterChain } from '../../../model/listener.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
+import type { Connection } from '../../../protocols/connection.ts'
+import { ConnectionLimits } from '../../../protocols/downstream/connection-limits.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 import { SocketOrigin, SocketRig } from './socket-rig.ts'
 
 const BUCKET = { maxTokens: 2, tokensPerFill: 1, fillMs: 1_000 }
@@ -125,4 +129,19 @@ test('a delayed refusal holds the client until the time is over, and is over whe
   other.resetAndDestroy()
   await held.rig.until('one is open', () => /mesh_connections_open 1\b/.test(held.rig.metrics.text()))
   assert.equal(held.origin.sockets.length, 1)
+})
+
+test('chains count for themselves, whatever they are called: istiod names those of one port alike', async () => {
+  const limits = new ConnectionLimits({ clock: new SimClock(), metrics: new Metrics() })
+  const admit = (transportProtocol: string): Promise<Disposable> => {
+    const match = { ...ANY_CONNECTION, transportProtocol }
+    const of = { name: '0.0.0.0_80', match, tls: undefined, policies: [], ...chain([count(1)]) }
+    return limits.admit({ listener: { name: 'l' }, chain: of } as unknown as Connection)
+  }
+  const first = await admit('tls')
+  const other = await admit('raw_buffer')
+  await assert.rejects(admit('tls'), { code: 'MESH_CONNECTION_LIMIT' })
+  first[Symbol.dispose]()
+  await admit('tls')
+  other[Symbol.dispose]()
 })
