@@ -66,48 +66,63 @@ function ask(
 ): Promise<Said | MeshError> {
   const { service } = settings
   const { stream, draining, aborted } = conn
-  const cluster = ctx.tables.get().cluster(service.cluster)
-  if (!cluster) return Promise.resolve(failed(`the service's cluster ${service.cluster} is unknown`))
   return new Promise((resolve) => {
     const question = makeConnectionQuestion(settings, conn, {
       own: ctx.identity.current()?.spiffeId.uri,
       certificate: settings.sendsCertificate ? readCertificate(conn) : undefined,
     })
-    const options = { speaks: 'http2', fresh: false, host: service.authority, maxHostPicks: 0 } as const
-    const bounds = { timeoutMs: service.timeoutMs, maxAnswerBytes: MAX_ANSWER_BYTES, keepsAnswer: true }
     const request = { head: question.head, body: [question.bytes] }
-    const onOver = (end: OwnCallEnd): void => settle(explain(end, service.timeoutMs))
-    const call = new OwnCall(conn.remote.host, request, { ...options, ...bounds }, { onOver })
+    let call: OwnCall | undefined
+    const start = (fresh: boolean): void => {
+      const cluster = ctx.tables.get().cluster(service.cluster)
+      if (!cluster) {
+        settle(failed(`the service's cluster ${service.cluster} is unknown`))
+        return
+      }
+      const options = { ...OPTIONS, fresh, host: service.authority }
+      call = new OwnCall(conn.remote.host, request, options, { onOver: (end) => callOver(end, fresh) })
+      call.start(upstreams, ctx.clock, cluster)
+    }
+    // A question may be asked twice: where the cluster was replaced, or a connection of the pool had been closed.
+    const callOver = (end: OwnCallEnd, wasFresh: boolean): void => {
+      if (end.kind === 'moved' || (end.kind === 'failed' && end.mayRepeat && !wasFresh)) start(end.kind === 'failed')
+      else settle(explain(end))
+    }
+    const late = guard('network', ignore, () => {
+      settle(failed(`the service gave no answer within ${service.timeoutMs} ms`))
+    })
+    const timer = ctx.clock.after(service.timeoutMs, late)
     const left = guard('network', ignore, () => {
       settle(new MeshError('MESH_CLIENT_GONE', 'the client left while a service was asked about it'))
     })
     const ended = AbortSignal.any([draining, aborted])
     const settle = (with_: Said | MeshError): void => {
+      timer.cancel()
       stream.off('close', left)
       ended.removeEventListener('abort', left)
-      call.cancel()
+      call?.cancel()
       resolve(with_)
     }
     stream.once('close', left)
     ended.addEventListener('abort', left, { once: true })
     if (stream.destroyed || ended.aborted) left()
-    else call.start(upstreams, ctx.clock, cluster)
+    else start(false)
   })
 }
+const OPTIONS = { speaks: 'http2', maxHostPicks: 0, maxAnswerBytes: MAX_ANSWER_BYTES, keepsAnswer: true } as const
 function ignore(): void {
   /* there is nobody to tell */
 }
 
-function explain(end: OwnCallEnd, timeoutMs: number): Said {
+function explain(end: OwnCallEnd): Said {
   switch (end.kind) {
     case 'answered':
       return readAnswer(end.answer)
     case 'failed':
       return failed(end.error.message)
     case 'moved':
-      return failed("the service's cluster was replaced")
     case 'late':
-      return failed(`the service gave no answer within ${timeoutMs} ms`)
+      return failed('the service gave no answer')
     case 'too-large':
       return failed(`the answer of the service is larger than ${MAX_ANSWER_BYTES} bytes`)
     case 'upgraded':

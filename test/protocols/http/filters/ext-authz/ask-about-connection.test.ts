@@ -3,12 +3,20 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http2 from 'node:http2'
+import { duplexPair } from 'node:stream'
+import { Current } from '../../../../../core/current.ts'
+import { MeshError } from '../../../../../core/errors.ts'
+import type { Cluster } from '../../../../../model/cluster.ts'
+import type { Tables } from '../../../../../model/tables.ts'
+import { askAboutConnection } from '../../../../../protocols/http/filters/ext-authz/ask-about-connection.ts'
+import type { CallEvents, HttpUpstreams } from '../../../../../protocols/http/message.ts'
+import { connectionInClear, realContext } from '../../../parts.ts'
 import type { ConnectionAuthz } from '../../../../../model/http/ext-authz.ts'
 import type { Policy } from '../../../../../model/policy.ts'
 import { NO_HEADER_CHANGES } from '../../../../../model/route.ts'
 import { findBytes, MessageWriter, readMessage, readText } from '../../../../../protocols/protobuf/message.ts'
 import { portOf } from '../../../../helpers/raw-h2.ts'
-import { cluster, endpoint } from '../../harness.ts'
+import { cluster, endpoint, manager, tablesOf } from '../../harness.ts'
 import { SocketOrigin, SocketRig } from '../../../downstream/socket-rig.ts'
 
 type Answer = (stream: http2.ServerHttp2Stream) => void
@@ -183,3 +191,25 @@ const AUTHZ_OF_PUSH: ConnectionAuthz = {
   sendsServerName: false,
   sendsCertificate: false,
 }
+
+test('it is asked anew where the cluster was replaced, or a pooled connection had been closed, and then no more', async () => {
+  const auth = cluster([], { name: 'auth' })
+  const ctx = realContext({ tables: new Current<Tables>(tablesOf([auth])) })
+  const [stream] = duplexPair()
+  const conn = connectionInClear(stream, manager())
+  const asked: boolean[] = []
+  const reset = new MeshError('MESH_UPSTREAM_RESET', 'it is closed')
+  const ends: ((events: CallEvents) => void)[] = [
+    (events) => events.onCallMoved(),
+    (events) => events.onCallFailed(reset, 'all', true),
+    (events) => events.onCallFailed(reset, 'all', true),
+  ]
+  const upstreams = {
+    startCall: (_: Cluster, { fresh }: { fresh: boolean }, events: CallEvents) => {
+      queueMicrotask(() => ends[asked.push(fresh) - 1]!(events))
+    },
+  } as unknown as HttpUpstreams
+  const refusal = await askAboutConnection(conn, AUTHZ_OF_PUSH, ctx, upstreams)
+  assert.deepEqual([refusal?.code, asked], ['MESH_EXT_AUTHZ_UNAVAILABLE', [false, false, true]])
+  stream.destroy()
+})
