@@ -130,6 +130,7 @@ export class BatchStores implements AsyncDisposable {
     })
     if (row?.['body'] instanceof Uint8Array) return { id: entry.id, items: entry.items, body: Buffer.from(row['body']) }
     this.#drop(key, entry)
+    await this.#delete(entry.id)
     return undefined
   }
 
@@ -138,6 +139,9 @@ export class BatchStores implements AsyncDisposable {
       const at = entries.findIndex((entry) => entry.id === id)
       if (at >= 0) this.#take(key, at)
     }
+    await this.#delete(id)
+  }
+  async #delete(id: number): Promise<void> {
     await this.#try('write', (storage) => storage.commit([{ sql: 'DELETE FROM batches WHERE id = ?', params: [id] }]))
   }
 

@@ -62,6 +62,7 @@ export class Exporter implements ExportOutput, AsyncDisposable {
     let queue = this.#queues.get(key)
     if (!queue) {
       for (const [known, one] of this.#queues) if (one.isIdle) this.#queues.delete(known)
+      if (this.#queues.size >= MAX_COLLECTORS) this.#endUnreachable()
       if (this.#queues.size >= MAX_COLLECTORS) {
         this.#counters[signal].full.value++
         return
@@ -70,6 +71,16 @@ export class Exporter implements ExportOutput, AsyncDisposable {
       this.#queues.set(key, queue)
     }
     queue.add(item)
+  }
+
+  /** Those whose clusters are gone would wait for ever; should they come back, what is on disk is sent. */
+  #endUnreachable(): void {
+    const tables = this.#o.tables.get()
+    for (const [key, queue] of this.#queues) {
+      if (tables.cluster(queue.cluster)) continue
+      this.#queues.delete(key)
+      detach('process', queue.end())
+    }
   }
 
   #createQueue(key: string, collector: Collector, signal: Signal): CollectorQueue {

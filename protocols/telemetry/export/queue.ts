@@ -53,6 +53,9 @@ export class CollectorQueue {
     this.#o = options
   }
 
+  get cluster(): string {
+    return this.#o.collector.cluster
+  }
   get isIdle(): boolean {
     return (
       this.#waiting.length === 0 && this.#again === undefined && !this.#isSending && !this.#o.store?.has(this.#o.key)
@@ -77,12 +80,15 @@ export class CollectorQueue {
     else if (this.#o.store) detach('process', this.#storeWaiting())
   }
 
-  /** Puts what waits on disk, as far as there is one. */
+  /** Puts what waits on disk, as far as there is one; the rest is lost. */
   async end(): Promise<void> {
     this.#isOver = true
     this.#timer?.cancel()
     for (const batch of new Set([this.#again, this.#inFlight])) if (batch) await this.#store(batch)
     while (this.#waiting.length > 0) await this.#store(this.#takeBatch())
+    const { counters, store } = this.#o
+    counters[store ? 'disk' : 'full'].value += this.#again?.items ?? 0
+    this.#again = undefined
   }
 
   get #isBatchFull(): boolean {

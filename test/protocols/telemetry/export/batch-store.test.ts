@@ -3,6 +3,8 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
+import { MeshError } from '../../../../core/errors.ts'
+import type { OpenStorage, Storage } from '../../../../core/storage/storage.ts'
 import { FaultyStorage } from '../../../helpers/disk/faulty-storage.ts'
 import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 import { MIN_FREE_BYTES } from '../../../../protocols/telemetry/export/batch-store.ts'
@@ -117,4 +119,34 @@ test('a file that is no database is set aside, and what comes is kept', async (t
   await passed(r, disk, 5_000)
   assert.ok(stored(r) > 0)
   await r.exporter[Symbol.asyncDispose]()
+})
+
+test('what the disk does not give back is counted once, and does not come back after a restart', async (t) => {
+  const disk = diskOf(t)
+  const openStorage: OpenStorage = async (options) => {
+    const opened = await disk.storage.open(options)
+    const { storage } = opened
+    const query: Storage['query'] = async (asked) => {
+      if (asked.sql.startsWith('SELECT body')) throw new MeshError('MESH_STORAGE_DAMAGED', 'a page is damaged')
+      return storage.query(asked)
+    }
+    const commit: Storage['commit'] = (statements) => storage.commit(statements)
+    return {
+      ...opened,
+      storage: { query, commit, [Symbol.asyncDispose]: () => storage[Symbol.asyncDispose]() } as Storage,
+    }
+  }
+  const freeBytes = (): number => disk.freeBytes
+  const r = new Rig({ openStorage, path: disk.file, hasFile: false, maxBytes: disk.maxBytes, freeBytes })
+  r.answer = () => BUSY
+  r.send('a')
+  await passed(r, disk, 5_000)
+  assert.ok(stored(r) > 0)
+  await passed(r, disk, 60_000)
+  assert.deepEqual([stored(r), r.dropped('disk')], [0, 1])
+  await r.exporter[Symbol.asyncDispose]()
+  const second = rigOn(disk)
+  await passed(second, disk, 0)
+  assert.equal(stored(second), 0)
+  await second.exporter[Symbol.asyncDispose]()
 })

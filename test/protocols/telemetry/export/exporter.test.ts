@@ -26,6 +26,18 @@ test('collectors are bounded; those without work make room', async () => {
   await r.exporter[Symbol.asyncDispose]()
 })
 
+test('collectors whose clusters are gone make room for others, and what waits for them is counted', async () => {
+  const r = new Rig()
+  r.tables.swap(EMPTY_TABLES)
+  for (let i = 0; i < 16; i++) r.exporter.send({ ...ZIPKIN, cluster: `${i}` }, 'spans', Buffer.from('1'))
+  await r.pass(5_000)
+  r.tables.swap(tablesOf([cluster()]))
+  r.send('a')
+  await r.pass(5_000)
+  assert.deepEqual(r.names(0), ['a'])
+  assert.equal(r.dropped('full'), 16)
+})
+
 test('the same settings in another configuration are the same collector', async () => {
   const r = new Rig()
   r.send('a')
