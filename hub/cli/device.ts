@@ -1,6 +1,6 @@
-/** `meshlet-hub device list|approve|revoke` */
+/** `meshlet-hub device list|approve|deny|revoke` */
 import { systemClock } from '../../core/os/clock.ts'
-import { approveDevice, revokeDevice } from '../enrollment/operator.ts'
+import { approveDevice, denyDevice, revokeDevice } from '../enrollment/operator.ts'
 import type { Enrollment, JoinRequest } from '../registry/enrollments.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
 import { noteByOperator, withState } from './open.ts'
@@ -42,14 +42,27 @@ const labels = ({ labels: all }: JoinRequest | Enrollment): string =>
     .map(([key, value]) => `${key}=${value}`)
     .join(',') || '-'
 
-/** Rejects with MESH_CONFIG_INVALID when nobody of that name waits. */
-export async function approve(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
+type ApproveOptions = { readonly config: string; readonly key?: string }
+
+/** Rejects with MESH_CONFIG_INVALID when nobody of that name waits, or two do. */
+export async function approve(name: string, o: ApproveOptions, io: Io): Promise<ExitCode> {
   const detail = withState(o.config, (state) => {
-    const done = approveDevice(state.registry, name, systemClock.wallMs())
+    const done = approveDevice(state.registry, name, systemClock.wallMs(), o.key)
     noteByOperator(state, io, { event: 'device.approved', subject: name, detail: done })
     return done
   })
   io.out(`approved: ${name}, ${detail}\n`)
+  return 0
+}
+
+/** Rejects with MESH_CONFIG_INVALID when nobody of that name waits. */
+export async function deny(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
+  const key = withState(o.config, (state) => {
+    const done = denyDevice(state.registry, name)
+    noteByOperator(state, io, { event: 'device.denied', subject: name, detail: `key ${done}` })
+    return done
+  })
+  io.out(`denied: the key ${key} does not become ${name}; the token that it came with is as good as before\n`)
   return 0
 }
 

@@ -121,8 +121,20 @@ function addDevice(program: Command, io: Io, done: Finish): void {
     .command('approve')
     .description('let a device in that waits, is revoked, or was found twice')
     .argument('<name>', 'name of the device')
+    .option(
+      '--key <id>',
+      'its key, as `device list` shows it: where another wants the name of a device that was found twice',
+    )
     .addOption(config())
-    .action(async (name: string, o: { config: string }) => done((await import('./device.ts')).approve(name, o, io)))
+    .action(async (name: string, o: { config: string; key?: string }) =>
+      done((await import('./device.ts')).approve(name, o, io)),
+    )
+  device
+    .command('deny')
+    .description('not let in who waits; the device that has the name keeps it')
+    .argument('<name>', 'name that it wants')
+    .addOption(config())
+    .action(async (name: string, o: { config: string }) => done((await import('./device.ts')).deny(name, o, io)))
   device
     .command('revoke')
     .description('throw a device out: its certificates are refused, its streams end, its key opens nothing')

@@ -117,7 +117,8 @@ function openSecret(name: string): Disposable & { write(lines: readonly string[]
   return {
     write(lines) {
       try {
-        fs.writeSync(handle, lines.map((line) => `${line}\n`).join(''))
+        // Writes all or throws; writeSync may stop half-way on a full disk.
+        fs.writeFileSync(handle, lines.map((line) => `${line}\n`).join(''))
         fs.fsyncSync(handle)
       } catch (cause) {
         throw new MeshError('MESH_STATE_UNUSABLE', `--out ${name} cannot be written`, { cause })

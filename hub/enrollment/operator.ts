@@ -7,11 +7,25 @@ import type { Registry } from '../registry/registry.ts'
 /** Key of a name that nobody may have: a device without a key of its own was thrown out. */
 const NO_KEY = 'none:'
 
-/** @returns what happened. Throws MESH_CONFIG_INVALID when nobody of that name waits or was kept out. */
-export function approveDevice(registry: Registry, name: string, nowMs: number): string {
+/**
+ * @param keyId whom of two is meant: who waits under the name, or the device that has it and was found twice
+ * @returns what happened. Throws MESH_CONFIG_INVALID when nobody of that name waits or was kept out, or it is not clear
+ * who is meant.
+ */
+export function approveDevice(registry: Registry, name: string, nowMs: number, keyId?: string): string {
   return registry.exclusively(() => {
-    const waits = registry.enrollments.request({ name })
+    const asks = registry.enrollments.request({ name })
     const known = registry.enrollments.byName(name)
+    const isKeptOut = known && (known.state !== 'active' || known.clonedMs !== null)
+    // Who wants the name of a device that was found twice must not get it by the word that was meant for the device.
+    if (keyId === undefined && asks && isKeptOut && asks.keyId !== known.keyId)
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `two wait as ${name}: the device with the key ${known.keyId}, and ${asks.keyId} from ${asks.address}; --key says which`,
+      )
+    if (keyId !== undefined && keyId !== asks?.keyId && keyId !== known?.keyId)
+      throw new MeshError('MESH_CONFIG_INVALID', `nobody with the key ${JSON.stringify(keyId)} waits as ${name}`)
+    const waits = keyId === undefined || keyId === asks?.keyId ? asks : undefined
     if (waits) return admit(registry, waits, known, nowMs)
     if (!known || (known.state === 'active' && known.clonedMs === null))
       throw new MeshError(
@@ -24,6 +38,20 @@ export function approveDevice(registry: Registry, name: string, nowMs: number): 
     }
     registry.enrollments.resume(name, nowMs)
     return `key ${known.keyId}, which was ${known.clonedMs === null ? known.state : 'found twice'}`
+  })
+}
+
+/** Who waits is let in no more; the device that has the name keeps it. @returns its key. Throws MESH_CONFIG_INVALID when nobody waits. */
+export function denyDevice(registry: Registry, name: string): string {
+  return registry.exclusively(() => {
+    const waits = registry.enrollments.request({ name })
+    if (!waits)
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `nobody waits as ${JSON.stringify(name)}; meshlet-hub device list shows who does`,
+      )
+    registry.enrollments.deny(name)
+    return waits.keyId
   })
 }
 

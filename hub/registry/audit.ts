@@ -7,6 +7,7 @@ export type AuditEvent =
   | 'device.joined'
   | 'device.pending'
   | 'device.approved'
+  | 'device.denied'
   | 'device.returned'
   | 'device.resynced'
   | 'device.cloned'

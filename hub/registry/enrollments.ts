@@ -155,6 +155,9 @@ export class Enrollments {
     this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
     this.#changed()
   }
+  deny(name: string): void {
+    this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
+  }
   forget(name: string): number {
     this.#changed()
     return (
