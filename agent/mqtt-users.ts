@@ -2,7 +2,7 @@ import { MeshError, toMeshError } from '../core/errors.ts'
 import type { KeySource } from '../core/jwt/key-source.ts'
 import { readTrustedFile } from '../core/os/files/trusted-file.ts'
 import type { World } from '../core/world.ts'
-import { openFetchedKeys } from '../protocols/jwks/fetched-keys.ts'
+import type { KeySets } from '../protocols/jwks/key-sets.ts'
 import { readBridgeCredentials, type ReadCredentials } from '../protocols/mqtt/users/bridge-credentials.ts'
 import { UserDatabase } from '../protocols/mqtt/users/user-database.ts'
 import type { AgentConfig } from './config/schema.ts'
@@ -13,13 +13,13 @@ import { createTokenTime } from './parts/token-time.ts'
 
 /** Resolves when its files were looked at. */
 export async function openMqttUsers(
-  { config, world, scope, files, findProxy, log, metrics }: Foundation,
+  { config, world, scope, log, metrics }: Foundation,
   { validity }: Pick<AgentIdentity, 'validity'>,
+  keySets: KeySets,
 ): Promise<UserDatabase> {
-  const { disk, clock, network, random } = world
+  const { disk, clock } = world
   const time = createTokenTime({ validity }, clock)
-  const fetchKeys = (url: string): KeySource =>
-    openFetchedKeys(url, { network, clock, random, log, files, findProxy, disk, folder: config.state })
+  const fetchKeys = (url: string): KeySource => keySets.openDirect(url)
   const users = scope.own(new UserDatabase({ settings: config.mqtt.users, disk, clock, log, metrics, time, fetchKeys }))
   await users.ready
   return users

@@ -3,6 +3,7 @@
  * Pure.
  */
 import type { Cluster } from '../model/cluster.ts'
+import { isRemote } from '../model/http/jwt.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
 import type { RouteConfig, VirtualHost } from '../model/route.ts'
 import type { DownstreamTls, UpstreamTls } from '../model/tls.ts'
@@ -79,6 +80,9 @@ function collectListenerReferences({ filterChains, defaultFilterChain, extension
         for (const name of [...failover, ...Object.values(serverReferences)]) clusters.add(name)
     }
     if (codec.kind !== 'http') continue
+    for (const filter of codec.http.filters)
+      if (filter.kind === 'jwt')
+        for (const { jwks } of filter.jwt.providers) if (isRemote(jwks)) clusters.add(jwks.cluster)
     if (codec.http.routes.from === 'rds') routes.add(codec.http.routes.name)
     else for (const name of collectRouteReferences(codec.http.routes.config.virtualHosts)) clusters.add(name)
   }

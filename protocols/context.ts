@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../core/os/clock.ts'
 import type { Current } from '../core/current.ts'
+import type { KeySource } from '../core/jwt/key-source.ts'
 import type { JwtTime } from '../core/jwt/verify.ts'
 import type { Log } from '../core/log.ts'
 import type { MemoryBudget } from '../core/runtime/memory-budget.ts'
@@ -7,6 +8,7 @@ import type { Metrics } from '../core/metrics.ts'
 import type { NamedFiles } from '../core/os/named-files.ts'
 import type { Network } from '../core/os/network.ts'
 import type { IdentitySource } from '../model/identity.ts'
+import type { RemoteJwks } from '../model/http/jwt.ts'
 import type { Tables } from '../model/tables.ts'
 import type { AccessLogOutput } from '../model/access-log/access-log.ts'
 import type { TelemetrySettings } from '../model/telemetry.ts'
@@ -38,6 +40,8 @@ export type Context = {
   readonly isLinkDown?: () => boolean
   /** By which clock tokens are judged; left out: the wall clock. */
   readonly tokenTime?: () => JwtTime
+  /** Keys of issuers that configurations in force name. Left out: nobody fetches any. */
+  readonly remoteKeys?: { find(of: RemoteJwks): KeySource | undefined }
 }
 
 /** agent.yaml `limits`. Every one of them has a counter that says how often it was met. */

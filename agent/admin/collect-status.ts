@@ -34,6 +34,7 @@ export function collectStatus(p: StatusParts): AgentStatus {
     listeners: collectListeners(p),
     dns: collectDns(p),
     workload: collectWorkload(p, ages),
+    keys: collectKeys(p, ages),
     http: collectHttp(p),
     mqtt: p.broker.stats,
     spool: p.spool.stats,
@@ -138,6 +139,13 @@ function collectDns({ dns }: StatusParts): AgentStatus['dns'] {
   if (!dns) return undefined
   const { address, names, cached, upstreams } = dns.status()
   return { address, names, cached, upstreams }
+}
+
+function collectKeys({ keySets }: StatusParts, { sinceWallSec }: Ages): AgentStatus['keys'] {
+  return keySets.status().map(({ fetchedMs, ...rest }) => ({
+    ...rest,
+    ageSec: fetchedMs === undefined ? undefined : sinceWallSec(fetchedMs),
+  }))
 }
 
 function collectWorkload({ workload, node, configuration }: StatusParts, { sinceSec }: Ages): AgentStatus['workload'] {

@@ -5,6 +5,8 @@ import type { Broker } from '../../protocols/mqtt/broker.ts'
 import type { AclFiles } from '../../protocols/mqtt/authorization/acl-files.ts'
 import type { Spool } from '../../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../../protocols/downstream/data-path.ts'
+import type { KeySets } from '../../protocols/jwks/key-sets.ts'
+import type { RemoteKeys } from '../../protocols/jwks/remote-keys.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
 import type { AgentFacts } from '../facts.ts'
 import type { AgentConfig } from '../config/schema.ts'
@@ -43,6 +45,8 @@ export type StatusParts = {
   readonly inherited: InheritedSockets | undefined
   readonly dns: DnsProxy | undefined
   readonly broker: Broker
+  readonly keySets: KeySets
+  readonly remoteKeys: RemoteKeys
   readonly acls: AclFiles
   readonly bridge: Bridge
   readonly spool: Spool

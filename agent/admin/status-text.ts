@@ -15,6 +15,7 @@ export function formatStatus(status: AgentStatus): string {
     ...describeListener(s),
     ...describeDns(s),
     ...describeWorkload(s),
+    ...describeKeys(s),
     ...describeTraffic(s),
     ...describeBridge(s),
     ...describeSkipped(s),
@@ -70,6 +71,13 @@ function describeWorkload({ workload }: AgentStatus): Row[] {
   return [
     ['workload', `${probe}: ${state} for ${formatSpan(sinceSec)}${told ? '' : ', not told to the control plane'}`],
   ]
+}
+
+function describeKeys({ keys }: AgentStatus): Row[] {
+  return keys.map(({ url, keys: count, ageSec, error }) => {
+    const age = ageSec === undefined ? '' : `, fetched ${formatSpan(ageSec)} ago`
+    return ['keys', `${url}: ${count === 0 ? 'none' : `${count}${age}`}${error === undefined ? '' : `; ${error}`}`]
+  })
 }
 
 function describeTraffic({ http, mqtt, spool }: AgentStatus): Row[] {

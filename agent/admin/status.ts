@@ -82,6 +82,14 @@ export type AgentStatus = {
         readonly upstreams: readonly string[]
       }
     | undefined
+  /** Keys of issuers of tokens that this agent fetches. `ageSec` undefined: never fetched, or nobody knows when. */
+  readonly keys: readonly {
+    readonly url: string
+    readonly keys: number
+    readonly ageSec: number | undefined
+    /** Why the last fetch failed. */
+    readonly error: string | undefined
+  }[]
   readonly http: {
     readonly requests: number
     readonly retriesSent: number

@@ -6,6 +6,7 @@ import { runSystemCommand } from '../../core/os/command.ts'
 import { Current } from '../../core/current.ts'
 import type { Scope } from '../../core/scope.ts'
 import type { Listener } from '../../model/listener.ts'
+import { KeySets } from '../../protocols/jwks/key-sets.ts'
 import type { UserDatabase } from '../../protocols/mqtt/users/user-database.ts'
 import { openSpool, type Spool } from '../../protocols/mqtt/spool/spool.ts'
 import { collectOwnRoutes, createListeners } from '../config/listeners.ts'
@@ -21,6 +22,7 @@ import type { Foundation } from './foundation.ts'
 export type Stored = {
   readonly identity: AgentIdentity
   readonly users: UserDatabase
+  readonly keySets: KeySets
   readonly configuration: Configuration
   readonly spool: Spool
   /** Listeners of agent.yaml. */
@@ -35,7 +37,8 @@ export type Stored = {
 export async function openStored(f: Foundation): Promise<Stored> {
   const { config, world, scope, metrics, log, tables } = f
   const identity = scope.own(startIdentity({ ...f, earliestWallMs: f.facts.builtAtMs }))
-  const users = await openMqttUsers(f, identity)
+  const keySets = new KeySets({ ...f, ...world, folder: config.state })
+  const users = await openMqttUsers(f, identity, keySets)
   const own = [...createListeners(config, { disk: world.disk, findPskKey: (id) => users.findKey(id) })]
   const ownRoutes = new Current(collectOwnRoutes(own))
   const workload = createHealthChecker(f)
@@ -63,7 +66,7 @@ export async function openStored(f: Foundation): Promise<Stored> {
   const takeTrust = (): void => identity.setSentTrust(collectSentTrust(configuration.applier.snapshot))
   scope.own(tables.watch(takeTrust))
   takeTrust()
-  return { identity, users, configuration, spool, own, ownRoutes, workload }
+  return { identity, users, keySets, configuration, spool, own, ownRoutes, workload }
 }
 
 /** Resolves when what is on disk is in force. Rejects with MESH_STORAGE_NEWER or MESH_STORAGE_FAILED. */

@@ -6,21 +6,22 @@ import { DataPath } from '../../protocols/downstream/data-path.ts'
 import { createBridge, type Bridge } from '../../protocols/mqtt/bridge/bridge.ts'
 import { createBroker, type Broker } from '../../protocols/mqtt/broker.ts'
 import { AclFiles } from '../../protocols/mqtt/authorization/acl-files.ts'
-import { createPost } from '../../protocols/http/post.ts'
-import { createUpstreams } from '../../protocols/upstream/upstreams.ts'
+import type { RemoteKeys } from '../../protocols/jwks/remote-keys.ts'
+import type { HttpUpstreams } from '../../protocols/http/message.ts'
 import { collectProxyingOptions } from '../../protocols/mqtt/transparent/proxying.ts'
+import { startAgentDns } from '../dns.ts'
 import { createCodecs } from '../codecs.ts'
 import { listOtherPorts } from '../config/ports.ts'
-import { selectResolve, startAgentDns } from '../dns.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
 import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
 import { createLiveDataPath } from '../reload/live-data-path.ts'
-import { createContext } from './context.ts'
 import type { Foundation } from './foundation.ts'
 import type { Stored } from './stored.ts'
+import { openUpstreams } from './upstreams.ts'
 
 export type Traffic = {
-  readonly upstreams: ReturnType<typeof createUpstreams>
+  readonly upstreams: HttpUpstreams
+  readonly remoteKeys: RemoteKeys
   readonly broker: Broker
   readonly acls: AclFiles
   readonly bridge: Bridge
@@ -33,9 +34,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   const { config, facts, scope, tables } = f
   const { configuration, own, spool } = stored
   const node = config.node.name ?? facts.hostName
-  const { ctx, exporter } = createContext(f, stored)
-  const upstreams = scope.own(createUpstreams(ctx, selectResolve(config, f.world.disk)))
-  exporter.connect(createPost(upstreams, f.clock))
+  const { ctx, upstreams, remoteKeys } = openUpstreams(f, stored)
   const { disk, clock } = f.world
   const acls = scope.own(new AclFiles({ disk, clock, log: f.log, onChange: () => broker.reauthorize() }))
   await acls.use(collectAclFiles(own))
@@ -84,5 +83,5 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
   )
   await bridge.apply(collectBridgePolicy(config.mqtt, tables.get()))
   f.reloader.takeLive(createLiveDataPath({ ...f, ...stored, acls, disk }))
-  return { upstreams, broker, acls, bridge, dataPath, dns }
+  return { upstreams, remoteKeys, broker, acls, bridge, dataPath, dns }
 }

@@ -39,7 +39,7 @@ export const MQTT_USERS = {
     http: 503,
     flag: 'UAEX',
     remedy:
-      "Look whether this machine reaches the address and trusts its certificate (the machine's authorities count). It is asked again by itself; tokens of this issuer are refused until then.",
+      "Look whether this machine reaches the address and trusts its certificate (the machine's authorities count; for `remote_jwks` the TLS settings of its cluster). It is asked again by itself; tokens of this issuer are refused until then.",
   },
   MESH_MQTT_CREDENTIALS: {
     origin: 'config',

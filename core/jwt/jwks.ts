@@ -15,6 +15,9 @@ export type Jwks = {
   readonly unused: readonly string[]
 }
 
+/** Of an issuer whose keys are not known yet: it has none for any token. */
+export const NO_KEYS: Jwks = { keys: [], unused: [] }
+
 export const MAX_JWKS_BYTES = 256 * 1024
 /** Issuers have two to ten, with those that are going and coming. */
 export const MAX_KEYS = 64

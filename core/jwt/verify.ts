@@ -80,6 +80,14 @@ export function verifyJwt(token: string, by: JwtIssuer, time: JwtTime): JwtAnswe
   return checkClaims({ header, claims }, by.audiences, time)
 }
 
+/** False: it is a token, and another set of the same issuer may have a key for it. */
+export function hasKeyFor(token: string, jwks: Jwks): boolean {
+  const header = token.length <= MAX_TOKEN_BYTES ? objectOf(token.split('.', 1)[0]!) : undefined
+  const { alg, kid } = header ?? {}
+  if (typeof alg !== 'string' || !isAlgorithm(alg) || (kid !== undefined && typeof kid !== 'string')) return true
+  return jwks.keys.some((one) => mayVerify(one, alg, kid))
+}
+
 /** A key without an id may be the one that the token names (as in Envoy). */
 function mayVerify({ id, algorithm, key }: VerificationKey, alg: string, kid: string | undefined): boolean {
   return (

@@ -25,7 +25,8 @@ export type JwtProvider = {
   /** One of them has to be in `aud`; empty: whatever it is for. */
   readonly audiences: readonly string[]
   readonly subjects: StringMatch | undefined
-  readonly jwks: Jwks
+  /** Here, or to be fetched. */
+  readonly jwks: Jwks | RemoteJwks
   readonly leewayMs: number
   readonly needsExpiry: boolean
   /** From now to `exp`. */
@@ -50,6 +51,27 @@ export type JwtProvider = {
   readonly reroutes: boolean
   /** Tokens that are remembered as good until they expire; 0 = none. */
   readonly remembered: number
+}
+
+/** Where the keys of an issuer are fetched from (remote_jwks). */
+export type RemoteJwks = {
+  readonly cluster: string
+  readonly scheme: 'http' | 'https'
+  readonly authority: string
+  readonly path: string
+  /** Of all tries of one fetch together. */
+  readonly timeoutMs: number
+  /** Fetched again after so long. */
+  readonly refreshMs: number
+  /** The first pause after a fetch that failed. */
+  readonly failedRefetchMs: number
+  /** Tries after the first one within one fetch. */
+  readonly retries: number
+  readonly backoff: { readonly baseMs: number; readonly capMs: number }
+}
+
+export function isRemote(jwks: Jwks | RemoteJwks): jwks is RemoteJwks {
+  return 'cluster' in jwks
 }
 
 export type JwtRequirement =

@@ -1,39 +1,54 @@
 /**
- * Keys of an issuer that are fetched over HTTPS: at the start, every hour, and when a token names one that is not
+ * Keys of an issuer that are fetched over HTTP: at the start, again and again, and when a token names one that is not
  * there. They are kept on disk, so that a device that boots without a link takes tokens as before.
  */
-import { createHash } from 'node:crypto'
-import path from 'node:path'
 import { computeBackoffMs, type Clock, jitterMs, type Random, type Timer } from '../../core/os/clock.ts'
 import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
-import { type Jwks, MAX_JWKS_BYTES, parseJwks } from '../../core/jwt/jwks.ts'
+import { type Jwks, parseJwks } from '../../core/jwt/jwks.ts'
 import type { KeySource } from '../../core/jwt/key-source.ts'
 import type { Log } from '../../core/log.ts'
-import type { Disk } from '../../core/os/disk.ts'
-import type { Context } from '../context.ts'
-import { type FetchOptions, readOverHttps } from './fetch-text.ts'
+import type { KeyStore } from './key-store.ts'
 
 export type FetchedKeysOptions = {
   readonly url: string
   /** The document of now. */
   readonly fetch: () => Promise<string>
-  /** What was fetched last; `read` and `write` throw what the system says. */
-  readonly store: { readonly read: () => string | undefined; readonly write: (text: string) => void }
+  readonly store: KeyStore
+  readonly times: FetchTimes
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
+  readonly onFetched: (ok: boolean) => void
+  readonly onEnd: () => void
+}
+export type FetchTimes = {
+  readonly refreshMs: number
+  /** After a fetch that failed. */
+  readonly retry: { readonly baseMs: number; readonly capMs: number }
+}
+export type KeysStatus = {
+  readonly url: string
+  /** How many there are. */
+  readonly keys: number
+  /** By the wall clock; undefined: never, or before that was noted. */
+  readonly fetchedMs: number | undefined
+  readonly error: string | undefined
 }
 
-const REFRESH_MS = 3_600_000
-const RETRY = { baseMs: 5_000, capMs: 300_000 }
-/** Whoever sends tokens of keys that nobody has makes us ask no more often. */
+/** Whoever sends tokens of keys that nobody has makes us ask no more often, */
 const MIN_LOOK_MS = 30_000
+/** or where there are no keys at all. */
+const MIN_LOOK_WITHOUT_MS = 1_000
+/** On disk their age is noted no more often where they are the same: flash wears. */
+const NOTED_EACH_MS = 3_600_000
 
 export class FetchedKeys implements KeySource {
   readonly #o: FetchedKeysOptions
   #keys: Jwks | undefined
   #text: string | undefined
+  #fetchedMs: number | undefined
+  #notedMs = -Infinity
   #error: MeshError | undefined
   #failures = 0
   #timer: Timer | undefined
@@ -47,8 +62,10 @@ export class FetchedKeys implements KeySource {
     detach('network', this.#look())
   }
   [Symbol.dispose](): void {
+    if (this.#isOver) return
     this.#isOver = true
     this.#timer?.cancel()
+    this.#o.onEnd()
   }
 
   current(): Jwks {
@@ -56,12 +73,21 @@ export class FetchedKeys implements KeySource {
     throw this.#error ?? this.#unavailable('they were not fetched yet')
   }
   lookAgain(): Promise<boolean> {
-    const isRecent = this.#o.clock.monotonicMs() - this.#lastMs < MIN_LOOK_MS
+    const sinceMs = this.#o.clock.monotonicMs() - this.#lastMs
+    const isRecent = this.#isOver || sinceMs < (this.#keys ? MIN_LOOK_MS : MIN_LOOK_WITHOUT_MS)
     return this.#fetching ?? (isRecent ? Promise.resolve(false) : this.#look())
   }
   /** Those of before are as good as any while there is no link. */
   problems(): readonly MeshError[] {
     return this.#keys || !this.#error ? [] : [this.#error]
+  }
+  get status(): KeysStatus {
+    return {
+      url: this.#o.url,
+      keys: this.#keys?.keys.length ?? 0,
+      fetchedMs: this.#fetchedMs,
+      error: this.#error?.message,
+    }
   }
 
   /** Never rejects. @returns whether there are other keys now */
@@ -72,51 +98,66 @@ export class FetchedKeys implements KeySource {
     return this.#fetching
   }
   async #fetch(): Promise<boolean> {
-    const { clock, random, log, url, fetch } = this.#o
+    const { clock, log, url, fetch, onFetched } = this.#o
     this.#timer?.cancel()
     this.#lastMs = clock.monotonicMs()
     let changed = false
     try {
-      changed = this.#use(await fetch())
+      const text = await fetch()
+      if (this.#isOver) return false
+      changed = this.#use(text)
       this.#failures = 0
       this.#error = undefined
     } catch (cause) {
+      if (this.#isOver) return false
       this.#failures++
       this.#error = this.#unavailable(cause instanceof Error ? cause.message : String(cause), cause)
       log.info({ evt: 'jwks.fetch', url, err: this.#error, has: this.#keys !== undefined }, 'keys were not fetched')
     }
-    if (this.#isOver) return false
-    const pauseMs =
-      this.#failures === 0
-        ? jitterMs(REFRESH_MS, { fraction: 1, spread: 0.1 }, random)
-        : RETRY.baseMs + computeBackoffMs(this.#failures, RETRY, random)
-    this.#timer = clock.after(pauseMs, () => detach('network', this.#look()))
+    onFetched(this.#failures === 0)
+    this.#timer = clock.after(this.#computePauseMs(), () => detach('network', this.#look()))
     return changed
+  }
+  #computePauseMs(): number {
+    const { random, times } = this.#o
+    return this.#failures === 0
+      ? jitterMs(times.refreshMs, { fraction: 1, spread: 0.1 }, random)
+      : times.retry.baseMs + computeBackoffMs(this.#failures, times.retry, random)
   }
 
   #use(text: string): boolean {
-    if (text === this.#text) return false
-    this.#keys = parseJwks(text)
-    this.#text = text
+    const changed = text !== this.#text
+    if (changed) {
+      this.#keys = parseJwks(text)
+      this.#text = text
+      const { keys, unused } = this.#keys
+      this.#o.log.info({ evt: 'jwks.fetch', url: this.#o.url, keys: keys.length, unused }, 'keys were fetched')
+    }
+    this.#fetchedMs = this.#o.clock.wallMs()
+    if (changed || Math.abs(this.#fetchedMs - this.#notedMs) >= NOTED_EACH_MS) this.#store(text, this.#fetchedMs)
+    return changed
+  }
+  #store(text: string, fetchedMs: number): void {
     const { log, url, store } = this.#o
-    log.info({ evt: 'jwks.fetch', url, keys: this.#keys.keys.length, unused: this.#keys.unused }, 'keys were fetched')
     try {
-      store.write(text)
+      store.write({ text, fetchedMs })
+      this.#notedMs = fetchedMs
     } catch (cause) {
       log.warn(
         { evt: 'jwks.store', url, err: this.#unavailable('they could not be stored', cause) },
         'keys serve until the next start only',
       )
     }
-    return true
   }
   #readStored(): void {
     const { store, log, url } = this.#o
     try {
-      const text = store.read()
-      if (text === undefined) return
-      this.#keys = parseJwks(text)
-      this.#text = text
+      const stored = store.read()
+      if (!stored) return
+      this.#keys = parseJwks(stored.text)
+      this.#text = stored.text
+      this.#fetchedMs = stored.fetchedMs
+      this.#notedMs = stored.fetchedMs ?? -Infinity
     } catch (cause) {
       log.warn(
         { evt: 'jwks.store', url, err: this.#unavailable('what is stored of them cannot be used', cause) },
@@ -127,36 +168,4 @@ export class FetchedKeys implements KeySource {
   #unavailable(why: string, cause?: unknown): MeshError {
     return new MeshError('MESH_JWKS_UNAVAILABLE', `the keys of ${this.#o.url}: ${why}`, { cause })
   }
-}
-
-const FETCH_TIMEOUT_MS = 10_000
-
-/** @param o.folder where what was fetched is kept, by the hash of its address */
-export function openFetchedKeys(
-  url: string,
-  o: Pick<Context, 'network' | 'clock' | 'random' | 'log' | 'files'> & {
-    readonly disk: Disk
-    readonly folder: string
-    readonly findProxy?: FetchOptions['findProxy']
-  },
-): FetchedKeys {
-  const { network, clock, files, disk, folder, findProxy } = o
-  const file = path.join(folder, `jwks-${createHash('sha256').update(url).digest('hex').slice(0, 16)}.json`)
-  return new FetchedKeys({
-    ...o,
-    url,
-    fetch: () =>
-      readOverHttps(new URL(url), {
-        network,
-        clock,
-        files,
-        findProxy,
-        maxBytes: MAX_JWKS_BYTES,
-        timeoutMs: FETCH_TIMEOUT_MS,
-      }),
-    store: {
-      read: () => disk.read(file)?.toString('utf8'),
-      write: (text) => disk.replace(file, text, 0o600),
-    },
-  })
 }

@@ -13,12 +13,13 @@ const RESOURCES = {
     filterChains: [
       {
         tls: { validation: { roots: { from: 'secret', name: 's' } } },
-        codec: { kind: 'http', http: { routes: { from: 'rds', name: 'r' } } },
+        codec: { kind: 'http', http: { filters: [], routes: { from: 'rds', name: 'r' } } },
       },
       {
         codec: {
           kind: 'http',
           http: {
+            filters: [],
             routes: {
               from: 'inline',
               config: { virtualHosts: [{ routes: [{ action: { kind: 'forward', clusters: [{ name: 'c' }] } }] }] },

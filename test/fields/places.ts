@@ -121,6 +121,10 @@ const jwtRule = part(jwt, `${JWT_PACKAGE}.RequirementRule`, { match: { prefix: '
   rules: list(m),
 }))
 const jwtRequirement = part(jwtRule, `${JWT_PACKAGE}.JwtRequirement`, { provider_name: 'p' }, (m) => ({ requires: m }))
+const REMOTE_JWKS: JsonObject = { http_uri: { uri: 'https://id.test/k', cluster: 'id', timeout: '1s' } }
+const remoteJwks = part({ ...jwtProvider, base: { issuer: 'i' } }, `${JWT_PACKAGE}.RemoteJwks`, REMOTE_JWKS, (m) => ({
+  remote_jwks: m,
+}))
 const AUTHZ_PACKAGE = 'envoy.extensions.filters.http.ext_authz.v3'
 const AUTHZ = `${AUTHZ_PACKAGE}.ExtAuthz`
 const AUTHZ_HTTP: JsonObject = { server_uri: { uri: 'http://auth', cluster: 'auth', timeout: '1s' } }
@@ -299,6 +303,8 @@ export const PLACES: readonly Place[] = [
     typed_config: any(FILE_LOG, { ...FILE_BASE, log_format: m }),
   })),
   jwtRequirement,
+  remoteJwks,
+  part(remoteJwks, `${JWT_PACKAGE}.JwksAsyncFetch`, {}, (m) => ({ async_fetch: m })),
   authz,
   authzHttp,
   authzRequest,

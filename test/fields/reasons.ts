@@ -19,6 +19,7 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   'ExtAuthz.emit_filter_state_stats': 'statistics',
   'ExtAuthz.filter_metadata': 'free-form, for filters that are not there',
   'ExtAuthz.emit_client_span': 'there are no spans of it',
+  'JwksAsyncFetch.fast_listener': 'a listener opens at once, and requests wait for the keys that they need',
   'RBAC.rules_stat_prefix': 'a name of statistics',
   'RBAC.track_per_rule_stats': 'statistics',
   'CircuitBreakers.Thresholds.track_remaining': 'statistics',

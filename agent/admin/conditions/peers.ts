@@ -13,6 +13,13 @@ export const PEERS: readonly Condition[] = [
   },
   ...UPSTREAM_BROKERS,
   {
+    name: 'issuer-keys',
+    holds:
+      'Keys of an issuer that RequestAuthentication (`remote_jwks`) names were never fetched: its tokens are refused. Keys that are there serve on, however old; the line `keys` says their age.',
+    codes: ['MESH_JWKS_UNAVAILABLE'],
+    find: (p) => p.remoteKeys.problems(),
+  },
+  {
     name: 'mqtt-users',
     holds:
       'A file that `mqtt.users` names is missing, cannot be used or has lines that are not, or others may read it. What was read before counts; without any nobody gets in by it. The same of keys that were never fetched (`jwksUrl`).',

@@ -14,13 +14,13 @@ import { isFinalStatus, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { filterAnswer, filterRequest } from '../filters/bodies/apply.ts'
 import type { BodyFilter, BodySink } from '../filters/bodies/body-filter.ts'
 import type { BodyOwner } from '../filters/bodies/compressed-answer.ts'
-import { Gathering } from '../filters/bodies/gathering.ts'
 import { RedirectsSoFar } from '../filters/internal-redirect.ts'
-import { Asking, type AskOwner } from '../filters/ext-authz/asking.ts'
+import type { AskOwner } from '../filters/ext-authz/asking.ts'
 import type { ResponseHead, Sent, UpstreamRequest } from '../message.ts'
 import { answerHead, prepareAttempt, createUpstreamRequest, type HeaderFacts } from './outgoing.ts'
-import type { ForwardPlan, Plan } from './planning/plan.ts'
-import { planToday } from './planning/plan-today.ts'
+import type { ForwardPlan, PausedPlan, Plan } from './planning/plan.ts'
+import { isPaused, planToday } from './planning/plan-today.ts'
+import { createWait, type Wait } from './waits.ts'
 import { ExchangeState } from './exchange-state.ts'
 import { createErrorReply, createPlannedReply, type LocalReply } from './reply/reply.ts'
 import { sendLocalReply } from './reply/send.ts'
@@ -49,7 +49,7 @@ export class Exchange
   #attempt: Attempt | undefined
   #retries: Retries | undefined
   /** The last one, over or not. */
-  #asking: Asking | Gathering | undefined
+  #asking: Wait | undefined
   #timeouts: Timeouts | undefined
   #tunnel: RequestedTunnel | undefined
   #mirrors: Mirrors | undefined
@@ -75,11 +75,8 @@ export class Exchange
 
   #follow(plan: Plan): void {
     notePlan(plan, this, this.rt)
-    if (plan.kind === 'wait') {
-      this.#asking = new Asking(this.rt, this, plan, (verdict) => this.#follow(plan.resume(verdict)))
-      this.#asking.start()
-    } else if (plan.kind === 'gather') {
-      this.#asking = new Gathering(this, plan.maxBytes, (isTooLarge) => this.#follow(plan.resume(isTooLarge)))
+    if (isPaused(plan)) {
+      this.#asking = createWait(this.rt, this, plan, (next) => this.#follow(next))
       this.#asking.start()
     } else if (plan.delayMs > 0) this.after(plan.delayMs, () => this.#act(planToday(plan, this.rt.ctx.tables.get())))
     else this.#act(this.#asking ? planToday(plan, this.rt.ctx.tables.get()) : plan)
@@ -146,7 +143,7 @@ export class Exchange
     return this.#phase === 'answering'
   }
 
-  #act(plan: Exclude<Plan, { kind: 'wait' | 'gather' }>): void {
+  #act(plan: Exclude<Plan, PausedPlan>): void {
     if (this.#phase !== 'planning') return
     if (plan.bodies) this.down = filterAnswer(plan.bodies, this.down, this, this.rt)
     if (plan.kind === 'forward') {

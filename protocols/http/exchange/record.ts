@@ -23,6 +23,7 @@ import type { Placement } from '../filters/hash.ts'
 import type { RequestHead } from '../message.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { Plan, RefusePlan } from './planning/plan.ts'
+import { isPaused } from './planning/plan-today.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
 export type ExchangeRecord = {
@@ -161,7 +162,7 @@ export function notePlan(plan: Plan, exchange: Recorded, { ctx, metrics }: HttpR
   record.plan = plan
   if (record.messages && plan.kind === 'forward') watchStream(exchange, ctx)
   // What has been found by then is told with the plan that it goes on to.
-  if (plan.kind === 'wait' || plan.kind === 'gather') return
+  if (isPaused(plan)) return
   if (plan.cors) metrics.corsOrigins[plan.cors.isAllowed ? 'allowed' : 'refused'].value++
   if (plan.limited) countLimits(plan.limited, ctx.metrics)
   if (plan.shadow) reportDecisions(plan.shadow, client.conn, request, ctx)

@@ -69,6 +69,7 @@ const PARTS = {
   inherited: undefined,
   dns: undefined,
   broker: { stats: { connections: 1, sessions: 2, retained: 3 }, clones: () => [] },
+  keySets: { status: () => [{ url: 'u', keys: 2, fetchedMs: clock.wallMs() - 90_000, error: 'away' }] },
   bridge: { status: () => [], unreached: () => [] },
   spool: { stats: { bytes: 0, maxBytes: 1 }, error: undefined },
   workload: undefined,
@@ -181,4 +182,8 @@ test('requests, retries and refusals are those that were counted', () => {
   retries.cell({ result: 'sent' }).value = 2
   retries.cell({ result: 'held-back' }).value = 1
   assert.deepEqual(collect({ metrics }).http, { requests: 4, retriesSent: 2, retriesHeldBack: 1, denied: 0 })
+})
+
+test('the age of fetched keys is told by the wall clock', () => {
+  assert.deepEqual(collect().keys, [{ url: 'u', keys: 2, ageSec: 90, error: 'away' }])
 })

@@ -68,6 +68,7 @@ const WELL = {
   dataPath: { listeners: () => [{ error: undefined }] },
   broker: { clones: () => [], userProblems: () => [] },
   acls: { problems: () => [] },
+  remoteKeys: { problems: () => [] },
   bridge: bridge({}),
   spool: { stats: { bytes: 0, maxBytes: 10, messages: 0 }, error: undefined, setAside: undefined },
 }
@@ -141,6 +142,11 @@ condition(
   'mqtt-users',
   { broker: { ...WELL.broker, userProblems: () => [err('MESH_MQTT_USERS_FILE', 'line 3 is wrong')] } },
   /^MESH_MQTT_USERS_FILE line 3 is wrong$/,
+)
+condition(
+  'issuer-keys',
+  { remoteKeys: { problems: () => [err('MESH_JWKS_UNAVAILABLE', 'the keys of a: no answer')] } },
+  /^MESH_JWKS_UNAVAILABLE the keys of a: no answer$/,
 )
 condition(
   'clusters-held',

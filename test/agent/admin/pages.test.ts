@@ -37,6 +37,7 @@ const status = {
   workload: undefined,
   listeners: [],
   dns: undefined,
+  keys: [],
   http: { requests: 0, retriesSent: 0, retriesHeldBack: 0, denied: 0 },
   mqtt: { connections: 0, sessions: 0, retained: 0 },
   spool: {

@@ -44,6 +44,11 @@ const BUSY: AgentStatus = {
     { name: 'mqtt', address: '0.0.0.0:1883', state: 'failed', connections: 0, error: 'port 1883 is taken' },
   ],
   dns: { address: '127.0.0.1:15053', names: 12, cached: 4, upstreams: ['10.0.0.1:53', '[fd00::1]:53'] },
+  keys: [
+    { url: 'https://id.test/jwks', keys: 2, ageSec: 7_200, error: undefined },
+    { url: 'https://away.test/jwks', keys: 1, ageSec: 700_000, error: 'no answer' },
+    { url: 'https://new.test/jwks', keys: 0, ageSec: undefined, error: undefined },
+  ],
   http: { requests: 10, retriesSent: 2, retriesHeldBack: 1, denied: 3 },
   mqtt: { connections: 5, sessions: 6, retained: 7 },
   spool: {
@@ -85,6 +90,7 @@ const FRESH: AgentStatus = {
   workload: undefined,
   listeners: [],
   dns: undefined,
+  keys: [],
   spool: { ...BUSY.spool, writtenBytes: undefined, writtenPerDay: undefined, damagedFiles: 0 },
   bridge: [],
 }
@@ -102,6 +108,9 @@ listener      proxy 127.0.0.1:15080 listening, 2 connections
 listener      mqtt 0.0.0.0:1883 failed, 0 connections: port 1883 is taken
 dns           127.0.0.1:15053, 12 names, 4 answers cached, others from 10.0.0.1:53, [fd00::1]:53
 workload      http 127.0.0.1:8080/: healthy for 50 s, not told to the control plane
+keys          https://id.test/jwks: 2, fetched 2 h ago
+keys          https://away.test/jwks: 1, fetched 8 d 2 h ago; no answer
+keys          https://new.test/jwks: none
 http          10 requests, 2 safe retries, 1 held back, 3 denied
 mqtt          5 clients, 6 sessions, 7 retained
 spool         8 messages, 9999 B of 64 MiB, balanced

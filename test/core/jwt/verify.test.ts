@@ -1,8 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
-import { readJwks } from '../../../core/jwt/jwks.ts'
+import { NO_KEYS, readJwks } from '../../../core/jwt/jwks.ts'
 import {
+  hasKeyFor,
   readClaimedIssuer,
   JWT_REFUSALS,
   looksLikeJwt,
@@ -174,4 +175,15 @@ test('a token is told from a password, and its claimed issuer read without belie
   for (const none of ['', 'x', `a.${part({ iss: 7 })}.c`, `a.${part('nothing')}.c`, `a.${'x'.repeat(20_000)}.c`])
     assert.equal(readClaimedIssuer(none), undefined)
   assert.equal(new Set(JWT_REFUSALS).size, JWT_REFUSALS.length)
+})
+
+test('a set has a key for a token, or another set may; for what no set has a key it is not asked', () => {
+  const [one, two] = [createKey('ES256', 'one'), createKey('ES256', 'two')]
+  const set = readJwks({ keys: [one.jwk] })
+  assert.equal(hasKeyFor(createToken(one, {}), set), true)
+  assert.equal(hasKeyFor(createToken(two, {}), set), false)
+  assert.equal(hasKeyFor(createToken(one, {}), NO_KEYS), false)
+  assert.equal(hasKeyFor(createToken(one, {}, { kid: undefined }), set), true)
+  for (const odd of ['', 'a.b.c', createToken(two, {}, { alg: 'none' }), createToken(two, {}, { kid: 7 })])
+    assert.equal(hasKeyFor(odd, set), true, odd)
 })

@@ -16,8 +16,10 @@ import type { Connection } from '../../../protocols/connection.ts'
 import { DEFAULT_LIMITS, type Limits } from '../../../protocols/context.ts'
 import { serveHttp1 } from '../../../protocols/http/server/h1-server.ts'
 import { serveHttp2 } from '../../../protocols/http/server/h2-server.ts'
+import type { HttpUpstreams } from '../../../protocols/http/message.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
 import { headers, portOf, RawH2, type Fields } from '../../helpers/raw-h2.ts'
+import { openRemoteKeys } from '../jwks/rig.ts'
 import { cluster, endpoint, tablesOf } from './harness.ts'
 import { connectionInClear, realContext } from '../parts.ts'
 
@@ -79,7 +81,7 @@ export class Both {
     const origin = await both.#origin()
     if (p.onContinue) origin.on('checkContinue', p.onContinue)
     const toOrigin = cluster([endpoint('127.0.0.1', p.originPort ?? portOf(origin))], p.cluster)
-    const ctx = realContext({
+    const base = realContext({
       ...(p.log && { log: p.log }),
       ...(p.accessLogs && { accessLogs: p.accessLogs }),
       ...(p.exports && { exports: p.exports }),
@@ -87,13 +89,17 @@ export class Both {
       tables: new Current<Tables>(tablesOf([toOrigin, ...(p.clusters ?? [])])),
       limits: { ...DEFAULT_LIMITS, ...p.limits },
     })
-    const upstreams = createUpstreams(ctx)
+    const keys = openRemoteKeys(base, () => upstreams)
+    const ctx = { ...base, remoteKeys: keys }
+    const upstreams: HttpUpstreams = createUpstreams(ctx)
+    keys.serve(manager)
     const servers = [
       await both.#listen('http1', (conn) => serveHttp1(conn, ctx, upstreams)),
       await both.#listen('http2', (conn) => serveHttp2(conn, ctx, upstreams)),
     ]
     t.after(async () => {
       both.#aborted.abort()
+      keys[Symbol.dispose]()
       for (const s of servers) s.close()
       origin.closeAllConnections()
       origin.close()

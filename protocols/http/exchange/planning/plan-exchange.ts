@@ -9,10 +9,12 @@ import type { RouteConfig, RouteFilter } from '../../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../../model/tables.ts'
 import { matchRoute } from '../../../router.ts'
 import { isAsked } from '../../filters/ext-authz/filter.ts'
+import { requestMissingKeys } from '../../filters/jwt/filter.ts'
 import { NO_EDITS, collectMutations, collectResponseEdits } from '../../filters/route-edits.ts'
 import { askFilter } from './ask-filter.ts'
 import { planAction } from './plan-action.ts'
 import type { Common, Plan, PlanInput } from './plan.ts'
+import { isPaused } from './plan-today.ts'
 import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
 import { takeVerdict } from './take-verdict.ts'
 
@@ -30,14 +32,15 @@ type Run = {
   /** Some of the filters change headers (header_mutation). */
   readonly mutates: boolean
 }
-function runFilters(run: Run, first: number): Plan {
+/** @param looked its keys were looked for */
+function runFilters(run: Run, first: number, looked?: HttpFilter): Plan {
   const { input, table, state } = run
   const { filters } = input.http
   for (let i = first; i < filters.length; i++) {
     const filter = filters[i]!
     const own = state.routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
-    const plan = askOrAwait(filter, own, run, i)
+    const plan = askOrAwait(filter, own, run, i, looked)
     if (plan) return withAdded(plan, run)
     if (state.isMoved) Object.assign(state, findRoute(input, table, state.common))
   }
@@ -48,10 +51,20 @@ function runFilters(run: Run, first: number): Plan {
       : refuse('MESH_NO_ROUTE', 'no route matches the request', common)
   return withAdded(withRequestMutations(plan, run), run)
 }
-function askOrAwait(filter: HttpFilter, own: RouteFilter | undefined, run: Run, at: number): Plan | undefined {
+function askOrAwait(
+  filter: HttpFilter,
+  own: RouteFilter | undefined,
+  run: Run,
+  at: number,
+  looked: HttpFilter | undefined,
+): Plan | undefined {
   if (filter.kind === 'ext-authz') return askService(filter.authz, own, run, at)
   if (filter.kind === 'buffer') return awaitBody(own?.bufferBytes ?? filter.maxBytes, run, at)
-  return askFilter(filter, own, run.input, run.state)
+  const { input, state } = run
+  const keys =
+    filter.kind === 'jwt' && filter !== looked ? requestMissingKeys(filter.jwt, own, input.request, input) : undefined
+  if (keys) return { ...state.common, kind: 'keys', looked: keys, resume: () => runFilters(run, at, filter) }
+  return askFilter(filter, own, input, state)
 }
 
 /** @returns undefined: there is none to wait for */
@@ -71,7 +84,7 @@ function awaitBody(maxBytes: number, run: Run, at: number): Plan | undefined {
 
 function withAdded(plan: Plan, { input, state, mutates }: Run): Plan {
   const { added } = state
-  if (plan.kind === 'wait' || plan.kind === 'gather' || (!mutates && added.length === 0)) return plan
+  if (isPaused(plan) || (!mutates && added.length === 0)) return plan
   const own = mutates ? collectMutations(input.http.filters, state.routed).response : NO_EDITS
   const { responseEdits } = plan
   return { ...plan, routeEdits: responseEdits.length, responseEdits: [...responseEdits, ...own, ...added] }

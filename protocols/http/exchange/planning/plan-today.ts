@@ -1,6 +1,6 @@
 /** A plan that has waited, by the tables of now. */
 import type { Tables } from '../../../../model/tables.ts'
-import type { Plan, RefusePlan } from './plan.ts'
+import type { PausedPlan, Plan, RefusePlan } from './plan.ts'
 import { refuse } from './refusals.ts'
 
 /**
@@ -18,4 +18,9 @@ export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePl
       responseEdits: plan.responseEdits,
     })
   return cluster === plan.cluster ? plan : { ...plan, cluster }
+}
+
+/** Something is waited for before the plan is made to the end. */
+export function isPaused(plan: Plan): plan is PausedPlan {
+  return plan.kind === 'wait' || plan.kind === 'gather' || plan.kind === 'keys'
 }

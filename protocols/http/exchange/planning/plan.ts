@@ -29,8 +29,8 @@ export type PlanInput = {
   readonly random: Random
   /** The client's, where something is counted by it; left out: a request that comes alone. */
   readonly connection?: object
-  /** Tokens are judged by. */
-  readonly clocks: Pick<Context, 'clock' | 'tokenTime'>
+  /** Tokens are judged by, and by keys. */
+  readonly clocks: Pick<Context, 'clock' | 'tokenTime' | 'remoteKeys'>
 }
 
 export type Common = {
@@ -55,7 +55,16 @@ export type Common = {
   /** What the filters that were passed make of bodies. */
   readonly bodies?: readonly BodyFilter[] | undefined
 }
-export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | WaitPlan | GatherPlan
+export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | PausedPlan
+/** Something is waited for; then it goes on. */
+export type PausedPlan = WaitPlan | GatherPlan | KeysPlan
+/** A key that a token names is looked for at its issuer; then it goes on. */
+export type KeysPlan = Common & {
+  readonly kind: 'keys'
+  /** Never rejects. */
+  readonly looked: Promise<unknown>
+  resume(): Plan
+}
 /** All of the body is awaited, if it is not larger; then it goes on. */
 export type GatherPlan = Common & {
   readonly kind: 'gather'

@@ -2,12 +2,15 @@
  * envoy.filters.http.jwt_authn: whether the tokens of a request are those that its path needs. What a good token says
  * becomes metadata and headers, for the filters and the endpoint behind; nobody else may bring those headers.
  */
+import { type Jwks, NO_KEYS } from '../../../../core/jwt/jwks.ts'
 import { type Claims, type JwtAnswer, type JwtRefusal, type JwtTime, verifyJwt } from '../../../../core/jwt/verify.ts'
 import {
+  isRemote,
   JWT_METADATA,
   type JwtAuthentication,
   type JwtProvider,
   type JwtRequirement,
+  type RemoteJwks,
 } from '../../../../model/http/jwt.ts'
 import { matchesString } from '../../../../model/matcher.ts'
 import type { Json } from '../../../../model/http/metadata.ts'
@@ -18,10 +21,16 @@ import { rememberToken, findRemembered } from './remembered.ts'
 import { findTokens, removeParam, type FoundToken } from './tokens.ts'
 
 /** Why a request is refused: what a token lacks, or that there is none. */
-export type JwtProblem = JwtRefusal | 'missing' | 'subject' | 'lifetime'
+export type JwtProblem = JwtRefusal | 'missing' | 'subject' | 'lifetime' | 'unfetched'
 
 /** `headers`: of the request, flat, changed in place. */
-export type JwtInput = { readonly request: RequestFacts; readonly headers: string[]; readonly time: JwtTime }
+export type JwtInput = {
+  readonly request: RequestFacts
+  readonly headers: string[]
+  readonly time: JwtTime
+  /** Keys that were fetched; undefined: there are none yet. Left out: nobody fetches any. */
+  readonly findKeys?: ((of: RemoteJwks) => Jwks | undefined) | undefined
+}
 
 /** @returns undefined: it may go on, with `request.metadata` set where a token says something */
 export function checkTokens(
@@ -40,13 +49,15 @@ class Check {
   readonly #request: RequestFacts
   readonly #headers: string[]
   readonly #time: JwtTime
+  readonly #findKeys: JwtInput['findKeys']
   readonly #found: Record<string, Json> = {}
   reroute = false
-  constructor(all: readonly JwtProvider[], { request, headers, time }: JwtInput) {
+  constructor(all: readonly JwtProvider[], { request, headers, time, findKeys }: JwtInput) {
     this.#all = all
     this.#request = request
     this.#headers = headers
     this.#time = time
+    this.#findKeys = findKeys
   }
 
   meets(requirement: JwtRequirement): JwtProblem | undefined {
@@ -143,14 +154,15 @@ class Check {
     if (answer.valid) this.#take(found, provider, answer)
     return undefined
   }
-  #ask(token: string, provider: JwtProvider, audiences: readonly string[] | undefined): JwtAnswer {
-    const known = audiences === undefined ? findRemembered(provider, token, this.#time.nowMs) : undefined
+  #ask(token: string, provider: JwtProvider, audiences: readonly string[] | undefined): Asked {
+    const { issuer, leewayMs } = provider
+    const jwks = isRemote(provider.jwks) ? (this.#findKeys?.(provider.jwks) ?? NO_KEYS) : provider.jwks
+    const known = audiences === undefined ? findRemembered(provider, jwks, token, this.#time.nowMs) : undefined
     if (known) return known
-    const { issuer, jwks, leewayMs } = provider
     const by = { issuer, jwks, audiences: audiences ?? provider.audiences }
     const answer = verifyJwt(token, by, { ...this.#time, leewayMs })
-    if (audiences === undefined) rememberToken(provider, token, answer)
-    return answer
+    if (audiences === undefined) rememberToken(provider, jwks, token, answer)
+    return answer.valid || answer.reason !== 'key' || jwks !== NO_KEYS ? answer : { valid: false, reason: 'unfetched' }
   }
 
   #take(found: FoundToken, provider: JwtProvider, { header, claims }: JwtAnswer & { readonly valid: true }): void {
@@ -181,6 +193,7 @@ class Check {
   }
 }
 
+type Asked = JwtAnswer | { readonly valid: false; readonly reason: 'unfetched' }
 type ByProvider = Extract<JwtRequirement, { kind: 'provider' }>
 function listProviders(requirement: JwtRequirement): readonly ByProvider[] {
   if (requirement.kind === 'provider') return [requirement]

@@ -1,8 +1,8 @@
 /** Tokens of requests: where they are looked for, which requirement they meet, and what becomes of what they say. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { readJwks } from '../../../../../core/jwt/jwks.ts'
-import { JWT_METADATA, type JwtProvider, type JwtRequirement } from '../../../../../model/http/jwt.ts'
+import { readJwks, type Jwks } from '../../../../../core/jwt/jwks.ts'
+import { JWT_METADATA, type JwtProvider, type JwtRequirement, type RemoteJwks } from '../../../../../model/http/jwt.ts'
 import { RequestHead } from '../../../../../protocols/http/message.ts'
 import { checkTokens } from '../../../../../protocols/http/filters/jwt/authenticate.ts'
 import { createKey, createToken } from '../../../../helpers/jwt.ts'
@@ -36,6 +36,9 @@ const provider = (issuer: keyof typeof KEYS, over: Partial<JwtProvider> = {}): J
 const token = (issuer: keyof typeof KEYS, claims: object = {}): string =>
   createToken(KEYS[issuer], { iss: issuer, sub: 'alice', exp: NOW_SEC + 600, ...claims })
 
+/** What was fetched from there. */
+let fetched: Jwks | undefined
+const REMOTE = { cluster: 'id' } as RemoteJwks
 type Asked = { readonly problem: string | undefined; readonly reroute: boolean; readonly request: RequestHead }
 function ask(
   requirement: JwtRequirement,
@@ -59,7 +62,8 @@ function ask(
   })
   const jwt = { providers, rules: [], named: new Map(), bypassesPreflight: false, hidesReason: false }
   const { headers: own } = request
-  return { ...checkTokens(jwt, requirement, { request, headers: own, time: { nowMs } }), request }
+  const findKeys = (of: RemoteJwks): Jwks | undefined => (of === REMOTE ? fetched : undefined)
+  return { ...checkTokens(jwt, requirement, { request, headers: own, time: { nowMs }, findKeys }), request }
 }
 const [ONE, TWO] = [provider('one'), provider('two')]
 const by = (one: JwtProvider): JwtRequirement => ({ kind: 'provider', provider: one })
@@ -175,4 +179,32 @@ test('a token that is remembered still ends', () => {
   const soon = { headers: bearer(token('one', { exp: NOW_SEC + 1 })) }
   const at = (nowMs: number): string | undefined => ask(by(own), { ...soon, nowMs }, [own]).problem
   assert.deepEqual([at(NOW_MS), at(NOW_MS + 60_000), at(NOW_MS + 61_001)], [undefined, undefined, 'expired'])
+})
+
+test('keys that were not fetched let nobody in who needs a token, and no token through', () => {
+  fetched = undefined
+  const far = provider('one', { jwks: REMOTE })
+  const asked = (requirement: JwtRequirement, text: string): string | undefined =>
+    ask(requirement, { headers: bearer(text) }, [far, TWO]).problem
+  const maybe: JwtRequirement = { kind: 'any', of: [by(far), MAYBE] }
+  assert.equal(asked(by(far), GOOD), 'unfetched')
+  assert.equal(asked(maybe, GOOD), 'unfetched')
+  assert.equal(asked(MAYBE, GOOD), 'unfetched')
+  assert.equal(ask(by(far), {}, [far]).problem, 'missing')
+  assert.equal(asked(by(far), OTHER), 'issuer')
+  assert.equal(asked({ kind: 'any', of: [by(far), by(TWO)] }, OTHER), undefined, 'others are not concerned')
+  const failing = ask({ kind: 'optional', failed: true }, { headers: bearer(GOOD) }, [far])
+  assert.deepEqual([failing.problem, failing.request.metadata], [undefined, undefined])
+  fetched = readJwks({ keys: [KEYS.two.jwk] })
+  assert.equal(asked(by(far), GOOD), 'key')
+  fetched = readJwks({ keys: [KEYS.one.jwk] })
+  assert.equal(asked(by(far), GOOD), undefined)
+})
+test('a token that is remembered goes with the keys that it was verified by', () => {
+  const far = provider('one', { jwks: REMOTE, remembered: 2 })
+  const asked = (): string | undefined => ask(by(far), { headers: bearer(GOOD) }, [far]).problem
+  fetched = readJwks({ keys: [KEYS.one.jwk] })
+  assert.deepEqual([asked(), asked()], [undefined, undefined])
+  fetched = readJwks({ keys: [KEYS.two.jwk] })
+  assert.equal(asked(), 'key')
 })

@@ -1,17 +1,18 @@
 /** envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication, as istiod makes it of a RequestAuthentication. */
 import type { Message } from '@bufbuild/protobuf'
-import { parseJwks, type Jwks } from '../../core/jwt/jwks.ts'
-import type { JwtAuthentication, JwtProvider, JwtRequirement } from '../../model/http/jwt.ts'
+import { parseJwks, type Jwks } from '../../../core/jwt/jwks.ts'
+import type { JwtAuthentication, JwtProvider, JwtRequirement, RemoteJwks } from '../../../model/http/jwt.ts'
 import {
   JwtAuthenticationSchema,
   type JwtAuthentication as XJwtAuthentication,
   type JwtProvider as XJwtProvider,
   type JwtRequirement as XJwtRequirement,
-} from '../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
-import { hasUnknown, noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
-import { decodeStringMatch } from './fields/matchers.ts'
-import { decodeMs, decodeText } from './fields/values.ts'
-import { decodeRouteMatch } from './route/route.ts'
+} from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
+import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
+import { decodeStringMatch } from '../fields/matchers.ts'
+import { decodeMs, decodeText } from '../fields/values.ts'
+import { decodeRemoteJwks } from './remote-jwks.ts'
+import { decodeRouteMatch } from '../route/route.ts'
 
 /** Envoy's defaults. */
 const LEEWAY_SEC = 60
@@ -97,7 +98,7 @@ function decodeProvider(at: DecodePath, name: string, from: XJwtProvider): JwtPr
   }
 }
 
-function decodeKeys(at: DecodePath, { jwksSourceSpecifier: by }: XJwtProvider): Jwks | undefined {
+function decodeKeys(at: DecodePath, { jwksSourceSpecifier: by }: XJwtProvider): Jwks | RemoteJwks | undefined {
   switch (by.case) {
     case 'localJwks': {
       const here = at.in('local_jwks')
@@ -111,10 +112,8 @@ function decodeKeys(at: DecodePath, { jwksSourceSpecifier: by }: XJwtProvider): 
       }
     }
     case 'remoteJwks':
-      at.in('remote_jwks').issue(
-        'is not supported: istiod sends the keys themselves, without PILOT_JWT_ENABLE_REMOTE_JWKS',
-      )
-      return undefined
+      refuseUnknown(at.in('remote_jwks'), by.value)
+      return decodeRemoteJwks(at.in('remote_jwks'), by.value)
     case undefined:
       at.issue('names no keys')
       return undefined
