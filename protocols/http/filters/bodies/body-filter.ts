@@ -24,6 +24,11 @@ export function isRequestChanged(filters: readonly BodyFilter[] | undefined): bo
   return filters?.some((filter) => filter.kind === 'grpc-web' || filter.request !== undefined) ?? false
 }
 
+/** What comes is base64 of what goes on. */
+export function isTextRequest(filters: readonly BodyFilter[] | undefined): boolean {
+  return filters?.some((filter) => filter.kind === 'grpc-web' && filter.isTextRequest) ?? false
+}
+
 /** The client speaks gRPC-Web: an answer of our own is not one of gRPC until the filter has made it one. */
 export function isGrpcWeb(filters: readonly BodyFilter[] | undefined): boolean {
   return filters?.some((filter) => filter.kind === 'grpc-web') ?? false

@@ -2,6 +2,7 @@
  * gRPC-Web (grpc/doc/PROTOCOL-WEB.md): a browser's call becomes one of gRPC, and trailers come to it as the last frame
  * of the body; as text, all of it is base64.
  */
+import { doNothing } from '../../../../core/defects/guard.ts'
 import { MeshError } from '../../../../core/errors.ts'
 import { UNKNOWN_LENGTH } from '../../codec/framing.ts'
 import { deriveGrpcStatus, encodeMessage } from '../../exchange/reply/grpc-words.ts'
@@ -67,6 +68,17 @@ export class Base64Body implements BodySink {
   }
 }
 const QUADS = /^(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)*$/
+
+/** As far as it has come. @returns undefined: it is no base64 */
+export function decodeTextBody(text: Buffer): Buffer | undefined {
+  const decoded: Buffer[] = []
+  let isBroken = false
+  const data = (chunk: Buffer): void => {
+    decoded.push(chunk)
+  }
+  new Base64Body({ data, end: doNothing }, () => (isBroken = true)).data(text)
+  return isBroken ? undefined : Buffer.concat(decoded)
+}
 
 export class GrpcWebAnswer extends Through {
   readonly #isText: boolean

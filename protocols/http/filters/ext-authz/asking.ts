@@ -11,6 +11,8 @@ import type { WaitPlan } from '../../exchange/planning/plan.ts'
 import type { Downstream, RequestHead, UpstreamRequest } from '../../message.ts'
 import { OwnCall, type OwnAnswer, type OwnCallEnd } from '../../own-call.ts'
 import type { HttpRuntime } from '../../runtime.ts'
+import { isTextRequest } from '../bodies/body-filter.ts'
+import { decodeTextBody } from '../bodies/grpc-web.ts'
 import { findHeaderValue } from '../header-edit.ts'
 import { makeGrpcQuestion, readGrpcAnswer } from './grpc-service.ts'
 import { readCertificate } from './certificate.ts'
@@ -85,10 +87,17 @@ export class Asking {
   #ask(settings: AuthBody | undefined): void {
     this.#state = 'asking'
     const { request, body, client, remoteIp } = this.#owner
-    const { authz, context } = this.#plan
+    const { authz, context, bodies } = this.#plan
     const { service } = authz
+    const come = Buffer.concat(settings ? body.chunks : [])
+    // As the endpoint gets it, where a filter before this one decodes it.
+    const bytes = isTextRequest(bodies) ? decodeTextBody(come) : come
+    if (!bytes) {
+      this.#fail('a gRPC-Web request whose text is no base64')
+      return
+    }
     const sent: SentBody = settings && {
-      bytes: Buffer.concat(body.chunks).subarray(0, settings.maxBytes),
+      bytes: bytes.subarray(0, settings.maxBytes),
       isPartial: !body.ended || body.bytes > settings.maxBytes,
     }
     const { clock } = this.#rt.ctx

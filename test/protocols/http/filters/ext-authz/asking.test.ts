@@ -93,6 +93,19 @@ for (const codec of CODECS) {
   })
 }
 
+test('behind grpc_web the service is shown the body as the endpoint gets it, and none that is no base64', async (t) => {
+  const { both, asked } = await AuthRig.overHttp(t, yes, {
+    filters: [{ kind: 'grpc-web', name: 'web' }],
+    settings: { body: { maxBytes: 100, partial: true, asBytes: false } },
+  })
+  const send = (body: string) =>
+    both.ask('http1', { method: 'POST', body, fields: [['content-type', 'application/grpc-web-text']] })
+  const message = 'what is forbidden'
+  assert.equal((await send(Buffer.from(message).toString('base64'))).saw?.body, message)
+  assert.equal(asked[0]!.body.toString(), message)
+  assert.deepEqual([(await send('!!!!')).saw, asked.length], [undefined, 1])
+})
+
 for (const { name, answer, settings = {}, service = {}, want } of [
   { name: 'a status of 5xx', answer: (_q, a) => a.writeHead(500).end(), want: 403 },
   { name: 'no answer in time', answer: () => {}, service: { timeoutMs: 20 }, want: 403 },
