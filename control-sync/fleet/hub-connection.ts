@@ -3,17 +3,15 @@
  * by its root: one that the device has, or one that a pin names. Dates go by the later of clock and floor, so that a
  * device that boots in 1970 gets in; what the hub's certificate was signed at says how late it is at least.
  */
-import http from 'node:http'
-import type { Socket } from 'node:net'
 import tls from 'node:tls'
-import { guard, doNothing } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import { hashPin } from '../../core/pki/pin.ts'
 import { selectSentChain, verifyChain } from '../../core/pki/verify-chain.ts'
 import { parseCertificates } from '../../core/pki/x509.ts'
-import { ipBytes, isDirect, type EnvironmentProxy } from '../../model/ip.ts'
+import { ipBytes, type EnvironmentProxy } from '../../model/ip.ts'
 import { explainNotNamed, isNamed } from '../connection/server-name.ts'
 import type { CertificateClock } from '../connection/verify-server.ts'
+import { openTcpPath, waitForEvent } from './tcp-path.ts'
 
 export type HubTrust = { readonly rootsPem: string } | { readonly pins: readonly string[] }
 export type HubAddress = {
@@ -28,10 +26,12 @@ export type HubAddress = {
 export async function connectToHub(hub: HubAddress, signal: AbortSignal): Promise<tls.TLSSocket> {
   const host = hub.url.hostname.replace(/^\[|\]$/g, '')
   const port = Number(hub.url.port || 443)
-  const proxy = hub.findProxy?.()
-  const through = proxy && !isDirect(proxy.noProxy, { host, port }) ? await askProxy(proxy, hub, signal) : undefined
+  const failed = (cause: unknown): never => {
+    throw signal.aborted ? signal.reason : toUnreachable(hub, cause)
+  }
+  const path = await openTcpPath({ host, port, proxy: hub.findProxy?.() }, signal).catch(failed)
   const socket = tls.connect({
-    ...(through ? { socket: through } : { host, port }),
+    socket: path,
     // RFC 6066 §3: literal addresses are not permitted in server_name.
     ...(ipBytes(host) ? {} : { servername: host }),
     minVersion: 'TLSv1.3',
@@ -40,7 +40,7 @@ export async function connectToHub(hub: HubAddress, signal: AbortSignal): Promis
     rejectUnauthorized: false,
   })
   try {
-    await until(socket, 'secureConnect', hub, signal)
+    await waitForEvent(socket, 'secureConnect', signal).catch(failed)
     checkServer(socket, host, hub)
     return socket
   } catch (thrown) {
@@ -77,73 +77,8 @@ function checkServer(socket: tls.TLSSocket, host: string, { trust, url, certific
   certificateClock.seen(answer.notBeforeMs)
 }
 
-/** RFC 9110 §9.3.6. The proxy resolves the name. */
-async function askProxy(proxy: EnvironmentProxy, { url }: HubAddress, signal: AbortSignal): Promise<Socket> {
-  const { host, port } = proxy.address
-  const target = `${url.hostname}:${url.port || 443}`
-  const request = http.request({
-    host,
-    port,
-    method: 'CONNECT',
-    path: target,
-    headers: {
-      host: target,
-      ...(proxy.credentials === undefined
-        ? {}
-        : { 'proxy-authorization': `Basic ${Buffer.from(proxy.credentials).toString('base64')}` }),
-    },
-    agent: false,
-    signal,
-  })
-  return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void =>
-      reject(
-        new MeshError('MESH_CONTROL_UNREACHABLE', `the proxy ${host}:${port} does not lead to ${target}`, { cause }),
-      )
-    request.on('error', guard('identity', fail, fail))
-    request.on(
-      'connect',
-      guard('identity', fail, ({ statusCode = 0 }: http.IncomingMessage, socket: Socket) => {
-        socket.on('error', doNothing)
-        if (statusCode === 200) resolve(socket)
-        else {
-          socket.destroy()
-          fail(new Error(`it answers ${statusCode}`))
-        }
-      }),
-    )
-    request.end()
-  })
-}
-
-function until(socket: tls.TLSSocket, event: 'secureConnect', { url }: HubAddress, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const fail = (cause: unknown): void => {
-      const isTls = /ssl|tls|alert/i.test(cause instanceof Error ? cause.message : '')
-      const code = isTls ? 'MESH_CONTROL_TLS' : 'MESH_CONTROL_UNREACHABLE'
-      reject(
-        new MeshError(code, `${url.host} is not reachable: ${cause instanceof Error ? cause.message : 'closed'}`, {
-          cause,
-        }),
-      )
-    }
-    const onAbort = guard('identity', reject, () => {
-      socket.destroy()
-      reject(signal.reason)
-    })
-    signal.addEventListener('abort', onAbort, { once: true })
-    socket.on('error', guard('identity', reject, fail))
-    socket.once(
-      'close',
-      guard('identity', reject, () => fail(undefined)),
-    )
-    socket.once(
-      event,
-      guard('identity', reject, () => {
-        signal.removeEventListener('abort', onAbort)
-        resolve()
-      }),
-    )
-    if (signal.aborted) onAbort()
-  })
+function toUnreachable({ url }: HubAddress, cause: unknown): MeshError {
+  const { message } = cause as Error
+  const code = /ssl|tls|alert/i.test(message) ? 'MESH_CONTROL_TLS' : 'MESH_CONTROL_UNREACHABLE'
+  return new MeshError(code, `${url.host} is not reachable: ${message}`, { cause })
 }

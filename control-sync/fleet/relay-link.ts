@@ -108,6 +108,7 @@ export class RelayLink {
     const socket = await dialHub({
       control,
       hub,
+      clock,
       identity: proof.identity,
       certificateClock: control.certificateClock ?? {
         nowMs: () => clock.wallMs(),
