@@ -17,6 +17,7 @@ class Rig {
   fetches = 0
   kept: StoredKeys | undefined
   writes = 0
+  refreshMs = 3_600_000
   fetched: boolean[] = []
   ends = 0
   isReadOnly = false
@@ -41,7 +42,7 @@ class Rig {
         },
         remove: () => assert.fail('nobody forgets it'),
       },
-      times: { refreshMs: 3_600_000, retry: { baseMs: 5_000, capMs: 300_000 } },
+      times: { refreshMs: this.refreshMs, retry: { baseMs: 5_000, capMs: 300_000 } },
       onFetched: (ok) => void this.fetched.push(ok),
       onEnd: () => this.ends++,
       clock: this.clock,
@@ -123,6 +124,7 @@ test('a document that is no set of keys changes nothing, one that cannot be stor
 
 test('their age is that of the last fetch, also of one that brought the same, and over a start without a link', async () => {
   const rig = new Rig()
+  rig.refreshMs = 600_000
   const keys = rig.open()
   assert.deepEqual(keys.status, { url: 'https://id.example/keys', keys: 0, fetchedMs: undefined, error: undefined })
   await settle()
@@ -131,6 +133,7 @@ test('their age is that of the last fetch, also of one that brought the same, an
   assert.deepEqual([fetchedMs, rig.writes], [rig.clock.wallMs(), 1])
   await rig.clock.advance(8_000_000)
   assert.ok(keys.status.fetchedMs! > fetchedMs! + 3_000_000)
+  assert.ok(rig.fetches > 10, `${rig.fetches}`)
   assert.ok(rig.writes <= 3, 'the disk is written once an hour at most')
   keys[Symbol.dispose]()
   rig.answer = new Error('ENETUNREACH')
