@@ -55,8 +55,8 @@ test('--help tells what there is; anything that is not known is wrong usage, wit
   }
 })
 
-test('http: meshlet, nginx, haproxy, Envoy and another bundle, plain and with mTLS on both sides', (t) => {
-  const subjects = ['meshlet', 'nginx', 'haproxy', 'envoy', 'copy', 'before']
+test('http: meshlet, nginx, haproxy, Envoy, both as sidecars, and another bundle, plain and with mTLS on both sides', (t) => {
+  const subjects = ['meshlet', 'meshlet-sidecar', 'nginx', 'haproxy', 'envoy', 'envoy-sidecar', 'copy', 'before']
   assert.deepEqual(
     rows(t, 'http', ['cpuSpread'], '--before', BUNDLE),
     ['plain', 'mtls'].flatMap((c) => subjects.map((s) => `${c} ${s}`)),

@@ -32,7 +32,9 @@ export function sendLocalReply(reply: LocalReply, exchange: Replying, ctx: Conte
   // As in Envoy: who adds a header to a route's answers means all of them.
   let edits = plan?.responseEdits ?? []
   let said = reply
-  if (http.localReply) {
+  // Envoy's filter of CORS sends the answer to a preflight itself: it is no local reply.
+  const isPreflight = plan?.kind === 'answer' && plan.fields !== undefined
+  if (http.localReply && !isPreflight) {
     // What the route says is there when the listener looks; filters come behind it.
     const routes = edits.slice(0, plan?.routeEdits)
     if (routes.length > 0) editWithFacts(reply.headers, routes, exchange, reply.headers, reply.status)

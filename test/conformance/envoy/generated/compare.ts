@@ -32,6 +32,15 @@ const OWN_OF_ANSWER = new Set(['date', 'saw', 'x-envoy-upstream-service-time', '
 const OWN_OF_TEXT = new Set(['content-length', 'content-type', 'transfer-encoding'])
 const OWN_OF_REQUEST = new Set(['connection', 'te', 'x-key'])
 
+/** The endpoint was not asked. */
+export function isLocal({ fields }: Answer): boolean {
+  return !fields.some(([name]) => name === 'saw')
+}
+/** meshlet refused it before there was a request to plan. */
+export function isMalformed({ fields }: Answer): boolean {
+  return fields.some(([name, value]) => name === 'x-meshlet-error' && value === 'MESH_MALFORMED_INPUT')
+}
+
 export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request): Record<string, unknown> {
   const told = fields.find(([name]) => name === 'saw')?.[1]
   const isLocal = told === undefined

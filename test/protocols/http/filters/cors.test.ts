@@ -1,6 +1,7 @@
 /** The same is compared with Envoy by chance (test/conformance/envoy/generated). */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import type { LocalReplyConfig } from '../../../../model/http/local-reply.ts'
 import type { CorsPolicy } from '../../../../model/http/cors.ts'
 import { decideCors, type CorsDecision } from '../../../../protocols/http/filters/cors.ts'
 import { Both } from '../both.ts'
@@ -134,10 +135,14 @@ for (const { name, policy = {}, fields = GOOD, method, drawn, want } of [
 }[])
   test(name, () => assert.deepEqual(decided(name === 'no policy' ? undefined : policy, fields, method, drawn), want))
 
+/** For answers of the listener's own; that to a preflight is the filter's. */
+const OTHER_WORDS: LocalReplyConfig = {
+  mappers: [{ filter: { kind: 'status', is: 'ge', value: 200 }, status: 410, headers: { remove: [], add: [] } }],
+}
 const cors = (policy: Partial<CorsPolicy>) =>
   manager(
     [route(forwardTo(), { filters: new Map([['cors', { off: false, cors: { ...POLICY, ...policy } }]]) })],
-    { filters: [{ kind: 'cors', name: 'cors' }] },
+    { filters: [{ kind: 'cors', name: 'cors' }], localReply: OTHER_WORDS },
     {
       headers: {
         request: { remove: [], add: [] },
