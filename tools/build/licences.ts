@@ -26,7 +26,7 @@ export function readLicences(root: string): Map<string, string> {
     if (text === '' && license === undefined) throw new Error(`${folder} has no licence`)
     found.set(
       folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length),
-      text === '' ? `Licence: ${license}\n` : text,
+      text === '' ? `Licence: ${license}, of which the package brings no text.\n` : text,
     )
   }
   return found

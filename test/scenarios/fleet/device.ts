@@ -29,10 +29,13 @@ export function device(t: Finally, { hub }: TestHub): Device {
 }
 
 /** The agent on what `join` has left. */
+/** The shortest waits between tries that chance may give. */
+const SHORT_WAITS: TestAgent['over'] = { random: { float: () => Math.random() / 50 } }
+
 export async function startDevice(
   t: Finally,
   { file, state }: Device,
-  over: TestAgent['over'] = {},
+  over: TestAgent['over'] = SHORT_WAITS,
 ): Promise<TestAgent> {
   const yaml = fs
     .readFileSync(file, 'utf8')
