@@ -5,6 +5,7 @@
 import net from 'node:net'
 import { frame } from '../../attack/http2-frames.ts'
 import { H2Reader } from './h2-reader.ts'
+import { RequestHeads } from './request-heads.ts'
 import { answer } from './http1.ts'
 import { endpoint } from './http2.ts'
 import { marksIn, type Dice } from './words.ts'
@@ -28,13 +29,15 @@ export function startEndpoints(port: number, port2: number, dice: Dice): Endpoin
       })
       .listen(at, '127.0.0.1')
 
+  const readers = new WeakMap<net.Socket, RequestHeads>()
   const http1 = serve(port, (socket, bytes) => {
-    const text = bytes.toString('latin1')
-    if (/^[A-Z]+ \/private/m.test(text)) forbidden.push(text.slice(0, 300))
+    const reader = readers.get(socket) ?? new RequestHeads()
+    readers.set(socket, reader)
+    const heads = reader.take(bytes)
+    for (const head of heads) if (/^[A-Z]+ \/private/.test(head)) forbidden.push(head.slice(0, 300))
     // One try, one message: heads of several requests in one piece mean that one was hidden in another.
-    const heads = [...text.matchAll(/^[A-Z-]+ \S+ HTTP\/1\.1\r$/gm)].map((m) => m[0])
-    if (new Set(heads.flatMap((head) => [...marksIn(head)])).size > 1) mixed.push(text.slice(0, 500))
-    const [id] = marksIn(text)
+    if (new Set(heads.flatMap((head) => [...marksIn(head)])).size > 1) mixed.push(heads.join('').slice(0, 500))
+    const [id] = marksIn(bytes.toString('latin1'))
     if (id !== undefined) leave(dice, socket, answer(dice, id))
   })
   const seen = new WeakMap<net.Socket, Seen>()
