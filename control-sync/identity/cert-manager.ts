@@ -31,8 +31,8 @@ const LOOK_MS = 60_000
  */
 const RETRY_PART = 4
 const MIN_RETRY_MS = 1_000
-/** So long a certificate counts as just received. */
-const FRESH_MS = 30_000
+/** A certificate that is refused is replaced at most so often. */
+const REPLACE_MS = 30_000
 
 export type CertManagerOptions = {
   readonly store: IdentityStore
@@ -66,8 +66,8 @@ export class CertManager implements IdentitySource, AsyncDisposable {
   #ttlRefused: MeshError | undefined
   #storeError: MeshError | undefined
   #nextLookMs = 0
-  /** Monotonic; of the last answer of the CA. */
-  #receivedAtMs = -Infinity
+  /** Monotonic; when a certificate was last asked for because the one at hand was refused. */
+  #replacedAtMs = -Infinity
   /** Ends the wait for the next request. */
   #nap = new AbortController()
   /** The next request is made with the token. */
@@ -146,8 +146,10 @@ export class CertManager implements IdentitySource, AsyncDisposable {
    * is one.
    */
   certificateRefused(): void {
-    // One that has just come is not made better by another: a control plane that takes none must not be asked in a loop.
-    if (this.#o.clock.monotonicMs() - this.#receivedAtMs < FRESH_MS) return
+    // A control plane that takes none must not be asked for one in a loop.
+    const nowMs = this.#o.clock.monotonicMs()
+    if (nowMs - this.#replacedAtMs < REPLACE_MS) return
+    this.#replacedAtMs = nowMs
     this.#byToken = true
     this.#nap.abort()
   }
@@ -191,7 +193,6 @@ export class CertManager implements IdentitySource, AsyncDisposable {
       // The key is new, so the signature is: nothing says better how late it is.
       floor.seen(identity.notBeforeMs)
       this.#renewal.received(identity)
-      this.#receivedAtMs = this.#o.clock.monotonicMs()
       this.#take(identity)
       log.info(
         {
