@@ -75,6 +75,7 @@ test('no text of a status makes a line of its own, whoever wrote it', () => {
     workload: undefined,
     listeners: [{ name: EVIL, address: EVIL, state: 'failed', connections: 0, error: EVIL }],
     dns: undefined,
+    keys: [{ url: EVIL, keys: 1, ageSec: 1, error: EVIL }],
     http: { requests: 0, retriesSent: 0, retriesHeldBack: 0, denied: 0 },
     mqtt: { connections: 0, sessions: 0, retained: 0 },
     spool: { profile: EVIL, messages: 0, bytes: 0, maxBytes: 1 },

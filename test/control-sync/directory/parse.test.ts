@@ -80,7 +80,6 @@ const HELD: readonly {
         typed_config: { '@type': url('extensions.compression.gzip.compressor.v3.Gzip') },
       },
     }),
-    ignored: /http_filters\[0\].*Compressor/,
   },
   {
     name: "a filter of the mesh's own",
@@ -138,7 +137,6 @@ const HELD: readonly {
         ],
       },
     ],
-    ignored: /endpoint\.additional_addresses$/,
   },
   {
     name: 'additional_addresses of a listener',
