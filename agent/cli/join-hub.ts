@@ -5,7 +5,8 @@
 import os from 'node:os'
 import path from 'node:path'
 import type { DeviceKey } from '../../control-sync/fleet/device-key.ts'
-import { readRenewed, toIdentity } from '../../control-sync/fleet/device-authority.ts'
+import { readRenewed } from '../../control-sync/fleet/device-authority.ts'
+import { readIssued } from '../../control-sync/identity/ca-client.ts'
 import { EnrollmentStore } from '../../control-sync/fleet/enrollment-store.ts'
 import { askHub, type Answer, type HubClientOptions } from '../../control-sync/fleet/hub-client.ts'
 import { createCsr, createKey } from '../../control-sync/identity/csr.ts'
@@ -117,7 +118,9 @@ async function ask(
   const answer = await (p.isNameSaid ? request(named) : requestUnnamed(request, named))
   const joined = readJoined(answer.body, hub.url.host)
   const identity =
-    joined.renewed && joined.renewed.certChain.length > 0 ? toIdentity(joined.renewed, keyPem) : undefined
+    joined.renewed && joined.renewed.certChain.length > 0
+      ? readIssued(keyPem, joined.renewed.certChain, hub.url.host)
+      : undefined
   if (identity) saveIdentity(identity, machine)
   return { joined, identity }
 }

@@ -1,14 +1,11 @@
 /** Certificates by the device's key: what was joined with once is never needed again. */
 import { MeshError } from '../../core/errors.ts'
 import { RENEW_PATH, type Renewed } from '../../model/fleet/enrollment.ts'
-import type { CertificateAuthority } from '../identity/ca-client.ts'
+import { MAX_CHAIN, readIssued, type CertificateAuthority } from '../identity/ca-client.ts'
 import { createCsr, createKey } from '../identity/csr.ts'
-import { parseIdentity } from '../identity/parse-identity.ts'
 import type { EnrollmentStore } from './enrollment-store.ts'
 import { askHub, type HubClientOptions } from './hub-client.ts'
 
-/** No chain of a mesh is longer. */
-const MAX_CHAIN = 16
 const MAX_VALUE_CHARS = 64
 
 export type DeviceAuthorityOptions = {
@@ -26,7 +23,7 @@ export function createDeviceAuthority({ enrollment, connect }: DeviceAuthorityOp
     const claims = { counter, chain, nonce, ttlSec, csr: createCsr(keyPem, spiffeUri) }
     const { body } = await askHub(client, RENEW_PATH, claims)
     const renewed = readRenewed(body, client.url.host)
-    const identity = toIdentity(renewed, keyPem)
+    const identity = readIssued(keyPem, renewed.certChain, client.url.host)
     enrollment.answered(renewed)
     return { identity, ttlRefused: undefined }
   }
@@ -45,11 +42,3 @@ export function readRenewed(body: unknown, host: string): Renewed {
   if (!isWhole) throw new MeshError('MESH_CONTROL_PROTOCOL', `${host} answers with something that is no certificate`)
   return { certChain: certChain as string[], counter: counter as number, chain }
 }
-
-/** Throws MESH_IDENTITY_DAMAGED, MESH_CONTROL_PROTOCOL. */
-export function toIdentity({ certChain }: Renewed, keyPem: string): ReturnType<typeof parseIdentity> {
-  if (certChain.length < 2) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the hub answers with no leaf and root')
-  const [rootsPem, ...rest] = [...certChain].reverse()
-  return parseIdentity({ keyPem, chainPem: rest.reverse().map(endLine).join(''), rootsPem: endLine(rootsPem!) })
-}
-const endLine = (pem: string): string => (pem.endsWith('\n') ? pem : `${pem}\n`)

@@ -1,3 +1,5 @@
+import { PATH } from '../../core/relay/kinds.ts'
+
 /** `wss://hub.example:8443`: the hub's relay, in place of HOST:PORT. */
 export type HubAddress = {
   readonly host: string
@@ -9,7 +11,6 @@ export type HubAddress = {
 
 const SCHEME = 'wss://'
 const DEFAULT_PORT = 443
-const DEFAULT_PATH = '/relay'
 
 export function isHubAddress(address: string): boolean {
   return address.startsWith(SCHEME)
@@ -23,7 +24,7 @@ export function parseHubAddress(text: string): HubAddress | undefined {
   return {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port === '' ? DEFAULT_PORT : Number(url.port),
-    path: url.pathname === '/' ? DEFAULT_PATH : url.pathname,
+    path: url.pathname === '/' ? PATH : url.pathname,
     text,
   }
 }

@@ -7,14 +7,14 @@ import { encodeJson } from '../../core/jwt/sign.ts'
 import type { Clock } from '../../core/os/clock.ts'
 import { CHANNEL_BINDING, PROOF_TYPE } from '../../model/fleet/enrollment.ts'
 import type { DeviceKey } from './device-key.ts'
-import { connectToHub, type HubAddress } from './hub-connection.ts'
+import { connectToHub, type HubTarget } from './hub-connection.ts'
 
 /** Enough for four round trips of a satellite, three of them the handshakes. */
 const TIMEOUT_MS = 20_000
 const MAX_ANSWER_BYTES = 256 * 1024
 const MAX_TEXT_CHARS = 500
 
-export type HubClientOptions = HubAddress & { readonly key: DeviceKey; readonly clock: Clock }
+export type HubClientOptions = HubTarget & { readonly key: DeviceKey; readonly clock: Clock }
 export type Answer = { readonly status: number; readonly body: Readonly<Record<string, unknown>> }
 
 /**
@@ -60,7 +60,7 @@ type Request = { readonly path: string; readonly body: string }
 function post(
   socket: tls.TLSSocket,
   { path, body }: Request,
-  { url }: HubAddress,
+  { url }: HubTarget,
   signal: AbortSignal,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {

@@ -14,7 +14,7 @@ import type { CertificateClock } from '../connection/verify-server.ts'
 import { openTcpPath, waitForEvent } from './tcp-path.ts'
 
 export type HubTrust = { readonly rootsPem: string } | { readonly pins: readonly string[] }
-export type HubAddress = {
+export type HubTarget = {
   /** https://HOST[:PORT] */
   readonly url: URL
   readonly trust: HubTrust
@@ -23,7 +23,7 @@ export type HubAddress = {
 }
 
 /** Rejects with MESH_CONTROL_UNREACHABLE, MESH_CONTROL_TLS, MESH_CONTROL_NAME or the signal's reason. */
-export async function connectToHub(hub: HubAddress, signal: AbortSignal): Promise<tls.TLSSocket> {
+export async function connectToHub(hub: HubTarget, signal: AbortSignal): Promise<tls.TLSSocket> {
   const host = hub.url.hostname.replace(/^\[|\]$/g, '')
   const port = Number(hub.url.port || 443)
   const failed = (cause: unknown): never => {
@@ -49,7 +49,7 @@ export async function connectToHub(hub: HubAddress, signal: AbortSignal): Promis
   }
 }
 
-function checkServer(socket: tls.TLSSocket, host: string, { trust, url, certificateClock }: HubAddress): void {
+function checkServer(socket: tls.TLSSocket, host: string, { trust, url, certificateClock }: HubTarget): void {
   const leaf = socket.getPeerX509Certificate()
   if (!leaf) throw new MeshError('MESH_CONTROL_TLS', `${url.host} shows no certificate`)
   const chain = selectSentChain(leaf)
@@ -77,7 +77,7 @@ function checkServer(socket: tls.TLSSocket, host: string, { trust, url, certific
   certificateClock.seen(answer.notBeforeMs)
 }
 
-function toUnreachable({ url }: HubAddress, cause: unknown): MeshError {
+function toUnreachable({ url }: HubTarget, cause: unknown): MeshError {
   const { message } = cause as Error
   const code = /ssl|tls|alert/i.test(message) ? 'MESH_CONTROL_TLS' : 'MESH_CONTROL_UNREACHABLE'
   return new MeshError(code, `${url.host} is not reachable: ${message}`, { cause })

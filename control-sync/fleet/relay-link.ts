@@ -4,13 +4,13 @@
  */
 import type { IncomingMessage } from 'node:http'
 import type { TLSSocket } from 'node:tls'
-import { WebSocket } from 'ws'
+import type { WebSocket } from 'ws'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import { CATALOGUE, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import { KeepAlive } from '../../core/relay/keep-alive.ts'
 import { DICTIONARY_ID } from '../../core/relay/compression.ts'
-import type { Kind } from '../../core/relay/kinds.ts'
+import { PROTOCOL, type Kind } from '../../core/relay/kinds.ts'
 import { Mux } from '../../core/relay/mux.ts'
 import { toPort } from '../../core/relay/port.ts'
 import type { RelayStream } from '../../core/relay/stream.ts'
@@ -39,7 +39,6 @@ export function refuseStream({ kind }: RelayStream): never {
   throw new MeshError('MESH_CONTROL_FORBIDDEN', `this device lets the hub open no ${kind}`)
 }
 
-export const PROTOCOL = 'meshlet-relay.1'
 /** Between nothing said and a ping: some NATs forget a silent connection within a minute, others never. */
 const SILENCE = { minMs: 50_000, maxMs: 30 * 60_000 }
 const PONG_MS = 15_000
@@ -261,10 +260,12 @@ type UpgradeOptions = {
 /** RFC 6455 §4.1. Rejects with what the hub says. */
 async function upgrade({ socket, hub, proof, silenceMs }: UpgradeOptions) {
   const { promise, resolve, reject } = Promise.withResolvers<{ websocket: WebSocket; withDictionary: boolean }>()
+  // Few agents need it, and none at its start.
+  const ws = await import('ws')
   const host = hub.host.includes(':') ? `[${hub.host}]` : hub.host
   // Of this connection, which is encrypted already.
   const url = `ws://${host}:${hub.port}${hub.path}?dictionary=${DICTIONARY_ID}&silence=${silenceMs}`
-  const websocket = new WebSocket(url, [PROTOCOL], {
+  const websocket = new ws.WebSocket(url, [PROTOCOL], {
     createConnection: () => socket,
     headers: proof.token === undefined ? {} : { authorization: `Bearer ${proof.token}` },
     perMessageDeflate: false,

@@ -41,7 +41,7 @@ export type CertificateAuthority = (wish: CertificateWish) => Promise<Issued>
 
 const TIMEOUT_MS = 15_000
 /** No chain of a mesh is longer. */
-const MAX_CHAIN = 16
+export const MAX_CHAIN = 16
 /**
  * gRPC status: istiod's and the hub's answer to a life above their maximum, and to a request (CSR) that they do not
  * sign.

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import http from 'node:http'
 import net from 'node:net'
 import { once } from 'node:events'
-import { connectToHub, type HubAddress } from '../../../control-sync/fleet/hub-connection.ts'
+import { connectToHub, type HubTarget } from '../../../control-sync/fleet/hub-connection.ts'
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import { listPins } from '../../../core/pki/pin.ts'
 import { API } from '../../scenarios/fleet/device.ts'
@@ -16,7 +16,7 @@ const refused = (code: ErrorCode, why: RegExp) => (err: unknown) =>
 
 test('by its root or by a pin of it, under its name, and nobody else', async (t) => {
   const [h, other] = [await testHub(t, API), await testHub(t, API)]
-  const at = (o: Partial<HubAddress> = {}) =>
+  const at = (o: Partial<HubTarget> = {}) =>
     connectToHub(
       {
         url: new URL(`https://127.0.0.1:${h.hub.apiPort}`),
