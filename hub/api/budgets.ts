@@ -6,6 +6,8 @@ import type { Clock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { describeHolder, type Caller } from './authenticate.ts'
+import { Buckets } from './limits/buckets.ts'
+import { Sums } from './limits/sums.ts'
 
 export type BudgetLimits = {
   readonly maxCertificatesPerHour: number
@@ -14,22 +16,16 @@ export type BudgetLimits = {
 }
 
 const HOUR_MS = 3_600_000
-/** Those that were busy least recently are forgotten first: they have had their time. */
-const MAX_HOLDERS = 20_000
-
-type Bucket = { left: number; atMs: number }
 
 export class Budgets {
   readonly #limits: BudgetLimits
-  readonly #clock: Clock
-  /** Least recently used first. */
-  readonly #certificates = new Map<string, Bucket>()
-  readonly #subscribed = new Map<string, number>()
+  readonly #certificates: Buckets
+  readonly #subscribed = new Sums()
   readonly #exceeded
 
   constructor(p: { readonly limits: BudgetLimits; readonly clock: Clock; readonly metrics: Metrics }) {
     this.#limits = p.limits
-    this.#clock = p.clock
+    this.#certificates = new Buckets(HOUR_MS, p.clock)
     this.#exceeded = p.metrics.counter(
       'mesh_hub_budget_exceeded_total',
       'Requests that the hub refused because a device or token had used up its budget.',
@@ -48,25 +44,12 @@ export class Budgets {
       caller.by === 'token'
         ? [this.#limits.maxJoinsPerHour, 'limits.maxJoinsPerHour']
         : [this.#limits.maxCertificatesPerHour, 'limits.maxCertificatesPerHour']
-    const holder = describeHolder(caller)
-    const nowMs = this.#clock.monotonicMs()
-    const bucket = this.#certificates.get(holder) ?? { left: perHour, atMs: nowMs }
-    bucket.left = Math.min(perHour, bucket.left + ((nowMs - bucket.atMs) / HOUR_MS) * perHour)
-    bucket.atMs = nowMs
-    this.#certificates.delete(holder)
-    this.#certificates.set(holder, bucket)
-    for (const oldest of this.#certificates.keys()) {
-      if (this.#certificates.size <= MAX_HOLDERS) break
-      this.#certificates.delete(oldest)
-    }
-    if (bucket.left < 1) {
-      this.#exceeded.cell({ budget: 'certificates' }).value++
-      throw new MeshError(
-        'MESH_CONTROL_SLOW_DOWN',
-        `${perHour} certificates an hour are the most for one ${caller.by === 'token' ? 'token' : 'device'} (${setting})`,
-      )
-    }
-    bucket.left--
+    if (this.#certificates.take(describeHolder(caller), perHour)) return
+    this.#exceeded.cell({ budget: 'certificates' }).value++
+    throw new MeshError(
+      'MESH_CONTROL_SLOW_DOWN',
+      `${perHour} certificates an hour are the most for one ${caller.by === 'token' ? 'token' : 'device'} (${setting})`,
+    )
   }
 
   /** What the names of one stream take, all types together; disposing gives it back. */
@@ -74,15 +57,13 @@ export class Budgets {
     const holder = describeHolder(caller)
     let own = 0
     const put = (bytes: number): void => {
-      const total = (this.#subscribed.get(holder) ?? 0) + bytes - own
+      this.#subscribed.add(holder, bytes - own)
       own = bytes
-      if (total === 0) this.#subscribed.delete(holder)
-      else this.#subscribed.set(holder, total)
     }
     return {
       set: (bytes) => {
         put(bytes)
-        if ((this.#subscribed.get(holder) ?? 0) <= this.#limits.maxSubscribedBytes) return
+        if (this.#subscribed.of(holder) <= this.#limits.maxSubscribedBytes) return
         this.#exceeded.cell({ budget: 'names' }).value++
         throw new MeshError(
           'MESH_CONTROL_SLOW_DOWN',

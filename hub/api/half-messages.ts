@@ -8,6 +8,7 @@ import { ServerInterceptingCall, status, type ServerInterceptor } from '@grpc/gr
 import type { ServerHttp2Stream } from 'node:http2'
 import { guard } from '../../core/defects/guard.ts'
 import type { Metrics } from '../../core/metrics.ts'
+import { Sums } from './limits/sums.ts'
 
 /** What a piece takes beside its bytes: a message that comes in pieces of one byte is not small. */
 const PIECE_COST_BYTES = 256
@@ -29,7 +30,7 @@ export class HalfMessages {
   readonly #exceeded: () => void
   /** By remote address and port. */
   readonly #connections = new Map<string, Connection>()
-  readonly #byHolder = new Map<string, number>()
+  readonly #byHolder = new Sums()
 
   constructor({ maxBytes, maxMessageBytes, metrics, exceeded }: HalfMessagesOptions) {
     this.#maxBytes = Math.max(maxBytes, 2 * maxMessageBytes)
@@ -37,7 +38,7 @@ export class HalfMessages {
     metrics.gaugeOf(
       'mesh_hub_half_message_bytes',
       'What the hub holds of messages that devices have not sent whole.',
-      () => [...this.#byHolder.values()].reduce((sum, n) => sum + n, 0),
+      () => this.#byHolder.total,
     )
   }
 
@@ -79,7 +80,7 @@ export class HalfMessages {
     const connection = this.#connection(peer)
     if (connection.holder !== undefined) return
     connection.holder = holder
-    this.#add(holder, connection.bytes)
+    this.#byHolder.add(holder, connection.bytes)
   }
   /** The connection is closed; its calls end by themselves. */
   left(peer: string): void {
@@ -87,7 +88,7 @@ export class HalfMessages {
   }
   /** What one holder has of it now. */
   of(holder: string): number {
-    return this.#byHolder.get(holder) ?? 0
+    return this.#byHolder.of(holder)
   }
 
   #connection(peer: string): Connection {
@@ -104,7 +105,7 @@ export class HalfMessages {
       const more = bytes - message.counted
       message.counted = bytes
       connection.bytes += more
-      if (connection.holder !== undefined) this.#add(connection.holder, more)
+      if (connection.holder !== undefined) this.#byHolder.add(connection.holder, more)
     }
     let isOver = false
     stream.on(
@@ -136,12 +137,6 @@ export class HalfMessages {
         },
       ),
     )
-  }
-
-  #add(holder: string, bytes: number): void {
-    const total = this.of(holder) + bytes
-    if (total === 0) this.#byHolder.delete(holder)
-    else this.#byHolder.set(holder, total)
   }
 }
 

@@ -10,8 +10,6 @@ import {
 } from '@grpc/grpc-js'
 import { MeshError } from '../../core/errors.ts'
 import { guard, doNothing } from '../../core/defects/guard.ts'
-import { create } from '@bufbuild/protobuf'
-import { IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import {
   ADS,
   CA,
@@ -30,7 +28,9 @@ import {
   type Conversation,
 } from './ads/messages.ts'
 import { AdsStream, type AdsOptions } from './ads/stream.ts'
+import { admitCaller } from './admit-caller.ts'
 import { describeHolder } from './authenticate.ts'
+import { answerCertificateRequest, reportCertificateRefused } from './certificate-messages.ts'
 import type { CertificateService } from './certificate-service.ts'
 import { openDoor, type Door, type DoorLimits } from './door.ts'
 import { readCredentials, readIp } from './peer.ts'
@@ -70,15 +70,8 @@ export async function startServer(p: HubServerOptions): Promise<HubServer> {
   // The services are made before the port, which knows who has proved what.
   let provedBy: Door['proved'] = () => true // no port, no call
   const proved: AdsOptions['proved'] = (peer, caller) => {
-    // Many devices may present one token: they share the room for callers that have proved nothing else.
-    if (provedBy(peer, caller.by === 'token' ? undefined : describeHolder(caller))) {
-      halfMessages.belongs(peer, describeHolder(caller))
-      return
-    }
-    throw new MeshError(
-      'MESH_CONTROL_SLOW_DOWN',
-      `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`,
-    )
+    admitCaller(provedBy, p.limits, peer, caller)
+    halfMessages.belongs(peer, describeHolder(caller))
   }
   const server = new Server(grpcOptions(p, halfMessages))
   const streams = addAds(server, { ...p, proved })
@@ -162,11 +155,6 @@ function serverCredentials(identity: ServerIdentity): ServerCredentials {
 }
 
 function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
-  const refused = p.metrics.counter(
-    'mesh_hub_certificates_refused_total',
-    'Certificate requests that the hub refused, by code.',
-    ['code'],
-  )
   return guard(
     'hub',
     doNothing,
@@ -177,20 +165,9 @@ function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
       try {
         const caller = p.authenticate(readCredentials(call))
         proved(call.getPeer(), caller)
-        const { csr: csrPem, validityDuration, metadata } = call.request
-        const { chainPem } = p.certificates.create(
-          caller,
-          {
-            csrPem,
-            validitySec: Number(validityDuration),
-            impersonates: metadata?.['ImpersonatedIdentity'] !== undefined,
-          },
-          readIp(call),
-        )
-        answer(null, create(IstioCertificateResponseSchema, { certChain: [...chainPem] }))
+        answer(null, answerCertificateRequest(p.certificates, caller, call.request, readIp(call)))
       } catch (err) {
-        refused.cell({ code: err instanceof MeshError ? err.code : 'MESH_INTERNAL' }).value++
-        p.log.warn({ evt: 'hub.certificate-refused', ip: readIp(call), err }, 'certificate request refused')
+        reportCertificateRefused(p, readIp(call), err)
         answer(toGrpcStatus(err))
       }
     },

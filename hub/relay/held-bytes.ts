@@ -4,6 +4,7 @@
  */
 import { MeshError } from '../../core/errors.ts'
 import type { Metrics } from '../../core/metrics.ts'
+import { Sums } from '../api/limits/sums.ts'
 
 export type HeldBytesOptions = {
   readonly maxBytes: number
@@ -17,7 +18,7 @@ export type HeldBytesOptions = {
 export class HeldBytes {
   readonly #maxBytes: number
   readonly #exceeded: () => void
-  readonly #byHolder = new Map<string, number>()
+  readonly #byHolder = new Sums()
 
   constructor({ maxBytes, maxMessageBytes, metrics, exceeded }: HeldBytesOptions) {
     this.#maxBytes = Math.max(maxBytes, 2 * maxMessageBytes)
@@ -25,15 +26,13 @@ export class HeldBytes {
     metrics.gaugeOf(
       'mesh_hub_relay_held_bytes',
       'What the relay of the hub holds of messages that devices have not sent whole, or whose answers they do not read.',
-      () => [...this.#byHolder.values()].reduce((sum, n) => sum + n, 0),
+      () => this.#byHolder.total,
     )
   }
 
   /** Throws MESH_CONTROL_SLOW_DOWN when it is too much; it is counted all the same, until it is given back. */
   add(holder: string, change: number): void {
-    const bytes = (this.#byHolder.get(holder) ?? 0) + change
-    if (bytes === 0) this.#byHolder.delete(holder)
-    else this.#byHolder.set(holder, bytes)
+    const bytes = this.#byHolder.add(holder, change)
     if (change <= 0 || bytes <= this.#maxBytes) return
     this.#exceeded()
     throw new MeshError(

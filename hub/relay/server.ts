@@ -12,11 +12,14 @@ import { doNothing, guard } from '../../core/defects/guard.ts'
 import { formatSentence, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import { DICTIONARY_ID } from '../../core/relay/compression.ts'
+import { PATH, PROTOCOL } from '../../core/relay/kinds.ts'
 import type { AdsOptions } from '../api/ads/stream.ts'
-import { describeHolder, type Credentials } from '../api/authenticate.ts'
+import { admitCaller } from '../api/admit-caller.ts'
+import type { Credentials } from '../api/authenticate.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import { openDoor, type DoorLimits } from '../api/door.ts'
 import type { ServerIdentity } from '../api/server-identity.ts'
+import { toPlainAddress } from '../api/source-address.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { History } from './history.ts'
 import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
@@ -32,8 +35,6 @@ export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
 }
 export type RelayServer = AsyncDisposable & { readonly port: number }
 
-const PROTOCOL = 'meshlet-relay.1'
-const PATH = '/relay'
 const MAX_HEADER_BYTES = 16_384
 /** A frame is 16 KiB; agents gather as much into a message. */
 const MAX_MESSAGE_BYTES = 256 * 1024
@@ -53,13 +54,7 @@ export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
   const server = createTlsServer(p)
   const renewed = p.identity.onRenewed(() => server.setSecureContext(createContext(p)))
   const door = await openDoor({ ...p, name: 'relay', enter: (socket) => server.emit('connection', socket) })
-  const proved: AdsOptions['proved'] = (peer, caller) => {
-    if (!door.proved(peer, caller.by === 'certificate' ? describeHolder(caller) : undefined))
-      throw new MeshError(
-        'MESH_CONTROL_SLOW_DOWN',
-        `the device has ${p.limits.maxConnectionsPerDevice} connections already (limits.maxConnectionsPerDevice)`,
-      )
-  }
+  const proved: AdsOptions['proved'] = (peer, caller) => admitCaller(door.proved, p.limits, peer, caller)
   const sessions = new Sessions({ ...p, proved })
   server.on(
     'upgrade',
@@ -195,7 +190,7 @@ class Sessions implements Disposable {
     return {
       credentials,
       caller,
-      ip: socket.remoteAddress?.replace(/^::ffff:/, '') ?? '',
+      ip: toPlainAddress(socket.remoteAddress ?? ''),
       address,
       withDictionary: url.searchParams.get('dictionary') === DICTIONARY_ID,
       silenceMs: silenceMs > 0 && silenceMs <= MAX_SILENCE_MS ? silenceMs : DEFAULT_SILENCE_MS,

@@ -1,9 +1,8 @@
 /** One device on the relay: its WebSocket, and what its streams are for. */
-import { fromBinary, toBinary, create } from '@bufbuild/protobuf'
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { WebSocket } from 'ws'
 import { guard } from '../../core/defects/guard.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
-import type { Kind } from '../../core/relay/kinds.ts'
 import { Mux } from '../../core/relay/mux.ts'
 import { toPort } from '../../core/relay/port.ts'
 import type { RelayStream } from '../../core/relay/stream.ts'
@@ -11,6 +10,7 @@ import { STREAM_FLAGS } from '../../proto/relay/xds.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import { AdsStream, type AdsOptions } from '../api/ads/stream.ts'
 import { checkCaller, describeHolder, type Caller, type Credentials } from '../api/authenticate.ts'
+import { answerCertificateRequest, reportCertificateRefused } from '../api/certificate-messages.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import { RelayCall } from './ads-call.ts'
 import { createRelayConversation } from './conversation.ts'
@@ -53,7 +53,6 @@ export class RelaySession implements Disposable {
   readonly #o: RelaySessionOptions
   readonly #mux: Mux
   readonly #owned = new DisposableStack()
-  readonly #calls = new Set<RelayCall>()
   #goneAtMs: number
   #opened = { sinceMs: 0, streams: 0 }
 
@@ -88,13 +87,6 @@ export class RelaySession implements Disposable {
   /** False: nothing came for longer than the device has said. */
   isThere(nowMs: number): boolean {
     return nowMs < this.#goneAtMs
-  }
-  get caller(): Caller {
-    return this.#peer.caller
-  }
-  /** A stream to the device. */
-  open(kind: Kind, head: Uint8Array): RelayStream {
-    return this.#mux.open(kind, head)
   }
 
   /** Tells the device why. */
@@ -186,41 +178,24 @@ export class RelaySession implements Disposable {
         bytes.value += length
       },
     })
-    this.#calls.add(call)
     const { credentials, ip, address } = this.#peer
     const peer = { credentials, ip, address, fail: (reason: MeshError) => call.fail(reason) }
-    // eslint-disable-next-line no-new -- it lives as long as its call
     new AdsStream(call, createRelayConversation(history, { whole }), peer, ads)
-    call.on(
-      'close',
-      guard(
-        'hub',
-        () => this.terminate(),
-        () => {
-          this.#calls.delete(call)
-        },
-      ),
-    )
   }
 
   #certify(stream: RelayStream): void {
     const { certificates, ads } = this.#o
     const answer = (message: Uint8Array): void => {
       try {
-        const { csr: csrPem, validityDuration, metadata } = parseRequest(message)
-        const wish = {
-          csrPem,
-          validitySec: Number(validityDuration),
-          impersonates: metadata?.['ImpersonatedIdentity'] !== undefined,
-        }
+        const request = parseRequest(message)
         // As it is now: a certificate may have been revoked since the connection began.
         const caller = ads.authenticate(this.#peer.credentials)
-        const certChain = [...certificates.create(caller, wish, this.#peer.ip).chainPem]
-        stream.send(toBinary(IstioCertificateResponseSchema, create(IstioCertificateResponseSchema, { certChain })))
+        const response = answerCertificateRequest(certificates, caller, request, this.#peer.ip)
+        stream.send(toBinary(IstioCertificateResponseSchema, response))
         stream.end()
       } catch (thrown) {
         const reason = toMeshError(thrown)
-        ads.log.warn({ evt: 'hub.certificate-refused', ip: this.#peer.ip, err: reason }, 'certificate request refused')
+        reportCertificateRefused(ads, this.#peer.ip, reason)
         stream.reset(reason)
       }
     }

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { installDebian, run } from '../../tools/debian.ts'
 
@@ -140,7 +141,7 @@ export function homeAssistant(): string | undefined {
 const PYTHONS_OF_HOME_ASSISTANT = [
   '/usr/bin/python3.13',
   '/usr/local/bin/python3.13',
-  path.join(process.env['PYENV_ROOT'] ?? '/root/.pyenv', 'versions/3.13.*/bin/python3.13'),
+  path.join(process.env['PYENV_ROOT'] ?? path.join(os.homedir(), '.pyenv'), 'versions/3.13.*/bin/python3.13'),
 ]
 
 const INSTALLED = 'installed'
