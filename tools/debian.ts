@@ -24,6 +24,7 @@ const DEBIAN = {
   setpriv: { packages: ['util-linux'], program: '/usr/bin/setpriv' },
   debootstrap: { packages: ['debootstrap'], program: '/usr/sbin/debootstrap' },
   nspawn: { packages: ['systemd-container', 'iproute2'], program: '/usr/bin/systemd-nspawn' },
+  chromium: { packages: ['chromium'], program: '/usr/bin/chromium' },
   openssl: { packages: ['openssl'], program: '/usr/bin/openssl' },
 } as const
 export type DebianPeer = keyof typeof DEBIAN
