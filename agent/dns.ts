@@ -8,7 +8,7 @@ import type { Disk } from '../core/os/disk.ts'
 import { readSealer } from './control-sync-settings.ts'
 import type { OwnNode } from './own-node.ts'
 import { findAddresses } from './config/hosts-file.ts'
-import { createResolve, type Resolve } from '../protocols/upstream/dns.ts'
+import { createResolve, type Resolve } from '../protocols/upstream/discovery/dns.ts'
 
 export type AgentDnsOptions = {
   readonly config: AgentConfig

@@ -8,28 +8,20 @@ import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import { takeLease } from '../../core/lease.ts'
 import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
-import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
-import type {
-  CallEvents,
-  CallOptions,
-  ClusterStatus,
-  PendingCall,
-  TriedPriorities,
-  WantedHost,
-} from '../http/message.ts'
+import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
 import { getExpiryWatcher, usesIdentity, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { isOurDoing, findRefusal } from '../tls/client.ts'
 import { getWaiting } from '../waiting.ts'
 import { Load } from './breakers.ts'
 import { dial, type Dialed } from './dial.ts'
-import { DnsLoad, type Resolve } from './dns.ts'
-import { ForwardHosts, readForwardTarget, type ForwardTarget } from './forward-hosts.ts'
+import { ClusterHosts, type HostWanted } from './discovery/cluster-hosts.ts'
+import type { Resolve } from './discovery/dns.ts'
 import { H1Connection } from './h1-client.ts'
 import type * as H2 from './h2-client.ts'
-import { type Host, formatHostKey, OriginalHosts, type HostConnections } from './host.ts'
-import { Hosts } from './hosts.ts'
+import { type Host, formatHostKey, type HostConnections } from './host.ts'
+import type { Hosts } from './hosts.ts'
 import type { TryResult } from './outlier.ts'
 import { Tunnels } from './tunnels.ts'
 import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
@@ -39,17 +31,6 @@ const CONNECTED: TryResult = { kind: 'connected' }
 
 let h2: typeof H2 | undefined
 
-type Pick = {
-  readonly hash?: bigint | undefined
-  readonly avoid?: readonly Endpoint[] | undefined
-  readonly maxHostPicks: number
-  readonly triedPriorities?: TriedPriorities | undefined
-  readonly wanted?: WantedHost | undefined
-  readonly originalDst?: ConnectOptions['originalDst']
-  readonly host?: string | undefined
-  readonly forwardPort?: number | undefined
-}
-
 export class ClusterRuntime implements PoolOwner, Disposable {
   readonly cluster: Cluster
   readonly ctx: Context
@@ -57,14 +38,11 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly expiryWatcher: CertificateExpiryWatcher
   readonly load: Load
   readonly hosts: Hosts
-  readonly #dns: DnsLoad | undefined
-  readonly #forward: ForwardHosts | undefined
-  readonly #original = new OriginalHosts()
+  readonly #sources: ClusterHosts
   readonly #stop = new AbortController()
   readonly #tunnels: Tunnels
   /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
   readonly #forName = new Set<() => void>()
-  #tables: Tables | undefined
   #autoSni: boolean
   readonly #warmsUp: boolean
   /** Connections tell who they are for, so that they are for nobody else. */
@@ -83,18 +61,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.deadlines = deadlines
     this.expiryWatcher = getExpiryWatcher(ctx)
     this.#tunnels = new Tunnels(this.expiryWatcher)
-    this.hosts = new Hosts({
-      cluster,
-      clock: ctx.clock,
-      random: ctx.random,
-      isLinkDown: ctx.isLinkDown,
+    this.#sources = new ClusterHosts(ctx, cluster, {
+      resolve,
       removed: (host, isReplaced) => this.#removed(host, isReplaced),
+      forgotten: drainPools,
     })
-    const { discovery } = cluster
-    if (discovery.kind === 'forward-proxy') {
-      this.#forward = new ForwardHosts(discovery, { clock: ctx.clock, resolve, forgotten: drainPools })
-    }
-    if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
+    this.hosts = this.#sources.balanced
     this.#warmsUp = 'slowStart' in cluster.balancer && cluster.balancer.slowStart !== undefined
     const transports = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)]
     this.#tellsClient = transports.some((t) => t.kind !== 'blocked' && t.header)
@@ -128,14 +100,14 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       )
       return undefined
     }
-    const naming = this.#resolveFirst(options)
+    const naming = this.#sources.resolveFirst(options)
     return naming ? this.#afterNaming(naming, options, events) : this.#startNow(options, events)
   }
 
   #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
     const host = this.#pick(options)
-    if (!host) {
-      events.onCallFailed(this.#noEndpoint(), 'nothing')
+    if (host instanceof MeshError) {
+      events.onCallFailed(host, 'nothing')
       return undefined
     }
     events.onCallPicked(host.endpoint)
@@ -151,18 +123,6 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   #isMesh({ endpoint }: Host): boolean {
     const transport = selectTransport(this.cluster, endpoint)
     return transport.kind === 'tls' && usesIdentity(transport.tls)
-  }
-
-  /** @returns undefined: what it needs is known */
-  #resolveFirst(p: Pick): (() => Promise<void>) | undefined {
-    const [dns, forward] = [this.#dns, this.#forward]
-    if (dns) return dns.current ? undefined : () => dns.ready()
-    const target = forward && this.#forwardTarget(p)
-    return !target || forward.find(target) ? undefined : () => forward.resolve(target)
-  }
-  /** Envoy's default ports of dynamic_forward_proxy. */
-  #forwardTarget({ host, forwardPort }: Pick): ForwardTarget | undefined {
-    return readForwardTarget(host, forwardPort ?? (this.cluster.transport.kind === 'tls' ? 443 : 80))
   }
 
   /** A call that waits for a name takes a place among those that wait for a connection. */
@@ -199,7 +159,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         cancelled = true
         this.#forName.delete(move)
         // The lookup of a host goes on, and keeps its place: who comes and goes could have looked up without end.
-        if (!this.#forward) place[Symbol.dispose]()
+        if (!this.#sources.areNamed) place[Symbol.dispose]()
         pending?.cancel()
       },
     }
@@ -207,8 +167,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   /** Of a host it takes a place until the lookup is over, whoever still waits for it. */
   async #named(options: ConnectOptions): Promise<void> {
     const { load, cluster } = this
-    const ready = this.#resolveFirst({ ...options, maxHostPicks: 0 })
-    if (!ready || !this.#forward) return ready?.()
+    const ready = this.#sources.resolveFirst(options)
+    if (!ready || !this.#sources.areNamed) return ready?.()
     const { client } = options
     const source = client ? deriveSource(client.remote.host) : ''
     const refusal = load.refuseToWait(cluster, source)
@@ -229,7 +189,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         `${load.connections.now} connections are open to cluster ${cluster.name} (max_connections)`,
       )
     const host = this.#pick({ ...options, maxHostPicks: 3 })
-    if (!host) throw this.#noEndpoint()
+    if (host instanceof MeshError) throw host
     const { endpoint } = host
     const held = new DisposableStack()
     held.use(takeLease(load.connections, host.connections))
@@ -289,8 +249,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   /** No longer in the tables: nothing new, idle connections close, the others after their call. */
   drain(): void {
     this.#draining = true
-    for (const host of this.#everyHost()) drainPools(host)
-    this.#dns?.[Symbol.dispose]()
+    for (const host of this.#sources.every) drainPools(host)
+    this.#sources[Symbol.dispose]()
     this.#goneIfEmpty()
   }
   /**
@@ -298,7 +258,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
    * host came.
    */
   endpointsChanged(): void {
-    if (this.load.pending.now > 0 || this.#tunnels.size > 0 || this.#warmsUp) this.#update()
+    if (this.load.pending.now > 0 || this.#tunnels.size > 0 || this.#warmsUp) this.#sources.update()
   }
   #removed(host: Host, isReplaced: boolean): void {
     drainPools(host)
@@ -320,7 +280,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       this.#forName.delete(move)
       moved(move)
     }
-    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.moveWaiting()
+    for (const host of this.#sources.every) for (const pool of host.pools.values()) pool.moveWaiting()
   }
   #goneIfEmpty(): void {
     if (this.#draining && this.load.isEmpty) this.#gone()
@@ -333,25 +293,25 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     const reason = blocked(next)
     this.drain()
     this.#stop.abort(reason)
-    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.destroy()
+    for (const host of this.#sources.every) for (const pool of host.pools.values()) pool.destroy()
     this.#tunnels.cut(reason)
   }
 
   [Symbol.dispose](): void {
     this.drain()
     this.#stop.abort(new MeshError('MESH_DRAINING', 'the agent is shutting down'))
-    for (const host of this.#everyHost()) for (const pool of host.pools.values()) pool.destroy()
+    for (const host of this.#sources.every) for (const pool of host.pools.values()) pool.destroy()
   }
 
   status(): ClusterStatus {
     const { load } = this
-    this.#update()
+    this.#sources.update()
     return {
       name: this.cluster.name,
       activeRequests: load.requests.now,
       pendingRequests: load.pending.now,
       connections: load.connections.now,
-      endpoints: [...this.#everyHost()].map((h) => ({
+      endpoints: [...this.#sources.every].map((h) => ({
         address: h.endpoint.address,
         port: h.endpoint.port,
         priority: h.priority,
@@ -365,42 +325,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     }
   }
 
-  #everyHost(): Iterable<Host> {
-    if (this.#forward) return this.#forward.all
-    return this.cluster.discovery.kind === 'original-dst' ? this.#original.all : this.hosts.all
-  }
-
-  #pick(p: Pick): Host | undefined {
-    if (this.cluster.discovery.kind === 'original-dst') return p.originalDst && this.#original.hostAt(p.originalDst)
-    if (this.#forward) {
-      const target = this.#forwardTarget(p)
-      return target && this.#forward.find(target)
-    }
-    this.#update()
-    return this.hosts.pick(p)
-  }
-
-  #update(): void {
-    const { discovery } = this.cluster
-    switch (discovery.kind) {
-      case 'static':
-        this.hosts.update(discovery.load)
-        return
-      case 'dns':
-        this.hosts.update(this.#dns?.current)
-        return
-      case 'original-dst':
-      case 'forward-proxy':
-        return
-      case 'eds': {
-        const tables = this.ctx.tables.get()
-        if (tables === this.#tables) return
-        this.#tables = tables
-        this.hosts.update(tables.load(discovery.serviceName))
-        return
-      }
-      default:
-        discovery satisfies never
+  #pick(wanted: HostWanted): Host | MeshError {
+    try {
+      const found = this.#sources.pick(wanted)
+      return found ?? new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`)
+    } catch (thrown) {
+      return toMeshError(thrown)
     }
   }
 
@@ -416,10 +346,6 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     if (this.#draining) made.drain()
     host.pools.set(key, made)
     return made
-  }
-
-  #noEndpoint(): MeshError {
-    return new MeshError('MESH_NO_ENDPOINT', `cluster ${this.cluster.name} has no endpoint that can serve`)
   }
 }
 

@@ -1,5 +1,4 @@
 import { Tally } from '../../core/lease.ts'
-import type { Address } from '../../core/os/network.ts'
 import type { Endpoint } from '../../model/cluster.ts'
 import { createHealth, type HostHealth } from './outlier.ts'
 import type { CallEvents, CallOptions, PendingCall } from '../http/message.ts'
@@ -47,30 +46,4 @@ export class Host {
 
 export function formatHostKey({ address, port }: Pick<Endpoint, 'address' | 'port'>): string {
   return `${address}:${port}`
-}
-
-/** Original destinations remembered per cluster; beyond, those without a connection are forgotten. */
-const MAX_ORIGINAL_HOSTS = 1024
-
-/** Hosts that nobody configured: where clients were going. */
-export class OriginalHosts {
-  readonly #byKey = new Map<string, Host>()
-
-  get all(): Iterable<Host> {
-    return this.#byKey.values()
-  }
-  hostAt({ host: address, port }: Address): Host {
-    const key = formatHostKey({ address, port })
-    const known = this.#byKey.get(key)
-    if (known) return known
-    if (this.#byKey.size >= MAX_ORIGINAL_HOSTS)
-      for (const [k, h] of this.#byKey)
-        if (h.connections.now === 0) {
-          this.#byKey.delete(k)
-          break
-        }
-    const made = new Host({ address, port, weight: 1, health: 'healthy', transportLabels: {}, workload: undefined })
-    this.#byKey.set(key, made)
-    return made
-  }
 }

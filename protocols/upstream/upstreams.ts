@@ -9,7 +9,7 @@ import type { Context } from '../context.ts'
 import { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'
 import { ClusterRuntime } from './cluster-runtime.ts'
-import { resolveBySystem, type Resolve } from './dns.ts'
+import { resolveBySystem, type Resolve } from './discovery/dns.ts'
 import type { ConnectOptions, UpstreamStream } from '../upstream-api.ts'
 
 export type { HttpUpstreams } from '../http/message.ts'

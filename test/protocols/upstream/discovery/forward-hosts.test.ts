@@ -1,11 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { takeLease } from '../../../core/lease.ts'
-import type { ForwardProxy } from '../../../model/cluster.ts'
-import { ForwardHosts, readForwardTarget } from '../../../protocols/upstream/forward-hosts.ts'
-import type { Resolve } from '../../../protocols/upstream/dns.ts'
-import { SimClock, settle } from '../../helpers/sim-clock.ts'
-import { cluster, Harness, OK, ORIGIN } from '../http/harness.ts'
+import { takeLease } from '../../../../core/lease.ts'
+import type { ForwardProxy } from '../../../../model/cluster.ts'
+import { ForwardHosts, readForwardTarget } from '../../../../protocols/upstream/discovery/forward-hosts.ts'
+import type { Resolve } from '../../../../protocols/upstream/discovery/dns.ts'
+import { SimClock, settle } from '../../../helpers/sim-clock.ts'
+import { cluster, Harness, OK, ORIGIN } from '../../http/harness.ts'
 
 const SETTINGS: ForwardProxy = {
   kind: 'forward-proxy',

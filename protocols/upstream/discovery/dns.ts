@@ -4,11 +4,11 @@
  */
 import { promises as dns } from 'node:dns'
 import net from 'node:net'
-import type { Clock, Timer } from '../../core/os/clock.ts'
-import type { Address } from '../../core/os/network.ts'
-import { MeshError } from '../../core/errors.ts'
-import type { Log } from '../../core/log.ts'
-import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../model/cluster.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
+import type { Address } from '../../../core/os/network.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { Log } from '../../../core/log.ts'
+import type { ClusterLoad, Discovery, DnsLookupFamily, Endpoint } from '../../../model/cluster.ts'
 
 /** Addresses of a name of one family, or of both (0), best first. Rejects or gives none when there are none. */
 export type Resolve = (name: string, family: 0 | 4 | 6) => Promise<readonly string[]>

@@ -4,12 +4,12 @@
  * number is bounded; nothing of one that does not resolve stays.
  */
 import net from 'node:net'
-import { MeshError } from '../../core/errors.ts'
-import { detach } from '../../core/defects/guard.ts'
-import type { Clock } from '../../core/os/clock.ts'
-import type { Endpoint, ForwardProxy } from '../../model/cluster.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { detach } from '../../../core/defects/guard.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Endpoint, ForwardProxy } from '../../../model/cluster.ts'
 import { resolveInTime, type Resolve } from './dns.ts'
-import { formatHostKey, Host } from './host.ts'
+import { formatHostKey, Host } from '../host.ts'
 
 export type ForwardTarget = { readonly name: string; readonly port: number }
 type Known = { host: Host; resolvedMs: number; usedMs: number; refreshing: boolean }
