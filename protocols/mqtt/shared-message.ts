@@ -7,6 +7,7 @@ import type { Clock } from '../../core/os/clock.ts'
 import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
 import type { StoredMessage } from './durability.ts'
 import { Fifo } from './fifo.ts'
+import { findHeldBlock, type HeldBlock } from './held-block.ts'
 import { toOwnMemory } from './codec/parser.ts'
 import type { Qos } from './codec/packet.ts'
 
@@ -51,15 +52,19 @@ export class HeldMessage implements StoredMessage {
   readonly expiresAtMs: number | undefined
   readonly expirySec: number | undefined
   holders = 0
+  /** Has its bytes; undefined: they are its own. */
+  readonly block: HeldBlock | undefined
 
-  constructor({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage) {
+  /** @param block with room for its bytes */
+  constructor({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage, block?: HeldBlock) {
     this.topic = topic
-    this.payload = toOwnMemory(payload)
+    this.payload = block ? block.copy(payload) : toOwnMemory(payload)
     this.qos = qos
     this.retain = retain
-    this.properties = toOwnMemory(properties)
+    this.properties = block && properties.length > 0 ? block.copy(properties) : toOwnMemory(properties)
     this.expiresAtMs = expiresAtMs
     this.expirySec = expirySec
+    this.block = block
   }
 }
 
@@ -70,19 +75,29 @@ export function compact(message: StoredMessage): HeldMessage {
 
 /** It stands in one place more. */
 export function hold(message: HeldMessage, budget: MemoryBudget): void {
-  budget.take(message.holders++ === 0 ? measureMessageBytes(message) + PLACE_BYTES : PLACE_BYTES)
+  const isFirst = message.holders++ === 0
+  budget.take(isFirst ? measureOwnBytes(message) + PLACE_BYTES : PLACE_BYTES)
+  if (isFirst) message.block?.enter()
 }
 export function releaseHold(message: HeldMessage, budget: MemoryBudget): void {
-  budget.give(--message.holders === 0 ? measureMessageBytes(message) + PLACE_BYTES : PLACE_BYTES)
+  const isLast = --message.holders === 0
+  budget.give(isLast ? measureOwnBytes(message) + PLACE_BYTES : PLACE_BYTES)
+  if (isLast) message.block?.leave()
+}
+/** Without what its block counts. */
+function measureOwnBytes(message: HeldMessage): number {
+  return message.block ? MESSAGE_BYTES + message.topic.length : measureMessageBytes(message)
 }
 
 /** Receivers of one message are asked one after the other, so the last one is enough. */
 let lastGiven: StoredMessage | undefined
 let lastMade: HeldMessage | undefined
-function compactOnce(message: StoredMessage): HeldMessage {
+function compactOnce(message: StoredMessage, budget: MemoryBudget): HeldMessage {
   if (lastGiven === message) return lastMade!
   lastGiven = message
-  return (lastMade = compact(message))
+  if (message instanceof HeldMessage) return (lastMade = message)
+  const block = findHeldBlock(budget, message.payload.length + message.properties.length)
+  return (lastMade = new HeldMessage(message, block))
 }
 let lastIsDelayed = false
 /**
@@ -127,7 +142,7 @@ export class Waiting {
   }
 
   push({ message, qos, retain, ids, shared }: Delivery): void {
-    const kept = compactOnce(message)
+    const kept = compactOnce(message, this.#budget)
     hold(kept, this.#budget)
     this.bytes += measureMessageBytes(kept)
     this.#line.push({ message: kept, qos, retain, ids, shared })
