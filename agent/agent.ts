@@ -6,6 +6,7 @@ import { detach } from '../core/defects/guard.ts'
 import type { Metrics } from '../core/metrics.ts'
 import { Scope } from '../core/scope.ts'
 import type { World } from '../core/world.ts'
+import { createReportCollector } from './admin/collect-report.ts'
 import { collectStatus } from './admin/collect-status.ts'
 import { findExposed, findUnusedSockets } from './admin/conditions/ports.ts'
 import { createAdminPages } from './admin/pages.ts'
@@ -66,6 +67,7 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const control = await openAdmin(all)
   warnOfExposed(all)
   watchAddresses(all, [control.admin, ...control.scraped])
+  startReports(all, control)
   connect(all)
   warnOfUnusedSockets(all)
   logStart(all, control.admin)
@@ -129,6 +131,11 @@ function watchAddresses({ scope, node, dataPath, dns }: Parts, doors: readonly A
       for (const ports of [dns?.ports, ...doors.map((door) => door.ports)]) if (ports) detach('network', ports.try())
     }),
   )
+}
+
+function startReports(all: Parts, { status }: Control): void {
+  const run = Math.floor(all.world.random.float() * 2 ** 32)
+  all.configuration.startReports(createReportCollector({ ...all, status, run }))
 }
 
 function connect({ configuration, identity, readiness, workload }: Parts): void {

@@ -18,6 +18,7 @@ import type { RemovalGuard } from './ads/removal-guard.ts'
 import type { AdsStream, AdsTransport } from './ads/transport.ts'
 import type { Applier, Change } from './apply.ts'
 import type { Rejected } from './findings.ts'
+import type { RevisionInForce } from './revision-in-force.ts'
 
 export type ConfigStreamOptions = {
   readonly transport: AdsTransport
@@ -40,6 +41,8 @@ export type ConfigStreamOptions = {
    * istiod may crash.
    */
   readonly health?: Current<WorkloadHealth> | undefined
+  /** Told of what has been applied. */
+  readonly revision?: Pick<RevisionInForce, 'note'> | undefined
 }
 /** What outlives a stream. */
 export type StreamOwner = {
@@ -172,7 +175,7 @@ export class ConfigStream {
   }
 
   async #respond(response: AdsResponse): Promise<void> {
-    const { applier, log } = this.#o
+    const { applier, log, revision } = this.#o
     const { kind, resources, bytes } = response
     // Envoy: a secret that is gone there, or that the server may not read at the moment, serves on where it is named.
     const removed = kind === 'secret' ? [] : response.removed
@@ -183,6 +186,7 @@ export class ConfigStream {
     const change = this.#onlyWanted({ kind, put: resources, removed })
     const allowed = this.#owner.removalGuard.filter(change)
     const { changed, rejected } = await applier.apply([allowed, ...this.#dropNames()])
+    revision?.note(response)
     if (bytes && allowed === change && changed + rejected.length === 0) releaseBuffer(bytes)
     log.debug(
       {

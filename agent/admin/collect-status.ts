@@ -1,5 +1,6 @@
 /** Collects AgentStatus from the parts; what is wrong stands in conditions.ts. */
 import { hasWorkloadEntry } from '../../control-sync/ads/node.ts'
+import { BYTE_PURPOSES } from '../../control-sync/connection/control-plane.ts'
 import { findProblems } from './conditions.ts'
 import type { Configuration } from '../configuration/configuration.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
@@ -58,7 +59,10 @@ function measureAges(clock: StatusParts['clock']): Ages {
   }
 }
 
-function collectControl({ configuration }: StatusParts, { sinceSec, sinceWallSec }: Ages): AgentStatus['control'] {
+function collectControl(
+  { configuration, metrics }: StatusParts,
+  { sinceSec, sinceWallSec }: Ages,
+): AgentStatus['control'] {
   const { mode, address, state, sinceMs, held, lastContactMs } = configuration.link()
   const { contactAtMs } = configuration.applier
   const earlierSec = contactAtMs === undefined ? undefined : sinceWallSec(contactAtMs)
@@ -69,7 +73,19 @@ function collectControl({ configuration }: StatusParts, { sinceSec, sinceWallSec
     sinceSec: sinceSec(sinceMs),
     heldClusters: held?.clusters ?? 0,
     lastContactSec: lastContactMs === undefined ? earlierSec : sinceSec(lastContactMs),
+    ...(configuration.quality() ?? { rttMs: undefined, connections: 0 }),
+    bytes: collectBytes(metrics),
   }
+}
+
+function collectBytes(metrics: StatusParts['metrics']): AgentStatus['control']['bytes'] {
+  const count = (purpose: string, direction: 'sent' | 'received'): number =>
+    metrics.total('mesh_control_bytes_total', { purpose, direction })
+  return BYTE_PURPOSES.map((purpose) => ({
+    purpose,
+    sent: count(purpose, 'sent'),
+    received: count(purpose, 'received'),
+  })).filter(({ sent, received }) => sent + received > 0)
 }
 
 function collectCertificate({ identity, clock }: StatusParts): AgentStatus['certificate'] {

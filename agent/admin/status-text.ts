@@ -10,6 +10,7 @@ export function formatStatus(status: AgentStatus): string {
   const waiting = s.waitingFor.length ? ` (waiting for: ${s.waitingFor.join(', ')})` : ''
   const rows = [
     describeLink(s),
+    ...describeBytes(s),
     describeCertificate(s),
     ...describeConfiguration(s),
     ...describeListener(s),
@@ -31,6 +32,17 @@ function describeLink({ control: c }: AgentStatus): Row {
   const isHeard = c.link === 'connected' || c.lastContactSec === undefined
   const contact = isHeard ? '' : `, last contact ${formatSpan(c.lastContactSec!)} ago`
   return ['link', `${c.mode} ${c.address}: ${c.link} for ${formatSpan(c.sinceSec)}${contact}`]
+}
+
+/** Over a relay; of gRPC, who counts bytes looks at the metrics. */
+function describeBytes({ control: { rttMs, connections, bytes } }: AgentStatus): Row[] {
+  if (connections === 0) return []
+  const rtt = rttMs === undefined ? '' : `, ${Math.round(rttMs)} ms there and back`
+  const purposes = bytes.map((b) => `${b.purpose} ${size(b.sent)} out ${size(b.received)} in`)
+  return [
+    ['', `${connections} connections since the start${rtt}`],
+    ['', purposes.join(' · ') || 'nothing said yet'],
+  ]
 }
 
 function describeCertificate({ certificate: x }: AgentStatus): Row {

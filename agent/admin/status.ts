@@ -19,6 +19,12 @@ export type AgentStatus = {
     readonly heldClusters: number
     /** Seconds since anything came from the control plane, earlier runs included; undefined = never. */
     readonly lastContactSec: number | undefined
+    /** Of the way to a hub's relay; undefined: none, or not measured yet. */
+    readonly rttMs: number | undefined
+    /** Connections to a hub's relay since the start. */
+    readonly connections: number
+    /** Of messages since the start, by what they were for. */
+    readonly bytes: readonly { readonly purpose: string; readonly sent: number; readonly received: number }[]
   }
   readonly certificate:
     | {

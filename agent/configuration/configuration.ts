@@ -1,6 +1,8 @@
 /** Where the configuration comes from: a control plane with the last good snapshot beneath it, or a folder. */
 import type { ControlLinkStatus } from '../../control-sync/sync.ts'
 import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
+import type { LinkQuality } from '../../control-sync/fleet/relay-link.ts'
+import type { Revision } from '../../control-sync/revision-in-force.ts'
 import type { Applier } from '../../control-sync/apply.ts'
 import type { Current } from '../../core/current.ts'
 import type { MeshError } from '../../core/errors.ts'
@@ -9,6 +11,7 @@ import type { Metrics } from '../../core/metrics.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import type { BootSpread } from '../../core/runtime/boot-spread.ts'
 import type { World } from '../../core/world.ts'
+import type { Report } from '../../model/fleet/report.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { AgentConfig } from '../config/schema.ts'
@@ -21,6 +24,10 @@ export type Configuration = AsyncDisposable & {
   /** Opens the way to the control plane; a folder is open from the start. */
   connect(): void
   link(): ControlLinkStatus
+  /** Of the way to a hub's relay; undefined: there is none. */
+  quality(): LinkQuality | undefined
+  /** Over a relay: tells the hub from now on. Where there is none, nobody is told. */
+  startReports(collect: (revision: Revision) => Report): void
   /** Damage of stored files, found at the start or later. */
   readonly damage: readonly MeshError[]
   /** A control plane knows agents by their certificate. */

@@ -13,8 +13,12 @@ import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import { isHubAddress } from '../../control-sync/fleet/hub-address.ts'
-import { refuseStream, RelayLink } from '../../control-sync/fleet/relay-link.ts'
+import { refuseStream, RelayLink, type LinkQuality } from '../../control-sync/fleet/relay-link.ts'
 import { RelayTransport } from '../../control-sync/fleet/relay-transport.ts'
+import { Reporter } from '../../control-sync/fleet/reporter.ts'
+import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
+import { RevisionInForce, type Revision } from '../../control-sync/revision-in-force.ts'
+import type { Report } from '../../model/fleet/report.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import type { Configuration, ConfigurationOptions } from './configuration.ts'
 import { createControlLink, readControlPlane, readSealer } from '../control-sync-settings.ts'
@@ -40,6 +44,11 @@ export async function openControlPlane(o: ConfigurationOptions): Promise<Configu
   return new ControlPlaneConfiguration(o, control, store, stored)
 }
 
+const NOTHING_ATTACHED: Disposable = {
+  [Symbol.dispose]() {
+    /* no reports go over it */
+  },
+}
 type Control = NonNullable<AgentConfig['control']>
 
 class ControlPlaneConfiguration implements Configuration {
@@ -50,6 +59,10 @@ class ControlPlaneConfiguration implements Configuration {
   readonly #store: SnapshotStore
   readonly #saver: SnapshotSaver
   readonly #transport: AdsTransport
+  /** Of a hub's relay. */
+  readonly #relay: RelayLink | undefined
+  readonly #revision: RevisionInForce
+  #reporter: Reporter | undefined
   /** Held until there is a configuration, stored or pushed. */
   readonly #latch: Disposable
   readonly #hasStored: boolean
@@ -58,6 +71,8 @@ class ControlPlaneConfiguration implements Configuration {
   readonly #contacts: Timer | undefined
   #later: Timer | undefined
   #sync: Sync | undefined
+  #watch: Disposable | undefined
+  readonly #plane: ControlPlane
 
   constructor(o: ConfigurationOptions, control: Control, store: SnapshotStore, stored: StoredSnapshot | undefined) {
     const { clock } = o.world
@@ -72,7 +87,10 @@ class ControlPlaneConfiguration implements Configuration {
       this.applier.restore(stored)
       this.#latch[Symbol.dispose]()
     }
-    this.#transport = createTransport(o, control, this.applier)
+    this.#revision = new RevisionInForce(this.applier)
+    this.#plane = createPlane(o, control)
+    this.#relay = control.address.every(isHubAddress) ? createRelay(o, this.#plane) : undefined
+    this.#transport = this.#createTransport()
     this.#contacts = this.#keepContact()
     this.#waiting = {
       mode: 'control plane',
@@ -94,6 +112,19 @@ class ControlPlaneConfiguration implements Configuration {
     return this.#sync?.link ?? this.#waiting
   }
 
+  quality(): LinkQuality | undefined {
+    return this.#relay?.quality
+  }
+  startReports(collect: (revision: Revision) => Report): void {
+    const { world, log, tables } = this.#o
+    const { reportMs: intervalMs } = this.#control
+    if (!this.#relay || intervalMs === 0) return
+    const { bytes } = this.#plane
+    const all = (): Report => collect(this.#revision.read())
+    this.#reporter = new Reporter({ ...world, log, intervalMs, bytes, collect: all })
+    this.#watch = tables.watch(() => this.#reporter?.changed())
+  }
+
   connect(): void {
     const { world, bootSpread } = this.#o
     if (!this.#hasStored) {
@@ -107,6 +138,7 @@ class ControlPlaneConfiguration implements Configuration {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#later?.cancel()
     this.#contacts?.cancel()
+    this.#watch?.[Symbol.dispose]()
     if (this.#isConnected) this.applier.contact()
     await this.#sync?.[Symbol.asyncDispose]()
     this.applier[Symbol.dispose]()
@@ -137,6 +169,36 @@ class ControlPlaneConfiguration implements Configuration {
     })
   }
 
+  #createTransport(): AdsTransport {
+    const { world, identity, node } = this.#o
+    const { protocol, compression } = this.#control
+    const control = this.#plane
+    const onCertificateRefused = (): void => identity.certificateRefused()
+    if (this.#relay)
+      return new RelayTransport({
+        link: this.#relay,
+        control,
+        get node() {
+          return node.description
+        },
+        stored: (kind, name) => this.applier.snapshot.resources[kind].get(name),
+        onCertificateRefused,
+        attach: (connection) => this.#reporter?.attach(connection) ?? NOTHING_ATTACHED,
+      })
+    return new GrpcTransport({
+      control,
+      get node() {
+        return node.description
+      },
+      hasAddress: () => node.address !== undefined,
+      identity,
+      clock: world.clock,
+      protocol,
+      compression,
+      onCertificateRefused,
+    })
+  }
+
   #start(): void {
     const { world, config, identity, node, ownRoutes, health, log, metrics } = this.#o
     this.#sync = startSync({
@@ -151,6 +213,7 @@ class ControlPlaneConfiguration implements Configuration {
       metrics,
       ownRoutes,
       names: config.dns !== undefined,
+      revision: this.#revision,
       health: hasWorkloadEntry(node.description) ? health : undefined,
     })
     detach(
@@ -186,35 +249,18 @@ function createSaver(o: ConfigurationOptions, control: Control, store: SnapshotS
   })
 }
 
-function createTransport(o: ConfigurationOptions, control: Control, applier: Applier): AdsTransport {
-  const { config, world, log, metrics, identity, node, findProxy } = o
-  const { clock } = world
-  const plane = readControlPlane(control, config.node.clusterId, world.disk, {
+function createPlane(
+  { config, world, log, metrics, identity, findProxy }: ConfigurationOptions,
+  control: Control,
+): ControlPlane {
+  return readControlPlane(control, config.node.clusterId, world.disk, {
     ...createControlLink({ config, world, log, metrics, findProxy }),
     certificateClock: identity.certificateClock,
   })
-  if (control.address.every(isHubAddress))
-    return new RelayTransport({
-      link: new RelayLink({ control: plane, identity: () => identity.current(), clock, onStream: refuseStream }),
-      control: plane,
-      get node() {
-        return node.description
-      },
-      stored: (kind, name) => applier.snapshot.resources[kind].get(name),
-      onCertificateRefused: () => identity.certificateRefused(),
-    })
-  return new GrpcTransport({
-    control: plane,
-    get node() {
-      return node.description
-    },
-    hasAddress: () => node.address !== undefined,
-    identity,
-    clock,
-    protocol: control.protocol,
-    compression: control.compression,
-    onCertificateRefused: () => identity.certificateRefused(),
-  })
+}
+
+function createRelay({ world: { clock }, identity }: ConfigurationOptions, control: ControlPlane): RelayLink {
+  return new RelayLink({ control, identity: () => identity.current(), clock, onStream: refuseStream })
 }
 
 /**

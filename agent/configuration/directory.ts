@@ -32,6 +32,10 @@ export async function openDirectory(
     needsIdentity: false,
     folderProblems: () => sync.problems,
     link: () => sync.link,
+    quality: () => undefined,
+    startReports: () => {
+      /* there is no hub */
+    },
     connect: () => {
       /* watched from the start */
     },

@@ -9,7 +9,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Identity } from '../../model/identity.ts'
 import { type EnvironmentProxy, ipBytes, isDirect } from '../../model/ip.ts'
-import type { ResourceKind } from '../../model/snapshot.ts'
+import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import type { ControlNames } from './last-known-addresses.ts'
 import { summarizeToken } from './token-claims.ts'
 import { withVerification, type CertificateClock } from './verify-server.ts'
@@ -36,17 +36,19 @@ export type ControlPlane = {
   readonly findProxy?: (() => EnvironmentProxy | undefined) | undefined
 }
 
+const BESIDE_RESOURCES = ['certificate', 'report', 'other'] as const
+export type BytePurpose = ResourceKind | (typeof BESIDE_RESOURCES)[number]
+export const BYTE_PURPOSES: readonly BytePurpose[] = [
+  ...(Object.keys(TYPE_URLS) as ResourceKind[]),
+  ...BESIDE_RESOURCES,
+]
 /** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
-export type ByteCount = (
-  purpose: ResourceKind | 'certificate' | 'other',
-  direction: 'sent' | 'received',
-  bytes: number,
-) => void
+export type ByteCount = (purpose: BytePurpose, direction: 'sent' | 'received', bytes: number) => void
 
 export function createByteCount(metrics: Metrics): ByteCount {
   const family = metrics.counter(
     'mesh_control_bytes_total',
-    'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate) and direction.',
+    'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate, report) and direction.',
     ['purpose', 'direction'],
   )
   return (purpose, direction, bytes) => {

@@ -31,6 +31,7 @@ export type OpenOptions = {
   /** The hub takes our certificate no longer: the token counts. */
   readonly certificateRefused: boolean
 }
+export type LinkQuality = { readonly rttMs: number | undefined; readonly connections: number }
 /** One connection. `withDictionary`: the hub has the same as this side. */
 export type Connection = { readonly mux: Mux; readonly withDictionary: boolean; readonly shown: string }
 
@@ -54,9 +55,15 @@ export class RelayLink {
   #turn = 0
   #open: Promise<OpenConnection> | undefined
   #connection: OpenConnection | undefined
+  readonly #quality: { rttMs: number | undefined; connections: number } = { rttMs: undefined, connections: 0 }
 
   constructor(options: RelayLinkOptions) {
     this.#o = options
+  }
+
+  /** Round trip as it was measured last, and connections so far. */
+  get quality(): LinkQuality {
+    return this.#quality
   }
 
   /** Of the hub that is asked next. */
@@ -116,9 +123,15 @@ export class RelayLink {
       },
     })
     const silenceMs = Math.round(this.#keepAlive.computeSilenceMs(SILENCE))
+    const askedMs = clock.monotonicMs()
     const { websocket, withDictionary } = await upgrade({ socket, hub, proof, silenceMs })
+    this.#quality.rttMs = clock.monotonicMs() - askedMs
+    this.#quality.connections++
     return new OpenConnection({
       ...this.#o,
+      onRoundTrip: (ms) => {
+        this.#quality.rttMs = ms
+      },
       websocket,
       socket,
       withDictionary,
@@ -136,6 +149,7 @@ type OpenConnectionOptions = Omit<RelayLinkOptions, 'identity'> & {
   readonly shown: string
   readonly hub: HubAddress
   readonly keepAlive: KeepAlive
+  readonly onRoundTrip: (ms: number) => void
 }
 
 class OpenConnection implements Connection {
@@ -148,6 +162,7 @@ class OpenConnection implements Connection {
   #silenceMs: number
   #next: Timer
   #pong: Timer | undefined
+  #pingedMs = 0
 
   constructor(options: OpenConnectionOptions) {
     this.#o = options
@@ -220,6 +235,7 @@ class OpenConnection implements Connection {
       return
     }
     const nextMs = Math.round(keepAlive.computeSilenceMs(SILENCE))
+    this.#pingedMs = clock.monotonicMs()
     websocket.ping(String(nextMs))
     this.#pong = clock.after(PONG_MS, () => {
       keepAlive.noteLost(this.#silenceMs)
@@ -232,6 +248,7 @@ class OpenConnection implements Connection {
     if (!this.#pong) return
     this.#pong.cancel()
     this.#pong = undefined
+    this.#o.onRoundTrip(clock.monotonicMs() - this.#pingedMs)
     keepAlive.noteSurvived(this.#silenceMs)
     this.#silenceMs = keepAlive.computeSilenceMs(SILENCE)
     this.#next = clock.after(this.#silenceMs, () => this.#look())

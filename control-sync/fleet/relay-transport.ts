@@ -33,6 +33,8 @@ export type RelayTransportOptions = {
   readonly stored: (kind: ResourceKind, name: string) => Kept | undefined
   /** The hub takes our certificate no longer. */
   readonly onCertificateRefused: () => void
+  /** The stream is open: what else goes over its connection begins, and ends when the result is disposed of. */
+  readonly attach?: ((connection: Connection) => Disposable) | undefined
 }
 export type Kept = { readonly version: string; readonly value: Uint8Array }
 
@@ -66,6 +68,7 @@ export class RelayTransport implements AdsTransport {
       return new RelayAdsStream({
         ...this.#o,
         connection,
+        attached: this.#o.attach?.(connection),
         stream: connection.mux.open('configuration', head),
         onResponse: events.onResponse,
         onEnd: (reason) => {
@@ -93,6 +96,7 @@ export class RelayTransport implements AdsTransport {
 
 type RelayAdsStreamOptions = RelayTransportOptions & {
   readonly connection: Connection
+  readonly attached: Disposable | undefined
   readonly stream: RelayStream
   readonly onResponse: (response: AdsResponse) => void
   readonly onEnd: (reason: MeshError) => void
@@ -142,6 +146,7 @@ class RelayAdsStream implements AdsStream {
   close(): void {
     if (!this.#isOver) {
       this.#isOver = true
+      this.#o.attached?.[Symbol.dispose]()
       this.#o.stream.reset(new MeshError('MESH_DRAINING', 'the agent ends the stream'))
     }
     this.#o.link.closeIfUnusedSoon()
@@ -222,6 +227,7 @@ class RelayAdsStream implements AdsStream {
   #end(reason: MeshError): void {
     if (this.#isOver) return
     this.#isOver = true
+    this.#o.attached?.[Symbol.dispose]()
     this.#o.onEnd(reason)
   }
 }

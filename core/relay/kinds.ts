@@ -10,11 +10,13 @@ export const KINDS = {
   configuration: 2,
   /** Bytes of a TCP connection to a port of the device, opened by the hub. */
   tunnel: 3,
+  /** What a device says of itself, from the agent (model/fleet/report-message.ts). */
+  report: 4,
 } as const
 export type Kind = keyof typeof KINDS
 
-/** Whose frames go first when several have something to send. */
-export const PRIORITY: Readonly<Record<Kind, number>> = { certificate: 0, configuration: 1, tunnel: 2 }
+/** Whose frames go first when several have something to send; who waits is not forgotten (mux.ts). */
+export const PRIORITY: Readonly<Record<Kind, number>> = { certificate: 0, configuration: 1, tunnel: 2, report: 3 }
 
 const NAMES = new Map(Object.entries(KINDS).map(([name, number]) => [number as number, name as Kind]))
 export function findKind(number: number): Kind | undefined {

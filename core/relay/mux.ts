@@ -36,6 +36,8 @@ export type MuxOptions = {
 const PORT_BYTES = 64 * 1024
 /** Frames of one turn go out in messages of about this size: each costs 30 bytes of WebSocket and TLS. */
 const GATHER_BYTES = 16 * 1024
+/** Of so many frames one is that of whoever waits longest: a stream that never ends must not keep others from going. */
+const FAIR_EVERY = 8
 /** Credit, resets and openings that wait to leave. */
 const MAX_CONTROL_FRAMES = 1_024
 const UNKNOWN_KIND = 'this side does not know streams of that kind; the versions of agent and hub differ'
@@ -49,6 +51,7 @@ export class Mux {
   #nextId: number
   #highestOfOther = 0
   #isScheduled = false
+  #sinceFair = 0
   #reason: MeshError | undefined
 
   constructor(options: MuxOptions) {
@@ -192,9 +195,12 @@ export class Mux {
     return frames.length === 1 ? frames[0]! : Buffer.concat(frames)
   }
 
-  /** Of the highest priority; streams of one priority take turns. */
+  /** Of the highest priority, mostly; streams of one priority take turns. */
   #nextFrame(): Frame | undefined {
-    for (const stream of [...this.#ready].sort((a, b) => a.priority - b.priority)) {
+    const waiting = [...this.#ready]
+    this.#sinceFair = (this.#sinceFair + 1) % FAIR_EVERY
+    if (this.#sinceFair > 0) waiting.sort((a, b) => a.priority - b.priority)
+    for (const stream of waiting) {
       this.#ready.delete(stream)
       const frame = stream.next()
       if (!frame) continue

@@ -145,6 +145,8 @@ export class RelaySession implements Disposable {
       case 'certificate':
         this.#certify(stream)
         return
+      case 'report':
+        throw new MeshError('MESH_CONTROL_UNIMPLEMENTED', 'this hub takes no reports')
       case 'tunnel':
         throw new MeshError('MESH_CONTROL_PROTOCOL', `a device opens no stream for a ${stream.kind}`)
     }

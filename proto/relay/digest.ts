@@ -11,3 +11,16 @@ export function computeDigest(versions: Iterable<readonly [name: string, version
   const lines = [...versions].map(([name, version]) => `${name}\n${version}\n`).sort()
   return createHash('sha256').update(lines.join('')).digest().subarray(0, DIGEST_BYTES)
 }
+
+/**
+ * Of everything that is in force, whatever its type: device and hub compute it of what they know, and it is equal when
+ * they mean the same.
+ */
+export function computeContent(
+  types: Iterable<readonly [typeUrl: string, versions: Iterable<readonly [name: string, version: string]>]>,
+): string {
+  const all: (readonly [string, string])[] = []
+  for (const [typeUrl, versions] of types)
+    for (const [name, version] of versions) all.push([`${typeUrl} ${name}`, version])
+  return computeDigest(all).toString('hex')
+}

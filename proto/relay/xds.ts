@@ -18,7 +18,7 @@ import {
   type DeltaDiscoveryRequest,
 } from '../gen/envoy/service/discovery/v3/discovery_pb.ts'
 import { DIGEST_BYTES } from './digest.ts'
-import { Reader, Writer } from './text.ts'
+import { Reader, Writer } from '../../core/relay/text.ts'
 
 const TAG = { request: 1, resume: 2, response: 3, tell: 4 } as const
 /** First byte of the head of a configuration stream. `whole`: the agent lacks what differences were made against. */

@@ -23,6 +23,13 @@ const hub = () =>
     roots: file(),
   })
 
+const folders = () => z.array(z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..'))
+
+const overRelay = () => ({
+  /** Shortest time between two reports of how this device is; 0 = none are sent. */
+  reportMs: z.number().int().min(0).max(86_400_000).default(15_000),
+})
+
 export const control = () =>
   z.strictObject({
     /** istiod or hub, or `wss://HOST[:PORT]`, a hub's relay; several are tried in turn. */
@@ -46,6 +53,7 @@ export const control = () =>
     token: file().optional(),
     /** The hub whose device this is; `meshlet join URL` writes it. */
     hub: hub().optional(),
+    ...overRelay(),
     /** Life asked for; 0 = the server's default. */
     certificateTtlSec: z.number().int().nonnegative().default(0),
     /** `auto`: delta, and the state of the world from a server that does not know delta. */
@@ -79,7 +87,5 @@ export const control = () =>
      * Folders of this machine in which files are read that the control plane names for TLS (DestinationRule
      * `caCertificates` and the like); symbolic links may not lead out of them.
      */
-    tlsFileFolders: z
-      .array(z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..'))
-      .default([...TLS_FILE_FOLDERS]),
+    tlsFileFolders: folders().default([...TLS_FILE_FOLDERS]),
   })

@@ -63,7 +63,14 @@ const PARTS = {
     certificateClock: { nowMs: () => clock.wallMs() + 600_000 },
     renewalAtMs: clock.monotonicMs() + 90_000,
   },
-  configuration: { link: () => link, applier, damage: [], folderProblems: () => [], needsIdentity: true },
+  configuration: {
+    link: () => link,
+    quality: () => ({ rttMs: 48, connections: 2 }),
+    applier,
+    damage: [],
+    folderProblems: () => [],
+    needsIdentity: true,
+  },
   dataPath: { listeners: () => [] },
   own: [],
   inherited: undefined,
@@ -104,6 +111,7 @@ test('the last contact is that of this run, else that of an earlier one, else th
   assert.equal(collect(withLink({ lastContactMs: agoMs(5) }, wallAgoMs(50))).control.lastContactSec, 5)
   assert.equal(collect(withLink({ lastContactMs: undefined }, wallAgoMs(50))).control.lastContactSec, 50)
   assert.equal(collect(withLink({ lastContactMs: undefined })).control.lastContactSec, undefined)
+  assert.equal(collect(withLink({})).control.rttMs, 48)
 })
 
 test('clusters that serve on after a removal are counted', () => {

@@ -15,7 +15,17 @@ const status = {
   state: 'ready',
   waitingFor: [],
   uptimeSec: 1,
-  control: { mode: 'control plane', address: 'a:1', link: 'waiting', sinceSec: 1, heldClusters: 0, lastContactSec: 9 },
+  control: {
+    mode: 'control plane',
+    address: 'a:1',
+    link: 'waiting',
+    sinceSec: 1,
+    heldClusters: 0,
+    lastContactSec: 9,
+    rttMs: undefined,
+    connections: 0,
+    bytes: [],
+  },
   certificate: {
     spiffeId: 'spiffe://a/b',
     serial: '0a',
@@ -124,7 +134,7 @@ test('/ready?detail adds how old everything is, whatever the answer', async () =
   assert.equal(await rig({ draining: true }).body('/ready?detail'), `DRAINING\n${detail}`)
   const never = {
     certificate: undefined,
-    control: { ...status.control, lastContactSec: undefined },
+    control: { ...status.control, lastContactSec: undefined, rttMs: undefined, connections: 0, bytes: [] },
     config: { ...status.config, stale: false, ageSec: undefined, changedSec: {} },
   }
   assert.equal(

@@ -112,6 +112,22 @@ test('a certificate passes a push that was there first', async () => {
   assert.equal(hub.opened.length, 2)
 })
 
+test('a stream of low priority goes on beside one that never ends', async () => {
+  let reports = 0
+  const { agent } = twoSides((stream) =>
+    stream.listen({ onMessage: () => (reports += stream.kind === 'report' ? 1 : 0) }),
+  )
+  const push = agent.mux.open('configuration').listen({ onMessage: () => undefined })
+  const report = agent.mux.open('report')
+  for (let i = 0; i < 40; i++) push.send(Buffer.alloc(16_384))
+  report.send(Buffer.from('small'))
+  for (let i = 0; i < 1_000 && reports === 0; i++) {
+    push.send(Buffer.alloc(16_384))
+    await waitForNextTurn()
+  }
+  assert.equal(reports, 1)
+})
+
 test('a reader that pauses holds the writer, and gets everything when it goes on', async () => {
   let bytes = 0
   const { agent, hub } = twoSides((stream) => {

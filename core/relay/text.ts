@@ -1,6 +1,6 @@
 /** Length-prefixed bytes and texts, as they stand in messages of the relay. */
-import { MeshError } from '../../core/errors.ts'
-import { readVarint, encodeVarint } from '../../core/relay/frames.ts'
+import { MeshError } from '../errors.ts'
+import { readVarint, encodeVarint } from './frames.ts'
 
 export class Writer {
   readonly #parts: Uint8Array[] = []
@@ -11,6 +11,11 @@ export class Writer {
   }
   bytes(value: Uint8Array): this {
     this.#parts.push(encodeVarint(value.length), value)
+    return this
+  }
+  /** Without its length. */
+  raw(value: Uint8Array): this {
+    this.#parts.push(value)
     return this
   }
   text(value: string): this {

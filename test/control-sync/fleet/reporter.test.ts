@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { silentLog } from '../../../core/log.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { unpackMessage } from '../../../core/relay/compression.ts'
+import { Mux } from '../../../core/relay/mux.ts'
+import type { RelayStream } from '../../../core/relay/stream.ts'
+import { Reporter } from '../../../control-sync/fleet/reporter.ts'
+import type { Quantities, Report } from '../../../model/fleet/report.ts'
+import { decodeReport } from '../../../model/fleet/report-message.ts'
+import { REPORT } from '../../helpers/control-plane/report.ts'
+import { seededRandom } from '../../helpers/random.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
+
+const INTERVAL_MS = 15_000
+const DAY_MS = 86_400_000
+
+/** A reporter, and a hub that reads what it says. */
+function rig() {
+  const clock = new SimClock()
+  const state = { report: REPORT, bytes: 0, collected: 0 }
+  const got: { readonly report: Report; readonly atMs: number; readonly size: number }[] = []
+  const streams: RelayStream[] = []
+  const reporter = new Reporter({
+    clock,
+    random: seededRandom(7),
+    log: silentLog,
+    intervalMs: INTERVAL_MS,
+    collect: () => {
+      state.collected++
+      return state.report
+    },
+    bytes: (purpose, _direction, bytes) => {
+      assert.equal(purpose, 'report')
+      state.bytes += bytes
+    },
+  })
+  const connect = (): Disposable & { readonly agent: Mux } => {
+    let before: Report | undefined
+    const [agent, hub] = (['agent', 'hub'] as const).map(
+      (side): Mux =>
+        new Mux({
+          side,
+          part: 'hub',
+          port: {
+            bufferedBytes: 0,
+            send: (message, done) => {
+              ;(side === 'agent' ? hub : agent)!.receive(Uint8Array.from(message))
+              done()
+            },
+          },
+          maxMessageBytes: () => 32 * 1024,
+          maxStreams: 4,
+          onStream: (stream) => {
+            assert.equal(stream.kind, 'report')
+            streams.push(stream)
+            stream.listen({
+              onMessage: (message) => {
+                before = decodeReport(unpackMessage(message, 32 * 1024), before)
+                got.push({ report: before, atMs: clock.monotonicMs(), size: message.length })
+              },
+            })
+          },
+        }),
+    )
+    const attached = reporter.attach({ mux: agent!, withDictionary: true, shown: '' })
+    return { agent: agent!, [Symbol.dispose]: () => attached[Symbol.dispose]() }
+  }
+  const change = (over: Partial<Report>): void => {
+    state.report = { ...state.report, ...over }
+  }
+  const count = (over: Partial<Quantities>): void => change({ quantities: { ...state.report.quantities, ...over } })
+  return { clock, state, got, streams, reporter, connect, change, count }
+}
+
+test('a device at rest says how it is once, and then nothing for a month', async (t) => {
+  const { clock, got, connect, state } = rig()
+  using _connection = connect()
+  await clock.advance(30 * DAY_MS)
+  assert.deepEqual(
+    got.map(({ report }) => report),
+    [REPORT],
+  )
+  t.diagnostic(`reports of a month at rest: ${state.bytes} bytes`)
+  assert.ok(state.bytes < 400)
+})
+
+test('a change is told soon, and not more often than is set', async () => {
+  const { clock, got, connect, change, reporter } = rig()
+  using _connection = connect()
+  await clock.advance(60_000)
+  change({ revision: 'r2' })
+  reporter.changed()
+  await clock.advance(1_300)
+  assert.equal(got.at(-1)!.report.revision, 'r2')
+  for (let i = 0; i < 600; i++) {
+    change({ revision: `r${i}` })
+    reporter.changed()
+    await clock.advance(100)
+  }
+  await clock.advance(INTERVAL_MS * 2)
+  assert.equal(got.at(-1)!.report.revision, 'r599')
+  for (const [i, { atMs }] of got.entries())
+    if (i > 0) assert.ok(atMs - got[i - 1]!.atMs >= INTERVAL_MS || i === 1, `${atMs - got[i - 1]!.atMs} ms`)
+  assert.ok(got.length >= 4, `${got.length}`)
+})
+
+test('counts go seldom, and often for a while after the configuration has changed', async () => {
+  const { clock, got, connect, count, change, state } = rig()
+  using _connection = connect()
+  // The first revision is one, too.
+  await clock.advance(11 * 60_000)
+  const hour = async (): Promise<number> => {
+    const before = got.length
+    for (let i = 0; i < 360; i++) {
+      count({ requests: state.report.quantities.requests + 10 })
+      await clock.advance(10_000)
+    }
+    return got.length - before
+  }
+  const atRest = await hour()
+  assert.ok(atRest >= 9 && atRest <= 12, `${atRest}`)
+  change({ revision: 'r2' })
+  const watched = await hour()
+  assert.ok(watched >= 35 && watched <= 60, `${watched}`)
+})
+
+test('the next connection begins with the whole, and a stream that is over is not written to', async () => {
+  const { clock, got, connect, change } = rig()
+  const first = connect()
+  await clock.advance(60_000)
+  first[Symbol.dispose]()
+  change({ state: 'draining' })
+  await clock.advance(60_000)
+  assert.equal(got.length, 1)
+  using _second = connect()
+  await clock.advance(60_000)
+  assert.equal(got.length, 2)
+  assert.equal(got[1]!.report.state, 'draining')
+})
+
+test('a hub that takes none is left in peace for minutes', async () => {
+  const { clock, streams, connect, change, got } = rig()
+  using _connection = connect()
+  await clock.advance(10_000)
+  streams[0]!.reset(new MeshError('MESH_CONTROL_SLOW_DOWN', 'too many'))
+  for (let i = 0; i < 28; i++) {
+    change({ revision: `r${i}` })
+    await clock.advance(10_000)
+  }
+  assert.equal(streams.length, 1)
+  await clock.advance(120_000)
+  assert.equal(streams.length, 2)
+  assert.equal(got.at(-1)!.report.revision, 'r27')
+})
