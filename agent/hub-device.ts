@@ -1,4 +1,5 @@
 /** From agent.yaml to the hub whose device this is: its address, roots and proxy, and the key that proves the device. */
+import { createTokenAuthority } from '../control-sync/fleet/token-authority.ts'
 import { createDeviceAuthority } from '../control-sync/fleet/device-authority.ts'
 import { openDeviceKey, type DeviceKey } from '../control-sync/fleet/device-key.ts'
 import { EnrollmentStore } from '../control-sync/fleet/enrollment-store.ts'
@@ -22,12 +23,16 @@ export type HubDeviceOptions = {
   readonly findProxy: ControlPlane['findProxy']
 }
 
-export function createHubAuthority(hub: HubSettings, o: HubDeviceOptions): CertificateAuthority {
-  const { disk, config } = o
-  return createDeviceAuthority({
+/** @param control the control plane, which certifies where the hub does not */
+export function createHubAuthority(hub: HubSettings, control: ControlPlane, o: HubDeviceOptions): CertificateAuthority {
+  const { disk, config, clock } = o
+  const device = {
     enrollment: new EnrollmentStore({ disk, stateFolder: config.state }),
     connect: () => findHub(hub, o),
-  })
+  }
+  return hub.certificates === 'hub'
+    ? createDeviceAuthority(device)
+    : createTokenAuthority({ ...device, control, clock })
 }
 
 /** Rejects with MESH_CONFIG_INVALID (roots), MESH_STATE_UNUSABLE (key), MESH_NO_IDENTITY (no key). */

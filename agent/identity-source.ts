@@ -80,7 +80,7 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
     ...v,
     store,
     authority: control.hub
-      ? createHubAuthority(control.hub, { config, disk, clock, findProxy, certificateClock: v.floor })
+      ? createHubAuthority(control.hub, plane, { config, disk, clock, findProxy, certificateClock: v.floor })
       : createAuthority(plane, clock, () => manager.current()),
     token: () => plane.token(),
     spiffeUri: formatSpiffeUri(config.node),

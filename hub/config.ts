@@ -75,6 +75,25 @@ export const hubConfigSchema = z
       })
       .optional()
       .describe('the HTTPS API; without it there is none, and devices join with tokens over gRPC'),
+    istiod: z
+      .strictObject({
+        address: hostPort().describe('of istiod, as devices reach it'),
+        roots: z.string().min(1).describe("PEM file with the roots that istiod's certificate is checked against"),
+        serverName: z
+          .string()
+          .min(1)
+          .max(253)
+          .optional()
+          .describe("name in istiod's certificate; left out: the host of the address"),
+        issuer: z
+          .string()
+          .regex(/^https:\/\/[^\s/?#@]+$/, 'must be https://HOST or https://HOST:PORT')
+          .describe("URL of this hub's API, as istiod's JWT_RULE names it"),
+        audience: z.string().min(1).max(253).default('istio-ca').describe('one of the audiences of that rule'),
+        tokenTtlSec: whole(60, 86_400).default(600).describe('life of a token, seconds'),
+      })
+      .optional()
+      .describe('devices that join get configuration and certificates from this istiod, by tokens of the hub'),
     resources: z
       .string()
       .min(1)
@@ -139,6 +158,10 @@ export const hubConfigSchema = z
   .refine((c) => c.certificateTtlSec <= c.maxCertificateTtlSec, {
     path: ['certificateTtlSec'],
     message: 'must not be above maxCertificateTtlSec',
+  })
+  .refine((c) => c.istiod === undefined || c.api !== undefined, {
+    path: ['istiod'],
+    message: 'needs `api`, which istiod and the devices ask',
   })
 
 export type HubConfig = Readonly<z.infer<typeof hubConfigSchema>>

@@ -116,7 +116,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const source = building.use(new TrustBundle(directory, { ca, registry, clock, log }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
-  const shared = { registry, budgets, clock, log, metrics }
+  const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
   const live = building.use(new LiveDevices(shared))
   const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))
@@ -138,8 +138,8 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const server = building.use(await startServer({ ...serving, listen: config.listen }))
   const relay =
     config.relay && building.use(await startRelay({ ...serving, listen: config.relay.listen, rootsPem: ca.rootsPem }))
-  const forApi = { ...shared, config, grpcPort: server.port, ca, tokens, certificates, identity }
-  const api = building.use(await startHubApi(forApi))
+  const issuing = { ca, caFolder, tokens, certificates, identity }
+  const api = building.use(await startHubApi({ ...shared, ...issuing, config, grpcPort: server.port }))
   const ports = { port: server.port, adminPort: admin.port, relayPort: relay?.port, apiPort: api?.port }
   const rootNotAfter = new Date(ca.root.notAfterMs).toISOString()
   log.info({ evt: 'hub.started', listen: config.listen, ...ports, trustDomain, rootNotAfter }, 'hub is ready')

@@ -57,8 +57,8 @@ export type CreateToken = {
 }
 
 /** The signing key of the folder, made when there is none (0600). Throws MESH_STATE_UNUSABLE. */
-export function openTokenKey(folder: string, disk: Disk): KeyObject {
-  const file = path.join(folder, TOKEN_KEY_FILE)
+export function openTokenKey(folder: string, disk: Disk, name = TOKEN_KEY_FILE): KeyObject {
+  const file = path.join(folder, name)
   try {
     const stored = disk.read(file)
     if (stored) return createPrivateKey(stored)

@@ -18,7 +18,7 @@ import { systemDisk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
 import { createLog } from '../../core/log.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { JOIN_PATH, type ControlSettings, type Joined } from '../../model/fleet/enrollment.ts'
+import { CERTIFIERS, JOIN_PATH, type ControlSettings, type Joined } from '../../model/fleet/enrollment.ts'
 import type { Identity } from '../../model/identity.ts'
 import { readEnvironmentProxy } from '../config/env-proxy.ts'
 import { loadConfig } from '../config/load.ts'
@@ -147,6 +147,7 @@ function writeDown(
   const folder = path.join(p.machine.state, 'identity')
   const [hubRoots, roots] = [path.join(folder, 'hub-roots.pem'), path.join(folder, 'control-roots.pem')]
   const { name, namespace, serviceAccount, control } = joined
+  const byHub = control.certificates !== 'control-plane'
   const address = control.address.startsWith(':') ? p.url.hostname + control.address : control.address
   const text = writeControl(p.text, {
     state: p.machine.state,
@@ -154,8 +155,10 @@ function writeDown(
     control: {
       address,
       roots,
-      trustBundle: true,
-      hub: { url: p.url.origin, roots: hubRoots },
+      ...(control.serverName === undefined ? {} : { serverName: control.serverName }),
+      // Who was revoked is told by the hub with the configuration; an istiod knows of no such list.
+      ...(byHub ? { trustBundle: true } : {}),
+      hub: { url: p.url.origin, roots: hubRoots, ...(byHub ? {} : { certificates: 'control-plane' }) },
     },
   })
   const loaded = loadConfig(text)
@@ -231,7 +234,12 @@ function readJoined(body: Readonly<Record<string, unknown>>, host: string): Join
   const { state, name, namespace, serviceAccount, trustDomain, hubRootsPem, renewed } = body
   const control = Object(body['control']) as Partial<ControlSettings>
   const texts = [name, namespace, serviceAccount, trustDomain, hubRootsPem, control.address, control.rootsPem]
-  if (texts.some((text) => typeof text !== 'string') || (state !== 'active' && state !== 'pending'))
+  const { serverName = '', certificates = 'hub' } = control
+  if (
+    [...texts, serverName].some((text) => typeof text !== 'string') ||
+    !CERTIFIERS.includes(certificates) ||
+    (state !== 'active' && state !== 'pending')
+  )
     throw new MeshError('MESH_CONTROL_PROTOCOL', `${host} answers with something else than what joining means`)
   return {
     ...(body as unknown as Joined),

@@ -19,12 +19,15 @@ import type { AuditEvent } from '../registry/audit.ts'
 import { TOKEN_HOLDER, type Registry } from '../registry/registry.ts'
 import type { TokenRow } from '../registry/rows.ts'
 import type { Tokens } from '../tokens.ts'
+import type { ControlTokens } from './control-tokens.ts'
 import { advanceChain, classifyRenewal, type RenewalClaims } from './renewal-chain.ts'
 
 export type DeviceServiceOptions = {
   readonly registry: Registry
   readonly tokens: Tokens
   readonly certificates: CertificateService
+  /** Undefined: there is no istiod, and the hub's CA certifies. */
+  readonly controlTokens: ControlTokens | undefined
   readonly trustDomain: string
   readonly clock: Clock
   readonly log: Log
@@ -37,8 +40,13 @@ export type DeviceServiceOptions = {
 }
 /** Who asks: the key that was proved, and where from. */
 export type Asker = { readonly keyId: string; readonly address: string }
-type CertificateWish = { readonly csr?: string | undefined; readonly ttlSec: number }
-export type JoinClaims = CertificateWish & {
+type Wish = {
+  readonly csr?: string | undefined
+  readonly ttlSec: number
+  /** A token for the control plane's CA. */
+  readonly controlToken?: boolean | undefined
+}
+export type JoinClaims = Wish & {
   readonly token: string
   readonly name?: string | undefined
   readonly nonce: string
@@ -75,7 +83,8 @@ export class DeviceService {
       const device = this.#applicant(token, asker, claims.name)
       const known = registry.enrollments.byName(device.name)
       if (known?.state === 'revoked') throw new MeshError('MESH_DEVICE_REVOKED', `the device ${device.name} is revoked`)
-      const first = { ...claims, counter: 0, chain: '' }
+      // With an istiod the hub's own CA is nobody's.
+      const first = { ...claims, counter: 0, chain: '', ...(this.#o.controlTokens ? { csr: undefined } : {}) }
       if (known?.keyId === asker.keyId && isJoinOf(known, first))
         return { device, state: 'active', renewed: this.#renew(known, asker, first) }
       if (registry.useToken(jti, asker.keyId, this.#nowMs) === 'used-up')
@@ -92,7 +101,7 @@ export class DeviceService {
    * Throws MESH_DEVICE_UNKNOWN, MESH_DEVICE_PENDING, MESH_DEVICE_REVOKED, MESH_DEVICE_CLONED,
    * MESH_CONTROL_SLOW_DOWN, MESH_MALFORMED_INPUT.
    */
-  renew(asker: Asker, claims: RenewalClaims & CertificateWish): Renewed {
+  renew(asker: Asker, claims: RenewalClaims & Wish): Renewed {
     const { registry } = this.#o
     // What is refused is written down all the same: the refusal is thrown outside of the transaction.
     const done = registry.exclusively((): Renewed | MeshError => {
@@ -195,7 +204,7 @@ export class DeviceService {
     )
   }
 
-  #renew(device: Enrollment, asker: Asker, claims: RenewalClaims & CertificateWish): Renewed {
+  #renew(device: Enrollment, asker: Asker, claims: RenewalClaims & Wish): Renewed {
     const { renewed, notAfterMs } = this.#certify(device, asker, claims)
     const nowMs = this.#nowMs
     if (isExpired(device, nowMs) && device.counter > 0)
@@ -221,10 +230,17 @@ export class DeviceService {
   }
 
   /** Without a request for a certificate (an istiod gives those) it is as good as one of a day. */
-  #certify({ name, keyId, namespace, serviceAccount }: Enrollment, { address }: Asker, wish: CertificateWish) {
-    const { certificates, trustDomain } = this.#o
-    if (wish.csr === undefined)
-      return { renewed: { certChain: [], counter: 0, chain: '' }, notAfterMs: this.#nowMs + DAY_MS }
+  #certify(device: Enrollment, { address }: Asker, wish: Wish) {
+    const { name, keyId, namespace, serviceAccount } = device
+    const { certificates, controlTokens, trustDomain } = this.#o
+    if (wish.controlToken === true && !controlTokens)
+      throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the hub has no istiod to give tokens for')
+    const rest = {
+      counter: 0,
+      chain: '',
+      ...(wish.controlToken === true ? { control: controlTokens!.issue(device) } : {}),
+    }
+    if (wish.csr === undefined) return { renewed: { certChain: [], ...rest }, notAfterMs: this.#nowMs + DAY_MS }
     const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
     if (!spiffeId) throw new MeshError('MESH_INTERNAL', `the device ${name} is no workload`)
     const caller: Caller = {
@@ -238,7 +254,7 @@ export class DeviceService {
     }
     const request = { csrPem: wish.csr, validitySec: wish.ttlSec, impersonates: false }
     const { chainPem, notAfterMs } = certificates.create(caller, request, address)
-    return { renewed: { certChain: chainPem, counter: 0, chain: '' }, notAfterMs }
+    return { renewed: { certChain: chainPem, ...rest }, notAfterMs }
   }
 
   #markCloned(device: Enrollment, { address }: Asker): void {

@@ -10,18 +10,29 @@ export const CHANNEL_BINDING = { label: 'EXPORTER-Channel-Binding', bytes: 32 } 
 export const JOIN_PATH = '/v1/devices/join'
 export const RENEW_PATH = '/v1/devices/renew'
 
+/** Whose CA certifies the device: the hub's, or that of its control plane (an istiod), to which the hub's tokens open. */
+export const CERTIFIERS = ['hub', 'control-plane'] as const
+export type Certifier = (typeof CERTIFIERS)[number]
+
 /** Where the device has its configuration from. */
 export type ControlSettings = {
   /** HOST:PORT; without a host, that of the hub's URL. */
   readonly address: string
   readonly rootsPem: string
+  /** In the control plane's certificate; undefined: the host of its address. */
+  readonly serverName?: string | undefined
+  /** Undefined: `hub`. */
+  readonly certificates?: Certifier | undefined
 }
-/** The certificate, and what the next renewal must repeat. */
+/** A JWT for the control plane's CA. */
+export type ControlToken = { readonly token: string; readonly ttlSec: number }
+/** What was asked for, certificate or token, and what the next renewal must repeat. */
 export type Renewed = {
   /** Leaf, intermediates, root last, PEM. */
   readonly certChain: readonly string[]
   readonly counter: number
   readonly chain: string
+  readonly control?: ControlToken
 }
 export type Joined = {
   readonly state: 'active' | 'pending'

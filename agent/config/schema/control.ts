@@ -1,6 +1,7 @@
 /** The control plane, and what is taken from it. */
 import * as z from 'zod'
 import { isHubAddress, parseHubAddress } from '../../../control-sync/fleet/hub-address.ts'
+import { CERTIFIERS } from '../../../model/fleet/enrollment.ts'
 import { file, hostPort, ms } from './fields.ts'
 
 /** Where certificates are mounted for sidecars and gateways, and where distributions keep authorities. */
@@ -21,6 +22,8 @@ const hub = () =>
     url: z.string().regex(/^https:\/\/[^\s/?#@]+\/?$/, 'must be https://HOST or https://HOST:PORT'),
     /** PEM file with the roots that the hub's certificate is checked against. */
     roots: file(),
+    /** Whose CA certifies this node: the hub's, or the control plane's (an istiod), with tokens of the hub. */
+    certificates: z.enum(CERTIFIERS).default('hub'),
   })
 
 const folders = () => z.array(z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..'))

@@ -1,5 +1,6 @@
 /** What goes over the API, once: checked by these, and described by them in its OpenAPI document. */
 import * as z from 'zod'
+import { CERTIFIERS } from '../../../model/fleet/enrollment.ts'
 import { MAX_PROOF_CHARS } from '../../enrollment/proof.ts'
 
 const MAX_TTL_SEC = 90 * 86_400
@@ -36,6 +37,7 @@ export const renewClaims = z.object({
   counter: z.int().min(0).describe('of the last answer; 0: there was none'),
   chain: z.string().max(64).describe('of the last answer; empty: there was none'),
   nonce,
+  controlToken: z.boolean().optional().describe("whether a token for the control plane's CA is wanted"),
 })
 export const boundClaims = z.object(bound)
 
@@ -43,6 +45,10 @@ export const renewed = z.object({
   certChain: z.array(z.string()).readonly().describe('PEM: leaf, intermediates, root last'),
   counter: z.int(),
   chain: z.string().describe('what the next renewal must repeat'),
+  control: z
+    .object({ token: z.string(), ttlSec: z.int() })
+    .optional()
+    .describe("JWT for the control plane's CA, and its life"),
 })
 export const joined = z.object({
   state: z.enum(['active', 'pending']),
@@ -51,9 +57,22 @@ export const joined = z.object({
   serviceAccount: z.string(),
   trustDomain: z.string(),
   hubRootsPem: z.string(),
-  control: z.object({ address: z.string(), rootsPem: z.string() }),
+  control: z.object({
+    address: z.string(),
+    rootsPem: z.string(),
+    serverName: z.string().optional(),
+    certificates: z.enum(CERTIFIERS).optional().describe('whose CA certifies the device; left out: the hub'),
+  }),
   renewed: renewed.optional(),
 })
+export const discovery = z.object({
+  issuer: z.string(),
+  jwks_uri: z.string(),
+  response_types_supported: z.array(z.string()),
+  subject_types_supported: z.array(z.string()),
+  id_token_signing_alg_values_supported: z.array(z.string()),
+})
+export const keySet = z.object({ keys: z.array(z.record(z.string(), z.unknown())).readonly() })
 export const errorBody = z.object({
   code: z.string().describe('docs/errors.md'),
   message: z.string(),

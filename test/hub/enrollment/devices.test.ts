@@ -52,6 +52,7 @@ function made(enrollment: Partial<DeviceServiceOptions['enrollment']> = {}) {
     metrics: new Metrics(),
     enrollment: { approval: 'token', clones: 'older', graceDays: 400, ...enrollment },
     certificates,
+    controlTokens: undefined,
   })
   const token = (p: Partial<Parameters<Tokens['create']>[0]> = {}): string =>
     tokens.create({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1', ttlSec: 3_600, ...p }).token
