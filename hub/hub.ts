@@ -25,7 +25,7 @@ import { openCa } from './ca/ca.ts'
 import { listPins } from '../core/pki/pin.ts'
 import type { HubConfig } from './config.ts'
 import { LiveDevices } from './registry/live-devices.ts'
-import { Registry } from './registry/registry.ts'
+import { openRegistry, type OpenRegistry } from './registry/registry.ts'
 import { holdRunning } from './registry/running.ts'
 import { DirectorySource } from './source/directory.ts'
 import { TrustBundle } from './source/trust-bundle.ts'
@@ -58,42 +58,41 @@ export type Hub = AsyncDisposable & {
   readonly apiPort: number | undefined
   /** What devices check the hub, and each other, against. */
   readonly rootsPem: string
-  readonly registry: Registry
-  /** Throws MESH_CONFIG_INVALID. */
-  createToken(p: TokenFor): NewToken
+  readonly registry: OpenRegistry
+  /** Rejects with MESH_CONFIG_INVALID. */
+  createToken(p: TokenFor): Promise<NewToken>
 }
 
 /**
- * The state that `run` and the other commands share: token key and registry. Throws MESH_STATE_UNUSABLE,
+ * The state that `run` and the other commands share: token key and registry. Rejects with MESH_STATE_UNUSABLE,
  * MESH_STORAGE_FAILED, MESH_STORAGE_NEWER.
  */
-export function openState(
+export async function openState(
   config: HubConfig,
   world: HubWorld,
   nativeBinding: object | undefined,
-): { registry: Registry; tokens: Tokens; caFolder: string } {
+): Promise<{ registry: OpenRegistry; tokens: Tokens; caFolder: string }> {
   try {
     world.disk.makeFolder(config.state, 0o700)
   } catch (cause) {
     throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause })
   }
   secureFolder(config.state, 'owner or root')
-  return asOwner(config.state, () => {
-    const caFolder = path.join(config.state, 'ca')
-    const registry = new Registry(path.join(config.state, 'registry.db'), nativeBinding)
-    try {
-      // Two processes that start at once must not make two keys.
-      const key = registry.exclusively(() => openTokenKey(caFolder, world.disk))
-      return {
-        registry,
-        tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }),
-        caFolder,
-      }
-    } catch (err) {
-      registry[Symbol.dispose]()
-      throw err
+  const caFolder = path.join(config.state, 'ca')
+  const file = path.join(config.state, 'registry.db')
+  const registry = asOwner(config.state, () => openRegistry(file, nativeBinding))
+  try {
+    // Two processes that start at once must not make two keys.
+    const key = await registry.exclusively(async () => asOwner(config.state, () => openTokenKey(caFolder, world.disk)))
+    return {
+      registry,
+      tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }),
+      caFolder,
     }
-  })
+  } catch (err) {
+    await registry[Symbol.asyncDispose]()
+    throw err
+  }
 }
 
 /**
@@ -104,20 +103,20 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const { log, metrics = new Metrics() } = parts
   const { clock } = world
   await using building = new AsyncDisposableStack()
-  const { registry, tokens, caFolder } = openState(config, world, parts.nativeBinding)
+  const { registry, tokens, caFolder } = await openState(config, world, parts.nativeBinding)
   building.use(registry)
   building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(reportDefects(log, metrics))
   const { trustDomain } = config
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
-  const ca = asOwner(config.state, () => registry.exclusively(() => openCa(caOptions)))
+  const ca = await registry.exclusively(async () => asOwner(config.state, () => openCa(caOptions)))
   makeResourcesFolder(config, world.disk)
   const directory = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
-  const source = building.use(new TrustBundle(directory, { ca, registry, clock, log }))
+  const source = building.use(await TrustBundle.open(directory, { ca, registry, clock, log }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
-  const live = building.use(new LiveDevices(shared))
+  const live = building.use(await LiveDevices.open(shared))
   const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()

@@ -90,8 +90,11 @@ export class Tokens {
     this.#issuer = `${AUDIENCE}.${p.trustDomain}`
   }
 
-  /** Throws MESH_CONFIG_INVALID for names that Kubernetes would not take. */
-  create(p: CreateToken): JoinClaims & { readonly token: string } {
+  /**
+   * Rejects with MESH_CONFIG_INVALID for names that Kubernetes would not take.
+   * @param registry a transaction that it is part of
+   */
+  async create(p: CreateToken, registry: Registry = this.#registry): Promise<JoinClaims & { readonly token: string }> {
     if (!NAMESPACE.test(p.namespace))
       throw new MeshError(
         'MESH_CONFIG_INVALID',
@@ -115,10 +118,10 @@ export class Tokens {
       )
     const label = findLabelProblem(p.labels ?? {})
     if (label !== undefined) throw new MeshError('MESH_CONFIG_INVALID', label)
-    return this.#issue(p)
+    return await this.#issue(p, registry)
   }
 
-  #issue(p: CreateToken): JoinClaims & { readonly token: string } {
+  async #issue(p: CreateToken, registry: Registry): Promise<JoinClaims & { readonly token: string }> {
     const createdMs = Math.floor(this.#clock.wallMs() / 1_000) * 1_000
     const { namespace, serviceAccount, nodes, cidrs, labels, approval, maxUses = null, roots } = p
     const claims = { jti: randomUUID(), namespace, serviceAccount, expiresMs: createdMs + p.ttlSec * 1_000 }
@@ -132,7 +135,7 @@ export class Tokens {
       ...(roots === undefined ? {} : { roots }),
     }
     const token = signJwt(ES256, payload, this.#key)
-    this.#registry.addToken({
+    await registry.addToken({
       ...claims,
       createdMs,
       maxUses,
@@ -145,12 +148,12 @@ export class Tokens {
     return { ...claims, token }
   }
 
-  /** Throws MESH_TOKEN_INVALID: not ours, changed, ended, unknown to the registry, or revoked. */
-  verify(token: string): JoinClaims {
+  /** Rejects with MESH_TOKEN_INVALID: not ours, changed, ended, unknown to the registry, or revoked. */
+  async verify(token: string): Promise<JoinClaims> {
     const claims = this.#claimsOf(token)
     const nowMs = this.#clock.wallMs()
     if (nowMs >= claims.expiresMs) throw invalid(`ended at ${new Date(claims.expiresMs).toISOString()}`)
-    const row = this.#registry.token(claims.jti)
+    const row = await this.#registry.token(claims.jti)
     if (!row) throw invalid('is not known to the registry of this hub')
     // Who has the signing key alone cannot make what the registry knows.
     if (row.hash !== null && row.hash !== hashToken(token)) throw invalid('is not the one that was given out')

@@ -8,7 +8,8 @@ import { MeshError } from '../../core/errors.ts'
 import { checkValidity, isExpired } from '../../core/pki/validity.ts'
 import { parseSpiffeId, type SpiffeId } from '../../model/identity.ts'
 import type { Ca } from '../ca/ca.ts'
-import { TOKEN_HOLDER, type Registry } from '../registry/registry.ts'
+import { TOKEN_HOLDER } from '../registry/names.ts'
+import type { Registry } from '../registry/registry.ts'
 import type { Tokens } from '../tokens.ts'
 
 export type Credentials = {
@@ -36,14 +37,14 @@ export function describeHolder(caller: Caller): string {
 }
 
 /**
- * Throws MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID: whoever was let in may not go on.
+ * Rejects with MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID: whoever was let in may not go on.
  * @param what `end`: without asking the registry
  */
-export function checkCaller(
+export async function checkCaller(
   caller: Caller,
   what: 'end' | 'all',
   p: { readonly registry: Registry; readonly clock: Clock },
-): void {
+): Promise<void> {
   const isToken = caller.by === 'token'
   if (isExpired({ notAfterMs: caller.endsMs }, p.clock.wallMs()))
     throw new MeshError(
@@ -53,8 +54,8 @@ export function checkCaller(
   if (what === 'end') return
   const revoked =
     caller.by === 'certificate'
-      ? p.registry.certificate(caller.serial)?.revokedMs
-      : caller.jti !== undefined && p.registry.token(caller.jti)?.revokedMs
+      ? (await p.registry.certificate(caller.serial))?.revokedMs
+      : caller.jti !== undefined && (await p.registry.token(caller.jti))?.revokedMs
   if (typeof revoked !== 'number') return
   throw isToken
     ? new MeshError('MESH_TOKEN_INVALID', 'the join token is revoked')
@@ -63,7 +64,7 @@ export function checkCaller(
 
 const REVOKED = 'is revoked, itself or with the join token that it was given for'
 
-export type Authenticator = (credentials: Credentials) => Caller
+export type Authenticator = (credentials: Credentials) => Promise<Caller>
 type AuthenticatorParts = {
   readonly ca: Ca
   readonly tokens: Tokens
@@ -73,11 +74,11 @@ type AuthenticatorParts = {
 
 /**
  * A valid certificate wins over a token, so that an old token beside it does no harm.
- * The createAuthenticator throws MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
+ * It rejects with MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
  */
 export function createAuthenticator(p: AuthenticatorParts): Authenticator {
-  return ({ certificate, authorization }) => {
-    const shown = certificate ? authenticateCertificate(certificate, p) : undefined
+  return async ({ certificate, authorization }) => {
+    const shown = certificate ? await authenticateCertificate(certificate, p) : undefined
     if (shown && 'caller' in shown) return shown.caller
     const token =
       authorization.length === 1 ? /^Bearer +([^ ]+) *$/i.exec(authorization[0]!.slice(0, 8_192))?.[1] : undefined
@@ -88,14 +89,14 @@ export function createAuthenticator(p: AuthenticatorParts): Authenticator {
           ? `the client certificate ${shown.refused}`
           : 'neither a client certificate of this hub nor a join token was shown',
       )
-    return authenticateToken(token, p)
+    return await authenticateToken(token, p)
   }
 }
 
-function authenticateCertificate(
+async function authenticateCertificate(
   der: Buffer,
   { ca, registry, clock }: AuthenticatorParts,
-): { caller: Caller } | { refused: string } {
+): Promise<{ caller: Caller } | { refused: string }> {
   const leaf = new X509Certificate(der)
   // OpenSSL has checked chain and dates when the connection began; a connection may outlive its certificate.
   const dates = { notBeforeMs: leaf.validFromDate.getTime(), notAfterMs: leaf.validToDate.getTime() }
@@ -110,7 +111,7 @@ function authenticateCertificate(
   )
     return { refused: 'names no workload of this mesh' }
   const serial = leaf.serialNumber.toLowerCase()
-  const known = registry.certificate(serial)
+  const known = await registry.certificate(serial)
   // Whether it was revoked is unknown: a registry that was lost must not let in again who was thrown out.
   if (!known)
     return {
@@ -132,8 +133,8 @@ function authenticateCertificate(
   }
 }
 
-function authenticateToken(token: string, { tokens, ca }: AuthenticatorParts): Caller {
-  const { jti, namespace, serviceAccount, expiresMs } = tokens.verify(token)
+async function authenticateToken(token: string, { tokens, ca }: AuthenticatorParts): Promise<Caller> {
+  const { jti, namespace, serviceAccount, expiresMs } = await tokens.verify(token)
   const spiffeId = parseSpiffeId(`spiffe://${ca.trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
   if (!spiffeId) throw new MeshError('MESH_TOKEN_INVALID', 'the join token names no workload')
   return { by: 'token', jti, endsMs: expiresMs, namespace, serviceAccount, spiffeId }

@@ -7,33 +7,61 @@ import type { Clock, Timer } from '../../core/os/clock.ts'
 import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
-import type { Registry } from '../registry/registry.ts'
+import { toMeshError, type MeshError } from '../../core/errors.ts'
+import type { OpenRegistry } from '../registry/registry.ts'
 
 const ASK_MS = 500
+/** Of a database on another machine, so many questions are under way. */
+const ASKED_AT_ONCE = 16
 
-/** @param what `end`: only whether the credential has ended; `all`: the registry has changed, too */
-export type Ask = (what: 'end' | 'all') => void
-export type CertificateWatcherOptions = { readonly registry: Registry; readonly clock: Clock; readonly log: Log }
+export type CertificateWatcherOptions = { readonly registry: OpenRegistry; readonly clock: Clock; readonly log: Log }
+export type WatchedStream = {
+  /**
+   * Rejects when the stream may not go on; with an error of storage it is asked again.
+   * @param what `end`: only whether the credential has ended; `all`: the registry has changed, too
+   */
+  readonly check: (what: 'end' | 'all') => Promise<void>
+  readonly end: (reason: MeshError) => void
+}
+/** Disposing is the stream's end. */
+export type Watch = Disposable & {
+  /** What the stream was let in by was read when this was `current`; what has changed since is looked at. */
+  recheckSince(revision: string | undefined): void
+}
+type Entry = WatchedStream & { seen: string | undefined }
 
 export class CertificateWatcher implements Disposable {
   readonly #o: CertificateWatcherOptions
-  readonly #streams = new Set<Ask>()
-  #revision: string | undefined
+  readonly #streams = new Set<Entry>()
   #timer: Timer | undefined
   #isOver = false
   #isUnreadable = false
 
   constructor(o: CertificateWatcherOptions) {
     this.#o = o
-    this.#revision = this.#read()
     this.#later()
   }
 
-  /** Disposing is the stream's end. `ask` ends its stream itself and throws nothing. */
-  enter(ask: Ask): Disposable {
-    const own: Ask = (what) => ask(what) // the same function may enter twice
+  /** To be read before the registry is asked about a stream. Undefined: the registry cannot be read. */
+  get current(): string | undefined {
+    try {
+      const { revision } = this.#o.registry
+      this.#isUnreadable = false
+      return revision
+    } catch (err) {
+      this.#tellUnreadable(err)
+      return undefined
+    }
+  }
+
+  /** @param revision `current` before the stream was let in */
+  enter({ check, end }: WatchedStream, revision: string | undefined): Watch {
+    const own: Entry = { check, end, seen: revision }
     this.#streams.add(own)
     return {
+      recheckSince: (older) => {
+        own.seen = older
+      },
       [Symbol.dispose]: () => {
         this.#streams.delete(own)
       },
@@ -59,27 +87,41 @@ export class CertificateWatcher implements Disposable {
   }
 
   async #askAll(): Promise<void> {
-    const revision = this.#read()
-    const what = revision === undefined || revision === this.#revision ? 'end' : 'all'
-    if (revision !== undefined) this.#revision = revision
+    const revision = this.current
     const slice = new TimeSlice(this.#o.clock)
-    for (const ask of this.#streams) {
+    const changed: Entry[] = []
+    for (const entry of this.#streams) {
       if (slice.due) await slice.yield()
-      ask(what)
+      if (revision === undefined || entry.seen === revision) await this.#ask(entry, 'end')
+      else changed.push(entry)
+    }
+    const askNext = async (): Promise<void> => {
+      for (let entry = changed.pop(); entry; entry = changed.pop()) {
+        if (!this.#streams.has(entry)) continue
+        entry.seen = revision
+        await this.#ask(entry, 'all')
+        if (slice.due) await slice.yield()
+      }
+    }
+    await Promise.all(Array.from({ length: ASKED_AT_ONCE }, askNext))
+  }
+
+  async #ask(entry: Entry, what: 'end' | 'all'): Promise<void> {
+    try {
+      await entry.check(what)
+    } catch (thrown) {
+      const reason = toMeshError(thrown)
+      if (reason.code !== 'MESH_STORAGE_FAILED' && reason.code !== 'MESH_STORAGE_FULL') entry.end(reason)
+      else {
+        entry.seen = undefined
+        this.#tellUnreadable(reason)
+      }
     }
   }
 
-  /** Undefined: the registry cannot be read; it is asked again. */
-  #read(): string | undefined {
-    try {
-      const { revision } = this.#o.registry
-      this.#isUnreadable = false
-      return revision
-    } catch (err) {
-      if (!this.#isUnreadable)
-        this.#o.log.warn({ evt: 'hub.registry', err }, 'whether tokens were revoked is not to be read')
-      this.#isUnreadable = true
-      return undefined
-    }
+  #tellUnreadable(err: unknown): void {
+    if (!this.#isUnreadable)
+      this.#o.log.warn({ evt: 'hub.registry', err }, 'whether tokens were revoked is not to be read')
+    this.#isUnreadable = true
   }
 }

@@ -8,19 +8,20 @@ import type { IstioCertificateRequest, IstioCertificateResponse } from '../../pr
 import type { Caller } from './authenticate.ts'
 import type { CertificateService } from './certificate-service.ts'
 
-/** Throws as `CertificateService.create`. */
-export function answerCertificateRequest(
+/** Rejects as `CertificateService.create`. */
+export async function answerCertificateRequest(
   certificates: CertificateService,
   caller: Caller,
   { csr: csrPem, validityDuration, metadata }: IstioCertificateRequest,
   ip: string,
-): IstioCertificateResponse {
+): Promise<IstioCertificateResponse> {
   const wish = {
     csrPem,
     validitySec: Number(validityDuration),
     impersonates: metadata?.['ImpersonatedIdentity'] !== undefined,
   }
-  return create(IstioCertificateResponseSchema, { certChain: [...certificates.create(caller, wish, ip).chainPem] })
+  const { chainPem } = await certificates.create(caller, wish, ip)
+  return create(IstioCertificateResponseSchema, { certChain: [...chainPem] })
 }
 
 export function reportCertificateRefused(

@@ -10,7 +10,7 @@ import type { Metrics } from '../../core/metrics.ts'
 import type { Ca, Issued } from '../ca/ca.ts'
 import { KEY_HOLDER } from '../registry/enrollments.ts'
 import type { Registry } from '../registry/registry.ts'
-import type { Caller } from './authenticate.ts'
+import { checkCaller, type Caller } from './authenticate.ts'
 import type { Budgets } from './budgets.ts'
 
 export type CertificateRequest = {
@@ -20,7 +20,10 @@ export type CertificateRequest = {
   /** Istio's `ImpersonatedIdentity` of the metadata was set. */
   readonly impersonates: boolean
 }
-export type CertificateService = { create(caller: Caller, request: CertificateRequest, ip: string): Issued }
+export type CertificateService = {
+  /** @param registry a transaction that it is part of; undefined: it has one of its own */
+  create(caller: Caller, request: CertificateRequest, ip: string, registry?: Registry): Promise<Issued>
+}
 
 export type CertificateServiceOptions = {
   readonly ca: Ca
@@ -34,7 +37,7 @@ export type CertificateServiceOptions = {
 }
 
 /**
- * `create` throws MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up,
+ * `create` rejects with MESH_MALFORMED_INPUT (request, life above the maximum), MESH_CONTROL_FORBIDDEN (token used up,
  * impersonation), MESH_CONTROL_SLOW_DOWN (more than its budget), and what `Ca.sign` and the registry throw.
  */
 export function createCertificateService(p: CertificateServiceOptions): CertificateService {
@@ -44,23 +47,8 @@ export function createCertificateService(p: CertificateServiceOptions): Certific
     ['by'],
   )
   return {
-    create(caller, { csrPem, validitySec, impersonates }, ip) {
-      if (impersonates)
-        throw new MeshError(
-          'MESH_CONTROL_FORBIDDEN',
-          'the hub certifies nobody but the caller; ImpersonatedIdentity is not supported',
-        )
-      // A copy of the certificate would renew itself for ever, and nobody would see it.
-      if (caller.by === 'certificate' && caller.device.startsWith(KEY_HOLDER))
-        throw new MeshError(
-          'MESH_CONTROL_FORBIDDEN',
-          'the device has a key of its own and renews by it (control.hub of agent.yaml)',
-        )
-      if (validitySec > p.maxCertificateTtlSec)
-        throw new MeshError(
-          'MESH_MALFORMED_INPUT',
-          `a life of ${validitySec} s was asked for, the longest is ${p.maxCertificateTtlSec} s`,
-        )
+    async create(caller, { csrPem, validitySec, impersonates }, ip, registry = p.registry) {
+      checkRequest(caller, { validitySec, impersonates }, p.maxCertificateTtlSec)
       p.budgets.certificate(caller)
       const issued = p.ca.sign({
         csrPem,
@@ -68,18 +56,7 @@ export function createCertificateService(p: CertificateServiceOptions): Certific
         ttlSec: validitySec > 0 ? validitySec : p.certificateTtlSec,
       })
       const nowMs = p.clock.wallMs()
-      if (caller.by === 'token' && p.registry.useToken(caller.jti, issued.keyId, nowMs) === 'used-up') {
-        throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the join token has certified as many keys as it may')
-      }
-      p.registry.addCertificate({
-        serial: issued.serial,
-        spiffeUri: caller.spiffeId.uri,
-        jti: caller.jti ?? null,
-        device: caller.by === 'token' ? issued.keyId : caller.device,
-        ip,
-        issuedMs: nowMs,
-        notAfterMs: issued.notAfterMs,
-      })
+      await registry.exclusively((tx) => record(tx, caller, { ...issued, ip, nowMs }, p.clock))
       signed.cell({ by: caller.by }).value++
       p.log.info(
         {
@@ -95,4 +72,50 @@ export function createCertificateService(p: CertificateServiceOptions): Certific
       return issued
     },
   }
+}
+
+/** Throws MESH_CONTROL_FORBIDDEN, MESH_MALFORMED_INPUT. */
+function checkRequest(
+  caller: Caller,
+  { validitySec, impersonates }: Omit<CertificateRequest, 'csrPem'>,
+  maxTtlSec: number,
+): void {
+  if (impersonates)
+    throw new MeshError(
+      'MESH_CONTROL_FORBIDDEN',
+      'the hub certifies nobody but the caller; ImpersonatedIdentity is not supported',
+    )
+  // A copy of the certificate would renew itself for ever, and nobody would see it.
+  if (caller.by === 'certificate' && caller.device.startsWith(KEY_HOLDER))
+    throw new MeshError(
+      'MESH_CONTROL_FORBIDDEN',
+      'the device has a key of its own and renews by it (control.hub of agent.yaml)',
+    )
+  if (validitySec > maxTtlSec)
+    throw new MeshError(
+      'MESH_MALFORMED_INPUT',
+      `a life of ${validitySec} s was asked for, the longest is ${maxTtlSec} s`,
+    )
+}
+
+/** Rejects with MESH_CONTROL_FORBIDDEN, MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID: nothing is given. */
+async function record(
+  tx: Registry,
+  caller: Caller,
+  { serial, keyId, notAfterMs, ip, nowMs }: Issued & { readonly ip: string; readonly nowMs: number },
+  clock: Clock,
+): Promise<void> {
+  // Revoked since it was let in, it would get what nobody revokes any more.
+  await checkCaller(caller, 'all', { registry: tx, clock })
+  if (caller.by === 'token' && (await tx.useToken(caller.jti, keyId, nowMs)) === 'used-up')
+    throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the join token has certified as many keys as it may')
+  await tx.addCertificate({
+    serial,
+    spiffeUri: caller.spiffeId.uri,
+    jti: caller.jti ?? null,
+    device: caller.by === 'token' ? keyId : caller.device,
+    ip,
+    issuedMs: nowMs,
+    notAfterMs,
+  })
 }

@@ -77,8 +77,9 @@ export class HalfMessages {
    * @param holder the device or token that has proved itself over it
    */
   belongs(peer: string, holder: string): void {
-    const connection = this.#connection(peer)
-    if (connection.holder !== undefined) return
+    // It may have closed while somebody asked whose it is.
+    const connection = this.#connections.get(peer)
+    if (!connection || connection.holder !== undefined) return
     connection.holder = holder
     this.#byHolder.add(holder, connection.bytes)
   }

@@ -9,7 +9,7 @@ import {
   type ServerUnaryCall,
 } from '@grpc/grpc-js'
 import { MeshError } from '../../core/errors.ts'
-import { guard, doNothing } from '../../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import {
   ADS,
   CA,
@@ -162,14 +162,26 @@ function certificateHandler(p: HubServerOptions, proved: AdsOptions['proved']) {
       call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>,
       answer: sendUnaryData<IstioCertificateResponse>,
     ) => {
-      try {
-        const caller = p.authenticate(readCredentials(call))
-        proved(call.getPeer(), caller)
-        answer(null, answerCertificateRequest(p.certificates, caller, call.request, readIp(call)))
-      } catch (err) {
-        reportCertificateRefused(p, readIp(call), err)
-        answer(toGrpcStatus(err))
-      }
+      detach('hub', answerCertificate(call, answer, p, proved))
     },
   )
+}
+
+async function answerCertificate(
+  call: ServerUnaryCall<IstioCertificateRequest, IstioCertificateResponse>,
+  answer: sendUnaryData<IstioCertificateResponse>,
+  p: HubServerOptions,
+  proved: AdsOptions['proved'],
+): Promise<void> {
+  const [peer, ip] = [call.getPeer(), readIp(call)]
+  try {
+    const caller = await p.authenticate(readCredentials(call))
+    proved(peer, caller)
+    // Nobody would learn of a certificate that counts against the token.
+    if (call.cancelled) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'the device has gone')
+    answer(null, await answerCertificateRequest(p.certificates, caller, call.request, ip))
+  } catch (err) {
+    reportCertificateRefused(p, ip, err)
+    answer(toGrpcStatus(err))
+  }
 }

@@ -19,7 +19,7 @@ const MAX_BYTES = 512 * 1024 * 1024
 /** Rejects with MESH_CONFIG_INVALID when the file is there already, MESH_STATE_UNUSABLE when it cannot be written. */
 export async function makeBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const whole = path.resolve(name)
-  withState(o.config, (state) => {
+  await withState(o.config, async (state) => {
     const { config, registry, caFolder } = state
     if (fs.existsSync(whole)) throw new MeshError('MESH_CONFIG_INVALID', `${name} is there already; name a new file`)
     for (const folder of [caFolder, config.resources])
@@ -27,13 +27,13 @@ export async function makeBackup(name: string, o: { readonly config: string }, i
         throw new MeshError('MESH_CONFIG_INVALID', `${name} would be part of what is backed up; name a file elsewhere`)
     const beside = `${whole}.new-${randomUUID()}`
     try {
-      noteByOperator(state, io, { event: 'hub.backup', subject: whole, detail: '' })
+      await noteByOperator(registry, io, { event: 'hub.backup', subject: whole, detail: '' })
       const files = [
         ...asOwner(config.state, () => readFolder(caFolder, CA)),
         ...readFolder(config.resources, RESOURCES),
         { name: CONFIG, content: fs.readFileSync(o.config) },
       ]
-      writeArchive(beside, { registry, files, nativeBinding: loadNativeBinding(config) })
+      await writeArchive(beside, { registry, files, nativeBinding: loadNativeBinding(config) })
       syncOne(beside)
       fs.renameSync(beside, whole)
       syncOne(path.dirname(whole))

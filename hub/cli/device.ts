@@ -3,15 +3,15 @@ import { systemClock } from '../../core/os/clock.ts'
 import { approveDevice, denyDevice, revokeDevice } from '../enrollment/operator.ts'
 import type { Enrollment, JoinRequest } from '../registry/enrollments.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { noteByOperator, withState } from './open.ts'
+import { runTransaction, noteByOperator, withState } from './open.ts'
 import type { Io } from './io.ts'
 import { formatDate, formatTable } from './table.ts'
 
 /** Who waits comes first: that is what somebody is to do something about. */
 export async function listDevices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { waiting, enrolled } = withState(o.config, ({ registry: { enrollments } }) => ({
-    waiting: enrollments.requests(),
-    enrolled: enrollments.all(),
+  const { waiting, enrolled } = await withState(o.config, async ({ registry: { enrollments } }) => ({
+    waiting: await enrollments.requests(),
+    enrolled: await enrollments.all(),
   }))
   if (o.json) {
     const shown = enrolled.map((e) => ({ ...e, chain: undefined, previousChain: undefined, nonce: undefined }))
@@ -46,9 +46,9 @@ type ApproveOptions = { readonly config: string; readonly key?: string }
 
 /** Rejects with MESH_CONFIG_INVALID when nobody of that name waits, or two do. */
 export async function approve(name: string, o: ApproveOptions, io: Io): Promise<ExitCode> {
-  const detail = withState(o.config, (state) => {
-    const done = approveDevice(state.registry, name, systemClock.wallMs(), o.key)
-    noteByOperator(state, io, { event: 'device.approved', subject: name, detail: done })
+  const detail = await runTransaction(o, async (tx) => {
+    const done = await approveDevice(tx, name, systemClock.wallMs(), o.key)
+    await noteByOperator(tx, io, { event: 'device.approved', subject: name, detail: done })
     return done
   })
   io.out(`approved: ${name}, ${detail}\n`)
@@ -57,9 +57,9 @@ export async function approve(name: string, o: ApproveOptions, io: Io): Promise<
 
 /** Rejects with MESH_CONFIG_INVALID when nobody of that name waits. */
 export async function deny(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const key = withState(o.config, (state) => {
-    const done = denyDevice(state.registry, name)
-    noteByOperator(state, io, { event: 'device.denied', subject: name, detail: `key ${done}` })
+  const key = await runTransaction(o, async (tx) => {
+    const done = await denyDevice(tx, name)
+    await noteByOperator(tx, io, { event: 'device.denied', subject: name, detail: `key ${done}` })
     return done
   })
   io.out(`denied: the key ${key} does not become ${name}; the token that it came with is as good as before\n`)
@@ -68,9 +68,9 @@ export async function deny(name: string, o: { readonly config: string }, io: Io)
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function revoke(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const certificates = withState(o.config, (state) => {
-    const done = revokeDevice(state.registry, name, systemClock.wallMs())
-    noteByOperator(state, io, { event: 'device.revoked', subject: name, detail: `${done} certificate(s)` })
+  const certificates = await runTransaction(o, async (tx) => {
+    const done = await revokeDevice(tx, name, systemClock.wallMs())
+    await noteByOperator(tx, io, { event: 'device.revoked', subject: name, detail: `${done} certificate(s)` })
     return done
   })
   io.out(

@@ -6,15 +6,15 @@ import { HUB_GONE_MS } from '../registry/live-devices.ts'
 import { isRunning } from '../registry/running.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
 import { forgetDevice } from '../enrollment/operator.ts'
-import { loadNativeBinding, noteByOperator, withState } from './open.ts'
+import { runTransaction, loadNativeBinding, noteByOperator, withState } from './open.ts'
 import type { Io } from './io.ts'
 import { formatDate, formatTable } from './table.ts'
 
 export async function printDevices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { rows, process, isHeard } = withState(o.config, ({ config, registry }) => ({
-    rows: registry.devices(),
+  const { rows, process, isHeard } = await withState(o.config, async ({ config, registry }) => ({
+    rows: await registry.devices(),
     process: asOwner(config.state, () => isRunning(config.state, loadNativeBinding(config))),
-    isHeard: Math.abs(systemClock.wallMs() - (registry.aliveMs ?? 0)) < HUB_GONE_MS,
+    isHeard: Math.abs(systemClock.wallMs() - ((await registry.aliveMs()) ?? 0)) < HUB_GONE_MS,
   }))
   const runs = process !== false && isHeard
   const all = rows.map((d) => ({ ...d, state: !runs ? 'unknown' : d.connectedMs === null ? 'gone' : 'connected' }))
@@ -53,13 +53,13 @@ function printable(text: string): string {
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function forget(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  withState(o.config, (state) => {
-    if (!forgetDevice(state.registry, name, systemClock.wallMs()))
+  await runTransaction(o, async (tx) => {
+    if (!(await forgetDevice(tx, name, systemClock.wallMs())))
       throw new MeshError(
         'MESH_CONFIG_INVALID',
         `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`,
       )
-    noteByOperator(state, io, { event: 'device.forgotten', subject: name, detail: '' })
+    await noteByOperator(tx, io, { event: 'device.forgotten', subject: name, detail: '' })
   })
   io.out(`forgotten: ${name}; the next device with a join token for this name gets it\n`)
   return 0

@@ -9,7 +9,7 @@ import { openCa, type Ca } from '../ca/ca.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
 import { openState, type HubWorld } from '../hub.ts'
 import type { AuditEvent } from '../registry/audit.ts'
-import type { Registry } from '../registry/registry.ts'
+import type { OpenRegistry, Registry } from '../registry/registry.ts'
 import type { Tokens } from '../tokens.ts'
 import type { Io } from './io.ts'
 
@@ -21,36 +21,38 @@ export const loadNativeBinding = (config: HubConfig): object | undefined =>
 
 export type State = {
   readonly config: HubConfig
-  readonly registry: Registry
+  readonly registry: OpenRegistry
   readonly tokens: Tokens
   readonly caFolder: string
 }
 
 /** Reads hub.yaml and opens the registry for one command, beside a hub that may be running. */
-export function withState<T>(file: string, work: (state: State) => T): T {
+export async function withState<T>(file: string, work: (state: State) => Promise<T>): Promise<T> {
   const config = readHubConfig(file, systemDisk)
-  const { registry, tokens, caFolder } = openState(config, systemWorld, loadNativeBinding(config))
-  try {
-    return work({ config, registry, tokens, caFolder })
-  } finally {
-    registry[Symbol.dispose]()
-  }
+  const { registry, tokens, caFolder } = await openState(config, systemWorld, loadNativeBinding(config))
+  await using opened = registry
+  return await work({ config, registry: opened, tokens, caFolder })
+}
+
+/** As `withState`, where all is done or nothing. */
+export function runTransaction<T>(o: { readonly config: string }, work: (tx: Registry) => Promise<T>): Promise<T> {
+  return withState(o.config, ({ registry }) => registry.exclusively(work))
 }
 
 /** Makes the CA where there is none yet, as the hub's first start does. */
-export function openStoredCa({ config, registry, caFolder }: State): Ca {
+export function openStoredCa({ config, registry, caFolder }: State): Promise<Ca> {
   const { trustDomain } = config
-  return asOwner(config.state, () =>
-    registry.exclusively(() => openCa({ ...systemWorld, folder: caFolder, trustDomain })),
+  return registry.exclusively(async () =>
+    asOwner(config.state, () => openCa({ ...systemWorld, folder: caFolder, trustDomain })),
   )
 }
 
-/** Writes down what whoever types commands has done. */
-export function noteByOperator(
-  { registry }: Pick<State, 'registry'>,
+/** Writes down what whoever types commands has done. @param registry in the transaction that it is done in */
+export async function noteByOperator(
+  registry: Registry,
   io: Pick<Io, 'operator'>,
   done: { readonly event: AuditEvent; readonly subject: string; readonly detail: string },
-): void {
+): Promise<void> {
   const actor = `operator:${io.operator ?? os.userInfo().username}`
-  registry.audit.add({ ...done, atMs: systemClock.wallMs(), actor, address: '' })
+  await registry.audit.add({ ...done, atMs: systemClock.wallMs(), actor, address: '' })
 }

@@ -9,7 +9,7 @@ import { MeshError } from '../../core/errors.ts'
 import { asOwner } from '../../core/os/as-owner.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { readArchive, type ArchivedFile } from '../registry/archive.ts'
-import { Registry } from '../registry/registry.ts'
+import { openRegistry, type OpenRegistry, type Registry } from '../registry/registry.ts'
 import { isRunning } from '../registry/running.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
@@ -24,11 +24,9 @@ export async function restoreBackup(name: string, o: { readonly config: string }
   const config = readHubConfig(o.config, systemDisk)
   fs.mkdirSync(config.state, { recursive: true, mode: 0o700 })
   const nativeBinding = loadNativeBinding(config)
-  const done = asOwner(config.state, () => {
-    if (isRunning(config.state, nativeBinding) === true)
-      throw new MeshError('MESH_STATE_IN_USE', `a hub runs on ${config.state}; stop it first`)
-    return replaceState(path.resolve(name), config, { nativeBinding, io })
-  })
+  if (asOwner(config.state, () => isRunning(config.state, nativeBinding)) === true)
+    throw new MeshError('MESH_STATE_IN_USE', `a hub runs on ${config.state}; stop it first`)
+  const done = await replaceState(path.resolve(name), config, { nativeBinding, io })
   const resources = putResources(config, done.files)
   const same = done.files.find((f) => f.name === CONFIG)?.content.equals(fs.readFileSync(o.config))
   io.out(
@@ -39,46 +37,58 @@ export async function restoreBackup(name: string, o: { readonly config: string }
 
 type Restored = { readonly files: readonly ArchivedFile[]; readonly kept: number }
 
-function replaceState(file: string, { state }: HubConfig, p: { nativeBinding: object | undefined; io: Io }): Restored {
+/** What touches the folder does so as its owner. */
+async function replaceState(
+  file: string,
+  { state }: HubConfig,
+  p: { nativeBinding: object | undefined; io: Io },
+): Promise<Restored> {
   const beside = path.join(state, `restore-${randomUUID()}`)
-  fs.mkdirSync(beside, { mode: 0o700 })
   try {
-    const files = readArchive(file, { registryFile: path.join(beside, REGISTRY), nativeBinding: p.nativeBinding })
-    fs.mkdirSync(path.join(beside, 'ca'), { mode: 0o700 })
-    for (const { name, content } of files) {
-      if (!name.startsWith(CA)) continue
-      const target = path.join(beside, 'ca', path.basename(name))
-      fs.writeFileSync(target, content, { mode: 0o600 })
-      syncOne(target)
-    }
-    const kept = finishRegistry(path.join(beside, REGISTRY), path.join(state, REGISTRY), { ...p, file })
-    swap(state, beside)
+    const files = asOwner(state, () => unpack(file, beside, p.nativeBinding))
+    const open = (folder: string): OpenRegistry =>
+      asOwner(state, () => openRegistry(path.join(folder, REGISTRY), p.nativeBinding))
+    const before = fs.existsSync(path.join(state, REGISTRY)) ? (): OpenRegistry => open(state) : undefined
+    const kept = await finishRegistry(open(beside), before, { ...p, file })
+    asOwner(state, () => swap(state, beside))
     return { files, kept }
   } finally {
     fs.rmSync(beside, { recursive: true, force: true })
   }
 }
 
+function unpack(file: string, beside: string, nativeBinding: object | undefined): readonly ArchivedFile[] {
+  fs.mkdirSync(beside, { mode: 0o700 })
+  const files = readArchive(file, { registryFile: path.join(beside, REGISTRY), nativeBinding })
+  fs.mkdirSync(path.join(beside, 'ca'), { mode: 0o700 })
+  for (const { name, content } of files) {
+    if (!name.startsWith(CA)) continue
+    const target = path.join(beside, 'ca', path.basename(name))
+    fs.writeFileSync(target, content, { mode: 0o600 })
+    syncOne(target)
+  }
+  return files
+}
+
 /** @returns how much of what was revoked since is revoked in it now, too */
-function finishRegistry(
-  restored: string,
-  before: string,
-  p: { readonly nativeBinding: object | undefined; readonly io: Io; readonly file: string },
-): number {
-  using registry = new Registry(restored, p.nativeBinding)
-  registry.enrollments.resyncAll()
-  registry.nobodyConnected()
-  const kept = takeRevocations(registry, before, p.nativeBinding)
+async function finishRegistry(
+  restored: OpenRegistry,
+  before: (() => OpenRegistry) | undefined,
+  p: { readonly io: Io; readonly file: string },
+): Promise<number> {
+  await using registry = restored
+  await registry.enrollments.resyncAll()
+  await registry.nobodyConnected()
+  const kept = before ? await takeRevocations(registry, before) : 0
   const detail = `${kept} revocation(s) of before kept`
-  noteByOperator({ registry }, p.io, { event: 'hub.restored', subject: p.file, detail })
+  await noteByOperator(registry, p.io, { event: 'hub.restored', subject: p.file, detail })
   return kept
 }
 
-function takeRevocations(registry: Registry, before: string, nativeBinding: object | undefined): number {
-  if (!fs.existsSync(before)) return 0
+async function takeRevocations(registry: Registry, before: () => OpenRegistry): Promise<number> {
   try {
-    using old = new Registry(before, nativeBinding)
-    return registry.takeRevocations(old)
+    await using old = before()
+    return await registry.takeRevocations(old)
   } catch {
     // What is to be replaced may be damaged: that is why it is.
     return 0

@@ -4,6 +4,7 @@ import type { Io } from './io.ts'
 
 /** `meshlet-hub roots`: what devices check the hub and each other against, as PEM. */
 export async function printRoots(o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  io.out(withState(o.config, openStoredCa).rootsPem)
+  const { rootsPem } = await withState(o.config, openStoredCa)
+  io.out(rootsPem)
   return 0
 }

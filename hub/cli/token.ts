@@ -7,7 +7,8 @@ import type { Labels } from '../registry/enrollments.ts'
 import type { TokenRow } from '../registry/rows.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
 import { listPins } from '../../core/pki/pin.ts'
-import { noteByOperator, openStoredCa, withState, type State } from './open.ts'
+import type { Registry } from '../registry/registry.ts'
+import { runTransaction, noteByOperator, openStoredCa, withState, type State } from './open.ts'
 import type { Io } from './io.ts'
 import { formatDate, formatTable } from './table.ts'
 
@@ -33,12 +34,13 @@ export async function create(o: CreateOptions, io: Io): Promise<ExitCode> {
   const names = listNames(o)
   if (names.length > 1 && o.out === undefined)
     throw new MeshError('MESH_CONFIG_INVALID', '--count needs --out: many tokens are not printed on a terminal')
-  const made = withState(o.config, (state) => {
+  const made = await withState(o.config, async (state) => {
     // What cannot be written must not stay valid: the file comes first, the registry when it is whole.
     using file = o.out === undefined ? undefined : openSecret(o.out)
-    return state.registry.exclusively(() => {
-      const roots = listPins(openStoredCa(state).rootsPem)
-      const all = names.map((nodes) => createOne({ state, o, io }, { nodes, roots }))
+    const roots = listPins((await openStoredCa(state)).rootsPem)
+    return await state.registry.exclusively(async (tx) => {
+      const all: Made[] = []
+      for (const nodes of names) all.push(await createOne({ state, tx, o, io }, { nodes, roots }))
       file?.write(['id,name,token,expires', ...all.map((m) => `${m.id},${m.name},${m.token},${m.expires}`)])
       return all
     })
@@ -56,11 +58,11 @@ export async function create(o: CreateOptions, io: Io): Promise<ExitCode> {
 /** Kept for scripts: `node` is what the token is good for. */
 const described = ({ namespace }: CreateOptions, { name, ...m }: Made) => ({ ...m, namespace, node: name, name })
 
-function createOne(
-  { state, o, io }: { state: State; o: CreateOptions; io: Io },
+async function createOne(
+  { state, tx, o, io }: { state: State; tx: Registry; o: CreateOptions; io: Io },
   p: { nodes: string; roots: readonly string[] },
-): Made {
-  const { jti, token, expiresMs } = state.tokens.create({
+): Promise<Made> {
+  const wish = {
     ...p,
     namespace: o.namespace,
     serviceAccount: o.serviceAccount,
@@ -69,8 +71,9 @@ function createOne(
     cidrs: o.cidr,
     labels: o.label,
     approval: o.approval || state.config.enrollment.approval === 'always',
-  })
-  noteByOperator(state, io, {
+  }
+  const { jti, token, expiresMs } = await state.tokens.create(wish, tx)
+  await noteByOperator(tx, io, {
     event: 'token.created',
     subject: jti,
     detail: `${o.namespace}/${o.serviceAccount} for ${p.nodes}`,
@@ -133,9 +136,11 @@ function openSecret(name: string): Disposable & { write(lines: readonly string[]
 }
 
 export async function list(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const rows = withState(o.config, ({ registry }) =>
-    registry.tokens().map((t) => ({ ...t, devices: registry.devicesOfToken(t.jti) })),
-  )
+  const rows = await withState(o.config, async ({ registry }) => {
+    const all: (TokenRow & { readonly devices: readonly string[] })[] = []
+    for (const t of await registry.tokens()) all.push({ ...t, devices: await registry.devicesOfToken(t.jti) })
+    return all
+  })
   const nowMs = systemClock.wallMs()
   if (o.json) io.out(`${JSON.stringify(rows.map((t) => ({ ...t, hash: undefined, state: stateOf(t, nowMs) })))}\n`)
   else {
@@ -167,19 +172,14 @@ const shorten = (names: readonly string[]): string =>
 
 /** Rejects with MESH_TOKEN_INVALID when there is no such token. */
 export async function revoke(id: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const { row, devices } = withState(o.config, (state) =>
-    state.registry.exclusively(() => {
-      const revoked = state.registry.revokeToken(id, systemClock.wallMs())
-      if (!revoked)
-        throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
-      noteByOperator(state, io, {
-        event: 'token.revoked',
-        subject: id,
-        detail: `${revoked.namespace}/${revoked.serviceAccount}`,
-      })
-      return { row: revoked, devices: state.registry.devicesOfToken(id) }
-    }),
-  )
+  const { row, devices } = await runTransaction(o, async (tx) => {
+    const revoked = await tx.revokeToken(id, systemClock.wallMs())
+    if (!revoked)
+      throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
+    const detail = `${revoked.namespace}/${revoked.serviceAccount}`
+    await noteByOperator(tx, io, { event: 'token.revoked', subject: id, detail })
+    return { row: revoked, devices: await tx.devicesOfToken(id) }
+  })
   io.out(
     `revoked: ${row.jti}, ${row.namespace}/${row.serviceAccount}, used by ${row.uses} key(s); certificates given for it are refused, and its streams end. Devices with a key of their own go on${devices.length === 0 ? '' : ` (${shorten(devices)}); meshlet-hub device revoke NAME ends one`}\n`,
   )

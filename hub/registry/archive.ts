@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import Database from 'better-sqlite3'
 import { MeshError } from '../../core/errors.ts'
 import { toBindingOption } from '../../core/storage/sqlite-addon.ts'
-import type { Registry } from './registry.ts'
+import type { OpenRegistry } from './registry.ts'
 
 export type ArchivedFile = { readonly name: string; readonly content: Buffer }
 
@@ -14,15 +14,15 @@ const TABLE = 'backup_files'
 const FORMAT = 1
 
 /** @param file must not exist; what is left of one that failed is the caller's to remove */
-export function writeArchive(
+export async function writeArchive(
   file: string,
   p: {
-    readonly registry: Registry
+    readonly registry: OpenRegistry
     readonly files: readonly ArchivedFile[]
     readonly nativeBinding: object | undefined
   },
-): void {
-  p.registry.copyTo(file)
+): Promise<void> {
+  await p.registry.copyTo(file)
   fs.chmodSync(file, 0o600)
   const db = open(file, p.nativeBinding)
   try {

@@ -39,8 +39,8 @@ export class AuditLog {
     this.#sql = sql
   }
 
-  add({ atMs, actor, event, subject, address, detail }: AuditEntry): void {
-    this.#sql.run(
+  async add({ atMs, actor, event, subject, address, detail }: AuditEntry): Promise<void> {
+    await this.#sql.run(
       'INSERT INTO audit (at_ms, actor, event, subject, address, detail) VALUES (?, ?, ?, ?, ?, ?)',
       atMs,
       actor,
@@ -49,18 +49,17 @@ export class AuditLog {
       address,
       detail.slice(0, MAX_DETAIL_CHARS),
     )
-    this.#sql.run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', MAX_ROWS)
+    await this.#sql.run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', MAX_ROWS)
   }
 
   /** Oldest first. @param q.subject of these alone. @param q.most the newest so many */
-  list(q: { readonly subject?: string | undefined; readonly most: number }): readonly AuditRow[] {
-    return this.#sql
-      .all<AuditRow>(
-        `SELECT id, at_ms AS atMs, actor, event, subject, address, detail FROM audit WHERE ? IS NULL OR subject = ? ORDER BY id DESC LIMIT ?`,
-        q.subject ?? null,
-        q.subject ?? null,
-        q.most,
-      )
-      .reverse()
+  async list(q: { readonly subject?: string | undefined; readonly most: number }): Promise<readonly AuditRow[]> {
+    const [where, params] = q.subject === undefined ? ['', []] : ['WHERE subject = ?', [q.subject]]
+    const rows = await this.#sql.all<AuditRow>(
+      `SELECT id, at_ms AS "atMs", actor, event, subject, address, detail FROM audit ${where} ORDER BY id DESC LIMIT ?`,
+      ...params,
+      q.most,
+    )
+    return rows.reverse()
   }
 }

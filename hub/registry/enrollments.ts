@@ -44,43 +44,42 @@ export const KEY_HOLDER = 'key:'
 /** One who makes keys in a loop must not fill the disk. */
 const MAX_REQUESTS = 10_000
 
+type RequestRow = Omit<JoinRequest, 'labels'> & { readonly labels: string }
 type Row = Omit<Enrollment, 'labels' | 'resync'> & { readonly labels: string; readonly resync: number }
-const COLUMNS = `name, key_id AS keyId, namespace, service_account AS serviceAccount, jti, labels, address`
-const ENROLLMENTS = `SELECT ${COLUMNS}, state, counter, chain, previous_chain AS previousChain, nonce, resync, joined_ms AS joinedMs,
-  renewed_ms AS renewedMs, not_after_ms AS notAfterMs, cloned_ms AS clonedMs, clone_addresses AS cloneAddresses, revoked_ms AS revokedMs FROM enrollments`
-const REQUESTS = `SELECT ${COLUMNS}, why, asked_ms AS askedMs FROM join_requests`
+const COLUMNS = `name, key_id AS "keyId", namespace, service_account AS "serviceAccount", jti, labels, address`
+const ENROLLMENTS = `SELECT ${COLUMNS}, state, counter, chain, previous_chain AS "previousChain", nonce, resync, joined_ms AS "joinedMs",
+  renewed_ms AS "renewedMs", not_after_ms AS "notAfterMs", cloned_ms AS "clonedMs", clone_addresses AS "cloneAddresses", revoked_ms AS "revokedMs" FROM enrollments`
+const REQUESTS = `SELECT ${COLUMNS}, why, asked_ms AS "askedMs" FROM join_requests`
 
 export class Enrollments {
   readonly #sql: Sql
-  readonly #changed: () => void
-  /** @param changed something was taken from a device */
-  constructor(sql: Sql, changed: () => void) {
+  constructor(sql: Sql) {
     this.#sql = sql
-    this.#changed = changed
   }
 
-  byName(name: string): Enrollment | undefined {
-    return this.#sql.all<Row>(`${ENROLLMENTS} WHERE name = ?`, name).map(read)[0]
+  async byName(name: string): Promise<Enrollment | undefined> {
+    return (await this.#sql.all<Row>(`${ENROLLMENTS} WHERE name = ?`, name)).map(read)[0]
   }
-  byKey(keyId: string): Enrollment | undefined {
-    return this.#sql.all<Row>(`${ENROLLMENTS} WHERE key_id = ?`, keyId).map(read)[0]
+  async byKey(keyId: string): Promise<Enrollment | undefined> {
+    return (await this.#sql.all<Row>(`${ENROLLMENTS} WHERE key_id = ?`, keyId)).map(read)[0]
   }
-  all(): readonly Enrollment[] {
-    return this.#sql.all<Row>(`${ENROLLMENTS} ORDER BY name`).map(read)
+  async all(): Promise<readonly Enrollment[]> {
+    return (await this.#sql.all<Row>(`${ENROLLMENTS} ORDER BY name`)).map(read)
   }
-  request(of: { readonly name: string } | { readonly keyId: string }): JoinRequest | undefined {
+  async request(of: { readonly name: string } | { readonly keyId: string }): Promise<JoinRequest | undefined> {
     const [column, value] = 'name' in of ? ['name', of.name] : ['key_id', of.keyId]
-    return this.#sql.all<JoinRequest & { labels: string }>(`${REQUESTS} WHERE ${column} = ?`, value).map(withLabels)[0]
+    return (await this.#sql.all<RequestRow>(`${REQUESTS} WHERE ${column} = ?`, value)).map(withLabels)[0]
   }
-  requests(): readonly JoinRequest[] {
-    return this.#sql.all<JoinRequest & { labels: string }>(`${REQUESTS} ORDER BY name`).map(withLabels)
+  async requests(): Promise<readonly JoinRequest[]> {
+    return (await this.#sql.all<RequestRow>(`${REQUESTS} ORDER BY name`)).map(withLabels)
   }
 
-  /** Throws MESH_CONTROL_SLOW_DOWN when too many wait. Asking twice changes nothing. */
-  ask(r: JoinRequest): void {
-    if (this.#sql.all<{ n: number }>('SELECT count(*) AS n FROM join_requests')[0]!.n >= MAX_REQUESTS)
+  /** Rejects with MESH_CONTROL_SLOW_DOWN when too many wait. Asking twice changes nothing. */
+  async ask(r: JoinRequest): Promise<void> {
+    const [{ n }] = (await this.#sql.all<{ n: number }>('SELECT count(*) AS n FROM join_requests')) as [{ n: number }]
+    if (n >= MAX_REQUESTS)
       throw new MeshError('MESH_CONTROL_SLOW_DOWN', `${MAX_REQUESTS} devices wait for approval already`)
-    this.#sql.run(
+    await this.#sql.run(
       `INSERT INTO join_requests (name, key_id, namespace, service_account, jti, labels, address, why, asked_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (name) DO NOTHING`,
       ...applicant(r),
@@ -90,14 +89,15 @@ export class Enrollments {
   }
 
   /** The name is the key's from now on; whoever had it before has it no more. */
-  enroll(a: Applicant, nowMs: number): Enrollment {
-    return this.#sql.transaction(() => {
-      const before = this.byName(a.name)
-      if (before) this.revokeCertificates(KEY_HOLDER + before.keyId, nowMs)
-      this.#sql.run('DELETE FROM enrollments WHERE name = ? OR key_id = ?', a.name, a.keyId)
-      this.#sql.run('DELETE FROM join_requests WHERE name = ? OR key_id = ?', a.name, a.keyId)
-      this.#sql.run('DELETE FROM devices WHERE name = ?', a.name)
-      this.#sql.run(
+  enroll(a: Applicant, nowMs: number): Promise<Enrollment> {
+    return this.#sql.transaction(async (tx) => {
+      const own = new Enrollments(tx)
+      const before = await own.byName(a.name)
+      if (before) await own.revokeCertificates(KEY_HOLDER + before.keyId, nowMs)
+      await tx.run('DELETE FROM enrollments WHERE name = ? OR key_id = ?', a.name, a.keyId)
+      await tx.run('DELETE FROM join_requests WHERE name = ? OR key_id = ?', a.name, a.keyId)
+      await tx.run('DELETE FROM devices WHERE name = ?', a.name)
+      await tx.run(
         `INSERT INTO enrollments (name, key_id, namespace, service_account, jti, labels, address, state, counter, chain, previous_chain, nonce, resync,
         joined_ms, renewed_ms, not_after_ms) VALUES (?, ?, ?, ?, ?, ?, ?, 'active', 0, '', '', '', 1, ?, ?, ?)`,
         ...applicant(a),
@@ -105,13 +105,16 @@ export class Enrollments {
         nowMs,
         nowMs,
       )
-      this.#changed()
-      return this.byName(a.name)!
+      await tx.touch()
+      return (await own.byName(a.name))!
     })
   }
 
-  renewed(name: string, c: Omit<ChainState, 'resync'> & { address: string; nowMs: number; notAfterMs: number }): void {
-    this.#sql.run(
+  async renewed(
+    name: string,
+    c: Omit<ChainState, 'resync'> & { address: string; nowMs: number; notAfterMs: number },
+  ): Promise<void> {
+    await this.#sql.run(
       'UPDATE enrollments SET counter = ?, chain = ?, previous_chain = ?, nonce = ?, resync = 0, address = ?, renewed_ms = ?, not_after_ms = ? WHERE name = ?',
       c.counter,
       c.chain,
@@ -125,57 +128,57 @@ export class Enrollments {
   }
 
   /** @param state `suspended`: neither copy goes on until an operator says so */
-  markCloned(name: string, c: { addresses: string; nowMs: number; state: EnrollmentState }): void {
-    this.#sql.run(
+  async markCloned(name: string, c: { addresses: string; nowMs: number; state: EnrollmentState }): Promise<void> {
+    await this.#sql.run(
       'UPDATE enrollments SET cloned_ms = ?, clone_addresses = ?, state = ? WHERE name = ?',
       c.nowMs,
       c.addresses,
       c.state,
       name,
     )
-    this.#changed()
+    await this.#sql.touch()
   }
 
   /** An operator's word: whichever copy, or state of the device, comes next goes on. */
-  resume(name: string, nowMs: number): void {
-    this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
-    this.#sql.run(
+  async resume(name: string, nowMs: number): Promise<void> {
+    await this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
+    await this.#sql.run(
       "UPDATE enrollments SET state = 'active', resync = 1, cloned_ms = NULL, clone_addresses = NULL, revoked_ms = NULL, not_after_ms = ? WHERE name = ?",
       nowMs,
       name,
     )
   }
   /** After a restore: devices are further than what the registry knows of them. */
-  resyncAll(): void {
-    this.#sql.run('UPDATE enrollments SET resync = 1')
+  async resyncAll(): Promise<void> {
+    await this.#sql.run('UPDATE enrollments SET resync = 1')
   }
 
-  revoke(name: string, nowMs: number): void {
-    this.#sql.run("UPDATE enrollments SET state = 'revoked', revoked_ms = ? WHERE name = ?", nowMs, name)
-    this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
-    this.#changed()
+  async revoke(name: string, nowMs: number): Promise<void> {
+    await this.#sql.run("UPDATE enrollments SET state = 'revoked', revoked_ms = ? WHERE name = ?", nowMs, name)
+    await this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
+    await this.#sql.touch()
   }
-  deny(name: string): void {
-    this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
+  async deny(name: string): Promise<void> {
+    await this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
   }
-  forget(name: string): number {
-    this.#changed()
-    return (
-      this.#sql.run('DELETE FROM enrollments WHERE name = ?', name) +
-      this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
-    )
+  async forget(name: string): Promise<number> {
+    const enrolled = await this.#sql.run('DELETE FROM enrollments WHERE name = ?', name)
+    const waiting = await this.#sql.run('DELETE FROM join_requests WHERE name = ?', name)
+    await this.#sql.touch()
+    return enrolled + waiting
   }
 
   /** @param but serial of the one that stays good. @returns how many were not revoked before and had not ended */
-  revokeCertificates(holder: string, nowMs: number, but = ''): number {
-    this.#changed()
-    return this.#sql.run(
+  async revokeCertificates(holder: string, nowMs: number, but = ''): Promise<number> {
+    const revoked = await this.#sql.run(
       'UPDATE certificates SET revoked_ms = ? WHERE device = ? AND serial <> ? AND revoked_ms IS NULL AND not_after_ms > ?',
       nowMs,
       holder,
       but,
       nowMs,
     )
+    await this.#sql.touch()
+    return revoked
   }
 }
 

@@ -3,6 +3,7 @@
  * what changed, in one transaction, and now and then that the hub itself lives.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
+import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Registry } from './registry.ts'
 import type { DeviceChange } from './rows.ts'
@@ -23,17 +24,27 @@ type Node = {
 }
 type Options = { readonly registry: Registry; readonly clock: Clock; readonly log: Log }
 
-export class LiveDevices implements Disposable {
+export class LiveDevices implements AsyncDisposable {
   readonly #o: Options
   readonly #nodes = new Map<string, Node>()
   readonly #dirty = new Map<string, DeviceChange>()
+  /** Settles when what is being written is written. */
+  #writing: Promise<void> = Promise.resolve()
   #write: Timer | undefined
   #beat: Timer | undefined
+  #isOver = false
 
-  constructor(o: Options) {
+  private constructor(o: Options) {
     this.#o = o
-    o.registry.nobodyConnected()
-    this.#alive()
+  }
+
+  /** Rejects with MESH_STORAGE_FAILED, MESH_STORAGE_FULL. */
+  static async open(o: Options): Promise<LiveDevices> {
+    await o.registry.nobodyConnected()
+    const live = new LiveDevices(o)
+    await live.#flush()
+    live.#beatLater()
+    return live
   }
 
   /** A stream of the node has begun; disposing is its end. */
@@ -65,10 +76,11 @@ export class LiveDevices implements Disposable {
     }
   }
 
-  [Symbol.dispose](): void {
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true
     this.#write?.cancel()
     this.#beat?.cancel()
-    this.#flush()
+    await this.#flush()
   }
 
   #changed({ name, connectedMs, streams, state, inForceMs }: Node): void {
@@ -80,24 +92,40 @@ export class LiveDevices implements Disposable {
       inForceMs,
       refused: state.refused,
     })
-    this.#write ??= this.#o.clock.after(WRITE_MS, () => {
-      this.#write = undefined
-      this.#flush()
-    })
+    if (this.#isOver) return
+    this.#write ??= this.#o.clock.after(
+      WRITE_MS,
+      guard('hub', doNothing, () => {
+        this.#write = undefined
+        detach('hub', this.#flush())
+      }),
+    )
   }
 
-  #alive(): void {
-    this.#flush()
-    this.#beat = this.#o.clock.after(ALIVE_MS, () => this.#alive())
+  #beatLater(): void {
+    this.#beat = this.#o.clock.after(
+      ALIVE_MS,
+      guard('hub', doNothing, () => {
+        detach('hub', this.#flush())
+        this.#beatLater()
+      }),
+    )
+  }
+
+  /** One after the other. */
+  #flush(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#writeChanges())
+    return this.#writing
   }
 
   /** What cannot be written is tried again with what comes next. */
-  #flush(): void {
+  async #writeChanges(): Promise<void> {
     const { registry, clock, log } = this.#o
     const changes = [...this.#dirty.values()]
     try {
-      registry.devicesChanged(changes, clock.wallMs())
-      this.#dirty.clear()
+      await registry.devicesChanged(changes, clock.wallMs())
+      // What has changed meanwhile is written the next time.
+      for (const change of changes) if (this.#dirty.get(change.name) === change) this.#dirty.delete(change.name)
     } catch (err) {
       log.warn({ evt: 'hub.registry', err, devices: changes.length }, 'the state of devices is not written')
     }

@@ -8,7 +8,7 @@ import { createServer, type Server } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { WebSocketServer } from 'ws'
-import { doNothing, guard } from '../../core/defects/guard.ts'
+import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import { formatSentence, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import { DICTIONARY_ID } from '../../core/relay/compression.ts'
@@ -144,27 +144,34 @@ class Sessions implements Disposable {
 
   accept(request: IncomingMessage, socket: TLSSocket, head: Buffer): void {
     socket.on('error', doNothing)
-    try {
-      const peer = this.#authenticate(request, socket)
-      this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
-        const session = new RelaySession(websocket, peer, {
-          ads: this.#p,
-          certificates: this.#p.certificates,
-          history: this.#history,
-          held: this.#held,
-          maxRequestBytes: this.#p.maxRequestBytes,
-        })
-        this.#open.add(session)
-        websocket.on(
-          'close',
-          guard('hub', doNothing, () => {
-            this.#open.delete(session)
-          }),
-        )
+    detach(
+      'hub',
+      this.#enter(request, socket, head).catch((thrown: unknown) => this.#refuse(socket, toMeshError(thrown))),
+      () => {
+        socket.destroy()
+      },
+    )
+  }
+
+  /** Nobody reads from the socket before the device is known. */
+  async #enter(request: IncomingMessage, socket: TLSSocket, head: Buffer): Promise<void> {
+    const peer = await this.#authenticate(request, socket)
+    this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
+      const session = new RelaySession(websocket, peer, {
+        ads: this.#p,
+        certificates: this.#p.certificates,
+        history: this.#history,
+        held: this.#held,
+        maxRequestBytes: this.#p.maxRequestBytes,
       })
-    } catch (thrown) {
-      this.#refuse(socket, toMeshError(thrown))
-    }
+      this.#open.add(session)
+      websocket.on(
+        'close',
+        guard('hub', doNothing, () => {
+          this.#open.delete(session)
+        }),
+      )
+    })
   }
 
   [Symbol.dispose](): void {
@@ -173,8 +180,8 @@ class Sessions implements Disposable {
     for (const session of this.#open) session[Symbol.dispose]()
   }
 
-  #authenticate(request: IncomingMessage, socket: TLSSocket): RelayPeer {
-    if (this.#isOver) throw new MeshError('MESH_DRAINING', 'the hub is stopping')
+  async #authenticate(request: IncomingMessage, socket: TLSSocket): Promise<RelayPeer> {
+    this.#checkOpen(socket)
     const url = URL.parse(request.url ?? '', 'wss://hub')
     const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
     if (url?.pathname !== PATH || !offered.includes(PROTOCOL))
@@ -184,17 +191,25 @@ class Sessions implements Disposable {
       authorization: request.headers.authorization === undefined ? [] : [request.headers.authorization],
     }
     const address = `${socket.remoteAddress}:${socket.remotePort}`
-    const caller = this.#p.authenticate(credentials)
+    const revision = this.#p.watcher.current
+    const caller = await this.#p.authenticate(credentials)
+    this.#checkOpen(socket)
     this.#p.proved(address, caller)
     const silenceMs = Number(url.searchParams.get('silence') ?? DEFAULT_SILENCE_MS)
     return {
       credentials,
       caller,
+      revision,
       ip: toPlainAddress(socket.remoteAddress ?? ''),
       address,
       withDictionary: url.searchParams.get('dictionary') === DICTIONARY_ID,
       silenceMs: silenceMs > 0 && silenceMs <= MAX_SILENCE_MS ? silenceMs : DEFAULT_SILENCE_MS,
     }
+  }
+
+  #checkOpen(socket: TLSSocket): void {
+    if (this.#isOver) throw new MeshError('MESH_DRAINING', 'the hub is stopping')
+    if (socket.destroyed) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'the device has gone')
   }
 
   #refuse(socket: TLSSocket, reason: MeshError): void {

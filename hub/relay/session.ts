@@ -1,7 +1,7 @@
 /** One device on the relay: its WebSocket, and what its streams are for. */
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { WebSocket } from 'ws'
-import { guard } from '../../core/defects/guard.ts'
+import { detach, guard } from '../../core/defects/guard.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { Mux } from '../../core/relay/mux.ts'
 import { toPort } from '../../core/relay/port.ts'
@@ -28,6 +28,8 @@ export type RelaySessionOptions = {
 export type RelayPeer = {
   readonly credentials: Credentials
   readonly caller: Caller
+  /** Of the registry, before the caller was let in. */
+  readonly revision: string | undefined
   readonly ip: string
   /** Address and port. */
   readonly address: string
@@ -72,15 +74,8 @@ export class RelaySession implements Disposable {
       held: (change) => options.held.add(holder, change),
     })
     this.#goneAtMs = clock.monotonicMs() + peer.silenceMs + LATE_MS
-    this.#owned.use(
-      watcher.enter((what) => {
-        try {
-          checkCaller(peer.caller, what, { registry, clock })
-        } catch (thrown) {
-          this.end(toMeshError(thrown))
-        }
-      }),
-    )
+    const check = (what: 'end' | 'all'): Promise<void> => checkCaller(peer.caller, what, { registry, clock })
+    this.#owned.use(watcher.enter({ check, end: (reason) => this.end(reason) }, peer.revision))
     this.#listen()
   }
 
@@ -186,22 +181,34 @@ export class RelaySession implements Disposable {
   }
 
   #certify(stream: RelayStream): void {
-    const { certificates, ads } = this.#o
-    const answer = (message: Uint8Array): void => {
-      try {
-        const request = parseRequest(message)
-        // As it is now: a certificate may have been revoked since the connection began.
-        const caller = ads.authenticate(this.#peer.credentials)
-        const response = answerCertificateRequest(certificates, caller, request, this.#peer.ip)
-        stream.send(toBinary(IstioCertificateResponseSchema, response))
-        stream.end()
-      } catch (thrown) {
-        const reason = toMeshError(thrown)
-        reportCertificateRefused(ads, this.#peer.ip, reason)
-        stream.reset(reason)
+    let isAsked = false
+    const onMessage = (message: Uint8Array): void => {
+      if (isAsked) {
+        stream.reset(new MeshError('MESH_CONTROL_PROTOCOL', 'a stream is for one certificate'))
+        return
       }
+      isAsked = true
+      detach('hub', this.#answerCertificate(stream, message))
     }
-    stream.listen({ onMessage: answer })
+    stream.listen({ onMessage })
+  }
+
+  async #answerCertificate(stream: RelayStream, message: Uint8Array): Promise<void> {
+    const { certificates, ads } = this.#o
+    try {
+      const request = parseRequest(message)
+      // As it is now: a certificate may have been revoked since the connection began.
+      const caller = await ads.authenticate(this.#peer.credentials)
+      // Nobody would learn of a certificate that counts against the token.
+      if (stream.isOver) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'the device has gone')
+      const response = await answerCertificateRequest(certificates, caller, request, this.#peer.ip)
+      stream.send(toBinary(IstioCertificateResponseSchema, response))
+      stream.end()
+    } catch (thrown) {
+      const reason = toMeshError(thrown)
+      reportCertificateRefused(ads, this.#peer.ip, reason)
+      stream.reset(reason)
+    }
   }
 
   #close(reason: MeshError): void {

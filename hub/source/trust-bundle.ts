@@ -4,18 +4,18 @@
  */
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Clock, Timer } from '../../core/os/clock.ts'
-import { guard, doNothing } from '../../core/defects/guard.ts'
+import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import { TYPE_URLS } from '../../model/snapshot.ts'
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { signCrl } from '../ca/crl.ts'
 import type { Ca } from '../ca/ca.ts'
-import type { Registry } from '../registry/registry.ts'
+import type { OpenRegistry } from '../registry/registry.ts'
 import { hashContent, makeResourceSet, overlay, type ResourceSet, type Source, type Watched } from './resources.ts'
 
 export type TrustBundleOptions = {
   readonly ca: Ca
-  readonly registry: Registry
+  readonly registry: OpenRegistry
   readonly clock: Clock
   readonly log: Log
 }
@@ -35,12 +35,18 @@ export class TrustBundle implements Source, Disposable {
   /** Many nodes share one set. */
   #merged = new WeakMap<ResourceSet, ResourceSet>()
   #timer: Timer | undefined
+  #isOver = false
 
-  /** @param source of everything else */
-  constructor(source: Source, o: TrustBundleOptions) {
+  private constructor(source: Source, o: TrustBundleOptions) {
     this.#source = source
     this.#o = o
-    this.#look()
+  }
+
+  /** @param source of everything else */
+  static async open(source: Source, o: TrustBundleOptions): Promise<TrustBundle> {
+    const bundle = new TrustBundle(source, o)
+    await bundle.#look()
+    return bundle
   }
 
   watch(node: string, onChange: (next: ResourceSet) => void): Watched {
@@ -60,6 +66,7 @@ export class TrustBundle implements Source, Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isOver = true
     this.#timer?.cancel()
   }
 
@@ -72,23 +79,24 @@ export class TrustBundle implements Source, Disposable {
     return made
   }
 
-  #look(): void {
+  async #look(): Promise<void> {
     try {
-      this.#read()
+      await this.#read()
     } catch (err) {
       this.#o.log.warn({ evt: 'hub.registry', err }, 'what is revoked is not to be read; the list of before counts on')
     }
+    if (this.#isOver) return
     this.#timer = this.#o.clock.after(
       LOOK_MS,
-      guard('hub', doNothing, () => this.#look()),
+      guard('hub', doNothing, () => detach('hub', this.#look())),
     )
   }
 
-  #read(): void {
+  async #read(): Promise<void> {
     const { ca, registry, clock, log } = this.#o
     const { revision } = registry
     if (revision === this.#revision) return
-    const serials = registry.revokedSerials(clock.wallMs(), MAX_SERIALS)
+    const serials = await registry.revokedSerials(clock.wallMs(), MAX_SERIALS)
     this.#revision = revision
     if (serials.length === this.#serials.length && serials.every((serial, i) => serial === this.#serials[i])) return
     this.#serials = serials

@@ -4,7 +4,7 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import { status, type ServiceError } from '@grpc/grpc-js'
 import { systemClock, type Clock } from '../../core/os/clock.ts'
-import { Registry } from '../../hub/registry/registry.ts'
+import { openRegistry, type Registry } from '../../hub/registry/registry.ts'
 import { CLUSTER } from '../../hub/source/resources.ts'
 import { bearer, DeltaStream, join, SotwStream, testHub, type TestHub } from './start-hub.ts'
 
@@ -14,9 +14,9 @@ const refused = (err: ServiceError, code: status, words: RegExp): void => {
   assert.match(err.details, words)
 }
 /** As `meshlet-hub token revoke` does: another connection to the same file. */
-const elsewhere = (h: TestHub, work: (registry: Registry) => void): void => {
-  using other = new Registry(path.join(h.folder, 'state/registry.db'))
-  work(other)
+const elsewhere = async (h: TestHub, work: (registry: Registry) => Promise<unknown>): Promise<void> => {
+  await using other = openRegistry(path.join(h.folder, 'state/registry.db'))
+  await work(other)
 }
 const opened = async (stream: DeltaStream | SotwStream, id: string): Promise<void> => {
   stream.ask({ node: { id }, typeUrl: CLUSTER })
@@ -29,8 +29,8 @@ test(
   async (t) => {
     const h = await testHub(t)
     const [bad, good] = [
-      h.hub.createToken({ ...gateway, nodes: 'gw-*' }),
-      h.hub.createToken({ ...gateway, nodes: 'ok-*' }),
+      await h.hub.createToken({ ...gateway, nodes: 'gw-*' }),
+      await h.hub.createToken({ ...gateway, nodes: 'ok-*' }),
     ]
     const certificate = await join(h, bad.token)
     const [byToken, byCertificate, sotw, other] = [
@@ -43,9 +43,7 @@ test(
     await opened(byToken, 'gw-1')
     for (const stream of [byCertificate, sotw]) await opened(stream, 'gw-2')
     await opened(other, 'ok-1')
-    elsewhere(h, (registry) => {
-      registry.revokeToken(bad.jti, Date.now())
-    })
+    await elsewhere(h, (registry) => registry.revokeToken(bad.jti, Date.now()))
     refused(await byToken.error(), status.UNAUTHENTICATED, /MESH_TOKEN_INVALID.*revoked/)
     for (const stream of [byCertificate, sotw, silent])
       refused(await stream.error(), status.UNAUTHENTICATED, /MESH_CONTROL_UNAUTHENTICATED.*revoked/)
@@ -57,10 +55,10 @@ test(
 
 test("a token that is revoked by the hub's own process ends streams, too", { timeout: 20_000 }, async (t) => {
   const h = await testHub(t)
-  const { token, jti } = h.hub.createToken({ ...gateway, nodes: 'gw-1' })
+  const { token, jti } = await h.hub.createToken({ ...gateway, nodes: 'gw-1' })
   const stream = new DeltaStream(h.client(await join(h, token)))
   await opened(stream, 'gw-1')
-  h.hub.registry.revokeToken(jti, Date.now())
+  await h.hub.registry.revokeToken(jti, Date.now())
   refused(await stream.error(), status.UNAUTHENTICATED, /revoked/)
 })
 
@@ -68,7 +66,7 @@ test('a stream ends with the certificate or the token that it was opened with', 
   let aheadMs = 0
   const clock: Clock = { ...systemClock, wallMs: () => Date.now() + aheadMs }
   const h = await testHub(t, 'certificateTtlSec: 600\n', { clock })
-  const { token } = h.hub.createToken({ ...gateway, nodes: 'gw-*', ttlSec: 300 })
+  const { token } = await h.hub.createToken({ ...gateway, nodes: 'gw-*', ttlSec: 300 })
   const [byToken, byCertificate] = [
     new DeltaStream(h.client(), bearer(token)),
     new DeltaStream(h.client(await join(h, token))),
@@ -88,15 +86,13 @@ test(
   { timeout: 20_000 },
   async (t) => {
     const h = await testHub(t)
-    const { token } = h.hub.createToken({ ...gateway, nodes: 'gw-*' })
+    const { token } = await h.hub.createToken({ ...gateway, nodes: 'gw-*' })
     const [before, next] = [
       new DeltaStream(h.client(await join(h, token))),
       new DeltaStream(h.client(await join(h, token))),
     ]
     await opened(before, 'gw-1')
-    elsewhere(h, (registry) => {
-      registry.forgetDevice('gw-1')
-    })
+    await elsewhere(h, (registry) => registry.forgetDevice('gw-1'))
     await opened(next, 'gw-1')
     refused(await before.error(), status.PERMISSION_DENIED, /gw-1 belongs to another device/)
     next.ask({ typeUrl: CLUSTER, resourceNamesSubscribe: ['none'] })
@@ -109,7 +105,7 @@ test(
   { timeout: 30_000 },
   async (t) => {
     const h = await testHub(t)
-    const { token } = h.hub.createToken({ ...gateway, nodes: 'gw-*' })
+    const { token } = await h.hub.createToken({ ...gateway, nodes: 'gw-*' })
     const device = await join(h, token)
     const stream = new DeltaStream(h.client(device))
     await opened(stream, 'gw-1')

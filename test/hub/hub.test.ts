@@ -27,14 +27,14 @@ const as = (h: TestHub, who: Parameters<TestHub['client']>[0], name: string): De
 test('a guest of the same service account gets neither the folder of another node nor its name', async (t) => {
   const h = await testHub(t)
   h.write('gw-1/own.yaml', cluster('secret'))
-  const guest = await join(h, h.hub.createToken(edge('guest')).token)
+  const guest = await join(h, (await h.hub.createToken(edge('guest'))).token)
   const err = await as(h, guest, 'gw-1').error()
   assert.equal(status[err.code], 'PERMISSION_DENIED')
   assert.match(
     err.details,
     /the node name gw-1 is not one that the join token is for \(guest\).*token create --name gw-1/,
   )
-  const owner = await join(h, h.hub.createToken(edge('gw-1')).token)
+  const owner = await join(h, (await h.hub.createToken(edge('gw-1'))).token)
   assert.deepEqual(
     (await as(h, owner, 'gw-1').next()).resources.map((r) => r.name),
     ['secret'],
@@ -44,7 +44,7 @@ test('a guest of the same service account gets neither the folder of another nod
 
 test('of a pattern each device has one name; a renewal is the same device', async (t) => {
   const h = await testHub(t)
-  const { token } = h.hub.createToken(edge('gw-*'))
+  const { token } = await h.hub.createToken(edge('gw-*'))
   const [one, two] = [await join(h, token), await join(h, token)]
   await as(h, one, 'gw-1').next()
   assert.match((await as(h, two, 'gw-1').error()).details, /another device of this identity/)
@@ -54,16 +54,16 @@ test('of a pattern each device has one name; a renewal is the same device', asyn
   const { certChain } = await certify(h.client(one), bearer(), { csr: csr.csrPem })
   await as(h, { keyPem: csr.keyPem, chainPem: certChain[0]! }, 'gw-1').next()
   assert.deepEqual(
-    h.hub.registry.devices().map((d) => d.name),
+    (await h.hub.registry.devices()).map((d) => d.name),
     ['gw-1', 'gw-2'],
   )
 })
 
 test('a hub whose registry was lost lets no certificate in, revoked or not; with its backup it goes on', async (t) => {
   const h = await testHub(t)
-  const shown = await join(h, h.hub.createToken(edge('gw-1')).token)
+  const shown = await join(h, (await h.hub.createToken(edge('gw-1'))).token)
   await as(h, shown, 'gw-1').next()
-  h.hub.registry.copyTo(`${h.folder}/registry.copy`)
+  await h.hub.registry.copyTo(`${h.folder}/registry.copy`)
   await h.hub[Symbol.asyncDispose]()
   const again = async (): Promise<TestHub> => {
     const config = parseHubConfig(
@@ -91,11 +91,13 @@ test('a hub whose registry was lost lets no certificate in, revoked or not; with
 test('devices: connected, configuration in force and what was refused, as the running hub sees it', async (t) => {
   const h = await testHub(t)
   h.write('gw-1/own.yaml', cluster('a'))
-  const shown = await join(h, h.hub.createToken(edge('gw-1')).token)
+  const shown = await join(h, (await h.hub.createToken(edge('gw-1'))).token)
   const stream = as(h, shown, 'gw-1')
   const first = await stream.next()
-  const device = async (is: (d: ReturnType<typeof h.hub.registry.devices>[number]) => boolean): Promise<void> => {
-    while (!is(h.hub.registry.devices()[0]!))
+  const device = async (
+    is: (d: Awaited<ReturnType<typeof h.hub.registry.devices>>[number]) => boolean,
+  ): Promise<void> => {
+    while (!is((await h.hub.registry.devices())[0]!))
       await new Promise((resolve) => {
         setImmediate(resolve)
       })

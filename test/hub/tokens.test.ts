@@ -6,33 +6,30 @@ import os from 'node:os'
 import path from 'node:path'
 import { systemDisk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
-import { Registry } from '../../hub/registry/registry.ts'
+import { openRegistry, type Registry } from '../../hub/registry/registry.ts'
 import { openTokenKey, Tokens } from '../../hub/tokens.ts'
 import { seededRandom } from '../helpers/random.ts'
 import { SimClock } from '../helpers/sim-clock.ts'
 
 function made(): { tokens: Tokens; registry: Registry; clock: SimClock; key: ReturnType<typeof openTokenKey> } {
   const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
-  const [registry, clock] = [new Registry(':memory:'), new SimClock()]
+  const [registry, clock] = [openRegistry(':memory:'), new SimClock()]
   return { tokens: new Tokens({ key, registry, clock, trustDomain: 'demo.mesh' }), registry, clock, key }
 }
 const gateway = { namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: 86_400 }
-const refused = (tokens: Tokens, token: string, want: RegExp = /./): void =>
-  assert.throws(
-    () => tokens.verify(token),
-    (err) => {
-      assert.ok(err instanceof MeshError && err.code === 'MESH_TOKEN_INVALID', String(err))
-      assert.match(err.message, want)
-      assert.ok(token.length < 40 || !err.message.includes(token), 'no token in a message')
-      return true
-    },
-  )
+const refused = (tokens: Tokens, token: string, want: RegExp = /./): Promise<void> =>
+  assert.rejects(tokens.verify(token), (err) => {
+    assert.ok(err instanceof MeshError && err.code === 'MESH_TOKEN_INVALID', String(err))
+    assert.match(err.message, want)
+    assert.ok(token.length < 40 || !err.message.includes(token), 'no token in a message')
+    return true
+  })
 const part = (token: string, at: number): Record<string, unknown> =>
   JSON.parse(Buffer.from(token.split('.')[at]!, 'base64url').toString()) as Record<string, unknown>
 
-test("a token is an ES256 JWT with Kubernetes' subject, and says who joins", () => {
+test("a token is an ES256 JWT with Kubernetes' subject, and says who joins", async () => {
   const { tokens, key, clock } = made()
-  const { token, jti } = tokens.create(gateway)
+  const { token, jti } = await tokens.create(gateway)
   assert.deepEqual(part(token, 0), { alg: 'ES256', typ: 'JWT' })
   const iat = Math.floor(clock.wallMs() / 1_000)
   assert.deepEqual(part(token, 1), {
@@ -52,7 +49,7 @@ test("a token is an ES256 JWT with Kubernetes' subject, and says who joins", () 
       Buffer.from(signature, 'base64url'),
     ),
   )
-  assert.deepEqual(tokens.verify(token), {
+  assert.deepEqual(await tokens.verify(token), {
     jti,
     namespace: 'edge',
     serviceAccount: 'gateway',
@@ -62,67 +59,74 @@ test("a token is an ES256 JWT with Kubernetes' subject, and says who joins", () 
 
 test('a token ends with its time and when it is revoked', async () => {
   const { tokens, registry, clock } = made()
-  const { token, jti } = tokens.create(gateway)
-  registry.revokeToken(jti, clock.wallMs())
-  refused(tokens, token, /revoked/)
-  const second = tokens.create(gateway).token
+  const { token, jti } = await tokens.create(gateway)
+  await registry.revokeToken(jti, clock.wallMs())
+  await refused(tokens, token, /revoked/)
+  const second = (await tokens.create(gateway)).token
   await clock.advance(86_400_000)
-  refused(tokens, second, /ended/)
+  await refused(tokens, second, /ended/)
 })
 
-test('a hub that lost its registry, or another hub with the same key, does not take the token', () => {
+test('a hub that lost its registry, or another hub with the same key, does not take the token', async () => {
   const { tokens, clock, key } = made()
-  const { token } = tokens.create(gateway)
-  refused(new Tokens({ key, registry: new Registry(':memory:'), clock, trustDomain: 'demo.mesh' }), token, /not known/)
-  refused(
-    new Tokens({ key, registry: new Registry(':memory:'), clock, trustDomain: 'other.mesh' }),
+  const { token } = await tokens.create(gateway)
+  await refused(
+    new Tokens({ key, registry: openRegistry(':memory:'), clock, trustDomain: 'demo.mesh' }),
+    token,
+    /not known/,
+  )
+  await refused(
+    new Tokens({ key, registry: openRegistry(':memory:'), clock, trustDomain: 'other.mesh' }),
     token,
     /another hub/,
   )
 })
 
-test('a token of another key, without signature or with another algorithm is refused (RFC 8725 §3.1)', () => {
+test('a token of another key, without signature or with another algorithm is refused (RFC 8725 §3.1)', async () => {
   const { tokens, key } = made()
-  const { token } = tokens.create(gateway)
+  const { token } = await tokens.create(gateway)
   const [header, payload, signature] = token.split('.') as [string, string, string]
-  refused(tokens, made().tokens.create(gateway).token, /not signed/)
-  refused(tokens, `${header}.${payload}.`, /not signed/)
+  await refused(tokens, (await made().tokens.create(gateway)).token, /not signed/)
+  await refused(tokens, `${header}.${payload}.`, /not signed/)
   const none = Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url')
-  refused(tokens, `${none}.${payload}.`)
-  refused(tokens, `${none}.${payload}.${signature}`)
+  await refused(tokens, `${none}.${payload}.`)
+  await refused(tokens, `${none}.${payload}.${signature}`)
   const hs = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString('base64url')
   const publicPem = createPublicKey(key).export({ type: 'spki', format: 'pem' })
-  refused(tokens, `${hs}.${payload}.${createHmac('sha256', publicPem).update(`${hs}.${payload}`).digest('base64url')}`)
+  await refused(
+    tokens,
+    `${hs}.${payload}.${createHmac('sha256', publicPem).update(`${hs}.${payload}`).digest('base64url')}`,
+  )
   const asDer = sign('sha256', Buffer.from(`${header}.${payload}`), key).toString('base64url') // not JOSE's raw form
-  refused(tokens, `${header}.${payload}.${asDer}`, /not signed/)
+  await refused(tokens, `${header}.${payload}.${asDer}`, /not signed/)
 })
 
-test('every changed character is noticed, and what is no token throws nothing but MESH_TOKEN_INVALID', () => {
+test('every changed character is noticed, and what is no token throws nothing but MESH_TOKEN_INVALID', async () => {
   const { tokens } = made()
-  const { token } = tokens.create(gateway)
+  const { token } = await tokens.create(gateway)
   const random = seededRandom(3)
   for (let i = 0; i < token.length; i++)
-    refused(tokens, `${token.slice(0, i)}${token[i] === 'A' ? 'B' : 'A'}${token.slice(i + 1)}`)
+    await refused(tokens, `${token.slice(0, i)}${token[i] === 'A' ? 'B' : 'A'}${token.slice(i + 1)}`)
   for (let i = 0; i < 500; i++)
-    refused(
+    await refused(
       tokens,
       Array.from({ length: Math.floor(random.float() * 60) }, () => String.fromCharCode(random.float() * 0x300)).join(
         '',
       ),
     )
-  refused(tokens, 'x.'.repeat(100_000))
+  await refused(tokens, 'x.'.repeat(100_000))
 })
 
-test('names that Kubernetes would not take are refused before a token is made', () => {
+test('names that Kubernetes would not take are refused before a token is made', async () => {
   const { tokens, registry } = made()
   for (const namespace of ['', 'Edge', 'a:b', 'a/b', '-a', 'a'.repeat(64)])
-    assert.throws(() => tokens.create({ ...gateway, namespace }), /namespace/)
+    await assert.rejects(tokens.create({ ...gateway, namespace }), /namespace/)
   for (const serviceAccount of ['', 'a/../b', 'x y'])
-    assert.throws(() => tokens.create({ ...gateway, serviceAccount }), /service account/)
-  assert.equal(registry.tokens().length, 0)
+    await assert.rejects(tokens.create({ ...gateway, serviceAccount }), /service account/)
+  assert.equal((await registry.tokens()).length, 0)
 })
 
-test('the signing key is made once, for its owner only', (t) => {
+test('the signing key is made once, for its owner only', async (t) => {
   const folder = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'hub-tokens-')), 'ca')
   t.after(() => fs.rmSync(path.dirname(folder), { recursive: true }))
   const key = openTokenKey(folder, systemDisk)

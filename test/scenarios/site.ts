@@ -225,7 +225,7 @@ export async function startSite(t: Finally, o: SiteOptions = {}): Promise<Site> 
     agent.over = o.over ?? {}
     fs.writeFileSync(
       path.join(folder, `${name}.token`),
-      hub.hub.createToken({ namespace: name, serviceAccount: 'gateway', nodes: '*' }).token,
+      (await hub.hub.createToken({ namespace: name, serviceAccount: 'gateway', nodes: '*' })).token,
     )
     await agent.start()
   }

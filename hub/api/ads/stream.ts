@@ -16,7 +16,7 @@ import { checkCaller, describeHolder, type Authenticator, type Caller, type Cred
 import type { Budgets } from '../budgets.ts'
 import { mayBe, readNodeIdentity, type NodeIdentity } from './node.ts'
 import { Progress } from './progress.ts'
-import type { CertificateWatcher } from '../certificate-expiry.ts'
+import type { CertificateWatcher, Watch } from '../certificate-expiry.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 export type AdsOptions = {
@@ -74,6 +74,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
   readonly #owned = new DisposableStack()
   #caller: Caller | undefined
   #started: Started | undefined
+  #watch: Watch | undefined
   /** `blocked`: the client reads slower than we write; `behind`: and the resources have changed since. */
   #output: 'open' | 'blocked' | 'behind' = 'open'
   /** For the node's folder to be read. */
@@ -86,36 +87,52 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
     this.#conversation = conversation
     this.#p = p
     this.#peer = peer
+    const broken = (): void => {
+      call.destroy()
+    }
     const over = guard('hub', doNothing, () => this[Symbol.dispose]())
     for (const event of ['end', 'close', 'cancelled', 'error'] as const) call.on(event, over)
     call.on(
       'end',
       guard('hub', doNothing, () => call.end()),
     )
-    this.#guarded(() => {
-      this.#caller = p.authenticate(peer.credentials)
-      p.proved(peer.address, this.#caller)
-      this.#owned.use(p.limit.enter(this.#caller))
-      this.#owned.use(p.watcher.enter((what) => this.#guarded(() => this.#checkCaller(what))))
-      const late = p.clock.after(FIRST_REQUEST_WITHIN_MS, () => {
-        if (!this.#started)
-          this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`))
-      })
-      this.#owned.defer(() => late.cancel())
-      // What is refused on purpose is no defect: #guarded tells the client, the outer guard finds what #guarded itself
-      // does wrong.
-      const broken = (): void => {
-        call.destroy()
-      }
-      call.on(
-        'data',
-        guard('hub', broken, (message: Q) => this.#guarded(() => this.#onRequest(message))),
-      )
-      call.on(
-        'drain',
-        guard('hub', broken, () => this.#guarded(() => this.#onDrain())),
-      )
+    detach(
+      'hub',
+      this.#guardedTask(() => this.#begin()),
+      broken,
+    )
+  }
+
+  /** What comes meanwhile waits in the call: nobody listens yet. */
+  async #begin(): Promise<void> {
+    const { clock, watcher, authenticate, proved, limit } = this.#p
+    const late = clock.after(FIRST_REQUEST_WITHIN_MS, () => {
+      if (!this.#started)
+        this.fail(new MeshError('MESH_CONTROL_PROTOCOL', `no request within ${FIRST_REQUEST_WITHIN_MS / 1_000} s`))
     })
+    this.#owned.defer(() => late.cancel())
+    const revision = watcher.current
+    const caller = await authenticate(this.#peer.credentials)
+    if (this.#owned.disposed) return
+    this.#caller = caller
+    proved(this.#peer.address, caller)
+    this.#owned.use(limit.enter(caller))
+    const watched = { check: (what: 'end' | 'all') => this.#checkCaller(what), end: (err: MeshError) => this.fail(err) }
+    this.#watch = this.#owned.use(watcher.enter(watched, revision))
+    const call = this.#call
+    const broken = (): void => {
+      call.destroy()
+    }
+    // What is refused on purpose is no defect: #guarded tells the client, the outer guard finds what #guarded itself
+    // does wrong.
+    call.on(
+      'data',
+      guard('hub', broken, (message: Q) => this.#guarded(() => this.#onRequest(message))),
+    )
+    call.on(
+      'drain',
+      guard('hub', broken, () => this.#guarded(() => this.#onDrain())),
+    )
   }
 
   /** Ends the stream with the error's gRPC status. */
@@ -146,26 +163,31 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
   #onRequest(message: Q): void {
     if (this.#owned.disposed) return
     this.#countRequest()
-    const { ready } = (this.#started ??= this.#start(message)).watched
-    if (!ready) {
-      this.#answer(this.#started, message)
+    const started = this.#started
+    if (started && !started.watched.ready) {
+      this.#answer(started, message)
       return
     }
-    // The node's folder is being read: half of it would be taken for all.
-    const started = this.#started
+    // The order of requests is kept: none is looked at before the one that waits.
     this.#call.pause()
     this.#waits = true
     detach(
       'hub',
-      ready.then(() =>
-        this.#guarded(() => {
-          this.#waits = false
-          if (this.#owned.disposed) return
-          this.#answer(started, message)
-          if (this.#output === 'open') this.#call.resume()
-        }),
-      ),
+      this.#guardedTask(() => this.#answerLater(started, message)),
+      () => {
+        this.#call.destroy()
+      },
     )
+  }
+
+  async #answerLater(before: Started | undefined, message: Q): Promise<void> {
+    const started = before ?? (await this.#start(message))
+    // The node's folder is being read: half of it would be taken for all.
+    await started?.watched.ready
+    this.#waits = false
+    if (!started || this.#owned.disposed) return
+    this.#answer(started, message)
+    if (this.#output === 'open') this.#call.resume()
   }
 
   #answer({ node, watched, subscription }: Started, message: Q): void {
@@ -177,12 +199,14 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
     this.#write(responses, set.version)
   }
 
-  #start(message: Q): Started {
+  /** Undefined: the stream has ended meanwhile. */
+  async #start(message: Q): Promise<Started | undefined> {
     const caller = this.#caller!
     const node = readNodeIdentity(message.node)
     mayBe(caller, node)
-    const { registry, clock, log, source, live, budgets } = this.#p
-    const refused = registry.claimName({
+    const { registry, clock, log, source, live, budgets, watcher } = this.#p
+    const revision = watcher.current
+    const refused = await registry.claimName({
       name: node.name,
       nodeId: node.id,
       spiffeUri: caller.spiffeId.uri,
@@ -196,6 +220,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
         'MESH_CONTROL_FORBIDDEN',
         `the node name ${node.name} ${refused}; meshlet-hub token create --name ${node.name} makes a token for it, meshlet-hub devices forget ${node.name} frees it`,
       )
+    if (this.#owned.disposed) return undefined
     const watched = this.#owned.use(source.watch(node.name, () => this.#guarded(() => this.#onChange())))
     log.info(
       {
@@ -211,20 +236,22 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
     this.#owned.defer(() =>
       log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#peer.ip }, 'node disconnected'),
     )
-    return {
+    // The name may have been taken away since it was claimed, when nobody knew yet whose stream to end.
+    this.#watch?.recheckSince(revision)
+    return (this.#started = {
       node,
       watched,
       live: this.#owned.use(live.connected(node.name)),
       subscription: this.#owned.use(budgets.subscription(caller)),
-    }
+    })
   }
 
-  #checkCaller(what: 'end' | 'all'): void {
+  async #checkCaller(what: 'end' | 'all'): Promise<void> {
     const [caller, { registry }] = [this.#caller!, this.#p]
-    checkCaller(caller, what, this.#p)
+    await checkCaller(caller, what, this.#p)
     const name = this.#started?.node.name
     if (what === 'end' || name === undefined) return
-    const lost = registry.lostName({
+    const lost = await registry.lostName({
       name,
       spiffeUri: caller.spiffeId.uri,
       holder: describeHolder(caller),
@@ -292,6 +319,13 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
       )
   }
 
+  async #guardedTask(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (err) {
+      this.fail(err)
+    }
+  }
   #guarded(work: () => void): void {
     try {
       work()

@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import type * as z from 'zod'
 import { MeshError } from '../../../core/errors.ts'
 import { CHANNEL_BINDING } from '../../../model/fleet/enrollment.ts'
-import type { Asker } from '../../enrollment/devices.ts'
+import type { Asker } from '../../enrollment/admission.ts'
 import { verifyProof } from '../../enrollment/proof.ts'
 import { toPlainAddress } from '../source-address.ts'
 

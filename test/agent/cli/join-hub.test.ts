@@ -13,7 +13,7 @@ const edge = (nodes: string) => ({ namespace: 'edge', serviceAccount: 'gateway',
 test('one command: key, certificate and agent.yaml; the token is spent, the key renews, the name is the device’s', async (t) => {
   const h = await testHub(t, API)
   const d = device(t, h)
-  const token = h.hub.createToken({ ...edge('gw-17'), maxUses: 1, labels: { site: 'north' } }).token
+  const token = (await h.hub.createToken({ ...edge('gw-17'), maxUses: 1, labels: { site: 'north' } })).token
   const joined = await d.join(token)
   assert.deepEqual([joined.code, joined.err], [0, ''])
   assert.match(joined.out, /^joined as gw-17, spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway, certificate valid until /)
@@ -22,17 +22,17 @@ test('one command: key, certificate and agent.yaml; the token is spent, the key 
   const yaml = fs.readFileSync(d.file, 'utf8')
   assert.match(yaml, /^# mine\n/, 'comments stay')
   assert.equal(yaml.includes(token), false)
-  const known = h.hub.registry.enrollments.byName('gw-17')!
+  const known = (await h.hub.registry.enrollments.byName('gw-17'))!
   assert.deepEqual([known.state, known.counter, known.labels], ['active', 1, { site: 'north' }])
-  assert.deepEqual(h.hub.registry.devicesOfToken(known.jti!), ['gw-17'])
+  assert.deepEqual(await h.hub.registry.devicesOfToken(known.jti!), ['gw-17'])
 
   const agent = await startDevice(t, d)
   await agent.connected()
-  await until('the hub shows it', () =>
-    h.hub.registry.devices().find((r) => r.name === 'gw-17' && r.connectedMs !== null),
+  await until('the hub shows it', async () =>
+    (await h.hub.registry.devices()).find((r) => r.name === 'gw-17' && r.connectedMs !== null),
   )
   assert.deepEqual(
-    h.hub.registry.audit.list({ subject: 'gw-17', most: 9 }).map((r) => r.event),
+    (await h.hub.registry.audit.list({ subject: 'gw-17', most: 9 })).map((r) => r.event),
     ['device.joined'],
   )
   const second = device(t, h)
@@ -47,7 +47,7 @@ test('one command: key, certificate and agent.yaml; the token is spent, the key 
 
 test('the hub is known by the pin of the token, or of the command line; another hub gets nothing', async (t) => {
   const [h, other] = [await testHub(t, API), await testHub(t, API)]
-  const token = h.hub.createToken(edge('gw-*')).token
+  const token = (await h.hub.createToken(edge('gw-*'))).token
   const d = device(t, h)
   const wrong = await meshlet(['join', `https://127.0.0.1:${other.hub.apiPort}`, '-c', d.file, '--name', 'gw-1'], token)
   assert.equal(wrong.code, 1)
@@ -66,23 +66,23 @@ test('the hub is known by the pin of the token, or of the command line; another 
 test('approval: who waits gets nothing, comes in by itself when an operator says so, and lost state waits again', async (t) => {
   const h = await testHub(t, API)
   const d = device(t, h)
-  const { token } = h.hub.createToken({ ...edge('gw-*'), approval: true })
+  const { token } = await h.hub.createToken({ ...edge('gw-*'), approval: true })
   const said = await d.join(token, '--name', 'gw-5')
   assert.equal(said.code, 0)
   assert.match(said.out, /^gw-5 waits for approval, with the key [\w-]{43}/)
   assert.equal(fs.existsSync(`${d.state}/identity/identity.json`), false)
   const agent = await startDevice(t, d)
   await until('it says what it waits for', () => agent.problems().includes('MESH_DEVICE_PENDING'))
-  const waits = h.hub.registry.enrollments.request({ name: 'gw-5' })!
-  h.hub.registry.enrollments.enroll(waits, Date.now())
+  const waits = (await h.hub.registry.enrollments.request({ name: 'gw-5' }))!
+  await h.hub.registry.enrollments.enroll(waits, Date.now())
   await agent.connected()
   await agent.stop()
 
   fs.rmSync(`${d.state}/identity`, { recursive: true })
-  const lost = await d.join(h.hub.createToken(edge('gw-5')).token)
+  const lost = await d.join((await h.hub.createToken(edge('gw-5'))).token)
   assert.match(lost.out, /^gw-5 waits for approval/)
   assert.match(
-    h.hub.registry.enrollments.request({ name: 'gw-5' })!.why,
+    (await h.hub.registry.enrollments.request({ name: 'gw-5' }))!.why,
     /belongs to another key, last seen at 127\.0\.0\.1/,
   )
 })
@@ -90,7 +90,7 @@ test('approval: who waits gets nothing, comes in by itself when an operator says
 test('agent.yaml could not be written: the same command again, with a token that is spent, is the same join', async (t) => {
   const h = await testHub(t, API)
   const d = device(t, h)
-  const token = h.hub.createToken({ ...edge('gw-17'), maxUses: 1 }).token
+  const token = (await h.hub.createToken({ ...edge('gw-17'), maxUses: 1 })).token
   // What stands in the way of a new file, for root, too.
   const roots = `${d.state}/identity/hub-roots.pem`
   fs.mkdirSync(`${d.state}/identity`, { recursive: true, mode: 0o700 })
@@ -101,5 +101,5 @@ test('agent.yaml could not be written: the same command again, with a token that
   fs.rmSync(roots, { recursive: true })
   const again = await d.join(token)
   assert.deepEqual([again.code, again.err], [0, ''])
-  assert.equal(h.hub.registry.enrollments.byName('gw-17')?.counter, 1)
+  assert.equal((await h.hub.registry.enrollments.byName('gw-17'))?.counter, 1)
 })

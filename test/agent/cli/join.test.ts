@@ -51,8 +51,9 @@ test('a wrong token: join says who refused it and where the next one comes from;
     `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(m.folder, 'edge', hub.hub.port)}`,
   )
   const token = `${m.folder}/edge.token`
-  const foreign = other.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token
-  const ended = hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: -1 }).token
+  const foreign = (await other.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })).token
+  const ended = (await hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*', ttlSec: -1 }))
+    .token
   const identity = `${m.state}/identity/identity.json`
 
   await joinsWithoutToken(m, token)
@@ -74,7 +75,10 @@ test('a wrong token: join says who refused it and where the next one comes from;
   }
   assert.equal(fs.existsSync(identity), false)
 
-  fs.writeFileSync(token, hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token)
+  fs.writeFileSync(
+    token,
+    (await hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })).token,
+  )
   const joined = await meshlet(['join', '-c', m.file])
   assert.deepEqual([joined.code, joined.err], [0, ''])
   assert.match(joined.out, /^joined as spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway, certificate valid until 20/)
@@ -88,7 +92,7 @@ test('a control plane that is not there, or is somebody else, is told apart', as
   const m = machine(t)
   fs.writeFileSync(
     `${m.folder}/edge.token`,
-    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token,
+    (await hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })).token,
   )
   const [nobody] = (await freePorts(1)) as [number]
   m.write(controlYaml(m.folder, 'edge', nobody))
@@ -134,7 +138,7 @@ test('--json tells who this machine is now; a second join with a token makes a n
   const m = machine(t)
   fs.writeFileSync(`${m.folder}/roots.pem`, hub.rootsPem)
   m.write(`node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(m.folder, 'edge', hub.port)}`)
-  const { token } = hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })
+  const { token } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })
   const join = async (): Promise<Record<string, string>> => {
     const { code, out, err } = await meshlet(['join', '-c', m.file, '--token', '-', '--json'], `${token}\n`)
     assert.deepEqual([code, err], [0, ''])

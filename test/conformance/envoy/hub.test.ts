@@ -133,7 +133,7 @@ for (const { name, api, by } of [
     const h = await testHub(t)
     const [[first, second], up] = [(await freePorts(2)) as [number, number], await upstream(t)]
     h.write('envoy-1/all.yaml', resources(first, up, 'one'))
-    const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'envoy', nodes: '*' })
+    const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'envoy', nodes: '*' })
     if (by === 'certificate') {
       const leaf = await join(h, token)
       assert.match(new X509Certificate(leaf.chainPem).subjectAltName ?? '', /ns\/edge\/sa\/envoy/)
@@ -173,6 +173,6 @@ for (const { name, api, by } of [
       [],
       'Envoy refused nothing',
     )
-    assert.equal(h.hub.registry.devices()[0]?.spiffeUri, 'spiffe://demo.mesh/ns/edge/sa/envoy')
+    assert.equal((await h.hub.registry.devices())[0]?.spiffeUri, 'spiffe://demo.mesh/ns/edge/sa/envoy')
   })
 }

@@ -237,14 +237,14 @@ export async function startMesh(t: Finally): Promise<Mesh> {
   write('roots.pem', h.hub.rootsPem)
   const foreign = testCa('demo.mesh').issue('cloud', 'envoy')
   const [envoyLeaf, stranger] = [
-    await join(h, h.hub.createToken({ namespace: 'cloud', serviceAccount: 'envoy', nodes: '*' }).token),
-    await join(h, h.hub.createToken({ namespace: 'other', serviceAccount: 'stranger', nodes: '*' }).token),
+    await join(h, (await h.hub.createToken({ namespace: 'cloud', serviceAccount: 'envoy', nodes: '*' })).token),
+    await join(h, (await h.hub.createToken({ namespace: 'other', serviceAccount: 'stranger', nodes: '*' })).token),
   ]
   for (const [who, { chainPem, keyPem }] of Object.entries({ envoy: envoyLeaf, stranger, foreign })) {
     write(`${who}.pem`, chainPem)
     write(`${who}.key`, keyPem)
   }
-  write('token', h.hub.createToken({ namespace: 'edge', serviceAccount: 'meshlet', nodes: '*' }).token)
+  write('token', (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'meshlet', nodes: '*' })).token)
   h.write('edge/all.json', JSON.stringify({ resources: meshletResources(p) }))
   const agent = await Agent.create(
     t,

@@ -29,8 +29,8 @@ class SeenClock implements CertificateClock {
     this.floor = Math.max(this.floor, ms)
   }
 }
-function control(h: TestHub, over: Partial<ControlPlane> = {}): ControlPlane {
-  const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })
+async function control(h: TestHub, over: Partial<ControlPlane> = {}): Promise<ControlPlane> {
+  const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })
   return {
     addresses: [`127.0.0.1:${h.hub.port}`],
     serverName: 'hub.demo.mesh',
@@ -46,13 +46,16 @@ for (const [key, type] of [
   ['rsa-2048', 'rsa'],
 ] as const)
   test(`a certificate for a key of the kind ${key}`, async (t) => {
-    const { identity } = await createIstioCertificateAuthority(control(await testHub(t)), systemClock)({ ...wish, key })
+    const { identity } = await createIstioCertificateAuthority(
+      await control(await testHub(t)),
+      systemClock,
+    )({ ...wish, key })
     assert.equal(new X509Certificate(identity.chainPem).publicKey.asymmetricKeyType, type)
     assert.equal(identity.spiffeId.uri, wish.spiffeUri)
   })
 test('a life above the maximum of the CA: its default is taken, and what was refused is said', async (t) => {
   const h = await testHub(t, 'certificateTtlSec: 600\nmaxCertificateTtlSec: 3600\n')
-  const ask = createIstioCertificateAuthority(control(h), systemClock)
+  const ask = createIstioCertificateAuthority(await control(h), systemClock)
   const granted = await ask({ ...wish, ttlSec: 3600 })
   assert.equal(granted.ttlRefused, undefined)
   assert.ok(granted.identity.notAfterMs > Date.now() + 3_500_000)
@@ -64,7 +67,7 @@ test('a life above the maximum of the CA: its default is taken, and what was ref
 test('the token is read for each call', async (t) => {
   const h = await testHub(t)
   let reads = 0
-  const base = control(h)
+  const base = await control(h)
   const ask = createIstioCertificateAuthority(
     {
       ...base,
@@ -83,12 +86,12 @@ test('the token is read for each call', async (t) => {
 test("the system's clock is 400 days behind: the control plane is reached, and says how late it is", async (t) => {
   const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => Date.now() + 400 * DAY } })
   await assert.rejects(
-    createIstioCertificateAuthority(control(h), systemClock)(wish),
+    createIstioCertificateAuthority(await control(h), systemClock)(wish),
     { code: 'MESH_CONTROL_TLS', message: /not yet valid/i },
     "by the system's clock",
   )
   const certificateClock = new SeenClock()
-  const { identity } = await createIstioCertificateAuthority(control(h, { certificateClock }), systemClock)(wish)
+  const { identity } = await createIstioCertificateAuthority(await control(h, { certificateClock }), systemClock)(wish)
   assert.ok(identity.notBeforeMs > Date.now() + 399 * DAY)
   assert.ok(certificateClock.floor > Date.now() + 399 * DAY)
 })
@@ -96,10 +99,10 @@ for (const clock of ['right', 'wrong'] as const)
   test(`a clock that is ${clock}: a name, a root and an end of life that are wrong stay wrong`, async (t) => {
     const off = clock === 'right' ? 0 : 400 * DAY
     const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => Date.now() + off } })
-    const ask = (over: Partial<ControlPlane>, floor = off): Promise<unknown> => {
+    const ask = async (over: Partial<ControlPlane>, floor = off): Promise<unknown> => {
       const certificateClock = new SeenClock()
       certificateClock.floor = Date.now() + floor
-      return createIstioCertificateAuthority(control(h, { certificateClock, ...over }), systemClock)(wish)
+      return createIstioCertificateAuthority(await control(h, { certificateClock, ...over }), systemClock)(wish)
     }
     await ask({})
     await assert.rejects(ask({ serverName: 'other.demo.mesh' }), {

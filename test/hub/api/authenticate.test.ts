@@ -6,17 +6,17 @@ import type { MeshError } from '../../../core/errors.ts'
 import { createAuthenticator } from '../../../hub/api/authenticate.ts'
 import { openCa } from '../../../hub/ca/ca.ts'
 import { signLeaf, type Root } from '../../../hub/ca/root.ts'
-import { Registry } from '../../../hub/registry/registry.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
 import { Tokens } from '../../../hub/tokens.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
 const MINE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
 
-function made() {
+async function made() {
   const clock = new SimClock()
   const disk = { ...systemDisk, read: () => undefined, makeFolder: () => {}, replace: () => {} }
   const open = () => openCa({ folder: '/ca', disk, clock, trustDomain: 'demo.mesh' })
-  const [ca, registry] = [open(), new Registry(':memory:')]
+  const [ca, registry] = [open(), openRegistry(':memory:')]
   const tokens = new Tokens({
     key: generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey,
     registry,
@@ -33,9 +33,9 @@ function made() {
     })
     return new X509Certificate(pem).raw
   }
-  const enter = (certificate: Buffer): Buffer => {
+  const enter = async (certificate: Buffer): Promise<Buffer> => {
     const { serialNumber, validToDate } = new X509Certificate(certificate)
-    registry.addCertificate({
+    await registry.addCertificate({
       serial: serialNumber.toLowerCase(),
       spiffeUri: MINE,
       jti: null,
@@ -54,13 +54,13 @@ function made() {
     leaf,
     enter,
     authenticate,
-    token: tokens.create({ namespace: 'edge', serviceAccount: 'other', nodes: '*', ttlSec: 600 }).token,
+    token: (await tokens.create({ namespace: 'edge', serviceAccount: 'other', nodes: '*', ttlSec: 600 })).token,
   }
 }
 
-test('a certificate of the CA is its SPIFFE id', () => {
-  const { ca, leaf, enter, authenticate } = made()
-  const caller = authenticate({ certificate: enter(leaf(ca.root, MINE)), authorization: [] })
+test('a certificate of the CA is its SPIFFE id', async () => {
+  const { ca, leaf, enter, authenticate } = await made()
+  const caller = await authenticate({ certificate: await enter(leaf(ca.root, MINE)), authorization: [] })
   assert.deepEqual(
     [caller.by, caller.spiffeId.uri, caller.namespace, caller.serviceAccount],
     ['certificate', MINE, 'edge', 'gateway'],
@@ -83,11 +83,11 @@ for (const [name, make, words] of [
     /does not stand in the registry.*join again/,
   ],
   ['that is the root itself', (m) => m.ca.root.certificate.raw, /no workload|valid/],
-] as const satisfies readonly (readonly [string, (m: ReturnType<typeof made>) => Buffer, RegExp])[]) {
-  test(`a certificate ${name} is refused, whatever TLS thought of it; a token beside it still counts`, () => {
-    const m = made()
+] as const satisfies readonly (readonly [string, (m: Awaited<ReturnType<typeof made>>) => Buffer, RegExp])[]) {
+  test(`a certificate ${name} is refused, whatever TLS thought of it; a token beside it still counts`, async () => {
+    const m = await made()
     const certificate = make(m)
-    assert.throws(
+    await assert.rejects(
       () => m.authenticate({ certificate, authorization: [] }),
       (err: MeshError) => {
         assert.equal(err.code, 'MESH_CONTROL_UNAUTHENTICATED')
@@ -96,24 +96,24 @@ for (const [name, make, words] of [
       },
     )
     assert.equal(
-      m.authenticate({ certificate, authorization: [`Bearer ${m.token}`] }).spiffeId.uri,
+      (await m.authenticate({ certificate, authorization: [`Bearer ${m.token}`] })).spiffeId.uri,
       'spiffe://demo.mesh/ns/edge/sa/other',
     )
   })
 }
 
 test('a certificate counts only between its dates', async () => {
-  const { ca, clock, leaf, enter, authenticate } = made()
-  const certificate = enter(leaf(ca.root, MINE))
+  const { ca, clock, leaf, enter, authenticate } = await made()
+  const certificate = await enter(leaf(ca.root, MINE))
   clock.setWallMs(clock.wallMs() - 61_000)
-  assert.throws(() => authenticate({ certificate, authorization: [] }), /not valid at this time/)
+  await assert.rejects(() => authenticate({ certificate, authorization: [] }), /not valid at this time/)
   clock.setWallMs(clock.wallMs() + 61_000 + 60_000)
-  assert.throws(() => authenticate({ certificate, authorization: [] }), /not valid at this time/)
+  await assert.rejects(() => authenticate({ certificate, authorization: [] }), /not valid at this time/)
 })
 
-test('the authorization header: Bearer in any case; several, other schemes and endless ones do not count', () => {
-  const { authenticate, token } = made()
-  assert.equal(authenticate({ certificate: undefined, authorization: [`bearer  ${token}`] }).by, 'token')
+test('the authorization header: Bearer in any case; several, other schemes and endless ones do not count', async () => {
+  const { authenticate, token } = await made()
+  assert.equal((await authenticate({ certificate: undefined, authorization: [`bearer  ${token}`] })).by, 'token')
   for (const authorization of [
     [],
     [token],
@@ -123,7 +123,7 @@ test('the authorization header: Bearer in any case; several, other schemes and e
     ['Bearer '],
     [`Bearer ${' '.repeat(1_000_000)}x`],
   ]) {
-    assert.throws(
+    await assert.rejects(
       () => authenticate({ certificate: undefined, authorization }),
       (err: MeshError) => err.code === 'MESH_CONTROL_UNAUTHENTICATED',
     )

@@ -145,7 +145,9 @@ test('what a stranger has sent is looked at again and again, and the end of the 
 test('at a hub: TLS strangers are closed in time while a device keeps its stream', async (t) => {
   const h = await testHub(t, 'limits: {strangerMs: 300}\n')
   const stream = new DeltaStream(
-    h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)),
+    h.client(
+      await join(h, (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' })).token),
+    ),
   )
   stream.ask({ node: { id: 'edge' }, typeUrl: CLUSTER })
   await stream.next()
@@ -171,7 +173,7 @@ test('at a hub: TLS strangers are closed in time while a device keeps its stream
 
 test('one device has so many connections and streams, and the others of its identity have theirs', async (t) => {
   const h = await testHub(t, 'limits: {maxStreamsPerDevice: 2, maxConnectionsPerDevice: 3, strangerMs: 300}\n')
-  const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })
+  const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })
   const [greedy, modest] = [await join(h, token), await join(h, token)]
   const open = (shown: { keyPem: string; chainPem: string }, id: string): DeltaStream => {
     const stream = new DeltaStream(h.client(shown, h.hub.port, { 'grpc.use_local_subchannel_pool': 1 }))
@@ -228,7 +230,9 @@ test(
     assert.equal(h.metrics.total('mesh_hub_connections_refused_total', { why: 'bytes' }), 3)
     assert.ok(most < 100 * 1024 * 1024, `${most} bytes of 270 MiB`)
     const stream = new DeltaStream(
-      h.client(await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token)),
+      h.client(
+        await join(h, (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' })).token),
+      ),
     )
     stream.ask({
       node: { id: 'edge' },

@@ -66,7 +66,7 @@ for (const by of ['its certificate', 'a join token'] as const) {
     { timeout: 60_000 },
     async (t) => {
       const h = await testHub(t)
-      const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })
+      const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })
       const other = await join(h, token)
       const sessions = await connections(h, 8, by === 'a join token' ? { token } : await join(h, token))
       const before = process.memoryUsage().arrayBuffers
@@ -120,7 +120,7 @@ test(
     const h = await testHub(t)
     const device = await join(
       h,
-      h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' }).token,
+      (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })).token,
     )
     const [session] = (await connections(h, 1, device)) as [http2.ClientHttp2Session]
     const held = (): number => h.metrics.total('mesh_hub_half_message_bytes')
@@ -146,7 +146,7 @@ test(
     const [session] = (await connections(
       h,
       1,
-      await join(h, h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' }).token),
+      await join(h, (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })).token),
     )) as [http2.ClientHttp2Session]
     const told: unknown[] = []
     for (let i = 0; i < 5; i++) {
@@ -173,7 +173,7 @@ test('what came before a connection proved whose it is counts from then on', { t
   const h = await testHub(t)
   const { keyPem, chainPem } = await join(
     h,
-    h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' }).token,
+    (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })).token,
   )
   const session = http2
     .connect(`https://127.0.0.1:${h.hub.port}`, { rejectUnauthorized: false, cert: chainPem, key: keyPem })

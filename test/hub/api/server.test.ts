@@ -21,7 +21,7 @@ const fails = (call: Promise<unknown>, code: status, words: RegExp): Promise<voi
 
 test('a token gives a certificate for its workload, leaf and root, for a day', async (t) => {
   const h = await testHub(t)
-  const { certChain } = await certify(h.client(), bearer(h.hub.createToken(gateway).token), { csr: csr() })
+  const { certChain } = await certify(h.client(), bearer((await h.hub.createToken(gateway)).token), { csr: csr() })
   assert.equal(certChain.length, 2)
   assert.equal(certChain[1], h.hub.rootsPem)
   const leaf = new X509Certificate(certChain[0]!)
@@ -31,7 +31,7 @@ test('a token gives a certificate for its workload, leaf and root, for a day', a
 
 test('a certificate of the hub renews itself without a token, as the same identity, with another key', async (t) => {
   const h = await testHub(t)
-  const first = await join(h, h.hub.createToken(gateway).token)
+  const first = await join(h, (await h.hub.createToken(gateway)).token)
   const { certChain } = await certify(h.client(first), bearer(), {
     csr: makeCsr({ uri: 'spiffe://demo.mesh/ns/cloud/sa/other' }).csrPem,
     validityDuration: 600n,
@@ -43,20 +43,20 @@ test('a certificate of the hub renews itself without a token, as the same identi
 
 test('an old token beside a valid certificate does no harm', async (t) => {
   const h = await testHub(t)
-  const shown = await join(h, h.hub.createToken(gateway).token)
+  const shown = await join(h, (await h.hub.createToken(gateway)).token)
   await certify(h.client(shown), bearer('rubbish'), { csr: csr() })
 })
 
 test('nothing, rubbish and a revoked token are UNAUTHENTICATED with code and remedy', async (t) => {
   const h = await testHub(t)
-  const { token, jti } = h.hub.createToken(gateway)
+  const { token, jti } = await h.hub.createToken(gateway)
   await fails(certify(h.client(), bearer(), { csr: csr() }), status.UNAUTHENTICATED, /MESH_CONTROL_UNAUTHENTICATED/)
   await fails(
     certify(h.client(), bearer('rubbish'), { csr: csr() }),
     status.UNAUTHENTICATED,
     /MESH_TOKEN_INVALID.*token create/,
   )
-  h.hub.registry.revokeToken(jti, Date.now())
+  await h.hub.registry.revokeToken(jti, Date.now())
   await fails(certify(h.client(), bearer(token), { csr: csr() }), status.UNAUTHENTICATED, /revoked/)
   assert.equal(h.metrics.total('mesh_hub_certificates_refused_total'), 3)
   assert.ok(!JSON.stringify(h.lines).includes(token), 'no token in the log')
@@ -72,13 +72,13 @@ test('a certificate that somebody made with the same names proves nothing', asyn
     /MESH_CONTROL_UNAUTHENTICATED/,
   )
   // With a token the connection works all the same: a device whose certificate ended has to be able to join again.
-  await certify(h.client(selfMade), bearer(h.hub.createToken(gateway).token), { csr: csr() })
+  await certify(h.client(selfMade), bearer((await h.hub.createToken(gateway)).token), { csr: csr() })
 })
 
 test('a certificate that ends while its connection is open is refused on the next call', async (t) => {
   let aheadMs = 0
   const h = await testHub(t, '', { clock: { ...systemClock, wallMs: () => systemClock.wallMs() + aheadMs } })
-  const client = h.client(await join(h, h.hub.createToken(gateway).token))
+  const client = h.client(await join(h, (await h.hub.createToken(gateway)).token))
   await certify(client, bearer(), { csr: csr() })
   aheadMs = 86_400_000
   await fails(certify(client, bearer(), { csr: csr() }), status.UNAUTHENTICATED, /not valid at this time/)
@@ -97,11 +97,11 @@ test("a leaf of the hub's own CA without SPIFFE id, as its server certificate is
 
 test('revoking a token stops the renewals of what joined with it, also after a renewal', async (t) => {
   const h = await testHub(t)
-  const { token, jti } = h.hub.createToken(gateway)
+  const { token, jti } = await h.hub.createToken(gateway)
   const first = await join(h, token)
   const keys = makeCsr()
   const { certChain } = await certify(h.client(first), bearer(), { csr: keys.csrPem })
-  h.hub.registry.revokeToken(jti, Date.now())
+  await h.hub.registry.revokeToken(jti, Date.now())
   await fails(certify(h.client(first), bearer(), { csr: csr() }), status.UNAUTHENTICATED, /revoked/)
   await fails(
     certify(h.client({ keyPem: keys.keyPem, chainPem: certChain[0]! }), bearer(), { csr: csr() }),
@@ -112,7 +112,7 @@ test('revoking a token stops the renewals of what joined with it, also after a r
 
 test('a token with one use certifies one key; the same key may ask again after a lost answer', async (t) => {
   const h = await testHub(t)
-  const { token } = h.hub.createToken({ ...gateway, maxUses: 1 })
+  const { token } = await h.hub.createToken({ ...gateway, maxUses: 1 })
   const keys = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
   await join(h, token, keys)
   await join(h, token, keys)
@@ -121,7 +121,7 @@ test('a token with one use certifies one key; the same key may ask again after a
 
 test('what the request may not ask: a bad CSR, a life above the maximum, to be somebody else', async (t) => {
   const h = await testHub(t, 'maxCertificateTtlSec: 90000\n')
-  const auth = bearer(h.hub.createToken(gateway).token)
+  const auth = bearer((await h.hub.createToken(gateway)).token)
   await fails(certify(h.client(), auth, { csr: 'no csr' }), status.INVALID_ARGUMENT, /MESH_MALFORMED_INPUT/)
   await fails(certify(h.client(), auth, { csr: csr(), validityDuration: 90_001n }), status.INVALID_ARGUMENT, /90000 s/)
   await fails(

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { Client, credentials } from '@grpc/grpc-js'
-import { Registry } from '../../../hub/registry/registry.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
 import { holdRunning, isRunning } from '../../../hub/registry/running.ts'
 import { CLUSTER } from '../../../hub/source/resources.ts'
 import { bearer, DeltaStream } from '../start-hub.ts'
@@ -14,9 +14,9 @@ import { hubCli as made } from './hub-cli.ts'
 test('devices: connected or not, certificate in use, configuration in force, what was refused; forget frees a name', async (t) => {
   const { cli, config, folder } = made(t)
   await cli('token', 'list', '-c', config)
-  const registry = new Registry(`${folder}/state/registry.db`)
-  t.after(() => registry[Symbol.dispose]())
-  registry.addToken({
+  const registry = openRegistry(`${folder}/state/registry.db`)
+  t.after(() => registry[Symbol.asyncDispose]())
+  await registry.addToken({
     jti: 'j1',
     namespace: 'edge',
     serviceAccount: 'gateway',
@@ -25,7 +25,7 @@ test('devices: connected or not, certificate in use, configuration in force, wha
     maxUses: null,
     nodes: '*',
   })
-  registry.addCertificate({
+  await registry.addCertificate({
     serial: 'abcdef0123456789',
     spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
     jti: 'j1',
@@ -34,7 +34,7 @@ test('devices: connected or not, certificate in use, configuration in force, wha
     issuedMs: 0,
     notAfterMs: 0,
   })
-  registry.claimName({
+  await registry.claimName({
     name: 'edge',
     nodeId: 'id',
     spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
@@ -51,16 +51,16 @@ test('devices: connected or not, certificate in use, configuration in force, wha
     inForceMs: 0,
     refused: undefined,
   }
-  registry.devicesChanged([change], Date.now())
+  await registry.devicesChanged([change], Date.now())
   assert.match(
     (await cli('devices', '-c', config)).out,
     /^NODE .*\nedge +connected +1970-01-01 00:00:00Z +0123456789ab +1970-01-01 00:00:00Z +abcdef012345 +1970-01-01 00:00:00Z +10\.0\.0\.1 +spiffe:.*gateway\n$/,
   )
-  registry.devicesChanged([{ ...change, refused: 'no such \u001b[31mfield' }], Date.now())
+  await registry.devicesChanged([{ ...change, refused: 'no such \u001b[31mfield' }], Date.now())
   assert.match((await cli('devices', '-c', config)).out, /newer refused.*\nedge refused: no such  \[31mfield\n$/)
-  registry.devicesChanged([{ ...change, connectedMs: null }], Date.now())
+  await registry.devicesChanged([{ ...change, connectedMs: null }], Date.now())
   assert.match((await cli('devices', '-c', config)).out, /\nedge +gone /)
-  registry.devicesChanged([change], Date.now() - 60_000)
+  await registry.devicesChanged([change], Date.now() - 60_000)
   const { out, err } = await cli('devices', '-c', config)
   assert.match(out, /\nedge +unknown /)
   assert.match(err, /no hub has written to this state/)
@@ -109,7 +109,7 @@ test('devices: after a SIGKILL of the hub nobody is said to be connected, at onc
   assert.match(err, /no hub runs on this state/)
 })
 
-test('one hub holds the state; its end, and a folder where none has run, are told apart', (t) => {
+test('one hub holds the state; its end, and a folder where none has run, are told apart', async (t) => {
   const { folder } = made(t)
   assert.equal(isRunning(folder, undefined), undefined)
   const first = holdRunning(folder, undefined)

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { revokeDevice } from '../../../hub/enrollment/operator.ts'
-import { Registry } from '../../../hub/registry/registry.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
 import { holdRunning } from '../../../hub/registry/running.ts'
 import { hubCli } from './hub-cli.ts'
 
@@ -14,8 +14,8 @@ const token = ({ cli, config }: Made, name: string) =>
 const tokens = async ({ cli, config }: Made): Promise<{ jti: string; nodes: string; state: string }[]> =>
   JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as never
 
-function enroll({ folder }: Made, name: string): void {
-  using registry = new Registry(`${folder}/state/registry.db`)
+async function enroll({ folder }: Made, name: string): Promise<void> {
+  await using registry = openRegistry(`${folder}/state/registry.db`)
   const device = {
     name,
     keyId: `k-${name}`,
@@ -25,8 +25,8 @@ function enroll({ folder }: Made, name: string): void {
     labels: {},
     address: '',
   }
-  registry.enrollments.enroll(device, Date.now())
-  registry.addCertificate({
+  await registry.enrollments.enroll(device, Date.now())
+  await registry.addCertificate({
     serial: `s-${name}`,
     spiffeUri: SPIFFE,
     jti: null,
@@ -35,7 +35,7 @@ function enroll({ folder }: Made, name: string): void {
     issuedMs: Date.now(),
     notAfterMs: Date.now() + 60_000,
   })
-  registry.enrollments.renewed(name, {
+  await registry.enrollments.renewed(name, {
     counter: 4,
     chain: 'c4',
     previousChain: 'c3',
@@ -50,7 +50,7 @@ test('one file of mode 0600 brings back CA, registry, tokens and resources on a 
   const m = hubCli(t)
   const { cli, config, folder } = m
   await token(m, 'gw-1')
-  enroll(m, 'gw-1')
+  await enroll(m, 'gw-1')
   fs.mkdirSync(`${folder}/resources/gw-1`)
   fs.writeFileSync(`${folder}/resources/gw-1/own.yaml`, 'resources: []\n')
   const roots = (await cli('roots', '-c', config)).out
@@ -75,12 +75,12 @@ test('one file of mode 0600 brings back CA, registry, tokens and resources on a 
     (await tokens(m)).map((row) => row.nodes),
     ['gw-1'],
   )
-  using registry = new Registry(`${folder}/state/registry.db`)
-  const { counter, resync } = registry.enrollments.byName('gw-1')!
+  await using registry = openRegistry(`${folder}/state/registry.db`)
+  const { counter, resync } = (await registry.enrollments.byName('gw-1'))!
   assert.deepEqual([counter, resync], [4, true], 'its next renewal is taken for what comes next')
-  assert.equal(registry.certificate('unknown'), undefined)
+  assert.equal(await registry.certificate('unknown'), undefined)
   assert.deepEqual(
-    registry.audit.list({ most: 9 }).map((r) => r.event),
+    (await registry.audit.list({ most: 9 })).map((r) => r.event),
     ['token.created', 'hub.backup', 'hub.restored'],
   )
 })
@@ -89,29 +89,29 @@ test('what was revoked after the backup stays revoked: tokens, certificates and 
   const m = hubCli(t)
   const { cli, config, folder } = m
   await token(m, 'gw-1')
-  for (const name of ['gw-1', 'gw-2']) enroll(m, name)
+  for (const name of ['gw-1', 'gw-2']) await enroll(m, name)
   await cli('backup', `${folder}/b`, '-c', config)
   const { jti } = (await tokens(m))[0]!
   await cli('token', 'revoke', jti, '-c', config)
   {
-    using registry = new Registry(`${folder}/state/registry.db`)
-    revokeDevice(registry, 'gw-2', Date.now())
+    await using registry = openRegistry(`${folder}/state/registry.db`)
+    await revokeDevice(registry, 'gw-2', Date.now())
   }
   assert.match((await cli('restore', `${folder}/b`, '-c', config)).out, /3 revocation\(s\) of before were kept/)
   assert.deepEqual(
     (await tokens(m)).map((row) => row.state),
     ['revoked'],
   )
-  using registry = new Registry(`${folder}/state/registry.db`)
+  await using registry = openRegistry(`${folder}/state/registry.db`)
   assert.deepEqual(
-    registry.enrollments.all().map((e) => [e.name, e.state]),
+    (await registry.enrollments.all()).map((e) => [e.name, e.state]),
     [
       ['gw-1', 'active'],
       ['gw-2', 'revoked'],
     ],
   )
   assert.deepEqual(
-    ['s-gw-1', 's-gw-2'].map((s) => registry.certificate(s)!.revokedMs !== null),
+    (await Promise.all(['s-gw-1', 's-gw-2'].map((s) => registry.certificate(s)))).map((c) => c!.revokedMs !== null),
     [false, true],
   )
 })

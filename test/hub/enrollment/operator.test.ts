@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { approveDevice, denyDevice } from '../../../hub/enrollment/operator.ts'
-import { Registry } from '../../../hub/registry/registry.ts'
+import { openRegistry, type Registry } from '../../../hub/registry/registry.ts'
 
 const applicant = (keyId: string) => ({
   name: 'gw-1',
@@ -14,39 +14,39 @@ const applicant = (keyId: string) => ({
   address: '10.0.0.1',
 })
 /** The key k1 has the name, the key k2 waits for it. */
-function made(): Registry['enrollments'] & { readonly registry: Registry } {
-  const registry = new Registry(':memory:')
-  registry.enrollments.enroll(applicant('k1'), 1)
-  registry.enrollments.ask({ ...applicant('k2'), why: 'the name belongs to another key', askedMs: 1 })
+async function made(): Promise<Registry['enrollments'] & { readonly registry: Registry }> {
+  const registry = openRegistry(':memory:')
+  await registry.enrollments.enroll(applicant('k1'), 1)
+  await registry.enrollments.ask({ ...applicant('k2'), why: 'the name belongs to another key', askedMs: 1 })
   return Object.assign(registry.enrollments, { registry })
 }
 
-test('who wants the name of a device that was found twice does not get it by the word for the device', () => {
-  const m = made()
-  m.markCloned('gw-1', { addresses: 'here and there', nowMs: 1, state: 'suspended' })
-  assert.throws(() => approveDevice(m.registry, 'gw-1', 2), {
+test('who wants the name of a device that was found twice does not get it by the word for the device', async () => {
+  const m = await made()
+  await m.markCloned('gw-1', { addresses: 'here and there', nowMs: 1, state: 'suspended' })
+  await assert.rejects(approveDevice(m.registry, 'gw-1', 2), {
     code: 'MESH_CONFIG_INVALID',
     message: /two wait as gw-1: the device with the key k1, and k2 from 10\.0\.0\.1; --key says which/,
   })
-  assert.throws(() => approveDevice(m.registry, 'gw-1', 2, 'k3'), { message: /nobody with the key "k3"/ })
-  assert.match(approveDevice(m.registry, 'gw-1', 2, 'k1'), /key k1, which was found twice/)
-  const { keyId, state, clonedMs } = m.byName('gw-1')!
-  assert.deepEqual([keyId, state, clonedMs, m.requests()], ['k1', 'active', null, []])
+  await assert.rejects(approveDevice(m.registry, 'gw-1', 2, 'k3'), { message: /nobody with the key "k3"/ })
+  assert.match(await approveDevice(m.registry, 'gw-1', 2, 'k1'), /key k1, which was found twice/)
+  const { keyId, state, clonedMs } = (await m.byName('gw-1'))!
+  assert.deepEqual([keyId, state, clonedMs, await m.requests()], ['k1', 'active', null, []])
 })
 
-test('the other of the two may be meant', () => {
-  const m = made()
-  m.markCloned('gw-1', { addresses: 'here and there', nowMs: 1, state: 'active' })
-  assert.match(approveDevice(m.registry, 'gw-1', 2, 'k2'), /key k2 from 10\.0\.0\.1/)
-  assert.equal(m.byName('gw-1')?.keyId, 'k2')
+test('the other of the two may be meant', async () => {
+  const m = await made()
+  await m.markCloned('gw-1', { addresses: 'here and there', nowMs: 1, state: 'active' })
+  assert.match(await approveDevice(m.registry, 'gw-1', 2, 'k2'), /key k2 from 10\.0\.0\.1/)
+  assert.equal((await m.byName('gw-1'))?.keyId, 'k2')
 })
 
-test('who waits is denied, and the device that has the name goes on', () => {
-  const m = made()
-  assert.equal(denyDevice(m.registry, 'gw-1'), 'k2')
-  assert.throws(() => denyDevice(m.registry, 'gw-1'), {
+test('who waits is denied, and the device that has the name goes on', async () => {
+  const m = await made()
+  assert.equal(await denyDevice(m.registry, 'gw-1'), 'k2')
+  await assert.rejects(denyDevice(m.registry, 'gw-1'), {
     code: 'MESH_CONFIG_INVALID',
     message: /nobody waits as "gw-1"/,
   })
-  assert.deepEqual([m.byName('gw-1')?.keyId, m.requests()], ['k1', []])
+  assert.deepEqual([(await m.byName('gw-1'))?.keyId, await m.requests()], ['k1', []])
 })

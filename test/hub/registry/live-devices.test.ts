@@ -6,36 +6,37 @@ import type { Registry } from '../../../hub/registry/registry.ts'
 import type { DeviceChange } from '../../../hub/registry/rows.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
-function rig() {
+async function rig() {
   const clock = new SimClock(1_000_000)
   const written: { changes: readonly DeviceChange[]; atMs: number }[] = []
-  const state = { isBroken: false, forgotten: 0 }
+  const state = { isBroken: false, forgotten: 0, waits: undefined as Promise<void> | undefined }
   const registry = {
-    nobodyConnected: () => {
+    nobodyConnected: async () => {
       state.forgotten++
     },
-    devicesChanged: (changes: readonly DeviceChange[], atMs: number) => {
+    devicesChanged: async (changes: readonly DeviceChange[], atMs: number) => {
+      await state.waits
       if (state.isBroken) throw new Error('disk full')
       written.push({ changes, atMs })
     },
   } as unknown as Registry
-  const live = new LiveDevices({ registry, clock, log: silentLog })
+  const live = await LiveDevices.open({ registry, clock, log: silentLog })
   /** Those that told of a device. */
   const changes = (): DeviceChange[] => written.flatMap((w) => w.changes)
   return { clock, live, state, written, changes }
 }
 
 test('at its start nobody is connected, and it says that it lives, well before it would be taken for gone', async () => {
-  const { clock, live, state, written } = rig()
-  using _live = live
+  const { clock, live, state, written } = await rig()
+  await using _live = live
   assert.deepEqual([state.forgotten, written.length], [1, 1])
   await clock.advance(HUB_GONE_MS)
   assert.ok(written.length >= 3)
 })
 
 test('what changed within a second is written once, with the last of it', async () => {
-  const { clock, live, changes } = rig()
-  using _live = live
+  const { clock, live, changes } = await rig()
+  await using _live = live
   const node = live.connected('gw-1')
   node.is({ inForce: 'v1', refused: undefined })
   node.is({ inForce: 'v2', refused: 'c: no name' })
@@ -61,8 +62,8 @@ test('what changed within a second is written once, with the last of it', async 
 })
 
 test('the time of a version is that of its coming into force, not of what is said again', async () => {
-  const { clock, live, changes } = rig()
-  using _live = live
+  const { clock, live, changes } = await rig()
+  await using _live = live
   const node = live.connected('gw-1')
   node.is({ inForce: 'v1', refused: undefined })
   await clock.advance(5_000)
@@ -76,8 +77,8 @@ test('the time of a version is that of its coming into force, not of what is sai
 })
 
 test('a node is connected until the last of its streams has ended, each of which ends once', async () => {
-  const { clock, live, changes } = rig()
-  using _live = live
+  const { clock, live, changes } = await rig()
+  await using _live = live
   const [one, other] = [live.connected('gw-1'), live.connected('gw-1')]
   one[Symbol.dispose]()
   one[Symbol.dispose]()
@@ -90,8 +91,8 @@ test('a node is connected until the last of its streams has ended, each of which
 })
 
 test('what cannot be written is tried again with what comes next', async () => {
-  const { clock, live, state, changes } = rig()
-  using _live = live
+  const { clock, live, state, changes } = await rig()
+  await using _live = live
   state.isBroken = true
   live.connected('gw-1')
   await clock.advance(1_000)
@@ -104,10 +105,28 @@ test('what cannot be written is tried again with what comes next', async () => {
   )
 })
 
-test('at its end what is open is written, and no timer is left', () => {
-  const { clock, live, changes } = rig()
+test('at its end what is open is written, and no timer is left', async () => {
+  const { clock, live, changes } = await rig()
   live.connected('gw-1')
-  live[Symbol.dispose]()
+  await live[Symbol.asyncDispose]()
   assert.equal(changes().length, 1)
   assert.equal(clock.pendingTimers, 0)
+})
+
+test('what changes while something is being written is written after it', async () => {
+  const { clock, live, state, changes } = await rig()
+  await using _live = live
+  const { promise, resolve } = Promise.withResolvers<void>()
+  state.waits = promise
+  const node = live.connected('gw-1')
+  await clock.advance(1_000)
+  node.is({ inForce: 'v2', refused: undefined })
+  await clock.advance(1_000)
+  assert.equal(changes().length, 0)
+  resolve()
+  await clock.advance(1)
+  assert.deepEqual(
+    changes().map((c) => c.inForce),
+    [undefined, 'v2'],
+  )
 })

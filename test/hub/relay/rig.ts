@@ -65,7 +65,7 @@ export type Fleet = {
 export async function fleet(t: TestContext, mesh: string, settings = ''): Promise<Fleet> {
   const h = await testHub(t, RELAY + settings)
   h.write('mesh.json', mesh)
-  const { token } = h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1' })
+  const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1' })
   const shown = await join(h, token)
   const identity = parseIdentity({ ...shown, rootsPem: h.hub.rootsPem })
   const bytes = { sent: 0, received: 0 }

@@ -62,7 +62,7 @@ test('without a certificate or with a wrong token nobody is let in, and is told 
 
 test('a token opens the relay as a certificate does', async (t) => {
   const f = await fleet(t, '{"resources": []}')
-  const { token } = f.h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-2' })
+  const { token } = await f.h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-2' })
   const websocket = connect(f, { authorization: `Bearer ${token}` }, false)
   await opened(websocket)
   websocket.close()
@@ -99,8 +99,8 @@ test('a revoked token ends the connections of its devices within a second or two
   const f = await fleet(t, '{"resources": []}')
   const websocket = connect(f)
   await opened(websocket)
-  const [row] = f.h.hub.registry.tokens()
-  f.h.hub.registry.revokeToken(row!.jti, Date.now())
+  const [row] = await f.h.hub.registry.tokens()
+  await f.h.hub.registry.revokeToken(row!.jti, Date.now())
   assert.equal(await closed(websocket), '1008 MESH_CONTROL_UNAUTHENTICATED')
 })
 

@@ -5,7 +5,7 @@ import { silentLog } from '../../../core/log.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { parseCrls } from '../../../core/pki/x509.ts'
 import { openCa } from '../../../hub/ca/ca.ts'
-import { Registry } from '../../../hub/registry/registry.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
 import { makeResourceSet, selectType, type ResourceSet } from '../../../hub/source/resources.ts'
 import { TrustBundle } from '../../../hub/source/trust-bundle.ts'
 import { TYPE_URLS } from '../../../model/snapshot.ts'
@@ -14,12 +14,12 @@ import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const set = makeResourceSet([{ name: 'a', typeUrl: TYPE_URLS.cluster, version: '1', value: new Uint8Array() }])
 
-function made(t: { after(fn: () => void): void }) {
-  const [registry, clock] = [new Registry(':memory:'), new SimClock()]
+async function made(t: { after(fn: () => void): void }) {
+  const [registry, clock] = [openRegistry(':memory:'), new SimClock()]
   const ca = openCa({ folder: temporaryFolder(t), disk: systemDisk, clock, trustDomain: 'demo.mesh' })
   const directory = { watch: () => ({ current: () => set, ready: undefined, [Symbol.dispose]: () => {} }) }
-  const bundle = new TrustBundle(directory, { ca, registry, clock, log: silentLog })
-  const add = (serial: string, lifeMs = 10_000): void =>
+  const bundle = await TrustBundle.open(directory, { ca, registry, clock, log: silentLog })
+  const add = (serial: string, lifeMs = 10_000): Promise<void> =>
     registry.addCertificate({
       serial,
       spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gateway',
@@ -45,37 +45,37 @@ function made(t: { after(fn: () => void): void }) {
 }
 
 test('nothing is added until somebody is revoked; then every node has the list within half a second, once', async (t) => {
-  const { registry, clock, bundle, add, listOf } = made(t)
+  const { registry, clock, bundle, add, listOf } = await made(t)
   const seen: string[][] = []
   using watched = bundle.watch('gw-1', (next) => void seen.push(listOf(next)))
   using gone = bundle.watch('gw-2', () => assert.fail('it has gone'))
   gone[Symbol.dispose]()
   assert.equal(watched.current(), set)
-  add('41aa')
-  add('42bb')
-  registry.enrollments.revokeCertificates('key:k1', clock.wallMs(), '42bb')
+  await add('41aa')
+  await add('42bb')
+  await registry.enrollments.revokeCertificates('key:k1', clock.wallMs(), '42bb')
   await clock.advance(500)
   assert.deepEqual(seen, [['41aa']])
   assert.deepEqual(listOf(watched.current()), ['41aa'])
   assert.equal(watched.current(), watched.current())
   await clock.advance(5_000)
   assert.equal(seen.length, 1, 'nothing new is not told')
-  registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
+  await registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
   await clock.advance(500)
   assert.deepEqual(seen[1]!.sort(), ['41aa', '42bb'])
 })
 
 test('who has ended is not listed any more', async (t) => {
-  const { registry, clock, bundle, add, listOf } = made(t)
+  const { registry, clock, bundle, add, listOf } = await made(t)
   using watched = bundle.watch('gw-1', () => {})
-  add('41', 1_000)
-  add('42', 60_000)
-  registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
+  await add('41', 1_000)
+  await add('42', 60_000)
+  await registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
   await clock.advance(500)
   assert.deepEqual(listOf(watched.current()).sort(), ['41', '42'])
   await clock.advance(1_000)
-  add('43', 60_000)
-  registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
+  await add('43', 60_000)
+  await registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
   await clock.advance(500)
   assert.deepEqual(listOf(watched.current()).sort(), ['42', '43'])
 })

@@ -38,7 +38,7 @@ test("config check and join --token - work on it as it stands, without systemd's
     before.out,
     new RegExp(`To be seen to:\n {2}control\\.token: there is no file ${etc}/token; .*meshlet join --token`),
   )
-  const { token } = hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge-1' })
+  const { token } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge-1' })
   const joined = await meshlet(['join', '-c', file, '--token', '-'], `${token}\n`)
   assert.deepEqual([joined.code, joined.err], [0, ''])
   assert.match(joined.out, /^joined as spiffe:\/\/.*\/ns\/edge\/sa\/gateway/)

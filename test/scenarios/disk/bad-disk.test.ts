@@ -82,7 +82,7 @@ test('damaged files are set aside and named; what they held is gone, the agent i
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   fs.writeFileSync(
     `${folder}/edge.token`,
-    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token,
+    (await hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })).token,
   )
   const agent = new TestAgent(
     t,

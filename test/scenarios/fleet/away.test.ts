@@ -35,7 +35,7 @@ async function hubAt(t: Finally, folder: string, ports: readonly number[], clock
 }
 
 /** What a device has, and what the hub knows of it, when its last certificate was given a year ago. */
-function leaveForAYear({ state }: Device, { registry }: Hub, folder: string): void {
+async function leaveForAYear({ state }: Device, { registry }: Hub, folder: string): Promise<void> {
   const clock = wallBy(-YEAR_MS)
   const ca = openCa({ folder: `${folder}/state/ca`, disk: systemDisk, clock, trustDomain: 'demo.mesh' })
   const { csrPem, keyPem } = makeCsr()
@@ -47,8 +47,8 @@ function leaveForAYear({ state }: Device, { registry }: Hub, folder: string): vo
   const identity = { keyPem, chainPem: chainPem[0], rootsPem: chainPem[1] }
   fs.writeFileSync(`${state}/identity/identity.json`, JSON.stringify(identity), { mode: 0o600 })
   fs.rmSync(`${state}/identity/time-floor.json`, { force: true })
-  const known = registry.enrollments.byName('gw-1')!
-  registry.enrollments.renewed('gw-1', { ...known, nowMs: clock.wallMs(), notAfterMs })
+  const known = (await registry.enrollments.byName('gw-1'))!
+  await registry.enrollments.renewed('gw-1', { ...known, nowMs: clock.wallMs(), notAfterMs })
 }
 
 test('a device comes back by itself: its key is enough, and what the hub signs says how late it is', async (t) => {
@@ -58,16 +58,17 @@ test('a device comes back by itself: its key is enough, and what the hub signs s
   await past[Symbol.asyncDispose]()
   const hub = await hubAt(t, folder, ports, systemClock)
   const d = device(t, { hub } as unknown as TestHub)
-  const { token } = hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1', maxUses: 1 })
+  const { token } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1', maxUses: 1 })
   assert.equal((await d.join(token)).code, 0)
-  leaveForAYear(d, hub, folder)
+  await leaveForAYear(d, hub, folder)
 
   const world = { ...createRealWorld({ bundle: undefined }), clock: wallBy(-systemClock.wallMs()) }
   const agent = await startDevice(t, d, world)
   await agent.connected()
-  const events = (): string[] => hub.registry.audit.list({ subject: 'gw-1', most: 9 }).map((r) => r.event)
-  await until('it is written down', () => events().includes('device.returned'))
-  assert.deepEqual(events(), ['device.joined', 'device.returned'])
+  const events = async (): Promise<string[]> =>
+    (await hub.registry.audit.list({ subject: 'gw-1', most: 9 })).map((r) => r.event)
+  await until('it is written down', async () => (await events()).includes('device.returned'))
+  assert.deepEqual(await events(), ['device.joined', 'device.returned'])
   assert.ok(agent.problems().includes('MESH_CLOCK_WRONG'), 'and it says that its clock is wrong')
-  assert.ok(hub.registry.enrollments.byName('gw-1')!.counter >= 2)
+  assert.ok((await hub.registry.enrollments.byName('gw-1'))!.counter >= 2)
 })

@@ -14,7 +14,7 @@ test('an agent joins over the relay, serves, and follows changes; without its hu
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   fs.writeFileSync(
     `${folder}/edge.token`,
-    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' }).token,
+    (await hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' })).token,
   )
   const control = controlYaml(folder, 'edge', hub.hub.port).replace(
     `127.0.0.1:${hub.hub.port}`,

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import tls from 'node:tls'
 import { approveDevice, revokeDevice } from '../../../hub/enrollment/operator.ts'
-import { Registry } from '../../../hub/registry/registry.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { until } from '../site.ts'
 import { API, device, startDevice, type Device } from './device.ts'
@@ -30,8 +30,8 @@ async function connect(d: Device, port: number): Promise<tls.TLSSocket | undefin
 test('revoked by name, by another process: stream and connections end, new ones are refused, the key opens nothing; approved it is back', async (t) => {
   const h = await testHub(t, API)
   const [stolen, peer] = [device(t, h), device(t, h)]
-  await stolen.join(h.hub.createToken(edge('gw-1')).token)
-  await peer.join(h.hub.createToken(edge('gw-2')).token)
+  await stolen.join((await h.hub.createToken(edge('gw-1'))).token)
+  await peer.join((await h.hub.createToken(edge('gw-2'))).token)
   fs.appendFileSync(peer.file, 'listeners:\n- {name: mqtts, kind: mqtt, port: 0, tls: {mode: mutual}}\nmqtt: {}\n')
   const [bad, good] = [await startDevice(t, stolen), await startDevice(t, peer)]
   await Promise.all([bad.connected(), good.connected()])
@@ -41,9 +41,9 @@ test('revoked by name, by another process: stream and connections end, new ones 
   open.resume()
   const closed = once(open, 'close')
 
-  const command = new Registry(`${h.folder}/state/registry.db`)
-  t.after(() => command[Symbol.dispose]())
-  assert.equal(revokeDevice(command, 'gw-1', Date.now()), 1)
+  const command = openRegistry(`${h.folder}/state/registry.db`)
+  t.after(() => command[Symbol.asyncDispose]())
+  assert.equal(await revokeDevice(command, 'gw-1', Date.now()), 1)
   await until('its stream has ended', () => h.lines.find((l) => l['evt'] === 'hub.stream-end' && l['node'] === 'gw-1'))
   await closed
   assert.equal(await connect(stolen, port), undefined, 'a new handshake')
@@ -56,6 +56,6 @@ test('revoked by name, by another process: stream and connections end, new ones 
   await good.start()
   assert.equal(await connect(stolen, good.port('mqtts')), undefined)
 
-  approveDevice(command, 'gw-1', Date.now())
+  await approveDevice(command, 'gw-1', Date.now())
   await bad.connected()
 })

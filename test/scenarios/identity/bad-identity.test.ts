@@ -34,7 +34,7 @@ async function tokenless(t: Finally): Promise<{
   tokenFile: string
   hubPort: number
   token: string
-  tokenOf(serviceAccount: string): string
+  tokenOf(serviceAccount: string): Promise<string>
 }> {
   const hub = await testHub(t)
   const folder = temporaryFolder(t)
@@ -45,9 +45,9 @@ async function tokenless(t: Finally): Promise<{
   )
   // The shortest waits between tries that chance may give.
   agent.over = { random: { float: () => Math.random() / 50 } }
-  const tokenOf = (serviceAccount: string): string =>
-    hub.hub.createToken({ namespace: 'edge', serviceAccount, nodes: '*' }).token
-  return { agent, tokenFile: `${folder}/edge.token`, hubPort: hub.hub.port, token: tokenOf('gateway'), tokenOf }
+  const tokenOf = async (serviceAccount: string): Promise<string> =>
+    (await hub.hub.createToken({ namespace: 'edge', serviceAccount, nodes: '*' })).token
+  return { agent, tokenFile: `${folder}/edge.token`, hubPort: hub.hub.port, token: await tokenOf('gateway'), tokenOf }
 }
 
 test('an expired certificate on disk: the agent starts, serves plain text, says so, and gets a new one with a token that is put there', async (t) => {
@@ -204,7 +204,7 @@ test('a wrong token: the agent starts, serves, says who refused it, and enrolls 
 
 test('a token of another workload: status says so with one instruction, and the right token in the file is enough, without a restart', async (t) => {
   const { agent, tokenFile, token, tokenOf } = await tokenless(t)
-  fs.writeFileSync(tokenFile, tokenOf('somebody'))
+  fs.writeFileSync(tokenFile, await tokenOf('somebody'))
   // What is looked at every minute is here every 60 ms.
   agent.over = {
     ...agent.over,

@@ -14,7 +14,7 @@ test('an identity that is sealed: it starts offline with the key, is sealed when
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   fs.writeFileSync(
     `${folder}/edge.token`,
-    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token,
+    (await hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })).token,
   )
   fs.writeFileSync(`${folder}/key`, randomBytes(32).toString('base64'), { mode: 0o600 })
   const yaml = `node: {name: edge, namespace: edge, serviceAccount: gateway}\n${controlYaml(folder, 'edge', hub.hub.port)}`

@@ -23,7 +23,7 @@ test('400 days off and a clock at 1970: a new certificate and the configuration 
   fs.writeFileSync(`${folder}/roots.pem`, hub.hub.rootsPem)
   fs.writeFileSync(
     `${folder}/edge.token`,
-    hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' }).token,
+    (await hub.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })).token,
   )
   const agent = new TestAgent(
     t,

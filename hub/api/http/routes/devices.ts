@@ -31,7 +31,7 @@ export function addDeviceRoutes(app: FastifyInstance, p: DeviceRoutes): void {
     },
     async (request, reply): Promise<Joined> => {
       const { asker, claims } = readProof(request, joinClaims)
-      const { device, state, renewed: first } = p.devices.join(asker, claims)
+      const { device, state, renewed: first } = await p.devices.join(asker, claims)
       if (state === 'pending') reply.code(202)
       const { name, namespace, serviceAccount } = device
       return {
@@ -58,7 +58,7 @@ export function addDeviceRoutes(app: FastifyInstance, p: DeviceRoutes): void {
     },
     async (request): Promise<Renewed> => {
       const { asker, claims } = readProof(request, renewClaims)
-      return p.devices.renew(asker, claims)
+      return await p.devices.renew(asker, claims)
     },
   )
 }

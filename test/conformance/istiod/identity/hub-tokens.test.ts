@@ -39,7 +39,7 @@ istiod: {address: "${istiod.address}", serverName: ${ISTIOD_NAME}, roots: ${isti
     t,
     (own, adminPort) => `state: ${own}/state\nadmin: {port: ${adminPort}}\nnode: {ip: 127.0.0.9}\n`,
   )
-  const { token } = hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1', maxUses: 1 })
+  const { token } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1', maxUses: 1 })
   const joined = await agent.cli(['join', issuer, '--token', '-', '-c', agent.configFile], { input: token })
   assert.equal(joined.code, 0, joined.err)
   assert.match(joined.out, /joined as gw-1, edge\/gateway; the certificate comes from the control plane/)
@@ -54,7 +54,7 @@ istiod: {address: "${istiod.address}", serverName: ${ISTIOD_NAME}, roots: ${isti
   assert.deepEqual(nodes, ['gw-1.edge'], 'istiod knows it by the name that the hub gave')
 
   await agent.process.stop('SIGKILL')
-  hub.registry.enrollments.revoke('gw-1', Date.now())
+  await hub.registry.enrollments.revoke('gw-1', Date.now())
   fs.rmSync(file)
   agent.launch()
   const problems = async (): Promise<string> => JSON.stringify((await agent.status())?.problems ?? [])

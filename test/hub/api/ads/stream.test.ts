@@ -22,7 +22,7 @@ const names = (response: { readonly resources: readonly { readonly name: string 
 test('delta: a device with a certificate gets its resources, and a changed file within a second', async (t) => {
   const h = await testHub(t)
   h.write('edge/clusters.yaml', cluster('a', 'b'))
-  const stream = new DeltaStream(h.client(await join(h, h.hub.createToken(gateway).token)))
+  const stream = new DeltaStream(h.client(await join(h, (await h.hub.createToken(gateway)).token)))
   stream.ask({ node: node(), typeUrl: CLUSTER })
   const first = await stream.next()
   assert.deepEqual(names(first), ['a', 'b'])
@@ -35,7 +35,7 @@ test('delta: a device with a certificate gets its resources, and a changed file 
   assert.deepEqual(names(await stream.next()), ['c'])
   assert.deepEqual((await stream.next()).removedResources, ['a'])
   assert.ok(performance.now() - writtenMs < 5_000)
-  const [device] = h.hub.registry.devices()
+  const [device] = await h.hub.registry.devices()
   assert.deepEqual(
     [device?.name, device?.spiffeUri, device?.lastIp],
     ['edge', 'spiffe://demo.mesh/ns/edge/sa/gateway', '127.0.0.1'],
@@ -46,7 +46,7 @@ test('delta: a device with a certificate gets its resources, and a changed file 
 test('delta: a reconnect with the known versions moves nothing', async (t) => {
   const h = await testHub(t)
   h.write('edge/clusters.yaml', cluster('a', 'b'))
-  const auth = bearer(h.hub.createToken(gateway).token)
+  const auth = bearer((await h.hub.createToken(gateway)).token)
   const first = new DeltaStream(h.client(), auth)
   first.ask({ node: node(), typeUrl: CLUSTER })
   const versions = Object.fromEntries((await first.next()).resources.map((r) => [r.name, r.version]))
@@ -61,7 +61,7 @@ test('state of the world: a plain xDS client with a token gets whole types', asy
   const h = await testHub(t)
   h.write('shared.yaml', cluster('everybody'))
   h.write('envoy-1/own.yaml', cluster('mine'))
-  const stream = new SotwStream(h.client(), bearer(h.hub.createToken(gateway).token))
+  const stream = new SotwStream(h.client(), bearer((await h.hub.createToken(gateway)).token))
   stream.ask({ node: { id: 'envoy-1' }, typeUrl: CLUSTER })
   const taken = async (): Promise<DiscoveryResponse> => {
     const response = await stream.next()
@@ -79,7 +79,7 @@ test('state of the world: a plain xDS client with a token gets whole types', asy
 test('a NACK is logged with node, type and problem', async (t) => {
   const h = await testHub(t)
   h.write('edge/clusters.yaml', cluster('a'))
-  const stream = new DeltaStream(h.client(), bearer(h.hub.createToken(gateway).token))
+  const stream = new DeltaStream(h.client(), bearer((await h.hub.createToken(gateway)).token))
   stream.ask({ node: node(), typeUrl: CLUSTER })
   const first = await stream.next()
   stream.ask({
@@ -96,8 +96,8 @@ test('a NACK is logged with node, type and problem', async (t) => {
 
 test('who may not be the node is refused: no credentials, another namespace or service account, a name that belongs to another, no node', async (t) => {
   const h = await testHub(t)
-  const token = (namespace = 'edge', serviceAccount = 'gateway'): ReturnType<typeof bearer> =>
-    bearer(h.hub.createToken({ namespace, serviceAccount, nodes: '*' }).token)
+  const token = async (namespace = 'edge', serviceAccount = 'gateway'): Promise<ReturnType<typeof bearer>> =>
+    bearer((await h.hub.createToken({ namespace, serviceAccount, nodes: '*' })).token)
   const attempt = (
     metadata: ReturnType<typeof bearer>,
     message: Parameters<DeltaStream['ask']>[0],
@@ -108,24 +108,28 @@ test('who may not be the node is refused: no credentials, another namespace or s
   }
   refused(await attempt(bearer(), { node: node() }), status.UNAUTHENTICATED, /MESH_CONTROL_UNAUTHENTICATED/)
   refused(
-    await attempt(token('cloud'), { node: node() }),
+    await attempt(await token('cloud'), { node: node() }),
     status.PERMISSION_DENIED,
     /no identities \(spiffe:\/\/demo\.mesh\/ns\/cloud\/sa\/gateway\) matched edge\/gateway/,
   )
-  refused(await attempt(token('edge', 'other'), { node: node() }), status.PERMISSION_DENIED, /matched edge\/gateway/)
   refused(
-    await attempt(token('edge'), { node: { id: 'sidecar~10.0.0.1~edge.cloud~cloud.svc' } }),
+    await attempt(await token('edge', 'other'), { node: node() }),
+    status.PERMISSION_DENIED,
+    /matched edge\/gateway/,
+  )
+  refused(
+    await attempt(await token('edge'), { node: { id: 'sidecar~10.0.0.1~edge.cloud~cloud.svc' } }),
     status.PERMISSION_DENIED,
     /matched cloud/,
   )
-  refused(await attempt(token(), {}), status.INVALID_ARGUMENT, /missing node information/)
-  refused(await attempt(token(), { node: { id: '../../etc' } }), status.INVALID_ARGUMENT, /node's name/)
-  refused(await attempt(token(), { node: node('..') }), status.INVALID_ARGUMENT, /node's name/)
-  const holder = new DeltaStream(h.client(), token())
+  refused(await attempt(await token(), {}), status.INVALID_ARGUMENT, /missing node information/)
+  refused(await attempt(await token(), { node: { id: '../../etc' } }), status.INVALID_ARGUMENT, /node's name/)
+  refused(await attempt(await token(), { node: node('..') }), status.INVALID_ARGUMENT, /node's name/)
+  const holder = new DeltaStream(h.client(), await token())
   holder.ask({ node: { id: 'shared-name' }, typeUrl: CLUSTER })
   await holder.next()
   refused(
-    await attempt(token('cloud'), { node: { id: 'shared-name' } }),
+    await attempt(await token('cloud'), { node: { id: 'shared-name' } }),
     status.PERMISSION_DENIED,
     /belongs to spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway.*devices forget/,
   )
@@ -133,12 +137,11 @@ test('who may not be the node is refused: no credentials, another namespace or s
 
 test('limits: streams of one identity, streams in all, the size of a request', async (t) => {
   const h = await testHub(t, 'limits: {maxStreams: 3, maxStreamsPerIdentity: 2, maxRequestBytes: 2000}\n')
-  const tokens = new Map(
-    ['a', 'b', 'c'].map((namespace) => [
-      namespace,
-      h.hub.createToken({ namespace, serviceAccount: 'gateway', nodes: `node-${namespace}` }).token,
-    ]),
-  )
+  const tokens = new Map<string, string>()
+  for (const namespace of ['a', 'b', 'c']) {
+    const nodes = `node-${namespace}`
+    tokens.set(namespace, (await h.hub.createToken({ namespace, serviceAccount: 'gateway', nodes })).token)
+  }
   const open = async (namespace: string): Promise<DeltaStream> => {
     const stream = new DeltaStream(h.client(), bearer(tokens.get(namespace)!))
     stream.ask({ node: { id: `node-${namespace}` }, typeUrl: CLUSTER })
@@ -164,7 +167,7 @@ test('limits: streams of one identity, streams in all, the size of a request', a
 
 test('a hub that stops tells its streams that it is UNAVAILABLE', async (t) => {
   const h = await testHub(t)
-  const stream = new DeltaStream(h.client(), bearer(h.hub.createToken(gateway).token))
+  const stream = new DeltaStream(h.client(), bearer((await h.hub.createToken(gateway)).token))
   stream.ask({ node: node(), typeUrl: CLUSTER })
   await stream.next()
   await h.hub[Symbol.asyncDispose]()
@@ -173,7 +176,7 @@ test('a hub that stops tells its streams that it is UNAVAILABLE', async (t) => {
 
 test('a client that ends its stream, cancels it or sends what is no message leaves nothing open', async (t) => {
   const h = await testHub(t)
-  const auth = bearer(h.hub.createToken(gateway).token)
+  const auth = bearer((await h.hub.createToken(gateway)).token)
   const ended = new DeltaStream(h.client(), auth)
   ended.ask({ node: node(), typeUrl: CLUSTER })
   await ended.next()

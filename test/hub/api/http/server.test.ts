@@ -59,7 +59,7 @@ async function attack(
 test('proofs that are forged, of another connection, another request, another algorithm or another kind are refused', async (t) => {
   const h = await testHub(t, API)
   const [key, other] = [newKey(), newKey()]
-  const { token } = h.hub.createToken(edge('gw-1'))
+  const { token } = await h.hub.createToken(edge('gw-1'))
   const claims = (cb: string) => ({ cb, htu: JOIN_PATH, token, nonce: 'n'.repeat(22), csr: makeCsr().csrPem })
   const stranger = await connect(t, h)
   const elsewhere = bindingOf(stranger)
@@ -102,19 +102,20 @@ test('proofs that are forged, of another connection, another request, another al
     assert.match(String(said.body['message']), why, what)
     assert.equal(JSON.stringify(said.body).includes(token), false)
   }
-  assert.deepEqual(h.hub.registry.enrollments.all(), [])
-  assert.equal(h.hub.registry.tokens()[0]?.uses, 0)
+  assert.deepEqual(await h.hub.registry.enrollments.all(), [])
+  assert.equal((await h.hub.registry.tokens())[0]?.uses, 0)
 })
 
 test('a renewal that was recorded is good for nothing on another connection', async (t) => {
   const h = await testHub(t, API)
   const key = newKey()
+  const { token } = await h.hub.createToken(edge('gw-1'))
   const joined = await attack(t, h, {
     make: (cb) =>
       sign(key, {
         cb,
         htu: JOIN_PATH,
-        token: h.hub.createToken(edge('gw-1')).token,
+        token,
         nonce: '0'.repeat(22),
         csr: makeCsr().csrPem,
       }),
@@ -126,13 +127,13 @@ test('a renewal that was recorded is good for nothing on another connection', as
     (recorded = sign(key, { cb, htu: RENEW_PATH, counter, chain, nonce: '1'.repeat(22), csr: makeCsr().csrPem }))
   assert.equal((await attack(t, h, { path: RENEW_PATH, make })).body['counter'], 2)
   assert.equal((await attack(t, h, { path: RENEW_PATH, make: () => recorded })).body['code'], 'MESH_DEVICE_PROOF')
-  assert.equal(h.hub.registry.enrollments.byName('gw-1')?.clonedMs, null, 'nobody is taken for a copy by it')
+  assert.equal((await h.hub.registry.enrollments.byName('gw-1'))?.clonedMs, null, 'nobody is taken for a copy by it')
 })
 
 test('tokens of another audience, hub or key open nothing, and neither do claims of odd forms', async (t) => {
   const [h, other] = [await testHub(t, API), await testHub(t, API)]
   const key = newKey()
-  const { token } = h.hub.createToken(edge('gw-1'))
+  const { token } = await h.hub.createToken(edge('gw-1'))
   const secret = createPrivateKey(newKey().export({ type: 'pkcs8', format: 'pem' }))
   const part = (at: number): object => JSON.parse(Buffer.from(token.split('.')[at]!, 'base64url').toString()) as object
   const signed = (payload: object): string => {
@@ -143,7 +144,7 @@ test('tokens of another audience, hub or key open nothing, and neither do claims
   const cases: readonly [object, number, string][] = [
     [{ ...valid, token: signed({ ...part(1), aud: ['istio-ca'] }) }, 401, 'MESH_TOKEN_INVALID'],
     [{ ...valid, token: signed(part(1)) }, 401, 'MESH_TOKEN_INVALID'],
-    [{ ...valid, token: other.hub.createToken(edge('gw-1')).token }, 401, 'MESH_TOKEN_INVALID'],
+    [{ ...valid, token: (await other.hub.createToken(edge('gw-1'))).token }, 401, 'MESH_TOKEN_INVALID'],
     [{ ...valid, token: { a: 1 } }, 400, 'MESH_MALFORMED_INPUT'],
     [{ ...valid, nonce: 'short' }, 400, 'MESH_MALFORMED_INPUT'],
     [{ ...valid, csr: 'x'.repeat(20_000) }, 400, 'MESH_MALFORMED_INPUT'],
@@ -158,24 +159,26 @@ test('tokens of another audience, hub or key open nothing, and neither do claims
     const said = await attack(t, h, { make: (cb) => sign(key, { ...claims, cb }) })
     assert.deepEqual([said.status, said.body['code'] ?? ''], [status, code], JSON.stringify(claims).slice(0, 80))
   }
-  assert.equal(h.hub.registry.tokens().find((row) => row.nodes === 'gw-1')?.uses, 1)
+  assert.equal((await h.hub.registry.tokens()).find((row) => row.nodes === 'gw-1')?.uses, 1)
 })
 
 test('a device of one key has nothing of another: its renewal is its own, and its certificate says who it is', async (t) => {
   const h = await testHub(t, API)
   const [mine, theirs] = [newKey(), newKey()]
-  const join = (key: KeyObject, nodes: string, namespace: string): Promise<Said> =>
-    attack(t, h, {
+  const join = async (key: KeyObject, nodes: string, namespace: string): Promise<Said> => {
+    const { token } = await h.hub.createToken({ namespace, serviceAccount: 'gateway', nodes })
+    return await attack(t, h, {
       make: (cb) =>
         sign(key, {
           cb,
           htu: JOIN_PATH,
-          token: h.hub.createToken({ namespace, serviceAccount: 'gateway', nodes }).token,
+          token,
           nonce: 'n'.repeat(22),
           // Names of the request are nobody's word.
           csr: makeCsr({ uri: 'spiffe://demo.mesh/ns/tenant-b/sa/gateway' }).csrPem,
         }),
     })
+  }
   const a = await join(mine, 'gw-a', 'tenant-a')
   const b = (await join(theirs, 'gw-b', 'tenant-b')).body['renewed'] as { counter: number; chain: string }
   const [leaf] = (a.body['renewed'] as { certChain: string[] }).certChain
