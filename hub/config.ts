@@ -36,6 +36,7 @@ const limits = z.strictObject({
     .describe('a connection may send so much before its first authenticated call, bytes'),
   maxCertificatesPerHour: whole(1, 1_000_000).default(120).describe('certificates for one device'),
   maxJoinsPerHour: whole(1, 1_000_000).default(3_600).describe('first certificates with one join token'),
+  maxReportsPerMinute: whole(1, 100_000).default(60).describe('reports of one device about itself, over the relay'),
   maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024)
     .default(32 * 1024 * 1024)
     .describe('what the names take that one device subscribes to: 128 bytes each, and their length'),

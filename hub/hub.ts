@@ -24,9 +24,11 @@ import { StreamLimit } from './api/ads/stream-limit.ts'
 import { openCa } from './ca/ca.ts'
 import { listPins } from '../core/pki/pin.ts'
 import type { HubConfig } from './config.ts'
-import { LiveDevices } from './registry/live-devices.ts'
+import { LiveDevices, type ConnectionChanged } from './registry/live-devices.ts'
 import { openRegistry, type OpenRegistry } from './registry/registry.ts'
 import { holdRunning } from './registry/running.ts'
+import { EventLog } from './reports/event-log.ts'
+import { ReportIntake } from './reports/intake.ts'
 import { DirectorySource } from './source/directory.ts'
 import { TrustBundle } from './source/trust-bundle.ts'
 import { openTokenKey, Tokens, type CreateToken, type JoinClaims } from './tokens.ts'
@@ -116,7 +118,9 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
-  const live = building.use(await LiveDevices.open(shared))
+  const intake = openIntake(building, shared)
+  const onConnection: ConnectionChanged = (name, how) => intake.connection(name, how)
+  const live = building.use(await LiveDevices.open({ ...shared, onConnection }))
   const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
@@ -129,6 +133,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
     identity,
     source,
     live,
+    intake,
     watcher,
     authenticate: createAuthenticator({ ca, tokens, registry, clock }),
     limit: new StreamLimit(limits, metrics),
@@ -151,6 +156,15 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
       tokens.create({ ...p, ttlSec, roots: listPins(ca.rootsPem) }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+/** Events are written last: what ends says so. */
+function openIntake(
+  building: AsyncDisposableStack,
+  o: Omit<ConstructorParameters<typeof ReportIntake>[0], 'events'>,
+): ReportIntake {
+  const events = building.use(new EventLog(o))
+  return building.use(new ReportIntake({ ...o, events }))
 }
 
 /** Empty at first: a hub that waits for its resources can certify devices meanwhile. */

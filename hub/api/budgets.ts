@@ -13,19 +13,23 @@ export type BudgetLimits = {
   readonly maxCertificatesPerHour: number
   readonly maxJoinsPerHour: number
   readonly maxSubscribedBytes: number
+  readonly maxReportsPerMinute: number
 }
 
 const HOUR_MS = 3_600_000
+const MINUTE_MS = 60_000
 
 export class Budgets {
   readonly #limits: BudgetLimits
   readonly #certificates: Buckets
+  readonly #reports: Buckets
   readonly #subscribed = new Sums()
   readonly #exceeded
 
   constructor(p: { readonly limits: BudgetLimits; readonly clock: Clock; readonly metrics: Metrics }) {
     this.#limits = p.limits
     this.#certificates = new Buckets(HOUR_MS, p.clock)
+    this.#reports = new Buckets(MINUTE_MS, p.clock)
     this.#exceeded = p.metrics.counter(
       'mesh_hub_budget_exceeded_total',
       'Requests that the hub refused because a device or token had used up its budget.',
@@ -49,6 +53,17 @@ export class Budgets {
     throw new MeshError(
       'MESH_CONTROL_SLOW_DOWN',
       `${perHour} certificates an hour are the most for one ${caller.by === 'token' ? 'token' : 'device'} (${setting})`,
+    )
+  }
+
+  /** Takes one report. Throws MESH_CONTROL_SLOW_DOWN. */
+  report(holder: string): void {
+    const perMinute = this.#limits.maxReportsPerMinute
+    if (this.#reports.take(holder, perMinute)) return
+    this.#exceeded.cell({ budget: 'reports' }).value++
+    throw new MeshError(
+      'MESH_CONTROL_SLOW_DOWN',
+      `${perMinute} reports a minute are the most for one device (limits.maxReportsPerMinute)`,
     )
   }
 

@@ -14,7 +14,13 @@ const ALIVE_MS = 10_000
 export const HUB_GONE_MS = 3 * ALIVE_MS
 
 export type NodeState = { readonly inForce: string | undefined; readonly refused: string | undefined }
-export type LiveNode = Disposable & { is(state: NodeState): void }
+export type LiveNode = Disposable & {
+  is(state: NodeState): void
+  /** Why it is about to end. */
+  ends(reason: string): void
+}
+/** The first stream of a node has begun, or its last one has ended. */
+export type ConnectionChanged = (name: string, p: { readonly isConnected: boolean; readonly reason: string }) => void
 type Node = {
   readonly name: string
   readonly connectedMs: number
@@ -22,7 +28,12 @@ type Node = {
   state: NodeState
   inForceMs: number | undefined
 }
-type Options = { readonly registry: Registry; readonly clock: Clock; readonly log: Log }
+type Options = {
+  readonly registry: Registry
+  readonly clock: Clock
+  readonly log: Log
+  readonly onConnection?: ConnectionChanged
+}
 
 export class LiveDevices implements AsyncDisposable {
   readonly #o: Options
@@ -48,7 +59,7 @@ export class LiveDevices implements AsyncDisposable {
   }
 
   /** A stream of the node has begun; disposing is its end. */
-  connected(name: string): LiveNode {
+  connected(name: string, how = ''): LiveNode {
     const node = this.#nodes.get(name) ?? {
       name,
       connectedMs: this.#o.clock.wallMs(),
@@ -56,11 +67,15 @@ export class LiveDevices implements AsyncDisposable {
       state: { inForce: undefined, refused: undefined },
       inForceMs: undefined,
     }
-    node.streams++
+    if (node.streams++ === 0) this.#o.onConnection?.(name, { isConnected: true, reason: how })
     this.#nodes.set(name, node)
     this.#changed(node)
     let open = true
+    let why = 'the device ended its stream'
     return {
+      ends: (reason) => {
+        why = reason
+      },
       is: (state) => {
         if (!open || (state.inForce === node.state.inForce && state.refused === node.state.refused)) return
         if (state.inForce !== node.state.inForce) node.inForceMs = this.#o.clock.wallMs()
@@ -70,7 +85,10 @@ export class LiveDevices implements AsyncDisposable {
       [Symbol.dispose]: () => {
         if (!open) return
         open = false
-        if (--node.streams === 0) this.#nodes.delete(name)
+        if (--node.streams === 0) {
+          this.#nodes.delete(name)
+          this.#o.onConnection?.(name, { isConnected: false, reason: why })
+        }
         this.#changed(node)
       },
     }

@@ -3,8 +3,10 @@
  * The hub asks it seldom: for a join, a renewal, a new stream.
  */
 import { AuditLog } from './audit.ts'
+import { DeviceEvents } from './device-events.ts'
 import { Enrollments, KEY_HOLDER, type Labels } from './enrollments.ts'
 import { takeName, findLostName, type NameQuestion } from './names.ts'
+import { Reports } from './reports.ts'
 import type { CertificateRow, DeviceChange, DeviceRow, NameClaim, TokenRow } from './rows.ts'
 import { openSqlite } from './sqlite.ts'
 import type { Sql, Store, Value } from './sql.ts'
@@ -16,12 +18,16 @@ const KEEP_ENDED_MS = 90 * 86_400_000
 export class Registry {
   readonly audit: AuditLog
   readonly enrollments: Enrollments
+  readonly reports: Reports
+  readonly deviceEvents: DeviceEvents
   readonly #sql: Sql
 
   constructor(sql: Sql) {
     this.#sql = sql
     this.audit = new AuditLog(sql)
     this.enrollments = new Enrollments(sql)
+    this.reports = new Reports(sql)
+    this.deviceEvents = new DeviceEvents(sql)
   }
 
   /**
@@ -214,6 +220,7 @@ export class Registry {
   }
   /** Frees the name for another device or identity. @returns whether it was known */
   async forgetDevice(name: string): Promise<boolean> {
+    await this.reports.forget(name)
     return (await this.enrollments.forget(name)) + (await this.#run('DELETE FROM devices WHERE name = ?', name)) > 0
   }
 

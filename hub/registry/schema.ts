@@ -66,4 +66,20 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_by_subject ON audit (subject, id);
 `,
+  // What devices say of themselves, and what has happened to them.
+  `
+CREATE TABLE reports (
+  name TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, restarts INTEGER NOT NULL, expected TEXT NOT NULL, report TEXT NOT NULL
+) STRICT;
+CREATE TABLE report_history (
+  name TEXT NOT NULL, step TEXT NOT NULL, at_ms INTEGER NOT NULL, connected INTEGER, connects INTEGER NOT NULL, rtt_ms INTEGER,
+  bytes INTEGER NOT NULL, spool INTEGER NOT NULL, requests INTEGER NOT NULL, failures INTEGER NOT NULL, drops INTEGER NOT NULL,
+  problems INTEGER NOT NULL, PRIMARY KEY (name, step, at_ms)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX report_history_by_time ON report_history (step, at_ms);
+CREATE TABLE device_events (
+  id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, device TEXT NOT NULL, event TEXT NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX device_events_by_device ON device_events (device, id);
+`,
 ]

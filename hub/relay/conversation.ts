@@ -59,6 +59,7 @@ export function createRelayConversation(
       history.note(set)
       return session.push(set).map(reply)
     },
+    computeContent: () => session.computeContent(),
     get subscribedBytes() {
       return session.subscribedBytes
     },

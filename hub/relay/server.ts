@@ -20,6 +20,7 @@ import type { CertificateService } from '../api/certificate-service.ts'
 import { openDoor, type DoorLimits } from '../api/door.ts'
 import type { ServerIdentity } from '../api/server-identity.ts'
 import { toPlainAddress } from '../api/source-address.ts'
+import type { ReportIntake } from '../reports/intake.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { History } from './history.ts'
 import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
@@ -30,6 +31,7 @@ export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly identity: ServerIdentity
   readonly certificates: CertificateService
   readonly rootsPem: string
+  readonly intake: ReportIntake
   readonly maxRequestBytes: number
   readonly limits: DoorLimits & { readonly maxHalfMessageBytes: number }
 }
@@ -163,6 +165,7 @@ class Sessions implements Disposable {
         history: this.#history,
         held: this.#held,
         maxRequestBytes: this.#p.maxRequestBytes,
+        intake: this.#p.intake,
       })
       this.#open.add(session)
       websocket.on(

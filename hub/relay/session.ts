@@ -12,6 +12,9 @@ import { AdsStream, type AdsOptions } from '../api/ads/stream.ts'
 import { checkCaller, describeHolder, type Caller, type Credentials } from '../api/authenticate.ts'
 import { answerCertificateRequest, reportCertificateRefused } from '../api/certificate-messages.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
+import type { ReportIntake } from '../reports/intake.ts'
+import { ReportReceiver, type NamedNode } from '../reports/receiver.ts'
+import { REPORT_LIMITS } from '../../model/fleet/report.ts'
 import { RelayCall } from './ads-call.ts'
 import { createRelayConversation } from './conversation.ts'
 import type { HeldBytes } from './held-bytes.ts'
@@ -23,6 +26,7 @@ export type RelaySessionOptions = {
   readonly history: History
   readonly held: HeldBytes
   readonly maxRequestBytes: number
+  readonly intake: ReportIntake
 }
 /** Whose connection it is, as it was when it began. */
 export type RelayPeer = {
@@ -55,6 +59,9 @@ export class RelaySession implements Disposable {
   readonly #o: RelaySessionOptions
   readonly #mux: Mux
   readonly #owned = new DisposableStack()
+  readonly #receiver: ReportReceiver
+  /** Why it is over. */
+  #reason: MeshError | undefined
   #goneAtMs: number
   #opened = { sinceMs: 0, streams: 0 }
 
@@ -63,12 +70,13 @@ export class RelaySession implements Disposable {
     this.#peer = peer
     this.#o = options
     const { watcher, registry, clock } = options.ads
+    this.#receiver = this.#createReceiver()
     const holder = describeHolder(peer.caller)
     this.#mux = new Mux({
       side: 'hub',
       part: 'hub',
       port: toPort(websocket, 'hub'),
-      maxMessageBytes: () => options.maxRequestBytes,
+      maxMessageBytes: (kind) => (kind === 'report' ? REPORT_LIMITS.bytes : options.maxRequestBytes),
       maxStreams: MAX_STREAMS,
       onStream: (stream, head) => this.#accept(stream, head),
       held: (change) => options.held.add(holder, change),
@@ -141,10 +149,21 @@ export class RelaySession implements Disposable {
         this.#certify(stream)
         return
       case 'report':
-        throw new MeshError('MESH_CONTROL_UNIMPLEMENTED', 'this hub takes no reports')
+        this.#receiver.accept(stream)
+        return
       case 'tunnel':
         throw new MeshError('MESH_CONTROL_PROTOCOL', `a device opens no stream for a ${stream.kind}`)
     }
+  }
+
+  #createReceiver(): ReportReceiver {
+    const { ads, intake } = this.#o
+    const holder = describeHolder(this.#peer.caller)
+    return new ReportReceiver({
+      take: (name, report, expected) => intake.take(name, report, expected),
+      admit: () => ads.budgets.report(holder),
+      refused: (reason) => intake.refused({ ip: this.#peer.ip, holder }, reason),
+    })
   }
 
   /** Throws MESH_CONTROL_SLOW_DOWN, which ends the connection: the next costs the device a handshake, too. */
@@ -176,7 +195,15 @@ export class RelaySession implements Disposable {
       },
     })
     const { credentials, ip, address } = this.#peer
-    const peer = { credentials, ip, address, fail: (reason: MeshError) => call.fail(reason) }
+    const peer = {
+      credentials,
+      ip,
+      address,
+      fail: (reason: MeshError) => call.fail(reason),
+      over: 'the relay',
+      enter: (node: NamedNode) => this.#receiver.enter(node),
+      endReason: () => this.#reason?.message,
+    }
     new AdsStream(call, createRelayConversation(history, { whole }), peer, ads)
   }
 
@@ -213,6 +240,7 @@ export class RelaySession implements Disposable {
 
   #close(reason: MeshError): void {
     if (this.#owned.disposed) return
+    this.#reason = reason
     this.#owned.dispose()
     this.#mux.end(reason)
   }

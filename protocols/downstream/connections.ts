@@ -9,7 +9,6 @@ import { deriveSource } from '../../core/ip-source.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
 import type { Connection, ProxiedCertificate } from '../connection.ts'
 import type { Limits } from '../context.ts'
-import { Notice } from '../../core/runtime/notice.ts'
 import type { ChainFacts } from './filter-chain.ts'
 
 /** `originalDst`: see Connection. */
@@ -28,15 +27,10 @@ export class TrackedConnection implements Disposable {
   readonly id: string
   #serving = false
   readonly #startedMs: number
-  readonly draining = new Notice()
-  readonly aborted = new Notice()
-  readonly #all: Set<TrackedConnection>
-  /** That it is open; given back last. */
-  readonly #open: Disposable
-  /** That no codec serves it yet. */
-  #starting: Disposable | undefined
-  /** What else ends with it. */
-  #held: Disposable[] | undefined
+  readonly #draining = new AbortController()
+  readonly #aborted = new AbortController()
+  readonly #leases: DisposableStack
+  readonly #starting: Disposable
 
   /** @param p.starting given back when a codec serves it */
   constructor(p: {
@@ -44,17 +38,15 @@ export class TrackedConnection implements Disposable {
     accepted: Accepted
     listener: Listener
     startedMs: number
-    all: Set<TrackedConnection>
-    open: Disposable
+    leases: DisposableStack
     starting: Disposable
   }) {
     this.id = p.id
     this.#accepted = p.accepted
     this.#listener = p.listener
     this.#startedMs = p.startedMs
-    this.#all = p.all.add(this)
-    this.#open = p.open
-    this.#starting = p.starting
+    this.#leases = p.leases
+    this.#starting = p.leases.use(p.starting)
   }
 
   get accepted(): Accepted {
@@ -67,11 +59,7 @@ export class TrackedConnection implements Disposable {
   /** A load balancer has said from whom it comes. @param lease of that source */
   comesFrom(remote: Address, lease: Disposable): void {
     this.#accepted = { ...this.#accepted, remote }
-    this.holds(lease)
-  }
-  /** To be given back when it is over, the last one first. */
-  holds(lease: Disposable): void {
-    ;(this.#held ??= []).push(lease)
+    this.#leases.use(lease)
   }
   /** Its last version: a configuration change replaces it. */
   get listener(): Listener {
@@ -84,6 +72,12 @@ export class TrackedConnection implements Disposable {
   /** False until a codec serves it: then a drain is an end, for nothing has begun. */
   get serving(): boolean {
     return this.#serving
+  }
+  get draining(): AbortSignal {
+    return this.#draining.signal
+  }
+  get aborted(): AbortSignal {
+    return this.#aborted.signal
   }
 
   /** Its filter chain is chosen. */
@@ -102,7 +96,7 @@ export class TrackedConnection implements Disposable {
       tls: undefined,
       proxied: this.proxied,
       ...this.said,
-      offered: facts,
+      offered: { transport: facts.transport, serverName: facts.serverName, alpn: facts.alpn },
       draining: this.draining,
       aborted: this.aborted,
       receivedBytes: 0,
@@ -115,8 +109,7 @@ export class TrackedConnection implements Disposable {
   /** A codec serves it from now on. */
   serves(): void {
     this.#serving = true
-    this.#starting?.[Symbol.dispose]()
-    this.#starting = undefined
+    this.#starting[Symbol.dispose]()
   }
 
   /**
@@ -124,7 +117,7 @@ export class TrackedConnection implements Disposable {
    * @param reason what the peer is told where the protocol has words for it; default: the agent goes
    */
   drain(reason?: MeshError): void {
-    this.draining.abort(reason)
+    this.#draining.abort(reason)
     // A connection that has sent no byte has nothing under way.
     if (!this.serving && this.#isSilent)
       this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
@@ -139,19 +132,14 @@ export class TrackedConnection implements Disposable {
 
   /** End now. */
   abort(reason: Error): void {
-    this.draining.abort(reason)
-    this.aborted.abort(reason)
+    this.#draining.abort(reason)
+    this.#aborted.abort(reason)
     this.conn?.stream.destroy()
     this.accepted.stream.destroy()
   }
 
   [Symbol.dispose](): void {
-    const held = this.#held
-    this.#held = undefined
-    for (let i = (held?.length ?? 0) - 1; i >= 0; i--) held![i]![Symbol.dispose]()
-    this.#starting?.[Symbol.dispose]()
-    this.#all.delete(this)
-    this.#open[Symbol.dispose]()
+    this.#leases.dispose()
   }
 }
 
@@ -219,22 +207,29 @@ export class Connections {
     // Of a load balancer it is the source that its header names (comesFrom).
     const source = listener.proxyProtocol ? undefined : deriveSource(accepted.remote.host)
     this.#admit(listener, source)
-    const ofSource = source === undefined ? undefined : this.#admitSource(source)
-    const ofListener = this.#byListener.tally(listener.name)
-    return new TrackedConnection({
+    const ofSource = source === undefined ? undefined : this.#leaseSource(source)
+    const leases = new DisposableStack()
+    // Given back in reverse: whoever waits for the last one finds nothing left of it.
+    leases.use(takeLease(this.#open))
+    leases.use(this.#byListener.lease(listener.name))
+    if (ofSource) leases.use(ofSource)
+    const live = new TrackedConnection({
       id: (++this.#made).toString(36),
       accepted,
       listener,
       startedMs,
-      all: this.#live,
-      // Given back in this order: whoever waits for the last one finds nothing left of it.
-      open: ofSource ? takeLease(ofSource, ofListener, this.#open) : takeLease(ofListener, this.#open),
+      leases,
       starting: takeLease(this.#starting),
     })
+    this.#live.add(live)
+    leases.defer(() => {
+      this.#live.delete(live)
+    })
+    return live
   }
   /** A load balancer has said from whom it comes. Throws MESH_LISTENER_FULL. */
   comesFrom(live: TrackedConnection, remote: Address): void {
-    live.comesFrom(remote, takeLease(this.#admitSource(deriveSource(remote.host))))
+    live.comesFrom(remote, this.#leaseSource(deriveSource(remote.host)))
   }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {
@@ -263,8 +258,7 @@ export class Connections {
     if (!isAlone && ofSource >= max / (this.#bySource.size + 1))
       refuse(`, ${ofSource} of all from ${source}; the rest is for others`)
   }
-  /** For a lease that is taken at once. */
-  #admitSource(source: string): Tally {
+  #leaseSource(source: string): Disposable {
     const { maxConnectionsPerSource } = this.#limits
     const open = this.#bySource.of(source)
     if (open >= maxConnectionsPerSource * MEMORY_FULL_SHARE && this.#isMemoryFull())
@@ -277,7 +271,7 @@ export class Connections {
         'source',
         `${maxConnectionsPerSource} connections are open from ${source} (limits.maxConnectionsPerSource)`,
       )
-    return this.#bySource.tally(source)
+    return this.#bySource.lease(source)
   }
   #full(limit: ConnectionLimit, why: string): MeshError {
     this.#limitMet(limit)

@@ -1,5 +1,4 @@
 /** The data path as one part: ports, connections, and what a configuration change means for both. */
-import { Tally } from '../../core/lease.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Listener } from '../../model/listener.ts'
 import type { Timer } from '../../core/os/clock.ts'
@@ -31,8 +30,7 @@ export class DataPath implements AsyncDisposable {
   readonly #serving: Serving
   readonly #ports: Ports
   readonly #watching: Disposable
-  /** Who waits until none is served. */
-  #onNone: (() => void)[] = []
+  readonly #served = new Set<Promise<void>>()
   /** Of listeners of agent.yaml, when the tables were swapped last. */
   #ownNames: ReadonlySet<string>
   /** Of connections whose listener is gone. */
@@ -66,10 +64,6 @@ export class DataPath implements AsyncDisposable {
       limits: new ConnectionLimits(ctx),
       expiryWatcher: getExpiryWatcher(ctx),
       metrics,
-      served: new Tally(() => {
-        for (const resolve of this.#onNone) resolve()
-        this.#onNone = []
-      }),
       terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files, () => ctx.tables.get()),
     }
     this.#ports = new Ports({
@@ -149,7 +143,7 @@ export class DataPath implements AsyncDisposable {
           `the agent drains, and the connection did not end within ${limits.drainMs} ms (limits.drainMs)`,
         ),
       )
-    await this.#whenServed()
+    await Promise.all(this.#served)
     return how
   }
 
@@ -175,7 +169,7 @@ export class DataPath implements AsyncDisposable {
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
     for (const live of this.#connections) live.abort(new MeshError('MESH_DRAINING', 'the agent stops'))
-    await this.#whenServed()
+    await Promise.all(this.#served)
   }
 
   #accept(accepted: NetStream, bound: Listener): void {
@@ -189,13 +183,13 @@ export class DataPath implements AsyncDisposable {
       listener,
       this.#serving,
     )
-    detach('network', served)
-  }
-  async #whenServed(): Promise<void> {
-    if (this.#serving.served.now > 0)
-      await new Promise<void>((resolve) => {
-        this.#onNone.push(resolve)
-      })
+    this.#served.add(served)
+    detach(
+      'network',
+      served.finally(() => {
+        this.#served.delete(served)
+      }),
+    )
   }
 
   #apply(tables: Tables): void {

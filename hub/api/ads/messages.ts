@@ -21,6 +21,8 @@ export type Conversation<Q, A> = {
   push(set: ResourceSet): A[]
   /** What the names and versions take that the client has said. */
   readonly subscribedBytes: number
+  /** Hash of all that the client has been sent; '' where it is not known. */
+  computeContent(): string
 }
 /** Fields that both flavours' requests have. */
 export type AnyRequest = DeltaDiscoveryRequest | DiscoveryRequest
@@ -45,6 +47,7 @@ export function createDeltaConversation(): Conversation<DeltaDiscoveryRequest, D
       return { responses: responses.map(deltaMessage), outcome }
     },
     push: (set) => session.push(set).map(deltaMessage),
+    computeContent: () => session.computeContent(),
     get subscribedBytes() {
       return session.subscribedBytes
     },
@@ -62,6 +65,7 @@ export function createSotwConversation(): Conversation<DiscoveryRequest, Discove
       return { responses: responses.map(sotwMessage), outcome }
     },
     push: (set) => session.push(set).map(sotwMessage),
+    computeContent: () => '',
     get subscribedBytes() {
       return session.subscribedBytes
     },

@@ -6,6 +6,7 @@
  * (Envoy need not wait for its timeout), versions that the client lists are believed (an unchanged reconnect moves no
  * resources), and a change of subscription counts also when it comes with an old nonce.
  */
+import { computeContent } from '../../../proto/relay/digest.ts'
 import { checkNames, checkType, MAX_UNACKED, NAME_COST_BYTES } from './limits.ts'
 import {
   CLUSTER,
@@ -66,6 +67,11 @@ export class DeltaSession {
     let bytes = 0
     for (const watch of this.#watches.values()) bytes += watch.bytes
     return bytes
+  }
+
+  /** Hash of all that the client has been sent, as it computes it of what is in force (proto/relay/digest.ts). */
+  computeContent(): string {
+    return computeContent([...this.#watches].map(([typeUrl, { has }]) => [typeUrl, listHeld(has)] as const))
   }
 
   /** Throws MESH_CONTROL_PROTOCOL when the request goes beyond limits.ts. */
@@ -206,6 +212,10 @@ function subscribe(watch: Watch, r: DeltaRequest, which: 'first' | 'later'): Set
   if (!watch.wildcard && r.unsubscribe.includes(WILDCARD))
     for (const name of watch.has.keys()) if (!watch.explicit.has(name)) watch.has.delete(name)
   return again
+}
+
+function* listHeld(has: Watch['has']): Iterable<readonly [string, string]> {
+  for (const [name, version] of has) if (version !== undefined) yield [name, version]
 }
 
 function acknowledged(unacked: Set<string>, nonce: string, error: string | undefined): Outcome {

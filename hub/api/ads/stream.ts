@@ -13,6 +13,7 @@ import type { Source, Watched } from '../../source/resources.ts'
 import type { AnyAnswer, AnyRequest, Conversation } from './messages.ts'
 import type { Outcome } from './session.ts'
 import { checkCaller, describeHolder, type Authenticator, type Caller, type Credentials } from '../authenticate.ts'
+import type { NamedNode } from '../../reports/receiver.ts'
 import type { Budgets } from '../budgets.ts'
 import { mayBe, readNodeIdentity, type NodeIdentity } from './node.ts'
 import { Progress } from './progress.ts'
@@ -64,6 +65,12 @@ export type AdsPeer = {
   readonly address: string
   /** Ends the call with an error that the client is told. */
   readonly fail: (reason: MeshError) => void
+  /** What carries the stream; left out: gRPC. */
+  readonly over?: string
+  /** The stream has a node from now on, until the result is disposed of. */
+  readonly enter?: (node: NamedNode) => Disposable
+  /** Of what carries the stream, when that is over. */
+  readonly endReason?: () => string | undefined
 }
 
 export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Disposable {
@@ -152,11 +159,14 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
     this.#p.metrics
       .counter('mesh_hub_ads_refused_total', 'ADS streams that the hub refused or ended, by code.', ['code'])
       .cell({ code: err.code }).value++
+    this.#started?.live.ends(`${err.code}: ${err.message}`)
     this[Symbol.dispose]()
     this.#peer.fail(err)
   }
 
   [Symbol.dispose](): void {
+    const reason = this.#peer.endReason?.()
+    if (reason !== undefined) this.#started?.live.ends(reason)
     this.#owned.dispose()
   }
 
@@ -222,7 +232,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
       )
     if (this.#owned.disposed) return undefined
     const watched = this.#owned.use(source.watch(node.name, () => this.#guarded(() => this.#onChange())))
-    log.info(
+    log.debug(
       {
         evt: 'hub.stream',
         node: node.name,
@@ -234,14 +244,17 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
       'node connected',
     )
     this.#owned.defer(() =>
-      log.info({ evt: 'hub.stream-end', node: node.name, ip: this.#peer.ip }, 'node disconnected'),
+      log.debug({ evt: 'hub.stream-end', node: node.name, ip: this.#peer.ip }, 'node disconnected'),
     )
     // The name may have been taken away since it was claimed, when nobody knew yet whose stream to end.
     this.#watch?.recheckSince(revision)
+    const { over = 'gRPC', enter } = this.#peer
+    const conversation = this.#conversation
+    if (enter) this.#owned.use(enter({ name: node.name, computeContent: () => conversation.computeContent() }))
     return (this.#started = {
       node,
       watched,
-      live: this.#owned.use(live.connected(node.name)),
+      live: this.#owned.use(live.connected(node.name, `over ${over}, by ${caller.by}`)),
       subscription: this.#owned.use(budgets.subscription(caller)),
     })
   }

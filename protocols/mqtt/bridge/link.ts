@@ -95,11 +95,8 @@ export class BridgeLink {
     this.#outbox = new Outbox({
       ...p,
       version,
-      owner: {
-        noteBytes: () => {
-          this.#sentMs = p.clock.monotonicMs()
-        },
-        noteTooLarge: () => undefined,
+      onBytes: () => {
+        this.#sentMs = p.clock.monotonicMs()
       },
     })
     this.#parser = new PacketParser({

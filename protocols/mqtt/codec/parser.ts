@@ -25,8 +25,6 @@ export type ParserOptions = {
 const MAX_PUBLISH_HEAD = 2 + 65_535 + 2
 
 const EMPTY = Buffer.alloc(0)
-/** For all parsers: one packet is decoded at a time. */
-const reader = new Reader()
 const bit = (type: number): number => 1 << (type >> 4)
 const BOTH =
   bit(TYPE.publish) |
@@ -45,6 +43,7 @@ export class PacketParser {
   #limit: string
   readonly #side: 'server' | 'client'
   readonly #accepts: number
+  readonly #reader = new Reader()
   version: Version
   #chunk: Buffer = EMPTY
   #at = 0
@@ -109,13 +108,9 @@ export class PacketParser {
     if (this.#partBytes > 0) return this.#nextOfPart()
     const from = this.#at
     const chunk = this.#chunk
-    if (from === chunk.length) {
-      this.#letGo()
-      return undefined
-    }
+    if (from === chunk.length) return undefined
     if (!this.#frame(chunk, from, chunk.length) || from + this.#wantedBytes > chunk.length) {
       this.#keep(chunk.length - from)
-      this.#letGo()
       return undefined
     }
     this.#at = from + this.#wantedBytes
@@ -132,10 +127,10 @@ export class PacketParser {
     this.#lastFrom = from
     if (this.#frameBytes > this.#maxPacketBytes) {
       this.#skipBytes = this.#frameBytes - this.#wantedBytes
-      return decodeHead(reader.reset(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)
+      return decodeHead(this.#reader.reset(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)
     }
     const packet = decode(
-      reader.reset(buf, this.#bodyAt, from + this.#frameBytes),
+      this.#reader.reset(buf, this.#bodyAt, from + this.#frameBytes),
       buf[from]!,
       this.version,
       this.#side,
@@ -161,13 +156,7 @@ export class PacketParser {
       this.#lastCopy = whole
       return this.#decode(whole, 0)
     }
-    this.#letGo()
     return undefined
-  }
-  /** Of a chunk that is taken: many clients are quiet for long after it. */
-  #letGo(): void {
-    this.#chunk = EMPTY
-    this.#at = 0
   }
 
   #keep(bytes: number): void {

@@ -6,17 +6,17 @@ import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach, guard } from '../../../core/defects/guard.ts'
-import { SharedListeners } from '../../../core/defects/shared-listeners.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
+import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
-import { finish, INPUT_END_TIMEOUT_MS, listenToSignals, type SignalHandler } from '../ending.ts'
+import { finish, INPUT_END_TIMEOUT_MS, listenToSignals } from '../ending.ts'
 import { encode } from '../codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { createViolation, REASON, toReason } from '../codec/reason.ts'
 import { encodeRefusal } from '../codec/refusal.ts'
 import type { Holder } from '../memory.ts'
-import { BITS, mayReadAhead, type PauseReason, type Reading, STOPPING } from '../pauses.ts'
+import { BITS, mayReadAhead, STOPPING } from '../pauses.ts'
 import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
@@ -29,13 +29,12 @@ import {
   answerVersion,
   buildConnack,
   countConnection,
-  collectFactsLater,
   mayNotConnect,
   openSession,
 } from './connect.ts'
 import { Connected } from './connected.ts'
 import { Connecting } from './connecting.ts'
-import type { Seat } from './doorstep.ts'
+import type { PauseReason, Reading } from './inflow.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Link } from './link.ts'
 import { Rules } from './rules.ts'
@@ -49,21 +48,19 @@ type At =
   | { readonly at: 'connected'; readonly connected: Connected; readonly keepAlive: KeepAlive }
   | { readonly at: 'closed' }
 
-let LISTENERS: SharedListeners<Client, Duplex>
-
-export class Client implements Reading, Holder, SignalHandler {
+export class Client implements Reading, Holder {
   readonly #state: BrokerState
   readonly #conn: Connection
   readonly #stream: Duplex
   readonly #policy: MqttPolicy
   readonly #rules: Rules
   readonly #parser: PacketParser
-  readonly #seat: Seat
+  readonly #onConnect: () => void
   /** BITS of what holds it. */
   #pauses = 0
   /** The client sends no more: what came before is taken, and then it ends. */
   #inputEnd: Timer | undefined
-  #settle: ((outcome: Outcome) => void) | undefined
+  readonly #ended = Promise.withResolvers<Outcome>()
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
   #connecting: Connecting | undefined
@@ -74,13 +71,14 @@ export class Client implements Reading, Holder, SignalHandler {
   #link: Link | undefined
   #signals: Disposable | undefined
 
-  constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy; seat: Seat }) {
+  /** @param p.onConnect CONNECT has come */
+  constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy; onConnect: () => void }) {
     this.#state = p.state
     this.#conn = p.conn
     this.#stream = p.stream
     this.#policy = p.policy
     this.#rules = new Rules(p.conn, p.policy, p.state.grounds)
-    this.#seat = p.seat
+    this.#onConnect = p.onConnect
     const { maxPacketBytes, maxConnectBytes } = p.policy.limits
     this.#parser = new PacketParser({
       maxPacketBytes: Math.min(maxPacketBytes, maxConnectBytes),
@@ -95,44 +93,40 @@ export class Client implements Reading, Holder, SignalHandler {
       this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')),
     )
     this.#now = { at: 'awaiting-connect', deadline }
-    const ended = new Promise<Outcome>((resolve) => {
-      this.#settle = resolve
-    })
-    LISTENERS.listen(this.#stream, this)
-    this.#signals = listenToSignals(this.#conn, this)
-    return ended
+    this.#listen()
+    this.#signals = this.#listenToSignals()
+    return this.#ended.promise
   }
 
-  static {
-    LISTENERS = new SharedListeners<Client, Duplex>('mqtt', (client, error) => client.onDefect(error), {
-      data: (client, chunk: Buffer) => client.#onData(chunk),
-      drain: (client) => client.#onDrain(),
-      end: (client) => client.#onInputEnd(),
-      close: (client) => client.#onClose(),
-      error: (client, err: Error) => client.#onError(err),
+  #listen(): void {
+    const end = (error: MeshError): void => this.#defect(error)
+    const on = (event: string, work: (arg: never) => void): void => {
+      this.#stream.on(event, guard('mqtt', end, work as (arg: unknown) => void))
+    }
+    on('data', (chunk: Buffer) => this.#onData(chunk))
+    on('drain', () => this.#onDrain())
+    on('end', () => this.#onInputEnd())
+    on('close', () => {
+      this.#end(ENDED, 'lost')
+      this.#link?.outbox.end()
+    })
+    on('error', (err: Error) =>
+      this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost'),
+    )
+  }
+  #listenToSignals(): Disposable {
+    return listenToSignals(this.#conn, {
+      aborted: () => {
+        this.#end(ENDED, 'lost')
+        this.#stream.destroy()
+      },
+      draining: (err) => this.close(err),
+      defect: (err) => this.#defect(err),
     })
   }
-  #onClose(): void {
-    this.#end(ENDED, 'lost')
-    this.#link?.outbox.end()
-  }
-  #onError(cause: Error): void {
-    this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause }) }, 'lost')
-  }
-  onAborted(): void {
-    this.#end(ENDED, 'lost')
-    this.#stream.destroy()
-  }
-  onDraining(err: MeshError): void {
-    this.close(err)
-  }
-  onDefect(error: MeshError): void {
+  #defect(error: MeshError): void {
     this.#end({ error }, 'lost')
     this.#stream.destroy()
-  }
-  /** DISCONNECT has come. */
-  disconnected(how: 'normal' | 'lost'): void {
-    this.#end(ENDED, how, how === 'normal' ? 'normal' : 'with-will')
   }
 
   hold(why: PauseReason): void {
@@ -155,7 +149,7 @@ export class Client implements Reading, Holder, SignalHandler {
     if (this.#now.at === 'connected') this.#now.keepAlive.noteHeard()
     this.#state.memory.budget.garbage?.received(chunk.length)
     this.#parser.push(chunk)
-    this.takePackets()
+    this.#takePackets()
     if (this.#pauses !== 0 && !mayReadAhead(this.#pauses, this.#parser.heldBytes)) this.#stream.pause()
   }
   #onInputEnd(): void {
@@ -172,8 +166,7 @@ export class Client implements Reading, Holder, SignalHandler {
     }
     this.#end(ENDED, 'lost')
   }
-  /** Those that have come and may be taken. */
-  takePackets(): void {
+  #takePackets(): void {
     try {
       const { slices } = this.#state
       const slice = slices.begin()
@@ -207,9 +200,9 @@ export class Client implements Reading, Holder, SignalHandler {
     setImmediate(
       guard(
         'mqtt',
-        (error) => this.onDefect(error),
+        (error) => this.#defect(error),
         () => {
-          if (this.release('turn')) this.takePackets()
+          if (this.release('turn')) this.#takePackets()
         },
       ),
     )
@@ -231,7 +224,7 @@ export class Client implements Reading, Holder, SignalHandler {
     this.#version = packet.version
     this.#asked = packet
     this.#state.counters.controlsReceived.connect.value++
-    this.#seat.noteConnect()
+    this.#onConnect()
     this.#now = { at: 'connecting', deadline: this.#now.deadline }
     this.hold('connecting')
     detach(
@@ -253,7 +246,7 @@ export class Client implements Reading, Holder, SignalHandler {
       proof,
       listener: this.#conn.listener.name,
       address: this.#conn.remote.host,
-      connection: collectFactsLater(this.#conn),
+      connection: () => collectFacts(this.#conn),
     })
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
@@ -287,7 +280,7 @@ export class Client implements Reading, Holder, SignalHandler {
         this.#stream.write(encode(packet, this.#version))
       },
       onWait: () => {
-        if (this.release('connecting')) this.takePackets()
+        if (this.release('connecting')) this.#takePackets()
       },
     })
     return this.#connecting.prove(connect)
@@ -317,10 +310,12 @@ export class Client implements Reading, Holder, SignalHandler {
       conn: this.#conn,
       link,
       rules: this.#rules,
-      client: this,
+      reading: this,
+      takePackets: () => this.#takePackets(),
+      onDisconnect: (how) => this.#end(ENDED, how, how === 'normal' ? 'normal' : 'with-will'),
     })
     const { keepAliveSec } = admitted
-    const keepAlive = new KeepAlive(ctx.clock, keepAliveSec, this)
+    const keepAlive = new KeepAlive({ clock: ctx.clock, keepAliveSec, reading: this, client: this })
     this.#stopTimers()
     this.#connecting = undefined
     this.#parser.allow(limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
@@ -337,7 +332,7 @@ export class Client implements Reading, Holder, SignalHandler {
     session.resume()
     tellGap(state, session)
     this.release('connecting')
-    this.takePackets()
+    this.#takePackets()
   }
 
   #createLink({ version, properties, isBridge = false, is31 = false }: Connect): Link {
@@ -358,8 +353,11 @@ export class Client implements Reading, Holder, SignalHandler {
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
       topicAliasMaximum: properties.topicAliasMaximum ?? 0,
-      conn: this.#conn,
-      client: this,
+      onBytes: (bytes) => {
+        this.#conn.sentBytes += bytes
+        counters.bytesSent.all.value += bytes
+      },
+      close: (err) => this.close(err),
     })
   }
 
@@ -433,8 +431,7 @@ export class Client implements Reading, Holder, SignalHandler {
     this.#stream.resume()
     finish(this.#stream, this.#state.ctx.clock, () => {
       this.#signals?.[Symbol.dispose]()
-      this.#seat[Symbol.dispose]()
-      this.#settle?.(outcome)
+      this.#ended.resolve(outcome)
     })
   }
   #stopTimers(): void {

@@ -8,7 +8,7 @@ import { detach } from '../../../core/defects/guard.ts'
 import type { Subscribe, Unsubscribe } from '../codec/packet.ts'
 import { Fifo } from '../fifo.ts'
 import type { Answer } from '../session/subscribe.ts'
-import type { Reading } from '../pauses.ts'
+import type { Reading } from './inflow.ts'
 
 /**
  * Filters that wait for the store before the client is not read from: as many are one commit, and a commit of a few
@@ -17,32 +17,32 @@ import type { Reading } from '../pauses.ts'
 const MAX_WAITING_FILTERS = 1024
 
 type Control = Subscribe | Unsubscribe
-/** Whose they are. */
-export interface ControlsOwner {
-  act(packet: Control): Answer | Promise<Answer>
+export type ControlsOptions = {
+  readonly act: (packet: Control) => Answer | Promise<Answer>
   readonly reading: Reading
-  readonly link: { close(err: MeshError): void }
+  /** Packets that waited may be taken. */
+  readonly takePackets: () => void
+  readonly close: (err: MeshError) => void
 }
 
 export class Controls {
-  readonly #owner: ControlsOwner
-  /** Made when the first has to wait. */
-  #answers: Fifo<{ readonly answer: Answer; readonly filters: number }> | undefined
+  readonly #o: ControlsOptions
+  readonly #answers = new Fifo<{ readonly answer: Answer; readonly filters: number }>()
   #isAnswering = false
   #waitingFilters = 0
   /** What belongs to answers that were given is not with the client yet: retained messages. */
   #unfinished: Promise<void> | undefined
 
-  constructor(owner: ControlsOwner) {
-    this.#owner = owner
+  constructor(options: ControlsOptions) {
+    this.#o = options
   }
 
   take(packet: Control): void {
-    const { reading } = this.#owner
+    const { act, reading, close } = this.#o
     const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
     this.#waitingFilters += filters
     if (this.#waitingFilters >= MAX_WAITING_FILTERS) reading.hold('subscriptions')
-    const answer = this.#owner.act(packet)
+    const answer = act(packet)
     if (!(answer instanceof Promise)) {
       this.#enqueue(answer, filters)
       return
@@ -54,16 +54,13 @@ export class Controls {
         this.#enqueue(made, filters)
         this.#resume('acting')
       }),
-      (err) => this.#close(err),
+      close,
     )
-  }
-  #close(err: MeshError): void {
-    this.#owner.link.close(err)
   }
 
   /** Nothing waits for its answer. */
   get isAnswered(): boolean {
-    return !this.#answers?.size && this.#unfinished === undefined
+    return this.#answers.size === 0 && this.#unfinished === undefined
   }
   /** Calls once everything is answered that came before. */
   callWhenAnswered(then: () => void): void {
@@ -73,23 +70,18 @@ export class Controls {
     }
     const tell = (): undefined => {
       const before = this.#unfinished
-      if (before) detach('mqtt', before.then(then), (err) => this.#close(err))
+      if (before) detach('mqtt', before.then(then), this.#o.close)
       else then()
     }
     this.#enqueue({ durable: undefined, tell }, 0)
   }
 
   #enqueue(answer: Answer, filters: number): void {
-    if (!this.#isAnswering && !this.#answers?.size && answer.durable === undefined) {
-      this.#tell(answer, filters, undefined)
-      return
-    }
-    this.#answers ??= new Fifo()
     this.#answers.push({ answer, filters })
     if (!this.#isAnswering) this.#answerNext()
   }
   #answerNext(): void {
-    for (let next = this.#answers?.first(); next !== undefined; next = this.#answers?.first()) {
+    for (let next = this.#answers.first(); next !== undefined; next = this.#answers.first()) {
       const { durable } = next.answer
       this.#isAnswering = durable !== undefined
       if (durable) {
@@ -99,27 +91,24 @@ export class Controls {
             () => this.#committed(durable, undefined),
             (err: unknown) => this.#committed(durable, toMeshError(err)),
           ),
-          (err) => this.#close(err),
+          (err) => this.#o.close(err),
         )
         return
       }
-      this.#tellFirst(undefined)
+      this.#tell(undefined)
     }
   }
   #committed(durable: Promise<void>, failed: MeshError | undefined): void {
-    while (this.#answers?.first()?.answer.durable === durable) this.#tellFirst(failed)
+    while (this.#answers.first()?.answer.durable === durable) this.#tell(failed)
     this.#isAnswering = false
     this.#answerNext()
   }
-  #tellFirst(failed: MeshError | undefined): void {
-    const first = this.#answers?.shift()
-    if (first) this.#tell(first.answer, first.filters, failed)
-  }
-  #tell(answer: Answer, filters: number, failed: MeshError | undefined): void {
+  #tell(failed: MeshError | undefined): void {
+    const { answer, filters } = this.#answers.shift()!
     try {
       this.#note(answer.tell(failed))
     } catch (thrown) {
-      this.#close(toMeshError(thrown))
+      this.#o.close(toMeshError(thrown))
     }
     this.#waitingFilters -= filters
     if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.#resume('subscriptions')
@@ -131,11 +120,10 @@ export class Controls {
     const finish = (): void => {
       if (this.#unfinished === all) this.#unfinished = undefined
     }
-    detach('mqtt', all.then(finish), (err) => this.#close(err))
+    detach('mqtt', all.then(finish), this.#o.close)
   }
 
   #resume(why: 'acting' | 'subscriptions'): void {
-    const { reading } = this.#owner
-    if (reading.release(why)) reading.takePackets()
+    if (this.#o.reading.release(why)) this.#o.takePackets()
   }
 }

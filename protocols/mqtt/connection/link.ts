@@ -8,7 +8,7 @@ import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Flusher } from '../codec/flusher.ts'
-import { Outbox, type OutboxOwner, type Outgoing } from '../codec/outbox.ts'
+import { Outbox, type Outgoing } from '../codec/outbox.ts'
 import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { NO_IDS, type Packet, type Qos, RETAIN, type Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
@@ -17,8 +17,6 @@ import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import type { Memory } from '../memory.ts'
 import { measureMessageBytes, Waiting } from '../shared-message.ts'
 
-/** Ends the connection with DISCONNECT; for causes outside the connection. */
-type Closable = { close(err: MeshError): void }
 export type LinkOptions = {
   readonly stream: Duplex
   readonly flusher: Flusher
@@ -41,11 +39,12 @@ export type LinkOptions = {
   /** Topic Alias Maximum of its CONNECT. */
   readonly topicAliasMaximum: number
   readonly limits: MqttPolicy['limits']
-  readonly conn: { sentBytes: number }
-  readonly client: Closable
+  readonly onBytes: (bytes: number) => void
+  /** Ends the connection with DISCONNECT; for causes outside the connection. */
+  readonly close: (err: MeshError) => void
 }
 
-export class Link implements OutboxOwner {
+export class Link {
   readonly version: Version
   readonly isBridge: boolean
   readonly is31: boolean
@@ -54,6 +53,7 @@ export class Link implements OutboxOwner {
   readonly receiveMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly outbox: Outbox
+  readonly close: (err: MeshError) => void
   /** Undefined while nothing that waits here can be forbidden. */
   mayReceive: ((topic: string) => boolean) | undefined
   /** Whether the next message was sent before; it expires no more then [MQTT-4.4.0-1]. */
@@ -64,10 +64,7 @@ export class Link implements OutboxOwner {
   readonly #counters: Counters
   readonly #maxPacketBytes: number
   readonly #memory: Memory
-  readonly #conn: { sentBytes: number }
-  readonly #client: Closable
-  /** Made when the first has to wait. */
-  #waiting: Waiting | undefined
+  readonly #waiting: Waiting
   /** Undefined: the client takes none. */
   readonly #aliases: SendingAliases | undefined
   /** Of theirs, against the memory budget. */
@@ -82,12 +79,12 @@ export class Link implements OutboxOwner {
     this.takesSubscriptionIds = p.takesSubscriptionIds
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
+    this.close = p.close
     this.clock = p.clock
     this.#counters = p.counters
     this.#maxPacketBytes = p.maxPacketBytes
     this.#memory = p.memory
-    this.#conn = p.conn
-    this.#client = p.client
+    this.#waiting = new Waiting(p.memory.budget)
     const aliases = Math.min(p.topicAliasMaximum, p.limits.maxTopicAliases)
     this.#aliases = aliases > 0 ? new SendingAliases(aliases, 'when repeated') : undefined
     this.outbox = new Outbox({
@@ -96,21 +93,14 @@ export class Link implements OutboxOwner {
       stream: p.stream,
       flusher: p.flusher,
       version: p.version,
-      owner: this,
+      onBytes: p.onBytes,
       maxPacketBytes: p.maxPacketBytes,
+      onTooLarge: (type) => this.#tooLarge(type),
     })
   }
 
-  close(err: MeshError): void {
-    this.#client.close(err)
-  }
-
-  noteBytes(bytes: number): void {
-    this.#conn.sentBytes += bytes
-    this.#counters.bytesSent.all.value += bytes
-  }
   /** Without it the client would wait for ever; a last word that it does not take is left out. */
-  noteTooLarge(type: Packet['type']): void {
+  #tooLarge(type: Packet['type']): void {
     if (type === 'disconnect') return
     if (type === 'connack') this.isUnanswered = true
     this.close(
@@ -141,46 +131,44 @@ export class Link implements OutboxOwner {
   }
   /** QoS 0 that waits for the socket. */
   get waitingBytes(): number {
-    return this.#waiting?.bytes ?? 0
+    return this.#waiting.bytes
   }
 
   /** QoS 0: now, or when the socket has room again; dropped and counted when too much waits already. */
   deliverAtMostOnce(message: StoredMessage, retain: boolean, ids: readonly number[]): void {
-    if (!this.#waiting?.size && !this.congested) {
+    if (this.#waiting.size === 0 && !this.congested) {
       this.send(message, retain ? RETAIN : 0, 0, ids)
       return
     }
     // Its own will, for one, is published while the session still has this link.
     if (this.#isOver) return
-    const waiting = (this.#waiting ??= new Waiting(this.#memory.budget))
     if (
-      waiting.size >= this.limits.maxQueuedMessages ||
-      waiting.bytes + measureMessageBytes(message) > this.limits.maxQueuedBytes
+      this.#waiting.size >= this.limits.maxQueuedMessages ||
+      this.#waiting.bytes + measureMessageBytes(message) > this.limits.maxQueuedBytes
     ) {
       this.#counters.dropped['slow-reader'].value++
       return
     }
-    waiting.push({ message, qos: 0, retain, ids })
+    this.#waiting.push({ message, qos: 0, retain, ids })
   }
   /** Gives up what waits. @returns how many messages that were */
   dropWaiting(): number {
-    const dropped = this.#waiting?.clear() ?? 0
+    const dropped = this.#waiting.clear()
     this.#counters.dropped.memory.value += dropped
     return dropped
   }
   /** The connection is over. */
   end(): void {
     this.#isOver = true
-    this.#waiting?.clear()
+    this.#waiting.clear()
     this.#memory.budget.give(this.#aliasBytes)
     this.#aliasBytes = 0
   }
 
   /** The socket has room again. */
   drained(): void {
-    const waiting = this.#waiting
-    while (waiting && waiting.size > 0 && !this.congested) {
-      const { message, retain, ids } = waiting.shift()!
+    while (this.#waiting.size > 0 && !this.congested) {
+      const { message, retain, ids } = this.#waiting.shift()!
       if (this.mayHave(message)) this.send(message, retain ? RETAIN : 0, 0, ids)
     }
   }

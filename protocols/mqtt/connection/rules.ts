@@ -3,7 +3,6 @@ import type { FilterChain } from '../../../model/listener.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
 import { type Quota, findQuota } from '../session/user-quotas.ts'
-import { createAuthorizer } from '../authorization/authorization.ts'
 import type { Authorizer, Client } from '../authorization/authorizer.ts'
 import type { GroundsOf, PolicyGrounds } from '../authorization/grounds.ts'
 
@@ -37,9 +36,9 @@ export class Rules {
     known.quota ??= findQuota(known.grounds.policy.quotas, client) ?? 'none'
     return known.quota === 'none' ? undefined : known.quota
   }
-  findAuthorizer({ client }: { readonly client: Client }): Authorizer {
+  findAuthorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
     const known = this.#find()
-    return (known.authorizer ??= createAuthorizer(known.grounds, client))
+    return (known.authorizer ??= of.authorizer(known.grounds))
   }
 
   /** Asked twice for each message: with the same chain, only an acl file can have changed. */

@@ -9,7 +9,6 @@ import type { Clock } from '../../../core/os/clock.ts'
 import { parseHostName, isLoopback, isSameHost, isUnforgeable, parseOriginName } from '../../../model/browser.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { guard, doNothing } from '../../../core/defects/guard.ts'
-import type { Abortable } from '../../../core/runtime/notice.ts'
 
 const MAX_HEAD_BYTES = 8 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
@@ -18,7 +17,7 @@ export type UpgradeOptions = {
   readonly clock: Clock
   readonly timeoutMs: number
   readonly maxPacketBytes: number
-  readonly aborted: Abortable
+  readonly aborted: AbortSignal
   /** Address that the client came to. */ readonly localHost: string
   readonly allowedOrigins: readonly string[]
 }
@@ -133,7 +132,7 @@ function readHead(
   stream: Duplex,
   clock: Clock,
   timeoutMs: number,
-  aborted: Abortable,
+  aborted: AbortSignal,
 ): Promise<{ head: string; rest: Buffer }> {
   return new Promise((resolve, reject) => {
     let got = Buffer.alloc(0)

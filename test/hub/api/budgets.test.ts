@@ -21,7 +21,7 @@ function made() {
     clock,
     metrics,
     budgets: new Budgets({
-      limits: { maxCertificatesPerHour: 2, maxJoinsPerHour: 4, maxSubscribedBytes: 100 },
+      limits: { maxCertificatesPerHour: 2, maxJoinsPerHour: 4, maxSubscribedBytes: 100, maxReportsPerMinute: 60 },
       clock,
       metrics,
     }),

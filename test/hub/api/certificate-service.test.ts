@@ -21,7 +21,7 @@ function made() {
   const [registry, clock, metrics] = [openRegistry(':memory:'), new SimClock(), new Metrics()]
   const disk = { ...systemDisk, read: () => undefined, makeFolder: () => {}, replace: () => {} }
   const ca = openCa({ folder: '/ca', disk, clock, trustDomain: 'demo.mesh' })
-  const limits = { maxCertificatesPerHour: 100, maxJoinsPerHour: 100, maxSubscribedBytes: 1 }
+  const limits = { maxCertificatesPerHour: 100, maxJoinsPerHour: 100, maxSubscribedBytes: 1, maxReportsPerMinute: 60 }
   const budgets = new Budgets({ limits, clock, metrics })
   const ttl = { certificateTtlSec: 600, maxCertificateTtlSec: 600 }
   const service = createCertificateService({ ca, registry, clock, metrics, budgets, log: silentLog, ...ttl })

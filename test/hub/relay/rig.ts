@@ -1,11 +1,16 @@
 /** Agents' sides of the configuration over the relay of a real hub: over real sockets, with the bytes counted. */
 import type { TestContext } from 'node:test'
 import { Current } from '../../../core/current.ts'
-import { systemClock } from '../../../core/os/clock.ts'
+import { silentLog } from '../../../core/log.ts'
+import { systemClock, systemRandom } from '../../../core/os/clock.ts'
 import { describeNode } from '../../../control-sync/ads/node.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
-import { refuseStream, RelayLink } from '../../../control-sync/fleet/relay-link.ts'
+import { refuseStream, RelayLink, type Connection } from '../../../control-sync/fleet/relay-link.ts'
 import { RelayTransport } from '../../../control-sync/fleet/relay-transport.ts'
+import { Reporter } from '../../../control-sync/fleet/reporter.ts'
+import { RevisionInForce } from '../../../control-sync/revision-in-force.ts'
+import type { Report } from '../../../model/fleet/report.ts'
+import { REPORT } from '../../helpers/control-plane/report.ts'
 import { parseIdentity } from '../../../control-sync/identity/parse-identity.ts'
 import type { Identity } from '../../../model/identity.ts'
 import { SyncedAgent } from '../../helpers/control-plane/synced-agent.ts'
@@ -59,6 +64,8 @@ export type Fleet = {
   link(over?: Partial<ControlPlane>): RelayLink
   /** @param before an agent whose snapshot it starts with */
   agent(before?: SyncedAgent): SyncedAgent
+  /** An agent that reports. @param over what it says of itself */
+  reportingAgent(over: () => Partial<Report>): SyncedAgent
 }
 
 /** One hub with a relay, and a device that has joined as gw-1. */
@@ -90,31 +97,57 @@ export async function fleet(t: TestContext, mesh: string, settings = ''): Promis
       clock: systemClock,
       onStream: refuseStream,
     })
+  const make = (before: SyncedAgent | undefined, over?: () => Partial<Report>): SyncedAgent => {
+    const agent = createAgent({ link: link(), control, before, over })
+    open.push(agent)
+    return agent
+  }
   return {
     h,
     identity,
     control,
     bytes,
     link,
-    agent(before) {
-      const transport = new RelayTransport({
-        link: link(),
-        control,
-        node: describeNode(PLAIN_NODE),
-        stored: (kind, name) => agent.applier.snapshot.resources[kind].get(name),
-        onCertificateRefused: () => undefined,
-      })
-      const options = {
-        trustBundle: false,
-        names: false,
-        ownRoutes: new Current<ReadonlySet<string>>(new Set(['http_proxy'])),
-      }
-      const agent = new SyncedAgent(transport, { ...options, ...(before && { before }) })
-      open.push(agent)
-      return agent
-    },
+    agent: (before) => make(before),
+    reportingAgent: (over) => make(undefined, over),
   }
 }
+
+type AgentOptions = {
+  readonly link: RelayLink
+  readonly control: ControlPlane
+  readonly before: SyncedAgent | undefined
+  /** It reports. */
+  readonly over: (() => Partial<Report>) | undefined
+}
+function createAgent({ link, control, before, over }: AgentOptions): SyncedAgent {
+  const collect = (): Report => ({ ...REPORT, ...revision.read(), ...over?.() })
+  const reporter = new Reporter({ ...REAL, intervalMs: 50, bytes: control.bytes, collect })
+  const transport = new RelayTransport({
+    link,
+    control,
+    node: describeNode(PLAIN_NODE),
+    stored: (kind, name) => agent.applier.snapshot.resources[kind].get(name),
+    onCertificateRefused: () => undefined,
+    ...(over && { attach: (connection: Connection) => reporter.attach(connection) }),
+  })
+  const noted: Pick<RevisionInForce, 'note'> = {
+    note: (response) => {
+      revision.note(response)
+      reporter.changed()
+    },
+  }
+  const agent = new SyncedAgent(transport, {
+    revision: noted,
+    trustBundle: false,
+    names: false,
+    ownRoutes: new Current<ReadonlySet<string>>(new Set(['http_proxy'])),
+    ...(before && { before }),
+  })
+  const revision = new RevisionInForce(agent.applier)
+  return agent
+}
+const REAL = { clock: systemClock, random: systemRandom, log: silentLog }
 
 /** Everything of `services` is there. */
 export async function whole(agent: SyncedAgent, count: number): Promise<void> {

@@ -45,7 +45,7 @@ async function made() {
   await registry.addToken({ ...base, nodes: 'gw-1' })
   const shared = { registry, clock, metrics, log: silentLog }
   const places = { maxStreams: 9, maxStreamsPerIdentity: 9, maxStreamsPerDevice: 9 }
-  const budget = { maxCertificatesPerHour: 9, maxJoinsPerHour: 9, maxSubscribedBytes: 9_999 }
+  const budget = { maxCertificatesPerHour: 9, maxJoinsPerHour: 9, maxSubscribedBytes: 9_999, maxReportsPerMinute: 60 }
   const [watching, proved] = [{ now: 0 }, [] as string[]]
   const answered = Promise.withResolvers<Caller>()
   const options: AdsOptions = {
@@ -71,6 +71,7 @@ async function made() {
     },
     push: () => [],
     subscribedBytes: 0,
+    computeContent: () => '',
   } satisfies Conversation<DeltaDiscoveryRequest, never>
   const [call, failed] = [new Call(), [] as string[]]
   const say = (message: DeltaDiscoveryRequest): void => void call.push(message)
