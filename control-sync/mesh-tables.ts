@@ -10,6 +10,8 @@ import { closeInbound } from './authorization-age.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import { uniteTables } from './decode/names.ts'
 import { decodeRouteTable } from './decode/route/route-table.ts'
+import { readBytes } from './snapshot/packed-resource.ts'
+import { readNextField, type Cursor } from './wire/fields.ts'
 
 const values = new WeakMap<RawResource, object>()
 /** Results of checking a resource, which need not be computed again. */
@@ -92,6 +94,30 @@ export function* makeListeners(resources: Snapshot['resources'], options: Decode
   }
 }
 
+/** Whether a cluster has health_checks is told without decoding it: they are few, and clusters are many. */
+const hasChecks = new WeakMap<RawResource, boolean>()
+const HEALTH_CHECKS = 8
+
+function* findChecked(clusters: ReadonlyMap<string, RawResource>): Generator<string> {
+  for (const [name, raw] of clusters) {
+    let has = hasChecks.get(raw)
+    if (has === undefined) {
+      has = hasField(readBytes(raw), HEALTH_CHECKS)
+      hasChecks.set(raw, has)
+    }
+    if (has) yield name
+  }
+}
+function hasField(bytes: Uint8Array, wanted: number): boolean {
+  const cursor: Cursor = { at: 0, from: 0, to: 0 }
+  while (cursor.at < bytes.length) {
+    const no = readNextField(bytes, cursor, bytes.length)
+    if (no === wanted) return true
+    if (no === 0) return false
+  }
+  return false
+}
+
 /** @param options how resources that name files are decoded; the same for the life of a process */
 export function buildTables(
   { resources }: Snapshot,
@@ -114,6 +140,7 @@ export function buildTables(
     routes: (name) => valueOf(resources.route.get(name), (raw) => decodeRouteTable(raw, options.readFile)),
     secret: (name) => valueOf(resources.secret.get(name), ({ value }) => orUndefined(decode('secret', value, options))),
     clusterNames: () => resources.cluster.keys(),
+    checkedClusters: () => findChecked(resources.cluster),
     get names() {
       return uniteNames(resources.nameTable, options)
     },

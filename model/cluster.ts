@@ -1,4 +1,5 @@
 import type { KeepAlive } from '../core/os/network.ts'
+import type { HealthCheck } from './http/health-check.ts'
 import type { UpstreamTls } from './tls.ts'
 
 /** envoy.config.cluster.v3.Cluster, decoded. */
@@ -21,6 +22,14 @@ export type Cluster = {
   readonly maxResponseHeaders?: number | undefined
   readonly breakers: Breakers
   readonly outlier: Outlier | undefined
+  /** Its hosts are asked whether they are well; absent: nobody asks. */
+  readonly healthCheck?: HealthCheck
+  /** Hosts that were not asked yet are not counted (ignore_new_hosts_until_first_hc). */
+  readonly leavesOutNewHosts?: boolean
+  /** A host goes when it is discovered no more, also while it is well (ignore_health_on_host_removal). */
+  readonly removesHealthyHosts?: boolean
+  /** Connections that are not HTTP end with the health of their host (close_connections_on_host_health_failure). */
+  readonly closesOnHealthFailure?: boolean
   /** 0..100: below this share of healthy endpoints all are used (healthy_panic_threshold). */
   readonly panicPercent: number
   /**
@@ -149,6 +158,8 @@ export type Outlier = {
   readonly alwaysEjectOneHost?: boolean
   /** Ejections last up to so much longer, so that not all endpoints come back at once. */
   readonly maxEjectionJitterMs?: number
+  /** One that was asked and is well comes back early (successful_active_health_check_uneject_host). */
+  readonly returnsWhenWell?: boolean
   /** Failures to connect are not counted as answers with 503 (split_external_local_origin_errors). */
   readonly splitLocal?: boolean
   /** In percent, how often what was found has consequences (enforcing_*); default: always. */
@@ -201,11 +212,22 @@ export type Endpoint = {
   readonly others?: readonly { readonly address: string; readonly port: number }[]
   /** Its name, which is not resolved (Endpoint.hostname); absent where it has none. */
   readonly hostname?: string
+  /** How it is asked whether it is well, where that differs (health_check_config). */
+  readonly check?: EndpointCheck
   /**
    * How else it can be reached: `http` is HBONE (label networking.istio.io/tunnel). Recorded only; absent where there
    * is no other way.
    */
   readonly tunnel?: string
+}
+
+export type EndpointCheck = {
+  readonly address?: string
+  readonly port?: number
+  /** The host that requests name. */
+  readonly hostname?: string
+  /** It is not asked, and counts as what discovery says of it. */
+  readonly isOff?: boolean
 }
 
 /** Whether what goes to the endpoint in clear is to go over TLS, or not at all, from now on. */

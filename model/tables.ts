@@ -28,6 +28,8 @@ export interface Tables {
   /** Undefined = never received. */
   secret(name: string): Secret | undefined
   clusterNames(): Iterable<string>
+  /** Those whose hosts are asked whether they are well. */
+  checkedClusters(): Iterable<string>
   /** DNS names to addresses (NDS); undefined = none received. */
   readonly names: Names | undefined
   /** True until a control plane has confirmed what came from disk. */
@@ -149,4 +151,5 @@ export const EMPTY_TABLES: Tables = {
   routes: () => undefined,
   secret: () => undefined,
   clusterNames: () => [],
+  checkedClusters: () => [],
 }

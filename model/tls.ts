@@ -75,6 +75,8 @@ export type PskSettings = {
  */
 export type UpstreamTls = TlsCommon & {
   readonly sni: string
+  /** Offered instead of `alpnProtocols`, also to the mesh. */
+  readonly onlyAlpn?: readonly string[]
   readonly autoSni: boolean
   readonly sniOfEndpoint?: true
   readonly autoSan?: 'host' | 'sni'

@@ -33,7 +33,7 @@ export function formatClusters(clusters: readonly Shown[]): string {
             return (
               line('cx_active', e.connections) +
               line('rq_active', e.activeRequests) +
-              line('health_flags', e.ejected ? '/failed_outlier_check' : e.health) +
+              line('health_flags', formatFlags(e)) +
               line('weight', e.weight) +
               line('priority', e.priority) +
               (e.tunnel === undefined ? '' : line('tunnel', e.tunnel))
@@ -58,7 +58,7 @@ export function formatClustersAsJson(clusters: readonly Shown[]): object {
           ],
           health_status: {
             eds_health_status: e.health.toUpperCase(),
-            ...(e.ejected ? { failed_outlier_check: true } : {}),
+            ...Object.fromEntries(listFlags(e).flatMap(([, name]) => (name ? [[name, true]] : []))),
           },
           weight: e.weight,
           priority: e.priority,
@@ -71,6 +71,28 @@ export function formatClustersAsJson(clusters: readonly Shown[]): object {
       ],
     })),
   }
+}
+
+type Hosted = ClusterStatus['endpoints'][number]
+
+/** Envoy's health flags of a host: as /clusters writes them, and the field of HostHealthStatus. */
+function listFlags({ ejected, check, health }: Hosted): (readonly [flag: string, field: string | undefined])[] {
+  const all: (readonly [boolean | undefined, string, string | undefined])[] = [
+    [check?.hasFailed, 'failed_active_hc', 'failed_active_health_check'],
+    [ejected, 'failed_outlier_check', 'failed_outlier_check'],
+    [health === 'unhealthy', 'failed_eds_health', undefined],
+    [check?.isDegraded, 'degraded_active_hc', 'failed_active_degraded_check'],
+    [health === 'degraded', 'degraded_eds_health', undefined],
+    [check?.isLeaving, 'pending_dynamic_removal', 'pending_dynamic_removal'],
+    [check?.isPending, 'pending_active_hc', 'pending_active_hc'],
+    [check?.isExcluded, 'excluded_via_immediate_hc_fail', 'excluded_via_immediate_hc_fail'],
+    [health === 'draining', 'eds_status_draining', undefined],
+  ]
+  return all.flatMap(([holds, flag, field]) => (holds ? [[flag, field] as const] : []))
+}
+function formatFlags(host: Hosted): string {
+  const flags = listFlags(host)
+  return flags.length === 0 ? 'healthy' : flags.map(([flag]) => `/${flag}`).join('')
 }
 
 function idleCluster(name: string, tables: Tables): ClusterStatus {

@@ -5,6 +5,7 @@ import type { Broker } from '../../protocols/mqtt/broker.ts'
 import type { AclFiles } from '../../protocols/mqtt/authorization/acl-files.ts'
 import type { Spool } from '../../protocols/mqtt/spool/spool.ts'
 import type { DataPath } from '../../protocols/downstream/data-path.ts'
+import type { HttpUpstreams } from '../../protocols/http/message.ts'
 import type { KeySets } from '../../protocols/jwks/key-sets.ts'
 import type { RemoteKeys } from '../../protocols/jwks/remote-keys.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
@@ -47,6 +48,7 @@ export type StatusParts = {
   readonly broker: Broker
   readonly keySets: KeySets
   readonly remoteKeys: RemoteKeys
+  readonly upstreams: Pick<HttpUpstreams, 'clusterStatus'>
   readonly acls: AclFiles
   readonly bridge: Bridge
   readonly spool: Spool

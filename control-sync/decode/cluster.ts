@@ -19,6 +19,7 @@ import {
 import { readEffectiveType, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
 import { decodeDiscovery } from './cluster/discovery.ts'
+import { decodeHealthChecks } from './cluster/health-check.ts'
 import { decodeHealth } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
 import { isPeerExchange } from './telemetry/filters.ts'
@@ -52,9 +53,10 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
       .in('override_auto_sni_header')
       .issue('only the host of a request can be its name')
   }
+  const discovery = decodeDiscovery(at, from)
   return {
     name: from.name,
-    discovery: decodeDiscovery(at, from),
+    discovery,
     balancer: balancer(at, from),
     protocol: protocolOf(from, http),
     connectTimeoutMs: decodeMs(at.in('connect_timeout'), from.connectTimeout) || 5_000,
@@ -67,6 +69,10 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
     maxResponseHeaders: decodeHeadersCount(httpAt.in('max_headers_count'), common?.maxHeadersCount),
     breakers: breakers(from.circuitBreakers),
     outlier: from.outlierDetection && outlier(at.in('outlier_detection'), from.outlierDetection),
+    ...decodeHealthChecks(at.in('health_checks'), from.healthChecks, discovery.kind),
+    ...(from.commonLbConfig?.ignoreNewHostsUntilFirstHc && { leavesOutNewHosts: true }),
+    ...(from.ignoreHealthOnHostRemoval && { removesHealthyHosts: true }),
+    ...(from.closeConnectionsOnHostHealthFailure && { closesOnHealthFailure: true }),
     panicPercent: Math.min(100, Math.max(0, from.commonLbConfig?.healthyPanicThreshold?.value ?? 50)),
     ...wantedMayBe(from.commonLbConfig?.overrideHostStatus),
     localityWeighted: from.commonLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig',
@@ -266,6 +272,7 @@ function outlier(at: DecodePath, from: OutlierDetection): Outlier {
     maxEjectionPercent: Math.min(100, from.maxEjectionPercent ?? 10),
     maxEjectionJitterMs: decodeMs(at.in('max_ejection_time_jitter'), from.maxEjectionTimeJitter) ?? 0,
     alwaysEjectOneHost: from.alwaysEjectOneHost ?? false,
+    returnsWhenWell: from.successfulActiveHealthCheckUnejectHost ?? true,
     splitLocal: from.splitExternalLocalOriginErrors,
     enforcing,
   }

@@ -4,6 +4,7 @@ import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../
 import { HealthStatus } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import type {
   Endpoint_AdditionalAddress,
+  Endpoint_HealthCheckConfig,
   LbEndpoint,
   LocalityLbEndpoints,
 } from '../../proto/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts'
@@ -95,7 +96,24 @@ function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
     workload: istio['workload'],
     ...others(at.in('endpoint').in('additional_addresses'), from.hostIdentifier.value.additionalAddresses),
     ...(from.hostIdentifier.value.hostname === '' ? {} : { hostname: from.hostIdentifier.value.hostname }),
+    ...check(at.in('endpoint').in('health_check_config'), from.hostIdentifier.value.healthCheckConfig),
     ...(tunnel === undefined ? {} : { tunnel }),
+  }
+}
+
+function check(at: DecodePath, from: Endpoint_HealthCheckConfig | undefined): Pick<Endpoint, 'check'> {
+  if (!from) return {}
+  const to = from.address && decodeSocketAddress(at.in('address'), from.address)
+  if (from.portValue > 65_535) at.in('port_value').issue('is no port')
+  const port = from.portValue || to?.port
+  if (/[\0\r\n]/.test(from.hostname)) at.in('hostname').issue('contains a line break or NUL')
+  return {
+    check: {
+      ...(to && { address: to.host }),
+      ...(port !== undefined && { port }),
+      ...(from.hostname !== '' && { hostname: from.hostname }),
+      ...(from.disableActiveHealthCheck && { isOff: true }),
+    },
   }
 }
 

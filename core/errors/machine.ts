@@ -83,6 +83,6 @@ export const MACHINE = {
     http: 503,
     flag: '-',
     remedy:
-      'Look after the application that readinessProbe asks, or correct where it asks; an istiod that knows of it sends no traffic here meanwhile.',
+      'Look after the application that readinessProbe asks, or correct where it asks; an istiod that knows of it sends no traffic here meanwhile. Of endpoints of a cluster: look after them, see /clusters, or correct health_checks.',
   },
 } as const satisfies Record<string, Row>

@@ -8,8 +8,8 @@ envoy.config.core.v3.ApiConfigSource 6 rate_limit_settings
 envoy.config.core.v3.BindConfig 5 extra_source_addresses 4 additional_source_addresses 7 validate_network_namespaces
 envoy.config.core.v3.ConfigSource 7 authorities 1 path
 envoy.config.core.v3.GrpcService 2 google_grpc
-envoy.config.core.v3.HealthCheck 27 name 13 custom_health_check 17 event_log_path 25 event_logger 22 event_service 19 always_log_health_check_failures 26 always_log_health_check_success 21 tls_options 23 transport_socket_match_criteria
-envoy.config.core.v3.HealthCheck.HttpHealthCheck 3 send 14 response_buffer_size 15 use_alpn_protocol 11 service_name_matcher
+envoy.config.core.v3.HealthCheck 27 name 13 custom_health_check 17 event_log_path 25 event_logger 22 event_service
+envoy.config.core.v3.HealthCheck.HttpHealthCheck 15 use_alpn_protocol
 envoy.config.core.v3.HealthCheck.TcpHealthCheck 3 proxy_protocol_config
 envoy.config.core.v3.Http1ProtocolOptions 6 allow_chunked_length 7 override_stream_error_on_invalid_http_message 8 send_fully_qualified_url 9 use_balsa_parser 10 allow_custom_methods 11 ignore_http_11_upgrade
 envoy.config.core.v3.Http2ProtocolOptions 6 allow_metadata 7 max_outbound_frames 8 max_outbound_control_frames 9 max_consecutive_inbound_frames_with_empty_payload 10 max_inbound_priority_frames_per_stream 11 max_inbound_window_update_frames_per_data_frame_sent 12 stream_error_on_invalid_http_messaging 14 override_stream_error_on_invalid_http_message 13 custom_settings_parameters 16 use_oghttp2_codec 17 max_metadata_size 18 enable_huffman_encoding 19 max_header_field_size_kb 20 disallow_obs_text 21 stream_reset_burst 22 stream_reset_rate

@@ -256,8 +256,19 @@ export type ClusterStatus = {
     readonly weight: number
     readonly health: Endpoint['health']
     readonly ejected: boolean
+    /** Of hosts that are asked whether they are well. */
+    readonly check?: CheckStatus
     readonly tunnel?: string
     readonly activeRequests: number
     readonly connections: number
   }[]
+}
+export type CheckStatus = {
+  readonly hasFailed: boolean
+  readonly isDegraded: boolean
+  readonly isPending: boolean
+  readonly isExcluded: boolean
+  /** Discovery does not name it any more. */
+  readonly isLeaving: boolean
+  readonly reason: string | undefined
 }

@@ -44,6 +44,8 @@ export type OwnCallOptions = Omit<CallOptions, 'source'> & {
   readonly timeoutMs?: number
   readonly maxAnswerBytes: number
   readonly keepsAnswer: boolean
+  /** Of it the beginning alone; left out: all. */
+  readonly maxKeptBytes?: number
 }
 export type OwnCallEvents = { onSent?(): void; onOver(end: OwnCallEnd): void }
 
@@ -68,8 +70,8 @@ export class OwnCall implements CallEvents {
     this.#events = events
   }
 
-  start(upstreams: HttpUpstreams, clock: Clock, cluster: Cluster): void {
-    const { timeoutMs, maxAnswerBytes: _, keepsAnswer: __, ...options } = this.#options
+  start(upstreams: Pick<HttpUpstreams, 'startCall'>, clock: Clock, cluster: Cluster): void {
+    const { timeoutMs, maxAnswerBytes: _, keepsAnswer: __, maxKeptBytes: ___, ...options } = this.#options
     if (timeoutMs !== undefined)
       this.#timer = clock.after(
         timeoutMs,
@@ -131,9 +133,11 @@ export class OwnCall implements CallEvents {
     this.#head = head
   }
   onCallData(chunk: Buffer): void {
+    const { maxAnswerBytes, keepsAnswer, maxKeptBytes = Infinity } = this.#options
+    const room = maxKeptBytes - this.#bytes
     this.#bytes += chunk.length
-    if (this.#bytes > this.#options.maxAnswerBytes) this.#giveUp({ kind: 'too-large' })
-    else if (this.#options.keepsAnswer) this.#chunks.push(Buffer.from(chunk))
+    if (this.#bytes > maxAnswerBytes) this.#giveUp({ kind: 'too-large' })
+    else if (keepsAnswer && room > 0) this.#chunks.push(Buffer.from(chunk.subarray(0, room)))
   }
   onCallEnd(trailers: readonly string[] | undefined): void {
     this.#end({ kind: 'answered', answer: { head: this.#head!, bytes: Buffer.concat(this.#chunks), trailers } })

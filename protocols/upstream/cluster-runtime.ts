@@ -2,12 +2,12 @@
  * One cluster at work: its hosts, its pools, what it has under way. Lives as long as the cluster's object in the
  * tables.
  */
-import { createRequire } from 'node:module'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import { takeLease } from '../../core/lease.ts'
 import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
+import type { HealthCheck } from '../../model/http/health-check.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
@@ -15,30 +15,41 @@ import { getExpiryWatcher, usesIdentity, type CertificateExpiryWatcher } from '.
 import { isOurDoing, findRefusal } from '../tls/client.ts'
 import { getWaiting } from '../waiting.ts'
 import { Load } from './breakers.ts'
-import { dial, type Dialed } from './dial.ts'
+import { dial } from './dial.ts'
+import { ClusterChecks, type CheckWorld } from './health/cluster-checks.ts'
+import type { Progress } from './health/progress.ts'
 import { ClusterHosts, type HostWanted } from './discovery/cluster-hosts.ts'
 import type { Resolve } from './discovery/dns.ts'
-import { H1Connection } from './h1-client.ts'
-import type * as H2 from './h2-client.ts'
 import { type Host, formatHostKey, type HostConnections } from './host.ts'
 import type { Hosts } from './hosts.ts'
 import type { TryResult } from './outlier.ts'
+import { openConnection } from './open-connection.ts'
 import { Tunnels } from './tunnels.ts'
-import { HostPool, type PooledConnection, type PoolOwner } from './pool.ts'
+import { HostPool, type PoolOwner } from './pool.ts'
 import type { ConnectOptions, UpstreamStream } from '../upstream-api.ts'
 
 const CONNECTED: TryResult = { kind: 'connected' }
 
-let h2: typeof H2 | undefined
+/** What the runtimes of all clusters have in common. */
+export type Shared = {
+  readonly deadlines: Deadlines
+  readonly resolve: Resolve
+  /** Left out: nobody is asked whether they are well. */
+  readonly checks?: CheckWorld
+}
 
 export class ClusterRuntime implements PoolOwner, Disposable {
   readonly cluster: Cluster
   readonly ctx: Context
   readonly deadlines: Deadlines
   readonly expiryWatcher: CertificateExpiryWatcher
+  readonly open = openConnection
   readonly load: Load
   readonly hosts: Hosts
   readonly #sources: ClusterHosts
+  readonly #checks: ClusterChecks | undefined
+  /** It has had traffic. */
+  #wasUsed = false
   readonly #stop = new AbortController()
   readonly #tunnels: Tunnels
   /** Calls that wait for the cluster's name, each to be told when they shall ask elsewhere. */
@@ -51,7 +62,8 @@ export class ClusterRuntime implements PoolOwner, Disposable {
   readonly #gone: () => void
 
   /** @param gone called once it has been drained and nothing of it is under way */
-  constructor(ctx: Context, cluster: Cluster, deadlines: Deadlines, resolve: Resolve, gone: () => void = doNothing) {
+  constructor(ctx: Context, cluster: Cluster, shared: Shared, gone: () => void = doNothing) {
+    const { deadlines, resolve } = shared
     this.ctx = ctx
     this.#gone = gone
     this.load = new Load(() => {
@@ -64,15 +76,42 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     this.#sources = new ClusterHosts(ctx, cluster, {
       resolve,
       removed: (host, isReplaced) => this.#removed(host, isReplaced),
+      changed: () => this.#checks?.reconcile(),
+      ejected: (host) => this.#failed(host),
       forgotten: drainPools,
     })
     this.hosts = this.#sources.balanced
+    this.#checks = cluster.healthCheck && shared.checks && this.#createChecks(cluster.healthCheck, shared.checks)
     this.#warmsUp = 'slowStart' in cluster.balancer && cluster.balancer.slowStart !== undefined
     const transports = [cluster.transport, ...cluster.transportMatches.map((m) => m.transport)]
     this.#tellsClient = transports.some((t) => t.kind !== 'blocked' && t.header)
     this.#autoSni = transports.some(
       (t) => t.kind === 'tls' && ((t.tls.autoSni && t.tls.sni === '') || t.tls.autoSan === 'host'),
     )
+  }
+
+  #createChecks(check: HealthCheck, world: CheckWorld): ClusterChecks {
+    const { ctx, cluster, deadlines, aborted, expiryWatcher, hosts } = this
+    return new ClusterChecks({
+      ctx,
+      cluster,
+      deadlines,
+      aborted,
+      expiryWatcher,
+      hosts,
+      check,
+      world,
+      wasUsed: () => this.#wasUsed,
+      failed: (host) => this.#failed(host),
+    })
+  }
+  /** Its hosts are asked from now on, whoever uses it. @param before what the version before has found */
+  beginChecks(before: ReadonlyMap<string, Progress> | undefined): void {
+    if (before) this.#checks?.inherit(before)
+    this.#sources.begin()
+  }
+  get checked(): ReadonlyMap<string, Progress> | undefined {
+    return this.#checks?.progress
   }
 
   get aborted(): AbortSignal {
@@ -100,11 +139,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       )
       return undefined
     }
-    const naming = this.#sources.resolveFirst(options)
+    const naming = this.#resolveFirst(options)
     return naming ? this.#afterNaming(naming, options, events) : this.#startNow(options, events)
   }
 
   #startNow(options: CallOptions, events: CallEvents): PendingCall | undefined {
+    this.#wasUsed = true
     const host = this.#pick(options)
     if (host instanceof MeshError) {
       events.onCallFailed(host, 'nothing')
@@ -164,10 +204,25 @@ export class ClusterRuntime implements PoolOwner, Disposable {
       },
     }
   }
+  /** @returns undefined: what it needs is known */
+  #resolveFirst(wanted: Pick<HostWanted, 'host' | 'forwardPort'>): (() => Promise<void>) | undefined {
+    const naming = this.#sources.resolveFirst(wanted)
+    const checks = this.#checks
+    if (!checks) return naming
+    if (!naming) {
+      this.#sources.update()
+      return checks.isReady ? undefined : () => checks.ready()
+    }
+    return async () => {
+      await naming()
+      this.#sources.update()
+      await checks.ready()
+    }
+  }
   /** Of a host it takes a place until the lookup is over, whoever still waits for it. */
   async #named(options: ConnectOptions): Promise<void> {
     const { load, cluster } = this
-    const ready = this.#sources.resolveFirst(options)
+    const ready = this.#resolveFirst(options)
     if (!ready || !this.#sources.areNamed) return ready?.()
     const { client } = options
     const source = client ? deriveSource(client.remote.host) : ''
@@ -188,6 +243,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         'MESH_UPSTREAM_OVERFLOW',
         `${load.connections.now} connections are open to cluster ${cluster.name} (max_connections)`,
       )
+    this.#wasUsed = true
     const host = this.#pick({ ...options, maxHostPicks: 3 })
     if (host instanceof MeshError) throw host
     const { endpoint } = host
@@ -237,20 +293,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     }
   }
 
-  /** An endpoint that settled on HTTP/1.1 gets that, whatever the cluster's protocol. */
-  open(pool: HostPool, dialed: Dialed, speaks: 'http1' | 'http2'): PooledConnection {
-    const { alpn } = dialed
-    if (speaks === 'http1' || alpn === 'http/1.1' || alpn === 'istio-http/1.1') return new H1Connection(pool, dialed)
-    // Loaded at the first use: 0.4 MiB that a device without HTTP/2 does without.
-    h2 ??= createRequire(import.meta.url)('./h2-client.ts') as typeof H2
-    return new h2.H2Connection(pool, dialed)
-  }
-
   /** No longer in the tables: nothing new, idle connections close, the others after their call. */
   drain(): void {
     this.#draining = true
     for (const host of this.#sources.every) drainPools(host)
     this.#sources[Symbol.dispose]()
+    this.#checks?.[Symbol.dispose]()
     this.#goneIfEmpty()
   }
   /**
@@ -258,7 +306,18 @@ export class ClusterRuntime implements PoolOwner, Disposable {
    * host came.
    */
   endpointsChanged(): void {
-    if (this.load.pending.now > 0 || this.#tunnels.size > 0 || this.#warmsUp) this.#sources.update()
+    if (this.load.pending.now > 0 || this.#tunnels.size > 0 || this.#warmsUp || this.#checks) this.#sources.update()
+  }
+  /** An answer came from the host, perhaps with a word about itself. */
+  answered(host: Host, headers: readonly string[]): void {
+    if (this.#checks && headers.includes('x-envoy-immediate-health-check-fail')) this.#checks.failPassively(host)
+  }
+  /** New connections may find another way to it. */
+  #failed(host: Host): void {
+    for (const pool of host.pools.values()) pool.renew()
+    if (!this.cluster.closesOnHealthFailure) return
+    const reason = new MeshError('MESH_UPSTREAM_RESET', `the endpoint ${host.key} does not answer as it should`)
+    this.#tunnels.cut(reason, (endpoint) => formatHostKey(endpoint) === host.key)
   }
   #removed(host: Host, isReplaced: boolean): void {
     drainPools(host)
@@ -303,6 +362,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     for (const host of this.#sources.every) for (const pool of host.pools.values()) pool.destroy()
   }
 
+  get failedHosts(): number {
+    let sum = 0
+    for (const { check } of this.hosts.all) if (check?.hasFailed) sum++
+    return sum
+  }
+
   status(): ClusterStatus {
     const { load } = this
     this.#sources.update()
@@ -318,6 +383,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         weight: h.weight,
         health: h.endpoint.health,
         ejected: h.health.ejectedUntilMs > this.ctx.clock.monotonicMs(),
+        ...(h.check && { check: { ...h.check, isLeaving: h.isLeaving, reason: this.#checks?.reasonOf(h) } }),
         activeRequests: h.active.now,
         connections: h.connections.now,
         ...(h.endpoint.tunnel === undefined ? {} : { tunnel: h.endpoint.tunnel }),

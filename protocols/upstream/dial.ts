@@ -211,6 +211,7 @@ function alpnFor(
   tls: UpstreamTls,
   { speaks, exchangesPeers }: Pick<DialOptions, 'speaks' | 'exchangesPeers'>,
 ): readonly string[] {
+  if (tls.onlyAlpn) return tls.onlyAlpn
   if (tls.certificate?.from === 'workload' || tls.alpnProtocols.some((p) => p.startsWith('istio')))
     return exchangesPeers ? [PEER_EXCHANGE, ...MESH_ALPN[speaks]] : MESH_ALPN[speaks]
   if (tls.alpnProtocols.length > 0) return tls.alpnProtocols

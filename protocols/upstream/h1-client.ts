@@ -176,7 +176,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   onHead(): void {
     const { status, headers, contentLength, bodyLength } = this.#parser
-    this.#pool.answered(status)
+    this.#pool.answered(status, headers)
     if (status === 101) return
     this.#events?.onCallHead({ status, headers, contentLength }, bodyLength === 0)
   }

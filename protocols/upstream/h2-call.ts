@@ -201,7 +201,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     this.#gotBytes = true
     if (this.#isTooLarge(list)) return
     const head = decodeAnswer(list.fields)
-    this.#connection.pool.answered(head.status)
+    this.#connection.pool.answered(head.status, head.headers)
     this.#events?.onCallHead(head, end)
   }
   #written(): void {

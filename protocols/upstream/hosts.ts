@@ -26,14 +26,25 @@ export type PickOptions = {
 type Level = {
   readonly priority: number
   readonly hosts: readonly Host[]
-  readonly localities: readonly { readonly weight: number; readonly hosts: readonly Host[] }[]
+  readonly localities: readonly Locality[]
+}
+type Locality = { readonly name: string; readonly weight: number; readonly hosts: Host[] }
+
+/** What those who keep a cluster's hosts hear of them. */
+export type HostEvents = {
+  /** A host left the cluster, or was replaced by one of the same address. */
+  readonly removed: (host: Host, isReplaced: boolean) => void
+  /** Others are there now. */
+  readonly changed?: () => void
+  /** A host gets nothing any more because of what went wrong with it. */
+  readonly ejected?: (host: Host) => void
 }
 
 export class Hosts {
   readonly #cluster: Cluster
   readonly #clock: Clock
   readonly #random: Random
-  readonly #removed: (host: Host, isReplaced: boolean) => void
+  readonly #events: HostEvents
   readonly #isLinkDown: () => boolean
   #load: ClusterLoad | undefined
   #byKey = new Map<string, Host>()
@@ -50,19 +61,19 @@ export class Hosts {
   /** When the next ejected host comes back. */
   #nextReturnMs = Infinity
 
-  /** @param removed called for each host that left the cluster, or was replaced by one of the same address */
-  constructor(p: {
-    cluster: Cluster
-    clock: Clock
-    random: Random
-    removed: (host: Host, isReplaced: boolean) => void
-    isLinkDown?: (() => boolean) | undefined
-  }) {
+  constructor(
+    p: {
+      readonly cluster: Cluster
+      readonly clock: Clock
+      readonly random: Random
+      readonly isLinkDown?: (() => boolean) | undefined
+    } & HostEvents,
+  ) {
     this.#cluster = p.cluster
     this.#clock = p.clock
     this.#random = p.random
     this.#chances = { random: p.random, nowMs: () => p.clock.monotonicMs() }
-    this.#removed = p.removed
+    this.#events = p
     this.#isLinkDown = p.cluster.discovery.kind === 'eds' && p.isLinkDown ? p.isLinkDown : () => false
   }
 
@@ -72,25 +83,44 @@ export class Hosts {
 
   /** Cheap when `load` is the one of the last call. */
   update(load: ClusterLoad | undefined): void {
-    if (load === this.#load) return
+    if (load !== this.#load) this.#rebuild(load)
+  }
+
+  #rebuild(load: ClusterLoad | undefined): void {
     this.#load = load
     const before = this.#byKey
-    const localities = new Map<number, { weight: number; hosts: Host[] }[]>()
+    const localities = new Map<number, Locality[]>()
     this.#byKey = new Map()
-    for (const { priority, weight, endpoints } of load?.localities ?? []) {
+    for (const { priority, weight, endpoints, region, zone, subZone } of load?.localities ?? []) {
       const hosts = [...new Set(endpoints.map((endpoint) => this.#hostFor(endpoint, before)))]
-      for (const host of hosts) host.priority = priority
-      const level = localities.get(priority)
-      if (level) level.push({ weight, hosts })
-      else localities.set(priority, [{ weight, hosts }])
+      const locality = { name: `${region}/${zone}/${subZone}`, weight, hosts }
+      for (const host of hosts) {
+        host.priority = priority
+        host.locality = locality.name
+      }
+      addTo(localities, priority, locality)
     }
+    this.#keepWell(before, localities)
     this.#levels = [...localities]
       .sort(([a], [b]) => a - b)
       .map(([priority, of]) => ({ priority, localities: of, hosts: [...new Set(of.flatMap((l) => l.hosts))] }))
     this.#picker = undefined
     for (const [key, host] of before) {
       const now = this.#byKey.get(key)
-      if (now !== host) this.#removed(host, now !== undefined)
+      if (now !== host) this.#events.removed(host, now !== undefined)
+    }
+    this.#events.changed?.()
+  }
+  /** Discovery may be wrong about a host that answers as it should (ignore_health_on_host_removal says otherwise). */
+  #keepWell(before: ReadonlyMap<string, Host>, localities: Map<number, Locality[]>): void {
+    if (this.#cluster.removesHealthyHosts) return
+    for (const [key, host] of before) {
+      if (this.#byKey.has(key) || host.check?.hasFailed !== false || host.endpoint.health === 'unhealthy') continue
+      host.isLeaving = true
+      this.#byKey.set(key, host)
+      const known = localities.get(host.priority)?.find(({ name }) => name === host.locality)
+      if (known) known.hosts.push(host)
+      else addTo(localities, host.priority, { name: host.locality, weight: 0, hosts: [host] })
     }
   }
 
@@ -112,7 +142,7 @@ export class Hosts {
   #findWanted({ address }: WantedHost): Host | undefined {
     const host = this.#byKey.get(address.replace(/^\[(.*)\]:/, '$1:'))
     if (!host) return undefined
-    const health = this.#isIn(host) ? host.endpoint.health : 'unhealthy'
+    const health = this.#healthOf(host)
     return (this.#cluster.wantedMayBe ?? MAY_BE_WANTED).has(health) ? host : undefined
   }
 
@@ -141,15 +171,31 @@ export class Hosts {
       return
     eject(health, outlier, now, this.#random.float())
     this.#picker = undefined
+    this.#events.ejected?.(host)
   }
   isFit(host: Host): boolean {
-    return host.endpoint.health === 'healthy' && this.#isIn(host)
+    return this.#healthOf(host) === 'healthy'
   }
-  #isDegraded(host: Host): boolean {
-    return host.endpoint.health === 'degraded' && this.#isIn(host)
+  /** What discovery, outlier detection and its own answers say of it: the worst counts. */
+  #healthOf({ endpoint, health, check }: Host): Endpoint['health'] {
+    if (health.ejectedUntilMs > this.#clock.monotonicMs() || check?.hasFailed) return 'unhealthy'
+    return check?.isDegraded && endpoint.health === 'healthy' ? 'degraded' : endpoint.health
   }
-  #isIn({ health }: Host): boolean {
-    return health.ejectedUntilMs <= this.#clock.monotonicMs()
+
+  /** Answers of hosts say something else now. */
+  healthChanged(): void {
+    this.#picker = undefined
+  }
+  /** It does not answer as it should: it goes where only that kept it. */
+  failed(host: Host): void {
+    if (host.isLeaving && this.#byKey.get(host.key) === host) this.#rebuild(this.#load)
+  }
+  /** It answers as it should: an ejection is over (successful_active_health_check_uneject_host). */
+  returnEarly({ health }: Host): void {
+    const nowMs = this.#clock.monotonicMs()
+    if (this.#cluster.outlier?.returnsWhenWell === false || health.ejectedUntilMs <= nowMs) return
+    health.ejectedUntilMs = nowMs
+    this.#picker = undefined
   }
 
   /**
@@ -162,6 +208,7 @@ export class Hosts {
     const stays = known && selectTransport(this.#cluster, known.endpoint) === selectTransport(this.#cluster, endpoint)
     const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint, this.#clock.monotonicMs()))
     host.endpoint = endpoint
+    host.isLeaving = false
     this.#byKey.set(key, host)
     return host
   }
@@ -173,9 +220,10 @@ export class Hosts {
       ...[...this.all].map((h) => h.health.ejectedUntilMs).filter((at) => at > now),
     )
     this.#fit = this.#levels.map(({ hosts }) => hosts.filter((h) => this.isFit(h)))
-    this.#degraded = this.#levels.map(({ hosts }) => hosts.filter((h) => this.#isDegraded(h)))
+    this.#degraded = this.#levels.map(({ hosts }) => hosts.filter((h) => this.#healthOf(h) === 'degraded'))
     this.#counts = this.#levels.map(({ hosts }, i) => ({
-      all: hosts.length,
+      all: countCounted(hosts),
+      present: hosts.length,
       fit: this.#fit[i]!.length,
       degraded: this.#degraded[i]!.length,
     }))
@@ -218,7 +266,7 @@ export class Hosts {
             balancer,
             localities.map((l) => ({
               weight: l.weight,
-              all: l.hosts.length,
+              all: countCounted(l.hosts),
               fit: l.hosts.filter((h) => serving.has(h)),
             })),
             this.#chances,
@@ -226,4 +274,15 @@ export class Hosts {
     this.#pickers.set(some ?? hosts, made)
     return made
   }
+}
+
+function addTo(localities: Map<number, Locality[]>, priority: number, locality: Locality): void {
+  const level = localities.get(priority)
+  if (level) level.push(locality)
+  else localities.set(priority, [locality])
+}
+
+/** Without those of whom nobody expects anything (Envoy's excluded hosts). */
+function countCounted(hosts: readonly Host[]): number {
+  return hosts.reduce((sum, { check }) => sum + (check?.isPending || check?.isExcluded ? 0 : 1), 0)
 }

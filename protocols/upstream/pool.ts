@@ -41,12 +41,14 @@ export type PoolOwner = {
   readonly ctx: Context
   readonly cluster: Cluster
   readonly load: Load
-  readonly hosts: Hosts
+  readonly hosts: Pick<Hosts, 'report'>
   readonly deadlines: Deadlines
   readonly aborted: AbortSignal
   readonly expiryWatcher: CertificateExpiryWatcher
   /** Makes the codec's side of a stream that was just opened. */
   open(pool: HostPool, dialed: Dialed, speaks: PoolKind['speaks']): PooledConnection
+  /** Left out: nobody asks whether they are well. */
+  readonly answered?: ((host: Host, headers: readonly string[]) => void) | undefined
 }
 export type PoolKind = {
   readonly speaks: 'http1' | 'http2'
@@ -282,8 +284,9 @@ export class HostPool {
   release(connection: PooledConnection): void {
     this.#serve(connection, 'used')
   }
-  answered(status: number): void {
+  answered(status: number, headers: readonly string[]): void {
     this.#owner.hosts.report(this.host, { kind: 'status', status })
+    this.#owner.answered?.(this.host, headers)
   }
   failed(): void {
     this.#owner.hosts.report(this.host, { kind: 'local-failure' })
@@ -330,6 +333,10 @@ export class HostPool {
   destroy(): void {
     this.#draining = true
     for (const connection of this.#all.keys()) connection.destroy()
+  }
+  /** As drain, and whoever comes gets new ones. */
+  renew(): void {
+    for (const connection of this.#all.keys()) connection.drain()
   }
 
   /** With auto_sni clients choose the key: pools must not outlive their connections. */

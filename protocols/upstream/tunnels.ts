@@ -49,7 +49,7 @@ export class Tunnels {
       else tunnel.cut(reason)
     }
   }
-  cut(reason: MeshError): void {
-    for (const tunnel of this.#open.keys()) tunnel.cut(reason)
+  cut(reason: MeshError, isMeant: (endpoint: Endpoint) => boolean = () => true): void {
+    for (const [tunnel, { endpoint }] of this.#open) if (isMeant(endpoint)) tunnel.cut(reason)
   }
 }

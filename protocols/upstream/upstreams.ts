@@ -2,14 +2,17 @@
  * All clusters at work, by the objects of the tables: an unchanged cluster keeps its connections over a configuration
  * change.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { takeLease } from '../../core/lease.ts'
 import { isBlocked, type Cluster } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'
-import { ClusterRuntime } from './cluster-runtime.ts'
+import { ClusterRuntime, type Shared } from './cluster-runtime.ts'
 import { resolveBySystem, type Resolve } from './discovery/dns.ts'
+import { createCheckWorld } from './health/cluster-checks.ts'
+import type { Progress } from './health/progress.ts'
 import type { ConnectOptions, UpstreamStream } from '../upstream-api.ts'
 
 export type { HttpUpstreams } from '../http/message.ts'
@@ -21,18 +24,23 @@ export function createUpstreams(ctx: Context, resolve: Resolve = resolveBySystem
 
 class ClusterRuntimes implements HttpUpstreams {
   readonly #ctx: Context
-  readonly #resolve: Resolve
-  readonly #deadlines: Deadlines
+  readonly #shared: Shared
   readonly #byCluster = new Map<Cluster, ClusterRuntime>()
   /** No longer in the tables, as far as they were ever at work. */
   readonly #replaced = new WeakSet<Cluster>()
+  /** Whose hosts are asked. */
+  readonly #checked = new WeakSet<Cluster>()
   readonly #watch: Disposable
 
   constructor(ctx: Context, resolve: Resolve) {
     this.#ctx = ctx
-    this.#resolve = resolve
-    this.#deadlines = new Deadlines(ctx.clock)
+    this.#shared = { deadlines: new Deadlines(ctx.clock), resolve, checks: createCheckWorld(ctx.metrics) }
     this.#watch = ctx.tables.watch((next) => this.#swapped(next))
+    ctx.metrics.gaugeOf(
+      'mesh_upstream_unhealthy_hosts',
+      'Endpoints that get nothing, because they did not answer as their health check wants it.',
+      () => this.#sum((r) => r.failedHosts),
+    )
     ctx.metrics.gaugeOf('mesh_upstream_connections', 'Connections to endpoints, open or being made.', () =>
       this.#sum((r) => r.load.connections.now),
     )
@@ -47,6 +55,7 @@ class ClusterRuntimes implements HttpUpstreams {
     ctx.metrics.gaugeOf('mesh_upstream_retries_active', 'Requests that are being tried again.', () =>
       this.#sum((r) => r.load.retries.now),
     )
+    this.#beginChecks(ctx.tables.get(), new Map())
   }
 
   startCall(cluster: Cluster, options: CallOptions, events: CallEvents): PendingCall | undefined {
@@ -83,7 +92,7 @@ class ClusterRuntimes implements HttpUpstreams {
   #runtime(cluster: Cluster): ClusterRuntime {
     const known = this.#byCluster.get(cluster)
     if (known) return known
-    const made = new ClusterRuntime(this.#ctx, cluster, this.#deadlines, this.#resolve, () => {
+    const made = new ClusterRuntime(this.#ctx, cluster, this.#shared, () => {
       if (this.#byCluster.get(cluster) === made) this.#byCluster.delete(cluster)
     })
     // An exchange that began with the tables before: what it needs is made for it, and goes with it.
@@ -93,6 +102,7 @@ class ClusterRuntimes implements HttpUpstreams {
   }
 
   #swapped(next: Tables): void {
+    const found = new Map<Cluster, ReadonlyMap<string, Progress> | undefined>()
     for (const [cluster, runtime] of this.#byCluster) {
       const now = next.cluster(cluster.name)
       if (now === cluster) {
@@ -100,9 +110,21 @@ class ClusterRuntimes implements HttpUpstreams {
         continue
       }
       this.#replaced.add(cluster)
+      if (now?.healthCheck && isDeepStrictEqual(now.healthCheck, cluster.healthCheck)) found.set(now, runtime.checked)
       if (now && isBlocked(now)) runtime.cut(now)
       else if (now) runtime.replaced(now)
       else runtime.drain()
+    }
+    this.#beginChecks(next, found)
+  }
+
+  /** They run whether a cluster is used or not. @param found what versions before have found, by the one of now */
+  #beginChecks(tables: Tables, found: ReadonlyMap<Cluster, ReadonlyMap<string, Progress> | undefined>): void {
+    for (const name of tables.checkedClusters()) {
+      const cluster = tables.cluster(name)
+      if (!cluster?.healthCheck || cluster.blocked !== undefined || this.#checked.has(cluster)) continue
+      this.#checked.add(cluster)
+      this.#runtime(cluster).beginChecks(found.get(cluster))
     }
   }
 

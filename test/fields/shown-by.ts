@@ -3,6 +3,19 @@
  * message and field, `*` for every message.
  */
 export const SHOWN_BY: Readonly<Record<string, readonly [file: string, text: string]>> = {
+  'Cluster.close_connections_on_host_health_failure': [
+    'test/protocols/upstream/health/cluster-checks.test.ts',
+    'closesOnHealthFailure of [false, true]',
+  ],
+  'Cluster.CommonLbConfig.ignore_new_hosts_until_first_hc': [
+    'test/protocols/upstream/health/cluster-checks.test.ts',
+    'leavesOutNewHosts of [false, true]',
+  ],
+  'OutlierDetection.successful_active_health_check_uneject_host': [
+    'test/protocols/upstream/health/cluster-checks.test.ts',
+    'returnsWhenWell of [true, false]',
+  ],
+  'Endpoint.health_check_config': ['test/protocols/upstream/health/cluster-checks.test.ts', 'check: { port: 9000'],
   'RouteAction.internal_redirect_policy': [
     'test/protocols/http/filters/internal-redirect.test.ts',
     'internalRedirects',

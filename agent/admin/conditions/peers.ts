@@ -1,5 +1,6 @@
 /** The workload behind this node, upstream brokers and MQTT clients. */
 import { MeshError } from '../../../core/errors.ts'
+import type { ClusterStatus } from '../../../protocols/http/message.ts'
 import type { StatusParts } from '../status-parts.ts'
 import type { Condition } from './condition.ts'
 import { UPSTREAM_BROKERS } from './upstream-brokers.ts'
@@ -18,6 +19,13 @@ export const PEERS: readonly Condition[] = [
       'Keys of an issuer that RequestAuthentication (`remote_jwks`) names were never fetched: its tokens are refused. Keys that are there serve on, however old; the line `keys` says their age.',
     codes: ['MESH_JWKS_UNAVAILABLE'],
     find: (p) => p.remoteKeys.problems(),
+  },
+  {
+    name: 'endpoints-unhealthy',
+    holds:
+      'All endpoints of a cluster fail its health check: requests to it are refused, or go to all of them (`healthy_panic_threshold`).',
+    codes: ['MESH_PROBE_FAILED'],
+    find: ({ upstreams }) => upstreams.clusterStatus().map(endpointProblem),
   },
   {
     name: 'mqtt-users',
@@ -49,4 +57,15 @@ function workloadProblem({ workload }: StatusParts): MeshError | undefined {
   return workload && health?.state === 'unhealthy'
     ? new MeshError('MESH_PROBE_FAILED', `the workload at ${workload.what}: ${health.reason}`)
     : undefined
+}
+
+/** Where one of them is not asked, or is well, the cluster serves. */
+function endpointProblem({ name, endpoints }: ClusterStatus): MeshError | undefined {
+  const [first] = endpoints
+  if (!first || !endpoints.every(({ check }) => check?.hasFailed && !check.isPending)) return undefined
+  const why = first.check?.reason
+  return new MeshError(
+    'MESH_PROBE_FAILED',
+    `cluster ${name}: none of its ${endpoints.length} endpoints answers as its health check wants it${why === undefined ? '' : `; ${first.address}:${first.port}: ${why}`}`,
+  )
 }

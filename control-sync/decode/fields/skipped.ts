@@ -22,7 +22,6 @@ const CORS = 'CORS policies of this place do not apply: they belong into typed_p
 export const SKIPPED_FIELDS: Readonly<Record<string, string>> = {
   'envoy.config.route.v3.RouteAction.cors': CORS,
   'envoy.config.route.v3.VirtualHost.cors': CORS,
-  'envoy.config.cluster.v3.Cluster.health_checks': 'endpoints are not asked whether they are well (health_checks)',
   'envoy.config.cluster.v3.Cluster.load_balancing_policy': 'endpoints are taken in turn (load_balancing_policy)',
 }
 

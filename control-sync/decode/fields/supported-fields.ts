@@ -10,9 +10,10 @@ const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster':
     'name type cluster_type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection ' +
     'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config ' +
-    'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options',
+    'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options ' +
+    'health_checks close_connections_on_host_health_failure ignore_health_on_host_removal',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig':
-    'healthy_panic_threshold locality_weighted_lb_config consistent_hashing_lb_config override_host_status',
+    'healthy_panic_threshold locality_weighted_lb_config consistent_hashing_lb_config override_host_status ignore_new_hosts_until_first_hc',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig': 'use_hostname_for_hashing',
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count slow_start_config',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': 'slow_start_config',
@@ -24,7 +25,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.OutlierDetection':
     'consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx consecutive_gateway_failure ' +
     'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time ' +
-    'always_eject_one_host max_ejection_time_jitter',
+    'always_eject_one_host max_ejection_time_jitter successful_active_health_check_uneject_host',
   'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
   'envoy.config.core.v3.TcpKeepalive': 'keepalive_probes keepalive_time keepalive_interval',
   'envoy.config.core.v3.BindConfig': 'source_address',
@@ -32,7 +33,11 @@ const TABLE: Record<string, string> = {
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'cluster_name endpoints',
   'envoy.config.endpoint.v3.LocalityLbEndpoints': 'locality lb_endpoints load_balancing_weight priority metadata',
   'envoy.config.endpoint.v3.LbEndpoint': 'endpoint health_status metadata load_balancing_weight',
-  'envoy.config.endpoint.v3.Endpoint': 'address hostname additional_addresses',
+  'envoy.config.endpoint.v3.Endpoint': 'address hostname additional_addresses health_check_config',
+  'envoy.config.core.v3.HealthCheck':
+    'timeout interval interval_jitter unhealthy_threshold healthy_threshold reuse_connection http_health_check tcp_health_check grpc_health_check no_traffic_interval ' +
+    'unhealthy_interval unhealthy_edge_interval healthy_edge_interval interval_jitter_percent always_log_health_check_failures initial_jitter tls_options ' +
+    'transport_socket_match_criteria no_traffic_healthy_interval always_log_health_check_success',
   'envoy.config.core.v3.HttpProtocolOptions':
     'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action max_response_headers_kb',
   'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url',

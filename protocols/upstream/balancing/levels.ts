@@ -11,7 +11,13 @@ import type { Host, Picker } from '../host.ts'
 /** Envoy's overprovisioning factor 140 %: a level or locality of which 72 % are fit still takes all of its share. */
 const OVERPROVISIONING = 140
 
-export type LevelCount = { readonly all: number; readonly fit: number; readonly degraded?: number }
+/** `present`: with those of whom nobody expects anything, where there are some (Envoy's excluded hosts). */
+export type LevelCount = {
+  readonly all: number
+  readonly fit: number
+  readonly degraded?: number
+  readonly present?: number
+}
 /**
  * `inPanic`: everybody of the level serves, since most health data must be wrong. `load` and `degradedLoad`: percent;
  * all levels together 100, or 0 when nobody can serve.
@@ -59,10 +65,11 @@ function distribute(availables: readonly number[], all: number, total: number): 
 
 /** By the number of their hosts, whoever is fit. */
 function shareInPanic(levels: readonly LevelCount[]): LevelShare[] {
-  const hosts = levels.reduce((sum, { all }) => sum + all, 0)
+  const counts = levels.map(({ all, present = all }) => present)
+  const hosts = counts.reduce((sum, n) => sum + n, 0)
   if (hosts === 0) return levels.map(() => ({ load: 0, degradedLoad: 0, inPanic: false }))
-  const loads = levels.map(({ all }) => Math.floor((100 * all) / hosts))
-  loads[levels.findIndex(({ all }) => all > 0)]! += 100 - loads.reduce((sum, n) => sum + n, 0)
+  const loads = counts.map((n) => Math.floor((100 * n) / hosts))
+  loads[counts.findIndex((n) => n > 0)]! += 100 - loads.reduce((sum, n) => sum + n, 0)
   return loads.map((load) => ({ load, degradedLoad: 0, inPanic: true }))
 }
 

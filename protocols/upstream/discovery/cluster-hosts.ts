@@ -1,20 +1,19 @@
 /** Where the hosts of one cluster come from, and what has to be known before one of them can be picked. */
+import { detach } from '../../../core/defects/guard.ts'
 import type { Metrics } from '../../../core/metrics.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { Context } from '../../context.ts'
 import type { ConnectOptions } from '../../upstream-api.ts'
 import type { Host } from '../host.ts'
-import { Hosts, type PickOptions } from '../hosts.ts'
+import { Hosts, type HostEvents, type PickOptions } from '../hosts.ts'
 import { DnsLoad, type Resolve } from './dns.ts'
 import { ForwardHosts, readForwardTarget, type ForwardTarget } from './forward-hosts.ts'
 import { OriginalHosts } from './original-hosts.ts'
 
 export type HostWanted = PickOptions & Pick<ConnectOptions, 'originalDst' | 'host' | 'forwardPort'>
-type Told = {
+type Told = HostEvents & {
   readonly resolve: Resolve
-  /** Called for each host that left, or was replaced by one of the same address. */
-  readonly removed: (host: Host, isReplaced: boolean) => void
   /** Called for each host that requests named and that nobody gets any more. */
   readonly forgotten: (host: Host) => void
 }
@@ -29,7 +28,7 @@ export class ClusterHosts implements Disposable {
   readonly #original: OriginalHosts
   #tables: Tables | undefined
 
-  constructor(ctx: Context, cluster: Cluster, { resolve, removed, forgotten }: Told) {
+  constructor(ctx: Context, cluster: Cluster, { resolve, forgotten, ...events }: Told) {
     this.#ctx = ctx
     this.#cluster = cluster
     this.balanced = new Hosts({
@@ -37,14 +36,18 @@ export class ClusterHosts implements Disposable {
       clock: ctx.clock,
       random: ctx.random,
       isLinkDown: ctx.isLinkDown,
-      removed,
+      ...events,
     })
     this.#original = new OriginalHosts(countOriginal(ctx.metrics))
     const { discovery } = cluster
     if (discovery.kind === 'forward-proxy') {
       this.#forward = new ForwardHosts(discovery, { clock: ctx.clock, resolve, forgotten })
     }
-    if (discovery.kind === 'dns') this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log })
+    if (discovery.kind === 'dns') {
+      // Whoever is asked whether it is well is looked up without a request, too.
+      const found = cluster.healthCheck && ((): void => this.update())
+      this.#dns = new DnsLoad(discovery, { clock: ctx.clock, resolve, log: ctx.log, found })
+    }
   }
 
   get every(): Iterable<Host> {
@@ -54,6 +57,12 @@ export class ClusterHosts implements Disposable {
   /** They are those that requests name. */
   get areNamed(): boolean {
     return this.#forward !== undefined
+  }
+
+  /** Without waiting for a request. */
+  begin(): void {
+    if (this.#dns) detach('upstream', this.#dns.ready())
+    this.update()
   }
 
   /** @returns undefined: what it needs is known */

@@ -98,16 +98,22 @@ export class DnsLoad implements Disposable {
   readonly #clock: Clock
   readonly #resolve: Resolve
   readonly #log: Log
+  readonly #found: (() => void) | undefined
   readonly #known = new Map<string, readonly string[]>()
   #first: Promise<void> | undefined
   #timer: Timer | undefined
   #disposed = false
 
-  constructor(discovery: Extract<Discovery, { kind: 'dns' }>, o: { clock: Clock; resolve: Resolve; log: Log }) {
+  /** @param o.found called for each answer; names are then also tried again where nobody waits */
+  constructor(
+    discovery: Extract<Discovery, { kind: 'dns' }>,
+    o: { clock: Clock; resolve: Resolve; log: Log; found?: (() => void) | undefined },
+  ) {
     this.#discovery = discovery
     this.#clock = o.clock
     this.#resolve = o.resolve
     this.#log = o.log
+    this.#found = o.found
   }
 
   /**
@@ -141,11 +147,16 @@ export class DnsLoad implements Disposable {
     )
     const next = this.#expanded()
     if (next.localities.every((l) => l.endpoints.length === 0)) {
+      if (!this.current && this.#found) this.#tryAgain()
       if (!this.current)
         throw new MeshError('MESH_DNS_FAILED', `no name of cluster ${this.#discovery.load.clusterName} resolves`, {
           cause: failure,
         })
     } else if (!this.current || JSON.stringify(next) !== JSON.stringify(this.current)) this.current = next
+    this.#tryAgain()
+    this.#found?.()
+  }
+  #tryAgain(): void {
     // Callers that still wait get this answer; there is no next one.
     if (this.#disposed) return
     this.#timer?.cancel()

@@ -77,3 +77,17 @@ test("JSON is Envoy's (envoy.admin.v3.Clusters), text has a line for each fact",
     /^outbound\|80\|\|svc-0\.shop\.svc\.cluster\.local::10\.0\.0\.1:80::health_flags::\/failed_outlier_check$/m,
   )
 })
+test('a host that is asked whether it is well has the flags that Envoy gives it', () => {
+  const check = { hasFailed: true, isDegraded: true, isPending: false, isExcluded: true, isLeaving: true, reason: 'no' }
+  const [host] = used.endpoints
+  const asked = { ...used, endpoints: [{ ...host!, ejected: false, health: 'draining' as const, check }] }
+  assert.match(
+    formatClusters([asked]),
+    /::health_flags::\/failed_active_hc\/degraded_active_hc\/pending_dynamic_removal\/excluded_via_immediate_hc_fail\/eds_status_draining$/m,
+  )
+  const json = JSON.stringify(formatClustersAsJson([asked]))
+  assert.match(
+    json,
+    /"failed_active_health_check":true,"failed_active_degraded_check":true,"pending_dynamic_removal":true/,
+  )
+})

@@ -69,6 +69,7 @@ const WELL = {
   broker: { clones: () => [], userProblems: () => [] },
   acls: { problems: () => [] },
   remoteKeys: { problems: () => [] },
+  upstreams: { clusterStatus: () => [] },
   bridge: bridge({}),
   spool: { stats: { bytes: 0, maxBytes: 10, messages: 0 }, error: undefined, setAside: undefined },
 }
@@ -232,6 +233,25 @@ condition(
   'workload',
   { workload: { what: 'http://x', health: { get: () => ({ state: 'unhealthy', reason: '503' }) } } },
   /^MESH_PROBE_FAILED the workload at http:\/\/x: 503$/,
+)
+const asked = (hasFailed: boolean, reason?: string) => ({
+  address: '10.0.0.1',
+  port: 80,
+  check: { hasFailed, isPending: false, reason },
+})
+condition(
+  'endpoints-unhealthy',
+  {
+    upstreams: {
+      clusterStatus: () => [
+        { name: 'one', endpoints: [asked(true, 'the status is 503'), asked(true)] },
+        { name: 'half', endpoints: [asked(true), asked(false)] },
+        { name: 'nobody', endpoints: [] },
+        { name: 'unasked', endpoints: [{ address: '10.0.0.1', port: 80 }] },
+      ],
+    },
+  },
+  /^MESH_PROBE_FAILED cluster one: none of its 2 endpoints answers as its health check wants it; 10\.0\.0\.1:80: the status is 503$/,
 )
 condition(
   'upstream-broker-down',

@@ -87,13 +87,19 @@ const HELD: readonly {
     ignored: /http_filters\[0\].*acme\.Filter/,
   },
   {
-    name: 'health_checks',
+    name: 'custom_health_check',
     of: cluster({
       health_checks: [
-        { timeout: '1s', interval: '5s', unhealthy_threshold: 2, healthy_threshold: 2, tcp_health_check: {} },
+        {
+          timeout: '1s',
+          interval: '5s',
+          unhealthy_threshold: 2,
+          healthy_threshold: 2,
+          custom_health_check: { name: 'redis' },
+        },
       ],
     }),
-    ignored: /^health_checks$/,
+    ignored: /^health_checks\[0\]/,
   },
   {
     name: 'hash_policy attributes',

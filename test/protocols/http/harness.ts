@@ -195,6 +195,7 @@ export function tablesOf(clusters: readonly Cluster[], more: Partial<Tables> = {
     ...EMPTY_TABLES,
     cluster: (name) => clusters.find((c) => c.name === name),
     clusterNames: () => clusters.map((c) => c.name),
+    checkedClusters: () => clusters.filter((c) => c.healthCheck).map((c) => c.name),
     ...more,
   }
 }

@@ -53,7 +53,7 @@ const checked = (): Sample => {
     type: 'STATIC',
     load_assignment: { cluster_name: 'one' },
   })
-  // Cluster.health_checks is field 8; our protos do not have it.
+  // Cluster.health_checks is field 8; this one is of a kind that nobody knows.
   return { ...plain, bytes: Buffer.concat([plain.bytes, Buffer.from([(8 << 3) | 2, 0])]) }
 }
 

@@ -6,10 +6,11 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../descriptors.ts";
 import type { HeaderValueOption } from "./base_pb.ts";
+import type { StringMatcher } from "../../../type/matcher/v3/string_pb.ts";
 import type { CodecClientType } from "../../../type/v3/http_pb.ts";
 import type { Int64Range } from "../../../type/v3/range_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { Message, UnknownEnum } from "@bufbuild/protobuf";
+import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file envoy/config/core/v3/health_check.proto.
@@ -122,14 +123,34 @@ export type HealthCheck = Message<"envoy.config.core.v3.HealthCheck"> & {
   intervalJitterPercent: number;
 
   /**
+   * @generated from field: bool always_log_health_check_failures = 19;
+   */
+  alwaysLogHealthCheckFailures: boolean;
+
+  /**
    * @generated from field: google.protobuf.Duration initial_jitter = 20;
    */
   initialJitter?: Duration | undefined;
 
   /**
+   * @generated from field: envoy.config.core.v3.HealthCheck.TlsOptions tls_options = 21;
+   */
+  tlsOptions?: HealthCheck_TlsOptions | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Struct transport_socket_match_criteria = 23;
+   */
+  transportSocketMatchCriteria?: JsonObject | undefined;
+
+  /**
    * @generated from field: google.protobuf.Duration no_traffic_healthy_interval = 24;
    */
   noTrafficHealthyInterval?: Duration | undefined;
+
+  /**
+   * @generated from field: bool always_log_health_check_success = 26;
+   */
+  alwaysLogHealthCheckSuccess: boolean;
 };
 
 /**
@@ -183,6 +204,11 @@ export type HealthCheck_HttpHealthCheck = Message<"envoy.config.core.v3.HealthCh
   path: string;
 
   /**
+   * @generated from field: envoy.config.core.v3.HealthCheck.Payload send = 3;
+   */
+  send?: HealthCheck_Payload | undefined;
+
+  /**
    * @generated from field: repeated envoy.config.core.v3.HealthCheck.Payload receive = 4;
    */
   receive: HealthCheck_Payload[];
@@ -208,6 +234,11 @@ export type HealthCheck_HttpHealthCheck = Message<"envoy.config.core.v3.HealthCh
   codecClientType: CodecClientType;
 
   /**
+   * @generated from field: envoy.type.matcher.v3.StringMatcher service_name_matcher = 11;
+   */
+  serviceNameMatcher?: StringMatcher | undefined;
+
+  /**
    * @generated from field: repeated envoy.type.v3.Int64Range retriable_statuses = 12;
    */
   retriableStatuses: Int64Range[];
@@ -216,6 +247,11 @@ export type HealthCheck_HttpHealthCheck = Message<"envoy.config.core.v3.HealthCh
    * @generated from field: envoy.config.core.v3.RequestMethod method = 13;
    */
   method: RequestMethod;
+
+  /**
+   * @generated from field: google.protobuf.UInt64Value response_buffer_size = 14;
+   */
+  responseBufferSize?: bigint | undefined;
 };
 
 /**
@@ -273,6 +309,23 @@ export type HealthCheck_GrpcHealthCheck = Message<"envoy.config.core.v3.HealthCh
  */
 export const HealthCheck_GrpcHealthCheckSchema: GenMessage<HealthCheck_GrpcHealthCheck> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1, 3);
+
+/**
+ * @generated from message envoy.config.core.v3.HealthCheck.TlsOptions
+ */
+export type HealthCheck_TlsOptions = Message<"envoy.config.core.v3.HealthCheck.TlsOptions"> & {
+  /**
+   * @generated from field: repeated string alpn_protocols = 1;
+   */
+  alpnProtocols: string[];
+};
+
+/**
+ * Describes the message envoy.config.core.v3.HealthCheck.TlsOptions.
+ * Use `create(HealthCheck_TlsOptionsSchema)` to create a new message.
+ */
+export const HealthCheck_TlsOptionsSchema: GenMessage<HealthCheck_TlsOptions> = /*@__PURE__*/
+  messageDesc(file_envoy_config_core_v3_health_check, 1, 4);
 
 /**
  * @generated from enum envoy.config.core.v3.HealthStatus
