@@ -11,6 +11,7 @@ export function createCodecs(ctx: Context, upstreams: HttpUpstreams, broker: Bro
     http1: (conn) => serveHttp1(conn, ctx, upstreams),
     // Loaded at the first HTTP/2 connection: 0.4 MiB that a device without one does without.
     http2: async (conn) => (await import('../protocols/http/server/h2-server.ts')).serveHttp2(conn, ctx, upstreams),
+    hbone: async (conn, host) => (await import('../protocols/http/server/hbone-server.ts')).serveHbone(conn, ctx, host),
     tcp: (conn, tcp) => serveTcp(conn, tcp, ctx, upstreams),
     askService: async (conn, settings) => {
       const { askAboutConnection } = await import('../protocols/http/filters/ext-authz/ask-about-connection.ts')

@@ -109,6 +109,14 @@ export function findHttpProxyPort({ listeners, node }: AgentConfig): number | un
   return listeners.find((l) => l.kind === 'http_proxy' && l.routes === 'http_proxy')?.port
 }
 
+/** What a control plane is told of the listeners of agent.yaml. */
+export function findWhatIsTold(config: AgentConfig): Pick<NodeSettings, 'httpProxyPort' | 'takesTunnels'> {
+  return {
+    httpProxyPort: findHttpProxyPort(config),
+    takesTunnels: config.listeners.some(({ kind }) => kind === 'hbone'),
+  }
+}
+
 /** @param p.ip where agent.yaml names none */
 export function readNodeSettings<Ip extends string | undefined>(
   config: AgentConfig,
@@ -122,7 +130,7 @@ export function readNodeSettings<Ip extends string | undefined>(
     version: p.version,
     capture: config.capture,
     dns: config.dns !== undefined,
-    httpProxyPort: findHttpProxyPort(config),
+    ...findWhatIsTold(config),
     discoveryAddress: config.control?.address[0] ?? '',
     readinessProbe: config.readinessProbe,
   }

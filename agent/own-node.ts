@@ -48,9 +48,10 @@ export class OwnNode implements Disposable {
     return this.#description
   }
   /** Tells the control plane so, if it is another. */
-  use({ httpProxyPort }: Pick<NodeSettings, 'httpProxyPort'>): void {
-    if (httpProxyPort === this.#settings.httpProxyPort) return
-    this.#settings = { ...this.#settings, httpProxyPort }
+  use(told: Pick<NodeSettings, 'httpProxyPort' | 'takesTunnels'>): void {
+    const { httpProxyPort, takesTunnels = false } = this.#settings
+    if (told.httpProxyPort === httpProxyPort && (told.takesTunnels ?? false) === takesTunnels) return
+    this.#settings = { ...this.#settings, ...told }
     this.#description = this.#describe()
     this.#address.swap(this.#address.get())
   }

@@ -68,11 +68,12 @@ export type ClusterMetadata = {
 
 /**
  * `blocked`: it cannot be taken as it was configured, so nothing goes to the endpoints that it is for. `header`: what
- * each connection begins with, before TLS.
+ * each connection begins with, before TLS. `internal`: for endpoints behind an internal listener, and for no others
+ * (envoy.transport_sockets.internal_upstream).
  */
 export type Transport =
-  | { readonly kind: 'plaintext'; readonly header?: ProxyHeader }
-  | { readonly kind: 'tls'; readonly tls: UpstreamTls; readonly header?: ProxyHeader }
+  | { readonly kind: 'plaintext'; readonly header?: ProxyHeader; readonly internal?: true }
+  | { readonly kind: 'tls'; readonly tls: UpstreamTls; readonly header?: ProxyHeader; readonly internal?: true }
   | { readonly kind: 'blocked'; readonly reason: string }
 
 /** envoy.config.core.v3.ProxyProtocolConfig: the endpoint is told who really comes. */
@@ -98,7 +99,10 @@ export type Discovery =
       readonly refreshMs: number
       readonly lookupFamily?: DnsLookupFamily
     }
-  | { readonly kind: 'original-dst' }
+  /** `portOverride`: in place of the port where the client was going (upstream_port_override). */
+  | { readonly kind: 'original-dst'; readonly portOverride?: number }
+  /** Not connected to: what a CONNECT carries is served by that listener of this node. */
+  | { readonly kind: 'internal'; readonly listener: string }
   | ForwardProxy
 
 /** Its hosts are those that requests name (envoy.clusters.dynamic_forward_proxy). */
@@ -181,22 +185,13 @@ export type LocalityLoad = {
   /** For clusters with localityWeighted; 0 = nothing was said. */
   readonly weight: number
   readonly endpoints: readonly Endpoint[]
-  /** Of an ambient mesh, and not in `endpoints`; absent when there are none. */
-  readonly tunnelled?: readonly TunnelledEndpoint[]
 }
-/**
- * An endpoint that istiod wants to be reached through HBONE only: meshlet sends it nothing, for in plain text it might
- * go where it should not.
- */
-export type TunnelledEndpoint = {
-  /** Where the tunnel leads: HOST:PORT (filter_metadata["envoy.filters.listener.original_dst"].local). */
-  readonly target: string
-  /** HOST:PORT of the waypoint that it leads through. */
-  readonly waypoint: string | undefined
-  /** Envoy's internal listener that would open it. */
+/** The way to an endpoint of an ambient mesh: an internal listener opens a tunnel to it (HBONE). */
+export type TunnelWay = {
+  /** Its name; what it does stands in the tables. */
   readonly listener: string
-  readonly weight: number
-  readonly health: Endpoint['health']
+  /** Who is connected to in place of the endpoint: a waypoint. */
+  readonly waypoint?: { readonly host: string; readonly port: number }
 }
 export type Endpoint = {
   readonly address: string
@@ -215,10 +210,15 @@ export type Endpoint = {
   /** How it is asked whether it is well, where that differs (health_check_config). */
   readonly check?: EndpointCheck
   /**
-   * How else it can be reached: `http` is HBONE (label networking.istio.io/tunnel). Recorded only; absent where there
-   * is no other way.
+   * Reached in this way and in no other: `address` and `port` are where the tunnel leads
+   * (filter_metadata["envoy.filters.listener.original_dst"].local).
    */
-  readonly tunnel?: string
+  readonly via?: TunnelWay
+}
+
+/** What is sent can be read on its way. */
+export function isInClear({ kind, ...rest }: Transport): boolean {
+  return kind === 'plaintext' && !('internal' in rest && rest.internal)
 }
 
 export type EndpointCheck = {
@@ -232,7 +232,7 @@ export type EndpointCheck = {
 
 /** Whether what goes to the endpoint in clear is to go over TLS, or not at all, from now on. */
 export function turnsTlsOn(was: Cluster, now: Cluster, endpoint: Endpoint): boolean {
-  return selectTransport(was, endpoint).kind === 'plaintext' && selectTransport(now, endpoint).kind !== 'plaintext'
+  return isInClear(selectTransport(was, endpoint)) && !isInClear(selectTransport(now, endpoint))
 }
 
 /** Whether some or all of its endpoints may get nothing. */
@@ -248,5 +248,16 @@ export function selectTransport(cluster: Cluster, endpoint: Endpoint): Transport
   const found = cluster.transportMatches.find(({ match }) =>
     Object.entries(match).every(([k, v]) => endpoint.transportLabels[k] === v),
   )
-  return found?.transport ?? cluster.transport
+  const transport = found?.transport ?? cluster.transport
+  if (transport.kind === 'blocked' || transport.internal === (endpoint.via && true)) return transport
+  return endpoint.via ? WITHOUT_TUNNEL : WITHOUT_LISTENER
 }
+
+/** Whether connections to the one are connections to the other. */
+export function isSameWay(cluster: Cluster, a: Endpoint, b: Endpoint): boolean {
+  if (selectTransport(cluster, a) !== selectTransport(cluster, b) || a.via?.listener !== b.via?.listener) return false
+  const [one, other] = [a.via?.waypoint, b.via?.waypoint]
+  return one?.host === other?.host && one?.port === other?.port
+}
+const WITHOUT_TUNNEL: Transport = { kind: 'blocked', reason: 'an endpoint behind a tunnel has no transport for one' }
+const WITHOUT_LISTENER: Transport = { kind: 'blocked', reason: 'internal_upstream leads to internal listeners only' }

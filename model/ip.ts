@@ -30,6 +30,16 @@ export function containsAddress(range: Cidr, address: string): boolean {
   return rest === 0 || (bytes[whole]! ^ range.bytes[whole]!) >> (8 - rest) === 0
 }
 
+/** `10.0.0.1:80` or `[2001:db8::1]:80`; names, zones and ports out of range are none. */
+export function parseIpAndPort(text: string | undefined): { readonly host: string; readonly port: number } | undefined {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9.]{7,15})):(\d{1,5})$/.exec(text ?? '') ?? []
+  const host = bracketed ?? plain ?? ''
+  const port = Number(digits)
+  const bytes = parseIpBytes(host)
+  if (!bytes || (bytes.length === 16) !== (bracketed !== undefined) || port < 1 || port > 65_535) return undefined
+  return { host, port }
+}
+
 /** An HTTP proxy as the environment names one (HTTPS_PROXY, NO_PROXY). */
 export type EnvironmentProxy = {
   readonly address: { readonly host: string; readonly port: number }

@@ -26,6 +26,8 @@ export type Listener = {
   /** False: no socket of its own; chosen by original destination behind a capturing listener. */
   readonly bindToPort: boolean
   readonly direction: 'inbound' | 'outbound' | 'unspecified'
+  /** Without a port: reached through tunnels only. */
+  readonly internal?: true
   /** Hand accepted connections to the listener that owns their original destination, if there is one. */
   readonly useOriginalDst: boolean
   /** Its socket is to be one that accepts connections to any address (IP_TRANSPARENT). */
@@ -164,8 +166,16 @@ export type Codec =
       /** Undefined: this node's own broker serves. */
       readonly proxy?: MqttProxy | undefined
     }
+  /** Tunnels of peers of the mesh end here (HBONE). */
+  | { readonly kind: 'hbone'; readonly hbone: HboneServer }
   /** Fail closed: something here is not implemented, so nothing passes. */
   | { readonly kind: 'blocked'; readonly reason: string }
+
+/**
+ * What serves the connections that come through tunnels: the internal listener that this cluster leads to; without one
+ * the listener of this node that would have got them.
+ */
+export type HboneServer = { readonly cluster: string | undefined }
 
 /** Each client has a connection of its own to the broker behind the cluster, and its session there. */
 export type MqttProxy = {
@@ -190,6 +200,8 @@ export type TcpProxy = {
   readonly forwardPort?: number
   /** After so long it ends, whatever it carries. */
   readonly maxConnectionMs?: number | undefined
+  /** It does not connect to the endpoint, but asks it for a tunnel to where the connection was going (tunneling_config). */
+  readonly tunnels?: true
 }
 
 /** envoy.extensions.filters.network.http_connection_manager.v3, what meshlet acts on. */

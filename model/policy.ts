@@ -67,6 +67,8 @@ export type Principal =
   | Unsupported
   /** `name` undefined: any peer that proved an identity. */
   | { readonly kind: 'authenticated'; readonly name: StringMatch | undefined }
+  /** The URI of the peer's certificate; of a tunnel it is that of who opened it (filter_state io.istio.peer_principal). */
+  | { readonly kind: 'peer-principal'; readonly name: StringMatch }
   /** The TCP peer's address (direct_remote_ip, source_ip). */
   | { readonly kind: 'direct-remote-ip'; readonly range: Cidr }
   /** The client's address as x-forwarded-for tells it, where that is trusted; else the TCP peer's. */

@@ -58,6 +58,8 @@ import { file_envoy_extensions_filters_http_stateful_session_v3_stateful_session
 import { file_envoy_extensions_http_stateful_session_cookie_v3_cookie as sessionCookie } from './gen/envoy/extensions/http/stateful_session/cookie/v3/cookie_pb.ts'
 import { file_envoy_extensions_http_stateful_session_header_v3_header as sessionHeader } from './gen/envoy/extensions/http/stateful_session/header/v3/header_pb.ts'
 import { file_envoy_extensions_transport_sockets_proxy_protocol_v3_upstream_proxy_protocol as proxyProtocolUpstream } from './gen/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.ts'
+import { file_envoy_extensions_filters_http_set_filter_state_v3_set_filter_state as setFilterState } from './gen/envoy/extensions/filters/http/set_filter_state/v3/set_filter_state_pb.ts'
+import { file_envoy_extensions_transport_sockets_internal_upstream_v3_internal_upstream as internalUpstream } from './gen/envoy/extensions/transport_sockets/internal_upstream/v3/internal_upstream_pb.ts'
 import { file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer as rawBuffer } from './gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { file_envoy_extensions_transport_sockets_tls_v3_secret as secrets } from './gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts'
 import { file_envoy_extensions_transport_sockets_tls_v3_tls as tls } from './gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
@@ -72,6 +74,7 @@ import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/ty
 let made: Registry | undefined
 
 const FORWARD_PROXY = [forwardProxyCluster, forwardProxy, sniForwardProxy]
+const TUNNELS = [setFilterState, internalUpstream]
 const BODIES_AND_REDIRECTS = [
   buffer,
   gzip,
@@ -127,6 +130,7 @@ export function loadRegistry(): Registry {
     previousPriorities,
     ...FORWARD_PROXY,
     ...BODIES_AND_REDIRECTS,
+    ...TUNNELS,
     headerMutation,
     statefulSession,
     sessionCookie,

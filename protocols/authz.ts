@@ -214,6 +214,9 @@ function principalTruth(p: Principal, facts: AuthzFacts): Truth {
       return UNKNOWN
     case 'authenticated':
       return truth(facts.peer !== undefined && (p.name === undefined || isNamed(facts.peer, p.name)))
+    case 'peer-principal':
+      // As Envoy writes several of them.
+      return truth(facts.peer !== undefined && matchesString(p.name, facts.peer.uriSans.join(',')))
     case 'direct-remote-ip':
       return truth(containsAddress(p.range, facts.directRemoteIp))
     case 'remote-ip':

@@ -4,71 +4,58 @@
  */
 import type { ClusterStatus } from '../../protocols/http/message.ts'
 import { toPrintableAll } from '../../core/printable.ts'
-import type { Cluster, ClusterLoad, Endpoint, TunnelledEndpoint } from '../../model/cluster.ts'
+import type { Cluster, ClusterLoad, Endpoint } from '../../model/cluster.ts'
 import type { Tables } from '../../model/tables.ts'
-
-type Shown = ClusterStatus & { readonly tunnelled?: readonly TunnelledEndpoint[] }
 
 /**
  * Clusters at work, with their load, then all others of the tables.
  * @param atWork only clusters that were used have counters
  */
-export function listClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly Shown[] {
+export function listClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly ClusterStatus[] {
   const used = new Set(atWork.map((c) => c.name))
   const idle = [...tables.clusterNames()].filter((name) => !used.has(name)).map((name) => idleCluster(name, tables))
-  return [...atWork, ...idle].map((c) => {
-    const tunnelled = loadOf(tables.cluster(c.name), tables)?.localities.flatMap((l) => l.tunnelled ?? []) ?? []
-    return tunnelled.length === 0 ? c : { ...c, tunnelled }
-  })
+  return [...atWork, ...idle]
 }
 
-export function formatClusters(clusters: readonly Shown[]): string {
+export function formatClusters(clusters: readonly ClusterStatus[]): string {
   return toPrintableAll(clusters)
-    .map(
-      (c) =>
-        c.endpoints
-          .map((e) => {
-            const line = (name: string, value: string | number): string =>
-              `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
-            return (
-              line('cx_active', e.connections) +
-              line('rq_active', e.activeRequests) +
-              line('health_flags', formatFlags(e)) +
-              line('weight', e.weight) +
-              line('priority', e.priority) +
-              (e.tunnel === undefined ? '' : line('tunnel', e.tunnel))
-            )
-          })
-          .join('') + (c.tunnelled ?? []).map((e) => `${c.name}::${e.target}::tunnel::only (not spoken)\n`).join(''),
+    .map((c) =>
+      c.endpoints
+        .map((e) => {
+          const line = (name: string, value: string | number): string =>
+            `${c.name}::${e.address}:${e.port}::${name}::${value}\n`
+          return (
+            line('cx_active', e.connections) +
+            line('rq_active', e.activeRequests) +
+            line('health_flags', formatFlags(e)) +
+            line('weight', e.weight) +
+            line('priority', e.priority) +
+            (e.tunnel === undefined ? '' : line('tunnel', e.tunnel))
+          )
+        })
+        .join(''),
     )
     .join('')
 }
 
-export function formatClustersAsJson(clusters: readonly Shown[]): object {
+export function formatClustersAsJson(clusters: readonly ClusterStatus[]): object {
   return {
-    cluster_statuses: clusters.map(({ name, endpoints, tunnelled = [] }) => ({
+    cluster_statuses: clusters.map(({ name, endpoints }) => ({
       name,
       added_via_api: true,
-      host_statuses: [
-        ...endpoints.map((e) => ({
-          address: { socket_address: { address: e.address, port_value: e.port } },
-          stats: [
-            { name: 'cx_active', type: 'GAUGE', value: String(e.connections) },
-            { name: 'rq_active', type: 'GAUGE', value: String(e.activeRequests) },
-          ],
-          health_status: {
-            eds_health_status: e.health.toUpperCase(),
-            ...Object.fromEntries(listFlags(e).flatMap(([, name]) => (name ? [[name, true]] : []))),
-          },
-          weight: e.weight,
-          priority: e.priority,
-        })),
-        ...tunnelled.map((e) => ({
-          address: { envoy_internal_address: { server_listener_name: e.listener, endpoint_id: e.target } },
-          health_status: { eds_health_status: e.health.toUpperCase() },
-          weight: e.weight,
-        })),
-      ],
+      host_statuses: endpoints.map((e) => ({
+        address: addressOf(e),
+        stats: [
+          { name: 'cx_active', type: 'GAUGE', value: String(e.connections) },
+          { name: 'rq_active', type: 'GAUGE', value: String(e.activeRequests) },
+        ],
+        health_status: {
+          eds_health_status: e.health.toUpperCase(),
+          ...Object.fromEntries(listFlags(e).flatMap(([, name]) => (name ? [[name, true]] : []))),
+        },
+        weight: e.weight,
+        priority: e.priority,
+      })),
     })),
   }
 }
@@ -95,6 +82,14 @@ function formatFlags(host: Hosted): string {
   return flags.length === 0 ? 'healthy' : flags.map(([flag]) => `/${flag}`).join('')
 }
 
+/** As Envoy has it: an endpoint of an ambient mesh is an internal listener that leads there. */
+function addressOf({ address, port, tunnel }: Hosted): object {
+  const endpoint_id = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+  return tunnel === undefined
+    ? { socket_address: { address, port_value: port } }
+    : { envoy_internal_address: { server_listener_name: tunnel, endpoint_id } }
+}
+
 function idleCluster(name: string, tables: Tables): ClusterStatus {
   const cluster = tables.cluster(name)
   const endpoints = cluster ? endpointsOf(cluster, tables) : []
@@ -103,7 +98,7 @@ function idleCluster(name: string, tables: Tables): ClusterStatus {
     activeRequests: 0,
     pendingRequests: 0,
     connections: 0,
-    endpoints: endpoints.map(({ priority, endpoint: { address, port, weight, health, tunnel } }) => ({
+    endpoints: endpoints.map(({ priority, endpoint: { address, port, weight, health, via } }) => ({
       address,
       port,
       priority,
@@ -112,15 +107,14 @@ function idleCluster(name: string, tables: Tables): ClusterStatus {
       ejected: false,
       activeRequests: 0,
       connections: 0,
-      ...(tunnel === undefined ? {} : { tunnel }),
+      ...(via && { tunnel: via.listener }),
     })),
   }
 }
 
 function loadOf(cluster: Cluster | undefined, tables: Tables): ClusterLoad | undefined {
-  if (!cluster || cluster.discovery.kind === 'original-dst' || cluster.discovery.kind === 'forward-proxy')
-    return undefined
-  return cluster.discovery.kind === 'eds' ? tables.load(cluster.discovery.serviceName) : cluster.discovery.load
+  if (cluster?.discovery.kind === 'eds') return tables.load(cluster.discovery.serviceName)
+  return cluster && 'load' in cluster.discovery ? cluster.discovery.load : undefined
 }
 
 function endpointsOf(cluster: Cluster, tables: Tables): { readonly priority: number; readonly endpoint: Endpoint }[] {

@@ -56,6 +56,7 @@ const WORDS: Readonly<Record<Codec['kind'], string>> = {
   http: 'HTTP',
   tcp: 'connections',
   mqtt: 'MQTT',
+  hbone: 'tunnels',
   blocked: 'nothing',
 }
 
@@ -69,6 +70,7 @@ function isOpen({ tls, policies, codec }: FilterChain, users: MqttUsers | undefi
         codec.mqtt.rules.length === 0 && codec.mqtt.aclFile === undefined && (codec.mqtt.listener.anonymous ?? !users)
       )
     case 'tcp':
+    case 'hbone':
       return true
     case 'blocked':
       return false

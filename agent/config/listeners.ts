@@ -35,7 +35,7 @@ export function createListeners(config: AgentConfig, machine: Machine): readonly
     ...('unix' in l && l.unix ? { unixMode: Number.parseInt(l.unix.mode, 8) } : {}),
     ...(l.ipv4Compat ? { ipv4Compat: true } : {}),
     bindToPort: true,
-    direction: l.kind === 'http_proxy' || l.kind === 'tcp' ? 'outbound' : 'unspecified',
+    direction: DIRECTION[l.kind],
     useOriginalDst: false,
     sniff: { tls: false, http: l.kind === 'http' || l.kind === 'http_proxy', timeoutMs: 0, onTimeout: 'close' },
     filterChains: [],
@@ -53,12 +53,20 @@ export function createListeners(config: AgentConfig, machine: Machine): readonly
   }))
 }
 
+const DIRECTION: Readonly<Record<ListenerConfig['kind'], Listener['direction']>> = {
+  http_proxy: 'outbound',
+  tcp: 'outbound',
+  http: 'unspecified',
+  mqtt: 'unspecified',
+  hbone: 'inbound',
+}
+
 function chainOf(
   l: ListenerConfig,
   mqtt: MqttPolicy,
   machine: Machine,
 ): Partial<Listener> & Pick<Listener, 'defaultFilterChain'> {
-  const settings = 'tls' in l ? l.tls : undefined
+  const settings = l.kind === 'hbone' ? MUTUAL : 'tls' in l ? l.tls : undefined
   const { tls, prepare } = settings ? tlsOf(l.name, settings, l.kind, machine) : {}
   const defaultFilterChain: FilterChain = {
     name: l.name,
@@ -76,6 +84,8 @@ function chainOf(
     ...(prepare && { prepare }),
   }
 }
+
+const MUTUAL = { mode: 'mutual' } as const
 
 /** Route tables that agent.yaml's own listeners name. */
 export function collectOwnRoutes(own: readonly Listener[]): ReadonlySet<string> {
@@ -115,6 +125,8 @@ function codecOf(l: ListenerConfig, mqtt: MqttPolicy): Codec {
         kind: 'tcp',
         tcp: { clusters: [{ name: l.cluster, weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined },
       }
+    case 'hbone':
+      return { kind: 'hbone', hbone: { cluster: undefined } }
     case 'mqtt':
       return {
         kind: 'mqtt',
@@ -161,6 +173,12 @@ function httpManager(
   }
 }
 
+const ALPN: { readonly [kind in ListenerConfig['kind']]?: readonly string[] } = {
+  http: ['h2', 'http/1.1'],
+  mqtt: ['mqtt', 'http/1.1', 'istio-peer-exchange', 'istio'],
+  hbone: ['h2'],
+}
+
 type TlsConfig = NonNullable<Extract<ListenerConfig, { kind: 'mqtt' }>['tls']>
 
 type Material = { readonly chainPem: string; readonly keyPem: string; readonly rootsPem: string | undefined }
@@ -171,8 +189,7 @@ function tlsOf(
   kind: ListenerConfig['kind'],
   { disk, findPskKey }: Machine,
 ): { readonly tls: DownstreamTls; readonly prepare?: () => void } {
-  const alpnProtocols =
-    kind === 'http' ? ['h2', 'http/1.1'] : kind === 'mqtt' ? ['mqtt', 'http/1.1', 'istio-peer-exchange', 'istio'] : []
+  const alpnProtocols = ALPN[kind] ?? []
   const common = { alpnProtocols, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3', cipherSuites: [] } as const
   if (tls.mode === 'psk') {
     return {

@@ -69,7 +69,12 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       drawFirstWaitMs: () => f.bootSpread.drawWaitMs(),
     }),
   )
-  const dataPath = scope.own(new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), listOtherPorts(config)))
+  const dataPath = scope.own(
+    new DataPath(ctx, own, createCodecs(ctx, upstreams, broker), {
+      reserved: listOtherPorts(config),
+      addresses: () => (f.node.address === undefined ? [] : [f.node.address]),
+    }),
+  )
   // After the data path's own watcher: connections have new rules by then. They may have changed since the last run.
   scope.own(tables.watch(() => broker.reauthorize()))
   broker.reauthorize()

@@ -12,7 +12,7 @@ import type { UserDatabase } from '../../protocols/mqtt/users/user-database.ts'
 import { collectOwnRoutes, createListeners } from '../config/listeners.ts'
 import { findPortMistakes } from '../config/ports.ts'
 import type { AgentConfig } from '../config/schema.ts'
-import { findHttpProxyPort } from '../control-sync-settings.ts'
+import { findWhatIsTold } from '../control-sync-settings.ts'
 import { collectAclFiles } from '../mqtt-policies.ts'
 import type { OwnNode } from '../own-node.ts'
 import type { LiveSettings } from './reloader.ts'
@@ -115,7 +115,7 @@ function putInForce(next: AgentConfig, listeners: readonly Listener[], p: Parts)
   own.splice(0, own.length, ...listeners)
   const routes = collectOwnRoutes(own)
   if (routes.symmetricDifference(ownRoutes.get()).size > 0) ownRoutes.swap(routes)
-  node.use({ httpProxyPort: findHttpProxyPort(next) })
+  node.use(findWhatIsTold(next))
   // Ports, connections, sessions and bridges look at everything again.
   tables.swap(tables.get())
 }

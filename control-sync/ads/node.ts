@@ -28,6 +28,8 @@ export type NodeSettings = {
    * 240.240.0.0/16 or 2001:2::/48.
    */
   readonly dns: boolean
+  /** Tunnels of an ambient mesh end here (a listener of kind `hbone`). */
+  readonly takesTunnels?: boolean
   /**
    * In Istio's form, for PROXY_CONFIG: istiod then takes an auto-registered node for unhealthy until it says otherwise.
    */
@@ -97,8 +99,8 @@ export function describeNode(s: NodeSettings): NodeDescription {
     ...(type === 'sidecar' ? { INTERCEPTION_MODE: INTERCEPTION_MODE[s.capture] } : {}),
     // Istio reads truth values as strings.
     ...(s.dns ? { DNS_CAPTURE: 'true', DNS_AUTO_ALLOCATE: 'true' } : {}),
-    // Tunnels are not spoken: istiod then sends the address of an ambient workload itself, where that may be used.
-    DISABLE_HBONE_SEND: 'true',
+    // istiod then sends the listener where tunnels end, and peers of an ambient mesh come through them.
+    ...(s.takesTunnels ? { ENABLE_HBONE: 'true' } : {}),
     ...(s.httpProxyPort === undefined ? {} : { HTTP_PROXY_PORT: String(s.httpProxyPort) }),
     LABELS: labels,
     STATIC_LABELS: labels,

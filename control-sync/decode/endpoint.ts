@@ -1,6 +1,8 @@
 /** envoy.config.endpoint.v3.ClusterLoadAssignment → ClusterLoad. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { ClusterLoad, Endpoint, LocalityLoad, TunnelledEndpoint } from '../../model/cluster.ts'
+import type { ClusterLoad, Endpoint, LocalityLoad } from '../../model/cluster.ts'
+import { parseIpAndPort } from '../../model/ip.ts'
+import type { EnvoyInternalAddress } from '../../proto/gen/envoy/config/core/v3/address_pb.ts'
 import { HealthStatus } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
 import type {
   Endpoint_AdditionalAddress,
@@ -41,30 +43,7 @@ function locality(at: DecodePath, from: LocalityLbEndpoints): LocalityLoad {
       const here = at.in('lb_endpoints').item(i)
       return here.piece(() => endpoint(here, one) ?? [], leftOut)
     }),
-    ...tunnelled(from),
   }
-}
-
-/**
- * Istio's way to say HBONE: an internal listener as the address, and where its tunnel leads in the metadata
- * (pilot/pkg/xds/endpoints).
- */
-function tunnelled({ lbEndpoints }: LocalityLbEndpoints): { readonly tunnelled?: readonly TunnelledEndpoint[] } {
-  const found = lbEndpoints.flatMap((one): TunnelledEndpoint[] => {
-    const address = one.hostIdentifier.case === 'endpoint' ? one.hostIdentifier.value.address?.address : undefined
-    if (address?.case !== 'envoyInternalAddress') return []
-    const { local, waypoint } = selectTextFields(one.metadata?.filterMetadata['envoy.filters.listener.original_dst'])
-    return [
-      {
-        target: local ?? address.value.endpointId,
-        waypoint,
-        listener: address.value.addressNameSpecifier.value ?? '',
-        weight: one.loadBalancingWeight ?? 1,
-        health: decodeHealth(one.healthStatus),
-      },
-    ]
-  })
-  return found.length === 0 ? {} : { tunnelled: found }
 }
 
 function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
@@ -74,30 +53,20 @@ function endpoint(at: DecodePath, from: LbEndpoint): Endpoint | undefined {
   }
   const { address } = from.hostIdentifier.value
   const here = at.in('endpoint').in('address')
-  if (address?.address.case === 'envoyInternalAddress') {
-    here.ignore('HBONE is not spoken: this endpoint gets nothing')
-    return undefined
-  }
+  if (address?.address.case === 'envoyInternalAddress') return behindTunnel(at, from, address.address.value)
   if (address && address.address.case !== 'socketAddress') {
     here.ignore('only socket_address is supported')
     return undefined
   }
   const to = decodeSocketAddress(here, address)
   if (!to) return undefined
-  const transportLabels = selectTextFields(from.metadata?.filterMetadata['envoy.transport_socket_match'])
-  const istio = selectTextFields(from.metadata?.filterMetadata['istio'])
-  const tunnel = transportLabels['tunnel'] ?? istio['tunnel']
   return {
     address: to.host,
     port: to.port,
-    weight: from.loadBalancingWeight ?? 1,
-    health: decodeHealth(from.healthStatus),
-    transportLabels,
-    workload: istio['workload'],
+    ...common(from),
     ...others(at.in('endpoint').in('additional_addresses'), from.hostIdentifier.value.additionalAddresses),
     ...(from.hostIdentifier.value.hostname === '' ? {} : { hostname: from.hostIdentifier.value.hostname }),
     ...check(at.in('endpoint').in('health_check_config'), from.hostIdentifier.value.healthCheckConfig),
-    ...(tunnel === undefined ? {} : { tunnel }),
   }
 }
 
@@ -116,6 +85,37 @@ function check(at: DecodePath, from: Endpoint_HealthCheckConfig | undefined): Pi
     },
   }
 }
+
+function common(from: LbEndpoint): Pick<Endpoint, 'weight' | 'health' | 'transportLabels' | 'workload'> {
+  return {
+    weight: from.loadBalancingWeight ?? 1,
+    health: decodeHealth(from.healthStatus),
+    transportLabels: selectTextFields(from.metadata?.filterMetadata['envoy.transport_socket_match']),
+    workload: selectTextFields(from.metadata?.filterMetadata['istio'])['workload'],
+  }
+}
+
+/**
+ * Istio's way to say HBONE: an internal listener as the address, and where its tunnel leads in the metadata
+ * (pilot/pkg/xds/endpoints).
+ */
+function behindTunnel(at: DecodePath, from: LbEndpoint, address: EnvoyInternalAddress): Endpoint | undefined {
+  const section = selectTextFields(from.metadata?.filterMetadata[ORIGINAL_DST])
+  const [target, waypoint] = [parseIpAndPort(section['local']), parseIpAndPort(section['waypoint'])]
+  const here = at.in('metadata').in('filter_metadata').item(ORIGINAL_DST)
+  if (!target) {
+    here.in('local').ignore('an internal listener is told to which address: this endpoint gets nothing')
+    return undefined
+  }
+  if (section['waypoint'] !== undefined && !waypoint) here.in('waypoint').issue('is no address with a port')
+  return {
+    address: target.host,
+    port: target.port,
+    ...common(from),
+    via: { listener: address.addressNameSpecifier.value ?? '', ...(waypoint && { waypoint }) },
+  }
+}
+const ORIGINAL_DST = 'envoy.filters.listener.original_dst'
 
 /** One that is no socket is one way less. */
 function others(at: DecodePath, from: readonly Endpoint_AdditionalAddress[]): Pick<Endpoint, 'others'> {

@@ -252,14 +252,24 @@ function principal(at: DecodePath, { identifier: by, $unknown: unknown }: XPrinc
       return orRefused(pathMatch(at.in('url_path'), by.value), (match) => ({ kind: 'path', match }))
     case 'metadata':
       return ofTokens(at.in('metadata'), by.value)
-    case 'filterState':
-      return unsupported(at, by.case)
+    case 'filterState': {
+      const { key, matcher } = by.value
+      if (key !== PEER_PRINCIPAL || matcher.case !== 'stringMatch' || hasUnknown(by.value))
+        return unsupported(at, 'filterState')
+      return orRefused(decodeStringMatch(at.in('filter_state').in('string_match'), matcher.value), (name) => ({
+        kind: 'peer-principal',
+        name,
+      }))
+    }
     case undefined:
       return unsupported(at, 'an unknown identifier')
     default:
       return by satisfies never
   }
 }
+
+/** Of a tunnel, what connect_terminate says of who opened it (listener/hbone.ts). */
+export const PEER_PRINCIPAL = 'io.istio.peer_principal'
 
 function pathMatch(at: DecodePath, matcher: PathMatcher): StringMatch | undefined {
   return decodeStringMatch(at.in('path'), matcher.rule.value)

@@ -54,6 +54,14 @@ export const TRAFFIC = {
     flag: 'NR',
     remedy: 'The client spoke TLS where plain text is expected, the other way round, or used an unknown server name.',
   },
+  MESH_TUNNEL_TARGET: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 400,
+    flag: 'NR',
+    remedy:
+      'A peer of the mesh asked for a tunnel (HBONE) to an address or a port that is not to be reached through this node: its own addresses are those of node.ip and of the port that the tunnel came to.',
+  },
   MESH_CONNECTION_LIMIT: {
     origin: 'config',
     retry: 'never',

@@ -52,6 +52,14 @@ export const UPSTREAM = {
     flag: 'IDENTITY_ERROR',
     remedy: 'The endpoint proved another identity than the mesh configuration expects.',
   },
+  MESH_TUNNEL_REFUSED: {
+    origin: 'upstream',
+    retry: 'unsent',
+    http: 503,
+    flag: 'UF',
+    remedy:
+      'Who stands in front of the endpoint opened no tunnel (HBONE): 401 is a policy of its own, 400 an address that it does not serve, 503 an application that is not there.',
+  },
   MESH_UPSTREAM_TLS: {
     origin: 'upstream',
     retry: 'unsent',

@@ -7,12 +7,21 @@ import { takeLease, Tallies, Tally } from '../../core/lease.ts'
 import type { Address, NetStream } from '../../core/os/network.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
-import type { Connection, ProxiedCertificate } from '../connection.ts'
+import type { Connection, DownstreamTlsFacts, ProxiedCertificate } from '../connection.ts'
 import type { Limits } from '../context.ts'
 import type { ChainFacts } from './filter-chain.ts'
 
 /** `originalDst`: see Connection. */
-export type Accepted = NetStream & { readonly originalDst: Address | undefined }
+export type Accepted = NetStream & { readonly originalDst: Address | undefined; readonly tunnel?: TunnelOrigin }
+/** It is a stream of another connection (HBONE). */
+export type TunnelOrigin = {
+  /** What that one's handshake has proved. */
+  readonly tls: DownstreamTlsFacts | undefined
+  /** That one is to end. */
+  readonly draining: AbortSignal
+  /** Told before the stream is destroyed. */
+  readonly over: (error: MeshError | undefined) => void
+}
 
 /** Which limit of agent.yaml was met. */
 export type ConnectionLimit = 'listener' | 'source' | 'total' | 'memory'

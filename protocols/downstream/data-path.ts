@@ -6,9 +6,11 @@ import type { NetStream } from '../../core/os/network.ts'
 import type { Tables } from '../../model/tables.ts'
 import type { Codecs } from '../codecs.ts'
 import { ConnectionLimits } from './connection-limits.ts'
-import { Connections, FIRST_BYTES_MS, type TrackedConnection } from './connections.ts'
+import { Connections, FIRST_BYTES_MS, type Accepted, type TrackedConnection } from './connections.ts'
+import { createOwnPorts, findInternalListener, type OwnPort } from './hbone/own-ports.ts'
+import { deriveTunnelListener } from './hbone/tunnel-listener.ts'
 import type { Context } from '../context.ts'
-import { isSamePort, overlap, Ports, type AddressAndPort, type PortStatus } from './ports.ts'
+import { isSamePort, overlap, Ports, type PortStatus } from './ports.ts'
 import { isRedirected, findOwner } from './original-destination.ts'
 import { revalidate, type Verdict } from './revalidate.ts'
 import { refuse, serve, type Serving } from './serve.ts'
@@ -18,8 +20,15 @@ import { TlsTerminator } from '../tls/server.ts'
 import { selectListeners } from './wanted-listeners.ts'
 import { detach, guard } from '../../core/defects/guard.ts'
 
-/** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. */
-export type OwnPort = AddressAndPort & { readonly name: string }
+export type { OwnPort }
+
+/** Of this machine, as agent.yaml has it. */
+export type Machine = {
+  readonly reserved: readonly OwnPort[]
+  /** The addresses under which the mesh knows this node. */
+  readonly addresses: () => readonly string[]
+}
+const NOWHERE: Machine = { reserved: [], addresses: () => [] }
 
 export type ListenerState = PortStatus & { readonly connections: number }
 
@@ -38,9 +47,10 @@ export class DataPath implements AsyncDisposable {
 
   /**
    * @param own listeners of agent.yaml, which may be others whenever the tables are swapped; see wanted-listeners.ts for what becomes of pushed ones beside them
-   * @param reserved further ports of agent.yaml
+   * @param machine further ports of agent.yaml, and the addresses of this node
    */
-  constructor(ctx: Context, own: readonly Listener[], codecs: Codecs, reserved: readonly OwnPort[] = []) {
+  constructor(ctx: Context, own: readonly Listener[], codecs: Codecs, machine: Machine = NOWHERE) {
+    const { reserved } = machine
     this.#ctx = ctx
     this.#own = own
     this.#ownNames = collectNames(own)
@@ -65,6 +75,15 @@ export class DataPath implements AsyncDisposable {
       expiryWatcher: getExpiryWatcher(ctx),
       metrics,
       terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files, () => ctx.tables.get()),
+      tunnels: {
+        own: createOwnPorts(() => selectListeners(ctx.tables.get(), own), machine),
+        findInternal: (cluster) => findInternalListener(ctx.tables.get(), cluster),
+        serve: (accepted, listener) => this.#serve(accepted, listener),
+        refused: (listener, error) => {
+          metrics.ended(listener, error)
+          ctx.log.warn({ evt: 'tunnel.refused', listener: listener.name, err: error }, 'a tunnel was refused')
+        },
+      },
     }
     this.#ports = new Ports({
       network: ctx.network,
@@ -174,22 +193,15 @@ export class DataPath implements AsyncDisposable {
 
   #accept(accepted: NetStream, bound: Listener): void {
     const listener = findOwner(bound, accepted, this.#ctx.tables.get())
+    const originalDst = isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined
+    detach('network', this.#serve({ ...accepted, originalDst }, listener))
+  }
+  async #serve(accepted: Accepted, listener: Listener): Promise<void> {
     this.#serving.metrics.accepted(listener)
-    const served = serve(
-      {
-        ...accepted,
-        originalDst: isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined,
-      },
-      listener,
-      this.#serving,
-    )
+    const served = serve(accepted, listener, this.#serving)
     this.#served.add(served)
-    detach(
-      'network',
-      served.finally(() => {
-        this.#served.delete(served)
-      }),
-    )
+    await served
+    this.#served.delete(served)
   }
 
   #apply(tables: Tables): void {
@@ -199,7 +211,7 @@ export class DataPath implements AsyncDisposable {
     const left: TrackedConnection[] = []
     for (const live of this.#connections) {
       const { name } = live.listener
-      const verdict = revalidate(live, wanted.get(name) ?? tables.listeners.get(name), this.#serving)
+      const verdict = revalidate(live, findNext(live, wanted.get(name) ?? tables.listeners.get(name)), this.#serving)
       counts[verdict]++
       if (verdict === 'drained' && this.#ownNames.has(name) && !isOwnStill(live.listener, this.#own)) left.push(live)
     }
@@ -211,6 +223,11 @@ export class DataPath implements AsyncDisposable {
         'open connections checked against the new configuration',
       )
   }
+}
+
+/** What came through a tunnel is served by a listener that was made of that one, unless it is for nothing else. */
+function findNext({ accepted }: TrackedConnection, next: Listener | undefined): Listener | undefined {
+  return next && accepted.tunnel && !next.internal ? deriveTunnelListener(next) : next
 }
 
 const collectNames = (own: readonly Listener[]): ReadonlySet<string> => new Set(own.map(({ name }) => name))

@@ -15,7 +15,8 @@ import { reportDecisions } from '../policy-report.ts'
 import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { ConnectionLimits } from './connection-limits.ts'
-import type { Accepted, Connections, TrackedConnection } from './connections.ts'
+import type { Accepted, Connections, TrackedConnection, TunnelOrigin } from './connections.ts'
+import { checkTunnelPeer, createTunnelHost, type TunnelServing } from './hbone/tunnel-host.ts'
 import type { Context } from '../context.ts'
 import { choose, collectInterest, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
@@ -35,6 +36,7 @@ export type Serving = {
   readonly limits: ConnectionLimits
   readonly expiryWatcher: CertificateExpiryWatcher
   readonly metrics: ServeMetrics
+  readonly tunnels: TunnelServing
 }
 
 /**
@@ -57,13 +59,14 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   let outcome: Outcome = ENDED
   try {
     live = held.use(admit(accepted, listener, s))
-    if (accepted.originalDst) held.use(getCaptureLoop(s.ctx).captured(accepted))
+    if (accepted.tunnel) held.use(followTunnel(live, accepted.tunnel))
+    else if (accepted.originalDst) held.use(getCaptureLoop(s.ctx).captured(accepted))
     if ((await identify(live, s)) === 'ended') return
     const seen = await look(live, s.ctx)
     if (seen === 'ended') return
     const conn = enter(live, seen)
     if (conn.chain.limits) held.use(await s.limits.admit(conn))
-    await secure(conn, s)
+    await secure(conn, s, accepted.tunnel)
     authorize(conn, s)
     await askServices(conn, s)
     getPausedStreams(s.ctx).watch(conn.stream)
@@ -75,6 +78,7 @@ export async function serve(accepted: Accepted, listener: Listener, s: Serving):
   } finally {
     const last = live?.listener ?? listener
     outcome = endOf(live, outcome)
+    accepted.tunnel?.over(outcome.error)
     await finished(live?.conn?.stream ?? stream, outcome, s.ctx.clock)
     held.dispose()
     garbage?.left(LEFT_BYTES, began)
@@ -175,8 +179,20 @@ function enter(live: TrackedConnection, seen: Sniffed): Connection {
   return live.enter(chain, facts)
 }
 
-async function secure(conn: Connection, { terminator, ctx }: Serving): Promise<void> {
+/** It ends in order with the connection that it is a stream of. */
+function followTunnel(live: TrackedConnection, { draining }: TunnelOrigin): Disposable {
+  const onDraining = guard('network', ignore, () => {
+    const reason: unknown = draining.reason
+    live.drain(reason instanceof MeshError ? reason : undefined)
+  })
+  draining.addEventListener('abort', onDraining)
+  if (draining.aborted) onDraining()
+  return { [Symbol.dispose]: () => draining.removeEventListener('abort', onDraining) }
+}
+
+async function secure(conn: Connection, { terminator, ctx }: Serving, tunnel: TunnelOrigin | undefined): Promise<void> {
   const { tls } = conn.chain
+  conn.tls = tunnel?.tls
   if (!tls) return
   const { stream, facts } = await terminator.terminate(conn.stream, {
     tls,
@@ -226,6 +242,10 @@ async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Outcom
       const transport = codec.transport === 'auto' ? await mqttTransport(conn, s.ctx) : codec.transport
       return transport === 'ended' ? ENDED : s.codecs.mqtt(conn, codec.mqtt, transport)
     }
+    case 'hbone':
+      return s.codecs.hbone
+        ? s.codecs.hbone(checkTunnelPeer(conn, codec.hbone, s.ctx), createTunnelHost(conn, codec.hbone, s.tunnels))
+        : { error: new MeshError('MESH_CHAIN_BLOCKED', 'tunnels are not ended here') }
     case 'blocked':
       throw new MeshError('MESH_CHAIN_BLOCKED', codec.reason)
     default:
@@ -275,12 +295,13 @@ async function httpVersion(
 /** What the connection rests on from here to its end. */
 function heldOf(live: TrackedConnection, conn: Connection): CertificateUse {
   const { tls } = conn.chain
+  const isTunnelled = live.accepted.tunnel !== undefined
   return {
     side: 'client',
     certificates: {
-      usesIdentity: tls !== undefined && usesIdentity(tls),
+      usesIdentity: isTunnelled || (tls !== undefined && usesIdentity(tls)),
       peer: conn.tls?.peer,
-      byMeshRoots: tls?.validation?.roots.from === 'workload',
+      byMeshRoots: (isTunnelled && !tls) || tls?.validation?.roots.from === 'workload',
       staysHere: staysHere(live.accepted),
     },
     drain: (reason) => live.drain(reason),

@@ -8,19 +8,18 @@ import type { Tables } from '../../model/tables.ts'
 /**
  * A pushed listener has no say against one of agent.yaml with its name. For the explicit proxy istiod sends a listener
  * too (HTTP_PROXY_PORT), with filters that agent.yaml cannot name, such as fault injection: on the same address and for
- * the same routes agent.yaml's takes over what that one does, and there is one port.
+ * the same routes agent.yaml's takes over what that one does, and there is one port. So it is with tunnels (ENABLE_HBONE).
  */
 export function selectListeners({ listeners }: Tables, own: readonly Listener[]): Map<string, Listener> {
   const pushed = new Map([...listeners].filter(([, l]) => l.bindToPort))
   const wanted = new Map<string, Listener>()
   for (const listener of own) {
-    const routes = proxyRoutes(listener)
+    const kind = findKind(listener)
     const same =
-      routes === undefined
+      kind === undefined
         ? undefined
         : [...pushed.values()].find(
-            (l) =>
-              l.address === listener.address && l.port === listener.port && (proxyRoutes(l) === routes || isBlocked(l)),
+            (l) => l.address === listener.address && l.port === listener.port && (findKind(l) === kind || isBlocked(l)),
           )
     if (same) pushed.delete(same.name)
     wanted.set(listener.name, same ? named(same, listener.name) : listener)
@@ -40,12 +39,17 @@ export function findShadowedListeners(tables: Tables, own: readonly Listener[]):
   })
 }
 
-/** The route table of an explicit HTTP proxy with one chain; undefined for anything else. */
-function proxyRoutes({ filterChains, defaultFilterChain }: Listener): string | undefined {
+/**
+ * What one of agent.yaml and a pushed one may have in common: the route table of an explicit HTTP proxy, or that tunnels
+ * end there. Undefined for anything else, and for more than one chain.
+ */
+function findKind({ filterChains, defaultFilterChain }: Listener): string | undefined {
   const [chain, ...more] = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
-  if (!chain || more.length > 0 || chain.codec.kind !== 'http') return undefined
+  if (more.length > 0) return undefined
+  if (chain?.codec.kind === 'hbone') return 'tunnels'
+  if (chain?.codec.kind !== 'http') return undefined
   const { explicitProxy, routes } = chain.codec.http
-  return explicitProxy && routes.from === 'rds' ? routes.name : undefined
+  return explicitProxy && routes.from === 'rds' ? `proxy ${routes.name}` : undefined
 }
 
 /**

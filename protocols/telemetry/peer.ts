@@ -89,6 +89,20 @@ const BAGGAGE: Readonly<Record<string, keyof Workload>> = {
   'k8s.cronjob.name': 'name',
 }
 
+/** What ztunnel and istiod call a workload by. @returns '' where nothing is known of it */
+export function formatBaggage(of: Workload): string {
+  return Object.entries({
+    'k8s.cluster.name': of.cluster,
+    'k8s.namespace.name': of.namespace,
+    'k8s.deployment.name': of.name,
+    'service.name': of.canonicalService,
+    'service.version': of.canonicalRevision,
+  })
+    .filter(([, value]) => /^[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+$/.test(value))
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',')
+}
+
 /** W3C baggage with the keys of an ambient mesh. @returns undefined where it says nothing of a workload */
 export function parseBaggage(text: string): Workload | undefined {
   if (text.length > MAX_METADATA_LENGTH) return undefined

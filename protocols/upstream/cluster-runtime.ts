@@ -6,7 +6,7 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import { deriveSource } from '../../core/ip-source.ts'
 import { takeLease } from '../../core/lease.ts'
-import { selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
+import { isInClear, selectTransport, turnsTlsOn, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { HealthCheck } from '../../model/http/health-check.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
@@ -162,7 +162,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
 
   #isMesh({ endpoint }: Host): boolean {
     const transport = selectTransport(this.cluster, endpoint)
-    return transport.kind === 'tls' && usesIdentity(transport.tls)
+    return endpoint.via !== undefined || (transport.kind === 'tls' && usesIdentity(transport.tls))
   }
 
   /** A call that waits for a name takes a place among those that wait for a connection. */
@@ -323,10 +323,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
     drainPools(host)
     if (!isReplaced) return
     for (const pool of host.pools.values()) pool.moveWaiting()
-    this.#endTunnels(
-      (endpoint) =>
-        formatHostKey(endpoint) === host.key && selectTransport(this.cluster, endpoint).kind === 'plaintext',
-    )
+    this.#endTunnels((e) => formatHostKey(e) === host.key && isInClear(selectTransport(this.cluster, e)))
   }
   #endTunnels(isMeant: (endpoint: Endpoint) => boolean): void {
     this.#tunnels.end(isMeant, new MeshError('MESH_DRAINING', `cluster ${this.cluster.name} asks for TLS now`))
@@ -386,7 +383,7 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         ...(h.check && { check: { ...h.check, isLeaving: h.isLeaving, reason: this.#checks?.reasonOf(h) } }),
         activeRequests: h.active.now,
         connections: h.connections.now,
-        ...(h.endpoint.tunnel === undefined ? {} : { tunnel: h.endpoint.tunnel }),
+        ...(h.endpoint.via && { tunnel: h.endpoint.via.listener }),
       })),
     }
   }

@@ -21,6 +21,7 @@ import { withSecrets } from '../tls/with-secrets.ts'
 import { openTunnel } from '../http/connect-proxy.ts'
 import { isDirect } from '../../model/ip.ts'
 import { dialFirst } from './happy-eyeballs.ts'
+import { getHboneDialer } from './hbone/open-tunnel.ts'
 import { writeProxyHeader } from './proxy-header.ts'
 import { PEER_EXCHANGE } from '../../model/telemetry.ts'
 import type { ConnectOptions } from '../upstream-api.ts'
@@ -55,7 +56,7 @@ const MESH_ALPN = {
  * MESH_TLS_FILE, MESH_TLS_SECRET, MESH_PEER_MISMATCH, MESH_NO_IDENTITY, MESH_IDENTITY_EXPIRED or the signal's reason.
  */
 export async function dial(
-  ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files' | 'tables'>,
+  ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'files' | 'tables' | 'telemetry'>,
   cluster: Cluster,
   endpoint: Endpoint,
   o: DialOptions,
@@ -73,12 +74,8 @@ export async function dial(
   if (transport.header && !o.makeHeader) stream.write(writeProxyHeader(transport.header, o.client, made))
   if (transport.kind === 'plaintext') {
     getPausedStreams(ctx).watch(stream)
-    return {
-      stream,
-      alpn: '',
-      local: made.local,
-      certificates: { usesIdentity: false, peer: undefined, byMeshRoots: false, staysHere: staysHere(made) },
-    }
+    const certificates = made.certificates ?? { ...NO_CERTIFICATES, staysHere: staysHere(made) }
+    return { stream, alpn: '', local: made.local, certificates }
   }
   const { tls, serverName, mustBe } = asked(ctx, transport.tls, endpoint, o, stream)
   const secured = await originate(stream, {
@@ -102,13 +99,14 @@ export async function dial(
     alpn: secured.alpn,
     local: made.local,
     certificates: {
-      usesIdentity: ofMesh,
+      usesIdentity: ofMesh || made.certificates !== undefined,
       peer: isMutual && tls.validation ? secured.peer : undefined,
       byMeshRoots: tls.validation?.roots.from === 'workload',
       staysHere: staysHere(made),
     },
   }
 }
+const NO_CERTIFICATES = { usesIdentity: false, peer: undefined, byMeshRoots: false }
 
 type Asked = { readonly tls: UpstreamTls; readonly serverName: string; readonly mustBe: OriginateOptions['mustBe'] }
 
@@ -146,27 +144,24 @@ function nameOf({ hostname, address }: Endpoint): string | undefined {
   return hostname ?? (net.isIP(address) === 0 ? address : undefined)
 }
 
+/** `certificates`: of the tunnel that it leads through. */
+type Connected = NetStream & { readonly certificates?: CertificatesUsed }
+
 async function connected(
-  ctx: Pick<Context, 'network' | 'clock' | 'identity'>,
+  ctx: Pick<Context, 'network' | 'clock' | 'identity' | 'tables' | 'telemetry'>,
   cluster: Cluster,
   endpoint: Endpoint,
-  { address, port, through, makeHeader, signal }: DialOptions,
-): Promise<NetStream> {
-  const { network, clock, identity } = ctx
+  { address, port, through, makeHeader, client, signal }: DialOptions,
+): Promise<Connected> {
+  const { clock, identity } = ctx
   const late = new AbortController()
   const timer = clock.after(cluster.connectTimeoutMs, () => late.abort())
   try {
     const either = AbortSignal.any([signal, late.signal])
     const target = { host: nameOf(endpoint) ?? address, port }
-    const proxy =
-      through && !isDirect(through.noProxy, target) && !isDirect(through.noProxy, { host: address, port })
-        ? through
-        : undefined
-    const ways = [{ host: address, port }, ...(endpoint.others ?? []).map((o) => ({ host: o.address, port: o.port }))]
-    const dialed = await dialFirst({ network, clock }, proxy ? [proxy.address] : ways, either, {
-      ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }),
-      ...(cluster.keepAlive && { keepAlive: cluster.keepAlive }),
-    })
+    const isNear = !through || isDirect(through.noProxy, target) || isDirect(through.noProxy, { host: address, port })
+    const proxy = isNear || endpoint.via ? undefined : through
+    const dialed = await reach(ctx, cluster, endpoint, { address, port, proxy, client, signal: either })
     // Where it leads counts, not where the proxy is.
     const made = proxy ? { ...dialed, remote: { host: address, port } } : dialed
     const closed = identity.validity?.onlyLocal()
@@ -206,12 +201,33 @@ async function connected(
   }
 }
 
+type ReachOptions = Pick<DialOptions, 'address' | 'port' | 'client' | 'signal'> & {
+  readonly proxy: DialOptions['through']
+}
+/** A connection to the first address that takes one, to the proxy, or through a tunnel. */
+function reach(
+  ctx: Pick<Context, 'network' | 'clock' | 'tables' | 'telemetry'>,
+  cluster: Cluster,
+  endpoint: Endpoint,
+  { address, port, proxy, client, signal }: ReachOptions,
+): Promise<Connected> {
+  const { via, others = [] } = endpoint
+  if (via) return getHboneDialer(ctx).dial(ctx, cluster, { ...endpoint, address, port, via }, { signal, client })
+  const ways = [{ host: address, port }, ...others.map((o) => ({ host: o.address, port: o.port }))]
+  return dialFirst(ctx, proxy ? [proxy.address] : ways, signal, {
+    ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }),
+    ...(cluster.keepAlive && { keepAlive: cluster.keepAlive }),
+  })
+}
+
 /** Peers of the mesh are told what is spoken inside; others get what the cluster configures. */
 function alpnFor(
   tls: UpstreamTls,
   { speaks, exchangesPeers }: Pick<DialOptions, 'speaks' | 'exchangesPeers'>,
 ): readonly string[] {
   if (tls.onlyAlpn) return tls.onlyAlpn
+  // Tunnels of the mesh offer HTTP/2 alone (HBONE).
+  if (tls.alpnProtocols.join() === 'h2') return tls.alpnProtocols
   if (tls.certificate?.from === 'workload' || tls.alpnProtocols.some((p) => p.startsWith('istio')))
     return exchangesPeers ? [PEER_EXCHANGE, ...MESH_ALPN[speaks]] : MESH_ALPN[speaks]
   if (tls.alpnProtocols.length > 0) return tls.alpnProtocols

@@ -5,6 +5,7 @@ import type { Endpoint } from '../../model/cluster.ts'
 import type { Address } from '../../core/os/network.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
 import { ErrorCode } from '../http/codec/h2-frames.ts'
+import { TunnelStream } from '../http/h2/tunnel-stream.ts'
 import type { FieldList } from '../http/codec/hpack/decoder.ts'
 import { takeTrailers } from '../http/codec/field-table.ts'
 import { CONNECTION_CLOSED } from '../http/h2/events.ts'
@@ -15,7 +16,7 @@ import { decodeAnswer } from '../http/h2/answer-head.ts'
 import { toRequestFields, toTrailerFields } from '../http/h2/outgoing-fields.ts'
 import { findHeaderValue } from '../http/filters/header-edit.ts'
 import { checkFieldList } from '../http/head-limits.ts'
-import type { CallEvents, HttpCall, Sent, UpstreamRequest } from '../http/message.ts'
+import type { CallEvents, HttpCall, ResponseHead, Sent, UpstreamRequest } from '../http/message.ts'
 import { isGrpc } from '../router.ts'
 import { isOurDoing } from '../tls/client.ts'
 import type { Hold, Holder } from '../waiting.ts'
@@ -202,7 +203,33 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     if (this.#isTooLarge(list)) return
     const head = decodeAnswer(list.fields)
     this.#connection.pool.answered(head.status, head.headers)
-    this.#events?.onCallHead(head, end)
+    if (this.#stream!.isConnect && head.status < 300) this.#handOver(head)
+    else this.#events?.onCallHead(head, end)
+  }
+  /** A tunnel is open: its bytes are the caller's from now on, and the call is over when its stream is. */
+  #handOver(head: ResponseHead): void {
+    const events = this.#events
+    const stream = this.#stream!
+    if (!events) return
+    this.#events = undefined
+    stream.pause()
+    const { pool, refusal } = this.#connection
+    const tunnel = new TunnelStream(stream, {
+      describeReset: (code) =>
+        refusal ?? new MeshError('MESH_UPSTREAM_RESET', `the tunnel was broken off (error code ${code})`),
+      onWritten: () => {
+        this.#connection.written()
+      },
+      onPaused: (isPaused) => {
+        if (isPaused) (this.#unread ??= pool.waiting.hold(this)).set(WINDOW_BYTES)
+        else this.#unread?.set(0)
+      },
+      onClosed: () => {
+        this.#finish()
+      },
+    })
+    tunnel.on('error', doNothing)
+    events.onCallUpgraded(head, tunnel, undefined)
   }
   #written(): void {
     const stream = this.#stream!

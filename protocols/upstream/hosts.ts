@@ -3,7 +3,7 @@
  * changes keep the hosts that stay, with their connections and their health.
  */
 import type { Clock, Random } from '../../core/os/clock.ts'
-import { selectTransport, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
+import { isSameWay, type Cluster, type ClusterLoad, type Endpoint } from '../../model/cluster.ts'
 import type { TriedPriorities, WantedHost } from '../http/message.ts'
 import { createPicker, type Chances } from './balancing/balancer.ts'
 import { Host, formatHostKey, type Picker } from './host.ts'
@@ -205,7 +205,7 @@ export class Hosts {
   #hostFor(endpoint: Endpoint, before: ReadonlyMap<string, Host>): Host {
     const key = formatHostKey(endpoint)
     const known = before.get(key)
-    const stays = known && selectTransport(this.#cluster, known.endpoint) === selectTransport(this.#cluster, endpoint)
+    const stays = known && isSameWay(this.#cluster, known.endpoint, endpoint)
     const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint, this.#clock.monotonicMs()))
     host.endpoint = endpoint
     host.isLeaving = false

@@ -40,7 +40,6 @@ test('a cluster with such a name makes no line of its own in /clusters', () => {
           tunnel: EVIL,
         },
       ],
-      tunnelled: [{ target: EVIL, waypoint: undefined, listener: EVIL, weight: 1, health: 'healthy' }],
     },
   ])
   assert.deepEqual(obeyed(text), [])

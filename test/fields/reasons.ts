@@ -8,6 +8,7 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   'AccessLog.name': 'a name for messages',
   'DnsCacheConfig.name': 'each cluster has its own hosts',
   'FilterConfig.dns_cache_config': 'hosts are those of the cluster',
+  'FilterConfig.save_upstream_address': 'for filter state, which nobody reads',
   'SubstitutionFormatString.content_type': 'of local_reply_config, where it counts; a line of a log has none',
   'Gzip.chunk_size': 'of pieces of the output',
   'Brotli.chunk_size': 'of pieces of the output',

@@ -116,8 +116,9 @@ export class HeardFrames {
 
 /** A client that collects frames. Each PING is answered, as by anybody who is alive. */
 export class RawH2 extends HeardFrames {
-  constructor(port: number) {
-    const socket = net.connect(port, '127.0.0.1')
+  /** @param to a port of the loopback, or a connection that is open */
+  constructor(to: number | net.Socket) {
+    const socket = typeof to === 'number' ? net.connect(to, '127.0.0.1') : to
     super(socket, ({ type, flags, payload }) => {
       if (type === PING && flags === 0) socket.write(frame(PING, 1, 0, Buffer.from(payload)))
     })

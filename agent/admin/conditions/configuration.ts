@@ -120,7 +120,7 @@ function unknownNames({ config, tables }: StatusParts): MeshError[] {
       const setting = `listeners.${l.name}`
       if (l.kind === 'tcp') return cluster(setting, l.cluster)
       if (l.kind === 'mqtt' && l.cluster !== undefined) return cluster(setting, l.cluster)
-      return l.kind === 'mqtt' || known.routes(l.routes)
+      return l.kind === 'mqtt' || l.kind === 'hbone' || known.routes(l.routes)
         ? []
         : [
             new MeshError(

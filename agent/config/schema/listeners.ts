@@ -105,6 +105,13 @@ const anyListener = () =>
       cluster: z.string().min(1),
       tls: listenerTls().optional(),
     }),
+    /** Tunnels of peers of the mesh to ports of this node (HBONE), over mutual TLS with the mesh identity. */
+    z.strictObject({
+      ...listenerBase(),
+      kind: z.literal('hbone'),
+      address: z.union([z.ipv4(), z.ipv6()]).default('0.0.0.0'),
+      port: port().default(15008),
+    }),
     z.strictObject({
       ...listenerBase(),
       kind: z.literal('mqtt'),

@@ -35,7 +35,7 @@ export function decodeDiscovery(at: DecodePath, from: XCluster): Discovery {
   const family = (): DnsLookupFamily => lookupFamily(at.in('dns_lookup_family'), from.dnsLookupFamily)
   switch (type) {
     case Type.STATIC:
-      return { kind: 'static', load: load() }
+      return internal(from) ?? { kind: 'static', load: load() }
     case Type.EDS:
       return { kind: 'eds', serviceName: from.edsClusterConfig?.serviceName || from.name }
     case Type.STRICT_DNS:
@@ -43,11 +43,29 @@ export function decodeDiscovery(at: DecodePath, from: XCluster): Discovery {
     case Type.LOGICAL_DNS:
       return { kind: 'dns', mode: 'logical', load: load(), refreshMs, lookupFamily: family() }
     case Type.ORIGINAL_DST:
-      return { kind: 'original-dst' }
+      return { kind: 'original-dst', ...portOverride(at.in('original_dst_lb_config'), from.lbConfig) }
     default:
       at.in('type').issue(`unknown value ${type}`)
       return { kind: 'static', load: { clusterName: from.name, localities: [] } }
   }
+}
+
+/** One endpoint, which is an internal listener that is not told where anybody was going. */
+function internal({ loadAssignment }: XCluster): Discovery | undefined {
+  const [only, ...more] = loadAssignment?.endpoints.flatMap((group) => group.lbEndpoints) ?? []
+  if (!only || more.length > 0 || only.hostIdentifier.case !== 'endpoint') return undefined
+  const address = only.hostIdentifier.value.address?.address
+  const isTold = only.metadata?.filterMetadata['envoy.filters.listener.original_dst'] !== undefined
+  if (address?.case !== 'envoyInternalAddress' || isTold) return undefined
+  return { kind: 'internal', listener: address.value.addressNameSpecifier.value ?? '' }
+}
+
+/** Its metadata key names a waypoint, which stands at the endpoint (decode/endpoint.ts). */
+function portOverride(at: DecodePath, by: XCluster['lbConfig']): { readonly portOverride?: number } {
+  const port = by.case === 'originalDstLbConfig' ? by.value.upstreamPortOverride : undefined
+  if (port === undefined) return {}
+  if (port < 1 || port > 65_535) at.in('upstream_port_override').issue('must be 1 to 65535')
+  return { portOverride: port }
 }
 
 /** What istiod sends for hosts with the resolution DYNAMIC_DNS. */

@@ -11,6 +11,10 @@ import {
   ProxyProtocolUpstreamTransportSchema,
   type ProxyProtocolUpstreamTransport,
 } from '../../../proto/gen/envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.ts'
+import {
+  InternalUpstreamTransportSchema,
+  type InternalUpstreamTransport,
+} from '../../../proto/gen/envoy/extensions/transport_sockets/internal_upstream/v3/internal_upstream_pb.ts'
 import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { UpstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
 import { selectTextFields } from '../endpoint.ts'
@@ -18,7 +22,6 @@ import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any
 import { hasUnknown, noteIgnored, type DecodePath } from '../fields/decode-path.ts'
 import { decodeUpstreamTls, type AutoNames } from '../tls.ts'
 
-const INTERNAL_UPSTREAM = 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport'
 export const PLAINTEXT: Transport = { kind: 'plaintext' }
 
 export function decodeTransportMatches(
@@ -28,11 +31,6 @@ export function decodeTransportMatches(
 ): Cluster['transportMatches'] {
   return from.flatMap((one, i) => {
     const here = at.item(i).in('transport_socket')
-    // Endpoints that need it are left out (decode/endpoint.ts); the others never match it.
-    if (readTypeName(one.transportSocket?.configType.value) === INTERNAL_UPSTREAM) {
-      here.ignore('HBONE is not spoken')
-      return []
-    }
     const match = selectTextFields(one.match)
     return here.piece(
       () => {
@@ -63,6 +61,8 @@ export function decodeTransport(
   }
   const proxied = unpack(here, any, ProxyProtocolUpstreamTransportSchema)
   if (proxied) return withHeader(here, proxied, auto)
+  const internal = unpack(here, any, InternalUpstreamTransportSchema)
+  if (internal) return throughListener(here, internal, auto)
   const context = unpack(here, any, UpstreamTlsContextSchema)
   if (context) {
     noteIgnored(here, UpstreamTlsContextSchema, context)
@@ -71,6 +71,17 @@ export function decodeTransport(
   if (type !== UpstreamTlsContextSchema.typeName)
     here.issue(`the transport socket ${readEffectiveType(here, any) || socket.name} is not supported`)
   return undefined
+}
+
+/** What the metadata that it passes says, stands at the endpoint (decode/endpoint.ts). */
+function throughListener(at: DecodePath, from: InternalUpstreamTransport, auto: AutoNames): Transport | undefined {
+  noteIgnored(at, InternalUpstreamTransportSchema, from)
+  const here = at.in('transport_socket')
+  if (!from.transportSocket) here.issue('is missing')
+  const inner = decodeTransport(here, from.transportSocket, auto)
+  if (!inner || inner.kind === 'blocked') return inner
+  if (inner.internal) here.issue('stands twice')
+  return { ...inner, internal: true }
 }
 
 /** A header before a header would be the client's words to whoever reads one. */

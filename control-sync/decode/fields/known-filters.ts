@@ -9,6 +9,8 @@ export type Unknown = 'blocks' | 'skips'
 /** Clusters of that kind resolve by themselves what they are asked for. */
 const FORWARD_PROXY = 'envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig'
 const STATS = 'stats.PluginConfig'
+/** Hands what the other end of a tunnel says of itself on to statistics. */
+const PEER_BAGGAGE = 'envoy.extensions.network_filters.peer_metadata.Config'
 
 export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
   FORWARD_PROXY,
@@ -22,6 +24,7 @@ export const OBSERVING_HTTP_FILTERS: ReadonlySet<string> = new Set([
 /** Of these, what the data path does without being told, or what nobody misses. */
 export const DONE_ANYWAY: ReadonlySet<string> = new Set([
   FORWARD_PROXY,
+  PEER_BAGGAGE,
   // Read on their own (telemetry/filters.ts).
   STATS,
   'io.istio.http.peer_metadata.Config',
@@ -32,6 +35,7 @@ export const DONE_ANYWAY: ReadonlySet<string> = new Set([
 
 export const OBSERVING_NETWORK_FILTERS: ReadonlySet<string> = new Set([
   STATS,
+  PEER_BAGGAGE,
   'envoy.tcp.metadataexchange.config.MetadataExchange',
 ])
 

@@ -9,7 +9,7 @@ const HEADER_CHANGES =
 const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster':
     'name type cluster_type eds_cluster_config connect_timeout lb_policy load_assignment circuit_breakers http2_protocol_options dns_refresh_rate dns_lookup_family outlier_detection ' +
-    'cleanup_interval upstream_bind_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config ' +
+    'cleanup_interval upstream_bind_config original_dst_lb_config ring_hash_lb_config least_request_lb_config maglev_lb_config round_robin_lb_config transport_socket transport_socket_matches metadata common_lb_config ' +
     'alt_stat_name typed_extension_protocol_options upstream_connection_options max_requests_per_connection filters http_protocol_options ' +
     'health_checks close_connections_on_host_health_failure ignore_health_on_host_removal',
   'envoy.config.cluster.v3.Cluster.CommonLbConfig':
@@ -18,6 +18,8 @@ const TABLE: Record<string, string> = {
   'envoy.config.cluster.v3.Cluster.LeastRequestLbConfig': 'choice_count slow_start_config',
   'envoy.config.cluster.v3.Cluster.RoundRobinLbConfig': 'slow_start_config',
   'envoy.config.cluster.v3.Cluster.SlowStartConfig': 'slow_start_window aggression min_weight_percent',
+  // The one key that istiod names is read from the endpoint.
+  'envoy.config.cluster.v3.Cluster.OriginalDstLbConfig': 'upstream_port_override metadata_key',
   'envoy.config.cluster.v3.Cluster.RingHashLbConfig': 'minimum_ring_size maximum_ring_size',
   'envoy.config.cluster.v3.CircuitBreakers': 'thresholds',
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds':
@@ -52,13 +54,15 @@ const TABLE: Record<string, string> = {
   'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation override_auto_sni_header',
   'envoy.config.listener.v3.Listener':
     'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent ' +
-    'traffic_direction metadata stat_prefix access_log',
+    'traffic_direction metadata stat_prefix access_log internal_listener',
   'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
   'envoy.config.listener.v3.FilterChainMatch':
     'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',
   'envoy.config.listener.v3.ListenerFilter': 'name typed_config filter_disabled',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy':
-    'stat_prefix cluster weighted_clusters idle_timeout access_log hash_policy max_connect_attempts max_downstream_connection_duration',
+    'stat_prefix cluster weighted_clusters idle_timeout access_log hash_policy max_connect_attempts max_downstream_connection_duration tunneling_config',
+  'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig':
+    'hostname use_post headers_to_add propagate_response_headers propagate_response_trailers',
   'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight': 'name weight',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager':
     'codec_type stat_prefix rds route_config http_filters server_name access_log use_remote_address xff_num_trusted_hops ' +
@@ -130,6 +134,9 @@ const TABLE: Record<string, string> = {
   'envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol':
     'rules allow_requests_without_proxy_protocol pass_through_tlvs disallowed_versions',
   'envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport': 'config transport_socket',
+  'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport':
+    'passthrough_metadata transport_socket',
+  'envoy.extensions.filters.http.set_filter_state.v3.Config': 'on_request_headers',
   // The look takes what it needs, whatever it was to begin with.
   'envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector': 'initial_read_buffer_size',
   'envoy.extensions.transport_sockets.tls.v3.TlsParameters':

@@ -16,6 +16,7 @@ import { HttpConnectionManagerSchema } from '../../../proto/gen/envoy/extensions
 import {
   TcpProxySchema,
   type TcpProxy,
+  type TcpProxy_TunnelingConfig,
 } from '../../../proto/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts'
 import { RawBufferSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts'
 import { DownstreamTlsContextSchema } from '../../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts'
@@ -23,6 +24,7 @@ import { readEffectiveType, noteOnly, readTypeName, unpack } from '../fields/any
 import { hasUnknown, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { FoundFilters, removePreamble, type ChainFilters } from './network-filters.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
+import { decodeTunnelServer } from './hbone.ts'
 import { decodeHttpManager } from './http.ts'
 import type { Unknown } from '../fields/known-filters.ts'
 import { decodeAccessLogs } from '../telemetry/access-log.ts'
@@ -170,6 +172,8 @@ function terminal(at: DecodePath, filter: Filter, unknown: Unknown): Codec | und
   const manager = unpack(at, any, HttpConnectionManagerSchema)
   if (manager) {
     noteIgnored(at, HttpConnectionManagerSchema, manager)
+    const tunnels = decodeTunnelServer(at, manager)
+    if (tunnels) return tunnels
     return { kind: 'http', http: decodeHttpManager(at, manager, unknown) }
   }
   const tcp = unpack(at, any, TcpProxySchema)
@@ -193,6 +197,7 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
     idleMs,
     ...logs,
     ...(hashesSource && { hashesSource }),
+    ...(from.tunnelingConfig && { tunnels: true as const }),
   }
   const named = (
     name: string,
@@ -203,8 +208,8 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
     headers: NO_HEADER_CHANGES,
   })
   // Bytes sent without the tunnel that was asked for would reach somebody else.
-  if (from.$unknown?.some(({ no }) => no === TUNNELING))
-    return { kind: 'blocked', reason: 'tunneling_config is not implemented' }
+  if (from.tunnelingConfig && !isTunnelling(at.in('tunneling_config'), from.tunnelingConfig))
+    return { kind: 'blocked', reason: 'such a tunneling_config is not implemented' }
   switch (by.case) {
     case 'cluster':
       return { kind: 'tcp', tcp: { clusters: [named(by.value, 1)], ...rest } }
@@ -226,5 +231,10 @@ function tcpCodec(at: DecodePath, from: TcpProxy): Codec {
       return by satisfies never
   }
 }
-/** TcpProxy.tunneling_config. */
-const TUNNELING = 12
+/** To where the connection was going, by CONNECT: what istiod asks for in an ambient mesh. */
+function isTunnelling(at: DecodePath, { hostname, usePost, headersToAdd }: TcpProxy_TunnelingConfig): boolean {
+  if (hostname !== '%DOWNSTREAM_LOCAL_ADDRESS%') at.in('hostname').ignore('only %DOWNSTREAM_LOCAL_ADDRESS%')
+  if (usePost) at.in('use_post').ignore('tunnels are opened by CONNECT')
+  for (const i of headersToAdd.keys()) at.in('headers_to_add').item(i).ignore('fields of our own are sent')
+  return hostname === '%DOWNSTREAM_LOCAL_ADDRESS%' && !usePost
+}

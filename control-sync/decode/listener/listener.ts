@@ -10,8 +10,9 @@ import { decodeMs, decodeSocketAddress } from '../fields/values.ts'
 
 export function decodeListener(at: DecodePath, from: XListener): Listener {
   if (from.name === '') at.in('name').issue('is missing')
-  if (!from.address && from.$unknown?.some(({ no }) => no === INTERNAL_LISTENER)) return internalListener(at, from)
-  const address = decodeSocketAddress(at.in('address'), from.address)
+  const isInternal = from.listenerSpecifier.case === 'internalListener'
+  if (isInternal && from.address) at.in('address').issue('an internal listener has none')
+  const address = isInternal ? undefined : decodeSocketAddress(at.in('address'), from.address)
   const direction = directionOf(from)
   if (!TrafficDirectionSchema.value[from.trafficDirection])
     at.in('traffic_direction').issue(`unknown value ${from.trafficDirection}`)
@@ -20,7 +21,7 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
   const filters = decodeListenerFilters(at.in('listener_filters'), from.listenerFilters, unknown)
   const chain = (here: DecodePath, one: Parameters<typeof filterChain>[1]): Listener['filterChains'][number] => {
     const made = filterChain(here, one, unknown)
-    const blockedBy = filters.blocks(made.match.destinationPort)
+    const blockedBy = filters.blocks(made.match.destinationPort) ?? findMisplaced(made, isInternal)
     return blockedBy === undefined ? made : { ...made, codec: { kind: 'blocked', reason: blockedBy } }
   }
   refuse(at, ListenerSchema, from)
@@ -31,8 +32,9 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
     address: address?.host ?? '',
     port: address?.port ?? 0,
     direction,
-    bindToPort: from.bindToPort ?? true,
+    bindToPort: !isInternal && (from.bindToPort ?? true),
     useOriginalDst: from.useOriginalDst ?? false,
+    ...(isInternal && { internal: true as const }),
     ...(address?.ipv4Compat ? { ipv4Compat: true } : {}),
     ...(from.transparent ? { transparent: true } : {}),
     sniff: {
@@ -49,27 +51,11 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
   }
 }
 
-/** Listener.internal_listener. */
-const INTERNAL_LISTENER = 27
-
-/**
- * Reached from inside of Envoy alone, by endpoints that meshlet leaves out (istiod's connect_originate, which opens
- * tunnels in an ambient mesh): nobody can connect to it.
- */
-function internalListener(at: DecodePath, from: XListener): Listener {
-  at.skip('tunnels of an ambient mesh are not opened (internal_listener)')
-  return {
-    name: from.name,
-    address: '',
-    port: 0,
-    direction: directionOf(from),
-    bindToPort: false,
-    useOriginalDst: false,
-    sniff: { tls: false, http: false, timeoutMs: 15_000, onTimeout: 'close' },
-    filterChains: [],
-    defaultFilterChain: undefined,
-    source: 'xds',
-  }
+/** Tunnels are opened on the way to an endpoint, and not for connections of a port. */
+function findMisplaced({ codec }: Listener['filterChains'][number], isInternal: boolean): string | undefined {
+  if (codec.kind === 'tcp' && codec.tcp.tunnels && !isInternal)
+    return 'tunneling_config is implemented in internal listeners only'
+  return isInternal && codec.kind === 'hbone' ? 'a tunnel in a tunnel is not ended' : undefined
 }
 
 /**
@@ -84,6 +70,7 @@ export function blockListener(from: XListener, reason: string): Listener {
     port: address?.port ?? 0,
     direction: directionOf(from),
     bindToPort: address !== undefined && (from.bindToPort ?? true),
+    ...(from.listenerSpecifier.case === 'internalListener' && { internal: true as const }),
     useOriginalDst: from.useOriginalDst ?? false,
     ...(from.transparent ? { transparent: true } : {}),
     sniff: { tls: false, http: false, timeoutMs: 15_000, onTimeout: 'close' },

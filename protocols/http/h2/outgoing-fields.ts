@@ -42,7 +42,11 @@ export function toTrailerFields(trailers: readonly string[] | undefined): string
 /** @param more fields of our own */
 export function toRequestFields(head: UpstreamRequest, more: readonly string[]): string[] {
   const { method, scheme, authority, path, headers, bodyLength } = head
-  const fields = [':method', method, ':scheme', scheme, ':authority', authority, ':path', path]
+  // RFC 9113 §8.5: CONNECT has neither.
+  const fields =
+    method === 'CONNECT'
+      ? [':method', method, ':authority', authority]
+      : [':method', method, ':scheme', scheme, ':authority', authority, ':path', path]
   addPermitted(fields, headers)
   const length = formatRequestLength(method, bodyLength)
   if (length !== undefined) fields.push('content-length', length)

@@ -20,7 +20,7 @@ import type { HttpRuntime } from '../runtime.ts'
 import { CONNECTION_CLOSED } from '../h2/events.ts'
 import { HoldingBlock } from '../h2/stream/holding-block.ts'
 import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
-import { TunnelStream } from './h2-tunnel-stream.ts'
+import { TunnelStream } from '../h2/tunnel-stream.ts'
 
 /** What all streams of a connection share. */
 export interface ServerConnection {
@@ -302,8 +302,13 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#connection.rt.deadlines.delete(this)
     const ended = stream.remoteEnded && !stream.hasUnread
     return {
-      stream: new TunnelStream(stream, ended, () => {
-        this.#noteReset()
+      stream: new TunnelStream(stream, {
+        isEnded: ended,
+        describeReset: (code) =>
+          new MeshError('MESH_CLIENT_GONE', `the client gave the stream up (error code ${code})`),
+        onReset: () => {
+          this.#noteReset()
+        },
       }),
       rest: undefined,
     }

@@ -76,7 +76,7 @@ export class ClusterHosts implements Disposable {
   /** Throws MESH_UPSTREAM_OVERFLOW for one more original destination than may be. */
   pick(wanted: HostWanted): Host | undefined {
     if (this.#cluster.discovery.kind === 'original-dst')
-      return wanted.originalDst && this.#original.hostAt(wanted.originalDst)
+      return wanted.originalDst && this.#original.hostAt(wanted.originalDst, this.#cluster.discovery.portOverride)
     if (this.#forward) {
       const target = this.#forwardTarget(wanted)
       return target && this.#forward.find(target)
@@ -101,6 +101,7 @@ export class ClusterHosts implements Disposable {
         return
       case 'original-dst':
       case 'forward-proxy':
+      case 'internal':
         return
       case 'eds': {
         const tables = this.#ctx.tables.get()

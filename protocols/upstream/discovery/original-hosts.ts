@@ -21,8 +21,12 @@ export class OriginalHosts {
     return this.#byKey.values()
   }
 
-  /** Throws MESH_UPSTREAM_OVERFLOW when it is a new one, and all others are in use. */
-  hostAt({ host: address, port }: Address): Host {
+  /**
+   * Throws MESH_UPSTREAM_OVERFLOW when it is a new one, and all others are in use.
+   * @param override in place of the port where the client was going
+   */
+  hostAt({ host: address, port: meant }: Address, override?: number): Host {
+    const port = override ?? meant
     const key = formatHostKey({ address, port })
     const known = this.#byKey.get(key)
     if (known) return known

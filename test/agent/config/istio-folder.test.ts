@@ -84,7 +84,6 @@ test("istioctl's files for a machine that registers itself: what istiod is told 
     NETWORK: 'site-1',
     MESH_ID: 'mesh-1',
     ISTIO_VERSION: '1.30.0',
-    DISABLE_HBONE_SEND: 'true',
     INTERCEPTION_MODE: 'NONE',
     DNS_CAPTURE: 'true',
     DNS_AUTO_ALLOCATE: 'true',

@@ -41,7 +41,6 @@ test('a node says what istiod reads of a sidecar', () => {
     NETWORK: 'site-17',
     MESH_ID: 'cluster.local',
     ISTIO_VERSION: '1.30.0',
-    DISABLE_HBONE_SEND: 'true',
     INTERCEPTION_MODE: 'NONE',
     HTTP_PROXY_PORT: '15080',
     LABELS: labels,

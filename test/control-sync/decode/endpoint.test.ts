@@ -1,15 +1,14 @@
 /**
  * What istiod sends of an ambient mesh (istio pilot/pkg/xds/endpoints/endpoint_builder.go,
- * networking/core/cluster_tls.go): recorded, and no hindrance to the rest.
+ * networking/core/cluster_tls.go).
  */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { create, toBinary, type JsonObject } from '@bufbuild/protobuf'
+import type { JsonObject } from '@bufbuild/protobuf'
 import { listClusters, formatClustersAsJson, formatClusters } from '../../../agent/admin/clusters-page.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
-import type { Cluster, ClusterLoad } from '../../../model/cluster.ts'
+import { isInClear, selectTransport, type Cluster, type ClusterLoad } from '../../../model/cluster.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
-import { Cluster_DiscoveryType, ClusterSchema } from '../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { sample } from '../../helpers/control-plane/resources.ts'
 
 const ENVOY = 'type.googleapis.com/envoy'
@@ -20,10 +19,6 @@ const endpoint = (address: JsonObject, filter_metadata: JsonObject): JsonObject 
 const plain = endpoint(
   { socket_address: { address: '10.0.0.1', port_value: 8080 } },
   { 'envoy.transport_socket_match': { tlsMode: 'istio' } },
-)
-const both = endpoint(
-  { socket_address: { address: '10.0.0.2', port_value: 8080 } },
-  { istio: { workload: 'w;n;s;v1;c', tunnel: 'http' } },
 )
 const onlyTunnel = endpoint(
   { envoy_internal_address: { server_listener_name: 'connect_originate', endpoint_id: '10.0.0.3:8080' } },
@@ -49,119 +44,98 @@ function loadOf(...lb_endpoints: JsonObject[]): { value: ClusterLoad; ignored: r
   assert.ok(decoded.ok, JSON.stringify(decoded))
   return decoded
 }
-/** By hand: the type of the tunnel's transport socket is none of ours. */
-function clusterOf(...matches: { name: string; match: JsonObject; type: string }[]): {
-  value: Cluster
-  ignored: readonly string[]
-} {
+const RAW: JsonObject = {
+  name: 'envoy.transport_sockets.raw_buffer',
+  typed_config: { '@type': `${ENVOY}.extensions.transport_sockets.raw_buffer.v3.RawBuffer` },
+}
+function clusterOf(...transport_socket_matches: JsonObject[]): { value: Cluster; ignored: readonly string[] } {
   const decoded = decode(
     'cluster',
-    toBinary(
-      ClusterSchema,
-      create(ClusterSchema, {
-        name: 'c',
-        clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
-        edsClusterConfig: {},
-        transportSocketMatches: matches.map(({ name, match, type }) => ({
-          name,
-          match,
-          transportSocket: {
-            name,
-            configType: {
-              case: 'typedConfig' as const,
-              value: { typeUrl: `type.googleapis.com/${type}`, value: new Uint8Array(0) },
-            },
-          },
-        })),
-      }),
-    ),
+    sample({
+      '@type': `${ENVOY}.config.cluster.v3.Cluster`,
+      name: 'c',
+      type: 'EDS',
+      eds_cluster_config: {},
+      transport_socket_matches,
+    }).bytes,
   )
   assert.ok(decoded.ok, JSON.stringify(decoded))
   return decoded
 }
+const TUNNELS: JsonObject = {
+  name: 'hbone',
+  match: { tunnel: 'http' },
+  transport_socket: {
+    name: 'envoy.transport_sockets.internal_upstream',
+    typed_config: {
+      '@type': `${ENVOY}.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport`,
+      passthrough_metadata: [{ kind: { host: {} }, name: 'envoy.filters.listener.original_dst' }],
+      transport_socket: RAW,
+    },
+  },
+}
+const CLEAR: JsonObject = { name: 'tlsMode-disabled', match: {}, transport_socket: RAW }
 
-test('an endpoint that has a tunnel besides is used as ever, and says so', () => {
-  const [locality] = loadOf(plain, both).value.localities
-  assert.deepEqual(
-    locality?.endpoints.map((e) => [e.address, e.tunnel]),
-    [
-      ['10.0.0.1', undefined],
-      ['10.0.0.2', 'http'],
-    ],
-  )
-  assert.equal('tunnelled' in locality!, false)
-})
-
-test('an endpoint with nothing but a tunnel gets nothing, in plain text least of all; it is recorded and reported', () => {
+test('an endpoint behind an internal listener is where its tunnel leads, and by way of whom', () => {
   const { value, ignored } = loadOf(plain, onlyTunnel, waypoint)
   const [locality] = value.localities
   assert.deepEqual(
-    locality?.endpoints.map((e) => e.address),
-    ['10.0.0.1'],
+    locality?.endpoints.map((e) => [e.address, e.port, e.via]),
+    [
+      ['10.0.0.1', 8080, undefined],
+      ['10.0.0.3', 8080, { listener: 'connect_originate' }],
+      ['10.96.0.1', 80, { listener: 'connect_originate', waypoint: { host: '10.0.0.9', port: 15008 } }],
+    ],
   )
-  assert.deepEqual(locality?.tunnelled, [
-    { target: '10.0.0.3:8080', waypoint: undefined, listener: 'connect_originate', weight: 1, health: 'healthy' },
-    { target: '10.96.0.1:80', waypoint: '10.0.0.9:15008', listener: 'connect_originate', weight: 1, health: 'healthy' },
-  ])
+  assert.deepEqual(ignored, [])
+})
+
+test('a tunnel that leads to no address, or by way of none, gets nothing', () => {
+  const to = (section: JsonObject): JsonObject => ({
+    endpoint: { address: { envoy_internal_address: { server_listener_name: 'connect_originate' } } },
+    metadata: { filter_metadata: { 'envoy.filters.listener.original_dst': section } },
+  })
+  for (const local of ['app.default:80', '10.0.0.1', '10.0.0.1:0', '10.0.0.1:65536', '::1:80', '[fe80::1%lo]:80'])
+    assert.deepEqual(loadOf(to({ local })).value.localities[0]!.endpoints, [], local)
+  assert.deepEqual(loadOf(to({ local: '10.0.0.1:80', waypoint: 'w:1' })).value.localities[0]!.endpoints, [])
   assert.deepEqual(
-    ignored,
-    [1, 2].map(
-      (i) => `endpoints[0].lb_endpoints[${i}].endpoint.address (HBONE is not spoken: this endpoint gets nothing)`,
-    ),
+    loadOf(to({ local: '[2001:db8::1]:80' })).value.localities[0]!.endpoints.map((e) => e.address),
+    ['2001:db8::1'],
   )
 })
 
-test('a cluster of an ambient mesh is not refused for its tunnel; its other transports stay in order', () => {
-  const { value, ignored } = clusterOf(
-    {
-      name: 'hbone',
-      match: { tunnel: 'http' },
-      type: 'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport',
-    },
-    { name: 'tlsMode-disabled', match: {}, type: 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' },
+test('internal_upstream is for endpoints behind internal listeners, and they have no other transport', () => {
+  const { value: cluster, ignored } = clusterOf(TUNNELS, CLEAR)
+  assert.deepEqual(ignored, [])
+  const [direct, tunnelled] = loadOf(plain, onlyTunnel).value.localities[0]!.endpoints
+  const labelled = { ...direct!, transportLabels: { tunnel: 'http' } }
+  assert.deepEqual(selectTransport(cluster, direct!), { kind: 'plaintext' })
+  assert.deepEqual(selectTransport(cluster, tunnelled!), { kind: 'plaintext', internal: true })
+  assert.equal(selectTransport(cluster, labelled).kind, 'blocked')
+  assert.equal(selectTransport(clusterOf(CLEAR).value, tunnelled!).kind, 'blocked')
+  assert.deepEqual(
+    [tunnelled, direct].map((e) => isInClear(selectTransport(cluster, e!))),
+    [false, true],
   )
-  assert.deepEqual(value.transportMatches, [{ name: 'tlsMode-disabled', match: {}, transport: { kind: 'plaintext' } }])
-  assert.deepEqual(ignored, ['transport_socket_matches[0].transport_socket (HBONE is not spoken)'])
 })
 
-test('/clusters shows both', () => {
+test('/clusters shows tunnels', () => {
   const tables: Tables = {
     ...EMPTY_TABLES,
     clusterNames: () => ['c'],
-    cluster: () => clusterOf().value,
-    load: () => loadOf(both, onlyTunnel).value,
+    cluster: () => clusterOf(TUNNELS).value,
+    load: () => loadOf(onlyTunnel).value,
   }
   const all = listClusters([], tables)
   assert.deepEqual(
     formatClusters(all)
       .split('\n')
       .filter((l) => l.includes('tunnel')),
-    ['c::10.0.0.2:8080::tunnel::http', 'c::10.0.0.3:8080::tunnel::only (not spoken)'],
+    ['c::10.0.0.3:8080::tunnel::connect_originate'],
   )
   assert.match(
     JSON.stringify(formatClustersAsJson(all)),
     /"envoy_internal_address":\{"server_listener_name":"connect_originate","endpoint_id":"10\.0\.0\.3:8080"\}/,
-  )
-})
-
-test('the internal listener that would open tunnels is no mistake: it has no port and no chain, and is left out in words', () => {
-  const { bytes } = sample({
-    '@type': `${ENVOY}.config.listener.v3.Listener`,
-    name: 'connect_originate',
-    traffic_direction: 'OUTBOUND',
-  })
-  // internal_listener = 27, empty; our protos do not have it.
-  const decoded = decode('listener', Buffer.concat([bytes, Buffer.from([0xda, 0x01, 0x00])]))
-  assert.ok(decoded.ok)
-  assert.deepEqual(
-    [
-      decoded.blocked,
-      decoded.skipped.length,
-      decoded.value.bindToPort,
-      decoded.value.filterChains,
-      decoded.value.defaultFilterChain,
-    ],
-    [[], 1, false, [], undefined],
   )
 })
 

@@ -92,7 +92,7 @@ for (const { name, permission = ANY, principal = ANY } of [
   { name: 'uri_template', permission: { uri_template: { name: 'm' } } },
   {
     name: 'filter_state',
-    principal: { filter_state: { key: 'io.istio.peer_principal', string_match: { exact: 'x' } } },
+    principal: { filter_state: { key: 'io.istio.connect_authority', string_match: { exact: 'x' } } },
   },
   { name: 'any: false', permission: { any: false } },
   { name: 'below not', permission: { not_rule: { matcher: { name: 'm' } } } },
@@ -247,4 +247,21 @@ test('a path template that is none is an issue', () => {
 test('shadow_rules_stat_prefix goes before the names of what shadow rules find', () => {
   const { policy: made } = policy({ shadow_rules: { action: 'DENY' }, shadow_rules_stat_prefix: 'istio_ext_authz_' })
   assert.deepEqual(made?.shadow, { action: 'deny', rules: [], prefix: 'istio_ext_authz_' })
+})
+
+const ANYTHING: JsonObject = { any: true }
+test('who opened a tunnel (filter_state io.istio.peer_principal) is the URI of its certificate, and nobody is somebody else', () => {
+  const exact = 'spiffe://cluster.local/ns/a/sa/b'
+  const principal: JsonObject = { filter_state: { key: 'io.istio.peer_principal', string_match: { exact } } }
+  const { policy: allow, at } = policy(rules('ALLOW', ANYTHING, principal))
+  assert.deepEqual(at.ignored, [])
+  const of = (...uriSans: string[]): boolean =>
+    decide([allow!], {
+      ...FACTS,
+      peer: { spiffeId: undefined, uriSans, dnsSans: [exact], subject: exact, sha256: '', notAfterMs: 0 },
+    }).allowed
+  assert.deepEqual([of(exact), of(`${exact}c`), of(exact, 'spiffe://x/y'), of()], [true, false, false, false])
+  assert.equal(decide([allow!], { ...FACTS, peer: undefined }).allowed, false)
+  const { policy: deny } = policy(rules('DENY', ANYTHING, principal))
+  assert.equal(decide([deny!], { ...FACTS, peer: undefined }).allowed, true)
 })

@@ -15,6 +15,7 @@ import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
 import type { HealthCheck, HealthStatusSet } from "../../core/v3/health_check_pb.ts";
 import type { Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, UpstreamHttpProtocolOptions } from "../../core/v3/protocol_pb.ts";
 import type { ClusterLoadAssignment } from "../../endpoint/v3/endpoint_pb.ts";
+import type { MetadataKey } from "../../../type/metadata/v3/metadata_pb.ts";
 import type { Percent } from "../../../type/v3/percent_pb.ts";
 import type { Any, Duration } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -524,6 +525,11 @@ export type Cluster_OriginalDstLbConfig = Message<"envoy.config.cluster.v3.Clust
    * @generated from field: google.protobuf.UInt32Value upstream_port_override = 3;
    */
   upstreamPortOverride?: number | undefined;
+
+  /**
+   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 4;
+   */
+  metadataKey?: MetadataKey | undefined;
 };
 
 /**

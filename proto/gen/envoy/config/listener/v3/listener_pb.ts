@@ -119,6 +119,17 @@ export type Listener = Message<"envoy.config.listener.v3.Listener"> & {
   bindToPort?: boolean | undefined;
 
   /**
+   * @generated from oneof envoy.config.listener.v3.Listener.listener_specifier
+   */
+  listenerSpecifier: {
+    /**
+     * @generated from field: envoy.config.listener.v3.Listener.InternalListenerConfig internal_listener = 27;
+     */
+    value: Listener_InternalListenerConfig;
+    case: "internalListener";
+  } | { case: undefined; value?: undefined };
+
+  /**
    * @generated from field: string stat_prefix = 28;
    */
   statPrefix: string;
@@ -155,6 +166,19 @@ export type Listener = Message<"envoy.config.listener.v3.Listener"> & {
  */
 export const ListenerSchema: GenMessage<Listener> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 0);
+
+/**
+ * @generated from message envoy.config.listener.v3.Listener.InternalListenerConfig
+ */
+export type Listener_InternalListenerConfig = Message<"envoy.config.listener.v3.Listener.InternalListenerConfig"> & {
+};
+
+/**
+ * Describes the message envoy.config.listener.v3.Listener.InternalListenerConfig.
+ * Use `create(Listener_InternalListenerConfigSchema)` to create a new message.
+ */
+export const Listener_InternalListenerConfigSchema: GenMessage<Listener_InternalListenerConfig> = /*@__PURE__*/
+  messageDesc(file_envoy_config_listener_v3_listener, 0, 0);
 
 /**
  * @generated from enum envoy.config.listener.v3.Listener.DrainType

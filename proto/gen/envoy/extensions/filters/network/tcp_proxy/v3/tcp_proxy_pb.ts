@@ -6,7 +6,7 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { findFile } from "../../../../../../../descriptors.ts";
 import type { AccessLog } from "../../../../../config/accesslog/v3/accesslog_pb.ts";
-import type { Metadata } from "../../../../../config/core/v3/base_pb.ts";
+import type { HeaderValueOption, Metadata } from "../../../../../config/core/v3/base_pb.ts";
 import type { HashPolicy } from "../../../../../type/v3/hash_policy_pb.ts";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -79,6 +79,11 @@ export type TcpProxy = Message<"envoy.extensions.filters.network.tcp_proxy.v3.Tc
   hashPolicy: HashPolicy[];
 
   /**
+   * @generated from field: envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig tunneling_config = 12;
+   */
+  tunnelingConfig?: TcpProxy_TunnelingConfig | undefined;
+
+  /**
    * @generated from field: google.protobuf.Duration max_downstream_connection_duration = 13;
    */
   maxDownstreamConnectionDuration?: Duration | undefined;
@@ -134,4 +139,46 @@ export type TcpProxy_WeightedCluster_ClusterWeight = Message<"envoy.extensions.f
  */
 export const TcpProxy_WeightedCluster_ClusterWeightSchema: GenMessage<TcpProxy_WeightedCluster_ClusterWeight> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0, 0, 0);
+
+/**
+ * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig
+ */
+export type TcpProxy_TunnelingConfig = Message<"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig"> & {
+  /**
+   * @generated from field: string hostname = 1;
+   */
+  hostname: string;
+
+  /**
+   * @generated from field: bool use_post = 2;
+   */
+  usePost: boolean;
+
+  /**
+   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption headers_to_add = 3;
+   */
+  headersToAdd: HeaderValueOption[];
+
+  /**
+   * @generated from field: bool propagate_response_headers = 4;
+   */
+  propagateResponseHeaders: boolean;
+
+  /**
+   * @generated from field: string post_path = 5;
+   */
+  postPath: string;
+
+  /**
+   * @generated from field: bool propagate_response_trailers = 6;
+   */
+  propagateResponseTrailers: boolean;
+};
+
+/**
+ * Describes the message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig.
+ * Use `create(TcpProxy_TunnelingConfigSchema)` to create a new message.
+ */
+export const TcpProxy_TunnelingConfigSchema: GenMessage<TcpProxy_TunnelingConfig> = /*@__PURE__*/
+  messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0, 1);
 
