@@ -2,13 +2,15 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { runCommandLine, type Finish } from '../../core/cli/run.ts'
 import type { AuditOptions } from './audit.ts'
+import { addDevice, addDevices, addWatch } from './devices/commands.ts'
 import type { Io } from './io.ts'
+import {
+  buildConfigOption as config,
+  buildJsonOption as json,
+  parseCount as count,
+  parseLabel as label,
+} from './options.ts'
 import type { CreateOptions } from './token.ts'
-
-export const DEFAULT_CONFIG = '/etc/meshlet-hub/hub.yaml'
-
-const json = (): Option => new Option('--json', 'one JSON document instead of text').default(false)
-const config = (): Option => new Option('-c, --config <file>', 'configuration file').default(DEFAULT_CONFIG)
 
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the hub has stopped. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
@@ -17,6 +19,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addToken(program, io, done)
     addDevices(program, io, done)
     addDevice(program, io, done)
+    addWatch(program, io, done)
     addRoots(program, io, done)
     addBackup(program, io, done)
     addAudit(program, io, done)
@@ -93,56 +96,6 @@ function addTokenCreate(token: Command, io: Io, done: Finish): void {
     )
 }
 
-function addDevices(program: Command, io: Io, done: Finish): void {
-  const devices = program
-    .command('devices')
-    .enablePositionalOptions()
-    .description('nodes that have connected: whether they are now, the certificate in use, the configuration in force')
-    .addOption(config())
-    .addOption(json())
-    .action(async (o: { config: string; json: boolean }) => done((await import('./devices.ts')).printDevices(o, io)))
-  devices
-    .command('forget')
-    .description('free a node name for another device or identity')
-    .argument('<name>', 'name of the node')
-    .addOption(config())
-    .action(async (name: string, o: { config: string }) => done((await import('./devices.ts')).forget(name, o, io)))
-}
-
-function addDevice(program: Command, io: Io, done: Finish): void {
-  const device = program.command('device').description('devices with a key of their own: who waits, who may come in')
-  device
-    .command('list')
-    .description('who waits for approval, then all that have joined, with clones')
-    .addOption(config())
-    .addOption(json())
-    .action(async (o: { config: string; json: boolean }) => done((await import('./device.ts')).listDevices(o, io)))
-  device
-    .command('approve')
-    .description('let a device in that waits, is revoked, or was found twice')
-    .argument('<name>', 'name of the device')
-    .option(
-      '--key <id>',
-      'its key, as `device list` shows it: where another wants the name of a device that was found twice',
-    )
-    .addOption(config())
-    .action(async (name: string, o: { config: string; key?: string }) =>
-      done((await import('./device.ts')).approve(name, o, io)),
-    )
-  device
-    .command('deny')
-    .description('not let in who waits; the device that has the name keeps it')
-    .argument('<name>', 'name that it wants')
-    .addOption(config())
-    .action(async (name: string, o: { config: string }) => done((await import('./device.ts')).deny(name, o, io)))
-  device
-    .command('revoke')
-    .description('throw a device out: its certificates are refused, its streams end, its key opens nothing')
-    .argument('<name>', 'name of the device')
-    .addOption(config())
-    .action(async (name: string, o: { config: string }) => done((await import('./device.ts')).revoke(name, o, io)))
-}
-
 function addRoots(program: Command, io: Io, done: Finish): void {
   program
     .command('roots')
@@ -197,13 +150,4 @@ function seconds(text: string): number {
     throw new InvalidArgumentError('must be a duration between 60s and 365d, e.g. 30m, 24h, 7d')
   return sec
 }
-function count(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('must be a whole number from 1')
-  return Number(text)
-}
 const collect = (text: string, before: readonly string[]): readonly string[] => [...before, text]
-function label(text: string, before: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const at = text.indexOf('=')
-  if (at < 1) throw new InvalidArgumentError('must be KEY=VALUE')
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
-}

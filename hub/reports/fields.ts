@@ -28,6 +28,7 @@ export const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
   ['ends', field('time', 'end of its certificate', (r) => r.certificateEnds)],
   ['revision', field('text', 'revision in force', (r) => r.revision)],
   ['desired', field('text', 'revision that it was sent last', (r) => r.desired)],
+  ['taken', field('time', 'when it had taken all of that', (r) => r.taken)],
   ['current', field('boolean', 'all that it was sent is in force', (r) => r.current)],
   ['refused', field('number', 'resources that it refuses', (r) => r.refused)],
   ['reported', field('time', 'its last report', (r) => r.reported)],

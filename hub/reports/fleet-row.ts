@@ -27,6 +27,8 @@ export type FleetRow = {
   /** Of the configuration: in force, sent last, whether all that was sent is in force, and how many resources are refused. */
   readonly revision: string | undefined
   readonly desired: string | undefined
+  /** When it had taken all that it was sent, as its streams say. */
+  readonly taken: number | undefined
   readonly current: boolean | undefined
   readonly refused: number
   /** What it says of its refusals, over any stream. */
@@ -81,14 +83,15 @@ export function makeFleetRow({ device, enrollment, stored, isHubThere }: FleetSo
 }
 
 function describeConfiguration(
-  { inForce, refused }: DeviceRow,
+  { inForce, inForceMs, refused }: DeviceRow,
   stored: StoredReport | undefined,
-): Pick<FleetRow, 'revision' | 'desired' | 'current' | 'refused' | 'refusal'> {
+): Pick<FleetRow, 'revision' | 'desired' | 'taken' | 'current' | 'refused' | 'refusal'> {
   const report = stored?.report
   const told = refused ?? undefined
   return {
     revision: (report?.revision || inForce) ?? undefined,
     desired: report?.desired || undefined,
+    taken: inForceMs ?? undefined,
     // Of a device without reports, what it has acknowledged.
     current: stored ? stored.expected === stored.report.content && report!.refused.length === 0 : told === undefined,
     refused: report?.refused.length ?? (told === undefined ? 0 : 1),

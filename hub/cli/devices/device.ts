@@ -1,11 +1,11 @@
 /** `meshlet-hub device list|approve|deny|revoke` */
-import { systemClock } from '../../core/os/clock.ts'
-import { approveDevice, denyDevice, revokeDevice } from '../enrollment/operator.ts'
-import type { Enrollment, JoinRequest } from '../registry/enrollments.ts'
-import type { ExitCode } from '../../core/cli/exit.ts'
-import { runTransaction, noteByOperator, withState } from './open.ts'
-import type { Io } from './io.ts'
-import { formatDate, formatTable } from './table.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import { approveDevice, denyDevice, revokeDevice } from '../../enrollment/operator.ts'
+import type { Enrollment, JoinRequest } from '../../registry/enrollments.ts'
+import type { ExitCode } from '../../../core/cli/exit.ts'
+import { runTransaction, noteByOperator, withState } from '../open.ts'
+import type { Io } from '../io.ts'
+import { formatDate, formatTable } from '../table.ts'
 
 /** Who waits comes first: that is what somebody is to do something about. */
 export async function listDevices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
