@@ -27,7 +27,22 @@ export type CertificateUse = {
   cut(reason: MeshError): void
 }
 const NOTHING_HELD: Disposable = { [Symbol.dispose]: () => {} }
-type State = { cutAtMs: number | undefined }
+
+class Watched implements Disposable {
+  readonly use: CertificateUse
+  cutAtMs: number | undefined
+  readonly #open: Set<Watched>
+  readonly #onLast: () => void
+
+  constructor(use: CertificateUse, open: Set<Watched>, onLast: () => void) {
+    this.use = use
+    this.#open = open.add(this)
+    this.#onLast = onLast
+  }
+  [Symbol.dispose](): void {
+    if (this.#open.delete(this) && this.#open.size === 0) this.#onLast()
+  }
+}
 
 /** Of the settings that a handshake was made with. */
 export function usesIdentity({ certificate, validation }: DownstreamTls | UpstreamTls): boolean {
@@ -36,7 +51,7 @@ export function usesIdentity({ certificate, validation }: DownstreamTls | Upstre
 
 export class CertificateExpiryWatcher {
   readonly #ctx: Context
-  readonly #open = new Map<CertificateUse, State>()
+  readonly #open = new Set<Watched>()
   readonly #ended: Family<'peer' | 'code' | 'how'>
   #timer: Timer | undefined
   #nextMs = Infinity
@@ -58,16 +73,14 @@ export class CertificateExpiryWatcher {
   add(held: CertificateUse): Disposable {
     const { validity } = this.#ctx.identity
     if (!validity) return NOTHING_HELD
-    this.#open.set(held, { cutAtMs: undefined })
+    const watched = new Watched(held, this.#open, this.#onLast)
     const now = validity.checkValidity(held.certificates)
     if (now.state === 'ended') this.#schedule(0)
     else if (now.leftMs !== Infinity) this.#schedule(Math.min(now.leftMs, LOOK_MS))
-    return {
-      [Symbol.dispose]: () => {
-        if (this.#open.delete(held) && this.#open.size === 0) this.#cancel()
-      },
-    }
+    return watched
   }
+  readonly #onLast = (): void => this.#cancel()
+
   /** Open connections that are looked after. */
   get size(): number {
     return this.#open.size
@@ -94,25 +107,26 @@ export class CertificateExpiryWatcher {
     const nowMs = this.#ctx.clock.monotonicMs()
     const ended: { how: 'asked' | 'cut'; held: CertificateUse; code: ErrorCode }[] = []
     let nextMs = Infinity
-    for (const [held, state] of this.#open) {
+    for (const watched of this.#open) {
+      const held = watched.use
       const now = validity.checkValidity(held.certificates)
       if (now.state === 'valid') {
         // What goes on although it was asked to end, a stream of bytes that are not ours, may after a renewal.
-        state.cutAtMs = undefined
+        watched.cutAtMs = undefined
         if (now.leftMs !== Infinity) nextMs = Math.min(nextMs, now.leftMs, LOOK_MS)
         continue
       }
-      const isFirst = state.cutAtMs === undefined
+      const isFirst = watched.cutAtMs === undefined
       // Who was thrown out gets no time to finish.
-      state.cutAtMs ??= nowMs + (now.reason.code === 'MESH_PEER_REVOKED' ? 0 : validity.endWithinMs)
-      const isOver = nowMs >= state.cutAtMs
+      watched.cutAtMs ??= nowMs + (now.reason.code === 'MESH_PEER_REVOKED' ? 0 : validity.endWithinMs)
+      const isOver = nowMs >= watched.cutAtMs
       if (isFirst || isOver) ended.push({ how: isOver ? 'cut' : 'asked', held, code: now.reason.code })
       if (isOver) {
-        this.#open.delete(held)
+        this.#open.delete(watched)
         held.cut(now.reason)
       } else {
         if (isFirst) held.drain(now.reason)
-        nextMs = Math.min(nextMs, state.cutAtMs - nowMs, LOOK_MS)
+        nextMs = Math.min(nextMs, watched.cutAtMs - nowMs, LOOK_MS)
       }
     }
     this.#report(ended)

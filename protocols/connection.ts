@@ -5,6 +5,7 @@ import type { Tlv } from '../model/cluster.ts'
 import type { Metadata } from '../model/http/metadata.ts'
 import type { PeerIdentity } from '../model/identity.ts'
 import type { FilterChain, Listener } from '../model/listener.ts'
+import type { Abortable } from '../core/runtime/notice.ts'
 import type { UpstreamStream } from './upstream-api.ts'
 
 /** What the TLS handshake with the client settled. */
@@ -60,9 +61,9 @@ export type Connection = {
    * Aborted when the connection should end after the exchange at hand: HTTP closes after the response, MQTT sends
    * DISCONNECT.
    */
-  readonly draining: AbortSignal
+  readonly draining: Abortable
   /** Aborted when it must end now. */
-  readonly aborted: AbortSignal
+  readonly aborted: Abortable
   receivedBytes: number
   sentBytes: number
   /** Name of the cluster that got the bytes, for the closing log line; '-' so far none. */

@@ -6,12 +6,14 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/os/clock.ts'
-import { guard } from '../core/defects/guard.ts'
+import { SharedListeners } from '../core/defects/shared-listeners.ts'
 import { findCarrier } from '../core/os/network.ts'
 import { memoize } from '../core/memoize.ts'
 
 const LOOK_MS = 1_000
 const NOTHING = Buffer.alloc(0)
+
+let LISTENERS: SharedListeners<PausedStreams, Duplex>
 
 export class PausedStreams {
   readonly #clock: Clock
@@ -29,28 +31,16 @@ export class PausedStreams {
   /** From now on until it is closed. */
   watch(stream: Duplex): void {
     if (!(findCarrier(stream) instanceof net.Socket)) return
-    const end = (): void => {
-      stream.destroy()
-    }
-    stream.on(
-      'pause',
-      guard('network', end, () => {
-        this.#add(stream)
-      }),
-    )
-    stream.on(
-      'resume',
-      guard('network', end, () => {
-        this.#paused.delete(stream)
-      }),
-    )
-    stream.on(
-      'close',
-      guard('network', end, () => {
-        this.#paused.delete(stream)
-      }),
-    )
+    LISTENERS.listen(stream, this)
     if (stream.isPaused()) this.#add(stream)
+  }
+
+  static {
+    LISTENERS = new SharedListeners<PausedStreams, Duplex>('network', (_owner, _error, stream) => stream.destroy(), {
+      pause: (owner, _arg, stream) => owner.#add(stream),
+      resume: (owner, _arg, stream) => owner.#paused.delete(stream),
+      close: (owner, _arg, stream) => owner.#paused.delete(stream),
+    })
   }
 
   #add(stream: Duplex): void {

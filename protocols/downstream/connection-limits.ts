@@ -12,6 +12,7 @@ import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { countLimits } from '../http/filters/rate-limit/counters.ts'
 import { TokenBucket } from '../http/filters/rate-limit/token-bucket.ts'
+import { toSignal } from '../../core/runtime/notice.ts'
 
 type Rate = Extract<ConnectionLimit, { kind: 'rate' }>
 
@@ -86,7 +87,7 @@ export class ConnectionLimits {
     const over = new AbortController()
     const end = guard('network', ignore, () => over.abort())
     const timer = this.#ctx.clock.after(delayMs, end)
-    const either = AbortSignal.any([over.signal, draining, aborted])
+    const either = AbortSignal.any([over.signal, toSignal(draining), toSignal(aborted)])
     stream.once('close', end)
     if (!either.aborted && !stream.destroyed) await once(either, 'abort')
     timer.cancel()

@@ -9,6 +9,7 @@ import { deriveSource } from '../../core/ip-source.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
 import type { Connection, DownstreamTlsFacts, ProxiedCertificate } from '../connection.ts'
 import type { Limits } from '../context.ts'
+import { Notice } from '../../core/runtime/notice.ts'
 import type { ChainFacts } from './filter-chain.ts'
 
 /** `originalDst`: see Connection. */
@@ -36,10 +37,15 @@ export class TrackedConnection implements Disposable {
   readonly id: string
   #serving = false
   readonly #startedMs: number
-  readonly #draining = new AbortController()
-  readonly #aborted = new AbortController()
-  readonly #leases: DisposableStack
-  readonly #starting: Disposable
+  readonly draining = new Notice()
+  readonly aborted = new Notice()
+  readonly #all: Set<TrackedConnection>
+  /** That it is open; given back last. */
+  readonly #open: Disposable
+  /** That no codec serves it yet. */
+  #starting: Disposable | undefined
+  /** What else ends with it. */
+  #held: Disposable[] | undefined
 
   /** @param p.starting given back when a codec serves it */
   constructor(p: {
@@ -47,15 +53,17 @@ export class TrackedConnection implements Disposable {
     accepted: Accepted
     listener: Listener
     startedMs: number
-    leases: DisposableStack
+    all: Set<TrackedConnection>
+    open: Disposable
     starting: Disposable
   }) {
     this.id = p.id
     this.#accepted = p.accepted
     this.#listener = p.listener
     this.#startedMs = p.startedMs
-    this.#leases = p.leases
-    this.#starting = p.leases.use(p.starting)
+    this.#all = p.all.add(this)
+    this.#open = p.open
+    this.#starting = p.starting
   }
 
   get accepted(): Accepted {
@@ -68,7 +76,11 @@ export class TrackedConnection implements Disposable {
   /** A load balancer has said from whom it comes. @param lease of that source */
   comesFrom(remote: Address, lease: Disposable): void {
     this.#accepted = { ...this.#accepted, remote }
-    this.#leases.use(lease)
+    this.holds(lease)
+  }
+  /** To be given back when it is over, the last one first. */
+  holds(lease: Disposable): void {
+    ;(this.#held ??= []).push(lease)
   }
   /** Its last version: a configuration change replaces it. */
   get listener(): Listener {
@@ -81,12 +93,6 @@ export class TrackedConnection implements Disposable {
   /** False until a codec serves it: then a drain is an end, for nothing has begun. */
   get serving(): boolean {
     return this.#serving
-  }
-  get draining(): AbortSignal {
-    return this.#draining.signal
-  }
-  get aborted(): AbortSignal {
-    return this.#aborted.signal
   }
 
   /** Its filter chain is chosen. */
@@ -105,7 +111,7 @@ export class TrackedConnection implements Disposable {
       tls: undefined,
       proxied: this.proxied,
       ...this.said,
-      offered: { transport: facts.transport, serverName: facts.serverName, alpn: facts.alpn },
+      offered: facts,
       draining: this.draining,
       aborted: this.aborted,
       receivedBytes: 0,
@@ -118,7 +124,8 @@ export class TrackedConnection implements Disposable {
   /** A codec serves it from now on. */
   serves(): void {
     this.#serving = true
-    this.#starting[Symbol.dispose]()
+    this.#starting?.[Symbol.dispose]()
+    this.#starting = undefined
   }
 
   /**
@@ -126,7 +133,7 @@ export class TrackedConnection implements Disposable {
    * @param reason what the peer is told where the protocol has words for it; default: the agent goes
    */
   drain(reason?: MeshError): void {
-    this.#draining.abort(reason)
+    this.draining.abort(reason)
     // A connection that has sent no byte has nothing under way.
     if (!this.serving && this.#isSilent)
       this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
@@ -141,14 +148,19 @@ export class TrackedConnection implements Disposable {
 
   /** End now. */
   abort(reason: Error): void {
-    this.#draining.abort(reason)
-    this.#aborted.abort(reason)
+    this.draining.abort(reason)
+    this.aborted.abort(reason)
     this.conn?.stream.destroy()
     this.accepted.stream.destroy()
   }
 
   [Symbol.dispose](): void {
-    this.#leases.dispose()
+    const held = this.#held
+    this.#held = undefined
+    for (let i = (held?.length ?? 0) - 1; i >= 0; i--) held![i]![Symbol.dispose]()
+    this.#starting?.[Symbol.dispose]()
+    this.#all.delete(this)
+    this.#open[Symbol.dispose]()
   }
 }
 
@@ -216,29 +228,22 @@ export class Connections {
     // Of a load balancer it is the source that its header names (comesFrom).
     const source = listener.proxyProtocol ? undefined : deriveSource(accepted.remote.host)
     this.#admit(listener, source)
-    const ofSource = source === undefined ? undefined : this.#leaseSource(source)
-    const leases = new DisposableStack()
-    // Given back in reverse: whoever waits for the last one finds nothing left of it.
-    leases.use(takeLease(this.#open))
-    leases.use(this.#byListener.lease(listener.name))
-    if (ofSource) leases.use(ofSource)
-    const live = new TrackedConnection({
+    const ofSource = source === undefined ? undefined : this.#admitSource(source)
+    const ofListener = this.#byListener.tally(listener.name)
+    return new TrackedConnection({
       id: (++this.#made).toString(36),
       accepted,
       listener,
       startedMs,
-      leases,
+      all: this.#live,
+      // Given back in this order: whoever waits for the last one finds nothing left of it.
+      open: ofSource ? takeLease(ofSource, ofListener, this.#open) : takeLease(ofListener, this.#open),
       starting: takeLease(this.#starting),
     })
-    this.#live.add(live)
-    leases.defer(() => {
-      this.#live.delete(live)
-    })
-    return live
   }
   /** A load balancer has said from whom it comes. Throws MESH_LISTENER_FULL. */
   comesFrom(live: TrackedConnection, remote: Address): void {
-    live.comesFrom(remote, this.#leaseSource(deriveSource(remote.host)))
+    live.comesFrom(remote, takeLease(this.#admitSource(deriveSource(remote.host))))
   }
   /** Resolves when none is open. */
   async whenNone(): Promise<void> {
@@ -267,7 +272,8 @@ export class Connections {
     if (!isAlone && ofSource >= max / (this.#bySource.size + 1))
       refuse(`, ${ofSource} of all from ${source}; the rest is for others`)
   }
-  #leaseSource(source: string): Disposable {
+  /** For a lease that is taken at once. */
+  #admitSource(source: string): Tally {
     const { maxConnectionsPerSource } = this.#limits
     const open = this.#bySource.of(source)
     if (open >= maxConnectionsPerSource * MEMORY_FULL_SHARE && this.#isMemoryFull())
@@ -280,7 +286,7 @@ export class Connections {
         'source',
         `${maxConnectionsPerSource} connections are open from ${source} (limits.maxConnectionsPerSource)`,
       )
-    return this.#bySource.lease(source)
+    return this.#bySource.tally(source)
   }
   #full(limit: ConnectionLimit, why: string): MeshError {
     this.#limitMet(limit)

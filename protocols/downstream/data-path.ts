@@ -1,4 +1,5 @@
 /** The data path as one part: ports, connections, and what a configuration change means for both. */
+import { Tally } from '../../core/lease.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Listener } from '../../model/listener.ts'
 import type { Timer } from '../../core/os/clock.ts'
@@ -39,7 +40,8 @@ export class DataPath implements AsyncDisposable {
   readonly #serving: Serving
   readonly #ports: Ports
   readonly #watching: Disposable
-  readonly #served = new Set<Promise<void>>()
+  /** Who waits until none is served. */
+  #onNone: (() => void)[] = []
   /** Of listeners of agent.yaml, when the tables were swapped last. */
   #ownNames: ReadonlySet<string>
   /** Of connections whose listener is gone. */
@@ -74,6 +76,10 @@ export class DataPath implements AsyncDisposable {
       limits: new ConnectionLimits(ctx),
       expiryWatcher: getExpiryWatcher(ctx),
       metrics,
+      served: new Tally(() => {
+        for (const resolve of this.#onNone) resolve()
+        this.#onNone = []
+      }),
       terminator: new TlsTerminator(ctx.clock, ctx.identity, ctx.files, () => ctx.tables.get()),
       tunnels: {
         own: createOwnPorts(() => selectListeners(ctx.tables.get(), own), machine),
@@ -162,7 +168,7 @@ export class DataPath implements AsyncDisposable {
           `the agent drains, and the connection did not end within ${limits.drainMs} ms (limits.drainMs)`,
         ),
       )
-    await Promise.all(this.#served)
+    await this.#whenServed()
     return how
   }
 
@@ -188,7 +194,7 @@ export class DataPath implements AsyncDisposable {
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
     for (const live of this.#connections) live.abort(new MeshError('MESH_DRAINING', 'the agent stops'))
-    await Promise.all(this.#served)
+    await this.#whenServed()
   }
 
   #accept(accepted: NetStream, bound: Listener): void {
@@ -196,12 +202,15 @@ export class DataPath implements AsyncDisposable {
     const originalDst = isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined
     detach('network', this.#serve({ ...accepted, originalDst }, listener))
   }
-  async #serve(accepted: Accepted, listener: Listener): Promise<void> {
+  #serve(accepted: Accepted, listener: Listener): Promise<void> {
     this.#serving.metrics.accepted(listener)
-    const served = serve(accepted, listener, this.#serving)
-    this.#served.add(served)
-    await served
-    this.#served.delete(served)
+    return serve(accepted, listener, this.#serving)
+  }
+  async #whenServed(): Promise<void> {
+    if (this.#serving.served.now > 0)
+      await new Promise<void>((resolve) => {
+        this.#onNone.push(resolve)
+      })
   }
 
   #apply(tables: Tables): void {

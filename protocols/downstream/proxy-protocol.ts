@@ -13,6 +13,7 @@ import { ipBytes } from '../../model/ip.ts'
 import type { ProxyProtocol, ProxyVersion } from '../../model/listener.ts'
 import { CLIENT, TLV, V2_SIGNATURE, V4_IN_V6 } from '../proxy-header.ts'
 import type { Connection } from '../connection.ts'
+import type { Abortable } from '../../core/runtime/notice.ts'
 
 const LINE_START = Buffer.from('PROXY ')
 /** Of version 1, its line break included (§2.1). */
@@ -168,7 +169,7 @@ export type ProxyHeaderOptions = Partial<Rules> & {
   readonly timeoutMs: number
   /** Where a header is optional; default: `close`. */
   readonly onTimeout?: 'continue' | 'close'
-  readonly draining: AbortSignal
+  readonly draining: Abortable
 }
 
 /**

@@ -7,8 +7,10 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
+import { takeLease, type Tally } from '../../core/lease.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { containsAddress } from '../../model/ip.ts'
+import type { CertificatesUsed } from '../../model/identity.ts'
 import { type HttpConnectionManager, type Listener, matchesPort } from '../../model/listener.ts'
 import { collectFacts, decide, shadowDecisions } from '../authz.ts'
 import { reportDecisions } from '../policy-report.ts'
@@ -29,6 +31,8 @@ import { logConnection } from '../telemetry/connection-log.ts'
 import type { TlsTerminator } from '../tls/server.ts'
 
 export type Serving = {
+  /** What is not over. */
+  readonly served: Tally
   readonly ctx: Context
   readonly terminator: TlsTerminator
   readonly codecs: Codecs
@@ -47,48 +51,69 @@ const LEFT_BYTES = 32 * 1024
 /** Of one that begins, what it takes and what is garbage at once. */
 const BEGUN_BYTES = 16 * 1024
 
-/** Resolves when the connection is over; never rejects. */
+/** What is known of a connection from its first step to its last. */
+type Visit = {
+  readonly accepted: Accepted
+  readonly listener: Listener
+  /** Collections of garbage before it. */
+  readonly began: number
+  live: TrackedConnection | undefined
+}
+/** In an object: what an async function returns would be waited for. */
+type Handed = { readonly ended: Promise<Outcome> }
+const HANDED_TO_NOBODY: Handed = { ended: Promise.resolve(ENDED) }
+
+/**
+ * Resolves when the connection is over; never rejects. What stands here is in memory as long as the connection: `begin`
+ * is over when a codec has it.
+ */
 export async function serve(accepted: Accepted, listener: Listener, s: Serving): Promise<void> {
-  const { stream } = accepted
-  stream.on('error', ignore)
-  const held = new DisposableStack()
+  accepted.stream.on('error', ignore)
   const garbage = s.ctx.budget?.garbage
-  const began = garbage?.collections ?? 0
+  const visit: Visit = { accepted, listener, began: garbage?.collections ?? 0, live: undefined }
   garbage?.received(BEGUN_BYTES)
-  let live: TrackedConnection | undefined
-  let outcome: Outcome = ENDED
+  let outcome: Outcome
+  const lease = takeLease(s.served)
   try {
-    live = held.use(admit(accepted, listener, s))
-    if (accepted.tunnel) held.use(followTunnel(live, accepted.tunnel))
-    else if (accepted.originalDst) held.use(getCaptureLoop(s.ctx).captured(accepted))
-    if ((await identify(live, s)) === 'ended') return
-    const seen = await look(live, s.ctx)
-    if (seen === 'ended') return
-    const conn = enter(live, seen)
-    if (conn.chain.limits) held.use(await s.limits.admit(conn))
-    await secure(conn, s, accepted.tunnel)
-    authorize(conn, s)
-    await askServices(conn, s)
-    getPausedStreams(s.ctx).watch(conn.stream)
-    live.serves()
-    held.use(s.expiryWatcher.add(heldOf(live, conn)))
-    outcome = await hand(conn, seen, s)
+    const { ended } = await begin(visit, s)
+    outcome = await ended
   } catch (thrown) {
     outcome = { error: toMeshError(thrown) }
-  } finally {
-    const last = live?.listener ?? listener
-    outcome = endOf(live, outcome)
-    accepted.tunnel?.over(outcome.error)
-    await finished(live?.conn?.stream ?? stream, outcome, s.ctx.clock)
-    held.dispose()
-    garbage?.left(LEFT_BYTES, began)
-    s.metrics.ended(last, outcome.error)
-    report(live?.accepted ?? accepted, last, live?.conn, outcome, s.ctx)
-    logConnection(
-      { accepted: live?.accepted ?? accepted, listener: last, conn: live?.conn, error: outcome.error },
-      s.ctx,
-    )
   }
+  await end(visit, outcome, s)
+  lease[Symbol.dispose]()
+}
+
+async function begin(visit: Visit, s: Serving): Promise<Handed> {
+  const { accepted, listener } = visit
+  const live = (visit.live = admit(accepted, listener, s))
+  if (accepted.tunnel) live.holds(followTunnel(live, accepted.tunnel))
+  else if (accepted.originalDst) live.holds(getCaptureLoop(s.ctx).captured(accepted))
+  if ((await identify(live, s)) === 'ended') return HANDED_TO_NOBODY
+  const seen = await look(live, s.ctx)
+  if (seen === 'ended') return HANDED_TO_NOBODY
+  const conn = enter(live, seen)
+  if (conn.chain.limits) live.holds(await s.limits.admit(conn))
+  await secure(conn, s, accepted.tunnel)
+  authorize(conn, s)
+  await askServices(conn, s)
+  getPausedStreams(s.ctx).watch(conn.stream)
+  live.serves()
+  live.holds(s.expiryWatcher.add(new ClientCertificates(live, conn)))
+  return await hand(conn, seen, s)
+}
+
+async function end({ live, began, ...first }: Visit, codecs: Outcome, { ctx, metrics }: Serving): Promise<void> {
+  const { accepted, listener } = live ?? first
+  const conn = live?.conn
+  const outcome = endOf(live, codecs)
+  accepted.tunnel?.over(outcome.error)
+  await finished(conn?.stream ?? accepted.stream, outcome, ctx.clock)
+  live?.[Symbol.dispose]()
+  ctx.budget?.garbage?.left(LEFT_BYTES, began)
+  metrics.ended(listener, outcome.error)
+  report(accepted, listener, conn, outcome, ctx)
+  logConnection({ accepted, listener, conn, error: outcome.error }, ctx)
 }
 
 /** Serves a connection of a socket whose listener was removed. */
@@ -228,24 +253,28 @@ async function askServices(conn: Connection, { codecs }: Serving): Promise<void>
   }
 }
 
-async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Outcome> {
+async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Handed> {
   const { codec } = conn.chain
   switch (codec.kind) {
     case 'http': {
       const version = await httpVersion(conn, codec.http, seen, s.ctx)
-      if (version === 'ended') return ENDED
-      return version === 2 ? s.codecs.http2(conn) : s.codecs.http1(conn)
+      if (version === 'ended') return HANDED_TO_NOBODY
+      return { ended: version === 2 ? s.codecs.http2(conn) : s.codecs.http1(conn) }
     }
     case 'tcp':
-      return s.codecs.tcp(conn, codec.tcp)
+      return { ended: s.codecs.tcp(conn, codec.tcp) }
     case 'mqtt': {
       const transport = codec.transport === 'auto' ? await mqttTransport(conn, s.ctx) : codec.transport
-      return transport === 'ended' ? ENDED : s.codecs.mqtt(conn, codec.mqtt, transport)
+      return transport === 'ended' ? HANDED_TO_NOBODY : { ended: s.codecs.mqtt(conn, codec.mqtt, transport) }
     }
     case 'hbone':
-      return s.codecs.hbone
-        ? s.codecs.hbone(checkTunnelPeer(conn, codec.hbone, s.ctx), createTunnelHost(conn, codec.hbone, s.tunnels))
-        : { error: new MeshError('MESH_CHAIN_BLOCKED', 'tunnels are not ended here') }
+      if (!s.codecs.hbone) throw new MeshError('MESH_CHAIN_BLOCKED', 'tunnels are not ended here')
+      return {
+        ended: s.codecs.hbone(
+          checkTunnelPeer(conn, codec.hbone, s.ctx),
+          createTunnelHost(conn, codec.hbone, s.tunnels),
+        ),
+      }
     case 'blocked':
       throw new MeshError('MESH_CHAIN_BLOCKED', codec.reason)
     default:
@@ -292,20 +321,31 @@ async function httpVersion(
   return found !== 'silent' && found.protocol === 'http2' ? 2 : 1
 }
 
-/** What the connection rests on from here to its end. */
-function heldOf(live: TrackedConnection, conn: Connection): CertificateUse {
-  const { tls } = conn.chain
-  const isTunnelled = live.accepted.tunnel !== undefined
-  return {
-    side: 'client',
-    certificates: {
-      usesIdentity: isTunnelled || (tls !== undefined && usesIdentity(tls)),
-      peer: conn.tls?.peer,
-      byMeshRoots: (isTunnelled && !tls) || tls?.validation?.roots.from === 'workload',
-      staysHere: staysHere(live.accepted),
-    },
-    drain: (reason) => live.drain(reason),
-    cut: (reason) => live.abort(reason),
+/** What the connection rests on from there to its end. */
+class ClientCertificates implements CertificateUse {
+  readonly side = 'client'
+  readonly #live: TrackedConnection
+  readonly #conn: Connection
+
+  constructor(live: TrackedConnection, conn: Connection) {
+    this.#live = live
+    this.#conn = conn
+  }
+  get certificates(): CertificatesUsed {
+    const { chain, tls: settled } = this.#conn
+    const isTunnelled = this.#live.accepted.tunnel !== undefined
+    return {
+      usesIdentity: isTunnelled || (chain.tls !== undefined && usesIdentity(chain.tls)),
+      peer: settled?.peer,
+      byMeshRoots: (isTunnelled && !chain.tls) || chain.tls?.validation?.roots.from === 'workload',
+      staysHere: staysHere(this.#live.accepted),
+    }
+  }
+  drain(reason: MeshError): void {
+    this.#live.drain(reason)
+  }
+  cut(reason: MeshError): void {
+    this.#live.abort(reason)
   }
 }
 

@@ -8,6 +8,7 @@ import { MeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import { STANDARD_METHODS } from '../http/codec/h1-target.ts'
 import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
+import type { Abortable } from '../../core/runtime/notice.ts'
 
 /** What the listener's chains can tell apart; the less they ask for, the fewer bytes are waited for. */
 export type Interest = { readonly tls: boolean; readonly http: boolean; readonly mqtt: boolean }
@@ -53,7 +54,7 @@ export type SniffOptions = {
   /** Envoy continue_on_listener_filters_timeout. */
   readonly onTimeout: 'continue' | 'close'
   /** When it aborts, a client that has not said a word is not waited for any longer. */
-  readonly draining: AbortSignal
+  readonly draining: Abortable
 }
 
 /**

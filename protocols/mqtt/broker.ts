@@ -14,7 +14,7 @@ import { ProxiedClient } from './transparent/proxied-client.ts'
 import { Proxying, type ProxyingOptions } from './transparent/proxying.ts'
 import { Flusher } from './codec/flusher.ts'
 import { createCounters } from './counters.ts'
-import { limitUntilConnect, Doorstep } from './connection/doorstep.ts'
+import { limitUntilConnect, Doorstep, type Seat } from './connection/doorstep.ts'
 import type { Durability, LocalBroker, StoredMessage } from './durability.ts'
 import { type Holder, Memory } from './memory.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
@@ -252,44 +252,79 @@ function countClient({ closed }: BrokerState, { conn, mqtt, through }: Serving, 
     )
   return through.lease(conn.listener.name)
 }
-/** Never rejects. */
-async function serveClient(state: BrokerState, serving: Serving, open: Set<Served>): Promise<Outcome> {
-  try {
-    using _ = countClient(state, serving, open)
-    const { conn, mqtt, transport, proxying } = serving
-    const served: { client?: Served } = {}
-    const { maxPendingConnects, maxConnectBytes } = mqtt.limits
-    using place = state.doorstep.enter(deriveSource(conn.remote.host), maxPendingConnects, (err) => {
-      if (served.client) served.client.cutOff(err)
+/** One connection as the broker counts it. */
+class Place implements Seat {
+  readonly #state: BrokerState
+  readonly #open: Set<Served>
+  readonly #lease: Disposable
+  /** Until CONNECT has come. */
+  #doorstep: Disposable | undefined
+  /** Of a WebSocket, likewise. */
+  frames: Disposable | undefined
+  /** Of a WebSocket, the stream above it. */
+  upgraded: Connection['stream'] | undefined
+  readonly #conn: Connection
+  #client: Served | undefined
+
+  constructor(state: BrokerState, serving: Serving, open: Set<Served>) {
+    const { conn, mqtt } = serving
+    this.#state = state
+    this.#conn = conn
+    this.#open = open
+    this.#lease = countClient(state, serving, open)
+    this.#doorstep = state.doorstep.enter(deriveSource(conn.remote.host), mqtt.limits.maxPendingConnects, (err) => {
+      if (this.#client) this.#client.cutOff(err)
       else conn.stream.destroy(err)
     })
-    const stream = transport === 'tcp' ? conn.stream : await upgraded(conn, mqtt, state.ctx)
-    const frames =
-      transport === 'tcp'
-        ? undefined
-        : limitUntilConnect(conn.stream, maxConnectBytes, (err) => served.client?.cutOff(err))
-    const admitted = (): void => {
-      place[Symbol.dispose]()
-      frames?.[Symbol.dispose]()
+  }
+  take(client: Served): void {
+    this.#client = client
+    this.#open.add(client)
+    this.#state.counters.sockets.value++
+    this.#state.memory.add(client)
+  }
+  cutOff(err: MeshError): void {
+    this.#client?.cutOff(err)
+  }
+  noteConnect(): void {
+    this.#doorstep?.[Symbol.dispose]()
+    this.frames?.[Symbol.dispose]()
+    this.#doorstep = this.frames = undefined
+  }
+  [Symbol.dispose](): void {
+    this.noteConnect()
+    if (this.#client) {
+      this.#open.delete(this.#client)
+      this.#state.memory.remove(this.#client)
     }
-    const client = (served.client = clientOf(state, { conn, stream, policy: mqtt, onConnect: admitted }, proxying))
-    open.add(client)
-    state.counters.sockets.value++
-    state.memory.add(client)
-    try {
-      return await client.run()
-    } finally {
-      open.delete(client)
-      state.memory.remove(client)
-      if (stream !== conn.stream) closeWith(conn.stream, stream)
+    this.#lease[Symbol.dispose]()
+    if (this.upgraded) closeWith(this.#conn.stream, this.upgraded)
+  }
+}
+
+/** Never rejects. While the client is served nothing stands here: each of many would have it in memory. */
+async function serveClient(state: BrokerState, serving: Serving, open: Set<Served>): Promise<Outcome> {
+  let place: Place | undefined
+  let client: Served
+  try {
+    const { conn, mqtt, transport, proxying } = serving
+    const seat = (place = new Place(state, serving, open))
+    let { stream } = conn
+    if (transport === 'websocket') {
+      stream = place.upgraded = await upgraded(conn, mqtt, state.ctx)
+      place.frames = limitUntilConnect(conn.stream, mqtt.limits.maxConnectBytes, (err) => seat.cutOff(err))
     }
+    client = clientOf(state, { conn, stream, policy: mqtt, seat: place }, proxying)
+    place.take(client)
   } catch (thrown) {
+    place?.[Symbol.dispose]()
     return { error: toMeshError(thrown) }
   }
+  return client.run()
 }
 function clientOf(
   state: BrokerState,
-  p: { conn: Connection; stream: Connection['stream']; policy: MqttPolicy; onConnect: () => void },
+  p: { conn: Connection; stream: Connection['stream']; policy: MqttPolicy; seat: Seat },
   proxying: Proxying | undefined,
 ): Served {
   const { codec } = p.conn.chain

@@ -22,30 +22,58 @@ export function finish(stream: Duplex, clock: Clock, done: () => void): void {
   stream.end(left)
 }
 
-/** @returns to be disposed of when the connection is over */
-export function listenToSignals(
-  { draining, aborted }: Connection,
-  on: {
-    readonly aborted: () => void
-    readonly draining: (err: MeshError) => void
-    readonly defect: (err: MeshError) => void
-  },
-): Disposable {
-  const onAborted = guard('mqtt', on.defect, on.aborted)
-  const onDraining = guard('mqtt', on.defect, () => {
-    const { reason } = draining
-    on.draining(reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the listener is draining'))
-  })
-  aborted.addEventListener('abort', onAborted, { once: true })
-  if (aborted.aborted) onAborted()
-  draining.addEventListener('abort', onDraining, { once: true })
-  if (draining.aborted) onDraining()
-  return {
-    [Symbol.dispose]: () => {
-      aborted.removeEventListener('abort', onAborted)
-      draining.removeEventListener('abort', onDraining)
-    },
+/** Who is told that a connection is to end. */
+export interface SignalHandler {
+  onAborted(): void
+  onDraining(err: MeshError): void
+  onDefect(err: MeshError): void
+}
+/** One listener for both notices. */
+class SignalListener implements Disposable {
+  readonly #conn: Connection
+  readonly #on: SignalHandler
+
+  constructor(conn: Connection, on: SignalHandler) {
+    this.#conn = conn
+    this.#on = on
   }
+  listen(): void {
+    const { aborted, draining } = this.#conn
+    aborted.addEventListener('abort', this)
+    draining.addEventListener('abort', this)
+    if (aborted.aborted || draining.aborted) this.handleEvent()
+  }
+  handleEvent(): void {
+    tell(this)
+  }
+  tell(): void {
+    const { aborted, draining } = this.#conn
+    if (aborted.aborted) this.#on.onAborted()
+    else this.#on.onDraining(toDrainReason(draining.reason))
+  }
+  fail(error: MeshError): void {
+    this.#on.onDefect(error)
+  }
+  [Symbol.dispose](): void {
+    this.#conn.aborted.removeEventListener('abort', this)
+    this.#conn.draining.removeEventListener('abort', this)
+  }
+}
+const tell = guard(
+  'mqtt',
+  (error, listener: SignalListener) => listener.fail(error),
+  (listener: SignalListener) => listener.tell(),
+)
+
+function toDrainReason(reason: unknown): MeshError {
+  return reason instanceof MeshError ? reason : new MeshError('MESH_DRAINING', 'the listener is draining')
+}
+
+/** @returns to be disposed of when the connection is over */
+export function listenToSignals(conn: Connection, on: SignalHandler): Disposable {
+  const listener = new SignalListener(conn, on)
+  listener.listen()
+  return listener
 }
 
 /** A protocol error of the broker is not the client's fault. */

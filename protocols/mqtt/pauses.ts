@@ -1,6 +1,24 @@
-/** Why a client is not read from, or its packets are not taken, as bits of one number: a set takes 180 bytes of each. */
-import type { PauseReason } from './connection/inflow.ts'
+/** Why a client is not read from, or its packets are not taken. */
 
+export type PauseReason =
+  | 'commits'
+  | 'subscriptions'
+  | 'acting'
+  | 'pings'
+  | 'turn'
+  | 'rate'
+  | 'spool'
+  | 'receivers'
+  | 'socket'
+  | 'connecting'
+export interface Reading {
+  hold(why: PauseReason): void
+  /** @returns whether it was paused for that */
+  release(why: PauseReason): boolean
+  takePackets(): void
+}
+
+/** As bits of one number: a set takes 180 bytes of each client. */
 export const BITS: Readonly<Record<PauseReason, number>> = {
   commits: 1,
   subscriptions: 2,

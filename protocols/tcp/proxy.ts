@@ -16,6 +16,7 @@ import { getWaiting } from '../waiting.ts'
 import { hash64 } from '../xx-hash.ts'
 import { isPeerExpected, startExchange } from './peer-exchange.ts'
 import { splice, type SpliceOptions } from './splice.ts'
+import { toSignal } from '../../core/runtime/notice.ts'
 
 /** Envoy's tcp_proxy default. */
 const DEFAULT_IDLE_MS = 3_600_000
@@ -50,7 +51,11 @@ export async function serveTcp(
   using life = new Life(tcp.maxConnectionMs, ctx)
   let upstream: UpstreamStream
   try {
-    upstream = await connect(cluster, conn, { tcp, upstreams, signal: AbortSignal.any([conn.aborted, life.ended]) })
+    upstream = await connect(cluster, conn, {
+      tcp,
+      upstreams,
+      signal: AbortSignal.any([toSignal(conn.aborted), life.ended]),
+    })
   } catch (thrown) {
     const error = conn.aborted.aborted ? undefined : toMeshError(thrown)
     countOpened(conn, ctx, { cluster, flags: error?.row.flag ?? '-' })?.[Symbol.dispose]()
@@ -158,7 +163,7 @@ async function carry(
   }
   const how = await splice(conn.stream, upstream.stream, {
     clock: ctx.clock,
-    signal: AbortSignal.any([conn.aborted, stop.signal, ended]),
+    signal: AbortSignal.any([toSignal(conn.aborted), stop.signal, ended]),
     waiting: getWaiting(ctx),
     holder,
     maxBufferBytes: ctx.limits.maxBufferBytes,

@@ -24,12 +24,13 @@ import { isPinned, isRevoked, matchesSans, readPeer } from './peer.ts'
 import { describePsk, findPskServer } from './psk.ts'
 import { withFiles } from './with-files.ts'
 import { withSecrets } from './with-secrets.ts'
+import type { Abortable } from '../../core/runtime/notice.ts'
 
 export type Terminated = { readonly stream: Duplex; readonly facts: DownstreamTlsFacts }
 export type TerminateOptions = {
   readonly tls: DownstreamTls
   readonly handshakeMs: number
-  readonly signal: AbortSignal
+  readonly signal: Abortable
 }
 
 /**

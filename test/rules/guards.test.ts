@@ -14,6 +14,7 @@ const EXEMPT: Readonly<Record<string, string>> = {
   'hub/main.ts': 'signals and stdout: the process itself',
   'core/storage/thread.ts': 'a thread of its own: its `error` event is heard by thread-handle.ts, which starts another',
   'core/defects/guard.ts': 'the guard',
+  'core/defects/shared-listeners.ts': 'guards what it is given',
   'core/defects/last-line.ts': 'hears of what was not guarded',
 }
 
@@ -26,6 +27,7 @@ for (const { name, code } of [
   { name: 'a name that is not guarded', code: `const onData = (chunk) => use(chunk)\nsocket.on('data', onData)` },
   { name: 'the second of two', code: `socket.on('end', guard('tcp', end, fn)).once('close', this.#onClose)` },
   { name: 'a method', code: `session.once('goaway', this.#leave.bind(this))` },
+  { name: 'an object whose handleEvent is not guarded', code: `signal.addEventListener('abort', this)` },
   { name: 'an abort signal', code: `signal.addEventListener('abort', () => { work() }, { once: true })` },
   { name: 'a server', code: `http.createServer({ a: 1 }, (req, res) => { answer(req, res) })` },
   { name: 'what is called at the end of a write', code: `stream.end('bye', () => { this.#closed() })` },
@@ -50,6 +52,10 @@ for (const { name, code } of [
   {
     name: 'a name that is guarded',
     code: `readonly #onData = guard('tcp', end, fn)\nstream.on('data', this.#onData)`,
+  },
+  {
+    name: 'an object whose handleEvent is guarded',
+    code: `signal.addEventListener('abort', this)\nhandleEvent(): void {\n  tell(this)\n}\nconst tell = guard('tcp', end, fn)`,
   },
   { name: 'what cannot throw', code: `stream.on('error', doNothing)\nsession.on('error', reject)` },
   {

@@ -95,8 +95,11 @@ export class BridgeLink {
     this.#outbox = new Outbox({
       ...p,
       version,
-      onBytes: () => {
-        this.#sentMs = p.clock.monotonicMs()
+      owner: {
+        noteBytes: () => {
+          this.#sentMs = p.clock.monotonicMs()
+        },
+        noteTooLarge: () => undefined,
       },
     })
     this.#parser = new PacketParser({

@@ -45,11 +45,18 @@ function findBytes(topic: string): Uint8Array {
 
 export type Outgoing = { readonly topic: string; readonly payload: Uint8Array; readonly properties: Uint8Array }
 
+export interface OutboxOwner {
+  /** They go to the socket. */
+  noteBytes(bytes: number): void
+  /** A packet was not sent, for the peer takes none of its size. */
+  noteTooLarge(type: Packet['type']): void
+}
+
 export class Outbox {
   readonly #stream: Duplex
   readonly #flusher: Flusher
   readonly #version: Version
-  readonly #onBytes: ((bytes: number) => void) | undefined
+  readonly #owner: OutboxOwner | undefined
   #region: Region | undefined
   /** Of this turn, before it. */
   #fullRegions: Region[] = []
@@ -66,7 +73,6 @@ export class Outbox {
   #isUrgent = false
   readonly #budget: MemoryBudget | undefined
   readonly #maxPacketBytes: number
-  readonly #onTooLarge: ((type: Packet['type']) => void) | undefined
   readonly #sent: Readonly<Partial<Record<Packet['type'], Cell>>> | undefined
   /** Of the stream's bytes, against the budget. */
   #counted = 0
@@ -76,12 +82,10 @@ export class Outbox {
     stream: Duplex
     flusher: Flusher
     version: Version
-    onBytes?: (bytes: number) => void
+    owner?: OutboxOwner
     budget?: MemoryBudget
     /** Largest packet that the peer accepts [MQTT-3.1.2-24]. The caller checks PUBLISH. */
     maxPacketBytes?: number
-    /** A packet was not sent for that. */
-    onTooLarge?: (type: Packet['type']) => void
     /** Packets that were sent, by type; of PUBLISH the caller knows. */
     sent?: Readonly<Partial<Record<Packet['type'], Cell>>>
   }) {
@@ -89,10 +93,9 @@ export class Outbox {
     this.#stream = p.stream
     this.#flusher = p.flusher
     this.#version = p.version
-    this.#onBytes = p.onBytes
+    this.#owner = p.owner
     this.#budget = p.budget
     this.#maxPacketBytes = p.maxPacketBytes ?? Infinity
-    this.#onTooLarge = p.onTooLarge
   }
 
   /** Bytes that the peer's kernel has not got: ours and the stream's. */
@@ -230,7 +233,7 @@ export class Outbox {
   writePacket(packet: Packet): void {
     const bytes = encode(packet, this.#version)
     if (bytes.length > this.#maxPacketBytes) {
-      this.#onTooLarge?.(packet.type)
+      this.#owner?.noteTooLarge(packet.type)
       return
     }
     this.#count(packet.type)
@@ -279,7 +282,7 @@ export class Outbox {
     this.#wantedBytes = this.#usualBytes
     this.#pieces = []
     if (this.#stream.destroyed || this.#stream.writableEnded) return true
-    this.#onBytes?.(bytes)
+    this.#owner?.noteBytes(bytes)
     // What waits in the stream would keep the slab, and with it what has long been sent to others.
     const isBehind = this.#stream.writableLength > 0
     const whole = pieces.length === 1 ? pieces[0]! : bytes <= JOINED_BYTES ? this.#join(pieces, bytes) : undefined

@@ -25,6 +25,8 @@ export type ParserOptions = {
 const MAX_PUBLISH_HEAD = 2 + 65_535 + 2
 
 const EMPTY = Buffer.alloc(0)
+/** For all parsers: one packet is decoded at a time. */
+const reader = new Reader()
 const bit = (type: number): number => 1 << (type >> 4)
 const BOTH =
   bit(TYPE.publish) |
@@ -43,7 +45,6 @@ export class PacketParser {
   #limit: string
   readonly #side: 'server' | 'client'
   readonly #accepts: number
-  readonly #reader = new Reader()
   version: Version
   #chunk: Buffer = EMPTY
   #at = 0
@@ -108,9 +109,13 @@ export class PacketParser {
     if (this.#partBytes > 0) return this.#nextOfPart()
     const from = this.#at
     const chunk = this.#chunk
-    if (from === chunk.length) return undefined
+    if (from === chunk.length) {
+      this.#letGo()
+      return undefined
+    }
     if (!this.#frame(chunk, from, chunk.length) || from + this.#wantedBytes > chunk.length) {
       this.#keep(chunk.length - from)
+      this.#letGo()
       return undefined
     }
     this.#at = from + this.#wantedBytes
@@ -127,10 +132,10 @@ export class PacketParser {
     this.#lastFrom = from
     if (this.#frameBytes > this.#maxPacketBytes) {
       this.#skipBytes = this.#frameBytes - this.#wantedBytes
-      return decodeHead(this.#reader.reset(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)
+      return decodeHead(reader.reset(buf, this.#bodyAt, from + this.#wantedBytes), buf[from]!, this.#frameBytes)
     }
     const packet = decode(
-      this.#reader.reset(buf, this.#bodyAt, from + this.#frameBytes),
+      reader.reset(buf, this.#bodyAt, from + this.#frameBytes),
       buf[from]!,
       this.version,
       this.#side,
@@ -156,7 +161,13 @@ export class PacketParser {
       this.#lastCopy = whole
       return this.#decode(whole, 0)
     }
+    this.#letGo()
     return undefined
+  }
+  /** Of a chunk that is taken: many clients are quiet for long after it. */
+  #letGo(): void {
+    this.#chunk = EMPTY
+    this.#at = 0
   }
 
   #keep(bytes: number): void {

@@ -6,17 +6,17 @@ import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach, guard } from '../../../core/defects/guard.ts'
+import { SharedListeners } from '../../../core/defects/shared-listeners.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
-import { finish, INPUT_END_TIMEOUT_MS, listenToSignals } from '../ending.ts'
+import { finish, INPUT_END_TIMEOUT_MS, listenToSignals, type SignalHandler } from '../ending.ts'
 import { encode } from '../codec/encode.ts'
 import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { createViolation, REASON, toReason } from '../codec/reason.ts'
 import { encodeRefusal } from '../codec/refusal.ts'
 import type { Holder } from '../memory.ts'
-import { BITS, mayReadAhead, STOPPING } from '../pauses.ts'
+import { BITS, mayReadAhead, type PauseReason, type Reading, STOPPING } from '../pauses.ts'
 import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
@@ -29,12 +29,13 @@ import {
   answerVersion,
   buildConnack,
   countConnection,
+  collectFactsLater,
   mayNotConnect,
   openSession,
 } from './connect.ts'
 import { Connected } from './connected.ts'
 import { Connecting } from './connecting.ts'
-import type { PauseReason, Reading } from './inflow.ts'
+import type { Seat } from './doorstep.ts'
 import { KeepAlive } from './keep-alive.ts'
 import { Link } from './link.ts'
 import { Rules } from './rules.ts'
@@ -48,19 +49,21 @@ type At =
   | { readonly at: 'connected'; readonly connected: Connected; readonly keepAlive: KeepAlive }
   | { readonly at: 'closed' }
 
-export class Client implements Reading, Holder {
+let LISTENERS: SharedListeners<Client, Duplex>
+
+export class Client implements Reading, Holder, SignalHandler {
   readonly #state: BrokerState
   readonly #conn: Connection
   readonly #stream: Duplex
   readonly #policy: MqttPolicy
   readonly #rules: Rules
   readonly #parser: PacketParser
-  readonly #onConnect: () => void
+  readonly #seat: Seat
   /** BITS of what holds it. */
   #pauses = 0
   /** The client sends no more: what came before is taken, and then it ends. */
   #inputEnd: Timer | undefined
-  readonly #ended = Promise.withResolvers<Outcome>()
+  #settle: ((outcome: Outcome) => void) | undefined
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
   #connecting: Connecting | undefined
@@ -71,14 +74,13 @@ export class Client implements Reading, Holder {
   #link: Link | undefined
   #signals: Disposable | undefined
 
-  /** @param p.onConnect CONNECT has come */
-  constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy; onConnect: () => void }) {
+  constructor(p: { state: BrokerState; conn: Connection; stream: Duplex; policy: MqttPolicy; seat: Seat }) {
     this.#state = p.state
     this.#conn = p.conn
     this.#stream = p.stream
     this.#policy = p.policy
     this.#rules = new Rules(p.conn, p.policy, p.state.grounds)
-    this.#onConnect = p.onConnect
+    this.#seat = p.seat
     const { maxPacketBytes, maxConnectBytes } = p.policy.limits
     this.#parser = new PacketParser({
       maxPacketBytes: Math.min(maxPacketBytes, maxConnectBytes),
@@ -93,40 +95,44 @@ export class Client implements Reading, Holder {
       this.close(new MeshError('MESH_REQUEST_TIMEOUT', 'no CONNECT within mqtt.limits.connectTimeoutMs')),
     )
     this.#now = { at: 'awaiting-connect', deadline }
-    this.#listen()
-    this.#signals = this.#listenToSignals()
-    return this.#ended.promise
+    const ended = new Promise<Outcome>((resolve) => {
+      this.#settle = resolve
+    })
+    LISTENERS.listen(this.#stream, this)
+    this.#signals = listenToSignals(this.#conn, this)
+    return ended
   }
 
-  #listen(): void {
-    const end = (error: MeshError): void => this.#defect(error)
-    const on = (event: string, work: (arg: never) => void): void => {
-      this.#stream.on(event, guard('mqtt', end, work as (arg: unknown) => void))
-    }
-    on('data', (chunk: Buffer) => this.#onData(chunk))
-    on('drain', () => this.#onDrain())
-    on('end', () => this.#onInputEnd())
-    on('close', () => {
-      this.#end(ENDED, 'lost')
-      this.#link?.outbox.end()
-    })
-    on('error', (err: Error) =>
-      this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause: err }) }, 'lost'),
-    )
-  }
-  #listenToSignals(): Disposable {
-    return listenToSignals(this.#conn, {
-      aborted: () => {
-        this.#end(ENDED, 'lost')
-        this.#stream.destroy()
-      },
-      draining: (err) => this.close(err),
-      defect: (err) => this.#defect(err),
+  static {
+    LISTENERS = new SharedListeners<Client, Duplex>('mqtt', (client, error) => client.onDefect(error), {
+      data: (client, chunk: Buffer) => client.#onData(chunk),
+      drain: (client) => client.#onDrain(),
+      end: (client) => client.#onInputEnd(),
+      close: (client) => client.#onClose(),
+      error: (client, err: Error) => client.#onError(err),
     })
   }
-  #defect(error: MeshError): void {
+  #onClose(): void {
+    this.#end(ENDED, 'lost')
+    this.#link?.outbox.end()
+  }
+  #onError(cause: Error): void {
+    this.#end({ error: new MeshError('MESH_CLIENT_GONE', 'the connection broke', { cause }) }, 'lost')
+  }
+  onAborted(): void {
+    this.#end(ENDED, 'lost')
+    this.#stream.destroy()
+  }
+  onDraining(err: MeshError): void {
+    this.close(err)
+  }
+  onDefect(error: MeshError): void {
     this.#end({ error }, 'lost')
     this.#stream.destroy()
+  }
+  /** DISCONNECT has come. */
+  disconnected(how: 'normal' | 'lost'): void {
+    this.#end(ENDED, how, how === 'normal' ? 'normal' : 'with-will')
   }
 
   hold(why: PauseReason): void {
@@ -149,7 +155,7 @@ export class Client implements Reading, Holder {
     if (this.#now.at === 'connected') this.#now.keepAlive.noteHeard()
     this.#state.memory.budget.garbage?.received(chunk.length)
     this.#parser.push(chunk)
-    this.#takePackets()
+    this.takePackets()
     if (this.#pauses !== 0 && !mayReadAhead(this.#pauses, this.#parser.heldBytes)) this.#stream.pause()
   }
   #onInputEnd(): void {
@@ -166,7 +172,8 @@ export class Client implements Reading, Holder {
     }
     this.#end(ENDED, 'lost')
   }
-  #takePackets(): void {
+  /** Those that have come and may be taken. */
+  takePackets(): void {
     try {
       const { slices } = this.#state
       const slice = slices.begin()
@@ -200,9 +207,9 @@ export class Client implements Reading, Holder {
     setImmediate(
       guard(
         'mqtt',
-        (error) => this.#defect(error),
+        (error) => this.onDefect(error),
         () => {
-          if (this.release('turn')) this.#takePackets()
+          if (this.release('turn')) this.takePackets()
         },
       ),
     )
@@ -224,7 +231,7 @@ export class Client implements Reading, Holder {
     this.#version = packet.version
     this.#asked = packet
     this.#state.counters.controlsReceived.connect.value++
-    this.#onConnect()
+    this.#seat.noteConnect()
     this.#now = { at: 'connecting', deadline: this.#now.deadline }
     this.hold('connecting')
     detach(
@@ -246,7 +253,7 @@ export class Client implements Reading, Holder {
       proof,
       listener: this.#conn.listener.name,
       address: this.#conn.remote.host,
-      connection: () => collectFacts(this.#conn),
+      connection: collectFactsLater(this.#conn),
     })
     await withClientLock(state, admitted.clientId, async () => {
       if (this.#now.at !== 'connecting') return
@@ -280,7 +287,7 @@ export class Client implements Reading, Holder {
         this.#stream.write(encode(packet, this.#version))
       },
       onWait: () => {
-        if (this.release('connecting')) this.#takePackets()
+        if (this.release('connecting')) this.takePackets()
       },
     })
     return this.#connecting.prove(connect)
@@ -310,12 +317,10 @@ export class Client implements Reading, Holder {
       conn: this.#conn,
       link,
       rules: this.#rules,
-      reading: this,
-      takePackets: () => this.#takePackets(),
-      onDisconnect: (how) => this.#end(ENDED, how, how === 'normal' ? 'normal' : 'with-will'),
+      client: this,
     })
     const { keepAliveSec } = admitted
-    const keepAlive = new KeepAlive({ clock: ctx.clock, keepAliveSec, reading: this, client: this })
+    const keepAlive = new KeepAlive(ctx.clock, keepAliveSec, this)
     this.#stopTimers()
     this.#connecting = undefined
     this.#parser.allow(limits.maxPacketBytes, 'mqtt.limits.maxPacketBytes')
@@ -332,7 +337,7 @@ export class Client implements Reading, Holder {
     session.resume()
     tellGap(state, session)
     this.release('connecting')
-    this.#takePackets()
+    this.takePackets()
   }
 
   #createLink({ version, properties, isBridge = false, is31 = false }: Connect): Link {
@@ -353,11 +358,8 @@ export class Client implements Reading, Holder {
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
       topicAliasMaximum: properties.topicAliasMaximum ?? 0,
-      onBytes: (bytes) => {
-        this.#conn.sentBytes += bytes
-        counters.bytesSent.all.value += bytes
-      },
-      close: (err) => this.close(err),
+      conn: this.#conn,
+      client: this,
     })
   }
 
@@ -431,7 +433,8 @@ export class Client implements Reading, Holder {
     this.#stream.resume()
     finish(this.#stream, this.#state.ctx.clock, () => {
       this.#signals?.[Symbol.dispose]()
-      this.#ended.resolve(outcome)
+      this.#seat[Symbol.dispose]()
+      this.#settle?.(outcome)
     })
   }
   #stopTimers(): void {

@@ -6,10 +6,11 @@ import { randomInt } from 'node:crypto'
 import { MeshError } from '../../../core/errors.ts'
 import type { Lease } from '../../../core/lease.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
-import type { AuthzFacts } from '../../authz.ts'
+import { type AuthzFacts, collectFacts } from '../../authz.ts'
+import type { Connection } from '../../connection.ts'
 import type { PeerIdentity } from '../../../model/identity.ts'
 import { createAuthorizer } from '../authorization/authorization.ts'
-import type { Authorizer, Client } from '../authorization/authorizer.ts'
+import type { Client } from '../authorization/authorizer.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
 import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
@@ -41,7 +42,6 @@ export type Admitted = {
   readonly address: string
   /** As rules and quotas see it. */
   readonly client: Client
-  readonly authorizer: (grounds: PolicyGrounds) => Authorizer
   readonly expirySec: number
   readonly keepAliveSec: number
 }
@@ -56,6 +56,11 @@ const MAX_CLIENT_ID_CHARS_31 = 23
 /** Version of the refusing CONNACK: 5 for what is newer, 4 for everything else [MQTT-3.1.2-2]. */
 export function answerVersion(level: number): Version {
   return level >= 5 ? 5 : 4
+}
+
+/** Later, without a hold on anything else of whoever asks. */
+export function collectFactsLater(conn: Connection): () => AuthzFacts {
+  return () => collectFacts(conn)
 }
 
 /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED; each is answered with a CONNACK */
@@ -79,8 +84,7 @@ export function admit(
   const { proof } = from
   const owner = deriveOwner({ peer: from.peer, user: proof.user }, from.listener)
   const client = { ...describeClient(clientId, owner), connection: from.connection }
-  const authorizer = (of: PolicyGrounds): Authorizer => createAuthorizer(of, client)
-  const may = authorizer(grounds)
+  const may = createAuthorizer(grounds, client)
   if (!may.mayConnect()) throw mayNotConnect(clientId, grounds)
   if (will && isTooDeep(will.topic, policy.limits.maxTopicLevels))
     throw createViolation(
@@ -96,7 +100,6 @@ export function admit(
     proof,
     address: from.address,
     client,
-    authorizer,
     expirySec: expiryOf(connect, policy.limits),
     keepAliveSec: keepAliveOf(connect, policy.limits),
   }

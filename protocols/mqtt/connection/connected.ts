@@ -1,5 +1,6 @@
 /** A client between its CONNACK and its end: what its packets do, and what becomes of its session and its will. */
 import { MeshError } from '../../../core/errors.ts'
+import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
 import type { Connect, Disconnect, Packet, Subscribe, Unsubscribe, Will } from '../codec/packet.ts'
 import { toOwnMemory } from '../codec/parser.ts'
@@ -11,12 +12,13 @@ import { type ConnectionFacts, collectConnectionFacts } from '../session/connect
 import { reauthorize } from '../session/reauthorize.ts'
 import type { Session } from '../session/session.ts'
 import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
-import { type Answer, subscribe, unsubscribe } from '../session/subscribe.ts'
+import { type Answer, type Asking, subscribe, unsubscribe } from '../session/subscribe.ts'
 import type { BrokerState } from '../state.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import { type Admitted, mayNotConnect } from './connect.ts'
-import { Controls } from './controls.ts'
-import { Inflow, type Reading } from './inflow.ts'
+import { Controls, type ControlsOwner } from './controls.ts'
+import type { Reading } from '../pauses.ts'
+import { Inflow } from './inflow.ts'
 import type { Link } from './link.ts'
 import { callAtWallTime } from '../../../core/os/wall-time.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -38,21 +40,31 @@ export type ConnectedParts = {
   readonly rules: Rules
   /** To be given back when the connection is over. */
   readonly held: Disposable
-  readonly reading: Reading
-  /** Packets that waited in the parser may be taken. */
-  readonly takePackets: () => void
+  readonly client: ConnectedClient
+}
+interface ConnectedClient extends Reading {
   /** DISCONNECT has come. */
-  readonly onDisconnect: (how: 'normal' | 'lost') => void
+  disconnected(how: 'normal' | 'lost'): void
 }
 
-export class Connected {
+export class Connected implements Asking, ControlsOwner {
   readonly link: Link
-  readonly #p: ConnectedParts
-  readonly #session: Session
+  readonly session: Session
+  readonly reading: ConnectedClient
+  readonly #state: BrokerState
+  readonly #conn: Connection
+  readonly #rules: Rules
+  readonly #admitted: Admitted
+  readonly #isResumed: boolean
+  /** To be given back when the connection is over. */
+  readonly #held: Disposable
+  /** By which its CONNECT proved the user. */
+  readonly #method: string | undefined
   readonly #counters: Counters
   /** Many clients only receive: undefined before the first PUBLISH or PUBREL. */
   #inflow: Inflow | undefined
-  readonly #controls: Controls
+  /** Undefined before the first SUBSCRIBE or UNSUBSCRIBE. */
+  #controls: Controls | undefined
   /** As above. */
   #rate: RateLimit | undefined
   readonly #will: Will | undefined
@@ -66,24 +78,18 @@ export class Connected {
 
   constructor(p: ConnectedParts) {
     const { state, session, link, connect } = p
-    this.#p = p
-    this.#session = session
+    this.session = session
+    this.reading = p.client
+    this.#state = state
+    this.#conn = p.conn
+    this.#rules = p.rules
+    this.#admitted = p.admitted
+    this.#isResumed = p.isResumed
+    this.#held = p.held
+    this.#method = connect.properties.authenticationMethod
     this.#counters = state.counters
     this.link = link
     this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.wallMs())
-    const authorizer = (): Authorizer => p.rules.findAuthorizer(p.admitted)
-    const asking = { session, link, authorizer, limits: link.limits }
-    const act = (packet: Subscribe | Unsubscribe): Answer | Promise<Answer> =>
-      packet.type === 'subscribe' ? subscribe(state, packet, asking) : unsubscribe(state, packet, asking)
-    this.#controls = new Controls({
-      act: (packet) => {
-        const room = this.#inflow?.waitForRoom()
-        return room ? room.then(() => act(packet)) : act(packet)
-      },
-      reading: p.reading,
-      takePackets: p.takePackets,
-      close: (err) => link.close(err),
-    })
     this.#will = connect.will && compactWill(connect.will)
     this.#willBytes = this.#will
       ? this.#will.topic.length + this.#will.payload.length + this.#will.properties.length
@@ -94,9 +100,24 @@ export class Connected {
       expiresAtMs === undefined ? undefined : callAtWallTime(state.ctx.clock, expiresAtMs, () => this.reauthorize())
   }
 
+  get limits(): MqttPolicy['limits'] {
+    return this.link.limits
+  }
+  /** By the rules of this moment. */
+  authorizer(): Authorizer {
+    return this.#rules.findAuthorizer(this.#admitted)
+  }
+  act(packet: Subscribe | Unsubscribe): Answer | Promise<Answer> {
+    const room = this.#inflow?.waitForRoom()
+    return room ? room.then(() => this.#act(packet)) : this.#act(packet)
+  }
+  #act(packet: Subscribe | Unsubscribe): Answer | Promise<Answer> {
+    return packet.type === 'subscribe' ? subscribe(this.#state, packet, this) : unsubscribe(this.#state, packet, this)
+  }
+
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED: the connection is to be closed */
   take(packet: Packet): void {
-    const { flow } = this.#session
+    const { flow } = this.session
     const received = this.#counters.controlsReceived
     switch (packet.type) {
       case 'publish':
@@ -112,7 +133,7 @@ export class Connected {
         return
       case 'pubrec':
         received.pubrec.value++
-        this.#session.startFlow()?.pubrec(packet.packetId, packet.reason)
+        this.session.startFlow()?.pubrec(packet.packetId, packet.reason)
         return
       case 'pubrel':
         received.pubrel.value++
@@ -125,11 +146,11 @@ export class Connected {
       case 'subscribe':
         this.#checkSubscriptionIds(packet)
         received.subscribe.value++
-        this.#controls.take(packet)
+        this.#startControls().take(packet)
         return
       case 'unsubscribe':
         received.unsubscribe.value++
-        this.#controls.take(packet)
+        this.#startControls().take(packet)
         return
       case 'pingreq':
         received.pingreq.value++
@@ -143,8 +164,7 @@ export class Connected {
       case 'unsupported-connect':
         throw createViolation(REASON.protocolError, '[MQTT-3.1.0-2] a second CONNECT')
       case 'auth':
-        this.#reauthentication ??= new Reauthentication(this.#p)
-        this.#reauthentication.take(packet)
+        this.#startReauthentication().take(packet)
         return
       case 'connack':
       case 'suback':
@@ -156,22 +176,32 @@ export class Connected {
     }
   }
 
+  #startControls(): Controls {
+    return (this.#controls ??= new Controls(this))
+  }
   #startRate(): RateLimit {
-    const { state, rules, admitted, reading, takePackets } = this.#p
-    const { share, clientId } = this.#session
-    const quota = (): ReturnType<Rules['findQuota']> => rules.findQuota(admitted)
-    this.#rate ??= new RateLimit({ state, share, clientId, quota, reading, takePackets })
-    return this.#rate
+    const { share, clientId } = this.session
+    const quota = (): ReturnType<Rules['findQuota']> => this.#rules.findQuota(this.#admitted)
+    return (this.#rate ??= new RateLimit({ state: this.#state, share, clientId, quota, reading: this.reading }))
   }
   #startInflow(): Inflow {
-    const { state, rules, admitted, reading, isResumed } = this.#p
     return (this.#inflow = new Inflow({
-      state,
-      session: this.#session,
+      state: this.#state,
+      session: this.session,
       link: this.link,
-      reading,
-      authorizer: () => rules.findAuthorizer(admitted),
-      isResumed,
+      reading: this.reading,
+      authorizer: () => this.authorizer(),
+      isResumed: this.#isResumed,
+    }))
+  }
+  #startReauthentication(): Reauthentication {
+    return (this.#reauthentication ??= new Reauthentication({
+      state: this.#state,
+      conn: this.#conn,
+      method: this.#method,
+      link: this.link,
+      rules: this.#rules,
+      admitted: this.#admitted,
     }))
   }
 
@@ -179,12 +209,14 @@ export class Connected {
   resume(): void {
     this.link.outbox.recount()
     this.link.drained()
-    this.#session.flow?.pump()
+    this.session.flow?.pump()
   }
 
   /** The rules or the users may have changed: what they do not allow any more ends now. */
   reauthorize(): void {
-    const { state, rules, admitted } = this.#p
+    const state = this.#state
+    const rules = this.#rules
+    const admitted = this.#admitted
     const { proof } = this.#reauthentication ?? admitted
     const ended = state.authentication.findRefusal(proof, rules.grounds.policy.listener)
     if (ended) {
@@ -192,12 +224,12 @@ export class Connected {
       return
     }
     const { grounds } = rules
-    if (this.#session.grounds === grounds) return
+    if (this.session.grounds === grounds) return
     const may = rules.findAuthorizer(admitted)
-    this.#session.grounds = grounds
-    this.#session.connection = grounds.policy.meshPolicies && admitted.client.connection?.()
-    if (may.mayConnect()) reauthorize(state, this.#session, { may, quota: rules.findQuota(admitted) })
-    else this.link.close(mayNotConnect(this.#session.clientId, grounds))
+    this.session.grounds = grounds
+    this.session.connection = grounds.policy.meshPolicies && admitted.client.connection?.()
+    if (may.mayConnect()) reauthorize(state, this.session, { may, quota: rules.findQuota(admitted) })
+    else this.link.close(mayNotConnect(this.session.clientId, grounds))
   }
 
   #checkSubscriptionIds({ properties }: Subscribe): void {
@@ -217,19 +249,19 @@ export class Connected {
 
   /** The connection is over. */
   end(how: 'normal' | 'lost', told: Parameters<typeof tellDisconnected>[3]): void {
-    const { state } = this.#p
-    tellDisconnected(state, this.#session, this.#facts, told)
+    const state = this.#state
+    tellDisconnected(state, this.session, this.#facts, told)
     this.link.outbox.flush()
     this.#inflow?.end()
     this.#rate?.[Symbol.dispose]()
-    this.#p.held[Symbol.dispose]()
+    this.#held[Symbol.dispose]()
     this.link.end()
     this.#expiry?.[Symbol.dispose]()
     this.#reauthentication?.end()
     state.memory.budget.give(this.#willBytes)
-    if (this.#session.link !== this.link) return
+    if (this.session.link !== this.link) return
     if (how === 'lost' && this.#will) this.#leaveWill(this.#will)
-    detachSession(state, this.#session)
+    detachSession(state, this.session)
   }
 
   /** As it is shown. */
@@ -244,23 +276,23 @@ export class Connected {
       link.aliasBytes +
       link.outbox.countedBytes +
       (this.#inflow?.heldBytes ?? 0) +
-      this.#session.waitingBytes
+      this.session.waitingBytes
     )
   }
 
   /** Answered behind all that came before: clients take PINGRESP as a sign that it is done. */
   #ping(): void {
-    if (this.#controls.isAnswered && (this.#inflow?.isAnswered ?? true)) {
+    if ((this.#controls?.isAnswered ?? true) && (this.#inflow?.isAnswered ?? true)) {
       this.link.outbox.pingresp()
       return
     }
-    const { reading, takePackets } = this.#p
+    const { reading } = this
     if (++this.#pings >= MAX_WAITING_PINGS) reading.hold('pings')
     const answer = (): void => {
       this.link.outbox.pingresp()
-      if (--this.#pings < MAX_WAITING_PINGS && reading.release('pings')) takePackets()
+      if (--this.#pings < MAX_WAITING_PINGS && reading.release('pings')) reading.takePackets()
     }
-    this.#controls.callWhenAnswered(() => {
+    this.#startControls().callWhenAnswered(() => {
       if (this.#inflow) this.#inflow.callWhenAnswered(answer)
       else answer()
     })
@@ -268,7 +300,7 @@ export class Connected {
 
   #disconnect({ reason, properties }: Disconnect): void {
     const { sessionExpirySec } = properties
-    const session = this.#session
+    const { session } = this
     if (sessionExpirySec !== undefined) {
       if (sessionExpirySec > 0 && session.expirySec === 0)
         throw createViolation(
@@ -277,15 +309,15 @@ export class Connected {
         )
       session.expirySec = Math.min(sessionExpirySec, this.link.limits.maxSessionExpirySec)
     }
-    this.#p.onDisconnect(reason === REASON.success ? 'normal' : 'lost')
+    this.reading.disconnected(reason === REASON.success ? 'normal' : 'lost')
   }
 
   /** Of somebody whom the listener does not let in any more (downstream/revalidate.ts) nothing is published either. */
   #leaveWill(will: Will): void {
-    const { state, conn, rules, admitted } = this.#p
-    const may = rules.findAuthorizer(admitted)
-    if (!isShutOut(conn) && may.mayConnect() && may.mayPublish(will.topic)) leaveWill(state, this.#session, will)
-    else denyWill(state, this.#session.clientId, will.topic)
+    const state = this.#state
+    const may = this.authorizer()
+    if (!isShutOut(this.#conn) && may.mayConnect() && may.mayPublish(will.topic)) leaveWill(state, this.session, will)
+    else denyWill(state, this.session.clientId, will.topic)
   }
 }
 

@@ -8,7 +8,7 @@ import { detach } from '../../../core/defects/guard.ts'
 import type { Subscribe, Unsubscribe } from '../codec/packet.ts'
 import { Fifo } from '../fifo.ts'
 import type { Answer } from '../session/subscribe.ts'
-import type { Reading } from './inflow.ts'
+import type { Reading } from '../pauses.ts'
 
 /**
  * Filters that wait for the store before the client is not read from: as many are one commit, and a commit of a few
@@ -17,32 +17,32 @@ import type { Reading } from './inflow.ts'
 const MAX_WAITING_FILTERS = 1024
 
 type Control = Subscribe | Unsubscribe
-export type ControlsOptions = {
-  readonly act: (packet: Control) => Answer | Promise<Answer>
+/** Whose they are. */
+export interface ControlsOwner {
+  act(packet: Control): Answer | Promise<Answer>
   readonly reading: Reading
-  /** Packets that waited may be taken. */
-  readonly takePackets: () => void
-  readonly close: (err: MeshError) => void
+  readonly link: { close(err: MeshError): void }
 }
 
 export class Controls {
-  readonly #o: ControlsOptions
-  readonly #answers = new Fifo<{ readonly answer: Answer; readonly filters: number }>()
+  readonly #owner: ControlsOwner
+  /** Made when the first has to wait. */
+  #answers: Fifo<{ readonly answer: Answer; readonly filters: number }> | undefined
   #isAnswering = false
   #waitingFilters = 0
   /** What belongs to answers that were given is not with the client yet: retained messages. */
   #unfinished: Promise<void> | undefined
 
-  constructor(options: ControlsOptions) {
-    this.#o = options
+  constructor(owner: ControlsOwner) {
+    this.#owner = owner
   }
 
   take(packet: Control): void {
-    const { act, reading, close } = this.#o
+    const { reading } = this.#owner
     const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
     this.#waitingFilters += filters
     if (this.#waitingFilters >= MAX_WAITING_FILTERS) reading.hold('subscriptions')
-    const answer = act(packet)
+    const answer = this.#owner.act(packet)
     if (!(answer instanceof Promise)) {
       this.#enqueue(answer, filters)
       return
@@ -54,13 +54,16 @@ export class Controls {
         this.#enqueue(made, filters)
         this.#resume('acting')
       }),
-      close,
+      (err) => this.#close(err),
     )
+  }
+  #close(err: MeshError): void {
+    this.#owner.link.close(err)
   }
 
   /** Nothing waits for its answer. */
   get isAnswered(): boolean {
-    return this.#answers.size === 0 && this.#unfinished === undefined
+    return !this.#answers?.size && this.#unfinished === undefined
   }
   /** Calls once everything is answered that came before. */
   callWhenAnswered(then: () => void): void {
@@ -70,18 +73,23 @@ export class Controls {
     }
     const tell = (): undefined => {
       const before = this.#unfinished
-      if (before) detach('mqtt', before.then(then), this.#o.close)
+      if (before) detach('mqtt', before.then(then), (err) => this.#close(err))
       else then()
     }
     this.#enqueue({ durable: undefined, tell }, 0)
   }
 
   #enqueue(answer: Answer, filters: number): void {
+    if (!this.#isAnswering && !this.#answers?.size && answer.durable === undefined) {
+      this.#tell(answer, filters, undefined)
+      return
+    }
+    this.#answers ??= new Fifo()
     this.#answers.push({ answer, filters })
     if (!this.#isAnswering) this.#answerNext()
   }
   #answerNext(): void {
-    for (let next = this.#answers.first(); next !== undefined; next = this.#answers.first()) {
+    for (let next = this.#answers?.first(); next !== undefined; next = this.#answers?.first()) {
       const { durable } = next.answer
       this.#isAnswering = durable !== undefined
       if (durable) {
@@ -91,24 +99,27 @@ export class Controls {
             () => this.#committed(durable, undefined),
             (err: unknown) => this.#committed(durable, toMeshError(err)),
           ),
-          (err) => this.#o.close(err),
+          (err) => this.#close(err),
         )
         return
       }
-      this.#tell(undefined)
+      this.#tellFirst(undefined)
     }
   }
   #committed(durable: Promise<void>, failed: MeshError | undefined): void {
-    while (this.#answers.first()?.answer.durable === durable) this.#tell(failed)
+    while (this.#answers?.first()?.answer.durable === durable) this.#tellFirst(failed)
     this.#isAnswering = false
     this.#answerNext()
   }
-  #tell(failed: MeshError | undefined): void {
-    const { answer, filters } = this.#answers.shift()!
+  #tellFirst(failed: MeshError | undefined): void {
+    const first = this.#answers?.shift()
+    if (first) this.#tell(first.answer, first.filters, failed)
+  }
+  #tell(answer: Answer, filters: number, failed: MeshError | undefined): void {
     try {
       this.#note(answer.tell(failed))
     } catch (thrown) {
-      this.#o.close(toMeshError(thrown))
+      this.#close(toMeshError(thrown))
     }
     this.#waitingFilters -= filters
     if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.#resume('subscriptions')
@@ -120,10 +131,11 @@ export class Controls {
     const finish = (): void => {
       if (this.#unfinished === all) this.#unfinished = undefined
     }
-    detach('mqtt', all.then(finish), this.#o.close)
+    detach('mqtt', all.then(finish), (err) => this.#close(err))
   }
 
   #resume(why: 'acting' | 'subscriptions'): void {
-    if (this.#o.reading.release(why)) this.#o.takePackets()
+    const { reading } = this.#owner
+    if (reading.release(why)) reading.takePackets()
   }
 }

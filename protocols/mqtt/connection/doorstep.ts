@@ -50,6 +50,12 @@ export class Doorstep {
   }
 }
 
+/** A connection's place in the broker; given back at its end. */
+export type Seat = Disposable & {
+  /** CONNECT has come. */
+  noteConnect(): void
+}
+
 /** Bytes of frames and what they hold: ws gathers a frame before anybody sees what is in it. */
 export function limitUntilConnect(raw: Duplex, maxConnectBytes: number, refuse: (err: MeshError) => void): Disposable {
   let bytes = 0

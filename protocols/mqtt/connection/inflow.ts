@@ -14,6 +14,7 @@ import { readMessageMs } from '../expiry.ts'
 import type { Link } from './link.ts'
 import { type Commit, buildCommit, countCommit, deliver, plan, retryMs, type Source } from '../publication.ts'
 import { REASON, createViolation } from '../codec/reason.ts'
+import type { Reading } from '../pauses.ts'
 import type { Place } from '../topics/retained.ts'
 import type { Session } from '../session/session.ts'
 import { saveFirst } from '../session/sessions.ts'
@@ -22,24 +23,6 @@ import type { Plan } from '../topics/subscriptions.ts'
 import { isReserved, isTooDeep } from '../topics/topics.ts'
 import { type InLine, measureLineBytes, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
-
-/** Why a client is not read from at the moment. */
-export type PauseReason =
-  | 'commits'
-  | 'subscriptions'
-  | 'acting'
-  | 'pings'
-  | 'turn'
-  | 'rate'
-  | 'spool'
-  | 'receivers'
-  | 'socket'
-  | 'connecting'
-export interface Reading {
-  hold(why: PauseReason): void
-  /** @returns whether it was paused for that */
-  release(why: PauseReason): boolean
-}
 
 export class Inflow {
   readonly #state: BrokerState

@@ -8,7 +8,7 @@ import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Flusher } from '../codec/flusher.ts'
-import { Outbox, type Outgoing } from '../codec/outbox.ts'
+import { Outbox, type OutboxOwner, type Outgoing } from '../codec/outbox.ts'
 import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { NO_IDS, type Packet, type Qos, RETAIN, type Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
@@ -17,6 +17,8 @@ import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import type { Memory } from '../memory.ts'
 import { measureMessageBytes, Waiting } from '../shared-message.ts'
 
+/** Ends the connection with DISCONNECT; for causes outside the connection. */
+type Closable = { close(err: MeshError): void }
 export type LinkOptions = {
   readonly stream: Duplex
   readonly flusher: Flusher
@@ -39,12 +41,11 @@ export type LinkOptions = {
   /** Topic Alias Maximum of its CONNECT. */
   readonly topicAliasMaximum: number
   readonly limits: MqttPolicy['limits']
-  readonly onBytes: (bytes: number) => void
-  /** Ends the connection with DISCONNECT; for causes outside the connection. */
-  readonly close: (err: MeshError) => void
+  readonly conn: { sentBytes: number }
+  readonly client: Closable
 }
 
-export class Link {
+export class Link implements OutboxOwner {
   readonly version: Version
   readonly isBridge: boolean
   readonly is31: boolean
@@ -53,7 +54,6 @@ export class Link {
   readonly receiveMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly outbox: Outbox
-  readonly close: (err: MeshError) => void
   /** Undefined while nothing that waits here can be forbidden. */
   mayReceive: ((topic: string) => boolean) | undefined
   /** Whether the next message was sent before; it expires no more then [MQTT-4.4.0-1]. */
@@ -64,7 +64,10 @@ export class Link {
   readonly #counters: Counters
   readonly #maxPacketBytes: number
   readonly #memory: Memory
-  readonly #waiting: Waiting
+  readonly #conn: { sentBytes: number }
+  readonly #client: Closable
+  /** Made when the first has to wait. */
+  #waiting: Waiting | undefined
   /** Undefined: the client takes none. */
   readonly #aliases: SendingAliases | undefined
   /** Of theirs, against the memory budget. */
@@ -79,12 +82,12 @@ export class Link {
     this.takesSubscriptionIds = p.takesSubscriptionIds
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
-    this.close = p.close
     this.clock = p.clock
     this.#counters = p.counters
     this.#maxPacketBytes = p.maxPacketBytes
     this.#memory = p.memory
-    this.#waiting = new Waiting(p.memory.budget)
+    this.#conn = p.conn
+    this.#client = p.client
     const aliases = Math.min(p.topicAliasMaximum, p.limits.maxTopicAliases)
     this.#aliases = aliases > 0 ? new SendingAliases(aliases, 'when repeated') : undefined
     this.outbox = new Outbox({
@@ -93,14 +96,21 @@ export class Link {
       stream: p.stream,
       flusher: p.flusher,
       version: p.version,
-      onBytes: p.onBytes,
+      owner: this,
       maxPacketBytes: p.maxPacketBytes,
-      onTooLarge: (type) => this.#tooLarge(type),
     })
   }
 
+  close(err: MeshError): void {
+    this.#client.close(err)
+  }
+
+  noteBytes(bytes: number): void {
+    this.#conn.sentBytes += bytes
+    this.#counters.bytesSent.all.value += bytes
+  }
   /** Without it the client would wait for ever; a last word that it does not take is left out. */
-  #tooLarge(type: Packet['type']): void {
+  noteTooLarge(type: Packet['type']): void {
     if (type === 'disconnect') return
     if (type === 'connack') this.isUnanswered = true
     this.close(
@@ -131,44 +141,46 @@ export class Link {
   }
   /** QoS 0 that waits for the socket. */
   get waitingBytes(): number {
-    return this.#waiting.bytes
+    return this.#waiting?.bytes ?? 0
   }
 
   /** QoS 0: now, or when the socket has room again; dropped and counted when too much waits already. */
   deliverAtMostOnce(message: StoredMessage, retain: boolean, ids: readonly number[]): void {
-    if (this.#waiting.size === 0 && !this.congested) {
+    if (!this.#waiting?.size && !this.congested) {
       this.send(message, retain ? RETAIN : 0, 0, ids)
       return
     }
     // Its own will, for one, is published while the session still has this link.
     if (this.#isOver) return
+    const waiting = (this.#waiting ??= new Waiting(this.#memory.budget))
     if (
-      this.#waiting.size >= this.limits.maxQueuedMessages ||
-      this.#waiting.bytes + measureMessageBytes(message) > this.limits.maxQueuedBytes
+      waiting.size >= this.limits.maxQueuedMessages ||
+      waiting.bytes + measureMessageBytes(message) > this.limits.maxQueuedBytes
     ) {
       this.#counters.dropped['slow-reader'].value++
       return
     }
-    this.#waiting.push({ message, qos: 0, retain, ids })
+    waiting.push({ message, qos: 0, retain, ids })
   }
   /** Gives up what waits. @returns how many messages that were */
   dropWaiting(): number {
-    const dropped = this.#waiting.clear()
+    const dropped = this.#waiting?.clear() ?? 0
     this.#counters.dropped.memory.value += dropped
     return dropped
   }
   /** The connection is over. */
   end(): void {
     this.#isOver = true
-    this.#waiting.clear()
+    this.#waiting?.clear()
     this.#memory.budget.give(this.#aliasBytes)
     this.#aliasBytes = 0
   }
 
   /** The socket has room again. */
   drained(): void {
-    while (this.#waiting.size > 0 && !this.congested) {
-      const { message, retain, ids } = this.#waiting.shift()!
+    const waiting = this.#waiting
+    while (waiting && waiting.size > 0 && !this.congested) {
+      const { message, retain, ids } = waiting.shift()!
       if (this.mayHave(message)) this.send(message, retain ? RETAIN : 0, 0, ids)
     }
   }

@@ -6,7 +6,7 @@ import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Quota, SharedRate } from '../session/user-quotas.ts'
 import type { BrokerState } from '../state.ts'
-import type { Reading } from './inflow.ts'
+import type { Reading } from '../pauses.ts'
 
 export type RateLimitOptions = {
   readonly state: Pick<BrokerState, 'quotas' | 'ctx' | 'counters'>
@@ -14,9 +14,7 @@ export type RateLimitOptions = {
   readonly clientId: string
   /** By the policy of this moment. */
   readonly quota: () => Quota | undefined
-  readonly reading: Reading
-  /** Packets that waited may be taken. */
-  readonly takePackets: () => void
+  readonly reading: Pick<Reading, 'hold' | 'release' | 'takePackets'>
 }
 
 export class RateLimit implements Disposable {
@@ -60,7 +58,7 @@ export class RateLimit implements Disposable {
 
   #hold(waitMs: number): void {
     if (this.#timer) return
-    const { state, reading, clientId, share, takePackets } = this.#o
+    const { state, reading, clientId, share } = this.#o
     reading.hold('rate')
     if (!this.#isTold) {
       this.#isTold = true
@@ -71,7 +69,7 @@ export class RateLimit implements Disposable {
     }
     this.#timer = state.ctx.clock.after(waitMs, () => {
       this.#timer = undefined
-      if (reading.release('rate')) takePackets()
+      if (reading.release('rate')) reading.takePackets()
     })
   }
 }

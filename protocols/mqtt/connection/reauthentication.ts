@@ -3,7 +3,7 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import type { Connection } from '../../connection.ts'
-import type { Auth, Connect } from '../codec/packet.ts'
+import type { Auth } from '../codec/packet.ts'
 import { NO_BYTES } from '../codec/packet.ts'
 import { REASON, createViolation } from '../codec/reason.ts'
 import type { BrokerState } from '../state.ts'
@@ -14,8 +14,9 @@ import type { Rules } from './rules.ts'
 export type ReauthenticationParts = {
   readonly state: BrokerState
   readonly conn: Connection
-  readonly connect: Connect
-  readonly link: { readonly outbox: { writePacket(packet: Auth): void }; readonly close: (err: MeshError) => void }
+  /** By which the user was proved first. */
+  readonly method: string | undefined
+  readonly link: { readonly outbox: { writePacket(packet: Auth): void }; close(err: MeshError): void }
   readonly rules: Rules
   readonly admitted: { readonly proof: Proof }
 }
@@ -37,7 +38,7 @@ export class Reauthentication {
   }
   /** @throws MESH_MQTT_PROTOCOL */
   take(packet: Auth): void {
-    const { authenticationMethod: method } = this.#p.connect.properties
+    const { method } = this.#p
     if (method === undefined)
       throw createViolation(REASON.protocolError, '[MQTT-4.12.0-6] AUTH without an authentication method')
     if (this.#exchange) {

@@ -3,6 +3,7 @@ import type { FilterChain } from '../../../model/listener.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
 import { type Quota, findQuota } from '../session/user-quotas.ts'
+import { createAuthorizer } from '../authorization/authorization.ts'
 import type { Authorizer, Client } from '../authorization/authorizer.ts'
 import type { GroundsOf, PolicyGrounds } from '../authorization/grounds.ts'
 
@@ -36,9 +37,9 @@ export class Rules {
     known.quota ??= findQuota(known.grounds.policy.quotas, client) ?? 'none'
     return known.quota === 'none' ? undefined : known.quota
   }
-  findAuthorizer(of: { readonly authorizer: (grounds: PolicyGrounds) => Authorizer }): Authorizer {
+  findAuthorizer({ client }: { readonly client: Client }): Authorizer {
     const known = this.#find()
-    return (known.authorizer ??= of.authorizer(known.grounds))
+    return (known.authorizer ??= createAuthorizer(known.grounds, client))
   }
 
   /** Asked twice for each message: with the same chain, only an acl file can have changed. */

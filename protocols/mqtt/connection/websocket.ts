@@ -9,6 +9,7 @@ import type { Clock } from '../../../core/os/clock.ts'
 import { parseHostName, isLoopback, isSameHost, isUnforgeable, parseOriginName } from '../../../model/browser.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { guard, doNothing } from '../../../core/defects/guard.ts'
+import type { Abortable } from '../../../core/runtime/notice.ts'
 
 const MAX_HEAD_BYTES = 8 * 1024
 const HEAD_END = Buffer.from('\r\n\r\n')
@@ -17,7 +18,7 @@ export type UpgradeOptions = {
   readonly clock: Clock
   readonly timeoutMs: number
   readonly maxPacketBytes: number
-  readonly aborted: AbortSignal
+  readonly aborted: Abortable
   /** Address that the client came to. */ readonly localHost: string
   readonly allowedOrigins: readonly string[]
 }
@@ -132,7 +133,7 @@ function readHead(
   stream: Duplex,
   clock: Clock,
   timeoutMs: number,
-  aborted: AbortSignal,
+  aborted: Abortable,
 ): Promise<{ head: string; rest: Buffer }> {
   return new Promise((resolve, reject) => {
     let got = Buffer.alloc(0)

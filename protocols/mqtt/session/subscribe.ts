@@ -19,7 +19,7 @@ import { filterProblem, parseSharedFilter, isTooDeep } from '../topics/topics.ts
 export type Asking = {
   readonly session: Session
   readonly link: Link
-  /** By the rules of this moment. */ readonly authorizer: () => Authorizer
+  /** By the rules of this moment. */ authorizer(): Authorizer
   readonly limits: MqttPolicy['limits']
 }
 /**
@@ -209,19 +209,19 @@ export function refuseMalformed(filter: string): void {
 }
 
 /** Reason code of §3.9.3, undefined when it is granted. */
-function refusalOf(filter: string, { authorizer, limits }: Asking): number | undefined {
-  if (isTooDeep(filter, limits.maxTopicLevels + (filter.startsWith('$share/') ? 2 : 0)))
+function refusalOf(filter: string, asking: Asking): number | undefined {
+  if (isTooDeep(filter, asking.limits.maxTopicLevels + (filter.startsWith('$share/') ? 2 : 0)))
     return REASON.topicFilterInvalid
-  return authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
+  return asking.authorizer().maySubscribe(filter) ? undefined : REASON.notAuthorized
 }
 
 /** @returns the same, with what it changed on its way to the disk */
 function act(state: BrokerState, asked: Subscribing): Subscribing {
-  const { session, link, authorizer } = asked.asking
+  const { session, link } = asked.asking
   asked.since = state.retained.lastChange
   // The session may have ended meanwhile, or another connection have it.
   if (state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return asked
-  const may = authorizer()
+  const may = asked.asking.authorizer()
   const changed: StoredSubscription[] = []
   for (const one of asked.granted) {
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
@@ -252,7 +252,8 @@ function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
 }
 
 /** To what the disk has of the filter, unless a later request has replaced it already. */
-function takeBack(state: BrokerState, { session, authorizer }: Asking, one: StoredSubscription): void {
+function takeBack(state: BrokerState, asking: Asking, one: StoredSubscription): void {
+  const { session } = asking
   if (session.subscriptions.get(one.filter) !== one) return
   const old = session.durableBefore?.get(one)
   session.unsubscribe(one.filter)
@@ -261,7 +262,7 @@ function takeBack(state: BrokerState, { session, authorizer }: Asking, one: Stor
     old === undefined ||
     old === 'none' ||
     state.sessions.get(session.clientId) !== session ||
-    !authorizer().maySubscribe(old.filter)
+    !asking.authorizer().maySubscribe(old.filter)
   )
     return
   session.subscribe(old)

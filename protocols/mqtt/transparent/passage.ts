@@ -62,12 +62,11 @@ export class Passage {
     const { version } = connect
     const { maxTopicAliases, maxSubscriptionsPerSession } = policy.limits
     this.#facts = collectConnectionFacts(conn, connect, state.ctx.clock.wallMs())
-    this.#keepAlive = new KeepAlive({
-      clock: state.ctx.clock,
-      keepAliveSec: connack.properties.serverKeepAliveSec ?? admitted.keepAliveSec,
-      reading: side,
-      client: p,
-    })
+    this.#keepAlive = new KeepAlive(
+      state.ctx.clock,
+      connack.properties.serverKeepAliveSec ?? admitted.keepAliveSec,
+      this,
+    )
     this.#received = new PassingAliases(connack.properties.topicAliasMaximum ?? 0, budget)
     this.#sent = new PassingAliases(Math.min(connect.properties.topicAliasMaximum ?? 0, maxTopicAliases), budget)
     this.#rate = new RateLimit({
@@ -75,8 +74,8 @@ export class Passage {
       share: nameShare(admitted.owner, admitted.address),
       clientId: admitted.clientId,
       quota: () => rules.findQuota(admitted),
-      reading: side,
-      takePackets: () => undefined,
+      // A release takes packets by itself.
+      reading: { hold: (why) => side.hold(why), release: (why) => side.release(why), takePackets: () => undefined },
     })
     const reauthentication = this.#makeReauthentication()
     this.#reauthentication = reauthentication
@@ -105,13 +104,22 @@ export class Passage {
     state.counters.connects.value++
     this.#tellConnected()
   }
+  // As Listened.
+  get isHeld(): boolean {
+    return this.#p.side.isHeld
+  }
+  close(err: MeshError): void {
+    this.#p.close(err)
+  }
+
   #makeReauthentication(): Reauthentication {
-    const { toClient, close } = this.#p
+    const { toClient, close, connect } = this.#p
     const send = (packet: Parameters<typeof encode>[0]): void => {
       toClient.add(encode(packet, 5))
       toClient.flush()
     }
-    return new Reauthentication({ ...this.#p, link: { outbox: { writePacket: send }, close } })
+    const method = connect.properties.authenticationMethod
+    return new Reauthentication({ ...this.#p, method, link: { outbox: { writePacket: send }, close } })
   }
 
   #enter(): Disposable {

@@ -14,6 +14,7 @@ import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { collectFacts } from '../../authz.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
 import { findRefusal } from '../../tls/client.ts'
+import type { Seat } from '../connection/doorstep.ts'
 import type { UpstreamStream } from '../../upstream-api.ts'
 import { encode } from '../codec/encode.ts'
 import type { Connack, Connect, Packet, Version } from '../codec/packet.ts'
@@ -42,8 +43,7 @@ export type ProxiedClientParts = {
   readonly policy: MqttPolicy
   readonly proxy: MqttProxy
   readonly proxying: Proxying
-  /** CONNECT has come. */
-  readonly onConnect: () => void
+  readonly seat: Seat
 }
 /** The connection to the broker. */
 type Broker = { readonly upstream: UpstreamStream; readonly side: Side; readonly way: Way }
@@ -108,15 +108,16 @@ export class ProxiedClient implements Holder {
     )
     this.#held.use(
       listenToSignals(conn, {
-        aborted: () => {
+        onAborted: () => {
           this.#end(ENDED)
           stream.destroy()
         },
-        draining: (err) => this.close(err),
-        defect: (err) => this.cutOff(err),
+        onDraining: (err) => this.close(err),
+        onDefect: (err) => this.cutOff(err),
       }),
     )
     stream.resume()
+    using _ = this.#p.seat
     return await this.#ended.promise
   }
 
@@ -132,10 +133,10 @@ export class ProxiedClient implements Holder {
     }
     if (packet.type !== 'connect')
       throw createViolation(REASON.protocolError, '[MQTT-3.1.0-1] the first packet is not CONNECT')
-    const { state, onConnect } = this.#p
+    const { state, seat } = this.#p
     this.#version = packet.version
     state.counters.controlsReceived.connect.value++
-    onConnect()
+    seat.noteConnect()
     this.#at = 'connecting'
     this.#side.hold('connecting')
     // What waits for the broker may not hold a chunk of the network.

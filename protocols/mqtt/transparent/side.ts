@@ -6,7 +6,7 @@ import { guard } from '../../../core/defects/guard.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Packet } from '../codec/packet.ts'
 import type { PacketParser } from '../codec/parser.ts'
-import type { PauseReason } from '../connection/inflow.ts'
+import type { PauseReason } from '../pauses.ts'
 import { INPUT_END_TIMEOUT_MS } from '../ending.ts'
 
 /** `far`: the other stream takes no more. `answers`: this one does not take what it is answered. */

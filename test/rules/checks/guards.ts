@@ -38,7 +38,9 @@ function callbacksOf(code: string): string[] {
 
 function isGuarded(callback: string, code: string): boolean {
   if (callback.startsWith('guard(') || HARMLESS.test(callback)) return true
-  const name = /^(?:this\.)?(#?\w+)$/.exec(callback)?.[1]
+  // An object that is told by its handleEvent.
+  const told = callback === 'this' ? /\bhandleEvent\(\): void \{\s*(\w+)\(this\)\s*\}/.exec(code)?.[1] : undefined
+  const name = told ?? /^(?:this\.)?(#?\w+)$/.exec(callback)?.[1]
   return name !== undefined && new RegExp(`(?:^|[^\\w#])${name} = (?:guard\\(|doNothing$)`, 'm').test(code)
 }
 

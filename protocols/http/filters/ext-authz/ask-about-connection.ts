@@ -13,6 +13,7 @@ import { OwnCall, type OwnAnswer, type OwnCallEnd } from '../../own-call.ts'
 import { findHeaderValue } from '../header-edit.ts'
 import { readCertificate } from './certificate.ts'
 import { makeConnectionQuestion, readGrpcAnswer } from './grpc-service.ts'
+import { toSignal } from '../../../../core/runtime/notice.ts'
 
 /** Of an answer; a service says yes or no. */
 const MAX_ANSWER_BYTES = 64 * 1024
@@ -95,7 +96,7 @@ function ask(
     const left = guard('network', ignore, () => {
       settle(new MeshError('MESH_CLIENT_GONE', 'the client left while a service was asked about it'))
     })
-    const ended = AbortSignal.any([draining, aborted])
+    const ended = AbortSignal.any([toSignal(draining), toSignal(aborted)])
     const settle = (with_: Said | MeshError): void => {
       timer.cancel()
       stream.off('close', left)

@@ -131,8 +131,11 @@ test('what a connection holds of its user is given back at its end, once, held o
       share: 'user ana',
       clientId: 'c',
       quota: () => policyOf(policy).quotas[0],
-      reading: { hold: () => {}, release: () => assert.fail('it is over') },
-      takePackets: () => assert.fail('it is over'),
+      reading: {
+        hold: () => {},
+        release: () => assert.fail('it is over'),
+        takePackets: () => assert.fail('it is over'),
+      },
     })
     for (let i = 0; i < messages; i++) limit.charge(1)
     limit[Symbol.dispose]()
