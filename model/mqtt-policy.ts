@@ -63,6 +63,7 @@ const spool = () =>
     whenFull: z.enum(['refuse', 'drop-oldest']).default('refuse'),
   })
 
+const PROTOCOL_VERSIONS = ['3.1', '3.1.1', '5.0'] as const
 /** Also for messages from inside, where no listener says otherwise. */
 export const RETAINED_LIMITS = { maxRetainedMessages: 10_000, maxRetainedBytes: 64 * 1024 * 1024 }
 
@@ -137,7 +138,26 @@ export const createMqttListenerSchema = () =>
     subscriptionIdentifiers: z.boolean().optional(),
     /** Through this listener, besides `limits.maxConnections` of all. */
     maxConnections: bytes().optional(),
+    /** Stands before all topics of its clients, which do not see it: mosquitto's mount_point. */
+    topicPrefix: z
+      .string()
+      .max(256)
+      .regex(/^[^$+#\0/][^+#\0]*\/$/, 'must end with `/`, without wildcards, and begin with neither `$` nor `/`')
+      .optional(),
+    /** Of its clients' messages, wills and subscriptions (MQTT 5.0 §3.2.2.3.4). */
+    maxQos: z.union([z.literal(0), z.literal(1), z.literal(2)]).optional(),
+    /** Whether its clients may have messages retained (MQTT 5.0 §3.2.2.3.5). */
+    retainAvailable: z.boolean().optional(),
+    /** Others are answered that their version is not supported. */
+    protocolVersions: z.array(z.enum(PROTOCOL_VERSIONS)).min(1).optional(),
   })
+
+/** @returns what of it a listener of mode `transparent` cannot have, where the broker behind it has the session */
+export function findEngineSetting(listener: MqttListener): string | undefined {
+  return (['topicPrefix', 'maxQos', 'retainAvailable', 'protocolVersions'] as const).find(
+    (name) => listener[name] !== undefined,
+  )
+}
 
 export const createMqttPolicySchema = () =>
   z.strictObject({

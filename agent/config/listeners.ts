@@ -1,6 +1,7 @@
 /** agent.yaml's `listeners` as model listeners, so that the data path knows one kind only. */
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { MeshError } from '../../core/errors.ts'
+import { parseCrls } from '../../core/pki/x509.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import {
   ANY_CONNECTION,
@@ -181,7 +182,12 @@ const ALPN: { readonly [kind in ListenerConfig['kind']]?: readonly string[] } = 
 
 type TlsConfig = NonNullable<Extract<ListenerConfig, { kind: 'mqtt' }>['tls']>
 
-type Material = { readonly chainPem: string; readonly keyPem: string; readonly rootsPem: string | undefined }
+type Material = {
+  readonly chainPem: string
+  readonly keyPem: string
+  readonly rootsPem: string | undefined
+  readonly crlPem: string | undefined
+}
 
 function tlsOf(
   name: string,
@@ -226,7 +232,11 @@ function tlsOf(
       },
       get validation() {
         return hasRoots
-          ? ({ roots: { from: 'pem', rootsPem: material?.rootsPem ?? '' }, sans: [] } as const)
+          ? ({
+              roots: { from: 'pem', rootsPem: material?.rootsPem ?? '' },
+              sans: [],
+              ...(tls.clientCrl !== undefined && { crl: { from: 'pem', crlPem: material?.crlPem ?? '' } as const }),
+            } as const)
           : undefined
       },
       requireClientCertificate: hasRoots && tls.requireClientCertificate,
@@ -260,8 +270,14 @@ function readMaterial(name: string, tls: Extract<TlsConfig, { mode: 'server' }>,
   if (!part('certificate', tls.chain, () => new X509Certificate(chainPem)).checkPrivateKey(key)) {
     throw bad(`the certificate of ${tls.chain} was not made for the key of ${tls.key}`)
   }
-  const { clientRoots } = tls
+  const { clientRoots, clientCrl } = tls
   const rootsPem = clientRoots === undefined ? undefined : read(clientRoots)
   if (rootsPem !== undefined) part('certificate', clientRoots!, () => new X509Certificate(rootsPem))
-  return { chainPem, keyPem, rootsPem }
+  const crlPem = clientCrl === undefined ? undefined : read(clientCrl)
+  if (crlPem !== undefined) part('revocation list in PEM', clientCrl!, () => requireSome(parseCrls(crlPem)))
+  return { chainPem, keyPem, rootsPem, crlPem }
+}
+
+function requireSome(found: readonly unknown[]): void {
+  if (found.length === 0) throw new Error('there is none')
 }

@@ -81,11 +81,11 @@ function lasting(codec: Codec): unknown {
     wideSubscriptions: _wide,
     aclFile: _acl,
     quotas: _quotas,
-    listener: _from,
+    listener: { topicPrefix, maxQos, retainAvailable },
     meshPolicies: _policies,
     ...mqtt
   } = codec.mqtt
-  return { ...codec, mqtt }
+  return { ...codec, mqtt, terms: { topicPrefix, maxQos, retainAvailable } }
 }
 function end(live: TrackedConnection): Verdict {
   if (live.serving) {

@@ -65,6 +65,7 @@ function convertListener(block: Block, how: How): object | undefined {
   if (origins.length > 0) mqtt['allowedOrigins'] = origins
   const aliases = of('max_topic_alias')
   if (aliases) settings.limits['maxTopicAliases'] = report.number(aliases)
+  Object.assign(mqtt, offerOf(of, how))
   const tls = hint ? pskOf(hint, settings, report) : tlsOf(of, report)
   if (hint && !tls) return undefined
   const name = 'unix' in where ? 'mqtt-unix' : `mqtt-${where.port}`
@@ -88,16 +89,47 @@ function convertListener(block: Block, how: How): object | undefined {
 function isWiderWithout(of: Find, report: Report): boolean {
   const [required, roots] = [of('require_certificate'), of('cafile')]
   const asksForOne = required !== undefined && report.bool(required)
-  const [folder, revoked, mounted] = [of('capath'), of('crlfile'), of('mount_point')]
+  const [folder, mounted] = [of('capath'), of('mount_point')]
   if (folder) report.left(folder, 'put the certificates into one file: listeners[].tls.clientRoots')
-  if (mounted)
-    report.left(mounted, 'topics of a listener have no prefix of their own, so it is not opened: give it rules instead')
-  if (revoked && asksForOne)
-    report.left(revoked, 'there is no revocation list for clients, so it is not opened: renew their CA, or use rules')
-  else if (revoked) report.same(revoked, 'clients are not asked for certificates (require_certificate)')
+  const isOdd = mounted !== undefined && !isTopicPrefix(mounted.value)
+  if (isOdd)
+    report.left(
+      mounted,
+      'must end with "/" and begin with neither "$" nor "/", without wildcards, so it is not opened: listeners[].mqtt.topicPrefix',
+    )
   const isUnverified = asksForOne && !roots && of('psk_hint') === undefined
   if (isUnverified) report.left(required, 'nothing says whose certificates count (cafile), so it is not opened')
-  return mounted !== undefined || (revoked !== undefined && asksForOne) || isUnverified
+  return isOdd || isUnverified
+}
+const isTopicPrefix = (value: string): boolean => /^[^$+#\0/][^+#\0]{0,254}\/$/.test(value)
+
+/** What its clients are offered, where it is not everything. */
+function offerOf(of: Find, { settings, report }: How): object {
+  const [mounted, maxQos, versions] = [of('mount_point'), of('max_qos'), of('accept_protocol_versions')]
+  return {
+    ...(mounted && { topicPrefix: mounted.value }),
+    ...(maxQos && maxQosOf(maxQos, report)),
+    ...(versions && protocolVersionsOf(versions, report)),
+    ...(settings.isRetainAvailable ? {} : { retainAvailable: false }),
+  }
+}
+function maxQosOf(line: Line, report: Report): object {
+  const qos = report.number(line)
+  if (qos === 2) report.same(line, 'it is so here')
+  else if (qos !== 0 && qos !== 1) report.left(line, 'must be 0, 1 or 2')
+  return qos === 0 || qos === 1 ? { maxQos: qos } : {}
+}
+const VERSIONS: Readonly<Record<string, string>> = { 3: '3.1', 4: '3.1.1', 5: '5.0' }
+function protocolVersionsOf(line: Line, report: Report): object {
+  const said = line.value.split(/[\s,]+/).filter((one) => one !== '')
+  const unknown = said.filter((one) => VERSIONS[one] === undefined)
+  if (unknown.length > 0 || said.length === 0) {
+    report.left(line, 'must be some of 3, 4 and 5, with commas between: all are taken until then')
+    return {}
+  }
+  const all = [...new Set(said)]
+  if (all.length === Object.keys(VERSIONS).length) report.same(line, 'it is so here')
+  return all.length === Object.keys(VERSIONS).length ? {} : { protocolVersions: all.map((one) => VERSIONS[one]) }
 }
 
 /** With per_listener_settings one without a password file takes whatever name and password a client says, or nobody. */
@@ -163,15 +195,18 @@ function tlsOf(of: Find, report: Report): object | undefined {
   const [chain, key, roots, required] = [of('certfile'), of('keyfile'), of('cafile'), of('require_certificate')]
   if (!chain || !key) {
     for (const line of [chain, key, required]) if (line) report.left(line, 'TLS needs certfile and keyfile')
-    if (roots) report.same(roots, 'without certfile and keyfile there is no TLS')
+    for (const line of [roots, of('crlfile')])
+      if (line) report.same(line, 'without certfile and keyfile there is no TLS')
     return undefined
   }
   const asksForOne = required !== undefined && report.bool(required)
+  const revoked = of('crlfile')
+  if (revoked && !asksForOne) report.same(revoked, 'clients are not asked for certificates (require_certificate)')
   if (roots && !asksForOne) report.same(roots, 'clients are not asked for certificates (require_certificate)')
   return {
     mode: 'server',
     chain: chain.value,
     key: key.value,
-    ...(asksForOne && roots ? { clientRoots: roots.value } : {}),
+    ...(asksForOne && roots ? { clientRoots: roots.value, ...(revoked && { clientCrl: revoked.value }) } : {}),
   }
 }

@@ -43,6 +43,9 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   crlfile: 'listener',
   mount_point: 'listener',
   psk_hint: 'listener',
+  max_qos: 'listener',
+  accept_protocol_versions: 'listener',
+  retain_available: 'global',
   address: 'bridge',
   addresses: 'bridge',
   topic: 'bridge',
@@ -125,7 +128,6 @@ const CIPHERS = 'the ciphers of OpenSSL’s default level are used'
 const ENGINE = 'OpenSSL engines are not loaded: use a key in a file'
 /** They change what mosquitto does and have nothing here; with what to do. */
 export const LEFT: Readonly<Record<string, string>> = {
-  accept_protocol_versions: 'MQTT 3.1, 3.1.1 and 5.0 are accepted on every listener',
   allow_zero_length_clientid:
     'empty client ids are accepted with clean start; use clientIdPrefixes of the listener to refuse them',
   auth_plugin: PLUGIN,
@@ -142,10 +144,8 @@ export const LEFT: Readonly<Record<string, string>> = {
   enable_proxy_protocol_v2_require_tls: 'listeners[].proxyProtocol.requireTls, beside the proxies that are trusted',
   http_dir: 'no files are served',
   max_inflight_bytes: 'the window is counted in messages: mqtt.limits.maxInflight',
-  max_qos: 'QoS 2 is offered on every listener',
   max_topic_alias_broker: 'aliases towards clients are used as those allow',
   queue_qos0_messages: 'QoS 0 messages are not kept for clients that are away: publish them with QoS 1',
-  retain_available: 'retained messages are offered; deny them by rules',
   retain_expiry_interval: 'retained messages have the expiry that their publisher gives them',
   socket_domain: 'name an address of the family that is wanted: listeners[].address',
   tls_engine: ENGINE,
@@ -168,8 +168,6 @@ export function findReasonLeft(name: string): string | undefined {
 /** Options whose default is what meshlet does: only the other value is left. */
 export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   allow_zero_length_clientid: ['true'],
-  retain_available: ['true'],
-  max_qos: ['2'],
   max_inflight_bytes: ['0'],
   queue_qos0_messages: ['false'],
   upgrade_outgoing_qos: ['false'],
@@ -178,6 +176,5 @@ export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   disable_client_cert_date_checks: ['false'],
   enable_proxy_protocol: ['0', 'false'],
   bridge_require_ocsp: ['false'],
-  accept_protocol_versions: ['3,4,5'],
   bridge_max_packet_size: ['0'],
 }

@@ -11,6 +11,7 @@ export type Settings = {
   clientIdPrefix: string | undefined
   certificateUser: 'cn' | 'subject' | undefined
   sysIntervalSec: number | undefined
+  isRetainAvailable: boolean
   maxQueuedMemoryBytes: number | undefined
   readonly limits: Record<string, unknown>
 }
@@ -34,6 +35,7 @@ export function convertSettings({ global, listeners, isPerListener }: Blocks, re
     clientIdPrefix: undefined,
     certificateUser: undefined,
     sysIntervalSec: undefined,
+    isRetainAvailable: true,
     maxQueuedMemoryBytes: undefined,
     // mosquitto's sessions never expire where nothing says so.
     limits: { maxSessionExpirySec: NEVER_SEC },
@@ -105,6 +107,10 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
       return
     case 'persistent_client_expiration':
       limits['maxSessionExpirySec'] = secondsOf(line, report) ?? NEVER_SEC
+      return
+    case 'retain_available':
+      settings.isRetainAvailable = report.bool(line)
+      if (settings.isRetainAvailable) report.same(line, 'it is so here')
       return
     case 'sys_interval':
       settings.sysIntervalSec = report.number(line)

@@ -1,16 +1,19 @@
-/** Who may come in by a listener, and what of it cannot be. */
-import type { MqttListener, MqttPolicy } from '../../../model/mqtt-policy.ts'
+/** Who may come in by a listener and what clients are offered, and what of it cannot be. */
+import { findEngineSetting, type MqttListener, type MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { type MqttUsers, listUserMethods } from '../../../model/mqtt/users.ts'
 
 type Settings = {
+  readonly mode?: string
   readonly mqtt?: MqttListener | undefined
-  readonly tls?: { readonly mode: string; readonly clientRoots?: string | undefined } | undefined
+  readonly tls?:
+    | { readonly mode: string; readonly clientRoots?: string | undefined; readonly clientCrl?: string | undefined }
+    | undefined
 }
 type Problem = { readonly path: readonly string[]; readonly message: string }
 
 /** @param listener with `mqtt`, what it says in place of those of all */
 export function findListenerUserProblems(
-  { mqtt: its, tls }: Settings,
+  { mode, mqtt: its, tls }: Settings,
   { listener, users }: Pick<MqttPolicy, 'listener'> & { readonly users?: MqttUsers | undefined },
 ): readonly Problem[] {
   const settings: MqttListener = { ...listener, ...its }
@@ -21,6 +24,9 @@ export function findListenerUserProblems(
     path: ['authentication'],
     message: `\`${method}\` needs what proves it: ${NEEDS[method]}`,
   }))
+  const engineSetting = mode === 'transparent' ? findEngineSetting(settings) : undefined
+  if (engineSetting !== undefined)
+    problems.push({ path: [engineSetting], message: 'goes with mode `engine`: the broker behind has the session' })
   if (certificateUser !== undefined && !users)
     problems.push({ path: ['certificateUser'], message: 'needs `mqtt.users`, which the node does not have' })
   const asksForCertificates = tls?.mode === 'mutual' || tls?.clientRoots !== undefined

@@ -41,6 +41,8 @@ const listenerTls = () =>
       chain: file(),
       key: file(),
       clientRoots: file().optional(),
+      /** Of the authorities in `clientRoots`, one of each: whom they have revoked does not come in. */
+      clientCrl: file().optional(),
       /** With `clientRoots`: false = clients may come without a certificate, never with a wrong one. */
       requireClientCertificate: z.boolean().default(true),
     }),
@@ -151,6 +153,9 @@ function refuseModeContradictions(l: MqttMode, ctx: z.RefinementCtx): void {
 }
 export const listener = () =>
   anyListener().superRefine((l, ctx) => {
+    const tls = 'tls' in l ? l.tls : undefined
+    if (tls?.mode === 'server' && tls.clientCrl !== undefined && tls.clientRoots === undefined)
+      ctx.addIssue({ code: 'custom', path: ['tls', 'clientCrl'], message: 'is about certificates of `clientRoots`' })
     if (l.kind === 'mqtt') refuseModeContradictions(l, ctx)
     if (l.kind !== 'mqtt' || (l.port === undefined) !== (l.unix === undefined)) return
     const message = l.unix ? 'stands beside unix: write two listeners' : 'is needed, or unix'

@@ -4,7 +4,12 @@
  */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { Codec } from '../../../model/listener.ts'
-import { createMqttFilterWaySchema, createMqttPolicySchema, type MqttPolicy } from '../../../model/mqtt-policy.ts'
+import {
+  createMqttFilterWaySchema,
+  createMqttPolicySchema,
+  findEngineSetting,
+  type MqttPolicy,
+} from '../../../model/mqtt-policy.ts'
 import { unpackStruct } from '../fields/any.ts'
 import type { DecodePath } from '../fields/decode-path.ts'
 
@@ -29,6 +34,11 @@ export function decodeMqttCodec(at: DecodePath, any: Any | undefined): Codec {
   const parsed = createMqttPolicySchema().safeParse(policy)
   if (parsed.success && asked.success) {
     if (refuseOfMachine(here, parsed.data)) return refused
+    const engineSetting = asked.data.mode === 'transparent' ? findEngineSetting(parsed.data.listener) : undefined
+    if (engineSetting !== undefined) {
+      here.in('listener').in(engineSetting).issue('goes with mode `engine`: the broker behind has the session')
+      return refused
+    }
     return {
       kind: 'mqtt',
       mqtt: parsed.data,

@@ -35,6 +35,8 @@ export const REASON = {
   messageRateTooHigh: 0x96,
   quotaExceeded: 0x97,
   administrativeAction: 0x98,
+  retainNotSupported: 0x9a,
+  qosNotSupported: 0x9b,
   useAnotherServer: 0x9c,
   serverMoved: 0x9d,
   subscriptionIdsNotSupported: 0xa1,

@@ -23,11 +23,13 @@ import type { Session } from '../session/session.ts'
 import type { Proof } from '../users/authentication.ts'
 import { detachSession, saveLater, withClientLock } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
+import { addPrefixToWill } from '../topics/topic-prefix.ts'
 import {
   admit,
   type Admitted,
   answerVersion,
   buildConnack,
+  checkOffer,
   countConnection,
   collectFactsLater,
   mayNotConnect,
@@ -234,9 +236,12 @@ export class Client implements Reading, Holder, SignalHandler {
     this.#seat.noteConnect()
     this.#now = { at: 'connecting', deadline: this.#now.deadline }
     this.hold('connecting')
+    checkOffer(packet, this.#policy.listener)
     detach(
       'mqtt',
-      this.#connect(packet).catch((err: unknown) => this.close(toMeshError(err))),
+      this.#connect(addPrefixToWill(packet, this.#policy.listener.topicPrefix)).catch((err: unknown) =>
+        this.close(toMeshError(err)),
+      ),
       () => {
         this.#stream.destroy()
       },
@@ -353,7 +358,7 @@ export class Client implements Reading, Holder, SignalHandler {
       isBridge,
       is31,
       acknowledgesDenied: is31 || this.#policy.deniedPublishes === 'acknowledge',
-      takesSubscriptionIds: listener.subscriptionIdentifiers ?? true,
+      listener,
       limits,
       receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
       maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,

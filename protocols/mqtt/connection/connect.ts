@@ -12,7 +12,7 @@ import type { PeerIdentity } from '../../../model/identity.ts'
 import { createAuthorizer } from '../authorization/authorization.ts'
 import type { Client } from '../authorization/authorizer.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
-import type { Connack, Connect, Properties, Version } from '../codec/packet.ts'
+import type { Connack, Connect, Properties, Qos, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import {
   describeClient,
@@ -103,6 +103,30 @@ export function admit(
     expirySec: expiryOf(connect, policy.limits),
     keepAliveSec: keepAliveOf(connect, policy.limits),
   }
+}
+
+type Offer = MqttPolicy['listener']
+/** @throws MESH_MQTT_PROTOCOL: its listener does not offer that */
+export function checkOffer({ version, is31, will }: Connect, { protocolVersions, ...offer }: Offer): void {
+  const protocol = version === 5 ? '5.0' : is31 ? '3.1' : '3.1.1'
+  if (protocolVersions?.includes(protocol) === false)
+    throw createViolation(REASON.unsupportedVersion, `the listener does not take MQTT ${protocol} (protocolVersions)`)
+  if (will) checkOfferedPublish(will, offer)
+}
+export function checkOfferedPublish(
+  { qos, retain }: { readonly qos: Qos; readonly retain: boolean },
+  { maxQos = 2, retainAvailable = true }: Offer,
+): void {
+  if (qos > maxQos)
+    throw createViolation(
+      REASON.qosNotSupported,
+      `[MQTT-3.2.2-11], [MQTT-3.2.2-12] QoS ${qos} is above the maxQos ${maxQos} of the listener`,
+    )
+  if (retain && !retainAvailable)
+    throw createViolation(
+      REASON.retainNotSupported,
+      '[MQTT-3.2.2-13], [MQTT-3.2.2-14] the listener takes no retained messages (retainAvailable)',
+    )
 }
 
 /** @throws MESH_MQTT_PROTOCOL */
@@ -281,7 +305,7 @@ export function buildConnack(
   connect: Connect,
   present: boolean,
   { clientId, assigned, expirySec, keepAliveSec, proof }: Admitted,
-  { limits, takesSubscriptionIds }: Pick<Link, 'limits' | 'takesSubscriptionIds'>,
+  { limits, listener: offered }: Pick<Link, 'limits' | 'listener'>,
 ): Connack {
   // MQTT 3.1 reserves the bit (§3.2).
   if (connect.version === 4)
@@ -289,7 +313,10 @@ export function buildConnack(
   const properties: Properties = {
     ...(limits.receiveMaximum === 65_535 ? {} : { receiveMaximum: limits.receiveMaximum }),
     maximumPacketBytes: limits.maxPacketBytes,
-    ...(takesSubscriptionIds ? {} : { subscriptionIdAvailable: 0 }),
+    // 2 is what it means when it is absent.
+    ...((offered.maxQos ?? 2) === 2 ? {} : { maximumQos: offered.maxQos }),
+    ...(offered.retainAvailable === false ? { retainAvailable: 0 } : {}),
+    ...(offered.subscriptionIdentifiers === false ? { subscriptionIdAvailable: 0 } : {}),
     ...(limits.maxTopicAliases === 0 ? {} : { topicAliasMaximum: limits.maxTopicAliases }),
     ...((connect.properties.sessionExpirySec ?? 0) === expirySec ? {} : { sessionExpirySec: expirySec }),
     ...(assigned ? { assignedClientId: clientId } : {}),

@@ -15,7 +15,8 @@ import { denyWill, detachSession, leaveWill } from '../session/sessions.ts'
 import { type Answer, type Asking, subscribe, unsubscribe } from '../session/subscribe.ts'
 import type { BrokerState } from '../state.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
-import { type Admitted, mayNotConnect } from './connect.ts'
+import { addPrefixToSubscribe, addPrefixToUnsubscribe } from '../topics/topic-prefix.ts'
+import { type Admitted, checkOfferedPublish, mayNotConnect } from './connect.ts'
 import { Controls, type ControlsOwner } from './controls.ts'
 import type { Reading } from '../pauses.ts'
 import { Inflow } from './inflow.ts'
@@ -60,6 +61,8 @@ export class Connected implements Asking, ControlsOwner {
   readonly #held: Disposable
   /** By which its CONNECT proved the user. */
   readonly #method: string | undefined
+  /** Its listener does not offer everything. */
+  readonly #isRestricted: boolean
   readonly #counters: Counters
   /** Many clients only receive: undefined before the first PUBLISH or PUBREL. */
   #inflow: Inflow | undefined
@@ -85,6 +88,8 @@ export class Connected implements Asking, ControlsOwner {
     this.#rules = p.rules
     this.#admitted = p.admitted
     this.#isResumed = p.isResumed
+    const { maxQos = 2, retainAvailable = true } = link.listener
+    this.#isRestricted = maxQos < 2 || !retainAvailable
     this.#held = p.held
     this.#method = connect.properties.authenticationMethod
     this.#counters = state.counters
@@ -112,7 +117,10 @@ export class Connected implements Asking, ControlsOwner {
     return room ? room.then(() => this.#act(packet)) : this.#act(packet)
   }
   #act(packet: Subscribe | Unsubscribe): Answer | Promise<Answer> {
-    return packet.type === 'subscribe' ? subscribe(this.#state, packet, this) : unsubscribe(this.#state, packet, this)
+    const { topicPrefix } = this.link.listener
+    return packet.type === 'subscribe'
+      ? subscribe(this.#state, addPrefixToSubscribe(packet, topicPrefix), this)
+      : unsubscribe(this.#state, addPrefixToUnsubscribe(packet, topicPrefix), this)
   }
 
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_NOT_AUTHORIZED: the connection is to be closed */
@@ -121,6 +129,7 @@ export class Connected implements Asking, ControlsOwner {
     const received = this.#counters.controlsReceived
     switch (packet.type) {
       case 'publish':
+        if (this.#isRestricted) checkOfferedPublish(packet, this.link.listener)
         this.#counters.bytesReceived.payload.value += packet.payload.length
         ;(this.#inflow ?? this.#startInflow()).publish(
           packet,
@@ -233,7 +242,7 @@ export class Connected implements Asking, ControlsOwner {
   }
 
   #checkSubscriptionIds({ properties }: Subscribe): void {
-    if (this.link.takesSubscriptionIds || properties.subscriptionIds === undefined) return
+    if (this.link.listener.subscriptionIdentifiers !== false || properties.subscriptionIds === undefined) return
     throw createViolation(
       REASON.subscriptionIdsNotSupported,
       'a SUBSCRIBE with an identifier, which the listener does not take (MQTT 5.0 §3.2.2.3.12)',

@@ -66,7 +66,7 @@ export class Inflow {
     this.#authorizer = p.authorizer
     this.#isResumed = p.isResumed
     this.#line = new PublishLine(p.state.memory.budget)
-    this.#aliases = new TopicAliases(p.link.limits.maxTopicAliases, p.state.memory.budget)
+    this.#aliases = new TopicAliases(p.link.limits.maxTopicAliases, p.state.memory.budget, p.link.listener.topicPrefix)
     this.#backPressure = new BackPressure(p.state, p.reading)
   }
 

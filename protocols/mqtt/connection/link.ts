@@ -16,6 +16,7 @@ import type { StoredMessage } from '../durability.ts'
 import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import type { Memory } from '../memory.ts'
 import { measureMessageBytes, Waiting } from '../shared-message.ts'
+import { stripPrefix } from '../topics/topic-prefix.ts'
 
 /** Ends the connection with DISCONNECT; for causes outside the connection. */
 type Closable = { close(err: MeshError): void }
@@ -32,8 +33,8 @@ export type LinkOptions = {
   readonly is31: boolean
   /** Whether denied messages are acknowledged, too, because the client's version has no other answer. */
   readonly acknowledgesDenied: boolean
-  /** Whether its subscriptions may have identifiers (MQTT 5.0 §3.2.2.3.12). */
-  readonly takesSubscriptionIds: boolean
+  /** What its listener offers. */
+  readonly listener: MqttPolicy['listener']
   /** In-flight QoS 1 and 2 messages that the client takes (MQTT 5.0 §3.1.2.11.3). */
   readonly receiveMaximum: number
   /** Larger packets are not sent to it [MQTT-3.1.2-24]. */
@@ -50,7 +51,7 @@ export class Link implements OutboxOwner {
   readonly isBridge: boolean
   readonly is31: boolean
   readonly acknowledgesDenied: boolean
-  readonly takesSubscriptionIds: boolean
+  readonly listener: MqttPolicy['listener']
   readonly receiveMaximum: number
   readonly limits: MqttPolicy['limits']
   readonly outbox: Outbox
@@ -79,7 +80,7 @@ export class Link implements OutboxOwner {
     this.isBridge = p.isBridge
     this.is31 = p.is31
     this.acknowledgesDenied = p.acknowledgesDenied
-    this.takesSubscriptionIds = p.takesSubscriptionIds
+    this.listener = p.listener
     this.receiveMaximum = p.receiveMaximum
     this.limits = p.limits
     this.clock = p.clock
@@ -197,7 +198,13 @@ export class Link implements OutboxOwner {
    * @returns false when the message has expired or is too large for this client: then it counts as delivered
    * [MQTT-3.1.2-25], [MQTT-3.3.2-5]
    */
-  send(message: StoredMessage, flags: number, packetId: number, ids: readonly number[]): boolean {
+  send(original: StoredMessage, flags: number, packetId: number, ids: readonly number[]): boolean {
+    const { topicPrefix } = this.listener
+    const message = topicPrefix === undefined ? original : stripPrefix(original, topicPrefix)
+    if (!message) {
+      this.#counters.dropped['not-authorized'].value++
+      return false
+    }
     const qos = ((flags >> 1) & 3) as Qos
     let expirySec: number | undefined
     if (message.expiresAtMs !== undefined) {

@@ -6,21 +6,29 @@ import { REASON, createViolation } from '../codec/reason.ts'
 export class TopicAliases {
   readonly #max: number
   readonly #budget: MemoryBudget
+  readonly #prefix: string | undefined
   #topics: Map<number, string> | undefined
   /** Against the memory budget. */
   bytes = 0
 
-  /** @param max Topic Alias Maximum that CONNACK announced */
-  constructor(max: number, budget: MemoryBudget) {
+  /**
+   * @param max Topic Alias Maximum that CONNACK announced
+   * @param prefix of all topics (topics/topic-prefix.ts)
+   */
+  constructor(max: number, budget: MemoryBudget, prefix?: string) {
     this.#max = max
     this.#budget = budget
+    this.#prefix = prefix
   }
 
   /**
    * Sets the alias where there is one.
    * @throws MESH_MQTT_PROTOCOL
    */
-  resolveTopic({ topic, topicAlias }: Pick<Publish, 'topic' | 'topicAlias'>): string {
+  resolveTopic(p: Pick<Publish, 'topic' | 'topicAlias'>): string {
+    return this.#prefix === undefined ? this.#resolve(p) : this.#prefix + this.#resolve(p)
+  }
+  #resolve({ topic, topicAlias }: Pick<Publish, 'topic' | 'topicAlias'>): string {
     if (topicAlias === 0) return topic
     if (topicAlias > this.#max)
       throw createViolation(

@@ -81,12 +81,16 @@ class Subscribing implements Answer {
     this.packet = packet
     this.asking = asking
     // Arrays that grow have room for 16 more.
-    this.reasons = packet.subscriptions.map(({ qos }) => qos)
+    this.reasons = packet.subscriptions.map(({ qos }) => limitQos(qos, asking))
     this.granted = packet.subscriptions.map(() => undefined)
   }
   tell(failed: MeshError | undefined): Promise<void> | undefined {
     return answer(this.#state, this, failed)
   }
+}
+
+function limitQos(qos: Qos, { link }: Asking): Qos {
+  return Math.min(qos, link.listener.maxQos ?? 2) as Qos
 }
 
 /** Decides about each filter, as the session is now. */
@@ -99,7 +103,8 @@ function grant(state: BrokerState, asked: Subscribing): void {
   let added = 0
   let addedBytes = 0
   for (const [i, request] of packet.subscriptions.entries()) {
-    const { filter, qos, retainHandling } = request
+    const { filter, retainHandling } = request
+    const qos = limitQos(request.qos, asking)
     const isThere = session.subscriptions.has(filter)
     const before = places?.get(filter)
     const isNew = !isThere && before === undefined

@@ -271,3 +271,12 @@ test('mode transparent names the cluster of the broker, and only then', () => {
     assert.equal(loaded.ok, false, bad)
   }
 })
+
+test('clientCrl: what it says is asked of clients, and a file without a list keeps the listener closed', () => {
+  const crl = '-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n'
+  const text = TLS_ROOTS.replace('clientRoots: /roots', 'clientRoots: /roots, clientCrl: /crl')
+  for (const bad of [undefined, '', 'no list', crl])
+    assert.throws(() => one(text, diskWith({ ...FILES, ...(bad !== undefined && { '/crl': bad }) })).prepare!(), {
+      code: 'MESH_LISTENER_TLS',
+    })
+})

@@ -42,6 +42,16 @@ for (const { name, text, want } of [
     want: ['2 log.level', '4 listeners[0].port'],
   },
   {
+    name: 'what a broker behind a transparent listener would have to offer',
+    text: 'directory: d\nlisteners:\n- {name: a, kind: mqtt, port: 1, mode: transparent, cluster: c, mqtt: {topicPrefix: a/}}\n',
+    want: ['3 listeners[0].mqtt.topicPrefix'],
+  },
+  {
+    name: 'revocation lists without roots',
+    text: 'directory: d\nlisteners:\n- {name: a, kind: mqtt, port: 1, tls: {mode: server, chain: /c, key: /k, clientCrl: /l}}\n',
+    want: ['3 listeners[0].tls.clientCrl'],
+  },
+  {
     name: 'two listeners of one name',
     text: 'directory: d\nlisteners:\n- {name: a, kind: mqtt, port: 1}\n- {name: a, kind: mqtt, port: 2}\n',
     want: ['4 listeners[1].name'],

@@ -113,12 +113,9 @@ test('a listener with pre-shared keys takes those alone', () => {
 
 const TLS = 'listener 8883\nallow_anonymous true\ncertfile /c\nkeyfile /k\n'
 for (const [name, more, left] of [
-  ['topics of its own', 'mount_point plant/7/\n', /^5 mount_point: .*not opened/],
-  [
-    'certificates that may be revoked',
-    'cafile /ca\nrequire_certificate true\ncrlfile /crl\n',
-    /^7 crlfile: .*not opened/,
-  ],
+  ['topics whose names are longer, not below', 'mount_point plant/7\n', /^5 mount_point: .*not opened/],
+  ['topics of everybody', 'mount_point /\n', /^5 mount_point: .*not opened/],
+  ['topics of the broker', 'mount_point $SYS/\n', /^5 mount_point: .*not opened/],
   ['certificates of a folder', 'capath /ca\nrequire_certificate true\n', /^6 require_certificate: .*not opened/m],
   ['certificates of nobody', 'require_certificate true\n', /^5 require_certificate: .*not opened/],
 ] as const)
@@ -134,4 +131,40 @@ test('a listener of one interface is for this machine until its address is named
   assert.match(left.join(), /^3 bind_interface: name the address/)
   const named = imported('allow_anonymous true\nlistener 1883 10.0.0.1\nbind_interface eth1\n')
   assert.deepEqual([named.yaml.listeners[0]!['address'], named.left], ['10.0.0.1', []])
+})
+
+test('what a listener offers: a prefix of topics, QoS, versions, retained messages', () => {
+  const { yaml, left, same } = imported(
+    'allow_anonymous true\nretain_available false\nlistener 1883\nmount_point plant/7/\nmax_qos 1\naccept_protocol_versions 3,4\n' +
+      'listener 1884\nmax_qos 2\naccept_protocol_versions 5, 4 3\n',
+  )
+  assert.deepEqual(
+    yaml.listeners.map(({ mqtt }) => mqtt),
+    [
+      {
+        anonymous: true,
+        topicPrefix: 'plant/7/',
+        maxQos: 1,
+        protocolVersions: ['3.1', '3.1.1'],
+        retainAvailable: false,
+      },
+      { anonymous: true, retainAvailable: false },
+    ],
+  )
+  assert.deepEqual([left, same], [[], ['8 max_qos: it is so here', '9 accept_protocol_versions: it is so here']])
+})
+test('what a listener offers that nobody understands is left out, with the line', () => {
+  const { yaml, left } = imported('allow_anonymous true\nlistener 1883\nmax_qos 3\naccept_protocol_versions 4,6\n')
+  assert.deepEqual(yaml.listeners[0]!['mqtt'], { anonymous: true })
+  assert.deepEqual(
+    left.map((line) => line.split(':')[0]),
+    ['3 max_qos', '4 accept_protocol_versions'],
+  )
+})
+test('revoked certificates of clients stay out', () => {
+  const { yaml, left } = imported(`${TLS}cafile /ca\nrequire_certificate true\ncrlfile /crl\n`)
+  assert.deepEqual(
+    [yaml.listeners[0]!['tls'], left],
+    [{ mode: 'server', chain: '/c', key: '/k', clientRoots: '/ca', clientCrl: '/crl' }, []],
+  )
 })

@@ -76,6 +76,7 @@ test('a pushed mqtt listener may be transparent, and gives no passwords of this 
     [{ transport: 'udp' }, 'transport'],
     [{ sendProxyProtocol: 2 }, 'sendProxyProtocol'],
     [{ mode: 'transparent', cluster: 'broker', sendProxyProtocol: 3 }, 'sendProxyProtocol'],
+    [{ mode: 'transparent', cluster: 'broker', listener: { topicPrefix: 'a/' } }, 'listener.topicPrefix'],
   ] as const)
     assert.deepEqual(
       issues({}, { filters: [filter(value)] }).map((one) => one.slice(0, one.indexOf(':'))),

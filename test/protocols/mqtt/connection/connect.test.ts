@@ -1,6 +1,9 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import type { MqttListener } from '../../../../model/mqtt-policy.ts'
+import { settle } from '../../../helpers/sim-clock.ts'
+import { connectPacket } from '../../../helpers/mqtt/peer.ts'
 
 test('CONNACK tells the limits and what was decided otherwise', async () => {
   const t = new TestBroker()
@@ -118,3 +121,63 @@ for (const [name, hex] of [
     )
   })
 }
+
+/** Reasons of the CONNACKs that have come. */
+async function refusal(c: ReturnType<TestBroker['open']>): Promise<number[]> {
+  for (let i = 0; i < 4; i++) await settle()
+  return c.received.splice(0).flatMap((packet) => (packet.type === 'connack' ? [packet.reason] : []))
+}
+const WILL = {
+  topic: 'w',
+  payload: Buffer.from('x'),
+  qos: 0,
+  retain: false,
+  properties: new Uint8Array(),
+  delaySec: 0,
+  messageExpirySec: undefined,
+} as const
+
+for (const version of [4, 5] as const) {
+  test(`maxQos: a client of MQTT ${version === 5 ? '5.0' : '3.1.1'} is told it where it can be, and ends where it goes beyond`, async () => {
+    const t = new TestBroker()
+    const policy = { listener: { maxQos: 1 } } as const
+    const c = t.open({ version, policy })
+    assert.equal((await c.connect({ clientId: 'a' })).properties.maximumQos, version === 5 ? 1 : undefined)
+    // [MQTT-3.2.2-10]: SUBSCRIBE is taken with any, and granted what there is.
+    assert.deepEqual((await c.subscribe('t', { qos: 2 })).reasons, [1])
+    c.publish('t', 'x', { qos: 1, packetId: 1 })
+    assert.deepEqual(await c.seen(), ['publish t x q1 #1', 'puback #1'])
+    c.publish('t', 'y', { qos: 2, packetId: 2 })
+    assert.deepEqual([await c.seen(), c.closed], [version === 5 ? ['disconnect 0x9b'] : [], true])
+    const willing = t.open({ version, policy })
+    willing.send(connectPacket({ version, clientId: 'b', will: { ...WILL, qos: 2 } }))
+    assert.deepEqual([await refusal(willing), willing.closed], [version === 5 ? [0x9b] : [], true])
+  })
+  test(`retainAvailable: false, MQTT ${version === 5 ? '5.0' : '3.1.1'}: neither messages nor wills are retained`, async () => {
+    const t = new TestBroker()
+    const policy = { listener: { retainAvailable: false } } as const
+    const c = t.open({ version, policy })
+    assert.equal((await c.connect({ clientId: 'a' })).properties.retainAvailable, version === 5 ? 0 : undefined)
+    c.publish('t', 'x', { retain: true })
+    assert.deepEqual([await c.seen(), c.closed], [version === 5 ? ['disconnect 0x9a'] : [], true])
+    const willing = t.open({ version, policy })
+    willing.send(connectPacket({ version, clientId: 'b', will: { ...WILL, retain: true } }))
+    assert.deepEqual([await refusal(willing), willing.closed], [version === 5 ? [0x9a] : [], true])
+    assert.equal(t.broker.stats.retained, 0)
+  })
+}
+
+test('protocolVersions: others are told that their version is not supported, before anybody asks who they are', async () => {
+  const t = new TestBroker()
+  const of =
+    (protocolVersions: NonNullable<MqttListener['protocolVersions']>) =>
+    async (version: 4 | 5, is31 = false) => {
+      const c = t.open({ version, policy: { listener: { protocolVersions } } })
+      c.send(connectPacket({ version, clientId: 'a', is31 }))
+      return refusal(c)
+    }
+  const new5 = of(['5.0'])
+  assert.deepEqual([await new5(5), await new5(4), await new5(4, true)], [[0], [1], [1]])
+  const old = of(['3.1', '3.1.1'])
+  assert.deepEqual([await old(5), await old(4), await old(4, true)], [[0x84], [0], [0]])
+})
