@@ -39,12 +39,15 @@ export class Notice implements Abortable {
     if (this.#aborted) return
     this.#aborted = true
     this.#reason = reason
-    const listeners = this.#listeners ?? []
-    this.#listeners = undefined
     this.#controller?.abort(reason)
-    for (const listener of Array.isArray(listeners) ? listeners : [listeners])
+    const listeners = this.#listeners ?? []
+    for (const listener of Array.isArray(listeners) ? listeners : [listeners]) {
+      // One that was told may have taken another away.
+      if (!this.#has(listener)) continue
       if (typeof listener === 'function') listener()
       else listener.handleEvent()
+    }
+    this.#listeners = undefined
   }
 
   /** All are told once at most, whatever they ask for. */
@@ -53,6 +56,9 @@ export class Notice implements Abortable {
     if (this.#listeners === undefined) this.#listeners = listener
     else if (Array.isArray(this.#listeners)) this.#listeners.push(listener)
     else this.#listeners = [this.#listeners, listener]
+  }
+  #has(listener: Listener): boolean {
+    return Array.isArray(this.#listeners) ? this.#listeners.includes(listener) : this.#listeners === listener
   }
   removeEventListener(_type: 'abort', listener: Listener): void {
     if (this.#listeners === listener) this.#listeners = undefined

@@ -9,7 +9,7 @@ import { deriveSource } from '../../core/ip-source.ts'
 import type { FilterChain, Listener } from '../../model/listener.ts'
 import type { Connection, DownstreamTlsFacts, ProxiedCertificate } from '../connection.ts'
 import type { Limits } from '../context.ts'
-import { Notice } from '../../core/runtime/notice.ts'
+import { type Abortable, Notice } from '../../core/runtime/notice.ts'
 import type { ChainFacts } from './filter-chain.ts'
 
 /** `originalDst`: see Connection. */
@@ -19,7 +19,7 @@ export type TunnelOrigin = {
   /** What that one's handshake has proved. */
   readonly tls: DownstreamTlsFacts | undefined
   /** That one is to end. */
-  readonly draining: AbortSignal
+  readonly draining: Abortable
   /** Told before the stream is destroyed. */
   readonly over: (error: MeshError | undefined) => void
 }

@@ -10,8 +10,10 @@ function play(of: { readonly signal: Abortable; abort(reason: Error): void }): u
   const { signal } = of
   const seen: unknown[] = [signal.aborted, signal.reason]
   const listeners = ['a', 'b', 'c'].map((name) => () => void seen.push(name, signal.aborted, signal.reason))
+  const late = (): void => void seen.push('was taken away')
+  const taker = (): void => signal.removeEventListener('abort', late)
   const object = { handleEvent: () => void seen.push('object') }
-  for (const listener of [...listeners, object]) signal.addEventListener('abort', listener, { once: true })
+  for (const listener of [...listeners, object, taker, late]) signal.addEventListener('abort', listener, { once: true })
   signal.removeEventListener('abort', listeners[1]!)
   of.abort(REASON)
   of.abort(new Error('again'))
