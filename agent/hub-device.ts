@@ -7,7 +7,9 @@ import type { HubClientOptions } from '../control-sync/fleet/hub-client.ts'
 import type { ControlPlane } from '../control-sync/connection/control-plane.ts'
 import type { CertificateClock } from '../control-sync/connection/verify-server.ts'
 import type { CertificateAuthority } from '../control-sync/identity/ca-client.ts'
+import path from 'node:path'
 import { MeshError } from '../core/errors.ts'
+import { parseCertificates } from '../core/pki/x509.ts'
 import type { Clock } from '../core/os/clock.ts'
 import { runSystemCommand } from '../core/os/command.ts'
 import type { Disk } from '../core/os/disk.ts'
@@ -29,6 +31,7 @@ export function createHubAuthority(hub: HubSettings, control: ControlPlane, o: H
   const device = {
     enrollment: new EnrollmentStore({ disk, stateFolder: config.state }),
     connect: () => findHub(hub, o),
+    learnRoots: (pem: string) => learnRoots(pem, hub, o),
   }
   return hub.certificates === 'hub'
     ? createDeviceAuthority(device)
@@ -53,4 +56,27 @@ export function openKey(
   const { command } = config.identity.deviceKey
   const sealer = readSealer(config, disk)
   return openDeviceKey({ disk, stateFolder: config.state, command, run: runSystemCommand, sealer }, make)
+}
+
+/** Files of roots that `join` has made follow the hub; those of an operator are his. */
+function learnRoots(pem: string, hub: HubSettings, { config, disk }: HubDeviceOptions): void {
+  if (!isReadable(pem)) return
+  const made = path.join(config.state, 'identity') + path.sep
+  const files = [hub.roots, ...(hub.certificates === 'hub' && config.control ? [config.control.roots] : [])]
+  for (const file of files) {
+    if (!path.resolve(file).startsWith(made)) continue
+    try {
+      if (disk.read(file)?.toString('utf8') !== pem) disk.replace(file, pem, 0o644)
+    } catch {
+      // A disk that takes nothing is told elsewhere. The next renewal says it again.
+    }
+  }
+}
+
+function isReadable(pem: string): boolean {
+  try {
+    return parseCertificates(pem).length > 0
+  } catch {
+    return false
+  }
 }

@@ -114,8 +114,9 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const ca = await registry.exclusively(async () => asOwner(config.state, () => openCa(caOptions)))
   makeResourcesFolder(config, world.disk)
   const directory = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
-  const source = building.use(await TrustBundle.open(directory, { ca, registry, clock, log }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
+  const rootsChanged = (): void => identity.rootsChanged()
+  const source = building.use(await TrustBundle.open(directory, { ca, registry, clock, log, rootsChanged }))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
   const intake = openIntake(building, shared)
@@ -141,7 +142,8 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   }
   const server = building.use(await startServer({ ...serving, listen: config.listen }))
   const relay =
-    config.relay && building.use(await startRelay({ ...serving, listen: config.relay.listen, rootsPem: ca.rootsPem }))
+    config.relay &&
+    building.use(await startRelay({ ...serving, listen: config.relay.listen, rootsPem: () => ca.rootsPem }))
   const issuing = { ca, caFolder, tokens, certificates, identity }
   const api = building.use(await startHubApi({ ...shared, ...issuing, config, grpcPort: server.port }))
   const ports = { port: server.port, adminPort: admin.port, relayPort: relay?.port, apiPort: api?.port }
@@ -150,7 +152,9 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const owned = building.move()
   return {
     ...ports,
-    rootsPem: ca.rootsPem,
+    get rootsPem() {
+      return ca.rootsPem
+    },
     registry,
     createToken: ({ ttlSec = config.tokenTtlSec, ...p }) =>
       tokens.create({ ...p, ttlSec, roots: listPins(ca.rootsPem) }),

@@ -61,7 +61,7 @@ class HubTokens {
 
   /** Rejects as `askHub`. */
   async get(): Promise<string> {
-    const { enrollment, connect, clock } = this.#o
+    const { enrollment, connect, learnRoots, clock } = this.#o
     const askedMs = clock.monotonicMs()
     if (this.#last && askedMs < this.#last.endsMs) return this.#last.token
     const { counter, chain, nonce } = enrollment.begin()
@@ -70,6 +70,7 @@ class HubTokens {
     const renewed = readRenewed(body, hub.url.host)
     const { token, ttlSec } = readControlToken(body, hub.url.host)
     enrollment.answered(renewed)
+    if (renewed.hubRootsPem !== undefined) learnRoots(renewed.hubRootsPem)
     this.#last = { token, endsMs: askedMs + ttlSec * 1_000 - SPARE_MS }
     return token
   }

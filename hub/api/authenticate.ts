@@ -100,7 +100,8 @@ async function authenticateCertificate(
   const leaf = new X509Certificate(der)
   // OpenSSL has checked chain and dates when the connection began; a connection may outlive its certificate.
   const dates = { notBeforeMs: leaf.validFromDate.getTime(), notAfterMs: leaf.validToDate.getTime() }
-  if (!leaf.verify(ca.root.certificate.publicKey)) return { refused: 'is not one of this hub' }
+  if (!ca.roots.some(({ certificate: root }) => leaf.verify(root.publicKey)))
+    return { refused: 'is not one of this hub' }
   if (checkValidity(dates, clock.wallMs()).state !== 'valid') return { refused: 'is not valid at this time' }
   const uris = (leaf.subjectAltName ?? '').split(', ').filter((name) => name.startsWith('URI:'))
   const spiffeId = uris.length === 1 ? parseSpiffeId(uris[0]!.slice(4)) : undefined

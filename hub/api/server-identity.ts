@@ -19,6 +19,7 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
   readonly #dnsNames: readonly string[]
   readonly #world: { readonly clock: Clock; readonly random: Random; readonly log: Log }
   readonly #listeners = new Set<experimental.IdentityCertificateUpdateListener>()
+  readonly #rootListeners = new Set<experimental.CaCertificateUpdateListener>()
   #current: ServerCertificate
   #timer: Timer
 
@@ -56,9 +57,18 @@ export class ServerIdentity implements experimental.CertificateProvider, Disposa
     }
   }
   addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#rootListeners.add(listener)
     queueMicrotask(guard('hub', doNothing, () => listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })))
   }
-  removeCaCertificateListener(): void {}
+  removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+    this.#rootListeners.delete(listener)
+  }
+  /** Others are trusted, or another one signs. */
+  rootsChanged(): void {
+    this.#timer.cancel()
+    this.#renew()
+    for (const listener of this.#rootListeners) listener({ caCertificate: Buffer.from(this.#ca.rootsPem) })
+  }
   [Symbol.dispose](): void {
     this.#timer.cancel()
   }

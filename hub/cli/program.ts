@@ -97,11 +97,30 @@ function addTokenCreate(token: Command, io: Io, done: Finish): void {
 }
 
 function addRoots(program: Command, io: Io, done: Finish): void {
-  program
-    .command('roots')
-    .description('print the root certificates, which every device needs as control.roots')
+  const roots = program.command('roots').description('the root certificates, and how another one takes their place')
+  roots
+    .command('print', { isDefault: true })
+    .description('print them, which every device needs as control.roots')
     .addOption(config())
     .action(async (o: { config: string }) => done((await import('./roots.ts')).printRoots(o, io)))
+  roots
+    .command('status')
+    .description('which roots are trusted, which one signs, and for whom the next step waits')
+    .addOption(config())
+    .addOption(json())
+    .action(async (o: { config: string; json: boolean }) => done((await import('./roots.ts')).printRootStatus(o, io)))
+  for (const [step, description] of [
+    ['add', 'another root begins: a second one is made and trusted, and signs nothing yet'],
+    ['switch', 'the second root signs; refused while devices have not heard of it'],
+    ['drop', 'the root that signed before is trusted no more; refused while its certificates count'],
+  ] as const) {
+    const command = roots.command(step).description(description).addOption(config())
+    if (step !== 'add')
+      command.option('--anyway', 'leave those behind that are not ready: they would have to join again')
+    command.action(async (o: { config: string; anyway?: boolean }) =>
+      done((await import('./roots.ts')).rotate(step, o, io)),
+    )
+  }
 }
 
 function addBackup(program: Command, io: Io, done: Finish): void {

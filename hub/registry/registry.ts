@@ -162,6 +162,18 @@ export class Registry {
     )
     return rows.map(({ serial }) => serial)
   }
+  /** Devices whose newest certificate that still counts was given before: what has come since, they have not heard of. */
+  async devicesCertifiedBefore(beforeMs: number, nowMs: number): Promise<readonly string[]> {
+    const rows = await this.#all<{ name: string }>(
+      `SELECT max(coalesce(d.name, c.device, c.serial)) AS name FROM certificates c
+      LEFT JOIN devices d ON d.holder = c.device LEFT JOIN tokens t ON t.jti = c.jti
+      WHERE c.not_after_ms > ? AND c.revoked_ms IS NULL AND t.revoked_ms IS NULL
+      GROUP BY coalesce(c.device, c.serial) HAVING max(c.issued_ms) < ? ORDER BY name`,
+      nowMs,
+      beforeMs,
+    )
+    return rows.map(({ name }) => name)
+  }
   /** What `other` has revoked is revoked here, too. @returns how many tokens, certificates and devices that were not */
   async takeRevocations(other: Registry): Promise<number> {
     const [tokens, certificates, devices] = await other.#listRevoked()

@@ -30,7 +30,7 @@ export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly listen: string
   readonly identity: ServerIdentity
   readonly certificates: CertificateService
-  readonly rootsPem: string
+  readonly rootsPem: () => string
   readonly intake: ReportIntake
   readonly maxRequestBytes: number
   readonly limits: DoorLimits & { readonly maxHalfMessageBytes: number }
@@ -103,7 +103,7 @@ function createContext({ identity, rootsPem }: RelayServerOptions) {
   return {
     key: identity.current.keyPem,
     cert: identity.current.chainPem,
-    ca: rootsPem,
+    ca: rootsPem(),
     minVersion: 'TLSv1.3',
     // A ticket holds the device's certificate: two of them cost more than the certificates that they spare.
     secureOptions: constants.SSL_OP_NO_TICKET,

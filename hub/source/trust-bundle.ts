@@ -1,6 +1,6 @@
 /**
- * Whom the mesh is not to trust any more, beside each node's resources: a revocation list in Istio's ProxyConfig, which
- * agents ask for with `control.trustBundle`. It changes within a second of what the registry says, whoever wrote that.
+ * Whom the mesh is to trust, beside each node's resources: revocation lists, and the roots while they rotate, in Istio's
+ * ProxyConfig, which agents ask for with `control.trustBundle`. It changes within a second of what the registry says, whoever wrote that.
  */
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Clock, Timer } from '../../core/os/clock.ts'
@@ -18,6 +18,8 @@ export type TrustBundleOptions = {
   readonly registry: OpenRegistry
   readonly clock: Clock
   readonly log: Log
+  /** Other roots are trusted, or another one signs (`meshlet-hub roots`). */
+  readonly rootsChanged: () => void
 }
 
 const LOOK_MS = 500
@@ -30,7 +32,8 @@ export class TrustBundle implements Source, Disposable {
   readonly #o: TrustBundleOptions
   readonly #listeners = new Set<() => void>()
   #revision: string | undefined
-  #serials: readonly string[] = []
+  /** What was sent last: serials, and roots while they rotate. */
+  #sent = ''
   #own: ResourceSet = makeResourceSet([])
   /** Many nodes share one set. */
   #merged = new WeakMap<ResourceSet, ResourceSet>()
@@ -97,16 +100,25 @@ export class TrustBundle implements Source, Disposable {
     const { revision } = registry
     if (revision === this.#revision) return
     const serials = await registry.revokedSerials(clock.wallMs(), MAX_SERIALS)
+    if (ca.reload()) this.#o.rootsChanged()
     this.#revision = revision
-    if (serials.length === this.#serials.length && serials.every((serial, i) => serial === this.#serials[i])) return
-    this.#serials = serials
-    const crl = signCrl(ca.root, { serials, thisUpdateMs: clock.wallMs() })
-    const value = toBinary(ProxyConfigSchema, create(ProxyConfigSchema, { certificateRevocationListsPem: [crl] }))
+    const caCertificatesPem = ca.roots.length > 1 ? ca.roots.map((root) => root.certificatePem) : []
+    const content = serials.join() + caCertificatesPem.join('')
+    if (content === this.#sent) return
+    this.#sent = content
+    const thisUpdateMs = clock.wallMs()
+    // Each signs the same: agents believe the one that they know.
+    const certificateRevocationListsPem = ca.roots.map((root) => signCrl(root, { serials, thisUpdateMs }))
+    const bundle = create(ProxyConfigSchema, { caCertificatesPem, certificateRevocationListsPem })
+    const value = toBinary(ProxyConfigSchema, bundle)
     // By what it says: signatures differ.
-    const version = hashContent(serials.join())
+    const version = hashContent(content)
     this.#own = makeResourceSet([{ name: NAME, typeUrl: TYPE_URLS.proxyConfig, version, value }])
     this.#merged = new WeakMap()
-    log.info({ evt: 'hub.revoked', serials: serials.length }, 'another revocation list goes to the agents')
+    log.info(
+      { evt: 'hub.trust', revoked: serials.length, roots: ca.roots.length },
+      'other roots or another revocation list go to the agents',
+    )
     for (const listener of this.#listeners) listener()
   }
 }

@@ -33,6 +33,8 @@ export type Renewed = {
   readonly counter: number
   readonly chain: string
   readonly control?: ControlToken
+  /** What the hub's own certificate is checked against from now on. */
+  readonly hubRootsPem?: string
 }
 export type Joined = {
   readonly state: 'active' | 'pending'

@@ -49,6 +49,7 @@ export const renewed = z.object({
     .object({ token: z.string(), ttlSec: z.int() })
     .optional()
     .describe("JWT for the control plane's CA, and its life"),
+  hubRootsPem: z.string().optional().describe("what the hub's own certificate is checked against from now on"),
 })
 export const joined = z.object({
   state: z.enum(['active', 'pending']),

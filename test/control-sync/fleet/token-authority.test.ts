@@ -86,6 +86,7 @@ async function start(t: Finally, answers: Answer[]) {
   const trust = { rootsPem: ca.rootsPem }
   const authority = createTokenAuthority({
     enrollment,
+    learnRoots: () => {},
     clock: systemClock,
     connect: async () => ({ url, trust, key, clock: systemClock, certificateClock, findProxy: undefined }),
     control: {

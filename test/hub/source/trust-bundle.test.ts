@@ -18,7 +18,7 @@ async function made(t: { after(fn: () => void): void }) {
   const [registry, clock] = [openRegistry(':memory:'), new SimClock()]
   const ca = openCa({ folder: temporaryFolder(t), disk: systemDisk, clock, trustDomain: 'demo.mesh' })
   const directory = { watch: () => ({ current: () => set, ready: undefined, [Symbol.dispose]: () => {} }) }
-  const bundle = await TrustBundle.open(directory, { ca, registry, clock, log: silentLog })
+  const bundle = await TrustBundle.open(directory, { ca, registry, clock, log: silentLog, rootsChanged: () => {} })
   const add = (serial: string, lifeMs = 10_000): Promise<void> =>
     registry.addCertificate({
       serial,

@@ -10,7 +10,7 @@ export const VERBS = new Set(
     load log looks lower make mark match matches may measure memoize merge must name normalize note open
     originate overlap overlay owns pack parse pause permits pick plan precompile prepare print prune publish
     purge query reach read reauthorize receive record redact redirect refuse register rehearse reject release
-    remember remove render replace report request reset resolve restore retry return revalidate revoke rewrite
+    remember remove render replace report request reset resolve restore retry return revalidate revoke rewrite rotate
     run runs salvage save secure select send serve set settle shadow share shorten should show sign skip sleep
     sniff sort splice split stage stamp start stays stop strip subscribe substitute subtract suggest summarize
     suspect sweep sync take tell tidy trim try turns unite unpack unsubscribe update upgrade uses validate

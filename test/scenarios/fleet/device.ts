@@ -43,6 +43,8 @@ export async function startDevice(
     .filter((line) => !/^(state|admin):/.test(line))
     .join('\n')
   const agent = new TestAgent(t, yaml)
+  // What stands in its state folder is named there.
+  agent.yaml = yaml.replaceAll(state, `${agent.folder}/state`)
   agent.over = over
   // Its own state folder, under the name that a test agent gives it.
   fs.symlinkSync(state, path.join(agent.folder, 'state'))

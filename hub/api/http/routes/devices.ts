@@ -58,7 +58,7 @@ export function addDeviceRoutes(app: FastifyInstance, p: DeviceRoutes): void {
     },
     async (request): Promise<Renewed> => {
       const { asker, claims } = readProof(request, renewClaims)
-      return await p.devices.renew(asker, claims)
+      return { ...(await p.devices.renew(asker, claims)), hubRootsPem: p.hubRootsPem() }
     },
   )
 }

@@ -1,0 +1,72 @@
+/**
+ * The hub's roots rotate in two steps: first everybody trusts the new one, then it signs. Devices hear of each step with
+ * their next certificate, so a step waits until all have had one; the root of before is dropped when nothing that it
+ * signed counts any more.
+ */
+import { MeshError } from '../../core/errors.ts'
+import { asOwner } from '../../core/os/as-owner.ts'
+import { addRoot, removeOther, readRoots, signWithNext, type OtherRoot, type RootFiles } from '../ca/root-files.ts'
+import type { Root } from '../ca/root.ts'
+import type { Registry } from '../registry/registry.ts'
+
+export type RotationStep = 'add' | 'switch' | 'drop'
+export type RootState = 'signs' | OtherRoot['state']
+export type RootStatus = {
+  readonly fingerprint: string
+  readonly state: RootState
+  readonly notAfterMs: number
+  /** Devices that keep the next step waiting. */
+  readonly waitsFor: readonly string[]
+}
+export type RotationOptions = RootFiles & {
+  /** Whose owner the files belong to. */
+  readonly state: string
+  readonly trustDomain: string
+  readonly registry: Registry
+  readonly nowMs: number
+}
+
+/** A device whose clock is a little late accepts it. */
+const BACKDATED_MS = 120_000
+const MAX_NAMED = 10
+
+export async function describeRoots(o: RotationOptions): Promise<readonly RootStatus[]> {
+  const stored = asOwner(o.state, () => readRoots(o))
+  if (!stored) return []
+  const describe = ({ certificate, notAfterMs }: Root, state: RootState, waitsFor: readonly string[] = []) => ({
+    fingerprint: certificate.fingerprint256,
+    state,
+    notAfterMs,
+    waitsFor,
+  })
+  const { signing, other } = stored
+  if (!other) return [describe(signing, 'signs')]
+  const waitsFor = await o.registry.devicesCertifiedBefore(other.sinceMs, o.nowMs)
+  return [describe(signing, 'signs'), describe(other.root, other.state, waitsFor)]
+}
+
+/**
+ * @param anyway devices that are not ready are left behind: they join again
+ * @returns what was done, in words. Throws MESH_CONFIG_INVALID when the step is not the next one, or devices are not ready.
+ */
+export async function rotateRoots(step: RotationStep, o: RotationOptions, anyway = false): Promise<string> {
+  if (step === 'add') {
+    const { certificate } = asOwner(o.state, () => addRoot({ ...o, notBeforeMs: o.nowMs - BACKDATED_MS }))
+    return `${certificate.fingerprint256} is trusted`
+  }
+  const [signing, other] = await describeRoots(o)
+  if (!signing || !other || other.state !== (step === 'switch' ? 'added' : 'switched'))
+    throw new MeshError('MESH_CONFIG_INVALID', `it is not the time to ${step}: \`roots status\` tells how far it is`)
+  if (other.waitsFor.length > 0 && !anyway) throw notReady(step, other.waitsFor)
+  asOwner(o.state, () => (step === 'switch' ? signWithNext(o) : removeOther(o)))
+  return step === 'switch' ? `${other.fingerprint} signs` : `${other.fingerprint} is trusted no more`
+}
+
+function notReady(step: RotationStep, names: readonly string[]): MeshError {
+  const named = names.slice(0, MAX_NAMED).join(', ')
+  const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : ''
+  return new MeshError(
+    'MESH_CONFIG_INVALID',
+    `${names.length} devices have had no certificate since the last step: ${named}${more}. Wait, revoke those that are gone, or ${step} --anyway: they would have to join again`,
+  )
+}
