@@ -1,4 +1,5 @@
 import type { KeepAlive } from '../core/os/network.ts'
+import type { HeaderCase } from './http/header-case.ts'
 import type { HealthCheck } from './http/health-check.ts'
 import type { UpstreamTls } from './tls.ts'
 
@@ -13,6 +14,8 @@ export type Cluster = {
   /** `downstream`: speak what the client speaks (use_downstream_protocol_config). */
   readonly protocol: 'http1' | 'http2' | 'downstream'
   readonly idleMs: number
+  /** How names of fields are written to HTTP/1.1 endpoints; left out: in lower case. */
+  readonly headerCase?: HeaderCase
   readonly maxRequestsPerConnection: number | undefined
   readonly maxConnectionMs: number | undefined
   /**

@@ -1,3 +1,4 @@
+import type { HeaderCase } from './http/header-case.ts'
 import type { AccessLog } from './access-log/access-log.ts'
 import type { TlvTypes } from './cluster.ts'
 import type { Cidr } from './ip.ts'
@@ -248,6 +249,8 @@ export type HttpConnectionManager = {
   readonly streamIdleMs: number | undefined
   readonly requestTimeoutMs: number | undefined
   readonly connectionIdleMs: number | undefined
+  /** How names of fields are written to HTTP/1.1 clients; left out: in lower case. */
+  readonly headerCase?: HeaderCase
   /** 0 = what the agent's limits say. Where both speak, the listener does: its operator knows what is sent there. */
   readonly maxRequestHeadersBytes: number
   /** Fields of one message; undefined = what the agent's limits say. */

@@ -19,6 +19,7 @@ import {
 import { readEffectiveType, readTypeName, unpack } from './fields/any.ts'
 import { noteIgnored, refuse, type DecodePath } from './fields/decode-path.ts'
 import { decodeDiscovery } from './cluster/discovery.ts'
+import { decodeHeaderCase } from './header-case.ts'
 import { decodeHealthChecks } from './cluster/health-check.ts'
 import { decodeHealth } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
@@ -59,6 +60,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
     discovery,
     balancer: balancer(at, from),
     protocol: protocolOf(from, http),
+    ...headerCase(at, from, http),
     connectTimeoutMs: decodeMs(at.in('connect_timeout'), from.connectTimeout) || 5_000,
     idleMs: decodeMsOrNone(httpAt.in('idle_timeout'), common?.idleTimeout, HOUR_MS) ?? Infinity,
     maxRequestsPerConnection: (common?.maxRequestsPerConnection ?? from.maxRequestsPerConnection) || undefined,
@@ -155,6 +157,24 @@ function httpOptions(at: DecodePath, from: XCluster): HttpProtocolOptions | unde
     if (key === HTTP_OPTIONS) found = options
   }
   return found
+}
+
+/** Where HttpProtocolOptions are there, those of the cluster itself do not count (Envoy). */
+function headerCase(
+  at: DecodePath,
+  from: XCluster,
+  http: HttpProtocolOptions | undefined,
+): ReturnType<typeof decodeHeaderCase> {
+  if (!http) return decodeHeaderCase(at.in('http_protocol_options'), from.httpProtocolOptions)
+  const by = http.upstreamProtocolOptions
+  const here = at.in('typed_extension_protocol_options').item(HTTP_OPTIONS)
+  if (by.case === 'useDownstreamProtocolConfig')
+    return decodeHeaderCase(
+      here.in('use_downstream_protocol_config').in('http_protocol_options'),
+      by.value.httpProtocolOptions,
+    )
+  if (by.case !== 'explicitHttpConfig' || by.value.protocolConfig.case !== 'httpProtocolOptions') return {}
+  return decodeHeaderCase(here.in('explicit_http_config').in('http_protocol_options'), by.value.protocolConfig.value)
 }
 
 function protocolOf(from: XCluster, http: HttpProtocolOptions | undefined): Cluster['protocol'] {

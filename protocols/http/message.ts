@@ -15,11 +15,12 @@ import type { Span } from '../../model/http/tracing.ts'
 import type { ConnectOptions, Upstreams } from '../upstream-api.ts'
 import type { RequestFacts } from '../router.ts'
 import type { HttpVersion } from './codec/framing.ts'
+import type { OriginalNames } from './codec/header-case.ts'
 
 type RequestHeadFields = Pick<
   RequestHead,
   'method' | 'scheme' | 'authority' | 'path' | 'headers' | 'version' | 'bodyLength' | 'upgrade' | 'expectContinue'
->
+> & { readonly names?: OriginalNames | undefined }
 
 /** One request as the client sent it; the exchange then changes `headers` in place. */
 export class RequestHead implements RequestFacts {
@@ -44,6 +45,8 @@ export class RequestHead implements RequestFacts {
   metadata: Metadata | undefined = undefined
   /** Where requests are traced. */
   span: Span | undefined = undefined
+  /** Names of its fields as the client wrote them, where they are kept. */
+  readonly names: OriginalNames | undefined
 
   constructor(fields: RequestHeadFields) {
     this.method = fields.method
@@ -55,6 +58,7 @@ export class RequestHead implements RequestFacts {
     this.bodyLength = fields.bodyLength
     this.upgrade = fields.upgrade
     this.expectContinue = fields.expectContinue
+    this.names = fields.names
   }
 
   /** With fields of its own: those here are changed on their way out. */
@@ -105,6 +109,8 @@ export type ResponseHead = {
   readonly contentLength: number
   /** Trailers may come although the length is known: from an HTTP/2 endpoint. */
   readonly maybeTrailers?: boolean
+  /** Names of its fields as the endpoint wrote them, where they are kept. */
+  readonly names?: OriginalNames | undefined
 }
 
 /**
@@ -172,6 +178,7 @@ export type UpstreamRequest = {
   /** Trailers may come although the length is known: an HTTP/2 client's. */
   readonly maybeTrailers: boolean
   readonly upgrade: string | undefined
+  readonly names?: OriginalNames | undefined
 }
 
 /** How much of a request was written when it failed. */

@@ -10,6 +10,7 @@ import type { Endpoint } from '../../model/cluster.ts'
 import type { Deadline } from '../deadlines.ts'
 import { CHUNKED, formatRequestFraming, UNKNOWN_LENGTH } from '../http/codec/framing.ts'
 import { H1Parser, type ParserSink } from '../http/codec/h1-parser.ts'
+import { findKeptCase, writeHeaderCase } from '../http/codec/header-case.ts'
 import { Gather, formatRequestHead } from '../http/codec/h1-write.ts'
 import type { CallEvents, HttpCall, ResponseHead, Sent, UpstreamRequest } from '../http/message.ts'
 import { Outlet } from '../outlet.ts'
@@ -59,6 +60,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#stream = stream
     this.#openedMs = pool.nowMs()
     this.#parser = new H1Parser('response', pool.limits, this)
+    this.#parser.keepsNames = findKeptCase(pool.headerCase)
     this.#out = new Gather(stream)
     this.#waiting = pool.waiting
     this.#outlet = new Outlet(stream, pool.maxBufferBytes, { waiting: this.#waiting, holder: this }, () => {
@@ -109,7 +111,10 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#out.chunked = framing === CHUNKED
     this.#upgrading = upgrade !== undefined
     if (upgrade !== undefined) framing += `connection: upgrade\r\nupgrade: ${upgrade}\r\n`
-    this.#out.text(formatRequestHead(request.method, request.path, request.authority, request.headers, framing))
+    const { method, path, authority, headers, names } = request
+    const text = formatRequestHead(method, path, authority, headers, framing)
+    const { headerCase } = this.#pool
+    this.#out.text(names || headerCase ? writeHeaderCase(text, headerCase, names) : text)
     this.#sent = end ? 'all' : 'part'
   }
   sendData(chunk: Buffer): void {
@@ -175,16 +180,17 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   })
 
   onHead(): void {
-    const { status, headers, contentLength, bodyLength } = this.#parser
+    const { status, headers, contentLength, bodyLength, names } = this.#parser
     this.#pool.answered(status, headers)
     if (status === 101) return
-    this.#events?.onCallHead({ status, headers, contentLength }, bodyLength === 0)
+    this.#events?.onCallHead({ status, headers, contentLength, names }, bodyLength === 0)
   }
   onInformational(): void {
     this.#events?.onCallInformational({
       status: this.#parser.status,
       headers: this.#parser.headers,
       contentLength: UNKNOWN_LENGTH,
+      names: this.#parser.names,
     })
   }
   onBody(chunk: Buffer): void {
@@ -211,7 +217,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   #upgraded(events: CallEvents, rest: Buffer | undefined): void {
     this.#events = undefined
-    const head: ResponseHead = { status: 101, headers: this.#parser.headers, contentLength: UNKNOWN_LENGTH }
+    const { headers, names } = this.#parser
+    const head: ResponseHead = { status: 101, headers, contentLength: UNKNOWN_LENGTH, names }
     const stream = this.#stream
     stream.pause()
     stream.off('data', this.#onData).off('end', this.#onEnd)

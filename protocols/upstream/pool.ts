@@ -9,6 +9,7 @@ import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import { takeLease, type Lease } from '../../core/lease.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { Cluster } from '../../model/cluster.ts'
+import type { HeaderCase } from '../../model/http/header-case.ts'
 import type { Context } from '../context.ts'
 import type { Deadline, Deadlines } from '../deadlines.ts'
 import type { HeadLimits } from '../http/codec/h1-head.ts'
@@ -93,6 +94,9 @@ export class HostPool {
 
   get limits(): HeadLimits {
     return deriveResponseHeadLimits(this.#owner.cluster, this.#owner.ctx.limits)
+  }
+  get headerCase(): HeaderCase | undefined {
+    return this.#owner.cluster.headerCase
   }
   get clock(): Clock {
     return this.#owner.ctx.clock

@@ -42,7 +42,9 @@ const TABLE: Record<string, string> = {
     'transport_socket_match_criteria no_traffic_healthy_interval always_log_health_check_success',
   'envoy.config.core.v3.HttpProtocolOptions':
     'idle_timeout max_connection_duration max_requests_per_connection max_headers_count max_stream_duration headers_with_underscores_action max_response_headers_kb',
-  'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url',
+  'envoy.config.core.v3.Http1ProtocolOptions': 'allow_absolute_url header_key_format',
+  'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig':
+    'formatter_type_on_envoy_headers',
   'envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig': 'dns_cache_config',
   'envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig':
     'name dns_lookup_family dns_refresh_rate host_ttl max_hosts',

@@ -33,6 +33,7 @@ import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodeJwt } from '../jwt/jwt.ts'
+import { decodeHeaderCase } from '../header-case.ts'
 import { decodeLocalReply } from '../local-reply.ts'
 import { decodeMutations } from '../mutations.ts'
 import { decodePolicy } from '../policy.ts'
@@ -82,6 +83,7 @@ export function decodeHttpManager(at: DecodePath, from: XManager, unknown: Unkno
     streamIdleMs: decodeMsOrNone(at.in('stream_idle_timeout'), from.streamIdleTimeout, 300_000),
     requestTimeoutMs: decodeMsOrNone(at.in('request_timeout'), from.requestTimeout, undefined),
     ...commonOptions(at.in('common_http_protocol_options'), from.commonHttpProtocolOptions),
+    ...decodeHeaderCase(at.in('http_protocol_options'), from.httpProtocolOptions),
     stripHostPort: from.stripPortMode.value ? 'any' : from.stripMatchingHostPort ? 'matching' : undefined,
     stripHostDot: from.stripTrailingHostDot,
     proxyContinue: from.proxy100Continue,

@@ -139,6 +139,18 @@ export class HeadScanner {
     }
   }
 
+  /** Of the block's fields, as they are written; the first of each name. @param text the block as latin1 */
+  names(text: string): Map<string, string> {
+    const marks = this.#marks
+    const found = new Map<string, string>()
+    for (let line = 0, i = 0; line < this.#count; line++, i += 3) {
+      const written = text.slice(marks[i]!, marks[i + 1]!)
+      const name = this.#names[line] ?? written.toLowerCase()
+      if (!found.has(name)) found.set(name, written)
+    }
+    return found
+  }
+
   #mark(bytes: Uint8Array, base: number, end: number): void {
     if (this.#count === this.#maxCount) this.#fail('too-large', `more than ${this.#maxCount} fields`)
     this.#names[this.#count] = findKnownName(bytes, base + this.#nameStart, base + this.#colon)

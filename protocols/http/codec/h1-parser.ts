@@ -7,6 +7,7 @@ import { MeshError } from '../../../core/errors.ts'
 import { removeHeader, takeTrailers } from './field-table.ts'
 import { ChunkedReader } from './h1-chunked.ts'
 import { parseConnection } from './h1-connection.ts'
+import type { OriginalNames } from './header-case.ts'
 import { HeadScanner, type Fault, type HeadLimits } from './h1-head.ts'
 import { readMinorVersion, readStatus } from './h1-start-line.ts'
 import { findAuthorityProblem, findMethodProblem, parseRequestTarget } from './h1-target.ts'
@@ -57,6 +58,9 @@ export class H1Parser {
   /** Lower case; undefined when not offered (or not listed in Connection, RFC 9110 §7.8). */
   upgrade: string | undefined
   expectContinue = false
+  /** Whether names are also kept as they were written, and how others are written then. */
+  keepsNames: OriginalNames['others'] | undefined
+  names: OriginalNames | undefined
 
   readonly #requests: boolean
   readonly #limits: HeadLimits
@@ -240,6 +244,7 @@ export class H1Parser {
     this.expectContinue = false
     this.#host = undefined
     this.#connection = undefined
+    this.names = this.keepsNames && { byName: this.#scanner.names(text), others: this.keepsNames }
     const line = text.slice(0, this.#scanner.startLineEnd)
     if (this.#requests) this.#requestLine(line)
     else this.#statusLine(line)

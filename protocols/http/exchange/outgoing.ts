@@ -57,6 +57,7 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
     bodyLength: facts.bodyLength,
     maybeTrailers: request.version === 'HTTP/2',
     upgrade: plan.upgrade,
+    names: request.names,
   }
 }
 

@@ -5,8 +5,10 @@
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../../../core/errors.ts'
 import type { Connection } from '../../connection.ts'
+import { readHttpManager } from '../../codecs.ts'
 import type { Outlet } from '../../outlet.ts'
 import { CHUNKED, isBodiless, isInformational, formatResponseFraming, UNTIL_CLOSE } from '../codec/framing.ts'
+import { writeHeaderCase } from '../codec/header-case.ts'
 import { Gather, formatResponseHead } from '../codec/h1-write.ts'
 import type { Downstream, ResponseHead } from '../message.ts'
 
@@ -67,7 +69,7 @@ export class H1Answer implements Downstream {
 
   sendInformational(head: ResponseHead): void {
     if (!this.#owner.isOpen || this.version !== 'HTTP/1.1' || !isInformational(head.status)) return
-    this.#out.text(formatResponseHead(head.status, head.headers, ''))
+    this.#out.text(this.#format(head, ''))
     // It is worth something before the answer only (RFC 8297).
     this.flush()
   }
@@ -86,9 +88,13 @@ export class H1Answer implements Downstream {
     }
     this.#out.chunked = framing === CHUNKED
     this.#isBodiless = isBodiless(status, this.method)
-    this.#out.text(
-      formatResponseHead(status, head.headers, this.keepAlive ? framing : `${framing}connection: close\r\n`),
-    )
+    this.#out.text(this.#format(head, this.keepAlive ? framing : `${framing}connection: close\r\n`))
+  }
+
+  #format({ status, headers, names }: ResponseHead, framing: string): string {
+    const text = formatResponseHead(status, headers, framing)
+    const { headerCase } = readHttpManager(this.#conn)
+    return names || headerCase ? writeHeaderCase(text, headerCase, names) : text
   }
 
   sendData(chunk: Buffer): void {
@@ -122,7 +128,7 @@ export class H1Answer implements Downstream {
   takeOver(head: ResponseHead): { readonly stream: Duplex; readonly rest: Buffer | undefined } {
     const upgrade = head.status === 101 ? this.#upgrade : undefined
     const more = upgrade === undefined ? '' : `connection: upgrade\r\nupgrade: ${upgrade}\r\n`
-    this.#out.text(formatResponseHead(head.status, head.headers, more))
+    this.#out.text(this.#format(head, more))
     this.#conn.sentBytes += this.#out.flush()
     return this.#owner.handOver()
   }

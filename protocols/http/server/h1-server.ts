@@ -15,6 +15,7 @@ import type { Context } from '../../context.ts'
 import type { Holder } from '../../waiting.ts'
 import { RequestOrigin } from '../exchange/request-origin.ts'
 import { Exchange } from '../exchange/exchange.ts'
+import { findKeptCase } from '../codec/header-case.ts'
 import { H1Parser, type ParserSink } from '../codec/h1-parser.ts'
 import { deriveRequestHeadLimits } from '../head-limits.ts'
 import { RequestHead, type HttpUpstreams } from '../message.ts'
@@ -73,7 +74,9 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     this.#resolve = resolve
     this.#client = new RequestOrigin(conn, rt.ctx)
     const { limits } = rt.ctx
-    this.#parser = new H1Parser('request', deriveRequestHeadLimits(readHttpManager(conn), limits), this)
+    const http = readHttpManager(conn)
+    this.#parser = new H1Parser('request', deriveRequestHeadLimits(http, limits), this)
+    this.#parser.keepsNames = findKeptCase(http.headerCase)
     this.#answer = new H1Answer(conn, this)
     this.#ahead = new SentAhead(rt.waiting, this)
     this.outlet = new Outlet(conn.stream, limits.maxBufferBytes, { waiting: rt.waiting, holder: this }, () => {
@@ -180,6 +183,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
         bodyLength,
         upgrade,
         expectContinue: expectContinue && minor === 1,
+        names: this.#parser.names,
       }),
       this.#answer,
     )

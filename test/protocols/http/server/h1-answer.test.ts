@@ -2,15 +2,16 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
-import type { Connection } from '../../../../protocols/connection.ts'
 import { UNKNOWN_LENGTH } from '../../../../protocols/http/codec/framing.ts'
 import { H1Answer, type H1AnswerOwner } from '../../../../protocols/http/server/h1-answer.ts'
+import { connectionInClear } from '../../parts.ts'
+import { manager } from '../harness.ts'
 
 type State = { -readonly [K in keyof H1AnswerOwner]: H1AnswerOwner[K] }
 
 function rig(method = 'GET', version: 'HTTP/1.0' | 'HTTP/1.1' = 'HTTP/1.1', upgrade?: string) {
   const stream = new PassThrough()
-  const conn = { stream, sentBytes: 0 } as unknown as Connection
+  const conn = connectionInClear(stream, manager())
   let touched = 0
   let isFull = false
   const owner: State = {
