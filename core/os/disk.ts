@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
+import { FEW_DAMAGED, tidyDamaged } from './files/damaged-files.ts'
 
 /** Small whole files (identity, tokens): read whole, replaced whole. Tests inject faults between any two steps. */
 export interface Disk {
@@ -12,7 +13,10 @@ export interface Disk {
   replace(file: string, content: string | Uint8Array, mode: number, owner?: FileOwner): void
   /** Throws what the system says when no file can be made in `folder`; leaves none, and does not wait for the disk. */
   tryWriting(folder: string): void
-  /** Gives `file` the name `file.damaged-<stamp>` so that nothing is lost; returns the new name. */
+  /**
+   * Gives `file` the name `file.damaged-<stamp>` so that nothing is lost; returns the new name. The newest three of a
+   * file are kept.
+   */
   setAside(file: string, stamp: string): string
   /** Whether something of that name is there; throws what the system says where that cannot be told. */
   has(file: string): boolean
@@ -45,6 +49,7 @@ export type FileCalls = Pick<
   | 'fsyncSync'
   | 'mkdirSync'
   | 'openSync'
+  | 'readdirSync'
   | 'readFileSync'
   | 'renameSync'
   | 'rmSync'
@@ -91,6 +96,7 @@ export function createDisk(calls: FileCalls): Disk {
     setAside(file, stamp) {
       const name = `${file}.damaged-${stamp}`
       calls.renameSync(file, name)
+      tidyDamaged(file, FEW_DAMAGED, name, calls)
       return name
     },
     stat(file) {

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { replaceAtomically } from '../os/atomic-write.ts'
 import { toBindingOption } from './sqlite-addon.ts'
 import { mark } from './sqlite-loss.ts'
-import type { DamagedLimits } from './damaged-files.ts'
+import type { DamagedLimits } from '../os/files/damaged-files.ts'
 import type { DurabilityProfile, Row, Source, Statement } from './storage.ts'
 
 export type OpenFile = {

@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs'
 import path from 'node:path'
-import { NONE_DAMAGED, SUFFIXES, tidyDamaged } from './damaged-files.ts'
+import { NONE_DAMAGED, SUFFIXES, tidyDamaged } from '../os/files/damaged-files.ts'
 import { replaceAtomically, syncFolder, type SlowCalls } from '../os/atomic-write.ts'
 import {
   readChunks,

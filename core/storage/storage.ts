@@ -3,7 +3,7 @@
  * Reads and writes are asynchronous; writes that arrive while a commit runs form the next transaction (group commit).
  */
 
-import type { Damaged, DamagedLimits } from './damaged-files.ts'
+import type { Damaged, DamagedLimits } from '../os/files/damaged-files.ts'
 export type SqlValue = string | number | bigint | null | Uint8Array
 export type Row = Readonly<Record<string, SqlValue>>
 /** For `?` in their order, or for `@name`; statements that share an object of these are handed over with one. */

@@ -24,6 +24,9 @@ import { isReserved, isTooDeep } from '../topics/topics.ts'
 import { type InLine, measureLineBytes, NO_MESSAGE, PublishLine } from './publish-line.ts'
 import { TopicAliases } from './topic-aliases.ts'
 
+/** Of the line: 62 messages, or 64 KiB. */
+const READ_AHEAD_SHARE = 1 / 16
+
 export class Inflow {
   readonly #state: BrokerState
   readonly #session: Session
@@ -266,6 +269,7 @@ export class Inflow {
     if (this.#waitingForRoom.length > 0) {
       one.place?.suspend()
       this.#waitingForRoom.push(one)
+      this.#holdWhenMany()
       return
     }
     const { durability } = this.#state
@@ -341,14 +345,21 @@ export class Inflow {
     this.#waitingForRoom.splice(behind === -1 ? this.#waitingForRoom.length : behind, 0, one)
   }
 
+  /**
+   * A client that is not read from leaves without being noticed, and what it acknowledges may make room: a little is
+   * read ahead.
+   */
+  #holdWhenMany(): void {
+    if (this.#line.isLong(READ_AHEAD_SHARE)) this.#reading.hold('spool')
+  }
   async #retry(err: MeshError): Promise<void> {
     const { counters, ctx } = this.#state
     counters.spoolWaits.value++
     ctx.log.warn(
       { evt: 'mqtt.client.held', clientId: this.#session.clientId, err },
-      'client is not read from until the spool has room',
+      'messages of the client wait until the spool has room',
     )
-    this.#reading.hold('spool')
+    this.#holdWhenMany()
     this.#isRetrying = true
     for (let attempt = 0; this.#waitingForRoom.length > 0;) {
       await ctx.clock.sleep(retryMs(attempt, this.#state), this.#ended.signal)

@@ -4,7 +4,7 @@
  */
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
-import type { Damaged } from '../../../core/storage/damaged-files.ts'
+import type { Damaged } from '../../../core/os/files/damaged-files.ts'
 
 export type DamagedPart = 'segment' | 'queue' | 'session' | 'subscription' | 'retained' | 'inbound' | 'page' | 'log'
 

@@ -31,3 +31,19 @@ test('a trial of writing leaves nothing, also where an earlier one was cut off, 
   assert.deepEqual(fs.readdirSync(folder), [])
   assert.throws(() => systemDisk.tryWriting(path.join(folder, 'none')), { code: 'ENOENT' })
 })
+
+test('of damaged files that are set aside the newest three are kept, whatever their stamps', (t) => {
+  const folder = temporaryFolder(t)
+  const file = path.join(folder, 'identity.json')
+  for (const stamp of ['5', '6', '7', '8', '1']) {
+    fs.writeFileSync(file, stamp)
+    assert.equal(systemDisk.setAside(file, stamp), `${file}.damaged-${stamp}`)
+  }
+  fs.writeFileSync(path.join(folder, 'other.damaged-1'), '')
+  assert.deepEqual(fs.readdirSync(folder).sort(), [
+    'identity.json.damaged-1',
+    'identity.json.damaged-7',
+    'identity.json.damaged-8',
+    'other.damaged-1',
+  ])
+})

@@ -158,6 +158,8 @@ export class CrashFs {
           names.delete(name)
         })
     },
+    readdirSync: (name: string) =>
+      [...this.#names.keys()].filter((n) => path.dirname(n) === name).map((n) => path.basename(n)),
     mkdirSync: (name: string) => {
       this.#step()
       const made = folder()

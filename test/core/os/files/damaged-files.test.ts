@@ -2,8 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { tidyDamaged } from '../../../core/storage/damaged-files.ts'
-import { temporaryFolder } from '../../helpers/temporary-folder.ts'
+import { tidyDamaged } from '../../../../core/os/files/damaged-files.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 const NO_LIMIT = { maxFiles: 100, maxBytes: 1e9 }
 const make = (file: string, ...stamps: (number | string)[]): void => {
