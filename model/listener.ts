@@ -29,6 +29,8 @@ export type Listener = {
   readonly direction: 'inbound' | 'outbound' | 'unspecified'
   /** Without a port: reached through tunnels only. */
   readonly internal?: true
+  /** It takes connections to any port of this node, and knows to which (envoy.filters.listener.original_dst). */
+  readonly hasOriginalDst?: true
   /** Hand accepted connections to the listener that owns their original destination, if there is one. */
   readonly useOriginalDst: boolean
   /** Its socket is to be one that accepts connections to any address (IP_TRANSPARENT). */

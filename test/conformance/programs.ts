@@ -172,3 +172,13 @@ export async function until<T>(
     await sleep(20)
   }
 }
+
+/** Something that is to be cleared away at once, and not with a test. */
+export async function withEnds<T>(work: (t: Finally) => Promise<T>): Promise<T> {
+  const ends: (() => void | Promise<void>)[] = []
+  try {
+    return await work({ after: (end) => ends.push(end) })
+  } finally {
+    for (const end of ends.reverse()) await end()
+  }
+}

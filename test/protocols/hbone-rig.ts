@@ -172,7 +172,7 @@ export class HboneRig implements AsyncDisposable {
       address: NODE,
       port: 15006,
       bindToPort: false,
-      useOriginalDst: true,
+      hasOriginalDst: true,
       filterChains: [
         strict('tcp', tcpTo('app'), { destinationPort: tcp, applicationProtocols: ['istio'] }, policies),
         strict(

@@ -33,6 +33,8 @@ const BY_TYPE: ReadonlyMap<string, Inspector> = new Map(
 export type ListenerFilters = {
   readonly sniff: Pick<Listener['sniff'], 'tls' | 'http' | 'tlsOff' | 'httpOff'>
   readonly proxyProtocol: ProxyProtocol | undefined
+  /** Connections are for where they were going before they were redirected (envoy.filters.listener.original_dst). */
+  readonly hasOriginalDst: boolean
   /** Why a chain may serve nobody. @param port the only one that it serves, or undefined */
   blocks(port: number | undefined): string | undefined
 }
@@ -82,6 +84,7 @@ export function decodeListenerFilters(
       ...isOff('httpOff', off.get('http')),
     },
     proxyProtocol,
+    hasOriginalDst: off.has('originalDst'),
     blocks: (port) =>
       blocking.find((b) => (port === undefined ? b.off.kind !== 'any' : !matchesPort(b.off, port)))?.reason,
   }

@@ -35,6 +35,7 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
     bindToPort: !isInternal && (from.bindToPort ?? true),
     useOriginalDst: from.useOriginalDst ?? false,
     ...(isInternal && { internal: true as const }),
+    ...(filters.hasOriginalDst && { hasOriginalDst: true as const }),
     ...(address?.ipv4Compat ? { ipv4Compat: true } : {}),
     ...(from.transparent ? { transparent: true } : {}),
     sniff: {

@@ -17,17 +17,21 @@ export function createOwnPorts(
     addresses,
     isReserved: (to) =>
       reserved.some((one) => overlap(one, at(to))) ||
-      [...wanted().values()].some((l) => (l.useOriginalDst || takesTunnels(l)) && overlap(l, at(to))),
+      [...wanted().values()].some((l) => (isCapturing(l) || takesTunnels(l)) && overlap(l, at(to))),
     findInbound: (to) => {
       const all = [...wanted().values()].filter((l) => l.direction !== 'outbound' && !takesTunnels(l))
       return (
-        all.find((l) => !l.useOriginalDst && overlap(l, at(to))) ??
-        all.find((l) => l.useOriginalDst && l.direction === 'inbound')
+        all.find((l) => !isCapturing(l) && overlap(l, at(to))) ??
+        all.find((l) => isCapturing(l) && l.direction === 'inbound')
       )
     },
   }
 }
 
+/** istiod's virtualInbound and virtualOutbound. */
+function isCapturing({ useOriginalDst, hasOriginalDst }: Listener): boolean {
+  return useOriginalDst || hasOriginalDst === true
+}
 function takesTunnels({ filterChains, defaultFilterChain }: Listener): boolean {
   return [...filterChains, ...(defaultFilterChain ? [defaultFilterChain] : [])].some((c) => c.codec.kind === 'hbone')
 }

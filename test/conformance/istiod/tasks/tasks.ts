@@ -1,4 +1,5 @@
 /** All tasks, in the order of the table. */
+import { ambient } from './rows/ambient.ts'
 import { authorization } from './rows/authorization.ts'
 import { egress } from './rows/egress.ts'
 import { gatewayApi } from './rows/gateway-api.ts'
@@ -27,5 +28,6 @@ export const TASKS: readonly Task[] = [
   ...tokens,
   ...observability,
   ...networking,
+  ...ambient,
   ...operations,
 ]

@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
-import { temporaryFolder, type Finally } from '../../../programs.ts'
+import { temporaryFolder, withEnds } from '../../../programs.ts'
 import { istioctl, proxyStatus } from '../../rig/istioctl.ts'
-import { Istiod } from '../../rig/istiod.ts'
-import { MeshAgent } from '../../rig/mesh-agent.ts'
+import type { MeshAgent } from '../../rig/mesh-agent.ts'
 import { call } from '../mesh/calls.ts'
 import { GATEWAY_NAMESPACE } from '../mesh/gateway.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
@@ -14,16 +13,6 @@ import { gateway } from './gateway-yaml.ts'
 import { countApps, envoyFilter } from './yaml.ts'
 
 const { httpbin } = SERVICES
-
-/** Something that is to be cleared away at once. */
-async function withEnds<T>(work: (t: Finally) => Promise<T>): Promise<T> {
-  const ends: (() => void | Promise<void>)[] = []
-  try {
-    return await work({ after: (end) => ends.push(end) })
-  } finally {
-    for (const end of ends.reverse()) await end()
-  }
-}
 
 /** What istioctl prints of a page of an agent. */
 function proxyConfig({ agent }: MeshAgent, kind: string, page: string): Promise<string> {
@@ -120,25 +109,6 @@ export const operations: readonly Task[] = [
         run: async () => {
           assert.equal((await call(urlOf(httpbin))).status, 200)
         },
-      },
-    ],
-  },
-  {
-    name: 'Ambient',
-    page: 'ambient/usage/',
-    differs: 'HBONE is not spoken: STRICT fails both ways, PERMISSIVE is plain text',
-    checks: [
-      {
-        what: 'a sidecar in an ambient mesh takes all of its configuration',
-        run: async () =>
-          withEnds(async (t) => {
-            const istiod = await Istiod.create(t, { store: 'kube', env: { PILOT_ENABLE_AMBIENT: 'true' } })
-            await istiod.start()
-            const edge = await MeshAgent.create(t, istiod)
-            await edge.start()
-            const { config } = await edge.status('a status')
-            assert.deepEqual(config.rejected, [])
-          }),
       },
     ],
   },
