@@ -106,6 +106,28 @@ export const hubConfigSchema = z
       .min(1)
       .default('/var/lib/meshlet-hub')
       .describe('folder for CA and registry; meshlet-hub backup copies it'),
+    store: z
+      .strictObject({
+        url: z
+          .string()
+          .min(1)
+          .describe(
+            'postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full&sslrootcert=FILE, without a password; postgres:///DATABASE?host=/FOLDER&user=USER for a socket',
+          ),
+        passwordFile: z
+          .string()
+          .min(1)
+          .optional()
+          .describe('file with the password, read for each connection; left out: PGPASSFILE, or none'),
+        maxConnections: whole(2, 1_000)
+          .default(10)
+          .describe('connections to the database at once, beside one that listens'),
+        statementMs: whole(100, 600_000)
+          .default(5_000)
+          .describe('a statement has so long, and so long waits for others, milliseconds'),
+      })
+      .optional()
+      .describe('PostgreSQL in place of the file registry.db: for several hubs on one registry'),
     trustDomain: z
       .string()
       .regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain: lower-case letters, digits, `.`, `_` and `-`')

@@ -2,13 +2,11 @@
  * The hub in directory mode: builds every part in order; disposing goes the other way round. Embedded in the demo and
  * tests, or alone in hub/main.ts.
  */
-import path from 'node:path'
+import { randomUUID } from 'node:crypto'
 import { asOwner } from '../core/os/as-owner.ts'
-import type { Clock, Random } from '../core/os/clock.ts'
 import { reportDefects } from '../core/defects/report.ts'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
-import { secureFolder } from '../core/os/state-folder.ts'
 import type { Log } from '../core/log.ts'
 import { Metrics } from '../core/metrics.ts'
 import { startHubAdmin } from './api/admin.ts'
@@ -21,19 +19,20 @@ import { startServer } from './api/server.ts'
 import { startRelay } from './relay/server.ts'
 import { CertificateWatcher } from './api/certificate-expiry.ts'
 import { StreamLimit } from './api/ads/stream-limit.ts'
-import { openCa } from './ca/ca.ts'
 import { listPins } from '../core/pki/pin.ts'
 import type { HubConfig } from './config.ts'
 import { LiveDevices, type ConnectionChanged } from './registry/live-devices.ts'
-import { openRegistry, type OpenRegistry } from './registry/registry.ts'
+import type { Ca } from './ca/ca.ts'
+import { openSharedCa, openState, type HubWorld } from './open-state.ts'
+import type { OpenRegistry } from './registry/registry.ts'
 import { holdRunning } from './registry/running.ts'
 import { EventLog } from './reports/event-log.ts'
 import { ReportIntake } from './reports/intake.ts'
 import { DirectorySource } from './source/directory.ts'
 import { TrustBundle } from './source/trust-bundle.ts'
-import { openTokenKey, Tokens, type CreateToken, type JoinClaims } from './tokens.ts'
+import { type CreateToken, type JoinClaims } from './tokens.ts'
 
-export type HubWorld = { readonly clock: Clock; readonly random: Random; readonly disk: Disk }
+export type { HubWorld } from './open-state.ts'
 export type HubParts = {
   readonly log: Log
   readonly metrics?: Metrics
@@ -66,38 +65,6 @@ export type Hub = AsyncDisposable & {
 }
 
 /**
- * The state that `run` and the other commands share: token key and registry. Rejects with MESH_STATE_UNUSABLE,
- * MESH_STORAGE_FAILED, MESH_STORAGE_NEWER.
- */
-export async function openState(
-  config: HubConfig,
-  world: HubWorld,
-  nativeBinding: object | undefined,
-): Promise<{ registry: OpenRegistry; tokens: Tokens; caFolder: string }> {
-  try {
-    world.disk.makeFolder(config.state, 0o700)
-  } catch (cause) {
-    throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause })
-  }
-  secureFolder(config.state, 'owner or root')
-  const caFolder = path.join(config.state, 'ca')
-  const file = path.join(config.state, 'registry.db')
-  const registry = asOwner(config.state, () => openRegistry(file, nativeBinding))
-  try {
-    // Two processes that start at once must not make two keys.
-    const key = await registry.exclusively(async () => asOwner(config.state, () => openTokenKey(caFolder, world.disk)))
-    return {
-      registry,
-      tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }),
-      caFolder,
-    }
-  } catch (err) {
-    await registry[Symbol.asyncDispose]()
-    throw err
-  }
-}
-
-/**
  * Rejects with what the parts throw: MESH_STATE_UNUSABLE, MESH_CA_DAMAGED, MESH_CLOCK_WRONG, MESH_CONFIG_INVALID (the
  * resources folder), MESH_PORT_IN_USE, MESH_PORT_FORBIDDEN, MESH_STORAGE_*.
  */
@@ -105,13 +72,13 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const { log, metrics = new Metrics() } = parts
   const { clock } = world
   await using building = new AsyncDisposableStack()
-  const { registry, tokens, caFolder } = await openState(config, world, parts.nativeBinding)
+  const { registry, tokens, caFolder } = await openState(config, world, parts.nativeBinding, log)
   building.use(registry)
-  building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
+  if (!config.store) building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(reportDefects(log, metrics))
-  const { trustDomain } = config
+  const { trustDomain, state } = config
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
-  const ca = await registry.exclusively(async () => asOwner(config.state, () => openCa(caOptions)))
+  const ca = await registry.exclusively((tx) => openSharedCa(tx, state, caOptions))
   makeResourcesFolder(config, world.disk)
   const directory = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
@@ -121,7 +88,8 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
   const intake = openIntake(building, shared)
   const onConnection: ConnectionChanged = (name, how) => intake.connection(name, how)
-  const live = building.use(await LiveDevices.open({ ...shared, onConnection }))
+  const replica = config.store && { replica: randomUUID() }
+  const live = building.use(await LiveDevices.open({ ...shared, onConnection, ...replica }))
   const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
@@ -147,8 +115,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const issuing = { ca, caFolder, tokens, certificates, identity }
   const api = building.use(await startHubApi({ ...shared, ...issuing, config, grpcPort: server.port }))
   const ports = { port: server.port, adminPort: admin.port, relayPort: relay?.port, apiPort: api?.port }
-  const rootNotAfter = new Date(ca.root.notAfterMs).toISOString()
-  log.info({ evt: 'hub.started', listen: config.listen, ...ports, trustDomain, rootNotAfter }, 'hub is ready')
+  tellStarted(log, config, ca, ports)
   const owned = building.move()
   return {
     ...ports,
@@ -178,4 +145,9 @@ function makeResourcesFolder({ resources }: HubConfig, disk: Disk): void {
   } catch (cause) {
     throw new MeshError('MESH_CONFIG_INVALID', `the resources folder ${resources} cannot be made`, { cause })
   }
+}
+
+function tellStarted(log: Log, { listen, trustDomain }: HubConfig, ca: Ca, ports: object): void {
+  const rootNotAfter = new Date(ca.root.notAfterMs).toISOString()
+  log.info({ evt: 'hub.started', listen, ...ports, trustDomain, rootNotAfter }, 'hub is ready')
 }

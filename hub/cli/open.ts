@@ -1,13 +1,12 @@
 /** What every command that needs the hub's state does first. */
 import os from 'node:os'
 import { bundle } from '../../core/runtime/bundle.ts'
-import { asOwner } from '../../core/os/as-owner.ts'
 import { systemClock, systemRandom } from '../../core/os/clock.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { describeAddon, loadAddon } from '../../core/storage/sqlite-addon.ts'
-import { openCa, type Ca } from '../ca/ca.ts'
+import type { Ca } from '../ca/ca.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
-import { openState, type HubWorld } from '../hub.ts'
+import { openSharedCa, openState, type HubWorld } from '../open-state.ts'
 import type { AuditEvent } from '../registry/audit.ts'
 import type { OpenRegistry, Registry } from '../registry/registry.ts'
 import type { Tokens } from '../tokens.ts'
@@ -41,10 +40,8 @@ export function runTransaction<T>(o: { readonly config: string }, work: (tx: Reg
 
 /** Makes the CA where there is none yet, as the hub's first start does. */
 export function openStoredCa({ config, registry, caFolder }: State): Promise<Ca> {
-  const { trustDomain } = config
-  return registry.exclusively(async () =>
-    asOwner(config.state, () => openCa({ ...systemWorld, folder: caFolder, trustDomain })),
-  )
+  const { trustDomain, state } = config
+  return registry.exclusively((tx) => openSharedCa(tx, state, { ...systemWorld, folder: caFolder, trustDomain }))
 }
 
 /** Writes down what whoever types commands has done. @param registry in the transaction that it is done in */

@@ -8,7 +8,7 @@ import path from 'node:path'
 import { MeshError } from '../../core/errors.ts'
 import { asOwner } from '../../core/os/as-owner.ts'
 import { systemDisk } from '../../core/os/disk.ts'
-import { readArchive, type ArchivedFile } from '../registry/archive.ts'
+import { readArchive, type ArchivedFile } from '../registry/archive/archive.ts'
 import { openRegistry, type OpenRegistry, type Registry } from '../registry/registry.ts'
 import { isRunning } from '../registry/running.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
@@ -22,6 +22,11 @@ const REGISTRY = 'registry.db'
 /** Rejects with MESH_STATE_IN_USE while a hub runs, MESH_CONFIG_INVALID for what is no backup, MESH_STATE_UNUSABLE. */
 export async function restoreBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const config = readHubConfig(o.config, systemDisk)
+  if (config.store)
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      'the registry is in PostgreSQL (store of hub.yaml); restore goes to registry.db',
+    )
   fs.mkdirSync(config.state, { recursive: true, mode: 0o700 })
   const nativeBinding = loadNativeBinding(config)
   if (asOwner(config.state, () => isRunning(config.state, nativeBinding)) === true)

@@ -1,17 +1,17 @@
 /**
  * Which nodes have a stream now and how far they are, written to the registry for `meshlet-hub devices`: once a second
- * what changed, in one transaction, and now and then that the hub itself lives.
+ * what changed, and now and then that the hub itself lives.
  */
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Registry } from './registry.ts'
+import { ALIVE_MS } from './replicas.ts'
 import type { DeviceChange } from './rows.ts'
 
 const WRITE_MS = 1_000
-const ALIVE_MS = 10_000
-/** A hub that was silent for so long does not run. */
-export const HUB_GONE_MS = 3 * ALIVE_MS
+/** The hub of a registry that has one. */
+const ONLY = 'hub'
 
 export type NodeState = { readonly inForce: string | undefined; readonly refused: string | undefined }
 export type LiveNode = Disposable & {
@@ -33,6 +33,8 @@ type Options = {
   readonly clock: Clock
   readonly log: Log
   readonly onConnection?: ConnectionChanged
+  /** Undefined: there is no other hub on the registry. */
+  readonly replica?: string
 }
 
 export class LiveDevices implements AsyncDisposable {
@@ -51,7 +53,8 @@ export class LiveDevices implements AsyncDisposable {
 
   /** Rejects with MESH_STORAGE_FAILED, MESH_STORAGE_FULL. */
   static async open(o: Options): Promise<LiveDevices> {
-    await o.registry.nobodyConnected()
+    const [id, nowMs] = [o.replica ?? ONLY, o.clock.wallMs()]
+    await o.registry.registerReplica({ id, nowMs, isAlone: o.replica === undefined })
     const live = new LiveDevices(o)
     await live.#flush()
     live.#beatLater()
@@ -99,17 +102,16 @@ export class LiveDevices implements AsyncDisposable {
     this.#write?.cancel()
     this.#beat?.cancel()
     await this.#flush()
+    if (this.#o.replica === undefined) return
+    try {
+      await this.#o.registry.removeReplica(this.#o.replica)
+    } catch (err) {
+      this.#o.log.warn({ evt: 'hub.registry', err }, 'that the hub leaves is not written')
+    }
   }
 
-  #changed({ name, connectedMs, streams, state, inForceMs }: Node): void {
-    this.#dirty.set(name, {
-      name,
-      connectedMs: streams === 0 ? null : connectedMs,
-      lastSeenMs: this.#o.clock.wallMs(),
-      inForce: state.inForce,
-      inForceMs,
-      refused: state.refused,
-    })
+  #changed(node: Node): void {
+    this.#dirty.set(node.name, this.#describe(node))
     if (this.#isOver) return
     this.#write ??= this.#o.clock.after(
       WRITE_MS,
@@ -118,6 +120,17 @@ export class LiveDevices implements AsyncDisposable {
         detach('hub', this.#flush())
       }),
     )
+  }
+
+  #describe({ name, connectedMs, streams, state, inForceMs }: Node): DeviceChange {
+    return {
+      name,
+      connectedMs: streams === 0 ? null : connectedMs,
+      lastSeenMs: this.#o.clock.wallMs(),
+      inForce: state.inForce,
+      inForceMs,
+      refused: state.refused,
+    }
   }
 
   #beatLater(): void {
@@ -138,12 +151,13 @@ export class LiveDevices implements AsyncDisposable {
 
   /** What cannot be written is tried again with what comes next. */
   async #writeChanges(): Promise<void> {
-    const { registry, clock, log } = this.#o
+    const { registry, clock, log, replica = ONLY } = this.#o
     const changes = [...this.#dirty.values()]
     try {
-      await registry.devicesChanged(changes, clock.wallMs())
+      const isKnown = await registry.devicesChanged(changes, clock.wallMs(), replica)
       // What has changed meanwhile is written the next time.
       for (const change of changes) if (this.#dirty.get(change.name) === change) this.#dirty.delete(change.name)
+      if (!isKnown) for (const node of this.#nodes.values()) this.#changed(node)
     } catch (err) {
       log.warn({ evt: 'hub.registry', err, devices: changes.length }, 'the state of devices is not written')
     }

@@ -8,6 +8,8 @@ import { Enrollments, KEY_HOLDER, type Labels } from './enrollments.ts'
 import { takeName, findLostName, type NameQuestion } from './names.ts'
 import { Reports } from './reports.ts'
 import type { CertificateRow, DeviceChange, DeviceRow, NameClaim, TokenRow } from './rows.ts'
+import { recordAuthority, readAuthority, type AuthorityPart } from './authority.ts'
+import { removeReplicas, registerReplica, removeReplica, noteChanges, readAliveMs, CONNECTIONS } from './replicas.ts'
 import { openSqlite } from './sqlite.ts'
 import type { Sql, Store, Value } from './sql.ts'
 
@@ -120,36 +122,28 @@ export class Registry {
     return findLostName(this.#sql, c)
   }
 
-  /**
-   * What a running hub has seen of its devices since the last call, in one transaction; it says that the hub lives,
-   * too.
-   */
-  devicesChanged(changes: readonly DeviceChange[], nowMs: number): Promise<void> {
-    return this.exclusively(async (tx) => {
-      for (const c of changes) {
-        await tx.#run(
-          'UPDATE devices SET connected_ms = ?, last_seen_ms = ?, in_force = coalesce(?, in_force), in_force_ms = coalesce(?, in_force_ms), refused = ? WHERE name = ?',
-          c.connectedMs,
-          c.lastSeenMs,
-          c.inForce ?? null,
-          c.inForceMs ?? null,
-          c.refused ?? null,
-          c.name,
-        )
-      }
-      await tx.#run(
-        'INSERT INTO hub (only, alive_ms) VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET alive_ms = excluded.alive_ms',
-        nowMs,
-      )
-    })
+  /** As replicas.ts has it: what a running hub has seen of its devices since the last call, and that it lives. */
+  devicesChanged(changes: readonly DeviceChange[], nowMs: number, replica = 'hub'): Promise<boolean> {
+    return noteChanges(this.#sql, changes, { replica, nowMs })
   }
-  /** No hub has streams from a run before. */
-  async nobodyConnected(): Promise<void> {
-    await this.#run('UPDATE devices SET connected_ms = NULL WHERE connected_ms IS NOT NULL')
+  registerReplica(p: { readonly id: string; readonly nowMs: number; readonly isAlone: boolean }): Promise<void> {
+    return registerReplica(this.#sql, p)
   }
-  /** When a running hub last said that it lives; undefined: never. */
-  async aliveMs(): Promise<number | undefined> {
-    return (await this.#all<{ ms: number }>('SELECT alive_ms AS ms FROM hub'))[0]?.ms
+  removeReplica(id: string): Promise<void> {
+    return removeReplica(this.#sql, id)
+  }
+  nobodyConnected(): Promise<void> {
+    return this.#sql.transaction((tx) => removeReplicas(tx, 'all'))
+  }
+  aliveMs(): Promise<number | undefined> {
+    return readAliveMs(this.#sql)
+  }
+  /** As authority.ts has it. */
+  recordAuthority(part: AuthorityPart, own: readonly string[]): Promise<void> {
+    return recordAuthority(this.#sql, part, own)
+  }
+  authority(part: AuthorityPart): Promise<readonly string[]> {
+    return readAuthority(this.#sql, part)
   }
 
   /** Of certificates that have not ended: those that end last, in one order. */
@@ -268,8 +262,8 @@ export class OpenRegistry extends Registry implements AsyncDisposable {
     this.#store.serving()
   }
   /** A copy of the registry as it is now, whoever writes to it. @param file must not exist */
-  copyTo(file: string): Promise<void> {
-    return this.#store.copyTo(file)
+  copyTo(file: string, nativeBinding?: object): Promise<void> {
+    return this.#store.copyTo(file, nativeBinding)
   }
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve(this.#store[Symbol.asyncDispose]())
@@ -304,6 +298,6 @@ const TOKENS = `SELECT jti, namespace, service_account AS "serviceAccount", crea
   (SELECT count(*) FROM token_uses u WHERE u.jti = tokens.jti) AS uses, hash, cidrs, labels, approval FROM tokens`
 const CERTIFICATES = `SELECT serial, spiffe_uri AS "spiffeUri", certificates.jti AS jti, device, ip, issued_ms AS "issuedMs", not_after_ms AS "notAfterMs", coalesce(certificates.revoked_ms, tokens.revoked_ms) AS "revokedMs"
   FROM certificates LEFT JOIN tokens ON tokens.jti = certificates.jti`
-const DEVICES = `SELECT name, node_id AS "nodeId", d.spiffe_uri AS "spiffeUri", joined_ms AS "joinedMs", last_seen_ms AS "lastSeenMs", last_ip AS "lastIp", connected_ms AS "connectedMs",
+const DEVICES = `SELECT name, node_id AS "nodeId", d.spiffe_uri AS "spiffeUri", joined_ms AS "joinedMs", last_seen_ms AS "lastSeenMs", last_ip AS "lastIp", v.since_ms AS "connectedMs",
       in_force AS "inForce", in_force_ms AS "inForceMs", refused, c.serial AS serial, c.not_after_ms AS "notAfterMs"
-      FROM devices d LEFT JOIN certificates c ON c.serial = (SELECT serial FROM certificates WHERE device = d.holder ORDER BY issued_ms DESC, rowid DESC LIMIT 1) ORDER BY name`
+      FROM devices d LEFT JOIN (${CONNECTIONS}) v ON v.node = d.name LEFT JOIN certificates c ON c.serial = (SELECT serial FROM certificates WHERE device = d.holder ORDER BY issued_ms DESC, rowid DESC LIMIT 1) ORDER BY name`

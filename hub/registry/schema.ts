@@ -82,4 +82,15 @@ CREATE TABLE device_events (
 ) STRICT;
 CREATE INDEX device_events_by_device ON device_events (device, id);
 `,
+  // Several hubs on one registry: which live, who is connected to which, and whose CA it is.
+  `
+CREATE TABLE replicas (id TEXT PRIMARY KEY, started_ms INTEGER NOT NULL, alive_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE connections (
+  name TEXT NOT NULL, replica TEXT NOT NULL, connected_ms INTEGER NOT NULL, PRIMARY KEY (name, replica)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX connections_by_replica ON connections (replica);
+CREATE TABLE authority (part TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) STRICT;
+DROP TABLE hub;
+UPDATE devices SET connected_ms = NULL;
+`,
 ]

@@ -28,8 +28,8 @@ export interface Store extends Sql, AsyncDisposable {
   readonly revision: string
   /** From now on nobody waits long for another process that writes. */
   serving(): void
-  /** A copy as it is now, whoever writes. @param file must not exist */
-  copyTo(file: string): Promise<void>
+  /** A copy as it is now, whoever writes, as SQLite's file. @param file must not exist */
+  copyTo(file: string, nativeBinding?: object): Promise<void>
 }
 
 type Running = { isOver: boolean }

@@ -49,8 +49,15 @@ export type TestHub = {
 }
 type Finally = { after(fn: () => void | Promise<void>): void }
 
-export async function testHub(t: Finally, settings = '', world: Partial<HubWorld> = {}): Promise<TestHub> {
+/** @param prepare what is in the folder before the hub starts */
+export async function testHub(
+  t: Finally,
+  settings = '',
+  world: Partial<HubWorld> = {},
+  prepare: (folder: string) => void = () => {},
+): Promise<TestHub> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-'))
+  prepare(folder)
   const lines: Record<string, unknown>[] = []
   const metrics = new Metrics()
   const config = parseHubConfig(

@@ -10,7 +10,7 @@ const MAX_LINES = 100
 
 const mirrored = (source: string): string => `test/${source.replace(/\.ts$/, '.test.ts')}`
 const isTested = (source: string): boolean =>
-  fs.existsSync(mirrored(source)) && /^\s*(?:void |await )?test\(/m.test(fs.readFileSync(mirrored(source), 'utf8'))
+  fs.existsSync(mirrored(source)) && /^\s*(?:void |await )?test\w*\(/m.test(fs.readFileSync(mirrored(source), 'utf8'))
 
 const large = FOLDERS.flatMap((dir) => fs.globSync(`${dir}/**/*.ts`)).filter((source) => {
   const text = fs.readFileSync(source, 'utf8')

@@ -61,8 +61,8 @@ export async function bundleProgram(entry: string): Promise<{ readonly code: str
     legalComments: 'none',
     define: { 'import.meta.url': 'undefined', 'process.env.NODE_ENV': '"production"' },
     supported: { 'dynamic-import': false },
-    // Optional packages of ws.
-    external: ['bufferutil', 'utf-8-validate'],
+    // Optional packages of ws and of pg.
+    external: ['bufferutil', 'utf-8-validate', 'pg-native'],
     plugins: [lazyRequire, replacePackages],
     logLevel: 'warning',
   })

@@ -2,7 +2,7 @@
 import { asOwner } from '../../../core/os/as-owner.ts'
 import { systemClock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { HUB_GONE_MS } from '../../registry/live-devices.ts'
+import { HUB_GONE_MS } from '../../registry/replicas.ts'
 import type { Labels } from '../../registry/enrollments.ts'
 import { isRunning } from '../../registry/running.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
@@ -50,7 +50,10 @@ export async function findHub({
   config,
   registry,
 }: State): Promise<{ readonly isThere: boolean; readonly why: string }> {
-  const process = asOwner(config.state, () => isRunning(config.state, loadNativeBinding(config)))
+  // Hubs on a database may run on other machines.
+  const process = config.store
+    ? undefined
+    : asOwner(config.state, () => isRunning(config.state, loadNativeBinding(config)))
   const isHeard = Math.abs(systemClock.wallMs() - ((await registry.aliveMs()) ?? 0)) < HUB_GONE_MS
   const why = process === false ? 'runs on this state' : 'has written to this state within the last half minute'
   return { isThere: process !== false && isHeard, why }

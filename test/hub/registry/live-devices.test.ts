@@ -1,7 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { silentLog } from '../../../core/log.ts'
-import { HUB_GONE_MS, LiveDevices } from '../../../hub/registry/live-devices.ts'
+import { LiveDevices } from '../../../hub/registry/live-devices.ts'
+import { HUB_GONE_MS } from '../../../hub/registry/replicas.ts'
 import type { Registry } from '../../../hub/registry/registry.ts'
 import type { DeviceChange } from '../../../hub/registry/rows.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
@@ -9,15 +10,16 @@ import { SimClock } from '../../helpers/sim-clock.ts'
 async function rig() {
   const clock = new SimClock(1_000_000)
   const written: { changes: readonly DeviceChange[]; atMs: number }[] = []
-  const state = { isBroken: false, forgotten: 0, waits: undefined as Promise<void> | undefined }
+  const state = { isBroken: false, forgotten: 0, isKnown: true, waits: undefined as Promise<void> | undefined }
   const registry = {
-    nobodyConnected: async () => {
+    registerReplica: async () => {
       state.forgotten++
     },
     devicesChanged: async (changes: readonly DeviceChange[], atMs: number) => {
       await state.waits
       if (state.isBroken) throw new Error('disk full')
       written.push({ changes, atMs })
+      return state.isKnown
     },
   } as unknown as Registry
   const live = await LiveDevices.open({ registry, clock, log: silentLog })

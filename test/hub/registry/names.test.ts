@@ -4,7 +4,8 @@ import assert from 'node:assert/strict'
 import path from 'node:path'
 import Database from 'better-sqlite3'
 import type { MeshError } from '../../../core/errors.ts'
-import { openRegistry, type OpenRegistry } from '../../../hub/registry/registry.ts'
+import { openRegistry, type Registry } from '../../../hub/registry/registry.ts'
+import { testRegistry } from './on-stores.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
 const SPIFFE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
@@ -32,25 +33,32 @@ function file(t: { after(fn: () => void): void }): string {
   return path.join(folder, 'registry.db')
 }
 
-const withTokens = async (...nodes: (string | null)[]): Promise<OpenRegistry> => {
-  const registry = openRegistry(':memory:')
+const addTokens = async (registry: Registry, ...nodes: (string | null)[]): Promise<void> => {
   for (const [i, one] of nodes.entries()) await registry.addToken({ ...token, jti: `j${i + 1}`, nodes: one })
-  return registry
 }
 
-test("a name that is another identity's is refused and nothing of it changes, until it is forgotten", async () => {
-  await using registry = await withTokens('*', '*')
-  const other = { ...claim, spiffeUri: 'spiffe://demo.mesh/ns/cloud/sa/gateway', holder: 'key-2', jti: 'j2', nowMs: 20 }
-  assert.equal(await registry.claimName(claim), undefined)
-  assert.match((await registry.claimName(other))!, /^belongs to spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway$/)
-  assert.equal((await registry.devices())[0]?.lastSeenMs, 10)
-  assert.equal(await registry.forgetDevice('edge'), true)
-  assert.equal(await registry.forgetDevice('edge'), false)
-  assert.equal(await registry.claimName(other), undefined)
-})
+testRegistry(
+  "a name that is another identity's is refused and nothing of it changes, until it is forgotten",
+  async (registry) => {
+    await addTokens(registry, '*', '*')
+    const other = {
+      ...claim,
+      spiffeUri: 'spiffe://demo.mesh/ns/cloud/sa/gateway',
+      holder: 'key-2',
+      jti: 'j2',
+      nowMs: 20,
+    }
+    assert.equal(await registry.claimName(claim), undefined)
+    assert.match((await registry.claimName(other))!, /^belongs to spiffe:\/\/demo\.mesh\/ns\/edge\/sa\/gateway$/)
+    assert.equal((await registry.devices())[0]?.lastSeenMs, 10)
+    assert.equal(await registry.forgetDevice('edge'), true)
+    assert.equal(await registry.forgetDevice('edge'), false)
+    assert.equal(await registry.claimName(other), undefined)
+  },
+)
 
-test('a name is never had by coming first: the token says which names it is for', async () => {
-  await using registry = await withTokens('gw-1', 'gw-*', null)
+testRegistry('a name is never had by coming first: the token says which names it is for', async (registry) => {
+  await addTokens(registry, 'gw-1', 'gw-*', null)
   assert.match((await registry.claimName({ ...claim, name: 'gw-2' }))!, /not one that the join token is for \(gw-1\)/)
   assert.match((await registry.claimName({ ...claim, name: 'edge', jti: 'j2' }))!, /not one that the join token is for/)
   assert.match(
@@ -67,61 +75,67 @@ test('a name is never had by coming first: the token says which names it is for'
   assert.equal(await registry.claimName({ ...claim, name: 'gw-1' }), undefined)
 })
 
-test('of a pattern, each device has one name and each name one device; a token for just that name moves it', async () => {
-  await using registry = await withTokens('gw-*', 'gw-1')
-  assert.equal(await registry.claimName({ ...claim, name: 'gw-1' }), undefined)
-  assert.equal(await registry.claimName({ ...claim, name: 'gw-1', nowMs: 11 }), undefined, 'the same device again')
-  assert.match(
-    (await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2' }))!,
-    /another device of this identity/,
-  )
-  assert.match((await registry.claimName({ ...claim, name: 'gw-2' }))!, /is another than gw-1/)
-  assert.equal(
-    await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', jti: 'j2' }),
-    undefined,
-    'installed anew, with a token for gw-1',
-  )
-  assert.match((await registry.claimName({ ...claim, name: 'gw-1' }))!, /another device/, 'and the old one is out')
-  for (const name of ['gw-3', 'gw-4'])
-    assert.equal(
-      await registry.claimName({ ...claim, name, holder: 'token:j1' }),
-      undefined,
-      'a client without certificates may be several nodes',
+testRegistry(
+  'of a pattern, each device has one name and each name one device; a token for just that name moves it',
+  async (registry) => {
+    await addTokens(registry, 'gw-*', 'gw-1')
+    assert.equal(await registry.claimName({ ...claim, name: 'gw-1' }), undefined)
+    assert.equal(await registry.claimName({ ...claim, name: 'gw-1', nowMs: 11 }), undefined, 'the same device again')
+    assert.match(
+      (await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2' }))!,
+      /another device of this identity/,
     )
-  assert.equal(
-    await registry.claimName({ ...claim, name: 'gw-3', holder: 'key-3' }),
-    undefined,
-    'a device that has its certificate now',
-  )
-  assert.match(
-    (await registry.claimName({ ...claim, name: 'gw-3', holder: 'token:j1' }))!,
-    /another device/,
-    'from then on the token alone is not enough',
-  )
-})
+    assert.match((await registry.claimName({ ...claim, name: 'gw-2' }))!, /is another than gw-1/)
+    assert.equal(
+      await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', jti: 'j2' }),
+      undefined,
+      'installed anew, with a token for gw-1',
+    )
+    assert.match((await registry.claimName({ ...claim, name: 'gw-1' }))!, /another device/, 'and the old one is out')
+    for (const name of ['gw-3', 'gw-4'])
+      assert.equal(
+        await registry.claimName({ ...claim, name, holder: 'token:j1' }),
+        undefined,
+        'a client without certificates may be several nodes',
+      )
+    assert.equal(
+      await registry.claimName({ ...claim, name: 'gw-3', holder: 'key-3' }),
+      undefined,
+      'a device that has its certificate now',
+    )
+    assert.match(
+      (await registry.claimName({ ...claim, name: 'gw-3', holder: 'token:j1' }))!,
+      /another device/,
+      'from then on the token alone is not enough',
+    )
+  },
+)
 
-test('of a pattern, a device whose certificate has run out comes back with a new key and the same token; before, and with another token, nobody', async () => {
-  await using registry = await withTokens('gw-*', 'gw-*')
-  await registry.addCertificate({
-    serial: 's1',
-    spiffeUri: SPIFFE,
-    jti: 'j1',
-    device: 'key-1',
-    ip: '',
-    issuedMs: 1,
-    notAfterMs: 500,
-  })
-  assert.equal(await registry.claimName({ ...claim, name: 'gw-1' }), undefined)
-  assert.match((await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', nowMs: 499 }))!, /another device/)
-  assert.match(
-    (await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', jti: 'j2', nowMs: 500 }))!,
-    /another device/,
-  )
-  assert.equal(await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', nowMs: 500 }), undefined)
-})
+testRegistry(
+  'of a pattern, a device whose certificate has run out comes back with a new key and the same token; before, and with another token, nobody',
+  async (registry) => {
+    await addTokens(registry, 'gw-*', 'gw-*')
+    await registry.addCertificate({
+      serial: 's1',
+      spiffeUri: SPIFFE,
+      jti: 'j1',
+      device: 'key-1',
+      ip: '',
+      issuedMs: 1,
+      notAfterMs: 500,
+    })
+    assert.equal(await registry.claimName({ ...claim, name: 'gw-1' }), undefined)
+    assert.match((await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', nowMs: 499 }))!, /another device/)
+    assert.match(
+      (await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', jti: 'j2', nowMs: 500 }))!,
+      /another device/,
+    )
+    assert.equal(await registry.claimName({ ...claim, name: 'gw-1', holder: 'key-2', nowMs: 500 }), undefined)
+  },
+)
 
-test('a name that a device had before names were bound stays its own', async () => {
-  await using registry = await withTokens('*', null)
+testRegistry('a name that a device had before names were bound stays its own', async (registry) => {
+  await addTokens(registry, '*', null)
   await registry.claimName(claim)
   await registry.exclusively((tx) => tx.forgetDevice('none'))
   assert.match((await registry.claimName({ ...claim, holder: 'serial:1', jti: 'j2' }))!, /stands in no join token/)
@@ -152,8 +166,8 @@ test('while nothing can be written a device has its name as before, and nobody g
   holder.close()
 })
 
-test('of devices that claim one free name at once, one has it', async () => {
-  await using registry = await withTokens('*')
+testRegistry('of devices that claim one free name at once, one has it', async (registry) => {
+  await addTokens(registry, '*')
   const claims = ['key-1', 'key-2', 'key-3'].map((holder) => registry.claimName({ ...claim, holder }))
   const why = await Promise.all(claims)
   assert.deepEqual(

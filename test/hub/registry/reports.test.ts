@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { openSqlite } from '../../../hub/registry/sqlite.ts'
 import { Reports, type HistoryChange, type StoredReport } from '../../../hub/registry/reports.ts'
 import type { Report } from '../../../model/fleet/report.ts'
+import { testStores } from './on-stores.ts'
 import { REPORT } from '../../helpers/control-plane/report.ts'
 
 const DAY_MS = 86_400_000
@@ -29,10 +28,13 @@ const point = (over: Partial<HistoryChange> = {}): HistoryChange => ({
   problems: 0,
   ...over,
 })
-const open = (): Reports => new Reports(openSqlite(':memory:'))
+const testReports = (title: string, work: (reports: Reports) => Promise<void>): void =>
+  testStores(title, async (open) => {
+    await using store = await open()
+    await work(new Reports(store))
+  })
 
-test('the newest report of a device is found by its name, and all by theirs, page by page', async () => {
-  const reports = open()
+testReports('the newest report of a device is found by its name, and all by theirs, page by page', async (reports) => {
   await reports.write([stored('b'), stored('a'), stored('c')], [])
   await reports.write(
     [stored('b', { restarts: 3, expected: 'x', report: { ...stored('b').report, state: 'draining' } })],
@@ -53,8 +55,7 @@ test('the newest report of a device is found by its name, and all by theirs, pag
   )
 })
 
-test('what comes within a minute is one point of it, and of its hour', async () => {
-  const reports = open()
+testReports('what comes within a minute is one point of it, and of its hour', async (reports) => {
   await reports.write([], [point({ connected: true, connects: 1, requests: 5, spool: 9, rttMs: 40 })])
   await reports.write([], [point({ atMs: AT_MS + 59_000, requests: 2, spool: 3, problems: 1 })])
   await reports.write([], [point({ atMs: AT_MS + 60_000, requests: 1, connected: false, rttMs: 80 })])
@@ -79,19 +80,21 @@ test('what comes within a minute is one point of it, and of its hour', async () 
   )
 })
 
-test('minutes are kept for a day and hours for ninety, and a device that is forgotten leaves nothing', async () => {
-  const reports = open()
-  await reports.write([stored('gw-1')], [point(), point({ name: 'gw-2' })])
-  const left = async (): Promise<number[]> => [
-    (await reports.history('gw-1', 'minute', 0)).length,
-    (await reports.history('gw-1', 'hour', 0)).length,
-  ]
-  assert.equal(await reports.prune(AT_MS + DAY_MS), 0)
-  assert.equal(await reports.prune(AT_MS + DAY_MS + 60_000), 2)
-  assert.deepEqual(await left(), [0, 1])
-  await reports.prune(AT_MS + 91 * DAY_MS)
-  assert.deepEqual(await left(), [0, 0])
-  await reports.write([stored('gw-1')], [point()])
-  await reports.forget('gw-1')
-  assert.deepEqual([await reports.latest('gw-1'), ...(await left())], [undefined, 0, 0])
-})
+testReports(
+  'minutes are kept for a day and hours for ninety, and a device that is forgotten leaves nothing',
+  async (reports) => {
+    await reports.write([stored('gw-1')], [point(), point({ name: 'gw-2' })])
+    const left = async (): Promise<number[]> => [
+      (await reports.history('gw-1', 'minute', 0)).length,
+      (await reports.history('gw-1', 'hour', 0)).length,
+    ]
+    assert.equal(await reports.prune(AT_MS + DAY_MS), 0)
+    assert.equal(await reports.prune(AT_MS + DAY_MS + 60_000), 2)
+    assert.deepEqual(await left(), [0, 1])
+    await reports.prune(AT_MS + 91 * DAY_MS)
+    assert.deepEqual(await left(), [0, 0])
+    await reports.write([stored('gw-1')], [point()])
+    await reports.forget('gw-1')
+    assert.deepEqual([await reports.latest('gw-1'), ...(await left())], [undefined, 0, 0])
+  },
+)

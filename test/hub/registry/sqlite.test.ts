@@ -1,27 +1,43 @@
+/** SQLite's own ways: its file, its versions, one task at a time. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import path from 'node:path'
+import Database from 'better-sqlite3'
+import type { MeshError } from '../../../core/errors.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
+import { MIGRATIONS } from '../../../hub/registry/schema.ts'
 import { openSqlite } from '../../../hub/registry/sqlite.ts'
-import type { Store } from '../../../hub/registry/sql.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 
-const INSERT = 'INSERT INTO hub (only, alive_ms) VALUES (1, ?)'
-const readAlive = async (store: Pick<Store, 'all'>): Promise<number | undefined> =>
-  (await store.all<{ ms: number }>('SELECT alive_ms AS ms FROM hub'))[0]?.ms
+const SPIFFE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
+const claim = {
+  name: 'edge',
+  nodeId: 'sidecar~10.0.0.1~edge.edge~edge.svc',
+  spiffeUri: SPIFFE,
+  ip: '10.0.0.1',
+  holder: 'key-1',
+  jti: 'j1',
+  nowMs: 10,
+}
 
-test('what another task asks for in the middle of a transaction comes after it, in the order of asking', async () => {
+function file(t: { after(fn: () => void): void }): string {
+  return path.join(temporaryFolder(t), 'registry.db')
+}
+
+test('statements beside a transaction come after it, in the order of asking', async () => {
   await using store = openSqlite(':memory:')
   const { promise: isHeld, resolve: go } = Promise.withResolvers<void>()
   const seen: string[] = []
+  const insert = "INSERT INTO replicas (id, started_ms, alive_ms) VALUES ('a', 0, 1)"
   const tx = store.transaction(async (own) => {
-    await own.run(INSERT, 1)
+    await own.run(insert)
     await isHeld
     seen.push('transaction')
-    await own.run('UPDATE hub SET alive_ms = 2')
   })
   const others = [
-    readAlive(store).then((ms) => seen.push(`read ${ms}`)),
-    store.run('UPDATE hub SET alive_ms = 3').then(() => seen.push('write')),
-    store.transaction(async (own) => seen.push(`next ${await readAlive(own)}`)),
+    store.all('SELECT 1 FROM replicas').then((rows) => seen.push(`read ${rows.length}`)),
+    store.run('DELETE FROM replicas').then((n) => seen.push(`deleted ${n}`)),
   ]
   await new Promise((done) => {
     setImmediate(done)
@@ -29,53 +45,43 @@ test('what another task asks for in the middle of a transaction comes after it, 
   assert.deepEqual(seen, [])
   go()
   await Promise.all([tx, ...others])
-  assert.deepEqual(seen, ['transaction', 'read 2', 'write', 'next 3'])
-})
-
-test('what throws is undone, with what was a transaction within it, and the next goes on', async () => {
-  await using store = openSqlite(':memory:')
-  const before = store.revision
-  await assert.rejects(
-    store.transaction(async (tx) => {
-      await tx.transaction((own) => own.run(INSERT, 1))
-      await tx.touch()
-      throw new Error('no')
-    }),
-    /^Error: no$/,
-  )
-  assert.deepEqual([await readAlive(store), store.revision], [undefined, before])
-  await store.transaction((tx) => tx.run(INSERT, 2))
-  assert.equal(await readAlive(store), 2)
-})
-
-test('the revision is another one once it is committed, not before, here and for others of the file', async (t) => {
-  const file = `${temporaryFolder(t)}/r.db`
-  await using store = openSqlite(file)
-  await using other = openSqlite(file)
-  const [mine, theirs] = [store.revision, other.revision]
-  await store.transaction(async (tx) => {
-    await tx.run(INSERT, 1)
-    await tx.touch()
-    assert.deepEqual([store.revision, other.revision], [mine, theirs])
-  })
-  assert.notEqual(store.revision, mine)
-  assert.notEqual(other.revision, theirs)
-})
-
-test('a statement past its transaction, or beside it from within it, is a defect that waits for nothing', async () => {
-  await using store = openSqlite(':memory:')
-  let late: Pick<Store, 'run'> | undefined
-  await store.transaction(async (tx) => {
-    late = tx
-    await assert.rejects(readAlive(store), { code: 'MESH_INTERNAL', message: /not given to the transaction/ })
-  })
-  await assert.rejects(late!.run(INSERT, 1), { code: 'MESH_INTERNAL', message: /after the end/ })
+  assert.deepEqual(seen, ['transaction', 'read 1', 'deleted 1'])
 })
 
 test('what was asked for before the end is done before it; after it nothing is', async () => {
   const store = openSqlite(':memory:')
-  const done = store.run(INSERT, 1)
+  const done = store.all('SELECT 1')
   await store[Symbol.asyncDispose]()
-  assert.equal(await done, 1)
-  await assert.rejects(readAlive(store), { code: 'MESH_STORAGE_FAILED' })
+  assert.equal((await done).length, 1)
+  await assert.rejects(store.all('SELECT 1'), { code: 'MESH_STORAGE_FAILED' })
+})
+
+test('the registry of the version before is taken over', async (t) => {
+  const at = file(t)
+  const old = new Database(at)
+  old.exec(MIGRATIONS[0]!)
+  old.pragma('user_version = 1')
+  old.exec(`INSERT INTO tokens (jti, namespace, service_account, created_ms, expires_ms) VALUES ('j1', 'edge', 'gateway', 1, 1000);
+    INSERT INTO certificates VALUES ('s1', '${SPIFFE}', 'j1', '10.0.0.1', 1, 500);
+    INSERT INTO devices VALUES ('edge', 'id', '${SPIFFE}', 1, 1, '10.0.0.1', 's1')`)
+  old.close()
+  await using registry = openRegistry(at)
+  assert.deepEqual([(await registry.token('j1'))?.nodes, (await registry.certificate('s1'))?.device], [null, null])
+  assert.equal(await registry.claimName({ ...claim, holder: 'serial:s1' }), undefined, 'it goes on under its name')
+  assert.match((await registry.claimName({ ...claim, name: 'other', holder: 'serial:s1' }))!, /stands in no join token/)
+})
+
+test('a file of a newer version and a file that is no database are refused with their codes', async (t) => {
+  const at = file(t)
+  await openRegistry(at)[Symbol.asyncDispose]()
+  const raw = fs.readFileSync(at)
+  raw.writeUInt32BE(99, 60) // user_version, SQLite file format §1.3.14
+  fs.writeFileSync(at, raw)
+  const coded =
+    (code: MeshError['code']) =>
+    (err: unknown): boolean =>
+      (err as MeshError).code === code
+  assert.throws(() => openRegistry(at), coded('MESH_STORAGE_NEWER'))
+  fs.writeFileSync(at, 'not a database, but long enough to be looked at as one'.repeat(20))
+  assert.throws(() => openRegistry(at), coded('MESH_STORAGE_FAILED'))
 })

@@ -62,6 +62,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
     in: ['core/storage/sqlite-file.ts', 'hub/registry/'],
     why: 'SQLite calls block; only a worker or the hub may wait for a disk',
   },
+  pg: { in: ['hub/registry/postgres/'], why: 'PostgreSQL behind the registry of several hubs' },
   fastify: { in: ['hub/api/http/'], why: 'the API of the hub' },
   pino: { in: ['core/log.ts'], why: 'one log format' },
   zod: {

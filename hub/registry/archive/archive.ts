@@ -4,9 +4,9 @@
  */
 import fs from 'node:fs'
 import Database from 'better-sqlite3'
-import { MeshError } from '../../core/errors.ts'
-import { toBindingOption } from '../../core/storage/sqlite-addon.ts'
-import type { OpenRegistry } from './registry.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { toBindingOption } from '../../../core/storage/sqlite-addon.ts'
+import type { OpenRegistry } from '../registry.ts'
 
 export type ArchivedFile = { readonly name: string; readonly content: Buffer }
 
@@ -22,7 +22,7 @@ export async function writeArchive(
     readonly nativeBinding: object | undefined
   },
 ): Promise<void> {
-  await p.registry.copyTo(file)
+  await p.registry.copyTo(file, p.nativeBinding)
   fs.chmodSync(file, 0o600)
   const db = open(file, p.nativeBinding)
   try {

@@ -1,0 +1,92 @@
+/** What the running hub and the commands beside it open: registry, token key, CA. */
+import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
+import path from 'node:path'
+import { asOwner } from '../core/os/as-owner.ts'
+import type { Clock, Random } from '../core/os/clock.ts'
+import type { Disk } from '../core/os/disk.ts'
+import { MeshError } from '../core/errors.ts'
+import { silentLog, type Log } from '../core/log.ts'
+import { secureFolder } from '../core/os/state-folder.ts'
+import { openCa, type Ca, type OpenCa } from './ca/ca.ts'
+import { readRoots } from './ca/root-files.ts'
+import type { HubConfig } from './config.ts'
+import type { PostgresWorld } from './registry/postgres/postgres.ts'
+import { openRegistry, OpenRegistry, type Registry } from './registry/registry.ts'
+import { openTokenKey, TOKEN_KEY_FILE, Tokens } from './tokens.ts'
+
+export type HubWorld = { readonly clock: Clock; readonly random: Random; readonly disk: Disk }
+
+/**
+ * The state that `run` and the other commands share: token key and registry. Rejects with MESH_STATE_UNUSABLE,
+ * MESH_STORAGE_FAILED, MESH_STORAGE_NEWER.
+ */
+export async function openState(
+  config: HubConfig,
+  world: HubWorld,
+  nativeBinding: object | undefined,
+  log: Log = silentLog,
+): Promise<{ registry: OpenRegistry; tokens: Tokens; caFolder: string }> {
+  try {
+    world.disk.makeFolder(config.state, 0o700)
+  } catch (cause) {
+    throw new MeshError('MESH_STATE_UNUSABLE', `${config.state} cannot be made`, { cause })
+  }
+  secureFolder(config.state, 'owner or root')
+  const caFolder = path.join(config.state, 'ca')
+  const registry = await openStore(config, { ...world, log }, nativeBinding)
+  try {
+    // Two processes that start at once must not make two keys.
+    const key = await registry.exclusively((tx) => openSharedTokenKey(tx, config.state, caFolder, world.disk))
+    return {
+      registry,
+      tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }),
+      caFolder,
+    }
+  } catch (err) {
+    await registry[Symbol.asyncDispose]()
+    throw err
+  }
+}
+
+/** Rejects with MESH_CONFIG_INVALID, MESH_STORAGE_FAILED, MESH_STORAGE_FULL, MESH_STORAGE_NEWER. */
+export async function openStore(
+  { state, store }: Pick<HubConfig, 'state' | 'store'>,
+  world: PostgresWorld,
+  nativeBinding: object | undefined,
+): Promise<OpenRegistry> {
+  if (!store) return asOwner(state, () => openRegistry(path.join(state, 'registry.db'), nativeBinding))
+  const { openPostgres } = await import('./registry/postgres/postgres.ts')
+  return new OpenRegistry(await openPostgres(store, world))
+}
+
+/** The keys of another hub on the registry are the only ones that are taken: a second set is never made. */
+async function openSharedTokenKey(tx: Registry, state: string, caFolder: string, disk: Disk): Promise<KeyObject> {
+  const known = await tx.authority('token-key')
+  if (known.length > 0 && !asOwner(state, () => disk.read(path.join(caFolder, TOKEN_KEY_FILE))))
+    throw new MeshError(
+      'MESH_CA_DAMAGED',
+      `the registry has a hub already, and ${caFolder} has no keys: copy the folder ca of the state of that hub, or restore a backup`,
+    )
+  const key = asOwner(state, () => openTokenKey(caFolder, disk))
+  await tx.recordAuthority('token-key', [hashPublicKey(createPublicKey(key))])
+  return key
+}
+
+/** As the token's key. Roots rotate: one that was trusted before is enough. */
+export async function openSharedCa(tx: Registry, state: string, p: OpenCa): Promise<Ca> {
+  const known = await tx.authority('ca')
+  if (known.length > 0 && !asOwner(state, () => readRoots(p)))
+    throw new MeshError(
+      'MESH_CA_DAMAGED',
+      `the registry has a CA, and ${p.folder} has none: copy the folder ca of the hub that has it, or restore a backup`,
+    )
+  const ca = asOwner(state, () => openCa(p))
+  const own = ca.roots.map(({ certificate }) => hashPublicKey(certificate.publicKey))
+  await tx.recordAuthority('ca', own)
+  return ca
+}
+const hashPublicKey = (key: KeyObject): string =>
+  createHash('sha256')
+    .update(key.export({ type: 'spki', format: 'der' }))
+    .digest('hex')
+    .slice(0, 32)
