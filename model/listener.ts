@@ -245,7 +245,7 @@ export type HttpConnectionManager = {
   readonly normalizePath: boolean
   readonly mergeSlashes: boolean
   /** What becomes of %2F and %5C in a path (path_with_escaped_slashes_action); left out: they stay. */
-  readonly escapedSlashes?: 'refuse' | 'unescape' | undefined
+  readonly escapedSlashes?: 'refuse' | 'unescape' | 'redirect' | undefined
   /** Lower case, e.g. `websocket`. */
   readonly upgrades: readonly string[]
   readonly streamIdleMs: number | undefined

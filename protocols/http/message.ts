@@ -20,7 +20,7 @@ import type { OriginalNames } from './codec/header-case.ts'
 type RequestHeadFields = Pick<
   RequestHead,
   'method' | 'scheme' | 'authority' | 'path' | 'headers' | 'version' | 'bodyLength' | 'upgrade' | 'expectContinue'
-> & { readonly names?: OriginalNames | undefined }
+> & { readonly names?: OriginalNames | undefined; readonly target?: string }
 
 /** One request as the client sent it; the exchange then changes `headers` in place. */
 export class RequestHead implements RequestFacts {
@@ -47,6 +47,8 @@ export class RequestHead implements RequestFacts {
   span: Span | undefined = undefined
   /** Names of its fields as the client wrote them, where they are kept. */
   readonly names: OriginalNames | undefined
+  /** The path as the client sent it, before it was normalised. */
+  readonly target: string
 
   constructor(fields: RequestHeadFields) {
     this.method = fields.method
@@ -59,6 +61,7 @@ export class RequestHead implements RequestFacts {
     this.upgrade = fields.upgrade
     this.expectContinue = fields.expectContinue
     this.names = fields.names
+    this.target = fields.target ?? fields.path
   }
 
   /** With fields of its own: those here are changed on their way out. */

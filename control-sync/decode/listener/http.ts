@@ -278,7 +278,7 @@ function blockTooEarly(filter: HttpFilter, later: readonly HttpFilter[]): HttpFi
  */
 function misleading(from: XManager): string[] {
   const set: string[] = []
-  if (!KNOWN_SLASHES.has(from.pathWithEscapedSlashesAction)) set.push('path_with_escaped_slashes_action')
+  if (!(from.pathWithEscapedSlashesAction in ESCAPED_SLASHES)) set.push('path_with_escaped_slashes_action')
   if (from.originalIpDetectionExtensions.length > 0) set.push('original_ip_detection_extensions')
   if (from.earlyHeaderMutationExtensions.length > 0) set.push('early_header_mutation_extensions')
   if (from.typedHeaderValidationConfig) set.push('typed_header_validation_config')
@@ -288,17 +288,13 @@ function misleading(from: XManager): string[] {
   }
   return set
 }
-/** UNESCAPE_AND_REDIRECT is not implemented. */
 const ESCAPED_SLASHES: { readonly [action in Slashes]?: Pick<HttpConnectionManager, 'escapedSlashes'> } = {
+  [Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT]: {},
+  [Slashes.KEEP_UNCHANGED]: {},
   [Slashes.REJECT_REQUEST]: { escapedSlashes: 'refuse' },
   [Slashes.UNESCAPE_AND_FORWARD]: { escapedSlashes: 'unescape' },
+  [Slashes.UNESCAPE_AND_REDIRECT]: { escapedSlashes: 'redirect' },
 }
-const KNOWN_SLASHES: ReadonlySet<Slashes> = new Set([
-  Slashes.KEEP_UNCHANGED,
-  Slashes.IMPLEMENTATION_SPECIFIC_DEFAULT,
-  Slashes.REJECT_REQUEST,
-  Slashes.UNESCAPE_AND_FORWARD,
-])
 /** Fields that our protos leave out. */
 const MISLEADING_UNKNOWN: ReadonlyMap<number, string> = new Map([
   [43, 'path_normalization_options'],

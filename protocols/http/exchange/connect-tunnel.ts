@@ -9,6 +9,7 @@ import type { UpstreamStream } from '../../upstream-api.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { RequestHead } from '../message.ts'
 import type { ForwardPlan, Plan, PlanInput } from './planning/plan.ts'
+import { planUnescaped } from './planning/plan-unescaped.ts'
 import { planExchange } from './planning/plan-exchange.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
@@ -32,6 +33,8 @@ export function planRequest(
     connection: client.conn,
     upgrade: request.upgrade,
   }
+  const elsewhere = planUnescaped(request, http)
+  if (elsewhere) return elsewhere
   return request.method === 'CONNECT' ? planConnect(input) : planExchange(input)
 }
 

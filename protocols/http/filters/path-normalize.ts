@@ -12,7 +12,7 @@ import { MeshError } from '../../../core/errors.ts'
 export type PathForm = {
   readonly normalizePath: boolean
   readonly mergeSlashes: boolean
-  readonly escapedSlashes?: 'refuse' | 'unescape' | undefined
+  readonly escapedSlashes?: 'refuse' | 'unescape' | 'redirect' | undefined
 }
 
 /** Two more, about the host. */
@@ -54,11 +54,17 @@ export function normalizePath(target: string, form: PathForm): string {
   if (target.charCodeAt(0) !== 47) return target
   const query = target.indexOf('?')
   let path = query < 0 ? target : target.slice(0, query)
-  if (form.escapedSlashes !== undefined && /%(?:2f|5c)/i.test(path)) path = slashesOf(path, form)
+  if (form.escapedSlashes !== undefined && ESCAPED_SLASH.test(path)) path = slashesOf(path, form)
   if (form.normalizePath) path = withoutDotSegments(unescaped(path))
   if (form.mergeSlashes) path = path.replace(/\/{2,}/g, '/')
   return query < 0 ? path : path + target.slice(query)
 }
+
+/** @param target as the client sent it */
+export function hasEscapedSlash(target: string): boolean {
+  return ESCAPED_SLASH.test(target.split('?', 1)[0]!)
+}
+const ESCAPED_SLASH = /%(?:2f|5c)/i
 
 function unescaped(path: string): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for

@@ -184,6 +184,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
         upgrade,
         expectContinue: expectContinue && minor === 1,
         names: this.#parser.names,
+        target: this.#parser.path,
       }),
       this.#answer,
     )

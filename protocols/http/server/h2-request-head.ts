@@ -58,6 +58,7 @@ export function toRequestHead(fields: readonly string[], bodyLength: number, con
     scheme: client.scheme,
     authority: method === 'CONNECT' ? target.authority : normalizeHost(target.authority, http, client.conn.local.port),
     path: normalizePath(target.path, http),
+    target: target.path,
     headers,
     version: 'HTTP/2',
     bodyLength,

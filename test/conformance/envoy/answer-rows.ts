@@ -58,7 +58,7 @@ export const ROWS: readonly Row[] = [
     name: `odd-${c.charCodeAt(0)}`,
     ask: { path: `/a${c}b` },
   })),
-  ...['REJECT_REQUEST', 'UNESCAPE_AND_FORWARD'].flatMap((action): Row[] =>
+  ...['REJECT_REQUEST', 'UNESCAPE_AND_FORWARD', 'UNESCAPE_AND_REDIRECT'].flatMap((action): Row[] =>
     [true, false].flatMap((normalize): Row[] =>
       ['/a%2fb', '/a%5Cb', '/a%2F..%2fb', '/a?x=%2f'].map((path, i) => ({
         name: `${action.toLowerCase().replaceAll('_', '-')}-${normalize}-${i}`,

@@ -137,7 +137,7 @@ function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): Js
     typed_per_filter_config: chance(dice, hasPolicies ? 0.2 : 0, () => override(dice)),
   })
 }
-const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD']
+const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD', 'UNESCAPE_AND_REDIRECT']
 function managerOf(dice: Dice): JsonObject {
   return compact({
     local_reply_config: chance(dice, 0.3, () => localReplies(dice)),

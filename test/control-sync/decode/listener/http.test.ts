@@ -24,14 +24,6 @@ for (const [value, kind] of [
     const { codec: by } = made.value.filterChains[0]!
     assert.deepEqual(by.kind === 'http' && by.http.filters.map((f) => f.kind), [kind])
   })
-test('where policies compare paths, an escaped-slash rule that meshlet does not implement refuses everything', () => {
-  const filters = [rbac({ rules: { action: 'DENY', policies: {} } })]
-  const made = codec(
-    good({}, { filters: [http({ http_filters: filters, path_with_escaped_slashes_action: 'UNESCAPE_AND_REDIRECT' })] })
-      .value,
-  )
-  assert.deepEqual(made.kind === 'http' && made.http.filters.map((f) => f.kind), ['blocked'])
-})
 for (const [field, value] of Object.entries({
   original_ip_detection_extensions: [
     { name: 'x', typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Ip', value: {} } },
@@ -43,7 +35,6 @@ for (const [field, value] of Object.entries({
     name: 'x',
     typed_config: { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Validator', value: {} },
   },
-  path_with_escaped_slashes_action: 'UNESCAPE_AND_REDIRECT',
 }))
   test(`what changes what policies see and is not implemented blocks beside policies, and is reported without: ${field}`, () => {
     const made = (filters: JsonObject[]): readonly [unknown, string] => {
@@ -65,12 +56,19 @@ test('escaped slashes are refused or slashes where path_with_escaped_slashes_act
     return c.kind === 'http' && [c.http.escapedSlashes, ignored.length]
   }
   assert.deepEqual(
-    ['KEEP_UNCHANGED', 'IMPLEMENTATION_SPECIFIC_DEFAULT', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD'].map(of),
+    [
+      'KEEP_UNCHANGED',
+      'IMPLEMENTATION_SPECIFIC_DEFAULT',
+      'REJECT_REQUEST',
+      'UNESCAPE_AND_FORWARD',
+      'UNESCAPE_AND_REDIRECT',
+    ].map(of),
     [
       [undefined, 0],
       [undefined, 0],
       ['refuse', 0],
       ['unescape', 0],
+      ['redirect', 0],
     ],
   )
 })
