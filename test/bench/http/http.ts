@@ -13,7 +13,6 @@ import {
   freePort,
   LOAD_CORE,
   rssMiB,
-  run,
   type Running,
   startPinned,
   SUBJECT_CORE,
@@ -22,14 +21,21 @@ import {
 import { type NoRow, type PeerBench, type Row, type RunOptions } from '../bench.ts'
 import { compareByTurns, type Contender, type Figures } from '../rounds.ts'
 import { httpSubjects } from './subjects.ts'
-import { HTTP_CASES, securesClients, speaksHttp2, type HttpCase, type HttpSubject } from './job.ts'
+import {
+  HTTP_CASES,
+  knowsClients,
+  LARGE_BYTES,
+  settingsOf,
+  STREAM_MESSAGES,
+  IDLE_CONNECTIONS,
+  type HttpCase,
+  type HttpSubject,
+} from './job.ts'
 import { benchCertificates, type BenchCertificates } from '../certificates.ts'
+import { applyLoad, connectIdle, settleIdle } from './load.ts'
 
 const BODY_BYTES = 1024
-const LARGE_BYTES = 64 * 1024
-const CONNECTIONS = 32
-const H2_CONNECTIONS = 4
-const H2_STREAMS = 32
+const GRPC_ORIGIN = path.join(import.meta.dirname, 'grpc-origin.ts')
 /** JIT, pools, TLS sessions; more than once, because the end of the connections makes V8 compile their code anew. */
 const WARM_UP_SECONDS = [1, 2, 2]
 const MAX_ROUNDS = 9
@@ -38,16 +44,8 @@ const LEAST_ROUND_SECONDS = 2
 export const httpBench: PeerBench = {
   kind: 'peers',
   name: 'http',
-  asks: `what does one HTTP request cost a proxy? ${BODY_BYTES} bytes of answer, ${CONNECTIONS} connections, one worker`,
-  cases: {
-    plain: 'wrk → subject → nginx',
-    mtls: 'wrk → nginx (adds mTLS) → subject (mTLS required from the client and shown to the origin, both verified) → nginx',
-    large: `plain, with ${LARGE_BYTES} bytes of answer`,
-    inbound:
-      'wrk → nginx (adds mTLS) → subject (mTLS required from the client) → nginx in clear, as an inbound sidecar',
-    h2c: `h2load → subject → nginx, HTTP/2 in clear on both sides, ${H2_CONNECTIONS} connections of ${H2_STREAMS} streams`,
-    h2cLarge: `the same with ${LARGE_BYTES} bytes of answer`,
-  },
+  asks: `what does one HTTP request cost a proxy? ${BODY_BYTES} bytes of answer, 32 connections, one worker`,
+  cases: Object.fromEntries(Object.entries(HTTP_CASES).map(([name, { about }]) => [name, about])),
   usualCases: ['plain', 'mtls'],
   subjects: httpSubjects().map((s) => s.name),
   prints:
@@ -64,14 +62,18 @@ async function* rows({ cases, subjects, seconds, before }: RunOptions): AsyncIte
     fs.writeFileSync(path.join(dir, 'large'), 'x'.repeat(LARGE_BYTES))
     await using origin = await startNginx(dir, 'origin', originConfig(originPort, dir, certificates))
     await untilListening(originPort, origin)
-    const rounds = Math.max(1, Math.min(MAX_ROUNDS, Math.floor(seconds / LEAST_ROUND_SECONDS)))
-    for (const c of HTTP_CASES) {
+    const grpc = { port: originPort + ORIGIN_PORTS.grpc, messages: STREAM_MESSAGES }
+    await using grpcOrigin = startPinned(LOAD_CORE, process.execPath, [GRPC_ORIGIN, JSON.stringify(grpc)])
+    await untilListening(grpc.port, grpcOrigin)
+    const most = Math.max(1, Math.min(MAX_ROUNDS, Math.floor(seconds / LEAST_ROUND_SECONDS)))
+    for (const c of Object.keys(HTTP_CASES) as HttpCase[]) {
       if (!cases.includes(c)) continue
+      const rounds = settingsOf(c).load === 'idle' ? 1 : most
       const all = httpSubjects(c, before).filter(({ name }) => subjects.includes(name) || name === 'before')
-      yield* await compareByTurns(
-        { bench: 'http', case: c, rounds, secondsPerRound: Math.round(seconds / rounds) },
-        await Promise.all(all.map((subject) => contender(c, subject, { dir, certificates, originPort }))),
-      )
+      yield* await compareByTurns({ bench: 'http', case: c, rounds, secondsPerRound: Math.round(seconds / rounds) }, [
+        ...all.map((subject) => contender(c, subject, { dir, certificates, originPort })),
+        ...(settingsOf(c).load === 'steady' ? [direct(c, origin, { dir, certificates, originPort })] : []),
+      ])
     }
   } finally {
     fs.rmSync(dir, { recursive: true, force: true })
@@ -80,74 +82,84 @@ async function* rows({ cases, subjects, seconds, before }: RunOptions): AsyncIte
 
 type Setting = { readonly dir: string; readonly certificates: BenchCertificates; readonly originPort: number }
 
-async function contender(c: HttpCase, { name, prepare }: HttpSubject, s: Setting): Promise<Contender> {
-  const port = await freePort()
-  const job = { case: c, port, ...s, originPort: s.originPort + ORIGIN[c], collectorPort: s.originPort }
+function contender(c: HttpCase, { name, prepare }: HttpSubject, s: Setting): Contender {
+  const jobAt = (port: number) => ({
+    case: c,
+    port,
+    ...s,
+    originPort: s.originPort + originOf(c),
+    collectorPort: s.originPort,
+  })
   return {
     name,
-    find: () => prepare(job),
+    find: async () => prepare(jobAt(await freePort())),
     async begin() {
       await using held = new AsyncDisposableStack()
-      const { command, args } = prepare(job)
+      const port = await freePort()
+      const { command, args } = prepare(jobAt(port))
       const proxy = held.use(startPinned(SUBJECT_CORE, command, args))
       await untilListening(port, proxy)
-      const clientPort = securesClients(c) ? await freePort() : port
-      if (securesClients(c))
+      const clientPort = knowsClients(c) ? await freePort() : port
+      if (knowsClients(c))
         await untilListening(
           clientPort,
           held.use(await startNginx(s.dir, `front-${name}`, frontConfig(clientPort, port, s.certificates))),
         )
-      for (const seconds of WARM_UP_SECONDS) await load(c, clientPort, seconds)
+      const isIdle = settingsOf(c).load === 'idle'
+      if (!isIdle) for (const seconds of WARM_UP_SECONDS) await applyLoad(c, { port: clientPort, seconds, dir: s.dir })
       const all = held.move()
       return {
-        round: (seconds) => measured(c, proxy, clientPort, seconds),
+        round: (seconds) =>
+          isIdle ? measureIdle(proxy, clientPort) : measure(c, proxy, { port: clientPort, seconds, dir: s.dir }),
         [Symbol.asyncDispose]: () => all.disposeAsync(),
       }
     },
   }
 }
 
-function load(c: HttpCase, port: number, seconds: number): Promise<string> {
-  const isLarge = c === 'large' || c === 'h2cLarge'
-  const url = `http://127.0.0.1:${port}/${isLarge ? 'large' : ''}`
-  return speaksHttp2(c)
-    ? run(LOAD_CORE, findDebianProgram('h2load'), [
-        '-t1',
-        `-c${H2_CONNECTIONS}`,
-        `-m${H2_STREAMS}`,
-        `-D${seconds}`,
-        url,
-      ])
-    : run(LOAD_CORE, findDebianProgram('wrk'), [
-        '-t1',
-        `-c${CONNECTIONS}`,
-        `-d${seconds}s`,
-        '--latency',
-        '-H',
-        'Host: bench.test',
-        url,
-      ])
-}
-
-async function measured(c: HttpCase, proxy: Running, port: number, seconds: number): Promise<Figures> {
-  const before = cpuNs(proxy.pid)
-  const text = await load(c, port, seconds)
-  const cpu = cpuNs(proxy.pid) - before
-  const requests = Number((speaksHttp2(c) ? /, (\d+) succeeded/ : /(\d+) requests in/).exec(text)?.[1])
-  const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: (.*)|[1-9]\d* failed|[1-9]\d* errored/.exec(text)
-  if (failed) throw new Error(`under load: ${failed[0]}\n${proxy.output()}`)
+/** The way without a proxy; its figures are the origin's. */
+function direct(c: HttpCase, origin: Running, { dir, originPort: port }: Setting): Contender {
   return {
-    cpuUs: cpu / 1000 / requests,
-    perSecond: requests / seconds,
-    p50Ms: latency(text, '50%'),
-    p99Ms: latency(text, '99%'),
-    rssMiB: rssMiB(proxy.pid),
+    name: 'direct',
+    find: () => undefined,
+    begin: async () => ({
+      round: (seconds) => measure(c, origin, { port, seconds, dir }),
+      [Symbol.asyncDispose]: async () => {},
+    }),
   }
 }
 
-function latency(text: string, at: string): number | null {
-  const [, value, unit] = new RegExp(`${at}\\s+([\\d.]+)(us|ms|s)`).exec(text) ?? []
-  return value === undefined ? null : Number(value) * { us: 0.001, ms: 1, s: 1000 }[unit as 'us' | 'ms' | 's']
+type Measured = { readonly port: number; readonly seconds: number; readonly dir: string }
+
+async function measure(c: HttpCase, proxy: Running, p: Measured): Promise<Figures> {
+  const before = cpuNs(proxy.pid)
+  try {
+    const { requests, p50Ms, p99Ms } = await applyLoad(c, p)
+    const cpu = cpuNs(proxy.pid) - before
+    return {
+      cpuUs: cpu / 1000 / requests,
+      perSecond: requests / p.seconds,
+      p50Ms,
+      p99Ms,
+      rssMiB: rssMiB(proxy.pid),
+    }
+  } catch (cause) {
+    throw new Error(`${(cause as Error).message}\n${proxy.output()}`, { cause })
+  }
+}
+
+async function measureIdle(proxy: Running, port: number): Promise<Figures> {
+  const before = cpuNs(proxy.pid)
+  await using idle = await connectIdle(port)
+  const cpu = cpuNs(proxy.pid) - before
+  await settleIdle()
+  return {
+    cpuUs: cpu / 1000 / IDLE_CONNECTIONS,
+    perSecond: IDLE_CONNECTIONS / idle.seconds,
+    p50Ms: null,
+    p99Ms: null,
+    rssMiB: rssMiB(proxy.pid),
+  }
 }
 
 async function startNginx(dir: string, name: string, http: string): Promise<ReturnType<typeof startPinned>> {
@@ -160,19 +172,20 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${di
   return startPinned(LOAD_CORE, findDebianProgram('nginx'), ['-p', dir, '-c', file])
 }
 
-/** Which of the origin's ports. */
-const ORIGIN: Readonly<Record<HttpCase, number>> = {
-  plain: 0,
-  large: 0,
-  inbound: 0,
-  mtls: 1,
-  h2c: 2,
-  h2cLarge: 2,
+/** From the origin's first one. */
+const ORIGIN_PORTS = { clear: 0, mtls: 1, h2c: 2, h2Mtls: 3, grpc: 4 } as const
+function originOf(c: HttpCase): number {
+  const { load, http2, origin } = settingsOf(c)
+  if (load === 'grpc' || load === 'grpcStream') return ORIGIN_PORTS.grpc
+  if (http2) return origin === 'mtls' ? ORIGIN_PORTS.h2Mtls : ORIGIN_PORTS.h2c
+  return ORIGIN_PORTS[origin]
 }
 
 const originConfig = (port: number, dir: string, c: BenchCertificates): string => `
   server { listen 127.0.0.1:${port} backlog=1024; root ${dir}; location = /large { } location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
   server { listen 127.0.0.1:${port + 1} ssl backlog=1024; ssl_certificate ${c.origin.chain}; ssl_certificate_key ${c.origin.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;
+    location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
+  server { listen 127.0.0.1:${port + 3} ssl http2 backlog=1024; ssl_certificate ${c.origin.chain}; ssl_certificate_key ${c.origin.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;
     location / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }
   server { listen 127.0.0.1:${port + 2} http2 backlog=1024; root ${dir}; location = / { default_type text/plain; return 200 '${'x'.repeat(BODY_BYTES)}'; } }`
 

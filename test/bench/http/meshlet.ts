@@ -5,7 +5,15 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { BENCH_TRUST_DOMAIN } from '../certificates.ts'
-import { securesClients, securesOrigin, speaksHttp2, type HttpJob, type HttpSubject } from './job.ts'
+import {
+  knowsClients,
+  securesClients,
+  securesOrigin,
+  settingsOf,
+  speaksHttp2,
+  type HttpJob,
+  type HttpSubject,
+} from './job.ts'
 import { ISTIO_FILTERS, SIDECAR_FILTERS, sidecarManager } from './sidecar.ts'
 
 /** As deploy/edge/meshlet.service sets it. */
@@ -23,6 +31,9 @@ export const HTTP2 = {
     },
   },
 }
+
+/** All connections are of one client. */
+const LIMITS = 'limits: {maxConnections: 20000, maxConnectionsTotal: 20000, maxConnectionsPerSource: 20000}\n'
 
 /** Earlier bundles, which are measured without a sidecar's filters, do not know the setting. */
 const accessLogs = (folder: string): string =>
@@ -44,7 +55,7 @@ export function meshletHttp(name: string, bundle: string, isSidecar = false): Ht
       const config = path.join(home, 'agent.yaml')
       fs.writeFileSync(
         config,
-        `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\nlog: {level: warn}\n${isSidecar ? accessLogs(j.dir) : ''}`,
+        `node: {name: bench}\ndirectory: ${resources}\nidentity: {folder: ${j.certificates.identityFolder}}\nstate: ${home}/state\nadmin: {port: 0}\n${settingsOf(j.case).load === 'idle' ? LIMITS : ''}log: {level: warn}\n${isSidecar ? accessLogs(j.dir) : ''}`,
       )
       const flags = ['--max-semi-space-size=4', '--v8-pool-size=1']
       return {
@@ -103,7 +114,7 @@ function listener(j: HttpJob, isSidecar: boolean): object {
                 name: 'envoy.transport_sockets.tls',
                 typed_config: {
                   '@type': `${TLS}.DownstreamTlsContext`,
-                  require_client_certificate: true,
+                  require_client_certificate: knowsClients(j.case),
                   common_tls_context: { alpn_protocols: ['h2', 'http/1.1'], ...sds },
                 },
               },
@@ -123,7 +134,7 @@ export function rbac(j: HttpJob): object {
         'ns[bench]-policy[all]-rule[0]': {
           permissions: [{ any: true }],
           principals: [
-            securesClients(j.case)
+            knowsClients(j.case)
               ? { authenticated: { principal_name: { prefix: `spiffe://${BENCH_TRUST_DOMAIN}/` } } }
               : { any: true },
           ],
@@ -171,6 +182,7 @@ function cluster(j: HttpJob): object {
               sni: j.certificates.originName,
               common_tls_context: {
                 ...sds,
+                ...(speaksHttp2(j.case) ? { alpn_protocols: ['h2'] } : {}),
                 combined_validation_context: {
                   ...sds.combined_validation_context,
                   default_validation_context: {

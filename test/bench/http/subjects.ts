@@ -7,7 +7,16 @@ import path from 'node:path'
 import { envoyBinary } from '../../conformance/peers.ts'
 import { findDebianProgram } from '../../../tools/debian.ts'
 import { BUNDLE, collector, HTTP2, meshletHttp, rbac } from './meshlet.ts'
-import { securesClients, securesOrigin, speaksHttp2, type HttpCase, type HttpJob, type HttpSubject } from './job.ts'
+import {
+  knowsClients,
+  securesClients,
+  securesOrigin,
+  settingsOf,
+  speaksHttp2,
+  type HttpCase,
+  type HttpJob,
+  type HttpSubject,
+} from './job.ts'
 import { SIDECAR_FILTERS, sidecarManager } from './sidecar.ts'
 
 const PEERS: readonly HttpSubject[] = [
@@ -48,7 +57,7 @@ function copy({
 
 function nginx(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const { certificates: c } = j
-  const listen = securesClients(j.case)
+  const listen = knowsClients(j.case)
     ? `listen 127.0.0.1:${j.port} ssl backlog=1024; ssl_certificate ${c.proxy.chain}; ssl_certificate_key ${c.proxy.key}; ssl_client_certificate ${c.roots}; ssl_verify_client on;`
     : `listen 127.0.0.1:${j.port} backlog=1024;`
   const upstream = securesOrigin(j.case)
@@ -57,7 +66,7 @@ function nginx(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const file = path.join(j.dir, `nginx-${j.case}.conf`)
   fs.writeFileSync(
     file,
-    `daemon off; master_process off; pid ${j.dir}/subject.pid; error_log stderr error; events { worker_connections 4096; }
+    `daemon off; master_process off; pid ${j.dir}/subject.pid; error_log stderr error; events { worker_connections 32768; }
 http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${j.dir}/sb; proxy_temp_path ${j.dir}/sp; fastcgi_temp_path ${j.dir}/sf; uwsgi_temp_path ${j.dir}/su; scgi_temp_path ${j.dir}/ss;
   upstream origin { server 127.0.0.1:${j.originPort}; keepalive 64; keepalive_requests 1000000000; }
   server { ${listen} location / { ${upstream} proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } } }\n`,
@@ -67,15 +76,17 @@ http { access_log off; keepalive_requests 1000000000; client_body_temp_path ${j.
 
 function haproxy(j: HttpJob): ReturnType<HttpSubject['prepare']> {
   const { certificates: c } = j
-  const bind = securesClients(j.case) ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required` : ''
+  const alpn = speaksHttp2(j.case) ? ' alpn h2' : ''
+  const verify = knowsClients(j.case) ? ` ca-file ${c.roots} verify required` : ''
+  const bind = securesClients(j.case) ? `ssl crt ${c.proxy.both}${verify}${alpn}` : ''
   const server = securesOrigin(j.case)
-    ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required verifyhost ${c.originName}`
+    ? `ssl crt ${c.proxy.both} ca-file ${c.roots} verify required verifyhost ${c.originName}${alpn}`
     : ''
-  const h2 = speaksHttp2(j.case) ? ' proto h2' : ''
+  const h2 = speaksHttp2(j.case) && !securesClients(j.case) ? ' proto h2' : ''
   const file = path.join(j.dir, `haproxy-${j.case}.cfg`)
   fs.writeFileSync(
     file,
-    `global\n  nbthread 1\n  maxconn 4096\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive\n  http-reuse always\n  option forwardfor
+    `global\n  nbthread 1\n  maxconn ${settingsOf(j.case).load === 'idle' ? '10050\n  ulimit-n 19000' : 4096}\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  option http-keep-alive\n  http-reuse always\n  option forwardfor
 frontend f\n  bind 127.0.0.1:${j.port} ${bind}${h2}\n  default_backend b\nbackend b\n  server o 127.0.0.1:${j.originPort} ${server}${h2}\n`,
   )
   return { command: findDebianProgram('haproxy'), args: ['-db', '-f', file] }
@@ -135,6 +146,7 @@ function envoyTls({ case: of, certificates: c }: HttpJob, kind: 'Upstream' | 'Do
   const common = {
     tls_certificates: [{ certificate_chain: { filename: c.proxy.chain }, private_key: { filename: c.proxy.key } }],
     validation_context: { trusted_ca: { filename: c.roots } },
+    ...(speaksHttp2(of) ? { alpn_protocols: ['h2'] } : {}),
   }
   return {
     transport_socket: {
@@ -142,7 +154,7 @@ function envoyTls({ case: of, certificates: c }: HttpJob, kind: 'Upstream' | 'Do
       typed_config: {
         '@type': `type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.${kind}TlsContext`,
         common_tls_context: common,
-        ...(kind === 'Downstream' ? { require_client_certificate: true } : {}),
+        ...(kind === 'Downstream' ? { require_client_certificate: knowsClients(of) } : {}),
       },
     },
   }
