@@ -29,6 +29,7 @@ import { holdRunning } from './registry/running.ts'
 import { EventLog } from './reports/event-log.ts'
 import { ReportIntake } from './reports/intake.ts'
 import { DirectorySource } from './source/directory.ts'
+import { IstioSource } from './source/istio-source.ts'
 import { TrustBundle } from './source/trust-bundle.ts'
 import { type CreateToken, type JoinClaims } from './tokens.ts'
 
@@ -80,10 +81,10 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
   const ca = await registry.exclusively((tx) => openSharedCa(tx, state, caOptions))
   makeResourcesFolder(config, world.disk)
-  const directory = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
+  const files = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
-  const rootsChanged = (): void => identity.rootsChanged()
-  const source = building.use(await TrustBundle.open(directory, { ca, registry, clock, log, rootsChanged }))
+  const trust = { ca, registry, clock, log, rootsChanged: () => identity.rootsChanged() }
+  const source = building.use(await TrustBundle.open(new IstioSource(files, config), trust))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
   const intake = openIntake(building, shared)

@@ -1,17 +1,16 @@
 /** Contents of files → the resources of a folder. */
 import path from 'node:path'
 import type { TimeSlice } from '../../core/os/time-slice.ts'
-import type { ResourceKind } from '../../model/snapshot.ts'
-import type { FileContent, FileProblem, FileResource } from './parse.ts'
+import type { FileContent, FileKind, FileProblem, FileResource } from './parse.ts'
 
-export type Resources = ReadonlyMap<ResourceKind, ReadonlyMap<string, FileResource>>
+export type Resources = ReadonlyMap<FileKind, ReadonlyMap<string, FileResource>>
 export type FolderContent = { readonly resources: Resources; readonly problems: readonly FileProblem[] }
 
 /**
  * Later contents win over earlier ones, but two files of one folder may not hold the same resource: which one is meant?
  */
 export async function combine(contents: Iterable<FileContent>, slice: TimeSlice): Promise<FolderContent> {
-  const resources = new Map<ResourceKind, Map<string, FileResource>>()
+  const resources = new Map<FileKind, Map<string, FileResource>>()
   const problems: FileProblem[] = []
   for (const content of contents) {
     problems.push(...content.problems, ...(content.blocked ?? []))
@@ -31,14 +30,14 @@ function twice({ file, line, kind, name }: FileResource, other: FileResource): F
   return {
     file,
     line,
-    resource: `${kind} "${name}"`,
+    resource: kind === 'istio' ? name : `${kind} "${name}"`,
     field: 'name',
     problem: `stands in ${other.file} line ${other.line} already, which counts`,
   }
 }
 
 /** One sentence: `edge/clusters.yaml line 12: Cluster "a", lb_policy: …`. */
-export function formatProblem({ file, line, resource, field, problem }: FileProblem): string {
+export function formatProblem({ file, line, column, resource, field, problem }: FileProblem): string {
   const what = [resource, field].filter((part) => part !== '').join(', ')
-  return `${file} line ${line}: ${what === '' ? '' : `${what}: `}${problem}`
+  return `${file} line ${line}${column === undefined ? '' : `, column ${column}`}: ${what === '' ? '' : `${what}: `}${problem}`
 }

@@ -19,9 +19,11 @@ import { withStructs } from './other-types.ts'
 import { suggestName } from './text/spelling.ts'
 import { readText, type ReadText } from './text/read-text.ts'
 
+/** `istio`: what is compiled to resources before anybody is sent it; the hub only takes such files. */
+export type FileKind = ResourceKind | 'istio'
 /** `value`: the Any's value. `line` counts from 1. */
 export type FileResource = {
-  readonly kind: ResourceKind
+  readonly kind: FileKind
   readonly name: string
   readonly value: Uint8Array
   readonly file: string
@@ -34,6 +36,8 @@ export type FileResource = {
 export type FileProblem = {
   readonly file: string
   readonly line: number
+  /** Counts from 1; left out: the line says enough. */
+  readonly column?: number
   readonly resource: string
   readonly field: string
   readonly problem: string
@@ -108,6 +112,7 @@ function resourcesOf(
 
 /** As the problems of a resource name it. */
 export function formatLabel({ kind, name }: Pick<FileResource, 'kind' | 'name'>): string {
+  if (kind === 'istio') return name
   return label(stripTypePrefix(TYPE_URLS[kind]), name)
 }
 function label(type: string, name: string): string {
@@ -157,7 +162,8 @@ function itemsOf(json: unknown): Item[] | undefined {
 
 type Refused = { readonly resource: string; readonly problems: readonly FieldProblem[] }
 
-type Made = Omit<FileResource, 'file' | 'line'> & {
+type Made = Omit<FileResource, 'file' | 'line' | 'kind'> & {
+  readonly kind: ResourceKind
   readonly resource: string
   readonly blocked: readonly FieldProblem[]
 }

@@ -17,8 +17,20 @@ export type ReadOne = {
   readonly content: FileContent | 'same' | 'torn'
 }
 
-/** Never throws: a file that cannot be read is a problem of that file. @param hash of what is known of it */
-export function readOne(folder: string, file: string, hash: string | undefined, known: Known): ReadOne {
+/** Files that are no resources of Envoy. @returns undefined: it is none of these. Never throws. */
+export type ReadOther = (file: string, text: string) => FileContent | undefined
+
+/**
+ * Never throws: a file that cannot be read is a problem of that file.
+ * @param hash of what is known of it
+ */
+export function readOne(
+  folder: string,
+  file: string,
+  hash: string | undefined,
+  known: Known,
+  readOther: ReadOther = isNone,
+): ReadOne {
   const full = path.join(folder, file)
   let whole: Whole | string
   try {
@@ -34,14 +46,17 @@ export function readOne(folder: string, file: string, hash: string | undefined, 
   return {
     stamp,
     hash: found,
-    content: parseFile(
-      file,
-      bytes.toString('utf8'),
-      (name) => smallFile(path.resolve(path.dirname(full), name)),
-      known,
-      path.resolve(path.dirname(full)),
-    ),
+    content: readOther(file, bytes.toString('utf8')) ?? parseBytes(full, file, bytes, known),
   }
+}
+
+function isNone(): undefined {
+  return undefined
+}
+
+function parseBytes(full: string, file: string, bytes: Buffer, known: Known): FileContent {
+  const folder = path.resolve(path.dirname(full))
+  return parseFile(file, bytes.toString('utf8'), (name) => smallFile(path.resolve(folder, name)), known, folder)
 }
 
 function unreadable(file: string, problem: string): ReadOne {

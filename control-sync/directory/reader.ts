@@ -11,8 +11,8 @@ import { toMeshError } from '../../core/errors.ts'
 import { detach, guard } from '../../core/defects/guard.ts'
 import { waitForNextTurn } from '../../core/os/time-slice.ts'
 import { listOwnMessages } from './known.ts'
-import { blockWholeFile, type FileResource } from './parse.ts'
-import { readOne, type ReadOne } from './read.ts'
+import { blockWholeFile, type FileContent, type FileResource } from './parse.ts'
+import { readOne, type ReadOne, type ReadOther } from './read.ts'
 import {
   FOLDER_THREAD,
   type FileRequest,
@@ -23,6 +23,9 @@ import {
 
 /** Takes a few milliseconds, and starting a thread many. */
 const SMALL_BYTES = 8 * 1024
+/** Of a file that is no resource file of Envoy. */
+const MAX_OTHER_BYTES = 1024 * 1024
+const EMPTY: FileContent = { resources: [], problems: [] }
 /** Several small ones in a row take as long as a large one. */
 const SMALL_IN_A_ROW = 8
 /** Nothing that a person or a program writes takes so long. */
@@ -43,6 +46,7 @@ type Asked = FileRequest & { readonly resolve: (read: ReadOne) => void; readonly
 
 export class FolderReader implements Disposable {
   readonly #clock: Clock
+  readonly #readOther: ReadOther | undefined
   readonly #queue: Asked[] = []
   #worker: Worker | undefined
   #isReady = false
@@ -52,12 +56,16 @@ export class FolderReader implements Disposable {
   #deadline: Timer | undefined
   #idle: Timer | undefined
 
-  constructor(clock: Clock) {
+  /** @param readOther what is no resource file of Envoy; it is read on this thread, and is small */
+  constructor(clock: Clock, readOther?: ReadOther) {
     this.#clock = clock
+    this.#readOther = readOther
   }
 
   /** Never rejects. @param hash of what is known of the file */
   async read(folder: string, file: string, hash: string | undefined): Promise<ReadOne> {
+    const other = this.#readOther && (await this.#readIfOther(folder, file, hash))
+    if (other) return other
     if (this.#alone || this.#isSmall(path.join(folder, file))) {
       await waitForNextTurn()
       const read = readOne(folder, file, hash, listOwnMessages())
@@ -74,6 +82,19 @@ export class FolderReader implements Disposable {
     this.#idle?.cancel()
     this.#stop()
     for (const { file, resolve } of this.#queue.splice(0)) resolve(failed(file, 'the reader has ended'))
+  }
+
+  async #readIfOther(folder: string, file: string, hash: string | undefined): Promise<ReadOne | undefined> {
+    if (!/\.ya?ml$/i.test(file)) return undefined
+    if ((fs.statSync(path.join(folder, file), { throwIfNoEntry: false })?.size ?? 0) > MAX_OTHER_BYTES) return undefined
+    await waitForNextTurn()
+    let isOther = false
+    const read = readOne(folder, file, hash, listOwnMessages(), (name, text) => {
+      const content = this.#readOther!(name, text)
+      isOther = content !== undefined
+      return content ?? EMPTY
+    })
+    return isOther || read.content === 'same' ? read : undefined
   }
 
   #isSmall(file: string): boolean {

@@ -1,6 +1,5 @@
 /** What passes between a folder's reader and its thread. */
-import type { ResourceKind } from '../../model/snapshot.ts'
-import type { FileProblem } from './parse.ts'
+import type { FileKind, FileProblem } from './parse.ts'
 
 export const FOLDER_THREAD = 'folder'
 /** Which part of the program the thread runs, and of which program: the bundle may have been replaced since. */
@@ -11,7 +10,7 @@ export type FileRequest = { readonly folder: string; readonly file: string; read
 export type ToFolderThread = ({ readonly kind: 'read' } & FileRequest) | { readonly kind: 'next' }
 
 /** `to`: where in `bytes` the resource ends; it begins where the one before ends. */
-export type PackedResource = readonly [kind: ResourceKind, name: string, line: number, to: number]
+export type PackedResource = readonly [kind: FileKind, name: string, line: number, to: number]
 export type FromFolderThread =
   | { readonly kind: 'ready'; readonly build: string }
   | { readonly kind: 'piece'; readonly resources: readonly PackedResource[]; readonly bytes: Uint8Array<ArrayBuffer> }

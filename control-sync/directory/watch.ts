@@ -10,13 +10,13 @@ import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
 import { detach, guard, reportDefect } from '../../core/defects/guard.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
-import type { ResourceKind } from '../../model/snapshot.ts'
 import { combine, formatProblem, type Resources } from './combine.ts'
 import { FolderFiles, type LookFor } from './folder-files.ts'
+import type { FileKind } from './parse.ts'
 import { FolderReader } from './reader.ts'
 
 /** Kind → name → the Any's value. What is the same object as before has not changed. */
-export type FolderResources = ReadonlyMap<ResourceKind, ReadonlyMap<string, Uint8Array>>
+export type FolderResources = ReadonlyMap<FileKind, ReadonlyMap<string, Uint8Array>>
 export type FolderResult = {
   readonly resources: FolderResources
   /** One sentence each, with file, line, resource and field. */
@@ -180,7 +180,7 @@ async function reuseValues(
   before: FolderResources | undefined,
   slice: TimeSlice,
 ): Promise<FolderResources> {
-  const all = new Map<ResourceKind, ReadonlyMap<string, Uint8Array>>()
+  const all = new Map<FileKind, ReadonlyMap<string, Uint8Array>>()
   let isSame = before?.size === found.size
   for (const [kind, named] of found) {
     const old = before?.get(kind)

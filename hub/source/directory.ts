@@ -13,6 +13,7 @@ import { MeshError } from '../../core/errors.ts'
 import { detach } from '../../core/defects/guard.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import { isNodeName } from '../registry/node-names.ts'
+import { readIstioFile } from '../istio/read/istio-file.ts'
 import { FolderReader } from '../../control-sync/directory/reader.ts'
 import { watchFolder, type FolderResult } from '../../control-sync/directory/watch.ts'
 import { readFiles, mergeFiles, NO_FILES, type Files } from './files.ts'
@@ -47,7 +48,7 @@ export class DirectorySource implements Source, Disposable {
 
   private constructor(p: DirectoryOptions) {
     this.#p = p
-    this.#reader = new FolderReader(p.clock)
+    this.#reader = new FolderReader(p.clock, readIstioFile)
     this.#refused = p.metrics.counter(
       'mesh_hub_resource_problems_total',
       'Mistakes that the hub found in resource files, each once until it is mended.',

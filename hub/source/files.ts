@@ -1,7 +1,9 @@
 /** What one folder holds, ready to be sent, and two folders laid over one another. */
 import { fromBinary } from '@bufbuild/protobuf'
 import type { TimeSlice } from '../../core/os/time-slice.ts'
-import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
+import { TYPE_URLS } from '../../model/snapshot.ts'
+import type { FileKind } from '../../control-sync/directory/parse.ts'
+import { ISTIO_TYPE_URL } from '../istio/stored.ts'
 import type { FolderResult } from '../../control-sync/directory/watch.ts'
 import { ClusterSchema } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { hashContent, overlay, makeResourceSet, type HubResource, type ResourceSet } from './resources.ts'
@@ -53,11 +55,11 @@ function removals(isDoubtful: boolean): ResourceSet['removals'] {
   return isDoubtful ? 'later' : 'now'
 }
 
-function resourceOf(kind: ResourceKind, name: string, value: Uint8Array): HubResource {
+function resourceOf(kind: FileKind, name: string, value: Uint8Array): HubResource {
   const endpoints = kind === 'cluster' ? endpointsOf(value, name) : undefined
   return {
     name,
-    typeUrl: TYPE_URLS[kind],
+    typeUrl: kind === 'istio' ? ISTIO_TYPE_URL : TYPE_URLS[kind],
     version: hashContent(value),
     value,
     ...(endpoints === undefined ? {} : { endpoints }),

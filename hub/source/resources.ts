@@ -22,13 +22,21 @@ export type ResourceSet = {
   readonly removals: 'now' | 'later'
 }
 
+/** What a node says of itself, and the namespace of its certificate. */
+export type NodeFacts = {
+  readonly id: string
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined
+  readonly locality?: { readonly region: string; readonly zone: string; readonly subZone: string } | undefined
+  readonly namespace: string
+}
+
 /** Where the hub's resources come from. */
 export interface Source {
   /**
    * The node's resources, from now on. `onChange` is called after each change, not for the set at hand.
    * Disposing ends it.
    */
-  watch(node: string, onChange: (next: ResourceSet) => void): Watched
+  watch(node: string, onChange: (next: ResourceSet) => void, facts?: NodeFacts): Watched
 }
 /** `ready`: resolves once what the node has of its own is among `current`; undefined when it is. */
 export interface Watched extends Disposable {

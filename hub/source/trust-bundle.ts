@@ -11,7 +11,15 @@ import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.
 import { signCrl } from '../ca/crl.ts'
 import type { Ca } from '../ca/ca.ts'
 import type { OpenRegistry } from '../registry/registry.ts'
-import { hashContent, makeResourceSet, overlay, type ResourceSet, type Source, type Watched } from './resources.ts'
+import {
+  hashContent,
+  makeResourceSet,
+  overlay,
+  type NodeFacts,
+  type ResourceSet,
+  type Source,
+  type Watched,
+} from './resources.ts'
 
 export type TrustBundleOptions = {
   readonly ca: Ca
@@ -52,8 +60,8 @@ export class TrustBundle implements Source, Disposable {
     return bundle
   }
 
-  watch(node: string, onChange: (next: ResourceSet) => void): Watched {
-    const watched = this.#source.watch(node, (next) => onChange(this.#with(next)))
+  watch(node: string, onChange: (next: ResourceSet) => void, facts?: NodeFacts): Watched {
+    const watched = this.#source.watch(node, (next) => onChange(this.#with(next)), facts)
     const listener = (): void => onChange(this.#with(watched.current()))
     this.#listeners.add(listener)
     return {

@@ -21,10 +21,12 @@ test('every code of the catalogue is used somewhere', () => {
   )
   assert.deepEqual(unused, [])
 })
+/** Names of Istio's API, no codes. */
+const OF_ISTIO = new Set(['MESH_EXTERNAL', 'MESH_INTERNAL', 'MESH_ID'])
 test('every code that the sources name is in the catalogue', () => {
   const named = new Set([...text.values()].flatMap((t) => [...t.matchAll(/'(MESH_[A-Z_0-9]+)'/g)].map((m) => m[1]!)))
   assert.deepEqual(
-    [...named].filter((code) => !(code in CATALOGUE)),
+    [...named].filter((code) => !(code in CATALOGUE) && !OF_ISTIO.has(code)),
     [],
   )
 })

@@ -4,9 +4,10 @@
  */
 import { MeshError } from '../../../core/errors.ts'
 import { isNodeName } from '../../registry/node-names.ts'
+import type { NodeFacts } from '../../source/resources.ts'
 import type { Caller } from '../authenticate.ts'
 
-export type NodeMessage = { readonly id: string; readonly metadata?: Readonly<Record<string, unknown>> | undefined }
+export type NodeMessage = Omit<NodeFacts, 'namespace'>
 export type NodeIdentity = {
   readonly id: string
   /** The folder of the node's resources. */

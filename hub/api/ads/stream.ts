@@ -231,7 +231,12 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
         `the node name ${node.name} ${refused}; meshlet-hub token create --name ${node.name} makes a token for it, meshlet-hub devices forget ${node.name} frees it`,
       )
     if (this.#owned.disposed) return undefined
-    const watched = this.#owned.use(source.watch(node.name, () => this.#guarded(() => this.#onChange())))
+    const watched = this.#owned.use(
+      source.watch(node.name, () => this.#guarded(() => this.#onChange()), {
+        ...message.node!,
+        namespace: caller.namespace,
+      }),
+    )
     log.debug(
       {
         evt: 'hub.stream',

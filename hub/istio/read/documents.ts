@@ -1,0 +1,83 @@
+/** A YAML file with several documents → plain data, and where in the file each part stands. */
+import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type Document, type ParsedNode } from 'yaml'
+import type { Place } from '../config.ts'
+
+export type YamlDocument = { readonly plain: unknown; placeOf(path: readonly PropertyKey[]): Place }
+export type YamlProblem = Place & { readonly problem: string }
+export type ReadYaml = { readonly documents: readonly YamlDocument[]; readonly problems: readonly YamlProblem[] }
+
+/** Of a file; a folder of more is many files. */
+const MAX_CHARS = 4 * 1024 * 1024
+/** Of one document: a few lines could stand for gigabytes. */
+const MAX_ALIASES = 100
+
+/** Never throws. */
+export function readDocuments(text: string): ReadYaml {
+  if (text.length > MAX_CHARS)
+    return { documents: [], problems: [fileProblem(`is longer than ${MAX_CHARS} characters`)] }
+  try {
+    return readAll(text)
+  } catch (err) {
+    // Nesting so deep that the stack ends.
+    return { documents: [], problems: [fileProblem(err instanceof Error ? err.message : String(err))] }
+  }
+}
+
+function fileProblem(problem: string): YamlProblem {
+  return { line: 1, column: 1, problem }
+}
+
+function readAll(text: string): ReadYaml {
+  const lines = new LineCounter()
+  const documents: YamlDocument[] = []
+  const problems: YamlProblem[] = []
+  const place = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset)
+    return { line: line || 1, column: col || 1 }
+  }
+  // As istiod reads it (Go's YAML): `yes` is a boolean, 1:30 is no number of seconds, dates are texts.
+  const all = parseAllDocuments(text, {
+    version: '1.1',
+    customTags: (tags) =>
+      tags.filter((t) => typeof t === 'string' || (t.format !== 'TIME' && !t.tag.endsWith(':timestamp'))),
+    lineCounter: lines,
+    uniqueKeys: true,
+    prettyErrors: false,
+  })
+  for (const document of Array.isArray(all) ? all : []) {
+    problems.push(...document.errors.map((e) => ({ ...place(e.pos[0]), problem: e.message.split('\n')[0]! })))
+    if (document.errors.length > 0) continue
+    try {
+      const plain: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
+      if (plain !== null && plain !== undefined)
+        documents.push({ plain, placeOf: (path) => place(findOffset(document, path)) })
+    } catch (err) {
+      const at = document.contents?.range[0] ?? 0
+      problems.push({ ...place(at), problem: err instanceof Error ? err.message : String(err) })
+    }
+  }
+  return { documents, problems }
+}
+
+/** Of the key, or of the nearest part of the path that is there. */
+function findOffset(document: Document.Parsed, path: readonly PropertyKey[]): number {
+  let node: unknown = document.contents
+  let offset = document.contents?.range[0] ?? 0
+  for (const step of path) {
+    const found = stepInto(node, step)
+    if (!found) break
+    offset = found.offset
+    node = found.node
+  }
+  return offset
+}
+
+function stepInto(node: unknown, step: PropertyKey): { readonly node: unknown; readonly offset: number } | undefined {
+  if (isSeq(node)) {
+    const item = node.items[Number(step)] as ParsedNode | undefined
+    return item && { node: item, offset: item.range[0] }
+  }
+  if (!isMap(node)) return undefined
+  const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step))
+  return pair && { node: pair.value, offset: (pair.key as ParsedNode).range[0] }
+}
