@@ -51,6 +51,8 @@ export type Cluster = {
   readonly transport: Transport
   /** Local address for upstream connections (Istio inbound: 127.0.0.6). */
   readonly bindAddress: string | undefined
+  /** In which order an endpoint's addresses are tried (happy_eyeballs_config). */
+  readonly happyEyeballs?: HappyEyeballs
   /** Of its connections (tcp_keepalive). */
   readonly keepAlive?: KeepAlive
   /** Its servers are asked who they are, over TCP (istio.metadata_exchange). */
@@ -58,6 +60,12 @@ export type Cluster = {
   /** What istiod says of it; absent where it says nothing. */
   readonly mesh?: ClusterMetadata
 }
+
+/**
+ * `first`: left out, the family of the first address. `count`: so many of that family come before each one of the
+ * other.
+ */
+export type HappyEyeballs = { readonly first?: 4 | 6; readonly count: number }
 
 /** filter_metadata.istio of a cluster. */
 export type ClusterMetadata = {

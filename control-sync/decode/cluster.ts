@@ -8,6 +8,7 @@ import {
   ClusterSchema,
   type Cluster_SlowStartConfig,
   type Cluster as XCluster,
+  UpstreamConnectionOptions_FirstAddressFamilyVersion as Family,
 } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import type { OutlierDetection } from '../../proto/gen/envoy/config/cluster/v3/outlier_detection_pb.ts'
 import type { HealthStatusSet } from '../../proto/gen/envoy/config/core/v3/health_check_pb.ts'
@@ -85,6 +86,7 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
       from.upstreamBindConfig?.sourceAddress?.address,
     ),
     ...keepAlive(from),
+    ...happyEyeballs(at.in('upstream_connection_options').in('happy_eyeballs_config'), from),
     ...(exchangesPeers && { exchangesPeers }),
     ...decodeClusterMetadata(from.metadata?.filterMetadata['istio']),
   }
@@ -139,6 +141,22 @@ function keepAlive({ upstreamConnectionOptions }: XCluster): Pick<Cluster, 'keep
   const ms = (seconds: number | undefined): number | undefined => (seconds === undefined ? undefined : seconds * 1000)
   const probes = from.keepaliveProbes
   return { keepAlive: { idleMs: ms(from.keepaliveTime), intervalMs: ms(from.keepaliveInterval), probes } }
+}
+
+function happyEyeballs(at: DecodePath, { upstreamConnectionOptions }: XCluster): Pick<Cluster, 'happyEyeballs'> {
+  const from = upstreamConnectionOptions?.happyEyeballsConfig
+  if (!from) return {}
+  const count = from.firstAddressFamilyCount ?? 1
+  if (count < 1) at.in('first_address_family_count').issue('must be 1 or more')
+  const first = FIRST_FAMILY[from.firstAddressFamilyVersion]
+  if (first === undefined) at.in('first_address_family_version').ignore('the family of the first address comes first')
+  return { happyEyeballs: { count: Math.max(1, count), ...(first && { first }) } }
+}
+/** 0: whatever the first address has. Endpoints have no addresses of other kinds. */
+const FIRST_FAMILY: Readonly<Partial<Record<Family, 0 | 4 | 6>>> = {
+  [Family.DEFAULT]: 0,
+  [Family.V4]: 4,
+  [Family.V6]: 6,
 }
 
 function bindAddress(at: DecodePath, address: string | undefined): string | undefined {

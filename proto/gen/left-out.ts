@@ -2,7 +2,6 @@
 export const LEFT_OUT = `envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget 3 budget_interval
 envoy.config.cluster.v3.Cluster 59 transport_socket_matcher 61 stats_matcher 60 per_connection_buffer_high_watermark_timeout 58 dns_jitter 53 dns_resolution_config 22 lb_subset_config 49 track_cluster_stats 50 preconnect_policy 62 queuing_policies
 envoy.config.cluster.v3.OutlierDetection 26 detect_degraded_hosts
-envoy.config.cluster.v3.UpstreamConnectionOptions 3 happy_eyeballs_config
 envoy.config.core.v3.ApiConfigSource 6 rate_limit_settings
 envoy.config.core.v3.BindConfig 5 extra_source_addresses 4 additional_source_addresses 7 validate_network_namespaces
 envoy.config.core.v3.ConfigSource 7 authorities 1 path

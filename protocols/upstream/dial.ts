@@ -217,6 +217,7 @@ function reach(
   return dialFirst(ctx, proxy ? [proxy.address] : ways, signal, {
     ...(cluster.bindAddress === undefined ? {} : { from: cluster.bindAddress }),
     ...(cluster.keepAlive && { keepAlive: cluster.keepAlive }),
+    ...(cluster.happyEyeballs && { order: cluster.happyEyeballs }),
   })
 }
 

@@ -6,24 +6,25 @@ import net from 'node:net'
 import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import type { Address, KeepAlive, Network, NetStream } from '../../core/os/network.ts'
+import type { HappyEyeballs } from '../../model/cluster.ts'
 
 /** Envoy's, between the lowest and the recommended value of RFC 8305 §8. */
 const ATTEMPT_DELAY_MS = 300
 /** Of one connection; the others are not tried. */
 const MAX_ATTEMPTS = 16
 
-type DialOptions = { readonly from?: string; readonly keepAlive?: KeepAlive }
+type DialOptions = { readonly from?: string; readonly keepAlive?: KeepAlive; readonly order?: HappyEyeballs }
 
-/** The first family is that of the first address; within a family the order stays. */
-export function sortByFamily(addresses: readonly Address[]): readonly Address[] {
-  const first = net.isIPv6(addresses[0]?.host ?? '')
-  const [near, far] = [
-    addresses.filter(({ host }) => net.isIPv6(host) === first),
-    addresses.filter(({ host }) => net.isIPv6(host) !== first),
-  ]
+/** The first family is that of the first address, unless another is named; within a family the order stays. */
+export function sortByFamily(
+  addresses: readonly Address[],
+  { first, count }: HappyEyeballs = { count: 1 },
+): readonly Address[] {
+  const isFirst = first === undefined ? net.isIPv6(addresses[0]?.host ?? '') : first === 6
+  const near = addresses.filter(({ host }) => net.isIPv6(host) === isFirst)
+  const far = addresses.filter(({ host }) => net.isIPv6(host) !== isFirst)
   const all: Address[] = []
-  for (let i = 0; i < Math.max(near.length, far.length); i++)
-    for (const one of [near[i], far[i]]) if (one) all.push(one)
+  while (near.length + far.length > 0) all.push(...near.splice(0, count), ...far.splice(0, 1))
   return all
 }
 
@@ -34,7 +35,7 @@ export function dialFirst(
   signal: AbortSignal,
   options: DialOptions,
 ): Promise<NetStream> {
-  const [only, ...others] = sortByFamily(addresses).slice(0, MAX_ATTEMPTS)
+  const [only, ...others] = sortByFamily(addresses, options.order).slice(0, MAX_ATTEMPTS)
   if (others.length === 0) return network.dial(only!, signal, options)
   return new Race(network, clock, { left: [only!, ...others], signal, options }).begin()
 }

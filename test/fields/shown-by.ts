@@ -74,6 +74,10 @@ export const SHOWN_BY: Readonly<Record<string, readonly [file: string, text: str
     'consecutiveLocalFailures',
   ],
   'Cluster.upstream_connection_options': ['test/protocols/upstream/dial.test.ts', 'keepAlive'],
+  'UpstreamConnectionOptions.happy_eyeballs_config': [
+    'test/protocols/upstream/happy-eyeballs.test.ts',
+    'happy_eyeballs_config',
+  ],
   'UpstreamConnectionOptions.tcp_keepalive': ['test/protocols/upstream/dial.test.ts', 'keepAlive'],
   'TcpKeepalive.keepalive_time': ['test/protocols/upstream/dial.test.ts', 'keepAlive'],
   'CertificateValidationContext.system_root_certs': ['test/protocols/tls/client.test.ts', 'system'],

@@ -28,7 +28,7 @@ const TABLE: Record<string, string> = {
     'consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx consecutive_gateway_failure ' +
     'enforcing_consecutive_gateway_failure split_external_local_origin_errors consecutive_local_origin_failure enforcing_consecutive_local_origin_failure max_ejection_time ' +
     'always_eject_one_host max_ejection_time_jitter successful_active_health_check_uneject_host',
-  'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive',
+  'envoy.config.cluster.v3.UpstreamConnectionOptions': 'tcp_keepalive happy_eyeballs_config',
   'envoy.config.core.v3.TcpKeepalive': 'keepalive_probes keepalive_time keepalive_interval',
   'envoy.config.core.v3.BindConfig': 'source_address',
   'envoy.config.core.v3.SocketAddress': 'address port_value ipv4_compat',

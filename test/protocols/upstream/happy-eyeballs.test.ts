@@ -14,6 +14,19 @@ test('families by turns, beginning with that of the first address', () => {
   assert.deepEqual(sortByFamily([V6, V4, V4_TWO]), [V6, V4, V4_TWO])
   assert.deepEqual(sortByFamily([V4, V4_TWO]), [V4, V4_TWO])
 })
+test('happy_eyeballs_config: another family first, and several of it before each one of the other', () => {
+  const all = [V4, V4_TWO, V6, V6_TWO]
+  assert.deepEqual(sortByFamily(all, { first: 6, count: 1 }), [V6, V4, V6_TWO, V4_TWO])
+  assert.deepEqual(sortByFamily(all, { count: 2 }), [V4, V4_TWO, V6, V6_TWO])
+  assert.deepEqual(sortByFamily([V4, V4_TWO], { first: 6, count: 3 }), [V4, V4_TWO])
+})
+test('a cluster says which address of an endpoint is tried first', async () => {
+  const of = endpoint(V4.host, V4.port, { others: [{ address: V6.host, port: V6.port }] })
+  await using h = new Harness([cluster([of], { happyEyeballs: { first: 6, count: 1 } })])
+  const [four, six] = [await h.origin(V4), await h.origin(V6)]
+  await h.connect().send(GET)
+  assert.deepEqual([four.connections.length, six.connections.length], [0, 1])
+})
 
 async function race(addresses: readonly Address[], p: { refuse?: Address[]; hole?: Address[] } = {}) {
   const [clock, network, stop] = [new SimClock(), new SimNetwork(), new AbortController()]

@@ -854,6 +854,11 @@ export type UpstreamConnectionOptions = Message<"envoy.config.cluster.v3.Upstrea
    * @generated from field: bool set_local_interface_name_on_upstream_connections = 2;
    */
   setLocalInterfaceNameOnUpstreamConnections: boolean;
+
+  /**
+   * @generated from field: envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig happy_eyeballs_config = 3;
+   */
+  happyEyeballsConfig?: UpstreamConnectionOptions_HappyEyeballsConfig | undefined;
 };
 
 /**
@@ -862,6 +867,69 @@ export type UpstreamConnectionOptions = Message<"envoy.config.cluster.v3.Upstrea
  */
 export const UpstreamConnectionOptionsSchema: GenMessage<UpstreamConnectionOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 1);
+
+/**
+ * @generated from message envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig
+ */
+export type UpstreamConnectionOptions_HappyEyeballsConfig = Message<"envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig"> & {
+  /**
+   * @generated from field: envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion first_address_family_version = 1;
+   */
+  firstAddressFamilyVersion: UpstreamConnectionOptions_FirstAddressFamilyVersion;
+
+  /**
+   * @generated from field: google.protobuf.UInt32Value first_address_family_count = 2;
+   */
+  firstAddressFamilyCount?: number | undefined;
+};
+
+/**
+ * Describes the message envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig.
+ * Use `create(UpstreamConnectionOptions_HappyEyeballsConfigSchema)` to create a new message.
+ */
+export const UpstreamConnectionOptions_HappyEyeballsConfigSchema: GenMessage<UpstreamConnectionOptions_HappyEyeballsConfig> = /*@__PURE__*/
+  messageDesc(file_envoy_config_cluster_v3_cluster, 1, 0);
+
+/**
+ * @generated from enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion
+ */
+export const UpstreamConnectionOptions_FirstAddressFamilyVersion = {
+  /**
+   * @generated from enum value: DEFAULT = 0;
+   */
+  DEFAULT: 0,
+
+  /**
+   * @generated from enum value: V4 = 1;
+   */
+  V4: 1,
+
+  /**
+   * @generated from enum value: V6 = 2;
+   */
+  V6: 2,
+
+  /**
+   * @generated from enum value: PIPE = 3;
+   */
+  PIPE: 3,
+
+  /**
+   * @generated from enum value: INTERNAL = 4;
+   */
+  INTERNAL: 4,
+} as const;
+
+/**
+ * @generated from enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion
+ */
+export type UpstreamConnectionOptions_FirstAddressFamilyVersion = (typeof UpstreamConnectionOptions_FirstAddressFamilyVersion)[keyof typeof UpstreamConnectionOptions_FirstAddressFamilyVersion] | UnknownEnum;
+
+/**
+ * Describes the enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion.
+ */
+export const UpstreamConnectionOptions_FirstAddressFamilyVersionSchema: GenEnum<UpstreamConnectionOptions_FirstAddressFamilyVersion> = /*@__PURE__*/
+  enumDesc(file_envoy_config_cluster_v3_cluster, 1, 0);
 
 /**
  * @generated from message envoy.config.cluster.v3.LoadBalancingPolicy
