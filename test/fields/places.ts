@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from '@bufbuild/protobuf'
 import { placesOfFilters } from './filter-places.ts'
+import { placesOfTunnels, tcpOfTunnels } from './tunnel-places.ts'
 import { any, list, part, top, type Place } from './place.ts'
 import { JWKS } from './values.ts'
 
@@ -85,9 +86,7 @@ const FILE_BASE: JsonObject = { path: '/dev/stdout' }
 const accessLog = part(hcm, `${LOG}.AccessLog`, { name: 'l', typed_config: any(FILE_LOG, FILE_BASE) }, (m) => ({
   access_log: list(m),
 }))
-const tcp = part(listener, TCP, { stat_prefix: 's', cluster: 'c' }, (m) => ({
-  filter_chains: [{ filters: [{ name: 'tcp', typed_config: any(TCP, m) }] }],
-}))
+const tcp = tcpOfTunnels
 const l4 = part(listener, L4_RBAC, { stat_prefix: 's', rules: RULES }, (m) => ({
   filter_chains: [
     {
@@ -442,6 +441,7 @@ export const PLACES: readonly Place[] = [
     address: { socket_address: m },
   })),
   tcp,
+  ...placesOfTunnels(cluster),
   part(tcp, `${TCP}.WeightedCluster.ClusterWeight`, { name: 'c', weight: 1 }, (m) => ({
     cluster: undefined as never,
     weighted_clusters: { clusters: list(m) },

@@ -54,6 +54,11 @@ const OTHER_JWKS = JWKS.replace('}]}', ',"kid":"a"}]}')
 export const WITH: Readonly<Record<string, JsonObject>> = {
   'Cluster.eds_cluster_config': { type: 'EDS' },
   'Cluster.ring_hash_lb_config': { lb_policy: 'RING_HASH' },
+  'Cluster.original_dst_lb_config': {
+    type: 'ORIGINAL_DST',
+    lb_policy: 'CLUSTER_PROVIDED',
+    load_assignment: undefined as never,
+  },
   'Cluster.maglev_lb_config': { lb_policy: 'MAGLEV' },
   'Cluster.least_request_lb_config': { lb_policy: 'LEAST_REQUEST' },
   'CircuitBreakers.Thresholds.priority': { max_connections: 7 },
@@ -97,6 +102,10 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'Gzip.window_bits': [10],
   'Brotli.window_bits': [11],
   'Brotli.input_block_bits': [17],
+  'Cluster.original_dst_lb_config': [{ upstream_port_override: 15_008 }],
+  'InternalUpstreamTransport.transport_socket': [{ name: 'tls', typed_config: TLS }],
+  'Cluster.OriginalDstLbConfig.upstream_port_override': [15_008],
+  'TcpProxy.tunneling_config': [{ hostname: '%DOWNSTREAM_LOCAL_ADDRESS%' }],
   'RouteAction.internal_redirect_policy': [{}],
   'InternalRedirectPolicy.max_internal_redirects': [7],
   'InternalRedirectPolicy.redirect_response_codes': [[301]],
