@@ -57,6 +57,8 @@ export type PoolKind = {
   /** Whose connections they are, where they are no one else's. */
   readonly client?: ClientConnection | undefined
 }
+/** Over HTTP/2, until a connection has shown otherwise (RFC 9113 §6.5.2 recommends no less). */
+const EXPECTED_STREAMS = 100
 /** Nobody else can use a connection that is one client's, and that client may be gone. */
 const MAX_CLIENT_IDLE_MS = 60_000
 
@@ -83,12 +85,15 @@ export class HostPool {
   readonly #waiting: Waiting[] = []
   /** Of connections that are being made. */
   readonly #connecting = new Set<Lease>()
+  /** Calls that a connection which is being made will probably take: as many as the last one. */
+  #callsEach: number
   #draining = false
 
   constructor(owner: PoolOwner, host: Host, kind: PoolKind, key: string) {
     this.#owner = owner
     this.host = host
     this.#kind = kind
+    this.#callsEach = kind.speaks === 'http2' ? EXPECTED_STREAMS : 1
     this.#key = key
   }
 
@@ -135,10 +140,15 @@ export class HostPool {
     const { load } = this.#owner
     const waiting: Waiting = { events, fresh, lease: ofCall, place: takeLease(load.pending) }
     this.#waiting.push(waiting)
-    if (this.#mayConnect()) this.#connect()
+    if (this.#mayConnect() && !this.#isEnough) this.#connect()
     // A used connection that is idle keeps a new one from being made.
     else if (fresh && this.#connecting.size === 0) this.#idle[0]?.drain()
     return { cancel: () => this.#cancel(waiting) }
+  }
+
+  /** Those that wait are served by what is being made. */
+  get #isEnough(): boolean {
+    return this.#waiting.length <= this.#connecting.size * this.#callsEach
   }
 
   /** Envoy: a host without any connection may always have one. */
@@ -186,6 +196,7 @@ export class HostPool {
       return
     }
     this.#connecting.delete(ofConnection)
+    this.#callsEach = Math.max(1, connection.room)
     this.#serve(connection, 'new')
   }
 
@@ -226,11 +237,11 @@ export class HostPool {
   }
 
   /**
-   * A connection could not be made. Each that is being made still serves one; the others would wait for what nobody
+   * A connection could not be made. Each that is being made still serves some; the others would wait for what nobody
    * makes (Envoy purges all that wait for the host).
    */
   #failWaiting(error: MeshError): void {
-    for (let left = this.#waiting.length - this.#connecting.size; left > 0; left--) {
+    for (let left = this.#waiting.length - this.#connecting.size * this.#callsEach; left > 0; left--) {
       const next = this.#next('new')
       if (!next) return
       next.lease[Symbol.dispose]()
@@ -254,7 +265,11 @@ export class HostPool {
       this.#hand(connection, next.events, next.lease)
     }
     const { room } = connection
-    if (room === 0) return
+    if (room === 0) {
+      // It takes fewer than was expected.
+      while (!this.#isEnough && this.#mayConnect()) this.#connect()
+      return
+    }
     if (this.#draining || this.#isInTheWay()) {
       connection.drain()
       return
@@ -267,7 +282,7 @@ export class HostPool {
 
   /** Waiting calls need a new connection, and this idle one may take its place. */
   #isInTheWay(): boolean {
-    if (this.#waiting.length <= this.#connecting.size) return false
+    if (this.#isEnough) return false
     if (!this.#mayConnect()) return true
     this.#connect()
     return false
@@ -305,7 +320,7 @@ export class HostPool {
     if (at >= 0) this.#idle.splice(at, 1)
     this.#owner.deadlines.delete(connection)
     open.lease[Symbol.dispose]()
-    if (this.#waiting.length > this.#connecting.size && this.#mayConnect()) this.#connect()
+    if (!this.#isEnough && this.#mayConnect()) this.#connect()
     else this.#forgetIfEmpty()
   }
 
