@@ -6,6 +6,7 @@ import * as z from 'zod'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError } from '../core/errors.ts'
 import { toConfigError, loadYaml } from '../core/yaml.ts'
+import { consoleSchema } from './console/settings.ts'
 
 const HOST_PORT = /^(?:\[[0-9a-fA-F:]+\]|[^:[\]\s]+):(\d{1,5})$/
 const DAY_SEC = 86_400
@@ -95,6 +96,7 @@ export const hubConfigSchema = z
       })
       .optional()
       .describe('devices that join get configuration and certificates from this istiod, by tokens of the hub'),
+    console: consoleSchema.optional().describe('the page for operators, and its API; left out: none'),
     resources: z
       .string()
       .min(1)

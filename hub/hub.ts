@@ -21,17 +21,20 @@ import { CertificateWatcher } from './api/certificate-expiry.ts'
 import { StreamLimit } from './api/ads/stream-limit.ts'
 import { listPins } from '../core/pki/pin.ts'
 import type { HubConfig } from './config.ts'
+import type { ConsolePage } from './console/page.ts'
+import type { TokenWish } from './console/routes/parts.ts'
+import { startConsole } from './console/start.ts'
 import { LiveDevices, type ConnectionChanged } from './registry/live-devices.ts'
 import type { Ca } from './ca/ca.ts'
 import { openSharedCa, openState, type HubWorld } from './open-state.ts'
-import type { OpenRegistry } from './registry/registry.ts'
+import type { OpenRegistry, Registry } from './registry/registry.ts'
 import { holdRunning } from './registry/running.ts'
 import { EventLog } from './reports/event-log.ts'
 import { ReportIntake } from './reports/intake.ts'
 import { DirectorySource } from './source/directory.ts'
 import { IstioSource } from './source/istio-source.ts'
 import { TrustBundle } from './source/trust-bundle.ts'
-import { type CreateToken, type JoinClaims } from './tokens.ts'
+import type { CreateToken, JoinClaims, Tokens } from './tokens.ts'
 
 export type { HubWorld } from './open-state.ts'
 export type HubParts = {
@@ -41,6 +44,8 @@ export type HubParts = {
   readonly nativeBinding?: object | undefined
   /** Milliseconds since the epoch; no right clock shows less. */
   readonly builtAtMs?: number | undefined
+  /** What the console shows; undefined: its API alone. */
+  readonly page?: ConsolePage | undefined
 }
 export type NewToken = JoinClaims & { readonly token: string }
 export type TokenFor = {
@@ -58,6 +63,8 @@ export type Hub = AsyncDisposable & {
   readonly relayPort: number | undefined
   /** Undefined: there is no API. */
   readonly apiPort: number | undefined
+  /** Undefined: there is no console. */
+  readonly consolePort: number | undefined
   /** What devices check the hub, and each other, against. */
   readonly rootsPem: string
   readonly registry: OpenRegistry
@@ -77,7 +84,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   building.use(registry)
   if (!config.store) building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(reportDefects(log, metrics))
-  const { trustDomain, state } = config
+  const { trustDomain, state, limits } = config
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
   const ca = await registry.exclusively((tx) => openSharedCa(tx, state, caOptions))
   makeResourcesFolder(config, world.disk)
@@ -94,8 +101,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))
   registry.serving()
-  const { certificateTtlSec, maxCertificateTtlSec, limits } = config
-  const certificates = createCertificateService({ ...shared, ca, certificateTtlSec, maxCertificateTtlSec })
+  const certificates = createCertificateService({ ...config, ...shared, ca })
   const serving = {
     ...shared,
     maxRequestBytes: limits.maxRequestBytes,
@@ -115,19 +121,44 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
     building.use(await startRelay({ ...serving, listen: config.relay.listen, rootsPem: () => ca.rootsPem }))
   const issuing = { ca, caFolder, tokens, certificates, identity }
   const api = building.use(await startHubApi({ ...shared, ...issuing, config, grpcPort: server.port }))
-  const ports = { port: server.port, adminPort: admin.port, relayPort: relay?.port, apiPort: api?.port }
+  const createToken = prepareTokens(issuing, config.tokenTtlSec, registry)
+  const forConsole = { ...world, ...shared, ...issuing, config, createToken, apiPort: api?.port, page: parts.page }
+  const operators = building.use(await startConsole(forConsole))
+  const ports = readPorts({ server, admin, relay, api, operators })
   tellStarted(log, config, ca, ports)
-  const owned = building.move()
   return {
     ...ports,
     get rootsPem() {
       return ca.rootsPem
     },
     registry,
-    createToken: ({ ttlSec = config.tokenTtlSec, ...p }) =>
-      tokens.create({ ...p, ttlSec, roots: listPins(ca.rootsPem) }),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    createToken,
+    [Symbol.asyncDispose]: disposeOf(building.move()),
   }
+}
+
+function prepareTokens(
+  { ca, tokens }: { readonly ca: Pick<Ca, 'rootsPem'>; readonly tokens: Tokens },
+  defaultTtlSec: number,
+  registry: Registry,
+) {
+  return ({ ttlSec = defaultTtlSec, ...p }: TokenWish, tx: Registry = registry) =>
+    tokens.create({ ...p, ttlSec, roots: listPins(ca.rootsPem) }, tx)
+}
+
+const disposeOf = (parts: AsyncDisposableStack) => () => parts.disposeAsync()
+
+type Port = { readonly port: number }
+function readPorts(p: {
+  readonly server: Port
+  readonly admin: Port
+  readonly relay: Port | undefined
+  readonly api: Port | undefined
+  readonly operators: Port | undefined
+}) {
+  const { server, admin, relay, api, operators } = p
+  const [relayPort, apiPort, consolePort] = [relay?.port, api?.port, operators?.port]
+  return { port: server.port, adminPort: admin.port, relayPort, apiPort, consolePort }
 }
 
 /** Events are written last: what ends says so. */

@@ -7,6 +7,7 @@ import {
   createPrivateKey,
   createPublicKey,
   generateKeyPairSync,
+  hkdfSync,
   randomUUID,
   type KeyObject,
 } from 'node:crypto'
@@ -33,6 +34,10 @@ const LEEWAY_MS = 60_000
 /** RFC 1123 label and subdomain, as Kubernetes wants them. */
 const NAMESPACE = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/
 const SERVICE_ACCOUNT = /^[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?$/
+
+export function isNamespace(text: string): boolean {
+  return NAMESPACE.test(text)
+}
 
 export type JoinClaims = {
   readonly jti: string
@@ -88,6 +93,12 @@ export class Tokens {
     this.#registry = p.registry
     this.#clock = p.clock
     this.#issuer = `${AUDIENCE}.${p.trustDomain}`
+  }
+
+  /** 32 bytes that only the hub has, for one purpose; the same as long as it has its key. */
+  deriveSecret(purpose: string): Buffer {
+    const key = this.#key.export({ type: 'pkcs8', format: 'der' })
+    return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), `meshlet hub ${purpose} v1`, 32))
   }
 
   /**

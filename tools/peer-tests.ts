@@ -14,13 +14,18 @@ const TEST_TIMEOUT_MS = 10 * 60_000
  * @param named parts of file names; none = all
  */
 export function runPeerTests(title: string, all: readonly string[], named: readonly string[]): never {
+  if (areStale() && !step('build', [path.join(ROOT, 'tools/build/build.ts')])) process.exit(1)
+  return runTestFiles(title, all, named)
+}
+
+/** The same, of files that need no bundle. */
+export function runTestFiles(title: string, all: readonly string[], named: readonly string[]): never {
   const chosen = named.length ? all.filter((f) => named.some((n) => f.includes(n))) : all
   if (chosen.length === 0) {
     console.error(`no ${title} test matches ${named.join(' ')}; there are:\n${all.join('\n')}`)
     process.exit(2)
   }
   const startedMs = performance.now()
-  if (areStale() && !step('build', [path.join(ROOT, 'tools/build/build.ts')])) process.exit(1)
   const failed = chosen.filter(
     (file) =>
       !step(file, [

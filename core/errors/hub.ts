@@ -1,4 +1,4 @@
-/** A device with a key of its own, and the hub's HTTPS API. */
+/** A device with a key of its own, the hub's HTTPS API, and its console. */
 import type { Row } from './row.ts'
 
 export const HUB = {
@@ -61,5 +61,40 @@ export const HUB = {
     http: 413,
     flag: '-',
     remedy: 'Send less at a time; no request of a device comes near the limit.',
+  },
+  MESH_CONSOLE_LOGIN: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 401,
+    flag: '-',
+    remedy: 'Log in: on the hub, `meshlet-hub login` prints a link that is good for one login.',
+  },
+  MESH_CONSOLE_FORBIDDEN: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 403,
+    flag: '-',
+    remedy: 'Ask somebody with that role, or log in by a link of `meshlet-hub login --role …`.',
+  },
+  MESH_CONSOLE_FOREIGN: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 403,
+    flag: '-',
+    remedy: 'Open the console by its own address; behind a proxy, console.publicUrl of hub.yaml names that.',
+  },
+  MESH_CONSOLE_NOT_FOUND: {
+    origin: 'downstream',
+    retry: 'never',
+    http: 404,
+    flag: '-',
+    remedy: 'The lists of devices, tokens and rollouts show what there is; /api/v1/openapi.json lists the paths.',
+  },
+  MESH_CONSOLE_OIDC: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 502,
+    flag: '-',
+    remedy: 'Check console.oidc of hub.yaml against the issuer; `meshlet-hub login` logs in without it.',
   },
 } as const satisfies Record<string, Row>

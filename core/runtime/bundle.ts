@@ -14,15 +14,17 @@ export type Bundle = {
    * have written it.
    */
   readonly addonBeside: number | undefined
-  /** Where the addon stands in the bundle, which stays open. */
-  readonly encodedAddon: EncodedAddon
+  /** Where the addon stands in the bundle, which stays open: Zstandard in base64. */
+  readonly encodedAddon: BundlePart
+  /** Where the page of the console stands, JSON: of a hub. */
+  readonly page: BundlePart | undefined
   /** The program as it runs. */
   readonly script: Script
   readonly programSha256: string
 }
 
-/** Zstandard in base64. */
-export type EncodedAddon = { readonly fd: number; readonly from: number; readonly length: number }
+/** Read when it is needed: text that would take room in memory otherwise. */
+export type BundlePart = { readonly fd: number; readonly from: number; readonly length: number }
 
 // The front of the bundle (tools/build/bundle-front.cjs) passes it as a parameter of the module function.
 declare const meshletBundle: Bundle | undefined

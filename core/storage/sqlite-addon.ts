@@ -9,11 +9,11 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { zstdDecompressSync } from 'node:zlib'
-import type { Bundle, EncodedAddon } from '../runtime/bundle.ts'
+import type { Bundle, BundlePart } from '../runtime/bundle.ts'
 import { MeshError } from '../errors.ts'
 
 /** `fd`: an open descriptor of it, which is looked at first. `encoded`: read only where that is not enough. */
-export type Addon = { readonly sha256: string; readonly fd: number | undefined; readonly encoded: EncodedAddon }
+export type Addon = { readonly sha256: string; readonly fd: number | undefined; readonly encoded: BundlePart }
 /** What better-sqlite3 takes for `nativeBinding`. `fd` stays open: another thread may load it, too. */
 export type LoadedAddon = { readonly binding: object; readonly fd: number }
 

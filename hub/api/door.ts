@@ -21,7 +21,7 @@ export type DoorLimits = {
 }
 export type DoorOptions = {
   /** What it is for, as its gauges say. */
-  readonly name: 'grpc' | 'relay' | 'api'
+  readonly name: 'grpc' | 'relay' | 'api' | 'console'
   /** ADDRESS:PORT; port 0 picks a free one. */
   readonly listen: string
   readonly limits: DoorLimits

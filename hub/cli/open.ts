@@ -48,7 +48,7 @@ export function openStoredCa({ config, registry, caFolder }: State): Promise<Ca>
 export async function noteByOperator(
   registry: Registry,
   io: Pick<Io, 'operator'>,
-  done: { readonly event: AuditEvent; readonly subject: string; readonly detail: string },
+  done: { readonly event: AuditEvent; readonly subject: string; readonly detail: string; readonly namespace?: string },
 ): Promise<void> {
   const actor = `operator:${io.operator ?? os.userInfo().username}`
   await registry.audit.add({ ...done, atMs: systemClock.wallMs(), actor, address: '' })

@@ -2,6 +2,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { runCommandLine, type Finish } from '../../core/cli/run.ts'
 import type { AuditOptions } from './audit.ts'
+import { addConsole } from './console/commands.ts'
 import { addDevice, addDevices, addWatch } from './devices/commands.ts'
 import type { Io } from './io.ts'
 import {
@@ -23,6 +24,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addRoots(program, io, done)
     addBackup(program, io, done)
     addAudit(program, io, done)
+    addConsole(program, io, done)
     addVersion(program, io, done)
   }
   return await runCommandLine({ ...HUB, add }, argv, io)

@@ -7,6 +7,7 @@ import { systemClock } from '../../core/os/clock.ts'
 import { readHubConfig } from '../config.ts'
 import { startHub } from '../hub.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
+import { readPage } from '../console/page.ts'
 import { loadNativeBinding, systemWorld } from './open.ts'
 import type { Io } from './io.ts'
 
@@ -26,6 +27,7 @@ export async function run(o: { readonly config: string }, io: Io): Promise<ExitC
     log,
     nativeBinding: loadNativeBinding(config),
     builtAtMs: bundle && Date.parse(bundle.builtAt),
+    page: config.console && bundle?.page && readPage(bundle.page),
   })
   const reason = await Promise.race([stop, last.broken])
   log.info({ evt: 'hub.stopping', reason }, 'hub is stopping')

@@ -77,6 +77,7 @@ async function createOne(
     event: 'token.created',
     subject: jti,
     detail: `${o.namespace}/${o.serviceAccount} for ${p.nodes}`,
+    namespace: o.namespace,
   })
   return { id: jti, name: p.nodes, token, expires: new Date(expiresMs).toISOString() }
 }
@@ -177,7 +178,7 @@ export async function revoke(id: string, o: { readonly config: string }, io: Io)
     if (!revoked)
       throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
     const detail = `${revoked.namespace}/${revoked.serviceAccount}`
-    await noteByOperator(tx, io, { event: 'token.revoked', subject: id, detail })
+    await noteByOperator(tx, io, { event: 'token.revoked', subject: id, detail, namespace: revoked.namespace })
     return { row: revoked, devices: await tx.devicesOfToken(id) }
   })
   io.out(

@@ -208,9 +208,14 @@ export class Admission {
     )
   }
 
-  async note(event: AuditEvent, { name, keyId, address }: Applicant, detail: string, from = address): Promise<void> {
+  async note(
+    event: AuditEvent,
+    { name, keyId, address, namespace }: Applicant,
+    detail: string,
+    from = address,
+  ): Promise<void> {
     const actor = event === 'device.pending' ? `key:${keyId}` : `device:${name}`
-    await this.#tx.audit.add({ atMs: this.#nowMs, actor, event, subject: name, address: from, detail })
+    await this.#tx.audit.add({ atMs: this.#nowMs, actor, event, subject: name, address: from, detail, namespace })
   }
 
   get #nowMs(): number {

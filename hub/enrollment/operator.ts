@@ -7,6 +7,14 @@ import type { Registry } from '../registry/registry.ts'
 /** Key of a name that nobody may have: a device without a key of its own was thrown out. */
 const NO_KEY = 'none:'
 
+/** Where the name stands: who has it, who wants it, and who had streams under it. Empty: an identity without one. */
+export async function findNamespaces(registry: Registry, name: string): Promise<readonly string[]> {
+  const device = await registry.enrollments.byName(name)
+  const waits = await registry.enrollments.request({ name })
+  const node = parseSpiffeId((await registry.spiffeUriOf(name)) ?? '')
+  return [...new Set([device, waits, node].flatMap((one) => (one ? [one.namespace ?? ''] : [])))]
+}
+
 /**
  * @param keyId whom of two is meant: who waits under the name, or the device that has it and was found twice
  * @returns what happened. Throws MESH_CONFIG_INVALID when nobody of that name waits or was kept out, or it is not clear

@@ -16,6 +16,9 @@ export type AuditEvent =
   | 'roots.changed'
   | 'hub.backup'
   | 'hub.restored'
+  | 'console.link'
+  | 'console.login'
+  | 'console.ended'
 export type AuditEntry = {
   readonly atMs: number
   /** `operator:USER`, `device:NAME`, `key:ID` or `hub`. */
@@ -26,8 +29,20 @@ export type AuditEntry = {
   /** Where it came from; empty for commands beside the hub. */
   readonly address: string
   readonly detail: string
+  /** Of what it is about: operators of it may see the entry. Left out: it concerns all. */
+  readonly namespace?: string | undefined
 }
-export type AuditRow = AuditEntry & { readonly id: number }
+export type AuditRow = Omit<AuditEntry, 'namespace'> & { readonly id: number }
+export type AuditQuery = {
+  /** Of these alone. */
+  readonly subject?: string | undefined
+  /** Undefined: of all, and of none. */
+  readonly namespaces?: readonly string[] | undefined
+  /** Older, or newer, than this entry. */
+  readonly before?: number | undefined
+  readonly after?: number | undefined
+  readonly most: number
+}
 
 /** The oldest make room: half a gigabyte at most. */
 const MAX_ROWS = 1_000_000
@@ -39,15 +54,16 @@ export class AuditLog {
     this.#sql = sql
   }
 
-  async add({ atMs, actor, event, subject, address, detail }: AuditEntry): Promise<void> {
+  async add({ atMs, actor, event, subject, address, detail, namespace = '' }: AuditEntry): Promise<void> {
     await this.#sql.run(
-      'INSERT INTO audit (at_ms, actor, event, subject, address, detail) VALUES (?, ?, ?, ?, ?, ?)',
+      'INSERT INTO audit (at_ms, actor, event, subject, address, detail, namespace) VALUES (?, ?, ?, ?, ?, ?, ?)',
       atMs,
       actor,
       event,
       subject,
       address,
       detail.slice(0, MAX_DETAIL_CHARS),
+      namespace,
     )
     await this.#sql.run('DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?', MAX_ROWS)
   }
@@ -61,5 +77,28 @@ export class AuditLog {
       q.most,
     )
     return rows.reverse()
+  }
+
+  /** Newest first. */
+  async page(q: AuditQuery): Promise<readonly AuditRow[]> {
+    const where: string[] = ['id > ?']
+    const params: (string | number)[] = [q.after ?? 0]
+    const narrow = (condition: string, ...values: readonly (string | number)[]): void => {
+      where.push(condition)
+      params.push(...values)
+    }
+    if (q.before !== undefined) narrow('id < ?', q.before)
+    if (q.subject !== undefined) narrow('subject = ?', q.subject)
+    if (q.namespaces) narrow(`namespace IN (${q.namespaces.map(() => '?').join(', ') || 'NULL'})`, ...q.namespaces)
+    return this.#sql.all<AuditRow>(
+      `SELECT id, at_ms AS "atMs", actor, event, subject, address, detail FROM audit WHERE ${where.join(' AND ')} ORDER BY id DESC LIMIT ?`,
+      ...params,
+      q.most,
+    )
+  }
+  /** 0: there is none yet. */
+  async newestId(): Promise<number> {
+    const [row] = await this.#sql.all<{ id: number | null }>('SELECT max(id) AS id FROM audit')
+    return row?.id ?? 0
   }
 }

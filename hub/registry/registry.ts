@@ -3,11 +3,12 @@
  * The hub asks it seldom: for a join, a renewal, a new stream.
  */
 import { AuditLog } from './audit.ts'
+import { ConsoleSessions } from './console-sessions.ts'
 import { DeviceEvents } from './device-events.ts'
 import { Enrollments, KEY_HOLDER, type Labels } from './enrollments.ts'
 import { takeName, findLostName, type NameQuestion } from './names.ts'
 import { Reports } from './reports.ts'
-import type { CertificateRow, DeviceChange, DeviceRow, NameClaim, TokenRow } from './rows.ts'
+import type { CertificateRow, DeviceChange, DeviceRow, HeldCertificate, NameClaim, TokenRow } from './rows.ts'
 import { recordAuthority, readAuthority, type AuthorityPart } from './authority.ts'
 import { removeReplicas, registerReplica, removeReplica, noteChanges, readAliveMs, CONNECTIONS } from './replicas.ts'
 import { openSqlite } from './sqlite.ts'
@@ -22,11 +23,13 @@ export class Registry {
   readonly enrollments: Enrollments
   readonly reports: Reports
   readonly deviceEvents: DeviceEvents
+  readonly sessions: ConsoleSessions
   readonly #sql: Sql
 
   constructor(sql: Sql) {
     this.#sql = sql
     this.audit = new AuditLog(sql)
+    this.sessions = new ConsoleSessions(sql)
     this.enrollments = new Enrollments(sql)
     this.reports = new Reports(sql)
     this.deviceEvents = new DeviceEvents(sql)
@@ -112,6 +115,17 @@ export class Registry {
       serial,
     )
     return rows[0]
+  }
+
+  /** Of a device, newest first: those that the registry still has. */
+  async listCertificates(holder: string, most: number): Promise<readonly HeldCertificate[]> {
+    const rows = await this.#all<Omit<HeldCertificate, 'revoked'> & { revokedMs: number | null }>(
+      `SELECT serial, issued_ms AS "issuedMs", not_after_ms AS "notAfterMs", ip, coalesce(certificates.revoked_ms, tokens.revoked_ms) AS "revokedMs"
+      FROM certificates LEFT JOIN tokens ON tokens.jti = certificates.jti WHERE device = ? ORDER BY issued_ms DESC, serial LIMIT ?`,
+      holder,
+      most,
+    )
+    return rows.map(({ revokedMs, ...row }) => ({ ...row, revoked: revokedMs !== null }))
   }
 
   /** As names.ts has it. */

@@ -40,6 +40,9 @@ export type CertificateRow = {
   readonly issuedMs: number
   readonly notAfterMs: number
 }
+export type HeldCertificate = Pick<CertificateRow, 'serial' | 'issuedMs' | 'notAfterMs' | 'ip'> & {
+  readonly revoked: boolean
+}
 export type DeviceRow = {
   /** Name of the node: the folder of its resources. */
   readonly name: string

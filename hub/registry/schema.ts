@@ -93,4 +93,14 @@ CREATE TABLE authority (part TEXT PRIMARY KEY, fingerprint TEXT NOT NULL) STRICT
 DROP TABLE hub;
 UPDATE devices SET connected_ms = NULL;
 `,
+  // The console: links that log in once, sessions, and who may see an entry of the audit log.
+  `
+CREATE TABLE console_links (hash TEXT PRIMARY KEY, operator TEXT NOT NULL, grants TEXT NOT NULL, ends_ms INTEGER NOT NULL) STRICT;
+CREATE TABLE console_sessions (
+  hash TEXT PRIMARY KEY, operator TEXT NOT NULL, name TEXT NOT NULL, via TEXT NOT NULL, grants TEXT NOT NULL, claims TEXT NOT NULL,
+  created_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL, ends_ms INTEGER NOT NULL, address TEXT NOT NULL
+) STRICT;
+ALTER TABLE audit ADD COLUMN namespace TEXT NOT NULL DEFAULT '';
+CREATE INDEX audit_by_namespace ON audit (namespace, id);
+`,
 ]

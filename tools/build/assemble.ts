@@ -11,6 +11,8 @@ export type Bundled = {
   /** Both ASCII. */
   readonly program: string
   readonly thread: string
+  /** Of the hub: the page of its console, JSON. */
+  readonly page?: string | undefined
   readonly version: string
   readonly builtAt: string
 }
@@ -19,7 +21,7 @@ export type Bundled = {
  * The front, then the parts with `//` before each line. Positions are counted from the end, so that the front's own
  * length does not matter.
  */
-export function assemble({ addon, program, thread, version, builtAt }: Bundled): string {
+export function assemble({ addon, program, thread, page, version, builtAt }: Bundled): string {
   const front = fs.readFileSync(path.join(import.meta.dirname, 'bundle-front.cjs'), 'utf8')
   const table: Record<string, unknown> = {
     version,
@@ -28,7 +30,12 @@ export function assemble({ addon, program, thread, version, builtAt }: Bundled):
     programSha256: sha256(program),
   }
   let tail = ''
-  for (const [name, text] of Object.entries({ program, thread, addon: encodeAddon(addon) })) {
+  for (const [name, text] of Object.entries({
+    program,
+    thread,
+    ...(page === undefined ? {} : { page }),
+    addon: encodeAddon(addon),
+  })) {
     const lines = `//${text.replaceAll('\n', '\n//')}`
     tail = `${lines}\n${tail}`
     table[name] = { fromEnd: tail.length, length: lines.length }

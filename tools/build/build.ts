@@ -7,6 +7,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { assemble } from './assemble.ts'
 import { bundleProgram, ENTRIES } from './bundler.ts'
+import { buildConsolePage } from './console-page.ts'
 
 const MAX_BYTES = 6_000_000
 const root = path.resolve(import.meta.dirname, '../..')
@@ -16,16 +17,17 @@ const { version } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 
 const builtAt = commitDate()
 
 const { code: thread } = await bundleProgram(ENTRIES.thread)
+const page = JSON.stringify(await buildConsolePage())
 
-for (const [name, entry] of [
-  ['meshlet.cjs', ENTRIES.agent],
-  ['meshlet-hub.cjs', ENTRIES.hub],
+for (const [name, entry, shown] of [
+  ['meshlet.cjs', ENTRIES.agent, undefined],
+  ['meshlet-hub.cjs', ENTRIES.hub, page],
 ] as const) {
   const { code: program } = await bundleProgram(entry)
   for (const arch of ['x64', 'arm64']) {
     const addon = fs.readFileSync(path.join(root, `node_modules/better-sqlite3/prebuilds/linux-${arch}.node`))
     fs.mkdirSync(path.join(dist, arch), { recursive: true })
-    const text = assemble({ addon, program, thread, version, builtAt })
+    const text = assemble({ addon, program, thread, page: shown, version, builtAt })
     fs.writeFileSync(path.join(dist, arch, name), text, { mode: 0o755 })
     console.log(
       `dist/${arch}/${name} ${text.length} bytes (program ${(program.length / 1024).toFixed(0)} KiB, addon ${(addon.length / 1024).toFixed(0)} KiB)`,

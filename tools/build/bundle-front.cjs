@@ -77,6 +77,9 @@ program.runInThisContext().call(exports, exports, require, module, __filename, _
   thread: textOf(PARTS.thread),
   addonSha256: PARTS.addonSha256,
   addonBeside: openBeside('.sqlite.node'),
+  page: PARTS.page
+    ? { fd: opened, from: stat.size - PARTS.page.fromEnd + 2, length: PARTS.page.length - 2 }
+    : undefined,
   encodedAddon: { fd: opened, from: stat.size - PARTS.addon.fromEnd + 2, length: PARTS.addon.length - 2 },
   script: program,
   programSha256: PARTS.programSha256,

@@ -15,7 +15,9 @@ const SOURCES = [
   'hub/**/*.ts',
   'tools/build/build.ts',
   'tools/build/assemble.ts',
+  'console/**/*',
   'tools/build/bundler.ts',
+  'tools/build/console-page.ts',
   'tools/build/bundle-*.cjs',
   'package-lock.json',
 ]

@@ -6,6 +6,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   MESH_CONTROL_FORBIDDEN: 403,
   MESH_CONTROL_SLOW_DOWN: 429,
   MESH_MALFORMED_INPUT: 400,
+  // What an operator asks for, and not what hub.yaml says.
+  MESH_CONFIG_INVALID: 400,
   MESH_STORAGE_FULL: 503,
   MESH_STORAGE_FAILED: 503,
   MESH_CLOCK_WRONG: 503,

@@ -15,31 +15,57 @@ declare module 'fastify' {
 type Described = {
   readonly summary?: string
   readonly body?: z.ZodType
+  readonly params?: z.ZodType
+  readonly querystring?: z.ZodType
   readonly response?: Readonly<Record<string, z.ZodType>>
 }
 const JOSE = 'application/jose'
+const JSON_TYPE = 'application/json'
 
-export function describeApi(routes: readonly RouteOptions[], version: string): object {
+export function describeApi(
+  routes: readonly RouteOptions[],
+  p: { readonly title: string; readonly version: string },
+): object {
   const paths: Record<string, Record<string, object>> = {}
   for (const { url, method, schema, config } of routes) {
-    const { summary, body, response = {} } = (schema ?? {}) as Described
+    const { summary, body, params, querystring, response = {} } = (schema ?? {}) as Described
+    const parameters = [...toParameters(params, 'path'), ...toParameters(querystring, 'query')]
+    const bodyType = config?.claims ? JOSE : JSON_TYPE
     const operation = {
       summary,
-      ...(body ? { requestBody: { required: true, content: { [JOSE]: { schema: toSchema(body, 'input') } } } } : {}),
+      ...(parameters.length > 0 ? { parameters } : {}),
+      ...(body
+        ? { requestBody: { required: true, content: { [bodyType]: { schema: toSchema(body, 'input') } } } }
+        : {}),
       ...(config?.claims ? { 'x-claims': toSchema(config.claims, 'input') } : {}),
       responses: Object.fromEntries(
         Object.entries(response).map(([status, answer]) => [
           status.toUpperCase(),
-          { description: summary ?? '', content: { 'application/json': { schema: toSchema(answer, 'output') } } },
+          { description: summary ?? '', content: { [JSON_TYPE]: { schema: toSchema(answer, 'output') } } },
         ]),
       ),
     }
-    for (const one of [method].flat()) if (one !== 'HEAD') (paths[url] ??= {})[one.toLowerCase()] = operation
+    for (const one of [method].flat())
+      if (one !== 'HEAD') (paths[toTemplate(url)] ??= {})[one.toLowerCase()] = operation
   }
-  return { openapi: '3.1.0', info: { title: 'meshlet hub', version }, paths }
+  return { openapi: '3.1.0', info: p, paths }
 }
 
 function toSchema(schema: z.ZodType, io: 'input' | 'output'): object {
   const { $schema: _, ...json } = z.toJSONSchema(schema, { io })
   return json
+}
+
+/** `/devices/:name` → `/devices/{name}` */
+const toTemplate = (url: string): string => url.replaceAll(/:(\w+)/g, '{$1}')
+
+function toParameters(schema: z.ZodType | undefined, where: 'path' | 'query'): readonly object[] {
+  if (!schema) return []
+  const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' })
+  return Object.entries(properties).map(([name, one]) => ({
+    name,
+    in: where,
+    required: where === 'path' || required.includes(name),
+    schema: one,
+  }))
 }

@@ -8,6 +8,8 @@ import { Buckets } from '../limits/buckets.ts'
 export type RateLimits = {
   /** Requests a minute of one address (IPv6: of one /64). */
   readonly requestsPerMinute: number
+  /** Where that is set. */
+  readonly setting: string
 }
 
 const MINUTE_MS = 60_000
@@ -22,18 +24,18 @@ export class RateLimit {
     this.#buckets = new Buckets(MINUTE_MS, clock)
     this.#refused = metrics.counter(
       'mesh_hub_api_limited_total',
-      'Requests to the API of the hub that came too often from one address.',
+      'Requests to the API or the console of the hub that came too often from one address.',
     )
   }
 
   /** Throws MESH_CONTROL_SLOW_DOWN. */
   take(address: string): void {
-    const { requestsPerMinute } = this.#limits
+    const { requestsPerMinute, setting } = this.#limits
     if (this.#buckets.take(deriveSource(address), requestsPerMinute)) return
     this.#refused.cell({}).value++
     throw new MeshError(
       'MESH_CONTROL_SLOW_DOWN',
-      `more than ${requestsPerMinute} requests a minute from ${address} (api.requestsPerMinute)`,
+      `more than ${requestsPerMinute} requests a minute from ${address} (${setting})`,
     )
   }
 }

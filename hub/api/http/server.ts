@@ -5,21 +5,20 @@
 import https from 'node:https'
 import type { Socket } from 'node:net'
 import { fastify, type FastifyInstance, type RouteOptions } from 'fastify'
-import type * as z from 'zod'
 import { doNothing, guard } from '../../../core/defects/guard.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
-import type { Metrics } from '../../../core/metrics.ts'
+import type { Family, Metrics } from '../../../core/metrics.ts'
 import { openDoor, type DoorLimits } from '../door.ts'
 import type { ServerIdentity } from '../server-identity.ts'
 import { toPlainAddress } from '../source-address.ts'
-import { toHttpError } from './errors.ts'
+import { addErrors, checkByZod, MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_PATH_CHARS } from './app.ts'
 import { describeApi } from './openapi.ts'
 import { RateLimit, type RateLimits } from './rate-limit.ts'
 
 export type ApiOptions = {
-  readonly settings: RateLimits & {
+  readonly settings: Pick<RateLimits, 'requestsPerMinute'> & {
     readonly listen: string
     readonly maxConnections: number
     readonly requestMs: number
@@ -34,10 +33,6 @@ export type ApiOptions = {
 }
 export type Api = AsyncDisposable & { readonly port: number }
 
-const MAX_BODY_BYTES = 64 * 1024
-const MAX_HEADER_BYTES = 8 * 1024
-const MAX_PATH_CHARS = 256
-
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
 export async function startApi(o: ApiOptions): Promise<Api> {
   const { settings, identity, log, metrics } = o
@@ -48,15 +43,14 @@ export async function startApi(o: ApiOptions): Promise<Api> {
     routerOptions: { maxParamLength: MAX_PATH_CHARS },
     serverFactory: (handler) => (server = createServer(o, handler)),
   })
-  app.setValidatorCompiler<z.ZodType>(({ schema }) => (data) => {
-    const { success, error } = schema.safeParse(data)
-    return success ? { value: data } : { error: new MeshError('MESH_MALFORMED_INPUT', error.issues[0]!.message) }
-  })
-  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  checkByZod(app)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/jose', { parseAs: 'string' }, async (_request: unknown, body: string) => body)
-  addErrors(app, log, metrics)
-  const rate = new RateLimit(settings, o)
+  app.setNotFoundHandler(async () => {
+    throw new MeshError('MESH_API_NOT_FOUND', 'there is no such path; /v1/openapi.json lists them')
+  })
+  addErrors(app, { log, evt: 'hub.api-refused', refused: countRefused(metrics), bodyType: 'application/jose' })
+  const rate = new RateLimit({ ...settings, setting: 'api.requestsPerMinute' }, o)
   app.addHook('onRequest', async ({ raw }, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
     rate.take(toPlainAddress(raw.socket.remoteAddress ?? ''))
@@ -66,7 +60,9 @@ export async function startApi(o: ApiOptions): Promise<Api> {
     routes.push(route)
   })
   o.addRoutes(app)
-  app.get('/v1/openapi.json', { schema: { summary: 'This document' } }, async () => describeApi(routes, '1'))
+  app.get('/v1/openapi.json', { schema: { summary: 'This document' } }, async () =>
+    describeApi(routes, { title: 'meshlet hub', version: '1' }),
+  )
   await app.ready()
   const door = await openDoor({
     ...o,
@@ -132,31 +128,8 @@ function createContext({ current: { chainPem: cert, keyPem: key } }: ServerIdent
   return { cert, key, minVersion: 'TLSv1.3' } as const
 }
 
-function addErrors(app: FastifyInstance, log: Log, metrics: Metrics): void {
-  const refused = metrics.counter(
-    'mesh_hub_api_refused_total',
-    'Requests to the API of the hub that were refused, by code.',
-    ['code'],
-  )
-  app.setNotFoundHandler(async () => {
-    throw new MeshError('MESH_API_NOT_FOUND', 'there is no such path; /v1/openapi.json lists them')
-  })
-  app.setErrorHandler((thrown: Error & { code?: string }, request, reply) => {
-    const { status, body, err } = toHttpError(fromFastify(thrown))
-    refused.cell({ code: body.code }).value++
-    const ip = toPlainAddress(request.raw.socket.remoteAddress ?? '')
-    log.warn({ evt: 'hub.api-refused', path: request.url.slice(0, MAX_PATH_CHARS), ip, err }, 'API request refused')
-    return reply.code(status).header('content-type', 'application/json').send(body)
-  })
-}
-
-/** Fastify's own errors have codes of theirs. */
-function fromFastify(thrown: Error & { code?: string }): unknown {
-  const { code = '' } = thrown
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
-    return new MeshError('MESH_API_TOO_LARGE', `the body is larger than ${MAX_BODY_BYTES} bytes`)
-  // The kind of a body, and its length.
-  return code.startsWith('FST_ERR_CTP_')
-    ? new MeshError('MESH_MALFORMED_INPUT', 'the body is not application/jose')
-    : thrown
+function countRefused(metrics: Metrics): Family<'code'> {
+  return metrics.counter('mesh_hub_api_refused_total', 'Requests to the API of the hub that were refused, by code.', [
+    'code',
+  ])
 }

@@ -1,6 +1,6 @@
 /** `meshlet-hub device list|approve|deny|revoke` */
 import { systemClock } from '../../../core/os/clock.ts'
-import { approveDevice, denyDevice, revokeDevice } from '../../enrollment/operator.ts'
+import { approveDevice, denyDevice, findNamespaces, revokeDevice } from '../../enrollment/operator.ts'
 import type { Enrollment, JoinRequest } from '../../registry/enrollments.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
 import { runTransaction, noteByOperator, withState } from '../open.ts'
@@ -47,8 +47,9 @@ type ApproveOptions = { readonly config: string; readonly key?: string }
 /** Rejects with MESH_CONFIG_INVALID when nobody of that name waits, or two do. */
 export async function approve(name: string, o: ApproveOptions, io: Io): Promise<ExitCode> {
   const detail = await runTransaction(o, async (tx) => {
+    const [namespace = ''] = await findNamespaces(tx, name)
     const done = await approveDevice(tx, name, systemClock.wallMs(), o.key)
-    await noteByOperator(tx, io, { event: 'device.approved', subject: name, detail: done })
+    await noteByOperator(tx, io, { event: 'device.approved', subject: name, detail: done, namespace })
     return done
   })
   io.out(`approved: ${name}, ${detail}\n`)
@@ -58,8 +59,9 @@ export async function approve(name: string, o: ApproveOptions, io: Io): Promise<
 /** Rejects with MESH_CONFIG_INVALID when nobody of that name waits. */
 export async function deny(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const key = await runTransaction(o, async (tx) => {
+    const [namespace = ''] = await findNamespaces(tx, name)
     const done = await denyDevice(tx, name)
-    await noteByOperator(tx, io, { event: 'device.denied', subject: name, detail: `key ${done}` })
+    await noteByOperator(tx, io, { event: 'device.denied', subject: name, detail: `key ${done}`, namespace })
     return done
   })
   io.out(`denied: the key ${key} does not become ${name}; the token that it came with is as good as before\n`)
@@ -69,8 +71,14 @@ export async function deny(name: string, o: { readonly config: string }, io: Io)
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function revoke(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const certificates = await runTransaction(o, async (tx) => {
+    const [namespace = ''] = await findNamespaces(tx, name)
     const done = await revokeDevice(tx, name, systemClock.wallMs())
-    await noteByOperator(tx, io, { event: 'device.revoked', subject: name, detail: `${done} certificate(s)` })
+    await noteByOperator(tx, io, {
+      event: 'device.revoked',
+      subject: name,
+      detail: `${done} certificate(s)`,
+      namespace,
+    })
     return done
   })
   io.out(

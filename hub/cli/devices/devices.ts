@@ -6,7 +6,7 @@ import { HUB_GONE_MS } from '../../registry/replicas.ts'
 import type { Labels } from '../../registry/enrollments.ts'
 import { isRunning } from '../../registry/running.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
-import { forgetDevice } from '../../enrollment/operator.ts'
+import { findNamespaces, forgetDevice } from '../../enrollment/operator.ts'
 import { formatCsv } from '../../reports/csv.ts'
 import { FIELDS } from '../../reports/fields.ts'
 import type { FleetRow } from '../../reports/fleet-row.ts'
@@ -121,12 +121,13 @@ export function formatWords(text: string): string {
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function forget(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   await runTransaction(o, async (tx) => {
+    const [namespace = ''] = await findNamespaces(tx, name)
     if (!(await forgetDevice(tx, name, systemClock.wallMs())))
       throw new MeshError(
         'MESH_CONFIG_INVALID',
         `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`,
       )
-    await noteByOperator(tx, io, { event: 'device.forgotten', subject: name, detail: '' })
+    await noteByOperator(tx, io, { event: 'device.forgotten', subject: name, detail: '', namespace })
   })
   io.out(`forgotten: ${name}; the next device with a join token for this name gets it\n`)
   return 0

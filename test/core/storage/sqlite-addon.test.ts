@@ -8,7 +8,7 @@ import path from 'node:path'
 import { Script } from 'node:vm'
 import type { Worker } from 'node:worker_threads'
 import { zstdCompressSync } from 'node:zlib'
-import type { Bundle, EncodedAddon } from '../../../core/runtime/bundle.ts'
+import type { Bundle, BundlePart } from '../../../core/runtime/bundle.ts'
 import { loadAddon } from '../../../core/storage/sqlite-addon.ts'
 import { startWorker } from '../../../core/storage/thread-handle.ts'
 import { openStorageWith } from '../../../core/storage/worker-storage.ts'
@@ -20,7 +20,7 @@ const NATIVE = path.resolve(
 )
 const native = fs.readFileSync(NATIVE)
 /** As in a bundle, behind something else. */
-function encoded(t: TestContext, content: Uint8Array): EncodedAddon {
+function encoded(t: TestContext, content: Uint8Array): BundlePart {
   const file = path.join(temporaryFolder(t), 'bundle')
   const text = zstdCompressSync(content).toString('base64')
   fs.writeFileSync(file, `before${text}after`)
@@ -95,6 +95,7 @@ test('the storage thread has it before the first file is opened, leaves no code 
     script: new Script(''),
     programSha256: '',
     addonBeside: undefined,
+    page: undefined,
     encodedAddon: encoded(t, native),
     thread: `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
   }
@@ -120,6 +121,7 @@ test('a damaged bundle is told to whoever opens a file', async (t) => {
     script: new Script(''),
     programSha256: '',
     addonBeside: undefined,
+    page: undefined,
     encodedAddon: encoded(t, Buffer.from('other code')),
     thread: `import(${JSON.stringify(new URL('../../../core/storage/thread.ts', import.meta.url))})`,
   }

@@ -1,0 +1,184 @@
+import type { DeviceRow, Overview as Fleet } from '../../hub/console/schemas.ts'
+import { ofDevices, useData } from '../data.ts'
+import { formatCount, plural } from '../format.ts'
+import { Card, Command, Empty, Labels, Link, Loading, ProblemNote, Short, StatePill, When } from '../parts/basics.tsx'
+import { toDevice } from '../router.ts'
+
+export function Overview() {
+  const { value, problem, reload } = useData<Fleet>('/overview', ofDevices)
+  if (!value) return problem ? <ProblemNote problem={problem} retry={reload} /> : <Loading />
+  if (value.total === 0)
+    return (
+      <Empty title="No device has joined yet.">
+        <p>Make a token for the first one, then run `meshlet join` on it:</p>
+        <Command text="meshlet-hub token create -n edge -s gateway --name gw-1 --uses 1" />
+        <p>
+          <Link href="/enrolment">Or make the token here</Link>.
+        </p>
+      </Empty>
+    )
+  return (
+    <>
+      {problem && <ProblemNote problem={problem} retry={reload} />}
+      <Figures fleet={value} />
+      <div class="columns">
+        <Wrong fleet={value} />
+        <div class="stack">
+          <Certificates fleet={value} />
+          <Revisions fleet={value} />
+          <Groups
+            title="Sites"
+            empty="Give devices a label `site` to see them by place: `token create --label site=…`."
+            groups={value.sites}
+            toQuery={(name) => `search=${encodeURIComponent(`site=${name}`)}`}
+          />
+          <Groups
+            title="Namespaces"
+            empty=""
+            groups={value.namespaces}
+            toQuery={(name) => `namespace=${encodeURIComponent(name)}`}
+          />
+          <p class="muted">
+            Hub {value.hub.version}, started <When ms={value.hub.startedMs} />.
+          </p>
+        </div>
+      </div>
+    </>
+  )
+}
+
+function Figures({ fleet }: { readonly fleet: Fleet }) {
+  const { states, total } = fleet
+  return (
+    <ul class="figures" aria-label="The fleet in numbers">
+      <Figure n={states.connected} of={total} text="connected" tone="ok" href="/devices?state=connected" />
+      <Figure n={fleet.silent} text="silent over 10 min" tone="warn" href="/devices?state=gone" />
+      <Figure n={fleet.refusing} text="refusing configuration" tone="bad" href="/devices?wrong=true" />
+      <Figure n={fleet.pending} text="waiting for approval" tone="accent" href="/enrolment" />
+      <Figure n={fleet.cloned} text="found twice" tone="bad" href="/enrolment" />
+      <Figure n={fleet.ending.ended} text="certificates ended" tone="warn" href="/devices?wrong=true" />
+    </ul>
+  )
+}
+
+function Figure(p: { n: number; of?: number; text: string; tone: string; href: string }) {
+  return (
+    <li>
+      <Link href={p.href} class={p.n > 0 ? p.tone : 'none'}>
+        <b>{formatCount(p.n)}</b>
+        {p.of !== undefined && <span class="muted"> of {formatCount(p.of)}</span>}
+        <span class="text">{p.text}</span>
+      </Link>
+    </li>
+  )
+}
+
+function Wrong({ fleet: { wrong, wrongTotal } }: { readonly fleet: Fleet }) {
+  return (
+    <Card title="What is wrong">
+      {wrong.length === 0 ? (
+        <p>Nothing: every device is as it should be.</p>
+      ) : (
+        <ul class="list">
+          {wrong.map((row) => (
+            <WrongRow key={row.name} row={row} />
+          ))}
+        </ul>
+      )}
+      {wrongTotal > wrong.length && (
+        <p>
+          <Link href="/devices?wrong=true">All {formatCount(wrongTotal)} of them</Link>
+        </p>
+      )}
+    </Card>
+  )
+}
+
+const WrongRow = ({ row }: { readonly row: DeviceRow }) => (
+  <li>
+    <div class="line">
+      <Link href={toDevice(row.name)}>{row.name}</Link> <StatePill state={row.state} /> <Labels labels={row.labels} />
+      <span class="muted push">
+        <When ms={row.sinceMs} />
+      </span>
+    </div>
+    {row.wrong.map((text) => (
+      <p key={text}>{text}</p>
+    ))}
+  </li>
+)
+
+const Certificates = ({ fleet: { ending } }: { readonly fleet: Fleet }) => (
+  <Card title="Certificates">
+    <dl class="pairs">
+      <dt>ended</dt>
+      <dd>{plural(ending.ended, 'device')}</dd>
+      <dt>end within a day</dt>
+      <dd>{plural(ending.day, 'device')}</dd>
+      <dt>end within a week</dt>
+      <dd>{plural(ending.week, 'device')}</dd>
+    </dl>
+  </Card>
+)
+
+function Revisions({ fleet: { revisions, total } }: { readonly fleet: Fleet }) {
+  return (
+    <Card title="Configuration in force">
+      {revisions.length === 0 ? (
+        <p>No device has taken configuration yet.</p>
+      ) : (
+        <ul class="bars">
+          {revisions.map(({ revision, devices }) => (
+            <li key={revision}>
+              <Link href={`/devices?search=${encodeURIComponent(revision)}`}>
+                <Short text={revision} />
+              </Link>
+              <meter min={0} max={total} value={devices} aria-label={`Devices with ${revision.slice(0, 12)}`} />
+              <span class="number">{formatCount(devices)}</span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Card>
+  )
+}
+
+function Groups(p: { title: string; empty: string; groups: Fleet['sites']; toQuery: (name: string) => string }) {
+  if (p.groups.length === 0 && p.empty === '') return null
+  return (
+    <Card title={p.title}>
+      {p.groups.length === 0 ? (
+        <p class="muted">{p.empty}</p>
+      ) : (
+        <div class="scroll" tabIndex={0} role="region" aria-label={`${p.title}, a table`}>
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Name</th>
+                <th scope="col" class="number">
+                  Connected
+                </th>
+                <th scope="col" class="number">
+                  Wrong
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {p.groups.map(({ name, total, connected, wrong }) => (
+                <tr key={name}>
+                  <td>
+                    <Link href={`/devices?${p.toQuery(name)}`}>{name === '' ? '(none)' : name}</Link>
+                  </td>
+                  <td class="number">
+                    {formatCount(connected)} of {formatCount(total)}
+                  </td>
+                  <td class={wrong > 0 ? 'number warn' : 'number'}>{formatCount(wrong)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Card>
+  )
+}

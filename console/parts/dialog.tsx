@@ -1,0 +1,82 @@
+/** The browser's own modal dialogs: focus stays inside, Escape closes, focus goes back to where it was. */
+import type { ComponentChildren } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { Problem } from '../api.ts'
+import { announce } from './announce.tsx'
+import { ProblemNote } from './basics.tsx'
+
+export function Dialog(p: {
+  readonly title: string
+  readonly close: () => void
+  readonly children: ComponentChildren
+}) {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    const before = document.activeElement
+    dialog.current?.showModal()
+    return () => {
+      if (before instanceof HTMLElement && before.isConnected) before.focus()
+    }
+  }, [])
+  return (
+    <dialog ref={dialog} aria-labelledby="dialog-title" onClose={p.close}>
+      <h2 id="dialog-title">{p.title}</h2>
+      {p.children}
+    </dialog>
+  )
+}
+
+export type Question = {
+  readonly title: string
+  /** What follows from it. */
+  readonly text: ComponentChildren
+  readonly yes: string
+  readonly isDangerous?: boolean
+  readonly act: () => Promise<unknown>
+  /** Said when it is done. */
+  readonly said: string
+}
+
+/** @returns what asks, and the dialog to be shown */
+export function useQuestion(): { ask(question: Question): void; dialog: ComponentChildren } {
+  const [question, setQuestion] = useState<Question>()
+  const close = (): void => setQuestion(undefined)
+  return { ask: setQuestion, dialog: question && <Confirm key={question.title} {...question} close={close} /> }
+}
+
+function Confirm({ title, text, yes, isDangerous, act, said, close }: Question & { close: () => void }) {
+  const [problem, setProblem] = useState<Problem>()
+  const [isBusy, setBusy] = useState(false)
+  const go = async (): Promise<void> => {
+    setBusy(true)
+    try {
+      await act()
+      announce(said)
+      close()
+    } catch (thrown) {
+      if (!(thrown instanceof Problem)) throw thrown
+      setProblem(thrown)
+    } finally {
+      setBusy(false)
+    }
+  }
+  return (
+    <Dialog title={title} close={close}>
+      <div>{text}</div>
+      {problem && <ProblemNote problem={problem} />}
+      <div class="actions">
+        <button type="button" onClick={close}>
+          Cancel
+        </button>
+        <button
+          type="button"
+          class={isDangerous === true ? 'danger' : 'primary'}
+          disabled={isBusy}
+          onClick={() => void go()}
+        >
+          {yes}
+        </button>
+      </div>
+    </Dialog>
+  )
+}

@@ -1,0 +1,141 @@
+/**
+ * What changes, told to the pages that are open: once a second the fleet and the audit log are compared with what they
+ * were, while anybody listens. The newest events are kept, so that a page whose connection broke misses none.
+ */
+import { detach } from '../../../core/defects/guard.ts'
+import type { Clock, Timer } from '../../../core/os/clock.ts'
+import type { Log } from '../../../core/log.ts'
+import type { AuditLog } from '../../registry/audit.ts'
+import type { Operator } from '../access.ts'
+import type { DeviceRow } from '../schemas.ts'
+import { findChanges, type FleetView } from './view.ts'
+
+const LOOK_MS = 1_000
+const MAX_KEPT = 500
+/** More at once, and a page asks anew. */
+const MAX_CHANGES = 200
+const MAX_AUDIT = 100
+
+export type Topic = 'enrolment' | 'tokens' | 'rollouts' | 'audit'
+export type ConsoleEvent = { readonly id: number } & (
+  | {
+      readonly kind: 'devices'
+      readonly changed: readonly DeviceRow[]
+      readonly removed: readonly { readonly name: string; readonly namespace: string }[]
+    }
+  | { readonly kind: 'changed'; readonly topics: readonly Topic[] }
+  | { readonly kind: 'reset' }
+)
+export type Listener = (event: ConsoleEvent) => void
+
+export class Events implements Disposable {
+  /** Of this run: ids of another hub, or of a run before, are none of ours. */
+  readonly epoch: string
+  readonly #o: { readonly view: FleetView; readonly audit: AuditLog; readonly clock: Clock; readonly log: Log }
+  readonly #listeners = new Set<Listener>()
+  #kept: ConsoleEvent[] = []
+  #lastId = 0
+  #rows: ReadonlyMap<string, DeviceRow> | undefined
+  #auditId: number | undefined
+  #timer: Timer | undefined
+
+  constructor(o: { view: FleetView; audit: AuditLog; clock: Clock; log: Log; epoch: string }) {
+    this.#o = o
+    this.epoch = o.epoch
+  }
+
+  /**
+   * @param lastEventId of the page's last connection; it hears first of what it missed since
+   * @returns its end
+   */
+  listen(listener: Listener, lastEventId?: string): Disposable {
+    this.#catchUp(listener, lastEventId)
+    this.#listeners.add(listener)
+    this.#timer ??= this.#o.clock.after(LOOK_MS, this.#look)
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(listener)
+      },
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#timer?.cancel()
+    this.#listeners.clear()
+  }
+
+  #catchUp(listener: Listener, lastEventId: string | undefined): void {
+    if (lastEventId === undefined) return
+    const [epoch, text] = lastEventId.split('-')
+    const id = /^\d{1,15}$/.test(text ?? '') ? Number(text) : Number.NaN
+    const isKnown = epoch === this.epoch && id <= this.#lastId && id >= (this.#kept[0]?.id ?? this.#lastId + 1) - 1
+    if (!isKnown || this.#rows === undefined) listener({ id: this.#lastId, kind: 'reset' })
+    else for (const event of this.#kept) if (event.id > id) listener(event)
+  }
+
+  readonly #look = (): void => {
+    detach(
+      'hub',
+      this.#compare().finally(() => {
+        if (this.#listeners.size > 0) this.#timer = this.#o.clock.after(LOOK_MS, this.#look)
+        else this.#rest()
+      }),
+    )
+  }
+
+  /** Nobody listens: what happens meanwhile is not looked at, so nobody can be told of it later. */
+  #rest(): void {
+    this.#timer = undefined
+    this.#kept = []
+    this.#rows = undefined
+    this.#auditId = undefined
+  }
+
+  async #compare(): Promise<void> {
+    const { view, audit, log } = this.#o
+    try {
+      const rows = await view.rows()
+      if (this.#rows && rows !== this.#rows) {
+        const { changed, removed } = findChanges(this.#rows, rows)
+        if (changed.length + removed.length > MAX_CHANGES) this.#tell({ kind: 'reset' })
+        else if (changed.length + removed.length > 0) this.#tell({ kind: 'devices', changed, removed })
+      }
+      this.#rows = rows
+      const newest = await audit.newestId()
+      if (this.#auditId !== undefined && newest > this.#auditId) {
+        const fresh = await audit.page({ after: this.#auditId, most: MAX_AUDIT })
+        this.#tell({ kind: 'changed', topics: listTopics(fresh.map(({ event }) => event)) })
+      }
+      this.#auditId = newest
+    } catch (err) {
+      log.warn({ evt: 'hub.console-events', err }, 'the fleet cannot be read')
+    }
+  }
+
+  #tell(what: DistributiveOmit<ConsoleEvent, 'id'>): void {
+    const event = { ...what, id: ++this.#lastId } as ConsoleEvent
+    this.#kept.push(event)
+    if (this.#kept.length > MAX_KEPT) this.#kept.shift()
+    for (const listener of this.#listeners) listener(event)
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+
+function listTopics(events: readonly string[]): readonly Topic[] {
+  const topics = new Set<Topic>(['audit'])
+  for (const event of events) {
+    if (event.startsWith('token.')) topics.add('tokens')
+    if (event.startsWith('device.')) topics.add('enrolment')
+    if (event.startsWith('rollout.') || event.startsWith('revision.')) topics.add('rollouts')
+  }
+  return [...topics]
+}
+
+/** What of an event is an operator's to hear; undefined: nothing. */
+export function filterEvent(event: ConsoleEvent, operator: Operator): ConsoleEvent | undefined {
+  if (event.kind !== 'devices') return event
+  const changed = event.changed.filter(({ namespace }) => operator.sees(namespace))
+  const removed = event.removed.filter(({ namespace }) => operator.sees(namespace))
+  return changed.length + removed.length === 0 ? undefined : { ...event, changed, removed }
+}

@@ -1,0 +1,105 @@
+/** Logins and sessions of the console. Whoever has a secret is who it was given to; the registry has its hash. */
+import { createHash, randomBytes } from 'node:crypto'
+import type { Clock } from '../../core/os/clock.ts'
+import { MeshError } from '../../core/errors.ts'
+import type { ConsoleSessions, Grant, Session } from '../registry/console-sessions.ts'
+import { describeGrants } from './access.ts'
+import type { AuditLog } from '../registry/audit.ts'
+
+const SECRET_BYTES = 32
+const SECRET = /^[\w-]{43}$/
+/** A page that is open asks all the time; not each of that is worth a write. */
+const SEEN_STEP_MS = 60_000
+
+export type LoginsOptions = {
+  readonly sessions: ConsoleSessions
+  readonly audit: AuditLog
+  readonly clock: Clock
+  readonly idleMs: number
+  readonly sessionMs: number
+  /** What an issuer's claims give now; undefined: there is no issuer. */
+  readonly toGrants: ((claims: readonly string[]) => readonly Grant[]) | undefined
+}
+export type Newcomer = Pick<Session, 'operator' | 'name' | 'via' | 'grants' | 'claims' | 'address'>
+
+export function hashSecret(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex')
+}
+
+/** A link for one login, as `meshlet-hub login` prints it. @returns the secret */
+export async function addLoginLink(
+  sessions: ConsoleSessions,
+  p: { readonly operator: string; readonly grants: readonly Grant[]; readonly ttlMs: number; readonly nowMs: number },
+): Promise<string> {
+  const secret = randomBytes(SECRET_BYTES).toString('base64url')
+  const { operator, grants, nowMs } = p
+  await sessions.addLink({ hash: hashSecret(secret), operator, grants, endsMs: nowMs + p.ttlMs }, nowMs)
+  return secret
+}
+
+export class Logins {
+  readonly #o: LoginsOptions
+  constructor(options: LoginsOptions) {
+    this.#o = options
+  }
+
+  /** @returns the secret of the session. Throws MESH_CONSOLE_LOGIN: used, ended, or never made. */
+  async byLink(secret: string, address: string): Promise<{ readonly secret: string; readonly session: Session }> {
+    const { sessions, clock } = this.#o
+    const link = SECRET.test(secret) ? await sessions.takeLink(hashSecret(secret), clock.wallMs()) : undefined
+    if (!link) throw new MeshError('MESH_CONSOLE_LOGIN', 'the link is used already, too old, or not one of this hub')
+    const { operator, grants } = link
+    return this.begin({ operator, name: operator.replace(/^operator:/, ''), via: 'link', grants, claims: [], address })
+  }
+
+  /** A session for somebody who has proved who they are. */
+  async begin(p: Newcomer): Promise<{ readonly secret: string; readonly session: Session }> {
+    const { sessions, clock, sessionMs, audit } = this.#o
+    const nowMs = clock.wallMs()
+    const secret = randomBytes(SECRET_BYTES).toString('base64url')
+    const session = { ...p, hash: hashSecret(secret), createdMs: nowMs, seenMs: nowMs, endsMs: nowMs + sessionMs }
+    if (p.via === 'oidc') await sessions.endOthers(p.operator, p.grants)
+    await sessions.add(session)
+    await audit.add({
+      atMs: nowMs,
+      actor: p.operator,
+      event: 'console.login',
+      subject: p.name,
+      address: p.address,
+      detail: `${describeGrants(p.grants)}; by ${p.via}`,
+    })
+    return { secret, session }
+  }
+
+  /** The session of a cookie; undefined: there is none, or it is over. */
+  async find(secret: string | undefined): Promise<Session | undefined> {
+    const { sessions, clock } = this.#o
+    if (secret === undefined || !SECRET.test(secret)) return undefined
+    const session = await sessions.find(hashSecret(secret))
+    if (!session) return undefined
+    const nowMs = clock.wallMs()
+    if (this.isOver(session, nowMs)) {
+      await sessions.end(session.hash)
+      return undefined
+    }
+    if (nowMs - session.seenMs >= SEEN_STEP_MS) await sessions.seen(session.hash, nowMs)
+    return session
+  }
+
+  /** Whether a stream that began with the session may go on. Does not count as use. */
+  async isLive({ hash }: Session): Promise<boolean> {
+    const session = await this.#o.sessions.find(hash)
+    return session !== undefined && !this.isOver(session, this.#o.clock.wallMs())
+  }
+
+  async end(session: Session): Promise<void> {
+    await this.#o.sessions.end(session.hash)
+  }
+
+  /** Also when hub.yaml gives the claims another role than they had. */
+  isOver(s: Session, nowMs: number): boolean {
+    const { idleMs, toGrants } = this.#o
+    if (nowMs >= s.endsMs || nowMs - s.seenMs >= idleMs || nowMs < s.createdMs - SEEN_STEP_MS) return true
+    return s.via === 'oidc' && JSON.stringify(toGrants?.(s.claims)) !== JSON.stringify(s.grants)
+  }
+}

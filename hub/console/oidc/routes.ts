@@ -1,0 +1,132 @@
+/**
+ * Login at an issuer. What belongs to a login that is under way goes with the browser, sealed: nobody fills the hub by
+ * beginning logins, and any replica may finish one. Where the browser goes afterwards is fixed: to the console.
+ */
+import { randomBytes } from 'node:crypto'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { MeshError, toMeshError } from '../../../core/errors.ts'
+import type { Claims } from '../../../core/jwt/verify.ts'
+import type { Sealer } from '../../../core/pki/sealing.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import type { Log } from '../../../core/log.ts'
+import { formatCookie, LOGIN_COOKIE, readCookie, SESSION_COOKIE } from '../cookies.ts'
+import type { Logins } from '../logins.ts'
+import { readAddress } from '../routes/parts.ts'
+import { setSession, type TakeLogin } from '../routes/session.ts'
+import type { OidcSettings } from '../settings.ts'
+import { deriveGrants, readValues } from './grants.ts'
+import { isSame, type Flow, type Provider } from './provider.ts'
+
+const BEGIN = '/login/oidc'
+const CALLBACK = '/login/oidc/callback'
+const FLOW_MS = 600_000
+const PURPOSE = 'console login'
+const MAX_NAME_CHARS = 128
+
+export type OidcRoutes = {
+  readonly settings: OidcSettings
+  readonly provider: Provider
+  readonly logins: Logins
+  readonly sealer: Sealer
+  readonly sessionSec: number
+  /** Of the console, as browsers reach it; undefined: as the browser says, whose Host was checked. */
+  readonly publicOrigin: string | undefined
+  readonly isHttps: boolean
+  readonly takeLogin: TakeLogin
+  readonly clock: Clock
+  readonly log: Log
+}
+type StoredFlow = Flow & { readonly endsMs: number }
+
+export function addOidcRoutes(app: FastifyInstance, p: OidcRoutes): void {
+  const config = { access: { of: 'anyone' } } as const
+  app.get(BEGIN, { config, schema: { summary: 'Leads to the issuer' } }, async (request, reply) => {
+    p.takeLogin(readAddress(request))
+    const origin = p.publicOrigin ?? `${p.isHttps ? 'https' : 'http'}://${request.headers.host}`
+    const secret = () => randomBytes(32).toString('base64url')
+    const flow = { state: secret(), nonce: secret(), verifier: secret(), redirectUri: origin + CALLBACK }
+    const url = await p.provider.authorizeUrl(flow)
+    const sealed = p.sealer.seal(Buffer.from(JSON.stringify({ ...flow, endsMs: p.clock.wallMs() + FLOW_MS })), PURPOSE)
+    putLogin(reply, sealed.toString('base64url'))
+    return reply.redirect(url, 302)
+  })
+  app.get<{ Querystring: Readonly<Record<string, unknown>> }>(
+    CALLBACK,
+    { config, schema: { summary: 'Where the issuer leads back to' } },
+    async (request, reply) => {
+      putLogin(reply, '')
+      try {
+        const before = await p.logins.find(readCookie(request.headers.cookie, SESSION_COOKIE))
+        const secret = await finish(p, request.query, request.headers.cookie, readAddress(request))
+        if (before) await p.logins.end(before)
+        setSession(reply, secret, p.sessionSec)
+        return reply.redirect('/', 303)
+      } catch (thrown) {
+        const err = toMeshError(thrown)
+        p.log.warn({ evt: 'hub.console-oidc', ip: readAddress(request), err }, 'a login at the issuer failed')
+        return reply.redirect(`/login?refused=${err.code}`, 303)
+      }
+    },
+  )
+}
+
+function putLogin(reply: FastifyReply, value: string): void {
+  // The issuer leads back from another site: a strict cookie would stay at home.
+  reply.header('set-cookie', formatCookie(LOGIN_COOKIE, value, { sameSite: 'Lax', maxAgeSec: FLOW_MS / 1_000 }))
+}
+
+/** @returns the secret of the session */
+async function finish(
+  p: OidcRoutes,
+  query: Readonly<Record<string, unknown>>,
+  cookies: string | undefined,
+  address: string,
+): Promise<string> {
+  p.takeLogin(address)
+  const flow = openFlow(p, readCookie(cookies, LOGIN_COOKIE))
+  const { code, state, error, iss } = query
+  if (!isSame(state, flow.state)) throw new MeshError('MESH_CONSOLE_OIDC', 'the answer is of another login (state)')
+  // RFC 9207 §2.4: of another issuer, which somebody mixed in.
+  if (iss !== undefined && iss !== p.settings.issuer)
+    throw new MeshError('MESH_CONSOLE_OIDC', 'the answer is of another issuer (iss)')
+  if (typeof code !== 'string' || code.length > 4_096)
+    throw new MeshError('MESH_CONSOLE_OIDC', `the issuer gave no code${describeRefusal(error)}`)
+  const claims = await p.provider.redeem(code, flow)
+  const values = readValues(claims, p.settings)
+  const grants = deriveGrants(values, p.settings)
+  const sub = String(claims['sub'])
+  if (grants.length === 0)
+    throw new MeshError(
+      'MESH_CONSOLE_FORBIDDEN',
+      `${JSON.stringify(sub)} has none of the values of ${p.settings.claim} that console.oidc.roles names`,
+    )
+  const name = findName(claims) ?? sub
+  const { secret } = await p.logins.begin({
+    operator: `oidc:${sub}`,
+    name,
+    via: 'oidc',
+    grants,
+    claims: values,
+    address,
+  })
+  return secret
+}
+
+function findName(claims: Claims): string | undefined {
+  const names = ['name', 'preferred_username', 'email'].map((claim) => claims[claim])
+  return names.find((name) => typeof name === 'string')?.slice(0, MAX_NAME_CHARS)
+}
+
+/** Throws MESH_CONSOLE_OIDC: none is under way in this browser. */
+function openFlow({ sealer, clock }: OidcRoutes, cookie: string | undefined): StoredFlow {
+  try {
+    const flow = JSON.parse(sealer.open(Buffer.from(cookie ?? '', 'base64url'), PURPOSE).toString()) as StoredFlow
+    if (clock.wallMs() < flow.endsMs) return flow
+  } catch {
+    /* told below */
+  }
+  throw new MeshError('MESH_CONSOLE_OIDC', 'no login is under way in this browser, or it took too long')
+}
+
+const describeRefusal = (error: unknown): string =>
+  typeof error === 'string' && /^[\w.-]{1,64}$/.test(error) ? `: ${error}` : ''

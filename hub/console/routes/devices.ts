@@ -1,0 +1,165 @@
+/** The fleet, its devices, and what an operator decides about one. */
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { MeshError } from '../../../core/errors.ts'
+import { approveDevice, denyDevice, findNamespaces, forgetDevice, revokeDevice } from '../../enrollment/operator.ts'
+import { KEY_HOLDER } from '../../registry/enrollments.ts'
+import type { AuditEvent } from '../../registry/audit.ts'
+import type { Registry } from '../../registry/registry.ts'
+import type { Role } from '../../registry/console-sessions.ts'
+import type { Operator } from '../access.ts'
+import { checkNamespaces } from '../authorize.ts'
+import { summarizeFleet } from '../fleet/overview.ts'
+import { selectRows } from '../fleet/search.ts'
+import * as schemas from '../schemas.ts'
+import { ERRORS, noteChange, type ConsoleParts } from './parts.ts'
+
+type Named = { Params: { name: string } }
+const MAX_CERTIFICATES = 100
+
+export function addDeviceRoutes(app: FastifyInstance, p: ConsoleParts): void {
+  app.get(
+    '/api/v1/overview',
+    {
+      config: { access: { of: 'some', role: 'viewer' } },
+      schema: { summary: 'The fleet in numbers, and what is wrong', response: { 200: schemas.overview, ...ERRORS } },
+    },
+    async (request) => {
+      const rows = [...(await p.view.rows()).values()].filter((row) => request.operator!.sees(row.namespace))
+      return { ...summarizeFleet(rows, p.clock.wallMs()), hub: p.hub }
+    },
+  )
+  app.get<{ Querystring: schemas.DeviceQuery }>(
+    '/api/v1/devices',
+    {
+      config: { access: { of: 'some', role: 'viewer' } },
+      schema: {
+        summary: 'Devices by name, page by page',
+        querystring: schemas.deviceQuery,
+        response: { 200: schemas.devicePage, ...ERRORS },
+      },
+    },
+    async ({ query, operator }): Promise<schemas.DevicePage> => {
+      const found = selectRows((await p.view.rows()).values(), query, operator!)
+      const { offset, limit } = query
+      return { total: found.length, offset, devices: found.slice(offset, offset + limit) }
+    },
+  )
+  app.get<Named>(
+    '/api/v1/devices/:name',
+    {
+      config: { access: { of: 'named', role: 'viewer', find: findFor(p) } },
+      schema: {
+        summary: 'One device: who it is and how it stands',
+        params: schemas.named,
+        response: { 200: schemas.deviceDetail, ...ERRORS },
+      },
+    },
+    async ({ params, operator }) => describeDevice(p, params.name, operator!),
+  )
+  addDecisions(app, p)
+}
+
+const findFor =
+  ({ registry }: ConsoleParts) =>
+  (request: FastifyRequest) =>
+    findNamespaces(registry, (request.params as Named['Params']).name)
+
+type Decision = {
+  readonly verb: 'approve' | 'deny' | 'revoke' | 'forget'
+  readonly summary: string
+  readonly role: Role
+  readonly event: AuditEvent
+  /** @returns what happened */
+  readonly decide: (
+    tx: Registry,
+    name: string,
+    p: { readonly nowMs: number; readonly keyId?: string | undefined },
+  ) => Promise<string>
+}
+
+const DECISIONS: readonly Decision[] = [
+  {
+    verb: 'approve',
+    summary: 'Lets in who waits, is revoked, or was found twice',
+    role: 'operator',
+    event: 'device.approved',
+    decide: (tx, name, { nowMs, keyId }) => approveDevice(tx, name, nowMs, keyId),
+  },
+  {
+    verb: 'deny',
+    summary: 'Does not let in who waits; whoever has the name keeps it',
+    role: 'operator',
+    event: 'device.denied',
+    decide: async (tx, name) => `key ${await denyDevice(tx, name)}`,
+  },
+  {
+    verb: 'revoke',
+    summary: 'Its certificates are refused, its streams end, its key opens nothing',
+    role: 'operator',
+    event: 'device.revoked',
+    decide: async (tx, name, { nowMs }) => `${await revokeDevice(tx, name, nowMs)} certificate(s)`,
+  },
+  {
+    verb: 'forget',
+    summary: 'Frees the name for whoever has a token for it',
+    role: 'admin',
+    event: 'device.forgotten',
+    decide: async (tx, name, { nowMs }) => ((await forgetDevice(tx, name, nowMs)) ? '' : 'nobody had it'),
+  },
+]
+
+function addDecisions(app: FastifyInstance, p: ConsoleParts): void {
+  for (const { verb, summary, role, event, decide } of DECISIONS)
+    app.post<Named & { Body: { keyId?: string } }>(
+      `/api/v1/devices/:name/${verb}`,
+      {
+        config: { access: { of: 'named', role, find: findFor(p) } },
+        schema: {
+          summary,
+          params: schemas.named,
+          body: schemas.approveBody,
+          response: { 200: schemas.done, ...ERRORS },
+        },
+      },
+      async (request) => {
+        const { name } = request.params
+        return p.registry.exclusively(async (tx) => {
+          const namespaces = await findNamespaces(tx, name)
+          // Somebody else may have come to the name since it was looked at.
+          checkNamespaces(request, { role }, namespaces)
+          const detail = await decide(tx, name, { nowMs: p.clock.wallMs(), ...request.body })
+          await noteChange(p, request, { tx, event, subject: name, detail, namespace: namespaces[0] ?? '' })
+          return { detail }
+        })
+      },
+    )
+}
+
+async function describeDevice(p: ConsoleParts, name: string, operator: Operator): Promise<schemas.DeviceDetail> {
+  const { registry, view } = p
+  const row = (await view.rows()).get(name)
+  const known = await registry.enrollments.byName(name)
+  const device = known && operator.sees(known.namespace) ? known : undefined
+  const asks = await registry.enrollments.request({ name })
+  const waits = asks && operator.sees(asks.namespace) ? asks : undefined
+  if (!row || !operator.sees(row.namespace))
+    throw new MeshError('MESH_CONSOLE_NOT_FOUND', 'there is nothing of this name, or it is not for you to see')
+  const holder = device ? KEY_HOLDER + device.keyId : await registry.holderOf(name)
+  const namespaces = [row.namespace, ...(asks ? [asks.namespace] : [])]
+  return {
+    device: row,
+    nodeId: (await registry.devices()).find((node) => node.name === name)?.nodeId ?? null,
+    spiffeUri: (await registry.spiffeUriOf(name)) ?? null,
+    keyId: device?.keyId ?? null,
+    tokenId: device?.jti ?? null,
+    joinedMs: device?.joinedMs ?? null,
+    renewedMs: device?.renewedMs ?? null,
+    cloneAddresses: device?.cloneAddresses ?? null,
+    waits: waits ? { keyId: waits.keyId, address: waits.address, why: waits.why, askedMs: waits.askedMs } : null,
+    certificates: holder === undefined ? [] : await registry.listCertificates(holder, MAX_CERTIFICATES),
+    may: {
+      operate: namespaces.every((one) => operator.may('operator', one)),
+      administer: namespaces.every((one) => operator.may('admin', one)),
+    },
+  }
+}

@@ -1,0 +1,205 @@
+/** What goes over the console's API: checked by these, described by them in its OpenAPI document, typed by them in the page. */
+import * as z from 'zod'
+
+const name = z.string().min(1).max(253)
+const ms = z.number().describe('milliseconds since the epoch')
+const labels = z.record(z.string(), z.string())
+export const role = z.enum(['viewer', 'operator', 'admin'])
+export const grant = z.object({ namespace: z.string().describe('`*`: all'), role })
+export const problem = z.object({ code: z.string(), message: z.string(), remedy: z.string() })
+
+export const loginBody = z.object({ token: z.string().min(1).max(128).describe('of the link, behind its #') })
+export const whoami = z.object({
+  name: z.string(),
+  operator: z.string().describe('as the audit log names it'),
+  via: z.enum(['link', 'oidc']),
+  grants: z.array(grant).readonly(),
+  endsMs: ms,
+})
+export const loginWays = z.object({ oidc: z.boolean().describe('/login/oidc leads to the issuer') })
+
+export const DEVICE_STATES = ['connected', 'gone', 'joined', 'pending', 'suspended', 'revoked', 'unknown'] as const
+export const deviceState = z.enum(DEVICE_STATES)
+export const deviceRow = z.object({
+  name: z.string(),
+  namespace: z.string(),
+  serviceAccount: z.string(),
+  labels,
+  state: deviceState.describe(
+    'connected and gone: it has streams, or had; joined: it never had; unknown: no hub says so at present',
+  ),
+  sinceMs: ms.nullable().describe('connected since, or seen last'),
+  address: z.string(),
+  revision: z.string().nullable().describe('of the configuration that it took last'),
+  refused: z.string().nullable().describe('what it says of newer configuration that it did not take'),
+  notAfterMs: ms.nullable().describe('end of its newest certificate'),
+  cloned: z.boolean().describe('two copies of its key were found'),
+  wrong: z.array(z.string()).readonly().describe('what somebody should look at, one sentence each'),
+})
+export const deviceQuery = z.object({
+  search: z.string().max(253).default('').describe('part of a name, an address or key=value of a label'),
+  state: deviceState.optional(),
+  namespace: z.string().max(63).optional(),
+  wrong: z.enum(['true', 'false']).optional().describe('true: those with something wrong'),
+  offset: z.coerce.number().int().min(0).max(10_000_000).default(0),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+})
+export const devicePage = z.object({
+  total: z.int(),
+  offset: z.int(),
+  devices: z.array(deviceRow).readonly(),
+})
+const certificate = z.object({ serial: z.string(), issuedMs: ms, notAfterMs: ms, revoked: z.boolean(), ip: z.string() })
+export const deviceDetail = z.object({
+  device: deviceRow,
+  nodeId: z.string().nullable(),
+  spiffeUri: z.string().nullable(),
+  keyId: z.string().nullable().describe('thumbprint of its key; null: it has none of its own'),
+  tokenId: z.string().nullable(),
+  joinedMs: ms.nullable(),
+  renewedMs: ms.nullable(),
+  cloneAddresses: z.string().nullable(),
+  waits: z.object({ keyId: z.string(), address: z.string(), why: z.string(), askedMs: ms }).nullable(),
+  certificates: z.array(certificate).readonly().describe('newest first'),
+  may: z.object({ operate: z.boolean(), administer: z.boolean() }).describe('what the session may do about it'),
+})
+export const named = z.object({ name })
+export const approveBody = z.object({ keyId: z.string().max(128).optional().describe('whom of two is meant') })
+export const done = z.object({ detail: z.string() })
+
+const count = z.int()
+const counted = z.object({ name: z.string(), total: count, connected: count, wrong: count })
+export const overview = z.object({
+  nowMs: ms,
+  hub: z.object({ version: z.string(), startedMs: ms }),
+  total: count,
+  states: z.record(deviceState, count),
+  wrong: z.array(deviceRow).readonly().describe('the first of those with something wrong'),
+  wrongTotal: count,
+  silent: count.describe('not connected, and seen last over ten minutes ago'),
+  refusing: count,
+  cloned: count,
+  pending: count,
+  ending: z.object({ ended: count, day: count, week: count }).describe('certificates that end within'),
+  revisions: z.array(z.object({ revision: z.string(), devices: count })).readonly(),
+  sites: z.array(counted).readonly().describe('by the label `site`'),
+  namespaces: z.array(counted).readonly(),
+})
+
+export const tokenRow = z.object({
+  id: z.string(),
+  namespace: z.string(),
+  serviceAccount: z.string(),
+  nodes: z.string().nullable(),
+  state: z.enum(['valid', 'revoked', 'ended', 'used up']),
+  uses: count,
+  maxUses: count.nullable(),
+  createdMs: ms,
+  expiresMs: ms,
+  cidrs: z.array(z.string()).readonly(),
+  labels,
+  approval: z.boolean(),
+  devices: z.array(z.string()).readonly().describe('that joined with it: the first of them'),
+  devicesTotal: count,
+})
+export const tokenList = z.object({ total: count, tokens: z.array(tokenRow).readonly() })
+export const tokenQuery = z.object({
+  offset: z.coerce.number().int().min(0).max(10_000_000).default(0),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+})
+export const tokenBody = z.object({
+  namespace: z.string().min(1).max(63),
+  serviceAccount: z.string().min(1).max(253),
+  nodes: name.describe('a name, or a pattern with *'),
+  ttlSec: z
+    .int()
+    .min(60)
+    .max(365 * 86_400)
+    .optional(),
+  maxUses: z.int().min(1).max(999_999_999).optional(),
+  cidrs: z.array(z.string().max(64)).max(32).default([]),
+  labels: z.record(z.string().max(253), z.string().max(63)).default({}),
+  approval: z.boolean().default(false),
+})
+export const tokenMade = z.object({
+  id: z.string(),
+  token: z.string().describe('shown once'),
+  expiresMs: ms,
+  joinAddress: z.string().describe('of the hub, for `meshlet join`'),
+})
+export const identified = z.object({ id: z.string().min(1).max(128) })
+
+export const joinRequest = z.object({
+  name: z.string(),
+  namespace: z.string(),
+  serviceAccount: z.string(),
+  keyId: z.string(),
+  address: z.string(),
+  labels,
+  why: z.string(),
+  askedMs: ms,
+  holder: z.string().nullable().describe('key that has the name now'),
+})
+export const enrolment = z.object({
+  waiting: z.array(joinRequest).readonly(),
+  clones: z.array(deviceRow).readonly(),
+  keptOut: z.array(deviceRow).readonly().describe('revoked or suspended'),
+})
+
+export const auditQuery = z.object({
+  before: z.coerce.number().int().min(1).optional().describe('entries older than this id'),
+  subject: z.string().max(253).optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+})
+export const auditRow = z.object({
+  id: z.int(),
+  atMs: ms,
+  actor: z.string(),
+  event: z.string(),
+  subject: z.string(),
+  address: z.string(),
+  detail: z.string(),
+})
+export const auditPage = z.object({ entries: z.array(auditRow).readonly().describe('newest first') })
+
+export const sessionRow = z.object({
+  id: z.string(),
+  name: z.string(),
+  operator: z.string(),
+  via: z.enum(['link', 'oidc']),
+  grants: z.array(grant).readonly(),
+  createdMs: ms,
+  seenMs: ms,
+  endsMs: ms,
+  address: z.string(),
+  own: z.boolean().describe('that of whoever asks'),
+})
+export const sessionList = z.object({ sessions: z.array(sessionRow).readonly() })
+
+/** Of `/api/v1/events`, by the name of the event. `reset`: too much was missed, ask anew. */
+export const events = {
+  devices: z.object({ changed: z.array(deviceRow).readonly(), removed: z.array(z.string()).readonly() }),
+  changed: z.object({ topics: z.array(z.enum(['enrolment', 'tokens', 'rollouts', 'audit'])).readonly() }),
+  reset: z.object({}),
+} as const
+
+export type Whoami = z.infer<typeof whoami>
+export type Problem = z.infer<typeof problem>
+export type LoginWays = z.infer<typeof loginWays>
+export type DeviceState = z.infer<typeof deviceState>
+export type DeviceRow = Readonly<z.infer<typeof deviceRow>>
+export type DeviceQuery = z.infer<typeof deviceQuery>
+export type DevicePage = z.infer<typeof devicePage>
+export type DeviceDetail = z.infer<typeof deviceDetail>
+export type Overview = z.infer<typeof overview>
+export type TokenItem = z.infer<typeof tokenRow>
+export type TokenList = z.infer<typeof tokenList>
+export type TokenBody = z.input<typeof tokenBody>
+export type TokenWish = Readonly<z.output<typeof tokenBody>>
+export type TokenMade = z.infer<typeof tokenMade>
+export type JoinRequestItem = z.infer<typeof joinRequest>
+export type Enrolment = z.infer<typeof enrolment>
+export type AuditItem = z.infer<typeof auditRow>
+export type AuditPage = z.infer<typeof auditPage>
+export type SessionItem = z.infer<typeof sessionRow>
+export type SessionList = z.infer<typeof sessionList>

@@ -1,0 +1,112 @@
+/** A fleet in the registry of a hub that runs, with something of everything that the console shows. */
+import type { Hub } from '../../hub/hub.ts'
+import { KEY_HOLDER } from '../../hub/registry/enrollments.ts'
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+export const REVISIONS = ['3f9a1c20b7d44e01', '91be07aa5c1d2f33'] as const
+/** What whoever has a device may write into names and texts, to be shown as it is. */
+export const HOSTILE = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
+
+const SITES = ['north', 'south', 'harbour', 'mill', 'depot']
+const pad = (i: number): string => String(i).padStart(5, '0')
+
+/** `gw-00000` and so on: most are connected. */
+export async function seedDevices({ registry }: Hub, count: number, nowMs: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const name = `gw-${pad(i)}`
+    const keyId = `key-${pad(i)}`
+    const labels = { site: SITES[i % SITES.length]!, line: String(i % 7) }
+    const address = `10.${(i >> 8) % 250}.${i % 250}.7`
+    const of = { namespace: i % 10 === 9 ? 'lab' : 'edge', serviceAccount: 'gateway' }
+    const spiffeUri = `spiffe://demo.mesh/ns/${of.namespace}/sa/gateway`
+    await registry.enrollments.enroll({ name, keyId, ...of, jti: null, labels, address }, nowMs - 30 * DAY_MS)
+    await registry.addCertificate({
+      serial: `5e${pad(i)}a0c4`,
+      spiffeUri,
+      jti: null,
+      device: KEY_HOLDER + keyId,
+      ip: address,
+      issuedMs: nowMs - 6 * HOUR_MS,
+      notAfterMs: nowMs + 18 * HOUR_MS,
+    })
+    await registry.enrollments.renewed(name, {
+      counter: 1,
+      chain: 'c',
+      previousChain: '',
+      nonce: 'n',
+      address,
+      nowMs: nowMs - 6 * HOUR_MS,
+      notAfterMs: nowMs + (i % 50 === 3 ? 3 * DAY_MS : 18 * HOUR_MS),
+    })
+    await registry.claimName({
+      name,
+      nodeId: `sidecar~${address}~${name}.edge~edge.svc.cluster.local`,
+      spiffeUri,
+      ip: address,
+      holder: KEY_HOLDER + keyId,
+      jti: undefined,
+      nowMs: nowMs - DAY_MS,
+    })
+  }
+  await markSeen({ registry }, count, nowMs)
+}
+
+export async function markSeen({ registry }: Pick<Hub, 'registry'>, count: number, nowMs: number): Promise<void> {
+  await registry.devicesChanged(
+    Array.from({ length: count }, (_, i) => ({
+      name: `gw-${pad(i)}`,
+      connectedMs: i % 40 === 7 ? null : nowMs - (i % 300) * 60_000,
+      lastSeenMs: i % 40 === 7 ? nowMs - 2 * HOUR_MS : nowMs,
+      inForce: REVISIONS[i % 20 === 0 ? 1 : 0],
+      inForceMs: nowMs - HOUR_MS,
+      refused: i % 60 === 11 ? `listener inbound: ${HOSTILE}` : undefined,
+    })),
+    nowMs,
+  )
+}
+
+/** Who waits, who was found twice, who was revoked; tokens; and names that try to be more than names. */
+export async function seedEnrolment(hub: Hub, nowMs: number): Promise<void> {
+  const { registry } = hub
+  const asks = { namespace: 'edge', serviceAccount: 'gateway', jti: null, askedMs: nowMs - 5 * 60_000 }
+  const why = 'every device of its token does'
+  await registry.enrollments.ask({
+    ...asks,
+    name: 'gw-new',
+    keyId: 'key-new',
+    labels: { site: 'mill' },
+    address: '10.9.9.9',
+    why,
+  })
+  await registry.enrollments.ask({
+    ...asks,
+    name: 'gw-00001',
+    keyId: 'key-other',
+    labels: { note: HOSTILE },
+    address: HOSTILE,
+    why: `the name belongs to another key, last seen at ${HOSTILE}`,
+  })
+  await registry.enrollments.markCloned('gw-00002', {
+    addresses: '10.0.2.7, 198.51.100.3',
+    nowMs: nowMs - HOUR_MS,
+    state: 'suspended',
+  })
+  await registry.enrollments.revoke('gw-00004', nowMs - 2 * HOUR_MS)
+  const token = { namespace: 'edge', serviceAccount: 'gateway', ttlSec: 86_400 }
+  await hub.createToken({ ...token, nodes: 'gw-*', labels: { site: 'north' } })
+  await hub.createToken({ ...token, nodes: 'gw-17', maxUses: 1, approval: true })
+  const { jti } = await hub.createToken({ ...token, namespace: 'lab', nodes: 'lab-*' })
+  await registry.revokeToken(jti, nowMs)
+  const events = ['device.joined', 'device.approved', 'device.cloned', 'token.created'] as const
+  for (let i = 0; i < 130; i++)
+    await registry.audit.add({
+      atMs: nowMs - (130 - i) * 60_000,
+      actor: i % 3 === 0 ? 'operator:root' : `device:gw-${pad(i)}`,
+      event: events[i % events.length]!,
+      subject: `gw-${pad(i)}`,
+      address: i % 3 === 0 ? '' : '10.0.0.7',
+      detail: i === 128 ? HOSTILE : `key key-${pad(i)}, token 0b1f`,
+      namespace: 'edge',
+    })
+}

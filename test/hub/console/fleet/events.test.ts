@@ -1,0 +1,101 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { silentLog } from '../../../../core/log.ts'
+import { Operator } from '../../../../hub/console/access.ts'
+import { Events, filterEvent, type ConsoleEvent } from '../../../../hub/console/fleet/events.ts'
+import { FleetView } from '../../../../hub/console/fleet/view.ts'
+import { openRegistry } from '../../../../hub/registry/registry.ts'
+import type { Session } from '../../../../hub/registry/console-sessions.ts'
+import { SimClock } from '../../../helpers/sim-clock.ts'
+
+const applicant = (name: string, namespace = 'edge') => ({
+  name,
+  keyId: `k-${name}`,
+  namespace,
+  serviceAccount: 'gw',
+  jti: null,
+  labels: {},
+  address: '',
+})
+
+async function rig() {
+  const registry = openRegistry(':memory:')
+  const clock = new SimClock()
+  const view = new FleetView(registry, clock)
+  const events = new Events({ view, audit: registry.audit, clock, log: silentLog, epoch: 'e' })
+  const heard: ConsoleEvent[] = []
+  const hear = (last?: string) => events.listen((event) => heard.push(event), last)
+  const look = async () => {
+    await clock.advance(1_500)
+  }
+  return { registry, clock, events, heard, hear, look, [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose]() }
+}
+
+test('whoever listens hears which devices changed, and what was done, within a second or two', async () => {
+  await using r = await rig()
+  await r.registry.enrollments.enroll(applicant('gw-1'), 1)
+  using _listening = r.hear()
+  await r.look()
+  assert.equal(r.heard.length, 0, 'what was there before is asked for')
+  await r.registry.enrollments.enroll(applicant('gw-2'), 1)
+  await r.registry.audit.add({ atMs: 1, actor: 'x', event: 'token.created', subject: 's', address: '', detail: '' })
+  await r.look()
+  assert.deepEqual(r.heard.map(({ kind }) => kind).toSorted(), ['changed', 'devices'])
+  const devices = r.heard.find((event) => event.kind === 'devices')
+  assert.deepEqual(devices?.kind === 'devices' && devices.changed.map(({ name }) => name), ['gw-2'])
+})
+
+test('a page whose connection broke hears what it missed, or that it must ask anew', async () => {
+  await using r = await rig()
+  using _other = r.events.listen(() => {})
+  await r.look()
+  await r.registry.enrollments.enroll(applicant('gw-1'), 1)
+  await r.look()
+  await r.registry.enrollments.enroll(applicant('gw-2'), 1)
+  await r.look()
+  using _again = r.hear('e-1')
+  assert.deepEqual(
+    r.heard.map(({ id, kind }) => [id, kind]),
+    [[2, 'devices']],
+  )
+  for (const last of ['other-1', 'e-99', 'e-', '', 'e--1', 'e-1e999', `e-${'9'.repeat(60)}`]) {
+    r.heard.length = 0
+    using _stranger = r.hear(last)
+    assert.deepEqual(
+      r.heard.map(({ kind }) => kind),
+      ['reset'],
+      JSON.stringify(last),
+    )
+  }
+})
+
+test('more than a page can take at once is told as a reset', async () => {
+  await using r = await rig()
+  using _listening = r.hear()
+  await r.look()
+  await r.registry.exclusively(async (tx) => {
+    for (let i = 0; i < 300; i++) await tx.enrollments.enroll(applicant(`gw-${i}`), 1)
+  })
+  await r.look()
+  assert.deepEqual(
+    r.heard.map(({ kind }) => kind),
+    ['reset'],
+  )
+})
+
+test('nobody listens: nothing is read, and no timer is left', async () => {
+  await using r = await rig()
+  r.hear()[Symbol.dispose]()
+  await r.look()
+  await r.look()
+  assert.equal(r.clock.pendingTimers, 0)
+})
+
+test('an operator hears of their own namespaces alone', () => {
+  const lab = new Operator({ grants: [{ namespace: 'lab', role: 'viewer' }] } as unknown as Session)
+  const row = (namespace: string) => ({ name: 'x', namespace }) as never
+  const event: ConsoleEvent = { id: 1, kind: 'devices', changed: [row('edge'), row('lab')], removed: [row('edge')] }
+  const own = filterEvent(event, lab)
+  assert.deepEqual(own?.kind === 'devices' && [own.changed.length, own.removed.length], [1, 0])
+  assert.equal(filterEvent({ ...event, changed: [row('edge')] } as ConsoleEvent, lab), undefined)
+})

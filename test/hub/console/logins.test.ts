@@ -1,0 +1,86 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import type { MeshError } from '../../../core/errors.ts'
+import { addLoginLink, hashSecret, Logins } from '../../../hub/console/logins.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
+import type { Grant } from '../../../hub/registry/console-sessions.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
+
+const viewer: readonly Grant[] = [{ namespace: 'edge', role: 'viewer' }]
+const MINUTE_MS = 60_000
+
+async function rig(toGrants?: (claims: readonly string[]) => readonly Grant[]) {
+  const registry = openRegistry(':memory:')
+  const clock = new SimClock()
+  const { sessions, audit } = registry
+  const logins = new Logins({ sessions, audit, clock, idleMs: 30 * MINUTE_MS, sessionMs: 600 * MINUTE_MS, toGrants })
+  const link = () =>
+    addLoginLink(sessions, { operator: 'operator:ann', grants: viewer, ttlMs: 10 * MINUTE_MS, nowMs: clock.wallMs() })
+  return { registry, clock, logins, link, [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose]() }
+}
+const refused = (err: MeshError) => err.code === 'MESH_CONSOLE_LOGIN'
+
+test('a link logs in once, within its life, and the audit log says who came', async () => {
+  await using r = await rig()
+  const secret = await r.link()
+  const { session } = await r.logins.byLink(secret, '10.0.0.1')
+  assert.deepEqual([session.operator, session.name, session.grants], ['operator:ann', 'ann', viewer])
+  await assert.rejects(r.logins.byLink(secret, '10.0.0.1'), refused, 'replayed')
+  const late = await r.link()
+  await r.clock.advance(10 * MINUTE_MS)
+  await assert.rejects(r.logins.byLink(late, '10.0.0.1'), refused, 'too late')
+  for (const forged of ['', 'A'.repeat(43), hashSecret(secret), `${secret}=`, 'x'.repeat(10_000)])
+    await assert.rejects(r.logins.byLink(forged, '10.0.0.1'), refused)
+  const [entry] = await r.registry.audit.page({ most: 1 })
+  assert.deepEqual([entry?.event, entry?.actor, entry?.address], ['console.login', 'operator:ann', '10.0.0.1'])
+})
+
+test('a session ends after rest, and after its whole life however much it is used', async () => {
+  await using r = await rig()
+  const { secret } = await r.logins.byLink(await r.link(), '')
+  await r.clock.advance(29 * MINUTE_MS)
+  assert.ok(await r.logins.find(secret))
+  await r.clock.advance(29 * MINUTE_MS)
+  assert.ok(await r.logins.find(secret), 'use counts')
+  await r.clock.advance(30 * MINUTE_MS)
+  assert.equal(await r.logins.find(secret), undefined)
+  const { secret: busy } = await r.logins.byLink(await r.link(), '')
+  for (let i = 0; i < 39; i++) {
+    await r.clock.advance(15 * MINUTE_MS)
+    assert.ok(await r.logins.find(busy))
+  }
+  await r.clock.advance(15 * MINUTE_MS)
+  assert.equal(await r.logins.find(busy), undefined)
+})
+
+test('neither the hash that the registry has nor a made-up secret is a session', async () => {
+  await using r = await rig()
+  const { secret, session } = await r.logins.byLink(await r.link(), '')
+  for (const forged of [session.hash, '', undefined, secret.slice(1), `${secret.slice(0, -1)}~`, 'B'.repeat(43)])
+    assert.equal(await r.logins.find(forged), undefined)
+  assert.equal(JSON.stringify(await r.registry.sessions.all()).includes(secret), false)
+})
+
+test('whose claims give another role now, or nothing, is logged in no more; who logs in anew ends what was before', async () => {
+  let role: Grant['role'] = 'admin'
+  await using r = await rig((claims) => (claims.includes('ops') ? [{ namespace: '*', role }] : []))
+  const newcomer = () =>
+    ({
+      operator: 'oidc:1',
+      name: 'Ann',
+      via: 'oidc',
+      grants: [{ namespace: '*', role }],
+      claims: ['ops'],
+      address: '',
+    }) as const
+  const first = await r.logins.begin(newcomer())
+  assert.ok(await r.logins.isLive(first.session))
+  role = 'viewer'
+  assert.equal(await r.logins.isLive(first.session), false)
+  assert.equal(await r.logins.find(first.secret), undefined)
+  role = 'admin'
+  const second = await r.logins.begin(newcomer())
+  role = 'operator'
+  await r.logins.begin(newcomer())
+  assert.equal(await r.registry.sessions.find(second.session.hash), undefined)
+})

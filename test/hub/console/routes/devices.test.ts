@@ -1,0 +1,65 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { KEY_HOLDER } from '../../../../hub/registry/enrollments.ts'
+import { consoleRig } from '../console-rig.ts'
+
+const of = { namespace: 'edge', serviceAccount: 'gw', jti: null, labels: { site: '<b>north</b>' }, address: '10.0.0.1' }
+
+test('a device is listed, shown and decided about; each decision is in the audit log with who took it', async (t) => {
+  const rig = await consoleRig(t)
+  const { registry } = rig.hub
+  await registry.enrollments.enroll({ ...of, name: 'gw-1', keyId: 'k1' }, Date.now())
+  await registry.addCertificate({
+    serial: 'aa',
+    spiffeUri: 'spiffe://demo.mesh/ns/edge/sa/gw',
+    jti: null,
+    device: `${KEY_HOLDER}k1`,
+    ip: '',
+    issuedMs: Date.now(),
+    notAfterMs: Date.now() + 100_000,
+  })
+  const cookie = await rig.login()
+  const { body: page } = await rig.ask({ path: '/api/v1/devices?search=site%3D&limit=1', cookie })
+  assert.equal(page['total'], 1)
+  const { body: detail } = await rig.ask({ path: '/api/v1/devices/gw-1', cookie })
+  assert.deepEqual(
+    (detail['certificates'] as { serial: string }[]).map(({ serial }) => serial),
+    ['aa'],
+  )
+  assert.deepEqual(detail['may'], { operate: true, administer: true })
+  const post = (verb: string, body = {}) =>
+    rig.ask({ method: 'POST', path: `/api/v1/devices/gw-1/${verb}`, body, cookie })
+  assert.deepEqual((await post('revoke')).body, { detail: '1 certificate(s)' })
+  assert.equal(
+    ((await rig.ask({ path: '/api/v1/devices/gw-1', cookie })).body['device'] as { state: string }).state,
+    'revoked',
+    'at once',
+  )
+  assert.equal((await post('approve')).status, 200)
+  assert.equal((await post('approve')).status, 400, 'nobody waits any more')
+  assert.equal((await post('deny')).status, 400)
+  assert.equal((await post('forget')).status, 200)
+  assert.equal((await post('forget')).status, 404)
+  const log = await registry.audit.page({ most: 10, subject: 'gw-1' })
+  assert.deepEqual(
+    log.map(({ event, actor, address }) => [event, actor, address]),
+    [
+      ['device.forgotten', 'operator:tester', '127.0.0.1'],
+      ['device.approved', 'operator:tester', '127.0.0.1'],
+      ['device.revoked', 'operator:tester', '127.0.0.1'],
+    ],
+  )
+})
+
+test('operators of a namespace find its entries in the audit log, whoever wrote them', async (t) => {
+  const rig = await consoleRig(t)
+  await rig.hub.registry.enrollments.enroll({ ...of, name: 'gw-1', keyId: 'k1' }, Date.now())
+  await rig.ask({ method: 'POST', path: '/api/v1/devices/gw-1/revoke', body: {}, cookie: await rig.login() })
+  const subjectsFor = async (namespace: string) => {
+    const cookie = await rig.login([{ namespace, role: 'viewer' }])
+    const { body } = await rig.ask({ path: '/api/v1/audit', cookie })
+    return (body['entries'] as { subject: string }[]).map(({ subject }) => subject)
+  }
+  assert.deepEqual(await subjectsFor('edge'), ['gw-1'])
+  assert.deepEqual(await subjectsFor('lab'), [])
+})
