@@ -11,7 +11,7 @@ import { systemDisk } from '../../../core/os/disk.ts'
 import { toYaml } from '../../config/to-yaml.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
 import type { Io } from '../io.ts'
-import { sortLines } from './blocks.ts'
+import { type Blocks, sortLines } from './blocks.ts'
 import { convertBridge, type SecretFile } from './bridges.ts'
 import { convertListeners } from './listeners.ts'
 import { readConf, type Files } from './read.ts'
@@ -69,6 +69,8 @@ export function convert(file: string, folder: string, files: Files, hostName: st
     mqtt: {
       ...usersOf(settings),
       ...(settings.aclFile === undefined ? {} : { aclFile: settings.aclFile }),
+      // mosquitto acknowledges what a client of 3.1.1 may not publish.
+      ...(hasAcls(blocks) ? { deniedPublishes: 'acknowledge' } : {}),
       ...(settings.sysIntervalSec === undefined ? {} : { sysIntervalSec: settings.sysIntervalSec }),
       limits: settings.limits,
       ...(bridges.length === 0
@@ -85,6 +87,10 @@ export function convert(file: string, folder: string, files: Files, hostName: st
     clusters: bridges.flatMap((one) => one.clusters),
     secrets: bridges.flatMap(({ secrets }) => secrets),
   }
+}
+
+function hasAcls({ global, listeners }: Blocks): boolean {
+  return [...global, ...listeners.flatMap(({ lines }) => lines)].some(({ name }) => name === 'acl_file')
 }
 
 function usersOf({ passwordFile, pskFile, certificateUser }: Settings): object {

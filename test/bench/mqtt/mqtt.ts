@@ -34,7 +34,7 @@ export const mqttBench: PeerBench = {
   cases: Object.fromEntries(Object.entries(CASES).map(([name, c]) => [name, c.about])),
   subjects: mqttSubjects().map((s) => s.name),
   prints:
-    'medians of rounds by turns: CPU microseconds of the broker per message, messages per second, latency (p50, p99), RSS; mosquitto runs without persistence, its cheapest way; sockets (idle-10k) is no peer but the floor on Node: it keeps nothing of a connection',
+    'medians of rounds by turns: CPU microseconds of the broker per message, messages per second, latency (p50, p99), RSS; mosquitto runs without persistence, its cheapest way; sockets (idle-10k, clients-200, fan-in) is no peer but the floor on Node: it reads and writes, and keeps nothing',
   options: ['seconds', 'only', 'before'],
   rows,
 }

@@ -32,6 +32,8 @@ const ACTIONS: readonly Action[] = [
   { what: 'ann with a wrong password', pub: ['-t', 'a/x', '-m', '2', '-u', 'ann', '-P', 'wrong'] },
   { what: 'ann where she only reads', pub: ['-t', 'b/x', '-m', '3', '-q', '1', '-V', '5', ...AS_ANN] },
   { what: 'bob writes what ann reads', pub: ['-t', 'b/x', '-m', '4', '-q', '1', ...AS_BOB] },
+  { what: 'bob where he may not write', pub: ['-t', 'c/x', '-m', '4', '-q', '1', ...AS_BOB] },
+  { what: 'bob where he may not write, MQTT 5', pub: ['-t', 'c/x', '-m', '4', '-q', '2', '-V', '5', ...AS_BOB] },
   { what: 'a client id of another prefix', pub: ['-t', 'a/x', '-m', '5', '-i', 'stranger', ...AS_ANN] },
   {
     what: 'a client id of its own topic',

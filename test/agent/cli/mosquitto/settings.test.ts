@@ -38,3 +38,16 @@ test('what mosquitto would refuse is refused with its line', () => {
   for (const text of ['allow_anonymous maybe', 'max_keepalive x', 'include_dir /nowhere/at/all\nsys_interval soon'])
     assert.throws(() => imported(text), /m\.conf:\d+: \w+ must be/)
 })
+
+test('what an acl file denies a client of 3.1.1 is acknowledged, as by mosquitto; without one nothing is said of it', () => {
+  const of = (text: string): unknown =>
+    (imported(text).config as { mqtt: Record<string, unknown> }).mqtt['deniedPublishes']
+  assert.deepEqual(
+    [
+      of('allow_anonymous true\nacl_file /a\nlistener 1883\n'),
+      of('per_listener_settings true\nlistener 1883\nallow_anonymous true\nacl_file /a\n'),
+      of('allow_anonymous true\nlistener 1883\n'),
+    ],
+    ['acknowledge', 'acknowledge', undefined],
+  )
+})
