@@ -112,6 +112,7 @@ class ClusterRuntimes implements HttpUpstreams {
         continue
       }
       this.#replaced.add(cluster)
+      this.#checked.delete(cluster)
       if (now?.healthCheck && isDeepStrictEqual(now.healthCheck, cluster.healthCheck)) found.set(now, runtime.checked)
       if (now && isBlocked(now)) runtime.cut(now)
       else if (now) runtime.replaced(now)

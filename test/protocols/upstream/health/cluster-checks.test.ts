@@ -202,6 +202,16 @@ test('a cluster that is gone is asked no more', async () => {
   assert.ok(origin.last.closed || origin.last.ended)
   assert.equal(h.clock.pendingTimers, 0)
 })
+test('… and is asked again when the same one is back', async () => {
+  const checked = checkedCluster(checkOf())
+  await using h = new Harness([checked])
+  const origin = await answering(h, ORIGIN, () => WELL)
+  await h.clock.advance(0)
+  h.tables.swap(EMPTY_TABLES)
+  h.tables.swap(tablesOf([checked]))
+  await h.clock.advance(0)
+  assert.equal(origin.connections.length, 2)
+})
 test('a start is no burst: as many are asked at once as the budget says, and all in the end', async () => {
   const many = Array.from({ length: 100 }, (_, i) => endpoint(`10.2.0.${i}`, 80))
   const load = loadOf(many)

@@ -118,3 +118,29 @@ test('an answer without end is given up with its time, and keeps no more than it
   await h.clock.advance(1_000)
   assert.equal(h.metrics.total('mesh_upstream_health_checks_total', { result: 'network' }), 1)
 })
+
+for (const [name, answer, result] of [
+  ['no HTTP', 'SSH-2.0-x\r\n\r\n', 'network'],
+  ['another protocol that nobody asked for', 'HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n', 'network'],
+  ['a head that is too large', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(200_000)}\r\n\r\n`, 'network'],
+  ['interim answers without end', 'HTTP/1.1 103 Hints\r\n\r\n'.repeat(100), 'network'],
+  ['a body that ends too early', 'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi', 'network'],
+  ['two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncontent-length: 1\r\n\r\n', 'network'],
+  ['an answer to a question that was not asked', `${WELL}HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n`, 'passed'],
+] as const)
+  test(`a hostile endpoint ends its own check and nothing else: ${name}`, async () => {
+    await using h = new Harness([checkedCluster(checkOf())])
+    const origin = await h.origin()
+    await h.clock.advance(0)
+    await origin.answer(answer)
+    origin.last.stream.end()
+    await h.clock.advance(0)
+    assert.equal(h.metrics.total('mesh_upstream_health_checks_total', { result }), 1)
+    await h.clock.advance(result === 'passed' ? 40_000 : 60_000)
+    assert.ok(origin.connections.length > 1, 'the connection is not used again')
+    await origin.answer(WELL)
+    assert.equal(
+      h.metrics.total('mesh_upstream_health_checks_total', { result: 'passed' }),
+      result === 'passed' ? 2 : 1,
+    )
+  })
