@@ -280,3 +280,18 @@ test('clientCrl: what it says is asked of clients, and a file without a list kee
       code: 'MESH_LISTENER_TLS',
     })
 })
+
+test('tunnels end on port 15008 of every address, over HTTP/2 and mutual TLS with the mesh identity, and nowhere in clear', () => {
+  const { address, port, direction, filterChains, defaultFilterChain } = one('- {name: t, kind: hbone}')
+  assert.deepEqual([address, port, direction, filterChains], ['0.0.0.0', 15_008, 'inbound', []])
+  const { tls, codec } = defaultFilterChain
+  assert.deepEqual(codec, { kind: 'hbone', hbone: { cluster: undefined } })
+  assert.deepEqual(
+    [tls?.certificate, tls?.validation?.roots, tls?.requireClientCertificate, tls?.alpnProtocols],
+    [{ from: 'workload' }, { from: 'workload' }, true, ['h2']],
+  )
+  const refused = loadConfig(
+    'control: {address: "a:1", roots: /r}\nlisteners:\n- {name: t, kind: hbone, tls: {mode: server, chain: /c, key: /k}}\n',
+  )
+  assert.equal(refused.ok, false)
+})

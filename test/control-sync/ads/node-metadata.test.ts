@@ -136,3 +136,10 @@ test('ISTIO_META_ variables: settings where there is one, metadata else; text st
   })
   assert.deepEqual([env.capture, env.problems], ['transparent', []])
 })
+
+test('a listener for tunnels is told to istiod, and whatever node.metadata says goes before', () => {
+  const listening = 'listeners: [{name: t, kind: hbone}]\n'
+  assert.equal(metadata(listening)['ENABLE_HBONE'], 'true')
+  assert.equal('ENABLE_HBONE' in metadata(''), false)
+  assert.equal('ENABLE_HBONE' in metadata(`${listening}node: {metadata: {ENABLE_HBONE: null}}\n`), false)
+})

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { loadConfig } from '../../../agent/config/load.ts'
 import { createListeners } from '../../../agent/config/listeners.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
-import type { Listener } from '../../../model/listener.ts'
+import { ANY_CONNECTION, type Codec, type Listener } from '../../../model/listener.ts'
 import { EMPTY_TABLES, type Tables } from '../../../model/tables.ts'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { findShadowedListeners, selectListeners } from '../../../protocols/downstream/wanted-listeners.ts'
@@ -107,4 +107,32 @@ test('a listener that opens no port of its own is not wanted', () => {
   const tables = pushed()
   const listeners = new Map([...tables.listeners].map(([name, l]) => [name, { ...l, bindToPort: false }]))
   assert.deepEqual([...selectListeners({ ...tables, listeners }, []).keys()], [])
+})
+
+test("istiod's listener for tunnels takes over that of agent.yaml on the same address, blocked or not; elsewhere agent.yaml's serves", () => {
+  const [mine] = own('{name: tunnels, kind: hbone}')
+  assert.ok(mine)
+  const pushedAs = (codec: Codec, port = 15_008): Tables => {
+    const chain = { name: '', match: ANY_CONNECTION, tls: undefined, policies: [], codec }
+    const one: Listener = {
+      ...mine,
+      name: 'connect_terminate',
+      port,
+      source: 'xds',
+      filterChains: [chain],
+      defaultFilterChain: undefined,
+    }
+    return { ...EMPTY_TABLES, listeners: new Map([[one.name, one]]) }
+  }
+  const codecOf = (tables: Tables): Codec | undefined => {
+    const wanted = selectListeners(tables, [mine])
+    const found = wanted.get('tunnels')
+    return found?.filterChains[0]?.codec ?? found?.defaultFilterChain?.codec
+  }
+  const terminate: Codec = { kind: 'hbone', hbone: { cluster: 'main_internal' } }
+  const blocked: Codec = { kind: 'blocked', reason: 'r' }
+  assert.deepEqual(codecOf(pushedAs(terminate)), terminate)
+  assert.deepEqual(codecOf(pushedAs(blocked)), blocked)
+  assert.deepEqual(codecOf(pushedAs(terminate, 15_009)), { kind: 'hbone', hbone: { cluster: undefined } })
+  assert.equal(selectListeners(pushedAs(terminate), [mine]).has('connect_terminate'), false)
 })
