@@ -4,7 +4,9 @@
  */
 import * as z from 'zod'
 import type { Disk } from '../core/os/disk.ts'
-import { MeshError } from '../core/errors.ts'
+import { MeshError, toMeshError } from '../core/errors.ts'
+import { DEFAULT_HALT, parseHalt } from './rollout/halt.ts'
+import { parseWaves } from './rollout/waves.ts'
 import { toConfigError, loadYaml } from '../core/yaml.ts'
 import { consoleSchema } from './console/settings.ts'
 
@@ -50,6 +52,38 @@ const limits = z.strictObject({
     .default(4 * 1024 * 1024)
     .describe('size of one gRPC message from a device, bytes'),
 })
+
+const rollout = z.strictObject({
+  default: z
+    .enum(['waves', 'all'])
+    .default('waves')
+    .describe('how a change of the resources folder comes to the devices: in waves, or to all at once'),
+  atOnceBelow: whole(0, 100_000).default(10).describe('with fewer devices, a change of the folder goes to all at once'),
+  waves: z
+    .string()
+    .default('1%,10%,50%,100%')
+    .superRefine((text, context) => refuseWhatThrows(context, () => parseWaves(text)))
+    .describe('share of the devices that have the revision after each wave'),
+  soakSec: whole(0, 7 * DAY_SEC)
+    .default(600)
+    .describe('how long each wave is watched before the next begins'),
+  awaySec: whole(1, DAY_SEC)
+    .default(300)
+    .describe('a device that was there when its wave began and is away for longer is lost'),
+  halt: z
+    .string()
+    .default(DEFAULT_HALT)
+    .superRefine((text, context) => refuseWhatThrows(context, () => parseHalt(text)))
+    .describe('when a rollout stops by itself, and devices go back to what was good last; `never`'),
+})
+
+function refuseWhatThrows(context: z.RefinementCtx, parse: () => unknown): void {
+  try {
+    parse()
+  } catch (err) {
+    context.addIssue({ code: 'custom', message: toMeshError(err).message })
+  }
+}
 
 export const hubConfigSchema = z
   .strictObject({
@@ -101,7 +135,7 @@ export const hubConfigSchema = z
       .string()
       .min(1)
       .describe(
-        "folder of resource files: those at its top are for every node, those in a folder of a node's name for that node",
+        "folder of resource files: those at its top are for every node, those in `@site=north/` for nodes with that label, those in a folder of a node's name for that node",
       ),
     state: z
       .string()
@@ -167,6 +201,7 @@ export const hubConfigSchema = z
           ),
       })
       .prefault({}),
+    rollout: rollout.prefault({}),
     admin: z
       .strictObject({
         address: z.enum(['127.0.0.1', '::1']).default('127.0.0.1').describe('loopback address of the admin port'),

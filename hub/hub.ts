@@ -31,8 +31,8 @@ import type { OpenRegistry, Registry } from './registry/registry.ts'
 import { holdRunning } from './registry/running.ts'
 import { EventLog } from './reports/event-log.ts'
 import { ReportIntake } from './reports/intake.ts'
-import { DirectorySource } from './source/directory.ts'
 import { IstioSource } from './source/istio-source.ts'
+import { startConfiguration } from './source/start.ts'
 import { TrustBundle } from './source/trust-bundle.ts'
 import type { CreateToken, JoinClaims, Tokens } from './tokens.ts'
 
@@ -88,10 +88,10 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
   const ca = await registry.exclusively((tx) => openSharedCa(tx, state, caOptions))
   makeResourcesFolder(config, world.disk)
-  const files = building.use(await DirectorySource.open({ folder: config.resources, clock, log, metrics }))
+  const configuration = building.use(await startConfiguration(config, { registry, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const trust = { ca, registry, clock, log, rootsChanged: () => identity.rootsChanged() }
-  const source = building.use(await TrustBundle.open(new IstioSource(files, config), trust))
+  const source = building.use(await TrustBundle.open(new IstioSource(configuration.source, config), trust))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
   const intake = openIntake(building, shared)

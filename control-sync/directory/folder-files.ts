@@ -5,7 +5,7 @@
 import path from 'node:path'
 import type { Clock } from '../../core/os/clock.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
-import { listFiles, MAX_FILES, stampFile } from './list.ts'
+import { stampFile } from './list.ts'
 import { formatLabel, type FileContent, type FileProblem, type FileResource } from './parse.ts'
 import type { FolderReader } from './reader.ts'
 import { Unrest } from './unrest.ts'
@@ -31,9 +31,26 @@ const TORN_TRIES = 10
 /** At the first look there is nothing that could serve in the meantime. */
 const FIRST_TRIES = 5
 
+export type FolderFilesOptions = {
+  readonly folder: string
+  /** Names of its files, relative to it. Throws MESH_CONFIG_INVALID when there is no such folder. */
+  readonly list: () => readonly string[] | Promise<readonly string[]>
+  /** More are a mistake, and would take long to look at. */
+  readonly maxFiles: number
+  readonly clock: Clock
+  readonly reader: FolderReader
+}
+/** A file as it was last read. `hash`: SHA-256 of its content; undefined while it has a mistake. */
+export type ReadFolderFile = {
+  readonly file: string
+  readonly hash: string | undefined
+  readonly content: FileContent
+}
+
 export class FolderFiles {
   readonly #folder: string
-  readonly #node: string | undefined
+  readonly #list: FolderFilesOptions['list']
+  readonly #maxFiles: number
   readonly #clock: Clock
   readonly #reader: FolderReader
   readonly #unrest = new Unrest()
@@ -42,10 +59,10 @@ export class FolderFiles {
   #torn = 0
   #tooMany: readonly FileProblem[] = []
 
-  /** @param node name of the subfolder with this node's own files; undefined: shared files only */
-  constructor(folder: string, node: string | undefined, clock: Clock, reader: FolderReader) {
+  constructor({ folder, list, maxFiles, clock, reader }: FolderFilesOptions) {
     this.#folder = folder
-    this.#node = node
+    this.#list = list
+    this.#maxFiles = maxFiles
     this.#clock = clock
     this.#reader = reader
   }
@@ -53,8 +70,15 @@ export class FolderFiles {
   /** What is in force, in the order of the folder. */
   *contents(): Iterable<FileContent> {
     if (this.#tooMany.length > 0) yield { resources: [], problems: this.#tooMany }
-    for (const { good, problems } of this.#files.values())
-      yield { resources: good?.resources ?? [], problems, blocked: good?.blocked ?? [] }
+    for (const { content } of this.files()) yield content
+  }
+  *files(): Iterable<ReadFolderFile> {
+    for (const [file, { hash, good, problems }] of this.#files)
+      yield { file, hash, content: { resources: good?.resources ?? [], problems, blocked: good?.blocked ?? [] } }
+  }
+  /** There are more files than are read. */
+  get tooMany(): readonly FileProblem[] {
+    return this.#tooMany
   }
 
   /**
@@ -63,7 +87,7 @@ export class FolderFiles {
    */
   async look(what: LookFor): Promise<Looked> {
     const slice = new TimeSlice(this.#clock)
-    const listed = listFiles(this.#folder, this.#node)
+    const listed = await this.#list()
     const stamps = await this.#stamps(listed, slice)
     const moved = [...stamps].filter(([file, stamp]) => this.#files.get(file)?.stamp !== stamp)
     const gone = [...this.#files.keys()].filter((file) => !stamps.has(file))
@@ -92,21 +116,21 @@ export class FolderFiles {
   }
 
   async #stamps(files: readonly string[], slice: TimeSlice): Promise<Map<string, string>> {
-    const left = files.length - MAX_FILES
+    const left = files.length - this.#maxFiles
     this.#tooMany =
       left > 0
         ? [
             {
-              file: files[MAX_FILES]!,
+              file: files[this.#maxFiles]!,
               line: 1,
               resource: '',
               field: '',
-              problem: `this and ${left - 1} more are not read: a folder has ${MAX_FILES} files at most`,
+              problem: `this and ${left - 1} more are not read: a folder has ${this.#maxFiles} files at most`,
             },
           ]
         : []
     const stamps = new Map<string, string>()
-    for (const file of files.slice(0, MAX_FILES)) {
+    for (const file of files.slice(0, this.#maxFiles)) {
       if (slice.due) await slice.yield()
       stamps.set(file, stampFile(path.join(this.#folder, file)) ?? CANNOT_BE_LOOKED_AT)
     }

@@ -4,15 +4,16 @@
  * that is deleted takes its resources with it. Changes come from the kernel and, where those are missed, from a slow
  * look at the time stamps.
  */
-import fs from 'node:fs'
 import path from 'node:path'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
-import { detach, guard, reportDefect } from '../../core/defects/guard.ts'
+import { detach, reportDefect } from '../../core/defects/guard.ts'
 import { TimeSlice } from '../../core/os/time-slice.ts'
 import { combine, formatProblem, type Resources } from './combine.ts'
 import { FolderFiles, type LookFor } from './folder-files.ts'
 import type { FileKind } from './parse.ts'
+import { listFiles, MAX_FILES } from './list.ts'
+import { FolderNotices } from './notices.ts'
 import { FolderReader } from './reader.ts'
 
 /** Kind → name → the Any's value. What is the same object as before has not changed. */
@@ -62,7 +63,7 @@ export class WatchedFolder implements Disposable {
   readonly #o: WatchOptions
   readonly #reader: FolderReader
   readonly #files: FolderFiles
-  readonly #watches = new Map<string, { readonly watch: fs.FSWatcher; readonly ino: number }>()
+  readonly #notices = new FolderNotices(() => this.#soon('notice'))
   #last: FolderResult | undefined
   #looking: Promise<void> = Promise.resolve()
   #debounce: Timer | undefined
@@ -73,7 +74,14 @@ export class WatchedFolder implements Disposable {
   constructor(options: WatchOptions) {
     this.#o = options
     this.#reader = options.reader ?? new FolderReader(options.clock)
-    this.#files = new FolderFiles(options.folder, options.node, options.clock, this.#reader)
+    const { folder, node, clock } = options
+    this.#files = new FolderFiles({
+      folder,
+      list: () => listFiles(folder, node),
+      maxFiles: MAX_FILES,
+      clock,
+      reader: this.#reader,
+    })
   }
 
   /** Resolves when nothing is being read. */
@@ -85,8 +93,8 @@ export class WatchedFolder implements Disposable {
     if (this.#closed) return
     const { folder, node, clock } = this.#o
     const wanted = node === undefined ? [folder] : [folder, path.join(folder, node)]
-    for (const one of wanted) this.#watch(one)
-    this.#nextLook = clock.after(this.#watches.size < wanted.length ? QUICK_LOOK_MS : SLOW_LOOK_MS, () => {
+    for (const one of wanted) this.#notices.add(one)
+    this.#nextLook = clock.after(this.#notices.size < wanted.length ? QUICK_LOOK_MS : SLOW_LOOK_MS, () => {
       this.#safeLook('changes')
       detach(
         'configuration',
@@ -122,7 +130,7 @@ export class WatchedFolder implements Disposable {
     this.#debounce?.cancel()
     this.#nextLook?.cancel()
     if (!this.#o.reader) this.#reader[Symbol.dispose]()
-    for (const { watch } of this.#watches.values()) watch.close()
+    this.#notices[Symbol.dispose]()
   }
 
   /** A folder that is gone for a moment (unmounted, being replaced) changes nothing; it is looked for again. */
@@ -133,32 +141,8 @@ export class WatchedFolder implements Disposable {
         if (!(thrown instanceof MeshError)) reportDefect('configuration', thrown)
         this.#last = undefined
         this.#o.gone?.(thrown)
-        for (const { watch } of this.#watches.values()) watch.close()
+        this.#notices[Symbol.dispose]()
       })
-  }
-
-  #watch(folder: string): void {
-    try {
-      const { ino } = fs.statSync(folder)
-      const known = this.#watches.get(folder)
-      // Another folder has its name now: a symbolic link was swapped, or it was made anew.
-      if (known?.ino === ino) return
-      known?.watch.close()
-      const watch = fs.watch(folder, { persistent: false })
-      const forget = guard('configuration', doNothing, () => {
-        watch.close()
-        if (this.#watches.get(folder)?.watch === watch) this.#watches.delete(folder)
-      })
-      watch.on(
-        'change',
-        guard('configuration', doNothing, () => this.#soon('notice')),
-      )
-      watch.on('error', forget)
-      watch.on('close', forget)
-      this.#watches.set(folder, { watch, ino })
-    } catch {
-      /* no such folder yet, or no watches left: the quick look finds it */
-    }
   }
 
   #soon(what: LookFor): void {
@@ -197,8 +181,4 @@ async function reuseValues(
     if (!sameKind) isSame = false
   }
   return isSame ? before! : all
-}
-
-function doNothing(): void {
-  /* the slow look goes on */
 }

@@ -44,12 +44,14 @@ export function openStoredCa({ config, registry, caFolder }: State): Promise<Ca>
   return registry.exclusively((tx) => openSharedCa(tx, state, { ...systemWorld, folder: caFolder, trustDomain }))
 }
 
+/** Who types, as the audit log names them. */
+export const nameOperator = (io: Pick<Io, 'operator'>): string => `operator:${io.operator ?? os.userInfo().username}`
+
 /** Writes down what whoever types commands has done. @param registry in the transaction that it is done in */
 export async function noteByOperator(
   registry: Registry,
   io: Pick<Io, 'operator'>,
   done: { readonly event: AuditEvent; readonly subject: string; readonly detail: string; readonly namespace?: string },
 ): Promise<void> {
-  const actor = `operator:${io.operator ?? os.userInfo().username}`
-  await registry.audit.add({ ...done, atMs: systemClock.wallMs(), actor, address: '' })
+  await registry.audit.add({ ...done, atMs: systemClock.wallMs(), actor: nameOperator(io), address: '' })
 }

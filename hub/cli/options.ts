@@ -16,3 +16,17 @@ export function parseLabel(text: string, before: Readonly<Record<string, string>
   if (at < 1) throw new InvalidArgumentError('must be KEY=VALUE')
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
 }
+
+const UNIT_SEC: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
+const MAX_SEC = 365 * 86_400
+
+/** Of at least so many seconds. */
+export function parseSeconds(least: number): (text: string) => number {
+  return (text) => {
+    const [, digits, unit] = /^(\d{1,8})([smhd])$/.exec(text) ?? []
+    const sec = Number(digits) * (UNIT_SEC[unit ?? ''] ?? Number.NaN)
+    if (!(sec >= least && sec <= MAX_SEC))
+      throw new InvalidArgumentError(`must be a duration between ${least}s and 365d, e.g. 30m, 24h, 7d`)
+    return sec
+  }
+}

@@ -1,5 +1,5 @@
 /** The subcommands of `meshlet-hub`, with the help that should suffice. Each action loads its own file. */
-import { InvalidArgumentError, Option, type Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { runCommandLine, type Finish } from '../../core/cli/run.ts'
 import type { AuditOptions } from './audit.ts'
 import { addConsole } from './console/commands.ts'
@@ -10,7 +10,9 @@ import {
   buildJsonOption as json,
   parseCount as count,
   parseLabel as label,
+  parseSeconds,
 } from './options.ts'
+import { addRevision, addRollout } from './rollout/commands.ts'
 import type { CreateOptions } from './token.ts'
 
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the hub has stopped. */
@@ -22,6 +24,8 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addDevice(program, io, done)
     addWatch(program, io, done)
     addRoots(program, io, done)
+    addRevision(program, io, done)
+    addRollout(program, io, done)
     addBackup(program, io, done)
     addAudit(program, io, done)
     addConsole(program, io, done)
@@ -80,7 +84,7 @@ function addTokenCreate(token: Command, io: Io, done: Finish): void {
     .option('--out <file>', 'write a table (id,name,token,expires) to a new file of mode 0600')
     .option('--uses <n>', 'how many devices may join with it; default: any number, with --count 1', count)
     .addOption(new Option('--max-uses <n>', 'as --uses').argParser(count).hideHelp())
-    .option('--ttl <duration>', 'life, e.g. 30m, 24h, 7d; default: tokenTtlSec of hub.yaml', seconds)
+    .option('--ttl <duration>', 'life, e.g. 30m, 24h, 7d; default: tokenTtlSec of hub.yaml', parseSeconds(60))
     .option('--cidr <range>', 'address or range that its bearer must come from; may be repeated', collect, [])
     .option('-l, --label <key=value>', 'label of its devices; may be repeated', label, {})
     .option('--approval', 'who joins with it waits for `meshlet-hub device approve`', false)
@@ -149,7 +153,7 @@ function addAudit(program: Command, io: Io, done: Finish): void {
     .addOption(config())
     .addOption(new Option('-o, --output <form>', 'form').choices(['table', 'json']).default('table'))
     .option('--last <n>', 'the newest so many', count, 1_000)
-    .option('--of <subject>', 'of one device, or of one token by its id')
+    .option('--of <subject>', 'of one device, of one token, revision or rollout by its id')
     .action(async (o: AuditOptions) => done((await import('./audit.ts')).printAudit(o, io)))
 }
 
@@ -161,14 +165,4 @@ function addVersion(program: Command, io: Io, done: Finish): void {
     .action(async (o: { json: boolean }) => done((await import('./version.ts')).printVersion(o, io)))
 }
 
-const UNIT_SEC: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
-const MAX_TTL_SEC = 365 * 86_400
-
-function seconds(text: string): number {
-  const [, digits, unit] = /^(\d{1,8})([smhd])$/.exec(text) ?? []
-  const sec = Number(digits) * (UNIT_SEC[unit ?? ''] ?? Number.NaN)
-  if (!(sec >= 60 && sec <= MAX_TTL_SEC))
-    throw new InvalidArgumentError('must be a duration between 60s and 365d, e.g. 30m, 24h, 7d')
-  return sec
-}
 const collect = (text: string, before: readonly string[]): readonly string[] => [...before, text]

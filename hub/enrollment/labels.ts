@@ -17,3 +17,7 @@ export function findLabelProblem(labels: Labels): string | undefined {
   }
   return undefined
 }
+
+export function hasLabels(has: Labels, wanted: Labels): boolean {
+  return Object.entries(wanted).every(([key, value]) => Object.hasOwn(has, key) && has[key] === value)
+}

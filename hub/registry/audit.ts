@@ -19,12 +19,22 @@ export type AuditEvent =
   | 'console.link'
   | 'console.login'
   | 'console.ended'
+  | 'revision.taken'
+  | 'rollout.started'
+  | 'rollout.wave'
+  | 'rollout.paused'
+  | 'rollout.resumed'
+  | 'rollout.halted'
+  | 'rollout.completed'
+  | 'rollout.aborted'
+  | 'rollout.superseded'
+  | 'rollout.undone'
 export type AuditEntry = {
   readonly atMs: number
   /** `operator:USER`, `device:NAME`, `key:ID` or `hub`. */
   readonly actor: string
   readonly event: AuditEvent
-  /** Name of the device, id of the token, or the file. */
+  /** Name of the device, id of the token, the revision or the rollout, or the file. */
   readonly subject: string
   /** Where it came from; empty for commands beside the hub. */
   readonly address: string

@@ -6,8 +6,11 @@ import { AuditLog } from './audit.ts'
 import { ConsoleSessions } from './console-sessions.ts'
 import { DeviceEvents } from './device-events.ts'
 import { Enrollments, KEY_HOLDER, type Labels } from './enrollments.ts'
+import { Fleet } from './rollout/fleet.ts'
 import { takeName, findLostName, type NameQuestion } from './names.ts'
 import { Reports } from './reports.ts'
+import { Revisions } from './rollout/revisions.ts'
+import { Rollouts } from './rollout/rollouts.ts'
 import type { CertificateRow, DeviceChange, DeviceRow, HeldCertificate, NameClaim, TokenRow } from './rows.ts'
 import { recordAuthority, readAuthority, type AuthorityPart } from './authority.ts'
 import { removeReplicas, registerReplica, removeReplica, noteChanges, readAliveMs, CONNECTIONS } from './replicas.ts'
@@ -24,6 +27,9 @@ export class Registry {
   readonly reports: Reports
   readonly deviceEvents: DeviceEvents
   readonly sessions: ConsoleSessions
+  readonly fleet: Fleet
+  readonly revisions: Revisions
+  readonly rollouts: Rollouts
   readonly #sql: Sql
 
   constructor(sql: Sql) {
@@ -33,6 +39,9 @@ export class Registry {
     this.enrollments = new Enrollments(sql)
     this.reports = new Reports(sql)
     this.deviceEvents = new DeviceEvents(sql)
+    this.fleet = new Fleet(sql)
+    this.revisions = new Revisions(sql)
+    this.rollouts = new Rollouts(sql)
   }
 
   /**

@@ -103,4 +103,14 @@ CREATE TABLE console_sessions (
 ALTER TABLE audit ADD COLUMN namespace TEXT NOT NULL DEFAULT '';
 CREATE INDEX audit_by_namespace ON audit (namespace, id);
 `,
+  // Revisions of the configuration (hub/registry/rollout/revisions.ts), and how they come to devices (rollouts.ts).
+  `
+CREATE TABLE revisions (id TEXT PRIMARY KEY, taken_ms INTEGER NOT NULL, files INTEGER NOT NULL, resources INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+CREATE TABLE revision_blobs (hash TEXT NOT NULL, part INTEGER NOT NULL, content TEXT NOT NULL, PRIMARY KEY (hash, part)) STRICT;
+CREATE TABLE rollouts (id TEXT PRIMARY KEY, active INTEGER UNIQUE, started_ms INTEGER NOT NULL, sequence INTEGER NOT NULL, document TEXT NOT NULL) STRICT;
+CREATE INDEX rollouts_by_start ON rollouts (started_ms);
+CREATE TABLE rollout_devices (rollout TEXT NOT NULL, device TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (rollout, device)) STRICT;
+CREATE TABLE rollout_state (name TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
+CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL) STRICT;
+`,
 ]

@@ -66,7 +66,10 @@ export class IstioSource implements Source {
       const made = compile(node)
       const known = this.#sets.get(set) ?? new WeakMap<readonly CompiledResource[], ResourceSet>()
       this.#sets.set(set, known)
-      const merged = known.get(made) ?? overlay(makeResourceSet(made.map(toHubResource)), rest, set.removals)
+      const merged = known.get(made) ?? {
+        ...overlay(makeResourceSet(made.map(toHubResource)), rest, set.removals),
+        revision: set.revision,
+      }
       known.set(made, merged)
       return merged
     } catch (err) {

@@ -15,6 +15,8 @@ export type ByName = ReadonlyMap<string, HubResource>
 /** All that one node may be sent. */
 export type ResourceSet = {
   readonly version: string
+  /** Of the configuration that it was made from: it is told with every response. Its version where there is none. */
+  readonly revision: string
   readonly types: ReadonlyMap<string, ByName>
   /**
    * `later`: a resource may be missing by mistake (its file cannot be read), so nobody is told that anything is gone.
@@ -74,29 +76,34 @@ export const hashContent = (...parts: readonly (string | Uint8Array)[]): string 
 export function makeResourceSet(
   resources: Iterable<HubResource>,
   removals: ResourceSet['removals'] = 'now',
+  revision?: string,
 ): ResourceSet {
   const types = new Map<string, Map<string, HubResource>>()
   for (const resource of resources) {
     const named = types.get(resource.typeUrl) ?? new Map<string, HubResource>()
     types.set(resource.typeUrl, named.set(resource.name, resource))
   }
-  return setOfTypes(types, removals)
+  return setOfTypes(types, { removals, revision })
 }
 
 /** The same set with `own` laid over it; types that `own` has nothing of are the same maps. */
 export function overlay(
-  { types: shared }: ResourceSet,
+  { types: shared, revision }: ResourceSet,
   own: ResourceSet,
   removals: ResourceSet['removals'],
 ): ResourceSet {
   const types = new Map(shared)
   for (const [typeUrl, named] of own.types) types.set(typeUrl, new Map([...ofTypes(shared, typeUrl), ...named]))
-  return setOfTypes(types, removals)
+  return setOfTypes(types, { removals, revision })
 }
 
-function setOfTypes(types: ResourceSet['types'], removals: ResourceSet['removals']): ResourceSet {
+function setOfTypes(
+  types: ResourceSet['types'],
+  { removals, revision }: Pick<ResourceSet, 'removals'> & { readonly revision: string | undefined },
+): ResourceSet {
   const parts = [...types].sort(([a], [b]) => (a < b ? -1 : 1)).map(([typeUrl, named]) => typeUrl + versionOfMap(named))
-  return { version: hashContent(...parts), types, removals }
+  const version = hashContent(...parts)
+  return { version, types, removals, revision: revision ?? version }
 }
 
 /** Many nodes share most of what they are sent. */

@@ -27,6 +27,7 @@ const as = (h: TestHub, who: Parameters<TestHub['client']>[0], name: string): De
 test('a guest of the same service account gets neither the folder of another node nor its name', async (t) => {
   const h = await testHub(t)
   h.write('gw-1/own.yaml', cluster('secret'))
+  await h.taken()
   const guest = await join(h, (await h.hub.createToken(edge('guest'))).token)
   const err = await as(h, guest, 'gw-1').error()
   assert.equal(status[err.code], 'PERMISSION_DENIED')
@@ -91,6 +92,7 @@ test('a hub whose registry was lost lets no certificate in, revoked or not; with
 test('devices: connected, configuration in force and what was refused, as the running hub sees it', async (t) => {
   const h = await testHub(t)
   h.write('gw-1/own.yaml', cluster('a'))
+  await h.taken()
   const shown = await join(h, (await h.hub.createToken(edge('gw-1'))).token)
   const stream = as(h, shown, 'gw-1')
   const first = await stream.next()

@@ -40,6 +40,8 @@ export type TestHub = {
   readonly metrics: Metrics
   readonly lines: readonly Record<string, unknown>[]
   write(file: string, text: string): void
+  /** What was written is a revision, and devices are sent it. */
+  taken(): Promise<void>
   /** gRPC to the hub; with a certificate when one is given. */
   client(
     shown?: { readonly keyPem: string; readonly chainPem: string },
@@ -48,6 +50,24 @@ export type TestHub = {
   ): Client
 }
 type Finally = { after(fn: () => void | Promise<void>): void }
+
+function createWriter(folder: string, lines: readonly Record<string, unknown>[]): Pick<TestHub, 'write' | 'taken'> {
+  const countTaken = (): number => lines.filter(({ evt }) => evt === 'hub.folder').length
+  let takenBefore = 0
+  return {
+    write(file, text) {
+      fs.mkdirSync(path.dirname(path.join(folder, 'resources', file)), { recursive: true })
+      fs.writeFileSync(path.join(folder, 'resources', file), text)
+      takenBefore = countTaken()
+    },
+    async taken() {
+      while (countTaken() === takenBefore)
+        await new Promise((resolve) => {
+          setTimeout(resolve, 20)
+        })
+    },
+  }
+}
 
 /** @param prepare what is in the folder before the hub starts */
 export async function testHub(
@@ -87,10 +107,7 @@ export async function testHub(
     folder,
     metrics,
     lines,
-    write(file, text) {
-      fs.mkdirSync(path.dirname(path.join(folder, 'resources', file)), { recursive: true })
-      fs.writeFileSync(path.join(folder, 'resources', file), text)
-    },
+    ...createWriter(folder, lines),
     client(shown, port = hub.port, options = {}) {
       const roots = Buffer.from(hub.rootsPem)
       const client = new Client(

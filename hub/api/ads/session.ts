@@ -161,7 +161,7 @@ export class DeltaSession {
       if (unacked.size <= MAX_UNACKED) break
       unacked.delete(oldest)
     }
-    return { typeUrl, nonce, systemVersion: set.version, resources, removed, had }
+    return { typeUrl, nonce, systemVersion: set.revision, resources, removed, had }
   }
 }
 

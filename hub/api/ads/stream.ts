@@ -206,7 +206,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
     subscription.set(this.#conversation.subscribedBytes)
     this.#note(outcome, node, message)
     this.#progress.answered(outcome, message)
-    this.#write(responses, set.version)
+    this.#write(responses, set.revision)
   }
 
   /** Undefined: the stream has ended meanwhile. */
@@ -286,7 +286,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
       return
     }
     const set = this.#started!.watched.current()
-    this.#write(this.#conversation.push(set), set.version)
+    this.#write(this.#conversation.push(set), set.revision)
   }
 
   #onDrain(): void {
@@ -296,7 +296,7 @@ export class AdsStream<Q extends AnyRequest, A extends AnyAnswer> implements Dis
     if (this.#output === 'open') this.#call.resume()
   }
 
-  /** @param version of the resources that the responses are from */
+  /** @param version revision that the responses are from */
   #write(responses: readonly A[], version: string): void {
     this.#progress.sent(version, responses)
     const { inForce, refused } = this.#progress

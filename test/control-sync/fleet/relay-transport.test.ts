@@ -89,19 +89,3 @@ test('a difference to what is not here is asked for anew, whole', async (t) => {
     return has(first, '.9', 20)
   }, 'whole resources come')
 })
-
-test('a resource that the device refused is not the base of the next difference', async (t) => {
-  const f = await fleet(t, services(3))
-  const agent = f.agent()
-  await whole(agent, 3)
-  const bad = services(3).replace('"prefix":"/"', '"safe_regex":{"regex":"("}')
-  f.h.write('mesh.json', bad)
-  await until(() => answers(f.h, 'nack') > 0, 'refused')
-  f.h.write(
-    'mesh.json',
-    services(3, () => 9),
-  )
-  await until(() => has(agent, '.9', 3), 'the mended configuration is in force')
-  await until(() => agent.applier.rejected.length === 0, 'nothing is refused any more')
-  assert.equal(agent.sync.link.state, 'connected')
-})

@@ -72,6 +72,7 @@ export type Fleet = {
 export async function fleet(t: TestContext, mesh: string, settings = ''): Promise<Fleet> {
   const h = await testHub(t, RELAY + settings)
   h.write('mesh.json', mesh)
+  await h.taken()
   const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1' })
   const shown = await join(h, token)
   const identity = parseIdentity({ ...shown, rootsPem: h.hub.rootsPem })

@@ -2,7 +2,7 @@
 
 /** Also verbs in the third person, for questions: `covers(a, b)`. */
 export const VERBS = new Set(
-  `add admit advance answer apply approve are ask assemble authorize block build bundle call can cancel change check choose
+  `abort add admit advance answer apply approve are ask assemble authorize begin block build bundle call can cancel change check choose
     classify clear close collect combine commit compact compare compile compute connect contains convert copy count covers
     create decide decode deliver deny derive describe detach detect dial do draft edit eject encode end enroll escape
     estimate exceeds expand explain fill filter find finish fits forget format frame free get give group grow guard hand
@@ -10,10 +10,10 @@ export const VERBS = new Set(
     load log looks lower make mark match matches may measure memoize merge must name normalize note open
     originate overlap overlaps overlay owns pack parse pause permits pick place plan precompile prepare print prune publish
     purge query quote reach read reauthorize receive record redact redirect refuse register rehearse reject release
-    remember remove render replace report request reset resolve restore retry return revalidate revoke rewrite rotate
+    remember remove render replace report request reset resolve restore resume retry return revalidate revoke rewrite rotate
     run runs salvage save secure select send serve set settle shadow share shorten should show sign skip sleep
     sniff sort splice split stage stamp start stays stop strip subscribe substitute subtract suggest summarize
-    suspect sweep sync take tell tidy trim try turns unite unpack unsubscribe unwrap update upgrade use uses validate
+    suspect sweep sync take tell tidy trim try turns undo unite unpack unsubscribe unwrap update upgrade use uses validate
     verify wait walk warn watch write`.split(/\s+/),
 )
 /** A copy that is somewhat different, as in ECMAScript's `with` and `toSorted`. */

@@ -22,6 +22,7 @@ const names = (response: { readonly resources: readonly { readonly name: string 
 test('delta: a device with a certificate gets its resources, and a changed file within a second', async (t) => {
   const h = await testHub(t)
   h.write('edge/clusters.yaml', cluster('a', 'b'))
+  await h.taken()
   const stream = new DeltaStream(h.client(await join(h, (await h.hub.createToken(gateway)).token)))
   stream.ask({ node: node(), typeUrl: CLUSTER })
   const first = await stream.next()
@@ -46,6 +47,7 @@ test('delta: a device with a certificate gets its resources, and a changed file 
 test('delta: a reconnect with the known versions moves nothing', async (t) => {
   const h = await testHub(t)
   h.write('edge/clusters.yaml', cluster('a', 'b'))
+  await h.taken()
   const auth = bearer((await h.hub.createToken(gateway)).token)
   const first = new DeltaStream(h.client(), auth)
   first.ask({ node: node(), typeUrl: CLUSTER })
@@ -61,6 +63,7 @@ test('state of the world: a plain xDS client with a token gets whole types', asy
   const h = await testHub(t)
   h.write('shared.yaml', cluster('everybody'))
   h.write('envoy-1/own.yaml', cluster('mine'))
+  await h.taken()
   const stream = new SotwStream(h.client(), bearer((await h.hub.createToken(gateway)).token))
   stream.ask({ node: { id: 'envoy-1' }, typeUrl: CLUSTER })
   const taken = async (): Promise<DiscoveryResponse> => {
@@ -79,6 +82,7 @@ test('state of the world: a plain xDS client with a token gets whole types', asy
 test('a NACK is logged with node, type and problem', async (t) => {
   const h = await testHub(t)
   h.write('edge/clusters.yaml', cluster('a'))
+  await h.taken()
   const stream = new DeltaStream(h.client(), bearer((await h.hub.createToken(gateway)).token))
   stream.ask({ node: node(), typeUrl: CLUSTER })
   const first = await stream.next()

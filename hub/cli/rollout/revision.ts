@@ -1,0 +1,130 @@
+/** `meshlet-hub revision list|show|diff|check|who` */
+import { systemClock } from '../../../core/os/clock.ts'
+import { systemDisk } from '../../../core/os/disk.ts'
+import type { ExitCode } from '../../../core/cli/exit.ts'
+import { toPrintable } from '../../../core/printable.ts'
+import { readHubConfig } from '../../config.ts'
+import { formatScope } from '../../rollout/scope.ts'
+import { compareRevisions } from '../../rollout/diff.ts'
+import { listDeviceRevisions } from '../../rollout/who.ts'
+import { ResourcesFolder, type FolderFound } from '../../source/folder.ts'
+import { withState } from '../open.ts'
+import type { Io } from '../io.ts'
+import { formatDate, formatTable } from '../table.ts'
+
+type Options = { readonly config: string; readonly json: boolean }
+
+export async function listRevisions(o: Options, io: Io): Promise<ExitCode> {
+  const { rows, desired, folder } = await withState(o.config, async ({ registry }) => ({
+    rows: await registry.revisions.list(),
+    desired: await registry.rollouts.desired(),
+    folder: await registry.rollouts.folder(),
+  }))
+  const use = (id: string): string =>
+    [
+      ...desired.assignments
+        .filter((one) => one.revision === id)
+        .map(({ scope }) => `in force for ${formatScope(scope)}`),
+      ...(desired.active?.to === id ? [`rollout ${desired.active.id}`] : []),
+      ...(folder.revision === id ? ['in the folder'] : []),
+    ].join(', ')
+  if (o.json) {
+    io.out(`${JSON.stringify({ revisions: rows.map((row) => ({ ...row, use: use(row.id) })), folder })}\n`)
+    return 0
+  }
+  io.out(
+    formatTable(
+      ['REVISION', 'TAKEN', 'FILES', 'RESOURCES', 'BYTES', 'USE'],
+      rows.map((row) => [
+        row.id,
+        formatDate(row.takenMs),
+        String(row.files),
+        String(row.resources),
+        String(row.bytes),
+        use(row.id),
+      ]),
+    ),
+  )
+  if (folder.held !== '')
+    io.err(
+      `meshlet-hub: the folder's revision ${folder.revision} is not rolled out: ${folder.held}; meshlet-hub rollout start --to ${folder.revision} does it all the same\n`,
+    )
+  for (const problem of folder.problems) io.err(`meshlet-hub: the folder is no revision: ${toPrintable(problem)}\n`)
+  return 0
+}
+
+/** Rejects with MESH_CONFIG_INVALID when there is none, as all that follow. */
+export async function showRevision(text: string, o: Options, io: Io): Promise<ExitCode> {
+  const { row, files } = await withState(o.config, async ({ registry }) => {
+    const found = await registry.revisions.find(text)
+    return { row: found, files: await registry.revisions.manifest(found.id) }
+  })
+  if (o.json) io.out(`${JSON.stringify({ ...row, paths: files })}\n`)
+  else
+    io.out(
+      `${row.id}, taken ${formatDate(row.takenMs)}\n${formatTable(
+        ['FILE', 'RESOURCES', 'SHA-256'],
+        files.map(({ path, resources, source }) => [path, String(resources), source]),
+      )}`,
+    )
+  return 0
+}
+
+export async function printDifferences(from: string, to: string, o: Options, io: Io): Promise<ExitCode> {
+  const { a, b, diffs } = await withState(o.config, async ({ registry }) => {
+    const [before, after] = [await registry.revisions.find(from), await registry.revisions.find(to)]
+    return { a: before.id, b: after.id, diffs: await compareRevisions(registry, before.id, after.id) }
+  })
+  if (o.json) io.out(`${JSON.stringify(diffs)}\n`)
+  for (const { path, what, lines } of o.json ? [] : diffs)
+    io.out(
+      `--- ${a} ${toPrintable(path)}\n+++ ${b} ${toPrintable(path)} (${what})\n${lines.map((line) => `${toPrintable(line)}\n`).join('')}`,
+    )
+  return 0
+}
+
+/** @param folder undefined: that of hub.yaml. @returns 1 when it is no revision */
+export async function checkRevision(folder: string | undefined, o: Options, io: Io): Promise<ExitCode> {
+  const found: FolderFound[] = []
+  using _opened = await ResourcesFolder.open({
+    folder: folder ?? readHubConfig(o.config, systemDisk).resources,
+    clock: systemClock,
+    onFound: (one) => found.push(one),
+  })
+  const [first] = found
+  if (first?.kind !== 'revision') {
+    const problems = first?.problems ?? []
+    if (o.json) io.out(`${JSON.stringify({ valid: false, problems })}\n`)
+    else io.out(problems.map((problem) => `${toPrintable(problem)}\n`).join(''))
+    return 1
+  }
+  const { id, files } = first.revision
+  const resources = files.reduce((sum, { content }) => sum + content.resources.length, 0)
+  if (o.json) io.out(`${JSON.stringify({ valid: true, id, files: files.length, resources })}\n`)
+  else io.out(`${id}: ${files.length} file(s), ${resources} resource(s), no mistakes\n`)
+  return 0
+}
+
+/** @param text of one revision only, whoever has it or is to have it */
+export async function printWho(text: string | undefined, o: Options, io: Io): Promise<ExitCode> {
+  const rows = await withState(o.config, async ({ registry }) => {
+    const id = text === undefined ? undefined : (await registry.revisions.find(text)).id
+    const all = await listDeviceRevisions(registry)
+    return id === undefined ? all : all.filter(({ desired, inForce }) => desired === id || inForce === id)
+  })
+  if (o.json) io.out(`${JSON.stringify(rows)}\n`)
+  else
+    io.out(
+      formatTable(
+        ['DEVICE', 'HAS', 'IS TO HAVE', 'STATE', 'REFUSES'],
+        rows.map((row) => [
+          row.name,
+          row.inForce ?? '-',
+          row.desired ?? '-',
+          row.connected ? 'connected' : 'gone',
+          toPrintable(row.refused ?? '').slice(0, 200),
+        ]),
+      ),
+    )
+  return 0
+}

@@ -1,0 +1,57 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import { silentLog } from '../../../core/log.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import { RolloutDriver } from '../../../hub/rollout/driver.ts'
+import { pauseRollout, startRollout } from '../../../hub/rollout/operate.ts'
+import { EVERYBODY } from '../../../hub/rollout/scope.ts'
+import { startFleet, type FleetRig } from './fleet-rig.ts'
+import { makeCluster } from '../source/resource-files.ts'
+
+const MINUTE = 60_000
+const PLAN = { scope: EVERYBODY, waves: '50%,100%', halt: 'rejected>0', soakMs: 2 * MINUTE, awayMs: MINUTE }
+
+/** Two revisions, the first of them in force. */
+async function begin(t: Parameters<typeof startFleet>[0]): Promise<FleetRig & { readonly second: string }> {
+  const files = { 'a.yaml': makeCluster('a') }
+  const rig = await startFleet(t, { devices: 20, files, settings: 'rollout: {default: all, soakSec: 0}\n' })
+  const first = (await rig.registry.revisions.list())[0]!.id
+  rig.write('b.yaml', makeCluster('b'))
+  await rig.passes(
+    20_000,
+    async () => (await rig.registry.rollouts.list(2)).filter((r) => r.state === 'completed').length === 2,
+  )
+  const second = (await rig.registry.rollouts.assignments())[0]!.revision
+  await startRollout(rig.registry, { ...PLAN, to: first, now: true }, rig.operator())
+  await rig.passes(10_000, () => withB(rig) === 0)
+  return { ...rig, second }
+}
+const withB = ({ devices }: FleetRig): number => devices.filter(({ has }) => has.has('b')).length
+const stateOf = async ({ registry }: FleetRig): Promise<string> => (await registry.rollouts.list(1))[0]!.state
+
+test('one process drives; where it ends, another goes on with the wave and its soak', async (t) => {
+  const rig = await begin(t)
+  await startRollout(rig.registry, { ...PLAN, to: rig.second }, rig.operator())
+  await rig.passes(MINUTE, () => withB(rig) === 10)
+  const parts = { registry: rig.registry, clock: rig.clock, log: silentLog, decided: async () => {} }
+  const metrics = new Metrics()
+  await using _other = new RolloutDriver({ ...parts, holder: 'other', metrics })
+  await rig.passes(10_000)
+  assert.match(metrics.text(), /mesh_hub_rollout_wave 0/, 'the lease is the first one’s')
+  // As a crash leaves it: the row is there, and nobody renews it.
+  await rig.registry.exclusively(async (tx) => {
+    await tx.rollouts.release('rollout', 'nobody')
+  })
+  await rig.restart()
+  await rig.passes(2 * MINUTE + 10_000, () => withB(rig) === 20)
+  await rig.passes(5 * MINUTE, async () => (await stateOf(rig)) === 'completed')
+})
+
+test('what an operator says in the middle counts', async (t) => {
+  const rig = await begin(t)
+  await startRollout(rig.registry, { ...PLAN, to: rig.second }, rig.operator())
+  await rig.passes(MINUTE, () => withB(rig) === 10)
+  await pauseRollout(rig.registry, rig.operator())
+  await rig.passes(10 * MINUTE)
+  assert.deepEqual([await stateOf(rig), withB(rig)], ['paused', 10])
+})

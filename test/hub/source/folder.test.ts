@@ -1,0 +1,140 @@
+import { test } from 'node:test'
+import assert from 'node:assert/strict'
+import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { MeshError } from '../../../core/errors.ts'
+import { ResourcesFolder, type FolderFound } from '../../../hub/source/folder.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
+import { makeCluster, makeRoutes } from './resource-files.ts'
+
+type Finally = { after(fn: () => void): void }
+
+function makeFolder(t: Finally) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-folder-'))
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }))
+  const clock = new SimClock()
+  const found: FolderFound[] = []
+  const write = (name: string, text: string): void => {
+    fs.mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
+    fs.writeFileSync(path.join(folder, name), text)
+  }
+  const open = async (): Promise<void> => {
+    const opened = await ResourcesFolder.open({ folder, clock, onFound: (one) => found.push(one) })
+    t.after(() => opened[Symbol.dispose]())
+  }
+  /** Reading a file takes turns, and what a mistake is, a thread finds out. */
+  const passes = async (ms: number, until: () => boolean = () => true): Promise<void> => {
+    for (let at = 0; at < ms; at += 100) await clock.advance(100)
+    for (let i = 0; i < 400 && !until(); i++) {
+      await clock.advance(20)
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5)
+      })
+    }
+  }
+  return { folder, clock, found, write, open, passes }
+}
+const idOf = (found: FolderFound | undefined): string | undefined =>
+  found?.kind === 'revision' ? found.revision.id : undefined
+const problemsOf = (found: FolderFound | undefined): readonly string[] =>
+  found?.kind === 'invalid' ? found.problems : []
+
+test('what stands in the folder is one revision, with the same id wherever the same files stand', async (t) => {
+  const [one, two] = [makeFolder(t), makeFolder(t)]
+  for (const { write } of [one, two]) {
+    write('shared.yaml', makeCluster('everybody'))
+    write('@site=north/north.yaml', makeCluster('north'))
+    write('edge/own.yaml', makeCluster('mine'))
+    write('notes.txt', 'no resource file')
+    write('.git/config.yaml', 'nobody reads this')
+  }
+  await one.open()
+  await two.open()
+  assert.equal(one.found.length, 1)
+  assert.match(idOf(one.found[0]) ?? '', /^[0-9a-f]{16}$/)
+  assert.equal(idOf(one.found[0]), idOf(two.found[0]))
+  const [found] = one.found
+  assert.deepEqual(found?.kind === 'revision' && found.revision.files.map(({ path: file }) => file), [
+    '@site=north/north.yaml',
+    'edge/own.yaml',
+    'shared.yaml',
+  ])
+})
+
+test('several files that are written one after the other are one revision', async (t) => {
+  const { write, open, found, passes } = makeFolder(t)
+  write('a.yaml', makeCluster('a'))
+  await open()
+  write('a.yaml', makeCluster('a', '3s'))
+  await passes(200)
+  write('b.yaml', makeCluster('b'))
+  await passes(200)
+  write('edge/c.yaml', makeCluster('c'))
+  await passes(6_000, () => found.length > 1)
+  assert.equal(found.length, 2)
+  assert.deepEqual(found[1]?.kind === 'revision' && found[1].revision.files.length, 3)
+})
+
+test('a removed file, and a device folder that is made or removed, are changes like any other', async (t) => {
+  const { folder, write, open, found, passes } = makeFolder(t)
+  write('a.yaml', makeCluster('a'))
+  await open()
+  write('edge/own.yaml', makeCluster('mine'))
+  await passes(6_000, () => found.length > 1)
+  fs.rmSync(path.join(folder, 'edge'), { recursive: true })
+  await passes(6_000, () => found.length > 2)
+  assert.equal(idOf(found[2]), idOf(found[0]))
+  fs.rmSync(path.join(folder, 'a.yaml'))
+  await passes(10_000, () => found.length > 3)
+  assert.equal(found[3]?.kind, 'revision')
+})
+
+for (const [what, files, problem] of [
+  ['a mistake in a field', { 'edge/a.yaml': makeCluster('a', 'soon') }, /edge\/a\.yaml line \d+: .*connect_timeout/],
+  ['a file that is no YAML', { 'a.yaml': '{{{' }, /a\.yaml line 1/],
+  [
+    'a resource that stands twice',
+    { 'a.yaml': makeCluster('a'), 'b.yaml': makeCluster('a') },
+    /b\.yaml.*stands in a\.yaml/,
+  ],
+  [
+    'a cluster that exists nowhere',
+    { 'a.yaml': makeRoutes('web', 'nowhere') },
+    /a\.yaml line \d+: route "web" names the cluster "nowhere"/,
+  ],
+  ['a folder of no labels', { '@north/a.yaml': makeCluster('a') }, /@north\/: expected @KEY=VALUE/],
+  ['a label that cannot be', { '@site=no th/a.yaml': makeCluster('a') }, /@site=no th\/: "no th" is no value/],
+] as const)
+  test(`no revision, and why: ${what}`, async (t) => {
+    const { write, open, found } = makeFolder(t)
+    for (const [name, text] of Object.entries(files)) write(name, text)
+    await open()
+    assert.equal(found[0]?.kind, 'invalid')
+    assert.match(problemsOf(found[0]).join('\n'), problem)
+  })
+
+test('a cluster that some device or label has is not missing', async (t) => {
+  const { write, open, found } = makeFolder(t)
+  write('shared.yaml', makeRoutes('web', 'local'))
+  write('edge/own.yaml', makeCluster('local'))
+  await open()
+  assert.equal(found[0]?.kind, 'revision')
+})
+
+test('a mistake is told, and its correction', async (t) => {
+  const { write, open, found, passes } = makeFolder(t)
+  write('a.yaml', makeCluster('a'))
+  await open()
+  write('a.yaml', makeCluster('a', 'soon'))
+  await passes(6_000, () => found.length > 1)
+  assert.equal(found[1]?.kind, 'invalid')
+  write('a.yaml', makeCluster('a'))
+  await passes(6_000, () => found.length > 2)
+  assert.equal(idOf(found[2]), idOf(found[0]))
+})
+
+test('no folder', async () => {
+  const opening = ResourcesFolder.open({ folder: '/nowhere/at/all', clock: new SimClock(), onFound: () => {} })
+  await assert.rejects(opening, (err: unknown) => err instanceof MeshError && err.code === 'MESH_CONFIG_INVALID')
+})
