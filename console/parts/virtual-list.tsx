@@ -28,7 +28,10 @@ export function VirtualList<T>({ label, total, rowPx, head, rowAt, seen, childre
   useEffect(() => seen(view.from, to), [view.from, to, total])
   useLayoutEffect(() => {
     if (focus === undefined) return
-    scroller.current?.querySelector<HTMLElement>(`[data-index="${focus}"] a`)?.focus({ preventScroll: true })
+    const link = scroller.current?.querySelector<HTMLElement>(`[data-index="${focus}"] a`)
+    if (!link) return
+    link.focus({ preventScroll: true })
+    setFocus(undefined)
   })
   const onKeyDown = (event: KeyboardEvent): void => {
     const at = Number((event.target as Element).closest('[data-index]')?.getAttribute('data-index') ?? -1)
@@ -64,7 +67,6 @@ export function VirtualList<T>({ label, total, rowPx, head, rowAt, seen, childre
         ref={scroller}
         onScroll={measure}
         onKeyDown={onKeyDown}
-        onFocusOut={() => setFocus(undefined)}
         tabIndex={total > 0 ? 0 : -1}
       >
         <div role="presentation" class="grid-space" style={{ height: `${total * rowPx}px` }}>

@@ -52,7 +52,12 @@ export async function seedDevices({ registry }: Hub, count: number, nowMs: numbe
   await markSeen({ registry }, count, nowMs)
 }
 
-export async function markSeen({ registry }: Pick<Hub, 'registry'>, count: number, nowMs: number): Promise<void> {
+/** Another hub on the same registry, which has the devices. */
+const REPLICA = 'seed'
+const BEAT_MS = 5_000
+
+async function markSeen({ registry }: Pick<Hub, 'registry'>, count: number, nowMs: number): Promise<void> {
+  await registry.registerReplica({ id: REPLICA, nowMs, isAlone: false })
   await registry.devicesChanged(
     Array.from({ length: count }, (_, i) => ({
       name: `gw-${pad(i)}`,
@@ -63,7 +68,18 @@ export async function markSeen({ registry }: Pick<Hub, 'registry'>, count: numbe
       refused: i % 60 === 11 ? `listener inbound: ${HOSTILE}` : undefined,
     })),
     nowMs,
+    REPLICA,
   )
+}
+
+/** @returns its end */
+export function keepAlive({ registry }: Pick<Hub, 'registry'>): () => void {
+  const beat = setInterval(() => {
+    registry.devicesChanged([], Date.now(), REPLICA).catch(() => {
+      /* the hub has stopped */
+    })
+  }, BEAT_MS)
+  return () => clearInterval(beat)
 }
 
 /** Who waits, who was found twice, who was revoked; tokens; and names that try to be more than names. */

@@ -11,7 +11,11 @@ const focused = (page: Page): Promise<string> =>
   )
 
 async function untilFocused(page: Page, name: string): Promise<void> {
-  while (!(await focused(page)).startsWith(name)) await page.waitForTimeout(20)
+  for (let i = 0; i < 250; i++) {
+    if ((await focused(page)) === name) return
+    await page.waitForTimeout(20)
+  }
+  assert.fail(`${name} has not got the focus; ${await focused(page)} has`)
 }
 
 /** Tab until the element of this name has the focus. */

@@ -11,6 +11,7 @@ import { parseHubConfig } from '../../hub/config.ts'
 import { startHub, type Hub } from '../../hub/hub.ts'
 import type { Grant } from '../../hub/registry/console-sessions.ts'
 import { buildConsolePage } from '../../tools/build/console-page.ts'
+import { keepAlive } from './fleet.ts'
 import { findDebianProgram } from '../../tools/debian.ts'
 
 type Finally = { after(fn: () => void | Promise<void>): void }
@@ -29,7 +30,9 @@ export async function startConsoleHub(t: Finally, settings = ''): Promise<Consol
   )
   const world = { clock: systemClock, random: systemRandom, disk: systemDisk }
   const hub = await startHub(config, world, { log: silentLog, page: await buildConsolePage() })
+  const stopBeating = keepAlive(hub)
   t.after(async () => {
+    stopBeating()
     await hub[Symbol.asyncDispose]()
     fs.rmSync(folder, { recursive: true })
   })
