@@ -29,6 +29,12 @@ export function assemble({ addon, program, thread, page, version, builtAt }: Bun
     addonSha256: sha256(addon),
     programSha256: sha256(program),
   }
+  // A character of two bytes would move all that stands before it: a regular expression is not escaped by the bundler.
+  const odd = /[^\0-\x7f]/.exec(program + thread + (page ?? ''))
+  if (odd)
+    throw new Error(
+      `the bundle is not ASCII at ${JSON.stringify(odd.input.slice(Math.max(0, odd.index - 40), odd.index + 1))}`,
+    )
   let tail = ''
   for (const [name, text] of Object.entries({
     program,

@@ -9,7 +9,7 @@ const UNITS: Readonly<Record<string, bigint>> = {
   m: 60_000_000_000n,
   h: 3_600_000_000_000n,
 }
-const PART = /(\d+)(?:\.(\d{1,9})\d*)?(ns|us|µs|ms|s|m|h)/y
+const PART = /(\d+)(?:\.(\d{1,9})\d*)?(ns|us|\u00b5s|ms|s|m|h)/y
 /** google.protobuf.Duration: ten thousand years. */
 const MAX_NS = 315_576_000_000n * 1_000_000_000n
 

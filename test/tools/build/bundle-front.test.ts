@@ -194,3 +194,8 @@ for (const [how, replace] of [
     assert.match(out, /\nin lines\n\/\/ and more thread \d+\n$/)
   })
 }
+
+test('a program with a character of two bytes is not built: every part before it would be read from the wrong place', () => {
+  const parts = { addon: Buffer.from('x'), thread: '', version: '1', builtAt: '2026-01-01T00:00:00Z' }
+  assert.throws(() => assemble({ ...parts, program: 'const PART = /(ns|\u00b5s)/' }), /not ASCII at .*ns\|\u00b5/)
+})
