@@ -18,6 +18,7 @@ import type { CreateOptions } from './token.ts'
 /** @returns the exit code: 0 ok, 1 failed, 2 wrong usage. `run` returns when the hub has stopped. */
 export async function runCli(argv: readonly string[], io: Io): Promise<number> {
   const add = (program: Command, done: Finish): void => {
+    addInit(program, io, done)
     addRun(program, io, done)
     addToken(program, io, done)
     addDevices(program, io, done)
@@ -38,8 +39,16 @@ const HUB = {
   name: 'meshlet-hub',
   description:
     'A small control plane with its own CA: configuration for meshlet agents and Envoys from a folder of resources.',
-  firstSteps: 'meshlet-hub run, meshlet-hub token create, meshlet-hub devices',
+  firstSteps: 'meshlet-hub init, meshlet-hub run, meshlet-hub token create, meshlet-hub devices',
 } as const
+
+function addInit(program: Command, io: Io, done: Finish): void {
+  program
+    .command('init')
+    .description('write hub.yaml and a folder of commented Istio YAML that a hub serves at once; overwrites nothing')
+    .argument('[folder]', 'where', '.')
+    .action(async (folder: string) => done((await import('./init.ts')).writeExample(folder, io)))
+}
 
 function addRun(program: Command, io: Io, done: Finish): void {
   program

@@ -111,3 +111,30 @@ test('disposed in the middle of reading: whoever waits is told, and no thread is
   assert.match(typeof content === 'object' ? content.problems[0]!.problem : content, /the reader has ended/)
   assert.equal(clock.pendingTimers, 0)
 })
+
+test('a file that is no resource file of Envoy is read by who knows it; large ones are not looked at', async (t) => {
+  const { write } = made(t)
+  const reader = new FolderReader(new SimClock(), (file, text) =>
+    text.startsWith('kind:')
+      ? { resources: [{ kind: 'istio', name: text.trim(), value: Buffer.from(text), file, line: 1 }], problems: [] }
+      : undefined,
+  )
+  t.after(() => reader[Symbol.dispose]())
+  write('other.yaml', 'kind: a\n')
+  const { content, hash } = await reader.read(home, 'other.yaml', undefined)
+  assert.ok(typeof content === 'object')
+  assert.deepEqual(
+    content.resources.map(({ kind, name }) => [kind, name]),
+    [['istio', 'kind: a']],
+  )
+  assert.equal((await reader.read(home, 'other.yaml', hash)).content, 'same')
+  write('envoy.yaml', many(1))
+  const envoy = (await reader.read(home, 'envoy.yaml', undefined)).content
+  assert.ok(typeof envoy === 'object')
+  assert.equal(envoy.resources[0]!.kind, 'cluster')
+  write('large.yaml', `kind: a\n${'#'.repeat(1024 * 1024)}\n`)
+  const large = (await reader.read(home, 'large.yaml', undefined)).content
+  assert.ok(typeof large === 'object')
+  assert.equal(large.resources.length, 0)
+  assert.equal(large.problems.length, 1)
+})

@@ -16,6 +16,7 @@ export const NO_TEST_OF_ITS_OWN: Readonly<Record<string, string>> = {
   'core/errors/control-plane.ts': CATALOGUE,
   'core/errors/traffic.ts': CATALOGUE,
   'core/errors/upstream.ts': CATALOGUE,
+  'hub/cli/first-files.ts': 'texts: test/hub/cli/init.test.ts serves them',
   'hub/istio/cds/cluster.ts': COMPARED,
   'hub/istio/cds/inbound.ts': COMPARED,
   'hub/istio/cds/outbound.ts': COMPARED,
