@@ -12,7 +12,7 @@ import type { MqttPolicy } from './mqtt-policy.ts'
 import type { Policy } from './policy.ts'
 import type { MetadataExchange, StatsFilter } from './telemetry.ts'
 import type { Fault, Mutations, RouteConfig, WeightedCluster } from './route.ts'
-import type { DownstreamTls } from './tls.ts'
+import type { DownstreamTls, SanMatch } from './tls.ts'
 import type { Tracing } from './http/tracing.ts'
 
 /** envoy.config.listener.v3.Listener, decoded; agent.yaml's `listeners` become the same. */
@@ -120,6 +120,8 @@ export type FilterChain = {
   readonly match: FilterChainMatch
   /** Undefined: the chain speaks plain text. */
   readonly tls: DownstreamTls | undefined
+  /** Of a chain for what comes through tunnels: names of which the peer must have one. */
+  readonly tunnelSans?: readonly SanMatch[]
   /** L4 RBAC in order (envoy.filters.network.rbac). */
   readonly policies: readonly Policy[]
   /** Asked before the TLS handshake, in order. */

@@ -18,7 +18,7 @@ import type { Codecs } from '../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { ConnectionLimits } from './connection-limits.ts'
 import type { Accepted, Connections, TrackedConnection, TunnelOrigin } from './connections.ts'
-import { checkTunnelPeer, createTunnelHost, type TunnelServing } from './hbone/tunnel-host.ts'
+import { checkTunnelNames, checkTunnelPeer, createTunnelHost, type TunnelServing } from './hbone/tunnel-host.ts'
 import type { Context } from '../context.ts'
 import { choose, collectInterest, type ChainFacts } from './filter-chain.ts'
 import type { ServeMetrics } from './serve-metrics.ts'
@@ -230,6 +230,7 @@ async function secure(conn: Connection, { terminator, ctx }: Serving, tunnel: Tu
 
 /** The chain's own policies (L4). Also asked again after each configuration change (revalidate.ts). */
 export function authorize(conn: Connection, { ctx }: Pick<Serving, 'ctx'>): void {
+  checkTunnelNames(conn)
   const { policies } = conn.chain
   if (policies.length === 0) return
   const facts = collectFacts(conn)

@@ -79,6 +79,8 @@ export type HboneOptions = {
   /** Whom the cluster of the application expects; default: the node itself. */
   readonly expected?: string
   readonly identity?: Identity
+  /** Of the handshake that the ports of applications ask for without a tunnel. */
+  readonly validation?: DownstreamTls['validation']
 }
 
 export class HboneRig implements AsyncDisposable {
@@ -166,6 +168,7 @@ export class HboneRig implements AsyncDisposable {
   }
   #makeTables(policies: readonly Policy[]): Tables {
     const { tcp, http } = this.ports
+    const { validation = MUTUAL.validation } = this.#o
     const inbound: Listener = {
       ...LISTENER,
       name: 'virtualInbound',
@@ -181,7 +184,7 @@ export class HboneRig implements AsyncDisposable {
           { destinationPort: http, applicationProtocols: ['istio-http/1.1', 'istio'] },
           policies,
         ),
-      ],
+      ].map((one) => ({ ...one, tls: { ...MUTUAL, validation } })),
     }
     const tunnel: FilterChain = {
       name: '',

@@ -13,6 +13,7 @@ import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { Accepted } from '../connections.ts'
 import { choose } from '../filter-chain.ts'
+import { matchesSans } from '../../tls/peer.ts'
 import { deriveTunnelListener } from './tunnel-listener.ts'
 
 /** What the data path knows of this node. */
@@ -48,6 +49,17 @@ export function checkTunnelPeer(
   if (its === undefined || (cluster === undefined && its !== own))
     throw refuse(`the peer is of the trust domain ${its ?? '(none)'}`)
   return conn
+}
+
+/** Throws MESH_PEER_NOT_ALLOWED where a handshake with the chain's own settings would have failed for its names. */
+export function checkTunnelNames({ chain: { tunnelSans }, tls }: Pick<Connection, 'chain' | 'tls'>): void {
+  const identity = tls?.peer
+  if (!tunnelSans || (identity && matchesSans(tunnelSans, { identity, ipSans: [] }))) return
+  const who = identity?.spiffeId?.uri ?? 'a peer without a name'
+  throw new MeshError(
+    'MESH_PEER_NOT_ALLOWED',
+    `the tunnel is of ${who}, whose certificate has none of the names asked for`,
+  )
 }
 
 /** As ztunnel has them. */

@@ -40,9 +40,11 @@ function findOpaquePorts(chains: readonly FilterChain[]): ReadonlySet<number> {
   )
 }
 
-/** Of the mesh: the peer of a tunnel has proved as much. */
+/** Of the mesh: the peer of a tunnel has proved as much. Other roots, lists and pins were not asked about it. */
 function isMutual({ tls }: FilterChain): boolean {
-  return tls !== undefined && usesIdentity(tls) && tls.requireClientCertificate
+  if (!tls || !usesIdentity(tls) || !tls.requireClientCertificate) return false
+  const { roots, crl, pins } = tls.validation ?? {}
+  return roots?.from === 'workload' && !crl && !pins
 }
 
 /** Chains in clear stand beside those with TLS where PeerAuthentication is PERMISSIVE. */
@@ -51,11 +53,13 @@ function placeOf({ destinationPort, destinationRanges, sourceRanges, sourcePorts
 }
 
 function withoutTls(chain: FilterChain): FilterChain {
-  const { match } = chain
+  const { match, tls } = chain
+  const sans = tls?.validation?.sans ?? []
   const applicationProtocols = [...new Set(match.applicationProtocols.flatMap((name) => INSIDE[name] ?? []))]
   return {
     ...chain,
     tls: undefined,
+    ...(sans.length > 0 && { tunnelSans: sans }),
     match: { ...match, transportProtocol: undefined, serverNames: [], applicationProtocols },
   }
 }

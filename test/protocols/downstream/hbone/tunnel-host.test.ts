@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { testCa } from '../../../helpers/test-ca.ts'
 import { frame, headers, type RawH2, type Heard } from '../../../helpers/raw-h2.ts'
-import { allow, answerOf, connect, HboneRig, HERE, NODE, until } from '../../hbone-rig.ts'
+import { allow, answerOf, connect, HboneRig, type HboneOptions, HERE, NODE, until } from '../../hbone-rig.ts'
 
 const CLIENT = 'spiffe://cluster.local/ns/shop/sa/client'
 const data = (stream: number, text: string, end = false): Buffer => frame(0, end ? 1 : 0, stream, Buffer.from(text))
@@ -188,4 +188,23 @@ test('a reset at one end is a reset at the other', async () => {
   await until('the application hears of it', () => error !== undefined)
   assert.equal(error?.code, 'ECONNRESET')
   peer.close()
+})
+
+test('names that a handshake without a tunnel asks for are asked of who opened it', async () => {
+  const named = (value: string): NonNullable<HboneOptions['validation']> => ({
+    roots: { from: 'workload' },
+    sans: [{ type: 'uri', match: { kind: 'exact', value, ignoreCase: false } }],
+  })
+  for (const [name, isServed] of [
+    [CLIENT, true],
+    ['spiffe://cluster.local/ns/shop/sa/other', false],
+  ] as const) {
+    await using rig = await HboneRig.open({ validation: named(name) })
+    const peer = await rig.peer()
+    peer.socket.write(Buffer.concat([connect(1, `${HERE}:${rig.ports.tcp}`), data(1, 'hello')]))
+    if (isServed) await until('the application is connected', () => rig.sockets.length === 1)
+    else assert.equal(await answerOf(peer, 1), 401)
+    assert.equal(rig.sockets.length, isServed ? 1 : 0)
+    peer.close()
+  }
 })

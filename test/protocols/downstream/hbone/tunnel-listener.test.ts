@@ -100,6 +100,21 @@ test('TLS of the application’s own stays: the tunnel is not what it asks for',
   assert.equal(deriveTunnelListener(DISABLED).filterChains.find((c) => c.name === 'own tls')?.tls, OWN)
 })
 
+test('what the tunnel’s own handshake did not ask for stays: other roots, lists of the revoked, pins', () => {
+  const roots = { from: 'workload' } as const
+  for (const validation of [
+    { roots: { from: 'pem', rootsPem: '' }, sans: [] } as const,
+    { roots, sans: [], crl: { from: 'pem', crlPem: '' } } as const,
+    { roots, sans: [], pins: { certificates: ['ab'], keys: [] } },
+  ]) {
+    const asks = { ...MUTUAL, validation }
+    const from = listener([chain('asks', asks, tls([], 9000))])
+    assert.equal(taken(from, 9000, []), 'none')
+    assert.equal(taken(from, 9000, [], 'tls'), 'asks')
+    assert.equal(deriveTunnelListener(from).filterChains[0]?.tls, asks)
+  }
+})
+
 test('where nothing depends on what is spoken nobody waits for it: a server may speak first', () => {
   const made = deriveTunnelListener(STRICT)
   assert.deepEqual(collectInterest(made, 9000), { tls: false, http: false, mqtt: false })
