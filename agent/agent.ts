@@ -16,6 +16,7 @@ import type { AgentStatus } from './admin/status.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { AgentFacts } from './facts.ts'
 import { layFoundation, type Foundation } from './parts/foundation.ts'
+import { runHubCommand } from './admin/hub-commands.ts'
 import type { Reloaded } from './reload/reloader.ts'
 import { openStored, type Stored } from './parts/stored.ts'
 import { openTraffic, type Traffic } from './parts/traffic.ts'
@@ -67,12 +68,14 @@ async function build(config: AgentConfig, world: World, facts: AgentFacts, scope
   const control = await openAdmin(all)
   warnOfExposed(all)
   watchAddresses(all, [control.admin, ...control.scraped])
-  startReports(all, control)
+  tellHub(all, control)
   connect(all)
   warnOfUnusedSockets(all)
   logStart(all, control.admin)
   return agentOf(all, control)
 }
+
+const RECONNECT_AFTER_MS = 500
 
 type Parts = Foundation & Stored & Traffic
 /** The admin port, and what can be asked of the agent through it. */
@@ -81,6 +84,7 @@ type Control = {
   /** telemetry.ports. */
   readonly scraped: readonly AdminDoor[]
   readonly stopRequested: Promise<string>
+  readonly pages: ReturnType<typeof createAdminPages>
   status(): AgentStatus
   drain(): Promise<void>
 }
@@ -106,6 +110,7 @@ async function openAdmin(all: Parts): Promise<Control> {
   return {
     admin,
     scraped,
+    pages,
     status,
     stopRequested: stop.promise,
     async drain() {
@@ -133,7 +138,14 @@ function watchAddresses({ scope, node, dataPath, dns }: Parts, doors: readonly A
   )
 }
 
-function startReports(all: Parts, { status }: Control): void {
+function tellHub(all: Parts, { status, pages }: Control): void {
+  const { configuration, facts, clock } = all
+  const recentLines = facts.output?.recentLines?.bind(facts.output)
+  // The answer goes first.
+  const reconnect = (): void => {
+    clock.after(RECONNECT_AFTER_MS, () => configuration.reconnect())
+  }
+  configuration.answerHub((request) => runHubCommand(request, { ...all, status, pages, recentLines, reconnect }))
   const run = Math.floor(all.world.random.float() * 2 ** 32)
   all.configuration.startReports(createReportCollector({ ...all, status, run }))
 }

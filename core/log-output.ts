@@ -5,6 +5,7 @@
  */
 import type { Writable } from 'node:stream'
 import { guard, doNothing } from './defects/guard.ts'
+import { RecentLines } from './runtime/recent-lines.ts'
 
 /** What journald makes priorities of, sd-daemon(3). */
 const PREFIX: readonly (readonly [level: number, prefix: string])[] = [
@@ -23,6 +24,7 @@ export class LogOutput {
   lastLevel = 30
   /** Lines that nobody took. */
   dropped = 0
+  readonly #recent = new RecentLines()
   readonly #stream: Writable
   readonly #maxBytes: number
   readonly #isJournal: boolean
@@ -39,8 +41,14 @@ export class LogOutput {
     )
   }
 
+  /** Of the log, as they were written: the newest so many, oldest first. */
+  recentLines(most: number): readonly string[] {
+    return this.#recent.last(most)
+  }
+
   write(line: string): void {
     const stream = this.#stream
+    this.#recent.add(line)
     if (stream.destroyed || stream.writableEnded || stream.writableLength + line.length > this.#maxBytes) {
       this.dropped++
       this.#untold++

@@ -1,6 +1,7 @@
 /** Where the configuration comes from: a control plane with the last good snapshot beneath it, or a folder. */
 import type { ControlLinkStatus } from '../../control-sync/sync.ts'
 import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
+import type { HubRequestsOptions } from '../../control-sync/fleet/hub-requests.ts'
 import type { LinkQuality } from '../../control-sync/fleet/relay-link.ts'
 import type { Revision } from '../../control-sync/revision-in-force.ts'
 import type { Applier } from '../../control-sync/apply.ts'
@@ -28,6 +29,10 @@ export type Configuration = AsyncDisposable & {
   quality(): LinkQuality | undefined
   /** Over a relay: tells the hub from now on. Where there is none, nobody is told. */
   startReports(collect: (revision: Revision) => Report): void
+  /** Over a relay: carries out what agent.yaml lets the hub ask. */
+  answerHub(run: HubRequestsOptions['run']): void
+  /** Ends the connection to a hub's relay; the next one follows. */
+  reconnect(): void
   /** Damage of stored files, found at the start or later. */
   readonly damage: readonly MeshError[]
   /** A control plane knows agents by their certificate. */

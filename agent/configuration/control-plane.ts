@@ -13,8 +13,14 @@ import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import { isHubAddress } from '../../control-sync/fleet/hub-address.ts'
-import { refuseStream, RelayLink, type LinkQuality } from '../../control-sync/fleet/relay-link.ts'
+import {
+  refuseStream,
+  RelayLink,
+  type LinkQuality,
+  type RelayLinkOptions,
+} from '../../control-sync/fleet/relay-link.ts'
 import { RelayTransport } from '../../control-sync/fleet/relay-transport.ts'
+import { HubRequests, type HubRequestsOptions } from '../../control-sync/fleet/hub-requests.ts'
 import { Reporter } from '../../control-sync/fleet/reporter.ts'
 import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
 import { RevisionInForce, type Revision } from '../../control-sync/revision-in-force.ts'
@@ -63,6 +69,7 @@ class ControlPlaneConfiguration implements Configuration {
   readonly #relay: RelayLink | undefined
   readonly #revision: RevisionInForce
   #reporter: Reporter | undefined
+  #requests: HubRequests | undefined
   /** Held until there is a configuration, stored or pushed. */
   readonly #latch: Disposable
   readonly #hasStored: boolean
@@ -89,7 +96,7 @@ class ControlPlaneConfiguration implements Configuration {
     }
     this.#revision = new RevisionInForce(this.applier)
     this.#plane = createPlane(o, control)
-    this.#relay = control.address.every(isHubAddress) ? createRelay(o, this.#plane) : undefined
+    this.#relay = control.address.every(isHubAddress) ? this.#createRelay() : undefined
     this.#transport = this.#createTransport()
     this.#contacts = this.#keepContact()
     this.#waiting = {
@@ -123,6 +130,16 @@ class ControlPlaneConfiguration implements Configuration {
     const all = (): Report => collect(this.#revision.read())
     this.#reporter = new Reporter({ ...world, log, intervalMs, bytes, collect: all })
     this.#watch = tables.watch(() => this.#reporter?.changed())
+  }
+
+  answerHub(run: HubRequestsOptions['run']): void {
+    const { world, log } = this.#o
+    const { commands, connect } = this.#control
+    const dial: HubRequestsOptions['dial'] = async (to, signal) => (await world.network.dial(to, signal)).stream
+    this.#requests = new HubRequests({ clock: world.clock, log, commands, ports: connect.ports, run, dial })
+  }
+  reconnect(): void {
+    this.#relay?.reconnect()
   }
 
   connect(): void {
@@ -167,6 +184,15 @@ class ControlPlaneConfiguration implements Configuration {
         .crc32(JSON.stringify([version, tlsFileFolders, config.node.type, config.telemetry.accessLogs.folders]))
         .toString(36),
     })
+  }
+
+  #createRelay(): RelayLink {
+    const { world, identity } = this.#o
+    const onStream: RelayLinkOptions['onStream'] = (stream, head) => {
+      if (!this.#requests) refuseStream(stream)
+      this.#requests.accept(stream, head)
+    }
+    return new RelayLink({ control: this.#plane, identity: () => identity.current(), clock: world.clock, onStream })
   }
 
   #createTransport(): AdsTransport {
@@ -257,10 +283,6 @@ function createPlane(
     ...createControlLink({ config, world, log, metrics, findProxy }),
     certificateClock: identity.certificateClock,
   })
-}
-
-function createRelay({ world: { clock }, identity }: ConfigurationOptions, control: ControlPlane): RelayLink {
-  return new RelayLink({ control, identity: () => identity.current(), clock, onStream: refuseStream })
 }
 
 /**

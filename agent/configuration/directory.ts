@@ -36,6 +36,12 @@ export async function openDirectory(
     startReports: () => {
       /* there is no hub */
     },
+    answerHub: () => {
+      /* nobody asks */
+    },
+    reconnect: () => {
+      /* nothing is connected */
+    },
     connect: () => {
       /* watched from the start */
     },

@@ -97,6 +97,10 @@ export class RelayLink {
   wasGood(): void {
     this.#turn = 0
   }
+  /** Ends the connection; whoever keeps a stream opens the next one. */
+  reconnect(): void {
+    this.#connection?.close()
+  }
   /** Closes the connection when no stream is open, after what was said last in this turn. */
   closeIfUnusedSoon(): void {
     queueMicrotask(

@@ -12,11 +12,19 @@ export const KINDS = {
   tunnel: 3,
   /** What a device says of itself, from the agent (model/fleet/report-message.ts). */
   report: 4,
+  /** One command for the device, opened by the hub, and its answer (model/fleet/command.ts). */
+  command: 5,
 } as const
 export type Kind = keyof typeof KINDS
 
 /** Whose frames go first when several have something to send; who waits is not forgotten (mux.ts). */
-export const PRIORITY: Readonly<Record<Kind, number>> = { certificate: 0, configuration: 1, tunnel: 2, report: 3 }
+export const PRIORITY: Readonly<Record<Kind, number>> = {
+  certificate: 0,
+  configuration: 1,
+  command: 2,
+  tunnel: 3,
+  report: 4,
+}
 
 const NAMES = new Map(Object.entries(KINDS).map(([name, number]) => [number as number, name as Kind]))
 export function findKind(number: number): Kind | undefined {

@@ -13,6 +13,7 @@ export type AuditEvent =
   | 'device.cloned'
   | 'device.revoked'
   | 'device.forgotten'
+  | 'device.command'
   | 'roots.changed'
   | 'hub.backup'
   | 'hub.restored'

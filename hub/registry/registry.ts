@@ -4,6 +4,7 @@
  */
 import { AuditLog } from './audit.ts'
 import { ConsoleSessions } from './console-sessions.ts'
+import { DeviceCommands } from '../relay/device-commands.ts'
 import { DeviceEvents } from './device-events.ts'
 import { Enrollments, KEY_HOLDER, type Labels } from './enrollments.ts'
 import { Fleet } from './rollout/fleet.ts'
@@ -30,6 +31,7 @@ export class Registry {
   readonly fleet: Fleet
   readonly revisions: Revisions
   readonly rollouts: Rollouts
+  readonly deviceCommands: DeviceCommands
   readonly #sql: Sql
 
   constructor(sql: Sql) {
@@ -42,6 +44,7 @@ export class Registry {
     this.fleet = new Fleet(sql)
     this.revisions = new Revisions(sql)
     this.rollouts = new Rollouts(sql)
+    this.deviceCommands = new DeviceCommands(sql)
   }
 
   /**

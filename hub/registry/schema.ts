@@ -113,4 +113,11 @@ CREATE TABLE rollout_devices (rollout TEXT NOT NULL, device TEXT NOT NULL, docum
 CREATE TABLE rollout_state (name TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT;
 CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL) STRICT;
 `,
+  // What operators ask of devices, and the answers; for minutes.
+  `
+CREATE TABLE device_commands (
+  id TEXT PRIMARY KEY, device TEXT NOT NULL, request TEXT NOT NULL, asked_ms INTEGER NOT NULL,
+  state TEXT NOT NULL, answer TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+`,
 ]

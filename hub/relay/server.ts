@@ -21,11 +21,14 @@ import { openDoor, type DoorLimits } from '../api/door.ts'
 import type { ServerIdentity } from '../api/server-identity.ts'
 import { toPlainAddress } from '../api/source-address.ts'
 import type { ReportIntake } from '../reports/intake.ts'
+import type { OpenRegistry } from '../registry/registry.ts'
+import { CommandDesk } from './command-desk.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { History } from './history.ts'
 import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
 
 export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
+  readonly registry: OpenRegistry
   /** ADDRESS:PORT; port 0 picks a free one. */
   readonly listen: string
   readonly identity: ServerIdentity
@@ -122,6 +125,7 @@ class Sessions implements Disposable {
     handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
   })
   readonly #open = new Set<RelaySession>()
+  readonly #desk: CommandDesk
   readonly #history: History
   readonly #held: HeldBytes
   #look: Timer
@@ -141,6 +145,7 @@ class Sessions implements Disposable {
       'headers',
       guard('hub', doNothing, (headers: string[]) => headers.push(`meshlet-dictionary: ${DICTIONARY_ID}`)),
     )
+    this.#desk = new CommandDesk({ ...p, open: (device, kind, head) => this.#find(device)?.open(kind, head) })
     this.#look = p.clock.after(LOOK_MS, () => this.#lookAtAll())
   }
 
@@ -180,6 +185,7 @@ class Sessions implements Disposable {
   [Symbol.dispose](): void {
     this.#isOver = true
     this.#look.cancel()
+    this.#desk[Symbol.dispose]()
     for (const session of this.#open) session[Symbol.dispose]()
   }
 
@@ -226,6 +232,11 @@ class Sessions implements Disposable {
     socket.end(
       `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
     )
+  }
+
+  /** The newest, where a device has come back before the hub knew that it was gone. */
+  #find(device: string): RelaySession | undefined {
+    return [...this.#open].findLast((session) => session.nodeNames.includes(device))
   }
 
   #lookAtAll(): void {

@@ -3,6 +3,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { WebSocket } from 'ws'
 import { detach, guard } from '../../core/defects/guard.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Kind } from '../../core/relay/kinds.ts'
 import { Mux } from '../../core/relay/mux.ts'
 import { toPort } from '../../core/relay/port.ts'
 import type { RelayStream } from '../../core/relay/stream.ts'
@@ -92,6 +93,14 @@ export class RelaySession implements Disposable {
     return nowMs < this.#goneAtMs
   }
 
+  /** Of the nodes whose configuration goes over it. */
+  get nodeNames(): readonly string[] {
+    return this.#receiver.nodeNames
+  }
+  open(kind: Kind, head?: Uint8Array): RelayStream {
+    return this.#mux.open(kind, head)
+  }
+
   /** Tells the device why. */
   end(reason: MeshError): void {
     if (this.#owned.disposed) return
@@ -151,6 +160,7 @@ export class RelaySession implements Disposable {
       case 'report':
         this.#receiver.accept(stream)
         return
+      case 'command':
       case 'tunnel':
         throw new MeshError('MESH_CONTROL_PROTOCOL', `a device opens no stream for a ${stream.kind}`)
     }

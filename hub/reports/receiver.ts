@@ -35,6 +35,10 @@ export class ReportReceiver {
     this.#o = options
   }
 
+  get nodeNames(): readonly string[] {
+    return [...this.#nodes].map(({ name }) => name)
+  }
+
   /** A configuration stream has begun; disposing is its end. */
   enter(node: NamedNode): Disposable {
     this.#nodes.add(node)

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { isHubAddress, parseHubAddress } from '../../../control-sync/fleet/hub-address.ts'
 import { CERTIFIERS } from '../../../model/fleet/enrollment.ts'
 import { file, hostPort, ms } from './fields.ts'
+import { overRelay } from './relay.ts'
 
 /** Where certificates are mounted for sidecars and gateways, and where distributions keep authorities. */
 const TLS_FILE_FOLDERS = [
@@ -27,11 +28,6 @@ const hub = () =>
   })
 
 const folders = () => z.array(z.string().regex(/^\/(?!.*(^|\/)\.\.(\/|$))/, 'must be an absolute path without ..'))
-
-const overRelay = () => ({
-  /** Shortest time between two reports of how this device is; 0 = none are sent. */
-  reportMs: z.number().int().min(0).max(86_400_000).default(15_000),
-})
 
 export const control = () =>
   z.strictObject({

@@ -1,7 +1,9 @@
 /** The subcommands about devices, with their help. */
-import { Option, type Command } from 'commander'
+import { Argument, Option, type Command } from 'commander'
 import type { Finish } from '../../../core/cli/run.ts'
+import { COMMANDS, type CommandName } from '../../../model/fleet/command.ts'
 import type { Io } from '../io.ts'
+import type { AskOptions } from './ask.ts'
 import { describeFields } from '../../reports/fields.ts'
 import {
   buildConfigOption as config,
@@ -53,7 +55,34 @@ export function addDevice(program: Command, io: Io, done: Finish): void {
     .action(async (name: string, o: { config: string; output: 'text' | 'json' }) =>
       done((await import('./show.ts')).showDevice(name, o, io)),
     )
+  addQuestions(device, io, done)
   addAdmission(device, io, done)
+}
+
+/** What goes over the relay to the device, as far as its agent.yaml permits. */
+function addQuestions(device: Command, io: Io, done: Finish): void {
+  const ask = async (name: string, command: CommandName, o: AskOptions): Promise<void> =>
+    done((await import('./ask.ts')).ask(name, command, o, io))
+  device
+    .command('status')
+    .description('what `meshlet status` says there, now')
+    .argument('<name>', 'name of the device')
+    .addOption(config())
+    .action(async (name: string, o: AskOptions) => ask(name, 'status', o))
+  device
+    .command('logs')
+    .description('the last lines of its log')
+    .argument('<name>', 'name of the device')
+    .addOption(config())
+    .option('--lines <n>', 'so many at most', count, 100)
+    .action(async (name: string, o: AskOptions) => ask(name, 'logs', o))
+  device
+    .command('command')
+    .description('have the device do something that control.commands of its agent.yaml permits')
+    .argument('<name>', 'name of the device')
+    .addArgument(new Argument('<command>', 'what').choices(COMMANDS))
+    .addOption(config())
+    .action(async (name: string, command: CommandName, o: AskOptions) => ask(name, command, o))
 }
 
 function addAdmission(device: Command, io: Io, done: Finish): void {

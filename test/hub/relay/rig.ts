@@ -5,7 +5,12 @@ import { silentLog } from '../../../core/log.ts'
 import { systemClock, systemRandom } from '../../../core/os/clock.ts'
 import { describeNode } from '../../../control-sync/ads/node.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
-import { refuseStream, RelayLink, type Connection } from '../../../control-sync/fleet/relay-link.ts'
+import {
+  refuseStream,
+  RelayLink,
+  type Connection,
+  type RelayLinkOptions,
+} from '../../../control-sync/fleet/relay-link.ts'
 import { RelayTransport } from '../../../control-sync/fleet/relay-transport.ts'
 import { Reporter } from '../../../control-sync/fleet/reporter.ts'
 import { RevisionInForce } from '../../../control-sync/revision-in-force.ts'
@@ -61,9 +66,9 @@ export type Fleet = {
   readonly control: ControlPlane
   /** Bytes so far, of every purpose. */
   readonly bytes: { sent: number; received: number }
-  link(over?: Partial<ControlPlane>): RelayLink
+  link(over?: Partial<ControlPlane>, onStream?: RelayLinkOptions['onStream']): RelayLink
   /** @param before an agent whose snapshot it starts with */
-  agent(before?: SyncedAgent): SyncedAgent
+  agent(before?: SyncedAgent, onStream?: RelayLinkOptions['onStream']): SyncedAgent
   /** An agent that reports. @param over what it says of itself */
   reportingAgent(over: () => Partial<Report>): SyncedAgent
 }
@@ -91,15 +96,15 @@ export async function fleet(t: TestContext, mesh: string, settings = ''): Promis
   t.after(async () => {
     for (const agent of open) await agent[Symbol.asyncDispose]()
   })
-  const link: Fleet['link'] = (over = {}) =>
+  const link: Fleet['link'] = (over = {}, onStream = refuseStream) =>
     new RelayLink({
       control: { ...control, ...over },
       identity: () => identity,
       clock: systemClock,
-      onStream: refuseStream,
+      onStream,
     })
-  const make = (before: SyncedAgent | undefined, over?: () => Partial<Report>): SyncedAgent => {
-    const agent = createAgent({ link: link(), control, before, over })
+  const make = (p: Pick<AgentOptions, 'before' | 'over'>, onStream?: RelayLinkOptions['onStream']): SyncedAgent => {
+    const agent = createAgent({ link: link({}, onStream), control, ...p })
     open.push(agent)
     return agent
   }
@@ -109,17 +114,17 @@ export async function fleet(t: TestContext, mesh: string, settings = ''): Promis
     control,
     bytes,
     link,
-    agent: (before) => make(before),
-    reportingAgent: (over) => make(undefined, over),
+    agent: (before, onStream) => make({ before }, onStream),
+    reportingAgent: (over) => make({ over }),
   }
 }
 
 type AgentOptions = {
   readonly link: RelayLink
   readonly control: ControlPlane
-  readonly before: SyncedAgent | undefined
+  readonly before?: SyncedAgent | undefined
   /** It reports. */
-  readonly over: (() => Partial<Report>) | undefined
+  readonly over?: (() => Partial<Report>) | undefined
 }
 function createAgent({ link, control, before, over }: AgentOptions): SyncedAgent {
   const collect = (): Report => ({ ...REPORT, ...revision.read(), ...over?.() })

@@ -1,0 +1,183 @@
+/**
+ * What the hub may ask of this device: what agent.yaml permits, and nothing else, whoever asks and whatever the hub
+ * says. Each request is one line in the log, with who asked and what came of it.
+ */
+import type { Duplex } from 'node:stream'
+import { detach } from '../../core/defects/guard.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
+import type { Log } from '../../core/log.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { toPrintable } from '../../core/printable.ts'
+import { packMessage, unpackMessage } from '../../core/relay/compression.ts'
+import type { RelayStream } from '../../core/relay/stream.ts'
+import { joinTunnel } from '../../core/relay/tunnel.ts'
+import {
+  COMMAND_LIMITS,
+  parseCommandRequest,
+  parseTunnelRequest,
+  type CommandAnswer,
+  type CommandName,
+  type CommandRequest,
+} from '../../model/fleet/command.ts'
+
+export type HubRequestsOptions = {
+  readonly clock: Clock
+  readonly log: Log
+  /** control.commands */
+  readonly commands: readonly CommandName[]
+  /** control.connect.ports, as HOST:PORT. */
+  readonly ports: readonly string[]
+  readonly run: (request: CommandRequest) => Promise<CommandAnswer>
+  /** Rejects with what the system says. */
+  readonly dial: (to: { readonly host: string; readonly port: number }, signal: AbortSignal) => Promise<Duplex>
+}
+
+/** At once; more are refused. */
+const MAX_COMMANDS = 2
+const MAX_TUNNELS = 8
+/** The answer of a command has so long. */
+const ANSWER_MS = 20_000
+const DIAL_MS = 5_000
+/** A stream that asks nothing. */
+const ASK_MS = 10_000
+
+export class HubRequests {
+  readonly #o: HubRequestsOptions
+  #commands = 0
+  #tunnels = 0
+
+  constructor(options: HubRequestsOptions) {
+    this.#o = options
+  }
+
+  /** Throws MESH_CONTROL_FORBIDDEN, MESH_CONTROL_SLOW_DOWN, MESH_CONTROL_PROTOCOL: the stream is reset with it. */
+  accept(stream: RelayStream, head: Uint8Array): void {
+    switch (stream.kind) {
+      case 'command':
+        this.#acceptCommand(stream)
+        return
+      case 'tunnel':
+        this.#acceptTunnel(stream, head)
+        return
+      case 'certificate':
+      case 'configuration':
+      case 'report':
+        throw new MeshError('MESH_CONTROL_FORBIDDEN', `this device lets the hub open no ${stream.kind}`)
+    }
+  }
+
+  #acceptCommand(stream: RelayStream): void {
+    if (this.#commands >= MAX_COMMANDS)
+      throw new MeshError('MESH_CONTROL_SLOW_DOWN', `${MAX_COMMANDS} commands are being answered already`)
+    this.#commands++
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    const late = this.#o.clock.after(ASK_MS, () => reject(new MeshError('MESH_CONTROL_TIMEOUT', 'nothing was asked')))
+    stream.listen({ onMessage: resolve, onReset: reject, onEnd: () => undefined })
+    const done = this.#answer(stream, promise).finally(() => {
+      late.cancel()
+      this.#commands--
+    })
+    detach('control', done)
+  }
+
+  async #answer(stream: RelayStream, asked: Promise<Uint8Array>): Promise<void> {
+    const { log, commands, run, clock } = this.#o
+    let request: CommandRequest | undefined
+    try {
+      const text = Buffer.from(unpackMessage(await asked, COMMAND_LIMITS.requestBytes)).toString('utf8')
+      request = parseCommandRequest(text)
+      if (!request) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the hub asked what is no command')
+      if (!commands.includes(request.command))
+        throw new MeshError(
+          'MESH_CONTROL_FORBIDDEN',
+          `control.commands of this device's agent.yaml does not permit ${request.command}`,
+        )
+      const answer = await withDeadline(run(request), clock)
+      const message = packMessage(Buffer.from(JSON.stringify(answer)), { withDictionary: false })
+      if (message.length > COMMAND_LIMITS.answerBytes)
+        throw new MeshError('MESH_CONTROL_PROTOCOL', `the answer has ${message.length} bytes, which is too much`)
+      stream.send(message)
+      stream.end()
+      this.#note(request, undefined)
+    } catch (thrown) {
+      const reason = toMeshError(thrown)
+      stream.reset(reason)
+      if (request) this.#note(request, reason)
+      else log.warn({ evt: 'control.command', err: reason }, 'the hub asked something that is not done')
+    }
+  }
+
+  #note({ command, operator }: CommandRequest, err: MeshError | undefined): void {
+    const line = { evt: 'control.command', command, operator: toPrintable(operator) }
+    if (err) this.#o.log.warn({ ...line, err }, 'a command from the hub was not carried out')
+    else this.#o.log.info(line, 'a command from the hub was carried out')
+  }
+
+  #acceptTunnel(stream: RelayStream, head: Uint8Array): void {
+    const request =
+      head.length <= COMMAND_LIMITS.requestBytes ? parseTunnelRequest(Buffer.from(head).toString('utf8')) : undefined
+    if (!request) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the hub asked for no port')
+    const { host, port } = request
+    const to = `${host}:${port}`
+    const line = { evt: 'control.connect', to: toPrintable(to), operator: toPrintable(request.operator) }
+    const refuse = (reason: MeshError): MeshError => {
+      this.#o.log.warn({ ...line, err: reason }, 'a connection through the hub was refused')
+      return reason
+    }
+    if (!this.#o.ports.includes(to))
+      throw refuse(
+        new MeshError(
+          'MESH_CONTROL_FORBIDDEN',
+          `control.connect.ports of this device's agent.yaml does not permit ${toPrintable(to)}`,
+        ),
+      )
+    if (this.#tunnels >= MAX_TUNNELS)
+      throw refuse(new MeshError('MESH_CONTROL_SLOW_DOWN', `${MAX_TUNNELS} connections are open already`))
+    this.#tunnels++
+    // What comes before the port is reached waits, as far as the window goes.
+    stream.pause()
+    detach(
+      'control',
+      this.#connect(stream, { host, port }, line).finally(() => this.#tunnels--),
+    )
+  }
+
+  async #connect(stream: RelayStream, to: { host: string; port: number }, line: object): Promise<void> {
+    const { log, dial, clock } = this.#o
+    const stop = new AbortController()
+    const late = clock.after(DIAL_MS, () =>
+      stop.abort(new MeshError('MESH_CONTROL_TIMEOUT', 'the port does not answer')),
+    )
+    stream.listen({ onMessage: () => undefined, onReset: (reason) => stop.abort(reason) })
+    try {
+      const socket = await dial(to, stop.signal)
+      late.cancel()
+      log.info(line, 'a connection through the hub was opened')
+      const joined = joinTunnel(stream, socket, 'control')
+      stream.resume()
+      const { sent, received, reason } = await joined
+      log.info({ ...line, sent, received, ...(reason && { err: reason }) }, 'a connection through the hub has ended')
+    } catch (thrown) {
+      const reason = new MeshError(
+        'MESH_CONTROL_UNREACHABLE',
+        `the port cannot be reached: ${toMeshError(thrown).message}`,
+      )
+      stream.reset(reason)
+      log.warn({ ...line, err: reason }, 'a connection through the hub was refused')
+    } finally {
+      late.cancel()
+    }
+  }
+}
+
+async function withDeadline<T>(work: Promise<T>, clock: Clock): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const late = clock.after(ANSWER_MS, () =>
+    reject(new MeshError('MESH_CONTROL_TIMEOUT', `the device had no answer within ${ANSWER_MS / 1_000} s`)),
+  )
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    late.cancel()
+  }
+}

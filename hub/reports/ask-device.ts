@@ -1,0 +1,63 @@
+/** Asks a device something over the hub that has its connection, and waits for the answer. */
+import { randomUUID } from 'node:crypto'
+import { CATALOGUE, MeshError, type ErrorCode } from '../../core/errors.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { parseCommandAnswer, type CommandAnswer, type CommandRequest } from '../../model/fleet/command.ts'
+import { ASKED_FOR_MS } from '../relay/device-commands.ts'
+import type { Registry } from '../registry/registry.ts'
+
+const LOOK_MS = 200
+
+/**
+ * Rejects with MESH_CONFIG_INVALID (no such device, not connected, or its agent.yaml does not permit it),
+ * MESH_CONTROL_TIMEOUT, and what the device refuses with.
+ */
+export async function askDevice(
+  registry: Registry,
+  p: { readonly device: string; readonly request: CommandRequest; readonly clock: Clock },
+): Promise<CommandAnswer> {
+  const { device, request, clock } = p
+  const known = (await registry.devices()).find(({ name }) => name === device)
+  if (!known || known.connectedMs === null)
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      `${JSON.stringify(device)} is ${known ? 'not connected' : 'no device that is known'}; meshlet-hub devices shows which are`,
+    )
+  const id = randomUUID()
+  const askedMs = clock.wallMs()
+  await registry.audit.add({
+    atMs: askedMs,
+    actor: request.operator,
+    event: 'device.command',
+    subject: device,
+    address: '',
+    detail: request.command,
+  })
+  await registry.deviceCommands.ask({ id, device, request: JSON.stringify(request), askedMs })
+  const untilMs = clock.monotonicMs() + ASKED_FOR_MS
+  while (clock.monotonicMs() < untilMs) {
+    const outcome = await registry.deviceCommands.outcome(id)
+    if (outcome?.state === 'done') return readAnswer(device, outcome.answer)
+    if (outcome?.state === 'failed') throw readFailure(device, outcome.answer)
+    await clock.sleep(LOOK_MS)
+  }
+  throw new MeshError(
+    'MESH_CONTROL_TIMEOUT',
+    `no hub had an answer of ${device} within ${ASKED_FOR_MS / 1_000} s: commands go over the relay (control.address: wss://…)`,
+  )
+}
+
+function readFailure(device: string, text: string): MeshError {
+  const [said = '', ...words] = text.split('\n')
+  const code = Object.hasOwn(CATALOGUE, said) ? (said as ErrorCode) : 'MESH_CONTROL_PROTOCOL'
+  // What is to be corrected is the device's agent.yaml, and nobody's certificate.
+  return new MeshError(
+    code === 'MESH_CONTROL_FORBIDDEN' ? 'MESH_CONFIG_INVALID' : code,
+    `${device}: ${words.join(' ')}`,
+  )
+}
+function readAnswer(device: string, text: string): CommandAnswer {
+  const answer = parseCommandAnswer(text)
+  if (!answer) throw new MeshError('MESH_CONTROL_PROTOCOL', `${device} answered what is no answer`)
+  return answer
+}

@@ -1,0 +1,72 @@
+/** Commands from an operator, through the registry and the hub that has the device, to the device and back. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { HubRequests } from '../../../control-sync/fleet/hub-requests.ts'
+import type { MeshError } from '../../../core/errors.ts'
+import { silentLog } from '../../../core/log.ts'
+import { systemClock } from '../../../core/os/clock.ts'
+import { askDevice } from '../../../hub/reports/ask-device.ts'
+import { OpenRegistry } from '../../../hub/registry/registry.ts'
+import { openSqlite } from '../../../hub/registry/sqlite.ts'
+import type { CommandRequest } from '../../../model/fleet/command.ts'
+import { fleet, services, whole } from './rig.ts'
+
+const ASK: CommandRequest = { command: 'status', lines: 1, operator: 'operator:ada' }
+
+test('an operator beside the hub asks a device, and gets its answer or why there is none', async (t) => {
+  const ran: CommandRequest[] = []
+  const requests = new HubRequests({
+    clock: systemClock,
+    log: silentLog,
+    commands: ['status'],
+    ports: [],
+    run: async (request) => {
+      ran.push(request)
+      return { form: 'text', text: 'all is well' }
+    },
+    dial: () => Promise.reject(new Error('no')),
+  })
+  const f = await fleet(t, services(2))
+  const agent = f.agent(undefined, (stream, head) => requests.accept(stream, head))
+  await whole(agent, 2)
+  // As another process: `meshlet-hub device status`.
+  await using registry = new OpenRegistry(openSqlite(`${f.h.folder}/state/registry.db`))
+  const ask = async (device: string, over: Partial<CommandRequest> = {}): Promise<string> => {
+    try {
+      return JSON.stringify(await askDevice(registry, { device, request: { ...ASK, ...over }, clock: systemClock }))
+    } catch (thrown) {
+      const { code, message } = thrown as MeshError
+      return `${code} ${message}`
+    }
+  }
+  // What is written once a second.
+  while (typeof (await registry.devices())[0]?.connectedMs !== 'number') await systemClock.sleep(20)
+  assert.equal(await ask('gw-1'), '{"form":"text","text":"all is well"}')
+  assert.match(await ask('gw-1', { command: 'logs' }), /^MESH_CONFIG_INVALID gw-1: .*control\.commands/)
+  assert.match(await ask('gw-2'), /^MESH_CONFIG_INVALID .*no device/)
+  assert.deepEqual(ran, [ASK])
+  const audited = (await registry.audit.list({ most: 100 })).filter((a) => a.event === 'device.command')
+  assert.deepEqual(
+    audited.map(({ actor, subject, detail }) => [actor, subject, detail]),
+    [
+      ['operator:ada', 'gw-1', 'status'],
+      ['operator:ada', 'gw-1', 'logs'],
+    ],
+  )
+})
+
+test('what was asked is taken once, whoever looks', async () => {
+  await using registry = new OpenRegistry(openSqlite(':memory:'))
+  const { deviceCommands } = registry
+  await deviceCommands.ask({ id: 'a', device: 'gw-1', request: '{}', askedMs: 1_000 })
+  assert.equal((await deviceCommands.asked(2_000)).length, 1)
+  assert.deepEqual([await deviceCommands.take('a'), await deviceCommands.take('a')], [true, false])
+  assert.equal((await deviceCommands.asked(2_000)).length, 0)
+  await deviceCommands.finish('a', 'done', 'x')
+  assert.deepEqual(await deviceCommands.outcome('a'), { state: 'done', answer: 'x' })
+  // Too old to be carried out, and then gone.
+  await deviceCommands.ask({ id: 'b', device: 'gw-1', request: '{}', askedMs: 3_000 })
+  assert.equal((await deviceCommands.asked(60_000)).length, 0)
+  await deviceCommands.ask({ id: 'c', device: 'gw-1', request: '{}', askedMs: 1_000_000 })
+  assert.equal(await deviceCommands.outcome('b'), undefined)
+})
