@@ -103,6 +103,7 @@ state: ${folder}/state
 dnsNames: [${SERVER_NAME}]
 admin: {port: 0}
 log: {level: error}
+rollout: {default: all}
 limits: {maxStreams: 20000, maxStreamsPerIdentity: 20000, maxJoinsPerHour: 1000000, maxStrangersPerAddress: 1000, maxConnections: 40000}
 `,
   )
