@@ -1,5 +1,6 @@
 /** What the running hub and the commands beside it open: registry, token key, CA. */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
+import fs from 'node:fs'
 import path from 'node:path'
 import { asOwner } from '../core/os/as-owner.ts'
 import type { Clock, Random } from '../core/os/clock.ts'
@@ -48,13 +49,27 @@ export async function openState(
   }
 }
 
+export const REGISTRY_FILE = 'registry.db'
+/** What `store migrate` leaves of it. */
+export const MIGRATED_FILE = 'registry.db.migrated'
+
 /** Rejects with MESH_CONFIG_INVALID, MESH_STORAGE_FAILED, MESH_STORAGE_FULL, MESH_STORAGE_NEWER. */
 export async function openStore(
   { state, store }: Pick<HubConfig, 'state' | 'store'>,
   world: PostgresWorld,
   nativeBinding: object | undefined,
 ): Promise<OpenRegistry> {
-  if (!store) return asOwner(state, () => openRegistry(path.join(state, 'registry.db'), nativeBinding))
+  if (!store) {
+    const file = path.join(state, REGISTRY_FILE)
+    return asOwner(state, () => {
+      if (!fs.existsSync(file) && fs.existsSync(path.join(state, MIGRATED_FILE)))
+        throw new MeshError(
+          'MESH_CONFIG_INVALID',
+          `the registry of ${state} was moved to PostgreSQL: hub.yaml needs its store; ${MIGRATED_FILE} is what was there`,
+        )
+      return openRegistry(file, nativeBinding)
+    })
+  }
   const { openPostgres } = await import('./registry/postgres/postgres.ts')
   return new OpenRegistry(await openPostgres(store, world))
 }

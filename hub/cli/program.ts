@@ -5,6 +5,7 @@ import type { AuditOptions } from './audit.ts'
 import { addConsole } from './console/commands.ts'
 import { addDevice, addDevices, addWatch } from './devices/commands.ts'
 import type { Io } from './io.ts'
+import type { MigrateOptions } from './store.ts'
 import {
   buildConfigOption as config,
   buildJsonOption as json,
@@ -28,6 +29,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addRevision(program, io, done)
     addRollout(program, io, done)
     addBackup(program, io, done)
+    addStore(program, io, done)
     addAudit(program, io, done)
     addConsole(program, io, done)
     addVersion(program, io, done)
@@ -153,6 +155,21 @@ function addBackup(program: Command, io: Io, done: Finish): void {
     .action(async (file: string, o: { config: string }) =>
       done((await import('./restore.ts')).restoreBackup(file, o, io)),
     )
+}
+
+function addStore(program: Command, io: Io, done: Finish): void {
+  program
+    .command('store')
+    .description('where the registry is')
+    .command('migrate')
+    .description('move the registry from its file into an empty PostgreSQL, while the hub is stopped')
+    .addOption(config())
+    .requiredOption(
+      '--to <url>',
+      'postgres://USER@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE, without a password',
+    )
+    .option('--password-file <file>', 'file with the password; default: PGPASSFILE, or none')
+    .action(async (o: MigrateOptions) => done((await import('./store.ts')).migrateStore(o, io)))
 }
 
 function addAudit(program: Command, io: Io, done: Finish): void {

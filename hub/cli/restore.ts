@@ -9,12 +9,18 @@ import { MeshError } from '../../core/errors.ts'
 import { asOwner } from '../../core/os/as-owner.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { readArchive, type ArchivedFile } from '../registry/archive/archive.ts'
-import { openRegistry, type OpenRegistry, type Registry } from '../registry/registry.ts'
+import { applyRevocations, listRevocations } from '../registry/archive/revocations.ts'
+import { takeOver } from '../registry/archive/take-over.ts'
+import { openRegistry, Registry, type OpenRegistry } from '../registry/registry.ts'
+import { HUB_GONE_MS } from '../registry/replicas.ts'
+import { openStore } from '../open-state.ts'
+import { silentLog } from '../../core/log.ts'
+import { systemClock } from '../../core/os/clock.ts'
 import { isRunning } from '../registry/running.ts'
 import { readHubConfig, type HubConfig } from '../config.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
 import { CA, CONFIG, RESOURCES, syncOne } from './backup.ts'
-import { loadNativeBinding, noteByOperator } from './open.ts'
+import { loadNativeBinding, noteByOperator, systemWorld } from './open.ts'
 import type { Io } from './io.ts'
 
 const REGISTRY = 'registry.db'
@@ -22,11 +28,6 @@ const REGISTRY = 'registry.db'
 /** Rejects with MESH_STATE_IN_USE while a hub runs, MESH_CONFIG_INVALID for what is no backup, MESH_STATE_UNUSABLE. */
 export async function restoreBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const config = readHubConfig(o.config, systemDisk)
-  if (config.store)
-    throw new MeshError(
-      'MESH_CONFIG_INVALID',
-      'the registry is in PostgreSQL (store of hub.yaml); restore goes to registry.db',
-    )
   fs.mkdirSync(config.state, { recursive: true, mode: 0o700 })
   const nativeBinding = loadNativeBinding(config)
   if (asOwner(config.state, () => isRunning(config.state, nativeBinding)) === true)
@@ -45,17 +46,23 @@ type Restored = { readonly files: readonly ArchivedFile[]; readonly kept: number
 /** What touches the folder does so as its owner. */
 async function replaceState(
   file: string,
-  { state }: HubConfig,
+  config: HubConfig,
   p: { nativeBinding: object | undefined; io: Io },
 ): Promise<Restored> {
+  const { state } = config
   const beside = path.join(state, `restore-${randomUUID()}`)
   try {
     const files = asOwner(state, () => unpack(file, beside, p.nativeBinding))
     const open = (folder: string): OpenRegistry =>
       asOwner(state, () => openRegistry(path.join(folder, REGISTRY), p.nativeBinding))
+    if (config.store) {
+      const kept = await replaceDatabase(open(beside), config, { ...p, file })
+      asOwner(state, () => swap(state, beside, ['ca']))
+      return { files, kept }
+    }
     const before = fs.existsSync(path.join(state, REGISTRY)) ? (): OpenRegistry => open(state) : undefined
     const kept = await finishRegistry(open(beside), before, { ...p, file })
-    asOwner(state, () => swap(state, beside))
+    asOwner(state, () => swap(state, beside, ['ca', REGISTRY]))
     return { files, kept }
   } finally {
     fs.rmSync(beside, { recursive: true, force: true })
@@ -100,13 +107,42 @@ async function takeRevocations(registry: Registry, before: () => OpenRegistry): 
   }
 }
 
+/** Of all hubs on the database; in one transaction, with what was revoked before. */
+async function replaceDatabase(
+  restored: OpenRegistry,
+  config: HubConfig,
+  p: { readonly io: Io; readonly file: string },
+): Promise<number> {
+  await using source = restored
+  await using target = await openStore(config, { ...systemWorld, log: silentLog }, undefined)
+  return await source.store.transaction((from) =>
+    target.store.transaction(async (tx) => {
+      const registry = new Registry(tx)
+      const aliveMs = (await registry.aliveMs()) ?? 0
+      if (Math.abs(systemClock.wallMs() - aliveMs) < HUB_GONE_MS)
+        throw new MeshError(
+          'MESH_STATE_IN_USE',
+          'a hub runs on the database, or did half a minute ago; stop all of them first',
+        )
+      const revoked = await listRevocations(tx)
+      await takeOver(from, tx)
+      await registry.enrollments.resyncAll()
+      await registry.nobodyConnected()
+      const kept = await applyRevocations(tx, revoked)
+      const detail = `${kept} revocation(s) of before kept`
+      await noteByOperator(registry, p.io, { event: 'hub.restored', subject: p.file, detail })
+      return kept
+    }),
+  )
+}
+
 /** The CA first: without the registry beside it no certificate is believed. */
-function swap(state: string, beside: string): void {
+function swap(state: string, beside: string, names: readonly string[]): void {
   const old = path.join(state, `before-restore-${randomUUID()}`)
   fs.mkdirSync(old, { mode: 0o700 })
-  for (const name of ['ca', REGISTRY, `${REGISTRY}-wal`, `${REGISTRY}-shm`])
+  for (const name of names.flatMap((one) => [one, `${one}-wal`, `${one}-shm`]))
     if (fs.existsSync(path.join(state, name))) fs.renameSync(path.join(state, name), path.join(old, name))
-  for (const name of ['ca', REGISTRY]) fs.renameSync(path.join(beside, name), path.join(state, name))
+  for (const name of names) fs.renameSync(path.join(beside, name), path.join(state, name))
   syncOne(state)
 }
 

@@ -30,6 +30,7 @@ export type AuditEvent =
   | 'rollout.aborted'
   | 'rollout.superseded'
   | 'rollout.undone'
+  | 'store.migrated'
 export type AuditEntry = {
   readonly atMs: number
   /** `operator:USER`, `device:NAME`, `key:ID` or `hub`. */

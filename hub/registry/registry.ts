@@ -2,11 +2,12 @@
  * Who may join and who has joined, in a database that the running hub and `meshlet-hub token` open at the same time.
  * The hub asks it seldom: for a join, a renewal, a new stream.
  */
+import { applyRevocations, listRevocations } from './archive/revocations.ts'
 import { AuditLog } from './audit.ts'
 import { ConsoleSessions } from './console-sessions.ts'
 import { DeviceCommands } from '../relay/device-commands.ts'
 import { DeviceEvents } from './device-events.ts'
-import { Enrollments, KEY_HOLDER, type Labels } from './enrollments.ts'
+import { Enrollments, type Labels } from './enrollments.ts'
 import { Fleet } from './rollout/fleet.ts'
 import { takeName, findLostName, type NameQuestion } from './names.ts'
 import { Reports } from './reports.ts'
@@ -196,38 +197,8 @@ export class Registry {
   }
   /** What `other` has revoked is revoked here, too. @returns how many tokens, certificates and devices that were not */
   async takeRevocations(other: Registry): Promise<number> {
-    const [tokens, certificates, devices] = await other.#listRevoked()
-    return await this.exclusively(async (tx) => {
-      let taken = 0
-      for (const { id, ms } of tokens)
-        taken += await tx.#run('UPDATE tokens SET revoked_ms = ? WHERE jti = ? AND revoked_ms IS NULL', ms, id)
-      for (const { id, ms } of certificates)
-        taken += await tx.#run('UPDATE certificates SET revoked_ms = ? WHERE serial = ? AND revoked_ms IS NULL', ms, id)
-      for (const { id, ms } of devices) {
-        taken += await tx.#run(
-          "UPDATE enrollments SET state = 'revoked', revoked_ms = ? WHERE name = ? AND state = 'active'",
-          ms,
-          id,
-        )
-        const holder = KEY_HOLDER + ((await tx.enrollments.byName(id))?.keyId ?? '')
-        taken += await tx.#run(
-          'UPDATE certificates SET revoked_ms = ? WHERE device = ? AND revoked_ms IS NULL',
-          ms,
-          holder,
-        )
-      }
-      await tx.#sql.touch()
-      return taken
-    })
-  }
-  async #listRevoked(): Promise<readonly [readonly Revoked[], readonly Revoked[], readonly Revoked[]]> {
-    return [
-      await this.#all<Revoked>('SELECT jti AS id, revoked_ms AS ms FROM tokens WHERE revoked_ms IS NOT NULL'),
-      await this.#all<Revoked>('SELECT serial AS id, revoked_ms AS ms FROM certificates WHERE revoked_ms IS NOT NULL'),
-      await this.#all<Revoked>(
-        "SELECT name AS id, coalesce(revoked_ms, cloned_ms, 0) AS ms FROM enrollments WHERE state <> 'active'",
-      ),
-    ]
+    const revoked = await listRevocations(other.#sql)
+    return await this.#sql.transaction((tx) => applyRevocations(tx, revoked))
   }
 
   /** Who has the name by streams of its own. */
@@ -266,11 +237,11 @@ export class Registry {
 
 /** The registry with the store that it is in. */
 export class OpenRegistry extends Registry implements AsyncDisposable {
-  readonly #store: Store
+  readonly store: Store
 
   constructor(store: Store) {
     super(store)
-    this.#store = store
+    this.store = store
   }
 
   /**
@@ -278,21 +249,21 @@ export class OpenRegistry extends Registry implements AsyncDisposable {
    * MESH_STORAGE_FAILED.
    */
   get revision(): string {
-    return this.#store.revision
+    return this.store.revision
   }
   /**
    * From now on nobody waits long for another process that writes: whoever calls stands still meanwhile, and all
    * devices with it.
    */
   serving(): void {
-    this.#store.serving()
+    this.store.serving()
   }
   /** A copy of the registry as it is now, whoever writes to it. @param file must not exist */
   copyTo(file: string, nativeBinding?: object): Promise<void> {
-    return this.#store.copyTo(file, nativeBinding)
+    return this.store.copyTo(file, nativeBinding)
   }
   [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve(this.#store[Symbol.asyncDispose]())
+    return Promise.resolve(this.store[Symbol.asyncDispose]())
   }
 }
 
@@ -305,7 +276,6 @@ export function openRegistry(file: string, nativeBinding?: object): OpenRegistry
   return new OpenRegistry(openSqlite(file, nativeBinding))
 }
 
-type Revoked = { readonly id: string; readonly ms: number }
 type NewToken = Omit<TokenRow, 'uses' | 'revokedMs' | 'hash' | 'cidrs' | 'labels' | 'approval'> &
   Partial<Pick<TokenRow, 'hash' | 'cidrs' | 'labels' | 'approval'>>
 type StoredToken = Omit<TokenRow, 'cidrs' | 'labels' | 'approval'> & {
