@@ -25,6 +25,7 @@ const DEBIAN = {
   debootstrap: { packages: ['debootstrap'], program: '/usr/sbin/debootstrap' },
   nspawn: { packages: ['systemd-container', 'iproute2'], program: '/usr/bin/systemd-nspawn' },
   chromium: { packages: ['chromium'], program: '/usr/bin/chromium' },
+  postgres: { packages: ['postgresql'], program: '/usr/bin/pg_lsclusters' },
   openssl: { packages: ['openssl'], program: '/usr/bin/openssl' },
 } as const
 export type DebianPeer = keyof typeof DEBIAN

@@ -7,7 +7,7 @@ export const VERBS = new Set(
     create decide decode deliver deny derive describe detach detect dial do draft edit eject encode end enroll escape
     estimate exceeds expand explain fill filter find finish fits forget format frame free get give group grow guard hand
     handle has hash hear hold ignore index install invent is jitter join keep kick lay leave limit list listen
-    load log looks lower make mark match matches may measure memoize merge must name normalize note open
+    load log looks lower make mark match matches may measure memoize merge migrate must name normalize note open
     originate overlap overlaps overlay owns pack parse pause permits pick place plan precompile prepare print prune publish
     purge query quote reach read reauthorize receive record redact redirect refuse register rehearse reject release
     remember remove render replace report request reset resolve restore resume retry return revalidate revoke rewrite rotate

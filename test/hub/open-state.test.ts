@@ -65,3 +65,13 @@ test('a hub without the keys of the others makes none of its own and does not st
   }
   await assert.rejects(testHub(t, store, {}, withKeys), { code: 'MESH_CA_DAMAGED', message: /belongs to a token-key/ })
 })
+
+test('a hub whose folder ca is gone does not make another CA for the registry that it has', async (t) => {
+  const first = await testHub(t)
+  const withoutKeys = (folder: string): void => {
+    fs.mkdirSync(`${folder}/state`, { mode: 0o700 })
+    fs.copyFileSync(`${first.folder}/copy`, `${folder}/state/registry.db`)
+  }
+  await first.hub.registry.copyTo(`${first.folder}/copy`)
+  await assert.rejects(testHub(t, '', {}, withoutKeys), { code: 'MESH_CA_DAMAGED', message: /restore a backup/ })
+})
