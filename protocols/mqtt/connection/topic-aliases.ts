@@ -2,6 +2,7 @@
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Publish } from '../codec/packet.ts'
 import { REASON, createViolation } from '../codec/reason.ts'
+import { addPrefixToTopic } from '../topics/topic-prefix.ts'
 
 export class TopicAliases {
   readonly #max: number
@@ -26,7 +27,8 @@ export class TopicAliases {
    * @throws MESH_MQTT_PROTOCOL
    */
   resolveTopic(p: Pick<Publish, 'topic' | 'topicAlias'>): string {
-    return this.#prefix === undefined ? this.#resolve(p) : this.#prefix + this.#resolve(p)
+    const topic = this.#resolve(p)
+    return this.#prefix === undefined ? topic : addPrefixToTopic(topic, this.#prefix)
   }
   #resolve({ topic, topicAlias }: Pick<Publish, 'topic' | 'topicAlias'>): string {
     if (topicAlias === 0) return topic

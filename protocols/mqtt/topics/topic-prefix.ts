@@ -3,14 +3,30 @@
  * say gets the prefix before rules are asked, and what they are sent loses it.
  */
 import type { Connect, Subscribe, Unsubscribe } from '../codec/packet.ts'
+import { createViolation, REASON } from '../codec/reason.ts'
 import { filterProblem, parseSharedFilter } from './topics.ts'
 
 /** What the broker itself tells a client. */
 const OF_BROKER = '$SYS/'
 
+/** A topic's length has two bytes (MQTT 5.0 §1.5.4). */
+const MAX_TOPIC_BYTES = 65_535
+
+/** Throws MESH_MQTT_PROTOCOL: no packet could carry it. */
+export function addPrefixToTopic(topic: string, prefix: string): string {
+  const whole = prefix + topic
+  if (whole.length * 3 > MAX_TOPIC_BYTES && Buffer.byteLength(whole) > MAX_TOPIC_BYTES)
+    throw createViolation(
+      REASON.topicNameInvalid,
+      `the topic has more than ${MAX_TOPIC_BYTES} bytes with the prefix of its listener (mqtt.topicPrefix)`,
+    )
+  return whole
+}
 export function addPrefixToWill(connect: Connect, prefix: string | undefined): Connect {
   const { will } = connect
-  return will && prefix !== undefined ? { ...connect, will: { ...will, topic: prefix + will.topic } } : connect
+  return will && prefix !== undefined
+    ? { ...connect, will: { ...will, topic: addPrefixToTopic(will.topic, prefix) } }
+    : connect
 }
 export function addPrefixToSubscribe(packet: Subscribe, prefix: string | undefined): Subscribe {
   if (prefix === undefined) return packet

@@ -1,6 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { addPrefixToWill } from '../../../../protocols/mqtt/topics/topic-prefix.ts'
+import type { Connect } from '../../../../protocols/mqtt/codec/packet.ts'
 import { createMqttListenerSchema } from '../../../../model/mqtt-policy.ts'
 
 type Open = NonNullable<Parameters<TestBroker['open']>[0]>
@@ -118,4 +120,21 @@ test('what may be a prefix', () => {
     ['', '/', 'a', '/a/', '$SYS/', '$share/g/', 'a/+/', '#/', 'a\0/', `${'a'.repeat(256)}/`].filter(isOne),
     [],
   )
+})
+test('a topic that no packet can carry with its prefix is refused, of a will, too', async () => {
+  const { inside, outside } = await site()
+  await outside.subscribe('#')
+  const longest = 65_535 - Buffer.byteLength('plant/7/')
+  inside.publish(`é${'x'.repeat(longest - 2)}`, 'fits')
+  assert.equal((await outside.seen())[0]?.length, `publish plant/7/${'x'.repeat(longest - 1)} fits q0`.length)
+  const tooLong = `é${'x'.repeat(longest - 1)}`
+  inside.publish(tooLong, 'does not')
+  assert.deepEqual(await inside.seen(), ['disconnect 0x90'])
+  assert.deepEqual(await outside.seen(), [])
+  for (const topic of [tooLong, 'short']) {
+    const connect = { will: { topic } } as Connect
+    const add = (): unknown => addPrefixToWill(connect, 'plant/7/')
+    if (topic === tooLong) assert.throws(add, { code: 'MESH_MQTT_PROTOCOL' })
+    else assert.deepEqual(add(), { will: { topic: 'plant/7/short' } })
+  }
 })
