@@ -199,7 +199,14 @@ export class ClusterChecks implements Disposable {
   }
 
   #lookAtFirstRound(): void {
-    if (this.#isFirstRoundOver || this.#running.size === 0) return
+    if (this.#isFirstRoundOver) return
+    if (this.#running.size === 0) {
+      // Nobody is left whose answer could be waited for; hosts that come later are.
+      const { resolve } = this.#firstRound
+      this.#firstRound = Promise.withResolvers<void>()
+      over(resolve)
+      return
+    }
     for (const { session } of this.#running.values()) if (!session.wasAsked) return
     this.#isFirstRoundOver = true
     over(this.#firstRound.resolve)

@@ -68,13 +68,11 @@ export class TcpAsker implements Asker {
   }
   #keep(stream: Duplex): void {
     this.#idle = stream
-    // What nobody asked for is no answer to the next question.
-    stream.once(
-      'data',
-      guard('health', doNothing, () => {
-        if (this.#idle === stream) stream.destroy()
-      }),
-    )
+    // What nobody asked for is no answer to the next question, and who has ended it will not answer over it.
+    const over = guard('health', doNothing, () => {
+      if (this.#idle === stream) stream.destroy()
+    })
+    stream.once('data', over).once('end', over).resume()
   }
 
   /** Rejects when it ends before, or the signal says so. */

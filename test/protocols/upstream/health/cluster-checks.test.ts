@@ -170,6 +170,23 @@ test('a new host of a cluster at work gets nothing before it was asked, and may 
     )
   }
 })
+test('a request that waits for the first answers of hosts that go meanwhile is answered, and the next ones wait anew', async () => {
+  const made = eds()
+  await using h = new Harness([])
+  const silent = await h.origin(at(1))
+  discovered(h, made, OTHERS.slice(0, 1))
+  await h.clock.advance(0)
+  const client = h.connect()
+  await client.send(GET)
+  assert.equal(await client.take(), '')
+  discovered(h, made, [])
+  await h.clock.advance(0)
+  assert.match(await client.take(), /^HTTP\/1\.1 503 /)
+  assert.ok(silent.last.closed || silent.last.ended)
+  await answering(h, at(2), (r) => (isCheck(r) ? WELL : OK))
+  discovered(h, made, OTHERS.slice(1))
+  assert.equal(await ask(h), '200')
+})
 test('an endpoint may be asked elsewhere, by another name, or not at all', async () => {
   const of = [
     endpoint(at(1).host, 8080, { check: { port: 9000, hostname: 'health.test' } }),

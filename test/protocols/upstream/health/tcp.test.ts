@@ -56,6 +56,17 @@ test('what comes unasked is no answer to the next question', async () => {
   assert.equal(origin.connections.length, 2)
   assert.equal(total(h, 'passed'), 1)
 })
+test('a server that ends its side between two questions is asked over another connection', async () => {
+  const { h, origin } = await rig(PING)
+  await using _h = h
+  for (const times of [1, 2, 3]) {
+    await origin.answer('PONG')
+    origin.last.stream.end()
+    await h.clock.advance(40_000)
+    assert.equal(origin.connections.length, times + 1)
+  }
+  assert.deepEqual([total(h, 'passed'), total(h, 'network')], [3, 0])
+})
 test('a close, and silence, are no answers', async () => {
   const { h, origin } = await rig(PING)
   await using _h = h
