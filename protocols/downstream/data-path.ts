@@ -85,9 +85,11 @@ export class DataPath implements AsyncDisposable {
         own: createOwnPorts(() => selectListeners(ctx.tables.get(), own), machine),
         findInternal: (cluster) => findInternalListener(ctx.tables.get(), cluster),
         serve: (accepted, listener) => this.#serve(accepted, listener),
-        refused: (listener, error) => {
+        refused: ({ listener, remote, tls }, error) => {
           metrics.ended(listener, error)
-          ctx.log.warn({ evt: 'tunnel.refused', listener: listener.name, err: error }, 'a tunnel was refused')
+          const peer = `${remote.host}:${remote.port}`
+          const fields = { listener: listener.name, peer, spiffeId: tls?.peer?.spiffeId?.uri }
+          ctx.log.warn({ evt: 'tunnel.refused', ...fields, err: error }, 'a tunnel was refused')
         },
       },
     }

@@ -10,6 +10,7 @@ import { detach } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
 import type { Listening, Network, NetStream } from '../../core/os/network.ts'
 import { pauseMs } from '../../core/os/until-it-works.ts'
+import { ipBytes } from '../../model/ip.ts'
 import type { Listener } from '../../model/listener.ts'
 
 export type PortStatus = {
@@ -207,8 +208,14 @@ export type AddressAndPort = {
 /** Whether one of two sockets could not be opened beside the other. */
 export function overlap(a: AddressAndPort, b: AddressAndPort): boolean {
   return (
-    a.port !== 0 && a.port === b.port && (a.address === b.address || takesIn(a, b.address) || takesIn(b, a.address))
+    a.port !== 0 &&
+    a.port === b.port &&
+    (isSame(a.address, b.address) || takesIn(a, b.address) || takesIn(b, a.address))
   )
+}
+/** However it is written: an IPv6 address has many forms (RFC 4291 §2.2). */
+function isSame(a: string, b: string): boolean {
+  return a === b || (a.includes(':') && b.includes(':') && String(ipBytes(a)) === String(ipBytes(b) ?? ''))
 }
 function takesIn({ address, ipv4Compat }: AddressAndPort, other: string): boolean {
   const isIpv6 = other.includes(':')

@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import tls from 'node:tls'
 import { Current } from '../../core/current.ts'
+import type { Log } from '../../core/log.ts'
 import { Metrics } from '../../core/metrics.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { Identity } from '../../model/identity.ts'
@@ -81,6 +82,7 @@ export type HboneOptions = {
   readonly identity?: Identity
   /** Of the handshake that the ports of applications ask for without a tunnel. */
   readonly validation?: DownstreamTls['validation']
+  readonly log?: Log
 }
 
 export class HboneRig implements AsyncDisposable {
@@ -108,6 +110,7 @@ export class HboneRig implements AsyncDisposable {
       tables: this.#tables,
       identity: { current: () => this.own, watch: () => ({ [Symbol.dispose]: () => {} }) },
       limits: { ...DEFAULT_LIMITS, ...o.limits },
+      ...(o.log && { log: o.log }),
     })
     this.upstreams = createUpstreams(this.ctx)
     const codecs: Codecs = {

@@ -29,7 +29,7 @@ export type TunnelServing = {
   readonly own: OwnPorts
   readonly findInternal: (cluster: string) => Listener | undefined
   readonly serve: (accepted: Accepted, listener: Listener) => Promise<void>
-  readonly refused: (listener: Listener, error: MeshError) => void
+  readonly refused: (by: Connection, error: MeshError) => void
 }
 
 /**
@@ -67,7 +67,7 @@ const [NOT_OURS, NOT_ALLOWED, NOT_THERE] = [400, 401, 503]
 
 export function createTunnelHost(conn: Connection, { cluster }: HboneServer, s: TunnelServing): TunnelHost {
   const refuse = (status: number, error: MeshError): number => {
-    s.refused(conn.listener, error)
+    s.refused(conn, error)
     return status
   }
   return {

@@ -110,6 +110,8 @@ test("which sockets stand in each other's way", () => {
     ['10.0.0.1', '0.0.0.0', true],
     ['0.0.0.0', '::1', false],
     ['::', '::1', true],
+    ['fd00::1', 'FD00:0:0::0:1', true],
+    ['fd00::1', 'fd00:0:0:0:0:0:0:2', false],
     ['::', '10.0.0.1', false],
     ['::', '0.0.0.0', false],
   ] as const)

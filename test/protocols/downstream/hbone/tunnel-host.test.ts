@@ -2,6 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { createLog } from '../../../../core/log.ts'
 import { testCa } from '../../../helpers/test-ca.ts'
 import { frame, headers, type RawH2, type Heard } from '../../../helpers/raw-h2.ts'
 import { allow, answerOf, connect, HboneRig, type HboneOptions, HERE, NODE, until } from '../../hbone-rig.ts'
@@ -207,4 +208,17 @@ test('names that a handshake without a tunnel asks for are asked of who opened i
     assert.equal(rig.sockets.length, isServed ? 1 : 0)
     peer.close()
   }
+})
+
+test('a line about a refused tunnel names who asked for it, by which lines are bounded', async () => {
+  const lines: Record<string, unknown>[] = []
+  const log = createLog('warn', { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) })
+  await using rig = await HboneRig.open({ log })
+  const peer = await rig.peer()
+  peer.socket.write(connect(1, '10.0.0.1:80'))
+  assert.equal(await answerOf(peer, 1), 400)
+  const [line] = lines.filter(({ evt }) => evt === 'tunnel.refused')
+  assert.equal(line?.['peer'], `${HERE}:${peer.socket.localPort}`)
+  assert.equal(line['spiffeId'], CLIENT)
+  peer.close()
 })
