@@ -91,6 +91,8 @@ async function finishRegistry(
   await using registry = restored
   await registry.enrollments.resyncAll()
   await registry.nobodyConnected()
+  // Whoever was logged out since would be logged in again, and links that were used would be good once more.
+  await registry.sessions.endAll()
   const kept = before ? await takeRevocations(registry, before) : 0
   const detail = `${kept} revocation(s) of before kept`
   await noteByOperator(registry, p.io, { event: 'hub.restored', subject: p.file, detail })

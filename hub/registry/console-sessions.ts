@@ -112,6 +112,11 @@ export class ConsoleSessions {
       (await this.#sql.run('DELETE FROM console_links WHERE operator = ?', operator))
     )
   }
+  /** Everybody logs in anew, and no link that was given out is good. */
+  async endAll(): Promise<void> {
+    await this.#sql.run('DELETE FROM console_sessions')
+    await this.#sql.run('DELETE FROM console_links')
+  }
   /** What somebody may has changed: sessions with other rights than these are over. */
   async endOthers(operator: string, grants: readonly Grant[]): Promise<void> {
     await this.#sql.run(

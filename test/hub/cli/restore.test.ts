@@ -85,6 +85,30 @@ test('one file of mode 0600 brings back CA, registry, tokens and resources on a 
   )
 })
 
+test('nobody is logged in by a restore: sessions that were ended since, and links that were used, are void', async (t) => {
+  const m = hubCli(t)
+  const { cli, config, folder } = m
+  await token(m, 'gw-1')
+  const open = () => openRegistry(`${folder}/state/registry.db`)
+  const endsMs = Date.now() + 3_600_000
+  {
+    await using registry = open()
+    const who = { operator: 'eve', grants: [], endsMs }
+    await registry.sessions.addLink({ ...who, hash: 'link' }, Date.now())
+    const since = { createdMs: Date.now(), seenMs: Date.now(), address: '' }
+    await registry.sessions.add({ ...who, ...since, hash: 'session', name: 'Eve', via: 'link', claims: [] })
+  }
+  assert.equal((await cli('backup', `${folder}/hub.backup`, '-c', config)).code, 0)
+  {
+    await using registry = open()
+    assert.equal(await registry.sessions.endOf('eve'), 2)
+  }
+  assert.equal((await cli('restore', `${folder}/hub.backup`, '-c', config)).code, 0)
+  await using registry = open()
+  assert.deepEqual(await registry.sessions.all(), [])
+  assert.equal(await registry.sessions.takeLink('link', Date.now()), undefined)
+})
+
 test('what was revoked after the backup stays revoked: tokens, certificates and devices', async (t) => {
   const m = hubCli(t)
   const { cli, config, folder } = m
