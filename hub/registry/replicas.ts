@@ -24,6 +24,8 @@ export async function registerReplica(
 ): Promise<void> {
   await sql.transaction(async (tx) => {
     await removeReplicas(tx, p.isAlone ? 'all' : p.nowMs - KEEP_GONE_MS)
+    // One that died with its clock far ahead would make all others look gone; one that lives says so again.
+    await tx.run('DELETE FROM replicas WHERE alive_ms > ?', p.nowMs + KEEP_GONE_MS)
     await tx.run('INSERT INTO replicas (id, started_ms, alive_ms) VALUES (?, ?, ?)', p.id, p.nowMs, p.nowMs)
   })
 }

@@ -26,6 +26,8 @@ export type FolderState = {
 export type DesiredRecord = Desired & { readonly active: RolloutRecord | undefined }
 
 const MAX_ENDED = 500
+/** A lease that lasts for longer than so many is of a clock that was wrong: nobody would have it for years. */
+const MOST_LEASES = 10
 const NO_FOLDER: FolderState = { revision: undefined, problems: [], held: '', seenMs: 0 }
 
 export class Rollouts {
@@ -128,11 +130,12 @@ export class Rollouts {
     const taken = await this.#sql.run(
       `INSERT INTO leases (name, holder, until_ms) VALUES (?, ?, ?)
       ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
-      WHERE leases.holder = excluded.holder OR leases.until_ms < ?`,
+      WHERE leases.holder = excluded.holder OR leases.until_ms < ? OR leases.until_ms > ?`,
       name,
       holder,
       p.nowMs + p.forMs,
       p.nowMs,
+      p.nowMs + MOST_LEASES * p.forMs,
     )
     return taken > 0
   }

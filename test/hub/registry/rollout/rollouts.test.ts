@@ -87,3 +87,11 @@ test('one process has the lease until it lets go or its time is over', async () 
   await rollouts.release('drive', 'b')
   assert.equal(await lease('a', 192), true)
 })
+
+test('a process that ended with its clock years ahead keeps nobody from the lease', async () => {
+  await using registry = openRegistry(':memory:')
+  const lease = (holder: string, nowMs: number) => registry.rollouts.lease('drive', holder, { nowMs, forMs: 100 })
+  assert.equal(await lease('a', 1e12), true)
+  assert.equal(await lease('b', 1_000), true)
+  assert.equal(await lease('a', 1_050), false, 'its own time is right now')
+})
