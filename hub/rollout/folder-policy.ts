@@ -12,7 +12,7 @@ import { MeshError } from '../../core/errors.ts'
 import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { waitForNextTurn } from '../../core/os/time-slice.ts'
-import type { OpenRegistry } from '../registry/registry.ts'
+import type { OpenRegistry, Registry } from '../registry/registry.ts'
 import type { FolderState } from '../registry/rollout/rollouts.ts'
 import type { FolderFound, FolderRevision, RevisionFile } from '../source/folder.ts'
 import type { LiveRevisions } from '../source/live-revisions.ts'
@@ -62,6 +62,8 @@ export class FolderPolicy implements Disposable {
   #told: ReadonlySet<string> = new Set()
   #work: Promise<void> = Promise.resolve()
   #later: Timer | undefined
+  #newest: FolderFound | undefined
+  #isOver = false
 
   constructor(o: FolderPolicyOptions) {
     this.#o = o
@@ -80,6 +82,7 @@ export class FolderPolicy implements Disposable {
   /** One after the other. */
   found(found: FolderFound): void {
     this.#later?.cancel()
+    this.#newest = found
     this.#work = this.#work.then(() => this.#safely(found))
     detach('hub', this.#work)
   }
@@ -89,6 +92,7 @@ export class FolderPolicy implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isOver = true
     this.#later?.cancel()
   }
 
@@ -115,8 +119,9 @@ export class FolderPolicy implements Disposable {
     }
   }
 
-  /** Unless something newer is found until then. */
+  /** Unless something newer has been found, or is until then: what stood in the folder before must not come back. */
   #again(found: FolderFound): void {
+    if (this.#isOver || found !== this.#newest) return
     this.#later = this.#o.clock.after(
       AGAIN_MS,
       guard('hub', doNothing, () => this.found(found)),
@@ -151,7 +156,8 @@ export class FolderPolicy implements Disposable {
       log.info({ evt: 'hub.resources', revision: id, files: files.length, resources: compiled.count }, 'revision taken')
       const detail = `${files.length} file(s), ${compiled.count} resource(s)`
       await registry.audit.add({ atMs: nowMs, actor: HUB, address: '', event: 'revision.taken', subject: id, detail })
-      await registry.revisions.prune(await this.#listUsed(id))
+      // Together: an operator may be about to go back to one of the oldest.
+      await registry.exclusively(async (tx) => tx.revisions.prune(await listUsed(tx, id)))
     }
     // Whatever has become of it: an operator may have gone back since.
     if (id === before.revision) return { ...folder, held: before.held }
@@ -162,12 +168,6 @@ export class FolderPolicy implements Disposable {
         `the revision waits: meshlet-hub rollout start --to ${id}`,
       )
     return { ...folder, held }
-  }
-
-  async #listUsed(id: string): Promise<ReadonlySet<string>> {
-    const { registry } = this.#o
-    const ofUndo = (await registry.rollouts.list(LOOKED_BACK)).find(({ state }) => state === 'completed')?.before ?? []
-    return new Set([id, ...listRevisions(await registry.rollouts.desired()), ...ofUndo.map(({ revision }) => revision)])
   }
 
   /** @returns why not; '' when devices get it */
@@ -207,6 +207,11 @@ export class FolderPolicy implements Disposable {
       throw new MeshError('MESH_CONFIG_INVALID', `${file} has changed while it was taken; it is looked at again`)
     return bytes
   }
+}
+
+async function listUsed({ rollouts }: Registry, id: string): Promise<ReadonlySet<string>> {
+  const ofUndo = (await rollouts.list(LOOKED_BACK)).find(({ state }) => state === 'completed')?.before ?? []
+  return new Set([id, ...listRevisions(await rollouts.desired()), ...ofUndo.map(({ revision }) => revision)])
 }
 
 /** Of a handful of devices, one that is switched off says nothing about the revision. */

@@ -1,5 +1,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { silentLog } from '../../../core/log.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import { parseHubConfig } from '../../../hub/config.ts'
+import { openRegistry } from '../../../hub/registry/registry.ts'
+import { FolderPolicy } from '../../../hub/rollout/folder-policy.ts'
+import { LiveRevisions } from '../../../hub/source/live-revisions.ts'
+import type { FolderFound } from '../../../hub/source/folder.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 import { startRollout } from '../../../hub/rollout/operate.ts'
 import { EVERYBODY, makeScope } from '../../../hub/rollout/scope.ts'
 import { makeCluster } from '../source/resource-files.ts'
@@ -87,4 +95,34 @@ test('what an operator went back from stays back, over restarts, until the folde
   assert.equal(has(rig, 'b'), 0)
   rig.write('c.yaml', makeCluster('c'))
   await rig.passes(10_000, () => has(rig, 'c') === 3)
+})
+
+test('what could not be taken is not tried again once something newer stands in the folder', async () => {
+  await using registry = openRegistry(':memory:')
+  const [clock, metrics] = [new SimClock(), new Metrics()]
+  const shared = { registry, clock, metrics, log: silentLog, holder: 'h', decided: async () => {} }
+  const { rollout } = parseHubConfig('resources: /nowhere\n')
+  const live = new LiveRevisions(shared)
+  using policy = new FolderPolicy({ ...shared, live, folder: '/nowhere', policy: rollout })
+  const found = (id: string): FolderFound => ({ kind: 'revision', revision: { id, files: [] } })
+  const folder = async () => (await registry.rollouts.folder()).revision
+  await registry.rollouts.setFolder({ revision: 'aaaa', problems: [], held: '', seenMs: 0 })
+  const lease = registry.rollouts.lease.bind(registry.rollouts)
+  let refusals = 1
+  registry.rollouts.lease = async (...p) => refusals-- <= 0 && lease(...p)
+  policy.found(found('bbbb'))
+  policy.found(found('cccc'))
+  await policy.settled
+  assert.equal(await folder(), 'cccc')
+  await clock.advance(60_000)
+  await policy.settled
+  assert.equal(await folder(), 'cccc')
+  // The newest is.
+  refusals = 1
+  policy.found(found('dddd'))
+  await policy.settled
+  assert.equal(await folder(), 'cccc')
+  await clock.advance(60_000)
+  await policy.settled
+  assert.equal(await folder(), 'dddd')
 })
