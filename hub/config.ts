@@ -199,6 +199,9 @@ export const hubConfigSchema = z
           .describe(
             'a device whose certificate ended so long ago comes back by its key alone; after that it waits for approval',
           ),
+        pendingDays: whole(1, 3_650)
+          .default(30)
+          .describe('who waits for approval is forgotten after so long, and has to ask again'),
       })
       .prefault({}),
     rollout: rollout.prefault({}),

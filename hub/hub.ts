@@ -90,7 +90,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   makeResourcesFolder(config, world.disk)
   const configuration = building.use(await startConfiguration(config, { registry, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
-  const trust = { ca, registry, clock, log, rootsChanged: () => identity.rootsChanged() }
+  const trust = { ca, registry, clock, log, metrics, rootsChanged: () => identity.rootsChanged() }
   const source = building.use(await TrustBundle.open(new IstioSource(configuration.source, config), trust))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
   const shared = { registry, budgets, clock, disk: world.disk, log, metrics }

@@ -30,12 +30,15 @@ export class EnrollmentStore {
     this.#file = path.join(this.#folder, FILE)
   }
 
-  /** As it was left; where nothing can be read, the hub asks an operator. */
+  /**
+   * As it was left; where what is there is damaged, the hub asks an operator. Throws MESH_STATE_UNUSABLE while the disk
+   * does not say: who has joined would begin anew, and be taken for a copy.
+   */
   load(): StoredEnrollment {
     if (this.#unsaved) return this.#unsaved
+    const bytes = this.#read()
+    if (!bytes) return NONE
     try {
-      const bytes = this.#disk.read(this.#file)
-      if (!bytes) return NONE
       const { counter, chain, nonce } = JSON.parse(bytes.toString('utf8')) as Record<string, unknown>
       if (!Number.isSafeInteger(counter) || typeof chain !== 'string') return NONE
       return { counter: counter as number, chain, nonce: typeof nonce === 'string' ? nonce : undefined }
@@ -68,6 +71,13 @@ export class EnrollmentStore {
     }
   }
 
+  #read(): Buffer | undefined {
+    try {
+      return this.#disk.read(this.#file)
+    } catch (cause) {
+      throw new MeshError('MESH_STATE_UNUSABLE', `${this.#file} cannot be read`, { cause })
+    }
+  }
   #save(next: StoredEnrollment): void {
     try {
       this.#disk.makeFolder(this.#folder, 0o700)

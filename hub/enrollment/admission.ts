@@ -34,6 +34,7 @@ export type DeviceServiceOptions = {
     readonly approval: 'always' | 'token'
     readonly clones: 'both' | 'older' | 'none'
     readonly graceDays: number
+    readonly pendingDays: number
   }
 }
 /** Who asks: the key that was proved, and where from. */
@@ -58,6 +59,7 @@ export class Admission {
   /** @returns the device whose key it is, or why it may have nothing */
   async admit({ keyId, address }: Asker): Promise<Enrollment | MeshError> {
     const { enrollment } = this.#o
+    await this.#forgetLate()
     const waits = await this.#tx.enrollments.request({ keyId })
     if (waits) return new MeshError('MESH_DEVICE_PENDING', `${waits.name} waits for approval: ${waits.why}`)
     const device = await this.#tx.enrollments.byKey(keyId)
@@ -113,9 +115,14 @@ export class Admission {
     return token.approval || this.#o.enrollment.approval === 'always' ? 'every device of its token does' : undefined
   }
 
+  async #forgetLate(): Promise<void> {
+    await this.#tx.enrollments.dropRequests(this.#nowMs - this.#o.enrollment.pendingDays * DAY_MS)
+  }
+
   /** Rejects with MESH_CONTROL_FORBIDDEN when another key waits under the name already. */
   async wait(device: Applicant, why: string): Promise<void> {
     const { enrollments } = this.#tx
+    await this.#forgetLate()
     const waits = await enrollments.request(device)
     if (waits && waits.keyId !== device.keyId)
       throw new MeshError('MESH_CONTROL_FORBIDDEN', `another device waits for approval as ${device.name}`)

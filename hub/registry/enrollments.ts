@@ -88,6 +88,11 @@ export class Enrollments {
     )
   }
 
+  /** Those of before are nobody's any more. */
+  async dropRequests(beforeMs: number): Promise<void> {
+    await this.#sql.run('DELETE FROM join_requests WHERE asked_ms < ?', beforeMs)
+  }
+
   /** The name is the key's from now on; whoever had it before has it no more. */
   enroll(a: Applicant, nowMs: number): Promise<Enrollment> {
     return this.#sql.transaction(async (tx) => {

@@ -173,11 +173,14 @@ export class Registry {
     return readAuthority(this.#sql, part)
   }
 
+  /** As `revokedSerials` without a bound. */
+  async countRevoked(nowMs: number): Promise<number> {
+    return (await this.#all<{ n: number }>(`SELECT count(*) AS n FROM ${REVOKED}`, nowMs))[0]!.n
+  }
   /** Of certificates that have not ended: those that end last, in one order. */
   async revokedSerials(nowMs: number, most: number): Promise<readonly string[]> {
     const rows = await this.#all<{ serial: string }>(
-      `SELECT serial FROM certificates LEFT JOIN tokens ON tokens.jti = certificates.jti
-      WHERE not_after_ms > ? AND (certificates.revoked_ms IS NOT NULL OR tokens.revoked_ms IS NOT NULL) ORDER BY not_after_ms DESC, serial LIMIT ?`,
+      `SELECT serial FROM ${REVOKED} ORDER BY not_after_ms DESC, serial LIMIT ?`,
       nowMs,
       most,
     )
@@ -297,3 +300,5 @@ const CERTIFICATES = `SELECT serial, spiffe_uri AS "spiffeUri", certificates.jti
 const DEVICES = `SELECT name, node_id AS "nodeId", d.spiffe_uri AS "spiffeUri", joined_ms AS "joinedMs", last_seen_ms AS "lastSeenMs", last_ip AS "lastIp", v.since_ms AS "connectedMs",
       in_force AS "inForce", in_force_ms AS "inForceMs", refused, c.serial AS serial, c.not_after_ms AS "notAfterMs"
       FROM devices d LEFT JOIN (${CONNECTIONS}) v ON v.node = d.name LEFT JOIN certificates c ON c.serial = (SELECT serial FROM certificates WHERE device = d.holder ORDER BY issued_ms DESC, rowid DESC LIMIT 1) ORDER BY name`
+const REVOKED = `certificates LEFT JOIN tokens ON tokens.jti = certificates.jti
+  WHERE not_after_ms > ? AND (certificates.revoked_ms IS NOT NULL OR tokens.revoked_ms IS NOT NULL)`

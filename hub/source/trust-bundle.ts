@@ -6,6 +6,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { detach, guard, doNothing } from '../../core/defects/guard.ts'
 import type { Log } from '../../core/log.ts'
+import type { Cell, Metrics } from '../../core/metrics.ts'
 import { TYPE_URLS } from '../../model/snapshot.ts'
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { signCrl } from '../ca/crl.ts'
@@ -26,12 +27,15 @@ export type TrustBundleOptions = {
   readonly registry: OpenRegistry
   readonly clock: Clock
   readonly log: Log
+  readonly metrics: Metrics
+  /** Serials on the list at most. */
+  readonly maxSerials?: number
   /** Other roots are trusted, or another one signs (`meshlet-hub roots`). */
   readonly rootsChanged: () => void
 }
 
 const LOOK_MS = 500
-/** The largest list, about a megabyte: those that end last stay on it. */
+/** The largest list, about a megabyte: those that end last stay on it, and the hub itself refuses them all. */
 const MAX_SERIALS = 30_000
 const NAME = 'mesh'
 
@@ -45,12 +49,19 @@ export class TrustBundle implements Source, Disposable {
   #own: ResourceSet = makeResourceSet([])
   /** Many nodes share one set. */
   #merged = new WeakMap<ResourceSet, ResourceSet>()
+  readonly #leftOut: Cell
   #timer: Timer | undefined
   #isOver = false
 
   private constructor(source: Source, o: TrustBundleOptions) {
     this.#source = source
     this.#o = o
+    this.#leftOut = o.metrics
+      .gauge(
+        'mesh_hub_revoked_left_out',
+        'Revoked certificates that have not ended and that agents are not told of, because the list is full.',
+      )
+      .cell({})
   }
 
   /** @param source of everything else */
@@ -103,11 +114,25 @@ export class TrustBundle implements Source, Disposable {
     )
   }
 
+  async #readSerials(): Promise<readonly string[]> {
+    const { registry, clock, log, maxSerials = MAX_SERIALS } = this.#o
+    const nowMs = clock.wallMs()
+    const serials = await registry.revokedSerials(nowMs, maxSerials)
+    const leftOut = serials.length < maxSerials ? 0 : (await registry.countRevoked(nowMs)) - serials.length
+    if (leftOut > this.#leftOut.value)
+      log.warn(
+        { evt: 'hub.trust', listed: serials.length, leftOut },
+        'more certificates are revoked than agents are told of; the hub refuses them all',
+      )
+    this.#leftOut.value = leftOut
+    return serials
+  }
+
   async #read(): Promise<void> {
     const { ca, registry, clock, log } = this.#o
     const { revision } = registry
     if (revision === this.#revision) return
-    const serials = await registry.revokedSerials(clock.wallMs(), MAX_SERIALS)
+    const serials = await this.#readSerials()
     if (ca.reload()) this.#o.rootsChanged()
     this.#revision = revision
     const caCertificatesPem = ca.roots.length > 1 ? ca.roots.map((root) => root.certificatePem) : []

@@ -21,7 +21,7 @@ async function made() {
     controlTokens: undefined,
     log: silentLog,
     metrics: new Metrics(),
-    enrollment: { approval: 'token', clones: 'older', graceDays: 1 },
+    enrollment: { approval: 'token', clones: 'older', graceDays: 1, pendingDays: 30 },
     certificates: { create: () => assert.fail('none is asked for') },
   })
   const gateway = { namespace: 'edge', serviceAccount: 'gateway', ttlSec: 600 }

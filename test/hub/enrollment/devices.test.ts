@@ -51,7 +51,7 @@ function made(enrollment: Partial<DeviceServiceOptions['enrollment']> = {}) {
     clock,
     log: silentLog,
     metrics: new Metrics(),
-    enrollment: { approval: 'token', clones: 'older', graceDays: 400, ...enrollment },
+    enrollment: { approval: 'token', clones: 'older', graceDays: 400, pendingDays: 30, ...enrollment },
     certificates,
     controlTokens: undefined,
   })
@@ -296,4 +296,20 @@ test('a copy that knows the last nonce does not come in by the token again: not 
   const last = (await m.registry.enrollments.byName('gw-1'))!
   assert.equal(last.state, 'suspended')
   assert.equal((await m.join(token, 'k1', { nonce: last.nonce })).renewed, undefined, 'kept out')
+})
+
+test('who waits for too long is forgotten, gives the name free for another request, and may ask again', async () => {
+  const m = made({ approval: 'always', pendingDays: 2 })
+  assert.equal((await m.join(await m.token({ ttlSec: 864_000 }))).state, 'pending')
+  await refused('MESH_CONTROL_FORBIDDEN', /another device waits/, async () => await m.join(await m.token(), 'k2'))
+  const machine = m.machine({ counter: 0, chain: '' })
+  m.clock.setWallMs(m.clock.wallMs() + 2 * DAY_MS)
+  await refused('MESH_DEVICE_PENDING', /./, () => machine.ask())
+  m.clock.setWallMs(m.clock.wallMs() + 1)
+  await refused('MESH_DEVICE_UNKNOWN', /./, () => machine.ask())
+  assert.equal((await m.join(await m.token(), 'k2')).state, 'pending')
+  assert.deepEqual(
+    (await m.registry.enrollments.requests()).map((r) => r.keyId),
+    ['k2'],
+  )
 })

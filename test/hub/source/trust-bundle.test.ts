@@ -1,6 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { decode } from '../../../control-sync/decode/decode.ts'
+import { Metrics } from '../../../core/metrics.ts'
 import { silentLog } from '../../../core/log.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { parseCrls } from '../../../core/pki/x509.ts'
@@ -15,10 +16,18 @@ import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 const set = makeResourceSet([{ name: 'a', typeUrl: TYPE_URLS.cluster, version: '1', value: new Uint8Array() }])
 
 async function made(t: { after(fn: () => void): void }) {
-  const [registry, clock] = [openRegistry(':memory:'), new SimClock()]
+  const [registry, clock, metrics] = [openRegistry(':memory:'), new SimClock(), new Metrics()]
   const ca = openCa({ folder: temporaryFolder(t), disk: systemDisk, clock, trustDomain: 'demo.mesh' })
   const directory = { watch: () => ({ current: () => set, ready: undefined, [Symbol.dispose]: () => {} }) }
-  const bundle = await TrustBundle.open(directory, { ca, registry, clock, log: silentLog, rootsChanged: () => {} })
+  const bundle = await TrustBundle.open(directory, {
+    ca,
+    registry,
+    clock,
+    log: silentLog,
+    metrics,
+    maxSerials: 3,
+    rootsChanged: () => {},
+  })
   const add = (serial: string, lifeMs = 10_000): Promise<void> =>
     registry.addCertificate({
       serial,
@@ -41,7 +50,7 @@ async function made(t: { after(fn: () => void): void }) {
       return [...crl!.revoked]
     })
   }
-  return { registry, clock, bundle, add, listOf }
+  return { registry, clock, metrics, bundle, add, listOf }
 }
 
 test('nothing is added until somebody is revoked; then every node has the list within half a second, once', async (t) => {
@@ -78,4 +87,15 @@ test('who has ended is not listed any more', async (t) => {
   await registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
   await clock.advance(500)
   assert.deepEqual(listOf(watched.current()).sort(), ['42', '43'])
+})
+
+test('a list that is full has those that end last, and says how many are left out', async (t) => {
+  const { registry, clock, metrics, bundle, add, listOf } = await made(t)
+  using watched = bundle.watch('gw-1', () => {})
+  for (const [serial, lifeMs] of Object.entries({ '41': 1_000, '42': 9_000, '43': 8_000, '44': 7_000, '45': 2_000 }))
+    await add(serial, lifeMs)
+  await registry.enrollments.revokeCertificates('key:k1', clock.wallMs())
+  await clock.advance(500)
+  assert.deepEqual(listOf(watched.current()).toSorted(), ['42', '43', '44'])
+  assert.equal(metrics.total('mesh_hub_revoked_left_out'), 2)
 })
