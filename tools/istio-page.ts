@@ -7,9 +7,10 @@ The folder of a hub (\`resources\` of hub.yaml) may hold Istio's YAML beside res
 
 ## What stands where
 - Files end in \`.yaml\` or \`.yml\` and hold Kubernetes objects, as many documents as one likes; \`kubectl get -o yaml\` writes such. \`metadata.namespace\` is needed. A file is at most 1 MiB.
-- Files at the top of the folder are the mesh. Those in a folder of a device's name are beside them for that device only; an object there takes the place of the one of its kind, namespace and name.
+- Files at the top of the folder are the mesh. Those in a folder of labels (\`@site=north\`) or of a device's name are beside them for those devices only; an object there takes the place of the one of its kind, namespace and name ([fleet.md](fleet.md)).
 - A resource of Envoy in the folder wins over a compiled one of its type and name.
-- What is not covered is refused with file, line, column and name, and so is what an istiod's validation refuses, but for rare rules of it. Of a file with a mistake everything sound counts, and the rest stays as it was.
+- What is not covered is refused with file, line, column and name, and so is what an istiod's validation refuses, but for rare rules of it. While anything in the folder is wrong, nothing of it counts and the revision in force serves on.
+- Keys of tokens stand in the RequestAuthentication (\`jwks\`), or each device fetches them (\`jwksUri\`, which counts where both are given), as an istiod with \`PILOT_JWT_ENABLE_REMOTE_JWKS=envoy\` has it: through the service of the address, so a ServiceEntry has to have its host and port, and a DestinationRule its TLS where it is https. Without that, tokens of that issuer get 401 ([istio.md](istio.md), "Tokens"). An istiod without that setting fetches the keys itself.
 - A change reaches those devices whose resources it changes. Devices of one namespace whose labels differ only in what nothing selects by are compiled once.
 
 ## What a device is

@@ -1,6 +1,7 @@
 /** RequestAuthentications of a workload → Envoy's jwt_authn filter (security/authn/policy_applier.go). */
+import { formatDuration } from '../kinds/durations.ts'
 import { compareText, isSelected } from '../config.ts'
-import type { JwtRule } from '../kinds/request-authentication.ts'
+import { parseKeysUri, type JwtRule } from '../kinds/request-authentication.ts'
 import { makeAny, compact, makeExtension, type Json } from '../json.ts'
 import type { Proxy } from '../mesh/proxy.ts'
 
@@ -12,7 +13,7 @@ export function makeJwtFilter({ mesh, node, labels }: Proxy): Json | undefined {
       (r) => r.namespace === namespace && isSelected(r.spec.selector?.matchLabels, labels),
     ),
   )
-  const rules = own.flatMap((r) => r.spec.jwtRules ?? []).sort((a, b) => compareText(a.issuer, b.issuer))
+  const rules = own.flatMap((r) => r.spec.jwtRules ?? []).sort((a, b) => compareText(a.issuer ?? '', b.issuer ?? ''))
   if (rules.length === 0) return undefined
   const names = rules.map((_, i) => `origins-${i}`)
   const each = names.map((name) => ({
@@ -50,6 +51,15 @@ function makeProvider(rule: JwtRule): Json {
     from_headers: rule.fromHeaders?.map(({ name, prefix }) => compact({ name, value_prefix: prefix })),
     from_params: rule.fromParams,
     from_cookies: rule.fromCookies,
-    local_jwks: { inline_string: rule.jwks! },
+    ...makeKeys(rule),
   })
+}
+
+/** As PILOT_JWT_ENABLE_REMOTE_JWKS=envoy has it: the node fetches them, where an istiod would by default. */
+function makeKeys({ jwks, timeout = '5s', ...rule }: JwtRule): Json {
+  const uri = rule.jwksUri ?? rule.jwks_uri
+  if (uri === undefined) return { local_jwks: { inline_string: jwks! } }
+  const { host, port } = parseKeysUri(uri)!
+  const http_uri = { uri, cluster: `outbound|${port}||${host}`, timeout: formatDuration(timeout) }
+  return { remote_jwks: { http_uri, cache_duration: '300s' } }
 }

@@ -7,6 +7,7 @@ const authorize = (spec: string, name = 'policy', namespace = 'edge', more = '')
   object('AuthorizationPolicy', namespace, name, spec, more)
 const tokens = (spec: string, name = 'jwt'): string => object('RequestAuthentication', 'edge', name, spec)
 const JWKS = String.raw`'{"keys":[{"kty":"oct","kid":"1","k":"YQ"}]}'`
+const KEYS = '"http://orders.shop.svc.cluster.local/keys"'
 const EVERYTHING = `
 rules:
 - from:
@@ -126,5 +127,25 @@ export const SECURITY: readonly YamlCase[] = [
         `selector: {matchLabels: {app: edge}}\njwtRules:\n- {issuer: "https://b", jwks: ${JWKS}, audiences: [x, z], fromHeaders: [{name: x-jwt, prefix: "Bearer "}, {name: "y"}], fromParams: [token], fromCookies: [c], outputPayloadToHeader: x-payload, forwardOriginalToken: true, outputClaimToHeaders: [{header: x-sub, claim: sub}], timeout: 3s, spaceDelimitedClaims: [roles]}\n- {issuer: "https://a", jwks: ${JWKS}}`,
       ) +
       authorize('rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]'),
+  },
+  {
+    name: 'tokens: keys of a service',
+    yaml: OWN + ORDERS + tokens(`jwtRules: [{issuer: "https://a", jwksUri: ${KEYS}}]`),
+  },
+  {
+    name: 'tokens: keys of services, an address, a host that nobody knows',
+    yaml:
+      OWN +
+      BILLS +
+      tokens(
+        [
+          'jwtRules:',
+          '- {issuer: "https://a", jwksUri: "http://bills.shop.svc.cluster.local/keys?x=1#y", timeout: 1m30.5s}',
+          '- {issuer: "https://b", jwks_uri: "https://Unknown.example.com/keys"}',
+          '- {issuer: "https://c", jwksUri: "HTTPS://[2001:db8::1]:8443"}',
+          '- {jwksUri: "https://none.example.com/"}',
+          `- {issuer: "https://d", jwksUri: "http://192.0.2.1:8080/k", jwks: ${JWKS}}`,
+        ].join('\n'),
+      ),
   },
 ]
