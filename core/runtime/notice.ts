@@ -52,7 +52,7 @@ export class Notice implements Abortable {
 
   /** All are told once at most, whatever they ask for. */
   addEventListener(_type: 'abort', listener: Listener): void {
-    if (this.#aborted) return
+    if (this.#aborted || this.#has(listener)) return
     if (this.#listeners === undefined) this.#listeners = listener
     else if (Array.isArray(this.#listeners)) this.#listeners.push(listener)
     else this.#listeners = [this.#listeners, listener]

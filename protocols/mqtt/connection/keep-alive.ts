@@ -3,6 +3,7 @@
  * end in the same quarter of a second share a timer: a timer of Node for each takes 400 bytes.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
+import { doNothing, guard } from '../../../core/defects/guard.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { memoize } from '../../../core/memoize.ts'
 
@@ -43,13 +44,17 @@ class Rounds {
     const watched = new Set<KeepAlive>()
     const timer = this.#clock.after(Math.max(0, number * ROUND_MS - this.#clock.monotonicMs()), () => {
       this.#rounds.delete(number)
-      for (const one of watched) one.look()
+      for (const one of watched) look(one)
     })
     const round = { timer, watched }
     this.#rounds.set(number, round)
     return round
   }
 }
+/** A client with a defect keeps no other from its turn. */
+const look = guard('mqtt', doNothing, (one: KeepAlive) => {
+  one.look()
+})
 const getRounds = memoize((clock: Clock) => new Rounds(clock))
 
 export class KeepAlive {
@@ -77,8 +82,9 @@ export class KeepAlive {
     this.#round = undefined
   }
 
-  /** Its round has come. */
+  /** Its round has come. Whoever was looked at before may have ended it. */
   look(): void {
+    if (this.#round === undefined) return
     const silentMs = this.#client.isHeld ? 0 : this.#clock.monotonicMs() - this.#heardMs
     const leftMs = this.#maxSilenceMs - silentMs
     this.#round = undefined

@@ -14,6 +14,8 @@ function play(of: { readonly signal: Abortable; abort(reason: Error): void }): u
   const taker = (): void => signal.removeEventListener('abort', late)
   const object = { handleEvent: () => void seen.push('object') }
   for (const listener of [...listeners, object, taker, late]) signal.addEventListener('abort', listener, { once: true })
+  // A second time changes nothing, whoever is alone or not.
+  for (const listener of [listeners[0]!, object]) signal.addEventListener('abort', listener)
   signal.removeEventListener('abort', listeners[1]!)
   of.abort(REASON)
   of.abort(new Error('again'))

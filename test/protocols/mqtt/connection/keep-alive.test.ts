@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { listenForDefects } from '../../../../core/defects/guard.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 import { KeepAlive } from '../../../../protocols/mqtt/connection/keep-alive.ts'
 
@@ -74,4 +75,19 @@ test('without a Keep Alive nothing is watched', async () => {
   new KeepAlive(clock, 0, client)
   await clock.advance(1_000_000)
   assert.deepEqual([client.closed, clock.pendingTimers], [[], 0])
+})
+test('a client whose end goes wrong, or is the end of another one, keeps nobody from its turn', async () => {
+  const clock = new SimClock()
+  const defects: string[] = []
+  using _ = listenForDefects((_part, { code }) => defects.push(code))
+  const [broken, other, last] = [new Client(), new Client(), new Client()]
+  new KeepAlive(clock, 10, broken)
+  const ofOther = new KeepAlive(clock, 10, other)
+  new KeepAlive(clock, 10, last)
+  broken.close = () => {
+    ofOther.stop()
+    throw new Error('defect')
+  }
+  await clock.advance(15_250)
+  assert.deepEqual([defects, other.closed, last.closed, clock.pendingTimers], [['MESH_INTERNAL'], [], CLOSED, 0])
 })
