@@ -93,7 +93,7 @@ export class HostPool {
     this.#owner = owner
     this.host = host
     this.#kind = kind
-    this.#callsEach = kind.speaks === 'http2' ? EXPECTED_STREAMS : 1
+    this.#callsEach = this.#countCalls(kind.speaks === 'http2' ? EXPECTED_STREAMS : 1)
     this.#key = key
   }
 
@@ -151,6 +151,12 @@ export class HostPool {
     return this.#waiting.length <= this.#connecting.size * this.#callsEach
   }
 
+  /** @param room of one that is new @returns how many of the calls that wait it takes before it is spent */
+  #countCalls(room: number): number {
+    const { maxRequestsPerConnection: max } = this.#owner.cluster
+    return Math.max(1, max === undefined || max <= 0 ? room : Math.min(room, max))
+  }
+
   /** Envoy: a host without any connection may always have one. */
   #mayConnect(): boolean {
     const { load, cluster } = this.#owner
@@ -196,7 +202,7 @@ export class HostPool {
       return
     }
     this.#connecting.delete(ofConnection)
-    this.#callsEach = Math.max(1, connection.room)
+    this.#callsEach = this.#countCalls(connection.room)
     this.#serve(connection, 'new')
   }
 

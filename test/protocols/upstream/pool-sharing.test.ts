@@ -9,7 +9,7 @@ import { Current } from '../../../core/current.ts'
 import type { CallEvents, HttpCall } from '../../../protocols/http/message.ts'
 import { createUpstreams } from '../../../protocols/upstream/upstreams.ts'
 import { testCa } from '../../helpers/test-ca.ts'
-import { cluster, endpoint, tablesOf } from '../http/harness.ts'
+import { cluster, endpoint, Harness, tablesOf } from '../http/harness.ts'
 import { ANY_TLS, realContext } from '../parts.ts'
 
 const CALLS = 12
@@ -72,3 +72,19 @@ for (const spoken of ['h2', 'http/1.1'] as const)
     )
     assert.equal(connections, spoken === 'h2' ? 1 : CALLS)
   })
+
+test('connections that are spent after some calls are made together, not one behind another', async () => {
+  for (const [maxRequestsPerConnection, made] of [
+    [undefined, 1],
+    [0, 1],
+    [5, 3],
+    [1, CALLS],
+  ] as const) {
+    const to = cluster(undefined, { protocol: 'http2', maxRequestsPerConnection })
+    await using h = new Harness([to])
+    const events = { onCallPicked: () => {}, onCallFailed: () => {} } as Partial<CallEvents> as CallEvents
+    const options = { source: '', speaks: 'http2', fresh: false, maxHostPicks: 1 } as const
+    for (let i = 0; i < CALLS; i++) h.upstreams.startCall(to, options, events)
+    assert.equal(h.upstreams.clusterStatus()[0]!.connections, made, `${maxRequestsPerConnection}`)
+  }
+})
