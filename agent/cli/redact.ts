@@ -5,12 +5,17 @@ const HIDDEN = '[redacted]'
 const SECRET_NAME =
   /(?:^|[-_.])(?:(?:proxy-)?authorization|cookie|set-cookie|password|passwd|passphrase|secret|credentials?|private[-_]?key|api[-_]?key|[a-z]*token)$|(?:password|secret|privateKey|apiKey|token)$/i
 const PEM_KEY = /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g
-const URL_USER = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@"']+@/gi
-/** RFC 7519 §3.1. */
-const JWT = /\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*/g
+/*
+ * What follows begins where a run of its characters begins and nowhere else: clients have their texts in log lines, and
+ * a search that begins anew at each character of a long run takes a minute for 64 KB.
+ */
+const URL_USER = /((?<![a-z0-9+.-])[a-z0-9+.-]+:\/\/)[^\s/@"']+@/gi
+/** Parts with dots between them, as a JWT has (RFC 7519 §3.1). */
+const DOTTED = /(?<![\w.-])[\w.-]+/g
+const JWT_HEAD = /\beyJ[\w-]{8,}$/
 /** `name: value` and `name=value`, where the value is no path of a file. */
 const SETTING =
-  /((?:[\w-]*(?:password|passwd|secret|token|authorization|api[-_]?key|private[-_]?key))["']?\s*[:=]\s*)(?!["']?\/|["']?\$\{)("[^"]*"|'[^']*'|[^\s,}"']+)/gi
+  /((?:(?<![\w-])[\w-]*(?:password|passwd|secret|token|authorization|api[-_]?key|private[-_]?key))["']?\s*[:=]\s*)(?!["']?\/|["']?\$\{)("[^"]*"|'[^']*'|[^\s,}"']+)/gi
 
 export function redactText(text: string): string {
   return hide(text).replace(SETTING, `$1${HIDDEN}`)
@@ -28,7 +33,14 @@ export function redactJson(text: string): string {
 }
 
 function hide(text: string): string {
-  return text.replace(PEM_KEY, HIDDEN).replace(URL_USER, `$1${HIDDEN}@`).replace(JWT, HIDDEN)
+  return text.replace(PEM_KEY, HIDDEN).replace(URL_USER, `$1${HIDDEN}@`).replace(DOTTED, hideJwt)
+}
+
+/** With all that stands behind it. */
+function hideJwt(dotted: string): string {
+  const parts = dotted.split('.')
+  const at = parts.findIndex((part, i) => i + 2 < parts.length && parts[i + 1] !== '' && JWT_HEAD.test(part))
+  return at < 0 ? dotted : [...parts.slice(0, at), parts[at]!.replace(JWT_HEAD, HIDDEN)].join('.')
 }
 
 function redact(value: unknown): unknown {
