@@ -161,7 +161,8 @@ export class RelayStream {
       case FRAME.end:
         if (this.#other === 'ended') throw violation(`stream ${this.id} ended twice`)
         this.#other = 'ended'
-        if (this.#inbox.length === 0) this.#tellEnd()
+        // Whoever has paused it may not listen yet.
+        if (!this.#isPaused) this.#tellEnd()
         break
       case FRAME.reset:
         this.abort(readReason(payload))

@@ -128,3 +128,17 @@ test('parts that hold nothing end the connection: they would need no credit', ()
   const { stream } = open()
   assert.throws(() => stream.receive(part(0)), /MESH_CONTROL_PROTOCOL|is empty/)
 })
+
+test('who has paused hears of the end when it resumes, whether something waits or nothing', () => {
+  for (const waiting of [0, 5]) {
+    const { stream } = open()
+    stream.pause()
+    if (waiting > 0) stream.receive(last(waiting))
+    stream.receive({ type: FRAME.end, stream: 1, payload: Buffer.alloc(0) })
+    const heard: (number | string)[] = []
+    stream.listen({ onMessage: ({ length }) => heard.push(length), onEnd: () => heard.push('end') })
+    stream.resume()
+    stream.resume()
+    assert.deepEqual(heard, waiting > 0 ? [waiting, 'end'] : ['end'])
+  }
+})
