@@ -9,6 +9,7 @@ import type { Clock, Timer } from '../../core/os/clock.ts'
 import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import { CATALOGUE, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import { KeepAlive } from '../../core/relay/keep-alive.ts'
+import { limitHeld } from '../../core/relay/held-bound.ts'
 import { DICTIONARY_ID } from '../../core/relay/compression.ts'
 import { PROTOCOL, type Kind } from '../../core/relay/kinds.ts'
 import { Mux } from '../../core/relay/mux.ts'
@@ -46,6 +47,8 @@ const PONG_MS = 15_000
 /** Streams of the hub. */
 const MAX_STREAMS = 16
 const MAX_REFUSAL_BYTES = 4_096
+/** Of messages that wait for their readers, beside the largest that may be on its way. */
+const MAX_HELD_BYTES = 16 * 1024 * 1024
 /** Of certificates and tunnels; a push may be as large as control.maxMessageBytes. */
 const MAX_SMALL_MESSAGE_BYTES = 1024 * 1024
 
@@ -181,6 +184,7 @@ class OpenConnection implements Connection {
       maxMessageBytes: (kind: Kind) => (kind === 'configuration' ? maxMessageBytes : MAX_SMALL_MESSAGE_BYTES),
       maxStreams: MAX_STREAMS,
       onStream: options.onStream,
+      held: limitHeld(maxMessageBytes + MAX_HELD_BYTES),
     })
     this.#lastHeardMs = clock.monotonicMs()
     this.#silenceMs = options.keepAlive.computeSilenceMs(SILENCE)
