@@ -40,6 +40,8 @@ export class Reporter {
   readonly #o: ReporterOptions
   #connection: Connection | undefined
   #stream: RelayStream | undefined
+  /** The hub has not taken what was told: nothing is told before it has. */
+  #isBehind = false
   /** On the stream at hand. */
   #told = NOTHING_TOLD
   #toldMs = -Infinity
@@ -81,6 +83,7 @@ export class Reporter {
   }
   #forget(): void {
     this.#stream = undefined
+    this.#isBehind = false
     this.#told = NOTHING_TOLD
   }
 
@@ -97,7 +100,7 @@ export class Reporter {
 
   #look(): void {
     const { collect, clock, intervalMs } = this.#o
-    if (!this.#connection) return
+    if (!this.#connection || this.#isBehind) return
     // First: whatever is wrong with this look, another follows.
     this.#lookAfter(intervalMs)
     const report = collect()
@@ -118,7 +121,7 @@ export class Reporter {
     const stream = (this.#stream ??= this.#open(connection))
     const message = packMessage(encodeReport(fields, this.#told), connection)
     bytes?.('report', 'sent', message.length)
-    stream.send(message)
+    this.#isBehind = !stream.send(message)
     this.#told = fields
     this.#toldMs = clock.monotonicMs()
     this.#lookAfter(intervalMs)
@@ -143,6 +146,10 @@ export class Reporter {
       onMessage: () => undefined,
       onEnd: () => over(new MeshError('MESH_CONTROL_PROTOCOL', 'the hub ended the reports')),
       onReset: over,
+      onDrain: () => {
+        this.#isBehind = false
+        this.#lookAfter(SETTLE_MS)
+      },
     })
   }
 }

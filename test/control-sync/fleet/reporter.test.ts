@@ -153,3 +153,21 @@ test('a hub that takes none is left in peace for minutes', async () => {
   assert.equal(streams.length, 2)
   assert.equal(got.at(-1)!.report.revision, 'r27')
 })
+
+test('a hub that takes nothing is told no more than waits for it, and how the device is once it does', async () => {
+  const { clock, state, got, streams, connect, change } = rig()
+  using _connection = connect()
+  await clock.advance(INTERVAL_MS)
+  streams[0]!.pause()
+  const random = seededRandom(3)
+  const say = async (text: string): Promise<void> => {
+    change({ problems: [{ code: 'MESH_INTERNAL', text }] })
+    await clock.advance(2 * INTERVAL_MS)
+  }
+  for (let i = 0; i < 3_000; i++) await say(Array.from({ length: 60 }, () => random.float().toString(36)).join(''))
+  assert.ok(state.bytes < 600_000, `${state.bytes} bytes`)
+  await say('now')
+  streams[0]!.resume()
+  await clock.advance(2 * INTERVAL_MS)
+  assert.equal(got.at(-1)?.report.problems[0]?.text, 'now')
+})
