@@ -84,9 +84,9 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   building.use(registry)
   if (!config.store) building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(reportDefects(log, metrics))
-  const { trustDomain, state, limits } = config
+  const { trustDomain, limits } = config
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
-  const ca = await registry.exclusively((tx) => openSharedCa(tx, state, caOptions))
+  const ca = await registry.exclusively((tx) => openSharedCa(tx, config, caOptions))
   makeResourcesFolder(config, world.disk)
   const configuration = building.use(await startConfiguration(config, { registry, clock, log, metrics }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))

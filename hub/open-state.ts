@@ -1,5 +1,5 @@
 /** What the running hub and the commands beside it open: registry, token key, CA. */
-import { createHash, createPublicKey, type KeyObject } from 'node:crypto'
+import { createPublicKey, type KeyObject } from 'node:crypto'
 import fs from 'node:fs'
 import path from 'node:path'
 import { asOwner } from '../core/os/as-owner.ts'
@@ -10,6 +10,7 @@ import { silentLog, type Log } from '../core/log.ts'
 import { secureFolder } from '../core/os/state-folder.ts'
 import { openCa, type Ca, type OpenCa } from './ca/ca.ts'
 import { readRoots } from './ca/root-files.ts'
+import { hashPublicKey, listKeyHashes } from './ca/key-hash.ts'
 import type { HubConfig } from './config.ts'
 import type { PostgresWorld } from './registry/postgres/postgres.ts'
 import { openRegistry, OpenRegistry, type Registry } from './registry/registry.ts'
@@ -83,12 +84,16 @@ async function openSharedTokenKey(tx: Registry, state: string, caFolder: string,
       `the registry has a hub already, and ${caFolder} has no keys: copy the folder ca of the state of that hub, or restore a backup`,
     )
   const key = asOwner(state, () => openTokenKey(caFolder, disk))
-  await tx.recordAuthority('token-key', [hashPublicKey(createPublicKey(key))])
+  await tx.recordAuthority('token-key', [hashPublicKey(createPublicKey(key))], { decides: true })
   return key
 }
 
 /** As the token's key. Roots rotate: one that was trusted before is enough. */
-export async function openSharedCa(tx: Registry, state: string, p: OpenCa): Promise<Ca> {
+export async function openSharedCa(
+  tx: Registry,
+  { state, store }: Pick<HubConfig, 'state' | 'store'>,
+  p: OpenCa,
+): Promise<Ca> {
   const known = await tx.authority('ca')
   if (known.length > 0 && !asOwner(state, () => readRoots(p)))
     throw new MeshError(
@@ -96,12 +101,7 @@ export async function openSharedCa(tx: Registry, state: string, p: OpenCa): Prom
       `the registry has a CA, and ${p.folder} has none: copy the folder ca of the hub that has it, or restore a backup`,
     )
   const ca = asOwner(state, () => openCa(p))
-  const own = ca.roots.map(({ certificate }) => hashPublicKey(certificate.publicKey))
-  await tx.recordAuthority('ca', own)
+  // Of several hubs the one where roots were rotated decides; the others are told when theirs are of before.
+  await tx.recordAuthority('ca', listKeyHashes(ca.roots), { decides: store === undefined })
   return ca
 }
-const hashPublicKey = (key: KeyObject): string =>
-  createHash('sha256')
-    .update(key.export({ type: 'spki', format: 'der' }))
-    .digest('hex')
-    .slice(0, 32)

@@ -10,7 +10,7 @@ import { checkValidity } from '../../core/pki/validity.ts'
 import { MeshError } from '../../core/errors.ts'
 import { parseSpiffeId } from '../../model/identity.ts'
 import { readPublicKey } from './csr.ts'
-import { makeRoot, readRoots, type StoredRoots } from './root-files.ts'
+import { makeRoot, readRoots, readRotationText, type StoredRoots } from './root-files.ts'
 import { signLeaf, type Root } from './root.ts'
 import { hashKeyId } from './x509.ts'
 
@@ -69,6 +69,7 @@ export type OpenCa = {
  * Throws MESH_CLOCK_WRONG, MESH_CA_DAMAGED, MESH_STATE_UNUSABLE.
  */
 export function openCa(p: OpenCa): Ca {
+  let rotation = readRotationText(p)
   let stored = readRoots(p) ?? {
     signing: makeRoot({ ...p, notBeforeMs: checkedNow(p) - BACKDATED_MS }),
     other: undefined,
@@ -77,6 +78,20 @@ export function openCa(p: OpenCa): Ca {
   const now = (): number => checkRoot(stored.signing, checkedNow(p))
   now()
   const toPem = (): string => roots.map(({ certificatePem }) => certificatePem).join('')
+  let told = toPem()
+  const read = (): void => {
+    rotation = readRotationText(p)
+    stored = readRoots(p) ?? stored
+    roots = list(stored)
+  }
+  // Whoever has had a certificate since a step counts as one who has heard of it: none is signed without.
+  const lookFirst = (): void => {
+    try {
+      if (readRotationText(p) !== rotation) read()
+    } catch {
+      // `reload` tells it; those of before count.
+    }
+  }
   return {
     trustDomain: p.trustDomain,
     get rootsPem() {
@@ -89,12 +104,15 @@ export function openCa(p: OpenCa): Ca {
       return stored.signing
     },
     reload() {
-      const before = toPem()
-      stored = readRoots(p) ?? stored
-      roots = list(stored)
-      return toPem() !== before
+      const before = told
+      read()
+      told = toPem()
+      return told !== before
     },
-    sign: (wish) => signWorkload(stored.signing, { ...wish, trustedPem: toPem() }, now),
+    sign: (wish) => {
+      lookFirst()
+      return signWorkload(stored.signing, { ...wish, trustedPem: toPem() }, now)
+    },
     serverCertificate: (dnsNames) => signServer(stored.signing, dnsNames, now()),
   }
 }

@@ -32,6 +32,11 @@ export function readRoots(p: RootFiles): StoredRoots | undefined {
   return { signing, other: { root: readRoot(rotation.certificatePem, rotation.keyPem), state, sinceMs } }
 }
 
+/** Another one after each step; undefined: there is one root. Throws MESH_STATE_UNUSABLE. */
+export function readRotationText(p: RootFiles): string | undefined {
+  return readFile(p, ROTATION_FILE)
+}
+
 /** The first one. Throws MESH_STATE_UNUSABLE. */
 export function makeRoot(p: RootFiles & { readonly trustDomain: string; readonly notBeforeMs: number }): Root {
   const { root, keyPem } = createRoot(p)
@@ -92,7 +97,7 @@ function writeSigning({ folder, disk }: RootFiles, { certificatePem, keyPem }: P
 }
 
 function readRotation(p: RootFiles): Rotation | undefined {
-  const text = readFile(p, ROTATION_FILE)
+  const text = readRotationText(p)
   if (text === undefined) return undefined
   try {
     const rotation = JSON.parse(text) as Rotation

@@ -40,8 +40,8 @@ export function runTransaction<T>(o: { readonly config: string }, work: (tx: Reg
 
 /** Makes the CA where there is none yet, as the hub's first start does. */
 export function openStoredCa({ config, registry, caFolder }: State): Promise<Ca> {
-  const { trustDomain, state } = config
-  return registry.exclusively((tx) => openSharedCa(tx, state, { ...systemWorld, folder: caFolder, trustDomain }))
+  const { trustDomain } = config
+  return registry.exclusively((tx) => openSharedCa(tx, config, { ...systemWorld, folder: caFolder, trustDomain }))
 }
 
 /** Who types, as the audit log names them. */

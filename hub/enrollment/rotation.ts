@@ -6,6 +6,7 @@
 import { MeshError } from '../../core/errors.ts'
 import { asOwner } from '../../core/os/as-owner.ts'
 import { addRoot, removeOther, readRoots, signWithNext, type OtherRoot, type RootFiles } from '../ca/root-files.ts'
+import { listKeyHashes } from '../ca/key-hash.ts'
 import type { Root } from '../ca/root.ts'
 import type { Registry } from '../registry/registry.ts'
 
@@ -50,8 +51,10 @@ export async function describeRoots(o: RotationOptions): Promise<readonly RootSt
  * @returns what was done, in words. Throws MESH_CONFIG_INVALID when the step is not the next one, or devices are not ready.
  */
 export async function rotateRoots(step: RotationStep, o: RotationOptions, anyway = false): Promise<string> {
+  if (!anyway) await checkNewest(o)
   if (step === 'add') {
     const { certificate } = asOwner(o.state, () => addRoot({ ...o, notBeforeMs: o.nowMs - BACKDATED_MS }))
+    await tellOthers(o)
     return `${certificate.fingerprint256} is trusted`
   }
   const [signing, other] = await describeRoots(o)
@@ -59,7 +62,30 @@ export async function rotateRoots(step: RotationStep, o: RotationOptions, anyway
     throw new MeshError('MESH_CONFIG_INVALID', `it is not the time to ${step}: \`roots status\` tells how far it is`)
   if (other.waitsFor.length > 0 && !anyway) throw notReady(step, other.waitsFor)
   asOwner(o.state, () => (step === 'switch' ? signWithNext(o) : removeOther(o)))
+  await tellOthers(o)
   return step === 'switch' ? `${other.fingerprint} signs` : `${other.fingerprint} is trusted no more`
+}
+
+/** A step that was made at another hub is not known here: one on top of it would make a second set of roots. */
+async function checkNewest(o: RotationOptions): Promise<void> {
+  const own = listKeyHashes(readStored(o))
+  const known = await o.registry.authority('ca')
+  if (!known.every((one) => own.includes(one)))
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      `roots were rotated at another hub: make the step there, or copy the folder ca of its state to ${o.folder} first`,
+    )
+}
+
+/** Other hubs on the registry, and those that start, compare it with what they have. */
+async function tellOthers(o: RotationOptions): Promise<void> {
+  await o.registry.writeAuthority('ca', listKeyHashes(readStored(o)))
+}
+
+function readStored(o: RotationOptions): readonly Root[] {
+  const stored = asOwner(o.state, () => readRoots(o))
+  if (!stored) return []
+  return stored.other ? [stored.signing, stored.other.root] : [stored.signing]
 }
 
 function notReady(step: RotationStep, names: readonly string[]): MeshError {

@@ -14,7 +14,7 @@ import { Reports } from './reports.ts'
 import { Revisions } from './rollout/revisions.ts'
 import { Rollouts } from './rollout/rollouts.ts'
 import type { CertificateRow, DeviceChange, DeviceRow, HeldCertificate, NameClaim, TokenRow } from './rows.ts'
-import { recordAuthority, readAuthority, type AuthorityPart } from './authority.ts'
+import { recordAuthority, readAuthority, writeAuthority, type AuthorityPart } from './authority.ts'
 import { removeReplicas, registerReplica, removeReplica, noteChanges, readAliveMs, CONNECTIONS } from './replicas.ts'
 import { openSqlite } from './sqlite.ts'
 import type { Sql, Store, Value } from './sql.ts'
@@ -166,8 +166,11 @@ export class Registry {
     return readAliveMs(this.#sql)
   }
   /** As authority.ts has it. */
-  recordAuthority(part: AuthorityPart, own: readonly string[]): Promise<void> {
-    return recordAuthority(this.#sql, part, own)
+  recordAuthority(part: AuthorityPart, own: readonly string[], p: { readonly decides: boolean }): Promise<void> {
+    return recordAuthority(this.#sql, part, own, p)
+  }
+  writeAuthority(part: AuthorityPart, own: readonly string[]): Promise<void> {
+    return writeAuthority(this.#sql, part, own)
   }
   authority(part: AuthorityPart): Promise<readonly string[]> {
     return readAuthority(this.#sql, part)

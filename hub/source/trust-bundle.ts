@@ -11,6 +11,7 @@ import { TYPE_URLS } from '../../model/snapshot.ts'
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
 import { signCrl } from '../ca/crl.ts'
 import type { Ca } from '../ca/ca.ts'
+import { listKeyHashes } from '../ca/key-hash.ts'
 import type { OpenRegistry } from '../registry/registry.ts'
 import {
   hashContent,
@@ -44,6 +45,8 @@ export class TrustBundle implements Source, Disposable {
   readonly #o: TrustBundleOptions
   readonly #listeners = new Set<() => void>()
   #revision: string | undefined
+  /** Other hubs on the registry have other roots. */
+  #isBehind = false
   /** What was sent last: serials, and roots while they rotate. */
   #sent = ''
   #own: ResourceSet = makeResourceSet([])
@@ -128,12 +131,28 @@ export class TrustBundle implements Source, Disposable {
     return serials
   }
 
+  /** Roots were rotated at another hub: this one goes on with what it has, and takes what is copied here. */
+  async #compare(): Promise<void> {
+    const { ca, registry, log } = this.#o
+    const known = (await registry.authority('ca')).join(' ')
+    const own = listKeyHashes(ca.roots).join(' ')
+    const wasBehind = this.#isBehind
+    this.#isBehind = known !== '' && known !== own
+    if (this.#isBehind && !wasBehind)
+      log.error(
+        { evt: 'hub.roots-behind', known, own },
+        'roots were rotated at another hub: copy the folder ca of its state to this one',
+      )
+    if (wasBehind && !this.#isBehind) log.info({ evt: 'hub.roots' }, 'the roots are those of the other hubs')
+  }
+
   async #read(): Promise<void> {
     const { ca, registry, clock, log } = this.#o
     const { revision } = registry
-    if (revision === this.#revision) return
+    if (revision === this.#revision && !this.#isBehind) return
     const serials = await this.#readSerials()
     if (ca.reload()) this.#o.rootsChanged()
+    await this.#compare()
     this.#revision = revision
     const caCertificatesPem = ca.roots.length > 1 ? ca.roots.map((root) => root.certificatePem) : []
     const content = serials.join() + caCertificatesPem.join('')

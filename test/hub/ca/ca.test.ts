@@ -8,6 +8,7 @@ import path from 'node:path'
 import { systemDisk } from '../../../core/os/disk.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import { openCa, type Ca } from '../../../hub/ca/ca.ts'
+import { addRoot, removeOther, signWithNext } from '../../../hub/ca/root-files.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { makeCsr } from './make-csr.ts'
 
@@ -150,3 +151,22 @@ test(
     assert.match(text, /Basic Constraints: critical\s+CA:FALSE/)
   },
 )
+
+test('a certificate that is signed after a step says so, though nobody has told the running hub yet', (t) => {
+  const { ca, folder } = opened(t)
+  const p = { folder, disk: systemDisk, trustDomain: 'demo.mesh', notBeforeMs: NOW - HOUR_MS, nowMs: NOW }
+  const first = ca.root
+  const second = addRoot(p)
+  assert.equal(sign(ca).chainPem[1], first.certificatePem + second.certificatePem)
+  assert.equal(ca.reload(), true, 'and whoever asks hears of it')
+  assert.equal(ca.reload(), false)
+  signWithNext(p)
+  const [leaf] = sign(ca).chainPem
+  assert.ok(new X509Certificate(leaf).verify(second.certificate.publicKey))
+  removeOther(p)
+  assert.equal(sign(ca).chainPem[1], second.certificatePem)
+  assert.equal(ca.reload(), true)
+  // A file that cannot be read keeps nobody from a certificate.
+  fs.writeFileSync(path.join(folder, 'root-rotation.json'), 'half')
+  assert.equal(sign(ca).chainPem[1], second.certificatePem)
+})

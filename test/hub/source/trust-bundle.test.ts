@@ -1,11 +1,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import fs from 'node:fs'
 import { decode } from '../../../control-sync/decode/decode.ts'
 import { Metrics } from '../../../core/metrics.ts'
 import { silentLog } from '../../../core/log.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
 import { parseCrls } from '../../../core/pki/x509.ts'
 import { openCa } from '../../../hub/ca/ca.ts'
+import { addRoot } from '../../../hub/ca/root-files.ts'
+import { listKeyHashes } from '../../../hub/ca/key-hash.ts'
 import { openRegistry } from '../../../hub/registry/registry.ts'
 import { makeResourceSet, selectType, type ResourceSet } from '../../../hub/source/resources.ts'
 import { TrustBundle } from '../../../hub/source/trust-bundle.ts'
@@ -17,13 +20,19 @@ const set = makeResourceSet([{ name: 'a', typeUrl: TYPE_URLS.cluster, version: '
 
 async function made(t: { after(fn: () => void): void }) {
   const [registry, clock, metrics] = [openRegistry(':memory:'), new SimClock(), new Metrics()]
-  const ca = openCa({ folder: temporaryFolder(t), disk: systemDisk, clock, trustDomain: 'demo.mesh' })
+  const folder = temporaryFolder(t)
+  const ca = openCa({ folder, disk: systemDisk, clock, trustDomain: 'demo.mesh' })
   const directory = { watch: () => ({ current: () => set, ready: undefined, [Symbol.dispose]: () => {} }) }
+  const told: string[] = []
+  const log = {
+    ...silentLog,
+    error: ({ evt }: { evt?: string }) => void told.push(evt ?? ''),
+  } as unknown as typeof silentLog
   const bundle = await TrustBundle.open(directory, {
     ca,
     registry,
     clock,
-    log: silentLog,
+    log,
     metrics,
     maxSerials: 3,
     rootsChanged: () => {},
@@ -50,7 +59,7 @@ async function made(t: { after(fn: () => void): void }) {
       return [...crl!.revoked]
     })
   }
-  return { registry, clock, metrics, bundle, add, listOf }
+  return { registry, clock, metrics, bundle, add, listOf, ca, folder, told }
 }
 
 test('nothing is added until somebody is revoked; then every node has the list within half a second, once', async (t) => {
@@ -98,4 +107,27 @@ test('a list that is full has those that end last, and says how many are left ou
   await clock.advance(500)
   assert.deepEqual(listOf(watched.current()).toSorted(), ['42', '43', '44'])
   assert.equal(metrics.total('mesh_hub_revoked_left_out'), 2)
+})
+
+test('roots that were rotated at another hub are told once, and taken when its folder is copied here', async (t) => {
+  const { registry, clock, ca, folder, told } = await made(t)
+  const [own] = listKeyHashes(ca.roots)
+  await registry.writeAuthority('ca', [own!])
+  await clock.advance(2_000)
+  assert.deepEqual(told, [])
+  const there = temporaryFolder(t)
+  fs.cpSync(folder, there, { recursive: true })
+  const second = addRoot({
+    folder: there,
+    disk: systemDisk,
+    trustDomain: 'demo.mesh',
+    notBeforeMs: clock.wallMs(),
+    nowMs: clock.wallMs(),
+  })
+  await registry.writeAuthority('ca', [own!, ...listKeyHashes([second])])
+  await clock.advance(5_000)
+  assert.deepEqual(told, ['hub.roots-behind'])
+  fs.cpSync(there, folder, { recursive: true })
+  await clock.advance(1_000)
+  assert.equal(ca.roots.length, 2, 'without a word in the registry')
 })
