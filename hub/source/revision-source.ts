@@ -36,6 +36,7 @@ type Node = ServedNode & {
   readonly listeners: Set<Listener>
   /** Until its labels and its revision are known. */
   ready: Promise<void> | undefined
+  areLabelsKnown: boolean
 }
 
 export class RevisionSource implements Source, Disposable {
@@ -96,7 +97,15 @@ export class RevisionSource implements Source, Disposable {
   }
 
   #add(name: string): Node {
-    const node: Node = { name, labels: {}, set: NOTHING, from: undefined, listeners: new Set(), ready: undefined }
+    const node: Node = {
+      name,
+      labels: {},
+      set: NOTHING,
+      from: undefined,
+      listeners: new Set(),
+      ready: undefined,
+      areLabelsKnown: false,
+    }
     this.#nodes.set(name, node)
     const ready = this.#start(node)
     node.ready = ready
@@ -105,15 +114,31 @@ export class RevisionSource implements Source, Disposable {
   }
 
   async #start(node: Node): Promise<void> {
+    await this.#readLabels(node)
+    if (node.areLabelsKnown) {
+      node.from = this.#revisionOf(node)
+      node.set = node.from?.resourcesOf(node) ?? NOTHING
+    }
+    node.ready = undefined
+  }
+
+  /** Without its labels a device would be sent what is for others, and told that its own is gone: it waits. */
+  async #readLabels(node: Node): Promise<void> {
     try {
       const enrolled = await this.#o.registry.enrollments.byName(node.name)
-      if (enrolled) Object.assign(node, { labels: enrolled.labels })
+      Object.assign(node, { labels: enrolled?.labels ?? {}, areLabelsKnown: true })
     } catch (err) {
       this.#o.log.warn({ evt: 'hub.registry', node: node.name, err }, 'the labels of a device cannot be read')
     }
-    node.from = this.#revisionOf(node)
-    node.set = node.from?.resourcesOf(node) ?? NOTHING
-    node.ready = undefined
+  }
+
+  async #readLabelsAgain(): Promise<void> {
+    for (const node of this.#nodes.values()) {
+      if (node.areLabelsKnown || node.ready !== undefined) continue
+      await this.#readLabels(node)
+      if (!node.areLabelsKnown) return
+      this.#update(node)
+    }
   }
 
   async #refresh(): Promise<void> {
@@ -135,7 +160,7 @@ export class RevisionSource implements Source, Disposable {
     let changed = 0
     for (const node of this.#nodes.values()) {
       if (slice.due) await slice.yield()
-      if (node.ready === undefined && this.#update(node)) changed++
+      if (node.ready === undefined && node.areLabelsKnown && this.#update(node)) changed++
     }
     if (changed > 0)
       log.info(
@@ -180,5 +205,6 @@ export class RevisionSource implements Source, Disposable {
       return // told by whoever needs it
     }
     if (revision !== this.#seen) await this.refresh()
+    await this.#readLabelsAgain()
   }
 }

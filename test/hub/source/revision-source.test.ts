@@ -86,6 +86,28 @@ test('labels of a device count, and a thousand that are sent the same share one 
   assert.equal(sets.size, 1)
 })
 
+test('a device whose labels cannot be read is sent nothing until they can', async (t) => {
+  const { registry, clock, add, open } = await rig(t)
+  const who = { namespace: 'edge', serviceAccount: 'gateway', jti: null, address: '' }
+  await registry.enrollments.enroll({ ...who, name: 'gw-1', keyId: 'k', labels: { site: 'north' } }, 1)
+  await add('r1', { 'all.yaml': [['a']], '@site=north/n.yaml': [['n']] })
+  await add('r2', { 'all.yaml': [['b']], '@site=north/n.yaml': [['n']] })
+  await put(registry, 'r1')
+  const source = await open()
+  const { byName } = registry.enrollments
+  registry.enrollments.byName = () => Promise.reject(new MeshError('MESH_STORAGE_FAILED', 'away'))
+  const seen: string[] = []
+  const watched = source.watch('gw-1', (set) => seen.push(names(set).join()))
+  await watched.ready
+  assert.deepEqual([names(watched.current()), watched.current().removals], [[], 'later'])
+  await put(registry, 'r2')
+  await clock.advance(1_000)
+  assert.deepEqual(seen, [], 'nor what is for all')
+  registry.enrollments.byName = byName
+  for (let i = 0; i < 200 && seen.length === 0; i++) await clock.advance(i < 4 ? 250 : 1)
+  assert.match(seen[0]!, /,n$/)
+})
+
 test('a revision that cannot be read leaves what was in force, and one device that leaves is forgotten', async (t) => {
   const { registry, clock, metrics, add, open } = await rig(t)
   await add('r1', { 'all.yaml': [['a']] })
