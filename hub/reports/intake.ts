@@ -122,7 +122,7 @@ export class ReportIntake implements AsyncDisposable {
       for (const { name, restarts, report } of reports) this.#remember(name, { restarts, report })
       for (const event of events) this.#o.events.add(event)
     } catch (err) {
-      for (const [name, pending] of all) if (!this.#pending.has(name)) this.#pending.set(name, pending)
+      for (const [name, pending] of all) this.#pending.set(name, join(pending, this.#pending.get(name)))
       log.warn({ evt: 'hub.registry', err, devices: all.length }, 'reports of devices are not written')
     }
   }
@@ -152,6 +152,19 @@ export class ReportIntake implements AsyncDisposable {
         this.#prune = this.#pruneLater()
       }),
     )
+  }
+}
+
+/** A device that has only left since has still said what it said. */
+function join(before: Pending, since: Pending | undefined): Pending {
+  if (!since) return before
+  const { report, expected } = since.report ? since : before
+  return {
+    ...since,
+    ...(report ? { report } : {}),
+    expected,
+    connects: before.connects + since.connects,
+    connected: since.connected ?? before.connected,
   }
 }
 
