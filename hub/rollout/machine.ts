@@ -35,10 +35,12 @@ export type DeviceView = DeviceOf & {
 }
 /** Since the device began. */
 export type CountedTraffic = Traffic & { readonly startedMs: number }
-/** A device of a wave that has begun, and that counts. */
+/** A device of a wave that has begun. */
 export type Tracked = {
   readonly wave: number
-  /** As it was when it was first seen in its wave. */
+  /** It was away when its wave began: it does not count before it comes. */
+  readonly isAwaited?: true
+  /** As it was when its wave began: one that comes later may have refused the revision before it is seen. */
   readonly refused: string | undefined
   readonly traffic: CountedTraffic | undefined
   /** So long it has been away now; and has been there without the revision, in all. */
@@ -79,12 +81,15 @@ export function advanceRollout(
   return { rollout: decided, watch: { tracked: new Map([...watched.tracked, ...begun]), rest: new Map() }, evidence }
 }
 
-/** Before they are sent anything: who is there when the present wave begins. */
+/** Before they are sent anything: who is there when the present wave begins, and who is away and refuses something. */
 export function watchWave(rollout: Rollout, devices: readonly DeviceView[]): ReadonlyMap<string, Tracked> {
   const tracked = new Map<string, Tracked>()
-  for (const device of devices)
-    if (device.connected && findDeviceWave(rollout, device) === rollout.wave)
-      tracked.set(device.name, startTracking(device, rollout.wave))
+  const { wave } = rollout
+  for (const device of devices) {
+    if (findDeviceWave(rollout, device) !== wave) continue
+    if (device.connected) tracked.set(device.name, startTracking(device, wave))
+    else if (device.refused !== undefined) tracked.set(device.name, { ...startTracking(device, wave), isAwaited: true })
+  }
   return tracked
 }
 
@@ -95,9 +100,10 @@ function follow(rollout: Rollout, watch: Watch, seen: Parameters<typeof advanceR
     const { name, traffic } = device
     const wave = findDeviceWave(rollout, device)
     const known = watch.tracked.get(name)
-    if (known) tracked.set(name, age(known, device, { to: rollout.to, elapsedMs: seen.elapsedMs }))
-    else if (wave === rollout.wave && device.connected && rollout.soakedMs <= rollout.soakMs)
-      tracked.set(name, startTracking(device, wave))
+    const comes = wave === rollout.wave && device.connected && rollout.soakedMs <= rollout.soakMs
+    if (known && !known.isAwaited) tracked.set(name, age(known, device, { to: rollout.to, elapsedMs: seen.elapsedMs }))
+    else if (comes) tracked.set(name, { ...startTracking(device, wave), refused: known?.refused })
+    else if (known) tracked.set(name, known)
     else if (wave > rollout.wave && traffic) rest.set(name, watch.rest.get(name) ?? traffic)
   }
   // One that was forgotten meanwhile is away.
@@ -124,7 +130,8 @@ function weigh(rollout: Rollout, { tracked, rest }: Watch, devices: readonly Dev
   const rejected: string[] = []
   const lost: string[] = []
   const [traffic, before, others] = [new Sum(), new Sum(), new Sum()]
-  for (const [name, known] of tracked) {
+  const counting = [...tracked].filter(([, { isAwaited }]) => !isAwaited)
+  for (const [name, known] of counting) {
     const device = byName.get(name)
     if (device && isRejected(known, device)) rejected.push(name)
     else if (known.awayMs >= rollout.awayMs || known.pendingMs >= rollout.awayMs) lost.push(name)
@@ -132,7 +139,7 @@ function weigh(rollout: Rollout, { tracked, rest }: Watch, devices: readonly Dev
     traffic.addSince(known.traffic, device?.traffic)
   }
   for (const [name, counted] of rest) others.addSince(counted, byName.get(name)?.traffic)
-  return { devices: tracked.size, rejected, lost, traffic, before, rest: others }
+  return { devices: counting.length, rejected, lost, traffic, before, rest: others }
 }
 
 const isRejected = (known: Tracked, { refused }: DeviceView): boolean =>
@@ -177,5 +184,5 @@ function isUndecided(
 ): boolean {
   const decided = new Set([...evidence.rejected, ...evidence.lost])
   for (const device of devices) if (device.connected && device.revision === to) decided.add(device.name)
-  return [...tracked.keys()].some((name) => !decided.has(name))
+  return [...tracked].some(([name, { isAwaited }]) => !isAwaited && !decided.has(name))
 }

@@ -7,6 +7,7 @@ import {
   isActive,
   NOTHING_WATCHED,
   advanceRollout,
+  watchWave,
   type DeviceView,
   type Rollout,
   type Step,
@@ -43,7 +44,8 @@ function begin(devices: readonly DeviceView[], p: Partial<Rollout> = {}): Step {
     reason: '',
     ...p,
   }
-  return advanceRollout(rollout, NOTHING_WATCHED, { devices, elapsedMs: 0 })
+  const watch = { ...NOTHING_WATCHED, tracked: watchWave(rollout, devices) }
+  return advanceRollout(rollout, watch, { devices, elapsedMs: 0 })
 }
 const go = ({ rollout, watch }: Step, devices: readonly DeviceView[], elapsedMs = MINUTE): Step =>
   advanceRollout(rollout, watch, { devices, elapsedMs })
@@ -106,6 +108,23 @@ test('who was away counts when it comes within the soak, and later not', () => {
     away.map(bad),
   )
   assert.equal(inTime.rollout.state, 'halted')
+})
+
+test('who comes within the soak has refused the revision before it is seen; what it refused before it went does not count', () => {
+  const all = fleet(100)
+  const { rollout } = begin(all)
+  const first = all.find(({ name }) => findWave(rollout, name) === 0)
+  const but = (p: Partial<DeviceView>): DeviceView[] => all.map((d) => (d === first ? { ...d, ...p } : d))
+  const stateAfter = (before: Partial<DeviceView>, refused: string): string => {
+    const step = begin(but({ connected: false, ...before }))
+    return go(
+      step,
+      taking(step.rollout, but({ refused }), (d) => (d.name === first!.name ? { ...d, revision: 'old' } : d)),
+    ).rollout.state
+  }
+  assert.equal(stateAfter({}, 'Cluster new: bad'), 'halted')
+  assert.equal(stateAfter({ refused: 'Cluster a: bad' }, 'Cluster new: bad'), 'halted')
+  assert.equal(stateAfter({ refused: 'Cluster a: bad' }, 'Cluster a: bad'), 'running')
 })
 
 test('failures of the wave are compared with before and with the rest', () => {
