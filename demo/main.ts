@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util'
 import { App } from './services.ts'
 import { ORDERS, PLC } from './resources.ts'
 import { Site } from './site.ts'
+import { joinThird, showConsole, showRollout } from './fleet-steps.ts'
 import { showDevices, enroll, showHttp, showMqtt, showOffline, showPolicy, showReunion } from './steps.ts'
 import { Tour } from './tour.ts'
 
@@ -38,6 +39,9 @@ console.log(`meshlet demo · everything below runs on 127.0.0.1, files in ${fold
     await showOffline(site, tour, app, sensor, sent)
     await showReunion(site, tour, ledger, sent)
     await showPolicy(site, tour, app, control)
+    await joinThird(site, tour)
+    await showRollout(site, tour)
+    await showConsole(site, tour)
     if (!values.once) await stayUp(site)
     await Promise.all([sensor.endAsync(true), control.endAsync(true)])
   } catch (err) {
@@ -61,7 +65,9 @@ Everything stays up; try it by hand (Ctrl-C ends it):
   mosquitto_sub -p ${site.cloud.mqtt} -t 'telemetry/#' -v &                          at cloud
   mosquitto_pub -p ${site.edge.mqtt} -t telemetry/line1 -m 21.5 -q 1                 at edge
   node dist/meshlet.cjs status --admin 127.0.0.1:${site.edge.admin}                   what edge says of itself
-  $EDITOR ${path.join(site.folder, 'resources/cloud/policy.yaml')}`)
+  $EDITOR ${path.join(site.folder, 'resources/cloud/policy.yaml')}
+  node dist/meshlet-hub.cjs login --config ${path.join(site.folder, 'hub.yaml')}      another link to the console
+  node dist/meshlet-hub.cjs devices --config ${path.join(site.folder, 'hub.yaml')}    and rollout list, audit, …`)
   await new Promise<void>((resolve) => {
     process.once('SIGINT', () => resolve())
     process.once('SIGTERM', () => resolve())

@@ -27,8 +27,10 @@ const secrets = (san: string): string => `
               validation_context_sds_secret_config: {name: ROOTCA, sds_config: {ads: {}}}`
 
 export function writeResources(folder: string, ports: Ports): void {
-  write(folder, 'edge/clusters.yaml', edgeClusters(ports))
-  write(folder, 'edge/routes.yaml', edgeRoutes())
+  for (const node of ['edge', 'line2']) {
+    write(folder, `${node}/clusters.yaml`, edgeClusters(ports))
+    write(folder, `${node}/routes.yaml`, edgeRoutes())
+  }
   write(folder, 'cloud/orders.yaml', cloudOrders(ports))
   write(folder, 'cloud/policy.yaml', describeInboundListener(ports, { deny: [] }))
 }
@@ -92,6 +94,19 @@ resources:
           typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
 `
 }
+
+/** Right as far as a hub can tell, which has the file; but no node's agent.yaml permits it (`control.tlsFileFolders`). */
+export const describePoison = (file: string): string => `resources:
+- "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+  name: outbound|443||erp.example.org
+  type: STATIC
+  load_assignment: {cluster_name: "outbound|443||erp.example.org"}
+  transport_socket:
+    name: envoy.transport_sockets.tls
+    typed_config:
+      "@type": ${TLS}.UpstreamTlsContext
+      common_tls_context: {validation_context_sds_secret_config: {name: "file-root:${file}"}}
+`
 
 const edgeClusters = (
   p: Ports,

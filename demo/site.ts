@@ -1,4 +1,4 @@
-/** Two nodes, a hub, and the link between them: folders, configuration files and processes of the demo. */
+/** Two nodes and a third that joins later, a hub, and the link between the first two: folders, configuration files and processes of the demo. */
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
@@ -6,23 +6,29 @@ import type { AgentStatus } from '../agent/admin/status.ts'
 import { Link } from './link.ts'
 import { freePorts } from '../tools/free-ports.ts'
 import { getJson, Program } from './processes.ts'
-import { BROKER_CLUSTER, TRUST_DOMAIN, writeResources, type Ports } from './resources.ts'
+import { writeResources, type Ports } from './resources.ts'
 import { startService, type Service } from './services.ts'
+import { writeConfiguration } from './site-files.ts'
 
 const DIST = path.resolve(import.meta.dirname, '../dist')
 const AGENT = path.join(DIST, 'meshlet.cjs')
 const HUB = path.join(DIST, 'meshlet-hub.cjs')
 
+type Six = [number, number, number, number, number, number]
+type Seven = [...Six, number]
 export type NodePorts = { readonly admin: number; readonly proxy: number; readonly mqtt: number }
 
 export class Site implements AsyncDisposable {
   readonly folder: string
   readonly edge: NodePorts
   readonly cloud: NodePorts
+  readonly line2: NodePorts
+  readonly apiPort: number
   readonly resourcePorts: Ports
   readonly hub: Program
   readonly edgeAgent: Program
   readonly cloudAgent: Program
+  readonly line2Agent: Program
   /** To the hub, to cloud's HTTP and to cloud's MQTT: together the uplink. */
   readonly links: { readonly control: Link; readonly http: Link; readonly mqtt: Link }
   readonly orders: Service
@@ -32,6 +38,8 @@ export class Site implements AsyncDisposable {
     folder: string
     edge: NodePorts
     cloud: NodePorts
+    line2: NodePorts
+    apiPort: number
     resourcePorts: Ports
     links: Site['links']
     orders: Service
@@ -41,29 +49,30 @@ export class Site implements AsyncDisposable {
     this.folder = p.folder
     this.edge = p.edge
     this.cloud = p.cloud
+    this.line2 = p.line2
+    this.apiPort = p.apiPort
     this.resourcePorts = p.resourcePorts
     this.links = p.links
     this.orders = p.orders
     this.plc = p.plc
     this.hub = new Program('hub', [HUB, 'run', '--config', p.hubConfig], path.join(p.folder, 'hub.log'))
-    this.edgeAgent = new Program(
-      'edge',
-      ['--max-semi-space-size=4', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'edge.yaml')],
-      path.join(p.folder, 'edge.log'),
-    )
-    this.cloudAgent = new Program(
-      'cloud',
-      ['--max-semi-space-size=4', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, 'cloud.yaml')],
-      path.join(p.folder, 'cloud.log'),
-    )
+    const agent = (name: string): Program =>
+      new Program(
+        name,
+        ['--max-semi-space-size=4', '--v8-pool-size=1', AGENT, 'run', '--config', path.join(p.folder, `${name}.yaml`)],
+        path.join(p.folder, `${name}.log`),
+      )
+    this.edgeAgent = agent('edge')
+    this.cloudAgent = agent('cloud')
+    this.line2Agent = agent('line2')
   }
 
   static async create(folder: string): Promise<Site> {
     fs.rmSync(folder, { recursive: true, force: true })
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const [hubPort, edgeAdmin, edgeProxy, edgeMqtt, cloudAdmin, cloudMqtt, cloudHttp, cloudMqtts] = (await freePorts(
-      8,
-    )) as [number, number, number, number, number, number, number, number]
+    const ports = await freePorts(13)
+    const [hubPort, edgeAdmin, edgeProxy, edgeMqtt, cloudAdmin, cloudMqtt, cloudHttp] = ports as Seven
+    const [cloudMqtts, apiPort, consolePort, hubAdmin, lineAdmin, lineProxy] = ports.slice(7) as Six
     const [orders, plc] = [await startService('orders'), await startService('plc')]
     const links = { control: await Link.to(hubPort), http: await Link.to(cloudHttp), mqtt: await Link.to(cloudMqtts) }
     const resourcePorts: Ports = {
@@ -74,71 +83,38 @@ export class Site implements AsyncDisposable {
       plc: plc.port,
     }
     writeResources(path.join(folder, 'resources'), resourcePorts)
-    const hubConfig = path.join(folder, 'hub.yaml')
-    fs.writeFileSync(
-      hubConfig,
-      `listen: 127.0.0.1:${hubPort}\nresources: ${folder}/resources\nstate: ${folder}/hub\ntrustDomain: ${TRUST_DOMAIN}\ndnsNames: [hub.demo.mesh]\nadmin: {port: 0}\n`,
-    )
-    const control = (port: number, node: string): string =>
-      `control:\n  address: 127.0.0.1:${port}\n  serverName: hub.demo.mesh\n  roots: ${folder}/roots.pem\n  token: ${folder}/${node}.token\n`
-    fs.writeFileSync(
-      path.join(folder, 'edge.yaml'),
-      `# The node at the site: it reaches hub and cloud only through the link.
-node: {name: edge, namespace: edge, serviceAccount: gateway}
-${control(links.control.port, 'edge')}state: ${folder}/edge
-admin: {port: ${edgeAdmin}}
-listeners:
-- {name: http-proxy, kind: http_proxy, port: ${edgeProxy}}
-- {name: mqtt, kind: mqtt, port: ${edgeMqtt}}
-mqtt:
-  routes:
-  - {match: telemetry/#, direction: up, cluster: "${BROKER_CLUSTER}"}
-  - {match: command/#, direction: down, cluster: "${BROKER_CLUSTER}"}
-`,
-    )
-    fs.writeFileSync(
-      path.join(folder, 'cloud.yaml'),
-      `# The node beside the services: mTLS in, plain text to what stands beside it.
-node: {name: cloud, namespace: cloud, serviceAccount: gateway}
-${control(hubPort, 'cloud')}state: ${folder}/cloud
-admin: {port: ${cloudAdmin}}
-listeners:
-- {name: mqtt, kind: mqtt, port: ${cloudMqtt}}
-- {name: mqtts, kind: mqtt, port: ${cloudMqtts}, tls: {mode: mutual}}
-`,
-    )
+    const hub = { hubPort, apiPort, consolePort, hubAdmin, viaLink: links.control.port }
+    const nodes = { edgeAdmin, edgeProxy, edgeMqtt, cloudAdmin, cloudMqtt, cloudMqtts, lineAdmin, lineProxy }
+    writeConfiguration(folder, { ...hub, ...nodes })
     return new Site({
       folder,
       edge: { admin: edgeAdmin, proxy: edgeProxy, mqtt: edgeMqtt },
       cloud: { admin: cloudAdmin, proxy: 0, mqtt: cloudMqtt },
+      line2: { admin: lineAdmin, proxy: lineProxy, mqtt: 0 },
+      apiPort,
       resourcePorts,
       links,
       orders,
       plc,
-      hubConfig,
+      hubConfig: path.join(folder, 'hub.yaml'),
     })
   }
 
-  /** One join token, as an operator makes it. */
+  /** `meshlet-hub …`, as an operator calls it. @returns what it prints */
+  operate(...args: readonly string[]): string {
+    const config = ['--config', path.join(this.folder, 'hub.yaml')]
+    return execFileSync(process.execPath, [HUB, ...args, ...config], { encoding: 'utf8', stdio: 'pipe' }).trim()
+  }
+  /** One join token. */
   token(node: string): void {
-    const out = execFileSync(
-      process.execPath,
-      [
-        HUB,
-        'token',
-        'create',
-        '--config',
-        path.join(this.folder, 'hub.yaml'),
-        '--namespace',
-        node,
-        '--service-account',
-        'gateway',
-        '--node',
-        node,
-      ],
-      { encoding: 'utf8' },
-    )
-    fs.writeFileSync(path.join(this.folder, `${node}.token`), out.trim(), { mode: 0o600 })
+    const token = this.operate('token', 'create', '-n', node, '-s', 'gateway', '--name', node)
+    fs.writeFileSync(path.join(this.folder, `${node}.token`), token, { mode: 0o600 })
+  }
+  /** `meshlet join https://…` with the token on standard input. @returns the command, as it was given */
+  join(token: string): string {
+    const args = ['join', `https://127.0.0.1:${this.apiPort}`, '--token', '-', '--config', `${this.folder}/line2.yaml`]
+    execFileSync(process.execPath, [AGENT, ...args], { input: token, stdio: ['pipe', 'ignore', 'inherit'] })
+    return `meshlet ${args.join(' ')}`
   }
   /** Token, start, and everything there that is needed to serve. */
   async bringUp(name: 'edge' | 'cloud'): Promise<AgentStatus> {
@@ -173,7 +149,7 @@ listeners:
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.edgeAgent.kill('SIGTERM'), this.cloudAgent.kill('SIGTERM')])
+    await Promise.all([this.edgeAgent, this.cloudAgent, this.line2Agent].map((agent) => agent.kill('SIGTERM')))
     await this.hub.kill('SIGTERM')
     for (const thing of [...Object.values(this.links), this.orders, this.plc]) await thing[Symbol.asyncDispose]()
   }

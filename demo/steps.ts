@@ -1,4 +1,4 @@
-/** The six steps of the tour, in order. Each prints what it does and claims only what it has just observed. */
+/** The first six steps of the tour, in order. Each prints what it does and claims only what it has just observed. */
 import fs from 'node:fs'
 import path from 'node:path'
 import type { MqttClient } from 'mqtt'

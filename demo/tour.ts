@@ -12,6 +12,8 @@ export type Figures = {
   offlineStartMqttMs: number
   denyInForceMs: number
   brokenPushRefused: boolean
+  joinMs: number
+  poisonHaltedMs: number
 }
 
 export class Tour {
@@ -28,6 +30,8 @@ export class Tour {
     offlineStartMqttMs: 0,
     denyInForceMs: 0,
     brokenPushRefused: false,
+    joinMs: 0,
+    poisonHaltedMs: 0,
   }
   readonly failed: string[] = []
   #step = 0
