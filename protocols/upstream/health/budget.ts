@@ -1,15 +1,19 @@
 /**
  * How many hosts are asked at once, of all clusters. Whoever comes when all turns are taken waits for one, so that the
- * start of a node with a thousand endpoints is no burst.
+ * start of a node with a thousand endpoints is no burst. Turns go round by cluster: one whose thousand endpoints do not
+ * answer keeps no other from being asked.
  */
 import { takeLease, Tally } from '../../../core/lease.ts'
 
 /** Its counter: mesh_upstream_health_checks_deferred_total. */
 export const MAX_CHECKS_AT_ONCE = 32
 
+type Go = (turn: Disposable) => void
+
 export class CheckBudget {
   readonly #running = new Tally()
-  readonly #waiting = new Set<(turn: Disposable) => void>()
+  /** By cluster, in the order of their turns. */
+  readonly #waiting = new Map<object, Set<Go>>()
   readonly #max: number
   readonly #deferred: () => void
 
@@ -24,18 +28,21 @@ export class CheckBudget {
   }
 
   /**
-   * Calls `go` with a turn that is to be given back, at once or when it is due.
+   * Calls `go` of a cluster with a turn that is to be given back, at once or when it is due.
    * @returns to be disposed of by who does not want it any more
    */
-  take(go: (turn: Disposable) => void): Disposable {
+  take(cluster: object, go: Go): Disposable {
     if (this.#running.now < this.#max) go(this.#lease())
     else {
-      this.#waiting.add(go)
+      const others = this.#waiting.get(cluster)
+      if (others) others.add(go)
+      else this.#waiting.set(cluster, new Set([go]))
       this.#deferred()
     }
     const place = new DisposableStack()
     place.defer(() => {
-      this.#waiting.delete(go)
+      const others = this.#waiting.get(cluster)
+      if (others?.delete(go) && others.size === 0) this.#waiting.delete(cluster)
     })
     return place
   }
@@ -50,10 +57,21 @@ export class CheckBudget {
     }
   }
   #next(): void {
-    for (const go of this.#waiting) {
-      if (this.#running.now >= this.#max) return
-      this.#waiting.delete(go)
+    while (this.#running.now < this.#max) {
+      const go = this.#takeNext()
+      if (!go) return
       go(this.#lease())
     }
+  }
+  /** Its cluster is the last one then. */
+  #takeNext(): Go | undefined {
+    const [first] = this.#waiting
+    if (!first) return undefined
+    const [cluster, all] = first
+    const [go] = all
+    this.#waiting.delete(cluster)
+    all.delete(go!)
+    if (all.size > 0) this.#waiting.set(cluster, all)
+    return go
   }
 }

@@ -73,7 +73,7 @@ export class CheckSession implements Disposable {
     this.#timer = this.#o.clock.after(ms, () => this.#begin())
   }
   #begin(): void {
-    this.#turn = this.#o.budget.take((turn) => detach('health', this.#ask(turn)))
+    this.#turn = this.#o.budget.take(this.#o.check, (turn) => detach('health', this.#ask(turn)))
   }
 
   async #ask(turn: Disposable): Promise<void> {

@@ -79,7 +79,7 @@ test('turns go to those who wait, in their order; who leaves waits no more', () 
   const budget = new CheckBudget(() => deferred++, 1)
   const turns: Disposable[] = []
   const take = (name: string): Disposable =>
-    budget.take((turn) => {
+    budget.take({}, (turn) => {
       order.push(name)
       turns.push(turn)
     })
@@ -92,4 +92,21 @@ test('turns go to those who wait, in their order; who leaves waits no more', () 
   assert.deepEqual(order, ['a', 'c'])
   turns[0]![Symbol.dispose]()
   assert.equal(budget.running, 1)
+})
+test('turns go round by cluster: the hosts of one that wait in thousands keep no other from being asked', () => {
+  const [many, few] = [{ name: 'many' }, { name: 'few' }]
+  const budget = new CheckBudget(() => {}, 1)
+  const asked: string[] = []
+  const turns: Disposable[] = []
+  const ask = (of: { readonly name: string }): Disposable =>
+    budget.take(of, (turn) => {
+      asked.push(of.name)
+      turns.push(turn)
+    })
+  for (let i = 0; i < 1_000; i++) ask(many)
+  const gone = ask(few)
+  for (let i = 0; i < 2; i++) ask(few)
+  gone[Symbol.dispose]()
+  for (let turn = turns.shift(); turn && asked.length < 8; turn = turns.shift()) turn[Symbol.dispose]()
+  assert.deepEqual(asked, ['many', 'many', 'few', 'many', 'few', 'many', 'many', 'many'])
 })
