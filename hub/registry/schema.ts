@@ -120,4 +120,11 @@ CREATE TABLE device_commands (
   state TEXT NOT NULL, answer TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,
+  // Rollouts in the order in which they began: some begin in one millisecond, and clocks of hubs differ.
+  `
+ALTER TABLE rollouts ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+UPDATE rollouts SET place = (SELECT COUNT(*) FROM rollouts b WHERE b.started_ms < rollouts.started_ms OR (b.started_ms = rollouts.started_ms AND b.id <= rollouts.id));
+DROP INDEX rollouts_by_start;
+CREATE UNIQUE INDEX rollouts_by_place ON rollouts (place);
+`,
 ]

@@ -61,13 +61,14 @@ export class Rollouts {
   }
   /** Newest first. */
   list(most: number): Promise<readonly RolloutRecord[]> {
-    return this.#read('ORDER BY started_ms DESC, id DESC LIMIT ?', most)
+    return this.#read('ORDER BY place DESC LIMIT ?', most)
   }
 
   /** Rejects when another one is active. */
   async add(rollout: RolloutRecord): Promise<void> {
     await this.#sql.run(
-      'INSERT INTO rollouts (id, active, started_ms, sequence, document) VALUES (?, ?, ?, ?, ?)',
+      `INSERT INTO rollouts (id, active, started_ms, sequence, document, place)
+      VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(place), 0) + 1 FROM rollouts))`,
       rollout.id,
       isActive(rollout) ? 1 : null,
       rollout.startedMs,
@@ -75,7 +76,7 @@ export class Rollouts {
       JSON.stringify(rollout),
     )
     await this.#sql.run(
-      'DELETE FROM rollouts WHERE active IS NULL AND id NOT IN (SELECT id FROM rollouts ORDER BY started_ms DESC, id DESC LIMIT ?)',
+      'DELETE FROM rollouts WHERE active IS NULL AND id NOT IN (SELECT id FROM rollouts ORDER BY place DESC LIMIT ?)',
       MAX_ENDED,
     )
     await this.#sql.touch()

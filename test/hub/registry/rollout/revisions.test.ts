@@ -1,10 +1,9 @@
-import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { MeshError } from '../../../../core/errors.ts'
-import { openRegistry } from '../../../../hub/registry/registry.ts'
 import { KEPT_REVISIONS, type Revisions } from '../../../../hub/registry/rollout/revisions.ts'
 import type { FolderRevision, RevisionFile } from '../../../../hub/source/folder.ts'
+import { testRegistry } from '../on-stores.ts'
 
 const invalid = (err: unknown): boolean => err instanceof MeshError && err.code === 'MESH_CONFIG_INVALID'
 const textOf = (path: string, content: string): string => `# ${path}\n${content}\n`
@@ -35,8 +34,7 @@ async function add(revisions: Revisions, id: string, files: Readonly<Record<stri
   return await revisions.add({ revision: makeRevision(id, files), nowMs, readSource })
 }
 
-test('what is added comes back as it was: resources, sources, counts', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('what is added comes back as it was: resources, sources, counts', async (registry) => {
   const { revisions } = registry
   const files = { 'a.yaml': 'x'.repeat(1_200), '@site=north/b.yaml': 'yz', 'gw-1/c.yaml': '' }
   assert.equal(await add(revisions, 'aaaa1111', files), true)
@@ -64,8 +62,7 @@ test('what is added comes back as it was: resources, sources, counts', async () 
   assert.equal((await revisions.source(first!.source)).toString(), textOf('a.yaml', files['a.yaml']))
 })
 
-test('a revision is found by how its id begins, if that is enough', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('a revision is found by how its id begins, if that is enough', async (registry) => {
   const { revisions } = registry
   await add(revisions, 'aaaa1111', { 'a.yaml': 'a' })
   await add(revisions, 'aaaa2222', { 'a.yaml': 'b' })
@@ -74,29 +71,30 @@ test('a revision is found by how its id begins, if that is enough', async () => 
   await assert.rejects(revisions.manifest('cccc'), invalid)
 })
 
-test('the last fifty are kept, and those that are used; what only the others had goes with them', async () => {
-  await using registry = openRegistry(':memory:')
-  const { revisions } = registry
-  for (let i = 0; i < KEPT_REVISIONS + 10; i++)
-    await add(
-      revisions,
-      `id${i}`,
-      { 'same.yaml': 's', 'own.yaml': String.fromCodePoint(0x61 + (i % 26)).repeat(i + 1) },
-      i,
-    )
-  const first = await revisions.manifest('id0')
-  assert.equal(await revisions.prune(new Set(['id3'])), 9)
-  const left = (await revisions.list()).map(({ id }) => id)
-  assert.equal(left.length, KEPT_REVISIONS + 1)
-  assert.ok(left.includes('id3') && !left.includes('id0'))
-  for (const id of left) assert.equal((await revisions.load(id)).files.length, 2)
-  const own = first.find(({ path }) => path === 'own.yaml')!
-  await assert.rejects(revisions.source(own.source), /a part of a revision is missing/)
-  assert.equal(await revisions.prune(new Set(['id3'])), 0)
-})
+testRegistry(
+  'the last fifty are kept, and those that are used; what only the others had goes with them',
+  async (registry) => {
+    const { revisions } = registry
+    for (let i = 0; i < KEPT_REVISIONS + 10; i++)
+      await add(
+        revisions,
+        `id${i}`,
+        { 'same.yaml': 's', 'own.yaml': String.fromCodePoint(0x61 + (i % 26)).repeat(i + 1) },
+        i,
+      )
+    const first = await revisions.manifest('id0')
+    assert.equal(await revisions.prune(new Set(['id3'])), 9)
+    const left = (await revisions.list()).map(({ id }) => id)
+    assert.equal(left.length, KEPT_REVISIONS + 1)
+    assert.ok(left.includes('id3') && !left.includes('id0'))
+    for (const id of left) assert.equal((await revisions.load(id)).files.length, 2)
+    const own = first.find(({ path }) => path === 'own.yaml')!
+    await assert.rejects(revisions.source(own.source), /a part of a revision is missing/)
+    assert.equal(await revisions.prune(new Set(['id3'])), 0)
+  },
+)
 
-test('one whose source is not what was read is not there at all', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('one whose source is not what was read is not there at all', async (registry) => {
   const { revisions } = registry
   const readSource = async (): Promise<Buffer> => {
     throw new MeshError('MESH_CONFIG_INVALID', 'a.yaml has changed while it was taken')

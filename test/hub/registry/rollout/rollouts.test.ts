@@ -1,8 +1,7 @@
-import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { openRegistry } from '../../../../hub/registry/registry.ts'
 import type { RolloutRecord } from '../../../../hub/registry/rollout/rollouts.ts'
 import { EVERYBODY } from '../../../../hub/rollout/scope.ts'
+import { testRegistry } from '../on-stores.ts'
 
 const record = (id: string, p: Partial<RolloutRecord> = {}): RolloutRecord => ({
   id,
@@ -26,8 +25,7 @@ const record = (id: string, p: Partial<RolloutRecord> = {}): RolloutRecord => ({
   ...p,
 })
 
-test('one rollout is active at a time, and who changed it last is believed', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('one rollout is active at a time, and who changed it last is believed', async (registry) => {
   const { rollouts } = registry
   await rollouts.add(record('r1'))
   await assert.rejects(rollouts.add(record('r2')))
@@ -45,8 +43,7 @@ test('one rollout is active at a time, and who changed it last is believed', asy
   )
 })
 
-test('every change of what devices are to have is noticed; a soak that goes on is not', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('every change of what devices are to have is noticed; a soak that goes on is not', async (registry) => {
   const { rollouts } = registry
   const seen = [registry.revision]
   await rollouts.add(record('r1'))
@@ -61,8 +58,22 @@ test('every change of what devices are to have is noticed; a soak that goes on i
   assert.equal(new Set(seen).size, seen.length)
 })
 
-test('devices that count are kept as they were first seen, until the rollout ends', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('rollouts stand in the order in which they began, whatever clocks and ids say', async (registry) => {
+  const { rollouts } = registry
+  for (const [id, startedMs] of [
+    ['z', 5],
+    ['a', 5],
+    ['m', 4],
+    ['b', 5],
+  ] as const)
+    await rollouts.add(record(id, { startedMs, state: 'completed' }))
+  assert.deepEqual(
+    (await rollouts.list(10)).map(({ id }) => id),
+    ['b', 'm', 'a', 'z'],
+  )
+})
+
+testRegistry('devices that count are kept as they were first seen, until the rollout ends', async (registry) => {
   const { rollouts } = registry
   await rollouts.add(record('r1'))
   const tracked = { wave: 0, refused: undefined, traffic: undefined, awayMs: 0, pendingMs: 0 }
@@ -73,8 +84,7 @@ test('devices that count are kept as they were first seen, until the rollout end
   assert.equal((await rollouts.tracked('r1')).size, 0)
 })
 
-test('one process has the lease until it lets go or its time is over', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('one process has the lease until it lets go or its time is over', async (registry) => {
   const { rollouts } = registry
   const lease = (holder: string, nowMs: number) => rollouts.lease('drive', holder, { nowMs, forMs: 100 })
   assert.equal(await lease('a', 0), true)
@@ -88,8 +98,7 @@ test('one process has the lease until it lets go or its time is over', async () 
   assert.equal(await lease('a', 192), true)
 })
 
-test('a process that ended with its clock years ahead keeps nobody from the lease', async () => {
-  await using registry = openRegistry(':memory:')
+testRegistry('a process that ended with its clock years ahead keeps nobody from the lease', async (registry) => {
   const lease = (holder: string, nowMs: number) => registry.rollouts.lease('drive', holder, { nowMs, forMs: 100 })
   assert.equal(await lease('a', 1e12), true)
   assert.equal(await lease('b', 1_000), true)
