@@ -10,6 +10,8 @@ import { Devices } from './pages/devices.tsx'
 import { Enrolment } from './pages/enrolment.tsx'
 import { Login } from './pages/login.tsx'
 import { Overview } from './pages/overview.tsx'
+import { Rollout } from './pages/rollout.tsx'
+import { Rollouts } from './pages/rollouts.tsx'
 import { Sessions } from './pages/sessions.tsx'
 import { Announcements } from './parts/announce.tsx'
 import { Link, Loading, ProblemNote } from './parts/basics.tsx'
@@ -27,6 +29,10 @@ function findView({ path: [first, second] }: Place): View {
       return second === undefined
         ? { title: 'Devices', show: (place) => <Devices query={place.query} /> }
         : { title: second, show: () => <Device key={second} name={second} /> }
+    case 'rollouts':
+      return second === undefined
+        ? { title: 'Rollouts', show: () => <Rollouts /> }
+        : { title: `Rollout ${second}`, show: () => <Rollout key={second} id={second} /> }
     case 'enrolment':
       return { title: 'Enrolment', show: (_, me) => <Enrolment me={me} /> }
     case 'audit':
@@ -41,6 +47,7 @@ function findView({ path: [first, second] }: Place): View {
 const NAVIGATION = [
   ['/', 'Overview'],
   ['/devices', 'Devices'],
+  ['/rollouts', 'Rollouts'],
   ['/enrolment', 'Enrolment'],
   ['/audit', 'Audit'],
 ] as const
@@ -104,7 +111,7 @@ function Frame({ me }: { readonly me: Whoami }) {
       </header>
       <nav class="main-nav" aria-label="Views">
         <ul>
-          {NAVIGATION.map(([href, text]) => (
+          {NAVIGATION.filter(([href]) => href !== '/rollouts' || seesAll(me)).map(([href, text]) => (
             <li key={href}>
               <Link href={href} aria-current={isAt(href, place) ? 'page' : undefined}>
                 {text}
@@ -124,6 +131,8 @@ function Frame({ me }: { readonly me: Whoami }) {
   )
 }
 
+/** Rollouts are for devices of any namespace. */
+const seesAll = ({ grants }: Whoami): boolean => grants.some(({ namespace }) => namespace === '*')
 const isAt = (href: string, { path }: Place): boolean => (path[0] ?? '') === href.slice(1)
 
 function LinkIndicator() {

@@ -71,7 +71,7 @@ export function useChanges(concerns: Concerns | undefined, changed: () => void):
   }, [concerns])
 }
 
-export const ofDevices: Concerns = ({ kind }) => kind === 'devices'
+export const ofDevicesAndRollouts: Concerns = (change) => change.kind === 'devices' || ofTopic('rollouts')(change)
 export const ofTopic =
   (...topics: readonly string[]): Concerns =>
   (change) =>

@@ -39,4 +39,6 @@ export function usePlace(): Place {
   return place
 }
 
+/** Of the page, and under /api/v1. */
+export const toRollout = (id: string): string => `/rollouts/${encodeURIComponent(id)}`
 export const toDevice = (name: string): string => `/devices/${encodeURIComponent(name)}`

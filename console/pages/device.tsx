@@ -1,10 +1,9 @@
 import { useMemo } from 'preact/hooks'
-import type { ComponentChildren } from 'preact'
 import type { DeviceDetail } from '../../hub/console/schemas.ts'
 import { post } from '../api.ts'
 import { useData } from '../data.ts'
 import { formatWhen, plural } from '../format.ts'
-import { Card, Labels, Link, Loading, ProblemNote, Short, StatePill, When } from '../parts/basics.tsx'
+import { Card, Labels, Link, Loading, Pair, ProblemNote, Short, StatePill, When } from '../parts/basics.tsx'
 import { Chart } from '../parts/chart.tsx'
 import { useQuestion, type Question } from '../parts/dialog.tsx'
 import { toDevice } from '../router.ts'
@@ -155,12 +154,6 @@ const forget = (name: string): Choice => ({
   said: `${name} is forgotten.`,
 })
 
-const Pair = ({ name, children }: { readonly name: string; readonly children: ComponentChildren }) => (
-  <>
-    <dt>{name}</dt>
-    <dd>{children}</dd>
-  </>
-)
 const textOr = (text: string | null) => text ?? <span class="muted">–</span>
 
 const Identity = ({ detail: d }: { readonly detail: DeviceDetail }) => (

@@ -1,11 +1,12 @@
 import type { DeviceRow, Overview as Fleet } from '../../hub/console/schemas.ts'
-import { ofDevices, useData } from '../data.ts'
+import { ofDevicesAndRollouts, useData } from '../data.ts'
 import { formatCount, plural } from '../format.ts'
 import { Card, Command, Empty, Labels, Link, Loading, ProblemNote, Short, StatePill, When } from '../parts/basics.tsx'
-import { toDevice } from '../router.ts'
+import { toDevice, toRollout } from '../router.ts'
+import { RolloutPill } from './rollouts.tsx'
 
 export function Overview() {
-  const { value, problem, reload } = useData<Fleet>('/overview', ofDevices)
+  const { value, problem, reload } = useData<Fleet>('/overview', ofDevicesAndRollouts)
   if (!value) return problem ? <ProblemNote problem={problem} retry={reload} /> : <Loading />
   if (value.total === 0)
     return (
@@ -20,6 +21,7 @@ export function Overview() {
   return (
     <>
       {problem && <ProblemNote problem={problem} retry={reload} />}
+      {value.rollout && <RolloutNews rollout={value.rollout} />}
       <Figures fleet={value} />
       <div class="columns">
         <Wrong fleet={value} />
@@ -46,6 +48,14 @@ export function Overview() {
     </>
   )
 }
+
+const RolloutNews = ({ rollout: r }: { readonly rollout: NonNullable<Fleet['rollout']> }) => (
+  <p class={r.state === 'halted' ? 'note bad' : 'note news'} role="status">
+    <RolloutPill state={r.state} /> <Link href={toRollout(r.id)}>Rollout {r.id}</Link> to <code>{r.to}</code>, wave{' '}
+    {r.wave} of {r.waveCount}
+    {r.reason !== '' && `: ${r.reason}`}
+  </p>
+)
 
 function Figures({ fleet }: { readonly fleet: Fleet }) {
   const { states, total } = fleet

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { TokenBody, TokenMade, Whoami } from '../../hub/console/schemas.ts'
 import { post, Problem } from '../api.ts'
-import { readText } from '../form.ts'
+import { readLabels, readText } from '../form.ts'
 import { Command, ProblemNote, When } from '../parts/basics.tsx'
 import { Dialog } from '../parts/dialog.tsx'
 
@@ -145,14 +145,13 @@ function readForm(form: FormData): TokenBody {
     text(name)
       .split(/[\s,]+/)
       .filter((part) => part !== '')
-  const labels = list('labels').map((part) => [part.split('=', 1)[0]!, part.slice(part.indexOf('=') + 1)] as const)
   return {
     nodes: text('nodes'),
     namespace: text('namespace'),
     serviceAccount: text('serviceAccount'),
     ttlSec: Number(text('ttlSec')),
     ...(text('maxUses') === '' ? {} : { maxUses: Number(text('maxUses')) }),
-    labels: Object.fromEntries(labels),
+    labels: readLabels(text('labels')),
     cidrs: [...list('cidrs')],
     approval: form.get('approval') !== null,
   }

@@ -96,6 +96,14 @@ export const Empty = ({ title, children }: { readonly title: string; readonly ch
   </div>
 )
 
+/** Of a list of pairs. */
+export const Pair = ({ name, children }: { readonly name: string; readonly children: ComponentChildren }) => (
+  <>
+    <dt>{name}</dt>
+    <dd>{children}</dd>
+  </>
+)
+
 export const Loading = () => <p class="muted loading">Loading…</p>
 
 export function Command({ text }: { readonly text: string }) {

@@ -84,6 +84,17 @@ export const overview = z.object({
   revisions: z.array(z.object({ revision: z.string(), devices: count })).readonly(),
   sites: z.array(counted).readonly().describe('by the label `site`'),
   namespaces: z.array(counted).readonly(),
+  rollout: z
+    .object({
+      id: z.string(),
+      to: z.string(),
+      state: z.enum(['running', 'paused', 'halted']),
+      wave: count,
+      waveCount: count,
+      reason: z.string(),
+    })
+    .nullable()
+    .describe('that is under way, or was the last and has halted; for who sees all namespaces'),
 })
 
 export const tokenRow = z.object({

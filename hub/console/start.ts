@@ -21,6 +21,8 @@ import { addDeviceRoutes } from './routes/devices.ts'
 import { addEnrolmentRoutes } from './routes/enrolment.ts'
 import { addEventRoutes } from './routes/events.ts'
 import type { ConsoleParts } from './routes/parts.ts'
+import { addRevisionRoutes } from './routes/revisions.ts'
+import { addRolloutRoutes } from './routes/rollouts.ts'
 import { addSessionRoutes, limitLogins } from './routes/session.ts'
 import { addTokenRoutes } from './routes/tokens.ts'
 import { startConsoleServer, type ConsoleServer } from './server.ts'
@@ -72,6 +74,8 @@ export async function startConsole(o: ConsoleOptions): Promise<ConsoleServer | u
         addDeviceRoutes(app, routes)
         addTokenRoutes(app, routes)
         addEnrolmentRoutes(app, routes)
+        addRolloutRoutes(app, { ...routes, policy: config.rollout })
+        addRevisionRoutes(app, routes)
         addEventRoutes(app, { events, logins, maxStreams: settings.maxStreams, clock, metrics: o.metrics })
         if (o.page) addPage(app, o.page)
       },

@@ -1,4 +1,5 @@
 /** What differs between two revisions: files that come and go, and the lines of those that change. */
+import { waitForNextTurn } from '../../core/os/time-slice.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { ManifestFile } from '../registry/rollout/revisions.ts'
 
@@ -30,6 +31,8 @@ export async function compareRevisions(
     const [old, next] = [a.get(path), b.get(path)]
     const isShown = diffs.length < MAX_FILES
     const [from, to] = isShown ? [await readLines(registry, old), await readLines(registry, next)] : [[], []]
+    // Each file may take its time; whoever is served meanwhile does not wait for all of them.
+    await waitForNextTurn()
     const what = !old ? 'added' : !next ? 'removed' : 'changed'
     diffs.push({ path, what, lines: compareLines(from, to).slice(0, MAX_LINES) })
   }

@@ -101,22 +101,28 @@ export function findOpenGate(gates: readonly Gate[], evidence: Evidence): string
 
 const exceeds = ({ or, value }: Gate, found: number): boolean => (or === '>' ? found > value : found >= value)
 
+/** What stands against the gate's value, in its unit. */
+export function measureGate(gate: Gate, { traffic, before, rest, ...evidence }: Evidence): number {
+  if (gate.what !== 'errors') {
+    const found = evidence[gate.what].length
+    return gate.unit === 'percent' ? (100 * found) / Math.max(1, evidence.devices) : found
+  }
+  if (gate.unit === 'percent') return 100 * ratio(traffic)
+  return ratio(traffic) / Math.max(ratio(before), ratio(rest), MIN_RATIO)
+}
+
 function compareDevices(gate: Gate, evidence: Evidence): string | undefined {
   const names = evidence[gate.what as 'rejected' | 'lost']
-  if (names.length === 0) return undefined
-  const found = gate.unit === 'percent' ? (100 * names.length) / evidence.devices : names.length
-  if (!exceeds(gate, found)) return undefined
+  if (names.length === 0 || !exceeds(gate, measureGate(gate, evidence))) return undefined
   const told = names.slice(0, MAX_NAMES_TOLD).join(', ')
   return `${names.length} of ${evidence.devices} device(s), ${told}${names.length > MAX_NAMES_TOLD ? ' …' : ''}`
 }
 
-function compareErrors(gate: Gate, { traffic, before, rest }: Evidence): string | undefined {
-  if (traffic.failures < MIN_FAILURES) return undefined
-  const now = ratio(traffic)
+function compareErrors(gate: Gate, evidence: Evidence): string | undefined {
+  const { traffic, before, rest } = evidence
+  if (traffic.failures < MIN_FAILURES || !exceeds(gate, measureGate(gate, evidence))) return undefined
   const told = `${traffic.failures} of ${traffic.requests} requests failed`
-  if (gate.unit === 'percent') return exceeds(gate, 100 * now) ? told : undefined
-  const usual = Math.max(ratio(before), ratio(rest), MIN_RATIO)
-  if (!exceeds(gate, now / usual)) return undefined
+  if (gate.unit === 'percent') return told
   return `${told}, ${percent(ratio(before))} before and ${percent(ratio(rest))} at the other devices`
 }
 

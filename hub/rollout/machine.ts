@@ -74,7 +74,7 @@ export function advanceRollout(
   const elapsedMs = rollout.state === 'running' ? seen.elapsedMs : 0
   const next = { ...rollout, soakedMs: rollout.soakedMs + elapsedMs }
   const watched = follow(next, watch, seen)
-  const evidence = weigh(next, watched, seen.devices)
+  const evidence = collectEvidence(next, watched, seen.devices)
   const decided = decide(next, watched, { evidence, devices: seen.devices })
   if (decided.wave === next.wave) return { rollout: decided, watch: watched, evidence }
   const begun = watchWave(decided, seen.devices)
@@ -125,7 +125,8 @@ function age(known: Tracked, device: DeviceView, p: { to: string; elapsedMs: num
   return known.awayMs === 0 && pendingMs === known.pendingMs ? known : { ...known, awayMs: 0, pendingMs }
 }
 
-function weigh(rollout: Rollout, { tracked, rest }: Watch, devices: readonly DeviceView[]): Evidence {
+/** What the gates look at. */
+export function collectEvidence(rollout: Rollout, { tracked, rest }: Watch, devices: readonly DeviceView[]): Evidence {
   const byName = new Map(devices.map((device) => [device.name, device]))
   const rejected: string[] = []
   const lost: string[] = []

@@ -99,47 +99,71 @@ export async function beginRollout(
   return rollout
 }
 
+/**
+ * These, and those that follow, take the id of the rollout that is meant, where the operator has seen one: they reject
+ * with MESH_CONFIG_INVALID when it is another's turn meanwhile.
+ */
+
 /** No further wave begins; the gates go on. Rejects with MESH_CONFIG_INVALID when none runs. */
-export function pauseRollout(registry: Registry, by: Operator): Promise<RolloutRecord> {
-  return change(registry, 'running', 'paused', by)
+export function pauseRollout(registry: Registry, by: Operator, id?: string): Promise<RolloutRecord> {
+  return change(registry, { from: 'running', to: 'paused', id }, by)
 }
 /** Rejects with MESH_CONFIG_INVALID when none is paused. */
-export function resumeRollout(registry: Registry, by: Operator): Promise<RolloutRecord> {
-  return change(registry, 'paused', 'running', by)
+export function resumeRollout(registry: Registry, by: Operator, id?: string): Promise<RolloutRecord> {
+  return change(registry, { from: 'paused', to: 'running', id }, by)
 }
 /** Devices go back to what was good last. Rejects with MESH_CONFIG_INVALID when none is under way. */
-export function abortRollout(registry: Registry, by: Operator): Promise<RolloutRecord> {
-  return registry.exclusively(async (tx) => finish(tx, await findActive(tx), 'aborted', by))
+export function abortRollout(registry: Registry, by: Operator, id?: string): Promise<RolloutRecord> {
+  return registry.exclusively(async (tx) => finish(tx, await findActive(tx, id), 'aborted', by))
 }
 
 /**
  * Devices go back to what was in force before the newest rollout, at once. Rejects with MESH_CONFIG_INVALID when it
  * changed nothing, or another is under way.
  */
-export function undoRollout(registry: Registry, by: Operator): Promise<RolloutRecord> {
+export function undoRollout(registry: Registry, by: Operator, id?: string): Promise<RolloutRecord> {
   return registry.exclusively(async (tx) => {
     if (await tx.rollouts.active())
       throw new MeshError('MESH_CONFIG_INVALID', 'a rollout is under way; meshlet-hub rollout abort ends it')
-    const last = (await tx.rollouts.list(1_000)).find(({ state }) => state === 'completed' || state === 'undone')
-    if (last?.state !== 'completed' || last.before.length === 0)
+    const last = await findUndoable(tx)
+    if (!last)
       throw new MeshError('MESH_CONFIG_INVALID', 'there is no rollout to undo; meshlet-hub rollout list shows them')
+    checkMeant(last, id)
     await tx.rollouts.setAssignments(last.before)
     return await finish(tx, last, 'undone', by)
   })
 }
 
-async function change(registry: Registry, from: RolloutState, to: RolloutState, by: Operator): Promise<RolloutRecord> {
+/** The one that `undoRollout` is about; undefined: there is none, or another is under way. */
+export async function findUndoable(registry: Registry): Promise<RolloutRecord | undefined> {
+  const all = await registry.rollouts.list(1_000)
+  if (all.some(isActive)) return undefined
+  const last = all.find(({ state }) => state === 'completed' || state === 'undone')
+  return last?.state === 'completed' && last.before.length > 0 ? last : undefined
+}
+
+type Change = { readonly from: RolloutState; readonly to: RolloutState; readonly id: string | undefined }
+async function change(registry: Registry, { from, to, id }: Change, by: Operator): Promise<RolloutRecord> {
   return await registry.exclusively(async (tx) => {
-    const active = await findActive(tx)
+    const active = await findActive(tx, id)
     if (active.state !== from) throw new MeshError('MESH_CONFIG_INVALID', `the rollout ${active.id} is ${active.state}`)
     return await finish(tx, active, to, by)
   })
 }
 
-async function findActive(tx: Registry): Promise<RolloutRecord> {
+async function findActive(tx: Registry, id: string | undefined): Promise<RolloutRecord> {
   const active = await tx.rollouts.active()
-  if (active) return active
-  throw new MeshError('MESH_CONFIG_INVALID', 'no rollout is under way; meshlet-hub rollout list shows those that were')
+  if (!active)
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      'no rollout is under way; meshlet-hub rollout list shows those that were',
+    )
+  checkMeant(active, id)
+  return active
+}
+function checkMeant(found: RolloutRecord, id: string | undefined): void {
+  if (id !== undefined && id !== found.id)
+    throw new MeshError('MESH_CONFIG_INVALID', `it is the turn of rollout ${found.id}, not of ${id.slice(0, 64)}`)
 }
 
 const EVENTS = {

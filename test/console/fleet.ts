@@ -1,5 +1,9 @@
 /** A fleet in the registry of a hub that runs, with something of everything that the console shows. */
 import type { Hub } from '../../hub/hub.ts'
+import { abortRollout, startRollout } from '../../hub/rollout/operate.ts'
+import { findWave } from '../../hub/rollout/waves.ts'
+import type { RolloutRecord } from '../../hub/registry/rollout/rollouts.ts'
+import { EVERYBODY } from '../../hub/rollout/scope.ts'
 import { KEY_HOLDER } from '../../hub/registry/enrollments.ts'
 
 const HOUR_MS = 3_600_000
@@ -70,6 +74,53 @@ async function markSeen({ registry }: Pick<Hub, 'registry'>, count: number, nowM
     nowMs,
     REPLICA,
   )
+}
+
+const FILES = [
+  'name: svc\ntimeout: 1s\n',
+  'name: svc\ntimeout: 2s\nretries: 3\n# <script>document.title="owned"</script>\n',
+] as const
+
+/** Two revisions, of which the second is on its way to all in waves; and one that has halted before. */
+export async function seedRollouts({ registry }: Pick<Hub, 'registry'>, nowMs: number): Promise<string> {
+  for (const [i, id] of REVISIONS.entries())
+    await registry.revisions.add({
+      revision: { id, files: [{ path: 'svc.yaml', hash: `h${i}`, content: { resources: [], problems: [] } as never }] },
+      nowMs: nowMs - (2 - i) * HOUR_MS,
+      readSource: async () => Buffer.from(FILES[i]!),
+    })
+  const by = { actor: 'operator:root', address: '', nowMs: nowMs - HOUR_MS }
+  const of = { scope: EVERYBODY, waves: '10%,50%,100%', halt: 'rejected>50, lost>20%, errors>2x' }
+  const plan = { ...of, soakMs: 600_000, awayMs: 300_000 }
+  await startRollout(registry, { ...plan, to: REVISIONS[0], now: true }, by)
+  await startRollout(registry, { ...plan, to: REVISIONS[1] }, { ...by, nowMs: nowMs - 60_000 })
+  await abortRollout(registry, { ...by, nowMs: nowMs - 50_000, why: HOSTILE })
+  return (await startRollout(registry, { ...plan, to: REVISIONS[1] }, { ...by, nowMs })).id
+}
+
+/** The first wave takes what it is sent, but for some. @returns its devices */
+export async function takeFirstWave(
+  { registry }: Pick<Hub, 'registry'>,
+  rollout: RolloutRecord,
+  p: { readonly refusing: number },
+): Promise<readonly string[]> {
+  const nowMs = Date.now()
+  const inWave = (await registry.fleet.states()).filter(({ name }) => findWave(rollout, name) === 0)
+  // What a device that was away refuses when it comes is taken for what it refused before.
+  const wave = inWave.toSorted((a, b) => Number(b.isConnected) - Number(a.isConnected)).map(({ name }) => name)
+  await registry.devicesChanged(
+    wave.map((name, i) => ({
+      name,
+      connectedMs: nowMs,
+      lastSeenMs: nowMs,
+      inForce: i < p.refusing ? REVISIONS[0] : rollout.to,
+      inForceMs: nowMs,
+      refused: i < p.refusing ? `cluster svc: ${HOSTILE}` : undefined,
+    })),
+    nowMs,
+    REPLICA,
+  )
+  return wave
 }
 
 /** @returns its end */

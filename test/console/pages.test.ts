@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Page } from 'playwright-core'
-import { HOSTILE, seedDevices, seedEnrolment } from './fleet.ts'
+import { HOSTILE, seedDevices, seedEnrolment, seedRollouts } from './fleet.ts'
 import { openConsole, SCREENS, shoot, startBrowser, startConsoleHub } from './rig.ts'
 
 const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -20,6 +20,16 @@ const VIEWS: readonly View[] = [
   { name: 'device-cloned', path: '/devices/gw-00002', ready: text(/Its copies came from/) },
   { name: 'device-contested', path: '/devices/gw-00001', ready: text(/waits under this name/) },
   { name: 'enrolment', path: '/enrolment', ready: text('Waiting for approval') },
+  { name: 'rollouts', path: '/rollouts', ready: text('Revisions') },
+  {
+    name: 'rollout',
+    path: '/rollouts/:active',
+    ready: async (page) => {
+      await page.getByText('When it stops by itself').waitFor()
+      await page.getByRole('button', { name: 'Show what differs' }).click()
+      await page.getByText('+retries: 3').waitFor()
+    },
+  },
   { name: 'audit', path: '/audit', ready: text('Older') },
   { name: 'sessions', path: '/sessions', ready: text('Last seen') },
   { name: 'not-found', path: '/devices/nosuch', ready: text(/not for you to see/) },
@@ -52,12 +62,13 @@ test('every view', async (t) => {
   const nowMs = Date.now()
   await seedDevices(rig.hub, 240, nowMs)
   await seedEnrolment(rig.hub, nowMs)
+  const active = await seedRollouts(rig.hub, nowMs)
   const browser = await startBrowser(t)
   for (const screen of SCREENS) {
     const { page, context, complaints } = await openConsole(browser, rig, { screen })
     for (const view of VIEWS)
       await t.test(`${view.name} on ${screen.name}`, async () => {
-        await page.goto(view.path)
+        await page.goto(view.path.replace(':active', active))
         await view.ready(page)
         assert.deepEqual(await findViolations(page), [])
         assert.equal(await sticksOut(page), false, 'wider than the screen')

@@ -4,8 +4,8 @@ import { systemDisk } from '../../../core/os/disk.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import { readHubConfig } from '../../config.ts'
-import { formatScope } from '../../rollout/scope.ts'
 import { compareRevisions } from '../../rollout/diff.ts'
+import { describeUses } from '../../rollout/uses.ts'
 import { listDeviceRevisions } from '../../rollout/who.ts'
 import { ResourcesFolder, type FolderFound } from '../../source/folder.ts'
 import { withState } from '../open.ts'
@@ -15,19 +15,12 @@ import { formatDate, formatTable } from '../table.ts'
 type Options = { readonly config: string; readonly json: boolean }
 
 export async function listRevisions(o: Options, io: Io): Promise<ExitCode> {
-  const { rows, desired, folder } = await withState(o.config, async ({ registry }) => ({
+  const { rows, uses, folder } = await withState(o.config, async ({ registry }) => ({
     rows: await registry.revisions.list(),
-    desired: await registry.rollouts.desired(),
+    uses: await describeUses(registry),
     folder: await registry.rollouts.folder(),
   }))
-  const use = (id: string): string =>
-    [
-      ...desired.assignments
-        .filter((one) => one.revision === id)
-        .map(({ scope }) => `in force for ${formatScope(scope)}`),
-      ...(desired.active?.to === id ? [`rollout ${desired.active.id}`] : []),
-      ...(folder.revision === id ? ['in the folder'] : []),
-    ].join(', ')
+  const use = (id: string): string => uses(id).join(', ')
   if (o.json) {
     io.out(`${JSON.stringify({ revisions: rows.map((row) => ({ ...row, use: use(row.id) })), folder })}\n`)
     return 0

@@ -10,7 +10,7 @@ const DAY_MS = 86_400_000
 /** Who should see to it first. */
 const WORST: Readonly<Record<string, number>> = { suspended: 0, pending: 1, connected: 2, gone: 3 }
 
-export function summarizeFleet(rows: readonly DeviceRow[], nowMs: number): Omit<Overview, 'hub'> {
+export function summarizeFleet(rows: readonly DeviceRow[], nowMs: number): Omit<Overview, 'hub' | 'rollout'> {
   const wrong = rows.filter((row) => row.wrong.length > 0)
   const states = Object.fromEntries(DEVICE_STATES.map((state) => [state, 0])) as Record<DeviceState, number>
   for (const row of rows) states[row.state]++

@@ -25,7 +25,8 @@ export function addDeviceRoutes(app: FastifyInstance, p: ConsoleParts): void {
     },
     async (request) => {
       const rows = [...(await p.view.rows()).values()].filter((row) => request.operator!.sees(row.namespace))
-      return { ...summarizeFleet(rows, p.clock.wallMs()), hub: p.hub }
+      const rollout = request.operator!.seesAll ? await findNewsworthy(p.registry) : null
+      return { ...summarizeFleet(rows, p.clock.wallMs()), hub: p.hub, rollout }
     },
   )
   app.get<{ Querystring: schemas.DeviceQuery }>(
@@ -57,6 +58,14 @@ export function addDeviceRoutes(app: FastifyInstance, p: ConsoleParts): void {
     async ({ params, operator }) => describeDevice(p, params.name, operator!),
   )
   addDecisions(app, p)
+}
+
+async function findNewsworthy({ rollouts }: Registry): Promise<schemas.Overview['rollout']> {
+  const newest = (await rollouts.active()) ?? (await rollouts.list(1))[0]
+  if (!newest) return null
+  const { id, to, state, wave, reason, upTo } = newest
+  if (state !== 'running' && state !== 'paused' && state !== 'halted') return null
+  return { id, to, state, wave: wave + 1, waveCount: upTo.length, reason }
 }
 
 const findFor =

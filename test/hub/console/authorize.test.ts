@@ -44,6 +44,20 @@ const TABLE: readonly Expected[] = [
   { method: 'GET', path: '/api/v1/tokens', needs: 'viewer', of: 'some' },
   { method: 'POST', path: '/api/v1/tokens', body: token, needs: 'operator', of: 'named' },
   { method: 'POST', path: '/api/v1/tokens/:id/revoke', body: {}, needs: 'operator', of: 'named' },
+  { method: 'GET', path: '/api/v1/rollouts', needs: 'viewer', of: 'all' },
+  { method: 'POST', path: '/api/v1/rollouts', body: { to: 'aaaa', now: true }, needs: 'admin', of: 'all' },
+  { method: 'GET', path: '/api/v1/rollouts/:id', needs: 'viewer', of: 'all' },
+  ...(['pause', 'resume', 'abort', 'undo'] as const).map((verb): Expected => ({
+    method: 'POST',
+    path: `/api/v1/rollouts/:id/${verb}`,
+    body: {},
+    needs: 'operator',
+    of: 'all',
+  })),
+  { method: 'GET', path: '/api/v1/revisions', needs: 'viewer', of: 'all' },
+  { method: 'GET', path: '/api/v1/revisions/:id', needs: 'viewer', of: 'all' },
+  { method: 'GET', path: '/api/v1/revisions/:id/who', needs: 'viewer', of: 'all' },
+  { method: 'GET', path: '/api/v1/revisions/:id/diff/:to', needs: 'operator', of: 'all' },
   { method: 'GET', path: '/api/v1/enrolment', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/audit', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/events', needs: 'viewer', of: 'some' },
@@ -81,6 +95,8 @@ for (const who of EVERYBODY)
       'console: {listen: "127.0.0.1:0", loginsPerMinute: 1000, requestsPerMinute: 100000}',
     )
     const { registry } = rig.hub
+    for (const id of ['aaaa', 'bbbb'])
+      await registry.revisions.add({ revision: { id, files: [] }, nowMs: 1, readSource: async () => Buffer.of() })
     const { jti } = await rig.hub.createToken({ namespace: 'edge', serviceAccount: 'gw', nodes: 'gw-*' })
     for (const expected of TABLE) {
       const asks = {
@@ -98,6 +114,7 @@ for (const who of EVERYBODY)
       const cookie = await cookieOf(rig, who)
       const path = expected.path
         .replace(':name', 'gw-1')
+        .replace(':to', 'nosuch')
         .replace(':id', expected.path.includes('tokens') ? jti : 'nosuch')
       if (path === '/api/v1/events' && expectedRefusal(expected, who) === undefined) continue
       const said = await rig.ask({ method: expected.method, path, body: expected.body, cookie })
@@ -105,7 +122,7 @@ for (const who of EVERYBODY)
       const line = `${expected.method} ${path} for ${who.role} of ${who.of}: ${said.status} ${said.text.slice(0, 200)}`
       if (refusal !== undefined) assert.equal(said.status, refusal, line)
       else if (path === '/api/v1/login' && expected.method === 'POST') assert.equal(said.status, 401, line)
-      else if (path.endsWith('nosuch')) assert.equal(said.status, 404, line)
+      else if (path.includes('nosuch')) assert.equal(said.status, 404, line)
       else assert.equal(said.status, 200, line)
     }
   })

@@ -1,0 +1,122 @@
+import { useState } from 'preact/hooks'
+import type { RevisionItem, RolloutBody, RolloutItem, RolloutList } from '../../hub/console/rollout-schemas.ts'
+import { post, Problem } from '../api.ts'
+import { readLabels, readText } from '../form.ts'
+import { announce } from '../parts/announce.tsx'
+import { ProblemNote } from '../parts/basics.tsx'
+import { Dialog } from '../parts/dialog.tsx'
+import { goTo, toRollout } from '../router.ts'
+
+type Props = {
+  /** '' : whichever is chosen. */
+  readonly to: string
+  readonly revisions: readonly RevisionItem[]
+  readonly defaults: RolloutList['defaults']
+  readonly close: () => void
+}
+
+export function RolloutForm({ to, revisions, defaults, close }: Props) {
+  const [problem, setProblem] = useState<Problem>()
+  const [isBusy, setBusy] = useState(false)
+  const [isNow, setNow] = useState(false)
+  const start = async (body: RolloutBody): Promise<void> => {
+    setBusy(true)
+    try {
+      const { rollout } = await post<{ rollout: RolloutItem }>('/rollouts', body)
+      announce(`Rollout ${rollout.id} has started.`)
+      close()
+      goTo(toRollout(rollout.id))
+    } catch (thrown) {
+      if (!(thrown instanceof Problem)) throw thrown
+      setProblem(thrown)
+      setBusy(false)
+    }
+  }
+  const submit = (event: SubmitEvent): void => {
+    event.preventDefault()
+    void start(readForm(new FormData(event.currentTarget as HTMLFormElement)))
+  }
+  return (
+    <Dialog title="Start a rollout" close={close}>
+      <form onSubmit={submit} class="fields">
+        <Target to={to} revisions={revisions} />
+        <label class="check">
+          <input
+            type="checkbox"
+            name="now"
+            checked={isNow}
+            onChange={({ currentTarget }) => setNow(currentTarget.checked)}
+          />
+          to all of them at once, without waves and gates
+        </label>
+        {!isNow && <Pace defaults={defaults} />}
+        <label>
+          Why
+          <input name="why" maxLength={500} placeholder="for the audit log" />
+        </label>
+        {problem && <ProblemNote problem={problem} />}
+        <div class="actions">
+          <button type="button" onClick={close}>
+            Cancel
+          </button>
+          <button type="submit" class={isNow ? 'danger' : 'primary'} disabled={isBusy}>
+            {isNow ? 'Send it to all now' : 'Start'}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  )
+}
+
+const Target = ({ to, revisions }: Pick<Props, 'to' | 'revisions'>) => (
+  <>
+    <label>
+      Revision
+      <select name="to" defaultValue={to} autoFocus>
+        {revisions.map(({ id, use }) => (
+          <option key={id} value={id} selected={id === to}>
+            {use.length > 0 ? `${id} (${use.join(', ')})` : id}
+          </option>
+        ))}
+      </select>
+    </label>
+    <label>
+      Devices with these labels
+      <input name="labels" placeholder="all; or site=north, line=3" />
+    </label>
+    <label>
+      Or one device
+      <input name="device" maxLength={253} placeholder="its name" />
+    </label>
+  </>
+)
+
+const Pace = ({ defaults }: Pick<Props, 'defaults'>) => (
+  <>
+    <label>
+      Waves: share of the devices that have it after each
+      <input name="waves" required maxLength={200} defaultValue={defaults.waves} />
+    </label>
+    <label>
+      Seconds that each wave is watched
+      <input name="soakSec" type="number" required min={0} max={604_800} defaultValue={defaults.soakSec} />
+    </label>
+    <label>
+      Stops by itself at
+      <input name="halt" required maxLength={200} defaultValue={defaults.halt} />
+    </label>
+  </>
+)
+
+function readForm(form: FormData): RolloutBody {
+  const text = (name: string): string => readText(form, name)
+  const now = form.get('now') !== null
+  return {
+    to: text('to'),
+    labels: readLabels(text('labels')),
+    ...(text('device') === '' ? {} : { device: text('device') }),
+    ...(now ? {} : { waves: text('waves'), halt: text('halt'), soakSec: Number(text('soakSec')) }),
+    ...(text('why') === '' ? {} : { why: text('why') }),
+    now,
+  }
+}
