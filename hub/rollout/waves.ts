@@ -2,7 +2,7 @@
  * In which wave a device is. By a hash of its name, so that every replica finds the same, whoever else comes or goes;
  * how much of the hashes' range a wave takes is settled at the start, so that it has as many devices as it should.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { MeshError } from '../../core/errors.ts'
 import { formatLabels, type DeviceOf } from './scope.ts'
 
@@ -17,6 +17,8 @@ export type Plan = {
 export const MAX_WAVES = 20
 /** Of so many ways to draw, the one is taken whose first wave has the most different labels. */
 const DRAWS = 16
+/** All draws together: a start is one transaction, and everybody waits for it. A wave of a large fleet is varied anyway. */
+const MAX_DRAWN_DEVICES = 20_000
 
 /** `1%,10%,50%,100%`. Throws MESH_CONFIG_INVALID, naming the part that is wrong. */
 export function parseWaves(text: string): Waves {
@@ -42,7 +44,7 @@ export const formatWaves = (waves: Waves): string => waves.map((value) => `${val
 
 /** @param id of the rollout: another one begins with other devices */
 export function planWaves(id: string, waves: Waves, devices: readonly DeviceOf[]): Plan {
-  const draws = Array.from({ length: DRAWS }, (_, i) => `${id}/${i}`)
+  const draws = Array.from({ length: countDraws(devices.length) }, (_, i) => `${id}/${i}`)
   const size = sizeOf(waves[0]!, devices.length)
   const counted = draws.map((salt) => {
     const places = devices.map((device) => ({ at: placeOf(salt, device.name), device })).sort((a, b) => a.at - b.at)
@@ -57,6 +59,9 @@ export function planWaves(id: string, waves: Waves, devices: readonly DeviceOf[]
   return { salt, upTo }
 }
 
+export const countDraws = (devices: number): number =>
+  Math.max(1, Math.min(DRAWS, Math.floor(MAX_DRAWN_DEVICES / Math.max(1, devices))))
+
 const sizeOf = (share: number, devices: number): number => Math.ceil((share * devices) / 100)
 
 export function findWave({ salt, upTo }: Plan, name: string): number {
@@ -66,5 +71,5 @@ export function findWave({ salt, upTo }: Plan, name: string): number {
 
 /** Below 1. */
 function placeOf(salt: string, name: string): number {
-  return createHash('sha256').update(`${salt}/${name}`).digest().readUIntBE(0, 6) / 2 ** 48
+  return hash('sha256', `${salt}/${name}`, 'buffer').readUIntBE(0, 6) / 2 ** 48
 }

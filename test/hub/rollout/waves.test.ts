@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { parseWaves, planWaves, findWave } from '../../../hub/rollout/waves.ts'
+import { countDraws, parseWaves, planWaves, findWave } from '../../../hub/rollout/waves.ts'
 
 const devices = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ name: `gw-${i}`, labels: { site: `s${i % 5}` } }))
@@ -35,6 +35,14 @@ test('the first wave has devices of every site', () => {
   const plan = planWaves('r1', parseWaves('1%,100%'), devices(1_000))
   const first = devices(1_000).filter(({ name }) => findWave(plan, name) === 0)
   assert.equal(first.length, 10)
+  assert.equal(new Set(first.map(({ labels }) => labels.site)).size, 5)
+})
+
+test('the work of a plan does not grow with the fleet more than it has to', () => {
+  assert.deepEqual([0, 1, 1_000, 1_250, 2_000, 10_000, 100_000].map(countDraws), [16, 16, 16, 16, 10, 2, 1])
+  const plan = planWaves('r1', parseWaves('1%,100%'), devices(10_000))
+  const first = devices(10_000).filter(({ name }) => findWave(plan, name) === 0)
+  assert.equal(first.length, 100)
   assert.equal(new Set(first.map(({ labels }) => labels.site)).size, 5)
 })
 
