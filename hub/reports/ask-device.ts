@@ -4,6 +4,7 @@ import { CATALOGUE, MeshError, type ErrorCode } from '../../core/errors.ts'
 import type { Clock } from '../../core/os/clock.ts'
 import { parseCommandAnswer, type CommandAnswer, type CommandRequest } from '../../model/fleet/command.ts'
 import { ASKED_FOR_MS } from '../relay/device-commands.ts'
+import { parseSpiffeId } from '../../model/identity.ts'
 import type { Registry } from '../registry/registry.ts'
 
 const LOOK_MS = 200
@@ -32,6 +33,7 @@ export async function askDevice(
     subject: device,
     address: '',
     detail: request.command,
+    namespace: parseSpiffeId(known.spiffeUri)?.namespace,
   })
   await registry.deviceCommands.ask({ id, device, request: JSON.stringify(request), askedMs })
   const untilMs = clock.monotonicMs() + ASKED_FOR_MS

@@ -53,6 +53,8 @@ test('an operator beside the hub asks a device, and gets its answer or why there
       ['operator:ada', 'gw-1', 'logs'],
     ],
   )
+  const ofNamespace = await registry.audit.page({ most: 100, namespaces: ['edge'] })
+  assert.equal(ofNamespace.filter((a) => a.event === 'device.command').length, 2, 'its own operators see it')
 })
 
 test('what was asked is taken once, whoever looks', async () => {
