@@ -1,4 +1,5 @@
 /** One class of errors and one catalogue of codes, for everything that meshlet refuses or fails at. */
+import { CONNECT } from './errors/connect.ts'
 import { CONTROL_PLANE } from './errors/control-plane.ts'
 import { HUB } from './errors/hub.ts'
 import { IDENTITY } from './errors/identity.ts'
@@ -23,6 +24,7 @@ export const CATALOGUE = {
   ...MQTT,
   ...MQTT_USERS,
   ...HUB,
+  ...CONNECT,
   MESH_INTERNAL: {
     origin: 'internal',
     retry: 'never',

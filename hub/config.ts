@@ -40,6 +40,10 @@ const limits = z.strictObject({
   maxCertificatesPerHour: whole(1, 1_000_000).default(120).describe('certificates for one device'),
   maxJoinsPerHour: whole(1, 1_000_000).default(3_600).describe('first certificates with one join token'),
   maxReportsPerMinute: whole(1, 100_000).default(60).describe('reports of one device about itself, over the relay'),
+  maxTunnels: whole(1, 10_000)
+    .default(64)
+    .describe('connections of `meshlet-hub connect` at once, all devices together'),
+  maxTunnelsPerDevice: whole(1, 1_000).default(8).describe('the same, to one device, which itself takes 8 at most'),
   maxSubscribedBytes: whole(1_024, 1024 * 1024 * 1024)
     .default(32 * 1024 * 1024)
     .describe('what the names take that one device subscribes to: 128 bytes each, and their length'),

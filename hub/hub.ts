@@ -3,6 +3,7 @@
  * tests, or alone in hub/main.ts.
  */
 import { randomUUID } from 'node:crypto'
+import os from 'node:os'
 import { asOwner } from '../core/os/as-owner.ts'
 import { reportDefects } from '../core/defects/report.ts'
 import type { Disk } from '../core/os/disk.ts'
@@ -93,10 +94,10 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const trust = { ca, registry, clock, log, metrics, rootsChanged: () => identity.rootsChanged() }
   const source = building.use(await TrustBundle.open(new IstioSource(configuration.source, config), trust))
   const budgets = new Budgets({ limits: config.limits, clock, metrics })
-  const shared = { registry, budgets, clock, disk: world.disk, log, metrics }
+  const shared = { registry, budgets, clock, disk: world.disk, log, metrics, state: config.state }
   const intake = openIntake(building, shared)
   const onConnection: ConnectionChanged = (name, how) => intake.connection(name, how)
-  const replica = config.store && { replica: randomUUID() }
+  const replica = config.store && { replica: `${os.hostname()}-${randomUUID()}` }
   const live = building.use(await LiveDevices.open({ ...shared, onConnection, ...replica }))
   const watcher = building.use(new CertificateWatcher(shared))
   const admin = building.use(await startHubAdmin(config.admin, metrics))

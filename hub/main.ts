@@ -1,4 +1,5 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
+import { Duplex } from 'node:stream'
 import { workerData } from 'node:worker_threads'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { readProgramBuild } from '../control-sync/directory/reader.ts'
@@ -12,6 +13,7 @@ async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), {
     ...program.io,
     operator: process.env['SUDO_USER'],
+    stdio: () => joinStdio(process),
     giveUpAfter: (ms) => {
       setTimeout(() => process.exit(1), ms).unref()
     },
@@ -19,6 +21,11 @@ async function main(): Promise<void> {
   process.exitCode = code
   // A reader that does not take the log must not keep the process from ending.
   if (program.log?.isPending) setTimeout(() => process.exit(code), LAST_LINES_MS).unref()
+}
+
+/** Its types name the streams of the web only. */
+function joinStdio({ stdin: readable, stdout: writable }: NodeJS.Process): Duplex {
+  return Duplex.from({ readable, writable } as unknown as Duplex)
 }
 
 /** For the last lines of the log to be taken. */

@@ -20,6 +20,8 @@ import type { AgentIdentity } from '../identity.ts'
 import type { OwnNode } from '../own-node.ts'
 import type { Readiness } from '../readiness.ts'
 
+/** Of agent.yaml, what a hub may ask and reach. */
+export type PermittedByControl = Pick<NonNullable<AgentConfig['control']>, 'commands' | 'connect'>
 export type Configuration = AsyncDisposable & {
   readonly applier: Applier
   /** Opens the way to the control plane; a folder is open from the start. */
@@ -31,6 +33,8 @@ export type Configuration = AsyncDisposable & {
   startReports(collect: (revision: Revision) => Report): void
   /** Over a relay: carries out what agent.yaml lets the hub ask. */
   answerHub(run: HubRequestsOptions['run']): void
+  /** Of control, what the hub may ask and reach from now on. */
+  permitHub(control: PermittedByControl): void
   /** Ends the connection to a hub's relay; the next one follows. */
   reconnect(): void
   /** Damage of stored files, found at the start or later. */

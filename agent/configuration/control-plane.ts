@@ -20,13 +20,13 @@ import {
   type RelayLinkOptions,
 } from '../../control-sync/fleet/relay-link.ts'
 import { RelayTransport } from '../../control-sync/fleet/relay-transport.ts'
-import { HubRequests, type HubRequestsOptions } from '../../control-sync/fleet/hub-requests.ts'
+import { HubRequests, type HubPermissions, type HubRequestsOptions } from '../../control-sync/fleet/hub-requests.ts'
 import { Reporter } from '../../control-sync/fleet/reporter.ts'
 import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
 import { RevisionInForce, type Revision } from '../../control-sync/revision-in-force.ts'
 import type { Report } from '../../model/fleet/report.ts'
 import type { AgentConfig } from '../config/schema.ts'
-import type { Configuration, ConfigurationOptions } from './configuration.ts'
+import type { Configuration, ConfigurationOptions, PermittedByControl } from './configuration.ts'
 import { createControlLink, readControlPlane, readSealer } from '../control-sync-settings.ts'
 
 /**
@@ -134,9 +134,12 @@ class ControlPlaneConfiguration implements Configuration {
 
   answerHub(run: HubRequestsOptions['run']): void {
     const { world, log } = this.#o
-    const { commands, connect } = this.#control
     const dial: HubRequestsOptions['dial'] = async (to, signal) => (await world.network.dial(to, signal)).stream
-    this.#requests = new HubRequests({ clock: world.clock, log, commands, ports: connect.ports, run, dial })
+    const permitted = readPermissions(this.#control)
+    this.#requests = new HubRequests({ clock: world.clock, log, permitted, run, dial })
+  }
+  permitHub(control: PermittedByControl): void {
+    this.#requests?.permit(readPermissions(control))
   }
   reconnect(): void {
     this.#relay?.reconnect()
@@ -291,3 +294,8 @@ function createPlane(
  */
 const contactWithin = (maxAgeMs: number): number | undefined =>
   maxAgeMs === 0 ? undefined : Math.min(3_600_000, Math.max(60_000, maxAgeMs / 4))
+
+const readPermissions = ({ commands, connect }: PermittedByControl): HubPermissions => ({
+  commands,
+  ports: connect.ports,
+})

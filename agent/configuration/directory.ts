@@ -39,6 +39,9 @@ export async function openDirectory(
     answerHub: () => {
       /* nobody asks */
     },
+    permitHub: () => {
+      /* nobody asks */
+    },
     reconnect: () => {
       /* nothing is connected */
     },

@@ -20,13 +20,16 @@ import {
   type CommandRequest,
 } from '../../model/fleet/command.ts'
 
-export type HubRequestsOptions = {
-  readonly clock: Clock
-  readonly log: Log
+export type HubPermissions = {
   /** control.commands */
   readonly commands: readonly CommandName[]
   /** control.connect.ports, as HOST:PORT. */
   readonly ports: readonly string[]
+}
+export type HubRequestsOptions = {
+  readonly clock: Clock
+  readonly log: Log
+  readonly permitted: HubPermissions
   readonly run: (request: CommandRequest) => Promise<CommandAnswer>
   /** Rejects with what the system says. */
   readonly dial: (to: { readonly host: string; readonly port: number }, signal: AbortSignal) => Promise<Duplex>
@@ -43,11 +46,20 @@ const ASK_MS = 10_000
 
 export class HubRequests {
   readonly #o: HubRequestsOptions
+  readonly #tunnels = new Set<OpenTunnel>()
+  #permitted: HubPermissions
   #commands = 0
-  #tunnels = 0
 
   constructor(options: HubRequestsOptions) {
     this.#o = options
+    this.#permitted = options.permitted
+  }
+
+  /** From now on; connections to ports that are permitted no longer end. */
+  permit(permitted: HubPermissions): void {
+    this.#permitted = permitted
+    for (const tunnel of this.#tunnels)
+      if (!permitted.ports.includes(tunnel.to)) tunnel.stop.abort(forbidPort(tunnel.to))
   }
 
   /** Throws MESH_CONTROL_FORBIDDEN, MESH_CONTROL_SLOW_DOWN, MESH_CONTROL_PROTOCOL: the stream is reset with it. */
@@ -81,13 +93,13 @@ export class HubRequests {
   }
 
   async #answer(stream: RelayStream, asked: Promise<Uint8Array>): Promise<void> {
-    const { log, commands, run, clock } = this.#o
+    const { log, run, clock } = this.#o
     let request: CommandRequest | undefined
     try {
       const text = Buffer.from(unpackMessage(await asked, COMMAND_LIMITS.requestBytes)).toString('utf8')
       request = parseCommandRequest(text)
       if (!request) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the hub asked what is no command')
-      if (!commands.includes(request.command))
+      if (!this.#permitted.commands.includes(request.command))
         throw new MeshError(
           'MESH_CONTROL_FORBIDDEN',
           `control.commands of this device's agent.yaml does not permit ${request.command}`,
@@ -124,27 +136,27 @@ export class HubRequests {
       this.#o.log.warn({ ...line, err: reason }, 'a connection through the hub was refused')
       return reason
     }
-    if (!this.#o.ports.includes(to))
-      throw refuse(
-        new MeshError(
-          'MESH_CONTROL_FORBIDDEN',
-          `control.connect.ports of this device's agent.yaml does not permit ${toPrintable(to)}`,
-        ),
-      )
-    if (this.#tunnels >= MAX_TUNNELS)
+    if (!this.#permitted.ports.includes(to)) throw refuse(forbidPort(to))
+    if (this.#tunnels.size >= MAX_TUNNELS)
       throw refuse(new MeshError('MESH_CONTROL_SLOW_DOWN', `${MAX_TUNNELS} connections are open already`))
-    this.#tunnels++
+    const tunnel = { to, stop: new AbortController() }
+    this.#tunnels.add(tunnel)
     // What comes before the port is reached waits, as far as the window goes.
     stream.pause()
     detach(
       'control',
-      this.#connect(stream, { host, port }, line).finally(() => this.#tunnels--),
+      this.#connect(stream, { host: host.replace(/^\[(.*)\]$/, '$1'), port }, { line, stop: tunnel.stop }).finally(() =>
+        this.#tunnels.delete(tunnel),
+      ),
     )
   }
 
-  async #connect(stream: RelayStream, to: { host: string; port: number }, line: object): Promise<void> {
+  async #connect(
+    stream: RelayStream,
+    to: { host: string; port: number },
+    { line, stop }: { readonly line: object; readonly stop: AbortController },
+  ): Promise<void> {
     const { log, dial, clock } = this.#o
-    const stop = new AbortController()
     const late = clock.after(DIAL_MS, () =>
       stop.abort(new MeshError('MESH_CONTROL_TIMEOUT', 'the port does not answer')),
     )
@@ -153,21 +165,36 @@ export class HubRequests {
       const socket = await dial(to, stop.signal)
       late.cancel()
       log.info(line, 'a connection through the hub was opened')
-      const joined = joinTunnel(stream, socket, 'control')
+      // An empty message says that the port is reached.
+      stream.send(new Uint8Array(0))
+      const joined = joinTunnel(stream, socket, 'control', stop.signal)
       stream.resume()
       const { sent, received, reason } = await joined
       log.info({ ...line, sent, received, ...(reason && { err: reason }) }, 'a connection through the hub has ended')
     } catch (thrown) {
-      const reason = new MeshError(
-        'MESH_CONTROL_UNREACHABLE',
-        `the port cannot be reached: ${toMeshError(thrown).message}`,
-      )
+      const reason = describeUnreached(thrown)
       stream.reset(reason)
       log.warn({ ...line, err: reason }, 'a connection through the hub was refused')
     } finally {
       late.cancel()
     }
   }
+}
+
+type OpenTunnel = { readonly to: string; readonly stop: AbortController }
+
+function forbidPort(to: string): MeshError {
+  const own = /^127\.0\.0\.1:(\d+)$/.exec(to)?.[1]
+  const line = `control: {connect: {ports: [${own ?? `'${toPrintable(to)}'`}]}}`
+  return new MeshError(
+    'MESH_CONTROL_FORBIDDEN',
+    `control.connect.ports of this device's agent.yaml does not permit ${toPrintable(to)}; \`${line}\` would`,
+  )
+}
+function describeUnreached(thrown: unknown): MeshError {
+  const { code, message } = toMeshError(thrown)
+  if (code === 'MESH_CONTROL_FORBIDDEN') return new MeshError(code, message)
+  return new MeshError('MESH_CONTROL_UNREACHABLE', `the port cannot be reached: ${message}`)
 }
 
 async function withDeadline<T>(work: Promise<T>, clock: Clock): Promise<T> {

@@ -27,6 +27,8 @@ export function asOwner<T>(folder: string, work: () => T): T {
   return work()
 }
 
+export const isOwnFolder = (folder: string): boolean => fs.statSync(folder).uid === process.geteuid?.()
+
 function isReached(folder: string): boolean {
   try {
     fs.readdirSync(folder)

@@ -55,7 +55,9 @@ function entryOf(folder: string, entry: string, owner: number): Stats | undefine
   const stats = fs.lstatSync(path.join(folder, entry), { throwIfNoEntry: false })
   if (!stats) return undefined
   if (stats.isSymbolicLink()) refuse(folder, `${entry} in it is a symbolic link`)
-  if (!stats.isFile() && !stats.isDirectory()) refuse(folder, `${entry} in it is neither file nor folder`)
+  // A socket holds nothing that could be read: whoever connects to one looks at it then.
+  if (!stats.isFile() && !stats.isDirectory() && !stats.isSocket())
+    refuse(folder, `${entry} in it is neither file nor folder`)
   if (stats.uid !== owner)
     refuse(folder, `${entry} in it belongs to user ${stats.uid}, and the folder to user ${owner}`)
   secure(folder, entry, stats, owner)

@@ -3,8 +3,9 @@
  * direction with an end of its own.
  */
 import type { Duplex } from 'node:stream'
-import { guard, type Part } from '../defects/guard.ts'
-import { MeshError } from '../errors.ts'
+import { doNothing, guard, type Part } from '../defects/guard.ts'
+import { MeshError, toMeshError } from '../errors.ts'
+import { resetSocket } from '../os/sockets/reset-socket.ts'
 import type { RelayStream } from './stream.ts'
 
 export type TunnelEnd = {
@@ -15,9 +16,25 @@ export type TunnelEnd = {
   readonly reason: MeshError | undefined
 }
 
-/** @returns what became of it, once it is over both ways */
-export function joinTunnel(stream: RelayStream, socket: Duplex, part: Part): Promise<TunnelEnd> {
-  return new Tunnel(stream, socket, part).ended
+/**
+ * @param signal ends it, with a MeshError
+ * @returns what became of it, once it is over both ways
+ */
+export async function joinTunnel(
+  stream: RelayStream,
+  socket: Duplex,
+  part: Part,
+  signal?: AbortSignal,
+): Promise<TunnelEnd> {
+  const tunnel = new Tunnel(stream, socket, part)
+  const stop = guard(part, doNothing, () => tunnel.end(toMeshError(signal?.reason)))
+  if (signal?.aborted) stop()
+  signal?.addEventListener('abort', stop, { once: true })
+  try {
+    return await tunnel.ended
+  } finally {
+    signal?.removeEventListener('abort', stop)
+  }
 }
 
 class Tunnel {
@@ -34,6 +51,9 @@ class Tunnel {
     this.#socket = socket
     this.#listenToSocket(part)
     if (stream.isOver) this.#fail('the other side has gone')
+    if (socket.destroyed) this.#fail('the connection was closed')
+    // Node says the end of an empty one to nobody, if nobody listens yet.
+    else if (socket.readableEnded) this.#endOwn()
     stream.listen({
       onMessage: (bytes) => {
         this.#received += bytes.length
@@ -48,6 +68,9 @@ class Tunnel {
     })
   }
 
+  end(reason: MeshError): void {
+    this.#finish(reason)
+  }
   get ended(): Promise<TunnelEnd> {
     return this.#ended.promise
   }
@@ -64,10 +87,7 @@ class Tunnel {
     )
     socket.on(
       'end',
-      guard(part, broken, () => {
-        stream.end()
-        this.#closeHalf('socket')
-      }),
+      guard(part, broken, () => this.#endOwn()),
     )
     socket.on(
       'drain',
@@ -85,6 +105,10 @@ class Tunnel {
     )
   }
 
+  #endOwn(): void {
+    this.#stream.end()
+    this.#closeHalf('socket')
+  }
   #closeHalf(half: 'socket' | 'stream'): void {
     this.#open[half] = false
     if (!this.#open.socket && !this.#open.stream) this.#finish(undefined)
@@ -97,7 +121,7 @@ class Tunnel {
     this.#isOver = true
     if (reason) {
       this.#stream.reset(reason)
-      this.#socket.destroy()
+      resetSocket(this.#socket)
     }
     this.#ended.resolve({ sent: this.#sent, received: this.#received, reason })
   }

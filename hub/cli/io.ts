@@ -1,4 +1,5 @@
 /** What a command of the hub has of the process. */
+import type { Duplex } from 'node:stream'
 import type { LogOutput } from '../../core/log-output.ts'
 
 export type Io = {
@@ -8,6 +9,8 @@ export type Io = {
   readonly operator?: string | undefined
   readonly out: (text: string) => void
   readonly err: (text: string) => void
+  /** Standard input and output as one. */
+  readonly stdio?: () => Duplex
   /** Resolves with the reason when the program is asked to stop. */
   readonly stopRequested: () => Promise<string>
   readonly hearSignals?: (heard: (signal: string) => void) => Disposable

@@ -2,6 +2,7 @@
 import { Option, type Command } from 'commander'
 import { runCommandLine, type Finish } from '../../core/cli/run.ts'
 import type { AuditOptions } from './audit.ts'
+import { addConnect } from './connect/commands.ts'
 import { addConsole } from './console/commands.ts'
 import { addDevice, addDevices, addWatch } from './devices/commands.ts'
 import type { Io } from './io.ts'
@@ -25,6 +26,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addDevices(program, io, done)
     addDevice(program, io, done)
     addWatch(program, io, done)
+    addConnect(program, io, done)
     addRoots(program, io, done)
     addRevision(program, io, done)
     addRollout(program, io, done)

@@ -14,6 +14,8 @@ export type AuditEvent =
   | 'device.revoked'
   | 'device.forgotten'
   | 'device.command'
+  | 'tunnel.asked'
+  | 'tunnel.ended'
   | 'roots.changed'
   | 'hub.backup'
   | 'hub.restored'

@@ -165,6 +165,11 @@ export class Registry {
   aliveMs(): Promise<number | undefined> {
     return readAliveMs(this.#sql)
   }
+  /** The hubs that have a stream of the node, by their ids. */
+  async hubsOf(node: string): Promise<readonly string[]> {
+    const sql = 'SELECT replica FROM connections WHERE name = ? ORDER BY replica'
+    return (await this.#all<{ replica: string }>(sql, node)).map(({ replica }) => replica)
+  }
   /** As authority.ts has it. */
   recordAuthority(part: AuthorityPart, own: readonly string[], p: { readonly decides: boolean }): Promise<void> {
     return recordAuthority(this.#sql, part, own, p)

@@ -22,7 +22,8 @@ import type { ServerIdentity } from '../api/server-identity.ts'
 import { toPlainAddress } from '../api/source-address.ts'
 import type { ReportIntake } from '../reports/intake.ts'
 import type { OpenRegistry } from '../registry/registry.ts'
-import { CommandDesk } from './command-desk.ts'
+import { CommandDesk, type OpenStream } from './command-desk.ts'
+import { startConnectDesk, type TunnelLimits } from './connect-desk.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { History } from './history.ts'
 import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
@@ -36,7 +37,9 @@ export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly rootsPem: () => string
   readonly intake: ReportIntake
   readonly maxRequestBytes: number
-  readonly limits: DoorLimits & { readonly maxHalfMessageBytes: number }
+  readonly limits: DoorLimits & TunnelLimits & { readonly maxHalfMessageBytes: number }
+  /** Folder for the socket of `meshlet-hub connect`. */
+  readonly state: string
 }
 export type RelayServer = AsyncDisposable & { readonly port: number }
 
@@ -61,6 +64,10 @@ export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
   const door = await openDoor({ ...p, name: 'relay', enter: (socket) => server.emit('connection', socket) })
   const proved: AdsOptions['proved'] = (peer, caller) => admitCaller(door.proved, p.limits, peer, caller)
   const sessions = new Sessions({ ...p, proved })
+  const connect = await startConnectDesk({
+    ...p,
+    open: (device, kind, head) => sessions.openStream(device, kind, head),
+  })
   server.on(
     'upgrade',
     guard('hub', doNothing, (request: IncomingMessage, socket: Duplex, head: Buffer) =>
@@ -71,6 +78,7 @@ export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
     port: door.port,
     async [Symbol.asyncDispose]() {
       renewed[Symbol.dispose]()
+      await connect[Symbol.asyncDispose]()
       sessions[Symbol.dispose]()
       await door[Symbol.asyncDispose]()
     },
@@ -145,8 +153,12 @@ class Sessions implements Disposable {
       'headers',
       guard('hub', doNothing, (headers: string[]) => headers.push(`meshlet-dictionary: ${DICTIONARY_ID}`)),
     )
-    this.#desk = new CommandDesk({ ...p, open: (device, kind, head) => this.#find(device)?.open(kind, head) })
+    this.#desk = new CommandDesk({ ...p, open: (device, kind, head) => this.openStream(device, kind, head) })
     this.#look = p.clock.after(LOOK_MS, () => this.#lookAtAll())
+  }
+
+  openStream(...[device, kind, head]: Parameters<OpenStream>): ReturnType<OpenStream> {
+    return this.#find(device)?.open(kind, head)
   }
 
   accept(request: IncomingMessage, socket: TLSSocket, head: Buffer): void {

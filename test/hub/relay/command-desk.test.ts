@@ -18,8 +18,7 @@ test('an operator beside the hub asks a device, and gets its answer or why there
   const requests = new HubRequests({
     clock: systemClock,
     log: silentLog,
-    commands: ['status'],
-    ports: [],
+    permitted: { commands: ['status'], ports: [] },
     run: async (request) => {
       ran.push(request)
       return { form: 'text', text: 'all is well' }

@@ -1,0 +1,42 @@
+/** Connections of operators to ports of devices. */
+import type { Row } from './row.ts'
+
+export const CONNECT = {
+  MESH_CONNECT_AWAY: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 503,
+    flag: '-',
+    remedy:
+      'The device must be connected to this hub over the relay (control.address: wss://…); meshlet-hub devices shows which are connected.',
+  },
+  MESH_CONNECT_FORBIDDEN: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 403,
+    flag: '-',
+    remedy:
+      'Whoever owns the device decides: add the port to control.connect.ports of its agent.yaml, and let it read that: meshlet reload.',
+  },
+  MESH_CONNECT_LIMIT: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 503,
+    flag: '-',
+    remedy: 'Close connections that are not needed; limits.maxTunnels and maxTunnelsPerDevice of hub.yaml bound them.',
+  },
+  MESH_CONNECT_BROKEN: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 502,
+    flag: '-',
+    remedy: 'See whether the device is connected (meshlet-hub device show NAME) and something listens on its port.',
+  },
+  MESH_CONNECT_NO_HUB: {
+    origin: 'config',
+    retry: 'never',
+    http: 503,
+    flag: '-',
+    remedy: 'Run this on the machine of the hub, as its user or as root, while the hub runs with `relay` in hub.yaml.',
+  },
+} as const satisfies Record<string, Row>
