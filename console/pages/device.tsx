@@ -7,6 +7,7 @@ import { Card, Labels, Link, Loading, Pair, ProblemNote, Short, StatePill, When 
 import { Chart } from '../parts/chart.tsx'
 import { useQuestion, type Question } from '../parts/dialog.tsx'
 import { toDevice } from '../router.ts'
+import { Reported } from './device-report.tsx'
 
 export function Device({ name }: { readonly name: string }) {
   const concerns = useMemo(
@@ -35,6 +36,7 @@ export function Device({ name }: { readonly name: string }) {
         <div class="stack">
           <Identity detail={value} />
           <Configuration detail={value} />
+          <Reported report={value.report} />
         </div>
         <div class="stack">
           <Certificates detail={value} />

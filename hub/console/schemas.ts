@@ -50,6 +50,26 @@ export const devicePage = z.object({
   devices: z.array(deviceRow).readonly(),
 })
 const certificate = z.object({ serial: z.string(), issuedMs: ms, notAfterMs: ms, revoked: z.boolean(), ip: z.string() })
+const report = z.object({
+  atMs: ms.describe('when the hub got it'),
+  restarts: z.int(),
+  version: z.string(),
+  state: z.string(),
+  desired: z.string().describe('revision that it was sent last'),
+  clockTrusted: z.boolean(),
+  refused: z.array(z.object({ kind: z.string(), name: z.string(), reason: z.string() })).readonly(),
+  bridges: z.array(z.object({ cluster: z.string(), state: z.string(), error: z.string() })).readonly(),
+  problems: z.array(z.object({ code: z.string(), text: z.string(), remedy: z.string() })).readonly(),
+  rttMs: z.number().nullable(),
+  connections: z.number(),
+  requests: z.number(),
+  failures: z.number(),
+  drops: z.number(),
+  spoolMessages: z.number(),
+  spoolBytes: z.number(),
+  spoolMaxBytes: z.number(),
+  bytes: z.array(z.object({ purpose: z.string(), sent: z.number(), received: z.number() })).readonly(),
+})
 export const deviceDetail = z.object({
   device: deviceRow,
   nodeId: z.string().nullable(),
@@ -61,6 +81,7 @@ export const deviceDetail = z.object({
   cloneAddresses: z.string().nullable(),
   waits: z.object({ keyId: z.string(), address: z.string(), why: z.string(), askedMs: ms }).nullable(),
   certificates: z.array(certificate).readonly().describe('newest first'),
+  report: report.nullable().describe('what it said of itself last'),
   may: z.object({ operate: z.boolean(), administer: z.boolean() }).describe('what the session may do about it'),
 })
 export const named = z.object({ name })

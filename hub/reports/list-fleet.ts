@@ -75,6 +75,6 @@ export async function describeDevice(
 }
 
 /** A newer device may have codes that are not known here. */
-function findRemedy(code: string): string {
+export function findRemedy(code: string): string {
   return Object.hasOwn(CATALOGUE, code) ? CATALOGUE[code as ErrorCode].remedy : ''
 }

@@ -1,4 +1,5 @@
 /** A fleet in the registry of a hub that runs, with something of everything that the console shows. */
+import { REPORT } from '../helpers/control-plane/report.ts'
 import type { Hub } from '../../hub/hub.ts'
 import { abortRollout, startRollout } from '../../hub/rollout/operate.ts'
 import { findWave } from '../../hub/rollout/waves.ts'
@@ -54,6 +55,9 @@ export async function seedDevices({ registry }: Hub, count: number, nowMs: numbe
     })
   }
   await markSeen({ registry }, count, nowMs)
+  const problems = [{ code: 'MESH_CLOCK_WRONG', text: HOSTILE }]
+  const report = { ...REPORT, problems, bridges: [{ cluster: 'upstream', state: 'waits', error: HOSTILE }] }
+  await registry.reports.write([{ name: 'gw-00005', atMs: nowMs, restarts: 2, expected: '', report }], [])
 }
 
 /** Another hub on the same registry, which has the devices. */

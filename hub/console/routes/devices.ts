@@ -9,6 +9,7 @@ import type { Role } from '../../registry/console-sessions.ts'
 import type { Operator } from '../access.ts'
 import { checkNamespaces } from '../authorize.ts'
 import { summarizeFleet } from '../fleet/overview.ts'
+import { describeReport } from '../fleet/report.ts'
 import { selectRows } from '../fleet/search.ts'
 import * as schemas from '../schemas.ts'
 import { ERRORS, noteChange, type ConsoleParts } from './parts.ts'
@@ -154,6 +155,7 @@ async function describeDevice(p: ConsoleParts, name: string, operator: Operator)
   if (!row || !operator.sees(row.namespace))
     throw new MeshError('MESH_CONSOLE_NOT_FOUND', 'there is nothing of this name, or it is not for you to see')
   const holder = device ? KEY_HOLDER + device.keyId : await registry.holderOf(name)
+  const stored = await registry.reports.latest(name)
   const namespaces = [row.namespace, ...(asks ? [asks.namespace] : [])]
   return {
     device: row,
@@ -166,6 +168,7 @@ async function describeDevice(p: ConsoleParts, name: string, operator: Operator)
     cloneAddresses: device?.cloneAddresses ?? null,
     waits: waits ? { keyId: waits.keyId, address: waits.address, why: waits.why, askedMs: waits.askedMs } : null,
     certificates: holder === undefined ? [] : await registry.listCertificates(holder, MAX_CERTIFICATES),
+    report: stored ? describeReport(stored) : null,
     may: {
       operate: namespaces.every((one) => operator.may('operator', one)),
       administer: namespaces.every((one) => operator.may('admin', one)),

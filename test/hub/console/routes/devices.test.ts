@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { KEY_HOLDER } from '../../../../hub/registry/enrollments.ts'
 import { consoleRig } from '../console-rig.ts'
+import { REPORT } from '../../../helpers/control-plane/report.ts'
 
 const of = { namespace: 'edge', serviceAccount: 'gw', jti: null, labels: { site: '<b>north</b>' }, address: '10.0.0.1' }
 
@@ -49,6 +50,27 @@ test('a device is listed, shown and decided about; each decision is in the audit
       ['device.revoked', 'operator:tester', '127.0.0.1'],
     ],
   )
+})
+
+test('what a device says of itself is shown with what to do about it', async (t) => {
+  const rig = await consoleRig(t)
+  const { registry } = rig.hub
+  await registry.enrollments.enroll({ ...of, name: 'gw-1', keyId: 'k1' }, Date.now())
+  const cookie = await rig.login()
+  const reported = async () => (await rig.ask({ path: '/api/v1/devices/gw-1', cookie })).body['report']
+  assert.equal(await reported(), null)
+  const problems = [
+    { code: 'MESH_CLOCK_WRONG', text: 'the clock shows 1970' },
+    { code: 'toString', text: 'of a newer device' },
+  ]
+  const report = { ...REPORT, problems }
+  await registry.reports.write([{ name: 'gw-1', atMs: 7, restarts: 2, expected: '', report }], [])
+  const said = (await reported()) as { restarts: number; problems: { remedy: string }[]; bytes: object[] }
+  assert.equal(said.restarts, 2)
+  assert.deepEqual(said.bytes, REPORT.quantities.bytes)
+  const [known, unknown] = said.problems
+  assert.ok(known!.remedy.length > 10)
+  assert.equal(unknown!.remedy, '')
 })
 
 test('operators of a namespace find its entries in the audit log, whoever wrote them', async (t) => {
