@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import type { RevisionList, RolloutItem, RolloutList } from '../../hub/console/rollout-schemas.ts'
 import { ofTopic, useData } from '../data.ts'
-import { formatCount, plural } from '../format.ts'
+import { formatCount } from '../format.ts'
 import { Card, Empty, Link, Loading, Pair, Pill, ProblemNote, Short, When } from '../parts/basics.tsx'
 import { toRollout } from '../router.ts'
 import { RolloutForm } from './rollout-form.tsx'
@@ -186,7 +186,6 @@ function Revisions({
           </tbody>
         </table>
       </div>
-      <p class="muted">{plural(list.revisions.length, 'revision')} are kept, and those that devices have.</p>
     </Card>
   )
 }
