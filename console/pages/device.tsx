@@ -7,6 +7,7 @@ import { Card, Labels, Link, Loading, Pair, ProblemNote, Short, StatePill, When 
 import { Chart } from '../parts/chart.tsx'
 import { useQuestion, type Question } from '../parts/dialog.tsx'
 import { toDevice } from '../router.ts'
+import { History } from './device-history.tsx'
 import { Reported } from './device-report.tsx'
 
 export function Device({ name }: { readonly name: string }) {
@@ -40,6 +41,7 @@ export function Device({ name }: { readonly name: string }) {
         </div>
         <div class="stack">
           <Certificates detail={value} />
+          <History name={name} />
           <Card title="History">
             <p>
               <Link href={`/audit?subject=${encodeURIComponent(name)}`}>What was decided about it, and by whom</Link>

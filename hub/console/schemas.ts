@@ -84,6 +84,28 @@ export const deviceDetail = z.object({
   report: report.nullable().describe('what it said of itself last'),
   may: z.object({ operate: z.boolean(), administer: z.boolean() }).describe('what the session may do about it'),
 })
+export const historyQuery = z.object({
+  step: z.enum(['minute', 'hour']).default('minute').describe('minute: of a day; hour: of 90 days'),
+})
+export const deviceHistory = z.object({
+  points: z
+    .array(
+      z.object({
+        atMs: ms,
+        connected: z.boolean(),
+        connects: z.number(),
+        rttMs: z.number().nullable(),
+        bytes: z.number().describe('to and from the hub in this step'),
+        spool: z.number(),
+        requests: z.number(),
+        failures: z.number(),
+        drops: z.number(),
+        problems: z.number(),
+      }),
+    )
+    .readonly()
+    .describe('oldest first; a device that says nothing has none'),
+})
 export const named = z.object({ name })
 export const approveBody = z.object({ keyId: z.string().max(128).optional().describe('whom of two is meant') })
 export const done = z.object({ detail: z.string() })
@@ -223,6 +245,7 @@ export type DeviceRow = Readonly<z.infer<typeof deviceRow>>
 export type DeviceQuery = z.infer<typeof deviceQuery>
 export type DevicePage = z.infer<typeof devicePage>
 export type DeviceDetail = z.infer<typeof deviceDetail>
+export type DeviceHistory = z.infer<typeof deviceHistory>
 export type Overview = z.infer<typeof overview>
 export type TokenItem = z.infer<typeof tokenRow>
 export type TokenList = z.infer<typeof tokenList>

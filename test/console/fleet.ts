@@ -4,6 +4,7 @@ import type { Hub } from '../../hub/hub.ts'
 import { abortRollout, startRollout } from '../../hub/rollout/operate.ts'
 import { findWave } from '../../hub/rollout/waves.ts'
 import type { RolloutRecord } from '../../hub/registry/rollout/rollouts.ts'
+import type { HistoryChange } from '../../hub/registry/reports.ts'
 import { EVERYBODY } from '../../hub/rollout/scope.ts'
 import { KEY_HOLDER } from '../../hub/registry/enrollments.ts'
 
@@ -57,8 +58,26 @@ export async function seedDevices({ registry }: Hub, count: number, nowMs: numbe
   await markSeen({ registry }, count, nowMs)
   const problems = [{ code: 'MESH_CLOCK_WRONG', text: HOSTILE }]
   const report = { ...REPORT, problems, bridges: [{ cluster: 'upstream', state: 'waits', error: HOSTILE }] }
-  await registry.reports.write([{ name: 'gw-00005', atMs: nowMs, restarts: 2, expected: '', report }], [])
+  await registry.reports.write(
+    [{ name: 'gw-00005', atMs: nowMs, restarts: 2, expected: '', report }],
+    listHistory(nowMs),
+  )
 }
+
+const listHistory = (nowMs: number): HistoryChange[] =>
+  Array.from({ length: 120 }, (_, i) => ({
+    name: 'gw-00005',
+    atMs: nowMs - (120 - i) * 60_000,
+    connected: true,
+    connects: i === 60 ? 1 : 0,
+    rttMs: 40 + ((i * 7) % 23),
+    bytes: 2_000 + i * 50,
+    spool: i > 50 && i < 61 ? (i - 50) * 8 : 0,
+    requests: 10,
+    failures: 0,
+    drops: 0,
+    problems: 0,
+  }))
 
 /** Another hub on the same registry, which has the devices. */
 const REPLICA = 'seed'

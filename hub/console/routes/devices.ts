@@ -58,6 +58,19 @@ export function addDeviceRoutes(app: FastifyInstance, p: ConsoleParts): void {
     },
     async ({ params, operator }) => describeDevice(p, params.name, operator!),
   )
+  app.get<Named & { Querystring: { step: 'minute' | 'hour' } }>(
+    '/api/v1/devices/:name/history',
+    {
+      config: { access: { of: 'named', role: 'viewer', find: findFor(p) } },
+      schema: {
+        summary: 'How its link and load were, as its reports told',
+        params: schemas.named,
+        querystring: schemas.historyQuery,
+        response: { 200: schemas.deviceHistory, ...ERRORS },
+      },
+    },
+    async ({ params, query }) => ({ points: await p.registry.reports.history(params.name, query.step, 0) }),
+  )
   addDecisions(app, p)
 }
 

@@ -37,6 +37,7 @@ const TABLE: readonly Expected[] = [
   { method: 'GET', path: '/api/v1/overview', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/devices', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/devices/:name', needs: 'viewer', of: 'named' },
+  { method: 'GET', path: '/api/v1/devices/:name/history', needs: 'viewer', of: 'named' },
   { method: 'POST', path: '/api/v1/devices/:name/approve', body: {}, needs: 'operator', of: 'named' },
   { method: 'POST', path: '/api/v1/devices/:name/deny', body: {}, needs: 'operator', of: 'named' },
   { method: 'POST', path: '/api/v1/devices/:name/revoke', body: {}, needs: 'operator', of: 'named' },

@@ -68,6 +68,12 @@ test('what a device says of itself is shown with what to do about it', async (t)
   const said = (await reported()) as { restarts: number; problems: { remedy: string }[]; bytes: object[] }
   assert.equal(said.restarts, 2)
   assert.deepEqual(said.bytes, REPORT.quantities.bytes)
+  const change = { name: 'gw-1', connected: true, connects: 1, rttMs: 7, bytes: 9, spool: 0 }
+  const counts = { requests: 0, failures: 0, drops: 0, problems: 0 }
+  await registry.reports.write([], [{ ...change, ...counts, atMs: Date.now() }])
+  const history = await rig.ask({ path: '/api/v1/devices/gw-1/history?step=hour', cookie })
+  const [point] = history.body['points'] as { rttMs: number; bytes: number }[]
+  assert.deepEqual([point!.rttMs, point!.bytes], [7, 9])
   const [known, unknown] = said.problems
   assert.ok(known!.remedy.length > 10)
   assert.equal(unknown!.remedy, '')
