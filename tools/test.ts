@@ -10,7 +10,7 @@ import fs from 'node:fs'
  * are not known yet.)
  */
 const MAX_STEP_MS = 15 * 60_000
-const SLOW = ['test/conformance/', 'test/bench/', 'test/device/', 'test/faults/']
+const SLOW = ['test/conformance/', 'test/console/', 'test/bench/', 'test/device/', 'test/faults/']
 const named = process.argv.slice(2)
 
 const all = fs

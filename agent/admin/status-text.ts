@@ -36,7 +36,8 @@ function describeLink({ control: c }: AgentStatus): Row {
 
 /** Over a relay; of gRPC, who counts bytes looks at the metrics. */
 function describeBytes({ control: { rttMs, connections, bytes } }: AgentStatus): Row[] {
-  if (connections === 0) return []
+  // An agent of an earlier version says nothing of it.
+  if (!connections) return []
   const rtt = rttMs === undefined ? '' : `, ${Math.round(rttMs)} ms there and back`
   const purposes = bytes.map((b) => `${b.purpose} ${size(b.sent)} out ${size(b.received)} in`)
   return [

@@ -58,7 +58,15 @@ test('no text of a status makes a line of its own, whoever wrote it', () => {
     state: 'ready',
     waitingFor: [EVIL],
     uptimeSec: 1,
-    control: { mode: 'ads', address: EVIL, link: 'connected', sinceSec: 1, lastContactSec: 1 },
+    control: {
+      mode: 'ads',
+      address: EVIL,
+      link: 'connected',
+      sinceSec: 1,
+      lastContactSec: 1,
+      connections: 1,
+      bytes: [{ purpose: EVIL, sent: 1, received: 1 }],
+    },
     certificate: { spiffeId: EVIL, expiresInSec: 1, renewalInSec: 1, serial: EVIL, notAfter: '' },
     config: {
       generation: 1,

@@ -116,12 +116,10 @@ const HELD: readonly {
         [OPTIONS]: { '@type': `type.googleapis.com/${OPTIONS}`, explicit_http_config: KEY_FORMAT },
       },
     }),
-    ignored: /header_key_format$/,
   },
   {
     name: 'header_key_format of a connection manager',
     of: withManager(KEY_FORMAT),
-    ignored: /typed_config\.http_protocol_options\.header_key_format$/,
   },
   {
     name: 'additional_addresses of an endpoint',
