@@ -19,6 +19,8 @@ export type ReadOne = {
 
 /** Files that are no resources of Envoy. @returns undefined: it is none of these. Never throws. */
 export type ReadOther = (file: string, text: string) => FileContent | undefined
+/** `owns`: by its beginning, of a file that is too large for `read`. */
+export type OtherFiles = { readonly owns: (file: string, head: string) => boolean; readonly read: ReadOther }
 
 /**
  * Never throws: a file that cannot be read is a problem of that file.
@@ -81,6 +83,22 @@ function bytesOf(full: string): Whole | string {
     return { bytes: isWhole ? bytes : undefined, stamp: makeStamp(before) }
   } finally {
     fs.closeSync(fd)
+  }
+}
+
+/** '' for what cannot be read. */
+export function readHead(full: string, maxBytes: number): string {
+  try {
+    const fd = fs.openSync(full, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+    try {
+      if (!fs.fstatSync(fd).isFile()) return ''
+      const bytes = Buffer.alloc(maxBytes)
+      return bytes.toString('utf8', 0, fs.readSync(fd, bytes, 0, maxBytes, 0))
+    } finally {
+      fs.closeSync(fd)
+    }
+  } catch {
+    return ''
   }
 }
 

@@ -12,7 +12,7 @@ import { detach, guard } from '../../core/defects/guard.ts'
 import { waitForNextTurn } from '../../core/os/time-slice.ts'
 import { listOwnMessages } from './known.ts'
 import { blockWholeFile, type FileContent, type FileResource } from './parse.ts'
-import { readOne, type ReadOne, type ReadOther } from './read.ts'
+import { readHead, readOne, type OtherFiles, type ReadOne } from './read.ts'
 import {
   FOLDER_THREAD,
   type FileRequest,
@@ -25,6 +25,8 @@ import {
 const SMALL_BYTES = 8 * 1024
 /** Of a file that is no resource file of Envoy. */
 const MAX_OTHER_BYTES = 1024 * 1024
+/** As much of it tells what it is. */
+const HEAD_BYTES = 64 * 1024
 const EMPTY: FileContent = { resources: [], problems: [] }
 /** Several small ones in a row take as long as a large one. */
 const SMALL_IN_A_ROW = 8
@@ -46,7 +48,7 @@ type Asked = FileRequest & { readonly resolve: (read: ReadOne) => void; readonly
 
 export class FolderReader implements Disposable {
   readonly #clock: Clock
-  readonly #readOther: ReadOther | undefined
+  readonly #other: OtherFiles | undefined
   readonly #queue: Asked[] = []
   #worker: Worker | undefined
   #isReady = false
@@ -56,15 +58,15 @@ export class FolderReader implements Disposable {
   #deadline: Timer | undefined
   #idle: Timer | undefined
 
-  /** @param readOther what is no resource file of Envoy; it is read on this thread, and is small */
-  constructor(clock: Clock, readOther?: ReadOther) {
+  /** @param other what is no resource file of Envoy; it is read on this thread, and is small */
+  constructor(clock: Clock, other?: OtherFiles) {
     this.#clock = clock
-    this.#readOther = readOther
+    this.#other = other
   }
 
   /** Never rejects. @param hash of what is known of the file */
   async read(folder: string, file: string, hash: string | undefined): Promise<ReadOne> {
-    const other = this.#readOther && (await this.#readIfOther(folder, file, hash))
+    const other = this.#other && (await this.#readIfOther(folder, file, hash))
     if (other) return other
     if (this.#alone || this.#isSmall(path.join(folder, file))) {
       await waitForNextTurn()
@@ -86,15 +88,23 @@ export class FolderReader implements Disposable {
 
   async #readIfOther(folder: string, file: string, hash: string | undefined): Promise<ReadOne | undefined> {
     if (!/\.ya?ml$/i.test(file)) return undefined
-    if ((fs.statSync(path.join(folder, file), { throwIfNoEntry: false })?.size ?? 0) > MAX_OTHER_BYTES) return undefined
+    const size = fs.statSync(path.join(folder, file), { throwIfNoEntry: false })?.size ?? 0
     await waitForNextTurn()
+    if (size > MAX_OTHER_BYTES) return this.#refuseIfOther(folder, file, size)
     let isOther = false
     const read = readOne(folder, file, hash, listOwnMessages(), (name, text) => {
-      const content = this.#readOther!(name, text)
+      const content = this.#other!.read(name, text)
       isOther = content !== undefined
       return content ?? EMPTY
     })
     return isOther || read.content === 'same' ? read : undefined
+  }
+
+  /** What it is shows at its beginning; a large file of Envoy's resources is read by the thread. */
+  #refuseIfOther(folder: string, file: string, size: number): ReadOne | undefined {
+    if (!this.#other!.owns(file, readHead(path.join(folder, file), HEAD_BYTES))) return undefined
+    const problem = `has ${size} bytes, and ${MAX_OTHER_BYTES} are read of a file of this kind: make several files of it`
+    return failed(file, problem)
   }
 
   #isSmall(file: string): boolean {

@@ -11,8 +11,10 @@ import { checkContents } from '../../control-sync/directory/check.ts'
 import { FolderFiles, type LookFor } from '../../control-sync/directory/folder-files.ts'
 import { FolderNotices } from '../../control-sync/directory/notices.ts'
 import type { FileContent } from '../../control-sync/directory/parse.ts'
+import { formatProblem } from '../../control-sync/directory/combine.ts'
 import { FolderReader } from '../../control-sync/directory/reader.ts'
-import { readIstioFile } from '../istio/read/istio-file.ts'
+import { findCompiledTwice } from '../istio/read/compiled-twice.ts'
+import { ISTIO_FILES } from '../istio/read/istio-file.ts'
 import { listTree, MAX_FILES } from './folder-tree.ts'
 
 /** `hash`: SHA-256 of its bytes, hexadecimal. */
@@ -58,7 +60,7 @@ export class ResourcesFolder implements Disposable {
 
   private constructor(o: FolderOptions) {
     this.#o = o
-    this.#reader = new FolderReader(o.clock, readIstioFile)
+    this.#reader = new FolderReader(o.clock, ISTIO_FILES)
     this.#files = new FolderFiles({
       ...o,
       list: () => this.#list(),
@@ -147,11 +149,12 @@ export class ResourcesFolder implements Disposable {
   async #evaluate(): Promise<FolderFound> {
     const slice = new TimeSlice(this.#o.clock)
     const files = [...this.#files.files()].sort((a, b) => (a.file < b.file ? -1 : 1))
-    const { problems } = await checkContents(files, slice)
+    const { problems, folders } = await checkContents(files, slice)
     const all = [
       ...this.#misnamed,
       ...this.#files.tooMany.map(({ file, problem }) => `${file}: ${problem}`),
       ...problems,
+      ...[...folders.values()].flatMap(findCompiledTwice).map(formatProblem),
     ]
     if (all.length > 0) return { kind: 'invalid', problems: all }
     const hash = createHash('sha256')

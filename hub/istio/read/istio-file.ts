@@ -1,4 +1,5 @@
 /** A file of the hub's folder that holds Istio YAML, beside those that hold resources of Envoy. */
+import type { OtherFiles } from '../../../control-sync/directory/read.ts'
 import type { FileContent } from '../../../control-sync/directory/parse.ts'
 import { nameStored, packConfig } from '../stored.ts'
 import { isIstioYaml, readConfigs } from './read-configs.ts'
@@ -15,4 +16,9 @@ export function readIstioFile(file: string, text: string): FileContent | undefin
     line: config.place.line,
   }))
   return { resources, problems }
+}
+
+export const ISTIO_FILES: OtherFiles = {
+  owns: (name, text) => isIstioYaml({ name, text }),
+  read: readIstioFile,
 }

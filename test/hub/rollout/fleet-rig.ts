@@ -12,7 +12,8 @@ import { KEY_HOLDER, type Labels } from '../../../hub/registry/enrollments.ts'
 import { LiveDevices, type LiveNode } from '../../../hub/registry/live-devices.ts'
 import { openRegistry, type OpenRegistry } from '../../../hub/registry/registry.ts'
 import type { Operator } from '../../../hub/rollout/operate.ts'
-import { CLUSTER, type Source, type Watched } from '../../../hub/source/resources.ts'
+import { IstioSource } from '../../../hub/source/istio-source.ts'
+import { CLUSTER, type NodeFacts, type Source, type Watched } from '../../../hub/source/resources.ts'
 import { startConfiguration } from '../../../hub/source/start.ts'
 import { DeltaDiscoveryRequestSchema } from '../../../proto/gen/envoy/service/discovery/v3/discovery_pb.ts'
 import type { DeltaDiscoveryResponse } from '../../../proto/services.ts'
@@ -47,7 +48,11 @@ export class SimDevice {
     this.#conversation = createDeltaConversation()
     this.#progress = new Progress()
     this.#node = this.#live.connected(this.name)
-    const watched = this.#source.watch(this.name, (set) => this.#take(this.#conversation.push(set), set.revision))
+    const watched = this.#source.watch(
+      this.name,
+      (set) => this.#take(this.#conversation.push(set), set.revision),
+      describeFacts(this.name),
+    )
     this.#watched = watched
     await watched.ready
     this.#say({ resourceNamesSubscribe: ['*'] })
@@ -83,6 +88,12 @@ export class SimDevice {
     }
   }
 }
+
+const describeFacts = (name: string): NodeFacts => ({
+  id: `sidecar~10.0.0.1~${name}.edge~edge.svc.cluster.local`,
+  metadata: { INTERCEPTION_MODE: 'NONE' },
+  namespace: 'edge',
+})
 
 export type FleetRig = {
   readonly clock: SimClock
@@ -124,7 +135,8 @@ export async function startFleet(t: Finally, o: RigOptions): Promise<FleetRig> {
   let live = await LiveDevices.open(parts)
   const connectAll = async (): Promise<void> => {
     devices.length = 0
-    for (let i = 0; i < o.devices; i++) devices.push(new SimDevice(nameOf(i), running.source, live))
+    const source = new IstioSource(running.source, { trustDomain: 'demo.mesh' })
+    for (let i = 0; i < o.devices; i++) devices.push(new SimDevice(nameOf(i), source, live))
     for (const device of devices) await device.connect()
     await clock.advance(1_500)
   }

@@ -6,6 +6,7 @@ import path from 'node:path'
 import { MeshError } from '../../../core/errors.ts'
 import { ResourcesFolder, type FolderFound } from '../../../hub/source/folder.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
+import { BILLS, object, ORDERS } from '../istio/cases/case.ts'
 import { makeCluster, makeRoutes } from './resource-files.ts'
 
 type Finally = { after(fn: () => void): void }
@@ -35,6 +36,7 @@ function makeFolder(t: Finally) {
   }
   return { folder, clock, found, write, open, passes }
 }
+const BILLS_CLUSTER = 'outbound|80||bills.shop.svc.cluster.local'
 const idOf = (found: FolderFound | undefined): string | undefined =>
   found?.kind === 'revision' ? found.revision.id : undefined
 const problemsOf = (found: FolderFound | undefined): readonly string[] =>
@@ -103,6 +105,34 @@ for (const [what, files, problem] of [
     { 'a.yaml': makeRoutes('web', 'nowhere') },
     /a\.yaml line \d+: route "web" names the cluster "nowhere"/,
   ],
+  [
+    'one object of Istio twice, in two files',
+    { 'a.yaml': BILLS, 'b.yaml': ORDERS + BILLS },
+    /^b\.yaml line 16: ServiceEntry shop\/bills, name: stands in a\.yaml line 2 already/,
+  ],
+  [
+    'one object of Istio twice, in one file of a folder of labels',
+    { 'a.yaml': BILLS, '@site=north/b.yaml': BILLS + ORDERS + BILLS },
+    /^@site=north\/b\.yaml line \d+: ServiceEntry shop\/bills, name: stands in @site=north\/b\.yaml line 2 already/,
+  ],
+  [
+    'a cluster beside the ServiceEntry that becomes it',
+    { 'a.yaml': BILLS, 'raw.yaml': makeCluster(BILLS_CLUSTER) },
+    /^raw\.yaml line 2: cluster "outbound\|80\|\|bills.*", name: a\.yaml line 2, ServiceEntry shop\/bills, is compiled to it/,
+  ],
+  [
+    'a cluster beside the DestinationRule whose subset it is',
+    {
+      'device/a.yaml': BILLS + object('DestinationRule', 'shop', 'bills', 'host: bills\nsubsets: [{name: v1}]'),
+      'device/raw.yaml': makeCluster(BILLS_CLUSTER.replace('||', '|v1|')),
+    },
+    /^device\/raw\.yaml line 2: cluster "outbound\|80\|v1\|bills.*device\/a\.yaml line 12, DestinationRule shop\/bills, is compiled/,
+  ],
+  [
+    'Istio YAML that is too large',
+    { 'a.yaml': `${BILLS}# ${'x'.repeat(1024 * 1024)}\n` },
+    /^a\.yaml line 1: has 1048\d{3} bytes, and 1048576 are read of a file of this kind/,
+  ],
   ['a folder of no labels', { '@north/a.yaml': makeCluster('a') }, /@north\/: expected @KEY=VALUE/],
   ['a label that cannot be', { '@site=no th/a.yaml': makeCluster('a') }, /@site=no th\/: "no th" is no value/],
 ] as const)
@@ -112,6 +142,20 @@ for (const [what, files, problem] of [
     await open()
     assert.equal(found[0]?.kind, 'invalid')
     assert.match(problemsOf(found[0]).join('\n'), problem)
+  })
+
+for (const [what, files] of [
+  ['of a device', { 'a.yaml': BILLS, 'edge/raw.yaml': makeCluster(BILLS_CLUSTER) }],
+  ['of labels', { 'a.yaml': BILLS, '@site=north/raw.yaml': makeCluster(BILLS_CLUSTER) }],
+  ['that has another port', { 'a.yaml': BILLS, 'raw.yaml': makeCluster(BILLS_CLUSTER.replace('80', '81')) }],
+  ['that has another subset', { 'a.yaml': BILLS, 'raw.yaml': makeCluster(BILLS_CLUSTER.replace('||', '|v1|')) }],
+  ['with one object for all and one for a device', { 'a.yaml': BILLS, 'edge/a.yaml': BILLS }],
+] as const)
+  test(`a revision: a resource beside Istio YAML ${what}`, async (t) => {
+    const { write, open, found } = makeFolder(t)
+    for (const [name, text] of Object.entries(files)) write(name, text)
+    await open()
+    assert.deepEqual(problemsOf(found[0]), [])
   })
 
 test('a cluster that some device or label has is not missing', async (t) => {
