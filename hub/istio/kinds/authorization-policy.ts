@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { parseRange } from '../../../model/ip.ts'
 import { matchLabels, refuse, text } from './fields.ts'
 
+const NOTHING_SAID = 'must say something'
 const list = z.array(text.min(1)).min(1).optional()
 const ranges = z
   .array(text.refine((t) => parseRange(t) !== undefined, 'must be an IP address or a CIDR'))
@@ -13,33 +14,60 @@ const ports = z
   .min(1)
   .optional()
 
-const source = z.strictObject({
-  principals: list,
-  notPrincipals: list,
-  requestPrincipals: list,
-  notRequestPrincipals: list,
-  namespaces: list,
-  notNamespaces: list,
-  serviceAccounts: list,
-  notServiceAccounts: list,
-  trustDomains: list,
-  notTrustDomains: list,
-  ipBlocks: ranges,
-  notIpBlocks: ranges,
-  remoteIpBlocks: ranges,
-  notRemoteIpBlocks: ranges,
-})
+const ACCOUNT = /^(?:[^/*]+\/)?[^/*]+$/
+const accounts = z
+  .array(text.max(320).regex(ACCOUNT, 'must be SERVICE-ACCOUNT or NAMESPACE/SERVICE-ACCOUNT, without a wildcard'))
+  .min(1)
+  .max(16)
+  .optional()
+const trustDomains = z
+  .array(
+    text.regex(/^(?:\*|\*?[^*/]+|[^*/]+\*)$/, 'must be a trust domain, with one wildcard in front or behind at most'),
+  )
+  .min(1)
+  .optional()
 
-const operation = z.strictObject({
-  hosts: list,
-  notHosts: list,
-  ports,
-  notPorts: ports,
-  methods: list,
-  notMethods: list,
-  paths: list,
-  notPaths: list,
-})
+const source = z
+  .strictObject({
+    principals: list,
+    notPrincipals: list,
+    requestPrincipals: list,
+    notRequestPrincipals: list,
+    namespaces: list,
+    notNamespaces: list,
+    serviceAccounts: accounts,
+    notServiceAccounts: accounts,
+    trustDomains,
+    notTrustDomains: trustDomains,
+    ipBlocks: ranges,
+    notIpBlocks: ranges,
+    remoteIpBlocks: ranges,
+    notRemoteIpBlocks: ranges,
+  })
+  .refine(saysAnything, NOTHING_SAID)
+  .refine(
+    (s) =>
+      !(s.serviceAccounts ?? s.notServiceAccounts) ||
+      !(s.principals ?? s.notPrincipals ?? s.namespaces ?? s.notNamespaces),
+    'cannot have serviceAccounts beside namespaces or principals',
+  )
+
+const operation = z
+  .strictObject({
+    hosts: list,
+    notHosts: list,
+    ports,
+    notPorts: ports,
+    methods: list,
+    notMethods: list,
+    paths: list,
+    notPaths: list,
+  })
+  .refine(saysAnything, NOTHING_SAID)
+
+function saysAnything(all: object): boolean {
+  return Object.values(all).some((value) => value !== undefined)
+}
 
 const KEY =
   /^(source\.(ip|namespace|serviceAccount|trustDomain|principal)|remote\.ip|request\.auth\.(principal|audiences|presenter)|destination\.(ip|port)|connection\.sni|request\.headers\[[^\]]+\]|request\.auth\.claims(\[[^\]]+\])+|experimental\.envoy\.filters\.[^[]+\[[^\]]+\])$/

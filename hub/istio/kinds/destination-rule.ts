@@ -3,6 +3,7 @@ import * as z from 'zod'
 import {
   anyDuration,
   count,
+  dnsLabel,
   duration,
   exportTo,
   labels,
@@ -14,35 +15,37 @@ import {
   text,
 } from './fields.ts'
 
-export const connectionPool = z.strictObject({
-  tcp: z
-    .strictObject({
-      maxConnections: count.optional(),
-      connectTimeout: duration.optional(),
-      maxConnectionDuration: duration.optional(),
-      idleTimeout: anyDuration.optional(),
-      tcpKeepalive: z
-        .strictObject({ probes: count.optional(), time: duration.optional(), interval: duration.optional() })
-        .optional(),
-    })
-    .optional(),
-  http: z
-    .strictObject({
-      http1MaxPendingRequests: count.optional(),
-      http2MaxRequests: count.optional(),
-      maxRequestsPerConnection: count.optional(),
-      maxRetries: count.optional(),
-      idleTimeout: duration.optional(),
-      h2UpgradePolicy: z.enum(['DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE']).optional(),
-      useClientProtocol: z.boolean().optional(),
-      maxConcurrentStreams: count.optional(),
-    })
-    .refine((h) => !(h.useClientProtocol === true && h.h2UpgradePolicy === 'UPGRADE'), {
-      path: ['useClientProtocol'],
-      error: 'cannot stand beside h2UpgradePolicy UPGRADE',
-    })
-    .optional(),
-})
+export const connectionPool = z
+  .strictObject({
+    tcp: z
+      .strictObject({
+        maxConnections: count.optional(),
+        connectTimeout: duration.optional(),
+        maxConnectionDuration: duration.optional(),
+        idleTimeout: anyDuration.optional(),
+        tcpKeepalive: z
+          .strictObject({ probes: count.optional(), time: duration.optional(), interval: duration.optional() })
+          .optional(),
+      })
+      .optional(),
+    http: z
+      .strictObject({
+        http1MaxPendingRequests: count.optional(),
+        http2MaxRequests: count.optional(),
+        maxRequestsPerConnection: count.optional(),
+        maxRetries: count.optional(),
+        idleTimeout: duration.optional(),
+        h2UpgradePolicy: z.enum(['DEFAULT', 'DO_NOT_UPGRADE', 'UPGRADE']).optional(),
+        useClientProtocol: z.boolean().optional(),
+        maxConcurrentStreams: count.optional(),
+      })
+      .refine((h) => !(h.useClientProtocol === true && h.h2UpgradePolicy === 'UPGRADE'), {
+        path: ['useClientProtocol'],
+        error: 'cannot stand beside h2UpgradePolicy UPGRADE',
+      })
+      .optional(),
+  })
+  .refine((pool) => pool.tcp ?? pool.http, 'must have tcp or http')
 
 const warmup = z.strictObject({
   duration,
@@ -105,16 +108,21 @@ const loadBalancer = z
   .refine((l) => !(l.simple && l.consistentHash), 'cannot have both simple and consistentHash')
   .refine((l) => !(l.warmup && l.warmupDurationSecs), 'cannot have both warmup and warmupDurationSecs')
 
-const outlierDetection = z.strictObject({
-  consecutive5xxErrors: count.optional(),
-  consecutiveGatewayErrors: count.optional(),
-  splitExternalLocalOriginErrors: z.boolean().optional(),
-  consecutiveLocalOriginFailures: count.optional(),
-  interval: duration.optional(),
-  baseEjectionTime: duration.optional(),
-  maxEjectionPercent: z.int().min(0).max(100).optional(),
-  minHealthPercent: z.int().min(0).max(100).optional(),
-})
+const outlierDetection = z
+  .strictObject({
+    consecutive5xxErrors: count.optional(),
+    consecutiveGatewayErrors: count.optional(),
+    splitExternalLocalOriginErrors: z.boolean().optional(),
+    consecutiveLocalOriginFailures: count.optional(),
+    interval: duration.optional(),
+    baseEjectionTime: duration.optional(),
+    maxEjectionPercent: z.int().min(0).max(100).optional(),
+    minHealthPercent: z.int().min(0).max(100).optional(),
+  })
+  .refine((o) => o.splitExternalLocalOriginErrors === true || !o.consecutiveLocalOriginFailures, {
+    path: ['consecutiveLocalOriginFailures'],
+    error: 'needs splitExternalLocalOriginErrors',
+  })
 
 const tls = z
   .strictObject({
@@ -141,24 +149,32 @@ const policy = {
   tls: tls.optional(),
 }
 
-export const trafficPolicy = z.strictObject({
-  ...policy,
-  portLevelSettings: z.array(z.strictObject({ port: portSelector, ...policy })).optional(),
-  tunnel: z
-    .strictObject({ protocol: z.enum(['CONNECT', 'POST']).optional(), targetHost: name, targetPort: port })
-    .optional(),
-  proxyProtocol: z.strictObject({ version: z.enum(['V1', 'V2']).optional() }).optional(),
-  retryBudget: z
-    .strictObject({ percent: z.number().min(0).max(100).optional(), minRetryConcurrency: count.optional() })
-    .optional(),
-})
+const NOTHING_SAID = 'must say something'
+const portPolicy = z
+  .strictObject({ port: portSelector, ...policy })
+  .refine((p) => p.loadBalancer ?? p.connectionPool ?? p.outlierDetection ?? p.tls, NOTHING_SAID)
+
+export const trafficPolicy = z
+  .strictObject({
+    ...policy,
+    portLevelSettings: z.array(portPolicy).optional(),
+    tunnel: z
+      .strictObject({ protocol: z.enum(['CONNECT', 'POST']).optional(), targetHost: name, targetPort: port })
+      .optional(),
+    proxyProtocol: z.strictObject({ version: z.enum(['V1', 'V2']).optional() }).optional(),
+    retryBudget: z
+      .strictObject({ percent: z.number().min(0).max(100).optional(), minRetryConcurrency: count.optional() })
+      .optional(),
+  })
+  .refine((p) => Object.values(p).some((value) => value !== undefined), NOTHING_SAID)
+  .refine((p) => !(p.tunnel && p.proxyProtocol), { path: ['tunnel'], error: 'cannot stand beside proxyProtocol' })
 
 export const destinationRule = z
   .strictObject({
     host: name,
     trafficPolicy: trafficPolicy.optional(),
     subsets: z
-      .array(z.strictObject({ name, labels: labels.optional(), trafficPolicy: trafficPolicy.optional() }))
+      .array(z.strictObject({ name: dnsLabel, labels: labels.optional(), trafficPolicy: trafficPolicy.optional() }))
       .optional(),
     exportTo,
     workloadSelector: matchLabels.optional(),
@@ -168,6 +184,14 @@ export const destinationRule = z
       if (subsets.findIndex((s) => s.name === one.name) < i)
         found.addIssue({ code: 'custom', path: ['subsets', i, 'name'], message: `"${one.name}" stands twice` })
   })
+
+/** One for some workloads is for those of its own namespace. */
+export function findExportMistakes({ exportTo: to = [], workloadSelector }: DestinationRule, namespace: string) {
+  const isOwn = to.length === 0 || (to.length === 1 && (to[0] === '.' || to[0] === namespace))
+  return isOwn || !workloadSelector
+    ? []
+    : [{ path: ['spec', 'exportTo'], problem: 'can only be "." or its own namespace beside workloadSelector' }]
+}
 
 export type DestinationRule = z.infer<typeof destinationRule>
 export type TrafficPolicy = z.infer<typeof trafficPolicy>

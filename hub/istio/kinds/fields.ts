@@ -14,6 +14,10 @@ export function refuse(why: string): z.ZodOptional<z.ZodNever> {
 
 export const text = z.string().max(65_536)
 export const name = z.string().min(1).max(253)
+export const dnsLabel = name.regex(
+  /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/,
+  'must be letters, digits and "-", 63 at most',
+)
 export const port = z.int().min(1).max(65_535)
 export const count = z.int().min(0).max(4_294_967_295)
 /** As Go writes it: 1h, 5m, 10s, 0.5s, 100ms. */
@@ -28,12 +32,18 @@ export const regex = z
   .max(1_024)
   .refine((source) => !('problem' in compileRegex(source)), 'is no regular expression (RE2)')
 export const percent = z.strictObject({ value: z.number().min(0).max(100) })
+const NO_WILDCARD = 'cannot have a wildcard'
 export const labels = z.record(z.string(), z.string())
 export const portSelector = z.strictObject({ number: port })
 
-export const matchLabels = z.strictObject({ matchLabels: labels.optional() })
+const selectors = z.record(z.string().min(1).refine(isPlain, NO_WILDCARD), z.string().refine(isPlain, NO_WILDCARD))
+export const matchLabels = z.strictObject({ matchLabels: selectors.optional() })
 /** Of networking.istio.io. */
-export const workloadLabels = z.strictObject({ labels: labels.optional() })
+export const workloadLabels = z.strictObject({ labels: selectors.optional() })
+
+function isPlain(label: string): boolean {
+  return !label.includes('*')
+}
 
 /** One of them, or none: the header or parameter is there. */
 export const stringMatch = z

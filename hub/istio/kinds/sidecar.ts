@@ -38,8 +38,14 @@ export const sidecar = z
         mode: z.enum(['REGISTRY_ONLY', 'ALLOW_ANY']).optional(),
         egressProxy: destination.optional(),
       })
+      .refine((p) => !p.egressProxy || p.mode === 'ALLOW_ANY', { path: ['egressProxy'], error: 'needs mode ALLOW_ANY' })
+      .refine((p) => !p.egressProxy || p.egressProxy.port, { path: ['egressProxy', 'port'], error: 'is missing' })
       .optional(),
   })
+  .refine(
+    (s) => (s.egress?.length ?? 0) + (s.ingress?.length ?? 0) > 0 || s.inboundConnectionPool || s.outboundTrafficPolicy,
+    'must have egress, ingress, inboundConnectionPool or outboundTrafficPolicy',
+  )
   .superRefine(({ egress: all = [], ingress: inbound = [] }, found) => {
     for (const [i, one] of all.entries())
       if (!one.port && i < all.length - 1)
@@ -47,6 +53,9 @@ export const sidecar = z
     for (const [i, one] of inbound.entries())
       if (inbound.findIndex((o) => o.port.number === one.port.number) < i)
         found.addIssue({ code: 'custom', path: ['ingress', i, 'port'], message: `${one.port.number} stands twice` })
+    for (const [i, one] of all.entries())
+      if (one.port && all.findIndex((o) => o.port?.number === one.port?.number) < i)
+        found.addIssue({ code: 'custom', path: ['egress', i, 'port'], message: `${one.port.number} stands twice` })
   })
 
 export type Sidecar = z.infer<typeof sidecar>

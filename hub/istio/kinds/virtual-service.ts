@@ -3,7 +3,6 @@ import { STATUS_CODES } from 'node:http'
 import * as z from 'zod'
 import {
   destination,
-  anyDuration,
   duration,
   exportTo,
   labels,
@@ -15,6 +14,8 @@ import {
   stringMatch,
   text,
 } from './fields.ts'
+import { formatDuration } from './durations.ts'
+import { findHeaderValueProblem } from './header-values.ts'
 
 const NOT_SET = 'cannot be set: only :authority and names without ":" can'
 const NOT_HERE = 'is no header that can be changed here'
@@ -22,8 +23,11 @@ const isPlain = (header: string): boolean => header !== '' && !header.startsWith
 const isSettable = (header: string): boolean =>
   header !== '' && (!header.startsWith(':') || header.toLowerCase() === ':authority')
 const removed = z.array(text.refine(isPlain, NOT_HERE)).optional()
-const requestValues = z.record(z.string().refine(isSettable, NOT_SET), text).optional()
-const responseValues = z.record(z.string().refine(isPlain, NOT_HERE), text).optional()
+const value = text.refine((v) => findHeaderValueProblem(v) === undefined, {
+  error: ({ input }) => findHeaderValueProblem(String(input)) ?? '',
+})
+const requestValues = z.record(z.string().refine(isSettable, NOT_SET), value).optional()
+const responseValues = z.record(z.string().refine(isPlain, NOT_HERE), value).optional()
 const headers = z.strictObject({
   request: z.strictObject({ set: requestValues, add: requestValues, remove: removed }).optional(),
   response: z.strictObject({ set: responseValues, add: responseValues, remove: removed }).optional(),
@@ -75,13 +79,17 @@ const fault = z.strictObject({
     .optional(),
 })
 
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', '*'] as const
+const corsHeaders = z.array(text.regex(/^[\w!#$%&'*+.^`|~-]+$/, 'must be the name of a header')).optional()
 const corsPolicy = z.strictObject({
-  allowOrigins: z.array(stringMatch).optional(),
+  allowOrigins: z
+    .array(stringMatch.refine((m) => m.exact ?? m.prefix ?? m.regex, 'must be one of exact, prefix and regex'))
+    .optional(),
   allowOrigin: z.array(text).optional(),
-  allowMethods: z.array(text).optional(),
-  allowHeaders: z.array(text).optional(),
-  exposeHeaders: z.array(text).optional(),
-  maxAge: anyDuration.optional(),
+  allowMethods: z.array(z.enum(METHODS)).optional(),
+  allowHeaders: corsHeaders,
+  exposeHeaders: corsHeaders,
+  maxAge: duration.refine((t) => /^\d+$/.test(formatDuration(t).slice(0, -1)), 'must be whole seconds').optional(),
   allowCredentials: z.boolean().optional(),
   unmatchedPreflights: z.enum(['UNSPECIFIED', 'FORWARD', 'IGNORE']).optional(),
 })
@@ -212,6 +220,12 @@ export const virtualService = z
     exportTo,
   })
   .refine((spec) => (spec.http ?? spec.tls ?? spec.tcp) !== undefined, 'must have http, tls or tcp')
+  .superRefine(({ hosts, gateways: all }, found) => {
+    if (all && all.length > 0 && !all.includes('mesh')) return
+    for (const [i, host] of hosts.entries())
+      if (host === '*')
+        found.addIssue({ code: 'custom', path: ['hosts', i], message: 'cannot be "*" for the mesh; only gateways can' })
+  })
   .refine(({ hosts }) => new Set(hosts).size === hosts.length, { path: ['hosts'], error: 'name one host twice' })
   .superRefine(({ hosts, tls }, found) => {
     for (const [i, { match }] of (tls ?? []).entries())

@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import type { Config, Place, Problem } from '../config.ts'
 import { isKind, KINDS, type Kind, type KindRow } from '../kinds/kinds.ts'
+import { findExportMistakes, type DestinationRule } from '../kinds/destination-rule.ts'
 import type { EnvoyFilter } from '../kinds/envoy-filter.ts'
 import { findPatchMistakes, type Mistake } from './check-patches.ts'
 import { readDocuments, type YamlDocument } from './documents.ts'
@@ -73,8 +74,14 @@ function readConfig(file: string, document: YamlDocument): Made {
   const parsed = schemaOf(kind, row).safeParse(plain, { jitless: true })
   if (!parsed.success) return { problems: parsed.error.issues.flatMap((issue) => listMistakes(issue, row).map(report)) }
   const config = makeConfig(kind, parsed.data, { file, place: document.placeOf([]) })
-  const mistakes = kind === 'EnvoyFilter' ? findPatchMistakes(config.spec as EnvoyFilter) : []
+  const mistakes = findMistakes(config)
   return mistakes.length === 0 ? { config } : { problems: mistakes.map(report) }
+}
+
+/** What a schema by itself does not see. */
+function findMistakes({ kind, spec, namespace }: Config): Mistake[] {
+  if (kind === 'EnvoyFilter') return findPatchMistakes(spec as EnvoyFilter)
+  return kind === 'DestinationRule' ? findExportMistakes(spec as DestinationRule, namespace) : []
 }
 
 type Object = { readonly metadata: z.infer<typeof metadata>; readonly spec?: unknown }
