@@ -14,7 +14,7 @@ let server: Promise<PostgresServer> | undefined
 const bin = findPostgres()
 const ends: (() => void | Promise<void>)[] = []
 after(async () => {
-  for (const end of ends.toReversed()) await end()
+  for (const end of ends) await end()
 })
 
 async function prepare(t: Finally, kind: 'SQLite' | 'PostgreSQL'): Promise<Open> {

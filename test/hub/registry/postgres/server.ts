@@ -27,6 +27,9 @@ export function findPostgres(): string | undefined {
 }
 
 export async function startPostgres(t: Finally, bin: string): Promise<PostgresServer> {
+  // Before its folder is gone: hooks run in the order in which they came.
+  let stop = async (): Promise<void> => {}
+  t.after(() => stop())
   const folder = temporaryFolder(t)
   const [data, log] = [`${folder}/data`, `${folder}/log`]
   fs.chmodSync(folder, 0o777)
@@ -50,7 +53,7 @@ export async function startPostgres(t: Finally, bin: string): Promise<PostgresSe
     },
   }
   await server.start()
-  t.after(() => server.stop('immediate').catch(() => {}))
+  stop = () => server.stop('immediate').catch(() => {})
   return server
 }
 let databases = 0
