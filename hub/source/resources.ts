@@ -19,9 +19,10 @@ export type ResourceSet = {
   readonly revision: string
   readonly types: ReadonlyMap<string, ByName>
   /**
-   * `later`: a resource may be missing by mistake (its file cannot be read), so nobody is told that anything is gone.
+   * `later`: it is not known yet what there is, so nobody is told that anything is gone. `asked`: there is nothing yet;
+   * who asks for a name is told so, and what a device has from before stays.
    */
-  readonly removals: 'now' | 'later'
+  readonly removals: 'now' | 'asked' | 'later'
 }
 
 /** What a node says of itself, and the namespace of its certificate. */

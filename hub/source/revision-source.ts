@@ -27,6 +27,8 @@ export type RevisionSourceOptions = {
 const LOOK_MS = 500
 /** Nothing is known yet, so nothing is gone. */
 const NOTHING: ResourceSet = makeResourceSet([], 'later')
+/** A hub that has never had a revision. */
+const NOTHING_YET: ResourceSet = makeResourceSet([], 'asked')
 
 type Listener = (next: ResourceSet) => void
 type Node = ServedNode & {
@@ -117,7 +119,8 @@ export class RevisionSource implements Source, Disposable {
     await this.#readLabels(node)
     if (node.areLabelsKnown) {
       node.from = this.#revisionOf(node)
-      node.set = node.from?.resourcesOf(node) ?? NOTHING
+      const isEmpty = decideRevision(this.#desired, node) === undefined
+      node.set = node.from?.resourcesOf(node) ?? (isEmpty ? NOTHING_YET : NOTHING)
     }
     node.ready = undefined
   }

@@ -125,8 +125,11 @@ export class DeltaSession {
       if (before !== undefined) had.set(name, before)
       watch.has.set(name, resource.version)
     }
+    const { removals } = set
     const removed =
-      what === 'all' && set.removals === 'now' ? this.#removed(watch, (name) => present.has(name), forced) : []
+      what === 'all' && removals !== 'later'
+        ? this.#removed(watch, (name) => present.has(name), { forced, removals })
+        : []
     const chunks = chunked(resources)
     if (removed.length && !chunks.length) chunks.push([])
     return chunks.map((chunk, i) =>
@@ -134,15 +137,19 @@ export class DeltaSession {
     )
   }
 
-  #removed(watch: Watch, present: (name: string) => boolean, forced: ReadonlySet<string>): string[] {
+  #removed(
+    watch: Watch,
+    present: (name: string) => boolean,
+    { forced, removals }: { readonly forced: ReadonlySet<string>; readonly removals: 'now' | 'asked' },
+  ): string[] {
     const removed = new Set<string>()
     for (const [name, version] of watch.has) {
-      if (present(name) || version === undefined) continue
+      if (removals === 'asked' || present(name) || version === undefined) continue
       removed.add(name)
       watch.has.delete(name)
     }
     for (const name of watch.explicit) {
-      if (present(name)) continue
+      if (present(name) || watch.has.get(name) !== undefined) continue
       if (!watch.has.has(name) || forced.has(name)) removed.add(name)
       watch.has.set(name, undefined)
     }

@@ -237,9 +237,7 @@ test(
     stream.ask({
       node: { id: 'edge' },
       typeUrl: CLUSTER,
-      initialResourceVersions: Object.fromEntries(
-        Array.from({ length: 20_000 }, (_, i) => [`cluster-with-a-long-name-${i}`, 'x'.repeat(16)]),
-      ),
+      resourceNamesSubscribe: Array.from({ length: 20_000 }, (_, i) => `cluster-with-a-very-long-name-${i}`),
     })
     assert.equal((await stream.next()).removedResources.length, 20_000)
   },

@@ -102,9 +102,7 @@ for (const by of ['its certificate', 'a join token'] as const) {
       stream.ask({
         node: { id: 'gw-1' },
         typeUrl: CLUSTER,
-        initialResourceVersions: Object.fromEntries(
-          Array.from({ length: 20_000 }, (_, i) => [`cluster-with-a-long-name-${i}`, 'x'.repeat(16)]),
-        ),
+        resourceNamesSubscribe: Array.from({ length: 20_000 }, (_, i) => `cluster-with-a-very-long-name-${i}`),
       })
       assert.equal((await stream.next()).removedResources.length, 20_000, 'another device')
       for (const session of sessions) session.destroy()
