@@ -153,11 +153,8 @@ for (const { name, api, by } of [
       resources(second, await upstream(t), 'three').replace('connect_timeout: 2s', 'connect_timeout: 3s'),
     ) // listener, cluster and endpoint
     await answers(second, 'word three', log)
-    h.write('envoy-1/all.yaml', resources(second, up, 'four').replace('connect_timeout: 2s', 'connect_timeout: soon')) // the cluster is refused, the rest of the file is in force
-    h.write(
-      'envoy-1/more.yaml',
-      `resources:\n- "@type": ${CLUSTER}\n  name: other\n  type: STATIC\n  connect_timeout: 1s\n`,
-    )
+    // A mistake in the cluster: nothing of the folder is taken until it is mended.
+    h.write('envoy-1/all.yaml', resources(second, up, 'four').replace('connect_timeout: 2s', 'connect_timeout: soon'))
     const untilMs = Date.now() + 10_000
     while (!h.lines.some((l) => l['evt'] === 'hub.resource-refused') && Date.now() < untilMs)
       await new Promise((resolve) => {
@@ -167,6 +164,8 @@ for (const { name, api, by } of [
       String(h.lines.find((l) => l['evt'] === 'hub.resource-refused')?.['problem']),
       /envoy-1\/all\.yaml.*connect_timeout/,
     )
+    await answers(second, 'word three', log)
+    h.write('envoy-1/all.yaml', resources(second, up, 'four'))
     await answers(second, 'word four', log)
     assert.deepEqual(
       h.lines.filter((l) => l['evt'] === 'hub.nack'),
