@@ -19,10 +19,9 @@ export type ResourceSet = {
   readonly revision: string
   readonly types: ReadonlyMap<string, ByName>
   /**
-   * `later`: it is not known yet what there is, so nobody is told that anything is gone. `asked`: there is nothing yet;
-   * who asks for a name is told so, and what a device has from before stays.
+   * `later`: a resource may be missing by mistake (its file cannot be read), so nobody is told that anything is gone.
    */
-  readonly removals: 'now' | 'asked' | 'later'
+  readonly removals: 'now' | 'later'
 }
 
 /** What a node says of itself, and the namespace of its certificate. */

@@ -27,8 +27,6 @@ export type RevisionSourceOptions = {
 const LOOK_MS = 500
 /** Nothing is known yet, so nothing is gone. */
 const NOTHING: ResourceSet = makeResourceSet([], 'later')
-/** A hub that has never had a revision. */
-const NOTHING_YET: ResourceSet = makeResourceSet([], 'asked')
 
 type Listener = (next: ResourceSet) => void
 type Node = ServedNode & {
@@ -119,8 +117,7 @@ export class RevisionSource implements Source, Disposable {
     await this.#readLabels(node)
     if (node.areLabelsKnown) {
       node.from = this.#revisionOf(node)
-      const isEmpty = decideRevision(this.#desired, node) === undefined
-      node.set = node.from?.resourcesOf(node) ?? (isEmpty ? NOTHING_YET : NOTHING)
+      node.set = node.from?.resourcesOf(node) ?? NOTHING
     }
     node.ready = undefined
   }

@@ -6,7 +6,7 @@ import { status, type ServiceError } from '@grpc/grpc-js'
 import { systemClock, type Clock } from '../../core/os/clock.ts'
 import { openRegistry, type Registry } from '../../hub/registry/registry.ts'
 import { CLUSTER } from '../../hub/source/resources.ts'
-import { bearer, DeltaStream, join, SotwStream, testHub, type TestHub } from './start-hub.ts'
+import { bearer, DeltaStream, join, SotwStream, testHubWithRevision, type TestHub } from './start-hub.ts'
 
 const gateway = { namespace: 'edge', serviceAccount: 'gateway' }
 const refused = (err: ServiceError, code: status, words: RegExp): void => {
@@ -27,7 +27,7 @@ test(
   'streams of a token that is revoked end: those by the token, and those by a certificate given for it; others go on',
   { timeout: 20_000 },
   async (t) => {
-    const h = await testHub(t)
+    const h = await testHubWithRevision(t)
     const [bad, good] = [
       await h.hub.createToken({ ...gateway, nodes: 'gw-*' }),
       await h.hub.createToken({ ...gateway, nodes: 'ok-*' }),
@@ -54,7 +54,7 @@ test(
 )
 
 test("a token that is revoked by the hub's own process ends streams, too", { timeout: 20_000 }, async (t) => {
-  const h = await testHub(t)
+  const h = await testHubWithRevision(t)
   const { token, jti } = await h.hub.createToken({ ...gateway, nodes: 'gw-1' })
   const stream = new DeltaStream(h.client(await join(h, token)))
   await opened(stream, 'gw-1')
@@ -65,7 +65,7 @@ test("a token that is revoked by the hub's own process ends streams, too", { tim
 test('a stream ends with the certificate or the token that it was opened with', { timeout: 20_000 }, async (t) => {
   let aheadMs = 0
   const clock: Clock = { ...systemClock, wallMs: () => Date.now() + aheadMs }
-  const h = await testHub(t, 'certificateTtlSec: 600\n', { clock })
+  const h = await testHubWithRevision(t, 'certificateTtlSec: 600\n', { clock })
   const { token } = await h.hub.createToken({ ...gateway, nodes: 'gw-*', ttlSec: 300 })
   const [byToken, byCertificate] = [
     new DeltaStream(h.client(), bearer(token)),
@@ -85,7 +85,7 @@ test(
   "a name that was freed and is another's now leaves the stream of the one before; until then it keeps it",
   { timeout: 20_000 },
   async (t) => {
-    const h = await testHub(t)
+    const h = await testHubWithRevision(t)
     const { token } = await h.hub.createToken({ ...gateway, nodes: 'gw-*' })
     const [before, next] = [
       new DeltaStream(h.client(await join(h, token))),
@@ -104,7 +104,7 @@ test(
   'while somebody else holds the registry, streams go on, and who comes is told to come again, at once',
   { timeout: 30_000 },
   async (t) => {
-    const h = await testHub(t)
+    const h = await testHubWithRevision(t)
     const { token } = await h.hub.createToken({ ...gateway, nodes: 'gw-*' })
     const device = await join(h, token)
     const stream = new DeltaStream(h.client(device))

@@ -30,6 +30,7 @@ import {
   type DiscoveryResponse,
   type IstioCertificateResponse,
 } from '../../proto/services.ts'
+import { CLUSTER } from '../../hub/source/resources.ts'
 import { parseHubConfig } from '../../hub/config.ts'
 import { startHub, type Hub, type HubWorld } from '../../hub/hub.ts'
 import { makeCsr } from './ca/make-csr.ts'
@@ -221,4 +222,14 @@ export class SotwStream extends Stream<DiscoveryRequest, DiscoveryResponse> {
   ask(message: MessageInitShape<typeof DiscoveryRequestSchema>): void {
     this.send(create(DiscoveryRequestSchema, message))
   }
+}
+
+/** A hub without a revision answers no question for names; this one has a revision of one cluster. */
+export async function testHubWithRevision(...p: Parameters<typeof testHub>): Promise<TestHub> {
+  const h = await testHub(...p)
+  const load = { cluster_name: 'first', endpoints: [] }
+  const cluster = { '@type': CLUSTER, name: 'first', type: 'STATIC', connect_timeout: '1s', load_assignment: load }
+  h.write('first.json', JSON.stringify({ resources: [cluster] }))
+  while (!h.lines.some((l) => l['evt'] === 'hub.folder' && l['revision'] !== undefined)) await systemClock.sleep(20)
+  return h
 }

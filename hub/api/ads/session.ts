@@ -125,11 +125,8 @@ export class DeltaSession {
       if (before !== undefined) had.set(name, before)
       watch.has.set(name, resource.version)
     }
-    const { removals } = set
     const removed =
-      what === 'all' && removals !== 'later'
-        ? this.#removed(watch, (name) => present.has(name), { forced, removals })
-        : []
+      what === 'all' && set.removals === 'now' ? this.#removed(watch, (name) => present.has(name), forced) : []
     const chunks = chunked(resources)
     if (removed.length && !chunks.length) chunks.push([])
     return chunks.map((chunk, i) =>
@@ -137,19 +134,15 @@ export class DeltaSession {
     )
   }
 
-  #removed(
-    watch: Watch,
-    present: (name: string) => boolean,
-    { forced, removals }: { readonly forced: ReadonlySet<string>; readonly removals: 'now' | 'asked' },
-  ): string[] {
+  #removed(watch: Watch, present: (name: string) => boolean, forced: ReadonlySet<string>): string[] {
     const removed = new Set<string>()
     for (const [name, version] of watch.has) {
-      if (removals === 'asked' || present(name) || version === undefined) continue
+      if (present(name) || version === undefined) continue
       removed.add(name)
       watch.has.delete(name)
     }
     for (const name of watch.explicit) {
-      if (present(name) || watch.has.get(name) !== undefined) continue
+      if (present(name)) continue
       if (!watch.has.has(name) || forced.has(name)) removed.add(name)
       watch.has.set(name, undefined)
     }

@@ -9,7 +9,7 @@ import { silentLog } from '../../../core/log.ts'
 import { openDoor, type DoorLimits } from '../../../hub/api/door.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { CLUSTER } from '../../../hub/source/resources.ts'
-import { DeltaStream, join, testHub } from '../start-hub.ts'
+import { DeltaStream, join, testHubWithRevision } from '../start-hub.ts'
 
 async function made(t: { after(fn: () => Promise<void>): void }, limits: Partial<DoorLimits> = {}) {
   const [clock, metrics] = [new SimClock(), new Metrics()]
@@ -143,7 +143,7 @@ test('what a stranger has sent is looked at again and again, and the end of the 
 })
 
 test('at a hub: TLS strangers are closed in time while a device keeps its stream', async (t) => {
-  const h = await testHub(t, 'limits: {strangerMs: 300}\n')
+  const h = await testHubWithRevision(t, 'limits: {strangerMs: 300}\n')
   const stream = new DeltaStream(
     h.client(
       await join(h, (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'edge' })).token),
@@ -172,7 +172,10 @@ test('at a hub: TLS strangers are closed in time while a device keeps its stream
 })
 
 test('one device has so many connections and streams, and the others of its identity have theirs', async (t) => {
-  const h = await testHub(t, 'limits: {maxStreamsPerDevice: 2, maxConnectionsPerDevice: 3, strangerMs: 300}\n')
+  const h = await testHubWithRevision(
+    t,
+    'limits: {maxStreamsPerDevice: 2, maxConnectionsPerDevice: 3, strangerMs: 300}\n',
+  )
   const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })
   const [greedy, modest] = [await join(h, token), await join(h, token)]
   const open = (shown: { keyPem: string; chainPem: string }, id: string): DeltaStream => {
@@ -199,7 +202,7 @@ test(
   'at a hub: halves of large messages from strangers are not gathered; a device sends large ones',
   { timeout: 20_000 },
   async (t) => {
-    const h = await testHub(t)
+    const h = await testHubWithRevision(t)
     const half = Buffer.alloc(3 * 1024 * 1024)
     const head = Buffer.from([0, 0, 0x3f, 0xff, 0xff]) // a message of 4 MiB less one byte
     const strangers = Array.from({ length: 3 }, () =>
@@ -237,7 +240,9 @@ test(
     stream.ask({
       node: { id: 'edge' },
       typeUrl: CLUSTER,
-      resourceNamesSubscribe: Array.from({ length: 20_000 }, (_, i) => `cluster-with-a-very-long-name-${i}`),
+      initialResourceVersions: Object.fromEntries(
+        Array.from({ length: 20_000 }, (_, i) => [`cluster-with-a-long-name-${i}`, 'x'.repeat(16)]),
+      ),
     })
     assert.equal((await stream.next()).removedResources.length, 20_000)
   },

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import http2 from 'node:http2'
 import { CLUSTER } from '../../../hub/source/resources.ts'
-import { bearer, certify, DeltaStream, join, testHub, type TestHub } from '../start-hub.ts'
+import { bearer, certify, DeltaStream, join, testHubWithRevision, type TestHub } from '../start-hub.ts'
 import { makeCsr } from '../ca/make-csr.ts'
 
 const MIB = 1024 * 1024
@@ -65,7 +65,7 @@ for (const by of ['its certificate', 'a join token'] as const) {
     `halves of large messages on all the calls that one may have, by ${by}: bounded, and all of it is given back`,
     { timeout: 60_000 },
     async (t) => {
-      const h = await testHub(t)
+      const h = await testHubWithRevision(t)
       const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })
       const other = await join(h, token)
       const sessions = await connections(h, 8, by === 'a join token' ? { token } : await join(h, token))
@@ -102,7 +102,9 @@ for (const by of ['its certificate', 'a join token'] as const) {
       stream.ask({
         node: { id: 'gw-1' },
         typeUrl: CLUSTER,
-        resourceNamesSubscribe: Array.from({ length: 20_000 }, (_, i) => `cluster-with-a-very-long-name-${i}`),
+        initialResourceVersions: Object.fromEntries(
+          Array.from({ length: 20_000 }, (_, i) => [`cluster-with-a-long-name-${i}`, 'x'.repeat(16)]),
+        ),
       })
       assert.equal((await stream.next()).removedResources.length, 20_000, 'another device')
       for (const session of sessions) session.destroy()
@@ -115,7 +117,7 @@ test(
   'a message in pieces of one byte counts for what it takes, and one that comes whole for nothing',
   { timeout: 60_000 },
   async (t) => {
-    const h = await testHub(t)
+    const h = await testHubWithRevision(t)
     const device = await join(
       h,
       (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })).token,
@@ -140,7 +142,7 @@ test(
   'the call that is too much is told so; two messages of the largest size may be under way, whatever the budget',
   { timeout: 60_000 },
   async (t) => {
-    const h = await testHub(t, 'limits: {maxRequestBytes: 100000, maxHalfMessageBytes: 65536}\n')
+    const h = await testHubWithRevision(t, 'limits: {maxRequestBytes: 100000, maxHalfMessageBytes: 65536}\n')
     const [session] = (await connections(
       h,
       1,
@@ -168,7 +170,7 @@ test(
 )
 
 test('what came before a connection proved whose it is counts from then on', { timeout: 60_000 }, async (t) => {
-  const h = await testHub(t)
+  const h = await testHubWithRevision(t)
   const { keyPem, chainPem } = await join(
     h,
     (await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-*' })).token,

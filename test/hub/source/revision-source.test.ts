@@ -45,7 +45,7 @@ test('as long as there is no revision nothing is sent, and nothing is gone', asy
   const source = await open()
   const watched = source.watch('gw-1', () => {})
   await watched.ready
-  assert.deepEqual([names(watched.current()), watched.current().removals], [[], 'asked'])
+  assert.deepEqual([names(watched.current()), watched.current().removals], [[], 'later'])
 })
 
 test('whoever changes what is in force, devices are sent it within a second, and it is there after a restart', async (t) => {

@@ -269,19 +269,3 @@ test('whatever a client asks, in the end it has exactly what it watches (random 
     assert.deepEqual([...has].map(([name, v]) => `${name}=${v}`).sort(), want.sort(), `run ${run}`)
   }
 })
-
-test('while there is nothing yet, who asks for a name hears that it is not there, and what a client has stays', () => {
-  const nothing: ResourceSet = { ...set(''), removals: 'asked' }
-  const session = new DeltaSession()
-  const first = session.request(request('e', { known: { has: version('1') }, subscribe: ['has', 'new'] }), nothing)
-  assert.deepEqual(
-    first.responses.map((r) => r.removed),
-    [['new']],
-  )
-  const later = session.request(request('e', { subscribe: ['other'] }), nothing)
-  assert.deepEqual(
-    later.responses.map((r) => r.removed),
-    [['other']],
-  )
-  assert.deepEqual(all(session.push({ ...set('e:x=1'), removals: 'now' })).length, 1, 'then all of it goes')
-})
