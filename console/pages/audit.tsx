@@ -3,6 +3,7 @@ import type { AuditItem, AuditPage } from '../../hub/console/schemas.ts'
 import { ask, Problem } from '../api.ts'
 import { ofTopic, useData } from '../data.ts'
 import { Empty, Link, Loading, ProblemNote, When } from '../parts/basics.tsx'
+import { Table } from '../parts/table.tsx'
 import { readText } from '../form.ts'
 import { goTo } from '../router.ts'
 
@@ -85,33 +86,20 @@ function useOlder(of: string, oldestId: number | undefined) {
 }
 
 const Entries = ({ entries }: { readonly entries: readonly AuditItem[] }) => (
-  <div class="scroll" tabIndex={0} role="region" aria-label="Entries of the audit log">
-    <table>
-      <thead>
-        <tr>
-          {['When', 'Who', 'What', 'About', 'From', 'Detail'].map((text) => (
-            <th scope="col" key={text}>
-              {text}
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {entries.map((one) => (
-          <tr key={one.id}>
-            <td class="nowrap">
-              <When ms={one.atMs} />
-            </td>
-            <td>{one.actor}</td>
-            <td class="nowrap">{one.event}</td>
-            <td>
-              <Link href={`/audit?subject=${encodeURIComponent(one.subject)}`}>{one.subject}</Link>
-            </td>
-            <td>{one.address === '' ? <span class="muted">–</span> : one.address}</td>
-            <td class="wide">{one.detail}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  </div>
+  <Table label="Entries of the audit log" columns={['When', 'Who', 'What', 'About', 'From', 'Detail']}>
+    {entries.map((one) => (
+      <tr key={one.id}>
+        <td class="nowrap">
+          <When ms={one.atMs} />
+        </td>
+        <td>{one.actor}</td>
+        <td class="nowrap">{one.event}</td>
+        <td>
+          <Link href={`/audit?subject=${encodeURIComponent(one.subject)}`}>{one.subject}</Link>
+        </td>
+        <td>{one.address === '' ? <span class="muted">–</span> : one.address}</td>
+        <td class="wide">{one.detail}</td>
+      </tr>
+    ))}
+  </Table>
 )

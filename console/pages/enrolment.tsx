@@ -3,8 +3,10 @@ import type { Enrolment as Waiting, JoinRequestItem, TokenItem, TokenList, Whoam
 import { post } from '../api.ts'
 import { ofTopic, useData } from '../data.ts'
 import { formatCount } from '../format.ts'
-import { Card, Empty, Labels, Link, Loading, Pill, ProblemNote, Short, StatePill, When } from '../parts/basics.tsx'
+import { Card, Empty, Labels, Link, Loading, Pill, ProblemNote, Short, When } from '../parts/basics.tsx'
+import { DeviceItem } from '../parts/device-item.tsx'
 import { useQuestion, type Question } from '../parts/dialog.tsx'
+import { DECISIONS, Table } from '../parts/table.tsx'
 import { toDevice } from '../router.ts'
 import { TokenForm } from './token-form.tsx'
 
@@ -121,18 +123,9 @@ const KeptOut = ({ clones, keptOut }: Waiting) =>
     <Card title="Found twice, or kept out">
       <ul class="list">
         {[...clones, ...keptOut.filter((row) => !row.cloned)].map((row) => (
-          <li key={row.name}>
-            <div class="line">
-              <Link href={toDevice(row.name)}>{row.name}</Link> <StatePill state={row.state} />
-              {row.cloned && <Pill tone="bad">two copies</Pill>} <Labels labels={row.labels} />
-              <span class="muted push">
-                <When ms={row.sinceMs} />
-              </span>
-            </div>
-            {row.wrong.map((text) => (
-              <p key={text}>{text}</p>
-            ))}
-          </li>
+          <DeviceItem key={row.name} row={row}>
+            {row.cloned && <Pill tone="bad">two copies</Pill>}
+          </DeviceItem>
         ))}
       </ul>
     </Card>
@@ -201,60 +194,47 @@ const TONES = { valid: 'ok', revoked: 'bad', ended: 'quiet', 'used up': 'quiet' 
 
 function TokenTable(p: { tokens: readonly TokenItem[]; me: Whoami; revoke: (token: TokenItem) => void }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Join tokens, a table">
-      <table>
-        <thead>
-          <tr>
-            {['For', 'Identity', 'State', 'Uses', 'Ends', 'Devices', ''].map((text) => (
-              <th scope="col" key={text}>
-                {text === '' ? <span class="hidden">Decisions</span> : text}
-              </th>
+    <Table label="Join tokens, a table" columns={['For', 'Identity', 'State', 'Uses', 'Ends', 'Devices', DECISIONS]}>
+      {p.tokens.map((t) => (
+        <tr key={t.id}>
+          <td>
+            <span title={t.id}>{t.nodes ?? '–'}</span> {t.approval && <Pill tone="accent">approval</Pill>}{' '}
+            <Labels labels={t.labels} />
+          </td>
+          <td>
+            {t.namespace}/{t.serviceAccount}
+          </td>
+          <td>
+            <Pill tone={TONES[t.state]}>{t.state}</Pill>
+          </td>
+          <td class="number">
+            {formatCount(t.uses)}
+            {t.maxUses !== null && ` of ${formatCount(t.maxUses)}`}
+          </td>
+          <td>
+            <When ms={t.expiresMs} />
+          </td>
+          <td>
+            {t.devices.map((name) => (
+              <span key={name}>
+                <Link href={toDevice(name)}>{name}</Link>{' '}
+              </span>
             ))}
-          </tr>
-        </thead>
-        <tbody>
-          {p.tokens.map((t) => (
-            <tr key={t.id}>
-              <td>
-                <span title={t.id}>{t.nodes ?? '–'}</span> {t.approval && <Pill tone="accent">approval</Pill>}{' '}
-                <Labels labels={t.labels} />
-              </td>
-              <td>
-                {t.namespace}/{t.serviceAccount}
-              </td>
-              <td>
-                <Pill tone={TONES[t.state]}>{t.state}</Pill>
-              </td>
-              <td class="number">
-                {formatCount(t.uses)}
-                {t.maxUses !== null && ` of ${formatCount(t.maxUses)}`}
-              </td>
-              <td>
-                <When ms={t.expiresMs} />
-              </td>
-              <td>
-                {t.devices.map((name) => (
-                  <span key={name}>
-                    <Link href={toDevice(name)}>{name}</Link>{' '}
-                  </span>
-                ))}
-                {t.devicesTotal > t.devices.length && `and ${formatCount(t.devicesTotal - t.devices.length)} more`}
-              </td>
-              <td>
-                {t.state === 'valid' && mayIn(p.me, 'operator', t.namespace) && (
-                  <button
-                    type="button"
-                    aria-label={`Revoke the token for ${t.nodes ?? 'no name'}`}
-                    onClick={() => p.revoke(t)}
-                  >
-                    Revoke
-                  </button>
-                )}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+            {t.devicesTotal > t.devices.length && `and ${formatCount(t.devicesTotal - t.devices.length)} more`}
+          </td>
+          <td>
+            {t.state === 'valid' && mayIn(p.me, 'operator', t.namespace) && (
+              <button
+                type="button"
+                aria-label={`Revoke the token for ${t.nodes ?? 'no name'}`}
+                onClick={() => p.revoke(t)}
+              >
+                Revoke
+              </button>
+            )}
+          </td>
+        </tr>
+      ))}
+    </Table>
   )
 }

@@ -1,8 +1,10 @@
-import type { DeviceRow, Overview as Fleet } from '../../hub/console/schemas.ts'
+import type { Overview as Fleet } from '../../hub/console/schemas.ts'
 import { ofDevicesAndRollouts, useData } from '../data.ts'
 import { formatCount, plural } from '../format.ts'
-import { Card, Command, Empty, Labels, Link, Loading, ProblemNote, Short, StatePill, When } from '../parts/basics.tsx'
-import { toDevice, toRollout } from '../router.ts'
+import { Card, Command, Empty, Link, Loading, ProblemNote, Short, When } from '../parts/basics.tsx'
+import { DeviceItem } from '../parts/device-item.tsx'
+import { Table } from '../parts/table.tsx'
+import { toRollout } from '../router.ts'
 import { RolloutPill } from './rollouts.tsx'
 
 export function Overview() {
@@ -91,7 +93,7 @@ function Wrong({ fleet: { wrong, wrongTotal } }: { readonly fleet: Fleet }) {
       ) : (
         <ul class="list">
           {wrong.map((row) => (
-            <WrongRow key={row.name} row={row} />
+            <DeviceItem key={row.name} row={row} />
           ))}
         </ul>
       )}
@@ -103,20 +105,6 @@ function Wrong({ fleet: { wrong, wrongTotal } }: { readonly fleet: Fleet }) {
     </Card>
   )
 }
-
-const WrongRow = ({ row }: { readonly row: DeviceRow }) => (
-  <li>
-    <div class="line">
-      <Link href={toDevice(row.name)}>{row.name}</Link> <StatePill state={row.state} /> <Labels labels={row.labels} />
-      <span class="muted push">
-        <When ms={row.sinceMs} />
-      </span>
-    </div>
-    {row.wrong.map((text) => (
-      <p key={text}>{text}</p>
-    ))}
-  </li>
-)
 
 const Certificates = ({ fleet: { ending } }: { readonly fleet: Fleet }) => (
   <Card title="Certificates">
@@ -160,34 +148,22 @@ function Groups(p: { title: string; empty: string; groups: Fleet['sites']; toQue
       {p.groups.length === 0 ? (
         <p class="muted">{p.empty}</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label={`${p.title}, a table`}>
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col" class="number">
-                  Connected
-                </th>
-                <th scope="col" class="number">
-                  Wrong
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {p.groups.map(({ name, total, connected, wrong }) => (
-                <tr key={name}>
-                  <td>
-                    <Link href={`/devices?${p.toQuery(name)}`}>{name === '' ? '(none)' : name}</Link>
-                  </td>
-                  <td class="number">
-                    {formatCount(connected)} of {formatCount(total)}
-                  </td>
-                  <td class={wrong > 0 ? 'number warn' : 'number'}>{formatCount(wrong)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table
+          label={`${p.title}, a table`}
+          columns={['Name', { text: 'Connected', kind: 'number' }, { text: 'Wrong', kind: 'number' }]}
+        >
+          {p.groups.map(({ name, total, connected, wrong }) => (
+            <tr key={name}>
+              <td>
+                <Link href={`/devices?${p.toQuery(name)}`}>{name === '' ? '(none)' : name}</Link>
+              </td>
+              <td class="number">
+                {formatCount(connected)} of {formatCount(total)}
+              </td>
+              <td class={wrong > 0 ? 'number warn' : 'number'}>{formatCount(wrong)}</td>
+            </tr>
+          ))}
+        </Table>
       )}
     </Card>
   )

@@ -3,6 +3,7 @@ import type { RevisionList, RolloutItem, RolloutList } from '../../hub/console/r
 import { ofTopic, useData } from '../data.ts'
 import { formatCount } from '../format.ts'
 import { Card, Empty, Link, Loading, Pair, Pill, ProblemNote, Short, When } from '../parts/basics.tsx'
+import { Table } from '../parts/table.tsx'
 import { toRollout } from '../router.ts'
 import { RolloutForm } from './rollout-form.tsx'
 
@@ -94,43 +95,30 @@ export const RolloutPill = ({ state }: { readonly state: RolloutItem['state'] })
 
 const RolloutTable = ({ rollouts }: { readonly rollouts: readonly RolloutItem[] }) => (
   <Card title="Rollouts">
-    <div class="scroll" tabIndex={0} role="region" aria-label="Rollouts, a table">
-      <table>
-        <thead>
-          <tr>
-            {['Rollout', 'State', 'To', 'For', 'Wave', 'Started', 'By', 'Why'].map((text) => (
-              <th scope="col" key={text}>
-                {text}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rollouts.map((r) => (
-            <tr key={r.id}>
-              <td>
-                <Link href={toRollout(r.id)}>{r.id}</Link>
-              </td>
-              <td>
-                <RolloutPill state={r.state} />
-              </td>
-              <td>
-                <Short text={r.to} />
-              </td>
-              <td>{r.scope}</td>
-              <td class="nowrap">
-                {r.wave} of {r.waveCount}
-              </td>
-              <td class="nowrap">
-                <When ms={r.startedMs} />
-              </td>
-              <td>{r.by}</td>
-              <td class="wide">{r.reason}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table label="Rollouts, a table" columns={['Rollout', 'State', 'To', 'For', 'Wave', 'Started', 'By', 'Why']}>
+      {rollouts.map((r) => (
+        <tr key={r.id}>
+          <td>
+            <Link href={toRollout(r.id)}>{r.id}</Link>
+          </td>
+          <td>
+            <RolloutPill state={r.state} />
+          </td>
+          <td>
+            <Short text={r.to} />
+          </td>
+          <td>{r.scope}</td>
+          <td class="nowrap">
+            {r.wave} of {r.waveCount}
+          </td>
+          <td class="nowrap">
+            <When ms={r.startedMs} />
+          </td>
+          <td>{r.by}</td>
+          <td class="wide">{r.reason}</td>
+        </tr>
+      ))}
+    </Table>
   </Card>
 )
 
@@ -144,48 +132,40 @@ function Revisions({
   if (!list || list.revisions.length === 0) return null
   return (
     <Card title="Revisions">
-      <div class="scroll" tabIndex={0} role="region" aria-label="Revisions, a table">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Revision</th>
-              <th scope="col">Taken</th>
-              <th scope="col" class="number">
-                Files
-              </th>
-              <th scope="col" class="number">
-                Resources
-              </th>
-              <th scope="col">Used</th>
-              {start && <th scope="col">Roll out</th>}
-            </tr>
-          </thead>
-          <tbody>
-            {list.revisions.map((one) => (
-              <tr key={one.id}>
-                <td>
-                  <Link href={`/devices?search=${one.id}`} title={`Devices that have ${one.id}`}>
-                    <code>{one.id}</code>
-                  </Link>
-                </td>
-                <td class="nowrap">
-                  <When ms={one.takenMs} />
-                </td>
-                <td class="number">{formatCount(one.files)}</td>
-                <td class="number">{formatCount(one.resources)}</td>
-                <td class="wide">{one.use.join(', ')}</td>
-                {start && (
-                  <td>
-                    <button type="button" aria-label={`Roll out ${one.id}`} onClick={() => start(one.id)}>
-                      Roll out
-                    </button>
-                  </td>
-                )}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        label="Revisions, a table"
+        columns={[
+          'Revision',
+          'Taken',
+          { text: 'Files', kind: 'number' },
+          { text: 'Resources', kind: 'number' },
+          'Used',
+          ...(start ? ['Roll out'] : []),
+        ]}
+      >
+        {list.revisions.map((one) => (
+          <tr key={one.id}>
+            <td>
+              <Link href={`/devices?search=${one.id}`} title={`Devices that have ${one.id}`}>
+                <code>{one.id}</code>
+              </Link>
+            </td>
+            <td class="nowrap">
+              <When ms={one.takenMs} />
+            </td>
+            <td class="number">{formatCount(one.files)}</td>
+            <td class="number">{formatCount(one.resources)}</td>
+            <td class="wide">{one.use.join(', ')}</td>
+            {start && (
+              <td>
+                <button type="button" aria-label={`Roll out ${one.id}`} onClick={() => start(one.id)}>
+                  Roll out
+                </button>
+              </td>
+            )}
+          </tr>
+        ))}
+      </Table>
     </Card>
   )
 }

@@ -3,6 +3,7 @@ import { remove } from '../api.ts'
 import { ofTopic, useData } from '../data.ts'
 import { Link, Loading, Pill, ProblemNote, When } from '../parts/basics.tsx'
 import { useQuestion } from '../parts/dialog.tsx'
+import { DECISIONS, Table } from '../parts/table.tsx'
 
 const concerns = ofTopic('audit')
 
@@ -27,24 +28,11 @@ export function Sessions() {
       <p>
         Who is logged in. <Link href="/audit">The audit log</Link> says what they did.
       </p>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Sessions">
-        <table>
-          <thead>
-            <tr>
-              {['Who', 'May', 'By', 'From', 'Since', 'Last seen', 'Ends', ''].map((text) => (
-                <th scope="col" key={text}>
-                  {text === '' ? <span class="hidden">Decisions</span> : text}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {value.sessions.map((one) => (
-              <Row key={one.id} one={one} end={() => end(one)} />
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label="Sessions" columns={['Who', 'May', 'By', 'From', 'Since', 'Last seen', 'Ends', DECISIONS]}>
+        {value.sessions.map((one) => (
+          <Row key={one.id} one={one} end={() => end(one)} />
+        ))}
+      </Table>
       {question.dialog}
     </>
   )
