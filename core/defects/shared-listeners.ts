@@ -33,7 +33,7 @@ export class SharedListeners<O extends object, E extends EventEmitter> {
     })
   }
 
-  /** Once for an emitter. */
+  /** Once for an emitter. The symbol is nobody else's, so that no type of an emitter names it. */
   listen(emitter: E, owner: O): void {
     ;(emitter as unknown as Record<symbol, O>)[this.#owner] = owner
     for (const [event, listener] of this.#listeners) emitter.on(event, listener)

@@ -10,12 +10,10 @@ import { checkValidity } from '../../core/pki/validity.ts'
 import { MeshError } from '../../core/errors.ts'
 import { parseSpiffeId } from '../../model/identity.ts'
 import { readPublicKey } from './csr.ts'
-import { makeRoot, readRoots, readRotationText, type StoredRoots } from './root-files.ts'
-import { signLeaf, type Root } from './root.ts'
+import { listRoots, makeRoot, readRoots, readRotationText } from './root-files.ts'
+import { BACKDATED_MS, signLeaf, type Root } from './root.ts'
 import { hashKeyId } from './x509.ts'
 
-/** A device whose clock is a little late accepts a fresh certificate (istiod does the same). */
-const BACKDATED_MS = 120_000
 const SERVER_TTL_MS = 30 * 86_400_000
 
 export type Issued = {
@@ -74,7 +72,7 @@ export function openCa(p: OpenCa): Ca {
     signing: makeRoot({ ...p, notBeforeMs: checkedNow(p) - BACKDATED_MS }),
     other: undefined,
   }
-  let roots = list(stored)
+  let roots = listRoots(stored)
   const now = (): number => checkRoot(stored.signing, checkedNow(p))
   now()
   const toPem = (): string => roots.map(({ certificatePem }) => certificatePem).join('')
@@ -82,7 +80,7 @@ export function openCa(p: OpenCa): Ca {
   const read = (): void => {
     rotation = readRotationText(p)
     stored = readRoots(p) ?? stored
-    roots = list(stored)
+    roots = listRoots(stored)
   }
   // Whoever has had a certificate since a step counts as one who has heard of it: none is signed without.
   const lookFirst = (): void => {
@@ -165,8 +163,6 @@ function signServer(root: Root, dnsNames: readonly string[], nowMs: number): Ser
     notAfterMs: leaf.notAfterMs,
   }
 }
-
-const list = ({ signing, other }: StoredRoots): readonly Root[] => (other ? [signing, other.root] : [signing])
 
 function checkedNow(p: OpenCa): number {
   const nowMs = p.clock.wallMs()

@@ -32,6 +32,11 @@ export function readRoots(p: RootFiles): StoredRoots | undefined {
   return { signing, other: { root: readRoot(rotation.certificatePem, rotation.keyPem), state, sinceMs } }
 }
 
+/** All that are trusted, the one that signs first. */
+export function listRoots({ signing, other }: StoredRoots): readonly Root[] {
+  return other ? [signing, other.root] : [signing]
+}
+
 /** Another one after each step; undefined: there is one root. Throws MESH_STATE_UNUSABLE. */
 export function readRotationText(p: RootFiles): string | undefined {
   return readFile(p, ROTATION_FILE)

@@ -16,6 +16,8 @@ import {
 } from './x509.ts'
 
 export const ROOT_YEARS = 10
+/** A device whose clock is a little late accepts a fresh certificate (istiod does the same). */
+export const BACKDATED_MS = 120_000
 const ROOT_VALID_MS = ROOT_YEARS * 365.25 * 86_400_000
 
 export type Root = {

@@ -5,9 +5,17 @@
  */
 import { MeshError } from '../../core/errors.ts'
 import { asOwner } from '../../core/os/as-owner.ts'
-import { addRoot, removeOther, readRoots, signWithNext, type OtherRoot, type RootFiles } from '../ca/root-files.ts'
+import {
+  addRoot,
+  listRoots,
+  removeOther,
+  readRoots,
+  signWithNext,
+  type OtherRoot,
+  type RootFiles,
+} from '../ca/root-files.ts'
 import { listKeyHashes } from '../ca/key-hash.ts'
-import type { Root } from '../ca/root.ts'
+import { BACKDATED_MS, type Root } from '../ca/root.ts'
 import type { Registry } from '../registry/registry.ts'
 
 export type RotationStep = 'add' | 'switch' | 'drop'
@@ -27,8 +35,6 @@ export type RotationOptions = RootFiles & {
   readonly nowMs: number
 }
 
-/** A device whose clock is a little late accepts it. */
-const BACKDATED_MS = 120_000
 const MAX_NAMED = 10
 
 export async function describeRoots(o: RotationOptions): Promise<readonly RootStatus[]> {
@@ -84,8 +90,7 @@ async function tellOthers(o: RotationOptions): Promise<void> {
 
 function readStored(o: RotationOptions): readonly Root[] {
   const stored = asOwner(o.state, () => readRoots(o))
-  if (!stored) return []
-  return stored.other ? [stored.signing, stored.other.root] : [stored.signing]
+  return stored ? listRoots(stored) : []
 }
 
 function notReady(step: RotationStep, names: readonly string[]): MeshError {

@@ -38,6 +38,7 @@ export function groupByKind(configs: readonly Config[]): Configs {
     (a, b) => a.createdMs - b.createdMs || compareText(a.name, b.name) || compareText(a.namespace, b.namespace),
   )
   const entries = (Object.keys(KINDS) as Kind[]).map((kind) => [kind, sorted.filter((c) => c.kind === kind)])
+  // Each kind has those of its kind: `fromEntries` knows of none.
   return Object.fromEntries(entries) as unknown as Configs
 }
 
