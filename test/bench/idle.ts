@@ -7,13 +7,10 @@ import { benchCertificates } from './certificates.ts'
 import { httpSubjects } from './http/subjects.ts'
 import { cpuNs, freePort, rssMiB, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
+import { sleep } from '../conformance/programs.ts'
 
 const SETTLE_MS = 5_000
 const WATCHED_MS = 2_000
-const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 
 export const idleBench: PeerBench = {
   kind: 'peers',
@@ -49,13 +46,13 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
           {
             await using first = startPinned(SUBJECT_CORE, command, args)
             await untilListening(port, first)
-            await pause(SETTLE_MS)
+            await sleep(SETTLE_MS)
           }
           await using running = startPinned(SUBJECT_CORE, command, args)
           await untilListening(port, running)
-          await pause(SETTLE_MS)
+          await sleep(SETTLE_MS)
           const before = cpuNs(running.pid)
-          await pause(WATCHED_MS)
+          await sleep(WATCHED_MS)
           return {
             cpuUs: (cpuNs(running.pid) - before) / WATCHED_MS,
             perSecond: 0,

@@ -4,6 +4,7 @@ import fs from 'node:fs'
 import net from 'node:net'
 import { once } from 'node:events'
 import { freePorts } from '../../tools/free-ports.ts'
+import { sleep } from '../conformance/programs.ts'
 
 export const SUBJECT_CORE = '0'
 export const LOAD_CORE = '1'
@@ -103,6 +104,16 @@ export async function freePort(): Promise<number> {
   return port
 }
 
+/** What a load of ours prints once it is there: one line of JSON. Rejects with whatever else it says. */
+export async function readFirstLine<T>(load: Running): Promise<T> {
+  for (;;) {
+    const line = /^\{.*\}$/m.exec(load.output())
+    if (line) return JSON.parse(line[0]) as T
+    if (load.output() !== '') throw new Error(load.output())
+    await sleep(50)
+  }
+}
+
 /** Resolves once the port accepts; rejects with the subject's output when it ends or takes longer than 10 s. */
 export async function untilListening(port: number, subject: Running): Promise<void> {
   for (let tries = 0; tries < 400; tries++) {
@@ -114,9 +125,7 @@ export async function untilListening(port: number, subject: Running): Promise<vo
     socket.destroy()
     if (ok) return
     if (!fs.existsSync(`/proc/${subject.pid}`)) break
-    await new Promise((resolve) => {
-      setTimeout(resolve, 25)
-    })
+    await sleep(25)
   }
   throw new Error(`nothing listens on port ${port}:\n${subject.output()}`)
 }

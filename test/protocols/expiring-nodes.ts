@@ -10,7 +10,7 @@ import type { Cluster } from '../../model/cluster.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { Codec, Listener } from '../../model/listener.ts'
 import type { Tables } from '../../model/tables.ts'
-import type { DownstreamTls, UpstreamTls } from '../../model/tls.ts'
+import type { UpstreamTls } from '../../model/tls.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
 import { createValidityRules, type ExpiredSettings } from '../../control-sync/identity/validity-rules.ts'
 import { DEFAULT_LIMITS, type Context } from '../../protocols/context.ts'
@@ -25,6 +25,7 @@ import { SimNetwork } from '../helpers/sim-network.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { listener, tcpChain } from './downstream/data-path-rig.ts'
 import { cluster, endpoint, manager, Origin, ORIGIN, tablesOf } from './http/harness.ts'
+import { MUTUAL } from './mutual-tls.ts'
 
 export const [SECOND, MINUTE, HOUR] = [1_000, 60_000, 3_600_000]
 export const mesh = testCa('mesh.test')
@@ -35,16 +36,7 @@ const STRICT: ExpiredSettings = {
   openConnections: 'end-with-peer',
   endWithinMs: 30_000,
 }
-const down: DownstreamTls = {
-  certificate: { from: 'workload' },
-  validation: { roots: { from: 'workload' }, sans: [] },
-  requireClientCertificate: true,
-  alpnProtocols: [],
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.3',
-  cipherSuites: [],
-}
-const up: UpstreamTls = { ...down, sni: '', autoSni: false }
+const up: UpstreamTls = { ...MUTUAL, sni: '', autoSni: false }
 const HERE = { host: '10.0.0.1', port: 8443 }
 export const toServer = (more: Partial<Cluster> = {}): Cluster =>
   cluster([endpoint(HERE.host, HERE.port)], {
@@ -151,7 +143,7 @@ export async function rig(
   const w = new World()
   const origin = new Origin()
   await w.network.listen(ORIGIN, ({ stream }) => origin.accept(stream))
-  const chain = tcpChain({ name: 'c', tls: p.plain ? undefined : down, codec })
+  const chain = tcpChain({ name: 'c', tls: p.plain ? undefined : MUTUAL, codec })
   const serving = listener([chain], { name: 'l', address: HERE.host, port: HERE.port })
   const server = new Node(w, w.issue('server', p.server ?? 48 * HOUR), p.settings ?? {}, [serving])
   const client = new Node(w, w.issue('client', p.client ?? 48 * HOUR), p.clientSettings ?? { openConnections: 'keep' })

@@ -31,20 +31,13 @@ import { headers, RawH2, type Fields } from '../helpers/raw-h2.ts'
 import { testCa, type TestCa } from '../helpers/test-ca.ts'
 import { cluster, endpoint, manager, route, tablesOf } from './http/harness.ts'
 import { ANY_TLS, realContext } from './parts.ts'
+import { MUTUAL } from './mutual-tls.ts'
 
 /** Where tunnels come to, and an address of the mesh for the same node. */
 export const HERE = '127.0.0.1'
 export const NODE = '127.0.0.44'
 
-const MUTUAL: DownstreamTls = {
-  certificate: { from: 'workload' },
-  validation: { roots: { from: 'workload' }, sans: [] },
-  requireClientCertificate: true,
-  alpnProtocols: ['istio-peer-exchange', 'istio', 'istio-http/1.1'],
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.3',
-  cipherSuites: [],
-}
+const ISTIO: DownstreamTls = { ...MUTUAL, alpnProtocols: ['istio-peer-exchange', 'istio', 'istio-http/1.1'] }
 const tcpTo = (name: string): Codec => ({
   kind: 'tcp',
   tcp: { clusters: [{ name, weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined },
@@ -59,7 +52,7 @@ const strict = (
   name,
   codec,
   policies,
-  tls: MUTUAL,
+  tls: ISTIO,
   match: { ...ANY_CONNECTION, transportProtocol: 'tls', ...match },
 })
 export const allow = (uri: string): Policy => ({
@@ -163,7 +156,7 @@ export class HboneRig implements AsyncDisposable {
     const chain: FilterChain = {
       name: 'hbone',
       match: ANY_CONNECTION,
-      tls: { ...MUTUAL, alpnProtocols: ['h2'] },
+      tls: { ...ISTIO, alpnProtocols: ['h2'] },
       policies: [],
       codec: { kind: 'hbone', hbone: { cluster: undefined } },
     }
@@ -171,7 +164,7 @@ export class HboneRig implements AsyncDisposable {
   }
   #makeTables(policies: readonly Policy[]): Tables {
     const { tcp, http } = this.ports
-    const { validation = MUTUAL.validation } = this.#o
+    const { validation = ISTIO.validation } = this.#o
     const inbound: Listener = {
       ...LISTENER,
       name: 'virtualInbound',
@@ -187,7 +180,7 @@ export class HboneRig implements AsyncDisposable {
           { destinationPort: http, applicationProtocols: ['istio-http/1.1', 'istio'] },
           policies,
         ),
-      ].map((one) => ({ ...one, tls: { ...MUTUAL, validation } })),
+      ].map((one) => ({ ...one, tls: { ...ISTIO, validation } })),
     }
     const tunnel: FilterChain = {
       name: '',

@@ -19,6 +19,7 @@ import {
   type Running,
 } from '../measure.ts'
 import { Device } from './device.ts'
+import { sleep } from '../../conformance/programs.ts'
 
 const SERVICES = 100
 const IDLE_MS = 10_000
@@ -69,10 +70,10 @@ async function measured(count: number): Promise<Figures> {
     await fleet.measure(figures, 'join', (device) => device.join())
     const before = rssMiB(hub.pid)
     await fleet.measure(figures, 'first connection', (device) => device.connect())
-    await pause(IDLE_MS)
+    await sleep(IDLE_MS)
     figures['memory of a device, KiB'] = round(((rssMiB(hub.pid) - before) * 1024) / count)
     const idleNs = cpuNs(hub.pid)
-    await pause(IDLE_MS)
+    await sleep(IDLE_MS)
     figures['idle, % of a core'] = round((cpuNs(hub.pid) - idleNs) / IDLE_MS / 1e4)
     await fleet.measureChange(figures, () => {
       fs.writeFileSync(
@@ -81,7 +82,7 @@ async function measured(count: number): Promise<Figures> {
       )
     })
     for (const device of fleet.devices) device.leave()
-    await pause(1_000)
+    await sleep(1_000)
     await fleet.measure(figures, 'reconnect', (device) => device.connect())
     for (const device of fleet.devices) device.leave()
     return figures
@@ -158,7 +159,7 @@ class Fleet {
     const [startNs, startMs] = [cpuNs(this.#hub.pid), performance.now()]
     this.#bytes = 0
     change()
-    while (this.devices.some(({ changes }, i) => changes === before[i])) await pause(20)
+    while (this.devices.some(({ changes }, i) => changes === before[i])) await sleep(20)
     this.#note(figures, 'one change', startNs)
     figures['one change, to all in s'] = round((performance.now() - startMs) / 1e3)
   }
@@ -170,8 +171,4 @@ class Fleet {
   }
 }
 
-const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
 const round = (figure: number): number => Number(figure.toPrecision(3))

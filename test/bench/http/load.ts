@@ -2,7 +2,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { findDebianProgram } from '../../../tools/debian.ts'
-import { LOAD_CORE, run, startPinned } from '../measure.ts'
+import { LOAD_CORE, readFirstLine, run, startPinned } from '../measure.ts'
 import {
   H2_CONNECTIONS,
   H2_STREAMS,
@@ -15,6 +15,7 @@ import {
   STREAM_MESSAGES,
   type HttpCase,
 } from './job.ts'
+import { sleep } from '../../conformance/programs.ts'
 
 const CONNECTIONS = 32
 const MESSAGE_BYTES = 100
@@ -131,19 +132,7 @@ async function sendSteadily({ port, seconds, dir }: Load): Promise<Done> {
 export async function connectIdle(port: number): Promise<AsyncDisposable & { readonly seconds: number }> {
   const options = JSON.stringify({ port, count: IDLE_CONNECTIONS })
   const load = startPinned(LOAD_CORE, process.execPath, [IDLE, options])
-  for (;;) {
-    const line = /^\{.*\}$/m.exec(load.output())
-    if (line) {
-      const { seconds } = JSON.parse(line[0]) as { seconds: number }
-      return { seconds, [Symbol.asyncDispose]: () => load[Symbol.asyncDispose]() }
-    }
-    if (load.output() !== '') throw new Error(load.output())
-    await pause(50)
-  }
+  const { seconds } = await readFirstLine<{ seconds: number }>(load)
+  return { seconds, [Symbol.asyncDispose]: () => load[Symbol.asyncDispose]() }
 }
-export const settleIdle = (): Promise<void> => pause(IDLE_SETTLE_MS)
-
-const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })
+export const settleIdle = (): Promise<void> => sleep(IDLE_SETTLE_MS)

@@ -9,9 +9,9 @@ import { systemClock } from '../../../core/os/clock.ts'
 import { systemNetwork } from '../../../core/os/network.ts'
 import { packMessage, unpackMessage } from '../../../core/relay/compression.ts'
 import type { Kind } from '../../../core/relay/kinds.ts'
-import { Mux } from '../../../core/relay/mux.ts'
 import type { RelayStream } from '../../../core/relay/stream.ts'
 import type { CommandRequest } from '../../../model/fleet/command.ts'
+import { makeMuxPair } from '../../core/relay/mux-pair.ts'
 
 const ASK: CommandRequest = { command: 'status', lines: 5, operator: 'operator:ada' }
 
@@ -28,34 +28,19 @@ function rig({ ports = [], ...over }: Partial<HubRequestsOptions> & { readonly p
     dial: async (to, signal) => (await systemNetwork.dial(to, signal)).stream,
     ...over,
   })
-  const [agent, hub] = (['agent', 'hub'] as const).map(
-    (side): Mux =>
-      new Mux({
-        side,
-        part: 'hub',
-        port: {
-          bufferedBytes: 0,
-          send: (message, done) => {
-            const bytes = Uint8Array.from(message)
-            setImmediate(() => {
-              ;(side === 'agent' ? hub : agent)!.receive(bytes)
-              done()
-            })
-          },
-        },
-        maxMessageBytes: () => 1_000_000,
-        maxStreams: 16,
-        onStream: (stream, head) => requests.accept(stream, head),
-      }),
-  )
+  const { agent, hub } = makeMuxPair({
+    maxMessageBytes: 1_000_000,
+    maxStreams: 16,
+    onStream: (stream, head) => requests.accept(stream, head),
+  })
   const ask = (text: string): Promise<string> => {
-    const stream = hub!.open('command')
+    const stream = hub.open('command')
     const said = answer(stream)
     stream.send(packMessage(Buffer.from(text), { withDictionary: false }))
     return said
   }
-  const open = (kind: Kind, head: object = {}): RelayStream => hub!.open(kind, Buffer.from(JSON.stringify(head)))
-  return { ask, open, ran, requests, agent: agent! }
+  const open = (kind: Kind, head: object = {}): RelayStream => hub.open(kind, Buffer.from(JSON.stringify(head)))
+  return { ask, open, ran, requests, agent }
 }
 /** What the device says, or why it says nothing. */
 function answer(stream: RelayStream): Promise<string> {

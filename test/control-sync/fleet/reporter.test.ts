@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { silentLog } from '../../../core/log.ts'
 import { MeshError } from '../../../core/errors.ts'
 import { unpackMessage } from '../../../core/relay/compression.ts'
-import { Mux } from '../../../core/relay/mux.ts'
+import type { Mux } from '../../../core/relay/mux.ts'
+import { makeMuxPair } from '../../core/relay/mux-pair.ts'
 import type { RelayStream } from '../../../core/relay/stream.ts'
 import { Reporter } from '../../../control-sync/fleet/reporter.ts'
 import type { Quantities, Report } from '../../../model/fleet/report.ts'
@@ -37,34 +38,23 @@ function rig() {
   })
   const connect = (): Disposable & { readonly agent: Mux } => {
     let before: Report | undefined
-    const [agent, hub] = (['agent', 'hub'] as const).map(
-      (side): Mux =>
-        new Mux({
-          side,
-          part: 'hub',
-          port: {
-            bufferedBytes: 0,
-            send: (message, done) => {
-              ;(side === 'agent' ? hub : agent)!.receive(Uint8Array.from(message))
-              done()
-            },
+    const { agent } = makeMuxPair({
+      delivers: 'now',
+      maxMessageBytes: 32 * 1024,
+      maxStreams: 4,
+      onStream: (stream) => {
+        assert.equal(stream.kind, 'report')
+        streams.push(stream)
+        stream.listen({
+          onMessage: (message) => {
+            before = decodeReport(unpackMessage(message, 32 * 1024), before)
+            got.push({ report: before, atMs: clock.monotonicMs(), size: message.length })
           },
-          maxMessageBytes: () => 32 * 1024,
-          maxStreams: 4,
-          onStream: (stream) => {
-            assert.equal(stream.kind, 'report')
-            streams.push(stream)
-            stream.listen({
-              onMessage: (message) => {
-                before = decodeReport(unpackMessage(message, 32 * 1024), before)
-                got.push({ report: before, atMs: clock.monotonicMs(), size: message.length })
-              },
-            })
-          },
-        }),
-    )
-    const attached = reporter.attach({ mux: agent!, withDictionary: true, shown: '' })
-    return { agent: agent!, [Symbol.dispose]: () => attached[Symbol.dispose]() }
+        })
+      },
+    })
+    const attached = reporter.attach({ mux: agent, withDictionary: true, shown: '' })
+    return { agent, [Symbol.dispose]: () => attached[Symbol.dispose]() }
   }
   const change = (over: Partial<Report>): void => {
     state.report = { ...state.report, ...over }

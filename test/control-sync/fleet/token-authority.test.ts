@@ -6,32 +6,23 @@ import https from 'node:https'
 import type net from 'node:net'
 import { generateKeyPairSync } from 'node:crypto'
 import { create } from '@bufbuild/protobuf'
-import { Server, ServerCredentials, type handleUnaryCall } from '@grpc/grpc-js'
+import type { handleUnaryCall } from '@grpc/grpc-js'
 import { EnrollmentStore } from '../../../control-sync/fleet/enrollment-store.ts'
 import { createTokenAuthority } from '../../../control-sync/fleet/token-authority.ts'
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import { hashThumbprint, signEs256, toEs256Jwk } from '../../../core/jwt/sign.ts'
 import { systemClock } from '../../../core/os/clock.ts'
 import { systemDisk } from '../../../core/os/disk.ts'
-import type { CertificateWish } from '../../../control-sync/identity/ca-client.ts'
 import {
   IstioCertificateResponseSchema,
   type IstioCertificateRequest,
   type IstioCertificateResponse,
 } from '../../../proto/gen/istio/v1/auth/ca_pb.ts'
 import { openCa, type Ca } from '../../../hub/ca/ca.ts'
-import { CA } from '../../../proto/services.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
+import { CA_NAME, startCaServer, WISH } from '../identity/ca-server.ts'
 
 type Finally = { after(fn: () => void): void }
-const WISH: CertificateWish = {
-  current: undefined,
-  spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
-  ttlSec: 0,
-  key: 'ecdsa-p256',
-  certificateRefused: false,
-}
-
 /** Signs for whoever asks, and says what they showed. */
 async function startCa(t: Finally, ca: Ca) {
   const shown: string[] = []
@@ -40,18 +31,8 @@ async function startCa(t: Finally, ca: Ca) {
     const { chainPem } = ca.sign({ csrPem: call.request.csr, spiffeUri: WISH.spiffeUri, ttlSec: 3_600 })
     done(null, create(IstioCertificateResponseSchema, { certChain: [...chainPem] }))
   }
-  const server = new Server()
-  server.addService(CA, { CreateCertificate: createCertificate })
-  t.after(() => {
-    server.forceShutdown()
-  })
-  const own = ca.serverCertificate(['istiod.istio-system.svc'])
-  const pair = { private_key: Buffer.from(own.keyPem), cert_chain: Buffer.from(own.chainPem) }
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createSsl(Buffer.from(ca.rootsPem), [pair]), (err, bound) =>
-      err ? reject(err) : resolve(bound),
-    )
-  })
+  const own = { ...ca.serverCertificate([CA_NAME]), rootsPem: ca.rootsPem }
+  const port = await startCaServer(t, own, createCertificate)
   return { port, shown }
 }
 
@@ -91,7 +72,7 @@ async function start(t: Finally, answers: Answer[]) {
     connect: async () => ({ url, trust, key, clock: systemClock, certificateClock, findProxy: undefined }),
     control: {
       addresses: [`127.0.0.1:${port}`],
-      serverName: 'istiod.istio-system.svc',
+      serverName: CA_NAME,
       clusterId: 'Kubernetes',
       roots: () => Buffer.from(ca.rootsPem),
       token: () => 'a join token',

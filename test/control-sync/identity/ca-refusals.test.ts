@@ -5,7 +5,7 @@
 import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { create } from '@bufbuild/protobuf'
-import { Server, ServerCredentials, type handleUnaryCall } from '@grpc/grpc-js'
+import type { handleUnaryCall } from '@grpc/grpc-js'
 import { systemClock } from '../../../core/os/clock.ts'
 import { CATALOGUE, type MeshError } from '../../../core/errors.ts'
 import { retryWaitMs } from '../../../control-sync/ads/errors.ts'
@@ -16,27 +16,19 @@ import {
   type IstioCertificateRequest,
   type IstioCertificateResponse,
 } from '../../../proto/gen/istio/v1/auth/ca_pb.ts'
-import { CA } from '../../../proto/services.ts'
 import { testCa } from '../../helpers/test-ca.ts'
+import { CA_NAME, startCaServer, WISH } from './ca-server.ts'
 
 /** gRPC status; undefined: an answer that holds nothing. */
 type Answer = { readonly code: number; readonly details: string } | undefined
 type Asked = { readonly ttlSec: number; readonly clusterId: string }
-const WISH: CertificateWish = {
-  current: undefined,
-  spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
-  ttlSec: 0,
-  key: 'ecdsa-p256',
-  certificateRefused: false,
-}
-
 /** @param answer by what is asked for */
 async function caThat(
   t: TestContext,
   answer: (asked: Asked) => Answer,
 ): Promise<{ readonly control: ControlPlane; readonly asked: Asked[] }> {
   const ca = testCa()
-  const own = ca.issue('istio-system', 'istiod', { dnsNames: ['istiod.istio-system.svc'] })
+  const own = ca.issue('istio-system', 'istiod', { dnsNames: [CA_NAME] })
   const asked: Asked[] = []
   const createCertificate: handleUnaryCall<IstioCertificateRequest, IstioCertificateResponse> = (call, done) => {
     const request = {
@@ -48,25 +40,12 @@ async function caThat(
     if (said) done(said)
     else done(null, create(IstioCertificateResponseSchema))
   }
-  const server = new Server()
-  server.addService(CA, { CreateCertificate: createCertificate })
-  t.after(() => {
-    server.forceShutdown()
-  })
-  const credentials = ServerCredentials.createSsl(null, [
-    { private_key: Buffer.from(own.keyPem), cert_chain: Buffer.from(own.chainPem) },
-  ])
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', credentials, (err, bound) => {
-      if (err) reject(err)
-      else resolve(bound)
-    })
-  })
+  const port = await startCaServer(t, own, createCertificate)
   return {
     asked,
     control: {
       addresses: [`127.0.0.1:${port}`],
-      serverName: 'istiod.istio-system.svc',
+      serverName: CA_NAME,
       clusterId: 'Kubernetes',
       roots: () => Buffer.from(ca.rootsPem),
       token: () => 'a token',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { duplexPair, type Duplex } from 'node:stream'
 import { test } from 'node:test'
-import { Mux } from '../../../core/relay/mux.ts'
+import { makeMuxPair } from './mux-pair.ts'
 import { joinTunnel, type TunnelEnd } from '../../../core/relay/tunnel.ts'
 import { MeshError } from '../../../core/errors.ts'
 
@@ -12,31 +12,16 @@ function rig() {
   /** Of the side that asks, then of the other once it has come. */
   const ends: Promise<TunnelEnd>[] = []
   const late = Promise.withResolvers<TunnelEnd>()
-  const [agent, hub] = (['agent', 'hub'] as const).map(
-    (side): Mux =>
-      new Mux({
-        side,
-        part: 'hub',
-        port: {
-          bufferedBytes: 0,
-          send: (message, done) => {
-            const bytes = Uint8Array.from(message)
-            setImmediate(() => {
-              ;(side === 'agent' ? hub : agent)!.receive(bytes)
-              done()
-            })
-          },
-        },
-        maxMessageBytes: () => 1_000_000,
-        maxStreams: 4,
-        onStream: (stream) => {
-          late.resolve(joinTunnel(stream, other, 'hub'))
-        },
-      }),
-  )
-  const stream = hub!.open('tunnel')
+  const { agent, hub } = makeMuxPair({
+    maxMessageBytes: 1_000_000,
+    maxStreams: 4,
+    onStream: (stream) => {
+      late.resolve(joinTunnel(stream, other, 'hub'))
+    },
+  })
+  const stream = hub.open('tunnel')
   ends.push(joinTunnel(stream, own, 'hub'), late.promise)
-  return { near, own, far, other, ends, stream, agent: agent! }
+  return { near, own, far, other, ends, stream, agent }
 }
 function readAll(socket: Duplex): Promise<Buffer> {
   const parts: Buffer[] = []

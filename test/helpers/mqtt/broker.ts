@@ -20,6 +20,17 @@ import { SimClock } from '../sim-clock.ts'
 type PolicyInput = Parameters<ReturnType<typeof createMqttPolicySchema>['parse']>[0]
 export const policyOf = (input: PolicyInput = {}): MqttPolicy => createMqttPolicySchema().parse(input)
 
+/** `x` to the topic `w`, at once. */
+export const WILL = {
+  topic: 'w',
+  payload: Buffer.from('x'),
+  qos: 0,
+  retain: false,
+  properties: new Uint8Array(),
+  delaySec: 0,
+  messageExpirySec: undefined,
+} as const
+
 /** A broker over in-memory streams with a clock that stands still. */
 export class TestBroker {
   readonly clock: SimClock

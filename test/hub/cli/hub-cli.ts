@@ -30,3 +30,17 @@ export function hubCli(t: { after(fn: () => void): void }) {
   }
   return { folder, config, cli }
 }
+
+export type HubCli = ReturnType<typeof hubCli>
+export const createToken = ({ cli, config }: HubCli, name: string): Promise<Ran> =>
+  cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--name', name)
+/** A device with a key of its own, as it joins. */
+export const makeApplicant = (name: string) => ({
+  name,
+  keyId: `k-${name}`,
+  namespace: 'edge',
+  serviceAccount: 'gateway',
+  jti: null,
+  labels: {},
+  address: '',
+})

@@ -10,21 +10,14 @@ import { holdRunning, isRunning } from '../../../hub/registry/running.ts'
 import { CLUSTER } from '../../../hub/source/resources.ts'
 import { bearer, DeltaStream } from '../start-hub.ts'
 import { hubCli as made } from './hub-cli.ts'
+import { token } from '../registry/first-rows.ts'
 
 test('devices: connected or not, certificate in use, configuration in force, what was refused; forget frees a name', async (t) => {
   const { cli, config, folder } = made(t)
   await cli('token', 'list', '-c', config)
   const registry = openRegistry(`${folder}/state/registry.db`)
   t.after(() => registry[Symbol.asyncDispose]())
-  await registry.addToken({
-    jti: 'j1',
-    namespace: 'edge',
-    serviceAccount: 'gateway',
-    createdMs: 0,
-    expiresMs: 1e15,
-    maxUses: null,
-    nodes: '*',
-  })
+  await registry.addToken({ ...token, expiresMs: 1e15 })
   await registry.addCertificate({
     serial: 'abcdef0123456789',
     spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',

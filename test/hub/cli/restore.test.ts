@@ -5,27 +5,15 @@ import fs from 'node:fs'
 import { revokeDevice } from '../../../hub/enrollment/operator.ts'
 import { openRegistry } from '../../../hub/registry/registry.ts'
 import { holdRunning } from '../../../hub/registry/running.ts'
-import { hubCli } from './hub-cli.ts'
+import { createToken, hubCli, makeApplicant, type HubCli } from './hub-cli.ts'
 
 const SPIFFE = 'spiffe://cluster.local/ns/edge/sa/gateway'
-type Made = ReturnType<typeof hubCli>
-const token = ({ cli, config }: Made, name: string) =>
-  cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--name', name)
-const tokens = async ({ cli, config }: Made): Promise<{ jti: string; nodes: string; state: string }[]> =>
+const tokens = async ({ cli, config }: HubCli): Promise<{ jti: string; nodes: string; state: string }[]> =>
   JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as never
 
-async function enroll({ folder }: Made, name: string): Promise<void> {
+async function enroll({ folder }: HubCli, name: string): Promise<void> {
   await using registry = openRegistry(`${folder}/state/registry.db`)
-  const device = {
-    name,
-    keyId: `k-${name}`,
-    namespace: 'edge',
-    serviceAccount: 'gateway',
-    jti: null,
-    labels: {},
-    address: '',
-  }
-  await registry.enrollments.enroll(device, Date.now())
+  await registry.enrollments.enroll(makeApplicant(name), Date.now())
   await registry.addCertificate({
     serial: `s-${name}`,
     spiffeUri: SPIFFE,
@@ -49,7 +37,7 @@ async function enroll({ folder }: Made, name: string): Promise<void> {
 test('one file of mode 0600 brings back CA, registry, tokens and resources on a machine that has nothing', async (t) => {
   const m = hubCli(t)
   const { cli, config, folder } = m
-  await token(m, 'gw-1')
+  await createToken(m, 'gw-1')
   await enroll(m, 'gw-1')
   fs.mkdirSync(`${folder}/resources/gw-1`)
   fs.writeFileSync(`${folder}/resources/gw-1/own.yaml`, 'resources: []\n')
@@ -88,7 +76,7 @@ test('one file of mode 0600 brings back CA, registry, tokens and resources on a 
 test('nobody is logged in by a restore: sessions that were ended since, and links that were used, are void', async (t) => {
   const m = hubCli(t)
   const { cli, config, folder } = m
-  await token(m, 'gw-1')
+  await createToken(m, 'gw-1')
   const open = () => openRegistry(`${folder}/state/registry.db`)
   const endsMs = Date.now() + 3_600_000
   {
@@ -112,7 +100,7 @@ test('nobody is logged in by a restore: sessions that were ended since, and link
 test('what was revoked after the backup stays revoked: tokens, certificates and devices', async (t) => {
   const m = hubCli(t)
   const { cli, config, folder } = m
-  await token(m, 'gw-1')
+  await createToken(m, 'gw-1')
   for (const name of ['gw-1', 'gw-2']) await enroll(m, name)
   await cli('backup', `${folder}/b`, '-c', config)
   const { jti } = (await tokens(m))[0]!
@@ -143,7 +131,7 @@ test('what was revoked after the backup stays revoked: tokens, certificates and 
 test('nothing is replaced while a hub runs, nor by what is no backup; a damaged registry does not stand in the way', async (t) => {
   const m = hubCli(t)
   const { cli, config, folder } = m
-  await token(m, 'gw-1')
+  await createToken(m, 'gw-1')
   await cli('backup', `${folder}/b`, '-c', config)
   const running = holdRunning(`${folder}/state`, undefined)
   const refused = await cli('restore', `${folder}/b`, '-c', config)
@@ -173,7 +161,7 @@ test('nothing is replaced while a hub runs, nor by what is no backup; a damaged 
 test('a backup that fails leaves nothing behind, and none lies in what is backed up', async (t) => {
   const m = hubCli(t)
   const { cli, config, folder } = m
-  await token(m, 'gw-1')
+  await createToken(m, 'gw-1')
   assert.equal(
     (await cli('backup', `${folder}/state/backup`, '-c', config)).code,
     0,

@@ -6,37 +6,24 @@ import { revokeDevice } from '../../../hub/enrollment/operator.ts'
 import { OpenRegistry, openRegistry } from '../../../hub/registry/registry.ts'
 import { holdRunning } from '../../../hub/registry/running.ts'
 import { findPostgres, openStore, startPostgres } from '../registry/postgres/server.ts'
-import { hubCli } from './hub-cli.ts'
+import { createToken, hubCli, makeApplicant, type HubCli } from './hub-cli.ts'
 
 const bin = findPostgres()
 const skip = bin === undefined ? "Debian's package postgresql is not installed" : false
-type Made = ReturnType<typeof hubCli>
 
-const token = ({ cli, config }: Made, name: string) =>
-  cli('token', 'create', '-c', config, '-n', 'edge', '-s', 'gateway', '--name', name)
-const listTokens = async ({ cli, config }: Made): Promise<string[]> =>
+const listTokens = async ({ cli, config }: HubCli): Promise<string[]> =>
   (JSON.parse((await cli('token', 'list', '-c', config, '--json')).out) as { nodes: string }[])
     .map((t) => t.nodes)
     .toSorted((a, b) => a.localeCompare(b))
-const device = (name: string) => ({
-  name,
-  keyId: `k-${name}`,
-  namespace: 'edge',
-  serviceAccount: 'gateway',
-  jti: null,
-  labels: {},
-  address: '',
-})
-
 test('migrate, backup and restore keep everything, and what was revoked since stays revoked', { skip }, async (t) => {
   const server = await startPostgres(t, bin!)
   const m = hubCli(t)
   const { cli, config, folder } = m
-  await token(m, 'gw-1')
-  await token(m, 'gw-2')
+  await createToken(m, 'gw-1')
+  await createToken(m, 'gw-2')
   {
     await using registry = openRegistry(`${folder}/state/registry.db`)
-    for (const name of ['gw-1', 'gw-2']) await registry.enrollments.enroll(device(name), 5)
+    for (const name of ['gw-1', 'gw-2']) await registry.enrollments.enroll(makeApplicant(name), 5)
   }
   const settings = server.settings()
   const running = holdRunning(`${folder}/state`, undefined)
@@ -47,10 +34,10 @@ test('migrate, backup and restore keep everything, and what was revoked since st
   fs.appendFileSync(config, `store: {url: "${settings.url}"}\n`)
   assert.deepEqual(await listTokens(m), ['gw-1', 'gw-2'])
   assert.match((await cli('audit', '-c', config)).out, /token\.created.*\n.*store\.migrated/s)
-  await token(m, 'gw-3')
+  await createToken(m, 'gw-3')
 
   assert.equal((await cli('backup', `${folder}/b`, '-c', config)).code, 0)
-  await token(m, 'gw-4')
+  await createToken(m, 'gw-4')
   {
     await using registry = new OpenRegistry(await openStore(settings))
     await revokeDevice(registry, 'gw-2', 9)
@@ -71,7 +58,7 @@ test('migrate, backup and restore keep everything, and what was revoked since st
       ['gw-2', 'revoked', true],
     ],
   )
-  await token(m, 'gw-5') // numbers of the audit log go on
+  await createToken(m, 'gw-5') // numbers of the audit log go on
 
   const alone = hubCli(t)
   assert.match((await alone.cli('restore', `${folder}/b`, '-c', alone.config)).out, /^restored/)
@@ -86,10 +73,10 @@ test(
     const settings = server.settings()
     {
       await using registry = new OpenRegistry(await openStore(settings))
-      await registry.enrollments.enroll(device('gw-9'), 5)
+      await registry.enrollments.enroll(makeApplicant('gw-9'), 5)
     }
     const m = hubCli(t)
-    await token(m, 'gw-1')
+    await createToken(m, 'gw-1')
     for (const [url, why] of [
       [settings.url, /has a registry already \(enrollments\)/],
       ['postgres://u:secret@127.0.0.1/x', /holds a password/],

@@ -7,26 +7,7 @@ import type { MeshError } from '../../../core/errors.ts'
 import { openRegistry, type Registry } from '../../../hub/registry/registry.ts'
 import { testRegistry } from './on-stores.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
-
-const SPIFFE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
-const token = {
-  jti: 'j1',
-  namespace: 'edge',
-  serviceAccount: 'gateway',
-  createdMs: 1,
-  expiresMs: 1_000,
-  maxUses: null,
-  nodes: '*',
-}
-const claim = {
-  name: 'edge',
-  nodeId: 'sidecar~10.0.0.1~edge.edge~edge.svc',
-  spiffeUri: SPIFFE,
-  ip: '10.0.0.1',
-  holder: 'key-1',
-  jti: 'j1',
-  nowMs: 10,
-}
+import { claim, SPIFFE, token } from './first-rows.ts'
 
 function file(t: { after(fn: () => void): void }): string {
   const folder = temporaryFolder(t)

@@ -3,26 +3,7 @@ import path from 'node:path'
 import { openRegistry, type Registry } from '../../../hub/registry/registry.ts'
 import { testRegistry } from './on-stores.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
-
-const SPIFFE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
-const token = {
-  jti: 'j1',
-  namespace: 'edge',
-  serviceAccount: 'gateway',
-  createdMs: 1,
-  expiresMs: 1_000,
-  maxUses: null,
-  nodes: '*',
-}
-const claim = {
-  name: 'edge',
-  nodeId: 'sidecar~10.0.0.1~edge.edge~edge.svc',
-  spiffeUri: SPIFFE,
-  ip: '10.0.0.1',
-  holder: 'key-1',
-  jti: 'j1',
-  nowMs: 10,
-}
+import { claim, SPIFFE, token } from './first-rows.ts'
 
 testRegistry("hub and command line use the same file at once and see each other's changes", async (hub, open) => {
   await using command = await open()

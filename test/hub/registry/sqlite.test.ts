@@ -9,17 +9,7 @@ import { openRegistry } from '../../../hub/registry/registry.ts'
 import { MIGRATIONS } from '../../../hub/registry/schema.ts'
 import { openSqlite } from '../../../hub/registry/sqlite.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
-
-const SPIFFE = 'spiffe://demo.mesh/ns/edge/sa/gateway'
-const claim = {
-  name: 'edge',
-  nodeId: 'sidecar~10.0.0.1~edge.edge~edge.svc',
-  spiffeUri: SPIFFE,
-  ip: '10.0.0.1',
-  holder: 'key-1',
-  jti: 'j1',
-  nowMs: 10,
-}
+import { claim, SPIFFE } from './first-rows.ts'
 
 function file(t: { after(fn: () => void): void }): string {
   return path.join(temporaryFolder(t), 'registry.db')

@@ -15,7 +15,8 @@ import { getExpiryWatcher } from '../../../protocols/certificate-expiry.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { cluster, ORIGIN } from '../http/harness.ts'
-import { CLIENTS, identity, SNIFFING, TLS } from './failing/clients.ts'
+import { CLIENTS, identity, SNIFFING } from './failing/clients.ts'
+import { MUTUAL } from '../mutual-tls.ts'
 import { ENDPOINTS, H2_ENDPOINTS } from './failing/endpoints.ts'
 import { LOOPBACK, SocketRig } from './socket-rig.ts'
 
@@ -53,7 +54,7 @@ const EVENTS: Readonly<Record<string, (c: Case) => void | Promise<unknown>>> = {
     rig.use({ ...chain, policies: [denyAll] }, { clusters, listener: SNIFFING })
   },
   'the listener asks for TLS': ({ rig, chain, clusters }) => {
-    rig.use({ ...chain, tls: { ...TLS, alpnProtocols: ['x'] } }, { clusters, listener: SNIFFING })
+    rig.use({ ...chain, tls: { ...MUTUAL, alpnProtocols: ['x'] } }, { clusters, listener: SNIFFING })
   },
   'the cluster is replaced': ({ rig, chain, clusters }) => {
     rig.use(chain, { clusters: clusters.map((c) => ({ ...c })), listener: SNIFFING })

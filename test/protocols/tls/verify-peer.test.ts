@@ -5,23 +5,15 @@ import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import { systemClock } from '../../../core/os/clock.ts'
 import type { ConnectionValidity, Identity, PeerVerification, ValidityRules } from '../../../model/identity.ts'
-import type { DownstreamTls, UpstreamTls } from '../../../model/tls.ts'
+import type { UpstreamTls } from '../../../model/tls.ts'
 import { originate } from '../../../protocols/tls/client.ts'
 import { TlsTerminator } from '../../../protocols/tls/server.ts'
 import { certificate, crl, type Made } from '../../helpers/odd-certificates.ts'
 import { testCa } from '../../helpers/test-ca.ts'
+import { MUTUAL } from '../mutual-tls.ts'
 
 const HOUR = 3_600_000
 const mesh = testCa('mesh.test')
-const down: DownstreamTls = {
-  certificate: { from: 'workload' },
-  validation: { roots: { from: 'workload' }, sans: [] },
-  requireClientCertificate: true,
-  alpnProtocols: [],
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.3',
-  cipherSuites: [],
-}
 const up: UpstreamTls = {
   certificate: { from: 'workload' },
   validation: { roots: { from: 'workload' }, sans: [] },
@@ -78,7 +70,7 @@ function terminatorOf(server: Side): TlsTerminator {
 }
 
 /** 'ok', or who refused whom and why. */
-async function handshake(t: TestContext, client: Side, server: Side, settings = down, times = 1): Promise<string> {
+async function handshake(t: TestContext, client: Side, server: Side, settings = MUTUAL, times = 1): Promise<string> {
   const terminator = terminatorOf(server)
   for (let i = 0; ; i++) {
     const listening = net.createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1')
@@ -126,7 +118,7 @@ test('grace accepts both, each time anew and never by a resumed session, and cou
     { identity: mesh.issue('a', 'b', expired), rules: grace('mesh.test') },
     { identity: mesh.issue('c', 'd', expired), rules: grace('mesh.test') },
   ]
-  assert.equal(await handshake(t, client, server, down, 3), 'ok')
+  assert.equal(await handshake(t, client, server, MUTUAL, 3), 'ok')
   assert.deepEqual(
     [client.rules.accepted_.map((a) => [a.side, a.expired]), server.rules.accepted_.map((a) => [a.side, a.expired])],
     [Array(3).fill(['server', true]), Array(3).fill(['client', true])],
@@ -151,11 +143,11 @@ test('a chain with an intermediate is verified at each connection, also after a 
     }
   }
   const server = side(grace('mesh.test'))
-  assert.equal(await handshake(t, side(openssl(), Date.now() - HOUR), server, down, 3), 'ok')
+  assert.equal(await handshake(t, side(openssl(), Date.now() - HOUR), server, MUTUAL, 3), 'ok')
   assert.equal(server.rules.accepted_.length, 3)
   // From OpenSSL's rules to our own, with a ticket of before at hand.
   const [plain, client] = [side(openssl()), side(openssl())]
-  assert.equal(await handshake(t, client, plain, down, 2), 'ok')
+  assert.equal(await handshake(t, client, plain, MUTUAL, 2), 'ok')
   const verification = wrongClock(Date.now())
   assert.equal(await handshake(t, { identity: client.identity, rules: verification }, plain), 'ok')
   assert.equal(verification.accepted_.length, 1)
@@ -201,8 +193,8 @@ test('no certificate is no certificate', async (t) => {
     validity: grace('mesh.test'),
   })
   for (const [settings, outcome] of [
-    [down, 'rejected'],
-    [{ ...down, requireClientCertificate: false }, 'fulfilled'],
+    [MUTUAL, 'rejected'],
+    [{ ...MUTUAL, requireClientCertificate: false }, 'fulfilled'],
   ] as const) {
     const listening = net.createServer().listen(0, '127.0.0.1')
     await once(listening, 'listening')

@@ -52,8 +52,3 @@ export async function withCpu<T>(broker: Running, work: () => Promise<T>): Promi
 }
 
 export const rssOf = (broker: Running): number => rssMiB(broker.pid)
-
-export const pause = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms)
-  })

@@ -1,8 +1,9 @@
 /** Clients that are connected, each subscribed to one topic, and quiet. */
 import path from 'node:path'
-import { LOAD_CORE, startPinned } from '../../measure.ts'
+import { LOAD_CORE, readFirstLine, startPinned } from '../../measure.ts'
 import { SOCKETS } from '../subjects.ts'
-import { type MqttCase, pause, rssOf, startBroker, withCpu } from './case.ts'
+import { type MqttCase, rssOf, startBroker, withCpu } from './case.ts'
+import { sleep } from '../../../conformance/programs.ts'
 
 const CLIENTS = 10_000
 /** By then a start's garbage and that of the connects is collected. */
@@ -30,16 +31,11 @@ function idle(usesTls: boolean): MqttCase {
           let load: ReturnType<typeof startPinned> | undefined
           const { result: seconds, cpuUs } = await withCpu(broker, async () => {
             load = startPinned(LOAD_CORE, process.execPath, [FILE, options])
-            for (;;) {
-              const line = /^\{.*\}$/m.exec(load.output())
-              if (line) return (JSON.parse(line[0]) as { seconds: number }).seconds
-              if (load.output() !== '') throw new Error(load.output())
-              await pause(50)
-            }
+            return (await readFirstLine<{ seconds: number }>(load)).seconds
           })
           await using _ = load!
-          await pause(SETTLE_MS - WATCHED_MS)
-          const quiet = await withCpu(broker, () => pause(WATCHED_MS))
+          await sleep(SETTLE_MS - WATCHED_MS)
+          const quiet = await withCpu(broker, () => sleep(WATCHED_MS))
           if (load!.output().split('\n').length > 2) throw new Error(load!.output())
           return {
             cpuUs: cpuUs / CLIENTS,

@@ -1,5 +1,6 @@
 /** Retained messages: how long they take to set and to get, and what they hold. */
-import { type MqttCase, pause, rssOf, runLoad, startBroker, withCpu } from './case.ts'
+import { type MqttCase, rssOf, runLoad, startBroker, withCpu } from './case.ts'
+import { sleep } from '../../../conformance/programs.ts'
 
 const COUNT = 100_000
 const PAYLOAD_BYTES = 64
@@ -21,7 +22,7 @@ export const RETAINED: Readonly<Record<string, MqttCase>> = {
               payloadBytes: PAYLOAD_BYTES,
             }),
           )
-          await pause(SETTLE_MS)
+          await sleep(SETTLE_MS)
           return {
             cpuUs: cpuUs / COUNT,
             perSecond: COUNT / (result.setMs / 1000),

@@ -9,6 +9,7 @@ import { openRegistry } from '../../../../hub/registry/registry.ts'
 import { startConfiguration } from '../../../../hub/source/start.ts'
 import { makeCluster } from '../../source/resource-files.ts'
 import { hubCli } from '../hub-cli.ts'
+import { token } from '../../registry/first-rows.ts'
 
 export async function makeHubWithRevisions(t: { after(fn: () => void | Promise<void>): void }) {
   const { cli, config, folder } = hubCli(t)
@@ -30,15 +31,7 @@ export async function makeHubWithRevisions(t: { after(fn: () => void | Promise<v
       })
     return revision!
   }
-  await registry.addToken({
-    jti: 'j1',
-    namespace: 'edge',
-    serviceAccount: 'gateway',
-    createdMs: 0,
-    expiresMs: 1e15,
-    maxUses: null,
-    nodes: '*',
-  })
+  await registry.addToken({ ...token, expiresMs: 1e15 })
   const spiffeUri = 'spiffe://cluster.local/ns/edge/sa/gateway'
   await registry.claimName({ name: 'gw-1', nodeId: 'gw-1', spiffeUri, ip: '', holder: 'k', jti: 'j1', nowMs: 0 })
   write('a.yaml', makeCluster('a'))

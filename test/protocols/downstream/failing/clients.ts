@@ -3,10 +3,10 @@ import http2 from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { Codec, FilterChain } from '../../../../model/listener.ts'
 import type { RetryPolicy } from '../../../../model/route.ts'
-import type { DownstreamTls } from '../../../../model/tls.ts'
 import { DATA, frame, GOAWAY, headers, PREFACE, RST_STREAM, word, type Fields } from '../../../helpers/raw-h2.ts'
 import { testCa } from '../../../helpers/test-ca.ts'
 import { forwardTo, GET, manager, route } from '../../http/harness.ts'
+import { MUTUAL } from '../../mutual-tls.ts'
 
 const H2_GET: Fields = [
   [':method', 'GET'],
@@ -19,15 +19,6 @@ const H2_CONNECT: Fields = [
   [':authority', 'a:80'],
 ]
 export const identity = testCa('mesh.test').issue('edge', 'gateway')
-export const TLS: DownstreamTls = {
-  certificate: { from: 'workload' },
-  validation: { roots: { from: 'workload' }, sans: [] },
-  requireClientCertificate: true,
-  alpnProtocols: [],
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.3',
-  cipherSuites: [],
-}
 const RETRY: RetryPolicy = {
   on: new Set(['connect-failure', 'reset', '5xx'] as const),
   maxRetries: 2,
@@ -52,13 +43,13 @@ export const CLIENTS: Readonly<
 > = {
   silent: { chain: { codec: HTTP }, speak: () => {} },
   'half a ClientHello': {
-    chain: { codec: HTTP, tls: TLS },
+    chain: { codec: HTTP, tls: MUTUAL },
     speak: (s) => {
       s.write(Buffer.from([22, 3, 1, 2, 0, 1]))
     },
   },
   'no TLS where TLS is asked for': {
-    chain: { codec: HTTP, tls: TLS },
+    chain: { codec: HTTP, tls: MUTUAL },
     speak: (s) => {
       s.write('\x16\x03\x01\x00\x02hi')
     },

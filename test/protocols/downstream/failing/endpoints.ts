@@ -4,7 +4,7 @@ import type { Cluster } from '../../../../model/cluster.ts'
 import { DATA, frame, GOAWAY, HEADERS, headers, RST_STREAM, setting, SETTINGS, word } from '../../../helpers/raw-h2.ts'
 import { endpoint, OK, ORIGIN } from '../../http/harness.ts'
 import { byName } from '../../parts.ts'
-import { TLS } from './clients.ts'
+import { MUTUAL } from '../../mutual-tls.ts'
 
 const later = (fn: () => void): void => {
   setImmediate(fn)
@@ -105,13 +105,13 @@ export const ENDPOINTS: Readonly<
     },
   },
   'speaks no TLS': {
-    cluster: { transport: { kind: 'tls', tls: { ...TLS, sni: '', autoSni: false } } },
+    cluster: { transport: { kind: 'tls', tls: { ...MUTUAL, sni: '', autoSni: false } } },
     serve: (s) => {
       s.resume().write('HTTP/1.1 400 Bad Request\r\n\r\n')
     },
   },
   'is silent in the TLS handshake': {
-    cluster: { transport: { kind: 'tls', tls: { ...TLS, sni: '', autoSni: false } } },
+    cluster: { transport: { kind: 'tls', tls: { ...MUTUAL, sni: '', autoSni: false } } },
     serve: (s) => {
       s.resume()
     },

@@ -6,16 +6,8 @@ import type { DownstreamTls } from '../../../../model/tls.ts'
 import { choose, collectInterest } from '../../../../protocols/downstream/filter-chain.ts'
 import { deriveTunnelListener } from '../../../../protocols/downstream/hbone/tunnel-listener.ts'
 import { listener } from '../data-path-rig.ts'
+import { MUTUAL } from '../../mutual-tls.ts'
 
-const MUTUAL: DownstreamTls = {
-  certificate: { from: 'workload' },
-  validation: { roots: { from: 'workload' }, sans: [] },
-  requireClientCertificate: true,
-  alpnProtocols: [],
-  minVersion: 'TLSv1.2',
-  maxVersion: 'TLSv1.3',
-  cipherSuites: [],
-}
 /** Sidecar ingress.tls: a certificate of the user's own. */
 const OWN: DownstreamTls = {
   ...MUTUAL,

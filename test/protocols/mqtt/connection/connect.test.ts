@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { TestBroker, WILL } from '../../../helpers/mqtt/broker.ts'
 import type { MqttListener } from '../../../../model/mqtt-policy.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { connectPacket } from '../../../helpers/mqtt/peer.ts'
@@ -127,16 +127,6 @@ async function refusal(c: ReturnType<TestBroker['open']>): Promise<number[]> {
   for (let i = 0; i < 4; i++) await settle()
   return c.received.splice(0).flatMap((packet) => (packet.type === 'connack' ? [packet.reason] : []))
 }
-const WILL = {
-  topic: 'w',
-  payload: Buffer.from('x'),
-  qos: 0,
-  retain: false,
-  properties: new Uint8Array(),
-  delaySec: 0,
-  messageExpirySec: undefined,
-} as const
-
 for (const version of [4, 5] as const) {
   test(`maxQos: a client of MQTT ${version === 5 ? '5.0' : '3.1.1'} is told it where it can be, and ends where it goes beyond`, async () => {
     const t = new TestBroker()

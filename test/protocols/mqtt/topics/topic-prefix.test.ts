@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { TestBroker, WILL } from '../../../helpers/mqtt/broker.ts'
 import { addPrefixToWill } from '../../../../protocols/mqtt/topics/topic-prefix.ts'
 import type { Connect } from '../../../../protocols/mqtt/codec/packet.ts'
 import { createMqttListenerSchema } from '../../../../model/mqtt-policy.ts'
@@ -51,15 +51,7 @@ test('a will is published below the prefix', async () => {
   const { outside } = await site(t)
   await outside.subscribe('#')
   const c = t.open(BELOW)
-  const will = {
-    topic: 'gone',
-    payload: Buffer.from('x'),
-    qos: 0,
-    retain: false,
-    properties: new Uint8Array(),
-    delaySec: 0,
-    messageExpirySec: undefined,
-  } as const
+  const will = { ...WILL, topic: 'gone' }
   await c.connect({ clientId: 'w', will })
   c.stream.destroy()
   assert.deepEqual(await outside.seen(), ['publish plant/7/gone x q0'])
