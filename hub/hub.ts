@@ -81,7 +81,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const { log, metrics = new Metrics() } = parts
   const { clock } = world
   await using building = new AsyncDisposableStack()
-  const { registry, tokens, caFolder } = await openState(config, world, parts.nativeBinding, log)
+  const { registry, tokens, caFolder, hub } = await openState(config, world, parts.nativeBinding, log)
   building.use(registry)
   if (!config.store) building.use(asOwner(config.state, () => holdRunning(config.state, parts.nativeBinding)))
   building.use(reportDefects(log, metrics))
@@ -89,7 +89,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const caOptions = { folder: caFolder, disk: world.disk, clock, trustDomain, builtAtMs: parts.builtAtMs }
   const ca = await registry.exclusively((tx) => openSharedCa(tx, config, caOptions))
   makeResourcesFolder(config, world.disk)
-  const configuration = building.use(await startConfiguration(config, { registry, clock, log, metrics }))
+  const configuration = building.use(await startConfiguration(config, { registry, clock, log, metrics, hub }))
   const identity = building.use(new ServerIdentity(ca, config.dnsNames, { ...world, log }))
   const trust = { ca, registry, clock, log, metrics, rootsChanged: () => identity.rootsChanged() }
   const source = building.use(await TrustBundle.open(new IstioSource(configuration.source, config), trust))

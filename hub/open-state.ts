@@ -1,6 +1,7 @@
 /** What the running hub and the commands beside it open: registry, token key, CA. */
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import { createPublicKey, randomUUID, type KeyObject } from 'node:crypto'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { asOwner } from '../core/os/as-owner.ts'
 import type { Clock, Random } from '../core/os/clock.ts'
@@ -14,6 +15,7 @@ import { hashPublicKey, listKeyHashes } from './ca/key-hash.ts'
 import type { HubConfig } from './config.ts'
 import type { PostgresWorld } from './registry/postgres/postgres.ts'
 import { openRegistry, OpenRegistry, type Registry } from './registry/registry.ts'
+import type { HubOfFolder } from './rollout/folder-order.ts'
 import { openTokenKey, TOKEN_KEY_FILE, Tokens } from './tokens.ts'
 
 export type HubWorld = { readonly clock: Clock; readonly random: Random; readonly disk: Disk }
@@ -27,7 +29,7 @@ export async function openState(
   world: HubWorld,
   nativeBinding: object | undefined,
   log: Log = silentLog,
-): Promise<{ registry: OpenRegistry; tokens: Tokens; caFolder: string }> {
+): Promise<{ registry: OpenRegistry; tokens: Tokens; caFolder: string; hub: HubOfFolder | undefined }> {
   try {
     world.disk.makeFolder(config.state, 0o700)
   } catch (cause) {
@@ -43,6 +45,7 @@ export async function openState(
       registry,
       tokens: new Tokens({ key, registry, clock: world.clock, trustDomain: config.trustDomain }),
       caFolder,
+      hub: readHubId(config, world.disk),
     }
   } catch (err) {
     await registry[Symbol.asyncDispose]()
@@ -74,6 +77,21 @@ export async function openStore(
   const { openPostgres } = await import('./registry/postgres/postgres.ts')
   return new OpenRegistry(await openPostgres(store, world))
 }
+
+const HUB_ID_FILE = 'hub-id'
+
+/** Undefined: there is no other hub. Throws the OS error when the name of this one cannot be kept. */
+export function readHubId({ state, store }: Pick<HubConfig, 'state' | 'store'>, disk: Disk): HubOfFolder | undefined {
+  if (!store) return undefined
+  const file = path.join(state, HUB_ID_FILE)
+  return asOwner(state, () => {
+    const known = disk.read(file)?.toString('utf8').trim()
+    const id = known !== undefined && HUB_ID.test(known) ? known : randomUUID()
+    if (id !== known) disk.replace(file, `${id}\n`, 0o600)
+    return { id, host: os.hostname() }
+  })
+}
+const HUB_ID = /^[0-9a-f-]{36}$/
 
 /** The keys of another hub on the registry are the only ones that are taken: a second set is never made. */
 async function openSharedTokenKey(tx: Registry, state: string, caFolder: string, disk: Disk): Promise<KeyObject> {

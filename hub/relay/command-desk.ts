@@ -25,12 +25,14 @@ export type CommandDeskOptions = {
 const LOOK_MS = 250
 /** The device has 20 s. */
 const ANSWER_MS = 25_000
+const PRUNE_MS = 60_000
 /** Of one hub, at once. */
 const MAX_RUNNING = 100
 
 export class CommandDesk implements Disposable {
   readonly #o: CommandDeskOptions
   #seen: string | undefined
+  #prunedMs = Number.NEGATIVE_INFINITY
   #running = 0
   #isLooking = false
   #next: Timer
@@ -58,6 +60,7 @@ export class CommandDesk implements Disposable {
     const { registry, clock, log } = this.#o
     this.#isLooking = true
     try {
+      await this.#prune()
       const { revision } = registry
       if (revision === this.#seen) return
       for (const command of await registry.deviceCommands.asked(clock.wallMs())) {
@@ -70,6 +73,13 @@ export class CommandDesk implements Disposable {
     } finally {
       this.#isLooking = false
     }
+  }
+
+  async #prune(): Promise<void> {
+    const { registry, clock } = this.#o
+    if (clock.monotonicMs() - this.#prunedMs < PRUNE_MS) return
+    this.#prunedMs = clock.monotonicMs()
+    await registry.deviceCommands.prune(clock.wallMs())
   }
 
   async #take(command: DeviceCommand): Promise<void> {

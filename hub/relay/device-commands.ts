@@ -27,7 +27,6 @@ export class DeviceCommands {
 
   async ask(c: DeviceCommand): Promise<void> {
     await this.#sql.transaction(async (tx) => {
-      await tx.run('DELETE FROM device_commands WHERE asked_ms < ?', c.askedMs - KEPT_MS)
       await tx.run(
         `INSERT INTO device_commands (id, device, request, asked_ms, state, answer) VALUES (?, ?, ?, ?, 'asked', '')`,
         c.id,
@@ -56,5 +55,13 @@ export class DeviceCommands {
   }
   async outcome(id: string): Promise<CommandOutcome | undefined> {
     return (await this.#sql.all<CommandOutcome>('SELECT state, answer FROM device_commands WHERE id = ?', id))[0]
+  }
+  /** @returns how many went: those that nobody waits for any more, or that a clock far ahead has dated */
+  async prune(nowMs: number): Promise<number> {
+    return await this.#sql.run(
+      'DELETE FROM device_commands WHERE asked_ms < ? OR asked_ms > ?',
+      nowMs - KEPT_MS,
+      nowMs + KEPT_MS,
+    )
   }
 }

@@ -20,6 +20,7 @@ import { listRevisions } from './desired.ts'
 import { listDevices } from './fleet.ts'
 import { formatGate, NO_GATES, parseHalt } from './halt.ts'
 import { abortRollout, beginRollout, type Operator, type RolloutPlan } from './operate.ts'
+import { explainBehind, type HubOfFolder } from './folder-order.ts'
 import { findRemovalOfMost } from './removals.ts'
 import { EVERYBODY } from './scope.ts'
 
@@ -38,12 +39,16 @@ export type FolderPolicyOptions = {
   readonly registry: OpenRegistry
   readonly live: LiveRevisions
   readonly holder: string
+  /** Undefined: there is no other hub on the registry. */
+  readonly hub?: HubOfFolder | undefined
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
   /** Devices are sent what is decided. */
   readonly decided: () => Promise<void>
 }
+
+type NewFolder = Omit<FolderState, 'seenMs'>
 
 const LEASE = 'folder'
 /** To read and to store a large folder. */
@@ -59,6 +64,7 @@ export class FolderPolicy implements Disposable {
   readonly #o: FolderPolicyOptions
   readonly #problems
   readonly #isInvalid
+  readonly #isBehind
   #told: ReadonlySet<string> = new Set()
   #work: Promise<void> = Promise.resolve()
   #later: Timer | undefined
@@ -76,6 +82,9 @@ export class FolderPolicy implements Disposable {
         'mesh_hub_folder_invalid',
         '1: what stands in the resources folder is no revision, and an earlier one serves.',
       )
+      .cell({})
+    this.#isBehind = o.metrics
+      .gauge('mesh_hub_folder_behind', '1: the resources folder is not that of the other hubs, and changes nothing.')
       .cell({})
   }
 
@@ -106,7 +115,7 @@ export class FolderPolicy implements Disposable {
       }
       const before = await registry.rollouts.folder()
       const next =
-        found.kind === 'invalid' ? { ...before, problems: found.problems } : await this.#take(found.revision, before)
+        found.kind === 'invalid' ? { ...before, problems: found.problems } : await this.#decide(found.revision, before)
       await registry.rollouts.setFolder({ ...next, seenMs: clock.wallMs() })
       await registry.rollouts.release(LEASE, holder)
       log.info(
@@ -141,24 +150,47 @@ export class FolderPolicy implements Disposable {
     this.#told = new Set(problems)
   }
 
-  async #take(revision: FolderRevision, before: FolderState): Promise<Omit<FolderState, 'seenMs'>> {
-    const { registry, live, clock, log } = this.#o
+  async #decide(revision: FolderRevision, before: FolderState): Promise<NewFolder> {
+    const { registry, hub, clock, log } = this.#o
     const { id, files } = revision
     // A hub that waits for its resources: what comes is the first.
     if (files.length === 0 && before.revision === undefined) return { ...before, problems: [] }
+    if (!hub) return await this.#take(revision, before)
+    const behind = (await explainBehind(registry, hub, { id, newest: before })) ?? ''
+    // An operator may bring it to devices all the same.
+    if (behind !== '') await this.#keep(revision, clock.wallMs())
+    const next = behind === '' ? await this.#take(revision, before) : { ...before, problems: [] }
+    const { host } = hub
+    await registry.rollouts.setFolderOf(hub.id, { host, revision: id, behind, seenMs: clock.wallMs() })
+    this.#isBehind.value = behind === '' ? 0 : 1
+    if (behind !== '')
+      log.warn(
+        { evt: 'hub.folder-behind', host, revision: id, newest: before.revision },
+        `the resources folder of this hub ${behind}: it changes nothing; make it equal to that of the others`,
+      )
+    return next
+  }
+
+  async #keep(revision: FolderRevision, nowMs: number): Promise<void> {
+    const { registry, live, log } = this.#o
+    const { id, files } = revision
     const compiled = await live.add(revision)
     const readSource = (file: RevisionFile): Promise<Buffer> => this.#read(file)
+    if (!(await registry.revisions.add({ revision, nowMs, readSource }))) return
+    log.info({ evt: 'hub.resources', revision: id, files: files.length, resources: compiled.count }, 'revision taken')
+    const detail = `${files.length} file(s), ${compiled.count} resource(s)`
+    await registry.audit.add({ atMs: nowMs, actor: HUB, address: '', event: 'revision.taken', subject: id, detail })
+    // Together: an operator may be about to go back to one of the oldest.
+    await registry.exclusively(async (tx) => tx.revisions.prune(await listUsed(tx, id)))
+  }
+
+  async #take(revision: FolderRevision, before: FolderState): Promise<NewFolder> {
+    const { clock, log } = this.#o
+    const { id } = revision
     const nowMs = clock.wallMs()
-    const isNew = await registry.revisions.add({ revision, nowMs, readSource })
+    await this.#keep(revision, nowMs)
     const by: Operator = { actor: HUB, address: '', nowMs, why: 'the folder has changed' }
     const folder = { revision: id, problems: [], held: '' }
-    if (isNew) {
-      log.info({ evt: 'hub.resources', revision: id, files: files.length, resources: compiled.count }, 'revision taken')
-      const detail = `${files.length} file(s), ${compiled.count} resource(s)`
-      await registry.audit.add({ atMs: nowMs, actor: HUB, address: '', event: 'revision.taken', subject: id, detail })
-      // Together: an operator may be about to go back to one of the oldest.
-      await registry.exclusively(async (tx) => tx.revisions.prune(await listUsed(tx, id)))
-    }
     // Whatever has become of it: an operator may have gone back since.
     if (id === before.revision) return { ...folder, held: before.held }
     const held = await this.#rollOut(id, by)
@@ -190,7 +222,11 @@ export class FolderPolicy implements Disposable {
       if (removed !== undefined) return removed
     }
     const plan = planOf(policy, id, devices)
-    await registry.exclusively((tx) => beginRollout(tx, plan, by, 'active'))
+    await registry.exclusively(async (tx) => {
+      await beginRollout(tx, plan, by, 'active')
+      // Together: a hub that ends between the two would try it again once it has halted.
+      await tx.rollouts.setFolder({ revision: id, problems: [], held: '', seenMs: by.nowMs })
+    })
     await decided()
     return ''
   }
@@ -209,9 +245,12 @@ export class FolderPolicy implements Disposable {
   }
 }
 
-async function listUsed({ rollouts }: Registry, id: string): Promise<ReadonlySet<string>> {
+async function listUsed({ rollouts, fleet }: Registry, id: string): Promise<ReadonlySet<string>> {
   const ofUndo = (await rollouts.list(LOOKED_BACK)).find(({ state }) => state === 'completed')?.before ?? []
-  return new Set([id, ...listRevisions(await rollouts.desired()), ...ofUndo.map(({ revision }) => revision)])
+  const { revision: newest = id } = await rollouts.folder()
+  const desired = listRevisions(await rollouts.desired())
+  // What a device has that has been away for long can still be compared with what it gets.
+  return new Set([id, newest, ...desired, ...(await fleet.revisions()), ...ofUndo.map(({ revision }) => revision)])
 }
 
 /** Of a handful of devices, one that is switched off says nothing about the revision. */

@@ -6,6 +6,7 @@ import type { Metrics } from '../../core/metrics.ts'
 import type { HubConfig } from '../config.ts'
 import type { OpenRegistry } from '../registry/registry.ts'
 import { RolloutDriver } from '../rollout/driver.ts'
+import type { HubOfFolder } from '../rollout/folder-order.ts'
 import { FolderPolicy } from '../rollout/folder-policy.ts'
 import { ResourcesFolder } from './folder.ts'
 import { LiveRevisions } from './live-revisions.ts'
@@ -17,6 +18,8 @@ export type ConfigurationParts = {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  /** As the policy of the folder has it. */
+  readonly hub?: HubOfFolder | undefined
 }
 
 /**

@@ -2,7 +2,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
 import { status } from '@grpc/grpc-js'
+import { systemDisk } from '../../core/os/disk.ts'
+import { readHubId } from '../../hub/open-state.ts'
 import { CLUSTER } from '../../hub/source/resources.ts'
 import { until } from '../scenarios/site.ts'
 import { findPostgres, startPostgres } from './registry/postgres/server.ts'
@@ -80,4 +84,16 @@ test('a hub whose folder ca is gone does not make another CA for the registry th
   }
   await first.hub.registry.copyTo(`${first.folder}/copy`)
   await assert.rejects(testHub(t, '', {}, withoutKeys), { code: 'MESH_CA_DAMAGED', message: /restore a backup/ })
+})
+
+test('a hub among several is the same over its restarts, and alone it needs no name', () => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hub-id-'))
+  const store = { url: 'postgres:///x?host=/run', maxConnections: 2, statementMs: 100 }
+  const first = readHubId({ state: folder, store }, systemDisk)
+  assert.deepEqual(readHubId({ state: folder, store }, systemDisk), first)
+  assert.equal(fs.statSync(`${folder}/hub-id`).mode & 0o777, 0o600)
+  fs.writeFileSync(`${folder}/hub-id`, "x' OR 1=1")
+  assert.match(readHubId({ state: folder, store }, systemDisk)!.id, /^[0-9a-f-]{36}$/)
+  assert.equal(readHubId({ state: folder, store: undefined }, systemDisk), undefined)
+  fs.rmSync(folder, { recursive: true })
 })

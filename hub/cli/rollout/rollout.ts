@@ -60,15 +60,18 @@ export async function change(what: keyof typeof CHANGES, o: Said, io: Io): Promi
 }
 
 export async function printStatus(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { newest, assignments, folder, devices } = await withState(o.config, async ({ registry }) => ({
+  const { newest, assignments, folder, folders, devices } = await withState(o.config, async ({ registry }) => ({
     newest: (await registry.rollouts.active()) ?? (await registry.rollouts.list(1))[0],
     assignments: await registry.rollouts.assignments(),
     folder: await registry.rollouts.folder(),
+    folders: [...(await registry.rollouts.folders()).values()],
     devices: await readFleet(registry),
   }))
   const waves = newest && isActive(newest) ? countWaves(newest, devices) : undefined
   if (o.json) {
-    io.out(`${JSON.stringify({ rollout: newest ?? null, devices: waves ?? null, inForce: assignments, folder })}\n`)
+    io.out(
+      `${JSON.stringify({ rollout: newest ?? null, devices: waves ?? null, inForce: assignments, folder, folders })}\n`,
+    )
     return 0
   }
   for (const { scope, revision } of assignments) io.out(`in force for ${formatScope(scope)}: ${revision}\n`)
@@ -78,6 +81,9 @@ export async function printStatus(o: { readonly config: string; readonly json: b
       `${waves.begun} device(s) are to have it, ${waves.have} have it, ${waves.refuse} refuse something, ${waves.away} are away\n`,
     )
   if (folder.held !== '') io.out(`the folder's revision ${folder.revision} waits: ${folder.held}\n`)
+  for (const { host, behind, revision, seenMs } of folders)
+    if (behind !== '' && revision !== folder.revision)
+      io.out(`the folder of hub ${host} ${behind} (${formatDate(seenMs)}); make it equal to ${folder.revision}\n`)
   if (folder.problems.length > 0)
     io.out(`the folder is no revision, ${folder.problems.length} mistake(s): meshlet-hub revision check\n`)
   return 0

@@ -33,6 +33,14 @@ export class Fleet {
     return rows.map(({ name, labels }) => ({ name, labels: parseLabels(labels) }))
   }
 
+  /** Revisions that devices have in force. */
+  async revisions(): Promise<readonly string[]> {
+    const rows = await this.#sql.all<{ id: string }>(
+      'SELECT DISTINCT in_force AS id FROM devices WHERE in_force IS NOT NULL',
+    )
+    return rows.map(({ id }) => id)
+  }
+
   /** Those that have connected. */
   async states(): Promise<readonly FleetState[]> {
     const rows = await this.#sql.all<Row>(

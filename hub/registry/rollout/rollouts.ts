@@ -23,9 +23,19 @@ export type FolderState = {
   readonly held: string
   readonly seenMs: number
 }
+/** The folder of one hub among several: each follows the others in its own time. */
+export type HubFolder = {
+  readonly host: string
+  readonly revision: string
+  /** Why it was not taken for a change; '' where it was, or is the newest. */
+  readonly behind: string
+  readonly seenMs: number
+}
 export type DesiredRecord = Desired & { readonly active: RolloutRecord | undefined }
 
 const MAX_ENDED = 500
+/** Those seen last are remembered: a hub in a container may have a new name with each start. */
+const MAX_FOLDERS = 100
 /** A lease that lasts for longer than so many is of a clock that was wrong: nobody would have it for years. */
 const MOST_LEASES = 10
 const NO_FOLDER: FolderState = { revision: undefined, problems: [], held: '', seenMs: 0 }
@@ -51,6 +61,16 @@ export class Rollouts {
   }
   setFolder(folder: FolderState): Promise<void> {
     return this.#setState('folder', folder)
+  }
+  /** By hub, of several on one registry. */
+  async folders(): Promise<ReadonlyMap<string, HubFolder>> {
+    return new Map(await this.#state<readonly (readonly [string, HubFolder])[]>('folders'))
+  }
+  /** Whoever calls has the lease of the folder. */
+  async setFolderOf(hub: string, folder: HubFolder): Promise<void> {
+    const others = [...(await this.folders())].filter(([id]) => id !== hub)
+    const newest = others.toSorted(([, a], [, b]) => b.seenMs - a.seenMs).slice(0, MAX_FOLDERS - 1)
+    await this.#setState('folders', [[hub, folder], ...newest])
   }
 
   async active(): Promise<RolloutRecord | undefined> {

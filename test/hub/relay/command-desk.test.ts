@@ -6,9 +6,11 @@ import type { MeshError } from '../../../core/errors.ts'
 import { silentLog } from '../../../core/log.ts'
 import { systemClock } from '../../../core/os/clock.ts'
 import { askDevice } from '../../../hub/reports/ask-device.ts'
+import { CommandDesk } from '../../../hub/relay/command-desk.ts'
 import { OpenRegistry } from '../../../hub/registry/registry.ts'
 import { openSqlite } from '../../../hub/registry/sqlite.ts'
 import type { CommandRequest } from '../../../model/fleet/command.ts'
+import { SimClock } from '../../helpers/sim-clock.ts'
 import { fleet, services, whole } from './rig.ts'
 
 const ASK: CommandRequest = { command: 'status', lines: 1, operator: 'operator:ada' }
@@ -65,9 +67,22 @@ test('what was asked is taken once, whoever looks', async () => {
   assert.equal((await deviceCommands.asked(2_000)).length, 0)
   await deviceCommands.finish('a', 'done', 'x')
   assert.deepEqual(await deviceCommands.outcome('a'), { state: 'done', answer: 'x' })
-  // Too old to be carried out, and then gone.
   await deviceCommands.ask({ id: 'b', device: 'gw-1', request: '{}', askedMs: 3_000 })
-  assert.equal((await deviceCommands.asked(60_000)).length, 0)
-  await deviceCommands.ask({ id: 'c', device: 'gw-1', request: '{}', askedMs: 1_000_000 })
-  assert.equal(await deviceCommands.outcome('b'), undefined)
+  assert.equal((await deviceCommands.asked(60_000)).length, 0, 'too old to be carried out')
+})
+
+test('what was asked is gone within minutes, though nobody asks anything more', async (t) => {
+  const [clock, registry] = [new SimClock(), new OpenRegistry(openSqlite(':memory:'))]
+  t.after(() => registry[Symbol.asyncDispose]())
+  const desk = new CommandDesk({ registry, clock, log: silentLog, open: () => undefined })
+  t.after(() => desk[Symbol.dispose]())
+  const ask = (id: string, inMs: number) =>
+    registry.deviceCommands.ask({ id, device: 'gw-1', request: '{}', askedMs: clock.wallMs() + inMs })
+  await ask('now', 0)
+  await ask('of a clock that is years ahead', 1e11)
+  await clock.advance(3 * 60_000)
+  assert.notEqual(await registry.deviceCommands.outcome('now'), undefined, 'its answer may still be read')
+  assert.equal(await registry.deviceCommands.outcome('of a clock that is years ahead'), undefined)
+  await clock.advance(5 * 60_000)
+  assert.equal(await registry.deviceCommands.outcome('now'), undefined)
 })

@@ -173,7 +173,7 @@ async function passTime(clock: SimClock, ms: number, until?: () => boolean | Pro
     if (await until?.()) return
   }
   // What a file holds is read in real turns, whatever the simulated clock says.
-  for (let i = 0; until && i < 200; i++) {
+  for (let i = 0; until && i < 2_000; i++) {
     await new Promise((resolve) => {
       setTimeout(resolve, 5)
     })

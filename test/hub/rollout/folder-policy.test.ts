@@ -126,3 +126,28 @@ test('what could not be taken is not tried again once something newer stands in 
   await policy.settled
   assert.equal(await folder(), 'dddd')
 })
+
+test('fifty revisions are kept, and those that a device still has', async (t) => {
+  const rig = await begin(t, 2, 'rollout: {default: all, soakSec: 0}\n')
+  const ids = async (): Promise<readonly string[]> => (await rig.registry.revisions.list()).map(({ id }) => id)
+  const [first] = await ids()
+  const change = async (i: number): Promise<string> => {
+    const before = await rig.registry.rollouts.folder()
+    rig.write('b.yaml', makeCluster(`b${i}`))
+    await rig.passes(10_000, async () => {
+      const { revision } = await rig.registry.rollouts.folder()
+      return revision !== before.revision && (await rig.registry.rollouts.assignments())[0]!.revision === revision
+    })
+    return (await rig.registry.rollouts.folder()).revision!
+  }
+  const second = await change(0)
+  await rig.passes(2_000)
+  rig.devices[0]!.leave()
+  await rig.passes(2_000)
+  for (let i = 1; i <= 53; i++) await change(i)
+  const kept = await ids()
+  assert.equal(kept.length, 51)
+  assert.ok(kept.includes(second), 'the device that is away has it')
+  assert.ok(!kept.includes(first!))
+  assert.deepEqual((await rig.registry.revisions.load(second)).files.length, 2, 'whole')
+})
