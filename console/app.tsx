@@ -15,6 +15,7 @@ import { Rollouts } from './pages/rollouts.tsx'
 import { Sessions } from './pages/sessions.tsx'
 import { Announcements } from './parts/announce.tsx'
 import { Link, Loading, ProblemNote } from './parts/basics.tsx'
+import { useKeptFocus } from './parts/keep-focus.ts'
 import { usePlace, type Place } from './router.ts'
 import { readTheme, setTheme, THEMES, type Theme } from './theme.ts'
 
@@ -88,6 +89,7 @@ function Frame({ me }: { readonly me: Whoami }) {
   const heading = useRef<HTMLHeadingElement>(null)
   const isFirst = useRef(true)
   const at = `/${place.path.join('/')}`
+  useKeptFocus(heading)
   useEffect(() => live.start(), [])
   useEffect(() => {
     document.title = `${view.title} · meshlet hub`

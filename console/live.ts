@@ -16,7 +16,6 @@ class Live {
   readonly #states = new Set<(state: LinkState) => void>()
   #source: EventSource | undefined
   #again: ReturnType<typeof setTimeout> | undefined
-  #wasOpen = false
   state: LinkState = 'connecting'
 
   /** A page that nobody sees does not hold one of the browser's few connections. */
@@ -31,7 +30,6 @@ class Live {
     return () => {
       document.removeEventListener('visibilitychange', this.#onVisibility)
       this.#close('connecting')
-      this.#wasOpen = false
     }
   }
   hear(heard: (change: Change) => void): () => void {
@@ -49,16 +47,11 @@ class Live {
     const source = new EventSource('/api/v1/events')
     this.#source = source
     this.#set('connecting')
-    source.addEventListener('open', () => {
-      // Another stream than the last: what happened between the two is asked for.
-      if (this.#wasOpen && this.state === 'connecting') this.#tell({ kind: 'reset' })
-      this.#wasOpen = true
-      this.#set('live')
-    })
     source.addEventListener('error', () => {
       this.#set('connecting')
       if (source.readyState === EventSource.CLOSED) this.#tryAgain()
     })
+    source.addEventListener('ready', () => this.#set('live'))
     source.addEventListener('over', () => {
       this.#close('connecting')
       tellLoggedOut()

@@ -11,15 +11,20 @@ export function Dialog(p: {
   readonly children: ComponentChildren
 }) {
   const dialog = useRef<HTMLDialogElement>(null)
+  const isOver = useRef(false)
   useEffect(() => {
     const before = document.activeElement
-    dialog.current?.showModal()
+    const element = dialog.current!
+    element.showModal()
     return () => {
+      isOver.current = true
+      // As long as it is open, nothing behind it takes the focus.
+      element.close()
       if (before instanceof HTMLElement && before.isConnected) before.focus()
     }
   }, [])
   return (
-    <dialog ref={dialog} aria-labelledby="dialog-title" onClose={p.close}>
+    <dialog ref={dialog} aria-labelledby="dialog-title" onClose={() => isOver.current || p.close()}>
       <h2 id="dialog-title">{p.title}</h2>
       {p.children}
     </dialog>

@@ -24,8 +24,9 @@ export function useRows(query: string): Rows {
   const chunks = useRef<Chunks>(new Map())
   const view = useRef({ from: 0, to: CHUNK })
   const current = useRef(query)
+  /** What is shown stays until the new is here, and where nothing comes. */
   const fetchChunk = (chunk: number): void => {
-    chunks.current.set(chunk, 'asked')
+    if (!chunks.current.has(chunk)) chunks.current.set(chunk, 'asked')
     const asked = query
     ask<DevicePage>(`/devices?${query}&offset=${chunk * CHUNK}&limit=${CHUNK}`).then(
       (page) => {
@@ -36,7 +37,7 @@ export function useRows(query: string): Rows {
         setTurn((n) => n + 1)
       },
       (thrown: unknown) => {
-        chunks.current.delete(chunk)
+        if (current.current === asked && chunks.current.get(chunk) === 'asked') chunks.current.delete(chunk)
         if (thrown instanceof Problem) setProblem(thrown)
       },
     )
@@ -52,13 +53,7 @@ export function useRows(query: string): Rows {
     const { from, to } = view.current
     const [first, last] = [Math.floor(from / CHUNK), Math.floor(Math.max(0, to - 1) / CHUNK)]
     for (const chunk of chunks.current.keys()) if (chunk < first || chunk > last) chunks.current.delete(chunk)
-    for (let chunk = first; chunk <= last; chunk++) fetchQuietly(chunk)
-  }
-  /** What is shown stays until the new is here. */
-  const fetchQuietly = (chunk: number): void => {
-    const before = chunks.current.get(chunk)
-    fetchChunk(chunk)
-    if (before) chunks.current.set(chunk, before)
+    for (let chunk = first; chunk <= last; chunk++) fetchChunk(chunk)
   }
   useEffect(() => {
     current.current = query

@@ -4,6 +4,7 @@
  */
 import type { ComponentChildren } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useRowFocus } from './row-focus.ts'
 
 /** Above and below what is seen. */
 const SPARE_ROWS = 8
@@ -23,28 +24,9 @@ type Props<T> = {
 export function VirtualList<T>({ label, total, rowPx, head, rowAt, seen, children, keyOf }: Props<T>) {
   const scroller = useRef<HTMLDivElement>(null)
   const { view, measure } = useView(scroller, total, rowPx)
-  const [focus, setFocus] = useState<number>()
   const to = Math.min(view.to, total)
   useEffect(() => seen(view.from, to), [view.from, to, total])
-  useLayoutEffect(() => {
-    if (focus === undefined) return
-    const link = scroller.current?.querySelector<HTMLElement>(`[data-index="${focus}"] a`)
-    if (!link) return
-    link.focus({ preventScroll: true })
-    setFocus(undefined)
-  })
-  const onKeyDown = (event: KeyboardEvent): void => {
-    const at = Number((event.target as Element).closest('[data-index]')?.getAttribute('data-index') ?? -1)
-    const next = nextIndex(event.key, at, { total, page: Math.max(1, to - view.from - 2 * SPARE_ROWS) })
-    if (next === undefined) return
-    event.preventDefault()
-    showRow(scroller.current, next, rowPx)
-    const link = scroller.current?.querySelector<HTMLElement>(`[data-index="${next}"] a`)
-    // One that does not exist yet gets the focus when it does.
-    if (link) link.focus({ preventScroll: true })
-    else setFocus(next)
-    measure()
-  }
+  const onKeyDown = useRowFocus(scroller, { total, rowPx, page: Math.max(1, to - view.from - 2 * SPARE_ROWS), measure })
   const keyAt = (index: number): string | number => {
     const row = rowAt(index)
     return row === undefined ? index : keyOf(row)
@@ -117,24 +99,4 @@ function Row(p: { readonly index: number; readonly rowPx: number; readonly child
       {p.children}
     </div>
   )
-}
-
-function nextIndex(key: string, at: number, { total, page }: { total: number; page: number }): number | undefined {
-  const moves: Readonly<Record<string, number>> = {
-    ArrowDown: at + 1,
-    ArrowUp: at - 1,
-    PageDown: at + page,
-    PageUp: at - page,
-    Home: 0,
-    End: total - 1,
-  }
-  const next = moves[key]
-  return next === undefined || total === 0 ? undefined : Math.min(total - 1, Math.max(0, next))
-}
-
-function showRow(scroller: HTMLElement | null, index: number, rowPx: number): void {
-  if (!scroller) return
-  const [top, bottom] = [index * rowPx, (index + 1) * rowPx]
-  if (top < scroller.scrollTop) scroller.scrollTop = top
-  else if (bottom > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = bottom - scroller.clientHeight
 }

@@ -230,11 +230,15 @@ export const sessionRow = z.object({
 })
 export const sessionList = z.object({ sessions: z.array(sessionRow).readonly() })
 
-/** Of `/api/v1/events`, by the name of the event. `reset`: too much was missed, ask anew. */
+/**
+ * Of `/api/v1/events`, by the name of the event. `reset`: ask anew, for something may have been missed; `ready`: nothing
+ * is missed from here on.
+ */
 export const events = {
   devices: z.object({ changed: z.array(deviceRow).readonly(), removed: z.array(z.string()).readonly() }),
   changed: z.object({ topics: z.array(z.enum(['enrolment', 'tokens', 'rollouts', 'audit'])).readonly() }),
   reset: z.object({}),
+  ready: z.object({}),
 } as const
 
 export type Whoami = z.infer<typeof whoami>

@@ -25,6 +25,8 @@ export type ConsoleEvent = { readonly id: number } & (
     }
   | { readonly kind: 'changed'; readonly topics: readonly Topic[] }
   | { readonly kind: 'reset' }
+  /** From here on nothing is missed. */
+  | { readonly kind: 'ready' }
 )
 export type Listener = (event: ConsoleEvent) => void
 
@@ -33,6 +35,8 @@ export class Events implements Disposable {
   readonly epoch: string
   readonly #o: { readonly view: FleetView; readonly audit: AuditLog; readonly clock: Clock; readonly log: Log }
   readonly #listeners = new Set<Listener>()
+  /** There is nothing yet that the fleet could be compared with. */
+  readonly #newcomers = new Set<Listener>()
   #kept: ConsoleEvent[] = []
   #lastId = 0
   #rows: ReadonlyMap<string, DeviceRow> | undefined
@@ -45,15 +49,18 @@ export class Events implements Disposable {
   }
 
   /**
-   * @param lastEventId of the page's last connection; it hears first of what it missed since
+   * What the page has may be older than what is compared from here on, so it hears `reset` or what it missed, and then
+   * `ready`.
+   * @param lastEventId of the page's last connection
    * @returns its end
    */
   listen(listener: Listener, lastEventId?: string): Disposable {
-    this.#catchUp(listener, lastEventId)
-    this.#listeners.add(listener)
-    this.#timer ??= this.#o.clock.after(LOOK_MS, this.#look)
+    if (this.#rows === undefined) this.#newcomers.add(listener)
+    else this.#welcome(listener, lastEventId)
+    this.#timer ??= this.#o.clock.after(0, this.#look)
     return {
       [Symbol.dispose]: () => {
+        this.#newcomers.delete(listener)
         this.#listeners.delete(listener)
       },
     }
@@ -61,23 +68,25 @@ export class Events implements Disposable {
 
   [Symbol.dispose](): void {
     this.#timer?.cancel()
+    this.#newcomers.clear()
     this.#listeners.clear()
   }
 
-  #catchUp(listener: Listener, lastEventId: string | undefined): void {
-    if (lastEventId === undefined) return
-    const [epoch, text] = lastEventId.split('-')
+  #welcome(listener: Listener, lastEventId: string | undefined): void {
+    const [epoch, text] = (lastEventId ?? '').split('-')
     const id = /^\d{1,15}$/.test(text ?? '') ? Number(text) : Number.NaN
     const isKnown = epoch === this.epoch && id <= this.#lastId && id >= (this.#kept[0]?.id ?? this.#lastId + 1) - 1
-    if (!isKnown || this.#rows === undefined) listener({ id: this.#lastId, kind: 'reset' })
+    if (!isKnown) listener({ id: this.#lastId, kind: 'reset' })
     else for (const event of this.#kept) if (event.id > id) listener(event)
+    listener({ id: this.#lastId, kind: 'ready' })
+    this.#listeners.add(listener)
   }
 
   readonly #look = (): void => {
     detach(
       'hub',
       this.#compare().finally(() => {
-        if (this.#listeners.size > 0) this.#timer = this.#o.clock.after(LOOK_MS, this.#look)
+        if (this.#listeners.size + this.#newcomers.size > 0) this.#timer = this.#o.clock.after(LOOK_MS, this.#look)
         else this.#rest()
       }),
     )
@@ -107,6 +116,8 @@ export class Events implements Disposable {
         this.#tell({ kind: 'changed', topics: listTopics(fresh.map(({ event }) => event)) })
       }
       this.#auditId = newest
+      for (const listener of this.#newcomers) this.#welcome(listener, undefined)
+      this.#newcomers.clear()
     } catch (err) {
       log.warn({ evt: 'hub.console-events', err }, 'the fleet cannot be read')
     }

@@ -36,7 +36,8 @@ test('whoever listens hears which devices changed, and what was done, within a s
   await r.registry.enrollments.enroll(applicant('gw-1'), 1)
   using _listening = r.hear()
   await r.look()
-  assert.equal(r.heard.length, 0, 'what was there before is asked for')
+  const kinds = () => r.heard.splice(0).map(({ kind }) => kind)
+  assert.deepEqual(kinds(), ['reset', 'ready'], 'what was there before is asked for')
   await r.registry.enrollments.enroll(applicant('gw-2'), 1)
   await r.registry.audit.add({ atMs: 1, actor: 'x', event: 'token.created', subject: 's', address: '', detail: '' })
   await r.look()
@@ -56,14 +57,17 @@ test('a page whose connection broke hears what it missed, or that it must ask an
   using _again = r.hear('e-1')
   assert.deepEqual(
     r.heard.map(({ id, kind }) => [id, kind]),
-    [[2, 'devices']],
+    [
+      [2, 'devices'],
+      [2, 'ready'],
+    ],
   )
   for (const last of ['other-1', 'e-99', 'e-', '', 'e--1', 'e-1e999', `e-${'9'.repeat(60)}`]) {
     r.heard.length = 0
     using _stranger = r.hear(last)
     assert.deepEqual(
       r.heard.map(({ kind }) => kind),
-      ['reset'],
+      ['reset', 'ready'],
       JSON.stringify(last),
     )
   }
@@ -73,6 +77,7 @@ test('more than a page can take at once is told as a reset', async () => {
   await using r = await rig()
   using _listening = r.hear()
   await r.look()
+  r.heard.length = 0
   await r.registry.exclusively(async (tx) => {
     for (let i = 0; i < 300; i++) await tx.enrollments.enroll(applicant(`gw-${i}`), 1)
   })
@@ -80,6 +85,19 @@ test('more than a page can take at once is told as a reset', async () => {
   assert.deepEqual(
     r.heard.map(({ kind }) => kind),
     ['reset'],
+  )
+})
+
+test('what happens between a page and its first stream is not missed: it asks anew when something can be compared', async () => {
+  await using r = await rig()
+  await r.clock.advance(10_000)
+  using _listening = r.hear()
+  assert.deepEqual(r.heard, [], 'nothing is there yet to compare with')
+  await r.registry.enrollments.enroll(applicant('gw-1'), 1)
+  await r.look()
+  assert.deepEqual(
+    r.heard.map(({ kind }) => kind),
+    ['reset', 'ready'],
   )
 })
 
