@@ -36,7 +36,9 @@ export type Connection = {
    */
   readonly originalDst: Address | undefined
   readonly remote: Address
+  /** Monotonic, and by the wall clock. */
   readonly startedMs: number
+  readonly startedWallMs: number
   /** Replaced by the recheck after a configuration change when the connection may go on; read it once per request. */
   listener: Listener
   chain: FilterChain

@@ -18,6 +18,8 @@ const TOLERANCE_MS = 60_000
 /** Nothing that was built before can have seen it. */
 const MAX_AFTER_BUILD_MS = 50 * 365.25 * SAVE_EVERY_MS
 
+const isBehind = (wallMs: number, floorMs: number): boolean => wallMs + TOLERANCE_MS < floorMs
+
 export type TimeFloorOptions = {
   readonly disk: Disk
   readonly clock: Clock
@@ -50,10 +52,12 @@ export class TimeFloor {
   }
   /** What certificates are checked by. */
   nowMs(): number {
-    return this.clockIsWrong ? this.floorMs : this.#o.clock.wallMs()
+    const wallMs = this.#o.clock.wallMs()
+    const { floorMs } = this
+    return isBehind(wallMs, floorMs) ? floorMs : wallMs
   }
   get clockIsWrong(): boolean {
-    return this.#o.clock.wallMs() + TOLERANCE_MS < this.floorMs
+    return isBehind(this.#o.clock.wallMs(), this.floorMs)
   }
 
   /** A NotBefore that has been verified up to a trusted root: it is that late at least. */

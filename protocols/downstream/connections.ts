@@ -27,6 +27,8 @@ export type TunnelOrigin = {
 /** Which limit of agent.yaml was met. */
 export type ConnectionLimit = 'listener' | 'source' | 'total' | 'memory'
 
+type Instant = { readonly monotonicMs: number; readonly wallMs: number }
+
 export class TrackedConnection implements Disposable {
   #accepted: Accepted
   /** Until a filter chain is chosen; then the connection has it. */
@@ -36,7 +38,7 @@ export class TrackedConnection implements Disposable {
   facts: ChainFacts | undefined
   readonly id: string
   #serving = false
-  readonly #startedMs: number
+  readonly #started: Instant
   readonly draining = new Notice()
   readonly aborted = new Notice()
   readonly #all: Set<TrackedConnection>
@@ -52,7 +54,7 @@ export class TrackedConnection implements Disposable {
     id: string
     accepted: Accepted
     listener: Listener
-    startedMs: number
+    started: Instant
     all: Set<TrackedConnection>
     open: Disposable
     starting: Disposable
@@ -60,7 +62,7 @@ export class TrackedConnection implements Disposable {
     this.id = p.id
     this.#accepted = p.accepted
     this.#listener = p.listener
-    this.#startedMs = p.startedMs
+    this.#started = p.started
     this.#all = p.all.add(this)
     this.#open = p.open
     this.#starting = p.starting
@@ -104,7 +106,8 @@ export class TrackedConnection implements Disposable {
       local,
       remote,
       originalDst,
-      startedMs: this.#startedMs,
+      startedMs: this.#started.monotonicMs,
+      startedWallMs: this.#started.wallMs,
       listener: this.listener,
       chain,
       stream,
@@ -139,8 +142,8 @@ export class TrackedConnection implements Disposable {
       this.abort(reason ?? new MeshError('MESH_DRAINING', 'the agent drains and the client had not said anything'))
   }
   /** Its first bytes may be on their way: to end it now would be to reset a client that has done nothing wrong. */
-  hasJustCome(wallMs: number): boolean {
-    return this.#isSilent && wallMs - this.#startedMs < FIRST_BYTES_MS
+  hasJustCome(nowMs: number): boolean {
+    return this.#isSilent && nowMs - this.#started.monotonicMs < FIRST_BYTES_MS
   }
   get #isSilent(): boolean {
     return (this.accepted.stream as { bytesRead?: number }).bytesRead === 0
@@ -224,7 +227,7 @@ export class Connections {
   }
 
   /** From here on it is known and counted, until it is disposed of. Throws MESH_LISTENER_FULL. */
-  accept(accepted: Accepted, listener: Listener, startedMs: number): TrackedConnection {
+  accept(accepted: Accepted, listener: Listener, started: Instant): TrackedConnection {
     // Of a load balancer it is the source that its header names (comesFrom).
     const source = listener.proxyProtocol ? undefined : deriveSource(accepted.remote.host)
     this.#admit(listener, source)
@@ -234,7 +237,7 @@ export class Connections {
       id: (++this.#made).toString(36),
       accepted,
       listener,
-      startedMs,
+      started,
       all: this.#live,
       // Given back in this order: whoever waits for the last one finds nothing left of it.
       open: ofSource ? takeLease(ofSource, ofListener, this.#open) : takeLease(ofListener, this.#open),

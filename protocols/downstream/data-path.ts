@@ -142,7 +142,7 @@ export class DataPath implements AsyncDisposable {
     const { clock, limits } = this.#ctx
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
-    for (const live of this.#connections) if (!live.hasJustCome(clock.wallMs())) live.drain()
+    for (const live of this.#connections) if (!live.hasJustCome(clock.monotonicMs())) live.drain()
     const later = clock.after(
       FIRST_BYTES_MS,
       guard(

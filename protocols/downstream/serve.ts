@@ -158,7 +158,10 @@ async function identify(live: TrackedConnection, { connections, ctx }: Serving):
 function admit(accepted: Accepted, listener: Listener, { connections, ctx }: Serving): TrackedConnection {
   const closed = ctx.identity.validity?.onlyLocal()
   if (closed && !staysHere(accepted)) throw closed
-  return connections.accept(accepted, listener, ctx.clock.wallMs())
+  return connections.accept(accepted, listener, {
+    monotonicMs: ctx.clock.monotonicMs(),
+    wallMs: ctx.clock.wallMs(),
+  })
 }
 
 /**
@@ -413,7 +416,7 @@ function report(
     cluster: conn?.cluster,
     receivedBytes: conn?.receivedBytes,
     sentBytes: conn?.sentBytes,
-    durationMs: conn && Math.max(0, clock.wallMs() - conn.startedMs),
+    durationMs: conn && clock.monotonicMs() - conn.startedMs,
   }
   if (!error) log.debug({ evt: 'connection.end', ...fields }, 'connection ended')
   else if (error.code === 'MESH_INTERNAL')

@@ -35,6 +35,7 @@ export class ConnectionLogFacts extends FactsWithoutExchange implements LogFacts
   readonly protocol = undefined
   readonly status = 0
   readonly codeDetails = undefined
+  readonly #durationMs: number
   readonly #ended: Ended
   readonly #ctx: Pick<LogContext, 'identity'>
 
@@ -43,13 +44,15 @@ export class ConnectionLogFacts extends FactsWithoutExchange implements LogFacts
     this.type = type
     this.#ended = ended
     this.#ctx = ctx
+    const { conn } = ended
     this.endedMs = ctx.clock.wallMs()
-    this.startedMs = ended.conn?.startedMs ?? this.endedMs
+    this.startedMs = conn?.startedWallMs ?? this.endedMs
+    this.#durationMs = conn ? ctx.clock.monotonicMs() - conn.startedMs : 0
   }
 
   time(point: TimePoint): number | undefined {
     if (point === 'DS_RX_BEG') return 0
-    return point === 'DS_TX_END' ? Math.max(0, this.endedMs - this.startedMs) : undefined
+    return point === 'DS_TX_END' ? this.#durationMs : undefined
   }
   get terminationDetails(): string | undefined {
     const rule = this.#ended.error?.rule

@@ -47,6 +47,7 @@ export function connectionInClear(
     originalDst: undefined,
     remote: { host: '127.0.0.1', port: 5 },
     startedMs: 0,
+    startedWallMs: 0,
     listener: { name: 'l', direction: 'inbound' } as Listener,
     chain,
     stream,

@@ -75,4 +75,7 @@ export abstract class ExchangeState {
   get nowMs(): number {
     return this.rt.ctx.clock.wallMs()
   }
+  get elapsedMs(): number {
+    return this.rt.ctx.clock.monotonicMs() - this.record.startedMs
+  }
 }

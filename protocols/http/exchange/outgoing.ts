@@ -32,6 +32,8 @@ export type HeaderFacts = {
   readonly remoteIp: string
   /** By the wall clock. */
   readonly nowMs: number
+  /** Since the request came. */
+  readonly elapsedMs: number
 }
 
 /** The request's own header array is used and changed: nobody reads it as the client sent it after this. */
@@ -89,7 +91,7 @@ function expectTimeout({ action, retry }: ForwardPlan, facts: HeaderFacts): numb
   const { route, perTry } = deriveTimes(action, retry?.perTryTimeoutMs, facts.http, facts.request) ?? {}
   const expected = perTry ?? route
   if (expected === undefined) return undefined
-  const elapsed = facts.record.tries > 1 ? facts.nowMs - facts.record.startedWallMs : 0
+  const elapsed = facts.record.tries > 1 ? facts.elapsedMs : 0
   return route === undefined ? expected : Math.round(Math.max(1, Math.min(expected, route - elapsed)))
 }
 

@@ -94,7 +94,7 @@ export class Connected implements Asking, ControlsOwner {
     this.#method = connect.properties.authenticationMethod
     this.#counters = state.counters
     this.link = link
-    this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.wallMs())
+    this.#facts = collectConnectionFacts(p.conn, connect, state.ctx.clock.monotonicMs())
     this.#will = connect.will && compactWill(connect.will)
     this.#willBytes = this.#will
       ? this.#will.topic.length + this.#will.payload.length + this.#will.properties.length

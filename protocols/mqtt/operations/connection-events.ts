@@ -48,7 +48,7 @@ export function tellDisconnected(
       reason,
       why: outcome.error?.message ?? WORDS[reason],
       ...(outcome.error ? { code: outcome.error.code } : {}),
-      connectedSec: Math.round((ctx.clock.wallMs() - connection.sinceMs) / 1000),
+      connectedSec: Math.round((ctx.clock.monotonicMs() - connection.sinceMs) / 1000),
       receivedBytes: connection.conn.receivedBytes,
       sentBytes: connection.conn.sentBytes,
     },

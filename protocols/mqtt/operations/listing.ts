@@ -64,7 +64,7 @@ export type RetainedPageOf = Omit<PageOf, 'prefix'> & { readonly filter: string;
 
 /** Pages are by client id; one that has a connection here and others to brokers has an item for each. */
 export function listClients(state: BrokerState, of: PageOf): Page<ClientItem> {
-  const nowMs = state.ctx.clock.wallMs()
+  const nowMs = state.ctx.clock.monotonicMs()
   const { names, total, next } = firstOf(connectedIds(state), of)
   const items = names.flatMap((clientId) => {
     const own = clientItem(state.sessions.get(clientId), nowMs)

@@ -9,6 +9,7 @@ export type ConnectionFacts = {
   readonly protocol: '3.1' | '3.1.1' | '5.0'
   readonly keepAliveSec: number
   readonly isCleanStart: boolean
+  /** Monotonic. */
   readonly sinceMs: number
 }
 

@@ -61,7 +61,7 @@ export class Passage {
     const { budget } = state.memory
     const { version } = connect
     const { maxTopicAliases, maxSubscriptionsPerSession } = policy.limits
-    this.#facts = collectConnectionFacts(conn, connect, state.ctx.clock.wallMs())
+    this.#facts = collectConnectionFacts(conn, connect, state.ctx.clock.monotonicMs())
     this.#keepAlive = new KeepAlive(
       state.ctx.clock,
       connack.properties.serverKeepAliveSec ?? admitted.keepAliveSec,

@@ -182,6 +182,7 @@ async function proxy({ mtls, h2c, counted, certificates: c, originPort }: Setup)
         remote,
         originalDst: undefined,
         startedMs: 0,
+        startedWallMs: 0,
         listener: { name: 'l', direction: 'inbound' } as Listener,
         chain: counted ? COUNTED : CHAIN,
         stream,

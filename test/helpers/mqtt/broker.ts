@@ -119,6 +119,7 @@ export class TestBroker {
       originalDst: undefined,
       remote: { host: p.host ?? '127.0.0.1', port: 1 },
       startedMs: 0,
+      startedWallMs: 0,
       listener: { name: listener } as never,
       chain: { codec: { kind: 'mqtt', mqtt, transport: 'tcp', proxy: p.proxy } } as never,
       stream: far,

@@ -12,6 +12,8 @@ import { ENDED } from '../../../protocols/connection.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
 
+const NOW = { monotonicMs: 1_000, wallMs: Date.UTC(2026, 0, 2) }
+
 /** Waits for the client's first bytes. */
 const SNIFFING = { sniff: { tls: true, http: true, timeoutMs: 0, onTimeout: 'close' as const } }
 const acceptedFrom = (host: string): Parameters<Connections['accept']>[0] => ({
@@ -89,7 +91,7 @@ for (const { limit, limits } of [
     let count = 0
     for (let i = 0; i < tries; i++)
       try {
-        all.accept(acceptedFrom(host), listener([tcpChain()], SNIFFING), 1_000)
+        all.accept(acceptedFrom(host), listener([tcpChain()], SNIFFING), NOW)
         count++
       } catch (err) {
         assert.equal((err as { code?: string }).code, 'MESH_LISTENER_FULL')
@@ -118,7 +120,7 @@ test('when memory is short a source that has an eighth of what it may have gets 
     () => memory.isFull,
   )
   const come = (host: string): TrackedConnection =>
-    all.accept(acceptedFrom(host), listener([tcpChain()], SNIFFING), 1_000)
+    all.accept(acceptedFrom(host), listener([tcpChain()], SNIFFING), NOW)
   const [first] = [come('10.0.0.1'), come('10.0.0.1')]
   memory.isFull = true
   assert.throws(() => come('10.0.0.1'), { code: 'MESH_LISTENER_FULL', message: /memory.*2 connections.*10\.0\.0\.1/ })
@@ -141,7 +143,7 @@ test('who has only just come is not sent away by a drain before its first bytes 
         stream: Object.assign(new PassThrough(), { bytesRead }),
       },
       listener([tcpChain()], SNIFFING),
-      1_000,
+      NOW,
     )
   assert.deepEqual(
     [come(0).hasJustCome(1_000), come(0).hasJustCome(1_249), come(0).hasJustCome(1_250), come(1).hasJustCome(1_000)],

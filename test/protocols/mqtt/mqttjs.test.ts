@@ -30,6 +30,7 @@ async function listening(
       remote,
       originalDst: undefined,
       startedMs: 0,
+      startedWallMs: 0,
       listener: { name: 'mqtt' } as never,
       chain: { codec: { kind: 'mqtt', mqtt: policy, transport } } as never,
       stream,

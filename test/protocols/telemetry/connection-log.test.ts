@@ -66,6 +66,18 @@ test('a connection that a TCP proxy has carried', async () => {
     sorted({ ...want, type: 'NotSet' }),
   ])
 })
+test('a clock that is set meanwhile changes nothing of how long it took', async () => {
+  const r = await start()
+  await r.dial('10.0.0.9')
+  r.clock.setWallMs(0)
+  await r.clock.advance(1_500)
+  r.served[0]!.end(ENDED)
+  await settle()
+  assert.deepEqual(
+    r.lines.parsed.map((line) => line['ms']),
+    [1_500, 1_500],
+  )
+})
 test('a connection that the endpoint refuses', async () => {
   const r = await start()
   await r.dial('10.0.0.9')
