@@ -27,7 +27,7 @@ async function main(): Promise<void> {
     giveUpAfter: (ms) => {
       after(ms, () => process.exit(1))
     },
-    settled: ({ isIdle, trimMalloc, watch }) => {
+    settled: ({ isIdle, releaseMemory, watch }) => {
       const limitBytes = readMemoryLimitBytes()
       // Not before: code that was compiled under other flags is not taken (meshlet precompile, Node's own modules).
       if (limitBytes <= MOST_LIMIT_BYTES) growSlowly()
@@ -36,7 +36,7 @@ async function main(): Promise<void> {
         committedBytes: () => v8.getHeapStatistics().total_heap_size,
         collect: () => {
           collectAll()
-          trimMalloc()
+          releaseMemory()
         },
         nowMs: () => performance.now(),
         after,

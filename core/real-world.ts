@@ -36,5 +36,6 @@ export function createRealWorld({ listenFds, systemRoots, ...p }: Process): Worl
     systemRoots,
     openStorage: openStorageWith(p, thread),
     trimMalloc: () => thread.trimMalloc(),
+    releaseMemory: () => thread.releaseMemory(),
   }
 }

@@ -19,4 +19,6 @@ export type World = {
   readonly openStorage: OpenStorage
   /** Gives back to the system what malloc has free, soon and on another thread. Undefined: nothing does. */
   readonly trimMalloc?: (() => void) | undefined
+  /** Likewise all that a process does not need which has nothing to do. */
+  readonly releaseMemory?: (() => void) | undefined
 }

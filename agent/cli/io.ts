@@ -37,9 +37,9 @@ export type Io = {
   readonly giveUpAfter?: (ms: number) => void
   /**
    * The start is over. The memory that only the start needed is given back once `isIdle` says that nobody is connected;
-   * later the garbage of each change that `watch` reports.
+   * later the garbage of each change that `watch` reports. `releaseMemory`: what is outside of this thread's heap.
    */
-  readonly settled: (p: { isIdle(): boolean; trimMalloc(): void; watch(changed: () => void): void }) => void
+  readonly settled: (p: { isIdle(): boolean; releaseMemory(): void; watch(changed: () => void): void }) => void
 }
 export const DEFAULT_ADMIN = '127.0.0.1:15000'
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'

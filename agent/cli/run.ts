@@ -63,7 +63,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   isAlive = () => agent.alive()
   io.settled({
     isIdle: () => agent.connections === 0,
-    trimMalloc: () => world.trimMalloc?.(),
+    releaseMemory: () => world.releaseMemory?.(),
     watch: (changed) => agent.onConfiguration(changed),
   })
   // The status walks over the configuration; making the parts has filled this turn.

@@ -24,8 +24,11 @@ export type ToThread =
    * `open` says of it.
    */
   | { readonly kind: 'prepare'; readonly addon: Addon }
-  /** Of the whole process. Without an answer. */
-  | { readonly kind: 'trim' }
+  /**
+   * What malloc has free in the whole process; with `rest`, for a process that has nothing to do, the garbage of the
+   * thread and pages of files, too. Without an answer.
+   */
+  | { readonly kind: 'trim'; readonly rest: boolean }
   | { readonly kind: 'open'; readonly file: number; readonly how: OpenHow }
   /** Kept for a job of the same number; a new number drops what an older one left. Without an answer. */
   | { readonly kind: 'piece'; readonly file: number; readonly of: number; readonly commit: Commit }

@@ -1,7 +1,7 @@
 /** The worker thread as its users see it: started when the first message is sent, and again after it has died. */
 import { Worker } from 'node:worker_threads'
 import type { Bundle } from '../runtime/bundle.ts'
-import { FFI_ARGV } from '../runtime/malloc-trim.ts'
+import { FFI_ARGV } from '../runtime/libc.ts'
 import { MeshError, toMeshError } from '../errors.ts'
 import { describeAddon } from './sqlite-addon.ts'
 import type { FromThread, ToThread } from './messages.ts'
@@ -106,7 +106,11 @@ export class StorageThread {
 
   /** What malloc has free in the whole process goes back to the system, behind what the thread does now. */
   trimMalloc(): void {
-    this.#worker?.postMessage({ kind: 'trim' } satisfies ToThread)
+    this.#worker?.postMessage({ kind: 'trim', rest: false } satisfies ToThread)
+  }
+  /** That, the thread's own garbage, and pages of Node's program; those that run are back at once. */
+  releaseMemory(): void {
+    this.#worker?.postMessage({ kind: 'trim', rest: true } satisfies ToThread)
   }
 
   #start(): Worker {

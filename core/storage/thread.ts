@@ -2,6 +2,7 @@
 import path from 'node:path'
 import { parentPort } from 'node:worker_threads'
 import { collectAll } from '../runtime/full-gc.ts'
+import { releaseFilePages } from '../runtime/file-pages.ts'
 import { trimMalloc } from '../runtime/malloc-trim.ts'
 import { MeshError } from '../errors.ts'
 import { releaseBuffer } from '../runtime/release-buffer.ts'
@@ -44,7 +45,9 @@ parentPort!.on('message', (message: ToThread) => {
     return
   }
   if (message.kind === 'trim') {
+    if (message.rest) collectAll()
     trimMalloc()
+    if (message.rest) releaseFilePages()
     return
   }
   const before = busy.get(message.file)

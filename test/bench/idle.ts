@@ -4,7 +4,9 @@ import os from 'node:os'
 import path from 'node:path'
 import { findDebianProgram } from '../../tools/debian.ts'
 import { benchCertificates } from './certificates.ts'
+import { BUNDLE, meshletHttp } from './http/meshlet.ts'
 import { httpSubjects } from './http/subjects.ts'
+import { installBundle } from './install.ts'
 import { cpuNs, freePort, rssMiB, startPinned, SUBJECT_CORE, untilListening } from './measure.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
 import { sleep } from '../conformance/programs.ts'
@@ -17,11 +19,11 @@ export const idleBench: PeerBench = {
   name: 'idle',
   asks: 'what does a process cost that serves nothing?',
   cases: {
-    idle: `${SETTLE_MS / 1000} s after it listens, no connection; the second start, as after every boot of a device but the first`,
+    idle: `${SETTLE_MS / 1000} s after it listens, no connection; the second start, as after every boot of a device but the first; meshlet after meshlet precompile`,
   },
   subjects: [...httpSubjects().map((s) => s.name), 'mosquitto'],
   prints: 'RSS, and as CPU the microseconds per idle second',
-  options: ['only'],
+  options: ['only', 'before'],
   rows,
 }
 
@@ -37,7 +39,15 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
         return { command: findDebianProgram('mosquitto'), args: ['-c', path.join(dir, 'mosquitto.conf')] }
       },
     }
-    for (const subject of [...httpSubjects(), mosquitto].filter((s) => options.subjects.includes(s.name))) {
+    const installed = installBundle(BUNDLE, dir)
+    const meshlets = [
+      ...(options.before === undefined ? [] : [meshletHttp('before', installBundle(options.before, dir))]),
+      meshletHttp('meshlet', installed),
+      meshletHttp('meshlet-sidecar', installed, true),
+    ]
+    const peers = httpSubjects().filter((s) => !s.name.startsWith('meshlet'))
+    const isAsked = (name: string): boolean => name === 'before' || options.subjects.includes(name)
+    for (const subject of [...meshlets, ...peers, mosquitto].filter((s) => isAsked(s.name))) {
       const port = await freePort()
       yield await rowOf(
         { bench: 'idle', case: 'idle', subject: subject.name },

@@ -3,7 +3,6 @@
  * from its disk: identity, a configuration of 100 services, an empty spool; as installed, and without `meshlet
  * precompile`. Beside it Envoy with as many clusters in a file, and Node with nothing to do.
  */
-import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
@@ -24,14 +23,14 @@ import { envoyBinary } from '../conformance/peers.ts'
 import { sample, type Sample } from '../helpers/control-plane/resources.ts'
 import { testCa } from '../helpers/test-ca.ts'
 import { type NoRow, type PeerBench, type Row, rowOf, type RunOptions } from './bench.ts'
+import { installBundle } from './install.ts'
 import { cpuNs, LOAD_CORE, rssMiB, startPinned, SUBJECT_CORE } from './measure.ts'
-import { UNIT_ENVIRONMENT } from './http/meshlet.ts'
+import { BUNDLE, UNIT_ENVIRONMENT } from './http/meshlet.ts'
 
 const SERVICES = 100
 const STARTS = 15
 /** A start has no load beside it. */
 const BOTH_CORES = `${SUBJECT_CORE},${LOAD_CORE}`
-const BUNDLE = path.resolve(import.meta.dirname, '../../dist/meshlet.cjs')
 const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
 const hostOf = (i: number): string => `svc-${i}.shop.svc.cluster.local`
 const nameOf = (i: number): string => `outbound|80||${hostOf(i)}`
@@ -54,7 +53,7 @@ export const startBench: PeerBench = {
   },
   subjects: ['meshlet', 'meshlet-plain', 'envoy', 'node'],
   prints: `of ${STARTS} starts the median (p50) and the slowest (p99), CPU microseconds until the answer, RSS`,
-  options: ['only'],
+  options: ['only', 'before'],
   rows,
 }
 
@@ -69,13 +68,15 @@ async function* rows(options: RunOptions): AsyncIterable<Row | NoRow> {
     await once(origin, 'listening')
     const { port: originPort } = origin.address() as net.AddressInfo
     const [port, adminPort] = (await freePorts(2)) as [number, number]
+    const ports = { originPort, port, adminPort }
     const subjects = new Map<string, () => Subject | Promise<Subject>>([
-      ['meshlet', () => meshlet(dir, originPort, port, adminPort, 'precompiled')],
-      ['meshlet-plain', () => meshlet(dir, originPort, port, adminPort, 'plain')],
+      ['meshlet', () => meshlet(dir, { ...ports, from: BUNDLE, installed: 'precompiled' })],
+      ['meshlet-plain', () => meshlet(dir, { ...ports, from: BUNDLE, installed: 'plain' })],
+      ['before', () => meshlet(dir, { ...ports, from: options.before!, installed: 'precompiled' })],
       ['envoy', () => envoy(dir, originPort, port)],
       ['node', () => bareNode(dir, port)],
     ])
-    for (const name of options.subjects) {
+    for (const name of [...(options.before === undefined ? [] : ['before']), ...options.subjects]) {
       yield await rowOf({ bench: 'start', case: CASE, subject: name }, subjects.get(name)!, async (subject) => {
         // So that the files of all are in memory.
         await startOnce(subject, 1_000)
@@ -133,17 +134,17 @@ function answers(port: number): Promise<boolean> {
   })
 }
 
+type Installed = {
+  readonly originPort: number
+  readonly port: number
+  readonly adminPort: number
+  /** A bundle. */
+  readonly from: string
+  readonly installed: 'precompiled' | 'plain'
+}
 /** A state folder as a run with a control plane has left it. */
-async function meshlet(
-  dir: string,
-  originPort: number,
-  port: number,
-  adminPort: number,
-  installed: 'precompiled' | 'plain',
-): Promise<Subject> {
-  const bundle = path.join(dir, `${installed}.cjs`)
-  fs.copyFileSync(BUNDLE, bundle)
-  if (installed === 'precompiled') execFileSync(process.execPath, [bundle, 'precompile'])
+async function meshlet(dir: string, { originPort, port, adminPort, from, installed }: Installed): Promise<Subject> {
+  const bundle = installBundle(from, dir, installed)
   fs.rmSync(path.join(dir, 'state'), { recursive: true, force: true })
   const state = path.join(dir, 'state')
   fs.mkdirSync(path.join(state, 'identity'), { recursive: true, mode: 0o700 })
