@@ -77,6 +77,14 @@ export const TRAFFIC = {
     flag: 'RL',
     remedy: 'Send less, or raise the limit: the EnvoyFilter that adds local_ratelimit names it.',
   },
+  MESH_HEALTH_CHECK: {
+    origin: 'config',
+    retry: 'never',
+    http: 503,
+    flag: 'LH',
+    remedy:
+      'Nothing, while it drains. Else too few endpoints of a cluster that the health_check filter names can serve, or the endpoint itself said so.',
+  },
   MESH_CHAIN_BLOCKED: {
     origin: 'config',
     retry: 'never',

@@ -41,6 +41,8 @@ export interface LogFacts {
   /** Of an answer of our own, before it is sent. */
   readonly localReplyBody?: string | undefined
   readonly codeDetails: string | undefined
+  /** It asked whether this node is well (envoy.filters.http.health_check); left out: no. */
+  readonly isHealthCheck?: boolean
   readonly terminationDetails: string | undefined
   /** Envoy's short names; empty in the usual case. */
   readonly flags: readonly string[]

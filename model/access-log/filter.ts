@@ -17,6 +17,7 @@ export type LogFilter =
   | { readonly kind: 'type'; readonly types: ReadonlySet<LogFacts['type']>; readonly exclude: boolean }
   /** Only those whose trace is reported. */
   | { readonly kind: 'traced' }
+  | { readonly kind: 'no-health-check' }
   | { readonly kind: 'and' | 'or'; readonly of: readonly LogFilter[] }
   | { readonly kind: 'cel'; readonly expression: CelExpression }
 
@@ -41,6 +42,8 @@ export function matchesFilter(filter: LogFilter, facts: LogFacts, random: Random
       return passesMetadata(filter, facts)
     case 'type':
       return filter.types.has(facts.type) !== filter.exclude
+    case 'no-health-check':
+      return !facts.isHealthCheck
     case 'traced':
       return facts.spanId !== undefined
     case 'and':

@@ -4,8 +4,8 @@ import { describeConnectFailure } from './failures.ts'
 
 type Answered = {
   readonly error: MeshError | undefined
-  /** `rule`: of the policy that refused. */
-  readonly plan: { readonly kind: string; readonly rule?: string | undefined } | undefined
+  /** `rule`: of the policy that refused. `details`: what the plan says itself. */
+  readonly plan: { readonly kind: string; readonly rule?: string | undefined; readonly details?: string } | undefined
   /** Undefined: the endpoint has not answered. */
   readonly firstByteMs: number | undefined
 }
@@ -37,6 +37,7 @@ const DETAILS: { readonly [code in ErrorCode]?: string } = {
 }
 
 export function explainAnswer({ error, plan, firstByteMs }: Answered): string | undefined {
+  if (plan?.details !== undefined) return plan.details
   if (!error)
     return plan?.kind === 'answer' ? 'direct_response' : firstByteMs === undefined ? undefined : 'via_upstream'
   const { code } = error

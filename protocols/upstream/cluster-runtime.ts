@@ -10,6 +10,7 @@ import { isInClear, selectTransport, turnsTlsOn, type Cluster, type Endpoint } f
 import type { HealthCheck } from '../../model/http/health-check.ts'
 import type { Context } from '../context.ts'
 import type { Deadlines } from '../deadlines.ts'
+import type { HostCount } from '../http/filters/health-check.ts'
 import type { CallEvents, CallOptions, ClusterStatus, PendingCall } from '../http/message.ts'
 import { getExpiryWatcher, usesIdentity, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { isOurDoing, findRefusal } from '../tls/client.ts'
@@ -386,6 +387,12 @@ export class ClusterRuntime implements PoolOwner, Disposable {
         ...(h.endpoint.via && { tunnel: h.endpoint.via.listener }),
       })),
     }
+  }
+
+  /** For whom this node is well while they are; found without a request. */
+  countHosts(): HostCount {
+    this.#sources.begin()
+    return this.#sources.balanced.count()
   }
 
   #pick(wanted: HostWanted): Host | MeshError {

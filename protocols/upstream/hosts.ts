@@ -7,6 +7,7 @@ import { isSameWay, type Cluster, type ClusterLoad, type Endpoint } from '../../
 import type { TriedPriorities, WantedHost } from '../http/message.ts'
 import { createPicker, type Chances } from './balancing/balancer.ts'
 import { Host, formatHostKey, type Picker } from './host.ts'
+import type { HostCount } from '../http/filters/health-check.ts'
 import { eject, LINK_DOWN_OUTLIER, mayEject, record, type TryResult } from './outlier.ts'
 import { chooseByPercent, createLocalityPicker, computeShares, type LevelCount } from './balancing/levels.ts'
 
@@ -180,6 +181,12 @@ export class Hosts {
   #healthOf({ endpoint, health, check }: Host): Endpoint['health'] {
     if (health.ejectedUntilMs > this.#clock.monotonicMs() || check?.hasFailed) return 'unhealthy'
     return check?.isDegraded && endpoint.health === 'healthy' ? 'degraded' : endpoint.health
+  }
+
+  count(): HostCount {
+    const hosts = [...this.all]
+    const available = hosts.filter((host) => MAY_BE_WANTED.has(this.#healthOf(host)) && !host.check?.isExcluded)
+    return { total: hosts.length, available: available.length }
   }
 
   /** Answers of hosts say something else now. */

@@ -27,6 +27,7 @@ function placesOfBodies(hcm: Place, route: Place): readonly Place[] {
     return part(compressor, type, {}, (m) => ({ compressor_library: { name: 'l', typed_config: any(type, m) } }))
   }
   return [
+    filter(`${FILTERS}.health_check.v3.HealthCheck`, { pass_through_mode: true }),
     filter(`${FILTERS}.buffer.v3.Buffer`, { max_request_bytes: 9 }),
     perRoute(`${FILTERS}.buffer.v3.BufferPerRoute`, { buffer: { max_request_bytes: 9 } }),
     compressor,

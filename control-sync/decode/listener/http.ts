@@ -1,4 +1,5 @@
 /** envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager and its HTTP filters. */
+import type { Any } from '@bufbuild/protobuf/wkt'
 import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
 import type { MetadataExchange, StatsFilter } from '../../../model/telemetry.ts'
@@ -9,6 +10,7 @@ import {
 import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts'
 import { HeaderMutationSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
 import { ExtAuthzSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
+import { HealthCheckSchema } from '../../../proto/gen/envoy/extensions/filters/http/health_check/v3/health_check_pb.ts'
 import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { StatefulSessionSchema } from '../../../proto/gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
@@ -33,6 +35,7 @@ import { decodeFault } from '../fault.ts'
 import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodeJwt } from '../jwt/jwt.ts'
+import { decodeHealthCheckFilter } from './health-check-filter.ts'
 import { decodeHeaderCase } from '../header-case.ts'
 import { decodeLocalReply } from '../local-reply.ts'
 import { decodeMutations } from '../mutations.ts'
@@ -341,18 +344,26 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
       ...off,
     }
   }
-  const jwt = unpack(here, any, JwtAuthenticationSchema)
-  if (jwt) return { kind: 'jwt', name: from.name, jwt: decodeJwt(here, jwt), ...off }
-  const limit = unpack(here, any, LocalRateLimitSchema)
-  if (limit)
-    return { kind: 'rate-limit', name: from.name, limit: decodeLocalRateLimit(here, limit, 'listener'), ...off }
-  const authz = unpack(here, any, ExtAuthzSchema)
-  if (authz) return { kind: 'ext-authz', name: from.name, authz: decodeExtAuthz(here, authz), ...off }
-  const session = unpack(here, any, StatefulSessionSchema)
-  if (session) return { kind: 'session', name: from.name, session: decodeSession(here, session), ...off }
+  const asking = decodeAskingFilter(here, any, from.name)
+  if (asking) return { ...asking, ...off }
   const body = decodeBodyFilter(here, any, from.name)
   if (body) return { ...body, ...off }
   return leaveOut(at, from, readEffectiveType(here, any) || blockUnconfigured(from), unknown)
+}
+
+/** Those that ask somebody, or count. @returns undefined: it is another filter */
+function decodeAskingFilter(here: DecodePath, any: Any | undefined, name: string): HttpFilter | undefined {
+  const jwt = unpack(here, any, JwtAuthenticationSchema)
+  if (jwt) return { kind: 'jwt', name: name, jwt: decodeJwt(here, jwt) }
+  const limit = unpack(here, any, LocalRateLimitSchema)
+  if (limit) return { kind: 'rate-limit', name: name, limit: decodeLocalRateLimit(here, limit, 'listener') }
+  const health = unpack(here, any, HealthCheckSchema)
+  if (health) return { kind: 'health-check', name: name, health: decodeHealthCheckFilter(here, health) }
+  const authz = unpack(here, any, ExtAuthzSchema)
+  if (authz) return { kind: 'ext-authz', name: name, authz: decodeExtAuthz(here, authz) }
+  const session = unpack(here, any, StatefulSessionSchema)
+  if (session) return { kind: 'session', name: name, session: decodeSession(here, session) }
+  return undefined
 }
 
 /** A filter that is not implemented. */

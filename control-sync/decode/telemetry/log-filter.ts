@@ -28,9 +28,8 @@ export function decodeLogFilter(at: DecodePath, from: AccessLogFilter, depth = 0
       return comparison('status', by.value.comparison)
     case 'durationFilter':
       return comparison('duration', by.value.comparison)
-    // Envoy's HTTP filter that marks health checks is not implemented, so that there are none.
     case 'notHealthCheckFilter':
-      return { kind: 'all' }
+      return { kind: 'no-health-check' }
     case 'traceableFilter':
       return { kind: 'traced' }
     case 'runtimeFilter':

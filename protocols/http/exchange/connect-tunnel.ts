@@ -13,7 +13,7 @@ import { planUnescaped } from './planning/plan-unescaped.ts'
 import { planExchange } from './planning/plan-exchange.ts'
 import type { HttpRuntime } from '../runtime.ts'
 
-type PlanContext = Pick<Context, 'tables' | 'random' | 'clock' | 'tokenTime'>
+type PlanContext = Pick<Context, 'tables' | 'random' | 'clock' | 'tokenTime' | 'telemetry'>
 
 /** @param remoteIp the client's address as trusted hops tell it */
 export function planRequest(

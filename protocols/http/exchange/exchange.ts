@@ -28,6 +28,7 @@ import { RequestedTunnel, type FarEnd, type TunnelOwner } from './requested-tunn
 import { Retries } from './retries.ts'
 import { suspectResponse, type TryOutcome } from './retry.ts'
 import { Mirrors } from '../mirrors.ts'
+import { watchHealth } from '../filters/health-check.ts'
 import { findNotFoundStatus } from '../filters/session.ts'
 import { prepareRequest } from '../filters/request-view.ts'
 import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
@@ -145,6 +146,7 @@ export class Exchange
 
   #act(plan: Exclude<Plan, PausedPlan>): void {
     if (this.#phase !== 'planning') return
+    if (plan.health) this.down = watchHealth(plan, this, this.rt.ctx.clock)
     if (plan.bodies) this.down = filterAnswer(plan.bodies, this.down, this, this.rt)
     if (plan.kind === 'forward') {
       this.#forward(plan)

@@ -135,6 +135,9 @@ export class RequestLogFacts implements LogFacts {
   get codeDetails(): string | undefined {
     return explainAnswer(this.#of.record)
   }
+  get isHealthCheck(): boolean {
+    return this.#of.record.plan?.health !== undefined
+  }
   readonly terminationDetails = undefined
   get flags(): readonly string[] {
     return toEnvoyFlags(this.#end.flags)

@@ -1,21 +1,17 @@
 /** One filter of the listener is asked about a request. */
-import { RBAC_METADATA } from '../../../../model/http/ext-authz.ts'
 import type { HttpFilter } from '../../../../model/listener.ts'
-import type { Policy } from '../../../../model/policy.ts'
-import type { RouteFilter } from '../../../../model/route.ts'
-import { collectTold, decide, decideShadow, describeShadow } from '../../../authz.ts'
-import type { RequestFacts } from '../../../router.ts'
+import type { Fault, RouteFilter } from '../../../../model/route.ts'
 import { decideCors } from '../../filters/cors.ts'
 import { decideFault } from '../../filters/fault.ts'
 import { askForTokens } from '../../filters/jwt/filter.ts'
-import { PolicyFacts } from '../../filters/policy-facts.ts'
 import { findSession } from '../../filters/session.ts'
 import { NO_EDITS } from '../../filters/route-edits.ts'
 import { addBodyFilter } from './add-body-filter.ts'
+import { askPolicy } from './ask-policy.ts'
 import type { Plan, PlanInput } from './plan.ts'
 import { withoutEdits, refuse, type Underway } from './refusals.ts'
+import { takeHealth } from './take-health.ts'
 import { takeLimit } from './take-limit.ts'
-import { addMetadata } from './take-verdict.ts'
 
 /**
  * Changes of mutations are made when all filters have been asked (withRequestMutations).
@@ -29,24 +25,10 @@ export function askFilter(
 ): Plan | undefined {
   const { routed, common } = state
   switch (filter.kind) {
-    case 'rbac': {
-      const policy = own?.policy ? own.policy.value : filter.policy
-      if (!policy) return undefined
-      const facts = new PolicyFacts(input)
-      noteShadow(policy, facts, input.request, common)
-      const decision = decide([policy], facts)
-      if (decision.allowed) return undefined
-      return refuse('MESH_PEER_NOT_ALLOWED', 'RBAC: access denied', withoutEdits(common, routed), decision.rule)
-    }
-    case 'fault': {
-      const injected = decideFault(own?.fault ? own.fault.value : filter.fault, input.request, input.random)
-      if (!injected) return undefined
-      common.delayMs += injected.delayMs
-      const { abort } = injected
-      if (!abort) return undefined
-      const answer = { status: abort.status, body: 'fault filter abort', location: undefined, fault: abort }
-      return { ...withoutEdits(common, routed), kind: 'answer', ...answer }
-    }
+    case 'rbac':
+      return askPolicy(own?.policy ? own.policy.value : filter.policy, input, state)
+    case 'fault':
+      return injectFault(own?.fault ? own.fault.value : filter.fault, input, state)
     case 'cors': {
       // As in Envoy, of routes that forward.
       const cors =
@@ -65,6 +47,8 @@ export function askFilter(
       return undefined
     case 'rate-limit':
       return takeLimit(own?.rateLimit ?? filter.limit, input, state)
+    case 'health-check':
+      return takeHealth(filter.health, input, state)
     case 'jwt': {
       const asked = askForTokens(filter.jwt, own, input.request, input)
       if ('code' in asked)
@@ -82,15 +66,16 @@ export function askFilter(
   }
 }
 
-/** What its dry-run rules and AUDIT find; asked once, for whoever is told and for filters behind it. */
-function noteShadow(policy: Policy, facts: PolicyFacts, request: RequestFacts, common: Underway['common']): void {
-  const { shadow } = policy
-  if (!shadow && policy.action !== 'log') return
-  const dryRun = shadow && decideShadow(shadow, facts)
-  common.shadow = [...(common.shadow ?? []), ...collectTold(policy, dryRun, facts)]
-  if (shadow?.prefix === undefined || !dryRun) return
-  addMetadata(request, RBAC_METADATA, {
-    ...(request.metadata?.[RBAC_METADATA] as object | undefined),
-    ...describeShadow(shadow.prefix, dryRun),
-  })
+function injectFault(
+  fault: Fault | undefined,
+  { request, random }: PlanInput,
+  { routed, common }: Underway,
+): Plan | undefined {
+  const injected = decideFault(fault, request, random)
+  if (!injected) return undefined
+  common.delayMs += injected.delayMs
+  const { abort } = injected
+  if (!abort) return undefined
+  const answer = { status: abort.status, body: 'fault filter abort', location: undefined, fault: abort }
+  return { ...withoutEdits(common, routed), kind: 'answer', ...answer }
 }

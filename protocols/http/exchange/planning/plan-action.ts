@@ -70,6 +70,8 @@ function planForward(
     cors: common.cors,
     session: common.session,
     limited: common.limited,
+    health: common.health,
+    keepsHealth: common.keepsHealth,
     bodies: common.bodies,
     kind: 'forward',
     routed,

@@ -127,6 +127,8 @@ function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Com
     cors: before?.cors,
     session: before?.session,
     limited: before?.limited,
+    health: before?.health,
+    keepsHealth: before?.keepsHealth,
     bodies: before?.bodies,
     routeName: routed?.route.name ?? '',
     responseEdits: table && routed ? collectResponseEdits(table, routed, undefined) : NO_EDITS,

@@ -4,9 +4,11 @@ import type { MeshError } from '../../../../core/errors.ts'
 import type { Cluster } from '../../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { AuthBody, ExtAuthz } from '../../../../model/http/ext-authz.ts'
+import type { HealthCheckFilter } from '../../../../model/http/health-check-filter.ts'
 import type { ForwardAction, HeaderEdit, RetryPolicy } from '../../../../model/route.ts'
 import type { Tables } from '../../../../model/tables.ts'
 import type { ShadowDecision } from '../../../authz.ts'
+import type { Connection } from '../../../connection.ts'
 import type { Context } from '../../../context.ts'
 import type { RequestFacts, Routed } from '../../../router.ts'
 import type { BodyFilter } from '../../filters/bodies/body-filter.ts'
@@ -28,9 +30,9 @@ export type PlanInput = {
   readonly upgrade: string | undefined
   readonly random: Random
   /** The client's, where something is counted by it; left out: a request that comes alone. */
-  readonly connection?: object
+  readonly connection?: object & Partial<Pick<Connection, 'draining'>>
   /** Tokens are judged by, and by keys. */
-  readonly clocks: Pick<Context, 'clock' | 'tokenTime' | 'remoteKeys'>
+  readonly clocks: Pick<Context, 'clock' | 'tokenTime' | 'remoteKeys' | 'telemetry'>
 }
 
 export type Common = {
@@ -50,6 +52,9 @@ export type Common = {
   readonly cors?: CorsDecision | undefined
   /** The endpoint that a client wants, and is told. */
   readonly session?: Session | undefined
+  /** It is a question whether this node is well. `keepsHealth`: the answer is kept for others. */
+  readonly health?: HealthCheckFilter | undefined
+  readonly keepsHealth?: boolean | undefined
   /** In the order they apply. Of a request that goes nowhere, too: headers of the answer may say its own. */
   readonly requestEdits?: readonly HeaderEdit[]
   /** What the filters that were passed make of bodies. */
@@ -90,6 +95,8 @@ export type DeniedPlan = Common & {
   /** Of gRPC callers, where it does not follow from the status. */
   readonly grpcStatus?: number | undefined
   readonly error: MeshError
+  /** Envoy's %RESPONSE_CODE_DETAILS%, where it does not follow from the error. */
+  readonly details?: string
 }
 export type ForwardPlan = Common & {
   readonly kind: 'forward'
@@ -119,6 +126,8 @@ export type AnswerPlan = Common & {
   readonly fault: InjectedFault['abort']
   /** A filter's own answer, with these fields (flat) and without a body. */
   readonly fields?: readonly string[]
+  /** Envoy's %RESPONSE_CODE_DETAILS%; left out: direct_response. */
+  readonly details?: string
 }
 /**
  * `error`: MESH_PEER_NOT_ALLOWED (then `rule` says which), MESH_TOKEN_REFUSED, MESH_TOKEN_AUDIENCE, MESH_CHAIN_BLOCKED, MESH_ROUTE_BLOCKED, MESH_NO_ROUTE,

@@ -34,7 +34,8 @@ function listenerOf(row: Row, port: number, more: JsonObject = {}): JsonObject {
     name: 'envoy.filters.http.router',
     typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },
   }
-  const forward = row.route && 'redirect' in row.route ? {} : { route: { cluster: 'origin' } }
+  const forward =
+    row.route && ('redirect' in row.route || 'direct_response' in row.route) ? {} : { route: { cluster: 'origin' } }
   const route = { match: { prefix: '/' }, ...forward, ...row.route }
   return listenerWith(
     { name: row.name, port },
@@ -62,11 +63,13 @@ type Options = {
   /** Beside the origin, for Envoy and for us. */
   readonly clusters?: readonly { readonly envoy: object; readonly ours: Cluster }[]
   readonly facts: (seen: Compared) => unknown
+  /** Of the endpoint; left out: `hi`. */
+  readonly answer?: http.RequestListener
 }
 
 export async function compareRows(t: TestContext, rows: readonly Row[], o: Options): Promise<void> {
   const seen: Seen[] = []
-  const answer: http.RequestListener = (_request, response) => response.end('hi')
+  const answer = o.answer ?? ((_request, response) => response.end('hi'))
   const originPort = await serveHttp(t, (request, response) => {
     let body = ''
     request.on('data', (chunk: Buffer) => {

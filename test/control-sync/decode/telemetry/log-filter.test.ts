@@ -26,7 +26,7 @@ for (const [json, want] of [
   [{ duration_filter: is('LE', 5) }, { kind: 'duration', is: 'le', value: 5 }],
   [{ status_code_filter: is('NE', 1) }, { kind: 'status', is: 'ne', value: 1 }],
   [{ status_code_filter: {} }, 'its status filter compares in no way that meshlet knows'],
-  [{ not_health_check_filter: {} }, { kind: 'all' }],
+  [{ not_health_check_filter: {} }, { kind: 'no-health-check' }],
   [{ traceable_filter: {} }, { kind: 'traced' }],
   [
     { runtime_filter: { runtime_key: 'k', percent_sampled: { numerator: 5, denominator: 'TEN_THOUSAND' } } },

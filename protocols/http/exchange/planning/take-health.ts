@@ -1,0 +1,42 @@
+/** The filter of health checks marks what is one, and may answer it by itself. */
+import type { HealthCheckFilter } from '../../../../model/http/health-check-filter.ts'
+import type { HeaderEdit } from '../../../../model/route.ts'
+import { getClusterHealth, isHealthCheck, tellHealth } from '../../filters/health-check.ts'
+import type { Plan, PlanInput } from './plan.ts'
+import { deny, withoutEdits, type Underway } from './refusals.ts'
+
+/** @returns undefined: the request goes on */
+export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: Underway): Plan | undefined {
+  const { request, tables, clocks, connection } = input
+  const isDraining = connection?.draining?.aborted ?? false
+  if (!isHealthCheck(filter, request)) {
+    if (isDraining) state.added.push(GIVE_UP)
+    return undefined
+  }
+  const { common, routed } = state
+  common.health = filter
+  state.added.push(set('x-envoy-upstream-healthchecked-cluster', clocks.telemetry?.serviceName ?? ''))
+  const told = tellHealth(filter, {
+    request,
+    isDraining,
+    tables,
+    clock: clocks.clock,
+    hosts: getClusterHealth(clocks),
+  })
+  if (!told) {
+    if (filter.cacheMs > 0) common.keepsHealth = true
+    return undefined
+  }
+  const { status, details } = told
+  const fields = told.isDegraded ? ['x-envoy-degraded', ''] : []
+  if (status >= 300)
+    return { ...deny(status, 'MESH_HEALTH_CHECK', `this node is not well: ${details}`, state), details, fields }
+  const answer = { status, body: '', location: undefined, fault: undefined, details }
+  return { ...withoutEdits(common, routed), kind: 'answer', ...answer, ...(fields.length > 0 && { fields }) }
+}
+
+function set(name: string, value: string): HeaderEdit {
+  return { remove: [], add: [{ name, value, how: 'overwrite', keepEmpty: true }] }
+}
+/** Another proxy is to send nothing more, without waiting for its next question. */
+const GIVE_UP = set('x-envoy-immediate-health-check-fail', 'true')
