@@ -25,6 +25,8 @@ export type Listener = {
   readonly unixMode?: number
   /** On an IPv6 address, which otherwise takes no IPv4 clients (SocketAddress.ipv4_compat). */
   readonly ipv4Compat?: boolean
+  /** Where else it listens, with the same content (additional_addresses). */
+  readonly additional?: readonly ListenerAddress[]
   /** False: no socket of its own; chosen by original destination behind a capturing listener. */
   readonly bindToPort: boolean
   readonly direction: 'inbound' | 'outbound' | 'unspecified'
@@ -67,6 +69,8 @@ export type Listener = {
    */
   readonly extensions?: readonly string[]
 }
+
+export type ListenerAddress = { readonly address: string; readonly port: number; readonly ipv4Compat?: boolean }
 
 export type ProxyProtocol = {
   /** The load balancers that alone are believed; undefined: whoever connects, as in Envoy. */

@@ -23,7 +23,7 @@ export function findExposureProblems(
 ): MeshError[] {
   const found: MeshError[] = []
   for (const listener of listeners) {
-    const { name, address, port, filterChains, defaultFilterChain } = listener
+    const { name, filterChains, defaultFilterChain, additional = [] } = listener
     const chains = defaultFilterChain ? [...filterChains, defaultFilterChain] : filterChains
     const user = chains.some(
       ({ codec }) =>
@@ -39,13 +39,14 @@ export function findExposureProblems(
         ),
       )
     const settings = own.get(name)
-    if (isLoopback(address) || listener.unixMode !== undefined || settings?.acceptAnyone) continue
+    const exposed = [listener, ...additional].find(({ address }) => !isLoopback(address))
+    if (!exposed || listener.unixMode !== undefined || settings?.acceptAnyone) continue
     const open = chains.find((chain) => isOpen(chain, users) && (settings !== undefined || chain.codec.kind === 'mqtt'))
     if (open)
       found.push(
         new MeshError(
           'MESH_LISTENER_OPEN',
-          `listener ${name} on ${address}:${port} takes ${WORDS[open.codec.kind]} in plain text from anybody, without any rules`,
+          `listener ${name} on ${exposed.address}:${exposed.port} takes ${WORDS[open.codec.kind]} in plain text from anybody, without any rules`,
         ),
       )
   }

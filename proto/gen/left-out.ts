@@ -22,8 +22,9 @@ envoy.config.core.v3.TlvEntry 3 format_string
 envoy.config.core.v3.WatchedDirectory 2 watch_modify
 envoy.config.endpoint.v3.Endpoint 5 observability_name
 envoy.config.endpoint.v3.LocalityLbEndpoints 7 load_balancer_endpoints 8 leds_cluster_locality_config
+envoy.config.listener.v3.AdditionalAddress 2 socket_options 3 tcp_keepalive
 envoy.config.listener.v3.FilterChain 4 use_proxy_proto
-envoy.config.listener.v3.Listener 33 additional_addresses 39 stats_matcher 36 fcds_config 32 filter_chain_matcher 38 per_connection_buffer_high_watermark_timeout 7 deprecated_v1 18 udp_listener_config 19 api_listener 20 connection_balance_config 21 reuse_port 37 tcp_keepalive
+envoy.config.listener.v3.Listener 39 stats_matcher 36 fcds_config 32 filter_chain_matcher 38 per_connection_buffer_high_watermark_timeout 7 deprecated_v1 18 udp_listener_config 19 api_listener 20 connection_balance_config 21 reuse_port 37 tcp_keepalive
 envoy.config.rbac.v3.Permission 14 sourced_metadata
 envoy.config.rbac.v3.Policy 3 condition 4 checked_condition 5 cel_config
 envoy.config.rbac.v3.Principal 13 sourced_metadata 14 custom

@@ -1,7 +1,7 @@
 /** The data path as one part: ports, connections, and what a configuration change means for both. */
 import { Tally } from '../../core/lease.ts'
 import { MeshError } from '../../core/errors.ts'
-import type { Listener } from '../../model/listener.ts'
+import type { Listener, ListenerAddress } from '../../model/listener.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import type { NetStream } from '../../core/os/network.ts'
 import type { Tables } from '../../model/tables.ts'
@@ -97,13 +97,13 @@ export class DataPath implements AsyncDisposable {
       network: ctx.network,
       clock: ctx.clock,
       log: ctx.log,
-      accept: (accepted, listener) => {
-        this.#accept(accepted, listener)
+      accept: (accepted, listener, at) => {
+        this.#accept(accepted, listener, at)
       },
       refuse: (accepted, last) => {
         refuse(accepted, last, this.#serving)
       },
-      ownedBy: (listener) => findPortOwner(listener, own, reserved),
+      ownedBy: (listener, at) => findPortOwner(listener, at, own, reserved),
     })
     this.#watching = ctx.tables.watch((next) => {
       this.#apply(next)
@@ -199,9 +199,9 @@ export class DataPath implements AsyncDisposable {
     await this.#whenServed()
   }
 
-  #accept(accepted: NetStream, bound: Listener): void {
+  #accept(accepted: NetStream, bound: Listener, at: ListenerAddress): void {
     const listener = findOwner(bound, accepted, this.#ctx.tables.get())
-    const originalDst = isRedirected(bound, this.#ports.portOf(bound.name), accepted) ? accepted.local : undefined
+    const originalDst = isRedirected(at, accepted) ? accepted.local : undefined
     detach('network', this.#serve({ ...accepted, originalDst }, listener))
   }
   #serve(accepted: Accepted, listener: Listener): Promise<void> {
@@ -251,8 +251,13 @@ function isOwnStill(listener: Listener, own: readonly Listener[]): boolean {
  * A listener of agent.yaml is asked about the others' ports only where it is not one of them: two that are the same are
  * told apart by who opens first.
  */
-function findPortOwner(listener: Listener, own: readonly Listener[], reserved: readonly OwnPort[]): string | undefined {
+function findPortOwner(
+  listener: Listener,
+  at: ListenerAddress,
+  own: readonly Listener[],
+  reserved: readonly OwnPort[],
+): string | undefined {
   if (own.some(({ name }) => name === listener.name)) return undefined
-  const owner = own.find((one) => overlap(one, listener))
-  return owner ? `listener ${owner.name} of agent.yaml` : reserved.find((one) => overlap(one, listener))?.name
+  const owner = own.find((one) => overlap(one, at))
+  return owner ? `listener ${owner.name} of agent.yaml` : reserved.find((one) => overlap(one, at))?.name
 }

@@ -11,7 +11,7 @@ import type { Log } from '../../core/log.ts'
 import type { Listening, Network, NetStream } from '../../core/os/network.ts'
 import { pauseMs } from '../../core/os/until-it-works.ts'
 import { ipBytes } from '../../model/ip.ts'
-import type { Listener } from '../../model/listener.ts'
+import type { Listener, ListenerAddress } from '../../model/listener.ts'
 
 export type PortStatus = {
   readonly name: string
@@ -20,17 +20,20 @@ export type PortStatus = {
   readonly error: MeshError | undefined
 }
 /** `rests`: its listener, of which `listener` is the last version, is gone. */
-type Bound = { listener: Listener; socket: Listening | undefined; error: MeshError | undefined; parked: boolean }
+type Bound = Wanted & { socket: Listening | undefined; error: MeshError | undefined; parked: boolean }
+/** One of the addresses of a listener. */
+type Wanted = { listener: Listener; at: ListenerAddress }
 type PortsOptions = {
   readonly network: Network
   readonly clock: Clock
   readonly log: Log
-  readonly accept: (accepted: NetStream, listener: Listener) => void
+  /** @param at where it was accepted; the port is the one that the kernel gave */
+  readonly accept: (accepted: NetStream, listener: Listener, at: ListenerAddress) => void
   /**
    * To whom of agent.yaml the port of a listener belongs, be it open or not; undefined: to nobody else. Then it is not
    * opened.
    */
-  readonly ownedBy: (listener: Listener) => string | undefined
+  readonly ownedBy: (listener: Listener, at: ListenerAddress) => string | undefined
   /** Takes connections of a socket whose listener is gone. */
   readonly refuse: (accepted: NetStream, last: Listener) => void
 }
@@ -75,9 +78,9 @@ export class Ports implements AsyncDisposable {
   }
 
   status(): PortStatus[] {
-    return [...this.#bound.values()].map(({ listener: l, socket, error }) => ({
+    return [...this.#bound.values()].map(({ listener: l, at, socket, error }) => ({
       name: l.name,
-      address: l.unixMode === undefined ? `${l.address}:${socket?.port ?? l.port}` : l.address,
+      address: l.unixMode === undefined ? `${at.address}:${socket?.port ?? at.port}` : at.address,
       state: socket ? 'listening' : 'failed',
       error,
     }))
@@ -101,22 +104,23 @@ export class Ports implements AsyncDisposable {
   }
 
   async #change(wanted: ReadonlyMap<string, Listener>): Promise<void> {
-    for (const [name, bound] of this.#bound) {
-      const next = wanted.get(name)
-      if (next && isSamePort(next, bound.listener)) {
-        bound.listener = next
+    const every = listAddresses(wanted)
+    for (const [key, bound] of this.#bound) {
+      const next = every.get(key)
+      if (next && next.listener.unixMode === bound.listener.unixMode && isSameAddress(next.at, bound.at)) {
+        bound.listener = next.listener
         continue
       }
-      this.#bound.delete(name)
+      this.#bound.delete(key)
       await this.#close(bound)
-      this.#log.info({ evt: 'listener.closed', listener: name }, 'listener closed')
+      this.#log.info({ evt: 'listener.closed', listener: bound.listener.name }, 'listener closed')
     }
-    for (const [name, listener] of wanted) {
-      if (this.#bound.get(name)?.socket) continue
-      const rested = this.#resting.get(portKey(listener))
-      const bound: Bound = rested ?? { listener, socket: undefined, error: undefined, parked: false }
-      this.#bound.set(name, bound)
-      if (rested) this.#unpark(rested, listener)
+    for (const [key, one] of every) {
+      if (this.#bound.get(key)?.socket) continue
+      const rested = this.#resting.get(portKey(one.at))
+      const bound: Bound = rested ?? { ...one, socket: undefined, error: undefined, parked: false }
+      this.#bound.set(key, bound)
+      if (rested) this.#unpark(rested, one.listener)
       else await this.#open(bound)
     }
     this.#scheduleRetry(wanted)
@@ -128,27 +132,29 @@ export class Ports implements AsyncDisposable {
       return
     }
     bound.parked = true
-    this.#resting.set(portKey(bound.listener), bound)
+    this.#resting.set(portKey(bound.at), bound)
   }
 
   #unpark(bound: Bound, listener: Listener): void {
-    this.#resting.delete(portKey(listener))
+    this.#resting.delete(portKey(bound.at))
     bound.listener = listener
     bound.parked = false
     this.#opened(bound)
   }
 
   async #open(bound: Bound): Promise<void> {
-    const { name, address, port, ipv4Compat, unixMode } = bound.listener
+    const { name, unixMode } = bound.listener
+    const { address, port, ipv4Compat } = bound.at
     const where = `the ${unixMode === undefined ? `port ${address}:${port}` : `socket ${address}`} of listener ${name}`
     try {
-      const owner = this.#ownedBy(bound.listener) ?? this.#openFor(bound)
+      const owner = this.#ownedBy(bound.listener, bound.at) ?? this.#openFor(bound)
       if (owner !== undefined) throw new MeshError('MESH_PORT_IN_USE', `${where} belongs to ${owner}`)
       bound.listener.prepare?.()
       bound.socket = await this.#network.listen(
         { host: address, port, ipv6Only: ipv4Compat !== true, unixMode },
         (accepted) => {
-          ;(bound.parked ? this.#refuse : this.#accept)(accepted, bound.listener)
+          if (bound.parked) this.#refuse(accepted, bound.listener)
+          else this.#accept(accepted, bound.listener, { address, port: bound.socket?.port ?? port })
         },
       )
       this.#opened(bound)
@@ -162,14 +168,12 @@ export class Ports implements AsyncDisposable {
   }
 
   /** Another listener that has the same port open. */
-  #openFor({ listener }: Bound): string | undefined {
-    const other = [...this.#bound.values()].find(
-      (b) => b.socket && b.listener !== listener && overlap(b.listener, listener),
-    )
+  #openFor(bound: Bound): string | undefined {
+    const other = [...this.#bound.values()].find((b) => b.socket && b !== bound && overlap(b.at, bound.at))
     return other && `listener ${other.listener.name}`
   }
 
-  #opened({ listener: { name, address }, socket }: Bound): void {
+  #opened({ listener: { name }, at: { address }, socket }: Bound): void {
     this.#log.info(
       {
         evt: 'listener.open',
@@ -191,13 +195,27 @@ export class Ports implements AsyncDisposable {
   }
 }
 
+/** Each address of each listener, by what stays the same while it does: the first one by the listener's name. */
+function listAddresses(wanted: ReadonlyMap<string, Listener>): ReadonlyMap<string, Wanted> {
+  const every = new Map<string, Wanted>()
+  for (const [name, listener] of wanted) {
+    every.set(name, { listener, at: listener })
+    for (const at of listener.additional ?? []) every.set(`${name} ${portKey(at)}`, { listener, at })
+  }
+  return every
+}
+
 export function isSamePort(a: Listener, b: Listener): boolean {
+  const [others, more] = [a.additional ?? [], b.additional ?? []]
   return (
-    a.address === b.address &&
-    a.port === b.port &&
     a.unixMode === b.unixMode &&
-    (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false)
+    isSameAddress(a, b) &&
+    others.length === more.length &&
+    others.every((at, i) => isSameAddress(at, more[i]!))
   )
+}
+function isSameAddress(a: ListenerAddress, b: ListenerAddress): boolean {
+  return a.address === b.address && a.port === b.port && (a.ipv4Compat ?? false) === (b.ipv4Compat ?? false)
 }
 
 export type AddressAndPort = {
@@ -213,6 +231,10 @@ export function overlap(a: AddressAndPort, b: AddressAndPort): boolean {
     (isSame(a.address, b.address) || takesIn(a, b.address) || takesIn(b, a.address))
   )
 }
+/** At one of its addresses. */
+export function hasAddress(listener: Listener, at: AddressAndPort): boolean {
+  return overlap(listener, at) || (listener.additional?.some((one) => overlap(one, at)) ?? false)
+}
 /** However it is written: an IPv6 address has many forms (RFC 4291 §2.2). */
 function isSame(a: string, b: string): boolean {
   return a === b || (a.includes(':') && b.includes(':') && String(ipBytes(a)) === String(ipBytes(b) ?? ''))
@@ -222,7 +244,7 @@ function takesIn({ address, ipv4Compat }: AddressAndPort, other: string): boolea
   return address === '::' ? isIpv6 || ipv4Compat === true : address === '0.0.0.0' && !isIpv6
 }
 
-function portKey({ address, port }: Listener): string {
+function portKey({ address, port }: ListenerAddress): string {
   return `${address} ${port}`
 }
 

@@ -364,6 +364,7 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'LbEndpoint.endpoint': [{ address: ADDRESS }],
   'Endpoint.address': [ADDRESS],
   'Endpoint.additional_addresses': [[{ address: ADDRESS }]],
+  'Listener.additional_addresses': [[{ address: ADDRESS }]],
   'TcpProxy.hash_policy': [[{ source_ip: {} }]],
   'RouteAction.HashPolicy.Header.regex_rewrite': [REWRITE],
   'RouteAction.HashPolicy.Cookie.path': ['/p'],

@@ -56,7 +56,8 @@ const TABLE: Record<string, string> = {
   'envoy.config.core.v3.UpstreamHttpProtocolOptions': 'auto_sni auto_san_validation override_auto_sni_header',
   'envoy.config.listener.v3.Listener':
     'name address filter_chains default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout use_original_dst bind_to_port transparent ' +
-    'traffic_direction metadata stat_prefix access_log internal_listener',
+    'traffic_direction metadata stat_prefix access_log internal_listener additional_addresses',
+  'envoy.config.listener.v3.AdditionalAddress': 'address',
   'envoy.config.listener.v3.FilterChain': 'filter_chain_match filters transport_socket metadata name',
   'envoy.config.listener.v3.FilterChainMatch':
     'destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports server_names transport_protocol application_protocols',

@@ -37,6 +37,7 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
     ...(isInternal && { internal: true as const }),
     ...(filters.hasOriginalDst && { hasOriginalDst: true as const }),
     ...(address?.ipv4Compat ? { ipv4Compat: true } : {}),
+    ...additionalOf(at.in('additional_addresses'), from),
     ...(from.transparent ? { transparent: true } : {}),
     sniff: {
       ...filters.sniff,
@@ -50,6 +51,14 @@ export function decodeListener(at: DecodePath, from: XListener): Listener {
     source: 'xds',
     ...(at.awaited.length === 0 ? {} : { extensions: at.awaited }),
   }
+}
+
+function additionalOf(at: DecodePath, { additionalAddresses }: XListener): Pick<Listener, 'additional'> {
+  const additional = additionalAddresses.flatMap(({ address }, i) => {
+    const found = decodeSocketAddress(at.item(i).in('address'), address)
+    return found ? [{ address: found.host, port: found.port, ...(found.ipv4Compat && { ipv4Compat: true }) }] : []
+  })
+  return additional.length === 0 ? {} : { additional }
 }
 
 /** Tunnels are opened on the way to an endpoint, and not for connections of a port. */
@@ -71,6 +80,7 @@ export function blockListener(from: XListener, reason: string): Listener {
     port: address?.port ?? 0,
     direction: directionOf(from),
     bindToPort: address !== undefined && (from.bindToPort ?? true),
+    ...additionalOf(DecodePath.top(), from),
     ...(from.listenerSpecifier.case === 'internalListener' && { internal: true as const }),
     useOriginalDst: from.useOriginalDst ?? false,
     ...(from.transparent ? { transparent: true } : {}),

@@ -2,7 +2,7 @@
 import type { Address } from '../../../core/os/network.ts'
 import type { Listener } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
-import { overlap, type AddressAndPort } from '../ports.ts'
+import { hasAddress, overlap, type AddressAndPort } from '../ports.ts'
 import type { OwnPorts } from './tunnel-host.ts'
 
 /** A port that agent.yaml names: nobody else gets it, even while it cannot be opened. */
@@ -17,11 +17,11 @@ export function createOwnPorts(
     addresses,
     isReserved: (to) =>
       reserved.some((one) => overlap(one, at(to))) ||
-      [...wanted().values()].some((l) => (isCapturing(l) || takesTunnels(l)) && overlap(l, at(to))),
+      [...wanted().values()].some((l) => (isCapturing(l) || takesTunnels(l)) && hasAddress(l, at(to))),
     findInbound: (to) => {
       const all = [...wanted().values()].filter((l) => l.direction !== 'outbound' && !takesTunnels(l))
       return (
-        all.find((l) => !isCapturing(l) && overlap(l, at(to))) ??
+        all.find((l) => !isCapturing(l) && hasAddress(l, at(to))) ??
         all.find((l) => isCapturing(l) && l.direction === 'inbound')
       )
     },

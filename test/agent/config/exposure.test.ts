@@ -105,3 +105,14 @@ test("of pushed listeners only MQTT counts: what else comes without proof is the
     [['MESH_LISTENER_OPEN'], [], []],
   )
 })
+
+test('an additional address that is no loopback is one too many', () => {
+  const c = config({ kind: 'mqtt' })
+  const [listener] = createListeners(c, { disk: systemDisk, findPskKey: () => undefined })
+  const problems = findExposureProblems(
+    [{ ...listener!, additional: [{ address: 'fd00::1', port: 1 }] }],
+    new Map(),
+    c.mqtt.users,
+  )
+  assert.match(problems.map(String).join(), /listener one on fd00::1:1 takes MQTT/)
+})

@@ -205,6 +205,23 @@ test('behind a capturing listener the exact address goes before any address, whi
   )
   assert.equal(owner('10.96.0.10', 80, { ...capture, useOriginalDst: false }), 'virtualOutbound')
 })
+test('behind a capturing listener an additional address leads to its listener', () => {
+  const capture = listener([], { name: 'virtualOutbound', address: '0.0.0.0', port: 15_001, useOriginalDst: true })
+  const dual = listener([], {
+    name: 'dual',
+    address: '10.96.0.10',
+    port: 80,
+    bindToPort: false,
+    additional: [{ address: 'fd00::10', port: 80 }],
+  })
+  const owner = (host: string): string =>
+    findOwner(
+      capture,
+      { stream: new PassThrough(), local: { host, port: 80 }, remote: { host: '10.0.0.2', port: 1 } },
+      tables(capture, dual),
+    ).name
+  assert.deepEqual(['10.96.0.10', 'fd00::10', 'fd00::11'].map(owner), ['dual', 'dual', 'virtualOutbound'])
+})
 test('behind a capturing listener the owner of the original destination serves', async () => {
   const capture = listener([tcpChain({ name: 'pass' })], { useOriginalDst: true })
   const owner = listener([tcpChain({ name: 'owner' })], { name: 'svc', address: '0.0.0.0', bindToPort: false })

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createLog } from '../../../core/log.ts'
 import type { Network } from '../../../core/os/network.ts'
-import type { Listener } from '../../../model/listener.ts'
+import type { Listener, ListenerAddress } from '../../../model/listener.ts'
 import { Ports, overlap } from '../../../protocols/downstream/ports.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
@@ -19,7 +19,7 @@ class Rig {
   readonly faults = new Map<string, string>()
   tries = 0
   readonly ports: Ports
-  constructor(ownedBy: (l: Listener) => string | undefined = () => undefined) {
+  constructor(ownedBy: (l: Listener, at: ListenerAddress) => string | undefined = () => undefined) {
     const sim = new SimNetwork()
     const network: Network = {
       dial: (to, signal, o) => sim.dial(to, signal, o),
@@ -120,4 +120,38 @@ test("which sockets stand in each other's way", () => {
     assert.equal(overlap({ address, port: 1 }, { address: '::', port: 1, ipv4Compat: true }), true, address)
   assert.equal(overlap({ address: '0.0.0.0', port: 0 }, { address: '0.0.0.0', port: 0 }), false)
   assert.equal(overlap({ address: '0.0.0.0', port: 1 }, { address: '0.0.0.0', port: 2 }), false)
+})
+
+/* additional_addresses. */
+
+const BOTH: Listener = { ...at('l', '10.0.0.1', 80), additional: [{ address: 'fd00::1', port: 80 }] }
+const told = (r: Rig): string[] => r.ports.status().map((p) => `${p.name} ${p.address} ${p.error?.code ?? p.state}`)
+
+test('every address of a listener is open; one that cannot be had is told and tried again', async () => {
+  const r = new Rig()
+  r.faults.set('fd00::1:80', 'EADDRNOTAVAIL')
+  await r.ports.apply(wanted(BOTH))
+  assert.deepEqual(told(r), ['l 10.0.0.1:80 listening', 'l fd00::1:80 MESH_ADDRESS_MISSING'])
+  r.faults.clear()
+  await r.clock.advance(2_000)
+  await settle()
+  assert.deepEqual(told(r), ['l 10.0.0.1:80 listening', 'l fd00::1:80 listening'])
+})
+
+test('an address comes or goes, and the socket of the other one stays', async () => {
+  const r = new Rig()
+  await r.ports.apply(wanted(at('l', '10.0.0.1', 80)))
+  await r.ports.apply(wanted(BOTH))
+  assert.deepEqual(told(r), ['l 10.0.0.1:80 listening', 'l fd00::1:80 listening'])
+  await r.ports.apply(wanted(at('l', '10.0.0.1', 80)))
+  assert.deepEqual([told(r), r.tries], [['l 10.0.0.1:80 listening'], 2])
+})
+
+test('no two listeners share an address, also where it is an additional one', async () => {
+  const r = new Rig()
+  await r.ports.apply(wanted(BOTH, at('m', '::', 80)))
+  assert.deepEqual(told(r).slice(2), ['m :::80 MESH_PORT_IN_USE'])
+  const owned = new Rig((_, { address }) => (address.includes(':') ? 'somebody' : undefined))
+  await owned.ports.apply(wanted(BOTH))
+  assert.deepEqual(told(owned), ['l 10.0.0.1:80 listening', 'l fd00::1:80 MESH_PORT_IN_USE'])
 })

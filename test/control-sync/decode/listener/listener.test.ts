@@ -21,6 +21,34 @@ test('ipv4_compat of an address is acted upon', () => {
     ],
   )
 })
+test('additional_addresses are acted upon, and one that is none blocks the listener on the others', () => {
+  const at = (address: string, more: JsonObject = {}): JsonObject => ({
+    address: { socket_address: { address, port_value: 80, ...more } },
+  })
+  const { value, ignored } = good(
+    { additional_addresses: [at('::', { ipv4_compat: true }), at('10.0.0.1')] },
+    { filters: [tcp] },
+  )
+  assert.deepEqual(
+    [value.additional, ignored],
+    [
+      [
+        { address: '::', port: 80, ipv4Compat: true },
+        { address: '10.0.0.1', port: 80 },
+      ],
+      [],
+    ],
+  )
+  const bad = decode(
+    'listener',
+    listenerBytes({ additional_addresses: [at('::', { protocol: 'UDP' }), at('10.0.0.1')] }, { filters: [tcp] }),
+  )
+  assert.ok(bad.ok)
+  assert.deepEqual(
+    [bad.value.additional, bad.value.defaultFilterChain?.codec.kind],
+    [[{ address: '10.0.0.1', port: 80 }], 'blocked'],
+  )
+})
 test('a listener that cannot be taken refuses everybody on its address; one without an address opens no port', () => {
   const blocked = (more: JsonObject): Listener => {
     const d = decode('listener', listenerBytes(more, { filters: [tcp] }))

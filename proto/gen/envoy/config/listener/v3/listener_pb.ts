@@ -20,6 +20,23 @@ export const file_envoy_config_listener_v3_listener: GenFile = /*@__PURE__*/
   findFile("envoy/config/listener/v3/listener.proto");
 
 /**
+ * @generated from message envoy.config.listener.v3.AdditionalAddress
+ */
+export type AdditionalAddress = Message<"envoy.config.listener.v3.AdditionalAddress"> & {
+  /**
+   * @generated from field: envoy.config.core.v3.Address address = 1;
+   */
+  address?: Address | undefined;
+};
+
+/**
+ * Describes the message envoy.config.listener.v3.AdditionalAddress.
+ * Use `create(AdditionalAddressSchema)` to create a new message.
+ */
+export const AdditionalAddressSchema: GenMessage<AdditionalAddress> = /*@__PURE__*/
+  messageDesc(file_envoy_config_listener_v3_listener, 0);
+
+/**
  * @generated from message envoy.config.listener.v3.Listener
  */
 export type Listener = Message<"envoy.config.listener.v3.Listener"> & {
@@ -150,6 +167,11 @@ export type Listener = Message<"envoy.config.listener.v3.Listener"> & {
   ignoreGlobalConnLimit: boolean;
 
   /**
+   * @generated from field: repeated envoy.config.listener.v3.AdditionalAddress additional_addresses = 33;
+   */
+  additionalAddresses: AdditionalAddress[];
+
+  /**
    * @generated from field: google.protobuf.UInt32Value max_connections_to_accept_per_socket_event = 34;
    */
   maxConnectionsToAcceptPerSocketEvent?: number | undefined;
@@ -165,7 +187,7 @@ export type Listener = Message<"envoy.config.listener.v3.Listener"> & {
  * Use `create(ListenerSchema)` to create a new message.
  */
 export const ListenerSchema: GenMessage<Listener> = /*@__PURE__*/
-  messageDesc(file_envoy_config_listener_v3_listener, 0);
+  messageDesc(file_envoy_config_listener_v3_listener, 1);
 
 /**
  * @generated from message envoy.config.listener.v3.Listener.InternalListenerConfig
@@ -178,7 +200,7 @@ export type Listener_InternalListenerConfig = Message<"envoy.config.listener.v3.
  * Use `create(Listener_InternalListenerConfigSchema)` to create a new message.
  */
 export const Listener_InternalListenerConfigSchema: GenMessage<Listener_InternalListenerConfig> = /*@__PURE__*/
-  messageDesc(file_envoy_config_listener_v3_listener, 0, 0);
+  messageDesc(file_envoy_config_listener_v3_listener, 1, 0);
 
 /**
  * @generated from enum envoy.config.listener.v3.Listener.DrainType
@@ -204,5 +226,5 @@ export type Listener_DrainType = (typeof Listener_DrainType)[keyof typeof Listen
  * Describes the enum envoy.config.listener.v3.Listener.DrainType.
  */
 export const Listener_DrainTypeSchema: GenEnum<Listener_DrainType> = /*@__PURE__*/
-  enumDesc(file_envoy_config_listener_v3_listener, 0, 0);
+  enumDesc(file_envoy_config_listener_v3_listener, 1, 0);
 
