@@ -1,4 +1,5 @@
 /** What Istio's standard metrics tell of a request or connection, and what the filters for them ask for. */
+import type { CelExpression } from './access-log/cel/evaluate.ts'
 
 /** In Istio's order. https://istio.io/latest/docs/reference/config/metrics/ */
 export const ISTIO_LABELS = [
@@ -93,9 +94,14 @@ export type StatsFilter = {
   readonly hostFallback: boolean
   /** Not to be kept. */
   readonly dropped: ReadonlySet<IstioMetric>
-  /** Label → its text; undefined = the metric does not have it. */
-  readonly tags: ReadonlyMap<IstioMetric, ReadonlyMap<string, string | undefined>>
+  /** By label. */
+  readonly tags: ReadonlyMap<IstioMetric, ReadonlyMap<string, LabelValue>>
+  /** Those of `tags`, each once: evaluated for each request or connection. */
+  readonly expressions: readonly CelExpression[]
 }
+
+/** undefined = the metric does not have the label. */
+export type LabelValue = string | CelExpression | undefined
 
 /** istio.metadata_exchange (io.istio.http.peer_metadata.Config): who the two sides of a request tell each other they are. */
 export type MetadataExchange = {
