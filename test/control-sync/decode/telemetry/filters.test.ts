@@ -33,8 +33,8 @@ for (const [what, config] of [
     assert.deepEqual(found.ignored, [])
   })
 
-test('overrides of the Telemetry API: dropped metrics, labels removed, set and added', () => {
-  const { stats: counted, ignored } = decoded(
+const overridden = () =>
+  decoded(
     filter({
       '@type': STATS,
       metrics: [
@@ -58,6 +58,9 @@ test('overrides of the Telemetry API: dropped metrics, labels removed, set and a
       reporter: 'SERVER_GATEWAY',
     }),
   )
+
+test('overrides of the Telemetry API: dropped metrics, labels removed, set and added', () => {
+  const { stats: counted } = overridden()
   assert.deepEqual([...counted!.dropped], ['request_bytes'])
   const described = [...counted!.tags.get('requests_total')!].map(([label, value]) => [
     label,
@@ -86,6 +89,10 @@ test('overrides of the Telemetry API: dropped metrics, labels removed, set and a
     'istio_operationId',
     'string(destination.port)',
   ])
+})
+
+test('what is no expression, metric or label is told', () => {
+  const { ignored } = overridden()
   for (const told of [
     /metrics\[1\]\.tags_to_remove \(acme is none of the standard labels/,
     /metrics\[1\]\.dimensions\[operation\] \(.*istio_operationId is no attribute that is known here/,
