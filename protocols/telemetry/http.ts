@@ -7,7 +7,7 @@ import type { Workload } from '../../model/telemetry.ts'
 import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { GrpcMessages } from './grpc-messages.ts'
 import type { HttpGroup, Memo, Outcome, RequestEnds } from './http-group.ts'
-import { deriveLabels, evaluateLabels, findService, NO_VALUES } from './labels.ts'
+import { deriveLabels, deriveValues, findService, NO_VALUES } from './labels.ts'
 import { MAX_METADATA_LENGTH, parseBaggage, parseEndpointWorkload, parsePeerMetadata } from './peer.ts'
 import type { Telemetry } from './telemetry.ts'
 
@@ -29,7 +29,7 @@ export class HttpReporter {
   /** @param facts asked for where the filter has expressions */
   report(ends: RequestEnds, result: RequestResult, facts: () => LogFacts): void {
     const { filter } = ends
-    const values = filter.expressions.length === 0 ? NO_VALUES : evaluateLabels(filter, facts())
+    const values = filter.expressions.length === 0 ? NO_VALUES : deriveValues(filter, facts())
     const cells = this.#group(ends).find(result, values)
     if (cells.requests) cells.requests.value++
     cells.durationMs?.observe(result.durationMs)
@@ -42,7 +42,7 @@ export class HttpReporter {
     if (requests + responses === 0) return
     const { filter } = ends
     // As it is at the first report: the messages of a stream stay in one series, as in Envoy.
-    messages.labels ??= filter.expressions.length === 0 ? NO_VALUES : evaluateLabels(filter, facts())
+    messages.labels ??= filter.expressions.length === 0 ? NO_VALUES : deriveValues(filter, facts())
     const cells = this.#group(ends).messages(messages.labels)
     if (cells.requests) cells.requests.value += requests
     if (cells.responses) cells.responses.value += responses

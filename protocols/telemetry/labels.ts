@@ -96,7 +96,7 @@ function namespaceIn(principal: string | undefined): string | undefined {
 export type LabelValues = readonly string[]
 export const NO_VALUES: LabelValues = []
 
-export function evaluateLabels({ expressions }: Pick<StatsFilter, 'expressions'>, facts: LogFacts): LabelValues {
+export function deriveValues({ expressions }: Pick<StatsFilter, 'expressions'>, facts: LogFacts): LabelValues {
   return expressions.map((expression) => {
     const text = printCel(expression, facts)
     return text === undefined || text.length > MAX_VALUE_LENGTH ? 'unknown' : text

@@ -6,7 +6,7 @@ import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { StatsFilter, Workload } from '../../model/telemetry.ts'
 import type { Connection } from '../connection.ts'
-import { deriveLabels, evaluateLabels, findService, NO_VALUES } from './labels.ts'
+import { deriveLabels, deriveValues, findService, NO_VALUES } from './labels.ts'
 import { parseEndpointWorkload } from './peer.ts'
 import type { IstioSeries, TcpCells } from './series.ts'
 
@@ -76,7 +76,7 @@ export class TcpConnections {
       request_protocol: 'tcp',
       response_flags: flags,
     }
-    const values = filter.expressions.length === 0 ? NO_VALUES : evaluateLabels(filter, ends.facts(peer))
+    const values = filter.expressions.length === 0 ? NO_VALUES : deriveValues(filter, ends.facts(peer))
     return this.#series.tcp(labels, filter, values) ?? this.#series.tcpOverflow(reporter, filter)
   }
 }
