@@ -1,5 +1,6 @@
 /** What Istio's standard metrics tell of a request or connection, and what the filters for them ask for. */
 import type { CelExpression } from './access-log/cel/evaluate.ts'
+import type { Workload } from './access-log/workload.ts'
 
 /** In Istio's order. https://istio.io/latest/docs/reference/config/metrics/ */
 export const ISTIO_LABELS = [
@@ -48,27 +49,6 @@ export const TCP_METRICS = [
 /** Of requests of gRPC, beside those of HTTP. */
 export const GRPC_METRICS = ['request_messages_total', 'response_messages_total'] as const
 export type IstioMetric = (typeof HTTP_METRICS)[number] | (typeof TCP_METRICS)[number] | (typeof GRPC_METRICS)[number]
-
-/** One side of a request. '' = not known. */
-export type Workload = {
-  readonly name: string
-  readonly namespace: string
-  readonly canonicalService: string
-  readonly canonicalRevision: string
-  readonly cluster: string
-  readonly app: string
-  readonly version: string
-}
-
-export const UNKNOWN_WORKLOAD: Workload = {
-  name: '',
-  namespace: '',
-  canonicalService: '',
-  canonicalRevision: '',
-  cluster: '',
-  app: '',
-  version: '',
-}
 
 /** Of agent.yaml: `node` as istiod knows it, and `telemetry`. */
 export type TelemetrySettings = {

@@ -3,7 +3,7 @@
  * request; else the cells are at hand.
  */
 import type { Cluster } from '../../model/cluster.ts'
-import type { Workload } from '../../model/telemetry.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { GrpcMessages } from './grpc-messages.ts'
 import type { HttpGroup, Memo, Outcome, RequestEnds } from './http-group.ts'

@@ -2,14 +2,8 @@
 import { printCel } from '../../model/access-log/cel/evaluate.ts'
 import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { Cluster } from '../../model/cluster.ts'
-import {
-  ISTIO_LABELS,
-  UNKNOWN_WORKLOAD,
-  type IstioLabels,
-  type IstioMetric,
-  type StatsFilter,
-  type Workload,
-} from '../../model/telemetry.ts'
+import { ISTIO_LABELS, type IstioLabels, type IstioMetric, type StatsFilter } from '../../model/telemetry.ts'
+import { UNKNOWN_WORKLOAD, type Workload } from '../../model/access-log/workload.ts'
 
 export type Service = { readonly host: string; readonly name: string; readonly namespace: string }
 

@@ -4,7 +4,8 @@
  */
 import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
-import type { StatsFilter, Workload } from '../../model/telemetry.ts'
+import type { StatsFilter } from '../../model/telemetry.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import type { Connection } from '../connection.ts'
 import { deriveLabels, deriveValues, findService, NO_VALUES } from './labels.ts'
 import { parseEndpointWorkload } from './peer.ts'

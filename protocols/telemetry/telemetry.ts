@@ -3,13 +3,12 @@ import { memoize } from '../../core/memoize.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import {
   DEFAULT_MAX_SERIES,
-  UNKNOWN_WORKLOAD,
   type IstioLabels,
   type LabelValue,
   type MetadataExchange,
   type StatsFilter,
-  type Workload,
 } from '../../model/telemetry.ts'
+import { UNKNOWN_WORKLOAD, type Workload } from '../../model/access-log/workload.ts'
 import type { Context } from '../context.ts'
 import { formatLabels } from './labels.ts'
 import { PEER_METADATA, PEER_METADATA_ID } from './exchange-headers.ts'

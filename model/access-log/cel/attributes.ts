@@ -4,7 +4,7 @@
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes
  */
 import type { Json } from '../../http/metadata.ts'
-import type { Workload } from '../../telemetry.ts'
+import type { Workload } from '../workload.ts'
 import { formatAddress } from '../operators.ts'
 import type { LogFacts } from '../facts.ts'
 

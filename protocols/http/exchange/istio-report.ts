@@ -1,5 +1,6 @@
 /** What Istio's standard metrics are told of an exchange that is over. */
-import type { StatsFilter, Workload } from '../../../model/telemetry.ts'
+import type { StatsFilter } from '../../../model/telemetry.ts'
+import type { Workload } from '../../../model/access-log/workload.ts'
 import type { LogFacts } from '../../../model/access-log/facts.ts'
 import { formatEnvoyFlags } from '../../../model/access-log/response-flags.ts'
 import { findPeer } from '../../telemetry/http.ts'
