@@ -19,7 +19,7 @@ type Side = { readonly alpn?: string; readonly stream: Duplex }
 
 /** One that is `name`. */
 function proxy(name: string, direction: 'inbound' | 'outbound', near: Side, far: Side): { readonly metrics: Metrics } {
-  const stats = { hostFallback: true, dropped: new Set(), tags: new Map() }
+  const stats = { hostFallback: true, dropped: new Set(), tags: new Map(), expressions: [] }
   const conn = {
     stream: near.stream,
     tls: near.alpn === undefined ? undefined : { alpn: near.alpn, serverName: '' },
