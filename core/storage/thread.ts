@@ -53,15 +53,30 @@ parentPort!.on('message', (message: ToThread) => {
   const before = busy.get(message.file)
   const answer = before ? before.then(() => answerTo(message)) : answerTo(message)
   if (!(answer instanceof Promise)) {
-    parentPort!.postMessage(answer)
+    send(answer)
     return
   }
   const done = answer.then((a) => {
     if (busy.get(message.file) === done) busy.delete(message.file)
-    parentPort!.postMessage(a)
+    send(a)
   })
   busy.set(message.file, done)
 })
+
+/** Smaller ones cost less when they are copied. */
+const MIN_HANDED_OVER_BYTES = 16 * 1024
+function send(answer: FromThread): void {
+  const changesHands: ArrayBuffer[] = []
+  if (answer.kind === 'answers')
+    for (const one of answer.answers) {
+      if (typeof one !== 'object' || !('rows' in one)) continue
+      for (const row of one.rows)
+        for (const value of Object.values(row))
+          if (value instanceof Uint8Array && value.byteLength >= MIN_HANDED_OVER_BYTES)
+            changesHands.push(value.buffer as ArrayBuffer)
+    }
+  parentPort!.postMessage(answer, changesHands)
+}
 
 /**
  * @param spare where there may be room for the addon when there is none for temporary files. Undefined: the package

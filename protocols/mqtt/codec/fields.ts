@@ -43,9 +43,14 @@ export function readTopicName(r: Reader): string {
   return topic
 }
 
-/** The topic with these bytes, when it was read lately. */
-export function findKnownTopic(buf: Uint8Array, from: number, to: number): string | undefined {
-  return topicIn(slotOf(buf, from, to), buf, from, to)
+/** Of bytes that were read and checked before. */
+export function readKnownTopic(buf: Buffer, from: number, to: number): string {
+  const at = slotOf(buf, from, to)
+  const known = topicIn(at, buf, from, to)
+  if (known !== undefined) return known
+  const topic = buf.toString('utf8', from, to)
+  if (to - from <= MAX_CACHED_TOPIC_BYTES) slots[at] = { bytes: new Uint8Array(buf.subarray(from, to)), topic }
+  return topic
 }
 function slotOf(buf: Uint8Array, from: number, to: number): number {
   let hash = to - from

@@ -5,13 +5,15 @@
  */
 import type { Drops, DurableQueue, Gap, QueueEntry, QueueLimits, QueueShare, WhenFull } from '../durability.ts'
 import { subtractGap } from '../gap.ts'
-import { decodeSegment, type Entries } from './segment.ts'
-import { findEntriesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
+import { DAMAGED, decodeEntry, findPlaces, type Places } from './segment.ts'
+import { findPlacesInMemory, type Segment, type SegmentCache } from './segment-cache.ts'
 
+/** By the first number of their segment. */
+export type Blobs = ReadonlyMap<number, unknown>
 export type QueueHost = {
   readonly cache: SegmentCache
-  /** The blob of a segment from the disk; undefined when there is none. */
-  load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined>
+  /** Those of the disk, from one first number to another; `damaged`: none of them can be had. */
+  load(queue: SpoolQueue, firstSeq: number, upToSeq: number): Promise<Blobs | 'damaged'>
   /** Something is done; to be written with some later commit. */
   changed(queue: SpoolQueue): void
   /** Resolves when what the queue's row is now is durable. */
@@ -34,6 +36,8 @@ export type QueueRow = {
   /** The row is damaged: which numbers there are, the segments say. */
   readonly isDamaged?: boolean
 }
+/** Of segments that are read in one go: a question to the storage thread takes as long as hundreds of messages. */
+const MAX_READ_BYTES = 128 * 1024
 /** Numbers that ought to be on the disk and are not. */
 export type Hole = { readonly firstSeq: number; readonly lastSeq: number; readonly messages: number }
 
@@ -126,7 +130,7 @@ export class SpoolQueue implements DurableQueue {
       this.deadSegments++
       return
     }
-    this.#segments.push({ firstSeq, lastSeq, bytes, blob: undefined, entries: undefined })
+    this.#segments.push({ firstSeq, lastSeq, bytes, blob: undefined, places: undefined })
     this.#hold(bytes)
     this.depth += lastSeq - Math.max(firstSeq, this.firstSeq) + 1
   }
@@ -156,7 +160,7 @@ export class SpoolQueue implements DurableQueue {
   noteAppended(firstSeq: number, lastSeq: number, blob: Buffer): void {
     const tail = this.tail
     const segment: Segment =
-      tail?.firstSeq === firstSeq ? tail : { firstSeq, lastSeq, bytes: 0, blob: undefined, entries: undefined }
+      tail?.firstSeq === firstSeq ? tail : { firstSeq, lastSeq, bytes: 0, blob: undefined, places: undefined }
     if (segment !== tail) this.#segments.push(segment)
     const messages = lastSeq - this.lastSeq
     const bytes = blob.length - segment.bytes
@@ -173,9 +177,9 @@ export class SpoolQueue implements DurableQueue {
     const found: QueueEntry[] = []
     for (let i = this.#indexOf(from); i < this.#segments.length && found.length < max; i++) {
       const segment = this.#segments[i]!
-      const entries = findEntriesInMemory(segment)
-      if (entries === undefined) return found.length > 0 ? found : this.#load(segment, afterSeq, max)
-      this.#open(entries, from - segment.firstSeq, max, found)
+      const places = findPlacesInMemory(segment)
+      if (places === undefined) return found.length > 0 ? found : this.#load(i, afterSeq, max)
+      this.#open(segment, places, { from, max }, found)
     }
     return found
   }
@@ -275,48 +279,74 @@ export class SpoolQueue implements DurableQueue {
     this.firstSeq = this.lastSeq + 1
   }
 
-  #open(entries: Entries, from: number, max: number, into: QueueEntry[]): void {
+  #open(
+    segment: Segment,
+    places: Places,
+    p: { readonly from: number; readonly max: number },
+    into: QueueEntry[],
+  ): void {
     const { doneAbove, released } = this
-    for (let i = Math.max(from, 0); i < entries.length && into.length < max; i++) {
-      const entry = entries[i]
-      if (entry === undefined || (doneAbove.size > 0 && doneAbove.has(entry.seq))) continue
-      into.push(released.size > 0 && released.has(entry.seq) ? { ...entry, released: true } : entry)
+    const { firstSeq, blob } = segment
+    // Not kept: most are sent at once, and what is kept gets old.
+    for (let i = Math.max(p.from - firstSeq, 0); i < places.length && into.length < p.max; i++) {
+      const [at, seq] = [places[i]!, firstSeq + i]
+      if (at === DAMAGED || (doneAbove.size > 0 && doneAbove.has(seq))) continue
+      const entry = decodeEntry(blob!, at, seq)
+      into.push(released.size > 0 && released.has(seq) ? { ...entry, released: true } : entry)
     }
   }
 
-  async #load(segment: Segment, afterSeq: number, max: number): Promise<readonly QueueEntry[]> {
-    const lastSeq = segment.lastSeq
-    const blob = await this.#host.load(this, segment.firstSeq)
-    // While the disk was asked, the segment may have grown, come to memory or been done.
-    if (
-      this.gone ||
-      segment.lastSeq !== lastSeq ||
-      segment.blob ||
-      this.#segments[this.#indexOf(segment.firstSeq)] !== segment
-    )
-      return this.read(afterSeq, max)
-    const entries = blob && decodeSegment(blob, segment.firstSeq, lastSeq)
-    if (!entries) {
-      this.#giveUp(segment, [])
-      return this.read(afterSeq, max)
+  async #load(from: number, afterSeq: number, max: number): Promise<readonly QueueEntry[]> {
+    const asked = this.#listUnread(from).map((segment) => ({ segment, lastSeq: segment.lastSeq }))
+    const first = asked[0]!.segment
+    let blobs = await this.#host.load(this, first.firstSeq, asked.at(-1)!.segment.firstSeq)
+    if (blobs === 'damaged' && asked.length > 1) {
+      asked.length = 1
+      blobs = await this.#host.load(this, first.firstSeq, first.firstSeq)
     }
-    if (entries.includes(undefined)) this.#giveUp(segment, entries)
-    // Of which that may have been the last message.
-    if (this.#segments[this.#indexOf(segment.firstSeq)] !== segment) return this.read(afterSeq, max)
-    this.#host.cache.put(segment, Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength))
-    segment.entries = entries
+    for (const { segment, lastSeq } of asked) {
+      // While the disk was asked, the segment may have grown, come to memory or been done.
+      if (this.gone || segment.lastSeq !== lastSeq || segment.blob || !this.#holds(segment)) continue
+      this.#take(segment, blobs === 'damaged' ? undefined : blobs.get(segment.firstSeq))
+    }
     return this.read(afterSeq, max)
+  }
+  /** Segments from the one at `from` on that are not in memory. */
+  #listUnread(from: number): readonly Segment[] {
+    const all = this.#segments
+    let to = from + 1
+    let { bytes } = all[from]!
+    for (; to < all.length && findPlacesInMemory(all[to]!) === undefined; to++)
+      if ((bytes += all[to]!.bytes) > MAX_READ_BYTES) break
+    return all.slice(from, to)
+  }
+  #holds(segment: Segment): boolean {
+    return this.#segments[this.#indexOf(segment.firstSeq)] === segment
+  }
+  /** @param data from the disk; undefined: there is nothing, or it cannot be read */
+  #take(segment: Segment, data: unknown): void {
+    const blob = data instanceof Uint8Array ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : undefined
+    const places = blob && findPlaces(blob, segment.lastSeq - segment.firstSeq + 1)
+    if (!places) {
+      this.#giveUp(segment, [])
+      return
+    }
+    if (places.includes(DAMAGED)) this.#giveUp(segment, places)
+    // Of which that may have been the last message.
+    if (!blob || !this.#holds(segment)) return
+    this.#host.cache.put(segment, blob)
+    segment.places = places
   }
 
   /**
-   * Marks everything that `entries` lacks as done, because an open hole would keep everything above it. Entries that
+   * Marks everything that `places` lacks as done, because an open hole would keep everything above it. Entries that
    * were done before are not lost.
    */
-  #giveUp(segment: Segment, entries: Entries): void {
+  #giveUp(segment: Segment, places: Places): void {
     const lost: number[] = []
     for (let seq = Math.max(segment.firstSeq, this.firstSeq); seq <= segment.lastSeq; seq++)
-      if (entries[seq - segment.firstSeq] === undefined && !this.doneAbove.has(seq)) lost.push(seq)
-    if (entries.length === 0) segment.entries = [] // never asked for again
+      if ((places[seq - segment.firstSeq] ?? DAMAGED) === DAMAGED && !this.doneAbove.has(seq)) lost.push(seq)
+    if (places.length === 0) segment.places = [] // never asked for again
     if (lost.length > 0) this.#host.damaged(this, segment, lost.length)
     for (const seq of lost) this.done(seq)
   }

@@ -7,8 +7,9 @@ import type { Gap, SessionHead, StoredMessage, StoredSession, StoredSubscription
 import type { Losses } from './losses.ts'
 import { SpoolQueue, type QueueHost } from './queue.ts'
 import { toRowKey } from './row-key.ts'
-import { decodeSet, buildInboundRow, buildLostRow, buildSubscriptionRow, computeQueueSum } from './rows.ts'
-import { ROWS_PER_PAGE, SQL } from './schema.ts'
+import { decodeSet, buildInboundRow, buildSubscriptionRow, computeQueueSum } from './rows.ts'
+import { restoreSegments, rowsOf } from './restore-segments.ts'
+import { SQL } from './schema.ts'
 import { decodeOne } from './segment.ts'
 import { decodeSession, decodeSubscription } from './session-text.ts'
 import { isWhole } from './sums.ts'
@@ -28,7 +29,7 @@ export type Restored = {
   /** Queues whose row is to be written again. */
   readonly damagedQueues: readonly SpoolQueue[]
 }
-type Restoring = {
+export type Restoring = {
   readonly storage: Storage
   readonly losses: Losses
   readonly repairs: Statement[]
@@ -40,7 +41,7 @@ type Restoring = {
 export async function restoreSpool(storage: Storage, host: QueueHost, losses: Losses): Promise<Restored> {
   const r: Restoring = { storage, losses, repairs: [], damagedSessions: new Set() }
   const { queues, damaged } = await restoreQueues(r, host)
-  await restoreSegments(r, queues)
+  await restoreSegments(r, queues, damaged.length === 0)
   const inbound = await restoreInbound(r)
   const subscriptions = await restoreSubscriptions(r)
   const sessions = await restoreSessions(r, subscriptions)
@@ -58,11 +59,10 @@ export async function restoreSpool(storage: Storage, host: QueueHost, losses: Lo
   }
 }
 
-type Queues = ReadonlyMap<number, SpoolQueue>
 async function restoreQueues(
   { storage, losses }: Restoring,
   host: QueueHost,
-): Promise<{ readonly queues: Queues; readonly damaged: readonly SpoolQueue[] }> {
+): Promise<{ readonly queues: ReadonlyMap<number, SpoolQueue>; readonly damaged: readonly SpoolQueue[] }> {
   const queues = new Map<number, SpoolQueue>()
   const damaged: SpoolQueue[] = []
   for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
@@ -87,34 +87,6 @@ async function restoreQueues(
     losses.reportRow('queue', name)
   }
   return { queues, damaged }
-}
-
-async function restoreSegments({ storage, losses, repairs }: Restoring, queues: Queues): Promise<void> {
-  const orphans = new Map<number, { firstSeq: number; lastSeq: number; messages: number }>()
-  for await (const row of rowsOf(storage, SQL.segments, [0, 0], (last) => [last['queue_id']!, last['first_seq']!])) {
-    const [id, firstSeq, lastSeq] = [Number(row['queue_id']), Number(row['first_seq']), Number(row['last_seq'])]
-    const [queue, shared, bytes] = [queues.get(id), row['shared_id'] ?? null, Number(row['bytes'])]
-    // Its place cannot be believed; what is missing where it belongs is found there.
-    if (!isWhole(row['sum'], id, firstSeq, lastSeq, shared)) {
-      repairs.push({ sql: SQL.dropSegment, params: [id, firstSeq] })
-      losses.reportRow('segment', queue?.name ?? `queue ${id}`)
-    } else if (!queue) {
-      const known = orphans.get(id)
-      const messages = (known?.messages ?? 0) + lastSeq - firstSeq + 1
-      orphans.set(id, { firstSeq: known?.firstSeq ?? firstSeq, lastSeq, messages })
-    } else if (shared === null || bytes > 0) queue.noteRestored(firstSeq, lastSeq, bytes)
-  }
-  for (const queue of queues.values())
-    for (const { firstSeq, lastSeq, messages } of queue.finishRestoring()) {
-      const why = 'messages of the spool are gone'
-      if (messages > 0) losses.reportMessages(queue.name, messages, [firstSeq, lastSeq], why)
-      repairs.push(buildLostRow([queue.id, firstSeq, lastSeq]))
-    }
-  for (const [id, { firstSeq, lastSeq, messages }] of orphans) {
-    const why = 'messages of a queue whose name is lost are given up'
-    losses.reportMessages(`a queue whose name is lost (id ${id})`, messages, [firstSeq, lastSeq], why)
-    repairs.push({ sql: SQL.dropSegmentsAbove, params: [id, 0, id] })
-  }
 }
 
 async function restoreInbound({ storage, losses, repairs }: Restoring): Promise<ReadonlyMap<string, Set<number>>> {
@@ -199,22 +171,6 @@ function headOf(body: string): SessionHead | undefined {
     return decodeSession(body)
   } catch {
     return undefined
-  }
-}
-
-/** @param keyOf the parameters that ask for what comes after a row */
-async function* rowsOf(
-  storage: Storage,
-  sql: string,
-  first: readonly SqlValue[],
-  keyOf: (last: Row) => readonly SqlValue[],
-): AsyncGenerator<Row> {
-  for (let key = first; ;) {
-    const rows = await storage.query({ sql, params: [...key, ROWS_PER_PAGE] })
-    yield* rows
-    const last = rows.at(-1)
-    if (!last || rows.length < ROWS_PER_PAGE) return
-    key = keyOf(last)
   }
 }
 

@@ -2,20 +2,20 @@
  * The segments that are in memory, so that a receiver that keeps up never makes the disk read. One bound for all
  * queues; the oldest goes first.
  */
-import { decodeOwn, type Entries } from './segment.ts'
+import { findOwnPlaces, type Places } from './segment.ts'
 
-/** Place of a segment in its queue; `blob` and `entries` only while it is in memory. */
+/** Place of a segment in its queue; `blob` and `places` only while it is in memory. */
 export type Segment = {
   readonly firstSeq: number
   lastSeq: number
   bytes: number
   blob: Buffer | undefined
-  entries: Entries | undefined
+  places: Places | undefined
 }
 
 export const MAX_CACHED_BYTES = 4 * 1024 * 1024
-/** Decoded, an entry costs about so much more than its bytes. */
-const ENTRY_OVERHEAD_BYTES = 300
+/** Where an entry begins. */
+const PLACE_BYTES = 8
 
 export class SegmentCache {
   readonly #held = new Map<Segment, number>()
@@ -30,7 +30,7 @@ export class SegmentCache {
   put(segment: Segment, blob: Buffer): void {
     this.drop(segment)
     segment.blob = blob
-    const cost = blob.length + (segment.lastSeq - segment.firstSeq + 1) * ENTRY_OVERHEAD_BYTES
+    const cost = blob.length + (segment.lastSeq - segment.firstSeq + 1) * PLACE_BYTES
     this.#held.set(segment, cost)
     this.#bytes += cost
     for (const oldest of this.#held.keys()) {
@@ -44,13 +44,13 @@ export class SegmentCache {
     this.#held.delete(segment)
     this.#bytes -= cost
     segment.blob = undefined
-    segment.entries = undefined
+    segment.places = undefined
   }
 }
 
-/** Undefined when the segment is not in memory. What was read from the disk is decoded; the rest we have made. */
-export function findEntriesInMemory(segment: Segment): Entries | undefined {
-  if (segment.entries === undefined && segment.blob !== undefined)
-    segment.entries = decodeOwn(segment.blob, segment.firstSeq, segment.lastSeq)
-  return segment.entries
+/** Undefined when the segment is not in memory. What was read from the disk has them; the rest we have made. */
+export function findPlacesInMemory(segment: Segment): Places | undefined {
+  const { places, blob, firstSeq, lastSeq } = segment
+  if (places !== undefined || blob === undefined) return places
+  return (segment.places = findOwnPlaces(blob, lastSeq - firstSeq + 1))
 }

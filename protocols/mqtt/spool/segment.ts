@@ -11,7 +11,7 @@
  * Up to schema 5 a blob was one checksum of all (4 bytes), then the entries.
  */
 import { crc32 } from 'node:zlib'
-import { findKnownTopic } from '../codec/fields.ts'
+import { readKnownTopic } from '../codec/fields.ts'
 import type { QueueEntry, StoredMessage } from '../durability.ts'
 import { SHARED_BYTES } from '../shared-message.ts'
 import { computeSum } from './sums.ts'
@@ -177,42 +177,54 @@ export function decodeOne(blob: Uint8Array): StoredMessage | undefined {
 
 /** In the order of their numbers; undefined: that message is damaged. */
 export type Entries = readonly (QueueEntry | undefined)[]
-
 /** Undefined: nothing of the segment can be read. Payloads are views of `blob`. */
 export function decodeSegment(blob: Uint8Array, firstSeq: number, lastSeq: number): Entries | undefined {
   const buf = Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength)
-  const count = lastSeq - firstSeq + 1
+  const places = findPlaces(buf, lastSeq - firstSeq + 1)
+  return places?.map((at, i) => (at === DAMAGED ? undefined : decodeEntry(buf, at, firstSeq + i)))
+}
+
+/** Where each entry of a blob begins, in the order of their numbers, or DAMAGED. */
+export type Places = readonly number[]
+export const DAMAGED = 0
+
+/** By the checksums. Undefined: nothing of the segment can be read. */
+export function findPlaces(buf: Buffer, count: number): Places | undefined {
   if (!isCurrentFormat(buf)) {
-    const old = decodeOld(buf, firstSeq)
+    const old = findOldPlaces(buf)
     if (old) return old.length === count ? old : undefined
   }
   if (count < 1 || HEAD_BYTES + count * ROW_BYTES > buf.length) return undefined
   const isHeadWhole = countOf(buf) === count && headSum(buf, count) === buf.readUInt32BE(8)
-  const entries: (QueueEntry | undefined)[] = []
+  const places: number[] = []
   let found = 0
   for (let i = 0, at = HEAD_BYTES + count * ROW_BYTES; i < count; i++) {
     const row = HEAD_BYTES + i * ROW_BYTES
     const sum = buf.readUInt32BE(row + 4)
     const ownEnd = entryEnd(buf, at)
     const tableEnd = at + buf.readUInt32BE(row)
-    const end = [tableEnd, ownEnd].find((to) => to > at && to <= buf.length && computeSum(buf, at, to) === sum)
-    const entry = end === undefined || end !== ownEnd ? undefined : entryAt(buf, at, firstSeq + i)
-    entries.push(entry)
-    if (entry) found++
+    const end = hasSum(buf, at, tableEnd, sum) ? tableEnd : hasSum(buf, at, ownEnd, sum) ? ownEnd : undefined
+    const isWhole = end === ownEnd
+    places.push(isWhole ? at : DAMAGED)
+    if (isWhole) found++
     at = end ?? (isHeadWhole ? tableEnd : ownEnd)
   }
-  return found > 0 ? entries : undefined
+  return found > 0 ? places : undefined
+}
+
+function hasSum(buf: Buffer, at: number, to: number, sum: number): boolean {
+  return to > at && to <= buf.length && computeSum(buf, at, to) === sum
 }
 
 /** Of a blob that this process has made: no checksum is asked for. */
-export function decodeOwn(blob: Buffer, firstSeq: number, lastSeq: number): Entries {
-  const entries: QueueEntry[] = []
-  let at = HEAD_BYTES + (lastSeq - firstSeq + 1) * ROW_BYTES
-  for (let seq = firstSeq; seq <= lastSeq; seq++) {
-    entries.push(entryAt(blob, at, seq))
-    at = entryEnd(blob, at)
+export function findOwnPlaces(blob: Buffer, count: number): Places {
+  const places: number[] = []
+  let at = HEAD_BYTES + count * ROW_BYTES
+  for (let i = 0; i < count; i++) {
+    places.push(at)
+    at += blob.readUInt32BE(HEAD_BYTES + i * ROW_BYTES)
   }
-  return entries
+  return places
 }
 
 /** Where the entry ends by its own lengths, which may be behind the end of all. */
@@ -224,7 +236,7 @@ function entryEnd(buf: Buffer, at: number): number {
 }
 
 /** @param at of an entry that ends within the blob */
-function entryAt(buf: Buffer, at: number, seq: number): QueueEntry {
+export function decodeEntry(buf: Buffer, at: number, seq: number): QueueEntry {
   const flags = buf[at]!
   const propertyBytes = buf.readUInt32BE(at + 7)
   const expires = (flags & EXPIRES) !== 0
@@ -234,7 +246,7 @@ function entryAt(buf: Buffer, at: number, seq: number): QueueEntry {
   const payloadAt = topicAt + buf.readUInt16BE(at + 1)
   const propertiesAt = payloadAt + buf.readUInt32BE(at + 3)
   const message: StoredMessage = {
-    topic: findKnownTopic(buf, topicAt, payloadAt) ?? buf.toString('utf8', topicAt, payloadAt),
+    topic: readKnownTopic(buf, topicAt, payloadAt),
     payload: buf.subarray(payloadAt, propertiesAt),
     qos: (flags & 3) as 0 | 1 | 2,
     retain: (flags & RETAIN) !== 0,
@@ -249,14 +261,14 @@ function entryAt(buf: Buffer, at: number, seq: number): QueueEntry {
 }
 
 /** All or nothing. */
-function decodeOld(buf: Buffer, firstSeq: number): QueueEntry[] | undefined {
+function findOldPlaces(buf: Buffer): Places | undefined {
   if (buf.length < OLD_HEAD_BYTES || crc32(buf.subarray(OLD_HEAD_BYTES)) !== buf.readUInt32BE(0)) return undefined
-  const entries: QueueEntry[] = []
+  const places: number[] = []
   for (let at = OLD_HEAD_BYTES; at < buf.length;) {
     const end = entryEnd(buf, at)
     if (end > buf.length) return undefined
-    entries.push(entryAt(buf, at, firstSeq + entries.length))
+    places.push(at)
     at = end
   }
-  return entries
+  return places
 }

@@ -21,7 +21,7 @@ import type {
 } from '../durability.ts'
 import { DailyRate, type PerDay } from '../../../core/storage/daily-rate.ts'
 import { Losses } from './losses.ts'
-import { SpoolQueue, type QueueHost } from './queue.ts'
+import { type Blobs, SpoolQueue, type QueueHost } from './queue.ts'
 import { type Restored, restoreSpool } from './restore.ts'
 import { salvageSpool } from './salvage.ts'
 import { Quota } from './quota.ts'
@@ -407,13 +407,12 @@ class SqliteSpool implements Spool, QueueHost {
 
   // What queues ask for.
 
-  async load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined> {
+  async load({ id }: SpoolQueue, firstSeq: number, upToSeq: number): Promise<Blobs | 'damaged'> {
     try {
-      const [row] = await this.#storage.query({ sql: SQL.segment, params: [queue.id, firstSeq] })
-      const data = row?.['data']
-      return data instanceof Uint8Array ? data : undefined
+      const rows = await this.#storage.query({ sql: SQL.segmentsFromTo, params: [id, firstSeq, id, upToSeq] })
+      return new Map(rows.map((row) => [Number(row['first_seq']), row['data']]))
     } catch (thrown) {
-      if (toMeshError(thrown).code === 'MESH_STORAGE_DAMAGED') return undefined
+      if (toMeshError(thrown).code === 'MESH_STORAGE_DAMAGED') return 'damaged'
       throw thrown
     }
   }

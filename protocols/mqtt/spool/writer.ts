@@ -13,7 +13,7 @@ import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'
 import { buildQueueRow, buildSegmentRow, buildSharedSegmentRow } from './rows.ts'
 import { SQL } from './schema.ts'
-import { findSameBlobs, isCurrentFormat, SegmentWriter } from './segment.ts'
+import { DAMAGED, findSameBlobs, isCurrentFormat, SegmentWriter } from './segment.ts'
 import { SubscriptionRows } from './subscription-rows.ts'
 
 /** Larger batches become several segments, so that a backlog is read in pieces. */
@@ -436,6 +436,6 @@ function mergeable(queue: SpoolQueue, writer: SegmentWriter): Replaced | undefin
   if (!tail?.blob || tail.lastSeq !== queue.lastSeq || tail.blob.length + writer.bytes > MAX_MERGED_BYTES)
     return undefined
   // A damaged message must not be taken along: it would be found, and told, once more.
-  if (!isCurrentFormat(tail.blob) || tail.entries?.includes(undefined)) return undefined
+  if (!isCurrentFormat(tail.blob) || tail.places?.includes(DAMAGED)) return undefined
   return { firstSeq: tail.firstSeq, lastSeq: tail.lastSeq, blob: tail.blob }
 }

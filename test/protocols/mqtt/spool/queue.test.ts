@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { QueueEntry } from '../../../../protocols/mqtt/durability.ts'
-import { type QueueHost, SpoolQueue } from '../../../../protocols/mqtt/spool/queue.ts'
+import { type Blobs, type QueueHost, SpoolQueue } from '../../../../protocols/mqtt/spool/queue.ts'
 import { SegmentWriter } from '../../../../protocols/mqtt/spool/segment.ts'
 import { MAX_CACHED_BYTES, SegmentCache } from '../../../../protocols/mqtt/spool/segment-cache.ts'
 import { decodeSet, encodeSet } from '../../../../protocols/mqtt/spool/rows.ts'
@@ -23,7 +23,7 @@ function blobOf(count: number, bytes: number): Buffer {
 /** A queue whose disk is a map. */
 class Rig implements QueueHost {
   readonly cache = new SegmentCache()
-  readonly disk = new Map<string, Buffer>()
+  readonly disk = new Map<string, Buffer | 'unreadable'>()
   loads = 0
   messages = 0
   bytes = 0
@@ -36,9 +36,15 @@ class Rig implements QueueHost {
     this.disk.set(`${queue.name}/${firstSeq}`, blob)
     queue.noteAppended(firstSeq, firstSeq + count - 1, blob)
   }
-  async load(queue: SpoolQueue, firstSeq: number): Promise<Uint8Array | undefined> {
+  async load({ name }: SpoolQueue, firstSeq: number, upToSeq: number): Promise<Blobs | 'damaged'> {
     this.loads++
-    return this.disk.get(`${queue.name}/${firstSeq}`)
+    const found = new Map<number, Buffer>()
+    for (let seq = firstSeq; seq <= upToSeq; seq++) {
+      const blob = this.disk.get(`${name}/${seq}`)
+      if (blob === 'unreadable') return 'damaged'
+      if (blob) found.set(seq, blob)
+    }
+    return found
   }
   changed(): void {}
   async releases(): Promise<void> {}
@@ -127,6 +133,25 @@ test('a segment that is not there at all is given up like a damaged one', async 
   rig.disk.set('q/2', blobOf(2, 5))
   assert.deepEqual(await all(queue), [3])
   assert.deepEqual([rig.damagedAt, queue.firstSeq, queue.depth], [[1, 2], 3, 1])
+})
+
+test('small segments come from the disk together; one that cannot be read costs no other', async () => {
+  const rig = new Rig()
+  const queue = rig.queue()
+  for (let i = 0; i < 100; i++) rig.append(queue, 10, 200)
+  rig.append(rig.queue('other'), 1, MAX_CACHED_BYTES)
+  assert.ok(queue.read(0, 1) instanceof Promise)
+  const asked = rig.loads
+  assert.equal((await all(queue)).length, 1_000)
+  assert.ok(rig.loads - asked <= 4, `${rig.loads - asked}`)
+
+  rig.append(rig.queue('again'), 1, MAX_CACHED_BYTES)
+  rig.disk.set('q/21', 'unreadable')
+  assert.deepEqual(
+    (await all(queue)).filter((seq) => seq < 41),
+    Array.from({ length: 40 }, (_, i) => i + 1).filter((seq) => seq < 21 || seq > 30),
+  )
+  assert.deepEqual(rig.damagedAt, [21])
 })
 
 test('numbers that no segment has are passed over when the queue is restored', () => {

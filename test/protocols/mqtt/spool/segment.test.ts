@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import type { StoredMessage } from '../../../../protocols/mqtt/durability.ts'
-import { decodeOwn, decodeSegment, SegmentWriter } from '../../../../protocols/mqtt/spool/segment.ts'
+import { decodeSegment, findOwnPlaces, findPlaces, SegmentWriter } from '../../../../protocols/mqtt/spool/segment.ts'
 
 const COUNT = 6
 const messageOf = (i: number): StoredMessage => ({
@@ -38,8 +38,8 @@ function lostOf(blob: Buffer, label: string): number {
 test('what was made here is read without its checksums, one segment or two in one', () => {
   const half = MESSAGES.slice(0, 3)
   for (const blob of [blobOf(MESSAGES), blobOf(MESSAGES.slice(3), blobOf(half))])
-    assert.deepEqual(decodeOwn(blob, 7, 6 + COUNT), decodeSegment(blob, 7, 6 + COUNT))
-  assert.equal(decodeOwn(blobOf(half), 7, 9).length, 3)
+    assert.deepEqual(findOwnPlaces(blob, COUNT), findPlaces(blob, COUNT))
+  assert.equal(findOwnPlaces(blobOf(half), 3).length, 3)
 })
 
 test('a byte that was flipped, wherever it is, costs one message at most; one within a message costs that', () => {
