@@ -79,6 +79,23 @@ class Append implements Commit {
   }
 }
 
+/** Of a retained message that nobody's queue gets. */
+class Retain implements Commit {
+  readonly begun = false
+  readonly #retained: Retained
+  readonly #message: StoredMessage
+  readonly #place: Place
+  constructor(retained: Retained, message: StoredMessage, place: Place) {
+    this.#retained = retained
+    this.#message = message
+    this.#place = place
+  }
+
+  run(): Promise<void> {
+    return this.#retained.save(this.#message, this.#place)
+  }
+}
+
 /** Repeating it repeats only what has failed. */
 class Several implements Commit {
   #todo: (() => Promise<void>)[]
@@ -114,8 +131,10 @@ export function buildCommit(p: {
   inbound: Inbound | undefined
 }): Commit | undefined {
   const { durability, message, inbound, place } = p
-  if (!inbound && !place && p.plan.routes.length === 0)
-    return p.plan.queues.length === 0 ? undefined : new Append(durability, message, p.plan.queues)
+  if (!inbound && p.plan.routes.length === 0) {
+    if (!place) return p.plan.queues.length === 0 ? undefined : new Append(durability, message, p.plan.queues)
+    if (p.plan.queues.length === 0) return new Retain(p.retained, message, place)
+  }
   const todo: (() => Promise<void>)[] = []
   let { queues } = p.plan
   if (p.plan.routes.length > 0) {

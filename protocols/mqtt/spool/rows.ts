@@ -1,10 +1,9 @@
 /** The statements that write rows, each with its checksum. */
 import type { SqlValue, Statement } from '../../../core/storage/storage.ts'
 import { detach, doNothing } from '../../../core/defects/guard.ts'
-import type { StoredMessage, StoredSubscription } from '../durability.ts'
+import type { StoredSubscription } from '../durability.ts'
 import type { SpoolQueue } from './queue.ts'
 import { SQL } from './schema.ts'
-import { encodeOne } from './segment.ts'
 import { encodeSubscriptionOptions } from './session-text.ts'
 import { computeRowSum } from './sums.ts'
 
@@ -76,16 +75,14 @@ export class RetainedRows {
     this.#lastId = Math.max(this.#lastId, id)
   }
   /** @returns whether the row is new: then `settle` is to be told once whether it is on the disk */
-  put(message: StoredMessage): { readonly statement: Statement; readonly isNew: boolean } {
-    const { topic } = message
-    this.#going.delete(topic)
+  put(topic: string): { readonly id: number; readonly isNew: boolean } {
+    if (this.#going.size > 0) this.#going.delete(topic)
     const known = this.#ids.get(topic)
     const id = known ?? this.#free.pop() ?? ++this.#lastId
-    const statement = { sql: SQL.putRetained, params: [id, topic, encodeOne(message)] }
-    if (known !== undefined && !this.#coming.has(topic)) return { statement, isNew: false }
+    if (known !== undefined && !this.#coming.has(topic)) return { id, isNew: false }
     this.#ids.set(topic, id)
     this.#coming.set(topic, (this.#coming.get(topic) ?? 0) + 1)
-    return { statement, isNew: true }
+    return { id, isNew: true }
   }
   /** A thousand new topics have one promise, and hold nothing else until they are on the disk. */
   settleWith(topic: string, saved: Promise<void>): void {

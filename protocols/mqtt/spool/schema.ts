@@ -115,6 +115,7 @@ export const SQL = {
     'INSERT OR REPLACE INTO subscription (client_id, filter, options, subscription_id, sum) SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)',
   dropSubscriptions: 'DELETE FROM subscription WHERE client_id = ? AND filter IN (SELECT value FROM json_each(?))',
   dropSubscriptionsOf: 'DELETE FROM subscription WHERE client_id = ?',
-  putRetained: 'INSERT OR REPLACE INTO retained (id, topic, message) VALUES (? | 0, ?, ?)',
+  putRetained:
+    'INSERT OR REPLACE INTO retained (id, topic, message) SELECT value ->> 0, value ->> 1, substr(?, value ->> 2, value ->> 3) FROM json_each(?)',
   dropRetained: 'DELETE FROM retained WHERE id = ?',
 } as const

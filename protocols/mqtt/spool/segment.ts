@@ -64,31 +64,11 @@ export class SegmentWriter {
     return this.#at + this.count * ROW_BYTES
   }
 
-  add({ topic, payload, qos, retain, properties, expiresAtMs, expirySec }: StoredMessage): void {
-    this.#room(FIXED_BYTES + 12 + topic.length * 3 + payload.length + properties.length)
-    const buf = this.#buf
+  add(message: StoredMessage): void {
+    this.#buf = roomyBuffer(this.#buf, this.#at, message)
     const from = this.#at
-    let at = from + FIXED_BYTES
-    buf[from] =
-      qos |
-      (retain ? RETAIN : 0) |
-      (expiresAtMs === undefined ? 0 : EXPIRES) |
-      (expirySec === undefined ? 0 : EXPIRY_SEC)
-    if (expiresAtMs !== undefined) at = buf.writeDoubleBE(expiresAtMs, at)
-    if (expirySec !== undefined) at = buf.writeUInt32BE(expirySec, at)
-    const topicBytes = buf.write(topic, at)
-    at += topicBytes
-    buf.set(payload, at)
-    at += payload.length
-    if (properties.length > 0) {
-      buf.set(properties, at)
-      at += properties.length
-    }
-    buf.writeUInt16BE(topicBytes, from + 1)
-    buf.writeUInt32BE(payload.length, from + 3)
-    buf.writeUInt32BE(properties.length, from + 7)
-    this.#at = at
-    this.#table.push(at - from, computeSum(buf, from, at))
+    this.#at = writeEntry(this.#buf, from, message)
+    this.#table.push(this.#at - from, computeSum(this.#buf, from, this.#at))
   }
   /**
    * @param before blob of a segment of this format, whose entries come first, because the new one replaces it
@@ -117,13 +97,36 @@ export class SegmentWriter {
     this.#table = []
     return this.#buf.length <= MAX_KEPT_BYTES
   }
+}
 
-  #room(bytes: number): void {
-    if (this.#at + bytes <= this.#buf.length) return
-    const bigger = Buffer.allocUnsafeSlow(Math.max(this.#buf.length * 4, this.#at + bytes))
-    this.#buf.copy(bigger, 0, 0, this.#at)
-    this.#buf = bigger
+/** One with room for the message behind what is used. */
+function roomyBuffer(buf: Buffer, used: number, { topic, payload, properties }: StoredMessage): Buffer {
+  const bytes = used + HEAD_BYTES + ROW_BYTES + FIXED_BYTES + 12 + topic.length * 3 + payload.length + properties.length
+  if (bytes <= buf.length) return buf
+  const bigger = Buffer.allocUnsafeSlow(Math.max(buf.length * 4, bytes))
+  buf.copy(bigger, 0, 0, used)
+  return bigger
+}
+/** @returns where it ends */
+function writeEntry(buf: Buffer, from: number, message: StoredMessage): number {
+  const { topic, payload, qos, retain, properties, expiresAtMs, expirySec } = message
+  let at = from + FIXED_BYTES
+  buf[from] =
+    qos | (retain ? RETAIN : 0) | (expiresAtMs === undefined ? 0 : EXPIRES) | (expirySec === undefined ? 0 : EXPIRY_SEC)
+  if (expiresAtMs !== undefined) at = buf.writeDoubleBE(expiresAtMs, at)
+  if (expirySec !== undefined) at = buf.writeUInt32BE(expirySec, at)
+  const topicBytes = buf.write(topic, at)
+  at += topicBytes
+  buf.set(payload, at)
+  at += payload.length
+  if (properties.length > 0) {
+    buf.set(properties, at)
+    at += properties.length
   }
+  buf.writeUInt16BE(topicBytes, from + 1)
+  buf.writeUInt32BE(payload.length, from + 3)
+  buf.writeUInt32BE(properties.length, from + 7)
+  return at
 }
 
 const countOf = (blob: Buffer): number => blob.readUInt32BE(4)
@@ -162,15 +165,44 @@ export function findSameBlobs<P extends { readonly blob: Buffer }>(puts: readonl
   return groups
 }
 
-/** One message as a blob, for tables that hold single ones. */
-export function encodeOne(message: StoredMessage): Buffer {
-  oneWriter ??= new SegmentWriter()
-  oneWriter.add(message)
-  const blob = oneWriter.finish()
-  if (!oneWriter.reset()) oneWriter = undefined
-  return blob
+/** Blobs of one message each, for tables that hold single ones, one behind the other. */
+export class SinglesWriter {
+  #buf: Buffer = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES)
+  #at = 0
+
+  get bytes(): number {
+    return this.#at
+  }
+  /** @returns the bytes of the blob */
+  add(message: StoredMessage): number {
+    const buf = (this.#buf = roomyBuffer(this.#buf, this.#at, message))
+    const from = this.#at
+    const tableAt = from + HEAD_BYTES
+    const entryAt = tableAt + ROW_BYTES
+    this.#at = writeEntry(buf, entryAt, message)
+    buf.writeUInt32BE(FORMAT, from)
+    buf.writeUInt32BE(1, from + 4)
+    buf.writeUInt32BE(this.#at - entryAt, tableAt)
+    buf.writeUInt32BE(computeSum(buf, entryAt, this.#at), tableAt + 4)
+    buf.writeUInt32BE(computeSum(buf, tableAt, entryAt, 1), from + 8)
+    return this.#at - from
+  }
+  /** A copy of all, and it is empty again. */
+  take(): Buffer {
+    const all = Buffer.allocUnsafeSlow(this.#at)
+    this.#buf.copy(all, 0, 0, this.#at)
+    this.#at = 0
+    if (this.#buf.length > MAX_KEPT_BYTES) this.#buf = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES)
+    return all
+  }
 }
-let oneWriter: SegmentWriter | undefined
+
+export function encodeOne(message: StoredMessage): Buffer {
+  const writer = (oneWriter ??= new SinglesWriter())
+  writer.add(message)
+  return writer.take()
+}
+let oneWriter: SinglesWriter | undefined
 export function decodeOne(blob: Uint8Array): StoredMessage | undefined {
   return decodeSegment(blob, 1, 1)?.[0]?.message
 }

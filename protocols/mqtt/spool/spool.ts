@@ -20,10 +20,10 @@ import type {
   StoredSubscription,
 } from '../durability.ts'
 import { DailyRate, type PerDay } from '../../../core/storage/daily-rate.ts'
-import { Losses } from './losses.ts'
+import { Losses } from './restore/losses.ts'
 import { type Blobs, SpoolQueue, type QueueHost } from './queue.ts'
-import { type Restored, restoreSpool } from './restore.ts'
-import { salvageSpool } from './salvage.ts'
+import { type Restored, restoreSpool } from './restore/restore.ts'
+import { salvageSpool } from './restore/salvage.ts'
 import { Quota } from './quota.ts'
 import { toRowKey } from './row-key.ts'
 import { buildInboundRow, buildNewQueueRow, buildSessionRow, RetainedRows } from './rows.ts'
@@ -384,8 +384,8 @@ class SqliteSpool implements Spool, QueueHost {
     return message ? this.#putRetained(message, applied) : this.#dropRetained(topic, applied)
   }
   #putRetained(message: StoredMessage, applied: (() => void) | undefined): Promise<void> {
-    const { statement, isNew } = this.#retainedRows.put(message)
-    const saved = this.#writer.write([statement], applied)
+    const { id, isNew } = this.#retainedRows.put(message.topic)
+    const saved = this.#writer.putRetained(id, message, applied)
     if (isNew) this.#retainedRows.settleWith(message.topic, saved)
     return saved
   }

@@ -14,6 +14,7 @@ import type { SpoolQueue } from './queue.ts'
 import { buildQueueRow, buildSegmentRow, buildSharedSegmentRow } from './rows.ts'
 import { SQL } from './schema.ts'
 import { DAMAGED, findSameBlobs, isCurrentFormat, SegmentWriter } from './segment.ts'
+import { Statements } from './statements.ts'
 import { SubscriptionRows } from './subscription-rows.ts'
 
 /** Larger batches become several segments, so that a backlog is read in pieces. */
@@ -39,7 +40,7 @@ const MAX_HOLD_MS = 10
 
 type Batch = {
   readonly done: PromiseWithResolvers<void>
-  readonly statements: Statement[]
+  readonly statements: Statements
   readonly applied: (() => void)[]
   readonly subscriptions: SubscriptionRows
   readonly writers: Map<SpoolQueue, SegmentWriter[]>
@@ -141,6 +142,13 @@ export class SpoolWriter {
     if (applied) batch.applied.push(applied)
     return batch.done.promise
   }
+  /** @param id of the row; `applied` as of `write` */
+  putRetained(id: number, message: StoredMessage, applied?: () => void): Promise<void> {
+    const batch = this.#open()
+    batch.statements.putRetained(id, message)
+    if (applied) batch.applied.push(applied)
+    return batch.done.promise
+  }
   /** @param name the session's row key */
   changeSubscriptions(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     const batch = this.#open()
@@ -201,7 +209,7 @@ export class SpoolWriter {
     done.promise.catch(() => undefined) // everybody who waits handles it; nobody has to wait
     this.#batch = {
       done,
-      statements: [],
+      statements: new Statements(),
       applied: [],
       subscriptions: new SubscriptionRows(),
       writers: new Map(),
@@ -263,7 +271,7 @@ export class SpoolWriter {
     }
     const batch = this.#batch
     this.#batch = undefined
-    if (batch) statements.push(...batch.statements, ...batch.subscriptions.takeStatements())
+    if (batch) statements.push(...batch.statements.take(), ...batch.subscriptions.takeStatements())
     const puts = batch ? this.#puts(batch, statements) : []
     const rows = this.#rows(statements, this.#rowsDue ? 'all' : 'due', batch?.drops)
     if (batch || statements.length > 0) this.#running = this.#commit(statements, batch, puts, rows)

@@ -6,13 +6,17 @@
  */
 import { TopicTree } from './topic-tree.ts'
 
-export type Change = { readonly topic: string; number: number }
+export interface Change {
+  readonly topic: string
+  number: number
+}
 type Waiter = { readonly since: number; readonly settle: (isLive: boolean) => void }
 
 export class RetainedChanges {
   /** Number of the last change. */
   last = 0
-  readonly #pending = new Map<string, Change[]>()
+  /** Most topics have one: a list for each would be as large as all else of it. */
+  readonly #pending = new Map<string, Change | Change[]>()
   /** Of the same topics, from the first filter that asks for them until none is on its way: many may ask. */
   #topics: TopicTree<string> | undefined
   readonly #waiters = new Map<string, Set<Waiter>>()
@@ -21,29 +25,32 @@ export class RetainedChanges {
   begin(change: Change): void {
     change.number = ++this.last
     const pending = this.#pending.get(change.topic)
-    if (pending) {
-      if (!pending.includes(change)) pending.push(change)
-      return
-    }
-    this.#pending.set(change.topic, [change])
-    this.#topics?.set(change.topic, change.topic)
+    if (pending === undefined) {
+      this.#pending.set(change.topic, change)
+      this.#topics?.set(change.topic, change.topic)
+    } else if (!Array.isArray(pending)) {
+      if (pending !== change) this.#pending.set(change.topic, [pending, change])
+    } else if (!pending.includes(change)) pending.push(change)
   }
   /** It is the topic's value, or it was given up, or is going to begin again. */
   end(change: Change, how: 'saved' | 'given-up'): void {
     const { topic, number } = change
     const pending = this.#pending.get(topic)
-    const at = pending?.indexOf(change) ?? -1
-    if (!pending || at < 0) return
-    pending.splice(at, 1)
-    if (pending.length === 0) {
+    const left = Array.isArray(pending) ? takeOut(pending, change) : pending === change ? 0 : undefined
+    if (left === undefined) return
+    if (left === 0) {
       this.#pending.delete(topic)
       if (this.#pending.size === 0) this.#topics = undefined
       else this.#topics?.delete(topic)
     }
+    if (this.#waiters.size > 0) this.#settle(topic, left, how === 'saved' ? number : 0)
+  }
+  /** @param saved number of the change that is the topic's value now; 0 = none */
+  #settle(topic: string, left: number, saved: number): void {
     const waiters = this.#waiters.get(topic)
     for (const waiter of waiters ?? []) {
-      const isLive = how === 'saved' && number > waiter.since
-      if (!isLive && pending.length > 0) continue
+      const isLive = saved > waiter.since
+      if (!isLive && left > 0) continue
       waiters!.delete(waiter)
       waiter.settle(isLive)
     }
@@ -73,4 +80,12 @@ export class RetainedChanges {
     if (waiters) waiters.add(waiter)
     else this.#waiters.set(topic, new Set([waiter]))
   }
+}
+
+/** @returns how many are left; undefined: it is not among them */
+function takeOut(pending: Change[], change: Change): number | undefined {
+  const at = pending.indexOf(change)
+  if (at < 0) return undefined
+  pending.splice(at, 1)
+  return pending.length
 }

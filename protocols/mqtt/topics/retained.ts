@@ -20,30 +20,32 @@ type Reserved = { places: number; bytes: number }
  * Room that a message has among the retained ones, from before it is written until it is there or is given up. Giving
  * it back twice is giving it back once.
  */
-export class Place implements Disposable {
+export class Place implements Change, Disposable {
+  readonly topic: string
+  number = 0
   readonly #changes: RetainedChanges
-  readonly change: Change
-  #release: (() => void) | undefined
+  /** Undefined: it takes no room, or has given it back. */
+  #of: Retained | undefined
 
   /** Taken in the same turn in which the message's receivers are chosen. */
-  constructor(changes: RetainedChanges, topic: string, release: (() => void) | undefined) {
+  constructor(changes: RetainedChanges, topic: string, of: Retained | undefined) {
     this.#changes = changes
-    this.#release = release
-    this.change = { topic, number: 0 }
-    changes.begin(this.change)
+    this.topic = topic
+    this.#of = of
+    changes.begin(this)
   }
   /** The message waits for room; others must not wait for it. */
   suspend(): void {
-    this.#changes.end(this.change, 'given-up')
+    this.#changes.end(this, 'given-up')
   }
   /** It is tried again: its receivers are chosen anew. */
   resume(): void {
-    this.#changes.begin(this.change)
+    this.#changes.begin(this)
   }
   [Symbol.dispose](): void {
-    this.#changes.end(this.change, 'given-up')
-    this.#release?.()
-    this.#release = undefined
+    this.#changes.end(this, 'given-up')
+    this.#of?.release(this.topic)
+    this.#of = undefined
   }
 }
 
@@ -114,8 +116,12 @@ export class Retained {
     this.#isMemoryFull = p.isMemoryFull ?? (() => false)
     this.#durability = p.durability
     this.#clock = p.clock
-    for (const [topic, message] of p.durability.retained)
-      this.#change(topic, () => this.#put(topic, new RetainedMessage(message, 0)))
+    for (const [topic, message] of p.durability.retained) {
+      const kept = new RetainedMessage(message, 0)
+      this.#tree.set(topic, kept)
+      this.#bytes += kept.bytes
+    }
+    this.#stored = this.#topics = this.#tree.size
     p.durability.forgetRetained()
   }
 
@@ -135,16 +141,23 @@ export class Retained {
       (more > 0 && (this.#bytes + more > Math.min(limits.maxRetainedBytes, this.#maxBytes) || this.#isMemoryFull()))
     )
       return undefined
-    this.#change(topic, () => {
-      const of = this.#reserved.get(topic)
-      this.#reserved.set(topic, { places: (of?.places ?? 0) + 1, bytes: Math.max(of?.bytes ?? 0, bytes) })
-    })
-    return new Place(this.#changes, topic, () =>
-      this.#change(topic, () => {
-        const of = this.#reserved.get(topic)!
-        if (--of.places === 0) this.#reserved.delete(topic)
-      }),
-    )
+    this.#bytes += more
+    if (isNew) this.#topics++
+    const of = this.#reserved.get(topic)
+    if (of) {
+      of.places++
+      of.bytes = Math.max(of.bytes, bytes)
+    } else this.#reserved.set(topic, { places: 1, bytes })
+    return new Place(this.#changes, topic, this)
+  }
+  /** Of a place that `reserve` gave; it says so once. */
+  release(topic: string): void {
+    const of = this.#reserved.get(topic)!
+    if (of.places-- > 1) return
+    const before = this.#bytesOf(topic)
+    this.#reserved.delete(topic)
+    this.#bytes += this.#bytesOf(topic) - before
+    if (!this.#isThere(topic)) this.#topics--
   }
 
   /**
@@ -154,10 +167,10 @@ export class Retained {
   save(message: StoredMessage, place: Place): Promise<void> {
     const { topic } = message
     const isGone = message.payload.length === 0
-    const kept = isGone ? undefined : new RetainedMessage(message, place.change.number)
+    const kept = isGone ? undefined : new RetainedMessage(message, place.number)
     return this.#durability.saveRetained(topic, isGone ? undefined : message, () => {
-      this.#change(topic, () => this.#put(topic, kept))
-      this.#changes.end(place.change, 'saved')
+      this.#put(topic, kept)
+      this.#changes.end(place, 'saved')
       place[Symbol.dispose]()
     })
   }
@@ -201,7 +214,7 @@ export class Retained {
       ;(computeLeftMs(message, now) <= 0 ? expired : found).push(message)
     })
     for (const { topic } of expired) {
-      this.#change(topic, () => this.#put(topic, undefined))
+      this.#put(topic, undefined)
       // A failure leaves it in the store; it is expired there too.
       this.#durability.saveRetained(topic, undefined).catch(() => undefined)
     }
@@ -221,11 +234,12 @@ export class Retained {
 
   #put(topic: string, message: RetainedMessage | undefined): void {
     const old = this.#tree.get(topic)
-    if (old) this.#stored--
-    if (message) {
-      this.#stored++
-      this.#tree.set(topic, message)
-    } else if (old) this.#tree.delete(topic)
+    const reserved = this.#reserved.get(topic)?.bytes
+    this.#bytes += Math.max(message?.bytes ?? 0, reserved ?? 0) - Math.max(old?.bytes ?? 0, reserved ?? 0)
+    this.#stored += Number(message !== undefined) - Number(old !== undefined)
+    if (reserved === undefined) this.#topics += Number(message !== undefined) - Number(old !== undefined)
+    if (message) this.#tree.set(topic, message)
+    else if (old) this.#tree.delete(topic)
   }
 
   #isThere(topic: string): boolean {
@@ -234,12 +248,6 @@ export class Retained {
   #bytesOf(topic: string): number {
     const now = this.#tree.get(topic)
     return Math.max(now?.bytes ?? 0, this.#reserved.get(topic)?.bytes ?? 0)
-  }
-  #change(topic: string, change: () => void): void {
-    const [bytes, wasThere] = [this.#bytesOf(topic), this.#isThere(topic)]
-    change()
-    this.#bytes += this.#bytesOf(topic) - bytes
-    this.#topics += Number(this.#isThere(topic)) - Number(wasThere)
   }
 }
 

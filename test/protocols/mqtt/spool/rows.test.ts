@@ -90,9 +90,9 @@ test('the row of a session that begins while its predecessor is being deleted is
 const to = (topic: string) => message(topic, { topic })
 const idOf = ({ params }: Statement): unknown => (params as readonly unknown[])[0]
 const putDurably = (rows: RetainedRows, topic: string): unknown => {
-  const { statement, isNew } = rows.put(to(topic))
+  const { id, isNew } = rows.put(topic)
   if (isNew) rows.settle(topic, 'saved')
-  return idOf(statement)
+  return id
 }
 const rowsOf = (statements: readonly Statement[]): unknown[] => statements.map(idOf)
 
@@ -118,13 +118,13 @@ test('a topic keeps its row until that is deleted for certain', () => {
 
 test("the row of a topic that the disk refuses is the next topic's, unless another message of it is on its way", () => {
   const rows = new RetainedRows()
-  assert.deepEqual([rows.put(to('a')).isNew, rows.put(to('a')).isNew], [true, true])
+  assert.deepEqual([rows.put('a').isNew, rows.put('a').isNew], [true, true])
   rows.settle('a', 'refused')
-  assert.equal(idOf(rows.put(to('b')).statement), 2)
+  assert.equal(rows.put('b').id, 2)
   rows.settle('a', 'saved')
-  assert.equal(rows.put(to('a')).isNew, false)
+  assert.equal(rows.put('a').isNew, false)
   for (let i = 0; i < 10; i++) {
-    assert.equal(idOf(rows.put(to(`refused ${i}`)).statement), 3)
+    assert.equal(rows.put(`refused ${i}`).id, 3)
     rows.settle(`refused ${i}`, 'refused')
     assert.deepEqual(rows.drop(`refused ${i}`).statements, [])
   }

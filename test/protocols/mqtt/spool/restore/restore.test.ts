@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
-import { all, message, rig, texts } from './rig.ts'
+import { MIGRATIONS } from '../../../../../protocols/mqtt/spool/schema.ts'
+import { all, message, rig, texts } from '../rig.ts'
 
 test('rows that cannot be understood do not stop the start', async (t) => {
   const r = await rig(t)

@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { MIGRATIONS } from '../../../../protocols/mqtt/spool/schema.ts'
-import { all, message, rig, texts } from './rig.ts'
+import { MIGRATIONS } from '../../../../../protocols/mqtt/spool/schema.ts'
+import { all, message, rig, texts } from '../rig.ts'
 
 /** Of four segments of one message each, with numbers 1 to 4. */
 const AT = (seq: number): string => `id = (1 << 44) | ${seq}`
@@ -29,7 +29,7 @@ for (const [what, { sql, lost }] of Object.entries(OTHERWISE))
     const r = await rig(t)
     const q = await r.queue()
     for (const n of ['1', '2', '3', '4']) await r.spool.append(message(n.repeat(4_000)), [q])
-    q.startSending()
+    await q.startSending()
     await r.spool[Symbol.asyncDispose]()
     const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: MIGRATIONS })
     await storage.commit([{ sql }])

@@ -3,13 +3,12 @@
  * Where each segment of a queue begins behind the end of the one before, those of the first and the last are enough.
  * Otherwise something is damaged, and all are asked for. What a segment holds is checked when it is read.
  */
-import { MeshError } from '../../../core/errors.ts'
-import type { Row, SqlValue, Storage } from '../../../core/storage/storage.ts'
-import type { SpoolQueue } from './queue.ts'
-import type { Restoring } from './restore.ts'
-import { buildLostRow } from './rows.ts'
-import { ROWS_PER_PAGE, SQL } from './schema.ts'
-import { isWhole } from './sums.ts'
+import type { Row, SqlValue, Storage } from '../../../../core/storage/storage.ts'
+import type { SpoolQueue } from '../queue.ts'
+import { readRows, type Restoring } from './read-rows.ts'
+import { buildLostRow } from '../rows.ts'
+import { ROWS_PER_PAGE, SQL } from '../schema.ts'
+import { isWhole } from '../sums.ts'
 
 type Queues = ReadonlyMap<number, SpoolQueue>
 type Place = { readonly id: number; readonly firstSeq: number; readonly lastSeq: number; readonly bytes: number }
@@ -34,7 +33,7 @@ async function findRegularPlaces(storage: Storage, queues: Queues): Promise<read
   const places: Place[] = []
   const lasts = new Map<number, Place>()
   const ends = new Set<Place>()
-  for await (const row of rowsOf(storage, SQL.places, [0, 0], keyOfSegment)) {
+  for await (const row of readRows(storage, SQL.places, [0, 0], keyOfSegment)) {
     const place = placeOf(row)
     const { id, firstSeq, lastSeq } = place
     const [before, queue] = [lasts.get(id), queues.get(id)]
@@ -62,7 +61,7 @@ async function areWhole(storage: Storage, places: readonly Place[]): Promise<boo
 
 async function restoreChecked({ storage, losses, repairs }: Restoring, queues: Queues): Promise<void> {
   const orphans = new Map<number, { firstSeq: number; lastSeq: number; messages: number }>()
-  for await (const row of rowsOf(storage, SQL.segments, [0, 0], keyOfSegment)) {
+  for await (const row of readRows(storage, SQL.segments, [0, 0], keyOfSegment)) {
     const { id, firstSeq, lastSeq, bytes } = placeOf(row)
     const queue = queues.get(id)
     // Its place cannot be believed; what is missing where it belongs is found there.
@@ -94,34 +93,4 @@ function placeOf(row: Row): Place {
 function isPlaceWhole(row: Row): boolean {
   const { id, firstSeq, lastSeq } = placeOf(row)
   return isWhole(row['sum'], id, firstSeq, lastSeq, row['shared_id'] ?? null)
-}
-
-/** @param keyOf the parameters that ask for what comes after a row */
-export async function* rowsOf(
-  storage: Storage,
-  sql: string,
-  first: readonly SqlValue[],
-  keyOf: (last: Row) => readonly SqlValue[],
-): AsyncGenerator<Row> {
-  for (let key = first; ;) {
-    const rows = await storage.query({ sql, params: [...key, ROWS_PER_PAGE] })
-    yield* rows
-    const last = rows.at(-1)
-    if (!last || rows.length < ROWS_PER_PAGE) return
-    const next = keyOf(last)
-    if (!isBehind(next, key)) throw new MeshError('MESH_STORAGE_DAMAGED', 'rows of the spool are not in their order')
-    key = next
-  }
-}
-/** In SQLite's order, for values of the same type. */
-function isBehind(next: readonly SqlValue[], before: readonly SqlValue[]): boolean {
-  for (const [i, value] of next.entries()) {
-    const other = before[i]!
-    const order =
-      typeof value === 'string'
-        ? Buffer.compare(Buffer.from(value), Buffer.from(String(other)))
-        : Number(value) - Number(other)
-    if (order !== 0) return order > 0
-  }
-  return false
 }

@@ -2,9 +2,9 @@
  * Reports what was lost to damage: in the log when it is found, as counters, and summed up for the status. Each message
  * counts once, by the sequence numbers that its queue lacks, so delivered and lost messages add up.
  */
-import type { Log } from '../../../core/log.ts'
-import type { Metrics } from '../../../core/metrics.ts'
-import type { Damaged } from '../../../core/os/files/damaged-files.ts'
+import type { Log } from '../../../../core/log.ts'
+import type { Metrics } from '../../../../core/metrics.ts'
+import type { Damaged } from '../../../../core/os/files/damaged-files.ts'
 
 export type DamagedPart = 'segment' | 'queue' | 'session' | 'subscription' | 'retained' | 'inbound' | 'page' | 'log'
 

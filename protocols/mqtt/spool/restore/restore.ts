@@ -2,17 +2,18 @@
  * Reads what an earlier run left in the file, page by page. Messages in queues stay on the disk until they are read. A
  * damaged row is reported to `losses` and skipped; it never stops the start.
  */
-import type { Row, SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
-import type { Gap, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../durability.ts'
+import type { Row, SqlValue, Statement, Storage } from '../../../../core/storage/storage.ts'
+import type { Gap, SessionHead, StoredMessage, StoredSession, StoredSubscription } from '../../durability.ts'
 import type { Losses } from './losses.ts'
-import { SpoolQueue, type QueueHost } from './queue.ts'
-import { toRowKey } from './row-key.ts'
-import { decodeSet, buildInboundRow, buildSubscriptionRow, computeQueueSum } from './rows.ts'
-import { restoreSegments, rowsOf } from './restore-segments.ts'
-import { SQL } from './schema.ts'
-import { decodeOne } from './segment.ts'
-import { decodeSession, decodeSubscription } from './session-text.ts'
-import { isWhole } from './sums.ts'
+import { SpoolQueue, type QueueHost } from '../queue.ts'
+import { toRowKey } from '../row-key.ts'
+import { decodeSet, buildInboundRow, buildSubscriptionRow, computeQueueSum } from '../rows.ts'
+import { readRows, type Restoring } from './read-rows.ts'
+import { restoreSegments } from './segments.ts'
+import { SQL } from '../schema.ts'
+import { decodeOne } from '../segment.ts'
+import { decodeSession, decodeSubscription } from '../session-text.ts'
+import { isWhole } from '../sums.ts'
 
 export type Restored = {
   readonly queues: readonly SpoolQueue[]
@@ -29,14 +30,6 @@ export type Restored = {
   /** Queues whose row is to be written again. */
   readonly damagedQueues: readonly SpoolQueue[]
 }
-export type Restoring = {
-  readonly storage: Storage
-  readonly losses: Losses
-  readonly repairs: Statement[]
-  /** Of rows that are given up. */
-  readonly damagedSessions: Set<string>
-}
-
 /** Rejects with MESH_STORAGE_FAILED or MESH_STORAGE_DAMAGED. */
 export async function restoreSpool(storage: Storage, host: QueueHost, losses: Losses): Promise<Restored> {
   const r: Restoring = { storage, losses, repairs: [], damagedSessions: new Set() }
@@ -65,7 +58,7 @@ async function restoreQueues(
 ): Promise<{ readonly queues: ReadonlyMap<number, SpoolQueue>; readonly damaged: readonly SpoolQueue[] }> {
   const queues = new Map<number, SpoolQueue>()
   const damaged: SpoolQueue[] = []
-  for await (const row of rowsOf(storage, SQL.queues, [0], (last) => [last['id']!])) {
+  for await (const row of readRows(storage, SQL.queues, [0], (last) => [last['id']!])) {
     const [id, name, firstSeq] = [Number(row['id']), String(row['name']), Number(row['first_seq'])]
     const [lastSeq, done, released] = [Number(row['last_seq']), bytesOf(row['done']), bytesOf(row['released'])]
     const [sum, sent] = [row['sum'] ?? null, row['sent'] ?? null]
@@ -91,7 +84,7 @@ async function restoreQueues(
 
 async function restoreInbound({ storage, losses, repairs }: Restoring): Promise<ReadonlyMap<string, Set<number>>> {
   const inbound = new Map<string, Set<number>>()
-  for await (const row of rowsOf(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
+  for await (const row of readRows(storage, SQL.inbound, ['', 0], (last) => [last['client_id']!, last['packet_id']!])) {
     const [name, packetId] = [String(row['client_id']), Number(row['packet_id'])]
     if (!isWhole(row['sum'], name, packetId)) {
       losses.reportRow('inbound', name)
@@ -111,7 +104,7 @@ type Subscriptions = ReadonlyMap<string, readonly StoredSubscription[]>
 async function restoreSubscriptions({ storage, losses, repairs }: Restoring): Promise<Subscriptions> {
   const subscriptions = new Map<string, StoredSubscription[]>()
   const keyOf = (last: Row): SqlValue[] => [last['client_id']!, last['filter']!]
-  for await (const row of rowsOf(storage, SQL.subscriptions, ['', ''], keyOf)) {
+  for await (const row of readRows(storage, SQL.subscriptions, ['', ''], keyOf)) {
     const [name, filter, options] = [String(row['client_id']), String(row['filter']), Number(row['options'])]
     const id = row['subscription_id'] ? Number(row['subscription_id']) : null
     const key = toRowKey(name)
@@ -135,7 +128,7 @@ async function restoreSessions(
   subscriptions: Subscriptions,
 ): Promise<StoredSession[]> {
   const sessions: StoredSession[] = []
-  for await (const row of rowsOf(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
+  for await (const row of readRows(storage, SQL.sessions, [''], (last) => [last['client_id']!])) {
     const clientId = String(row['client_id'])
     const head = isWhole(row['sum'], clientId, String(row['body'])) ? headOf(String(row['body'])) : undefined
     if (head) sessions.push({ ...head, subscriptions: subscriptions.get(toRowKey(clientId)) ?? [] })
@@ -152,7 +145,7 @@ async function restoreRetained({ storage, losses, repairs }: Restoring): Promise
   const drop = (id: number): void => {
     repairs.push({ sql: SQL.dropRetained, params: [id] })
   }
-  for await (const row of rowsOf(storage, SQL.retained, [-Number.MAX_SAFE_INTEGER], (last) => [last['id']!])) {
+  for await (const row of readRows(storage, SQL.retained, [-Number.MAX_SAFE_INTEGER], (last) => [last['id']!])) {
     const [id, topic, message] = [Number(row['id']), String(row['topic']), decodeOne(bytesOf(row['message']))]
     if (message?.topic !== topic) {
       losses.reportRow('retained', topic)

@@ -2,14 +2,14 @@
  * Copies what can be read of a damaged spool into a new one. A row's shape tells what it is, and its checksum whether
  * it is whole. A row without a checksum is checked by its content.
  */
-import type { Clock } from '../../../core/os/clock.ts'
-import { salvageRows, type Salvaged, type SalvagedRow } from '../../../core/storage/salvage.ts'
-import type { SqlValue, Statement, Storage } from '../../../core/storage/storage.ts'
-import { buildInboundRow } from './rows.ts'
-import { SEGMENT_ID } from './schema.ts'
-import { countIn, decodeOne, decodeSegment, encodeOne } from './segment.ts'
-import { decodeSession, decodeSubscription } from './session-text.ts'
-import { isWhole, computeRowSum } from './sums.ts'
+import type { Clock } from '../../../../core/os/clock.ts'
+import { salvageRows, type Salvaged, type SalvagedRow } from '../../../../core/storage/salvage.ts'
+import type { SqlValue, Statement, Storage } from '../../../../core/storage/storage.ts'
+import { buildInboundRow } from '../rows.ts'
+import { SEGMENT_ID } from '../schema.ts'
+import { countIn, decodeOne, decodeSegment, encodeOne } from '../segment.ts'
+import { decodeSession, decodeSubscription } from '../session-text.ts'
+import { isWhole, computeRowSum } from '../sums.ts'
 
 export type SalvageReport = Salvaged & {
   sessions: number
