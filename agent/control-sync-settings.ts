@@ -56,13 +56,8 @@ export function readControlPlane(
 ): ControlPlane {
   return {
     ...link,
-    // A reload may change where it is (reload/live-control.ts).
-    get addresses() {
-      return control.address
-    },
-    get serverName() {
-      return control.serverName
-    },
+    addresses: control.address,
+    serverName: control.serverName,
     clusterId,
     maxMessageBytes: control.maxMessageBytes,
     roots() {

@@ -2,6 +2,9 @@
 import { formatSpiffeUri } from '../control-sync/ads/node.ts'
 import { CertManager } from '../control-sync/identity/cert-manager.ts'
 import { createAuthority } from '../control-sync/fleet/authority.ts'
+import { isHubAddress } from '../control-sync/fleet/hub-address.ts'
+import { refuseStream, RelayLink } from '../control-sync/fleet/relay-link.ts'
+import type { CertificateAuthority } from '../control-sync/identity/ca-client.ts'
 import { IdentityFolder } from '../control-sync/identity/folder.ts'
 import { IdentityStore } from '../control-sync/identity/identity-store.ts'
 import type { TimeFloor } from '../control-sync/identity/time-floor.ts'
@@ -16,7 +19,8 @@ import type { Identity } from '../model/identity.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { ControlPlane } from '../control-sync/connection/control-plane.ts'
 import { createControlLink, readControlPlane, readSealer } from './control-sync-settings.ts'
-import { createHubAuthority } from './hub-device.ts'
+import { createHubAuthority } from './fleet/hub-device.ts'
+import { createAuthorityOverRelay, createRelayDevice } from './fleet/relay-device.ts'
 import type { Readiness } from './readiness.ts'
 
 export type IdentityOptions = {
@@ -42,6 +46,8 @@ export type Source = AsyncDisposable & {
   readonly renewalAtMs: number | undefined
   /** Where a damaged identity was put at start. */
   readonly setAside: string | undefined
+  /** The connection to a hub's relay, which certificates come over, too; undefined: there is none. */
+  readonly relay?: RelayLink | undefined
 }
 
 /** Throws MESH_STATE_UNUSABLE, MESH_STATE_LOCKED or MESH_CONFIG_INVALID when what stands on disk cannot be used. */
@@ -76,12 +82,20 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
     ...createControlLink({ config, world, log, metrics, findProxy }),
     certificateClock: v.floor,
   })
-  const manager = new CertManager({
+  const hub = { config, disk, clock, findProxy, certificateClock: v.floor, control: plane }
+  const isRelay = control.address.every(isHubAddress) && control.hub?.certificates !== 'control-plane'
+  const device = isRelay ? createRelayDevice(hub) : undefined
+  const current = (): Identity | undefined => manager.current()
+  const relay = device && new RelayLink({ control: plane, identity: current, clock, onStream: refuseStream, device })
+  const byProof = createAuthority(plane, clock, current)
+  const authority = (): CertificateAuthority => {
+    if (device) return createAuthorityOverRelay({ link: relay!, device }, byProof, hub)
+    return control.hub ? createHubAuthority(control.hub, plane, hub) : byProof
+  }
+  const manager: CertManager = new CertManager({
     ...v,
     store,
-    authority: control.hub
-      ? createHubAuthority(control.hub, plane, { config, disk, clock, findProxy, certificateClock: v.floor })
-      : createAuthority(plane, clock, () => manager.current()),
+    authority: authority(),
     token: () => plane.token(),
     spiffeUri: formatSpiffeUri(config.node),
     ttlSec: control.certificateTtlSec,
@@ -104,6 +118,7 @@ function openManager(control: NonNullable<AgentConfig['control']>, o: IdentityOp
       return manager.renewalAtMs
     },
     setAside: store.setAside,
+    relay,
     [Symbol.asyncDispose]: () => manager[Symbol.asyncDispose](),
   }
 }

@@ -1,9 +1,7 @@
-/**
- * This agent's identity: the mesh's CA, a folder that something else keeps, or nowhere (identity-source.ts), with the
- * rules of what counts when certificates have expired.
- */
+/** This agent's identity, from one of its sources (identity-source.ts), with the rules of what counts after its end. */
 import path from 'node:path'
 import type { CertificateClock } from '../control-sync/connection/verify-server.ts'
+import type { RelayLink } from '../control-sync/fleet/relay-link.ts'
 import { TimeFloor } from '../control-sync/identity/time-floor.ts'
 import { Trust, type SentTrust } from '../control-sync/identity/trust.ts'
 import { createValidityRules } from '../control-sync/identity/validity-rules.ts'
@@ -32,6 +30,8 @@ export type AgentIdentity = IdentitySource &
     readonly renewalAtMs: number | undefined
     /** Where a damaged identity was put at start. */
     readonly setAside: string | undefined
+    /** Shared with the configuration: one connection for everything. */
+    readonly relay: RelayLink | undefined
   }
 
 /** Throws MESH_STATE_UNUSABLE, MESH_STATE_LOCKED or MESH_CONFIG_INVALID when what stands on disk cannot be used. */
@@ -63,6 +63,7 @@ export function startIdentity(o: IdentityOptions): AgentIdentity {
       return opened.renewalAtMs
     },
     setAside: opened.setAside,
+    relay: opened.relay,
     setSentTrust(next) {
       if (next === sent) return
       sent = next

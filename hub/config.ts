@@ -89,6 +89,17 @@ function refuseWhatThrows(context: z.RefinementCtx, parse: () => unknown): void 
   }
 }
 
+export const apiSchema = z.strictObject({
+  listen: hostPort().default('0.0.0.0:15443').describe('where devices join and renew: HTTPS, TLS 1.3'),
+  maxConnections: whole(1, 100_000).default(2_000).describe('TCP connections at once'),
+  requestMs: whole(100, 600_000)
+    .default(20_000)
+    .describe('a connection has so long for its handshake and its one request, milliseconds'),
+  requestsPerMinute: whole(1, 1_000_000)
+    .default(600)
+    .describe('requests of one address; many devices may stand behind one'),
+})
+
 export const hubConfigSchema = z
   .strictObject({
     listen: hostPort()
@@ -102,19 +113,11 @@ export const hubConfigSchema = z
       })
       .optional()
       .describe('the relay; left out: none'),
-    api: z
-      .strictObject({
-        listen: hostPort().default('0.0.0.0:15443').describe('where devices join and renew: HTTPS, TLS 1.3'),
-        maxConnections: whole(1, 100_000).default(2_000).describe('TCP connections at once'),
-        requestMs: whole(100, 600_000)
-          .default(20_000)
-          .describe('a connection has so long for its handshake and its one request, milliseconds'),
-        requestsPerMinute: whole(1, 1_000_000)
-          .default(600)
-          .describe('requests of one address; many devices may stand behind one'),
-      })
+    api: apiSchema
       .optional()
-      .describe('the HTTPS API; without it there is none, and devices join with tokens over gRPC'),
+      .describe(
+        "the HTTPS API at a port of its own; it is at the relay's, too. Without either devices join with tokens over gRPC",
+      ),
     istiod: z
       .strictObject({
         address: hostPort().describe('of istiod, as devices reach it'),
@@ -226,9 +229,9 @@ export const hubConfigSchema = z
     path: ['certificateTtlSec'],
     message: 'must not be above maxCertificateTtlSec',
   })
-  .refine((c) => c.istiod === undefined || c.api !== undefined, {
+  .refine((c) => c.istiod === undefined || c.api !== undefined || c.relay !== undefined, {
     path: ['istiod'],
-    message: 'needs `api`, which istiod and the devices ask',
+    message: 'needs `api` or `relay`, which istiod and the devices ask',
   })
 
 export type HubConfig = Readonly<z.infer<typeof hubConfigSchema>>

@@ -11,13 +11,14 @@ import { MeshError } from '../core/errors.ts'
 import type { Log } from '../core/log.ts'
 import { Metrics } from '../core/metrics.ts'
 import { startHubAdmin } from './api/admin.ts'
-import { startHubApi } from './api/http/start.ts'
+import { openApiPort } from './api/http/server.ts'
+import { createHubApi, type HubApiOptions } from './api/http/start.ts'
 import { createAuthenticator } from './api/authenticate.ts'
 import { Budgets } from './api/budgets.ts'
 import { createCertificateService } from './api/certificate-service.ts'
 import { ServerIdentity } from './api/server-identity.ts'
 import { startServer } from './api/server.ts'
-import { startRelay } from './relay/server.ts'
+import { startRelay, type RelayServerOptions } from './relay/server.ts'
 import { CertificateWatcher } from './api/certificate-expiry.ts'
 import { StreamLimit } from './api/ads/stream-limit.ts'
 import { listPins } from '../core/pki/pin.ts'
@@ -117,11 +118,8 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
     certificates,
   }
   const server = building.use(await startServer({ ...serving, listen: config.listen }))
-  const relay =
-    config.relay &&
-    building.use(await startRelay({ ...serving, listen: config.relay.listen, rootsPem: () => ca.rootsPem }))
   const issuing = { ca, caFolder, tokens, certificates, identity }
-  const api = building.use(await startHubApi({ ...shared, ...issuing, config, grpcPort: server.port }))
+  const { relay, api } = await openForDevices(building, { serving, issuing, config, grpcPort: server.port })
   const createToken = prepareTokens(issuing, config.tokenTtlSec, registry)
   const forConsole = { ...world, ...shared, ...issuing, config, createToken, apiPort: api?.port, page: parts.page }
   const operators = building.use(await startConsole(forConsole))
@@ -136,6 +134,28 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
     createToken,
     [Symbol.asyncDispose]: disposeOf(building.move()),
   }
+}
+
+/** Where devices join, renew and, over the relay, have everything. */
+async function openForDevices(
+  building: AsyncDisposableStack,
+  p: {
+    readonly serving: Omit<RelayServerOptions, 'listen' | 'ca' | 'api'> & { readonly disk: Disk }
+    readonly issuing: Pick<HubApiOptions, 'ca' | 'caFolder' | 'tokens' | 'certificates'>
+    readonly config: HubConfig
+    readonly grpcPort: number
+  },
+): Promise<{ readonly relay: Port | undefined; readonly api: Port | undefined }> {
+  const { serving, issuing, config, grpcPort } = p
+  if (!config.relay && !config.api) return { relay: undefined, api: undefined }
+  const configurationAt = (): string => `:${grpcPort}`
+  const answering = building.use(await createHubApi({ ...serving, ...issuing, config, configurationAt }))
+  const relay =
+    config.relay &&
+    building.use(await startRelay({ ...serving, ca: issuing.ca, listen: config.relay.listen, api: answering }))
+  const settings = config.api
+  const ofApi = settings && { ...serving, settings, api: { handle: answering.handle.api } }
+  return { relay, api: ofApi && building.use(await openApiPort(ofApi)) }
 }
 
 function prepareTokens(

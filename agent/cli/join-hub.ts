@@ -4,10 +4,10 @@
  */
 import os from 'node:os'
 import path from 'node:path'
-import type { DeviceKey } from '../../control-sync/fleet/device-key.ts'
-import { readRenewed } from '../../control-sync/fleet/device-authority.ts'
+import type { DeviceKey } from '../../control-sync/fleet/device/device-key.ts'
+import { readRenewed } from '../../control-sync/fleet/device/device-authority.ts'
 import { readIssued } from '../../control-sync/identity/ca-client.ts'
-import { EnrollmentStore } from '../../control-sync/fleet/enrollment-store.ts'
+import { EnrollmentStore } from '../../control-sync/fleet/device/enrollment-store.ts'
 import { askHub, type Answer, type HubClientOptions } from '../../control-sync/fleet/hub-client.ts'
 import { createCsr, createKey } from '../../control-sync/identity/csr.ts'
 import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
@@ -18,14 +18,14 @@ import { systemDisk } from '../../core/os/disk.ts'
 import { MeshError } from '../../core/errors.ts'
 import { createLog } from '../../core/log.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { CERTIFIERS, JOIN_PATH, type ControlSettings, type Joined } from '../../model/fleet/enrollment.ts'
+import { CERTIFIERS, JOIN_PATH, OWN_RELAY, type ControlSettings, type Joined } from '../../model/fleet/enrollment.ts'
 import type { Identity } from '../../model/identity.ts'
 import { readEnvironmentProxy } from '../config/env-proxy.ts'
 import { loadConfig } from '../config/load.ts'
 import type { AgentConfig } from '../config/schema.ts'
 import { readState, writeControl } from '../config/write-control.ts'
 import { prepareState, readSealer, readToken } from '../control-sync-settings.ts'
-import { openKey } from '../hub-device.ts'
+import { openKey } from '../fleet/hub-device.ts'
 import { DEFAULT_CONFIG, type Io } from './io.ts'
 
 export type JoinHubOptions = {
@@ -148,7 +148,10 @@ function writeDown(
   const [hubRoots, roots] = [path.join(folder, 'hub-roots.pem'), path.join(folder, 'control-roots.pem')]
   const { name, namespace, serviceAccount, control } = joined
   const byHub = control.certificates !== 'control-plane'
-  const address = control.address.startsWith(':') ? p.url.hostname + control.address : control.address
+  // Everything comes over the connection that it joined by; it needs no other address.
+  const isOwnRelay = control.address === OWN_RELAY
+  const host = isOwnRelay ? OWN_RELAY + p.url.host : p.url.hostname + control.address
+  const address = isOwnRelay || control.address.startsWith(':') ? host : control.address
   const text = writeControl(p.text, {
     state: p.machine.state,
     node: { name, namespace, serviceAccount },
@@ -158,7 +161,9 @@ function writeDown(
       ...(control.serverName === undefined ? {} : { serverName: control.serverName }),
       // Who was revoked is told by the hub with the configuration; an istiod knows of no such list.
       ...(byHub ? { trustBundle: true } : {}),
-      hub: { url: p.url.origin, roots: hubRoots, ...(byHub ? {} : { certificates: 'control-plane' }) },
+      ...(isOwnRelay
+        ? {}
+        : { hub: { url: p.url.origin, roots: hubRoots, ...(byHub ? {} : { certificates: 'control-plane' }) } }),
     },
   })
   const loaded = loadConfig(text)
@@ -166,7 +171,7 @@ function writeDown(
     throw new MeshError('MESH_CONTROL_PROTOCOL', `the hub's settings are none: ${loaded.problems[0]?.problem}`)
   try {
     systemDisk.makeFolder(folder, 0o700)
-    systemDisk.replace(hubRoots, joined.hubRootsPem, 0o644)
+    if (!isOwnRelay) systemDisk.replace(hubRoots, joined.hubRootsPem, 0o644)
     systemDisk.replace(roots, control.rootsPem, 0o644)
     systemDisk.makeFolder(path.dirname(p.file), 0o755)
     systemDisk.replace(p.file, text, 0o644)

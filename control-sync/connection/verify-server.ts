@@ -71,8 +71,19 @@ export function explainUntrusted(
       : (socket.authorizationError?.message ?? '')
   // Not valid yet by a clock that seems right: the signature says that the clock is behind.
   const byTime = certificateClock.clockIsWrong || said === 'CERT_NOT_YET_VALID'
-  if (!byTime && said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
-  if (!byTime || !isNamed(certificate, names)) return explainNotNamed(certificate, names)
+  if (byTime) return explainCertificate(certificate, names, { roots, certificateClock })
+  if (said !== 'ERR_TLS_CERT_ALTNAME_INVALID') return not(WORDS[said] ?? said)
+  // Node has compared another name, where the address is an IP address.
+  return isNamed(certificate, names) ? undefined : explainNotNamed(certificate, names)
+}
+
+/** The same without OpenSSL, whose clock is the system's: of a connection at hand, or of a session that began earlier. */
+export function explainCertificate(
+  certificate: X509Certificate,
+  names: readonly string[],
+  { roots, certificateClock }: Pick<Verified, 'roots' | 'certificateClock'>,
+): string | undefined {
+  if (!isNamed(certificate, names)) return explainNotNamed(certificate, names)
   const answer = verifyChain({
     chain: selectSentChain(certificate),
     roots: parseCertificates(roots),
@@ -82,7 +93,7 @@ export function explainUntrusted(
     clock: 'lower-bound',
     graceMs: 0,
   })
-  if (!answer.ok) return not(answer.reason)
+  if (!answer.ok) return `the server's certificate is not trusted: ${answer.reason}`
   certificateClock.seen(answer.notBeforeMs)
   return undefined
 }

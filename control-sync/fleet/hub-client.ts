@@ -3,15 +3,14 @@ import http from 'node:http'
 import type tls from 'node:tls'
 import { detach, guard } from '../../core/defects/guard.ts'
 import { CATALOGUE, MeshError, type ErrorCode } from '../../core/errors.ts'
-import { encodeJson } from '../../core/jwt/sign.ts'
 import type { Clock } from '../../core/os/clock.ts'
-import { CHANNEL_BINDING, PROOF_TYPE } from '../../model/fleet/enrollment.ts'
-import type { DeviceKey } from './device-key.ts'
+import { MAX_ANSWER_BYTES } from '../../model/fleet/enrollment.ts'
+import type { DeviceKey } from './device/device-key.ts'
+import { signRequest } from './device/proof.ts'
 import { connectToHub, type HubTarget } from './hub-connection.ts'
 
 /** Enough for four round trips of a satellite, three of them the handshakes. */
 const TIMEOUT_MS = 20_000
-const MAX_ANSWER_BYTES = 256 * 1024
 const MAX_TEXT_CHARS = 500
 
 export type HubClientOptions = HubTarget & { readonly key: DeviceKey; readonly clock: Clock }
@@ -31,7 +30,7 @@ export async function askHub(o: HubClientOptions, path: string, claims: object):
     try {
       const answer = await post(
         socket,
-        { path, body: await prove(socket, { path, claims, key: o.key }) },
+        { path, body: await signRequest(socket, { path, claims, key: o.key }) },
         o,
         abort.signal,
       )
@@ -43,16 +42,6 @@ export async function askHub(o: HubClientOptions, path: string, claims: object):
   } finally {
     late.cancel()
   }
-}
-
-type Proving = { readonly path: string; readonly claims: object; readonly key: DeviceKey }
-
-async function prove(socket: tls.TLSSocket, { path, claims, key }: Proving): Promise<string> {
-  const binding = socket.exportKeyingMaterial(CHANNEL_BINDING.bytes, CHANNEL_BINDING.label, Buffer.alloc(0))
-  const header = encodeJson({ typ: PROOF_TYPE, alg: 'ES256', jwk: key.jwk })
-  const payload = encodeJson({ cb: binding.toString('base64url'), htu: path, ...claims })
-  const signature = await key.sign(Buffer.from(`${header}.${payload}`))
-  return `${header}.${payload}.${signature.toString('base64url')}`
 }
 
 type Request = { readonly path: string; readonly body: string }

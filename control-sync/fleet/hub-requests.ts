@@ -72,6 +72,7 @@ export class HubRequests {
         this.#acceptTunnel(stream, head)
         return
       case 'certificate':
+      case 'request':
       case 'configuration':
       case 'report':
         throw new MeshError('MESH_CONTROL_FORBIDDEN', `this device lets the hub open no ${stream.kind}`)

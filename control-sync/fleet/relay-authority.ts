@@ -1,15 +1,14 @@
 /** The hub's CA over the relay. */
 import { fromBinary, toBinary, create } from '@bufbuild/protobuf'
 import type { Clock } from '../../core/os/clock.ts'
-import { MeshError } from '../../core/errors.ts'
+import type { MeshError } from '../../core/errors.ts'
 import type { Mux } from '../../core/relay/mux.ts'
 import { IstioCertificateRequestSchema, IstioCertificateResponseSchema } from '../../proto/gen/istio/v1/auth/ca_pb.ts'
 import type { ControlPlane } from '../connection/control-plane.ts'
 import { createKey, createCsr } from '../identity/csr.ts'
 import { readIssued, describeRefusedLife, type CertificateAuthority } from '../identity/ca-client.ts'
+import { askOnce } from './ask-once.ts'
 import type { RelayLink } from './relay-link.ts'
-
-const ANSWER_MS = 15_000
 
 /** One stream for each certificate. Rejects as RelayLink.connect, and with what the hub resets the stream with. */
 export function createRelayAuthority(link: RelayLink, control: ControlPlane, clock: Clock): CertificateAuthority {
@@ -45,28 +44,9 @@ type Request = {
   readonly clock: Clock
 }
 
-async function requestChain({ mux, csr, validitySec, address, control, clock }: Request): Promise<string[]> {
-  const message = create(IstioCertificateRequestSchema, { csr, validityDuration: BigInt(validitySec) })
-  const request = toBinary(IstioCertificateRequestSchema, message)
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-  const silent = new MeshError('MESH_CONTROL_TIMEOUT', `${address} sent no certificate within ${ANSWER_MS} ms`)
-  const late = clock.after(ANSWER_MS, () => reject(silent))
-  const stream = mux.open('certificate').listen({
-    onMessage: resolve,
-    onReset: reject,
-    onEnd: () => reject(new MeshError('MESH_CONTROL_PROTOCOL', `${address} ended the stream without an answer`)),
-  })
-  stream.send(request)
-  stream.end()
-  control.bytes?.('certificate', 'sent', request.length)
-  try {
-    const answer = await promise
-    control.bytes?.('certificate', 'received', answer.length)
-    return fromBinary(IstioCertificateResponseSchema, answer).certChain
-  } catch (thrown) {
-    stream.reset(silent)
-    throw thrown
-  } finally {
-    late.cancel()
-  }
+async function requestChain({ csr, validitySec, control, ...by }: Request): Promise<string[]> {
+  const request = create(IstioCertificateRequestSchema, { csr, validityDuration: BigInt(validitySec) })
+  const message = toBinary(IstioCertificateRequestSchema, request)
+  const answer = await askOnce({ ...by, kind: 'certificate', message, bytes: control.bytes })
+  return fromBinary(IstioCertificateResponseSchema, answer).certChain
 }

@@ -2,31 +2,40 @@
  * One WebSocket to the hub with all that agent and hub say to each other: opened when a stream is wanted, kept alive
  * with as few bytes as the way there permits, closed when nobody needs it.
  */
-import type { IncomingMessage } from 'node:http'
-import type { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import type { Clock, Timer } from '../../core/os/clock.ts'
-import { detach, doNothing, guard } from '../../core/defects/guard.ts'
+import { doNothing, guard } from '../../core/defects/guard.ts'
 import { CATALOGUE, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import { KeepAlive } from '../../core/relay/keep-alive.ts'
 import { limitHeld } from '../../core/relay/held-bound.ts'
-import { DICTIONARY_ID } from '../../core/relay/compression.ts'
-import { PROTOCOL, type Kind } from '../../core/relay/kinds.ts'
+import type { Kind } from '../../core/relay/kinds.ts'
 import { Mux } from '../../core/relay/mux.ts'
 import { toPort } from '../../core/relay/port.ts'
 import type { RelayStream } from '../../core/relay/stream.ts'
-import { toPrintable } from '../../core/printable.ts'
+import type { ChainPosition } from '../../model/fleet/connection-proof.ts'
 import type { Identity } from '../../model/identity.ts'
-import { chooseProof, type ControlPlane, type Proof } from '../connection/control-plane.ts'
+import { chooseProof, type ControlPlane } from '../connection/control-plane.ts'
 import { dialHub } from './dial.ts'
+import type { DeviceKey } from './device/device-key.ts'
+import { signConnection, signRequest } from './device/proof.ts'
 import { parseHubAddress, type HubAddress } from './hub-address.ts'
+import { TlsSessions } from './tls-sessions.ts'
+import { upgrade } from './upgrade.ts'
 
 export type RelayLinkOptions = {
   readonly control: ControlPlane
   readonly identity: () => Identity | undefined
   readonly clock: Clock
   /** The hub has opened a stream. Throws: it is reset with that */
-  readonly onStream: (stream: RelayStream, head: Uint8Array) => void
+  readonly onStream: OnStream
+  /** Of a device with a key of its own, which proves it; left out, or without a key: certificate or token do. */
+  readonly device?: RelayDevice | undefined
+}
+export type OnStream = (stream: RelayStream, head: Uint8Array) => void
+export type RelayDevice = {
+  readonly findKey: () => Promise<DeviceKey | undefined>
+  /** Read as late as can be: a renewal changes it. */
+  readonly position: () => ChainPosition
 }
 export type OpenOptions = {
   /** The hub takes our certificate no longer: the token counts. */
@@ -34,7 +43,13 @@ export type OpenOptions = {
 }
 export type LinkQuality = { readonly rttMs: number | undefined; readonly connections: number }
 /** One connection. `withDictionary`: the hub has the same as this side. */
-export type Connection = { readonly mux: Mux; readonly withDictionary: boolean; readonly shown: string }
+export type Connection = {
+  readonly mux: Mux
+  readonly withDictionary: boolean
+  readonly shown: string
+  /** A request by the device's key (model/fleet/enrollment.ts), good for this connection. Rejects with MESH_NO_IDENTITY. */
+  readonly prove: (path: string, claims: object) => Promise<string>
+}
 
 /** Of a device that lets the hub open none. Throws MESH_CONTROL_FORBIDDEN. */
 export function refuseStream({ kind }: RelayStream): never {
@@ -46,7 +61,6 @@ const SILENCE = { minMs: 50_000, maxMs: 30 * 60_000 }
 const PONG_MS = 15_000
 /** Streams of the hub. */
 const MAX_STREAMS = 16
-const MAX_REFUSAL_BYTES = 4_096
 /** Of messages that wait for their readers, beside the largest that may be on its way. */
 const MAX_HELD_BYTES = 16 * 1024 * 1024
 /** Of certificates and tunnels; a push may be as large as control.maxMessageBytes. */
@@ -55,6 +69,8 @@ const MAX_SMALL_MESSAGE_BYTES = 1024 * 1024
 export class RelayLink {
   readonly #o: RelayLinkOptions
   readonly #keepAlive = new KeepAlive()
+  readonly #sessions: TlsSessions
+  #onStream: OnStream
   #turn = 0
   #open: Promise<OpenConnection> | undefined
   #connection: OpenConnection | undefined
@@ -62,6 +78,13 @@ export class RelayLink {
 
   constructor(options: RelayLinkOptions) {
     this.#o = options
+    this.#onStream = options.onStream
+    this.#sessions = new TlsSessions(options.clock)
+  }
+
+  /** Streams of the hub are answered so from now on. */
+  answer(onStream: OnStream): void {
+    this.#onStream = onStream
   }
 
   /** Round trip as it was measured last, and connections so far. */
@@ -92,14 +115,6 @@ export class RelayLink {
     return this.#open
   }
 
-  /** The next connection goes to another of the addresses. */
-  moveOn(): void {
-    this.#turn++
-  }
-  /** The first of the addresses is the one that is meant. */
-  wasGood(): void {
-    this.#turn = 0
-  }
   /** Ends the connection; whoever keeps a stream opens the next one. */
   reconnect(): void {
     this.#connection?.close()
@@ -117,12 +132,16 @@ export class RelayLink {
     const { control, clock } = this.#o
     const hub = parseHubAddress(this.address)
     if (!hub) throw new MeshError('MESH_CONFIG_INVALID', `${this.address} is no address of a hub`)
-    const proof = chooseProof(control, this.#o.identity(), { wallMs: clock.wallMs(), certificateRefused })
+    const key = await this.#o.device?.findKey()
+    const proof = key
+      ? { identity: undefined, token: undefined, shown: `the device's key ${key.keyId}` }
+      : chooseProof(control, this.#o.identity(), { wallMs: clock.wallMs(), certificateRefused })
     const socket = await dialHub({
       control,
       hub,
       clock,
       identity: proof.identity,
+      sessions: this.#sessions,
       certificateClock: control.certificateClock ?? {
         nowMs: () => clock.wallMs(),
         clockIsWrong: false,
@@ -131,16 +150,23 @@ export class RelayLink {
     })
     const silenceMs = Math.round(this.#keepAlive.computeSilenceMs(SILENCE))
     const askedMs = clock.monotonicMs()
-    const { websocket, withDictionary } = await upgrade({ socket, hub, proof, silenceMs })
+    const authorization = key
+      ? await signConnection(socket, { path: hub.path, position: this.#o.device!.position(), key })
+      : proof.token && `Bearer ${proof.token}`
+    const { websocket, withDictionary } = await upgrade({ socket, hub, authorization, shown: proof.shown, silenceMs })
     this.#quality.rttMs = clock.monotonicMs() - askedMs
     this.#quality.connections++
     return new OpenConnection({
       ...this.#o,
+      onStream: (stream, head) => this.#onStream(stream, head),
+      prove: async (path, claims) => {
+        if (!key) throw new MeshError('MESH_NO_IDENTITY', 'the state folder has no key of this device')
+        return await signRequest(socket, { path, claims, key })
+      },
       onRoundTrip: (ms) => {
         this.#quality.rttMs = ms
       },
       websocket,
-      socket,
       withDictionary,
       shown: proof.shown,
       hub,
@@ -149,9 +175,9 @@ export class RelayLink {
   }
 }
 
-type OpenConnectionOptions = Omit<RelayLinkOptions, 'identity'> & {
+type OpenConnectionOptions = Omit<RelayLinkOptions, 'identity' | 'device'> & {
+  readonly prove: Connection['prove']
   readonly websocket: WebSocket
-  readonly socket: TLSSocket
   readonly withDictionary: boolean
   readonly shown: string
   readonly hub: HubAddress
@@ -163,6 +189,7 @@ class OpenConnection implements Connection {
   readonly mux: Mux
   readonly withDictionary: boolean
   readonly shown: string
+  readonly prove: Connection['prove']
   readonly #o: OpenConnectionOptions
   #isOver = false
   #lastHeardMs: number
@@ -173,7 +200,8 @@ class OpenConnection implements Connection {
 
   constructor(options: OpenConnectionOptions) {
     this.#o = options
-    const { websocket, clock, control, withDictionary, shown } = options
+    const { websocket, clock, control, withDictionary, shown, prove } = options
+    this.prove = prove
     this.withDictionary = withDictionary
     this.shown = shown
     const { maxMessageBytes = MAX_SMALL_MESSAGE_BYTES } = control
@@ -272,86 +300,6 @@ class OpenConnection implements Connection {
     this.#next.cancel()
     this.#pong?.cancel()
     this.mux.end(reason)
-  }
-}
-
-type UpgradeOptions = {
-  readonly socket: TLSSocket
-  readonly hub: HubAddress
-  readonly proof: Proof
-  readonly silenceMs: number
-}
-
-/** RFC 6455 §4.1. Rejects with what the hub says. */
-async function upgrade({ socket, hub, proof, silenceMs }: UpgradeOptions) {
-  const { promise, resolve, reject } = Promise.withResolvers<{ websocket: WebSocket; withDictionary: boolean }>()
-  // Few agents need it, and none at its start.
-  const ws = await import('ws')
-  const host = hub.host.includes(':') ? `[${hub.host}]` : hub.host
-  // Of this connection, which is encrypted already.
-  const url = `ws://${host}:${hub.port}${hub.path}?dictionary=${DICTIONARY_ID}&silence=${silenceMs}`
-  const websocket = new ws.WebSocket(url, [PROTOCOL], {
-    createConnection: () => socket,
-    headers: proof.token === undefined ? {} : { authorization: `Bearer ${proof.token}` },
-    perMessageDeflate: false,
-    maxPayload: MAX_SMALL_MESSAGE_BYTES,
-    handshakeTimeout: PONG_MS,
-  })
-  let withDictionary = false
-  const failed = guard('control', reject, (err: Error) =>
-    reject(new MeshError('MESH_CONTROL_UNREACHABLE', `${hub.text} does not open a relay: ${err.message}`)),
-  )
-  websocket.on(
-    'upgrade',
-    guard('control', reject, ({ headers }: IncomingMessage) => {
-      withDictionary = headers['meshlet-dictionary'] === DICTIONARY_ID
-    }),
-  )
-  websocket.on(
-    'unexpected-response',
-    guard('control', reject, (_request: unknown, response: IncomingMessage) => {
-      detach('control', readRefusal(response, hub.text, proof.shown).then(reject, reject))
-    }),
-  )
-  websocket.on('error', failed)
-  websocket.on(
-    'open',
-    guard('control', reject, () => resolve({ websocket, withDictionary })),
-  )
-  try {
-    return await promise
-  } catch (thrown) {
-    websocket.on('error', doNothing)
-    websocket.terminate()
-    socket.destroy()
-    throw thrown
-  }
-}
-
-/** The hub's own answer is `{"code", "message"}`; something else stands in between and says something else. */
-async function readRefusal(response: IncomingMessage, address: string, shown: string): Promise<MeshError> {
-  let text = ''
-  for await (const chunk of response) {
-    text += String(chunk)
-    if (text.length > MAX_REFUSAL_BYTES) break
-  }
-  const said = parseRefusal(text)
-  if (!said)
-    return new MeshError(
-      'MESH_CONTROL_UNREACHABLE',
-      `${address} answered with status ${response.statusCode} instead of opening a relay`,
-    )
-  const isUnknown = said.code === 'MESH_CONTROL_UNAUTHENTICATED'
-  return new MeshError(said.code, `${address}: ${said.message}${isUnknown ? `; it was shown ${shown}` : ''}`)
-}
-
-function parseRefusal(text: string): { readonly code: ErrorCode; readonly message: string } | undefined {
-  try {
-    const { code, message } = JSON.parse(text) as { code?: unknown; message?: unknown }
-    if (typeof code !== 'string' || typeof message !== 'string' || !Object.hasOwn(CATALOGUE, code)) return undefined
-    return { code: code as ErrorCode, message: toPrintable(message) }
-  } catch {
-    return undefined
   }
 }
 

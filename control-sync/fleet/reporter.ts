@@ -36,9 +36,11 @@ const REFUSED_MS = 5 * 60_000
 const UNKNOWN_MS = 24 * 3_600_000
 const NOTHING_TOLD: ReportFields = new Map()
 
+type Told = Pick<Connection, 'mux' | 'withDictionary'>
+
 export class Reporter {
   readonly #o: ReporterOptions
-  #connection: Connection | undefined
+  #connection: Told | undefined
   #stream: RelayStream | undefined
   /** The hub has not taken what was told: nothing is told before it has. */
   #isBehind = false
@@ -57,7 +59,7 @@ export class Reporter {
   }
 
   /** Reports go over it until the result is disposed of. */
-  attach(connection: Connection): Disposable {
+  attach(connection: Told): Disposable {
     this.#detach()
     this.#connection = connection
     this.#lookAfter(SETTLE_MS)
@@ -127,7 +129,7 @@ export class Reporter {
     this.#lookAfter(intervalMs)
   }
 
-  #open({ mux }: Connection): RelayStream {
+  #open({ mux }: Told): RelayStream {
     const stream = mux.open('report')
     const over = (reason: MeshError): void => {
       if (this.#stream !== stream) return

@@ -14,12 +14,15 @@ export const KINDS = {
   report: 4,
   /** One command for the device, opened by the hub, and its answer (model/fleet/command.ts). */
   command: 5,
+  /** One request by the device's key, as over HTTPS (model/fleet/enrollment.ts), from the agent, and its answer. */
+  request: 6,
 } as const
 export type Kind = keyof typeof KINDS
 
 /** Whose frames go first when several have something to send; who waits is not forgotten (mux.ts). */
 export const PRIORITY: Readonly<Record<Kind, number>> = {
   certificate: 0,
+  request: 0,
   configuration: 1,
   command: 2,
   tunnel: 3,

@@ -8,6 +8,7 @@ import { MeshError } from '../../core/errors.ts'
 import { checkValidity, isExpired } from '../../core/pki/validity.ts'
 import { parseSpiffeId, type SpiffeId } from '../../model/identity.ts'
 import type { Ca } from '../ca/ca.ts'
+import { KEY_HOLDER, type Enrollment } from '../registry/enrollments.ts'
 import { TOKEN_HOLDER } from '../registry/names.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { Tokens } from '../tokens.ts'
@@ -17,6 +18,17 @@ export type Credentials = {
   readonly certificate: Buffer | undefined
   /** Values of the `authorization` header. */
   readonly authorization: readonly string[]
+  /** Of a device that has proved its key over this connection. */
+  readonly key?: ProvedKey
+}
+export type ProvedKey = {
+  /** Thumbprint. */
+  readonly id: string
+  /**
+   * End of the certificate that goes with the key, as far as this connection knows: it grows by renewals that come over
+   * it, and by no others, for a copy of the device would live on what the device renews. 0: it has to renew first.
+   */
+  readonly certificate: { notAfterMs: number }
 }
 export type Caller = {
   readonly spiffeId: SpiffeId
@@ -28,7 +40,13 @@ export type Caller = {
   | { readonly by: 'certificate'; readonly serial: string; readonly jti: string | undefined; readonly device: string }
   | { readonly by: 'token'; readonly jti: string }
   /** A device with a key of its own, which has proved that it has it. */
-  | { readonly by: 'key'; readonly jti: undefined; readonly device: string }
+  | {
+      readonly by: 'key'
+      readonly jti: undefined
+      readonly device: string
+      /** Of a stream that it must not outlast; it may grow. */
+      readonly certificate?: { readonly notAfterMs: number }
+    }
 )
 
 /** Whom names, streams and budgets belong to: the device, or whoever shows the token. */
@@ -45,6 +63,10 @@ export async function checkCaller(
   what: 'end' | 'all',
   p: { readonly registry: Registry; readonly clock: Clock },
 ): Promise<void> {
+  if (caller.by === 'key') {
+    await checkKey(caller, what, p)
+    return
+  }
   const isToken = caller.by === 'token'
   if (isExpired({ notAfterMs: caller.endsMs }, p.clock.wallMs()))
     throw new MeshError(
@@ -62,6 +84,29 @@ export async function checkCaller(
     : new MeshError('MESH_CONTROL_UNAUTHENTICATED', `the client certificate ${REVOKED}`)
 }
 
+async function checkKey(
+  { certificate, device }: Caller & { readonly by: 'key' },
+  what: 'end' | 'all',
+  { registry, clock }: { readonly registry: Registry; readonly clock: Clock },
+): Promise<void> {
+  if (certificate && isExpired(certificate, clock.wallMs()))
+    throw new MeshError(
+      'MESH_CONTROL_UNAUTHENTICATED',
+      certificate.notAfterMs === 0
+        ? 'the device does not stand where its last renewal left it, and has to renew'
+        : `the certificate of the device ended at ${new Date(certificate.notAfterMs).toISOString()}`,
+    )
+  if (what === 'all') await findDevice(device.slice(KEY_HOLDER.length), registry)
+}
+
+/** Rejects with MESH_DEVICE_UNKNOWN or MESH_DEVICE_REVOKED. */
+async function findDevice(keyId: string, registry: Registry): Promise<Enrollment> {
+  const device = await registry.enrollments.byKey(keyId)
+  if (!device) throw new MeshError('MESH_DEVICE_UNKNOWN', `the hub knows no device with the key ${keyId}`)
+  if (device.state === 'active') return device
+  throw new MeshError('MESH_DEVICE_REVOKED', `the device ${device.name} is ${device.state}`)
+}
+
 const REVOKED = 'is revoked, itself or with the join token that it was given for'
 
 export type Authenticator = (credentials: Credentials) => Promise<Caller>
@@ -77,7 +122,8 @@ type AuthenticatorParts = {
  * It rejects with MESH_CONTROL_UNAUTHENTICATED (nothing usable was shown) and MESH_TOKEN_INVALID.
  */
 export function createAuthenticator(p: AuthenticatorParts): Authenticator {
-  return async ({ certificate, authorization }) => {
+  return async ({ certificate, authorization, key }) => {
+    if (key) return await authenticateKey(key, p)
     const shown = certificate ? await authenticateCertificate(certificate, p) : undefined
     if (shown && 'caller' in shown) return shown.caller
     const token =
@@ -131,6 +177,34 @@ async function authenticateCertificate(
       namespace: spiffeId.namespace,
       serviceAccount: spiffeId.serviceAccount,
     },
+  }
+}
+
+/** Rejects with MESH_DEVICE_UNKNOWN, MESH_DEVICE_REVOKED, and MESH_CONTROL_UNAUTHENTICATED for one that has to renew. */
+async function authenticateKey({ id, certificate }: ProvedKey, p: AuthenticatorParts): Promise<Caller> {
+  const caller = describeKeyCaller(await findDevice(id, p.registry), p.ca.trustDomain, certificate)
+  await checkKey(caller, 'end', p)
+  return caller
+}
+
+/** Throws MESH_INTERNAL. */
+export function describeKeyCaller(
+  { name, keyId, namespace, serviceAccount }: Pick<Enrollment, 'name' | 'keyId' | 'namespace' | 'serviceAccount'>,
+  trustDomain: string,
+  certificate?: { readonly notAfterMs: number },
+): Caller & { readonly by: 'key' } {
+  const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
+  if (!spiffeId) throw new MeshError('MESH_INTERNAL', `the device ${name} is no workload`)
+  const device = KEY_HOLDER + keyId
+  return {
+    by: 'key',
+    jti: undefined,
+    device,
+    endsMs: Infinity,
+    namespace,
+    serviceAccount,
+    spiffeId,
+    ...(certificate && { certificate }),
   }
 }
 

@@ -6,9 +6,8 @@ import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import { isExpired } from '../../core/pki/validity.ts'
 import type { Renewed } from '../../model/fleet/enrollment.ts'
-import { parseSpiffeId } from '../../model/identity.ts'
 import { containsAddress, parseRange } from '../../model/ip.ts'
-import type { Caller } from '../api/authenticate.ts'
+import { describeKeyCaller } from '../api/authenticate.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import type { AuditEvent } from '../registry/audit.ts'
 import { KEY_HOLDER, type Applicant, type Enrollment } from '../registry/enrollments.ts'
@@ -166,7 +165,6 @@ export class Admission {
     { address }: Asker,
     wish: Wish,
   ): Promise<{ readonly renewed: Renewed; readonly notAfterMs: number }> {
-    const { name, keyId, namespace, serviceAccount } = device
     const { certificates, controlTokens, trustDomain } = this.#o
     if (wish.controlToken === true && !controlTokens)
       throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the hub has no istiod to give tokens for')
@@ -176,17 +174,7 @@ export class Admission {
       ...(wish.controlToken === true ? { control: controlTokens!.issue(device) } : {}),
     }
     if (wish.csr === undefined) return { renewed: { certChain: [], ...rest }, notAfterMs: this.#nowMs + DAY_MS }
-    const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`)
-    if (!spiffeId) throw new MeshError('MESH_INTERNAL', `the device ${name} is no workload`)
-    const caller: Caller = {
-      by: 'key',
-      jti: undefined,
-      device: KEY_HOLDER + keyId,
-      endsMs: Infinity,
-      namespace,
-      serviceAccount,
-      spiffeId,
-    }
+    const caller = describeKeyCaller(device, trustDomain)
     const request = { csrPem: wish.csr, validitySec: wish.ttlSec, impersonates: false }
     const { chainPem, notAfterMs } = await certificates.create(caller, request, address, this.#tx)
     return { renewed: { certChain: chainPem, ...rest }, notAfterMs }

@@ -3,7 +3,10 @@
  * then on the key proves the device, and who has lost its key, or was away for too long, waits for an operator.
  */
 import { MeshError } from '../../core/errors.ts'
+import { isExpired } from '../../core/pki/validity.ts'
+import type { ChainPosition } from '../../model/fleet/connection-proof.ts'
 import type { Renewed } from '../../model/fleet/enrollment.ts'
+import type { ProvedKey } from '../api/authenticate.ts'
 import type { Applicant, Enrollment } from '../registry/enrollments.ts'
 import type { Registry } from '../registry/registry.ts'
 import { Admission, type Asker, type Wish, type DeviceServiceOptions } from './admission.ts'
@@ -97,6 +100,34 @@ export class DeviceService {
     })
     if (done instanceof MeshError) throw done
     return done
+  }
+
+  /**
+   * A connection by the device's key. A device that is unknown, waits or is revoked may not even renew over it; what
+   * does not stand where its last renewal left it has to renew first, which finds copies.
+   * Rejects with MESH_DEVICE_UNKNOWN, MESH_DEVICE_PENDING, MESH_DEVICE_REVOKED.
+   */
+  async enter(
+    asker: Asker,
+    { nonce = '', ...position }: ChainPosition,
+  ): Promise<ProvedKey & { readonly device: Enrollment }> {
+    const { registry } = this.#o
+    const known = await registry.enrollments.byKey(asker.keyId)
+    // Who was away for too long, or waits, is looked at where others cannot write.
+    const admitted =
+      known?.state === 'active' && !isExpired(known, this.#nowMs)
+        ? known
+        : await registry.exclusively((tx) => this.#admission(tx).admit(asker))
+    if (admitted instanceof MeshError) throw admitted
+    const isDiverged = classifyRenewal(admitted, { ...position, nonce }) === 'diverged'
+    return { id: asker.keyId, device: admitted, certificate: { notAfterMs: isDiverged ? 0 : admitted.notAfterMs } }
+  }
+
+  /** End of the newest certificate of a device. Rejects with MESH_DEVICE_UNKNOWN. */
+  async findEndMs(keyId: string): Promise<number> {
+    const device = await this.#o.registry.enrollments.byKey(keyId)
+    if (!device) throw new MeshError('MESH_DEVICE_UNKNOWN', `the hub knows no device with the key ${keyId}`)
+    return device.notAfterMs
   }
 
   get #nowMs(): number {

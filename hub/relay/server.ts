@@ -3,7 +3,6 @@
  * room (door.ts).
  */
 import type { IncomingMessage } from 'node:http'
-import { constants } from 'node:crypto'
 import { createServer, type Server } from 'node:https'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
@@ -15,17 +14,23 @@ import { DICTIONARY_ID } from '../../core/relay/compression.ts'
 import { PATH, PROTOCOL } from '../../core/relay/kinds.ts'
 import type { AdsOptions } from '../api/ads/stream.ts'
 import { admitCaller } from '../api/admit-caller.ts'
-import type { Credentials } from '../api/authenticate.ts'
+import { describeKeyCaller, type Caller, type Credentials } from '../api/authenticate.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import { openDoor, type DoorLimits } from '../api/door.ts'
+import { readBinding, type ShownProof } from '../api/http/proof-step.ts'
+import type { HubApi } from '../api/http/start.ts'
 import type { ServerIdentity } from '../api/server-identity.ts'
 import { toPlainAddress } from '../api/source-address.ts'
+import type { Ca } from '../ca/ca.ts'
+import { verifyConnectionProof } from '../enrollment/connection-proof.ts'
+import { RENEW_PATH } from '../../model/fleet/enrollment.ts'
 import type { ReportIntake } from '../reports/intake.ts'
 import type { OpenRegistry } from '../registry/registry.ts'
 import { CommandDesk, type OpenStream } from './command-desk.ts'
 import { startConnectDesk, type TunnelLimits } from './connect-desk.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { History } from './history.ts'
+import { deriveTicketKeys, SESSION_CONTEXT, TICKET_SEC } from './ticket-keys.ts'
 import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
 
 export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
@@ -34,7 +39,9 @@ export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly listen: string
   readonly identity: ServerIdentity
   readonly certificates: CertificateService
-  readonly rootsPem: () => string
+  readonly ca: Ca
+  /** Answers requests at this port, and devices by their keys. */
+  readonly api: Pick<HubApi, 'handle' | 'devices' | 'renew'>
   readonly intake: ReportIntake
   readonly maxRequestBytes: number
   readonly limits: DoorLimits & TunnelLimits & { readonly maxHalfMessageBytes: number }
@@ -55,6 +62,10 @@ const STATUS: Partial<Record<ErrorCode, string>> = {
   MESH_CONTROL_SLOW_DOWN: '429 Too Many Requests',
   MESH_CONTROL_UNIMPLEMENTED: '404 Not Found',
   MESH_DRAINING: '503 Service Unavailable',
+  MESH_DEVICE_PROOF: '401 Unauthorized',
+  MESH_DEVICE_UNKNOWN: '403 Forbidden',
+  MESH_DEVICE_PENDING: '403 Forbidden',
+  MESH_DEVICE_REVOKED: '403 Forbidden',
 }
 
 /** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
@@ -89,17 +100,16 @@ export async function startRelay(p: RelayServerOptions): Promise<RelayServer> {
 function createTlsServer(p: RelayServerOptions): Server {
   const server = createServer({
     ...createContext(p),
+    sessionIdContext: SESSION_CONTEXT,
     requestCert: true,
     rejectUnauthorized: false,
     ALPNCallback: ({ protocols }) => (protocols.includes('http/1.1') ? 'http/1.1' : undefined),
     maxHeaderSize: MAX_HEADER_BYTES,
   })
+  server.maxRequestsPerSocket = 1
   server.on(
     'request',
-    guard('hub', doNothing, (_request, response) => {
-      response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' })
-      response.end('meshlet hub: this port is the relay of agents\n')
-    }),
+    guard('hub', doNothing, (request, response) => p.api.handle.relay(request, response)),
   )
   for (const event of ['tlsClientError', 'clientError'] as const)
     server.on(
@@ -110,14 +120,16 @@ function createTlsServer(p: RelayServerOptions): Server {
 }
 
 /** Whole: what is set anew without them falls back to what OpenSSL does by itself. */
-function createContext({ identity, rootsPem }: RelayServerOptions) {
+function createContext({ identity, ca }: RelayServerOptions) {
   return {
     key: identity.current.keyPem,
     cert: identity.current.chainPem,
-    ca: rootsPem(),
+    ca: ca.rootsPem,
     minVersion: 'TLSv1.3',
-    // A ticket holds the device's certificate: two of them cost more than the certificates that they spare.
-    secureOptions: constants.SSL_OP_NO_TICKET,
+    // The shorter hash first: a resumed handshake has it five times over.
+    ciphers: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256',
+    sessionTimeout: TICKET_SEC,
+    ticketKeys: deriveTicketKeys(ca),
   } as const
 }
 
@@ -183,6 +195,7 @@ class Sessions implements Disposable {
         held: this.#held,
         maxRequestBytes: this.#p.maxRequestBytes,
         intake: this.#p.intake,
+        answerRequest: (jws) => this.#answerRequest(peer, { jws, path: RENEW_PATH, socket }),
       })
       this.#open.add(session)
       websocket.on(
@@ -192,6 +205,15 @@ class Sessions implements Disposable {
         }),
       )
     })
+  }
+
+  /** A renewal, which is all that a device asks for over the relay. */
+  async #answerRequest({ credentials: { key } }: RelayPeer, proof: ShownProof): Promise<Uint8Array> {
+    const { devices, renew } = this.#p.api
+    if (!key) throw new MeshError('MESH_CONTROL_FORBIDDEN', "the connection was not opened by a device's key")
+    const answer = await renew(proof, key.id)
+    key.certificate.notAfterMs = await devices.findEndMs(key.id)
+    return Buffer.from(JSON.stringify(answer))
   }
 
   [Symbol.dispose](): void {
@@ -207,13 +229,9 @@ class Sessions implements Disposable {
     const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
     if (url?.pathname !== PATH || !offered.includes(PROTOCOL))
       throw new MeshError('MESH_CONTROL_UNIMPLEMENTED', `there is only ${PATH} here, for ${PROTOCOL}`)
-    const credentials: Credentials = {
-      certificate: socket.authorized ? socket.getPeerCertificate().raw : undefined,
-      authorization: request.headers.authorization === undefined ? [] : [request.headers.authorization],
-    }
     const address = `${socket.remoteAddress}:${socket.remotePort}`
     const revision = this.#p.watcher.current
-    const caller = await this.#p.authenticate(credentials)
+    const { credentials, caller } = await this.#identify(request, socket)
     this.#checkOpen(socket)
     this.#p.proved(address, caller)
     const silenceMs = Number(url.searchParams.get('silence') ?? DEFAULT_SILENCE_MS)
@@ -226,6 +244,32 @@ class Sessions implements Disposable {
       withDictionary: url.searchParams.get('dictionary') === DICTIONARY_ID,
       silenceMs: silenceMs > 0 && silenceMs <= MAX_SILENCE_MS ? silenceMs : DEFAULT_SILENCE_MS,
     }
+  }
+
+  /** Rejects with MESH_CONTROL_UNAUTHENTICATED, MESH_TOKEN_INVALID, MESH_DEVICE_*. */
+  async #identify(
+    { headers: { authorization } }: IncomingMessage,
+    socket: TLSSocket,
+  ): Promise<{ readonly credentials: Credentials; readonly caller: Caller }> {
+    const { api, ca } = this.#p
+    const proof = verifyConnectionProof(authorization, { binding: readBinding(socket), path: PATH })
+    if (proof) {
+      const { keyId, position } = proof
+      const { device, ...key } = await api.devices.enter(
+        { keyId, address: toPlainAddress(socket.remoteAddress ?? '') },
+        position,
+      )
+      return {
+        credentials: { certificate: undefined, authorization: [], key },
+        caller: describeKeyCaller(device, ca.trustDomain),
+      }
+    }
+    const credentials: Credentials = {
+      // A resumed session without a certificate counts as authorized, too.
+      certificate: socket.authorized ? socket.getPeerCertificate().raw : undefined,
+      authorization: authorization === undefined ? [] : [authorization],
+    }
+    return { credentials, caller: await this.#p.authenticate(credentials) }
   }
 
   #checkOpen(socket: TLSSocket): void {

@@ -3,6 +3,7 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { WebSocket } from 'ws'
 import { detach, guard } from '../../core/defects/guard.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
+import { packMessage } from '../../core/relay/compression.ts'
 import type { Kind } from '../../core/relay/kinds.ts'
 import { Mux } from '../../core/relay/mux.ts'
 import { toPort } from '../../core/relay/port.ts'
@@ -28,6 +29,8 @@ export type RelaySessionOptions = {
   readonly held: HeldBytes
   readonly maxRequestBytes: number
   readonly intake: ReportIntake
+  /** Of the device's key. Rejects: the stream is reset with it */
+  readonly answerRequest: (jws: string) => Promise<Uint8Array>
 }
 /** Whose connection it is, as it was when it began. */
 export type RelayPeer = {
@@ -51,6 +54,8 @@ const OPENED_WINDOW = { ms: 60_000, streams: 64 }
 const LATE_MS = 30_000
 /** Longer than any device waits. */
 export const MAX_SILENCE_MS = 2 * 3_600_000
+/** For the device's own word of goodbye. */
+const CLOSE_MS = 400
 /** RFC 6455 §7.4.1: policy violation; the reason is the code of the error. */
 const CLOSE_CODE = 1008
 
@@ -106,6 +111,8 @@ export class RelaySession implements Disposable {
     if (this.#owned.disposed) return
     this.#close(reason)
     this.#websocket.close(CLOSE_CODE, reason.code)
+    // Who does not answer keeps nothing.
+    this.#o.ads.clock.after(CLOSE_MS, () => this.#websocket.terminate())
   }
   /** The device is not there any more. */
   terminate(): void {
@@ -155,7 +162,10 @@ export class RelaySession implements Disposable {
         this.#configure(stream, (head[0] ?? 0) === STREAM_FLAGS.whole)
         return
       case 'certificate':
-        this.#certify(stream)
+        this.#answerOnce(stream, (message) => this.#certify(message))
+        return
+      case 'request':
+        this.#answerOnce(stream, (message) => this.#answerRequest(message))
         return
       case 'report':
         this.#receiver.accept(stream)
@@ -217,35 +227,52 @@ export class RelaySession implements Disposable {
     new AdsStream(call, createRelayConversation(history, { whole }), peer, ads)
   }
 
-  #certify(stream: RelayStream): void {
+  /** A stream is for one question. */
+  #answerOnce(stream: RelayStream, answer: (message: Uint8Array) => Promise<Uint8Array>): void {
     let isAsked = false
     const onMessage = (message: Uint8Array): void => {
       if (isAsked) {
-        stream.reset(new MeshError('MESH_CONTROL_PROTOCOL', 'a stream is for one certificate'))
+        stream.reset(new MeshError('MESH_CONTROL_PROTOCOL', `a stream is for one ${stream.kind}`))
         return
       }
       isAsked = true
-      detach('hub', this.#answerCertificate(stream, message))
+      detach(
+        'hub',
+        this.#answer(stream, () => answer(message)),
+      )
     }
     stream.listen({ onMessage })
   }
 
-  async #answerCertificate(stream: RelayStream, message: Uint8Array): Promise<void> {
-    const { certificates, ads } = this.#o
+  async #answer(stream: RelayStream, answer: () => Promise<Uint8Array>): Promise<void> {
     try {
-      const request = parseRequest(message)
-      // As it is now: a certificate may have been revoked since the connection began.
-      const caller = await ads.authenticate(this.#peer.credentials)
       // Nobody would learn of a certificate that counts against the token.
       if (stream.isOver) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'the device has gone')
-      const response = await answerCertificateRequest(certificates, caller, request, this.#peer.ip)
-      stream.send(toBinary(IstioCertificateResponseSchema, response))
+      stream.send(await answer())
       stream.end()
     } catch (thrown) {
       const reason = toMeshError(thrown)
-      reportCertificateRefused(ads, this.#peer.ip, reason)
+      reportCertificateRefused(this.#o.ads, this.#peer.ip, reason)
       stream.reset(reason)
     }
+  }
+
+  async #certify(message: Uint8Array): Promise<Uint8Array> {
+    const { certificates, ads } = this.#o
+    const request = parseRequest(message)
+    // As it is now: a certificate may have been revoked since the connection began.
+    const caller = await ads.authenticate(this.#peer.credentials)
+    // Outside of its chain of renewals a copy of it would not be found.
+    if (caller.by === 'key')
+      throw new MeshError('MESH_CONTROL_FORBIDDEN', 'the device has a key of its own and renews by it')
+    if (this.#owned.disposed) throw new MeshError('MESH_CONTROL_UNREACHABLE', 'the device has gone')
+    const response = await answerCertificateRequest(certificates, caller, request, this.#peer.ip)
+    return toBinary(IstioCertificateResponseSchema, response)
+  }
+
+  async #answerRequest(message: Uint8Array): Promise<Uint8Array> {
+    const answer = await this.#o.answerRequest(Buffer.from(message).toString('latin1'))
+    return packMessage(answer, { withDictionary: this.#peer.withDictionary })
   }
 
   #close(reason: MeshError): void {

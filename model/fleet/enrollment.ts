@@ -9,6 +9,12 @@ export const PROOF_TYPE = 'meshlet-device+jwt'
 export const CHANNEL_BINDING = { label: 'EXPORTER-Channel-Binding', bytes: 32 } as const
 export const JOIN_PATH = '/v1/devices/join'
 export const RENEW_PATH = '/v1/devices/renew'
+/** Of the value that a renewal repeats, and of its nonce. */
+export const MAX_CHAIN_CHARS = 64
+/** Of what the hub answers. */
+export const MAX_ANSWER_BYTES = 256 * 1024
+/** In place of an address: the relay at the port that the device joined over. */
+export const OWN_RELAY = 'wss://'
 
 /** Whose CA certifies the device: the hub's, or that of its control plane (an istiod), to which the hub's tokens open. */
 export const CERTIFIERS = ['hub', 'control-plane'] as const

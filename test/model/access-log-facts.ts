@@ -48,8 +48,6 @@ export function factsOf({ fields = {}, answer = {}, trailers = {}, times = {}, .
     ownUri: undefined,
     traceId: undefined,
     spanId: undefined,
-    direction: 'outbound',
-    peerWorkload: undefined,
     ...more,
   }
 }

@@ -2,6 +2,7 @@
  * The hub's HTTPS API. Routes stand by subject in routes/; what concerns all of them stands here: TLS with the hub's own
  * certificate, limits of size, time and rate, and errors as catalogue codes.
  */
+import http, { type RequestListener } from 'node:http'
 import https from 'node:https'
 import type { Socket } from 'node:net'
 import { fastify, type FastifyInstance, type RouteOptions } from 'fastify'
@@ -18,30 +19,33 @@ import { describeApi } from './openapi.ts'
 import { RateLimit, type RateLimits } from './rate-limit.ts'
 
 export type ApiOptions = {
-  readonly settings: Pick<RateLimits, 'requestsPerMinute'> & {
-    readonly listen: string
-    readonly maxConnections: number
-    readonly requestMs: number
-  }
-  /** Of connections. */
-  readonly limits: Pick<DoorLimits, 'maxStrangersPerAddress' | 'maxStrangerBytes'>
-  readonly identity: ServerIdentity
+  readonly settings: Pick<RateLimits, 'requestsPerMinute'>
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
   readonly addRoutes: (app: FastifyInstance) => void
 }
-export type Api = AsyncDisposable & { readonly port: number }
+/** What answers requests, at whatever port they come in. */
+export type Api = AsyncDisposable & { readonly handle: RequestListener }
 
-/** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
-export async function startApi(o: ApiOptions): Promise<Api> {
-  const { settings, identity, log, metrics } = o
-  let server: https.Server | undefined
+export async function createApi(o: ApiOptions): Promise<Api> {
+  const { settings, log, metrics } = o
+  let handle: RequestListener | undefined
   const app = fastify({
     bodyLimit: MAX_BODY_BYTES,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: MAX_PATH_CHARS },
-    serverFactory: (handler) => (server = createServer(o, handler)),
+    serverFactory: (handler) => {
+      handle = guard(
+        'hub',
+        (_error, request) => {
+          request.socket.destroy()
+        },
+        (request, response) => handler(request, response),
+      )
+      // Ports are opened elsewhere.
+      return http.createServer()
+    },
   })
   checkByZod(app)
   app.removeAllContentTypeParsers()
@@ -64,19 +68,37 @@ export async function startApi(o: ApiOptions): Promise<Api> {
     describeApi(routes, { title: 'meshlet hub', version: '1' }),
   )
   await app.ready()
+  return {
+    handle: (request, response) => handle!(request, response),
+    [Symbol.asyncDispose]: async () => app.close(),
+  }
+}
+
+export type ApiPortOptions = Omit<ApiOptions, 'addRoutes' | 'settings'> & {
+  readonly api: Pick<Api, 'handle'>
+  readonly settings: { readonly listen: string; readonly maxConnections: number; readonly requestMs: number }
+  /** Of connections. */
+  readonly limits: Pick<DoorLimits, 'maxStrangersPerAddress' | 'maxStrangerBytes'>
+  readonly identity: ServerIdentity
+}
+export type ApiPort = AsyncDisposable & { readonly port: number }
+
+/** Rejects with MESH_PORT_IN_USE or MESH_PORT_FORBIDDEN. */
+export async function openApiPort(o: ApiPortOptions): Promise<ApiPort> {
+  const { identity, api } = o
+  const server = createServer(identity, api.handle)
   const door = await openDoor({
     ...o,
     name: 'api',
     ...describeDoor(o),
-    enter: (socket) => server!.emit('connection', socket),
+    enter: (socket) => server.emit('connection', socket),
   })
-  const renewed = identity.onRenewed(() => server!.setSecureContext(createContext(identity)))
+  const renewed = identity.onRenewed(() => server.setSecureContext(createContext(identity)))
   return {
     port: door.port,
     async [Symbol.asyncDispose]() {
       renewed[Symbol.dispose]()
       await door[Symbol.asyncDispose]()
-      await app.close()
     },
   }
 }
@@ -85,7 +107,7 @@ export async function startApi(o: ApiOptions): Promise<Api> {
  * Nobody is more than a stranger here: a connection is for one request, whose proof says nothing before it is whole, and
  * `requestMs` is all the time that it has.
  */
-function describeDoor({ settings, limits }: ApiOptions): { readonly listen: string; readonly limits: DoorLimits } {
+function describeDoor({ settings, limits }: ApiPortOptions): { readonly listen: string; readonly limits: DoorLimits } {
   const { listen, maxConnections, requestMs } = settings
   const { maxStrangersPerAddress, maxStrangerBytes } = limits
   return {
@@ -102,17 +124,8 @@ function describeDoor({ settings, limits }: ApiOptions): { readonly listen: stri
 }
 
 /** Does not listen: the door lets connections in. */
-function createServer({ identity }: ApiOptions, handler: Parameters<typeof https.createServer>[1]): https.Server {
-  const server = https.createServer(
-    { ...createContext(identity), maxHeaderSize: MAX_HEADER_BYTES },
-    guard(
-      'hub',
-      (_error, request) => {
-        request.socket.destroy()
-      },
-      handler!,
-    ),
-  )
+function createServer(identity: ServerIdentity, handle: RequestListener): https.Server {
+  const server = https.createServer({ ...createContext(identity), maxHeaderSize: MAX_HEADER_BYTES }, handle)
   server.maxRequestsPerSocket = 1
   server.on(
     'tlsClientError',

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test'
  * @param greet a proxy: answers what comes first
  */
 export async function passage(t: TestContext, port: number, greet?: (head: string) => string) {
-  const state = { isDeaf: false, heads: [] as string[], connections: 0 }
+  const state = { isDeaf: false, heads: [] as string[], connections: 0, bytes: 0 }
   const sockets = new Set<net.Socket>()
   const server = net.createServer((client) => {
     state.connections++
@@ -20,8 +20,10 @@ export async function passage(t: TestContext, port: number, greet?: (head: strin
     let isOpen = greet === undefined
     client.on('data', (bytes) => {
       if (state.isDeaf) return
-      if (isOpen) upstream.write(bytes)
-      else {
+      if (isOpen) {
+        state.bytes += bytes.length
+        upstream.write(bytes)
+      } else {
         state.heads.push(bytes.toString('latin1'))
         const answer = greet!(bytes.toString('latin1'))
         client.write(answer)
@@ -30,6 +32,7 @@ export async function passage(t: TestContext, port: number, greet?: (head: strin
       }
     })
     upstream.on('data', (bytes) => {
+      state.bytes += bytes.length
       if (!state.isDeaf) client.write(bytes)
     })
     client.on('close', () => upstream.destroy())

@@ -53,7 +53,7 @@ function rig() {
         })
       },
     })
-    const attached = reporter.attach({ mux: agent, withDictionary: true, shown: '' })
+    const attached = reporter.attach({ mux: agent, withDictionary: true })
     return { agent, [Symbol.dispose]: () => attached[Symbol.dispose]() }
   }
   const change = (over: Partial<Report>): void => {

@@ -1,4 +1,5 @@
 /** Agents' sides of the configuration over the relay of a real hub: over real sockets, with the bytes counted. */
+import { generateKeyPairSync } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import { Current } from '../../../core/current.ts'
 import { silentLog } from '../../../core/log.ts'
@@ -9,9 +10,16 @@ import {
   refuseStream,
   RelayLink,
   type Connection,
+  type RelayDevice,
   type RelayLinkOptions,
 } from '../../../control-sync/fleet/relay-link.ts'
 import { RelayTransport } from '../../../control-sync/fleet/relay-transport.ts'
+import type { DeviceKey } from '../../../control-sync/fleet/device/device-key.ts'
+import { askHub } from '../../../control-sync/fleet/hub-client.ts'
+import { hashThumbprint, signEs256, toEs256Jwk } from '../../../core/jwt/sign.ts'
+import type { ChainPosition } from '../../../model/fleet/connection-proof.ts'
+import { JOIN_PATH, type Renewed } from '../../../model/fleet/enrollment.ts'
+import { makeCsr } from '../ca/make-csr.ts'
 import { Reporter } from '../../../control-sync/fleet/reporter.ts'
 import { RevisionInForce } from '../../../control-sync/revision-in-force.ts'
 import type { Report } from '../../../model/fleet/report.ts'
@@ -22,6 +30,7 @@ import { SyncedAgent } from '../../helpers/control-plane/synced-agent.ts'
 import { join, testHub, type TestHub } from '../start-hub.ts'
 import { PLAIN_NODE } from '../../helpers/control-plane/node-settings.ts'
 
+const NAMES = 'dnsNames: [127.0.0.1, hub.demo.mesh]\n'
 const RELAY = 'relay: {listen: "127.0.0.1:0"}\n'
 const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
 
@@ -66,16 +75,16 @@ export type Fleet = {
   readonly control: ControlPlane
   /** Bytes so far, of every purpose. */
   readonly bytes: { sent: number; received: number }
-  link(over?: Partial<ControlPlane>, onStream?: RelayLinkOptions['onStream']): RelayLink
+  link(over?: Partial<ControlPlane>, onStream?: RelayLinkOptions['onStream'], device?: RelayDevice): RelayLink
   /** @param before an agent whose snapshot it starts with */
-  agent(before?: SyncedAgent, onStream?: RelayLinkOptions['onStream']): SyncedAgent
+  agent(before?: SyncedAgent, onStream?: RelayLinkOptions['onStream'], over?: RelayLink): SyncedAgent
   /** An agent that reports. @param over what it says of itself */
   reportingAgent(over: () => Partial<Report>): SyncedAgent
 }
 
 /** One hub with a relay, and a device that has joined as gw-1. */
 export async function fleet(t: TestContext, mesh: string, settings = ''): Promise<Fleet> {
-  const h = await testHub(t, RELAY + settings)
+  const h = await testHub(t, RELAY + NAMES + settings)
   h.write('mesh.json', mesh)
   await h.taken()
   const { token } = await h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1' })
@@ -96,15 +105,20 @@ export async function fleet(t: TestContext, mesh: string, settings = ''): Promis
   t.after(async () => {
     for (const agent of open) await agent[Symbol.asyncDispose]()
   })
-  const link: Fleet['link'] = (over = {}, onStream = refuseStream) =>
+  const link: Fleet['link'] = (over = {}, onStream = refuseStream, device?: RelayDevice) =>
     new RelayLink({
       control: { ...control, ...over },
       identity: () => identity,
       clock: systemClock,
       onStream,
+      device,
     })
-  const make = (p: Pick<AgentOptions, 'before' | 'over'>, onStream?: RelayLinkOptions['onStream']): SyncedAgent => {
-    const agent = createAgent({ link: link({}, onStream), control, ...p })
+  const make = (
+    p: Pick<AgentOptions, 'before' | 'over'>,
+    onStream?: RelayLinkOptions['onStream'],
+    own = link({}, onStream),
+  ): SyncedAgent => {
+    const agent = createAgent({ link: own, control, ...p })
     open.push(agent)
     return agent
   }
@@ -114,7 +128,7 @@ export async function fleet(t: TestContext, mesh: string, settings = ''): Promis
     control,
     bytes,
     link,
-    agent: (before, onStream) => make({ before }, onStream),
+    agent: (before, onStream, own) => make({ before }, onStream, own),
     reportingAgent: (over) => make({ over }),
   }
 }
@@ -154,6 +168,35 @@ function createAgent({ link, control, before, over }: AgentOptions): SyncedAgent
   return agent
 }
 const REAL = { clock: systemClock, random: systemRandom, log: silentLog }
+
+/** A device of the hub with a key of its own, as it stands after joining. */
+export async function keyed(
+  { hub }: TestHub,
+  name = 'gw-1',
+): Promise<RelayDevice & { readonly key: DeviceKey; readonly renewed: Renewed; stands: ChainPosition }> {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+  const jwk = toEs256Jwk(privateKey)!
+  const key = { jwk, keyId: hashThumbprint(jwk), sign: (signed: Buffer) => signEs256(signed, privateKey) }
+  const { token } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: name })
+  const at = {
+    url: new URL(`https://127.0.0.1:${hub.relayPort}`),
+    trust: { rootsPem: hub.rootsPem },
+    certificateClock: { nowMs: () => Date.now(), clockIsWrong: false, seen: () => undefined },
+    findProxy: undefined,
+    clock: systemClock,
+    key,
+  }
+  const claims = { token, name, csr: makeCsr().csrPem, ttlSec: 0, nonce: 'n'.repeat(22) }
+  const renewed = (await askHub(at, JOIN_PATH, claims)).body['renewed'] as Renewed
+  const device = {
+    key,
+    renewed,
+    stands: { counter: renewed.counter, chain: renewed.chain, nonce: undefined } as ChainPosition,
+    findKey: async () => key,
+    position: () => device.stands,
+  }
+  return device
+}
 
 /** Everything of `services` is there. */
 export async function whole(agent: SyncedAgent, count: number): Promise<void> {

@@ -13,7 +13,6 @@ import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 import { until, type Finally } from '../site.ts'
 import { makeCsr } from '../../hub/ca/make-csr.ts'
 import { device, startDevice, type Device } from './device.ts'
-import type { TestHub } from '../../hub/start-hub.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 
 const YEAR_MS = 365 * 86_400_000
@@ -25,9 +24,10 @@ const wallBy = (offsetMs: number): Clock => ({
   sleep: (ms, signal) => systemClock.sleep(ms, signal),
 })
 
-async function hubAt(t: Finally, folder: string, ports: readonly number[], clock: Clock): Promise<Hub> {
+type At = 'api' | 'relay'
+async function hubAt(t: Finally, folder: string, at: At, ports: readonly number[], clock: Clock): Promise<Hub> {
   const config = parseHubConfig(
-    `listen: 127.0.0.1:${ports[0]}\napi: {listen: "127.0.0.1:${ports[1]}"}\ndnsNames: [127.0.0.1]\ntrustDomain: demo.mesh\nresources: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\n`,
+    `listen: 127.0.0.1:${ports[0]}\n${at}: {listen: "127.0.0.1:${ports[1]}"}\ndnsNames: [127.0.0.1]\ntrustDomain: demo.mesh\nresources: ${folder}/resources\nstate: ${folder}/state\nadmin: {port: 0}\n`,
   )
   const hub = await startHub(config, { clock, random: systemRandom, disk: systemDisk }, { log: silentLog })
   t.after(async () => hub[Symbol.asyncDispose]())
@@ -51,24 +51,25 @@ async function leaveForAYear({ state }: Device, { registry }: Hub, folder: strin
   await registry.enrollments.renewed('gw-1', { ...known, nowMs: clock.wallMs(), notAfterMs })
 }
 
-test('a device comes back by itself: its key is enough, and what the hub signs says how late it is', async (t) => {
-  const [folder, ports] = [temporaryFolder(t), await freePorts(2)]
-  // OpenSSL goes by the system's clock, so it is the past that is made up: the CA is two years old.
-  const past = await hubAt(t, folder, ports, wallBy(-2 * YEAR_MS))
-  await past[Symbol.asyncDispose]()
-  const hub = await hubAt(t, folder, ports, systemClock)
-  const d = device(t, { hub } as unknown as TestHub)
-  const { token } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1', maxUses: 1 })
-  assert.equal((await d.join(token)).code, 0)
-  await leaveForAYear(d, hub, folder)
+for (const at of ['api', 'relay'] as const)
+  test(`a device comes back by itself over the ${at}: its key is enough, and what the hub signs says how late it is`, async (t) => {
+    const [folder, ports] = [temporaryFolder(t), await freePorts(2)]
+    // OpenSSL goes by the system's clock, so it is the past that is made up: the CA is two years old.
+    const past = await hubAt(t, folder, at, ports, wallBy(-2 * YEAR_MS))
+    await past[Symbol.asyncDispose]()
+    const hub = await hubAt(t, folder, at, ports, systemClock)
+    const d = device(t, { hub: { apiPort: ports[1] } })
+    const { token } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: 'gw-1', maxUses: 1 })
+    assert.equal((await d.join(token)).code, 0)
+    await leaveForAYear(d, hub, folder)
 
-  const world = { ...createRealWorld({ bundle: undefined }), clock: wallBy(-systemClock.wallMs()) }
-  const agent = await startDevice(t, d, world)
-  await agent.connected()
-  const events = async (): Promise<string[]> =>
-    (await hub.registry.audit.list({ subject: 'gw-1', most: 9 })).map((r) => r.event)
-  await until('it is written down', async () => (await events()).includes('device.returned'))
-  assert.deepEqual(await events(), ['device.joined', 'device.returned'])
-  assert.ok(agent.problems().includes('MESH_CLOCK_WRONG'), 'and it says that its clock is wrong')
-  assert.ok((await hub.registry.enrollments.byName('gw-1'))!.counter >= 2)
-})
+    const world = { ...createRealWorld({ bundle: undefined }), clock: wallBy(-systemClock.wallMs()) }
+    const agent = await startDevice(t, d, world)
+    await agent.connected()
+    const events = async (): Promise<string[]> =>
+      (await hub.registry.audit.list({ subject: 'gw-1', most: 9 })).map((r) => r.event)
+    await until('it is written down', async () => (await events()).includes('device.returned'))
+    assert.deepEqual(await events(), ['device.joined', 'device.returned'])
+    assert.ok(agent.problems().includes('MESH_CLOCK_WRONG'), 'and it says that its clock is wrong')
+    assert.ok((await hub.registry.enrollments.byName('gw-1'))!.counter >= 2)
+  })

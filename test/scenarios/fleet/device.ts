@@ -16,7 +16,12 @@ export type Device = {
   join(token: string, ...more: string[]): Promise<Said>
 }
 
-export function device(t: Finally, { hub }: TestHub): Device {
+/** @param p of `meshlet join`: the hub's name, and the environment */
+export function device(
+  t: Finally,
+  { hub }: { readonly hub: Pick<TestHub['hub'], 'apiPort'> },
+  { host = '127.0.0.1', env = {} }: { readonly host?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): Device {
   const folder = temporaryFolder(t)
   const [file, state] = [path.join(folder, 'agent.yaml'), path.join(folder, 'state')]
   fs.writeFileSync(file, `# mine\nstate: ${state}\nadmin: {port: 0}\nlog: {level: fatal}\n`)
@@ -24,7 +29,7 @@ export function device(t: Finally, { hub }: TestHub): Device {
     file,
     state,
     join: (token, ...more) =>
-      meshlet(['join', `https://127.0.0.1:${hub.apiPort}`, '--token', '-', '-c', file, ...more], token),
+      meshlet(['join', `https://${host}:${hub.apiPort}`, '--token', '-', '-c', file, ...more], token, { env }),
   }
 }
 
@@ -36,6 +41,7 @@ export async function startDevice(
   t: Finally,
   { file, state }: Device,
   over: TestAgent['over'] = SHORT_WAITS,
+  proxy?: TestAgent['proxy'],
 ): Promise<TestAgent> {
   const yaml = fs
     .readFileSync(file, 'utf8')
@@ -46,6 +52,7 @@ export async function startDevice(
   // What stands in its state folder is named there.
   agent.yaml = yaml.replaceAll(state, `${agent.folder}/state`)
   agent.over = over
+  agent.proxy = proxy
   // Its own state folder, under the name that a test agent gives it.
   fs.symlinkSync(state, path.join(agent.folder, 'state'))
   await agent.start()

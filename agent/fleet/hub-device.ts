@@ -1,20 +1,20 @@
 /** From agent.yaml to the hub whose device this is: its address, roots and proxy, and the key that proves the device. */
-import { createTokenAuthority } from '../control-sync/fleet/token-authority.ts'
-import { createDeviceAuthority } from '../control-sync/fleet/device-authority.ts'
-import { openDeviceKey, type DeviceKey } from '../control-sync/fleet/device-key.ts'
-import { EnrollmentStore } from '../control-sync/fleet/enrollment-store.ts'
-import type { HubClientOptions } from '../control-sync/fleet/hub-client.ts'
-import type { ControlPlane } from '../control-sync/connection/control-plane.ts'
-import type { CertificateClock } from '../control-sync/connection/verify-server.ts'
-import type { CertificateAuthority } from '../control-sync/identity/ca-client.ts'
+import { createTokenAuthority } from '../../control-sync/fleet/device/token-authority.ts'
+import { createDeviceAuthority } from '../../control-sync/fleet/device/device-authority.ts'
+import { openDeviceKey, type DeviceKey } from '../../control-sync/fleet/device/device-key.ts'
+import { EnrollmentStore } from '../../control-sync/fleet/device/enrollment-store.ts'
+import { askHub, type HubClientOptions } from '../../control-sync/fleet/hub-client.ts'
+import type { ControlPlane } from '../../control-sync/connection/control-plane.ts'
+import type { CertificateClock } from '../../control-sync/connection/verify-server.ts'
+import type { CertificateAuthority } from '../../control-sync/identity/ca-client.ts'
 import path from 'node:path'
-import { MeshError } from '../core/errors.ts'
-import { parseCertificates } from '../core/pki/x509.ts'
-import type { Clock } from '../core/os/clock.ts'
-import { runSystemCommand } from '../core/os/command.ts'
-import type { Disk } from '../core/os/disk.ts'
-import type { AgentConfig } from './config/schema.ts'
-import { readSealer } from './control-sync-settings.ts'
+import { MeshError } from '../../core/errors.ts'
+import { parseCertificates } from '../../core/pki/x509.ts'
+import type { Clock } from '../../core/os/clock.ts'
+import { runSystemCommand } from '../../core/os/command.ts'
+import type { Disk } from '../../core/os/disk.ts'
+import type { AgentConfig } from '../config/schema.ts'
+import { readSealer } from '../control-sync-settings.ts'
 
 export type HubSettings = NonNullable<NonNullable<AgentConfig['control']>['hub']>
 export type HubDeviceOptions = {
@@ -30,8 +30,11 @@ export function createHubAuthority(hub: HubSettings, control: ControlPlane, o: H
   const { disk, config, clock } = o
   const device = {
     enrollment: new EnrollmentStore({ disk, stateFolder: config.state }),
-    connect: () => findHub(hub, o),
-    learnRoots: (pem: string) => learnRoots(pem, hub, o),
+    ask: async (path: string, claims: object) => {
+      const at = await findHub(hub, o)
+      return { body: (await askHub(at, path, claims)).body, host: at.url.host }
+    },
+    learnRoots: (pem: string) => keepRoots(pem, o),
   }
   return hub.certificates === 'hub'
     ? createDeviceAuthority(device)
@@ -59,10 +62,11 @@ export function openKey(
 }
 
 /** Files of roots that `join` has made follow the hub; those of an operator are his. */
-function learnRoots(pem: string, hub: HubSettings, { config, disk }: HubDeviceOptions): void {
+export function keepRoots(pem: string, { config, disk }: HubDeviceOptions): void {
   if (!isReadable(pem)) return
   const made = path.join(config.state, 'identity') + path.sep
-  const files = [hub.roots, ...(hub.certificates === 'hub' && config.control ? [config.control.roots] : [])]
+  const { hub, roots } = config.control!
+  const files = [...(hub ? [hub.roots] : []), ...(hub?.certificates === 'control-plane' ? [] : [roots])]
   for (const file of files) {
     if (!path.resolve(file).startsWith(made)) continue
     try {

@@ -1,8 +1,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { EnrollmentStore } from '../../../control-sync/fleet/enrollment-store.ts'
-import { systemDisk } from '../../../core/os/disk.ts'
-import { temporaryFolder } from '../../helpers/temporary-folder.ts'
+import { EnrollmentStore } from '../../../../control-sync/fleet/device/enrollment-store.ts'
+import { systemDisk } from '../../../../core/os/disk.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 
 test('a disk that cannot be read is not one that says nothing: the chain does not begin anew', (t) => {
   const stateFolder = temporaryFolder(t)

@@ -7,20 +7,21 @@ import type net from 'node:net'
 import { generateKeyPairSync } from 'node:crypto'
 import { create } from '@bufbuild/protobuf'
 import type { handleUnaryCall } from '@grpc/grpc-js'
-import { EnrollmentStore } from '../../../control-sync/fleet/enrollment-store.ts'
-import { createTokenAuthority } from '../../../control-sync/fleet/token-authority.ts'
-import { MeshError, type ErrorCode } from '../../../core/errors.ts'
-import { hashThumbprint, signEs256, toEs256Jwk } from '../../../core/jwt/sign.ts'
-import { systemClock } from '../../../core/os/clock.ts'
-import { systemDisk } from '../../../core/os/disk.ts'
+import { EnrollmentStore } from '../../../../control-sync/fleet/device/enrollment-store.ts'
+import { askHub } from '../../../../control-sync/fleet/hub-client.ts'
+import { createTokenAuthority } from '../../../../control-sync/fleet/device/token-authority.ts'
+import { MeshError, type ErrorCode } from '../../../../core/errors.ts'
+import { hashThumbprint, signEs256, toEs256Jwk } from '../../../../core/jwt/sign.ts'
+import { systemClock } from '../../../../core/os/clock.ts'
+import { systemDisk } from '../../../../core/os/disk.ts'
 import {
   IstioCertificateResponseSchema,
   type IstioCertificateRequest,
   type IstioCertificateResponse,
-} from '../../../proto/gen/istio/v1/auth/ca_pb.ts'
-import { openCa, type Ca } from '../../../hub/ca/ca.ts'
-import { temporaryFolder } from '../../helpers/temporary-folder.ts'
-import { CA_NAME, startCaServer, WISH } from '../identity/ca-server.ts'
+} from '../../../../proto/gen/istio/v1/auth/ca_pb.ts'
+import { openCa, type Ca } from '../../../../hub/ca/ca.ts'
+import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
+import { CA_NAME, startCaServer, WISH } from '../../identity/ca-server.ts'
 
 type Finally = { after(fn: () => void): void }
 /** Signs for whoever asks, and says what they showed. */
@@ -69,7 +70,10 @@ async function start(t: Finally, answers: Answer[]) {
     enrollment,
     learnRoots: () => {},
     clock: systemClock,
-    connect: async () => ({ url, trust, key, clock: systemClock, certificateClock, findProxy: undefined }),
+    ask: async (at: string, claims: object) => {
+      const o = { url, trust, key, clock: systemClock, certificateClock, findProxy: undefined }
+      return { body: (await askHub(o, at, claims)).body, host: url.host }
+    },
     control: {
       addresses: [`127.0.0.1:${port}`],
       serverName: CA_NAME,

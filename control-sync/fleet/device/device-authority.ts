@@ -1,36 +1,31 @@
 /** Certificates by the device's key: what was joined with once is never needed again. */
-import { MeshError } from '../../core/errors.ts'
-import { RENEW_PATH, type Renewed } from '../../model/fleet/enrollment.ts'
-import { MAX_CHAIN, readIssued, type CertificateAuthority } from '../identity/ca-client.ts'
-import { createCsr, createKey } from '../identity/csr.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { MAX_CHAIN_CHARS, RENEW_PATH, type Renewed } from '../../../model/fleet/enrollment.ts'
+import { MAX_CHAIN, readIssued, type CertificateAuthority } from '../../identity/ca-client.ts'
+import { createCsr, createKey } from '../../identity/csr.ts'
 import type { EnrollmentStore } from './enrollment-store.ts'
-import { askHub, type HubClientOptions } from './hub-client.ts'
 
-const MAX_VALUE_CHARS = 64
 const MAX_ROOTS_CHARS = 64 * 1024
 
+/** `host` for messages. Rejects as `askHub`. */
+export type AskHub = (path: string, claims: object) => Promise<{ readonly body: unknown; readonly host: string }>
 export type DeviceAuthorityOptions = {
   readonly enrollment: EnrollmentStore
-  /** Read at each request: roots, key and proxy may change. */
-  readonly connect: () => Promise<HubClientOptions>
+  /** Makes a request of it, by the device's key, over HTTPS or the relay. */
+  readonly ask: AskHub
   /** The hub says what it is checked against from now on. */
   readonly learnRoots: (hubRootsPem: string) => void
 }
 
 /** Also where the certificate has expired: the key proves the device, and the hub says how late it is. */
-export function createDeviceAuthority({
-  enrollment,
-  connect,
-  learnRoots,
-}: DeviceAuthorityOptions): CertificateAuthority {
+export function createDeviceAuthority({ enrollment, ask, learnRoots }: DeviceAuthorityOptions): CertificateAuthority {
   return async ({ spiffeUri, ttlSec, key }) => {
     const keyPem = await createKey(key)
     const { counter, chain, nonce } = enrollment.begin()
-    const client = await connect()
     const claims = { counter, chain, nonce, ttlSec, csr: createCsr(keyPem, spiffeUri) }
-    const { body } = await askHub(client, RENEW_PATH, claims)
-    const renewed = readRenewed(body, client.url.host)
-    const identity = readIssued(keyPem, renewed.certChain, client.url.host)
+    const { body, host } = await ask(RENEW_PATH, claims)
+    const renewed = readRenewed(body, host)
+    const identity = readIssued(keyPem, renewed.certChain, host)
     enrollment.answered(renewed)
     if (renewed.hubRootsPem !== undefined) learnRoots(renewed.hubRootsPem)
     return { identity, ttlRefused: undefined }
@@ -46,7 +41,7 @@ export function readRenewed(body: unknown, host: string): Renewed {
     certChain.every((pem) => typeof pem === 'string') &&
     Number.isSafeInteger(counter) &&
     typeof chain === 'string' &&
-    chain.length <= MAX_VALUE_CHARS &&
+    chain.length <= MAX_CHAIN_CHARS &&
     (hubRootsPem === undefined || (typeof hubRootsPem === 'string' && hubRootsPem.length <= MAX_ROOTS_CHARS))
   if (!isWhole) throw new MeshError('MESH_CONTROL_PROTOCOL', `${host} answers with something that is no certificate`)
   return {

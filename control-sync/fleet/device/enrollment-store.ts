@@ -4,8 +4,8 @@
  */
 import { randomBytes } from 'node:crypto'
 import path from 'node:path'
-import { MeshError } from '../../core/errors.ts'
-import type { Disk } from '../../core/os/disk.ts'
+import { MeshError } from '../../../core/errors.ts'
+import type { Disk } from '../../../core/os/disk.ts'
 
 export type StoredEnrollment = {
   readonly counter: number

@@ -4,13 +4,13 @@
  */
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import path from 'node:path'
-import { MeshError } from '../../core/errors.ts'
-import { hashThumbprint, signEs256, toEs256Jwk, type Es256Jwk, type Es256Signer } from '../../core/jwt/sign.ts'
-import type { RunCommand } from '../../core/os/command.ts'
-import type { Disk } from '../../core/os/disk.ts'
-import { readDerChildren, readDerValue } from '../../core/pki/der.ts'
-import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
-import { createKey } from '../identity/csr.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { hashThumbprint, signEs256, toEs256Jwk, type Es256Jwk, type Es256Signer } from '../../../core/jwt/sign.ts'
+import type { RunCommand } from '../../../core/os/command.ts'
+import type { Disk } from '../../../core/os/disk.ts'
+import { readDerChildren, readDerValue } from '../../../core/pki/der.ts'
+import { isSealed, openSealed, type Sealer } from '../../../core/pki/sealing.ts'
+import { createKey } from '../../identity/csr.ts'
 
 export type DeviceKey = { readonly jwk: Es256Jwk; readonly keyId: string; readonly sign: Es256Signer }
 export type DeviceKeyOptions = {

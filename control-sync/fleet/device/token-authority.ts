@@ -2,14 +2,13 @@
  * Certificates of the control plane's own CA (an istiod's), by tokens that the hub gives for the device's key: so a
  * device that is revoked there gets none any more, and a copy of it is found.
  */
-import { MeshError } from '../../core/errors.ts'
-import { isExpired } from '../../core/pki/validity.ts'
-import type { Clock } from '../../core/os/clock.ts'
-import { RENEW_PATH, type ControlToken } from '../../model/fleet/enrollment.ts'
-import type { ControlPlane } from '../connection/control-plane.ts'
-import { createIstioCertificateAuthority, type CertificateAuthority } from '../identity/ca-client.ts'
+import { MeshError } from '../../../core/errors.ts'
+import { isExpired } from '../../../core/pki/validity.ts'
+import type { Clock } from '../../../core/os/clock.ts'
+import { RENEW_PATH, type ControlToken } from '../../../model/fleet/enrollment.ts'
+import type { ControlPlane } from '../../connection/control-plane.ts'
+import { createIstioCertificateAuthority, type CertificateAuthority } from '../../identity/ca-client.ts'
 import { readRenewed, type DeviceAuthorityOptions } from './device-authority.ts'
-import { askHub } from './hub-client.ts'
 
 /** A token is not shown when it is about to end: the way to the CA takes time. */
 const SPARE_MS = 15_000
@@ -61,14 +60,13 @@ class HubTokens {
 
   /** Rejects as `askHub`. */
   async get(): Promise<string> {
-    const { enrollment, connect, learnRoots, clock } = this.#o
+    const { enrollment, ask, learnRoots, clock } = this.#o
     const askedMs = clock.monotonicMs()
     if (this.#last && askedMs < this.#last.endsMs) return this.#last.token
     const { counter, chain, nonce } = enrollment.begin()
-    const hub = await connect()
-    const { body } = await askHub(hub, RENEW_PATH, { counter, chain, nonce, controlToken: true })
-    const renewed = readRenewed(body, hub.url.host)
-    const { token, ttlSec } = readControlToken(body, hub.url.host)
+    const { body, host } = await ask(RENEW_PATH, { counter, chain, nonce, controlToken: true })
+    const renewed = readRenewed(body, host)
+    const { token, ttlSec } = readControlToken(body, host)
     enrollment.answered(renewed)
     if (renewed.hubRootsPem !== undefined) learnRoots(renewed.hubRootsPem)
     this.#last = { token, endsMs: askedMs + ttlSec * 1_000 - SPARE_MS }
