@@ -27,31 +27,38 @@ async function main(): Promise<void> {
     giveUpAfter: (ms) => {
       after(ms, () => process.exit(1))
     },
-    settled: ({ isIdle, releaseMemory, watch }) => {
+    settled: ({ isIdle, memory, watch }) => {
       const limitBytes = readMemoryLimitBytes()
       // Not before: code that was compiled under other flags is not taken (meshlet precompile, Node's own modules).
       if (limitBytes <= MOST_LIMIT_BYTES) growSlowly()
-      const memory = new IdleGc({
+      const idle = new IdleGc({
         isIdle,
-        committedBytes: () => v8.getHeapStatistics().total_heap_size,
+        committedBytes: readOldBytes,
         collect: () => {
           collectAll()
-          releaseMemory()
+          memory.releaseMemory?.()
         },
+        trim: () => memory.trimMalloc?.(),
         nowMs: () => performance.now(),
         after,
       })
       // With so little, what the start has left must be gone before somebody sends much.
-      if (limitBytes < SMALL_LIMIT_BYTES) memory.collect()
+      if (limitBytes < SMALL_LIMIT_BYTES) idle.collect()
       after(SETTLED_MS, () => {
-        memory.changed()
-        watch(() => memory.changed())
+        idle.changed()
+        watch(() => idle.changed())
       })
     },
   })
   process.exitCode = code
   // A reader that does not take the log must not keep the process from ending.
   if (program.log?.isPending) after(LAST_LINES_MS, () => process.exit(code))
+}
+
+/** Committed for what is not young: that regrows with whatever runs next. */
+function readOldBytes(): number {
+  const young = v8.getHeapSpaceStatistics().find((space) => space.space_name === 'new_space')
+  return v8.getHeapStatistics().total_heap_size - (young?.space_size ?? 0)
 }
 
 /** For the last lines of the log to be taken. */

@@ -1,5 +1,8 @@
 import type { LogOutput } from '../../core/log-output.ts'
 import type { ListenFds } from '../../core/os/listen-fds.ts'
+import type { World } from '../../core/world.ts'
+
+type MemoryReleases = Pick<World, 'trimMalloc' | 'releaseMemory'>
 
 /** What the command line touches of the process. */
 export type Io = {
@@ -37,9 +40,9 @@ export type Io = {
   readonly giveUpAfter?: (ms: number) => void
   /**
    * The start is over. The memory that only the start needed is given back once `isIdle` says that nobody is connected;
-   * later the garbage of each change that `watch` reports. `releaseMemory`: what is outside of this thread's heap.
+   * later the garbage of each change that `watch` reports. `memory`: what is outside of this thread's heap.
    */
-  readonly settled: (p: { isIdle(): boolean; releaseMemory(): void; watch(changed: () => void): void }) => void
+  readonly settled: (p: { isIdle(): boolean; memory: MemoryReleases; watch(changed: () => void): void }) => void
 }
 export const DEFAULT_ADMIN = '127.0.0.1:15000'
 export const DEFAULT_CONFIG = '/etc/meshlet/agent.yaml'

@@ -63,7 +63,7 @@ export async function run(o: ConfigSource, io: Io, worker?: StorageWorker): Prom
   isAlive = () => agent.alive()
   io.settled({
     isIdle: () => agent.connections === 0,
-    releaseMemory: () => world.releaseMemory?.(),
+    memory: world,
     watch: (changed) => agent.onConfiguration(changed),
   })
   // The status walks over the configuration; making the parts has filled this turn.

@@ -21,6 +21,8 @@ export type IdleGcOptions = {
   /** Of the heap, used or not. */
   readonly committedBytes: () => number
   readonly collect: () => void
+  /** What is free already goes back to the system: a millisecond. */
+  readonly trim: () => void
   readonly nowMs: () => number
   /** Once, and for nobody's sake who has ended. */
   readonly after: (ms: number, fn: () => void) => void
@@ -76,7 +78,10 @@ export class IdleGc {
       this.#waitMs = Math.min(this.#waitMs * 2, MAX_WAIT_MS)
       return
     }
-    if (committedBytes() - this.#committedBytes < WORTH_BYTES) return
+    if (committedBytes() - this.#committedBytes < WORTH_BYTES) {
+      this.#o.trim()
+      return
+    }
     this.collect()
   }
 }

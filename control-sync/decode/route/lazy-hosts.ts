@@ -27,8 +27,12 @@ export class LazyHosts implements HostIndex {
   readonly #spans: Uint32Array
   /** Those that were asked for. */
   readonly #known = new Map<number, HostSource>()
-  #added: number[] = []
-  /** hash × MAX_HOSTS + host, ascending. */
+  /** hash × MAX_HOSTS + host, as they were added; of each host they stand together. */
+  #added: number[] | Float64Array = []
+  readonly #addedFrom: Uint32Array
+  readonly #addedTo: Uint32Array
+  readonly #withWildcards = new Set<number>()
+  /** The same, ascending. */
   #keys: Float64Array | undefined
 
   /** @throws RangeError when there are more than two million */
@@ -36,18 +40,58 @@ export class LazyHosts implements HostIndex {
     if (spans.length > MAX_HOSTS) throw new RangeError(`${spans.length} virtual hosts are too many`)
     this.#o = options
     this.#spans = new Uint32Array(spans.length * 2)
+    this.#addedFrom = new Uint32Array(spans.length)
+    this.#addedTo = new Uint32Array(spans.length)
     for (const [i, { from, to }] of spans.entries()) {
       this.#spans[i * 2] = from
       this.#spans[i * 2 + 1] = to
     }
   }
 
+  get size(): number {
+    return this.#addedFrom.length
+  }
+
   /** All of them are added, in any order, before the first is asked for. @param domains lower case */
   add(host: number, domains: readonly string[]): void {
+    const added = this.#openAdded()
+    this.#addedFrom[host] = added.length
     for (const domain of domains) {
-      if (isWildcard(domain)) this.wildcards.push([domain, this.#host(host)])
-      else this.#added.push(hashOf(domain) * MAX_HOSTS + host)
+      if (isWildcard(domain)) {
+        this.wildcards.push([domain, this.#host(host)])
+        this.#withWildcards.add(host)
+      } else added.push(hashOf(domain) * MAX_HOSTS + host)
     }
+    this.#addedTo[host] = added.length
+  }
+  /** As `add`, of a host that stands in another table with the same bytes. */
+  addAs(host: number, { hosts: other, no }: { readonly hosts: LazyHosts; readonly no: number }): void {
+    if (other.#withWildcards.has(no)) {
+      this.add(host, this.domainsOf(host))
+      return
+    }
+    const added = this.#openAdded()
+    this.#addedFrom[host] = added.length
+    for (let i = other.#addedFrom[no]!; i < other.#addedTo[no]!; i++)
+      added.push(Math.floor(other.#added[i]! / MAX_HOSTS) * MAX_HOSTS + host)
+    this.#addedTo[host] = added.length
+  }
+  #openAdded(): number[] {
+    if (!Array.isArray(this.#added)) throw new Error('a host was added after one was asked for')
+    return this.#added
+  }
+
+  /** Those of which a domain may stand twice in the table; of all others none does. In the order of the table. */
+  listSuspects(): number[] {
+    const keys = (this.#keys ??= this.#sorted())
+    const suspects = new Set(this.#withWildcards)
+    for (let i = 1; i < keys.length; i++) {
+      const [one, other] = [keys[i - 1]!, keys[i]!]
+      if (Math.floor(one / MAX_HOSTS) !== Math.floor(other / MAX_HOSTS)) continue
+      suspects.add(one % MAX_HOSTS)
+      suspects.add(other % MAX_HOSTS)
+    }
+    return [...suspects].toSorted((a, b) => a - b)
   }
   /** The host of that number is known already. Before it is asked for. */
   keep(no: number, host: VirtualHost): void {
@@ -73,17 +117,15 @@ export class LazyHosts implements HostIndex {
   }
 
   #sorted(): Float64Array {
-    const keys = Float64Array.from(this.#added).sort()
-    this.#added = []
-    return keys
+    this.#added = Float64Array.from(this.#added)
+    return this.#added.toSorted()
   }
 
   #host(no: number): HostSource {
     const known = this.#known.get(no)
     if (known) return known
     const host = new LazyHost(() => {
-      const { from, to } = this.#span(no)
-      return this.#o.decode(Uint8Array.from(this.#o.view().subarray(from, to)), no)
+      return this.#o.decode(Uint8Array.from(this.bytesOf(no)), no)
     })
     this.#known.set(no, host)
     return host
@@ -101,6 +143,15 @@ export class LazyHosts implements HostIndex {
       if (field === DOMAINS && cursor.to >= 0) domains.push(readText(bytes, cursor).toLowerCase())
     }
     return domains
+  }
+  /** Good until others have a turn. */
+  bytesOf(no: number): Uint8Array {
+    const { from, to } = this.#span(no)
+    return this.#o.view().subarray(from, to)
+  }
+  lengthOf(no: number): number {
+    const { from, to } = this.#span(no)
+    return to - from
   }
   #span(no: number): Span {
     return { from: this.#spans[no * 2]!, to: this.#spans[no * 2 + 1]! }

@@ -11,7 +11,7 @@ import { VirtualHostSchema } from '../../../proto/gen/envoy/config/route/v3/rout
 import { RouteConfigurationSchema } from '../../../proto/gen/envoy/config/route/v3/route_pb.ts'
 import { readNextField } from '../../wire/fields.ts'
 import { DecodePath, noteIgnored, type ReadFile } from '../fields/decode-path.ts'
-import { CheckedHosts, hashBytes } from './checked-hosts.ts'
+import { CheckedHosts, SameHosts } from './checked-hosts.ts'
 import { LazyHosts, type Span } from './lazy-hosts.ts'
 import { NO_PER_FILTER, decodePerFilter } from './per-filter.ts'
 import { toReadable } from '../fields/readable.ts'
@@ -64,28 +64,37 @@ export function* checkRouteTable(raw: RawResource, o: RouteTableCheckOptions): G
     const { outside, spans } = split(raw.value)
     const outer = outerOf(at, outside)
     const hosts = lazyHosts(raw, spans, outer, readFile)
-    const before = CheckedHosts.of(o.before, outside)
-    const checked = new CheckedHosts(outside)
-    const taken = new Set<string>()
-    for (const [no, { from, to }] of spans.entries()) {
-      const bytes = raw.value.subarray(from, to)
-      const key = hashBytes(bytes)
-      const known = before?.find(key)
-      const found = known
-        ? { domains: hosts.domainsOf(no), clusters: known, isClean: true }
-        : yield* checkHost(bytes, no, { at, hosts, filters: outer.filters, o })
-      hosts.add(no, found.domains)
-      noteTaken(at.in('virtual_hosts').item(no), found.domains, taken)
-      for (const name of found.clusters) clusters.add(name)
-      if (found.isClean) checked.add(key, found.clusters)
+    const same = o.before?.isReadAlike(outside) ? new SameHosts(o.before) : undefined
+    const checked = new CheckedHosts(outside, hosts)
+    const domains = new Map<number, readonly string[]>()
+    for (let no = 0; no < hosts.size; no++) {
+      const bytes = hosts.bytesOf(no)
+      const twin = same?.find(bytes)
+      const found = twin ? undefined : yield* checkHost(bytes, no, { at, hosts, filters: outer.filters, o })
+      if (twin) hosts.addAs(no, twin)
+      else if (found) {
+        hosts.add(no, found.domains)
+        domains.set(no, found.domains)
+      }
+      const named = (twin ?? found)?.clusters ?? []
+      checked.add(found?.isClean === false ? undefined : named)
+      for (const name of named) clusters.add(name)
       yield
     }
+    noteAllTaken(at, hosts, domains)
     const { ignored, skipped, issues: blocked } = at
     return { decoded: { ok: true, value: tableOf(outer, hosts), ignored, skipped, blocked }, clusters, checked }
   } catch (err) {
     const problem = `cannot be read: ${err instanceof Error ? err.message : String(err)}`
     return { decoded: { ok: false, issues: [...at.issues, { path: '', problem }] }, clusters }
   }
+}
+
+/** @param domains of the hosts that were decoded */
+function noteAllTaken(at: DecodePath, hosts: LazyHosts, domains: ReadonlyMap<number, readonly string[]>): void {
+  const taken = new Set<string>()
+  for (const no of hosts.listSuspects())
+    noteTaken(at.in('virtual_hosts').item(no), domains.get(no) ?? hosts.domainsOf(no), taken)
 }
 
 type HostCheck = {

@@ -9,6 +9,8 @@ const MIB = 1024 * 1024
 class Heap {
   readonly clock = new SimClock()
   readonly collections: number[] = []
+  /** Likewise moments at which what was free went. */
+  readonly trims: number[] = []
   committedBytes = 44 * MIB
   isIdle = true
   looks = 0
@@ -27,6 +29,7 @@ class Heap {
       this.collections.push(this.clock.monotonicMs() - this.#startMs)
       this.committedBytes = 21 * MIB
     },
+    trim: () => this.trims.push(this.clock.monotonicMs() - this.#startMs),
   })
 }
 
@@ -101,8 +104,10 @@ test('a later change is worth a collection only if the heap has grown by much; i
   await heap.clock.advance(5_000)
   heap.memory.changed()
   heap.committedBytes += 3 * MIB
+  assert.deepEqual(heap.trims, [])
   await heap.clock.advance(60_000)
   assert.equal(heap.collections.length, 1)
+  assert.deepEqual(heap.trims, [6_500], 'what is free goes all the same')
   heap.committedBytes += 3 * MIB
   await heap.clock.advance(60_000)
   assert.equal(heap.collections.length, 1, 'no change, no look')
