@@ -111,6 +111,11 @@ function nodeJson(node: NodeDescription): JsonObject {
   }
 }
 
+/** One resource, as the dump shows it. */
+export function describeResource(typeUrl: string, value: Uint8Array): JsonObject {
+  return anyJson(typeUrl, value, 0)
+}
+
 function anyJson(typeUrl: string, value: Uint8Array, depth: number): JsonObject {
   const asBytes = (): JsonObject => ({
     '@type': typeUrl,

@@ -81,8 +81,31 @@ export const rolloutBody = z.object({
     .max(7 * 86_400)
     .optional(),
   awaySec: z.int().min(1).max(86_400).optional(),
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{8}$/)
+    .optional()
+    .describe('of a preview: its devices are in the waves that were shown'),
   now: z.boolean().default(false).describe('to all at once, without waves and gates'),
   why: z.string().max(500).optional().describe('for the audit log'),
+})
+export const rolloutPreview = z.object({
+  id: z.string(),
+  to: z.string(),
+  waves: z
+    .array(
+      z.object({
+        percent: z.number(),
+        devices: count,
+        away: count.describe('not connected now'),
+        names: z.array(z.string()).readonly().describe('the first of them'),
+      }),
+    )
+    .readonly(),
+  from: z
+    .array(z.object({ revision: z.string().nullable(), devices: count }))
+    .readonly()
+    .describe('what they are to have now'),
 })
 export const whyBody = z.object({ why: z.string().max(500).optional().describe('for the audit log') })
 export const rolloutDone = z.object({ rollout: rolloutRow })
@@ -147,6 +170,7 @@ export type RolloutList = z.infer<typeof rolloutList>
 export type RolloutDetail = z.infer<typeof rolloutDetail>
 export type RolloutBody = z.input<typeof rolloutBody>
 export type RolloutWish = Readonly<z.output<typeof rolloutBody>>
+export type RolloutPreview = z.infer<typeof rolloutPreview>
 export type RevisionItem = z.infer<typeof revisionRow>
 export type RevisionList = z.infer<typeof revisionList>
 export type RevisionDetail = z.infer<typeof revisionDetail>

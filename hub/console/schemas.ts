@@ -1,5 +1,6 @@
 /** What goes over the console's API: checked by these, described by them in its OpenAPI document, typed by them in the page. */
 import * as z from 'zod'
+import { labelled, where } from './fleet-schemas.ts'
 
 const name = z.string().min(1).max(253)
 const ms = z.number().describe('milliseconds since the epoch')
@@ -37,6 +38,8 @@ export const deviceRow = z.object({
   wrong: z.array(z.string()).readonly().describe('what somebody should look at, one sentence each'),
 })
 export const deviceQuery = z.object({
+  where,
+  labels: labelled,
   search: z.string().max(253).default('').describe('part of a name, an address or key=value of a label'),
   state: deviceState.optional(),
   namespace: z.string().max(63).optional(),
@@ -108,6 +111,8 @@ export const deviceHistory = z.object({
 })
 export const named = z.object({ name })
 export const approveBody = z.object({ keyId: z.string().max(128).optional().describe('whom of two is meant') })
+export const csv = z.string()
+export const document = z.looseObject({ openapi: z.string(), paths: z.looseObject({}) })
 export const done = z.object({ detail: z.string() })
 
 const count = z.int()
@@ -125,7 +130,10 @@ export const overview = z.object({
   pending: count,
   ending: z.object({ ended: count, day: count, week: count }).describe('certificates that end within'),
   revisions: z.array(z.object({ revision: z.string(), devices: count })).readonly(),
-  sites: z.array(counted).readonly().describe('by the label `site`'),
+  sites: z
+    .array(counted.extend({ lat: z.number().nullable(), lon: z.number().nullable() }))
+    .readonly()
+    .describe('by the label `site`, else by `lat` and `lon`, which are 48.1 or 33.9S, and 11.6 or 70.2W, in degrees'),
   namespaces: z.array(counted).readonly(),
   rollout: z
     .object({
@@ -196,13 +204,35 @@ export const joinRequest = z.object({
 })
 export const enrolment = z.object({
   waiting: z.array(joinRequest).readonly(),
-  clones: z.array(deviceRow).readonly(),
+  clones: z
+    .array(deviceRow.extend({ keyId: z.string().nullable(), cloneAddresses: z.string().nullable() }))
+    .readonly()
+    .describe('with the addresses that its copies came from'),
   keptOut: z.array(deviceRow).readonly().describe('revoked or suspended'),
 })
 
+export const approveManyBody = z.object({
+  devices: z
+    .array(z.object({ name, keyId: z.string().min(1).max(128).describe('who was seen to wait') }))
+    .min(1)
+    .max(200),
+})
+export const approvedMany = z.object({
+  approved: z.array(z.string()).readonly(),
+  failed: z.array(z.object({ name: z.string(), why: z.string() })).readonly(),
+})
+
+const auditFilters = {
+  subject: z.string().max(253).optional(),
+  event: z.string().max(64).optional().describe('device.revoked, or how it begins: device.'),
+  actor: z.string().max(300).optional().describe('operator:ann, device:gw-1, hub'),
+  since: z.coerce.number().int().min(0).optional().describe('milliseconds since the epoch'),
+  until: z.coerce.number().int().min(0).optional(),
+}
+export const auditCsvQuery = z.object(auditFilters)
 export const auditQuery = z.object({
   before: z.coerce.number().int().min(1).optional().describe('entries older than this id'),
-  subject: z.string().max(253).optional(),
+  ...auditFilters,
   limit: z.coerce.number().int().min(1).max(500).default(100),
 })
 export const auditRow = z.object({
@@ -241,6 +271,10 @@ export const events = {
   ready: z.object({}),
 } as const
 
+export const stream = z
+  .string()
+  .describe(`events ${Object.keys(events).join(', ')}, and over when the session is; data is JSON`)
+
 export type Whoami = z.infer<typeof whoami>
 export type Problem = z.infer<typeof problem>
 export type LoginWays = z.infer<typeof loginWays>
@@ -257,6 +291,9 @@ export type TokenBody = z.input<typeof tokenBody>
 export type TokenWish = Readonly<z.output<typeof tokenBody>>
 export type TokenMade = z.infer<typeof tokenMade>
 export type JoinRequestItem = z.infer<typeof joinRequest>
+export type ApproveMany = z.infer<typeof approveManyBody>
+export type ApprovedMany = z.infer<typeof approvedMany>
+export type AuditFilters = z.infer<typeof auditCsvQuery>
 export type Enrolment = z.infer<typeof enrolment>
 export type AuditItem = z.infer<typeof auditRow>
 export type AuditPage = z.infer<typeof auditPage>

@@ -20,7 +20,8 @@ import { addCompression } from './compression.ts'
 import { addSecurityHeaders } from './headers.ts'
 import { createServer, usesTls } from './listener.ts'
 import type { Logins } from './logins.ts'
-import { readAddress } from './routes/parts.ts'
+import { ERRORS, readAddress } from './routes/parts.ts'
+import { document } from './schemas.ts'
 import type { ConsoleSettings } from './settings.ts'
 
 /** Connections of one session; a browser opens six. Behind a proxy, many sessions come over one. */
@@ -58,7 +59,10 @@ export async function startConsoleServer(o: ConsoleServerOptions): Promise<Conso
   o.addRoutes(app)
   app.get(
     '/api/v1/openapi.json',
-    { config: { access: { of: 'anyone' } }, schema: { summary: 'This document' } },
+    {
+      config: { access: { of: 'anyone' } },
+      schema: { summary: 'This document', response: { 200: document, ...ERRORS } },
+    },
     async () =>
       describeApi(
         routes.filter(({ url }) => url.startsWith('/api/')),

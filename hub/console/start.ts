@@ -10,6 +10,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { Tokens } from '../tokens.ts'
 import { readOrigins } from './browser-checks.ts'
 import { Events } from './fleet/events.ts'
+import { FleetDetails } from './fleet/details.ts'
 import { FleetView } from './fleet/view.ts'
 import { usesTls } from './listener.ts'
 import { Logins } from './logins.ts'
@@ -17,9 +18,12 @@ import { deriveGrants } from './oidc/grants.ts'
 import { addOidcRoutes } from './oidc/routes.ts'
 import { createFlowSealer, createProvider, readPublicOrigin } from './oidc/start.ts'
 import { addPage, type ConsolePage } from './page.ts'
+import { addAskingRoutes } from './routes/asking.ts'
+import { addAuditRoutes } from './routes/audit.ts'
 import { addDeviceRoutes } from './routes/devices.ts'
 import { addEnrolmentRoutes } from './routes/enrolment.ts'
 import { addEventRoutes } from './routes/events.ts'
+import { addFleetRoutes } from './routes/fleet.ts'
 import type { ConsoleParts } from './routes/parts.ts'
 import { addRevisionRoutes } from './routes/revisions.ts'
 import { addRolloutRoutes } from './routes/rollouts.ts'
@@ -50,11 +54,13 @@ export async function startConsole(o: ConsoleOptions): Promise<ConsoleServer | u
   await using parts = new AsyncDisposableStack()
   const logins = createLogins(o, settings)
   const view = new FleetView(registry, clock)
+  const details = new FleetDetails(registry, clock)
   const epoch = Math.floor(o.random.float() * 2 ** 48).toString(36)
   const events = parts.use(new Events({ ...o, view, audit: registry.audit, epoch }))
   const routes: ConsoleParts = {
     registry,
     view,
+    details,
     logins,
     clock,
     createToken: o.createToken,
@@ -74,6 +80,9 @@ export async function startConsole(o: ConsoleOptions): Promise<ConsoleServer | u
         addDeviceRoutes(app, routes)
         addTokenRoutes(app, routes)
         addEnrolmentRoutes(app, routes)
+        addAuditRoutes(app, routes)
+        addAskingRoutes(app, routes)
+        addFleetRoutes(app, routes)
         addRolloutRoutes(app, { ...routes, policy: config.rollout })
         addRevisionRoutes(app, routes)
         addEventRoutes(app, { events, logins, maxStreams: settings.maxStreams, clock, metrics: o.metrics })

@@ -1,4 +1,5 @@
 /** Labels of devices: the syntax of Kubernetes' labels, so that they can be copied from there. */
+import { MeshError } from '../../core/errors.ts'
 import type { Labels } from '../registry/enrollments.ts'
 
 const KEY = /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/
@@ -16,6 +17,20 @@ export function findLabelProblem(labels: Labels): string | undefined {
       return `${JSON.stringify(value.slice(0, 64))} is no value of a label: letters, digits, -, _ and ., at most 63`
   }
   return undefined
+}
+
+/** `site=north,line=3`. Throws MESH_CONFIG_INVALID. */
+export function parseLabelList(text: string): Labels {
+  const parts = text.split(',').filter((part) => part.trim() !== '')
+  const labels = parts.map((part): [string, string] => {
+    const at = part.indexOf('=')
+    if (at < 1)
+      throw new MeshError('MESH_CONFIG_INVALID', `labels: ${JSON.stringify(part.slice(0, 64))} is not KEY=VALUE`)
+    return [part.slice(0, at).trim(), part.slice(at + 1).trim()]
+  })
+  const problem = findLabelProblem(Object.fromEntries(labels))
+  if (problem !== undefined) throw new MeshError('MESH_CONFIG_INVALID', `labels: ${problem}`)
+  return Object.fromEntries(labels)
 }
 
 export function hasLabels(has: Labels, wanted: Labels): boolean {

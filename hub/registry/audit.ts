@@ -50,6 +50,11 @@ export type AuditRow = Omit<AuditEntry, 'namespace'> & { readonly id: number }
 export type AuditQuery = {
   /** Of these alone. */
   readonly subject?: string | undefined
+  /** One event, or those that begin so: `device.` */
+  readonly event?: string | undefined
+  readonly actor?: string | undefined
+  readonly sinceMs?: number | undefined
+  readonly untilMs?: number | undefined
   /** Undefined: of all, and of none. */
   readonly namespaces?: readonly string[] | undefined
   /** Older, or newer, than this entry. */
@@ -103,6 +108,12 @@ export class AuditLog {
     }
     if (q.before !== undefined) narrow('id < ?', q.before)
     if (q.subject !== undefined) narrow('subject = ?', q.subject)
+    if (q.event !== undefined)
+      if (q.event.endsWith('.')) narrow('substr(event, 1, ?) = ?', q.event.length, q.event)
+      else narrow('event = ?', q.event)
+    if (q.actor !== undefined) narrow('actor = ?', q.actor)
+    if (q.sinceMs !== undefined) narrow('at_ms >= ?', q.sinceMs)
+    if (q.untilMs !== undefined) narrow('at_ms < ?', q.untilMs)
     if (q.namespaces) narrow(`namespace IN (${q.namespaces.map(() => '?').join(', ') || 'NULL'})`, ...q.namespaces)
     return this.#sql.all<AuditRow>(
       `SELECT id, at_ms AS "atMs", actor, event, subject, address, detail FROM audit WHERE ${where.join(' AND ')} ORDER BY id DESC LIMIT ?`,

@@ -15,9 +15,17 @@ const LOOK_MS = 200
  */
 export async function askDevice(
   registry: Registry,
-  p: { readonly device: string; readonly request: CommandRequest; readonly clock: Clock },
+  p: {
+    readonly device: string
+    readonly request: CommandRequest
+    readonly clock: Clock
+    /** From where the operator asks; left out: beside the hub. */
+    readonly address?: string
+    /** False: the same was asked a moment ago, and stands in the audit log. */
+    readonly isNoted?: boolean
+  },
 ): Promise<CommandAnswer> {
-  const { device, request, clock } = p
+  const { device, request, clock, address = '', isNoted = true } = p
   const known = (await registry.devices()).find(({ name }) => name === device)
   if (!known || known.connectedMs === null)
     throw new MeshError(
@@ -26,15 +34,16 @@ export async function askDevice(
     )
   const id = randomUUID()
   const askedMs = clock.wallMs()
-  await registry.audit.add({
-    atMs: askedMs,
-    actor: request.operator,
-    event: 'device.command',
-    subject: device,
-    address: '',
-    detail: request.command,
-    namespace: parseSpiffeId(known.spiffeUri)?.namespace,
-  })
+  if (isNoted)
+    await registry.audit.add({
+      atMs: askedMs,
+      actor: request.operator,
+      event: 'device.command',
+      subject: device,
+      address,
+      detail: request.command,
+      namespace: parseSpiffeId(known.spiffeUri)?.namespace,
+    })
   await registry.deviceCommands.ask({ id, device, request: JSON.stringify(request), askedMs })
   const untilMs = clock.monotonicMs() + ASKED_FOR_MS
   while (clock.monotonicMs() < untilMs) {

@@ -26,13 +26,15 @@ export type RolloutPlan = {
   readonly halt: string
   readonly soakMs: number
   readonly awayMs: number
+  /** Of a preview, for the same waves; left out: a new one. */
+  readonly id?: string | undefined
   /** At once, without waves and gates. */
   readonly now?: boolean
 }
 
 /** Distinct revisions that devices are to have at one time: each is in memory whole. */
 const MAX_LIVE = 8
-const MAX_ID_CHARS = 8
+export const MAX_ID_CHARS = 8
 
 /**
  * Rejects with MESH_CONFIG_INVALID: no such revision, another rollout is under way, waves or gates that cannot be read.
@@ -67,7 +69,9 @@ export async function beginRollout(
     )
   if (active) await finish(tx, active, 'superseded', { ...by, why: `revision ${to} takes its place` })
   const devices = (await listDevices(tx)).filter((device) => isWithin(plan.scope, device))
-  const id = randomUUID().slice(0, MAX_ID_CHARS)
+  const id = plan.id ?? randomUUID().slice(0, MAX_ID_CHARS)
+  if (plan.id !== undefined && (await tx.rollouts.get(id)))
+    throw new MeshError('MESH_CONFIG_INVALID', `there was a rollout ${id} already; look at the waves anew`)
   const isNow = plan.now === true || assignments.length === 0
   const rollout: RolloutRecord = {
     ...planWaves(id, parseWaves(isNow ? '100%' : waves), devices),

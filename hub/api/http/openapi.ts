@@ -6,6 +6,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What the JWS of the body signs. */
     readonly claims?: z.ZodType
+    /** Media type of what is answered; left out: JSON. */
+    readonly produces?: string
   }
   interface FastifySchema {
     readonly summary?: string
@@ -33,6 +35,7 @@ export function describeApi(
     const bodyType = config?.claims ? JOSE : JSON_TYPE
     const operation = {
       summary,
+      ...describeAccess(config),
       ...(parameters.length > 0 ? { parameters } : {}),
       ...(body
         ? { requestBody: { required: true, content: { [bodyType]: { schema: toSchema(body, 'input') } } } }
@@ -41,7 +44,12 @@ export function describeApi(
       responses: Object.fromEntries(
         Object.entries(response).map(([status, answer]) => [
           status.toUpperCase(),
-          { description: summary ?? '', content: { [JSON_TYPE]: { schema: toSchema(answer, 'output') } } },
+          {
+            description: summary ?? '',
+            content: {
+              [status === '200' ? (config?.produces ?? JSON_TYPE) : JSON_TYPE]: { schema: toSchema(answer, 'output') },
+            },
+          },
         ]),
       ),
     }
@@ -49,6 +57,14 @@ export function describeApi(
       if (one !== 'HEAD') (paths[toTemplate(url)] ??= {})[one.toLowerCase()] = operation
   }
   return { openapi: '3.1.0', info: p, paths }
+}
+
+/** Of routes that say who may ask them. */
+function describeAccess(config: RouteOptions['config']): object {
+  const access = (config as { access?: { of: string; role?: string } } | undefined)?.access
+  if (!access) return {}
+  const { of, role } = access
+  return { 'x-access': { of, ...(role === undefined ? {} : { role }) } }
 }
 
 function toSchema(schema: z.ZodType, io: 'input' | 'output'): object {

@@ -30,7 +30,7 @@ export function summarizeFleet(rows: readonly DeviceRow[], nowMs: number): Omit<
     pending: states.pending,
     ending: { ended: rows.filter((r) => ends(r) <= nowMs).length, day: endWithin(DAY_MS), week: endWithin(7 * DAY_MS) },
     revisions: countRevisions(rows),
-    sites: countBy(rows, (row) => row.labels['site']),
+    sites: placeSites(rows),
     namespaces: countBy(rows, (row) => row.namespace),
   }
 }
@@ -44,7 +44,39 @@ function countRevisions(rows: readonly DeviceRow[]): Overview['revisions'] {
     .slice(0, MAX_REVISIONS)
 }
 
-function countBy(rows: readonly DeviceRow[], keyOf: (row: DeviceRow) => string | undefined): Overview['sites'] {
+/** Sites where their devices say that they are; those without a site, by place. */
+function placeSites(rows: readonly DeviceRow[]): Overview['sites'] {
+  const places = new Map<string, { lat: number; lon: number; count: number }>()
+  const keyOf = (row: DeviceRow): string | undefined => {
+    const { site, lat, lon } = row.labels
+    return site ?? (parsePlace(row) && `${lat},${lon}`)
+  }
+  for (const row of rows) {
+    const [key, place] = [keyOf(row), parsePlace(row)]
+    if (key === undefined || !place) continue
+    const sum = places.get(key) ?? { lat: 0, lon: 0, count: 0 }
+    places.set(key, { lat: sum.lat + place.lat, lon: sum.lon + place.lon, count: sum.count + 1 })
+  }
+  return countBy(rows, keyOf).map((group) => {
+    const { lat = 0, lon = 0, count = 0 } = places.get(group.name) ?? {}
+    return { ...group, lat: count === 0 ? null : lat / count, lon: count === 0 ? null : lon / count }
+  })
+}
+
+/** Labels may not begin with a sign (Kubernetes): `33.9S`. Undefined: there is no place, or none on this earth. */
+export function parsePlace({ labels }: Pick<DeviceRow, 'labels'>): { lat: number; lon: number } | undefined {
+  const lat = parseDegrees(labels['lat'], 90, /^(\d{1,3}(?:\.\d{1,8})?)([NS]?)$/)
+  const lon = parseDegrees(labels['lon'], 180, /^(\d{1,3}(?:\.\d{1,8})?)([EW]?)$/)
+  return lat === undefined || lon === undefined ? undefined : { lat, lon }
+}
+function parseDegrees(text: string | undefined, most: number, form: RegExp): number | undefined {
+  const [, digits, side = ''] = form.exec(text ?? '') ?? []
+  const degrees = Number(digits) * (side === 'S' || side === 'W' ? -1 : 1)
+  return Math.abs(degrees) <= most ? degrees : undefined
+}
+
+type Group = { readonly name: string; readonly total: number; readonly connected: number; readonly wrong: number }
+function countBy(rows: readonly DeviceRow[], keyOf: (row: DeviceRow) => string | undefined): readonly Group[] {
   const groups = new Map<string, { total: number; connected: number; wrong: number }>()
   for (const row of rows) {
     const key = keyOf(row)

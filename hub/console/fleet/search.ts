@@ -6,6 +6,8 @@ export function selectRows(
   rows: Iterable<DeviceRow>,
   q: Pick<DeviceQuery, 'search' | 'state' | 'namespace' | 'wrong'>,
   operator: Pick<Operator, 'sees'>,
+  /** Of those that a question is true of; undefined: none was asked. */
+  among?: ReadonlySet<string>,
 ): readonly DeviceRow[] {
   const words = q.search
     .toLowerCase()
@@ -14,6 +16,7 @@ export function selectRows(
   return [...rows].filter(
     (row) =>
       operator.sees(row.namespace) &&
+      (among === undefined || among.has(row.name)) &&
       (q.state === undefined || row.state === q.state) &&
       (q.namespace === undefined || row.namespace === q.namespace) &&
       (q.wrong === undefined || (q.wrong === 'true') === row.wrong.length > 0) &&

@@ -41,8 +41,10 @@ export function addDeviceRoutes(app: FastifyInstance, p: ConsoleParts): void {
       },
     },
     async ({ query, operator }): Promise<schemas.DevicePage> => {
-      const found = selectRows((await p.view.rows()).values(), query, operator!)
-      const { offset, limit } = query
+      const { offset, limit, where, labels } = query
+      const isAsked = where !== undefined || labels !== undefined
+      const among = isAsked ? new Set((await p.details.select(query)).rows.map(({ name }) => name)) : undefined
+      const found = selectRows((await p.view.rows()).values(), query, operator!, among)
       return { total: found.length, offset, devices: found.slice(offset, offset + limit) }
     },
   )

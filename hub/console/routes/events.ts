@@ -12,6 +12,8 @@ import type { Metrics } from '../../../core/metrics.ts'
 import type { Operator } from '../access.ts'
 import { filterEvent, type ConsoleEvent, type Events } from '../fleet/events.ts'
 import type { Logins } from '../logins.ts'
+import { stream } from '../schemas.ts'
+import { ERRORS } from './parts.ts'
 
 const HEARTBEAT_MS = 5_000
 const MAX_STREAMS_PER_SESSION = 8
@@ -37,7 +39,10 @@ export function addEventRoutes(app: FastifyInstance, p: EventRoutes): void {
   })
   app.get(
     '/api/v1/events',
-    { config: { access: { of: 'some', role: 'viewer' } }, schema: { summary: 'What changes, as text/event-stream' } },
+    {
+      config: { access: { of: 'some', role: 'viewer' }, produces: 'text/event-stream' },
+      schema: { summary: 'What changes, as text/event-stream', response: { 200: stream, ...ERRORS } },
+    },
     (request, reply) => {
       const { operator } = request
       const { hash } = operator!.session

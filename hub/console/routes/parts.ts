@@ -5,6 +5,7 @@ import { toPlainAddress } from '../../api/source-address.ts'
 import type { AuditEvent } from '../../registry/audit.ts'
 import type { Registry } from '../../registry/registry.ts'
 import type { CreateToken, JoinClaims } from '../../tokens.ts'
+import type { FleetDetails } from '../fleet/details.ts'
 import type { FleetView } from '../fleet/view.ts'
 import type { Logins } from '../logins.ts'
 import { errorBody } from '../../api/http/schemas.ts'
@@ -13,6 +14,7 @@ export type TokenWish = Omit<CreateToken, 'roots' | 'ttlSec'> & { readonly ttlSe
 export type ConsoleParts = {
   readonly registry: Registry
   readonly view: FleetView
+  readonly details: FleetDetails
   readonly logins: Logins
   readonly clock: Clock
   readonly createToken: (p: TokenWish, tx: Registry) => Promise<JoinClaims & { readonly token: string }>

@@ -11,7 +11,9 @@ import {
   startRollout,
   undoRollout,
   type Operator,
+  type RolloutPlan,
 } from '../../rollout/operate.ts'
+import { planRollout } from '../../rollout/preview.ts'
 import { measureRollout, type RolloutProgress } from '../../rollout/progress.ts'
 import { formatScope, makeScope } from '../../rollout/scope.ts'
 import type { HubConfig } from '../../config.ts'
@@ -74,6 +76,7 @@ export function addRolloutRoutes(app: FastifyInstance, p: RolloutRoutes): void {
     },
   )
   addStart(app, p)
+  addPreview(app, p)
   addChanges(app, p)
 }
 
@@ -105,20 +108,41 @@ function addStart(app: FastifyInstance, { registry, clock, policy, view }: Rollo
       },
     },
     async (request) => {
-      const { to, labels, device, waves, halt, soakSec, awaySec, now, why } = request.body
-      const plan = {
-        to,
-        scope: makeScope({ labels, device }),
-        waves: waves ?? policy.waves,
-        halt: halt ?? policy.halt,
-        soakMs: (soakSec ?? policy.soakSec) * 1_000,
-        awayMs: (awaySec ?? policy.awaySec) * 1_000,
-        now,
-      }
+      const { why } = request.body
+      const plan = toPlan(request.body, policy)
       const rollout = await startRollout(registry, plan, describeOperator(request, clock.wallMs(), why))
       view.forget()
       return { rollout: describeRollout(rollout) }
     },
+  )
+}
+
+const toPlan = (body: schemas.RolloutWish, policy: RolloutRoutes['policy']): RolloutPlan => {
+  const { to, labels, device, waves, halt, soakSec, awaySec, now, id } = body
+  return {
+    to,
+    scope: makeScope({ labels, device }),
+    waves: waves ?? policy.waves,
+    halt: halt ?? policy.halt,
+    soakMs: (soakSec ?? policy.soakSec) * 1_000,
+    awayMs: (awaySec ?? policy.awaySec) * 1_000,
+    now,
+    id,
+  }
+}
+
+function addPreview(app: FastifyInstance, { registry, policy }: RolloutRoutes): void {
+  app.post<{ Body: schemas.RolloutWish }>(
+    '/api/v1/rollouts/preview',
+    {
+      config: { access: { of: 'all', role: 'admin' } },
+      schema: {
+        summary: 'Who would be in which wave; nothing is changed',
+        body: schemas.rolloutBody,
+        response: { 200: schemas.rolloutPreview, ...ERRORS },
+      },
+    },
+    async ({ body }): Promise<schemas.RolloutPreview> => planRollout(registry, toPlan(body, policy)),
   )
 }
 

@@ -20,6 +20,7 @@ type Expected = {
   readonly method: string
   readonly path: string
   readonly body?: unknown
+  readonly query?: string
   /** The least role; anyone: without a session, too. */
   readonly needs: Role | 'anyone'
   /** `all`: in all namespaces; `named`: in that of what is asked for; `some`: anywhere. */
@@ -42,11 +43,23 @@ const TABLE: readonly Expected[] = [
   { method: 'POST', path: '/api/v1/devices/:name/deny', body: {}, needs: 'operator', of: 'named' },
   { method: 'POST', path: '/api/v1/devices/:name/revoke', body: {}, needs: 'operator', of: 'named' },
   { method: 'POST', path: '/api/v1/devices/:name/forget', body: {}, needs: 'admin', of: 'named' },
+  { method: 'POST', path: '/api/v1/devices/:name/ask', body: { command: 'status' }, needs: 'operator', of: 'named' },
+  { method: 'GET', path: '/api/v1/devices/:name/configuration', needs: 'viewer', of: 'named' },
+  {
+    method: 'GET',
+    path: '/api/v1/devices/:name/configuration/diff',
+    query: '?type=Cluster&name=nosuch',
+    needs: 'operator',
+    of: 'named',
+  },
+  { method: 'GET', path: '/api/v1/fleet', needs: 'viewer', of: 'some' },
+  { method: 'GET', path: '/api/v1/data-use', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/tokens', needs: 'viewer', of: 'some' },
   { method: 'POST', path: '/api/v1/tokens', body: token, needs: 'operator', of: 'named' },
   { method: 'POST', path: '/api/v1/tokens/:id/revoke', body: {}, needs: 'operator', of: 'named' },
   { method: 'GET', path: '/api/v1/rollouts', needs: 'viewer', of: 'all' },
   { method: 'POST', path: '/api/v1/rollouts', body: { to: 'aaaa', now: true }, needs: 'admin', of: 'all' },
+  { method: 'POST', path: '/api/v1/rollouts/preview', body: { to: 'aaaa', now: true }, needs: 'admin', of: 'all' },
   { method: 'GET', path: '/api/v1/rollouts/:id', needs: 'viewer', of: 'all' },
   ...(['pause', 'resume', 'abort', 'undo'] as const).map((verb): Expected => ({
     method: 'POST',
@@ -60,6 +73,14 @@ const TABLE: readonly Expected[] = [
   { method: 'GET', path: '/api/v1/revisions/:id/who', needs: 'viewer', of: 'all' },
   { method: 'GET', path: '/api/v1/revisions/:id/diff/:to', needs: 'operator', of: 'all' },
   { method: 'GET', path: '/api/v1/enrolment', needs: 'viewer', of: 'some' },
+  {
+    method: 'POST',
+    path: '/api/v1/enrolment/approve',
+    body: { devices: [{ name: 'gw-1', keyId: 'k' }] },
+    needs: 'operator',
+    of: 'some',
+  },
+  { method: 'GET', path: '/api/v1/audit.csv', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/audit', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/events', needs: 'viewer', of: 'some' },
 ]
@@ -80,9 +101,43 @@ async function cookieOf(rig: ConsoleRig, { role, of }: Who): Promise<string | un
   return rig.login([{ namespace, role }], `operator:${role}-${of}`)
 }
 
-test('every route of the API is in the table, with a body that it takes', async (t) => {
+type Described = {
+  readonly summary?: string
+  readonly 'x-access'?: object
+  readonly parameters?: readonly { readonly name: string; readonly in: string }[]
+  readonly requestBody?: object
+  readonly responses: Readonly<
+    Record<string, { readonly content: Readonly<Record<string, { readonly schema: object }>> }>
+  >
+}
+
+test('every route of the API is in the table, and described with who may ask it, what it takes and what it says', async (t) => {
   const rig = await consoleRig(t)
   const { body } = await rig.ask({ path: '/api/v1/openapi.json' })
+  for (const [path, methods] of Object.entries(body['paths'] as Record<string, Record<string, Described>>))
+    for (const [method, one] of Object.entries(methods)) {
+      const line = `${method} ${path}`
+      const row = TABLE.find(
+        (r) => r.method === method.toUpperCase() && r.path === path.replaceAll(/\{(\w+)\}/g, ':$1'),
+      )
+      assert.deepEqual(
+        one['x-access'],
+        row?.needs === 'anyone' ? { of: 'anyone' } : { of: row?.of, role: row?.needs },
+        line,
+      )
+      assert.ok((one.summary ?? '').length > 4, line)
+      const said = Object.values(one.responses['200']?.content ?? {})
+      assert.ok(said.length === 1 && Object.keys(said[0]!.schema).length > 0, `${line} does not describe its answer`)
+      assert.ok(one.responses['4XX'] && one.responses['5XX'], `${line} does not describe its errors`)
+      const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
+      assert.deepEqual(
+        (one.parameters ?? []).filter((p) => p.in === 'path').map((p) => p.name),
+        inPath,
+        line,
+      )
+      const takesBody = Object.keys((row?.body as object | undefined) ?? {}).length > 0
+      assert.ok(one.requestBody !== undefined || !takesBody, `${line}: its body`)
+    }
   const routes = Object.entries(body['paths'] as Record<string, object>).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`),
   )
@@ -118,12 +173,19 @@ for (const who of EVERYBODY)
         .replace(':to', 'nosuch')
         .replace(':id', expected.path.includes('tokens') ? jti : 'nosuch')
       if (path === '/api/v1/events' && expectedRefusal(expected, who) === undefined) continue
-      const said = await rig.ask({ method: expected.method, path, body: expected.body, cookie })
+      const said = await rig.ask({
+        method: expected.method,
+        path: path + (expected.query ?? ''),
+        body: expected.body,
+        cookie,
+      })
       const refusal = expectedRefusal(expected, who)
       const line = `${expected.method} ${path} for ${who.role} of ${who.of}: ${said.status} ${said.text.slice(0, 200)}`
       if (refusal !== undefined) assert.equal(said.status, refusal, line)
       else if (path === '/api/v1/login' && expected.method === 'POST') assert.equal(said.status, 401, line)
-      else if (path.includes('nosuch')) assert.equal(said.status, 404, line)
+      // Nothing of this name is connected.
+      else if (path.endsWith('/ask')) assert.equal(said.status, 400, line)
+      else if (`${path}${expected.query}`.includes('nosuch')) assert.equal(said.status, 404, line)
       else assert.equal(said.status, 200, line)
     }
   })

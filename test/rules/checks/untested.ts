@@ -37,6 +37,7 @@ export const NO_TEST_OF_ITS_OWN: Readonly<Record<string, string>> = {
   'hub/istio/security/conditions.ts': COMPARED,
   'hub/istio/security/rbac.ts': COMPARED,
   'hub/console/schemas.ts': 'schemas: test/hub/console/authorize.test.ts asks every route that they check',
+  'hub/console/fleet-schemas.ts': 'schemas: test/hub/console/authorize.test.ts asks every route that they check',
   'hub/console/rollout-schemas.ts': 'schemas: test/hub/console/authorize.test.ts asks every route that they check',
   'hub/console/start.ts': 'parts put together: every test of test/hub/console starts it',
   'hub/registry/schema.ts': 'tables: every test of test/hub/registry works on them, on both stores',

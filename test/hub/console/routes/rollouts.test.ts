@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { KEY_HOLDER } from '../../../../hub/registry/enrollments.ts'
 import type { RolloutDetail, RolloutList } from '../../../../hub/console/rollout-schemas.ts'
+import { findWave } from '../../../../hub/rollout/waves.ts'
 import { consoleRig, type ConsoleRig } from '../console-rig.ts'
 
 /** @returns ids of two revisions; the second is in force for all */
@@ -136,4 +137,35 @@ test('the overview says what is under way, to whoever sees all namespaces', asyn
   await rig.ask({ method: 'POST', path: '/api/v1/rollouts', body: { to: first, soakSec: 600 }, cookie })
   assert.equal(((await overview(cookie)) as { to: string } | null)?.to, first)
   assert.equal(await overview(await rig.login([{ namespace: 'edge', role: 'admin' }])), null)
+})
+
+test('the waves that a preview shows are those of the rollout that is started under its id', async (t) => {
+  const rig = await consoleRig(t)
+  const { registry } = rig.hub
+  for (const id of ['aaaa', 'bbbb'])
+    await registry.revisions.add({ revision: { id, files: [] }, nowMs: 1, readSource: async () => Buffer.of() })
+  const of = { namespace: 'edge', serviceAccount: 'gw', jti: null, labels: {}, address: '10.0.0.1' }
+  for (let i = 0; i < 40; i++) await registry.enrollments.enroll({ ...of, name: `gw-${i}`, keyId: `k${i}` }, Date.now())
+  const cookie = await rig.login()
+  const post = (path: string, body: object) =>
+    rig.ask({ method: 'POST', path: `/api/v1/rollouts${path}`, body, cookie })
+  assert.equal((await post('', { to: 'aaaa', now: true })).status, 200)
+  const wish = { to: 'bbbb', waves: '10%,100%', halt: 'rejected>0' }
+  const { body: seen } = await post('/preview', wish)
+  const waves = seen['waves'] as { devices: number; away: number; names: string[] }[]
+  assert.deepEqual(
+    waves.map(({ devices }) => devices),
+    [4, 36],
+  )
+  assert.deepEqual(seen['from'], [{ revision: 'aaaa', devices: 40 }])
+  assert.equal((await registry.rollouts.list(10)).length, 1, 'nothing is started')
+  assert.equal((await post('', { ...wish, id: seen['id'] })).status, 200)
+  const active = (await registry.rollouts.active())!
+  assert.equal(active.id, seen['id'])
+  const first = Array.from({ length: 40 }, (_, i) => `gw-${i}`).filter((name) => findWave(active, name) === 0)
+  assert.deepEqual(first.toSorted(), [...waves[0]!.names].toSorted())
+  assert.equal((await post('/preview', { ...wish, waves: '10%' })).status, 400)
+  assert.equal((await post('/preview', { ...wish, id: 'nosuch' })).status, 400)
+  assert.equal((await post(`/${active.id}/abort`, {})).status, 200)
+  assert.match((await post('', { ...wish, id: active.id })).text, /there was a rollout/)
 })
