@@ -71,6 +71,11 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
       }),
     ],
   ])
+  const end = get('as /drain, by the name that a sidecar has for it; from this machine alone', () => {
+    p.stop('quitquitquit')
+    return { body: 'OK\n' }
+  })
+  pages.set('/quitquitquit', { ...end, method: 'POST', onlyLocal: true })
   for (const [path, page] of createSetAsidePages(p.spool)) pages.set(path, page)
   pages.set(
     '/',

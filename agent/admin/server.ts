@@ -19,7 +19,13 @@ export type AdminReply = {
   readonly body: string
 }
 export type AdminHandler = (query: URLSearchParams) => AdminReply | Promise<AdminReply>
-export type AdminPage = { readonly method: 'GET' | 'POST'; readonly help: string; readonly handle: AdminHandler }
+export type AdminPage = {
+  readonly method: 'GET' | 'POST'
+  readonly help: string
+  /** For callers on this machine that ask its loopback address, wherever else the port is open. */
+  readonly onlyLocal?: boolean
+  readonly handle: AdminHandler
+}
 
 export type AdminServer = AsyncDisposable & { readonly port: number }
 
@@ -236,6 +242,7 @@ async function answer(
   if (!page) return { status: 404, body: `no such page; there are:\n${index(pages)}` }
   if (req.method !== page.method && !(page.method === 'GET' && req.method === 'HEAD'))
     return { status: 405, body: `use ${page.method}\n` }
+  if (page.onlyLocal && !isLocal(req.socket)) return { status: 403, body: 'only requests from localhost are allowed\n' }
   if (isBusy) return { status: 503, body: 'too much of other answers is still unread\n' }
   try {
     return await page.handle(url.searchParams)
@@ -243,6 +250,14 @@ async function answer(
     log.error({ evt: 'admin.failed', path: url.pathname, err }, 'admin page failed')
     return { status: 500, body: 'internal error; see the log\n' }
   }
+}
+
+/**
+ * At both ends: what is forwarded to the port from elsewhere comes from a loopback address, too (127.0.0.6, as a
+ * sidecar's inbound connections), and is made to another one.
+ */
+function isLocal({ remoteAddress, localAddress }: Pick<net.Socket, 'remoteAddress' | 'localAddress'>): boolean {
+  return [remoteAddress, localAddress].every((one) => /^(::ffff:)?127\.|^::1$/.test(one ?? ''))
 }
 
 export function index(pages: ReadonlyMap<string, AdminPage>): string {

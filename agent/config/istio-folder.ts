@@ -28,6 +28,9 @@ const DEFAULT_SERVER_NAME = 'istiod.istio-system.svc'
 const DEFAULT_TRUST_DOMAIN = 'cluster.local'
 const DEFAULT_HTTP_PROXY_PORT = 15_080
 
+/** Annotations prometheus.io/* of a pod, as pilot-agent gets them: `{"scrape":"true","port":"8080","path":"/metrics"}`. */
+const ANNOTATIONS = 'ISTIO_PROMETHEUS_ANNOTATIONS'
+
 /** Used here, or given by another variable in a better form. */
 const ACTED_ON = new Set([
   'POD_NAME',
@@ -39,6 +42,7 @@ const ACTED_ON = new Set([
   'SECRET_TTL',
   'CANONICAL_SERVICE',
   'CANONICAL_REVISION',
+  ANNOTATIONS,
 ])
 /** First argument of `pilot-agent proxy`, which istio-start.sh takes from ISTIO_AGENT_FLAGS. */
 const ROLES: ReadonlySet<string> = new Set(['sidecar', 'router'])
@@ -55,10 +59,12 @@ export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
   const node = readEnvSettings(variables.all.map((e) => [e.key, e.value]))
   const origins = new Map([...mesh.origins, ...originsIn(variables, node)])
   const discovery = mesh.discoveryAddress ?? DEFAULT_DISCOVERY
+  const scraped = readScraped(variables.value(ANNOTATIONS), metadataOf(node)['ANNOTATIONS'])
   const isRouter = variables.value('ISTIO_AGENT_FLAGS') === 'router'
   return {
     settings: compact({
       ...mesh.settings,
+      telemetry: typeof scraped === 'string' ? undefined : scraped,
       dns: metadataOf(node)['DNS_CAPTURE'] === 'true' ? {} : undefined,
       capture: node.capture ?? mesh.capture,
       node: nodeSettings(variables, node, mesh),
@@ -74,6 +80,7 @@ export function readIstioFolder(folder: string, disk: Disk): IstioFolder {
     problems: [
       ...env.problems.map((p) => ({ ...p, path: '', file: file('cluster.env') })),
       ...mesh.problems,
+      ...(typeof scraped === 'string' ? [{ ...originOfScraped(variables)!, path: ANNOTATIONS, problem: scraped }] : []),
       ...node.problems.map(({ variable, problem }) => ({ ...variables.origin(variable)!, path: variable, problem })),
     ],
     ignored: [
@@ -149,6 +156,43 @@ function nodeSettings(variables: Variables, env: EnvSettings, mesh: MeshSettings
 
 function metadataOf({ node }: EnvSettings): Readonly<Record<string, unknown>> {
   return (node['metadata'] ?? {}) as Record<string, unknown>
+}
+
+/** Where pilot-agent has the metrics of Envoy and of the application together. */
+const MERGED_PORT = 15_020
+
+function originOfScraped(variables: Variables): Origin | undefined {
+  return variables.origin(ANNOTATIONS) ?? variables.origin('ISTIO_METAJSON_ANNOTATIONS')
+}
+
+/**
+ * @param annotations of the node, which say it where the variable does not
+ * @returns settings of `telemetry`, undefined where nothing is to be scraped, or what is wrong
+ */
+function readScraped(text: string | undefined, annotations: unknown): object | string | undefined {
+  if (text === undefined) {
+    const of = (annotations ?? {}) as Readonly<Record<string, unknown>>
+    const [scrape, port, at] = ['scrape', 'port', 'path'].map((name) => of[`prometheus.io/${name}`])
+    return port === undefined ? undefined : toTelemetry({ scrape, port, path: at })
+  }
+  let said: unknown
+  try {
+    said = JSON.parse(text)
+  } catch {
+    return 'is no JSON'
+  }
+  if (typeof said !== 'object' || said === null || Array.isArray(said))
+    return 'must be an object with scrape, port and path'
+  return toTelemetry(said as Readonly<Record<string, unknown>>)
+}
+
+function toTelemetry({ scrape, port, path: at }: Readonly<Record<string, unknown>>): object | string | undefined {
+  if (String(scrape ?? 'true') !== 'true') return undefined
+  const number = asNumber(String(port ?? '80'))
+  if (typeof number === 'string' || number === 0) return `port must be one, not ${JSON.stringify(port)}`
+  // Its own metrics are there once.
+  const applications = number === MERGED_PORT ? [] : [{ port: number, path: at || '/metrics' }]
+  return { ports: [MERGED_PORT], applications }
 }
 
 /** None when the port is 0 or empty. */

@@ -83,6 +83,8 @@ class MeshReader {
       case 'meshId':
         return this.#becomes('node.meshId', path)
       case 'proxyMetadata':
+      // Those of PROXY_CONFIG that istiod acts upon: it makes a gateway's listeners by it.
+      case 'gatewayTopology':
         return
       case 'proxyAdminPort':
         this.#settings['admin'] = { port: value }

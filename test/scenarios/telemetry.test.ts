@@ -215,7 +215,10 @@ test('telemetry.ports: metrics and readiness, and nothing that changes or tells 
     assert.deepEqual(await ask(port, '/healthz/ready?detail').then((a) => [a.status, a.body]), [200, 'LIVE\n'])
     for (const page of ['/', '/status', '/config_dump', '/drain']) assert.equal((await ask(port, page)).status, 404)
     assert.equal((await ask(port, '/drain', 'POST')).status, 404)
+    assert.equal((await ask(port, '/quitquitquit')).status, 405)
   }
+  assert.equal((await ask(one, '/quitquitquit', 'POST')).body, 'OK\n')
+  assert.equal(await edge.agent.stopRequested, 'quitquitquit')
   await edge.stop()
   await assert.rejects(ask(one, '/healthz/ready'))
 })

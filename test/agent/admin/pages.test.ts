@@ -111,6 +111,7 @@ test('what changes something is POST, what only shows is GET', () => {
     'POST /mqtt/kick',
     'POST /mqtt/purge',
     'POST /drain',
+    'POST /quitquitquit',
     'GET /mqtt/setaside',
     'POST /mqtt/setaside/purge',
     'POST /mqtt/setaside/requeue',
@@ -198,6 +199,8 @@ test('/drain answers first, and asks for the end once', async () => {
   const { ask, stops } = rig()
   assert.deepEqual(await ask('/drain'), { body: 'draining\n' })
   assert.deepEqual(stops, ['drain'])
+  assert.deepEqual(await ask('/quitquitquit'), { body: 'OK\n' })
+  assert.deepEqual(stops, ['drain', 'quitquitquit'])
 })
 
 test('the first page tells the status and every other page', async () => {

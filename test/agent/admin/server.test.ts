@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import net from 'node:net'
+import os from 'node:os'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startAdmin, type AdminPage } from '../../../agent/admin/server.ts'
@@ -50,6 +51,27 @@ test('pages answer their method only, unknown ones list what there is', async ()
   const missing = await ask(admin.port, '/x')
   assert.equal(missing.status, 404)
   assert.match(missing.body, /GET {2}\/live/)
+})
+test('a page for this machine alone: by a loopback address at both ends', async () => {
+  const end: AdminPage = { method: 'POST', help: 'end', onlyLocal: true, handle: () => ({ body: 'OK\n' }) }
+  await using admin = await startAdmin({ address: '0.0.0.0', port: 0 }, new Map([['/end', end]]), silentLog)
+  const other = Object.values(os.networkInterfaces())
+    .flatMap((all) => all ?? [])
+    .find(({ family, internal }) => family === 'IPv4' && !internal)?.address
+  const statusAt = async (host: string, localAddress?: string): Promise<number | undefined> => {
+    const req = http.request({ port: admin.port, path: '/end', host, method: 'POST', localAddress })
+    req.end()
+    const [res] = (await once(req, 'response')) as [http.IncomingMessage]
+    res.resume()
+    return res.statusCode
+  }
+  assert.deepEqual([await statusAt('127.0.0.1'), await statusAt('127.0.0.1', '127.0.0.6')], [200, 200])
+  if (other !== undefined)
+    assert.deepEqual(
+      [await statusAt(other), await statusAt(other, '127.0.0.6')],
+      [403, 403],
+      'as forwarded from elsewhere',
+    )
 })
 test('a name that is not loopback is refused (DNS rebinding)', async () => {
   await using admin = await startAdmin({ address: '127.0.0.1', port: 0 }, pages, silentLog)

@@ -323,3 +323,50 @@ test("ISTIO_AGENT_FLAGS=router, the role of Istio's agent: a gateway, without an
   assert.equal(other.config.node.type, 'sidecar')
   assert.match(other.ignored.join('\n'), /ISTIO_AGENT_FLAGS/)
 })
+
+function readWith(line: string): Read {
+  const before = fs.readFileSync(path.join(sample('plain'), 'cluster.env'), 'utf8')
+  const { istio, disk } = changed('plain', { 'cluster.env': `${before}\n${line}\n` })
+  return read({ istio }, {}, disk)
+}
+
+for (const [what, line, ports, applications] of [
+  [
+    'as pilot-agent gets it',
+    `ISTIO_PROMETHEUS_ANNOTATIONS='{"scrape":"true","port":"9090","path":"/stats"}'`,
+    [15_020],
+    [{ port: 9090, path: '/stats' }],
+  ],
+  [
+    'an empty path',
+    `ISTIO_PROMETHEUS_ANNOTATIONS='{"scrape":"true","port":"9090","path":""}'`,
+    [15_020],
+    [{ port: 9090, path: '/metrics' }],
+  ],
+  ['not to be scraped', `ISTIO_PROMETHEUS_ANNOTATIONS='{"scrape":"false","port":"9090"}'`, [], []],
+  ['our own port', `ISTIO_PROMETHEUS_ANNOTATIONS='{"port":"15020"}'`, [15_020], []],
+  [
+    'as annotations of the node',
+    `ISTIO_METAJSON_ANNOTATIONS='{"prometheus.io/port":"9091","prometheus.io/path":"/m"}'`,
+    [15_020],
+    [{ port: 9091, path: '/m' }],
+  ],
+  ['other annotations', `ISTIO_METAJSON_ANNOTATIONS='{"a/b":"c"}'`, [], []],
+] as const)
+  test(`prometheus.io annotations: ${what}`, () => {
+    const { config, ignored } = readWith(line)
+    assert.deepEqual([config.telemetry.ports, config.telemetry.applications], [ports, applications])
+    assert.ok(!ignored.some((one) => one.includes('ANNOTATIONS')))
+  })
+
+for (const [line, problem] of [
+  ["ISTIO_PROMETHEUS_ANNOTATIONS='port: 1'", /cluster\.env:\d+: ISTIO_PROMETHEUS_ANNOTATIONS.*is no JSON/],
+  ["ISTIO_PROMETHEUS_ANNOTATIONS='[]'", /must be an object/],
+  [`ISTIO_PROMETHEUS_ANNOTATIONS='{"port":"http"}'`, /port must be one, not "http"/],
+] as const)
+  test(`prometheus.io annotations that say nothing: ${line}`, () => {
+    assert.match(
+      mistakes(() => readWith(line)),
+      problem,
+    )
+  })
