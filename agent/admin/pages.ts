@@ -71,11 +71,7 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
       }),
     ],
   ])
-  const end = get('as /drain, by the name that a sidecar has for it; from this machine alone', () => {
-    p.stop('quitquitquit')
-    return { body: 'OK\n' }
-  })
-  pages.set('/quitquitquit', { ...end, method: 'POST', onlyLocal: true })
+  pages.set('/quitquitquit', createEnd(p))
   for (const [path, page] of createSetAsidePages(p.spool)) pages.set(path, page)
   pages.set(
     '/',
@@ -85,6 +81,17 @@ export function createAdminPages(p: AdminParts): ReadonlyMap<string, AdminPage> 
   )
   return pages
 }
+
+/** By pilot-agent's name. */
+const createEnd = (p: Pick<AdminParts, 'stop'>): AdminPage => ({
+  method: 'POST',
+  help: 'as /drain, by the name that a sidecar has for it; from this machine alone',
+  onlyLocal: true,
+  handle() {
+    p.stop('quitquitquit')
+    return { body: 'OK\n' }
+  },
+})
 
 async function reload({ reloader }: AdminParts): Promise<AdminReply> {
   try {

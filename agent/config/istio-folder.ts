@@ -187,9 +187,9 @@ function readScraped(text: string | undefined, annotations: unknown): object | s
 }
 
 function toTelemetry({ scrape, port, path: at }: Readonly<Record<string, unknown>>): object | string | undefined {
-  if (String(scrape ?? 'true') !== 'true') return undefined
-  const number = asNumber(String(port ?? '80'))
-  if (typeof number === 'string' || number === 0) return `port must be one, not ${JSON.stringify(port)}`
+  if (scrape !== undefined && scrape !== 'true' && scrape !== true) return undefined
+  const number = typeof port === 'string' ? asNumber(port) : (port ?? 80)
+  if (typeof number !== 'number' || number === 0) return `port must be one, not ${JSON.stringify(port)}`
   // Its own metrics are there once.
   const applications = number === MERGED_PORT ? [] : [{ port: number, path: at || '/metrics' }]
   return { ports: [MERGED_PORT], applications }
