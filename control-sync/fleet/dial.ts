@@ -7,7 +7,7 @@ import type { Clock } from '../../core/os/clock.ts'
 import { ipBytes } from '../../model/ip.ts'
 import type { Identity } from '../../model/identity.ts'
 import type { ControlPlane } from '../connection/control-plane.ts'
-import { deriveNames } from '../connection/server-name.ts'
+import { checkNames, deriveNames } from '../connection/server-name.ts'
 import { explainCertificate, explainUntrusted, type CertificateClock } from '../connection/verify-server.ts'
 import type { HubAddress } from './hub-address.ts'
 import { openTcpPath, waitForEvent } from './tcp-path.ts'
@@ -71,6 +71,8 @@ async function secure(socket: net.Socket, o: DialOptions, signal: AbortSignal): 
     ...(before && { session: before.session, ...RESUMED, ...(identity ? {} : { sigalgs: 'ECDSA+SHA256' }) }),
     // Who it is, is decided below, by a clock that may be another than the system's.
     rejectUnauthorized: false,
+    // Over a socket that is open already, node:tls would ask for `localhost` where no name is asked for.
+    checkServerIdentity: (_host, { raw }) => checkNames(raw, names),
     minVersion: 'TLSv1.3',
     ALPNProtocols: ['http/1.1'],
   })

@@ -42,3 +42,12 @@ test('a hub that is somebody else is not told who we are', async (t) => {
   const link = f.link({ serverName: 'other.example' })
   await assert.rejects(link.connect(CONNECT), { code: 'MESH_CONTROL_TLS', message: /not for other\.example/ })
 })
+
+test('a hub is known by an address, where its certificate has that address; by others it is not', async (t) => {
+  const f = await fleet(t, '{"resources": []}', 'dnsNames: [127.0.0.1, hub.demo.mesh]\n')
+  const link = f.link({ serverName: undefined })
+  await link.connect(CONNECT)
+  link.closeIfUnusedSoon()
+  for (const serverName of ['127.0.0.2', 'localhost'])
+    await assert.rejects(f.link({ serverName }).connect(CONNECT), { code: 'MESH_CONTROL_TLS', message: /not for / })
+})
