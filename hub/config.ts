@@ -2,6 +2,7 @@
  * Settings of hub.yaml. Names carry their unit; unknown keys and values out of range are mistakes, named with their
  * line.
  */
+import path from 'node:path'
 import * as z from 'zod'
 import type { Disk } from '../core/os/disk.ts'
 import { MeshError, toMeshError } from '../core/errors.ts'
@@ -234,7 +235,29 @@ export const hubConfigSchema = z
     message: 'needs `api` or `relay`, which istiod and the devices ask',
   })
 
-export type HubConfig = Readonly<z.infer<typeof hubConfigSchema>>
+export type HubConfig = Readonly<z.infer<typeof hubConfigSchema>> & {
+  /** Where the registry is; undefined: registry.db of the state folder. Without effect beside a `store`. */
+  readonly registryFile?: string | undefined
+}
+
+/**
+ * The registry elsewhere than hub.yaml says: in a PostgreSQL, whose other settings stay, or in a file. Throws
+ * MESH_CONFIG_INVALID.
+ */
+export function withStore(config: HubConfig, text: string): HubConfig {
+  const wrong = (problem: string): MeshError => new MeshError('MESH_CONFIG_INVALID', `--store ${problem}`)
+  if (text === '') throw wrong('names neither a file nor postgres://USER@HOST/DATABASE')
+  const [, scheme] = /^([A-Za-z][A-Za-z0-9+.-]*):\/\//.exec(text) ?? []
+  if (scheme === undefined) return { ...config, store: undefined, registryFile: path.resolve(text) }
+  if (!/^postgres(?:ql)?$/i.test(scheme)) throw wrong(`takes postgres://USER@HOST/DATABASE or a file, no ${scheme}://`)
+  // Without the URL: it is shown to whoever reads the log.
+  if (/^[^/]*:[^/]*@/.test(text.slice(scheme.length + 3)) || (URL.parse(text)?.password ?? '') !== '')
+    throw wrong(
+      'holds a password, which every user of this machine has seen by now: change it, and name its file by PGPASSFILE or by store.passwordFile of hub.yaml',
+    )
+  const store = hubConfigSchema.shape.store.unwrap().parse({ ...config.store, url: text })
+  return { ...config, store }
+}
 
 /** Throws MESH_CONFIG_INVALID, naming every line that is wrong. */
 export function readHubConfig(file: string, disk: Disk): HubConfig {

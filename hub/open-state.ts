@@ -54,23 +54,31 @@ export async function openState(
 }
 
 export const REGISTRY_FILE = 'registry.db'
+export const findRegistryFile = ({ state, registryFile }: Pick<HubConfig, 'state' | 'registryFile'>): string =>
+  registryFile ?? path.join(state, REGISTRY_FILE)
 /** What `store migrate` leaves of it. */
 export const MIGRATED_FILE = 'registry.db.migrated'
 
 /** Rejects with MESH_CONFIG_INVALID, MESH_STORAGE_FAILED, MESH_STORAGE_FULL, MESH_STORAGE_NEWER. */
 export async function openStore(
-  { state, store }: Pick<HubConfig, 'state' | 'store'>,
+  config: Pick<HubConfig, 'state' | 'store' | 'registryFile'>,
   world: PostgresWorld,
   nativeBinding: object | undefined,
 ): Promise<OpenRegistry> {
+  const { state, store } = config
   if (!store) {
-    const file = path.join(state, REGISTRY_FILE)
+    const file = findRegistryFile(config)
     return asOwner(state, () => {
-      if (!fs.existsSync(file) && fs.existsSync(path.join(state, MIGRATED_FILE)))
+      if (
+        file === path.join(state, REGISTRY_FILE) &&
+        !fs.existsSync(file) &&
+        fs.existsSync(path.join(state, MIGRATED_FILE))
+      )
         throw new MeshError(
           'MESH_CONFIG_INVALID',
           `the registry of ${state} was moved to PostgreSQL: hub.yaml needs its store; ${MIGRATED_FILE} is what was there`,
         )
+      secureFile(file)
       return openRegistry(file, nativeBinding)
     })
   }
@@ -92,6 +100,16 @@ export function readHubId({ state, store }: Pick<HubConfig, 'state' | 'store'>, 
   })
 }
 const HUB_ID = /^[0-9a-f-]{36}$/
+
+/** It may lie where others can look. What SQLite makes beside it has its mode. */
+function secureFile(file: string): void {
+  try {
+    fs.closeSync(fs.openSync(file, 'a', 0o600))
+    fs.chmodSync(file, 0o600)
+  } catch (cause) {
+    throw new MeshError('MESH_STATE_UNUSABLE', `the registry ${file} cannot be opened`, { cause })
+  }
+}
 
 /** The keys of another hub on the registry are the only ones that are taken: a second set is never made. */
 async function openSharedTokenKey(tx: Registry, state: string, caFolder: string, disk: Disk): Promise<KeyObject> {

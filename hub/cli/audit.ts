@@ -13,7 +13,7 @@ export type AuditOptions = {
 
 /** Oldest first, so that the newest stands above the prompt. */
 export async function printAudit(o: AuditOptions, io: Io): Promise<ExitCode> {
-  const rows = await withState(o.config, ({ registry }) => registry.audit.list({ subject: o.of, most: o.last }))
+  const rows = await withState(o, ({ registry }) => registry.audit.list({ subject: o.of, most: o.last }))
   if (o.output === 'json')
     io.out(`${JSON.stringify(rows.map(({ atMs, ...r }) => ({ at: new Date(atMs).toISOString(), ...r })))}\n`)
   else

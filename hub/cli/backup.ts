@@ -19,7 +19,7 @@ const MAX_BYTES = 512 * 1024 * 1024
 /** Rejects with MESH_CONFIG_INVALID when the file is there already, MESH_STATE_UNUSABLE when it cannot be written. */
 export async function makeBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const whole = path.resolve(name)
-  await withState(o.config, async (state) => {
+  await withState(o, async (state) => {
     const { config, registry, caFolder } = state
     if (fs.existsSync(whole)) throw new MeshError('MESH_CONFIG_INVALID', `${name} is there already; name a new file`)
     for (const folder of [caFolder, config.resources])

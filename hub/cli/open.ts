@@ -5,7 +5,7 @@ import { systemClock, systemRandom } from '../../core/os/clock.ts'
 import { systemDisk } from '../../core/os/disk.ts'
 import { describeAddon, loadAddon } from '../../core/storage/sqlite-addon.ts'
 import type { Ca } from '../ca/ca.ts'
-import { readHubConfig, type HubConfig } from '../config.ts'
+import { readHubConfig, withStore, type HubConfig } from '../config.ts'
 import { openSharedCa, openState, type HubWorld } from '../open-state.ts'
 import type { AuditEvent } from '../registry/audit.ts'
 import type { OpenRegistry, Registry } from '../registry/registry.ts'
@@ -25,17 +25,26 @@ export type State = {
   readonly caFolder: string
 }
 
-/** Reads hub.yaml and opens the registry for one command, beside a hub that may be running. */
-export async function withState<T>(file: string, work: (state: State) => Promise<T>): Promise<T> {
+/** What every command has on its line: hub.yaml, and where the registry is if that says otherwise. */
+export type ConfigOptions = { readonly config: string; readonly store?: string | undefined }
+
+/** Throws MESH_CONFIG_INVALID. */
+export function readConfig({ config: file, store }: ConfigOptions): HubConfig {
   const config = readHubConfig(file, systemDisk)
+  return store === undefined ? config : withStore(config, store)
+}
+
+/** Reads hub.yaml and opens the registry for one command, beside a hub that may be running. */
+export async function withState<T>(o: ConfigOptions, work: (state: State) => Promise<T>): Promise<T> {
+  const config = readConfig(o)
   const { registry, tokens, caFolder } = await openState(config, systemWorld, loadNativeBinding(config))
   await using opened = registry
   return await work({ config, registry: opened, tokens, caFolder })
 }
 
 /** As `withState`, where all is done or nothing. */
-export function runTransaction<T>(o: { readonly config: string }, work: (tx: Registry) => Promise<T>): Promise<T> {
-  return withState(o.config, ({ registry }) => registry.exclusively(work))
+export function runTransaction<T>(o: ConfigOptions, work: (tx: Registry) => Promise<T>): Promise<T> {
+  return withState(o, ({ registry }) => registry.exclusively(work))
 }
 
 /** Makes the CA where there is none yet, as the hub's first start does. */

@@ -7,6 +7,12 @@ export const buildJsonOption = (): Option => new Option('--json', 'one JSON docu
 export const buildConfigOption = (): Option =>
   new Option('-c, --config <file>', 'configuration file').default(DEFAULT_CONFIG)
 
+export const buildStoreOption = (): Option =>
+  new Option(
+    '--store <url>',
+    'registry: postgres://USER@HOST/DATABASE without a password, or a file; default: as hub.yaml says',
+  )
+
 export function parseCount(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('must be a whole number from 1')
   return Number(text)

@@ -10,6 +10,7 @@ import type { MigrateOptions } from './store.ts'
 import {
   buildConfigOption as config,
   buildJsonOption as json,
+  buildStoreOption,
   parseCount as count,
   parseLabel as label,
   parseSeconds,
@@ -35,6 +36,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addAudit(program, io, done)
     addConsole(program, io, done)
     addVersion(program, io, done)
+    addStoreOption(program)
   }
   return await runCommandLine({ ...HUB, add }, argv, io)
 }
@@ -191,6 +193,13 @@ function addVersion(program: Command, io: Io, done: Finish): void {
     .description('version, build and platform')
     .addOption(json())
     .action(async (o: { json: boolean }) => done((await import('./version.ts')).printVersion(o, io)))
+}
+
+/** Whoever reads hub.yaml may be told of another registry; to move one, `--to` says where. */
+function addStoreOption(command: Command): void {
+  for (const one of command.commands) addStoreOption(one)
+  const reads = command.options.some(({ long }) => long === '--config')
+  if (reads && command.name() !== 'migrate') command.addOption(buildStoreOption())
 }
 
 const collect = (text: string, before: readonly string[]): readonly string[] => [...before, text]

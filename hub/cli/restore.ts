@@ -7,27 +7,27 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { MeshError } from '../../core/errors.ts'
 import { asOwner } from '../../core/os/as-owner.ts'
-import { systemDisk } from '../../core/os/disk.ts'
 import { readArchive, type ArchivedFile } from '../registry/archive/archive.ts'
 import { applyRevocations, listRevocations } from '../registry/archive/revocations.ts'
+import { isLaterThan, keepRollouts, pauseRestored, ROLLOUT_TABLES } from '../registry/archive/rollouts.ts'
 import { takeOver } from '../registry/archive/take-over.ts'
 import { openRegistry, Registry, type OpenRegistry } from '../registry/registry.ts'
 import { HUB_GONE_MS } from '../registry/replicas.ts'
-import { openStore } from '../open-state.ts'
+import { findRegistryFile, openStore } from '../open-state.ts'
 import { silentLog } from '../../core/log.ts'
 import { systemClock } from '../../core/os/clock.ts'
 import { isRunning } from '../registry/running.ts'
-import { readHubConfig, type HubConfig } from '../config.ts'
+import type { HubConfig } from '../config.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
 import { CA, CONFIG, RESOURCES, syncOne } from './backup.ts'
-import { loadNativeBinding, noteByOperator, systemWorld } from './open.ts'
+import { loadNativeBinding, noteByOperator, readConfig, systemWorld, type ConfigOptions } from './open.ts'
 import type { Io } from './io.ts'
 
 const REGISTRY = 'registry.db'
 
 /** Rejects with MESH_STATE_IN_USE while a hub runs, MESH_CONFIG_INVALID for what is no backup, MESH_STATE_UNUSABLE. */
-export async function restoreBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const config = readHubConfig(o.config, systemDisk)
+export async function restoreBackup(name: string, o: ConfigOptions, io: Io): Promise<ExitCode> {
+  const config = readConfig(o)
   fs.mkdirSync(config.state, { recursive: true, mode: 0o700 })
   const nativeBinding = loadNativeBinding(config)
   if (asOwner(config.state, () => isRunning(config.state, nativeBinding)) === true)
@@ -53,16 +53,26 @@ async function replaceState(
   const beside = path.join(state, `restore-${randomUUID()}`)
   try {
     const files = asOwner(state, () => unpack(file, beside, p.nativeBinding))
-    const open = (folder: string): OpenRegistry =>
-      asOwner(state, () => openRegistry(path.join(folder, REGISTRY), p.nativeBinding))
+    const open = (registry: string): OpenRegistry => asOwner(state, () => openRegistry(registry, p.nativeBinding))
+    const restored = open(path.join(beside, REGISTRY))
     if (config.store) {
-      const kept = await replaceDatabase(open(beside), config, { ...p, file })
-      asOwner(state, () => swap(state, beside, ['ca']))
+      const kept = await replaceDatabase(restored, config, { ...p, file })
+      asOwner(state, () => swap(state, beside, new Map([['ca', path.join(state, 'ca')]])))
       return { files, kept }
     }
-    const before = fs.existsSync(path.join(state, REGISTRY)) ? (): OpenRegistry => open(state) : undefined
-    const kept = await finishRegistry(open(beside), before, { ...p, file })
-    asOwner(state, () => swap(state, beside, ['ca', REGISTRY]))
+    const target = findRegistryFile(config)
+    const before = fs.existsSync(target) ? (): OpenRegistry => open(target) : undefined
+    const kept = await finishRegistry(restored, before, { ...p, file })
+    asOwner(state, () =>
+      swap(
+        state,
+        beside,
+        new Map([
+          ['ca', path.join(state, 'ca')],
+          [REGISTRY, target],
+        ]),
+      ),
+    )
     return { files, kept }
   } finally {
     fs.rmSync(beside, { recursive: true, force: true })
@@ -93,19 +103,29 @@ async function finishRegistry(
   await registry.nobodyConnected()
   // Whoever was logged out since would be logged in again, and links that were used would be good once more.
   await registry.sessions.endAll()
-  const kept = before ? await takeRevocations(registry, before) : 0
-  const detail = `${kept} revocation(s) of before kept`
+  const { kept, rollouts } = before ? await takeFromBefore(registry, before) : NOTHING_OF_BEFORE
+  if (!rollouts) await pauseRestored(registry.store)
+  const detail = describeKept(kept, rollouts)
   await noteByOperator(registry, p.io, { event: 'hub.restored', subject: p.file, detail })
   return kept
 }
 
-async function takeRevocations(registry: Registry, before: () => OpenRegistry): Promise<number> {
+type OfBefore = { readonly kept: number; readonly rollouts: boolean }
+const NOTHING_OF_BEFORE: OfBefore = { kept: 0, rollouts: false }
+const describeKept = (kept: number, rollouts: boolean): string =>
+  `${kept} revocation(s) of before kept${rollouts ? ', and its rollouts' : ''}`
+
+async function takeFromBefore(registry: OpenRegistry, before: () => OpenRegistry): Promise<OfBefore> {
+  let kept = 0
   try {
     await using old = before()
-    return await registry.takeRevocations(old)
+    kept = await registry.takeRevocations(old)
+    const rollouts = await isLaterThan(old.store, registry.store)
+    if (rollouts) await keepRollouts(old.store, registry.store)
+    return { kept, rollouts }
   } catch {
     // What is to be replaced may be damaged: that is why it is.
-    return 0
+    return { kept, rollouts: false }
   }
 }
 
@@ -127,25 +147,47 @@ async function replaceDatabase(
           'a hub runs on the database, or did half a minute ago; stop all of them first',
         )
       const revoked = await listRevocations(tx)
-      await takeOver(from, tx)
+      const rollouts = await isLaterThan(tx, from)
+      await takeOver(from, tx, rollouts ? ROLLOUT_TABLES : [])
+      if (!rollouts) await pauseRestored(tx)
       await registry.enrollments.resyncAll()
       await registry.nobodyConnected()
+      await registry.sessions.endAll()
       const kept = await applyRevocations(tx, revoked)
-      const detail = `${kept} revocation(s) of before kept`
+      const detail = describeKept(kept, rollouts)
       await noteByOperator(registry, p.io, { event: 'hub.restored', subject: p.file, detail })
       return kept
     }),
   )
 }
 
-/** The CA first: without the registry beside it no certificate is believed. */
-function swap(state: string, beside: string, names: readonly string[]): void {
+/**
+ * The CA first: without the registry beside it no certificate is believed.
+ * @param targets where each of `beside` belongs
+ */
+function swap(state: string, beside: string, targets: ReadonlyMap<string, string>): void {
   const old = path.join(state, `before-restore-${randomUUID()}`)
   fs.mkdirSync(old, { mode: 0o700 })
-  for (const name of names.flatMap((one) => [one, `${one}-wal`, `${one}-shm`]))
-    if (fs.existsSync(path.join(state, name))) fs.renameSync(path.join(state, name), path.join(old, name))
-  for (const name of names) fs.renameSync(path.join(beside, name), path.join(state, name))
+  for (const [name, target] of targets)
+    for (const end of ['', '-wal', '-shm'])
+      if (fs.existsSync(target + end)) move(target + end, path.join(old, name + end))
+  for (const [name, target] of targets) {
+    move(path.join(beside, name), target)
+    syncOne(path.dirname(target))
+  }
   syncOne(state)
+}
+
+/** A registry of `--store` may lie on another file system. */
+function move(from: string, to: string): void {
+  try {
+    fs.renameSync(from, to)
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'EXDEV') throw err
+    fs.cpSync(from, to, { recursive: true })
+    syncOne(to)
+    fs.rmSync(from, { recursive: true })
+  }
 }
 
 /** Only where there are none: what an operator has written since is not written over. */

@@ -12,7 +12,7 @@ type RootsOptions = { readonly config: string }
 
 /** What devices check the hub and each other against, as PEM. */
 export async function printRoots(o: RootsOptions, io: Io): Promise<ExitCode> {
-  io.out((await withState(o.config, openStoredCa)).rootsPem)
+  io.out((await withState(o, openStoredCa)).rootsPem)
   return 0
 }
 
@@ -23,7 +23,7 @@ const STATES: Readonly<Record<RootState, string>> = {
 }
 
 export async function printRootStatus(o: RootsOptions & { readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const all = await withState(o.config, async (state) => {
+  const all = await withState(o, async (state) => {
     await openStoredCa(state)
     return describeRoots(optionsOf(state, state.registry))
   })
@@ -41,7 +41,7 @@ export async function rotate(
   o: RootsOptions & { readonly anyway?: boolean },
   io: Io,
 ): Promise<ExitCode> {
-  const done = await withState(o.config, async (state) => {
+  const done = await withState(o, async (state) => {
     await openStoredCa(state)
     return state.registry.exclusively(async (tx) => {
       const text = await rotateRoots(step, optionsOf(state, tx), o.anyway)

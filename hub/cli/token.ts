@@ -34,7 +34,7 @@ export async function create(o: CreateOptions, io: Io): Promise<ExitCode> {
   const names = listNames(o)
   if (names.length > 1 && o.out === undefined)
     throw new MeshError('MESH_CONFIG_INVALID', '--count needs --out: many tokens are not printed on a terminal')
-  const made = await withState(o.config, async (state) => {
+  const made = await withState(o, async (state) => {
     // What cannot be written must not stay valid: the file comes first, the registry when it is whole.
     using file = o.out === undefined ? undefined : openSecret(o.out)
     const roots = listPins((await openStoredCa(state)).rootsPem)
@@ -137,7 +137,7 @@ function openSecret(name: string): Disposable & { write(lines: readonly string[]
 }
 
 export async function list(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const rows = await withState(o.config, async ({ registry }) => {
+  const rows = await withState(o, async ({ registry }) => {
     const all: (TokenRow & { readonly devices: readonly string[] })[] = []
     for (const t of await registry.tokens()) all.push({ ...t, devices: await registry.devicesOfToken(t.jti) })
     return all

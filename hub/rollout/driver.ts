@@ -8,7 +8,7 @@ import type { Log } from '../../core/log.ts'
 import type { Metrics } from '../../core/metrics.ts'
 import type { OpenRegistry } from '../registry/registry.ts'
 import type { RolloutRecord } from '../registry/rollout/rollouts.ts'
-import { NO_TRAFFIC, readFleet, readTraffic, type FleetTraffic } from './fleet.ts'
+import { NO_REPORTS, readFleet, readReports, type FleetReports } from './fleet.ts'
 import { advanceRollout, isActive, NOTHING_WATCHED, type DeviceView, type Tracked, type Watch } from './machine.ts'
 import { recordDecision } from './operate.ts'
 
@@ -25,7 +25,7 @@ export type DriverOptions = {
 
 const TICK_MS = 2_000
 /** Reports of ten thousand devices are megabytes, and come once in a while. */
-const TRAFFIC_MS = 10_000
+const REPORTS_MS = 10_000
 const LEASE = 'rollout'
 /** Another process takes over within this time. */
 const LEASE_MS = 15_000
@@ -40,9 +40,9 @@ export class RolloutDriver implements AsyncDisposable {
   readonly #ended
   #driven: Driven | undefined
   #seen: string | undefined
-  #traffic: { readonly readMs: number; readonly all: FleetTraffic } = {
+  #reports: { readonly readMs: number; readonly all: FleetReports } = {
     readMs: Number.NEGATIVE_INFINITY,
-    all: NO_TRAFFIC,
+    all: NO_REPORTS,
   }
   #timer: Timer | undefined
   #working: Promise<void> = Promise.resolve()
@@ -102,14 +102,17 @@ export class RolloutDriver implements AsyncDisposable {
       return
     }
     const driven = await this.#take(active)
-    await this.#advance(driven, await readFleet(registry, await this.#readTraffic()))
+    // What was read before it began is of another revision.
+    const isNew = driven.record.id !== this.#driven?.record.id
+    await this.#advance(driven, await this.#look(isNew ? 0 : REPORTS_MS))
   }
 
-  async #readTraffic(): Promise<FleetTraffic> {
-    const nowMs = this.#o.clock.monotonicMs()
-    if (nowMs - this.#traffic.readMs >= TRAFFIC_MS)
-      this.#traffic = { readMs: nowMs, all: await readTraffic(this.#o.registry) }
-    return this.#traffic.all
+  /** @param staleMs reports may be so old */
+  async #look(staleMs: number): Promise<readonly DeviceView[]> {
+    const { registry, clock } = this.#o
+    const nowMs = clock.monotonicMs()
+    if (nowMs - this.#reports.readMs >= staleMs) this.#reports = { readMs: nowMs, all: await readReports(registry) }
+    return await readFleet(registry, this.#reports.all)
   }
 
   /** What this process knows of it, if it has driven it until now; or what the registry knows. */
@@ -128,7 +131,11 @@ export class RolloutDriver implements AsyncDisposable {
     const { registry, clock } = this.#o
     const nowMs = clock.monotonicMs()
     const { record, watch } = driven
-    const step = advanceRollout(record, watch, { devices, elapsedMs: nowMs - driven.lookedMs })
+    const elapsedMs = nowMs - driven.lookedMs
+    let step = advanceRollout(record, watch, { devices, elapsedMs })
+    // The next wave begins from what its devices say now.
+    if (step.rollout.wave !== record.wave)
+      step = advanceRollout(record, watch, { devices: await this.#look(0), elapsedMs })
     const next: RolloutRecord = { ...record, ...step.rollout }
     const found = [...step.watch.tracked].filter(([name]) => !watch.tracked.has(name))
     await this.#track(record.id, found)

@@ -32,6 +32,8 @@ export type DeviceView = DeviceOf & {
   /** What it says of resources that it refuses. */
   readonly refused: string | undefined
   readonly traffic: CountedTraffic | undefined
+  /** What it says of listeners of its configuration that it cannot open. */
+  readonly failed: readonly string[]
 }
 /** Since the device began. */
 export type CountedTraffic = Traffic & { readonly startedMs: number }
@@ -43,6 +45,8 @@ export type Tracked = {
   /** As it was when its wave began: one that comes later may have refused the revision before it is seen. */
   readonly refused: string | undefined
   readonly traffic: CountedTraffic | undefined
+  /** Undefined: not known, of a rollout that an earlier version began. */
+  readonly failed?: readonly string[] | undefined
   /** So long it has been away now; and has been there without the revision, in all. */
   readonly awayMs: number
   readonly pendingMs: number
@@ -102,7 +106,12 @@ function follow(rollout: Rollout, watch: Watch, seen: Parameters<typeof advanceR
     const known = watch.tracked.get(name)
     const comes = wave === rollout.wave && device.connected && rollout.soakedMs <= rollout.soakMs
     if (known && !known.isAwaited) tracked.set(name, age(known, device, { to: rollout.to, elapsedMs: seen.elapsedMs }))
-    else if (comes) tracked.set(name, { ...startTracking(device, wave), refused: known?.refused })
+    else if (comes)
+      tracked.set(name, {
+        ...startTracking(device, wave),
+        ...(known ? { failed: known.failed } : {}),
+        refused: known?.refused,
+      })
     else if (known) tracked.set(name, known)
     else if (wave > rollout.wave && traffic) rest.set(name, watch.rest.get(name) ?? traffic)
   }
@@ -115,8 +124,8 @@ function follow(rollout: Rollout, watch: Watch, seen: Parameters<typeof advanceR
 function findDeviceWave(rollout: Rollout, device: DeviceView): number {
   return isWithin(rollout.scope, device) ? findWave(rollout, device.name) : NO_WAVE
 }
-function startTracking({ refused, traffic }: DeviceView, wave: number): Tracked {
-  return { wave, refused, traffic, awayMs: 0, pendingMs: 0 }
+function startTracking({ refused, traffic, failed }: DeviceView, wave: number): Tracked {
+  return { wave, refused, traffic, failed, awayMs: 0, pendingMs: 0 }
 }
 
 function age(known: Tracked, device: DeviceView, p: { to: string; elapsedMs: number }): Tracked {
@@ -143,8 +152,10 @@ export function collectEvidence(rollout: Rollout, { tracked, rest }: Watch, devi
   return { devices: counting.length, rejected, lost, traffic, before, rest: others }
 }
 
-const isRejected = (known: Tracked, { refused }: DeviceView): boolean =>
-  refused !== undefined && refused !== known.refused
+/** It refuses something, or cannot open something, that it did not before. */
+const isRejected = (known: Tracked, { refused, failed }: DeviceView): boolean =>
+  (refused !== undefined && refused !== known.refused) ||
+  (known.failed !== undefined && failed.some((what) => !known.failed!.includes(what)))
 
 class Sum implements Traffic {
   requests = 0

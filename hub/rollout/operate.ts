@@ -5,7 +5,7 @@ import type { AuditEvent } from '../registry/audit.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { RolloutRecord } from '../registry/rollout/rollouts.ts'
 import { applyAssignment, listRevisions } from './desired.ts'
-import { listDevices, readFleet, readTraffic } from './fleet.ts'
+import { listDevices, readFleet, readReports } from './fleet.ts'
 import { parseHalt } from './halt.ts'
 import { isActive, watchWave, type RolloutState } from './machine.ts'
 import { formatScope, isWithin, type Scope } from './scope.ts'
@@ -93,7 +93,7 @@ export async function beginRollout(
     sequence: 0,
   }
   await tx.rollouts.add(rollout)
-  if (!isNow) await tx.rollouts.track(id, watchWave(rollout, await readFleet(tx, await readTraffic(tx))))
+  if (!isNow) await tx.rollouts.track(id, watchWave(rollout, await readFleet(tx, await readReports(tx))))
   if (isNow) await tx.rollouts.setAssignments(next)
   const told = isNow ? 'at once' : `waves ${rollout.waves}, soak ${rollout.soakMs / 1_000} s, halt ${rollout.halt}`
   await note(tx, 'rollout.started', rollout, {

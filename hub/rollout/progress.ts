@@ -1,7 +1,7 @@
 /** How far a rollout has come, for whoever watches it: its waves, and what stands against its gates. */
 import type { Registry } from '../registry/registry.ts'
 import type { RolloutRecord } from '../registry/rollout/rollouts.ts'
-import { readFleet, readTraffic } from './fleet.ts'
+import { readFleet, readReports } from './fleet.ts'
 import { formatGate, measureGate, parseHalt, type Evidence, type Gate } from './halt.ts'
 import { collectEvidence, NOTHING_WATCHED, type DeviceView, type Tracked } from './machine.ts'
 import { isWithin } from './scope.ts'
@@ -34,7 +34,7 @@ export type RolloutProgress = {
  * other devices fare meanwhile is known to the hub alone that drives.
  */
 export async function measureRollout(registry: Registry, rollout: RolloutRecord): Promise<RolloutProgress> {
-  const devices = await readFleet(registry, await readTraffic(registry))
+  const devices = await readFleet(registry, await readReports(registry))
   const tracked = await registry.rollouts.tracked(rollout.id)
   const { lost, ...evidence } = collectEvidence(rollout, { ...NOTHING_WATCHED, tracked }, devices)
   const seen = { ...evidence, lost: [...new Set([...lost, ...listAway(tracked, devices)])] }

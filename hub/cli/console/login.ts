@@ -23,7 +23,7 @@ export async function makeLogin(o: LoginOptions, io: Io): Promise<ExitCode> {
   const namespaces = o.namespace.length === 0 ? [ALL] : o.namespace
   const grants = namespaces.map((namespace) => ({ namespace, role: o.role }))
   const name = o.name ?? io.operator ?? os.userInfo().username
-  const link = await withState(o.config, async ({ config, registry }) => {
+  const link = await withState(o, async ({ config, registry }) => {
     if (!config.console)
       throw new MeshError(
         'MESH_CONFIG_INVALID',

@@ -12,7 +12,7 @@ export type EndOptions = { readonly config: string }
 
 export async function listSessions(o: ListOptions, io: Io): Promise<ExitCode> {
   const nowMs = systemClock.wallMs()
-  const all = await withState(o.config, ({ registry }) => registry.sessions.all())
+  const all = await withState(o, ({ registry }) => registry.sessions.all())
   const live = all.filter(({ endsMs }) => endsMs > nowMs)
   if (o.json) io.out(`${JSON.stringify(live.map((one) => ({ ...one, hash: undefined })))}\n`)
   else

@@ -18,7 +18,7 @@ const DEFAULT_LINES = 100
 export async function ask(name: string, command: CommandName, o: AskOptions, io: Io): Promise<ExitCode> {
   const operator = `operator:${io.operator ?? os.userInfo().username}`
   const request = { command, lines: o.lines ?? DEFAULT_LINES, operator }
-  const answer = await withState(o.config, ({ registry }) =>
+  const answer = await withState(o, ({ registry }) =>
     askDevice(registry, { device: name, request, clock: systemClock }),
   )
   if (answer.form === 'text') {

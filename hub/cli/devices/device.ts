@@ -9,7 +9,7 @@ import { formatDate, formatTable } from '../table.ts'
 
 /** Who waits comes first: that is what somebody is to do something about. */
 export async function listDevices(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { waiting, enrolled } = await withState(o.config, async ({ registry: { enrollments } }) => ({
+  const { waiting, enrolled } = await withState(o, async ({ registry: { enrollments } }) => ({
     waiting: await enrollments.requests(),
     enrolled: await enrollments.all(),
   }))

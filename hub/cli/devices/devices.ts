@@ -28,7 +28,7 @@ export type DevicesOptions = {
 /** Rejects with MESH_CONFIG_INVALID where `--where` cannot be understood. */
 export async function printDevices(o: DevicesOptions, io: Io): Promise<ExitCode> {
   const where = o.where === undefined ? undefined : parseQuestion(o.where, systemClock.wallMs())
-  const { rows, found, hub } = await withState(o.config, async (state) => {
+  const { rows, found, hub } = await withState(o, async (state) => {
     const there = await findHub(state)
     const query = { isHubThere: there.isThere, labels: o.label, where, most: o.limit }
     return { hub: there, ...(await listFleet(state.registry, query)) }

@@ -16,7 +16,7 @@ type Line = readonly [name: string, value: string]
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function showDevice(name: string, o: ShowOptions, io: Io): Promise<ExitCode> {
-  const found = await withState(o.config, async (state) =>
+  const found = await withState(o, async (state) =>
     describeDevice(state.registry, name, (await findHub(state)).isThere),
   )
   if (!found)

@@ -25,7 +25,7 @@ const MOST = 10_000
 export async function watchDevices(o: WatchOptions, io: Io): Promise<ExitCode> {
   const stop = new AbortController()
   const stopped = io.stopRequested().then(() => stop.abort())
-  await withState(o.config, async (state) => {
+  await withState(o, async (state) => {
     const isWanted = await selectDevices(state, o.label)
     const before = await state.registry.deviceEvents.last({ most: o.last })
     let after = before.at(-1)?.id ?? 0

@@ -1,21 +1,19 @@
 /** `meshlet-hub revision list|show|diff|check|who` */
 import { systemClock } from '../../../core/os/clock.ts'
-import { systemDisk } from '../../../core/os/disk.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
 import { toPrintable } from '../../../core/printable.ts'
-import { readHubConfig } from '../../config.ts'
 import { compareRevisions } from '../../rollout/diff.ts'
 import { describeUses } from '../../rollout/uses.ts'
 import { listDeviceRevisions } from '../../rollout/who.ts'
 import { ResourcesFolder, type FolderFound } from '../../source/folder.ts'
-import { withState } from '../open.ts'
+import { readConfig, withState } from '../open.ts'
 import type { Io } from '../io.ts'
 import { formatDate, formatTable } from '../table.ts'
 
 type Options = { readonly config: string; readonly json: boolean }
 
 export async function listRevisions(o: Options, io: Io): Promise<ExitCode> {
-  const { rows, uses, folder } = await withState(o.config, async ({ registry }) => ({
+  const { rows, uses, folder } = await withState(o, async ({ registry }) => ({
     rows: await registry.revisions.list(),
     uses: await describeUses(registry),
     folder: await registry.rollouts.folder(),
@@ -48,7 +46,7 @@ export async function listRevisions(o: Options, io: Io): Promise<ExitCode> {
 
 /** Rejects with MESH_CONFIG_INVALID when there is none, as all that follow. */
 export async function showRevision(text: string, o: Options, io: Io): Promise<ExitCode> {
-  const { row, files } = await withState(o.config, async ({ registry }) => {
+  const { row, files } = await withState(o, async ({ registry }) => {
     const found = await registry.revisions.find(text)
     return { row: found, files: await registry.revisions.manifest(found.id) }
   })
@@ -64,7 +62,7 @@ export async function showRevision(text: string, o: Options, io: Io): Promise<Ex
 }
 
 export async function printDifferences(from: string, to: string, o: Options, io: Io): Promise<ExitCode> {
-  const { a, b, diffs } = await withState(o.config, async ({ registry }) => {
+  const { a, b, diffs } = await withState(o, async ({ registry }) => {
     const [before, after] = [await registry.revisions.find(from), await registry.revisions.find(to)]
     return { a: before.id, b: after.id, diffs: await compareRevisions(registry, before.id, after.id) }
   })
@@ -80,7 +78,7 @@ export async function printDifferences(from: string, to: string, o: Options, io:
 export async function checkRevision(folder: string | undefined, o: Options, io: Io): Promise<ExitCode> {
   const found: FolderFound[] = []
   using _opened = await ResourcesFolder.open({
-    folder: folder ?? readHubConfig(o.config, systemDisk).resources,
+    folder: folder ?? readConfig(o).resources,
     clock: systemClock,
     onFound: (one) => found.push(one),
   })
@@ -100,7 +98,7 @@ export async function checkRevision(folder: string | undefined, o: Options, io: 
 
 /** @param text of one revision only, whoever has it or is to have it */
 export async function printWho(text: string | undefined, o: Options, io: Io): Promise<ExitCode> {
-  const rows = await withState(o.config, async ({ registry }) => {
+  const rows = await withState(o, async ({ registry }) => {
     const id = text === undefined ? undefined : (await registry.revisions.find(text)).id
     const all = await listDeviceRevisions(registry)
     return id === undefined ? all : all.filter(({ desired, inForce }) => desired === id || inForce === id)

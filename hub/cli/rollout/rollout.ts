@@ -35,7 +35,7 @@ type Said = { readonly config: string; readonly why?: string }
 
 /** Rejects with MESH_CONFIG_INVALID, as all that follow. */
 export async function start(o: StartOptions, io: Io): Promise<ExitCode> {
-  const rollout = await withState(o.config, async ({ registry, config: { rollout: policy } }) => {
+  const rollout = await withState(o, async ({ registry, config: { rollout: policy } }) => {
     const plan = {
       to: o.to,
       scope: makeScope({ labels: o.label, device: o.device }),
@@ -54,13 +54,13 @@ export async function start(o: StartOptions, io: Io): Promise<ExitCode> {
 const CHANGES = { pause: pauseRollout, resume: resumeRollout, abort: abortRollout, undo: undoRollout } as const
 
 export async function change(what: keyof typeof CHANGES, o: Said, io: Io): Promise<ExitCode> {
-  const rollout = await withState(o.config, ({ registry }) => CHANGES[what](registry, saidBy(o, io)))
+  const rollout = await withState(o, ({ registry }) => CHANGES[what](registry, saidBy(o, io)))
   io.out(`${describe(rollout)}\n`)
   return 0
 }
 
 export async function printStatus(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { newest, assignments, folder, folders, devices } = await withState(o.config, async ({ registry }) => ({
+  const { newest, assignments, folder, folders, devices } = await withState(o, async ({ registry }) => ({
     newest: (await registry.rollouts.active()) ?? (await registry.rollouts.list(1))[0],
     assignments: await registry.rollouts.assignments(),
     folder: await registry.rollouts.folder(),
@@ -90,7 +90,7 @@ export async function printStatus(o: { readonly config: string; readonly json: b
 }
 
 export async function printRollouts(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const rows = await withState(o.config, ({ registry }: { registry: Registry }) => registry.rollouts.list(SHOWN))
+  const rows = await withState(o, ({ registry }: { registry: Registry }) => registry.rollouts.list(SHOWN))
   if (o.json) io.out(`${JSON.stringify(rows)}\n`)
   else
     io.out(

@@ -11,9 +11,15 @@ type Table = { readonly name: string; readonly columns: readonly string[]; reado
  * Rejects with MESH_STORAGE_FAILED when fewer rows have come than there were.
  * @returns rows by table
  */
-export async function copyTables(from: Sql, to: Sql, sqlite: Sql): Promise<ReadonlyMap<string, number>> {
+export async function copyTables(
+  from: Sql,
+  to: Sql,
+  sqlite: Sql,
+  isMeant: (table: string) => boolean = () => true,
+): Promise<ReadonlyMap<string, number>> {
   const counts = new Map<string, number>()
   for (const table of await listTables(sqlite)) {
+    if (!isMeant(table.name)) continue
     const copied = await copyTable(from, to, table)
     const [{ n }] = (await to.all<{ n: number }>(`SELECT count(*) AS n FROM ${table.name}`)) as [{ n: number }]
     if (n !== copied)

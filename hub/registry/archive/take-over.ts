@@ -13,11 +13,12 @@ export async function checkEmpty(to: Sql): Promise<void> {
       throw new MeshError('MESH_CONFIG_INVALID', `the database has a registry already (${name}); name an empty one`)
 }
 
-/** Everything of `from` in place of what is there. @returns rows by table */
-export async function takeOver(from: Sql, to: Sql): Promise<ReadonlyMap<string, number>> {
-  const tables = await listTables(from)
+/** Everything of `from` in place of what is there, but the tables that are to stay. @returns rows by table */
+export async function takeOver(from: Sql, to: Sql, stay: readonly string[] = []): Promise<ReadonlyMap<string, number>> {
+  const isMeant = (name: string): boolean => !stay.includes(name)
+  const tables = (await listTables(from)).filter(({ name }) => isMeant(name))
   for (const { name } of tables.toReversed()) await to.run(`DELETE FROM ${name}`)
-  const counts = await copyTables(from, to, from)
+  const counts = await copyTables(from, to, from, isMeant)
   await resetIdentities(to)
   return counts
 }

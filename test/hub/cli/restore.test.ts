@@ -5,6 +5,7 @@ import fs from 'node:fs'
 import { revokeDevice } from '../../../hub/enrollment/operator.ts'
 import { openRegistry } from '../../../hub/registry/registry.ts'
 import { holdRunning } from '../../../hub/registry/running.ts'
+import { makeRollout } from '../registry/rollout/make-rollout.ts'
 import { createToken, hubCli, makeApplicant, type HubCli } from './hub-cli.ts'
 
 const SPIFFE = 'spiffe://cluster.local/ns/edge/sa/gateway'
@@ -176,4 +177,48 @@ test('a backup that fails leaves nothing behind, and none lies in what is backed
   for (const bad of [`${folder}/state/ca/b`, `${folder}/resources/b`])
     assert.match((await cli('backup', bad, '-c', config)).err, /would be part of what is backed up/)
   assert.deepEqual(fs.readdirSync(folder), before)
+})
+
+test('no rollout goes back: what has halted since stays halted; where nobody knows, it waits for an operator', async (t) => {
+  const m = hubCli(t)
+  const { cli, config, folder } = m
+  await createToken(m, 'gw-1')
+  const open = () => openRegistry(`${folder}/state/registry.db`)
+  const status = async () => {
+    await using registry = open()
+    return [(await registry.rollouts.list(1))[0]?.state, (await registry.rollouts.assignments())[0]?.revision]
+  }
+  {
+    await using registry = open()
+    await registry.rollouts.setAssignments([{ scope: { kind: 'all' }, revision: 'a' }])
+    await registry.rollouts.add(makeRollout())
+  }
+  assert.equal((await cli('backup', `${folder}/b`, '-c', config)).code, 0)
+  {
+    await using registry = open()
+    const active = await registry.rollouts.active()
+    await registry.rollouts.update({ ...active!, state: 'halted', reason: 'rejected>0' })
+    await registry.rollouts.add(makeRollout({ id: 'r2', to: 'c', state: 'completed', startedMs: 2 }))
+    await registry.rollouts.setAssignments([{ scope: { kind: 'all' }, revision: 'c' }])
+  }
+  assert.equal((await cli('restore', `${folder}/b`, '-c', config)).code, 0)
+  assert.deepEqual(await status(), ['completed', 'c'])
+  {
+    await using registry = open()
+    assert.equal((await registry.rollouts.get('r1'))?.state, 'halted')
+    assert.match((await registry.audit.list({ most: 5 })).at(-1)!.detail, /and its rollouts/)
+  }
+  // Nothing of before is there.
+  fs.rmSync(`${folder}/state`, { recursive: true })
+  assert.equal((await cli('restore', `${folder}/b`, '-c', config)).code, 0)
+  assert.deepEqual(await status(), ['paused', 'a'])
+  // What is there is another fleet's.
+  fs.rmSync(`${folder}/state`, { recursive: true })
+  await createToken(m, 'gw-9')
+  {
+    await using registry = open()
+    await registry.rollouts.add(makeRollout({ id: 'r9', to: 'z', state: 'completed', startedMs: 9 }))
+  }
+  assert.equal((await cli('restore', `${folder}/b`, '-c', config)).code, 0)
+  assert.deepEqual(await status(), ['paused', 'a'])
 })

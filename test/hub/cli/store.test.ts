@@ -6,6 +6,7 @@ import { revokeDevice } from '../../../hub/enrollment/operator.ts'
 import { OpenRegistry, openRegistry } from '../../../hub/registry/registry.ts'
 import { holdRunning } from '../../../hub/registry/running.ts'
 import { findPostgres, openStore, startPostgres } from '../registry/postgres/server.ts'
+import { makeRollout } from '../registry/rollout/make-rollout.ts'
 import { createToken, hubCli, makeApplicant, type HubCli } from './hub-cli.ts'
 
 const bin = findPostgres()
@@ -36,10 +37,15 @@ test('migrate, backup and restore keep everything, and what was revoked since st
   assert.match((await cli('audit', '-c', config)).out, /token\.created.*\n.*store\.migrated/s)
   await createToken(m, 'gw-3')
 
+  {
+    await using registry = new OpenRegistry(await openStore(settings))
+    await registry.rollouts.add(makeRollout())
+  }
   assert.equal((await cli('backup', `${folder}/b`, '-c', config)).code, 0)
   await createToken(m, 'gw-4')
   {
     await using registry = new OpenRegistry(await openStore(settings))
+    await registry.rollouts.update({ ...(await registry.rollouts.active())!, state: 'halted' })
     await revokeDevice(registry, 'gw-2', 9)
     await registry.devicesChanged([], Date.now(), 'a hub')
   }
@@ -58,11 +64,14 @@ test('migrate, backup and restore keep everything, and what was revoked since st
       ['gw-2', 'revoked', true],
     ],
   )
+  assert.equal((await registry.rollouts.get('r1'))?.state, 'halted', 'it is not tried again')
   await createToken(m, 'gw-5') // numbers of the audit log go on
 
   const alone = hubCli(t)
   assert.match((await alone.cli('restore', `${folder}/b`, '-c', alone.config)).out, /^restored/)
   assert.deepEqual(await listTokens(alone), ['gw-1', 'gw-2', 'gw-3'])
+  await using restored = openRegistry(`${alone.folder}/state/registry.db`)
+  assert.equal((await restored.rollouts.active())?.state, 'paused')
 })
 
 test(

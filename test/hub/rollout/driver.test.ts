@@ -5,6 +5,7 @@ import { Metrics } from '../../../core/metrics.ts'
 import { RolloutDriver } from '../../../hub/rollout/driver.ts'
 import { pauseRollout, startRollout } from '../../../hub/rollout/operate.ts'
 import { EVERYBODY } from '../../../hub/rollout/scope.ts'
+import { REPORT } from '../../helpers/control-plane/report.ts'
 import { startFleet, type FleetRig } from './fleet-rig.ts'
 import { makeCluster } from '../source/resource-files.ts'
 
@@ -54,4 +55,30 @@ test('what an operator says in the middle counts', async (t) => {
   await pauseRollout(rig.registry, rig.operator())
   await rig.passes(10 * MINUTE)
   assert.deepEqual([await stateOf(rig), withB(rig)], ['paused', 10])
+})
+
+test('what a device said of the revision before does not halt the next one', async (t) => {
+  const rig = await begin(t)
+  const says = (problems: readonly { code: string; text: string }[]): Promise<void> =>
+    rig.registry.reports.write(
+      rig.devices.map(({ name }) => ({
+        name,
+        atMs: rig.clock.wallMs(),
+        restarts: 0,
+        expected: '',
+        report: { ...REPORT, problems },
+      })),
+      [],
+    )
+  await says([])
+  const plan = { ...PLAN, halt: 'rejected>0', to: rig.second }
+  const first = await startRollout(rig.registry, plan, rig.operator())
+  await rig.passes(5_000)
+  await says([{ code: 'MESH_PORT_IN_USE', text: '127.0.0.1:80' }])
+  await rig.passes(20_000, async () => (await stateOf(rig)) === 'halted')
+  assert.match((await rig.registry.rollouts.get(first.id))!.reason, /^rejected>0: 10 of 10/)
+  await says([])
+  await startRollout(rig.registry, plan, rig.operator())
+  await rig.passes(MINUTE)
+  assert.equal(await stateOf(rig), 'running')
 })

@@ -22,6 +22,7 @@ const device = (name: string, p: Partial<DeviceView> = {}): DeviceView => ({
   revision: 'old',
   refused: undefined,
   traffic: undefined,
+  failed: [],
   ...p,
 })
 const fleet = (count: number): DeviceView[] => Array.from({ length: count }, (_, i) => device(`gw-${i}`))
@@ -75,6 +76,25 @@ test('one that refuses halts the first wave; what it refused before does not', (
   const known = all.map((d) => ({ ...d, refused: 'Cluster z: old' }))
   const started = begin(known)
   assert.equal(go(started, taking(started.rollout, known)).rollout.state, 'running')
+})
+
+test('one that can no longer open a listener halts as one that refuses; what failed before does not', () => {
+  const all = fleet(100).map((d) => ({ ...d, failed: ['MESH_PORT_IN_USE 127.0.0.1:53'] }))
+  const step = begin(all)
+  assert.equal(go(step, taking(step.rollout, all)).rollout.state, 'running')
+  assert.equal(
+    go(
+      step,
+      taking(step.rollout, all, (d) => ({ ...d, failed: [] })),
+    ).rollout.state,
+    'running',
+  )
+  const bad = (d: DeviceView): DeviceView => ({ ...d, failed: [...d.failed, 'MESH_PORT_IN_USE 127.0.0.1:80'] })
+  assert.match(go(step, taking(step.rollout, all, bad)).rollout.reason, /^rejected>0: 10 of 10/)
+  // Begun by a version that did not look at it.
+  const tracked = new Map([...step.watch.tracked].map(([name, { failed: _, ...known }]) => [name, known]))
+  const older = { ...step, watch: { ...step.watch, tracked } }
+  assert.equal(go(older, taking(step.rollout, all, bad)).rollout.state, 'running')
 })
 
 test('who was there and stays away is lost, and who neither takes it nor refuses it', () => {
