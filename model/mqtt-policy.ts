@@ -131,6 +131,8 @@ export const createMqttListenerSchema = () =>
     certificateUser: z.enum(CERTIFICATE_USERS).optional(),
     /** Client ids begin with one of them. Default: as they like. */
     clientIdPrefixes: z.array(z.string().min(1).max(128)).max(64).optional(),
+    /** Whether a client without a client id gets one (MQTT 5.0 §3.1.3.1). Default: it does. */
+    allowZeroLengthClientIds: z.boolean().optional(),
     /**
      * Whether clients may give their subscriptions identifiers (MQTT 5.0 §3.2.2.3.12). Default: they may, and a message
      * that several subscriptions match comes once, with all of theirs.

@@ -227,6 +227,8 @@ function tlsOf(
     },
     tls: {
       ...common,
+      minVersion: tls.minVersion,
+      cipherSuites: tls.ciphers === undefined ? [] : [tls.ciphers],
       get certificate() {
         return { from: 'pem', chainPem: material?.chainPem ?? '', keyPem: material?.keyPem ?? '' } as const
       },

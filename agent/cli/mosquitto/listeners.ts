@@ -1,4 +1,5 @@
 /** Converts listeners of mosquitto.conf to listeners of agent.yaml. */
+import { isCipherList } from '../../../protocols/tls/cipher-list.ts'
 import { isIp } from './is-ip.ts'
 import type { Block, Blocks } from './blocks.ts'
 import type { Line } from './read.ts'
@@ -26,7 +27,10 @@ export function convertListeners(
     const own = isPerListener ? block.lines : global
     const anonymous = own.findLast(({ name }) => name === 'allow_anonymous')
     const isAnonymous = anonymous ? report.bool(anonymous) : isLocalOnly
-    const one = convertListener(block, { isLocalOnly, isAnonymous, isPerListener, names, settings, report })
+    const unnamed = own.findLast(({ name }) => name === 'allow_zero_length_clientid')
+    const takesUnnamed = unnamed && report.bool(unnamed)
+    const how = { isLocalOnly, isAnonymous, takesUnnamed, isPerListener, names, settings, report }
+    const one = convertListener(block, how)
     return one ? [one] : []
   })
 }
@@ -34,6 +38,8 @@ export function convertListeners(
 type How = {
   readonly isLocalOnly: boolean
   readonly isAnonymous: boolean
+  /** allow_zero_length_clientid, where it is said. */
+  readonly takesUnnamed: boolean | undefined
   readonly isPerListener: boolean
   readonly names: Set<string>
   readonly settings: Settings
@@ -66,7 +72,7 @@ function convertListener(block: Block, how: How): object | undefined {
   const aliases = of('max_topic_alias')
   if (aliases) settings.limits['maxTopicAliases'] = report.number(aliases)
   Object.assign(mqtt, offerOf(of, how))
-  const tls = hint ? pskOf(hint, settings, report) : tlsOf(of, report)
+  const tls = hint ? pskOf(hint, of, how) : tlsOf(of, report)
   if (hint && !tls) return undefined
   const name = 'unix' in where ? 'mqtt-unix' : `mqtt-${where.port}`
   const isFree = !names.has(name)
@@ -104,13 +110,14 @@ function isWiderWithout(of: Find, report: Report): boolean {
 const isTopicPrefix = (value: string): boolean => /^[^$+#\0/][^+#\0]{0,254}\/$/.test(value)
 
 /** What its clients are offered, where it is not everything. */
-function offerOf(of: Find, { settings, report }: How): object {
+function offerOf(of: Find, { settings, takesUnnamed, report }: How): object {
   const [mounted, maxQos, versions] = [of('mount_point'), of('max_qos'), of('accept_protocol_versions')]
   return {
     ...(mounted && { topicPrefix: mounted.value }),
     ...(maxQos && maxQosOf(maxQos, report)),
     ...(versions && protocolVersionsOf(versions, report)),
     ...(settings.isRetainAvailable ? {} : { retainAvailable: false }),
+    ...(takesUnnamed === undefined ? {} : { allowZeroLengthClientIds: takesUnnamed }),
   }
 }
 function maxQosOf(line: Line, report: Report): object {
@@ -186,7 +193,10 @@ function certificateUserOf(of: Find, report: Report): 'cn' | 'subject' | undefin
 }
 
 /** The identity of the key is the user, whatever use_identity_as_username says. */
-function pskOf(hint: Line, { pskFile }: Settings, report: Report): object | undefined {
+function pskOf(hint: Line, of: Find, { settings: { pskFile }, report }: How): object | undefined {
+  const [version, ciphers] = [of('tls_version'), of('ciphers')]
+  if (version && version.value !== 'tlsv1.2') report.left(version, 'pre-shared keys are taken with TLS 1.2')
+  if (ciphers) report.left(ciphers, 'with pre-shared keys the ciphers with forward secrecy are used')
   if (pskFile !== undefined) return { mode: 'psk', hint: hint.value }
   return report.left(hint, 'needs psk_file, so the listener is not opened')
 }
@@ -195,7 +205,7 @@ function tlsOf(of: Find, report: Report): object | undefined {
   const [chain, key, roots, required] = [of('certfile'), of('keyfile'), of('cafile'), of('require_certificate')]
   if (!chain || !key) {
     for (const line of [chain, key, required]) if (line) report.left(line, 'TLS needs certfile and keyfile')
-    for (const line of [roots, of('crlfile')])
+    for (const line of [roots, of('crlfile'), of('tls_version'), of('ciphers')])
       if (line) report.same(line, 'without certfile and keyfile there is no TLS')
     return undefined
   }
@@ -207,6 +217,18 @@ function tlsOf(of: Find, report: Report): object | undefined {
     mode: 'server',
     chain: chain.value,
     key: key.value,
+    ...handshakeOf(of, report),
     ...(asksForOne && roots ? { clientRoots: roots.value, ...(revoked && { clientCrl: revoked.value }) } : {}),
   }
+}
+
+const VERSIONS_OF_TLS: Readonly<Record<string, object>> = { 'tlsv1.2': {}, 'tlsv1.3': { minVersion: 'TLSv1.3' } }
+/** mosquitto's tls_version is the least that it speaks. */
+function handshakeOf(of: Find, report: Report): object {
+  const [version, ciphers] = [of('tls_version'), of('ciphers')]
+  const least = version && VERSIONS_OF_TLS[version.value]
+  if (version && !least) report.left(version, 'TLS 1.2 is the least that is spoken: tlsv1.2 or tlsv1.3')
+  const isKnown = ciphers && isCipherList(ciphers.value)
+  if (ciphers && !isKnown) report.left(ciphers, 'is no list of ciphers that OpenSSL knows')
+  return { ...least, ...(isKnown ? { ciphers: ciphers.value } : {}) }
 }

@@ -10,6 +10,7 @@ export type Scope = 'global' | 'listener' | 'security' | 'bridge'
 export const TAKEN: Readonly<Record<string, Scope>> = {
   acl_file: 'security',
   allow_anonymous: 'security',
+  allow_zero_length_clientid: 'security',
   listener_allow_anonymous: 'security',
   password_file: 'security',
   psk_file: 'security',
@@ -44,6 +45,8 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   mount_point: 'listener',
   psk_hint: 'listener',
   max_qos: 'listener',
+  ciphers: 'listener',
+  tls_version: 'listener',
   accept_protocol_versions: 'listener',
   retain_available: 'global',
   address: 'bridge',
@@ -128,15 +131,12 @@ const CIPHERS = 'the ciphers of OpenSSL’s default level are used'
 const ENGINE = 'OpenSSL engines are not loaded: use a key in a file'
 /** They change what mosquitto does and have nothing here; with what to do. */
 export const LEFT: Readonly<Record<string, string>> = {
-  allow_zero_length_clientid:
-    'empty client ids are accepted with clean start; use clientIdPrefixes of the listener to refuse them',
   auth_plugin: PLUGIN,
   auth_plugin_deny_special_chars: PLUGIN,
   plugin: PLUGIN,
   plugin_load: PLUGIN,
   plugin_use: PLUGIN,
   global_plugin: PLUGIN,
-  ciphers: CIPHERS,
   'ciphers_tls1.3': CIPHERS,
   disable_client_cert_date_checks: 'what goes on at a wrong clock is identity.expired',
   enable_proxy_protocol:
@@ -151,7 +151,6 @@ export const LEFT: Readonly<Record<string, string>> = {
   tls_engine: ENGINE,
   tls_engine_kpass_sha1: ENGINE,
   tls_keyform: ENGINE,
-  tls_version: 'TLS 1.2 and 1.3 are spoken',
   upgrade_outgoing_qos: 'a subscriber gets the smaller QoS, as MQTT 5.0 §3.8.4 says',
   bridge_ciphers: CIPHERS,
   'bridge_ciphers_tls1.3': CIPHERS,
@@ -167,7 +166,6 @@ export function findReasonLeft(name: string): string | undefined {
 }
 /** Options whose default is what meshlet does: only the other value is left. */
 export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
-  allow_zero_length_clientid: ['true'],
   max_inflight_bytes: ['0'],
   queue_qos0_messages: ['false'],
   upgrade_outgoing_qos: ['false'],

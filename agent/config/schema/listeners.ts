@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import { createMqttListenerSchema, createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { parseRange } from '../../../model/ip.ts'
+import { isCipherList } from '../../../protocols/tls/cipher-list.ts'
 import { file, port } from './fields.ts'
 
 const ipRange = () =>
@@ -45,6 +46,9 @@ const listenerTls = () =>
       clientCrl: file().optional(),
       /** With `clientRoots`: false = clients may come without a certificate, never with a wrong one. */
       requireClientCertificate: z.boolean().default(true),
+      minVersion: z.enum(['TLSv1.2', 'TLSv1.3']).default('TLSv1.2'),
+      /** Of TLS 1.2, as OpenSSL's list. */
+      ciphers: z.string().min(1).max(4096).refine(isCipherList, 'is no list of ciphers that OpenSSL knows').optional(),
     }),
   ])
 const mqttTls = () =>

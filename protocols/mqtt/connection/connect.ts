@@ -79,7 +79,7 @@ export function admit(
   const { will, clientId: given } = connect
   const { policy } = grounds
   const { clientIdPrefixes: prefixes } = policy.listener
-  checkClientId(connect, prefixes)
+  checkClientId(connect, policy.listener)
   const clientId = given === '' ? assignedId(prefixes?.[0] ?? `${state.node}-`) : given
   const { proof } = from
   const owner = deriveOwner({ peer: from.peer, user: proof.user }, from.listener)
@@ -132,8 +132,13 @@ export function checkOfferedPublish(
 /** @throws MESH_MQTT_PROTOCOL */
 function checkClientId(
   { version, is31, isBridge, cleanStart, clientId: given }: Connect,
-  prefixes: readonly string[] | undefined,
+  { clientIdPrefixes: prefixes, allowZeroLengthClientIds = true }: Offer,
 ): void {
+  if (given === '' && !allowZeroLengthClientIds)
+    throw createViolation(
+      REASON.clientIdNotValid,
+      'the client id is empty, which the listener does not take (allowZeroLengthClientIds; MQTT 5.0 §3.1.3.1)',
+    )
   if (given === '' && version === 4 && (is31 || !cleanStart))
     throw createViolation(REASON.clientIdNotValid, '[MQTT-3.1.3-8] (3.1.1) an empty client id needs clean session')
   // Names of bridges are longer, and mosquitto's take them as they are.

@@ -272,6 +272,22 @@ test('mode transparent names the cluster of the broker, and only then', () => {
   }
 })
 
+test('the least version of TLS and the ciphers of a server certificate', () => {
+  const of = (more: string): unknown => {
+    const { tls } = one(
+      `- {name: a, kind: mqtt, port: 1, tls: {mode: server, chain: c, key: k${more}}}`,
+    ).defaultFilterChain
+    return [tls?.minVersion, tls?.cipherSuites]
+  }
+  assert.deepEqual(of(''), ['TLSv1.2', []])
+  assert.deepEqual(of(', minVersion: TLSv1.3'), ['TLSv1.3', []])
+  assert.deepEqual(of(', ciphers: "ECDHE+AESGCM:!aNULL"'), ['TLSv1.2', ['ECDHE+AESGCM:!aNULL']])
+  for (const bad of ['minVersion: TLSv1.1', 'ciphers: NO-SUCH', 'ciphers: ""']) {
+    const text = `control: {address: "a:1", roots: /r}\nlisteners: [{name: a, kind: mqtt, port: 1, tls: {mode: server, chain: c, key: k, ${bad}}}]`
+    assert.equal(loadConfig(text).ok, false, bad)
+  }
+})
+
 test('clientCrl: what it says is asked of clients, and a file without a list keeps the listener closed', () => {
   const crl = '-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n'
   const text = TLS_ROOTS.replace('clientRoots: /roots', 'clientRoots: /roots, clientCrl: /crl')

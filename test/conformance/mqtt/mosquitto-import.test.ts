@@ -11,6 +11,7 @@ import path from 'node:path'
 import { findDebianProgram } from '../../../tools/debian.ts'
 import { freePorts } from '../../../tools/free-ports.ts'
 import { meshlet } from '../../scenarios/cli.ts'
+import { testCa } from '../../helpers/test-ca.ts'
 import { TestAgent } from '../../scenarios/site.ts'
 import { run, start, temporaryFolder } from '../programs.ts'
 
@@ -119,6 +120,46 @@ for (const [name, conf] of Object.entries(CONFS))
           `${who.join(' ')} subscribes to ${topic}`,
         )
   })
+
+for (const allowed of [true, false])
+  test(`allow_zero_length_clientid ${allowed}: the same clients come in`, { timeout: 120_000 }, async (t) => {
+    const [theirs, ours] = await bothOf(t, `${OPEN}allow_zero_length_clientid ${allowed}\nLISTENER\n`)
+    const comesIn = async (port: number, version: string): Promise<boolean> => {
+      const args = ['-h', '127.0.0.1', '-p', String(port), '-t', 'a/x', '-m', '1', '-q', '1', '-V', version]
+      return (await run(findDebianProgram('mosquittoClients'), args)).code === 0
+    }
+    for (const version of ['311', '5'])
+      assert.deepEqual([await comesIn(theirs, version), await comesIn(ours, version)], [allowed, allowed], version)
+  })
+
+test('tls_version and ciphers: the same clients come in', { timeout: 120_000 }, async (t) => {
+  const folder = temporaryFolder(t, 0o755)
+  const ca = testCa()
+  const { chainPem, keyPem } = ca.issue('site', 'broker')
+  for (const [name, content] of Object.entries({ chain: chainPem, key: keyPem, roots: ca.rootsPem }))
+    fs.writeFileSync(path.join(folder, name), content)
+  const settings = `certfile ${folder}/chain\nkeyfile ${folder}/key\n`
+  const asked: readonly (readonly string[])[] = [
+    ['--tls-version', 'tlsv1.3'],
+    ['--tls-version', 'tlsv1.2'],
+    ['--tls-version', 'tlsv1.2', '--ciphers', 'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256'],
+  ]
+  for (const more of ['tls_version tlsv1.3\n', 'tls_version tlsv1.2\n', 'ciphers ECDHE+AES256\n']) {
+    const ports = await bothOf(t, `${OPEN}LISTENER\n${settings}${more}`)
+    const [theirs, ours] = await Promise.all(
+      ports.map(async (port) => {
+        const said: boolean[] = []
+        for (const one of asked) {
+          const pub = ['-t', 'a/x', '-m', '1', '-q', '1', '--cafile', `${folder}/roots`, '--insecure', ...one]
+          said.push((await outcome(port, { what: more, pub })) === '0')
+        }
+        return said
+      }),
+    )
+    assert.deepEqual(ours, theirs, more)
+    assert.ok(theirs!.includes(true), more)
+  }
+})
 
 test('a bridge of mosquitto.conf carries both ways with its user', { timeout: 120_000 }, async (t) => {
   const [port, upstream] = (await freePorts(2)) as [number, number]

@@ -161,6 +161,37 @@ test('what a listener offers that nobody understands is left out, with the line'
     ['3 max_qos', '4 accept_protocol_versions'],
   )
 })
+test('the least TLS, and its ciphers', () => {
+  const of = (more: string) => {
+    const { yaml, left } = imported(`${TLS}${more}`)
+    return [yaml.listeners[0]!['tls'], left.map((line) => line.split(':')[0])]
+  }
+  const tls = { mode: 'server', chain: '/c', key: '/k' }
+  assert.deepEqual(of('tls_version tlsv1.3\n'), [{ ...tls, minVersion: 'TLSv1.3' }, []])
+  assert.deepEqual(of('tls_version tlsv1.2\nciphers HIGH:!aNULL\n'), [{ ...tls, ciphers: 'HIGH:!aNULL' }, []])
+  assert.deepEqual(of('tls_version tlsv1.1\nciphers NO-SUCH\n'), [tls, ['5 tls_version', '6 ciphers']])
+  const psk = imported(
+    'allow_anonymous true\npsk_file /p\nlistener 8883\npsk_hint h\ntls_version tlsv1.3\nciphers PSK\n',
+  )
+  assert.deepEqual(
+    psk.left.map((line) => line.split(':')[0]),
+    ['5 tls_version', '6 ciphers'],
+  )
+})
+test('clients without a client id: of all listeners, or of each', () => {
+  const of = (conf: string) => {
+    const { yaml, left } = imported(`allow_anonymous true\n${conf}`)
+    return [...yaml.listeners.map(({ mqtt }) => (mqtt as Record<string, unknown>)['allowZeroLengthClientIds']), ...left]
+  }
+  assert.deepEqual(of('allow_zero_length_clientid false\nlistener 1883\nlistener 1884\n'), [false, false])
+  assert.deepEqual(
+    of(
+      'per_listener_settings true\nlistener 1883\nallow_anonymous true\nallow_zero_length_clientid false\nlistener 1884\nallow_anonymous true\nallow_zero_length_clientid true\n',
+    ).slice(0, 2),
+    [false, true],
+  )
+  assert.deepEqual(of('listener 1883\n'), [undefined])
+})
 test('revoked certificates of clients stay out', () => {
   const { yaml, left } = imported(`${TLS}cafile /ca\nrequire_certificate true\ncrlfile /crl\n`)
   assert.deepEqual(

@@ -171,3 +171,15 @@ test('protocolVersions: others are told that their version is not supported, bef
   const old = of(['3.1', '3.1.1'])
   assert.deepEqual([await old(5), await old(4), await old(4, true)], [[0x84], [0], [0]])
 })
+
+test('allowZeroLengthClientIds: without a client id nobody comes in, with one everybody does', async () => {
+  const t = new TestBroker()
+  const of = async (version: 4 | 5, clientId: string, allowZeroLengthClientIds: boolean) => {
+    const c = t.open({ version, policy: { listener: { allowZeroLengthClientIds } } })
+    c.send(connectPacket({ version, clientId }))
+    return refusal(c)
+  }
+  assert.deepEqual([await of(5, '', false), await of(4, '', false)], [[0x85], [2]])
+  assert.deepEqual([await of(5, 'a', false), await of(4, 'b', false)], [[0], [0]])
+  assert.deepEqual([await of(5, '', true), await of(4, '', true)], [[0], [0]])
+})
