@@ -71,9 +71,12 @@ function send(answer: FromThread): void {
     for (const one of answer.answers) {
       if (typeof one !== 'object' || !('rows' in one)) continue
       for (const row of one.rows)
-        for (const value of Object.values(row))
-          if (value instanceof Uint8Array && value.byteLength >= MIN_HANDED_OVER_BYTES)
-            changesHands.push(value.buffer as ArrayBuffer)
+        for (const value of Object.values(row)) {
+          if (!(value instanceof Uint8Array) || value.byteLength < MIN_HANDED_OVER_BYTES) continue
+          // Not of memory that other values are in.
+          const { buffer } = value
+          if (buffer instanceof ArrayBuffer && buffer.byteLength === value.byteLength) changesHands.push(buffer)
+        }
     }
   parentPort!.postMessage(answer, changesHands)
 }
