@@ -5,6 +5,7 @@ import type { Cidr } from './ip.ts'
 import type { Compressor } from './http/bodies.ts'
 import type { ConnectionAuthz, ExtAuthz } from './http/ext-authz.ts'
 import type { HealthCheckFilter } from './http/health-check-filter.ts'
+import type { GlobalRateLimit } from './http/global-rate-limit.ts'
 import type { ConnectionLimit, LocalRateLimit } from './http/rate-limit.ts'
 import type { JwtAuthentication } from './http/jwt.ts'
 import type { StatefulSession } from './http/session.ts'
@@ -303,6 +304,7 @@ export type HttpFilter =
     }
   | { readonly kind: 'rate-limit'; readonly name: string; readonly limit: LocalRateLimit; readonly off?: boolean }
   | { readonly kind: 'health-check'; readonly name: string; readonly health: HealthCheckFilter; readonly off?: boolean }
+  | { readonly kind: 'global-limit'; readonly name: string; readonly limit: GlobalRateLimit; readonly off?: boolean }
   | { readonly kind: 'ext-authz'; readonly name: string; readonly authz: ExtAuthz; readonly off?: boolean }
   /** `session` undefined: routes say what is kept. */
   | {

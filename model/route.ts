@@ -3,6 +3,7 @@ import type { RouteCompressor } from './http/bodies.ts'
 import type { CorsPolicy } from './http/cors.ts'
 import type { RouteExtAuthz } from './http/ext-authz.ts'
 import type { HeaderEdit } from './http/header-edit.ts'
+import type { RouteGlobalLimit } from './http/global-rate-limit.ts'
 import type { LocalRateLimit, RateLimitRule, RouteRateLimits } from './http/rate-limit.ts'
 import type { InternalRedirects } from './http/internal-redirect.ts'
 import type { MetadataMatch } from './http/metadata.ts'
@@ -81,6 +82,7 @@ export type RouteFilter = {
   readonly extAuthz?: RouteExtAuthz
   /** In place of the filter's own. */
   readonly rateLimit?: LocalRateLimit
+  readonly globalLimit?: RouteGlobalLimit
   /** In place of the filter's own; false = none. */
   readonly session?: StatefulSession | false
   /** In place of the buffer filter's. */

@@ -77,6 +77,14 @@ export const TRAFFIC = {
     flag: 'RL',
     remedy: 'Send less, or raise the limit: the EnvoyFilter that adds local_ratelimit names it.',
   },
+  MESH_RATE_LIMIT_UNAVAILABLE: {
+    origin: 'config',
+    retry: 'never',
+    http: 500,
+    flag: 'RLSE',
+    remedy:
+      'The log says why (http.rate-limit). Look after the rate limit service, raise the timeout of the ratelimit filter, or let requests pass without it (failure_mode_deny).',
+  },
   MESH_HEALTH_CHECK: {
     origin: 'config',
     retry: 'never',

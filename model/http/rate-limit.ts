@@ -57,6 +57,8 @@ export type DescriptorEntry = readonly [key: string, value: string]
 export type RateLimitRule = {
   readonly stage: number
   readonly actions: readonly RateLimitAction[]
+  /** A service is to be told another limit, which is not supported. */
+  readonly hasOwnLimit?: true
 }
 export type RateLimitAction =
   | { readonly kind: 'remote-address' }

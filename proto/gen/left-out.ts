@@ -66,6 +66,8 @@ envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig 2 jwt_max_token_size
 envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader 3 claim_path
 envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement 7 extract_only_without_validation
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit 16 local_cluster_rate_limit
+envoy.extensions.filters.http.ratelimit.v3.RateLimit 18 metadata_namespace 19 enable_retry_after_header
+envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute 2 override_option
 envoy.extensions.filters.http.rbac.v3.RBAC 4 matcher 5 shadow_matcher
 envoy.extensions.filters.http.router.v3.Router 3 upstream_log 9 upstream_log_options 7 suppress_grpc_request_failure_code_stats 8 upstream_http_filters 10 reject_connect_request_early_data
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol 6 tlv_location

@@ -143,6 +143,13 @@ const BUCKET: JsonObject = { max_tokens: 9, fill_interval: '9s' }
 const localLimit = part(hcm, LIMIT, { stat_prefix: 's', token_bucket: BUCKET }, (m) => ({
   http_filters: [{ name: 'envoy.filters.http.local_ratelimit', typed_config: any(LIMIT, m) }, ROUTER],
 }))
+const GLOBAL = 'envoy.extensions.filters.http.ratelimit.v3.RateLimit'
+const globalLimit = part(
+  hcm,
+  GLOBAL,
+  { domain: 'd', rate_limit_service: { grpc_service: { envoy_grpc: { cluster_name: 'l' } } } },
+  (m) => ({ http_filters: [{ name: 'envoy.filters.http.ratelimit', typed_config: any(GLOBAL, m) }, ROUTER] }),
+)
 const network = (type: string, base: JsonObject): Place =>
   part(listener, type, base, (m) => ({
     filter_chains: [
@@ -310,6 +317,10 @@ export const PLACES: readonly Place[] = [
   authzAnswer,
   authzBody,
   localLimit,
+  globalLimit,
+  part(route, `${GLOBAL}PerRoute`, {}, (m) => ({
+    typed_per_filter_config: { 'envoy.filters.http.ratelimit': any(`${GLOBAL}PerRoute`, m) },
+  })),
   network('envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit', {
     stat_prefix: 's',
     token_bucket: BUCKET,

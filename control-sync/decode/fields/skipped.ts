@@ -6,7 +6,6 @@
 const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor': 'external processors are not asked (ext_proc)',
   'envoy.extensions.filters.http.oauth2.v3.OAuth2': 'nobody is asked to log in (oauth2)',
-  'envoy.extensions.filters.http.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
   'envoy.extensions.filters.http.lua.v3.Lua': 'Lua scripts do not run',
   'envoy.extensions.filters.http.lua.v3.LuaPerRoute': 'Lua scripts do not run',
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'Wasm extensions do not run',

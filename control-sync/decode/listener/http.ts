@@ -14,6 +14,7 @@ import { HealthCheckSchema } from '../../../proto/gen/envoy/extensions/filters/h
 import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
 import { JwtAuthenticationSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
 import { StatefulSessionSchema } from '../../../proto/gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
+import { RateLimitSchema as GlobalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/ratelimit/v3/rate_limit_pb.ts'
 import { RouterSchema } from '../../../proto/gen/envoy/extensions/filters/http/router/v3/router_pb.ts'
 import { RBACSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import {
@@ -40,6 +41,7 @@ import { decodeHeaderCase } from '../header-case.ts'
 import { decodeLocalReply } from '../local-reply.ts'
 import { decodeMutations } from '../mutations.ts'
 import { decodePolicy } from '../policy.ts'
+import { decodeGlobalRateLimit } from '../rate-limit/global.ts'
 import { decodeLocalRateLimit } from '../rate-limit/local.ts'
 import { decodeRouteConfig } from '../route/route.ts'
 import { findSkippedExtension } from '../fields/skipped.ts'
@@ -357,6 +359,8 @@ function decodeAskingFilter(here: DecodePath, any: Any | undefined, name: string
   if (jwt) return { kind: 'jwt', name: name, jwt: decodeJwt(here, jwt) }
   const limit = unpack(here, any, LocalRateLimitSchema)
   if (limit) return { kind: 'rate-limit', name: name, limit: decodeLocalRateLimit(here, limit, 'listener') }
+  const global = unpack(here, any, GlobalRateLimitSchema)
+  if (global) return { kind: 'global-limit', name, limit: decodeGlobalRateLimit(here, global) }
   const health = unpack(here, any, HealthCheckSchema)
   if (health) return { kind: 'health-check', name: name, health: decodeHealthCheckFilter(here, health) }
   const authz = unpack(here, any, ExtAuthzSchema)

@@ -62,11 +62,11 @@ export function decodeLocalRateLimit(at: DecodePath, from: XLocalRateLimit, of: 
 }
 
 /** As in Envoy, what is no error is 429. */
-function decodeStatus(code: number): number {
+export function decodeStatus(code: number): number {
   return code >= 400 && code <= 599 ? code : TOO_MANY_REQUESTS
 }
 
-function decodeAdds(at: DecodePath, from: readonly HeaderValueOption[]): HeaderEdit {
+export function decodeAdds(at: DecodePath, from: readonly HeaderValueOption[]): HeaderEdit {
   return { remove: [], add: from.flatMap((option, i) => decodeHeaderAdd(at.item(i), option) ?? []) }
 }
 

@@ -36,7 +36,8 @@ function decodeRule(at: DecodePath, from: RateLimit): RateLimitRule | undefined 
   const unknown = (from.$unknown ?? []).map(({ no }) => findFieldName(RateLimitSchema, no))
 
   const others = unknown.filter((name) => !OF_OTHERS.has(name)).map((what) => unsupported(at.in(what), what))
-  return { stage: from.stage ?? 0, actions: [...actions, ...others] }
+  const hasOwnLimit = unknown.includes('limit')
+  return { stage: from.stage ?? 0, actions: [...actions, ...others], ...(hasOwnLimit && { hasOwnLimit }) }
 }
 
 function decodeAction(at: DecodePath, { actionSpecifier: by, $unknown: unknown }: XAction): RateLimitAction {

@@ -13,6 +13,7 @@ import { HTTPFaultSchema } from '../../../proto/gen/envoy/extensions/filters/htt
 import { ExtAuthzPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
 import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
 import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
+import { RateLimitPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/ratelimit/v3/rate_limit_pb.ts'
 import { StatefulSessionPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
@@ -23,6 +24,7 @@ import { decodeMutations } from '../mutations.ts'
 import { decodeRouteExtAuthz } from '../ext-authz.ts'
 import { decodeFault } from '../fault.ts'
 import { decodePolicy } from '../policy.ts'
+import { decodeRouteGlobalLimit } from '../rate-limit/global.ts'
 import { decodeLocalRateLimit } from '../rate-limit/local.ts'
 import { resolveStruct } from '../fields/typed-struct.ts'
 import { decodeSession } from '../session.ts'
@@ -92,6 +94,10 @@ function one(at: DecodePath, any: Any, outer: RouteFilter | undefined): RouteFil
     case LocalRateLimitSchema.typeName: {
       const limit = unpack(at, inner, LocalRateLimitSchema)
       return { off: false, ...(limit && { rateLimit: decodeLocalRateLimit(at, limit, 'route') }) }
+    }
+    case RateLimitPerRouteSchema.typeName: {
+      const limit = unpack(at, inner, RateLimitPerRouteSchema)
+      return { off: false, ...(limit && { globalLimit: decodeRouteGlobalLimit(at, limit) }) }
     }
     case StatefulSessionPerRouteSchema.typeName: {
       const own = unpack(at, inner, StatefulSessionPerRouteSchema)?.override

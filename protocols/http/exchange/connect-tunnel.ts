@@ -118,6 +118,8 @@ const OF_BEGINNINGS: ReadonlySet<HttpFilter['kind']> = new Set<HttpFilter['kind'
   'jwt',
   'ext-authz',
   'rate-limit',
+  'global-limit',
+  'health-check',
 ])
 const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'MESH_PEER_NOT_ALLOWED',

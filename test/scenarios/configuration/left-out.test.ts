@@ -41,7 +41,6 @@ const listener = (port: number, direction = 'OUTBOUND', filters: JsonObject[] = 
 }
 const FILTERS = [
   http('ext_proc', 'envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor'),
-  http('ratelimit', 'envoy.extensions.filters.http.ratelimit.v3.RateLimit'),
   http('lua', 'envoy.extensions.filters.http.lua.v3.Lua'),
   http('wasm', 'envoy.extensions.filters.http.wasm.v3.Wasm'),
   http('acme', 'acme.Other'),
@@ -59,7 +58,6 @@ const checked = (): Sample => {
 
 const WORDS = [
   /external processors are not asked \(ext_proc\): listener web/,
-  /global rate limits do not apply/,
   /Lua scripts do not run/,
   /Wasm extensions do not run/,
   /the filter acme\.Other does not run/,

@@ -18,7 +18,7 @@ import { takeLimit } from './take-limit.ts'
  * @returns undefined: the request goes on
  */
 export function askFilter(
-  filter: Exclude<HttpFilter, { kind: 'ext-authz' | 'buffer' }>,
+  filter: Exclude<HttpFilter, { kind: 'ext-authz' | 'global-limit' | 'buffer' }>,
   own: RouteFilter | undefined,
   input: PlanInput,
   state: Underway,

@@ -4,11 +4,13 @@
  * filters run before a missing route is answered, so that a denied peer learns nothing about routes.
  */
 import type { ExtAuthz } from '../../../../model/http/ext-authz.ts'
+import type { GlobalRateLimit, RouteGlobalLimit } from '../../../../model/http/global-rate-limit.ts'
 import type { HttpConnectionManager, HttpFilter } from '../../../../model/listener.ts'
 import type { RouteConfig, RouteFilter } from '../../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../../model/tables.ts'
 import { matchRoute } from '../../../router.ts'
 import { isAsked } from '../../filters/ext-authz/filter.ts'
+import type { LimitAnswer } from '../../filters/rate-limit/service.ts'
 import { requestMissingKeys } from '../../filters/jwt/filter.ts'
 import { NO_EDITS, collectMutations, collectResponseEdits } from '../../filters/route-edits.ts'
 import { askFilter } from './ask-filter.ts'
@@ -16,6 +18,7 @@ import { planAction } from './plan-action.ts'
 import type { Common, Plan, PlanInput } from './plan.ts'
 import { isPaused } from './plan-today.ts'
 import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
+import { planQuestion, takeAnswer } from './take-global-limit.ts'
 import { takeVerdict } from './take-verdict.ts'
 
 export function planExchange(input: PlanInput): Plan {
@@ -59,6 +62,7 @@ function askOrAwait(
   looked: HttpFilter | undefined,
 ): Plan | undefined {
   if (filter.kind === 'ext-authz') return askService(filter.authz, own, run, at)
+  if (filter.kind === 'global-limit') return askCounter(filter.limit, own?.globalLimit, run, at)
   if (filter.kind === 'buffer') return awaitBody(own?.bufferBytes ?? filter.maxBytes, run, at)
   const { input, state } = run
   const keys =
@@ -88,6 +92,24 @@ function withAdded(plan: Plan, { input, state, mutates }: Run): Plan {
   const own = mutates ? collectMutations(input.http.filters, state.routed).response : NO_EDITS
   const { responseEdits } = plan
   return { ...plan, routeEdits: responseEdits.length, responseEdits: [...responseEdits, ...own, ...added] }
+}
+
+/** @returns undefined: nobody has to be asked */
+function askCounter(
+  settings: GlobalRateLimit,
+  own: RouteGlobalLimit | undefined,
+  run: Run,
+  at: number,
+): Plan | undefined {
+  const { input, state } = run
+  const question = planQuestion(settings, own, input, state)
+  if (!question || 'kind' in question) return question
+  const { service } = settings
+  const resume = (answer: LimitAnswer): Plan => {
+    const refused = takeAnswer(answer, settings, input, state)
+    return refused ? withAdded(refused, run) : runFilters(run, at + 1)
+  }
+  return { ...state.common, kind: 'limit', service, question, resume }
 }
 
 /** @returns undefined: nobody has to be asked */

@@ -22,5 +22,5 @@ export function planToday<P extends Plan>(plan: P, tables: Tables): P | RefusePl
 
 /** Something is waited for before the plan is made to the end. */
 export function isPaused(plan: Plan): plan is PausedPlan {
-  return plan.kind === 'wait' || plan.kind === 'gather' || plan.kind === 'keys'
+  return plan.kind === 'wait' || plan.kind === 'gather' || plan.kind === 'keys' || plan.kind === 'limit'
 }

@@ -3,7 +3,7 @@ import type { Random } from '../../../../core/os/clock.ts'
 import type { MeshError } from '../../../../core/errors.ts'
 import type { Cluster } from '../../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
-import type { AuthBody, ExtAuthz } from '../../../../model/http/ext-authz.ts'
+import type { AuthBody, ExtAuthz, GrpcAuthService } from '../../../../model/http/ext-authz.ts'
 import type { HealthCheckFilter } from '../../../../model/http/health-check-filter.ts'
 import type { ForwardAction, HeaderEdit, RetryPolicy } from '../../../../model/route.ts'
 import type { Tables } from '../../../../model/tables.ts'
@@ -14,6 +14,7 @@ import type { RequestFacts, Routed } from '../../../router.ts'
 import type { BodyFilter } from '../../filters/bodies/body-filter.ts'
 import type { CorsDecision } from '../../filters/cors.ts'
 import type { Verdict } from '../../filters/ext-authz/verdict.ts'
+import type { LimitAnswer, LimitQuestion } from '../../filters/rate-limit/service.ts'
 import type { LimitFound } from '../../filters/rate-limit/filter.ts'
 import type { Session } from '../../filters/session.ts'
 import type { InjectedFault } from '../../filters/fault.ts'
@@ -62,13 +63,20 @@ export type Common = {
 }
 export type Plan = ForwardPlan | AnswerPlan | RefusePlan | DeniedPlan | PausedPlan
 /** Something is waited for; then it goes on. */
-export type PausedPlan = WaitPlan | GatherPlan | KeysPlan
+export type PausedPlan = WaitPlan | GatherPlan | KeysPlan | LimitPlan
 /** A key that a token names is looked for at its issuer; then it goes on. */
 export type KeysPlan = Common & {
   readonly kind: 'keys'
   /** Never rejects. */
   readonly looked: Promise<unknown>
   resume(): Plan
+}
+/** A service that counts requests is asked; with its answer it goes on. */
+export type LimitPlan = Common & {
+  readonly kind: 'limit'
+  readonly service: GrpcAuthService
+  readonly question: LimitQuestion
+  resume(answer: LimitAnswer): Plan
 }
 /** All of the body is awaited, if it is not larger; then it goes on. */
 export type GatherPlan = Common & {

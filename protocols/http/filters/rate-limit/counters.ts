@@ -1,4 +1,4 @@
-/** What local rate limits have found, by their stat_prefix. */
+/** What rate limits have found, by their stat_prefix. */
 import { memoize } from '../../../../core/memoize.ts'
 import type { Family, Metrics } from '../../../../core/metrics.ts'
 import { BoundedNames } from '../../../bounded-names.ts'
@@ -11,7 +11,7 @@ class LimitCounters {
   constructor(metrics: Metrics) {
     this.#found = metrics.counter(
       'mesh_rate_limit_total',
-      'Requests and connections that a local rate limit has counted, by its stat_prefix: ok, over (too many, and passed: filter_enforced) or refused; behind 1,000 prefixes the others are one.',
+      'Requests and connections that a rate limit has counted, by its stat_prefix (of a service without one its domain): ok, over (too many, and passed: filter_enforced), refused, or unknown (the service could not be asked, and it passed); behind 1,000 prefixes the others are one.',
       ['prefix', 'result'],
     )
   }

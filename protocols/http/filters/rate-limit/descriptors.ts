@@ -24,27 +24,36 @@ export type DescriptorFacts = {
 export type Descriptors = readonly (readonly DescriptorEntry[])[] | { readonly unsupported: string }
 
 export function describeRequest(settings: LocalRateLimit, facts: DescriptorFacts): Descriptors {
-  if (settings.descriptors.length === 0) return NONE
+  return settings.descriptors.length === 0 ? NONE : collectDescriptors(settings, facts, isNoRule)
+}
+const NONE: Descriptors = []
+/** This node keeps its own limits, whatever a service is to be told. */
+const isNoRule = (): boolean => false
+/** What a service is to be told besides a descriptor, it is not told. */
+const hasMore = ({ hasOwnLimit }: RateLimitRule): boolean => hasOwnLimit === true
+
+type Wanted = Pick<LocalRateLimit, 'rules' | 'hostRules' | 'stage'>
+/** @param isBeyond rules that cannot be counted by */
+export function collectDescriptors(wanted: Wanted, facts: DescriptorFacts, isBeyond = hasMore): Descriptors {
   const made: (readonly DescriptorEntry[])[] = []
-  for (const rule of collectRules(settings, facts.routed)) {
-    const one = describeBy(rule, facts)
+  for (const rule of collectRules(wanted, facts.routed)) {
+    const one = isBeyond(rule) ? { unsupported: 'limit' } : describeBy(rule, facts)
     if (one === undefined) continue
     if ('unsupported' in one) return one
     made.push(one)
   }
   return made
 }
-const NONE: Descriptors = []
 
-function collectRules(settings: LocalRateLimit, routed: Routed | undefined): readonly RateLimitRule[] {
-  if (settings.rules.length > 0) return settings.rules
+function collectRules(wanted: Wanted, routed: Routed | undefined): readonly RateLimitRule[] {
+  if (wanted.rules.length > 0) return wanted.rules
   // Envoy: what does not forward has no rules.
   if (routed?.route.action.kind !== 'forward') return []
   const { rules = [], includesHost = false } = routed.route.action.rateLimits ?? {}
   const ofHost = routed.virtualHost.rateLimits ?? []
-  const how = includesHost ? 'include' : settings.hostRules
+  const how = includesHost ? 'include' : wanted.hostRules
   const all = how === 'include' ? [...rules, ...ofHost] : how === 'override' && rules.length === 0 ? ofHost : rules
-  return all.filter(({ stage }) => stage === settings.stage)
+  return all.filter(({ stage }) => stage === wanted.stage)
 }
 
 type Entries = DescriptorEntry[] | { readonly unsupported: string } | undefined

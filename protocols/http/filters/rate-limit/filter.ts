@@ -13,8 +13,8 @@ export type LimitVerdict =
   /** Nobody knows whether it is too much. */
   | { readonly kind: 'unknown'; readonly why: string }
   | { readonly kind: 'refused'; readonly result: 'refused'; readonly edits: readonly HeaderEdit[] }
-/** `over`: too much, and passes. */
-export type LimitResult = 'ok' | 'over' | 'refused'
+/** `over`: too much, and passes. `unknown`: the service could not be asked, and it passes. */
+export type LimitResult = 'ok' | 'over' | 'refused' | 'unknown'
 /** `prefix`: the limit's stat_prefix. */
 export type LimitFound = { readonly prefix: string; readonly result: LimitResult }
 

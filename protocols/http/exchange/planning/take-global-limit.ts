@@ -1,0 +1,98 @@
+/** A service that counts requests is asked, and what it says becomes part of the answer, or the answer. */
+import type { Random } from '../../../../core/os/clock.ts'
+import type { GlobalRateLimit, RouteGlobalLimit } from '../../../../model/http/global-rate-limit.ts'
+import type { HeaderEdit } from '../../../../model/route.ts'
+import { applyVerdict, toAnswerHeaders, toResponseEdit, type HeaderChange } from '../../filters/ext-authz/verdict.ts'
+import { collectDescriptors } from '../../filters/rate-limit/descriptors.ts'
+import type { LimitResult } from '../../filters/rate-limit/filter.ts'
+import {
+  makeLimitQuestion,
+  tellStatuses,
+  type LimitAnswer,
+  type LimitQuestion,
+} from '../../filters/rate-limit/service.ts'
+import type { Plan, PlanInput } from './plan.ts'
+import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
+import { addMetadata } from './take-verdict.ts'
+
+/** The name that Envoy writes what the service says under. */
+const METADATA = 'envoy.filters.http.ratelimit'
+const RESOURCE_EXHAUSTED = 8
+
+/** @returns what to ask; undefined: nothing; or a refusal, where nobody could count it */
+export function planQuestion(
+  settings: GlobalRateLimit,
+  own: RouteGlobalLimit | undefined,
+  { request, client, random }: PlanInput,
+  { common, routed }: Underway,
+): LimitQuestion | Plan | undefined {
+  if (!isDrawn(settings.enabledFraction, random)) return undefined
+  const rules = own && own.rules.length > 0 ? own.rules : settings.rules
+  const wanted = { rules, hostRules: own?.hostRules ?? 'override', stage: settings.stage }
+  const found = collectDescriptors(wanted, { request, remoteIp: client.remoteIp, routed })
+  if ('unsupported' in found) {
+    const why = `a rate limit counts by ${found.unsupported}, which is not supported`
+    return refuse('MESH_CHAIN_BLOCKED', why, withoutEdits(common, routed))
+  }
+  return found.length === 0 ? undefined : makeLimitQuestion(settings.service, own?.domain || settings.domain, found)
+}
+
+function isDrawn(fraction: number, random: Random): boolean {
+  return fraction >= 1 || (fraction > 0 && random.float() < fraction)
+}
+
+/** @returns undefined: the request goes on */
+export function takeAnswer(
+  answer: LimitAnswer,
+  settings: GlobalRateLimit,
+  { request, random }: PlanInput,
+  state: Underway,
+): Plan | undefined {
+  if (answer.kind === 'error') {
+    const isDenied = isDrawn(settings.deniedOnFailure, random)
+    note(isDenied ? 'refused' : 'unknown', settings, state)
+    if (!isDenied) return undefined
+    return {
+      ...deny(settings.statusOnError, 'MESH_RATE_LIMIT_UNAVAILABLE', answer.why, state),
+      details: 'rate_limiter_error',
+    }
+  }
+  if (answer.metadata !== undefined) addMetadata(request, METADATA, answer.metadata)
+  const isOver = answer.kind === 'over'
+  const isRefused = isOver && isDrawn(settings.enforcedFraction, random)
+  note(isRefused ? 'refused' : answer.kind, settings, state)
+  const told = [
+    ...answer.response,
+    ...(isOver && settings.tellsLimited ? [LIMITED] : []),
+    ...(settings.tellsRest ? tellStatuses(answer.statuses) : []),
+  ]
+  if (isRefused) {
+    const plan = deny(settings.status, 'MESH_RATE_LIMITED', 'a rate limit service says that it is too much', state)
+    return {
+      ...plan,
+      fields: toAnswerHeaders(told),
+      body: answer.body,
+      responseEdits: [
+        answer.body === '' ? withoutType(settings.answerHeaders) : settings.answerHeaders,
+        ...plan.responseEdits,
+      ],
+      details: 'request_rate_limited',
+      ...(settings.isExhaustion && { grpcStatus: RESOURCE_EXHAUSTED }),
+    }
+  }
+  const edit = toResponseEdit(told)
+  if (edit) state.added.push(edit)
+  applyVerdict({ ...NO_CHANGES, request: answer.request }, request, request.headers ?? [])
+  return undefined
+}
+/** Without a body there is no type of it. */
+const withoutType = ({ remove, add }: HeaderEdit): HeaderEdit => ({
+  remove,
+  add: add.filter(({ name }) => name !== 'content-type'),
+})
+const LIMITED: HeaderChange = { name: 'x-envoy-ratelimited', value: 'true', how: 'set' }
+const NO_CHANGES = { kind: 'ok', request: [], remove: [], response: [], query: [], metadata: undefined } as const
+
+function note(result: LimitResult, { statPrefix: prefix }: GlobalRateLimit, { common }: Underway): void {
+  common.limited = [...(common.limited ?? []), { prefix, result }]
+}

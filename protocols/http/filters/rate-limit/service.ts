@@ -1,0 +1,140 @@
+/** envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit: the question, and what the answer means. Pure. */
+import type { GrpcAuthService } from '../../../../model/http/ext-authz.ts'
+import type { DescriptorEntry } from '../../../../model/http/rate-limit.ts'
+import { decodeStruct } from '../../../protobuf/struct.ts'
+import type { Json } from '../../../../model/http/metadata.ts'
+import type { UpstreamRequest } from '../../message.ts'
+import {
+  type Field,
+  findBytes,
+  findNumber,
+  frameGrpc,
+  MessageWriter,
+  readMessage,
+  readText,
+} from '../../../protobuf/message.ts'
+import type { HeaderChange } from '../ext-authz/verdict.ts'
+
+const PATH = '/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit'
+
+export type LimitQuestion = { readonly head: UpstreamRequest; readonly bytes: Buffer }
+export type LimitAnswer =
+  | {
+      readonly kind: 'ok' | 'over'
+      readonly statuses: readonly DescriptorStatus[]
+      /** Of the answer to the client, and of the request. */
+      readonly response: readonly HeaderChange[]
+      readonly request: readonly HeaderChange[]
+      /** A byte a character. */
+      readonly body: string
+      readonly metadata: Json
+    }
+  /** Nobody knows. */
+  | { readonly kind: 'error'; readonly why: string }
+/** One that has a limit. */
+export type DescriptorStatus = {
+  readonly name: string
+  readonly limit: number
+  /** 0: in no unit of time that is known. */
+  readonly windowSec: number
+  readonly remaining: number
+  readonly resetSec: number
+}
+
+export function makeLimitQuestion(
+  service: GrpcAuthService,
+  domain: string,
+  descriptors: readonly (readonly DescriptorEntry[])[],
+): LimitQuestion {
+  const made = new MessageWriter().text(1, domain)
+  for (const entries of descriptors) {
+    const descriptor = new MessageWriter()
+    for (const [key, value] of entries) descriptor.message(1, new MessageWriter().text(1, key).text(2, value))
+    made.message(2, descriptor)
+  }
+  const bytes = frameGrpc(made.finish())
+  const head: UpstreamRequest = {
+    method: 'POST',
+    scheme: 'http',
+    authority: service.authority,
+    path: PATH,
+    headers: [...service.headers, 'content-type', 'application/grpc'],
+    bodyLength: bytes.length,
+    maybeTrailers: false,
+    upgrade: undefined,
+  }
+  return { head, bytes }
+}
+
+/** @param bytes all of the answer's body @param status grpc-status; undefined: none came */
+export function readLimitAnswer(bytes: Buffer, status: string | undefined): LimitAnswer {
+  if (status !== '0') return { kind: 'error', why: `the service answered with grpc-status ${status ?? '(none)'}` }
+  const isOne = bytes.length >= 5 && bytes[0] === 0 && bytes.readUInt32BE(1) === bytes.length - 5
+  const fields = isOne ? readMessage(bytes.subarray(5)) : undefined
+  const kind = fields && CODES[findNumber(fields, 1)]
+  if (!fields || !kind) return { kind: 'error', why: 'the answer of the service is no RateLimitResponse' }
+  const struct = findBytes(fields, 6)
+  return {
+    kind,
+    statuses: messagesOf(fields, 2).flatMap(readStatus),
+    response: headersOf(fields, 3),
+    request: headersOf(fields, 4),
+    body: findBytes(fields, 5)?.toString('latin1') ?? '',
+    metadata: struct && decodeStruct(struct),
+  }
+}
+/** UNKNOWN says nothing. */
+const CODES: Readonly<Record<number, 'ok' | 'over'>> = { 1: 'ok', 2: 'over' }
+
+function messagesOf(fields: readonly Field[], no: number): (readonly Field[])[] {
+  return fields.flatMap((field) => (field.no === no ? [readMessage(field.bytes) ?? []] : []))
+}
+
+function headersOf(fields: readonly Field[], no: number): HeaderChange[] {
+  return messagesOf(fields, no).map((header) => {
+    const raw = findBytes(header, 3)?.toString('latin1')
+    const value = raw === undefined || raw === '' ? readText(header, 2) : raw
+    return { name: readText(header, 1).toLowerCase(), value, how: 'add' }
+  })
+}
+
+function readStatus(status: readonly Field[]): DescriptorStatus[] {
+  const limit = readMessage(findBytes(status, 2) ?? NOTHING)
+  if (findBytes(status, 2) === undefined || !limit) return []
+  return [
+    {
+      name: readText(limit, 3),
+      limit: findNumber(limit, 1),
+      windowSec: WINDOWS[findNumber(limit, 2)] ?? 0,
+      remaining: findNumber(status, 3),
+      resetSec: findNumber(readMessage(findBytes(status, 4) ?? NOTHING) ?? [], 1),
+    },
+  ]
+}
+const NOTHING = Buffer.alloc(0)
+const DAY = 86_400
+/** SECOND, MINUTE, HOUR, DAY, MONTH, YEAR, WEEK. */
+const WINDOWS: Readonly<Record<number, number>> = {
+  1: 1,
+  2: 60,
+  3: 3_600,
+  4: DAY,
+  5: 30 * DAY,
+  6: 365 * DAY,
+  7: 7 * DAY,
+}
+
+/** draft-polli-ratelimit-headers-03, as Envoy words it: of the descriptor that has least left, and all policies. */
+export function tellStatuses(statuses: readonly DescriptorStatus[]): HeaderChange[] {
+  const [first] = statuses
+  if (!first) return []
+  const least = statuses.reduce((a, b) => (b.remaining < a.remaining ? b : a), first)
+  const policies = statuses
+    .filter(({ windowSec }) => windowSec > 0)
+    .map(({ limit, windowSec, name }) => `, ${limit};w=${windowSec}${name === '' ? '' : `;name="${name}"`}`)
+  return [
+    { name: 'x-ratelimit-limit', value: `${least.limit}${policies.join('')}`, how: 'add' },
+    { name: 'x-ratelimit-remaining', value: String(least.remaining), how: 'add' },
+    { name: 'x-ratelimit-reset', value: String(least.resetSec), how: 'add' },
+  ]
+}
