@@ -27,7 +27,10 @@ const limits = z.strictObject({
   maxConnections: whole(1, 200_000).default(20_000).describe('TCP connections at once'),
   maxConnectionsPerDevice: whole(1, 200_000)
     .default(64)
-    .describe('TCP connections at once of one device, by its certificate'),
+    .describe('TCP connections at once of one device, by its certificate or key'),
+  maxConnectionsPerToken: whole(1, 200_000)
+    .default(1_000)
+    .describe('TCP connections at once of all that show one join token and no certificate'),
   maxStrangers: whole(1, 100_000)
     .default(1_024)
     .describe('TCP connections at once over which no authenticated call has come yet'),

@@ -36,11 +36,11 @@ export type DoorOptions = {
 export type Door = AsyncDisposable & {
   readonly port: number
   /**
-   * An authenticated call came over the connection. @param peer its address and port as gRPC names them. @param device
-   * undefined: of nobody in particular
-   * @returns whether the device may have one more; if not, the connection stays a stranger's, and ends as one
+   * An authenticated call came over the connection. @param peer its address and port as gRPC names them. @param holder
+   * undefined: of nobody in particular. @param max connections of the holder; left out: as many as of a device
+   * @returns whether the holder may have one more; if not, the connection stays a stranger's, and ends as one
    */
-  proved(peer: string, device: string | undefined): boolean
+  proved(peer: string, holder: string | undefined, max?: number): boolean
 }
 
 /** gRPC gathers a message before anybody can ask who sends it, so what strangers send is looked at so often. */
@@ -69,7 +69,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   )
   return {
     port: bound.port,
-    proved: (peer, device) => connections.prove(peer, device),
+    proved: (peer, holder, max) => connections.prove(peer, holder, max),
     async [Symbol.asyncDispose]() {
       server.close()
       connections[Symbol.dispose]()
@@ -77,7 +77,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
   }
 }
 
-/** A connection over which no authenticated call has come. `places`: what it holds of its device's limit once it has. */
+/** A connection over which no authenticated call has come. `places`: what it holds of its device's limit, or its token's, once it has. */
 type Stranger = {
   readonly socket: net.Socket
   readonly late: Timer
@@ -91,7 +91,7 @@ class Connections implements Disposable {
   /** By remote address and port. */
   readonly #strangers = new Map<string, Stranger>()
   readonly #byAddress = new Tallies<string>()
-  readonly #byDevice = new Tallies<string>()
+  readonly #byHolder = new Tallies<string>()
   readonly #refused: Family<'why'>
   readonly #gauges: Readonly<Record<'open' | 'strangers', Cell>>
   #look: Timer | undefined
@@ -159,12 +159,12 @@ class Connections implements Disposable {
   }
 
   /** As Door.proved. */
-  prove(peer: string, device: string | undefined): boolean {
+  prove(peer: string, holder: string | undefined, max = this.#o.limits.maxConnectionsPerDevice): boolean {
     const stranger = this.#strangers.get(peer)
     if (!stranger) return true
-    if (device !== undefined) {
-      if (this.#byDevice.of(device) >= this.#o.limits.maxConnectionsPerDevice) return false
-      stranger.places.use(this.#byDevice.lease(device))
+    if (holder !== undefined) {
+      if (this.#byHolder.of(holder) >= max) return false
+      stranger.places.use(this.#byHolder.lease(holder))
     }
     this.#endStranger(peer)
     return true

@@ -28,7 +28,7 @@ import {
   type Conversation,
 } from './ads/messages.ts'
 import { AdsStream, type AdsOptions } from './ads/stream.ts'
-import { admitCaller } from './admit-caller.ts'
+import { admitCaller, type CallerLimits } from './admit-caller.ts'
 import { describeHolder } from './authenticate.ts'
 import { answerCertificateRequest, reportCertificateRefused } from './certificate-messages.ts'
 import type { CertificateService } from './certificate-service.ts'
@@ -44,7 +44,7 @@ export type HubServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly identity: ServerIdentity
   readonly certificates: CertificateService
   readonly maxRequestBytes: number
-  readonly limits: DoorLimits & { readonly maxHalfMessageBytes: number }
+  readonly limits: DoorLimits & CallerLimits & { readonly maxHalfMessageBytes: number }
 }
 export type HubServer = AsyncDisposable & { readonly port: number }
 

@@ -13,7 +13,7 @@ import type { Timer } from '../../core/os/clock.ts'
 import { DICTIONARY_ID } from '../../core/relay/compression.ts'
 import { PATH, PROTOCOL } from '../../core/relay/kinds.ts'
 import type { AdsOptions } from '../api/ads/stream.ts'
-import { admitCaller } from '../api/admit-caller.ts'
+import { admitCaller, type CallerLimits } from '../api/admit-caller.ts'
 import { describeKeyCaller, type Caller, type Credentials } from '../api/authenticate.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import { openDoor, type DoorLimits } from '../api/door.ts'
@@ -31,6 +31,7 @@ import { startConnectDesk, type TunnelLimits } from './connect-desk.ts'
 import { HeldBytes } from './held-bytes.ts'
 import { History } from './history.ts'
 import { deriveTicketKeys, SESSION_CONTEXT, TICKET_SEC } from './ticket-keys.ts'
+import { NewestSessions } from './newest-sessions.ts'
 import { MAX_SILENCE_MS, RelaySession, type RelayPeer } from './session.ts'
 
 export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
@@ -44,7 +45,7 @@ export type RelayServerOptions = Omit<AdsOptions, 'proved'> & {
   readonly api: Pick<HubApi, 'handle' | 'devices' | 'renew'>
   readonly intake: ReportIntake
   readonly maxRequestBytes: number
-  readonly limits: DoorLimits & TunnelLimits & { readonly maxHalfMessageBytes: number }
+  readonly limits: DoorLimits & CallerLimits & TunnelLimits & { readonly maxHalfMessageBytes: number }
   /** Folder for the socket of `meshlet-hub connect`. */
   readonly state: string
 }
@@ -145,6 +146,7 @@ class Sessions implements Disposable {
     handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
   })
   readonly #open = new Set<RelaySession>()
+  readonly #newest: NewestSessions
   readonly #desk: CommandDesk
   readonly #history: History
   readonly #held: HeldBytes
@@ -154,6 +156,7 @@ class Sessions implements Disposable {
   constructor(p: SessionsOptions) {
     this.#p = p
     this.#history = new History(p.metrics)
+    this.#newest = new NewestSessions(p.metrics)
     this.#held = new HeldBytes({
       maxBytes: p.limits.maxHalfMessageBytes,
       maxMessageBytes: p.maxRequestBytes,
@@ -198,10 +201,14 @@ class Sessions implements Disposable {
         answerRequest: (jws) => this.#answerRequest(peer, { jws, path: RENEW_PATH, socket }),
       })
       this.#open.add(session)
+      const { caller } = peer
+      // Bearers of one token are many devices.
+      if (caller.by !== 'token') this.#newest.enter(caller.device, session)
       websocket.on(
         'close',
         guard('hub', doNothing, () => {
           this.#open.delete(session)
+          if (caller.by !== 'token') this.#newest.leave(caller.device, session)
         }),
       )
     })

@@ -9,10 +9,10 @@ import type { Log } from '../../core/log.ts'
 import type { Cell, Metrics } from '../../core/metrics.ts'
 import { TYPE_URLS } from '../../model/snapshot.ts'
 import { ProxyConfigSchema } from '../../proto/gen/istio/mesh/v1alpha1/proxy_pb.ts'
-import { signCrl } from '../ca/crl.ts'
 import type { Ca } from '../ca/ca.ts'
 import { listKeyHashes } from '../ca/key-hash.ts'
 import type { OpenRegistry } from '../registry/registry.ts'
+import { RevocationLists } from './revocation-lists.ts'
 import {
   hashContent,
   makeResourceSet,
@@ -36,14 +36,15 @@ export type TrustBundleOptions = {
 }
 
 const LOOK_MS = 500
-/** The largest list, about a megabyte: those that end last stay on it, and the hub itself refuses them all. */
-const MAX_SERIALS = 30_000
+/** About ten megabytes, five when packed: those that end last stay on the lists, and the hub itself refuses them all. */
+const MAX_SERIALS = 250_000
 const NAME = 'mesh'
 
 export class TrustBundle implements Source, Disposable {
   readonly #source: Source
   readonly #o: TrustBundleOptions
   readonly #listeners = new Set<() => void>()
+  readonly #lists = new RevocationLists()
   #revision: string | undefined
   /** Other hubs on the registry have other roots. */
   #isBehind = false
@@ -158,9 +159,7 @@ export class TrustBundle implements Source, Disposable {
     const content = serials.join() + caCertificatesPem.join('')
     if (content === this.#sent) return
     this.#sent = content
-    const thisUpdateMs = clock.wallMs()
-    // Each signs the same: agents believe the one that they know.
-    const certificateRevocationListsPem = ca.roots.map((root) => signCrl(root, { serials, thisUpdateMs }))
+    const certificateRevocationListsPem = [...this.#lists.sign(ca.roots, serials, clock.wallMs())]
     const bundle = create(ProxyConfigSchema, { caCertificatesPem, certificateRevocationListsPem })
     const value = toBinary(ProxyConfigSchema, bundle)
     // By what it says: signatures differ.

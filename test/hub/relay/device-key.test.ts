@@ -191,3 +191,27 @@ test("a device takes no other tenant's name", async (t) => {
   assert.equal(agent.sync.link.error?.code, 'MESH_CONTROL_FORBIDDEN')
   assert.equal(answers(f.h, 'ack'), refused)
 })
+
+test('of one device the newest four connections count, and bearers of one token have a limit together', async (t) => {
+  const f = await fleet(t, services(1), 'limits: {maxConnectionsPerToken: 2}\n')
+  const device = await keyed(f.h)
+  const open = async (): Promise<string[]> => {
+    const ended: string[] = []
+    const { mux } = await f.link({}, undefined, device).connect(CONNECT)
+    mux.open('configuration').listen({ onMessage: () => undefined, onReset: ({ code }) => ended.push(code) })
+    return ended
+  }
+  const all = [await open(), await open(), await open(), await open(), await open()]
+  await until(() => all[0]!.length > 0, 'the oldest ends')
+  assert.deepEqual(all, [['MESH_CONTROL_SLOW_DOWN'], [], [], [], []])
+  const { token } = await f.h.hub.createToken({ namespace: 'edge', serviceAccount: 'gateway', nodes: '*' })
+  const bear = async (): Promise<[number, string]> => upgrade(await connect(t, f), `Bearer ${token}`)
+  assert.deepEqual(
+    [await bear(), await bear(), await bear()],
+    [
+      [101, ''],
+      [101, ''],
+      [429, 'MESH_CONTROL_SLOW_DOWN'],
+    ],
+  )
+})

@@ -1,4 +1,4 @@
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { decode } from '../../../control-sync/decode/decode.ts'
@@ -11,6 +11,7 @@ import { addRoot } from '../../../hub/ca/root-files.ts'
 import { listKeyHashes } from '../../../hub/ca/key-hash.ts'
 import { openRegistry } from '../../../hub/registry/registry.ts'
 import { makeResourceSet, selectType, type ResourceSet } from '../../../hub/source/resources.ts'
+import { RevocationLists } from '../../../hub/source/revocation-lists.ts'
 import { TrustBundle } from '../../../hub/source/trust-bundle.ts'
 import { TYPE_URLS } from '../../../model/snapshot.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
@@ -130,4 +131,22 @@ test('roots that were rotated at another hub are told once, and taken when its f
   fs.cpSync(there, folder, { recursive: true })
   await clock.advance(1_000)
   assert.equal(ca.roots.length, 2, 'without a word in the registry')
+})
+
+test('two hundred thousand are told, and one more is one more list to sign', () => {
+  const ca = openCa({
+    folder: temporaryFolder({ after }),
+    disk: systemDisk,
+    clock: new SimClock(),
+    trustDomain: 'demo.mesh',
+  })
+  const serials = Array.from({ length: 200_000 }, (_, i) => `41${(i * 2_654_435_761).toString(16).padStart(14, '0')}`)
+  const lists = new RevocationLists()
+  const first = lists.sign([ca.root], serials, 1_000_000)
+  assert.equal(first.length, 64)
+  const told = new Set(first.flatMap(parseCrls).flatMap(({ revoked }) => [...revoked]))
+  assert.equal(told.size, 200_000)
+  assert.ok(serials.every((serial) => told.has(serial)))
+  const next = lists.sign([ca.root], [...serials, '41ffffffffffffff'], 2_000_000)
+  assert.equal(next.filter((pem, at) => pem !== first[at]).length, 1)
 })
