@@ -17,6 +17,7 @@ import type { AgentConfig } from './config/schema.ts'
 import type { AgentFacts } from './facts.ts'
 import { layFoundation, type Foundation } from './parts/foundation.ts'
 import { runHubCommand } from './admin/hub-commands.ts'
+import { createLiveControl } from './reload/live-control.ts'
 import { createLivePermissions } from './reload/live-permissions.ts'
 import type { Reloaded } from './reload/reloader.ts'
 import { openStored, type Stored } from './parts/stored.ts'
@@ -148,6 +149,7 @@ function tellHub(all: Parts, { status, pages }: Control): void {
   }
   configuration.answerHub((request) => runHubCommand(request, { ...all, status, pages, recentLines, reconnect }))
   all.reloader.takeLive(createLivePermissions(configuration))
+  all.reloader.takeLive(createLiveControl({ ...all, disk: all.world.disk }))
   const run = Math.floor(all.world.random.float() * 2 ** 32)
   all.configuration.startReports(createReportCollector({ ...all, status, run }))
 }

@@ -56,8 +56,13 @@ export function readControlPlane(
 ): ControlPlane {
   return {
     ...link,
-    addresses: control.address,
-    serverName: control.serverName,
+    // A reload may change where it is (reload/live-control.ts).
+    get addresses() {
+      return control.address
+    },
+    get serverName() {
+      return control.serverName
+    },
     clusterId,
     maxMessageBytes: control.maxMessageBytes,
     roots() {

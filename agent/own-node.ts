@@ -19,6 +19,8 @@ type Options = {
   readonly log: Log
 }
 
+type Told = Pick<NodeSettings, 'httpProxyPort' | 'takesTunnels' | 'labels' | 'metadata' | 'discoveryAddress'>
+
 export class OwnNode implements Disposable {
   readonly #o: Options
   #settings: Options['settings']
@@ -47,12 +49,12 @@ export class OwnNode implements Disposable {
   get description(): NodeDescription {
     return this.#description
   }
-  /** Tells the control plane so, if it is another. */
-  use(told: Pick<NodeSettings, 'httpProxyPort' | 'takesTunnels'>): void {
-    const { httpProxyPort, takesTunnels = false } = this.#settings
-    if (told.httpProxyPort === httpProxyPort && (told.takesTunnels ?? false) === takesTunnels) return
+  /** Tells the control plane so, if that makes it another. */
+  use(told: Partial<Told>): void {
     this.#settings = { ...this.#settings, ...told }
-    this.#description = this.#describe()
+    const next = this.#describe()
+    if (JSON.stringify(next) === JSON.stringify(this.#description)) return
+    this.#description = next
     this.#address.swap(this.#address.get())
   }
   /** Called when the address of this node, or what else is told of it, has changed. */

@@ -35,6 +35,11 @@ export interface Sync extends AsyncDisposable {
    */
   readonly synced: Promise<void>
 }
+/** With a control plane. */
+export interface StreamSync extends Sync {
+  /** Ends the stream at hand; the next one follows at once. @param why for the log */
+  reopen(why: string): void
+}
 
 export type SyncOptions = ConfigStreamOptions & {
   readonly random: Random
@@ -62,11 +67,11 @@ const IDENTITY_ERRORS: ReadonlySet<string> = new Set<ErrorCode>([
   'MESH_CONTROL_FORBIDDEN',
 ])
 
-export function startSync(options: SyncOptions): Sync {
+export function startSync(options: SyncOptions): StreamSync {
   return new AdsSync(options)
 }
 
-class AdsSync implements Sync {
+class AdsSync implements StreamSync {
   readonly #o: SyncOptions
   readonly #stop = new AbortController()
   readonly #synced = Promise.withResolvers<void>()
@@ -114,12 +119,7 @@ class AdsSync implements Sync {
       release: (changes) => this.#stream?.release(changes),
     })
     this.#rejectedRetry = new RejectedRetry(options, (kind, names) => this.#stream?.askAgain(kind, names))
-    this.#onNode = options.onNode?.(() => {
-      this.#moved.abort()
-      this.#stream?.end(
-        new MeshError('MESH_CONTROL_UNREACHABLE', 'what the control plane is told of this node has changed'),
-      )
-    })
+    this.#onNode = options.onNode?.(() => this.reopen('what the control plane is told of this node has changed'))
     this.#running = this.#run()
   }
 
@@ -128,6 +128,10 @@ class AdsSync implements Sync {
   }
   get synced(): Promise<void> {
     return this.#synced.promise
+  }
+  reopen(why: string): void {
+    this.#moved.abort()
+    this.#stream?.end(new MeshError('MESH_CONTROL_UNREACHABLE', why))
   }
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()

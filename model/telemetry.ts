@@ -1,4 +1,6 @@
 /** What Istio's standard metrics tell of a request or connection, and what the filters for them ask for. */
+import type { CelExpression } from './access-log/cel/evaluate.ts'
+import type { Workload } from './access-log/workload.ts'
 
 /** In Istio's order. https://istio.io/latest/docs/reference/config/metrics/ */
 export const ISTIO_LABELS = [
@@ -48,27 +50,6 @@ export const TCP_METRICS = [
 export const GRPC_METRICS = ['request_messages_total', 'response_messages_total'] as const
 export type IstioMetric = (typeof HTTP_METRICS)[number] | (typeof TCP_METRICS)[number] | (typeof GRPC_METRICS)[number]
 
-/** One side of a request. '' = not known. */
-export type Workload = {
-  readonly name: string
-  readonly namespace: string
-  readonly canonicalService: string
-  readonly canonicalRevision: string
-  readonly cluster: string
-  readonly app: string
-  readonly version: string
-}
-
-export const UNKNOWN_WORKLOAD: Workload = {
-  name: '',
-  namespace: '',
-  canonicalService: '',
-  canonicalRevision: '',
-  cluster: '',
-  app: '',
-  version: '',
-}
-
 /** Of agent.yaml: `node` as istiod knows it, and `telemetry`. */
 export type TelemetrySettings = {
   readonly workload: Workload
@@ -93,9 +74,14 @@ export type StatsFilter = {
   readonly hostFallback: boolean
   /** Not to be kept. */
   readonly dropped: ReadonlySet<IstioMetric>
-  /** Label → its text; undefined = the metric does not have it. */
-  readonly tags: ReadonlyMap<IstioMetric, ReadonlyMap<string, string | undefined>>
+  /** By label. */
+  readonly tags: ReadonlyMap<IstioMetric, ReadonlyMap<string, LabelValue>>
+  /** Those of `tags`, each once: evaluated for each request or connection. */
+  readonly expressions: readonly CelExpression[]
 }
+
+/** undefined = the metric does not have the label. */
+export type LabelValue = string | CelExpression | undefined
 
 /** istio.metadata_exchange (io.istio.http.peer_metadata.Config): who the two sides of a request tell each other they are. */
 export type MetadataExchange = {

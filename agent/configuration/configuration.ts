@@ -35,7 +35,7 @@ export type Configuration = AsyncDisposable & {
   answerHub(run: HubRequestsOptions['run']): void
   /** Of control, what the hub may ask and reach from now on. */
   permitHub(control: PermittedByControl): void
-  /** Ends the connection to a hub's relay; the next one follows. */
+  /** Ends the connection to a hub's relay, or the stream of a control plane; the next one follows at once. */
   reconnect(): void
   /** Damage of stored files, found at the start or later. */
   readonly damage: readonly MeshError[]

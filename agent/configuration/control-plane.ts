@@ -8,7 +8,7 @@ import { Applier } from '../../control-sync/apply.ts'
 import { SnapshotSaver } from '../../control-sync/snapshot/saver.ts'
 import { openSnapshotStore, type SnapshotStore } from '../../control-sync/snapshot/store.ts'
 import type { StoredSnapshot } from '../../control-sync/snapshot/types.ts'
-import { startSync, type ControlLinkStatus, type Sync } from '../../control-sync/sync.ts'
+import { startSync, type ControlLinkStatus, type StreamSync } from '../../control-sync/sync.ts'
 import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
@@ -77,7 +77,7 @@ class ControlPlaneConfiguration implements Configuration {
   readonly #waiting: ControlLinkStatus
   readonly #contacts: Timer | undefined
   #later: Timer | undefined
-  #sync: Sync | undefined
+  #sync: StreamSync | undefined
   #watch: Disposable | undefined
   readonly #plane: ControlPlane
 
@@ -142,7 +142,8 @@ class ControlPlaneConfiguration implements Configuration {
     this.#requests?.permit(readPermissions(control))
   }
   reconnect(): void {
-    this.#relay?.reconnect()
+    if (this.#relay) this.#relay.reconnect()
+    else this.#sync?.reopen('another way to the control plane is to be taken')
   }
 
   connect(): void {

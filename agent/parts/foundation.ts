@@ -58,8 +58,13 @@ export type Foundation = {
 
 /** Throws MESH_STATE_UNUSABLE. */
 export function layFoundation(read: AgentConfig, world: World, facts: AgentFacts, scope: Scope): Foundation {
-  // A reload changes it in place (live-data-path.ts), for everybody who has it.
-  const config = { ...read, mqtt: { ...read.mqtt, spool: { ...read.mqtt.spool } } }
+  // A reload changes it in place (agent/reload), for everybody who has it.
+  const config = {
+    ...read,
+    control: read.control && { ...read.control },
+    node: { ...read.node },
+    mqtt: { ...read.mqtt, spool: { ...read.mqtt.spool } },
+  }
   const { clock, disk } = world
   const { log } = facts
   const startedMs = clock.monotonicMs()

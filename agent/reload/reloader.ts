@@ -21,8 +21,11 @@ export type LiveSettings = {
    */
   prepare(next: AgentConfig): Promise<PreparedSettings>
 }
-/** `renewed`: settings that are as they were, and name files that have changed. */
-export type PreparedSettings = Prepared & { readonly renewed?: readonly string[] }
+/**
+ * `renewed`: settings that are as they were, and name files that have changed. `left`: those that are not taken live
+ * this time.
+ */
+export type PreparedSettings = Prepared & { readonly renewed?: readonly string[]; readonly left?: readonly string[] }
 export type Reloaded = {
   /** Settings that changed and are in force. */
   readonly applied: readonly string[]
@@ -39,6 +42,7 @@ const REASONS: readonly (readonly [setting: string, reason: string])[] = [
   ['state', 'the files in it are open'],
   ['node', 'the certificate and the stored configuration are those of this node'],
   ['identity', 'the key and its certificate are opened at the start'],
+  ['control.address', 'whether an istiod or the relay of a hub is spoken to is decided at the start'],
   ['control', 'the way to the control plane is made at the start'],
   ['directory', 'the folder is watched from the start'],
   ['admin', 'its port is open, and answers this very request'],
@@ -121,15 +125,17 @@ export class Reloader {
       throw this.#refuse(toMeshError(thrown))
     }
     const changed = findChanged(this.#inForce, next)
-    const needsRestart = changed.filter((path) => !this.#isLive(path))
+    const left = changes.flatMap((one) => one.left ?? [])
+    const isTaken = (path: string): boolean => this.#isLive(path) && !left.some((one) => isBeneath(path, one))
+    const needsRestart = changed.filter((path) => !isTaken(path))
     const reasons = Object.fromEntries(needsRestart.map((path) => [path, findReason(path)]))
     const renewed = changes
       .flatMap((one) => one.renewed ?? [])
       .filter((one) => !changed.some((path) => isBeneath(path, one)))
-    const result = { applied: [...changed.filter((path) => this.#isLive(path)), ...renewed], needsRestart, reasons }
+    const result = { applied: [...changed.filter(isTaken), ...renewed], needsRestart, reasons }
     this.#error = undefined
     this.#needsRestart = needsRestart
-    this.#inForce = withLive(this.#inForce, structuredClone(next), (path) => this.#isWhollyLive(path))
+    this.#inForce = withLive(this.#inForce, structuredClone(next), (path) => isTaken(path) && this.#isWhollyLive(path))
     this.#outcomes.applied.value++
     this.#log.info({ evt: 'config.reloaded', ...result }, 'agent.yaml was read again')
     return result

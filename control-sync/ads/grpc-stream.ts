@@ -65,15 +65,22 @@ const OPTIONAL: readonly ResourceKind[] = ['nameTable', 'proxyConfig', 'extensio
 export class GrpcTransport implements AdsTransport {
   readonly #o: GrpcTransportOptions
   readonly #learned = new Map<string, Learned>()
+  /** Those that turns are about: others begin anew. */
+  #addresses: readonly string[]
   #turn = 0
   #certificateRefused = false
 
   constructor(options: GrpcTransportOptions) {
     this.#o = options
+    this.#addresses = options.control.addresses
   }
 
   get address(): string {
     const { addresses } = this.#o.control
+    if (addresses !== this.#addresses) {
+      this.#addresses = addresses
+      this.#turn = 0
+    }
     return addresses[this.#turn % addresses.length]!
   }
   get without(): ReadonlySet<ResourceKind> {

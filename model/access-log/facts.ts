@@ -1,6 +1,7 @@
 /** What an access log may tell of a request or a connection that is over. Text is bytes as latin1 characters. */
 import type { PeerIdentity } from '../identity.ts'
 import type { Json } from '../http/metadata.ts'
+import type { Workload } from './workload.ts'
 
 export type HostPort = { readonly host: string; readonly port: number }
 
@@ -75,24 +76,8 @@ export interface LogFacts {
   readonly ownUri: string | undefined
   readonly traceId: string | undefined
   readonly spanId: string | undefined
-}
 
-/** Of what has no exchange: a connection, or bytes that were no request. */
-export class FactsWithoutExchange {
-  readonly upstreamProtocol = undefined
-  readonly grpcStatus = undefined
-  readonly metadata = undefined
-  readonly routeName = undefined
-  readonly traceId = undefined
-  readonly spanId = undefined
-
-  request(): undefined {
-    return undefined
-  }
-  response(): undefined {
-    return undefined
-  }
-  trailer(): undefined {
-    return undefined
-  }
+  readonly direction: 'inbound' | 'outbound' | 'unspecified'
+  /** What is known of the workload at the other end: the client on the way in, the server on the way out. */
+  readonly peerWorkload: Workload | undefined
 }

@@ -1,7 +1,8 @@
 /** Metadata exchange of TCP connections: says who we are on each side that asks, and learns who the peer is. */
 import type { Cell } from '../../core/metrics.ts'
 import { memoize } from '../../core/memoize.ts'
-import { PEER_EXCHANGE, type Workload } from '../../model/telemetry.ts'
+import { PEER_EXCHANGE } from '../../model/telemetry.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { PreambleReader } from '../telemetry/peer-preamble.ts'

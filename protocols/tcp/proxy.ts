@@ -3,11 +3,13 @@ import { MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import { doNothing, guard } from '../../core/defects/guard.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import type { Cluster } from '../../model/cluster.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import { formatEnvoyFlags } from '../../model/access-log/response-flags.ts'
 import type { TcpProxy } from '../../model/listener.ts'
 import { ENDED, type Connection, type Outcome } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { pickCluster } from '../router.ts'
+import { ConnectionLogFacts } from '../telemetry/connection-log.ts'
 import type { OpenConnection } from '../telemetry/tcp.ts'
 import { getTelemetry } from '../telemetry/telemetry.ts'
 import { findRefusal } from '../tls/client.ts'
@@ -136,6 +138,12 @@ function countOpened(
     ownPrincipal: withTls ? ctx.identity.current()?.spiffeId.uri : undefined,
     peerPrincipal: (isServer ? conn.tls?.peer : used?.peer)?.spiffeId?.uri,
     flags: formatEnvoyFlags(o.flags),
+    facts: (peer: Workload | undefined) =>
+      new ConnectionLogFacts(
+        'TcpConnectionEnd',
+        { accepted: conn, listener: conn.listener, conn, error: undefined, peer },
+        ctx,
+      ),
   }
   return getTelemetry(ctx).tcp.opened(conn, ends, o.upstream !== undefined && isPeerExpected(conn, o.upstream))
 }

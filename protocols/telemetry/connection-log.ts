@@ -1,26 +1,31 @@
 /** Lines of access logs about connections: those of the listener, and those of a TCP proxy. */
 import type { MeshError } from '../../core/errors.ts'
 import type { NetStream } from '../../core/os/network.ts'
-import { FactsWithoutExchange, type HostPort, type LogFacts, type TimePoint } from '../../model/access-log/facts.ts'
+import { FactsWithoutExchange } from '../../model/access-log/facts-without-exchange.ts'
+import type { HostPort, LogFacts, TimePoint } from '../../model/access-log/facts.ts'
 import { toEnvoyFlags } from '../../model/access-log/response-flags.ts'
 import type { PeerIdentity } from '../../model/identity.ts'
 import type { Listener } from '../../model/listener.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { getAccessLogs } from './access-logs.ts'
 import { describeDenial } from './code-details.ts'
 import { describeConnectFailure } from './failures.ts'
+import { parseEndpointWorkload } from './peer.ts'
 
 type Ended = {
-  readonly accepted: NetStream
-  readonly listener: Listener
+  readonly accepted: Pick<NetStream, 'local' | 'remote'>
+  readonly listener: Pick<Listener, 'direction'>
   /** Undefined: it came to no chain. */
   readonly conn: Connection | undefined
   readonly error: MeshError | undefined
+  /** Who it says that it is. */
+  readonly peer?: Workload | undefined
 }
 type LogContext = Pick<Context, 'accessLogs' | 'exports' | 'metrics' | 'random' | 'clock' | 'log' | 'identity'>
 
-export function logConnection(ended: Ended, ctx: LogContext): void {
+export function logConnection(ended: Ended & { readonly listener: Listener }, ctx: LogContext): void {
   const { listener, conn } = ended
   const { codec } = conn?.chain ?? {}
   const ofTcp = codec?.kind === 'tcp' ? codec.tcp.accessLogs : undefined
@@ -39,7 +44,7 @@ export class ConnectionLogFacts extends FactsWithoutExchange implements LogFacts
   readonly #ended: Ended
   readonly #ctx: Pick<LogContext, 'identity'>
 
-  constructor(type: ConnectionLogFacts['type'], ended: Ended, ctx: LogContext) {
+  constructor(type: ConnectionLogFacts['type'], ended: Ended, ctx: Pick<LogContext, 'clock' | 'identity'>) {
     super()
     this.type = type
     this.#ended = ended
@@ -123,5 +128,15 @@ export class ConnectionLogFacts extends FactsWithoutExchange implements LogFacts
   }
   get #ownUri(): string | undefined {
     return this.#ctx.identity.current()?.spiffeId.uri
+  }
+  get direction(): LogFacts['direction'] {
+    return this.#ended.listener.direction
+  }
+  get peerWorkload(): Workload | undefined {
+    const { peer, conn } = this.#ended
+    const workload = conn?.upstream?.endpoint.workload
+    return (
+      peer ?? (this.direction === 'outbound' && workload !== undefined ? parseEndpointWorkload(workload) : undefined)
+    )
   }
 }

@@ -2,6 +2,8 @@
  * Counts the messages of gRPC in both directions of one request, as grpc_stats does: by the five bytes before each
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message).
  */
+import type { LabelValues } from './labels.ts'
+
 const PREFIX_BYTES = 5
 
 /** Counts a message when its prefix is whole; nothing is kept of it. */
@@ -34,6 +36,8 @@ export class GrpcMessageCount {
 export class GrpcMessages {
   readonly requests = new GrpcMessageCount()
   readonly responses = new GrpcMessageCount()
+  /** What expressions gave for labels when messages were counted first. */
+  labels: LabelValues | undefined
   #reportedRequests = 0
   #reportedResponses = 0
 

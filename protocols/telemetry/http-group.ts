@@ -1,5 +1,6 @@
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import type { IstioLabels, StatsFilter } from '../../model/telemetry.ts'
+import type { LabelValues } from './labels.ts'
 import type { HttpCells, IstioSeries, MessageCells } from './series.ts'
 
 /** What labels tell of both sides. */
@@ -17,6 +18,11 @@ export type RequestEnds = {
   readonly metadata: string | undefined
   readonly baggage: string | undefined
 }
+/** `grpcStatus` undefined: the request is not gRPC. */
+export type Outcome = { readonly status: number; readonly flags: string; readonly grpcStatus: string | undefined }
+
+const keyOf = (values: LabelValues): string => (values.length === 0 ? '' : JSON.stringify(values))
+
 /** What was found for them. */
 export type Memo = { readonly of: RequestEnds; readonly group: HttpGroup }
 
@@ -27,7 +33,8 @@ export class HttpGroup {
   /** By status, and by more where there is more to tell. */
   readonly #byResult = new Map<number | string, HttpCells>()
 
-  #messages: MessageCells | undefined
+  /** By what the filter's expressions give; '' without any. */
+  readonly #messages = new Map<string, MessageCells>()
 
   constructor(
     series: IstioSeries,
@@ -38,18 +45,21 @@ export class HttpGroup {
   }
 
   /** Messages of gRPC. Istio counts them while a stream lasts: how it ends is not among their labels. */
-  get messages(): MessageCells {
-    if (this.#messages) return this.#messages
+  messages(values: LabelValues): MessageCells {
+    const key = keyOf(values)
+    const had = this.#messages.get(key)
+    if (had) return had
     const { reporter, labels, filter } = this.#of
     const { connection_security_policy: _, ...known } = labels
-    const made = this.#series.messages(known, filter)
+    const made = this.#series.messages(known, filter, values)
     if (!made) return this.#series.messagesOverflow(reporter, filter)
-    return (this.#messages = made)
+    this.#messages.set(key, made)
+    return made
   }
 
-  /** @param grpcStatus undefined for a request that is not gRPC */
-  find(status: number, flags: string, grpcStatus: string | undefined): HttpCells {
-    const key = flags === '-' && grpcStatus === undefined ? status : `${status} ${flags} ${grpcStatus ?? ''}`
+  find({ status, flags, grpcStatus }: Outcome, values: LabelValues): HttpCells {
+    const isPlain = flags === '-' && grpcStatus === undefined && values.length === 0
+    const key = isPlain ? status : `${status} ${flags} ${grpcStatus ?? ''} ${keyOf(values)}`
     const known = this.#byResult.get(key)
     if (known) return known
     const { reporter, labels, filter } = this.#of
@@ -62,6 +72,7 @@ export class HttpGroup {
         response_flags: flags,
       },
       filter,
+      values,
     )
     if (!made) return this.#series.httpOverflow(reporter, filter)
     this.#byResult.set(key, made)

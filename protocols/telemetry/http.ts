@@ -3,19 +3,16 @@
  * request; else the cells are at hand.
  */
 import type { Cluster } from '../../model/cluster.ts'
-import type { Workload } from '../../model/telemetry.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
+import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { GrpcMessages } from './grpc-messages.ts'
-import type { HttpGroup, Memo, RequestEnds } from './http-group.ts'
-import { findService, deriveLabels } from './labels.ts'
+import type { HttpGroup, Memo, Outcome, RequestEnds } from './http-group.ts'
+import { deriveLabels, deriveValues, findService, NO_VALUES } from './labels.ts'
 import { MAX_METADATA_LENGTH, parseBaggage, parseEndpointWorkload, parsePeerMetadata } from './peer.ts'
 import type { Telemetry } from './telemetry.ts'
 
-export type RequestResult = {
-  /** 0 = no answer was given. */
-  readonly status: number
-  readonly flags: string
-  /** Undefined for a request that is not gRPC. */
-  readonly grpcStatus: string | undefined
+/** `status` 0 = no answer was given. */
+export type RequestResult = Outcome & {
   readonly durationMs: number
   readonly receivedBytes: number
   readonly sentBytes: number
@@ -29,18 +26,24 @@ export class HttpReporter {
     this.telemetry = telemetry
   }
 
-  report(ends: RequestEnds, result: RequestResult): void {
-    const cells = this.#group(ends).find(result.status, result.flags, result.grpcStatus)
+  /** @param facts asked for where the filter has expressions */
+  report(ends: RequestEnds, result: RequestResult, facts: () => LogFacts): void {
+    const { filter } = ends
+    const values = filter.expressions.length === 0 ? NO_VALUES : deriveValues(filter, facts())
+    const cells = this.#group(ends).find(result, values)
     if (cells.requests) cells.requests.value++
     cells.durationMs?.observe(result.durationMs)
     cells.requestBytes?.observe(result.receivedBytes)
     cells.responseBytes?.observe(result.sentBytes)
   }
 
-  reportMessages(ends: RequestEnds, messages: GrpcMessages): void {
+  reportMessages(ends: RequestEnds, messages: GrpcMessages, facts: () => LogFacts): void {
     const { requests, responses } = messages.take()
     if (requests + responses === 0) return
-    const cells = this.#group(ends).messages
+    const { filter } = ends
+    // As it is at the first report: the messages of a stream stay in one series, as in Envoy.
+    messages.labels ??= filter.expressions.length === 0 ? NO_VALUES : deriveValues(filter, facts())
+    const cells = this.#group(ends).messages(messages.labels)
     if (cells.requests) cells.requests.value += requests
     if (cells.responses) cells.responses.value += responses
   }
@@ -69,7 +72,12 @@ export class HttpReporter {
 }
 
 /** What the peer says itself goes before what the control plane says of the endpoint. */
-function findPeer({ reporter, metadata, baggage, endpoint }: RequestEnds): Workload | undefined {
+export function findPeer({
+  reporter,
+  metadata,
+  baggage,
+  endpoint,
+}: Pick<RequestEnds, 'reporter' | 'metadata' | 'baggage' | 'endpoint'>): Workload | undefined {
   const said =
     (metadata === undefined ? undefined : parsePeerMetadata(metadata)) ??
     (baggage === undefined ? undefined : parseBaggage(baggage))

@@ -1,6 +1,9 @@
 /** Labels of Istio's standard metrics, as Istio's stats filter derives them. Pure. */
+import { printCel } from '../../model/access-log/cel/evaluate.ts'
+import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { Cluster } from '../../model/cluster.ts'
-import { ISTIO_LABELS, UNKNOWN_WORKLOAD, type IstioLabels, type Workload } from '../../model/telemetry.ts'
+import { ISTIO_LABELS, type IstioLabels, type IstioMetric, type StatsFilter } from '../../model/telemetry.ts'
+import { UNKNOWN_WORKLOAD, type Workload } from '../../model/access-log/workload.ts'
 
 export type Service = { readonly host: string; readonly name: string; readonly namespace: string }
 
@@ -81,6 +84,31 @@ export function deriveLabels({ reporter, own, peer, ownPrincipal, peerPrincipal,
 /** Of spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT; what was proved goes before what was said. */
 function namespaceIn(principal: string | undefined): string | undefined {
   return principal === undefined ? undefined : /\/ns\/([^/]+)/.exec(principal)?.[1]
+}
+
+/** Of the expressions of a filter, for one request or connection, in their order. An error is `unknown`. */
+export type LabelValues = readonly string[]
+export const NO_VALUES: LabelValues = []
+
+export function deriveValues({ expressions }: Pick<StatsFilter, 'expressions'>, facts: LogFacts): LabelValues {
+  return expressions.map((expression) => {
+    const text = printCel(expression, facts)
+    return text === undefined || text.length > MAX_VALUE_LENGTH ? 'unknown' : text
+  })
+}
+
+/** What the labels of a metric are changed to. */
+export function resolveTags(
+  { tags, expressions }: StatsFilter,
+  metric: IstioMetric,
+  values: LabelValues,
+): ReadonlyMap<string, string | undefined> | undefined {
+  const changes = tags.get(metric)
+  if (!changes) return undefined
+  const resolved = new Map<string, string | undefined>()
+  for (const [label, value] of changes)
+    resolved.set(label, typeof value === 'object' ? (values[expressions.indexOf(value)] ?? 'unknown') : value)
+  return resolved
 }
 
 /** Empty values of these stay so; the others become `unknown`. */

@@ -2,7 +2,7 @@
  * Metadata exchange over TCP, which the ALPN name `istio-peer-exchange` announces: each side says who it is before its
  * first byte (istio/proxy, metadata_exchange). Four bytes of magic, four of length, and a google.protobuf.Any.
  */
-import type { Workload } from '../../model/telemetry.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import { findBytes, MessageWriter, readMessage } from '../protobuf/message.ts'
 import { decodeStruct, encodeStruct } from '../protobuf/struct.ts'
 import { PEER_METADATA, PEER_METADATA_ID } from './exchange-headers.ts'

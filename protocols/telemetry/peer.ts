@@ -3,7 +3,7 @@
  * metrics alone, and no policy is asked about it.
  */
 import type { Json } from '../../model/http/metadata.ts'
-import type { Workload } from '../../model/telemetry.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import { decodeStruct, encodeStruct } from '../protobuf/struct.ts'
 
 /** In base64; a workload's metadata is some 400 bytes. */

@@ -12,7 +12,7 @@ import {
   type IstioMetric,
   type StatsFilter,
 } from '../../model/telemetry.ts'
-import { formatLabels } from './labels.ts'
+import { formatLabels, NO_VALUES, resolveTags, type LabelValues } from './labels.ts'
 
 /** Undefined: the configuration drops the metric. */
 export type HttpCells = {
@@ -35,6 +35,7 @@ const BUCKETS = [
   3_600_000,
 ]
 
+type Labelled = { readonly labels: IstioLabels; readonly filter: StatsFilter; readonly values: LabelValues }
 type TextOf = (metric: IstioMetric) => string | undefined
 type Maker<C> = (textOf: TextOf) => C
 
@@ -63,14 +64,14 @@ export class IstioSeries {
     metrics.gaugeOf('mesh_telemetry_series', 'Label sets of istio_* metrics in use.', () => this.#known.size)
   }
 
-  http(labels: IstioLabels, filter: StatsFilter): HttpCells | undefined {
-    return this.#find(labels, filter, HTTP_METRICS, this.#http)
+  http(labels: IstioLabels, filter: StatsFilter, values = NO_VALUES): HttpCells | undefined {
+    return this.#find({ labels, filter, values }, HTTP_METRICS, this.#http)
   }
-  tcp(labels: IstioLabels, filter: StatsFilter): TcpCells | undefined {
-    return this.#find(labels, filter, TCP_METRICS, this.#tcp)
+  tcp(labels: IstioLabels, filter: StatsFilter, values = NO_VALUES): TcpCells | undefined {
+    return this.#find({ labels, filter, values }, TCP_METRICS, this.#tcp)
   }
-  messages(labels: IstioLabels, filter: StatsFilter): MessageCells | undefined {
-    return this.#find(labels, filter, GRPC_METRICS, this.#messages)
+  messages(labels: IstioLabels, filter: StatsFilter, values = NO_VALUES): MessageCells | undefined {
+    return this.#find({ labels, filter, values }, GRPC_METRICS, this.#messages)
   }
   /** For what finds no room. Its reporter is told, since that tells what else is counted twice. */
   httpOverflow(reporter: string, filter: StatsFilter): HttpCells {
@@ -87,11 +88,12 @@ export class IstioSeries {
   }
 
   /** @returns undefined where the label set is new and there is no room for it */
-  #find<C>(labels: IstioLabels, filter: StatsFilter, metrics: readonly IstioMetric[], make: Maker<C>): C | undefined {
+  #find<C>({ labels, filter, values }: Labelled, metrics: readonly IstioMetric[], make: Maker<C>): C | undefined {
     const plain = filter.tags.size === 0 ? formatLabels(labels) : undefined
     const texts = new Map<IstioMetric, string>()
     for (const metric of metrics)
-      if (!filter.dropped.has(metric)) texts.set(metric, plain ?? formatLabels(labels, filter.tags.get(metric)))
+      if (!filter.dropped.has(metric))
+        texts.set(metric, plain ?? formatLabels(labels, resolveTags(filter, metric, values)))
     const key = [metrics[0], ...(plain === undefined ? texts.values() : [plain])].join('\n')
     if (!this.#known.has(key)) {
       if (!this.hasRoom) return undefined

@@ -2,10 +2,12 @@
  * Counts TCP connections: opened and ended when they are, their bytes whenever somebody asks, so that one that lasts for
  * weeks shows what it carries.
  */
+import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
-import type { StatsFilter, Workload } from '../../model/telemetry.ts'
+import type { StatsFilter } from '../../model/telemetry.ts'
+import type { Workload } from '../../model/access-log/workload.ts'
 import type { Connection } from '../connection.ts'
-import { findService, deriveLabels } from './labels.ts'
+import { deriveLabels, deriveValues, findService, NO_VALUES } from './labels.ts'
 import { parseEndpointWorkload } from './peer.ts'
 import type { IstioSeries, TcpCells } from './series.ts'
 
@@ -18,6 +20,8 @@ export type TcpEnds = {
   readonly peerPrincipal: string | undefined
   /** Envoy's flags, '-' = none. */
   readonly flags: string
+  /** Asked for where the filter has expressions. */
+  readonly facts: (peer: Workload | undefined) => LogFacts
 }
 
 /** `cells` undefined: who the peer is has not been said yet. */
@@ -73,7 +77,8 @@ export class TcpConnections {
       request_protocol: 'tcp',
       response_flags: flags,
     }
-    return this.#series.tcp(labels, filter) ?? this.#series.tcpOverflow(reporter, filter)
+    const values = filter.expressions.length === 0 ? NO_VALUES : deriveValues(filter, ends.facts(peer))
+    return this.#series.tcp(labels, filter, values) ?? this.#series.tcpOverflow(reporter, filter)
   }
 }
 

@@ -3,12 +3,12 @@ import { memoize } from '../../core/memoize.ts'
 import type { Cluster, Endpoint } from '../../model/cluster.ts'
 import {
   DEFAULT_MAX_SERIES,
-  UNKNOWN_WORKLOAD,
   type IstioLabels,
+  type LabelValue,
   type MetadataExchange,
   type StatsFilter,
-  type Workload,
 } from '../../model/telemetry.ts'
+import { UNKNOWN_WORKLOAD, type Workload } from '../../model/access-log/workload.ts'
 import type { Context } from '../context.ts'
 import { formatLabels } from './labels.ts'
 import { PEER_METADATA, PEER_METADATA_ID } from './exchange-headers.ts'
@@ -81,10 +81,16 @@ export class Telemetry {
 
 export const getTelemetry = memoize((ctx: Pick<Context, 'telemetry' | 'metrics'>) => new Telemetry(ctx))
 
+const describeChange = ([label, value]: readonly [string, LabelValue]): readonly string[] =>
+  typeof value === 'object' ? [label, 'by', value.source] : value === undefined ? [label] : [label, value]
+
 /** Equal for filters that ask for the same, whichever push they came with. */
 const keyOf = memoize(({ dropped, tags }: StatsFilter) => ({
   text:
     dropped.size + tags.size === 0
       ? ''
-      : JSON.stringify([[...dropped], [...tags].map(([metric, changes]) => [metric, [...changes]])]),
+      : JSON.stringify([
+          [...dropped],
+          [...tags].map(([metric, changes]) => [metric, [...changes].map(describeChange)]),
+        ]),
 }))

@@ -48,6 +48,8 @@ export function factsOf({ fields = {}, answer = {}, trailers = {}, times = {}, .
     ownUri: undefined,
     traceId: undefined,
     spanId: undefined,
+    direction: 'outbound',
+    peerWorkload: undefined,
     ...more,
   }
 }

@@ -10,6 +10,7 @@ import { formatStatus } from '../../agent/admin/status-text.ts'
 import { FakeIstiod } from '../helpers/control-plane/fake-istiod.ts'
 import { serveFakeIstiod, type FakeServerOptions } from '../helpers/control-plane/fake-istiod-server.ts'
 import { edsCluster, load } from '../helpers/control-plane/synced-agent.ts'
+import { testCa } from '../helpers/test-ca.ts'
 import { startSite, TestAgent, until, type Finally } from './site.ts'
 import { temporaryFolder } from '../helpers/temporary-folder.ts'
 
@@ -106,4 +107,37 @@ test('through the HTTP proxy of the environment: the stream comes, for the certi
   assert.equal(edge.status().config.resources['clusters'], 1)
   assert.equal(asked.length, 1)
   assert.match(asked[0]!, new RegExp(`^127\\.0\\.0\\.1:\\d+ Basic ${Buffer.from('me:pw').toString('base64')}$`))
+})
+
+test('a reload moves the node to another control plane and back; what is in force serves on until the other has spoken', async (t) => {
+  const ca = testCa()
+  const [stable, canary] = [new FakeIstiod(), new FakeIstiod()]
+  stable.put(edsCluster('a'), load('a', '10.0.0.1'))
+  canary.put(edsCluster('a'), load('a', '10.0.0.1'), edsCluster('b'), load('b', '10.0.0.2'))
+  const next = await serveFakeIstiod(canary, { ca })
+  const edge = await agentOf(t, stable, 'shrinkHoldMs: 0', { ca })
+  const before = edge.yaml
+  await edge.start()
+  await edge.connected()
+  const first = edge.status()
+  const port = (yaml: string, to: number): string => yaml.replace(/127\.0\.0\.1:\d+/, `127.0.0.1:${to}`)
+  edge.yaml = port(before, next.port)
+  assert.deepEqual(await edge.agent.reload(), { applied: ['control.address'], needsRestart: [], reasons: {} })
+  await until('the other control plane has the node', () => edge.status().config.resources['clusters'] === 2)
+  const moved = edge.status()
+  assert.deepEqual([moved.control.address, moved.control.link], [`127.0.0.1:${next.port}`, 'connected'])
+  assert.equal(moved.certificate?.serial, first.certificate?.serial)
+  assert.deepEqual(edge.problems(), [])
+
+  // Nobody is there: what was said last serves on.
+  await next[Symbol.asyncDispose]()
+  edge.yaml = port(before, 1)
+  await edge.agent.reload()
+  await until('it is told', () => edge.status().control.link !== 'connected')
+  assert.equal(edge.status().config.resources['clusters'], 2)
+
+  edge.yaml = before
+  await edge.agent.reload()
+  await until('it is back', () => edge.status().config.resources['clusters'] === 1)
+  assert.equal(edge.status().control.address, first.control.address)
 })

@@ -4,6 +4,7 @@
  */
 import { fromBinary, fromJson, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
+import { compileLabel, type CelExpression } from '../../../model/access-log/cel/evaluate.ts'
 import {
   GRPC_METRICS,
   HTTP_METRICS,
@@ -11,6 +12,7 @@ import {
   PEER_EXCHANGE,
   TCP_METRICS,
   type IstioMetric,
+  type LabelValue,
   type MetadataExchange,
   type StatsFilter,
 } from '../../../model/telemetry.ts'
@@ -28,15 +30,18 @@ export function decodeStats(at: DecodePath, any: Any | undefined): StatsFilter |
   const from = read(at, any, PluginConfigSchema)
   if (!from) return undefined
   noteIgnored(at, PluginConfigSchema, from)
+  const tags = tagsOf(at.in('metrics'), from)
+  const values = [...tags.values()].flatMap((changes) => [...changes.values()])
   return {
     hostFallback: !from.disableHostHeaderFallback,
     dropped: new Set(from.metrics.flatMap((m) => (m.drop ? METRICS.filter((name) => name === m.name) : []))),
-    tags: tagsOf(at.in('metrics'), from),
+    tags,
+    expressions: [...new Set(values.filter((value) => typeof value === 'object'))],
   }
 }
 
 function tagsOf(at: DecodePath, { metrics }: PluginConfig): StatsFilter['tags'] {
-  const all = new Map<IstioMetric, Map<string, string | undefined>>()
+  const all = new Map<IstioMetric, Map<string, LabelValue>>()
   for (const [i, metric] of metrics.entries()) {
     if (metric.drop) continue
     const here = at.item(i)
@@ -45,7 +50,7 @@ function tagsOf(at: DecodePath, { metrics }: PluginConfig): StatsFilter['tags'] 
     const changes = changesOf(here, metric)
     if (changes.length === 0) continue
     for (const name of names) {
-      const known = all.get(name) ?? new Map<string, string | undefined>()
+      const known = all.get(name) ?? new Map<string, LabelValue>()
       for (const [tag, value] of changes) known.set(tag, value)
       all.set(name, known)
     }
@@ -53,20 +58,38 @@ function tagsOf(at: DecodePath, { metrics }: PluginConfig): StatsFilter['tags'] 
   return all
 }
 
-function changesOf(at: DecodePath, { tagsToRemove, dimensions }: MetricConfig): [string, string | undefined][] {
-  const changes: [string, string | undefined][] = []
+function changesOf(at: DecodePath, { tagsToRemove, dimensions }: MetricConfig): [string, LabelValue][] {
+  const changes: [string, LabelValue][] = []
   for (const tag of tagsToRemove) {
     if (LABELS.has(tag)) changes.push([tag, undefined])
     else at.in('tags_to_remove').ignore(`${tag} is none of the standard labels`)
   }
   for (const [tag, expression] of Object.entries(dimensions)) {
     const here = at.in('dimensions').item(tag)
-    const constant = CONSTANT.exec(expression)
-    if (!constant) here.ignore(`only a constant in quotes is understood, not ${expression}`)
-    else if (!LABEL_NAME.test(tag)) here.ignore('is no name that a label can have')
-    else changes.push([tag, constant[2]!])
+    if (!LABEL_NAME.test(tag)) {
+      here.ignore('is no name that a label can have')
+      continue
+    }
+    const value = valueOf(here, expression)
+    if (value !== undefined) changes.push([tag, value])
   }
   return changes
+}
+
+/** @returns undefined for what is no expression: the label stays as it is, as in Envoy */
+function valueOf(at: DecodePath, source: string): string | CelExpression | undefined {
+  const made = compileLabel(source)
+  const quoted = JSON.stringify(source.slice(0, 256))
+  if ('problem' in made) {
+    at.ignore(`${quoted} is not evaluated: ${made.problem}`)
+    return undefined
+  }
+  if (made.unknown !== undefined)
+    at.ignore(
+      `${quoted}: ${made.unknown} is no attribute that is known here, the label becomes unknown where it counts`,
+    )
+  const { tree } = made.expression
+  return tree.kind === 'value' ? String(tree.value) : made.expression
 }
 
 /**
@@ -81,8 +104,6 @@ export function decodeGrpcStats(at: DecodePath, any: Any | undefined): boolean |
   return from.emitFilterState
 }
 
-/** A string of CEL without escapes. */
-const CONSTANT = /^\s*(['"])([^'"\\]*)\1\s*$/
 const LABEL_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 /** @returns undefined for a filter of another type, or one that cannot be read */

@@ -3,6 +3,8 @@
  * that a request does not have is an error of the evaluation.
  * https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes
  */
+import type { Json } from '../../http/metadata.ts'
+import type { Workload } from '../workload.ts'
 import { formatAddress } from '../operators.ts'
 import type { LogFacts } from '../facts.ts'
 
@@ -58,7 +60,39 @@ const ATTRIBUTES: Readonly<Record<string, Read>> = {
   'xds.cluster_name': (f) => f.cluster,
   'xds.route_name': (f) => f.routeName,
   'xds.filter_chain_name': (f) => f.filterChain,
+  // envoy.config.core.v3.TrafficDirection
+  'xds.listener_direction': (f) => ['unspecified', 'inbound', 'outbound'].indexOf(f.direction),
+  'metadata.filter_metadata': (f) => toCel(f.metadata),
+  // Istio's peer metadata: the client is known on the way in, the server on the way out.
+  'filter_state.downstream_peer': (f) => (f.direction === 'inbound' ? describePeer(f.peerWorkload) : undefined),
+  'filter_state.upstream_peer': (f) => (f.direction !== 'inbound' ? describePeer(f.peerWorkload) : undefined),
 }
+
+/** As Istio names them. */
+const PEER_FIELDS: Readonly<Record<string, keyof Workload>> = {
+  app: 'app',
+  cluster: 'cluster',
+  namespace: 'namespace',
+  revision: 'canonicalRevision',
+  service: 'canonicalService',
+  version: 'version',
+  workload: 'name',
+}
+function describePeer(peer: Workload | undefined): CelMap | undefined {
+  return peer && { find: (key) => (Object.hasOwn(PEER_FIELDS, key) ? peer[PEER_FIELDS[key]!] || undefined : undefined) }
+}
+
+/** @returns undefined where any field may be there */
+export function hasField(attribute: string, field: string): boolean | undefined {
+  return attribute.startsWith('filter_state.') ? Object.hasOwn(PEER_FIELDS, field) : undefined
+}
+
+function toCel(json: Json | undefined): CelValue | undefined {
+  if (json === undefined || json === null || typeof json !== 'object') return json
+  if (isList(json)) return json.map((item) => toCel(item) ?? null)
+  return { find: (key) => (Object.hasOwn(json, key) ? toCel(json[key]) : undefined) }
+}
+const isList = (json: Json): json is readonly Json[] => Array.isArray(json)
 
 export function findAttribute(name: string): Read | undefined {
   return Object.hasOwn(ATTRIBUTES, name) ? ATTRIBUTES[name] : undefined

@@ -1,7 +1,10 @@
-/** Evaluates a filter's expression. An error, which a missing attribute is, logs nothing, as in Envoy. Pure. */
+/**
+ * Evaluates expressions. An error, which a missing attribute is, logs nothing in a filter and makes a label `unknown`, as
+ * in Envoy. Pure.
+ */
 import type { LogFacts } from '../facts.ts'
-import { findAttribute, isAttributeGroup, type CelMap, type CelValue } from './attributes.ts'
-import { parseCel, type Cel, type Operator } from './parse.ts'
+import { findAttribute, hasField, isAttributeGroup, type CelMap, type CelValue } from './attributes.ts'
+import { parseCel, type Cel, type Conversion, type Operator } from './parse.ts'
 
 export type CelExpression = { readonly source: string; readonly tree: Cel }
 
@@ -13,6 +16,17 @@ export function compileCel(source: string): CelExpression | { readonly problem: 
   return unknown === undefined ? { source, tree } : { problem: `${unknown} is no attribute that is known here` }
 }
 
+/**
+ * For a label: a name that is no attribute is an error where the evaluation comes to it, as in Envoy.
+ * @returns the expression with the first such name, or why it is none
+ */
+export function compileLabel(
+  source: string,
+): { readonly expression: CelExpression; readonly unknown: string | undefined } | { readonly problem: string } {
+  const tree = parseCel(source)
+  return 'problem' in tree ? tree : { expression: { source, tree }, unknown: findUnknown(tree) }
+}
+
 /** Names that are no attribute. */
 function findUnknown(tree: Cel): string | undefined {
   switch (tree.kind) {
@@ -21,7 +35,7 @@ function findUnknown(tree: Cel): string | undefined {
     case 'name':
       return tree.name
     case 'field': {
-      if (tree.of.kind !== 'name') return findUnknown(tree.of)
+      if (tree.of.kind !== 'name') return findUnknown(tree.of) ?? findUnknownField(tree.of, tree.name)
       const name = `${tree.of.name}.${tree.name}`
       return findAttribute(name) ? undefined : name
     }
@@ -31,7 +45,11 @@ function findUnknown(tree: Cel): string | undefined {
         const name = `${of.name}.${String(key.value)}`
         return findAttribute(name) ? undefined : name
       }
-      return findUnknown(of) ?? findUnknown(key)
+      return (
+        findUnknown(of) ??
+        findUnknown(key) ??
+        (key.kind === 'value' ? findUnknownField(of, String(key.value)) : undefined)
+      )
     }
     case 'list':
       return firstUnknown(tree.items)
@@ -39,6 +57,9 @@ function findUnknown(tree: Cel): string | undefined {
     case 'not':
     case 'negate':
     case 'size':
+    case 'string':
+    case 'int':
+    case 'double':
     case 'matches':
       return findUnknown(tree.of)
     case 'operation':
@@ -52,6 +73,18 @@ function findUnknown(tree: Cel): string | undefined {
   }
 }
 
+/** What an attribute with a closed set of fields does not have. */
+function findUnknownField(of: Cel, field: string): string | undefined {
+  const name = nameAttribute(of)
+  return name !== undefined && hasField(name, field) === false ? `${name}.${field}` : undefined
+}
+function nameAttribute(of: Cel): string | undefined {
+  if (of.kind === 'field' && of.of.kind === 'name') return `${of.of.name}.${of.name}`
+  return of.kind === 'index' && of.of.kind === 'name' && of.key.kind === 'value'
+    ? `${of.of.name}.${String(of.key.value)}`
+    : undefined
+}
+
 function firstUnknown(trees: readonly Cel[]): string | undefined {
   for (const tree of trees) {
     const found = findUnknown(tree)
@@ -62,6 +95,16 @@ function firstUnknown(trees: readonly Cel[]): string | undefined {
 
 export function matchesCel({ tree }: CelExpression, facts: LogFacts): boolean {
   return evaluate(tree, facts) === true
+}
+
+/** @returns undefined for an error, and for what is no text, number or truth value */
+export function printCel({ tree }: CelExpression, facts: LogFacts): string | undefined {
+  const value = evaluate(tree, facts)
+  return typeof value === 'string'
+    ? value
+    : typeof value === 'number' || typeof value === 'boolean'
+      ? `${value}`
+      : undefined
 }
 
 /** @returns undefined for an error */
@@ -97,6 +140,10 @@ function evaluate(tree: Cel, facts: LogFacts): CelValue | undefined {
       const value = evaluate(tree.of, facts)
       return typeof value === 'string' ? Array.from(value).length : isList(value) ? value.length : undefined
     }
+    case 'string':
+    case 'int':
+    case 'double':
+      return convert(tree.kind, evaluate(tree.of, facts))
     case 'operation':
       return operate(tree.operator, tree.left, tree.right, facts)
     case 'choice': {
@@ -132,6 +179,23 @@ function operate(operator: Operator, leftTree: Cel, rightTree: Cel, facts: LogFa
   if (typeof left === 'string' && typeof right === 'string')
     return operator === '+' ? left + right : compare(operator, left < right ? -1 : left > right ? 1 : 0)
   return typeof left === 'number' && typeof right === 'number' ? calculate(operator, left, right) : undefined
+}
+
+/** https://github.com/google/cel-spec/blob/master/doc/langdef.md, "Type Conversions" */
+function convert(to: Conversion, value: CelValue | undefined): CelValue | undefined {
+  if (to === 'string')
+    return typeof value === 'number' || typeof value === 'boolean'
+      ? String(value)
+      : typeof value === 'string'
+        ? value
+        : undefined
+  if (
+    typeof value === 'string' &&
+    !(to === 'int' ? /^-?\d{1,19}$/ : /^-?\d{1,19}(\.\d+)?([eE][+-]?\d{1,3})?$/).test(value)
+  )
+    return undefined
+  const number = typeof value === 'string' || typeof value === 'number' ? Number(value) : undefined
+  return number === undefined || to === 'double' ? number : Math.trunc(number)
 }
 
 function isWithin(value: CelValue, of: CelValue): boolean | undefined {

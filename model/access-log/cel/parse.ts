@@ -1,7 +1,7 @@
 /**
- * The Common Expression Language, as far as access log filters of Istio's Telemetry API use it: literals, attributes,
- * comparisons, arithmetic, `&&`, `||`, `!`, `?:`, `in`, `has()`, `size()`, `duration()` and the functions of texts. A
- * parser by descent: https://github.com/google/cel-spec/blob/master/doc/langdef.md
+ * The Common Expression Language, as far as Istio's Telemetry API uses it in filters of access logs and in labels of
+ * metrics: literals, attributes, comparisons, arithmetic, `&&`, `||`, `!`, `?:`, `in`, `has()`, `size()`, `duration()`,
+ * `string()`, `int()`, `double()` and the functions of texts. A parser by descent: https://github.com/google/cel-spec/blob/master/doc/langdef.md
  */
 import { compileRegex, type SafeRegex } from '../../../core/regex.ts'
 
@@ -12,7 +12,7 @@ export type Cel =
   | { readonly kind: 'field'; readonly of: Cel; readonly name: string }
   | { readonly kind: 'index'; readonly of: Cel; readonly key: Cel }
   | { readonly kind: 'has'; readonly of: Cel }
-  | { readonly kind: 'not' | 'negate' | 'size'; readonly of: Cel }
+  | { readonly kind: 'not' | 'negate' | 'size' | Conversion; readonly of: Cel }
   | { readonly kind: 'operation'; readonly operator: Operator; readonly left: Cel; readonly right: Cel }
   | { readonly kind: 'choice'; readonly if: Cel; readonly yes: Cel; readonly no: Cel }
   | {
@@ -22,6 +22,7 @@ export type Cel =
       readonly with: Cel
     }
   | { readonly kind: 'matches'; readonly of: Cel; readonly regex: SafeRegex }
+export type Conversion = 'string' | 'int' | 'double'
 export type Operator = '||' | '&&' | '==' | '!=' | '<' | '<=' | '>' | '>=' | 'in' | '+' | '-' | '*' | '/' | '%'
 
 /** A configuration may not make the parser or the evaluation deep. */
@@ -57,6 +58,8 @@ function split(text: string): Token[] {
     if (text.slice(at).trim() === '') break
     TOKEN.lastIndex = at
     const found = TOKEN.exec(text)
+    if (!found && text.slice(at).trim().startsWith('|'))
+      throw new Refusal("there is no operator |; has(a) ? a : 'b' says what stands for a value that is missing")
     if (!found) throw new Refusal(`${JSON.stringify(text.slice(at).trim().slice(0, 20))} is not understood`)
     at = TOKEN.lastIndex
     const [, number, raw, quoted, name, sign] = found
@@ -212,6 +215,8 @@ class Parser {
       if (name === 'has' && first.kind === 'field') return { kind: 'has', of: first }
       if (name === 'size') return { kind: 'size', of: first }
       if (name === 'duration') return durationOf(first)
+      if (name === 'string' || name === 'int' || name === 'double') return { kind: name, of: first }
+      if (name === 'uint') return { kind: 'int', of: first }
     }
     throw new Refusal(`the function ${name} is not evaluated`)
   }

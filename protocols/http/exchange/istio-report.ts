@@ -1,6 +1,9 @@
 /** What Istio's standard metrics are told of an exchange that is over. */
 import type { StatsFilter } from '../../../model/telemetry.ts'
+import type { Workload } from '../../../model/access-log/workload.ts'
+import type { LogFacts } from '../../../model/access-log/facts.ts'
 import { formatEnvoyFlags } from '../../../model/access-log/response-flags.ts'
+import { findPeer } from '../../telemetry/http.ts'
 import type { GrpcMessages } from '../../telemetry/grpc-messages.ts'
 import type { RequestEnds } from '../../telemetry/http-group.ts'
 import { findFirstValue } from '../filters/header-edit.ts'
@@ -36,50 +39,63 @@ type Counted = {
 export function reportToIstio(
   exchange: Counted,
   filter: StatsFilter,
-  result: { readonly flags: string; readonly durationMs: number },
+  result: { readonly flags: string; readonly durationMs: number; readonly facts: () => LogFacts },
 ): void {
   const { record, client } = exchange
   const ends = findEnds(exchange, filter)
-  client.reporter.report(ends, {
-    ...result,
+  const { durationMs, facts } = result
+  const told = {
+    durationMs,
     flags: formatEnvoyFlags(result.flags),
     status: record.status,
     grpcStatus: record.isGrpc ? findGrpcStatus(record) : undefined,
     receivedBytes: record.receivedBytes,
     sentBytes: record.sentBytes,
-  })
-  if (record.messages) client.reporter.reportMessages(ends, record.messages)
+  }
+  client.reporter.report(ends, told, facts)
+  if (record.messages) client.reporter.reportMessages(ends, record.messages, facts)
 }
 
 /** Of a stream that lasts: as soon as the answer says who the server is. */
-export function reportMessagesSoFar(exchange: Counted, filter: StatsFilter): void {
+export function reportMessagesSoFar(exchange: Counted, filter: StatsFilter, facts: () => LogFacts): void {
   const { record, client } = exchange
   if (record.messages && record.firstByteMs !== undefined)
-    client.reporter.reportMessages(findEnds(exchange, filter), record.messages)
+    client.reporter.reportMessages(findEnds(exchange, filter), record.messages, facts)
 }
 
-function findEnds({ record, request, client, http }: Counted, filter: StatsFilter): RequestEnds {
+/** Of what is said of itself by the other side: the client on the way in, the server on the way out. */
+type Said = Pick<Counted, 'request' | 'client' | 'http'> & {
+  readonly record: Pick<Counted['record'], 'peerMetadata' | 'endpoint'>
+}
+
+function findSaid({ record, request, client, http }: Said): Parameters<typeof findPeer>[0] {
+  const isServer = client.conn.listener.direction === 'inbound'
+  const by = isServer ? http.exchange?.clientBy : undefined
+  return {
+    reporter: isServer ? 'destination' : 'source',
+    endpoint: record.endpoint,
+    metadata: !isServer ? record.peerMetadata : by?.includes('headers') ? request.peerMetadata : undefined,
+    baggage: by?.includes('baggage') ? request.header('baggage') : undefined,
+  }
+}
+
+export const findPeerWorkload = (exchange: Said): Workload | undefined => findPeer(findSaid(exchange))
+
+function findEnds(exchange: Counted, filter: StatsFilter): RequestEnds {
+  const { record, request, client } = exchange
   const { conn } = client
   const { plan } = record
   const isServer = conn.listener.direction === 'inbound'
   const withTls = isServer ? conn.tls !== undefined : (record.upstream?.usesIdentity ?? false)
   const peer = isServer ? conn.tls?.peer : record.upstream?.peer
-  const byBaggage = isServer && http.exchange?.clientBy.includes('baggage')
   return {
+    ...findSaid(exchange),
     filter,
-    reporter: isServer ? 'destination' : 'source',
     cluster: plan?.kind === 'forward' ? plan.cluster : undefined,
-    endpoint: record.endpoint,
     routeName: plan?.routeName ?? '',
     host: request.authority,
     ownPrincipal: withTls ? client.ownPrincipal : undefined,
     peerPrincipal: peer?.spiffeId?.uri,
-    metadata: isServer
-      ? http.exchange?.clientBy.includes('headers')
-        ? request.peerMetadata
-        : undefined
-      : record.peerMetadata,
-    baggage: byBaggage ? request.header('baggage') : undefined,
   }
 }
 

@@ -1,16 +1,19 @@
 /** What an access log line tells of a request: read from the exchange when the line is written, and only what it asks for. */
 import type { MeshError } from '../../../core/errors.ts'
-import { FactsWithoutExchange, type HostPort, type LogFacts, type TimePoint } from '../../../model/access-log/facts.ts'
+import { FactsWithoutExchange } from '../../../model/access-log/facts-without-exchange.ts'
+import type { HostPort, LogFacts, TimePoint } from '../../../model/access-log/facts.ts'
 import { toEnvoyFlags } from '../../../model/access-log/response-flags.ts'
 import type { Endpoint } from '../../../model/cluster.ts'
 import type { CertificatesUsed, PeerIdentity } from '../../../model/identity.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { Workload } from '../../../model/access-log/workload.ts'
 import type { Connection } from '../../connection.ts'
 import { findHeaderOrPseudo } from '../../router.ts'
 import { explainAnswer } from '../../telemetry/code-details.ts'
 import { describeConnectFailure } from '../../telemetry/failures.ts'
 import { findFirstValue } from '../filters/header-edit.ts'
 import type { RequestHead } from '../message.ts'
-import { findGrpcStatus } from './istio-report.ts'
+import { findGrpcStatus, findPeerWorkload } from './istio-report.ts'
 import type { ForwardPlan, Plan } from './planning/plan.ts'
 import type { RequestOrigin } from './request-origin.ts'
 
@@ -28,6 +31,7 @@ type LogRecord = {
   readonly endpoint: Endpoint | undefined
   readonly plan: Plan | undefined
   readonly upstream: CertificatesUsed | undefined
+  readonly peerMetadata: string | undefined
   readonly grpcStatus: string | undefined
   readonly trailers: readonly string[] | undefined
   readonly responseHeaders: readonly string[] | undefined
@@ -43,6 +47,7 @@ type Recorded = {
   readonly record: LogRecord
   readonly request: RequestHead
   readonly client: RequestOrigin
+  readonly http: Pick<HttpConnectionManager, 'exchange'>
   readonly remoteIp: string
 }
 type End = {
@@ -223,6 +228,12 @@ export class RequestLogFacts implements LogFacts {
     const { span } = this.#of.request
     return span?.isSampled ? span.id : undefined
   }
+  get direction(): LogFacts['direction'] {
+    return this.#conn.listener.direction
+  }
+  get peerWorkload(): Workload | undefined {
+    return findPeerWorkload(this.#of)
+  }
 }
 
 function since({ startedMs }: LogRecord, ms: number | undefined): number | undefined {
@@ -259,6 +270,8 @@ export class BrokenRequestFacts extends FactsWithoutExchange implements LogFacts
   readonly tlsVersion: string | undefined
   readonly peer: PeerIdentity | undefined
   readonly ownUri = undefined
+  readonly direction: LogFacts['direction']
+  readonly peerWorkload = undefined
 
   constructor(
     conn: Connection,
@@ -279,6 +292,7 @@ export class BrokenRequestFacts extends FactsWithoutExchange implements LogFacts
     this.codeDetails = explainBroken(o.protocol, o.error)
     this.flags = toEnvoyFlags(o.error.row.flag)
     this.filterChain = conn.chain.name || undefined
+    this.direction = conn.listener.direction
     this.connectionId = conn.id
     this.local = conn.local
     this.remote = conn.remote

@@ -173,7 +173,11 @@ function watchStream(exchange: Recorded, ctx: Context): void {
   const { record, http } = exchange
   if (!http.stats || record.reportMessages) return
   const filter = http.stats
-  record.reportMessages = () => reportMessagesSoFar(exchange, filter)
+  const facts = (): RequestLogFacts => {
+    const durationMs = ctx.clock.monotonicMs() - record.startedMs
+    return new RequestLogFacts(exchange, { flags: '-', durationMs, endedMs: ctx.clock.wallMs() })
+  }
+  record.reportMessages = () => reportMessagesSoFar(exchange, filter, facts)
   getTelemetry(ctx).openStreams.add(record.reportMessages)
 }
 
@@ -185,9 +189,10 @@ export function finishAccess(exchange: Recorded, { ctx, metrics }: HttpRuntime):
   if (!http.stats && !http.accessLogs && !http.tracing) return
   const durationMs = ctx.clock.monotonicMs() - record.startedMs
   const flags = formatFlags(record)
-  if (http.stats) reportToIstio(exchange, http.stats, { flags, durationMs })
+  const tell = (): RequestLogFacts => new RequestLogFacts(exchange, { flags, durationMs, endedMs: ctx.clock.wallMs() })
+  if (http.stats) reportToIstio(exchange, http.stats, { flags, durationMs, facts: tell })
   if (!http.accessLogs && !request.span?.isSampled) return
-  const facts = new RequestLogFacts(exchange, { flags, durationMs, endedMs: ctx.clock.wallMs() })
+  const facts = tell()
   if (http.accessLogs) getAccessLogs(ctx).write(http.accessLogs, facts)
   if (http.tracing) reportSpan(exchange, http.tracing, facts, ctx)
 }

@@ -139,7 +139,7 @@ const COUNTED: FilterChain = {
     kind: 'http',
     http: {
       ...CHAIN.codec.http,
-      stats: { hostFallback: false, dropped: new Set(), tags: new Map() },
+      stats: { hostFallback: false, dropped: new Set(), tags: new Map(), expressions: [] },
       exchange: { clientBy: ['headers'], serverByHeaders: false, tellsServer: undefined, tellsClient: true },
     },
   },

@@ -5,7 +5,8 @@ import { duplexPair, type Duplex } from 'node:stream'
 import { Metrics } from '../../../core/metrics.ts'
 import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { TcpProxy } from '../../../model/listener.ts'
-import { PEER_EXCHANGE, UNKNOWN_WORKLOAD, type Workload } from '../../../model/telemetry.ts'
+import { PEER_EXCHANGE } from '../../../model/telemetry.ts'
+import { UNKNOWN_WORKLOAD, type Workload } from '../../../model/access-log/workload.ts'
 import type { Connection } from '../../../protocols/connection.ts'
 import { DEFAULT_LIMITS } from '../../../protocols/context.ts'
 import { serveTcp } from '../../../protocols/tcp/proxy.ts'
@@ -18,7 +19,7 @@ type Side = { readonly alpn?: string; readonly stream: Duplex }
 
 /** One that is `name`. */
 function proxy(name: string, direction: 'inbound' | 'outbound', near: Side, far: Side): { readonly metrics: Metrics } {
-  const stats = { hostFallback: true, dropped: new Set(), tags: new Map() }
+  const stats = { hostFallback: true, dropped: new Set(), tags: new Map(), expressions: [] }
   const conn = {
     stream: near.stream,
     tls: near.alpn === undefined ? undefined : { alpn: near.alpn, serverName: '' },

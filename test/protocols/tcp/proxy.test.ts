@@ -142,7 +142,7 @@ test('nothing moves for the idle time of the proxy', async () => {
   assert.deepEqual(r.released, ['ok'])
 })
 
-const STATS: StatsFilter = { hostFallback: false, dropped: new Set(), tags: new Map() }
+const STATS: StatsFilter = { hostFallback: false, dropped: new Set(), tags: new Map(), expressions: [] }
 
 test('istio_tcp_*: opened at once, bytes whenever somebody asks, closed at the end', async () => {
   const { client, server, metrics, outcome } = rig([cluster()], undefined, STATS)

@@ -9,6 +9,7 @@ import { Metrics } from '../../../core/metrics.ts'
 import { GrpcMessages } from '../../../protocols/telemetry/grpc-messages.ts'
 import { HttpReporter } from '../../../protocols/telemetry/http.ts'
 import { Telemetry } from '../../../protocols/telemetry/telemetry.ts'
+import { factsOf } from '../../model/access-log-facts.ts'
 import { cluster, endpoint, manager } from '../http/harness.ts'
 import { connectionInClear } from '../parts.ts'
 
@@ -51,7 +52,7 @@ function parseQuery(query: string): { readonly name: string; readonly labels: re
 function expose(): string {
   const metrics = new Metrics()
   const telemetry = new Telemetry({ metrics })
-  const filter = { hostFallback: true, dropped: new Set<never>(), tags: new Map<never, never>() }
+  const filter = { hostFallback: true, dropped: new Set<never>(), tags: new Map<never, never>(), expressions: [] }
   const ends = {
     filter,
     reporter: 'source' as const,
@@ -67,16 +68,12 @@ function expose(): string {
   const reporter = new HttpReporter(telemetry)
   const messages = new GrpcMessages()
   messages.requests.add(Buffer.alloc(5))
-  reporter.report(ends, {
-    status: 200,
-    flags: '-',
-    grpcStatus: '0',
-    durationMs: 1,
-    receivedBytes: 5,
-    sentBytes: 5,
-  })
-  reporter.reportMessages(ends, messages)
-  telemetry.tcp.opened(connectionInClear(new PassThrough(), manager()), { ...ends, flags: '-' })[Symbol.dispose]()
+  const result = { status: 200, flags: '-', grpcStatus: '0', durationMs: 1, receivedBytes: 5, sentBytes: 5 }
+  reporter.report(ends, result, factsOf)
+  reporter.reportMessages(ends, messages, factsOf)
+  telemetry.tcp
+    .opened(connectionInClear(new PassThrough(), manager()), { ...ends, flags: '-', facts: () => factsOf() })
+    [Symbol.dispose]()
   return metrics.text()
 }
 

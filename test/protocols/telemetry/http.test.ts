@@ -4,10 +4,13 @@ import { Metrics } from '../../../core/metrics.ts'
 import type { RequestEnds } from '../../../protocols/telemetry/http-group.ts'
 import { HttpReporter, type RequestResult } from '../../../protocols/telemetry/http.ts'
 import { Telemetry } from '../../../protocols/telemetry/telemetry.ts'
+import { compileLabel, type CelExpression } from '../../../model/access-log/cel/evaluate.ts'
+import { GrpcMessages } from '../../../protocols/telemetry/grpc-messages.ts'
+import { factsOf } from '../../model/access-log-facts.ts'
 import { cluster, endpoint } from '../http/harness.ts'
 
 const ENDS: RequestEnds = {
-  filter: { hostFallback: true, dropped: new Set(), tags: new Map() },
+  filter: { hostFallback: true, dropped: new Set(), tags: new Map(), expressions: [] },
   reporter: 'source',
   cluster: cluster(),
   endpoint: endpoint('10.0.0.1', 80, { workload: 'a;b;c;d;e' }),
@@ -47,7 +50,60 @@ for (const [what, change, label] of [
     const metrics = new Metrics()
     const telemetry = new Telemetry({ metrics })
     for (const reporter of [new HttpReporter(telemetry), new HttpReporter(telemetry)])
-      for (const ends of [ENDS, { ...ENDS, ...change }, ENDS, { ...ENDS, ...change }]) reporter.report(ends, RESULT)
+      for (const ends of [ENDS, { ...ENDS, ...change }, ENDS, { ...ENDS, ...change }])
+        reporter.report(ends, RESULT, factsOf)
     assert.deepEqual([metrics.total('istio_requests_total', label), metrics.total('istio_requests_total')], [4, 8])
     assert.equal(metrics.total('mesh_telemetry_series'), 2)
   })
+
+function byExpression(source: string): RequestEnds {
+  const made = compileLabel(source)
+  assert.ok('expression' in made)
+  const expressions: readonly CelExpression[] = [made.expression]
+  const label = new Map([['asked', made.expression]])
+  return {
+    ...ENDS,
+    filter: {
+      ...ENDS.filter,
+      expressions,
+      tags: new Map([
+        ['requests_total', label],
+        ['request_messages_total', label],
+      ]),
+    },
+  }
+}
+
+test('a label by an expression is what each request gives, within the budget of series', () => {
+  const metrics = new Metrics()
+  const workload = {
+    name: '',
+    namespace: '',
+    canonicalService: '',
+    canonicalRevision: '',
+    cluster: '',
+    app: '',
+    version: '',
+  }
+  const reporter = new HttpReporter(new Telemetry({ metrics, telemetry: { workload, nodeId: () => '', maxSeries: 3 } }))
+  const ends = byExpression('request.path')
+  for (const path of ['/a', '/b', '/a', undefined, '/too/many'])
+    reporter.report(ends, RESULT, () => factsOf({ fields: path === undefined ? {} : { ':path': path } }))
+  const count = (asked: string): number => metrics.total('istio_requests_total', { asked })
+  assert.deepEqual([count('/a'), count('/b'), count('unknown')], [2, 1, 1])
+  assert.equal(metrics.total('istio_requests_total'), 5)
+  assert.equal(metrics.total('mesh_telemetry_series_dropped_total'), 1)
+  assert.equal(metrics.total('istio_request_bytes_count', { asked: '/a' }), 0, 'of the one metric alone')
+})
+
+test('messages of a stream stay in the series that its first ones were counted in', () => {
+  const metrics = new Metrics()
+  const reporter = new HttpReporter(new Telemetry({ metrics }))
+  const ends = byExpression('string(response.code)')
+  const messages = new GrpcMessages()
+  for (const status of [200, 503]) {
+    messages.requests.add(Buffer.alloc(5))
+    reporter.reportMessages(ends, messages, () => factsOf({ status }))
+  }
+  assert.equal(metrics.total('istio_request_messages_total', { asked: '200' }), 2)
+})

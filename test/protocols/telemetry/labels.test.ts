@@ -2,7 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Cluster } from '../../../model/cluster.ts'
-import { UNKNOWN_WORKLOAD } from '../../../model/telemetry.ts'
+import { UNKNOWN_WORKLOAD } from '../../../model/access-log/workload.ts'
 import { findService, formatLabels, deriveLabels, type Ends } from '../../../protocols/telemetry/labels.ts'
 
 const OWN = {

@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { Workload } from '../../../model/telemetry.ts'
+import type { Workload } from '../../../model/access-log/workload.ts'
 import { encodePreamble, MAX_PREAMBLE_BYTES, PreambleReader } from '../../../protocols/telemetry/peer-preamble.ts'
 
 const OWN: Workload = {

@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { StructSchema, ValueSchema, type Value } from '@bufbuild/protobuf/wkt'
-import { UNKNOWN_WORKLOAD, type Workload } from '../../../model/telemetry.ts'
+import { UNKNOWN_WORKLOAD, type Workload } from '../../../model/access-log/workload.ts'
 import {
   formatPeerMetadata,
   parseBaggage,

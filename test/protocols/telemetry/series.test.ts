@@ -4,7 +4,7 @@ import { Metrics } from '../../../core/metrics.ts'
 import type { IstioLabels, StatsFilter } from '../../../model/telemetry.ts'
 import { IstioSeries } from '../../../protocols/telemetry/series.ts'
 
-const ALL: StatsFilter = { hostFallback: true, dropped: new Set(), tags: new Map() }
+const ALL: StatsFilter = { hostFallback: true, dropped: new Set(), tags: new Map(), expressions: [] }
 const labels = (app: string): IstioLabels => ({ reporter: 'source', source_app: app, response_flags: 'URX,UF' })
 
 function rig(maxSeries = 10) {
@@ -67,6 +67,7 @@ test('what the Telemetry API drops, removes and sets', () => {
   const filter: StatsFilter = {
     hostFallback: true,
     dropped: new Set(['request_bytes', 'request_duration_milliseconds', 'tcp_connections_opened_total']),
+    expressions: [],
     tags: new Map([
       [
         'requests_total',

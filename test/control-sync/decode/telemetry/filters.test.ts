@@ -29,12 +29,12 @@ for (const [what, config] of [
 ] as const)
   test(`istio.stats ${what}`, () => {
     const found = decoded(filter(config))
-    assert.deepEqual(found.stats, { hostFallback: false, dropped: new Set(), tags: new Map() })
+    assert.deepEqual(found.stats, { hostFallback: false, dropped: new Set(), tags: new Map(), expressions: [] })
     assert.deepEqual(found.ignored, [])
   })
 
-test('overrides of the Telemetry API: dropped metrics, labels removed, set and added', () => {
-  const { stats: counted, ignored } = decoded(
+const overridden = () =>
+  decoded(
     filter({
       '@type': STATS,
       metrics: [
@@ -42,7 +42,13 @@ test('overrides of the Telemetry API: dropped metrics, labels removed, set and a
         {
           name: 'requests_total',
           tags_to_remove: ['source_app', 'acme'],
-          dimensions: { site: '"north"', port: 'string(destination.port)' },
+          dimensions: {
+            site: '"north"',
+            port: 'string(destination.port)',
+            operation: 'istio_operationId',
+            older: 'request.host | "unknown"',
+            'no-label': '"a"',
+          },
         },
         { dimensions: { source_version: "'7'" }, tags_to_remove: ['source_cluster'] },
         { name: 'acme' },
@@ -52,12 +58,21 @@ test('overrides of the Telemetry API: dropped metrics, labels removed, set and a
       reporter: 'SERVER_GATEWAY',
     }),
   )
+
+test('overrides of the Telemetry API: dropped metrics, labels removed, set and added', () => {
+  const { stats: counted } = overridden()
   assert.deepEqual([...counted!.dropped], ['request_bytes'])
+  const described = [...counted!.tags.get('requests_total')!].map(([label, value]) => [
+    label,
+    typeof value === 'object' ? `by ${value.source}` : value,
+  ])
   assert.deepEqual(
-    [...counted!.tags.get('requests_total')!],
+    described.sort(([a], [b]) => (a! < b! ? -1 : 1)),
     [
-      ['source_app', undefined],
+      ['operation', 'by istio_operationId'],
+      ['port', 'by string(destination.port)'],
       ['site', 'north'],
+      ['source_app', undefined],
       ['source_cluster', undefined],
       ['source_version', '7'],
     ],
@@ -70,9 +85,19 @@ test('overrides of the Telemetry API: dropped metrics, labels removed, set and a
       ['source_version', '7'],
     ],
   )
+  assert.deepEqual(counted!.expressions.map(({ source }) => source).sort(), [
+    'istio_operationId',
+    'string(destination.port)',
+  ])
+})
+
+test('what is no expression, metric or label is told', () => {
+  const { ignored } = overridden()
   for (const told of [
     /metrics\[1\]\.tags_to_remove \(acme is none of the standard labels/,
-    /metrics\[1\]\.dimensions\[port\] \(only a constant in quotes is understood, not string\(destination\.port\)/,
+    /metrics\[1\]\.dimensions\[operation\] \(.*istio_operationId is no attribute that is known here/,
+    /metrics\[1\]\.dimensions\[older\] \(.*there is no operator \|/,
+    /metrics\[1\]\.dimensions\[no-label\] \(is no name that a label can have/,
     /metrics\[3\]\.name \(there is no metric acme/,
     /definitions/,
     /reporter/,
@@ -81,7 +106,7 @@ test('overrides of the Telemetry API: dropped metrics, labels removed, set and a
       ignored.some((line) => told.test(line)),
       `${String(told)} in ${ignored.join('\n')}`,
     )
-  assert.equal(ignored.length, 5, ignored.join('\n'))
+  assert.equal(ignored.length, 7, ignored.join('\n'))
 })
 
 test('one that cannot be read is told, and blocks nothing', () => {
@@ -169,5 +194,10 @@ test('istio-peer-exchange is taken where the chain exchanges metadata and ends i
 test('of a TCP chain the network filter counts', () => {
   const chainOf = (...filters: JsonObject[]): FilterChain => good({}, { filters }).value.filterChains[0]!
   assert.equal(chainOf(tcp).stats, undefined)
-  assert.deepEqual(chainOf(stats, tcp).stats, { hostFallback: true, dropped: new Set(), tags: new Map() })
+  assert.deepEqual(chainOf(stats, tcp).stats, {
+    hostFallback: true,
+    dropped: new Set(),
+    tags: new Map(),
+    expressions: [],
+  })
 })

@@ -63,7 +63,7 @@ for (const [json, want] of [
   ],
   [{ or_filter: { filters: [{ traceable_filter: {} }] } }, { kind: 'or', of: [{ kind: 'traced' }] }],
   [{ or_filter: { filters: [{ traceable_filter: {} }, {}] } }, 'its filter is none that meshlet knows'],
-  [cel('string(1)'), 'its filter "string(1)" is not evaluated: the function string is not evaluated'],
+  [cel('timestamp(1)'), 'its filter "timestamp(1)" is not evaluated: the function timestamp is not evaluated'],
   [
     cel('response.code == 1'),
     {

@@ -7,7 +7,7 @@ import { frameGrpc } from '../../../../protocols/protobuf/message.ts'
 import { ANY_TLS } from '../../parts.ts'
 import { cluster, GET, Harness, manager } from '../harness.ts'
 
-const stats: StatsFilter = { hostFallback: true, dropped: new Set(), tags: new Map() }
+const stats: StatsFilter = { hostFallback: true, dropped: new Set(), tags: new Map(), expressions: [] }
 
 test('a failure that is meshlet’s own has the flag that Envoy gives it', async () => {
   const transport: Transport = { kind: 'tls', tls: { ...ANY_TLS, certificate: { from: 'workload' } } }

@@ -9,9 +9,9 @@ import tls from 'node:tls'
 
 /**
  * `greeter` speaks first, `echo` answers each piece with its name before it, `authz` allows what says `x-ext-authz:
- * allow`.
+ * allow`, `authz-grpc` every connection but those of the service account guest, `jwks` has the keys of an issuer.
  */
-export type AppKind = 'http' | 'https' | 'authz' | 'grpc' | 'echo' | 'greeter'
+export type AppKind = 'http' | 'https' | 'authz' | 'authz-grpc' | 'jwks' | 'grpc' | 'echo' | 'greeter'
 export type FarApp = { readonly name: string; readonly kind: AppKind; readonly address: string; readonly port: number }
 export type AppsJob = {
   readonly apps: readonly FarApp[]
@@ -21,6 +21,8 @@ export type AppsJob = {
   readonly loopback: readonly number[]
   /** PEM for `https`. */
   readonly tls: { readonly key: string; readonly cert: string; readonly ca: string }
+  /** For `jwks`. */
+  readonly jwks: string
 }
 /** What an application got; it is the body of its answer, too. */
 export type Seen = {
@@ -108,6 +110,31 @@ function serveGrpc(name: string): http2.Http2Server {
   return server
 }
 
+/** envoy.service.auth.v3.CheckResponse in a frame of gRPC: its status OK (0), or PERMISSION_DENIED (7). */
+const ALLOWED = Buffer.from([0, 0, 0, 0, 2, 0x0a, 0])
+const DENIED = Buffer.from([0, 0, 0, 0, 4, 0x0a, 2, 0x08, 7])
+
+function serveChecks(name: string): http2.Http2Server {
+  const server = http2.createServer()
+  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
+    let asked = ''
+    stream.on('error', () => {
+      /* reset by the client */
+    })
+    stream.on('data', (bytes: Buffer) => (asked += bytes.toString('latin1')))
+    stream.on('end', () => {
+      const url = String(headers[':path'])
+      seen.set(name, [...(seen.get(name) ?? []), { app: name, method: 'POST', url, from: '', headers: { asked } }])
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+      stream.on('wantTrailers', () => {
+        stream.sendTrailers({ 'grpc-status': '0' })
+      })
+      stream.end(asked.includes('/sa/guest') ? DENIED : ALLOWED)
+    })
+  })
+  return server
+}
+
 function serveRaw({ name, kind }: FarApp): net.Server {
   return net.createServer((socket) => {
     seen.set(name, [
@@ -150,6 +177,13 @@ function serve(app: FarApp, job: AppsJob): net.Server {
         note(app.name, req)
         const allowed = req.headers['x-ext-authz'] === 'allow'
         res.writeHead(allowed ? 200 : 403, allowed ? { 'x-checked': 'yes' } : {}).end()
+      })
+    case 'authz-grpc':
+      return serveChecks(app.name)
+    case 'jwks':
+      return http.createServer((req, res) => {
+        note(app.name, req)
+        res.setHeader('content-type', 'application/json').end(job.jwks)
       })
     case 'grpc':
       return serveGrpc(app.name)

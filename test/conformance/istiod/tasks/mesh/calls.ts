@@ -104,7 +104,9 @@ function parseSeen(body: string): Seen | undefined {
 
 /** What a TCP server answers to `text` ('': it speaks first) until it closes or a line is there; '' when it is refused. */
 export async function talk(host: string, port: number, text: string): Promise<string> {
-  const socket = net.connect({ host: await addressOf(host), port })
+  return talkOver(net.connect({ host: await addressOf(host), port }), text)
+}
+export async function talkOver(socket: net.Socket, text: string): Promise<string> {
   let said = ''
   const done = new Promise<void>((resolve) => {
     socket

@@ -18,10 +18,11 @@ import { Istiod } from '../../rig/istiod.ts'
 import { MeshAgent } from '../../rig/mesh-agent.ts'
 import { HERE_IP, Outside, THERE_IP } from '../../rig/outside.ts'
 import type { AppsJob, Seen } from './apps.ts'
-import { call, talk, type Called, type CallOptions } from './calls.ts'
+import { call, talk, talkOver, type Called, type CallOptions } from './calls.ts'
 import { makeExternalTls, type ExternalTls } from './external-tls.ts'
 import { createGateway } from './gateway.ts'
 import { serveNames, UPSTREAM_PORT } from './names.ts'
+import { JWKS } from './tokens.ts'
 import {
   EXTERNAL,
   EXTERNAL_TWO,
@@ -206,6 +207,15 @@ export class Mesh {
       meshConnect(identity, { host: THERE_IP, port, alpn: ['istio-http/1.1', 'istio', 'http/1.1'], ...settings })
     return call(`http://${THERE_IP}:${port}${path}`, { ...o, connect })
   }
+  /** What a TCP server over there answers to the certificate of another workload; '' when it is refused. */
+  async talkAs(who: readonly [string, string], port: number, text: string): Promise<string> {
+    const identity = await this.identity(...who)
+    try {
+      return await talkOver(await meshConnect(identity, { host: THERE_IP, port, alpn: ['istio'] }), text)
+    } catch {
+      return ''
+    }
+  }
   /** The first bytes of the answer to a path as it is written here, in plain text. */
   raw(port: number, path: string): Promise<string> {
     return talk(THERE_IP, port, `GET ${path} HTTP/1.1\r\nhost: far\r\nconnection: close\r\n\r\n`)
@@ -225,6 +235,9 @@ const ISTIOD_ENV = {
   // TCPRoute.
   PILOT_ENABLE_ALPHA_GATEWAY_API: 'true',
   ENABLE_TLS_ON_SIDECAR_INGRESS: 'true',
+  // A sidecar fetches keys itself where the issuer is a service of the mesh, else istiod does.
+  PILOT_JWT_ENABLE_REMOTE_JWKS: 'hybrid',
+  PILOT_ENABLE_PERSISTENT_SESSION_FILTER: 'true',
 }
 
 const NETWORKS = `networks:
@@ -267,6 +280,7 @@ async function startApps(
     told: { address: THERE_IP, port: TOLD_PORT },
     loopback: [adminPort],
     tls: external.server,
+    jwks: JWKS,
   }
   const [command, ...args] = [...enter, process.execPath, `${import.meta.dirname}/apps.ts`, JSON.stringify(job)]
   const apps = start(t, command!, args)

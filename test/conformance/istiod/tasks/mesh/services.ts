@@ -16,6 +16,8 @@ export const NAMES = {
 export const EXTERNAL_TCP_PORT = 9100
 /** Of EXTERNAL. */
 export const AUTHZ_PORT = 8000
+export const AUTHZ_GRPC_PORT = 9191
+export const JWKS_PORT = 8001
 export const OTLP_PORT = 4317
 
 /** Where endpoints of the network site-2 are reached. */
@@ -109,6 +111,8 @@ export const FAR_APPS: readonly FarApp[] = [
   ),
   { name: 'collector', kind: 'grpc', address: EXTERNAL, port: OTLP_PORT },
   { name: 'authz', kind: 'authz', address: EXTERNAL, port: AUTHZ_PORT },
+  { name: 'authz-grpc', kind: 'authz-grpc', address: EXTERNAL, port: AUTHZ_GRPC_PORT },
+  { name: 'jwks', kind: 'jwks', address: EXTERNAL, port: JWKS_PORT },
   ...[EXTERNAL, EXTERNAL_TWO].flatMap((address, i): FarApp[] => {
     const name = ['external', 'external-two'][i]!
     return [

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { call, talk } from '../mesh/calls.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { AUTHZ_PORT, EXTERNAL, hostOf, SERVICES, urlOf } from '../mesh/services.ts'
+import { AUTHZ_GRPC_PORT, AUTHZ_PORT, EXTERNAL, hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
 import { authorizationPolicy } from './yaml.ts'
 
@@ -21,6 +21,14 @@ spec:
   ports: [{number: ${AUTHZ_PORT}, name: http, protocol: HTTP}]
   endpoints: [{address: ${EXTERNAL}}]
 ${authorizationPolicy('ext-authz', 'CUSTOM', '  - to: [{operation: {paths: ["/headers"]}}]\n').replace('  rules:', '  provider: {name: sample-ext-authz-http}\n  rules:')}`
+
+const customTcp = customPolicy
+  .replace(
+    `number: ${AUTHZ_PORT}, name: http, protocol: HTTP`,
+    `number: ${AUTHZ_GRPC_PORT}, name: grpc, protocol: GRPC`,
+  )
+  .replace('sample-ext-authz-http', 'sample-ext-authz-grpc')
+  .replace('{paths: ["/headers"]}', `{ports: ["${tcpEcho.versions[0].port}", "${tcpEcho.versions[1].port}"]}`)
 
 /** The name of a policy in a metric or line of the far agent. */
 async function told(mesh: Mesh, name: string): Promise<boolean> {
@@ -175,6 +183,20 @@ spec: {}
         what: 'other paths pass without being asked about',
         run: async () => {
           assert.equal(await at('/ip'), 200)
+        },
+      },
+      {
+        what: 'TCP: a service over gRPC is asked about each connection, and by whom it is opened',
+        mesh: `extensionProviders: [{name: sample-ext-authz-grpc, envoyExtAuthzGrpc: {service: ext-authz.test, port: ${AUTHZ_GRPC_PORT}}}]\n`,
+        yaml: customTcp,
+        run: async (mesh) => {
+          await mesh.seen('authz-grpc')
+          assert.match(await talk(hostOf(tcpEcho), tcpEcho.port, 'x\n'), /^tcp-echo-v[12] x\n$/)
+          const [asked] = await mesh.seen('authz-grpc')
+          assert.equal(asked?.url, '/envoy.service.auth.v3.Authorization/Check')
+          assert.match(String(asked.headers['asked']), /spiffe:\/\/cluster\.local\/ns\/curl\/sa\/curl/)
+          assert.equal(await mesh.talkAs(GUEST, tcpEcho.versions[0].port, 'x\n'), '')
+          assert.equal((await mesh.seen('authz-grpc')).length, 1)
         },
       },
     ],

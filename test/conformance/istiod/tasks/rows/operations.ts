@@ -176,8 +176,7 @@ export const operations: readonly Task[] = [
   {
     name: 'Revisions',
     page: 'setup/upgrade/canary/',
-    differs: 'the node follows by another `control.address` and a restart',
-    shownBy: ['test/conformance/istiod/ads/revisions.test.ts', 'partly'],
+    shownBy: ['test/conformance/istiod/ads/revisions.test.ts', 'works'],
     checks: [],
   },
   {

@@ -289,4 +289,34 @@ export const resilience: readonly Task[] = [
       },
     ],
   },
+  {
+    name: 'Persistent sessions (label istio.io/persistent-session)',
+    page: 'reference/config/labels/#IoIstioPersistentSession',
+    yaml: `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: sticky, namespace: default, labels: {istio.io/persistent-session: my-session}}
+spec:
+  hosts: [sticky.default.svc.cluster.local]
+  addresses: [10.96.1.10]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{number: 9080, name: main, protocol: HTTP}]
+  workloadSelector: {labels: {app: reviews}}
+`,
+    checks: [
+      {
+        what: 'who comes with the cookie of an answer meets the same endpoint, who has none gets one',
+        run: async () => {
+          const url = 'http://sticky.default.svc.cluster.local:9080/'
+          const first = await call(url)
+          const cookie = String(first.headers['set-cookie'])
+          assert.match(cookie, /^my-session=[^;]+; Path=\/; HttpOnly/)
+          const sent = { headers: { cookie: cookie.split(';', 1)[0]! } }
+          assert.deepEqual(await countApps(url, 20, sent), { [first.app]: 20 })
+          assert.ok(Object.keys(await countApps(url, 30)).length > 1)
+        },
+      },
+    ],
+  },
 ]

@@ -205,12 +205,60 @@ export const observability: readonly Task[] = [
     - match: {metric: REQUEST_COUNT}
       tagOverrides: {request_host: {value: request.host}, destination_port: {value: string(destination.port)}}
 `),
-        differs: 'expressions other than constants are not evaluated',
         run: async (mesh) => {
           await call(urlOf(httpbin))
-          await assertSeries(mesh, THERE_IP, 'istio_requests_total', {
-            request_host: `${hostOf(httpbin)}:${httpbin.port}`,
+          const request_host = `${hostOf(httpbin)}:${httpbin.port}`
+          await assertSeries(mesh, NEAR, 'istio_requests_total', {
+            request_host,
+            destination_port: String(httpbin.port),
           })
+          await assertSeries(mesh, THERE_IP, 'istio_requests_total', {
+            request_host,
+            destination_port: String(httpbin.versions[0].port),
+          })
+        },
+      },
+      {
+        what: 'labels by conditions, by who calls, and of connections; a name that is no attribute gives `unknown`',
+        yaml: telemetry(`  metrics:
+  - providers: [{name: prometheus}]
+    overrides:
+    - match: {metric: REQUEST_COUNT, mode: SERVER}
+      tagOverrides:
+        asked: {value: "has(request.referer) ? request.referer : 'none'"}
+        class: {value: "response.code >= 200 && response.code < 300 ? '2xx' : 'other'"}
+        caller: {value: filter_state.downstream_peer.workload}
+        operation: {value: istio_operationId}
+    - match: {metric: TCP_OPENED_CONNECTIONS, mode: SERVER}
+      tagOverrides:
+        by: {value: filter_state.downstream_peer.workload}
+        uri: {value: connection.uri_san_peer_certificate}
+`),
+        run: async (mesh) => {
+          await call(urlOf(httpbin))
+          const asked = { asked: 'none', class: '2xx', caller: 'curl-1', operation: 'unknown' }
+          await assertSeries(mesh, THERE_IP, 'istio_requests_total', asked)
+          await talk(hostOf(tcpEcho), tcpEcho.port, 'x\n')
+          const opened = { by: 'curl-1', uri: PEERS.source_principal }
+          await assertSeries(mesh, THERE_IP, 'istio_tcp_connections_opened_total', opened)
+        },
+      },
+      {
+        what: 'a metric that is disabled does not count',
+        yaml: telemetry(`  metrics:
+  - providers: [{name: prometheus}]
+    overrides:
+    - {match: {metric: REQUEST_COUNT}, disabled: true}
+`),
+        run: async () => {
+          const sum = async (name: string): Promise<number> =>
+            (await metrics(THERE_IP))
+              .filter((l) => l.startsWith(`${name}{`))
+              .reduce((all, l) => all + Number(l.split(' ').at(-1)), 0)
+          const before = [await sum('istio_requests_total'), await sum('istio_response_bytes_count')]
+          await call(urlOf(httpbin))
+          const after = [await sum('istio_requests_total'), await sum('istio_response_bytes_count')]
+          assert.deepEqual([after[0]! - before[0]!, after[1]! - before[1]!], [0, 1])
         },
       },
     ],

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { call } from '../mesh/calls.ts'
-import { SERVICES, urlOf } from '../mesh/services.ts'
+import { EXTERNAL, JWKS_PORT, SERVICES, urlOf } from '../mesh/services.ts'
 import { bearer, ISSUER, JWKS, makeToken } from '../mesh/tokens.ts'
 import type { Task } from '../task.ts'
 
@@ -21,6 +21,17 @@ spec:
   - issuer: ${ISSUER}
     jwks: '${JWKS}'
 ${more}`
+const ISSUER_SERVICE = `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: issuer, namespace: default}
+spec:
+  hosts: [issuer.test]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: ${JWKS_PORT}, name: http, protocol: HTTP}]
+  endpoints: [{address: ${EXTERNAL}}]
+`
 const requireToken = (rules: string): string => `---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -62,6 +73,21 @@ export const tokens: readonly Task[] = [
             server.closeAllConnections()
             server.close()
           }
+        },
+      },
+      {
+        what: 'keys that the node fetches from the issuer itself, whom the service in the mesh stands for',
+        yaml: `${requestAuthentication().replace(/jwks: .*/, `jwksUri: http://issuer.test:${JWKS_PORT}/jwks`)}${ISSUER_SERVICE}`,
+        run: async (mesh) => {
+          const fetched = await mesh.eventually(
+            () => call(URL, bearer(makeToken())),
+            ({ status }) => status === 200,
+            ({ status }) => status,
+          )
+          assert.equal(fetched, 200)
+          assert.equal((await call(URL, bearer('deadbeef'))).status, 401)
+          assert.equal((await call(URL, bearer(makeToken({}, -60)))).status, 401)
+          assert.deepEqual([...new Set((await mesh.seen('jwks')).map((s) => s.url))], ['/jwks'])
         },
       },
       {
