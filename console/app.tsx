@@ -5,7 +5,7 @@ import type { Whoami } from '../hub/console/schemas.ts'
 import { ask, hearLoggedOut, Problem, remove } from './api.ts'
 import { live, useLinkState } from './live.ts'
 import { Audit } from './pages/audit.tsx'
-import { Device } from './pages/device.tsx'
+import { Device } from './pages/device/device.tsx'
 import { Devices } from './pages/devices.tsx'
 import { Enrolment } from './pages/enrolment.tsx'
 import { Login } from './pages/login.tsx'
@@ -37,7 +37,7 @@ function findView({ path: [first, second] }: Place): View {
     case 'enrolment':
       return { title: 'Enrolment', show: (_, me) => <Enrolment me={me} /> }
     case 'audit':
-      return { title: 'Audit', show: (place) => <Audit subject={place.query.get('subject') ?? ''} /> }
+      return { title: 'Audit', show: (place) => <Audit query={place.query} /> }
     case 'sessions':
       return { title: 'Sessions', show: () => <Sessions /> }
     default:

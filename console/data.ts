@@ -13,7 +13,7 @@ type Concerns = (change: Change) => boolean
 
 /** Changes come in crowds. */
 const SETTLE_MS = 400
-const RETRY_MS = 5_000
+export const RETRY_MS = 5_000
 
 /** @param concerns undefined: nothing that changes does. Must be the same from call to call. */
 export function useData<T>(path: string | undefined, concerns?: Concerns): Data<T> {
@@ -72,6 +72,12 @@ export function useChanges(concerns: Concerns | undefined, changed: () => void):
 }
 
 export const ofDevicesAndRollouts: Concerns = (change) => change.kind === 'devices' || ofTopic('rollouts')(change)
+export const ofDevice =
+  (name: string): Concerns =>
+  (change) =>
+    change.kind === 'devices'
+      ? change.changed.some((row) => row.name === name) || change.removed.includes(name)
+      : change.kind === 'changed' && change.topics.some((topic) => topic === 'enrolment' || topic === 'rollouts')
 export const ofTopic =
   (...topics: readonly string[]): Concerns =>
   (change) =>

@@ -17,6 +17,16 @@ export function formatAgo(ms: number, nowMs: number): string {
   return unit === undefined ? 'now' : relative.format(Math.trunc((ms - nowMs) / unitMs), unit)
 }
 
+const SIZES = [
+  ['GB', 1e9],
+  ['MB', 1e6],
+  ['kB', 1e3],
+] as const
+export function formatBytes(n: number): string {
+  const [unit, size] = SIZES.find(([, least]) => n >= least) ?? ['B', 1]
+  return `${new Intl.NumberFormat('en', { maximumFractionDigits: size === 1 ? 0 : 1 }).format(n / size)} ${unit}`
+}
+
 /** One, or several. */
 export const plural = (n: number, one: string, several = `${one}s`): string =>
   `${formatCount(n)} ${n === 1 ? one : several}`

@@ -8,42 +8,35 @@ import { readText } from '../form.ts'
 import { goTo } from '../router.ts'
 
 const PAGE = 100
+const DAY_MS = 86_400_000
 const concerns = ofTopic('audit')
 
-export function Audit({ subject }: { readonly subject: string }) {
-  const of = subject === '' ? '' : `&subject=${encodeURIComponent(subject)}`
+/** As in the address of the view, and as the API calls them. */
+const FILTERS = ['subject', 'event', 'actor', 'since', 'until'] as const
+const EVENTS = [
+  ['device.', 'devices'],
+  ['token.', 'tokens'],
+  ['rollout.', 'rollouts'],
+  ['revision.', 'revisions'],
+  ['tunnel.', 'tunnels'],
+  ['console.', 'logins'],
+  ['hub.', 'backups'],
+  ['roots.', 'roots'],
+] as const
+
+export function Audit({ query }: { readonly query: URLSearchParams }) {
+  const asked = toAsked(query)
+  const of = asked === '' ? '' : `&${asked}`
   const { value, problem, reload } = useData<AuditPage>(`/audit?limit=${PAGE}${of}`, concerns)
   const older = useOlder(of, value?.entries.at(-1)?.id)
   const entries = [...(value?.entries ?? []), ...older.entries]
   return (
     <>
-      <form
-        class="filters"
-        role="search"
-        onSubmit={(event) => {
-          event.preventDefault()
-          const text = readText(new FormData(event.currentTarget), 'subject')
-          goTo(text === '' ? '/audit' : `/audit?subject=${encodeURIComponent(text)}`)
-        }}
-      >
-        <label class="search">
-          About
-          <input
-            type="search"
-            name="subject"
-            key={subject}
-            defaultValue={subject}
-            placeholder="a device, or the id of a token"
-            maxLength={253}
-          />
-        </label>
-        <button type="submit">Show</button>
-        {subject !== '' && <Link href="/audit">Show all</Link>}
-      </form>
+      <Filters key={asked} query={query} asked={asked} />
       {problem && <ProblemNote problem={problem} retry={reload} />}
       {!value && !problem && <Loading />}
       {value && entries.length === 0 && (
-        <Empty title={subject === '' ? 'Nothing was done yet.' : `Nothing was done about ${subject}.`}>
+        <Empty title={asked === '' ? 'Nothing was done yet.' : 'Nothing like that was done.'}>
           <p>Tokens, joins, approvals, revocations and logins are written down here.</p>
         </Empty>
       )}
@@ -57,6 +50,67 @@ export function Audit({ subject }: { readonly subject: string }) {
         </div>
       )}
     </>
+  )
+}
+
+/** Days of the browser's clock, as milliseconds; the last day counts whole. */
+function toAsked(query: URLSearchParams): string {
+  const asked = new URLSearchParams()
+  for (const name of FILTERS) {
+    const text = query.get(name) ?? ''
+    const dayMs = name === 'since' || name === 'until' ? new Date(`${text}T00:00`).getTime() : undefined
+    if (dayMs === undefined) {
+      if (text !== '') asked.set(name, text)
+    } else if (!Number.isNaN(dayMs)) asked.set(name, String(dayMs + (name === 'until' ? DAY_MS : 0)))
+  }
+  return asked.toString()
+}
+
+function Filters({ query, asked }: { readonly query: URLSearchParams; readonly asked: string }) {
+  const submit = (event: SubmitEvent): void => {
+    event.preventDefault()
+    const form = new FormData(event.currentTarget as HTMLFormElement)
+    const next = new URLSearchParams(
+      FILTERS.map((name) => [name, readText(form, name)]).filter(([, text]) => text !== ''),
+    )
+    goTo(next.size === 0 ? '/audit' : `/audit?${next}`)
+  }
+  const field = (name: (typeof FILTERS)[number]) => ({ name, defaultValue: query.get(name) ?? '' })
+  return (
+    <form class="filters" role="search" onSubmit={submit}>
+      <label class="search">
+        About
+        <input type="search" {...field('subject')} placeholder="a device, or the id of a token" maxLength={253} />
+      </label>
+      <label>
+        What
+        <select name="event" defaultValue={query.get('event') ?? ''}>
+          <option value="">anything</option>
+          {EVENTS.map(([value, text]) => (
+            <option key={value} value={value} selected={query.get('event') === value}>
+              {text}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Who
+        <input type="search" {...field('actor')} placeholder="operator:ann" maxLength={300} />
+      </label>
+      <label>
+        From
+        <input type="date" {...field('since')} />
+      </label>
+      <label>
+        To
+        <input type="date" {...field('until')} />
+      </label>
+      <button type="submit">Show</button>
+      {asked !== '' && <Link href="/audit">Show all</Link>}
+      <a class="button" href={`/api/v1/audit.csv${asked === '' ? '' : `?${asked}`}`} download>
+        As CSV
+      </a>
+    </form>
   )
 }
 

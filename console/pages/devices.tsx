@@ -7,7 +7,7 @@ import { VirtualList } from '../parts/virtual-list.tsx'
 import { useRows } from '../parts/use-rows.ts'
 import { goTo, toDevice } from '../router.ts'
 
-const FILTERS = ['search', 'state', 'wrong', 'namespace'] as const
+const FILTERS = ['search', 'where', 'labels', 'state', 'wrong', 'namespace'] as const
 const TYPING_MS = 250
 const ROW_PX = { desk: 40, phone: 72 }
 const PHONE = matchMedia('(max-width: 46rem)')
@@ -24,10 +24,12 @@ export function Devices({ query }: { readonly query: URLSearchParams }) {
   for (const name of FILTERS) if (query.get(name)) asked.set(name, query.get(name)!)
   const rows = useRows(asked.toString())
   const isFiltered = asked.size > 0
+  // What is wrong with the question is told where it is asked.
+  const isQuestion = rows.problem?.status === 400 && asked.get('where') !== null
   return (
     <>
-      <Filters asked={asked} put={put} total={rows.total} />
-      {rows.problem && <ProblemNote problem={rows.problem} retry={rows.reload} />}
+      <Filters asked={asked} put={put} total={rows.total} problem={isQuestion ? rows.problem?.message : undefined} />
+      {rows.problem && !isQuestion && <ProblemNote problem={rows.problem} retry={rows.reload} />}
       {rows.total === 0 ? (
         <Nothing isFiltered={isFiltered} />
       ) : (
@@ -48,13 +50,35 @@ export function Devices({ query }: { readonly query: URLSearchParams }) {
   )
 }
 
-type FiltersProps = { asked: URLSearchParams; put: (name: string, value: string) => void; total: number | undefined }
+type FiltersProps = {
+  asked: URLSearchParams
+  put: (name: string, value: string) => void
+  total: number | undefined
+  problem: string | undefined
+}
 
-function Filters({ asked, put, total }: FiltersProps) {
+function Filters({ asked, put, total, problem }: FiltersProps) {
   const namespace = asked.get('namespace') ?? ''
   return (
     <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-      <Search value={asked.get('search') ?? ''} put={(text) => put('search', text)} />
+      <Typed
+        label="Search"
+        hint="name, address, key=value"
+        value={asked.get('search') ?? ''}
+        put={(text) => put('search', text)}
+      />
+      <Typed
+        label="Where"
+        hint="connected=false and seen<-10m"
+        value={asked.get('where') ?? ''}
+        put={(text) => put('where', text)}
+        problem={problem}
+      />
+      {asked.get('labels') !== null && (
+        <button type="button" onClick={() => put('labels', '')}>
+          labels {asked.get('labels')} ×
+        </button>
+      )}
       <label>
         State
         <select value={asked.get('state') ?? ''} onChange={({ currentTarget }) => put('state', currentTarget.value)}>
@@ -80,13 +104,22 @@ function Filters({ asked, put, total }: FiltersProps) {
         </button>
       )}
       <span class="muted push" role="status">
-        {total === undefined ? 'Loading…' : plural(total, 'device')}
+        {problem !== undefined ? '' : total === undefined ? 'Loading…' : plural(total, 'device')}
       </span>
     </form>
   )
 }
 
-function Search({ value, put }: { readonly value: string; readonly put: (text: string) => void }) {
+type TypedProps = {
+  readonly label: string
+  readonly hint: string
+  readonly value: string
+  readonly put: (text: string) => void
+  readonly problem?: string | undefined
+}
+
+/** What is typed counts when the typing has paused. */
+function Typed({ label, hint, value, put, problem }: TypedProps) {
   const [text, setText] = useState(value)
   useEffect(() => setText(value), [value])
   useEffect(() => {
@@ -94,16 +127,23 @@ function Search({ value, put }: { readonly value: string; readonly put: (text: s
     const timer = setTimeout(() => put(text), TYPING_MS)
     return () => clearTimeout(timer)
   }, [text])
+  const id = `${label.toLowerCase()}-problem`
   return (
     <label class="search">
-      Search
+      {label}
       <input
         type="search"
         value={text}
-        placeholder="name, address, key=value"
-        maxLength={253}
+        placeholder={hint}
+        maxLength={label === 'Where' ? 4_096 : 253}
+        {...(problem === undefined ? {} : { 'aria-invalid': true, 'aria-describedby': id })}
         onInput={({ currentTarget }) => setText(currentTarget.value)}
       />
+      {problem !== undefined && (
+        <span class="bad" role="alert" id={id}>
+          {problem}
+        </span>
+      )}
     </label>
   )
 }

@@ -1,19 +1,18 @@
 import { useState } from 'preact/hooks'
-import type { Enrolment as Waiting, JoinRequestItem, TokenItem, TokenList, Whoami } from '../../hub/console/schemas.ts'
+import type { Enrolment as Waiting, TokenItem, TokenList, Whoami } from '../../hub/console/schemas.ts'
 import { post } from '../api.ts'
 import { ofTopic, useData } from '../data.ts'
 import { formatCount } from '../format.ts'
-import { Card, Empty, Labels, Link, Loading, Pill, ProblemNote, Short, When } from '../parts/basics.tsx'
-import { DeviceItem } from '../parts/device-item.tsx'
+import { Card, Empty, Labels, Link, Loading, Pill, ProblemNote, When } from '../parts/basics.tsx'
 import { useQuestion, type Question } from '../parts/dialog.tsx'
 import { DECISIONS, Table } from '../parts/table.tsx'
 import { toDevice } from '../router.ts'
+import { KeptOut } from './kept-out.tsx'
+import { mayIn, WaitingList, type Asking } from './waiting.tsx'
 import { TokenForm } from './token-form.tsx'
 
 const concerns = ofTopic('enrolment', 'tokens')
 
-export const mayIn = (me: Whoami, role: 'operator' | 'admin', namespace: string): boolean =>
-  me.grants.some((g) => (g.namespace === '*' || g.namespace === namespace) && (g.role === 'admin' || g.role === role))
 const mayAnywhere = (me: Whoami): boolean => me.grants.some(({ role }) => role !== 'viewer')
 
 export function Enrolment({ me }: { readonly me: Whoami }) {
@@ -24,112 +23,12 @@ export function Enrolment({ me }: { readonly me: Whoami }) {
       {problem && <ProblemNote problem={problem} retry={reload} />}
       {!value && !problem && <Loading />}
       {value && <WaitingList {...value} me={me} reload={reload} ask={question.ask} />}
-      {value && <KeptOut {...value} />}
+      {value && <KeptOut {...value} me={me} reload={reload} ask={question.ask} />}
       <Tokens me={me} ask={question.ask} />
       {question.dialog}
     </>
   )
 }
-
-type Asking = { readonly me: Whoami; readonly reload: () => void; readonly ask: (q: Question) => void }
-
-function WaitingList({ waiting, me, reload, ask }: Waiting & Asking) {
-  return (
-    <Card title="Waiting for approval">
-      {waiting.length === 0 ? (
-        <p class="muted">Nobody waits.</p>
-      ) : (
-        <ul class="list">
-          {waiting.map((one) => (
-            <WaitingRow key={one.keyId} one={one} me={me} reload={reload} ask={ask} />
-          ))}
-        </ul>
-      )}
-    </Card>
-  )
-}
-
-function WaitingRow({ one, me, reload, ask }: Asking & { readonly one: JoinRequestItem }) {
-  const { name, keyId, namespace } = one
-  const decide =
-    (verb: string, body: object = {}) =>
-    async (): Promise<void> => {
-      await post(`${toDevice(name)}/${verb}`, body)
-      reload()
-    }
-  return (
-    <li>
-      <div class="line">
-        <Link href={toDevice(name)}>{name}</Link> <Labels labels={one.labels} />
-        <span class="muted">
-          {namespace}/{one.serviceAccount}, from {one.address}, <When ms={one.askedMs} />
-        </span>
-        {mayIn(me, 'operator', namespace) && (
-          <span class="push actions">
-            <button
-              type="button"
-              class="primary"
-              aria-label={`Approve ${name}`}
-              onClick={() =>
-                ask({
-                  title: `Let ${name} in?`,
-                  text: <Consequence one={one} />,
-                  yes: 'Approve',
-                  act: decide('approve', { keyId }),
-                  said: `${name} is approved.`,
-                })
-              }
-            >
-              Approve
-            </button>
-            <button
-              type="button"
-              aria-label={`Deny ${name}`}
-              onClick={() =>
-                ask({
-                  title: `Not let ${name} in?`,
-                  text: <p>The token that it came with is as good as before.</p>,
-                  yes: 'Deny',
-                  act: decide('deny'),
-                  said: `${name} is denied.`,
-                })
-              }
-            >
-              Deny
-            </button>
-          </span>
-        )}
-      </div>
-      <p>
-        Because {one.why}. Key <Short text={keyId} />
-      </p>
-    </li>
-  )
-}
-
-const Consequence = ({ one }: { readonly one: JoinRequestItem }) => (
-  <>
-    <p>
-      The key {one.keyId} from {one.address} becomes {one.name}.
-    </p>
-    {one.holder !== null && one.holder !== one.keyId && (
-      <p class="bad">The name belongs to the key {one.holder} now, which loses it: its certificates are refused.</p>
-    )}
-  </>
-)
-
-const KeptOut = ({ clones, keptOut }: Waiting) =>
-  clones.length + keptOut.length === 0 ? null : (
-    <Card title="Found twice, or kept out">
-      <ul class="list">
-        {[...clones, ...keptOut.filter((row) => !row.cloned)].map((row) => (
-          <DeviceItem key={row.name} row={row}>
-            {row.cloned && <Pill tone="bad">two copies</Pill>}
-          </DeviceItem>
-        ))}
-      </ul>
-    </Card>
-  )
 
 const PAGE = 100
 

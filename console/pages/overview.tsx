@@ -5,6 +5,8 @@ import { Card, Command, Empty, Link, Loading, ProblemNote, Short, When } from '.
 import { DeviceItem } from '../parts/device-item.tsx'
 import { Table } from '../parts/table.tsx'
 import { toRollout } from '../router.ts'
+import { SiteMap } from '../parts/map.tsx'
+import { DataUse } from './data-use.tsx'
 import { RolloutPill } from './rollouts.tsx'
 
 export function Overview() {
@@ -30,11 +32,12 @@ export function Overview() {
         <div class="stack">
           <Certificates fleet={value} />
           <Revisions fleet={value} />
+          <Places sites={value.sites} />
           <Groups
             title="Sites"
             empty="Give devices a label `site` to see them by place: `token create --label site=…`."
             groups={value.sites}
-            toQuery={(name) => `search=${encodeURIComponent(`site=${name}`)}`}
+            toQuery={toSiteQuery}
           />
           <Groups
             title="Namespaces"
@@ -42,6 +45,7 @@ export function Overview() {
             groups={value.namespaces}
             toQuery={(name) => `namespace=${encodeURIComponent(name)}`}
           />
+          <DataUse />
           <p class="muted">
             Hub {value.hub.version}, started <When ms={value.hub.startedMs} />.
           </p>
@@ -106,15 +110,41 @@ function Wrong({ fleet: { wrong, wrongTotal } }: { readonly fleet: Fleet }) {
   )
 }
 
+/** A group without a site has its place as its name. */
+const toSiteQuery = (name: string): string => {
+  const [lat, lon] = /^([\d.]+[NS]?),([\d.]+[EW]?)$/.exec(name)?.slice(1) ?? []
+  return lat === undefined
+    ? `labels=${encodeURIComponent(`site=${name}`)}`
+    : `labels=${encodeURIComponent(`lat=${lat},lon=${lon}`)}`
+}
+
+function Places({ sites }: { readonly sites: Fleet['sites'] }) {
+  const places = sites.flatMap(({ lat, lon, ...site }) =>
+    lat === null || lon === null ? [] : [{ ...site, lat, lon, href: `/devices?${toSiteQuery(site.name)}` }],
+  )
+  if (places.length === 0) return null
+  return (
+    <Card title="Map of sites">
+      <SiteMap places={places} />
+    </Card>
+  )
+}
+
 const Certificates = ({ fleet: { ending } }: { readonly fleet: Fleet }) => (
   <Card title="Certificates">
     <dl class="pairs">
       <dt>ended</dt>
-      <dd>{plural(ending.ended, 'device')}</dd>
+      <dd>
+        <Link href="/devices?where=ends%3C-0s">{plural(ending.ended, 'device')}</Link>
+      </dd>
       <dt>end within a day</dt>
-      <dd>{plural(ending.day, 'device')}</dd>
+      <dd>
+        <Link href="/devices?where=ends%3E-0s%20and%20ends%3C%2B1d">{plural(ending.day, 'device')}</Link>
+      </dd>
       <dt>end within a week</dt>
-      <dd>{plural(ending.week, 'device')}</dd>
+      <dd>
+        <Link href="/devices?where=ends%3E-0s%20and%20ends%3C%2B7d">{plural(ending.week, 'device')}</Link>
+      </dd>
     </dl>
   </Card>
 )
@@ -141,7 +171,7 @@ function Revisions({ fleet: { revisions, total } }: { readonly fleet: Fleet }) {
   )
 }
 
-function Groups(p: { title: string; empty: string; groups: Fleet['sites']; toQuery: (name: string) => string }) {
+function Groups(p: { title: string; empty: string; groups: Fleet['namespaces']; toQuery: (name: string) => string }) {
   if (p.groups.length === 0 && p.empty === '') return null
   return (
     <Card title={p.title}>

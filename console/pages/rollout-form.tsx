@@ -1,9 +1,17 @@
-import { useState } from 'preact/hooks'
-import type { RevisionItem, RolloutBody, RolloutItem, RolloutList } from '../../hub/console/rollout-schemas.ts'
+import { useRef, useState } from 'preact/hooks'
+import type {
+  RevisionItem,
+  RolloutBody,
+  RolloutItem,
+  RolloutList,
+  RolloutPreview,
+} from '../../hub/console/rollout-schemas.ts'
 import { post, Problem } from '../api.ts'
 import { readLabels, readText } from '../form.ts'
+import { formatCount, plural } from '../format.ts'
 import { announce } from '../parts/announce.tsx'
 import { ProblemNote } from '../parts/basics.tsx'
+import { Differences } from '../parts/diff.tsx'
 import { Dialog } from '../parts/dialog.tsx'
 import { goTo, toRollout } from '../router.ts'
 
@@ -19,6 +27,21 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
   const [problem, setProblem] = useState<Problem>()
   const [isBusy, setBusy] = useState(false)
   const [isNow, setNow] = useState(false)
+  const [preview, setPreview] = useState<RolloutPreview>()
+  const fields = useRef<HTMLFormElement>(null)
+  const read = (): RolloutBody => readForm(new FormData(fields.current!))
+  const look = async (): Promise<void> => {
+    setBusy(true)
+    try {
+      setPreview(await post<RolloutPreview>('/rollouts/preview', read()))
+      setProblem(undefined)
+    } catch (thrown) {
+      if (!(thrown instanceof Problem)) throw thrown
+      setProblem(thrown)
+    } finally {
+      setBusy(false)
+    }
+  }
   const start = async (body: RolloutBody): Promise<void> => {
     setBusy(true)
     try {
@@ -34,11 +57,12 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
   }
   const submit = (event: SubmitEvent): void => {
     event.preventDefault()
-    void start(readForm(new FormData(event.currentTarget as HTMLFormElement)))
+    // The waves are those that were shown.
+    void start({ ...read(), ...(preview ? { id: preview.id } : {}) })
   }
   return (
     <Dialog title="Start a rollout" close={close}>
-      <form onSubmit={submit} class="fields">
+      <form ref={fields} onSubmit={submit} onInput={() => setPreview(undefined)} class="fields">
         <Target to={to} revisions={revisions} />
         <label class="check">
           <input
@@ -55,9 +79,13 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
           <input name="why" maxLength={500} placeholder="for the audit log" />
         </label>
         {problem && <ProblemNote problem={problem} />}
+        {preview && <Preview preview={preview} />}
         <div class="actions">
           <button type="button" onClick={close}>
             Cancel
+          </button>
+          <button type="button" disabled={isBusy} onClick={() => void look()}>
+            Preview
           </button>
           <button type="submit" class={isNow ? 'danger' : 'primary'} disabled={isBusy}>
             {isNow ? 'Send it to all now' : 'Start'}
@@ -65,6 +93,38 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
         </div>
       </form>
     </Dialog>
+  )
+}
+
+function Preview({ preview: { to, waves, from } }: { readonly preview: RolloutPreview }) {
+  const [most] = from
+  return (
+    <section class="preview" aria-label="Preview" role="status">
+      <ol>
+        {waves.map(({ percent, devices, away, names }, i) => (
+          <li key={percent}>
+            <details>
+              <summary>
+                Wave {i + 1}, up to {percent} %: {plural(devices, 'device')}
+                {away > 0 && `, ${formatCount(away)} away`}
+              </summary>
+              <p class="muted">
+                {names.join(', ')}
+                {devices > names.length && ` and ${formatCount(devices - names.length)} more`}
+              </p>
+            </details>
+          </li>
+        ))}
+      </ol>
+      {from.map(({ revision, devices }) => (
+        <p key={revision} class="muted">
+          {plural(devices, 'device')} now to have {revision === null ? 'nothing yet' : <code>{revision}</code>}
+        </p>
+      ))}
+      {most && most.revision !== null && most.revision !== to && (
+        <Differences key={most.revision} from={most.revision} to={to} />
+      )}
+    </section>
   )
 }
 

@@ -31,11 +31,7 @@ function Files({ from, to }: { readonly from: string; readonly to: string }) {
           <figcaption>
             <code>{path}</code> {what}
           </figcaption>
-          <pre tabIndex={0} aria-label={`What differs in ${path}`}>
-            {lines.map((line) => (
-              <span class={LINE_KINDS[line[0]!] ?? ''}>{`${line}\n`}</span>
-            ))}
-          </pre>
+          <DiffLines label={`What differs in ${path}`} lines={lines} />
         </figure>
       ))}
       {value.isCut && (
@@ -47,3 +43,11 @@ function Files({ from, to }: { readonly from: string; readonly to: string }) {
   )
 }
 const LINE_KINDS: Readonly<Record<string, string>> = { '-': 'out', '+': 'in', '@': 'place' }
+
+export const DiffLines = ({ label, lines }: { readonly label: string; readonly lines: readonly string[] }) => (
+  <pre tabIndex={0} aria-label={label} role="group">
+    {lines.map((line) => (
+      <span class={LINE_KINDS[line[0]!] ?? ''}>{`${line}\n`}</span>
+    ))}
+  </pre>
+)

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { DevicePage, DeviceRow } from '../../hub/console/schemas.ts'
 import { ask, Problem } from '../api.ts'
-import { useChanges } from '../data.ts'
+import { RETRY_MS, useChanges } from '../data.ts'
 import { live } from '../live.ts'
 
 const CHUNK = 100
@@ -61,6 +61,12 @@ export function useRows(query: string): Rows {
     setTotal(undefined)
     seen(0, CHUNK)
   }, [query])
+  useEffect(() => {
+    // Nobody answers: it is asked again by itself, as every view does.
+    if (problem?.status !== 0) return undefined
+    const timer = setTimeout(reload, RETRY_MS)
+    return () => clearTimeout(timer)
+  }, [problem])
   usePatches(chunks.current, () => setTurn((n) => n + 1))
   useChanges(ofDevices, reload)
   const rowAt = (index: number): DeviceRow | undefined => {

@@ -68,6 +68,8 @@ const report = z.object({
   requests: z.number(),
   failures: z.number(),
   drops: z.number(),
+  mqttClients: z.number(),
+  bridged: z.number().describe('messages that wait for upstream brokers'),
   spoolMessages: z.number(),
   spoolBytes: z.number(),
   spoolMaxBytes: z.number(),

@@ -15,6 +15,13 @@ export const REVISIONS = ['3f9a1c20b7d44e01', '91be07aa5c1d2f33'] as const
 export const HOSTILE = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
 
 const SITES = ['north', 'south', 'harbour', 'mill', 'depot']
+/** The last of them says nowhere where it is. */
+const PLACES = [
+  ['53.5', '10'],
+  ['48.1', '11.6E'],
+  ['53.9', '8.1'],
+  ['51.2', '6.8'],
+] as const
 const pad = (i: number): string => String(i).padStart(5, '0')
 
 /** `gw-00000` and so on: most are connected. */
@@ -22,7 +29,12 @@ export async function seedDevices({ registry }: Hub, count: number, nowMs: numbe
   for (let i = 0; i < count; i++) {
     const name = `gw-${pad(i)}`
     const keyId = `key-${pad(i)}`
-    const labels = { site: SITES[i % SITES.length]!, line: String(i % 7) }
+    const place = PLACES[i % SITES.length]
+    const labels = {
+      site: SITES[i % SITES.length]!,
+      line: String(i % 7),
+      ...(place && { lat: place[0], lon: place[1] }),
+    }
     const address = `10.${(i >> 8) % 250}.${i % 250}.7`
     const of = { namespace: i % 10 === 9 ? 'lab' : 'edge', serviceAccount: 'gateway' }
     const spiffeUri = `spiffe://demo.mesh/ns/${of.namespace}/sa/gateway`

@@ -5,6 +5,7 @@ import type { DeviceDetail } from '../schemas.ts'
 
 export function describeReport({ atMs, restarts, report }: StoredReport): DeviceDetail['report'] {
   const { version, state, desired, clockTrusted, refused, bridges, problems, quantities: q } = report
+  const { mqttClients, bridged } = q
   const { rttMs = null, connections, requests, failures, drops, spoolMessages, spoolBytes, spoolMaxBytes, bytes } = q
   return {
     atMs,
@@ -21,6 +22,8 @@ export function describeReport({ atMs, restarts, report }: StoredReport): Device
     requests,
     failures,
     drops,
+    mqttClients,
+    bridged,
     spoolMessages,
     spoolBytes,
     spoolMaxBytes,

@@ -1,7 +1,7 @@
 /** What a device says of itself. */
-import type { DeviceDetail } from '../../hub/console/schemas.ts'
-import { formatCount, plural } from '../format.ts'
-import { Card, Pair, Short, When } from '../parts/basics.tsx'
+import type { DeviceDetail } from '../../../hub/console/schemas.ts'
+import { formatCount, plural } from '../../format.ts'
+import { Card, Pair, Short, When } from '../../parts/basics.tsx'
 
 type Report = NonNullable<DeviceDetail['report']>
 
@@ -37,7 +37,10 @@ export function Reported({ report }: { readonly report: DeviceDetail['report'] }
           <Pair name="HTTP">
             {plural(report.requests, 'request')}, {formatCount(report.failures)} failed
           </Pair>
-          <Pair name="MQTT">{formatCount(report.drops)} messages dropped</Pair>
+          <Pair name="MQTT">
+            {plural(report.mqttClients, 'client')}, {formatCount(report.bridged)} messages wait for upstream brokers,{' '}
+            {formatCount(report.drops)} dropped
+          </Pair>
           <Pair name="spool">
             {plural(report.spoolMessages, 'message')}, {formatCount(report.spoolBytes)} of{' '}
             {formatCount(report.spoolMaxBytes)} bytes

@@ -1,11 +1,11 @@
 /** How a device's link and load were, as its reports told. */
 import { useMemo, useState } from 'preact/hooks'
-import type { DeviceHistory } from '../../hub/console/schemas.ts'
-import { useData } from '../data.ts'
-import { plural } from '../format.ts'
-import { Card, Loading, ProblemNote } from '../parts/basics.tsx'
-import { Chart } from '../parts/chart.tsx'
-import { toDevice } from '../router.ts'
+import type { DeviceHistory } from '../../../hub/console/schemas.ts'
+import { useData } from '../../data.ts'
+import { plural } from '../../format.ts'
+import { Card, Loading, ProblemNote } from '../../parts/basics.tsx'
+import { Chart } from '../../parts/chart.tsx'
+import { toDevice } from '../../router.ts'
 
 const KB = 1_000
 

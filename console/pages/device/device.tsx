@@ -1,23 +1,19 @@
 import { useMemo } from 'preact/hooks'
-import type { DeviceDetail } from '../../hub/console/schemas.ts'
-import { post } from '../api.ts'
-import { useData } from '../data.ts'
-import { formatWhen, plural } from '../format.ts'
-import { Card, Labels, Link, Loading, Pair, ProblemNote, Short, StatePill, When } from '../parts/basics.tsx'
-import { Chart } from '../parts/chart.tsx'
-import { useQuestion, type Question } from '../parts/dialog.tsx'
-import { toDevice } from '../router.ts'
-import { History } from './device-history.tsx'
-import { Reported } from './device-report.tsx'
+import type { DeviceDetail } from '../../../hub/console/schemas.ts'
+import { post } from '../../api.ts'
+import { ofDevice, useData } from '../../data.ts'
+import { formatWhen, plural } from '../../format.ts'
+import { Card, Labels, Link, Loading, Pair, ProblemNote, Short, StatePill, When } from '../../parts/basics.tsx'
+import { Chart } from '../../parts/chart.tsx'
+import { useQuestion, type Question } from '../../parts/dialog.tsx'
+import { toDevice } from '../../router.ts'
+import { Asking } from './asking.tsx'
+import { Configuration } from './configuration.tsx'
+import { History } from './history.tsx'
+import { Reported } from './report.tsx'
 
 export function Device({ name }: { readonly name: string }) {
-  const concerns = useMemo(
-    () => (change: { kind: string; changed?: readonly { name: string }[]; topics?: readonly string[] }) =>
-      change.kind === 'devices'
-        ? change.changed!.some((row) => row.name === name)
-        : change.topics!.includes('enrolment'),
-    [name],
-  )
+  const concerns = useMemo(() => ofDevice(name), [name])
   const { value, problem, reload } = useData<DeviceDetail>(`/devices/${encodeURIComponent(name)}`, concerns)
   const question = useQuestion()
   if (!value) return problem ? <ProblemNote problem={problem} retry={reload} /> : <Loading />
@@ -36,8 +32,9 @@ export function Device({ name }: { readonly name: string }) {
       <div class="columns">
         <div class="stack">
           <Identity detail={value} />
-          <Configuration detail={value} />
+          <Configuration name={name} mayRead={value.may.operate} refused={device.refused} />
           <Reported report={value.report} />
+          {value.may.operate && <Asking name={name} isConnected={device.state === 'connected'} />}
         </div>
         <div class="stack">
           <Certificates detail={value} />
@@ -178,22 +175,6 @@ const Identity = ({ detail: d }: { readonly detail: DeviceDetail }) => (
         <When ms={d.renewedMs} />
       </Pair>
     </dl>
-  </Card>
-)
-
-const Configuration = ({ detail: { device } }: { readonly detail: DeviceDetail }) => (
-  <Card title="Configuration">
-    <dl class="pairs">
-      <Pair name="in force">
-        {device.revision === null ? textOr(null) : <Short text={device.revision} chars={20} />}
-      </Pair>
-    </dl>
-    {device.refused !== null && (
-      <>
-        <p class="bad">It refused what is newer:</p>
-        <pre tabIndex={0}>{device.refused}</pre>
-      </>
-    )}
   </Card>
 )
 
