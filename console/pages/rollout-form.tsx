@@ -27,21 +27,9 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
   const [problem, setProblem] = useState<Problem>()
   const [isBusy, setBusy] = useState(false)
   const [isNow, setNow] = useState(false)
-  const [preview, setPreview] = useState<RolloutPreview>()
   const fields = useRef<HTMLFormElement>(null)
   const read = (): RolloutBody => readForm(new FormData(fields.current!))
-  const look = async (): Promise<void> => {
-    setBusy(true)
-    try {
-      setPreview(await post<RolloutPreview>('/rollouts/preview', read()))
-      setProblem(undefined)
-    } catch (thrown) {
-      if (!(thrown instanceof Problem)) throw thrown
-      setProblem(thrown)
-    } finally {
-      setBusy(false)
-    }
-  }
+  const { preview, look, forget } = usePreview(read, { setBusy, setProblem })
   const start = async (body: RolloutBody): Promise<void> => {
     setBusy(true)
     try {
@@ -62,7 +50,7 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
   }
   return (
     <Dialog title="Start a rollout" close={close}>
-      <form ref={fields} onSubmit={submit} onInput={() => setPreview(undefined)} class="fields">
+      <form ref={fields} onSubmit={submit} onInput={forget} class="fields">
         <Target to={to} revisions={revisions} />
         <label class="check">
           <input
@@ -84,7 +72,7 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
           <button type="button" onClick={close}>
             Cancel
           </button>
-          <button type="button" disabled={isBusy} onClick={() => void look()}>
+          <button type="button" disabled={isBusy} onClick={look}>
             Preview
           </button>
           <button type="submit" class={isNow ? 'danger' : 'primary'} disabled={isBusy}>
@@ -94,6 +82,28 @@ export function RolloutForm({ to, revisions, defaults, close }: Props) {
       </form>
     </Dialog>
   )
+}
+
+type Telling = { readonly setBusy: (is: boolean) => void; readonly setProblem: (told: Problem | undefined) => void }
+
+/** Who is in which wave, of what the form says; forgotten when it says something else. */
+function usePreview(read: () => RolloutBody, { setBusy, setProblem }: Telling) {
+  const [preview, setPreview] = useState<RolloutPreview>()
+  const look = (): void => {
+    setBusy(true)
+    post<RolloutPreview>('/rollouts/preview', read())
+      .then(
+        (said) => {
+          setPreview(said)
+          setProblem(undefined)
+        },
+        (thrown: unknown) => {
+          if (thrown instanceof Problem) setProblem(thrown)
+        },
+      )
+      .finally(() => setBusy(false))
+  }
+  return { preview, look, forget: () => setPreview(undefined) }
 }
 
 function Preview({ preview: { to, waves, from } }: { readonly preview: RolloutPreview }) {

@@ -20,6 +20,8 @@ export type Question = (row: FleetRow) => boolean
 
 const MAX_CHARS = 4_096
 const MAX_DEPTH = 64
+/** Each is made with every device. */
+const MAX_COMPARISONS = 100
 const OPERATORS = ['!=', '<=', '>=', '=', '<', '>', '~'] as const
 type Operator = (typeof OPERATORS)[number]
 type Token = {
@@ -43,6 +45,7 @@ class Parser {
   readonly #tokens: readonly Token[]
   #next = 0
   #depth = 0
+  #comparisons = 0
 
   constructor(text: string, nowMs: number) {
     this.#text = text
@@ -89,6 +92,7 @@ class Parser {
 
   #comparison(): Question {
     const name = this.#take()
+    if (++this.#comparisons > MAX_COMPARISONS) throw this.#wrong(name.at, `more than ${MAX_COMPARISONS} comparisons`)
     if (name.kind !== 'word') throw this.#wrong(name.at, 'expected a field')
     const field = findField(name.text)
     if (!field)

@@ -1,5 +1,8 @@
 /** What devices report, of the whole fleet: for questions (`where`) and sums. Read again as seldom as the list (rested.ts). */
+import { MeshError } from '../../../core/errors.ts'
 import type { Clock } from '../../../core/os/clock.ts'
+import { Tally, takeLease } from '../../../core/lease.ts'
+import { TimeSlice } from '../../../core/os/time-slice.ts'
 import { hasLabels, parseLabelList } from '../../enrollment/labels.ts'
 import { HUB_GONE_MS } from '../../registry/replicas.ts'
 import type { Registry } from '../../registry/registry.ts'
@@ -11,12 +14,19 @@ import { Rested } from './rested.ts'
 
 export type Details = { readonly isHubThere: boolean; readonly rows: readonly FleetRow[] }
 type Wanted = { readonly where?: string | undefined; readonly labels?: string | undefined }
+const MAX_WAITING = 32
+const MAX_ANSWERS = 64
 const MAX_LARGEST = 10
 const MAX_PURPOSES = 50
 
 export class FleetDetails {
   readonly #clock: Clock
   readonly #rows: Rested<Details>
+  /** To the newest questions, as long as the rows are the same. */
+  readonly #answers = new Map<string, Promise<Details>>()
+  #of: Details | undefined
+  #turn: Promise<void> = Promise.resolve()
+  readonly #waiting = new Tally()
 
   constructor(registry: Registry, clock: Clock) {
     this.#clock = clock
@@ -31,13 +41,43 @@ export class FleetDetails {
     return this.#rows.read()
   }
 
-  /** Rejects with MESH_CONFIG_INVALID, naming the place, for what cannot be understood. */
+  /**
+   * Rejects with MESH_CONFIG_INVALID, naming the place, for what cannot be understood, and with MESH_CONTROL_SLOW_DOWN
+   * when many wait: one question after the other is put to all rows, with as long a rest after it as it took.
+   */
   async select({ where, labels }: Wanted): Promise<Details> {
     const question = where === undefined || where.trim() === '' ? undefined : parseQuestion(where, this.#clock.wallMs())
     const wanted = labels === undefined ? {} : parseLabelList(labels)
-    const { isHubThere, rows } = await this.read()
-    const found = rows.filter((row) => hasLabels(row.labels, wanted) && (question?.(row) ?? true))
-    return { isHubThere, rows: found }
+    const all = await this.read()
+    const key = JSON.stringify([where, labels])
+    if (this.#of !== all) this.#answers.clear()
+    this.#of = all
+    const known = this.#answers.get(key)
+    if (known) return known
+    if (this.#waiting.now >= MAX_WAITING)
+      throw new MeshError('MESH_CONTROL_SLOW_DOWN', `${MAX_WAITING} questions about the fleet wait already`)
+    const lease = takeLease(this.#waiting)
+    const isTrue = (row: FleetRow): boolean => hasLabels(row.labels, wanted) && (question?.(row) ?? true)
+    const answer = this.#turn.then(() => this.#filter(all, isTrue)).finally(() => lease[Symbol.dispose]())
+    this.#turn = answer.then(
+      ({ tookMs }) => this.#clock.sleep(tookMs),
+      () => undefined,
+    )
+    const found = answer.then(({ rows }) => ({ ...all, rows }))
+    this.#answers.set(key, found)
+    if (this.#answers.size > MAX_ANSWERS) this.#answers.delete(this.#answers.keys().next().value!)
+    return found
+  }
+
+  async #filter({ rows }: Details, isTrue: (row: FleetRow) => boolean) {
+    const slice = new TimeSlice(this.#clock)
+    const cpuMs = this.#clock.threadCpuMs()
+    const found: FleetRow[] = []
+    for (const row of rows) {
+      if (slice.due) await slice.yield()
+      if (isTrue(row)) found.push(row)
+    }
+    return { rows: found, tookMs: this.#clock.threadCpuMs() - cpuMs }
   }
 }
 
