@@ -44,7 +44,7 @@ function Copies({ row, me, reload, ask }: { readonly row: Clone } & Asking) {
           {keyId !== null && (
             <button
               type="button"
-              aria-label={`Let ${name} in again`}
+              aria-label={`Let in again ${name}`}
               onClick={() =>
                 ask({
                   title: `Let ${name} in again?`,
