@@ -1,13 +1,17 @@
 /** The protocol side of an agent: joins, takes configuration over the relay, keeps its versions, and nothing else. */
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import type { ByteCount, ControlPlane } from '../../../control-sync/connection/control-plane.ts'
 import type { AdsRequest, AdsResponse } from '../../../control-sync/ads/protocol.ts'
 import type { AdsStream } from '../../../control-sync/ads/transport.ts'
 import { describeNode } from '../../../control-sync/ads/node.ts'
-import { createRelayAuthority } from '../../../control-sync/fleet/relay-authority.ts'
+import type { DeviceKey } from '../../../control-sync/fleet/device/device-key.ts'
+import { askHub } from '../../../control-sync/fleet/hub-client.ts'
 import { refuseStream, RelayLink } from '../../../control-sync/fleet/relay-link.ts'
 import { RelayTransport, type Kept } from '../../../control-sync/fleet/relay-transport.ts'
 import { systemClock } from '../../../core/os/clock.ts'
-import type { Identity } from '../../../model/identity.ts'
+import { createCsr, createKey } from '../../../control-sync/identity/csr.ts'
+import { hashThumbprint, signEs256, toEs256Jwk } from '../../../core/jwt/sign.ts'
+import { JOIN_PATH, type Renewed } from '../../../model/fleet/enrollment.ts'
 import type { ResourceKind } from '../../../model/snapshot.ts'
 import { PLAIN_NODE } from '../../helpers/control-plane/node-settings.ts'
 
@@ -30,7 +34,7 @@ export class Device {
   readonly #has = new Map<ResourceKind, Map<string, Kept>>()
   readonly #count: ByteCount
   readonly #answered = new Set<ResourceKind>()
-  #identity: Identity | undefined
+  #link: RelayLink | undefined
   #stream: AdsStream | undefined
   #whole = Promise.withResolvers<void>()
   /** Responses that brought or took resources. */
@@ -49,16 +53,32 @@ export class Device {
     this.#count = p.count
   }
 
+  /** At the relay's port; from then on its key proves it. */
   async join(): Promise<void> {
-    const authority = createRelayAuthority(this.#link(), this.#control(), systemClock)
-    const { identity } = await authority({
-      current: undefined,
-      spiffeUri: 'spiffe://cluster.local/ns/edge/sa/gateway',
-      ttlSec: 0,
-      key: 'ecdsa-p256',
-      certificateRefused: false,
+    const { address, roots, token } = this.#hub
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+    const jwk = toEs256Jwk(privateKey)!
+    const key: DeviceKey = { jwk, keyId: hashThumbprint(jwk), sign: (signed) => signEs256(signed, privateKey) }
+    const at = {
+      url: new URL(address.replace('wss:', 'https:')),
+      trust: { rootsPem: roots.toString() },
+      certificateClock: { nowMs: () => Date.now(), clockIsWrong: false, seen: () => undefined },
+      findProxy: undefined,
+      clock: systemClock,
+      key,
+    }
+    const csr = createCsr(await createKey('ecdsa-p256'), 'spiffe://cluster.local/ns/edge/sa/gateway')
+    const nonce = randomBytes(16).toString('base64url')
+    const { body } = await askHub(at, JOIN_PATH, { token, name: this.name, nonce, csr, ttlSec: 0 })
+    const { counter, chain } = body['renewed'] as Renewed
+    const position = { counter, chain, nonce: undefined }
+    this.#link = new RelayLink({
+      control: this.#control(),
+      identity: () => undefined,
+      clock: systemClock,
+      onStream: refuseStream,
+      device: { findKey: async () => key, position: () => position },
     })
-    this.#identity = identity
   }
 
   /** Resolves once everything is answered. */
@@ -66,7 +86,7 @@ export class Device {
     this.#answered.clear()
     this.#whole = Promise.withResolvers()
     const transport = new RelayTransport({
-      link: this.#link(),
+      link: this.#link!,
       control: this.#control(),
       node: describeNode({ ...PLAIN_NODE, name: this.name }),
       stored: (kind, name) => this.#has.get(kind)?.get(name),
@@ -105,14 +125,6 @@ export class Device {
     if (this.#answered.size === KINDS.length) this.#whole.resolve()
   }
 
-  #link(): RelayLink {
-    return new RelayLink({
-      control: this.#control(),
-      identity: () => this.#identity,
-      clock: systemClock,
-      onStream: refuseStream,
-    })
-  }
   #control(): ControlPlane {
     const { address, roots, token, serverName } = this.#hub
     return {

@@ -19,6 +19,7 @@ import {
   type Running,
 } from '../measure.ts'
 import { Device } from './device.ts'
+import { measureFloor, round } from './floor.ts'
 import { sleep } from '../../conformance/programs.ts'
 
 const SERVICES = 100
@@ -35,7 +36,7 @@ export const fleetTrial: Trial = {
   cases: Object.fromEntries(Object.keys(SIZES).map((n) => [n, `${n} devices, ${SERVICES} services`])),
   usualCases: ['2000'],
   prints:
-    'for the hub milliseconds of CPU for each join, first connection and reconnect; KiB of memory for each connected device; share of a core when idle; how long one change takes to all; and bytes of messages (without TLS) of each',
+    'for the hub milliseconds of CPU for each join, first connection and reconnect; KiB of memory for each connected device; beside what a connection costs a Node that does nothing with it; share of a core when idle; how long one change takes to all; and bytes of messages (without TLS) of each',
   options: [],
   run,
 }
@@ -66,7 +67,7 @@ async function measured(count: number): Promise<Figures> {
     const token = await createToken(config, count)
     const roots = fs.readFileSync(path.join(folder, 'state/ca/root-cert.pem'))
     const fleet = new Fleet(count, hub, { address: `wss://127.0.0.1:${port}`, roots, token, serverName: SERVER_NAME })
-    const figures: Figures = {}
+    const figures: Figures = { 'floor: memory of a TLS connection of Node, KiB': await measureFloor(count) }
     await fleet.measure(figures, 'join', (device) => device.join())
     const before = rssMiB(hub.pid)
     await fleet.measure(figures, 'first connection', (device) => device.connect())
@@ -99,9 +100,10 @@ function writeConfig(folder: string, relay: number, grpc: number): string {
     config,
     `listen: 127.0.0.1:${grpc}
 relay: {listen: "127.0.0.1:${relay}"}
+api: {listen: "127.0.0.1:0", requestsPerMinute: 1000000}
 resources: ${folder}/resources
 state: ${folder}/state
-dnsNames: [${SERVER_NAME}]
+dnsNames: [${SERVER_NAME}, 127.0.0.1]
 admin: {port: 0}
 log: {level: error}
 rollout: {default: all}
@@ -170,5 +172,3 @@ class Fleet {
     figures[`${what}, bytes for each`] = Math.round(this.#bytes / count)
   }
 }
-
-const round = (figure: number): number => Number(figure.toPrecision(3))
