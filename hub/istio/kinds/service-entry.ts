@@ -2,6 +2,7 @@
 import * as z from 'zod'
 import { ipBytes, parseRange } from '../../../model/ip.ts'
 import { isHttp, isTls, parseProtocol } from '../mesh/protocols.ts'
+import { isWildcardDomain } from './wildcard-domain.ts'
 import { exportTo, name, port, protocol, text, workloadLabels } from './fields.ts'
 import { workloadEntry } from './workload-entry.ts'
 
@@ -54,6 +55,8 @@ const serviceEntryShape = z.object({
 function checkHosts({ hosts, addresses = [], resolution }: Spec, wrong: Wrong): void {
   for (const [i, host] of hosts.entries()) {
     if (host === '*') wrong(['hosts', i], 'cannot be the wildcard "*"')
+    else if (!isWildcardDomain(host))
+      wrong(['hosts', i], 'must be a DNS name, with a wildcard as its first label at most')
     if (host.startsWith('*') && resolution?.startsWith('DNS') === true)
       wrong(['hosts', i], `a wildcard cannot be looked up (resolution ${resolution})`)
   }

@@ -12,7 +12,15 @@ const http = (text: string, says: RegExp): Refusal => one('VirtualService', rout
 const header = (value: string): Refusal =>
   http(`headers: {request: {set: {x: ${JSON.stringify(value)}}}}`, /http\[0\]\.headers\.request\.set\.x: holds a/)
 
+const host = (name: string): Refusal =>
+  one(
+    'ServiceEntry',
+    `hosts: [${JSON.stringify(name)}]\nports: [{number: 80, name: http, protocol: HTTP}]`,
+    /hosts\[0\]: must be a DNS name/,
+  )
+
 export const REFUSALS: readonly Refusal[] = [
+  ...['a b.test', 'a\u0000.test', 'a_b.test', 'a..test', '-a.test', 'a.*.test', 'ä.test', 'a.1'].map(host),
   rule('trafficPolicy: {}', /spec\.trafficPolicy: must say something/),
   rule('trafficPolicy: {connectionPool: {}}', /trafficPolicy\.connectionPool: must have tcp or http/),
   rule('trafficPolicy: {portLevelSettings: [{port: {number: 80}}]}', /portLevelSettings\[0\]: must say something/),
