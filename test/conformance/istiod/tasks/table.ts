@@ -10,7 +10,9 @@ const DOCS = 'https://istio.io/latest/docs/'
 
 export function table(tasks: readonly Task[]): string {
   const rows = tasks.map((task) => {
-    const differs = [...new Set([...task.checks.map((c) => c.differs), task.differs])].filter((d) => d !== undefined)
+    const differs = [...new Set([...task.checks.map((c) => c.differs), task.differs, task.reason])].filter(
+      (d) => d !== undefined,
+    )
     return `| [${task.name}](${DOCS}${task.page}) | ${decideVerdict(task)} | ${differs.join('; ').replaceAll('|', '\\|')} |`
   })
   return ['| task | | differs |', '|---|---|---|', ...rows].join('\n')

@@ -24,6 +24,8 @@ export type Task = {
   readonly checks: readonly Check[]
   /** Another test that shows it with the same istiod, where it takes a mesh of its own; its path, and the verdict. */
   readonly shownBy?: readonly [file: string, verdict: Verdict]
+  /** Nothing is tried: why it cannot work, or is no matter of a node's. */
+  readonly reason?: string
   /** What else is different, which no traffic shows. */
   readonly differs?: string
 }

@@ -9,10 +9,12 @@ import { gateways } from './rows/gateways.ts'
 import { mtls } from './rows/mtls.ts'
 import { networking } from './rows/networking.ts'
 import { operations } from './rows/operations.ts'
+import { pages } from './rows/pages.ts'
 import { resilience } from './rows/resilience.ts'
 import { routing } from './rows/routing.ts'
 import { observability } from './rows/telemetry.ts'
 import { tokens } from './rows/tokens.ts'
+import { tracing } from './rows/tracing.ts'
 import type { Task } from './task.ts'
 
 export const TASKS: readonly Task[] = [
@@ -27,7 +29,9 @@ export const TASKS: readonly Task[] = [
   ...authorization,
   ...tokens,
   ...observability,
+  ...tracing,
   ...networking,
   ...ambient,
   ...operations,
+  ...pages,
 ]

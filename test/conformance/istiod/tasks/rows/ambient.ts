@@ -48,7 +48,6 @@ export const ambient: readonly Task[] = [
   {
     name: 'Ambient',
     page: 'ambient/usage/',
-    differs: 'no waypoint, no tunnel in a tunnel (other networks)',
     checks: [
       check('a sidecar in an ambient mesh takes all of its configuration', async ({ edge, cloud }) => {
         for (const agent of [edge, cloud]) {

@@ -4,7 +4,7 @@ import { call, talk } from '../mesh/calls.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { AUTHZ_GRPC_PORT, AUTHZ_PORT, EXTERNAL, hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
-import { authorizationPolicy } from './yaml.ts'
+import { authorizationPolicy } from '../yaml/yaml.ts'
 
 const { httpbin, reviews, tcpEcho, greeter } = SERVICES
 const HTTPBIN_PORT = httpbin.versions[0].port

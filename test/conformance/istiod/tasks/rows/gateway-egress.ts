@@ -9,7 +9,7 @@ import { meshConnect } from '../../rig/inbound.ts'
 import { SIDECAR_LABEL } from '../../rig/app.ts'
 import { THERE_IP } from '../../rig/outside.ts'
 import type { Task } from '../task.ts'
-import { gateway } from './gateway-yaml.ts'
+import { gateway } from '../yaml/gateway-yaml.ts'
 
 const REGISTRY_ONLY = 'outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n'
 const HOST = 'external.test'

@@ -6,7 +6,7 @@ import { AUTHZ_PORT, EXTERNAL, GATEWAY_IP, hostOf, SERVICES } from '../mesh/serv
 import { bearer, ISSUER, JWKS, makeToken } from '../mesh/tokens.ts'
 import { HERE_IP } from '../../rig/outside.ts'
 import type { Task } from '../task.ts'
-import { behind, gateway } from './gateway-yaml.ts'
+import { behind, gateway } from '../yaml/gateway-yaml.ts'
 
 const { httpbin, reviews } = SERVICES
 const URL = 'http://httpbin.example.com/headers'
@@ -71,7 +71,8 @@ export const gatewayPolicies: readonly Task[] = [
   {
     name: 'Network topologies: X-Forwarded-For, X-Forwarded-Client-Cert',
     page: 'ops/configuration/traffic-management/network-topologies/',
-    differs: 'set at the node (`node.metadata.PROXY_CONFIG.gatewayTopology`), not by the mesh',
+    differs:
+      'the mesh’s defaults count where istioctl’s mesh.yaml brings them; else they are set at the node (`node.metadata.PROXY_CONFIG.gatewayTopology`)',
     yaml: INGRESS,
     checks: [
       {

@@ -10,8 +10,8 @@ import { callGateway, GATEWAY_NAMESPACE, type TlsClient } from '../mesh/gateway.
 import type { Mesh } from '../mesh/mesh.ts'
 import { GATEWAY_IP, hostOf, SERVICES } from '../mesh/services.ts'
 import type { Check, Task } from '../task.ts'
-import { behind, gateway } from './gateway-yaml.ts'
-import { destinationRule } from './yaml.ts'
+import { behind, gateway } from '../yaml/gateway-yaml.ts'
+import { destinationRule } from '../yaml/yaml.ts'
 
 const { httpbin, reviews, tcpEcho, secure } = SERVICES
 const HTTP = 'port: {number: 80, name: http, protocol: HTTP}'

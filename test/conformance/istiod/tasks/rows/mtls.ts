@@ -8,7 +8,7 @@ import { call, callTls, talk } from '../mesh/calls.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
-import { authorizationPolicy } from './yaml.ts'
+import { authorizationPolicy } from '../yaml/yaml.ts'
 
 const { httpbin, reviews, greeter, secure, tcpEcho } = SERVICES
 const HTTPBIN_PORT = httpbin.versions[0].port

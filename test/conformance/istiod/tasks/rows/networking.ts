@@ -8,7 +8,7 @@ import { HERE_IP, THERE_IP } from '../../rig/outside.ts'
 import { call, callGrpc, callTls, lookUp, talk } from '../mesh/calls.ts'
 import { GATEWAY, hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
-import { countApps, envoyFilter } from './yaml.ts'
+import { countApps, envoyFilter } from '../yaml/yaml.ts'
 
 const { httpbin, reviews, tcpEcho, grpc } = SERVICES
 const HTTPBIN_PORT = httpbin.versions[0].port

@@ -9,8 +9,8 @@ import { call } from '../mesh/calls.ts'
 import { GATEWAY_NAMESPACE } from '../mesh/gateway.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
-import { gateway } from './gateway-yaml.ts'
-import { countApps, envoyFilter } from './yaml.ts'
+import { gateway } from '../yaml/gateway-yaml.ts'
+import { countApps, envoyFilter } from '../yaml/yaml.ts'
 
 const { httpbin } = SERVICES
 

@@ -4,7 +4,7 @@ import { sleep } from '../../../programs.ts'
 import { call, callGrpc, talk, waitForClose } from '../mesh/calls.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
-import { countApps, destinationRule, LOCAL_URL, localized, routeTo, virtualService } from './yaml.ts'
+import { countApps, destinationRule, LOCAL_URL, localized, routeTo, virtualService } from '../yaml/yaml.ts'
 
 const { reviews, httpbin, tcpEcho, grpc } = SERVICES
 const URL = urlOf(reviews)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { call, callGrpc, talk, type CallOptions } from '../mesh/calls.ts'
 import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
-import { countApps, destinationRule, routeTo, virtualService } from './yaml.ts'
+import { countApps, destinationRule, routeTo, virtualService } from '../yaml/yaml.ts'
 
 const { reviews, httpbin, tcpEcho, grpc } = SERVICES
 const REVIEWS = hostOf(reviews)

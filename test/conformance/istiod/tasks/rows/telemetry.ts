@@ -3,8 +3,9 @@ import assert from 'node:assert/strict'
 import type { MeshAgent } from '../../rig/mesh-agent.ts'
 import { THERE_IP } from '../../rig/outside.ts'
 import { call, talk } from '../mesh/calls.ts'
+import { collectAt, collector, COLLECTOR, telemetry } from '../mesh/collector.ts'
 import type { Mesh } from '../mesh/mesh.ts'
-import { EXTERNAL, hostOf, OTLP_PORT, SERVICES, urlOf } from '../mesh/services.ts'
+import { hostOf, OTLP_PORT, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
 
 const { httpbin, tcpEcho } = SERVICES
@@ -48,13 +49,6 @@ const PEERS = {
   destination_app: 'bookinfo',
 }
 
-const telemetry = (spec: string): string => `---
-apiVersion: telemetry.istio.io/v1
-kind: Telemetry
-metadata: {name: mesh-default, namespace: istio-system}
-spec:
-${spec}`
-
 /** A path that nobody has asked for yet, and whether a line of the far agent has it. */
 async function isLogged(mesh: Mesh, holds: (line: string) => boolean, status = 200): Promise<boolean> {
   const path = `/logged-${++asked}`
@@ -67,38 +61,6 @@ async function isLogged(mesh: Mesh, holds: (line: string) => boolean, status = 2
     (all) => all.length > 0,
   )
 }
-
-/** They are gathered for five seconds, as in Envoy. */
-const SPANS_MS = 8_000
-const collector = (provider: string): string => `extensionProviders: [{name: otel, ${provider}}]\n`
-const OTLP = collector(`opentelemetry: {service: collector.test, port: ${OTLP_PORT}}`)
-const ZIPKIN = collector('zipkin: {service: collector.test, port: 80}')
-const OTLP_HTTP = collector('opentelemetry: {service: collector.test, port: 80, http: {path: /v1/traces, timeout: 3s}}')
-
-/** Paths at which an application outside of the mesh was asked, after a request that is traced. */
-async function collectAt(mesh: Mesh, app: string): Promise<readonly string[]> {
-  await mesh.seen(app)
-  await call(urlOf(httpbin))
-  return mesh.eventually(
-    () => mesh.seen(app),
-    (all) => all.length > 0,
-    (all) => all.map((s) => s.url),
-    SPANS_MS,
-  )
-}
-
-/** The collector is an application outside of the mesh. */
-const COLLECTOR = `---
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: collector, namespace: istio-system}
-spec:
-  hosts: [collector.test]
-  location: MESH_EXTERNAL
-  resolution: STATIC
-  ports: [{number: 80, name: http, protocol: HTTP}, {number: ${OTLP_PORT}, name: grpc, protocol: GRPC}]
-  endpoints: [{address: ${EXTERNAL}}]
-`
 
 export const observability: readonly Task[] = [
   {
@@ -350,70 +312,6 @@ export const observability: readonly Task[] = [
         run: async (mesh) => {
           assert.ok(await isLogged(mesh, () => true, 503))
           assert.equal(await isLogged(mesh, () => true), false)
-        },
-      },
-    ],
-  },
-  {
-    name: 'Tracing: OpenTelemetry, Zipkin',
-    page: 'tasks/observability/distributed-tracing/opentelemetry/',
-    mesh: OTLP,
-    yaml: COLLECTOR + telemetry('  tracing:\n  - {providers: [{name: otel}], randomSamplingPercentage: 100}\n'),
-    checks: [
-      {
-        what: 'a trace that comes goes on',
-        run: async () => {
-          const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-          const { seen } = await call(urlOf(httpbin), { headers: { traceparent } })
-          assert.match(String(seen?.headers['traceparent']), /^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01$/)
-        },
-      },
-      {
-        what: 'a trace begins where none comes',
-        run: async () => {
-          const { seen } = await call(urlOf(httpbin))
-          assert.match(String(seen?.headers['traceparent']), /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/)
-        },
-      },
-      {
-        what: 'spans go to the collector over gRPC',
-        run: async (mesh) => {
-          const paths = await collectAt(mesh, 'collector')
-          assert.ok(paths.includes('/opentelemetry.proto.collector.trace.v1.TraceService/Export'), paths.join())
-        },
-      },
-      {
-        what: 'spans go to Zipkin, with the headers of B3',
-        mesh: ZIPKIN,
-        run: async (mesh) => {
-          const { seen } = await call(urlOf(httpbin))
-          assert.match(String(seen?.headers['x-b3-traceid']), /^[0-9a-f]{16,32}$/)
-          assert.ok((await collectAt(mesh, 'external')).includes('/api/v2/spans'))
-        },
-      },
-      {
-        what: 'spans go to the collector over HTTP',
-        mesh: OTLP_HTTP,
-        run: async (mesh) => {
-          assert.ok((await collectAt(mesh, 'external')).includes('/v1/traces'))
-        },
-      },
-    ],
-  },
-  {
-    name: 'Request ids',
-    page: 'tasks/observability/distributed-tracing/overview/',
-    checks: [
-      {
-        what: 'one is made, one that comes is kept, the answer of both hops is about the same',
-        run: async () => {
-          const { seen } = await call(urlOf(httpbin))
-          assert.match(
-            String(seen?.headers['x-request-id']),
-            /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/,
-          )
-          const given = await call(urlOf(httpbin), { headers: { 'x-request-id': 'mine-1' } })
-          assert.equal(given.seen?.headers['x-request-id'], 'mine-1')
         },
       },
     ],
