@@ -49,6 +49,9 @@ const PEERS = {
   destination_app: 'bookinfo',
 }
 
+const GET_REVIEW =
+  "request.url_path.matches('^/reviews/[[:alnum:]]*$') && request.method == 'GET' ? 'GetReview' : 'other'"
+
 /** A path that nobody has asked for yet, and whether a line of the far agent has it. */
 async function isLogged(mesh: Mesh, holds: (line: string) => boolean, status = 200): Promise<boolean> {
   const path = `/logged-${++asked}`
@@ -224,6 +227,27 @@ export const observability: readonly Task[] = [
         },
       },
     ],
+  },
+  {
+    name: 'Classifying metrics by request or response',
+    page: 'tasks/observability/metrics/classify-metrics/',
+    checks: [
+      {
+        what: 'operations by path and method',
+        yaml: telemetry(`  metrics:
+  - providers: [{name: prometheus}]
+    overrides:
+    - match: {metric: REQUEST_COUNT, mode: SERVER}
+      tagOverrides:
+        request_operation: {value: "${GET_REVIEW}"}
+`),
+        run: async (mesh) => {
+          await call(urlOf(httpbin, '/reviews/7'))
+          await assertSeries(mesh, THERE_IP, 'istio_requests_total', { request_operation: 'GetReview' })
+        },
+      },
+    ],
+    differs: 'by expressions of `tagOverrides`: the page’s attribute generator is a Wasm module, which is not run',
   },
   {
     name: 'Access logs',

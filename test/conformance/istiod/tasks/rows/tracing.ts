@@ -12,6 +12,19 @@ const OTLP_HTTP = collector('opentelemetry: {service: collector.test, port: 80, 
 
 export const tracing: readonly Task[] = [
   {
+    name: 'Trace sampling',
+    page: 'tasks/observability/distributed-tracing/sampling/',
+    mesh: OTLP,
+    checks: [0, 100].map((share) => ({
+      what: `${share} % of the requests`,
+      yaml: `${COLLECTOR}${telemetry(`  tracing:\n  - {providers: [{name: otel}], randomSamplingPercentage: ${share}}\n`)}`,
+      run: async () => {
+        const { seen } = await call(urlOf(httpbin))
+        assert.match(String(seen?.headers['traceparent']), share === 0 ? /-00$/ : /-01$/)
+      },
+    })),
+  },
+  {
     name: 'Tracing: OpenTelemetry, Zipkin',
     page: 'tasks/observability/distributed-tracing/opentelemetry/',
     mesh: OTLP,
