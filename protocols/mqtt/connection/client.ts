@@ -6,19 +6,17 @@ import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { detach, guard } from '../../../core/defects/guard.ts'
-import { readIntoSharedBuffer } from '../../../core/os/sockets/shared-read.ts'
 import { SharedListeners } from '../../../core/defects/shared-listeners.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { type Connection, ENDED, type Outcome } from '../../connection.ts'
 import { finish, INPUT_END_TIMEOUT_MS, listenToSignals, type SignalHandler } from '../ending.ts'
 import { encode } from '../codec/encode.ts'
-import type { Connect, Packet, Version } from '../codec/packet.ts'
+import { type Connect, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { createViolation, REASON, toReason } from '../codec/reason.ts'
 import { encodeRefusal } from '../codec/refusal.ts'
 import type { Holder } from '../memory.ts'
 import { BITS, mayReadAhead, type PauseReason, type Reading, STOPPING } from '../pauses.ts'
-import type { Slice } from '../slices.ts'
 import { tellConnected, tellRefused } from '../operations/connection-events.ts'
 import { tellGap } from '../session/gap.ts'
 import type { Session } from '../session/session.ts'
@@ -35,14 +33,13 @@ import {
   countConnection,
   collectFactsLater,
   mayNotConnect,
-  openLink,
   openSession,
 } from './connect.ts'
 import { Connected } from './connected.ts'
 import { Connecting } from './connecting.ts'
 import type { Seat } from './doorstep.ts'
 import { KeepAlive } from './keep-alive.ts'
-import type { Link } from './link.ts'
+import { Link } from './link.ts'
 import { Rules } from './rules.ts'
 
 /** The clock is asked once in so many. */
@@ -104,7 +101,6 @@ export class Client implements Reading, Holder, SignalHandler {
       this.#settle = resolve
     })
     LISTENERS.listen(this.#stream, this)
-    readIntoSharedBuffer(this.#stream)
     this.#signals = listenToSignals(this.#conn, this)
     return ended
   }
@@ -182,19 +178,18 @@ export class Client implements Reading, Holder, SignalHandler {
   takePackets(): void {
     try {
       const { slices } = this.#state
-      // Most chunks hold one packet, of which nobody asks how long it takes.
-      let slice: Slice | undefined
+      const slice = slices.begin()
       let isOver = false
-      for (let taken = 1; !isOver && this.#mayTake(); taken++) {
+      for (let taken = 1; this.#mayTake(); taken++) {
         const packet = this.#parser.next()
         if (packet === undefined) break
-        if (taken === 2) slice = slices.begin()
         if (this.#now.at === 'connected') this.#now.connected.take(packet)
         else if (this.#now.at === 'connecting') this.#takeConnecting(packet)
         else this.#takeFirst(packet)
-        isOver = taken % PACKETS_PER_LOOK === 0 && slice!.isOver()
+        isOver = taken % PACKETS_PER_LOOK === 0 && slice.isOver()
+        if (isOver) break
       }
-      if (slice) slices.end(slice)
+      slices.end(slice)
       if (isOver && this.#mayTake()) this.#yield()
     } catch (err) {
       this.close(toMeshError(err))
@@ -320,12 +315,7 @@ export class Client implements Reading, Holder, SignalHandler {
     const { connect, session, isResumed: present, admitted } = p
     const { ctx, counters } = state
     const { limits } = this.#policy
-    const link = (this.#link = openLink(this.#state, connect, {
-      conn: this.#conn,
-      stream: this.#stream,
-      policy: this.#policy,
-      client: this,
-    }))
+    const link = (this.#link = this.#createLink(connect))
     const connected = new Connected({
       ...p,
       state,
@@ -353,6 +343,29 @@ export class Client implements Reading, Holder, SignalHandler {
     tellGap(state, session)
     this.release('connecting')
     this.takePackets()
+  }
+
+  #createLink({ version, properties, isBridge = false, is31 = false }: Connect): Link {
+    const { ctx, counters, flusher, memory } = this.#state
+    const { limits, listener } = this.#policy
+    return new Link({
+      stream: this.#stream,
+      flusher,
+      memory,
+      clock: ctx.clock,
+      counters,
+      version,
+      isBridge,
+      is31,
+      acknowledgesDenied: is31 || this.#policy.deniedPublishes === 'acknowledge',
+      listener,
+      limits,
+      receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
+      maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
+      topicAliasMaximum: properties.topicAliasMaximum ?? 0,
+      conn: this.#conn,
+      client: this,
+    })
   }
 
   /** It is not read from. */

@@ -12,7 +12,7 @@ import type { PeerIdentity } from '../../../model/identity.ts'
 import { createAuthorizer } from '../authorization/authorization.ts'
 import type { Client } from '../authorization/authorizer.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
-import { type Connack, type Connect, MAX_VAR_INT, type Properties, type Qos, type Version } from '../codec/packet.ts'
+import type { Connack, Connect, Properties, Qos, Version } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import {
   describeClient,
@@ -29,7 +29,7 @@ import type { Quota } from '../session/user-quotas.ts'
 import { cancelWill, endSession, forget, giveWay, createTakenOverError } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
 import type { Proof } from '../users/authentication.ts'
-import { Link, type LinkOptions } from './link.ts'
+import type { Link } from './link.ts'
 import { isReserved, isTooDeep } from '../topics/topics.ts'
 
 /** What CONNECT settled before anything was touched. */
@@ -336,32 +336,4 @@ function authenticationProperties({ properties }: Connect, { serverData }: Proof
   const { authenticationMethod } = properties
   if (authenticationMethod === undefined) return NO_PROPERTIES
   return { authenticationMethod, ...(serverData && { authenticationData: serverData }) }
-}
-
-/** The write side of a client: what its CONNECT and its listener allow. */
-export function openLink(
-  { ctx, counters, flusher, memory }: BrokerState,
-  { version, properties, isBridge = false, is31 = false }: Connect,
-  p: { readonly policy: MqttPolicy } & Pick<LinkOptions, 'conn' | 'stream' | 'client'>,
-): Link {
-  const { conn, stream, client, policy } = p
-  const { limits, listener } = policy
-  return new Link({
-    stream,
-    flusher,
-    memory,
-    clock: ctx.clock,
-    counters,
-    version,
-    isBridge,
-    is31,
-    acknowledgesDenied: is31 || policy.deniedPublishes === 'acknowledge',
-    listener,
-    limits,
-    receiveMaximum: Math.min(limits.maxInflight, version === 5 ? (properties.receiveMaximum ?? 65_535) : 65_535),
-    maxPacketBytes: properties.maximumPacketBytes ?? MAX_VAR_INT + 5,
-    topicAliasMaximum: properties.topicAliasMaximum ?? 0,
-    conn,
-    client,
-  })
 }

@@ -189,10 +189,9 @@ export class Connected implements Asking, ControlsOwner {
     return (this.#controls ??= new Controls(this))
   }
   #startRate(): RateLimit {
-    if (this.#rate) return this.#rate
     const { share, clientId } = this.session
     const quota = (): ReturnType<Rules['findQuota']> => this.#rules.findQuota(this.#admitted)
-    return (this.#rate = new RateLimit({ state: this.#state, share, clientId, quota, reading: this.reading }))
+    return (this.#rate ??= new RateLimit({ state: this.#state, share, clientId, quota, reading: this.reading }))
   }
   #startInflow(): Inflow {
     return (this.#inflow = new Inflow({

@@ -435,7 +435,7 @@ export class Inflow {
 
   #answer(qos: Qos, packetId: number, reason: number): void {
     if (qos === 0) return
-    if (this.#unanswered.size > 0 && (qos === 1 || reason >= 0x80)) this.#unanswered.delete(packetId)
+    if (qos === 1 || reason >= 0x80) this.#unanswered.delete(packetId)
     if (qos === 2 && reason === 0 && !this.#session.stored) this.#session.received.add(packetId)
     this.#link.outbox.ack(qos === 1 ? 'puback' : 'pubrec', packetId, reason)
   }
