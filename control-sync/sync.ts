@@ -7,10 +7,9 @@ import { MeshError, type ErrorCode } from '../core/errors.ts'
 import { guard } from '../core/defects/guard.ts'
 import type { Family, Metrics } from '../core/metrics.ts'
 import type { ResourceKind } from '../model/snapshot.ts'
-import { AFTER_GOOD_STREAM_MS, Failures, retryWaitMs } from './ads/errors.ts'
 import { RejectedRetry } from './ads/rejected-retry.ts'
 import { RemovalGuard, type HeldRemoval } from './ads/removal-guard.ts'
-import { GOOD_STREAM_MS } from './ads/transport.ts'
+import { Returning } from './ads/returning.ts'
 import { ConfigStream, type ConfigStreamOptions, type Ending } from './stream.ts'
 
 export type ControlLinkStatus = {
@@ -56,11 +55,6 @@ export type SyncOptions = ConfigStreamOptions & {
   readonly onNode?: ((fn: () => void) => Disposable) | undefined
 }
 
-/** After its first answer: the link carries, and what cut it was no answer to what we sent. */
-const MIN_STABLE_MS = 1_000
-
-/** Of a stream that the other side, or what stands in between, has ended without a complaint. */
-const ENDINGS: ReadonlySet<string> = new Set<ErrorCode>(['MESH_CONTROL_UNREACHABLE', 'MESH_DRAINING'])
 const IDENTITY_ERRORS: ReadonlySet<string> = new Set<ErrorCode>([
   'MESH_NO_IDENTITY',
   'MESH_CONTROL_UNAUTHENTICATED',
@@ -142,29 +136,20 @@ class AdsSync implements StreamSync {
   }
 
   async #run(): Promise<void> {
-    const { clock, random } = this.#o
-    const failures = new Failures()
+    const { clock, random, transport } = this.#o
+    const returning = new Returning(transport.returnWithinMs, random)
     while (!this.#stop.signal.aborted) {
-      this.#change({ state: 'connecting', address: this.#o.transport.address })
+      this.#change({ state: 'connecting', address: transport.address })
       const openedMs = clock.monotonicMs()
       this.#moved = new AbortController()
       const { reason, answeredMs } = await this.#runStream()
       if (this.#stop.signal.aborted) return
       if (this.#moved.signal.aborted) {
-        failures.forget()
+        returning.forget()
         continue
       }
       this.#streams.cell({ result: answeredMs === undefined ? 'failed' : 'ended' }).value++
-      // An age limit (istiod: 30 min), a restart: the normal life of a stream.
-      const wasCut = answeredMs !== undefined && ENDINGS.has(reason.code)
-      const isNormal = wasCut && clock.monotonicMs() - openedMs > GOOD_STREAM_MS
-      // On a link that comes and goes by the second the waits begin anew with each stream that stood. Envoy's and
-      // gRPC's (A57) do after any answer; what breaks while everything is sent, again and again, is opened more and
-      // more seldom here, because each try costs all of it.
-      if (isNormal || (wasCut && clock.monotonicMs() - answeredMs > MIN_STABLE_MS)) failures.forget()
-      const { returnWithinMs = AFTER_GOOD_STREAM_MS } = this.#o.transport
-      const waitMs = isNormal ? random.float() * returnWithinMs : retryWaitMs(reason, failures.of(reason), random)
-      if (!isNormal) failures.add(reason)
+      const { waitMs, isNormal } = returning.next({ reason, openedMs, answeredMs, nowMs: clock.monotonicMs() })
       this.#report(reason, { isNormal, waitMs })
       await this.#wait(waitMs, reason)
     }

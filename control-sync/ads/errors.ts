@@ -140,6 +140,11 @@ export function retryBackoff({ code }: MeshError): Backoff {
   return BACKOFFS[code] ?? AWAY
 }
 
+/** Nobody has refused anything: there was nobody, or no way there. */
+export function isAway(reason: MeshError): boolean {
+  return retryBackoff(reason) === AWAY
+}
+
 /**
  * How often each kind of failure was met in a row. The kinds are counted apart: whoever could not be reached for a
  * night, and then refuses, is asked again after seconds, because a person may be at work on it. Kinds that take turns
