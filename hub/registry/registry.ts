@@ -15,7 +15,15 @@ import { Revisions } from './rollout/revisions.ts'
 import { Rollouts } from './rollout/rollouts.ts'
 import type { CertificateRow, DeviceChange, DeviceRow, HeldCertificate, NameClaim, TokenRow } from './rows.ts'
 import { recordAuthority, readAuthority, writeAuthority, type AuthorityPart } from './authority.ts'
-import { removeReplicas, registerReplica, removeReplica, noteChanges, readAliveMs, CONNECTIONS } from './replicas.ts'
+import {
+  removeReplicas,
+  registerReplica,
+  removeReplica,
+  noteChanges,
+  readAliveMs,
+  CONNECTIONS,
+  CONNECTIONS_OF_ONE,
+} from './replicas.ts'
 import { openSqlite } from './sqlite.ts'
 import type { Sql, Store, Value } from './sql.ts'
 
@@ -230,7 +238,11 @@ export class Registry {
   }
 
   async devices(): Promise<readonly DeviceRow[]> {
-    return await this.#all<DeviceRow>(DEVICES)
+    return await this.#all<DeviceRow>(`${describeDevices(CONNECTIONS)} ORDER BY name`)
+  }
+  async device(name: string): Promise<DeviceRow | undefined> {
+    const sql = `${describeDevices(CONNECTIONS_OF_ONE)} WHERE d.name = ?`
+    return (await this.#all<DeviceRow>(sql, name, name))[0]
   }
   /** Frees the name for another device or identity. @returns whether it was known */
   async forgetDevice(name: string): Promise<boolean> {
@@ -305,8 +317,9 @@ const TOKENS = `SELECT jti, namespace, service_account AS "serviceAccount", crea
   (SELECT count(*) FROM token_uses u WHERE u.jti = tokens.jti) AS uses, hash, cidrs, labels, approval FROM tokens`
 const CERTIFICATES = `SELECT serial, spiffe_uri AS "spiffeUri", certificates.jti AS jti, device, ip, issued_ms AS "issuedMs", not_after_ms AS "notAfterMs", coalesce(certificates.revoked_ms, tokens.revoked_ms) AS "revokedMs"
   FROM certificates LEFT JOIN tokens ON tokens.jti = certificates.jti`
-const DEVICES = `SELECT name, node_id AS "nodeId", d.spiffe_uri AS "spiffeUri", joined_ms AS "joinedMs", last_seen_ms AS "lastSeenMs", last_ip AS "lastIp", v.since_ms AS "connectedMs",
+const describeDevices = (connections: string): string =>
+  `SELECT name, node_id AS "nodeId", d.spiffe_uri AS "spiffeUri", joined_ms AS "joinedMs", last_seen_ms AS "lastSeenMs", last_ip AS "lastIp", v.since_ms AS "connectedMs",
       in_force AS "inForce", in_force_ms AS "inForceMs", refused, c.serial AS serial, c.not_after_ms AS "notAfterMs"
-      FROM devices d LEFT JOIN (${CONNECTIONS}) v ON v.node = d.name LEFT JOIN certificates c ON c.serial = (SELECT serial FROM certificates WHERE device = d.holder ORDER BY issued_ms DESC, rowid DESC LIMIT 1) ORDER BY name`
+      FROM devices d LEFT JOIN (${connections}) v ON v.node = d.name LEFT JOIN certificates c ON c.serial = (SELECT serial FROM certificates WHERE device = d.holder ORDER BY issued_ms DESC, rowid DESC LIMIT 1)`
 const REVOKED = `certificates LEFT JOIN tokens ON tokens.jti = certificates.jti
   WHERE not_after_ms > ? AND (certificates.revoked_ms IS NOT NULL OR tokens.revoked_ms IS NOT NULL)`

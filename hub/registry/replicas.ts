@@ -13,9 +13,13 @@ const KEEP_GONE_MS = 3_600_000
 /** SQLite takes 32,766 parameters, PostgreSQL twice as many. */
 const ROWS_AT_ONCE = 500
 
-/** Since when each connected node is, by the hubs that live: the newest word of any of them is the present. */
-export const CONNECTIONS = `SELECT c.name AS node, min(c.connected_ms) AS since_ms FROM connections c JOIN replicas r ON r.id = c.replica
-  WHERE r.alive_ms > (SELECT max(alive_ms) FROM replicas) - ${HUB_GONE_MS} GROUP BY c.name`
+/** Hubs that live: the newest word of any of them is the present. */
+const LIVE = `SELECT c.name AS node, min(c.connected_ms) AS since_ms FROM connections c JOIN replicas r ON r.id = c.replica
+  WHERE r.alive_ms > (SELECT max(alive_ms) FROM replicas) - ${HUB_GONE_MS}`
+/** Since when each connected node is. */
+export const CONNECTIONS = `${LIVE} GROUP BY c.name`
+/** Of the one node whose name is given: SQLite groups all others first where only the join says which is meant. */
+export const CONNECTIONS_OF_ONE = `${LIVE} AND c.name = ? GROUP BY c.name`
 
 /** @param p.isAlone there is no other hub: nobody has streams from a run before */
 export async function registerReplica(

@@ -151,7 +151,7 @@ export class ConnectDesk implements Disposable, AsyncDisposable {
 
   async #whyAway(device: string): Promise<MeshError> {
     const { registry } = this.#o
-    const known = (await registry.devices()).find(({ name }) => name === device)
+    const known = await registry.device(device)
     const name = JSON.stringify(device)
     if (!known) return new MeshError('MESH_CONNECT_AWAY', `${name} is no device that is known`)
     if (known.connectedMs === null) return new MeshError('MESH_CONNECT_AWAY', `${name} is not connected`)

@@ -26,7 +26,7 @@ export async function askDevice(
   },
 ): Promise<CommandAnswer> {
   const { device, request, clock, address = '', isNoted = true } = p
-  const known = (await registry.devices()).find(({ name }) => name === device)
+  const known = await registry.device(device)
   if (!known || known.connectedMs === null)
     throw new MeshError(
       'MESH_CONFIG_INVALID',

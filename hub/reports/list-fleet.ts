@@ -61,7 +61,7 @@ export async function describeDevice(
   name: string,
   isHubThere: boolean,
 ): Promise<DescribedDevice | undefined> {
-  const device = (await registry.devices()).find((d) => d.name === name)
+  const device = await registry.device(name)
   if (!device) return undefined
   const [enrollment, stored] = [await registry.enrollments.byName(name), await registry.reports.latest(name)]
   return {

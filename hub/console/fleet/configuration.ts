@@ -67,7 +67,7 @@ export class DeviceConfigurations {
     const registry = this.#registry
     const desired = decideRevision(await registry.rollouts.desired(), device)
     const stored = await registry.reports.latest(device.name)
-    const node = (await registry.devices()).find(({ name }) => name === device.name)
+    const node = await registry.device(device.name)
     return { desired, stored, running: stored?.report.revision || node?.inForce || undefined }
   }
 

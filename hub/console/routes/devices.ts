@@ -174,7 +174,7 @@ async function describeDevice(p: ConsoleParts, name: string, operator: Operator)
   const namespaces = [row.namespace, ...(asks ? [asks.namespace] : [])]
   return {
     device: row,
-    nodeId: (await registry.devices()).find((node) => node.name === name)?.nodeId ?? null,
+    nodeId: (await registry.device(name))?.nodeId ?? null,
     spiffeUri: (await registry.spiffeUriOf(name)) ?? null,
     keyId: device?.keyId ?? null,
     tokenId: device?.jti ?? null,

@@ -54,6 +54,24 @@ testRegistry('a device shows its newest certificate, whatever its stream was ope
   )
 })
 
+testRegistry('a device by its name is as it stands in the list of all', async (registry) => {
+  await registry.addToken({ ...token, nodes: 'gw-*' })
+  for (const [i, name] of ['gw-1', 'gw-2', 'gw-3'].entries())
+    await registry.claimName({ ...claim, name, holder: `key-${i}`, nowMs: 10 + i })
+  for (const id of ['one', 'two']) await registry.registerReplica({ id, nowMs: 100, isAlone: false })
+  const state = { lastSeenMs: 100, inForce: 'r', inForceMs: 100, refused: undefined }
+  await registry.devicesChanged([{ ...state, name: 'gw-1', connectedMs: 70 }], 100, 'one')
+  await registry.devicesChanged([{ ...state, name: 'gw-2', connectedMs: 80 }], 100, 'one')
+  await registry.devicesChanged([{ ...state, name: 'gw-2', connectedMs: 90 }], 100, 'two')
+  const all = await registry.devices()
+  assert.deepEqual(
+    all.map(({ connectedMs }) => connectedMs),
+    [70, 80, null],
+  )
+  for (const device of all) assert.deepEqual(await registry.device(device.name), device)
+  assert.equal(await registry.device("gw-' OR 1=1 --"), undefined)
+})
+
 testRegistry('a copy is whole, beside a hub that writes, and a file of SQLite', async (registry) => {
   using stack = new DisposableStack()
   const at = path.join(temporaryFolder({ after: (fn) => stack.defer(fn) }), 'registry.db')
