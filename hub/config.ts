@@ -23,7 +23,9 @@ const whole = (min: number, max: number): z.ZodNumber => z.int().min(min).max(ma
 const limits = z.strictObject({
   maxStreams: whole(1, 100_000).default(2_000).describe('ADS streams at once, all devices together'),
   maxStreamsPerIdentity: whole(1, 100_000).default(500).describe('ADS streams at once of one SPIFFE id'),
-  maxStreamsPerDevice: whole(1, 100_000).default(32).describe('ADS streams at once of one device, by its certificate'),
+  maxStreamsPerDevice: whole(1, 100_000)
+    .default(32)
+    .describe('ADS streams at once of one device, by its certificate or key'),
   maxConnections: whole(1, 200_000).default(20_000).describe('TCP connections at once'),
   maxConnectionsPerDevice: whole(1, 200_000)
     .default(64)

@@ -46,12 +46,15 @@ export type Caller = {
       readonly device: string
       /** Of a stream that it must not outlast; it may grow. */
       readonly certificate?: { readonly notAfterMs: number }
+      /** It has to renew, as a copy has: what it takes up is not the device's. */
+      readonly isBehind?: true
     }
 )
 
 /** Whom names, streams and budgets belong to: the device, or whoever shows the token. */
 export function describeHolder(caller: Caller): string {
-  return caller.by === 'token' ? `${TOKEN_HOLDER}${caller.jti}` : caller.device
+  if (caller.by === 'token') return `${TOKEN_HOLDER}${caller.jti}`
+  return caller.by === 'key' && caller.isBehind === true ? `${caller.device} behind` : caller.device
 }
 
 /**

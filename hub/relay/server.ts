@@ -14,7 +14,7 @@ import { DICTIONARY_ID } from '../../core/relay/compression.ts'
 import { PATH, PROTOCOL } from '../../core/relay/kinds.ts'
 import type { AdsOptions } from '../api/ads/stream.ts'
 import { admitCaller, type CallerLimits } from '../api/admit-caller.ts'
-import { describeKeyCaller, type Caller, type Credentials } from '../api/authenticate.ts'
+import { describeHolder, describeKeyCaller, type Caller, type Credentials } from '../api/authenticate.ts'
 import type { CertificateService } from '../api/certificate-service.ts'
 import { openDoor, type DoorLimits } from '../api/door.ts'
 import { readBinding, type ShownProof } from '../api/http/proof-step.ts'
@@ -203,12 +203,12 @@ class Sessions implements Disposable {
       this.#open.add(session)
       const { caller } = peer
       // Bearers of one token are many devices.
-      if (caller.by !== 'token') this.#newest.enter(caller.device, session)
+      if (caller.by !== 'token') this.#newest.enter(describeHolder(caller), session)
       websocket.on(
         'close',
         guard('hub', doNothing, () => {
           this.#open.delete(session)
-          if (caller.by !== 'token') this.#newest.leave(caller.device, session)
+          if (caller.by !== 'token') this.#newest.leave(describeHolder(caller), session)
         }),
       )
     })
@@ -268,7 +268,11 @@ class Sessions implements Disposable {
       )
       return {
         credentials: { certificate: undefined, authorization: [], key },
-        caller: describeKeyCaller(device, ca.trustDomain),
+        caller: {
+          ...describeKeyCaller(device, ca.trustDomain),
+          // A copy that was found could end the device's own connections by opening more.
+          ...(key.certificate.notAfterMs === 0 ? { isBehind: true } : {}),
+        },
       }
     }
     const credentials: Credentials = {

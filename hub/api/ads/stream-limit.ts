@@ -23,7 +23,7 @@ export class StreamLimit {
   /** Takes a place; disposing gives it back. Throws MESH_CONTROL_SLOW_DOWN when there is none. */
   enter(caller: Caller): Disposable {
     const spiffeUri = caller.spiffeId.uri
-    const device = caller.by === 'certificate' ? describeHolder(caller) : undefined
+    const device = caller.by === 'token' ? undefined : describeHolder(caller)
     const own = this.#byIdentity.of(spiffeUri)
     if (this.#open.now >= this.#max.maxStreams)
       throw new MeshError(

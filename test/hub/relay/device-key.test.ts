@@ -215,3 +215,40 @@ test('of one device the newest four connections count, and bearers of one token 
     ],
   )
 })
+
+test('a copy that was found takes no connection from the device, however many it opens', async (t) => {
+  const f = await fleet(t, services(1))
+  const device = await keyed(f.h)
+  const old = device.stands
+  const link = f.link({}, undefined, device)
+  const { mux } = await link.connect(CONNECT)
+  const ended: string[] = []
+  mux.open('configuration').listen({ onMessage: () => undefined, onReset: ({ code }) => ended.push(code) })
+  const goOn = async (): Promise<void> => {
+    const { counter, chain } = await renew(f, link, device)
+    device.stands = { counter, chain, nonce: undefined }
+  }
+  await goOn()
+  const copy = { ...device, position: () => old }
+  for (let i = 0; i < 6; i++) {
+    const socket = await connect(t, f)
+    assert.deepEqual(await upgrade(socket, await prove(socket, copy)), [101, ''])
+  }
+  await goOn()
+  assert.equal((await link.connect(CONNECT)).mux, mux, 'over the same connection')
+  assert.deepEqual(ended, [])
+})
+
+test('a device that is known by its key has so many streams', async (t) => {
+  const f = await fleet(t, services(1), 'limits: {maxStreamsPerDevice: 2}\n')
+  const { mux } = await f.link({}, undefined, await keyed(f.h)).connect(CONNECT)
+  const ended: string[] = []
+  for (let i = 0; i < 3; i++)
+    mux.open('configuration').listen({
+      onMessage: () => undefined,
+      onReset: ({ code, message }) => ended.push(`${code} ${message}`),
+    })
+  await until(() => ended.length > 0, 'one is refused')
+  assert.equal(ended.length, 1)
+  assert.match(ended[0]!, /MESH_CONTROL_SLOW_DOWN.*maxStreamsPerDevice/)
+})
