@@ -55,16 +55,24 @@ export class Admission {
     this.#tx = tx
   }
 
-  /** @returns the device whose key it is, or why it may have nothing */
-  async admit({ keyId, address }: Asker): Promise<Enrollment | MeshError> {
-    const { enrollment } = this.#o
-    await this.#forgetLate()
+  /** As `admit`, and writes nothing: how long the device was away is not looked at. */
+  async find({ keyId }: Asker): Promise<Enrollment | MeshError> {
     const waits = await this.#tx.enrollments.request({ keyId })
-    if (waits) return new MeshError('MESH_DEVICE_PENDING', `${waits.name} waits for approval: ${waits.why}`)
+    if (waits && waits.askedMs >= this.#forgottenMs)
+      return new MeshError('MESH_DEVICE_PENDING', `${waits.name} waits for approval: ${waits.why}`)
     const device = await this.#tx.enrollments.byKey(keyId)
     if (!device) return new MeshError('MESH_DEVICE_UNKNOWN', `the hub knows no device with the key ${keyId}`)
-    if (device.state !== 'active')
-      return new MeshError('MESH_DEVICE_REVOKED', `the device ${device.name} is ${device.state}`)
+    if (device.state === 'active') return device
+    return new MeshError('MESH_DEVICE_REVOKED', `the device ${device.name} is ${device.state}`)
+  }
+
+  /** @returns the device whose key it is, or why it may have nothing */
+  async admit(asker: Asker): Promise<Enrollment | MeshError> {
+    const { enrollment } = this.#o
+    const { address } = asker
+    await this.#forgetLate()
+    const device = await this.find(asker)
+    if (device instanceof MeshError) return device
     const awayMs = this.#nowMs - device.notAfterMs
     if (awayMs <= enrollment.graceDays * DAY_MS) return device
     const why = `its certificate ended ${Math.floor(awayMs / DAY_MS)} days ago (enrollment.graceDays ${enrollment.graceDays})`
@@ -115,7 +123,7 @@ export class Admission {
   }
 
   async #forgetLate(): Promise<void> {
-    await this.#tx.enrollments.dropRequests(this.#nowMs - this.#o.enrollment.pendingDays * DAY_MS)
+    await this.#tx.enrollments.dropRequests(this.#forgottenMs)
   }
 
   /** Rejects with MESH_CONTROL_FORBIDDEN when another key waits under the name already. */
@@ -213,6 +221,10 @@ export class Admission {
     await this.#tx.audit.add({ atMs: this.#nowMs, actor, event, subject: name, address: from, detail, namespace })
   }
 
+  /** Requests of before are nobody's any more. */
+  get #forgottenMs(): number {
+    return this.#nowMs - this.#o.enrollment.pendingDays * DAY_MS
+  }
   get #nowMs(): number {
     return this.#o.clock.wallMs()
   }

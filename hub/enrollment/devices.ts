@@ -71,6 +71,9 @@ export class DeviceService {
    * MESH_CONTROL_SLOW_DOWN, MESH_MALFORMED_INPUT.
    */
   async renew(asker: Asker, claims: RenewalClaims & Wish): Promise<Renewed> {
+    // Who is nobody here must not keep others from writing.
+    const found = await this.#admission(this.#o.registry).find(asker)
+    if (found instanceof MeshError) throw found
     // What is refused is written down all the same: the refusal is thrown outside of the transaction.
     const done = await this.#o.registry.exclusively(async (tx): Promise<Renewed | MeshError> => {
       const admission = this.#admission(tx)
@@ -103,8 +106,8 @@ export class DeviceService {
   }
 
   /**
-   * A connection by the device's key. A device that is unknown, waits or is revoked may not even renew over it; what
-   * does not stand where its last renewal left it has to renew first, which finds copies.
+   * A connection by the device's key. Who is unknown or revoked, or waits without a certificate that counts, may not even
+   * renew over it; what does not stand where its last renewal left it has to renew first, which finds copies.
    * Rejects with MESH_DEVICE_UNKNOWN, MESH_DEVICE_PENDING, MESH_DEVICE_REVOKED.
    */
   async enter(
@@ -113,11 +116,11 @@ export class DeviceService {
   ): Promise<ProvedKey & { readonly device: Enrollment }> {
     const { registry } = this.#o
     const known = await registry.enrollments.byKey(asker.keyId)
-    // Who was away for too long, or waits, is looked at where others cannot write.
-    const admitted =
-      known?.state === 'active' && !isExpired(known, this.#nowMs)
-        ? known
-        : await registry.exclusively((tx) => this.#admission(tx).admit(asker))
+    const isGood = known?.state === 'active' && !isExpired(known, this.#nowMs)
+    const found = isGood ? known : await this.#admission(registry).find(asker)
+    if (found instanceof MeshError) throw found
+    // Who was away for too long is written down, where others cannot write.
+    const admitted = isGood ? found : await registry.exclusively((tx) => this.#admission(tx).admit(asker))
     if (admitted instanceof MeshError) throw admitted
     const isDiverged = classifyRenewal(admitted, { ...position, nonce }) === 'diverged'
     return { id: asker.keyId, device: admitted, certificate: { notAfterMs: isDiverged ? 0 : admitted.notAfterMs } }

@@ -313,3 +313,28 @@ test('who waits for too long is forgotten, gives the name free for another reque
     ['k2'],
   )
 })
+
+test('whoever is nobody here, waits or is revoked keeps nobody from writing', async () => {
+  const m = made()
+  const { renewed } = await m.join(await m.token())
+  const { counter, chain } = renewed!
+  const stands = { counter, chain, nonce: undefined }
+  assert.equal((await m.join(await m.token(), 'k2')).state, 'pending')
+  let writers = 0
+  const exclusively = m.registry.exclusively.bind(m.registry)
+  m.registry.exclusively = (work) => {
+    writers++
+    return exclusively(work)
+  }
+  const come = (keyId: string) => m.devices.enter({ keyId, address: '10.0.0.9' }, stands)
+  const renew = (keyId: string) => m.machine({ counter, chain }, '10.0.0.9', keyId).ask()
+  for (const way of [come, renew]) {
+    await refused('MESH_DEVICE_UNKNOWN', /no device with the key k9/, () => way('k9'))
+    await refused('MESH_DEVICE_PENDING', /waits for approval/, () => way('k2'))
+  }
+  await exclusively((tx) => revokeDevice(tx, 'gw-1', m.clock.wallMs()))
+  for (const way of [come, renew]) await refused('MESH_DEVICE_REVOKED', /is revoked/, () => way('k1'))
+  assert.equal(writers, 0)
+  await m.clock.advance(31 * DAY_MS)
+  await refused('MESH_DEVICE_UNKNOWN', /k2/, () => come('k2'))
+})
