@@ -82,7 +82,7 @@ export const SQL = {
   places: `SELECT id >> 44 AS queue_id, id & ${MAX_SEQ} AS first_seq, last_seq, CASE WHEN shared_id IS NULL THEN length(data) ELSE (SELECT length(data) FROM shared WHERE id = shared_id) END AS bytes FROM segment WHERE id > ${SEGMENT_ID} ORDER BY id LIMIT ?`,
   placeSums: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, shared_id, sum FROM json_each(?) CROSS JOIN segment ON segment.id = ((value ->> 0) << 44 | (value ->> 1))`,
   segments: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, length(coalesce(shared.data, segment.data)) AS bytes, shared_id, sum FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id > ${SEGMENT_ID} ORDER BY segment.id LIMIT ?`,
-  segmentsFromTo: `SELECT segment.id & ${MAX_SEQ} AS first_seq, coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id >= ${SEGMENT_ID} AND segment.id <= ${SEGMENT_ID}`,
+  segmentsFromTo: `SELECT segment.id >> 44 AS queue_id, segment.id & ${MAX_SEQ} AS first_seq, last_seq, shared_id, sum, coalesce(shared.data, segment.data) AS data FROM segment LEFT JOIN shared ON shared.id = shared_id WHERE segment.id >= ${SEGMENT_ID} AND segment.id <= ${SEGMENT_ID}`,
   inbound:
     'SELECT client_id, packet_id, sum FROM inbound WHERE (client_id, packet_id) > (?, ?) ORDER BY client_id, packet_id LIMIT ?',
   sessions: 'SELECT client_id, body, sum FROM session WHERE client_id > ? ORDER BY client_id LIMIT ?',

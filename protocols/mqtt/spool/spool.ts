@@ -24,6 +24,7 @@ import { Losses } from './restore/losses.ts'
 import { type Blobs, SpoolQueue, type QueueHost } from './queue.ts'
 import { type Restored, restoreSpool } from './restore/restore.ts'
 import { salvageSpool } from './restore/salvage.ts'
+import { readSegmentBytes } from './restore/segments.ts'
 import { Quota } from './quota.ts'
 import { toRowKey } from './row-key.ts'
 import { buildInboundRow, buildNewQueueRow, buildSessionRow, RetainedRows } from './rows.ts'
@@ -410,7 +411,7 @@ class SqliteSpool implements Spool, QueueHost {
   async load({ id }: SpoolQueue, firstSeq: number, upToSeq: number): Promise<Blobs | 'damaged'> {
     try {
       const rows = await this.#storage.query({ sql: SQL.segmentsFromTo, params: [id, firstSeq, id, upToSeq] })
-      return new Map(rows.map((row) => [Number(row['first_seq']), row['data']]))
+      return new Map(rows.map((row) => [Number(row['first_seq']), readSegmentBytes(row)]))
     } catch (thrown) {
       if (toMeshError(thrown).code === 'MESH_STORAGE_DAMAGED') return 'damaged'
       throw thrown

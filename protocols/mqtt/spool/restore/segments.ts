@@ -90,6 +90,13 @@ function placeOf(row: Row): Place {
     bytes: Number(row['bytes']),
   }
 }
+/**
+ * The bytes of a segment; undefined: where they are cannot be believed. Bytes of its own say themselves what they are,
+ * those of another segment would be another queue's messages.
+ */
+export function readSegmentBytes(row: Row): SqlValue | undefined {
+  return (row['shared_id'] ?? null) === null || isPlaceWhole(row) ? row['data'] : undefined
+}
 function isPlaceWhole(row: Row): boolean {
   const { id, firstSeq, lastSeq } = placeOf(row)
   return isWhole(row['sum'], id, firstSeq, lastSeq, row['shared_id'] ?? null)

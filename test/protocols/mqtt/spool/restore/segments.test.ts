@@ -42,3 +42,23 @@ for (const [what, { sql, lost }] of Object.entries(OTHERWISE))
     assert.equal(r.metrics.total('mesh_mqtt_spool_lost_messages_total'), lost, 'nothing more when it is read')
     await again.spool[Symbol.asyncDispose]()
   })
+
+test('a segment in the middle that says to have the shared bytes of another: lost and told, not the messages of another queue', async (t) => {
+  const r = await rig(t)
+  const [a, b, c] = [await r.queue('a'), await r.queue('b'), await r.queue('c')]
+  for (const n of ['1', '2', '3']) await r.spool.append(message(n.repeat(9_000)), [a, b])
+  await r.spool.append(message('x'.repeat(9_000)), [b, c])
+  await r.spool[Symbol.asyncDispose]()
+  const { storage } = await r.storage.open({ path: r.storage.path, profile: 'balanced', migrations: MIGRATIONS })
+  const others = `SELECT shared_id FROM segment WHERE id = (3 << 44) | 1`
+  await storage.commit([{ sql: `UPDATE segment SET shared_id = (${others}) WHERE ${AT(2)}` }])
+  await storage[Symbol.asyncDispose]()
+  const again = await r.open()
+  const firsts = async (name: string): Promise<string> =>
+    texts(await all(again.spool.queue(name)!))
+      .map((text) => text[0])
+      .join('')
+  assert.deepEqual([await firsts('a'), await firsts('b'), await firsts('c')], ['13', '123x', 'x'])
+  assert.equal(r.metrics.total('mesh_mqtt_spool_lost_messages_total'), 1)
+  await again.spool[Symbol.asyncDispose]()
+})
