@@ -26,6 +26,12 @@ const keyOf = (values: LabelValues): string => (values.length === 0 ? '' : JSON.
 /** What was found for them. */
 export type Memo = { readonly of: RequestEnds; readonly group: HttpGroup }
 
+/**
+ * Results that are at hand. Clients have a part in some (request.path), and where no label tells them apart the budget of
+ * series does not end them.
+ */
+const MAX_RESULTS = 1_000
+
 /** Series of requests that differ in their results alone: one lookup finds the cells. */
 export class HttpGroup {
   readonly #series: IstioSeries
@@ -53,7 +59,7 @@ export class HttpGroup {
     const { connection_security_policy: _, ...known } = labels
     const made = this.#series.messages(known, filter, values)
     if (!made) return this.#series.messagesOverflow(reporter, filter)
-    this.#messages.set(key, made)
+    keep(this.#messages, key, made)
     return made
   }
 
@@ -75,7 +81,13 @@ export class HttpGroup {
       values,
     )
     if (!made) return this.#series.httpOverflow(reporter, filter)
-    this.#byResult.set(key, made)
+    keep(this.#byResult, key, made)
     return made
   }
+}
+
+/** Found anew from then on: cells are the same for the same labels. */
+function keep<K, C>(of: Map<K, C>, key: K, cells: C): void {
+  if (of.size >= MAX_RESULTS) of.clear()
+  of.set(key, cells)
 }

@@ -40,7 +40,7 @@ type TextOf = (metric: IstioMetric) => string | undefined
 type Maker<C> = (textOf: TextOf) => C
 
 export class IstioSeries {
-  readonly #maxSeries: number
+  readonly max: number
   readonly #http: Maker<HttpCells>
   readonly #tcp: Maker<TcpCells>
   readonly #messages: Maker<MessageCells>
@@ -51,7 +51,7 @@ export class IstioSeries {
   )
 
   constructor(metrics: Metrics, maxSeries: number) {
-    this.#maxSeries = maxSeries
+    this.max = maxSeries
     this.#http = httpMaker(metrics)
     this.#tcp = tcpMaker(metrics)
     this.#messages = messagesMaker(metrics)
@@ -84,7 +84,7 @@ export class IstioSeries {
     return this.#overflow(reporter, filter, this.#messages)
   }
   get hasRoom(): boolean {
-    return this.#known.size < this.#maxSeries
+    return this.#known.size < this.max
   }
 
   /** @returns undefined where the label set is new and there is no room for it */

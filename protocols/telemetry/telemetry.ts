@@ -51,6 +51,8 @@ export class Telemetry {
     const known = this.#groups.get(key)
     if (known) return known
     const made = new HttpGroup(this.series, { reporter, labels, filter })
+    // Labels of which no series tells (tags_to_remove) do not use up its room.
+    if (this.#groups.size >= this.series.max) this.#groups.clear()
     if (this.series.hasRoom) this.#groups.set(key, made)
     return made
   }

@@ -6,6 +6,7 @@ import { HttpReporter, type RequestResult } from '../../../protocols/telemetry/h
 import { Telemetry } from '../../../protocols/telemetry/telemetry.ts'
 import { compileLabel, type CelExpression } from '../../../model/access-log/cel/evaluate.ts'
 import { GrpcMessages } from '../../../protocols/telemetry/grpc-messages.ts'
+import { HTTP_METRICS } from '../../../model/telemetry.ts'
 import { factsOf } from '../../model/access-log-facts.ts'
 import { cluster, endpoint } from '../http/harness.ts'
 
@@ -106,4 +107,25 @@ test('messages of a stream stay in the series that its first ones were counted i
     reporter.reportMessages(ends, messages, () => factsOf({ status }))
   }
   assert.equal(metrics.total('istio_request_messages_total', { asked: '200' }), 2)
+})
+
+test('what clients write and no label tells is not kept without end', () => {
+  const telemetry = new Telemetry({ metrics: new Metrics() })
+  const { filter } = byExpression('request.path')
+  const onlyTcp = { ...filter, tags: new Map([['tcp_sent_bytes_total', filter.tags.get('requests_total')!]] as const) }
+  const group = telemetry.group('destination', {}, onlyTcp)
+  const counts = [(path: string) => group.find(RESULT, [path]), (path: string) => group.messages([path])]
+  for (const find of counts) {
+    const first = find('/')
+    assert.equal(find('/'), first)
+    for (let i = 0; i < 2_000; i++) find(`/${i}`)
+    assert.notEqual(find('/'), first, 'found anew')
+  }
+  const removed = new Map<string, undefined>([['source_workload', undefined]])
+  const nameless = { ...ENDS.filter, tags: new Map(HTTP_METRICS.map((name) => [name, removed])) }
+  const groupOf = (said: string): unknown => telemetry.group('destination', { source_workload: said }, nameless)
+  const first = groupOf('one')
+  assert.equal(groupOf('one'), first)
+  for (let i = 0; i < 2_000; i++) groupOf(`${i}`)
+  assert.notEqual(groupOf('one'), first, 'found anew')
 })
