@@ -14,6 +14,8 @@ import type { LiveSettings, PreparedSettings } from './reloader.ts'
 /** By which Istio's tools tell the revisions of proxies apart; istiod is told, and does nothing with it. */
 const REVISION_LABEL = 'istio.io/rev'
 const WAY = ['address', 'serverName', 'roots', 'token'] as const
+/** Whose certificates there are, and what is spoken on the way. A file that changes these as well is one move. */
+const SPOKEN = ['hub', 'protocol', 'compression', 'trustBundle'] as const
 
 type Parts = {
   /** As everybody has it: what is live is changed in place. */
@@ -35,15 +37,10 @@ function prepareMove(next: AgentConfig, { config, disk, node, configuration }: P
   const told = readTold(next)
   const isTold = !isEqual(told, readTold(config))
   const [before, after] = [config.control, next.control]
-  const isMoved =
-    before &&
-    after &&
-    !isEqual(
-      WAY.map((name) => before[name]),
-      WAY.map((name) => after[name]),
-    )
-  // How a hub's relay is spoken is decided at the start.
-  const isOtherKind = isMoved && isOfHub(before) !== isOfHub(after)
+  const differs = (names: readonly (keyof NonNullable<AgentConfig['control']>)[]): boolean =>
+    names.some((name) => !isEqual(before?.[name], after?.[name]))
+  const isMoved = before && after && differs(WAY)
+  const isOtherKind = isMoved && (isOfHub(before) !== isOfHub(after) || differs(SPOKEN))
   if (isMoved && !isOtherKind) readControlPlane(after, next.node.clusterId, disk).roots()
   return {
     left: isOtherKind ? WAY.map((name) => `control.${name}`) : [],

@@ -42,7 +42,7 @@ const REASONS: readonly (readonly [setting: string, reason: string])[] = [
   ['state', 'the files in it are open'],
   ['node', 'the certificate and the stored configuration are those of this node'],
   ['identity', 'the key and its certificate are opened at the start'],
-  ['control.address', 'whether an istiod or the relay of a hub is spoken to is decided at the start'],
+  ['control.address', 'who certifies this node, and how the control plane is spoken to, is decided at the start'],
   ['control', 'the way to the control plane is made at the start'],
   ['directory', 'the folder is watched from the start'],
   ['admin', 'its port is open, and answers this very request'],

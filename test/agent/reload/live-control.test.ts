@@ -110,3 +110,14 @@ test('from an istiod to the relay of a hub: from the next start on, and named at
   }
   assert.deepEqual([rig.said, rig.config.control?.address], [[], ['a:1']])
 })
+
+test('with another hub that certifies, or another protocol, none of the move is taken before the next start', async (t) => {
+  const rig = new Rig(t, (roots) => control(roots, '"a:1"', `, hub: {url: "https://a", roots: ${roots}}`))
+  for (const more of [`, hub: {url: "https://b", roots: ${rig.roots}}`, ', protocol: sotw']) {
+    const { needsRestart, applied } = await rig.reload(control(rig.roots, '"b:2"', more))
+    assert.ok(needsRestart.includes('control.address'), needsRestart.join(' '))
+    assert.deepEqual([applied, rig.said, rig.config.control?.address], [[], [], ['a:1']])
+  }
+  const same = `, hub: {url: "https://a", roots: ${rig.roots}}`
+  assert.deepEqual((await rig.reload(control(rig.roots, '"b:2"', same))).applied, ['control.address'])
+})
