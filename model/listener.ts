@@ -294,12 +294,16 @@ export type HttpFilter =
   | { readonly kind: 'rbac'; readonly name: string; readonly policy: Policy; readonly off?: boolean }
   | { readonly kind: 'fault'; readonly name: string; readonly fault: Fault | undefined; readonly off?: boolean }
   | { readonly kind: 'jwt'; readonly name: string; readonly jwt: JwtAuthentication; readonly off?: boolean }
-  /** `nearestWins`: changes of the route come last, so that they count (most_specific_header_mutations_wins). */
+  /**
+   * `nearestWins`: changes of the route come last, so that they count (most_specific_header_mutations_wins). `isEarly`:
+   * filters behind it ask about the request, and see it changed.
+   */
   | {
       readonly kind: 'mutation'
       readonly name: string
       readonly mutations: Mutations
       readonly nearestWins: boolean
+      readonly isEarly?: boolean
       readonly off?: boolean
     }
   | { readonly kind: 'rate-limit'; readonly name: string; readonly limit: LocalRateLimit; readonly off?: boolean }

@@ -1,6 +1,7 @@
 /** Envoy's substitution format, for the operators of header values (envoy "access log operators"). Pure. */
 import { compileTimeText } from './time-text.ts'
 import type { PeerIdentity } from './identity.ts'
+import type { HeaderEdit } from './route.ts'
 
 export type SubstitutionFacts = {
   /** The client as trusted hops tell it, else the TCP peer. */
@@ -63,6 +64,12 @@ function plain(text: string, unknown: string[]): string {
   if (text.includes('%')) unknown.push(text.slice(text.indexOf('%')))
   return text
 }
+
+/** Of operators that a request has no value for before all filters have been asked. */
+export function hasLateOperators({ add }: Pick<HeaderEdit, 'add'>): boolean {
+  return add.some(({ value }) => [...value.matchAll(TOKEN)].some(([, name]) => name !== undefined && LATE.has(name)))
+}
+const LATE: ReadonlySet<string> = new Set(['START_TIME', 'UPSTREAM_CLUSTER'])
 
 /** An absent value becomes empty, as in Envoy's header values. */
 export function substitute(made: Substitution, facts: SubstitutionFacts): string {

@@ -3,6 +3,7 @@ import type { Any } from '@bufbuild/protobuf/wkt'
 import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
 import type { Policy } from '../../../model/policy.ts'
 import type { MetadataExchange, StatsFilter } from '../../../model/telemetry.ts'
+import { hasLateOperators } from '../../../model/substitution.ts'
 import {
   HttpProtocolOptions_HeadersWithUnderscoresAction as Underscores,
   type HttpProtocolOptions,
@@ -267,13 +268,14 @@ function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly
         ]
       : []
   })
-  return blocked.length > 0 ? blocked : filters.map((filter, i) => blockTooEarly(filter, filters.slice(i + 1)))
+  return blocked.length > 0 ? blocked : filters.map((filter, i) => changeEarly(filter, filters.slice(i + 1)))
 }
 
-/** Filters behind it would have to see the changed request, which is changed when all of them have been asked. */
-function blockTooEarly(filter: HttpFilter, later: readonly HttpFilter[]): HttpFilter {
+/** Filters behind it see the changed request; else it is changed when all of them have been asked. */
+function changeEarly(filter: HttpFilter, later: readonly HttpFilter[]): HttpFilter {
   if (filter.kind !== 'mutation' || later.every((f) => f.kind === 'mutation' || f.kind === 'cors')) return filter
-  const reason = 'header_mutation before a filter that asks about the request is not implemented'
+  if (!filter.mutations.request.some(hasLateOperators)) return { ...filter, isEarly: true }
+  const reason = 'header_mutation before a filter that asks about the request, with START_TIME or UPSTREAM_CLUSTER'
   return { kind: 'blocked', name: filter.name, reason, ...(filter.off && { off: true }) }
 }
 

@@ -2,10 +2,12 @@
 import { MeshError, type ErrorCode } from '../../../core/errors.ts'
 import { turnsTlsOn, type Cluster, type Endpoint } from '../../../model/cluster.ts'
 import type { HttpConnectionManager, HttpFilter } from '../../../model/listener.ts'
+import type { HeaderEdit } from '../../../model/route.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { Connection } from '../../connection.ts'
 import type { Context } from '../../context.ts'
 import type { UpstreamStream } from '../../upstream-api.ts'
+import { editWithFacts } from './outgoing.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { RequestHead } from '../message.ts'
 import type { ForwardPlan, Plan, PlanInput } from './planning/plan.ts'
@@ -32,6 +34,14 @@ export function planRequest(
     clocks: ctx,
     connection: client.conn,
     upgrade: request.upgrade,
+    edit: (edits: readonly HeaderEdit[], routeName: string) =>
+      editWithFacts(
+        request.headers,
+        edits,
+        { request, client, remoteIp, record: { startedWallMs: 0, plan: { kind: 'wait', routeName } } },
+        undefined,
+        0,
+      ),
   }
   const elsewhere = planUnescaped(request, http)
   if (elsewhere) return elsewhere
@@ -107,9 +117,9 @@ export function findRefusal(
   // The chain's own policies (L4) were asked by the recheck; there are no others where it speaks something else now.
   if (codec.kind !== 'http') return undefined
   const { http } = codec
-  // What the token said is remembered; the token itself may have been taken from the request.
+  // Mutations are made anew, on a copy. What the token said is remembered; the token itself may have been taken from the request.
   const filters = http.filters.filter(({ kind }) => !OF_BEGINNINGS.has(kind))
-  const plan = planRequest(ctx, client, { ...http, filters }, asked, remoteIp)
+  const plan = planRequest(ctx, client, { ...http, filters }, asked.copy(), remoteIp)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }
 /** Of these a request is asked once. */

@@ -192,11 +192,16 @@ function keepLast(headers: string[], name: string): void {
   if (last !== undefined && count > 1) setHeader(headers, name, last)
 }
 
+type EditFacts = Pick<HeaderFacts, 'request' | 'client' | 'remoteIp'> & {
+  readonly record: Pick<ExchangeRecord, 'startedWallMs'> & {
+    readonly plan?: ExchangeRecord['plan'] | { readonly kind: 'wait'; readonly routeName: string }
+  }
+}
 /** @param response the answer's headers, where they are what is edited */
 export function editWithFacts(
   headers: string[],
   edits: readonly HeaderEdit[],
-  { request, client, record, remoteIp }: HeaderFacts,
+  { request, client, record, remoteIp }: EditFacts,
   response: readonly string[] | undefined,
   status: number,
 ): void {

@@ -1,6 +1,6 @@
 /** Which header changes of a route table a request and its answer get. */
 import type { HttpFilter } from '../../../model/listener.ts'
-import type { HeaderEdit, RouteConfig } from '../../../model/route.ts'
+import type { HeaderEdit, Mutations, RouteConfig, RouteFilter } from '../../../model/route.ts'
 import type { RouteTable } from '../../../model/tables.ts'
 import { TO_HTTPS, type Routed } from '../../router.ts'
 
@@ -48,10 +48,19 @@ export function collectMutations(
     if (filter.kind !== 'mutation') continue
     const own = routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
-    const levels = own?.mutations ?? []
-    const all = [filter.mutations, ...(filter.nearestWins ? levels : levels.toReversed())]
-    request = [...request, ...all.flatMap((m) => m.request)]
+    const all = listMutations(filter, own)
+    // Others were made when the filter was passed.
+    if (!filter.isEarly) request = [...request, ...all.flatMap((m) => m.request)]
     response = [...all.flatMap((m) => m.response), ...response]
   }
   return { request, response }
+}
+
+/** The filter's own, and those of the route, in the order in which they apply. */
+export function listMutations(
+  { mutations, nearestWins }: Extract<HttpFilter, { kind: 'mutation' }>,
+  own: RouteFilter | undefined,
+): readonly Mutations[] {
+  const levels = own?.mutations ?? []
+  return [mutations, ...(nearestWins ? levels : levels.toReversed())]
 }

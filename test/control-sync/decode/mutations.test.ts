@@ -1,6 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { codec, good, http, issues, rbac, T } from './listener/listener-rig.ts'
 
 const mutation = (mutations: JsonObject, more: JsonObject = {}): JsonObject => ({
@@ -8,7 +9,7 @@ const mutation = (mutations: JsonObject, more: JsonObject = {}): JsonObject => (
   typed_config: { '@type': `${T}.filters.http.header_mutation.v3.HeaderMutation`, mutations, ...more },
 })
 const append = (key: string, value = '1'): JsonObject => ({ append: { header: { key, value } } })
-const filtersOf = (...filters: JsonObject[]): readonly { readonly kind: string }[] => {
+const filtersOf = (...filters: JsonObject[]): HttpConnectionManager['filters'] => {
   const made = codec(good({}, { filters: [http({ http_filters: filters })] }).value)
   return made.kind === 'http' ? made.http.filters : []
 }
@@ -48,14 +49,15 @@ for (const [what, bad] of [
       issues({}, { filters: [http({ http_filters: [mutation({ request_mutations: [bad] })] })] })[0]!,
       /request_mutations\[0\]/,
     ))
-test('before a filter that asks about the request it is blocked: that one would see what was not changed yet', () => {
+test('before a filter that asks about the request the change is made early; what is not known then blocks it', () => {
+  const early = (...filters: JsonObject[]): unknown[] =>
+    filtersOf(...filters).map((f) => (f.kind === 'mutation' && f.isEarly === true ? 'early' : f.kind))
   const own = mutation({ request_mutations: [append('x')] })
-  assert.deepEqual(
-    filtersOf(own, rbac({})).map((f) => f.kind),
-    ['blocked', 'rbac'],
-  )
-  assert.deepEqual(
-    filtersOf(rbac({}), own).map((f) => f.kind),
-    ['rbac', 'mutation'],
-  )
+  const saying = (value: string): JsonObject =>
+    mutation({ request_mutations: [{ append: { header: { key: 'x', value } } }] })
+  assert.deepEqual(early(own, own, rbac({})), ['early', 'early', 'rbac'])
+  assert.deepEqual(early(rbac({}), own), ['rbac', 'mutation'])
+  assert.deepEqual(early(saying('%REQ(a)% 100%% START_TIME'), rbac({})), ['early', 'rbac'])
+  for (const value of ['%START_TIME%', '-%START_TIME(%s)%', '%UPSTREAM_CLUSTER:3%'])
+    assert.deepEqual(early(saying(value), rbac({})), ['blocked', 'rbac'], value)
 })

@@ -1,11 +1,12 @@
 /** One filter of the listener is asked about a request. */
 import type { HttpFilter } from '../../../../model/listener.ts'
 import type { Fault, RouteFilter } from '../../../../model/route.ts'
+import { hasLateOperators } from '../../../../model/substitution.ts'
 import { decideCors } from '../../filters/cors.ts'
 import { decideFault } from '../../filters/fault.ts'
 import { askForTokens } from '../../filters/jwt/filter.ts'
 import { findSession } from '../../filters/session.ts'
-import { NO_EDITS } from '../../filters/route-edits.ts'
+import { listMutations, NO_EDITS } from '../../filters/route-edits.ts'
 import { addBodyFilter } from './add-body-filter.ts'
 import { askPolicy } from './ask-policy.ts'
 import type { Plan, PlanInput } from './plan.ts'
@@ -14,7 +15,7 @@ import { takeHealth } from './take-health.ts'
 import { takeLimit } from './take-limit.ts'
 
 /**
- * Changes of mutations are made when all filters have been asked (withRequestMutations).
+ * Changes of mutations that nobody behind them asks about are made when all have been asked (withRequestMutations).
  * @returns undefined: the request goes on
  */
 export function askFilter(
@@ -44,7 +45,7 @@ export function askFilter(
       return undefined
     }
     case 'mutation':
-      return undefined
+      return filter.isEarly ? changeRequest(filter, own, input, state) : undefined
     case 'rate-limit':
       return takeLimit(own?.rateLimit ?? filter.limit, input, state)
     case 'health-check':
@@ -64,6 +65,20 @@ export function askFilter(
     default:
       return filter satisfies never
   }
+}
+
+/** As in Envoy, the route stays the one that was found before. */
+function changeRequest(
+  filter: Extract<HttpFilter, { kind: 'mutation' }>,
+  own: RouteFilter | undefined,
+  input: PlanInput,
+  { routed, common }: Underway,
+): Plan | undefined {
+  const edits = listMutations(filter, own).flatMap((m) => m.request)
+  if (edits.some(hasLateOperators))
+    return refuse('MESH_CHAIN_BLOCKED', `filter ${filter.name} cannot be applied`, withoutEdits(common, routed))
+  if (edits.length > 0) input.edit?.(edits, common.routeName)
+  return undefined
 }
 
 function injectFault(

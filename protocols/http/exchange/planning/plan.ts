@@ -32,6 +32,8 @@ export type PlanInput = {
   readonly random: Random
   /** The client's, where something is counted by it; left out: a request that comes alone. */
   readonly connection?: object & Partial<Pick<Connection, 'draining'>>
+  /** Changes the request's fields in place; left out: there are none. */
+  readonly edit?: (edits: readonly HeaderEdit[], routeName: string) => void
   /** Tokens are judged by, and by keys. */
   readonly clocks: Pick<Context, 'clock' | 'tokenTime' | 'remoteKeys' | 'telemetry'>
 }

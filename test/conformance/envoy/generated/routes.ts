@@ -164,11 +164,14 @@ function managerOf(dice: Dice): JsonObject {
 export function configurationOf(dice: Dice): Configuration {
   const ignoresPort = dice.hits(0.2)
   const left = DOMAINS.filter((domain) => !ignoresPort || !domain.includes(':'))
+  // In front of filters that ask about the request, or behind.
+  const mutates = dice.upTo(5)
   const filters = [
+    ...(mutates === 0 ? [mutationFilter(dice, true)] : []),
     ...(dice.hits(0.4) ? [jwtFilter(dice)] : []),
     ...(dice.hits(0.5) ? [rbacFilter(dice)] : []),
     ...(dice.hits(0.5) ? [corsFilter()] : []),
-    ...(dice.hits(0.3) ? [mutationFilter(dice)] : []),
+    ...(mutates === 1 ? [mutationFilter(dice, false)] : []),
   ]
   return {
     manager: managerOf(dice),

@@ -6,7 +6,7 @@ import type { Transport } from '../../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { Permission, Policy } from '../../../../model/policy.ts'
 import type { ForwardAction, Route } from '../../../../model/route.ts'
-import { NO_HEADER_CHANGES } from '../../../../model/route.ts'
+import { NO_HEADER_CHANGES, type HeaderEdit } from '../../../../model/route.ts'
 import { RouteTable } from '../../../../model/tables.ts'
 import { UNKNOWN_LENGTH } from '../../../../protocols/http/codec/framing.ts'
 import type { ForwardPlan } from '../../../../protocols/http/exchange/planning/plan.ts'
@@ -24,10 +24,10 @@ const policy = (action: 'allow' | 'deny', of: Permission): Policy => ({
   rules: [{ name: 'p', permissions: [of], principals: [{ kind: 'any' }] }],
   shadow: undefined,
 })
-const user = (value: string): Permission => ({
+const user = (value: string, name = 'x-user'): Permission => ({
   kind: 'header',
   header: {
-    name: 'x-user',
+    name,
     test: { kind: 'string', match: { kind: 'exact', value, ignoreCase: false } },
     invert: false,
     missingAsEmpty: false,
@@ -169,6 +169,24 @@ test('header changes of the route do not hide from a policy what the client had 
   const client = await open(h, 'websocket', stripping([]))
   await push(h, client, stripping(rbac(policy('deny', user('b')))))
   assert.equal(client.closed, true)
+})
+test('header_mutation in front of a policy is made once for each look at it', async () => {
+  await using h = new Harness()
+  const say = (value: string, how: 'overwrite-present' | 'if-absent'): HeaderEdit => ({
+    remove: [],
+    add: [{ name: 'x-seen', value, how }],
+  })
+  const mutations = { request: [say('twice', 'overwrite-present'), say('once', 'if-absent')], response: [] }
+  const now = settings('websocket', undefined, {
+    filters: [
+      { kind: 'mutation', name: 'm', mutations, nearestWins: false, isEarly: true },
+      ...rbac(policy('allow', user('once', 'x-seen'))),
+    ],
+  })
+  const client = await open(h, 'websocket', now)
+  await push(h, client, now)
+  await push(h, client, now)
+  assert.equal(client.closed, false)
 })
 
 /* Time. */

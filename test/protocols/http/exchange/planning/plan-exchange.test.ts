@@ -10,7 +10,7 @@ import type { HttpConnectionManager } from '../../../../../model/listener.ts'
 import { decode } from '../../../../../control-sync/decode/decode.ts'
 import { createPlannedReply, toAnswer } from '../../../../../protocols/http/exchange/reply/reply.ts'
 import { NO_HEADER_CHANGES, type HeaderEdit, type Mutations } from '../../../../../model/route.ts'
-import type { Plan } from '../../../../../protocols/http/exchange/planning/plan.ts'
+import type { Plan, PlanInput } from '../../../../../protocols/http/exchange/planning/plan.ts'
 import { planExchange } from '../../../../../protocols/http/exchange/planning/plan-exchange.ts'
 import { seededRandom } from '../../../../helpers/random.ts'
 import { sample } from '../../../../helpers/control-plane/resources.ts'
@@ -75,12 +75,14 @@ function planOf(
   http: HttpConnectionManager,
   fields: Readonly<Record<string, string>> = {},
   onHeader: (name: string) => void = () => {},
+  more: Partial<PlanInput> = {},
 ): Plan {
   const valueOf = (name: string): string | undefined => {
     onHeader(name)
     return fields[name]
   }
   return planExchange({
+    ...more,
     tables: tablesOf([cluster([], { name: 'a' })]),
     http,
     upgrade: undefined,
@@ -237,6 +239,23 @@ test('header mutations are of every answer, also where no route matches, and of 
       [0, 0],
     ],
   )
+})
+
+test('changes for filters behind are made once, when the filter is passed; what is not known then refuses', () => {
+  const made: string[] = []
+  const edit = (edits: readonly HeaderEdit[]): number => made.push(...edits.map((e) => e.add[0]!.value))
+  const filter = { kind: 'mutation', name: 'm', mutations: mutated('own'), nearestWins: false, isEarly: true } as const
+  const ofRoute = (value: string): Plan => {
+    const filters = new Map([['m', { off: false, mutations: [mutated(value)] }]])
+    return planOf(manager([route(forwardTo({ clusters: [A] }), { filters })], { filters: [filter] }), {}, undefined, {
+      edit,
+    })
+  }
+  assert.deepEqual(ofRoute('route').requestEdits, [])
+  assert.deepEqual(made, ['to own', 'to route'])
+  const refused = ofRoute('%UPSTREAM_CLUSTER%')
+  assert.equal(refused.kind === 'refuse' && refused.error.code, 'MESH_CHAIN_BLOCKED')
+  assert.equal(made.length, 2)
 })
 
 test('dry-run rules whose result filters behind can ask for are evaluated once', () => {
