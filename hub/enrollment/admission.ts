@@ -109,13 +109,14 @@ export class Admission {
   /** Why an operator has to look first. */
   async whyWait(
     token: TokenRow,
-    { name, keyId }: Applicant,
+    { name, keyId, namespace }: Applicant,
     known: Enrollment | undefined,
   ): Promise<string | undefined> {
     if (known)
       return known.keyId === keyId
         ? 'it has joined before and lost where it stood'
-        : `the name belongs to another key, last seen at ${known.address}`
+        : // Where another tenant's device stands is nobody else's business.
+          `the name belongs to another key${known.namespace === namespace ? `, last seen at ${known.address}` : ''}`
     const holder = await this.#tx.holderOf(name)
     if (holder !== undefined && !isExact(token.nodes!) && holder !== TOKEN_HOLDER + token.jti)
       return 'the name belongs to a device without a key of its own'

@@ -15,6 +15,15 @@ export async function findNamespaces(registry: Registry, name: string): Promise<
   return [...new Set([device, waits, node].flatMap((one) => (one ? [one.namespace ?? ''] : [])))]
 }
 
+/** As `findNamespaces`, for what is the device's own alone: who waits for the name that it has is another's device. */
+export async function findHolderNamespaces(registry: Registry, name: string): Promise<readonly string[]> {
+  const holder =
+    (await registry.enrollments.byName(name)) ??
+    parseSpiffeId((await registry.spiffeUriOf(name)) ?? '') ??
+    (await registry.enrollments.request({ name }))
+  return holder ? [holder.namespace ?? ''] : []
+}
+
 /**
  * @param keyId whom of two is meant: who waits under the name, or the device that has it and was found twice
  * @returns what happened. Throws MESH_CONFIG_INVALID when nobody of that name waits or was kept out, or it is not clear

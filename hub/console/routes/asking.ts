@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { MeshError } from '../../../core/errors.ts'
 import { Tallies, Tally, takeLease } from '../../../core/lease.ts'
 import { COMMAND_LIMITS, type CommandName } from '../../../model/fleet/command.ts'
-import { findNamespaces } from '../../enrollment/operator.ts'
+import { findHolderNamespaces } from '../../enrollment/operator.ts'
 import { askDevice } from '../../reports/ask-device.ts'
 import * as schemas from '../fleet-schemas.ts'
 import { named } from '../schemas.ts'
@@ -31,7 +31,7 @@ export function addAskingRoutes(app: FastifyInstance, p: ConsoleParts): void {
         access: {
           of: 'named',
           role: 'operator',
-          find: ({ params }) => findNamespaces(registry, (params as { name: string }).name),
+          find: ({ params }) => findHolderNamespaces(registry, (params as { name: string }).name),
         },
       },
       schema: {

@@ -1,7 +1,14 @@
 /** The fleet, its devices, and what an operator decides about one. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MeshError } from '../../../core/errors.ts'
-import { approveDevice, denyDevice, findNamespaces, forgetDevice, revokeDevice } from '../../enrollment/operator.ts'
+import {
+  approveDevice,
+  denyDevice,
+  findHolderNamespaces,
+  findNamespaces,
+  forgetDevice,
+  revokeDevice,
+} from '../../enrollment/operator.ts'
 import { KEY_HOLDER } from '../../registry/enrollments.ts'
 import type { AuditEvent } from '../../registry/audit.ts'
 import type { Registry } from '../../registry/registry.ts'
@@ -63,7 +70,7 @@ export function addDeviceRoutes(app: FastifyInstance, p: ConsoleParts): void {
   app.get<Named & { Querystring: { step: 'minute' | 'hour' } }>(
     '/api/v1/devices/:name/history',
     {
-      config: { access: { of: 'named', role: 'viewer', find: findFor(p) } },
+      config: { access: { of: 'named', role: 'viewer', find: findFor(p, findHolderNamespaces) } },
       schema: {
         summary: 'How its link and load were, as its reports told',
         params: schemas.named,
@@ -85,9 +92,9 @@ async function findNewsworthy({ rollouts }: Registry): Promise<schemas.Overview[
 }
 
 const findFor =
-  ({ registry }: ConsoleParts) =>
+  ({ registry }: ConsoleParts, find = findNamespaces) =>
   (request: FastifyRequest) =>
-    findNamespaces(registry, (request.params as Named['Params']).name)
+    find(registry, (request.params as Named['Params']).name)
 
 type Decision = {
   readonly verb: 'approve' | 'deny' | 'revoke' | 'forget'

@@ -1,7 +1,7 @@
 /** The fleet by questions and sums, and the configuration of one of its devices. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MeshError } from '../../../core/errors.ts'
-import { findNamespaces } from '../../enrollment/operator.ts'
+import { findHolderNamespaces } from '../../enrollment/operator.ts'
 import { DeviceConfigurations } from '../fleet/configuration.ts'
 import { countDataUse } from '../fleet/details.ts'
 import { Rested } from '../fleet/rested.ts'
@@ -65,7 +65,7 @@ const MAX_KEPT_SUMS = 100
 
 function addConfiguration(app: FastifyInstance, { registry, clock }: ConsoleParts): void {
   const configurations = new DeviceConfigurations(registry, clock)
-  const find = ({ params }: FastifyRequest) => findNamespaces(registry, (params as Named['Params']).name)
+  const find = ({ params }: FastifyRequest) => findHolderNamespaces(registry, (params as Named['Params']).name)
   const read = async (name: string) => ({ name, labels: (await registry.enrollments.byName(name))?.labels ?? {} })
   app.get<Named>(
     '/api/v1/devices/:name/configuration',

@@ -154,3 +154,29 @@ for (const role of ['viewer', 'operator', 'admin'] satisfies Role[])
         path,
       )
   })
+
+for (const role of ['viewer', 'admin'] satisfies Role[])
+  test(`whose device waits for another's name reads nothing of that device: the ${role} of its namespace`, async (t) => {
+    const rig = await consoleRig(
+      t,
+      'console: {listen: "127.0.0.1:0", loginsPerMinute: 10000, requestsPerMinute: 1000000}',
+    )
+    const [name = ''] = await seedTheirs(rig)
+    rig.write(
+      'svc.yaml',
+      `'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster\nname: ${MARK}\nload_assignment: {cluster_name: ${MARK}}\n`,
+    )
+    await rig.taken()
+    const of = { namespace: 'lab', serviceAccount: 'gw', jti: null, labels: {}, address: '10.9.0.1' }
+    await rig.hub.registry.enrollments.ask({ ...of, name, keyId: 'k-lab', why: 'taken', askedMs: Date.now() })
+    const cookie = await rig.login([{ namespace: 'lab', role }])
+    const said = (await askAll(rig, cookie, [name])).filter(({ line }) => /^(get|post) \/api\/v1\/devices\//.test(line))
+    assert.ok(said.some(({ line }) => line.includes('/configuration/diff')))
+    for (const { line, status } of said)
+      assert.ok(status === 404 || status === 403 || status === 400, `${line}: ${status}`)
+    // And nobody keeps the others from their own device by waiting for its name.
+    const own = await rig.login([{ namespace: 'edge', role: 'operator' }])
+    const body = { command: 'status' }
+    const asked = await rig.ask({ method: 'POST', path: `/api/v1/devices/${name}/ask`, body, cookie: own })
+    assert.notEqual(asked.status, 403)
+  })

@@ -338,3 +338,10 @@ test('whoever is nobody here, waits or is revoked keeps nobody from writing', as
   await m.clock.advance(31 * DAY_MS)
   await refused('MESH_DEVICE_UNKNOWN', /k2/, () => come('k2'))
 })
+
+test("where a device was seen last is not told to another tenant's who wants its name", async () => {
+  const m = made()
+  await m.join(await m.token())
+  assert.equal((await m.join(await m.token({ namespace: 'lab' }), 'k2')).state, 'pending')
+  assert.equal((await m.registry.enrollments.request({ name: 'gw-1' }))?.why, 'the name belongs to another key')
+})
