@@ -59,6 +59,11 @@ export type RateLimitRule = {
   readonly actions: readonly RateLimitAction[]
   /** A service is to be told another limit, which is not supported. */
   readonly hasOwnLimit?: true
+  /**
+   * A runtime key says whether it counts (disable_key). Without a runtime a service counts it, and Envoy's local limits
+   * leave it out, whatever the key says.
+   */
+  readonly hasRuntimeKey?: true
 }
 export type RateLimitAction =
   | { readonly kind: 'remote-address' }

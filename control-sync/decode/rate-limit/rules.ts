@@ -18,7 +18,7 @@ const OF_OTHERS: ReadonlySet<string> = new Set(['limit', 'x_ratelimit_option'])
  * they were sent.
  */
 export function decodeRateLimits(at: DecodePath, from: readonly RateLimit[]): readonly RateLimitRule[] {
-  return from.flatMap((one, i) => decodeRule(at.item(i), one) ?? [])
+  return from.map((one, i) => decodeRule(at.item(i), one))
 }
 
 export function decodeRouteRateLimits(at: DecodePath, from: RouteAction): { readonly rateLimits?: RouteRateLimits } {
@@ -27,9 +27,7 @@ export function decodeRouteRateLimits(at: DecodePath, from: RouteAction): { read
   return { rateLimits: { rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits), includesHost } }
 }
 
-function decodeRule(at: DecodePath, from: RateLimit): RateLimitRule | undefined {
-  // A runtime key that says whether it counts; Envoy's filter leaves such rules out.
-  if (from.disableKey !== '') return undefined
+function decodeRule(at: DecodePath, from: RateLimit): RateLimitRule {
   if ((from.stage ?? 0) > MAX_STAGE) at.in('stage').issue(`must be at most ${MAX_STAGE}`)
   if (from.actions.length === 0) at.in('actions').issue('is empty')
   const actions = from.actions.map((action, i) => decodeAction(at.in('actions').item(i), action))
@@ -37,7 +35,12 @@ function decodeRule(at: DecodePath, from: RateLimit): RateLimitRule | undefined 
 
   const others = unknown.filter((name) => !OF_OTHERS.has(name)).map((what) => unsupported(at.in(what), what))
   const hasOwnLimit = unknown.includes('limit')
-  return { stage: from.stage ?? 0, actions: [...actions, ...others], ...(hasOwnLimit && { hasOwnLimit }) }
+  return {
+    stage: from.stage ?? 0,
+    actions: [...actions, ...others],
+    ...(hasOwnLimit && { hasOwnLimit }),
+    ...(from.disableKey !== '' && { hasRuntimeKey: true }),
+  }
 }
 
 function decodeAction(at: DecodePath, { actionSpecifier: by, $unknown: unknown }: XAction): RateLimitAction {

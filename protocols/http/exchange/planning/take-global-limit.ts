@@ -29,7 +29,7 @@ export function planQuestion(
   if (!isDrawn(settings.enabledFraction, random)) return undefined
   const rules = own && own.rules.length > 0 ? own.rules : settings.rules
   const wanted = { rules, hostRules: own?.hostRules ?? 'override', stage: settings.stage }
-  const found = collectDescriptors(wanted, { request, remoteIp: client.remoteIp, routed })
+  const found = collectDescriptors(wanted, { request, remoteIp: client.remoteIp, routed }, 'service')
   if ('unsupported' in found) {
     const why = `a rate limit counts by ${found.unsupported}, which is not supported`
     return refuse('MESH_CHAIN_BLOCKED', why, withoutEdits(common, routed))

@@ -24,20 +24,18 @@ export type DescriptorFacts = {
 export type Descriptors = readonly (readonly DescriptorEntry[])[] | { readonly unsupported: string }
 
 export function describeRequest(settings: LocalRateLimit, facts: DescriptorFacts): Descriptors {
-  return settings.descriptors.length === 0 ? NONE : collectDescriptors(settings, facts, isNoRule)
+  return settings.descriptors.length === 0 ? NONE : collectDescriptors(settings, facts, 'node')
 }
 const NONE: Descriptors = []
-/** This node keeps its own limits, whatever a service is to be told. */
-const isNoRule = (): boolean => false
-/** What a service is to be told besides a descriptor, it is not told. */
-const hasMore = ({ hasOwnLimit }: RateLimitRule): boolean => hasOwnLimit === true
 
 type Wanted = Pick<LocalRateLimit, 'rules' | 'hostRules' | 'stage'>
-/** @param isBeyond rules that cannot be counted by */
-export function collectDescriptors(wanted: Wanted, facts: DescriptorFacts, isBeyond = hasMore): Descriptors {
+/** @param by who counts */
+export function collectDescriptors(wanted: Wanted, facts: DescriptorFacts, by: 'node' | 'service'): Descriptors {
   const made: (readonly DescriptorEntry[])[] = []
   for (const rule of collectRules(wanted, facts.routed)) {
-    const one = isBeyond(rule) ? { unsupported: 'limit' } : describeBy(rule, facts)
+    if (by === 'node' && rule.hasRuntimeKey) continue
+    // What a service is to be told besides a descriptor, it is not told; this node keeps its own limits.
+    const one = by === 'service' && rule.hasOwnLimit ? { unsupported: 'limit' } : describeBy(rule, facts)
     if (one === undefined) continue
     if ('unsupported' in one) return one
     made.push(one)

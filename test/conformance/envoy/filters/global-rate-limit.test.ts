@@ -78,6 +78,12 @@ const ROWS: readonly Row[] = [
     asks: [ask('/ok')],
   },
   {
+    name: 'a runtime key that nobody sets',
+    filters: [filter({ disable_x_envoy_ratelimited_header: true })],
+    route: limits({ rate_limits: [{ ...PATH, disable_key: 'k' }] }),
+    asks: ['/over', '/ok'].map(ask),
+  },
+  {
     name: 'what is left',
     filters: [filter({ enable_x_ratelimit_headers: 'DRAFT_VERSION_03' })],
     route: limits(),

@@ -71,8 +71,10 @@ test('what cannot be asked for is told, and stays in the rule, so that who limit
   assert.deepEqual(blocked, [])
 })
 
-test('a rule with a disable key does not count, as in Envoy', () =>
-  assert.deepEqual(decoded({ disable_key: 'k', actions: [{ remote_address: {} }] }).rules, []))
+test('a rule with a disable key is known by it: who counts by it depends', () =>
+  assert.deepEqual(decoded({ disable_key: 'k', actions: [{ remote_address: {} }] }).rules, [
+    { stage: 0, actions: [{ kind: 'remote-address' }], hasRuntimeKey: true },
+  ]))
 
 for (const [rule, problem] of [
   [{ actions: [] }, /actions: is empty/],

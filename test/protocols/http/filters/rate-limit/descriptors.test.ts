@@ -1,14 +1,14 @@
 /** What a request is counted by. Envoy is asked the same in test/conformance/envoy/filters. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import type { RateLimitAction } from '../../../../../model/http/rate-limit.ts'
-import { describeRequest } from '../../../../../protocols/http/filters/rate-limit/descriptors.ts'
+import type { RateLimitAction, RateLimitRule } from '../../../../../model/http/rate-limit.ts'
+import { collectDescriptors, describeRequest } from '../../../../../protocols/http/filters/rate-limit/descriptors.ts'
 import { RequestHead } from '../../../../../protocols/http/message.ts'
 import { limitOf } from './limits.ts'
 
 const ANY = [{ entries: [['k', 'v']] as const, bucket: { maxTokens: 1, tokensPerFill: 1, fillMs: 1 }, isShadow: false }]
-function described(actions: readonly RateLimitAction[], path = '/', remoteIp = '10.1.2.3'): unknown {
-  const request = new RequestHead({
+const requestOf = (path: string): RequestHead =>
+  new RequestHead({
     method: 'GET',
     scheme: 'http',
     authority: 'a',
@@ -19,6 +19,8 @@ function described(actions: readonly RateLimitAction[], path = '/', remoteIp = '
     upgrade: undefined,
     expectContinue: false,
   })
+function described(actions: readonly RateLimitAction[], path = '/', remoteIp = '10.1.2.3'): unknown {
+  const request = requestOf(path)
   const settings = limitOf({ descriptors: ANY, rules: [{ stage: 0, actions }] })
   return describeRequest(settings, { request, remoteIp, routed: undefined })
 }
@@ -38,6 +40,14 @@ test('what is lacking leaves out the descriptor, or the entry where it may be', 
 })
 test('what is not supported is told in place of descriptors', () =>
   assert.deepEqual(described([{ kind: 'unsupported', what: 'it' }]), { unsupported: 'it' }))
+
+test('a rule with a runtime key counts at a service, where no runtime says otherwise, and is left out here', () => {
+  const rule: RateLimitRule = { stage: 0, actions: [{ kind: 'constant', key: 'c', value: 'v' }], hasRuntimeKey: true }
+  const settings = limitOf({ descriptors: ANY, rules: [rule] })
+  const facts = { request: requestOf('/'), remoteIp: '10.1.2.3', routed: undefined }
+  assert.deepEqual(collectDescriptors(settings, facts, 'service'), [[['c', 'v']]])
+  assert.deepEqual(describeRequest(settings, facts), [])
+})
 
 for (const [ip, v4Bits, v6Bits, text] of [
   ['10.1.255.3', 20, 128, '10.1.240.0/20'],
