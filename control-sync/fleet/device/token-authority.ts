@@ -23,7 +23,18 @@ export type TokenAuthorityOptions = DeviceAuthorityOptions & {
 export function createTokenAuthority(o: TokenAuthorityOptions): CertificateAuthority {
   const tokens = new HubTokens(o)
   let shown: string | undefined
-  const authority = createIstioCertificateAuthority({ ...o.control, token: () => shown }, o.clock)
+  const control: ControlPlane = {
+    ...o.control,
+    // A reload may change where it is.
+    get addresses() {
+      return o.control.addresses
+    },
+    get serverName() {
+      return o.control.serverName
+    },
+    token: () => shown,
+  }
+  const authority = createIstioCertificateAuthority(control, o.clock)
   return async (wish) => {
     try {
       shown = await tokens.get()

@@ -66,6 +66,7 @@ async function start(t: Finally, answers: Answer[]) {
   const certificateClock = { nowMs: () => Date.now(), clockIsWrong: false, seen: () => {} }
   const url = new URL(`https://localhost:${(hub.address() as net.AddressInfo).port}`)
   const trust = { rootsPem: ca.rootsPem }
+  const way = { addresses: [`127.0.0.1:${port}`], serverName: CA_NAME }
   const authority = createTokenAuthority({
     enrollment,
     learnRoots: () => {},
@@ -75,14 +76,18 @@ async function start(t: Finally, answers: Answer[]) {
       return { body: (await askHub(o, at, claims)).body, host: url.host }
     },
     control: {
-      addresses: [`127.0.0.1:${port}`],
-      serverName: CA_NAME,
+      get addresses() {
+        return way.addresses
+      },
+      get serverName() {
+        return way.serverName
+      },
       clusterId: 'Kubernetes',
       roots: () => Buffer.from(ca.rootsPem),
       token: () => 'a join token',
     },
   })
-  return { authority, enrollment, shown }
+  return { authority, enrollment, shown, way }
 }
 const given = (n: number, ttlSec = 600): Answer => ({
   status: 200,
@@ -98,6 +103,16 @@ test('the token of the hub opens the CA, once more within its life, and is a ste
   await authority({ ...WISH, current: identity })
   assert.deepEqual(shown, ['Bearer token-1', 'Bearer token-1'], 'also beside a certificate')
   assert.deepEqual(enrollment.load(), { counter: 1, chain: 'c1', nonce: undefined })
+})
+
+test('a control plane that is another since a reload is the one that certifies', async (t) => {
+  const { authority, shown, way } = await start(t, [given(1)])
+  const there = { ...way }
+  Object.assign(way, { addresses: ['127.0.0.1:1'], serverName: 'nobody' })
+  await fails(authority(WISH), 'MESH_CONTROL_UNREACHABLE')
+  Object.assign(way, there)
+  await authority(WISH)
+  assert.deepEqual(shown, ['Bearer token-1'])
 })
 
 test('a token that is about to end is not shown again', async (t) => {
