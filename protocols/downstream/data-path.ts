@@ -11,6 +11,7 @@ import { Connections, FIRST_BYTES_MS, type Accepted, type TrackedConnection } fr
 import { createOwnPorts, findInternalListener, type OwnPort } from './hbone/own-ports.ts'
 import { deriveTunnelListener } from './hbone/tunnel-listener.ts'
 import type { Context } from '../context.ts'
+import { getNodeHealth } from '../http/filters/health-check.ts'
 import { isSamePort, overlap, Ports, type PortStatus } from './ports.ts'
 import { isRedirected, findOwner } from './original-destination.ts'
 import { revalidate, type Verdict } from './revalidate.ts'
@@ -140,6 +141,7 @@ export class DataPath implements AsyncDisposable {
   /** Accepts nothing more, lets what is open come to its end within limits.drainMs, then cuts it off. */
   async drain(): Promise<'drained' | 'forced'> {
     const { clock, limits } = this.#ctx
+    getNodeHealth(this.#ctx).isDraining = true
     this.#watching[Symbol.dispose]()
     await this.#ports[Symbol.asyncDispose]()
     for (const live of this.#connections) if (!live.hasJustCome(clock.monotonicMs())) live.drain()

@@ -9,7 +9,7 @@ import type { Tables } from '../../model/tables.ts'
 import type { Context } from '../context.ts'
 import { Deadlines } from '../deadlines.ts'
 import type { CallEvents, CallOptions, ClusterStatus, HttpUpstreams, PendingCall } from '../http/message.ts'
-import { getClusterHealth } from '../http/filters/health-check.ts'
+import { getNodeHealth } from '../http/filters/health-check.ts'
 import { getHboneDialer } from './hbone/open-tunnel.ts'
 import { ClusterRuntime, type Shared } from './cluster-runtime.ts'
 import { resolveBySystem, type Resolve } from './discovery/dns.ts'
@@ -38,7 +38,7 @@ class ClusterRuntimes implements HttpUpstreams {
     this.#ctx = ctx
     this.#shared = { deadlines: new Deadlines(ctx.clock), resolve, checks: createCheckWorld(ctx.metrics) }
     getHboneDialer(ctx).use(this)
-    getClusterHealth(ctx).use((cluster) => this.#runtime(cluster).countHosts())
+    getNodeHealth(ctx).use((cluster) => this.#runtime(cluster).countHosts())
     this.#watch = ctx.tables.watch((next) => this.#swapped(next))
     ctx.metrics.gaugeOf(
       'mesh_upstream_unhealthy_hosts',

@@ -12,8 +12,10 @@ import { Through } from './bodies/through.ts'
 /** Hosts of a cluster, and those of them that get requests. */
 export type HostCount = { readonly total: number; readonly available: number }
 
-/** Who knows how the endpoints are: one for everybody with the same context. */
-class ClusterHealth {
+/** Who knows how the node and its endpoints are: one for everybody with the same context. */
+class NodeHealth {
+  /** All of it; a connection may end in order for other reasons (its certificate, its listener's settings). */
+  isDraining = false
   #count: (cluster: Cluster) => HostCount = () => ({ total: 0, available: 0 })
 
   use(count: (cluster: Cluster) => HostCount): void {
@@ -23,7 +25,7 @@ class ClusterHealth {
     return this.#count(cluster)
   }
 }
-export const getClusterHealth = memoize((_ctx: object) => new ClusterHealth())
+export const getNodeHealth = memoize((_ctx: object) => new NodeHealth())
 
 /** What the endpoint said last. Shared by all connections of the listener. */
 class KeptAnswer {

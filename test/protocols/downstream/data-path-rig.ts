@@ -57,6 +57,7 @@ export const denyFrom = (ip: string): Policy => ({
 export type Served = { conn: Connection; end: (outcome: Outcome) => void }
 export type Rig = {
   path: DataPath
+  ctx: Context
   network: SimNetwork
   clock: SimClock
   metrics: Metrics
@@ -114,6 +115,6 @@ export async function rig(
     await settle()
     return stream
   }
-  return { path, network, clock, metrics, lines, current, served, own, transports, dial }
+  return { path, ctx, network, clock, metrics, lines, current, served, own, transports, dial }
 }
 export const failures = (r: Rig, code: string): number => r.metrics.total('mesh_connections_failed_total', { code })

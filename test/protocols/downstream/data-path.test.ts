@@ -5,6 +5,7 @@ import type { Address, Listening, NetStream } from '../../../core/os/network.ts'
 import { ANY_CONNECTION, type FilterChain, type Listener } from '../../../model/listener.ts'
 import { createMqttPolicySchema } from '../../../model/mqtt-policy.ts'
 import { ENDED } from '../../../protocols/connection.ts'
+import { getNodeHealth } from '../../../protocols/http/filters/health-check.ts'
 import { findOwner } from '../../../protocols/downstream/original-destination.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
@@ -103,7 +104,9 @@ test('a port of agent.yaml is nobody else’s from the moment it is named', asyn
 test('a drain waits for what is open, at most limits.drainMs', async () => {
   const patient = await rig(tables(listener([tcpChain()])), { drainMs: 1_000 })
   await patient.dial()
+  assert.equal(getNodeHealth(patient.ctx).isDraining, false)
   const drained = patient.path.drain()
+  assert.equal(getNodeHealth(patient.ctx).isDraining, true, 'health checks are told')
   await patient.clock.advance(500)
   patient.served[0]!.end(ENDED)
   assert.equal(await drained, 'drained')

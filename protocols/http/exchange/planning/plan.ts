@@ -8,7 +8,6 @@ import type { HealthCheckFilter } from '../../../../model/http/health-check-filt
 import type { ForwardAction, HeaderEdit, RetryPolicy } from '../../../../model/route.ts'
 import type { Tables } from '../../../../model/tables.ts'
 import type { ShadowDecision } from '../../../authz.ts'
-import type { Connection } from '../../../connection.ts'
 import type { Context } from '../../../context.ts'
 import type { RequestFacts, Routed } from '../../../router.ts'
 import type { BodyFilter } from '../../filters/bodies/body-filter.ts'
@@ -31,7 +30,7 @@ export type PlanInput = {
   readonly upgrade: string | undefined
   readonly random: Random
   /** The client's, where something is counted by it; left out: a request that comes alone. */
-  readonly connection?: object & Partial<Pick<Connection, 'draining'>>
+  readonly connection?: object
   /** Changes the request's fields in place; left out: there are none. */
   readonly edit?: (edits: readonly HeaderEdit[], routeName: string) => void
   /** Tokens are judged by, and by keys. */

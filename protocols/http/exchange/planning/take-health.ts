@@ -1,14 +1,15 @@
 /** The filter of health checks marks what is one, and may answer it by itself. */
 import type { HealthCheckFilter } from '../../../../model/http/health-check-filter.ts'
 import type { HeaderEdit } from '../../../../model/route.ts'
-import { getClusterHealth, isHealthCheck, tellHealth } from '../../filters/health-check.ts'
+import { getNodeHealth, isHealthCheck, tellHealth } from '../../filters/health-check.ts'
 import type { Plan, PlanInput } from './plan.ts'
 import { deny, withoutEdits, type Underway } from './refusals.ts'
 
 /** @returns undefined: the request goes on */
 export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: Underway): Plan | undefined {
-  const { request, tables, clocks, connection } = input
-  const isDraining = connection?.draining?.aborted ?? false
+  const { request, tables, clocks } = input
+  const node = getNodeHealth(clocks)
+  const { isDraining } = node
   if (!isHealthCheck(filter, request)) {
     if (isDraining) state.added.push(GIVE_UP)
     return undefined
@@ -21,7 +22,7 @@ export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: U
     isDraining,
     tables,
     clock: clocks.clock,
-    hosts: getClusterHealth(clocks),
+    hosts: node,
   })
   if (!told) {
     if (filter.cacheMs > 0) common.keepsHealth = true

@@ -6,7 +6,7 @@ import { seededRandom } from '../../../helpers/random.ts'
 import type { HealthCheckFilter } from '../../../../model/http/health-check-filter.ts'
 import type { Plan } from '../../../../protocols/http/exchange/planning/plan.ts'
 import { planExchange } from '../../../../protocols/http/exchange/planning/plan-exchange.ts'
-import { getClusterHealth, type HostCount } from '../../../../protocols/http/filters/health-check.ts'
+import { getNodeHealth, type HostCount } from '../../../../protocols/http/filters/health-check.ts'
 import { cluster, manager, route, tablesOf } from '../harness.ts'
 import { Both } from '../both.ts'
 
@@ -29,17 +29,18 @@ const managerWith = (health: HealthCheckFilter) =>
 function plan(
   health: HealthCheckFilter,
   path: string,
-  o: { isDraining?: boolean; hosts?: HostCount; clock?: SimClock } = {},
+  o: { isDraining?: boolean; isConnectionDraining?: boolean; hosts?: HostCount; clock?: SimClock } = {},
 ): Plan {
   const clocks = { clock: o.clock ?? new SimClock() }
-  getClusterHealth(clocks).use(() => o.hosts ?? { total: 0, available: 0 })
+  getNodeHealth(clocks).use(() => o.hosts ?? { total: 0, available: 0 })
+  getNodeHealth(clocks).isDraining = o.isDraining ?? false
   return planExchange({
     tables: tablesOf([cluster()]),
     http: managerWith(health),
     upgrade: undefined,
     random: seededRandom(1),
     clocks,
-    connection: { draining: { aborted: o.isDraining ?? false } as never },
+    connection: { draining: { aborted: o.isConnectionDraining ?? false } },
     request: { method: 'GET', path, authority: 'a', scheme: 'http', headers: [], header: () => undefined },
     client: {
       peer: undefined,
@@ -78,6 +79,12 @@ test('while it drains: 503, also where the endpoint would be asked, and every an
     undefined,
     ['x-envoy-immediate-health-check-fail'],
   ])
+})
+
+test('a connection that ends for reasons of its own says nothing of the node', () => {
+  const o = { isConnectionDraining: true }
+  assert.deepEqual(told(plan(HEALTHZ, '/healthz', o)), ['answer', 200, 'health_check_ok', [MARK]])
+  assert.deepEqual(told(plan(HEALTHZ, '/other', o)), ['forward', undefined, undefined, []])
 })
 
 test('endpoints of clusters: so many percent of them have to be fit', () => {
