@@ -75,7 +75,8 @@ export const TRAFFIC = {
     retry: 'never',
     http: 429,
     flag: 'RL',
-    remedy: 'Send less, or raise the limit: the EnvoyFilter that adds local_ratelimit names it.',
+    remedy:
+      'Send less, or raise the limit: the EnvoyFilter that adds local_ratelimit names it, or the rate limit service of ratelimit has it.',
   },
   MESH_RATE_LIMIT_UNAVAILABLE: {
     origin: 'config',
