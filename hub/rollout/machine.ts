@@ -105,7 +105,9 @@ function follow(rollout: Rollout, watch: Watch, seen: Parameters<typeof advanceR
     const wave = findDeviceWave(rollout, device)
     const known = watch.tracked.get(name)
     const comes = wave === rollout.wave && device.connected && rollout.soakedMs <= rollout.soakMs
-    if (known && !known.isAwaited) tracked.set(name, age(known, device, { to: rollout.to, elapsedMs: seen.elapsedMs }))
+    if (known && wave === NO_WAVE) tracked.set(name, known)
+    else if (known && !known.isAwaited)
+      tracked.set(name, age(known, device, { to: rollout.to, elapsedMs: seen.elapsedMs }))
     else if (comes)
       tracked.set(name, {
         ...startTracking(device, wave),
@@ -140,7 +142,7 @@ export function collectEvidence(rollout: Rollout, { tracked, rest }: Watch, devi
   const rejected: string[] = []
   const lost: string[] = []
   const [traffic, before, others] = [new Sum(), new Sum(), new Sum()]
-  const counting = [...tracked].filter(([, { isAwaited }]) => !isAwaited)
+  const counting = listCounted(rollout, tracked, byName)
   for (const [name, known] of counting) {
     const device = byName.get(name)
     if (device && isRejected(known, device)) rejected.push(name)
@@ -150,6 +152,18 @@ export function collectEvidence(rollout: Rollout, { tracked, rest }: Watch, devi
   }
   for (const [name, counted] of rest) others.addSince(counted, byName.get(name)?.traffic)
   return { devices: counting.length, rejected, lost, traffic, before, rest: others }
+}
+
+/** One that has other labels meanwhile is sent something else, and has no part in it any more. */
+export function listCounted(
+  rollout: Rollout,
+  tracked: Watch['tracked'],
+  byName: ReadonlyMap<string, DeviceView>,
+): readonly (readonly [string, Tracked])[] {
+  return [...tracked].filter(([name, { isAwaited }]) => {
+    const device = byName.get(name)
+    return !isAwaited && (!device || isWithin(rollout.scope, device))
+  })
 }
 
 /** It refuses something, or cannot open something, that it did not before. */
@@ -190,11 +204,12 @@ function decide(
 
 /** Some neither have it, nor refuse it, nor are lost. */
 function isUndecided(
-  { to }: Rollout,
+  rollout: Rollout,
   tracked: Watch['tracked'],
   { evidence, devices }: { readonly evidence: Evidence; readonly devices: readonly DeviceView[] },
 ): boolean {
+  const byName = new Map(devices.map((device) => [device.name, device]))
   const decided = new Set([...evidence.rejected, ...evidence.lost])
-  for (const device of devices) if (device.connected && device.revision === to) decided.add(device.name)
-  return [...tracked].some(([name, { isAwaited }]) => !isAwaited && !decided.has(name))
+  for (const device of devices) if (device.connected && device.revision === rollout.to) decided.add(device.name)
+  return listCounted(rollout, tracked, byName).some(([name]) => !decided.has(name))
 }

@@ -3,7 +3,7 @@ import type { Registry } from '../registry/registry.ts'
 import type { RolloutRecord } from '../registry/rollout/rollouts.ts'
 import { readFleet, readReports } from './fleet.ts'
 import { formatGate, measureGate, parseHalt, type Evidence, type Gate } from './halt.ts'
-import { collectEvidence, NOTHING_WATCHED, type DeviceView, type Tracked } from './machine.ts'
+import { collectEvidence, listCounted, NOTHING_WATCHED, type DeviceView, type Tracked } from './machine.ts'
 import { isWithin } from './scope.ts'
 import { findWave, parseWaves } from './waves.ts'
 
@@ -37,7 +37,7 @@ export async function measureRollout(registry: Registry, rollout: RolloutRecord)
   const devices = await readFleet(registry, await readReports(registry))
   const tracked = await registry.rollouts.tracked(rollout.id)
   const { lost, ...evidence } = collectEvidence(rollout, { ...NOTHING_WATCHED, tracked }, devices)
-  const seen = { ...evidence, lost: [...new Set([...lost, ...listAway(tracked, devices)])] }
+  const seen = { ...evidence, lost: [...new Set([...lost, ...listAway(rollout, tracked, devices)])] }
   return {
     waves: countWaves(rollout, devices),
     gates: parseHalt(rollout.halt).map((gate) => ({
@@ -53,9 +53,15 @@ export async function measureRollout(registry: Registry, rollout: RolloutRecord)
   }
 }
 
-function listAway(tracked: ReadonlyMap<string, Tracked>, devices: readonly DeviceView[]): readonly string[] {
-  const there = new Set(devices.filter(({ connected }) => connected).map(({ name }) => name))
-  return [...tracked.keys()].filter((name) => !there.has(name))
+function listAway(
+  rollout: RolloutRecord,
+  tracked: ReadonlyMap<string, Tracked>,
+  devices: readonly DeviceView[],
+): readonly string[] {
+  const byName = new Map(devices.map((device) => [device.name, device]))
+  return listCounted(rollout, tracked, byName)
+    .map(([name]) => name)
+    .filter((name) => byName.get(name)?.connected !== true)
 }
 
 export function countWaves(rollout: RolloutRecord, devices: readonly DeviceView[]): readonly WaveProgress[] {

@@ -111,6 +111,27 @@ test('who was there and stays away is lost, and who neither takes it nor refuses
   }
 })
 
+test('one whose labels are others meanwhile has no part in it: it is neither lost, nor what it refuses counts', () => {
+  const north = { kind: 'labels', labels: { site: 'north' } } as const
+  const all = fleet(10).map((d) => ({ ...d, labels: north.labels }))
+  const started = begin(all, { scope: north, waves: '50%,100%' })
+  const moved = [...started.watch.tracked.keys()][0]
+  let step = started
+  for (let minute = 0; minute < 10; minute++) {
+    const refused = minute > 5 ? 'Cluster old: bad' : undefined
+    const now = taking(step.rollout, all).map((d) =>
+      d.name === moved ? { ...d, labels: { site: 'south' }, revision: 'old', refused } : d,
+    )
+    step = go(step, now)
+  }
+  assert.deepEqual([step.rollout.state, step.rollout.wave, step.evidence.devices], ['running', 1, 4])
+  const there = go(
+    step,
+    taking(step.rollout, all, (d) => (d.name === moved ? { ...d, revision: 'old' } : d)),
+  )
+  assert.equal(there.rollout.state, 'running', 'what it has not had meanwhile is not held against it')
+})
+
 test('who was away counts when it comes within the soak, and later not', () => {
   const away = fleet(10).map((d) => ({ ...d, connected: false }))
   const started = begin(away, { waves: '100%' })
