@@ -2,6 +2,7 @@
  * One WebSocket to the hub with all that agent and hub say to each other: opened when a stream is wanted, kept alive
  * with as few bytes as the way there permits, closed when nobody needs it.
  */
+import type { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import type { Clock, Timer } from '../../core/os/clock.ts'
 import { doNothing, guard } from '../../core/defects/guard.ts'
@@ -149,10 +150,8 @@ export class RelayLink {
       },
     })
     const silenceMs = Math.round(this.#keepAlive.computeSilenceMs(SILENCE))
+    const authorization = key ? await this.#sign(socket, hub, key) : proof.token && `Bearer ${proof.token}`
     const askedMs = clock.monotonicMs()
-    const authorization = key
-      ? await signConnection(socket, { path: hub.path, position: this.#o.device!.position(), key })
-      : proof.token && `Bearer ${proof.token}`
     const { websocket, withDictionary } = await upgrade({ socket, hub, authorization, shown: proof.shown, silenceMs })
     this.#quality.rttMs = clock.monotonicMs() - askedMs
     this.#quality.connections++
@@ -172,6 +171,17 @@ export class RelayLink {
       hub,
       keepAlive: this.#keepAlive,
     })
+  }
+
+  /** Rejects as the key's `sign`, and with MESH_STATE_UNUSABLE. */
+  async #sign(socket: TLSSocket, { path }: HubAddress, key: DeviceKey): Promise<string> {
+    try {
+      return await signConnection(socket, { path, position: this.#o.device!.position(), key })
+    } catch (thrown) {
+      // Nobody else knows of the connection yet.
+      socket.destroy()
+      throw thrown
+    }
   }
 }
 

@@ -1,9 +1,10 @@
 /** One connection to the hub: the way there, its silence, its end. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { MeshError } from '../../../core/errors.ts'
 import { RelayLink, refuseStream } from '../../../control-sync/fleet/relay-link.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
-import { fleet, until } from '../../hub/relay/rig.ts'
+import { fleet, keyed, until } from '../../hub/relay/rig.ts'
 import { passage } from './passage.ts'
 
 const CONNECT = { certificateRefused: false }
@@ -59,4 +60,15 @@ test('a connection that nobody uses is closed, and the next use opens another', 
   await until(() => f.h.metrics.text().includes('mesh_hub_relay_sessions 0'), 'closed')
   assert.notEqual((await link.connect(CONNECT)).mux, mux)
   link.closeIfUnusedSoon()
+})
+
+test('a connection that the key does not sign for is closed', async (t) => {
+  const f = await fleet(t, '{"resources": []}', 'limits: {strangerMs: 60000}\n')
+  const device = await keyed(f.h)
+  const refuse = async (): Promise<Buffer> => {
+    throw new MeshError('MESH_STATE_UNUSABLE', 'the TPM is gone')
+  }
+  const link = f.link({}, undefined, { ...device, findKey: async () => ({ ...device.key, sign: refuse }) })
+  await assert.rejects(link.connect(CONNECT), { code: 'MESH_STATE_UNUSABLE' })
+  await until(() => f.h.metrics.text().includes('mesh_hub_connections{port="relay"} 0'), 'it is closed')
 })
