@@ -54,7 +54,9 @@ export class DeviceConfigurations {
     const { desired, running } = await this.#revisionsOf(device)
     const key = `${wanted.type} ${wanted.name}`
     const to = (await this.#resourcesOf(desired, device))?.get(key)
-    const from = (await this.#resourcesOf(running, device))?.get(key)
+    const inForce = await this.#resourcesOf(running, device)
+    // As `describe`: what is not known is not told as new.
+    const from = inForce ? inForce.get(key) : to
     if (!to && !from) return undefined
     if ((to ?? from)!.typeUrl === SECRET) return { lines: [], isCut: false, isHidden: true }
     const lines = compareLines(toLines(from), toLines(to))
@@ -133,8 +135,12 @@ const describeType = ({ typeUrl }: HubResource): string =>
 function toLines(resource: HubResource | undefined): readonly string[] {
   if (!resource) return []
   const { typeUrl, value } = resource
-  const shown = typeUrl === ISTIO_TYPE_URL ? unpackConfig(value) : describeResource(typeUrl, value)
-  return JSON.stringify(shown, (key, one: unknown) => (key === 'place' || key === 'file' ? undefined : one), 2)
-    .split('\n')
-    .slice(0, MAX_LINES)
+  const shown = typeUrl === ISTIO_TYPE_URL ? unpackWithoutPlace(value) : describeResource(typeUrl, value)
+  return JSON.stringify(shown, undefined, 2).split('\n').slice(0, MAX_LINES)
+}
+
+/** Where it stood in its folder is not kept. */
+function unpackWithoutPlace(value: Uint8Array): object {
+  const { file: _file, place: _place, ...config } = unpackConfig(value)
+  return config
 }

@@ -99,3 +99,31 @@ test('a device whose revision is not known any more has all that it is to have, 
   assert.equal(body['running'], null)
   assert.equal((body['resources'] as object[]).length, 1)
 })
+
+test('a resource of Istio is shown whatever its labels are called, and as it is where nobody knows what is in force', async (t) => {
+  const rig = await consoleRig(t)
+  const write = (place: string): void =>
+    rig.write(
+      'entry.yaml',
+      `apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: plc, namespace: edge}
+spec: {address: 10.0.0.7, labels: {place: ${place}, file: ${place}}}
+`,
+    )
+  write('hall-1')
+  await rig.taken()
+  const { registry } = rig.hub
+  const of = { namespace: 'edge', serviceAccount: 'gw', jti: null, labels: {}, address: '10.0.0.1' }
+  await registry.enrollments.enroll({ ...of, name: 'gw-1', keyId: 'k1' }, Date.now())
+  const cookie = await rig.login()
+  const path = '/api/v1/devices/gw-1/configuration'
+  const { resources } = (await rig.ask({ path, cookie })).body as { resources: { type: string; name: string }[] }
+  const [{ type, name }] = resources as [{ type: string; name: string }]
+  const query = new URLSearchParams({ type, name })
+  const { lines } = (await rig.ask({ path: `${path}/diff?${query.toString()}`, cookie })).body as { lines: string[] }
+  assert.deepEqual(
+    lines.filter((line) => line.includes('hall-1')).map((line) => line.replaceAll(/ {2,}|,/g, '')),
+    ['"place": "hall-1"', '"file": "hall-1"'],
+  )
+})
