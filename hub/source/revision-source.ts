@@ -115,6 +115,7 @@ export class RevisionSource implements Source, Disposable {
 
   async #start(node: Node): Promise<void> {
     await this.#readLabels(node)
+    await this.#catchUp()
     if (node.areLabelsKnown) {
       node.from = this.#revisionOf(node)
       node.set = node.from?.resourcesOf(node) ?? NOTHING
@@ -141,21 +142,47 @@ export class RevisionSource implements Source, Disposable {
     }
   }
 
-  async #refresh(): Promise<void> {
-    const { registry, live, log, clock } = this.#o
+  /** One that comes from another hub may have what has not been looked at here, and would be sent back for a moment. */
+  async #catchUp(): Promise<void> {
+    if (this.#isRegistrySeen()) return
+    this.#refreshing = this.#refreshing.then(async () => {
+      // All others follow with the next look: with each that comes, it would be work for the whole fleet.
+      await this.#readDesired()
+    })
+    await this.#refreshing
+  }
+
+  #isRegistrySeen(): boolean {
+    try {
+      return this.#o.registry.revision === this.#seen
+    } catch {
+      return true // told by whoever needs it
+    }
+  }
+
+  /** @returns of which revision of the registry it is; undefined: it cannot be read */
+  async #readDesired(): Promise<string | undefined> {
+    const { registry, live, log } = this.#o
     try {
       const { revision } = registry
       const desired = await registry.rollouts.desired()
       const compiled = new Map<string, CompiledRevision>()
       for (const id of listRevisions(desired)) compiled.set(id, await live.get(id))
-      this.#seen = revision
       this.#desired = desired
       this.#compiled = compiled
       live.retain(new Set(compiled.keys()))
+      return revision
     } catch (err) {
       log.warn({ evt: 'hub.registry', err }, 'what devices are to have cannot be read; they are served what they had')
-      return
+      return undefined
     }
+  }
+
+  async #refresh(): Promise<void> {
+    const { log, clock } = this.#o
+    const revision = await this.#readDesired()
+    if (revision === undefined) return
+    this.#seen = revision
     const slice = new TimeSlice(clock)
     let changed = 0
     for (const node of this.#nodes.values()) {
@@ -198,13 +225,7 @@ export class RevisionSource implements Source, Disposable {
   }
 
   async #look(): Promise<void> {
-    let revision: string | undefined
-    try {
-      revision = this.#o.registry.revision
-    } catch {
-      return // told by whoever needs it
-    }
-    if (revision !== this.#seen) await this.refresh()
+    if (!this.#isRegistrySeen()) await this.refresh()
     await this.#readLabelsAgain()
   }
 }

@@ -67,6 +67,24 @@ test('whoever changes what is in force, devices are sent it within a second, and
   assert.deepEqual(names(again.current()), ['b'])
 })
 
+test('one that comes before the next look is sent what the registry has now: another hub may have sent it that', async (t) => {
+  const { registry, clock, add, open } = await rig(t)
+  await add('r1', { 'all.yaml': [['a']] })
+  await add('r2', { 'all.yaml': [['b']] })
+  await put(registry, 'r1')
+  const source = await open()
+  const seen: string[] = []
+  const there = source.watch('gw-1', (set) => seen.push(set.revision))
+  await there.ready
+  await put(registry, 'r2')
+  const [comes, too] = ['gw-2', 'gw-3'].map((name) => source.watch(name, () => {}))
+  await Promise.all([comes!.ready, too!.ready])
+  assert.deepEqual([comes!.current().revision, too!.current().revision], ['r2', 'r2'])
+  assert.deepEqual(seen, [], 'the others with the next look')
+  for (let i = 0; i < 200 && seen.length === 0; i++) await clock.advance(i < 4 ? 250 : 1)
+  assert.deepEqual(seen, ['r2'])
+})
+
 test('labels of a device count, and a thousand that are sent the same share one set', async (t) => {
   const { registry, add, open } = await rig(t)
   const who = { namespace: 'edge', serviceAccount: 'gateway', jti: null, address: '' }
