@@ -18,7 +18,8 @@ import { distFile, run, sleep, start, temporaryFolder, type Finally, type Runnin
 export type Replica = { readonly config: string; readonly api: number; readonly grpc: number; running: Running }
 
 const SERVER_NAME = 'hub.demo.mesh'
-const settings = (p: { folder: string; grpc: number; api: number; url: string }): string =>
+type Settings = { readonly folder: string; readonly grpc: number; readonly api: number; readonly url: string }
+const settings = (p: Settings): string =>
   `listen: 127.0.0.1:${p.grpc}
 api: {listen: "127.0.0.1:${p.api}", requestsPerMinute: 1000000}
 dnsNames: [127.0.0.1, ${SERVER_NAME}]
@@ -31,19 +32,28 @@ limits: {maxStreams: 20000, maxStreamsPerIdentity: 20000, maxJoinsPerHour: 10000
 `
 
 /** @param first whose folder `ca` it gets */
-export async function startReplica(t: Finally, url: string, first?: Replica): Promise<Replica> {
+export async function startReplica(
+  t: Finally,
+  url: string,
+  first?: Replica,
+  o: { readonly settings?: string; readonly resources?: Readonly<Record<string, string>> } = {},
+): Promise<Replica> {
   const folder = temporaryFolder(t)
   const [grpc, api] = (await freePorts(2)) as [number, number]
   const config = `${folder}/hub.yaml`
-  fs.writeFileSync(config, settings({ folder, grpc, api, url }))
+  fs.writeFileSync(config, settings({ folder, grpc, api, url }) + (o.settings ?? ''))
+  fs.mkdirSync(`${folder}/resources`)
+  for (const [name, text] of Object.entries(o.resources ?? {})) fs.writeFileSync(`${folder}/resources/${name}`, text)
   if (first) {
     fs.mkdirSync(`${folder}/state`, { mode: 0o700 })
     fs.cpSync(path.join(path.dirname(first.config), 'state/ca'), `${folder}/state/ca`, { recursive: true })
   }
-  const running = start(t, process.execPath, [distFile('meshlet-hub.cjs'), 'run', '-c', config])
-  await running.listening(api)
-  return { config, grpc, api, running }
+  const replica = { config, grpc, api, running: startHub(t, config) }
+  await replica.running.listening(api)
+  return replica
 }
+export const startHub = (t: Finally, config: string): Running =>
+  start(t, process.execPath, [distFile('meshlet-hub.cjs'), 'run', '-c', config])
 
 export async function command({ config }: Replica, ...words: string[]): Promise<string> {
   const { code, out, err } = await run(process.execPath, [distFile('meshlet-hub.cjs'), ...words, '-c', config])
@@ -95,6 +105,8 @@ export class SimulatedDevice {
   /** Why it will have nothing any more. */
   refused: string | undefined
   isStreaming = false
+  /** Revisions that it was sent, each once for as long as it has it. */
+  readonly sent: string[] = []
   /** When its stream has ended for good, `performance.now()`. */
   endedMs = 0
   #isOver = false
@@ -154,6 +166,16 @@ export class SimulatedDevice {
     return undefined
   }
 
+  /** @returns false: the stream has ended */
+  async #take(stream: DeltaStream): Promise<boolean> {
+    const response = await stream.next().catch(() => undefined)
+    if (!response) return false
+    const { nonce: responseNonce, systemVersionInfo: revision } = response
+    stream.ask({ typeUrl: CLUSTER, responseNonce })
+    if (revision !== this.sent.at(-1)) this.sent.push(revision)
+    return true
+  }
+
   async #stream(): Promise<void> {
     while (!this.#isOver) {
       const client = new Client(
@@ -167,11 +189,7 @@ export class SimulatedDevice {
       )
       const stream = new DeltaStream(client)
       stream.ask({ node: { id: this.name }, typeUrl: CLUSTER })
-      this.isStreaming = await stream.next().then(
-        () => true,
-        () => false,
-      )
-      if (this.isStreaming) await stream.error()
+      while (await this.#take(stream)) this.isStreaming = true
       this.endedMs = performance.now()
       this.isStreaming = false
       client.close()
