@@ -37,6 +37,7 @@ export interface CallConnection {
   readonly local: Address
   /** Why the endpoint, or we, have ended the connection, where that was said. */
   readonly refusal: MeshError | undefined
+  answered(status: number, headers: readonly string[]): void
   written(): void
   callOver(): void
 }
@@ -202,7 +203,7 @@ export class H2Call implements HttpCall, StreamOwner, Holder {
     this.#gotBytes = true
     if (this.#isTooLarge(list)) return
     const head = decodeAnswer(list.fields)
-    this.#connection.pool.answered(head.status, head.headers)
+    this.#connection.answered(head.status, head.headers)
     if (this.#stream!.isConnect && head.status < 300) this.#handOver(head)
     else this.#events?.onCallHead(head, end)
   }

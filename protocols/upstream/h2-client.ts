@@ -21,8 +21,8 @@ import type { Dialed } from './dial.ts'
 import type { HostPool, PooledConnection } from './pool.ts'
 
 /**
- * What is assumed until the endpoint has said how many streams it takes at once (RFC 9113 §6.5.2 recommends no less);
- * no more are opened in any case.
+ * What is assumed until the endpoint has said how many streams it takes at once, over this connection or one before
+ * (RFC 9113 §6.5.2 recommends no less); no more are opened in any case.
  */
 const ASSUMED_STREAMS = 100
 /** From the begin of a header block to its end; what an answer may take is the route's business. */
@@ -96,7 +96,8 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   get room(): number {
     if (this.#closed || this.#leaving || !this.session.canOpen) return 0
     if (this.pool.isSpent(this.#served, this.#openedMs)) return 0
-    return Math.max(0, Math.min(this.session.peerMaxStreams ?? ASSUMED_STREAMS, ASSUMED_STREAMS) - this.#active.now)
+    const { peerMaxStreams = this.pool.host.maxStreams ?? ASSUMED_STREAMS } = this.session
+    return Math.max(0, Math.min(peerMaxStreams, ASSUMED_STREAMS) - this.#active.now)
   }
 
   get refusal(): MeshError | undefined {
@@ -123,6 +124,13 @@ export class H2Connection implements PooledConnection, CallConnection, Deadline,
   /** Frames of a call were made. */
   written(): void {
     this.#unsent.made(this.session)
+  }
+  /** An answer has begun: SETTINGS came before it (RFC 9113 §3.4). The next connection begins with what they said. */
+  answered(status: number, headers: readonly string[]): void {
+    const { peerMaxStreams } = this.session
+    // No streams at all is said for a while: a connection that began so would be of no use.
+    if (peerMaxStreams !== 0) this.pool.host.maxStreams = peerMaxStreams
+    this.pool.answered(status, headers)
   }
   callOver(): void {
     if (this.#active.now === 0 && (this.#leaving || this.room === 0)) this.destroy()

@@ -50,6 +50,9 @@ export class Host {
   /** By what is spoken and, with auto_sni, to whom; made when first needed. */
   readonly pools = new Map<string, HostConnections>()
 
+  /** As it has said over HTTP/2 last; undefined: it has not. */
+  maxStreams: number | undefined = undefined
+
   /** Since when it may serve, monotonic: what its warm-up counts from (slow_start_config). */
   sinceMs: number
 

@@ -93,7 +93,7 @@ export class HostPool {
     this.#owner = owner
     this.host = host
     this.#kind = kind
-    this.#callsEach = this.#countCalls(kind.speaks === 'http2' ? EXPECTED_STREAMS : 1)
+    this.#callsEach = this.#countCalls(kind.speaks === 'http2' ? (host.maxStreams ?? EXPECTED_STREAMS) : 1)
     this.#key = key
   }
 

@@ -167,6 +167,20 @@ test('the endpoint says how many streams it takes; more go over other connection
   assert.equal(one.heard.filter((f) => f.type === 1).length, 1)
 })
 
+test('what the endpoint said over one connection holds for the next from its begin', { timeout: 10_000 }, async (t) => {
+  const { both, endpoint } = await rig(t, { first: streams(1) })
+  const before = both.ask('http1')
+  const one = await endpoint.connection(1)
+  one.write(headers((await one.request(1))!.stream, OK, true))
+  assert.equal((await before).status, 200)
+  const asked = [both.ask('http1'), both.ask('http1'), both.ask('http1')]
+  const [two, three] = [await endpoint.connection(2), await endpoint.connection(3)]
+  one.write(headers((await one.request(2))!.stream, OK, true))
+  for (const next of [two, three]) next.write(headers((await next.request(1))!.stream, OK, true))
+  for (const each of asked) assert.equal((await each).status, 200)
+  for (const next of [two, three]) assert.equal(next.heard.filter((f) => f.type === 1).length, 1)
+})
+
 test('a connection ends after its number of requests', { timeout: 10_000 }, async (t) => {
   const { both, endpoint } = await rig(t, { cluster: { maxRequestsPerConnection: 2 } })
   for (let n = 1; n <= 3; n++) {
