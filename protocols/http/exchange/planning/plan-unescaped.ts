@@ -3,6 +3,7 @@ import { MeshError } from '../../../../core/errors.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import { isGrpc } from '../../../router.ts'
 import { hasEscapedSlash } from '../../filters/path-normalize.ts'
+import { collectMutations } from '../../filters/route-edits.ts'
 import type { RequestHead } from '../../message.ts'
 import type { Common, Plan } from './plan.ts'
 
@@ -10,7 +11,10 @@ import type { Common, Plan } from './plan.ts'
 const NOTHING: Common = { delayMs: 0, shadow: undefined, routeName: '', responseEdits: [] }
 
 /** @returns undefined: it may go on */
-export function planUnescaped(request: RequestHead, { escapedSlashes }: HttpConnectionManager): Plan | undefined {
+export function planUnescaped(
+  request: RequestHead,
+  { escapedSlashes, filters }: HttpConnectionManager,
+): Plan | undefined {
   if (escapedSlashes !== 'redirect' || !hasEscapedSlash(request.target)) return undefined
   const { path } = request
   // gRPC follows no redirect (Envoy refuses, too); `//name` and `/\name` lead a browser to another server.
@@ -21,5 +25,16 @@ export function planUnescaped(request: RequestHead, { escapedSlashes }: HttpConn
     )
     return { ...NOTHING, kind: 'refuse', error, rule: undefined }
   }
-  return { ...NOTHING, kind: 'answer', status: 307, body: '', location: path, fault: undefined }
+  // As in Envoy: header_mutation changes the answer, by what the listener says alone.
+  const { response } = collectMutations(filters, undefined)
+  return {
+    ...NOTHING,
+    responseEdits: response,
+    routeEdits: 0,
+    kind: 'answer',
+    status: 307,
+    body: '',
+    location: path,
+    fault: undefined,
+  }
 }

@@ -137,7 +137,7 @@ function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): Js
     typed_per_filter_config: chance(dice, hasPolicies ? 0.2 : 0, () => override(dice)),
   })
 }
-/** UNESCAPE_AND_REDIRECT has rows in answers.test.ts: Envoy lets header_mutation change such an answer. */
+/** UNESCAPE_AND_REDIRECT has rows in answers.test.ts: here two rows of docs/differences.md would be in the way. */
 const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD']
 function managerOf(dice: Dice): JsonObject {
   return compact({
