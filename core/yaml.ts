@@ -29,28 +29,50 @@ export type ReadYaml = {
   lineOf(path: readonly PropertyKey[]): number | undefined
 }
 
+/** `offset` in the text, from 0. */
+export type YamlMistake = { readonly offset: number; readonly problem: string }
+
+/** With tags that nobody resolves: what they are on would be taken as if they were not there. */
+export function listYamlMistakes({ errors, warnings }: Document.Parsed): readonly YamlMistake[] {
+  const unresolved = warnings.filter(({ code }) => code === 'TAG_RESOLVE_FAILED')
+  return [...errors, ...unresolved].map((e) => ({ offset: e.pos[0], problem: explainYamlFailure(e) }))
+}
+
+/** @param thrown by the parser, or by what makes data of a document */
+export function explainYamlFailure(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return 'it cannot be read'
+  // The parser catches what the end of the stack throws, and tells it as a mistake of the text.
+  if (thrown.message.includes('call stack')) return 'it is nested more deeply than can be read'
+  return thrown.message.split('\n')[0]!.replace(/ at line \d+.*$/, '')
+}
+
+/** Never throws. */
 export function readYaml(text: string): ReadYaml {
+  try {
+    return readDocument(text)
+  } catch (err) {
+    return {
+      plain: {},
+      problems: [{ line: 1, path: '', problem: lowerFirst(explainYamlFailure(err)) }],
+      lineOf: () => undefined,
+    }
+  }
+}
+
+function readDocument(text: string): ReadYaml {
   const lines = new LineCounter()
-  const doc = parseDocument(text, { lineCounter: lines, uniqueKeys: true })
+  const doc = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false })
   const lineOf = (path: readonly PropertyKey[]): number | undefined => {
     const at = keyOffset(doc, path)
     return at === undefined ? undefined : lines.linePos(at).line
   }
-  const broken = doc.errors.map((e) => ({
-    line: e.linePos?.[0].line ?? 1,
+  const broken = listYamlMistakes(doc).map(({ offset, problem }) => ({
+    line: lines.linePos(offset).line || 1,
     path: '',
-    problem: e.message.split('\n')[0]!.replace(/ at line \d+.*$/, ''),
+    problem,
   }))
   if (broken.length) return { plain: {}, problems: broken, lineOf }
-  try {
-    return { plain: doc.toJS({ maxAliasCount: 100 }) ?? {}, problems: [], lineOf }
-  } catch (err) {
-    return {
-      plain: {},
-      problems: [{ line: 1, path: '', problem: err instanceof Error ? lowerFirst(err.message) : 'cannot be read' }],
-      lineOf,
-    }
-  }
+  return { plain: doc.toJS({ maxAliasCount: 100 }) ?? {}, problems: [], lineOf }
 }
 
 /** @param whereToLook follows the words "is not a setting" */

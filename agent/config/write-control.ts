@@ -1,6 +1,7 @@
 /** What `meshlet join` puts into agent.yaml: `control` and the node's names. Comments and everything else stay. */
 import { parseDocument } from 'yaml'
 import { MeshError } from '../../core/errors.ts'
+import { listYamlMistakes } from '../../core/yaml.ts'
 
 export type JoinedSettings = {
   readonly state: string
@@ -11,8 +12,8 @@ export type JoinedSettings = {
 /** @param text of agent.yaml; empty: there is none yet. Throws MESH_CONFIG_INVALID for what is no YAML. */
 export function writeControl(text: string, { state, node, control }: JoinedSettings): string {
   const document = parseDocument(text)
-  const [problem] = document.errors
-  if (problem) throw new MeshError('MESH_CONFIG_INVALID', `agent.yaml: ${problem.message}`)
+  const [mistake] = listYamlMistakes(document)
+  if (mistake) throw new MeshError('MESH_CONFIG_INVALID', `agent.yaml: ${mistake.problem}`)
   if (!document.has('state')) document.set('state', state)
   for (const [key, value] of Object.entries(node)) document.setIn(['node', key], value)
   // A site that had a folder has a control plane now.

@@ -4,6 +4,7 @@
  */
 import path from 'node:path'
 import { fromJson, toBinary, type DescMessage, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
+import { explainYamlFailure } from '../../core/yaml.ts'
 import { TYPE_URLS, type Issue, type ResourceKind } from '../../model/snapshot.ts'
 import type { ReadFile } from '../decode/fields/decode-path.ts'
 import { decode } from '../decode/decode.ts'
@@ -74,7 +75,7 @@ export function parseFile(file: string, text: string, readFile: ReadFile, known:
     return resourcesOf(file, { ...read, json }, readFile, known)
   } catch (err) {
     // Nesting so deep that the stack ends, or more aliases than are unfolded.
-    return blockWholeFile(file, err instanceof Error ? err.message : String(err))
+    return blockWholeFile(file, explainYamlFailure(err))
   }
 }
 

@@ -124,3 +124,23 @@ test('one error names every mistake with file and line, and an environment witho
   )
   assert.match(toConfigError('f', [{ line: 1, path: 'a', problem: 'b' }]).message, /^a mistake in the configuration:\n/)
 })
+
+for (const [name, text, problem] of [
+  ['a tag of a language', 'a: !!js/function "x"\n', /^Unresolved tag: tag:yaml.org,2002:js\/function/],
+  ['a tag of nobody', 'b:\n  - !secret x\n', /^Unresolved tag: !secret/],
+  [
+    'lists in lists without end',
+    `a: ${'['.repeat(20_000)}${']'.repeat(20_000)}\n`,
+    /^it is nested more deeply than can be read/,
+  ],
+  [
+    'maps in maps without end',
+    `${'{a: '.repeat(20_000)}1${'}'.repeat(20_000)}\n`,
+    /^it is nested more deeply than can be read/,
+  ],
+] as const)
+  test(`refused with its place: ${name}`, () => {
+    const { problems } = readYaml(text)
+    assert.match(problems[0]!.problem, problem)
+    assert.ok(problems[0]!.line >= 1)
+  })

@@ -1,5 +1,6 @@
 /** The text of a resource file → plain data, and where in it something stands. */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
+import { listYamlMistakes } from '../../../core/yaml.ts'
 import { JsonPlaces } from './json-places.ts'
 import { findMistake } from './json-mistake.ts'
 import { findLine, type Tree } from './locate.ts'
@@ -57,10 +58,11 @@ function readYaml(text: string): ReadText {
     }
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
-  if (document.errors.length > 0)
+  const mistakes = listYamlMistakes(document)
+  if (mistakes.length > 0)
     return {
       ok: false,
-      problems: document.errors.map((e) => ({ line: lines.linePos(e.pos[0]).line || 1, problem: e.message })),
+      problems: mistakes.map(({ offset, problem }) => ({ line: lines.linePos(offset).line || 1, problem })),
     }
   const json: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
   if (text.includes('*') && isLargerThan(json, Math.max(ALWAYS_ALLOWED, text.length * MAX_EXPANSION))) {

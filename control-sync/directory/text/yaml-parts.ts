@@ -45,7 +45,7 @@ export class YamlParts {
 
   /** Undefined for what has to be parsed as a whole. @throws RangeError for nesting so deep that the stack ends */
   static of(text: string): YamlParts | undefined {
-    if (/^(?:%|---|\.\.\.)/m.test(text) || /(?:^|[\s[{,:-])[&*!][\w@]/.test(text) || text.includes('\t'))
+    if (/^(?:%|---|\.\.\.)/m.test(text) || /(?:^|[\s[{,:-])(?:[&*][\w@]|![\w!<])/.test(text) || text.includes('\t'))
       return undefined
     try {
       return new YamlParts(text)

@@ -1,5 +1,6 @@
 /** A YAML file with several documents → plain data, and where in the file each part stands. */
 import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type Document, type ParsedNode } from 'yaml'
+import { explainYamlFailure, listYamlMistakes } from '../../../core/yaml.ts'
 import type { Place } from '../config.ts'
 
 export type YamlDocument = { readonly plain: unknown; placeOf(path: readonly PropertyKey[]): Place }
@@ -18,8 +19,7 @@ export function readDocuments(text: string): ReadYaml {
   try {
     return readAll(text)
   } catch (err) {
-    // Nesting so deep that the stack ends.
-    return { documents: [], problems: [fileProblem(err instanceof Error ? err.message : String(err))] }
+    return { documents: [], problems: [fileProblem(explainYamlFailure(err))] }
   }
 }
 
@@ -45,15 +45,16 @@ function readAll(text: string): ReadYaml {
     prettyErrors: false,
   })
   for (const document of Array.isArray(all) ? all : []) {
-    problems.push(...document.errors.map((e) => ({ ...place(e.pos[0]), problem: e.message.split('\n')[0]! })))
-    if (document.errors.length > 0) continue
+    const mistakes = listYamlMistakes(document)
+    problems.push(...mistakes.map(({ offset, problem }) => ({ ...place(offset), problem })))
+    if (mistakes.length > 0) continue
     try {
       const plain: unknown = document.toJS({ maxAliasCount: MAX_ALIASES })
       if (plain !== null && plain !== undefined)
         documents.push({ plain, placeOf: (path) => place(findOffset(document, path)) })
     } catch (err) {
       const at = document.contents?.range[0] ?? 0
-      problems.push({ ...place(at), problem: err instanceof Error ? err.message : String(err) })
+      problems.push({ ...place(at), problem: explainYamlFailure(err) })
     }
   }
   return { documents, problems }

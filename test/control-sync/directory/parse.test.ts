@@ -284,3 +284,14 @@ test("our protos and Envoy's agree: a field has one number, name and type", () =
   }
   assert.deepEqual(differ, [])
 })
+
+test('a tag that nobody resolves is a mistake of a file of any size', () => {
+  for (const rest of ['', '# more\n'.repeat(30_000)]) {
+    const text = `resources:\n- "@type": ${TYPE_URLS.cluster}\n  name: !!js/function "x"\n${rest}`
+    const { resources, problems } = parseFile('f.yaml', text, () => undefined, listAllMessages())
+    assert.deepEqual(
+      [resources, problems.map(({ line, problem }) => [line, problem])],
+      [[], [[3, 'Unresolved tag: tag:yaml.org,2002:js/function']]],
+    )
+  }
+})
