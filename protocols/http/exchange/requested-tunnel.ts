@@ -46,14 +46,16 @@ type State =
 export class RequestedTunnel {
   readonly #rt: HttpRuntime
   readonly #owner: TunnelOwner
-  /** As policies saw it. The head itself is edited on its way out. */
+  /** As it came. The head itself is edited on its way out. */
   readonly #asked: RequestHead
+  readonly #request: Pick<RequestHead, 'metadata'>
   #state: State = { kind: 'requested' }
 
   constructor(rt: HttpRuntime, owner: TunnelOwner, request: RequestHead) {
     this.#rt = rt
     this.#owner = owner
     this.#asked = request.copy()
+    this.#request = request
   }
 
   /** For CONNECT; an upgrade uses the connection of its attempt. */
@@ -91,6 +93,8 @@ export class RequestedTunnel {
   refusal(plan: ForwardPlan): MeshError | undefined {
     const { client, remoteIp, record } = this.#owner
     const { ctx } = this.#rt
+    // What filters have found out that are asked once, as what its token says.
+    this.#asked.metadata = this.#request.metadata
     return (
       findRefusal(this.#asked, client, remoteIp, ctx) ?? refuseInClear(plan.cluster, record.endpoint, ctx.tables.get())
     )

@@ -2,6 +2,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
+import { readJwks } from '../../../../core/jwt/jwks.ts'
+import { JWT_METADATA, type JwtAuthentication, type JwtProvider } from '../../../../model/http/jwt.ts'
 import type { Transport } from '../../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { Permission, Policy } from '../../../../model/policy.ts'
@@ -14,6 +16,7 @@ import { RequestedTunnel, type TunnelOwner } from '../../../../protocols/http/ex
 import { RequestHead } from '../../../../protocols/http/message.ts'
 import type { HttpRuntime } from '../../../../protocols/http/runtime.ts'
 import { cluster, forwardTo, Harness, manager, route, tablesOf, type Client } from '../harness.ts'
+import { createKey, createToken } from '../../../helpers/jwt.ts'
 import { ANY_TLS } from '../../parts.ts'
 
 const WEBSOCKET = 'GET /ws HTTP/1.1\r\nhost: a\r\nx-user: b\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n'
@@ -108,6 +111,65 @@ for (const kind of ['websocket', 'connect'] as const) {
       )
     })
 }
+const KEY = createKey()
+const PROVIDER: JwtProvider = {
+  name: 'p',
+  issuer: 'i',
+  audiences: [],
+  subjects: undefined,
+  jwks: readJwks({ keys: [KEY.jwk] }),
+  leewayMs: 60_000,
+  needsExpiry: false,
+  maxLifetimeMs: undefined,
+  headers: [{ name: 'authorization', prefix: 'Bearer ' }],
+  params: [],
+  cookies: [],
+  forwards: false,
+  payloadHeader: undefined,
+  claimHeaders: [],
+  payloadKey: 'p',
+  headerKey: undefined,
+  failureKey: undefined,
+  spaced: [],
+  reroutes: false,
+  remembered: 0,
+}
+const jwt: JwtAuthentication = {
+  providers: [PROVIDER],
+  rules: [{ match: route().match, requires: { kind: 'provider', provider: PROVIDER } }],
+  named: new Map(),
+  bypassesPreflight: false,
+  hidesReason: false,
+}
+const ofSubject = (sub: string): Policy =>
+  policy('allow', {
+    kind: 'metadata',
+    metadata: {
+      filter: JWT_METADATA,
+      path: ['p', 'sub'],
+      value: { kind: 'string', match: { kind: 'exact', value: sub, ignoreCase: false } },
+      invert: false,
+    },
+  })
+for (const { allowed, cut } of [
+  { allowed: 'ann', cut: false },
+  { allowed: 'bob', cut: true },
+])
+  test(`what the token of an open tunnel said counts for policies that come: ${allowed} may`, async () => {
+    await using h = new Harness()
+    const filters = (who: string): HttpConnectionManager['filters'] => [
+      { kind: 'jwt', name: 'jwt', jwt },
+      ...rbac(ofSubject(who)),
+    ]
+    const origin = await h.origin()
+    const client = h.connect(settings('websocket', undefined, { filters: filters('ann') }))
+    const token = createToken(KEY, { iss: 'i', sub: 'ann', exp: 4e9 })
+    await client.send(WEBSOCKET.replace('x-user: b', `authorization: Bearer ${token}`))
+    await origin.answer(SWITCH)
+    assert.match(await client.take(), /^HTTP\/1\.1 101 /)
+    await push(h, client, settings('websocket', undefined, { filters: filters(allowed) }))
+    assert.equal(client.closed, cut)
+  })
 test('a chain that speaks something else now has no policies for a tunnel, which is no defect', async () => {
   await using h = new Harness()
   const client = await open(h, 'websocket', settings('websocket'))
