@@ -105,9 +105,17 @@ export function readText(fields: readonly Field[], no: number): string {
   return findBytes(fields, no)?.toString('utf8') ?? ''
 }
 
+const FRAME_HEAD_BYTES = 5
+
 /** A message of gRPC over HTTP/2: a byte that says it is not compressed, and its length. */
 export function frameGrpc(message: Buffer): Buffer {
-  const head = Buffer.alloc(5)
+  const head = Buffer.alloc(FRAME_HEAD_BYTES)
   head.writeUInt32BE(message.length, 1)
   return Buffer.concat([head, message])
+}
+/** Of a body with one message; undefined: it is none. */
+export function readGrpc(body: Buffer): Field[] | undefined {
+  const isOne =
+    body.length >= FRAME_HEAD_BYTES && body[0] === 0 && body.readUInt32BE(1) === body.length - FRAME_HEAD_BYTES
+  return isOne ? readMessage(body.subarray(FRAME_HEAD_BYTES)) : undefined
 }

@@ -2,7 +2,7 @@
  * grpc.health.v1.Health/Check (gRPC health checking protocol), its messages by hand: one text to ask with, one number as
  * the answer.
  */
-import { findNumber, frameGrpc, MessageWriter, readMessage } from '../../protobuf/message.ts'
+import { findNumber, frameGrpc, MessageWriter, readGrpc } from '../../protobuf/message.ts'
 
 export const SERVING = 1
 
@@ -13,7 +13,6 @@ export function writeHealthRequest(service: string): Buffer {
 
 /** HealthCheckResponse {enum status = 1}; 0 (UNKNOWN) where there is none. @param framed a frame of gRPC, not compressed */
 export function readServingStatus(framed: Buffer): number {
-  if (framed.length < 5 || framed[0] !== 0 || framed.readUInt32BE(1) !== framed.length - 5) return 0
-  const message = readMessage(framed.subarray(5))
+  const message = readGrpc(framed)
   return message ? findNumber(message, 1) : 0
 }

@@ -13,12 +13,13 @@ import type { RequestFacts, Routed } from '../../../router.ts'
 import type { BodyFilter } from '../../filters/bodies/body-filter.ts'
 import type { CorsDecision } from '../../filters/cors.ts'
 import type { Verdict } from '../../filters/ext-authz/verdict.ts'
-import type { LimitAnswer, LimitQuestion } from '../../filters/rate-limit/service.ts'
+import type { LimitAnswer } from '../../filters/rate-limit/service.ts'
 import type { LimitFound } from '../../filters/rate-limit/filter.ts'
 import type { Session } from '../../filters/session.ts'
 import type { InjectedFault } from '../../filters/fault.ts'
 import type { ClientFacts } from '../../filters/policy-facts.ts'
 import type { MirrorTarget } from '../../mirrors.ts'
+import type { FramedQuestion } from '../../service-question.ts'
 
 export type PlanInput = {
   readonly tables: Tables
@@ -76,7 +77,7 @@ export type KeysPlan = Common & {
 export type LimitPlan = Common & {
   readonly kind: 'limit'
   readonly service: GrpcAuthService
-  readonly question: LimitQuestion
+  readonly question: FramedQuestion
   resume(answer: LimitAnswer): Plan
 }
 /** All of the body is awaited, if it is not larger; then it goes on. */

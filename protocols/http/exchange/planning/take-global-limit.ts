@@ -5,12 +5,8 @@ import type { HeaderEdit } from '../../../../model/route.ts'
 import { applyVerdict, toAnswerHeaders, toResponseEdit, type HeaderChange } from '../../filters/ext-authz/verdict.ts'
 import { collectDescriptors } from '../../filters/rate-limit/descriptors.ts'
 import type { LimitResult } from '../../filters/rate-limit/filter.ts'
-import {
-  makeLimitQuestion,
-  tellStatuses,
-  type LimitAnswer,
-  type LimitQuestion,
-} from '../../filters/rate-limit/service.ts'
+import { makeLimitQuestion, tellStatuses, type LimitAnswer } from '../../filters/rate-limit/service.ts'
+import type { FramedQuestion } from '../../service-question.ts'
 import type { Plan, PlanInput } from './plan.ts'
 import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
 import { addMetadata } from './take-verdict.ts'
@@ -25,7 +21,7 @@ export function planQuestion(
   own: RouteGlobalLimit | undefined,
   { request, client, random }: PlanInput,
   { common, routed }: Underway,
-): LimitQuestion | Plan | undefined {
+): FramedQuestion | Plan | undefined {
   if (!isDrawn(settings.enabledFraction, random)) return undefined
   const rules = own && own.rules.length > 0 ? own.rules : settings.rules
   const wanted = { rules, hostRules: own?.hostRules ?? 'override', stage: settings.stage }

@@ -8,15 +8,13 @@ import { matchesMetadata, type Metadata } from '../../../../model/http/metadata.
 import { collectFacts, decideShadow, describeShadow } from '../../../authz.ts'
 import type { Connection } from '../../../connection.ts'
 import type { Context } from '../../../context.ts'
+import { readUnary } from '../../grpc-unary.ts'
 import type { HttpUpstreams } from '../../message.ts'
-import { OwnCall, type OwnAnswer, type OwnCallEnd } from '../../own-call.ts'
-import { findHeaderValue } from '../header-edit.ts'
+import type { OwnAnswer } from '../../own-call.ts'
+import { ServiceQuestion } from '../../service-question.ts'
 import { readCertificate } from './certificate.ts'
 import { makeConnectionQuestion, readGrpcAnswer } from './grpc-service.ts'
 import { toSignal } from '../../../../core/runtime/notice.ts'
-
-/** Of an answer; a service says yes or no. */
-const MAX_ANSWER_BYTES = 64 * 1024
 
 type Result = 'ok' | 'denied' | 'error'
 const cellsOf = memoize((metrics: Metrics): Readonly<Record<Result, Cell>> =>
@@ -72,70 +70,32 @@ function ask(
       own: ctx.identity.current()?.spiffeId.uri,
       certificate: settings.sendsCertificate ? readCertificate(conn) : undefined,
     })
-    const request = { head: question.head, body: [question.bytes] }
-    let call: OwnCall | undefined
-    const start = (fresh: boolean): void => {
-      const cluster = ctx.tables.get().cluster(service.cluster)
-      if (!cluster) {
-        settle(failed(`the service's cluster ${service.cluster} is unknown`))
-        return
-      }
-      const options = { ...OPTIONS, fresh, host: service.authority }
-      call = new OwnCall(conn.remote.host, request, options, { onOver: (end) => callOver(end, fresh) })
-      call.start(upstreams, ctx.clock, cluster)
-    }
-    // A question may be asked twice: where the cluster was replaced, or a connection of the pool had been closed.
-    const callOver = (end: OwnCallEnd, wasFresh: boolean): void => {
-      if (end.kind === 'moved' || (end.kind === 'failed' && end.mayRepeat && !wasFresh)) start(end.kind === 'failed')
-      else settle(explain(end))
-    }
-    const late = guard('network', ignore, () => {
-      settle(failed(`the service gave no answer within ${service.timeoutMs} ms`))
+    const asked = { source: conn.remote.host, service, question }
+    const asking = new ServiceQuestion({ ctx, upstreams }, asked, (said) => {
+      settle(said.kind === 'answered' ? readAnswer(said.answer) : failed(said.why))
     })
-    const timer = ctx.clock.after(service.timeoutMs, late)
     const left = guard('network', ignore, () => {
       settle(new MeshError('MESH_CLIENT_GONE', 'the client left while a service was asked about it'))
     })
     const ended = AbortSignal.any([toSignal(draining), toSignal(aborted)])
     const settle = (with_: Said | MeshError): void => {
-      timer.cancel()
       stream.off('close', left)
       ended.removeEventListener('abort', left)
-      call?.cancel()
+      asking.cancel()
       resolve(with_)
     }
     stream.once('close', left)
     ended.addEventListener('abort', left, { once: true })
     if (stream.destroyed || ended.aborted) left()
-    else start(false)
+    else asking.start()
   })
 }
-const OPTIONS = { speaks: 'http2', maxHostPicks: 0, maxAnswerBytes: MAX_ANSWER_BYTES, keepsAnswer: true } as const
 function ignore(): void {
   /* there is nobody to tell */
 }
 
-function explain(end: OwnCallEnd): Said {
-  switch (end.kind) {
-    case 'answered':
-      return readAnswer(end.answer)
-    case 'failed':
-      return failed(end.error.message)
-    case 'moved':
-    case 'late':
-      return failed('the service gave no answer')
-    case 'too-large':
-      return failed(`the answer of the service is larger than ${MAX_ANSWER_BYTES} bytes`)
-    case 'upgraded':
-      return failed('the service switched protocols without being asked')
-    default:
-      return end satisfies never
-  }
-}
-function readAnswer({ head, bytes, trailers }: OwnAnswer): Said {
-  if (head.status !== 200) return failed(`the service answered with ${head.status}`)
-  const status = findHeaderValue(trailers ?? [], 'grpc-status') ?? findHeaderValue(head.headers, 'grpc-status')
-  const verdict = readGrpcAnswer(bytes, status)
+function readAnswer(answer: OwnAnswer): Said {
+  const verdict = readUnary(answer, readGrpcAnswer)
   if (verdict.kind === 'ok' || verdict.kind === 'denied') return { result: verdict.kind }
   return failed(verdict.kind === 'error' ? verdict.why : 'the answer is none to a connection')
 }

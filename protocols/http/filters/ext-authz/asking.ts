@@ -2,25 +2,21 @@
  * One question to an authorization service, from as much of the request's body as it is to have to its answer. It has a
  * time and a size; whatever goes wrong is a verdict, too.
  */
-import { guard } from '../../../../core/defects/guard.ts'
-import type { Timer } from '../../../../core/os/clock.ts'
 import type { AuthBody } from '../../../../model/http/ext-authz.ts'
 import type { ReplayBuffer } from '../../exchange/replay-buffer.ts'
 import type { RequestOrigin } from '../../exchange/request-origin.ts'
 import type { WaitPlan } from '../../exchange/planning/plan.ts'
-import type { Downstream, RequestHead, UpstreamRequest } from '../../message.ts'
-import { OwnCall, type OwnAnswer, type OwnCallEnd } from '../../own-call.ts'
+import { readUnary } from '../../grpc-unary.ts'
+import type { Downstream, RequestHead } from '../../message.ts'
+import type { OwnAnswer } from '../../own-call.ts'
 import type { HttpRuntime } from '../../runtime.ts'
+import { ServiceQuestion } from '../../service-question.ts'
 import { isTextRequest } from '../bodies/body-filter.ts'
 import { decodeTextBody } from '../bodies/grpc-web.ts'
-import { findHeaderValue } from '../header-edit.ts'
 import { makeGrpcQuestion, readGrpcAnswer } from './grpc-service.ts'
 import { readCertificate } from './certificate.ts'
 import { makeHttpQuestion, readHttpAnswer, type SentBody } from './http-service.ts'
 import { findBadChange, type Verdict } from './verdict.ts'
-
-/** Of an answer; a service says yes or no. */
-const MAX_ANSWER_BYTES = 64 * 1024
 
 /** The exchange, as its question sees it. */
 export interface AskOwner {
@@ -38,10 +34,7 @@ export class Asking {
   readonly #plan: WaitPlan
   readonly #done: (verdict: Verdict) => void
   #state: 'gathering' | 'asking' | 'over' = 'gathering'
-  #timer: Timer | undefined
-  #question: { readonly head: UpstreamRequest; readonly bytes: Buffer } | undefined
-  #call: OwnCall | undefined
-  #hasAskedAnew = false
+  #question: ServiceQuestion | undefined
 
   constructor(rt: HttpRuntime, owner: AskOwner, plan: WaitPlan, done: (verdict: Verdict) => void) {
     this.#rt = rt
@@ -100,8 +93,7 @@ export class Asking {
       bytes: bytes.subarray(0, settings.maxBytes),
       isPartial: !body.ended || body.bytes > settings.maxBytes,
     }
-    const { clock } = this.#rt.ctx
-    this.#question =
+    const question =
       service.kind === 'http'
         ? { head: makeHttpQuestion(request, sent, authz, service), bytes: sent?.bytes ?? NOTHING }
         : makeGrpcQuestion(authz, {
@@ -112,39 +104,21 @@ export class Asking {
             clientPort: client.conn.remote.port,
             ownPrincipal: client.ownPrincipal,
             certificate: authz.sendsCertificate ? readCertificate(client.conn) : undefined,
-            startedMs: clock.wallMs(),
+            startedMs: this.#rt.ctx.clock.wallMs(),
             context,
           })
-    const late = (): void => this.#fail(`the service gave no answer within ${service.timeoutMs} ms`)
-    this.#timer = clock.after(
-      service.timeoutMs,
-      guard('exchange', (error) => this.#fail(error.message), late),
-    )
-    this.#startCall(false)
-  }
-
-  #startCall(fresh: boolean): void {
-    const { ctx, upstreams } = this.#rt
-    const { service } = this.#plan.authz
-    const cluster = ctx.tables.get().cluster(service.cluster)
-    if (!cluster) {
-      this.#fail(`the service's cluster ${service.cluster} is unknown`)
-      return
-    }
-    const { head, bytes } = this.#question!
-    const speaks = service.kind === 'grpc' ? 'http2' : 'http1'
-    const options = { speaks, fresh, host: service.authority, maxHostPicks: 0, ...KEPT_ANSWER } as const
-    const request = { head, body: bytes.length === 0 ? [] : [bytes] }
-    this.#call = new OwnCall(this.#owner.source, request, options, { onOver: (end) => this.#callOver(end) })
-    this.#call.start(upstreams, ctx.clock, cluster)
+    const asked = { source: this.#owner.source, service, question }
+    this.#question = new ServiceQuestion(this.#rt, asked, (said) => {
+      this.#end(said.kind === 'answered' ? this.#read(said.answer) : said)
+    })
+    this.#question.start()
   }
 
   /** Nobody waits for the answer any more. */
   cancel(): void {
     if (this.#state === 'over') return
     this.#state = 'over'
-    this.#timer?.cancel()
-    this.#call?.cancel()
+    this.#question?.cancel()
   }
 
   #end(verdict: Verdict): void {
@@ -167,41 +141,11 @@ export class Asking {
     this.#end({ kind: 'error', why })
   }
 
-  #callOver(end: OwnCallEnd): void {
-    switch (end.kind) {
-      case 'answered':
-        this.#end(this.#read(end.answer))
-        return
-      case 'moved':
-        this.#startCall(true)
-        return
-      case 'failed':
-        // A question may be asked twice.
-        if (end.mayRepeat && !this.#hasAskedAnew) {
-          this.#hasAskedAnew = true
-          this.#startCall(true)
-        } else this.#fail(end.error.message)
-        return
-      case 'too-large':
-        this.#fail(`the answer of the service is larger than ${MAX_ANSWER_BYTES} bytes`)
-        return
-      case 'upgraded':
-        this.#fail('the service switched protocols without being asked')
-        return
-      case 'late':
-        // Not told: the time is the question's own, whoever is tried.
-        return
-      default:
-        end satisfies never
-    }
-  }
-  #read({ head, bytes, trailers }: OwnAnswer): Verdict {
+  #read(answer: OwnAnswer): Verdict {
     const { service } = this.#plan.authz
-    if (service.kind === 'http') return readHttpAnswer(head.status, head.headers, bytes, service)
-    if (head.status !== 200) return { kind: 'error', why: `the service answered with ${head.status}` }
-    const status = findHeaderValue(trailers ?? [], 'grpc-status') ?? findHeaderValue(head.headers, 'grpc-status')
-    return readGrpcAnswer(bytes, status)
+    if (service.kind === 'grpc') return readUnary(answer, readGrpcAnswer)
+    const { head, bytes } = answer
+    return readHttpAnswer(head.status, head.headers, bytes, service)
   }
 }
-const KEPT_ANSWER = { maxAnswerBytes: MAX_ANSWER_BYTES, keepsAnswer: true }
 const NOTHING = Buffer.alloc(0)

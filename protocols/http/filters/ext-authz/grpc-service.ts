@@ -4,14 +4,16 @@ import type { PeerIdentity } from '../../../../model/identity.ts'
 import type { Connection } from '../../../connection.ts'
 import type { ClientFacts } from '../policy-facts.ts'
 import { asText } from '../../../../model/matcher.ts'
-import type { RequestHead, UpstreamRequest } from '../../message.ts'
+import { frameUnary } from '../../grpc-unary.ts'
+import type { RequestHead } from '../../message.ts'
+import type { FramedQuestion } from '../../service-question.ts'
 import { matchesAny, PARTIAL_BODY, type SentBody } from './http-service.ts'
 import {
   type Field,
   findBytes,
   findNumber,
-  frameGrpc,
   MessageWriter,
+  readGrpc,
   readMessage,
   readText,
 } from '../../../protobuf/message.ts'
@@ -34,7 +36,7 @@ export type Question = {
   readonly context: Readonly<Record<string, string>>
 }
 
-export function makeGrpcQuestion(settings: ExtAuthz, question: Question): { head: UpstreamRequest; bytes: Buffer } {
+export function makeGrpcQuestion(settings: ExtAuthz, question: Question): FramedQuestion {
   return frameQuestion(settings.service, attributesOf(settings, question))
 }
 
@@ -43,7 +45,7 @@ export function makeConnectionQuestion(
   { service, sendsServerName }: ConnectionAuthz,
   { remote, local, tls, offered }: Connection,
   principals: { readonly own: string | undefined; readonly certificate: string | undefined },
-): { head: UpstreamRequest; bytes: Buffer } {
+): FramedQuestion {
   const { own, certificate } = principals
   const source = clientOf(peerOf(remote.host, remote.port, tls?.peer && principalOf(tls.peer)), certificate)
   const made = new MessageWriter().message(1, source).message(2, peerOf(local.host, local.port, own))
@@ -54,22 +56,8 @@ export function makeConnectionQuestion(
   return frameQuestion(service, made)
 }
 
-function frameQuestion(
-  service: Pick<AuthService, 'authority' | 'headers'>,
-  attributes: MessageWriter,
-): { head: UpstreamRequest; bytes: Buffer } {
-  const bytes = frameGrpc(new MessageWriter().message(1, attributes).finish())
-  const head: UpstreamRequest = {
-    method: 'POST',
-    scheme: 'http',
-    authority: service.authority,
-    path: PATH,
-    headers: [...service.headers, 'content-type', 'application/grpc'],
-    bodyLength: bytes.length,
-    maybeTrailers: false,
-    upgrade: undefined,
-  }
-  return { head, bytes }
+function frameQuestion(service: Pick<AuthService, 'authority' | 'headers'>, attributes: MessageWriter): FramedQuestion {
+  return frameUnary(service, PATH, new MessageWriter().message(1, attributes))
 }
 
 function attributesOf(settings: ExtAuthz, question: Question): MessageWriter {
@@ -135,8 +123,7 @@ function headersOf({ allowed, disallowed }: ExtAuthz, request: RequestHead, body
 /** @param bytes all of the answer's body @param status grpc-status; undefined: none came */
 export function readGrpcAnswer(bytes: Buffer, status: string | undefined): Verdict {
   if (status !== '0') return { kind: 'error', why: `the service answered with grpc-status ${status ?? '(none)'}` }
-  const isOne = bytes.length >= 5 && bytes[0] === 0 && bytes.readUInt32BE(1) === bytes.length - 5
-  const fields = isOne ? readMessage(bytes.subarray(5)) : undefined
+  const fields = readGrpc(bytes)
   const said = fields && readMessage(findBytes(fields, 1) ?? NOTHING)
   if (!fields || !said) return { kind: 'error', why: 'the answer of the service is no CheckResponse' }
   const struct = findBytes(fields, 4)

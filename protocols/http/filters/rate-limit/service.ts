@@ -3,13 +3,14 @@ import type { GrpcAuthService } from '../../../../model/http/ext-authz.ts'
 import type { DescriptorEntry } from '../../../../model/http/rate-limit.ts'
 import { decodeStruct } from '../../../protobuf/struct.ts'
 import type { Json } from '../../../../model/http/metadata.ts'
-import type { UpstreamRequest } from '../../message.ts'
+import { frameUnary } from '../../grpc-unary.ts'
+import type { FramedQuestion, NoAnswer } from '../../service-question.ts'
 import {
   type Field,
   findBytes,
   findNumber,
-  frameGrpc,
   MessageWriter,
+  readGrpc,
   readMessage,
   readText,
 } from '../../../protobuf/message.ts'
@@ -17,7 +18,6 @@ import type { HeaderChange } from '../ext-authz/verdict.ts'
 
 const PATH = '/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit'
 
-export type LimitQuestion = { readonly head: UpstreamRequest; readonly bytes: Buffer }
 export type LimitAnswer =
   | {
       readonly kind: 'ok' | 'over'
@@ -30,7 +30,7 @@ export type LimitAnswer =
       readonly metadata: Json
     }
   /** Nobody knows. */
-  | { readonly kind: 'error'; readonly why: string }
+  | NoAnswer
 /** One that has a limit. */
 export type DescriptorStatus = {
   readonly name: string
@@ -45,32 +45,20 @@ export function makeLimitQuestion(
   service: GrpcAuthService,
   domain: string,
   descriptors: readonly (readonly DescriptorEntry[])[],
-): LimitQuestion {
+): FramedQuestion {
   const made = new MessageWriter().text(1, domain)
   for (const entries of descriptors) {
     const descriptor = new MessageWriter()
     for (const [key, value] of entries) descriptor.message(1, new MessageWriter().text(1, key).text(2, value))
     made.message(2, descriptor)
   }
-  const bytes = frameGrpc(made.finish())
-  const head: UpstreamRequest = {
-    method: 'POST',
-    scheme: 'http',
-    authority: service.authority,
-    path: PATH,
-    headers: [...service.headers, 'content-type', 'application/grpc'],
-    bodyLength: bytes.length,
-    maybeTrailers: false,
-    upgrade: undefined,
-  }
-  return { head, bytes }
+  return frameUnary(service, PATH, made)
 }
 
 /** @param bytes all of the answer's body @param status grpc-status; undefined: none came */
 export function readLimitAnswer(bytes: Buffer, status: string | undefined): LimitAnswer {
   if (status !== '0') return { kind: 'error', why: `the service answered with grpc-status ${status ?? '(none)'}` }
-  const isOne = bytes.length >= 5 && bytes[0] === 0 && bytes.readUInt32BE(1) === bytes.length - 5
-  const fields = isOne ? readMessage(bytes.subarray(5)) : undefined
+  const fields = readGrpc(bytes)
   const kind = fields && CODES[findNumber(fields, 1)]
   if (!fields || !kind) return { kind: 'error', why: 'the answer of the service is no RateLimitResponse' }
   const struct = findBytes(fields, 6)
