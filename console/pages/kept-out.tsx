@@ -1,9 +1,8 @@
 /** Devices whose key was found twice, and those that are kept out: who goes on is somebody's to decide. */
 import type { DeviceRow, Enrolment } from '../../hub/console/schemas.ts'
-import { post } from '../api.ts'
 import { Card, Pill } from '../parts/basics.tsx'
+import { decideAbout } from '../parts/decide.ts'
 import { DeviceItem } from '../parts/device-item.tsx'
-import { toDevice } from '../router.ts'
 import { mayIn, type Asking } from './waiting.tsx'
 
 type Clone = Enrolment['clones'][number]
@@ -30,12 +29,7 @@ export const KeptOut = ({ clones, keptOut, ...rest }: Pick<Enrolment, 'clones' |
 /** Both addresses, and the choice. */
 function Copies({ row, me, reload, ask }: { readonly row: Clone } & Asking) {
   const { name, keyId, cloneAddresses, namespace } = row
-  const decide =
-    (verb: string, body: object = {}) =>
-    async (): Promise<void> => {
-      await post(`${toDevice(name)}/${verb}`, body)
-      reload()
-    }
+  const decide = decideAbout(name, reload)
   return (
     <>
       <span>{cloneAddresses === null ? 'addresses not known' : `from ${cloneAddresses}`}</span>

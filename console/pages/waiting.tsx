@@ -5,6 +5,7 @@ import type { ApprovedMany, Enrolment as Waiting, JoinRequestItem, Whoami } from
 import { post, Problem } from '../api.ts'
 import { formatCount, plural } from '../format.ts'
 import { Card, Labels, Link, Short, When } from '../parts/basics.tsx'
+import { decideAbout } from '../parts/decide.ts'
 import type { Question } from '../parts/dialog.tsx'
 import { toDevice } from '../router.ts'
 
@@ -111,12 +112,7 @@ type RowProps = Asking & { readonly one: JoinRequestItem; readonly children: Com
 
 function WaitingRow({ one, me, reload, ask, children }: RowProps) {
   const { name, keyId, namespace } = one
-  const decide =
-    (verb: string, body: object = {}) =>
-    async (): Promise<void> => {
-      await post(`${toDevice(name)}/${verb}`, body)
-      reload()
-    }
+  const decide = decideAbout(name, reload)
   return (
     <li>
       <div class="line">

@@ -11,6 +11,7 @@ import { EMPTY_TABLES, type Tables } from '../../model/tables.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import type { Connection } from '../../protocols/connection.ts'
 import { DEFAULT_LIMITS, type Context } from '../../protocols/context.ts'
+import type { ClientFacts } from '../../protocols/http/filters/policy-facts.ts'
 import { seededRandom } from '../helpers/random.ts'
 
 /** The real world without an identity, and empty tables unless others are given. */
@@ -81,6 +82,15 @@ export const byName = (
 })
 
 /** TLS that asks for nothing and shows nothing. */
+/** Nobody that is known, on this machine. */
+export const LOCAL_CLIENT: ClientFacts = {
+  peer: undefined,
+  directRemoteIp: '127.0.0.1',
+  remoteIp: '127.0.0.1',
+  destinationIp: '127.0.0.1',
+  destinationPort: 80,
+  serverName: '',
+}
 export const ANY_TLS: UpstreamTls = {
   certificate: undefined,
   validation: undefined,

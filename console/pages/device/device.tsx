@@ -1,12 +1,11 @@
 import { useMemo } from 'preact/hooks'
 import type { DeviceDetail } from '../../../hub/console/schemas.ts'
-import { post } from '../../api.ts'
 import { ofDevice, useData } from '../../data.ts'
 import { formatWhen, plural } from '../../format.ts'
 import { Card, Labels, Link, Loading, Pair, ProblemNote, Short, StatePill, When } from '../../parts/basics.tsx'
 import { Chart } from '../../parts/chart.tsx'
+import { decideAbout } from '../../parts/decide.ts'
 import { useQuestion, type Question } from '../../parts/dialog.tsx'
-import { toDevice } from '../../router.ts'
 import { Asking } from './asking.tsx'
 import { Configuration } from './configuration.tsx'
 import { History } from './history.tsx'
@@ -75,12 +74,7 @@ type Choice = Omit<Question, 'act'> & { readonly button: string; readonly verb: 
 function Decisions({ detail, reload, ask }: DecideProps) {
   if (!detail.may.operate) return null
   const { name } = detail.device
-  const act =
-    ({ verb, body = {} }: Choice) =>
-    async (): Promise<void> => {
-      await post(`${toDevice(name)}/${verb}`, body)
-      reload()
-    }
+  const decide = decideAbout(name, reload)
   return (
     <div class="actions" role="group" aria-label="Decisions">
       {listChoices(detail).map((choice) => (
@@ -88,7 +82,7 @@ function Decisions({ detail, reload, ask }: DecideProps) {
           type="button"
           key={choice.button}
           class={choice.verb === 'revoke' ? 'danger' : choice.button === 'Approve' ? 'primary' : ''}
-          onClick={() => ask({ ...choice, act: act(choice) })}
+          onClick={() => ask({ ...choice, act: decide(choice.verb, choice.body) })}
         >
           {choice.button}
         </button>

@@ -24,6 +24,10 @@ export const http = (manager: JsonObject): JsonObject => ({
   name: 'http',
   typed_config: { '@type': HCM, rds: { route_config_name: 'r' }, ...manager },
 })
+/** A chain whose connection manager has one filter, named `l`. */
+export const withHttpFilter = (type: string, config: JsonObject): JsonObject => ({
+  filters: [http({ http_filters: [{ name: 'l', typed_config: { '@type': `${T}.filters.http.${type}`, ...config } }] })],
+})
 export const rbac = (rules: JsonObject): JsonObject => ({
   name: 'envoy.filters.http.rbac',
   typed_config: { '@type': `${T}.filters.http.rbac.v3.RBAC`, ...rules },

@@ -2,26 +2,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { good, http, issues, T } from '../listener/listener-rig.ts'
+import { good, issues, withHttpFilter } from '../listener/listener-rig.ts'
 
 const SERVICE = { grpc_service: { envoy_grpc: { cluster_name: 'l' }, timeout: '9s' } }
-const chain = (limit: JsonObject): JsonObject => ({
-  filters: [
-    http({
-      http_filters: [
-        {
-          name: 'l',
-          typed_config: {
-            '@type': `${T}.filters.http.ratelimit.v3.RateLimit`,
-            domain: 'd',
-            rate_limit_service: SERVICE,
-            ...limit,
-          },
-        },
-      ],
-    }),
-  ],
-})
+const chain = (limit: JsonObject): JsonObject =>
+  withHttpFilter('ratelimit.v3.RateLimit', { domain: 'd', rate_limit_service: SERVICE, ...limit })
 
 test("left out, Envoy's values count", () => {
   const { codec } = good({}, chain({})).value.filterChains[0]!

@@ -2,26 +2,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { http, good, issues, T } from '../listener/listener-rig.ts'
+import { good, issues, withHttpFilter } from '../listener/listener-rig.ts'
 
 const BUCKET = { max_tokens: 4, tokens_per_fill: 2, fill_interval: '60s' }
-const chain = (limit: JsonObject): JsonObject => ({
-  filters: [
-    http({
-      http_filters: [
-        {
-          name: 'l',
-          typed_config: {
-            '@type': `${T}.filters.http.local_ratelimit.v3.LocalRateLimit`,
-            stat_prefix: 's',
-            token_bucket: BUCKET,
-            ...limit,
-          },
-        },
-      ],
-    }),
-  ],
-})
+const chain = (limit: JsonObject): JsonObject =>
+  withHttpFilter('local_ratelimit.v3.LocalRateLimit', { stat_prefix: 's', token_bucket: BUCKET, ...limit })
 
 test('left out, it counts nothing and refuses nothing, as in Envoy', () => {
   const { codec } = good({}, chain({})).value.filterChains[0]!

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { PassThrough } from 'node:stream'
 import { readJwks } from '../../../../core/jwt/jwks.ts'
-import { JWT_METADATA, type JwtAuthentication, type JwtProvider } from '../../../../model/http/jwt.ts'
+import { JWT_METADATA, type JwtAuthentication } from '../../../../model/http/jwt.ts'
 import type { Transport } from '../../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { Permission, Policy } from '../../../../model/policy.ts'
@@ -16,6 +16,7 @@ import { RequestedTunnel, type TunnelOwner } from '../../../../protocols/http/ex
 import { RequestHead } from '../../../../protocols/http/message.ts'
 import type { HttpRuntime } from '../../../../protocols/http/runtime.ts'
 import { cluster, forwardTo, Harness, manager, route, tablesOf, type Client } from '../harness.ts'
+import { createJwtProvider } from '../jwt-provider.ts'
 import { createKey, createToken } from '../../../helpers/jwt.ts'
 import { ANY_TLS } from '../../parts.ts'
 
@@ -112,28 +113,7 @@ for (const kind of ['websocket', 'connect'] as const) {
     })
 }
 const KEY = createKey()
-const PROVIDER: JwtProvider = {
-  name: 'p',
-  issuer: 'i',
-  audiences: [],
-  subjects: undefined,
-  jwks: readJwks({ keys: [KEY.jwk] }),
-  leewayMs: 60_000,
-  needsExpiry: false,
-  maxLifetimeMs: undefined,
-  headers: [{ name: 'authorization', prefix: 'Bearer ' }],
-  params: [],
-  cookies: [],
-  forwards: false,
-  payloadHeader: undefined,
-  claimHeaders: [],
-  payloadKey: 'p',
-  headerKey: undefined,
-  failureKey: undefined,
-  spaced: [],
-  reroutes: false,
-  remembered: 0,
-}
+const PROVIDER = createJwtProvider(readJwks({ keys: [KEY.jwk] }), { payloadKey: 'p' })
 const jwt: JwtAuthentication = {
   providers: [PROVIDER],
   rules: [{ match: route().match, requires: { kind: 'provider', provider: PROVIDER } }],

@@ -8,6 +8,7 @@ import type { Plan } from '../../../../protocols/http/exchange/planning/plan.ts'
 import { planExchange } from '../../../../protocols/http/exchange/planning/plan-exchange.ts'
 import { getNodeHealth, type HostCount } from '../../../../protocols/http/filters/health-check.ts'
 import { cluster, manager, route, tablesOf } from '../harness.ts'
+import { LOCAL_CLIENT } from '../../parts.ts'
 import { Both } from '../both.ts'
 
 const HEALTHZ: HealthCheckFilter = {
@@ -42,14 +43,7 @@ function plan(
     clocks,
     connection: { draining: { aborted: o.isConnectionDraining ?? false } },
     request: { method: 'GET', path, authority: 'a', scheme: 'http', headers: [], header: () => undefined },
-    client: {
-      peer: undefined,
-      directRemoteIp: '127.0.0.1',
-      remoteIp: '127.0.0.1',
-      destinationIp: '127.0.0.1',
-      destinationPort: 80,
-      serverName: '',
-    },
+    client: LOCAL_CLIENT,
   })
 }
 const told = (p: Plan): unknown => [

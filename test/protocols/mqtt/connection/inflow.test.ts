@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { listenForDefects } from '../../../../core/defects/guard.ts'
 import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { TestBroker, WILL } from '../../../helpers/mqtt/broker.ts'
 import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 import { publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
 import type { Version } from '../../../../protocols/mqtt/codec/packet.ts'
@@ -151,15 +151,7 @@ test('a client of 3.1.1 that leaves while its messages wait for room is noticed 
     await watcher.connect({ clientId: 'watcher' })
     await watcher.subscribe('gone')
     const pub = t.open({ version: 4 })
-    const will = {
-      topic: 'gone',
-      payload: Buffer.from('w'),
-      qos: 0,
-      retain: false,
-      properties: new Uint8Array(),
-      delaySec: 0,
-      messageExpirySec: undefined,
-    } as const
+    const will = { ...WILL, topic: 'gone', payload: Buffer.from('w') }
     await pub.connect({ clientId: 'pub', will })
     t.durability.refuse('MESH_MQTT_QUOTA')
     pub.publish('q', 'a', { qos: 1, packetId: 1 })

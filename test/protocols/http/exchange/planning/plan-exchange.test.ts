@@ -16,6 +16,7 @@ import { seededRandom } from '../../../../helpers/random.ts'
 import { sample } from '../../../../helpers/control-plane/resources.ts'
 import { FILTER_ROWS, type FilterRow } from '../../../../helpers/control-plane/route-filters.ts'
 import { cluster, forwardTo, manager, route, tablesOf } from '../../harness.ts'
+import { LOCAL_CLIENT } from '../../../parts.ts'
 import { HTTP as AUTH_SERVICE, SETTINGS as AUTH_SETTINGS } from '../../filters/ext-authz/rig.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
@@ -89,14 +90,7 @@ function planOf(
     random: seededRandom(1),
     clocks: { clock: new SimClock() },
     request: { method: 'GET', path: '/', authority: 'a', scheme: 'http', header: valueOf },
-    client: {
-      peer: undefined,
-      directRemoteIp: '127.0.0.1',
-      remoteIp: '127.0.0.1',
-      destinationIp: '127.0.0.1',
-      destinationPort: 80,
-      serverName: '',
-    },
+    client: LOCAL_CLIENT,
   })
 }
 /** Of `GET /`: 200 where it would be forwarded, else Envoy's status, or the code. */

@@ -4,12 +4,13 @@ import assert from 'node:assert/strict'
 import type http from 'node:http'
 import net from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { JwtProvider, JwtRequirement, RemoteJwks } from '../../../../../model/http/jwt.ts'
+import type { JwtRequirement, RemoteJwks } from '../../../../../model/http/jwt.ts'
 import { serveHttp } from '../../../../helpers/serve-http.ts'
 import { createKey, createToken } from '../../../../helpers/jwt.ts'
 import { freePorts } from '../../../../../tools/free-ports.ts'
 import { Both, type Codec } from '../../both.ts'
 import { cluster, endpoint, manager, route } from '../../harness.ts'
+import { createJwtProvider } from '../../jwt-provider.ts'
 
 const KEY = createKey('ES256', 'a')
 const DOCUMENT = JSON.stringify({ keys: [KEY.jwk] })
@@ -24,28 +25,7 @@ const REMOTE: RemoteJwks = {
   retries: 0,
   backoff: { baseMs: 1_000, capMs: 1_000 },
 }
-const PROVIDER: JwtProvider = {
-  name: 'p',
-  issuer: 'i',
-  audiences: [],
-  subjects: undefined,
-  jwks: REMOTE,
-  leewayMs: 60_000,
-  needsExpiry: false,
-  maxLifetimeMs: undefined,
-  headers: [{ name: 'authorization', prefix: 'Bearer ' }],
-  params: [],
-  cookies: [],
-  forwards: false,
-  payloadHeader: undefined,
-  claimHeaders: [{ name: 'x-sub', claim: ['sub'] }],
-  payloadKey: undefined,
-  headerKey: undefined,
-  failureKey: undefined,
-  spaced: [],
-  reroutes: false,
-  remembered: 0,
-}
+const PROVIDER = createJwtProvider(REMOTE, { claimHeaders: [{ name: 'x-sub', claim: ['sub'] }] })
 const NEEDED: JwtRequirement = { kind: 'provider', provider: PROVIDER }
 const CODECS: readonly Codec[] = ['http1', 'http2']
 

@@ -10,6 +10,7 @@ import { sample } from '../../../../helpers/control-plane/resources.ts'
 import { seededRandom } from '../../../../helpers/random.ts'
 import { SimClock } from '../../../../helpers/sim-clock.ts'
 import { cluster, tablesOf } from '../../harness.ts'
+import { LOCAL_CLIENT } from '../../../parts.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
 const ALWAYS = { default_value: { numerator: 100 } }
@@ -92,14 +93,7 @@ class Limited {
         headers,
         header: (name) => (headers.includes(name) ? valueOf(name) : undefined),
       },
-      client: {
-        peer: undefined,
-        directRemoteIp: '127.0.0.1',
-        remoteIp: '127.0.0.1',
-        destinationIp: '127.0.0.1',
-        destinationPort: 80,
-        serverName: '',
-      },
+      client: LOCAL_CLIENT,
     })
   }
   /** How many of two pass. */
