@@ -9,6 +9,7 @@ const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe
 export async function findViolations(page: Page): Promise<string[]> {
   await page.evaluate(axe)
   return page.evaluate(async () => {
+    // In the page, where the script above has left it.
     const { axe: tool } = globalThis as unknown as {
       axe: {
         run(

@@ -46,6 +46,7 @@ test('what a device is to have and what it has, by resource, with hashes of both
   await registry.reports.write([{ name: 'gw-1', atMs: 7, restarts: 0, expected: 'of-hub', report }], [])
   const viewer = await rig.login([{ namespace: 'edge', role: 'viewer' }])
   const path = '/api/v1/devices/gw-1/configuration'
+  // What the rig reads is any JSON.
   const said = (await rig.ask({ path, cookie: viewer })).body as unknown as {
     desired: string
     running: string
