@@ -56,14 +56,17 @@ export function takeLease(one: Tally, other?: Tally, third?: Tally): Lease {
 }
 
 /** One count for each of many keys that strangers choose, e.g. source addresses: a key nobody holds is forgotten. */
-export class Tallies<K> {
+export class Tallies<K extends string> {
   readonly #by = new Map<K, Tally>()
+  /** Stays until the next one: a source that has one request at a time would be made and forgotten for each. */
+  #lastEmptied: K | undefined
 
   of(key: K): number {
     return this.#by.get(key)?.now ?? 0
   }
   get size(): number {
-    return this.#by.size
+    const kept = this.#lastEmptied
+    return this.#by.size - (kept !== undefined && this.of(kept) === 0 ? 1 : 0)
   }
   lease(key: K): Lease {
     return takeLease(this.tally(key))
@@ -72,10 +75,15 @@ export class Tallies<K> {
   tally(key: K): Tally {
     const known = this.#by.get(key)
     if (known) return known
-    const made = new Tally(() => {
-      this.#by.delete(key)
-    })
+    const made = new Tally(() => this.#left(key))
     this.#by.set(key, made)
     return made
+  }
+
+  #left(key: K): void {
+    const before = this.#lastEmptied
+    if (before === key) return
+    if (before !== undefined && this.of(before) === 0) this.#by.delete(before)
+    this.#lastEmptied = key
   }
 }

@@ -35,6 +35,8 @@ export class LogOutput {
     this.#stream = stream
     this.#maxBytes = maxBytes
     this.#isJournal = isJournal
+    // Written to, it would be one more shape of socket where Node looks for timers; it has none (docs/performance.md).
+    if ('_unrefTimer' in stream) Object.defineProperty(stream, '_unrefTimer', { value: doNothing })
     stream.on(
       'drain',
       guard('process', doNothing, () => this.#tellDropped()),

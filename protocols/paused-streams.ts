@@ -6,18 +6,22 @@
 import net from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../core/os/clock.ts'
-import { SharedListeners } from '../core/defects/shared-listeners.ts'
+import { EmitterListeners } from '../core/defects/shared-listeners.ts'
 import { findCarrier } from '../core/os/network.ts'
 import { memoize } from '../core/memoize.ts'
 
 const LOOK_MS = 1_000
 const NOTHING = Buffer.alloc(0)
 
-let LISTENERS: SharedListeners<PausedStreams, Duplex>
-
 export class PausedStreams {
   readonly #clock: Clock
   readonly #paused = new Set<Duplex>()
+  /** They keep nothing on a socket (docs/performance.md, shapes of sockets). */
+  readonly #listeners = new EmitterListeners<Duplex>('network', (stream) => stream.destroy(), {
+    pause: (stream) => this.#add(stream),
+    resume: (stream) => this.#paused.delete(stream),
+    close: (stream) => this.#paused.delete(stream),
+  })
   #looks = false
 
   constructor(clock: Clock) {
@@ -31,16 +35,8 @@ export class PausedStreams {
   /** From now on until it is closed. */
   watch(stream: Duplex): void {
     if (!(findCarrier(stream) instanceof net.Socket)) return
-    LISTENERS.listen(stream, this)
+    this.#listeners.listen(stream)
     if (stream.isPaused()) this.#add(stream)
-  }
-
-  static {
-    LISTENERS = new SharedListeners<PausedStreams, Duplex>('network', (_owner, _error, stream) => stream.destroy(), {
-      pause: (owner, _arg, stream) => owner.#add(stream),
-      resume: (owner, _arg, stream) => owner.#paused.delete(stream),
-      close: (owner, _arg, stream) => owner.#paused.delete(stream),
-    })
   }
 
   #add(stream: Duplex): void {

@@ -75,14 +75,17 @@ export const systemNetwork: Network = {
         reject(signal.reason)
         return
       }
+      const keepAlive = options?.keepAlive ?? {}
       const socket = net.connect({
         host: to.host,
         port: to.port,
         noDelay: true,
         allowHalfOpen: true,
+        keepAlive: true,
+        keepAliveInitialDelay: keepAlive.idleMs ?? KEEP_ALIVE_IDLE_MS,
         ...(options?.from === undefined ? {} : { localAddress: options.from }),
       })
-      setKeepAlive(socket, options?.keepAlive)
+      setProbes(socket, keepAlive)
       const onAbort = guard('network', reject, () => {
         socket.destroy()
         reject(signal.reason)
@@ -169,7 +172,7 @@ export function waitUntilOpen(
       allowHalfOpen: true,
       noDelay: true,
       keepAlive: true,
-      keepAliveInitialDelay: 30_000,
+      keepAliveInitialDelay: KEEP_ALIVE_IDLE_MS,
     })
     server.on(
       'connection',
@@ -273,7 +276,9 @@ export function toPlainAddress(address: string | undefined): string {
   return address?.startsWith('::ffff:') ? address.slice(7) : (address ?? '')
 }
 
-function setKeepAlive(socket: net.Socket, { idleMs = KEEP_ALIVE_IDLE_MS, intervalMs, probes }: KeepAlive = {}): void {
+/** Only where they are not Node's: it keeps them in fields of their own (docs/performance.md, shapes of sockets). */
+function setProbes(socket: net.Socket, { idleMs = KEEP_ALIVE_IDLE_MS, intervalMs, probes }: KeepAlive): void {
+  if (intervalMs === undefined && probes === undefined) return
   const options = { enable: true, initialDelay: idleMs, interval: intervalMs, count: probes }
   // This form is not in the types yet.
   ;(socket.setKeepAlive as unknown as (options: object) => void).call(socket, options)

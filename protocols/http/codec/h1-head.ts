@@ -73,7 +73,7 @@ export class HeadScanner {
     while (at < end) {
       switch (state) {
         case START_LINE:
-          while (at < end && TEXT[bytes[at]!] === 1) at++
+          at = skipText(bytes, at, end)
           if (at === end) break
           if (bytes[at] !== CR) this.#fail('malformed', control(bytes[at]!, 'the start line'))
           this.#startLineEnd = at++ - base
@@ -94,7 +94,7 @@ export class HeadScanner {
           state = VALUE
           break
         case VALUE:
-          while (at < end && TEXT[bytes[at]!] === 1) at++
+          at = skipText(bytes, at, end)
           if (at === end) break
           if (bytes[at] !== CR) this.#fail('malformed', control(bytes[at]!, 'a field value'))
           this.#mark(bytes, base, at++ - base)
@@ -159,6 +159,18 @@ export class HeadScanner {
     this.#marks[i + 1] = this.#colon
     this.#marks[i + 2] = end
   }
+}
+
+/** @returns index of the first byte that is none of a text */
+function skipText(bytes: Uint8Array, from: number, end: number): number {
+  let at = from
+  while (
+    at + 3 < end &&
+    (TEXT[bytes[at]!]! & TEXT[bytes[at + 1]!]! & TEXT[bytes[at + 2]!]! & TEXT[bytes[at + 3]!]!) === 1
+  )
+    at += 4
+  while (at < end && TEXT[bytes[at]!] === 1) at++
+  return at
 }
 
 function isSpace(code: number): boolean {

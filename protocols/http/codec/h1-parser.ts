@@ -34,6 +34,7 @@ const STOPPED = 7
 
 const CR = 13
 const LF = 10
+const SP = 32
 const EMPTY = Buffer.alloc(0)
 /** Before one response. */
 const MAX_INFORMATIONAL = 16
@@ -308,7 +309,8 @@ export class H1Parser {
       all[to++] = name
       all[to++] = value
     }
-    all.length = to
+    // A new length would leave compiled code; there are few to take off.
+    while (all.length > to) all.pop()
     this.headers = all
     // RFC 9112 §6.1 permits to refuse this, and both sides of a proxy must agree on it.
     if (chunked && this.contentLength !== UNKNOWN_LENGTH)
@@ -334,10 +336,12 @@ export class H1Parser {
 
   #requestLine(line: string): void {
     const first = line.indexOf(' ')
-    const last = line.lastIndexOf(' ')
+    let last = line.length - 1
+    // The version is short, and lastIndexOf would leave compiled code.
+    while (last > first && line.charCodeAt(last) !== SP) last--
     if (first < 1 || last === first || last === line.length - 1)
       this.#fail('malformed', 'the request line is not method, target, version (RFC 9112 §3)')
-    this.method = line.slice(0, first)
+    this.method = first === 3 && line.startsWith('GET') ? 'GET' : line.slice(0, first)
     const problem = findMethodProblem(this.method)
     if (problem !== undefined) this.#fail('malformed', problem)
     this.minor = readMinorVersion(line, last + 1, this.#onFault)
