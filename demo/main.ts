@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
+import { readOptions } from '../tools/options.ts'
 import { App } from './services.ts'
 import { ORDERS, PLC } from './resources.ts'
 import { Site } from './site.ts'
@@ -14,9 +14,10 @@ import { joinThird, showConsole, showRollout } from './fleet-steps.ts'
 import { showDevices, enroll, showHttp, showMqtt, showOffline, showPolicy, showReunion } from './steps.ts'
 import { Tour } from './tour.ts'
 
-const { values } = parseArgs({
-  options: { once: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } },
-})
+const { values } = readOptions(
+  { options: { once: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false } } },
+  'npm run demo -- [--once] [--keep]',
+)
 execFileSync(process.execPath, [path.resolve(import.meta.dirname, '../tools/build/build.ts')], {
   stdio: ['ignore', 'ignore', 'inherit'],
 })

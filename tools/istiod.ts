@@ -6,9 +6,10 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { istioBinaries } from '../test/conformance/istiod/rig/binaries.ts'
-import { runPeerTests, formatSeconds } from './peer-tests.ts'
+import { chooseTests, runPeerTests, formatSeconds } from './peer-tests.ts'
 
 process.chdir(path.resolve(import.meta.dirname, '..'))
+const chosen = chooseTests('istiod', fs.globSync('test/conformance/istiod/**/*.test.ts').sort(), process.argv.slice(2))
 const from = performance.now()
 try {
   istioBinaries({
@@ -21,4 +22,4 @@ try {
   process.exit(1)
 }
 console.log(`=== istiod: at hand after ${formatSeconds(from)}`)
-runPeerTests('istiod', fs.globSync('test/conformance/istiod/**/*.test.ts').sort(), process.argv.slice(2))
+runPeerTests('istiod', chosen, [])

@@ -14,17 +14,25 @@ const TEST_TIMEOUT_MS = 10 * 60_000
  * @param named parts of file names; none = all
  */
 export function runPeerTests(title: string, all: readonly string[], named: readonly string[]): never {
+  const chosen = chooseTests(title, all, named)
   if (areStale() && !step('build', [path.join(ROOT, 'tools/build/build.ts')])) process.exit(1)
-  return runTestFiles(title, all, named)
+  return run(title, chosen)
 }
 
 /** The same, of files that need no bundle. */
 export function runTestFiles(title: string, all: readonly string[], named: readonly string[]): never {
+  return run(title, chooseTests(title, all, named))
+}
+
+/** Ends the process with 2 when a name matches nothing: before anything is built. */
+export function chooseTests(title: string, all: readonly string[], named: readonly string[]): readonly string[] {
   const chosen = named.length ? all.filter((f) => named.some((n) => f.includes(n))) : all
-  if (chosen.length === 0) {
-    console.error(`no ${title} test matches ${named.join(' ')}; there are:\n${all.join('\n')}`)
-    process.exit(2)
-  }
+  if (chosen.length > 0) return chosen
+  console.error(`no ${title} test matches ${named.join(' ')}; there are:\n${all.join('\n')}`)
+  process.exit(2)
+}
+
+function run(title: string, chosen: readonly string[]): never {
   const startedMs = performance.now()
   const failed = chosen.filter(
     (file) =>

@@ -10,8 +10,8 @@ import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import readline from 'node:readline'
-import { parseArgs } from 'node:util'
 import { buildIfStale } from '../../tools/build/bundles.ts'
+import { readOptions } from '../../tools/options.ts'
 import { Attacker, wait } from './attacker.ts'
 import { ATTACKS } from './attacks.ts'
 import type { Attack } from './attack.ts'
@@ -37,18 +37,22 @@ const RSS_MIB = 256
 /** What the figures are when nobody attacks. */
 const QUIET: Attack = { name: 'nobody attacks', against: 'memory', run: (_a, _p, ms) => wait(ms) }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { seconds: { type: 'string', default: '5' }, memory: { type: 'string', default: '256' } },
-})
+const USAGE = `npm run attack -- [NAME …] [--seconds N] [--memory MIB]
+NAMEs are parts of:
+${ATTACKS.map((one) => `  ${one.against}: ${one.name}`).join('\n')}`
+const { values, positionals } = readOptions(
+  {
+    allowPositionals: true,
+    options: { seconds: { type: 'string', default: '5' }, memory: { type: 'string', default: '256' } },
+  },
+  USAGE,
+)
 const [seconds, memoryMiB] = [Number(values.seconds), Number(values.memory)]
 const chosen = positionals.length
   ? ATTACKS.filter((one) => positionals.some((n) => one.name.includes(n) || one.against === n))
   : ATTACKS
 if (!(seconds > 0 && memoryMiB > 0) || chosen.length === 0) {
-  console.error(
-    `--seconds and --memory are numbers, names are parts of:\n${ATTACKS.map((one) => `  ${one.against}: ${one.name}`).join('\n')}`,
-  )
+  console.error(USAGE)
   process.exit(2)
 }
 if (!buildIfStale()) process.exit(1)

@@ -6,9 +6,9 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { BESIDE } from '../../core/runtime/bundle.ts'
 import { findDebianProgram } from '../debian.ts'
+import { readOptions } from '../options.ts'
 import { readLicences } from './licences.ts'
 import { withHealthcheck, writeArchive, type Image } from './oci-layout.ts'
 
@@ -41,7 +41,10 @@ const HEALTHCHECK = {
   Retries: 3,
 }
 
-const { values } = parseArgs({ options: { arch: { type: 'string', default: 'arm64,amd64' } } })
+const { values } = readOptions(
+  { options: { arch: { type: 'string', default: 'arm64,amd64' } } },
+  `npm run build:oci -- [--arch ${Object.keys(ARCHITECTURES).join(',')}]`,
+)
 const { version, devDependencies } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as {
   version: string
   devDependencies: { node: string }

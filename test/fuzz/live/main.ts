@@ -8,8 +8,8 @@
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { parseArgs } from 'node:util'
 import { buildIfStale } from '../../../tools/build/bundles.ts'
+import { readOptions } from '../../../tools/options.ts'
 import { Subject, sleep } from '../../attack/subject.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { converse, KINDS, type Kind } from './conversations.ts'
@@ -31,21 +31,25 @@ const GAUGES = [
   'mesh_memory_held_bytes',
 ] as const
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '10' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    kinds: { type: 'string', default: '' },
-    clients: { type: 'string', default: '24' },
+const USAGE = `npm run fuzz -- [--minutes N] [--seed WHOLE NUMBER] [--kinds KIND,...] [--clients N]
+KIND is one of ${[...new Set(KINDS)].join(', ')}`
+const { values } = readOptions(
+  {
+    options: {
+      minutes: { type: 'string', default: '10' },
+      seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+      kinds: { type: 'string', default: '' },
+      clients: { type: 'string', default: '24' },
+    },
   },
-})
+  USAGE,
+)
 const [minutes, seed, clients] = [Number(values.minutes), Number(values.seed), Number(values.clients)]
 const named = values.kinds === '' ? [] : values.kinds.split(',')
 const kinds: readonly Kind[] = named.length === 0 ? KINDS : KINDS.filter((kind) => named.includes(kind))
 const isKnown = named.every((name) => KINDS.some((kind) => kind === name))
 if (!(minutes > 0 && Number.isInteger(seed) && Number.isInteger(clients) && clients > 0 && isKnown)) {
-  console.error('npm run fuzz -- [--minutes N] [--seed WHOLE NUMBER] [--kinds KIND,...] [--clients N]')
-  console.error(`KIND is one of ${[...new Set(KINDS)].join(', ')}`)
+  console.error(USAGE)
   process.exit(2)
 }
 if (!buildIfStale()) process.exit(1)

@@ -3,20 +3,25 @@
  * bundle must give the same answers and send the same requests on. What they treat differently on purpose stands in
  * docs/differences.md. Prints the first difference, shrunk. Exit code 0, 1 (there is one), 2 (wrong usage).
  */
-import { inspect, parseArgs } from 'node:util'
+import { inspect } from 'node:util'
 import { buildIfStale } from '../../../../tools/build/bundles.ts'
+import { readOptions } from '../../../../tools/options.ts'
 import { comparePairs } from './pairs.ts'
 import { bytesOf } from './requests.ts'
 
-const { values } = parseArgs({
-  options: {
-    pairs: { type: 'string', default: '20000' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+const USAGE = 'npm run test:envoy -- [--pairs WHOLE NUMBER] [--seed WHOLE NUMBER]'
+const { values } = readOptions(
+  {
+    options: {
+      pairs: { type: 'string', default: '20000' },
+      seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+    },
   },
-})
+  USAGE,
+)
 const [pairs, seed] = [Number(values.pairs), Number(values.seed)]
 if (!(Number.isInteger(pairs) && pairs > 0 && Number.isInteger(seed))) {
-  console.error('npm run test:envoy -- [--pairs WHOLE NUMBER] [--seed WHOLE NUMBER]')
+  console.error(USAGE)
   process.exit(2)
 }
 if (!buildIfStale()) process.exit(1)

@@ -3,8 +3,8 @@
  * through two agents. Names pick tasks. `--write` puts the table into docs/istio.md, of all tasks only. Exit code 0, 1
  * (one works that is said not to, or the other way round), 2 (wrong usage). Needs root.
  */
-import { parseArgs } from 'node:util'
 import { buildIfStale } from '../../../../tools/build/bundles.ts'
+import { readOptions } from '../../../../tools/options.ts'
 import { istioBinaries } from '../rig/binaries.ts'
 import { inOwnNetwork, isInOwnNetwork } from '../rig/network-namespace.ts'
 import { Mesh } from './mesh/mesh.ts'
@@ -12,13 +12,18 @@ import { isSurprise, decideVerdict, runTask, type TaskResult } from './task.ts'
 import { TASKS } from './tasks.ts'
 import { writeTable } from './table.ts'
 
-const { values, positionals } = parseArgs({
-  options: { write: { type: 'boolean', default: false } },
-  allowPositionals: true,
-})
+const USAGE = `npm run test:tasks [-- NAME …] [--write]
+${TASKS.map((t) => t.name).join('\n')}`
+const { values, positionals } = readOptions(
+  {
+    options: { write: { type: 'boolean', default: false } },
+    allowPositionals: true,
+  },
+  USAGE,
+)
 const chosen = TASKS.filter((t) => positionals.length === 0 || positionals.some((p) => t.name.includes(p)))
 if (chosen.length === 0 || (values.write && positionals.length > 0)) {
-  console.error(`npm run test:tasks [-- NAME …] [--write]\n${TASKS.map((t) => t.name).join('\n')}`)
+  console.error(USAGE)
   process.exit(2)
 }
 if (!isInOwnNetwork()) {
