@@ -28,7 +28,8 @@ export type RequestFacts = {
    * out of it.
    */
   path: string
-  readonly authority: string
+  /** As the listener reads it. An authorization service may say another. */
+  authority: string
   readonly scheme: string
   /** What it asks to switch to, and the length of its body: 0 = none or not known. */
   readonly upgrade?: string | undefined

@@ -36,7 +36,7 @@ export class HttpMetrics {
       .counter('mesh_http_ext_authz_total', 'Requests that an authorization service was asked about (ext_authz).', [
         'result',
       ])
-      .cells(['ok', 'denied', 'too-large', 'error'])
+      .cells(['ok', 'denied', 'too-large', 'error', 'invalid'])
     this.compressed = metrics
       .counter('mesh_http_compressed_total', 'Bodies that the compressor filter compresses.', ['of'])
       .cells(['request', 'answer'])

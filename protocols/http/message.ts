@@ -27,7 +27,7 @@ export class RequestHead implements RequestFacts {
   readonly method: string
   /** As the client came; a trusted x-forwarded-proto has the last word (Exchange.start). */
   scheme: 'http' | 'https'
-  readonly authority: string
+  authority: string
   /** Origin form, normalised, with query; '*' for OPTIONS; '' for CONNECT. */
   path: string
   readonly headers: string[]

@@ -16,7 +16,7 @@ import { decodeTextBody } from '../bodies/grpc-web.ts'
 import { makeGrpcQuestion, readGrpcAnswer } from './grpc-service.ts'
 import { readCertificate } from './certificate.ts'
 import { makeHttpQuestion, readHttpAnswer, type SentBody } from './http-service.ts'
-import { findBadChange, type Verdict } from './verdict.ts'
+import { findBadChange, findImpossible, type Verdict } from './verdict.ts'
 
 /** The exchange, as its question sees it. */
 export interface AskOwner {
@@ -124,16 +124,18 @@ export class Asking {
   #end(verdict: Verdict): void {
     if (this.#state === 'over') return
     this.cancel()
-    const bad = this.#plan.authz.validates ? findBadChange(verdict) : undefined
+    const bad = this.#plan.authz.validates ? findBadChange(verdict) : findImpossible(verdict)
     const said: Verdict =
-      bad === undefined ? verdict : { kind: 'error', why: `the service wants to change ${bad.slice(0, 64)}` }
+      bad === undefined ? verdict : { kind: 'invalid', why: `the service wants to change ${bad.slice(0, 64)}` }
     const { metrics, ctx } = this.#rt
     metrics.extAuthz[said.kind].value++
     const { client } = this.#owner
-    if (said.kind === 'error')
+    if (said.kind === 'error' || said.kind === 'invalid')
       ctx.log.warn(
         { evt: 'http.ext-authz', conn: client.conn.id, cluster: this.#plan.authz.service.cluster, why: said.why },
-        'an authorization service could not be asked',
+        said.kind === 'error'
+          ? 'an authorization service could not be asked'
+          : 'what an authorization service wants cannot be done',
       )
     this.#done(said)
   }

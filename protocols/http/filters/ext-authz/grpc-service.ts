@@ -134,7 +134,8 @@ export function readGrpcAnswer(bytes: Buffer, status: string | undefined): Verdi
     return {
       kind: 'denied',
       status: code >= 200 && code <= 599 ? code : 403,
-      headers: changesOf(denied, 2, 'set'),
+      // Each a line of its own, as of several cookies.
+      headers: changesOf(denied, 2, 'add', NO_ACTIONS).map((change) => ({ ...change, how: 'add' })),
       body: findBytes(denied, 3)?.toString('latin1') ?? '',
       metadata,
     }
@@ -143,9 +144,9 @@ export function readGrpcAnswer(bytes: Buffer, status: string | undefined): Verdi
   const inner = findBytes(ok, 3)
   return {
     kind: 'ok',
-    request: changesOf(ok, 2, 'set'),
+    request: changesOf(ok, 2, 'set', NO_ACTIONS),
     remove: textsOf(ok, 5).map((name) => name.toLowerCase()),
-    response: changesOf(ok, 6, 'add'),
+    response: changesOf(ok, 6, 'add', ACTIONS),
     query: [
       ...ok
         .filter(({ no }) => no === 7)
@@ -164,8 +165,9 @@ function textsOf(fields: readonly Field[], no: number): string[] {
   return fields.filter((field) => field.no === no).map(({ bytes }) => bytes.toString('utf8'))
 }
 
+type Actions = Readonly<Record<number, HeaderChange['how']>>
 /** HeaderValueOption. @param byDefault where neither append nor append_action says something */
-function changesOf(fields: readonly Field[], no: number, byDefault: 'set' | 'add'): HeaderChange[] {
+function changesOf(fields: readonly Field[], no: number, byDefault: 'set' | 'add', actions: Actions): HeaderChange[] {
   return fields.flatMap((field): HeaderChange[] => {
     const option = field.no === no ? readMessage(field.bytes) : undefined
     const header = option && readMessage(findBytes(option, 1) ?? NOTHING)
@@ -182,10 +184,12 @@ function changesOf(fields: readonly Field[], no: number, byDefault: 'set' | 'add
             : byDefault === 'set'
               ? 'append'
               : 'add'
-          : (ACTIONS[findNumber(option, 3)] ?? byDefault),
+          : (actions[findNumber(option, 3)] ?? byDefault),
       },
     ]
   })
 }
 /** HeaderAppendAction but for APPEND_IF_EXISTS_OR_ADD, which is what stands there when nothing was said. */
-const ACTIONS: Readonly<Record<number, HeaderChange['how']>> = { 1: 'if-absent', 2: 'set', 3: 'overwrite-present' }
+const ACTIONS: Actions = { 1: 'if-absent', 2: 'set', 3: 'overwrite-present' }
+/** As in Envoy, of the request and of a refusal only `append` counts: what a client wrote never stays in its place. */
+const NO_ACTIONS: Actions = {}

@@ -39,6 +39,8 @@ export type Verdict =
   | { readonly kind: 'too-large' }
   /** Nobody knows. */
   | { readonly kind: 'error'; readonly why: string }
+  /** It agrees to another request than the one that could be sent. */
+  | { readonly kind: 'invalid'; readonly why: string }
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
@@ -58,19 +60,53 @@ export function isChangeable({ name, value }: Pick<HeaderChange, 'name' | 'value
 
 /** @returns the first change that a service may not make */
 export function findBadChange(verdict: Verdict): string | undefined {
-  if (verdict.kind === 'error' || verdict.kind === 'too-large') return undefined
-  const all = verdict.kind === 'ok' ? [...verdict.request, ...verdict.response] : verdict.headers
-  return all.find((change) => !isChangeable(change))?.name
+  if (verdict.kind === 'denied') return verdict.headers.find((change) => !isChangeable(change))?.name
+  if (verdict.kind !== 'ok') return undefined
+  const { request, response } = verdict
+  return (
+    findImpossible(verdict) ??
+    [...request.filter(({ name }) => !TARGET.has(name)), ...response].find((change) => !isChangeable(change))?.name
+  )
 }
 
-/** In place. @returns whether anything is different now */
+/** Where the request goes, as Envoy lets a service say it. */
+const TARGET: ReadonlySet<string> = new Set([':path', ':authority', 'host'])
+
+/**
+ * Framing and fields of one connection are ours and stay as they are. Any other change of the request is part of what
+ * the service agrees to: one that cannot be made is not left out.
+ * @returns its name
+ */
+export function findImpossible(verdict: Verdict): string | undefined {
+  if (verdict.kind !== 'ok') return undefined
+  const bad = verdict.request.find(({ name, value }) => NO_VALUE.test(value) || (!TARGET.has(name) && !NAME.test(name)))
+  return bad?.name
+}
+
+/** How the listener reads a path and a host; they throw MESH_MALFORMED_INPUT for what it would refuse of a client. */
+export type TargetForm = { readonly path: (path: string) => string; readonly host: (host: string) => string }
+
+/**
+ * In place. Throws what `form` throws.
+ *
+ * @param form left out: the service has no say in where the request goes
+ * @returns whether anything is different now
+ */
 export function applyVerdict(
   { request, remove, query }: Extract<Verdict, { kind: 'ok' }>,
   to: RequestFacts,
   headers: string[],
+  form?: TargetForm,
 ): boolean {
   let isChanged = false
   for (const change of request) {
+    const { name, value } = change
+    if (form && TARGET.has(name)) {
+      if (name === ':path') to.path = form.path(value)
+      else to.authority = form.host(value)
+      isChanged = true
+      continue
+    }
     if (!isChangeable(change)) continue
     isChanged = changeHeader(headers, change) || isChanged
   }
@@ -80,12 +116,17 @@ export function applyVerdict(
     isChanged = true
   }
   for (const [name, value] of query) {
-    to.path = removeParam(to.path, encodeURIComponent(name))
-    if (value !== undefined)
-      to.path += `${to.path.includes('?') ? '&' : '?'}${encodeURIComponent(name)}=${encodeURIComponent(value)}`
+    const key = asQuery(name)
+    to.path = removeParam(to.path, key)
+    if (value !== undefined) to.path += `${to.path.includes('?') ? '&' : '?'}${key}=${asQuery(value)}`
     isChanged = true
   }
   return isChanged
+}
+
+/** The service writes it as it is to stand there (Envoy); what no request line may hold is escaped. */
+function asQuery(text: string): string {
+  return text.toWellFormed().replace(/[^\x21-\x7e]+|#/g, encodeURIComponent)
 }
 
 function changeHeader(headers: string[], { name, value, how }: HeaderChange): boolean {

@@ -126,6 +126,35 @@ test('a DeniedHttpResponse is what the client gets; over gRPC as its status', as
   assert.deepEqual([grpc.status, grpc.headers['grpc-status'], grpc.headers['grpc-message']], [200, '14', 'sp%C3%A4ter'])
 })
 
+test('a refusal may set several cookies', async (t) => {
+  const cookies = ['a=1', 'b=2'].map((value) => [2, header('set-cookie', value)] as const)
+  const { both } = await AuthRig.overGrpc(t, () => message([1, message([1, 7])], [2, message(...cookies)]))
+  const { headers } = await both.ask('http2', {})
+  assert.equal(String(headers['set-cookie']), 'a=1,b=2')
+})
+
+for (const { name, change, validates = false, want } of [
+  { name: 'a path', change: header(':path', '/a/../b?q'), want: [200, '/b?q', 'a'] },
+  { name: 'a host', change: header(':authority', 'b'), want: [200, '/', 'b'] },
+  { name: 'a host by its field', change: header('host', 'b'), want: [200, '/', 'b'] },
+  { name: 'no path', change: header(':path', 'x'), want: [503] },
+  { name: 'a path of two lines', change: header(':path', '/\r\nx: y'), want: [503] },
+  { name: 'a path that the listener refuses', change: header(':path', '/%00'), want: [503] },
+  { name: 'no host', change: header('host', 'a b'), want: [503] },
+  { name: 'a method', change: header(':method', 'PUT'), want: [503] },
+  { name: 'a value of two lines', change: header('x', 'a\r\nb: c'), want: [503] },
+  { name: 'the same, where changes are looked at', change: header('x', 'a\0'), validates: true, want: [500] },
+])
+  test(`a service agrees to another request: ${name}`, async (t) => {
+    const { both } = await AuthRig.overGrpc(t, () => message([3, message([2, change])]), {
+      // Somebody was there, and said something.
+      settings: { failureAllows: true, validates },
+      http: { normalizePath: true },
+    })
+    const { status, saw } = await both.ask('http1', {})
+    assert.deepEqual(saw ? [status, saw.url, saw.headers.host] : [status], want)
+  })
+
 const framed = (bytes: Buffer): Buffer => {
   const frame = Buffer.alloc(5)
   frame.writeUInt32BE(bytes.length, 1)

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import http from 'node:http'
 import http2 from 'node:http2'
 import type { AuthService, ExtAuthz } from '../../../../../model/http/ext-authz.ts'
-import type { HttpFilter } from '../../../../../model/listener.ts'
+import type { HttpConnectionManager, HttpFilter } from '../../../../../model/listener.ts'
 import type { Route } from '../../../../../model/route.ts'
 import { portOf } from '../../../../helpers/raw-h2.ts'
 import { Both } from '../../both.ts'
@@ -54,6 +54,7 @@ export type RigOptions = {
   readonly filters?: readonly HttpFilter[]
   readonly route?: Partial<Route>
   readonly protocol?: 'http1' | 'http2'
+  readonly http?: Partial<HttpConnectionManager>
 }
 
 export class AuthRig {
@@ -104,7 +105,7 @@ export class AuthRig {
     const protocol = o.protocol ?? 'http1'
     const clusters = [cluster([endpoint('127.0.0.1', portOf(server as http.Server))], { name: 'auth', protocol })]
     const filters: HttpFilter[] = [...(o.filters ?? []), { kind: 'ext-authz', name: 'authz', authz }]
-    const both = await Both.start(t, manager([route(forwardTo(), o.route)], { filters }), { clusters })
+    const both = await Both.start(t, manager([route(forwardTo(), o.route)], { filters, ...o.http }), { clusters })
     t.after(() => {
       if ('closeAllConnections' in server) server.closeAllConnections()
       server.close()

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import {
   applyVerdict,
   findBadChange,
+  findImpossible,
   toAnswerHeaders,
   toResponseEdit,
   type HeaderChange,
@@ -67,6 +68,23 @@ for (const [name, value] of [
     assert.equal(findBadChange(ok({ response: [change] })), name)
   })
 
+for (const { name, value, want } of [
+  { name: 'x', value: 'a', want: undefined },
+  { name: 'x', value: 'a\r\nb: c', want: 'x' },
+  { name: 'x', value: 'a\0', want: 'x' },
+  { name: 'x y', value: 'a', want: 'x y' },
+  { name: ':method', value: 'PUT', want: ':method' },
+  { name: ':scheme', value: 'https', want: ':scheme' },
+  { name: ':path', value: '/other', want: undefined },
+  { name: ':authority', value: 'other', want: undefined },
+  { name: 'host', value: 'other', want: undefined },
+  // Ours, and it stays as it is.
+  { name: 'content-length', value: '7', want: undefined },
+])
+  test(`part of what the service agrees to, and possible or not: ${JSON.stringify([name, value])}`, () => {
+    assert.equal(findImpossible(ok({ request: [{ name, value, how: 'set' }] })), want)
+  })
+
 test('parameters of the query', () => {
   const asked = request('/p?a=1&b=2')
   const query = [
@@ -75,7 +93,17 @@ test('parameters of the query', () => {
     ['c', ''],
   ] as const
   assert.equal(applyVerdict(ok({ query }), asked, []), true)
-  assert.equal(asked.path, '/p?b=x%26y&c=')
+  assert.equal(asked.path, '/p?b=x&y&c=')
+})
+test('a parameter stands as the service writes it, but for what no request line may hold', () => {
+  const asked = request('/p?a%20b=1&a=1&a=2')
+  const query = [
+    ['a b', 'x y'],
+    ['a', '%20'],
+    ['#', '\ud800ü'],
+  ] as const
+  applyVerdict(ok({ query }), asked, [])
+  assert.equal(asked.path, '/p?a%20b=x%20y&a=%20&%23=%EF%BF%BD%C3%BC')
 })
 test('what a value says is text, and stands for nothing', () => {
   assert.deepEqual(toResponseEdit([{ name: 'x', value: '%REQ(x)%', how: 'set' }])?.add, [
