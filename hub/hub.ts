@@ -120,7 +120,7 @@ export async function startHub(config: HubConfig, world: HubWorld, parts: HubPar
   const server = building.use(await startServer({ ...serving, listen: config.listen }))
   const issuing = { ca, caFolder, tokens, certificates, identity }
   const { relay, api } = await openForDevices(building, { serving, issuing, config, grpcPort: server.port })
-  const createToken = prepareTokens(issuing, config.tokenTtlSec, registry)
+  const createToken = prepareTokens(issuing, config, registry)
   const forConsole = { ...world, ...shared, ...issuing, config, createToken, apiPort: api?.port, page: parts.page }
   const operators = building.use(await startConsole(forConsole))
   const ports = readPorts({ server, admin, relay, api, operators })
@@ -160,11 +160,12 @@ async function openForDevices(
 
 function prepareTokens(
   { ca, tokens }: { readonly ca: Pick<Ca, 'rootsPem'>; readonly tokens: Tokens },
-  defaultTtlSec: number,
+  { tokenTtlSec, enrollment }: HubConfig,
   registry: Registry,
 ) {
-  return ({ ttlSec = defaultTtlSec, ...p }: TokenWish, tx: Registry = registry) =>
-    tokens.create({ ...p, ttlSec, roots: listPins(ca.rootsPem) }, tx)
+  const isApproved = enrollment.approval === 'always'
+  return ({ ttlSec = tokenTtlSec, approval = false, ...p }: TokenWish, tx: Registry = registry) =>
+    tokens.create({ ...p, ttlSec, approval: approval || isApproved, roots: listPins(ca.rootsPem) }, tx)
 }
 
 const disposeOf = (parts: AsyncDisposableStack) => () => parts.disposeAsync()

@@ -2,9 +2,12 @@
  * The one place that says who may ask what: each route names what it needs (access.ts), and a route that names nothing
  * does not come into being.
  */
+import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MeshError } from '../../core/errors.ts'
 import { Operator, type Access } from './access.ts'
+import type { Session } from '../registry/console-sessions.ts'
+import { readBearer } from './browser-checks.ts'
 import { readCookie, SESSION_COOKIE } from './cookies.ts'
 import type { Logins } from './logins.ts'
 
@@ -34,7 +37,7 @@ export function authorizeRoutes(app: FastifyInstance, { logins, proved }: Author
   app.addHook('onRequest', async (request) => {
     if (request.is404) return
     const access = request.routeOptions.config.access!
-    const session = await logins.find(readCookie(request.raw.headers.cookie, SESSION_COOKIE))
+    const session = await findSession(request.raw.headers, logins)
     if (session) {
       request.operator = new Operator(session)
       proved(request, request.operator)
@@ -49,6 +52,12 @@ export function authorizeRoutes(app: FastifyInstance, { logins, proved }: Author
     if (access?.of !== 'named') return
     checkNamespaces(request, access, await access.find(request))
   })
+}
+
+/** A command line shows a bearer; a cookie that comes beside it counts for nothing. */
+async function findSession(headers: IncomingHttpHeaders, logins: Logins): Promise<Session | undefined> {
+  const bearer = readBearer(headers)
+  return bearer === undefined ? logins.find(readCookie(headers.cookie, SESSION_COOKIE)) : logins.find(bearer, 'bearer')
 }
 
 function checkRole(operator: Operator, access: Exclude<Access, { of: 'anyone' }>): void {

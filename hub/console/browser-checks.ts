@@ -48,8 +48,14 @@ export function checkBrowser(
     return
   }
   if (isForeign) throw new MeshError('MESH_CONSOLE_FOREIGN', 'a page of another origin asks')
-  if (headers[CHANGE_HEADER] === undefined)
+  // No page can have a browser send a bearer elsewhere (Fetch §4.8: that is asked for first), and no cookie counts then.
+  if (headers[CHANGE_HEADER] === undefined && readBearer(headers) === undefined)
     throw new MeshError('MESH_CONSOLE_FOREIGN', `a change without the header ${CHANGE_HEADER}`)
+}
+
+/** What a command line shows (RFC 6750 §2.1); undefined: another scheme, as a proxy may have one, or none. */
+export function readBearer({ authorization }: Pick<IncomingMessage['headers'], 'authorization'>): string | undefined {
+  return /^bearer +(.*)$/i.exec(authorization ?? '')?.[1]
 }
 
 const ownHost = (host: string): string | undefined => URL.parse(`http://${host}`)?.host

@@ -17,13 +17,22 @@ export type LoginsOptions = {
   readonly clock: Clock
   readonly idleMs: number
   readonly sessionMs: number
+  /** Of a command line, used or not. */
+  readonly cliSessionMs: number
   /** What an issuer's claims give now; undefined: there is no issuer. */
   readonly toGrants: ((claims: readonly string[]) => readonly Grant[]) | undefined
 }
+export type NewSession = { readonly secret: string; readonly session: Session }
 export type Newcomer = Pick<Session, 'operator' | 'name' | 'via' | 'grants' | 'claims' | 'address'>
 
-export function hashSecret(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex')
+/** What shows the secret: a browser its cookie, a command line the header `Authorization`. */
+export type Shown = 'cookie' | 'bearer'
+
+/** Of what was shown in one way, and never in the other: a stolen bearer is no cookie, and no cookie is a bearer. */
+export function hashSecret(secret: string, shown: Shown = 'cookie'): string {
+  return createHash('sha256')
+    .update(shown === 'bearer' ? `bearer ${secret}` : secret)
+    .digest('hex')
 }
 
 /** A link for one login, as `meshlet-hub login` prints it. @returns the secret */
@@ -37,6 +46,16 @@ export async function addLoginLink(
   return secret
 }
 
+/** @returns how many, links that are not used among them. Rejects with MESH_CONFIG_INVALID when they have none. */
+export async function endSessions(sessions: ConsoleSessions, operator: string): Promise<number> {
+  const ended = await sessions.endOf(operator)
+  if (ended > 0) return ended
+  throw new MeshError(
+    'MESH_CONFIG_INVALID',
+    `${JSON.stringify(operator)} has no session; meshlet-hub sessions shows who has (e.g. operator:root)`,
+  )
+}
+
 export class Logins {
   readonly #o: LoginsOptions
   constructor(options: LoginsOptions) {
@@ -44,20 +63,23 @@ export class Logins {
   }
 
   /** @returns the secret of the session. Throws MESH_CONSOLE_LOGIN: used, ended, or never made. */
-  async byLink(secret: string, address: string): Promise<{ readonly secret: string; readonly session: Session }> {
+  async byLink(secret: string, address: string, via: 'link' | 'cli' = 'link'): Promise<NewSession> {
     const { sessions, clock } = this.#o
     const link = SECRET.test(secret) ? await sessions.takeLink(hashSecret(secret), clock.wallMs()) : undefined
     if (!link) throw new MeshError('MESH_CONSOLE_LOGIN', 'the link is used already, too old, or not one of this hub')
     const { operator, grants } = link
-    return this.begin({ operator, name: operator.replace(/^operator:/, ''), via: 'link', grants, claims: [], address })
+    return this.begin({ operator, name: operator.replace(/^operator:/, ''), via, grants, claims: [], address })
   }
 
   /** A session for somebody who has proved who they are. */
-  async begin(p: Newcomer): Promise<{ readonly secret: string; readonly session: Session }> {
-    const { sessions, clock, sessionMs, audit } = this.#o
+  async begin(p: Newcomer): Promise<NewSession> {
+    const { sessions, clock, audit } = this.#o
+    const [shown, lifeMs]: [Shown, number] =
+      p.via === 'cli' ? ['bearer', this.#o.cliSessionMs] : ['cookie', this.#o.sessionMs]
     const nowMs = clock.wallMs()
     const secret = randomBytes(SECRET_BYTES).toString('base64url')
-    const session = { ...p, hash: hashSecret(secret), createdMs: nowMs, seenMs: nowMs, endsMs: nowMs + sessionMs }
+    const hash = hashSecret(secret, shown)
+    const session = { ...p, hash, createdMs: nowMs, seenMs: nowMs, endsMs: nowMs + lifeMs }
     if (p.via === 'oidc') await sessions.endOthers(p.operator, p.grants)
     await sessions.add(session)
     await audit.add({
@@ -71,11 +93,11 @@ export class Logins {
     return { secret, session }
   }
 
-  /** The session of a cookie; undefined: there is none, or it is over. */
-  async find(secret: string | undefined): Promise<Session | undefined> {
+  /** The session of a secret; undefined: there is none, or it is over. */
+  async find(secret: string | undefined, shown: Shown = 'cookie'): Promise<Session | undefined> {
     const { sessions, clock } = this.#o
     if (secret === undefined || !SECRET.test(secret)) return undefined
-    const session = await sessions.find(hashSecret(secret))
+    const session = await sessions.find(hashSecret(secret, shown))
     if (!session) return undefined
     const nowMs = clock.wallMs()
     if (this.isOver(session, nowMs)) {
@@ -99,7 +121,9 @@ export class Logins {
   /** Also when hub.yaml gives the claims another role than they had. */
   isOver(s: Session, nowMs: number): boolean {
     const { idleMs, toGrants } = this.#o
-    if (nowMs >= s.endsMs || nowMs - s.seenMs >= idleMs || nowMs < s.createdMs - SEEN_STEP_MS) return true
+    if (nowMs >= s.endsMs || nowMs < s.createdMs - SEEN_STEP_MS) return true
+    // A command line asks when somebody types, and has nobody to keep it alive between.
+    if (s.via !== 'cli' && nowMs - s.seenMs >= idleMs) return true
     return s.via === 'oidc' && JSON.stringify(toGrants?.(s.claims)) !== JSON.stringify(s.grants)
   }
 }

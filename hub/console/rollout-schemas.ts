@@ -128,6 +128,9 @@ export const revisionDetail = z.object({
   filesTotal: count,
 })
 export const revisionParams = z.object({ id: revisionId })
+export const diffQuery = z.object({
+  whole: z.enum(['true', 'false']).default('false').describe('true: so much as an answer holds, not a page of it'),
+})
 export const diffParams = z.object({ id: revisionId, to: revisionId })
 export const revisionDiff = z.object({
   files: z

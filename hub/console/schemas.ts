@@ -4,6 +4,7 @@ import { labelled, where } from './fleet-schemas.ts'
 
 const name = z.string().min(1).max(253)
 const ms = z.number().describe('milliseconds since the epoch')
+const via = z.enum(['link', 'oidc', 'cli']).describe('cli: for the command line of another machine')
 const labels = z.record(z.string(), z.string())
 export const role = z.enum(['viewer', 'operator', 'admin'])
 export const grant = z.object({ namespace: z.string().describe('`*`: all'), role })
@@ -13,9 +14,14 @@ export const loginBody = z.object({ token: z.string().min(1).max(128).describe('
 export const whoami = z.object({
   name: z.string(),
   operator: z.string().describe('as the audit log names it'),
-  via: z.enum(['link', 'oidc']),
+  via,
   grants: z.array(grant).readonly(),
   endsMs: ms,
+  version: z.string().describe('of the hub'),
+})
+export const cliLogin = z.object({
+  secret: z.string().describe('shown as `Authorization: Bearer …`, never as a cookie'),
+  session: whoami,
 })
 export const loginWays = z.object({ oidc: z.boolean().describe('/login/oidc leads to the issuer') })
 
@@ -160,6 +166,7 @@ export const tokenRow = z.object({
   maxUses: count.nullable(),
   createdMs: ms,
   expiresMs: ms,
+  revokedMs: ms.nullable(),
   cidrs: z.array(z.string()).readonly(),
   labels,
   approval: z.boolean(),
@@ -168,6 +175,7 @@ export const tokenRow = z.object({
 })
 export const tokenList = z.object({ total: count, tokens: z.array(tokenRow).readonly() })
 export const tokenQuery = z.object({
+  devices: z.coerce.number().int().min(0).max(10_000).default(5).describe('so many of its devices are named'),
   offset: z.coerce.number().int().min(0).max(10_000_000).default(0),
   limit: z.coerce.number().int().min(1).max(500).default(100),
 })
@@ -191,6 +199,10 @@ export const tokenMade = z.object({
   expiresMs: ms,
   joinAddress: z.string().describe('of the hub, for `meshlet join`'),
 })
+export const tokensBody = tokenBody
+  .omit({ nodes: true })
+  .extend({ nodes: z.array(name).min(1).max(200).describe('of one token each: a name, or a pattern with *') })
+export const tokensMade = z.object({ tokens: z.array(tokenMade.omit({ joinAddress: true })).readonly() })
 export const identified = z.object({ id: z.string().min(1).max(128) })
 
 export const joinRequest = z.object({
@@ -252,14 +264,17 @@ export const sessionRow = z.object({
   id: z.string(),
   name: z.string(),
   operator: z.string(),
-  via: z.enum(['link', 'oidc']),
+  via,
   grants: z.array(grant).readonly(),
   createdMs: ms,
   seenMs: ms,
   endsMs: ms,
   address: z.string(),
+  claims: z.array(z.string()).readonly().describe('of the issuer'),
   own: z.boolean().describe('that of whoever asks'),
 })
+export const ended = z.object({ ended: count.describe('sessions, and links that were not used') })
+export const endBody = z.object({ operator: z.string().min(1).max(300).describe('operator:ann') })
 export const sessionList = z.object({ sessions: z.array(sessionRow).readonly() })
 
 /**
@@ -279,6 +294,7 @@ export const stream = z
 
 export type Whoami = z.infer<typeof whoami>
 export type Problem = z.infer<typeof problem>
+export type CliLogin = z.infer<typeof cliLogin>
 export type LoginWays = z.infer<typeof loginWays>
 export type DeviceState = z.infer<typeof deviceState>
 export type DeviceRow = Readonly<z.infer<typeof deviceRow>>
@@ -291,6 +307,9 @@ export type TokenItem = z.infer<typeof tokenRow>
 export type TokenList = z.infer<typeof tokenList>
 export type TokenBody = z.input<typeof tokenBody>
 export type TokenWish = Readonly<z.output<typeof tokenBody>>
+export type TokensBody = z.input<typeof tokensBody>
+export type TokensWish = Readonly<z.output<typeof tokensBody>>
+export type TokensMade = z.infer<typeof tokensMade>
 export type TokenMade = z.infer<typeof tokenMade>
 export type JoinRequestItem = z.infer<typeof joinRequest>
 export type ApproveMany = z.infer<typeof approveManyBody>

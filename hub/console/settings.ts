@@ -63,6 +63,9 @@ export const consoleSchema = z.strictObject({
   sessionSec: whole(300, 7 * 86_400)
     .default(43_200)
     .describe('and so is one of this age'),
+  cliSessionSec: whole(300, 90 * 86_400)
+    .default(43_200)
+    .describe('a session of `meshlet-hub login --hub` on another machine is over at this age'),
   requestMs: whole(100, 600_000).default(20_000).describe('a request has so long to come whole, milliseconds'),
   requestsPerMinute: whole(10, 1_000_000).default(1_200).describe('requests of one address'),
   loginsPerMinute: whole(1, 10_000).default(20).describe('logins that one address tries'),

@@ -25,6 +25,8 @@ import { addEnrolmentRoutes } from './routes/enrolment.ts'
 import { addEventRoutes } from './routes/events.ts'
 import { addFleetRoutes } from './routes/fleet.ts'
 import type { ConsoleParts } from './routes/parts.ts'
+import { addRecordRoutes } from './routes/records.ts'
+import { addRolloutRecordRoutes } from './routes/rollout-records.ts'
 import { addRevisionRoutes } from './routes/revisions.ts'
 import { addRolloutRoutes } from './routes/rollouts.ts'
 import { addSessionRoutes, limitLogins } from './routes/session.ts'
@@ -85,6 +87,8 @@ export async function startConsole(o: ConsoleOptions): Promise<ConsoleServer | u
         addFleetRoutes(app, routes)
         addRolloutRoutes(app, { ...routes, policy: config.rollout })
         addRevisionRoutes(app, routes)
+        addRecordRoutes(app, routes)
+        addRolloutRecordRoutes(app, routes)
         addEventRoutes(app, { events, logins, maxStreams: settings.maxStreams, clock, metrics: o.metrics })
         if (o.page) addPage(app, o.page)
       },
@@ -94,13 +98,17 @@ export async function startConsole(o: ConsoleOptions): Promise<ConsoleServer | u
   return { ...server, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
-function createLogins({ registry, clock }: ConsoleOptions, { oidc, idleSec, sessionSec }: ConsoleSettings): Logins {
+function createLogins(
+  { registry, clock }: ConsoleOptions,
+  { oidc, idleSec, sessionSec, cliSessionSec }: ConsoleSettings,
+): Logins {
   return new Logins({
     sessions: registry.sessions,
     audit: registry.audit,
     clock,
     idleMs: idleSec * 1_000,
     sessionMs: sessionSec * 1_000,
+    cliSessionMs: cliSessionSec * 1_000,
     toGrants: oidc && ((claims) => deriveGrants(claims, oidc)),
   })
 }

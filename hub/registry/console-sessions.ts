@@ -7,6 +7,8 @@ import type { Sql } from './sql.ts'
 export type Role = 'viewer' | 'operator' | 'admin'
 /** `namespace` `*`: of every namespace, and of what belongs to none. */
 export type Grant = { readonly namespace: string; readonly role: Role }
+/** What they logged in by; `cli`: by a link, for the command line of another machine. */
+export type Via = 'link' | 'oidc' | 'cli'
 export type LoginLink = {
   readonly hash: string
   readonly operator: string
@@ -19,7 +21,7 @@ export type Session = {
   readonly operator: string
   /** As it is shown. */
   readonly name: string
-  readonly via: 'link' | 'oidc'
+  readonly via: Via
   readonly grants: readonly Grant[]
   /** What the issuer said, of which `grants` were made. */
   readonly claims: readonly string[]

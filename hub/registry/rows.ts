@@ -26,6 +26,15 @@ export type TokenRow = {
   /** Who joins with it waits for an operator's word. */
   readonly approval: boolean
 }
+/** What it is good for now. */
+export function describeTokenState(
+  t: Pick<TokenRow, 'revokedMs' | 'expiresMs' | 'maxUses' | 'uses'>,
+  nowMs: number,
+): 'revoked' | 'ended' | 'used up' | 'valid' {
+  if (t.revokedMs !== null) return 'revoked'
+  if (nowMs >= t.expiresMs) return 'ended'
+  return t.maxUses !== null && t.uses >= t.maxUses ? 'used up' : 'valid'
+}
 export type CertificateRow = {
   readonly serial: string
   readonly spiffeUri: string

@@ -13,10 +13,12 @@ import { Rested } from '../fleet/rested.ts'
 import * as schemas from '../rollout-schemas.ts'
 import { ERRORS, type ConsoleParts } from './parts.ts'
 
+type DiffLimits = { readonly files: number; readonly chars: number; readonly lineChars: number }
 type Identified = { Params: { id: string } }
 const MAX_FILES = 1_000
-const MAX_DIFF_CHARS = 512 * 1024
-const MAX_LINE_CHARS = 2_000
+/** Of a page, and of what `meshlet-hub revision diff` prints. */
+const SHORT: DiffLimits = { files: 1_000, chars: 512 * 1024, lineChars: 2_000 }
+const WHOLE: DiffLimits = { files: 20_000, chars: 6 * 1024 * 1024, lineChars: 1024 * 1024 }
 const MAX_REFUSED_CHARS = 500
 
 export function addRevisionRoutes(app: FastifyInstance, { registry, clock }: ConsoleParts): void {
@@ -55,19 +57,21 @@ export function addRevisionRoutes(app: FastifyInstance, { registry, clock }: Con
       }
     },
   )
-  app.get<{ Params: { id: string; to: string } }>(
+  app.get<{ Params: { id: string; to: string }; Querystring: { whole: 'true' | 'false' } }>(
     '/api/v1/revisions/:id/diff/:to',
     {
       config: { access: { of: 'all', role: 'operator' } },
       schema: {
         summary: 'What differs between two',
         params: schemas.diffParams,
+        querystring: schemas.diffQuery,
         response: { 200: schemas.revisionDiff, ...ERRORS },
       },
     },
-    async ({ params }): Promise<schemas.RevisionDiff> => {
+    async ({ params, query }): Promise<schemas.RevisionDiff> => {
       const [before, after] = [await findRevision(registry, params.id), await findRevision(registry, params.to)]
-      return limitDiff(await compareRevisions(registry, before.id, after.id))
+      const diffs = await compareRevisions(registry, before.id, after.id)
+      return limitDiff(diffs, query.whole === 'true' ? WHOLE : SHORT)
     },
   )
   const who = new Rested(clock, () => listDeviceRevisions(registry))
@@ -106,7 +110,8 @@ function addWho(
   )
 }
 
-async function findRevision(registry: Registry, id: string): Promise<RevisionRow> {
+/** Rejects with MESH_CONSOLE_NOT_FOUND. @param id whole */
+export async function findRevision(registry: Registry, id: string): Promise<RevisionRow> {
   const row = await registry.revisions.get(id)
   if (row) return row
   throw new MeshError(
@@ -115,14 +120,14 @@ async function findRevision(registry: Registry, id: string): Promise<RevisionRow
   )
 }
 
-/** A page shows so much of it; meshlet-hub revision diff prints all. */
-export function limitDiff(diffs: readonly FileDiff[]): schemas.RevisionDiff {
-  let left = MAX_DIFF_CHARS
-  let isCut = diffs.length > MAX_FILES
-  const files = diffs.slice(0, MAX_FILES).map(({ path, what, lines }) => {
+/** So much of it is shown; on the machine of the hub `meshlet-hub revision diff` prints all. */
+export function limitDiff(diffs: readonly FileDiff[], limits = SHORT): schemas.RevisionDiff {
+  let left = limits.chars
+  let isCut = diffs.length > limits.files
+  const files = diffs.slice(0, limits.files).map(({ path, what, lines }) => {
     const shown: string[] = []
     for (const line of lines) {
-      const text = line.slice(0, MAX_LINE_CHARS)
+      const text = line.slice(0, limits.lineChars)
       isCut ||= text.length < line.length || left < text.length
       if (left < text.length) break
       left -= text.length

@@ -146,6 +146,8 @@ function addPreview(app: FastifyInstance, { registry, policy }: RolloutRoutes): 
   )
 }
 
+/** Instead of an id: whichever it is, as the command line asks that has shown none. */
+const CURRENT = 'current'
 const CHANGES = [
   ['pause', 'No further wave begins; the gates go on', pauseRollout],
   ['resume', 'Goes on after a pause', resumeRollout],
@@ -160,15 +162,15 @@ function addChanges(app: FastifyInstance, { registry, clock, view }: RolloutRout
       {
         config: { access: { of: 'all', role: 'operator' } },
         schema: {
-          summary,
+          summary: `${summary}; \`${CURRENT}\` is the one whose turn it is`,
           params: identified,
           body: schemas.whyBody,
           response: { 200: schemas.rolloutDone, ...ERRORS },
         },
       },
       async (request) => {
-        const { id } = request.params
-        if (!(await registry.rollouts.get(id)))
+        const id = request.params.id === CURRENT ? undefined : request.params.id
+        if (id !== undefined && !(await registry.rollouts.get(id)))
           throw new MeshError('MESH_CONSOLE_NOT_FOUND', 'there is no rollout of this id')
         const rollout = await decide(registry, describeOperator(request, clock.wallMs(), request.body.why), id)
         view.forget()

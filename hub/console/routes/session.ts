@@ -5,6 +5,7 @@ import { Buckets } from '../../api/limits/buckets.ts'
 import { deriveSource } from '../../../core/ip-source.ts'
 import type { Session } from '../../registry/console-sessions.ts'
 import { formatCookie, readCookie, SESSION_COOKIE } from '../cookies.ts'
+import { endSessions } from '../logins.ts'
 import * as schemas from '../schemas.ts'
 import { ERRORS, noteChange, readAddress, type ConsoleParts } from './parts.ts'
 
@@ -57,16 +58,37 @@ export function addSessionRoutes(app: FastifyInstance, p: SessionRoutes, takeLog
       const { secret, session } = await p.logins.byLink(request.body.token, readAddress(request))
       if (before) await p.logins.end(before)
       setSession(reply, secret, p.sessionSec)
-      return describeSession(session)
+      return describeSession(session, p)
     },
   )
+  app.post<{ Body: { token: string } }>(
+    '/api/v1/login/cli',
+    {
+      config: { access: { of: 'anyone' } },
+      schema: {
+        summary: 'For the same link a session of a command line, which shows its secret as a bearer',
+        body: schemas.loginBody,
+        response: { 200: schemas.cliLogin, ...ERRORS },
+      },
+    },
+    async (request): Promise<schemas.CliLogin> => {
+      takeLogin(readAddress(request))
+      const { secret, session } = await p.logins.byLink(request.body.token, readAddress(request), 'cli')
+      return { secret, session: describeSession(session, p) }
+    },
+  )
+  addOwnSession(app, p)
+  addSessionList(app, p)
+}
+
+function addOwnSession(app: FastifyInstance, p: SessionRoutes): void {
   app.get(
     '/api/v1/session',
     {
       config: { access: { of: 'some', role: 'viewer' } },
       schema: { summary: 'Who is logged in', response: { 200: schemas.whoami, ...ERRORS } },
     },
-    async (request) => describeSession(request.operator!.session),
+    async (request) => describeSession(request.operator!.session, p),
   )
   app.delete(
     '/api/v1/session',
@@ -81,25 +103,20 @@ export function addSessionRoutes(app: FastifyInstance, p: SessionRoutes, takeLog
       return { detail: 'logged out' }
     },
   )
-  addSessionList(app, p)
 }
 
 export function setSession(reply: FastifyReply, secret: string, maxAgeSec: number): void {
   reply.header('set-cookie', formatCookie(SESSION_COOKIE, secret, { sameSite: 'Strict', maxAgeSec }))
 }
 
-const describeSession = ({ name, operator, via, grants, endsMs }: Session): schemas.Whoami => ({
-  name,
-  operator,
-  via,
-  grants,
-  endsMs,
-})
+const describeSession = (
+  { name, operator, via, grants, endsMs }: Session,
+  { hub }: Pick<ConsoleParts, 'hub'>,
+): schemas.Whoami => ({ name, operator, via, grants, endsMs, version: hub.version })
 
 function describeItem(s: Session, own: string): schemas.SessionItem {
-  const { name, operator, via, grants, createdMs, seenMs, endsMs, address } = s
-  const id = s.hash.slice(0, ID_CHARS)
-  return { id, name, operator, via, grants, createdMs, seenMs, endsMs, address, own: s.hash === own }
+  const { hash, ...shown } = s
+  return { id: hash.slice(0, ID_CHARS), ...shown, own: hash === own }
 }
 
 function addSessionList(app: FastifyInstance, p: SessionRoutes): void {
@@ -132,6 +149,26 @@ function addSessionList(app: FastifyInstance, p: SessionRoutes): void {
         await noteChange(p, request, { tx, event: 'console.ended', subject: found.name, detail, namespace: '' })
       })
       return { detail: `the session of ${found.name} is over` }
+    },
+  )
+  app.post<{ Body: { operator: string } }>(
+    '/api/v1/sessions/end',
+    {
+      config: { access: { of: 'all', role: 'admin' } },
+      schema: {
+        summary: 'Ends all sessions of somebody, and their links that are not used',
+        body: schemas.endBody,
+        response: { 200: schemas.ended, ...ERRORS },
+      },
+    },
+    async (request) => {
+      const { operator } = request.body
+      return p.registry.exclusively(async (tx) => {
+        const ended = await endSessions(tx.sessions, operator)
+        const detail = `${ended} session(s) and links`
+        await noteChange(p, request, { tx, event: 'console.ended', subject: operator, detail, namespace: '' })
+        return { ended }
+      })
     },
   )
 }

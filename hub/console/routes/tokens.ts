@@ -1,11 +1,11 @@
 /** Join tokens: listed, made, revoked. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { TokenRow } from '../../registry/rows.ts'
+import { describeTokenState, type TokenRow } from '../../registry/rows.ts'
+import type { Registry } from '../../registry/registry.ts'
 import * as schemas from '../schemas.ts'
-import { ERRORS, noteChange, type ConsoleParts } from './parts.ts'
+import { ERRORS, noteChange, type ConsoleParts, type TokenWish } from './parts.ts'
 
 type Identified = { Params: { id: string } }
-const MAX_DEVICES = 5
 
 export function addTokenRoutes(app: FastifyInstance, p: ConsoleParts): void {
   const { registry, clock } = p
@@ -27,15 +27,13 @@ export function addTokenRoutes(app: FastifyInstance, p: ConsoleParts): void {
       },
     },
     async (request): Promise<schemas.TokenMade> => {
-      const { namespace, serviceAccount, nodes } = request.body
-      return registry.exclusively(async (tx) => {
-        const { jti, token, expiresMs } = await p.createToken(request.body, tx)
-        const detail = `${namespace}/${serviceAccount} for ${nodes}`
-        await noteChange(p, request, { tx, event: 'token.created', subject: jti, detail, namespace })
-        return { id: jti, token, expiresMs, joinAddress: p.joinAddress }
-      })
+      return registry.exclusively(async (tx) => ({
+        ...(await createNoted(p, request, { tx, wish: request.body })),
+        joinAddress: p.joinAddress,
+      }))
     },
   )
+  addManyTokens(app, p)
   app.post<Identified>(
     '/api/v1/tokens/:id/revoke',
     {
@@ -58,8 +56,49 @@ export function addTokenRoutes(app: FastifyInstance, p: ConsoleParts): void {
   )
 }
 
+/** All of them or none. */
+function addManyTokens(app: FastifyInstance, p: ConsoleParts): void {
+  app.post<{ Body: schemas.TokensWish }>(
+    '/api/v1/tokens/many',
+    {
+      config: {
+        access: {
+          of: 'named',
+          role: 'operator',
+          find: (request) => [(request.body as schemas.TokensBody).namespace],
+        },
+      },
+      schema: {
+        summary: 'Makes a join token for each of many names, which are shown once',
+        body: schemas.tokensBody,
+        response: { 200: schemas.tokensMade, ...ERRORS },
+      },
+    },
+    async (request): Promise<schemas.TokensMade> => {
+      const { nodes: names, ...wish } = request.body
+      return p.registry.exclusively(async (tx) => {
+        const tokens = []
+        for (const nodes of names) tokens.push(await createNoted(p, request, { tx, wish: { ...wish, nodes } }))
+        return { tokens }
+      })
+    },
+  )
+}
+
+async function createNoted(
+  p: ConsoleParts,
+  request: FastifyRequest,
+  { tx, wish }: { readonly tx: Registry; readonly wish: TokenWish },
+): Promise<schemas.TokensMade['tokens'][number]> {
+  const { jti, token, expiresMs } = await p.createToken(wish, tx)
+  const { namespace, serviceAccount, nodes } = wish
+  const detail = `${namespace}/${serviceAccount} for ${nodes}`
+  await noteChange(p, request, { tx, event: 'token.created', subject: jti, detail, namespace })
+  return { id: jti, token, expiresMs }
+}
+
 function addTokenList(app: FastifyInstance, { registry, clock }: ConsoleParts): void {
-  app.get<{ Querystring: { offset: number; limit: number } }>(
+  app.get<{ Querystring: { offset: number; limit: number; devices: number } }>(
     '/api/v1/tokens',
     {
       config: { access: { of: 'some', role: 'viewer' } },
@@ -73,7 +112,10 @@ function addTokenList(app: FastifyInstance, { registry, clock }: ConsoleParts): 
       const all = (await registry.tokens()).filter(({ namespace }) => operator!.sees(namespace))
       const shown = all.slice(query.offset, query.offset + query.limit)
       const tokens = []
-      for (const row of shown) tokens.push(describeToken(row, await registry.devicesOfToken(row.jti), clock.wallMs()))
+      for (const row of shown) {
+        const devices = await registry.devicesOfToken(row.jti)
+        tokens.push(describeToken(row, { devices, most: query.devices, nowMs: clock.wallMs() }))
+      }
       return { total: all.length, tokens }
     },
   )
@@ -84,9 +126,11 @@ async function findNamespace({ registry }: ConsoleParts, request: FastifyRequest
   return token ? [token.namespace] : []
 }
 
-function describeToken({ jti, revokedMs, ...t }: TokenRow, devices: readonly string[], nowMs: number) {
-  const isUsedUp = t.maxUses !== null && t.uses >= t.maxUses
-  const state = revokedMs !== null ? 'revoked' : nowMs >= t.expiresMs ? 'ended' : isUsedUp ? 'used up' : 'valid'
+function describeToken(
+  { jti, revokedMs, ...t }: TokenRow,
+  { devices, most, nowMs }: { readonly devices: readonly string[]; readonly most: number; readonly nowMs: number },
+) {
+  const state = describeTokenState({ ...t, revokedMs }, nowMs)
   const { namespace, serviceAccount, nodes, uses, maxUses, createdMs, expiresMs, cidrs, labels, approval } = t
   return {
     id: jti,
@@ -101,7 +145,8 @@ function describeToken({ jti, revokedMs, ...t }: TokenRow, devices: readonly str
     labels,
     approval,
     state,
-    devices: devices.slice(0, MAX_DEVICES),
+    revokedMs,
+    devices: devices.slice(0, most),
     devicesTotal: devices.length,
   } satisfies schemas.TokenItem
 }

@@ -30,11 +30,13 @@ const token = { namespace: 'edge', serviceAccount: 'gw', nodes: 'gw-9' }
 const TABLE: readonly Expected[] = [
   { method: 'GET', path: '/api/v1/login', needs: 'anyone', of: 'some' },
   { method: 'POST', path: '/api/v1/login', body: { token: 'x' }, needs: 'anyone', of: 'some' },
+  { method: 'POST', path: '/api/v1/login/cli', body: { token: 'x' }, needs: 'anyone', of: 'some' },
   { method: 'GET', path: '/api/v1/openapi.json', needs: 'anyone', of: 'some' },
   { method: 'GET', path: '/api/v1/session', needs: 'viewer', of: 'some' },
   { method: 'DELETE', path: '/api/v1/session', needs: 'anyone', of: 'some' },
   { method: 'GET', path: '/api/v1/sessions', needs: 'admin', of: 'all' },
   { method: 'DELETE', path: '/api/v1/sessions/:id', needs: 'admin', of: 'all' },
+  { method: 'POST', path: '/api/v1/sessions/end', body: { operator: 'nosuch' }, needs: 'admin', of: 'all' },
   { method: 'GET', path: '/api/v1/overview', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/devices', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/devices/:name', needs: 'viewer', of: 'named' },
@@ -52,14 +54,21 @@ const TABLE: readonly Expected[] = [
     needs: 'operator',
     of: 'named',
   },
+  { method: 'GET', path: '/api/v1/devices/:name/record', needs: 'viewer', of: 'named' },
+  { method: 'GET', path: '/api/v1/enrollments', needs: 'viewer', of: 'some' },
+  { method: 'GET', path: '/api/v1/device-events', needs: 'viewer', of: 'some' },
+  { method: 'GET', path: '/api/v1/device-revisions', needs: 'viewer', of: 'all' },
   { method: 'GET', path: '/api/v1/fleet', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/data-use', needs: 'viewer', of: 'some' },
   { method: 'GET', path: '/api/v1/tokens', needs: 'viewer', of: 'some' },
   { method: 'POST', path: '/api/v1/tokens', body: token, needs: 'operator', of: 'named' },
+  { method: 'POST', path: '/api/v1/tokens/many', body: { ...token, nodes: ['gw-8'] }, needs: 'operator', of: 'named' },
   { method: 'POST', path: '/api/v1/tokens/:id/revoke', body: {}, needs: 'operator', of: 'named' },
   { method: 'GET', path: '/api/v1/rollouts', needs: 'viewer', of: 'all' },
   { method: 'POST', path: '/api/v1/rollouts', body: { to: 'aaaa', now: true }, needs: 'admin', of: 'all' },
   { method: 'POST', path: '/api/v1/rollouts/preview', body: { to: 'aaaa', now: true }, needs: 'admin', of: 'all' },
+  { method: 'GET', path: '/api/v1/rollouts/status', needs: 'viewer', of: 'all' },
+  { method: 'GET', path: '/api/v1/rollouts/records', needs: 'viewer', of: 'all' },
   { method: 'GET', path: '/api/v1/rollouts/:id', needs: 'viewer', of: 'all' },
   ...(['pause', 'resume', 'abort', 'undo'] as const).map((verb): Expected => ({
     method: 'POST',
@@ -70,6 +79,7 @@ const TABLE: readonly Expected[] = [
   })),
   { method: 'GET', path: '/api/v1/revisions', needs: 'viewer', of: 'all' },
   { method: 'GET', path: '/api/v1/revisions/:id', needs: 'viewer', of: 'all' },
+  { method: 'GET', path: '/api/v1/revisions/:id/files', needs: 'viewer', of: 'all' },
   { method: 'GET', path: '/api/v1/revisions/:id/who', needs: 'viewer', of: 'all' },
   { method: 'GET', path: '/api/v1/revisions/:id/diff/:to', needs: 'operator', of: 'all' },
   { method: 'GET', path: '/api/v1/enrolment', needs: 'viewer', of: 'some' },
@@ -182,9 +192,10 @@ for (const who of EVERYBODY)
       const refusal = expectedRefusal(expected, who)
       const line = `${expected.method} ${path} for ${who.role} of ${who.of}: ${said.status} ${said.text.slice(0, 200)}`
       if (refusal !== undefined) assert.equal(said.status, refusal, line)
-      else if (path === '/api/v1/login' && expected.method === 'POST') assert.equal(said.status, 401, line)
-      // Nothing of this name is connected.
-      else if (path.endsWith('/ask')) assert.equal(said.status, 400, line)
+      else if (path.startsWith('/api/v1/login') && expected.method === 'POST') assert.equal(said.status, 401, line)
+      // Nothing of this name is connected; nobody of this name is logged in.
+      else if (path.endsWith('/ask') || path === '/api/v1/sessions/end') assert.equal(said.status, 400, line)
+      else if (path.endsWith('/record')) assert.equal(said.status, 404, line)
       else if (`${path}${expected.query}`.includes('nosuch')) assert.equal(said.status, 404, line)
       else assert.equal(said.status, 200, line)
     }

@@ -13,7 +13,8 @@ async function rig(toGrants?: (claims: readonly string[]) => readonly Grant[]) {
   const registry = openRegistry(':memory:')
   const clock = new SimClock()
   const { sessions, audit } = registry
-  const logins = new Logins({ sessions, audit, clock, idleMs: 30 * MINUTE_MS, sessionMs: 600 * MINUTE_MS, toGrants })
+  const lives = { idleMs: 30 * MINUTE_MS, sessionMs: 600 * MINUTE_MS, cliSessionMs: 900 * MINUTE_MS }
+  const logins = new Logins({ sessions, audit, clock, ...lives, toGrants })
   const link = () =>
     addLoginLink(sessions, { operator: 'operator:ann', grants: viewer, ttlMs: 10 * MINUTE_MS, nowMs: clock.wallMs() })
   return { registry, clock, logins, link, [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose]() }
@@ -51,6 +52,26 @@ test('a session ends after rest, and after its whole life however much it is use
   }
   await r.clock.advance(15 * MINUTE_MS)
   assert.equal(await r.logins.find(busy), undefined)
+})
+
+test('a session of a command line rests as long as it likes, and ends at its age', async () => {
+  await using r = await rig()
+  const { secret, session } = await r.logins.byLink(await r.link(), '10.0.0.1', 'cli')
+  assert.equal(session.via, 'cli')
+  await r.clock.advance(899 * MINUTE_MS)
+  assert.equal((await r.logins.find(secret, 'bearer'))?.operator, 'operator:ann')
+  await r.clock.advance(MINUTE_MS)
+  assert.equal(await r.logins.find(secret, 'bearer'), undefined)
+  assert.deepEqual(await r.registry.sessions.all(), [])
+})
+
+test('what a command line shows is no cookie, and a cookie is nothing that it can show', async () => {
+  await using r = await rig()
+  const { secret: bearer } = await r.logins.byLink(await r.link(), '', 'cli')
+  const { secret: cookie } = await r.logins.byLink(await r.link(), '')
+  assert.ok((await r.logins.find(bearer, 'bearer')) && (await r.logins.find(cookie)))
+  assert.equal(await r.logins.find(bearer), undefined)
+  assert.equal(await r.logins.find(cookie, 'bearer'), undefined)
 })
 
 test('neither the hash that the registry has nor a made-up secret is a session', async () => {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
+import type { Grant } from '../../../hub/registry/console-sessions.ts'
 import { CONSOLE, consoleRig, PAGE, readCookie, request } from './console-rig.ts'
 
 const JSON_TYPE = { 'content-type': 'application/json' }
@@ -33,6 +34,42 @@ test('a change is taken from the page of the console alone (CSRF)', async (t) =>
   const own = await post({ host, ...JSON_TYPE, ...PAGE, origin: `http://${host}`, 'sec-fetch-site': 'same-origin' })
   assert.equal(own.status, 200, own.text)
   assert.equal((await post({ host, 'content-type': 'text/plain', ...PAGE })).status, 400)
+})
+
+test('a command line shows a bearer: no header of a page is needed, and no cookie counts beside it', async (t) => {
+  const rig = await consoleRig(t)
+  const host = `127.0.0.1:${rig.hub.consolePort}`
+  const login = async (grants?: readonly Grant[]) => {
+    const body = { token: await rig.link(grants) }
+    const said = await rig.ask({ method: 'POST', path: '/api/v1/login/cli', body })
+    assert.equal(said.headers['set-cookie'], undefined)
+    return String(said.body['secret'])
+  }
+  const secret = await login()
+  const cookie = await rig.login()
+  const body = { namespace: 'edge', serviceAccount: 'gw', nodes: 'gw-1' }
+  const post = async (only: Record<string, string>) =>
+    (await rig.ask({ method: 'POST', path: '/api/v1/tokens', body, only: { host, ...JSON_TYPE, ...only } })).status
+  assert.equal(await post({ authorization: `Bearer ${secret}` }), 200)
+  const viewer = await login([{ namespace: 'edge', role: 'viewer' }])
+  const cases: readonly [string, Record<string, string>, number][] = [
+    ['a bearer as a cookie', { cookie: `__Host-meshlet=${secret}`, ...PAGE }, 401],
+    ['a cookie as a bearer', { authorization: `Bearer ${cookie.split('=')[1]}` }, 401],
+    ['an admin who lends a viewer a cookie', { authorization: `Bearer ${viewer}`, cookie, ...PAGE }, 403],
+    ['a made-up bearer beside a cookie', { authorization: `Bearer ${'B'.repeat(43)}`, cookie, ...PAGE }, 401],
+    ['an empty one', { authorization: 'Bearer ', cookie }, 403],
+    ['a page of another origin', { authorization: `Bearer ${secret}`, origin: 'https://evil.example' }, 403],
+    ['another scheme without the header of the page', { authorization: 'Basic eDp5', cookie }, 403],
+    ['another scheme, of a proxy, beside a cookie', { authorization: 'Basic eDp5', cookie, ...PAGE }, 200],
+  ]
+  for (const [what, headers, status] of cases) assert.equal(await post(headers), status, what)
+  const show = { authorization: `Bearer ${secret}` }
+  const { body: who } = await rig.ask({ path: '/api/v1/session', only: { host, ...show } })
+  assert.deepEqual([who['via'], who['operator']], ['cli', 'operator:tester'])
+  assert.equal((await rig.ask({ method: 'DELETE', path: '/api/v1/session', only: { host, ...show } })).status, 200)
+  assert.equal(await post(show), 401, 'after the logout')
+  const [made] = await rig.hub.registry.audit.page({ event: 'token.created', most: 1 })
+  assert.equal(made?.actor, 'operator:tester')
 })
 
 test('a name that was made to lead here is no name of ours (DNS rebinding)', async (t) => {

@@ -62,6 +62,7 @@ async function seedTheirs({ hub }: ConsoleRig): Promise<readonly string[]> {
     [{ name, atMs: nowMs, restarts: 0, expected: '', report: { ...report, quantities } }],
     [],
   )
+  await registry.deviceEvents.add([{ atMs: nowMs, device: name, event: 'connected', reason: MARK }])
   const { jti } = await hub.createToken({ namespace: 'edge', serviceAccount: 'gw', nodes: `tok-${MARK}` })
   const entry = { atMs: nowMs, actor: `operator:${MARK}`, address: MARK, detail: MARK, namespace: 'edge' }
   await registry.audit.add({ ...entry, event: 'device.revoked', subject: name })
@@ -148,7 +149,18 @@ for (const role of ['viewer', 'operator', 'admin'] satisfies Role[])
     assert.equal(JSON.stringify([await registry.enrollments.all(), await registry.tokens()]), before)
     const found = await askAll(rig, await rig.login([{ namespace: 'edge', role: 'viewer' }]), texts)
     const seen = found.filter(({ status, text }) => status === 200 && text.includes(MARK)).map(({ line }) => line)
-    for (const path of ['devices', 'fleet', 'overview', 'data-use', 'enrolment', 'tokens', 'audit', 'audit.csv'])
+    for (const path of [
+      'devices',
+      'fleet',
+      'overview',
+      'data-use',
+      'enrolment',
+      'tokens',
+      'audit',
+      'audit.csv',
+      'enrollments',
+      'device-events',
+    ])
       assert.ok(
         seen.some((line) => line.startsWith(`get /api/v1/${path} `) || line.startsWith(`get /api/v1/${path}?`)),
         path,

@@ -83,6 +83,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
       'hub/console/schemas.ts',
       'hub/console/fleet-schemas.ts',
       'hub/console/rollout-schemas.ts',
+      'hub/console/record-schemas.ts',
     ],
     why: 'schemas stand at the edges',
   },
