@@ -37,11 +37,13 @@ const rule = () =>
     effect: z.enum(['allow', 'deny']),
   })
 
+/** As browsers write it. */
+export const ORIGIN = /^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\,A-Z]+)$/
 const origin = () =>
   z
     .string()
     .regex(
-      /^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\,A-Z]+)$/,
+      ORIGIN,
       'must be an origin as browsers write it: `https://panel.example`, with a port if it is not the usual one, without a path, or `null`, or `*`',
     )
 

@@ -88,7 +88,7 @@ export const bridge = () =>
     /** The broker's end begins connections with a PROXY header of this version, which names this agent's address. */
     sendProxyProtocol: z.literal([1, 2]).optional(),
     /** Waits between connections are at least and at most so long, and grow in between. */
-    reconnectMinMs: count().max(60_000).default(1_000),
+    reconnectMinMs: count().max(3_600_000).default(1_000),
     reconnectMaxMs: count().max(3_600_000).default(300_000),
     /** Silence towards the broker; up to the second, when it is more, what the way there bears is learnt. */
     keepAliveSec: count().min(5).max(65_535).default(30),

@@ -1,8 +1,9 @@
 /** Converts bridges of mosquitto.conf to routes, bridges and clusters. */
 import { isIp } from './is-ip.ts'
 import { MeshError } from '../../../core/errors.ts'
+import { filterProblem } from '../../../protocols/mqtt/topics/topics.ts'
 import type { Block } from './blocks.ts'
-import type { Line } from './read.ts'
+import { splitWords, type Line } from './read.ts'
 import type { Report } from './report.ts'
 
 export type SecretFile = { readonly name: string; readonly content: string }
@@ -26,7 +27,7 @@ export function convertBridge(
   const of = (...names: readonly string[]): Line | undefined => lines.findLast((line) => names.includes(line.name))
   const addresses = lines
     .filter((line) => line.name === 'address' || line.name === 'addresses')
-    .flatMap(({ value }) => value.split(/\s+/).filter((one) => one !== ''))
+    .flatMap(({ value }) => splitWords(value))
   if (addresses.length === 0) return report.left(head!, 'has no address')
   const psk = pskOf(name, of, secretsFolder)
   const tls = psk ? undefined : tlsOf(of, report)
@@ -60,8 +61,8 @@ export function convertBridge(
       ...startOf(of, report),
       ...waitsOf(of('restart_timeout'), report),
       ...notificationsOf(of, report),
-      ...numberOf(of('keepalive_interval'), 'keepAliveSec', { min: 5, max: 65_535 }, report),
-      ...numberOf(of('bridge_receive_maximum'), 'maxInflight', { min: 1, max: 65_535 }, report),
+      ...numberOf(of('keepalive_interval'), 'keepAliveSec', { least: 5, max: 65_535 }, report),
+      ...numberOf(of('bridge_receive_maximum'), 'maxInflight', { min: 1, max: 65_535, most: 60_000 }, report),
     },
   }
 }
@@ -81,13 +82,14 @@ function retainOf({ direction }: Route, isKept: boolean): object {
   return isKept || direction === 'down' ? {} : { retain: 'clear' }
 }
 
-/** `topic pattern [[[out | in | both] qos-level] local-prefix remote-prefix]` */
+/** `topic pattern [[[out | in | both] qos-level] local-prefix remote-prefix]`; a comment may stand behind the direction. */
 function routesOf(line: Line, report: Report): readonly Route[] {
-  const [pattern, direction = 'out', qos = '0', local = '', remote = ''] = line.value
-    .split(/\s+/)
-    .map((word) => (word === '""' ? '' : word))
+  const [, said, rest = ''] = /^(\S+)(?:\s+(.*))?$/.exec(line.value) ?? []
+  const pattern = unquoted(said ?? '')
+  const [way = 'out', qos = '0', local = '', remote = ''] = splitWords(rest).map(unquoted)
+  const direction = way.toLowerCase()
   const maxQos = Number(qos)
-  if (pattern === undefined || !['in', 'out', 'both'].includes(direction) || !/^[012]$/.test(qos)) {
+  if (said === undefined || !['in', 'out', 'both'].includes(direction) || !/^[012]$/.test(qos)) {
     report.left(line, 'must be `topic pattern [[[out | in | both] qos-level] local-prefix remote-prefix]`')
     return []
   }
@@ -101,10 +103,13 @@ function routesOf(line: Line, report: Report): readonly Route[] {
       return [{ direction: 'both', ...up }].filter(isNamed)
   }
   function isNamed({ match }: { match: string }): boolean {
+    const problem = filterProblem(match)
     if (match === '') report.left(line, 'names no topic')
-    return match !== ''
+    else if (problem) report.left(line, `${match} is no topic filter: ${problem}`)
+    return problem === undefined
   }
 }
+const unquoted = (word: string): string => (word === '""' ? '' : word)
 function prefixes(from: string, to: string): object {
   return { ...(from === '' ? {} : { stripPrefix: from }), ...(to === '' ? {} : { addPrefix: to }) }
 }
@@ -136,10 +141,11 @@ function protocolOf(line: Line | undefined, report: Report): object {
 
 function startOf(of: Find, report: Report): object {
   const type = of('start_type')
+  const [kind] = splitWords(type?.value ?? '')
   const [threshold, idle] = [of('threshold'), of('idle_timeout')]
-  if (type?.value !== 'lazy')
+  if (kind !== 'lazy')
     for (const line of [threshold, idle]) if (line) report.same(line, 'it counts with start_type lazy only')
-  switch (type?.value) {
+  switch (kind) {
     case undefined:
     case 'automatic':
       return {}
@@ -148,8 +154,8 @@ function startOf(of: Find, report: Report): object {
     case 'lazy':
       return {
         start: 'lazy',
-        ...numberOf(threshold, 'lazyMessages', { min: 1, max: 1_000_000 }, report),
-        ...numberOf(idle, 'idleSec', { min: 1, max: 86_400 }, report),
+        ...numberOf(threshold, 'lazyMessages', { least: 1, max: MAX_INT }, report),
+        ...numberOf(idle, 'idleSec', { least: 1, max: 86_400 }, report),
       }
     default:
       report.left(type!, `a bridge starts by itself; "${type!.value}" is not offered`)
@@ -160,12 +166,13 @@ function startOf(of: Find, report: Report): object {
 /** `restart_timeout base cap` or `restart_timeout constant`, in seconds. */
 function waitsOf(line: Line | undefined, report: Report): object {
   if (!line) return {}
-  const [base, cap = base] = line.value.split(/\s+/).map(Number)
-  if (!(base! > 0 && base! <= 60 && cap! >= base! && cap! <= 3600)) {
-    report.left(line, 'must be 1 to 60 seconds, and up to 3600 as cap: mqtt.bridges[].reconnectMinMs, reconnectMaxMs')
+  const [said = NaN, most = said] = splitWords(line.value).map(Number)
+  const [base, cap] = [Math.max(1, said), Math.max(1, most)]
+  if (!(Number.isInteger(base) && Number.isInteger(cap) && cap >= base && cap <= 3600)) {
+    report.left(line, 'must be 1 to 3600 seconds, the cap no less: mqtt.bridges[].reconnectMinMs, reconnectMaxMs')
     return {}
   }
-  return { reconnectMinMs: base! * 1000, reconnectMaxMs: cap! * 1000 }
+  return { reconnectMinMs: base * 1000, reconnectMaxMs: cap * 1000 }
 }
 
 function notificationsOf(of: Find, report: Report): object {
@@ -174,15 +181,23 @@ function notificationsOf(of: Find, report: Report): object {
   if (!isOn && topic) report.same(topic, 'there are no notifications')
   if (!isOn) return { notifications: 'none' }
   const isLocal = flag(of('notifications_local_only'), report) ?? false
+  if (topic && /[+#]/.test(topic.value)) {
+    report.left(topic, 'is no topic name, so there are no notifications')
+    return { notifications: 'none' }
+  }
   return { notifications: isLocal ? 'local' : 'both', ...(topic ? { notificationTopic: topic.value } : {}) }
 }
 
-type Range = { readonly min: number; readonly max: number }
-function numberOf(line: Line | undefined, setting: string, { min, max }: Range, report: Report): object {
+/** mosquitto's own are 32 bits. */
+const MAX_INT = 2_147_483_647
+/** Below `least` mosquitto takes that instead; above `most` nobody sees a difference. */
+type Range = { readonly min?: number; readonly least?: number; readonly max: number; readonly most?: number }
+function numberOf(line: Line | undefined, setting: string, range: Range, report: Report): object {
   if (!line) return {}
+  const { min = -Infinity, least = min, max, most = max } = range
   const value = report.number(line)
-  if (value >= min && value <= max) return { [setting]: value }
-  report.left(line, `mqtt.bridges[].${setting} must be ${min} to ${max}`)
+  if (value >= min && value <= max) return { [setting]: Math.min(most, Math.max(least, value)) }
+  report.left(line, `mqtt.bridges[].${setting} must be ${least} to ${max}`)
   return {}
 }
 
@@ -243,12 +258,23 @@ function bindTo(line: Line, report: Report): object {
   return {}
 }
 
+/**
+ * `HOST[:PORT]`: mosquitto takes what stands behind the last colon for the port, and an address of IPv6 as it is. The
+ * port is the same with TLS.
+ *
+ * @throws MESH_CONFIG_INVALID
+ */
+function splitAddress(address: string): { readonly host: string; readonly port: number } {
+  const [, bracketed, before, portText = '1883'] = /^(?:\[([^\]]+)\]|(.+?))(?::(\d+))?$/.exec(address) ?? []
+  const host = bracketed ?? before ?? ''
+  const isNamed = host !== '' && (isIp(host) || !/[:[\]]/.test(host))
+  if (isNamed && Number(portText) >= 1 && Number(portText) <= 65_535) return { host, port: Number(portText) }
+  if (isIp(address)) return { host: address, port: 1883 }
+  throw new MeshError('MESH_CONFIG_INVALID', `address ${address} must be HOST[:PORT]`)
+}
+
 function clusterOf(name: string, address: string, tls: Tls | undefined): object {
-  const [, bracketed, plain, portText] = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(address) ?? []
-  const host = bracketed ?? plain
-  if (host === undefined) throw new MeshError('MESH_CONFIG_INVALID', `address ${address} must be HOST[:PORT]`)
-  // With TLS, too.
-  const port = Number(portText ?? 1883)
+  const { host, port } = splitAddress(address)
   const endpoint = { endpoint: { address: { socket_address: { address: host, port_value: port } } } }
   return {
     '@type': 'type.googleapis.com/envoy.config.cluster.v3.Cluster',

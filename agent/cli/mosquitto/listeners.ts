@@ -1,8 +1,9 @@
 /** Converts listeners of mosquitto.conf to listeners of agent.yaml. */
+import { ORIGIN } from '../../../model/mqtt-policy.ts'
 import { isCipherList } from '../../../protocols/tls/cipher-list.ts'
 import { isIp } from './is-ip.ts'
 import type { Block, Blocks } from './blocks.ts'
-import type { Line } from './read.ts'
+import { splitWords, type Line } from './read.ts'
 import type { Report } from './report.ts'
 import { resolveFile, type Settings } from './settings.ts'
 
@@ -10,37 +11,70 @@ const ANY = { address: '::', ipv4Compat: true }
 const LOCAL = { address: '127.0.0.1' }
 
 export function convertListeners(
-  { listeners, global, isPerListener }: Blocks,
+  { listeners, global, isPerListener, isPluginAsked }: Blocks,
   settings: Settings,
   report: Report,
 ): object[] {
   const [first, ...named] = listeners
-  const isOfPort = first!.lines.some((line) => line.name === 'port')
   // mosquitto 2 without any is for this machine alone, and lets anybody in.
-  const isLocalOnly = named.length === 0 && !isOfPort
-  const blocks = isLocalOnly || isOfPort ? listeners : named
-  if (!isLocalOnly && !isOfPort)
+  const isLocalOnly = named.length === 0 && !first!.lines.some(({ name }) => name === 'port' || name === 'bind_address')
+  const isByDefault = named.length === 0 || first!.lines.some((line) => beginsDefault(line, report))
+  if (!isByDefault)
     for (const line of first!.lines)
       report.left(line, 'stands before any `listener`: put it behind the one that it is for')
   const names = new Set<string>()
-  return blocks.flatMap((block) => {
+  return (isByDefault ? listeners : named).flatMap((block) => {
     const own = isPerListener ? block.lines : global
     const anonymous = own.findLast(({ name }) => name === 'allow_anonymous')
     const isAnonymous = anonymous ? report.bool(anonymous) : isLocalOnly
     const unnamed = own.findLast(({ name }) => name === 'allow_zero_length_clientid')
     const takesUnnamed = unnamed && report.bool(unnamed)
-    const how = { isLocalOnly, isAnonymous, takesUnnamed, isPerListener, names, settings, report }
+    const how = {
+      isLocalOnly,
+      isAnonymous,
+      anonymous,
+      takesUnnamed,
+      isPerListener,
+      isPluginAsked,
+      names,
+      settings,
+      report,
+    }
     const one = convertListener(block, how)
     return one ? [one] : []
   })
 }
 
+/** Options of the default listener that do not open it beside others. */
+const BEGIN_NOTHING = new Set(['acl_file', 'allow_anonymous', 'max_topic_alias', 'tls_version', 'websockets_origin'])
+/** mosquitto opens port 1883 beside the listeners that have a name when something is said of the default one. */
+function beginsDefault(line: Line, report: Report): boolean {
+  switch (line.name) {
+    case 'max_connections':
+      return report.number(line) >= 0
+    case 'max_qos':
+    case 'maximum_qos':
+      return report.number(line) !== 2
+    case 'protocol':
+      return splitWords(line.value)[0] !== 'mqtt'
+    case 'require_certificate':
+    case 'use_identity_as_username':
+    case 'use_subject_as_username':
+      return report.bool(line)
+    default:
+      return !BEGIN_NOTHING.has(line.name)
+  }
+}
+
 type How = {
   readonly isLocalOnly: boolean
   readonly isAnonymous: boolean
+  /** The line that says so, or not. */
+  readonly anonymous: Line | undefined
   /** allow_zero_length_clientid, where it is said. */
   readonly takesUnnamed: boolean | undefined
   readonly isPerListener: boolean
+  readonly isPluginAsked: boolean
   readonly names: Set<string>
   readonly settings: Settings
   readonly report: Report
@@ -49,7 +83,7 @@ function convertListener(block: Block, how: How): object | undefined {
   const { report, settings, names } = how
   const of = (name: string): Line | undefined => block.lines.findLast((line) => line.name === name)
   const where = whereOf(block, how)
-  if (!where || isWiderWithout(of, report)) return undefined
+  if (!where || isWiderWithout(of, how) || hasOddOrigin(block, report)) return undefined
   const mqtt: Record<string, unknown> = { anonymous: how.isAnonymous && !of('psk_hint') }
   const hint = of('psk_hint')
   const certificateUser = hint ? undefined : certificateUserOf(of, report)
@@ -60,20 +94,28 @@ function convertListener(block: Block, how: How): object | undefined {
   } else if (hint) mqtt['authentication'] = ['psk']
   else if (settings.passwordFile !== undefined) mqtt['authentication'] = takesPasswords(of, how) ? ['password'] : []
   const methods = mqtt['authentication'] as readonly string[] | undefined
-  if (how.isPerListener && !how.isAnonymous && methods?.length === 0)
-    return report.left(block.head!, 'lets nobody in: it has no users of its own, so it is not opened')
+  if (!how.isAnonymous && (methods ?? []).length === 0)
+    return report.left(
+      (block.head ?? how.anonymous ?? block.lines[0])!,
+      `lets nobody in: it has no users${how.isPerListener ? ' of its own' : ''}, so it is not opened`,
+    )
   const acl = how.isPerListener ? of('acl_file') : undefined
   if (acl) mqtt['aclFile'] = resolveFile(acl, report)
   if (settings.clientIdPrefix !== undefined) mqtt['clientIdPrefixes'] = [settings.clientIdPrefix]
   const max = of('max_connections')
   if (max && report.number(max) > 0) mqtt['maxConnections'] = report.number(max)
-  const origins = block.lines.filter(({ name }) => name === 'websockets_origin').map(({ value }) => value)
+  const origins = originsOf(block).map(({ value }) => value)
   if (origins.length > 0) mqtt['allowedOrigins'] = origins
   const aliases = of('max_topic_alias')
-  if (aliases) settings.limits['maxTopicAliases'] = report.number(aliases)
+  if (aliases) settings.limits['maxTopicAliases'] = Math.min(65_535, Math.max(0, report.number(aliases)))
   Object.assign(mqtt, offerOf(of, how))
   const tls = hint ? pskOf(hint, of, how) : tlsOf(of, report)
   if (hint && !tls) return undefined
+  if (certificateUser !== undefined && !(tls && 'clientRoots' in tls))
+    return report.left(
+      (of('use_identity_as_username') ?? of('use_subject_as_username'))!,
+      'lets nobody in: clients are not asked for certificates (require_certificate), so the listener is not opened',
+    )
   const name = 'unix' in where ? 'mqtt-unix' : `mqtt-${where.port}`
   const isFree = !names.has(name)
   const unique = isFree ? name : `${name}-${names.size}`
@@ -92,7 +134,7 @@ function convertListener(block: Block, how: How): object | undefined {
 }
 
 /** What cannot be had keeps clients out, or apart: without it more would come in or be seen, so it is not opened. */
-function isWiderWithout(of: Find, report: Report): boolean {
+function isWiderWithout(of: Find, { isPluginAsked, report }: How): boolean {
   const [required, roots] = [of('require_certificate'), of('cafile')]
   const asksForOne = required !== undefined && report.bool(required)
   const [folder, mounted] = [of('capath'), of('mount_point')]
@@ -105,13 +147,22 @@ function isWiderWithout(of: Find, report: Report): boolean {
     )
   const isUnverified = asksForOne && !roots && of('psk_hint') === undefined
   if (isUnverified) report.left(required, 'nothing says whose certificates count (cafile), so it is not opened')
-  return isOdd || isUnverified
+  // Its line is told (options.ts).
+  return isOdd || isUnverified || isPluginAsked
+}
+const originsOf = ({ lines }: Block): readonly Line[] => lines.filter(({ name }) => name === 'websockets_origin')
+/** Without it pages of all origins would come in. */
+function hasOddOrigin(block: Block, report: Report): boolean {
+  const odd = originsOf(block).filter(({ value }) => !ORIGIN.test(value))
+  for (const line of odd) report.left(line, 'is no origin, as in https://panel.example, so the listener is not opened')
+  return odd.length > 0
 }
 const isTopicPrefix = (value: string): boolean => /^[^$+#\0/][^+#\0]{0,254}\/$/.test(value)
 
 /** What its clients are offered, where it is not everything. */
 function offerOf(of: Find, { settings, takesUnnamed, report }: How): object {
-  const [mounted, maxQos, versions] = [of('mount_point'), of('max_qos'), of('accept_protocol_versions')]
+  const [mounted, versions] = [of('mount_point'), of('accept_protocol_versions')]
+  const maxQos = of('max_qos') ?? of('maximum_qos')
   return {
     ...(mounted && { topicPrefix: mounted.value }),
     ...(maxQos && maxQosOf(maxQos, report)),
@@ -128,7 +179,7 @@ function maxQosOf(line: Line, report: Report): object {
 }
 const VERSIONS: Readonly<Record<string, string>> = { 3: '3.1', 4: '3.1.1', 5: '5.0' }
 function protocolVersionsOf(line: Line, report: Report): object {
-  const said = line.value.split(/[\s,]+/).filter((one) => one !== '')
+  const said = splitWords(line.value.replaceAll(',', ' '))
   const unknown = said.filter((one) => VERSIONS[one] === undefined)
   if (unknown.length > 0 || said.length === 0) {
     report.left(line, 'must be some of 3, 4 and 5, with commas between: all are taken until then')
@@ -147,8 +198,9 @@ function takesPasswords(of: Find, { isPerListener, settings }: How): boolean {
 }
 
 function transportOf(line: Line | undefined, report: Report): 'tcp' | 'websocket' | undefined {
-  if (line === undefined || line.value === 'mqtt') return 'tcp'
-  if (line.value === 'websockets') return 'websocket'
+  const [word] = line ? splitWords(line.value) : []
+  if (line === undefined || word === 'mqtt') return 'tcp'
+  if (word === 'websockets') return 'websocket'
   return report.left(line, 'only mqtt and websockets are listened for: metrics are on the admin port')
 }
 
@@ -157,10 +209,10 @@ const isReachable = (where: Where): boolean => 'address' in where && where.addre
 
 function whereOf({ head, lines }: Block, { isLocalOnly, report }: How): Where | undefined {
   const portLine = head ?? lines.findLast(({ name }) => name === 'port')
-  const [portText = '1883', ...rest] = head ? head.value.split(/\s+/) : [portLine?.value ?? '1883']
+  const [portText = '1883', ...rest] = splitWords(portLine?.value ?? '1883')
   const bind = lines.findLast(({ name }) => name === 'bind_address')
-  const host = rest[0] ?? bind?.value
-  if (head && portText === '0') return unixOf(head, report)
+  const host = head ? rest[0] : bind?.value
+  if (head && portText === '0') return unixOf(head, rest[0], report)
   const port = Number(portText)
   if (!Number.isInteger(port) || port < 1 || port > 65_535)
     return report.left(head ?? portLine!, `"${portText}" is no port`)
@@ -170,16 +222,25 @@ function whereOf({ head, lines }: Block, { isLocalOnly, report }: How): Where | 
     return { port, ...LOCAL }
   }
   if (isLocalOnly) return { port, ...LOCAL }
-  if (host === undefined) return { port, ...ANY }
+  if (host === undefined) {
+    const family = lines.findLast(({ name }) => name === 'socket_domain')
+    return { port, ...(family ? familyOf(family, report) : ANY) }
+  }
   if (isIp(host)) return { port, address: host }
   if (host === 'localhost') return { port, ...LOCAL }
   report.left(head ?? bind ?? portLine!, `name the IP address of ${host}: listeners[].address; 127.0.0.1 until then`)
   return { port, ...LOCAL }
 }
+function familyOf(line: Line, report: Report): { readonly address: string } {
+  const [word] = splitWords(line.value)
+  if (word === 'ipv4') return { address: '0.0.0.0' }
+  if (word === 'ipv6') return { address: '::' }
+  report.left(line, 'must be ipv4 or ipv6: both until then')
+  return ANY
+}
 
-function unixOf(head: Line, report: Report): Where | undefined {
-  const path = head.value.replace(/^0\s*/, '')
-  if (!path.startsWith('/'))
+function unixOf(head: Line, path: string | undefined, report: Report): Where | undefined {
+  if (path?.startsWith('/') !== true)
     return report.left(head, 'names no absolute path for its Unix socket: listeners[].unix.path')
   report.same(head, 'its group may connect, too: listeners[].unix.mode has the permissions of the socket')
   return { unix: { path } }

@@ -45,10 +45,12 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   mount_point: 'listener',
   psk_hint: 'listener',
   max_qos: 'listener',
+  maximum_qos: 'listener',
   ciphers: 'listener',
   tls_version: 'listener',
   accept_protocol_versions: 'listener',
   retain_available: 'global',
+  socket_domain: 'listener',
   address: 'bridge',
   addresses: 'bridge',
   topic: 'bridge',
@@ -85,6 +87,7 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
 const SPOOL = 'what was acknowledged is on the disk always (mqtt.spool), there is nothing to switch on'
 const LOG =
   'meshlet logs JSON lines to standard output, which the journal keeps; the level is changed with /logging on the admin port'
+const INCLUDED = 'only the main file includes others: mosquitto passes over it, too'
 const UNIT = 'the systemd unit says it'
 const CIRCLES = 'circles of bridges are ended by No Local and a count of hops (mqtt.bridges[].maxHops)'
 /** Nothing is to be written for them. */
@@ -93,6 +96,7 @@ export const SAME: Readonly<Record<string, string>> = {
   autosave_interval: SPOOL,
   autosave_on_changes: SPOOL,
   persistence: SPOOL,
+  retained_persistence: SPOOL,
   persistence_file: SPOOL,
   persistence_location: 'the state folder is `state`',
   check_retain_source: 'rules are asked about retained messages, too',
@@ -108,6 +112,7 @@ export const SAME: Readonly<Record<string, string>> = {
   pid_file: UNIT,
   user: UNIT,
   daemon: UNIT,
+  retry_interval: 'mosquitto has no such option any more',
   set_tcp_nodelay: 'messages wait for nothing',
   store_clean_interval: 'room is given back at once',
   websockets_headers_size: 'limits.maxHeaderBytes bounds them',
@@ -123,6 +128,7 @@ export const SAME: Readonly<Record<string, string>> = {
   local_cleansession: 'the bridge has no local session: its messages wait in the spool',
   local_username: 'the bridge has no local session',
   local_password: 'the bridge has no local session',
+  include_dir: INCLUDED,
   dhparamfile: 'ECDHE is used, which needs none',
 }
 
@@ -142,12 +148,12 @@ export const LEFT: Readonly<Record<string, string>> = {
   enable_proxy_protocol:
     'name the proxies that are trusted: listeners[].proxyProtocol.trusted; clientCertificate there stands for use_identity_as_username',
   enable_proxy_protocol_v2_require_tls: 'listeners[].proxyProtocol.requireTls, beside the proxies that are trusted',
+  enable_control_api: '$CONTROL is not offered: what it changes is in agent.yaml, which is taken while the agent runs',
   http_dir: 'no files are served',
   max_inflight_bytes: 'the window is counted in messages: mqtt.limits.maxInflight',
   max_topic_alias_broker: 'aliases towards clients are used as those allow',
   queue_qos0_messages: 'QoS 0 messages are not kept for clients that are away: publish them with QoS 1',
   retain_expiry_interval: 'retained messages have the expiry that their publisher gives them',
-  socket_domain: 'name an address of the family that is wanted: listeners[].address',
   tls_engine: ENGINE,
   tls_engine_kpass_sha1: ENGINE,
   tls_keyform: ENGINE,
@@ -172,6 +178,7 @@ export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   cleansession: ['false'],
   round_robin: ['false'],
   disable_client_cert_date_checks: ['false'],
+  enable_control_api: ['false'],
   enable_proxy_protocol: ['0', 'false'],
   bridge_require_ocsp: ['false'],
   bridge_max_packet_size: ['0'],

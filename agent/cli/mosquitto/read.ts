@@ -1,4 +1,7 @@
-/** Reads mosquitto.conf(5) as lines with their file and number. Files of include_dir take the place of the option. */
+/**
+ * Reads mosquitto.conf(5) as lines with their file and number. Files of include_dir take the place of the option. What
+ * is odd here is so in mosquitto's conf.c.
+ */
 import { MeshError } from '../../../core/errors.ts'
 
 export type Line = {
@@ -22,7 +25,7 @@ const MAX_BYTES = 4 * 1024 * 1024
 export function readConf(file: string, files: Files): readonly Line[] {
   const lines: Line[] = []
   const read = new Set<string>()
-  const take = (from: string): void => {
+  const take = (from: string, which: 'main' | 'included'): void => {
     if (read.size >= MAX_FILES) invalid(`include_dir leads to more than ${MAX_FILES} files`)
     if (read.has(from)) return
     read.add(from)
@@ -30,11 +33,13 @@ export function readConf(file: string, files: Files): readonly Line[] {
     if (content.length > MAX_BYTES) invalid(`${from} is larger than ${MAX_BYTES} bytes`)
     for (const [i, text] of content.toString('utf8').split(/\r?\n/).entries()) {
       const line = lineOf(text, from, i + 1)
-      if (line?.name === 'include_dir') for (const name of included(line.value, files)) take(`${line.value}/${name}`)
+      // Included files include no others: there the line is told.
+      if (which === 'main' && line?.name === 'include_dir')
+        for (const name of included(line.value, files)) take(`${line.value}/${name}`, 'included')
       else if (line) lines.push(line)
     }
   }
-  take(file)
+  take(file, 'main')
   return lines
 }
 
@@ -44,13 +49,28 @@ function lineOf(text: string, file: string, number: number): Line | undefined {
   return name === undefined || name.startsWith('#') ? undefined : { file, number, name, value }
 }
 
-/** Capital letters first, as mosquitto sorts them. */
+/**
+ * Words of options that are no text. What stands behind the first is not looked at, and a comment ends those with
+ * several: text goes on to the end of the line, `#` and all.
+ */
+export function splitWords(value: string): readonly string[] {
+  const words = value.split(/\s+/).filter((word) => word !== '')
+  const comment = words.findIndex((word) => word.startsWith('#'))
+  return comment < 0 ? words : words.slice(0, comment)
+}
+
+/** Letter by letter, the capital one before the small one of the same letter. */
+function compareNames(a: string, b: string): number {
+  const [one, other] = [a, b].map((name) => name.replace(/[A-Za-z]/g, (letter) => letter.toUpperCase() + letter))
+  return one! < other! ? -1 : 1
+}
+
 function included(folder: string, files: Files): readonly string[] {
   try {
     return files
       .list(folder)
       .filter((name) => name.endsWith('.conf'))
-      .toSorted((a, b) => (a < b ? -1 : 1))
+      .toSorted(compareNames)
   } catch (cause) {
     throw new MeshError('MESH_CONFIG_INVALID', `include_dir: ${folder} cannot be read`, { cause })
   }

@@ -1,6 +1,6 @@
 /** What became of each line of mosquitto.conf. */
 import { MeshError } from '../../../core/errors.ts'
-import type { Line } from './read.ts'
+import { splitWords, type Line } from './read.ts'
 
 /** `left`: it cannot be expressed. `same`: nothing has to be written, meshlet does it anyway or has no need of it. */
 export type Remark = { readonly kind: 'left' | 'same'; readonly line: Line; readonly text: string }
@@ -17,13 +17,15 @@ export class Report {
   // Values, as mosquitto reads them.
 
   bool({ name, value, file, number }: Line): boolean {
-    if (value === 'true' || value === '1') return true
-    if (value === 'false' || value === '0') return false
+    const [word] = splitWords(value)
+    if (word === 'true' || word === '1') return true
+    if (word === 'false' || word === '0') return false
     throw wrong(`${file}:${number}: ${name} must be true or false, not "${value}"`)
   }
   number({ name, value, file, number }: Line): number {
-    if (!/^-?\d+$/.test(value)) throw wrong(`${file}:${number}: ${name} must be a number, not "${value}"`)
-    return Number(value)
+    const [word = ''] = splitWords(value)
+    if (!/^-?\d+$/.test(word)) throw wrong(`${file}:${number}: ${name} must be a number, not "${value}"`)
+    return Number(word)
   }
 }
 

@@ -1,7 +1,7 @@
 /** Global options of mosquitto.conf as settings of `mqtt`. */
 import path from 'node:path'
 import type { Blocks } from './blocks.ts'
-import type { Line } from './read.ts'
+import { splitWords, type Line } from './read.ts'
 import type { Report } from './report.ts'
 
 export type Settings = {
@@ -67,9 +67,10 @@ export function resolveFile(line: Line, report: Report): string {
 
 function convertOne(line: Line, settings: Settings, report: Report): void {
   const { limits } = settings
-  const positive = (setting: string, zero: number): void => {
+  // Neither of them takes more, so it is no bound.
+  const positive = (setting: string, most: number): void => {
     const value = report.number(line)
-    limits[setting] = value <= 0 ? zero : value
+    limits[setting] = value <= 0 ? most : Math.min(most, value)
   }
   switch (line.name) {
     case 'password_file':
@@ -113,7 +114,7 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
       if (settings.isRetainAvailable) report.same(line, 'it is so here')
       return
     case 'sys_interval':
-      settings.sysIntervalSec = report.number(line)
+      settings.sysIntervalSec = Math.min(65_535, Math.max(0, report.number(line)))
       return
     default: // allow_anonymous and per_listener_settings: listeners.ts
   }
@@ -126,7 +127,7 @@ function queued(line: Line, setting: string, { limits }: Settings, report: Repor
 }
 
 function secondsOf(line: Line, report: Report): number | undefined {
-  const [, count, unit] = /^(\d+)([hdwmy])$/.exec(line.value) ?? []
+  const [, count, unit] = /^(\d+)([hdwmy])$/.exec(splitWords(line.value)[0] ?? '') ?? []
   if (count === undefined) return report.left(line, 'must be a number with h, d, w, m or y behind it')
   return Math.min(NEVER_SEC, Number(count) * UNIT_SEC[unit!]!)
 }

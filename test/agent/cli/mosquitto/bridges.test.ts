@@ -73,8 +73,9 @@ test('what cannot be is left out with its line', () => {
     ['topic # sideways', /^3 topic: must be/],
     ['topic # out 3', /^3 topic: must be/],
     ['topic #\nstart_type manual', /^4 start_type: .*"manual"/],
-    ['topic #\nkeepalive_interval 1', /^4 keepalive_interval: .*5 to/],
-    ['topic #\nrestart_timeout 90 100', /^4 restart_timeout: must be 1 to 60/],
+    ['topic #\nkeepalive_interval 70000', /^4 keepalive_interval: .*5 to/],
+    ['topic #\nrestart_timeout 90 60', /^4 restart_timeout: must be 1 to 3600/],
+    ['topic # in 1 a b', /^3 topic: b# is no topic filter/],
     ['topic #\nbridge_certfile /c', /^4 bridge_certfile: TLS towards/],
     ['topic #\nbridge_protocol_version mqttv31', /^4 bridge_protocol_version: .*3\.1\.1 it is/],
     ['topic #\ncleansession true', /^4 cleansession: /],
@@ -129,4 +130,43 @@ test('bridges whose names differ in odd letters only have clusters and passwords
   assert.deepEqual([new Set(names).size, new Set(secrets.map(({ name }) => name)).size], [3, 3])
   for (const { name } of secrets) assert.doesNotMatch(name, /\//)
   assert.equal(secrets[0]!.content, 'of a/b\n')
+})
+
+test('what is too small is the least that mosquitto takes; comments stand behind numbers, directions and addresses', () => {
+  const { yaml, clusters, left } = imported(
+    'connection c # d\naddress 10.0.0.1:1884 b.example # the old one\ntopic # BOTH 1 # all\ntopic a out 1 x/ y/ # one\n' +
+      'keepalive_interval 1 # s\nthreshold 0\nidle_timeout 0\nstart_type lazy # slow\nrestart_timeout 0 120 # s\nbridge_receive_maximum 65535\n',
+  )
+  assert.deepEqual(left, [])
+  assert.equal(clusters.length, 2)
+  const { keepAliveSec, lazyMessages, idleSec, start, reconnectMinMs, reconnectMaxMs, maxInflight } =
+    yaml.mqtt.bridges![0]!
+  assert.deepEqual(
+    [keepAliveSec, lazyMessages, idleSec, start, reconnectMinMs, reconnectMaxMs, maxInflight],
+    [5, 1, 1, 'lazy', 1_000, 120_000, 60_000],
+  )
+  assert.deepEqual(
+    yaml.mqtt.routes!.map(({ direction, match, stripPrefix, addPrefix }) => [direction, match, stripPrefix, addPrefix]),
+    [
+      ['both', '#', undefined, undefined],
+      ['up', 'x/a', 'x/', 'y/'],
+    ],
+  )
+})
+
+for (const [address, host, port] of [
+  ['fd00::1:8884', 'fd00::1', 8884],
+  ['[fd00::1]:8884', 'fd00::1', 8884],
+  ['[fd00::1]', 'fd00::1', 1883],
+  ['b.example:8884', 'b.example', 8884],
+  ['b.example', 'b.example', 1883],
+  ['10.0.0.1', '10.0.0.1', 1883],
+] as const)
+  test(`address ${address}`, () => {
+    const { clusters } = imported(`connection c\naddress ${address}\ntopic #\n`)
+    assert.match(JSON.stringify(clusters), new RegExp(`"address":"${host}","port_value":${port}`))
+  })
+test('an address that is none is said', () => {
+  for (const address of ['b.example:0', 'b.example:70000', 'b:c:d:x', ':1883'])
+    assert.throws(() => imported(`connection c\naddress ${address}\ntopic #\n`), /must be HOST\[:PORT\]/, address)
 })

@@ -57,13 +57,13 @@ test('nothing is written over without --force, nothing at all when one file is t
 })
 
 test('to standard output, with what was left out on standard error and exit code 1', async (t) => {
-  const { conf } = site(t, 'listener 18831\nplugin /x.so\nlog_dest stdout\n')
+  const { conf } = site(t, 'listener 18831\nallow_anonymous true\nhttp_dir /x.so\nlog_dest stdout\n')
   const said = await meshlet(['mqtt', 'import', conf])
   assert.equal(said.code, 1)
   assert.match(said.out, /\nlisteners:\n {2}- name: mqtt-18831\n/)
   const lines = said.err.trim().split('\n')
-  assert.match(lines[0]!, /mosquitto\.conf:2: plugin: left out: plugins are not loaded/)
-  assert.match(lines[1]!, /mosquitto\.conf:3: log_dest: meshlet logs/)
+  assert.match(lines[0]!, /mosquitto\.conf:3: http_dir: left out: no files are served/)
+  assert.match(lines[1]!, /mosquitto\.conf:4: log_dest: meshlet logs/)
   assert.match(lines[2]!, /1 lines were left out/)
 })
 

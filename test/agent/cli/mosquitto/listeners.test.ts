@@ -75,10 +75,10 @@ test('with per_listener_settings each says who may come', () => {
 
 test('what no listener of agent.yaml can is left out with what to do', () => {
   const { left } = imported(
-    'cafile /early\nlistener 0 m.sock\nlistener 1884 plc.example\nprotocol http_api\nlistener 1883\nallow_anonymous true\ncertfile /c\n',
+    'tls_version tlsv1.3\nlistener 0 m.sock\nlistener 1884 plc.example\nprotocol http_api\nlistener 1883\nallow_anonymous true\ncertfile /c\n',
   )
   assert.equal(left.length, 5)
-  assert.match(left.join('\n'), /^1 cafile: .*behind the one/m)
+  assert.match(left.join('\n'), /^1 tls_version: .*behind the one/m)
   assert.match(left.join('\n'), /^2 listener: names no absolute path/m)
   assert.match(left.join('\n'), /^3 listener: name the IP address of plc\.example/m)
   assert.match(left.join('\n'), /^4 protocol: only mqtt and websockets/m)
@@ -198,4 +198,73 @@ test('revoked certificates of clients stay out', () => {
     [yaml.listeners[0]!['tls'], left],
     [{ mode: 'server', chain: '/c', key: '/k', clientRoots: '/ca', clientCrl: '/crl' }, []],
   )
+})
+
+const ports = (text: string, more: Readonly<Record<string, string>> = {}): unknown[] =>
+  imported(text, more).yaml.listeners.map(({ port, address }) => [port, address])
+
+test('the default listener is opened where mosquitto opens it', () => {
+  const open = 'allow_anonymous true\n'
+  assert.deepEqual(ports(`${open}bind_address 10.0.0.1\n`), [[1883, '10.0.0.1']])
+  assert.deepEqual(ports(`${open}listener 1884 10.0.0.1\nport 1885\nbind_address 10.0.0.2\n`), [
+    [1885, '10.0.0.2'],
+    [1884, '10.0.0.1'],
+  ])
+  for (const line of ['max_connections 5', 'max_qos 1', 'protocol websockets', 'socket_domain ipv4', 'cafile /ca'])
+    assert.deepEqual(ports(`${open}${line}\nlistener 1884 10.0.0.1\n`).length, 2, line)
+  for (const line of ['max_connections -1', 'max_qos 2', 'protocol mqtt', 'use_identity_as_username false'])
+    assert.deepEqual(ports(`${open}${line}\nlistener 1884 10.0.0.1\n`), [[1884, '10.0.0.1']], line)
+})
+
+test('a family of addresses, and comments behind ports and addresses', () => {
+  assert.deepEqual(
+    ports(
+      'allow_anonymous true # all\nlistener 1883 # plain\nsocket_domain ipv4\nlistener 1884\nsocket_domain ipv6 # new\nlistener 1885 10.0.0.1 # one\n',
+    ),
+    [
+      [1883, '0.0.0.0'],
+      [1884, '::'],
+      [1885, '10.0.0.1'],
+    ],
+  )
+})
+
+test('what an included file says is not of the listener or bridge of another file', () => {
+  const { yaml, left } = imported(
+    'allow_anonymous true\nlistener 1884 10.0.0.1\nconnection c\naddress b\ninclude_dir /d\ntopic #\nmax_connections 7\n',
+    {
+      '/d/a.conf': 'listener 1885 10.0.0.1\ninclude_dir /e\nremote_password x\n',
+      '/d/B.conf': 'max_connections 5\n',
+    },
+  )
+  const connections = yaml.listeners.map(({ port, mqtt }) => [
+    port,
+    (mqtt as { maxConnections?: number }).maxConnections,
+  ])
+  assert.deepEqual(connections, [
+    [1883, 5],
+    [1884, 7],
+    [1885, undefined],
+  ])
+  assert.deepEqual(left, ['3 remote_password: stands before any `connection` of its file: mosquitto refuses it, too'])
+})
+
+test('a listener that lets nobody in is not opened, and told; nor is one whose clients a plugin decides about', () => {
+  for (const [text, expected] of [
+    ['listener 1883\n', /^1 listener: lets nobody in: it has no users, so/],
+    ['allow_anonymous false\n', /^1 allow_anonymous: lets nobody in/],
+    ['listener 1883\nallow_anonymous true\nplugin /usr/lib/mosquitto_dynamic_security.so\n', /^3 plugin: /],
+    [
+      'allow_anonymous true\nlistener 1883\nuse_identity_as_username true\n',
+      /^3 use_identity_as_username: lets nobody in/,
+    ],
+    ['allow_anonymous true\nlistener 1883\nwebsockets_origin Panel\n', /^3 websockets_origin: is no origin/],
+    ['auth_plugin /go-auth.so\nlistener 1883\nallow_anonymous true\n', /^1 auth_plugin: /],
+  ] as const) {
+    const { yaml, left } = imported(text)
+    assert.deepEqual(yaml.listeners, [], text)
+    assert.match(left.join('\n'), expected)
+  }
+  const kept = imported('allow_anonymous true\nlistener 1883\nplugin /usr/lib/mosquitto_persist_sqlite.so\n')
+  assert.equal(kept.yaml.listeners.length, 1)
 })

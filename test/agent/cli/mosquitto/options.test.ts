@@ -28,11 +28,11 @@ test('every option of the example that mosquitto is shipped with is known', (t) 
 
 test('each line that has no place is told once, with its number and what to do', () => {
   const { left, same } = imported(
-    'listener 1883\nallow_anonymous true\ncrlfile /crl\nplugin /x.so\nplugin_opt_a b\nmax_qos 1\nmax_qos 2\nlog_type all\nno_such_thing 1\n',
+    'listener 1883\nallow_anonymous true\ncrlfile /crl\nhttp_dir /x\nplugin_opt_a b\nmax_qos 1\nmax_qos 2\nlog_type all\nno_such_thing 1\n',
   )
   assert.deepEqual(
     left.map((line) => line.slice(0, line.indexOf(':'))),
-    ['4 plugin', '5 plugin_opt_a', '9 no_such_thing'],
+    ['4 http_dir', '5 plugin_opt_a', '9 no_such_thing'],
   )
   for (const line of left) assert.ok(line.length > 30, line)
   assert.deepEqual(
@@ -65,3 +65,15 @@ test('the names of the man page are known, where it is installed', (t) => {
   )
   assert.deepEqual(unknown, [])
 })
+
+// Values as mosquitto takes them: what it takes is a configuration, or told.
+for (const [name, section] of Object.entries(TAKEN))
+  for (const value of ['0', '1', '5', '20', '1000', '65535', '2147483647', 'true # so', 'false', '-1'])
+    test(`${name} ${value} gives a configuration, or is said`, () => {
+      const before = section === 'bridge' ? 'connection c\naddress b\ntopic #\n' : ''
+      try {
+        imported(`allow_anonymous true\nlistener 1884 127.0.0.1\n${before}${name} ${value}\n`)
+      } catch (err) {
+        assert.equal((err as { code?: string }).code, 'MESH_CONFIG_INVALID', String(err))
+      }
+    })
