@@ -9,6 +9,8 @@ import { guard } from '../core/defects/guard.ts'
 export interface Deadline {
   /** Monotonic milliseconds; Infinity = none. Set by Deadlines; its owner may set it to Infinity. */
   dueMs: number
+  /** Where it is among the others. Set by Deadlines. */
+  deadlineAt?: number
   /** Called once per arming, with dueMs set back to Infinity. */
   onDue(): void
   /** Ends what the deadline belongs to: onDue has thrown. */
@@ -20,7 +22,8 @@ const MIN_STEP_MS = 5
 
 export class Deadlines {
   readonly #clock: Clock
-  readonly #entries = new Set<Deadline>()
+  /** In no order. No Set: core/runtime/linked-list.ts. */
+  readonly #entries: Deadline[] = []
   #timer: Timer | undefined
   #nextMs = Infinity
 
@@ -29,14 +32,23 @@ export class Deadlines {
   }
 
   add(entry: Deadline): void {
-    this.#entries.add(entry)
+    if (this.#has(entry)) return
+    entry.deadlineAt = this.#entries.push(entry) - 1
   }
 
   /** After it `onDue` is not called any more. */
   delete(entry: Deadline): void {
     entry.dueMs = Infinity
-    this.#entries.delete(entry)
-    if (this.#entries.size === 0) this.#stop()
+    if (!this.#has(entry)) return
+    const last = this.#entries.pop()!
+    if (last !== entry) {
+      last.deadlineAt = entry.deadlineAt!
+      this.#entries[last.deadlineAt] = last
+    }
+    if (this.#entries.length === 0) this.#stop()
+  }
+  #has(entry: Deadline): boolean {
+    return entry.deadlineAt !== undefined && this.#entries[entry.deadlineAt] === entry
   }
 
   /** @param dueMs Infinity switches it off */
@@ -64,7 +76,7 @@ export class Deadlines {
     this.#timer = undefined
     this.#nextMs = Infinity
     if (next < Infinity) this.#schedule(Math.max(next, now + MIN_STEP_MS))
-    for (const entry of due) if (this.#entries.has(entry)) tell(entry)
+    for (const entry of due) if (this.#has(entry)) tell(entry)
   }
 
   #stop(): void {

@@ -8,6 +8,7 @@
 import { MeshError } from '../core/errors.ts'
 import { MemoryBudget } from '../core/runtime/memory-budget.ts'
 import type { Cell } from '../core/metrics.ts'
+import { LinkedList, type Place } from '../core/runtime/linked-list.ts'
 import { memoize } from '../core/memoize.ts'
 import type { Cluster } from '../model/cluster.ts'
 import { deriveSource } from '../core/ip-source.ts'
@@ -35,6 +36,8 @@ export class Hold {
   #bytes = 0
   /** Since when nothing has left. */
   stillMs = 0
+  /** Among those that wait. Set by Waiting. */
+  place: Place<Hold> | undefined
 
   /** Only by Waiting. */
   constructor(all: Waiting, holder: Holder) {
@@ -57,7 +60,7 @@ export class Waiting {
   readonly #budget: MemoryBudget
   readonly #nowMs: () => number
   /** In the order in which they began to wait. */
-  readonly #holds = new Set<Hold>()
+  readonly #holds = new LinkedList<Hold>()
   readonly #madeRoom: Cell
   #bytes = 0
 
@@ -103,8 +106,8 @@ export class Waiting {
     if (by < 0) this.#budget.give(-by)
     else this.#budget.take(by)
     if (isNew || by < 0) hold.stillMs = this.#nowMs()
-    if (hold.bytes === 0) this.#holds.delete(hold)
-    else if (isNew) this.#holds.add(hold)
+    if (isNew) hold.place = this.#holds.add(hold)
+    else if (hold.bytes === 0 && hold.place) this.#holds.delete(hold.place)
   }
 
   /** @returns true when an exchange that had stood still was ended, of whoever has most of them at the cluster */

@@ -1,6 +1,7 @@
 /** Which stream sends when: a frame of each in turn, as far as the windows and the socket permit (RFC 9113 §5.2). */
 import { DEFAULT_MAX_FRAME_BYTES, DEFAULT_WINDOW_BYTES } from '../codec/h2-frames.ts'
 import { HpackEncoder } from '../codec/hpack/encoder.ts'
+import { LinkedList } from '../../../core/runtime/linked-list.ts'
 import type { FrameOutput } from './frame-output.ts'
 import { tellWritten, type Http2Stream } from './stream/stream.ts'
 
@@ -17,7 +18,7 @@ export class Sender {
   readonly #output: FrameOutput
   readonly #session: Sending
   /** Have something to send, and their own window lets them. */
-  readonly #streams = new Set<Http2Stream>()
+  readonly #streams = new LinkedList<Http2Stream>()
   /** The peer's window for the whole connection. */
   windowBytes = DEFAULT_WINDOW_BYTES
   /** DATA frames so far: a WINDOW_UPDATE may answer each. */
@@ -29,14 +30,18 @@ export class Sender {
   }
 
   add(stream: Http2Stream): void {
-    this.#streams.add(stream)
+    this.#queue(stream)
     this.#output.schedule()
   }
   delete(stream: Http2Stream): void {
-    this.#streams.delete(stream)
+    if (stream.turn) this.#streams.delete(stream.turn)
+    stream.turn = undefined
+  }
+  #queue(stream: Http2Stream): void {
+    stream.turn ??= this.#streams.add(stream)
   }
   clear(): void {
-    this.#streams.clear()
+    for (const stream of this.#streams) this.delete(stream)
   }
   /** The connection's window has grown, or the socket has room. */
   resume(): void {
@@ -48,11 +53,11 @@ export class Sender {
     while (this.#streams.size > 0 && !this.#output.isFull) {
       let progress = false
       // Those that have more go behind the others: one round of those that are here now.
-      let left = this.#streams.size
-      for (const stream of this.#streams) {
-        if (left-- === 0) break
+      for (let left = this.#streams.size; left > 0 && !this.#output.isFull; left--) {
+        const stream = this.#streams.shift()
+        if (!stream) break
+        stream.turn = undefined
         if (this.#sendSome(stream)) progress = true
-        if (this.#output.isFull) break
       }
       if (!progress) {
         this.#hold()
@@ -65,19 +70,18 @@ export class Sender {
 
   /** They wait for the socket, or for the connection's window. */
   #hold(): void {
-    for (const stream of this.#streams) stream.hold()
+    if (this.#streams.size > 0) for (const stream of this.#streams) stream.hold()
   }
 
   /** Field lists, and one frame of DATA. @returns something went out */
   #sendSome(stream: Http2Stream): boolean {
-    // Behind the others, if it has more.
-    this.#streams.delete(stream)
     let progress = false
     for (let item = stream.outgoing; item !== undefined; item = stream.outgoing) {
       if (Buffer.isBuffer(item)) {
         if (this.#sendData(stream, item)) progress = true
         if (!Buffer.isBuffer(stream.outgoing)) continue
-        if (this.#canSend(stream, stream.outgoing)) this.#streams.add(stream)
+        // Behind the others.
+        if (this.#canSend(stream, stream.outgoing)) this.#queue(stream)
         else stream.hold()
         break
       }

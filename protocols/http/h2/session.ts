@@ -128,7 +128,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   /** A client may open one more. */
   get canOpen(): boolean {
     return (
-      !this.isClosing && !this.isClosed && this.#streams.ids.nextId + 2 * this.#streams.unnumbered.size <= MAX_STREAM_ID
+      !this.isClosing && !this.isClosed && this.#streams.ids.nextId + 2 * this.#streams.unnumberedCount <= MAX_STREAM_ID
     )
   }
 
@@ -245,7 +245,7 @@ export class Http2Session implements FrameSink, Sending, StreamSession, MessageS
   }
   /** All of it is here, and its owner has not read it yet. A request is of no use any more. */
   #isUnreadAnswer(stream: Http2Stream): boolean {
-    return !this.#isServer && stream.remoteEnded && stream.hasUnread
+    return !this.#isServer && !stream.isClosed && stream.remoteEnded && stream.hasUnread
   }
   /** What has come is still told, and then the end. @param code where our side had not said everything */
   #sendsNoMore(stream: Http2Stream, code: number): void {

@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
+import type { Place } from '../../../core/runtime/linked-list.ts'
 import type { Cluster } from '../../../model/cluster.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import { READ_AHEAD_BYTES, type Hold, type Holder } from '../../waiting.ts'
@@ -59,6 +60,9 @@ export const CONNECTION_WINDOW_BYTES = 1024 * 1024
 
 export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   dueMs = Infinity
+  deadlineAt = -1
+  /** Among those of its connection. Set by H2Server. */
+  place: Place<H2Exchange> | undefined
   readonly #connection: ServerConnection
   readonly #stream: Http2Stream
   readonly #exchange: Exchange

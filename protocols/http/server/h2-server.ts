@@ -5,6 +5,7 @@
 import type { Timer } from '../../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { guard, doNothing } from '../../../core/defects/guard.ts'
+import { LinkedList, type Place } from '../../../core/runtime/linked-list.ts'
 import { readHttpManager } from '../../codecs.ts'
 import { ENDED, type Connection, type Outcome } from '../../connection.ts'
 import type { Context } from '../../context.ts'
@@ -60,7 +61,8 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
   readonly #conn: Connection
   readonly #resolve: (outcome: Outcome) => void
   readonly #session: Http2Session
-  readonly #open = new Set<H2Exchange>()
+  turnPlace: Place<Starter> | undefined
+  readonly #open = new LinkedList<H2Exchange>()
   /** Wait for their turn. */
   #later: H2Exchange[] = []
   readonly #floods: Floods
@@ -195,7 +197,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
     else if (this.#later.push(exchange) === 1) this.#waitForTurn()
   }
   #beginNow(exchange: H2Exchange): void {
-    this.#open.add(exchange)
+    exchange.place = this.#open.add(exchange)
     begin(exchange)
   }
   /** Memory is tight, and the client does not take what it has asked for already. */
@@ -255,7 +257,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
   }
   exchangeOver(exchange: H2Exchange): void {
     if (exchange.wasReset) this.#floods.reset()
-    this.#open.delete(exchange)
+    if (exchange.place) this.#open.delete(exchange.place)
     if (this.#open.size === 0) this.#armIdle()
   }
   resetBeforeBegin(): void {

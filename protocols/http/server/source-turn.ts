@@ -4,6 +4,7 @@
  * so that others are read and answered in between.
  */
 import { guard } from '../../../core/defects/guard.ts'
+import { LinkedList, type Place } from '../../../core/runtime/linked-list.ts'
 
 /** Of one connection alone. */
 const STARTS_PER_CONNECTION = 16
@@ -12,6 +13,8 @@ const STARTS_PER_SOURCE = 64
 
 /** A connection with requests. */
 export interface Starter {
+  /** Among those that wait. Set by SourceTurn. */
+  turnPlace?: Place<Starter> | undefined
   /** Begins a request that waits. @returns true when more of them wait for a turn */
   beginNext(): boolean
   /** Ends the connection after a defect. */
@@ -40,7 +43,7 @@ export class SourceTurn {
   readonly #onEmpty: () => void
   readonly #starters = new Set<Starter>()
   /** In the order of their turns. */
-  readonly #waiting = new Set<Starter>()
+  readonly #waiting = new LinkedList<Starter>()
   /** Requests begun in this turn. */
   #begun = 0
   #isScheduled = false
@@ -54,7 +57,8 @@ export class SourceTurn {
     this.#starters.add(starter)
   }
   leave(starter: Starter): void {
-    this.#waiting.delete(starter)
+    if (starter.turnPlace) this.#waiting.delete(starter.turnPlace)
+    starter.turnPlace = undefined
     if (this.#starters.delete(starter) && this.#starters.size === 0) this.#onEmpty()
   }
 
@@ -67,7 +71,7 @@ export class SourceTurn {
   }
   /** The connection has requests that wait. */
   wait(starter: Starter): void {
-    this.#waiting.add(starter)
+    starter.turnPlace ??= this.#waiting.add(starter)
     this.#schedule()
   }
 
@@ -88,12 +92,13 @@ export class SourceTurn {
     () => {
       this.#isScheduled = false
       this.#begun = 0
-      for (const starter of this.#waiting) {
-        if (this.#begun >= this.#maxStarts) break
+      while (this.#begun < this.#maxStarts) {
+        const starter = this.#waiting.shift()
+        if (!starter) break
+        starter.turnPlace = undefined
         this.#begun++
-        this.#waiting.delete(starter)
-        // At the end of the set, which this loop comes to.
-        if (starter.beginNext()) this.#waiting.add(starter)
+        // At the end, which this loop comes to.
+        if (starter.beginNext()) starter.turnPlace ??= this.#waiting.add(starter)
       }
       if (this.#waiting.size > 0) this.#schedule()
     },

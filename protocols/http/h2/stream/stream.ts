@@ -4,6 +4,7 @@
  */
 import { guard } from '../../../../core/defects/guard.ts'
 import type { MeshError } from '../../../../core/errors.ts'
+import type { Place } from '../../../../core/runtime/linked-list.ts'
 import { ErrorCode } from '../../codec/h2-frames.ts'
 import type { FieldList } from '../../codec/hpack/decoder.ts'
 import { readMethod } from '../../codec/h2-message-rules.ts'
@@ -72,6 +73,10 @@ export class Http2Stream {
   remoteEnded = false
   localEnded = false
   isClosed = false
+  /** Among those that want to send. Set by Sender. */
+  turn: Place<Http2Stream> | undefined
+  /** Among those whose heads have not left. Set by StreamTable. */
+  unnumbered: Place<Http2Stream> | undefined
   /** Bytes have come since onPause. */
   isTouched = false
   /** As onStreamClose has it. */

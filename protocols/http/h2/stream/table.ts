@@ -1,14 +1,16 @@
 /** The streams of a session that are at hand, and what is known of those that are not. */
 import { ErrorCode, Http2ConnectionError } from '../../codec/h2-frames.ts'
+import { LinkedList } from '../../../../core/runtime/linked-list.ts'
+import { StreamsById } from './by-id.ts'
 import { StreamIds } from './ids.ts'
 import type { Http2Stream } from './stream.ts'
 
 export class StreamTable {
   readonly ids: StreamIds
   /** A stream is here until its owner has been told everything. */
-  readonly #byId = new Map<number, Http2Stream>()
+  readonly #byId = new StreamsById()
   /** A client's, whose heads have not left. */
-  readonly #unnumbered = new Set<Http2Stream>()
+  readonly #unnumbered = new LinkedList<Http2Stream>()
   /** Streams with an id of which one side at least is open. */
   openCount = 0
 
@@ -20,14 +22,18 @@ export class StreamTable {
   get count(): number {
     return this.#byId.size + this.#unnumbered.size
   }
-  get numbered(): Iterable<Http2Stream> {
-    return this.#byId.values()
+  /** Those that are here now. */
+  get numbered(): readonly Http2Stream[] {
+    return this.#byId.list()
   }
-  get unnumbered(): ReadonlySet<Http2Stream> {
-    return this.#unnumbered
+  get unnumbered(): readonly Http2Stream[] {
+    return [...this.#unnumbered]
+  }
+  get unnumberedCount(): number {
+    return this.#unnumbered.size
   }
   get all(): readonly Http2Stream[] {
-    return [...this.#byId.values(), ...this.#unnumbered]
+    return [...this.numbered, ...this.unnumbered]
   }
   get(id: number): Http2Stream | undefined {
     return this.#byId.get(id)
@@ -35,19 +41,23 @@ export class StreamTable {
 
   /** A client's, before its head leaves. */
   addUnnumbered(stream: Http2Stream): void {
-    this.#unnumbered.add(stream)
+    stream.unnumbered = this.#unnumbered.add(stream)
   }
   /** The head of a client's stream leaves: ids go up in that order (RFC 9113 §5.1.1). */
   number(stream: Http2Stream): void {
     stream.id = this.ids.nextId
     this.ids.nextId += 2
-    this.#unnumbered.delete(stream)
+    this.#deleteUnnumbered(stream)
     this.add(stream)
   }
   /** With its id. */
   add(stream: Http2Stream): void {
-    this.#byId.set(stream.id, stream)
+    this.#byId.add(stream)
     this.openCount++
+  }
+  #deleteUnnumbered(stream: Http2Stream): void {
+    if (stream.unnumbered) this.#unnumbered.delete(stream.unnumbered)
+    stream.unnumbered = undefined
   }
   localEnd(stream: Http2Stream): void {
     stream.localEnded = true
@@ -58,7 +68,7 @@ export class StreamTable {
     if (stream.localEnded) this.openCount--
   }
   delete(stream: Http2Stream): void {
-    if (stream.id === 0) this.#unnumbered.delete(stream)
+    if (stream.id === 0) this.#deleteUnnumbered(stream)
     else if (this.#byId.delete(stream.id) && !(stream.localEnded && stream.remoteEnded)) this.openCount--
   }
 
