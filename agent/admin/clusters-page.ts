@@ -13,7 +13,9 @@ import type { Tables } from '../../model/tables.ts'
  */
 export function listClusters(atWork: readonly ClusterStatus[], tables: Tables): readonly ClusterStatus[] {
   const used = new Set(atWork.map((c) => c.name))
-  const idle = [...tables.clusterNames()].filter((name) => !used.has(name)).map((name) => idleCluster(name, tables))
+  const idle = [...tables.clusterNames()]
+    .filter((name) => !used.has(name))
+    .map((name) => describeIdleCluster(name, tables))
   return [...atWork, ...idle]
 }
 
@@ -90,7 +92,8 @@ function addressOf({ address, port, tunnel }: Hosted): object {
     : { envoy_internal_address: { server_listener_name: tunnel, endpoint_id } }
 }
 
-function idleCluster(name: string, tables: Tables): ClusterStatus {
+/** One that was not used. */
+export function describeIdleCluster(name: string, tables: Tables): ClusterStatus {
   const cluster = tables.cluster(name)
   const endpoints = cluster ? endpointsOf(cluster, tables) : []
   return {

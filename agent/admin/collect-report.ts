@@ -2,14 +2,16 @@
 import os from 'node:os'
 import { REPORT_LIMITS, type Quantities, type Report } from '../../model/fleet/report.ts'
 import type { Revision } from '../../control-sync/revision-in-force.ts'
+import { createDetailsCollector, type DetailsParts } from '../fleet/report-details.ts'
 import type { AgentStatus } from './status.ts'
 import type { StatusParts } from './status-parts.ts'
 
-type ReportParts = Pick<StatusParts, 'metrics' | 'clock' | 'identity' | 'facts' | 'configuration'> & {
-  readonly status: () => AgentStatus
-  /** By chance, of this process. */
-  readonly run: number
-}
+type ReportParts = DetailsParts &
+  Pick<StatusParts, 'metrics' | 'clock' | 'identity' | 'facts' | 'configuration'> & {
+    readonly status: () => AgentStatus
+    /** By chance, of this process. */
+    readonly run: number
+  }
 
 /** Messages that somebody does not get. */
 const DROPS = [
@@ -23,6 +25,7 @@ const DROPS = [
 export function createReportCollector(p: ReportParts): (revision: Revision) => Report {
   const startedAtMs = toSeconds(p.clock.wallMs())
   const platform = `${os.platform()}/${os.arch()} ${os.release()}`
+  const collectDetails = createDetailsCollector(p)
   let spoolSinceMs: number | undefined
   return (revision) => {
     const status = p.status()
@@ -45,6 +48,7 @@ export function createReportCollector(p: ReportParts): (revision: Revision) => R
       bridges: status.bridge.map(({ cluster, state, error }) => ({ cluster, state, error: error ?? '' })),
       problems: status.problems.map(({ code, text }) => ({ code, text })),
       quantities: countQuantities(p, status, spoolSinceMs),
+      details: collectDetails(),
     }
   }
 }

@@ -55,6 +55,8 @@ export const fleetRow = z.object({
   drops: known.number,
   spool: known.number,
   spoolSince: known.number,
+  queue: known.number,
+  down: known.number,
 })
 export const fleetPage = z.object({
   total: count,

@@ -3,6 +3,7 @@
  * by the hour for 90 days. A device that says nothing has no points: what it said last holds on.
  */
 import type { Report } from '../../model/fleet/report.ts'
+import type { ReportDetails } from '../../model/fleet/report-details.ts'
 import type { Sql } from './sql.ts'
 
 export type StoredReport = {
@@ -13,7 +14,16 @@ export type StoredReport = {
   readonly restarts: number
   /** Hash of what the hub had sent it then: the same as `report.content` where all of it is in force. */
   readonly expected: string
+  /** `details` only where it was asked for by name. */
   readonly report: Report
+  /** Of those; undefined: the device does not say. */
+  readonly worst?: Worst | undefined
+}
+export type Worst = {
+  /** Messages in its deepest queue. */
+  readonly queue: number
+  /** Services that have endpoints, none of which can be reached. */
+  readonly down: number
 }
 export type HistoryStep = 'minute' | 'hour'
 /** What is counted is what came in this step; `spool` and `problems` are the most, `rttMs` is the last. */
@@ -50,7 +60,15 @@ export class Reports {
   }
 
   async latest(name: string): Promise<StoredReport | undefined> {
-    return (await this.#sql.all<Row>(`${REPORTS} WHERE name = ?`, name)).map(readRow)[0]
+    const [row] = await this.#sql.all<Row & { readonly details: string }>(
+      `SELECT ${COLUMNS}, details FROM reports WHERE name = ?`,
+      name,
+    )
+    if (!row) return undefined
+    const { details, ...rest } = row
+    const stored = readRow(rest)
+    if (details === '') return stored
+    return { ...stored, report: { ...stored.report, details: JSON.parse(details) as ReportDetails } }
   }
   /** By name. */
   async all(): Promise<readonly StoredReport[]> {
@@ -63,7 +81,17 @@ export class Reports {
   }
   /** Those that follow the name. */
   async page(after: string, most: number): Promise<readonly StoredReport[]> {
-    return (await this.#sql.all<Row>(`${REPORTS} WHERE name > ? ORDER BY name LIMIT ?`, after, most)).map(readRow)
+    return (
+      await this.#sql.all<Row>(`SELECT ${COLUMNS} FROM reports WHERE name > ? ORDER BY name LIMIT ?`, after, most)
+    ).map(readRow)
+  }
+  /** Whose report is not older, the newest first. */
+  since(atMs: number, most: number): Promise<readonly { readonly name: string; readonly atMs: number }[]> {
+    return this.#sql.all(
+      'SELECT name, at_ms AS "atMs" FROM reports WHERE at_ms >= ? ORDER BY at_ms DESC LIMIT ?',
+      atMs,
+      most,
+    )
   }
   /** Oldest first. */
   async history(name: string, step: HistoryStep, sinceMs: number): Promise<readonly HistoryPoint[]> {
@@ -83,13 +111,14 @@ export class Reports {
     await this.#sql.transaction(async (tx) => {
       for (const { name, atMs, restarts, expected, report } of reports)
         await tx.run(
-          `INSERT INTO reports (name, at_ms, restarts, expected, report) VALUES (?, ?, ?, ?, ?)
-          ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms, restarts = excluded.restarts, expected = excluded.expected, report = excluded.report`,
+          `INSERT INTO reports (name, at_ms, restarts, expected, report, details) VALUES (?, ?, ?, ?, ?, ?)
+          ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms, restarts = excluded.restarts, expected = excluded.expected,
+            report = excluded.report, details = excluded.details`,
           name,
           atMs,
           restarts,
           expected,
-          JSON.stringify(report),
+          ...writeReport(report),
         )
       for (const change of history) for (const step of STEPS) await addPoint(tx, step, change)
     })
@@ -112,10 +141,24 @@ export class Reports {
   }
 }
 
-const REPORTS = 'SELECT name, at_ms AS "atMs", restarts, expected, report FROM reports'
-type Row = Omit<StoredReport, 'report'> & { readonly report: string }
+const COLUMNS = 'name, at_ms AS "atMs", restarts, expected, report'
+type Row = Omit<StoredReport, 'report' | 'worst'> & { readonly report: string }
 /** JSON leaves out what is undefined: so does this type's reader. */
-const readRow = (row: Row): StoredReport => ({ ...row, report: JSON.parse(row.report) as Report })
+function readRow(row: Row): StoredReport {
+  const { worst, ...report } = JSON.parse(row.report) as Report & { readonly worst?: Worst }
+  return { ...row, report, ...(worst && { worst }) }
+}
+function writeReport({ details, ...report }: Report): [report: string, details: string] {
+  return details
+    ? [JSON.stringify({ ...report, worst: findWorst(details) }), JSON.stringify(details)]
+    : [JSON.stringify(report), '']
+}
+function findWorst({ services, queues }: ReportDetails): Worst {
+  return {
+    queue: queues.rows.reduce((most, { messages }) => Math.max(most, messages), 0),
+    down: services.rows.filter(({ endpoints, healthy }) => endpoints > 0 && healthy === 0).length,
+  }
+}
 
 async function addPoint(tx: Sql, step: HistoryStep, c: HistoryChange): Promise<void> {
   await tx.run(

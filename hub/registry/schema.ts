@@ -127,4 +127,9 @@ UPDATE rollouts SET place = (SELECT COUNT(*) FROM rollouts b WHERE b.started_ms 
 DROP INDEX rollouts_by_start;
 CREATE UNIQUE INDEX rollouts_by_place ON rollouts (place);
 `,
+  // Services and MQTT queues of a report, which only who asks for one device reads; and which reports are new.
+  `
+ALTER TABLE reports ADD COLUMN details TEXT NOT NULL DEFAULT '';
+CREATE INDEX reports_by_time ON reports (at_ms);
+`,
 ]

@@ -46,6 +46,8 @@ export const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
   ['drops', field('number', 'messages that somebody did not get', (r) => r.drops)],
   ['spool', field('number', 'messages in its spool', (r) => r.spool)],
   ['waiting', field('time', 'since when its spool holds messages', (r) => r.spoolSince)],
+  ['queue', field('number', 'messages in its deepest MQTT queue', (r) => r.queue)],
+  ['down', field('number', 'services none of whose endpoints can be reached', (r) => r.down)],
 ])
 export const LABEL_PREFIX = 'label.'
 

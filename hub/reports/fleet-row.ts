@@ -49,6 +49,9 @@ export type FleetRow = {
   readonly drops: number | undefined
   readonly spool: number | undefined
   readonly spoolSince: number | undefined
+  /** Messages in its deepest queue, and services that cannot be reached. */
+  readonly queue: number | undefined
+  readonly down: number | undefined
 }
 
 export type FleetSources = {
@@ -136,5 +139,7 @@ function describeReport(stored: StoredReport | undefined): Reported {
     drops: q?.drops,
     spool: q?.spoolMessages,
     spoolSince: q?.spoolSinceMs,
+    queue: stored?.worst?.queue,
+    down: stored?.worst?.down,
   }
 }

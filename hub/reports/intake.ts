@@ -133,9 +133,10 @@ export class ReportIntake implements AsyncDisposable {
     const stored = await this.#o.registry.reports.latest(name)
     return { restarts: stored?.restarts ?? 0, report: stored?.report }
   }
-  #remember(name: string, known: Known): void {
+  #remember(name: string, { restarts, report }: Known): void {
     this.#known.delete(name)
-    this.#known.set(name, known)
+    // Nothing is compared with details, and the connection has them.
+    this.#known.set(name, { restarts, report: report && { ...report, details: undefined } })
     if (this.#known.size > MAX_KNOWN) this.#known.delete(this.#known.keys().next().value!)
   }
 

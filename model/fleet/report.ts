@@ -2,6 +2,7 @@
  * What a device tells its hub of itself: how it is, and what it has counted. `quantities` change all the time and are
  * not worth a message alone; everything else is.
  */
+import type { ReportDetails } from './report-details.ts'
 
 /** Of one report; what is longer is cut by the device, and refused by the hub. */
 export const REPORT_LIMITS = {
@@ -9,8 +10,11 @@ export const REPORT_LIMITS = {
   entries: 32,
   textChars: 240,
   nameChars: 400,
+  /** Services, and queues, that are named (control.reportRows). */
+  rows: 64,
+  rowNameChars: 160,
   /** Of a whole report as it travels, unpacked. */
-  bytes: 32 * 1024,
+  bytes: 48 * 1024,
 } as const
 
 export type ReportedState = 'starting' | 'ready' | 'draining'
@@ -35,6 +39,8 @@ export type Report = {
   readonly bridges: readonly ReportedBridge[]
   readonly problems: readonly ReportedProblem[]
   readonly quantities: Quantities
+  /** Undefined: it does not say. */
+  readonly details?: ReportDetails | undefined
 }
 export type RefusedResource = { readonly kind: string; readonly name: string; readonly reason: string }
 export type ReportedCertificate = { readonly serial: string; readonly notAfterMs: number }

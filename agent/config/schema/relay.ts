@@ -1,6 +1,7 @@
 /** What goes over a hub's relay beside configuration. */
 import * as z from 'zod'
 import { COMMANDS } from '../../../model/fleet/command.ts'
+import { REPORT_LIMITS } from '../../../model/fleet/report.ts'
 import { hostPort } from './fields.ts'
 
 const connectPort = () =>
@@ -23,4 +24,6 @@ export const overRelay = () => ({
   connect: z.strictObject({ ports: z.array(connectPort()).max(32).default([]) }).prefault({}),
   /** Shortest time between two reports of how this device is; 0 = none are sent. */
   reportMs: z.number().int().min(0).max(86_400_000).default(15_000),
+  /** Services, and MQTT queues, that a report names at most; 0 = it names none. */
+  reportRows: z.number().int().min(0).max(REPORT_LIMITS.rows).default(32),
 })

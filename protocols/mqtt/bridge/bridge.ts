@@ -10,7 +10,7 @@ import type { Upstreams } from '../../upstream-api.ts'
 import { registerBridgeCounters } from './counters.ts'
 import { Lanes } from './lanes.ts'
 import { type BridgePolicy, planSessions, type SessionPlan } from './plan.ts'
-import { BridgeSession, type BridgeStatus, type SessionParts } from './session.ts'
+import { BridgeSession, type BridgeState, type BridgeStatus, type SessionParts } from './session.ts'
 import type { ProxySources } from './transport/http-proxy.ts'
 import { Flusher } from '../codec/flusher.ts'
 import type { Durability, DurableQueue, LocalBroker } from '../durability.ts'
@@ -27,6 +27,8 @@ export type Bridge = AsyncDisposable & {
    */
   apply(policy: BridgePolicy): Promise<void>
   status(): readonly BridgeStatus[]
+  /** Of the session that sends from the queue of this name, or set aside what is in it; undefined: no route names it. */
+  findState(queueName: string): BridgeState | undefined
   /** Those that are not reached, with the monotonic milliseconds since when. */
   unreached(): readonly (BridgeStatus & { readonly failedMs: number })[]
 }
@@ -103,6 +105,11 @@ class SessionBridge implements Bridge {
   status(): readonly BridgeStatus[] {
     return [...this.#sessions.values()].map((session) => session.status)
   }
+  findState(queueName: string): BridgeState | undefined {
+    for (const { plan, status } of this.#sessions.values())
+      if (ownsQueue(plan, queueName) || plan.asideName === queueName) return status.state
+    return undefined
+  }
   unreached(): readonly (BridgeStatus & { readonly failedMs: number })[] {
     return [...this.#sessions.values()].flatMap(({ status, failedMs }) =>
       failedMs === undefined ? [] : [{ ...status, failedMs }],
@@ -130,10 +137,10 @@ class SessionBridge implements Bridge {
   /** Of routes whose cluster or client id has changed, or that are gone. They stay, and are sent when those come back. */
   #orphans(): readonly DurableQueue[] {
     const { durability } = this.#o
-    const wanted = [...this.#sessions.values()].map(({ plan }) => plan.queueName)
+    const plans = [...this.#sessions.values()].map(({ plan }) => plan)
     return durability
       .queueNames('up/')
-      .filter((name) => !wanted.some((one) => name === one || name.startsWith(`${one}\0`)))
+      .filter((name) => !plans.some((plan) => ownsQueue(plan, name)))
       .flatMap((name) => durability.queue(name) ?? [])
       .filter(({ depth }) => depth > 0)
   }
@@ -177,4 +184,9 @@ class SessionBridge implements Bridge {
   #sum(of: (status: BridgeStatus) => number): number {
     return this.status().reduce((total, status) => total + of(status), 0)
   }
+}
+
+/** Its only queue, or that of a lane (lanes.ts). */
+function ownsQueue({ queueName }: SessionPlan, name: string): boolean {
+  return name === queueName || name.startsWith(`${queueName}\0`)
 }

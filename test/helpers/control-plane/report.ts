@@ -1,4 +1,5 @@
 import type { Report } from '../../../model/fleet/report.ts'
+import type { ReportDetails } from '../../../model/fleet/report-details.ts'
 
 /** Of a device that is well. */
 export const REPORT: Report = {
@@ -32,5 +33,61 @@ export const REPORT: Report = {
       { purpose: 'certificate', sent: 812, received: 2_911 },
       { purpose: 'report', sent: 1_310, received: 0 },
     ],
+  },
+}
+
+const service = (name: string, over: Partial<ReportDetails['services']['rows'][number]> = {}) => ({
+  name,
+  endpoints: 3,
+  healthy: 3,
+  connections: 0,
+  ...over,
+})
+/** Eight services and three queues of a device that is well, but for one service; by name. */
+export const DETAILS: ReportDetails = {
+  services: {
+    rows: [
+      service('inbound|8080||', { endpoints: 1, healthy: 1, connections: 2 }),
+      service('outbound|443||telemetry.cloud.svc.cluster.local', { connections: 1 }),
+      service('outbound|5432||historian.cloud.svc.cluster.local'),
+      service('outbound|8080||orders.factory.svc.cluster.local', { healthy: 2, connections: 4 }),
+      service('outbound|8080||pricing.factory.svc.cluster.local'),
+      service('outbound|8080||stock.factory.svc.cluster.local', { connections: 3 }),
+      service('outbound|8883||broker.cloud.svc.cluster.local', { endpoints: 2, healthy: 2, connections: 1 }),
+      service('outbound|9090||metrics.cloud.svc.cluster.local'),
+    ],
+    more: 0,
+  },
+  queues: {
+    rows: [
+      {
+        kind: 'session',
+        name: 'hmi-1',
+        state: 'away',
+        messages: 412,
+        bytes: 33_120,
+        drops: 0,
+        sinceMs: 1_700_000_060_000,
+      },
+      {
+        kind: 'bridge',
+        name: 'outbound|8883||broker.cloud.svc.cluster.local/gw-17',
+        state: 'connected',
+        messages: 0,
+        bytes: 0,
+        drops: 0,
+        sinceMs: undefined,
+      },
+      {
+        kind: 'session',
+        name: 'plc-7',
+        state: 'connected',
+        messages: 3,
+        bytes: 612,
+        drops: 2,
+        sinceMs: 1_700_000_090_000,
+      },
+    ],
+    more: { queues: 0, messages: 0, bytes: 0, drops: 0 },
   },
 }

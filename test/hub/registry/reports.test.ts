@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { Reports, type HistoryChange, type StoredReport } from '../../../hub/registry/reports.ts'
 import type { Report } from '../../../model/fleet/report.ts'
+import type { ReportDetails } from '../../../model/fleet/report-details.ts'
 import { testStores } from './on-stores.ts'
-import { REPORT } from '../../helpers/control-plane/report.ts'
+import { DETAILS, REPORT } from '../../helpers/control-plane/report.ts'
 
 const DAY_MS = 86_400_000
 const AT_MS = Math.floor(1_700_000_000_000 / 3_600_000) * 3_600_000
@@ -53,6 +54,30 @@ testReports('the newest report of a device is found by its name, and all by thei
     (await reports.page('a', 1)).map(({ name }) => name),
     ['b'],
   )
+})
+
+testReports('services and queues are read of one device alone; of all, how bad they are', async (reports) => {
+  const down = DETAILS.services.rows.map((row, i) => (i < 2 ? { ...row, healthy: 0 } : row))
+  const details = JSON.parse(
+    JSON.stringify({ ...DETAILS, services: { rows: [...down, { ...down[0]!, endpoints: 0 }], more: 3 } }),
+  ) as ReportDetails
+  const { report } = stored('a')
+  await reports.write([stored('a', { report: { ...report, details } }), stored('b')], [])
+  assert.deepEqual(await reports.latest('a'), stored('a', { report: { ...report, details }, worst: WORST }))
+  assert.deepEqual(await reports.all(), [stored('a', { worst: WORST }), stored('b')])
+  // An older version of meshlet is started on it.
+  await reports.write([stored('a')], [])
+  assert.deepEqual(await reports.latest('a'), stored('a'))
+})
+const WORST = { queue: 412, down: 2 }
+
+testReports('whose report is new is found by its time, the newest first, and not too many', async (reports) => {
+  await reports.write([stored('a'), stored('b', { atMs: AT_MS + 2 }), stored('c', { atMs: AT_MS + 1 })], [])
+  assert.deepEqual(await reports.since(AT_MS + 1, 10), [
+    { name: 'b', atMs: AT_MS + 2 },
+    { name: 'c', atMs: AT_MS + 1 },
+  ])
+  assert.equal((await reports.since(0, 2)).length, 2)
 })
 
 testReports('what comes within a minute is one point of it, and of its hour', async (reports) => {

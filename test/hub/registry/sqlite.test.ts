@@ -6,6 +6,7 @@ import path from 'node:path'
 import Database from 'better-sqlite3'
 import type { MeshError } from '../../../core/errors.ts'
 import { openRegistry } from '../../../hub/registry/registry.ts'
+import { REPORT } from '../../helpers/control-plane/report.ts'
 import { MIGRATIONS } from '../../../hub/registry/schema.ts'
 import { openSqlite } from '../../../hub/registry/sqlite.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
@@ -59,6 +60,25 @@ test('the registry of the version before is taken over', async (t) => {
   assert.deepEqual([(await registry.token('j1'))?.nodes, (await registry.certificate('s1'))?.device], [null, null])
   assert.equal(await registry.claimName({ ...claim, holder: 'serial:s1' }), undefined, 'it goes on under its name')
   assert.match((await registry.claimName({ ...claim, name: 'other', holder: 'serial:s1' }))!, /stands in no join token/)
+})
+
+test('a report that was written before reports named services is one that names none', async (t) => {
+  const at = file(t)
+  const version = MIGRATIONS.findIndex((sql) => sql.includes('ADD COLUMN details'))
+  const old = new Database(at)
+  for (const sql of MIGRATIONS.slice(0, version)) old.exec(sql)
+  old.pragma(`user_version = ${version}`)
+  old.prepare('INSERT INTO reports VALUES (?, ?, ?, ?, ?)').run('gw-1', 5, 2, 'ab', JSON.stringify(REPORT))
+  old.close()
+  await using registry = openRegistry(at)
+  const [report] = [JSON.parse(JSON.stringify(REPORT)) as unknown]
+  assert.deepEqual(await registry.reports.latest('gw-1'), {
+    name: 'gw-1',
+    atMs: 5,
+    restarts: 2,
+    expected: 'ab',
+    report,
+  })
 })
 
 test('a file of a newer version and a file that is no database are refused with their codes', async (t) => {

@@ -13,8 +13,10 @@ import { Metrics } from '../../../core/metrics.ts'
 import { encodeReport, splitReport } from '../../../model/fleet/report-message.ts'
 import { openSqlite } from '../../../hub/registry/sqlite.ts'
 import { Registry as OneRegistry } from '../../../hub/registry/registry.ts'
+import { Writer } from '../../../core/relay/text.ts'
 import type { Report } from '../../../model/fleet/report.ts'
-import { REPORT } from '../../helpers/control-plane/report.ts'
+import type { ReportDetails } from '../../../model/fleet/report-details.ts'
+import { DETAILS, REPORT } from '../../helpers/control-plane/report.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 import { fleet, services, until, whole, type Fleet } from '../relay/rig.ts'
 
@@ -87,9 +89,9 @@ test('what is no report ends its stream, and neither the connection nor the regi
     await speak(mux, packMessage(Buffer.alloc(2), { withDictionary: false })),
     /^MESH_CONTROL_PROTOCOL.*layout/,
   )
-  assert.match(await speak(mux, Buffer.alloc(40_000)), /^MESH_CONTROL_PROTOCOL.*more than 32768 bytes/)
+  assert.match(await speak(mux, Buffer.alloc(50_000)), /^MESH_CONTROL_PROTOCOL.*more than 49152 bytes/)
   const bomb = packMessage(Buffer.alloc(10_000_000), { withDictionary: false })
-  assert.ok(bomb.length < 32_768)
+  assert.ok(bomb.length < 49_152)
   assert.match(await speak(mux, bomb), /^MESH_CONTROL_PROTOCOL.*cannot be unpacked/)
   // What differs from nothing is not whole.
   const half = encodeReport(splitReport({ ...REPORT, state: 'draining' }), splitReport(REPORT))
@@ -98,6 +100,29 @@ test('what is no report ends its stream, and neither the connection nor the regi
   assert.match(await speak(mux), /^MESH_CONTROL_PROTOCOL.*one stream of reports/)
   assert.equal((await f.h.hub.registry.reports.all()).length, 0)
   assert.match(f.h.metrics.text(), /mesh_hub_reports_refused_total\{code="MESH_CONTROL_PROTOCOL"\} 5/)
+})
+
+test('services and queues stand with the report of the device that has them, however many names it sends', async (t) => {
+  const f = await fleet(t, MESH)
+  const row = DETAILS.services.rows[3]!
+  let details: ReportDetails = DETAILS
+  const agent = f.reportingAgent(() => ({ details }))
+  await whole(agent, 3)
+  await eventually(async () => (await latest(f))?.report.details !== undefined, 'they are told')
+  assert.deepEqual((await latest(f))!.report.details, JSON.parse(JSON.stringify(DETAILS)))
+  details = { ...DETAILS, services: { rows: [{ ...row, healthy: 0 }], more: 7 } }
+  await eventually(async () => (await latest(f))!.worst?.down === 1, 'what has changed')
+  assert.deepEqual((await latest(f))!.report.details!.services, { rows: [{ ...row, healthy: 0 }], more: 7 })
+  await agent[Symbol.asyncDispose]()
+  const { mux } = await f.link().connect({ certificateRefused: false })
+  const names = new Writer().number(0).number(10_000)
+  for (let i = 0; i < 10_000; i++) names.text('x')
+  const fields = new Map([...splitReport({ ...REPORT, details: DETAILS }), [15, names.finish()] as const])
+  assert.match(
+    await speak(mux, packMessage(encodeReport(fields, new Map()), { withDictionary: true })),
+    /^MESH_CONTROL_PROTOCOL.*(10000 entries|10000 services)/,
+  )
+  assert.equal((await latest(f))!.report.details!.services.more, 7)
 })
 
 test('a report counts for the node of the connection, and for nobody where it has none', async (t) => {

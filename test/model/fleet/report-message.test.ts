@@ -116,7 +116,7 @@ test('what is no report is refused, and nothing else is thrown', () => {
   const whole = encode(REPORT)
   for (let length = 0; length < whole.length; length++) assert.notEqual(refused(whole.subarray(0, length)), 'taken')
   assert.match(refused(Buffer.of(2)), /its layout is 2/)
-  assert.match(refused(Buffer.alloc(REPORT_LIMITS.bytes + 1, 1)), /above 32768/)
+  assert.match(refused(Buffer.alloc(REPORT_LIMITS.bytes + 1, 1)), /above 49152/)
   assert.match(refused(encodeReport(new Map([[5, Buffer.from('\u0001x')]]), NOTHING)), /is missing/)
   const one = (number: number, value: Uint8Array): Buffer => new Writer().number(1).number(number).bytes(value).finish()
   assert.match(refused(Buffer.concat([one(4, Buffer.of(1)), one(4, Buffer.of(1)).subarray(1)]), REPORT), /twice/)

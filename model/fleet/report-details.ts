@@ -1,0 +1,51 @@
+/** Services and MQTT queues of a device, as its report names them (report-columns.ts has how they travel). */
+
+/** By name: what is worst, up to a bound (control.reportRows), and the sum of the rest. */
+export type ReportDetails = { readonly services: ReportedServices; readonly queues: ReportedQueues }
+export type ReportedServices = {
+  readonly rows: readonly ReportedService[]
+  /** Those without a row. */
+  readonly more: number
+}
+/** A cluster. */
+export type ReportedService = {
+  readonly name: string
+  readonly endpoints: number
+  /** Endpoints that requests may go to. */
+  readonly healthy: number
+  /** Open to them at present. */
+  readonly connections: number
+}
+export type ReportedQueues = {
+  readonly rows: readonly ReportedQueue[]
+  readonly more: { readonly queues: number } & QueueSums
+}
+export type QueueSums = {
+  readonly messages: number
+  readonly bytes: number
+  /** Messages that it gave up since the start. */
+  readonly drops: number
+}
+/** Of MQTT: what waits for an upstream broker, for a client, and what an upstream broker does not take. */
+export const QUEUE_KINDS = ['bridge', 'session', 'aside'] as const
+export type QueueKind = (typeof QUEUE_KINDS)[number]
+/** Of its receiver; `unrouted`: no route names it any more. */
+export const QUEUE_STATES = [
+  'connected',
+  'connecting',
+  'waiting',
+  'refused',
+  'idle',
+  'ended',
+  'away',
+  'unrouted',
+] as const
+export type QueueState = (typeof QUEUE_STATES)[number]
+export type ReportedQueue = QueueSums & {
+  readonly kind: QueueKind
+  /** The client id, or the cluster and the client id there. */
+  readonly name: string
+  readonly state: QueueState
+  /** Since when it has been seen holding messages, as of the spool; undefined: it is empty. */
+  readonly sinceMs: number | undefined
+}
