@@ -19,6 +19,8 @@ export type JwtTime = {
   /** The clock may be behind, as that of a device without a battery: then no token counts as too young. */
   readonly isLowerBound?: boolean
   readonly leewayMs?: number
+  /** `iat` is not asked: who has issued it may have a clock that is ahead (Envoy). */
+  readonly issuedAtAnyTime?: boolean
 }
 export const JWT_REFUSALS = [
   'malformed',
@@ -102,34 +104,58 @@ function checkClaims(
   audiences: readonly string[],
   time: JwtTime,
 ): JwtAnswer {
-  const { exp, nbf, iat, aud } = claims
-  if (![exp, nbf, iat].every(isNumericDate)) return refused('malformed')
-  const { nowMs, isLowerBound = false, leewayMs = LEEWAY_MS } = time
+  const { exp, nbf, iat, aud, iss, sub, jti } = claims
+  if (![exp, nbf, iat].every(isNumericDate) || ![iss, sub, jti].every(isText)) return refused('malformed')
+  const meant = typeof aud === 'string' ? [aud] : (aud ?? [])
+  if (aud === null || !Array.isArray(meant) || !meant.every((one) => typeof one === 'string'))
+    return refused('malformed')
+  const { nowMs, isLowerBound = false, leewayMs = LEEWAY_MS, issuedAtAnyTime = false } = time
   const expiresAtMs = typeof exp === 'number' ? exp * 1_000 + leewayMs : undefined
   if (expiresAtMs !== undefined && nowMs >= expiresAtMs) return refused('expired')
-  const youngMs = Math.max(...[nbf, iat].map((sec) => (typeof sec === 'number' ? sec * 1_000 : -Infinity)))
+  const youngMs = Math.max(
+    ...[nbf, issuedAtAnyTime ? undefined : iat].map((sec) => (typeof sec === 'number' ? sec * 1_000 : -Infinity)),
+  )
   if (!isLowerBound && youngMs > nowMs + leewayMs) return refused('not-yet')
-  const meant = typeof aud === 'string' ? [aud] : Array.isArray(aud) ? aud : []
   if (audiences.length > 0 && !audiences.some((one) => meant.includes(one))) return refused('audience')
   return { valid: true, header, claims, expiresAtMs }
 }
 
 /** NumericDate (RFC 7519 §2), or absent. */
 function isNumericDate(value: unknown): boolean {
-  return value === undefined || (typeof value === 'number' && Number.isFinite(value))
+  return value === undefined || (typeof value === 'number' && Math.abs(value) <= Number.MAX_SAFE_INTEGER)
+}
+/** StringOrURI (RFC 7519 §2), or absent. */
+function isText(value: unknown): boolean {
+  return value === undefined || typeof value === 'string'
 }
 
 function objectOf(part: string): Record<string, unknown> | undefined {
   const bytes = bytesOf(part)
   if (!bytes) return undefined
   try {
-    const parsed: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    const parsed: unknown = JSON.parse(text)
+    if (isTooDeep(text)) return undefined
     return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)
       ? (parsed as Record<string, unknown>)
       : undefined
   } catch {
     return undefined
   }
+}
+
+/** Whoever goes through a value calls itself for each level; protobuf's JSON, and so Envoy, has the same bound. */
+const MAX_DEPTH = 100
+/** @param json well-formed */
+function isTooDeep(json: string): boolean {
+  if (json.split(/[[{]/, MAX_DEPTH + 2).length <= MAX_DEPTH + 1) return false
+  let depth = 0
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/g)) {
+    if (token === '[' || token === '{') depth++
+    else if (token === ']' || token === '}') depth--
+    if (depth > MAX_DEPTH) return true
+  }
+  return false
 }
 
 /** Base64url without padding (RFC 7515 §2). Node would pass over what is none of it. */

@@ -120,10 +120,17 @@ export function isTaken(name: string, edge: boolean, trustedHops: number): boole
  */
 function isLookAlike(name: string): boolean {
   if (!ODD.test(name)) return false
-  const plain = name.replace(/[^a-z0-9]/g, '-')
+  const plain = toPlainName(name)
   return plain.startsWith(ENVOY) || table.has(plain)
 }
 const ODD = /[^a-z0-9-]/
+
+/** Removes every line that reads as one of these names (isLookAlike). @param names as toPlainName has them */
+export function removeWithLookAlikes(headers: string[], names: ReadonlySet<string>): void {
+  if (names.size === 0) return
+  for (let i = headers.length - 2; i >= 0; i -= 2) if (names.has(toPlainName(headers[i]!))) headers.splice(i, 2)
+}
+export const toPlainName = (name: string): string => (ODD.test(name) ? name.replace(/[^a-z0-9]/g, '-') : name)
 
 /** Removes every line of that name. */
 export function removeHeader(headers: string[], name: string): void {

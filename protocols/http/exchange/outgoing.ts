@@ -1,6 +1,7 @@
 /** The heads that leave: the request's towards the endpoint, the answer's towards the client. */
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { HeaderEdit } from '../../../model/route.ts'
+import type { Tables } from '../../../model/tables.ts'
 import type { SubstitutionFacts } from '../../../model/substitution.ts'
 import { findHeaderOrPseudo } from '../../router.ts'
 import { isExchangeHeader, PEER_METADATA } from '../../telemetry/exchange-headers.ts'
@@ -9,10 +10,12 @@ import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import { addVia, editHeaders, findFirstValue, setHeader } from '../filters/header-edit.ts'
-import { removeHeader } from '../codec/field-table.ts'
+import { removeHeader, removeWithLookAlikes, toPlainName } from '../codec/field-table.ts'
+import { listClaimNames } from '../filters/jwt/claim-headers.ts'
 import { deriveTimes } from './timeouts.ts'
 import { tellSession } from '../filters/session.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
+import { findRouteTable } from './planning/plan-exchange.ts'
 import type { ForwardPlan } from './planning/plan.ts'
 
 /** What the heads of an exchange are made of: the exchange itself, for most requests need none of it. */
@@ -61,6 +64,33 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
     upgrade: plan.upgrade,
     names: request.names,
   }
+}
+
+/**
+ * Without the fields that the configuration writes or takes away: endpoints read trailers as headers, and these come
+ * when filters and routes have had their say.
+ *
+ * @returns undefined: none are left
+ */
+export function trailersToSend(
+  trailers: readonly string[],
+  { requestEdits }: Pick<ForwardPlan, 'requestEdits'>,
+  http: HttpConnectionManager,
+  tables: Tables,
+): readonly string[] | undefined {
+  const kept = [...trailers]
+  for (const filter of http.filters)
+    if (filter.kind === 'jwt') removeWithLookAlikes(kept, listClaimNames(filter.jwt.providers))
+  const names = [
+    ...(findRouteTable(http, tables)?.config.internalOnly ?? []),
+    // What is appended stands beside what the client says anyway.
+    ...requestEdits.flatMap(({ remove, add }) => [
+      ...remove,
+      ...add.filter(({ how }) => how !== 'append').map(({ name }) => name),
+    ]),
+  ]
+  removeWithLookAlikes(kept, new Set(names.map(toPlainName)))
+  return kept.length === 0 ? undefined : kept
 }
 
 /** As in Envoy, a field that says the host is read after the route's own changes. */

@@ -55,7 +55,7 @@ function hashOf(source: HashSource, facts: HashFacts): bigint | undefined {
     case 'header':
       return hashHeader(source, facts)
     case 'cookie': {
-      const value = findCookie(facts.header('cookie'), source.name)
+      const value = findCookie(facts.values('cookie'), source.name)
       return value ? hash64(value) : undefined
     }
     case 'query': {

@@ -22,7 +22,7 @@ export function findSession(settings: StatefulSession, request: RequestFacts, no
     return { settings, address: value === undefined ? undefined : asAddress(decodeBase64(value)?.toString()) }
   }
   if (!isBelow(kept.path, request.path)) return undefined
-  const value = findCookie(request.header('cookie'), kept.name)
+  const value = findCookie((request.values ?? request.header).call(request, 'cookie'), kept.name)
   return { settings, address: value === undefined ? undefined : readCookie(value, nowMs) }
 }
 

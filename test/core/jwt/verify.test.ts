@@ -117,6 +117,26 @@ test('times: expired, not yet, and the leeway of a minute on both sides', () => 
   assert.equal(ask(`${huge}.${signature('ES256', KEY.privateKey, huge)}`), 'malformed')
 })
 
+test('claims of another type than RFC 7519 gives them', () => {
+  const odd = [5, true, null, [5], { a: 1 }]
+  for (const name of ['sub', 'jti', 'aud'])
+    for (const value of odd) assert.equal(ask(createToken(KEY, { ...CLAIMS, [name]: value })), 'malformed')
+  for (const name of ['exp', 'nbf', 'iat'])
+    assert.equal(ask(createToken(KEY, { ...CLAIMS, [name]: 1e20 })), 'malformed', 'no time that a clock reaches')
+})
+
+test('a token that is ahead by its time of issue alone, where that is not asked', () => {
+  const ahead = createToken(KEY, { ...CLAIMS, iat: NOW_SEC + 3_600 })
+  assert.deepEqual([ask(ahead), ask(ahead, ISSUER, { ...TIME, issuedAtAnyTime: true })], ['not-yet', 'valid'])
+})
+
+test('claims within claims have a bound, wherever brackets stand in texts', () => {
+  const nested = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+  const at = (claim: unknown): string => ask(createToken(KEY, { ...CLAIMS, claim }))
+  assert.deepEqual([at(nested(99)), at(nested(100)), at(nested(3_000))], ['valid', 'malformed', 'malformed'])
+  assert.equal(at(`${'['.repeat(500)}"\\${'{'.repeat(500)}`), 'valid')
+})
+
 test('a clock that may be behind takes no token for too young, and an expired one for expired', () => {
   const behind = { ...TIME, isLowerBound: true }
   assert.equal(ask(createToken(KEY, { ...CLAIMS, nbf: NOW_SEC + 9_999 }), ISSUER, behind), 'valid')
@@ -128,14 +148,8 @@ test('issuer and audience are compared letter by letter', () => {
   for (const iss of ['https://id.example/', 'HTTPS://id.example', ['https://id.example'], undefined, null])
     assert.equal(of({ iss }), 'issuer')
   assert.deepEqual(
-    [
-      of({ aud: ['a', 'mqtt'] }),
-      of({ aud: [] }),
-      of({ aud: undefined }),
-      of({ aud: 'mqtt ' }),
-      of({ aud: { mqtt: 1 } }),
-    ],
-    ['valid', 'audience', 'audience', 'audience', 'audience'],
+    [of({ aud: ['a', 'mqtt'] }), of({ aud: [] }), of({ aud: undefined }), of({ aud: 'mqtt ' })],
+    ['valid', 'audience', 'audience', 'audience'],
   )
   assert.equal(of({ aud: undefined }, issuerOf([KEY], [])), 'valid')
 })

@@ -15,13 +15,13 @@ import {
 import { matchesString } from '../../../../model/matcher.ts'
 import type { Json } from '../../../../model/http/metadata.ts'
 import type { RequestFacts } from '../../../router.ts'
-import { removeHeader } from '../../codec/field-table.ts'
-import { describeClaim, encodePayload } from './claim-headers.ts'
+import { removeHeader, removeWithLookAlikes } from '../../codec/field-table.ts'
+import { describeClaim, encodePayload, fitsField, listClaimNames } from './claim-headers.ts'
 import { rememberToken, findRemembered } from './remembered.ts'
-import { findTokens, removeParam, type FoundToken } from './tokens.ts'
+import { decoded, findTokens, MAX_TOKENS, removeParam, type FoundToken } from './tokens.ts'
 
 /** Why a request is refused: what a token lacks, or that there is none. */
-export type JwtProblem = JwtRefusal | 'missing' | 'subject' | 'lifetime' | 'unfetched'
+export type JwtProblem = JwtRefusal | 'missing' | 'subject' | 'lifetime' | 'unfetched' | 'too-many' | 'claim'
 
 /** `headers`: of the request, flat, changed in place. */
 export type JwtInput = {
@@ -39,7 +39,7 @@ export function checkTokens(
   input: JwtInput,
 ): { readonly problem: JwtProblem | undefined; readonly reroute: boolean } {
   const checked = new Check(providers, input)
-  for (const provider of providers) removeClaims(provider, input.headers)
+  removeWithLookAlikes(input.headers, listClaimNames(providers))
   const problem = requirement && checked.meets(requirement)
   return { problem, reroute: problem === undefined && checked.reroute }
 }
@@ -123,6 +123,7 @@ class Check {
     verify: (found: FoundToken) => JwtProblem | undefined,
     goesOn = false,
   ): JwtProblem | undefined {
+    if (tokens.length > MAX_TOKENS) return 'too-many'
     let first: JwtProblem | undefined
     for (const found of tokens) {
       const problem = verify(found)
@@ -160,7 +161,7 @@ class Check {
     const known = audiences === undefined ? findRemembered(provider, jwks, token, this.#time.nowMs) : undefined
     if (known) return known
     const by = { issuer, jwks, audiences: audiences ?? provider.audiences }
-    const answer = verifyJwt(token, by, { ...this.#time, leewayMs })
+    const answer = verifyJwt(token, by, { ...this.#time, leewayMs, issuedAtAnyTime: true })
     if (audiences === undefined) rememberToken(provider, jwks, token, answer)
     return answer.valid || answer.reason !== 'key' || jwks !== NO_KEYS ? answer : { valid: false, reason: 'unfetched' }
   }
@@ -184,7 +185,7 @@ class Check {
   /** Envoy leaves cookies as they are. */
   #remove({ place: { kind, name } }: FoundToken): void {
     if (kind === 'header') removeHeader(this.#headers, name)
-    else if (kind === 'param') this.#request.path = removeParam(this.#request.path, name)
+    else if (kind === 'param') this.#request.path = removeParam(this.#request.path, name, decoded)
   }
   #note(key: string, value: Json): void {
     const request = this.#request
@@ -202,15 +203,11 @@ function listProviders(requirement: JwtRequirement): readonly ByProvider[] {
 
 function checkRest(claims: Claims, provider: JwtProvider, { nowMs }: JwtTime): JwtProblem | undefined {
   const { sub, exp } = claims
+  if (provider.claimHeaders.some(({ claim }) => !fitsField(claims, claim))) return 'claim'
   if (provider.subjects && !(typeof sub === 'string' && matchesString(provider.subjects, sub))) return 'subject'
   const { maxLifetimeMs } = provider
   if (typeof exp !== 'number') return maxLifetimeMs !== undefined || provider.needsExpiry ? 'lifetime' : undefined
   return maxLifetimeMs !== undefined && exp * 1_000 > nowMs + maxLifetimeMs ? 'lifetime' : undefined
-}
-
-function removeClaims({ payloadHeader, claimHeaders }: JwtProvider, headers: string[]): void {
-  if (payloadHeader) removeHeader(headers, payloadHeader.name)
-  for (const { name } of claimHeaders) removeHeader(headers, name)
 }
 
 /** RFC 8693 §4.2: `scope` is a text of words. */

@@ -93,6 +93,8 @@ const REASONS: Readonly<Record<JwtProblem, string>> = {
   expired: 'the token has expired',
   'not-yet': 'the token is not valid yet',
   subject: "the token's subject is not allowed",
+  'too-many': 'there are too many tokens',
+  claim: 'a claim that becomes a header holds what no header may hold',
   unfetched: "the issuer's keys could not be fetched",
   lifetime: 'the token has no expiry, or is valid for too long',
 }

@@ -4,7 +4,7 @@ import type { KeySource } from '../../../../core/jwt/key-source.ts'
 import { hasKeyFor, readClaimedIssuer } from '../../../../core/jwt/verify.ts'
 import { isRemote, type JwtProvider, type RemoteJwks } from '../../../../model/http/jwt.ts'
 import type { RequestFacts } from '../../../router.ts'
-import { findTokens } from './tokens.ts'
+import { findTokens, MAX_TOKENS } from './tokens.ts'
 
 /** Empty in the usual case: every key that a token names is here. */
 export function findMissingKeys(
@@ -13,7 +13,7 @@ export function findMissingKeys(
   find: (of: RemoteJwks) => KeySource | undefined,
 ): readonly KeySource[] {
   const missing = new Set<KeySource>()
-  for (const { token, providers: among } of findTokens(request, providers))
+  for (const { token, providers: among } of findTokens(request, providers).slice(0, MAX_TOKENS))
     for (const { issuer, jwks } of among) {
       const source = isRemote(jwks) ? find(jwks) : undefined
       if (!source || (issuer !== undefined && readClaimedIssuer(token) !== issuer)) continue

@@ -1,7 +1,7 @@
 /** Where a request carries tokens (RFC 6750 §2, and what providers name). Pure. */
 import type { JwtProvider } from '../../../../model/http/jwt.ts'
-import { queryValue, type RequestFacts } from '../../../router.ts'
-import { findCookie } from '../cookie.ts'
+import type { RequestFacts } from '../../../router.ts'
+import { listCookies } from '../cookie.ts'
 
 export type FoundToken = {
   readonly token: string
@@ -11,51 +11,74 @@ export type FoundToken = {
   readonly providers: readonly JwtProvider[]
 }
 
-/** More places with a token than anybody has; each costs a signature. */
-const MAX_TOKENS = 8
+/** More tokens than anybody has; each costs a signature. Whoever brings more is refused. */
+export const MAX_TOKENS = 8
 
+/** Where one of these places holds several, all of them: whoever is behind may take any. */
 export function findTokens(request: RequestFacts, providers: readonly JwtProvider[]): FoundToken[] {
-  const found = new Map<string, FoundToken & { readonly providers: JwtProvider[] }>()
+  const found = new Map<string, readonly (FoundToken & { readonly providers: JwtProvider[] })[]>()
   for (const provider of providers) {
-    const add = (place: FoundToken['place'], token: string | undefined, prefix = ''): void => {
+    const add = (place: FoundToken['place'], prefix: string, list: () => readonly string[]): void => {
       const key = `${place.kind} ${place.name} ${prefix}`
       const known = found.get(key)
-      if (known) known.providers.push(provider)
-      else if (token !== undefined && found.size < MAX_TOKENS) found.set(key, { token, place, providers: [provider] })
+      if (known) for (const { providers: of } of known) of.push(provider)
+      else
+        found.set(
+          key,
+          list().map((token) => ({ token, place, providers: [provider] })),
+        )
     }
     for (const { name, prefix } of provider.headers)
-      add({ kind: 'header', name }, extractToken(request.header(name), prefix), prefix)
-    for (const name of provider.params) add({ kind: 'param', name }, decoded(queryValue(request.path, name)))
-    for (const name of provider.cookies) add({ kind: 'cookie', name }, findCookie(request.header('cookie'), name))
+      add({ kind: 'header', name }, prefix, () => extractToken(request.header(name), prefix))
+    for (const name of provider.params) add({ kind: 'param', name }, '', () => listParams(request.path, name))
+    for (const name of provider.cookies)
+      add({ kind: 'cookie', name }, '', () =>
+        listCookies((request.values ?? request.header).call(request, 'cookie'), name),
+      )
   }
-  return [...found.values()]
+  return [...found.values()].flat()
+}
+
+/** @param name decoded: `access%5Ftoken` is `access_token` for whoever reads it */
+function listParams(path: string, name: string): string[] {
+  const start = path.indexOf('?')
+  if (start < 0) return []
+  return path
+    .slice(start + 1)
+    .split('&')
+    .flatMap((pair) => {
+      const [key = '', ...value] = pair.split('=')
+      return decoded(key) === name ? [decoded(value.join('='))] : []
+    })
 }
 
 /** The path without what the query says under that name. */
-export function removeParam(path: string, name: string): string {
+export function removeParam(path: string, name: string, read = (key: string): string => key): string {
   const start = path.indexOf('?')
   if (start < 0) return path
   const kept = path
     .slice(start + 1)
     .split('&')
-    .filter((pair) => pair !== name && !pair.startsWith(`${name}=`))
+    .filter((pair) => read(pair.split('=', 1)[0]!) !== name)
   return kept.length === 0 ? path.slice(0, start) : `${path.slice(0, start)}?${kept.join('&')}`
 }
 
-/** Envoy takes what looks like a token behind the prefix, wherever that stands in the value. */
-function extractToken(value: string | undefined, prefix: string): string | undefined {
-  if (value === undefined) return undefined
-  if (prefix === '') return value
+/** Envoy passes over what stands between the prefix and the token, and takes nothing behind it but padding. */
+function extractToken(value: string | undefined, prefix: string): readonly string[] {
+  if (value === undefined) return []
+  if (prefix === '') return [value]
   const at = value.indexOf(prefix)
-  if (at < 0) return undefined
+  if (at < 0) return []
   const rest = value.slice(at + prefix.length)
-  return /[\w.-]+/.exec(rest)?.[0] ?? rest
+  const start = rest.search(/[\w.-]/)
+  return [start < 0 ? rest : rest.slice(start).replace(/=+$/, '')]
 }
 
-function decoded(value: string | undefined): string | undefined {
+export function decoded(text: string): string {
+  if (!text.includes('%')) return text
   try {
-    return value && decodeURIComponent(value)
+    return decodeURIComponent(text)
   } catch {
-    return value
+    return text
   }
 }

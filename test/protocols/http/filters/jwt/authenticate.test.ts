@@ -104,6 +104,54 @@ test('whoever brings a good and a bad one is refused: the endpoint might take th
   const asked = ask(by(ONE), { headers: bearer(GOOD), path: `/?access_token=${EXPIRED}` })
   assert.equal(asked.problem, 'expired')
 })
+const FOREIGN = createToken(createKey('ES256', 'a'), { iss: 'one', sub: 'mallory', exp: NOW_SEC + 600 })
+const cookies = provider('one', { cookies: ['t'], forwards: true })
+for (const { name, headers = [], path = '/' } of [
+  { name: 'two lines', headers: [...bearer(GOOD), ...bearer(FOREIGN)] },
+  { name: 'two in a line', headers: ['authorization', `Bearer ${GOOD}, Bearer ${FOREIGN}`] },
+  { name: 'words behind it', headers: ['authorization', `Bearer ${GOOD} ${FOREIGN}`] },
+  { name: 'in quotes', headers: ['authorization', `Bearer "${GOOD}"`] },
+  { name: 'the parameter twice', path: `/?access_token=${GOOD}&access_token=${FOREIGN}` },
+  { name: 'the parameter twice, its name written otherwise', path: `/?access_token=${GOOD}&access%5Ftoken=${FOREIGN}` },
+  { name: 'the parameter, its name written otherwise', path: `/?access%5ftoken=${FOREIGN}` },
+  { name: 'the cookie twice', headers: ['cookie', `t=${GOOD}; t=${FOREIGN}`] },
+  { name: 'the cookie in two lines', headers: ['cookie', `t=${GOOD}`, 'cookie', `t=${FOREIGN}`] },
+  { name: 'more than anybody has', headers: ['cookie', Array.from({ length: 9 }, () => `t=${GOOD}`).join('; ')] },
+])
+  test(`what an endpoint may take for the token is verified, too: ${name}`, () => {
+    const problems = [by(cookies), { kind: 'any', of: [by(cookies), MAYBE] } as const].map(
+      (requirement) => ask(requirement, { headers, path }, [cookies]).problem,
+    )
+    assert.ok(problems.every((problem) => problem !== undefined))
+  })
+test('a parameter is found and taken out however its name is written', () => {
+  const { problem, request } = ask(by(ONE), { path: `/?a%3D=1&access%5Ftoken=${GOOD}&b` })
+  assert.deepEqual([problem, request.path], [undefined, '/?a%3D=1&b'])
+})
+test('a cookie ends at a semicolon', () => {
+  assert.equal(ask(by(cookies), { headers: ['cookie', `a=b,t=${GOOD}`] }, [cookies]).problem, 'missing')
+})
+
+for (const sub of ['ad\nmin', 'admin\0', 'adm\x1bin'])
+  test(`a claim that no header may hold is not made another: ${JSON.stringify(sub)}`, () => {
+    const told = provider('one', { claimHeaders: [{ name: 'x-sub', claim: ['sub'] }] })
+    const { problem, request } = ask(by(told), { headers: bearer(token('one', { sub })) }, [told])
+    assert.deepEqual([problem, request.header('x-sub')], ['claim', undefined])
+  })
+test('a claim without words is no header', () => {
+  const told = provider('one', { claimHeaders: [{ name: 'x-sub', claim: ['sub'] }] })
+  const { problem, request } = ask(by(told), { headers: bearer(token('one', { sub: '' })) }, [told])
+  assert.deepEqual([problem, request.header('x-sub')], [undefined, undefined])
+})
+test('whose clock is ahead has issued a token that counts', () => {
+  assert.equal(ask(by(ONE), { headers: bearer(token('one', { iat: NOW_SEC + 3_600 })) }).problem, undefined)
+})
+test('names that read as those of claims are nobody else to write', () => {
+  const told = provider('one', { claimHeaders: [{ name: 'x-user_id', claim: ['sub'] }] })
+  const forged = ['x_user_id', 'root', 'x-user-id', 'root', 'x.user.id', 'root', 'x-userid', '1']
+  assert.deepEqual(ask(MAYBE, { headers: forged }, [told]).request.headers, ['x-userid', '1'])
+})
+
 test('subjects and life times', () => {
   const alice = { kind: 'prefix', value: 'al', ignoreCase: false } as const
   const asked = (over: Partial<JwtProvider>, claims: object): string | undefined => {
@@ -155,7 +203,7 @@ test('what a token says becomes headers and metadata; nobody else brings them', 
     'x-deep',
     'true',
     'x-list',
-    Buffer.from('["a"]').toString('base64url'),
+    Buffer.from('["a"]').toString('base64'),
   ])
   assert.deepEqual(request.metadata, {
     [JWT_METADATA]: {
