@@ -56,22 +56,38 @@ export function parseFormat(text: string): readonly FormatPart[] | { readonly un
   return parts
 }
 
-/** The line, its end included where the format has one; bytes as latin1 characters. */
+/** The text, its end included where the format has one; bytes as latin1 characters. */
 export function formatLine(format: LogFormat, facts: LogFacts): string {
-  return compile(format)(facts)
+  return compile(format)(facts, asIs)
 }
 
-const compile = memoize((format: LogFormat): ((facts: LogFacts) => string) => {
+/** For whoever reads it line by line, or at a terminal: no value of a peer ends the line, or is a command. */
+export function formatLogLine(format: LogFormat, facts: LogFacts): string {
+  const line = formatLine(format, facts)
+  return format.kind === 'text' && ODD_LINE.test(line) ? compile(format)(facts, escapeControls) : line
+}
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const ODD_LINE = /[\0-\x08\x0b-\x1f\x7f]|\n[^]/
+
+type Write = (value: string) => string
+const asIs: Write = (value) => value
+const escapeControls: Write = (value) =>
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  value.replace(/[\0-\x1f\x7f]/g, (c) =>
+    c === '\n' ? '\\n' : c === '\r' ? '\\r' : c === '\t' ? c : `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
+
+const compile = memoize((format: LogFormat): ((facts: LogFacts, write: Write) => string) => {
   if (format.kind === 'text') return compileText(format.parts, format.omitEmpty ? '' : '-')
   const json = compileJson(format.value, format.omitEmpty)
   return (facts) => `${json(facts) ?? '{}'}\n`
 })
 
-function compileText(parts: readonly FormatPart[], empty: string): (facts: LogFacts) => string {
+function compileText(parts: readonly FormatPart[], empty: string): (facts: LogFacts, write: Write) => string {
   const compiled = parts.map((part) => (typeof part === 'string' ? part : readOf(part)))
-  return (facts) => {
+  return (facts, write) => {
     let out = ''
-    for (const part of compiled) out += typeof part === 'string' ? part : asText(part(facts), empty)
+    for (const part of compiled) out += typeof part === 'string' ? part : write(asText(part(facts), empty))
     return out
   }
 }
@@ -135,7 +151,7 @@ function compileJsonText(parts: readonly FormatPart[], omitEmpty: boolean): (fac
     }
   }
   const text = compileText(parts, omitEmpty ? '' : '-')
-  return (facts) => quote(text(facts))
+  return (facts) => quote(text(facts, asIs))
 }
 
 /**

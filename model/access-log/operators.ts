@@ -109,6 +109,12 @@ const WITH_ARGUMENT: Readonly<Record<string, Make>> = {
   PATH: pathBy,
 }
 
+/** All that are known. */
+export const OPERATOR_NAMES: { readonly plain: readonly string[]; readonly withArgument: readonly string[] } = {
+  plain: Object.keys(PLAIN),
+  withArgument: Object.keys(WITH_ARGUMENT),
+}
+
 /** @returns undefined for an operator that is not known, or takes no such argument */
 export function makeOperator(name: string, argument: string | undefined): Read | undefined {
   if (argument === undefined) return Object.hasOwn(PLAIN, name) ? PLAIN[name] : undefined

@@ -4,7 +4,7 @@ import type { Cell } from '../../core/metrics.ts'
 import type { AccessLog, LogTarget } from '../../model/access-log/access-log.ts'
 import { matchesFilter } from '../../model/access-log/filter.ts'
 import type { EntryFormat } from '../../model/access-log/entry.ts'
-import { formatLine, type LogFormat } from '../../model/access-log/format.ts'
+import { formatLogLine, type LogFormat } from '../../model/access-log/format.ts'
 import type { LogFacts } from '../../model/access-log/facts.ts'
 import type { Context } from '../context.ts'
 import { encodeHttpEntry, encodeTcpEntry } from './export/als-entry.ts'
@@ -50,7 +50,7 @@ export class AccessLogs {
   #writeLine(to: LogTarget, format: LogFormat, facts: LogFacts): void {
     const { accessLogs: output } = this.#ctx
     if (!output || !this.#takesLine(output.maxLinesPerSecond)) return
-    const line = formatLine(format, facts)
+    const line = formatLogLine(format, facts)
     if (line === '') return
     const whole = line.length > MAX_LINE_BYTES ? `${line.slice(0, MAX_LINE_BYTES - 1)}\n` : line
     if (output.write(to, Buffer.from(whole, 'latin1'))) this.#written.value++

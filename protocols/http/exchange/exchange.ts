@@ -17,7 +17,7 @@ import type { BodyOwner } from '../filters/bodies/compressed-answer.ts'
 import { RedirectsSoFar } from '../filters/internal-redirect.ts'
 import type { AskOwner } from '../filters/ext-authz/asking.ts'
 import type { ResponseHead, Sent, UpstreamRequest } from '../message.ts'
-import { answerHead, prepareAttempt, createUpstreamRequest, trailersToSend, type HeaderFacts } from './outgoing.ts'
+import { answerHead, prepareAttempt, createUpstreamRequest, chooseTrailers, type HeaderFacts } from './outgoing.ts'
 import type { ForwardPlan, PausedPlan, Plan } from './planning/plan.ts'
 import { isPaused, planToday } from './planning/plan-today.ts'
 import { createWait, type Wait } from './waits.ts'
@@ -108,15 +108,11 @@ export class Exchange
   }
   #bodyEnd(trailers: readonly string[] | undefined): void {
     if (this.#phase === 'over') return
-    const kept = this.#plan ? this.#toSend(trailers, this.#plan) : trailers
+    const kept = chooseTrailers(trailers, this.#plan, this.http, this.rt.ctx)
     this.body.end(kept)
     if (this.#attempt?.isOpen) this.#attempt.sendEnd(kept)
     if (this.#plan) this.#requestComplete()
     else this.#asking?.bodyGrew()
-  }
-
-  #toSend(trailers: readonly string[] | undefined, plan: ForwardPlan): readonly string[] | undefined {
-    return trailers && trailersToSend(trailers, plan, this.http, this.rt.ctx.tables.get())
   }
 
   /** The client left, broke the protocol or was silent too long. Nothing can be told to a client that is gone. */
@@ -166,7 +162,7 @@ export class Exchange
     this.#phase = 'trying'
     this.#plan = plan
     this.client.conn.cluster = plan.cluster.name
-    this.body.trailers = this.#toSend(this.body.trailers, plan)
+    this.body.trailers = chooseTrailers(this.body.trailers, plan, this.http, this.rt.ctx)
     if (plan.bodies && !this.#filterBody(plan.bodies)) return
     if (plan.mirrors) this.#mirrors = new Mirrors(this.rt, this, plan)
     for (const chunk of this.body.chunks) this.#mirrors?.add(chunk)

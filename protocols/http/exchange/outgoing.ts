@@ -1,11 +1,11 @@
 /** The heads that leave: the request's towards the endpoint, the answer's towards the client. */
 import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { HeaderEdit } from '../../../model/route.ts'
-import type { Tables } from '../../../model/tables.ts'
 import type { SubstitutionFacts } from '../../../model/substitution.ts'
 import { findHeaderOrPseudo } from '../../router.ts'
 import { isExchangeHeader, PEER_METADATA } from '../../telemetry/exchange-headers.ts'
 import { writeContext } from '../../telemetry/tracing/propagation.ts'
+import type { Context } from '../../context.ts'
 import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
@@ -70,21 +70,23 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
  * Without the fields that the configuration writes or takes away: endpoints read trailers as headers, and these come
  * when filters and routes have had their say.
  *
+ * @param plan undefined: it is not made yet, and chooses when it is
  * @returns undefined: none are left
  */
-export function trailersToSend(
-  trailers: readonly string[],
-  { requestEdits }: Pick<ForwardPlan, 'requestEdits'>,
+export function chooseTrailers(
+  trailers: readonly string[] | undefined,
+  plan: Pick<ForwardPlan, 'requestEdits'> | undefined,
   http: HttpConnectionManager,
-  tables: Tables,
+  { tables }: Pick<Context, 'tables'>,
 ): readonly string[] | undefined {
+  if (!trailers || !plan) return trailers
   const kept = [...trailers]
   for (const filter of http.filters)
     if (filter.kind === 'jwt') removeWithLookAlikes(kept, listClaimNames(filter.jwt.providers))
   const names = [
-    ...(findRouteTable(http, tables)?.config.internalOnly ?? []),
+    ...(findRouteTable(http, tables.get())?.config.internalOnly ?? []),
     // What is appended stands beside what the client says anyway.
-    ...requestEdits.flatMap(({ remove, add }) => [
+    ...plan.requestEdits.flatMap(({ remove, add }) => [
       ...remove,
       ...add.filter(({ how }) => how !== 'append').map(({ name }) => name),
     ]),

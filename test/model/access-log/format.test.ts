@@ -1,7 +1,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { DEFAULT_FORMAT } from '../../../model/access-log/access-log.ts'
-import { formatLine, parseFormat, type FormatPart, type LogFormat } from '../../../model/access-log/format.ts'
+import {
+  formatLine,
+  formatLogLine,
+  parseFormat,
+  type FormatPart,
+  type LogFormat,
+} from '../../../model/access-log/format.ts'
+import { OPERATOR_NAMES } from '../../../model/access-log/operators.ts'
 import { factsOf } from '../access-log-facts.ts'
 
 const partsOf = (text: string): readonly FormatPart[] => {
@@ -36,6 +43,68 @@ for (const [text, unknown] of [
   test(`what is no operator is named: ${text}`, () => {
     assert.deepEqual(parseFormat(text), { unknown })
   })
+
+/** As a token, a certificate, a TLV of a PROXY header or a name of the configuration may say it. */
+const EVIL = 'a\r\n[2026-01-01] "GET /forged" \x1b[2J\0\x7f'
+const PEER = { spiffeId: undefined, uriSans: [EVIL], dnsSans: [EVIL], subject: EVIL, sha256: EVIL, notAfterMs: 0 }
+const EVIL_FACTS = factsOf({
+  request: () => EVIL,
+  response: () => EVIL,
+  trailer: () => EVIL,
+  protocol: EVIL,
+  upstreamProtocol: EVIL,
+  localReplyBody: EVIL,
+  codeDetails: EVIL,
+  terminationDetails: EVIL,
+  flags: [EVIL],
+  metadata: { f: { k: EVIL, o: { [EVIL]: EVIL } } },
+  routeName: EVIL,
+  filterChain: EVIL,
+  cluster: EVIL,
+  upstream: { host: EVIL, port: 1 },
+  upstreamName: EVIL,
+  upstreamLocal: { host: EVIL, port: 1 },
+  upstreamPeer: PEER,
+  upstreamFailure: EVIL,
+  upstreamOwnUri: EVIL,
+  remote: { host: EVIL, port: 1 },
+  client: { host: EVIL, port: 1 },
+  local: { host: EVIL, port: 1 },
+  serverName: EVIL,
+  tlsVersion: EVIL,
+  peer: PEER,
+  ownUri: EVIL,
+  traceId: EVIL,
+  spanId: EVIL,
+})
+const ARGUMENTS: Readonly<Record<string, string>> = {
+  START_TIME: '%s',
+  EMIT_TIME: '%s',
+  COMMON_DURATION: 'DS_RX_BEG:DS_TX_END',
+  GRPC_STATUS: 'NUMBER',
+  DYNAMIC_METADATA: 'f:k',
+  PATH: 'NQ:ORIG',
+}
+const findControls = (line: string): string => [...line].filter((c) => c < ' ' || c === '\x7f').join('')
+const OPERATORS = [
+  ...OPERATOR_NAMES.plain,
+  ...OPERATOR_NAMES.withArgument.map((name) => `${name}(${ARGUMENTS[name] ?? 'x'})`),
+  'DYNAMIC_METADATA(f)',
+]
+for (const operator of OPERATORS)
+  test(`whatever a peer says is one line of the log: ${operator}`, () => {
+    const parts = partsOf(`%${operator}%|\n`)
+    const line = formatLogLine({ kind: 'text', parts, omitEmpty: false }, EVIL_FACTS)
+    assert.deepEqual([line.slice(-2), findControls(line.slice(0, -1))], ['|\n', ''])
+    const inJson = { kind: 'json', omitEmpty: false, value: { kind: 'text', parts } } as const
+    // DEL stands as it is in JSON (RFC 8259 §7).
+    assert.deepEqual(findControls(formatLogLine(inJson, EVIL_FACTS).replaceAll('\x7f', '')), '\n')
+  })
+test('line breaks of the format itself stay', () => {
+  const parts = partsOf('%REQ(x)%\t\n%REQ(x-a)%\n')
+  const odd = factsOf({ fields: { x: 'a\n', 'x-a': 'b\tc' } })
+  assert.equal(formatLogLine({ kind: 'text', parts, omitEmpty: false }, odd), 'a\\n\t\nb\tc\n')
+})
 
 const json = (omitEmpty: boolean): LogFormat => ({
   kind: 'json',

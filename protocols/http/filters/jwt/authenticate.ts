@@ -18,7 +18,7 @@ import type { RequestFacts } from '../../../router.ts'
 import { removeHeader, removeWithLookAlikes } from '../../codec/field-table.ts'
 import { describeClaim, encodePayload, fitsField, listClaimNames } from './claim-headers.ts'
 import { rememberToken, findRemembered } from './remembered.ts'
-import { decoded, findTokens, MAX_TOKENS, removeParam, type FoundToken } from './tokens.ts'
+import { decodeEscapes, findTokens, MAX_TOKENS, removeParam, type FoundToken } from './tokens.ts'
 
 /** Why a request is refused: what a token lacks, or that there is none. */
 export type JwtProblem = JwtRefusal | 'missing' | 'subject' | 'lifetime' | 'unfetched' | 'too-many' | 'claim'
@@ -185,7 +185,7 @@ class Check {
   /** Envoy leaves cookies as they are. */
   #remove({ place: { kind, name } }: FoundToken): void {
     if (kind === 'header') removeHeader(this.#headers, name)
-    else if (kind === 'param') this.#request.path = removeParam(this.#request.path, name, decoded)
+    else if (kind === 'param') this.#request.path = removeParam(this.#request.path, name, decodeEscapes)
   }
   #note(key: string, value: Json): void {
     const request = this.#request

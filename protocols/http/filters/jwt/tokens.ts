@@ -39,7 +39,7 @@ export function findTokens(request: RequestFacts, providers: readonly JwtProvide
   return [...found.values()].flat()
 }
 
-/** @param name decoded: `access%5Ftoken` is `access_token` for whoever reads it */
+/** @param name decodeEscapes: `access%5Ftoken` is `access_token` for whoever reads it */
 function listParams(path: string, name: string): string[] {
   const start = path.indexOf('?')
   if (start < 0) return []
@@ -48,7 +48,7 @@ function listParams(path: string, name: string): string[] {
     .split('&')
     .flatMap((pair) => {
       const [key = '', ...value] = pair.split('=')
-      return decoded(key) === name ? [decoded(value.join('='))] : []
+      return decodeEscapes(key) === name ? [decodeEscapes(value.join('='))] : []
     })
 }
 
@@ -74,7 +74,7 @@ function extractToken(value: string | undefined, prefix: string): readonly strin
   return [start < 0 ? rest : rest.slice(start).replace(/=+$/, '')]
 }
 
-export function decoded(text: string): string {
+export function decodeEscapes(text: string): string {
   if (!text.includes('%')) return text
   try {
     return decodeURIComponent(text)
