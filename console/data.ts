@@ -74,10 +74,18 @@ export function useChanges(concerns: Concerns | undefined, changed: () => void):
 export const ofDevicesAndRollouts: Concerns = (change) => change.kind === 'devices' || ofTopic('rollouts')(change)
 export const ofDevice =
   (name: string): Concerns =>
-  (change) =>
-    change.kind === 'devices'
-      ? change.changed.some((row) => row.name === name) || change.removed.includes(name)
-      : change.kind === 'changed' && change.topics.some((topic) => topic === 'enrolment' || topic === 'rollouts')
+  (change) => {
+    switch (change.kind) {
+      case 'devices':
+        return change.changed.some((row) => row.name === name) || change.removed.includes(name)
+      case 'reported':
+        return change.devices.includes(name)
+      case 'changed':
+        return change.topics.some((topic) => topic === 'enrolment' || topic === 'rollouts')
+      case 'reset':
+        return true
+    }
+  }
 export const ofTopic =
   (...topics: readonly string[]): Concerns =>
   (change) =>

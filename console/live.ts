@@ -5,6 +5,7 @@ import { ask, tellLoggedOut } from './api.ts'
 
 export type Change =
   | { readonly kind: 'devices'; readonly changed: readonly DeviceRow[]; readonly removed: readonly string[] }
+  | { readonly kind: 'reported'; readonly devices: readonly string[] }
   | { readonly kind: 'changed'; readonly topics: readonly string[] }
   | { readonly kind: 'reset' }
 export type LinkState = 'live' | 'connecting' | 'paused'
@@ -56,7 +57,7 @@ class Live {
       this.#close('connecting')
       tellLoggedOut()
     })
-    for (const kind of ['devices', 'changed', 'reset'] as const)
+    for (const kind of ['devices', 'reported', 'changed', 'reset'] as const)
       source.addEventListener(kind, ({ data }) => this.#tell({ kind, ...JSON.parse(data as string) } as Change))
   }
 

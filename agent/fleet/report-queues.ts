@@ -2,12 +2,18 @@
  * The MQTT queues that a report names, the deepest first: those of upstream brokers, and of sessions and set-aside
  * messages those that hold something or have given something up.
  */
-import type { QueueKind, QueueSums, ReportedQueue, ReportedQueues } from '../../model/fleet/report-details.ts'
+import {
+  compareQueues,
+  type QueueKind,
+  type QueueSums,
+  type ReportedQueue,
+  type ReportedQueues,
+} from '../../model/fleet/report-details.ts'
 import { addQueues } from '../../model/fleet/report-columns.ts'
 import type { StatusParts } from '../admin/status-parts.ts'
 
 type Parts = Pick<StatusParts, 'spool' | 'broker' | 'bridge' | 'clock'>
-type Found = QueueSums & { readonly kind: QueueKind; readonly queueName: string; readonly sinceMs: number | undefined }
+type Found = QueueSums & { readonly kind: QueueKind; readonly name: string; readonly sinceMs: number | undefined }
 
 /** How names of queues begin (protocols/mqtt/spool/, bridge/plan.ts). */
 const PREFIXES = [
@@ -22,9 +28,8 @@ export function createQueueCollector(p: Parts, most: number): () => ReportedQueu
   /** As many as hold messages, so the bounds of the spool count. */
   let sinceMs: ReadonlyMap<string, number> = new Map()
   return () => {
-    const found = findQueues(p, sinceMs)
-    sinceMs = new Map(found.flatMap((q) => (q.sinceMs === undefined ? [] : [[q.queueName, q.sinceMs]])))
-    found.sort((a, b) => b.messages - a.messages || b.drops - a.drops || (a.queueName < b.queueName ? -1 : 1))
+    const found = findQueues(p, sinceMs).sort(compareQueues)
+    sinceMs = new Map(found.flatMap((q) => (q.sinceMs === undefined ? [] : [[q.name, q.sinceMs]])))
     const left = found.slice(most)
     return {
       rows: found.slice(0, most).map((queue) => describe(queue, p)),
@@ -43,12 +48,12 @@ function findQueues({ spool, clock }: Parts, sinceMs: ReadonlyMap<string, number
       const drops = Object.values(queue.drops).reduce((sum, count) => sum + count, 0)
       if (kind !== 'bridge' && messages + drops === 0) return []
       const since = messages === 0 ? undefined : (sinceMs.get(queueName) ?? nowMs)
-      return [{ kind, queueName, messages, bytes, drops, sinceMs: since }]
+      return [{ kind, name: queueName, messages, bytes, drops, sinceMs: since }]
     }),
   )
 }
 
-function describe({ queueName, kind, ...numbers }: Found, { bridge, broker }: Parts): ReportedQueue {
+function describe({ name: queueName, kind, ...numbers }: Found, { bridge, broker }: Parts): ReportedQueue {
   const name = queueName.slice(queueName.indexOf('/') + 1)
   if (kind !== 'session')
     return { kind, name: formatLane(name), state: bridge.findState(queueName) ?? 'unrouted', ...numbers }

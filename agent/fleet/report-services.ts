@@ -4,7 +4,7 @@
  * for that once for each version of the tables, and only for as many as have a row.
  */
 import type { Tables } from '../../model/tables.ts'
-import type { ReportedService, ReportedServices } from '../../model/fleet/report-details.ts'
+import { compareServices, type ReportedService, type ReportedServices } from '../../model/fleet/report-details.ts'
 import type { ClusterStatus } from '../../protocols/http/message.ts'
 import { describeIdleCluster } from '../admin/clusters-page.ts'
 import type { StatusParts } from '../admin/status-parts.ts'
@@ -51,14 +51,4 @@ function describe({ name, endpoints, connections }: ClusterStatus): ReportedServ
 }
 function isHealthy({ health, ejected, check }: ClusterStatus['endpoints'][number]): boolean {
   return (health === 'healthy' || health === 'degraded') && !ejected && check?.hasFailed !== true
-}
-
-/** Those that nobody can be reached of, those that some cannot, those in use. */
-function rank({ endpoints, healthy, connections }: ReportedService): number {
-  if (healthy === 0 && endpoints > 0) return 0
-  if (healthy < endpoints) return 1
-  return connections > 0 ? 2 : 3
-}
-function compareServices(a: ReportedService, b: ReportedService): number {
-  return rank(a) - rank(b) || (a.name < b.name ? -1 : 1)
 }

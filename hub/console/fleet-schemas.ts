@@ -1,6 +1,7 @@
 /** What the console's API says of devices beyond lists: reports, questions, configuration. As schemas.ts has it for the rest. */
 import * as z from 'zod'
 import { COMMAND_LIMITS, COMMANDS } from '../../model/fleet/command.ts'
+import { QUEUE_KINDS, QUEUE_STATES, SERVICE_STATES } from '../../model/fleet/report-details.ts'
 
 const ms = z.number().describe('milliseconds since the epoch')
 const count = z.int()
@@ -71,6 +72,38 @@ export const dataUse = z.object({
     .readonly()
     .describe('of their links to the hub since they started, the largest first'),
   largest: z.array(z.object({ name: z.string(), bytes: z.number() })).readonly(),
+})
+
+const sums = { messages: z.number(), bytes: z.number(), drops: z.number().describe('given up since it started') }
+export const services = z.object({
+  rows: z
+    .array(
+      z.object({
+        name: z.string().describe('of the cluster'),
+        state: z.enum(SERVICE_STATES).describe('none: it has no endpoints'),
+        endpoints: z.number(),
+        healthy: z.number(),
+        connections: z.number(),
+      }),
+    )
+    .readonly()
+    .describe('the worst first'),
+  more: z.number().describe('that have no row'),
+})
+export const queues = z.object({
+  rows: z
+    .array(
+      z.object({
+        kind: z.enum(QUEUE_KINDS).describe('bridge: of an upstream broker; aside: what that does not take'),
+        name: z.string(),
+        state: z.enum(QUEUE_STATES).describe('of its receiver; unrouted: no route names it any more'),
+        ...sums,
+        sinceMs: ms.nullable().describe('since when it was seen holding messages; null: it is empty'),
+      }),
+    )
+    .readonly()
+    .describe('the deepest first'),
+  more: z.object({ queues: z.number(), ...sums }).describe('those that have no row'),
 })
 
 export const askBody = z.object({

@@ -1,7 +1,7 @@
 /** What the registry has, whole, as the commands of `meshlet-hub` print it. As schemas.ts has it for the rest. */
 import * as z from 'zod'
 import { DEVICE_EVENTS } from '../registry/device-events.ts'
-import { fleetRow, labelled } from './fleet-schemas.ts'
+import { fleetRow, labelled, queues, services } from './fleet-schemas.ts'
 import { rolloutRow } from './rollout-schemas.ts'
 
 const ms = z.number().describe('milliseconds since the epoch')
@@ -25,6 +25,18 @@ const point = z.object({
   problems: z.number(),
 })
 const purposes = z.array(z.object({ purpose: z.string(), sent: z.number(), received: z.number() })).readonly()
+const details = z.object({
+  services: z.object({
+    rows: z.array(services.shape.rows.unwrap().element.omit({ state: true })).readonly(),
+    more: z.number(),
+  }),
+  queues: z.object({
+    rows: z
+      .array(queues.shape.rows.unwrap().element.omit({ sinceMs: true }).extend({ sinceMs: ms.optional() }))
+      .readonly(),
+    more: queues.shape.more,
+  }),
+})
 const report = z.object({
   run: z.number(),
   startedAtMs: ms,
@@ -53,6 +65,11 @@ const report = z.object({
     mqttClients: z.number(),
     bytes: purposes,
   }),
+  details: details.optional().describe('left out: it names none'),
+})
+const worst = z.object({
+  queue: z.number().describe('messages in its deepest queue'),
+  down: z.number().describe('services that cannot be reached'),
 })
 const deviceEvent = z.object({
   id: count,
@@ -64,7 +81,7 @@ const deviceEvent = z.object({
 export const deviceRecord = z.object({
   row: fleetRow,
   stored: z
-    .object({ name: z.string(), atMs: ms, restarts: count, expected: z.string(), report })
+    .object({ name: z.string(), atMs: ms, restarts: count, expected: z.string(), report, worst: worst.optional() })
     .optional()
     .describe('its last report; left out: it has not reported'),
   problems: z.array(z.object({ code: z.string(), text: z.string(), remedy: z.string() })).readonly(),

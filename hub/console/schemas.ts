@@ -1,6 +1,6 @@
 /** What goes over the console's API: checked by these, described by them in its OpenAPI document, typed by them in the page. */
 import * as z from 'zod'
-import { labelled, where } from './fleet-schemas.ts'
+import { labelled, queues, services, where } from './fleet-schemas.ts'
 
 const name = z.string().min(1).max(253)
 const ms = z.number().describe('milliseconds since the epoch')
@@ -80,6 +80,8 @@ const report = z.object({
   spoolBytes: z.number(),
   spoolMaxBytes: z.number(),
   bytes: z.array(z.object({ purpose: z.string(), sent: z.number(), received: z.number() })).readonly(),
+  services: services.nullable().describe('null: it names none'),
+  queues: queues.nullable().describe('of MQTT; null: it names none'),
 })
 export const deviceDetail = z.object({
   device: deviceRow,

@@ -58,7 +58,7 @@ export async function startConsole(o: ConsoleOptions): Promise<ConsoleServer | u
   const view = new FleetView(registry, clock)
   const details = new FleetDetails(registry, clock)
   const epoch = Math.floor(o.random.float() * 2 ** 48).toString(36)
-  const events = parts.use(new Events({ ...o, view, audit: registry.audit, epoch }))
+  const events = parts.use(new Events({ ...o, view, audit: registry.audit, reports: registry.reports, epoch }))
   const routes: ConsoleParts = {
     registry,
     view,

@@ -3,7 +3,7 @@
  * by the hour for 90 days. A device that says nothing has no points: what it said last holds on.
  */
 import type { Report } from '../../model/fleet/report.ts'
-import type { ReportDetails } from '../../model/fleet/report-details.ts'
+import { nameServiceState, type ReportDetails } from '../../model/fleet/report-details.ts'
 import type { Sql } from './sql.ts'
 
 export type StoredReport = {
@@ -85,13 +85,9 @@ export class Reports {
       await this.#sql.all<Row>(`SELECT ${COLUMNS} FROM reports WHERE name > ? ORDER BY name LIMIT ?`, after, most)
     ).map(readRow)
   }
-  /** Whose report is not older, the newest first. */
-  since(atMs: number, most: number): Promise<readonly { readonly name: string; readonly atMs: number }[]> {
-    return this.#sql.all(
-      'SELECT name, at_ms AS "atMs" FROM reports WHERE at_ms >= ? ORDER BY at_ms DESC LIMIT ?',
-      atMs,
-      most,
-    )
+  /** Whose reports came last, the newest first. */
+  newest(most: number): Promise<readonly { readonly name: string; readonly atMs: number }[]> {
+    return this.#sql.all('SELECT name, at_ms AS "atMs" FROM reports ORDER BY at_ms DESC LIMIT ?', most)
   }
   /** Oldest first. */
   async history(name: string, step: HistoryStep, sinceMs: number): Promise<readonly HistoryPoint[]> {
@@ -156,7 +152,7 @@ function writeReport({ details, ...report }: Report): [report: string, details: 
 function findWorst({ services, queues }: ReportDetails): Worst {
   return {
     queue: queues.rows.reduce((most, { messages }) => Math.max(most, messages), 0),
-    down: services.rows.filter(({ endpoints, healthy }) => endpoints > 0 && healthy === 0).length,
+    down: services.rows.filter((service) => nameServiceState(service) === 'down').length,
   }
 }
 

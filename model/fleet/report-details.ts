@@ -16,6 +16,20 @@ export type ReportedService = {
   /** Open to them at present. */
   readonly connections: number
 }
+/** `none`: it has no endpoints; `down`: it has, and none can be reached. */
+export const SERVICE_STATES = ['down', 'partly down', 'connected', 'idle', 'none'] as const
+export type ServiceState = (typeof SERVICE_STATES)[number]
+export function nameServiceState({ endpoints, healthy, connections }: Omit<ReportedService, 'name'>): ServiceState {
+  if (healthy < endpoints) return healthy === 0 ? 'down' : 'partly down'
+  if (connections > 0) return 'connected'
+  return endpoints === 0 ? 'none' : 'idle'
+}
+/** The worst first. */
+export function compareServices(a: ReportedService, b: ReportedService): number {
+  return rankService(a) - rankService(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
+}
+const rankService = (service: ReportedService): number => SERVICE_STATES.indexOf(nameServiceState(service))
+
 export type ReportedQueues = {
   readonly rows: readonly ReportedQueue[]
   readonly more: { readonly queues: number } & QueueSums
@@ -41,6 +55,13 @@ export const QUEUE_STATES = [
   'unrouted',
 ] as const
 export type QueueState = (typeof QUEUE_STATES)[number]
+/** The deepest first. */
+export function compareQueues(
+  a: QueueSums & { readonly name: string },
+  b: QueueSums & { readonly name: string },
+): number {
+  return b.messages - a.messages || b.drops - a.drops || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)
+}
 export type ReportedQueue = QueueSums & {
   readonly kind: QueueKind
   /** The client id, or the cluster and the client id there. */

@@ -2,6 +2,8 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Configuration, ResourceDiff } from '../../hub/console/fleet-schemas.ts'
+import type { Report } from '../../model/fleet/report.ts'
+import { DETAILS, REPORT } from '../helpers/control-plane/report.ts'
 import { findViolations } from './axe.ts'
 import { HOSTILE, seedDevices } from './fleet.ts'
 import { openConsole, SCREENS, shoot, startBrowser, startConsoleHub, type ConsoleRig } from './rig.ts'
@@ -118,4 +120,88 @@ test('a device that is away cannot be asked, and a viewer asks nothing', async (
   await viewer.page.getByText('SPIFFE id').waitFor()
   await viewer.page.getByRole('heading', { name: 'Link and load' }).waitFor()
   assert.equal(await viewer.page.getByRole('heading', { name: 'Ask the device' }).count(), 0)
+})
+
+/** As a device says it, with names that whoever has it chooses. */
+const WITH_DETAILS = {
+  ...REPORT,
+  details: {
+    services: {
+      rows: [
+        ...DETAILS.services.rows,
+        { name: HOSTILE, endpoints: 3, healthy: 0, connections: 0 },
+        { name: `outbound|443||${'a'.repeat(120)}.cloud`, endpoints: 4, healthy: 1, connections: 12_345 },
+        { name: 'outbound|80||empty.cloud', endpoints: 0, healthy: 0, connections: 0 },
+      ],
+      more: 1_204,
+    },
+    queues: {
+      rows: [
+        ...DETAILS.queues.rows,
+        {
+          kind: 'session',
+          name: HOSTILE,
+          state: 'away',
+          messages: 90_412,
+          bytes: 9e7,
+          drops: 31,
+          sinceMs: Date.now() - 7e6,
+        },
+        { kind: 'aside', name: 'old/gw-17', state: 'unrouted', messages: 7, bytes: 90, drops: 0, sinceMs: Date.now() },
+      ],
+      more: { queues: 9_997, messages: 120_000, bytes: 4e8, drops: 2 },
+    },
+  },
+} satisfies Report
+
+test('services and queues are tables, the worst first, and follow the reports', async (t) => {
+  const rig = await startConsoleHub(t)
+  await seedDevices(rig.hub, 20, Date.now())
+  const report = (over: Report) =>
+    rig.hub.registry.reports.write(
+      [{ name: 'gw-00005', atMs: Date.now(), restarts: 0, expected: '', report: over }],
+      [],
+    )
+  await report(WITH_DETAILS)
+  const browser = await startBrowser(t)
+  for (const screen of SCREENS) {
+    const { page, context, complaints } = await openConsole(browser, rig, { screen })
+    await page.goto('/devices/gw-00005')
+    const services = page.getByRole('table').filter({ has: page.getByText('Connections', { exact: true }) })
+    const queues = page.getByRole('table').filter({ has: page.getByText('Receiver', { exact: true }) })
+    await services.waitFor()
+    const first = services.getByRole('row').nth(1)
+    assert.ok((await first.innerText()).includes(HOSTILE))
+    assert.match(await first.innerText(), /down\s+0 of 3\s+0$/)
+    assert.match(await services.getByRole('row').nth(2).innerText(), /partly down\s+1 of 4\s+12,345$/)
+    assert.match(await services.getByRole('row').last().innerText(), /empty\.cloud\s+no endpoints\s+0 of 0\s+0$/)
+    assert.match(await queues.getByRole('row').nth(1).innerText(), /client\s+away\s+90,412\s+90 MB\s+1 hr\. ago\s+31$/)
+    await page.getByText('Without a row: 1,204 services.').waitFor()
+    await page
+      .getByText('Without a row: 9,997 queues, none of them deeper, with 120,000 messages of 400 MB, 2 dropped.')
+      .waitFor()
+    assert.equal(await page.locator('#app img, #app script').count(), 0)
+    assert.equal(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), true, 'nothing sticks out')
+    assert.deepEqual(await findViolations(page), [])
+    await services.scrollIntoViewIfNeeded()
+    await queues.scrollIntoViewIfNeeded()
+    await shoot(page, `device-services.${screen.name}`)
+    // Told by the hub, without a load.
+    const { details } = WITH_DETAILS
+    await report({
+      ...WITH_DETAILS,
+      details: { ...details, services: { rows: [{ ...details.services.rows[0]!, connections: 77 }], more: 0 } },
+    })
+    await services.getByRole('cell', { name: '77', exact: true }).waitFor()
+    assert.equal(await services.getByRole('row').count(), 2)
+    await report(WITH_DETAILS)
+    await first.getByText('0 of 3').waitFor()
+    assert.notEqual(await page.title(), 'owned')
+    assert.deepEqual(complaints, [])
+    await context.close()
+  }
+  const other = await openConsole(browser, rig, { screen: SCREENS[0]!, grants: [{ namespace: 'lab', role: 'viewer' }] })
+  await other.page.goto('/devices/gw-00005')
+  await other.page.getByText('not for you to see').waitFor()
+  assert.equal(await other.page.getByRole('table').count(), 0)
 })

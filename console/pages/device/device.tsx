@@ -8,6 +8,7 @@ import { decideAbout } from '../../parts/decide.ts'
 import { useQuestion, type Question } from '../../parts/dialog.tsx'
 import { Asking } from './asking.tsx'
 import { Configuration } from './configuration.tsx'
+import { Details } from './details.tsx'
 import { History } from './history.tsx'
 import { Reported } from './report.tsx'
 
@@ -45,6 +46,7 @@ export function Device({ name }: { readonly name: string }) {
           </Card>
         </div>
       </div>
+      <Details report={value.report} />
       {question.dialog}
     </>
   )

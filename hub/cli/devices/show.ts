@@ -9,6 +9,7 @@ import { describeDevice, type DescribedDevice } from '../../reports/list-fleet.t
 import { withState } from '../open.ts'
 import type { Io } from '../io.ts'
 import { formatDate } from '../table.ts'
+import { describeDetails } from './details.ts'
 import { findHub } from './devices.ts'
 
 type ShowOptions = { readonly config: string; readonly output: 'text' | 'json' }
@@ -88,6 +89,7 @@ function describeReport({ stored }: DescribedDevice): Line[] {
     ['mqtt', `${q.mqttClients} clients, ${q.drops} messages dropped, ${q.bridged} wait for upstream brokers`],
     ['spool', spool],
     ...report.bridges.map((b): Line => ['bridge', `${b.cluster}: ${b.state}${b.error && `; ${b.error}`}`]),
+    ...describeDetails(report.details),
   ]
 }
 

@@ -6,6 +6,7 @@ import { detach } from '../../../core/defects/guard.ts'
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import type { AuditLog } from '../../registry/audit.ts'
+import type { Reports } from '../../registry/reports.ts'
 import type { Operator } from '../access.ts'
 import type { DeviceRow } from '../schemas.ts'
 import { findChanges, type FleetView } from './view.ts'
@@ -15,14 +16,19 @@ const MAX_KEPT = 500
 /** More at once, and a page asks anew. */
 const MAX_CHANGES = 200
 const MAX_AUDIT = 100
+/** Reports that are looked at: the newest, since clocks of hubs differ by no more than comes meanwhile. */
+const MAX_REPORTED = 500
 
 export type Topic = 'enrolment' | 'tokens' | 'rollouts' | 'audit'
+type Named = { readonly name: string; readonly namespace: string }
 export type ConsoleEvent = { readonly id: number } & (
   | {
       readonly kind: 'devices'
       readonly changed: readonly DeviceRow[]
-      readonly removed: readonly { readonly name: string; readonly namespace: string }[]
+      readonly removed: readonly Named[]
     }
+  /** Reports of these came. */
+  | { readonly kind: 'reported'; readonly devices: readonly Named[] }
   | { readonly kind: 'changed'; readonly topics: readonly Topic[] }
   | { readonly kind: 'reset' }
   /** From here on nothing is missed. */
@@ -30,10 +36,18 @@ export type ConsoleEvent = { readonly id: number } & (
 )
 export type Listener = (event: ConsoleEvent) => void
 
+type EventSources = {
+  readonly view: FleetView
+  readonly audit: AuditLog
+  readonly reports: Pick<Reports, 'newest'>
+  readonly clock: Clock
+  readonly log: Log
+}
+
 export class Events implements Disposable {
   /** Of this run: ids of another hub, or of a run before, are none of ours. */
   readonly epoch: string
-  readonly #o: { readonly view: FleetView; readonly audit: AuditLog; readonly clock: Clock; readonly log: Log }
+  readonly #o: EventSources
   readonly #listeners = new Set<Listener>()
   /** There is nothing yet that the fleet could be compared with. */
   readonly #newcomers = new Set<Listener>()
@@ -41,9 +55,11 @@ export class Events implements Disposable {
   #lastId = 0
   #rows: ReadonlyMap<string, DeviceRow> | undefined
   #auditId: number | undefined
+  /** When the newest reports came, by the names of their devices. */
+  #reported: ReadonlyMap<string, number> | undefined
   #timer: Timer | undefined
 
-  constructor(o: { view: FleetView; audit: AuditLog; clock: Clock; log: Log; epoch: string }) {
+  constructor(o: EventSources & { readonly epoch: string }) {
     this.#o = o
     this.epoch = o.epoch
   }
@@ -98,6 +114,7 @@ export class Events implements Disposable {
     this.#kept = []
     this.#rows = undefined
     this.#auditId = undefined
+    this.#reported = undefined
   }
 
   async #compare(): Promise<void> {
@@ -110,6 +127,7 @@ export class Events implements Disposable {
         else if (changed.length + removed.length > 0) this.#tell({ kind: 'devices', changed, removed })
       }
       this.#rows = rows
+      await this.#compareReports(rows)
       const newest = await audit.newestId()
       if (this.#auditId !== undefined && newest > this.#auditId) {
         const fresh = await audit.page({ after: this.#auditId, most: MAX_AUDIT })
@@ -121,6 +139,17 @@ export class Events implements Disposable {
     } catch (err) {
       log.warn({ evt: 'hub.console-events', err }, 'the fleet cannot be read')
     }
+  }
+
+  async #compareReports(rows: ReadonlyMap<string, DeviceRow>): Promise<void> {
+    const recent = await this.#o.reports.newest(MAX_REPORTED)
+    const before = this.#reported
+    this.#reported = new Map(recent.map(({ name, atMs }) => [name, atMs]))
+    if (!before) return
+    const devices = recent
+      .filter(({ name, atMs }) => before.get(name) !== atMs && rows.has(name))
+      .map(({ name }) => ({ name, namespace: rows.get(name)!.namespace }))
+    if (devices.length > 0) this.#tell({ kind: 'reported', devices })
   }
 
   #tell(what: DistributiveOmit<ConsoleEvent, 'id'>): void {
@@ -145,6 +174,10 @@ function listTopics(events: readonly string[]): readonly Topic[] {
 
 /** What of an event is an operator's to hear; undefined: nothing. */
 export function filterEvent(event: ConsoleEvent, operator: Operator): ConsoleEvent | undefined {
+  if (event.kind === 'reported') {
+    const devices = event.devices.filter(({ namespace }) => operator.sees(namespace))
+    return devices.length === 0 ? undefined : { ...event, devices }
+  }
   if (event.kind !== 'devices') return event
   const changed = event.changed.filter(({ namespace }) => operator.sees(namespace))
   const removed = event.removed.filter(({ namespace }) => operator.sees(namespace))

@@ -1,4 +1,11 @@
 /** A device's last report, as the page shows it. */
+import {
+  compareQueues,
+  compareServices,
+  nameServiceState,
+  type ReportedQueues,
+  type ReportedServices,
+} from '../../../model/fleet/report-details.ts'
 import type { StoredReport } from '../../registry/reports.ts'
 import { findRemedy } from '../../reports/list-fleet.ts'
 import type { DeviceDetail } from '../schemas.ts'
@@ -28,5 +35,15 @@ export function describeReport({ atMs, restarts, report }: StoredReport): Device
     spoolBytes,
     spoolMaxBytes,
     bytes,
+    services: report.details ? describeServices(report.details.services) : null,
+    queues: report.details ? describeQueues(report.details.queues) : null,
   }
+}
+
+type Described = NonNullable<DeviceDetail['report']>
+function describeServices({ rows, more }: ReportedServices): Described['services'] {
+  return { rows: rows.toSorted(compareServices).map((s) => ({ ...s, state: nameServiceState(s) })), more }
+}
+function describeQueues({ rows, more }: ReportedQueues): Described['queues'] {
+  return { rows: rows.toSorted(compareQueues).map((q) => ({ ...q, sinceMs: q.sinceMs ?? null })), more }
 }

@@ -109,7 +109,7 @@ class Stream {
     const own = filterEvent(event, this.#operator)
     if (!own) return
     const { id, kind, ...rest } = own
-    const data = 'removed' in rest ? { ...rest, removed: rest.removed.map(({ name }) => name) } : rest
+    const data = withoutNamespaces(rest)
     this.#write(`id: ${this.#p.events.epoch}-${id}\nevent: ${kind}\ndata: ${JSON.stringify(data)}\n\n`)
   }
 
@@ -137,4 +137,15 @@ class Stream {
     this.#write(': \n\n')
     this.#beatLater()
   }
+}
+
+/** Of devices that a page has, or had, it knows them. */
+function withoutNamespaces(event: object): object {
+  const toNames = (named: readonly { readonly name: string }[]): readonly string[] => named.map(({ name }) => name)
+  return Object.fromEntries(
+    Object.entries(event).map(([key, value]) => [
+      key,
+      key === 'removed' || key === 'devices' ? toNames(value as readonly { readonly name: string }[]) : value,
+    ]),
+  )
 }

@@ -86,8 +86,8 @@ test('what cannot be reached comes first, then what is not whole, what is in use
       ['down', 2, 0, 0],
       ['part', 4, 2, 0],
       ['used', 1, 1, 2],
-      ['nowhere', 0, 0, 0],
       ['whole', 2, 2, 0],
+      ['nowhere', 0, 0, 0],
     ],
   )
   assert.equal(rows.length, 6)

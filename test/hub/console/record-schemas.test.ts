@@ -5,7 +5,7 @@ import type * as z from 'zod'
 import * as schemas from '../../../hub/console/record-schemas.ts'
 import { startRollout } from '../../../hub/rollout/operate.ts'
 import { EVERYBODY, makeScope } from '../../../hub/rollout/scope.ts'
-import { REPORT } from '../../helpers/control-plane/report.ts'
+import { DETAILS, REPORT } from '../../helpers/control-plane/report.ts'
 import { consoleRig, type ConsoleRig } from './console-rig.ts'
 
 const POINT = { connected: true, connects: 1, rttMs: 4, bytes: 9, spool: 3, requests: 2, failures: 1, drops: 0 }
@@ -32,7 +32,7 @@ async function seed(rig: ConsoleRig): Promise<void> {
   await registry.claimName({ name: 'gw-1', nodeId: 'n', spiffeUri, ip: '', holder: 'key:k1', jti: undefined, nowMs })
   const quantities = { ...REPORT.quantities, rttMs: 3, spoolSinceMs: nowMs }
   await registry.reports.write(
-    [{ name: 'gw-1', atMs: nowMs, restarts: 1, expected: '', report: { ...REPORT, quantities } }],
+    [{ name: 'gw-1', atMs: nowMs, restarts: 1, expected: '', report: { ...REPORT, quantities, details: DETAILS } }],
     [{ ...POINT, problems: 1, name: 'gw-1', atMs: nowMs }],
   )
   await registry.deviceEvents.add([{ atMs: nowMs, device: 'gw-1', event: 'connected', reason: 'over the relay' }])

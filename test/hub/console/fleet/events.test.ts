@@ -6,6 +6,7 @@ import { Events, filterEvent, type ConsoleEvent } from '../../../../hub/console/
 import { FleetView } from '../../../../hub/console/fleet/view.ts'
 import { openRegistry } from '../../../../hub/registry/registry.ts'
 import type { Session } from '../../../../hub/registry/console-sessions.ts'
+import { REPORT } from '../../../helpers/control-plane/report.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 
 const applicant = (name: string, namespace = 'edge') => ({
@@ -22,7 +23,14 @@ async function rig() {
   const registry = openRegistry(':memory:')
   const clock = new SimClock()
   const view = new FleetView(registry, clock)
-  const events = new Events({ view, audit: registry.audit, clock, log: silentLog, epoch: 'e' })
+  const events = new Events({
+    view,
+    audit: registry.audit,
+    reports: registry.reports,
+    clock,
+    log: silentLog,
+    epoch: 'e',
+  })
   const heard: ConsoleEvent[] = []
   const hear = (last?: string) => events.listen((event) => heard.push(event), last)
   const look = async () => {
@@ -116,4 +124,37 @@ test('an operator hears of their own namespaces alone', () => {
   const own = filterEvent(event, lab)
   assert.deepEqual(own?.kind === 'devices' && [own.changed.length, own.removed.length], [1, 0])
   assert.equal(filterEvent({ ...event, changed: [row('edge')] } as ConsoleEvent, lab), undefined)
+})
+
+test('whose report came is told to those who may see the device, once, whichever hub it came to', async () => {
+  await using r = await rig()
+  const write = (name: string, atMs: number) =>
+    r.registry.reports.write([{ name, atMs, restarts: 0, expected: '', report: REPORT }], [])
+  for (const [name, namespace] of [
+    ['gw-1', 'edge'],
+    ['gw-2', 'lab'],
+  ] as const) {
+    await r.registry.enrollments.enroll(applicant(name, namespace), 1)
+    await write(name, r.clock.wallMs())
+  }
+  using _listening = r.hear()
+  await r.look()
+  r.heard.length = 0
+  await r.look()
+  assert.equal(r.heard.length, 0)
+  await write('gw-1', r.clock.wallMs())
+  // A hub whose clock is late.
+  await write('gw-2', r.clock.wallMs() - 4_000)
+  await write('nobody', r.clock.wallMs())
+  await r.look()
+  await r.look()
+  const heard: readonly ConsoleEvent[] = [...r.heard]
+  const reported = heard.filter((event) => event.kind === 'reported')
+  assert.deepEqual(reported.flatMap(({ devices }) => devices.map(({ name }) => name)).toSorted(), ['gw-1', 'gw-2'])
+  const session = { grants: [{ namespace: 'lab', role: 'viewer' }] } as unknown as Session
+  const seen = reported.map((event) => filterEvent(event, new Operator(session)))
+  assert.deepEqual(
+    seen.flatMap((event) => (event?.kind === 'reported' ? event.devices.map(({ name }) => name) : [])),
+    ['gw-2'],
+  )
 })

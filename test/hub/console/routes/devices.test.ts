@@ -2,7 +2,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { KEY_HOLDER } from '../../../../hub/registry/enrollments.ts'
 import { consoleRig } from '../console-rig.ts'
-import { REPORT } from '../../../helpers/control-plane/report.ts'
+import type { DeviceDetail } from '../../../../hub/console/schemas.ts'
+import { DETAILS, REPORT } from '../../../helpers/control-plane/report.ts'
 
 const of = { namespace: 'edge', serviceAccount: 'gw', jti: null, labels: { site: '<b>north</b>' }, address: '10.0.0.1' }
 
@@ -65,9 +66,24 @@ test('what a device says of itself is shown with what to do about it', async (t)
   ]
   const report = { ...REPORT, problems }
   await registry.reports.write([{ name: 'gw-1', atMs: 7, restarts: 2, expected: '', report }], [])
-  const said = (await reported()) as { restarts: number; problems: { remedy: string }[]; bytes: object[] }
+  const said = (await reported()) as NonNullable<DeviceDetail['report']>
   assert.equal(said.restarts, 2)
   assert.deepEqual(said.bytes, REPORT.quantities.bytes)
+  assert.deepEqual([said.services, said.queues], [null, null], 'it names none')
+  await registry.reports.write(
+    [{ name: 'gw-1', atMs: 8, restarts: 2, expected: '', report: { ...report, details: DETAILS } }],
+    [],
+  )
+  const { services, queues } = (await reported()) as typeof said
+  assert.deepEqual(services?.rows[0], { ...DETAILS.services.rows[3], state: 'partly down' }, 'the worst first')
+  assert.deepEqual(
+    queues?.rows.map(({ name, sinceMs }) => [name, sinceMs === null]),
+    [
+      ['hmi-1', false],
+      ['plc-7', false],
+      ['outbound|8883||broker.cloud.svc.cluster.local/gw-17', true],
+    ],
+  )
   const change = { name: 'gw-1', connected: true, connects: 1, rttMs: 7, bytes: 9, spool: 0 }
   const counts = { requests: 0, failures: 0, drops: 0, problems: 0 }
   await registry.reports.write([], [{ ...change, ...counts, atMs: Date.now() }])
