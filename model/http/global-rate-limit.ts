@@ -22,6 +22,10 @@ export type GlobalRateLimit = {
   /** Every answer says what is left; one that is too much says x-envoy-ratelimited. */
   readonly tellsRest: boolean
   readonly tellsLimited: boolean
+  /** A refusal says retry-after, where the service says how long. */
+  readonly tellsRetryAfter?: true
+  /** What the service says about a request stands under this name. */
+  readonly metadataName: string
   readonly answerHeaders: HeaderEdit
 }
 /** What a route says to it. `domain` '' = the filter's; `rules` empty = the filter's, or those of routes and hosts. */

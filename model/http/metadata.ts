@@ -19,21 +19,19 @@ export type ValueMatch =
   | { readonly kind: 'list'; readonly of: ValueMatch }
   | { readonly kind: 'or'; readonly of: readonly ValueMatch[] }
 
-export type MetadataMatch = {
-  readonly filter: string
-  /** Keys of structs within structs, at least one. */
-  readonly path: readonly string[]
-  readonly value: ValueMatch
-  readonly invert: boolean
+/** `path`: keys of structs within structs. */
+export type MetadataPath = { readonly filter: string; readonly path: readonly string[] }
+/** With at least one key. */
+export type MetadataMatch = MetadataPath & { readonly value: ValueMatch; readonly invert: boolean }
+
+export function matchesMetadata(match: MetadataMatch, metadata: Metadata | undefined): boolean {
+  return matchesValue(match.value, findMetadata(match, metadata)) !== match.invert
 }
 
-export function matchesMetadata(
-  { filter, path, value, invert }: MetadataMatch,
-  metadata: Metadata | undefined,
-): boolean {
+export function findMetadata({ filter, path }: MetadataPath, metadata: Metadata | undefined): Json {
   let found: Json = metadata?.[filter]
   for (const key of path) found = isStruct(found) && Object.hasOwn(found, key) ? found[key] : undefined
-  return matchesValue(value, found) !== invert
+  return found
 }
 
 function matchesValue(match: ValueMatch, value: Json): boolean {
@@ -59,6 +57,6 @@ function matchesValue(match: ValueMatch, value: Json): boolean {
   }
 }
 
-function isStruct(value: Json): value is { readonly [key: string]: Json } {
+export function isStruct(value: Json): value is { readonly [key: string]: Json } {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,6 +1,7 @@
 /** Rate limits that this node keeps by itself (envoy.extensions.filters.http.local_ratelimit.v3), decoded. */
 import type { HeaderMatch, QueryMatch } from '../matcher.ts'
 import type { HeaderEdit } from './header-edit.ts'
+import type { MetadataPath } from './metadata.ts'
 
 /** Full at first; it fills evenly, not in steps. */
 export type TokenBucket = { readonly maxTokens: number; readonly tokensPerFill: number; readonly fillMs: number }
@@ -53,12 +54,24 @@ export type LocalDescriptor = {
 }
 export type DescriptorEntry = readonly [key: string, value: string]
 
+/** What a request is counted by, made by a rule. */
+export type Descriptor = Pick<RateLimitRule, 'hits' | 'givesBack' | 'tellsRest'> & {
+  readonly entries: readonly DescriptorEntry[]
+  /** In place of the service's own. `unit`: envoy.type.v3.RateLimitUnit. */
+  readonly limit?: { readonly perUnit: number; readonly unit: number }
+}
+
 /** envoy.config.route.v3.RateLimit: a descriptor of a request, an entry for each action; none where one has nothing. */
 export type RateLimitRule = {
   readonly stage: number
   readonly actions: readonly RateLimitAction[]
-  /** A service is to be told another limit, which is not supported. */
-  readonly hasOwnLimit?: true
+  /** Where filters have written the limit that a service is to take in place of its own. */
+  readonly limit?: MetadataPath
+  /** What a request counts for, left out: 1; or what it gives back. */
+  readonly hits?: number
+  readonly givesBack?: true
+  /** Whether answers say what is left (x_ratelimit_option); left out: as the filter has it. */
+  readonly tellsRest?: boolean
   /**
    * A runtime key says whether it counts (disable_key). Without a runtime a service counts it, and Envoy's local limits
    * leave it out, whatever the key says.
@@ -68,9 +81,18 @@ export type RateLimitRule = {
 export type RateLimitAction =
   | { readonly kind: 'remote-address' }
   | { readonly kind: 'masked-remote-address'; readonly v4Bits: number; readonly v6Bits: number }
+  | { readonly kind: 'source-cluster' }
   | { readonly kind: 'destination-cluster' }
   | { readonly kind: 'constant'; readonly key: string; readonly value: string }
   | { readonly kind: 'header' | 'query'; readonly name: string; readonly key: string; readonly mayLack: boolean }
+  /** Text that filters have written; `byDefault` '' = none. */
+  | {
+      readonly kind: 'metadata'
+      readonly key: string
+      readonly from: MetadataPath
+      readonly byDefault: string
+      readonly mayLack: boolean
+    }
   | {
       readonly kind: 'match'
       readonly key: string

@@ -30,8 +30,8 @@ envoy.config.rbac.v3.Policy 3 condition 4 checked_condition 5 cel_config
 envoy.config.rbac.v3.Principal 13 sourced_metadata 14 custom
 envoy.config.rbac.v3.RBAC 3 audit_logging_options
 envoy.config.route.v3.DirectResponseAction 3 body_format
-envoy.config.route.v3.RateLimit 4 limit 5 hits_addend 6 apply_on_stream_done 7 x_ratelimit_option
-envoy.config.route.v3.RateLimit.Action 7 dynamic_metadata 8 metadata 9 extension 13 remote_address_match
+envoy.config.route.v3.RateLimit.Action 7 dynamic_metadata 9 extension 13 remote_address_match
+envoy.config.route.v3.RateLimit.Override 2 rate_limit
 envoy.config.route.v3.RedirectAction 10 path_rewrite
 envoy.config.route.v3.RetryPolicy 11 rate_limited_retry_back_off 14 refresh_cluster_on_retry
 envoy.config.route.v3.Route 17 filter_action 15 tracing 20 request_body_buffer_limit 21 route_specifiers
@@ -66,7 +66,6 @@ envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig 2 jwt_max_token_size
 envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader 3 claim_path
 envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement 7 extract_only_without_validation
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit 16 local_cluster_rate_limit
-envoy.extensions.filters.http.ratelimit.v3.RateLimit 18 metadata_namespace 19 enable_retry_after_header
 envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute 2 override_option
 envoy.extensions.filters.http.rbac.v3.RBAC 4 matcher 5 shadow_matcher
 envoy.extensions.filters.http.router.v3.Router 3 upstream_log 9 upstream_log_options 7 suppress_grpc_request_failure_code_stats 8 upstream_http_filters 10 reject_connect_request_early_data

@@ -140,6 +140,7 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'RouteAction.rate_limits': [[{ actions: [{ remote_address: {} }] }]],
   'VirtualHost.rate_limits': [[{ actions: [{ remote_address: {} }] }]],
   'RateLimit.actions': [[{ destination_cluster: {} }]],
+  'RateLimit.limit': [{ dynamic_metadata: { metadata_key: { key: 'f', path: [{ key: 'a' }] } } }],
   'ExtAuthz.grpc_service': [GRPC],
   'ExtAuthz.http_service': [{ server_uri: { uri: 'http://b', cluster: 'b', timeout: '2s' } }],
   'ExtAuthz.with_request_body': [{ max_request_bytes: 7 }],

@@ -13,9 +13,10 @@ import { decodeGrpc } from '../ext-authz.ts'
 import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
 import { decodeMs, decodeRuntimeFraction } from '../fields/values.ts'
 import { decodeAdds, decodeStatus } from './local.ts'
-import { decodeRateLimits } from './rules.ts'
+import { decodeRateLimits, OF_FILTER } from './rules.ts'
 
 /** Envoy's defaults. */
+const METADATA = 'envoy.filters.http.ratelimit'
 const TIMEOUT_MS = 20
 const SERVER_ERROR = 500
 const MAX_STAGE = 10
@@ -34,7 +35,7 @@ export function decodeGlobalRateLimit(at: DecodePath, from: RateLimit): GlobalRa
     domain: from.domain,
     service: decodeService(at, from),
     stage: from.stage,
-    rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits),
+    rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits, OF_FILTER),
     enabledFraction: decodeRuntimeFraction(at.in('filter_enabled'), from.filterEnabled) ?? 1,
     enforcedFraction: decodeRuntimeFraction(at.in('filter_enforced'), from.filterEnforced) ?? 1,
     deniedOnFailure: denied ?? (from.failureModeDeny ? 1 : 0),
@@ -43,6 +44,8 @@ export function decodeGlobalRateLimit(at: DecodePath, from: RateLimit): GlobalRa
     isExhaustion: from.rateLimitedAsResourceExhausted,
     tellsRest: from.enableXRatelimitHeaders === Headers.DRAFT_VERSION_03,
     tellsLimited: !from.disableXEnvoyRatelimitedHeader,
+    ...(from.enableRetryAfterHeader && { tellsRetryAfter: true }),
+    metadataName: from.metadataNamespace || METADATA,
     answerHeaders: decodeAdds(at.in('response_headers_to_add'), from.responseHeadersToAdd),
   }
 }
@@ -69,7 +72,7 @@ export function decodeRouteGlobalLimit(at: DecodePath, from: RateLimitPerRoute):
   if (!hostRules) at.in('vh_rate_limits').issue('unknown value')
   return {
     domain: from.domain,
-    rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits),
+    rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits, OF_FILTER),
     hostRules: hostRules ?? 'include',
   }
 }

@@ -14,7 +14,7 @@ import {
 import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { decodeRuntimeFraction } from '../fields/values.ts'
 import { decodeHeaderAdd } from '../route/header-changes.ts'
-import { decodeRateLimits } from './rules.ts'
+import { decodeRateLimits, OF_FILTER } from './rules.ts'
 import { decodeTokenBucket } from './token-bucket.ts'
 
 const TOO_MANY_REQUESTS = 429
@@ -50,7 +50,7 @@ export function decodeLocalRateLimit(at: DecodePath, from: XLocalRateLimit, of: 
     tellsRest: from.enableXRatelimitHeaders === Headers.DRAFT_VERSION_03,
     tellsRetryAfter: from.enableRetryAfterHeader,
     isExhaustion: from.rateLimitedAsResourceExhausted,
-    rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits),
+    rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits, OF_FILTER),
     stage: from.stage,
     hostRules: HOST_RULES[from.vhRateLimits] ?? 'include',
     answerHeaders: decodeAdds(at.in('response_headers_to_add'), from.responseHeadersToAdd),

@@ -2,6 +2,7 @@
  * What a route does: forward, redirect, answer. An action that is not implemented answers 501 and is reported, so that
  * the rest of the table is served.
  */
+import type { Metadata } from '../../../model/http/metadata.ts'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type {
   ForwardAction,
@@ -42,10 +43,10 @@ import { decodeMs, decodeText } from '../fields/values.ts'
 const DEFAULT_TIMEOUT_MS = 15_000
 const MAX_BODY_CHARS = 64 * 1024
 
-export function decodeRouteAction(at: DecodePath, { action }: Route): RouteAction {
+export function decodeRouteAction(at: DecodePath, { action, metadata }: Route): RouteAction {
   switch (action.case) {
     case 'route':
-      return forward(at.in('route'), action.value)
+      return forward(at.in('route'), action.value, metadata?.filterMetadata ?? {})
     case 'redirect':
       return redirect(at.in('redirect'), action.value)
     case 'directResponse': {
@@ -69,7 +70,7 @@ function notImplemented(at: DecodePath, what: string): RouteAction {
   return { kind: 'direct', status: 501, body: `meshlet does not implement this route's ${what}` }
 }
 
-function forward(at: DecodePath, from: XRouteAction): RouteAction {
+function forward(at: DecodePath, from: XRouteAction, metadata: Metadata): RouteAction {
   refuse(at, RouteActionSchema, from)
   const clusters = clustersOf(at, from)
   if (!clusters) return notImplemented(at, 'cluster_specifier')
@@ -79,7 +80,7 @@ function forward(at: DecodePath, from: XRouteAction): RouteAction {
     ...(from.clusterSpecifier.case === 'clusterHeader' && { clusterHeader: from.clusterSpecifier.value.toLowerCase() }),
     ...notFound(at.in('cluster_not_found_response_code'), from.clusterNotFoundResponseCode),
     timeoutMs: from.timeout ? decodeMs(at.in('timeout'), from.timeout) || undefined : DEFAULT_TIMEOUT_MS,
-    ...decodeRouteRateLimits(at, from),
+    ...decodeRouteRateLimits(at, from, metadata),
     // 0 switches the listener's idle time off for this route.
     idleMs: from.idleTimeout && (decodeMs(at.in('idle_timeout'), from.idleTimeout) || Infinity),
     maxStreamMs: decodeMs(

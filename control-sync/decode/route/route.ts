@@ -125,7 +125,7 @@ function wholeHost(
     requireTls: requireTls(at.in('require_tls'), from.requireTls),
     ...retriesUnsafe(at, from.metadata),
     ...decodeMirrors(at, from.requestMirrorPolicies),
-    ...(from.rateLimits.length > 0 && { rateLimits: decodeRateLimits(at.in('rate_limits'), from.rateLimits) }),
+    ...(from.rateLimits.length > 0 && { rateLimits: decodeRateLimits(at.in('rate_limits'), from.rateLimits, {}) }),
   }
 }
 /** filter_metadata["meshlet.io"]["retry-unsafe"], which an EnvoyFilter can put anywhere. */

@@ -91,7 +91,9 @@ function withAdded(plan: Plan, { input, state, mutates }: Run): Plan {
   if (isPaused(plan) || (!mutates && added.length === 0)) return plan
   const own = mutates ? collectMutations(input.http.filters, state.routed).response : NO_EDITS
   const { responseEdits } = plan
-  return { ...plan, routeEdits: responseEdits.length, responseEdits: [...responseEdits, ...own, ...added] }
+  // Answers pass the filters the other way round.
+  const all = [...responseEdits, ...own, ...added.toReversed()]
+  return { ...plan, routeEdits: responseEdits.length, responseEdits: all }
 }
 
 /** @returns undefined: nobody has to be asked */
@@ -106,7 +108,7 @@ function askCounter(
   if (!question || 'kind' in question) return question
   const { service } = settings
   const resume = (answer: LimitAnswer): Plan => {
-    const refused = takeAnswer(answer, settings, input, state)
+    const refused = takeAnswer(answer, { settings, tells: question.tells }, input, state)
     return refused ? withAdded(refused, run) : runFilters(run, at + 1)
   }
   return { ...state.common, kind: 'limit', service, question, resume }

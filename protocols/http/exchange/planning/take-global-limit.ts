@@ -11,26 +11,33 @@ import type { Plan, PlanInput } from './plan.ts'
 import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
 import { addMetadata } from './take-verdict.ts'
 
-/** The name that Envoy writes what the service says under. */
-const METADATA = 'envoy.filters.http.ratelimit'
 const RESOURCE_EXHAUSTED = 8
+const TOO_MANY_REQUESTS = 429
+
+export type LimitQuestion = FramedQuestion & {
+  /** Whether answers say what is left of each descriptor; undefined = as the filter has it. */
+  readonly tells: readonly (boolean | undefined)[]
+}
 
 /** @returns what to ask; undefined: nothing; or a refusal, where nobody could count it */
 export function planQuestion(
   settings: GlobalRateLimit,
   own: RouteGlobalLimit | undefined,
-  { request, client, random }: PlanInput,
+  { request, client, random, clocks }: PlanInput,
   { common, routed }: Underway,
-): FramedQuestion | Plan | undefined {
+): LimitQuestion | Plan | undefined {
   if (!isDrawn(settings.enabledFraction, random)) return undefined
   const rules = own && own.rules.length > 0 ? own.rules : settings.rules
   const wanted = { rules, hostRules: own?.hostRules ?? 'override', stage: settings.stage }
-  const found = collectDescriptors(wanted, { request, remoteIp: client.remoteIp, routed }, 'service')
+  const ownCluster = clocks.telemetry?.serviceName
+  const found = collectDescriptors(wanted, { request, remoteIp: client.remoteIp, ownCluster, routed }, 'service')
   if ('unsupported' in found) {
     const why = `a rate limit counts by ${found.unsupported}, which is not supported`
     return refuse('MESH_CHAIN_BLOCKED', why, withoutEdits(common, routed))
   }
-  return found.length === 0 ? undefined : makeLimitQuestion(settings.service, own?.domain || settings.domain, found)
+  if (found.length === 0) return undefined
+  const question = makeLimitQuestion(settings.service, own?.domain || settings.domain, found)
+  return { ...question, tells: found.map(({ tellsRest }) => tellsRest) }
 }
 
 function isDrawn(fraction: number, random: Random): boolean {
@@ -40,7 +47,7 @@ function isDrawn(fraction: number, random: Random): boolean {
 /** @returns undefined: the request goes on */
 export function takeAnswer(
   answer: LimitAnswer,
-  settings: GlobalRateLimit,
+  { settings, tells }: { readonly settings: GlobalRateLimit } & Pick<LimitQuestion, 'tells'>,
   { request, random }: PlanInput,
   state: Underway,
 ): Plan | undefined {
@@ -53,14 +60,14 @@ export function takeAnswer(
       details: 'rate_limiter_error',
     }
   }
-  if (answer.metadata !== undefined) addMetadata(request, METADATA, answer.metadata)
+  if (answer.metadata !== undefined) addMetadata(request, settings.metadataName, answer.metadata)
   const isOver = answer.kind === 'over'
   const isRefused = isOver && isDrawn(settings.enforcedFraction, random)
   note(isRefused ? 'refused' : answer.kind, settings, state)
   const told = [
     ...answer.response,
     ...(isOver && settings.tellsLimited ? [LIMITED] : []),
-    ...(settings.tellsRest ? tellStatuses(answer.statuses) : []),
+    ...tellStatuses(answer.statuses, { ofEach: tells, others: settings.tellsRest }),
   ]
   if (isRefused) {
     const plan = deny(settings.status, 'MESH_RATE_LIMITED', 'a rate limit service says that it is too much', state)
@@ -70,6 +77,7 @@ export function takeAnswer(
       body: answer.body,
       responseEdits: [
         answer.body === '' ? withoutType(settings.answerHeaders) : settings.answerHeaders,
+        ...tellRetryAfter(settings, answer.retryAfterSec),
         ...plan.responseEdits,
       ],
       details: 'request_rate_limited',
@@ -80,6 +88,11 @@ export function takeAnswer(
   if (edit) state.added.push(edit)
   applyVerdict({ ...NO_CHANGES, request: answer.request }, request, request.headers ?? [])
   return undefined
+}
+/** As Envoy's, of a second at least, and with 429 only. */
+function tellRetryAfter({ tellsRetryAfter, status }: GlobalRateLimit, seconds: number | undefined): HeaderEdit[] {
+  if (!tellsRetryAfter || status !== TOO_MANY_REQUESTS || seconds === undefined) return []
+  return [{ remove: [], add: [{ name: 'retry-after', value: String(Math.max(1, seconds)), how: 'if-absent' }] }]
 }
 /** Without a body there is no type of it. */
 const withoutType = ({ remove, add }: HeaderEdit): HeaderEdit => ({

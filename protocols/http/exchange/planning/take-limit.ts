@@ -14,7 +14,9 @@ export function takeLimit(settings: LocalRateLimit, input: PlanInput, state: Und
   const { request, client, random, clocks, connection = input } = input
   const { common, routed } = state
   const { clock } = clocks
-  const said = askLimit(settings, { request, remoteIp: client.remoteIp, routed, connection, clock, random })
+  const ownCluster = clocks.telemetry?.serviceName
+  const facts = { request, remoteIp: client.remoteIp, ownCluster, routed }
+  const said = askLimit(settings, { ...facts, connection, clock, random })
   if (said.kind === 'unknown') {
     const why = `a local rate limit counts by ${said.why}, which is not supported`
     return refuse('MESH_CHAIN_BLOCKED', why, withoutEdits(common, routed))

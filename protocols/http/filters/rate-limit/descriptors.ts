@@ -1,5 +1,7 @@
 /** What a request is counted by: a descriptor for each rule whose actions all have something to say. Pure. */
+import { findMetadata, isStruct, type Json } from '../../../../model/http/metadata.ts'
 import type {
+  Descriptor,
   DescriptorEntry,
   LocalRateLimit,
   RateLimitAction,
@@ -18,10 +20,12 @@ import {
 export type DescriptorFacts = {
   readonly request: RequestFacts
   readonly remoteIp: string
+  /** What this node is called, as Envoy's --service-cluster; left out: ''. */
+  readonly ownCluster?: string | undefined
   readonly routed: Routed | undefined
 }
 /** `unsupported`: what keeps a descriptor from being made, so that nobody knows whether the request is too much. */
-export type Descriptors = readonly (readonly DescriptorEntry[])[] | { readonly unsupported: string }
+export type Descriptors = readonly Descriptor[] | { readonly unsupported: string }
 
 export function describeRequest(settings: LocalRateLimit, facts: DescriptorFacts): Descriptors {
   return settings.descriptors.length === 0 ? NONE : collectDescriptors(settings, facts, 'node')
@@ -31,14 +35,13 @@ const NONE: Descriptors = []
 type Wanted = Pick<LocalRateLimit, 'rules' | 'hostRules' | 'stage'>
 /** @param by who counts */
 export function collectDescriptors(wanted: Wanted, facts: DescriptorFacts, by: 'node' | 'service'): Descriptors {
-  const made: (readonly DescriptorEntry[])[] = []
+  const made: Descriptor[] = []
   for (const rule of collectRules(wanted, facts.routed)) {
     if (by === 'node' && rule.hasRuntimeKey) continue
-    // What a service is to be told besides a descriptor, it is not told; this node keeps its own limits.
-    const one = by === 'service' && rule.hasOwnLimit ? { unsupported: 'limit' } : describeBy(rule, facts)
+    const one = describeBy(rule, facts)
     if (one === undefined) continue
     if ('unsupported' in one) return one
-    made.push(one)
+    made.push({ ...describeCount(rule), ...(by === 'service' && findLimit(rule, facts)), entries: one })
   }
   return made
 }
@@ -63,13 +66,33 @@ function describeBy(rule: RateLimitRule, facts: DescriptorFacts): Entries {
     if (entry === undefined) return undefined
     if (entry !== 'skipped') entries.push(entry)
   }
-  return entries.length === 0 ? undefined : entries
+  return entries
 }
+
+function describeCount({ hits, givesBack, tellsRest }: RateLimitRule): Omit<Descriptor, 'entries'> {
+  return {
+    ...(hits !== undefined && { hits }),
+    ...(givesBack && { givesBack }),
+    ...(tellsRest !== undefined && { tellsRest }),
+  }
+}
+
+/** What is written there and is no limit, Envoy takes for none. */
+function findLimit({ limit }: RateLimitRule, { request }: DescriptorFacts): Pick<Descriptor, 'limit'> {
+  const found = limit && findMetadata(limit, request.metadata)
+  if (!isStruct(found)) return {}
+  const { requests_per_unit: perUnit, unit: name } = found
+  const unit = typeof name === 'string' ? UNITS.indexOf(name) : -1
+  return typeof perUnit === 'number' && unit >= 0 ? { limit: { perUnit: toUnsigned(perUnit), unit } } : {}
+}
+/** envoy.type.v3.RateLimitUnit. */
+const UNITS: readonly string[] = ['UNKNOWN', 'SECOND', 'MINUTE', 'HOUR', 'DAY', 'MONTH', 'YEAR']
+const toUnsigned = (value: number): number => Math.min(0xffff_ffff, Math.max(0, Math.floor(value)))
 
 /** @returns undefined: there is no descriptor */
 function actOn(
   action: Exclude<RateLimitAction, { kind: 'unsupported' }>,
-  { request, remoteIp, routed }: DescriptorFacts,
+  { request, remoteIp, routed, ownCluster = '' }: DescriptorFacts,
 ): DescriptorEntry | 'skipped' | undefined {
   switch (action.kind) {
     case 'constant':
@@ -78,6 +101,8 @@ function actOn(
       return ['remote_address', remoteIp]
     case 'masked-remote-address':
       return ['masked_remote_address', maskAddress(remoteIp, action.v4Bits, action.v6Bits)]
+    case 'source-cluster':
+      return ['source_cluster', ownCluster]
     case 'destination-cluster': {
       const cluster = findCluster(request, routed)
       return cluster === undefined ? undefined : ['destination_cluster', cluster]
@@ -92,6 +117,10 @@ function actOn(
       const found = findQuery(request.path, action.name)
       return found === undefined ? lacking(action) : [action.key, found]
     }
+    case 'metadata': {
+      const value = textOf(findMetadata(action.from, request.metadata)) || action.byDefault
+      return value === '' ? lacking(action) : [action.key, value]
+    }
     case 'match': {
       const holds =
         action.headers.every((match) => matchesHeader(match, collectHeaderValues(request, match.name))) &&
@@ -102,6 +131,7 @@ function actOn(
       return action satisfies never
   }
 }
+const textOf = (found: Json): string => (typeof found === 'string' ? found : '')
 const lacking = ({ mayLack }: { readonly mayLack: boolean }): 'skipped' | undefined => (mayLack ? 'skipped' : undefined)
 
 /** Of weighted clusters none is known yet. */

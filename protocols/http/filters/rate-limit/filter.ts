@@ -32,7 +32,7 @@ export function askLimit(settings: LocalRateLimit, asked: Asked): LimitVerdict {
   if ('unsupported' in descriptors) return { kind: 'unknown', why: descriptors.unsupported }
   const nowMs = clock.monotonicMs()
   const taken = findLimiter(settings, asked.connection, nowMs).take(descriptors, nowMs)
-  const edit = taken.bucket && settings.tellsRest ? tellRest(taken.bucket, clock) : undefined
+  const edit = taken.bucket && (taken.tellsRest ?? settings.tellsRest) ? tellRest(taken.bucket, clock) : undefined
   if (taken.isAllowed) return { kind: 'passes', result: 'ok', edit }
   if (!isDrawn(settings.enforcedFraction, random)) return { kind: 'passes', result: 'over', edit }
   const edits = [settings.answerHeaders, tellRetryAfter(settings, taken, nowMs), edit]

@@ -1,11 +1,16 @@
 /** The buckets of one local rate limit, and which of them a request takes from (Envoy's LocalRateLimiterImpl). */
 import crypto from 'node:crypto'
-import type { DescriptorEntry, LocalDescriptor, LocalRateLimit } from '../../../../model/http/rate-limit.ts'
+import type { Descriptor, DescriptorEntry, LocalDescriptor, LocalRateLimit } from '../../../../model/http/rate-limit.ts'
 import { TokenBucket } from './token-bucket.ts'
 
-/** `bucket`: the one that decided, undefined where none was asked. */
-export type Taken = { readonly isAllowed: boolean; readonly bucket: TokenBucket | undefined }
+/** `bucket`: the one that decided, undefined where none was asked. `tellsRest`: what the rule of its descriptor says. */
+export type Taken = {
+  readonly isAllowed: boolean
+  readonly bucket: TokenBucket | undefined
+  readonly tellsRest?: boolean | undefined
+}
 type Found = { readonly bucket: TokenBucket; readonly isShadow: boolean }
+type Matched = Found & { readonly by: Descriptor }
 
 /** Longer keys of values that clients choose are kept as their digest. */
 const MAX_KEY_CHARS = 128
@@ -27,21 +32,33 @@ export class LocalRateLimiter {
     }
   }
 
-  take(descriptors: readonly (readonly DescriptorEntry[])[], nowMs: number): Taken {
-    const found = descriptors.flatMap((entries) => this.#find(entries, nowMs) ?? [])
+  take(descriptors: readonly Descriptor[], nowMs: number): Taken {
+    const found = descriptors.flatMap((by): Matched[] => {
+      const one = this.#find(by.entries, nowMs)
+      return one ? [{ ...one, by }] : []
+    })
     // The slowest first, so that a refusal takes nothing from the others.
     found.sort((a, b) => a.bucket.tokensPerMs - b.bucket.tokensPerMs)
-    for (const { bucket, isShadow } of found) if (!bucket.take(nowMs) && !isShadow) return { isAllowed: false, bucket }
+    for (const one of found)
+      if (!count(one, nowMs) && !one.isShadow)
+        return { isAllowed: false, bucket: one.bucket, tellsRest: one.by.tellsRest }
     const [first] = found
-    if (first && !this.#settings.alwaysDefault) return { isAllowed: true, bucket: first.bucket }
-    if (this.#default && !this.#default.take(nowMs)) return { isAllowed: false, bucket: this.#default }
-    return { isAllowed: true, bucket: first?.bucket ?? this.#default }
+    const allowed = { isAllowed: true, bucket: first?.bucket ?? this.#default, tellsRest: first?.by.tellsRest }
+    if (first && !this.#settings.alwaysDefault) return allowed
+    return this.#default && !this.#default.take(nowMs) ? { isAllowed: false, bucket: this.#default } : allowed
   }
 
   #find(entries: readonly DescriptorEntry[], nowMs: number): Found | undefined {
     const fixed = this.#fixed.get(keyOf(entries))
     return fixed ?? this.#open.find((one) => one.takes(entries))?.bucketOf(entries, nowMs)
   }
+}
+
+/** @returns whether there was enough */
+function count({ bucket, by: { hits = 1, givesBack } }: Matched, nowMs: number): boolean {
+  if (!givesBack) return bucket.take(nowMs, hits)
+  bucket.giveBack(nowMs, hits)
+  return true
 }
 
 /** With a bucket for each value that has come; the one that was asked for longest ago goes when there are too many. */

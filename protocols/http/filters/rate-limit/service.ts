@@ -1,6 +1,6 @@
 /** envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit: the question, and what the answer means. Pure. */
 import type { GrpcAuthService } from '../../../../model/http/ext-authz.ts'
-import type { DescriptorEntry } from '../../../../model/http/rate-limit.ts'
+import type { Descriptor } from '../../../../model/http/rate-limit.ts'
 import { decodeStruct } from '../../../protobuf/struct.ts'
 import type { Json } from '../../../../model/http/metadata.ts'
 import { frameUnary } from '../../grpc-unary.ts'
@@ -21,7 +21,10 @@ const PATH = '/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit'
 export type LimitAnswer =
   | {
       readonly kind: 'ok' | 'over'
-      readonly statuses: readonly DescriptorStatus[]
+      /** One for each descriptor; undefined = it has no limit. */
+      readonly statuses: readonly (DescriptorStatus | undefined)[]
+      /** Until the last descriptor of which too many have come is free again; undefined = there is none. */
+      readonly retryAfterSec: number | undefined
       /** Of the answer to the client, and of the request. */
       readonly response: readonly HeaderChange[]
       readonly request: readonly HeaderChange[]
@@ -31,7 +34,6 @@ export type LimitAnswer =
     }
   /** Nobody knows. */
   | NoAnswer
-/** One that has a limit. */
 export type DescriptorStatus = {
   readonly name: string
   readonly limit: number
@@ -44,12 +46,15 @@ export type DescriptorStatus = {
 export function makeLimitQuestion(
   service: GrpcAuthService,
   domain: string,
-  descriptors: readonly (readonly DescriptorEntry[])[],
+  descriptors: readonly Descriptor[],
 ): FramedQuestion {
   const made = new MessageWriter().text(1, domain)
-  for (const entries of descriptors) {
+  for (const { entries, limit, hits, givesBack } of descriptors) {
     const descriptor = new MessageWriter()
     for (const [key, value] of entries) descriptor.message(1, new MessageWriter().text(1, key).text(2, value))
+    if (limit) descriptor.message(2, new MessageWriter().integer(1, limit.perUnit).integer(2, limit.unit))
+    if (hits !== undefined) descriptor.message(3, new MessageWriter().integer(1, hits))
+    if (givesBack) descriptor.integer(4, 1)
     made.message(2, descriptor)
   }
   return frameUnary(service, PATH, made)
@@ -62,9 +67,12 @@ export function readLimitAnswer(bytes: Buffer, status: string | undefined): Limi
   const kind = fields && CODES[findNumber(fields, 1)]
   if (!fields || !kind) return { kind: 'error', why: 'the answer of the service is no RateLimitResponse' }
   const struct = findBytes(fields, 6)
+  const statuses = messagesOf(fields, 2)
+  const over = statuses.filter((status) => CODES[findNumber(status, 1)] === 'over').map(readResetSec)
   return {
     kind,
-    statuses: messagesOf(fields, 2).flatMap(readStatus),
+    statuses: statuses.map(readStatus),
+    retryAfterSec: over.length === 0 ? undefined : Math.max(...over),
     response: headersOf(fields, 3),
     request: headersOf(fields, 4),
     body: findBytes(fields, 5)?.toString('latin1') ?? '',
@@ -86,19 +94,19 @@ function headersOf(fields: readonly Field[], no: number): HeaderChange[] {
   })
 }
 
-function readStatus(status: readonly Field[]): DescriptorStatus[] {
+function readStatus(status: readonly Field[]): DescriptorStatus | undefined {
   const limit = readMessage(findBytes(status, 2) ?? NOTHING)
-  if (findBytes(status, 2) === undefined || !limit) return []
-  return [
-    {
-      name: readText(limit, 3),
-      limit: findNumber(limit, 1),
-      windowSec: WINDOWS[findNumber(limit, 2)] ?? 0,
-      remaining: findNumber(status, 3),
-      resetSec: findNumber(readMessage(findBytes(status, 4) ?? NOTHING) ?? [], 1),
-    },
-  ]
+  if (findBytes(status, 2) === undefined || !limit) return undefined
+  return {
+    name: readText(limit, 3),
+    limit: findNumber(limit, 1),
+    windowSec: WINDOWS[findNumber(limit, 2)] ?? 0,
+    remaining: findNumber(status, 3),
+    resetSec: readResetSec(status),
+  }
 }
+const readResetSec = (status: readonly Field[]): number =>
+  findNumber(readMessage(findBytes(status, 4) ?? NOTHING) ?? [], 1)
 const NOTHING = Buffer.alloc(0)
 const DAY = 86_400
 /** SECOND, MINUTE, HOUR, DAY, MONTH, YEAR, WEEK. */
@@ -112,17 +120,25 @@ const WINDOWS: Readonly<Record<number, number>> = {
   7: 7 * DAY,
 }
 
-/** draft-polli-ratelimit-headers-03, as Envoy words it: of the descriptor that has least left, and all policies. */
-export function tellStatuses(statuses: readonly DescriptorStatus[]): HeaderChange[] {
-  const [first] = statuses
+/**
+ * draft-polli-ratelimit-headers-03, as Envoy words it: of the descriptor that has least left, and all policies.
+ * @param tells whether answers say so: of each descriptor, and of those of which nothing is said
+ */
+export function tellStatuses(
+  statuses: readonly (DescriptorStatus | undefined)[],
+  tells: { readonly ofEach: readonly (boolean | undefined)[]; readonly others: boolean },
+): HeaderChange[] {
+  const all = statuses.flatMap((status, i) => (status ? [{ status, isTold: tells.ofEach[i] ?? tells.others }] : []))
+  const [first] = all
   if (!first) return []
-  const least = statuses.reduce((a, b) => (b.remaining < a.remaining ? b : a), first)
-  const policies = statuses
-    .filter(({ windowSec }) => windowSec > 0)
-    .map(({ limit, windowSec, name }) => `, ${limit};w=${windowSec}${name === '' ? '' : `;name="${name}"`}`)
+  const least = all.reduce((a, b) => (b.status.remaining < a.status.remaining ? b : a), first)
+  if (!least.isTold) return []
+  const policies = all
+    .filter(({ status, isTold }) => isTold && status.windowSec > 0)
+    .map(({ status: { limit, windowSec, name } }) => `, ${limit};w=${windowSec}${name === '' ? '' : `;name="${name}"`}`)
   return [
-    { name: 'x-ratelimit-limit', value: `${least.limit}${policies.join('')}`, how: 'add' },
-    { name: 'x-ratelimit-remaining', value: String(least.remaining), how: 'add' },
-    { name: 'x-ratelimit-reset', value: String(least.resetSec), how: 'add' },
+    { name: 'x-ratelimit-limit', value: `${least.status.limit}${policies.join('')}`, how: 'add' },
+    { name: 'x-ratelimit-remaining', value: String(least.status.remaining), how: 'add' },
+    { name: 'x-ratelimit-reset', value: String(least.status.resetSec), how: 'add' },
   ]
 }

@@ -18,12 +18,16 @@ export class TokenBucket {
     this.#atMs = nowMs
   }
 
-  /** One of them. @returns whether there was one */
-  take(nowMs: number): boolean {
+  /** All of them or none. @returns whether there were as many */
+  take(nowMs: number, tokens = 1): boolean {
     this.#fill(nowMs)
-    if (this.#tokens < 1 - ROUNDING) return false
-    this.#tokens = Math.max(0, this.#tokens - 1)
+    if (this.#tokens < tokens - ROUNDING) return false
+    this.#tokens = Math.max(0, this.#tokens - tokens)
     return true
+  }
+  giveBack(nowMs: number, tokens: number): void {
+    this.#fill(nowMs)
+    this.#tokens = Math.min(this.maxTokens, this.#tokens + tokens)
   }
   /** Whole tokens. */
   left(nowMs: number): number {

@@ -1,14 +1,11 @@
 /** A service that counts requests: what it is asked, what its words do, and what happens when it has none. */
-import { test, type TestContext } from 'node:test'
-import { once } from 'node:events'
-import http2 from 'node:http2'
+import { test } from 'node:test'
 import type { JsonObject } from '@bufbuild/protobuf'
-import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire'
 import { freePorts } from '../../../../tools/free-ports.ts'
-import { portOf } from '../../../helpers/raw-h2.ts'
 import type { Ask } from '../../../protocols/http/both.ts'
 import { cluster, endpoint } from '../../../protocols/http/harness.ts'
 import { staticCluster } from '../../package/shipped.ts'
+import { startLimitService } from './limit-service.ts'
 import { compareRows, type, type Compared, type Row } from './rig.ts'
 
 const NAME = 'envoy.filters.http.ratelimit'
@@ -55,7 +52,105 @@ const perRoute = (config: JsonObject): JsonObject => ({
 })
 const always = (percent: number): JsonObject => ({ default_value: { numerator: percent } })
 
+const keyIn = (key: string, ...path: string[]): JsonObject => ({ key, path: path.map((one) => ({ key: one })) })
+const metadata = (path: readonly string[], more: JsonObject = {}): JsonObject => ({
+  metadata: { descriptor_key: `m-${path.join('-')}`, metadata_key: keyIn(NAME, ...path), ...more },
+})
+const ofRoute = (key: string, more: JsonObject = {}): JsonObject => ({
+  metadata: { descriptor_key: key, metadata_key: keyIn('r', key), source: 'ROUTE_ENTRY', ...more },
+})
+const limitIn = (name: string): JsonObject => ({
+  ...by(constant(name)),
+  limit: { dynamic_metadata: { metadata_key: keyIn(NAME, name) } },
+})
+/** The first has its own rules; the second those of the route, and what the first has found. */
+const two = (more: JsonObject = {}): JsonObject[] => [
+  filter({ rate_limits: [PATH], ...more }),
+  { ...filter(), name: 'second' },
+]
+
+const AGAIN = ['', '-several', '-soon', '-now', '-later', '-unsaid', '-without', '-told'].map((how) => `/refused${how}`)
+
 const ROWS: readonly Row[] = [
+  {
+    name: 'metadata',
+    filters: two(),
+    route: limits({
+      rate_limits: [
+        by(metadata(['text']), metadata(['deep', 'er'])),
+        by(metadata(['empty'])),
+        by(metadata(['number'], { default_value: 'n' })),
+        by(metadata(['deep'])),
+        by(metadata(['text', 'er'], { default_value: 'd' })),
+        by(metadata(['none'], { skip_if_absent: true }), constant('c')),
+        by(metadata(['none'], { skip_if_absent: true })),
+        by({ request_headers: { header_name: 'x-none', descriptor_key: 'k', skip_if_absent: true } }),
+      ],
+    }),
+    asks: ['/metadata', '/ok'].map(ask),
+  },
+  {
+    name: 'metadata of the route',
+    filters: [filter()],
+    route: limits(
+      { rate_limits: [by(ofRoute('a')), by(ofRoute('b', { default_value: 'd' })), by(ofRoute('c'), constant('c'))] },
+      { metadata: { filter_metadata: { r: { a: 'of the route', b: 3 } } } },
+    ),
+    asks: ['/ok'].map(ask),
+  },
+  {
+    name: 'another limit',
+    filters: two(),
+    route: limits({ rate_limits: ['limit', 'odd', 'unknown', 'text', 'none'].map(limitIn) }),
+    asks: ['/metadata', '/ok'].map(ask),
+  },
+  {
+    name: 'a namespace',
+    filters: two({ metadata_namespace: 'ns' }),
+    route: limits({
+      rate_limits: [
+        by({ metadata: { descriptor_key: 'k', metadata_key: keyIn('ns', 'text') } }),
+        by(metadata(['text'])),
+      ],
+    }),
+    asks: ['/metadata'].map(ask),
+  },
+  {
+    name: 'hits of the filter',
+    filters: [
+      filter({
+        rate_limits: [
+          { ...PATH, hits_addend: { number: 5 } },
+          { ...by(constant('zero')), hits_addend: { number: 0 } },
+          { ...by(constant('back')), hits_addend: { number: 2, is_negative_hits: true } },
+        ],
+      }),
+    ],
+    route: limits(),
+    asks: ['/ok'].map(ask),
+  },
+  ...['DRAFT_VERSION_03', 'OFF'].flatMap((x_ratelimit_option) =>
+    ['DRAFT_VERSION_03', 'OFF'].map((enable_x_ratelimit_headers) => ({
+      name: `what is left ${x_ratelimit_option} of ${enable_x_ratelimit_headers}`,
+      filters: [filter({ enable_x_ratelimit_headers })],
+      route: limits({
+        rate_limits: [PATH, { ...by(constant('c')), x_ratelimit_option }, { ...by(constant('d')), x_ratelimit_option }],
+      }),
+      asks: ['/limits', '/limits-over'].map(ask),
+    })),
+  ),
+  {
+    name: 'when to come again',
+    filters: [filter({ enable_retry_after_header: true })],
+    route: limits(),
+    asks: ['/limits-over', '/over', '/limits', '/body', ...AGAIN].map(ask),
+  },
+  {
+    name: 'when to come again, with another status',
+    filters: [filter({ enable_retry_after_header: true, rate_limited_status: { code: 503 } })],
+    route: limits(),
+    asks: ['/limits-over', '/refused'].map(ask),
+  },
   { name: 'its words', filters: [filter()], route: limits(), asks: [...WORDS.map(ask), grpc('/ok'), grpc('/over')] },
   {
     name: 'who cannot be asked is refused',
@@ -150,7 +245,7 @@ const ROWS: readonly Row[] = [
         cluster: 'origin',
         rate_limits: [
           PATH,
-          by(constant('c'), { remote_address: {} }, { destination_cluster: {} }),
+          by(constant('c'), { remote_address: {} }, { destination_cluster: {} }, { source_cluster: {} }),
           by(header('x-missing', 'm')),
           by({ header_value_match: { descriptor_value: 'v', headers: [{ name: 'x-a', present_match: true }] } }),
         ],
@@ -183,6 +278,12 @@ const ROWS: readonly Row[] = [
     host: { rate_limits: [by(constant('host'))] },
     route: limits({ include_vh_rate_limits: true }),
     asks: [ask('/ok')],
+  },
+  {
+    name: 'when to come again, not enforced',
+    filters: [filter({ enable_retry_after_header: true, filter_enforced: always(0) })],
+    route: limits(),
+    asks: ['/refused'].map(ask),
   },
   ...['OVERRIDE', 'INCLUDE', 'IGNORE'].flatMap((vh_rate_limits) => [
     {
@@ -234,102 +335,6 @@ const ROWS: readonly Row[] = [
   { name: 'disabled', filters: [{ ...filter(), disabled: true }], route: limits(), asks: [ask('/over')] },
 ]
 
-/* The service. */
-
-/** Fields of a message of nothing but length-delimited fields. */
-function fieldsOf(bytes: Uint8Array): [number, Uint8Array][] {
-  const reader = new BinaryReader(bytes)
-  const found: [number, Uint8Array][] = []
-  while (reader.pos < reader.len) {
-    const [no] = reader.tag()
-    found.push([no, reader.bytes()])
-  }
-  return found
-}
-const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
-function readQuestion(bytes: Uint8Array): { domain: string; descriptors: string[][] } {
-  const fields = fieldsOf(bytes)
-  return {
-    domain: text(fields.find(([no]) => no === 1)?.[1] ?? new Uint8Array()),
-    descriptors: fields
-      .filter(([no]) => no === 2)
-      .map(([, descriptor]) =>
-        fieldsOf(descriptor).map(([, entry]) =>
-          fieldsOf(entry)
-            .map(([, part]) => text(part))
-            .join('='),
-        ),
-      ),
-  }
-}
-
-const writer = (): BinaryWriter => new BinaryWriter()
-const pair = (key: string, value: string): Uint8Array => writer().tag(1, 2).string(key).tag(2, 2).string(value).finish()
-function status(limit: number, unit: number, left: number, name = ''): Uint8Array {
-  const current = writer().tag(1, 0).uint32(limit).tag(2, 0).uint32(unit).tag(3, 2).string(name).finish()
-  const reset = writer().tag(1, 0).uint32(17).finish()
-  return writer().tag(1, 0).uint32(1).tag(2, 2).bytes(current).tag(3, 0).uint32(left).tag(4, 2).bytes(reset).finish()
-}
-function answerTo(path: string, asked: string): Uint8Array {
-  const isOver = /^\/(over|.*-over|body|typed)/.test(path)
-  const made = writer()
-    .tag(1, 0)
-    .uint32(isOver ? 2 : 1)
-  made.tag(3, 2).bytes(pair('x-asked', asked))
-  if (path.startsWith('/limits'))
-    for (const one of [status(10, 2, 5), status(3, 1, 2, 'few'), status(100, 6, 90), status(9, 0, 9)])
-      made.tag(2, 2).bytes(one)
-  if (path === '/status') made.tag(2, 2).bytes(writer().tag(1, 0).uint32(1).finish())
-  if (path.startsWith('/headers'))
-    made
-      .tag(3, 2)
-      .bytes(pair('x-told', '100%'))
-      .tag(3, 2)
-      .bytes(pair('x-told', 'two'))
-      .tag(4, 2)
-      .bytes(pair('x-a', '2'))
-      .tag(4, 2)
-      .bytes(pair('x-new', 'n'))
-  if (path === '/typed') made.tag(3, 2).bytes(pair('content-type', 'application/json'))
-  if (/^\/(body|typed)/.test(path)) made.tag(5, 2).bytes(Buffer.from('too much'))
-  return made.finish()
-}
-
-async function startService(t: TestContext): Promise<number> {
-  const server = http2.createServer()
-  server.on('session', (session) => t.after(() => session.destroy()))
-  server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
-    stream.on('error', () => {})
-    const chunks: Buffer[] = []
-    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-    stream.on('end', () => {
-      const question = readQuestion(Buffer.concat(chunks).subarray(5))
-      const path =
-        question.descriptors
-          .flat()
-          .find((entry) => entry.startsWith('path='))
-          ?.slice(5) ?? '/ok'
-      const how = [headers[':path'], headers[':authority'], headers['x-initial']]
-      if (path === '/slow') return
-      if (path === '/failed' || path === '/nothing') {
-        const grpcStatus = path === '/failed' ? { 'grpc-status': '14' } : {}
-        stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...grpcStatus }, { endStream: true })
-        return
-      }
-      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
-      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
-      const message = answerTo(path, JSON.stringify([how, question]))
-      const head = Buffer.alloc(5)
-      head.writeUInt32BE(message.length, 1)
-      stream.end(Buffer.concat([head, message]))
-    })
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => server.close())
-  return portOf(server)
-}
-
 const TOLD = [
   'grpc-status',
   'content-type',
@@ -342,6 +347,7 @@ const TOLD = [
   'x-ratelimit-limit',
   'x-ratelimit-remaining',
   'x-ratelimit-reset',
+  'retry-after',
 ]
 const one = (value: string | string[] | undefined): string | undefined => value && String(value).replaceAll(', ', ',')
 /** Words of a 404 are each one's own. */
@@ -353,7 +359,7 @@ const facts = ({ told: { status: code, headers, body }, saw }: Compared): unknow
 })
 
 test('the same questions, the same refusals', async (t) => {
-  const port = await startService(t)
+  const port = await startLimitService(t)
   const [down] = await freePorts(1)
   const h2 = {
     typed_extension_protocol_options: {

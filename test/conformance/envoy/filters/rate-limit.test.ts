@@ -179,6 +179,43 @@ const ROWS: readonly Row[] = [
     asks: [...times(2, user('a')), ...times(2, { fields: [['x-other', 'a']] })],
   },
   {
+    name: 'hits',
+    filters: [
+      filter(
+        limit(9, {
+          enable_x_ratelimit_headers: 'DRAFT_VERSION_03',
+          descriptors: [descriptor({ user: 'a' }, 5), descriptor({ user: 'b' }, 5)],
+          rate_limits: [{ ...by(header('x-user', 'user')), hits_addend: { number: 3 } }],
+        }),
+      ),
+    ],
+    asks: ['a', 'a', 'b', 'c'].map(user),
+  },
+  {
+    name: 'hits that give back',
+    filters: [
+      filter(
+        limit(9, {
+          enable_x_ratelimit_headers: 'DRAFT_VERSION_03',
+          descriptors: [descriptor({ user: 'a' }, 2)],
+          rate_limits: [
+            by(header('x-user', 'user')),
+            { ...by(header('x-back', 'user')), hits_addend: { number: 1, is_negative_hits: true } },
+          ],
+        }),
+      ),
+    ],
+    asks: [user('a'), user('a'), { fields: [['x-back', 'a']] }, user('a'), user('a')],
+  },
+  ...['DRAFT_VERSION_03', 'OFF'].flatMap((x_ratelimit_option) =>
+    ['DRAFT_VERSION_03', 'OFF'].map((enable_x_ratelimit_headers) => ({
+      name: `what is left ${x_ratelimit_option} of ${enable_x_ratelimit_headers}`,
+      filters: [filter(limit(2, { enable_x_ratelimit_headers, descriptors: [descriptor({ user: 'a' }, 1)] }))],
+      route: routed({ rate_limits: [{ ...by(header('x-user', 'user')), x_ratelimit_option }] }),
+      asks: ['a', 'a', 'b', 'b'].map(user),
+    })),
+  ),
+  {
     name: 'a rule with a disable key',
     filters: [filter(limit(9, { rate_limits: [], descriptors: [descriptor({ user: 'a' }, 1)] }))],
     route: routed({ rate_limits: [by(header('x-user', 'user'))] }),

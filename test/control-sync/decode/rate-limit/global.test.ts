@@ -26,6 +26,7 @@ test("left out, Envoy's values count", () => {
     isExhaustion: false,
     tellsRest: false,
     tellsLimited: true,
+    metadataName: 'envoy.filters.http.ratelimit',
     answerHeaders: { remove: [], add: [] },
   })
 })
@@ -62,3 +63,18 @@ test('what cannot be counted by refuses', () => {
       issue,
     )
 })
+
+for (const [hits_addend, made] of [
+  [{ number: 3 }, { hits: 3 }],
+  [
+    { number: 0, is_negative_hits: true },
+    { hits: 0, givesBack: true },
+  ],
+] as const)
+  test(`hits of its own rules: ${JSON.stringify(hits_addend)}`, () => {
+    const { codec } = good({}, chain({ rate_limits: [{ actions: [{ remote_address: {} }], hits_addend }] })).value
+      .filterChains[0]!
+    const filter = codec.kind === 'http' ? codec.http.filters[0] : undefined
+    assert.ok(filter?.kind === 'global-limit')
+    assert.deepEqual(filter.limit.rules, [{ stage: 0, actions: [{ kind: 'remote-address' }], ...made }])
+  })

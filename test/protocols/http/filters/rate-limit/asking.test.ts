@@ -22,6 +22,7 @@ const LIMIT: GlobalRateLimit = {
   isExhaustion: false,
   tellsRest: false,
   tellsLimited: true,
+  metadataName: 'm',
   answerHeaders: { remove: [], add: [] },
 }
 
@@ -67,7 +68,7 @@ for (const [what, serve] of [
 test('a service without a cluster, and a limit that cannot be counted by', async (t) => {
   const gone = await start(t, { ...LIMIT, service: { ...LIMIT.service, cluster: 'missing' } }, () => {})
   assert.equal((await gone.ask('http1', {})).status, 500)
-  const rules = [{ ...LIMIT.rules[0]!, hasOwnLimit: true as const }]
+  const rules = [{ stage: 0, actions: [{ kind: 'unsupported', what: 'it' } as const] }]
   const odd = await start(t, { ...LIMIT, deniedOnFailure: 0, rules }, () => {})
   assert.equal((await odd.ask('http1', {})).headers['x-meshlet-error'], 'MESH_CHAIN_BLOCKED')
 })

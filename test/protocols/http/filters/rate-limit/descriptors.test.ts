@@ -22,7 +22,8 @@ const requestOf = (path: string): RequestHead =>
 function described(actions: readonly RateLimitAction[], path = '/', remoteIp = '10.1.2.3'): unknown {
   const request = requestOf(path)
   const settings = limitOf({ descriptors: ANY, rules: [{ stage: 0, actions }] })
-  return describeRequest(settings, { request, remoteIp, routed: undefined })
+  const made = describeRequest(settings, { request, remoteIp, routed: undefined, ownCluster: 'own' })
+  return 'unsupported' in made ? made : made.map(({ entries }) => entries)
 }
 const header = (name: string, mayLack = false): RateLimitAction => ({ kind: 'header', name, key: 'k', mayLack })
 
@@ -36,7 +37,8 @@ test('an entry for each action, as text', () =>
 test('what is lacking leaves out the descriptor, or the entry where it may be', () => {
   assert.deepEqual(described([header('x-none'), { kind: 'constant', key: 'c', value: 'v' }]), [])
   assert.deepEqual(described([header('x-none', true), { kind: 'constant', key: 'c', value: 'v' }]), [[['c', 'v']]])
-  assert.deepEqual(described([header('x-none', true)]), [])
+  // As Envoy, which asks by none.
+  assert.deepEqual(described([header('x-none', true)]), [[]])
 })
 test('what is not supported is told in place of descriptors', () =>
   assert.deepEqual(described([{ kind: 'unsupported', what: 'it' }]), { unsupported: 'it' }))
@@ -45,7 +47,7 @@ test('a rule with a runtime key counts at a service, where no runtime says other
   const rule: RateLimitRule = { stage: 0, actions: [{ kind: 'constant', key: 'c', value: 'v' }], hasRuntimeKey: true }
   const settings = limitOf({ descriptors: ANY, rules: [rule] })
   const facts = { request: requestOf('/'), remoteIp: '10.1.2.3', routed: undefined }
-  assert.deepEqual(collectDescriptors(settings, facts, 'service'), [[['c', 'v']]])
+  assert.deepEqual(collectDescriptors(settings, facts, 'service'), [{ entries: [['c', 'v']] }])
   assert.deepEqual(describeRequest(settings, facts), [])
 })
 
@@ -70,3 +72,44 @@ for (const [path, value] of [
 ] as const)
   test(`the parameter of ${path}`, () =>
     assert.deepEqual(described([{ kind: 'query', name: 'q', key: 'k', mayLack: false }], path), [[['k', value]]]))
+
+test('the own cluster is what the node is called', () =>
+  assert.deepEqual(described([{ kind: 'source-cluster' }]), [[['source_cluster', 'own']]]))
+
+const FOUND = {
+  f: { text: 't', number: 1, limit: { requests_per_unit: 7.9, unit: 'HOUR' }, odd: { requests_per_unit: '7' } },
+}
+const metadata = (name: string, byDefault = '', mayLack = false): RateLimitAction => ({
+  kind: 'metadata',
+  key: 'm',
+  from: { filter: 'f', path: [name] },
+  byDefault,
+  mayLack,
+})
+const describedWith = (rule: Omit<RateLimitRule, 'stage'>, by: 'node' | 'service' = 'service'): unknown => {
+  const request = requestOf('/')
+  request.metadata = FOUND
+  const facts = { request, remoteIp: '10.1.2.3', routed: undefined }
+  return collectDescriptors(limitOf({ rules: [{ stage: 0, ...rule }] }), facts, by)
+}
+
+test('text that filters have found out is an entry, or what stands for it', () => {
+  assert.deepEqual(describedWith({ actions: [metadata('text', 'd')] }), [{ entries: [['m', 't']] }])
+  assert.deepEqual(describedWith({ actions: [metadata('number', 'd')] }), [{ entries: [['m', 'd']] }])
+  assert.deepEqual(describedWith({ actions: [metadata('number')] }), [])
+  assert.deepEqual(describedWith({ actions: [metadata('none', '', true)] }), [{ entries: [] }])
+})
+
+test('a service is told the limit that filters have found out, where it is one', () => {
+  const actions = [{ kind: 'constant', key: 'c', value: 'v' }] as const
+  const entries = [['c', 'v']]
+  const limitAt = (name: string) => ({ actions, limit: { filter: 'f', path: [name] } })
+  assert.deepEqual(describedWith(limitAt('limit')), [{ limit: { perUnit: 7, unit: 3 }, entries }])
+  assert.deepEqual(describedWith(limitAt('limit'), 'node'), [{ entries }])
+  for (const name of ['odd', 'text', 'none']) assert.deepEqual(describedWith(limitAt(name)), [{ entries }])
+})
+
+test('what a rule says of counting goes with its descriptor', () =>
+  assert.deepEqual(describedWith({ actions: [header('x-user')], hits: 0, givesBack: true, tellsRest: false }), [
+    { entries: [['k', 'jürgen']], hits: 0, givesBack: true, tellsRest: false },
+  ]))

@@ -201,8 +201,8 @@ for (const [action, path, headers, passes] of [
 
 test('what a descriptor cannot be made of refuses, instead of not counting', () => {
   const limited = new Limited({
-    descriptors: [descriptor('source_cluster', 'x')],
-    rate_limits: [{ actions: [{ source_cluster: {} }] }],
+    descriptors: [descriptor('generic_key', 'x')],
+    rate_limits: [{ actions: [{ generic_key: { descriptor_value: '%REQ(x)%' } }] }],
   })
   const plan = limited.ask()
   assert.equal(plan.kind === 'refuse' && plan.error.code, 'MESH_CHAIN_BLOCKED')

@@ -39,7 +39,7 @@ const open = (more: Partial<LocalRateLimit> = {}): LocalRateLimiter =>
 
 test('of values that clients choose, no more are kept than may be, however long they are', () => {
   const limiter = open()
-  const ask = (name: string): boolean => limiter.take([user(name)], 0).isAllowed
+  const ask = (name: string): boolean => limiter.take([{ entries: user(name) }], 0).isAllowed
   assert.deepEqual(['a', 'a', 'b', 'a', 'c', 'b'].map(ask), [true, false, true, false, true, true])
   const long = 'x'.repeat(60_000)
   assert.deepEqual([ask(long), ask(long), ask(`${long}y`)], [true, false, true])
@@ -60,7 +60,7 @@ test('a value cannot pass itself off as another descriptor', () => {
     bucket: { maxTokens: 9, tokensPerFill: 1, fillMs: 1e9 },
     alwaysDefault: false,
   })
-  const rest = (entries: DescriptorEntry[]): number | undefined => limiter.take([entries], 0).bucket?.maxTokens
+  const rest = (entries: DescriptorEntry[]): number | undefined => limiter.take([{ entries }], 0).bucket?.maxTokens
   assert.equal(rest([['a', 'b"],["c","d']]), 9)
   assert.equal(
     rest([
@@ -79,6 +79,39 @@ test('the slowest bucket is asked first, and a refusal takes nothing from the ot
       { entries: user('slow'), bucket: bucket(1), isShadow: false },
     ],
   })
-  const take = (...names: string[]): boolean => limiter.take(names.map(user), 0).isAllowed
+  const take = (...names: string[]): boolean =>
+    limiter.take(
+      names.map((name) => ({ entries: user(name) })),
+      0,
+    ).isAllowed
   assert.deepEqual([take('slow'), take('fast', 'slow'), take('fast')], [true, false, true])
+})
+
+test('a request counts for as many as its rule says, or gives some back', () => {
+  const bucket = { maxTokens: 5, tokensPerFill: 1, fillMs: 1e9 }
+  const limiter = open({ descriptors: [{ entries: user('a'), bucket, isShadow: false }] })
+  const take = (hits: number, givesBack?: true): readonly [boolean, number | undefined] => {
+    const taken = limiter.take([{ entries: user('a'), hits, ...(givesBack && { givesBack }) }], 0)
+    return [taken.isAllowed, taken.bucket?.left(0)]
+  }
+  assert.deepEqual(
+    [take(3), take(3), take(0), take(2), take(0), take(4, true), take(9, true)],
+    [
+      [true, 2],
+      [false, 2],
+      [true, 2],
+      [true, 0],
+      [true, 0],
+      [true, 4],
+      [true, 5],
+    ],
+  )
+})
+
+test('whether answers say what is left, the rule of the descriptor says that decided', () => {
+  const bucket = { maxTokens: 1, tokensPerFill: 1, fillMs: 1e9 }
+  const limiter = open({ descriptors: [{ entries: user('a'), bucket, isShadow: false }] })
+  const take = (): boolean | undefined => limiter.take([{ entries: user('a'), tellsRest: false }], 0).tellsRest
+  assert.deepEqual([take(), take()], [false, false])
+  assert.equal(limiter.take([{ entries: user('b') }], 0).tellsRest, undefined)
 })

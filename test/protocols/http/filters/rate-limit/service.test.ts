@@ -16,7 +16,7 @@ const answer = (fill: (to: MessageWriter) => void): Buffer => {
 }
 
 test('domain and descriptors are asked', () => {
-  const { head, bytes } = makeLimitQuestion(SERVICE, 'd', [[['k', 'v']]])
+  const { head, bytes } = makeLimitQuestion(SERVICE, 'd', [{ entries: [['k', 'v']] }])
   assert.deepEqual(
     [head.method, head.path, head.authority, head.bodyLength, head.headers],
     [
@@ -59,8 +59,31 @@ test('statuses without a limit say nothing; of the others the least is told', ()
   )
   assert.ok(read.kind === 'over')
   assert.deepEqual(
-    tellStatuses(read.statuses).map(({ value }) => value),
+    tellStatuses(read.statuses, { ofEach: [], others: true }).map(({ value }) => value),
     ['3, 10;w=60', '1', '0'],
   )
-  assert.deepEqual(tellStatuses([]), [])
+  assert.deepEqual(tellStatuses([], { ofEach: [true], others: true }), [])
 })
+
+test('what else a descriptor says is asked, too', () => {
+  const { bytes } = makeLimitQuestion(SERVICE, '', [
+    { entries: [], limit: { perUnit: 7, unit: 3 }, hits: 0, givesBack: true },
+  ])
+  assert.deepEqual([...bytes.subarray(5)], [18, 10, 18, 4, 8, 7, 16, 3, 26, 0, 32, 1])
+})
+
+for (const [ofEach, others, told] of [
+  [[undefined, true, undefined], false, ['3, 3;w=60']],
+  [[undefined, false, undefined], true, []],
+  [[undefined, undefined, false], true, ['3, 3;w=60']],
+  [[undefined, undefined, true], false, []],
+] as const)
+  test(`what is left is told as each rule says: ${ofEach.join()} ${others}`, () => {
+    const status = (limit: number) => ({ name: '', limit, windowSec: 60, remaining: limit, resetSec: 0 })
+    assert.deepEqual(
+      tellStatuses([undefined, status(3), status(10)], { ofEach, others })
+        .filter(({ name }) => name === 'x-ratelimit-limit')
+        .map(({ value }) => value.replace(', 10;w=60', '')),
+      told,
+    )
+  })

@@ -10,6 +10,7 @@ import type { TypedExtensionConfig } from "../../core/v3/extension_pb.ts";
 import type { MetadataMatcher } from "../../../type/matcher/v3/metadata_pb.ts";
 import type { RegexMatchAndSubstitute, RegexMatcher } from "../../../type/matcher/v3/regex_pb.ts";
 import type { StringMatcher } from "../../../type/matcher/v3/string_pb.ts";
+import type { MetadataKey } from "../../../type/metadata/v3/metadata_pb.ts";
 import type { Int64Range } from "../../../type/v3/range_pb.ts";
 import type { Any, BoolValue, Duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -1536,6 +1537,26 @@ export type RateLimit = Message<"envoy.config.route.v3.RateLimit"> & {
    * @generated from field: repeated envoy.config.route.v3.RateLimit.Action actions = 3;
    */
   actions: RateLimit_Action[];
+
+  /**
+   * @generated from field: envoy.config.route.v3.RateLimit.Override limit = 4;
+   */
+  limit?: RateLimit_Override | undefined;
+
+  /**
+   * @generated from field: envoy.config.route.v3.RateLimit.HitsAddend hits_addend = 5;
+   */
+  hitsAddend?: RateLimit_HitsAddend | undefined;
+
+  /**
+   * @generated from field: bool apply_on_stream_done = 6;
+   */
+  applyOnStreamDone: boolean;
+
+  /**
+   * @generated from field: envoy.config.route.v3.RateLimit.XRateLimitOption x_ratelimit_option = 7;
+   */
+  xRatelimitOption: RateLimit_XRateLimitOption;
 };
 
 /**
@@ -1588,6 +1609,12 @@ export type RateLimit_Action = Message<"envoy.config.route.v3.RateLimit.Action">
      */
     value: RateLimit_Action_HeaderValueMatch;
     case: "headerValueMatch";
+  } | {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Action.MetaData metadata = 8;
+     */
+    value: RateLimit_Action_MetaData;
+    case: "metadata";
   } | {
     /**
      * @generated from field: envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress masked_remote_address = 10;
@@ -1831,4 +1858,175 @@ export type RateLimit_Action_QueryParameterValueMatch = Message<"envoy.config.ro
  */
 export const RateLimit_Action_QueryParameterValueMatchSchema: GenMessage<RateLimit_Action_QueryParameterValueMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 8);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Action.MetaData
+ */
+export type RateLimit_Action_MetaData = Message<"envoy.config.route.v3.RateLimit.Action.MetaData"> & {
+  /**
+   * @generated from field: string descriptor_key = 1;
+   */
+  descriptorKey: string;
+
+  /**
+   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 2;
+   */
+  metadataKey?: MetadataKey | undefined;
+
+  /**
+   * @generated from field: string default_value = 3;
+   */
+  defaultValue: string;
+
+  /**
+   * @generated from field: envoy.config.route.v3.RateLimit.Action.MetaData.Source source = 4;
+   */
+  source: RateLimit_Action_MetaData_Source;
+
+  /**
+   * @generated from field: bool skip_if_absent = 5;
+   */
+  skipIfAbsent: boolean;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Action.MetaData.
+ * Use `create(RateLimit_Action_MetaDataSchema)` to create a new message.
+ */
+export const RateLimit_Action_MetaDataSchema: GenMessage<RateLimit_Action_MetaData> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 0, 9);
+
+/**
+ * @generated from enum envoy.config.route.v3.RateLimit.Action.MetaData.Source
+ */
+export const RateLimit_Action_MetaData_Source = {
+  /**
+   * @generated from enum value: DYNAMIC = 0;
+   */
+  DYNAMIC: 0,
+
+  /**
+   * @generated from enum value: ROUTE_ENTRY = 1;
+   */
+  ROUTE_ENTRY: 1,
+
+  /**
+   * @generated from enum value: CLUSTER_ENTRY = 2;
+   */
+  CLUSTER_ENTRY: 2,
+
+  /**
+   * @generated from enum value: CLUSTER_LOCALITY_ENTRY = 3;
+   */
+  CLUSTER_LOCALITY_ENTRY: 3,
+} as const;
+
+/**
+ * @generated from enum envoy.config.route.v3.RateLimit.Action.MetaData.Source
+ */
+export type RateLimit_Action_MetaData_Source = (typeof RateLimit_Action_MetaData_Source)[keyof typeof RateLimit_Action_MetaData_Source] | UnknownEnum;
+
+/**
+ * Describes the enum envoy.config.route.v3.RateLimit.Action.MetaData.Source.
+ */
+export const RateLimit_Action_MetaData_SourceSchema: GenEnum<RateLimit_Action_MetaData_Source> = /*@__PURE__*/
+  enumDesc(file_envoy_config_route_v3_route_components, 15, 0, 9, 0);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Override
+ */
+export type RateLimit_Override = Message<"envoy.config.route.v3.RateLimit.Override"> & {
+  /**
+   * @generated from oneof envoy.config.route.v3.RateLimit.Override.override_specifier
+   */
+  overrideSpecifier: {
+    /**
+     * @generated from field: envoy.config.route.v3.RateLimit.Override.DynamicMetadata dynamic_metadata = 1;
+     */
+    value: RateLimit_Override_DynamicMetadata;
+    case: "dynamicMetadata";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Override.
+ * Use `create(RateLimit_OverrideSchema)` to create a new message.
+ */
+export const RateLimit_OverrideSchema: GenMessage<RateLimit_Override> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 1);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.Override.DynamicMetadata
+ */
+export type RateLimit_Override_DynamicMetadata = Message<"envoy.config.route.v3.RateLimit.Override.DynamicMetadata"> & {
+  /**
+   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 1;
+   */
+  metadataKey?: MetadataKey | undefined;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.Override.DynamicMetadata.
+ * Use `create(RateLimit_Override_DynamicMetadataSchema)` to create a new message.
+ */
+export const RateLimit_Override_DynamicMetadataSchema: GenMessage<RateLimit_Override_DynamicMetadata> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 1, 0);
+
+/**
+ * @generated from message envoy.config.route.v3.RateLimit.HitsAddend
+ */
+export type RateLimit_HitsAddend = Message<"envoy.config.route.v3.RateLimit.HitsAddend"> & {
+  /**
+   * @generated from field: google.protobuf.UInt64Value number = 1;
+   */
+  number?: bigint | undefined;
+
+  /**
+   * @generated from field: string format = 2;
+   */
+  format: string;
+
+  /**
+   * @generated from field: bool is_negative_hits = 3;
+   */
+  isNegativeHits: boolean;
+};
+
+/**
+ * Describes the message envoy.config.route.v3.RateLimit.HitsAddend.
+ * Use `create(RateLimit_HitsAddendSchema)` to create a new message.
+ */
+export const RateLimit_HitsAddendSchema: GenMessage<RateLimit_HitsAddend> = /*@__PURE__*/
+  messageDesc(file_envoy_config_route_v3_route_components, 15, 2);
+
+/**
+ * @generated from enum envoy.config.route.v3.RateLimit.XRateLimitOption
+ */
+export const RateLimit_XRateLimitOption = {
+  /**
+   * @generated from enum value: UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: OFF = 1;
+   */
+  OFF: 1,
+
+  /**
+   * @generated from enum value: DRAFT_VERSION_03 = 2;
+   */
+  DRAFT_VERSION_03: 2,
+} as const;
+
+/**
+ * @generated from enum envoy.config.route.v3.RateLimit.XRateLimitOption
+ */
+export type RateLimit_XRateLimitOption = (typeof RateLimit_XRateLimitOption)[keyof typeof RateLimit_XRateLimitOption] | UnknownEnum;
+
+/**
+ * Describes the enum envoy.config.route.v3.RateLimit.XRateLimitOption.
+ */
+export const RateLimit_XRateLimitOptionSchema: GenEnum<RateLimit_XRateLimitOption> = /*@__PURE__*/
+  enumDesc(file_envoy_config_route_v3_route_components, 15, 0);
 
