@@ -17,6 +17,10 @@ export function createCodecs(ctx: Context, upstreams: HttpUpstreams, broker: Bro
       const { askAboutConnection } = await import('../protocols/http/filters/ext-authz/ask-about-connection.ts')
       return askAboutConnection(conn, settings, ctx, upstreams)
     },
+    askCounter: async (conn, settings) => {
+      const { countConnection } = await import('../protocols/http/filters/rate-limit/count-connection.ts')
+      return countConnection(conn, settings, ctx, upstreams)
+    },
     mqtt: (conn, mqtt, transport) => broker.serve(conn, mqtt, transport),
   }
 }

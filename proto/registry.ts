@@ -54,6 +54,7 @@ import { file_envoy_extensions_filters_http_buffer_v3_buffer as buffer } from '.
 import { file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy as forwardProxy } from './gen/envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy_pb.ts'
 import { file_envoy_extensions_filters_http_health_check_v3_health_check as healthCheck } from './gen/envoy/extensions/filters/http/health_check/v3/health_check_pb.ts'
 import { file_envoy_extensions_filters_http_ratelimit_v3_rate_limit as globalRateLimit } from './gen/envoy/extensions/filters/http/ratelimit/v3/rate_limit_pb.ts'
+import { file_envoy_extensions_filters_network_ratelimit_v3_rate_limit as tcpRateLimit } from './gen/envoy/extensions/filters/network/ratelimit/v3/rate_limit_pb.ts'
 import { file_envoy_extensions_filters_http_header_mutation_v3_header_mutation as headerMutation } from './gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
 import { file_envoy_extensions_filters_network_sni_dynamic_forward_proxy_v3_sni_dynamic_forward_proxy as sniForwardProxy } from './gen/envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3/sni_dynamic_forward_proxy_pb.ts'
 import { file_envoy_extensions_filters_http_stateful_session_v3_stateful_session as statefulSession } from './gen/envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts'
@@ -76,7 +77,7 @@ import { file_xds_type_v3_typed_struct as xdsStruct } from './gen/xds/type/v3/ty
 let made: Registry | undefined
 
 const FORWARD_PROXY = [forwardProxyCluster, forwardProxy, sniForwardProxy]
-const FILTERS = [headerMutation, healthCheck, globalRateLimit]
+const FILTERS = [headerMutation, healthCheck, globalRateLimit, tcpRateLimit]
 const TUNNELS = [setFilterState, internalUpstream]
 const BODIES_AND_REDIRECTS = [
   buffer,

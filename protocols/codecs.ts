@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { MeshError } from '../core/errors.ts'
+import type { ConnectionCounter } from '../model/http/connection-limit.ts'
 import type { ConnectionAuthz } from '../model/http/ext-authz.ts'
 import type { HttpConnectionManager, TcpProxy } from '../model/listener.ts'
 import type { MqttPolicy } from '../model/mqtt-policy.ts'
@@ -29,6 +30,8 @@ export type Codecs = {
   mqtt(conn: Connection, mqtt: MqttPolicy, transport: 'tcp' | 'websocket'): Promise<Outcome>
   /** Before any of them, where the chain says so. Left out: such connections are refused. @returns why it is refused */
   askService?(conn: Connection, settings: ConnectionAuthz): Promise<MeshError | undefined>
+  /** The same of who counts connections, before TLS. */
+  askCounter?(conn: Connection, settings: ConnectionCounter): Promise<MeshError | undefined>
 }
 
 /** The chain's HTTP settings. Read once per request, because the recheck may have replaced the chain. */

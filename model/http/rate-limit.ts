@@ -6,13 +6,6 @@ import type { MetadataPath } from './metadata.ts'
 /** Full at first; it fills evenly, not in steps. */
 export type TokenBucket = { readonly maxTokens: number; readonly tokensPerFill: number; readonly fillMs: number }
 
-/** Of connections, before anything else of them (envoy.filters.network.local_ratelimit, connection_limit). */
-export type ConnectionLimit =
-  /** Those with one `shareKey` and the same bucket take from one bucket; '' = none. */
-  | { readonly kind: 'rate'; readonly statPrefix: string; readonly bucket: TokenBucket; readonly shareKey: string }
-  /** One too many is closed after `delayMs`. */
-  | { readonly kind: 'count'; readonly statPrefix: string; readonly max: number; readonly delayMs: number }
-
 export type LocalRateLimit = {
   /** In metrics. */
   readonly statPrefix: string
@@ -54,10 +47,9 @@ export type LocalDescriptor = {
 }
 export type DescriptorEntry = readonly [key: string, value: string]
 
-/** What a request is counted by, made by a rule. */
+/** Made by a rule. `limit`: in place of the service's own; `unit` is envoy.type.v3.RateLimitUnit. */
 export type Descriptor = Pick<RateLimitRule, 'hits' | 'givesBack' | 'tellsRest'> & {
   readonly entries: readonly DescriptorEntry[]
-  /** In place of the service's own. `unit`: envoy.type.v3.RateLimitUnit. */
   readonly limit?: { readonly perUnit: number; readonly unit: number }
 }
 
@@ -86,24 +78,15 @@ export type RateLimitAction =
   | { readonly kind: 'constant'; readonly key: string; readonly value: string }
   | { readonly kind: 'header' | 'query'; readonly name: string; readonly key: string; readonly mayLack: boolean }
   /** Text that filters have written; `byDefault` '' = none. */
-  | {
-      readonly kind: 'metadata'
-      readonly key: string
-      readonly from: MetadataPath
-      readonly byDefault: string
-      readonly mayLack: boolean
-    }
-  | {
-      readonly kind: 'match'
-      readonly key: string
-      readonly value: string
-      /** Whether all of the conditions hold, or not. */
-      readonly expect: boolean
-      readonly headers: readonly HeaderMatch[]
-      readonly query: readonly QueryMatch[]
-    }
+  | ({ readonly kind: 'metadata'; readonly key: string; readonly mayLack: boolean } & FromMetadata)
+  | ({ readonly kind: 'match'; readonly key: string; readonly value: string } & MatchedBy)
   /** The descriptor cannot be made, and so nothing of it counted: a filter that is to count it refuses. */
   | { readonly kind: 'unsupported'; readonly what: string }
+
+type FromMetadata = { readonly from: MetadataPath; readonly byDefault: string }
+type Conditions = { readonly headers: readonly HeaderMatch[]; readonly query: readonly QueryMatch[] }
+/** `expect`: whether all of them hold, or not. */
+type MatchedBy = Conditions & { readonly expect: boolean }
 
 /** What a route and its host say of descriptors. */
 export type RouteRateLimits = {

@@ -1,13 +1,14 @@
-/** Limits of a filter chain for connections, which count before anything is said (network local_ratelimit, connection_limit). */
+/** Limits of a filter chain for connections, which count before anything is said (network local_ratelimit, connection_limit, ratelimit). */
 import { once } from 'node:events'
 import { MeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import { Tallies } from '../../core/lease.ts'
 import { memoize } from '../../core/memoize.ts'
 import type { Cell, Family } from '../../core/metrics.ts'
-import type { ConnectionLimit } from '../../model/http/rate-limit.ts'
+import type { ConnectionLimit } from '../../model/http/connection-limit.ts'
 import type { FilterChain } from '../../model/listener.ts'
 import { BoundedNames } from '../bounded-names.ts'
+import type { Codecs } from '../codecs.ts'
 import type { Connection } from '../connection.ts'
 import type { Context } from '../context.ts'
 import { countLimits } from '../http/filters/rate-limit/counters.ts'
@@ -15,6 +16,7 @@ import { TokenBucket } from '../http/filters/rate-limit/token-bucket.ts'
 import { toSignal } from '../../core/runtime/notice.ts'
 
 type Rate = Extract<ConnectionLimit, { kind: 'rate' }>
+const NOBODY_COUNTS = (): MeshError => new MeshError('MESH_RATE_LIMIT_UNAVAILABLE', 'there is nobody who could ask')
 
 export class ConnectionLimits {
   readonly #ctx: Pick<Context, 'clock' | 'metrics'>
@@ -35,12 +37,18 @@ export class ConnectionLimits {
     )
   }
 
-  /** Throws MESH_RATE_LIMITED or MESH_CONNECTION_LIMIT. @returns what the connection takes until it is over */
-  async admit(conn: Connection): Promise<Disposable> {
+  /**
+   * Throws MESH_RATE_LIMITED, MESH_CONNECTION_LIMIT or why nobody could count it.
+   * @returns what the connection takes until it is over
+   */
+  async admit(conn: Connection, { askCounter }: Pick<Codecs, 'askCounter'>): Promise<Disposable> {
     using taken = new DisposableStack()
     for (const [i, limit] of (conn.chain.limits ?? []).entries()) {
       if (limit.kind === 'rate') this.#take(limit)
-      else
+      else if (limit.kind === 'service') {
+        const refusal = askCounter ? await askCounter(conn, limit) : NOBODY_COUNTS()
+        if (refusal) throw refusal
+      } else
         taken.use(await this.#enter(limit, conn, JSON.stringify([conn.listener.name, keyOfChain(conn.chain).key, i])))
     }
     return taken.move()

@@ -93,7 +93,7 @@ async function begin(visit: Visit, s: Serving): Promise<Handed> {
   const seen = await look(live, s.ctx)
   if (seen === 'ended') return HANDED_TO_NOBODY
   const conn = enter(live, seen)
-  if (conn.chain.limits) live.holds(await s.limits.admit(conn))
+  if (conn.chain.limits) live.holds(await s.limits.admit(conn, s.codecs))
   await secure(conn, s, accepted.tunnel)
   authorize(conn, s)
   await askServices(conn, s)

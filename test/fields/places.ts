@@ -329,6 +329,12 @@ export const PLACES: readonly Place[] = [
     stat_prefix: 's',
     max_connections: 9,
   }),
+  network('envoy.extensions.filters.network.ratelimit.v3.RateLimit', {
+    stat_prefix: 's',
+    domain: 'd',
+    rate_limit_service: { grpc_service: { envoy_grpc: { cluster_name: 'l' } } },
+    descriptors: [{ entries: [{ key: 'k', value: 'v' }] }],
+  }),
   network('envoy.extensions.filters.network.ext_authz.v3.ExtAuthz', {
     stat_prefix: 's',
     grpc_service: { envoy_grpc: { cluster_name: 'auth' } },

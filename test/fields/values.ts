@@ -131,6 +131,7 @@ export const VALUES: Readonly<Record<string, readonly JsonValue[]>> = {
   'ProxyProtocolUpstreamTransport.transport_socket': [{ name: 'tls', typed_config: TLS }],
   'LocalRateLimit.status': [{ code: 503 }],
   'LocalRateLimit.rate_limits': [[{ actions: [{ remote_address: {} }] }]],
+  'RateLimit.descriptors': [[{ entries: [{ key: 'other' }] }]],
   'RateLimit.rate_limits': [[{ actions: [{ remote_address: {} }] }]],
   'RateLimit.request_type': ['internal'],
   'RateLimit.rate_limited_status': [{ code: 503 }],

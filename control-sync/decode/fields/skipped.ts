@@ -9,7 +9,6 @@ const EXTENSIONS: Readonly<Record<string, string>> = {
   'envoy.extensions.filters.http.lua.v3.Lua': 'Lua scripts do not run',
   'envoy.extensions.filters.http.lua.v3.LuaPerRoute': 'Lua scripts do not run',
   'envoy.extensions.filters.http.wasm.v3.Wasm': 'Wasm extensions do not run',
-  'envoy.extensions.filters.network.ratelimit.v3.RateLimit': 'global rate limits do not apply (ratelimit)',
   'envoy.extensions.filters.network.wasm.v3.Wasm': 'Wasm extensions do not run',
   'envoy.extensions.filters.listener.original_src.v3.OriginalSrc':
     "applications see an address of this machine instead of their client's (original_src)",

@@ -1,7 +1,7 @@
 /** Network filters in front of the one that ends a chain. */
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { ConnectionAuthz } from '../../../model/http/ext-authz.ts'
-import type { ConnectionLimit } from '../../../model/http/rate-limit.ts'
+import type { ConnectionLimit } from '../../../model/http/connection-limit.ts'
 import type { Codec, FilterChain } from '../../../model/listener.ts'
 import { isAboutMqtt, type Policy } from '../../../model/policy.ts'
 import { PEER_EXCHANGE, type StatsFilter } from '../../../model/telemetry.ts'

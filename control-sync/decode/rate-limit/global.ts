@@ -33,7 +33,7 @@ export function decodeGlobalRateLimit(at: DecodePath, from: RateLimit): GlobalRa
   return {
     statPrefix: from.statPrefix || from.domain,
     domain: from.domain,
-    service: decodeService(at, from),
+    service: decodeLimitService(at, from),
     stage: from.stage,
     rules: decodeRateLimits(at.in('rate_limits'), from.rateLimits, OF_FILTER),
     enabledFraction: decodeRuntimeFraction(at.in('filter_enabled'), from.filterEnabled) ?? 1,
@@ -51,7 +51,10 @@ export function decodeGlobalRateLimit(at: DecodePath, from: RateLimit): GlobalRa
 }
 
 /** The filter's time counts, not the service's. */
-function decodeService(at: DecodePath, { rateLimitService, timeout }: RateLimit): GrpcAuthService {
+export function decodeLimitService(
+  at: DecodePath,
+  { rateLimitService, timeout }: Pick<RateLimit, 'rateLimitService' | 'timeout'>,
+): GrpcAuthService {
   const here = at.in('rate_limit_service').in('grpc_service')
   const timeoutMs = decodeMs(at.in('timeout'), timeout) || TIMEOUT_MS
   const service = rateLimitService?.grpcService

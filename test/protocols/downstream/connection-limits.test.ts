@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type net from 'node:net'
 import { Metrics } from '../../../core/metrics.ts'
-import type { ConnectionLimit } from '../../../model/http/rate-limit.ts'
+import type { ConnectionLimit } from '../../../model/http/connection-limit.ts'
 import { ANY_CONNECTION, type FilterChain } from '../../../model/listener.ts'
 import { NO_HEADER_CHANGES } from '../../../model/route.ts'
 import type { Connection } from '../../../protocols/connection.ts'
@@ -136,7 +136,7 @@ test('chains count for themselves, whatever they are called: istiod names those 
   const admit = (transportProtocol: string): Promise<Disposable> => {
     const match = { ...ANY_CONNECTION, transportProtocol }
     const of = { name: '0.0.0.0_80', match, tls: undefined, policies: [], ...chain([count(1)]) }
-    return limits.admit({ listener: { name: 'l' }, chain: of } as unknown as Connection)
+    return limits.admit({ listener: { name: 'l' }, chain: of } as unknown as Connection, {})
   }
   const first = await admit('tls')
   const other = await admit('raw_buffer')

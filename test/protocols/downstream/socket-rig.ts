@@ -14,6 +14,7 @@ import type { Codecs } from '../../../protocols/codecs.ts'
 import { DEFAULT_LIMITS, type Context, type Limits } from '../../../protocols/context.ts'
 import { DataPath } from '../../../protocols/downstream/data-path.ts'
 import { askAboutConnection } from '../../../protocols/http/filters/ext-authz/ask-about-connection.ts'
+import { countConnection } from '../../../protocols/http/filters/rate-limit/count-connection.ts'
 import { serveHttp1 } from '../../../protocols/http/server/h1-server.ts'
 import { serveHttp2 } from '../../../protocols/http/server/h2-server.ts'
 import type { HttpUpstreams } from '../../../protocols/http/message.ts'
@@ -66,6 +67,7 @@ export class SocketRig implements AsyncDisposable {
       http2: (conn) => serveHttp2(conn, this.ctx, this.upstreams),
       tcp: (conn, tcp) => serveTcp(conn, tcp, this.ctx, this.upstreams),
       askService: (conn, settings) => askAboutConnection(conn, settings, this.ctx, this.upstreams),
+      askCounter: (conn, settings) => countConnection(conn, settings, this.ctx, this.upstreams),
       mqtt: () => {
         throw new Error('not here')
       },

@@ -1,18 +1,16 @@
 /** A service that counts requests is asked, and what it says becomes part of the answer, or the answer. */
-import type { Random } from '../../../../core/os/clock.ts'
 import type { GlobalRateLimit, RouteGlobalLimit } from '../../../../model/http/global-rate-limit.ts'
 import type { HeaderEdit } from '../../../../model/route.ts'
 import { applyVerdict, toAnswerHeaders, toResponseEdit, type HeaderChange } from '../../filters/ext-authz/verdict.ts'
 import { collectDescriptors } from '../../filters/rate-limit/descriptors.ts'
-import type { LimitResult } from '../../filters/rate-limit/filter.ts'
-import { makeLimitQuestion, tellStatuses, type LimitAnswer } from '../../filters/rate-limit/service.ts'
+import { isDrawn, type LimitResult } from '../../filters/rate-limit/filter.ts'
+import { makeLimitQuestion, tellRetryAfter, tellStatuses, type LimitAnswer } from '../../filters/rate-limit/service.ts'
 import type { FramedQuestion } from '../../service-question.ts'
 import type { Plan, PlanInput } from './plan.ts'
 import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
 import { addMetadata } from './take-verdict.ts'
 
 const RESOURCE_EXHAUSTED = 8
-const TOO_MANY_REQUESTS = 429
 
 export type LimitQuestion = FramedQuestion & {
   /** Whether answers say what is left of each descriptor; undefined = as the filter has it. */
@@ -38,10 +36,6 @@ export function planQuestion(
   if (found.length === 0) return undefined
   const question = makeLimitQuestion(settings.service, own?.domain || settings.domain, found)
   return { ...question, tells: found.map(({ tellsRest }) => tellsRest) }
-}
-
-function isDrawn(fraction: number, random: Random): boolean {
-  return fraction >= 1 || (fraction > 0 && random.float() < fraction)
 }
 
 /** @returns undefined: the request goes on */
@@ -88,11 +82,6 @@ export function takeAnswer(
   if (edit) state.added.push(edit)
   applyVerdict({ ...NO_CHANGES, request: answer.request }, request, request.headers ?? [])
   return undefined
-}
-/** As Envoy's, of a second at least, and with 429 only. */
-function tellRetryAfter({ tellsRetryAfter, status }: GlobalRateLimit, seconds: number | undefined): HeaderEdit[] {
-  if (!tellsRetryAfter || status !== TOO_MANY_REQUESTS || seconds === undefined) return []
-  return [{ remove: [], add: [{ name: 'retry-after', value: String(Math.max(1, seconds)), how: 'if-absent' }] }]
 }
 /** Without a body there is no type of it. */
 const withoutType = ({ remove, add }: HeaderEdit): HeaderEdit => ({

@@ -1,6 +1,5 @@
 /** A service is asked whether a connection may go on (envoy.filters.network.ext_authz). */
 import { MeshError } from '../../../../core/errors.ts'
-import { guard } from '../../../../core/defects/guard.ts'
 import { memoize } from '../../../../core/memoize.ts'
 import type { Cell, Metrics } from '../../../../core/metrics.ts'
 import { NETWORK_RBAC_METADATA, type ConnectionAuthz } from '../../../../model/http/ext-authz.ts'
@@ -11,10 +10,9 @@ import type { Context } from '../../../context.ts'
 import { readUnary } from '../../grpc-unary.ts'
 import type { HttpUpstreams } from '../../message.ts'
 import type { OwnAnswer } from '../../own-call.ts'
-import { ServiceQuestion } from '../../service-question.ts'
+import { askForConnection } from '../../connection-question.ts'
 import { readCertificate } from './certificate.ts'
 import { makeConnectionQuestion, readGrpcAnswer } from './grpc-service.ts'
-import { toSignal } from '../../../../core/runtime/notice.ts'
 
 type Result = 'ok' | 'denied' | 'error'
 const cellsOf = memoize((metrics: Metrics): Readonly<Record<Result, Cell>> =>
@@ -57,41 +55,19 @@ type Said = { readonly result: 'ok' | 'denied' } | { readonly result: 'error'; r
 const failed = (why: string): Said => ({ result: 'error', why })
 
 /** @returns an error where nobody waits for the answer any more */
-function ask(
+async function ask(
   conn: Connection,
   settings: ConnectionAuthz,
   ctx: Context,
   upstreams: HttpUpstreams,
 ): Promise<Said | MeshError> {
-  const { service } = settings
-  const { stream, draining, aborted } = conn
-  return new Promise((resolve) => {
-    const question = makeConnectionQuestion(settings, conn, {
-      own: ctx.identity.current()?.spiffeId.uri,
-      certificate: settings.sendsCertificate ? readCertificate(conn) : undefined,
-    })
-    const asked = { source: conn.remote.host, service, question }
-    const asking = new ServiceQuestion({ ctx, upstreams }, asked, (said) => {
-      settle(said.kind === 'answered' ? readAnswer(said.answer) : failed(said.why))
-    })
-    const left = guard('network', ignore, () => {
-      settle(new MeshError('MESH_CLIENT_GONE', 'the client left while a service was asked about it'))
-    })
-    const ended = AbortSignal.any([toSignal(draining), toSignal(aborted)])
-    const settle = (with_: Said | MeshError): void => {
-      stream.off('close', left)
-      ended.removeEventListener('abort', left)
-      asking.cancel()
-      resolve(with_)
-    }
-    stream.once('close', left)
-    ended.addEventListener('abort', left, { once: true })
-    if (stream.destroyed || ended.aborted) left()
-    else asking.start()
+  const question = makeConnectionQuestion(settings, conn, {
+    own: ctx.identity.current()?.spiffeId.uri,
+    certificate: settings.sendsCertificate ? readCertificate(conn) : undefined,
   })
-}
-function ignore(): void {
-  /* there is nobody to tell */
+  const said = await askForConnection(conn, { service: settings.service, question }, { ctx, upstreams })
+  if (said instanceof MeshError) return said
+  return said.kind === 'answered' ? readAnswer(said.answer) : failed(said.why)
 }
 
 function readAnswer(answer: OwnAnswer): Said {

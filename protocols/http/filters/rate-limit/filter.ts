@@ -39,7 +39,7 @@ export function askLimit(settings: LocalRateLimit, asked: Asked): LimitVerdict {
   return { kind: 'refused', result: 'refused', edits: edits.filter((one) => one !== undefined) }
 }
 
-function isDrawn(fraction: number, random: Random): boolean {
+export function isDrawn(fraction: number, random: Random): boolean {
   return fraction >= 1 || (fraction > 0 && random.float() < fraction)
 }
 

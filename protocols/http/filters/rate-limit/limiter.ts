@@ -57,7 +57,7 @@ export class LocalRateLimiter {
 /** @returns whether there was enough */
 function count({ bucket, by: { hits = 1, givesBack } }: Matched, nowMs: number): boolean {
   if (!givesBack) return bucket.take(nowMs, hits)
-  bucket.giveBack(nowMs, hits)
+  bucket.release(nowMs, hits)
   return true
 }
 

@@ -1,4 +1,6 @@
 /** envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit: the question, and what the answer means. Pure. */
+import type { GlobalRateLimit } from '../../../../model/http/global-rate-limit.ts'
+import type { HeaderEdit } from '../../../../model/http/header-edit.ts'
 import type { GrpcAuthService } from '../../../../model/http/ext-authz.ts'
 import type { Descriptor } from '../../../../model/http/rate-limit.ts'
 import { decodeStruct } from '../../../protobuf/struct.ts'
@@ -141,4 +143,14 @@ export function tellStatuses(
     { name: 'x-ratelimit-remaining', value: String(least.status.remaining), how: 'add' },
     { name: 'x-ratelimit-reset', value: String(least.status.resetSec), how: 'add' },
   ]
+}
+
+const TOO_MANY_REQUESTS = 429
+/** As Envoy's, of a second at least, and with 429 only. */
+export function tellRetryAfter(
+  { tellsRetryAfter, status }: Pick<GlobalRateLimit, 'tellsRetryAfter' | 'status'>,
+  seconds: number | undefined,
+): HeaderEdit[] {
+  if (!tellsRetryAfter || status !== TOO_MANY_REQUESTS || seconds === undefined) return []
+  return [{ remove: [], add: [{ name: 'retry-after', value: String(Math.max(1, seconds)), how: 'if-absent' }] }]
 }

@@ -25,7 +25,7 @@ export class TokenBucket {
     this.#tokens = Math.max(0, this.#tokens - tokens)
     return true
   }
-  giveBack(nowMs: number, tokens: number): void {
+  release(nowMs: number, tokens: number): void {
     this.#fill(nowMs)
     this.#tokens = Math.min(this.maxTokens, this.#tokens + tokens)
   }

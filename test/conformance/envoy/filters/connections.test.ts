@@ -33,6 +33,18 @@ const authz = (more: JsonObject = {}, service = 'auth'): JsonObject =>
     transport_api_version: 'V3',
     ...more,
   })
+const global = (more: JsonObject = {}, service = 'auth'): JsonObject =>
+  filter('ratelimit', 'RateLimit', {
+    domain: 'd',
+    timeout: '0.3s',
+    rate_limit_service: {
+      transport_api_version: 'V3',
+      grpc_service: { envoy_grpc: { cluster_name: service } },
+    },
+    descriptors: [{ entries: [{ key: 'k', value: 'v' }] }],
+    ...more,
+  })
+const DENIES = { failure_mode_deny: true }
 const OFF = { runtime_enabled: { runtime_key: 'none', default_value: false } }
 
 type Row = {
@@ -50,6 +62,14 @@ function say(stream: http2.ServerHttp2Stream, code: number): void {
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
   stream.end(Buffer.from(code === 0 ? [0, 0, 0, 0, 2, 10, 0] : [0, 0, 0, 0, 4, 10, 2, 8, code]))
 }
+/** @param code of RateLimitResponse */
+function answerCount(stream: http2.ServerHttp2Stream, code: number): void {
+  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+  stream.end(Buffer.from([0, 0, 0, 0, 2, 8, code]))
+}
+const FAILED: NonNullable<Row['answer']> = (s) =>
+  s.respond({ ':status': 200, 'grpc-status': '14' }, { endStream: true })
 const ROWS: readonly Row[] = [
   { name: 'two tokens', filters: [rate(2)], steps: OPEN3 },
   { name: 'tokens, switched off', filters: [rate(1, OFF)], steps: OPEN3 },
@@ -76,6 +96,54 @@ const ROWS: readonly Row[] = [
   },
   { name: 'nobody to ask', filters: [authz({}, 'down')], steps: ['open'] },
   { name: 'nobody to ask, may pass', filters: [authz({ failure_mode_allow: true }, 'down')], steps: ['open'] },
+  { name: 'counted', filters: [global()], steps: ['open', 'open'], answer: (s) => answerCount(s, 1) },
+  { name: 'too many', filters: [global()], steps: ['open', 'open'], answer: (s) => answerCount(s, 2) },
+  ...[{}, DENIES].flatMap((more) => {
+    const how = more === DENIES ? 'refused' : 'passes'
+    return [
+      { name: `no count, ${how}`, filters: [global(more)], steps: ['open'] as const, answer: () => {} },
+      { name: `a failed count, ${how}`, filters: [global(more)], steps: ['open'] as const, answer: FAILED },
+      { name: `nobody who counts, ${how}`, filters: [global(more, 'down')], steps: ['open'] as const },
+    ]
+  }),
+  {
+    name: 'what a connection is counted by',
+    filters: [
+      global({
+        descriptors: [
+          { entries: [{ key: 'ip', value: '%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%' }, { key: 'empty' }] },
+          { entries: [{ key: 'text', value: 'a %% b %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%:x' }] },
+          { entries: [{ key: 'name', value: '%REQUESTED_SERVER_NAME%' }] },
+        ],
+      }),
+    ],
+    steps: ['open'],
+    answer: (s) => answerCount(s, 1),
+  },
+  {
+    name: 'a bucket before the count',
+    filters: [rate(1), global()],
+    steps: OPEN3,
+    answer: (s) => answerCount(s, 1),
+  },
+  {
+    name: 'a bucket behind the count',
+    filters: [global(), rate(1)],
+    steps: OPEN3,
+    answer: (s) => answerCount(s, 1),
+  },
+  {
+    name: 'too many take no place',
+    filters: [count(1), global()],
+    steps: ['open', 'open'],
+    answer: (s) => answerCount(s, 2),
+  },
+  {
+    name: 'who asks first',
+    filters: [authz(), global(), count(9)],
+    steps: ['open'],
+    answer: (s) => answerCount(s, 2),
+  },
 ]
 
 const listenerOf = (row: Row, port: number): JsonObject => ({
@@ -111,8 +179,10 @@ async function play(port: number, row: Row): Promise<string[]> {
   return told
 }
 
-/** Numbers of the fields of the question, as deep as they are messages that have a meaning here. */
-function fieldsOf(body: Buffer): unknown {
+type Asked = { readonly path: string; readonly body: Buffer }
+/** Of an authorization numbers of the fields of the question, as deep as they are messages that have a meaning here. */
+function fieldsOf({ path, body }: Asked): unknown {
+  if (path.includes('ratelimit')) return body.toString('latin1')
   const [attributes] = readMessage(body) ?? []
   const peers = readMessage(attributes!.bytes) ?? []
   return peers.map(({ no, bytes }) => [no, no <= 2 ? (readMessage(bytes) ?? []).map((f) => f.no) : []])
@@ -120,16 +190,16 @@ function fieldsOf(body: Buffer): unknown {
 
 test('the same connections, the same ones pass', async (t: TestContext) => {
   using origin = await SocketOrigin.listen((socket) => socket.pipe(socket))
-  const asked: Buffer[] = []
+  const asked: Asked[] = []
   let answer: NonNullable<Row['answer']> = (s) => say(s, 0)
   const service = http2.createServer()
   service.on('session', (session) => t.after(() => session.destroy()))
-  service.on('stream', (stream: http2.ServerHttp2Stream) => {
+  service.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
     stream.on('error', () => {})
     const chunks: Buffer[] = []
     stream.on('data', (chunk: Buffer) => chunks.push(chunk))
     stream.on('end', () => {
-      asked.push(Buffer.concat(chunks).subarray(5))
+      asked.push({ path: String(headers[':path']), body: Buffer.concat(chunks).subarray(5) })
       answer(stream)
     })
   })
@@ -150,7 +220,9 @@ test('the same connections, the same ones pass', async (t: TestContext) => {
     staticCluster('auth', portOf(service), http2Cluster),
     staticCluster('down', down!, http2Cluster),
   ]
-  await startStaticEnvoy(t, { listeners: ROWS.map((row, i) => listenerOf(row, ports[i]!)), clusters }, ports.at(-1)!)
+  // Nobody is asked about the connection that looks whether Envoy is there.
+  const free = ROWS.findIndex(({ name }) => name === 'count, switched off')
+  await startStaticEnvoy(t, { listeners: ROWS.map((row, i) => listenerOf(row, ports[i]!)), clusters }, ports[free]!)
   const ours = [
     origin.cluster(),
     cluster([endpoint('127.0.0.1', portOf(service))], { name: 'auth', protocol: 'http2' }),

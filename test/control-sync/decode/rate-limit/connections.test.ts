@@ -24,6 +24,14 @@ const count = (more: JsonObject): JsonObject =>
   filter('connection_limit', 'ConnectionLimit', { max_connections: 3, ...more })
 const authz = (more: JsonObject): JsonObject =>
   filter('ext_authz', 'ExtAuthz', { grpc_service: { envoy_grpc: { cluster_name: 'auth' }, timeout: '2s' }, ...more })
+const global = (more: JsonObject): JsonObject =>
+  filter('ratelimit', 'RateLimit', {
+    domain: 'd',
+    rate_limit_service: { grpc_service: { envoy_grpc: { cluster_name: 'limits' }, timeout: '2s' } },
+    descriptors: [{ entries: [{ key: 'k', value: 'a %% %DOWNSTREAM_REMOTE_ADDRESS%' }] }],
+    ...more,
+  })
+const valued = (value: string): JsonObject => ({ descriptors: [{ entries: [{ key: 'k', value }] }] })
 const chainOf = (filters: JsonObject): FilterChain => good({}, filters).value.filterChains[0]!
 
 test('connections by rate, and by number', () => {
@@ -31,6 +39,20 @@ test('connections by rate, and by number', () => {
     { kind: 'rate', statPrefix: 's', bucket: { maxTokens: 2, tokensPerFill: 1, fillMs: 1_000 }, shareKey: 'k' },
   ])
   assert.deepEqual(chainOf(count({ delay: '0.5s' })).limits, [{ kind: 'count', statPrefix: 's', max: 3, delayMs: 500 }])
+})
+
+test('connections that a service counts', () => {
+  const made = {
+    kind: 'service',
+    statPrefix: 's',
+    domain: 'd',
+    service: { kind: 'grpc', cluster: 'limits', authority: 'limits', timeoutMs: 20, headers: [] },
+    descriptors: [[['k', 'a %% %DOWNSTREAM_REMOTE_ADDRESS%']]],
+    failureDenies: false,
+  }
+  assert.deepEqual(chainOf(global({})).limits, [made])
+  const denies = chainOf(global({ failure_mode_deny: true, timeout: '0.5s' })).limits
+  assert.deepEqual(denies, [{ ...made, failureDenies: true, service: { ...made.service, timeoutMs: 500 } }])
 })
 
 test('runtime_enabled: there is no runtime layer, so what is off by default is off', () => {
@@ -75,6 +97,15 @@ for (const [name, filters, problem] of [
   ['an interval below 50 ms', rate({ token_bucket: { max_tokens: 1, fill_interval: '0.001s' } }), /50 ms or more/],
   ['no connections', count({ max_connections: 0 }), /max_connections: must be 1 or more/],
   ['a delay before now', count({ delay: '-1s' }), /delay: a duration may not be negative/],
+  ['no domain', global({ domain: '' }), /domain: is missing/],
+  ['no descriptors', global({ descriptors: [] }), /descriptors: is empty/],
+  ['no entries', global({ descriptors: [{}] }), /descriptors\[0\].entries: is empty/],
+  ['no key', global({ descriptors: [{ entries: [{ value: 'v' }] }] }), /entries\[0\].key: is missing/],
+  ['nobody who counts', global({ rate_limit_service: {} }), /grpc_service: is missing/],
+  ['what is known of requests', global(valued('%REQ(x)%')), /%REQ\(x\)% is not known of a connection/],
+  ['what is known after TLS', global(valued('%DOWNSTREAM_PEER_SUBJECT%')), /not known of a connection/],
+  ['what nobody knows', global(valued('%WHAT%')), /%WHAT% is not supported/],
+  ['a lone percent sign', global(valued('5% of')), /is not supported/],
   ['no service', authz({ grpc_service: {} }), /only envoy_grpc is supported/],
   [
     'metadata that nobody writes',

@@ -5,6 +5,7 @@ import { MessageWriter, frameGrpc } from '../../../../../protocols/protobuf/mess
 import {
   makeLimitQuestion,
   readLimitAnswer,
+  tellRetryAfter,
   tellStatuses,
 } from '../../../../../protocols/http/filters/rate-limit/service.ts'
 
@@ -86,4 +87,15 @@ for (const [ofEach, others, told] of [
         .map(({ value }) => value.replace(', 10;w=60', '')),
       told,
     )
+  })
+
+for (const [status, seconds, told] of [
+  [429, 17, '17'],
+  [429, 0, '1'],
+  [429, undefined, undefined],
+  [503, 17, undefined],
+] as const)
+  test(`retry-after of a refusal with ${status} for ${seconds} seconds: ${told}`, () => {
+    assert.equal(tellRetryAfter({ tellsRetryAfter: true, status }, seconds)[0]?.add[0]?.value, told)
+    assert.deepEqual(tellRetryAfter({ status }, seconds), [])
   })
