@@ -186,6 +186,11 @@ export const createMqttPolicySchema = () =>
      * does: the client believes that its message was taken.
      */
     deniedPublishes: z.enum(['disconnect', 'acknowledge']).default('disconnect'),
+    /**
+     * mosquitto's queue_qos0_messages: QoS 0 waits for kept sessions whose clients are away, too, where their queues have
+     * room.
+     */
+    queueQos0Messages: z.boolean().default(false),
     /** The first that is about a client counts. */
     quotas: z.array(quota()).default([]),
     /** mosquitto's acl_file; what it denies no rule allows. */

@@ -106,6 +106,7 @@ export function createBroker(options: BrokerOptions): Broker {
     userProblems: () => options.users?.problems() ?? [],
     serve: (conn, mqtt, transport) => serveClient(state, { conn, mqtt, transport, proxying, through }, open),
     reauthorize() {
+      state.keepsQos0 = keepsQos0(options)
       for (const client of open) client.reauthorize()
       kept.reauthorize()
     },
@@ -134,6 +135,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     durability,
     policiesOf,
     grounds: new GroundsOf(options.acls),
+    keepsQos0: keepsQos0(options),
     counters: createCounters(ctx.metrics),
     flusher: new Flusher(undefined, budget.maxBytes / 16),
     sessions: new Map<string, Session>(),
@@ -151,6 +153,10 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     authentication: new Authentication({ users, wallMs: () => ctx.clock.wallMs(), metrics: ctx.metrics }),
     takeovers: new Takeovers(ctx.clock),
   }
+}
+
+function keepsQos0({ policiesOf }: Pick<BrokerOptions, 'policiesOf'>): boolean {
+  return policiesOf(undefined).some((policy) => policy.queueQos0Messages)
 }
 
 function startSysTopics(

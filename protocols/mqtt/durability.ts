@@ -56,6 +56,8 @@ export interface DurableQueue {
   readonly name: string
   readonly depth: number
   readonly bytes: number
+  /** On their way to the disk, beside those. */
+  readonly pendingMessages: number
   /** Sequence number of the oldest entry that is not done; lastSeq + 1 when empty. */
   readonly firstSeq: number
   /** Sequence number of the newest durable entry; 0 = none ever. */
@@ -146,6 +148,7 @@ export interface Durability {
   deleteQueue(name: string): Promise<void>
   /**
    * Appends to every queue named that has room or makes it (`drop-oldest`); when one that refuses has none, to none.
+   * For a message of QoS 0 a session's queue makes no room, nor does it refuse: it goes without.
    * `inbound`: the QoS 2 packet id of the sender, remembered in the same
    * transaction. Rejects with MESH_MQTT_QUOTA (a limit of the spool) or MESH_STORAGE_FULL; then the sender must not get
    * a PUBACK or PUBREC.

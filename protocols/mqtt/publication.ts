@@ -23,7 +23,7 @@ export type Source = { readonly from: Session | undefined; readonly origin: stri
 export function plan(state: BrokerState, message: StoredMessage, source: Source): Plan {
   const match = state.subscriptions.match(message.topic)
   if (match.filtered > 0) state.counters.dropped['not-authorized'].value += match.filtered
-  if (match.plans) return match.plans[message.qos === 0 ? 0 : 1]
+  if (match.plans && !state.keepsQos0) return match.plans[message.qos === 0 ? 0 : 1]
   const { from, origin } = source
   const targets: Target[] = []
   for (const target of match.receivers) {
@@ -38,6 +38,7 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
     targets,
     match.routes.filter((route) => route.origin !== origin),
     message.qos,
+    state.keepsQos0 ? 'all' : 'acknowledged',
   )
 }
 

@@ -40,6 +40,8 @@ export type BrokerState = {
   /** Rules in force on a listener, one set per chain; undefined = on any. Empty when it is gone. */
   readonly policiesOf: (listener: string | undefined) => readonly MqttPolicy[]
   readonly grounds: GroundsOf
+  /** Kept sessions queue QoS 0, too (mqtt.queueQos0Messages). */
+  keepsQos0: boolean
   /** Aborted when the broker is disposed of. */
   readonly closed: AbortSignal
   /** The last connect or deletion of a client id; the next one waits for it. */

@@ -25,6 +25,7 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   max_queued_bytes: 'global',
   memory_limit: 'global',
   persistent_client_expiration: 'global',
+  queue_qos0_messages: 'global',
   sys_interval: 'global',
   websockets_origin: 'listener',
   per_listener_settings: 'global',
@@ -152,7 +153,6 @@ export const LEFT: Readonly<Record<string, string>> = {
   http_dir: 'no files are served',
   max_inflight_bytes: 'the window is counted in messages: mqtt.limits.maxInflight',
   max_topic_alias_broker: 'aliases towards clients are used as those allow',
-  queue_qos0_messages: 'QoS 0 messages are not kept for clients that are away: publish them with QoS 1',
   retain_expiry_interval: 'retained messages have the expiry that their publisher gives them',
   tls_engine: ENGINE,
   tls_engine_kpass_sha1: ENGINE,
@@ -173,7 +173,6 @@ export function findReasonLeft(name: string): string | undefined {
 /** Options whose default is what meshlet does: only the other value is left. */
 export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   max_inflight_bytes: ['0'],
-  queue_qos0_messages: ['false'],
   upgrade_outgoing_qos: ['false'],
   cleansession: ['false'],
   round_robin: ['false'],

@@ -12,6 +12,7 @@ export type Settings = {
   certificateUser: 'cn' | 'subject' | undefined
   sysIntervalSec: number | undefined
   isRetainAvailable: boolean
+  queuesQos0: boolean
   maxQueuedMemoryBytes: number | undefined
   readonly limits: Record<string, unknown>
 }
@@ -36,6 +37,7 @@ export function convertSettings({ global, listeners, isPerListener }: Blocks, re
     certificateUser: undefined,
     sysIntervalSec: undefined,
     isRetainAvailable: true,
+    queuesQos0: false,
     maxQueuedMemoryBytes: undefined,
     // mosquitto's sessions never expire where nothing says so.
     limits: { maxSessionExpirySec: NEVER_SEC },
@@ -108,6 +110,10 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
       return
     case 'persistent_client_expiration':
       limits['maxSessionExpirySec'] = secondsOf(line, report) ?? NEVER_SEC
+      return
+    case 'queue_qos0_messages':
+      settings.queuesQos0 = report.bool(line)
+      if (!settings.queuesQos0) report.same(line, 'it is so here')
       return
     case 'retain_available':
       settings.isRetainAvailable = report.bool(line)

@@ -192,6 +192,11 @@ export class DurableFlow implements Flow {
     return this.#inflight.size
   }
 
+  /** What comes now would overtake. */
+  get isBehind(): boolean {
+    return this.#reading || this.#cursor < this.#queue.lastSeq || this.#queue.pendingMessages > 0
+  }
+
   /** Before a connection: a crash must not hide that something was sent. Never rejects. */
   async prepare(): Promise<void> {
     try {
@@ -272,7 +277,8 @@ export class DurableFlow implements Flow {
       link.outbox.ack('pubrel', packetId, 0)
       return
     }
-    const view = this.#findView(message.topic)
+    // QoS 0 is not sent again [MQTT-4.3.1-1].
+    const view = dup && message.qos === 0 ? undefined : this.#findView(message.topic)
     if (!view) {
       this.#queue.done(seq)
       return

@@ -214,6 +214,10 @@ export class Session {
     }
   }
 
+  /** Its queue has something that its client was not sent, or would have it if it were there. */
+  get isBehind(): boolean {
+    return !this.link || !(this.flow instanceof DurableFlow) || this.flow.isBehind
+  }
   /** Nothing waits for it. */
   get isIdle(): boolean {
     return (this.#queue?.depth ?? 0) === 0 && this.pendingWill === undefined

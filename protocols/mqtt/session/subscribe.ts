@@ -45,7 +45,7 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
   if (
     !session.stored ||
     session.queue !== undefined ||
-    !asked.reasons.some((granted) => granted === 1 || granted === 2)
+    !asked.reasons.some((granted) => granted <= 2 && (granted > 0 || state.keepsQos0))
   )
     return act(state, asked)
   return queueOf(state, session).then(

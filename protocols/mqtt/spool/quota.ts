@@ -111,20 +111,48 @@ export class Quota {
     return taking
   }
 
+  /** QoS 0, for which sessions give up nothing and refuse nothing: without room it is not theirs. @returns as `admit` */
+  admitExpendable(bytes: number, to: readonly SpoolQueue[]): readonly SpoolQueue[] | MeshError {
+    const others = select(to, ({ isSession }) => !isSession)
+    const taking = others.length > 0 ? this.admit(bytes, others) : others
+    if (taking instanceof MeshError || others.length === to.length) return taking
+    this.#lookAtDisk()
+    const all = [...taking]
+    for (const queue of to) {
+      if (!queue.isSession) continue
+      const lacking = this.#lackedBy(queue, bytes, all.length + 1)
+      if (lacking === undefined) {
+        all.push(queue)
+        this.#sinceLookBytes += bytes
+      } else {
+        this.#dropped[lacking].value++
+        countDrop(queue, lacking)
+      }
+    }
+    return all
+  }
+  #lackedBy(queue: SpoolQueue, bytes: number, count: number): Limit | undefined {
+    if (this.#gone || this.#lacksFloor(queue, bytes)) return 'disk'
+    return this.#fullOf(queue, bytes, 'all') ?? this.#lacks(bytes * count, count)
+  }
+
   #isLossy(queue: SpoolQueue): boolean {
     const { limits, spool } = this.#p.policy
     const own = queue.isSession ? limits.whenQueueFull : queue.whenFull
     return (own ?? spool.whenFull) !== 'refuse'
   }
   /** Which limit the queue meets with so much more. */
-  #fullOf(queue: SpoolQueue, more: number): 'queue' | 'share' | undefined {
+  #fullOf(
+    queue: SpoolQueue,
+    more: number,
+    // What makes room gives up what is on the disk; so for it what is on its way there does not count yet.
+    counts = this.#isLossy(queue) && queue.whenFull !== 'drop-newest' ? ('stored' as const) : ('all' as const),
+  ): 'queue' | 'share' | undefined {
     const { isSession, limits, share } = queue
     if (share && share.bytes + more > share.maxBytes) return 'share'
     const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
     const { maxMessages, maxBytes } = limits ?? { maxMessages: maxQueuedMessages, maxBytes: maxQueuedBytes }
     if (!limits && !isSession) return undefined
-    // What makes room gives up what is on the disk; so for it what is on its way there does not count yet.
-    const counts = this.#isLossy(queue) && queue.whenFull !== 'drop-newest' ? 'stored' : 'all'
     const { depth, bytes } = sumQueues(queue.group ?? [queue], counts)
     return depth >= maxMessages || bytes + more > maxBytes ? 'queue' : undefined
   }

@@ -297,7 +297,7 @@ class SqliteSpool implements Spool, QueueHost {
     if (inbound) return this.#appendOnce(message, queues, inbound)
     if (queues.length === 0) return Promise.resolve()
     const bytes = countEntryBytes(message)
-    const taking = this.#room.admit(bytes, queues)
+    const taking = message.qos === 0 ? this.#room.admitExpendable(bytes, queues) : this.#room.admit(bytes, queues)
     if (taking instanceof MeshError) return Promise.reject(taking)
     return taking.length > 0 ? this.#writer.append(message, taking, bytes) : Promise.resolve()
   }

@@ -277,10 +277,20 @@ function parts(subscribed: string): { readonly group?: string; readonly filter: 
   return shared === undefined || shared === 'invalid' ? { filter: subscribed } : shared
 }
 
-/** A session that is kept gets QoS 1 and 2 through its queue, all else goes from memory. */
-export function planDelivery(targets: readonly Target[], routes: readonly Route[], qos: Qos): Plan {
-  if (qos === 0) return { direct: targets, queues: NONE, routes }
-  const isQueued = ({ session, qos: granted }: Target): boolean => granted > 0 && session.queue !== undefined
+/**
+ * A session that is kept gets QoS 1 and 2 through its queue, all else goes from memory.
+ *
+ * @param kept `all`: QoS 0 goes through it, too, while its client is away, and then behind what came so
+ */
+export function planDelivery(
+  targets: readonly Target[],
+  routes: readonly Route[],
+  qos: Qos,
+  kept: 'acknowledged' | 'all' = 'acknowledged',
+): Plan {
+  if (qos === 0 && kept === 'acknowledged') return { direct: targets, queues: NONE, routes }
+  const isQueued = ({ session, qos: granted }: Target): boolean =>
+    session.queue !== undefined && (Math.min(granted, qos) > 0 || (kept === 'all' && session.isBehind))
   return {
     direct: targets.filter((t) => !isQueued(t)),
     queues: targets.filter(isQueued).map(({ session }) => session.queue!),

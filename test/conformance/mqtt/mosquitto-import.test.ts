@@ -132,6 +132,26 @@ for (const allowed of [true, false])
       assert.deepEqual([await comesIn(theirs, version), await comesIn(ours, version)], [allowed, allowed], version)
   })
 
+for (const queues of [true, false])
+  test(`queue_qos0_messages ${queues}: the same waits for a client that is away`, { timeout: 120_000 }, async (t) => {
+    const ports = await bothOf(t, `${OPEN}queue_qos0_messages ${queues}\nLISTENER\n`)
+    const sub = findDebianProgram('mosquittoClients').replace(/pub$/, 'sub')
+    const heard: string[] = []
+    for (const port of ports) {
+      const session = `-h 127.0.0.1 -p ${port} -i away -c -q 1 -t a/q1 -F`.split(' ')
+      const none = `-h 127.0.0.1 -p ${port} -i plain -c -q 0 -t a/# -F`.split(' ')
+      for (const one of [session, none]) await run(sub, [...one, '%t', '-E'])
+      for (const [topic, qos] of ['a/q1 0', 'a/q1 1', 'a/q0 0', 'a/q1 2', 'a/q0 1'].map((one) => one.split(' ')))
+        await run(
+          findDebianProgram('mosquittoClients'),
+          `-h 127.0.0.1 -p ${port} -t ${topic} -q ${qos} -m ${qos}`.split(' '),
+        )
+      for (const one of [session, none]) heard.push((await run(sub, [...one, '%t %p %q', '-W', '1'])).out)
+    }
+    assert.deepEqual(heard.slice(2), heard.slice(0, 2))
+    assert.equal(heard[1] === '', !queues)
+  })
+
 test('tls_version and ciphers: the same clients come in', { timeout: 120_000 }, async (t) => {
   const folder = temporaryFolder(t, 0o755)
   const ca = testCa()

@@ -222,6 +222,7 @@ export class MemoryQueue implements DurableQueue {
   readonly name: string
   readonly entries = new Map<number, { seq: number; message: StoredMessage; released: boolean }>()
   lastSeq = 0
+  pendingMessages = 0
   onAppended: (() => void) | undefined
   whenFull: WhenFull | undefined
   limits: QueueLimits | undefined

@@ -51,3 +51,11 @@ test('what an acl file denies a client of 3.1.1 is acknowledged, as by mosquitto
     ['acknowledge', 'acknowledge', undefined],
   )
 })
+
+test('QoS 0 that waits', () => {
+  const of = (text: string): unknown => (imported(text).yaml.mqtt as { queueQos0Messages?: boolean }).queueQos0Messages
+  assert.deepEqual(
+    [of(''), of('queue_qos0_messages false\n'), of('queue_qos0_messages true\n')],
+    [undefined, undefined, true],
+  )
+})

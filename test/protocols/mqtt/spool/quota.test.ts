@@ -390,3 +390,25 @@ test('room that is free in the file is used also below the floor', async (t) => 
   await put(r, 'c', [route])
   assert.equal((await read(route)).at(-1), 'c')
 })
+
+test('QoS 0 takes the room that is left: it pushes nothing out of a session, and refuses nothing to others', async (t) => {
+  const qos0 = (text: string): StoredMessage => ({ ...message(text), qos: 0 })
+  for (const limits of [
+    { maxQueuedMessages: 2, whenQueueFull: 'refuse' },
+    { maxQueuedMessages: 2, whenQueueFull: 'drop-oldest' },
+  ] as const) {
+    const r = await rig(t, { limits })
+    const [full, live, up] = [await r.queue('session/full'), await r.queue('session/live'), await r.queue('up/cloud/x')]
+    for (const n of ['1', '2']) await r.spool.append(message(n), [full])
+    await r.spool.append(qos0('3'), [full, live, up])
+    assert.deepEqual([texts(await all(full)), live.depth, up.depth], [['1', '2'], 1, 1])
+    assert.deepEqual([full.drops, full.gap], [{ queue: 1 }, undefined])
+    await r.spool[Symbol.asyncDispose]()
+  }
+  const r = await rig(t, { spool: { maxMessages: 2 } })
+  const [one, other] = [await r.queue('session/one'), await r.queue('session/other')]
+  for (const n of ['1', '2']) await r.spool.append(message(n), [one])
+  await r.spool.append(qos0('3'), [other])
+  assert.deepEqual([texts(await all(one)), other.depth, other.drops], [['1', '2'], 0, { spool: 1 }])
+  await r.spool[Symbol.asyncDispose]()
+})
