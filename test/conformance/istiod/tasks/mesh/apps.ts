@@ -9,9 +9,10 @@ import tls from 'node:tls'
 
 /**
  * `greeter` speaks first, `echo` answers each piece with its name before it, `authz` allows what says `x-ext-authz:
- * allow`, `authz-grpc` every connection but those of the service account guest, `jwks` has the keys of an issuer.
+ * allow`, `authz-grpc` every connection but those of the service account guest, `limits` two of whatever says `limited`,
+ * `jwks` has the keys of an issuer.
  */
-export type AppKind = 'http' | 'https' | 'authz' | 'authz-grpc' | 'jwks' | 'grpc' | 'echo' | 'greeter'
+export type AppKind = 'http' | 'https' | 'authz' | 'authz-grpc' | 'limits' | 'jwks' | 'grpc' | 'echo' | 'greeter'
 export type FarApp = { readonly name: string; readonly kind: AppKind; readonly address: string; readonly port: number }
 export type AppsJob = {
   readonly apps: readonly FarApp[]
@@ -114,7 +115,21 @@ function serveGrpc(name: string): http2.Http2Server {
 const ALLOWED = Buffer.from([0, 0, 0, 0, 2, 0x0a, 0])
 const DENIED = Buffer.from([0, 0, 0, 0, 4, 0x0a, 2, 0x08, 7])
 
-function serveChecks(name: string): http2.Http2Server {
+/** envoy.service.ratelimit.v3.RateLimitResponse: its overall_code OK (1), or OVER_LIMIT (2). */
+const FEW = Buffer.from([0, 0, 0, 0, 2, 0x08, 1])
+const TOO_MANY = Buffer.from([0, 0, 0, 0, 2, 0x08, 2])
+const LIMIT = 2
+const counts = new Map<string, number>()
+/** How often the same was asked. */
+function count(asked: string): Buffer {
+  const before = counts.get(asked) ?? 0
+  counts.set(asked, before + 1)
+  return asked.includes('limited') && before >= LIMIT ? TOO_MANY : FEW
+}
+const check = (asked: string): Buffer => (asked.includes('/sa/guest') ? DENIED : ALLOWED)
+
+/** @param decide the message for what was asked */
+function serveQuestions(name: string, decide: (asked: string) => Buffer): http2.Http2Server {
   const server = http2.createServer()
   server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
     let asked = ''
@@ -129,7 +144,7 @@ function serveChecks(name: string): http2.Http2Server {
       stream.on('wantTrailers', () => {
         stream.sendTrailers({ 'grpc-status': '0' })
       })
-      stream.end(asked.includes('/sa/guest') ? DENIED : ALLOWED)
+      stream.end(decide(asked))
     })
   })
   return server
@@ -179,7 +194,9 @@ function serve(app: FarApp, job: AppsJob): net.Server {
         res.writeHead(allowed ? 200 : 403, allowed ? { 'x-checked': 'yes' } : {}).end()
       })
     case 'authz-grpc':
-      return serveChecks(app.name)
+      return serveQuestions(app.name, check)
+    case 'limits':
+      return serveQuestions(app.name, count)
     case 'jwks':
       return http.createServer((req, res) => {
         note(app.name, req)

@@ -17,6 +17,7 @@ export const EXTERNAL_TCP_PORT = 9100
 /** Of EXTERNAL. */
 export const AUTHZ_PORT = 8000
 export const AUTHZ_GRPC_PORT = 9191
+export const LIMITS_PORT = 9192
 export const JWKS_PORT = 8001
 export const OTLP_PORT = 4317
 
@@ -112,6 +113,7 @@ export const FAR_APPS: readonly FarApp[] = [
   { name: 'collector', kind: 'grpc', address: EXTERNAL, port: OTLP_PORT },
   { name: 'authz', kind: 'authz', address: EXTERNAL, port: AUTHZ_PORT },
   { name: 'authz-grpc', kind: 'authz-grpc', address: EXTERNAL, port: AUTHZ_GRPC_PORT },
+  { name: 'limits', kind: 'limits', address: EXTERNAL, port: LIMITS_PORT },
   { name: 'jwks', kind: 'jwks', address: EXTERNAL, port: JWKS_PORT },
   ...[EXTERNAL, EXTERNAL_TWO].flatMap((address, i): FarApp[] => {
     const name = ['external', 'external-two'][i]!

@@ -5,14 +5,14 @@ import path from 'node:path'
 import { temporaryFolder, withEnds } from '../../../programs.ts'
 import { istioctl, proxyStatus } from '../../rig/istioctl.ts'
 import type { MeshAgent } from '../../rig/mesh-agent.ts'
-import { call } from '../mesh/calls.ts'
+import { call, talk } from '../mesh/calls.ts'
 import { GATEWAY_NAMESPACE } from '../mesh/gateway.ts'
-import { hostOf, SERVICES, urlOf } from '../mesh/services.ts'
+import { EXTERNAL, hostOf, LIMITS_PORT, SERVICES, urlOf } from '../mesh/services.ts'
 import type { Task } from '../task.ts'
 import { gateway } from '../yaml/gateway-yaml.ts'
 import { countApps, envoyFilter } from '../yaml/yaml.ts'
 
-const { httpbin } = SERVICES
+const { httpbin, tcpEcho } = SERVICES
 
 /** What istioctl prints of a page of an agent. */
 function proxyConfig({ agent }: MeshAgent, kind: string, page: string): Promise<string> {
@@ -51,6 +51,61 @@ const inboundFilter = (name: string, type: string, config: string): string =>
 ${config}`,
   )
 
+const limitService = (host: string): string => `            rate_limit_service:
+              grpc_service: {envoy_grpc: {cluster_name: "outbound|${LIMITS_PORT}||${host}", authority: ${host}}}
+              transport_api_version: V3
+`
+const LIMIT_SERVICE = `---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: ratelimit, namespace: default}
+spec:
+  hosts: [ratelimit.test]
+  resolution: STATIC
+  ports: [{number: ${LIMITS_PORT}, name: grpc, protocol: GRPC}]
+  endpoints: [{address: ${EXTERNAL}}]
+`
+/** @param host of the rate limit service */
+const globalLimit = (host: string): string =>
+  LIMIT_SERVICE +
+  inboundFilter(
+    'filter-ratelimit',
+    'envoy.filters.http.ratelimit',
+    `            "@type": type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit
+            domain: ratelimit
+            failure_mode_deny: true
+            timeout: 10s
+${limitService(host)}`,
+  ) +
+  envoyFilter(
+    'filter-ratelimit-svc',
+    `  - applyTo: VIRTUAL_HOST
+    match: {context: SIDECAR_INBOUND, routeConfiguration: {vhost: {route: {action: ANY}}}}
+    patch:
+      operation: MERGE
+      value: {rate_limits: [{actions: [{request_headers: {header_name: ":path", descriptor_key: PATH}}]}]}
+`,
+  )
+const tcpLimit =
+  LIMIT_SERVICE +
+  envoyFilter(
+    'tcp-ratelimit',
+    `  - applyTo: NETWORK_FILTER
+    match: {context: SIDECAR_INBOUND, listener: {filterChain: {filter: {name: envoy.filters.network.tcp_proxy}}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: envoy.filters.network.ratelimit
+        typed_config:
+            "@type": type.googleapis.com/envoy.extensions.filters.network.ratelimit.v3.RateLimit
+            stat_prefix: tcp
+            domain: ratelimit
+            failure_mode_deny: true
+            timeout: 10s
+            descriptors: [{entries: [{key: limited, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}]}]
+${limitService('ratelimit.test')}`,
+  )
+
 export const operations: readonly Task[] = [
   {
     name: 'Local rate limit by EnvoyFilter',
@@ -74,6 +129,51 @@ export const operations: readonly Task[] = [
         run: async () => {
           assert.deepEqual(await countApps(urlOf(httpbin), 10), { 'httpbin-v1': 4, 429: 6 })
           assert.equal((await call(urlOf(httpbin))).headers['x-local-rate-limit'], 'true')
+        },
+      },
+    ],
+  },
+  {
+    name: 'Global rate limit by EnvoyFilter',
+    page: 'tasks/policy-enforcement/rate-limit/#global-rate-limit',
+    yaml: globalLimit('ratelimit.test'),
+    checks: [
+      {
+        what: 'the service counts by the descriptors of the route: two pass, the others get 429',
+        run: async () => {
+          assert.deepEqual(await countApps(urlOf(httpbin, '/limited'), 6), { 'httpbin-v1': 2, 429: 4 })
+          assert.equal((await call(urlOf(httpbin, '/limited'))).headers['x-envoy-ratelimited'], 'true')
+        },
+      },
+      {
+        what: 'other paths pass, and were counted by themselves',
+        run: async (mesh) => {
+          await mesh.seen('limits')
+          assert.deepEqual(await countApps(urlOf(httpbin, '/other'), 4), { 'httpbin-v1': 4 })
+          const asked = await mesh.seen('limits')
+          assert.deepEqual(
+            asked.map(({ url, headers }) => [url, headers['asked']?.includes('PATH\x12\x06/other')]),
+            Array.from({ length: 4 }, () => ['/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit', true]),
+          )
+        },
+      },
+      {
+        what: 'a service that cannot be asked refuses, with failure_mode_deny',
+        yaml: globalLimit('nowhere.test'),
+        run: async () => {
+          assert.equal((await call(urlOf(httpbin, '/other'))).status, 500)
+        },
+      },
+      {
+        what: 'TCP: connections are counted by the network filter',
+        yaml: tcpLimit,
+        run: async () => {
+          const told: string[] = []
+          for (let i = 0; i < 4; i++) told.push(await talk(hostOf(tcpEcho), tcpEcho.port, 'x\n'))
+          assert.deepEqual(
+            told.map((text) => /^tcp-echo-v[12] x\n$/.test(text)),
+            [true, true, false, false],
+          )
         },
       },
     ],
