@@ -64,7 +64,7 @@ const COLUMNS: ReadonlyMap<number, Column> = new Map<number, Column>([
 ])
 
 export function isStateColumn(number: number): boolean {
-  return COLUMNS.get(number)!.isState
+  return COLUMNS.get(number)?.isState ?? false
 }
 
 export function splitColumns(details: ReportDetails): [number, Buffer][] {

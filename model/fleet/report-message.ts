@@ -28,7 +28,13 @@ import {
 } from './report-values.ts'
 
 const LAYOUT = 1
-/** By number; undefined until they have come. */
+const QUANTITIES = 13
+/**
+ * Does not travel: quantities without what reports themselves and pings move. With that, each report would be the
+ * reason for the next, and a device at rest would never be silent.
+ */
+const MOVED_BY_OTHERS = 0
+/** By number. */
 export type ReportFields = ReadonlyMap<number, Buffer>
 
 type Field = {
@@ -135,7 +141,7 @@ const FIELDS: ReadonlyMap<number, Field> = new Map<number, Field>([
       (r) => ({ run: r.number() }),
     ),
   ],
-  [13, { isState: false, write: (r, w) => writeQuantities(w, r.quantities), read: readQuantities }],
+  [QUANTITIES, { isState: false, write: (r, w) => writeQuantities(w, r.quantities), read: readQuantities }],
 ])
 
 /** What a report consists of, for comparison with the one before. */
@@ -145,14 +151,15 @@ export function splitReport(report: Report): ReportFields {
     field.write(report, writer)
     return [number, writer.finish()]
   })
-  return new Map([...fields, ...(report.details ? splitColumns(report.details) : [])])
+  const columns = report.details ? splitColumns(report.details) : []
+  return new Map([...fields, ...columns, [MOVED_BY_OTHERS, writeMovedByOthers(report.quantities)]])
 }
 
 /** What differs from what was said before, and whether it is worth a message. */
 export function findChanges(fields: ReportFields, before: ReportFields): 'none' | 'quantities' | 'state' {
   let found: 'none' | 'quantities' = 'none'
   for (const [number, bytes] of fields) {
-    if (before.get(number)?.equals(bytes) === true) continue
+    if (number === QUANTITIES || before.get(number)?.equals(bytes) === true) continue
     if (FIELDS.get(number)?.isState ?? isStateColumn(number)) return 'state'
     found = 'quantities'
   }
@@ -163,7 +170,7 @@ export function findChanges(fields: ReportFields, before: ReportFields): 'none' 
 export function encodeReport(fields: ReportFields, before: ReportFields): Buffer {
   const writer = new Writer().number(LAYOUT)
   for (const [number, bytes] of fields)
-    if (before.get(number)?.equals(bytes) !== true) writer.number(number).bytes(bytes)
+    if (number !== MOVED_BY_OTHERS && before.get(number)?.equals(bytes) !== true) writer.number(number).bytes(bytes)
   return writer.finish()
 }
 
@@ -222,6 +229,12 @@ function writeQuantities(writer: Writer, q: Quantities): void {
     writeLarge(each, sent)
     writeLarge(each, received)
   })
+}
+function writeMovedByOthers(quantities: Quantities): Buffer {
+  const writer = new Writer()
+  const bytes = quantities.bytes.filter(({ purpose }) => purpose !== 'report')
+  writeQuantities(writer, { ...quantities, rttMs: undefined, bytes })
+  return writer.finish()
 }
 function readQuantities(reader: Reader): { readonly quantities: Quantities } {
   const rtt = reader.number()

@@ -9,7 +9,7 @@ import type { RelayStream } from '../../../core/relay/stream.ts'
 import { Reporter } from '../../../control-sync/fleet/reporter.ts'
 import type { Quantities, Report } from '../../../model/fleet/report.ts'
 import { decodeReport } from '../../../model/fleet/report-message.ts'
-import { REPORT } from '../../helpers/control-plane/report.ts'
+import { DETAILS, REPORT } from '../../helpers/control-plane/report.ts'
 import { seededRandom } from '../../helpers/random.ts'
 import { SimClock } from '../../helpers/sim-clock.ts'
 
@@ -64,15 +64,34 @@ function rig() {
 }
 
 test('a device at rest says how it is once, and then nothing for a month', async (t) => {
-  const { clock, got, connect, state } = rig()
+  const { clock, got, connect, state, change } = rig()
+  change({ details: DETAILS })
   using _connection = connect()
   await clock.advance(30 * DAY_MS)
   assert.deepEqual(
     got.map(({ report }) => report),
-    [REPORT],
+    [{ ...REPORT, details: DETAILS }],
   )
-  t.diagnostic(`reports of a month at rest: ${state.bytes} bytes`)
-  assert.ok(state.bytes < 400)
+  t.diagnostic(`reports of a month at rest, with services and queues: ${state.bytes} bytes`)
+  assert.ok(state.bytes < 500)
+})
+
+test('what reports and pings move is no reason for a report: each would be that for the next', async (t) => {
+  const { clock, got, connect, state, count } = rig()
+  using _connection = connect()
+  const days = 30
+  for (let minutes = 0; minutes < days * 24 * 60; minutes += 30) {
+    const bytes = REPORT.quantities.bytes.map((one) =>
+      one.purpose === 'report' ? { ...one, sent: one.sent + state.bytes } : one,
+    )
+    count({ bytes, rttMs: 40 + (minutes % 90) })
+    await clock.advance(30 * 60_000)
+  }
+  t.diagnostic(`reports of a month in which the link alone is counted: ${state.bytes} bytes`)
+  assert.equal(got.length, 1)
+  count({ requests: 5 })
+  await clock.advance(30 * 60_000)
+  assert.equal(got.at(-1)!.report.quantities.rttMs, state.report.quantities.rttMs, 'they are told along')
 })
 
 test('a change is told soon, and not more often than is set', async () => {
