@@ -9,6 +9,7 @@ import { MeshError, toMeshError } from '../../core/errors.ts'
 import { guard } from '../../core/defects/guard.ts'
 import { takeLease, type Tally } from '../../core/lease.ts'
 import { staysHere, type NetStream } from '../../core/os/network.ts'
+import { leaveOutReadTicks } from '../../core/os/sockets/read-ticks.ts'
 import { containsAddress } from '../../model/ip.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
 import { type HttpConnectionManager, type Listener, matchesPort } from '../../model/listener.ts'
@@ -97,6 +98,7 @@ async function begin(visit: Visit, s: Serving): Promise<Handed> {
   await secure(conn, s, accepted.tunnel)
   authorize(conn, s)
   await askServices(conn, s)
+  leaveOutReadTicks(conn.stream)
   getPausedStreams(s.ctx).watch(conn.stream)
   live.serves()
   live.holds(s.expiryWatcher.add(new ClientCertificates(live, conn)))

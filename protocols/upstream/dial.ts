@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import { MeshError } from '../../core/errors.ts'
 import { guard, doNothing } from '../../core/defects/guard.ts'
 import { staysHere, type Address, type NetStream } from '../../core/os/network.ts'
+import { leaveOutReadTicks } from '../../core/os/sockets/read-ticks.ts'
 import { selectTransport, type Cluster, type Endpoint } from '../../model/cluster.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
 import { withoutPort } from '../../model/tables.ts'
@@ -73,6 +74,7 @@ export async function dial(
   stream.on('error', ignore)
   if (transport.header && !o.makeHeader) stream.write(writeProxyHeader(transport.header, o.client, made))
   if (transport.kind === 'plaintext') {
+    leaveOutReadTicks(stream)
     getPausedStreams(ctx).watch(stream)
     const certificates = made.certificates ?? { ...NO_CERTIFICATES, staysHere: staysHere(made) }
     return { stream, alpn: '', local: made.local, certificates }
@@ -90,6 +92,7 @@ export async function dial(
     sessionKey: `${o.address}:${o.port}`,
     timeoutMs: Math.max(1, cluster.connectTimeoutMs - (ctx.clock.monotonicMs() - startedMs)),
   })
+  leaveOutReadTicks(secured.stream)
   getPausedStreams(ctx).watch(secured.stream)
   const ofMesh = usesIdentity(tls)
   // Of a server elsewhere that asks for nobody's certificate the handshake is enough.
