@@ -1,4 +1,4 @@
-/** The protocol side of an agent: joins, takes configuration over the relay, keeps its versions, and nothing else. */
+/** The protocol side of an agent: joins, takes configuration over the relay, keeps its versions, reports what it is told to, and nothing else. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import type { ByteCount, ControlPlane } from '../../../control-sync/connection/control-plane.ts'
 import type { AdsRequest, AdsResponse } from '../../../control-sync/ads/protocol.ts'
@@ -13,6 +13,11 @@ import { createCsr, createKey } from '../../../control-sync/identity/csr.ts'
 import { hashThumbprint, signEs256, toEs256Jwk } from '../../../core/jwt/sign.ts'
 import { JOIN_PATH, type Renewed } from '../../../model/fleet/enrollment.ts'
 import type { ResourceKind } from '../../../model/snapshot.ts'
+import { doNothing } from '../../../core/defects/guard.ts'
+import { packMessage } from '../../../core/relay/compression.ts'
+import type { RelayStream } from '../../../core/relay/stream.ts'
+import type { Report } from '../../../model/fleet/report.ts'
+import { encodeReport, splitReport, type ReportFields } from '../../../model/fleet/report-message.ts'
 import { PLAIN_NODE } from '../../helpers/control-plane/node-settings.ts'
 
 export type Hub = {
@@ -36,6 +41,7 @@ export class Device {
   readonly #answered = new Set<ResourceKind>()
   #link: RelayLink | undefined
   #stream: AdsStream | undefined
+  #reports: { readonly stream: RelayStream; told: ReportFields } | undefined
   #whole = Promise.withResolvers<void>()
   /** Responses that brought or took resources. */
   changes = 0
@@ -102,6 +108,17 @@ export class Device {
       this.#stream.send(request)
     }
     await this.#whole.promise
+  }
+  /** As the reporter does it: the first of a connection whole, then what differs. */
+  async report(report: Report): Promise<void> {
+    const connection = await this.#link!.connect({ certificateRefused: false })
+    if (!this.#reports || this.#reports.stream.isOver)
+      this.#reports = { stream: connection.mux.open('report').listen({ onMessage: doNothing }), told: new Map() }
+    const fields = splitReport(report)
+    const message = packMessage(encodeReport(fields, this.#reports.told), connection)
+    this.#count('report', 'sent', message.length)
+    this.#reports.stream.send(message)
+    this.#reports.told = fields
   }
   leave(): void {
     this.#whole.promise.catch(() => undefined)

@@ -11,6 +11,7 @@ import type { RunOptions, Trial } from '../bench.ts'
 import {
   cpuNs,
   freePort,
+  LOAD_CORE,
   rssMiB,
   run as runToEnd,
   startPinned,
@@ -19,6 +20,7 @@ import {
   type Running,
 } from '../measure.ts'
 import { Device } from './device.ts'
+import { measureReports } from './reports.ts'
 import { measureFloor, round } from './floor.ts'
 import { sleep } from '../../conformance/programs.ts'
 
@@ -36,7 +38,7 @@ export const fleetTrial: Trial = {
   cases: Object.fromEntries(Object.keys(SIZES).map((n) => [n, `${n} devices, ${SERVICES} services`])),
   usualCases: ['2000'],
   prints:
-    'for the hub milliseconds of CPU for each join, first connection and reconnect; KiB of memory for each connected device; beside what a connection costs a Node that does nothing with it; share of a core when idle; how long one change takes to all; and bytes of messages (without TLS) of each',
+    'for the hub milliseconds of CPU for each join, first connection and reconnect; KiB of memory for each connected device; beside what a connection costs a Node that does nothing with it; share of a core when idle; what a report costs: the first, counts, and a service that goes down; how long one change takes to all, at once and in waves; and bytes of messages (without TLS) of each',
   options: [],
   run,
 }
@@ -56,7 +58,8 @@ async function measured(count: number): Promise<Figures> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'meshlet-fleet-'))
   const port = await freePort()
   try {
-    const config = writeConfig(folder, port, await freePort())
+    const [grpc, admin] = [await freePort(), await freePort()]
+    const config = writeConfig(folder, { relay: port, grpc, admin })
     await using hub = startPinned(SUBJECT_CORE, process.execPath, [
       distFile('meshlet-hub.cjs'),
       'run',
@@ -76,12 +79,16 @@ async function measured(count: number): Promise<Figures> {
     const idleNs = cpuNs(hub.pid)
     await sleep(IDLE_MS)
     figures['idle, % of a core'] = round((cpuNs(hub.pid) - idleNs) / IDLE_MS / 1e4)
-    await fleet.measureChange(figures, () => {
+    await measureReports(figures, fleet, admin)
+    await sleep(IDLE_MS)
+    figures['memory of a device that reports, KiB'] = round(((rssMiB(hub.pid) - before) * 1024) / count)
+    await fleet.measureChange(figures, 'one change', () => {
       fs.writeFileSync(
         path.join(folder, 'resources/mesh.json'),
         services(SERVICES, (i) => (i === 57 ? 2 : 1)),
       )
     })
+    await measureWaves(figures, fleet, config)
     for (const device of fleet.devices) device.leave()
     await sleep(1_000)
     await fleet.measure(figures, 'reconnect', (device) => device.connect())
@@ -92,7 +99,8 @@ async function measured(count: number): Promise<Figures> {
   }
 }
 
-function writeConfig(folder: string, relay: number, grpc: number): string {
+type Ports = { readonly relay: number; readonly grpc: number; readonly admin: number }
+function writeConfig(folder: string, { relay, grpc, admin }: Ports): string {
   fs.mkdirSync(path.join(folder, 'resources'))
   fs.writeFileSync(path.join(folder, 'resources/mesh.json'), services(SERVICES))
   const config = path.join(folder, 'hub.yaml')
@@ -104,10 +112,10 @@ api: {listen: "127.0.0.1:0", requestsPerMinute: 1000000}
 resources: ${folder}/resources
 state: ${folder}/state
 dnsNames: [${SERVER_NAME}, 127.0.0.1]
-admin: {port: 0}
+admin: {port: ${admin}}
 log: {level: error}
-rollout: {default: all}
-limits: {maxStreams: 20000, maxStreamsPerIdentity: 20000, maxJoinsPerHour: 1000000, maxStrangersPerAddress: 1000, maxConnections: 40000}
+rollout: {default: all, soakSec: 1}
+limits: {maxStreams: 20000, maxStreamsPerIdentity: 20000, maxJoinsPerHour: 1000000, maxStrangersPerAddress: 1000, maxConnections: 40000, maxReportsPerMinute: 100000}
 `,
   )
   return config
@@ -115,13 +123,27 @@ limits: {maxStreams: 20000, maxStreamsPerIdentity: 20000, maxJoinsPerHour: 10000
 
 async function createToken(config: string, count: number): Promise<string> {
   const args = ['token', 'create', '-n', 'edge', '-s', 'gateway', '--name-pattern', '*', '--uses', String(count)]
-  const text = await runToEnd(SUBJECT_CORE, process.execPath, [
-    distFile('meshlet-hub.cjs'),
-    ...args,
-    '--config',
-    config,
-  ])
+  const text = await runHub(config, args)
   return /^\S{40,}$/m.exec(text)?.[0] ?? text.trim()
+}
+
+const WAVES = [1, 10, 50, 100]
+/** Back to the revision before, in waves of which each is watched for a second. */
+async function measureWaves(figures: Figures, fleet: Fleet, config: string): Promise<void> {
+  const { revisions } = JSON.parse(await runHub(config, ['revision', 'list', '--json'])) as {
+    readonly revisions: readonly { readonly id: string }[]
+  }
+  const isUnderWay = async (): Promise<boolean> =>
+    (await runHub(config, ['rollout', 'list', '--json'])).includes('"state":"running"')
+  while (await isUnderWay()) await sleep(1_000)
+  const waves = WAVES.map((share) => `${share}%`).join(',')
+  const args = ['rollout', 'start', '--to', revisions[1]!.id, '--waves', waves, '--soak', '1s', '--halt', 'never']
+  await fleet.measureChange(figures, 'rollout in waves', () => runHub(config, args), WAVES)
+}
+
+/** A command, on the other core. */
+function runHub(config: string, args: readonly string[]): Promise<string> {
+  return runToEnd(LOAD_CORE, process.execPath, [distFile('meshlet-hub.cjs'), ...args, '--config', config])
 }
 
 class Fleet {
@@ -142,8 +164,13 @@ class Fleet {
     this.devices = Array.from({ length: count }, (_, i) => new Device({ name: `gw-${i}`, hub: at, names, count: add }))
   }
 
-  /** Of all devices, some at once. */
-  async measure(figures: Figures, what: string, act: (device: Device) => Promise<void>): Promise<void> {
+  /** Of all devices, some at once. @param settled what the hub does after their part is over */
+  async measure(
+    figures: Figures,
+    what: string,
+    act: (device: Device) => Promise<void>,
+    settled?: () => Promise<void>,
+  ): Promise<void> {
     const [startNs, startMs] = [cpuNs(this.#hub.pid), performance.now()]
     this.#bytes = 0
     const waiting = [...this.devices]
@@ -151,19 +178,33 @@ class Fleet {
       for (let device = waiting.pop(); device; device = waiting.pop()) await act(device)
     }
     await Promise.all(Array.from({ length: AT_ONCE }, work))
+    await settled?.()
     this.#note(figures, what, startNs)
     figures[`${what}, all in s`] = round((performance.now() - startMs) / 1e3)
   }
 
-  /** Until every device has it. */
-  async measureChange(figures: Figures, change: () => void): Promise<void> {
+  /** Until every device has it. @param shares of the devices, in percent: when so many have it is told, too */
+  async measureChange(
+    figures: Figures,
+    what: string,
+    change: () => void | Promise<unknown>,
+    shares: readonly number[] = [],
+  ): Promise<void> {
     const before = this.devices.map(({ changes }) => changes)
     const [startNs, startMs] = [cpuNs(this.#hub.pid), performance.now()]
+    const waves = [...shares]
     this.#bytes = 0
-    change()
-    while (this.devices.some(({ changes }, i) => changes === before[i])) await sleep(20)
-    this.#note(figures, 'one change', startNs)
-    figures['one change, to all in s'] = round((performance.now() - startMs) / 1e3)
+    await change()
+    for (;;) {
+      const have = this.devices.filter(({ changes }, i) => changes !== before[i]).length
+      const seconds = round((performance.now() - startMs) / 1e3)
+      while (waves.length > 0 && have * 100 >= waves[0]! * this.devices.length)
+        figures[`${what}, to ${waves.shift()}% in s`] = seconds
+      if (have === this.devices.length) break
+      await sleep(20)
+    }
+    this.#note(figures, what, startNs)
+    figures[`${what}, to all in s`] = round((performance.now() - startMs) / 1e3)
   }
 
   #note(figures: Figures, what: string, startNs: number): void {
