@@ -124,6 +124,8 @@ export type AgentStatus = {
     readonly received: number
     readonly setAside: number
     readonly error: string | undefined
+    /** Filters of routes down that the broker does not grant. */
+    readonly refusedFilters?: readonly string[]
     /** Primary Host Applications of Sparkplug that routes wait for. */
     readonly hosts?: readonly {
       readonly hostId: string

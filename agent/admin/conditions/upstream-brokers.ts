@@ -13,7 +13,8 @@ export const UPSTREAM_BROKERS: readonly Condition[] = [
   },
   {
     name: 'upstream-broker-refuses',
-    holds: 'A broker of `mqtt.routes` refuses the session.',
+    holds:
+      'A broker of `mqtt.routes` refuses the session, or subscriptions of routes down: nothing of those comes. They are asked for again each minute.',
     codes: ['MESH_MQTT_UPSTREAM_REFUSED'],
     find: (p) =>
       p.bridge
@@ -21,7 +22,11 @@ export const UPSTREAM_BROKERS: readonly Condition[] = [
         .map((b) =>
           b.state === 'refused'
             ? new MeshError('MESH_MQTT_UPSTREAM_REFUSED', `${b.cluster}: ${b.error ?? 'refused'}`)
-            : undefined,
+            : b.refusedFilters &&
+              new MeshError(
+                'MESH_MQTT_UPSTREAM_REFUSED',
+                `${b.cluster} refuses the subscription of ${b.refusedFilters.slice(0, MOST_NAMED).join(', ')}${b.refusedFilters.length > MOST_NAMED ? ` and ${b.refusedFilters.length - MOST_NAMED} others` : ''}`,
+              ),
         ),
   },
   {
@@ -33,6 +38,7 @@ export const UPSTREAM_BROKERS: readonly Condition[] = [
   },
 ]
 
+const MOST_NAMED = 3
 /** Long enough for a broker or host that starts at the same time, or restarts. */
 const UNREACHED_MS = 30_000
 

@@ -100,7 +100,6 @@ export const SAME: Readonly<Record<string, string>> = {
   retained_persistence: SPOOL,
   persistence_file: SPOOL,
   persistence_location: 'the state folder is `state`',
-  check_retain_source: 'rules are asked about retained messages, too',
   auto_id_prefix: 'client ids that the broker assigns begin with the name of the node and cannot be guessed',
   listener_auto_id_prefix: 'client ids that the broker assigns begin with the name of the node and cannot be guessed',
   connection_messages: 'connects and disconnects are in the log with their reason (mqtt.connected, mqtt.disconnected)',
@@ -117,7 +116,6 @@ export const SAME: Readonly<Record<string, string>> = {
   set_tcp_nodelay: 'messages wait for nothing',
   store_clean_interval: 'room is given back at once',
   websockets_headers_size: 'limits.maxHeaderBytes bounds them',
-  use_username_as_clientid: 'rules know users beside client ids',
   try_private: CIRCLES,
   bridge_attempt_unsubscribe: 'routes that went are unsubscribed from',
   bridge_tcp_keepalive: 'PINGREQ finds dead connections (mqtt.bridges[].keepAliveSec)',
@@ -145,6 +143,8 @@ export const LEFT: Readonly<Record<string, string>> = {
   plugin_use: PLUGIN,
   global_plugin: PLUGIN,
   'ciphers_tls1.3': CIPHERS,
+  check_retain_source:
+    'a retained message stays when its publisher loses the right to it: remove it with `meshlet mqtt purge`',
   disable_client_cert_date_checks: 'what goes on at a wrong clock is identity.expired',
   enable_proxy_protocol:
     'name the proxies that are trusted: listeners[].proxyProtocol.trusted; clientCertificate there stands for use_identity_as_username',
@@ -157,6 +157,8 @@ export const LEFT: Readonly<Record<string, string>> = {
   tls_engine: ENGINE,
   tls_engine_kpass_sha1: ENGINE,
   tls_keyform: ENGINE,
+  use_username_as_clientid:
+    'client ids are what clients say: the sessions of a user stay apart from those of others, and mqtt.rules knows both',
   upgrade_outgoing_qos: 'a subscriber gets the smaller QoS, as MQTT 5.0 §3.8.4 says',
   bridge_ciphers: CIPHERS,
   'bridge_ciphers_tls1.3': CIPHERS,
@@ -174,6 +176,8 @@ export function findReasonLeft(name: string): string | undefined {
 export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   max_inflight_bytes: ['0'],
   upgrade_outgoing_qos: ['false'],
+  check_retain_source: ['false'],
+  use_username_as_clientid: ['false'],
   cleansession: ['false'],
   round_robin: ['false'],
   disable_client_cert_date_checks: ['false'],

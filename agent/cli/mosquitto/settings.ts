@@ -97,7 +97,9 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
       positive('maxPacketBytes', MAX_PACKET_BYTES)
       return
     case 'message_size_limit':
-      if (report.number(line) > 0) limits['maxPacketBytes'] = Math.min(MAX_PACKET_BYTES, report.number(line) + 65_536)
+      if (report.number(line) <= 0) return
+      limits['maxPacketBytes'] = Math.min(MAX_PACKET_BYTES, report.number(line) + 65_536)
+      report.same(line, 'a client that sends more is disconnected, where mosquitto drops the message')
       return
     case 'max_queued_messages':
       queued(line, 'maxQueuedMessages', settings, report)

@@ -5,6 +5,7 @@ export type BridgeCounters = {
   readonly sent: Cell
   readonly received: Cell
   readonly setAside: Cell
+  readonly refusedSubscriptions: Cell
   readonly receiverWaits: Cell
   readonly connects: Readonly<Record<'connected' | 'refused' | 'failed', Cell>>
   readonly dropped: Readonly<
@@ -24,6 +25,12 @@ export function registerBridgeCounters(metrics: Metrics): BridgeCounters {
       .counter(
         'mesh_mqtt_bridge_set_aside_total',
         'Messages that an upstream broker does not take and that are set aside, so that the others go on.',
+      )
+      .cell({}),
+    refusedSubscriptions: metrics
+      .counter(
+        'mesh_mqtt_bridge_subscriptions_refused_total',
+        'Subscriptions of routes down that an upstream broker does not grant; they are asked for again each minute.',
       )
       .cell({}),
     receiverWaits: metrics

@@ -7,7 +7,8 @@ import type { Log } from '../../../core/log.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
-import { BridgeOutflow, type PeerLimits, type Trouble } from './outflow.ts'
+import { BridgeOutflow, type Trouble } from './outflow.ts'
+import { type PeerLimits, readPeerLimits } from './peer-limits.ts'
 import { prepareSending, freePacketId, type Lanes } from './lanes.ts'
 import type { IsOther, LanePair } from './sending/lane-pair.ts'
 import type { Leg } from './legs.ts'
@@ -17,7 +18,7 @@ import { Reading } from './transport/reading.ts'
 import { BridgeSubscriptions, type WantedFilter } from './subscriptions.ts'
 import type { Flusher } from '../codec/flusher.ts'
 import { Outbox } from '../codec/outbox.ts'
-import { type Connack, MAX_VAR_INT, type Packet, type Version } from '../codec/packet.ts'
+import type { Connack, Packet, Version } from '../codec/packet.ts'
 import { PacketParser } from '../codec/parser.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
 import { findRefusal } from '../../tls/client.ts'
@@ -31,8 +32,8 @@ import type { SparkplugForwarding } from '../sparkplug/forwarding.ts'
 export const MAX_PACKET_BYTES = 1024 * 1024
 const CONNACK_MS = 10_000
 const PINGRESP_MS = 10_000
-/** In flight at once towards 3.1.1, which cannot say. */
-const MAX_INFLIGHT_311 = 1_000
+/** With so much that the broker does not read, messages and answers, nothing more of it is taken. */
+const MAX_UNREAD_BYTES = 512 * 1024
 const NEVER_EXPIRES = 0xffffffff
 
 export type LinkParts = {
@@ -91,7 +92,7 @@ export class BridgeLink {
     this.#plan = p.plan
     const { version } = p.leg.dialect
     this.#version = version
-    this.#peer = peerLimits(version, 1, NO_PROPERTIES)
+    this.#peer = readPeerLimits(version, 1, NO_PROPERTIES)
     this.#outbox = new Outbox({
       ...p,
       version,
@@ -159,7 +160,10 @@ export class BridgeLink {
     stream.on('error', gone)
     stream.on(
       'drain',
-      guard('bridge', defect, () => this.#outflow?.pump()),
+      guard('bridge', defect, () => {
+        this.#reading.release('answers')
+        this.#outflow?.pump()
+      }),
     )
     this.#connect()
     return this.#ended.promise
@@ -197,6 +201,10 @@ export class BridgeLink {
     const states = this.#p.sparkplug.stateTopics.map((filter) => ({ filter, maxQos: 1 as const, sendRetained: true }))
     return [...plan.down, ...states]
   }
+  /** Filters of routes down that the broker does not grant. */
+  get refusedFilters(): readonly string[] {
+    return this.#subscriptions.refused
+  }
   pump(): void {
     this.#outflow?.pump()
   }
@@ -218,6 +226,7 @@ export class BridgeLink {
       this.#parser.push(chunk)
       for (let packet = this.#parser.next(); packet && this.#state !== 'over'; packet = this.#parser.next())
         this.#onPacket(packet)
+      if (this.#outbox.pendingBytes > MAX_UNREAD_BYTES) this.#reading.hold('answers')
     } catch (thrown) {
       const error = toMeshError(thrown)
       // Before CONNACK only CONNECT and AUTH may be sent.
@@ -305,7 +314,7 @@ export class BridgeLink {
     const lanes = this.#p.lanes.all
     const plan = this.#plan
     this.#state = 'connected'
-    this.#peer = peerLimits(this.#version, plan.settings.maxInflight, properties)
+    this.#peer = readPeerLimits(this.#version, plan.settings.maxInflight, properties)
     const hasOthers = plan.settings.failover.length > 0
     this.#p.sparkplug.begin({
       onOpened: (hostId) => this.#outflow?.hostOpened(hostId),
@@ -379,8 +388,8 @@ export class BridgeLink {
       const wasSilent = this.#sentMs <= this.#heardMs && this.#heardMs + silenceMs <= askedMs
       this.#outbox.writePacket({ type: 'pingreq' })
       this.#deadline = clock.after(PINGRESP_MS, () => {
-        if (this.#reading.isHeld || (this.#heardMs >= askedMs && this.#heardMs > 0)) {
-          if (wasSilent && !this.#reading.isHeld) leg.keepAlive.noteSurvived(silenceMs)
+        if (this.#reading.isHeldHere || (this.#heardMs >= askedMs && this.#heardMs > 0)) {
+          if (wasSilent && !this.#reading.isHeldHere) leg.keepAlive.noteSurvived(silenceMs)
           this.#keepAlive(sec)
           return
         }
@@ -426,22 +435,4 @@ function announcedSec({ settings: { keepAliveSec, keepAliveMaxSec = 0 } }: Sessi
 /** Only with the reason codes that are about it (MQTT 5.0 §4.11). */
 function referenceOf({ reason, properties }: Pick<Connack, 'reason' | 'properties'>): string | undefined {
   return reason === REASON.useAnotherServer || reason === REASON.serverMoved ? properties.serverReference : undefined
-}
-
-function peerLimits(version: Version, maxInflight: number, p: Connack['properties']): PeerLimits {
-  if (version === 4)
-    return {
-      receiveMaximum: Math.min(maxInflight, MAX_INFLIGHT_311),
-      maxPacketBytes: MAX_VAR_INT + 5,
-      maxQos: 2,
-      retainAvailable: true,
-      aliases: 0,
-    }
-  return {
-    receiveMaximum: Math.min(p.receiveMaximum ?? 65_535, maxInflight),
-    maxPacketBytes: p.maximumPacketBytes ?? MAX_VAR_INT + 5,
-    maxQos: p.maximumQos === 0 ? 0 : p.maximumQos === 1 ? 1 : 2,
-    retainAvailable: p.retainAvailable !== 0,
-    aliases: p.topicAliasMaximum ?? 0,
-  }
 }

@@ -8,7 +8,7 @@ import type { Log } from '../../../core/log.ts'
 import { NO_BYTES, publishFlags, RETAIN, type Will } from '../codec/packet.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import type { LocalBroker, StoredMessage } from '../durability.ts'
-import type { PeerLimits } from './outflow.ts'
+import type { PeerLimits } from './peer-limits.ts'
 import type { SessionPlan } from './plan.ts'
 
 export type LinkState = '0' | '1'

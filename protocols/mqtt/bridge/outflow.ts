@@ -11,6 +11,7 @@ import { GapRecord } from './sending/gap-record.ts'
 import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { type Rate, ReplayRate } from './sending/replay-rate.ts'
 import type { IsOther, LanePair } from './sending/lane-pair.ts'
+import type { PeerLimits } from './peer-limits.ts'
 import { Turns } from './sending/turns.ts'
 import { Window } from './sending/window.ts'
 import { type Lane, computePacketId } from './lanes.ts'
@@ -22,15 +23,6 @@ import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import type { SparkplugForwarding } from '../sparkplug/forwarding.ts'
 import { REASON } from '../codec/reason.ts'
 
-/** What the peer's CONNACK allows. */
-export type PeerLimits = {
-  readonly receiveMaximum: number
-  readonly maxPacketBytes: number
-  readonly maxQos: Qos
-  readonly retainAvailable: boolean
-  /** Topic Alias Maximum. */
-  readonly aliases: number
-}
 /** Kept across connections. */
 export type Trouble = {
   /** Connections in a row that the peer has closed while this was the first without an answer, and gave none. */

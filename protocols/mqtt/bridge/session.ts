@@ -52,6 +52,8 @@ export type BridgeStatus = {
   /** What the upstream broker does not take. */
   readonly setAside: number
   readonly error: string | undefined
+  /** Filters of routes down that the broker does not grant; undefined when there are none. */
+  readonly refusedFilters?: readonly string[]
   /** Of those that routes wait for; undefined when there are none. */
   readonly hosts?: readonly HostStatus[]
 }
@@ -128,6 +130,7 @@ export class BridgeSession implements AsyncDisposable {
     return this.#failedMs
   }
   get status(): BridgeStatus {
+    const refusedFilters = this.#link?.refusedFilters ?? []
     return {
       cluster: this.#plan.cluster,
       state: this.#state,
@@ -136,6 +139,7 @@ export class BridgeSession implements AsyncDisposable {
       received: this.#received,
       setAside: this.#p.durability.queue(this.#plan.asideName)?.depth ?? 0,
       error: this.#error,
+      ...(refusedFilters.length > 0 ? { refusedFilters } : undefined),
       ...(this.#sparkplug.hasHosts ? { hosts: this.#sparkplug.listHosts(this.#lanes.all) } : undefined),
     }
   }

@@ -4,6 +4,8 @@
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
+import { detach } from '../../../core/defects/guard.ts'
+import type { BridgeCounters } from './counters.ts'
 import type { BridgeRoute } from './plan.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import type { SubscriptionRequest } from '../codec/packet.ts'
@@ -11,6 +13,8 @@ import { NO_PROPERTIES } from '../codec/properties.ts'
 import { REASON } from '../codec/reason.ts'
 
 const ANSWER_MS = 10_000
+/** What the peer has refused, or not answered, is asked for again: its rules may have changed. */
+const RETRY_MS = 60_000
 /** Filters and bytes per packet, where the peer's limit is not smaller. */
 const MAX_FILTERS = 100
 const MAX_PACKET_BYTES = 64 * 1024
@@ -33,6 +37,7 @@ type Parts = {
   readonly outbox: Outbox
   readonly clock: Clock
   readonly log: Log
+  readonly counters: Pick<BridgeCounters, 'refusedSubscriptions'>
   /** Filter → QoS as the peer has it; kept across connections. */
   readonly subscribed: Map<string, string>
   /** What the peer takes [MQTT-3.2.2-15]. */
@@ -44,6 +49,9 @@ type Parts = {
 export class BridgeSubscriptions {
   readonly #p: Parts
   #asked: Asked | undefined
+  /** Filters that it does not grant, with the reason code that was told. At most as many as are wanted. */
+  readonly #refused = new Map<string, number>()
+  #retry: Timer | undefined
   #turn: Promise<void> = Promise.resolve()
   #over = false
 
@@ -53,15 +61,21 @@ export class BridgeSubscriptions {
 
   /** Resolves when the peer has answered, or did not in time. Never rejects. */
   want(routes: readonly WantedFilter[]): Promise<void> {
+    this.#retry?.cancel()
     this.#turn = this.#turn.then(() => this.#bring(routes))
     return this.#turn
   }
   stop(): void {
     this.#over = true
+    this.#retry?.cancel()
     this.#asked?.deadline.cancel()
     this.#asked?.over()
   }
 
+  /** What the peer does not grant. */
+  get refused(): readonly string[] {
+    return [...this.#refused.keys()]
+  }
   /** Of the packet that is not answered yet. */
   get askedId(): number | undefined {
     return this.#asked?.packetId
@@ -76,8 +90,10 @@ export class BridgeSubscriptions {
         continue
       }
       const reason = reasons[i] ?? 0x80
-      if (reason < 0x80) this.#p.subscribed.set(filter, asked.options[i]!)
-      else this.#tellRefused(filter, reason)
+      if (reason < 0x80) {
+        this.#p.subscribed.set(filter, asked.options[i]!)
+        this.#refused.delete(filter)
+      } else this.#tellRefused(filter, reason)
     }
     asked.deadline.cancel()
     asked.over()
@@ -98,6 +114,7 @@ export class BridgeSubscriptions {
         retainHandling: sendRetained || known?.retainHandling === 0 ? 0 : 2,
       })
     }
+    for (const filter of this.#refused.keys()) if (!wanted.has(filter)) this.#refused.delete(filter)
     const { subscribed, outbox } = this.#p
     const tooMuch = [...subscribed.keys()].filter((filter) => !wanted.has(filter))
     const missing = [...wanted.values()].filter((s) => subscribed.get(s.filter) !== String(s.qos))
@@ -113,6 +130,9 @@ export class BridgeSubscriptions {
         (packetId) => outbox.writePacket({ type: 'subscribe', packetId, subscriptions, properties: NO_PROPERTIES }),
       )
     }
+    if (this.#over || missing.every(({ filter, qos }) => subscribed.get(filter) === String(qos))) return
+    this.#retry?.cancel()
+    this.#retry = this.#p.clock.after(RETRY_MS, () => detach('bridge', this.want(routes)))
   }
 
   /** As many of them as go into one packet, each time. One that is too long for any is told, and left out. */
@@ -135,7 +155,11 @@ export class BridgeSubscriptions {
     }
     if (packet.length > 0) yield packet
   }
+  /** Once for each reason. */
   #tellRefused(filter: string, reason: number): void {
+    if (this.#refused.get(filter) === reason) return
+    this.#refused.set(filter, reason)
+    this.#p.counters.refusedSubscriptions.value++
     this.#p.log.warn(
       { evt: 'mqtt.bridge.subscribe', code: 'MESH_MQTT_UPSTREAM_REFUSED', filter, reason },
       'the upstream broker refuses a subscription',

@@ -6,6 +6,7 @@ import { toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
 import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { BrokerState } from '../state.ts'
+import { asRetained } from '../topics/retained.ts'
 import { matches, parseSharedFilter } from '../topics/topics.ts'
 import type { Session } from './session.ts'
 
@@ -62,10 +63,10 @@ async function fromQueue(
  * The group that an entry came by. A topic that the session had subscribed alone, too, is not handed over: which of both
  * it came by nobody has written down.
  */
-function groupOf(
-  { message: { topic, qos }, released }: QueueEntry,
-  subscriptions: readonly StoredSubscription[],
-): string | undefined {
+function groupOf({ message, released }: QueueEntry, subscriptions: readonly StoredSubscription[]): string | undefined {
+  const { topic, qos } = message
+  // What is retained comes by no shared subscription (§4.8.2).
+  if (asRetained(message)) return undefined
   let found: StoredSubscription | undefined
   for (const one of subscriptions) {
     const shared = parseSharedFilter(one.filter)

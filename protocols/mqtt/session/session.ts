@@ -42,6 +42,8 @@ export class Session {
   /** Whose sessions it counts among. */
   share: string
   readonly subscriptions = new Map<string, StoredSubscription>()
+  /** The most that a subscription which is gone had; undefined: there was none in this run. */
+  #formerQos: Qos | undefined
   /**
    * What is on the disk of a filter whose subscription of today is not, or not yet; in place of a WeakMap, whose
    * entries every collection has to walk. Undefined: of none.
@@ -177,6 +179,8 @@ export class Session {
   }
   unsubscribe(filter: string): boolean {
     this.#views?.clear()
+    const gone = this.subscriptions.get(filter)
+    if (gone && gone.qos >= (this.#formerQos ?? 0)) this.#formerQos = gone.qos
     return this.subscriptions.delete(filter)
   }
 
@@ -234,7 +238,7 @@ export class Session {
 
   /**
    * What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came
-   * [MQTT-3.10.4-4]. Undefined: it may not have it.
+   * [MQTT-3.10.4-4], with no more QoS than was granted [MQTT-3.8.4-8]. Undefined: it may not have it.
    */
   #findView(topic: string): View | undefined {
     const known = this.#views?.get(topic) ?? this.#lookUp(topic)
@@ -244,7 +248,7 @@ export class Session {
   }
   #lookUp(topic: string): View | 'refused' {
     const refused = this.#mayReceive?.(topic) === false
-    const view = refused ? 'refused' : (this.#matching?.(topic) ?? AS_IT_CAME)
+    const view = refused ? 'refused' : (this.#matching?.(topic) ?? { ...AS_IT_CAME, qos: this.#formerQos ?? 2 })
     this.#views ??= new Map()
     if (this.#views.size >= MAX_VIEWS) this.#views = new Map()
     this.#views.set(topic, view)

@@ -27,6 +27,7 @@ const bridge = (over: {
   readonly queued?: number
   readonly error?: string
   readonly failedMs?: number
+  readonly refusedFilters?: readonly string[]
   readonly hosts?: readonly object[]
 }): object => {
   const one = { cluster: 'broker', state: 'connected', queued: 0, sent: 0, received: 0, error: undefined, ...over }
@@ -413,4 +414,12 @@ test('a broker whose cluster nobody has sent is told as that, one that has just 
   )
   const none = new Current({ ...EMPTY_TABLES, cluster: () => undefined } as unknown as Tables)
   assert.deepEqual(findProblems(parts({ tables: none, bridge: since(60_000) })), [])
+})
+
+test('a broker that refuses subscriptions is connected, and told', () => {
+  const refusing = bridge({ state: 'connected', refusedFilters: ['a/#', 'b/#', 'c', 'd'] })
+  assert.deepEqual(
+    findProblems(parts({ bridge: refusing })).map(({ code, text }) => `${code} ${text}`),
+    ['MESH_MQTT_UPSTREAM_REFUSED broker refuses the subscription of a/#, b/#, c and 1 others'],
+  )
 })

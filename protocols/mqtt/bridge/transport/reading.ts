@@ -4,8 +4,11 @@
  */
 import type { Duplex } from 'node:stream'
 
-/** `line`: what has come is not stored yet. `receivers`: see back-pressure.ts. */
-export type HoldReason = 'line' | 'receivers'
+/**
+ * `line`: what has come is not stored yet. `receivers`: see back-pressure.ts. `answers`: the broker does not read what it
+ * is answered.
+ */
+export type HoldReason = 'line' | 'receivers' | 'answers'
 
 export class Reading {
   readonly #stream: Duplex
@@ -14,8 +17,9 @@ export class Reading {
   constructor(stream: Duplex) {
     this.#stream = stream
   }
-  get isHeld(): boolean {
-    return this.#why.size > 0
+  /** By what happens here, so that its silence says nothing of the broker. */
+  get isHeldHere(): boolean {
+    return this.#why.size > (this.#why.has('answers') ? 1 : 0)
   }
   hold(why: HoldReason): void {
     this.#why.add(why)

@@ -7,7 +7,7 @@ import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
 import type { UpstreamConn } from '../../../helpers/mqtt/upstream.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { bridgePolicy, DOWN, Rig, type RouteInput, UP } from './rig.ts'
+import { bridgePolicy, DOWN, Rig, rig, type RouteInput, UP } from './rig.ts'
 
 const MIB = 1024 * 1024
 const TEXT = 'x'.repeat(64 * 1024)
@@ -144,3 +144,32 @@ test('when the budget is used up by what has come down, the connection is given 
   budget.give(4 * MIB - before + 1)
   r.local.durability.resume()
 })
+
+for (const [what, packet] of [
+  ['PUBREL of ids that nobody knows', '62 02 01 01'],
+  ['messages that no route wants', '32 06 00 01 78 01 01 00'],
+] as const)
+  test(`a broker that reads nothing of what it is answered is not read from for ever: ${what}`, async (t) => {
+    const r = await rig(t, [UP, DOWN])
+    const conn = await r.upstream.accepted()
+    await conn.granted()
+    await settle()
+    conn.stream.pause()
+    const many = Buffer.concat(Array.from({ length: 1_000 }, () => Buffer.from(packet.replaceAll(' ', ''), 'hex')))
+    let taken = 0
+    for (; taken < 1_000 && conn.stream.writableLength < 64 * 1024; taken++) {
+      conn.stream.write(many)
+      if (taken % 10 === 0) await settle()
+    }
+    assert.ok(taken < 300, `${taken} thousand packets were taken`)
+    // One that goes on reading is read from again; one that does not is left.
+    conn.stream.resume()
+    await settle()
+    assert.equal(conn.stream.writableLength, 0)
+    assert.equal(conn.closed, false)
+    conn.stream.pause()
+    for (let i = 0; i < 300; i++) conn.stream.write(many)
+    await settle()
+    for (let i = 0; i < 10 && !conn.stream.destroyed; i++) await r.clock.advance(10_000)
+    assert.equal(r.upstream.connections.length, 2)
+  })

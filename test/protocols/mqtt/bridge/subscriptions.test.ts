@@ -1,7 +1,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { DOWN, rig, UP } from './rig.ts'
+import { bridgePolicy, DOWN, rig, UP } from './rig.ts'
 
 test('the bridge subscribes before it publishes, without getting back what it sent (MQTT 5.0 §3.8.3.1), under a packet id that no message in flight has', async (t) => {
   const r = await rig(t, [UP, { ...DOWN, maxQos: 1 }])
@@ -49,3 +49,44 @@ for (const { name, version, route, want } of [
     assert.deepEqual(asked, want)
   })
 }
+
+test('what the broker refuses, or does not answer, is told once, shown, and asked for again each minute', async (t) => {
+  const r = await rig(t, [DOWN, { match: 'config/#', direction: 'down' }])
+  const conn = await r.upstream.accepted()
+  conn.isAlive = true
+  const answer = async (...reasons: number[]): Promise<readonly string[]> => {
+    const { packetId, subscriptions } = await conn.take('subscribe')
+    conn.send({ type: 'suback', packetId, reasons, properties: {} })
+    await settle()
+    return subscriptions.map(({ filter }) => filter)
+  }
+  const shown = (): unknown => [r.bridge.status()[0]?.state, r.bridge.status()[0]?.refusedFilters]
+  const told = (): number => r.local.metrics.total('mesh_mqtt_bridge_subscriptions_refused_total')
+  assert.deepEqual(await answer(2, 0x87), ['commands/#', 'config/#'])
+  assert.deepEqual([shown(), told()], [['connected', ['config/#']], 1])
+  await r.clock.advance(60_000)
+  assert.deepEqual(await answer(0x87), ['config/#'])
+  assert.deepEqual([shown(), told()], [['connected', ['config/#']], 1])
+  // Not answered in time.
+  await r.clock.advance(60_000)
+  await conn.take('subscribe')
+  await r.clock.advance(10_000)
+  await r.clock.advance(60_000)
+  assert.deepEqual(await answer(2), ['config/#'])
+  assert.deepEqual(shown(), ['connected', undefined])
+  await r.clock.advance(200_000)
+  assert.deepEqual(conn.received, [])
+})
+
+test('routes that go are asked for no more', async (t) => {
+  const r = await rig(t, [UP, DOWN])
+  const conn = await r.upstream.accepted()
+  conn.isAlive = true
+  const { packetId } = await conn.take('subscribe')
+  conn.send({ type: 'suback', packetId, reasons: [0x97], properties: {} })
+  await settle()
+  await r.bridge.apply(bridgePolicy([UP]))
+  assert.equal(r.bridge.status()[0]?.refusedFilters, undefined)
+  await r.clock.advance(200_000)
+  assert.deepEqual(conn.received, [])
+})

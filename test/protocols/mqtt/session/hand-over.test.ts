@@ -138,3 +138,18 @@ test('whoever comes, goes, acknowledges or expires: a QoS 1 message stays with a
     { numRuns: 40 },
   )
 })
+
+test('what a member got of a subscription of its own, because it was retained, is given to nobody [MQTT-4.8.2]', async () => {
+  const t = new TestBroker()
+  const [first, second] = [await member(t, 'first', true), await member(t, 'second', false)]
+  second.publish('jobs/a', 'kept', { qos: 1, packetId: 1, retain: true })
+  for (const c of [first, second])
+    for (const packet of await c.seen()) if (packet.startsWith('publish')) c.ack('puback', 1)
+  await first.subscribe('jobs/a', { qos: 1 })
+  assert.deepEqual((await first.seen()).map(textOf), ['kept'])
+  await first.unsubscribe('jobs/a')
+  first.disconnect(0, { sessionExpirySec: 0 })
+  first.stream.destroy()
+  assert.deepEqual(await second.seen(), [])
+  assert.equal(second.closed, false)
+})
