@@ -34,7 +34,7 @@ function namesIn(folder: string): string[] | undefined {
   try {
     return fs
       .readdirSync(folder)
-      .filter((name) => /^[^.].*\.(ya?ml|json)$/i.test(name))
+      .filter((name) => /^[^.].*\.(ya?ml|json)$/is.test(name))
       .toSorted()
   } catch {
     return undefined

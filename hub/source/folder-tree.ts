@@ -6,6 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { MeshError } from '../../core/errors.ts'
 import type { TimeSlice } from '../../core/os/time-slice.ts'
+import { toPrintable } from '../../core/printable.ts'
 import { findLabelProblem } from '../enrollment/labels.ts'
 import type { Labels } from '../registry/enrollments.ts'
 import { isNodeName } from '../registry/node-names.ts'
@@ -13,7 +14,7 @@ import { isNodeName } from '../registry/node-names.ts'
 /** Of devices and labels. More are a mistake, and would take long to look at. */
 export const MAX_FILES = 50_000
 const LABELS = '@'
-const FILE = /^[^.].*\.(ya?ml|json)$/i
+const FILE = /^[^.].*\.(ya?ml|json)$/is
 
 export type Tree = {
   /** Relative to the folder, those at its top first. */
@@ -27,18 +28,26 @@ export type Tree = {
 export async function listTree(folder: string, slice: TimeSlice): Promise<Tree> {
   const top = readEntries(folder)
   if (!top) throw new MeshError('MESH_CONFIG_INVALID', `there is no readable folder ${folder}`)
-  const files = top.filter(({ name }) => FILE.test(name)).map(({ name }) => name)
+  const files: string[] = []
   const folders = [folder]
   const problems: string[] = []
+  const take = (within: string, { name }: fs.Dirent): void => {
+    if (!FILE.test(name)) return
+    const file = path.join(within, name)
+    // A list of files has a line for each.
+    if (toPrintable(name) === name) files.push(file)
+    else problems.push(`${toPrintable(file)}: its name holds characters that nobody sees; rename it`)
+  }
+  for (const entry of top) take('', entry)
   for (const { name } of top) {
     if (slice.due) await slice.yield()
     const within = path.join(folder, name)
     if (FILE.test(name) || !isFolder(within)) continue
-    const problem = findFolderProblem(name)
-    if (problem !== undefined) problems.push(`${name}/: ${problem}`)
+    const problem = findFolderProblem(name, within)
+    if (problem !== undefined) problems.push(`${toPrintable(name)}/: ${problem}`)
     if (problem !== undefined || !(isNodeName(name) || name.startsWith(LABELS))) continue
     folders.push(within)
-    for (const entry of readEntries(within) ?? []) if (FILE.test(entry.name)) files.push(path.join(name, entry.name))
+    for (const entry of readEntries(within) ?? []) take(name, entry)
   }
   return { files, folders, problems }
 }
@@ -57,8 +66,14 @@ export function parseLabelFolder(name: string): Labels | undefined {
   )
 }
 
-function findFolderProblem(name: string): string | undefined {
-  if (!name.startsWith(LABELS)) return undefined
+/** @param within the folder itself; one that holds no resources may have any name (lost+found) */
+function findFolderProblem(name: string, within: string): string | undefined {
+  if (!name.startsWith(LABELS)) {
+    const isOurs = !isNodeName(name) && (readEntries(within) ?? []).some((entry) => FILE.test(entry.name))
+    return isOurs
+      ? "holds resources and has no device's name, so that they are for nobody: rename it, or move them elsewhere"
+      : undefined
+  }
   if (
     name
       .slice(LABELS.length)

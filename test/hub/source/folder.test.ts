@@ -178,6 +178,29 @@ test('a mistake is told, and its correction', async (t) => {
   assert.equal(idOf(found[2]), idOf(found[0]))
 })
 
+test('no resource is left out for the name of its file or folder', async (t) => {
+  const { found, write, open, folder, passes } = makeFolder(t)
+  write('shared.yaml', makeCluster('everybody'))
+  write('two\nlines.yaml', makeCluster('unseen'))
+  write('north site/own.yaml', makeCluster('mine'))
+  write('edge/bell\u0007.json', '{}')
+  fs.mkdirSync(path.join(folder, 'lost+found'))
+  await open()
+  assert.deepEqual(problemsOf(found[0]), [
+    'two\\u000alines.yaml: its name holds characters that nobody sees; rename it',
+    'edge/bell\\u0007.json: its name holds characters that nobody sees; rename it',
+    "north site/: holds resources and has no device's name, so that they are for nobody: rename it, or move them elsewhere",
+  ])
+  fs.rmSync(path.join(folder, 'two\nlines.yaml'))
+  fs.rmSync(path.join(folder, 'edge/bell\u0007.json'))
+  fs.renameSync(path.join(folder, 'north site'), path.join(folder, 'north-site'))
+  await passes(6_000, () => found.length > 1)
+  const [, second] = found
+  assert.deepEqual(second?.kind === 'revision' && second.revision.files.map(({ path: file }) => file), [
+    'north-site/own.yaml',
+    'shared.yaml',
+  ])
+})
 test('no folder', async () => {
   const opening = ResourcesFolder.open({ folder: '/nowhere/at/all', clock: new SimClock(), onFound: () => {} })
   await assert.rejects(opening, (err: unknown) => err instanceof MeshError && err.code === 'MESH_CONFIG_INVALID')
