@@ -1,9 +1,11 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
+import path from 'node:path'
 import { Duplex } from 'node:stream'
 import { workerData } from 'node:worker_threads'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
 import { readProgramBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
+import { createSecretPrompt } from '../core/os/secret-prompt.ts'
 import { Program } from '../core/program.ts'
 import { runCli } from './cli/program.ts'
 
@@ -13,6 +15,10 @@ async function main(): Promise<void> {
   const code = await runCli(process.argv.slice(2), {
     ...program.io,
     operator: process.env['SUDO_USER'],
+    hub: process.env['MESHLET_HUB'],
+    savedLogins: placeLogins(process.env),
+    standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
+    askSecret: createSecretPrompt(process.stdin, process.stderr),
     stdio: () => joinStdio(process),
     giveUpAfter: (ms) => {
       setTimeout(() => process.exit(1), ms).unref()
@@ -21,6 +27,12 @@ async function main(): Promise<void> {
   process.exitCode = code
   // A reader that does not take the log must not keep the process from ending.
   if (program.log?.isPending) setTimeout(() => process.exit(code), LAST_LINES_MS).unref()
+}
+
+/** As the XDG Base Directory Specification has it; an empty variable is none. */
+function placeLogins({ XDG_CONFIG_HOME: config = '', HOME: home = '' }: NodeJS.ProcessEnv): string | undefined {
+  const folder = config !== '' ? config : home === '' ? undefined : path.join(home, '.config')
+  return folder === undefined ? undefined : path.join(folder, 'meshlet-hub', 'logins.json')
 }
 
 /** Its types name the streams of the web only. */

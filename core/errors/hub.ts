@@ -53,7 +53,7 @@ export const HUB = {
     retry: 'never',
     http: 404,
     flag: '-',
-    remedy: 'Ask for a path of /v1/openapi.json.',
+    remedy: 'Ask for a path of /v1/openapi.json; of the console, for one of /api/v1/openapi.json.',
   },
   MESH_API_TOO_LARGE: {
     origin: 'downstream',
@@ -96,5 +96,37 @@ export const HUB = {
     http: 502,
     flag: '-',
     remedy: 'Check console.oidc of hub.yaml against the issuer; `meshlet-hub login` logs in without it.',
+  },
+  MESH_HUB_UNREACHABLE: {
+    origin: 'upstream',
+    retry: 'unsent',
+    http: 503,
+    flag: '-',
+    remedy:
+      'Check the address of --hub (that of its console), the way there, and on the hub `systemctl status meshlet-hub`.',
+  },
+  MESH_HUB_TLS: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 502,
+    flag: '-',
+    remedy:
+      'Log in anew with what the hub is known by: `meshlet-hub login --hub URL --ca-file FILE` with the output of `meshlet-hub roots` there, or --ca-pin sha256:…; the name in the URL must stand in its certificate.',
+  },
+  MESH_HUB_SESSION: {
+    origin: 'config',
+    retry: 'never',
+    http: 401,
+    flag: '-',
+    remedy:
+      'Log in: on the hub, `meshlet-hub login --name YOU` prints a link; here, `meshlet-hub login --hub URL` asks for it.',
+  },
+  MESH_HUB_ANSWER: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 502,
+    flag: '-',
+    remedy:
+      'Use meshlet-hub in the version of the hub (`meshlet-hub version` on both); where a proxy stands before the hub, look at its log.',
   },
 } as const satisfies Record<string, Row>

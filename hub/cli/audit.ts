@@ -1,11 +1,10 @@
 /** `meshlet-hub audit` */
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { withState } from './open.ts'
 import type { Io } from './io.ts'
+import { withOperations, type HubOptions } from './operations/open.ts'
 import { formatDate, formatTable } from './table.ts'
 
-export type AuditOptions = {
-  readonly config: string
+export type AuditOptions = HubOptions & {
   readonly output: 'table' | 'json'
   readonly last: number
   readonly of?: string
@@ -13,7 +12,7 @@ export type AuditOptions = {
 
 /** Oldest first, so that the newest stands above the prompt. */
 export async function printAudit(o: AuditOptions, io: Io): Promise<ExitCode> {
-  const rows = await withState(o, ({ registry }) => registry.audit.list({ subject: o.of, most: o.last }))
+  const rows = await withOperations(o, io, ({ people }) => people.audit({ subject: o.of, most: o.last }))
   if (o.output === 'json')
     io.out(`${JSON.stringify(rows.map(({ atMs, ...r }) => ({ at: new Date(atMs).toISOString(), ...r })))}\n`)
   else

@@ -7,6 +7,13 @@ export type Io = {
   readonly logOutput?: () => LogOutput
   /** Who types, where `sudo` says so; undefined: the user of this process. */
   readonly operator?: string | undefined
+  /** Hub on another machine that commands ask where nothing says otherwise (MESHLET_HUB). */
+  readonly hub?: string | undefined
+  /** Where logins at hubs are kept; undefined: the environment names no place. */
+  readonly savedLogins?: string | undefined
+  readonly standardInput?: () => Promise<Buffer>
+  /** Asks on the terminal without showing what is typed; undefined: there is none. */
+  readonly askSecret?: ((prompt: string) => Promise<string>) | undefined
   readonly out: (text: string) => void
   readonly err: (text: string) => void
   /** Standard input and output as one. */

@@ -5,6 +5,7 @@ import type { AuditOptions } from './audit.ts'
 import { addConnect } from './connect/commands.ts'
 import { addConsole } from './console/commands.ts'
 import { addDevice, addDevices, addWatch } from './devices/commands.ts'
+import { addHubOption } from './hub-option.ts'
 import type { Io } from './io.ts'
 import type { MigrateOptions } from './store.ts'
 import {
@@ -37,6 +38,7 @@ export async function runCli(argv: readonly string[], io: Io): Promise<number> {
     addConsole(program, io, done)
     addVersion(program, io, done)
     addStoreOption(program)
+    addHubOption(program, io)
   }
   return await runCommandLine({ ...HUB, add }, argv, io)
 }

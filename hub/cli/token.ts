@@ -1,19 +1,16 @@
 /** `meshlet-hub token create|list|revoke` */
 import fs from 'node:fs'
-import { systemClock } from '../../core/os/clock.ts'
 import { MeshError } from '../../core/errors.ts'
+import { toPrintable } from '../../core/printable.ts'
 import { isExact } from '../registry/node-names.ts'
 import type { Labels } from '../registry/enrollments.ts'
-import type { TokenRow } from '../registry/rows.ts'
 import type { ExitCode } from '../../core/cli/exit.ts'
-import { listPins } from '../../core/pki/pin.ts'
-import type { Registry } from '../registry/registry.ts'
-import { runTransaction, noteByOperator, openStoredCa, withState, type State } from './open.ts'
 import type { Io } from './io.ts'
+import { withOperations, type HubOptions } from './operations/open.ts'
+import type { MadeToken, TokenWish } from './operations/operations.ts'
 import { formatDate, formatTable } from './table.ts'
 
-export type CreateOptions = {
-  readonly config: string
+export type CreateOptions = HubOptions & {
   readonly json: boolean
   readonly namespace: string
   readonly serviceAccount: string
@@ -27,23 +24,18 @@ export type CreateOptions = {
   readonly label: Labels
   readonly approval: boolean
 }
-type Made = { readonly id: string; readonly name: string; readonly token: string; readonly expires: string }
 
 /** Prints the token alone, so that it can go straight into a file; several go into a table of their own. */
 export async function create(o: CreateOptions, io: Io): Promise<ExitCode> {
   const names = listNames(o)
   if (names.length > 1 && o.out === undefined)
     throw new MeshError('MESH_CONFIG_INVALID', '--count needs --out: many tokens are not printed on a terminal')
-  const made = await withState(o, async (state) => {
-    // What cannot be written must not stay valid: the file comes first, the registry when it is whole.
+  const made = await withOperations(o, io, async ({ tokens }) => {
+    // What cannot be written must not stay valid: the file comes first, the tokens when it is whole.
     using file = o.out === undefined ? undefined : openSecret(o.out)
-    const roots = listPins((await openStoredCa(state)).rootsPem)
-    return await state.registry.exclusively(async (tx) => {
-      const all: Made[] = []
-      for (const nodes of names) all.push(await createOne({ state, tx, o, io }, { nodes, roots }))
-      file?.write(['id,name,token,expires', ...all.map((m) => `${m.id},${m.name},${m.token},${m.expires}`)])
-      return all
-    })
+    return await tokens.create(describeWish(o), names, (all) =>
+      file?.write(['id,name,token,expires', ...all.map((m) => `${m.id},${m.name},${m.token},${m.expires}`)]),
+    )
   })
   if (o.out !== undefined)
     io.out(
@@ -51,36 +43,22 @@ export async function create(o: CreateOptions, io: Io): Promise<ExitCode> {
         ? `${JSON.stringify({ file: o.out, tokens: made.map((m) => ({ ...m, token: undefined })) })}\n`
         : `${o.out}: ${made.length} token(s), shown nowhere else\n`,
     )
-  else for (const m of made) io.out(o.json ? `${JSON.stringify(described(o, m))}\n` : `${m.token}\n`)
+  else for (const m of made) io.out(o.json ? `${JSON.stringify(described(o, m))}\n` : `${toPrintable(m.token)}\n`)
   return 0
 }
 
 /** Kept for scripts: `node` is what the token is good for. */
-const described = ({ namespace }: CreateOptions, { name, ...m }: Made) => ({ ...m, namespace, node: name, name })
+const described = ({ namespace }: CreateOptions, { name, ...m }: MadeToken) => ({ ...m, namespace, node: name, name })
 
-async function createOne(
-  { state, tx, o, io }: { state: State; tx: Registry; o: CreateOptions; io: Io },
-  p: { nodes: string; roots: readonly string[] },
-): Promise<Made> {
-  const wish = {
-    ...p,
-    namespace: o.namespace,
-    serviceAccount: o.serviceAccount,
-    ttlSec: o.ttl ?? state.config.tokenTtlSec,
-    maxUses: o.uses ?? (o.count === undefined ? undefined : 1),
-    cidrs: o.cidr,
-    labels: o.label,
-    approval: o.approval || state.config.enrollment.approval === 'always',
-  }
-  const { jti, token, expiresMs } = await state.tokens.create(wish, tx)
-  await noteByOperator(tx, io, {
-    event: 'token.created',
-    subject: jti,
-    detail: `${o.namespace}/${o.serviceAccount} for ${p.nodes}`,
-    namespace: o.namespace,
-  })
-  return { id: jti, name: p.nodes, token, expires: new Date(expiresMs).toISOString() }
-}
+const describeWish = (o: CreateOptions): TokenWish => ({
+  namespace: o.namespace,
+  serviceAccount: o.serviceAccount,
+  ttlSec: o.ttl,
+  maxUses: o.uses ?? (o.count === undefined ? undefined : 1),
+  cidrs: o.cidr,
+  labels: o.label,
+  approval: o.approval,
+})
 
 /** The hub cannot write while they are made. */
 const MAX_COUNT = 10_000
@@ -136,14 +114,9 @@ function openSecret(name: string): Disposable & { write(lines: readonly string[]
   }
 }
 
-export async function list(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const rows = await withState(o, async ({ registry }) => {
-    const all: (TokenRow & { readonly devices: readonly string[] })[] = []
-    for (const t of await registry.tokens()) all.push({ ...t, devices: await registry.devicesOfToken(t.jti) })
-    return all
-  })
-  const nowMs = systemClock.wallMs()
-  if (o.json) io.out(`${JSON.stringify(rows.map((t) => ({ ...t, hash: undefined, state: stateOf(t, nowMs) })))}\n`)
+export async function list(o: HubOptions & { readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const rows = await withOperations(o, io, ({ tokens }) => tokens.list())
+  if (o.json) io.out(`${JSON.stringify(rows)}\n`)
   else {
     io.out(
       formatTable(
@@ -153,11 +126,11 @@ export async function list(o: { readonly config: string; readonly json: boolean 
           t.namespace,
           t.serviceAccount,
           t.nodes ?? '-',
-          stateOf(t, nowMs),
+          t.state,
           `${t.uses}${t.maxUses === null ? '' : ` of ${t.maxUses}`}`,
           formatDate(t.createdMs),
           formatDate(t.expiresMs),
-          shorten(t.devices),
+          shorten(t.devices, t.devices.length),
         ]),
       ),
     )
@@ -166,29 +139,17 @@ export async function list(o: { readonly config: string; readonly json: boolean 
 }
 
 const MAX_SHOWN = 5
-const shorten = (names: readonly string[]): string =>
-  names.length === 0
-    ? '-'
-    : names.slice(0, MAX_SHOWN).join(' ') + (names.length > MAX_SHOWN ? ` and ${names.length - MAX_SHOWN} more` : '')
+const shorten = (names: readonly string[], count: number): string =>
+  count === 0 ? '-' : names.slice(0, MAX_SHOWN).join(' ') + (count > MAX_SHOWN ? ` and ${count - MAX_SHOWN} more` : '')
 
 /** Rejects with MESH_TOKEN_INVALID when there is no such token. */
-export async function revoke(id: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  const { row, devices } = await runTransaction(o, async (tx) => {
-    const revoked = await tx.revokeToken(id, systemClock.wallMs())
-    if (!revoked)
-      throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
-    const detail = `${revoked.namespace}/${revoked.serviceAccount}`
-    await noteByOperator(tx, io, { event: 'token.revoked', subject: id, detail, namespace: revoked.namespace })
-    return { row: revoked, devices: await tx.devicesOfToken(id) }
-  })
+export async function revoke(id: string, o: HubOptions, io: Io): Promise<ExitCode> {
+  const revoked = await withOperations(o, io, ({ tokens }) => tokens.revoke(id))
+  const { jti, namespace, serviceAccount, uses, devices, deviceCount } = revoked
   io.out(
-    `revoked: ${row.jti}, ${row.namespace}/${row.serviceAccount}, used by ${row.uses} key(s); certificates given for it are refused, and its streams end. Devices with a key of their own go on${devices.length === 0 ? '' : ` (${shorten(devices)}); meshlet-hub device revoke NAME ends one`}\n`,
+    toPrintable(
+      `revoked: ${jti}, ${namespace}/${serviceAccount}, used by ${uses} key(s); certificates given for it are refused, and its streams end. Devices with a key of their own go on${deviceCount === 0 ? '' : ` (${shorten(devices, deviceCount)}); meshlet-hub device revoke NAME ends one`}`,
+    ) + '\n',
   )
   return 0
-}
-
-function stateOf(t: TokenRow, nowMs: number): 'revoked' | 'ended' | 'used up' | 'valid' {
-  if (t.revokedMs !== null) return 'revoked'
-  if (nowMs >= t.expiresMs) return 'ended'
-  return t.maxUses !== null && t.uses >= t.maxUses ? 'used up' : 'valid'
 }

@@ -195,6 +195,7 @@ export const tokenBody = z.object({
   labels: z.record(z.string().max(253), z.string().max(63)).default({}),
   approval: z.boolean().default(false),
 })
+export const tokenRevoked = z.object({ detail: z.string(), token: tokenRow })
 export const tokenMade = z.object({
   id: z.string(),
   token: z.string().describe('shown once'),

@@ -104,7 +104,7 @@ function addSteps(
   )
   addErrors(app, { log, evt: 'hub.console-refused', refused, bodyType: 'application/json' })
   app.setNotFoundHandler(async () => {
-    throw new MeshError('MESH_CONSOLE_NOT_FOUND', 'there is no such path')
+    throw new MeshError('MESH_API_NOT_FOUND', 'there is no such path')
   })
   const rate = new RateLimit({ requestsPerMinute: settings.requestsPerMinute, setting: 'console.requestsPerMinute' }, o)
   const isHttps = usesTls(settings) || settings.publicUrl?.startsWith('https:') === true

@@ -1,10 +1,11 @@
 /** How rollouts stand, for the command line and the API alike. */
+import type { RolloutItem } from '../console/rollout-schemas.ts'
 import type { Registry } from '../registry/registry.ts'
 import type { FolderState, HubFolder, RolloutRecord } from '../registry/rollout/rollouts.ts'
 import type { Assignment } from '../rollout/desired.ts'
 import { readFleet } from '../rollout/fleet.ts'
 import { hasBegunFor, isActive, type DeviceView } from '../rollout/machine.ts'
-import { isWithin } from '../rollout/scope.ts'
+import { formatScope, isWithin } from '../rollout/scope.ts'
 
 export type RolloutStatus = {
   /** That is under way, or was the last; null: there was none. */
@@ -41,5 +42,32 @@ function countWaves(rollout: RolloutRecord, devices: readonly DeviceView[]): Wav
     have: begun.filter(({ revision }) => revision === rollout.to).length,
     refuse: begun.filter(({ refused }) => refused !== undefined).length,
     away: begun.filter(({ connected }) => !connected).length,
+  }
+}
+
+export const describeAssignment = ({ scope, revision }: RolloutRecord['before'][number]) => ({
+  scope: formatScope(scope),
+  revision,
+})
+
+export function describeRollout(r: RolloutRecord): RolloutItem {
+  const { id, to, state, waves, halt, soakMs, awayMs, soakedMs, reason, startedMs, endedMs, by } = r
+  return {
+    id,
+    to,
+    scope: formatScope(r.scope),
+    state,
+    waves,
+    halt,
+    soakMs,
+    awayMs,
+    wave: r.wave + 1,
+    waveCount: r.upTo.length,
+    soakedMs,
+    reason,
+    startedMs,
+    endedMs,
+    by,
+    before: r.before.map(describeAssignment),
   }
 }

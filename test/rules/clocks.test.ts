@@ -50,7 +50,7 @@ const OUTLIVES_THE_PROCESS = [
   'control-sync/snapshot/saver.ts',
   'core/os/wall-time.ts',
   'hub/api/server-identity.ts',
-  'hub/cli/devices/devices.ts',
+  'hub/cli/operations/local-devices.ts',
   'hub/cli/devices/show.ts',
   'hub/cli/restore.ts',
   'protocols/dns/resolver/answer-store.ts',

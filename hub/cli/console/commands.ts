@@ -1,16 +1,19 @@
 /** `meshlet-hub login` and `meshlet-hub sessions`: who may use the console. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
+import type { ExitCode } from '../../../core/cli/exit.ts'
 import type { Finish } from '../../../core/cli/run.ts'
+import { MeshError } from '../../../core/errors.ts'
 import { isNamespace } from '../../tokens.ts'
 import type { Io } from '../io.ts'
 import { buildConfigOption as config } from '../options.ts'
 import type { EndOptions, ListOptions } from './sessions.ts'
+import type { TrustOptions } from './trust.ts'
 import type { LoginOptions } from './login.ts'
 
 export function addConsole(program: Command, io: Io, done: Finish): void {
   program
     .command('login')
-    .description('print a link to the console that is good for one login')
+    .description('print a link to the console that is good for one login; with --hub, use one on this machine')
     .addOption(config())
     .addOption(
       new Option('--role <role>', 'what whoever opens it may')
@@ -20,7 +23,18 @@ export function addConsole(program: Command, io: Io, done: Finish): void {
     .option('-n, --namespace <ns>', 'in this namespace alone; may be repeated', collectNamespace, [])
     .option('--name <name>', 'for somebody else, as the audit log will name them', operatorName)
     .option('--ttl <duration>', 'life of the link, e.g. 10m, 1h', seconds, DEFAULT_TTL_SEC)
-    .action(async (o: LoginOptions) => done((await import('./login.ts')).makeLogin(o, io)))
+    .option('--ca-file <file>', 'with --hub: certificates (PEM) that the hub is known by; default: those of the system')
+    .option(
+      '--ca-pin <sha256:hex>',
+      "with --hub: hash of the hub's root, as `meshlet join` has it; may be repeated",
+      (pin: string, before: readonly string[]) => [...before, pin],
+      [],
+    )
+    .action(async (o: LoginOptions & RemoteLoginOptions, command: Command) => done(logIn(o, command, io)))
+  program
+    .command('logout')
+    .description('end the session at a hub on another machine, and forget it here')
+    .action(async (o: { hub?: string }) => done(logOut(o, io)))
   const sessions = program
     .command('sessions')
     .enablePositionalOptions()
@@ -34,6 +48,28 @@ export function addConsole(program: Command, io: Io, done: Finish): void {
     .argument('<who>', 'as `sessions` shows it')
     .addOption(config())
     .action(async (who: string, o: EndOptions) => done((await import('./sessions.ts')).endSessions(who, o, io)))
+}
+
+type RemoteLoginOptions = TrustOptions & { readonly hub?: string }
+
+/** Throws MESH_CONFIG_INVALID for options of the other kind of login. */
+async function logIn(o: LoginOptions & RemoteLoginOptions, command: Command, io: Io): Promise<ExitCode> {
+  const { hub } = o
+  const others = hub === undefined ? ['caFile', 'caPin'] : ['role', 'namespace', 'name', 'ttl']
+  if (others.some((name) => command.getOptionValueSource(name) === 'cli'))
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      hub === undefined
+        ? '--ca-file and --ca-pin say what a hub on another machine is known by: --hub says which'
+        : 'what a link permits is said where it is printed, on the hub; --hub takes one',
+    )
+  if (hub === undefined) return (await import('./login.ts')).makeLogin(o, io)
+  return (await import('./remote-login.ts')).logIn(hub, o, io)
+}
+
+async function logOut({ hub }: { readonly hub?: string }, io: Io): Promise<ExitCode> {
+  if (hub === undefined) throw new MeshError('MESH_CONFIG_INVALID', 'logout needs --hub, or MESHLET_HUB')
+  return (await import('./remote-login.ts')).logOut(hub, io)
 }
 
 const DEFAULT_TTL_SEC = 600

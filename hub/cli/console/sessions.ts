@@ -1,20 +1,16 @@
 /** `meshlet-hub sessions` and `sessions end` */
 import type { ExitCode } from '../../../core/cli/exit.ts'
-import { MeshError } from '../../../core/errors.ts'
-import { systemClock } from '../../../core/os/clock.ts'
 import { describeGrants } from '../../console/access.ts'
 import type { Io } from '../io.ts'
-import { noteByOperator, runTransaction, withState } from '../open.ts'
+import { withOperations, type HubOptions } from '../operations/open.ts'
 import { formatDate, formatTable } from '../table.ts'
 
-export type ListOptions = { readonly config: string; readonly json: boolean }
-export type EndOptions = { readonly config: string }
+export type ListOptions = HubOptions & { readonly json: boolean }
+export type EndOptions = HubOptions
 
 export async function listSessions(o: ListOptions, io: Io): Promise<ExitCode> {
-  const nowMs = systemClock.wallMs()
-  const all = await withState(o, ({ registry }) => registry.sessions.all())
-  const live = all.filter(({ endsMs }) => endsMs > nowMs)
-  if (o.json) io.out(`${JSON.stringify(live.map((one) => ({ ...one, hash: undefined })))}\n`)
+  const live = await withOperations(o, io, ({ people }) => people.sessions())
+  if (o.json) io.out(`${JSON.stringify(live)}\n`)
   else
     io.out(
       formatTable(
@@ -36,16 +32,7 @@ export async function listSessions(o: ListOptions, io: Io): Promise<ExitCode> {
 
 /** Rejects with MESH_CONFIG_INVALID when they have none. */
 export async function endSessions(who: string, o: EndOptions, io: Io): Promise<ExitCode> {
-  const ended = await runTransaction(o, async (tx) => {
-    const n = await tx.sessions.endOf(who)
-    if (n === 0)
-      throw new MeshError(
-        'MESH_CONFIG_INVALID',
-        `${JSON.stringify(who)} has no session; meshlet-hub sessions shows who has (e.g. operator:root)`,
-      )
-    await noteByOperator(tx, io, { event: 'console.ended', subject: who, detail: `${n} session(s) and links` })
-    return n
-  })
+  const ended = await withOperations(o, io, ({ people }) => people.endSessions(who))
   io.out(`ended: ${ended} session(s) and unused links of ${who}; pages that are open stop within seconds\n`)
   return 0
 }

@@ -1,26 +1,19 @@
 /** `meshlet-hub device status|logs|command NAME` */
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import type { ExitCode } from '../../../core/cli/exit.ts'
-import { systemClock } from '../../../core/os/clock.ts'
 import { escapeForTerminal } from '../../../core/printable.ts'
 import type { CommandName } from '../../../model/fleet/command.ts'
-import { askDevice } from '../../reports/ask-device.ts'
 import type { Io } from '../io.ts'
-import { withState } from '../open.ts'
+import { withOperations, type HubOptions } from '../operations/open.ts'
 
-export type AskOptions = { readonly config: string; readonly lines?: number }
+export type AskOptions = HubOptions & { readonly lines?: number }
 
 const DEFAULT_LINES = 100
 
 /** Rejects with what `askDevice` rejects with. */
 export async function ask(name: string, command: CommandName, o: AskOptions, io: Io): Promise<ExitCode> {
-  const operator = `operator:${io.operator ?? os.userInfo().username}`
-  const request = { command, lines: o.lines ?? DEFAULT_LINES, operator }
-  const answer = await withState(o, ({ registry }) =>
-    askDevice(registry, { device: name, request, clock: systemClock }),
-  )
+  const answer = await withOperations(o, io, ({ devices }) => devices.ask(name, command, o.lines ?? DEFAULT_LINES))
   if (answer.form === 'text') {
     // A device may say anything.
     io.out(escapeForTerminal(answer.text))

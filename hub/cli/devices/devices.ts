@@ -1,23 +1,17 @@
 /** `meshlet-hub devices` and `devices forget` */
-import { asOwner } from '../../../core/os/as-owner.ts'
-import { systemClock } from '../../../core/os/clock.ts'
 import { MeshError } from '../../../core/errors.ts'
-import { HUB_GONE_MS } from '../../registry/replicas.ts'
-import type { Labels } from '../../registry/enrollments.ts'
-import { isRunning } from '../../registry/running.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
-import { findNamespaces, forgetDevice } from '../../enrollment/operator.ts'
+import { toPrintable } from '../../../core/printable.ts'
+import { NOBODY_HAD_IT } from '../../enrollment/decisions.ts'
+import type { Labels } from '../../registry/enrollments.ts'
 import { formatCsv } from '../../reports/csv.ts'
 import { FIELDS } from '../../reports/fields.ts'
 import type { FleetRow } from '../../reports/fleet-row.ts'
-import { listFleet } from '../../reports/list-fleet.ts'
-import { parseQuestion } from '../../reports/where.ts'
-import { runTransaction, loadNativeBinding, noteByOperator, withState, type State } from '../open.ts'
 import type { Io } from '../io.ts'
+import { withOperations, type HubOptions } from '../operations/open.ts'
 import { formatDate, formatTable } from '../table.ts'
 
-export type DevicesOptions = {
-  readonly config: string
+export type DevicesOptions = HubOptions & {
   readonly json: boolean
   readonly label: Labels
   readonly where?: string
@@ -27,12 +21,8 @@ export type DevicesOptions = {
 
 /** Rejects with MESH_CONFIG_INVALID where `--where` cannot be understood. */
 export async function printDevices(o: DevicesOptions, io: Io): Promise<ExitCode> {
-  const where = o.where === undefined ? undefined : parseQuestion(o.where, systemClock.wallMs())
-  const { rows, found, hub } = await withState(o, async (state) => {
-    const there = await findHub(state)
-    const query = { isHubThere: there.isThere, labels: o.label, where, most: o.limit }
-    return { hub: there, ...(await listFleet(state.registry, query)) }
-  })
+  const asked = { where: o.where, labels: o.label, most: o.limit }
+  const { rows, found, hub } = await withOperations(o, io, ({ devices }) => devices.list(asked))
   const form = o.output ?? (o.json ? 'json' : 'table')
   if (form === 'json') io.out(`${JSON.stringify(rows.map(describeRow))}\n`)
   else if (form === 'csv') io.out(formatCsv(CSV_COLUMNS, rows.map(describeCells)))
@@ -43,20 +33,6 @@ export async function printDevices(o: DevicesOptions, io: Io): Promise<ExitCode>
       `meshlet-hub: no hub ${hub.why}, so nobody knows who is connected; SINCE is when they were last seen: systemctl status meshlet-hub\n`,
     )
   return 0
-}
-
-/** Whether somebody knows who is connected. */
-export async function findHub({
-  config,
-  registry,
-}: State): Promise<{ readonly isThere: boolean; readonly why: string }> {
-  // Hubs on a database may run on other machines.
-  const process = config.store
-    ? undefined
-    : asOwner(config.state, () => isRunning(config.state, loadNativeBinding(config)))
-  const isHeard = Math.abs(systemClock.wallMs() - ((await registry.aliveMs()) ?? 0)) < HUB_GONE_MS
-  const why = process === false ? 'runs on this state' : 'has written to this state within the last half minute'
-  return { isThere: process !== false && isHeard, why }
 }
 
 function printTable(rows: readonly FleetRow[], io: Io): void {
@@ -77,7 +53,8 @@ function printTable(rows: readonly FleetRow[], io: Io): void {
       ]),
     ),
   )
-  for (const d of rows) if (d.refusal !== undefined) io.out(`${d.name} refused: ${formatWords(d.refusal)}\n`)
+  for (const d of rows)
+    if (d.refusal !== undefined) io.out(`${toPrintable(d.name)} refused: ${formatWords(d.refusal)}\n`)
 }
 
 function describeRevision({ revision, refused, current }: FleetRow): string {
@@ -119,16 +96,13 @@ export function formatWords(text: string): string {
 }
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
-export async function forget(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
-  await runTransaction(o, async (tx) => {
-    const [namespace = ''] = await findNamespaces(tx, name)
-    if (!(await forgetDevice(tx, name, systemClock.wallMs())))
-      throw new MeshError(
-        'MESH_CONFIG_INVALID',
-        `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`,
-      )
-    await noteByOperator(tx, io, { event: 'device.forgotten', subject: name, detail: '', namespace })
-  })
+export async function forget(name: string, o: HubOptions, io: Io): Promise<ExitCode> {
+  const detail = await withOperations(o, io, ({ devices }) => devices.decide('forget', name))
+  if (detail === NOBODY_HAD_IT)
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      `no node ${JSON.stringify(name)} is known; meshlet-hub devices shows them`,
+    )
   io.out(`forgotten: ${name}; the next device with a join token for this name gets it\n`)
   return 0
 }

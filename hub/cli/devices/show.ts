@@ -5,21 +5,18 @@ import type { ExitCode } from '../../../core/cli/exit.ts'
 import { toPrintableAll } from '../../../core/printable.ts'
 import type { HistoryPoint } from '../../registry/reports.ts'
 import type { FleetRow } from '../../reports/fleet-row.ts'
-import { describeDevice, type DescribedDevice } from '../../reports/list-fleet.ts'
-import { withState } from '../open.ts'
+import type { DescribedDevice } from '../../reports/list-fleet.ts'
 import type { Io } from '../io.ts'
+import { withOperations, type HubOptions } from '../operations/open.ts'
 import { formatDate } from '../table.ts'
 import { describeDetails } from './details.ts'
-import { findHub } from './devices.ts'
 
-type ShowOptions = { readonly config: string; readonly output: 'text' | 'json' }
+type ShowOptions = HubOptions & { readonly output: 'text' | 'json' }
 type Line = readonly [name: string, value: string]
 
 /** Rejects with MESH_CONFIG_INVALID when the name is not known. */
 export async function showDevice(name: string, o: ShowOptions, io: Io): Promise<ExitCode> {
-  const found = await withState(o, async (state) =>
-    describeDevice(state.registry, name, (await findHub(state)).isThere),
-  )
+  const found = await withOperations(o, io, ({ devices }) => devices.describe(name))
   if (!found)
     throw new MeshError(
       'MESH_CONFIG_INVALID',

@@ -1,16 +1,16 @@
 /** `meshlet-hub watch`: what happens to devices, as it happens, beside a hub that runs. */
 import { systemClock } from '../../../core/os/clock.ts'
+import { formatSentence, MeshError } from '../../../core/errors.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import type { Labels } from '../../registry/enrollments.ts'
 import type { DeviceEventRow } from '../../registry/device-events.ts'
 import { joinEvents, type EventGroup } from '../../reports/join-events.ts'
-import { withState, type State } from '../open.ts'
 import type { Io } from '../io.ts'
+import { withOperations, type HubOptions } from '../operations/open.ts'
 import { formatDate } from '../table.ts'
 
-export type WatchOptions = {
-  readonly config: string
+export type WatchOptions = HubOptions & {
   readonly label: Labels
   readonly output: 'text' | 'json'
   /** Of before, first. */
@@ -19,37 +19,39 @@ export type WatchOptions = {
 
 /** The hub writes once a second. */
 const LOOK_MS = 1_000
-const MOST = 10_000
+const AWAY_MS = 5_000
 
 /** Until somebody stops it. */
 export async function watchDevices(o: WatchOptions, io: Io): Promise<ExitCode> {
   const stop = new AbortController()
   const stopped = io.stopRequested().then(() => stop.abort())
-  await withState(o, async (state) => {
-    const isWanted = await selectDevices(state, o.label)
-    const before = await state.registry.deviceEvents.last({ most: o.last })
-    let after = before.at(-1)?.id ?? 0
-    show(before.filter(isWanted), o, io)
+  await withOperations(o, io, async ({ devices }) => {
+    const before = await devices.events({ last: o.last }, o.label)
+    let after = before.newest
+    show(before.events, o, io)
+    let isAway = false
     while (!stop.signal.aborted) {
-      const events = await state.registry.deviceEvents.after({ after, most: MOST })
-      after = events.at(-1)?.id ?? after
-      const wanted = events.length === 0 ? isWanted : await selectDevices(state, o.label)
-      show(events.filter(wanted), o, io)
-      await systemClock.sleep(LOOK_MS, stop.signal).catch(() => undefined)
+      const found = await Promise.race([devices.events({ after }, o.label).catch(toAway), stopped])
+      if (!found) break
+      if (found instanceof MeshError !== isAway)
+        io.err(isAway ? 'meshlet-hub: the hub answers again\n' : `meshlet-hub: ${formatSentence(found as MeshError)}\n`)
+      isAway = found instanceof MeshError
+      if (!(found instanceof MeshError)) {
+        after = found.newest
+        show(found.events, o, io)
+        if (found.isFull) continue
+      }
+      await systemClock.sleep(isAway ? AWAY_MS : LOOK_MS, stop.signal).catch(() => undefined)
     }
   })
   await stopped
   return 0
 }
 
-async function selectDevices({ registry }: State, labels: Labels): Promise<(event: DeviceEventRow) => boolean> {
-  const wanted = Object.entries(labels)
-  if (wanted.length === 0) return () => true
-  const all = await registry.enrollments.all()
-  const names = new Set(
-    all.filter((e) => wanted.every(([key, value]) => e.labels[key] === value)).map(({ name }) => name),
-  )
-  return ({ device }) => names.has(device)
+/** A hub that starts anew is waited for; everything else ends it. */
+function toAway(thrown: unknown): MeshError {
+  if (thrown instanceof MeshError && thrown.code === 'MESH_HUB_UNREACHABLE') return thrown
+  throw thrown
 }
 
 function show(events: readonly DeviceEventRow[], o: WatchOptions, io: Io): void {

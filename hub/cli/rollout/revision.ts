@@ -1,28 +1,23 @@
 /** `meshlet-hub revision list|show|diff|check|who` */
 import { systemClock } from '../../../core/os/clock.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
-import { toPrintable } from '../../../core/printable.ts'
-import { compareRevisions } from '../../rollout/diff.ts'
-import { describeUses } from '../../rollout/uses.ts'
-import { listDeviceRevisions } from '../../rollout/who.ts'
+import { toPrintable, toPrintableAll } from '../../../core/printable.ts'
 import { ResourcesFolder, type FolderFound } from '../../source/folder.ts'
-import { readConfig, withState } from '../open.ts'
+import { readConfig } from '../open.ts'
 import type { Io } from '../io.ts'
+import { withOperations, type HubOptions } from '../operations/open.ts'
 import { formatDate, formatTable } from '../table.ts'
 
-type Options = { readonly config: string; readonly json: boolean }
+type Options = HubOptions & { readonly json: boolean }
 
 export async function listRevisions(o: Options, io: Io): Promise<ExitCode> {
-  const { rows, uses, folder } = await withState(o, async ({ registry }) => ({
-    rows: await registry.revisions.list(),
-    uses: await describeUses(registry),
-    folder: await registry.rollouts.folder(),
-  }))
-  const use = (id: string): string => uses(id).join(', ')
+  const found = await withOperations(o, io, ({ revisions }) => revisions.list())
+  const rows = found.rows.map((row) => ({ ...row, use: row.use.join(', ') }))
   if (o.json) {
-    io.out(`${JSON.stringify({ revisions: rows.map((row) => ({ ...row, use: use(row.id) })), folder })}\n`)
+    io.out(`${JSON.stringify({ revisions: rows, folder: found.folder })}\n`)
     return 0
   }
+  const folder = toPrintableAll(found.folder)
   io.out(
     formatTable(
       ['REVISION', 'TAKEN', 'FILES', 'RESOURCES', 'BYTES', 'USE'],
@@ -32,7 +27,7 @@ export async function listRevisions(o: Options, io: Io): Promise<ExitCode> {
         String(row.files),
         String(row.resources),
         String(row.bytes),
-        use(row.id),
+        row.use,
       ]),
     ),
   )
@@ -40,20 +35,17 @@ export async function listRevisions(o: Options, io: Io): Promise<ExitCode> {
     io.err(
       `meshlet-hub: the folder's revision ${folder.revision} is not rolled out: ${folder.held}; meshlet-hub rollout start --to ${folder.revision} does it all the same\n`,
     )
-  for (const problem of folder.problems) io.err(`meshlet-hub: the folder is no revision: ${toPrintable(problem)}\n`)
+  for (const problem of folder.problems) io.err(`meshlet-hub: the folder is no revision: ${problem}\n`)
   return 0
 }
 
 /** Rejects with MESH_CONFIG_INVALID when there is none, as all that follow. */
 export async function showRevision(text: string, o: Options, io: Io): Promise<ExitCode> {
-  const { row, files } = await withState(o, async ({ registry }) => {
-    const found = await registry.revisions.find(text)
-    return { row: found, files: await registry.revisions.manifest(found.id) }
-  })
+  const { row, files } = await withOperations(o, io, ({ revisions }) => revisions.show(text))
   if (o.json) io.out(`${JSON.stringify({ ...row, paths: files })}\n`)
   else
     io.out(
-      `${row.id}, taken ${formatDate(row.takenMs)}\n${formatTable(
+      `${toPrintable(row.id)}, taken ${formatDate(row.takenMs)}\n${formatTable(
         ['FILE', 'RESOURCES', 'SHA-256'],
         files.map(({ path, resources, source }) => [path, String(resources), source]),
       )}`,
@@ -62,14 +54,16 @@ export async function showRevision(text: string, o: Options, io: Io): Promise<Ex
 }
 
 export async function printDifferences(from: string, to: string, o: Options, io: Io): Promise<ExitCode> {
-  const { a, b, diffs } = await withState(o, async ({ registry }) => {
-    const [before, after] = [await registry.revisions.find(from), await registry.revisions.find(to)]
-    return { a: before.id, b: after.id, diffs: await compareRevisions(registry, before.id, after.id) }
-  })
+  const { before, after, diffs, isCut } = await withOperations(o, io, ({ revisions }) => revisions.compare(from, to))
+  const [a, b] = [toPrintable(before), toPrintable(after)]
   if (o.json) io.out(`${JSON.stringify(diffs)}\n`)
   for (const { path, what, lines } of o.json ? [] : diffs)
     io.out(
       `--- ${a} ${toPrintable(path)}\n+++ ${b} ${toPrintable(path)} (${what})\n${lines.map((line) => `${toPrintable(line)}\n`).join('')}`,
+    )
+  if (isCut)
+    io.err(
+      'meshlet-hub: there is more than an answer of the API holds; on the machine of the hub, it is printed whole\n',
     )
   return 0
 }
@@ -98,11 +92,7 @@ export async function checkRevision(folder: string | undefined, o: Options, io: 
 
 /** @param text of one revision only, whoever has it or is to have it */
 export async function printWho(text: string | undefined, o: Options, io: Io): Promise<ExitCode> {
-  const rows = await withState(o, async ({ registry }) => {
-    const id = text === undefined ? undefined : (await registry.revisions.find(text)).id
-    const all = await listDeviceRevisions(registry)
-    return id === undefined ? all : all.filter(({ desired, inForce }) => desired === id || inForce === id)
-  })
+  const rows = await withOperations(o, io, ({ revisions }) => revisions.who(text))
   if (o.json) io.out(`${JSON.stringify(rows)}\n`)
   else
     io.out(

@@ -1,26 +1,17 @@
 /** `meshlet-hub rollout start|status|list|pause|resume|abort|undo` */
-import { systemClock } from '../../../core/os/clock.ts'
 import type { ExitCode } from '../../../core/cli/exit.ts'
-import { readFleet } from '../../rollout/fleet.ts'
-import { hasBegunFor, isActive, type DeviceView } from '../../rollout/machine.ts'
-import {
-  abortRollout,
-  pauseRollout,
-  resumeRollout,
-  startRollout,
-  undoRollout,
-  type Operator,
-} from '../../rollout/operate.ts'
-import { formatScope, isWithin, makeScope } from '../../rollout/scope.ts'
+import { toPrintable, toPrintableAll } from '../../../core/printable.ts'
+import type { RolloutItem } from '../../console/rollout-schemas.ts'
 import type { Labels } from '../../registry/enrollments.ts'
-import type { Registry } from '../../registry/registry.ts'
-import type { RolloutRecord } from '../../registry/rollout/rollouts.ts'
-import { nameOperator, withState } from '../open.ts'
+import { describeRollout } from '../../reports/rollout-status.ts'
+import { isActive } from '../../rollout/machine.ts'
+import { formatScope } from '../../rollout/scope.ts'
 import type { Io } from '../io.ts'
+import { withOperations, type HubOptions } from '../operations/open.ts'
+import type { RolloutChange } from '../operations/operations.ts'
 import { formatDate, formatTable } from '../table.ts'
 
-export type StartOptions = {
-  readonly config: string
+export type StartOptions = HubOptions & {
   readonly to: string
   readonly label: Labels
   readonly device?: string
@@ -31,54 +22,33 @@ export type StartOptions = {
   readonly now: boolean
   readonly why?: string
 }
-type Said = { readonly config: string; readonly why?: string }
+type Said = HubOptions & { readonly why?: string }
 
 /** Rejects with MESH_CONFIG_INVALID, as all that follow. */
 export async function start(o: StartOptions, io: Io): Promise<ExitCode> {
-  const rollout = await withState(o, async ({ registry, config: { rollout: policy } }) => {
-    const plan = {
-      to: o.to,
-      scope: makeScope({ labels: o.label, device: o.device }),
-      waves: o.waves ?? policy.waves,
-      halt: o.halt ?? policy.halt,
-      soakMs: (o.soak ?? policy.soakSec) * 1_000,
-      awayMs: (o.away ?? policy.awaySec) * 1_000,
-      now: o.now,
-    }
-    return await startRollout(registry, plan, saidBy(o, io))
-  })
-  io.out(`${describe(rollout)}\n`)
+  const { to, label: labels, device, waves, halt, soak: soakSec, away: awaySec, now, why } = o
+  const wish = { to, labels, device, waves, halt, soakSec, awaySec, now, why }
+  io.out(`${describe(await withOperations(o, io, ({ rollouts }) => rollouts.start(wish)))}\n`)
   return 0
 }
 
-const CHANGES = { pause: pauseRollout, resume: resumeRollout, abort: abortRollout, undo: undoRollout } as const
-
-export async function change(what: keyof typeof CHANGES, o: Said, io: Io): Promise<ExitCode> {
-  const rollout = await withState(o, ({ registry }) => CHANGES[what](registry, saidBy(o, io)))
-  io.out(`${describe(rollout)}\n`)
+export async function change(what: RolloutChange, o: Said, io: Io): Promise<ExitCode> {
+  io.out(`${describe(await withOperations(o, io, ({ rollouts }) => rollouts.change(what, o.why)))}\n`)
   return 0
 }
 
-export async function printStatus(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const { newest, assignments, folder, folders, devices } = await withState(o, async ({ registry }) => ({
-    newest: (await registry.rollouts.active()) ?? (await registry.rollouts.list(1))[0],
-    assignments: await registry.rollouts.assignments(),
-    folder: await registry.rollouts.folder(),
-    folders: [...(await registry.rollouts.folders()).values()],
-    devices: await readFleet(registry),
-  }))
-  const waves = newest && isActive(newest) ? countWaves(newest, devices) : undefined
+export async function printStatus(o: HubOptions & { readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const status = await withOperations(o, io, ({ rollouts }) => rollouts.status())
   if (o.json) {
-    io.out(
-      `${JSON.stringify({ rollout: newest ?? null, devices: waves ?? null, inForce: assignments, folder, folders })}\n`,
-    )
+    io.out(`${JSON.stringify(status)}\n`)
     return 0
   }
-  for (const { scope, revision } of assignments) io.out(`in force for ${formatScope(scope)}: ${revision}\n`)
-  if (newest) io.out(`${describe(newest)}\n`)
-  if (waves)
+  const { rollout, devices, inForce, folder, folders } = toPrintableAll(status)
+  for (const { scope, revision } of inForce) io.out(`in force for ${formatScope(scope)}: ${revision}\n`)
+  if (rollout) io.out(`${describe(describeRollout(rollout))}\n`)
+  if (devices)
     io.out(
-      `${waves.begun} device(s) are to have it, ${waves.have} have it, ${waves.refuse} refuse something, ${waves.away} are away\n`,
+      `${devices.begun} device(s) are to have it, ${devices.have} have it, ${devices.refuse} refuse something, ${devices.away} are away\n`,
     )
   if (folder.held !== '') io.out(`the folder's revision ${folder.revision} waits: ${folder.held}\n`)
   for (const { host, behind, revision, seenMs } of folders)
@@ -89,8 +59,8 @@ export async function printStatus(o: { readonly config: string; readonly json: b
   return 0
 }
 
-export async function printRollouts(o: { readonly config: string; readonly json: boolean }, io: Io): Promise<ExitCode> {
-  const rows = await withState(o, ({ registry }: { registry: Registry }) => registry.rollouts.list(SHOWN))
+export async function printRollouts(o: HubOptions & { readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const rows = await withOperations(o, io, ({ rollouts }) => rollouts.list())
   if (o.json) io.out(`${JSON.stringify(rows)}\n`)
   else
     io.out(
@@ -110,28 +80,12 @@ export async function printRollouts(o: { readonly config: string; readonly json:
     )
   return 0
 }
-const SHOWN = 100
 
-const saidBy = (o: { readonly why?: string }, io: Io): Operator => ({
-  actor: nameOperator(io),
-  address: '',
-  nowMs: systemClock.wallMs(),
-  why: o.why,
-})
-
-function describe(r: RolloutRecord): string {
+function describe(r: RolloutItem): string {
   const wave = isActive(r)
-    ? `, wave ${r.wave + 1} of ${r.upTo.length} (${r.waves}), soaked for ${Math.round(r.soakedMs / 1_000)} of ${r.soakMs / 1_000} s`
+    ? `, wave ${r.wave} of ${r.waveCount} (${r.waves}), soaked for ${Math.round(r.soakedMs / 1_000)} of ${r.soakMs / 1_000} s`
     : ''
-  return `rollout ${r.id} to ${r.to} for ${formatScope(r.scope)}: ${r.state}${wave}${r.reason === '' ? '' : `: ${r.reason}`}`
-}
-
-function countWaves(rollout: RolloutRecord, devices: readonly DeviceView[]) {
-  const begun = devices.filter((d) => isWithin(rollout.scope, d) && hasBegunFor(rollout, d.name))
-  return {
-    begun: begun.length,
-    have: begun.filter(({ revision }) => revision === rollout.to).length,
-    refuse: begun.filter(({ refused }) => refused !== undefined).length,
-    away: begun.filter(({ connected }) => !connected).length,
-  }
+  return toPrintable(
+    `rollout ${r.id} to ${r.to} for ${r.scope}: ${r.state}${wave}${r.reason === '' ? '' : `: ${r.reason}`}`,
+  )
 }

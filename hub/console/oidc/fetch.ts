@@ -1,8 +1,8 @@
 /** Documents of an issuer, over HTTPS alone. Redirects are not followed: what an issuer says stands where it says so. */
 import https from 'node:https'
-import { doNothing, guard } from '../../../core/defects/guard.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Clock } from '../../../core/os/clock.ts'
+import { sendRequest, type Exchanged } from '../../bounded-exchange.ts'
 
 const TIMEOUT_MS = 10_000
 const MAX_BYTES = 512 * 1024
@@ -46,10 +46,9 @@ function describe(text: string): string {
   return found ? `, ${found[1]}` : ''
 }
 
-function exchange(url: URL, { form, headers }: Asked, o: FetchOptions): Promise<{ status: number; text: string }> {
+async function exchange(url: URL, { form, headers }: Asked, o: FetchOptions): Promise<Exchanged> {
   const body = form && new URLSearchParams(form).toString()
-  return new Promise((resolve, reject) => {
-    const failed = (cause: unknown): void => reject(fail(url.href, 'it cannot be asked', cause))
+  try {
     const request = https.request(url, {
       method: body === undefined ? 'GET' : 'POST',
       agent: false,
@@ -64,34 +63,8 @@ function exchange(url: URL, { form, headers }: Asked, o: FetchOptions): Promise<
           : { 'content-type': 'application/x-www-form-urlencoded', 'content-length': Buffer.byteLength(body) }),
       },
     })
-    const late = o.clock.after(TIMEOUT_MS, () => request.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)))
-    request.on('error', guard('hub', failed, failed))
-    request.on(
-      'close',
-      guard('hub', doNothing, () => late.cancel()),
-    )
-    request.on(
-      'response',
-      guard('hub', failed, (response) => {
-        const parts: Buffer[] = []
-        let bytes = 0
-        response.on('error', guard('hub', failed, failed))
-        response.on(
-          'data',
-          guard('hub', failed, (part: Buffer) => {
-            bytes += part.length
-            if (bytes > MAX_BYTES) request.destroy(new Error(`more than ${MAX_BYTES} bytes`))
-            else parts.push(part)
-          }),
-        )
-        response.on(
-          'end',
-          guard('hub', failed, () =>
-            resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString() }),
-          ),
-        )
-      }),
-    )
-    request.end(body)
-  })
+    return await sendRequest(request, body, { timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES, clock: o.clock })
+  } catch (cause) {
+    throw fail(url.href, 'it cannot be asked', cause)
+  }
 }

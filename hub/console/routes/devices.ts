@@ -1,18 +1,10 @@
 /** The fleet, its devices, and what an operator decides about one. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { MeshError } from '../../../core/errors.ts'
-import {
-  approveDevice,
-  denyDevice,
-  findHolderNamespaces,
-  findNamespaces,
-  forgetDevice,
-  revokeDevice,
-} from '../../enrollment/operator.ts'
+import { DECISIONS, VERBS } from '../../enrollment/decisions.ts'
+import { findHolderNamespaces, findNamespaces } from '../../enrollment/operator.ts'
 import { KEY_HOLDER } from '../../registry/enrollments.ts'
-import type { AuditEvent } from '../../registry/audit.ts'
 import type { Registry } from '../../registry/registry.ts'
-import type { Role } from '../../registry/console-sessions.ts'
 import type { Operator } from '../access.ts'
 import { checkNamespaces } from '../authorize.ts'
 import { summarizeFleet } from '../fleet/overview.ts'
@@ -96,52 +88,9 @@ const findFor =
   (request: FastifyRequest) =>
     find(registry, (request.params as Named['Params']).name)
 
-type Decision = {
-  readonly verb: 'approve' | 'deny' | 'revoke' | 'forget'
-  readonly summary: string
-  readonly role: Role
-  readonly event: AuditEvent
-  /** @returns what happened */
-  readonly decide: (
-    tx: Registry,
-    name: string,
-    p: { readonly nowMs: number; readonly keyId?: string | undefined },
-  ) => Promise<string>
-}
-
-const DECISIONS: readonly Decision[] = [
-  {
-    verb: 'approve',
-    summary: 'Lets in who waits, is revoked, or was found twice',
-    role: 'operator',
-    event: 'device.approved',
-    decide: (tx, name, { nowMs, keyId }) => approveDevice(tx, name, nowMs, keyId),
-  },
-  {
-    verb: 'deny',
-    summary: 'Does not let in who waits; whoever has the name keeps it',
-    role: 'operator',
-    event: 'device.denied',
-    decide: async (tx, name) => `key ${await denyDevice(tx, name)}`,
-  },
-  {
-    verb: 'revoke',
-    summary: 'Its certificates are refused, its streams end, its key opens nothing',
-    role: 'operator',
-    event: 'device.revoked',
-    decide: async (tx, name, { nowMs }) => `${await revokeDevice(tx, name, nowMs)} certificate(s)`,
-  },
-  {
-    verb: 'forget',
-    summary: 'Frees the name for whoever has a token for it',
-    role: 'admin',
-    event: 'device.forgotten',
-    decide: async (tx, name, { nowMs }) => ((await forgetDevice(tx, name, nowMs)) ? '' : 'nobody had it'),
-  },
-]
-
 function addDecisions(app: FastifyInstance, p: ConsoleParts): void {
-  for (const { verb, summary, role, event, decide } of DECISIONS)
+  for (const verb of VERBS) {
+    const { summary, role, event, decide } = DECISIONS[verb]
     app.post<Named & { Body: { keyId?: string } }>(
       `/api/v1/devices/:name/${verb}`,
       {
@@ -165,6 +114,7 @@ function addDecisions(app: FastifyInstance, p: ConsoleParts): void {
         })
       },
     )
+  }
 }
 
 async function describeDevice(p: ConsoleParts, name: string, operator: Operator): Promise<schemas.DeviceDetail> {

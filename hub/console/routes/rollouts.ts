@@ -15,8 +15,9 @@ import {
 } from '../../rollout/operate.ts'
 import { planRollout } from '../../rollout/preview.ts'
 import { measureRollout, type RolloutProgress } from '../../rollout/progress.ts'
-import { formatScope, makeScope } from '../../rollout/scope.ts'
+import { makeScope } from '../../rollout/scope.ts'
 import type { HubConfig } from '../../config.ts'
+import { describeAssignment, describeRollout } from '../../reports/rollout-status.ts'
 import { Rested } from '../fleet/rested.ts'
 import * as schemas from '../rollout-schemas.ts'
 import { identified } from '../schemas.ts'
@@ -185,30 +186,3 @@ const describeOperator = (request: FastifyRequest, nowMs: number, why: string | 
   nowMs,
   why,
 })
-
-const describeAssignment = ({ scope, revision }: RolloutRecord['before'][number]) => ({
-  scope: formatScope(scope),
-  revision,
-})
-
-export function describeRollout(r: RolloutRecord): schemas.RolloutItem {
-  const { id, to, state, waves, halt, soakMs, awayMs, soakedMs, reason, startedMs, endedMs, by } = r
-  return {
-    id,
-    to,
-    scope: formatScope(r.scope),
-    state,
-    waves,
-    halt,
-    soakMs,
-    awayMs,
-    wave: r.wave + 1,
-    waveCount: r.upTo.length,
-    soakedMs,
-    reason,
-    startedMs,
-    endedMs,
-    by,
-    before: r.before.map(describeAssignment),
-  }
-}

@@ -6,6 +6,7 @@ import * as schemas from '../schemas.ts'
 import { ERRORS, noteChange, type ConsoleParts, type TokenWish } from './parts.ts'
 
 type Identified = { Params: { id: string } }
+const MAX_DEVICES = 5
 
 export function addTokenRoutes(app: FastifyInstance, p: ConsoleParts): void {
   const { registry, clock } = p
@@ -41,16 +42,18 @@ export function addTokenRoutes(app: FastifyInstance, p: ConsoleParts): void {
       schema: {
         summary: 'A token opens nothing any more; devices with a key of their own go on',
         params: schemas.identified,
-        response: { 200: schemas.done, ...ERRORS },
+        response: { 200: schemas.tokenRevoked, ...ERRORS },
       },
     },
     async (request) => {
       const { id } = request.params
       return registry.exclusively(async (tx) => {
-        const { namespace, serviceAccount } = (await tx.revokeToken(id, clock.wallMs()))!
+        const row = (await tx.revokeToken(id, clock.wallMs()))!
+        const { namespace, serviceAccount } = row
         const detail = `${namespace}/${serviceAccount}`
         await noteChange(p, request, { tx, event: 'token.revoked', subject: id, detail, namespace })
-        return { detail }
+        const devices = await tx.devicesOfToken(id)
+        return { detail, token: describeToken(row, { devices, most: MAX_DEVICES, nowMs: clock.wallMs() }) }
       })
     },
   )

@@ -40,6 +40,16 @@ const COLUMNS = `id, taken_ms AS "takenMs", files, resources, bytes`
 
 type Blob = { readonly hash: string; readonly part: number; readonly content: string }
 
+/** @param text the id, or how it begins. Throws MESH_CONFIG_INVALID when it is not clear which is meant. */
+export function selectRevision<R extends Pick<RevisionRow, 'id'>>(rows: readonly R[], text: string): R {
+  const found = rows.filter(({ id }) => id === text || (text.length >= 4 && id.startsWith(text)))
+  if (found.length === 1) return found[0]!
+  throw new MeshError(
+    'MESH_CONFIG_INVALID',
+    `${JSON.stringify(text.slice(0, 64))} ${found.length === 0 ? 'is no revision' : 'may be several revisions'}; meshlet-hub revision list shows them`,
+  )
+}
+
 export class Revisions {
   readonly #sql: Sql
   constructor(sql: Sql) {
@@ -55,12 +65,7 @@ export class Revisions {
   }
   /** @param text the id, or how it begins. Rejects with MESH_CONFIG_INVALID when it is not clear which is meant. */
   async find(text: string): Promise<RevisionRow> {
-    const found = (await this.list()).filter(({ id }) => id === text || (text.length >= 4 && id.startsWith(text)))
-    if (found.length === 1) return found[0]!
-    throw new MeshError(
-      'MESH_CONFIG_INVALID',
-      `${JSON.stringify(text.slice(0, 64))} ${found.length === 0 ? 'is no revision' : 'may be several revisions'}; meshlet-hub revision list shows them`,
-    )
+    return selectRevision(await this.list(), text)
   }
 
   /** @returns whether it was not there before. Rejects with MESH_CONFIG_INVALID for one that is too large. */

@@ -14,6 +14,7 @@ export const NO_TEST_OF_ITS_OWN: Readonly<Record<string, string>> = {
   'control-sync/decode/fields/supported-fields.ts':
     'rows of a table: test/rules/envoy-fields.test.ts looks at each, test/fields shows its effect',
   'core/errors/control-plane.ts': CATALOGUE,
+  'core/errors/hub.ts': CATALOGUE,
   'core/errors/traffic.ts': CATALOGUE,
   'core/errors/upstream.ts': CATALOGUE,
   'hub/cli/first-files.ts': 'texts: test/hub/cli/init.test.ts serves them',
