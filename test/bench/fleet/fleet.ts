@@ -80,8 +80,6 @@ async function measured(count: number): Promise<Figures> {
     await sleep(IDLE_MS)
     figures['idle, % of a core'] = round((cpuNs(hub.pid) - idleNs) / IDLE_MS / 1e4)
     await measureReports(figures, fleet, admin)
-    await sleep(IDLE_MS)
-    figures['memory of a device that reports, KiB'] = round(((rssMiB(hub.pid) - before) * 1024) / count)
     await fleet.measureChange(figures, 'one change', () => {
       fs.writeFileSync(
         path.join(folder, 'resources/mesh.json'),
