@@ -12,7 +12,7 @@ import type { MeshError } from '../../../../core/errors.ts'
 import { systemClock } from '../../../../core/os/clock.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
 import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
-import { makeMachine } from '../remote-rig.ts'
+import { makeMachine, type Machine } from '../remote-rig.ts'
 
 type Answer = (request: http.IncomingMessage, response: http.ServerResponse) => void
 
@@ -27,13 +27,17 @@ async function startHostile(t: { after(fn: () => void): void }, answer: Answer):
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
+function saveLogin({ savedLogins }: Machine, hub: string): void {
+  fs.mkdirSync(path.dirname(savedLogins), { recursive: true })
+  const login = { secret: 'S'.repeat(43), operator: 'operator:ann', endsMs: 1e15, version: '9.9\u001b[2J' }
+  fs.writeFileSync(savedLogins, JSON.stringify({ [hub]: login }), { mode: 0o600 })
+}
+
 /** Somebody is logged in there. */
 async function meet(t: { after(fn: () => void): void }, answer: Answer) {
   const hub = await startHostile(t, answer)
   const machine = makeMachine(t)
-  fs.mkdirSync(path.dirname(machine.savedLogins), { recursive: true })
-  const login = { secret: 'S'.repeat(43), operator: 'operator:ann', endsMs: 1e15, version: '9.9\u001b[2J' }
-  fs.writeFileSync(machine.savedLogins, JSON.stringify({ [hub]: login }), { mode: 0o600 })
+  saveLogin(machine, hub)
   return { hub, run: (...argv: string[]) => machine.run([...argv, '--hub', hub]) }
 }
 const sayJson = (status: number, said: unknown): Answer => {
@@ -296,6 +300,30 @@ test('the bearer goes to the hub that it is of, and the name of a device stays i
   using stranger = new HubClient({ url: new URL(hub), roots: undefined, secret: undefined, clock: systemClock })
   await stranger.ask({ path: 'x', query: { a: 'b c', none: undefined, n: 1 }, answer: done })
   assert.match(asked[1]!, /^GET \/api\/v1\/x\?a=b\+c&n=1 undefined /)
+})
+
+test('watch tells what comes, waits for a hub that is away, and ends when it is asked to, whatever the hub does', async (t) => {
+  const stop = Promise.withResolvers<string>()
+  const event = (id: number) => ({ id, atMs: 1, device: `gw-${id}`, event: 'connected', reason: 'over the relay' })
+  const asked: string[] = []
+  const hub = await startHostile(t, (request, response) => {
+    asked.push(request.url!.split('?')[1]!)
+    const n = asked.length
+    if (n <= 2) sayJson(200, { newest: n, isFull: n === 2, events: [event(n)] })(request, response)
+    else {
+      request.socket.destroy()
+      stop.resolve('test')
+    }
+  })
+  const machine = makeMachine(t)
+  saveLogin(machine, hub)
+  const { code, out, err } = await machine.run(['watch', '--hub', hub, '--last', '1', '--label', 'site=n'], {
+    stopRequested: () => stop.promise,
+  })
+  assert.equal(code, 0)
+  assert.match(out, /gw-1 {2}connected.*\n.*gw-2 {2}connected/)
+  assert.deepEqual(asked, ['last=1&labels=site%3Dn', 'after=1&labels=site%3Dn', 'after=2&labels=site%3Dn'])
+  assert.match(err, /^(?:meshlet-hub: MESH_HUB_UNREACHABLE: [^\n]*\n)?$/, 'told once')
 })
 
 test('a hub that says nothing is given up on', async (t) => {
