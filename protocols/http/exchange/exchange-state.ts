@@ -53,6 +53,13 @@ export abstract class ExchangeState {
     return this.body.isGathered ? this.body.bytes : bodyLength
   }
 
+  /** Where the client waits to be asked; of a redirect that is followed here the body is there already. */
+  protected askForBody(): void {
+    const { expectContinue } = this.request
+    this.awaitsContinue = expectContinue && this.http.proxyContinue === true
+    if (expectContinue && !this.awaitsContinue) this.down.sendContinue()
+  }
+
   onInformational(head: ResponseHead): void {
     if (head.status === 100 && this.awaitsContinue) {
       this.awaitsContinue = false

@@ -173,10 +173,7 @@ export class Exchange
       this.#tunnel!.connect(plan)
       return
     }
-    if (this.request.expectContinue) {
-      if (this.http.proxyContinue) this.awaitsContinue = true
-      else this.down.sendContinue()
-    }
+    this.askForBody()
     if (this.body.ended) this.#requestComplete()
     this.#try(false)
   }
@@ -422,14 +419,13 @@ export class Exchange
   #answerLocally(reply: LocalReply, error: MeshError | undefined): void {
     this.record.error = error
     this.#phase = 'answering'
+    this.#stop()
     sendLocalReply(reply, this, this.rt.ctx)
     this.answerMade()
   }
 
-  #finish(error: MeshError | undefined): void {
-    if (this.#phase === 'over') return
-    this.#phase = 'over'
-    this.record.error ??= error
+  /** Nobody else answers, though a filter may need turns to make an answer of what was said. */
+  #stop(): void {
     this.wait?.cancel()
     this.#asking?.cancel()
     if (this.#attempt) {
@@ -437,10 +433,17 @@ export class Exchange
       this.#cancelAttempt()
     }
     this.#retries?.release()
-    this.#mirrors?.drop()
-    this.body.drop()
     this.#timeouts?.end()
     this.#tunnel?.end()
+  }
+
+  #finish(error: MeshError | undefined): void {
+    if (this.#phase === 'over') return
+    this.#phase = 'over'
+    this.record.error ??= error
+    this.#stop()
+    this.#mirrors?.drop()
+    this.body.drop()
     finishAccess(this, this.rt)
     this.down.finished(error)
   }

@@ -11,6 +11,7 @@ import { CHUNKED, isBodiless, isInformational, formatResponseFraming, UNTIL_CLOS
 import { writeHeaderCase } from '../codec/header-case.ts'
 import { Gather, formatResponseHead } from '../codec/h1-write.ts'
 import type { Downstream, ResponseHead } from '../message.ts'
+import { createSecondAnswer } from './second-answer.ts'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
@@ -44,6 +45,8 @@ export class H1Answer implements Downstream {
   keepAlive = true
   /** It ends with its head, whatever an endpoint sends after it. */
   #isBodiless = false
+  /** Its head was said, and not all of it. */
+  #isBegun = false
   /** All of it was said. */
   #isSaid = false
 
@@ -58,6 +61,7 @@ export class H1Answer implements Downstream {
     this.version = version
     this.#upgrade = upgrade
     this.keepAlive = keepAlive
+    this.#isBegun = false
     this.#isSaid = false
   }
 
@@ -77,6 +81,8 @@ export class H1Answer implements Downstream {
   sendHead(head: ResponseHead, end: boolean): void {
     const owner = this.#owner
     if (!owner.isOpen) return
+    if (this.#isBegun) throw createSecondAnswer()
+    this.#isBegun = true
     // An answer that begins before the request's end closes the connection (Envoy: the same): nobody knows how much is
     // still to come.
     if (owner.isLeaving || !owner.isRequestDone) this.keepAlive = false
@@ -102,6 +108,7 @@ export class H1Answer implements Downstream {
   }
   sendEnd(trailers: readonly string[] | undefined): void {
     this.#out.end(trailers)
+    this.#isBegun = false
     this.#isSaid = true
   }
 

@@ -22,6 +22,7 @@ import { CONNECTION_CLOSED } from '../h2/events.ts'
 import { HoldingBlock } from '../h2/stream/holding-block.ts'
 import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
 import { TunnelStream } from '../h2/tunnel-stream.ts'
+import { createSecondAnswer } from './second-answer.ts'
 
 /** What all streams of a connection share. */
 export interface ServerConnection {
@@ -68,6 +69,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   readonly #exchange: Exchange
   #begunMs = -1
   #requestDone = false
+  #isAnswered = false
   #idleMs: number
   /** Of the whole request (request_timeout). */
   #requestDueMs: number
@@ -258,6 +260,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     if (isInformational(status)) this.#stream.sendInformational(toInformationalFields(status, headers))
   }
   sendHead(head: ResponseHead, end: boolean): void {
+    if (this.#isAnswered) throw createSecondAnswer()
+    this.#isAnswered = true
     this.#stream.sendHead(toResponseFields(head), end)
   }
   sendData(chunk: Buffer): void {

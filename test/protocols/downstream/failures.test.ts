@@ -6,68 +6,16 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { Duplex } from 'node:stream'
-import type { Breakers, Cluster } from '../../../model/cluster.ts'
-import { parseCidr } from '../../../model/ip.ts'
-import type { FilterChain } from '../../../model/listener.ts'
-import type { Policy } from '../../../model/policy.ts'
-import { getPausedStreams } from '../../../protocols/paused-streams.ts'
-import { getExpiryWatcher } from '../../../protocols/certificate-expiry.ts'
+import type { Breakers } from '../../../model/cluster.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { SimNetwork } from '../../helpers/sim-network.ts'
 import { cluster, ORIGIN } from '../http/harness.ts'
 import { CLIENTS, identity, SNIFFING } from './failing/clients.ts'
-import { MUTUAL } from '../mutual-tls.ts'
+import { countLeft } from './failing/counted.ts'
+import { EVENTS } from './failing/events.ts'
 import { ENDPOINTS, H2_ENDPOINTS } from './failing/endpoints.ts'
 import { LOOPBACK, SocketRig } from './socket-rig.ts'
 
-const denyAll: Policy = {
-  action: 'deny',
-  shadow: undefined,
-  rules: [
-    {
-      name: 'nobody',
-      permissions: [{ kind: 'any' }],
-      principals: [{ kind: 'direct-remote-ip', range: parseCidr('0.0.0.0', 0)! }],
-    },
-  ],
-}
-
-type Case = {
-  readonly rig: SocketRig
-  readonly clients: readonly Duplex[]
-  readonly chain: Partial<FilterChain> & Pick<FilterChain, 'codec'>
-  readonly clusters: readonly Cluster[]
-}
-/** What happens meanwhile. */
-const EVENTS: Readonly<Record<string, (c: Case) => void | Promise<unknown>>> = {
-  nothing: () => {},
-  'the clients end': ({ clients }) => {
-    for (const s of clients) s.end()
-  },
-  'the clients reset': ({ clients }) => {
-    for (const s of clients) s.destroy()
-  },
-  'the listener goes': ({ rig }) => {
-    rig.tables.swap({ ...rig.tables.get(), listeners: new Map() })
-  },
-  'the listener denies': ({ rig, chain, clusters }) => {
-    rig.use({ ...chain, policies: [denyAll] }, { clusters, listener: SNIFFING })
-  },
-  'the listener asks for TLS': ({ rig, chain, clusters }) => {
-    rig.use({ ...chain, tls: { ...MUTUAL, alpnProtocols: ['x'] } }, { clusters, listener: SNIFFING })
-  },
-  'the cluster is replaced': ({ rig, chain, clusters }) => {
-    rig.use(chain, { clusters: clusters.map((c) => ({ ...c })), listener: SNIFFING })
-  },
-  'the cluster goes': ({ rig, chain }) => {
-    rig.use(chain, { clusters: [], listener: SNIFFING })
-  },
-  'the agent drains': ({ rig }) => rig.path.drain(),
-  'the agent stops': async ({ rig }) => {
-    await rig.path[Symbol.asyncDispose]()
-    await rig.upstreams[Symbol.asyncDispose]()
-  },
-}
 const WIDE: Breakers = {
   maxConnections: 100,
   maxPendingRequests: 100,
@@ -82,26 +30,6 @@ const NARROW: Breakers = {
   maxRetries: 1,
   retryBudget: undefined,
 }
-const GAUGES = [
-  'mesh_connections_open',
-  'mesh_connections_starting',
-  'mesh_connections_sources',
-  'mesh_upstream_connections',
-  'mesh_upstream_requests_active',
-  'mesh_upstream_requests_pending',
-  'mesh_upstream_retries_active',
-  'mesh_stream_waiting_bytes',
-]
-
-function counted(rig: SocketRig): Record<string, number> {
-  const all: Record<string, number> = Object.fromEntries(GAUGES.map((name) => [name, rig.metrics.total(name)]))
-  all['expiryWatcher'] = getExpiryWatcher(rig.ctx).size
-  all['paused'] = getPausedStreams(rig.ctx).size
-  for (const c of rig.upstreams.clusterStatus())
-    for (const e of c.endpoints) all[`${c.name} ${e.address}`] = e.activeRequests + e.connections
-  return Object.fromEntries(Object.entries(all).filter(([, n]) => n !== 0))
-}
-
 async function leftBy(
   client: keyof typeof CLIENTS,
   to: string,
@@ -143,7 +71,7 @@ async function leftBy(
   await settle()
   await rig.clock.advance(200_000)
   await over
-  const left = counted(rig)
+  const left = countLeft(rig)
   await rig[Symbol.asyncDispose]()
   return left
 }

@@ -166,3 +166,16 @@ test('a stream that is taken over gets its head first: with the protocol after 1
   connected.answer.takeOver({ status: 200, headers: [], contentLength: UNKNOWN_LENGTH })
   assert.equal(connected.taken(), 'HTTP/1.1 200 OK\r\n\r\n')
 })
+
+test('a second answer to one request is a defect, and no bytes', () => {
+  const r = rig()
+  const head = { status: 200, headers: [], contentLength: 2 }
+  r.answer.sendHead(head, false)
+  assert.throws(() => r.answer.sendHead(head, false), { code: 'MESH_INTERNAL' })
+  r.answer.sendData(Buffer.from('hi'))
+  r.answer.sendEnd(undefined)
+  r.answer.flush()
+  assert.equal(r.taken().match(/HTTP\/1\.1/g)?.length, 1)
+  r.answer.begin('HTTP/1.1', undefined, true)
+  assert.match(r.say(200, 2, 'hi'), /^HTTP\/1\.1 200 /)
+})
