@@ -3,26 +3,35 @@
  * more where a connection of the pool had been closed; whatever goes wrong is an answer in words.
  */
 import { guard } from '../../core/defects/guard.ts'
+import type { MeshError } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import type { AuthService } from '../../model/http/ext-authz.ts'
 import type { Context } from '../context.ts'
+import { getWaiting, type Hold } from '../waiting.ts'
 import type { HttpUpstreams, UpstreamRequest } from './message.ts'
 import { OwnCall, type OwnAnswer, type OwnCallEnd } from './own-call.ts'
 
 /** Of an answer; a service says yes or no. */
 const MAX_ANSWER_BYTES = 64 * 1024
+/** Less of a question is not counted against the memory budget. */
+const COUNTED_BYTES = 4 * 1024
 const BOUNDS = { maxHostPicks: 0, maxAnswerBytes: MAX_ANSWER_BYTES, keepsAnswer: true } as const
 
 export type FramedQuestion = { readonly head: UpstreamRequest; readonly bytes: Buffer }
 export type NoAnswer = { readonly kind: 'error'; readonly why: string }
 export type ServiceAnswer = { readonly kind: 'answered'; readonly answer: OwnAnswer } | NoAnswer
 
-type Way = { readonly upstreams: HttpUpstreams; readonly ctx: Pick<Context, 'clock' | 'tables'> }
+type Way = {
+  readonly upstreams: HttpUpstreams
+  readonly ctx: Pick<Context, 'clock' | 'tables' | 'metrics' | 'budget'>
+}
 type Asked = {
   /** Whose doing it is. */
   readonly source: string
   readonly service: Pick<AuthService, 'kind' | 'cluster' | 'authority' | 'timeoutMs'>
   readonly question: FramedQuestion
+  /** Others need the memory. Left out: it counts as no answer. */
+  readonly giveUp?: (error: MeshError) => void
 }
 
 export class ServiceQuestion {
@@ -30,6 +39,8 @@ export class ServiceQuestion {
   readonly #asked: Asked
   readonly #done: (answer: ServiceAnswer) => void
   #timer: Timer | undefined
+  /** A question with a body is a copy of it, for as long as the service takes. */
+  #hold: Hold | undefined
   #call: OwnCall | undefined
   #hasAskedAnew = false
   #isOver = false
@@ -42,7 +53,16 @@ export class ServiceQuestion {
   }
 
   start(): void {
-    const { timeoutMs } = this.#asked.service
+    const { source, service, question, giveUp } = this.#asked
+    const { timeoutMs } = service
+    const { length } = question.bytes
+    if (length > COUNTED_BYTES) {
+      this.#hold = getWaiting(this.#way.ctx).hold({
+        client: source,
+        giveUp: giveUp ?? ((error) => this.#fail(error.message)),
+      })
+      this.#hold.set(length)
+    }
     const late = (): void => this.#fail(`the service gave no answer within ${timeoutMs} ms`)
     this.#timer = this.#way.ctx.clock.after(
       timeoutMs,
@@ -53,6 +73,7 @@ export class ServiceQuestion {
   /** Nobody waits for the answer any more. */
   cancel(): void {
     this.#isOver = true
+    this.#hold?.set(0)
     this.#timer?.cancel()
     this.#call?.cancel()
   }

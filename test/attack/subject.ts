@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { freePorts } from '../../tools/free-ports.ts'
+import { FILTERED_MANAGER } from './filtered.ts'
 import { MemoryCage } from './memory-cage.ts'
 
 const ROOT = path.resolve(import.meta.dirname, '../..')
@@ -12,6 +13,7 @@ const T = 'type.googleapis.com/envoy'
 export type Ports = {
   readonly admin: number
   readonly web: number
+  readonly filtered: number
   readonly proxy: number
   readonly mqtt: number
   readonly websocket: number
@@ -87,7 +89,21 @@ const MANAGER = {
   ],
 }
 
-/** A port with sniffing, and routes to well and badly behaved endpoints. */
+const listener = (name: string, port: number, manager: object): object => ({
+  '@type': `${T}.config.listener.v3.Listener`,
+  name,
+  address: { socket_address: { address: '127.0.0.1', port_value: port } },
+  traffic_direction: 'INBOUND',
+  listener_filters: [
+    {
+      name: 'envoy.filters.listener.http_inspector',
+      typed_config: { '@type': `${T}.extensions.filters.listener.http_inspector.v3.HttpInspector` },
+    },
+  ],
+  filter_chains: [{ filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: manager }] }],
+})
+
+/** Ports with sniffing, and routes to well and badly behaved endpoints. */
 function resources(p: Ports): object[] {
   return [
     cluster('origin', p.origin),
@@ -95,19 +111,8 @@ function resources(p: Ports): object[] {
     cluster('odd2', p.odd2, http2),
     cluster('refused', p.refused),
     cluster('informational', p.informational),
-    {
-      '@type': `${T}.config.listener.v3.Listener`,
-      name: 'web',
-      address: { socket_address: { address: '127.0.0.1', port_value: p.web } },
-      traffic_direction: 'INBOUND',
-      listener_filters: [
-        {
-          name: 'envoy.filters.listener.http_inspector',
-          typed_config: { '@type': `${T}.extensions.filters.listener.http_inspector.v3.HttpInspector` },
-        },
-      ],
-      filter_chains: [{ filters: [{ name: 'envoy.filters.network.http_connection_manager', typed_config: MANAGER }] }],
-    },
+    listener('web', p.web, MANAGER),
+    listener('filtered', p.filtered, FILTERED_MANAGER),
     {
       '@type': `${T}.config.route.v3.RouteConfiguration`,
       name: 'http_proxy',
@@ -155,6 +160,7 @@ export class Subject implements AsyncDisposable {
     const names = [
       'admin',
       'web',
+      'filtered',
       'proxy',
       'mqtt',
       'websocket',

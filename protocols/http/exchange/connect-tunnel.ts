@@ -80,6 +80,8 @@ function planConnect(input: PlanInput): Plan {
       values: (name) => (request.values ?? request.header).call(request, name),
     },
   })
+  // What it says to filters may be what could not be taken.
+  if (byHost.kind === 'refuse' && byHost.error.code === 'MESH_ROUTE_BLOCKED') return byHost
   if (byHost.kind !== 'forward' || [...(byHost.routed.route.filters?.values() ?? [])].some((f) => f.policy?.value))
     return plan
   return { ...byHost, delayMs: plan.delayMs, shadow: plan.shadow }
@@ -134,6 +136,7 @@ const OF_BEGINNINGS: ReadonlySet<HttpFilter['kind']> = new Set<HttpFilter['kind'
 const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'MESH_PEER_NOT_ALLOWED',
   'MESH_CHAIN_BLOCKED',
+  'MESH_ROUTE_BLOCKED',
   'MESH_UPGRADE_NOT_PERMITTED',
 ])
 

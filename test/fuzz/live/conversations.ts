@@ -10,7 +10,17 @@ import { requests } from './http1.ts'
 import { client } from './http2.ts'
 import { mark, marksIn, type Dice } from './words.ts'
 
-export type Kind = 'http1' | 'http2' | 'proxy' | 'mqtt' | 'websocket' | 'dns' | 'admin' | 'hub'
+export type Kind =
+  | 'http1'
+  | 'http2'
+  | 'filters1'
+  | 'filters2'
+  | 'proxy'
+  | 'mqtt'
+  | 'websocket'
+  | 'dns'
+  | 'admin'
+  | 'hub'
 export const KINDS: readonly Kind[] = [
   'http1',
   'http1',
@@ -18,6 +28,10 @@ export const KINDS: readonly Kind[] = [
   'http2',
   'http2',
   'http2',
+  'filters1',
+  'filters1',
+  'filters2',
+  'filters2',
   'proxy',
   'mqtt',
   'mqtt',
@@ -36,6 +50,10 @@ export async function converse(kind: Kind, dice: Dice, id: number, ports: Ports)
       return overTcp(dice, ports.web, requests(dice, id, ROUTES))
     case 'http2':
       return overTcp(dice, ports.web, client(dice, id, ROUTES))
+    case 'filters1':
+      return overTcp(dice, ports.filtered, requests(dice, id, ROUTES))
+    case 'filters2':
+      return overTcp(dice, ports.filtered, client(dice, id, ROUTES))
     case 'proxy':
       return overTcp(
         dice,

@@ -3,6 +3,8 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MeshError } from '../../../core/errors.ts'
 import type { Cluster } from '../../../model/cluster.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { Current } from '../../../core/current.ts'
 import type { CallEvents, HttpUpstreams } from '../../../protocols/http/message.ts'
 import { ServiceQuestion, type ServiceAnswer } from '../../../protocols/http/service-question.ts'
@@ -20,7 +22,13 @@ const moved: End = (events) => events.onCallMoved()
 const closed: End = (events) => events.onCallFailed(RESET, 'all', true)
 const broken: End = (events) => events.onCallFailed(RESET, 'all', false)
 
-function ask(ends: readonly End[], known = true) {
+function ask(
+  ends: readonly End[],
+  known = true,
+  bytes = 1,
+  budgetBytes = Infinity,
+  giveUp?: (error: MeshError) => void,
+) {
   const clock = new SimClock()
   const asked: boolean[] = []
   const said: ServiceAnswer[] = []
@@ -29,12 +37,19 @@ function ask(ends: readonly End[], known = true) {
       queueMicrotask(() => ends[asked.push(fresh) - 1]?.(events))
     },
   } as unknown as HttpUpstreams
-  const ctx = { clock, tables: new Current(tablesOf(known ? [cluster([], { name: 'auth' })] : [])) }
+  const metrics = new Metrics()
+  const budget = new MemoryBudget({ maxBytes: budgetBytes, metrics })
+  const ctx = { clock, metrics, budget, tables: new Current(tablesOf(known ? [cluster([], { name: 'auth' })] : [])) }
   const service = { kind: 'grpc', cluster: 'auth', authority: 'a', timeoutMs: 500 } as const
-  const question = { head: {} as never, bytes: Buffer.from('?') }
-  const one = new ServiceQuestion({ ctx, upstreams }, { source: '', service, question }, (a) => said.push(a))
+  const question = { head: {} as never, bytes: Buffer.alloc(bytes) }
+  const one = new ServiceQuestion(
+    { ctx, upstreams },
+    { source: '', service, question, ...(giveUp && { giveUp }) },
+    (a) => said.push(a),
+  )
   one.start()
-  return { one, clock, asked, said }
+  const waits = (): number => metrics.total('mesh_stream_waiting_bytes')
+  return { one, clock, asked, said, budget, waits }
 }
 const words = (said: readonly ServiceAnswer[]): string[] =>
   said.map((one) => (one.kind === 'answered' ? 'answered' : one.why))
@@ -82,4 +97,27 @@ test('who does not wait any more is told nothing', async () => {
   q.one.cancel()
   await q.clock.advance(1_000)
   assert.deepEqual(q.said, [])
+})
+
+for (const { name, does } of [
+  { name: 'it is answered', does: () => settle() },
+  { name: 'nobody waits any more', does: ({ one }: ReturnType<typeof ask>) => one.cancel() },
+  { name: 'the service is silent', does: ({ clock }: ReturnType<typeof ask>) => clock.advance(500) },
+])
+  test(`a question with a body is counted until ${name}`, async () => {
+    const asking = ask(name === 'it is answered' ? [answer] : [() => {}], true, 100_000)
+    assert.equal(asking.waits(), 100_000)
+    await does(asking)
+    assert.equal(asking.waits(), 0)
+  })
+test('memory that others need ends a question, in the way of whoever asks', async () => {
+  const { budget, said, waits } = ask([() => {}], true, 100_000, 150_000)
+  budget.take(100_000)
+  await settle()
+  assert.deepEqual([said.length, said[0]?.kind, waits()], [1, 'error', 0])
+  const told: MeshError[] = []
+  const other = ask([() => {}], true, 100_000, 150_000, (error) => told.push(error))
+  other.budget.take(100_000)
+  await settle()
+  assert.deepEqual([told.length, other.said.length], [1, 0])
 })

@@ -2,6 +2,7 @@
  * One question to an authorization service, from as much of the request's body as it is to have to its answer. It has a
  * time and a size; whatever goes wrong is a verdict, too.
  */
+import type { MeshError } from '../../../../core/errors.ts'
 import type { AuthBody } from '../../../../model/http/ext-authz.ts'
 import type { ReplayBuffer } from '../../exchange/replay-buffer.ts'
 import type { RequestOrigin } from '../../exchange/request-origin.ts'
@@ -26,6 +27,7 @@ export interface AskOwner {
   readonly body: ReplayBuffer
   readonly down: Downstream
   readonly remoteIp: string
+  abort(error: MeshError): void
 }
 
 export class Asking {
@@ -107,7 +109,9 @@ export class Asking {
             startedMs: this.#rt.ctx.clock.wallMs(),
             context,
           })
-    const asked = { source: this.#owner.source, service, question }
+    // Who cannot be asked for want of memory does not pass where a service may fail.
+    const giveUp = (error: MeshError): void => this.#owner.abort(error)
+    const asked = { source: this.#owner.source, service, question, giveUp }
     this.#question = new ServiceQuestion(this.#rt, asked, (said) => {
       this.#end(said.kind === 'answered' ? this.#read(said.answer) : said)
     })

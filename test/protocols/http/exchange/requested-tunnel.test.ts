@@ -80,6 +80,11 @@ for (const kind of ['websocket', 'connect'] as const) {
       now: settings(kind, undefined, { filters: [{ kind: 'blocked', name: 'x', reason: 'x' }] }),
       cut: true,
     },
+    {
+      name: 'a route that cannot be taken as it is configured',
+      now: settings(kind, [route(undefined, { action: { kind: 'blocked' } as never })]),
+      cut: true,
+    },
     { name: 'nothing', now: settings(kind), cut: false },
     {
       name: 'a fault',
@@ -108,7 +113,11 @@ for (const kind of ['websocket', 'connect'] as const) {
       if (!cut) return
       assert.equal(
         (await client.outcome).error?.code,
-        name.startsWith('a filter') ? 'MESH_CHAIN_BLOCKED' : 'MESH_PEER_NOT_ALLOWED',
+        name.startsWith('a filter')
+          ? 'MESH_CHAIN_BLOCKED'
+          : name.startsWith('a route')
+            ? 'MESH_ROUTE_BLOCKED'
+            : 'MESH_PEER_NOT_ALLOWED',
       )
     })
 }
