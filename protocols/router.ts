@@ -42,6 +42,8 @@ export type RequestFacts = {
   metadata?: Metadata | undefined
   /** Flat, changed in place by filters; left out where there is nothing to change. */
   readonly headers?: string[]
+  /** Names, as toPlainName has them, that a filter has written or taken away for good: trailers have none of them. */
+  written?: Set<string> | undefined
 }
 
 export type Routed = { readonly virtualHost: VirtualHost; readonly route: Route }

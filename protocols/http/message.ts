@@ -43,6 +43,7 @@ export class RequestHead implements RequestFacts {
   peerMetadata: string | undefined = undefined
   /** What filters have found out, from the plan on. */
   metadata: Metadata | undefined = undefined
+  written: Set<string> | undefined = undefined
   /** Where requests are traced. */
   span: Span | undefined = undefined
   /** Names of its fields as the client wrote them, where they are kept. */

@@ -108,7 +108,7 @@ export class Exchange
   }
   #bodyEnd(trailers: readonly string[] | undefined): void {
     if (this.#phase === 'over') return
-    const kept = chooseTrailers(trailers, this.#plan, this.http, this.rt.ctx)
+    const kept = chooseTrailers(trailers, this.#plan, this, this.rt.ctx)
     this.body.end(kept)
     if (this.#attempt?.isOpen) this.#attempt.sendEnd(kept)
     if (this.#plan) this.#requestComplete()
@@ -162,7 +162,7 @@ export class Exchange
     this.#phase = 'trying'
     this.#plan = plan
     this.client.conn.cluster = plan.cluster.name
-    this.body.trailers = chooseTrailers(this.body.trailers, plan, this.http, this.rt.ctx)
+    this.body.trailers = chooseTrailers(this.body.trailers, plan, this, this.rt.ctx)
     if (plan.bodies && !this.#filterBody(plan.bodies)) return
     if (plan.mirrors) this.#mirrors = new Mirrors(this.rt, this, plan)
     for (const chunk of this.body.chunks) this.#mirrors?.add(chunk)

@@ -76,7 +76,7 @@ export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, f
 export function chooseTrailers(
   trailers: readonly string[] | undefined,
   plan: Pick<ForwardPlan, 'requestEdits'> | undefined,
-  http: HttpConnectionManager,
+  { http, request }: { readonly http: HttpConnectionManager; readonly request: RequestHead },
   { tables }: Pick<Context, 'tables'>,
 ): readonly string[] | undefined {
   if (!trailers || !plan) return trailers
@@ -91,7 +91,7 @@ export function chooseTrailers(
       ...add.filter(({ how }) => how !== 'append').map(({ name }) => name),
     ]),
   ]
-  removeWithLookAlikes(kept, new Set(names.map(toPlainName)))
+  removeWithLookAlikes(kept, new Set([...names.map(toPlainName), ...(request.written ?? [])]))
   return kept.length === 0 ? undefined : kept
 }
 

@@ -11,7 +11,9 @@ import { readJwks } from '../../../core/jwt/jwks.ts'
 import type { HttpFilter } from '../../../model/listener.ts'
 import { createKey, createToken } from '../../helpers/jwt.ts'
 import { frame, headers, RawH2 } from '../../helpers/raw-h2.ts'
+import { serveHttp } from '../../helpers/serve-http.ts'
 import { Both, type Codec } from './both.ts'
+import { AuthRig } from './filters/ext-authz/rig.ts'
 import { forwardTo, manager, route } from './harness.ts'
 import { createJwtProvider } from './jwt-provider.ts'
 
@@ -114,3 +116,23 @@ for (const codec of ['http1', 'http2'] as const)
       assert.deepEqual({ ...trailers }, { 'x-free': 'root' })
       assert.equal(both.seen[0]?.headers['x-sub'], 'alice')
     })
+
+for (const codec of ['http1', 'http2'] as const)
+  test(`trailers over ${codec}, of names that an authorization service has set`, async (t) => {
+    let trailers: NodeJS.Dict<string> = {}
+    const origin = await serveHttp(t, (request, response) => {
+      request.resume().on('end', () => {
+        trailers = request.trailers
+        response.end()
+      })
+    })
+    const { both } = await AuthRig.overHttp(t, (_q, a) => a.writeHead(200, { 'x-sub': 'alice' }).end(), {
+      service: { upstream: [{ kind: 'exact', value: 'x-sub', ignoreCase: true }] },
+      originPort: origin,
+    })
+    await post(both.ports[codec], codec)
+    assert.deepEqual(
+      FORGED.filter((name) => trailers[name] === undefined),
+      ['x-sub', 'x_sub'],
+    )
+  })

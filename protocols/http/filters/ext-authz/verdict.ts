@@ -3,7 +3,7 @@ import type { Json } from '../../../../model/http/metadata.ts'
 import type { HeaderEdit } from '../../../../model/route.ts'
 import type { RequestFacts } from '../../../router.ts'
 import { asFieldValue } from '../../codec/field-value.ts'
-import { isHopByHop, removeHeader } from '../../codec/field-table.ts'
+import { isHopByHop, removeWithLookAlikes, toPlainName } from '../../codec/field-table.ts'
 import { isExchangeHeader } from '../../../telemetry/exchange-headers.ts'
 import { findHeaderValue, setHeader } from '../header-edit.ts'
 import { removeParam } from '../jwt/tokens.ts'
@@ -108,13 +108,10 @@ export function applyVerdict(
       continue
     }
     if (!isChangeable(change)) continue
+    if (change.how === 'set') takeAway(name, to, headers)
     isChanged = changeHeader(headers, change) || isChanged
   }
-  for (const name of remove) {
-    if (!isChangeable({ name, value: '' }) || findHeaderValue(headers, name) === undefined) continue
-    removeHeader(headers, name)
-    isChanged = true
-  }
+  for (const name of remove) if (isChangeable({ name, value: '' })) isChanged = takeAway(name, to, headers) || isChanged
   for (const [name, value] of query) {
     const key = asQuery(name)
     to.path = removeParam(to.path, key)
@@ -127,6 +124,14 @@ export function applyVerdict(
 /** The service writes it as it is to stand there (Envoy); what no request line may hold is escaped. */
 function asQuery(text: string): string {
   return text.toWellFormed().replace(/[^\x21-\x7e]+|#/g, encodeURIComponent)
+}
+
+/** Also what reads as that name, here and in trailers. @returns whether there was something */
+function takeAway(name: string, from: RequestFacts, headers: string[]): boolean {
+  const [before, plain] = [headers.length, toPlainName(name)]
+  from.written = (from.written ?? new Set()).add(plain)
+  removeWithLookAlikes(headers, new Set([plain]))
+  return headers.length < before
 }
 
 function changeHeader(headers: string[], { name, value, how }: HeaderChange): boolean {

@@ -55,6 +55,7 @@ export type RigOptions = {
   readonly route?: Partial<Route>
   readonly protocol?: 'http1' | 'http2'
   readonly http?: Partial<HttpConnectionManager>
+  readonly originPort?: number
 }
 
 export class AuthRig {
@@ -105,7 +106,10 @@ export class AuthRig {
     const protocol = o.protocol ?? 'http1'
     const clusters = [cluster([endpoint('127.0.0.1', portOf(server as http.Server))], { name: 'auth', protocol })]
     const filters: HttpFilter[] = [...(o.filters ?? []), { kind: 'ext-authz', name: 'authz', authz }]
-    const both = await Both.start(t, manager([route(forwardTo(), o.route)], { filters, ...o.http }), { clusters })
+    const both = await Both.start(t, manager([route(forwardTo(), o.route)], { filters, ...o.http }), {
+      clusters,
+      ...(o.originPort !== undefined && { originPort: o.originPort }),
+    })
     t.after(() => {
       if ('closeAllConnections' in server) server.closeAllConnections()
       server.close()

@@ -85,6 +85,17 @@ for (const { name, value, want } of [
     assert.equal(findImpossible(ok({ request: [{ name, value, how: 'set' }] })), want)
   })
 
+test('what the service sets or removes nobody else says under a name that reads as it, nor in trailers', () => {
+  const asked = request()
+  const headers = ['x_user', 'root', 'x.user', 'root', 'x-user', 'root', 'x_gone', '1', 'x-users', '1', 'x-more', 'a']
+  const changes: HeaderChange[] = [
+    { name: 'x-user', value: 'ann', how: 'set' },
+    { name: 'x-more', value: 'b', how: 'add' },
+  ]
+  assert.equal(applyVerdict(ok({ request: changes, remove: ['x-gone'] }), asked, headers), true)
+  assert.deepEqual(headers, ['x-users', '1', 'x-more', 'a', 'x-user', 'ann', 'x-more', 'b'])
+  assert.deepEqual([...asked.written!], ['x-user', 'x-gone'])
+})
 test('parameters of the query', () => {
   const asked = request('/p?a=1&b=2')
   const query = [
