@@ -149,11 +149,9 @@ test('while nothing can be written a device has its name as before, and nobody g
 
 testRegistry('of devices that claim one free name at once, one has it', async (registry) => {
   await addTokens(registry, '*')
-  const claims = ['key-1', 'key-2', 'key-3'].map((holder) => registry.claimName({ ...claim, holder }))
-  const why = await Promise.all(claims)
-  assert.deepEqual(
-    why.map((text) => text === undefined),
-    [true, false, false],
-  )
-  assert.equal(await registry.holderOf('edge'), 'key-1')
+  const holders = ['key-1', 'key-2', 'key-3']
+  const why = await Promise.all(holders.map((holder) => registry.claimName({ ...claim, holder })))
+  // Which of them is first, the connections of the pool decide.
+  const having = holders.filter((_, i) => why[i] === undefined)
+  assert.deepEqual(having, [await registry.holderOf('edge')])
 })
