@@ -1,6 +1,6 @@
 /**
  * `npm run fuzz -- [--minutes N] [--seed S] [--kinds KIND,...] [--clients N]`: whole conversations by chance with the
- * shipped agent and hub: HTTP/1 and HTTP/2 from the client's and the endpoint's side, MQTT, WebSocket, DNS, admin, the
+ * shipped agent and hub: HTTP/1 and HTTP/2 from the client's and the endpoint's side, with filters and without, MQTT, WebSocket, DNS, admin, the
  * hub's gRPC. The processes must live, no defect may be met, nothing may leak from one conversation into another, no
  * endpoint may see what policy forbids, and memory and counts must return. `--kinds` has only some of the
  * conversations, `--clients` that many at once. Exit code 0, 1 (something did not hold), 2 (wrong usage). Needs root.
