@@ -35,17 +35,25 @@ function inOrder(
   return edits
 }
 
+/** Of the filter at that place, for every answer. */
+export type AnswerEdit = { readonly at: number; readonly edit: HeaderEdit }
+
 /**
  * Header mutations of filters. The router, which is last, makes the route's own changes to requests; answers, whoever
  * gives them, go back through all filters from the last one to the first.
+ * @param added what filters of other kinds do to the answer
  */
 export function collectMutations(
   filters: readonly HttpFilter[],
   routed: Routed | undefined,
+  added: readonly AnswerEdit[] = [],
 ): { readonly request: readonly HeaderEdit[]; readonly response: readonly HeaderEdit[] } {
   let [request, response] = [NO_EDITS, NO_EDITS]
-  for (const filter of filters) {
-    if (filter.kind !== 'mutation') continue
+  for (const [i, filter] of filters.entries()) {
+    if (filter.kind !== 'mutation') {
+      for (const { at, edit } of added) if (at === i) response = [edit, ...response]
+      continue
+    }
     const own = routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
     const all = listMutations(filter, own)

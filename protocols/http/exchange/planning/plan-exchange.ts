@@ -23,7 +23,7 @@ import { takeVerdict } from './take-verdict.ts'
 
 export function planExchange(input: PlanInput): Plan {
   const table = findRouteTable(input.http, input.tables)
-  const state = { ...findRoute(input, table), added: [] }
+  const state = { ...findRoute(input, table), added: [], at: 0 }
   return runFilters({ input, table, state, mutates: hasMutations(input.http.filters) }, 0)
 }
 
@@ -41,6 +41,7 @@ function runFilters(run: Run, first: number, looked?: HttpFilter): Plan {
   const { filters } = input.http
   for (let i = first; i < filters.length; i++) {
     const filter = filters[i]!
+    state.at = i
     const own = state.routed?.route.filters?.get(filter.name)
     if (own ? own.off : filter.off) continue
     const plan = askOrAwait(filter, own, run, i, looked)
@@ -89,11 +90,9 @@ function awaitBody(maxBytes: number, run: Run, at: number): Plan | undefined {
 function withAdded(plan: Plan, { input, state, mutates }: Run): Plan {
   const { added } = state
   if (isPaused(plan) || (!mutates && added.length === 0)) return plan
-  const own = mutates ? collectMutations(input.http.filters, state.routed).response : NO_EDITS
+  const { response } = collectMutations(input.http.filters, state.routed, added)
   const { responseEdits } = plan
-  // Answers pass the filters the other way round.
-  const all = [...responseEdits, ...own, ...added.toReversed()]
-  return { ...plan, routeEdits: responseEdits.length, responseEdits: all }
+  return { ...plan, routeEdits: responseEdits.length, responseEdits: [...responseEdits, ...response] }
 }
 
 /** @returns undefined: nobody has to be asked */
@@ -143,7 +142,7 @@ function askService(authz: ExtAuthz, own: RouteFilter | undefined, run: Run, at:
   }
 }
 /** @param before of the route that matched without what filters have found out since */
-function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Common): Omit<Underway, 'added'> {
+function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Common): Omit<Underway, 'added' | 'at'> {
   const routed = table && matchRoute(table, input.request, input.random)
   const common = {
     delayMs: before?.delayMs ?? 0,

@@ -2,15 +2,23 @@
 import { MeshError, type ErrorCode } from '../../../../core/errors.ts'
 import type { HeaderEdit } from '../../../../model/route.ts'
 import type { Routed } from '../../../router.ts'
-import { NO_EDITS } from '../../filters/route-edits.ts'
+import { NO_EDITS, type AnswerEdit } from '../../filters/route-edits.ts'
 import type { Common, DeniedPlan, RefusePlan } from './plan.ts'
 
-/** `isMoved`: a filter has found out what another route may ask for. `added`: what filters want of every answer. */
+/**
+ * `isMoved`: a filter has found out what another route may ask for. `at`: the filter at hand. `added`: what filters want
+ * of every answer.
+ */
 export type Underway = {
   routed: Routed | undefined
   common: Mutable<Common>
   isMoved: boolean
-  readonly added: HeaderEdit[]
+  at: number
+  readonly added: AnswerEdit[]
+}
+/** Answers pass the filters from the last one to the first. */
+export function addToAnswer({ at, added }: Underway, edit: HeaderEdit | undefined): void {
+  if (edit) added.push({ at, edit })
 }
 type Mutable<T> = { -readonly [key in keyof T]: T[key] }
 

@@ -2,12 +2,12 @@
 import type { GlobalRateLimit, RouteGlobalLimit } from '../../../../model/http/global-rate-limit.ts'
 import type { HeaderEdit } from '../../../../model/route.ts'
 import { applyVerdict, toAnswerHeaders, toResponseEdit, type HeaderChange } from '../../filters/ext-authz/verdict.ts'
-import { collectDescriptors } from '../../filters/rate-limit/descriptors.ts'
+import { collectDescriptors, hasDestination } from '../../filters/rate-limit/descriptors.ts'
 import { isDrawn, type LimitResult } from '../../filters/rate-limit/filter.ts'
 import { makeLimitQuestion, tellRetryAfter, tellStatuses, type LimitAnswer } from '../../filters/rate-limit/service.ts'
 import type { FramedQuestion } from '../../service-question.ts'
 import type { Plan, PlanInput } from './plan.ts'
-import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
+import { addToAnswer, deny, refuse, withoutEdits, type Underway } from './refusals.ts'
 import { addMetadata } from './take-verdict.ts'
 
 const RESOURCE_EXHAUSTED = 8
@@ -21,10 +21,11 @@ export type LimitQuestion = FramedQuestion & {
 export function planQuestion(
   settings: GlobalRateLimit,
   own: RouteGlobalLimit | undefined,
-  { request, client, random, clocks }: PlanInput,
+  { request, client, random, clocks, tables }: PlanInput,
   { common, routed }: Underway,
 ): LimitQuestion | Plan | undefined {
-  if (!isDrawn(settings.enabledFraction, random)) return undefined
+  // As in Envoy, requests that go nowhere are not counted, whatever rules the filter has of its own.
+  if (!hasDestination(request, routed, tables) || !isDrawn(settings.enabledFraction, random)) return undefined
   const rules = own && own.rules.length > 0 ? own.rules : settings.rules
   const wanted = { rules, hostRules: own?.hostRules ?? 'override', stage: settings.stage }
   const ownCluster = clocks.telemetry?.serviceName
@@ -79,7 +80,7 @@ export function takeAnswer(
     }
   }
   const edit = toResponseEdit(told)
-  if (edit) state.added.push(edit)
+  addToAnswer(state, edit)
   applyVerdict({ ...NO_CHANGES, request: answer.request }, request, request.headers ?? [])
   return undefined
 }

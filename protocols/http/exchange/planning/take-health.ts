@@ -3,7 +3,7 @@ import type { HealthCheckFilter } from '../../../../model/http/health-check-filt
 import type { HeaderEdit } from '../../../../model/route.ts'
 import { getNodeHealth, isHealthCheck, tellHealth } from '../../filters/health-check.ts'
 import type { Plan, PlanInput } from './plan.ts'
-import { deny, withoutEdits, type Underway } from './refusals.ts'
+import { addToAnswer, deny, withoutEdits, type Underway } from './refusals.ts'
 
 /** @returns undefined: the request goes on */
 export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: Underway): Plan | undefined {
@@ -11,12 +11,12 @@ export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: U
   const node = getNodeHealth(clocks)
   const { isDraining } = node
   if (!isHealthCheck(filter, request)) {
-    if (isDraining) state.added.push(GIVE_UP)
+    if (isDraining) addToAnswer(state, GIVE_UP)
     return undefined
   }
   const { common, routed } = state
   common.health = filter
-  state.added.push(set('x-envoy-upstream-healthchecked-cluster', clocks.telemetry?.serviceName ?? ''))
+  addToAnswer(state, set('x-envoy-upstream-healthchecked-cluster', clocks.telemetry?.serviceName ?? ''))
   const told = tellHealth(filter, {
     request,
     isDraining,

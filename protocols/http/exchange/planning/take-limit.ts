@@ -3,7 +3,7 @@ import type { LocalRateLimit } from '../../../../model/http/rate-limit.ts'
 import { editHeaders } from '../../filters/header-edit.ts'
 import { askLimit } from '../../filters/rate-limit/filter.ts'
 import type { Plan, PlanInput } from './plan.ts'
-import { deny, refuse, withoutEdits, type Underway } from './refusals.ts'
+import { addToAnswer, deny, refuse, withoutEdits, type Underway } from './refusals.ts'
 
 /** Envoy's words. */
 const BODY = 'local_rate_limited'
@@ -24,7 +24,7 @@ export function takeLimit(settings: LocalRateLimit, input: PlanInput, state: Und
   const { result } = said
   if (result) common.limited = [...(common.limited ?? []), { prefix: settings.statPrefix, result }]
   if (said.kind === 'passes') {
-    if (said.edit) state.added.push(said.edit)
+    addToAnswer(state, said.edit)
     if (result === 'over' && request.headers) editHeaders(request.headers, [settings.requestHeaders], PLAIN)
     return undefined
   }

@@ -14,7 +14,7 @@ import { findAuthorityProblem, parsePseudoTarget } from '../../codec/h1-target.t
 import { setHeader } from '../../filters/header-edit.ts'
 import { normalizeHost, normalizePath } from '../../filters/path-normalize.ts'
 import type { Plan, PlanInput } from './plan.ts'
-import { deny, type Underway } from './refusals.ts'
+import { addToAnswer, deny, type Underway } from './refusals.ts'
 
 /** @returns undefined: the request goes on, changed as the service wants it */
 export function takeVerdict(verdict: Verdict, authz: ExtAuthz, input: PlanInput, state: Underway): Plan | undefined {
@@ -31,7 +31,7 @@ export function takeVerdict(verdict: Verdict, authz: ExtAuthz, input: PlanInput,
       }
       state.isMoved = isChanged && authz.reroutes
       const edit = toResponseEdit(verdict.response)
-      if (edit) state.added.push(edit)
+      addToAnswer(state, edit)
       return undefined
     }
     case 'denied': {

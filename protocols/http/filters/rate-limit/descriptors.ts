@@ -8,6 +8,7 @@ import type {
   RateLimitRule,
 } from '../../../../model/http/rate-limit.ts'
 import { parseIpBytes } from '../../../../core/ip-source.ts'
+import type { Tables } from '../../../../model/tables.ts'
 import { asText, matchesHeader, matchesString, type QueryMatch } from '../../../../model/matcher.ts'
 import {
   collectHeaderValues,
@@ -133,6 +134,19 @@ function actOn(
 }
 const textOf = (found: Json): string => (typeof found === 'string' ? found : '')
 const lacking = ({ mayLack }: { readonly mayLack: boolean }): 'skipped' | undefined => (mayLack ? 'skipped' : undefined)
+
+/** Whether a request goes to a cluster that is there, as far as that is known: of weighted ones it is not. */
+export function hasDestination(
+  request: RequestFacts,
+  routed: Routed | undefined,
+  tables: Pick<Tables, 'cluster'>,
+): boolean {
+  if (routed?.route.action.kind !== 'forward') return false
+  const { clusters, clusterHeader } = routed.route.action
+  if (clusterHeader === undefined && clusters.length !== 1) return true
+  const cluster = findCluster(request, routed)
+  return cluster !== undefined && tables.cluster(cluster) !== undefined
+}
 
 /** Of weighted clusters none is known yet. */
 function findCluster(request: RequestFacts, routed: Routed | undefined): string | undefined {

@@ -1,5 +1,4 @@
 /** A rate limit service that does what the path of a request says, and tells in each answer what it was asked. */
-import type { TestContext } from 'node:test'
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import { fromJson, toBinary, type JsonObject } from '@bufbuild/protobuf'
@@ -7,6 +6,7 @@ import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import { StructSchema } from '@bufbuild/protobuf/wkt'
 import { readMessage, readText } from '../../../../protocols/protobuf/message.ts'
 import { portOf } from '../../../helpers/raw-h2.ts'
+import type { Finally } from '../../programs.ts'
 
 /** What the service says of a request for those behind it. */
 const FOUND: JsonObject = {
@@ -88,7 +88,7 @@ function answerTo(path: string, asked: string): Uint8Array {
 }
 
 /** What it does, the descriptor `path` says. @returns its port */
-export async function startLimitService(t: TestContext): Promise<number> {
+export async function startLimitService(t: Finally): Promise<number> {
   const server = http2.createServer()
   server.on('session', (session) => t.after(() => session.destroy()))
   server.on('stream', (stream: http2.ServerHttp2Stream, headers) => {
@@ -119,6 +119,6 @@ export async function startLimitService(t: TestContext): Promise<number> {
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.after(() => server.close())
+  t.after(() => void server.close())
   return portOf(server)
 }

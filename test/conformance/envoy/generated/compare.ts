@@ -7,13 +7,17 @@ type Saw = { readonly method: string; readonly url: string; readonly rawHeaders:
 
 /** Names in lower case, in the order of names; the order of values of one name stays. */
 function sortFields(fields: readonly (readonly [string, string])[], without: ReadonlySet<string>): string[] {
-  return fields
-    .filter(([name]) => !without.has(name.toLowerCase()))
-    .map(([name, value]): [string, string] => [name.toLowerCase(), value])
-    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-    .map(([name, value]) =>
-      `${name}: ${value}`.replace(/^(location: https:.*):80\//, '$1/').replace(/realm="[^"]*".*/, 'realm'),
-    )
+  return (
+    fields
+      .filter(([name]) => !without.has(name.toLowerCase()))
+      .map(([name, value]): [string, string] => [name.toLowerCase(), value])
+      // Envoy writes a query anew when it has taken a token out of it.
+      .map(([name, value]): [string, string] => [name, name === 'location' ? sortQuery(value) : value])
+      .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+      .map(([name, value]) =>
+        `${name}: ${value}`.replace(/^(location: https:.*):80\//, '$1/').replace(/realm="[^"]*".*/, 'realm'),
+      )
+  )
 }
 const pairs = (raw: readonly string[]): [string, string][] =>
   raw.flatMap((name, i): [string, string][] => (i % 2 === 0 ? [[name, raw[i + 1]!]] : []))
@@ -48,6 +52,8 @@ export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request)
   // Envoy gives up the connection when it answers by itself before it has read the body.
   const isUnread = isLocal && (sent.body ?? '') !== ''
   const isDirect = body.startsWith('direct ')
+  // What a route says of the redirect of UNESCAPE_AND_REDIRECT (docs/differences.md).
+  const isUnescaped = isLocal && status === 307 && sent.fields.some(([name]) => name === 'x-forwarded-proto')
   // Of several tokens that do not count, either may be the one that is told.
   const isTokenRefused = fields.some(([name]) => name === 'www-authenticate')
   return {
@@ -55,15 +61,17 @@ export function factsOf({ status, fields, body, isOpen }: Answer, sent: Request)
     fields:
       status === 400 || isTokenRefused
         ? []
-        : sortFields(
-            fields,
-            new Set([
-              ...OWN_OF_ANSWER,
-              ...(isLocal ? OWN_OF_TEXT : []),
-              ...(isUnread ? ['connection'] : []),
-              ...(!isLocal ? ['content-length'] : []),
-            ]),
-          ),
+        : isUnescaped
+          ? fields.filter(([name]) => name.toLowerCase() === 'location').map(([, value]) => value)
+          : sortFields(
+              fields,
+              new Set([
+                ...OWN_OF_ANSWER,
+                ...(isLocal ? OWN_OF_TEXT : []),
+                ...(isUnread ? ['connection'] : []),
+                ...(!isLocal ? ['content-length'] : []),
+              ]),
+            ),
     body: isLocal && isDirect ? body : '',
     isOpen: isUnread || status === 400 || isOpen,
     saw: saw && {

@@ -29,7 +29,20 @@ function tell({ method, url, rawHeaders }: http.IncomingMessage, body: string, r
 }
 
 /** What one try meets: a status, or an end that is none. */
-export const OUTCOMES = ['ok', '500', '502', '503', '504', '409', '429', 'limited', 'reset', 'half'] as const
+export const OUTCOMES = [
+  'ok',
+  '500',
+  '502',
+  '503',
+  '504',
+  '409',
+  '429',
+  'limited',
+  'reset',
+  'half',
+  '302',
+  '307',
+] as const
 export type Outcome = (typeof OUTCOMES)[number]
 /** A request says in `x-do` what its tries meet, joined by a dot, the last one for all that follow; `x-key` names it. */
 export type FlakyEndpoint = { readonly port: number; tries(key: string): number }
@@ -63,6 +76,15 @@ function meet(outcome: Outcome, request: http.IncomingMessage, body: string, res
       return
     case 'limited':
       response.writeHead(503, { 'x-envoy-ratelimited': 'true', 'content-length': '0' })
+      response.end()
+      return
+    case '302':
+    case '307':
+      response.writeHead(Number(outcome), {
+        location: 'http://b.test/api/v1?q=2',
+        'r-a': 'moved',
+        'content-length': '0',
+      })
       response.end()
       return
     case '409':

@@ -20,21 +20,26 @@ function filter(dice: Dice): JsonObject {
   return { [dice.one(['and_filter', 'or_filter'])]: { filters: [one(), one()] } }
 }
 
+/** Envoy joins the values of `location`. */
+function addition(dice: Dice): JsonObject {
+  const key = dice.one(['l-a', 'r-a', 'Location'])
+  return {
+    header: { key, value: dice.one(['mapped', '%RESPONSE_CODE%', '%REQ(x-a)%']) },
+    append_action: dice.one([
+      ...(key === 'Location' ? [] : ['APPEND_IF_EXISTS_OR_ADD']),
+      'ADD_IF_ABSENT',
+      'OVERWRITE_IF_EXISTS_OR_ADD',
+    ]),
+  }
+}
+
 export function localReplies(dice: Dice): JsonObject {
   return {
     mappers: dice.times(3, () =>
       compact({
         filter: filter(dice),
         status_code: chance(dice, 0.6, () => dice.one([200, 404, 429, 503])),
-        headers_to_add: chance(dice, 0.6, () => [
-          {
-            header: {
-              key: dice.one(['l-a', 'r-a', 'Location']),
-              value: dice.one(['mapped', '%RESPONSE_CODE%', '%REQ(x-a)%']),
-            },
-            append_action: dice.one(['APPEND_IF_EXISTS_OR_ADD', 'ADD_IF_ABSENT', 'OVERWRITE_IF_EXISTS_OR_ADD']),
-          },
-        ]),
+        headers_to_add: chance(dice, 0.6, () => [addition(dice)]),
       }),
     ),
   }

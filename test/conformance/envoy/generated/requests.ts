@@ -1,10 +1,12 @@
 /** Requests by chance, of the words that the route tables are made of. */
 import type { Dice } from '../../../fuzz/live/words.ts'
-import { ORIGINS } from './cors.ts'
+import { ORIGINS } from './filters/cors.ts'
 import { OUTCOMES } from './endpoint.ts'
 import { FIELD_NAMES, FIELD_VALUES, HOSTS, PARAMETERS, pathOf, SEGMENTS } from './matches.ts'
 import { CLUSTERS } from './routes.ts'
-import { tokenOf } from './tokens.ts'
+import { AUTH_WORDS } from './filters/authz.ts'
+import { LIMIT_WORDS } from './filters/limits.ts'
+import { tokenOf } from './filters/tokens.ts'
 
 /** `body` undefined: none is announced. Texts are of latin1. */
 export type Request = {
@@ -51,6 +53,8 @@ function fieldsOf(dice: Dice): [string, string][] {
     ...maybe(0.05, 'x-request-id', ['7']),
     ...maybe(0.05, 'user-agent', ['u']),
     ...maybe(0.15, 'origin', ORIGINS),
+    ...maybe(0.5, 'x-limit', LIMIT_WORDS),
+    ...maybe(0.5, 'x-auth', AUTH_WORDS),
     ...maybe(0.1, 'access-control-request-method', ['GET', 'PUT']),
     ...maybe(0.05, 'x-payload', ['forged']),
     ...maybe(0.05, 'x-claim', ['forged']),

@@ -1,12 +1,14 @@
 /** Route tables by chance: what istiod, and whoever writes Envoy's format by hand, may ask of HTTP/1.1 routing. */
 import type { JsonObject } from '@bufbuild/protobuf'
 import type { Dice } from '../../../fuzz/live/words.ts'
-import { corsFilter, corsPolicy } from './cors.ts'
+import { corsFilter, corsPolicy } from './filters/cors.ts'
 import { localReplies } from './local-replies.ts'
 import { chance, compact, matchOf } from './matches.ts'
-import { claimMatch, jwtFilter, jwtOverride } from './tokens.ts'
-import { mutationFilter, mutationOverride } from './mutations.ts'
-import { rbacFilter, rbacOverride } from './policies.ts'
+import { claimMatch, jwtFilter, jwtOverride } from './filters/tokens.ts'
+import { mutationFilter, mutationOverride } from './filters/mutations.ts'
+import { authzFilter, authzOverride } from './filters/authz.ts'
+import { globalFilter, limitOverride, localFilter } from './filters/limits.ts'
+import { rbacFilter, rbacOverride } from './filters/policies.ts'
 
 /** A listener's connection manager, with its filters and its route table apart. */
 export type Configuration = {
@@ -60,6 +62,16 @@ function forwardOf(dice: Dice, plain: boolean): JsonObject {
     }),
     ...(host === 3 && { auto_host_rewrite: dice.hits(0.8) }),
     append_x_forwarded_host: chance(dice, 0.2, () => true),
+    internal_redirect_policy: chance(dice, isFlaky ? 0.4 : 0, () => internalRedirects(dice)),
+  })
+}
+function internalRedirects(dice: Dice): JsonObject {
+  return compact({
+    // Whether `x-forwarded-proto: HTTPS` is another scheme than http is not asked here.
+    allow_cross_scheme_redirect: true,
+    max_internal_redirects: chance(dice, 0.5, () => dice.one([0, 1, 3])),
+    redirect_response_codes: chance(dice, 0.5, () => [307]),
+    response_headers_to_copy: chance(dice, 0.3, () => ['r-a', 'x-b']),
   })
 }
 function redirectOf(dice: Dice, plain: boolean): JsonObject {
@@ -105,6 +117,8 @@ function override(dice: Dice): JsonObject {
     ...(dice.hits(0.7) ? rbacOverride(dice) : jwtOverride(dice)),
     ...(dice.hits(0.6) && corsPolicy(dice)),
     ...(dice.hits(0.5) && mutationOverride(dice)),
+    ...(dice.hits(0.3) && limitOverride(dice)),
+    ...(dice.hits(0.1) && authzOverride()),
   }
 }
 function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
@@ -122,14 +136,17 @@ function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
     typed_per_filter_config: chance(dice, hasPolicies ? 0.25 : 0, () => override(dice)),
   })
 }
-function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): JsonObject {
-  const domains = [i, ...dice.times(2, () => 0)].flatMap(() => left.splice(dice.upTo(left.length), 1))
+/** `isWhole`: every request has a route, so that ext_authz is asked (docs/differences.md). */
+type Kind = { readonly hasPolicies: boolean; readonly isWhole: boolean }
+function hostOf(dice: Dice, i: number, left: string[], { hasPolicies, isWhole }: Kind): JsonObject {
+  const own = [i, ...dice.times(2, () => 0)].flatMap(() => left.splice(dice.upTo(left.length), 1))
+  const domains = isWhole && i === 0 && !own.includes('*') ? [...own, '*'] : own
   return compact({
     name: `v${i}`,
     domains,
     routes: [
       ...[1, ...dice.times(4, () => 1)].map((_, at) => routeOf(dice, at, hasPolicies)),
-      ...(dice.hits(0.7) ? [{ name: 'rest', match: { prefix: '/' }, route: forwardOf(dice, false) }] : []),
+      ...(isWhole || dice.hits(0.7) ? [{ name: 'rest', match: { prefix: '/' }, route: forwardOf(dice, false) }] : []),
     ],
     retry_policy: chance(dice, 0.1, () => retryPolicy(dice)),
     require_tls: chance(dice, 0.05, () => dice.one(['ALL', 'EXTERNAL_ONLY'])),
@@ -137,8 +154,7 @@ function hostOf(dice: Dice, i: number, left: string[], hasPolicies: boolean): Js
     typed_per_filter_config: chance(dice, hasPolicies ? 0.2 : 0, () => override(dice)),
   })
 }
-/** UNESCAPE_AND_REDIRECT has rows in answers.test.ts: here two rows of docs/differences.md would be in the way. */
-const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD']
+const ESCAPED = ['KEEP_UNCHANGED', 'REJECT_REQUEST', 'UNESCAPE_AND_FORWARD', 'UNESCAPE_AND_REDIRECT']
 function managerOf(dice: Dice): JsonObject {
   return compact({
     local_reply_config: chance(dice, 0.3, () => localReplies(dice)),
@@ -161,16 +177,23 @@ function managerOf(dice: Dice): JsonObject {
   })
 }
 
+function shuffle<T>(dice: Dice, all: readonly T[]): readonly T[] {
+  return dice.hits(0.5) ? all : all.toReversed()
+}
+
 export function configurationOf(dice: Dice): Configuration {
   const ignoresPort = dice.hits(0.2)
-  const left = DOMAINS.filter((domain) => !ignoresPort || !domain.includes(':'))
+  const asks = dice.hits(0.3)
+  const left = DOMAINS.filter((domain) => (!ignoresPort || !domain.includes(':')) && !(asks && domain === '*'))
   // In front of filters that ask about the request, or behind.
   const mutates = dice.upTo(5)
   const filters = [
     ...(mutates === 0 ? [mutationFilter(dice, true)] : []),
     ...(dice.hits(0.4) ? [jwtFilter(dice)] : []),
+    ...(asks ? [authzFilter(dice)] : []),
     ...(dice.hits(0.5) ? [rbacFilter(dice)] : []),
     ...(dice.hits(0.5) ? [corsFilter()] : []),
+    ...shuffle(dice, [...(dice.hits(0.3) ? [localFilter(dice)] : []), ...(dice.hits(0.3) ? [globalFilter(dice)] : [])]),
     ...(mutates === 1 ? [mutationFilter(dice, false)] : []),
   ]
   return {
@@ -179,7 +202,9 @@ export function configurationOf(dice: Dice): Configuration {
     ...(dice.hits(0.2) && { router: { suppress_envoy_headers: true } }),
     table: compact({
       name: 'r',
-      virtual_hosts: [1, ...dice.times(2, () => 1)].map((_, i) => hostOf(dice, i, left, filters.length > 0)),
+      virtual_hosts: [1, ...dice.times(2, () => 1)].map((_, i) =>
+        hostOf(dice, i, left, { hasPolicies: filters.length > 0, isWhole: asks }),
+      ),
       ignore_port_in_host_matching: ignoresPort,
       validate_clusters: false,
       most_specific_header_mutations_wins: chance(dice, 0.3, () => true),

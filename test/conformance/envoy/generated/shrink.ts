@@ -1,5 +1,6 @@
 /** From a configuration and a request that two proxies treat differently to small ones. */
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
+import { AUTHZ } from './filters/authz.ts'
 import type { Request } from './requests.ts'
 import type { Configuration } from './routes.ts'
 
@@ -51,16 +52,41 @@ const OPTIONAL: ReadonlySet<string> = new Set([
   'treat_missing_header_as_empty',
   'ignore_case',
   'ignore_port_in_host_matching',
+  'x_ratelimit_option',
+  'failure_mode_deny',
+  'failure_mode_allow',
+  'failure_mode_allow_header_add',
+  'filter_enforced',
+  'clear_route_cache',
+  'authorization_response',
+  'status_on_error',
+  'rate_limited_status',
+  'enable_x_ratelimit_headers',
+  'enable_retry_after_header',
+  'disable_x_envoy_ratelimited_header',
+  'internal_redirect_policy',
 ])
+
+/** Where Envoy wants all of it. */
+const WHOLE: ReadonlySet<string> = new Set(['header_value_match'])
 
 /** Every configuration with one thing less. */
 export function smallerConfigurations(from: Configuration): Configuration[] {
   const without = (key: keyof Configuration, made: JsonValue): Configuration => ({ ...from, [key]: made })
-  return [
+  const all = [
     ...smaller(from.table).map((made) => without('table', made)),
     ...smaller({ filters: [...from.filters] }).map((made) => without('filters', (made as JsonObject)['filters']!)),
     ...Object.keys(from.manager).map((key) => without('manager', leaveOut(from.manager, key))),
   ]
+  return all.filter((one) => one.filters.every(({ name }) => name !== AUTHZ) || isWhole(one.table))
+}
+/** With ext_authz every request keeps its route (docs/differences.md). */
+function isWhole(table: JsonObject): boolean {
+  const hosts = table['virtual_hosts'] as { readonly domains: string[]; readonly routes: JsonObject[] }[]
+  return (
+    hosts.some(({ domains }) => domains.includes('*')) &&
+    hosts.every(({ routes }) => routes.at(-1)?.['name'] === 'rest')
+  )
 }
 function smaller(value: JsonValue): JsonValue[] {
   if (Array.isArray(value))
@@ -69,7 +95,7 @@ function smaller(value: JsonValue): JsonValue[] {
   return Object.entries(value).flatMap(([key, inner]): JsonValue[] => [
     ...(OPTIONAL.has(key) ? [leaveOut(value, key)] : []),
     ...shorter(key, inner).map((made) => ({ ...value, [key]: made })),
-    ...smaller(inner).map((made) => ({ ...value, [key]: made })),
+    ...(WHOLE.has(key) ? [] : smaller(inner).map((made) => ({ ...value, [key]: made }))),
   ])
 }
 function shorter(key: string, value: JsonValue): JsonValue[] {

@@ -4,7 +4,9 @@ import { freePorts } from '../../../../tools/free-ports.ts'
 import { Agent, directoryMode, staticCluster, writeResources } from '../../package/shipped.ts'
 import type { Finally } from '../../programs.ts'
 import { startStaticEnvoy } from '../envoy.ts'
+import { startLimitService } from '../filters/limit-service.ts'
 import { startFlaky, startOrigin } from './endpoint.ts'
+import { startAuthorizer } from './filters/authz.ts'
 import type { Configuration } from './routes.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.${name}`
@@ -32,6 +34,15 @@ function listenerOf({ manager, filters, router = {}, table }: Configuration, nam
   }
 }
 
+const HTTP2 = {
+  typed_extension_protocol_options: {
+    'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+      '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
+      explicit_http_config: { http2_protocol_options: {} },
+    },
+  },
+}
+
 /** Of one configuration. */
 export type Ports = { readonly envoy: number; readonly meshlet: number }
 export type Subjects = {
@@ -45,7 +56,11 @@ export async function startSubjects(t: Finally, configurations: readonly Configu
   const flaky = { envoy: await startFlaky(t), meshlet: await startFlaky(t) }
   const ports = await freePorts(configurations.length * 2)
   const pairs = configurations.map((_, i) => ({ envoy: ports[2 * i]!, meshlet: ports[2 * i + 1]! }))
-  const clusters = (of: keyof Ports): object[] => [origin, staticCluster('flaky', flaky[of].port)]
+  const services = [
+    staticCluster('auth', await startAuthorizer(t)),
+    staticCluster('limits', await startLimitService(t), HTTP2),
+  ]
+  const clusters = (of: keyof Ports): object[] => [origin, staticCluster('flaky', flaky[of].port), ...services]
   const listeners = (of: keyof Ports): JsonObject[] =>
     configurations.map((one, i) => listenerOf(one, `l${i}`, pairs[i]![of]))
   const agent = await Agent.create(t, (folder, admin) => directoryMode(folder, admin, 'log: {level: error}\n'))

@@ -2,8 +2,14 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { RateLimitAction, RateLimitRule } from '../../../../../model/http/rate-limit.ts'
-import { collectDescriptors, describeRequest } from '../../../../../protocols/http/filters/rate-limit/descriptors.ts'
+import {
+  collectDescriptors,
+  describeRequest,
+  hasDestination,
+} from '../../../../../protocols/http/filters/rate-limit/descriptors.ts'
 import { RequestHead } from '../../../../../protocols/http/message.ts'
+import type { Routed } from '../../../../../protocols/router.ts'
+import { cluster } from '../../harness.ts'
 import { limitOf } from './limits.ts'
 
 const ANY = [{ entries: [['k', 'v']] as const, bucket: { maxTokens: 1, tokensPerFill: 1, fillMs: 1 }, isShadow: false }]
@@ -113,3 +119,20 @@ test('what a rule says of counting goes with its descriptor', () =>
   assert.deepEqual(describedWith({ actions: [header('x-user')], hits: 0, givesBack: true, tellsRest: false }), [
     { entries: [['k', 'jürgen']], hits: 0, givesBack: true, tellsRest: false },
   ]))
+
+for (const [what, action, goes] of [
+  ['one cluster', { clusters: [{ name: 'a' }] }, true],
+  ['one that is not there', { clusters: [{ name: 'gone' }] }, false],
+  ['weighted ones', { clusters: [{ name: 'gone' }, { name: 'a' }] }, true],
+  ['the cluster of a header', { clusters: [], clusterHeader: 'x-cluster' }, true],
+  ['that of a header which there is not', { clusters: [], clusterHeader: 'x-none' }, false],
+  ['a redirect', { kind: 'redirect' }, false],
+] as const)
+  test(`whether a request goes to a cluster: ${what}`, () => {
+    const request = requestOf('/')
+    request.headers.push('x-cluster', 'a')
+    const routed = { route: { action: { kind: 'forward', ...action } } } as unknown as Routed
+    const tables = { cluster: (name: string) => (name === 'a' ? cluster([]) : undefined) }
+    assert.equal(hasDestination(request, routed, tables), goes)
+    assert.equal(hasDestination(request, undefined, tables), false)
+  })

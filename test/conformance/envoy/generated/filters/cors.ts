@@ -1,7 +1,7 @@
 /** CORS policies by chance, on a table, a virtual host or a route, and the origins that requests come from. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Dice } from '../../../fuzz/live/words.ts'
-import { chance, compact } from './matches.ts'
+import type { Dice } from '../../../../fuzz/live/words.ts'
+import { chance, compact } from '../matches.ts'
 
 const PACKAGE = 'type.googleapis.com/envoy.extensions.filters.http.cors.v3'
 export const ORIGINS = ['http://o', 'https://o.test', 'https://a.o.test', 'null', 'http://else'] as const

@@ -1,8 +1,8 @@
 /** jwt_authn filters and tokens by chance: two issuers, whose tokens are good or wrong in one way. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Dice } from '../../../fuzz/live/words.ts'
-import { createKey, createToken, part } from '../../../helpers/jwt.ts'
-import { chance, compact, pathOf } from './matches.ts'
+import type { Dice } from '../../../../fuzz/live/words.ts'
+import { createKey, createToken, part } from '../../../../helpers/jwt.ts'
+import { chance, compact, pathOf } from '../matches.ts'
 
 const PACKAGE = 'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3'
 export const JWT = 'envoy.filters.http.jwt_authn'

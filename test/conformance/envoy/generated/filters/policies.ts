@@ -1,7 +1,7 @@
 /** RBAC policies by chance, on a listener, a virtual host or a route. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Dice } from '../../../fuzz/live/words.ts'
-import { headerMatch, pathOf, stringMatch, templateOf } from './matches.ts'
+import type { Dice } from '../../../../fuzz/live/words.ts'
+import { headerMatch, pathOf, stringMatch, templateOf } from '../matches.ts'
 import { claimMatch } from './tokens.ts'
 
 const PACKAGE = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3'

@@ -1,7 +1,7 @@
 /** Header mutations by chance, of the filter and of a table, a virtual host or a route. */
 import type { JsonObject } from '@bufbuild/protobuf'
-import type { Dice } from '../../../fuzz/live/words.ts'
-import { chance, compact } from './matches.ts'
+import type { Dice } from '../../../../fuzz/live/words.ts'
+import { chance, compact } from '../matches.ts'
 
 const PACKAGE = 'type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3'
 const ACTIONS = ['APPEND_IF_EXISTS_OR_ADD', 'ADD_IF_ABSENT', 'OVERWRITE_IF_EXISTS_OR_ADD', 'OVERWRITE_IF_EXISTS']
