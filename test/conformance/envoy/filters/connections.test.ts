@@ -44,6 +44,10 @@ const global = (more: JsonObject = {}, service = 'auth'): JsonObject =>
     descriptors: [{ entries: [{ key: 'k', value: 'v' }] }],
     ...more,
   })
+const rbac = (action: 'ALLOW' | 'DENY'): JsonObject =>
+  filter('rbac', 'RBAC', {
+    rules: { action, policies: { p: { permissions: [{ any: true }], principals: [{ any: true }] } } },
+  })
 const DENIES = { failure_mode_deny: true }
 const OFF = { runtime_enabled: { runtime_key: 'none', default_value: false } }
 
@@ -52,7 +56,7 @@ type Row = {
   readonly filters: readonly JsonObject[]
   /** What is done, one after the other: `open` stays, `close` ends the first that is open. */
   readonly steps: readonly ('open' | 'close')[]
-  readonly answer?: (stream: http2.ServerHttp2Stream) => void
+  readonly answer?: (stream: http2.ServerHttp2Stream, path: string) => void
 }
 const OPEN3 = ['open', 'open', 'open'] as const
 
@@ -139,6 +143,26 @@ const ROWS: readonly Row[] = [
     answer: (s) => answerCount(s, 2),
   },
   {
+    name: 'a policy that lets pass',
+    filters: [rbac('ALLOW'), count(1), rate(9)],
+    steps: ['open', 'open', 'close', 'open'],
+  },
+  { name: 'who a policy refuses takes no place', filters: [count(1), rbac('DENY')], steps: ['open', 'open'] },
+  { name: 'who a policy refuses took a token', filters: [rbac('DENY'), rate(1), rate(1)], steps: ['open', 'open'] },
+  { name: 'who a policy refuses is not asked about', filters: [rbac('DENY'), authz()], steps: ['open'] },
+  {
+    name: 'all of them, and one place',
+    filters: [rate(9), global(), count(1), rbac('ALLOW'), authz()],
+    steps: ['open', 'open', 'close', 'open'],
+    answer: (s, path) => (path.includes('ratelimit') ? answerCount(s, 1) : say(s, 0)),
+  },
+  {
+    name: 'who the service refuses takes no place',
+    filters: [count(1), rbac('ALLOW'), authz()],
+    steps: ['open', 'open'],
+    answer: (s) => say(s, 7),
+  },
+  {
     name: 'who asks first',
     filters: [authz(), global(), count(9)],
     steps: ['open'],
@@ -200,7 +224,7 @@ test('the same connections, the same ones pass', async (t: TestContext) => {
     stream.on('data', (chunk: Buffer) => chunks.push(chunk))
     stream.on('end', () => {
       asked.push({ path: String(headers[':path']), body: Buffer.concat(chunks).subarray(5) })
-      answer(stream)
+      answer(stream, String(headers[':path']))
     })
   })
   service.listen(0, '127.0.0.1')
