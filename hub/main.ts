@@ -1,5 +1,6 @@
 /** The hub's program: argv, environment, signals, exit code. The only file of the hub that touches the process. */
 import path from 'node:path'
+import v8 from 'node:v8'
 import { Duplex } from 'node:stream'
 import { workerData } from 'node:worker_threads'
 import { serveFolderThread } from '../control-sync/directory/folder-thread.ts'
@@ -7,7 +8,10 @@ import { readProgramBuild } from '../control-sync/directory/reader.ts'
 import { isFolderThread } from '../control-sync/directory/thread-messages.ts'
 import { createSecretPrompt } from '../core/os/secret-prompt.ts'
 import { Program } from '../core/program.ts'
+import { collectAll } from '../core/runtime/full-gc.ts'
+import { guard, doNothing } from '../core/defects/guard.ts'
 import { runCli } from './cli/program.ts'
+import { LOOK_MS, QuietGc } from './quiet-gc.ts'
 
 const program = new Program(process)
 
@@ -20,6 +24,7 @@ async function main(): Promise<void> {
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     askSecret: createSecretPrompt(process.stdin, process.stderr),
     stdio: () => joinStdio(process),
+    serving: collectWhenQuiet,
     giveUpAfter: (ms) => {
       setTimeout(() => process.exit(1), ms).unref()
     },
@@ -38,6 +43,24 @@ function placeLogins({ XDG_CONFIG_HOME: config = '', HOME: home = '' }: NodeJS.P
 /** Its types name the streams of the web only. */
 function joinStdio({ stdin: readable, stdout: writable }: NodeJS.Process): Duplex {
   return Duplex.from({ readable, writable } as unknown as Duplex)
+}
+
+function collectWhenQuiet(): void {
+  let before = performance.eventLoopUtilization()
+  const gc = new QuietGc({
+    busyShare: () => {
+      const now = performance.eventLoopUtilization()
+      const { utilization } = performance.eventLoopUtilization(now, before)
+      before = now
+      return utilization
+    },
+    committedBytes: () => v8.getHeapStatistics().total_heap_size,
+    collect: collectAll,
+  })
+  setInterval(
+    guard('process', doNothing, () => gc.look()),
+    LOOK_MS,
+  ).unref()
 }
 
 /** For the last lines of the log to be taken. */

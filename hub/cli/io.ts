@@ -23,6 +23,8 @@ export type Io = {
   readonly hearSignals?: (heard: (signal: string) => void) => Disposable
   /** Hears of what nobody caught until the result is disposed of (core/defects/last-line.ts). */
   readonly uncaught?: (heard: (thrown: unknown) => void) => Disposable
+  /** The hub serves from now on, until it is asked to stop. */
+  readonly serving?: () => void
   /** Ends the process with exit code 1 after so long, whatever it still does. */
   readonly giveUpAfter?: (ms: number) => void
 }

@@ -27,6 +27,7 @@ export async function run(o: ConfigOptions, io: Io): Promise<ExitCode> {
     builtAtMs: bundle && Date.parse(bundle.builtAt),
     page: config.console && bundle?.page && readPage(bundle.page),
   })
+  io.serving?.()
   const reason = await Promise.race([stop, last.broken])
   log.info({ evt: 'hub.stopping', reason }, 'hub is stopping')
   log.flushLimits()

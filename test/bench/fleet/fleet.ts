@@ -19,6 +19,7 @@ import {
   untilListening,
   type Running,
 } from '../measure.ts'
+import { UNIT_ENVIRONMENT } from '../http/meshlet.ts'
 import { Device } from './device.ts'
 import { measureReports } from './reports.ts'
 import { measureFloor, round } from './floor.ts'
@@ -29,6 +30,8 @@ const IDLE_MS = 10_000
 /** So many are under way to the hub at once. */
 const AT_ONCE = 50
 const SERVER_NAME = 'hub.example'
+/** As deploy/edge/meshlet-hub.service has it. */
+const UNIT = [...UNIT_ENVIRONMENT, process.execPath, '--max-semi-space-size=4']
 const SIZES: Readonly<Record<string, number>> = { '100': 100, '2000': 2_000, '10000': 10_000 }
 
 export const fleetTrial: Trial = {
@@ -60,7 +63,8 @@ async function measured(count: number): Promise<Figures> {
   try {
     const [grpc, admin] = [await freePort(), await freePort()]
     const config = writeConfig(folder, { relay: port, grpc, admin })
-    await using hub = startPinned(SUBJECT_CORE, process.execPath, [
+    await using hub = startPinned(SUBJECT_CORE, 'env', [
+      ...UNIT,
       distFile('meshlet-hub.cjs'),
       'run',
       '--config',
