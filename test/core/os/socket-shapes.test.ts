@@ -9,6 +9,7 @@ import { PausedStreams } from '../../../protocols/paused-streams.ts'
 import { systemClock } from '../../../core/os/clock.ts'
 
 v8.setFlagsFromString('--allow-natives-syntax')
+// oxlint-disable-next-line typescript/no-implied-eval -- V8's own words are no JavaScript that a file could hold
 const haveSameShape = new Function('a', 'b', 'return %HaveSameMap(a, b)') as (a: object, b: object) => boolean
 
 test('a dialed and an accepted socket have one shape, also when they are watched', async () => {

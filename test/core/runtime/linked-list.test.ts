@@ -50,6 +50,7 @@ test('a place that was given up refers to nothing: its neighbours may be collect
   const places = [{}, {}, {}].map((value) => list.add(value))
   list.delete(places[1]!)
   list.delete(places[1]!)
-  assert.deepEqual({ ...places[1] }, { value: undefined, next: undefined, previous: undefined })
+  const { value, next, previous } = places[1]!
+  assert.deepEqual([value, next, previous], [undefined, undefined, undefined])
   assert.equal(list.size, 2)
 })

@@ -85,7 +85,8 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   DYNAMIC_METADATA: 'f:k',
   PATH: 'NQ:ORIG',
 }
-const findControls = (line: string): string => [...line].filter((c) => c < ' ' || c === '\x7f').join('')
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const findControls = (line: string): string => line.replaceAll(/[^\0-\x1f\x7f]/g, '')
 const OPERATORS = [
   ...OPERATOR_NAMES.plain,
   ...OPERATOR_NAMES.withArgument.map((name) => `${name}(${ARGUMENTS[name] ?? 'x'})`),

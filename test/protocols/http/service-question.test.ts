@@ -101,7 +101,7 @@ test('who does not wait any more is told nothing', async () => {
 
 for (const { name, does } of [
   { name: 'it is answered', does: () => settle() },
-  { name: 'nobody waits any more', does: ({ one }: ReturnType<typeof ask>) => one.cancel() },
+  { name: 'nobody waits any more', does: async ({ one }: ReturnType<typeof ask>) => one.cancel() },
   { name: 'the service is silent', does: ({ clock }: ReturnType<typeof ask>) => clock.advance(500) },
 ])
   test(`a question with a body is counted until ${name}`, async () => {

@@ -182,8 +182,18 @@ function lineOf(packet: Packet): string | undefined {
     case 'pubcomp':
       // No matching subscribers is told by mosquitto alone.
       return packet.reason === 0 || packet.reason === 0x10 ? undefined : `${packet.type} ${packet.reason}`
-    default:
+    case 'auth':
+    case 'connack':
+    case 'connect':
+    case 'pingreq':
+    case 'pingresp':
+    case 'pubrel':
+    case 'subscribe':
+    case 'unsubscribe':
+    case 'unsupported-connect':
       return undefined
+    default:
+      return packet satisfies never
   }
 }
 function publishLine({ topic, payload, qos, retain, messageExpirySec, properties, subscriptionIds }: Publish): string {
