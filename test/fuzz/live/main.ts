@@ -62,7 +62,7 @@ try {
 }
 
 async function fuzz(): Promise<boolean> {
-  await using subject = await Subject.start(folder, MEMORY_MIB * 1024 * 1024)
+  await using subject = await Subject.start(folder, MEMORY_MIB * 1024 * 1024, true)
   using endpoints = startEndpoints(subject.ports.odd, subject.ports.odd2, new Dice(seededRandom(seed + 1)))
   console.log(`fuzz: seed ${seed}, ${minutes} minutes, ${clients} clients`)
   const wrong: string[] = []

@@ -60,7 +60,13 @@ test('whoever changes what is in force, devices are sent it within a second, and
   assert.deepEqual([names(watched.current()), watched.current().revision], [['a', 'o'], 'r1'])
   await put(registry, 'r2')
   // What is stored is unpacked in real turns.
-  for (let i = 0; i < 200 && seen.length === 0; i++) await clock.advance(i < 4 ? 250 : 1)
+  // What is read of the disk takes real time.
+  for (let i = 0; i < 400 && seen.length === 0; i++) {
+    await clock.advance(i < 4 ? 250 : 1)
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5)
+    })
+  }
   assert.deepEqual(seen, ['r2 b'])
   const again = (await open()).watch('gw-1', () => {})
   await again.ready
