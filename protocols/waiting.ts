@@ -107,7 +107,7 @@ export class Waiting {
     else this.#budget.take(by)
     if (isNew || by < 0) hold.stillMs = this.#nowMs()
     if (isNew) hold.place = this.#holds.add(hold)
-    else if (hold.bytes === 0 && hold.place) this.#holds.delete(hold.place)
+    else if (hold.bytes === 0) this.#holds.delete(hold.place)
   }
 
   /** @returns true when an exchange that had stood still was ended, of whoever has most of them at the cluster */

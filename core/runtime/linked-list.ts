@@ -24,10 +24,10 @@ export class LinkedList<T> {
     return place
   }
 
-  /** Once for a place of this list, later calls do nothing. A place refers to nothing then: see above. */
-  delete(place: Place<T>): void {
+  /** Once for a place of this list; later calls do nothing. A place refers to nothing then: see above. */
+  delete(place: Place<T> | undefined): void {
+    if (place?.value === undefined) return
     const { next, previous } = place
-    if (place.value === undefined) return
     place.value = undefined
     place.next = undefined
     place.previous = undefined
@@ -42,12 +42,8 @@ export class LinkedList<T> {
   shift(): T | undefined {
     const first = this.#first
     const value = first?.value
-    if (first) this.delete(first)
+    this.delete(first)
     return value
-  }
-
-  clear(): void {
-    while (this.#first) this.delete(this.#first)
   }
 
   /** Those that are here now; one that is deleted meanwhile is left out. */

@@ -34,7 +34,7 @@ export class Sender {
     this.#output.schedule()
   }
   delete(stream: Http2Stream): void {
-    if (stream.turn) this.#streams.delete(stream.turn)
+    this.#streams.delete(stream.turn)
     stream.turn = undefined
   }
   #queue(stream: Http2Stream): void {

@@ -257,7 +257,7 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
   }
   exchangeOver(exchange: H2Exchange): void {
     if (exchange.wasReset) this.#floods.reset()
-    if (exchange.place) this.#open.delete(exchange.place)
+    this.#open.delete(exchange.place)
     if (this.#open.size === 0) this.#armIdle()
   }
   resetBeforeBegin(): void {

@@ -57,7 +57,7 @@ export class SourceTurn {
     this.#starters.add(starter)
   }
   leave(starter: Starter): void {
-    if (starter.turnPlace) this.#waiting.delete(starter.turnPlace)
+    this.#waiting.delete(starter.turnPlace)
     starter.turnPlace = undefined
     if (this.#starters.delete(starter) && this.#starters.size === 0) this.#onEmpty()
   }

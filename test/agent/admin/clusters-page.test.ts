@@ -1,22 +1,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { listClusters, formatClustersAsJson, formatClusters } from '../../../agent/admin/clusters-page.ts'
-import type { RawResource, ResourceKind, Snapshot } from '../../../model/snapshot.ts'
-import { EMPTY_SNAPSHOT } from '../../../control-sync/apply.ts'
 import { buildTables } from '../../../control-sync/mesh-tables.ts'
 import type { ClusterStatus } from '../../../protocols/http/message.ts'
-import { golden } from '../../helpers/control-plane/resources.ts'
+import { goldenSnapshot } from '../../helpers/control-plane/resources.ts'
 
-const of = (kind: ResourceKind): Map<string, RawResource> =>
-  new Map(
-    golden('istiod-sidecar')
-      .filter((s) => s.kind === kind)
-      .map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]),
-  )
-const snapshot: Snapshot = {
-  savedAtMs: 0,
-  resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') },
-}
+const snapshot = goldenSnapshot('istiod-sidecar')
 const tables = buildTables(snapshot, { generation: 1, stale: false })
 const NAME = 'outbound|80||svc-0.shop.svc.cluster.local'
 const used: ClusterStatus = {

@@ -1,24 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createServiceCollector } from '../../../agent/fleet/report-services.ts'
-import { EMPTY_SNAPSHOT } from '../../../control-sync/apply.ts'
 import { buildTables } from '../../../control-sync/mesh-tables.ts'
 import { Current } from '../../../core/current.ts'
-import type { RawResource, ResourceKind, Snapshot } from '../../../model/snapshot.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { CheckStatus, ClusterStatus } from '../../../protocols/http/message.ts'
-import { golden } from '../../helpers/control-plane/resources.ts'
+import { goldenSnapshot } from '../../helpers/control-plane/resources.ts'
 
-const of = (kind: ResourceKind): Map<string, RawResource> =>
-  new Map(
-    golden('istiod-sidecar')
-      .filter((s) => s.kind === kind)
-      .map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]),
-  )
-const snapshot: Snapshot = {
-  savedAtMs: 0,
-  resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') },
-}
+const snapshot = goldenSnapshot('istiod-sidecar')
 type Host = ClusterStatus['endpoints'][number]
 const failed: CheckStatus = {
   hasFailed: true,

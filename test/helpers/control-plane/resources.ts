@@ -1,7 +1,15 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { fromJson, toBinary, type JsonObject, type JsonValue } from '@bufbuild/protobuf'
-import { TYPE_URLS, type Decoded, type Issue, type ResourceKind } from '../../../model/snapshot.ts'
+import { EMPTY_SNAPSHOT } from '../../../control-sync/apply.ts'
+import {
+  TYPE_URLS,
+  type Decoded,
+  type Issue,
+  type RawResource,
+  type ResourceKind,
+  type Snapshot,
+} from '../../../model/snapshot.ts'
 import { loadRegistry } from '../../../proto/registry.ts'
 
 export type Sample = { readonly kind: ResourceKind; readonly name: string; readonly bytes: Uint8Array }
@@ -29,6 +37,17 @@ const text = (json: JsonValue | undefined): string => (typeof json === 'string' 
 export function golden(name: (typeof GOLDEN)[number]): Sample[] {
   const text = fs.readFileSync(path.resolve(import.meta.dirname, `../../golden/${name}.json`), 'utf8')
   return (JSON.parse(text) as { resources: JsonObject[] }).resources.map(sample)
+}
+
+/** Clusters and endpoints of what istiod sent, as they stand on disk. */
+export function goldenSnapshot(name: (typeof GOLDEN)[number]): Snapshot {
+  const all = golden(name)
+  const of = (kind: ResourceKind): Map<string, RawResource> =>
+    new Map(all.filter((s) => s.kind === kind).map((s) => [s.name, { name: s.name, value: s.bytes, version: '' }]))
+  return {
+    savedAtMs: 0,
+    resources: { ...EMPTY_SNAPSHOT.resources, cluster: of('cluster'), endpoint: of('endpoint') },
+  }
 }
 
 /** What is wrong with a resource: with pieces of it, or with all of it. */

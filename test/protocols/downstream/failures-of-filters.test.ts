@@ -15,7 +15,7 @@ import { cluster, endpoint, forwardTo, manager, ORIGIN, route } from '../http/ha
 import { HTTP, SETTINGS } from '../http/filters/ext-authz/rig.ts'
 import { SNIFFING } from './failing/clients.ts'
 import { countLeft } from './failing/counted.ts'
-import { ENDPOINTS, H2_ENDPOINTS } from './failing/endpoints.ts'
+import { ENDPOINTS, H2_ENDPOINTS, startEndpoint } from './failing/endpoints.ts'
 import { EVENTS } from './failing/events.ts'
 import { LOOPBACK, SocketRig } from './socket-rig.ts'
 
@@ -99,15 +99,7 @@ async function leftBy(filters: readonly HttpFilter[], spoken: string, kinds: Kin
   const chain: Pick<FilterChain, 'codec'> = { codec: { kind: 'http', http } }
   const limits = { idleMs: 90_000, requestHeadMs: 10_000, drainMs: 30_000 }
   const rig = await SocketRig.open(chain, { network, clusters, listener: SNIFFING, limits })
-  for (const [name, , place] of more) {
-    const kind = kindOf(name)
-    await network.listen(place, ({ stream }) => {
-      stream.on('error', () => {})
-      kind.serve?.(stream)
-    })
-    if (kind.refuses) network.refuse(place)
-    if (kind.hangs) network.blackhole(place)
-  }
+  for (const [name, , place] of more) await startEndpoint(network, place, kindOf(name))
   const clients: Duplex[] = []
   for (let i = 0; i < 3; i++) {
     const { stream } = await network.dial({ host: LOOPBACK, port: rig.port }, new AbortController().signal)

@@ -13,7 +13,7 @@ import { cluster, ORIGIN } from '../http/harness.ts'
 import { CLIENTS, identity, SNIFFING } from './failing/clients.ts'
 import { countLeft } from './failing/counted.ts'
 import { EVENTS } from './failing/events.ts'
-import { ENDPOINTS, H2_ENDPOINTS } from './failing/endpoints.ts'
+import { ENDPOINTS, H2_ENDPOINTS, startEndpoint } from './failing/endpoints.ts'
 import { LOOPBACK, SocketRig } from './socket-rig.ts'
 
 const WIDE: Breakers = {
@@ -48,12 +48,7 @@ async function leftBy(
     limits: { maxConnections: breakers === NARROW ? 4 : 100, idleMs: 90_000, requestHeadMs: 10_000, drainMs: 30_000 },
     resolve: kind.resolve ?? (async () => [ORIGIN.host]),
   })
-  await network.listen(ORIGIN, ({ stream }) => {
-    stream.on('error', () => {})
-    kind.serve?.(stream)
-  })
-  if (kind.refuses) network.refuse(ORIGIN)
-  if (kind.hangs) network.blackhole(ORIGIN)
+  await startEndpoint(network, ORIGIN, kind)
   const clients: Duplex[] = []
   for (let i = 0; i < 5; i++) {
     const { stream } = await network.dial({ host: LOOPBACK, port: rig.port }, new AbortController().signal)

@@ -99,6 +99,22 @@ export class SocketRig implements AsyncDisposable {
     await once(socket, 'connect')
     return socket
   }
+  /** @returns whether a client's connection came to the endpoint, or was closed */
+  async passes(origin: SocketOrigin, stepMs = 0): Promise<boolean> {
+    const before = origin.sockets.length
+    const socket = await this.dial()
+    let isOver = false
+    socket
+      .on('close', () => (isOver = true))
+      .on('end', () => (isOver = true))
+      .resume()
+    await this.until('it is decided', () => isOver || origin.sockets.length > before, stepMs)
+    return origin.sockets.length > before
+  }
+  /** One connection has, and no other. */
+  hasFailed(code: string): boolean {
+    return new RegExp(`mesh_connections_failed_total\\{.*code="${code}"\\} 1`).test(this.metrics.text())
+  }
   /** Turns of the loop and steps of the clock until it is so. */
   async until(what: string, is: () => boolean, stepMs = 0): Promise<void> {
     for (let i = 0; i < 2_000 && !is(); i++) {

@@ -29,14 +29,7 @@ const JWT: HttpFilter = {
     providers: [PROVIDER],
     rules: [
       {
-        match: {
-          path: { kind: 'prefix', value: '/' },
-          caseSensitive: true,
-          headers: [],
-          query: [],
-          grpc: false,
-          fraction: undefined,
-        },
+        match: route().match,
         requires: { kind: 'provider', provider: PROVIDER },
       },
     ],

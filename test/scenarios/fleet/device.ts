@@ -1,4 +1,5 @@
 /** A machine that joins a hub, and the agent on it. */
+import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
@@ -31,6 +32,14 @@ export function device(
     join: (token, ...more) =>
       meshlet(['join', `https://${host}:${hub.apiPort}`, '--token', '-', '-c', file, ...more], token, { env }),
   }
+}
+
+/** With a token of its own, under that name. */
+export async function joinAs(name: string, d: Device, { hub }: Pick<TestHub, 'hub'>): Promise<void> {
+  const of = { namespace: 'edge', serviceAccount: 'gateway' }
+  const { token } = await hub.createToken({ ...of, nodes: name, maxUses: 1 })
+  const said = await d.join(token)
+  assert.equal(said.code, 0, said.err)
 }
 
 /** The agent on what `join` has left. */

@@ -8,7 +8,7 @@ import { services } from '../../hub/relay/rig.ts'
 import { passage } from '../../control-sync/fleet/passage.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { until } from '../site.ts'
-import { device, startDevice } from './device.ts'
+import { device, joinAs, startDevice } from './device.ts'
 
 const RELAY = 'dnsNames: [127.0.0.1, hub.demo.mesh]\nrelay: {listen: "127.0.0.1:0"}\n'
 
@@ -27,14 +27,7 @@ test('an agent joins, takes its configuration and renews over one port, and over
     { hub: { apiPort: at } },
     { host: 'hub.demo.mesh', env: { HTTPS_PROXY: `http://edge:secret@127.0.0.1:${port}` } },
   )
-  const { token } = await hub.hub.createToken({
-    namespace: 'edge',
-    serviceAccount: 'gateway',
-    nodes: 'gw-1',
-    maxUses: 1,
-  })
-  const said = await d.join(token)
-  assert.equal(said.code, 0, said.err)
+  await joinAs('gw-1', d, hub)
   const yaml = fs.readFileSync(d.file, 'utf8')
   assert.match(yaml, new RegExp(`address: wss://hub\\.demo\\.mesh:${at}\n`))
   assert.doesNotMatch(yaml, /https:/, 'there is no other address')

@@ -8,7 +8,7 @@ import { services } from '../../hub/relay/rig.ts'
 import { testHub } from '../../hub/start-hub.ts'
 import { device as client, MQTT, publish, subscribeAndLeave } from '../mqtt/devices.ts'
 import { until } from '../site.ts'
-import { device, startDevice } from './device.ts'
+import { device, joinAs, startDevice } from './device.ts'
 
 const RELAY = 'dnsNames: [127.0.0.1]\nrelay: {listen: "127.0.0.1:0"}\nlimits: {maxReportsPerMinute: 100000}\n'
 const ROUTES = 'mqtt: {routes: [{match: "a/#", direction: up, cluster: nowhere}]}\n'
@@ -17,14 +17,7 @@ test('services and MQTT queues of a device are known at its hub, and what become
   const hub = await testHub(t, RELAY)
   hub.write('mesh.json', services(10))
   const d = device(t, { hub: { apiPort: hub.hub.relayPort! } })
-  const { token } = await hub.hub.createToken({
-    namespace: 'edge',
-    serviceAccount: 'gateway',
-    nodes: 'gw-1',
-    maxUses: 1,
-  })
-  const said = await d.join(token)
-  assert.equal(said.code, 0, said.err)
+  await joinAs('gw-1', d, hub)
   const yaml = fs.readFileSync(d.file, 'utf8')
   const often = 'trustBundle: true\n  reportMs: 100\n  reportRows: 8'
   fs.writeFileSync(d.file, `${yaml.replace('trustBundle: true', often)}${MQTT}${ROUTES}`)

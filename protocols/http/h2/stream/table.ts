@@ -56,7 +56,7 @@ export class StreamTable {
     this.openCount++
   }
   #deleteUnnumbered(stream: Http2Stream): void {
-    if (stream.unnumbered) this.#unnumbered.delete(stream.unnumbered)
+    this.#unnumbered.delete(stream.unnumbered)
     stream.unnumbered = undefined
   }
   localEnd(stream: Http2Stream): void {

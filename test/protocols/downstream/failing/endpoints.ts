@@ -5,6 +5,7 @@ import { DATA, frame, GOAWAY, HEADERS, headers, RST_STREAM, setting, SETTINGS, w
 import { endpoint, OK, ORIGIN } from '../../http/harness.ts'
 import { byName } from '../../parts.ts'
 import { MUTUAL } from '../../mutual-tls.ts'
+import type { SimNetwork } from '../../../helpers/sim-network.ts'
 
 const later = (fn: () => void): void => {
   setImmediate(fn)
@@ -201,4 +202,18 @@ export const H2_ENDPOINTS: typeof ENDPOINTS = {
 }
 function named(): Partial<Cluster> {
   return { discovery: byName([endpoint('origin.test', ORIGIN.port)], { refreshMs: 300_000 }) }
+}
+
+/** From now on it is so at that place. */
+export async function startEndpoint(
+  network: SimNetwork,
+  place: typeof ORIGIN,
+  { serve, refuses, hangs }: (typeof ENDPOINTS)[string],
+): Promise<void> {
+  await network.listen(place, ({ stream }) => {
+    stream.on('error', () => {})
+    serve?.(stream)
+  })
+  if (refuses) network.refuse(place)
+  if (hangs) network.blackhole(place)
 }

@@ -76,28 +76,14 @@ async function start(
   return { rig, origin, asked }
 }
 
-/** @returns whether the connection came to the endpoint, or was closed */
-async function connect({ rig, origin }: { rig: SocketRig; origin: SocketOrigin }, stepMs = 0): Promise<boolean> {
-  const socket = await rig.dial()
-  let isOver = false
-  socket
-    .on('close', () => (isOver = true))
-    .on('end', () => (isOver = true))
-    .resume()
-  await rig.until('it is decided', () => isOver || origin.sockets.length > 0, stepMs)
-  return origin.sockets.length > 0
-}
-const failed = (rig: SocketRig, code: string): boolean =>
-  new RegExp(`mesh_connections_failed_total\\{.*code="${code}"\\} 1`).test(rig.metrics.text())
-
 test('who may pass passes, who may not is closed before the endpoint hears of it', async (t) => {
   const good = await start(t, say(0))
-  assert.equal(await connect(good), true)
+  assert.equal(await good.rig.passes(good.origin), true)
   const source = findBytes(readMessage(findBytes(readMessage(good.asked[0]!.body)!, 1)!)!, 1)!
   assert.equal(readText(readMessage(findBytes(readMessage(findBytes(readMessage(source)!, 1)!)!, 1)!)!, 2), '127.0.0.1')
   const bad = await start(t, say(7))
-  assert.equal(await connect(bad), false)
-  assert.equal(failed(bad.rig, 'MESH_EXT_AUTHZ_DENIED'), true)
+  assert.equal(await bad.rig.passes(bad.origin), false)
+  assert.equal(bad.rig.hasFailed('MESH_EXT_AUTHZ_DENIED'), true)
 })
 
 for (const [name, answer] of [
@@ -126,7 +112,7 @@ for (const [name, answer] of [
   for (const failureAllows of [false, true])
     test(`a service that ${name}: ${failureAllows ? 'the connection passes' : 'the connection is closed'}`, async (t) => {
       const held = await start(t, answer, { failureAllows })
-      assert.equal(await connect(held, 50), failureAllows)
+      assert.equal(await held.rig.passes(held.origin, 50), failureAllows)
       assert.match(held.rig.metrics.text(), /mesh_connection_ext_authz_total\{result="error"\} 1/)
     })
 
@@ -134,8 +120,8 @@ test('a cluster that is not there refuses', async (t) => {
   const held = await start(t, say(0), {
     service: { kind: 'grpc', cluster: 'none', authority: 'a', timeoutMs: 1_000, headers: [] },
   })
-  assert.equal(await connect(held), false)
-  assert.equal(failed(held.rig, 'MESH_EXT_AUTHZ_UNAVAILABLE'), true)
+  assert.equal(await held.rig.passes(held.origin), false)
+  assert.equal(held.rig.hasFailed('MESH_EXT_AUTHZ_UNAVAILABLE'), true)
 })
 
 test('a client that leaves is not asked about any longer, and a late answer changes nothing', async (t) => {
@@ -166,9 +152,9 @@ test('with CUSTOM rules only connections that they match are asked about', async
     invert: false,
   } as const
   const matched = await start(t, say(7), { enabledBy }, [CUSTOM])
-  assert.equal(await connect(matched), false)
+  assert.equal(await matched.rig.passes(matched.origin), false)
   const other = await start(t, say(7), { enabledBy }, [{ ...CUSTOM, shadow: { ...CUSTOM.shadow!, rules: [] } }])
-  assert.equal(await connect(other), true)
+  assert.equal(await other.rig.passes(other.origin), true)
   assert.equal(other.asked.length, 0)
 })
 
@@ -178,7 +164,7 @@ test('connections that nobody was asked about are ended when a push wants it', a
   const { rig } = held
   const [clusters] = [[held.origin.cluster()]]
   rig.use({ codec: { kind: 'tcp', tcp } }, { clusters })
-  assert.equal(await connect(held), true)
+  assert.equal(await held.rig.passes(held.origin), true)
   const authz = { ...AUTHZ_OF_PUSH }
   rig.use({ authz: [authz], codec: { kind: 'tcp', tcp } }, { clusters })
   await rig.until('it is over', () => /mesh_connections_open 0/.test(rig.metrics.text()), 1_000)

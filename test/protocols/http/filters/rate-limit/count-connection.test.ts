@@ -56,26 +56,12 @@ async function start(t: TestContext, answer: Answer, limits: readonly Connection
   return { rig, origin, asked }
 }
 
-/** @returns whether the connection came to the endpoint, or was closed */
-async function connect({ rig, origin }: Started, stepMs = 0): Promise<boolean> {
-  const before = origin.sockets.length
-  const socket = await rig.dial()
-  let isOver = false
-  socket
-    .on('close', () => (isOver = true))
-    .on('end', () => (isOver = true))
-    .resume()
-  await rig.until('it is decided', () => isOver || origin.sockets.length > before, stepMs)
-  return origin.sockets.length > before
-}
 const counted = (rig: SocketRig, result: string): boolean =>
   rig.metrics.text().includes(`mesh_rate_limit_total{prefix="s",result="${result}"} 1`)
-const failed = (rig: SocketRig, code: string): boolean =>
-  new RegExp(`mesh_connections_failed_total\\{.*code="${code}"\\} 1`).test(rig.metrics.text())
 
 test('who is not too much passes, and was counted by what its descriptors say', async (t) => {
   const held = await start(t, say(1), [COUNTER])
-  assert.equal(await connect(held), true)
+  assert.equal(await held.rig.passes(held.origin), true)
   assert.equal(
     held.asked.map((body) => body.toString('latin1')).join(),
     '\n\x01d\x12\x11\n\x0f\n\x02ip\x12\x09127.0.0.1\x12\x0b\n\x09\n\x04name\x12\x01-',
@@ -85,8 +71,8 @@ test('who is not too much passes, and was counted by what its descriptors say', 
 
 test('one that is too much is closed before the endpoint hears of it', async (t) => {
   const held = await start(t, say(2), [COUNTER])
-  assert.equal(await connect(held), false)
-  assert.equal(failed(held.rig, 'MESH_RATE_LIMITED'), true)
+  assert.equal(await held.rig.passes(held.origin), false)
+  assert.equal(held.rig.hasFailed('MESH_RATE_LIMITED'), true)
   assert.equal(counted(held.rig, 'refused'), true)
 })
 
@@ -98,11 +84,11 @@ for (const [what, answer] of [
 ] as readonly (readonly [string, Answer])[])
   test(`a service that ${what}: passes, or is refused where failure_mode_deny says so`, async (t) => {
     const open = await start(t, answer, [COUNTER])
-    assert.equal(await connect(open, 100), true)
+    assert.equal(await open.rig.passes(open.origin, 100), true)
     assert.equal(counted(open.rig, 'unknown'), true)
     const shut = await start(t, answer, [{ ...COUNTER, failureDenies: true }])
-    assert.equal(await connect(shut, 100), false)
-    assert.equal(failed(shut.rig, 'MESH_RATE_LIMIT_UNAVAILABLE'), true)
+    assert.equal(await shut.rig.passes(shut.origin, 100), false)
+    assert.equal(shut.rig.hasFailed('MESH_RATE_LIMIT_UNAVAILABLE'), true)
     assert.equal(counted(shut.rig, 'refused'), true)
   })
 
@@ -123,16 +109,16 @@ test('a connection that is reset while it is counted gives its place back, and t
   await held.rig.until('nobody asks any more', () => isOver)
   await held.rig.until('it is over', () => /mesh_connections_open 0/.test(held.rig.metrics.text()))
   answer = say(1)
-  assert.equal(await connect(held), true)
+  assert.equal(await held.rig.passes(held.origin), true)
   assert.equal(held.asked.length, 2)
 })
 
 test('one that is refused takes no place, and who finds no place is not counted', async (t) => {
   let code = 2
   const held = await start(t, (stream) => say(code)(stream), [PLACE, COUNTER])
-  assert.equal(await connect(held), false)
+  assert.equal(await held.rig.passes(held.origin), false)
   code = 1
-  assert.equal(await connect(held), true)
-  assert.equal(await connect(held), false)
+  assert.equal(await held.rig.passes(held.origin), true)
+  assert.equal(await held.rig.passes(held.origin), false)
   assert.equal(held.asked.length, 2)
 })
