@@ -20,6 +20,7 @@ function rig(queues: Record<string, Queue>, most: number) {
     broker: {
       operations: { sessions: (_of: unknown, id: string) => ({ items: [{ isConnected: id.startsWith('here') }] }) },
     },
+    // A collector asks no more of them.
   } as unknown as Parts
   return { clock, collect: createQueueCollector(parts, most) }
 }

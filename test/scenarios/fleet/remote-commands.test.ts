@@ -111,7 +111,7 @@ test('what commands show is the same beside the hub and from another machine', a
   ]
   for (const [pattern, ...argv] of shown) assert.match(await same(rig, ...argv), pattern, argv.join(' '))
   const said = await Promise.all([rig.remote('devices'), rig.remote('device', 'show', 'gw-1'), rig.remote('watch')])
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
   assert.doesNotMatch(said.map(({ out }) => out).join(''), /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/)
 })
 

@@ -46,7 +46,7 @@ const sayJson = (status: number, said: unknown): Answer => {
     response.end(JSON.stringify(said))
   }
 }
-// eslint-disable-next-line no-control-regex
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const OBEYED = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/
 const EVIL = '\u001b]0;owned\u0007\u009b2J\u202e'
 
