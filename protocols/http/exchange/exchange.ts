@@ -413,7 +413,7 @@ export class Exchange
       return
     }
     const status = error.code === 'MESH_NO_ENDPOINT' ? findNotFoundStatus(this.#plan?.session) : undefined
-    this.#answerLocally(createErrorReply(error, [], status), error)
+    this.#answerLocally(createErrorReply(error, status), error)
   }
 
   #answerLocally(reply: LocalReply, error: MeshError | undefined): void {

@@ -167,12 +167,9 @@ export function answerHead(
   const told = record.plan?.session && record.endpoint && tellSession(record.plan.session, record.endpoint, facts.nowMs)
   if (told?.[0] === 'set-cookie') headers.push(...told)
   else if (told) setHeader(headers, told[0], told[1])
-  if (edits.length > 0) {
-    editWithFacts(headers, edits, facts, headers, head.status)
-    // Ours is what a text has by itself; what the configuration says of it counts (Envoy, too, sets it only where there
-    // is none).
-    if (upstreamMs === undefined) keepLast(headers, 'content-type')
-  }
+  if (edits.length > 0) editWithFacts(headers, edits, facts, headers, head.status)
+  // Ours is what a text has by itself; what the configuration says of it counts.
+  if (upstreamMs === undefined) keepLast(headers, 'content-type')
   for (let i = 0, fields = record.plan?.cors?.fields ?? NONE; i < fields.length; i += 2)
     setHeader(headers, fields[i]!, fields[i + 1]!)
   // Last: no route takes it away or says another (Envoy's server_header_transformation).

@@ -10,7 +10,7 @@ import { listMutations, NO_EDITS } from '../../filters/route-edits.ts'
 import { addBodyFilter } from './add-body-filter.ts'
 import { askPolicy } from './ask-policy.ts'
 import type { Plan, PlanInput } from './plan.ts'
-import { withoutEdits, refuse, type Underway } from './refusals.ts'
+import { withoutEdits, withOwnEdits, refuse, type Underway } from './refusals.ts'
 import { takeHealth } from './take-health.ts'
 import { takeLimit } from './take-limit.ts'
 
@@ -52,8 +52,7 @@ export function askFilter(
       return takeHealth(filter.health, input, state)
     case 'jwt': {
       const asked = askForTokens(filter.jwt, own, input.request, input)
-      if ('code' in asked)
-        return { ...refuse(asked.code, asked.what, withoutEdits(common, routed)), fields: asked.fields }
+      if ('code' in asked) return refuse(asked.code, asked.what, withOwnEdits(state, asked.edits))
       state.isMoved = asked.reroute
       return undefined
     }

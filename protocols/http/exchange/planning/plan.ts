@@ -47,7 +47,7 @@ export type Common = {
   readonly routeName: string
   /** Of every answer, also of our own; in the order they apply, empty in the usual case. */
   readonly responseEdits: readonly HeaderEdit[]
-  /** So many of them are the route's, and come first; left out: all. */
+  /** So many of them are the route's and of the filter that answers, and come first; left out: all. */
   readonly routeEdits?: number
   /** What rate limits have found, for counters. */
   readonly limited?: readonly LimitFound[] | undefined
@@ -99,7 +99,6 @@ export type WaitPlan = Common & {
 export type DeniedPlan = Common & {
   readonly kind: 'denied'
   readonly status: number
-  readonly fields: readonly string[]
   /** A byte a character. */
   readonly body: string
   /** Of gRPC callers, where it does not follow from the status. */
@@ -134,7 +133,7 @@ export type AnswerPlan = Common & {
   readonly body: string
   readonly location: string | undefined
   readonly fault: InjectedFault['abort']
-  /** A filter's own answer, with these fields (flat) and without a body. */
+  /** A preflight's, flat; there is no body. */
   readonly fields?: readonly string[]
   /** Envoy's %RESPONSE_CODE_DETAILS%; left out: direct_response. */
   readonly details?: string
@@ -149,6 +148,4 @@ export type RefusePlan = Common & {
   readonly rule: string | undefined
   /** Of the answer, where the error's own does not count. */
   readonly status?: number
-  /** Of the answer, besides; flat. */
-  readonly fields?: readonly string[]
 }

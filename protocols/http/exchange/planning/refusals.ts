@@ -40,15 +40,27 @@ export function refuse(
   return { ...common, kind: 'refuse', error: new MeshError(code, what), rule }
 }
 
-export function deny(status: number, code: ErrorCode, what: string, { common, routed }: Underway): DeniedPlan {
+/** @param own of the answer, in the order they apply */
+export function deny(
+  status: number,
+  code: ErrorCode,
+  what: string,
+  state: Underway,
+  own: readonly HeaderEdit[] = NO_EDITS,
+): DeniedPlan {
   return {
-    ...withoutEdits(common, routed),
+    ...withOwnEdits(state, own),
     kind: 'denied',
     status,
-    fields: [],
     body: '',
     error: new MeshError(code, what),
   }
+}
+
+/** A filter answers by itself; its own fields come behind what the route says of answers (Envoy's modify_headers). */
+export function withOwnEdits({ common, routed }: Underway, own: readonly HeaderEdit[]): Common {
+  const answered = withoutEdits(common, routed)
+  return own.length === 0 ? answered : { ...answered, responseEdits: [...answered.responseEdits, ...own] }
 }
 
 /** A filter answers by itself: Envoy's redirects and direct responses edit none but their own answers. */

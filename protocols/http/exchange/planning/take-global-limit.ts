@@ -1,7 +1,7 @@
 /** A service that counts requests is asked, and what it says becomes part of the answer, or the answer. */
 import type { GlobalRateLimit, RouteGlobalLimit } from '../../../../model/http/global-rate-limit.ts'
 import type { HeaderEdit } from '../../../../model/route.ts'
-import { applyVerdict, toAnswerHeaders, toResponseEdit, type HeaderChange } from '../../filters/ext-authz/verdict.ts'
+import { applyVerdict, toResponseEdit, type HeaderChange } from '../../filters/ext-authz/verdict.ts'
 import { collectDescriptors, hasDestination } from '../../filters/rate-limit/descriptors.ts'
 import { isDrawn, type LimitResult } from '../../filters/rate-limit/filter.ts'
 import { makeLimitQuestion, tellRetryAfter, tellStatuses, type LimitAnswer } from '../../filters/rate-limit/service.ts'
@@ -65,16 +65,11 @@ export function takeAnswer(
     ...tellStatuses(answer.statuses, { ofEach: tells, others: settings.tellsRest }),
   ]
   if (isRefused) {
-    const plan = deny(settings.status, 'MESH_RATE_LIMITED', 'a rate limit service says that it is too much', state)
+    const why = 'a rate limit service says that it is too much'
+    const own = [...toEdits(told), settings.answerHeaders, ...tellRetryAfter(settings, answer.retryAfterSec)]
     return {
-      ...plan,
-      fields: toAnswerHeaders(told),
+      ...deny(settings.status, 'MESH_RATE_LIMITED', why, state, own),
       body: answer.body,
-      responseEdits: [
-        answer.body === '' ? withoutType(settings.answerHeaders) : settings.answerHeaders,
-        ...tellRetryAfter(settings, answer.retryAfterSec),
-        ...plan.responseEdits,
-      ],
       details: 'request_rate_limited',
       ...(settings.isExhaustion && { grpcStatus: RESOURCE_EXHAUSTED }),
     }
@@ -84,11 +79,12 @@ export function takeAnswer(
   applyVerdict({ ...NO_CHANGES, request: answer.request }, request, request.headers ?? [])
   return undefined
 }
-/** Without a body there is no type of it. */
-const withoutType = ({ remove, add }: HeaderEdit): HeaderEdit => ({
-  remove,
-  add: add.filter(({ name }) => name !== 'content-type'),
-})
+function toEdits(told: readonly HeaderChange[]): readonly HeaderEdit[] {
+  const edit = toResponseEdit(told)
+  if (!edit) return []
+  // As in Envoy, its type of the text is the only one.
+  return [{ ...edit, remove: told.some(({ name }) => name === 'content-type') ? ['content-type'] : [] }]
+}
 const LIMITED: HeaderChange = { name: 'x-envoy-ratelimited', value: 'true', how: 'set' }
 const NO_CHANGES = { kind: 'ok', request: [], remove: [], response: [], query: [], metadata: undefined } as const
 

@@ -3,7 +3,7 @@ import type { HealthCheckFilter } from '../../../../model/http/health-check-filt
 import type { HeaderEdit } from '../../../../model/route.ts'
 import { getNodeHealth, isHealthCheck, tellHealth } from '../../filters/health-check.ts'
 import type { Plan, PlanInput } from './plan.ts'
-import { addToAnswer, deny, withoutEdits, type Underway } from './refusals.ts'
+import { addToAnswer, deny, withOwnEdits, type Underway } from './refusals.ts'
 
 /** @returns undefined: the request goes on */
 export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: Underway): Plan | undefined {
@@ -14,7 +14,7 @@ export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: U
     if (isDraining) addToAnswer(state, GIVE_UP)
     return undefined
   }
-  const { common, routed } = state
+  const { common } = state
   common.health = filter
   addToAnswer(state, set('x-envoy-upstream-healthchecked-cluster', clocks.telemetry?.serviceName ?? ''))
   const told = tellHealth(filter, {
@@ -29,11 +29,11 @@ export function takeHealth(filter: HealthCheckFilter, input: PlanInput, state: U
     return undefined
   }
   const { status, details } = told
-  const fields = told.isDegraded ? ['x-envoy-degraded', ''] : []
+  const own = told.isDegraded ? [DEGRADED] : []
   if (status >= 300)
-    return { ...deny(status, 'MESH_HEALTH_CHECK', `this node is not well: ${details}`, state), details, fields }
+    return { ...deny(status, 'MESH_HEALTH_CHECK', `this node is not well: ${details}`, state, own), details }
   const answer = { status, body: '', location: undefined, fault: undefined, details }
-  return { ...withoutEdits(common, routed), kind: 'answer', ...answer, ...(fields.length > 0 && { fields }) }
+  return { ...withOwnEdits(state, own), kind: 'answer', ...answer }
 }
 
 function set(name: string, value: string): HeaderEdit {
@@ -41,3 +41,4 @@ function set(name: string, value: string): HeaderEdit {
 }
 /** Another proxy is to send nothing more, without waiting for its next question. */
 const GIVE_UP = set('x-envoy-immediate-health-check-fail', 'true')
+const DEGRADED = set('x-envoy-degraded', '')

@@ -28,14 +28,9 @@ export function takeLimit(settings: LocalRateLimit, input: PlanInput, state: Und
     if (result === 'over' && request.headers) editHeaders(request.headers, [settings.requestHeaders], PLAIN)
     return undefined
   }
-  const plan = deny(
-    settings.status,
-    'MESH_RATE_LIMITED',
-    'more requests have come than the local rate limit lets pass',
-    state,
-  )
-  const responseEdits = [...said.edits, ...plan.responseEdits]
-  return { ...plan, body: BODY, responseEdits, ...(settings.isExhaustion && { grpcStatus: RESOURCE_EXHAUSTED }) }
+  const why = 'more requests have come than the local rate limit lets pass'
+  const plan = deny(settings.status, 'MESH_RATE_LIMITED', why, state, said.edits)
+  return { ...plan, body: BODY, ...(settings.isExhaustion && { grpcStatus: RESOURCE_EXHAUSTED }) }
 }
 
 /** Values are text: operators are refused when they are decoded. */

@@ -5,7 +5,7 @@ import type { Json } from '../../../../model/http/metadata.ts'
 import type { RequestFacts } from '../../../router.ts'
 import {
   applyVerdict,
-  toAnswerHeaders,
+  toRefusalEdit,
   toResponseEdit,
   type TargetForm,
   type Verdict,
@@ -36,8 +36,8 @@ export function takeVerdict(verdict: Verdict, authz: ExtAuthz, input: PlanInput,
     }
     case 'denied': {
       const { status, body } = verdict
-      const plan = deny(status, 'MESH_EXT_AUTHZ_DENIED', 'the authorization service refuses the request', state)
-      return { ...plan, fields: toAnswerHeaders(verdict.headers), body }
+      const why = 'the authorization service refuses the request'
+      return { ...deny(status, 'MESH_EXT_AUTHZ_DENIED', why, state, [toRefusalEdit(verdict.headers)]), body }
     }
     case 'too-large': {
       const why = 'the body is larger than the authorization service takes'

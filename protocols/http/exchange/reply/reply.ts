@@ -21,19 +21,11 @@ export type LocalReply = {
 }
 export type LocalAnswer = { readonly head: ResponseHead; readonly body: Buffer | undefined }
 
-/**
- * A refusal: the code in x-meshlet-error.
- * @param fields more of the answer, flat
- */
-export function createErrorReply(
-  error: MeshError,
-  fields: readonly string[] = [],
-  status = error.row.http,
-): LocalReply {
+/** A refusal: the code in x-meshlet-error. */
+export function createErrorReply(error: MeshError, status = error.row.http): LocalReply {
   const headers = ['x-meshlet-error', error.code]
   // Envoy: another proxy is not to try it at once.
   if (error.code === 'MESH_UPSTREAM_OVERFLOW') headers.push('x-envoy-overloaded', 'true')
-  headers.push(...fields)
   // What a policy refuses is said in Envoy's own words: clients and tests look for them.
   if (error.code === 'MESH_PEER_NOT_ALLOWED') return { status, headers, text: encodeText(error.message), end: '' }
   // The one that is the caller's own deadline, or stands in for it (Envoy: the same).
@@ -48,13 +40,11 @@ export function createPlannedReply(plan: AnswerPlan | RefusePlan | DeniedPlan): 
 } {
   switch (plan.kind) {
     case 'refuse':
-      return { reply: createErrorReply(plan.error, plan.fields, plan.status), error: plan.error }
+      return { reply: createErrorReply(plan.error, plan.status), error: plan.error }
     case 'denied': {
       // In the words of the service that was asked.
-      const headers = [...plan.fields]
-      if (headers.indexOf('x-meshlet-error') < 0) headers.push('x-meshlet-error', plan.error.code)
       const { status, body: text, error, grpcStatus } = plan
-      return { reply: { status, headers, text, end: '', grpcStatus }, error }
+      return { reply: { status, headers: ['x-meshlet-error', error.code], text, end: '', grpcStatus }, error }
     }
     case 'answer':
       return { reply: ownReply(plan), error: plan.fault && new MeshError('MESH_FAULT_INJECTED', plan.body) }

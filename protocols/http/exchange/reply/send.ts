@@ -29,17 +29,17 @@ export function sendLocalReply(reply: LocalReply, exchange: Replying, ctx: Conte
   // Headers of the answer may say headers of the request, as filters have changed them.
   if (plan && plan.kind !== 'forward' && plan.requestEdits)
     editWithFacts(request.headers, plan.requestEdits, exchange, undefined, 0)
-  // As in Envoy: who adds a header to a route's answers means all of them.
   let edits = plan?.responseEdits ?? []
   let said = reply
   // Envoy's filter of CORS sends the answer to a preflight itself: it is no local reply.
   const isPreflight = plan?.kind === 'answer' && plan.fields !== undefined
-  if (http.localReply && !isPreflight) {
-    // What the route says is there when the listener looks; filters come behind it.
-    const routes = edits.slice(0, plan?.routeEdits)
-    if (routes.length > 0) editWithFacts(reply.headers, routes, exchange, reply.headers, reply.status)
-    edits = edits.slice(routes.length)
-    said = rewriteReply(reply, http.localReply, describe(exchange, ctx))
+  if (!isPreflight) {
+    // As in Envoy: who adds a header to a route's answers means all of them. What the route says, and the filter that
+    // answers, is there when the listener looks; the other filters come behind it.
+    const first = edits.slice(0, plan?.routeEdits)
+    if (first.length > 0) editWithFacts(reply.headers, first, exchange, reply.headers, reply.status)
+    edits = edits.slice(first.length)
+    if (http.localReply) said = rewriteReply(reply, http.localReply, describe(exchange, ctx))
   }
   // The filter of gRPC-Web makes a message of the text.
   const isWeb = isGrpcWeb(plan?.bodies)

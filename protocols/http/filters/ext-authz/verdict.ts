@@ -157,12 +157,8 @@ export function toResponseEdit(changes: readonly HeaderChange[]): HeaderEdit | u
   return add.length === 0 ? undefined : { remove: [], add }
 }
 
-/** Of a refusal: flat. Those of one name replace each other unless they are added. */
-export function toAnswerHeaders(changes: readonly HeaderChange[]): string[] {
-  const headers: string[] = []
-  for (const change of changes) {
-    if (!isChangeable(change)) continue
-    changeHeader(headers, change.how === 'append' ? { ...change, how: 'add' } : change)
-  }
-  return headers
+/** Of a refusal: each a line of its own, in place of what the route says of that name. */
+export function toRefusalEdit(changes: readonly HeaderChange[]): HeaderEdit {
+  const { add = [] } = toResponseEdit(changes.map((change) => ({ ...change, how: 'add' }))) ?? {}
+  return { remove: add.map(({ name }) => name), add }
 }

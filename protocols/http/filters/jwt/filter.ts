@@ -2,7 +2,7 @@
 import { type ErrorCode, MeshError } from '../../../../core/errors.ts'
 import type { Jwks } from '../../../../core/jwt/jwks.ts'
 import { isRemote, type JwtAuthentication, type JwtRequirement, type RemoteJwks } from '../../../../model/http/jwt.ts'
-import type { RouteFilter } from '../../../../model/route.ts'
+import type { HeaderEdit, RouteFilter } from '../../../../model/route.ts'
 import { matchesRoute, withoutQuery, type RequestFacts } from '../../../router.ts'
 import type { Random } from '../../../../core/os/clock.ts'
 import type { Context } from '../../../context.ts'
@@ -13,7 +13,8 @@ export type JwtRefused = {
   readonly code: ErrorCode & ('MESH_TOKEN_REFUSED' | 'MESH_TOKEN_AUDIENCE' | 'MESH_PEER_NOT_ALLOWED')
   readonly what: string
   /** Fields of the answer. */
-  readonly fields: readonly string[]
+  /** Of the answer. */
+  readonly edits: readonly HeaderEdit[]
 }
 export type JwtPassed = { readonly reroute: boolean }
 
@@ -104,8 +105,10 @@ function refuse(request: RequestFacts, code: JwtRefused['code'], what: string, p
   const path = withoutQuery(request.path)
   const realm = `${request.scheme}://${request.authority}${path}`.slice(0, MAX_REALM).replace(/["\\]/g, '')
   const error = problem === 'missing' ? '' : ', error="invalid_token"'
-  const fields = code === 'MESH_PEER_NOT_ALLOWED' ? [] : ['www-authenticate', `Bearer realm="${realm}"${error}`]
-  return { code, what, fields }
+  if (code === 'MESH_PEER_NOT_ALLOWED') return { code, what, edits: [] }
+  // It is text, and stands for nothing.
+  const value = `Bearer realm="${realm}"${error}`.replaceAll('%', '%%')
+  return { code, what, edits: [{ remove: [], add: [{ name: 'www-authenticate', value, how: 'overwrite' }] }] }
 }
 /** Envoy's bound. */
 const MAX_REALM = 256

@@ -87,6 +87,22 @@ const HTTP_ROWS: readonly Row[] = [
       ask('/deny-headers', ['x-a', '1']),
     ],
   },
+  {
+    name: 'http answers of a route that has its own',
+    filters: [overHttp(ALL_ANSWERS)],
+    route: {
+      response_headers_to_add: ['x-client', 'x-success', 'content-type', 'x-route'].map((key) => ({
+        header: { key, value: 'route' },
+      })),
+    },
+    asks: [ask('/deny-headers'), ask('/deny-json'), ask('/deny-empty'), ask('/ok-headers'), ask('/500')],
+  },
+  {
+    name: 'http answers of a route that takes them away',
+    filters: [overHttp(ALL_ANSWERS)],
+    route: { response_headers_to_remove: ['x-client', 'content-type'] },
+    asks: [ask('/deny-headers'), ask('/deny-json'), ask('/ok-headers')],
+  },
   { name: 'http prefix', filters: [overHttp({ path_prefix: '/check' })], asks: [ask('/ok?q')] },
   { name: 'http override', filters: [overHttp({ path_override: '/ok' })], asks: [ask('/deny')] },
   {
@@ -180,6 +196,16 @@ const GRPC_ROWS: readonly Row[] = [
     name: 'grpc may fail',
     filters: [overGrpc({ failure_mode_allow: true, failure_mode_allow_header_add: true })],
     asks: [ask('/error'), ask('/hang'), ask('/nonsense'), ask('/deny')],
+  },
+  {
+    name: 'grpc answers of a route that has its own',
+    filters: [overGrpc()],
+    route: {
+      response_headers_to_add: ['set-cookie', 'x-denied', 'content-type'].map((key) => ({
+        header: { key, value: 'route' },
+      })),
+    },
+    asks: [ask('/deny'), ask('/deny-401'), ask('/deny-cookies')],
   },
   { name: 'grpc nobody there', filters: [overGrpc({}, 'down')], asks: [ask('/ok')] },
   {

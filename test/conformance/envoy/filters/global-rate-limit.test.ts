@@ -105,6 +105,18 @@ const ROWS: readonly Row[] = [
     asks: ['/metadata', '/ok'].map(ask),
   },
   {
+    name: 'a route that has its own fields of answers',
+    filters: [filter({ response_headers_to_add: [add('x-limit', 'filter')] })],
+    route: limits(
+      {},
+      {
+        response_headers_to_add: ['x-told', 'x-limit', 'content-type'].map((key) => add(key, 'route')),
+        response_headers_to_remove: ['x-asked'],
+      },
+    ),
+    asks: ['/over', '/headers-over', '/headers', '/body', '/typed'].map(ask),
+  },
+  {
     name: 'a namespace',
     filters: two({ metadata_namespace: 'ns' }),
     route: limits({

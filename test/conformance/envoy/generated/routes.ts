@@ -96,7 +96,7 @@ const TEXTS = ['new', '%REQ(x-a)%', '<%REQ(x-b?x-a):3%>', '%PROTOCOL%', '100%%',
 function additions(dice: Dice): JsonObject[] {
   return dice.times(2, () =>
     compact({
-      header: { key: dice.one(['x-a', 'x-c', 'X-D']), value: dice.one(TEXTS) },
+      header: { key: dice.one(['x-a', 'x-c', 'X-D', 'www-authenticate']), value: dice.one(TEXTS) },
       append_action: chance(dice, 0.7, () =>
         dice.one(['APPEND_IF_EXISTS_OR_ADD', 'ADD_IF_ABSENT', 'OVERWRITE_IF_EXISTS_OR_ADD', 'OVERWRITE_IF_EXISTS']),
       ),

@@ -13,7 +13,7 @@ export const AUTH_WORDS = ['allow', 'change', 'deny', 'login', 'broken', 'odd'] 
 const ANSWERS: Readonly<Record<string, readonly [status: number, fields: http.OutgoingHttpHeaders]>> = {
   allow: [200, {}],
   change: [200, { 'x-a': 'authorized', 'x-user': 'u', 'r-a': 'told' }],
-  deny: [403, { 'x-why': 'denied' }],
+  deny: [403, { 'x-a': ['denied', 'twice'], 'x-why': 'denied' }],
   login: [302, { location: 'http://login.test/', 'set-cookie': 'a=b' }],
   broken: [500, {}],
   odd: [418, { 'x-user': 'u' }],

@@ -28,10 +28,9 @@ export const LIMIT_WORDS = [
 const bucket = (tokens: number): JsonObject => ({ max_tokens: tokens, tokens_per_fill: 1, fill_interval: '3600s' })
 const share = (dice: Dice): JsonObject => ({ default_value: { numerator: dice.one([0, 100, 100, 100]) } })
 const told = (dice: Dice): string => dice.one(['OFF', 'DRAFT_VERSION_03'])
-/** Names that no route changes in answers (docs/known-limits.md). */
 const additions = (dice: Dice): JsonObject[] => [
   compact({
-    header: { key: dice.one(['l-a', 'x-ratelimit-limit']), value: dice.one(['limited', '%REQ(x-a)%', 'b']) },
+    header: { key: dice.one(['l-a', 'x-c', 'x-ratelimit-limit']), value: dice.one(['limited', '%REQ(x-a)%', 'b']) },
     append_action: chance(dice, 0.6, () =>
       dice.one(['APPEND_IF_EXISTS_OR_ADD', 'ADD_IF_ABSENT', 'OVERWRITE_IF_EXISTS_OR_ADD']),
     ),

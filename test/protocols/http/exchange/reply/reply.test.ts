@@ -1,16 +1,15 @@
-/** Refusals in words of HTTP and of gRPC, with the fields that a plan adds. */
+/** Refusals in words of HTTP and of gRPC. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { MeshError } from '../../../../../core/errors.ts'
 import { createErrorReply, toAnswer } from '../../../../../protocols/http/exchange/reply/reply.ts'
 
 const REFUSED = new MeshError('MESH_TOKEN_REFUSED', 'there is no token')
-const CHALLENGE = ['www-authenticate', 'Bearer realm="http://a/"']
 
 test('a refusal over HTTP has the status of its code, the code and the text', () => {
-  const { head, body } = toAnswer(createErrorReply(REFUSED, CHALLENGE), false)
+  const { head, body } = toAnswer(createErrorReply(REFUSED), false)
   assert.equal(head.status, 401)
-  assert.deepEqual(head.headers, ['x-meshlet-error', 'MESH_TOKEN_REFUSED', ...CHALLENGE, 'content-type', 'text/plain'])
+  assert.deepEqual(head.headers, ['x-meshlet-error', 'MESH_TOKEN_REFUSED', 'content-type', 'text/plain'])
   assert.equal(body?.toString(), 'MESH_TOKEN_REFUSED: there is no token\n')
 })
 test('a refusal over gRPC is a status of its own in trailers only', () => {

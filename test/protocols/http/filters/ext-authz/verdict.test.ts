@@ -5,11 +5,13 @@ import {
   applyVerdict,
   findBadChange,
   findImpossible,
-  toAnswerHeaders,
+  toRefusalEdit,
   toResponseEdit,
   type HeaderChange,
   type Verdict,
 } from '../../../../../protocols/http/filters/ext-authz/verdict.ts'
+import { editHeaders } from '../../../../../protocols/http/filters/header-edit.ts'
+import { facts } from '../../../../helpers/substitution-facts.ts'
 import type { RequestFacts } from '../../../../../protocols/router.ts'
 
 const ok = (over: Partial<Extract<Verdict, { kind: 'ok' }>>): Extract<Verdict, { kind: 'ok' }> => ({
@@ -63,7 +65,7 @@ for (const [name, value] of [
     const headers: string[] = []
     assert.equal(applyVerdict(ok({ request: [change], remove: [name] }), request(), headers), false)
     assert.deepEqual(headers, [])
-    assert.deepEqual(toAnswerHeaders([change]), [])
+    assert.deepEqual(toRefusalEdit([change]), { remove: [], add: [] })
     assert.equal(toResponseEdit([change]), undefined)
     assert.equal(findBadChange(ok({ response: [change] })), name)
   })
@@ -120,4 +122,14 @@ test('what a value says is text, and stands for nothing', () => {
   assert.deepEqual(toResponseEdit([{ name: 'x', value: '%REQ(x)%', how: 'set' }])?.add, [
     { name: 'x', value: '%%REQ(x)%%', how: 'overwrite', keepEmpty: true },
   ])
+})
+
+test('fields of a refusal come in place of what the route says of those names, each a line of its own', () => {
+  const edit = toRefusalEdit([
+    { name: 'x-a', value: '100%', how: 'set' },
+    { name: 'x-a', value: '2', how: 'append' },
+  ])
+  const headers = ['x-a', 'of the route', 'x-b', 'of the route']
+  editHeaders(headers, [edit], facts)
+  assert.deepEqual(headers, ['x-b', 'of the route', 'x-a', '100%', 'x-a', '2'])
 })
