@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto'
 import { promises as dns } from 'node:dns'
 import path from 'node:path'
 import { listControlNames, type Lookup } from '../control-sync/connection/last-known-addresses.ts'
-import { createByteCount, type ControlPlane } from '../control-sync/connection/control-plane.ts'
+import { createByteCount, createWireCount, type ControlPlane } from '../control-sync/connection/control-plane.ts'
 import type { NodeSettings } from '../control-sync/ads/node.ts'
 import type { AgentConfig } from './config/schema.ts'
 import type { Disk } from '../core/os/disk.ts'
@@ -32,7 +32,7 @@ export function createControlLink({
   readonly log: Log
   readonly metrics: Metrics
   readonly findProxy?: ControlPlane['findProxy']
-}): Pick<ControlPlane, 'names' | 'bytes' | 'findProxy'> {
+}): Pick<ControlPlane, 'names' | 'bytes' | 'wire' | 'findProxy'> {
   return {
     findProxy,
     names: listControlNames({
@@ -43,6 +43,7 @@ export function createControlLink({
       file: path.join(config.state, 'control-names.json'),
     }),
     bytes: createByteCount(metrics),
+    wire: createWireCount(metrics),
   }
 }
 
@@ -52,7 +53,7 @@ export function readControlPlane(
   control: Control,
   clusterId: string,
   disk: Disk,
-  link: Pick<ControlPlane, 'names' | 'bytes' | 'findProxy' | 'certificateClock'> = {},
+  link: Pick<ControlPlane, 'names' | 'bytes' | 'wire' | 'findProxy' | 'certificateClock'> = {},
 ): ControlPlane {
   return {
     ...link,

@@ -1,6 +1,7 @@
 /** Collects AgentStatus from the parts; what is wrong stands in conditions.ts. */
 import { hasWorkloadEntry } from '../../control-sync/ads/node.ts'
 import { BYTE_PURPOSES } from '../../control-sync/connection/control-plane.ts'
+import { TRANSPORT } from '../../model/fleet/report.ts'
 import { findProblems } from './conditions.ts'
 import type { Configuration } from '../configuration/configuration.ts'
 import type { ResourceKind } from '../../model/snapshot.ts'
@@ -78,14 +79,21 @@ function collectControl(
   }
 }
 
+/** On the wire, where that is known: what is no message carries them. */
 function collectBytes(metrics: StatusParts['metrics']): AgentStatus['control']['bytes'] {
-  const count = (purpose: string, direction: 'sent' | 'received'): number =>
-    metrics.total('mesh_control_bytes_total', { purpose, direction })
-  return BYTE_PURPOSES.map((purpose) => ({
-    purpose,
-    sent: count(purpose, 'sent'),
-    received: count(purpose, 'received'),
-  })).filter(({ sent, received }) => sent + received > 0)
+  const count = (direction: 'sent' | 'received', purpose?: string): number =>
+    metrics.total('mesh_control_bytes_total', { direction, ...(purpose !== undefined && { purpose }) })
+  // A message that is counted may not have left.
+  const carry = (direction: 'sent' | 'received'): number =>
+    Math.max(0, metrics.total('mesh_control_wire_bytes_total', { direction }) - count(direction))
+  return [
+    ...BYTE_PURPOSES.map((purpose) => ({
+      purpose,
+      sent: count('sent', purpose),
+      received: count('received', purpose),
+    })),
+    { purpose: TRANSPORT, sent: carry('sent'), received: carry('received') },
+  ].filter(({ sent, received }) => sent + received > 0)
 }
 
 function collectCertificate({ identity, clock }: StatusParts): AgentStatus['certificate'] {

@@ -136,7 +136,8 @@ class ControlPlaneConfiguration implements Configuration {
     const { world, log } = this.#o
     const dial: HubRequestsOptions['dial'] = async (to, signal) => (await world.network.dial(to, signal)).stream
     const permitted = readPermissions(this.#control)
-    this.#requests = new HubRequests({ clock: world.clock, log, permitted, run, dial })
+    const { bytes } = this.#plane
+    this.#requests = new HubRequests({ clock: world.clock, log, permitted, run, dial, bytes })
   }
   permitHub(control: PermittedByControl): void {
     this.#requests?.permit(readPermissions(control))
@@ -191,14 +192,16 @@ class ControlPlaneConfiguration implements Configuration {
   }
 
   #createRelay(): RelayLink {
-    const { world, identity } = this.#o
+    const { world, identity, metrics } = this.#o
     const onStream: RelayLinkOptions['onStream'] = (stream, head) => {
       if (!this.#requests) refuseStream(stream)
       this.#requests.accept(stream, head)
     }
     identity.relay?.answer(onStream)
     const own = { control: this.#plane, identity: () => identity.current(), clock: world.clock, onStream }
-    return identity.relay ?? new RelayLink(own)
+    const relay = identity.relay ?? new RelayLink(own)
+    metrics.beforeReading(() => relay.readWire())
+    return relay
   }
 
   #createTransport(): AdsTransport {

@@ -30,29 +30,42 @@ export type ControlPlane = {
   /** Of one push; a larger one ends the stream. */
   readonly maxMessageBytes?: number | undefined
   readonly bytes?: ByteCount | undefined
+  /** Over the relay: bytes on the wire, of every purpose and of what carries them. */
+  readonly wire?: ((direction: 'sent' | 'received', bytes: number) => void) | undefined
   /** By which time certificates are checked; without it, by the system's clock. */
   readonly certificateClock?: CertificateClock | undefined
   /** Of the environment. Throws MESH_CONFIG_INVALID. */
   readonly findProxy?: (() => EnvironmentProxy | undefined) | undefined
 }
 
-const BESIDE_RESOURCES = ['certificate', 'report', 'other'] as const
+const BESIDE_RESOURCES = ['certificate', 'report', 'command', 'tunnel', 'other'] as const
 export type BytePurpose = ResourceKind | (typeof BESIDE_RESOURCES)[number]
 export const BYTE_PURPOSES: readonly BytePurpose[] = [
   ...(Object.keys(TYPE_URLS) as ResourceKind[]),
   ...BESIDE_RESOURCES,
 ]
-/** Bytes of messages, before compression and without the framing of gRPC, HTTP/2 and TLS. */
+/** Bytes of messages, without the framing of gRPC, HTTP/2, WebSocket and TLS; over the relay compressed. */
 export type ByteCount = (purpose: BytePurpose, direction: 'sent' | 'received', bytes: number) => void
 
 export function createByteCount(metrics: Metrics): ByteCount {
   const family = metrics.counter(
     'mesh_control_bytes_total',
-    'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate, report) and direction.',
+    'Message bytes on the link to the control plane, by purpose (a kind of resource, certificate, report, command, tunnel) and direction.',
     ['purpose', 'direction'],
   )
   return (purpose, direction, bytes) => {
     family.cell({ purpose, direction }).value += bytes
+  }
+}
+
+export function createWireCount(metrics: Metrics): NonNullable<ControlPlane['wire']> {
+  const family = metrics.counter(
+    'mesh_control_wire_bytes_total',
+    'Bytes on the wire to the hub over the relay, by direction: messages, frames, WebSocket and TLS; without TCP and IP.',
+    ['direction'],
+  )
+  return (direction, bytes) => {
+    family.cell({ direction }).value += bytes
   }
 }
 

@@ -12,6 +12,7 @@ import { explainCertificate, explainUntrusted, type CertificateClock } from '../
 import type { HubAddress } from './hub-address.ts'
 import { openTcpPath, waitForEvent } from './tcp-path.ts'
 import type { TlsSessions } from './tls-sessions.ts'
+import type { WireMeter } from './wire-meter.ts'
 
 export type DialOptions = {
   readonly control: ControlPlane
@@ -21,6 +22,7 @@ export type DialOptions = {
   readonly certificateClock: CertificateClock
   readonly clock: Clock
   readonly sessions: TlsSessions
+  readonly wire: WireMeter
 }
 
 const DIAL_MS = 15_000
@@ -42,6 +44,7 @@ export async function dialHub(o: DialOptions): Promise<tls.TLSSocket> {
     const { host, port } = hub
     const lookup = control.names && lookupWith(control.names)
     socket = await openTcpPath({ host, port, proxy: control.findProxy?.(), lookup }, abort.signal)
+    o.wire.enter(socket)
     return await secure(socket, o, abort.signal)
   } catch (thrown) {
     socket?.destroy()
@@ -74,7 +77,8 @@ async function secure(socket: net.Socket, o: DialOptions, signal: AbortSignal): 
     // Over a socket that is open already, node:tls would ask for `localhost` where no name is asked for.
     checkServerIdentity: (_host, { raw }) => checkNames(raw, names),
     minVersion: 'TLSv1.3',
-    ALPNProtocols: ['http/1.1'],
+    // Who takes the ticket is the hub that gave it: there is nothing left to agree on.
+    ...(before ? {} : { ALPNProtocols: ['http/1.1'] }),
   })
   const tickets = gatherTickets(secured)
   try {

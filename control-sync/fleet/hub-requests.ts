@@ -19,6 +19,7 @@ import {
   type CommandName,
   type CommandRequest,
 } from '../../model/fleet/command.ts'
+import type { ControlPlane } from '../connection/control-plane.ts'
 
 export type HubPermissions = {
   /** control.commands */
@@ -31,6 +32,7 @@ export type HubRequestsOptions = {
   readonly log: Log
   readonly permitted: HubPermissions
   readonly run: (request: CommandRequest) => Promise<CommandAnswer>
+  readonly bytes?: ControlPlane['bytes']
   /** Rejects with what the system says. */
   readonly dial: (to: { readonly host: string; readonly port: number }, signal: AbortSignal) => Promise<Duplex>
 }
@@ -94,10 +96,12 @@ export class HubRequests {
   }
 
   async #answer(stream: RelayStream, asked: Promise<Uint8Array>): Promise<void> {
-    const { log, run, clock } = this.#o
+    const { log, run, clock, bytes } = this.#o
     let request: CommandRequest | undefined
     try {
-      const text = Buffer.from(unpackMessage(await asked, COMMAND_LIMITS.requestBytes)).toString('utf8')
+      const question = await asked
+      bytes?.('command', 'received', question.length)
+      const text = Buffer.from(unpackMessage(question, COMMAND_LIMITS.requestBytes)).toString('utf8')
       request = parseCommandRequest(text)
       if (!request) throw new MeshError('MESH_CONTROL_PROTOCOL', 'the hub asked what is no command')
       if (!this.#permitted.commands.includes(request.command))
@@ -109,6 +113,7 @@ export class HubRequests {
       const message = packMessage(Buffer.from(JSON.stringify(answer)), { withDictionary: false })
       if (message.length > COMMAND_LIMITS.answerBytes)
         throw new MeshError('MESH_CONTROL_PROTOCOL', `the answer has ${message.length} bytes, which is too much`)
+      bytes?.('command', 'sent', message.length)
       stream.send(message)
       stream.end()
       this.#note(request, undefined)
@@ -157,7 +162,7 @@ export class HubRequests {
     to: { host: string; port: number },
     { line, stop }: { readonly line: object; readonly stop: AbortController },
   ): Promise<void> {
-    const { log, dial, clock } = this.#o
+    const { log, dial, clock, bytes } = this.#o
     const late = clock.after(DIAL_MS, () =>
       stop.abort(new MeshError('MESH_CONTROL_TIMEOUT', 'the port does not answer')),
     )
@@ -171,6 +176,8 @@ export class HubRequests {
       const joined = joinTunnel(stream, socket, 'control', stop.signal)
       stream.resume()
       const { sent, received, reason } = await joined
+      bytes?.('tunnel', 'sent', sent)
+      bytes?.('tunnel', 'received', received)
       log.info({ ...line, sent, received, ...(reason && { err: reason }) }, 'a connection through the hub has ended')
     } catch (thrown) {
       const reason = describeUnreached(thrown)

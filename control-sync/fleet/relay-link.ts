@@ -22,6 +22,7 @@ import { signConnection, signRequest } from './device/proof.ts'
 import { parseHubAddress, type HubAddress } from './hub-address.ts'
 import { TlsSessions } from './tls-sessions.ts'
 import { upgrade } from './upgrade.ts'
+import { WireMeter } from './wire-meter.ts'
 
 export type RelayLinkOptions = {
   readonly control: ControlPlane
@@ -71,6 +72,7 @@ export class RelayLink {
   readonly #o: RelayLinkOptions
   readonly #keepAlive = new KeepAlive()
   readonly #sessions: TlsSessions
+  readonly #wire: WireMeter
   #onStream: OnStream
   #turn = 0
   #open: Promise<OpenConnection> | undefined
@@ -81,6 +83,7 @@ export class RelayLink {
     this.#o = options
     this.#onStream = options.onStream
     this.#sessions = new TlsSessions(options.clock)
+    this.#wire = new WireMeter(options.control.wire)
   }
 
   /** Streams of the hub are answered so from now on. */
@@ -91,6 +94,11 @@ export class RelayLink {
   /** Round trip as it was measured last, and connections so far. */
   get quality(): LinkQuality {
     return this.#quality
+  }
+
+  /** Bytes so far are in `control.wire`. */
+  readWire(): void {
+    this.#wire.read()
   }
 
   /** Of the hub that is asked next. */
@@ -122,7 +130,7 @@ export class RelayLink {
   }
   /** Closes the connection when no stream is open, after what was said last in this turn. */
   closeIfUnusedSoon(): void {
-    queueMicrotask(
+    setImmediate(
       guard('control', doNothing, () => {
         if (this.#connection?.mux.openStreams === 0) this.#connection.close()
       }),
@@ -143,6 +151,7 @@ export class RelayLink {
       clock,
       identity: proof.identity,
       sessions: this.#sessions,
+      wire: this.#wire,
       certificateClock: control.certificateClock ?? {
         nowMs: () => clock.wallMs(),
         clockIsWrong: false,

@@ -10,12 +10,12 @@ import type { ResourceKind } from '../../model/snapshot.ts'
 import { computeDigest } from '../../proto/relay/digest.ts'
 import {
   decodeAnswer,
-  encodeMessage,
   encodeRequest,
   STREAM_FLAGS,
   type RelayResource,
   type RelayResponse,
 } from '../../proto/relay/xds.ts'
+import type { DeltaDiscoveryRequest } from '../../proto/services.ts'
 import { readNamesAndVersions } from '../ads/delta-wire.ts'
 import { encodeDeltaHealth, encodeDeltaRequest, findKind } from '../ads/messages.ts'
 import type { NodeDescription } from '../ads/node.ts'
@@ -138,10 +138,10 @@ class RelayAdsStream implements AdsStream {
       return
     }
     this.#undecided.set(kind, [request])
-    this.#write(kind, encodeRequest(this.#encode(request), computeDigest(versions)))
+    this.#write(kind, encodeRequest({ message: this.#describe(request), digest: computeDigest(versions) }))
   }
   sendHealth(health: WorkloadHealth): void {
-    this.#write('other', encodeRequest(encodeMessage(encodeDeltaHealth(health)), undefined))
+    this.#write('other', encodeRequest({ message: encodeDeltaHealth(health), digest: undefined }))
   }
   close(): void {
     if (!this.#isOver) {
@@ -210,11 +210,14 @@ class RelayAdsStream implements AdsStream {
   }
 
   #sendWhole(request: AdsRequest): void {
-    const message = Buffer.concat([this.#encode(request), readNamesAndVersions(request)])
-    this.#write(request.kind, encodeRequest(message, undefined))
+    const encoded = encodeRequest(
+      { message: this.#describe(request), digest: undefined },
+      readNamesAndVersions(request),
+    )
+    this.#write(request.kind, encoded)
   }
-  #encode(request: AdsRequest): Uint8Array {
-    return encodeMessage(encodeDeltaRequest(request, this.#o.node))
+  #describe(request: AdsRequest): DeltaDiscoveryRequest {
+    return encodeDeltaRequest(request, this.#o.node)
   }
   #write(purpose: ResourceKind | 'other', message: Uint8Array): void {
     if (this.#isOver) return

@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import type { WebSocket } from 'ws'
 import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import { CATALOGUE, MeshError, type ErrorCode } from '../../core/errors.ts'
-import { DICTIONARY_ID } from '../../core/relay/compression.ts'
+import { DICTIONARY_PROTOCOL } from '../../core/relay/compression.ts'
 import { PROTOCOL } from '../../core/relay/kinds.ts'
 import { toPrintable } from '../../core/printable.ts'
 import type { HubAddress } from './hub-address.ts'
@@ -31,23 +31,16 @@ export async function upgrade({ socket, hub, authorization, shown, silenceMs }: 
   const ws = await import('ws')
   const host = hub.host.includes(':') ? `[${hub.host}]` : hub.host
   // Of this connection, which is encrypted already.
-  const url = `ws://${host}:${hub.port}${hub.path}?dictionary=${DICTIONARY_ID}&silence=${silenceMs}`
-  const websocket = new ws.WebSocket(url, [PROTOCOL], {
+  const url = `ws://${host}:${hub.port}${hub.path}?silence=${silenceMs}`
+  const websocket = new ws.WebSocket(url, [DICTIONARY_PROTOCOL, PROTOCOL], {
     createConnection: () => socket,
     headers: authorization === undefined ? {} : { authorization },
     perMessageDeflate: false,
     maxPayload: MAX_PAYLOAD_BYTES,
     handshakeTimeout: HANDSHAKE_MS,
   })
-  let withDictionary = false
   const failed = guard('control', reject, (err: Error) =>
     reject(new MeshError('MESH_CONTROL_UNREACHABLE', `${hub.text} does not open a relay: ${err.message}`)),
-  )
-  websocket.on(
-    'upgrade',
-    guard('control', reject, ({ headers }: IncomingMessage) => {
-      withDictionary = headers['meshlet-dictionary'] === DICTIONARY_ID
-    }),
   )
   websocket.on(
     'unexpected-response',
@@ -58,7 +51,7 @@ export async function upgrade({ socket, hub, authorization, shown, silenceMs }: 
   websocket.on('error', failed)
   websocket.on(
     'open',
-    guard('control', reject, () => resolve({ websocket, withDictionary })),
+    guard('control', reject, () => resolve({ websocket, withDictionary: websocket.protocol === DICTIONARY_PROTOCOL })),
   )
   try {
     return await promise

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import zlib from 'node:zlib'
 import { MeshError } from '../errors.ts'
 import { DICTIONARY } from './dictionary.ts'
+import { PROTOCOL } from './kinds.ts'
 
 const PACKING = { plain: 0, alone: 1, withDictionary: 2 } as const
 /** Shorter ones only grow. */
@@ -13,8 +14,8 @@ const WORTH_BYTES = 40
 /** A wrong base or dictionary is found out by it. */
 const CHECKED = { [zlib.constants.ZSTD_c_checksumFlag]: 1 }
 
-/** Both sides tell it when they meet; they use the dictionary when they have the same. */
-export const DICTIONARY_ID = createHash('sha256').update(DICTIONARY).digest('hex').slice(0, 8)
+/** PROTOCOL with this dictionary: offered before PROTOCOL alone, and agreed on where both sides have the same. */
+export const DICTIONARY_PROTOCOL = `${PROTOCOL}.${createHash('sha256').update(DICTIONARY).digest('hex').slice(0, 8)}`
 
 export function packMessage(message: Uint8Array, p: { readonly withDictionary: boolean }): Uint8Array {
   if (message.length >= WORTH_BYTES) {

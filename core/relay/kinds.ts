@@ -1,5 +1,5 @@
 /** Of the WebSocket (RFC 6455 §1.9), and where the hub has it unless the agent's address says otherwise. */
-export const PROTOCOL = 'meshlet-relay.1'
+export const PROTOCOL = 'meshlet.1'
 export const PATH = '/relay'
 
 /** What streams of the relay carry. Numbers stand on the wire and are never given anew. */

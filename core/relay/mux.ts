@@ -155,11 +155,11 @@ export class Mux {
     this.#schedule()
   }
 
-  /** At the end of the turn, so that what belongs together leaves together. */
+  /** At the end of the turn of the event loop, so that what belongs together leaves together. */
   #schedule(): void {
     if (this.#isScheduled || this.#reason) return
     this.#isScheduled = true
-    queueMicrotask(
+    setImmediate(
       guard(
         this.#o.part,
         (reason) => this.end(reason),

@@ -10,7 +10,7 @@ import { WebSocketServer } from 'ws'
 import { detach, doNothing, guard } from '../../core/defects/guard.ts'
 import { formatSentence, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
-import { DICTIONARY_ID } from '../../core/relay/compression.ts'
+import { DICTIONARY_PROTOCOL } from '../../core/relay/compression.ts'
 import { PATH, PROTOCOL } from '../../core/relay/kinds.ts'
 import type { AdsOptions } from '../api/ads/stream.ts'
 import { admitCaller, type CallerLimits } from '../api/admit-caller.ts'
@@ -134,6 +134,10 @@ function createContext({ identity, ca }: RelayServerOptions) {
   } as const
 }
 
+function chooseProtocol(offered: ReadonlySet<string>): string | false {
+  return [DICTIONARY_PROTOCOL, PROTOCOL].find((name) => offered.has(name)) ?? false
+}
+
 type SessionsOptions = RelayServerOptions & { readonly proved: AdsOptions['proved'] }
 
 class Sessions implements Disposable {
@@ -143,7 +147,7 @@ class Sessions implements Disposable {
     perMessageDeflate: false,
     clientTracking: false,
     maxPayload: MAX_MESSAGE_BYTES,
-    handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
+    handleProtocols: chooseProtocol,
   })
   readonly #open = new Set<RelaySession>()
   readonly #newest: NewestSessions
@@ -164,10 +168,6 @@ class Sessions implements Disposable {
       exceeded: () => p.budgets.exceeded('half-messages'),
     })
     p.metrics.gaugeOf('mesh_hub_relay_sessions', 'Devices that are connected over the relay.', () => this.#open.size)
-    this.#websockets.on(
-      'headers',
-      guard('hub', doNothing, (headers: string[]) => headers.push(`meshlet-dictionary: ${DICTIONARY_ID}`)),
-    )
     this.#desk = new CommandDesk({ ...p, open: (device, kind, head) => this.openStream(device, kind, head) })
     this.#look = p.clock.after(LOOK_MS, () => this.#lookAtAll())
   }
@@ -234,7 +234,8 @@ class Sessions implements Disposable {
     this.#checkOpen(socket)
     const url = URL.parse(request.url ?? '', 'wss://hub')
     const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
-    if (url?.pathname !== PATH || !offered.includes(PROTOCOL))
+    const protocol = chooseProtocol(new Set(offered))
+    if (url?.pathname !== PATH || protocol === false)
       throw new MeshError('MESH_CONTROL_UNIMPLEMENTED', `there is only ${PATH} here, for ${PROTOCOL}`)
     const address = `${socket.remoteAddress}:${socket.remotePort}`
     const revision = this.#p.watcher.current
@@ -248,7 +249,7 @@ class Sessions implements Disposable {
       revision,
       ip: toPlainAddress(socket.remoteAddress ?? ''),
       address,
-      withDictionary: url.searchParams.get('dictionary') === DICTIONARY_ID,
+      withDictionary: protocol === DICTIONARY_PROTOCOL,
       silenceMs: silenceMs > 0 && silenceMs <= MAX_SILENCE_MS ? silenceMs : DEFAULT_SILENCE_MS,
     }
   }

@@ -10,8 +10,8 @@ import type { Ca } from '../ca/ca.ts'
 const BYTES = 48
 /** The most that TLS permits (RFC 8446 §4.6.1). */
 export const TICKET_SEC = 7 * 86_400
-/** Sessions of another context are none of ours. */
-export const SESSION_CONTEXT = 'meshlet relay'
+/** Sessions of another context are none of ours. It stands in every ticket, so it is short. */
+export const SESSION_CONTEXT = 'r'
 
 export function deriveTicketKeys({ root }: Pick<Ca, 'root'>): Buffer {
   const secret = root.issuer.key.export({ type: 'pkcs8', format: 'der' })

@@ -10,7 +10,7 @@
  * is not known is passed over: the sender is newer.
  */
 import { Reader, Writer } from '../../core/relay/text.ts'
-import { REPORT_LIMITS, type Quantities, type Report, type ReportedState } from './report.ts'
+import { REPORT_LIMITS, TRANSPORT, type Quantities, type Report, type ReportedState } from './report.ts'
 import { isStateColumn, joinColumns, readColumn, splitColumns, type Columns } from './report-columns.ts'
 import {
   makeReportError,
@@ -232,7 +232,7 @@ function writeQuantities(writer: Writer, q: Quantities): void {
 }
 function writeMovedByOthers(quantities: Quantities): Buffer {
   const writer = new Writer()
-  const bytes = quantities.bytes.filter(({ purpose }) => purpose !== 'report')
+  const bytes = quantities.bytes.filter(({ purpose }) => purpose !== 'report' && purpose !== TRANSPORT)
   writeQuantities(writer, { ...quantities, rttMs: undefined, bytes })
   return writer.finish()
 }

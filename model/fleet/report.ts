@@ -67,4 +67,6 @@ export type Quantities = {
   /** Of the link to the hub since the start, by purpose. */
   readonly bytes: readonly PurposeBytes[]
 }
+/** What carries the messages: frames, WebSocket, TLS. */
+export const TRANSPORT = 'transport'
 export type PurposeBytes = { readonly purpose: string; readonly sent: number; readonly received: number }

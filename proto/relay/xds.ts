@@ -3,13 +3,14 @@
  *
  * | tag      | from  | then                                                                                    |
  * | -------- | ----- | --------------------------------------------------------------------------------------- |
- * | request  | agent | DeltaDiscoveryRequest                                                                   |
- * | resume   | agent | digest of what is wanted and there (digest.ts), then DeltaDiscoveryRequest without names |
+ * | request  | agent | type, DeltaDiscoveryRequest without its type                                            |
+ * | resume   | agent | type, digest of what is wanted and there (digest.ts), the same without names            |
  * | response | hub   | type, nonce, system version, removed names, resources                                   |
  * | tell     | hub   | type: no set of that digest is known, the request has to come whole                     |
  *
  * A resource is name, version, the version that it was packed against ('': none) and its bytes, or what makes them of
- * that version's. Numbers are varints; texts and bytes have their length before them.
+ * that version's. Numbers are varints; texts and bytes have their length before them. A type is its number in TYPES, or
+ * 0 and its URL.
  */
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { MeshError } from '../../core/errors.ts'
@@ -23,6 +24,18 @@ import { Reader, Writer } from '../../core/relay/text.ts'
 const TAG = { request: 1, resume: 2, response: 3, tell: 4 } as const
 /** First byte of the head of a configuration stream. `whole`: the agent lacks what differences were made against. */
 export const STREAM_FLAGS = { whole: 1 } as const
+/** From 1 on. Numbers stand on the wire and are never given anew. */
+const TYPES = [
+  'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+  'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
+  'type.googleapis.com/envoy.config.listener.v3.Listener',
+  'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
+  'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
+  'type.googleapis.com/istio.networking.nds.v1.NameTable',
+  'type.googleapis.com/istio.mesh.v1alpha1.ProxyConfig',
+  'type.googleapis.com/istio.v1.HealthInformation',
+]
 /** Empty lists take no room, but objects. */
 const MAX_ENTRIES = 1_000_000
 
@@ -44,19 +57,25 @@ export type RelayResponse = {
 }
 export type RelayAnswer = { readonly tell: string } | { readonly response: RelayResponse }
 
-export function encodeRequest(message: Uint8Array, digest: Uint8Array | undefined): Buffer {
-  return digest
-    ? Buffer.concat([Buffer.of(TAG.resume), digest, message])
-    : Buffer.concat([Buffer.of(TAG.request), message])
+/** @param more fields that stand behind those of `message`, on the wire */
+export function encodeRequest({ message, digest }: RelayRequest, more: Uint8Array = new Uint8Array(0)): Buffer {
+  const writer = new Writer().number(digest ? TAG.resume : TAG.request)
+  writeType(writer, message.typeUrl)
+  if (digest) writer.raw(digest)
+  return writer
+    .raw(encodeMessage({ ...message, typeUrl: '' }))
+    .raw(more)
+    .finish()
 }
 /** Throws MESH_CONTROL_PROTOCOL. */
 export function decodeRequest(bytes: Uint8Array): RelayRequest {
   const reader = new Reader(bytes)
   const tag = reader.take(1)[0]
   if (tag !== TAG.request && tag !== TAG.resume) throw unknown(tag)
+  const typeUrl = readType(reader)
   const digest = tag === TAG.resume ? reader.take(DIGEST_BYTES) : undefined
   try {
-    return { message: fromBinary(DeltaDiscoveryRequestSchema, reader.rest()), digest }
+    return { message: Object.assign(fromBinary(DeltaDiscoveryRequestSchema, reader.rest()), { typeUrl }), digest }
   } catch (cause) {
     throw new MeshError('MESH_CONTROL_PROTOCOL', 'a request on the relay is no DeltaDiscoveryRequest', { cause })
   }
@@ -66,11 +85,14 @@ export function encodeMessage(message: DeltaDiscoveryRequest): Uint8Array {
 }
 
 export function encodeTell(typeUrl: string): Buffer {
-  return Buffer.concat([Buffer.of(TAG.tell), new Writer().text(typeUrl).finish()])
+  const writer = new Writer().number(TAG.tell)
+  writeType(writer, typeUrl)
+  return writer.finish()
 }
 export function encodeResponse({ typeUrl, nonce, systemVersion, removed, resources }: RelayResponse): Buffer {
-  const writer = new Writer().number(TAG.response).text(typeUrl).text(nonce).text(systemVersion)
-  writer.number(removed.length)
+  const writer = new Writer().number(TAG.response)
+  writeType(writer, typeUrl)
+  writer.text(nonce).text(systemVersion).number(removed.length)
   for (const name of removed) writer.text(name)
   writer.number(resources.length)
   for (const { name, version, base, bytes } of resources) writer.text(name).text(version).text(base).bytes(bytes)
@@ -80,9 +102,9 @@ export function encodeResponse({ typeUrl, nonce, systemVersion, removed, resourc
 export function decodeAnswer(bytes: Uint8Array): RelayAnswer {
   const reader = new Reader(bytes)
   const tag = reader.number()
-  if (tag === TAG.tell) return { tell: reader.text() }
+  if (tag === TAG.tell) return { tell: readType(reader) }
   if (tag !== TAG.response) throw unknown(tag)
-  const [typeUrl, nonce, systemVersion] = [reader.text(), reader.text(), reader.text()]
+  const [typeUrl, nonce, systemVersion] = [readType(reader), reader.text(), reader.text()]
   const removed = readList(reader, () => reader.text())
   const resources = readList(reader, () => ({
     name: reader.text(),
@@ -91,6 +113,19 @@ export function decodeAnswer(bytes: Uint8Array): RelayAnswer {
     bytes: reader.bytes(),
   }))
   return { response: { typeUrl, nonce, systemVersion, removed, resources } }
+}
+
+function writeType(writer: Writer, typeUrl: string): void {
+  const number = TYPES.indexOf(typeUrl) + 1
+  writer.number(number)
+  if (number === 0) writer.text(typeUrl)
+}
+function readType(reader: Reader): string {
+  const number = reader.number()
+  const typeUrl = number === 0 ? reader.text() : TYPES[number - 1]
+  if (typeUrl === undefined)
+    throw new MeshError('MESH_CONTROL_PROTOCOL', `a message of the relay is of type ${number}, which is nothing known`)
+  return typeUrl
 }
 
 function readList<T>(reader: Reader, one: () => T): T[] {

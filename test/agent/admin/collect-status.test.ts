@@ -195,3 +195,19 @@ test('requests, retries and refusals are those that were counted', () => {
 test('the age of fetched keys is told by the wall clock', () => {
   assert.deepEqual(collect().keys, [{ url: 'u', keys: 2, ageSec: 90, error: 'away' }])
 })
+
+test('what is on the wire and in no message carries them', () => {
+  const metrics = new Metrics()
+  const messages = metrics.counter('mesh_control_bytes_total', '', ['purpose', 'direction'])
+  messages.cell({ purpose: 'cluster', direction: 'received' }).value = 300
+  messages.cell({ purpose: 'report', direction: 'sent' }).value = 40
+  const bytes = () => collect({ metrics }).control.bytes
+  const said = [
+    { purpose: 'cluster', sent: 0, received: 300 },
+    { purpose: 'report', sent: 40, received: 0 },
+  ]
+  assert.deepEqual(bytes(), said, 'over gRPC nobody knows')
+  const wire = metrics.counter('mesh_control_wire_bytes_total', '', ['direction'])
+  wire.cell({ direction: 'received' }).value = 1_000
+  assert.deepEqual(bytes(), [...said, { purpose: 'transport', sent: 0, received: 700 }])
+})

@@ -81,7 +81,7 @@ test('what reports and pings move is no reason for a report: each would be that 
   using _connection = connect()
   const days = 30
   for (let minutes = 0; minutes < days * 24 * 60; minutes += 30) {
-    const bytes = REPORT.quantities.bytes.map((one) =>
+    const bytes = [...REPORT.quantities.bytes, { purpose: 'transport', sent: 9 * minutes, received: 0 }].map((one) =>
       one.purpose === 'report' ? { ...one, sent: one.sent + state.bytes } : one,
     )
     count({ bytes, rttMs: 40 + (minutes % 90) })

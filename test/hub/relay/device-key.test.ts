@@ -34,7 +34,7 @@ async function connect(t: Finally, { h }: Fleet, session?: Buffer) {
 /** @returns the status, and the code that is said */
 async function upgrade(socket: tls.TLSSocket, authorization: string, path = '/relay'): Promise<[number, string]> {
   socket.write(
-    `GET ${path} HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: meshlet-relay.1\r\nAuthorization: ${authorization}\r\n\r\n`,
+    `GET ${path} HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: meshlet.1\r\nAuthorization: ${authorization}\r\n\r\n`,
   )
   let text = ''
   socket.on('data', (part: Buffer) => {

@@ -10,7 +10,7 @@ import { systemClock, type Clock, type Timer } from '../../../core/os/clock.ts'
 import { testHub } from '../start-hub.ts'
 import { fleet, until, type Fleet } from './rig.ts'
 
-const PROTOCOL = 'meshlet-relay.1'
+const PROTOCOL = 'meshlet.1'
 const HUB = 'hub.demo.mesh'
 
 function dial({ h, identity }: Fleet, isKnown: boolean): tls.TLSSocket {
