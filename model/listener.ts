@@ -133,8 +133,10 @@ export type FilterChain = {
   readonly policies: readonly Policy[]
   /** Asked before the TLS handshake, in order. */
   readonly limits?: readonly ConnectionLimit[]
-  /** Services that are asked behind the policies, in order. */
+  /** Services that are asked, in order. */
   readonly authz?: readonly ConnectionAuthz[]
+  /** So many of the policies are in front of each of `authz`; left out: all. */
+  readonly policiesBefore?: readonly number[]
   /** Connections are counted in istio_tcp_* metrics; of HTTP its own filter counts. */
   readonly stats?: StatsFilter
   readonly codec: Codec

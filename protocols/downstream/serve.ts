@@ -12,6 +12,7 @@ import { staysHere, type NetStream } from '../../core/os/network.ts'
 import { leaveOutReadTicks } from '../../core/os/sockets/read-ticks.ts'
 import { containsAddress } from '../../model/ip.ts'
 import type { CertificatesUsed } from '../../model/identity.ts'
+import type { Policy } from '../../model/policy.ts'
 import { type HttpConnectionManager, type Listener, matchesPort } from '../../model/listener.ts'
 import { collectFacts, decide, shadowDecisions } from '../authz.ts'
 import { reportDecisions } from '../policy-report.ts'
@@ -96,8 +97,7 @@ async function begin(visit: Visit, s: Serving): Promise<Handed> {
   const conn = enter(live, seen)
   if (conn.chain.limits) live.holds(await s.limits.admit(conn, s.codecs))
   await secure(conn, s, accepted.tunnel)
-  authorize(conn, s)
-  await askServices(conn, s)
+  await askInOrder(conn, s)
   leaveOutReadTicks(conn.stream)
   getPausedStreams(s.ctx).watch(conn.stream)
   live.serves()
@@ -233,10 +233,32 @@ async function secure(conn: Connection, { terminator, ctx }: Serving, tunnel: Tu
   conn.tls = facts
 }
 
-/** The chain's own policies (L4). Also asked again after each configuration change (revalidate.ts). */
-export function authorize(conn: Connection, { ctx }: Pick<Serving, 'ctx'>): void {
+/** Policies (L4) and services of the chain, in the order of its filters; about a connection a service is asked once. */
+async function askInOrder(conn: Connection, s: Serving): Promise<void> {
+  const { chain } = conn
+  const { authz = [], policiesBefore } = chain
   checkTunnelNames(conn)
-  const { policies } = conn.chain
+  let first = 0
+  for (const [i, settings] of authz.entries()) {
+    const end = policiesBefore?.[i] ?? chain.policies.length
+    askPolicies(conn, chain.policies.slice(first, end), s)
+    first = end
+    const refusal = s.codecs.askService
+      ? await s.codecs.askService(conn, settings)
+      : new MeshError('MESH_EXT_AUTHZ_UNAVAILABLE', 'there is nobody who could ask')
+    if (refusal) throw refusal
+  }
+  // A push has asked those of its own (revalidate.ts), or has ended the connection.
+  if (conn.chain === chain) askPolicies(conn, chain.policies.slice(first), s)
+}
+
+/** The chain's own policies (L4), asked again after each configuration change (revalidate.ts). */
+export function authorize(conn: Connection, s: Pick<Serving, 'ctx'>): void {
+  checkTunnelNames(conn)
+  askPolicies(conn, conn.chain.policies, s)
+}
+
+function askPolicies(conn: Connection, policies: readonly Policy[], { ctx }: Pick<Serving, 'ctx'>): void {
   if (policies.length === 0) return
   const facts = collectFacts(conn)
   reportDecisions(shadowDecisions(policies, facts), conn, undefined, ctx)
@@ -247,16 +269,6 @@ export function authorize(conn: Connection, { ctx }: Pick<Serving, 'ctx'>): void
       `authorization policy refuses ${conn.tls?.peer?.spiffeId?.uri ?? conn.remote.host} (rule ${decision.rule})`,
       { rule: decision.rule },
     )
-}
-
-/** CUSTOM policies; a connection is asked about once. */
-async function askServices(conn: Connection, { codecs }: Serving): Promise<void> {
-  for (const settings of conn.chain.authz ?? []) {
-    const refusal = codecs.askService
-      ? await codecs.askService(conn, settings)
-      : new MeshError('MESH_EXT_AUTHZ_UNAVAILABLE', 'there is nobody who could ask')
-    if (refusal) throw refusal
-  }
 }
 
 async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Handed> {

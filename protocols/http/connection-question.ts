@@ -12,7 +12,7 @@ type Asked = { readonly service: AuthService; readonly question: FramedQuestion 
 
 /** Never rejects. @returns an error where nobody waits for the answer any more */
 export function askForConnection(
-  { stream, draining, aborted, remote }: Connection,
+  { stream, aborted, remote }: Connection,
   asked: Asked,
   way: { readonly ctx: Context; readonly upstreams: HttpUpstreams },
 ): Promise<ServiceAnswer | MeshError> {
@@ -21,7 +21,8 @@ export function askForConnection(
     const left = guard('network', ignore, () => {
       settle(new MeshError('MESH_CLIENT_GONE', 'the client left while a service was asked about it'))
     })
-    const ended = AbortSignal.any([toSignal(draining), toSignal(aborted)])
+    // Who is asked about while the agent drains still has the time that open connections have.
+    const ended = toSignal(aborted)
     const settle = (with_: ServiceAnswer | MeshError): void => {
       stream.off('close', left)
       ended.removeEventListener('abort', left)

@@ -23,13 +23,14 @@ import { decodeConnectionLimit } from '../rate-limit/connections.ts'
 import { decodeStats, isPeerExchange } from '../telemetry/filters.ts'
 import { decodeConnectionAuthz } from './connection-authz.ts'
 
-export type ChainFilters = Pick<FilterChain, 'policies' | 'limits' | 'authz' | 'stats'>
+export type ChainFilters = Pick<FilterChain, 'policies' | 'limits' | 'authz' | 'policiesBefore' | 'stats'>
 
 export class FoundFilters {
   readonly #isMqtt: boolean
   readonly #policies: Policy[] = []
   readonly #limits: ConnectionLimit[] = []
   readonly #authz: ConnectionAuthz[] = []
+  readonly #policiesBefore: number[] = []
   #stats: StatsFilter | undefined
   #bySni = false
   #forwardPort: number | undefined
@@ -77,7 +78,10 @@ export class FoundFilters {
     }
     if (readTypeName(any) !== ExtAuthzSchema.typeName) return false
     const authz = decodeConnectionAuthz(at, any)
-    if (authz) this.#authz.push(authz)
+    if (authz) {
+      this.#authz.push(authz)
+      this.#policiesBefore.push(this.#policies.length)
+    }
     return true
   }
 
@@ -86,6 +90,9 @@ export class FoundFilters {
       policies: this.#policies,
       ...(this.#limits.length > 0 && { limits: this.#limits }),
       ...(this.#authz.length > 0 && { authz: this.#authz }),
+      ...(this.#policiesBefore.some((count) => count < this.#policies.length) && {
+        policiesBefore: this.#policiesBefore,
+      }),
       ...(this.#stats && { stats: this.#stats }),
     }
   }

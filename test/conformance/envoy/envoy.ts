@@ -10,14 +10,22 @@ export const untyped = (resource: object): object => ({ ...resource, '@type': un
 /** Starts Envoy with these resources; `port` is one that it must listen on. */
 export async function startStaticEnvoy(
   t: Finally,
-  resources: { readonly listeners: readonly object[]; readonly clusters: readonly object[]; readonly runtime?: object },
+  resources: {
+    readonly listeners: readonly object[]
+    readonly clusters: readonly object[]
+    readonly runtime?: object
+    readonly admin?: object
+  },
   port: number,
   more: readonly string[] = [],
 ): Promise<Running> {
   const file = path.join(temporaryFolder(t), 'envoy.json')
-  const { listeners, clusters, runtime } = resources
+  const { listeners, clusters, runtime, admin } = resources
   const own = { listeners: listeners.map(untyped), clusters: clusters.map(untyped) }
-  fs.writeFileSync(file, JSON.stringify({ static_resources: own, ...(runtime && { layered_runtime: runtime }) }))
+  fs.writeFileSync(
+    file,
+    JSON.stringify({ static_resources: own, ...(admin && { admin }), ...(runtime && { layered_runtime: runtime }) }),
+  )
   const envoy = start(t, envoyBinary(), [
     '-c',
     file,

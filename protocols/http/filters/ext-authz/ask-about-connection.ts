@@ -76,7 +76,10 @@ function readAnswer(answer: OwnAnswer): Said {
   return failed(verdict.kind === 'error' ? verdict.why : 'the answer is none to a connection')
 }
 
-/** What the policies of the chain have found out, as Envoy's RBAC filter writes it. */
+/**
+ * What the policies of the chain have found out, as Envoy's RBAC filter writes it. Of those behind the service, too:
+ * Envoy asks when the second data comes.
+ */
 function collectMetadata(conn: Connection): Metadata {
   const facts = collectFacts(conn)
   const found = conn.chain.policies.map(({ shadow }) =>

@@ -13,43 +13,23 @@ import { portOf } from '../../../helpers/raw-h2.ts'
 import { SocketOrigin, SocketRig } from '../../../protocols/downstream/socket-rig.ts'
 import { cluster, endpoint } from '../../../protocols/http/harness.ts'
 import { startStaticEnvoy } from '../envoy.ts'
+import {
+  answerCount,
+  authz,
+  count,
+  DENIES,
+  filter,
+  global,
+  HTTP2_CLUSTER,
+  IF_MATCHED,
+  OFF,
+  rate,
+  rbac,
+  say,
+  shadow,
+  type,
+} from './connection-filters.ts'
 import { staticCluster } from '../../package/shipped.ts'
-
-const type = (name: string): string => `type.googleapis.com/envoy.${name}`
-const filter = (kind: string, message: string, config: JsonObject): JsonObject => ({
-  name: kind,
-  typed_config: { '@type': type(`extensions.filters.network.${kind}.v3.${message}`), stat_prefix: 's', ...config },
-})
-const rate = (tokens: number, more: JsonObject = {}): JsonObject =>
-  filter('local_ratelimit', 'LocalRateLimit', {
-    token_bucket: { max_tokens: tokens, tokens_per_fill: 1, fill_interval: '3600s' },
-    ...more,
-  })
-const count = (max: number, more: JsonObject = {}): JsonObject =>
-  filter('connection_limit', 'ConnectionLimit', { max_connections: max, ...more })
-const authz = (more: JsonObject = {}, service = 'auth'): JsonObject =>
-  filter('ext_authz', 'ExtAuthz', {
-    grpc_service: { envoy_grpc: { cluster_name: service }, timeout: '0.3s' },
-    transport_api_version: 'V3',
-    ...more,
-  })
-const global = (more: JsonObject = {}, service = 'auth'): JsonObject =>
-  filter('ratelimit', 'RateLimit', {
-    domain: 'd',
-    timeout: '0.3s',
-    rate_limit_service: {
-      transport_api_version: 'V3',
-      grpc_service: { envoy_grpc: { cluster_name: service } },
-    },
-    descriptors: [{ entries: [{ key: 'k', value: 'v' }] }],
-    ...more,
-  })
-const rbac = (action: 'ALLOW' | 'DENY'): JsonObject =>
-  filter('rbac', 'RBAC', {
-    rules: { action, policies: { p: { permissions: [{ any: true }], principals: [{ any: true }] } } },
-  })
-const DENIES = { failure_mode_deny: true }
-const OFF = { runtime_enabled: { runtime_key: 'none', default_value: false } }
 
 type Row = {
   readonly name: string
@@ -60,18 +40,6 @@ type Row = {
 }
 const OPEN3 = ['open', 'open', 'open'] as const
 
-/** @param code of google.rpc.Status */
-function say(stream: http2.ServerHttp2Stream, code: number): void {
-  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
-  stream.end(Buffer.from(code === 0 ? [0, 0, 0, 0, 2, 10, 0] : [0, 0, 0, 0, 4, 10, 2, 8, code]))
-}
-/** @param code of RateLimitResponse */
-function answerCount(stream: http2.ServerHttp2Stream, code: number): void {
-  stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
-  stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
-  stream.end(Buffer.from([0, 0, 0, 0, 2, 8, code]))
-}
 const FAILED: NonNullable<Row['answer']> = (s) =>
   s.respond({ ':status': 200, 'grpc-status': '14' }, { endStream: true })
 const ROWS: readonly Row[] = [
@@ -150,6 +118,15 @@ const ROWS: readonly Row[] = [
   { name: 'who a policy refuses takes no place', filters: [count(1), rbac('DENY')], steps: ['open', 'open'] },
   { name: 'who a policy refuses took a token', filters: [rbac('DENY'), rate(1), rate(1)], steps: ['open', 'open'] },
   { name: 'who a policy refuses is not asked about', filters: [rbac('DENY'), authz()], steps: ['open'] },
+  { name: 'a service in front of a policy that refuses', filters: [authz(), rbac('DENY')], steps: ['open'] },
+  {
+    name: 'who a service in front of a policy refuses',
+    filters: [authz(), rbac('ALLOW')],
+    steps: ['open'],
+    answer: (s) => say(s, 7),
+  },
+  { name: 'a policy between two services', filters: [authz(), rbac('DENY'), authz()], steps: ['open'] },
+  { name: 'a service that a policy enables', filters: [shadow(), authz(IF_MATCHED)], steps: ['open'] },
   {
     name: 'all of them, and one place',
     filters: [rate(9), global(), count(1), rbac('ALLOW'), authz()],
@@ -231,18 +208,10 @@ test('the same connections, the same ones pass', async (t: TestContext) => {
   await once(service, 'listening')
   t.after(() => service.close())
   const [down, ...ports] = await freePorts(ROWS.length + 1)
-  const http2Cluster = {
-    typed_extension_protocol_options: {
-      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-        '@type': type('extensions.upstreams.http.v3.HttpProtocolOptions'),
-        explicit_http_config: { http2_protocol_options: {} },
-      },
-    },
-  }
   const clusters = [
     staticCluster('origin', origin.port),
-    staticCluster('auth', portOf(service), http2Cluster),
-    staticCluster('down', down!, http2Cluster),
+    staticCluster('auth', portOf(service), HTTP2_CLUSTER),
+    staticCluster('down', down!, HTTP2_CLUSTER),
   ]
   // Nobody is asked about the connection that looks whether Envoy is there.
   const free = ROWS.findIndex(({ name }) => name === 'count, switched off')

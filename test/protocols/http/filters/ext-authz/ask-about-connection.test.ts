@@ -37,6 +37,7 @@ async function start(
   answer: Answer,
   more: Partial<ConnectionAuthz> = {},
   policies: readonly Policy[] = [],
+  policiesBefore?: readonly number[],
 ): Promise<{ rig: SocketRig; origin: SocketOrigin; asked: { body: Buffer; stream: http2.ServerHttp2Stream }[] }> {
   const asked: { body: Buffer; stream: http2.ServerHttp2Stream }[] = []
   const service = http2.createServer()
@@ -65,7 +66,7 @@ async function start(
   const auth = cluster([endpoint('127.0.0.1', portOf(service))], { name: 'auth', protocol: 'http2' })
   const tcp = { clusters: [{ name: 'origin', weight: 1, headers: NO_HEADER_CHANGES }], idleMs: undefined }
   const rig = await SocketRig.open(
-    { authz: [authz], policies, codec: { kind: 'tcp', tcp } },
+    { authz: [authz], policies, ...(policiesBefore && { policiesBefore }), codec: { kind: 'tcp', tcp } },
     { clusters: [origin.cluster(), auth] },
   )
   t.after(async () => {
@@ -156,6 +157,29 @@ test('with CUSTOM rules only connections that they match are asked about', async
   const other = await start(t, say(7), { enabledBy }, [{ ...CUSTOM, shadow: { ...CUSTOM.shadow!, rules: [] } }])
   assert.equal(await other.rig.passes(other.origin), true)
   assert.equal(other.asked.length, 0)
+})
+
+const NOBODY: Policy = { action: 'allow', rules: [], shadow: undefined }
+test('a policy behind the service is asked when the service has agreed', async (t) => {
+  const held = await start(t, say(0), {}, [NOBODY], [0])
+  assert.equal(await held.rig.passes(held.origin), false)
+  assert.equal(held.rig.hasFailed('MESH_PEER_NOT_ALLOWED'), true)
+  assert.equal(held.asked.length, 1)
+  const before = await start(t, say(0), {}, [NOBODY])
+  assert.equal(await before.rig.passes(before.origin), false)
+  assert.equal(before.asked.length, 0)
+})
+
+test('a policy that a push brings while the service is asked ends the connection', async (t) => {
+  const held = await start(t, () => {})
+  const socket = await held.rig.dial()
+  await held.rig.until('it is asked', () => held.asked.length === 1)
+  const [live] = held.rig.tables.get().listeners.values()
+  held.rig.use({ ...live!.defaultFilterChain!, policies: [NOBODY] }, { clusters: [held.origin.cluster()] })
+  say(0)(held.asked[0]!.stream)
+  await held.rig.until('it is over', () => socket.closed || /mesh_connections_open 0/.test(held.rig.metrics.text()), 10)
+  assert.equal(held.rig.hasFailed('MESH_PEER_NOT_ALLOWED'), true)
+  assert.equal(held.origin.sockets.length, 0)
 })
 
 test('connections that nobody was asked about are ended when a push wants it', async (t) => {
