@@ -17,6 +17,9 @@ const credentials = () =>
       message: 'has `passwordFile` and `jwt`: one of them is the password',
     })
 
+/** mosquitto's own least; with less hardly a topic has room. */
+const MIN_PACKET_BYTES = 20
+
 const topicName = () =>
   z
     .string()
@@ -67,6 +70,15 @@ export const bridge = () =>
     clientId: z.string().min(1).max(65_535).optional(),
     /** Clusters that are tried in turn while the first one is not reached; it is returned to when it is there again. */
     failover: z.array(z.string().min(1)).max(8).default([]),
+    /** Whether they are all equal: whichever is connected stays so until it fails. mosquitto's round_robin. */
+    roundRobin: z.boolean().default(false),
+    /**
+     * Whether the broker forgets subscriptions, and what waits for them, when the connection ends (MQTT 5.0 §3.1.2.4).
+     * What goes up is kept here all the same.
+     */
+    cleanStart: z.boolean().default(false),
+    /** Of what is sent, within the broker's Maximum Packet Size; what is larger is set aside. Default: no bound. */
+    maxPacketBytes: count().min(MIN_PACKET_BYTES).max(268_435_460).optional(),
     /**
      * `automatic`: connected as long as it can be. `lazy`: once `lazyMessages` wait, until nothing has passed for
      * `idleSec`. `once`: until the first connection ends.

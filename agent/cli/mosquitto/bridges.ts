@@ -62,6 +62,8 @@ export function convertBridge(
       ...waitsOf(of('restart_timeout'), report),
       ...notificationsOf(of, report),
       ...numberOf(of('keepalive_interval'), 'keepAliveSec', { least: 5, max: 65_535 }, report),
+      ...switchesOf(of, report),
+      ...packetBytesOf(of('bridge_max_packet_size'), report),
       ...numberOf(of('bridge_receive_maximum'), 'maxInflight', { min: 1, max: 65_535, most: 60_000 }, report),
     },
   }
@@ -186,6 +188,22 @@ function notificationsOf(of: Find, report: Report): object {
     return { notifications: 'none' }
   }
   return { notifications: isLocal ? 'local' : 'both', ...(topic ? { notificationTopic: topic.value } : {}) }
+}
+
+function switchesOf(of: Find, report: Report): object {
+  const [cleanStart, roundRobin] = [of('cleansession'), of('round_robin')]
+  const isClean = flag(cleanStart, report) ?? false
+  const isRound = flag(roundRobin, report) ?? false
+  if (cleanStart)
+    report.same(cleanStart, isClean ? 'what goes up waits in the spool, where mosquitto drops it' : 'it is so here')
+  if (roundRobin && !isRound) report.same(roundRobin, 'it is so here')
+  return { ...(isClean ? { cleanStart: true } : {}), ...(isRound ? { roundRobin: true } : {}) }
+}
+
+function packetBytesOf(line: Line | undefined, report: Report): object {
+  if (line && report.number(line) <= 0) report.same(line, 'it is no bound')
+  else return numberOf(line, 'maxPacketBytes', { min: 1, least: 20, max: MAX_INT, most: 268_435_460 }, report)
+  return {}
 }
 
 /** mosquitto's own are 32 bits. */

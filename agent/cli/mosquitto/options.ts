@@ -72,6 +72,9 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   bridge_protocol_version: 'bridge',
   bridge_outgoing_retain: 'bridge',
   bridge_receive_maximum: 'bridge',
+  bridge_max_packet_size: 'bridge',
+  cleansession: 'bridge',
+  round_robin: 'bridge',
   bridge_bind_address: 'bridge',
   bridge_cafile: 'bridge',
   bridge_capath: 'bridge',
@@ -162,10 +165,7 @@ export const LEFT: Readonly<Record<string, string>> = {
   upgrade_outgoing_qos: 'a subscriber gets the smaller QoS, as MQTT 5.0 §3.8.4 says',
   bridge_ciphers: CIPHERS,
   'bridge_ciphers_tls1.3': CIPHERS,
-  bridge_max_packet_size: 'a message that the upstream broker does not take is set aside, and told in meshlet status',
   bridge_require_ocsp: 'OCSP is not asked',
-  cleansession: 'what waits for an upstream broker is kept in the spool; bound it with maxQueuedMessages of the route',
-  round_robin: 'the first broker is returned to when it is there again (mqtt.bridges[].failover)',
 }
 const LEFT_PREFIXES = ['auth_opt_', 'plugin_opt_']
 
@@ -178,11 +178,8 @@ export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
   upgrade_outgoing_qos: ['false'],
   check_retain_source: ['false'],
   use_username_as_clientid: ['false'],
-  cleansession: ['false'],
-  round_robin: ['false'],
   disable_client_cert_date_checks: ['false'],
   enable_control_api: ['false'],
   enable_proxy_protocol: ['0', 'false'],
   bridge_require_ocsp: ['false'],
-  bridge_max_packet_size: ['0'],
 }

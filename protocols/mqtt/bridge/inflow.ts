@@ -183,8 +183,12 @@ export class BridgeInflow {
     this.#answerInOrder(p)
   }
 
+  /** @throws MESH_MQTT_PROTOCOL */
   pubrel(packetId: number): void {
     const { durability, inboundName, outbox } = this.#p
+    // Answered now, its packet id would be kept for ever, and the next message that has it be taken for a repetition.
+    if (this.#arriving.has(packetId))
+      throw createViolation(REASON.protocolError, '[MQTT-4.3.3-4] the upstream broker sent PUBREL before PUBREC')
     if (this.#leftOut.delete(packetId)) {
       outbox.ack('pubcomp', packetId, 0)
       return

@@ -7,7 +7,8 @@ import type { Log } from '../../../core/log.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { BridgeCounters } from './counters.ts'
 import { BRIDGE_RECEIVE_MAXIMUM, BridgeInflow } from './inflow.ts'
-import { BridgeOutflow, type Trouble } from './outflow.ts'
+import { BridgeOutflow } from './outflow.ts'
+import type { Trouble } from './sending/trouble.ts'
 import { type PeerLimits, readPeerLimits } from './peer-limits.ts'
 import { prepareSending, freePacketId, type Lanes } from './lanes.ts'
 import type { IsOther, LanePair } from './sending/lane-pair.ts'
@@ -85,6 +86,8 @@ export class BridgeLink {
   #deadline: Timer
   #heardMs = 0
   #sentMs = 0
+  /** When PINGREQ was sent last. */
+  #askedMs = 0
   readonly #ended = Promise.withResolvers<LinkEnd>()
 
   constructor(p: LinkParts) {
@@ -92,7 +95,7 @@ export class BridgeLink {
     this.#plan = p.plan
     const { version } = p.leg.dialect
     this.#version = version
-    this.#peer = readPeerLimits(version, 1, NO_PROPERTIES)
+    this.#peer = readPeerLimits(version, p.plan.settings, NO_PROPERTIES)
     this.#outbox = new Outbox({
       ...p,
       version,
@@ -175,7 +178,7 @@ export class BridgeLink {
       type: 'connect',
       version,
       isBridge,
-      cleanStart: false,
+      cleanStart: plan.settings.cleanStart,
       keepAliveSec: announcedSec(plan),
       clientId: plan.clientId,
       ...credentials,
@@ -184,7 +187,7 @@ export class BridgeLink {
         version === 4
           ? NO_PROPERTIES
           : {
-              sessionExpirySec: NEVER_EXPIRES,
+              ...(plan.settings.cleanStart ? undefined : { sessionExpirySec: NEVER_EXPIRES }),
               receiveMaximum: BRIDGE_RECEIVE_MAXIMUM,
               maximumPacketBytes: MAX_PACKET_BYTES,
             },
@@ -263,10 +266,11 @@ export class BridgeLink {
         return
       case 'suback':
       case 'unsuback':
-        this.#subscriptions.takeAnswer(packet.packetId, packet.reasons)
+        this.#subscriptions.takeAnswer(packet)
         this.#outflow?.resume()
         return
       case 'pingresp':
+        this.#outflow?.unanswered.noteAlive(this.#askedMs)
         return
       case 'disconnect':
         this.#outflow?.noteClosedByPeer()
@@ -301,6 +305,8 @@ export class BridgeLink {
       })
       return
     }
+    if (packet.sessionPresent && this.#p.plan.settings.cleanStart)
+      throw createViolation(REASON.protocolError, '[MQTT-3.2.2-2] a session is present after Clean Start')
     this.#deadline.cancel()
     this.#p.lanes.isLinkUp = true
     detach(
@@ -314,7 +320,7 @@ export class BridgeLink {
     const lanes = this.#p.lanes.all
     const plan = this.#plan
     this.#state = 'connected'
-    this.#peer = readPeerLimits(this.#version, plan.settings.maxInflight, properties)
+    this.#peer = readPeerLimits(this.#version, plan.settings, properties)
     const hasOthers = plan.settings.failover.length > 0
     this.#p.sparkplug.begin({
       onOpened: (hostId) => this.#outflow?.hostOpened(hostId),
@@ -385,6 +391,7 @@ export class BridgeLink {
         return
       }
       const askedMs = clock.monotonicMs()
+      this.#askedMs = askedMs
       const wasSilent = this.#sentMs <= this.#heardMs && this.#heardMs + silenceMs <= askedMs
       this.#outbox.writePacket({ type: 'pingreq' })
       this.#deadline = clock.after(PINGRESP_MS, () => {

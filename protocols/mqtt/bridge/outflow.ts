@@ -12,29 +12,26 @@ import { MAX_MORE_BYTES, SendingAliases } from '../codec/sending-aliases.ts'
 import { type Rate, ReplayRate } from './sending/replay-rate.ts'
 import type { IsOther, LanePair } from './sending/lane-pair.ts'
 import type { PeerLimits } from './peer-limits.ts'
+import { logSetAside, MAX_ENDS, type Trouble } from './sending/trouble.ts'
 import { Turns } from './sending/turns.ts'
+import { Unanswered } from './sending/unanswered.ts'
 import { Window } from './sending/window.ts'
 import { type Lane, computePacketId } from './lanes.ts'
 import type { Outbox } from '../codec/outbox.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
-import type { DurableQueue, QueueEntry, StoredMessage } from '../durability.ts'
+import type { QueueEntry, StoredMessage } from '../durability.ts'
 import { countDrop } from '../gap.ts'
 import { toExpirySec, computeLeftMs, readMessageMs } from '../expiry.ts'
 import type { SparkplugForwarding } from '../sparkplug/forwarding.ts'
-import { REASON } from '../codec/reason.ts'
+import { createViolation, REASON } from '../codec/reason.ts'
 
-/** Kept across connections. */
-export type Trouble = {
-  /** Connections in a row that the peer has closed while this was the first without an answer, and gave none. */
-  stuck: { readonly queue: DurableQueue; readonly seq: number; readonly closes: number } | undefined
-  /** The same while the record of a gap was the first. */
-  gapCloses: number
+type InFlight = {
+  readonly lane: Sending
+  readonly seq: number
+  readonly sentMs: number
+  awaits: 'puback' | 'pubrec' | 'release' | 'pubcomp'
 }
-/** From then on messages go one by one, so that it is known which one the peer does not take. */
-const ONE_BY_ONE_CLOSES = 2
-/** And then the message is set aside. */
-const MAX_CLOSES = 5
-type InFlight = { readonly lane: Sending; readonly seq: number; awaits: 'puback' | 'pubrec' | 'release' | 'pubcomp' }
+type Sent = InFlight | { readonly sentMs: number }
 type Sending = Lane & {
   /** Everything up to this has been sent on this connection or needs no sending. */
   cursor: number
@@ -89,6 +86,7 @@ export class BridgeOutflow {
   readonly #window: Window
   readonly #aliases: SendingAliases
   #rateTimer: Timer | undefined
+  readonly unanswered: Unanswered<Sent>
   readonly #turns = new Turns()
   #over = false
   #isAnswered = false
@@ -107,6 +105,12 @@ export class BridgeOutflow {
       isBlocked: false,
       gap: new GapRecord(p, lane),
     }))
+    this.unanswered = new Unanswered({
+      clock: p.clock,
+      list: () => [...this.#inflight.values(), ...this.#lanes.flatMap(({ gap }) => gap.sent ?? [])],
+      blame: (one) => this.#blame(one),
+      fail: p.fail,
+    })
   }
 
   /** Sends what may be sent now. Called when something was appended, acknowledged or written out. */
@@ -174,7 +178,7 @@ export class BridgeOutflow {
   /** As long as there is room. @returns how many packets wait for their answer */
   #tellGaps(): number {
     let unanswered = this.#inflight.size
-    for (const { gap } of this.#lanes) if (gap.isUnanswered) unanswered++
+    for (const { gap } of this.#lanes) if (gap.sent) unanswered++
     for (const lane of this.#lanes) {
       // Not for each message that a full queue gives up while nobody is there to take any.
       if (unanswered >= this.#mayFly || this.#waitsForHost(lane)) continue
@@ -195,7 +199,10 @@ export class BridgeOutflow {
     return this.#inflight.has(packetId) || packetId === this.#p.askedId()
   }
   isInFlight(packetId: number): boolean {
-    return this.#inflight.has(packetId) || this.#lanes.some(({ gap }) => gap.isUsing(packetId))
+    return this.#inflight.has(packetId) || this.#findGap(packetId) !== undefined
+  }
+  #findGap(packetId: number): GapRecord | undefined {
+    return this.#lanes.find(({ gap }) => gap.isUsing(packetId))?.gap
   }
   /** A subscription was answered: its packet id is free again. */
   resume(): void {
@@ -206,6 +213,7 @@ export class BridgeOutflow {
   stop(): readonly number[] {
     this.#over = true
     this.#rateTimer?.cancel()
+    this.unanswered.stop()
     for (const { queue, mark } of this.#lanes) queue.endSending(mark.seq)
     return [...this.#inflight].flatMap(([packetId, { awaits }]) => (awaits === 'puback' ? [] : [packetId]))
   }
@@ -217,42 +225,40 @@ export class BridgeOutflow {
     const { trouble } = this.#p
     const [first] = this.#inflight.values()
     if (this.#isAnswered || this.#over) return
-    if (this.#lanes.some(({ gap }) => gap.isUnanswered)) trouble.gapCloses++
-    else if (first) {
-      const { queue } = first.lane
-      const isSame = trouble.stuck?.queue === queue && trouble.stuck.seq === first.seq
-      trouble.stuck = { queue, seq: first.seq, closes: (isSame ? trouble.stuck!.closes : 0) + 1 }
-    }
+    if (this.#lanes.some(({ gap }) => gap.sent)) trouble.gapEnds++
+    else if (first) this.#blame(first)
     this.#over = true
   }
-
-  get #mayFly(): number {
-    const { stuck } = this.#p.trouble
-    return stuck && stuck.closes >= ONE_BY_ONE_CLOSES ? 1 : this.#window.size
+  #blame(one: Sent): void {
+    if ('seq' in one) this.#p.trouble.blame({ queue: one.lane.queue, seq: one.seq })
   }
-
+  get #mayFly(): number {
+    return this.#p.trouble.isOneByOne ? 1 : this.#window.size
+  }
+  /** @throws MESH_MQTT_PROTOCOL for an answer that the message in flight cannot have, as those below */
   puback(packetId: number, reason: number): void {
-    if (this.#lanes.some(({ gap }) => gap.takeAnswer(packetId, reason))) {
+    const gap = this.#findGap(packetId)
+    if (!gap) this.#answered(packetId, 'puback', reason)
+    else if (reason === REASON.quotaExceeded) this.#failFull()
+    else {
+      gap.takeAnswer(reason)
       this.#isAnswered = true
       this.pump()
-      return
     }
-    this.#answered(packetId, 'puback', reason)
   }
   pubcomp(packetId: number): void {
     this.#answered(packetId, 'pubcomp', 0)
   }
   pubrec(packetId: number, reason: number): void {
     const known = this.#inflight.get(packetId)
-    if (!known || known.awaits === 'puback') {
+    if (known?.awaits === 'puback' || this.#findGap(packetId)) throw this.#createWrongAnswer(known, 'PUBREC for QoS 1')
+    if (!known) {
       if (reason < 0x80) this.#p.outbox.ack('pubrel', packetId, REASON.packetIdNotFound)
       return
     }
     if (known.awaits === 'release') return
-    if (known.awaits === 'pubcomp') {
-      this.#p.outbox.ack('pubrel', packetId, 0)
-      return
-    }
+    // Answered each time, the two would go on for ever.
+    if (known.awaits === 'pubcomp') throw this.#createWrongAnswer(known, 'PUBREC again')
     if (reason >= 0x80) {
       this.#answered(packetId, 'pubrec', reason)
       return
@@ -316,16 +322,16 @@ export class BridgeOutflow {
     if (!isRepetition) mark.seq = seq
     const isFirstTime = seq > mark.highestSeq
     if (isFirstTime) mark.highestSeq = seq
-    if (released) {
-      this.#fly(packetId, { lane, seq, awaits: 'pubcomp' })
-      outbox.ack('pubrel', packetId, 0)
+    if (trouble.isTooMuch({ queue, seq })) {
+      trouble.clear()
+      if (message.qos === 2) outbox.ack('pubrel', packetId, 0)
+      // Whoever has said PUBREC has the message.
+      if (released) queue.done(seq)
+      else this.#setAside(lane, { seq, message }, { ends: MAX_ENDS })
       return
     }
-    const { stuck } = trouble
-    if (stuck?.queue === queue && stuck.seq === seq && stuck.closes >= MAX_CLOSES) {
-      trouble.stuck = undefined
-      if (message.qos === 2) outbox.ack('pubrel', packetId, 0)
-      this.#setAside(lane, { seq, message }, { closes: MAX_CLOSES })
+    if (released) {
+      this.#release(lane, seq, packetId)
       return
     }
     const left = computeLeftMs(message, readMessageMs(clock))
@@ -335,10 +341,8 @@ export class BridgeOutflow {
       countDrop(queue, 'expired')
       // The peer may have had it, and waits for PUBREL: without it, it would take a later message of the same id for a
       // repetition [MQTT-4.3.3-10].
-      if (isRepetition && message.qos === 2) {
-        this.#fly(packetId, { lane, seq, awaits: 'pubcomp' })
-        outbox.ack('pubrel', packetId, 0)
-      } else queue.done(seq)
+      if (isRepetition && message.qos === 2) this.#release(lane, seq, packetId)
+      else queue.done(seq)
       return
     }
     const expirySec = toExpirySec(Math.max(0, left))
@@ -376,18 +380,25 @@ export class BridgeOutflow {
     return true
   }
 
-  #fly(packetId: number, inFlight: InFlight): void {
-    this.#inflight.set(packetId, inFlight)
-    inFlight.lane.inFlight.add(packetId)
+  #release(lane: Sending, seq: number, packetId: number): void {
+    this.#fly(packetId, { lane, seq, awaits: 'pubcomp' })
+    this.#p.outbox.ack('pubrel', packetId, 0)
+  }
+  #fly(packetId: number, { lane, ...message }: Omit<InFlight, 'sentMs'>): void {
+    this.#inflight.set(packetId, { lane, ...message, sentMs: this.#p.clock.monotonicMs() })
+    lane.inFlight.add(packetId)
   }
   #answered(packetId: number, awaits: InFlight['awaits'], reason: number): void {
     const known = this.#inflight.get(packetId)
-    if (known?.awaits !== awaits) return
+    // Over already, or of nothing that was sent: there is nothing that it could harm.
+    if (!known) return
+    if (known.awaits !== awaits)
+      throw this.#createWrongAnswer(known, `${awaits.toUpperCase()} for a message that waits for another answer`)
     this.#isAnswered = true
-    this.#p.trouble.stuck = undefined
-    // The peer has no room now; what it refuses for this reason is offered again after the back-off.
+    this.unanswered.noteAnswered(known)
+    this.#p.trouble.clear()
     if (reason === REASON.quotaExceeded) {
-      this.#p.fail(new MeshError('MESH_MQTT_UPSTREAM_REFUSED', 'the upstream broker is full (reason code 0x97)'))
+      this.#failFull()
       return
     }
     this.#inflight.delete(packetId)
@@ -399,6 +410,16 @@ export class BridgeOutflow {
     this.pump()
   }
 
+  /** The peer has no room now; what it refuses for this reason is offered again after the back-off. */
+  #failFull(): void {
+    this.#p.fail(new MeshError('MESH_MQTT_UPSTREAM_REFUSED', 'the upstream broker is full (reason code 0x97)'))
+  }
+  /** Sent again over the next connection; a broker that answers one message wrongly each time does not take it. */
+  #createWrongAnswer(known: InFlight | undefined, what: string): MeshError {
+    if (known) this.#blame(known)
+    return createViolation(REASON.protocolError, `the upstream broker sent ${what} (MQTT 5.0 §4.3)`)
+  }
+
   #setAside(
     { queue }: Sending,
     { seq, message }: Pick<QueueEntry, 'seq' | 'message'>,
@@ -406,16 +427,7 @@ export class BridgeOutflow {
   ): void {
     const { counters, log, setAside } = this.#p
     counters.setAside.value++
-    log.error(
-      {
-        evt: 'mqtt.bridge.set-aside',
-        code: 'MESH_MQTT_UPSTREAM_REFUSED',
-        topic: message.topic,
-        payloadBytes: message.payload.length,
-        ...fields,
-      },
-      'a message is set aside: the upstream broker does not take it',
-    )
+    logSetAside(log, message, fields)
     const fail = (err: unknown): void => {
       if (!this.#over) this.#p.fail(err)
     }

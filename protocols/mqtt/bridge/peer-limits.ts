@@ -1,4 +1,5 @@
 /** What an upstream broker takes. */
+import type { MqttBridge } from '../../../model/mqtt/bridge.ts'
 import { type Connack, MAX_VAR_INT, type Qos, type Version } from '../codec/packet.ts'
 
 /** What the peer's CONNACK allows. */
@@ -13,19 +14,23 @@ export type PeerLimits = {
 /** In flight at once towards 3.1.1, which cannot say. */
 const MAX_INFLIGHT_311 = 1_000
 
-/** @param maxInflight of our own setting */
-export function readPeerLimits(version: Version, maxInflight: number, p: Connack['properties']): PeerLimits {
+/** Within those of our own settings. */
+export function readPeerLimits(
+  version: Version,
+  { maxInflight, maxPacketBytes = MAX_VAR_INT + 5 }: Pick<MqttBridge, 'maxInflight' | 'maxPacketBytes'>,
+  p: Connack['properties'],
+): PeerLimits {
   if (version === 4)
     return {
       receiveMaximum: Math.min(maxInflight, MAX_INFLIGHT_311),
-      maxPacketBytes: MAX_VAR_INT + 5,
+      maxPacketBytes,
       maxQos: 2,
       retainAvailable: true,
       aliases: 0,
     }
   return {
     receiveMaximum: Math.min(p.receiveMaximum ?? 65_535, maxInflight),
-    maxPacketBytes: p.maximumPacketBytes ?? MAX_VAR_INT + 5,
+    maxPacketBytes: Math.min(p.maximumPacketBytes ?? MAX_VAR_INT + 5, maxPacketBytes),
     maxQos: p.maximumQos === 0 ? 0 : p.maximumQos === 1 ? 1 : 2,
     retainAvailable: p.retainAvailable !== 0,
     aliases: p.topicAliasMaximum ?? 0,

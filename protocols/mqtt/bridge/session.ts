@@ -23,7 +23,7 @@ import { describeWay, openStream } from './transport/way.ts'
 import type { ProxySources } from './transport/http-proxy.ts'
 import { STABLE_MS, Waits } from './waits.ts'
 import { readMessageMs } from '../expiry.ts'
-import type { Trouble } from './outflow.ts'
+import { Trouble } from './sending/trouble.ts'
 import type { BridgeRoute, SessionPlan } from './plan.ts'
 import { Flusher } from '../codec/flusher.ts'
 import type { SparkplugCounters } from '../sparkplug/counters.ts'
@@ -84,7 +84,7 @@ export class BridgeSession implements AsyncDisposable {
   readonly #sparkplug: SparkplugForwarding
   /** Ends a wait before its time. */
   #wake = new AbortController()
-  readonly #trouble: Trouble = { stuck: undefined, gapCloses: 0 }
+  readonly #trouble = new Trouble()
   readonly #running: Promise<void>
   readonly #watching: Disposable
   #plan: SessionPlan
@@ -392,10 +392,10 @@ export class BridgeSession implements AsyncDisposable {
       'connected to the upstream broker',
     )
     const { clock } = this.#p
-    const { start, idleSec } = this.#plan.settings
+    const { start, idleSec, roundRobin } = this.#plan.settings
     if (start === 'lazy') this.#idle = clock.after(idleSec * 1_000, () => this.#whenIdle())
     // A host may be there only; Edge Nodes stay where it is.
-    if (!this.#legs.isFirst && !this.#sparkplug.hasHosts)
+    if (!roundRobin && !this.#legs.isFirst && !this.#sparkplug.hasHosts)
       this.#returning = clock.after(RETURN_MS, () => detach('bridge', this.#lookForFirst()))
   }
   /** Something has passed when it was refreshed; what still waits is being sent. */

@@ -8,9 +8,9 @@ import { detach } from '../../../core/defects/guard.ts'
 import type { BridgeCounters } from './counters.ts'
 import type { BridgeRoute } from './plan.ts'
 import type { Outbox } from '../codec/outbox.ts'
-import type { SubscriptionRequest } from '../codec/packet.ts'
+import type { Suback, SubscriptionRequest, Unsuback } from '../codec/packet.ts'
 import { NO_PROPERTIES } from '../codec/properties.ts'
-import { REASON } from '../codec/reason.ts'
+import { createViolation, REASON } from '../codec/reason.ts'
 
 const ANSWER_MS = 10_000
 /** What the peer has refused, or not answered, is asked for again: its rules may have changed. */
@@ -80,16 +80,18 @@ export class BridgeSubscriptions {
   get askedId(): number | undefined {
     return this.#asked?.packetId
   }
-  /** SUBACK or UNSUBACK. */
-  takeAnswer(packetId: number, reasons: readonly number[]): void {
+  /** @throws MESH_MQTT_PROTOCOL */
+  takeAnswer({ type, packetId, reasons }: Suback | Unsuback): void {
     const asked = this.#asked
+    // Late, perhaps: what is not answered in time is asked for again.
     if (asked?.packetId !== packetId) return
+    checkAnswer(asked, type, reasons)
     for (const [i, filter] of asked.filters.entries()) {
       if (asked.options === undefined) {
         this.#p.subscribed.delete(filter)
         continue
       }
-      const reason = reasons[i] ?? 0x80
+      const reason = reasons[i]!
       if (reason < 0x80) {
         this.#p.subscribed.set(filter, asked.options[i]!)
         this.#refused.delete(filter)
@@ -185,4 +187,18 @@ export class BridgeSubscriptions {
       send(packetId)
     })
   }
+}
+
+/** UNSUBACK has no reason codes in 3.1.1. */
+function checkAnswer({ filters, options }: Asked, type: 'suback' | 'unsuback', reasons: readonly number[]): void {
+  const wanted = options === undefined ? 'unsuback' : 'suback'
+  if (type !== wanted)
+    throw createViolation(REASON.protocolError, `the upstream broker sent ${type} for what ${wanted} answers`)
+  if (reasons.length !== filters.length && (type === 'suback' || reasons.length > 0))
+    throw createViolation(
+      REASON.protocolError,
+      `[MQTT-3.9.3-1] the upstream broker sent ${type} with ${reasons.length} reason codes for ${filters.length} filters`,
+    )
+  if (type === 'suback' && reasons.some((reason) => reason > 2 && reason < 0x80))
+    throw createViolation(REASON.protocolError, '[MQTT-3.9.3-2] SUBACK has a reason code that is not defined')
 }

@@ -7,6 +7,7 @@ import { encode, publishPacket } from '../../../protocols/mqtt/codec/encode.ts'
 import type {
   AckType,
   Connack,
+  Connect,
   Packet,
   Properties,
   Publish,
@@ -112,6 +113,8 @@ export class UpstreamConn {
   /** Answers PINGREQ by itself. */
   isAlive = false
   version: Version = 5
+  /** What it began with. */
+  connect: Connect | undefined
   /** Told each chunk. */
   onBytes: ((chunk: Buffer) => void) | undefined
   readonly stream: Duplex
@@ -123,7 +126,10 @@ export class UpstreamConn {
       this.onBytes?.(chunk)
       parser.push(chunk)
       for (let packet = parser.next(); packet; packet = parser.next()) {
-        if (packet.type === 'connect') this.version = packet.version
+        if (packet.type === 'connect') {
+          this.connect = packet
+          this.version = packet.version
+        }
         if (packet.type === 'pingreq' && this.isAlive) this.send({ type: 'pingresp' })
         else this.received.push(packet)
       }

@@ -2,6 +2,7 @@
  * What a full queue of a bridge gave up is told to the upstream broker in the place where it is missing: one record in
  * front of the first message after it. It is told again until the broker has taken it, with what was given up since.
  */
+import type { Clock } from '../../../../core/os/clock.ts'
 import type { Log } from '../../../../core/log.ts'
 import type { Outbox } from '../../codec/outbox.ts'
 import { NO_BYTES, publishFlags, type Qos } from '../../codec/packet.ts'
@@ -9,27 +10,26 @@ import type { Gap } from '../../durability.ts'
 import { describeGap } from '../../gap.ts'
 import type { SparkplugForwarding } from '../../sparkplug/forwarding.ts'
 import { type Lane, computePacketId } from '../lanes.ts'
+import { MAX_ENDS } from './trouble.ts'
 
 const NO_IDS: readonly number[] = []
-/** A broker that closes its connection so often over a record does not take it. */
-const MAX_CLOSES = 5
-
 type Parts = {
   readonly outbox: Outbox
   /** What its CONNACK allows. */
   readonly peer: { readonly maxQos: Qos; readonly maxPacketBytes: number }
   /** Connections in a row that the peer has closed over a record. */
-  readonly trouble: { gapCloses: number }
+  readonly trouble: { gapEnds: number }
   readonly gapTopic: string
   readonly gapNames: Readonly<Record<string, string>>
   readonly sparkplug: Pick<SparkplugForwarding, 'gapTold'> | undefined
+  readonly clock: Clock
   readonly log: Log
 }
 
 export class GapRecord {
   readonly #p: Parts
   readonly #lane: Lane
-  #sent: { readonly gap: Gap; readonly packetId: number } | undefined
+  #sent: { readonly gap: Gap; readonly packetId: number; readonly sentMs: number } | undefined
 
   constructor(p: Parts, lane: Lane) {
     this.#p = p
@@ -50,7 +50,7 @@ export class GapRecord {
     const { queue, ids } = this.#lane
     const { gap } = queue
     if (!gap || this.#sent) return 'not sent'
-    if (trouble.gapCloses >= MAX_CLOSES) {
+    if (trouble.gapEnds >= MAX_ENDS) {
       this.#giveUp(gap, 'the upstream broker closes its connection over it')
       return 'not sent'
     }
@@ -69,7 +69,7 @@ export class GapRecord {
     const { sparkplug } = this.#lane
     if (sparkplug) this.#p.sparkplug?.gapTold(sparkplug)
     if (qos === 0) queue.clearGap(gap)
-    else this.#sent = { gap, packetId }
+    else this.#sent = { gap, packetId, sentMs: this.#p.clock.monotonicMs() }
     return qos === 0 ? 'not sent' : 'sent'
   }
 
@@ -77,18 +77,17 @@ export class GapRecord {
   isUsing(packetId: number): boolean {
     return this.#sent?.packetId === packetId
   }
-  get isUnanswered(): boolean {
-    return this.#sent !== undefined
+  /** What waits for its answer. */
+  get sent(): { readonly sentMs: number } | undefined {
+    return this.#sent
   }
-  /** @returns whether the answer was for the record */
-  takeAnswer(packetId: number, reason: number): boolean {
-    const sent = this.#sent
-    if (sent?.packetId !== packetId) return false
+  /** The record is answered. */
+  takeAnswer(reason: number): void {
+    const { gap } = this.#sent!
     this.#sent = undefined
-    this.#p.trouble.gapCloses = 0
-    if (reason >= 0x80) this.#giveUp(sent.gap, `the upstream broker refuses it with reason code ${reason}`)
-    else this.#lane.queue.clearGap(sent.gap)
-    return true
+    this.#p.trouble.gapEnds = 0
+    if (reason >= 0x80) this.#giveUp(gap, `the upstream broker refuses it with reason code ${reason}`)
+    else this.#lane.queue.clearGap(gap)
   }
 
   #giveUp(gap: Gap, why: string): void {
@@ -97,6 +96,6 @@ export class GapRecord {
       'the upstream broker does not take the record of a gap',
     )
     this.#lane.queue.clearGap(gap)
-    this.#p.trouble.gapCloses = 0
+    this.#p.trouble.gapEnds = 0
   }
 }

@@ -50,6 +50,27 @@ test('who it is, how it starts, waits and tells', () => {
   assert.doesNotMatch(JSON.stringify(yaml), /s3cret/)
 })
 
+for (const [option, expected, same] of [
+  ['round_robin true', { roundRobin: true }, []],
+  ['round_robin false', {}, ['4 round_robin: it is so here']],
+  [
+    'cleansession true',
+    { cleanStart: true },
+    ['4 cleansession: what goes up waits in the spool, where mosquitto drops it'],
+  ],
+  ['cleansession false', {}, ['4 cleansession: it is so here']],
+  ['bridge_max_packet_size 1000', { maxPacketBytes: 1000 }, []],
+  ['bridge_max_packet_size 5', { maxPacketBytes: 20 }, []],
+  ['bridge_max_packet_size 2000000000', { maxPacketBytes: 268_435_460 }, []],
+  ['bridge_max_packet_size 0', {}, ['4 bridge_max_packet_size: it is no bound']],
+  ['bridge_max_packet_size -1', {}, ['4 bridge_max_packet_size: it is no bound']],
+] as const)
+  test(option, () => {
+    const plain = imported(`${BRIDGE}topic #\n`).yaml.mqtt.bridges![0]
+    const { yaml, left, ...rest } = imported(`${BRIDGE}topic #\n${option}\n`)
+    assert.deepEqual([yaml.mqtt.bridges, left, rest.same], [[{ ...plain, ...expected }], [], same])
+  })
+
 test('several addresses are clusters that are tried in turn; TLS is theirs', () => {
   const { yaml, clusters } = imported(
     'connection c\naddresses 10.0.0.1 [fd00::1]:1884 b.example\ntopic #\nbridge_cafile /ca.pem\nbridge_certfile /c\nbridge_keyfile /k\nbridge_alpn mqtt\n',
@@ -78,8 +99,6 @@ test('what cannot be is left out with its line', () => {
     ['topic # in 1 a b', /^3 topic: b# is no topic filter/],
     ['topic #\nbridge_certfile /c', /^4 bridge_certfile: TLS towards/],
     ['topic #\nbridge_protocol_version mqttv31', /^4 bridge_protocol_version: .*3\.1\.1 it is/],
-    ['topic #\ncleansession true', /^4 cleansession: /],
-    ['topic #\nround_robin true', /^4 round_robin: /],
     ['topic #\nbridge_psk 00', /^4 bridge_psk: /],
     ['topic #\nbridge_bind_address eth0', /^4 bridge_bind_address: must be an address/],
   ] as const)

@@ -46,6 +46,26 @@ test('while the first broker is away the next one has the session at once, and t
   assert.deepEqual(await back.seen(), ['publish sensors/a 2 q1 #2'])
 })
 
+test('roundRobin: all brokers are equal, and nobody leaves one for the first', async (t) => {
+  const { r, second } = await two(t, [UP])
+  await r.bridge.apply(bridgePolicy([UP], { failover: ['second'], roundRobin: true }))
+  const conn = await latest(r.upstream)
+  await conn.take('connect')
+  conn.connack(0)
+  await settle()
+  conn.end()
+  await settle()
+  await r.clock.advance(3_000)
+  const other = await second.accepted()
+  other.isAlive = true
+  const { length } = r.upstream.connections
+  await r.clock.advance(600_000)
+  assert.deepEqual([other.closed, r.upstream.connections.length], [false, length])
+  other.end()
+  await r.clock.advance(5_000)
+  assert.ok(r.upstream.connections.length > length, 'the first is next when the second fails')
+})
+
 test('what one broker confirmed half does not make it take a later message for a repetition', async (t) => {
   const { r, second } = await two(t, [UP])
   const conn = await r.upstream.accepted()
@@ -116,6 +136,7 @@ test('a broker that names another one is followed at once, where the settings kn
   const other = await second.accepted()
   await r.publish('sensors/a', '1')
   assert.deepEqual(await other.seen(), ['publish sensors/a 1 q1 #1'])
+  other.ack('puback', 1)
   other.isAlive = true
   await r.clock.advance(600_000)
   assert.equal(other.closed, false, 'nobody goes back to be sent away again')

@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { settle } from '../../../helpers/sim-clock.ts'
 import { DOWN, rig, UP } from './rig.ts'
 
 test('the session is a lasting one: clean start off, no expiry, client id of node and cluster [MQTT-3.1.2-4]', async (t) => {
@@ -9,6 +10,42 @@ test('the session is a lasting one: clean start off, no expiry, client id of nod
     [connect.version, connect.cleanStart, connect.clientId, connect.keepAliveSec, connect.properties.sessionExpirySec],
     [5, false, 'edge-1/cloud', 30, 0xffffffff],
   )
+})
+
+test('cleanStart: the broker keeps no session (MQTT 5.0 §3.1.2.4), and what waits here goes all the same', async (t) => {
+  for (const protocol of ['auto', '3.1.1'] as const) {
+    const r = await rig(t, [UP, DOWN], { cleanStart: true, protocol })
+    for (const n of [1, 2]) {
+      const conn = await r.reconnected({ sessionPresent: false })
+      const connect = conn.connect!
+      assert.deepEqual([connect.cleanStart, connect.properties.sessionExpirySec], [true, undefined])
+      assert.deepEqual((await conn.granted()).subscriptions.length, 1, 'each time')
+      await r.publish('sensors/a', String(n))
+      assert.deepEqual(
+        await conn.seen(),
+        n === 1 ? ['publish sensors/a 1 q1 #1'] : ['publish sensors/a 1 q1 #1', 'publish sensors/a 2 q1 #2'],
+      )
+      conn.end()
+      await settle()
+    }
+  }
+})
+
+test('maxPacketBytes: the smaller of it and what the broker takes', async (t) => {
+  for (const [maximumPacketBytes, went] of [
+    [undefined, ['ok 30']],
+    [1000, ['ok 30']],
+    [40, []],
+  ] as const) {
+    const r = await rig(t, [UP], { maxPacketBytes: 80 })
+    const conn = await r.upstream.accepted({
+      properties: maximumPacketBytes === undefined ? {} : { maximumPacketBytes },
+    })
+    for (const bytes of [30, 100]) await r.publish('sensors/a', `ok ${bytes}`.padEnd(bytes))
+    const seen = (await conn.seen()).map((word) => /ok \d+/.exec(word)?.[0])
+    assert.deepEqual(seen, went)
+    assert.equal(r.bridge.status()[0]?.setAside, 2 - went.length)
+  }
 })
 
 test('keep-alive: PINGREQ while idle, and a peer that answers nothing is left [MQTT-3.1.2-20]', async (t) => {
