@@ -10,6 +10,7 @@ import { createSecretPrompt } from '../core/os/secret-prompt.ts'
 import { Program } from '../core/program.ts'
 import { collectAll } from '../core/runtime/full-gc.ts'
 import { guard, doNothing } from '../core/defects/guard.ts'
+import { readEnvironmentProxy } from '../model/fleet/environment-proxy.ts'
 import { runCli } from './cli/program.ts'
 import { LOOK_MS, QuietGc } from './quiet-gc.ts'
 
@@ -21,6 +22,7 @@ async function main(): Promise<void> {
     operator: process.env['SUDO_USER'],
     hub: process.env['MESHLET_HUB'],
     savedLogins: placeLogins(process.env),
+    readProxy: () => readEnvironmentProxy(process.env),
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     askSecret: createSecretPrompt(process.stdin, process.stderr),
     stdio: () => joinStdio(process),

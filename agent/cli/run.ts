@@ -1,7 +1,7 @@
 /** `meshlet run`: builds the agent, tells systemd, waits for the end, drains. */
 import os from 'node:os'
 import { startAgent } from '../agent.ts'
-import { readEnvironmentProxy } from '../config/env-proxy.ts'
+import { readEnvironmentProxy } from '../../model/fleet/environment-proxy.ts'
 import { readResourceAttributes } from '../config/resource-attributes.ts'
 import { findCaptureProblem } from '../config/capture.ts'
 import { bundle } from '../../core/runtime/bundle.ts'

@@ -1,6 +1,7 @@
 /** What a command of the hub has of the process. */
 import type { Duplex } from 'node:stream'
 import type { LogOutput } from '../../core/log-output.ts'
+import type { EnvironmentProxy } from '../../model/ip.ts'
 
 export type Io = {
   /** Where the log of `run` goes; undefined: standard output, as it is. */
@@ -11,6 +12,8 @@ export type Io = {
   readonly hub?: string | undefined
   /** Where logins at hubs are kept; undefined: the environment names no place. */
   readonly savedLogins?: string | undefined
+  /** HTTPS_PROXY and NO_PROXY. Throws MESH_CONFIG_INVALID. */
+  readonly readProxy?: (() => EnvironmentProxy | undefined) | undefined
   readonly standardInput?: () => Promise<Buffer>
   /** Asks on the terminal without showing what is typed; undefined: there is none. */
   readonly askSecret?: ((prompt: string) => Promise<string>) | undefined

@@ -10,6 +10,9 @@ const SECRET_BYTES = 32
 const SECRET = /^[\w-]{43}$/
 /** A page that is open asks all the time; not each of that is worth a write. */
 const SEEN_STEP_MS = 60_000
+/** From the browser to the command line that waits. */
+const CODE_MS = 60_000
+const MAX_CODE_CHARS = 8_000
 
 export type LoginsOptions = {
   readonly sessions: ConsoleSessions
@@ -33,6 +36,10 @@ export function hashSecret(secret: string, shown: Shown = 'cookie'): string {
   return createHash('sha256')
     .update(shown === 'bearer' ? `bearer ${secret}` : secret)
     .digest('hex')
+}
+
+function hashCode(code: string, challenge: string): string {
+  return createHash('sha256').update(`code ${challenge} ${code}`).digest('hex')
 }
 
 /** A link for one login, as `meshlet-hub login` prints it. @returns the secret */
@@ -71,6 +78,31 @@ export class Logins {
     return this.begin({ operator, name: operator.replace(/^operator:/, ''), via, grants, claims: [], address })
   }
 
+  /**
+   * For a command line whose user has proved who they are in a browser: good for one session within a minute, for whoever
+   * has what the challenge was made of. Throws MESH_CONSOLE_OIDC.
+   */
+  async offerCli({ operator, name, grants, claims }: Omit<Newcomer, 'via'>, challenge: string): Promise<string> {
+    const { sessions, clock } = this.#o
+    const said = Buffer.from(JSON.stringify({ name, claims })).toString('base64url')
+    const code = `${randomBytes(SECRET_BYTES).toString('base64url')}.${said}`
+    if (code.length > MAX_CODE_CHARS)
+      throw new MeshError('MESH_CONSOLE_OIDC', 'the issuer gives more than a command line can be told')
+    const nowMs = clock.wallMs()
+    await sessions.addLink({ hash: hashCode(code, challenge), operator, grants, endsMs: nowMs + CODE_MS }, nowMs)
+    return code
+  }
+  /** Throws MESH_CONSOLE_LOGIN: used, ended, never made, or made for another verifier. */
+  async byCode(p: { readonly code: string; readonly verifier: string }, address: string): Promise<NewSession> {
+    const { sessions, clock } = this.#o
+    const challenge = createHash('sha256').update(p.verifier).digest('base64url')
+    const link = await sessions.takeLink(hashCode(p.code, challenge), clock.wallMs())
+    if (!link) throw new MeshError('MESH_CONSOLE_LOGIN', 'the login is used already, too old, or not one of this hub')
+    // As it was given out: what is changed has another hash.
+    const { name, claims } = JSON.parse(Buffer.from(p.code.split('.')[1]!, 'base64url').toString()) as Newcomer
+    return this.begin({ operator: link.operator, name, via: 'cli', grants: link.grants, claims, address })
+  }
+
   /** A session for somebody who has proved who they are. */
   async begin(p: Newcomer): Promise<NewSession> {
     const { sessions, clock, audit } = this.#o
@@ -80,7 +112,7 @@ export class Logins {
     const secret = randomBytes(SECRET_BYTES).toString('base64url')
     const hash = hashSecret(secret, shown)
     const session = { ...p, hash, createdMs: nowMs, seenMs: nowMs, endsMs: nowMs + lifeMs }
-    if (p.via === 'oidc') await sessions.endOthers(p.operator, p.grants)
+    if (p.claims.length > 0) await sessions.endOthers(p.operator, p.grants)
     await sessions.add(session)
     await audit.add({
       atMs: nowMs,
@@ -88,7 +120,7 @@ export class Logins {
       event: 'console.login',
       subject: p.name,
       address: p.address,
-      detail: `${describeGrants(p.grants)}; by ${p.via}`,
+      detail: `${describeGrants(p.grants)}; by ${p.via}${p.via === 'cli' && p.claims.length > 0 ? ', oidc' : ''}`,
     })
     return { secret, session }
   }
@@ -124,6 +156,6 @@ export class Logins {
     if (nowMs >= s.endsMs || nowMs < s.createdMs - SEEN_STEP_MS) return true
     // A command line asks when somebody types, and has nobody to keep it alive between.
     if (s.via !== 'cli' && nowMs - s.seenMs >= idleMs) return true
-    return s.via === 'oidc' && JSON.stringify(toGrants?.(s.claims)) !== JSON.stringify(s.grants)
+    return s.claims.length > 0 && JSON.stringify(toGrants?.(s.claims)) !== JSON.stringify(s.grants)
   }
 }

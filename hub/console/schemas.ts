@@ -10,6 +10,7 @@ export const role = z.enum(['viewer', 'operator', 'admin'])
 export const grant = z.object({ namespace: z.string().describe('`*`: all'), role })
 export const problem = z.object({ code: z.string(), message: z.string(), remedy: z.string() })
 
+const secretText = z.string().regex(/^[\w-]{43}$/)
 export const loginBody = z.object({ token: z.string().min(1).max(128).describe('of the link, behind its #') })
 export const whoami = z.object({
   name: z.string(),
@@ -18,6 +19,15 @@ export const whoami = z.object({
   grants: z.array(grant).readonly(),
   endsMs: ms,
   version: z.string().describe('of the hub'),
+})
+export const cliLoginBody = z.object({
+  token: z.string().min(1).max(8_192).describe('of the link, behind its #; or the code of a login at the issuer'),
+  verifier: secretText.optional().describe('with a code: what its challenge was made of (RFC 7636 §4.1)'),
+})
+/** Of a command line that waits for the browser. */
+export const oidcQuery = z.object({
+  port: z.coerce.number().int().min(1).max(65_535).optional().describe('of 127.0.0.1 where the browser is led to'),
+  challenge: secretText.optional().describe('S256 of what the code is redeemed with (RFC 7636 §4.2)'),
 })
 export const cliLogin = z.object({
   secret: z.string().describe('shown as `Authorization: Bearer …`, never as a cookie'),
@@ -298,6 +308,7 @@ export const stream = z
 export type Whoami = z.infer<typeof whoami>
 export type Problem = z.infer<typeof problem>
 export type CliLogin = z.infer<typeof cliLogin>
+export type OidcQuery = z.infer<typeof oidcQuery>
 export type LoginWays = z.infer<typeof loginWays>
 export type DeviceState = z.infer<typeof deviceState>
 export type DeviceRow = Readonly<z.infer<typeof deviceRow>>

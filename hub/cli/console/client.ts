@@ -10,6 +10,7 @@ import { CATALOGUE, MeshError, type ErrorCode } from '../../../core/errors.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import { sendRequest, type Exchanged } from '../../bounded-exchange.ts'
+import { findProxyFor, type ReadProxy } from './proxy.ts'
 
 /** A device has half a minute for its answer. */
 const TIMEOUT_MS = 60_000
@@ -26,6 +27,8 @@ export type HubAccess = {
   /** Of the hub, when the session began. */
   readonly version?: string | undefined
   readonly clock: Clock
+  /** Of the environment; left out: none. */
+  readonly readProxy?: ReadProxy | undefined
 }
 /** Of zod, as far as an answer needs it. */
 export type AnswerSchema<T> = {
@@ -55,7 +58,12 @@ export class HubClient implements Disposable {
     const limits = { keepAlive: true, maxSockets: MAX_CONNECTIONS }
     this.#agent =
       access.url.protocol === 'https:'
-        ? new https.Agent({ ...limits, minVersion: 'TLSv1.2', ...describeTrust(access.roots) })
+        ? new https.Agent({
+            ...limits,
+            ...findProxyFor(access.url, access.readProxy),
+            minVersion: 'TLSv1.2',
+            ...describeTrust(access.roots),
+          })
         : new http.Agent(limits)
   }
   [Symbol.dispose](): void {

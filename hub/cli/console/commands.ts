@@ -7,7 +7,7 @@ import { isNamespace } from '../../tokens.ts'
 import type { Io } from '../io.ts'
 import { buildConfigOption as config } from '../options.ts'
 import type { EndOptions, ListOptions } from './sessions.ts'
-import type { TrustOptions } from './trust.ts'
+import type { RemoteOptions } from './remote-login.ts'
 import type { LoginOptions } from './login.ts'
 
 export function addConsole(program: Command, io: Io, done: Finish): void {
@@ -30,6 +30,7 @@ export function addConsole(program: Command, io: Io, done: Finish): void {
       (pin: string, before: readonly string[]) => [...before, pin],
       [],
     )
+    .option('--oidc', 'with --hub: by the issuer of the console, in a browser of this machine', false)
     .action(async (o: LoginOptions & RemoteLoginOptions, command: Command) => done(logIn(o, command, io)))
   program
     .command('logout')
@@ -50,17 +51,17 @@ export function addConsole(program: Command, io: Io, done: Finish): void {
     .action(async (who: string, o: EndOptions) => done((await import('./sessions.ts')).endSessions(who, o, io)))
 }
 
-type RemoteLoginOptions = TrustOptions & { readonly hub?: string }
+type RemoteLoginOptions = RemoteOptions & { readonly hub?: string }
 
 /** Throws MESH_CONFIG_INVALID for options of the other kind of login. */
 async function logIn(o: LoginOptions & RemoteLoginOptions, command: Command, io: Io): Promise<ExitCode> {
   const { hub } = o
-  const others = hub === undefined ? ['caFile', 'caPin'] : ['role', 'namespace', 'name', 'ttl']
+  const others = hub === undefined ? ['caFile', 'caPin', 'oidc'] : ['role', 'namespace', 'name', 'ttl']
   if (others.some((name) => command.getOptionValueSource(name) === 'cli'))
     throw new MeshError(
       'MESH_CONFIG_INVALID',
       hub === undefined
-        ? '--ca-file and --ca-pin say what a hub on another machine is known by: --hub says which'
+        ? '--ca-file, --ca-pin and --oidc are for a hub on another machine: --hub says which'
         : 'what a link permits is said where it is printed, on the hub; --hub takes one',
     )
   if (hub === undefined) return (await import('./login.ts')).makeLogin(o, io)

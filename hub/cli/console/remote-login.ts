@@ -6,40 +6,42 @@ import { systemDisk } from '../../../core/os/disk.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import { isLoopback } from '../../../model/browser.ts'
 import { describeGrants } from '../../console/access.ts'
-import { cliLogin, done } from '../../console/schemas.ts'
+import { cliLogin, done, type CliLogin } from '../../console/schemas.ts'
 import type { Io } from '../io.ts'
 import { formatDate } from '../table.ts'
+import { logInByBrowser } from './browser-login.ts'
 import { HubClient } from './client.ts'
 import { SavedLogins, type SavedLogin } from './saved-logins.ts'
 import { parseHubUrl, readRoots, type TrustOptions } from './trust.ts'
 
+export type RemoteOptions = TrustOptions & { readonly oidc: boolean }
+
 const PROMPT = 'The link that `meshlet-hub login` prints on the hub, or what stands behind its #login= (not shown): '
 
 /** Rejects with what the hub refuses with, MESH_CONFIG_INVALID, MESH_STATE_UNUSABLE, MESH_HUB_*. */
-export async function logIn(at: string, o: TrustOptions, io: Io): Promise<ExitCode> {
+export async function logIn(at: string, o: RemoteOptions, io: Io): Promise<ExitCode> {
   const url = parseHubUrl(at)
   const saved = openSavedLogins(io)
   // The link is good for one login: what cannot be kept must not use it up.
   saved.check()
-  const roots = await readRoots(url, o, systemClock)
-  const token = readLink(await readSecret(io), url)
-  using client = new HubClient({ url, roots, secret: undefined, clock: systemClock })
-  const { secret, session } = await client.ask({
-    method: 'POST',
-    path: 'login/cli',
-    body: { token },
-    answer: cliLogin,
-  })
+  const { readProxy } = io
+  const roots = await readRoots(url, o, { clock: systemClock, readProxy })
+  const link = o.oidc ? undefined : readLink(await readSecret(io), url)
+  using client = new HubClient({ url, roots, secret: undefined, clock: systemClock, readProxy })
+  const ask = (body: object): Promise<CliLogin> =>
+    client.ask({ method: 'POST', path: 'login/cli', body, answer: cliLogin })
+  const { secret, session } =
+    link === undefined ? await logInByBrowser({ client, clock: systemClock, io }, ask) : await ask({ token: link })
   const { operator, endsMs, version, grants } = session
   const before = saved.find(url.origin)
   const login: SavedLogin = { secret, operator, endsMs, version, ...(roots === undefined ? {} : { roots }) }
   try {
     saved.save(url.origin, login)
   } catch (thrown) {
-    await end(url, login)
+    await end(url, login, io)
     throw thrown
   }
-  if (before) await end(url, before).catch(() => undefined)
+  if (before) await end(url, before, io).catch(() => undefined)
   io.out(
     toPrintable(`logged in to ${url.origin} as ${operator}, ${describeGrants(grants)}, until ${formatDate(endsMs)}`) +
       '\n',
@@ -58,7 +60,7 @@ export async function logOut(at: string, io: Io): Promise<ExitCode> {
   }
   saved.remove(url.origin)
   try {
-    await end(url, login)
+    await end(url, login, io)
   } catch (cause) {
     const { message } = cause as Error
     throw new MeshError(
@@ -79,11 +81,11 @@ export function openClient(at: string, io: Io): HubClient {
   if (login.endsMs <= systemClock.wallMs())
     throw new MeshError('MESH_HUB_SESSION', `the session at ${url.origin} was over at ${formatDate(login.endsMs)}`)
   const { roots, secret, version } = login
-  return new HubClient({ url, roots, secret, version, clock: systemClock })
+  return new HubClient({ url, roots, secret, version, clock: systemClock, readProxy: io.readProxy })
 }
 
-async function end(url: URL, { secret, roots }: SavedLogin): Promise<void> {
-  using client = new HubClient({ url, roots, secret, clock: systemClock })
+async function end(url: URL, { secret, roots }: SavedLogin, { readProxy }: Io): Promise<void> {
+  using client = new HubClient({ url, roots, secret, clock: systemClock, readProxy })
   await client.ask({ method: 'DELETE', path: 'session', answer: done })
 }
 

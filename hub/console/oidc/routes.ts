@@ -1,6 +1,7 @@
 /**
  * Login at an issuer. What belongs to a login that is under way goes with the browser, sealed: nobody fills the hub by
- * beginning logins, and any replica may finish one. Where the browser goes afterwards is fixed: to the console.
+ * beginning logins, and any replica may finish one. Where the browser goes afterwards is fixed: to the console, or to
+ * the port of its own machine where `meshlet-hub login --oidc` waits (RFC 8252 §7.3).
  */
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply } from 'fastify'
@@ -10,9 +11,10 @@ import type { Sealer } from '../../../core/pki/sealing.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import { formatCookie, LOGIN_COOKIE, readCookie, SESSION_COOKIE } from '../cookies.ts'
-import type { Logins } from '../logins.ts'
+import type { Logins, Newcomer } from '../logins.ts'
 import { readAddress } from '../routes/parts.ts'
 import { setSession, type TakeLogin } from '../routes/session.ts'
+import { oidcQuery, type OidcQuery } from '../schemas.ts'
 import type { OidcSettings } from '../settings.ts'
 import { deriveGrants, readValues } from './grants.ts'
 import { isSame, type Flow, type Provider } from './provider.ts'
@@ -36,17 +38,25 @@ export type OidcRoutes = {
   readonly clock: Clock
   readonly log: Log
 }
-type StoredFlow = Flow & { readonly endsMs: number }
+/** A command line that waits for the browser on this port of its machine, and holds what the challenge was made of. */
+type WaitingCli = { readonly port: number; readonly challenge: string }
+type StoredFlow = Flow & { readonly endsMs: number; readonly cli: WaitingCli | undefined }
 
 export function addOidcRoutes(app: FastifyInstance, p: OidcRoutes): void {
   const config = { access: { of: 'anyone' } } as const
-  app.get(BEGIN, { config, schema: { summary: 'Leads to the issuer' } }, async (request, reply) => {
+  const schema = { summary: 'Leads to the issuer', querystring: oidcQuery }
+  app.get<{ Querystring: OidcQuery }>(BEGIN, { config, schema }, async (request, reply) => {
     p.takeLogin(readAddress(request))
+    const { port, challenge } = request.query
+    const cli = port === undefined || challenge === undefined ? undefined : { port, challenge }
     const origin = p.publicOrigin ?? `${p.isHttps ? 'https' : 'http'}://${request.headers.host}`
     const secret = () => randomBytes(32).toString('base64url')
     const flow = { state: secret(), nonce: secret(), verifier: secret(), redirectUri: origin + CALLBACK }
     const url = await p.provider.authorizeUrl(flow)
-    const sealed = p.sealer.seal(Buffer.from(JSON.stringify({ ...flow, endsMs: p.clock.wallMs() + FLOW_MS })), PURPOSE)
+    const sealed = p.sealer.seal(
+      Buffer.from(JSON.stringify({ ...flow, cli, endsMs: p.clock.wallMs() + FLOW_MS })),
+      PURPOSE,
+    )
     putLogin(reply, sealed.toString('base64url'))
     return reply.redirect(url, 302)
   })
@@ -55,16 +65,26 @@ export function addOidcRoutes(app: FastifyInstance, p: OidcRoutes): void {
     { config, schema: { summary: 'Where the issuer leads back to' } },
     async (request, reply) => {
       putLogin(reply, '')
+      let cli: WaitingCli | undefined
       try {
-        const before = await p.logins.find(readCookie(request.headers.cookie, SESSION_COOKIE))
-        const secret = await finish(p, request.query, request.headers.cookie, readAddress(request))
+        p.takeLogin(readAddress(request))
+        const { cookie } = request.headers
+        const flow = openFlow(p, readCookie(cookie, LOGIN_COOKIE))
+        cli = flow.cli
+        const newcomer = { ...(await identify(p, request.query, flow)), address: readAddress(request) }
+        if (cli) {
+          const code = await p.logins.offerCli(newcomer, cli.challenge)
+          return await reply.redirect(formatLoopback(cli, { code }), 303)
+        }
+        const before = await p.logins.find(readCookie(cookie, SESSION_COOKIE))
+        const { secret } = await p.logins.begin({ ...newcomer, via: 'oidc' })
         if (before) await p.logins.end(before)
         setSession(reply, secret, p.sessionSec)
-        return reply.redirect('/', 303)
+        return await reply.redirect('/', 303)
       } catch (thrown) {
         const err = toMeshError(thrown)
         p.log.warn({ evt: 'hub.console-oidc', ip: readAddress(request), err }, 'a login at the issuer failed')
-        return reply.redirect(`/login?refused=${err.code}`, 303)
+        return reply.redirect(cli ? formatLoopback(cli, { refused: err.code }) : `/login?refused=${err.code}`, 303)
       }
     },
   )
@@ -75,15 +95,16 @@ function putLogin(reply: FastifyReply, value: string): void {
   reply.header('set-cookie', formatCookie(LOGIN_COOKIE, value, { sameSite: 'Lax', maxAgeSec: FLOW_MS / 1_000 }))
 }
 
-/** @returns the secret of the session */
-async function finish(
+/** RFC 8252 §7.3: by address, for a name may lead elsewhere; the path is known to who waits and to this browser. */
+function formatLoopback({ port, challenge }: WaitingCli, query: Readonly<Record<string, string>>): string {
+  return `http://127.0.0.1:${port}/${challenge}?${new URLSearchParams(query).toString()}`
+}
+
+async function identify(
   p: OidcRoutes,
   query: Readonly<Record<string, unknown>>,
-  cookies: string | undefined,
-  address: string,
-): Promise<string> {
-  p.takeLogin(address)
-  const flow = openFlow(p, readCookie(cookies, LOGIN_COOKIE))
+  flow: StoredFlow,
+): Promise<Omit<Newcomer, 'via' | 'address'>> {
   const { code, state, error, iss } = query
   if (!isSame(state, flow.state)) throw new MeshError('MESH_CONSOLE_OIDC', 'the answer is of another login (state)')
   // RFC 9207 §2.4: of another issuer, which somebody mixed in.
@@ -100,16 +121,7 @@ async function finish(
       'MESH_CONSOLE_FORBIDDEN',
       `${JSON.stringify(sub)} has none of the values of ${p.settings.claim} that console.oidc.roles names`,
     )
-  const name = findName(claims) ?? sub
-  const { secret } = await p.logins.begin({
-    operator: `oidc:${sub}`,
-    name,
-    via: 'oidc',
-    grants,
-    claims: values,
-    address,
-  })
-  return secret
+  return { operator: `oidc:${sub}`, name: findName(claims) ?? sub, grants, claims: values }
 }
 
 function findName(claims: Claims): string | undefined {

@@ -61,19 +61,24 @@ export function addSessionRoutes(app: FastifyInstance, p: SessionRoutes, takeLog
       return describeSession(session, p)
     },
   )
-  app.post<{ Body: { token: string } }>(
+  app.post<{ Body: { token: string; verifier?: string } }>(
     '/api/v1/login/cli',
     {
       config: { access: { of: 'anyone' } },
       schema: {
-        summary: 'For the same link a session of a command line, which shows its secret as a bearer',
-        body: schemas.loginBody,
+        summary: 'For the same link, or a login at the issuer, a session of a command line: its secret is a bearer',
+        body: schemas.cliLoginBody,
         response: { 200: schemas.cliLogin, ...ERRORS },
       },
     },
     async (request): Promise<schemas.CliLogin> => {
       takeLogin(readAddress(request))
-      const { secret, session } = await p.logins.byLink(request.body.token, readAddress(request), 'cli')
+      const { token, verifier } = request.body
+      const address = readAddress(request)
+      const { secret, session } =
+        verifier === undefined
+          ? await p.logins.byLink(token, address, 'cli')
+          : await p.logins.byCode({ code: token, verifier }, address)
       return { secret, session: describeSession(session, p) }
     },
   )

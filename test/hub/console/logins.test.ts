@@ -1,4 +1,5 @@
 import { test } from 'node:test'
+import { createHash } from 'node:crypto'
 import assert from 'node:assert/strict'
 import type { MeshError } from '../../../core/errors.ts'
 import { addLoginLink, hashSecret, Logins } from '../../../hub/console/logins.ts'
@@ -104,4 +105,24 @@ test('whose claims give another role now, or nothing, is logged in no more; who 
   role = 'operator'
   await r.logins.begin(newcomer())
   assert.equal(await r.registry.sessions.find(second.session.hash), undefined)
+})
+
+test('the code of a login at the issuer is good for a minute, and its session for as long as the role is', async () => {
+  let role: Grant['role'] = 'viewer'
+  await using r = await rig(() => [{ namespace: 'edge', role }])
+  const verifier = 'v'.repeat(43)
+  const challenge = createHash('sha256').update(verifier).digest('base64url')
+  const ann = { operator: 'oidc:1', name: 'Ann', grants: viewer, claims: ['ops'], address: '10.0.0.1' }
+  const late = await r.logins.offerCli(ann, challenge)
+  await r.clock.advance(MINUTE_MS)
+  await assert.rejects(r.logins.byCode({ code: late, verifier }, '10.0.0.1'), refused, 'too late')
+  const code = await r.logins.offerCli(ann, challenge)
+  const { secret, session } = await r.logins.byCode({ code, verifier }, '10.0.0.2')
+  assert.deepEqual([session.via, session.name, session.claims], ['cli', 'Ann', ['ops']])
+  await r.clock.advance(120 * MINUTE_MS)
+  assert.ok(await r.logins.find(secret, 'bearer'))
+  role = 'admin'
+  assert.equal(await r.logins.find(secret, 'bearer'), undefined, 'hub.yaml gives another role')
+  const claims = ['x'.repeat(8_000)]
+  await assert.rejects(r.logins.offerCli({ ...ann, claims }, challenge), { code: 'MESH_CONSOLE_OIDC' })
 })

@@ -31,8 +31,8 @@ test('a file without a certificate, a pin that is none, and both at once are wro
     [url, { caFile: empty, caPin: [PIN] }],
     [parseHubUrl('http://localhost:1'), { caPin: [PIN] }],
   ] as const)
-    await assert.rejects(readRoots(at, o, new SimClock()), coded('MESH_CONFIG_INVALID'))
-  assert.equal(await readRoots(url, { caPin: [] }, new SimClock()), undefined)
+    await assert.rejects(readRoots(at, o, { clock: new SimClock() }), coded('MESH_CONFIG_INVALID'))
+  assert.equal(await readRoots(url, { caPin: [] }, { clock: new SimClock() }), undefined)
 })
 
 test('who speaks no TLS, or says nothing, is not reachable', async (t) => {
@@ -48,9 +48,9 @@ test('who speaks no TLS, or says nothing, is not reachable', async (t) => {
   await once(server, 'listening')
   t.after(() => server.close())
   const url = parseHubUrl(`https://127.0.0.1:${(server.address() as AddressInfo).port}`)
-  await assert.rejects(readRoots(url, { caPin: [PIN] }, clock), coded('MESH_HUB_UNREACHABLE'))
+  await assert.rejects(readRoots(url, { caPin: [PIN] }, { clock }), coded('MESH_HUB_UNREACHABLE'))
   answer = undefined
-  const failed = assert.rejects(readRoots(url, { caPin: [PIN] }, clock), coded('MESH_HUB_UNREACHABLE'))
+  const failed = assert.rejects(readRoots(url, { caPin: [PIN] }, { clock }), coded('MESH_HUB_UNREACHABLE'))
   await met.promise
   await clock.advance(15_000)
   await failed

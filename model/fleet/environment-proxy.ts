@@ -4,7 +4,7 @@
  * machine is always reached directly.
  */
 import { MeshError } from '../../core/errors.ts'
-import type { EnvironmentProxy } from '../../model/ip.ts'
+import type { EnvironmentProxy } from '../ip.ts'
 
 /** Of the places where a proxy may stand. */
 const LOOPBACK = ['localhost', '127.0.0.0/8', '::1']

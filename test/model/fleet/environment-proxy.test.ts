@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { readEnvironmentProxy } from '../../../agent/config/env-proxy.ts'
+import { readEnvironmentProxy } from '../../../model/fleet/environment-proxy.ts'
 import { findOutgoingProxy } from '../../../agent/outgoing-proxy.ts'
 import { loadConfig } from '../../../agent/config/load.ts'
 import { isDirect } from '../../../model/ip.ts'
