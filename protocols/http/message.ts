@@ -67,20 +67,15 @@ export class RequestHead implements RequestFacts {
 
   /** With fields of its own: those here are changed on their way out. */
   copy(): RequestHead {
-    const { method, scheme, authority, path, version, bodyLength, upgrade, expectContinue } = this
+    const { method, scheme, authority, path, version, bodyLength, upgrade, expectContinue, names, target } = this
     const headers = [...this.headers]
-    const own = new RequestHead({
-      method,
-      scheme,
-      authority,
-      path,
-      headers,
-      version,
-      bodyLength,
-      upgrade,
-      expectContinue,
-    })
+    const head = { method, scheme, authority, path, headers, version, bodyLength, upgrade, expectContinue }
+    const own = new RequestHead({ ...head, names, target })
+    own.peerId = this.peerId
+    own.peerMetadata = this.peerMetadata
     own.metadata = this.metadata
+    own.span = this.span
+    if (this.written) own.written = new Set(this.written)
     return own
   }
 

@@ -15,7 +15,8 @@ export abstract class ExchangeState {
   /** A redirect that is followed here makes another one of it. */
   request: RequestHead
   readonly client: RequestOrigin
-  readonly http: HttpConnectionManager
+  /** A push that comes while the request waits brings another one. */
+  http: HttpConnectionManager
   readonly record: ExchangeRecord
   /** Filters of bodies may come between. */
   down: Downstream

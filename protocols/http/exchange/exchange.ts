@@ -8,19 +8,18 @@ import { MeshError } from '../../../core/errors.ts'
 import { doNothing } from '../../../core/defects/guard.ts'
 import type { Cluster, Endpoint } from '../../../model/cluster.ts'
 import { Attempt, type AttemptOwner } from './attempt.ts'
-import { planRequest } from './connect-tunnel.ts'
-import { finishAccess, notePlan, reportDenied } from './record.ts'
+import { finishAccess, reportDenied } from './record.ts'
 import { isFinalStatus, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { filterAnswer, filterRequest } from '../filters/bodies/apply.ts'
 import type { BodyFilter, BodySink } from '../filters/bodies/body-filter.ts'
 import type { BodyOwner } from '../filters/bodies/compressed-answer.ts'
 import { RedirectsSoFar } from '../filters/internal-redirect.ts'
-import type { AskOwner } from '../filters/ext-authz/asking.ts'
-import type { ResponseHead, Sent, UpstreamRequest } from '../message.ts'
+import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
 import { answerHead, prepareAttempt, createUpstreamRequest, chooseTrailers, type HeaderFacts } from './outgoing.ts'
 import type { ForwardPlan, PausedPlan, Plan } from './planning/plan.ts'
-import { isPaused, planToday } from './planning/plan-today.ts'
-import { createWait, type Wait } from './waits.ts'
+import { planToday } from './planning/plan-today.ts'
+import { beginPlan, type AwaitedPlan, type WaitOwner } from './awaited-plan.ts'
 import { ExchangeState } from './exchange-state.ts'
 import { createErrorReply, createPlannedReply, type LocalReply } from './reply/reply.ts'
 import { sendLocalReply } from './reply/send.ts'
@@ -41,7 +40,7 @@ type Phase = 'planning' | 'trying' | 'answering' | 'tunnel' | 'over'
 
 export class Exchange
   extends ExchangeState
-  implements AttemptOwner, AskOwner, TunnelOwner, HeaderFacts, Timed, BodyOwner
+  implements AttemptOwner, WaitOwner, TunnelOwner, HeaderFacts, Timed, BodyOwner
 {
   #phase: Phase = 'planning'
   #plan: ForwardPlan | undefined
@@ -49,8 +48,8 @@ export class Exchange
   #outgoing: UpstreamRequest | undefined
   #attempt: Attempt | undefined
   #retries: Retries | undefined
-  /** The last one, over or not. */
-  #asking: Wait | undefined
+  /** Once it has had to wait. */
+  #awaited: AwaitedPlan | undefined
   #timeouts: Timeouts | undefined
   #tunnel: RequestedTunnel | undefined
   #mirrors: Mirrors | undefined
@@ -69,18 +68,14 @@ export class Exchange
       return
     }
     this.remoteIp = prepared
+    this.beginAnew(request, http)
+    this.#awaited = beginPlan(this.rt, this)
+  }
+  beginAnew(request: RequestHead, http: HttpConnectionManager): void {
+    this.request = request
+    this.http = http
     if (request.upgrade !== undefined || request.method === 'CONNECT')
       this.#tunnel = new RequestedTunnel(this.rt, this, request)
-    this.#follow(planRequest(this.rt.ctx, client, http, request, prepared))
-  }
-
-  #follow(plan: Plan): void {
-    notePlan(plan, this, this.rt)
-    if (isPaused(plan)) {
-      this.#asking = createWait(this.rt, this, plan, (next) => this.#follow(next))
-      this.#asking.start()
-    } else if (plan.delayMs > 0) this.after(plan.delayMs, () => this.#act(planToday(plan, this.rt.ctx.tables.get())))
-    else this.#act(this.#asking ? planToday(plan, this.rt.ctx.tables.get()) : plan)
   }
 
   requestData(chunk: Buffer): void {
@@ -97,7 +92,7 @@ export class Exchange
     if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)
     // There is no connection yet. Until there is one, no more than the replay limit is taken.
     else if (this.body.full) this.down.pauseRequest()
-    if (this.#phase === 'planning') this.#asking?.bodyGrew()
+    if (this.#phase === 'planning') this.#awaited?.bodyGrew()
   }
 
   requestEnd(trailers: readonly string[] | undefined): void {
@@ -112,7 +107,7 @@ export class Exchange
     this.body.end(kept)
     if (this.#attempt?.isOpen) this.#attempt.sendEnd(kept)
     if (this.#plan) this.#requestComplete()
-    else this.#asking?.bodyGrew()
+    else this.#awaited?.bodyGrew()
   }
 
   /** The client left, broke the protocol or was silent too long. Nothing can be told to a client that is gone. */
@@ -145,7 +140,7 @@ export class Exchange
     return this.#phase === 'answering'
   }
 
-  #act(plan: Exclude<Plan, PausedPlan>): void {
+  act(plan: Exclude<Plan, PausedPlan>): void {
     if (this.#phase !== 'planning') return
     if (plan.health) this.down = watchHealth(plan, this, this.rt.ctx.clock)
     if (plan.bodies) this.down = filterAnswer(plan.bodies, this.down, this, this.rt)
@@ -272,7 +267,7 @@ export class Exchange
 
   /** @returns true when it is followed; the client is told nothing of it */
   #redirect(head: ResponseHead): boolean {
-    const { http, client, body, rt } = this
+    const { body, rt } = this
     const redirects = (this.#redirects ??= new RedirectsSoFar())
     const next = redirects.next(this.#plan!, head, this.#upstreamRequest(), this, rt.ctx)
     if (!next) return false
@@ -283,7 +278,7 @@ export class Exchange
     this.record.tries = 0
     if (next.bodyLength === 0) body.clear()
     this.request = next
-    this.#follow(planRequest(rt.ctx, client, http, next, this.remoteIp))
+    this.#awaited = beginPlan(this.rt, this)
     return true
   }
 
@@ -427,7 +422,7 @@ export class Exchange
   /** Nobody else answers, though a filter may need turns to make an answer of what was said. */
   #stop(): void {
     this.wait?.cancel()
-    this.#asking?.cancel()
+    this.#awaited?.cancel()
     if (this.#attempt) {
       this.rt.metrics.attempts.cancelled.value++
       this.#cancelAttempt()
