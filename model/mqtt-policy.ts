@@ -96,6 +96,8 @@ const limits = () =>
      * client of 5.0 allows.
      */
     maxInflight: bytes().max(65_535).default(100),
+    /** Of their payloads; the message that reaches it still goes. mosquitto's max_inflight_bytes. Default: no bound. */
+    maxInflightBytes: bytes().optional(),
     /**
      * Receive Maximum that we announce. Widely used clients ignore a smaller one and would be disconnected; a client
      * that sends too fast is simply read from later.
@@ -191,6 +193,11 @@ export const createMqttPolicySchema = () =>
      * room.
      */
     queueQos0Messages: z.boolean().default(false),
+    /**
+     * mosquitto's upgrade_outgoing_qos: subscribers get the QoS that they were granted, whatever a message came with.
+     * MQTT wants the smaller one of both [MQTT-3.8.4-8].
+     */
+    upgradeOutgoingQos: z.boolean().default(false),
     /** The first that is about a client counts. */
     quotas: z.array(quota()).default([]),
     /** mosquitto's acl_file; what it denies no rule allows. */

@@ -106,7 +106,7 @@ export function createBroker(options: BrokerOptions): Broker {
     userProblems: () => options.users?.problems() ?? [],
     serve: (conn, mqtt, transport) => serveClient(state, { conn, mqtt, transport, proxying, through }, open),
     reauthorize() {
-      state.keepsQos0 = keepsQos0(options)
+      Object.assign(state, readQosSettings(options))
       for (const client of open) client.reauthorize()
       kept.reauthorize()
     },
@@ -135,7 +135,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     durability,
     policiesOf,
     grounds: new GroundsOf(options.acls),
-    keepsQos0: keepsQos0(options),
+    ...readQosSettings(options),
     counters: createCounters(ctx.metrics),
     flusher: new Flusher(undefined, budget.maxBytes / 16),
     sessions: new Map<string, Session>(),
@@ -155,8 +155,15 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
   }
 }
 
-function keepsQos0({ policiesOf }: Pick<BrokerOptions, 'policiesOf'>): boolean {
-  return policiesOf(undefined).some((policy) => policy.queueQos0Messages)
+function readQosSettings({ policiesOf }: Pick<BrokerOptions, 'policiesOf'>): {
+  readonly keepsQos0: boolean
+  readonly upgradesQos: boolean
+} {
+  const policies = policiesOf(undefined)
+  return {
+    keepsQos0: policies.some((policy) => policy.queueQos0Messages),
+    upgradesQos: policies.some((policy) => policy.upgradeOutgoingQos),
+  }
 }
 
 function startSysTopics(

@@ -189,7 +189,8 @@ export function countCommit({ ctx, counters }: BrokerState, { sinceMs }: { reado
  * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was
  * begun is repeated until it is done
  */
-export async function publishInside(state: BrokerState, message: StoredMessage, source: Source): Promise<number> {
+export async function publishInside(state: BrokerState, published: StoredMessage, source: Source): Promise<number> {
+  const message: StoredMessage = state.upgradesQos && published.qos < 2 ? { ...published, qos: 2 } : published
   const to = plan(state, message, source)
   using place = message.retain ? placeInside(state, message) : undefined
   const commit = buildCommit({

@@ -42,6 +42,8 @@ export type BrokerState = {
   readonly grounds: GroundsOf
   /** Kept sessions queue QoS 0, too (mqtt.queueQos0Messages). */
   keepsQos0: boolean
+  /** Messages count as of QoS 2 (mqtt.upgradeOutgoingQos). */
+  upgradesQos: boolean
   /** Aborted when the broker is disposed of. */
   readonly closed: AbortSignal
   /** The last connect or deletion of a client id; the next one waits for it. */

@@ -72,6 +72,7 @@ export function convert(file: string, folder: string, files: Files, hostName: st
       // mosquitto acknowledges what a client of 3.1.1 may not publish.
       ...(hasAcls(blocks) ? { deniedPublishes: 'acknowledge' } : {}),
       ...(settings.queuesQos0 ? { queueQos0Messages: true } : {}),
+      ...(settings.upgradesQos ? { upgradeOutgoingQos: true } : {}),
       ...(settings.sysIntervalSec === undefined ? {} : { sysIntervalSec: settings.sysIntervalSec }),
       limits: settings.limits,
       ...(bridges.length === 0

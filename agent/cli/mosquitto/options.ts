@@ -18,6 +18,8 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   global_max_connections: 'global',
   global_max_clients: 'global',
   max_inflight_messages: 'global',
+  max_inflight_bytes: 'global',
+  upgrade_outgoing_qos: 'global',
   max_keepalive: 'global',
   max_packet_size: 'global',
   message_size_limit: 'global',
@@ -154,7 +156,6 @@ export const LEFT: Readonly<Record<string, string>> = {
   enable_proxy_protocol_v2_require_tls: 'listeners[].proxyProtocol.requireTls, beside the proxies that are trusted',
   enable_control_api: '$CONTROL is not offered: what it changes is in agent.yaml, which is taken while the agent runs',
   http_dir: 'no files are served',
-  max_inflight_bytes: 'the window is counted in messages: mqtt.limits.maxInflight',
   max_topic_alias_broker: 'aliases towards clients are used as those allow',
   retain_expiry_interval: 'retained messages have the expiry that their publisher gives them',
   tls_engine: ENGINE,
@@ -162,7 +163,6 @@ export const LEFT: Readonly<Record<string, string>> = {
   tls_keyform: ENGINE,
   use_username_as_clientid:
     'client ids are what clients say: the sessions of a user stay apart from those of others, and mqtt.rules knows both',
-  upgrade_outgoing_qos: 'a subscriber gets the smaller QoS, as MQTT 5.0 §3.8.4 says',
   bridge_ciphers: CIPHERS,
   'bridge_ciphers_tls1.3': CIPHERS,
   bridge_require_ocsp: 'OCSP is not asked',
@@ -174,8 +174,6 @@ export function findReasonLeft(name: string): string | undefined {
 }
 /** Options whose default is what meshlet does: only the other value is left. */
 export const DEFAULTS: Readonly<Record<string, readonly string[]>> = {
-  max_inflight_bytes: ['0'],
-  upgrade_outgoing_qos: ['false'],
   check_retain_source: ['false'],
   use_username_as_clientid: ['false'],
   disable_client_cert_date_checks: ['false'],

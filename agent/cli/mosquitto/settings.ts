@@ -13,6 +13,7 @@ export type Settings = {
   sysIntervalSec: number | undefined
   isRetainAvailable: boolean
   queuesQos0: boolean
+  upgradesQos: boolean
   maxQueuedMemoryBytes: number | undefined
   readonly limits: Record<string, unknown>
 }
@@ -38,6 +39,7 @@ export function convertSettings({ global, listeners, isPerListener }: Blocks, re
     sysIntervalSec: undefined,
     isRetainAvailable: true,
     queuesQos0: false,
+    upgradesQos: false,
     maxQueuedMemoryBytes: undefined,
     // mosquitto's sessions never expire where nothing says so.
     limits: { maxSessionExpirySec: NEVER_SEC },
@@ -87,6 +89,11 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
     case 'global_max_clients':
       if (report.number(line) > 0) limits['maxConnections'] = report.number(line)
       return
+    case 'queue_qos0_messages':
+    case 'upgrade_outgoing_qos':
+    case 'retain_available':
+      turn(line, settings, report)
+      return
     case 'max_inflight_messages':
       positive('maxInflight', 65_535)
       return
@@ -101,25 +108,16 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
       limits['maxPacketBytes'] = Math.min(MAX_PACKET_BYTES, report.number(line) + 65_536)
       report.same(line, 'a client that sends more is disconnected, where mosquitto drops the message')
       return
+    case 'max_inflight_bytes':
     case 'max_queued_messages':
-      queued(line, 'maxQueuedMessages', settings, report)
-      return
     case 'max_queued_bytes':
-      queued(line, 'maxQueuedBytes', settings, report)
+      bound(line, settings, report)
       return
     case 'memory_limit':
       if (report.number(line) > 0) settings.maxQueuedMemoryBytes = report.number(line)
       return
     case 'persistent_client_expiration':
       limits['maxSessionExpirySec'] = secondsOf(line, report) ?? NEVER_SEC
-      return
-    case 'queue_qos0_messages':
-      settings.queuesQos0 = report.bool(line)
-      if (!settings.queuesQos0) report.same(line, 'it is so here')
-      return
-    case 'retain_available':
-      settings.isRetainAvailable = report.bool(line)
-      if (settings.isRetainAvailable) report.same(line, 'it is so here')
       return
     case 'sys_interval':
       settings.sysIntervalSec = Math.min(65_535, Math.max(0, report.number(line)))
@@ -128,10 +126,28 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
   }
 }
 
-function queued(line: Line, setting: string, { limits }: Settings, report: Report): void {
+const SWITCHES = {
+  queue_qos0_messages: { at: 'queuesQos0', ours: false },
+  upgrade_outgoing_qos: { at: 'upgradesQos', ours: false },
+  retain_available: { at: 'isRetainAvailable', ours: true },
+} as const
+function turn(line: Line, settings: Settings, report: Report): void {
+  const { at, ours } = SWITCHES[line.name as keyof typeof SWITCHES]
+  settings[at] = report.bool(line)
+  if (settings[at] === ours) report.same(line, 'it is so here')
+}
+
+const QUEUES = '0 is no bound in mosquitto; here mqtt.spool bounds all queues together, and'
+const BOUNDS = {
+  max_inflight_bytes: { at: 'maxInflightBytes', without: 'it is no bound' },
+  max_queued_messages: { at: 'maxQueuedMessages', without: `${QUEUES} maxQueuedMessages one` },
+  max_queued_bytes: { at: 'maxQueuedBytes', without: `${QUEUES} maxQueuedBytes one` },
+} as const
+function bound(line: Line, { limits }: Settings, report: Report): void {
+  const { at, without } = BOUNDS[line.name as keyof typeof BOUNDS]
   const value = report.number(line)
-  if (value > 0) limits[setting] = value
-  else report.same(line, `0 is no bound in mosquitto; here mqtt.spool bounds all queues together, and ${setting} one`)
+  if (value > 0) limits[at] = value
+  else report.same(line, without)
 }
 
 function secondsOf(line: Line, report: Report): number | undefined {

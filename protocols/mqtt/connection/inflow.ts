@@ -96,7 +96,7 @@ export class Inflow {
     const message: StoredMessage = {
       topic,
       payload: p.payload,
-      qos: p.qos,
+      qos: this.#state.upgradesQos ? 2 : p.qos,
       retain: p.retain,
       properties: p.properties,
       expiresAtMs:
@@ -235,7 +235,7 @@ export class Inflow {
         return
       }
     }
-    const commit = this.#commitOf(message, to, packetId, place)
+    const commit = this.#commitOf(message, to, place, { qos, packetId })
     if (qos === 2) this.#arriving.add(packetId)
     const one: InLine = {
       number: 0,
@@ -256,10 +256,15 @@ export class Inflow {
     else this.#settle()
   }
 
-  #commitOf(message: StoredMessage, to: Plan, packetId: number, place: Place | undefined): Commit | undefined {
+  #commitOf(
+    message: StoredMessage,
+    to: Plan,
+    place: Place | undefined,
+    { qos, packetId }: Pick<Publish, 'qos' | 'packetId'>,
+  ): Commit | undefined {
     const { durability, retained } = this.#state
     const inbound =
-      message.qos === 2 && this.#session.stored
+      qos === 2 && this.#session.stored
         ? { clientId: this.#session.clientId, packetId, session: this.#session }
         : undefined
     return buildCommit({ durability, retained, message, plan: to, place, inbound })
@@ -403,7 +408,7 @@ export class Inflow {
     if (!one.message || one.commit?.begun) return
     one.place?.resume()
     one.plan = plan(this.#state, one.message, this.#source)
-    one.commit = this.#commitOf(one.message, one.plan, one.packetId, one.place)
+    one.commit = this.#commitOf(one.message, one.plan, one.place, one)
   }
 
   #answerInOrder(qos: Qos, packetId: number, reason: number): void {

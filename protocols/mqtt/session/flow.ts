@@ -12,6 +12,7 @@ import type { Counters } from '../counters.ts'
 import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Link } from '../connection/link.ts'
 import { type Awaits, AwaitedIds } from './awaited-ids.ts'
+import { InflightBytes } from './inflight-bytes.ts'
 import { asRetained } from '../topics/retained.ts'
 import {
   compact,
@@ -52,6 +53,7 @@ export class MemoryFlow implements Flow {
   readonly #counters: Counters
   readonly #inflight = new AwaitedIds()
   readonly #waiting: Waiting
+  readonly #inflightBytes: InflightBytes | undefined
   readonly #budget: MemoryBudget
   /** Of QoS 1 in flight what came by a shared subscription: it is another member's when the session ends. */
   #shared: Map<number, SharedMessage & { readonly message: HeldMessage }> | undefined
@@ -62,6 +64,7 @@ export class MemoryFlow implements Flow {
     this.#counters = counters
     this.#budget = budget
     this.#waiting = new Waiting(budget, link.clock)
+    this.#inflightBytes = InflightBytes.create(link.limits)
   }
 
   get waitingBytes(): number {
@@ -128,11 +131,13 @@ export class MemoryFlow implements Flow {
     return (
       this.#inflight.size < Math.min(this.#link.receiveMaximum, MAX_IN_FLIGHT) &&
       this.#sharedBytes <= this.#link.limits.maxQueuedBytes &&
-      !this.#link.congested
+      !this.#link.congested &&
+      !this.#inflightBytes?.isFull
     )
   }
   #over(packetId: number, awaits: Awaits): void {
     if (!this.#inflight.release(packetId, awaits)) return
+    this.#inflightBytes?.remove(packetId)
     if (this.#shared) this.#forgetShared(packetId)
     this.pump()
   }
@@ -144,6 +149,7 @@ export class MemoryFlow implements Flow {
       this.#inflight.release(packetId, awaits)
       return
     }
+    this.#inflightBytes?.add(packetId, message)
     if (shared === undefined || qos !== 1) return
     const held = compact(message)
     hold(held, this.#budget)
@@ -167,6 +173,8 @@ export class DurableFlow implements Flow {
   readonly #queue: DurableQueue
   readonly #findView: (topic: string) => View | undefined
   #link: Link | undefined
+  /** On this connection. */
+  #inflightBytes: InflightBytes | undefined
   readonly #inflight = new Map<number, InFlight>()
   /** Everything up to this has been sent on this connection, or needs no sending. */
   #cursor = 0
@@ -211,6 +219,7 @@ export class DurableFlow implements Flow {
     this.#epoch++
     this.#reading = false
     this.#inflight.clear()
+    this.#inflightBytes = InflightBytes.create(link.limits)
     this.#cursor = this.#queue.firstSeq - 1
     const late = this.#queue.startSending()
     if (late) {
@@ -231,7 +240,7 @@ export class DurableFlow implements Flow {
     while (this.#link && !this.#reading && !this.#link.congested) {
       const room = Math.min(this.#link.receiveMaximum - this.#inflight.size, READ_AT_ONCE)
       const upTo = this.#queue.lastSeq
-      if (room <= 0 || this.#cursor >= upTo) return
+      if (room <= 0 || this.#cursor >= upTo || this.#inflightBytes?.isFull) return
       const entries = this.#queue.read(this.#cursor, room)
       if (entries instanceof Promise) {
         this.#readLater(entries, upTo, this.#link)
@@ -262,7 +271,7 @@ export class DurableFlow implements Flow {
     for (const entry of entries) {
       const packetId = ((entry.seq - 1) % 65_535) + 1
       // One that is 65,535 older is still unacknowledged; its id may not be used twice [MQTT-2.2.1-4].
-      if (this.#inflight.has(packetId)) return 'blocked'
+      if (this.#inflight.has(packetId) || this.#inflightBytes?.isFull) return 'blocked'
       this.#cursor = entry.seq
       this.#sendOne(entry, packetId, link)
     }
@@ -293,8 +302,10 @@ export class DurableFlow implements Flow {
     const sent = link.send(retained?.message ?? message, flags, qos > 0 ? packetId : 0, ids)
     link.isBegun = false
     this.#begunSeq = Math.max(this.#begunSeq, seq)
-    if (sent && qos > 0) this.#inflight.set(packetId, { seq, awaits: awaited(qos) })
-    else this.#queue.done(seq)
+    if (sent && qos > 0) {
+      this.#inflight.set(packetId, { seq, awaits: awaited(qos) })
+      this.#inflightBytes?.add(packetId, message)
+    } else this.#queue.done(seq)
   }
 
   puback(packetId: number): void {
@@ -341,6 +352,7 @@ export class DurableFlow implements Flow {
     const known = this.#inflight.get(packetId)
     if (known?.awaits !== awaits) return
     this.#inflight.delete(packetId)
+    this.#inflightBytes?.remove(packetId)
     this.#queue.done(known.seq)
     this.pump()
   }

@@ -54,6 +54,7 @@ const CONFS: Readonly<Record<string, string>> = {
   'client ids with a prefix': `${USERS}clientid_prefixes plant-\nLISTENER\n`,
   'per listener': `per_listener_settings true\nLISTENER\n${USERS}`,
   'port and bind_address': `${OPEN}port PORT\nbind_address 127.0.0.1\n`,
+  'QoS as it was subscribed': `${OPEN}upgrade_outgoing_qos true\nmax_inflight_bytes 10\nLISTENER\n`,
   'QoS 1 at most': `${OPEN}LISTENER\nmax_qos 1\n`,
   'QoS 0 alone': `${OPEN}LISTENER\nmax_qos 0\n`,
   'nothing retained': `${OPEN}retain_available false\nLISTENER\n`,
@@ -72,7 +73,7 @@ async function subscribed(port: number, who: readonly string[], topic: string): 
   const clients = findDebianProgram('mosquittoClients').replace(/pub$/, 'sub')
   const { code, out } = await run(clients, [
     ...`-h 127.0.0.1 -p ${port} -i plant-sub -q 1 -W 1 -t ${topic} -F`.split(' '),
-    '%t %p %r',
+    '%t %p %r %q',
     ...who,
   ])
   return `${[2, 4, 5].includes(Number(code)) ? 'refused' : code} ${out}`

@@ -62,3 +62,42 @@ test('the bridge: a route gets every matching message under its own topic and Qo
     { code: 'MESH_MQTT_QUOTA' },
   )
 })
+
+test('upgradeOutgoingQos: everybody gets the QoS that was granted, whatever a message came with', async () => {
+  const broker = new TestBroker()
+  const policy = { upgradeOutgoingQos: true }
+  broker.usePolicy(policy)
+  const open = async (clientId: string, isKept: boolean): Promise<ReturnType<TestBroker['open']>> => {
+    const peer = broker.open({ policy })
+    await peer.connect({ clientId, ...(isKept ? { cleanStart: false, properties: { sessionExpirySec: 60 } } : {}) })
+    return peer
+  }
+  const [pub, kept, short] = [await open('pub', true), await open('kept', true), await open('short', false)]
+  for (const peer of [kept, short]) for (const qos of [0, 1, 2] as const) await peer.subscribe(`q${qos}`, { qos })
+  for (const topicQos of [0, 1, 2])
+    for (const [packetId, qos] of [
+      [undefined, 0],
+      [1, 1],
+      [2, 2],
+    ] as const)
+      pub.publish(`q${topicQos}`, String(qos), {
+        qos,
+        ...(packetId === undefined ? {} : { packetId: packetId + topicQos * 2 }),
+      })
+  assert.deepEqual(await pub.seen(), ['puback #1', 'pubrec #2', 'puback #3', 'pubrec #4', 'puback #5', 'pubrec #6'])
+  for (const peer of [kept, short]) {
+    const got = (await peer.seen()).map((word) => word.replace(/ #\d+/, ''))
+    const want = [0, 1, 2].flatMap((granted) => [0, 1, 2].map((qos) => `publish q${granted} ${qos} q${granted}`))
+    assert.deepEqual(got.sort(), want.sort())
+  }
+  kept.disconnect()
+  await kept.seen()
+  pub.publish('q1', 'away', { qos: 0 })
+  pub.publish('kept/a', 'r', { qos: 0, retain: true })
+  await pub.seen()
+  const again = await open('kept', true)
+  assert.ok((await again.seen()).some((word) => word.startsWith('publish q1 away q1')))
+  await short.seen()
+  await short.subscribe('kept/#', { qos: 1 })
+  assert.ok((await short.seen()).some((word) => /^publish kept\/a r q1 .*retain/.test(word)))
+})

@@ -52,6 +52,20 @@ test('what an acl file denies a client of 3.1.1 is acknowledged, as by mosquitto
   )
 })
 
+for (const [option, expected, same] of [
+  ['upgrade_outgoing_qos true', { upgradeOutgoingQos: true }, []],
+  ['upgrade_outgoing_qos false', {}, ['1 upgrade_outgoing_qos: it is so here']],
+  ['max_inflight_bytes 5000', { limits: { maxInflightBytes: 5000 } }, []],
+  ['max_inflight_bytes 0', {}, ['1 max_inflight_bytes: it is no bound']],
+  ['max_inflight_bytes -1', {}, ['1 max_inflight_bytes: it is no bound']],
+] as const)
+  test(option, () => {
+    const plain = imported('').yaml.mqtt
+    const { yaml, left, ...rest } = imported(`${option}\n`)
+    const limits = { ...plain.limits, ...('limits' in expected ? expected.limits : {}) }
+    assert.deepEqual([yaml.mqtt, left, rest.same], [{ ...plain, ...expected, limits }, [], same])
+  })
+
 test('QoS 0 that waits', () => {
   const of = (text: string): unknown => (imported(text).yaml.mqtt as { queueQos0Messages?: boolean }).queueQos0Messages
   assert.deepEqual(

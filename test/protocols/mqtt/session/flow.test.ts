@@ -51,6 +51,7 @@ class Bench {
   link(name: string): Link {
     return {
       receiveMaximum: 10,
+      limits: {},
       congested: false,
       send: () => {
         this.seen.push(`${name} sent`)
@@ -146,3 +147,43 @@ test('[MQTT-4.4.0-1] a message whose delivery has begun is sent again, although 
   assert.deepEqual(await again.seen(), [])
   assert.equal(t.durability.queue('session/c')!.depth, 0)
 })
+
+for (const kind of ['kept', 'not kept'] as const)
+  test(`maxInflightBytes, of a session that is ${kind}: the message that reaches it still goes, then one at a time`, async () => {
+    const broker = new TestBroker()
+    const policy = { limits: { maxInflightBytes: 100 } }
+    const c = broker.open({ policy })
+    await c.connect({
+      clientId: 'c',
+      ...(kind === 'kept' ? { cleanStart: false, properties: { sessionExpirySec: 9 } } : {}),
+    })
+    await c.subscribe('a', { qos: 2 })
+    const pub = broker.open({ policy })
+    await pub.connect({ clientId: 'pub' })
+    const say = (n: number, bytes: number, qos: 0 | 1 | 2): void =>
+      pub.publish('a', String(n).padEnd(bytes, '.'), { qos, ...(qos > 0 ? { packetId: n } : {}) })
+    const went = async (): Promise<string[]> => {
+      const words = await c.seen()
+      return words.map((word) => word.replaceAll('.', ''))
+    }
+    say(1, 60, 1)
+    say(2, 60, 2)
+    say(3, 60, 1)
+    say(4, 200, 1)
+    say(5, 10, 0)
+    await pub.seen()
+    assert.deepEqual((await went()).sort(), ['publish a 1 q1 #1', 'publish a 2 q2 #2', 'publish a 5 q0'])
+    c.ack('pubrec', 2)
+    assert.deepEqual(await went(), ['pubrel #2'], 'not over yet')
+    c.ack('pubcomp', 2)
+    assert.deepEqual(await went(), ['publish a 3 q1 #3'])
+    c.ack('puback', 1)
+    assert.deepEqual(await went(), ['publish a 4 q1 #4'])
+    c.ack('puback', 3)
+    say(6, 1, 1)
+    await pub.seen()
+    assert.deepEqual(await went(), [], 'one that is larger than the bound goes alone')
+    c.ack('puback', 4)
+    const [sixth] = await went()
+    assert.match(sixth!, /^publish a 6 q1/)
+  })
