@@ -25,6 +25,7 @@ import { publishInside } from './publication.ts'
 import type { AclFiles } from './authorization/acl-files.ts'
 import { GroundsOf } from './authorization/grounds.ts'
 import { Retained } from './topics/retained.ts'
+import { CommitWaiters } from './session/commit-waiters.ts'
 import type { Session } from './session/session.ts'
 import { SessionShares } from './session/session-shares.ts'
 import { UserQuotas } from './session/user-quotas.ts'
@@ -133,6 +134,7 @@ function createState(options: BrokerOptions, closed: AbortSignal): BrokerState {
     ctx,
     node,
     durability,
+    commits: new CommitWaiters(),
     policiesOf,
     grounds: new GroundsOf(options.acls),
     ...readQosSettings(options),

@@ -123,30 +123,28 @@ class Several implements Commit {
  * @returns undefined when nothing has to be durable. Everything is asked for in one tick, so it lands in one
  * transaction.
  */
-export function buildCommit(p: {
-  durability: Durability
-  retained: Retained
-  message: StoredMessage
-  plan: Plan
-  place: Place | undefined
-  inbound: Inbound | undefined
-}): Commit | undefined {
-  const { durability, message, inbound, place } = p
-  if (!inbound && p.plan.routes.length === 0) {
-    if (!place) return p.plan.queues.length === 0 ? undefined : new Append(durability, message, p.plan.queues)
-    if (p.plan.queues.length === 0) return new Retain(p.retained, message, place)
+export function buildCommit(
+  { durability, retained }: Pick<BrokerState, 'durability' | 'retained'>,
+  message: StoredMessage,
+  to: Plan,
+  place: Place | undefined,
+  inbound?: Inbound,
+): Commit | undefined {
+  if (!inbound && to.routes.length === 0) {
+    if (!place) return to.queues.length === 0 ? undefined : new Append(durability, message, to.queues)
+    if (to.queues.length === 0) return new Retain(retained, message, place)
   }
   const todo: (() => Promise<void>)[] = []
-  let { queues } = p.plan
-  if (p.plan.routes.length > 0) {
+  let { queues } = to
+  if (to.routes.length > 0) {
     const same = [...queues]
-    for (const other of routed(message, p.plan.routes, same))
+    for (const other of routed(message, to.routes, same))
       todo.push(() => durability.append(other.message, other.queues))
     queues = same
   }
   if (queues.length > 0 || inbound)
     todo.push(() => (inbound ? durability.append(message, queues, inbound) : durability.append(message, queues)))
-  if (place) todo.push(() => p.retained.save(message, place))
+  if (place) todo.push(() => retained.save(message, place))
   return todo.length === 0 ? undefined : new Several(todo)
 }
 
@@ -179,11 +177,6 @@ function isSame(one: StoredMessage, other: StoredMessage): boolean {
   )
 }
 
-/** One observation for all that a client waited for. */
-export function countCommit({ ctx, counters }: BrokerState, { sinceMs }: { readonly sinceMs: number }): void {
-  counters.commitWait.observe((ctx.clock.monotonicMs() - sinceMs) / 1000)
-}
-
 /**
  * Publishes what comes from inside. Resolves once it is as durable as it has to be, as `deliver`.
  * @throws MESH_MQTT_QUOTA, MESH_STORAGE_FULL and other refusals of the spool when nothing of it was taken; what was
@@ -193,14 +186,7 @@ export async function publishInside(state: BrokerState, published: StoredMessage
   const message: StoredMessage = state.upgradesQos && published.qos < 2 ? { ...published, qos: 2 } : published
   const to = plan(state, message, source)
   using place = message.retain ? placeInside(state, message) : undefined
-  const commit = buildCommit({
-    durability: state.durability,
-    retained: state.retained,
-    message,
-    plan: to,
-    place,
-    inbound: undefined,
-  })
+  const commit = buildCommit(state, message, to, place)
   for (let attempt = 0; commit !== undefined; attempt++) {
     try {
       await commit.run()

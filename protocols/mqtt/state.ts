@@ -11,6 +11,7 @@ import type { Memory } from './memory.ts'
 import type { GroundsOf } from './authorization/grounds.ts'
 import type { Slices } from './slices.ts'
 import type { Retained } from './topics/retained.ts'
+import type { CommitWaiters } from './session/commit-waiters.ts'
 import type { Session } from './session/session.ts'
 import type { SessionShares } from './session/session-shares.ts'
 import type { Authentication } from './users/authentication.ts'
@@ -22,6 +23,7 @@ export type BrokerState = {
   readonly ctx: BrokerContext
   readonly node: string
   readonly durability: Durability
+  readonly commits: CommitWaiters
   readonly counters: Counters
   readonly flusher: Flusher
   readonly memory: Memory

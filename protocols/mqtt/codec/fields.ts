@@ -16,7 +16,7 @@ export function finishPacket<T>(r: Reader, packet: T): T {
  * Publishers use few topics again and again: the same bytes give the same string object, which costs neither decoding
  * nor hashing. Direct-mapped and fixed in size; a slot holds at most MAX_CACHED_TOPIC_BYTES.
  */
-const TOPIC_SLOTS = 1024
+const TOPIC_SLOTS = 4096
 const MAX_CACHED_TOPIC_BYTES = 256
 const slots: ({ readonly bytes: Uint8Array; readonly topic: string } | undefined)[] = Array.from(
   { length: TOPIC_SLOTS },

@@ -262,9 +262,11 @@ export class Outbox {
   flush(): void {
     this.#queued = false
     this.#isUrgent = false
+    // Most have one piece, and make no list for it.
+    const only = this.#pieces.length === 0 ? this.#takeWritten() : undefined
     this.#cut()
     if (this.#region) releaseRest(this.#region)
-    const isTaken = this.#pieces.length === 0 || this.#write()
+    const isTaken = (!only && this.#pieces.length === 0) || this.#write(only)
     this.#releaseRegions(isTaken)
   }
   #releaseRegions(isTaken: boolean): void {
@@ -273,19 +275,19 @@ export class Outbox {
     this.#region = undefined
     for (let region = this.#fullRegions.pop(); region; region = this.#fullRegions.pop()) slabs.release(region, isTaken)
   }
-  /** @returns whether nobody has the bytes any more */
-  #write(): boolean {
+  /** @param only instead of pieces @returns whether nobody has the bytes any more */
+  #write(only: Uint8Array | undefined): boolean {
     const pieces = this.#pieces
-    const bytes = this.#pieceBytes
+    const bytes = only?.length ?? this.#pieceBytes
     this.#pieceBytes = 0
     this.#usualBytes = Math.max(LEAST_REGION_BYTES, this.#usualBytes >> 1, Math.min(bytes, SLAB_BYTES))
     this.#wantedBytes = this.#usualBytes
-    this.#pieces = []
+    if (pieces.length > 0) this.#pieces = []
     if (this.#stream.destroyed || this.#stream.writableEnded) return true
     this.#owner?.noteBytes(bytes)
     // What waits in the stream would keep the slab, and with it what has long been sent to others.
     const isBehind = this.#stream.writableLength > 0
-    const whole = pieces.length === 1 ? pieces[0]! : bytes <= JOINED_BYTES ? this.#join(pieces, bytes) : undefined
+    const whole = only ?? (pieces.length === 1 ? pieces[0] : this.#joinSmall(pieces, bytes))
     if (whole) this.#stream.write(isBehind ? apart(whole) : whole)
     else {
       this.#stream.cork()
@@ -338,13 +340,20 @@ export class Outbox {
   }
 
   #cut(): void {
+    const written = this.#takeWritten()
+    if (written) this.#piece(written)
+  }
+  /** @returns what stands in the region and the socket has not got */
+  #takeWritten(): Uint8Array | undefined {
     const region = this.#region
-    if (!region || region.at === this.#from) return
-    this.#piece(region.buf.subarray(this.#from, region.at))
+    if (!region || region.at === this.#from) return undefined
+    const from = this.#from
     this.#from = region.at
+    return region.buf.subarray(from, region.at)
   }
 
-  #join(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  #joinSmall(pieces: readonly Uint8Array[], bytes: number): Uint8Array | undefined {
+    if (bytes > JOINED_BYTES) return undefined
     const region = this.#flusher.slabs.takeRegion(bytes, bytes)
     this.#fullRegions.push(region)
     const { buf, at, end } = region

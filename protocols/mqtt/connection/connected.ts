@@ -2,7 +2,7 @@
 import { MeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Connection } from '../../connection.ts'
-import type { Connect, Disconnect, Packet, Subscribe, Unsubscribe, Will } from '../codec/packet.ts'
+import type { Connect, Disconnect, Packet, Publish, Subscribe, Unsubscribe, Will } from '../codec/packet.ts'
 import { toOwnMemory } from '../codec/parser.ts'
 import { toDisconnectReason, REASON, createViolation } from '../codec/reason.ts'
 import type { Counters } from '../counters.ts'
@@ -129,12 +129,7 @@ export class Connected implements Asking, ControlsOwner {
     const received = this.#counters.controlsReceived
     switch (packet.type) {
       case 'publish':
-        if (this.#isRestricted) checkOfferedPublish(packet, this.link.listener)
-        this.#counters.bytesReceived.payload.value += packet.payload.length
-        ;(this.#inflow ?? this.#startInflow()).publish(
-          packet,
-          this.#startRate().charge(packet.topic.length + packet.payload.length + packet.properties.length),
-        )
+        this.#publish(packet)
         return
       case 'puback':
         received.puback.value++
@@ -185,13 +180,22 @@ export class Connected implements Asking, ControlsOwner {
     }
   }
 
+  #publish(packet: Publish): void {
+    const { topic, payload, properties } = packet
+    if (this.#isRestricted) checkOfferedPublish(packet, this.link.listener)
+    this.#counters.bytesReceived.payload.value += payload.length
+    const rate = this.#rate ?? this.#startRate()
+    const tooMuch = rate.charge(topic.length + payload.length + properties.length)
+    ;(this.#inflow ?? this.#startInflow()).publish(packet, tooMuch)
+  }
+
   #startControls(): Controls {
     return (this.#controls ??= new Controls(this))
   }
   #startRate(): RateLimit {
     const { share, clientId } = this.session
     const quota = (): ReturnType<Rules['findQuota']> => this.#rules.findQuota(this.#admitted)
-    return (this.#rate ??= new RateLimit({ state: this.#state, share, clientId, quota, reading: this.reading }))
+    return (this.#rate = new RateLimit({ state: this.#state, share, clientId, quota, reading: this.reading }))
   }
   #startInflow(): Inflow {
     return (this.#inflow = new Inflow({

@@ -12,10 +12,11 @@ import type { Publish, Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
 import { readMessageMs } from '../expiry.ts'
 import type { Link } from './link.ts'
-import { type Commit, buildCommit, countCommit, deliver, plan, retryMs, type Source } from '../publication.ts'
+import { type Commit, buildCommit, deliver, plan, retryMs, type Source } from '../publication.ts'
 import { REASON, createViolation } from '../codec/reason.ts'
 import type { Reading } from '../pauses.ts'
 import type { Place } from '../topics/retained.ts'
+import { Asked } from '../session/commit-waiters.ts'
 import type { Session } from '../session/session.ts'
 import { saveFirst } from '../session/sessions.ts'
 import type { BrokerState } from '../state.ts'
@@ -45,7 +46,7 @@ export class Inflow {
   /** QoS 2 ids that are in line and so not yet in the session. */
   readonly #arriving = new Set<number>()
   /** The last that the store was asked for, and who waits for it. */
-  #asked: { readonly promise: Promise<void>; readonly ones: InLine[]; readonly sinceMs: number } | undefined
+  #asked: Asked<InLine> | undefined
   /** Waiting for room, and what came behind it; in the order of the line. */
   readonly #waitingForRoom: InLine[] = []
   #isRetrying = false
@@ -262,12 +263,11 @@ export class Inflow {
     place: Place | undefined,
     { qos, packetId }: Pick<Publish, 'qos' | 'packetId'>,
   ): Commit | undefined {
-    const { durability, retained } = this.#state
     const inbound =
       qos === 2 && this.#session.stored
         ? { clientId: this.#session.clientId, packetId, session: this.#session }
         : undefined
-    return buildCommit({ durability, retained, message, plan: to, place, inbound })
+    return buildCommit(this.#state, message, to, place, inbound)
   }
 
   #ask(one: InLine, commit: Commit): void {
@@ -288,26 +288,22 @@ export class Inflow {
 
   /** All messages of one transaction have one promise, and so one answer. */
   #await(promise: Promise<void>, one: InLine): void {
-    const asked = (this.#asked = { promise, ones: [one], sinceMs: this.#state.ctx.clock.monotonicMs() })
-    const over = (): void => {
-      if (this.#asked === asked) this.#asked = undefined
-    }
-    detach(
-      'mqtt',
-      promise.then(
-        () => {
-          over()
-          countCommit(this.#state, asked)
-          for (const taken of asked.ones) taken.state = 'taken'
-          this.#settle()
-        },
-        (err: unknown) => {
-          over()
-          for (const refused of asked.ones) this.#refused(refused, toMeshError(err))
-        },
-      ),
-      (error) => this.#link.close(error),
-    )
+    this.#asked = new Asked(this, promise, one, this.#state.ctx.clock.monotonicMs())
+    this.#state.commits.add(promise, this.#asked)
+  }
+  committed(asked: Asked<InLine>): void {
+    const { ctx, counters } = this.#state
+    if (this.#asked === asked) this.#asked = undefined
+    counters.commitWait.observe((ctx.clock.monotonicMs() - asked.sinceMs) / 1000)
+    for (const taken of asked.ones) taken.state = 'taken'
+    this.#settle()
+  }
+  refused(asked: Asked<InLine>, err: MeshError): void {
+    if (this.#asked === asked) this.#asked = undefined
+    for (const refused of asked.ones) this.#refused(refused, err)
+  }
+  close(err: MeshError): void {
+    this.#link.close(err)
   }
 
   #refused(one: InLine, err: MeshError): void {

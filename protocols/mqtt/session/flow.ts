@@ -166,7 +166,6 @@ export class MemoryFlow implements Flow {
   }
 }
 
-type InFlight = { readonly seq: number; awaits: Awaits | 'release' }
 const READ_AT_ONCE = 64
 
 export class DurableFlow implements Flow {
@@ -175,7 +174,7 @@ export class DurableFlow implements Flow {
   #link: Link | undefined
   /** On this connection. */
   #inflightBytes: InflightBytes | undefined
-  readonly #inflight = new Map<number, InFlight>()
+  readonly #inflight = new AwaitedIds()
   /** Everything up to this has been sent on this connection, or needs no sending. */
   #cursor = 0
   /**
@@ -282,7 +281,7 @@ export class DurableFlow implements Flow {
     const dup = seq <= this.#sentSeq
     if (!dup) this.#sentSeq = seq
     if (released) {
-      this.#inflight.set(packetId, { seq, awaits: 'pubcomp' })
+      this.#inflight.add(packetId, seq, 'pubcomp')
       link.outbox.ack('pubrel', packetId, 0)
       return
     }
@@ -303,7 +302,7 @@ export class DurableFlow implements Flow {
     link.isBegun = false
     this.#begunSeq = Math.max(this.#begunSeq, seq)
     if (sent && qos > 0) {
-      this.#inflight.set(packetId, { seq, awaits: awaited(qos) })
+      this.#inflight.add(packetId, seq, awaited(qos))
       this.#inflightBytes?.add(packetId, message)
     } else this.#queue.done(seq)
   }
@@ -316,15 +315,15 @@ export class DurableFlow implements Flow {
   }
   pubrec(packetId: number, reason: number): void {
     const link = this.#link
-    const known = this.#inflight.get(packetId)
+    const awaits = this.#inflight.get(packetId)
     if (!link) return
-    if (!known || known.awaits === 'puback') {
+    if (awaits === undefined || awaits === 'puback') {
       // What the client has refused is over for it, too (§3.5.2.1).
       if (reason < 0x80) pubrelUnknown(link, packetId)
       return
     }
-    if (known.awaits === 'release') return
-    if (known.awaits === 'pubcomp') {
+    if (awaits === 'release') return
+    if (awaits === 'pubcomp') {
       link.outbox.ack('pubrel', packetId, 0)
       return
     }
@@ -332,16 +331,16 @@ export class DurableFlow implements Flow {
       this.#over(packetId, 'pubrec')
       return
     }
-    known.awaits = 'release'
+    this.#inflight.set(packetId, 'release')
     const epoch = this.#epoch
     const close = (err: unknown): void => {
       if (epoch === this.#epoch) link.close(toMeshError(err))
     }
     detach(
       'mqtt',
-      this.#queue.release(known.seq).then(() => {
+      this.#queue.release(this.#inflight.seqOf(packetId)).then(() => {
         if (epoch !== this.#epoch) return
-        known.awaits = 'pubcomp'
+        this.#inflight.set(packetId, 'pubcomp')
         link.outbox.ack('pubrel', packetId, 0)
       }, close),
       close,
@@ -349,11 +348,11 @@ export class DurableFlow implements Flow {
   }
 
   #over(packetId: number, awaits: Awaits): void {
-    const known = this.#inflight.get(packetId)
-    if (known?.awaits !== awaits) return
-    this.#inflight.delete(packetId)
+    if (this.#inflight.get(packetId) !== awaits) return
+    const seq = this.#inflight.seqOf(packetId)
+    this.#inflight.release(packetId, awaits)
     this.#inflightBytes?.remove(packetId)
-    this.#queue.done(known.seq)
+    this.#queue.done(seq)
     this.pump()
   }
 }

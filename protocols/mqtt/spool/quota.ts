@@ -91,24 +91,34 @@ export class Quota {
   admit(bytes: number, to: readonly SpoolQueue[]): readonly SpoolQueue[] | MeshError {
     this.#lookAtDisk()
     if (this.#gone) return this.#counted('disk', this.#gone)
-    const strict = select(to, (queue) => !this.#isLossy(queue))
-    for (const queue of strict) {
+    let strict = 0
+    for (const queue of to) {
+      if (this.#isLossy(queue)) continue
+      strict++
       if (this.#lacksFloor(queue, bytes)) return this.#counted('disk', floorError(queue, this.#floorOf(queue)))
       const full = this.#fullOf(queue, bytes)
       if (full) return this.#counted(full, queue.limits ? limitsError(queue.limits) : this.#error(full))
     }
-    let lossy = to.length === strict.length ? NO_QUEUES : select(to, (queue) => this.#isLossy(queue))
-    if (lossy.length > 0) lossy = lossy.filter((queue) => this.#makeRoomIn(queue, bytes))
-    const lacking = this.#makeRoomForAll(bytes, lossy, strict.length)
+    let lossy = strict === to.length ? NO_QUEUES : this.#makeRoomInEach(to, bytes)
+    const lacking = this.#makeRoomForAll(bytes, lossy, strict)
     if (lacking !== undefined) {
-      if (strict.length > 0 || (lacking === 'disk' && this.#p.policy.spool.whenFull === 'refuse'))
+      if (strict > 0 || (lacking === 'disk' && this.#p.policy.spool.whenFull === 'refuse'))
         return this.#counted(lacking, this.#error(lacking))
       for (const queue of lossy) this.#drop(queue, lacking, bytes)
       lossy = NO_QUEUES
     }
-    const taking = lossy.length + strict.length === to.length ? to : [...strict, ...lossy]
+    const taking = lossy.length + strict === to.length ? to : [...this.#listStrict(to), ...lossy]
     this.#sinceLookBytes += bytes * taking.length
     return taking
+  }
+  // A function that refers to variables is made anew, and they with it, so those above have none: they are asked for
+  // each message.
+  #makeRoomInEach(to: readonly SpoolQueue[], bytes: number): readonly SpoolQueue[] {
+    if (to.length === 1) return this.#makeRoomIn(to[0]!, bytes) ? to : NO_QUEUES
+    return to.filter((queue) => this.#isLossy(queue) && this.#makeRoomIn(queue, bytes))
+  }
+  #listStrict(to: readonly SpoolQueue[]): readonly SpoolQueue[] {
+    return to.filter((queue) => !this.#isLossy(queue))
   }
 
   /** QoS 0, for which sessions give up nothing and refuse nothing: without room it is not theirs. @returns as `admit` */
@@ -148,13 +158,19 @@ export class Quota {
     // What makes room gives up what is on the disk; so for it what is on its way there does not count yet.
     counts = this.#isLossy(queue) && queue.whenFull !== 'drop-newest' ? ('stored' as const) : ('all' as const),
   ): 'queue' | 'share' | undefined {
-    const { isSession, limits, share } = queue
+    const { isSession, limits, share, group } = queue
     if (share && share.bytes + more > share.maxBytes) return 'share'
-    const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
-    const { maxMessages, maxBytes } = limits ?? { maxMessages: maxQueuedMessages, maxBytes: maxQueuedBytes }
     if (!limits && !isSession) return undefined
-    const { depth, bytes } = sumQueues(queue.group ?? [queue], counts)
-    return depth >= maxMessages || bytes + more > maxBytes ? 'queue' : undefined
+    const { maxQueuedMessages, maxQueuedBytes } = this.#p.policy.limits
+    let depth = 0
+    let bytes = more
+    for (let i = 0; i < (group?.length ?? 1); i++) {
+      const one = group ? group[i]! : queue
+      depth += one.depth + (counts === 'all' ? one.pendingMessages : 0)
+      bytes += one.bytes + (counts === 'all' ? one.pendingBytes : 0)
+    }
+    const isFull = depth >= (limits?.maxMessages ?? maxQueuedMessages) || bytes > (limits?.maxBytes ?? maxQueuedBytes)
+    return isFull ? 'queue' : undefined
   }
 
   /** @returns false when the queue has nothing left to give up, so that the new message is what it loses */
@@ -358,18 +374,6 @@ function select(queues: readonly SpoolQueue[], isWanted: (queue: SpoolQueue) => 
   for (const queue of queues) if (isWanted(queue)) wanted++
   if (wanted === queues.length) return queues
   return wanted === 0 ? NO_QUEUES : queues.filter(isWanted)
-}
-
-function sumQueues(
-  queues: readonly SpoolQueue[],
-  counts: 'stored' | 'all',
-): { readonly depth: number; readonly bytes: number } {
-  let [depth, bytes] = [0, 0]
-  for (const queue of queues) {
-    depth += queue.depth + (counts === 'all' ? queue.pendingMessages : 0)
-    bytes += queue.bytes + (counts === 'all' ? queue.pendingBytes : 0)
-  }
-  return { depth, bytes }
 }
 
 function floorError({ isSession }: SpoolQueue, floor: number): MeshError {

@@ -46,8 +46,9 @@ export function countEntryBytes({ topic, payload, properties, expiresAtMs, expir
 export class SegmentWriter {
   #buf: Buffer = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES)
   #at = 0
-  /** Length and checksum of each entry. */
-  #table: number[] = []
+  /** Length and checksum of each entry; what stands behind them is of an earlier use. */
+  readonly #table: number[] = []
+  #count = 0
   /** Of several queues, each of which asks for the blob. */
   readonly isShared: boolean
   #finished: Buffer | undefined
@@ -57,18 +58,20 @@ export class SegmentWriter {
   }
 
   get count(): number {
-    return this.#table.length / 2
+    return this.#count
   }
   /** What it adds to a blob. */
   get bytes(): number {
-    return this.#at + this.count * ROW_BYTES
+    return this.#at + this.#count * ROW_BYTES
   }
 
   add(message: StoredMessage): void {
     this.#buf = roomyBuffer(this.#buf, this.#at, message)
     const from = this.#at
     this.#at = writeEntry(this.#buf, from, message)
-    this.#table.push(this.#at - from, computeSum(this.#buf, from, this.#at))
+    const row = this.#count++ * 2
+    this.#table[row] = this.#at - from
+    this.#table[row + 1] = computeSum(this.#buf, from, this.#at)
   }
   /**
    * @param before blob of a segment of this format, whose entries come first, because the new one replaces it
@@ -82,21 +85,30 @@ export class SegmentWriter {
     const blob = Buffer.allocUnsafeSlow(length + this.bytes)
     let at = HEAD_BYTES
     if (before) at += before.copy(blob, at, HEAD_BYTES, earlierEnd)
-    for (const value of this.#table) at = blob.writeUInt32BE(value, at)
+    for (let i = 0; i < this.#count * 2; i++) at = writeU32(blob, at, this.#table[i]!)
     if (before) at += before.copy(blob, at, earlierEnd)
     this.#buf.copy(blob, at, 0, this.#at)
     blob.writeUInt32BE(FORMAT, 0)
-    blob.writeUInt32BE(earlier + this.count, 4)
-    blob.writeUInt32BE(headSum(blob, earlier + this.count), 8)
+    blob.writeUInt32BE(earlier + this.#count, 4)
+    blob.writeUInt32BE(headSum(blob, earlier + this.#count), 8)
     if (this.isShared) this.#finished = blob
     return blob
   }
   /** Empty again. @returns whether it is worth keeping */
   reset(): boolean {
     this.#at = 0
-    this.#table = []
+    this.#count = 0
     return this.#buf.length <= MAX_KEPT_BYTES
   }
+}
+
+/** As writeUInt32BE, which would be given a number beyond 2³¹ as an object, twice for each message. */
+function writeU32(buf: Buffer, at: number, value: number): number {
+  buf[at] = value >>> 24
+  buf[at + 1] = value >>> 16
+  buf[at + 2] = value >>> 8
+  buf[at + 3] = value
+  return at + 4
 }
 
 /** One with room for the message behind what is used. */
@@ -279,7 +291,8 @@ export function decodeEntry(buf: Buffer, at: number, seq: number): QueueEntry {
   const propertiesAt = payloadAt + buf.readUInt32BE(at + 3)
   const message: StoredMessage = {
     topic: readKnownTopic(buf, topicAt, payloadAt),
-    payload: buf.subarray(payloadAt, propertiesAt),
+    // As Reader.rest() makes it, for the same reason.
+    payload: new Uint8Array(buf.buffer, buf.byteOffset + payloadAt, propertiesAt - payloadAt),
     qos: (flags & 3) as 0 | 1 | 2,
     retain: (flags & RETAIN) !== 0,
     properties: propertyBytes === 0 ? NO_BYTES : buf.subarray(propertiesAt, propertiesAt + propertyBytes),

@@ -1,11 +1,13 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { listenForDefects } from '../../../../core/defects/guard.ts'
+import { MeshError } from '../../../../core/errors.ts'
 import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { TestBroker, WILL } from '../../../helpers/mqtt/broker.ts'
 import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
 import { publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
+import { CommitWaiters } from '../../../../protocols/mqtt/session/commit-waiters.ts'
 import type { Version } from '../../../../protocols/mqtt/codec/packet.ts'
 
 const KEEP = { cleanStart: false, properties: { sessionExpirySec: 3600 } } as const
@@ -332,3 +334,31 @@ for (const topic of ['$SYS/broker/uptime', '$share/g/a']) {
     assert.equal((await w.connect({ clientId: 'w', will })).reason, 0x87)
   })
 }
+
+test('who waits for one transaction is told in order, and a defect of one ends that one only', async () => {
+  const defects: string[] = []
+  using _ = listenForDefects((part, error) => defects.push(`${part}: ${error.message}`))
+  const waiters = new CommitWaiters()
+  const told: string[] = []
+  const waiter = (name: string, defect = false): Parameters<CommitWaiters['add']>[1] => ({
+    committed: () => {
+      if (defect) throw new Error(name)
+      told.push(`${name} committed`)
+    },
+    refused: (err) => told.push(`${name} ${err.code}`),
+    close: () => told.push(`${name} closed`),
+  })
+  const first = Promise.withResolvers<void>()
+  const second = Promise.withResolvers<void>()
+  waiters.add(first.promise, waiter('a'))
+  waiters.add(first.promise, waiter('b', true))
+  waiters.add(first.promise, waiter('c'))
+  waiters.add(second.promise, waiter('d'))
+  second.reject(new MeshError('MESH_STORAGE_FULL', 'full'))
+  await settle()
+  assert.deepEqual(told.splice(0), ['d MESH_STORAGE_FULL'])
+  first.resolve()
+  await settle()
+  assert.deepEqual(told, ['a committed', 'b closed', 'c committed'])
+  assert.deepEqual(defects, ['mqtt: b'])
+})

@@ -53,3 +53,32 @@ test('it says what a Map says, whatever is claimed, changed and released', () =>
     assert.equal(ids.size, known.size)
   }
 })
+
+test('ids that are given stand beside each other wherever they collide, each with its number', () => {
+  const random = seededRandom(12)
+  const ids = new AwaitedIds()
+  const known = new Map<number, { readonly seq: number; readonly awaits: Awaits }>()
+  const pick = (): number => [...known.keys()][Math.floor(random.float() * known.size)] ?? 1
+  for (let step = 0; step < 20_000; step++) {
+    // Of few homes, so that most are displaced; a table that is emptied has none.
+    const some = 1 + Math.floor(random.float() * 6) + 512 * Math.floor(random.float() * 40)
+    if (step % 5_000 === 4_999) {
+      ids.clear()
+      known.clear()
+    } else if (random.float() < 0.5 && known.size < 100) {
+      if (known.has(some)) continue
+      const entry = { seq: step * 65_535, awaits: random.float() < 0.5 ? 'puback' : 'pubrec' } as const
+      ids.add(some, entry.seq, entry.awaits)
+      known.set(some, entry)
+    } else {
+      const id = random.float() < 0.2 ? some : pick()
+      const entry = known.get(id)
+      assert.deepEqual([ids.has(id), ids.get(id)], [entry !== undefined, entry?.awaits])
+      if (entry) assert.equal(ids.seqOf(id), entry.seq)
+      assert.equal(ids.release(id, entry?.awaits ?? 'puback'), entry !== undefined)
+      known.delete(id)
+    }
+    assert.equal(ids.size, known.size)
+    for (const [id, { seq, awaits }] of known) assert.deepEqual([ids.get(id), ids.seqOf(id)], [awaits, seq])
+  }
+})
