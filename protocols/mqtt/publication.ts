@@ -7,6 +7,7 @@ import { computeBackoffMs } from '../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../core/errors.ts'
 import { RETAINED_LIMITS } from '../../model/mqtt-policy.ts'
 import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'
+import { copyOwn } from './topics/marks.ts'
 import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
@@ -26,20 +27,23 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
   if (match.plans && !state.keepsQos0) return match.plans[message.qos === 0 ? 0 : 1]
   const { from, origin } = source
   const targets: Target[] = []
-  for (const target of match.receivers) {
-    const one = target.session === from && target.hasNoLocal ? target.withoutLocal : target
-    if (one) targets.push(one)
-  }
+  let own: Target | undefined
+  for (const target of match.receivers)
+    if (target.session === from && target.hasNoLocal) own = target.withoutLocal
+    else targets.push(target)
   for (const group of match.groups) {
     const member = chooseMember(group, message.topic)
     if (member) targets.push(member)
   }
-  return planDelivery(
-    targets,
-    match.routes.filter((route) => route.origin !== origin),
-    message.qos,
-    state.keepsQos0 ? 'all' : 'acknowledged',
-  )
+  const kept = state.keepsQos0 ? 'all' : 'acknowledged'
+  const routes = match.routes.filter((route) => route.origin !== origin)
+  const made = planDelivery(targets, routes, message.qos, kept)
+  return own ? addOwn(made, own, planDelivery([own], [], message.qos, kept)) : made
+}
+/** In the queue of its publisher a message says whose it is: less of the subscriptions there counts for it. */
+function addOwn(to: Plan, { session }: Target, { direct, queues }: Plan): Plan {
+  const routes = queues.map((queue) => ({ filter: '', queue, origin: session.clientId, make: copyOwn }))
+  return { direct: [...to.direct, ...direct], queues: to.queues, routes: [...to.routes, ...routes] }
 }
 
 /** @returns its bytes when its publisher should wait for a receiver (back-pressure.ts), otherwise 0 */
@@ -173,6 +177,7 @@ function isSame(one: StoredMessage, other: StoredMessage): boolean {
     one.topic === other.topic &&
     one.qos === other.qos &&
     one.retain === other.retain &&
+    one.properties === other.properties &&
     one.expiresAtMs === other.expiresAtMs
   )
 }

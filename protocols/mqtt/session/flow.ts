@@ -13,7 +13,7 @@ import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Link } from '../connection/link.ts'
 import { type Awaits, AwaitedIds } from './awaited-ids.ts'
 import { InflightBytes } from './inflight-bytes.ts'
-import { asRetained } from '../topics/retained.ts'
+import { readMark } from '../topics/marks.ts'
 import {
   compact,
   hold,
@@ -167,10 +167,12 @@ export class MemoryFlow implements Flow {
 }
 
 const READ_AT_ONCE = 64
+/** @param isOwn its client has published it */
+type FindView = (topic: string, isOwn: boolean) => View | undefined
 
 export class DurableFlow implements Flow {
   readonly #queue: DurableQueue
-  readonly #findView: (topic: string) => View | undefined
+  readonly #findView: FindView
   #link: Link | undefined
   /** On this connection. */
   #inflightBytes: InflightBytes | undefined
@@ -187,7 +189,7 @@ export class DurableFlow implements Flow {
   /** Counts connections, so that an answer for an earlier one is recognised. */
   #epoch = 0
 
-  constructor(p: { queue: DurableQueue; findView: (topic: string) => View | undefined }) {
+  constructor(p: { queue: DurableQueue; findView: FindView }) {
     this.#queue = p.queue
     this.#findView = p.findView
     this.#sentSeq = p.queue.sentSeq
@@ -286,19 +288,19 @@ export class DurableFlow implements Flow {
       return
     }
     // QoS 0 is not sent again [MQTT-4.3.1-1].
-    const view = dup && message.qos === 0 ? undefined : this.#findView(message.topic)
+    const copy = readMark(message)
+    const view = dup && message.qos === 0 ? undefined : this.#findView(message.topic, copy?.kind === 'own')
     if (!view) {
       this.#queue.done(seq)
       return
     }
-    const retained = asRetained(message)
-    const retain = retained !== undefined || (message.retain && view.retainAsPublished)
+    const retain = copy?.kind === 'retained' || (message.retain && view.retainAsPublished)
     const qos = Math.min(message.qos, view.qos) as Qos
     const flags = publishFlags(qos, (dup && qos > 0 ? DUP : 0) | (retain ? RETAIN : 0))
-    const ids = retained?.ids ?? view.ids
+    const ids = copy?.ids ?? view.ids
     // [MQTT-4.4.0-1]: what was begun is completed, expired or not.
     if (seq <= this.#begunSeq) link.isBegun = true
-    const sent = link.send(retained?.message ?? message, flags, qos > 0 ? packetId : 0, ids)
+    const sent = link.send(copy?.message ?? message, flags, qos > 0 ? packetId : 0, ids)
     link.isBegun = false
     this.#begunSeq = Math.max(this.#begunSeq, seq)
     if (sent && qos > 0) {

@@ -6,7 +6,7 @@ import { toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
 import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { BrokerState } from '../state.ts'
-import { asRetained } from '../topics/retained.ts'
+import { readMark } from '../topics/marks.ts'
 import { matches, parseSharedFilter } from '../topics/topics.ts'
 import type { Session } from './session.ts'
 
@@ -66,7 +66,7 @@ async function fromQueue(
 function groupOf({ message, released }: QueueEntry, subscriptions: readonly StoredSubscription[]): string | undefined {
   const { topic, qos } = message
   // What is retained comes by no shared subscription (§4.8.2).
-  if (asRetained(message)) return undefined
+  if (readMark(message)) return undefined
   let found: StoredSubscription | undefined
   for (const one of subscriptions) {
     const shared = parseSharedFilter(one.filter)

@@ -18,7 +18,10 @@ export const NEVER_SEC = 0xffff_ffff
 const MAX_VIEWS = 256
 const AS_IT_CAME: View = { qos: 2, retainAsPublished: false, ids: [] }
 /** All subscriptions (topics/subscriptions.ts). */
-type Matching = { findView(session: Session, topic: string): View | undefined; forget(): void }
+type Matching = {
+  findView(session: Session, topic: string, isOwn: boolean): View | undefined
+  forget(): void
+}
 type Membership = { noteConnection(session: Session): void }
 const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
 
@@ -65,7 +68,7 @@ export class Session {
   #queue: DurableQueue | undefined
   #queueShare: QueueShare | undefined
   #shared: readonly SharedMessage[] = []
-  #matching: ((topic: string) => View | undefined) | undefined
+  #matching: ((topic: string, isOwn: boolean) => View | undefined) | undefined
   /** What it may have of what is queued; undefined = everything. */
   #mayReceive: ((topic: string) => boolean) | undefined
   /**
@@ -108,8 +111,8 @@ export class Session {
     this.#queue = queue
     queue.share = this.#queueShare
     all.forget()
-    this.#matching = (topic) => all.findView(this, topic)
-    const flow = new DurableFlow({ queue, findView: (topic) => this.#findView(topic) })
+    this.#matching = (topic, isOwn) => all.findView(this, topic, isOwn)
+    const flow = new DurableFlow({ queue, findView: (topic, isOwn) => this.#findView(topic, isOwn) })
     this.flow = flow
     if (this.link) flow.attach(this.link)
   }
@@ -240,18 +243,21 @@ export class Session {
    * What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came
    * [MQTT-3.10.4-4], with no more QoS than was granted [MQTT-3.8.4-8]. Undefined: it may not have it.
    */
-  #findView(topic: string): View | undefined {
-    const known = this.#views?.get(topic) ?? this.#lookUp(topic)
+  #findView(topic: string, isOwn: boolean): View | undefined {
+    const known = this.#views?.get(isOwn ? nameOwn(topic) : topic) ?? this.#lookUp(topic, isOwn)
     if (known !== 'refused') return known
     this.#counters.dropped['not-authorized'].value++
     return undefined
   }
-  #lookUp(topic: string): View | 'refused' {
+  #lookUp(topic: string, isOwn: boolean): View | 'refused' {
     const refused = this.#mayReceive?.(topic) === false
-    const view = refused ? 'refused' : (this.#matching?.(topic) ?? { ...AS_IT_CAME, qos: this.#formerQos ?? 2 })
+    const view = refused ? 'refused' : (this.#matching?.(topic, isOwn) ?? { ...AS_IT_CAME, qos: this.#formerQos ?? 2 })
     this.#views ??= new Map()
     if (this.#views.size >= MAX_VIEWS) this.#views = new Map()
-    this.#views.set(topic, view)
+    this.#views.set(isOwn ? nameOwn(topic) : topic, view)
     return view
   }
 }
+
+/** Beside topics, which do not hold U+0000 [MQTT-1.5.4-2]. */
+const nameOwn = (topic: string): string => `\0${topic}`

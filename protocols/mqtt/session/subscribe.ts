@@ -10,7 +10,7 @@ import type { DurableQueue, StoredMessage, StoredSubscription } from '../durabil
 import { estimateFilterBytes } from '../topics/filter-cost.ts'
 import type { Link } from '../connection/link.ts'
 import { REASON, toReason, createViolation } from '../codec/reason.ts'
-import { copyRetained } from '../topics/retained.ts'
+import { copyRetained } from '../topics/marks.ts'
 import type { Session } from './session.ts'
 import { nameSessionQueue } from './sessions.ts'
 import type { BrokerState } from '../state.ts'

@@ -2,7 +2,7 @@
  * Retained messages (MQTT 5.0 §3.3.1.3): the last one of each topic, durable, found by filter, bounded in number and
  * bytes.
  */
-import { NO_IDS, type Qos } from '../codec/packet.ts'
+import type { Qos } from '../codec/packet.ts'
 import { HeldMessage, MESSAGE_BYTES } from '../shared-message.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
@@ -256,29 +256,4 @@ function keptBytes(topic: string, bodyBytes: number): number {
 }
 function keptBytesOf({ topic, payload, properties }: StoredMessage): number {
   return keptBytes(topic, payload.length + properties.length)
-}
-
-/**
- * A retained message that goes to a new subscriber through its queue carries RETAIN, a live one only with Retain As
- * Published; the queue keeps no such difference. So the copy is marked in front of its properties with an identifier
- * that MQTT does not have.
- */
-const MARK = 0x00
-/** The same, with the identifier of the subscription that it came for in four bytes behind it. */
-const MARK_WITH_ID = 0x04
-
-export function copyRetained(message: StoredMessage, subscriptionId?: number): StoredMessage {
-  const mark = Buffer.of(MARK_WITH_ID, 0, 0, 0, 0)
-  if (subscriptionId !== undefined) mark.writeUInt32BE(subscriptionId, 1)
-  const marks = subscriptionId === undefined ? Uint8Array.of(MARK) : mark
-  return { ...message, retain: true, properties: Buffer.concat([marks, message.properties]) }
-}
-export type Copy = { readonly message: StoredMessage; readonly ids: readonly number[] }
-/** The message without the mark; undefined when it is a live one. */
-export function asRetained(message: StoredMessage): Copy | undefined {
-  const { properties } = message
-  if (properties[0] === MARK) return { message: { ...message, properties: properties.subarray(1) }, ids: NO_IDS }
-  if (properties[0] !== MARK_WITH_ID) return undefined
-  const id = Buffer.from(properties.buffer, properties.byteOffset + 1, 4).readUInt32BE(0)
-  return { message: { ...message, properties: properties.subarray(5) }, ids: [id] }
 }

@@ -207,10 +207,13 @@ export class Subscriptions {
   /**
    * What the session's subscriptions say of a topic, those in groups too; undefined when none matches. Found once for
    * all sessions, so that one with a thousand filters costs no more than others.
+   * @param isOwn the session has published it: its No Local subscriptions do not count [MQTT-3.8.3-3], and it came by
+   * none in a group
    */
-  findView(session: Session, topic: string): View | undefined {
+  findView(session: Session, topic: string, isOwn = false): View | undefined {
     const { targets, groups } = this.match(topic)
     const own = targets.get(session)
+    if (isOwn) return own?.hasNoLocal ? own.withoutLocal : own
     let all: Target | undefined
     for (const group of groups) {
       const shared = group.get(session)

@@ -73,8 +73,7 @@ export function makeConversation(random: Random, length: number): readonly Act[]
     return {
       filter,
       qos: ((qosOf + client) % 3) as Qos,
-      // Of one client with all its filters, or with none: docs/known-limits.md has what becomes of both together.
-      noLocal: is5 && client === CLIENTS.length - 1,
+      noLocal: is5 && number % 3 === 0,
       retainAsPublished: is5 && number % 4 === 0,
       retainHandling: is5 ? chance.of([0, 0, 1, 2] as const) : 0,
     }
