@@ -2,6 +2,7 @@
  * Keys of an issuer that are fetched over HTTP: at the start, again and again, and when a token names one that is not
  * there. They are kept on disk, so that a device that boots without a link takes tokens as before.
  */
+import { hash } from 'node:crypto'
 import { computeBackoffMs, type Clock, jitterMs, type Random, type Timer } from '../../core/os/clock.ts'
 import { detach } from '../../core/defects/guard.ts'
 import { MeshError } from '../../core/errors.ts'
@@ -20,6 +21,8 @@ export type FetchedKeysOptions = {
   readonly random: Random
   readonly log: Log
   readonly onFetched: (ok: boolean) => void
+  /** What it keeps in memory has become so much more. */
+  readonly onHeld?: (bytes: number) => void
   readonly onEnd: () => void
 }
 export type FetchTimes = {
@@ -46,7 +49,10 @@ const NOTED_EACH_MS = 3_600_000
 export class FetchedKeys implements KeySource {
   readonly #o: FetchedKeysOptions
   #keys: Jwks | undefined
-  #text: string | undefined
+  /** Of the document that they are from; itself it is on disk. */
+  #digest: string | undefined
+  /** As long as the document was: names and keys are most of it. */
+  #heldBytes = 0
   #fetchedMs: number | undefined
   #notedMs = -Infinity
   #error: MeshError | undefined
@@ -65,6 +71,7 @@ export class FetchedKeys implements KeySource {
     if (this.#isOver) return
     this.#isOver = true
     this.#timer?.cancel()
+    this.#hold(0)
     this.#o.onEnd()
   }
 
@@ -126,16 +133,24 @@ export class FetchedKeys implements KeySource {
   }
 
   #use(text: string): boolean {
-    const changed = text !== this.#text
+    const changed = digestOf(text) !== this.#digest
     if (changed) {
-      this.#keys = parseJwks(text)
-      this.#text = text
-      const { keys, unused } = this.#keys
+      const { keys, unused } = this.#keep(text)
       this.#o.log.info({ evt: 'jwks.fetch', url: this.#o.url, keys: keys.length, unused }, 'keys were fetched')
     }
     this.#fetchedMs = this.#o.clock.wallMs()
     if (changed || Math.abs(this.#fetchedMs - this.#notedMs) >= NOTED_EACH_MS) this.#store(text, this.#fetchedMs)
     return changed
+  }
+  #keep(text: string): Jwks {
+    this.#keys = parseJwks(text)
+    this.#digest = digestOf(text)
+    this.#hold(text.length)
+    return this.#keys
+  }
+  #hold(bytes: number): void {
+    this.#o.onHeld?.(bytes - this.#heldBytes)
+    this.#heldBytes = bytes
   }
   #store(text: string, fetchedMs: number): void {
     const { log, url, store } = this.#o
@@ -154,8 +169,7 @@ export class FetchedKeys implements KeySource {
     try {
       const stored = store.read()
       if (!stored) return
-      this.#keys = parseJwks(stored.text)
-      this.#text = stored.text
+      this.#keep(stored.text)
       this.#fetchedMs = stored.fetchedMs
       this.#notedMs = stored.fetchedMs ?? -Infinity
     } catch (cause) {
@@ -169,3 +183,5 @@ export class FetchedKeys implements KeySource {
     return new MeshError('MESH_JWKS_UNAVAILABLE', `the keys of ${this.#o.url}: ${why}`, { cause })
   }
 }
+
+const digestOf = (text: string): string => hash('sha256', text)

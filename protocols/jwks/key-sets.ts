@@ -2,6 +2,8 @@
 import type { Log } from '../../core/log.ts'
 import { MAX_JWKS_BYTES } from '../../core/jwt/jwks.ts'
 import type { Metrics } from '../../core/metrics.ts'
+import type { MemoryBudget } from '../../core/runtime/memory-budget.ts'
+import { doNothing } from '../../core/defects/guard.ts'
 import type { Clock, Random } from '../../core/os/clock.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
@@ -18,6 +20,8 @@ export type KeySetsOptions = {
   readonly metrics: Metrics
   readonly files: NamedFiles | undefined
   readonly findProxy?: FetchOptions['findProxy']
+  /** What is kept of keys counts, and is never given up. */
+  readonly budget?: MemoryBudget | undefined
   readonly disk: Disk
   /** Where what was fetched is kept. */
   readonly folder: string
@@ -36,10 +40,12 @@ const FETCH_TIMEOUT_MS = 10_000
 export class KeySets {
   readonly #o: KeySetsOptions
   readonly #open = new Set<FetchedKeys>()
+  #heldBytes = 0
   readonly #fetches: Readonly<Record<'fetched' | 'failed', { value: number }>>
 
   constructor(options: KeySetsOptions) {
     this.#o = options
+    options.budget?.onOver(doNothing, () => this.#heldBytes)
     this.#fetches = options.metrics
       .counter('mesh_jwks_fetches_total', 'Times that keys of an issuer of tokens were fetched, or could not be.', [
         'result',
@@ -67,6 +73,11 @@ export class KeySets {
       log,
       store: createKeyStore(disk, folder, way === undefined ? url : `${way} ${url}`),
       onFetched: (ok) => this.#fetches[ok ? 'fetched' : 'failed'].value++,
+      onHeld: (bytes) => {
+        this.#heldBytes += bytes
+        if (bytes > 0) this.#o.budget?.take(bytes)
+        else this.#o.budget?.give(-bytes)
+      },
       onEnd: () => this.#open.delete(opened),
     })
     this.#open.add(opened)

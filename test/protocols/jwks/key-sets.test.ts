@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { systemNetwork } from '../../../core/os/network.ts'
 import { KeySets } from '../../../protocols/jwks/key-sets.ts'
 import { createKey } from '../../helpers/jwt.ts'
@@ -18,6 +19,7 @@ class Machine {
   readonly metrics = new Metrics()
   readonly files = new Map<string, string>()
   readonly modes: number[] = []
+  readonly budget = new MemoryBudget({ maxBytes: 1_000_000 })
   readonly sets = this.start()
   start(): KeySets {
     const disk = createMemoryDisk(this.files)
@@ -34,6 +36,7 @@ class Machine {
       network: systemNetwork,
       log: silentLog,
       metrics: this.metrics,
+      budget: this.budget,
       files: undefined,
       folder: '/state',
     })
@@ -78,4 +81,22 @@ test('what an earlier version has kept, the bare document, counts, of unknown ag
   assert.throws(() => m.start().open(away).current(), { code: 'MESH_JWKS_UNAVAILABLE' })
   await settle()
   assert.equal(m.metrics.total('mesh_jwks_fetches_total', { result: 'failed' }), 2)
+})
+
+test('keys that are kept count in the memory budget, fetched or read from disk, until nobody has them', async () => {
+  const m = new Machine()
+  let document = DOCUMENT
+  const set = { url: 'u', times: TIMES, fetch: async () => document }
+  const first = m.sets.open(set)
+  await settle()
+  assert.equal(m.budget.heldBytes, DOCUMENT.length)
+  document = JSON.stringify({ keys: [createKey('ES256', 'a').jwk, createKey('ES256', 'b').jwk] })
+  await m.clock.advance(70_000)
+  assert.equal(m.budget.heldBytes, document.length)
+  first[Symbol.dispose]()
+  assert.equal(m.budget.heldBytes, 0)
+  const again = m.sets.open({ ...set, fetch: () => Promise.reject(new Error('away')) })
+  assert.equal(m.budget.heldBytes, document.length)
+  again[Symbol.dispose]()
+  assert.equal(m.budget.heldBytes, 0)
 })
