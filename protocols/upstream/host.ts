@@ -55,6 +55,8 @@ export class Host {
 
   /** Since when it may serve, monotonic: what its warm-up counts from (slow_start_config). */
   sinceMs: number
+  /** It is not well, or was not yet. */
+  isCold = true
 
   constructor(endpoint: Endpoint, sinceMs = 0) {
     this.endpoint = endpoint

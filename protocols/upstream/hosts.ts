@@ -192,6 +192,14 @@ export class Hosts {
   /** Answers of hosts say something else now. */
   healthChanged(): void {
     this.#picker = undefined
+    for (const host of this.all) this.#warmUp(host)
+  }
+  /** Counts from when it is well first, and again when it has answered that it was not (Envoy's lastHcPassTime). */
+  #warmUp(host: Host): void {
+    if (host.check?.hasFailed) host.isCold = true
+    if (!host.isCold) return
+    host.sinceMs = this.#clock.monotonicMs()
+    host.isCold = host.check?.hasFailed === true || host.endpoint.health !== 'healthy'
   }
   /** It does not answer as it should: it goes where only that kept it. */
   failed(host: Host): void {
@@ -216,6 +224,7 @@ export class Hosts {
     const host = this.#byKey.get(key) ?? (stays ? known : new Host(endpoint, this.#clock.monotonicMs()))
     host.endpoint = endpoint
     host.isLeaving = false
+    this.#warmUp(host)
     this.#byKey.set(key, host)
     return host
   }

@@ -149,6 +149,36 @@ for (const kind of ['round-robin', 'least-request'] as const)
     for (const [i, want] of [0.1 / 1.1, 0.4 / 1.4, 0.5 / 1.5, 0.5].entries())
       assert.ok(Math.abs(shares[i]! - want) < 0.05, shares.join(' '))
   })
+test('warm-up counts from when a host is well first, and again when it has answered that it was not', async () => {
+  const clock = new SimClock()
+  const balancer: Balancer = { kind: 'round-robin', slowStart: { windowMs: 10_000, aggression: 1, minPercent: 10 } }
+  const h = new Hosts({ cluster: cluster([], { balancer }), clock, random: seededRandom(1), removed: () => {} })
+  const isWarm = (): boolean => {
+    const picked = Array.from({ length: 110 }, () => h.pick({ maxHostPicks: 0 })!.endpoint.port)
+    return picked.filter((port) => port === 2).length > 50
+  }
+  const become = (health: 'unhealthy' | 'healthy'): void =>
+    h.update({ clusterName: 'c', localities: [level(0, endpoint('a', 1), endpoint('a', 2, { health }))] })
+  become('unhealthy')
+  await clock.advance(60_000)
+  become('healthy')
+  assert.equal(isWarm(), false)
+  await clock.advance(10_000)
+  assert.equal(isWarm(), true)
+  become('unhealthy')
+  await clock.advance(60_000)
+  become('healthy')
+  assert.equal(isWarm(), true, 'discovery alone does not make it cold')
+  const [, host] = h.all
+  for (const hasFailed of [true, false]) {
+    host!.check = { hasFailed, isDegraded: false, isPending: false, isExcluded: false }
+    h.healthChanged()
+    await clock.advance(hasFailed ? 60_000 : 0)
+  }
+  assert.equal(isWarm(), false)
+  await clock.advance(10_000)
+  assert.equal(isWarm(), true)
+})
 test('slow_start_config with aggression grows faster at first', async () => {
   const clock = new SimClock()
   const balancer: Balancer = { kind: 'round-robin', slowStart: { windowMs: 10_000, aggression: 2, minPercent: 0 } }
