@@ -86,6 +86,10 @@ export const ofDevice =
         return true
     }
   }
+export const ofReports =
+  (name: string): Concerns =>
+  (change) =>
+    change.kind === 'reported' && change.devices.includes(name)
 export const ofTopic =
   (...topics: readonly string[]): Concerns =>
   (change) =>

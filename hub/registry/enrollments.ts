@@ -39,6 +39,18 @@ export type Enrollment = Applicant &
     readonly revokedMs: number | null
   }
 
+export type PageOf = {
+  readonly namespaces: readonly string[] | undefined
+  readonly offset: number
+  readonly limit: number
+}
+export type EnrollmentPage = {
+  /** Of all pages. */
+  readonly total: number
+  readonly waiting: readonly JoinRequest[]
+  readonly enrolled: readonly Enrollment[]
+}
+
 /** Holder of names and certificates of a device with a key (Caller.device). */
 export const KEY_HOLDER = 'key:'
 /** One who makes keys in a loop must not fill the disk. */
@@ -72,6 +84,22 @@ export class Enrollments {
   }
   async requests(): Promise<readonly JoinRequest[]> {
     return (await this.#sql.all<RequestRow>(`${REQUESTS} ORDER BY name`)).map(withLabels)
+  }
+
+  /** Who waits, then who has joined, each by name. @param namespaces undefined: of all */
+  async page({ namespaces, offset, limit }: PageOf): Promise<EnrollmentPage> {
+    if (namespaces?.length === 0) return { total: 0, waiting: [], enrolled: [] }
+    const where = namespaces === undefined ? '' : `WHERE namespace IN (${namespaces.map(() => '?').join(', ')})`
+    const of = namespaces ?? []
+    const count = async (table: string): Promise<number> =>
+      (await this.#sql.all<{ n: number }>(`SELECT count(*) AS n FROM ${table} ${where}`, ...of))[0]!.n
+    const [requests, all] = [await count('join_requests'), await count('enrollments')]
+    const rows = <T>(select: string, from: number, most: number): Promise<readonly T[]> | readonly T[] =>
+      most > 0 ? this.#sql.all<T>(`${select} ${where} ORDER BY name LIMIT ? OFFSET ?`, ...of, most, from) : []
+    const waiting = await rows<RequestRow>(REQUESTS, offset, Math.min(limit, requests - offset))
+    const from = Math.max(0, offset - requests)
+    const enrolled = await rows<Row>(ENROLLMENTS, from, limit - waiting.length)
+    return { total: requests + all, waiting: waiting.map(withLabels), enrolled: enrolled.map(read) }
   }
 
   /** Rejects with MESH_CONTROL_SLOW_DOWN when too many wait. Asking twice changes nothing. */

@@ -247,6 +247,7 @@ export class Registry {
   /** Frees the name for another device or identity. @returns whether it was known */
   async forgetDevice(name: string): Promise<boolean> {
     await this.reports.forget(name)
+    await this.rollouts.untrack(name)
     return (await this.enrollments.forget(name)) + (await this.#run('DELETE FROM devices WHERE name = ?', name)) > 0
   }
 

@@ -117,9 +117,7 @@ function follow(rollout: Rollout, watch: Watch, seen: Parameters<typeof advanceR
     else if (known) tracked.set(name, known)
     else if (wave > rollout.wave && traffic) rest.set(name, watch.rest.get(name) ?? traffic)
   }
-  // One that was forgotten meanwhile is away.
-  for (const [name, known] of watch.tracked)
-    if (!tracked.has(name)) tracked.set(name, { ...known, awayMs: known.awayMs + seen.elapsedMs })
+  // One that an operator has forgotten or revoked meanwhile is no device any more, and not lost.
   return { tracked, rest }
 }
 

@@ -205,3 +205,24 @@ test('services and queues are tables, the worst first, and follow the reports', 
   await other.page.getByText('not for you to see').waitFor()
   assert.equal(await other.page.getByRole('table').count(), 0)
 })
+
+test('charts follow the reports, without a load', async (t) => {
+  const rig = await startConsoleHub(t)
+  await seedDevices(rig.hub, 20, Date.now())
+  const [name, load] = [
+    'gw-00005',
+    { connected: true, connects: 0, rttMs: 4, bytes: 9, requests: 2, failures: 1, drops: 0 },
+  ]
+  const report = (spool: number): Promise<void> =>
+    rig.hub.registry.reports.write(
+      [{ name, atMs: Date.now(), restarts: 0, expected: '', report: REPORT }],
+      [{ ...load, spool, problems: 1, name, atMs: Date.now() }],
+    )
+  await report(41_234)
+  const { page, complaints } = await openConsole(await startBrowser(t), rig, { screen: SCREENS[0]! })
+  await page.goto(`/devices/${name}`)
+  await page.getByText('At most 41234.').waitFor()
+  await report(56_789)
+  await page.getByText('At most 56789.').waitFor()
+  assert.deepEqual(complaints, [])
+})

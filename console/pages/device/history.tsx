@@ -1,7 +1,7 @@
 /** How a device's link and load were, as its reports told. */
 import { useMemo, useState } from 'preact/hooks'
 import type { DeviceHistory } from '../../../hub/console/schemas.ts'
-import { useData } from '../../data.ts'
+import { ofReports, useData } from '../../data.ts'
 import { plural } from '../../format.ts'
 import { Card, Loading, ProblemNote } from '../../parts/basics.tsx'
 import { Chart } from '../../parts/chart.tsx'
@@ -11,7 +11,8 @@ const KB = 1_000
 
 export function History({ name }: { readonly name: string }) {
   const [step, setStep] = useState('minute')
-  const { value, problem, reload } = useData<DeviceHistory>(`${toDevice(name)}/history?step=${step}`)
+  const concerns = useMemo(() => ofReports(name), [name])
+  const { value, problem, reload } = useData<DeviceHistory>(`${toDevice(name)}/history?step=${step}`, concerns)
   return (
     <Card title="Link and load">
       <label class="line">

@@ -35,7 +35,7 @@ export class LocalDevices implements DeviceOperations {
     return await describeDevice(this.#at.registry, name, (await this.#findHub()).isThere)
   }
   async enrollments(): Promise<readonly ListedEnrollment[]> {
-    return await listEnrollments(this.#at.registry)
+    return (await listEnrollments(this.#at.registry)).devices
   }
   async decide(verb: Verb, name: string, keyId?: string): Promise<string> {
     const { decide, event } = DECISIONS[verb]

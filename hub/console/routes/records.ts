@@ -43,8 +43,8 @@ export function addRecordRoutes(app: FastifyInstance, p: ConsoleParts): void {
       },
     },
     async ({ query, operator }): Promise<schemas.EnrollmentPage> => {
-      const all = (await listEnrollments(registry)).filter(({ namespace }) => operator!.sees(namespace))
-      return { total: all.length, devices: all.slice(query.offset, query.offset + query.limit) }
+      const namespaces = operator!.seesAll ? undefined : operator!.namespaces
+      return await listEnrollments(registry, { ...query, namespaces })
     },
   )
   addEventRecords(app, p)

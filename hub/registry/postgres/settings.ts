@@ -2,6 +2,8 @@
 import fs from 'node:fs'
 import { checkServerIdentity } from 'node:tls'
 import type { ClientConfig } from 'pg'
+import pgpass from 'pgpass'
+import { doNothing, guard } from '../../../core/defects/guard.ts'
 import { MeshError } from '../../../core/errors.ts'
 
 export type PostgresSettings = {
@@ -33,14 +35,14 @@ export function toClientConfig({ url: text, passwordFile, statementMs }: Postgre
   const host = decodeURIComponent(url.hostname.replaceAll(/[[\]]/g, '')) || (url.searchParams.get('host') ?? '')
   const database = decodeURIComponent(url.pathname.slice(1))
   if (host === '' || database === '') throw refuse('names no host or no database')
+  const port = url.port === '' ? 5_432 : Number(url.port)
+  const user = decodeURIComponent(url.username) || (url.searchParams.get('user') ?? 'meshlet')
+  const of = { host, port, database, user }
   return {
-    host,
-    port: url.port === '' ? 5_432 : Number(url.port),
-    user: decodeURIComponent(url.username) || (url.searchParams.get('user') ?? 'meshlet'),
-    database,
+    ...of,
     application_name: 'meshlet-hub',
     // Read for each connection: a password that is changed needs no restart.
-    ...(passwordFile === undefined ? {} : { password: () => readPassword(passwordFile) }),
+    password: () => (passwordFile === undefined ? askPassFile(of) : readPassword(passwordFile)),
     ...readTls(url.searchParams, host),
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_MS,
@@ -72,6 +74,12 @@ function readTls(parameters: URLSearchParams, host: string): Pick<ClientConfig, 
   }
 }
 
+/** Not by package pg itself, which will read no such file any more. */
+async function askPassFile(of: Parameters<typeof pgpass>[0]): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>()
+  pgpass(of, guard('hub', doNothing, resolve))
+  return (await promise) ?? ''
+}
 function readPassword(file: string): string {
   const text = readFile(file, 'store.passwordFile')
   if (text.length > MAX_PASSWORD_BYTES) throw refuse(`has a passwordFile of more than ${MAX_PASSWORD_BYTES} bytes`)

@@ -41,11 +41,12 @@ export class Fleet {
     return rows.map(({ id }) => id)
   }
 
-  /** Those that have connected. */
+  /** Those that have connected and are not revoked. */
   async states(): Promise<readonly FleetState[]> {
     const rows = await this.#sql.all<Row>(
       `SELECT d.name AS name, e.labels AS labels, v.since_ms AS "connectedMs", d.in_force AS "inForce", d.refused AS refused
-      FROM devices d LEFT JOIN (${CONNECTIONS}) v ON v.node = d.name LEFT JOIN enrollments e ON e.name = d.name ORDER BY d.name`,
+      FROM devices d LEFT JOIN (${CONNECTIONS}) v ON v.node = d.name LEFT JOIN enrollments e ON e.name = d.name
+      WHERE e.state IS NULL OR e.state <> 'revoked' ORDER BY d.name`,
     )
     return rows.map(({ name, labels, connectedMs, inForce, refused }) => ({
       name,

@@ -146,6 +146,11 @@ export class Rollouts {
       )
   }
 
+  /** It counts no more: whoever has the name later is another device. */
+  async untrack(device: string): Promise<void> {
+    await this.#sql.run('DELETE FROM rollout_devices WHERE device = ?', device)
+  }
+
   /** One process at a time has the lease. @returns whether it is `holder` */
   async lease(name: string, holder: string, p: { readonly nowMs: number; readonly forMs: number }): Promise<boolean> {
     const taken = await this.#sql.run(

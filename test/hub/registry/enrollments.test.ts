@@ -137,3 +137,26 @@ testRegistry('what a name says is data: quotes, semicolons and long texts come b
     [[name, 500]],
   )
 })
+
+testRegistry('pages go from who waits to who has joined, of the namespaces that are asked for', async (registry) => {
+  const { enrollments } = registry
+  const of = (name: string, namespace: string) => ({ ...gw1, name, namespace, keyId: `k-${name}` })
+  for (const name of ['w1', 'w2', 'w3']) await enrollments.ask({ ...of(name, 'edge'), why: '', askedMs: 1 })
+  await enrollments.ask({ ...of('w4', 'lab'), why: '', askedMs: 1 })
+  for (const name of ['a1', 'a2', 'a3']) await enrollments.enroll(of(name, 'edge'), 1)
+  await enrollments.enroll(of('a4', 'lab'), 1)
+  const read = async (offset: number, limit: number, namespaces?: readonly string[]): Promise<string> => {
+    const { total, waiting, enrolled } = await enrollments.page({ namespaces, offset, limit })
+    return [total, ...waiting.map(({ name }) => name), ...enrolled.map(({ name }) => name)].join(' ')
+  }
+  assert.equal(await read(0, 100), '8 w1 w2 w3 w4 a1 a2 a3 a4')
+  assert.equal(await read(0, Number.MAX_SAFE_INTEGER), '8 w1 w2 w3 w4 a1 a2 a3 a4')
+  assert.equal(await read(2, 4), '8 w3 w4 a1 a2')
+  assert.equal(await read(4, 2), '8 a1 a2')
+  assert.equal(await read(7, 5), '8 a4')
+  assert.equal(await read(9, 5), '8')
+  assert.equal(await read(2, 2, ['edge']), '6 w3 a1')
+  assert.equal(await read(0, 9, ['lab', 'edge']), '8 w1 w2 w3 w4 a1 a2 a3 a4')
+  assert.equal(await read(0, 9, ['lab']), '2 w4 a4')
+  assert.equal(await read(0, 9, []), '0')
+})

@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { silentLog } from '../../../core/log.ts'
 import { Metrics } from '../../../core/metrics.ts'
+import { forgetDevice, revokeDevice } from '../../../hub/enrollment/operator.ts'
 import { RolloutDriver } from '../../../hub/rollout/driver.ts'
 import { pauseRollout, startRollout } from '../../../hub/rollout/operate.ts'
 import { EVERYBODY } from '../../../hub/rollout/scope.ts'
@@ -81,4 +82,29 @@ test('what a device said of the revision before does not halt the next one', asy
   await startRollout(rig.registry, plan, rig.operator())
   await rig.passes(MINUTE)
   assert.equal(await stateOf(rig), 'running')
+})
+
+test('a device that an operator forgets or revokes in a wave is not lost; one that goes away by itself is', async (t) => {
+  const rig = await begin(t)
+  const plan = { ...PLAN, halt: 'rejected>0, lost>0', to: rig.second }
+  const first = await startRollout(rig.registry, plan, rig.operator())
+  await rig.passes(MINUTE, () => withB(rig) === 10)
+  const [forgotten, revoked, away] = rig.devices.filter(({ has }) => has.has('b'))
+  for (const device of [forgotten!, revoked!]) device.leave()
+  await forgetDevice(rig.registry, forgotten!.name, rig.clock.wallMs())
+  const { registry } = rig
+  const at = { namespace: 'edge', serviceAccount: 'gw', jti: null, labels: {}, address: '' }
+  await registry.exclusively(async (tx) => {
+    const known = await tx.device(revoked!.name)
+    assert.ok(known)
+    await tx.enrollments.enroll({ ...at, name: revoked!.name, keyId: 'k' }, rig.clock.wallMs())
+  })
+  await revokeDevice(registry, revoked!.name, rig.clock.wallMs())
+  const tracked = await registry.rollouts.tracked(first.id)
+  assert.deepEqual([tracked.size, tracked.has(forgotten!.name)], [9, false])
+  await rig.passes(MINUTE + 10_000)
+  assert.equal(await stateOf(rig), 'running')
+  away!.leave()
+  await rig.passes(MINUTE + 10_000, async () => (await stateOf(rig)) === 'halted')
+  assert.match((await registry.rollouts.get(first.id))!.reason, /^lost>0: 1 of 8 device/)
 })

@@ -63,6 +63,7 @@ const FENCES: Record<string, { readonly in: readonly string[]; readonly why: str
     why: 'SQLite calls block; only a worker or the hub may wait for a disk',
   },
   pg: { in: ['hub/registry/postgres/'], why: 'PostgreSQL behind the registry of several hubs' },
+  pgpass: { in: ['hub/registry/postgres/'], why: 'the file of passwords of PostgreSQL (PGPASSFILE)' },
   fastify: { in: ['hub/api/http/', 'hub/console/'], why: 'the APIs of the hub' },
   pino: { in: ['core/log.ts'], why: 'one log format' },
   zod: {

@@ -51,3 +51,14 @@ test('a device that has not connected has no record', async (t) => {
   const { status, body } = await rig.ask({ path: '/api/v1/devices/gw-1/record', cookie: await rig.login() })
   assert.deepEqual([status, body['code']], [404, 'MESH_CONSOLE_NOT_FOUND'])
 })
+
+test('of a page only what it shows is read', async (t) => {
+  const rig = await consoleRig(t)
+  const { enrollments } = rig.hub.registry
+  await enrollments.enroll({ ...of, name: 'gw-1', namespace: 'edge', keyId: 'k1', labels: {} }, 1)
+  await enrollments.enroll({ ...of, name: 'gw-2', namespace: 'lab', keyId: 'k2', labels: {} }, 1)
+  for (const whole of ['all', 'requests'] as const) t.mock.method(enrollments, whole, () => assert.fail('everything'))
+  const cookie = await rig.login([{ namespace: 'lab', role: 'viewer' }])
+  const { body } = await rig.ask({ path: '/api/v1/enrollments', cookie })
+  assert.deepEqual([body['total'], (body['devices'] as { name: string }[])[0]!.name], [1, 'gw-2'])
+})

@@ -26,7 +26,15 @@ export function findPostgres(): string | undefined {
   return fs.globSync('/usr/lib/postgresql/*/bin/postgres').sort().map(path.dirname).at(-1)
 }
 
-export async function startPostgres(t: Finally, bin: string): Promise<PostgresServer> {
+/** Over TCP at 127.0.0.1 with TLS and a password; the socket trusts whoever reaches it. */
+export type OverTcp = {
+  readonly port: number
+  readonly password: string
+  readonly certPem: string
+  readonly keyPem: string
+}
+
+export async function startPostgres(t: Finally, bin: string, tcp?: OverTcp): Promise<PostgresServer> {
   // Before its folder is gone: hooks run in the order in which they came.
   let stop = async (): Promise<void> => {}
   t.after(() => stop())
@@ -36,11 +44,25 @@ export async function startPostgres(t: Finally, bin: string): Promise<PostgresSe
   const as = process.getuid?.() === 0 ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {}
   const call = (program: string, ...args: string[]) =>
     promisify(execFile)(path.join(bin, program), args, { ...as, cwd: folder, env: { LC_ALL: 'C', PATH: bin } })
-  await call('initdb', '-D', data, '-U', 'meshlet', '-A', 'trust', '-E', 'UTF8', '--no-sync', '--no-instructions')
+  const write = (name: string, text: string): string => {
+    const file = `${folder}/${name}`
+    fs.writeFileSync(file, text, { mode: 0o600 })
+    if (as.uid !== undefined) fs.chownSync(file, as.uid, as.gid)
+    return file
+  }
+  const access = tcp
+    ? ['--auth-local=trust', '--auth-host=scram-sha-256', `--pwfile=${write('password', tcp.password)}`]
+    : ['-A', 'trust']
+  await call('initdb', '-D', data, '-U', 'meshlet', ...access, '-E', 'UTF8', '--no-sync', '--no-instructions')
   fs.appendFileSync(
     `${data}/postgresql.conf`,
-    `listen_addresses = ''\nunix_socket_directories = '${folder}'\nshared_buffers = 16MB\nmax_connections = 60\n`,
+    `listen_addresses = '${tcp ? '127.0.0.1' : ''}'\nunix_socket_directories = '${folder}'\nshared_buffers = 16MB\nmax_connections = 60\n`,
   )
+  if (tcp)
+    fs.appendFileSync(
+      `${data}/postgresql.conf`,
+      `port = ${tcp.port}\nssl = on\nssl_cert_file = '${write('cert', tcp.certPem)}'\nssl_key_file = '${write('key', tcp.keyPem)}'\n`,
+    )
   const control = (...args: string[]) => call('pg_ctl', '-D', data, '-w', ...args)
   const server: PostgresServer = {
     host: folder,
@@ -48,8 +70,15 @@ export async function startPostgres(t: Finally, bin: string): Promise<PostgresSe
     stop: async (mode) => void (await control('stop', '-m', mode)),
     settings: (over = {}) => {
       const name = `d${databases++}`
-      execFileSync(path.join(bin, 'createdb'), ['-h', folder, '-U', 'meshlet', name], { stdio: 'ignore' })
-      return { url: `postgres:///${name}?host=${folder}&user=meshlet`, maxConnections: 5, statementMs: 5_000, ...over }
+      execFileSync(
+        path.join(bin, 'createdb'),
+        ['-h', folder, '-p', String(tcp?.port ?? 5_432), '-U', 'meshlet', name],
+        { stdio: 'ignore' },
+      )
+      const url = tcp
+        ? `postgres://meshlet@127.0.0.1:${tcp.port}/${name}`
+        : `postgres:///${name}?host=${folder}&user=meshlet`
+      return { url, maxConnections: 5, statementMs: 5_000, ...over }
     },
   }
   await server.start()
