@@ -27,7 +27,7 @@ export class Telemetry {
   readonly #nodeId: () => string
   /** Streams of gRPC that are under way: each reports its messages when somebody reads. */
   readonly openStreams = new Set<() => void>()
-  readonly #groups = new Map<string, HttpGroup>()
+  #groups = new Map<string, HttpGroup>()
   #metadata: string | undefined
 
   constructor({ telemetry, metrics }: Pick<Context, 'telemetry' | 'metrics'>) {
@@ -52,7 +52,7 @@ export class Telemetry {
     if (known) return known
     const made = new HttpGroup(this.series, { reporter, labels, filter })
     // Labels of which no series tells (tags_to_remove) do not use up its room.
-    if (this.#groups.size >= this.series.max) this.#groups.clear()
+    if (this.#groups.size >= this.series.max) this.#groups = new Map()
     if (this.series.hasRoom) this.#groups.set(key, made)
     return made
   }

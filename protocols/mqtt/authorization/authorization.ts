@@ -78,14 +78,14 @@ function aclAuthorizer(acl: Acl, client: Client): Authorizer {
 }
 
 function remembering(may: (topic: string) => boolean): (topic: string) => boolean {
-  const remembered = new Map<string, boolean>()
+  let remembered = new Map<string, boolean>()
   return (topic) => {
     const known = remembered.get(topic)
     if (known !== undefined) return known
     const found = may(topic)
     // A client has this for itself, and may have ten thousand others beside it.
     if (topic.length > MAX_REMEMBERED_CHARS) return found
-    if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered.clear()
+    if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered = new Map()
     remembered.set(topic, found)
     return found
   }

@@ -114,14 +114,14 @@ function possible(rename: Rename): Rename {
   }
 }
 
-/** Publishers use few topics again and again. Cleared when full, so it stays small whatever they publish. */
+/** Publishers use few topics again and again. Begun anew when full, so it stays small whatever they publish. */
 function remembered(rename: Rename): Rename {
-  const known = new Map<string, string>()
+  let known = new Map<string, string>()
   return (topic) => {
     const had = known.get(topic)
     if (had !== undefined) return had
     const renamed = rename(topic)
-    if (known.size >= MAX_REMEMBERED) known.clear()
+    if (known.size >= MAX_REMEMBERED) known = new Map()
     if (topic.length <= 256) known.set(topic, renamed)
     return renamed
   }

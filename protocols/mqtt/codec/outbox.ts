@@ -23,9 +23,12 @@ const LEAST_REGION_BYTES = 64
 /** Pieces of so many bytes together are copied into one: a piece of its own in a write costs more. */
 const JOINED_BYTES = 8 * 1024
 
-/** Topics recur; the bytes of the last ones are kept. Cleared when full, so it stays small whatever peers publish. */
+/**
+ * Topics recur; the bytes of the last ones are kept. Begun anew when full, so it stays small whatever peers publish: a
+ * Map that was cleared keeps its former tables (docs/performance.md).
+ */
 const MAX_TOPICS = 1024
-const topicBytes = new Map<string, Uint8Array>()
+let topicBytes = new Map<string, Uint8Array>()
 /** A message goes to many, and a publisher has much to say of one topic. */
 let lastTopic = ''
 let lastBytes: Uint8Array = Buffer.alloc(0)
@@ -38,7 +41,7 @@ function findBytes(topic: string): Uint8Array {
   const known = topicBytes.get(topic)
   if (known !== undefined) return known
   const made = Buffer.from(topic)
-  if (topicBytes.size >= MAX_TOPICS) topicBytes.clear()
+  if (topicBytes.size >= MAX_TOPICS) topicBytes = new Map()
   if (made.length <= 256) topicBytes.set(topic, made)
   return made
 }

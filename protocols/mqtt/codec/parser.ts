@@ -74,9 +74,9 @@ export class PacketParser {
     this.version = version
   }
 
-  /** Of the packet that is not whole yet. */
+  /** What has come and was not given: whole packets, and the room for one that is not whole yet. */
   get heldBytes(): number {
-    return this.#part.length
+    return this.#part.length + this.#chunk.length - this.#at
   }
 
   /** Of the packet that next() gave last, as they came: a view, and empty once next() was called again. */

@@ -17,7 +17,7 @@ export class SendingAliases {
   readonly #when: 'at once' | 'when repeated'
   readonly #aliases = new Map<string, number>()
   /** Sent once; forgotten together when there are many, so that a topic that comes again soon is known. */
-  readonly #seen = new Set<string>()
+  #seen = new Set<string>()
   #seenChars = 0
   #aliasChars = 0
 
@@ -55,7 +55,7 @@ export class SendingAliases {
     return false
   }
   #forget(): void {
-    this.#seen.clear()
+    this.#seen = new Set()
     this.#seenChars = 0
   }
 }

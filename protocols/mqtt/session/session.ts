@@ -25,6 +25,12 @@ type Matching = {
 type Membership = { noteConnection(session: Session): void }
 const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
 
+/**
+ * `durableBefore`: what is on the disk of its filter while the subscription itself is not. A field and not a Map of the
+ * session's: what comes to a Map and leaves it again lives until the next full collection (docs/performance.md).
+ */
+export type HeldSubscription = StoredSubscription & { durableBefore?: StoredSubscription | 'none' | undefined }
+
 export class Session {
   readonly clientId: string
   /** Outlives its connection. False = everything is in memory and ends with it. */
@@ -44,14 +50,9 @@ export class Session {
   address: string
   /** Whose sessions it counts among. */
   share: string
-  readonly subscriptions = new Map<string, StoredSubscription>()
+  readonly subscriptions = new Map<string, HeldSubscription>()
   /** The most that a subscription which is gone had; undefined: there was none in this run. */
   #formerQos: Qos | undefined
-  /**
-   * What is on the disk of a filter whose subscription of today is not, or not yet; in place of a WeakMap, whose
-   * entries every collection has to walk. Undefined: of none.
-   */
-  durableBefore: Map<StoredSubscription, StoredSubscription | 'none'> | undefined
   /** Those of shared subscriptions that it is a member of. */
   #groups: Set<Membership> | undefined
   link: Link | undefined
@@ -176,12 +177,12 @@ export class Session {
     return taken
   }
 
-  subscribe(subscription: StoredSubscription): void {
+  subscribe(subscription: HeldSubscription): void {
     this.subscriptions.set(subscription.filter, subscription)
-    this.#views?.clear()
+    this.#views = undefined
   }
   unsubscribe(filter: string): boolean {
-    this.#views?.clear()
+    this.#views = undefined
     const gone = this.subscriptions.get(filter)
     if (gone && gone.qos >= (this.#formerQos ?? 0)) this.#formerQos = gone.qos
     return this.subscriptions.delete(filter)
@@ -193,7 +194,7 @@ export class Session {
     const isToAsk = revoked > 0 || may.filtersDelivery || (!this.#isComing && this.isFiltered)
     this.#mayStillReceive = isToAsk ? this.#mayReceive : undefined
     this.#isComing = false
-    this.#views?.clear()
+    this.#views = undefined
     if (this.link) this.link.mayReceive = this.#mayStillReceive
   }
 

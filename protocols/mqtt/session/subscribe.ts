@@ -5,13 +5,13 @@
 import { type MeshError, toMeshError } from '../../../core/errors.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
-import type { Qos, Subscribe, Unsubscribe } from '../codec/packet.ts'
+import { NO_IDS, type Qos, type Subscribe, type Unsubscribe } from '../codec/packet.ts'
 import type { DurableQueue, StoredMessage, StoredSubscription } from '../durability.ts'
 import { estimateFilterBytes } from '../topics/filter-cost.ts'
 import type { Link } from '../connection/link.ts'
 import { REASON, toReason, createViolation } from '../codec/reason.ts'
 import { copyRetained } from '../topics/marks.ts'
-import type { Session } from './session.ts'
+import type { HeldSubscription, Session } from './session.ts'
 import { nameSessionQueue } from './sessions.ts'
 import type { BrokerState } from '../state.ts'
 import { filterProblem, parseSharedFilter, isTooDeep } from '../topics/topics.ts'
@@ -69,7 +69,7 @@ class Subscribing implements Answer {
   /** For each of the packet's, as is `granted`. */
   readonly reasons: number[]
   /** Undefined: refused, or the packet asks for the same filter again further on. */
-  readonly granted: (StoredSubscription | undefined)[]
+  readonly granted: (HeldSubscription | undefined)[]
   /** Of those with Retain Handling 1; undefined: none. */
   wasThere: Set<string> | undefined
   /** The last change of a retained message before it acted. */
@@ -102,7 +102,8 @@ function grant(state: BrokerState, asked: Subscribing): void {
   const places = packet.subscriptions.length > 1 ? new Map<string, number>() : undefined
   let added = 0
   let addedBytes = 0
-  for (const [i, request] of packet.subscriptions.entries()) {
+  for (let i = 0; i < packet.subscriptions.length; i++) {
+    const request = packet.subscriptions[i]!
     const { filter, retainHandling } = request
     const qos = limitQos(request.qos, asking)
     const isThere = session.subscriptions.has(filter)
@@ -125,7 +126,15 @@ function grant(state: BrokerState, asked: Subscribing): void {
     if (isThere && retainHandling === 1) (asked.wasThere ??= new Set()).add(filter)
     const noLocal = request.noLocal || (isBridge && !filter.startsWith('$share/'))
     const retainAsPublished = request.retainAsPublished || isBridge
-    granted[i] = { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionId }
+    granted[i] = {
+      filter,
+      qos,
+      noLocal,
+      retainAsPublished,
+      retainHandling,
+      subscriptionId,
+      durableBefore: undefined,
+    }
   }
 }
 
@@ -133,32 +142,26 @@ function answer(state: BrokerState, asked: Subscribing, failed: MeshError | unde
   const { packet, asking, granted, reasons, wasThere, since } = asked
   const { session, link } = asking
   if (failed) fail(state, asked, failed)
-  forgetBefore(session, granted)
+  // What they replaced is not on the disk any more.
+  for (const one of granted) if (one) one.durableBefore = undefined
   if (session.link !== link) return undefined
   const authorizer = asking.authorizer()
   // The rules may have changed while it was written.
-  packet.subscriptions.forEach(({ filter }, i) => {
-    if (reasons[i]! <= 2 && !authorizer.maySubscribe(filter)) reasons[i] = REASON.notAuthorized
-  })
+  for (let i = 0; i < reasons.length; i++)
+    if (reasons[i]! <= 2 && !authorizer.maySubscribe(packet.subscriptions[i]!.filter)) reasons[i] = REASON.notAuthorized
   if (!failed) tellRefused(state, session.clientId, packet, reasons)
   // MQTT 3.1 §3.8: without a way to say no, the server says yes.
   const said = link.is31 ? reasons.map((reason, i) => (reason <= 2 ? reason : packet.subscriptions[i]!.qos)) : reasons
   link.outbox.writeReasons('suback', packet.packetId, said)
   let sent: Promise<void>[] | undefined
-  for (const [i, one] of granted.entries()) {
+  for (let i = 0; i < granted.length; i++) {
+    const one = granted[i]
     if (!one || reasons[i]! > 2) continue
     if (one.retainHandling === 2 || (one.retainHandling === 1 && wasThere?.has(one.filter))) continue
     const rest = sendRetained(state, session, one, since)
     if (rest.length > 0) (sent ??= []).push(...rest)
   }
   return sent && Promise.all(sent).then(() => undefined)
-}
-/** What they replaced is not on the disk any more. */
-function forgetBefore(session: Session, granted: readonly (StoredSubscription | undefined)[]): void {
-  const { durableBefore } = session
-  if (!durableBefore) return
-  for (const one of granted) if (one) durableBefore.delete(one)
-  if (durableBefore.size === 0) session.durableBefore = undefined
 }
 /** What the store did not take is as it was before. */
 function fail(state: BrokerState, { asking, granted, reasons }: Subscribing, failed: MeshError): void {
@@ -183,10 +186,10 @@ export function tellRefused(
   packet: Subscribe,
   reasons: readonly number[],
 ): void {
+  if (!reasons.some((reason) => reason > 2)) return
   const refused = packet.subscriptions.flatMap(({ filter }, i) =>
     reasons[i]! > 2 ? [{ filter, reason: reasons[i]! }] : [],
   )
-  if (refused.length === 0) return
   for (const { reason } of refused)
     counters.refusedSubscriptions[
       reason === REASON.notAuthorized ? 'not-authorized' : reason === REASON.quotaExceeded ? 'quota' : 'too-deep'
@@ -227,22 +230,22 @@ function act(state: BrokerState, asked: Subscribing): Subscribing {
   // The session may have ended meanwhile, or another connection have it.
   if (state.sessions.get(session.clientId) !== session || (session.link && session.link !== link)) return asked
   const may = asked.asking.authorizer()
-  const changed: StoredSubscription[] = []
+  let changed: StoredSubscription[] | undefined
   for (const one of asked.granted) {
     // Asked again in the turn in which it acts: making a queue takes time, and the rules may have changed.
     if (!one || !may.maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
     // The same subscription again changes no one's messages.
-    if (before && isSame(before, one) && !session.durableBefore?.has(before)) continue
+    if (before && isSame(before, one) && before.durableBefore === undefined) continue
     if (session.stored) {
-      const durable = (session.durableBefore ??= new Map())
-      durable.set(one, before === undefined ? 'none' : (durable.get(before) ?? before))
-      changed.push(one)
+      one.durableBefore = before === undefined ? 'none' : (before.durableBefore ?? before)
+      if (changed) changed.push(one)
+      else changed = [one]
     }
     session.subscribe(one)
     state.subscriptions.add(session, one)
   }
-  if (changed.length > 0) asked.durable = state.durability.saveSubscriptions(session, changed, [])
+  if (changed) asked.durable = state.durability.saveSubscriptions(session, changed, [])
   return asked
 }
 
@@ -257,10 +260,10 @@ function isSame(a: StoredSubscription, b: StoredSubscription): boolean {
 }
 
 /** To what the disk has of the filter, unless a later request has replaced it already. */
-function takeBack(state: BrokerState, asking: Asking, one: StoredSubscription): void {
+function takeBack(state: BrokerState, asking: Asking, one: HeldSubscription): void {
   const { session } = asking
   if (session.subscriptions.get(one.filter) !== one) return
-  const old = session.durableBefore?.get(one)
+  const old = one.durableBefore
   session.unsubscribe(one.filter)
   state.subscriptions.remove(session, one.filter)
   if (
@@ -274,6 +277,7 @@ function takeBack(state: BrokerState, asking: Asking, one: StoredSubscription): 
   state.subscriptions.add(session, old)
 }
 
+const NONE: readonly never[] = []
 /**
  * Not for shared subscriptions (§4.8.2). Through the queue where QoS 1 and 2 go through it, so packet ids and order are
  * one.
@@ -281,17 +285,16 @@ function takeBack(state: BrokerState, asking: Asking, one: StoredSubscription): 
 function sendRetained(
   state: BrokerState,
   session: Session,
-  { filter, qos, subscriptionId }: StoredSubscription,
+  one: StoredSubscription,
   since: number,
-): Promise<void>[] {
-  if (filter.startsWith('$share/')) return []
-  const ids = subscriptionId === undefined ? [] : [subscriptionId]
+): readonly Promise<void>[] {
+  const { filter } = one
+  if (filter.startsWith('$share/')) return NONE
+  if (filter.startsWith('$SYS/')) sendSys(state, session, one)
+  if (state.retained.isEmpty) return NONE
+  const { qos, subscriptionId } = one
+  const ids = subscriptionId === undefined ? NO_IDS : [subscriptionId]
   const sent: Promise<void>[] = []
-  state.sys?.deliver(filter, (message) => {
-    // Nothing of it goes to the disk, where the messages of a kept session's queue are.
-    const least = session.queue ? 0 : (Math.min(qos, message.qos) as Qos)
-    if (session.mayHave(message.topic)) session.deliver(message, least, message.retain, ids)
-  })
   const decided = state.retained.deliver(filter, since, (message) => {
     if (!session.mayHave(message.topic)) {
       state.counters.dropped['not-authorized'].value++
@@ -305,6 +308,15 @@ function sendRetained(
   })
   // What was on its way is in `sent` only once that is decided.
   return decided ? [decided.then(() => Promise.all(sent)).then(() => undefined)] : sent
+}
+
+/** Nothing of it goes to the disk, where the messages of a kept session's queue are. */
+function sendSys(state: BrokerState, session: Session, { filter, qos, subscriptionId }: StoredSubscription): void {
+  const ids = subscriptionId === undefined ? NO_IDS : [subscriptionId]
+  state.sys?.deliver(filter, (message) => {
+    const least = session.queue ? 0 : (Math.min(qos, message.qos) as Qos)
+    if (session.mayHave(message.topic)) session.deliver(message, least, message.retain, ids)
+  })
 }
 
 async function appendRetained(

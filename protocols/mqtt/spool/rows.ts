@@ -50,8 +50,9 @@ export function buildSessionRow(clientId: string, body: string): Statement {
 }
 /** @returns what SQL.putSubscriptions takes of each, as JSON */
 export function listSubscriptionValues(name: string, one: StoredSubscription): readonly SqlValue[] {
-  const values = [one.filter, encodeSubscriptionOptions(one), one.subscriptionId ?? null]
-  return [...values, computeRowSum(name, ...values)]
+  const { filter, subscriptionId = null } = one
+  const options = encodeSubscriptionOptions(one)
+  return [filter, options, subscriptionId, computeRowSum(name, filter, options, subscriptionId)]
 }
 export function buildSubscriptionRow(name: string, filter: string, options: number, id: number | null): Statement {
   return { sql: SQL.putSubscription, params: [name, filter, options, id, computeRowSum(name, filter, options, id)] }

@@ -26,10 +26,11 @@ export class SubscriptionRows {
     const statements: Statement[] = []
     for (const [name, rows] of this.#changed) {
       const [gone, kept]: [string[], unknown[]] = [[], []]
-      for (const [filter, one] of rows) {
+      // Without an entry made for each, as an iterator would.
+      rows.forEach((one, filter) => {
         if (one) kept.push(listSubscriptionValues(name, one))
         else gone.push(filter)
-      }
+      })
       if (gone.length > 0) statements.push({ sql: SQL.dropSubscriptions, params: [name, JSON.stringify(gone)] })
       if (kept.length > 0) statements.push({ sql: SQL.putSubscriptions, params: [name, JSON.stringify(kept)] })
     }

@@ -57,6 +57,9 @@ export class RetainedChanges {
     if (waiters?.size === 0) this.#waiters.delete(topic)
   }
 
+  get isEmpty(): boolean {
+    return this.#pending.size === 0
+  }
   isPending(topic: string): boolean {
     return this.#pending.has(topic)
   }

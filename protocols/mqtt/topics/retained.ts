@@ -128,6 +128,10 @@ export class Retained {
   get size(): number {
     return this.#stored
   }
+  /** Nothing is there, and nothing is on its way. */
+  get isEmpty(): boolean {
+    return this.#stored === 0 && this.#changes.isEmpty
+  }
 
   /** @returns undefined when a limit does not allow it once it has replaced what the topic holds */
   reserve(message: StoredMessage, limits: Limits): Place | undefined {

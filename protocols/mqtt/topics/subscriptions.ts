@@ -83,12 +83,12 @@ const NO_MATCH: Match = {
 
 export class Subscriptions {
   readonly #tree = new TopicTree<Entry>((entry) => entry.demand)
-  readonly #remembered = new Map<string, Match>()
+  #remembered = new Map<string, Match>()
   /**
    * Topics that came once. A match is cached from the second message on, because it costs more than a topic that never
    * comes again is worth.
    */
-  readonly #seen = new Set<string>()
+  #seen = new Set<string>()
   #seenChars = 0
   #rememberedBytes = 0
   readonly room: FilterQuota
@@ -163,7 +163,7 @@ export class Subscriptions {
   }
   /** Drops cached matches after a session got a queue or its rules changed: they refer to the old ones. */
   forget(): void {
-    if (this.#remembered.size > 0) this.#remembered.clear()
+    if (this.#remembered.size > 0) this.#remembered = new Map()
     this.#rememberedBytes = 0
   }
   /** A filter without wildcards is one topic, and says nothing of others. */
@@ -196,7 +196,7 @@ export class Subscriptions {
   #isKnown(topic: string): boolean {
     if (this.#seen.delete(topic)) return true
     if (this.#seen.size >= MAX_REMEMBERED_TOPICS || this.#seenChars > MAX_SEEN_CHARS) {
-      this.#seen.clear()
+      this.#seen = new Set()
       this.#seenChars = 0
     }
     this.#seen.add(topic)

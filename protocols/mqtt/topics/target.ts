@@ -137,7 +137,8 @@ export class Subscribers {
     return sum
   }
   each(visit: (session: Session, subscription: StoredSubscription) => void): void {
-    if (this.#several) for (const [session, subscription] of this.#several) visit(session, subscription)
+    // Without an entry made for each, as an iterator would.
+    if (this.#several) this.#several.forEach((subscription, session) => visit(session, subscription))
     else if (this.#only) visit(this.#only, this.#onlySubscription!)
   }
 }

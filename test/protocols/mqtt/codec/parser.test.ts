@@ -284,3 +284,14 @@ test('a packet in many chunks takes no more memory than its length', () => {
   }
   assert.equal(most, packet.length)
 })
+
+test('what has come and was not given is held: whole packets, and the beginning of one', () => {
+  const parser = new PacketParser({ maxPacketBytes: 1024, side: 'server' })
+  const ping = Buffer.from('c000', 'hex')
+  parser.push(Buffer.concat([ping, ping, ping, Buffer.from('30', 'hex')]))
+  assert.equal(parser.heldBytes, 7)
+  parser.next()
+  assert.equal(parser.heldBytes, 5)
+  parser.push(ping.subarray(0, 1))
+  assert.equal(parser.heldBytes, 6, 'what is left is copied in front of what came')
+})

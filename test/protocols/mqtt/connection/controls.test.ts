@@ -257,3 +257,24 @@ test('the disk stands still: no more than so much is read behind what waits for 
   for (let i = 0; i < 40; i++) seen.push(...(await c.seen()))
   assert.equal(seen.filter((word) => word.startsWith('puback')).length, 200)
 })
+
+test('the disk stands still: of whole packets behind what waits no more than so much is read, and none is lost', async () => {
+  const t = new TestBroker()
+  const c = await kept(t)
+  t.durability.hold()
+  const [writes, each] = [200, 50]
+  const count = writes * each
+  // One write for each chunk that is read, as of a socket.
+  for (let i = 0; i < writes; i++) {
+    c.send(
+      ...Array.from({ length: each }, (_, j) => subscribe(i * each + j + 1, `some/where/${j}`, (i % 3) as 0 | 1 | 2)),
+    )
+    await settle()
+  }
+  assert.ok(c.stream.writableLength > 100_000, `${c.stream.writableLength} bytes were not read`)
+  assert.ok(t.budget.heldBytes < 100_000, `${t.budget.heldBytes} bytes are held`)
+  t.durability.resume()
+  const seen: string[] = []
+  for (let i = 0; i < 200 && seen.length < count; i++) seen.push(...(await c.seen()))
+  assert.equal(seen.filter((word) => word.startsWith('suback')).length, count)
+})
