@@ -89,11 +89,10 @@ export class Applier implements Disposable {
   readonly #unpacked = new Unpacked()
   #packing: Timer | undefined
   readonly #heard = new Set<ResourceKind>()
-  /**
-   * What follows from the snapshot in force, once somebody has asked: a look at the status must not cost a walk over
-   * the mesh.
-   */
-  #derived: { dangling?: readonly Dangling[] } & { [K in NamedKind]?: ReadonlySet<string> } = {}
+  /** Of the snapshot in force, once somebody has asked: a look at the status must not cost a walk over the mesh. */
+  #dangling: readonly Dangling[] | undefined
+  /** As long as the resources that say the names are the same. */
+  readonly #named = new Map<NamedKind, { readonly by: readonly object[]; readonly names: ReadonlySet<string> }>()
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(options: ApplierOptions) {
@@ -162,19 +161,24 @@ export class Applier implements Disposable {
     return this.#o.saver?.changedAtMs ?? {}
   }
   dangling(): readonly Dangling[] {
-    return (this.#derived.dangling ??= findDangling(this.#holders(WHO_NAMES.cluster), (name) =>
+    return (this.#dangling ??= findDangling(this.#holders(WHO_NAMES.cluster), (name) =>
       this.#snapshot.resources.cluster.has(name),
     ))
   }
 
-  /** Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. */
+  /**
+   * Names that the resources of these kinds refer to, e.g. all endpoint sets of the clusters. The same object while
+   * none of these has changed.
+   */
   referenced(kind: Exclude<NamedKind, 'cluster'>): ReadonlySet<string> {
-    const known = this.#derived[kind]
-    if (known) return known
+    const by = WHO_NAMES[kind].map((k) => this.#snapshot.resources[k])
+    const known = this.#named.get(kind)
+    if (known && known.by.every((resources, i) => resources === by[i])) return known.names
     const names = new Set<string>()
-    for (const { references } of this.#holders(WHO_NAMES[kind]))
-      for (const name of references[kind] ?? []) names.add(name)
-    return (this.#derived[kind] = names)
+    for (const resources of by)
+      for (const raw of resources.values()) for (const name of this.#references.get(raw)?.[kind] ?? []) names.add(name)
+    this.#named.set(kind, { by, names })
+    return names
   }
 
   /** What one resource in force names. */
@@ -194,7 +198,7 @@ export class Applier implements Disposable {
   /** Cold start: serves what was stored, marked stale until the control plane has spoken. */
   restore(stored: StoredSnapshot): void {
     this.#snapshot = stored.snapshot
-    this.#derived = {}
+    this.#forgetDerived()
     this.#generation = stored.generation
     this.#references = new Map(stored.references)
     for (const kind of KINDS)
@@ -228,7 +232,7 @@ export class Applier implements Disposable {
         this.#findings.note(kind, raw, found)
       }
     }
-    this.#derived = {}
+    this.#forgetDerived()
   }
 
   /**
@@ -319,7 +323,7 @@ export class Applier implements Disposable {
     const savedAtMs = this.#o.clock.wallMs()
     const generation = this.#generation + 1
     this.#snapshot = { resources, savedAtMs }
-    this.#derived = {}
+    this.#dangling = undefined
     this.#generation = generation
     for (const raw of gone) {
       this.#references.delete(raw)
@@ -331,6 +335,11 @@ export class Applier implements Disposable {
       { evt: 'config.applied', generation, changed: saved.length, rejected: rejected.length },
       'configuration applied',
     )
+  }
+
+  #forgetDerived(): void {
+    this.#dangling = undefined
+    this.#named.clear()
   }
 
   #swap(stale: boolean): void {

@@ -97,16 +97,23 @@ export function* makeListeners(resources: Snapshot['resources'], options: Decode
 /** Whether a cluster has health_checks is told without decoding it: they are few, and clusters are many. */
 const hasChecks = new WeakMap<RawResource, boolean>()
 const HEALTH_CHECKS = 8
+/** Of clusters that no push has changed. */
+const checkedNames = new WeakMap<ReadonlyMap<string, RawResource>, readonly string[]>()
 
-function* findChecked(clusters: ReadonlyMap<string, RawResource>): Generator<string> {
+function findChecked(clusters: ReadonlyMap<string, RawResource>): readonly string[] {
+  const known = checkedNames.get(clusters)
+  if (known) return known
+  const names: string[] = []
   for (const [name, raw] of clusters) {
     let has = hasChecks.get(raw)
     if (has === undefined) {
       has = hasField(readBytes(raw), HEALTH_CHECKS)
       hasChecks.set(raw, has)
     }
-    if (has) yield name
+    if (has) names.push(name)
   }
+  checkedNames.set(clusters, names)
+  return names
 }
 function hasField(bytes: Uint8Array, wanted: number): boolean {
   const cursor: Cursor = { at: 0, from: 0, to: 0 }

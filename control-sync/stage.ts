@@ -8,7 +8,7 @@ import type { TimeSlice } from '../core/os/time-slice.ts'
 import { decode, type DecodeOptions } from './decode/decode.ts'
 import type { CheckedHosts } from './decode/route/checked-hosts.ts'
 import { checkRouteTable, type RouteTableCheck } from './decode/route/route-table.ts'
-import { PackedResource, readBytes } from './snapshot/packed-resource.ts'
+import { measureBytes, PackedResource, readBytes } from './snapshot/packed-resource.ts'
 import { rememberValue } from './mesh-tables.ts'
 import { collectNotes } from './notes.ts'
 import { collectReferences, collectRouteReferences, type References } from './references.ts'
@@ -30,7 +30,9 @@ export function stage(
   slice: TimeSlice,
 ): Staged | Promise<Staged> {
   const { name, version, value } = incoming
-  if (known && isSameContent(kind, readBytes(known), value)) return { outcome: 'same' }
+  // Of another length nothing has to be unpacked.
+  if (known && measureBytes(known) === value.length && isSameContent(kind, readBytes(known), value))
+    return { outcome: 'same' }
   const raw = new PackedResource({ name, version, value })
   if (kind === 'route') return stageRoutes(raw, known, options, slice)
   const decoded = decode(kind, value, options)

@@ -133,14 +133,18 @@ export class AdsProtocol {
     return !isByName(kind) || this.#subscribed.get(kind)?.has(name) === true
   }
 
-  /** The request that brings the subscription of a by-name kind to these names; undefined when it is there already. */
+  /**
+   * The request that brings the subscription of a by-name kind to these names; undefined when it is there already.
+   * @param names kept: nobody changes them any more
+   */
   want(kind: ResourceKind, names: ReadonlySet<string>): AdsRequest | undefined {
     const has = this.#subscribed.get(kind)
     if (!has) return names.size === 0 || this.#without.has(kind) ? undefined : this.#first(kind, names)
+    if (has === names) return undefined
     const subscribe = [...names].filter((n) => !has.has(n))
     const unsubscribe = [...has].filter((n) => !names.has(n))
+    this.#subscribed.set(kind, names)
     if (subscribe.length === 0 && unsubscribe.length === 0) return undefined
-    this.#subscribed.set(kind, new Set(names))
     this.#missing.set(kind, new Set([...subscribe, ...(this.#missing.get(kind) ?? [])]).intersection(names))
     return { ...NOTHING, kind, subscribe, unsubscribe }
   }
@@ -164,7 +168,7 @@ export class AdsProtocol {
   #first(kind: ResourceKind, names: ReadonlySet<string>): AdsRequest {
     const withNode = !this.#opened
     this.#opened = true
-    this.#subscribed.set(kind, new Set(names))
+    this.#subscribed.set(kind, names)
     this.#missing.set(kind, new Set(names))
     return { ...NOTHING, kind, withNode, subscribe: [...names] }
   }

@@ -12,6 +12,7 @@ import type { RawResource } from '../../model/snapshot.ts'
  * resource.
  */
 const BLOCK_BYTES = 256 * 1024
+const NO_BYTES = new Uint8Array(0)
 /** For less a block costs more than it saves. */
 const WORTH_BYTES = 32 * 1024
 /** The lowest finds as much here as the others. */
@@ -25,11 +26,27 @@ export class PackedResource implements RawResource {
   #from = 0
   readonly length: number
 
-  constructor({ name, version, value }: RawResource) {
+  constructor({ name, version, value }: RawResource, bytes: Uint8Array | Block = value) {
     this.name = name
     this.version = version
-    this.#bytes = value
-    this.length = value.length
+    this.#bytes = bytes
+    this.length = bytes.length
+  }
+  /** Of what `packed` has said. @param length of the bytes that are packed */
+  static fromPacked(
+    { name, version }: Pick<RawResource, 'name' | 'version'>,
+    packed: Uint8Array,
+    length: number,
+  ): PackedResource {
+    return new PackedResource({ name, version, value: NO_BYTES }, new Block(packed, length))
+  }
+
+  get isPacked(): boolean {
+    return this.#bytes instanceof Block
+  }
+  /** Its bytes, compressed (zstd), where they are alone in their block. */
+  get packed(): Uint8Array | undefined {
+    return this.#bytes instanceof Block && this.#bytes.length === this.length ? this.#bytes.packed : undefined
   }
 
   /** To keep. */
@@ -52,7 +69,7 @@ export class PackedResource implements RawResource {
 
   /** Into one block. */
   static pack(resources: readonly PackedResource[]): void {
-    const block = new Block(Buffer.concat(resources.map((r) => r.view)))
+    const block = Block.of(resources.map((r) => r.view))
     let from = 0
     for (const r of resources) {
       r.#bytes = block
@@ -62,34 +79,53 @@ export class PackedResource implements RawResource {
   }
 }
 
+/** How many there are, without reading them. */
+export function measureBytes(raw: RawResource): number {
+  return raw instanceof PackedResource ? raw.length : raw.value.length
+}
 /** Good until others have a turn. */
 export function readBytes(raw: RawResource): Uint8Array {
   return raw instanceof PackedResource ? raw.view : raw.value
 }
 
 class Block {
-  readonly #packed: Uint8Array
-  readonly #length: number
+  readonly packed: Uint8Array
+  readonly length: number
   /** A reader of one resource often reads the next; the garbage collector may take it. */
   #opened: WeakRef<Uint8Array> | undefined
 
-  constructor(bytes: Uint8Array) {
-    this.#length = bytes.length
-    this.#packed = new Uint8Array(zlib.zstdCompressSync(bytes, LEVEL))
+  constructor(packed: Uint8Array, length: number) {
+    this.packed = packed
+    this.length = length
+  }
+  static of(pieces: readonly Uint8Array[]): Block {
+    const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0))
+    let at = 0
+    for (const piece of pieces) {
+      bytes.set(piece, at)
+      at += piece.length
+    }
+    const block = new Block(new Uint8Array(zlib.zstdCompressSync(bytes, LEVEL)), bytes.length)
+    // Whoever saves them reads them next.
+    block.#keepOpen(bytes)
+    return block
   }
 
   open(): Uint8Array {
     const known = this.#opened?.deref()
     if (known) return known
     // With room for a byte more zlib knows that it is at the end.
-    const { buffer, byteOffset } = zlib.zstdDecompressSync(this.#packed, {
-      chunkSize: Math.max(MIN_CHUNK_BYTES, this.#length + 1),
+    const { buffer, byteOffset } = zlib.zstdDecompressSync(this.packed, {
+      chunkSize: Math.max(MIN_CHUNK_BYTES, this.length + 1),
     })
     // Views of a Buffer take four times as long to make.
-    const bytes = new Uint8Array(buffer, byteOffset, this.#length)
+    const bytes = new Uint8Array(buffer, byteOffset, this.length)
+    this.#keepOpen(bytes)
+    return bytes
+  }
+  #keepOpen(bytes: Uint8Array): void {
     this.#opened = new WeakRef(bytes)
     opened.add(this)
-    return bytes
   }
 
   close(): void {
@@ -115,13 +151,14 @@ export class Unpacked {
   #bytes = 0
 
   add(resource: RawResource): void {
-    if (!(resource instanceof PackedResource)) return
+    if (!(resource instanceof PackedResource) || resource.isPacked) return
     this.#resources.push(resource)
     this.#bytes += resource.length
   }
 
   /**
-   * One block per step. What is little goes into none, and no view of anything is left.
+   * One block per step, for each that is large one of its own. What is little goes into none, and no view of anything
+   * is left.
    * @param isAlive whether it is still in force
    */
   *pack(isAlive: (resource: RawResource) => boolean): Generator<void> {
@@ -132,11 +169,17 @@ export class Unpacked {
     const all = this.#resources.filter(isAlive)
     this.#resources = []
     this.#bytes = 0
-    for (let i = 0; i < all.length;) {
+    const small = all.filter((r) => r.length < WORTH_BYTES)
+    for (const large of all) {
+      if (large.length < WORTH_BYTES) continue
+      PackedResource.pack([large])
+      yield
+    }
+    for (let i = 0; i < small.length;) {
       const together: PackedResource[] = []
-      for (let length = 0; i < all.length && (length === 0 || length + all[i]!.length <= BLOCK_BYTES); i++) {
-        together.push(all[i]!)
-        length += all[i]!.length
+      for (let length = 0; i < small.length && (length === 0 || length + small[i]!.length <= BLOCK_BYTES); i++) {
+        together.push(small[i]!)
+        length += small[i]!.length
       }
       PackedResource.pack(together)
       yield

@@ -9,7 +9,7 @@ import { MeshError } from '../../core/errors.ts'
 import { isSealed, openSealed, type Sealer } from '../../core/pki/sealing.ts'
 import type { Row } from '../../core/storage/storage.ts'
 import type { RawResource, ResourceKind } from '../../model/snapshot.ts'
-import { PackedResource, readBytes } from './packed-resource.ts'
+import { measureBytes, PackedResource, readBytes } from './packed-resource.ts'
 import type { References } from '../references.ts'
 
 /** While a row is in force. */
@@ -54,13 +54,18 @@ DROP TABLE resource;
 `,
   `ALTER TABLE record ADD COLUMN room BLOB DEFAULT ${ROOM}`,
   'ALTER TABLE record ADD COLUMN hash TEXT',
+  // Values may be compressed, which an earlier version does not know.
+  '',
 ]
 
 /** Kinds begin with a letter. */
 export const FIRST_SEALED = '~'
 
 export type StoredResource = { readonly kind: ResourceKind; readonly raw: RawResource; readonly references: References }
-/** `hash`: what earlier versions compared by; it has a column of its own now. */
+/**
+ * `hash`: what earlier versions compared by; it has a column of its own now. `length`: of the value, which is
+ * compressed (zstd); left out: it is as it is.
+ */
 type Head = readonly [
   kind: ResourceKind,
   name: string,
@@ -68,6 +73,7 @@ type Head = readonly [
   version: string,
   references: References | string,
   crc?: number | null,
+  length?: number,
 ]
 
 /** `hash`: of the bytes; null where they are sealed, of which it would tell something. */
@@ -98,8 +104,10 @@ export class Records {
 
   /** `value` is good until others have a turn. */
   stored(key: string, { kind, raw, references }: StoredResource): Columns {
-    const head: Head = [kind, raw.name, '', raw.version, references]
-    return this.#columns(key, JSON.stringify(head), readBytes(raw))
+    const packed = raw instanceof PackedResource ? raw.packed : undefined
+    const plain = [kind, raw.name, '', raw.version, references] as const
+    const head: Head = packed ? [...plain, null, measureBytes(raw)] : plain
+    return this.#columns(key, JSON.stringify(head), packed ?? readBytes(raw))
   }
   #columns(key: string, head: string, value: Uint8Array): Columns {
     if (!this.#sealer) return { crc: crcOf(head, value), hash: hash('sha256', value, 'base64'), head, value }
@@ -123,10 +131,16 @@ export class Records {
     }
     const head = headOf(line)
     if (!head) return undefined
-    const [kind, name, , version, references, oldCrc] = head
+    const [kind, name, , version, references, oldCrc, length] = head
     // A page may be somebody else's, and look sound.
     if (row['head'] !== '' && key !== `${kind} ${name}`) return undefined
-    if (typeof references !== 'string') return { kind, raw: new PackedResource({ name, version, value }), references }
+    if (typeof references !== 'string') {
+      const raw =
+        length === undefined
+          ? new PackedResource({ name, version, value })
+          : PackedResource.fromPacked({ name, version }, value, length)
+      return { kind, raw, references }
+    }
     if (typeof oldCrc === 'number' && oldCrc !== zlib.crc32(value)) return undefined
     const opened = isSealed(value) ? this.#open(value, `snapshot ${kind} ${name}`) : value
     try {

@@ -64,24 +64,28 @@ export function* checkRouteTable(raw: RawResource, o: RouteTableCheckOptions): G
     const { outside, spans } = split(raw.value)
     const outer = outerOf(at, outside)
     const hosts = lazyHosts(raw, spans, outer, readFile)
-    const same = o.before?.isReadAlike(outside) ? new SameHosts(o.before) : undefined
+    const same = o.before?.isReadAlike(outside) ? new SameHosts(o.before, hosts) : undefined
     const checked = new CheckedHosts(outside, hosts)
     const domains = new Map<number, readonly string[]>()
-    for (let no = 0; no < hosts.size; no++) {
-      const bytes = hosts.bytesOf(no)
-      const twin = same?.find(bytes)
-      const found = twin ? undefined : yield* checkHost(bytes, no, { at, hosts, filters: outer.filters, o })
-      if (twin) hosts.addAs(no, twin)
-      else if (found) {
-        hosts.add(no, found.domains)
-        domains.set(no, found.domains)
+    for (let no = 0; no < hosts.size;) {
+      const twins = same?.find(no)
+      if (twins) {
+        hosts.addAs(twins)
+        for (const named of twins.clusters) {
+          checked.add(named)
+          for (const name of named) clusters.add(name)
+        }
+        no += twins.count
+      } else {
+        const found = yield* checkHost(hosts.bytesOf(no), no, { at, hosts, filters: outer.filters, o })
+        hosts.add(found.domains)
+        domains.set(no++, found.domains)
+        checked.add(found.isClean ? found.clusters : undefined)
+        for (const name of found.clusters) clusters.add(name)
       }
-      const named = (twin ?? found)?.clusters ?? []
-      checked.add(found?.isClean === false ? undefined : named)
-      for (const name of named) clusters.add(name)
       yield
     }
-    noteAllTaken(at, hosts, domains)
+    noteAllTaken(at, { hosts, domains, areDistinct: same !== undefined && o.before!.hosts.areDistinct })
     const { ignored, skipped, issues: blocked } = at
     return { decoded: { ok: true, value: tableOf(outer, hosts), ignored, skipped, blocked }, clusters, checked }
   } catch (err) {
@@ -90,10 +94,24 @@ export function* checkRouteTable(raw: RawResource, o: RouteTableCheckOptions): G
   }
 }
 
-/** @param domains of the hosts that were decoded */
-function noteAllTaken(at: DecodePath, hosts: LazyHosts, domains: ReadonlyMap<number, readonly string[]>): void {
+/**
+ * @param domains of the hosts that were decoded
+ * @param areDistinct the others share no domain
+ */
+function noteAllTaken(
+  at: DecodePath,
+  {
+    hosts,
+    domains,
+    areDistinct,
+  }: {
+    readonly hosts: LazyHosts
+    readonly domains: ReadonlyMap<number, readonly string[]>
+    readonly areDistinct: boolean
+  },
+): void {
   const taken = new Set<string>()
-  for (const no of hosts.listSuspects())
+  for (const no of hosts.listSuspects(areDistinct ? domains.keys() : undefined))
     noteTaken(at.in('virtual_hosts').item(no), domains.get(no) ?? hosts.domainsOf(no), taken)
 }
 

@@ -55,10 +55,20 @@ test('little of a large message does not keep the message', () => {
   assert.deepEqual([resource.value.buffer.byteLength, Buffer.from(resource.value)], [900, message.subarray(0, 900)])
 })
 
-test('one that is larger than a block has one of its own', () => {
+test('one that is large has a block of its own, and says how it is packed; of others nobody asks', () => {
   const unpacked = new Unpacked()
-  const large = kept(Buffer.alloc(300 * 1024, 'host.apps.svc.cluster.local '))
-  for (const r of [kept(service(1)), large, kept(service(2))]) unpacked.add(r)
-  assert.equal([...unpacked.pack(() => true)].length, 3)
-  assert.deepEqual(Buffer.from(large.value), Buffer.alloc(300 * 1024, 'host.apps.svc.cluster.local '))
+  const bytes = Buffer.alloc(300 * 1024, 'host.apps.svc.cluster.local ')
+  const large = kept(bytes)
+  assert.equal(large.packed, undefined)
+  const [one, two] = [kept(service(1)), kept(service(2))]
+  for (const r of [one, large, two]) unpacked.add(r)
+  assert.equal([...unpacked.pack(() => true)].length, 2)
+  assert.deepEqual([one.packed, two.packed], [undefined, undefined])
+  const again = PackedResource.fromPacked({ name: 'r', version: 'v' }, large.packed!, large.length)
+  for (const r of [large, again]) assert.deepEqual(Buffer.from(r.value), bytes)
+  assert.deepEqual([again.name, again.version, again.length], ['r', 'v', bytes.length])
+  assert.equal(again.packed, large.packed)
+  // It is packed already.
+  unpacked.add(again)
+  assert.deepEqual([...unpacked.pack(() => true)], [])
 })

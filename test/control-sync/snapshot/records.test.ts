@@ -244,3 +244,64 @@ test('another key, or none, is told from damage, for the file and for what comes
   assert.deepEqual(again.damaged, [])
   assert.equal(timeoutOf(again.applier, NAME), valueOf(secret('1s')))
 })
+
+/** As large as that of some hundred services. */
+const largeTable = (last: string): Change =>
+  change(
+    'route',
+    sample({
+      '@type': 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+      name: 'large',
+      virtual_hosts: [...Array.from({ length: 500 }, (_, i) => `svc-${i}.shop.svc.cluster.local`), last].map(
+        (host) => ({
+          name: host,
+          domains: [host, `${host}.`],
+          routes: [{ match: { prefix: '/' }, route: { cluster: NAME } }],
+        }),
+      ),
+    } as Parameters<typeof sample>[0]),
+  )
+for (const [how, sealer] of [
+  ['in clear', undefined],
+  ['sealed', key],
+] as const)
+  test(`a large resource is stored compressed, ${how}, and served from there`, async (t) => {
+    const disk = new SnapshotDisk(t)
+    disk.sealer = sealer
+    {
+      await using run = await disk.run()
+      await run.applier.apply([largeTable('one.example'), secret('1s')])
+      await run.applier.apply([largeTable('two.example')])
+      await disk.pass(1_000)
+    }
+    const bytes = valueOf(largeTable('two.example')).length / 2
+    const db = new Database(disk.storage.path)
+    const { longest } = db.prepare('SELECT max(length(value)) AS longest FROM record').get() as { longest: number }
+    assert.ok(longest < bytes / 4, `${longest} of ${bytes} bytes`)
+    assert.equal(db.pragma('user_version', { simple: true }), MIGRATIONS.length, 'so that earlier versions leave it')
+    db.close()
+    await using again = await disk.run()
+    assert.deepEqual(again.damaged, [])
+    const stored = again.applier.snapshot.resources.route.get('large')!
+    assert.equal(Buffer.from(stored.value).toString('hex'), valueOf(largeTable('two.example')))
+    assert.deepEqual(again.applier.references('route', 'large'), { cluster: [NAME] })
+    // What came before comes again: the start has packed nothing anew, and the comparison reads what is packed.
+    assert.equal((await again.applier.apply([largeTable('two.example')])).changed, 0)
+    assert.equal((await again.applier.apply([largeTable('two.example.org')])).changed, 1)
+  })
+
+test('a compressed value of which a byte was flipped is damaged', async (t) => {
+  const disk = new SnapshotDisk(t)
+  {
+    await using run = await disk.run()
+    await run.applier.apply([largeTable('one.example'), secret('1s')])
+    await disk.pass(1_000)
+  }
+  const db = new Database(disk.storage.path)
+  const { value } = db.prepare("SELECT value FROM record WHERE key = 'route large'").get() as { value: Buffer }
+  value[value.length >> 1]! ^= 1
+  db.prepare("UPDATE record SET value = ? WHERE key = 'route large'").run(value)
+  db.close()
+  await using again = await disk.run()
+  assert.deepEqual(again.damaged, ['route large'])
+})

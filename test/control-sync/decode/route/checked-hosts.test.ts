@@ -25,17 +25,32 @@ function check(bytes: Uint8Array, before?: CheckedHosts): RouteTableCheck {
 const told = ({ decoded }: RouteTableCheck): object =>
   decoded.ok ? { ignored: decoded.ignored, blocked: decoded.blocked } : { refused: decoded.issues }
 
-function same(...hosts: Buffer[]): SameHosts {
+function hostsOf(...hosts: Buffer[]): LazyHosts {
   const bytes = Buffer.concat(hosts)
   let to = 0
   const spans = hosts.map((h) => ({ from: to, to: (to += h.length) }))
-  const checked = new CheckedHosts(
-    new Uint8Array(),
-    new LazyHosts(spans, { view: () => bytes, decode: () => undefined }),
-  )
-  for (const _ of hosts) checked.add([])
-  return new SameHosts(checked)
+  return new LazyHosts(spans, { view: () => bytes, decode: () => undefined })
 }
+/** Of each host after, the number of the same before. @param unclean hosts of before that have to be checked anew */
+function find(before: Buffer[], after: Buffer[], unclean: readonly number[] = []): (number | undefined)[] {
+  const [known, now] = [hostsOf(...before), hostsOf(...after)]
+  known.addAll()
+  const checked = new CheckedHosts(new Uint8Array(), known)
+  for (const no of before.keys()) checked.add(unclean.includes(no) ? undefined : [])
+  const same = new SameHosts(checked, now)
+  const found: (number | undefined)[] = []
+  while (found.length < after.length) {
+    const twins = same.find(found.length)
+    if (twins) assert.equal(twins.clusters.length, twins.count)
+    if (twins) for (let i = 0; i < twins.count; i++) found.push(twins.no + i)
+    else found.push(undefined)
+  }
+  return found
+}
+
+/** So many are not looked for by their names. */
+const news = ['1', '2', '3', '4'].map((name) => host(name, name))
+const NOT_FOUND = news.map(() => undefined)
 
 test('the same host is found where it stood, and behind hosts that came, went or moved', () => {
   const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name) => host(name, `${name}.example`)) as [
@@ -44,15 +59,12 @@ test('the same host is found where it stood, and behind hosts that came, went or
     Buffer,
     Buffer,
   ]
-  const find = (before: Buffer[], after: Buffer[]): (number | undefined)[] => {
-    const hosts = same(...before)
-    return after.map((h) => hosts.find(h)?.no)
-  }
   assert.deepEqual(find([a, b, c], [a, b, c]), [0, 1, 2])
   assert.deepEqual(find([a, b, c], [d, a, b, c]), [undefined, 0, 1, 2])
   assert.deepEqual(find([a, b, c], [a, d, b, c]), [0, undefined, 1, 2])
   assert.deepEqual(find([a, b, c], [a, c]), [0, 2])
-  assert.deepEqual(find([a, b, c], [c, b, a]), [2, 1, 0])
+  assert.deepEqual(find([a, b, c, d], [a, c, b, d]), [0, 2, undefined, 3])
+  assert.deepEqual(find([a, b, c], [...news, c, b, a]), [...NOT_FOUND, 2, 1, 0])
   assert.deepEqual(find([], [a]), [undefined])
   assert.deepEqual(find([a], [a, b]), [0, undefined])
   const other = host('b', 'x.example')
@@ -62,11 +74,49 @@ test('the same host is found where it stood, and behind hosts that came, went or
 
 test('hosts without a name, or with the same, are told apart by their bytes', () => {
   const [one, other] = [field(2, 'one'), field(2, 'two')]
-  const hosts = same(one, other, host('n', 'a'), host('n', 'b'))
-  assert.deepEqual(
-    [other, host('n', 'a'), host('n', 'c')].map((h) => hosts.find(h)?.no),
-    [1, 2, undefined],
-  )
+  const before = [one, other, host('n', 'a'), host('n', 'b')]
+  assert.deepEqual(find(before, [other, host('n', 'a'), host('n', 'c')]), [1, 2, undefined])
+  // By a name the last that has it is found.
+  assert.deepEqual(find(before, [...news, host('n', 'a'), host('n', 'b'), one]), [
+    ...NOT_FOUND,
+    undefined,
+    3,
+    undefined,
+  ])
+})
+
+test('many hosts in a row are found together, up to where one differs, came, went or has to be checked', () => {
+  const all = Array.from({ length: 600 }, (_, i) => host(`h${i}`, `h${i}.example`))
+  const numbers = [...all.keys()]
+  assert.deepEqual(find(all, all), numbers)
+  for (const at of [0, 1, 2, 3, 255, 256, 257, 511, 598, 599]) {
+    const other = host('n', 'n.example')
+    assert.deepEqual(find(all, all.toSpliced(at, 0, other)), numbers.toSpliced(at, 0, undefined as never))
+    assert.deepEqual(find(all, all.toSpliced(at, 1)), numbers.toSpliced(at, 1))
+    const longer = host(`h${at}`, `h${at}.example.org`)
+    assert.deepEqual(find(all, all.with(at, longer)), (numbers as (number | undefined)[]).with(at, undefined))
+    assert.deepEqual(find(all, all, [at]), (numbers as (number | undefined)[]).with(at, undefined))
+  }
+})
+
+test('hosts in a row are the same only where each ends as before', () => {
+  const [y, z, first] = [host('y', 'y'), host('z', 'z'), host('h', 'h.example')]
+  const second = field(2, 'x.example')
+  const before = table(y, z, first, second)
+  const after = Buffer.from(before)
+  // The first takes the beginning of the second, whose own field then begins it.
+  const length = before.indexOf(first) - 1
+  after[length]! += 2
+  assert.deepEqual(told(check(after, check(before).checked)), told(check(after)))
+  assert.notDeepEqual(told(check(after)), told(check(before)))
+})
+
+test('of two hosts with the same bytes only one is the one before', () => {
+  const [a, b, c] = [host('a', 'a'), host('b', 'b'), host('c', 'c')]
+  assert.deepEqual(find([a, b, c], [a, b, a, b, c]), [0, 1, undefined, undefined, 2])
+  assert.deepEqual(find([a, b, c], [...news, a, b, a, b, c]), [...NOT_FOUND, 0, 1, undefined, undefined, 2])
+  const known = check(table(a, b, c)).checked
+  assert.deepEqual(told(check(table(a, b, a, c), known)), told(check(table(a, b, a, c))))
 })
 
 test('a host that cannot be read stops neither itself nor others from being found out about anew', () => {

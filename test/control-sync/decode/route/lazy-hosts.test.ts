@@ -39,10 +39,9 @@ test('a host is found by each of its domains, in lower case, and decoded once, w
   assert.equal(lazy.exact('a.example'), lazy.exact('a.example:80'))
 })
 
-test('of two hosts with one domain the first has it, in whichever order they were added', () => {
+test('of two hosts with one domain the first has it', () => {
   const { lazy, nameOf } = hostsOf(hostBytes('x'), hostBytes('x'))
-  lazy.add(1, ['x'])
-  lazy.add(0, ['x'])
+  lazy.addAll()
   assert.equal(nameOf('x'), 'host 0')
 })
 
@@ -96,4 +95,41 @@ test('a host whose bytes cannot be decoded has no value, and is not tried again'
 test('bytes that are no protobuf are thrown when domains are read of them', () => {
   const { lazy } = hostsOf(Buffer.from('0aff', 'hex'))
   assert.throws(() => lazy.addAll(), RangeError)
+})
+
+test('which hosts may share a domain is found among all, and among few that are new', () => {
+  const all = [hostBytes('a', 'b'), hostBytes('c'), hostBytes('d', 'a'), hostBytes('e', 'e'), hostBytes('*.f', 'g')]
+  const suspects = (hosts: Buffer[], among?: number[]): number[] => {
+    const { lazy } = hostsOf(...hosts)
+    lazy.addAll()
+    return lazy.listSuspects(among)
+  }
+  assert.deepEqual(suspects(all), [0, 2, 3, 4])
+  assert.deepEqual(suspects(all, [2]), [0, 2, 4])
+  assert.deepEqual(suspects(all, [0, 3]), [0, 2, 3, 4])
+  assert.deepEqual(suspects(all, [1]), [4])
+  const many = hostBytes(...Array.from({ length: 300 }, (_, i) => `m${i}`))
+  assert.deepEqual(suspects([...all, many], [5]), [0, 2, 3, 4], 'all are looked at')
+})
+
+test('hosts that stand in another table are found as they were there', () => {
+  const before = hostsOf(hostBytes('a'), hostBytes('b', 'b2'), hostBytes('c'), hostBytes('*.d', 'd'))
+  before.lazy.addAll()
+  const { lazy, nameOf } = hostsOf(hostBytes('new'), hostBytes('b', 'b2'), hostBytes('c'), hostBytes('*.d', 'd'))
+  lazy.add(['new'])
+  lazy.addAs({ hosts: before.lazy, no: 1, count: 2 })
+  lazy.addAs({ hosts: before.lazy, no: 3, count: 1 })
+  assert.deepEqual(['new', 'a', 'b', 'b2', 'c', 'd'].map(nameOf), [
+    'host 0',
+    undefined,
+    'host 1',
+    'host 1',
+    'host 2',
+    'host 3',
+  ])
+  assert.deepEqual(
+    lazy.wildcards.map(([domain]) => domain),
+    ['*.d'],
+  )
+  assert.throws(() => lazy.add(['late']))
 })

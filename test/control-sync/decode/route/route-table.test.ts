@@ -290,13 +290,13 @@ for (const { name, before, after, outside, decoded } of [
   },
   {
     name: 'a blocked one',
-    before: ['b', { of: 'a', over: BLOCKED }],
+    before: [{ of: 'a', over: BLOCKED }, 'c', 'b'],
     after: [{ of: 'a', over: BLOCKED }, 'b'],
     decoded: ['a'],
   },
   {
     name: 'one that reads a file',
-    before: ['b', { of: 'a', over: FROM_FILE }],
+    before: [{ of: 'a', over: FROM_FILE }, 'c', 'b'],
     after: [{ of: 'a', over: FROM_FILE }, 'b'],
     decoded: ['a'],
   },
