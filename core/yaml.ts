@@ -2,7 +2,18 @@
  * YAML text → a checked, frozen value, or every mistake at once with its line. Shared by the configuration files of
  * both programs.
  */
-import { LineCounter, parseDocument, type Document } from 'yaml'
+import {
+  isAlias,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  LineCounter,
+  parseDocument,
+  type Document,
+  type YAMLMap,
+} from 'yaml'
 import type * as z from 'zod'
 import { MeshError } from './errors.ts'
 
@@ -32,10 +43,62 @@ export type ReadYaml = {
 /** `offset` in the text, from 0. */
 export type YamlMistake = { readonly offset: number; readonly problem: string }
 
-/** With tags that nobody resolves: what they are on would be taken as if they were not there. */
-export function listYamlMistakes({ errors, warnings }: Document.Parsed): readonly YamlMistake[] {
+/** How a text is parsed that listYamlMistakes looks at: the parser compares each key of a map with all before it. */
+export const PARSE_YAML = { uniqueKeys: false, prettyErrors: false } as const
+
+/**
+ * With keys that stand twice (YAML 1.2.2 §3.2.1.3), tags that nobody resolves (what they are on would be taken as if they
+ * were not there), and more aliases than can be resolved in seconds. Throws RangeError for nesting so deep that the
+ * stack ends.
+ */
+export function listYamlMistakes({ errors, warnings, contents }: Document.Parsed): readonly YamlMistake[] {
   const unresolved = warnings.filter(({ code }) => code === 'TAG_RESOLVE_FAILED')
-  return [...errors, ...unresolved].map((e) => ({ offset: e.pos[0], problem: explainYamlFailure(e) }))
+  const told = [...errors, ...unresolved].map((e) => ({ offset: e.pos[0], problem: explainYamlFailure(e) }))
+  const seen = new SeenNodes()
+  seen.look(contents, 'nothing')
+  const { aliases, anchors, nested, nodes } = seen
+  // The parser looks at every anchor for an alias, and at every node for those that stand in what has an anchor.
+  if (aliases * (aliases + anchors + nested * nodes) > MAX_ALIAS_STEPS)
+    seen.found.push({ offset: 0, problem: `it has too many aliases (${aliases}) for its size` })
+  return [...told, ...seen.found]
+}
+const MAX_ALIAS_STEPS = 10_000_000
+
+class SeenNodes {
+  nodes = 0
+  anchors = 0
+  aliases = 0
+  /** Aliases within what has an anchor. */
+  nested = 0
+  readonly found: YamlMistake[] = []
+
+  look(node: unknown, within: 'anchor' | 'nothing'): void {
+    this.nodes++
+    if (isAlias(node)) {
+      this.aliases++
+      if (within === 'anchor') this.nested++
+      return
+    }
+    if (isPair(node)) {
+      this.look(node.key, within)
+      this.look(node.value, within)
+      return
+    }
+    const hasOwn = isNode(node) && node.anchor !== undefined
+    if (hasOwn) this.anchors++
+    if (!isCollection(node)) return
+    if (isMap(node)) this.#compareKeys(node)
+    for (const item of node.items) this.look(item, hasOwn ? 'anchor' : within)
+  }
+
+  #compareKeys({ items }: YAMLMap): void {
+    const keys = new Set<unknown>()
+    for (const { key } of items) {
+      if (!isScalar(key)) continue
+      if (keys.has(key.value)) this.found.push({ offset: key.range?.[0] ?? 0, problem: 'Map keys must be unique' })
+      keys.add(key.value)
+    }
+  }
 }
 
 /** @param thrown by the parser, or by what makes data of a document */
@@ -61,7 +124,7 @@ export function readYaml(text: string): ReadYaml {
 
 function readDocument(text: string): ReadYaml {
   const lines = new LineCounter()
-  const doc = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false })
+  const doc = parseDocument(text, { ...PARSE_YAML, lineCounter: lines })
   const lineOf = (path: readonly PropertyKey[]): number | undefined => {
     const at = keyOffset(doc, path)
     return at === undefined ? undefined : lines.linePos(at).line

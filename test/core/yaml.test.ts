@@ -144,3 +144,37 @@ for (const [name, text, problem] of [
     assert.match(problems[0]!.problem, problem)
     assert.ok(problems[0]!.line >= 1)
   })
+
+const lines = (count: number, line: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => line(i)).join('\n')
+const firstProblem = (text: string) => readYaml(text).problems[0]
+
+// Compared with all before it, each of so many keys takes a millisecond.
+test('a map of very many keys is read, and one that stands twice is found', { timeout: 30_000 }, () => {
+  const text = lines(60_000, (i) => `key-${i}: ${i}`)
+  assert.equal((readYaml(text).plain as Record<string, number>)['key-59999'], 59_999)
+  assert.deepEqual(firstProblem(`${text}\nkey-7: 1`), { line: 60_001, path: '', problem: 'Map keys must be unique' })
+})
+
+test('keys are the same as YAML has them', () => {
+  for (const [text, line] of [
+    ['a: 1\nb: {x: 1, y: 2, x: 3}', 2],
+    ['- a: 1\n  a: 2', 2],
+    ['a: 1\n"a": 2', 2],
+    ['1: a\n1: b', 2],
+    ['? {b: 1, b: 2}\n: 1', 1],
+    ['a: 1\nb: 2\n"1": 3\n1: 4', undefined],
+    ['- {a: 1}\n- {a: 1}', undefined],
+  ] as const)
+    assert.equal(firstProblem(text)?.line, line, text)
+})
+
+test('aliases are resolved as far as that takes no longer than reading the text', () => {
+  const plain = `a: &a {x: 1}\n${lines(1_000, (i) => `k${i}: {<<: *a}`)}`
+  assert.match(firstProblem(plain)?.problem ?? '', /^excessive alias count/, 'one that stands for very many')
+  assert.deepEqual(readYaml(`a: &a {x: 1}\n${lines(90, (i) => `k${i}: *a`)}`).problems, [])
+  const many = lines(4_000, (i) => `k${i}: &a${i} x\nl${i}: *a${i}`)
+  assert.match(firstProblem(many)!.problem, /^it has too many aliases \(4000\) for its size/)
+  const nested = `x: &x []\nb: &b [${'*x, '.repeat(50)}]\n${lines(50, (i) => `y${i}: *b`)}\n${lines(5_000, (i) => `k${i}: 1`)}`
+  assert.match(firstProblem(nested)!.problem, /^it has too many aliases \(100\) for its size/)
+})

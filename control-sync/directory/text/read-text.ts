@@ -1,6 +1,6 @@
 /** The text of a resource file → plain data, and where in it something stands. */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
-import { listYamlMistakes } from '../../../core/yaml.ts'
+import { listYamlMistakes, PARSE_YAML } from '../../../core/yaml.ts'
 import { JsonPlaces } from './json-places.ts'
 import { findMistake } from './json-mistake.ts'
 import { findLine, type Tree } from './locate.ts'
@@ -57,7 +57,7 @@ function readYaml(text: string): ReadText {
       lineOf: (path, field) => placeIn<Place>(parts.tree(), { part: parts.root }, path, field),
     }
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const document = parseDocument(text, { ...PARSE_YAML, lineCounter: lines })
   const mistakes = listYamlMistakes(document)
   if (mistakes.length > 0)
     return {

@@ -4,6 +4,7 @@
  * for the parser as a whole.
  */
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml'
+import { listYamlMistakes, PARSE_YAML } from '../../../core/yaml.ts'
 import type { Tree } from './locate.ts'
 
 /** Entries are parsed together up to so many characters. */
@@ -119,24 +120,22 @@ export class YamlParts {
       return { key, line, part: leaf }
     })
     const json: Record<string, unknown> = {}
-    for (const { key, part } of entries) {
+    for (const { key, line, part } of entries) {
       if (Object.hasOwn(json, key) || key === '__proto__') throw new CannotBeCut()
-      json[key] = isEntry(part, entries.find((e) => e.part === part)!.line)
-        ? (part.json as Record<string, unknown>)[key]
-        : part.json
+      json[key] = isEntry(part, line) ? (part.json as Record<string, unknown>)[key] : part.json
     }
     return { kind: 'map', range, json, entries }
   }
 
   #leaf(range: Range): Leaf {
     const { document } = this.#parse(range)
-    if (document.errors.length > 0) throw new CannotBeCut()
+    if (listYamlMistakes(document).length > 0) throw new CannotBeCut()
     return { kind: 'leaf', range, json: document.toJS() }
   }
   #parse(range: Range): Parsed {
     const lines = new LineCounter()
     const text = [this.#text(range.from, range), ...this.#lines.slice(range.from + 1, range.to)].join('\n')
-    return { document: parseDocument(text, { lineCounter: lines, prettyErrors: false }), lines, before: range.from }
+    return { document: parseDocument(text, { ...PARSE_YAML, lineCounter: lines }), lines, before: range.from }
   }
 
   #into(leaf: Leaf): Place | undefined {

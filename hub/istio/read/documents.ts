@@ -1,6 +1,6 @@
 /** A YAML file with several documents → plain data, and where in the file each part stands. */
 import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type Document, type ParsedNode } from 'yaml'
-import { explainYamlFailure, listYamlMistakes } from '../../../core/yaml.ts'
+import { explainYamlFailure, listYamlMistakes, PARSE_YAML } from '../../../core/yaml.ts'
 import type { Place } from '../config.ts'
 
 export type YamlDocument = { readonly plain: unknown; placeOf(path: readonly PropertyKey[]): Place }
@@ -11,6 +11,9 @@ export type ReadYaml = { readonly documents: readonly YamlDocument[]; readonly p
 const MAX_CHARS = 4 * 1024 * 1024
 /** Of one document: a few lines could stand for gigabytes. */
 const MAX_ALIASES = 100
+
+/** Dates are texts to Go's YAML, which knows no ordered maps. */
+const UNKNOWN_TAGS = /:(?:timestamp|omap)$/
 
 /** Never throws. */
 export function readDocuments(text: string): ReadYaml {
@@ -39,10 +42,9 @@ function readAll(text: string): ReadYaml {
   const all = parseAllDocuments(text, {
     version: '1.1',
     customTags: (tags) =>
-      tags.filter((t) => typeof t === 'string' || (t.format !== 'TIME' && !t.tag.endsWith(':timestamp'))),
+      tags.filter((t) => typeof t === 'string' || (t.format !== 'TIME' && !UNKNOWN_TAGS.test(t.tag))),
+    ...PARSE_YAML,
     lineCounter: lines,
-    uniqueKeys: true,
-    prettyErrors: false,
   })
   for (const document of Array.isArray(all) ? all : []) {
     const mistakes = listYamlMistakes(document)
