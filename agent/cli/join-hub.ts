@@ -8,7 +8,7 @@ import type { DeviceKey } from '../../control-sync/fleet/device/device-key.ts'
 import { readRenewed } from '../../control-sync/fleet/device/device-authority.ts'
 import { readIssued } from '../../control-sync/identity/ca-client.ts'
 import { EnrollmentStore } from '../../control-sync/fleet/device/enrollment-store.ts'
-import { askHub, type Answer, type HubClientOptions } from '../../control-sync/fleet/hub-client.ts'
+import { askHub, type HubClientOptions } from '../../control-sync/fleet/hub-client.ts'
 import { createCsr, createKey } from '../../control-sync/identity/csr.ts'
 import { IdentityStore } from '../../control-sync/identity/identity-store.ts'
 import { TimeFloor } from '../../control-sync/identity/time-floor.ts'
@@ -111,11 +111,15 @@ async function ask(
   const keyPem = await createKey(machine.identity.key)
   const { nonce } = enrollment.begin()
   const csr = createCsr(keyPem, 'spiffe://unknown/ns/unknown/sa/unknown')
-  const request = (name: string | undefined): Promise<Answer> =>
-    askHub(hub, JOIN_PATH, { token: p.token, nonce, csr, ttlSec: 0, ...(name === undefined ? {} : { name }) })
-  // A token for one name says which; one for several takes the machine's own.
+  // A token for one name says which; one for several takes the machine's own, in the same request.
   const named = p.name ?? os.hostname()
-  const answer = await (p.isNameSaid ? request(named) : requestUnnamed(request, named))
+  const answer = await askHub(hub, JOIN_PATH, {
+    token: p.token,
+    nonce,
+    csr,
+    ttlSec: 0,
+    ...(p.isNameSaid ? { name: named } : { ownName: named }),
+  })
   const joined = readJoined(answer.body, hub.url.host)
   const identity =
     joined.renewed && joined.renewed.certChain.length > 0
@@ -123,15 +127,6 @@ async function ask(
       : undefined
   if (identity) saveIdentity(identity, machine)
   return { joined, identity }
-}
-
-async function requestUnnamed(request: (name: string | undefined) => Promise<Answer>, named: string): Promise<Answer> {
-  try {
-    return await request(undefined)
-  } catch (err) {
-    if (err instanceof MeshError && err.code === 'MESH_CONTROL_FORBIDDEN') return request(named)
-    throw err
-  }
 }
 
 function saveIdentity(identity: Identity, machine: Machine): void {

@@ -44,6 +44,8 @@ export type Wish = {
   /** A token for the control plane's CA. */
   readonly controlToken?: boolean | undefined
 }
+/** `ownName` counts where the token is for several and none is asked for. */
+export type NameWish = { readonly name?: string | undefined; readonly ownName?: string | undefined }
 const DAY_MS = 86_400_000
 
 export class Admission {
@@ -87,10 +89,14 @@ export class Admission {
   }
 
   /** Its name is the token's, or its own choice within the token's pattern. Rejects with MESH_CONTROL_FORBIDDEN. */
-  async findApplicant(token: TokenRow, { keyId, address }: Asker, asked: string | undefined): Promise<Applicant> {
+  async findApplicant(
+    token: TokenRow,
+    { keyId, address }: Asker,
+    { name: asked, ownName }: NameWish,
+  ): Promise<Applicant> {
     const { jti, namespace, serviceAccount, labels, nodes } = token
     const own = (await this.#tx.enrollments.byKey(keyId))?.name
-    const name = nodes !== null && isExact(nodes) ? nodes : asked
+    const name = nodes !== null && isExact(nodes) ? nodes : (asked ?? ownName)
     if (nodes === null || name === undefined)
       throw new MeshError(
         'MESH_CONTROL_FORBIDDEN',

@@ -46,7 +46,7 @@ export class DeviceService {
       const token = await tx.token(jti)
       if (token?.revokedMs !== null) throw new MeshError('MESH_TOKEN_INVALID', 'the join token was revoked')
       admission.checkPlace(token, asker)
-      const device = await admission.findApplicant(token, asker, claims.name)
+      const device = await admission.findApplicant(token, asker, claims)
       const known = await tx.enrollments.byName(device.name)
       if (known?.state === 'revoked') throw new MeshError('MESH_DEVICE_REVOKED', `the device ${device.name} is revoked`)
       // With an istiod the hub's own CA is nobody's.

@@ -28,7 +28,13 @@ export const joinClaims = z.object({
   ...bound,
   ...certificateWish,
   token: z.string().min(1).max(4_096).describe('the join token'),
-  name: z.string().min(1).max(253).optional().describe('of the device, where the token is for several'),
+  name: z.string().min(1).max(253).optional().describe('of the device; refused where the token is for another'),
+  ownName: z
+    .string()
+    .min(1)
+    .max(253)
+    .optional()
+    .describe('what the device calls itself: its name where the token is for several, and no name is asked for'),
   nonce,
 })
 export const renewClaims = z.object({

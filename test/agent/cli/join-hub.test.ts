@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import { listPins } from '../../../core/pki/pin.ts'
+import { passage } from '../../control-sync/fleet/passage.ts'
 import { meshlet } from '../../scenarios/cli.ts'
 import { until } from '../../scenarios/site.ts'
 import { API, device, startDevice } from '../../scenarios/fleet/device.ts'
@@ -102,4 +103,21 @@ test('agent.yaml could not be written: the same command again, with a token that
   const again = await d.join(token)
   assert.deepEqual([again.code, again.err], [0, ''])
   assert.equal((await h.hub.registry.enrollments.byName('gw-17'))?.counter, 1)
+})
+
+/** Beside the one that opens the TCP connection. */
+const FLIGHTS = 2
+const ONE_WAY_MS = 300
+
+test('joining takes three round trips, whatever the token is for: two seconds over a satellite', async (t) => {
+  const h = await testHub(t, API)
+  for (const nodes of ['gw-1', '*']) {
+    const { state, port } = await passage(t, h.hub.apiPort!, undefined, ONE_WAY_MS)
+    const { token } = await h.hub.createToken(edge(nodes))
+    const beganMs = performance.now()
+    const joined = await meshlet(['join', `https://127.0.0.1:${port}`, '-c', device(t, h).file], token)
+    t.diagnostic(`joined over ${2 * ONE_WAY_MS} ms there and back: ${Math.round(performance.now() - beganMs)} ms`)
+    assert.equal(joined.code, 0, joined.err)
+    assert.deepEqual([state.connections, state.flights], [1, FLIGHTS], nodes)
+  }
 })
