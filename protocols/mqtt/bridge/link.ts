@@ -224,6 +224,8 @@ export class BridgeLink {
   }
 
   #onData(chunk: Buffer): void {
+    // What was said last is still leaving.
+    if (this.#isOver()) return
     this.#heardMs = this.#p.clock.monotonicMs()
     try {
       this.#parser.push(chunk)

@@ -154,6 +154,7 @@ export class Client implements Reading, Holder, SignalHandler {
   #onData(chunk: Buffer): void {
     this.#conn.receivedBytes += chunk.length
     this.#state.counters.bytesReceived.all.value += chunk.length
+    if (this.#now.at === 'closed') return // Its socket is read to its end, and nobody takes packets.
     if (this.#now.at === 'connected') this.#now.keepAlive.noteHeard()
     this.#state.memory.budget.garbage?.received(chunk.length)
     this.#parser.push(chunk)
@@ -387,7 +388,6 @@ export class Client implements Reading, Holder, SignalHandler {
   }
 
   // As the memory budget sees it (memory.ts).
-
   get isAwaitingConnect(): boolean {
     return this.#now.at === 'awaiting-connect'
   }

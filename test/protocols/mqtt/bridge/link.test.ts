@@ -1,5 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
+import { PacketParser } from '../../../../protocols/mqtt/codec/parser.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { DOWN, rig, UP } from './rig.ts'
 
@@ -89,6 +90,19 @@ test('garbage from the upstream ends the connection and nothing else', async (t)
     await r.nextConnection()
     await r.upstream.next()
   }
+})
+
+test('what an upstream that reads nothing sends behind the end is kept by nobody', async (t) => {
+  const r = await rig(t, [UP, DOWN])
+  const conn = await r.upstream.next()
+  await conn.take('connect')
+  conn.stream.pause()
+  conn.raw('d0 01 00')
+  await settle()
+  const { mock } = t.mock.method(PacketParser.prototype, 'push')
+  for (let i = 0; i < 8; i++) conn.stream.write(Buffer.alloc(64 * 1024))
+  await settle()
+  assert.deepEqual([conn.stream.writableLength, mock.callCount()], [0, 0])
 })
 
 test('small packets are gathered for as long as the settings say, and one write takes them', async (t) => {

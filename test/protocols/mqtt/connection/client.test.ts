@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle, SimClock } from '../../../helpers/sim-clock.ts'
 import { TestBroker } from '../../../helpers/mqtt/broker.ts'
+import { PacketParser } from '../../../../protocols/mqtt/codec/parser.ts'
 import { connectPacket } from '../../../helpers/mqtt/peer.ts'
 
 test('the first packet must be CONNECT, and a second one ends the connection', async () => {
@@ -105,4 +106,17 @@ test('one who sends ten thousand packets in one chunk lets others have their tur
   for (let turns = 0; turns < 10_000 && answered < 10_000; turns++) await new Promise(setImmediate)
   assert.equal(answered, 10_000)
   assert.ok(before >= 0 && before < 1_000, `${before} answers came before the other's`)
+})
+
+test('what comes behind the end is kept by nobody, while a client that reads nothing has its last words to come', async (t) => {
+  const b = new TestBroker()
+  const c = b.open()
+  await c.connect()
+  c.stream.pause()
+  c.send(connectPacket())
+  await settle()
+  const { mock } = t.mock.method(PacketParser.prototype, 'push')
+  for (let i = 0; i < 8; i++) c.stream.write(Buffer.alloc(64 * 1024))
+  await settle()
+  assert.deepEqual([c.conn.receivedBytes > 512 * 1024, mock.callCount()], [true, 0])
 })
