@@ -1,7 +1,8 @@
 /**
  * A library in front of the system's own, for a process that really runs. It writes down every change of a file in a
  * folder and every sync, in their order, so that a power cut can be played at each of them; and it makes the disk fail
- * as a control file says: `enospc`, `erofs`, or `slow <ms>` for each sync. Needs a C compiler.
+ * as a control file says: `enospc`, `erofs`, or `slow <ms>` for each sync. With FAULT_SYNC_MS alone each sync takes so
+ * long, and all other calls what they take without the library. Needs a C compiler.
  */
 import { spawnSync } from 'node:child_process'
 import fs from 'node:fs'
@@ -21,13 +22,16 @@ const SOURCE = String.raw`
 #include <sys/syscall.h>
 #include <unistd.h>
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static const char *nameOf(int fd, char *found) {
+static const char *nameIn(int fd, char *found) {
   char link[64]; const char *folder = getenv("FAULT_FOLDER"); ssize_t n;
   if (!folder) return 0;
   snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
   if ((n = readlink(link, found, 4095)) < 0) return 0;
   found[n] = 0;
   return strncmp(found, folder, strlen(folder)) ? 0 : found;
+}
+static const char *nameOf(int fd, char *found) {
+  return getenv("FAULT_CONTROL") || getenv("FAULT_RECORD") ? nameIn(fd, found) : 0;
 }
 static void put(int fd, const void *b, size_t n) { while (n) { ssize_t w = syscall(SYS_write, fd, b, n); if (w < 0) abort(); b = (char *)b + w; n -= w; } }
 static void note(char op, const char *name, uint64_t at, const void *b, uint64_t n) {
@@ -59,7 +63,7 @@ ssize_t write(int fd, const void *b, size_t n) { char p[4096]; REAL(write); cons
 #define TRUNCATE(name, off) int name(int fd, off n) { char p[4096]; REAL(name); const char *w = nameOf(fd, p); if (w) { FAIL note('T', w, n, 0, 0); } return real(fd, n); }
 TRUNCATE(ftruncate, off_t)
 TRUNCATE(ftruncate64, off64_t)
-#define SYNC(name) int name(int fd) { char p[4096]; REAL(name); const char *w = nameOf(fd, p); int r; if (w) { FAIL if (f < 0) usleep(-f * 1000); } r = real(fd); if (w && !r) note('S', w, 0, 0, 0); return r; }
+#define SYNC(name) int name(int fd) { char p[4096]; REAL(name); const char *w = nameIn(fd, p), *ms = getenv("FAULT_SYNC_MS"); int r; if (w) { FAIL if (f < 0 || ms) usleep((ms ? atoi(ms) : -f) * 1000); } r = real(fd); if (w && !r) note('S', w, 0, 0, 0); return r; }
 SYNC(fsync)
 SYNC(fdatasync)
 #define UNLINK(name) int name(const char *a) { REAL(name); const char *folder = getenv("FAULT_FOLDER"); if (folder && !strncmp(a, folder, strlen(folder))) { FAIL note('U', a, 0, 0, 0); } return real(a); }

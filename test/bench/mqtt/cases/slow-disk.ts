@@ -1,6 +1,4 @@
 /** A disk on which each fsync takes long, as an SD card's does: what one publisher gets acknowledged. */
-import fs from 'node:fs'
-import path from 'node:path'
 import { buildLibrary } from '../../../faults/preloaded.ts'
 import { TRAFFIC } from './traffic.ts'
 import type { MqttCase } from './case.ts'
@@ -18,11 +16,9 @@ function slow(traffic: string): MqttCase {
     rounds: 3,
     isFor: ({ name }) => name === 'meshlet' || name === 'before',
     begin(subject, setting) {
-      const control = path.join(setting.dir, 'control')
-      fs.writeFileSync(control, `slow ${SYNC_MS}`)
       const environment = [
         `LD_PRELOAD=${buildLibrary(setting.dir)}`,
-        `FAULT_CONTROL=${control}`,
+        `FAULT_SYNC_MS=${SYNC_MS}`,
         `FAULT_FOLDER=${setting.dir}`,
       ]
       return TRAFFIC[traffic]!.begin(
