@@ -72,9 +72,9 @@ export class IdleGc {
       this.#lookLater(leftMs)
       return
     }
-    const isOfStart = this.#committedBytes === 0 && nowMs() - this.#startedMs >= START_MS
-    if (!isIdle() && !isOfStart) {
-      this.#lookLater(this.#waitMs)
+    const untilStartMs = this.#committedBytes === 0 ? this.#startedMs + START_MS - nowMs() : Infinity
+    if (!isIdle() && untilStartMs > 0) {
+      this.#lookLater(Math.min(this.#waitMs, untilStartMs))
       this.#waitMs = Math.min(this.#waitMs * 2, MAX_WAIT_MS)
       return
     }

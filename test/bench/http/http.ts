@@ -18,6 +18,7 @@ import {
   SUBJECT_CORE,
   untilListening,
 } from '../measure.ts'
+import { MemoryCage } from '../../attack/memory-cage.ts'
 import { type NoRow, type PeerBench, type Row, type RunOptions } from '../bench.ts'
 import { compareByTurns, type Contender, type Figures } from '../rounds.ts'
 import { httpSubjects } from './subjects.ts'
@@ -39,6 +40,8 @@ const GRPC_ORIGIN = path.join(import.meta.dirname, 'grpc-origin.ts')
 /** JIT, pools, TLS sessions; more than once, because the end of the connections makes V8 compile their code anew. */
 const WARM_UP_SECONDS = [1, 2, 2]
 const MAX_ROUNDS = 9
+/** MemoryMax of deploy/edge/meshlet.service; 10,000 connections need more. */
+const UNIT_MAX_BYTES = 256 * 1024 * 1024
 const LEAST_ROUND_SECONDS = 2
 
 export const httpBench: PeerBench = {
@@ -49,7 +52,7 @@ export const httpBench: PeerBench = {
   usualCases: ['plain', 'mtls'],
   subjects: httpSubjects().map((s) => s.name),
   prints:
-    'medians of rounds by turns: CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. copy is no peer but the floor on Node: it copies bytes',
+    'medians of rounds by turns: CPU microseconds of the proxy per request, requests per second, latency (p50, p99), RSS. meshlet has the memory that its unit gives it, where a control group can be made (as root). copy is no peer but the floor on Node: it copies bytes',
   options: ['seconds', 'only', 'before'],
   rows,
 }
@@ -97,7 +100,12 @@ function contender(c: HttpCase, { name, prepare }: HttpSubject, s: Setting): Con
       await using held = new AsyncDisposableStack()
       const port = await freePort()
       const { command, args } = prepare(jobAt(port))
-      const proxy = held.use(startPinned(SUBJECT_CORE, command, args))
+      const isMeshlet = name === 'before' || name.startsWith('meshlet')
+      const launcher =
+        isMeshlet && settingsOf(c).load !== 'idle'
+          ? held.use(new MemoryCage(`bench-${name}-${process.pid}`, UNIT_MAX_BYTES)).launcher
+          : ['env']
+      const proxy = held.use(startPinned(SUBJECT_CORE, launcher[0]!, [...launcher.slice(1), command, ...args]))
       await untilListening(port, proxy)
       const clientPort = knowsClients(c) ? await freePort() : port
       if (knowsClients(c))
