@@ -144,6 +144,9 @@ export class Inflow {
    */
   pubrel(packetId: number): void {
     const { durability } = this.#state
+    // Answered now, its packet id would be kept for ever, and the next message that has it be taken for a repetition.
+    if (this.#arriving.has(packetId))
+      throw createViolation(REASON.protocolError, '[MQTT-4.3.3-4] PUBREL has come before PUBREC was sent')
     const { clientId, stored, received } = this.#session
     if (!stored) {
       if (received.delete(packetId)) this.#complete(packetId)

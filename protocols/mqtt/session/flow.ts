@@ -5,7 +5,7 @@
  */
 import { toMeshError } from '../../../core/errors.ts'
 import { detach, doNothing } from '../../../core/defects/guard.ts'
-import { REASON } from '../codec/reason.ts'
+import { createViolation, REASON } from '../codec/reason.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { DUP, publishFlags, RETAIN, type Qos } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
@@ -33,6 +33,7 @@ export interface Flow {
   readonly waiting: number
   /** Sends what may be sent now. */
   pump(): void
+  /** @throws MESH_MQTT_PROTOCOL for an answer that the message in flight cannot have, as those below */
   puback(packetId: number): void
   pubrec(packetId: number, reason: number): void
   pubcomp(packetId: number): void
@@ -43,6 +44,17 @@ const awaited = (qos: Qos): Awaits => (qos === 2 ? 'pubrec' : 'puback')
 /** [MQTT-4.3.3-4]; an id that we do not know is answered all the same, or the client would wait for ever (§3.6.2.1). */
 function pubrelUnknown(link: Link, packetId: number): void {
   link.outbox.ack('pubrel', packetId, REASON.packetIdNotFound)
+}
+
+/**
+ * Of what is not in flight, an answer changes nothing. One that a message in flight cannot have would leave it there, and
+ * nothing else would free its place.
+ *
+ * @throws MESH_MQTT_PROTOCOL
+ */
+function checkAnswer(awaits: Awaits | undefined, said: string): void {
+  if (awaits !== undefined)
+    throw createViolation(REASON.protocolError, `${said} for a message that waits for another answer (MQTT 5.0 §4.3)`)
 }
 
 /** Half of the packet ids. */
@@ -119,7 +131,8 @@ export class MemoryFlow implements Flow {
       this.#over(packetId, 'pubrec')
       return
     }
-    if (awaits === undefined || awaits === 'puback') {
+    if (awaits === 'puback') checkAnswer(awaits, 'PUBREC')
+    if (awaits === undefined) {
       if (reason < 0x80) pubrelUnknown(this.#link, packetId)
       return
     }
@@ -136,7 +149,10 @@ export class MemoryFlow implements Flow {
     )
   }
   #over(packetId: number, awaits: Awaits): void {
-    if (!this.#inflight.release(packetId, awaits)) return
+    if (!this.#inflight.release(packetId, awaits)) {
+      checkAnswer(this.#inflight.get(packetId), awaits.toUpperCase())
+      return
+    }
     this.#inflightBytes?.remove(packetId)
     if (this.#shared) this.#forgetShared(packetId)
     this.pump()
@@ -319,7 +335,8 @@ export class DurableFlow implements Flow {
     const link = this.#link
     const awaits = this.#inflight.get(packetId)
     if (!link) return
-    if (awaits === undefined || awaits === 'puback') {
+    if (awaits === 'puback') checkAnswer(awaits, 'PUBREC')
+    if (awaits === undefined) {
       // What the client has refused is over for it, too (§3.5.2.1).
       if (reason < 0x80) pubrelUnknown(link, packetId)
       return
@@ -350,7 +367,11 @@ export class DurableFlow implements Flow {
   }
 
   #over(packetId: number, awaits: Awaits): void {
-    if (this.#inflight.get(packetId) !== awaits) return
+    const known = this.#inflight.get(packetId)
+    if (known !== awaits) {
+      checkAnswer(known, awaits.toUpperCase())
+      return
+    }
     const seq = this.#inflight.seqOf(packetId)
     this.#inflight.release(packetId, awaits)
     this.#inflightBytes?.remove(packetId)

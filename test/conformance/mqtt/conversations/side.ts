@@ -6,12 +6,21 @@ import type { Connack, Packet, Properties, Publish } from '../../../../protocols
 import { NO_PROPERTIES, writeProperties } from '../../../../protocols/mqtt/codec/properties.ts'
 import { connectPacket, type MqttPeer } from '../../../helpers/mqtt/peer.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { type Act, CLIENTS } from './acts.ts'
+import { type Act, CLIENTS, TOPICS, WAIT_MS } from './acts.ts'
 
-type Client = { readonly peer: MqttPeer; isMuted: boolean; readonly held: Packet[] }
+type Client = {
+  readonly peer: MqttPeer
+  isMuted: boolean
+  readonly held: Packet[]
+  /** Topic Alias Maximum of the broker, and aliases of both directions. */
+  takesAliases: number
+  readonly said: Set<number>
+  readonly heard: Map<number, string>
+}
 type Broker = {
   open(version: 4 | 5): MqttPeer
   restart(how: 'kill' | 'stop'): Promise<void>
+  wait(ms: number): Promise<void>
 }
 const PATIENCE_MS = 5_000
 
@@ -31,11 +40,16 @@ export class Side {
     this.#heard = CLIENTS.map(() => [])
     if (act.kind === 'restart') {
       for (const client of CLIENTS.keys()) this.#drop(client)
+      // A will that was not published yet goes with the process.
+      for (let i = 0; i < 10; i++) await breathe()
       await this.#broker.restart(act.how)
       this.#wasKilled ||= act.how === 'kill'
-    } else if (act.kind === 'connect') await this.#connect(act)
-    else if (act.kind === 'drop') this.#drop(act.client)
-    else {
+    } else if (act.kind === 'wait') await this.#broker.wait(WAIT_MS)
+    else if (act.kind === 'connect') await this.#connect(act)
+    else if (act.kind === 'drop') {
+      this.#drop(act.client)
+      for (let i = 0; i < 10; i++) await breathe()
+    } else {
       const client = this.#clients[act.client]
       if (client) await this.#say(client, act)
     }
@@ -50,16 +64,33 @@ export class Side {
     this.#drop(act.client)
     // What it was is gone at the broker.
     for (let i = 0; i < 10; i++) await breathe()
-    const { version, expirySec, receiveMaximum } = act
+    const { version, expirySec, receiveMaximum, topicAliasMaximum, maximumPacketBytes, will } = act
     const peer = this.#broker.open(version)
-    this.#clients[act.client] = { peer, isMuted: false, held: [] }
+    this.#clients[act.client] = {
+      peer,
+      isMuted: false,
+      held: [],
+      takesAliases: 0,
+      said: new Set(),
+      heard: new Map(),
+    }
     const sessionExpirySec = expirySec === 0 ? undefined : expirySec
     peer.send(
       connectPacket({
         version,
         clientId: CLIENTS[act.client]!,
         cleanStart: act.cleanStart,
-        properties: version === 5 ? { sessionExpirySec, receiveMaximum } : NO_PROPERTIES,
+        properties:
+          version === 5 ? { sessionExpirySec, receiveMaximum, topicAliasMaximum, maximumPacketBytes } : NO_PROPERTIES,
+        will: will && {
+          topic: will.topic,
+          payload: Buffer.from(will.text),
+          qos: will.qos,
+          retain: will.retain,
+          properties: new Uint8Array(0),
+          delaySec: version === 5 ? will.delaySec : 0,
+          messageExpirySec: undefined,
+        },
       }),
     )
     await until(peer, () => peer.received.length > 0)
@@ -68,7 +99,7 @@ export class Side {
     this.#clients[client]?.peer.stream.destroy()
     this.#clients[client] = undefined
   }
-  async #say(client: Client, act: Exclude<Act, { kind: 'connect' | 'drop' | 'restart' }>): Promise<void> {
+  async #say(client: Client, act: Exclude<Act, { kind: 'connect' | 'drop' | 'restart' | 'wait' }>): Promise<void> {
     const { peer } = client
     const packetId = (this.#ids = (this.#ids % 65_535) + 1)
     switch (act.kind) {
@@ -93,9 +124,14 @@ export class Side {
       case 'publish': {
         const { messageExpirySec, ...rest } = act.properties
         const { topic, qos, retain } = act
+        const alias = TOPICS.indexOf(topic as (typeof TOPICS)[number]) + 1
+        const topicAlias = act.isAliased && alias <= client.takesAliases ? alias : 0
+        const isKnown = topicAlias > 0 && client.said.has(topicAlias)
+        if (topicAlias > 0) client.said.add(topicAlias)
         peer.send(
           publishPacket({
-            topic,
+            topic: isKnown ? '' : topic,
+            topicAlias,
             payload: Buffer.from(act.text),
             qos,
             retain,
@@ -132,7 +168,8 @@ export class Side {
   }
   #hear(i: number, client: Client, packet: Packet): boolean {
     if (packet.type === 'pingresp') return false
-    const line = packet.type === 'connack' ? this.#connackLine(packet) : lineOf(packet)
+    if (packet.type === 'connack') client.takesAliases = packet.properties.topicAliasMaximum ?? 0
+    const line = packet.type === 'connack' ? this.#connackLine(packet) : lineOf(packet, client.heard)
     if (line) this.#heard[i]!.push(line)
     if (client.isMuted && packet.type !== 'pubrec') client.held.push(packet)
     else acknowledge(client.peer, packet)
@@ -168,10 +205,10 @@ function encodeProperties(properties: Properties): Uint8Array {
 
 const PUBLISH = /^PUBLISH (.*) QoS (\d) ?(retained)? ids (.*)$/
 /** Undefined: what brokers may do differently. */
-function lineOf(packet: Packet): string | undefined {
+function lineOf(packet: Packet, aliases: Map<number, string>): string | undefined {
   switch (packet.type) {
     case 'publish':
-      return publishLine(packet)
+      return publishLine({ ...packet, topic: resolve(packet, aliases) })
     case 'suback':
     case 'unsuback':
       return `${packet.type} ${packet.reasons.join()}`
@@ -195,6 +232,11 @@ function lineOf(packet: Packet): string | undefined {
     default:
       return packet satisfies never
   }
+}
+function resolve({ topic, topicAlias }: Publish, aliases: Map<number, string>): string {
+  if (topicAlias === 0) return topic
+  if (topic !== '') aliases.set(topicAlias, topic)
+  return aliases.get(topicAlias) ?? `the unknown alias ${topicAlias}`
 }
 function publishLine({ topic, payload, qos, retain, messageExpirySec, properties, subscriptionIds }: Publish): string {
   const expiry = messageExpirySec === undefined ? '' : ' expires'

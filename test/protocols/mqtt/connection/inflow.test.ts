@@ -362,3 +362,27 @@ test('who waits for one transaction is told in order, and a defect of one ends t
   assert.deepEqual(told, ['a committed', 'b closed', 'c committed'])
   assert.deepEqual(defects, ['mqtt: b'])
 })
+
+for (const properties of [{}, { sessionExpirySec: 9 }])
+  test(`[MQTT-4.3.3-4] PUBREL before PUBREC ends the connection: a message to come would be lost to its packet id (${JSON.stringify(properties)})`, async () => {
+    const broker = new TestBroker()
+    const sub = broker.open()
+    await sub.connect({ clientId: 'sub', cleanStart: false, properties: { sessionExpirySec: 9 } })
+    await sub.subscribe('a', { qos: 2 })
+    let c = broker.open()
+    await c.connect({ clientId: 'c', cleanStart: false, properties })
+    broker.durability.hold()
+    c.publish('a', '1', { qos: 2, packetId: 5 })
+    c.ack('pubrel', 5)
+    assert.deepEqual(await c.seen(), ['disconnect 0x82'])
+    broker.durability.resume()
+    assert.deepEqual(await sub.seen(), ['publish a 1 q2 #1'])
+    c = broker.open()
+    const { sessionPresent } = await c.connect({ clientId: 'c', cleanStart: false, properties })
+    if (sessionPresent) {
+      c.ack('pubrel', 5)
+      assert.deepEqual(await c.seen(), ['pubcomp #5'])
+    }
+    c.publish('a', '2', { qos: 2, packetId: 5 })
+    assert.deepEqual(await sub.seen(), ['publish a 2 q2 #2'])
+  })

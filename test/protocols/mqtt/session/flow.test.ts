@@ -187,3 +187,30 @@ for (const kind of ['kept', 'not kept'] as const)
     const [sixth] = await went()
     assert.match(sixth!, /^publish a 6 q1/)
   })
+
+for (const kind of ['kept', 'not kept'] as const)
+  for (const [qos, said, again] of [
+    [2, 'puback', 'publish a 1 q2 #1 dup'],
+    [2, 'pubcomp', 'publish a 1 q2 #1 dup'],
+    [1, 'pubrec', 'publish a 1 q1 #1 dup'],
+    [1, 'pubcomp', 'publish a 1 q1 #1 dup'],
+  ] as const)
+    test(`${said} for QoS ${qos}, of a session that is ${kind}: the connection ends, and the message keeps no place for ever`, async () => {
+      const broker = new TestBroker()
+      const pub = broker.open()
+      await pub.connect({ clientId: 'pub' })
+      const keep = kind === 'kept' ? { cleanStart: false, properties: { sessionExpirySec: 9 } } : {}
+      const c = broker.open()
+      await c.connect({ clientId: 'c', ...keep })
+      await c.subscribe('a', { qos: 2 })
+      pub.publish('a', '1', { qos, packetId: 1 })
+      assert.deepEqual(await c.seen(), [`publish a 1 q${qos} #1`])
+      c.ack(said, 9)
+      assert.deepEqual(await c.seen(), said === 'pubrec' ? ['pubrel #9 0x92'] : [], 'of none that is in flight')
+      c.ack(said, 1)
+      assert.deepEqual(await c.seen(), ['disconnect 0x82'])
+      if (kind === 'not kept') return
+      const back = broker.open()
+      await back.connect({ clientId: 'c', ...keep })
+      assert.deepEqual(await back.seen(), [again])
+    })

@@ -106,8 +106,8 @@ export const SESSIONS: readonly Row[] = [
         v.publish('t', '2', { qos: 2, id: 2 }),
         v.publish('t', '3', { qos: 1, id: 3 }),
       ),
-      send('b', v.puback(1), v.puback(2), v.pubrec(3), v.pubcomp(2)),
-      get('b', v.pubrel(3, 0x92)),
+      send('b', v.puback(1), v.puback(9), v.pubrec(8), v.pubcomp(7)),
+      get('b', v.pubrel(8, 0x92)),
       breakOff('b'),
       ...back(
         v,
