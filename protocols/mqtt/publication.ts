@@ -7,7 +7,7 @@ import { computeBackoffMs } from '../../core/os/clock.ts'
 import { type MeshError, toMeshError } from '../../core/errors.ts'
 import { RETAINED_LIMITS } from '../../model/mqtt-policy.ts'
 import type { Durability, DurableQueue, Inbound, StoredMessage } from './durability.ts'
-import { copyOwn } from './topics/marks.ts'
+import { type By, markCopy } from './topics/marks.ts'
 import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
@@ -31,19 +31,28 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
   for (const target of match.receivers)
     if (target.session === from && target.hasNoLocal) own = target.withoutLocal
     else targets.push(target)
+  const marked: [target: Target, by: By][] = own ? [[own, 'own']] : []
   for (const group of match.groups) {
     const member = chooseMember(group, message.topic)
-    if (member) targets.push(member)
+    const by = member && state.subscriptions.findMark(member, message.topic)
+    if (by !== undefined) marked.push([member!, by])
+    else if (member) targets.push(member)
   }
   const kept = state.keepsQos0 ? 'all' : 'acknowledged'
   const routes = match.routes.filter((route) => route.origin !== origin)
   const made = planDelivery(targets, routes, message.qos, kept)
-  return own ? addOwn(made, own, planDelivery([own], [], message.qos, kept)) : made
+  if (marked.length === 0) return made
+  const parts = marked.map(([target, by]) => mark(planDelivery([target], [], message.qos, kept), by))
+  return {
+    direct: [...made.direct, ...parts.flatMap(({ direct }) => direct)],
+    queues: made.queues,
+    routes: [...routes, ...parts.flatMap((part) => part.routes)],
+  }
 }
-/** In the queue of its publisher a message says whose it is: less of the subscriptions there counts for it. */
-function addOwn(to: Plan, { session }: Target, { direct, queues }: Plan): Plan {
-  const routes = queues.map((queue) => ({ filter: '', queue, origin: session.clientId, make: copyOwn }))
-  return { direct: [...to.direct, ...direct], queues: to.queues, routes: [...to.routes, ...routes] }
+/** In its queue the copy says by what it came: of the subscriptions there not all count for it. */
+function mark({ direct, queues }: Plan, by: By): Pick<Plan, 'direct' | 'routes'> {
+  const make = (message: StoredMessage): StoredMessage => markCopy(message, by)
+  return { direct, routes: queues.map((queue) => ({ filter: '', queue, origin: '', make })) }
 }
 
 /** @returns its bytes when its publisher should wait for a receiver (back-pressure.ts), otherwise 0 */

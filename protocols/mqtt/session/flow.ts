@@ -13,7 +13,7 @@ import type { DurableQueue, QueueEntry } from '../durability.ts'
 import type { Link } from '../connection/link.ts'
 import { type Awaits, AwaitedIds } from './awaited-ids.ts'
 import { InflightBytes } from './inflight-bytes.ts'
-import { readMark } from '../topics/marks.ts'
+import { type By, readMark } from '../topics/marks.ts'
 import {
   compact,
   hold,
@@ -183,8 +183,7 @@ export class MemoryFlow implements Flow {
 }
 
 const READ_AT_ONCE = 64
-/** @param isOwn its client has published it */
-type FindView = (topic: string, isOwn: boolean) => View | undefined
+type FindView = (topic: string, by: By) => View | undefined
 
 export class DurableFlow implements Flow {
   readonly #queue: DurableQueue
@@ -305,12 +304,12 @@ export class DurableFlow implements Flow {
     }
     // QoS 0 is not sent again [MQTT-4.3.1-1].
     const copy = readMark(message)
-    const view = dup && message.qos === 0 ? undefined : this.#findView(message.topic, copy?.kind === 'own')
+    const view = dup && message.qos === 0 ? undefined : this.#findView(message.topic, copy?.by ?? 'alone')
     if (!view) {
       this.#queue.done(seq)
       return
     }
-    const retain = copy?.kind === 'retained' || (message.retain && view.retainAsPublished)
+    const retain = copy?.isRetained || (message.retain && view.retainAsPublished)
     const qos = Math.min(message.qos, view.qos) as Qos
     const flags = publishFlags(qos, (dup && qos > 0 ? DUP : 0) | (retain ? RETAIN : 0))
     const ids = copy?.ids ?? view.ids

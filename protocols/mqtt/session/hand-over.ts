@@ -6,7 +6,7 @@ import { toMeshError } from '../../../core/errors.ts'
 import { detach } from '../../../core/defects/guard.ts'
 import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { BrokerState } from '../state.ts'
-import { readMark } from '../topics/marks.ts'
+import { markCopy, readMark } from '../topics/marks.ts'
 import { matches, parseSharedFilter } from '../topics/topics.ts'
 import type { Session } from './session.ts'
 
@@ -47,7 +47,9 @@ async function fromQueue(
       await Promise.all(
         entries.flatMap((entry) => {
           const filter = groupOf(entry, subscriptions)
-          return filter === undefined ? [] : [giveTo(state, session, entry.message, filter)]
+          return filter === undefined
+            ? []
+            : [giveTo(state, session, readMark(entry.message)?.message ?? entry.message, filter)]
         }),
       )
     }
@@ -60,22 +62,29 @@ async function fromQueue(
 }
 
 /**
- * The group that an entry came by. A topic that the session had subscribed alone, too, is not handed over: which of both
- * it came by nobody has written down.
+ * The group that an entry came by. Where it does not say so, a topic that the session had subscribed alone, too, came by
+ * that.
  */
 function groupOf({ message, released }: QueueEntry, subscriptions: readonly StoredSubscription[]): string | undefined {
-  const { topic, qos } = message
+  const found = findGroup(message, subscriptions)
+  return found && !released && Math.min(message.qos, found.qos) === 1 ? found.filter : undefined
+}
+function findGroup(
+  message: StoredMessage,
+  subscriptions: readonly StoredSubscription[],
+): StoredSubscription | undefined {
+  const copy = readMark(message)
   // What is retained comes by no shared subscription (§4.8.2).
-  if (readMark(message)) return undefined
+  if (copy) return subscriptions.find(({ filter }) => filter === copy.by)
   let found: StoredSubscription | undefined
   for (const one of subscriptions) {
     const shared = parseSharedFilter(one.filter)
     const filter = typeof shared === 'object' ? shared.filter : one.filter
-    if (!matches(filter, topic)) continue
+    if (!matches(filter, message.topic)) continue
     if (shared === undefined) return undefined
     found ??= one
   }
-  return found && !released && Math.min(qos, found.qos) === 1 ? found.filter : undefined
+  return found
 }
 
 async function giveTo(state: BrokerState, from: Session, message: StoredMessage, filter: string): Promise<void> {
@@ -93,7 +102,8 @@ async function giveTo(state: BrokerState, from: Session, message: StoredMessage,
     return
   }
   try {
-    await durability.append(message, [session.queue])
+    const by = subscriptions.findMark(member, message.topic)
+    await durability.append(by === undefined ? message : markCopy(message, by), [session.queue])
   } catch (thrown) {
     counters.dropped.spool.value++
     ctx.log.warn(

@@ -11,6 +11,7 @@ import type { Link } from '../connection/link.ts'
 import type { ConnectionFacts } from './connection-facts.ts'
 import { nameShare, type Owner } from './owner.ts'
 import type { SharedMessage } from '../shared-message.ts'
+import type { By } from '../topics/marks.ts'
 import type { View } from '../topics/view.ts'
 
 /** The expiry that means never (MQTT 5.0 §3.1.2.11.2). */
@@ -19,7 +20,7 @@ const MAX_VIEWS = 256
 const AS_IT_CAME: View = { qos: 2, retainAsPublished: false, ids: [] }
 /** All subscriptions (topics/subscriptions.ts). */
 type Matching = {
-  findView(session: Session, topic: string, isOwn: boolean): View | undefined
+  findView(session: Session, topic: string, by: By): View | undefined
   forget(): void
 }
 type Membership = { noteConnection(session: Session): void }
@@ -69,7 +70,7 @@ export class Session {
   #queue: DurableQueue | undefined
   #queueShare: QueueShare | undefined
   #shared: readonly SharedMessage[] = []
-  #matching: ((topic: string, isOwn: boolean) => View | undefined) | undefined
+  #matching: ((topic: string, by: By) => View | undefined) | undefined
   /** What it may have of what is queued; undefined = everything. */
   #mayReceive: ((topic: string) => boolean) | undefined
   /**
@@ -112,8 +113,8 @@ export class Session {
     this.#queue = queue
     queue.share = this.#queueShare
     all.forget()
-    this.#matching = (topic, isOwn) => all.findView(this, topic, isOwn)
-    const flow = new DurableFlow({ queue, findView: (topic, isOwn) => this.#findView(topic, isOwn) })
+    this.#matching = (topic, by) => all.findView(this, topic, by)
+    const flow = new DurableFlow({ queue, findView: (topic, by) => this.#findView(topic, by) })
     this.flow = flow
     if (this.link) flow.attach(this.link)
   }
@@ -244,21 +245,21 @@ export class Session {
    * What today's subscriptions say of a queued message. Without one (unsubscribed meanwhile) it is delivered as it came
    * [MQTT-3.10.4-4], with no more QoS than was granted [MQTT-3.8.4-8]. Undefined: it may not have it.
    */
-  #findView(topic: string, isOwn: boolean): View | undefined {
-    const known = this.#views?.get(isOwn ? nameOwn(topic) : topic) ?? this.#lookUp(topic, isOwn)
+  #findView(topic: string, by: By): View | undefined {
+    const known = this.#views?.get(nameView(topic, by)) ?? this.#lookUp(topic, by)
     if (known !== 'refused') return known
     this.#counters.dropped['not-authorized'].value++
     return undefined
   }
-  #lookUp(topic: string, isOwn: boolean): View | 'refused' {
+  #lookUp(topic: string, by: By): View | 'refused' {
     const refused = this.#mayReceive?.(topic) === false
-    const view = refused ? 'refused' : (this.#matching?.(topic, isOwn) ?? { ...AS_IT_CAME, qos: this.#formerQos ?? 2 })
+    const view = refused ? 'refused' : (this.#matching?.(topic, by) ?? { ...AS_IT_CAME, qos: this.#formerQos ?? 2 })
     this.#views ??= new Map()
     if (this.#views.size >= MAX_VIEWS) this.#views = new Map()
-    this.#views.set(isOwn ? nameOwn(topic) : topic, view)
+    this.#views.set(nameView(topic, by), view)
     return view
   }
 }
 
-/** Beside topics, which do not hold U+0000 [MQTT-1.5.4-2]. */
-const nameOwn = (topic: string): string => `\0${topic}`
+/** Neither topics nor filters hold U+0000 [MQTT-1.5.4-2]. */
+const nameView = (topic: string, by: By): string => (by === 'alone' ? topic : `${by}\0${topic}`)

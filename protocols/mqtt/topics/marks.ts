@@ -11,7 +11,12 @@ const RETAINED = 0x00
 const RETAINED_WITH_ID = 0x04
 /** It is for its own publisher, whose No Local subscriptions do not count [MQTT-3.8.3-3]. */
 const OWN = 0x05
+/** It came by a shared subscription, whose filter stands behind it: two bytes for its length, and its bytes. */
+const SHARED = 0x06
 const NONE = -1
+
+/** By what a copy came, where the session has several subscriptions that match; a filter of a shared one. */
+export type By = 'own' | 'alone' | `$share/${string}`
 
 export function copyRetained(message: StoredMessage, subscriptionId?: number): StoredMessage {
   if (subscriptionId === undefined) return mark({ ...message, retain: true }, Uint8Array.of(RETAINED))
@@ -19,15 +24,19 @@ export function copyRetained(message: StoredMessage, subscriptionId?: number): S
   marks.writeUInt32BE(subscriptionId, 1)
   return mark({ ...message, retain: true }, marks)
 }
-export function copyOwn(message: StoredMessage): StoredMessage {
-  return mark(message, Uint8Array.of(OWN))
+export function markCopy(message: StoredMessage, by: By): StoredMessage {
+  if (by === 'alone') return message
+  if (by === 'own') return mark(message, Uint8Array.of(OWN))
+  const filter = Buffer.from(by)
+  return mark(message, Buffer.concat([Buffer.of(SHARED, filter.length >> 8, filter.length & 0xff), filter]))
 }
 function mark(message: StoredMessage, marks: Uint8Array): StoredMessage {
   return { ...message, properties: Buffer.concat([marks, message.properties]) }
 }
 
 export type Copy = {
-  readonly kind: 'retained' | 'own'
+  readonly isRetained: boolean
+  readonly by: By
   /** Without the mark. */
   readonly message: StoredMessage
   /** Undefined: those of the subscriptions that match. */
@@ -38,13 +47,18 @@ export function readMark(message: StoredMessage): Copy | undefined {
   const { properties } = message
   switch (properties[0] ?? NONE) {
     case RETAINED:
-      return { kind: 'retained', message: unmark(message, 1), ids: NO_IDS }
+      return { isRetained: true, by: 'alone', message: unmark(message, 1), ids: NO_IDS }
     case RETAINED_WITH_ID: {
       const id = Buffer.from(properties.buffer, properties.byteOffset + 1, 4).readUInt32BE(0)
-      return { kind: 'retained', message: unmark(message, 5), ids: [id] }
+      return { isRetained: true, by: 'alone', message: unmark(message, 5), ids: [id] }
     }
     case OWN:
-      return { kind: 'own', message: unmark(message, 1), ids: undefined }
+      return { isRetained: false, by: 'own', message: unmark(message, 1), ids: undefined }
+    case SHARED: {
+      const end = 3 + properties[1]! * 256 + properties[2]!
+      const by = Buffer.from(properties.subarray(3, end)).toString() as By
+      return { isRetained: false, by, message: unmark(message, end), ids: undefined }
+    }
     default:
       return undefined
   }

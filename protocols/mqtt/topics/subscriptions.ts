@@ -13,6 +13,7 @@ import { TopicTree } from './topic-tree.ts'
 import { parseSharedFilter } from './topics.ts'
 import type { Session } from '../session/session.ts'
 import { Subscribers, Target, Targets } from './target.ts'
+import type { By } from './marks.ts'
 import type { View } from './view.ts'
 
 export type Route = {
@@ -205,21 +206,29 @@ export class Subscriptions {
   }
 
   /**
-   * What the session's subscriptions say of a topic, those in groups too; undefined when none matches. Found once for
-   * all sessions, so that one with a thousand filters costs no more than others.
-   * @param isOwn the session has published it: its No Local subscriptions do not count [MQTT-3.8.3-3], and it came by
-   * none in a group
+   * What the session's subscriptions say of a topic; undefined when none matches. Found once for all sessions, so that
+   * one with a thousand filters costs no more than others.
+   *
+   * @param by `alone`: those in no group, and where there are none those in groups. `own`: the session has published it,
+   *   and its No Local subscriptions do not count [MQTT-3.8.3-3]
    */
-  findView(session: Session, topic: string, isOwn = false): View | undefined {
+  findView(session: Session, topic: string, by: By = 'alone'): View | undefined {
     const { targets, groups } = this.match(topic)
-    const own = targets.get(session)
-    if (isOwn) return own?.hasNoLocal ? own.withoutLocal : own
+    const alone = targets.get(session)
+    if (by === 'own') return alone?.hasNoLocal ? alone.withoutLocal : alone
+    if (by === 'alone' && alone) return alone
     let all: Target | undefined
     for (const group of groups) {
-      const shared = group.get(session)
-      if (shared) (all ??= own?.copy() ?? new Target(session)).add(shared)
+      const shared = by === 'alone' || by === group.filter ? group.get(session) : undefined
+      if (shared) (all ??= new Target(session)).add(shared)
     }
-    return all ?? own
+    return all
+  }
+  /** By which shared subscription a copy comes that has to say so: its member has others that match. */
+  findMark({ session, shared }: Target, topic: string): By | undefined {
+    const { targets, groups } = this.match(topic)
+    const isOnly = !targets.get(session) && !groups.some((one) => one.filter !== shared && one.get(session))
+    return isOnly ? undefined : (shared as By | undefined)
   }
 
   #search(topic: string): Match {

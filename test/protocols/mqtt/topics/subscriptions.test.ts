@@ -120,7 +120,7 @@ function compared(held: readonly Held[], { sessions, topics }: Asked): unknown {
       targets: sessions.map((s) => [viewOf(own(s)), viewOf(own(s).filter((one) => !one.noLocal))]),
       shared: shared.toSorted(),
       isPlanned: shared.length === 0 && !sessions.some((s) => own(s).some((one) => one.noLocal)),
-      views: sessions.map((s) => viewOf(of(s))),
+      views: sessions.map((s) => viewOf(own(s).length > 0 ? own(s) : of(s))),
     }
   })
 }
