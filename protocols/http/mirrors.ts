@@ -13,6 +13,7 @@ import type { MirrorPolicy } from '../../model/route.ts'
 import type { Tables } from '../../model/tables.ts'
 import { findFirstHeader, type RequestFacts } from '../router.ts'
 import type { Hold, Holder } from '../waiting.ts'
+import { HoldingBlock } from './h2/stream/holding-block.ts'
 import type { CallOptions, RequestHead, UpstreamRequest } from './message.ts'
 import { OwnCall, type OwnRequest } from './own-call.ts'
 import type { HttpRuntime } from './runtime.ts'
@@ -48,6 +49,7 @@ export class Mirrors implements Holder {
   readonly #counts: Counts
   readonly #options: Options
   #chunks: Buffer[] | undefined = []
+  readonly #block = new HoldingBlock()
   #bytes = 0
   #hold: Hold | undefined
 
@@ -73,7 +75,8 @@ export class Mirrors implements Holder {
       this.#drop('too-large')
       return
     }
-    this.#chunks.push(chunk)
+    // What comes byte by byte would take hundreds of bytes for each.
+    this.#block.add(this.#chunks, chunk)
     ;(this.#hold ??= this.#rt.waiting.hold(this)).set(this.#bytes)
   }
 

@@ -6,6 +6,8 @@ import type { Duplex } from 'node:stream'
 
 /** Beyond this, buffers are handed to the socket one by one instead of being copied together. */
 const MAX_JOIN_BYTES = 32 * 1024
+/** Unless they are small on average: each that waits in a socket takes hundreds of bytes. */
+const SMALL_BYTES = 512
 
 /** Collects pieces of a message for one write. */
 export class Gather {
@@ -54,7 +56,7 @@ export class Gather {
     const pieces =
       count === 1
         ? undefined
-        : bytes <= MAX_JOIN_BYTES
+        : bytes <= MAX_JOIN_BYTES || bytes < count * SMALL_BYTES
           ? joined(this.#pieces, count, bytes)
           : this.#pieces.slice(0, count)
     const first = this.#pieces[0]!

@@ -5,15 +5,19 @@
 import type { MeshError } from '../../../core/errors.ts'
 import type { BodySink } from '../filters/bodies/body-filter.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
+import { HoldingBlock } from '../h2/stream/holding-block.ts'
 
 /** Less is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024
+/** Parts below it that wait are put together: what comes byte by byte would take hundreds of bytes for each. */
+const SMALL_BYTES = 1024
 
 export class ReplayBuffer implements Holder {
   #maxBytes: number
   readonly #waiting: Waiting
   readonly #owner: { readonly source: string; abort(error: MeshError): void }
   #chunks: Buffer[] | undefined
+  #block: HoldingBlock | undefined
   #bytes = 0
   #hold: Hold | undefined
   /** An endpoint has all of it: what is here is a copy. */
@@ -57,8 +61,9 @@ export class ReplayBuffer implements Holder {
     const before = this.#bytes
     this.#bytes += chunk.length
     this.#isCopy = false
-    if (this.#chunks) this.#chunks.push(chunk)
-    else this.#chunks = [chunk]
+    if (!this.#chunks) this.#chunks = [chunk]
+    else if (chunk.length < SMALL_BYTES) (this.#block ??= new HoldingBlock()).add(this.#chunks, chunk)
+    else this.#chunks.push(chunk)
     if (this.#bytes > COUNTED_BYTES && this.replayable) (this.#hold ??= this.#waiting.hold(this)).set(this.#bytes)
     return before <= this.#maxBytes && this.#bytes > this.#maxBytes
   }
@@ -67,6 +72,7 @@ export class ReplayBuffer implements Holder {
   moveTo(sink: BodySink): void {
     const { chunks, ended, trailers } = this
     this.#chunks = undefined
+    this.#block = undefined
     this.#bytes = 0
     this.#hold?.set(0)
     this.ended = false
@@ -95,6 +101,7 @@ export class ReplayBuffer implements Holder {
   /** The request that goes on has none of it. */
   clear(): void {
     this.#chunks = undefined
+    this.#block = undefined
     this.#bytes = 0
     this.trailers = undefined
     this.#hold?.set(0)
@@ -114,6 +121,7 @@ export class ReplayBuffer implements Holder {
 
   #forget(): void {
     this.#chunks = undefined
+    this.#block = undefined
     this.replayable = false
     this.#hold?.set(0)
   }

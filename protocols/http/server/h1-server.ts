@@ -22,6 +22,7 @@ import { RequestHead, type HttpUpstreams } from '../message.ts'
 import { normalizeHost, normalizePath } from '../filters/path-normalize.ts'
 import { answerBroken } from '../exchange/reply/send.ts'
 import { createRuntime, type HttpRuntime } from '../runtime.ts'
+import { BodyParts } from './body-parts.ts'
 import { H1Answer, type H1AnswerOwner } from './h1-answer.ts'
 import { SentAhead } from './h1-sent-ahead.ts'
 import { H1Times, type H1Time } from './h1-times.ts'
@@ -46,6 +47,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   readonly #parser: H1Parser
   readonly outlet: Outlet
   readonly #answer: H1Answer
+  readonly #parts = new BodyParts((bytes) => this.#exchange?.requestData(bytes))
   readonly #ahead: SentAhead
   readonly #times: H1Times
   #exchange: Exchange | undefined
@@ -88,7 +90,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   begin(): void {
     const stream = this.#stream
     const { draining, aborted } = this.#conn
-    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', this.#onError)
+    stream.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', doNothing)
     draining.addEventListener('abort', this.#onDraining)
     aborted.addEventListener('abort', this.#onAborted)
     if (aborted.aborted || stream.destroyed) {
@@ -129,6 +131,7 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
         this.#malformed(toMeshError(thrown))
         break
       }
+      this.#parts.pass()
       if (begins && !this.#exchange) this.#times.head()
       if (this.#exchange && !this.#started) {
         this.#started = true
@@ -195,9 +198,10 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
   }
   onBody(chunk: Buffer): void {
     this.touch()
-    this.#exchange?.requestData(chunk)
+    this.#parts.add(chunk)
   }
   onMessageEnd(trailers: string[] | undefined): void {
+    this.#parts.pass()
     this.#requestDone = true
     this.#times.requestDone()
     this.#exchange?.requestEnd(trailers)
@@ -215,7 +219,6 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
     if (this.#exchange && this.#phase === 'open') this.#gone()
     else if (this.#phase !== 'taken') this.#close(this.#error)
   })
-  readonly #onError = doNothing
   readonly #onLeft = (): void => {
     if (!this.#full) {
       this.#exchange?.downstreamDrained()
@@ -422,12 +425,9 @@ class H1Server implements ParserSink, H1AnswerOwner, Holder {
 
   /** The client's side has ended; ours may still have bytes to send. */
   #lingered(): void {
-    if (this.#stream.writableFinished) this.#close(this.#error)
-    else
-      this.#stream.once(
-        'finish',
-        guard('http1', this.broken, () => this.#close(this.#error)),
-      )
+    const over = guard('http1', this.broken, () => this.#close(this.#error))
+    if (this.#stream.writableFinished) over()
+    else this.#stream.once('finish', over)
   }
 
   #close(error: MeshError | undefined): void {

@@ -19,9 +19,9 @@ import { checkFieldList } from '../head-limits.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
 import { CONNECTION_CLOSED } from '../h2/events.ts'
-import { HoldingBlock } from '../h2/stream/holding-block.ts'
 import type { Http2Stream, StreamOwner } from '../h2/stream/stream.ts'
 import { TunnelStream } from '../h2/tunnel-stream.ts'
+import { BodyParts } from './body-parts.ts'
 import { createSecondAnswer } from './second-answer.ts'
 
 /** What all streams of a connection share. */
@@ -53,8 +53,6 @@ const COUNTED_BYTES = 4 * 1024
  */
 export const UNCOUNTED_STREAMS = 4
 export const STREAM_BYTES = 6 * 1024
-/** Less goes on when the read is over, together with what came beside it. */
-const SMALL_BYTES = 1024
 /** Bytes of one stream that may come before the endpoint has taken them (Envoy's hardened value for edges). */
 export const STREAM_WINDOW_BYTES = 64 * 1024
 export const CONNECTION_WINDOW_BYTES = 1024 * 1024
@@ -84,10 +82,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   /** The exchange waits until what is here has left. */
   #tells = false
   #linger: Timer | undefined
-  /** Parts of the request that came in one read: a write for each would cost a hundred times what its sender spends. */
-  #small: Buffer[] = []
-  /** All but the first: of six thousand frames of a byte in one read each would be an object that lives to its end. */
-  #smallBlock: HoldingBlock | undefined
+  /** Made when the first comes. */
+  #parts: BodyParts | undefined
 
   /** By the client, soon and before its answer: of one the answer was not wanted; many are an attack. */
   wasReset = false
@@ -130,7 +126,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   /** What had come meanwhile is told now, and no pause behind it. */
   #resume(): void {
     this.#stream.resume()
-    this.#passSmall()
+    this.#parts?.pass()
   }
   /** A defect in one of the callbacks: `onStreamClose` tells the exchange. */
   broken(): void {
@@ -175,23 +171,11 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
   onData(chunk: Buffer): void {
     this.#touch()
-    if (chunk.length < SMALL_BYTES) {
-      if (this.#small.length === 0) this.#small.push(chunk)
-      else (this.#smallBlock ??= new HoldingBlock()).add(this.#small, chunk)
-      return
-    }
-    this.#passSmall()
-    this.#exchange.requestData(chunk)
-  }
-  #passSmall(): void {
-    const [first, ...more] = this.#small
-    if (first === undefined) return
-    this.#small = []
-    this.#smallBlock = undefined
-    this.#exchange.requestData(more.length === 0 ? first : Buffer.concat([first, ...more]))
+    this.#parts ??= new BodyParts((bytes) => this.#exchange.requestData(bytes))
+    this.#parts.add(chunk)
   }
   onEnd(trailers: FieldList | undefined): void {
-    this.#passSmall()
+    this.#parts?.pass()
     if (trailers === undefined) {
       this.#end(undefined)
       return
@@ -206,7 +190,7 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#end(takeTrailers(trailers.fields))
   }
   onPause(): void {
-    this.#passSmall()
+    this.#parts?.pass()
   }
   onWritten(): void {
     const { queuedBytes } = this.#stream

@@ -55,7 +55,8 @@ export class Base64Body implements BodySink {
       return
     }
     // Padding ends what Buffer decodes.
-    for (const part of quads.match(/[^=]+=*/g) ?? []) this.#next.data(Buffer.from(part, 'base64'))
+    const parts = quads.match(/[^=]+=*/g) ?? []
+    this.#next.data(parts.length === 1 ? Buffer.from(quads, 'base64') : joinDecoded(parts))
   }
   end(trailers: readonly string[] | undefined): void {
     if (this.#isBroken) return
@@ -66,6 +67,9 @@ export class Base64Body implements BodySink {
     this.#isBroken = true
     this.#broken(new MeshError('MESH_MALFORMED_INPUT', 'a gRPC-Web request whose text is no base64'))
   }
+}
+function joinDecoded(parts: readonly string[]): Buffer {
+  return Buffer.concat(parts.map((part) => Buffer.from(part, 'base64')))
 }
 const QUADS = /^(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)*$/
 

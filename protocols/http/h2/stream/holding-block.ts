@@ -4,6 +4,8 @@
  */
 import { isMostOfItsMemory } from '../../../../core/runtime/own-memory.ts'
 
+/** Less is put together also where it has memory of its own, as what comes from a socket byte by byte has. */
+const MIN_PART_BYTES = 1024
 const MIN_BLOCK_BYTES = 256
 const MAX_BLOCK_BYTES = 16 * 1024
 
@@ -13,7 +15,7 @@ export class HoldingBlock {
 
   /** Adds `chunk` behind the others in `list`; what is in there is not written to. */
   add(list: unknown[], chunk: Buffer): void {
-    if (isMostOfItsMemory(chunk)) {
+    if (chunk.length >= MIN_PART_BYTES && isMostOfItsMemory(chunk)) {
       list.push(chunk)
       return
     }

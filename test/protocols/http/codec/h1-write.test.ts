@@ -79,3 +79,23 @@ test('a message begun while another is being written is neither lost nor sent tw
   assert.equal(out.empty, true)
   assert.deepEqual(writes, ['first.', 'second!'])
 })
+
+test('many small pieces become one, however much they are together', () => {
+  const counts: number[] = []
+  const stream = new Duplex({
+    read() {},
+    write(_chunk, _encoding, done) {
+      counts.push(1)
+      done()
+    },
+    writev(chunks, done) {
+      counts.push(chunks.length)
+      done()
+    },
+  })
+  const out = new Gather(stream)
+  out.chunked = true
+  for (let i = 0; i < 10_000; i++) out.body(Buffer.from('x'))
+  assert.equal(out.flush(), 60_000)
+  assert.deepEqual(counts, [1])
+})

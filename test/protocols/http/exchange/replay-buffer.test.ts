@@ -42,3 +42,16 @@ test('what has come goes to a filter, and what it makes of it is the body', () =
   assert.deepEqual(told, [5_000, ['x', '1']])
   assert.deepEqual([body.bytes, body.ended, body.replayable, held], [4, true, true, 0])
 })
+test('what comes byte by byte is put together: each byte would be an object of its own', () => {
+  for (const part of [(): Buffer => Buffer.allocUnsafeSlow(1), (): Buffer => Buffer.alloc(64 * 1024).subarray(0, 1)]) {
+    const body = create(64 * 1024)
+    for (let i = 0; i < 2_000; i++) {
+      const chunk = part()
+      chunk[0] = i
+      body.add(chunk)
+    }
+    assert.ok(body.chunks.length < 20, `${body.chunks.length} chunks`)
+    assert.deepEqual(Buffer.concat(body.chunks), Buffer.from(Uint8Array.from({ length: 2_000 }, (_, i) => i)))
+    assert.ok(body.chunks.reduce((sum, chunk) => sum + chunk.buffer.byteLength, 0) < 128 * 1024)
+  }
+})

@@ -86,6 +86,20 @@ test('an HTTP/1.0 client gets an answer without chunks that ends with the connec
   assert.equal(client.ended, true)
 })
 
+test('chunks of a byte that come in one read go on together, with the end behind them', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const client = h.connect()
+  const chunks = (text: string): string => Array.from(text, (one) => `1\r\n${one}\r\n`).join('')
+  await client.send(`POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n${chunks('ab')}`)
+  assert.match(await origin.last.take(), /\r\n\r\n2\r\nab\r\n$/)
+  await client.send(chunks('cdef'))
+  assert.equal(await origin.last.take(), '4\r\ncdef\r\n')
+  const large = 'x'.repeat(2_000)
+  await client.send(`${chunks('gh')}7d0\r\n${large}\r\n${chunks('ij')}0\r\n\r\n`)
+  assert.equal(await origin.last.take(), `2\r\ngh\r\n7d0\r\n${large}\r\n2\r\nij\r\n0\r\n\r\n`)
+})
+
 test('HEAD keeps the length of what it does not send', async () => {
   await using h = new Harness()
   const origin = await h.origin()

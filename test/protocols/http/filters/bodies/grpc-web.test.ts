@@ -34,6 +34,12 @@ test('text is decoded wherever it is cut', () => {
 })
 test('more may follow what is padded', () =>
   assert.deepEqual(decode(b64('a') + b64('bc') + b64('def') + b64('g')), { text: 'abcdefg', end: 'end' }))
+test('messages of a byte that come together go on together', () => {
+  const told: string[] = []
+  const body = new Base64Body({ data: (chunk) => told.push(chunk.toString()), end: () => {} }, () => {})
+  body.data(Buffer.from(b64('a').repeat(1_000)))
+  assert.deepEqual(told, ['a'.repeat(1_000)])
+})
 for (const bad of ['A', 'AAA', 'A$$A', 'AA A', '====', 'A===', 'AA=A', '=AAA', 'AAAA\n', '\u00e4AAA'])
   test(`${JSON.stringify(bad)} is refused`, () => {
     assert.equal(decode(bad).end, 'MESH_MALFORMED_INPUT')
