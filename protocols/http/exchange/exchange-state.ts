@@ -20,6 +20,8 @@ export abstract class ExchangeState {
   readonly record: ExchangeRecord
   /** Filters of bodies may come between. */
   down: Downstream
+  /** Without them. */
+  protected readonly codec: Downstream
   /** What has come of the request. */
   readonly body: ReplayBuffer
   protected readonly rt: HttpRuntime
@@ -41,7 +43,7 @@ export abstract class ExchangeState {
     this.client = client
     this.http = http
     this.request = request
-    this.down = down
+    this.down = this.codec = down
     this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
     this.record = createRecord(rt.ctx, http, request)
   }

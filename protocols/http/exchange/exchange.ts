@@ -278,6 +278,7 @@ export class Exchange
     this.record.tries = 0
     if (next.bodyLength === 0) body.clear()
     this.request = next
+    this.down = this.codec
     this.#awaited = beginPlan(this.rt, this)
     return true
   }

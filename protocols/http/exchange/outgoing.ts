@@ -13,7 +13,6 @@ import { addVia, editHeaders, findFirstValue, setHeader } from '../filters/heade
 import { removeHeader, removeWithLookAlikes, toPlainName } from '../codec/field-table.ts'
 import { listClaimNames } from '../filters/jwt/claim-headers.ts'
 import { deriveTimes } from './timeouts.ts'
-import { tellSession } from '../filters/session.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
 import { findRouteTable } from './planning/plan-exchange.ts'
 import type { ForwardPlan } from './planning/plan.ts'
@@ -164,9 +163,7 @@ export function answerHead(
   }
   const cookie = upstreamMs === undefined ? undefined : record.placement?.cookie
   if (cookie !== undefined) headers.push('set-cookie', cookie)
-  const told = record.plan?.session && record.endpoint && tellSession(record.plan.session, record.endpoint, facts.nowMs)
-  if (told?.[0] === 'set-cookie') headers.push(...told)
-  else if (told) setHeader(headers, told[0], told[1])
+  if (record.plan?.session && record.endpoint) record.plan.session.served = { by: record.endpoint, nowMs: facts.nowMs }
   if (edits.length > 0) editWithFacts(headers, edits, facts, headers, head.status)
   // Ours is what a text has by itself; what the configuration says of it counts.
   if (upstreamMs === undefined) keepLast(headers, 'content-type')

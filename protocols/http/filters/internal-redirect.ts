@@ -4,6 +4,7 @@
  */
 import type { InternalRedirects } from '../../../model/http/internal-redirect.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
+import { isRequestChanged } from './bodies/body-filter.ts'
 import { matchRoute } from '../../router.ts'
 import type { Context } from '../../context.ts'
 import type { ReplayBuffer } from '../exchange/replay-buffer.ts'
@@ -43,8 +44,9 @@ export class RedirectsSoFar {
     const policy = plan.action.internalRedirects
     const { body, http } = of
     if (!policy?.statuses.has(answer.status) || this.#count >= policy.max) return undefined
-    // A body that has not come, or is gone, cannot be sent again; what filters have made of bodies is made once.
-    if (!body.ended || !(body.replayable || body.bytes === 0) || plan.bodies || of.request.upgrade) return undefined
+    // A body that has not come, or is gone, cannot be sent again; what filters have made of it is made once.
+    if (!body.ended || !(body.replayable || body.bytes === 0) || isRequestChanged(plan.bodies) || of.request.upgrade)
+      return undefined
     const target = readTarget(findFirstValue(answer.headers, 'location') ?? '', of)
     if (!target || (target.scheme !== of.request.scheme && !policy.crossesSchemes)) return undefined
     const next = followTo(target, answer, sent, of.request, policy)

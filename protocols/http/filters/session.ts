@@ -4,12 +4,18 @@
  */
 import type { Endpoint } from '../../../model/cluster.ts'
 import type { StatefulSession, SessionKept } from '../../../model/http/session.ts'
+import type { HeaderEdit } from '../../../model/route.ts'
 import { findNumber, MessageWriter, readMessage, readText } from '../../protobuf/message.ts'
 import { findFirstHeader, type RequestFacts } from '../../router.ts'
 import { findCookie } from './cookie.ts'
 
 /** `address`: what the client brought, HOST:PORT. */
-export type Session = { readonly settings: StatefulSession; readonly address: string | undefined }
+export type Session = {
+  readonly settings: StatefulSession
+  readonly address: string | undefined
+  /** Whoever answers, once it does. */
+  served?: { readonly by: Pick<Endpoint, 'address' | 'port'>; readonly nowMs: number }
+}
 
 /** No address is longer, with room for a scope. */
 const MAX_ADDRESS_CHARS = 128
@@ -38,6 +44,22 @@ export function tellSession(
   return ['set-cookie', formatSessionCookie(kept, served, nowMs)]
 }
 
+/** Of the answer; says nothing where the client has it already, or no endpoint answers. */
+export function createSessionEdit(session: Session): HeaderEdit {
+  const { kept } = session.settings
+  const [name, how] = kept.in === 'header' ? [kept.name, 'overwrite' as const] : ['set-cookie', 'append' as const]
+  const say = ({ by, nowMs }: NonNullable<Session['served']>): string => tellSession(session, by, nowMs)?.[1] ?? ''
+  const add = {
+    name,
+    how,
+    get value() {
+      // It is text, and stands for nothing.
+      return session.served ? say(session.served).replaceAll('%', '%%') : ''
+    },
+  }
+  return { remove: [], add: [add] }
+}
+
 /** Of an answer to a session whose endpoint alone may have it, and cannot. */
 export function findNotFoundStatus(session: Session | undefined): number | undefined {
   return session?.settings.isStrict && session.address !== undefined ? session.settings.notFoundStatus : undefined
@@ -64,7 +86,8 @@ function formatSessionCookie(kept: Extract<SessionKept, { in: 'cookie' }>, addre
 function readCookie(value: string, nowMs: number): string | undefined {
   const bytes = decodeBase64(value)
   const fields = bytes && readMessage(bytes)
-  if (!fields) return undefined
+  // Before it was a message, the address alone was a cookie; Envoy still takes it.
+  if (!fields) return asAddress(/^[\x21-\x7e]+:\d+$/.exec(bytes?.toString('latin1') ?? '')?.[0])
   const expires = findNumber(fields, 2)
   return expires !== 0 && expires * 1000 < nowMs ? undefined : asAddress(readText(fields, 1))
 }
@@ -73,7 +96,7 @@ function asAddress(text: string | undefined): string | undefined {
   return text === undefined || text === '' || text.length > MAX_ADDRESS_CHARS ? undefined : text
 }
 function decodeBase64(text: string): Buffer | undefined {
-  return /^[A-Za-z0-9+/]+={0,2}$/.test(text) ? Buffer.from(text, 'base64') : undefined
+  return text.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(text) ? Buffer.from(text, 'base64') : undefined
 }
 
 /** RFC 6265 §5.1.4. */

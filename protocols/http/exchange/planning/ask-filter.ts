@@ -5,12 +5,12 @@ import { hasLateOperators } from '../../../../model/substitution.ts'
 import { decideCors } from '../../filters/cors.ts'
 import { decideFault } from '../../filters/fault.ts'
 import { askForTokens } from '../../filters/jwt/filter.ts'
-import { findSession } from '../../filters/session.ts'
+import { createSessionEdit, findSession } from '../../filters/session.ts'
 import { listMutations, NO_EDITS } from '../../filters/route-edits.ts'
 import { addBodyFilter } from './add-body-filter.ts'
 import { askPolicy } from './ask-policy.ts'
 import type { Plan, PlanInput } from './plan.ts'
-import { withoutEdits, withOwnEdits, refuse, type Underway } from './refusals.ts'
+import { addToAnswer, withoutEdits, withOwnEdits, refuse, type Underway } from './refusals.ts'
 import { takeHealth } from './take-health.ts'
 import { takeLimit } from './take-limit.ts'
 
@@ -42,6 +42,7 @@ export function askFilter(
     case 'session': {
       const settings = own?.session ?? filter.session
       common.session = settings ? findSession(settings, input.request, input.clocks.clock.wallMs()) : undefined
+      if (common.session) addToAnswer(state, createSessionEdit(common.session))
       return undefined
     }
     case 'mutation':

@@ -165,7 +165,8 @@ const hasMutations = (filters: readonly HttpFilter[]): boolean => filters.some((
 function withRequestMutations(plan: Plan, { input, state, mutates }: Run): Plan {
   if (!mutates) return plan
   const { request } = collectMutations(input.http.filters, state.routed)
-  return { ...plan, requestEdits: [...request, ...(plan.requestEdits ?? [])] }
+  const requestEdits = [...request, ...(plan.requestEdits ?? [])]
+  return plan.kind === 'forward' ? { ...plan, requestEdits, filterEdits: request.length } : { ...plan, requestEdits }
 }
 
 /** Inline tables are indexed once; they live as long as their configuration. */

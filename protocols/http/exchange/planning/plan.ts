@@ -123,6 +123,8 @@ export type ForwardPlan = Common & {
   /** A rewrite says `authority`, perhaps the same as before. */
   readonly hasNewHost?: boolean
   readonly requestEdits: readonly HeaderEdit[]
+  /** So many of them are those of filters, and come first; left out: none. */
+  readonly filterEdits?: number
   /** Get a copy of the request. */
   readonly mirrors?: readonly MirrorTarget[] | undefined
 }

@@ -1,6 +1,7 @@
 /** Sends answers that meshlet gives itself, in the words of the listener. */
 import type { MeshError } from '../../../../core/errors.ts'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
+import type { HeaderEdit } from '../../../../model/route.ts'
 import type { SubstitutionFacts } from '../../../../model/substitution.ts'
 import { readHttpManager } from '../../../codecs.ts'
 import type { Connection } from '../../../connection.ts'
@@ -12,7 +13,8 @@ import type { Downstream } from '../../message.ts'
 import type { HttpRuntime } from '../../runtime.ts'
 import { BrokenRequestFacts, RequestLogFacts } from '../log-facts.ts'
 import { answerHead, editWithFacts, formatHttpDate, type HeaderFacts } from '../outgoing.ts'
-import { formatFlags, reportBroken } from '../record.ts'
+import { formatFlags, reportBroken, type ExchangeRecord } from '../record.ts'
+import type { Plan } from '../planning/plan.ts'
 import { createErrorReply, toAnswer, type LocalAnswer, type LocalReply } from './reply.ts'
 import { rewriteReply, type ReplyFacts } from './rewrite.ts'
 
@@ -27,8 +29,8 @@ export function sendLocalReply(reply: LocalReply, exchange: Replying, ctx: Conte
   const { request, record, http, down } = exchange
   const { plan } = record
   // Headers of the answer may say headers of the request, as filters have changed them.
-  if (plan && plan.kind !== 'forward' && plan.requestEdits)
-    editWithFacts(request.headers, plan.requestEdits, exchange, undefined, 0)
+  const changes = plan && listUnmade(plan, record)
+  if (changes) editWithFacts(request.headers, changes, exchange, undefined, 0)
   let edits = plan?.responseEdits ?? []
   let said = reply
   // Envoy's filter of CORS sends the answer to a preflight itself: it is no local reply.
@@ -54,6 +56,13 @@ export function sendLocalReply(reply: LocalReply, exchange: Replying, ctx: Conte
   }
   down.sendEnd(undefined)
   down.flush()
+}
+
+/** @returns changes of the request that nobody has made yet */
+function listUnmade(plan: Plan, { endpoint }: Pick<ExchangeRecord, 'endpoint'>): readonly HeaderEdit[] | undefined {
+  if (plan.kind !== 'forward') return plan.requestEdits
+  // As in Envoy, a route changes a request when there is an endpoint for it. Copies have what the request has.
+  return endpoint || plan.mirrors ? undefined : plan.requestEdits.slice(0, plan.filterEdits ?? 0)
 }
 
 function describe(exchange: Replying, { clock, random }: Context): ReplyFacts {

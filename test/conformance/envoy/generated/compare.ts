@@ -1,5 +1,6 @@
 /** What of two answers must be the same. */
 import type { Answer } from './client.ts'
+import { withoutEndpoint } from './filters/sessions.ts'
 import type { Request } from './requests.ts'
 
 /** What reached the endpoint, as it says itself. */
@@ -13,6 +14,7 @@ function sortFields(fields: readonly (readonly [string, string])[], without: Rea
       .map(([name, value]): [string, string] => [name.toLowerCase(), value])
       // Envoy writes a query anew when it has taken a token out of it.
       .map(([name, value]): [string, string] => [name, name === 'location' ? sortQuery(value) : value])
+      .map(([name, value]): [string, string] => [name, withoutEndpoint(name, value)])
       .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
       .map(([name, value]) =>
         `${name}: ${value}`.replace(/^(location: https:.*):80\//, '$1/').replace(/realm="[^"]*".*/, 'realm'),
@@ -31,9 +33,9 @@ function sortQuery(url: string): string {
   return `${path}?${parts.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0)).join('&')}`
 }
 
-/** Of each proxy's own: times, ids, the text of a local answer and how it is framed. */
+/** Of each proxy's own: times, ids, the text of a local answer, how it is framed and whether it could be compressed. */
 const OWN_OF_ANSWER = new Set(['date', 'saw', 'x-envoy-upstream-service-time', 'x-meshlet-error', 'keep-alive'])
-const OWN_OF_TEXT = new Set(['content-length', 'content-type', 'transfer-encoding'])
+const OWN_OF_TEXT = new Set(['content-length', 'content-type', 'transfer-encoding', 'vary'])
 const OWN_OF_REQUEST = new Set(['connection', 'te', 'x-key'])
 
 /** The endpoint was not asked. */

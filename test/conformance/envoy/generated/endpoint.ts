@@ -1,6 +1,7 @@
 /** Endpoints behind the proxies: one that says what it saw, one that fails as the request asks for. */
 import type http from 'node:http'
 import { serveHttp } from '../../../helpers/serve-http.ts'
+import { ANSWER_WORDS } from './filters/compression.ts'
 import type { Finally } from '../../programs.ts'
 
 const ADDED = { 'r-a': '1', 'r-b': ['1', '2'], server: 'origin' }
@@ -22,9 +23,26 @@ export function readBody(request: http.IncomingMessage, then: (body: string) => 
     then(body)
   })
 }
-function tell({ method, url, rawHeaders }: http.IncomingMessage, body: string, response: http.ServerResponse): void {
+/** What it says of its answer where `x-answer` asks for it. */
+const SAID: Readonly<Record<(typeof ANSWER_WORDS)[number], http.OutgoingHttpHeaders>> = {
+  html: {},
+  upper: { 'content-type': 'TEXT/HTML;charset=utf8' },
+  png: { 'content-type': 'image/png' },
+  etag: { etag: '"strong"' },
+  weak: { etag: 'W/"weak"' },
+  encoded: { 'content-encoding': 'odd' },
+  'no-transform': { 'cache-control': 'public, No-Transform' },
+  vary: { vary: 'Cookie' },
+}
+function tell(
+  { method, url, rawHeaders, headers }: http.IncomingMessage,
+  body: string,
+  response: http.ServerResponse,
+): void {
   const told = JSON.stringify({ method, url, rawHeaders, body })
-  response.writeHead(200, { ...ADDED, 'content-length': Buffer.byteLength(told), saw: encodeURI(told) })
+  const word = ANSWER_WORDS.find((one) => one === headers['x-answer'])
+  const said = word && { 'content-type': 'text/html', ...SAID[word] }
+  response.writeHead(200, { ...ADDED, ...said, 'content-length': Buffer.byteLength(told), saw: encodeURI(told) })
   response.end(told)
 }
 

@@ -4,6 +4,7 @@ import { Dice } from '../../../fuzz/live/words.ts'
 import { seededRandom } from '../../../helpers/random.ts'
 import { Client } from './client.ts'
 import { factsOf, isLocal, isMalformed } from './compare.ts'
+import { withEndpoint } from './filters/sessions.ts'
 import { StreamClient } from './stream-client.ts'
 import { requestOf, type Request } from './requests.ts'
 import { configurationOf, type Configuration } from './routes.ts'
@@ -55,7 +56,8 @@ class BothClients implements Disposable {
   }
   async facts(request: Request): Promise<[envoy: unknown, meshlet: unknown]> {
     const key = String(lastKey++)
-    const named = { ...request, fields: [...request.fields, ['x-key', key] as const] }
+    const own = request.fields.map(([name, value]) => [name, withEndpoint(value, this.#subjects.originPort)] as const)
+    const named = { ...request, fields: [...own, ['x-key', key] as const] }
     const [envoy, meshlet] = await Promise.all([this.#envoy.ask(named), this.#meshlet.ask(named)])
     const tries = this.#subjects.tries(key)
     // Nothing was planned for it here, so local_reply_config finds less of it than Envoy's (docs/differences.md).

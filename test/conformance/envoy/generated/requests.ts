@@ -6,6 +6,8 @@ import { FIELD_NAMES, FIELD_VALUES, HOSTS, PARAMETERS, pathOf, SEGMENTS } from '
 import { CLUSTERS } from './routes.ts'
 import { AUTH_WORDS } from './filters/authz.ts'
 import { LIMIT_WORDS } from './filters/limits.ts'
+import { ANSWER_WORDS, ENCODINGS } from './filters/compression.ts'
+import { SESSION_COOKIES, SESSION_FIELDS } from './filters/sessions.ts'
 import { tokenOf } from './filters/tokens.ts'
 
 /** `body` undefined: none is announced. Texts are of latin1. */
@@ -56,6 +58,10 @@ function fieldsOf(dice: Dice): [string, string][] {
     ...maybe(0.5, 'x-limit', LIMIT_WORDS),
     ...maybe(0.5, 'x-auth', AUTH_WORDS),
     ...maybe(0.1, 'access-control-request-method', ['GET', 'PUT']),
+    ...maybe(0.3, 'accept-encoding', ENCODINGS),
+    ...maybe(0.4, 'x-answer', ANSWER_WORDS),
+    ...maybe(0.2, 'cookie', SESSION_COOKIES),
+    ...maybe(0.2, 'x-session', SESSION_FIELDS),
     ...maybe(0.05, 'x-payload', ['forged']),
     ...maybe(0.05, 'x-claim', ['forged']),
     ...(dice.hits(0.4) ? [['x-do', outcomes(dice)] as [string, string]] : []),

@@ -8,6 +8,8 @@ import { claimMatch, jwtFilter, jwtOverride } from './filters/tokens.ts'
 import { mutationFilter, mutationOverride } from './filters/mutations.ts'
 import { authzFilter, authzOverride } from './filters/authz.ts'
 import { globalFilter, limitOverride, localFilter } from './filters/limits.ts'
+import { compressorOverride, compressors } from './filters/compression.ts'
+import { sessionFilter, sessionOverride } from './filters/sessions.ts'
 import { rbacFilter, rbacOverride } from './filters/policies.ts'
 
 /** A listener's connection manager, with its filters and its route table apart. */
@@ -119,6 +121,8 @@ function override(dice: Dice): JsonObject {
     ...(dice.hits(0.5) && mutationOverride(dice)),
     ...(dice.hits(0.3) && limitOverride(dice)),
     ...(dice.hits(0.1) && authzOverride()),
+    ...(dice.hits(0.3) && compressorOverride(dice)),
+    ...(dice.hits(0.2) && sessionOverride(dice)),
   }
 }
 function routeOf(dice: Dice, i: number, hasPolicies: boolean): JsonObject {
@@ -193,6 +197,8 @@ export function configurationOf(dice: Dice): Configuration {
     ...(asks ? [authzFilter(dice)] : []),
     ...(dice.hits(0.5) ? [rbacFilter(dice)] : []),
     ...(dice.hits(0.5) ? [corsFilter()] : []),
+    // In front of filters that say the type of an answer (docs/differences.md).
+    ...shuffle(dice, [...(dice.hits(0.3) ? compressors(dice) : []), ...(dice.hits(0.3) ? [sessionFilter(dice)] : [])]),
     ...shuffle(dice, [...(dice.hits(0.3) ? [localFilter(dice)] : []), ...(dice.hits(0.3) ? [globalFilter(dice)] : [])]),
     ...(mutates === 1 ? [mutationFilter(dice, false)] : []),
   ]

@@ -65,6 +65,17 @@ const OPTIONAL: ReadonlySet<string> = new Set([
   'enable_retry_after_header',
   'disable_x_envoy_ratelimited_header',
   'internal_redirect_policy',
+  'choose_first',
+  'common_config',
+  'content_type',
+  'min_content_length',
+  'disable_on_etag_header',
+  'remove_accept_encoding_header',
+  'uncompressible_response_codes',
+  'strict',
+  'status_on_strict_destination_not_found',
+  'ttl',
+  'attributes',
 ])
 
 /** Where Envoy wants all of it. */

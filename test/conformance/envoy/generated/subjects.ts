@@ -47,12 +47,15 @@ const HTTP2 = {
 export type Ports = { readonly envoy: number; readonly meshlet: number }
 export type Subjects = {
   readonly ports: readonly Ports[]
+  /** Of the endpoint that answers each request. */
+  readonly originPort: number
   /** How often the endpoint behind either met the request of that key. */
   tries(key: string): { readonly envoy: number; readonly meshlet: number }
 }
 
 export async function startSubjects(t: Finally, configurations: readonly Configuration[]): Promise<Subjects> {
-  const origin = staticCluster('origin', await startOrigin(t))
+  const originPort = await startOrigin(t)
+  const origin = staticCluster('origin', originPort)
   const flaky = { envoy: await startFlaky(t), meshlet: await startFlaky(t) }
   const ports = await freePorts(configurations.length * 2)
   const pairs = configurations.map((_, i) => ({ envoy: ports[2 * i]!, meshlet: ports[2 * i + 1]! }))
@@ -67,5 +70,9 @@ export async function startSubjects(t: Finally, configurations: readonly Configu
   writeResources(agent.folder, [...clusters('meshlet'), ...listeners('meshlet')])
   await agent.start()
   await startStaticEnvoy(t, { listeners: listeners('envoy'), clusters: clusters('envoy') }, pairs.at(-1)!.envoy)
-  return { ports: pairs, tries: (key) => ({ envoy: flaky.envoy.tries(key), meshlet: flaky.meshlet.tries(key) }) }
+  return {
+    ports: pairs,
+    originPort,
+    tries: (key) => ({ envoy: flaky.envoy.tries(key), meshlet: flaky.meshlet.tries(key) }),
+  }
 }

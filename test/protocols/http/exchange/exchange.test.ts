@@ -406,3 +406,34 @@ test('a body that a filter refuses is answered once, and no endpoint is asked', 
   assert.match(await client.take(), /^HTTP\/1\.1 400 [^]*MESH_MALFORMED_INPUT/)
   assert.equal(origin.connections.length, 0)
 })
+
+test('a redirect behind a compressor is followed, and the answer to it is compressed once', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const library = { encoding: 'gzip', level: 1, strategy: 0, windowBits: 15, memoryLevel: 8 } as const
+  const direction = { enabled: true, minBytes: 1, types: new Set(['text/html']) }
+  const compressor = {
+    library,
+    isPreferred: false,
+    request: undefined,
+    response: {
+      ...direction,
+      exemptStatuses: new Set<number>(),
+      keepsEtags: false,
+      weakensEtags: false,
+      hidesAcceptEncoding: false,
+    },
+  }
+  const internalRedirects = { statuses: new Set([302]), max: 1, crossesSchemes: true, predicates: [], copies: [] }
+  const filters = [{ kind: 'compressor', name: 'c', compressor }] as const
+  const client = h.connect(manager([route(forwardTo({ internalRedirects }))], { filters }))
+  await client.send('GET / HTTP/1.1\r\nhost: a\r\naccept-encoding: gzip\r\n\r\n')
+  await origin.answer('HTTP/1.1 302 x\r\nlocation: http://b/\r\ncontent-length: 0\r\n\r\n')
+  assert.match(origin.connections[0]!.received, /host: b\r\n/)
+  await origin.connections[0]!.send('HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi')
+  // It is compressed on a thread.
+  while (!client.received.endsWith('\r\n0\r\n\r\n')) await new Promise(setImmediate)
+  const answer = client.received
+  assert.match(answer, /^HTTP\/1\.1 200 /)
+  assert.equal(answer.match(/content-encoding: gzip/g)?.length, 1)
+})

@@ -2,7 +2,9 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { StatefulSession, SessionKept } from '../../../../model/http/session.ts'
 import { MessageWriter } from '../../../../protocols/protobuf/message.ts'
-import { findSession, tellSession } from '../../../../protocols/http/filters/session.ts'
+import { editHeaders } from '../../../../protocols/http/filters/header-edit.ts'
+import { facts } from '../../../helpers/substitution-facts.ts'
+import { createSessionEdit, findSession, tellSession } from '../../../../protocols/http/filters/session.ts'
 import { cluster, endpoint, Harness, manager, OK, route, type Origin } from '../harness.ts'
 
 type Cookie = Extract<SessionKept, { in: 'cookie' }>
@@ -34,6 +36,28 @@ test('the address of a session: of a cookie that has not expired, of a header', 
   assert.equal(addressIn(cookie(), { cookie: `s=${message('[::1]:80', NOW_MS / 1000 + 1)}` }), '[::1]:80')
   assert.equal(addressIn(cookie(), { cookie: `s=${message('10.1.0.2:8080', NOW_MS / 1000 - 1)}` }), undefined)
   assert.equal(addressIn(HEADER, { 'x-session': base64('10.1.0.2:8080') }), '10.1.0.2:8080')
+  assert.equal(
+    addressIn(cookie(), { cookie: `s=${base64('127.0.0.1:44379')}` }),
+    '127.0.0.1:44379',
+    'as Envoy wrote it once',
+  )
+})
+test('the answer tells the endpoint where it is made, and nothing where nobody has answered', () => {
+  for (const [settings, want] of [
+    [cookie(), 2],
+    [HEADER, 1],
+  ] as const) {
+    const session = findSession(settings, request(), NOW_MS)!
+    const edit = createSessionEdit(session)
+    const { name } = edit.add[0]!
+    const headers = [name, 'before']
+    editHeaders(headers, [edit], facts)
+    assert.deepEqual(headers, [name, 'before'])
+    session.served = { by: ONE, nowMs: NOW_MS }
+    editHeaders(headers, [edit], facts)
+    assert.equal(headers.filter((one) => one === name).length, want)
+    assert.equal(headers.at(-1), tellSession(session, ONE, NOW_MS)![1])
+  }
 })
 test('whatever else a client writes there is no address', () => {
   for (const value of [

@@ -20,7 +20,6 @@ export const LIMIT_WORDS = [
   '/limits',
   '/limits-over',
   '/body',
-  '/typed',
   '/refused',
   '/metadata',
 ] as const
