@@ -267,8 +267,8 @@ function countClient({ closed }: BrokerState, { conn, mqtt, through }: Serving, 
     )
   return through.lease(conn.listener.name)
 }
-/** One connection as the broker counts it. */
-class Place implements Seat {
+/** One connection as the broker counts it, and as the memory budget sees it. */
+class Place implements Seat, Holder {
   readonly #state: BrokerState
   readonly #open: Set<Served>
   readonly #lease: Disposable
@@ -280,6 +280,9 @@ class Place implements Seat {
   upgraded: Connection['stream'] | undefined
   readonly #conn: Connection
   #client: Served | undefined
+  /** Of a WebSocket, in frames. */
+  #frameBytes = 0
+  #isOver = false
 
   constructor(state: BrokerState, serving: Serving, open: Set<Served>) {
     const { conn, mqtt } = serving
@@ -296,10 +299,36 @@ class Place implements Seat {
     this.#client = client
     this.#open.add(client)
     this.#state.counters.sockets.value++
-    this.#state.memory.add(client)
+    this.#state.memory.add(this)
   }
   cutOff(err: MeshError): void {
     this.#client?.cutOff(err)
+    this.#forgetFrames()
+  }
+  get isAwaitingConnect(): boolean {
+    return this.#client?.isAwaitingConnect ?? false
+  }
+  get waitingBytes(): number {
+    return this.#client?.waitingBytes ?? 0
+  }
+  get heldBytes(): number {
+    return this.#frameBytes + (this.#client?.heldBytes ?? 0)
+  }
+  recount(): void {
+    this.#client?.recount()
+  }
+  dropWaiting(): number {
+    return this.#client?.dropWaiting() ?? 0
+  }
+  noteFrames(bytes: number): void {
+    if (this.#isOver || bytes === this.#frameBytes) return
+    const by = bytes - this.#frameBytes
+    this.#frameBytes = bytes
+    this.#state.memory.budget.take(by)
+  }
+  #forgetFrames(): void {
+    this.noteFrames(0)
+    this.#isOver = true
   }
   noteConnect(): void {
     this.#doorstep?.[Symbol.dispose]()
@@ -308,9 +337,10 @@ class Place implements Seat {
   }
   [Symbol.dispose](): void {
     this.noteConnect()
+    this.#forgetFrames()
     if (this.#client) {
       this.#open.delete(this.#client)
-      this.#state.memory.remove(this.#client)
+      this.#state.memory.remove(this)
     }
     this.#lease[Symbol.dispose]()
     if (this.upgraded) closeWith(this.#conn.stream, this.upgraded)
@@ -326,7 +356,7 @@ async function serveClient(state: BrokerState, serving: Serving, open: Set<Serve
     const seat = (place = new Place(state, serving, open))
     let { stream } = conn
     if (transport === 'websocket') {
-      stream = place.upgraded = await upgraded(conn, mqtt, state.ctx)
+      stream = place.upgraded = await upgraded(serving, state.ctx, (bytes) => seat.noteFrames(bytes))
       place.frames = limitUntilConnect(conn.stream, mqtt.limits.maxConnectBytes, (err) => seat.cutOff(err))
     }
     client = clientOf(state, { conn, stream, policy: mqtt, seat: place }, proxying)
@@ -361,7 +391,11 @@ function closeWith(below: Connection['stream'], above: Connection['stream']): vo
 }
 
 /** Loaded when somebody needs it: `ws` costs memory that a device without WebSocket clients keeps. */
-async function upgraded(conn: Connection, mqtt: MqttPolicy, ctx: BrokerContext): Promise<Connection['stream']> {
+async function upgraded(
+  { conn, mqtt }: Serving,
+  ctx: BrokerContext,
+  onHeld: (bytes: number) => void,
+): Promise<Connection['stream']> {
   const { upgrade } = await import('./connection/websocket.ts')
   return upgrade(conn.stream, {
     clock: ctx.clock,
@@ -370,5 +404,6 @@ async function upgraded(conn: Connection, mqtt: MqttPolicy, ctx: BrokerContext):
     aborted: conn.aborted,
     localHost: conn.local.host,
     allowedOrigins: mqtt.allowedOrigins,
+    onHeld,
   })
 }

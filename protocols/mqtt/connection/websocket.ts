@@ -21,12 +21,14 @@ export type UpgradeOptions = {
   readonly aborted: Abortable
   /** Address that the client came to. */ readonly localHost: string
   readonly allowedOrigins: readonly string[]
+  /** Bytes of frames that are not whole, and of those that nobody has taken yet. */ readonly onHeld?: OnHeld
 }
+type OnHeld = (bytes: number) => void
 
 /** @throws MESH_REQUEST_TIMEOUT, MESH_HEADERS_TOO_LARGE, MESH_MALFORMED_INPUT, MESH_ORIGIN_REFUSED, MESH_CLIENT_GONE */
 export async function upgrade(
   stream: Duplex,
-  { clock, timeoutMs, maxPacketBytes, aborted, localHost, allowedOrigins }: UpgradeOptions,
+  { clock, timeoutMs, maxPacketBytes, aborted, localHost, allowedOrigins, onHeld }: UpgradeOptions,
 ): Promise<Duplex> {
   const { head, rest } = await readHead(stream, clock, timeoutMs, aborted)
   const request = parseHead(head)
@@ -35,7 +37,7 @@ export async function upgrade(
     refuse(stream, refusal.code === 'MESH_ORIGIN_REFUSED' ? 403 : 400)
     throw refusal
   }
-  return handshake(stream, request, rest, maxPacketBytes)
+  return handshake(stream, request, rest, { maxPacketBytes, onHeld })
 }
 
 function refusalOf(request: Head, localHost: string, allowedOrigins: readonly string[]): MeshError | undefined {
@@ -53,7 +55,12 @@ function refusalOf(request: Head, localHost: string, allowedOrigins: readonly st
 const isMqtt = (name: string): boolean => name === 'mqtt' || name === 'mqttv3.1'
 
 /** RFC 6455 §4.2, which ws answers. */
-function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: number): Promise<Duplex> {
+function handshake(
+  stream: Duplex,
+  request: Head,
+  rest: Buffer,
+  { maxPacketBytes, onHeld }: { readonly maxPacketBytes: number; readonly onHeld: OnHeld | undefined },
+): Promise<Duplex> {
   // A frame may hold many packets and a packet many frames [MQTT-6.0.0-2]; the parser bounds packets, this bounds what
   // one frame makes ws gather.
   const server = new WebSocketServer({
@@ -77,6 +84,7 @@ function handshake(stream: Duplex, request: Head, rest: Buffer, maxPacketBytes: 
       stream.removeListener('close', onClose)
       stream.removeListener('finish', onClose)
       const frames = openFrameStream(socket)
+      if (onHeld) countHeld(stream, socket, frames, onHeld)
       // ws only listens; what readHead paused stays paused until somebody says otherwise.
       stream.resume()
       resolve(frames)
@@ -110,6 +118,43 @@ export function openFrameStream(socket: WebSocket): Duplex {
   // Heard by client.ts; without any listener it would end the process.
   frames.on('error', doNothing)
   return frames
+}
+
+/** Less is not told: the next read brings the rest of a frame that was cut in two. */
+const COUNTED_BYTES = 4 * 1024
+
+/** ws gathers a frame, and the parts of a message, before anybody sees what is in it. */
+function countHeld(raw: Duplex, socket: WebSocket, frames: Duplex, onHeld: OnHeld): void {
+  let gathered = 0
+  const tell = (): void => {
+    const bytes = gathered + frames.readableLength
+    onHeld(raw.destroyed || bytes < COUNTED_BYTES ? 0 : bytes)
+  }
+  const defect = (): void => {
+    raw.destroy()
+  }
+  // Ahead of ws, which tells of what is whole in the chunk.
+  raw.prependListener(
+    'data',
+    guard('websocket', defect, (chunk: Buffer) => {
+      gathered += chunk.length
+      tell()
+    }),
+  )
+  // Behind the stream of the frames, which has it now.
+  socket.on(
+    'message',
+    guard('websocket', defect, () => {
+      gathered = 0
+      tell()
+    }),
+  )
+  // What it has is read in the turn that begins.
+  frames.on(
+    'resume',
+    guard('websocket', defect, () => setImmediate(guard('websocket', defect, tell))),
+  )
+  raw.once('close', guard('websocket', defect, tell))
 }
 
 /**

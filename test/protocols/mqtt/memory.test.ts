@@ -405,6 +405,22 @@ for (const how of ['a reset', 'a half close', 'a close frame']) {
   })
 }
 
+test('WebSocket: halves of frames count, and the connection that holds the most goes', async () => {
+  const { t, budget } = rig(4 * MIB)
+  for (let i = 0; i < 10; i++) {
+    const peer = t.open({ transport: 'websocket' })
+    peer.stream.removeAllListeners('data').resume()
+    peer.stream.write(UPGRADE)
+    for (let n = 0; n < 200 && t.broker.stats.connections <= i - t.outcomes.length; n++) await settle()
+    peer.stream.write(frame(encode(connectPacket({ version: 4, clientId: `w${i}` }), 4)))
+    await settle()
+    peer.stream.write(Buffer.concat([Buffer.from('82ff00000000000f000000000000', 'hex'), Buffer.alloc(600_000)]))
+    for (let n = 0; n < 4; n++) await settle()
+  }
+  assert.ok(budget.heldBytes > 1_200_000 && budget.heldBytes <= 4 * MIB, `${budget.heldBytes} bytes are held`)
+  assert.ok(t.outcomes.length > 0 && t.outcomes.length < 10, `${t.outcomes.length} of 10 are over`)
+})
+
 test('a will that its own slow client subscribed to is held by nobody after it has left', async () => {
   const { t, budget } = rig(8 * MIB)
   const peer = t.open()

@@ -22,7 +22,8 @@ const frame = (opcode: number, payload: Uint8Array, fin = true): Buffer =>
 function setUp({
   localHost = '127.0.0.1',
   allowedOrigins = [],
-}: { localHost?: string; allowedOrigins?: readonly string[] } = {}): {
+  onHeld,
+}: { localHost?: string; allowedOrigins?: readonly string[]; onHeld?: (bytes: number) => void } = {}): {
   near: Duplex
   clock: SimClock
   answer: () => string
@@ -42,6 +43,7 @@ function setUp({
     aborted: new AbortController().signal,
     localHost,
     allowedOrigins,
+    ...(onHeld && { onHeld }),
   })
   upgraded.catch(() => {})
   return { near, clock, answer: () => Buffer.concat(chunks).toString('latin1'), upgraded }
@@ -69,6 +71,37 @@ test('[MQTT-6.0.0-2] packets may be cut by frames anywhere, and frames may follo
   })
   await settle()
   assert.deepEqual(Buffer.concat(got), bytes)
+})
+
+test('what has come of a frame is told, and what nobody takes, until it is taken or the connection over', async () => {
+  let held = 0
+  const { near, upgraded } = setUp({
+    onHeld: (bytes) => {
+      held = bytes
+    },
+  })
+  near.write(head())
+  const stream = await upgraded
+  stream.on('data', () => {})
+  const seen: number[] = []
+  const say = async (bytes: Buffer): Promise<void> => {
+    near.write(bytes)
+    await settle()
+    seen.push(held)
+  }
+  const start = Buffer.from('82fe753000000000', 'hex')
+  await say(Buffer.concat([start, Buffer.alloc(10_000)]))
+  await say(Buffer.alloc(20_000))
+  stream.pause()
+  await say(Buffer.concat([start, Buffer.alloc(30_000)]))
+  stream.resume()
+  await settle()
+  await say(Buffer.alloc(0))
+  await say(Buffer.concat([start, Buffer.alloc(15_000)]))
+  near.destroy()
+  stream.destroy()
+  await settle()
+  assert.deepEqual([...seen, held], [10_008, 0, 30_000, 0, 15_008, 0])
 })
 
 test('[MQTT-6.0.0-1] a text frame ends the connection', async () => {
