@@ -7,7 +7,7 @@ import type { AgentConfig } from './config/schema.ts'
 export type AgentFacts = {
   readonly log: Log
   /** Takes lines of access logs beside those of the log; left out: nobody does. */
-  readonly output?: (Pick<LogOutput, 'writeLine'> & Partial<Pick<LogOutput, 'recentLines'>>) | undefined
+  readonly output?: (Pick<LogOutput, 'writeLine'> & Partial<Pick<LogOutput, 'recentLines' | 'onLine'>>) | undefined
   readonly version: string
   /** No clock that shows less can be right; undefined in development. */
   readonly builtAtMs: number | undefined

@@ -24,6 +24,8 @@ export class LogOutput {
   lastLevel = 30
   /** Lines that nobody took. */
   dropped = 0
+  /** Told each line of the log, and pino's number of its level. */
+  onLine: ((line: string, level: number) => void) | undefined
   readonly #recent = new RecentLines()
   readonly #stream: Writable
   readonly #maxBytes: number
@@ -51,6 +53,7 @@ export class LogOutput {
   write(line: string): void {
     const stream = this.#stream
     this.#recent.add(line)
+    this.onLine?.(line, this.lastLevel)
     if (stream.destroyed || stream.writableEnded || stream.writableLength + line.length > this.#maxBytes) {
       this.dropped++
       this.#untold++

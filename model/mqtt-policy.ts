@@ -209,6 +209,11 @@ export const createMqttPolicySchema = () =>
     allowedOrigins: z.array(origin()).default([]),
     /** Of `$SYS/broker/…`, mosquitto's sys_interval; 0: there are none. Of agent.yaml alone. */
     sysIntervalSec: z.number().int().nonnegative().max(65_535).default(10),
+    /**
+     * The agent's log on `$SYS/broker/log/E`, `W`, `N` and `I` (errors, warnings, who comes and goes, all else), mosquitto's
+     * `log_dest topic`. Of agent.yaml alone.
+     */
+    logTopics: z.boolean().default(false),
     spool: spool().prefault({}),
     limits: limits().prefault({}),
   })

@@ -1,5 +1,4 @@
 /** What carries traffic: endpoints, the MQTT broker and its bridge, the ports, DNS. */
-import v8 from 'node:v8'
 import { detach } from '../../core/defects/guard.ts'
 import type { DnsProxy } from '../../protocols/dns/proxy.ts'
 import { DataPath } from '../../protocols/downstream/data-path.ts'
@@ -13,6 +12,7 @@ import { startAgentDns } from '../dns.ts'
 import { createCodecs } from '../codecs.ts'
 import { listOtherPorts } from '../config/ports.ts'
 import { collectAclFiles, collectBridgePolicy, collectMqttPolicies } from '../mqtt-policies.ts'
+import { describeBroker } from '../mqtt-sys-topics.ts'
 import { openBridgeCredentials, readProxyCredentials } from '../mqtt-users.ts'
 import { createLiveDataPath } from '../reload/live-data-path.ts'
 import type { Foundation } from './foundation.ts'
@@ -44,11 +44,7 @@ export async function openTraffic(f: Foundation, stored: Stored): Promise<Traffi
       acls,
       budget: f.budget,
       durability: spool,
-      sys: {
-        intervalSec: config.mqtt.sysIntervalSec,
-        version: facts.version,
-        heapBytes: () => v8.getHeapStatistics().used_heap_size,
-      },
+      ...describeBroker(config, facts),
       node,
       users: stored.users,
       proxying: collectProxyingOptions(ctx, upstreams),

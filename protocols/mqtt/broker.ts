@@ -20,6 +20,7 @@ import { type Holder, Memory } from './memory.ts'
 import { createOperations, type Operations } from './operations/operations.ts'
 import { ProxiedClients } from './operations/proxied-clients.ts'
 import { Slices } from './slices.ts'
+import { type LogLines, LogTopics } from './operations/log-topics.ts'
 import { SysTopics, type SysTopicsOptions } from './operations/sys-topics.ts'
 import { publishInside } from './publication.ts'
 import type { AclFiles } from './authorization/acl-files.ts'
@@ -76,6 +77,8 @@ export type BrokerOptions = {
   readonly proxying?: ProxyingOptions
   /** Of `$SYS/broker/…`; undefined: there are none. */
   readonly sys?: Pick<SysTopicsOptions, 'intervalSec' | 'version' | 'heapBytes'>
+  /** Of the process. */
+  readonly logLines?: LogLines
 }
 
 /** A connection, whether its session is ours or an upstream broker's. */
@@ -93,6 +96,7 @@ export function createBroker(options: BrokerOptions): Broker {
   const stats = collectStats(state, open)
   const proxying = options.proxying && new Proxying(options.proxying, options.ctx.metrics)
   const sys = startSysTopics(options, state, open)
+  const log = options.logLines && new LogTopics(state, options.logLines)
   const through = new Tallies<string>()
   const watching = options.users?.watch(() => {
     for (const client of open) client.reauthorize()
@@ -119,7 +123,7 @@ export function createBroker(options: BrokerOptions): Broker {
       await Promise.allSettled(state.clientLocks.values())
       await saveAll(state)
       closing.abort()
-      for (const one of [sys, watching, shedding, state.quotas]) one?.[Symbol.dispose]()
+      for (const one of [log, sys, watching, shedding, state.quotas]) one?.[Symbol.dispose]()
       for (const session of state.sessions.values()) session.end()
       state.flusher.flush()
     },

@@ -71,6 +71,7 @@ export function convert(file: string, folder: string, files: Files, hostName: st
       ...(settings.aclFile === undefined ? {} : { aclFile: settings.aclFile }),
       // mosquitto acknowledges what a client of 3.1.1 may not publish.
       ...(hasAcls(blocks) ? { deniedPublishes: 'acknowledge' } : {}),
+      ...(settings.logsToTopics ? { logTopics: true } : {}),
       ...(settings.queuesQos0 ? { queueQos0Messages: true } : {}),
       ...(settings.upgradesQos ? { upgradeOutgoingQos: true } : {}),
       ...(settings.sysIntervalSec === undefined ? {} : { sysIntervalSec: settings.sysIntervalSec }),

@@ -29,6 +29,7 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
   persistent_client_expiration: 'global',
   queue_qos0_messages: 'global',
   sys_interval: 'global',
+  log_dest: 'global',
   websockets_origin: 'listener',
   per_listener_settings: 'global',
   port: 'listener',
@@ -91,7 +92,7 @@ export const TAKEN: Readonly<Record<string, Scope>> = {
 }
 
 const SPOOL = 'what was acknowledged is on the disk always (mqtt.spool), there is nothing to switch on'
-const LOG =
+export const LOG =
   'meshlet logs JSON lines to standard output, which the journal keeps; the level is changed with /logging on the admin port'
 const INCLUDED = 'only the main file includes others: mosquitto passes over it, too'
 const UNIT = 'the systemd unit says it'
@@ -108,7 +109,6 @@ export const SAME: Readonly<Record<string, string>> = {
   auto_id_prefix: 'client ids that the broker assigns begin with the name of the node and cannot be guessed',
   listener_auto_id_prefix: 'client ids that the broker assigns begin with the name of the node and cannot be guessed',
   connection_messages: 'connects and disconnects are in the log with their reason (mqtt.connected, mqtt.disconnected)',
-  log_dest: LOG,
   log_facility: LOG,
   log_timestamp: LOG,
   log_timestamp_format: LOG,

@@ -2,6 +2,7 @@
 import path from 'node:path'
 import type { Blocks } from './blocks.ts'
 import { splitWords, type Line } from './read.ts'
+import { LOG } from './options.ts'
 import type { Report } from './report.ts'
 
 export type Settings = {
@@ -12,6 +13,7 @@ export type Settings = {
   certificateUser: 'cn' | 'subject' | undefined
   sysIntervalSec: number | undefined
   isRetainAvailable: boolean
+  logsToTopics: boolean
   queuesQos0: boolean
   upgradesQos: boolean
   maxQueuedMemoryBytes: number | undefined
@@ -38,6 +40,7 @@ export function convertSettings({ global, listeners, isPerListener }: Blocks, re
     certificateUser: undefined,
     sysIntervalSec: undefined,
     isRetainAvailable: true,
+    logsToTopics: false,
     queuesQos0: false,
     upgradesQos: false,
     maxQueuedMemoryBytes: undefined,
@@ -118,6 +121,10 @@ function convertOne(line: Line, settings: Settings, report: Report): void {
       return
     case 'persistent_client_expiration':
       limits['maxSessionExpirySec'] = secondsOf(line, report) ?? NEVER_SEC
+      return
+    case 'log_dest':
+      if (splitWords(line.value)[0] === 'topic') settings.logsToTopics = true
+      else report.same(line, LOG)
       return
     case 'sys_interval':
       settings.sysIntervalSec = Math.min(65_535, Math.max(0, report.number(line)))

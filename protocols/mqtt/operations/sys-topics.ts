@@ -4,16 +4,13 @@
  * few averages are computed.
  */
 import type { Clock, Timer } from '../../../core/os/clock.ts'
-import { toMeshError } from '../../../core/errors.ts'
-import { detach } from '../../../core/defects/guard.ts'
 import type { Cell } from '../../../core/metrics.ts'
 import { NO_BYTES, type Qos } from '../codec/packet.ts'
 import type { StoredMessage } from '../durability.ts'
 import type { BrokerState } from '../state.ts'
-import { forgetLast } from '../shared-message.ts'
-import { chooseMember } from '../topics/subscriptions.ts'
 import { matches } from '../topics/topics.ts'
 import { Load } from './load.ts'
+import { publishSys } from './publish-sys.ts'
 
 const ROOT = '$SYS/broker/'
 /** As mosquitto's have. */
@@ -84,7 +81,7 @@ export class SysTopics implements Disposable {
       this.#values.clear()
       return
     }
-    for (const message of this.#refresh()) this.#publish(message)
+    for (const message of this.#refresh()) publishSys(this.#o.state, message)
   }
   #sample(): void {
     const nowMs = this.#clock.monotonicMs()
@@ -108,24 +105,6 @@ export class SysTopics implements Disposable {
       changed.push(message)
     }
     return changed
-  }
-
-  /** A message to a kept session's queue would go to the disk, so that gets it with QoS 0. */
-  #publish(message: StoredMessage): void {
-    const { subscriptions, durability, ctx } = this.#o.state
-    const { receivers, groups, routes } = subscriptions.match(message.topic)
-    const members = groups.map((group) => chooseMember(group, message.topic)).filter((one) => one !== undefined)
-    for (const { session, qos, retainAsPublished, ids } of [...receivers, ...members])
-      session.deliver(message, session.queue ? 0 : (Math.min(qos, QOS) as Qos), retainAsPublished, ids)
-    forgetLast()
-    // A bridge route matches these topics.
-    for (const route of routes)
-      detach(
-        'mqtt',
-        durability.append(route.make(message), [route.queue]).catch((thrown: unknown) => {
-          ctx.log.debug({ evt: 'mqtt.sys.unsent', topic: message.topic, err: toMeshError(thrown) }, 'no room upstream')
-        }),
-      )
   }
 
   get #dropped(): number {

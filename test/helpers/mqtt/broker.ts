@@ -12,6 +12,7 @@ import type { UserDatabase, UserDatabaseOptions } from '../../../protocols/mqtt/
 import type { Upstreams } from '../../../protocols/upstream-api.ts'
 import { Waiting } from '../../../protocols/waiting.ts'
 import type { Connection, Outcome } from '../../../protocols/connection.ts'
+import type { LogLines } from '../../../protocols/mqtt/operations/log-topics.ts'
 import { MemoryDurability } from './memory-durability.ts'
 import { MqttPeer } from './peer.ts'
 import { seededRandom } from '../random.ts'
@@ -53,6 +54,7 @@ export class TestBroker {
       acls?: Pick<AclFiles, 'find'>
       /** Of `$SYS`, in seconds; default: there are none. */
       sysIntervalSec?: number
+      logLines?: LogLines
       /** Of listeners of mode transparent. */
       upstreams?: Upstreams
       users?: (p: Pick<UserDatabaseOptions, 'clock' | 'metrics'>) => UserDatabase
@@ -66,6 +68,7 @@ export class TestBroker {
       ctx: { clock: this.clock, random: seededRandom(7), log: p.log ?? silentLog, metrics: this.metrics },
       durability: this.durability,
       node: 'edge',
+      ...(p.logLines && { logLines: p.logLines }),
       ...(p.sysIntervalSec === undefined
         ? {}
         : { sys: { intervalSec: p.sysIntervalSec, version: '1.2.3', heapBytes: () => 1000 } }),

@@ -55,6 +55,7 @@ test('what an acl file denies a client of 3.1.1 is acknowledged, as by mosquitto
 for (const [option, expected, same] of [
   ['upgrade_outgoing_qos true', { upgradeOutgoingQos: true }, []],
   ['upgrade_outgoing_qos false', {}, ['1 upgrade_outgoing_qos: it is so here']],
+  ['log_dest topic', { logTopics: true }, []],
   ['max_inflight_bytes 5000', { limits: { maxInflightBytes: 5000 } }, []],
   ['max_inflight_bytes 0', {}, ['1 max_inflight_bytes: it is no bound']],
   ['max_inflight_bytes -1', {}, ['1 max_inflight_bytes: it is no bound']],

@@ -94,6 +94,8 @@ class Maker {
   readonly #qosOf: number
   readonly #isApart: boolean
   readonly #filtersOf: readonly (readonly string[])[]
+  /** Clients that may have a will which waits. */
+  readonly #delayed = new Set<number>()
   #texts = 0
   #waits = 2
 
@@ -137,20 +139,24 @@ class Maker {
   }
   #connect(client: number): Act {
     const chance = this.#chance
+    const delaySec = this.#isShort(0.5) ? SHORT_SEC : 0
     const receiveMaximum = this.#isApart ? chance.of([undefined, 1, 2]) : undefined
-    return {
+    const act: Act = {
       kind: 'connect',
       client,
       version: this.#versions[client]!,
-      cleanStart: chance.isIn(0.3),
+      // There a delayed will is forgotten with the session that a clean start ends (§3.1.4).
+      cleanStart: chance.isIn(0.3) && !this.#delayed.has(client),
       expirySec: this.#isShort(0.5) ? SHORT_SEC : chance.of([0, 0, 1000, 0xffff_ffff]),
       receiveMaximum,
       topicAliasMaximum: chance.of([undefined, 1, 5]),
       // What is too large keeps its place in the window there.
       maximumPacketBytes:
         this.#isApart && receiveMaximum === undefined ? chance.of([undefined, MAX_PACKET_BYTES]) : undefined,
-      will: chance.isIn(0.4) ? this.#will(this.#isShort(0.5) ? SHORT_SEC : 0) : undefined,
+      will: chance.isIn(0.4) ? this.#will(delaySec) : undefined,
     }
+    if (delaySec > 0 && act.will) this.#delayed.add(client)
+    return act
   }
   #will(delaySec: number): Will {
     const chance = this.#chance
