@@ -6,10 +6,10 @@
 /** Nothing has changed for so long: the burst is over, and what came of it is on disk. */
 const QUIET_MS = 1_500
 /**
- * What the start has left, 20 MB of RSS, goes after so long whoever is connected, once: a device with a client for ever
- * would keep it for ever.
+ * What the start has left, up to 60 MiB of RSS, goes after so long whoever is connected, once: a device with a client
+ * for ever would keep it for ever.
  */
-const START_MS = 15_000
+const START_MS = 5_000
 /** From look to look at somebody who stays connected the wait doubles: a device with a client for ever should sleep. */
 const MAX_WAIT_MS = 60_000
 /** A collection costs 40 to 80 ms of CPU; for less than this it is not worth it. */
