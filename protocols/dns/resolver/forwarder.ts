@@ -3,6 +3,7 @@
  * although it is past its time.
  */
 import type { Clock } from '../../../core/os/clock.ts'
+import { takeLease, Tallies, Tally } from '../../../core/lease.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Address } from '../../../core/os/network.ts'
 import { NO_AUTHORITY, createPlainAnswer, STALE, type Answer, type EncodeOptions } from '../codec/answer.ts'
@@ -34,6 +35,12 @@ const FAILURE_MS = 5_000
  */
 const ROUNDS = 2,
   MAX_QUERY_MS = 8_000
+/**
+ * Questions that wait for the answer to an equal one, in all and of one client: a silent server would have as many in
+ * memory as come within MAX_QUERY_MS.
+ */
+const MAX_JOINED = 4_096,
+  MAX_JOINED_PER_CLIENT = 64
 
 type ForwarderOptions = {
   readonly settings: DnsSettings
@@ -51,6 +58,8 @@ export class Forwarder {
   readonly #o: ForwarderOptions
   readonly #inFlight = new Map<string, Promise<Resolved>>()
   readonly #shares: Shares
+  readonly #joined = new Tally()
+  readonly #joinedByClient = new Tallies<string>()
   #stopped = false
 
   constructor(options: ForwarderOptions) {
@@ -86,12 +95,13 @@ export class Forwarder {
   }
 
   /**
-   * Equal questions are asked once, at the cost of who was first. Undefined when this client has too many under way.
+   * Equal questions are asked once, at the cost of who was first. Undefined when this client, or all, have too many
+   * under way.
    */
   #refresh(query: Query, from: Address): Promise<Resolved> | undefined {
     const known = this.#inFlight.get(query.key)
-    if (known) return known
-    const { clock, metrics, log } = this.#o
+    if (known) return this.#join(known, from)
+    const { clock, metrics } = this.#o
     if (this.#stopped) return undefined
     const givenUp = new AbortController()
     const share = this.#shares.take(
@@ -103,11 +113,7 @@ export class Forwarder {
       },
     )
     if (!share) {
-      metrics.refused('MESH_UPSTREAM_OVERFLOW')
-      log.debug(
-        { evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size, peer: from.host },
-        'too many queries wait for upstream resolvers',
-      )
+      this.#refused(from)
       return undefined
     }
     const asking = this.#ask(query, givenUp.signal)
@@ -118,6 +124,26 @@ export class Forwarder {
       })
     this.#inFlight.set(query.key, asking)
     return asking
+  }
+
+  #join(known: Promise<Resolved>, from: Address): Promise<Resolved> | undefined {
+    const asker = toAsker(from)
+    if (this.#joined.now >= MAX_JOINED || this.#joinedByClient.of(asker) >= MAX_JOINED_PER_CLIENT) {
+      this.#refused(from)
+      return undefined
+    }
+    const lease = takeLease(this.#joined, this.#joinedByClient.tally(asker))
+    return known.finally(() => {
+      lease[Symbol.dispose]()
+    })
+  }
+  #refused({ host }: Address): void {
+    const { metrics, log } = this.#o
+    metrics.refused('MESH_UPSTREAM_OVERFLOW')
+    log.debug(
+      { evt: 'dns.refused', code: 'MESH_UPSTREAM_OVERFLOW', inFlight: this.#inFlight.size, peer: host },
+      'too many queries wait for upstream resolvers',
+    )
   }
 
   /** The first good answer; else what a server refused it with; undefined when none said anything. */

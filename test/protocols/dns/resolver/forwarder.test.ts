@@ -2,7 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { a, query, soa, told } from '../../../helpers/dns.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
-import { DnsSite, OTHER, SERVER } from '../site.ts'
+import { AT, DnsSite, OTHER, SERVER } from '../site.ts'
 
 const TWO = { upstreams: [SERVER, OTHER] }
 const www = 'www.example.com'
@@ -172,6 +172,33 @@ test('equal questions at the same time are asked once, and each client gets its 
     all.map((answers) => answers[0]?.readUInt16BE(0)),
     Array.from({ length: 20 }, (_, id) => id),
   )
+})
+
+test('equal questions that wait for a silent server are bounded for each client: the others hear SERVFAIL at once', async (t) => {
+  const site = await DnsSite.start(t)
+  await site.upstream(() => undefined)
+  let heard = 0
+  const handlers = {
+    onDatagram: () => {
+      heard++
+    },
+    onError: () => {},
+  }
+  const flood = await site.sim.bindUdp({ host: '10.0.0.9', port: 6_000 }, handlers)
+  for (let i = 0; i < 200; i++) flood.send(query(www), AT)
+  await settle()
+  // One asks, 64 wait with it.
+  assert.deepEqual(
+    [heard, site.metrics.total('mesh_dns_refused_total', { code: 'MESH_UPSTREAM_OVERFLOW' })],
+    [135, 135],
+  )
+  const others = await site.send(query(www), '10.0.0.10')
+  await site.clock.advance(10_000)
+  await settle()
+  assert.deepEqual([heard, others.length], [200, 1])
+  for (let i = 0; i < 60; i++) flood.send(query('b.example.com'), AT)
+  await settle()
+  assert.equal(heard, 200, 'all places are given back')
 })
 
 test('too many questions at the same time: the others hear SERVFAIL at once, and it is counted', async (t) => {
