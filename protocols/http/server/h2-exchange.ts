@@ -68,6 +68,8 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   #begunMs = -1
   #requestDone = false
   #isAnswered = false
+  /** A tunnel has the stream. */
+  #isTaken = false
   #idleMs: number
   /** Of the whole request (request_timeout). */
   #requestDueMs: number
@@ -109,6 +111,10 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     return this.#stream.isClosed
   }
 
+  /** Others of its source come first; its body comes as far as the windows permit. */
+  waitForTurn(): void {
+    if (this.#exchange.request.bodyLength !== 0) this.pauseRequest()
+  }
   begin(): void {
     const { rt } = this.#connection
     const stream = this.#stream
@@ -119,9 +125,12 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
     this.#touch()
     this.#exchange.start()
     // A tunnel reads it once it is open; until then flow control holds what comes ahead, also the client's end.
-    if (this.#exchange.request.method === 'CONNECT') return
+    if (this.#exchange.request.method === 'CONNECT') {
+      if (!this.#isTaken && !this.#over) this.pauseRequest()
+      return
+    }
     if (isWhole) this.#end(undefined)
-    this.#resume()
+    this.resumeRequest()
   }
   /** What had come meanwhile is told now, and no pause behind it. */
   #resume(): void {
@@ -290,6 +299,9 @@ export class H2Exchange implements Downstream, Deadline, Holder, StreamOwner {
   }
   takeOver(head: ResponseHead): { stream: Duplex; rest: Buffer | undefined } {
     const stream = this.#stream
+    this.#isTaken = true
+    this.#unreadBytes = 0
+    this.#recount()
     stream.sendHead(toResponseFields(head))
     this.#connection.rt.deadlines.delete(this)
     const ended = stream.remoteEnded && !stream.hasUnread

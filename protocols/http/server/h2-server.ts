@@ -193,8 +193,12 @@ class H2Server implements ServerConnection, SessionOwner, Deadline, Starter {
 
   /** Now, where its source may begin one more in this turn; else in its order, unless it was reset by then. */
   #begin(exchange: H2Exchange): void {
-    if (this.#later.length === 0 && !this.#mustWait && this.#turn.take()) this.#beginNow(exchange)
-    else if (this.#later.push(exchange) === 1) this.#waitForTurn()
+    if (this.#later.length === 0 && !this.#mustWait && this.#turn.take()) {
+      this.#beginNow(exchange)
+      return
+    }
+    exchange.waitForTurn()
+    if (this.#later.push(exchange) === 1) this.#waitForTurn()
   }
   #beginNow(exchange: H2Exchange): void {
     exchange.place = this.#open.add(exchange)

@@ -6,9 +6,14 @@ import { test, type TestContext } from 'node:test'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
+import { duplexPair } from 'node:stream'
 import { frame, headers, portOf, RawH2 } from '../../../helpers/raw-h2.ts'
+import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
+import { serveHttp2 } from '../../../../protocols/http/server/h2-server.ts'
+import { settle } from '../../../helpers/sim-clock.ts'
+import { connectionInClear } from '../../parts.ts'
 import { Both } from '../both.ts'
-import { manager, route } from '../harness.ts'
+import { Harness, manager, route } from '../harness.ts'
 
 const CONNECT = headers(
   1,
@@ -146,3 +151,59 @@ test('an endpoint that breaks off is no end in order at the client (RFC 9113 §8
   assert.equal(end?.type, 3)
   assert.notEqual(end.payload.readUInt32BE(0), 0)
 })
+
+test('what a client may send ahead of its tunnel counts until the endpoint has it', async () => {
+  await using h = new Harness()
+  const dialed = Promise.withResolvers<Awaited<ReturnType<typeof h.network.dial>>>()
+  h.network.dial = () => dialed.promise
+  const [near, far] = duplexPair()
+  for (const side of [near, far]) side.on('error', () => {}).on('data', () => {})
+  const served = serveHttp2(connectionInClear(far, manager([route()], { explicitProxy: true })), h.ctx, h.upstreams)
+  const waiting = (): number => h.metrics.total('mesh_stream_waiting_bytes')
+  near.write(Buffer.concat([PREFACE, frame(4, 0, 0, Buffer.alloc(0)), CONNECT, data('x'.repeat(10_000))]))
+  await settle()
+  await settle()
+  assert.equal(waiting(), 64 * 1024)
+  const [endpoint, stream] = duplexPair()
+  let got = 0
+  endpoint.on('data', (chunk: Buffer) => {
+    got += chunk.length
+  })
+  dialed.resolve({ stream, local: { host: '10.0.0.1', port: 1 }, remote: { host: '10.1.0.1', port: 8080 } })
+  await settle()
+  await settle()
+  assert.deepEqual([got, waiting()], [10_000, 0])
+  near.destroy()
+  far.destroy()
+  await served
+})
+
+test('what may come of a request that waits because its client takes no answers counts, too', async () => {
+  await using h = new Harness()
+  const budget = new MemoryBudget({ maxBytes: 250_000 })
+  const [near, far] = duplexPair()
+  for (const side of [near, far]) side.on('error', () => {}).on('data', () => {})
+  const http = manager([route({ kind: 'direct', status: 200, body: 'x'.repeat(200_000) })])
+  const served = serveHttp2(connectionInClear(far, http), { ...h.ctx, budget }, h.upstreams)
+  const ask = async (id: number, isWhole: boolean): Promise<number> => {
+    const fields = [
+      [':method', isWhole ? 'GET' : 'POST'],
+      [':scheme', 'http'],
+      [':authority', 'a'],
+      [':path', '/'],
+    ] as const
+    near.write(headers(id, fields, isWhole))
+    await settle()
+    await settle()
+    return budget.heldBytes
+  }
+  near.write(Buffer.concat([PREFACE, frame(4, 0, 0, Buffer.alloc(0))]))
+  const answer = await ask(1, true)
+  assert.ok(answer > 125_000, `${answer} bytes wait`)
+  assert.deepEqual([await ask(3, true), await ask(5, false)], [answer, answer + 64 * 1024])
+  near.destroy()
+  far.destroy()
+  await served
+  assert.equal(budget.heldBytes, 0)
+})
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
