@@ -14,7 +14,7 @@ import { describeConnectFailure } from '../../telemetry/failures.ts'
 import { findFirstValue } from '../filters/header-edit.ts'
 import type { RequestHead } from '../message.ts'
 import { findGrpcStatus, findPeerWorkload } from './istio-report.ts'
-import type { ForwardPlan, Plan } from './planning/plan.ts'
+import type { Plan } from './planning/plan.ts'
 import type { RequestOrigin } from './request-origin.ts'
 
 /** Of an exchange. Times are monotonic milliseconds. */
@@ -160,10 +160,6 @@ export class RequestLogFacts implements LogFacts {
     return this.#of.request.metadata
   }
 
-  get #forward(): ForwardPlan | undefined {
-    const { plan } = this.#of.record
-    return plan?.kind === 'forward' ? plan : undefined
-  }
   get #conn(): Connection {
     return this.#of.client.conn
   }
@@ -173,8 +169,11 @@ export class RequestLogFacts implements LogFacts {
   get filterChain(): string | undefined {
     return this.#conn.chain.name || undefined
   }
+  /** Of the route, also where a filter answers (Envoy's upstream_cluster). */
   get cluster(): string | undefined {
-    return this.#forward?.cluster.name
+    const { plan, error } = this.#of.record
+    if (plan?.kind === 'forward') return plan.cluster.name
+    return error?.code === 'MESH_NO_CLUSTER' ? undefined : plan?.routeCluster
   }
   get upstream(): HostPort | undefined {
     const { endpoint } = this.#of.record

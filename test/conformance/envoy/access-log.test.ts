@@ -177,6 +177,9 @@ const ASKS: readonly Ask[] = [
   { path: '/nobody' },
   { path: '/unknown' },
   { path: '/none', fields: [['x-q', 'v']] },
+  ...['/health/here', '/health/well', '/health/missing', '/health/empty', '/p/kept', '/p/kept'].map((path) => ({
+    path,
+  })),
   { path: '/grpc', method: 'POST', fields: [['content-type', 'application/grpc']] },
   {
     path: '/p',
@@ -196,6 +199,23 @@ const ROUTES: JsonObject[] = [
   { name: 'p', match: { prefix: '/p' }, route: { cluster: 'origin' } },
   { name: 'grpc', match: { prefix: '/grpc' }, route: { cluster: 'origin' } },
 ]
+
+/** Health checks that the proxy answers itself, by what it knows of clusters, and by what the endpoint said before. */
+const HEALTH: readonly JsonObject[] = Object.entries<JsonObject>({
+  '/health/here': {},
+  '/health/well': { cluster_min_healthy_percentages: { origin: { value: 100 } } },
+  '/health/missing': { cluster_min_healthy_percentages: { unknown: { value: 1 } } },
+  '/health/empty': { cluster_min_healthy_percentages: { nobody: { value: 1 } } },
+  '/p/kept': { pass_through_mode: true, cache_time: '3600s' },
+}).map(([path, config]) => ({
+  name: `health ${path}`,
+  typed_config: {
+    '@type': type('extensions.filters.http.health_check.v3.HealthCheck'),
+    headers: [{ name: ':path', string_match: { exact: path } }],
+    pass_through_mode: false,
+    ...config,
+  },
+}))
 
 function listenerOf(port: number, log: (name: string) => string): JsonObject {
   const logs = (formats: Readonly<Record<string, JsonObject | undefined>>, of: 'format' | 'filter'): JsonObject[] =>
@@ -228,6 +248,7 @@ function listenerOf(port: number, log: (name: string) => string): JsonObject {
               generate_request_id: false,
               access_log: [...logs(FORMATS, 'format'), ...logs(FILTERS, 'filter')],
               http_filters: [
+                ...HEALTH,
                 {
                   name: 'envoy.filters.http.router',
                   typed_config: { '@type': type('extensions.filters.http.router.v3.Router') },

@@ -6,7 +6,7 @@
 import type { ExtAuthz } from '../../../../model/http/ext-authz.ts'
 import type { GlobalRateLimit, RouteGlobalLimit } from '../../../../model/http/global-rate-limit.ts'
 import type { HttpConnectionManager, HttpFilter } from '../../../../model/listener.ts'
-import type { RouteConfig, RouteFilter } from '../../../../model/route.ts'
+import type { Route, RouteConfig, RouteFilter } from '../../../../model/route.ts'
 import { RouteTable, type Tables } from '../../../../model/tables.ts'
 import { matchRoute } from '../../../router.ts'
 import { isAsked } from '../../filters/ext-authz/filter.ts'
@@ -154,10 +154,14 @@ function findRoute(input: PlanInput, table: RouteTable | undefined, before?: Com
     keepsHealth: before?.keepsHealth,
     bodies: before?.bodies,
     routeName: routed?.route.name ?? '',
+    routeCluster: routed && findOnlyCluster(routed.route),
     responseEdits: table && routed ? collectResponseEdits(table, routed, undefined) : NO_EDITS,
   }
   return { routed, common, isMoved: false }
 }
+
+const findOnlyCluster = ({ action }: Route): string | undefined =>
+  action.kind === 'forward' && action.clusters.length === 1 ? action.clusters[0]!.name : undefined
 
 const hasMutations = (filters: readonly HttpFilter[]): boolean => filters.some(({ kind }) => kind === 'mutation')
 

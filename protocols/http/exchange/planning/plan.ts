@@ -45,6 +45,8 @@ export type Common = {
   readonly shadow: readonly ShadowDecision[] | undefined
   /** Of the route that matched, whatever became of the request then; '' = it has no name, or there was none. */
   readonly routeName: string
+  /** That it leads to, where that is one; for logs. */
+  readonly routeCluster?: string | undefined
   /** Of every answer, also of our own; in the order they apply, empty in the usual case. */
   readonly responseEdits: readonly HeaderEdit[]
   /** So many of them are the route's and of the filter that answers, and come first; left out: all. */

@@ -75,3 +75,12 @@ for (const { name, http = manager(), ask = {}, want } of [
         if (want.cluster !== null || time === 'DURATION') assert.equal(typeof durations![time], 'number', time)
       assert.equal(durations!['RESPONSE_DURATION'] === null, want.cluster === null)
     })
+
+test('who is refused by a filter has the cluster of its route', async (t) => {
+  const lines = new Lines()
+  const filters = [{ kind: 'rbac', name: 'r', policy: { action: 'allow', rules: [], shadow: undefined } }] as const
+  const both = await Both.start(t, manager([route()], { filters, accessLogs: [LOG] }), { accessLogs: lines })
+  await both.ask('http1', {})
+  const [line] = lines.parsed
+  assert.deepEqual([line!['answer'], line!['cluster'], line!['attempts']], ['- 403', 'origin', 0])
+})
