@@ -12,7 +12,7 @@ import type { Place, Retained } from './topics/retained.ts'
 import type { Session } from './session/session.ts'
 import { forgetLast } from './shared-message.ts'
 import type { BrokerState } from './state.ts'
-import { chooseMember, type Plan, planDelivery, type Route } from './topics/subscriptions.ts'
+import { chooseMember, findMark, type Plan, planDelivery, type Route } from './topics/subscriptions.ts'
 import type { Target } from './topics/target.ts'
 
 /**
@@ -34,7 +34,7 @@ export function plan(state: BrokerState, message: StoredMessage, source: Source)
   const marked: [target: Target, by: By][] = own ? [[own, 'own']] : []
   for (const group of match.groups) {
     const member = chooseMember(group, message.topic)
-    const by = member && state.subscriptions.findMark(member, message.topic)
+    const by = member && findMark(match, member)
     if (by !== undefined) marked.push([member!, by])
     else if (member) targets.push(member)
   }

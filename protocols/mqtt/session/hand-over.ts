@@ -7,6 +7,7 @@ import { detach } from '../../../core/defects/guard.ts'
 import type { DurableQueue, QueueEntry, StoredMessage, StoredSubscription } from '../durability.ts'
 import type { BrokerState } from '../state.ts'
 import { markCopy, readMark } from '../topics/marks.ts'
+import { findMark } from '../topics/subscriptions.ts'
 import { matches, parseSharedFilter } from '../topics/topics.ts'
 import type { Session } from './session.ts'
 
@@ -102,7 +103,7 @@ async function giveTo(state: BrokerState, from: Session, message: StoredMessage,
     return
   }
   try {
-    const by = subscriptions.findMark(member, message.topic)
+    const by = findMark(subscriptions.match(message.topic), member)
     await durability.append(by === undefined ? message : markCopy(message, by), [session.queue])
   } catch (thrown) {
     counters.dropped.spool.value++

@@ -224,13 +224,6 @@ export class Subscriptions {
     }
     return all
   }
-  /** By which shared subscription a copy comes that has to say so: its member has others that match. */
-  findMark({ session, shared }: Target, topic: string): By | undefined {
-    const { targets, groups } = this.match(topic)
-    const isOnly = !targets.get(session) && !groups.some((one) => one.filter !== shared && one.get(session))
-    return isOnly ? undefined : (shared as By | undefined)
-  }
-
   #search(topic: string): Match {
     const targets = new Targets()
     const groups: Group[] = []
@@ -317,4 +310,13 @@ export function chooseMember(group: Group, topic: string): Target | undefined {
   const target = new Target(next.session).add(next.subscription)
   target.shared = group.filter
   return target
+}
+
+/** By which shared subscription a copy comes that has to say so: its member has others that match. */
+export function findMark(
+  { targets, groups }: Pick<Match, 'targets' | 'groups'>,
+  { session, shared }: Target,
+): By | undefined {
+  const isOnly = !targets.get(session) && !groups.some((one) => one.filter !== shared && one.get(session))
+  return isOnly ? undefined : (shared as By | undefined)
 }
