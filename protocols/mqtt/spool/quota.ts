@@ -111,8 +111,8 @@ export class Quota {
     this.#sinceLookBytes += bytes * taking.length
     return taking
   }
-  // A function that refers to variables is made anew, and they with it, so those above have none: they are asked for
-  // each message.
+  // Apart from `admit`, which runs for each message: V8 makes functions that are written in it, and what they refer to,
+  // at each call.
   #makeRoomInEach(to: readonly SpoolQueue[], bytes: number): readonly SpoolQueue[] {
     if (to.length === 1) return this.#makeRoomIn(to[0]!, bytes) ? to : NO_QUEUES
     return to.filter((queue) => this.#isLossy(queue) && this.#makeRoomIn(queue, bytes))
