@@ -66,6 +66,8 @@ export class BridgeInflow {
   /** Not yet acknowledged, in order of arrival. */
   readonly #line: Arrival[] = []
   readonly #arriving = new Set<number>()
+  /** QoS 2 ids whose PUBREL waits for the disk; a repeated one is answered with it. */
+  readonly #releasing = new Set<number>()
   /** Of QoS 2, answered without having been taken; their PUBREL is still to come. */
   readonly #leftOut = new Set<number>()
   readonly #backPressure: BackPressure
@@ -197,12 +199,15 @@ export class BridgeInflow {
       outbox.ack('pubcomp', packetId, REASON.packetIdNotFound)
       return
     }
+    if (this.#releasing.has(packetId)) return
+    this.#releasing.add(packetId)
     const fail = (err: unknown): void => {
       if (!this.#over) this.#p.fail(err)
     }
     detach(
       'bridge',
       durability.releaseInbound(inboundName, packetId).then(() => {
+        this.#releasing.delete(packetId)
         if (!this.#over) outbox.ack('pubcomp', packetId, 0)
       }, fail),
       fail,

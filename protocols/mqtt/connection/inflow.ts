@@ -45,6 +45,8 @@ export class Inflow {
   readonly #unanswered = new Set<number>()
   /** QoS 2 ids that are in line and so not yet in the session. */
   readonly #arriving = new Set<number>()
+  /** QoS 2 ids whose PUBREL waits for the disk; a repeated one is answered with it. */
+  readonly #releasing = new Set<number>()
   /** The last that the store was asked for, and who waits for it. */
   #asked: Asked<InLine> | undefined
   /** Waiting for room, and what came behind it; in the order of the line. */
@@ -52,7 +54,6 @@ export class Inflow {
   #isRetrying = false
   #hasRoom: PromiseWithResolvers<void> | undefined
   readonly #ended = new AbortController()
-
   /** @param isResumed the session was there before this connection */
   constructor(p: {
     state: BrokerState
@@ -138,10 +139,7 @@ export class Inflow {
     return this.#line.bytes + this.#aliases.bytes
   }
 
-  /**
-   * [MQTT-4.3.3-11]: the id is forgotten, durably, before PUBCOMP.
-   * @throws nothing; a failing disk ends the connection
-   */
+  /** [MQTT-4.3.3-11]: the id is forgotten, durably, before PUBCOMP. A failing disk ends the connection. */
   pubrel(packetId: number): void {
     const { durability } = this.#state
     // Answered now, its packet id would be kept for ever, and the next message that has it be taken for a repetition.
@@ -157,6 +155,8 @@ export class Inflow {
       this.#completeUnknown(packetId)
       return
     }
+    if (this.#releasing.has(packetId)) return
+    this.#releasing.add(packetId)
     const close = (err: unknown): void => this.#link.close(toMeshError(err))
     detach(
       'mqtt',
@@ -166,6 +166,7 @@ export class Inflow {
   }
   #complete(packetId: number, reason: number = REASON.success): void {
     this.#unanswered.delete(packetId)
+    this.#releasing.delete(packetId)
     this.#link.outbox.ack('pubcomp', packetId, reason)
   }
   /**
@@ -417,6 +418,7 @@ export class Inflow {
     }
     const state = reason === 0 ? 'taken' : 'refused'
     this.#line.push({ ...NO_MESSAGE, qos, packetId, state, reason, onAnswered: undefined })
+    if (this.#line.isLong(1)) this.#reading.hold('commits')
   }
 
   /** Answers from the front of the line as far as it is decided. */

@@ -44,6 +44,21 @@ test('QoS 2 from above reaches the local side once, also over a restart [MQTT-4.
   assert.equal(r.local.durability.queue('session/keeps')!.depth, 2)
 })
 
+test('PUBREL that is repeated while the disk forgets its id asks it once', async (t) => {
+  const r = await rig(t, [DOWN])
+  const conn = await r.upstream.accepted()
+  await conn.granted()
+  conn.publish('commands/a', 'x', { qos: 2, packetId: 5 })
+  assert.deepEqual(await conn.seen(), ['pubrec #5'])
+  r.local.durability.hold()
+  const { mock } = t.mock.method(r.local.durability, 'releaseInbound')
+  for (let i = 0; i < 1_000; i++) conn.ack('pubrel', 5)
+  assert.deepEqual(await conn.seen(), [])
+  assert.equal(mock.callCount(), 1)
+  r.local.durability.resume()
+  assert.deepEqual(await conn.seen(), ['pubcomp #5'])
+})
+
 test('when the upstream has forgotten the session, its packet ids mean new messages', async (t) => {
   const r = await rig(t, [DOWN])
   let conn = await r.upstream.accepted()

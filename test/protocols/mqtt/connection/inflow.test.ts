@@ -6,7 +6,7 @@ import { MemoryBudget } from '../../../../core/runtime/memory-budget.ts'
 import { settle } from '../../../helpers/sim-clock.ts'
 import { TestBroker, WILL } from '../../../helpers/mqtt/broker.ts'
 import type { MqttPeer } from '../../../helpers/mqtt/peer.ts'
-import { publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
+import { encode, publishPacket } from '../../../../protocols/mqtt/codec/encode.ts'
 import { CommitWaiters } from '../../../../protocols/mqtt/session/commit-waiters.ts'
 import type { Version } from '../../../../protocols/mqtt/codec/packet.ts'
 
@@ -80,6 +80,36 @@ test('PUBCOMP waits until the id is forgotten durably, and an unknown id is told
   assert.deepEqual(await pub.seen(), ['pubcomp #5'])
   pub.ack('pubrel', 6)
   assert.deepEqual(await pub.seen(), ['pubcomp #6 0x92'])
+})
+
+test('PUBREL that is repeated while the disk forgets its id asks it once', async (t) => {
+  const { t: rig, pub } = await withSubscriber()
+  pub.publish('x', 'a', { qos: 2, packetId: 7 })
+  assert.deepEqual(await pub.seen(), ['pubrec #7'])
+  rig.durability.hold()
+  const { mock } = t.mock.method(rig.durability, 'releaseInbound')
+  for (let i = 0; i < 1_000; i++) pub.ack('pubrel', 7)
+  assert.deepEqual(await pub.seen(), [])
+  assert.equal(mock.callCount(), 1)
+  rig.durability.commit()
+  assert.deepEqual(await pub.seen(), ['pubcomp #7'])
+  pub.ack('pubrel', 7)
+  assert.deepEqual(await pub.seen(), ['pubcomp #7 0x92'])
+})
+
+test('who sends on and on what is only answered, behind what waits for the disk, is not read from', async () => {
+  const { t, pub } = await withSubscriber(4)
+  pub.publish('q/1', 'a', { qos: 2, packetId: 7 })
+  assert.deepEqual(await pub.seen(), ['pubrec #7'])
+  t.durability.hold()
+  pub.publish('q/1', 'b', { qos: 1, packetId: 8 })
+  const again = encode(publishPacket({ topic: 'q/1', payload: Buffer.from('a'), qos: 2, packetId: 7 }), 4)
+  for (let i = 0; i < 100; i++) pub.stream.write(Buffer.concat(Array.from({ length: 50 }, () => again)))
+  await settle()
+  assert.equal(pub.conn.stream.isPaused(), true)
+  t.durability.resume()
+  for (let i = 0; i < 20; i++) await settle()
+  assert.deepEqual([(await pub.seen()).length, pub.conn.stream.isPaused()], [5_001, false])
 })
 
 test('a PUBREL that is repeated because its PUBCOMP was lost in a crash is answered as the first one would have been', async () => {
