@@ -15,7 +15,7 @@ export const HUB = {
     retry: 'never',
     http: 404,
     flag: '-',
-    remedy: 'Join again with a new token: meshlet join URL --token -.',
+    remedy: 'Remove the folder identity of its state, and join again with a new token: meshlet join URL --token -.',
   },
   MESH_DEVICE_REVOKED: {
     origin: 'config',

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { WebSocketServer } from 'ws'
 import { detach, doNothing, guard } from '../../core/defects/guard.ts'
-import { formatSentence, MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
+import { MeshError, toMeshError, type ErrorCode } from '../../core/errors.ts'
 import type { Timer } from '../../core/os/clock.ts'
 import { DICTIONARY_PROTOCOL } from '../../core/relay/compression.ts'
 import { PATH, PROTOCOL } from '../../core/relay/kinds.ts'
@@ -294,7 +294,7 @@ class Sessions implements Disposable {
     this.#p.metrics
       .counter('mesh_hub_relay_refused_total', 'Connections to the relay that the hub refused, by code.', ['code'])
       .cell({ code: reason.code }).value++
-    const message = reason.code === 'MESH_INTERNAL' ? 'the hub failed; its log says why' : formatSentence(reason)
+    const message = reason.code === 'MESH_INTERNAL' ? 'the hub failed; its log says why' : reason.message
     const body = JSON.stringify({ code: reason.code, message })
     const status = STATUS[reason.code] ?? '500 Internal Server Error'
     socket.end(

@@ -54,6 +54,8 @@ const closed = (websocket: WebSocket): Promise<string> =>
 test('without a certificate or with a wrong token nobody is let in, and is told why', async (t) => {
   const f = await fleet(t, '{"resources": []}')
   assert.match(await ask(f, false, upgrade('/relay')), /^HTTP\/1.1 401 [^]*"MESH_CONTROL_UNAUTHENTICATED"/)
+  // Whoever shows it has the code and the remedy.
+  assert.doesNotMatch(await ask(f, false, upgrade('/relay')), /"message":"MESH_/)
   assert.match(
     await ask(f, false, upgrade('/relay', 'Authorization: Bearer nothing\n')),
     /^HTTP\/1.1 401 [^]*"MESH_TOKEN_INVALID"/,
