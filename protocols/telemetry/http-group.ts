@@ -37,10 +37,10 @@ export class HttpGroup {
   readonly #series: IstioSeries
   readonly #of: { readonly reporter: string; readonly labels: IstioLabels; readonly filter: StatsFilter }
   /** By status, and by more where there is more to tell. */
-  readonly #byResult = new Map<number | string, HttpCells>()
+  #byResult = new Map<number | string, HttpCells>()
 
   /** By what the filter's expressions give; '' without any. */
-  readonly #messages = new Map<string, MessageCells>()
+  #messages = new Map<string, MessageCells>()
 
   constructor(
     series: IstioSeries,
@@ -59,7 +59,7 @@ export class HttpGroup {
     const { connection_security_policy: _, ...known } = labels
     const made = this.#series.messages(known, filter, values)
     if (!made) return this.#series.messagesOverflow(reporter, filter)
-    keep(this.#messages, key, made)
+    this.#messages = keep(this.#messages, key, made)
     return made
   }
 
@@ -81,13 +81,16 @@ export class HttpGroup {
       values,
     )
     if (!made) return this.#series.httpOverflow(reporter, filter)
-    keep(this.#byResult, key, made)
+    this.#byResult = keep(this.#byResult, key, made)
     return made
   }
 }
 
-/** Found anew from then on: cells are the same for the same labels. */
-function keep<K, C>(of: Map<K, C>, key: K, cells: C): void {
-  if (of.size >= MAX_RESULTS) of.clear()
-  of.set(key, cells)
+/**
+ * Found anew when there are many: cells are the same for the same labels. A Map that was cleared would be referred to by
+ * its former table (docs/performance.md).
+ */
+function keep<K, C>(of: Map<K, C>, key: K, cells: C): Map<K, C> {
+  const kept = of.size >= MAX_RESULTS ? new Map<K, C>() : of
+  return kept.set(key, cells)
 }
