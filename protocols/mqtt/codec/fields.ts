@@ -14,14 +14,14 @@ export function finishPacket<T>(r: Reader, packet: T): T {
 
 /**
  * Publishers use few topics again and again: the same bytes give the same string object, which costs neither decoding
- * nor hashing. Direct-mapped and fixed in size; a slot holds at most MAX_CACHED_TOPIC_BYTES.
+ * nor hashing. Direct-mapped and fixed in size. The bytes stand in one block that is written in place: topics that never
+ * come twice would leave an array for each, old enough to stay until a full collection.
  */
 const TOPIC_SLOTS = 4096
-const MAX_CACHED_TOPIC_BYTES = 256
-const slots: ({ readonly bytes: Uint8Array; readonly topic: string } | undefined)[] = Array.from(
-  { length: TOPIC_SLOTS },
-  () => undefined,
-)
+const MAX_CACHED_TOPIC_BYTES = 128
+const slotBytes = new Uint8Array(TOPIC_SLOTS * MAX_CACHED_TOPIC_BYTES)
+const slotLengths = new Uint8Array(TOPIC_SLOTS)
+const slotTopics: (string | undefined)[] = Array.from({ length: TOPIC_SLOTS }, () => undefined)
 
 export function readTopicName(r: Reader): string {
   const length = r.u16()
@@ -39,7 +39,7 @@ export function readTopicName(r: Reader): string {
       throw createViolation(REASON.topicNameInvalid, '[MQTT-3.3.2-2] the topic name holds a wildcard')
   }
   const topic = decodeUtf8(buf, from, to)
-  if (length <= MAX_CACHED_TOPIC_BYTES) slots[at] = { bytes: new Uint8Array(buf.subarray(from, to)), topic }
+  keepTopic(at, topic, buf, from, to)
   return topic
 }
 
@@ -49,7 +49,7 @@ export function readKnownTopic(buf: Buffer, from: number, to: number): string {
   const known = topicIn(at, buf, from, to)
   if (known !== undefined) return known
   const topic = buf.toString('utf8', from, to)
-  if (to - from <= MAX_CACHED_TOPIC_BYTES) slots[at] = { bytes: new Uint8Array(buf.subarray(from, to)), topic }
+  keepTopic(at, topic, buf, from, to)
   return topic
 }
 function slotOf(buf: Uint8Array, from: number, to: number): number {
@@ -58,13 +58,17 @@ function slotOf(buf: Uint8Array, from: number, to: number): number {
   return (hash ^ (hash >>> 15)) & (TOPIC_SLOTS - 1)
 }
 function topicIn(at: number, buf: Uint8Array, from: number, to: number): string | undefined {
-  const slot = slots[at]
-  return slot !== undefined && slot.bytes.length === to - from && same(slot.bytes, buf, from) ? slot.topic : undefined
+  if (slotLengths[at] !== to - from) return undefined
+  const place = at * MAX_CACHED_TOPIC_BYTES
+  for (let i = from; i < to; i++) if (slotBytes[place + i - from] !== buf[i]) return undefined
+  return slotTopics[at]
 }
-
-function same(bytes: Uint8Array, buf: Uint8Array, from: number): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== buf[from + i]) return false
-  return true
+function keepTopic(at: number, topic: string, buf: Uint8Array, from: number, to: number): void {
+  if (to - from > MAX_CACHED_TOPIC_BYTES) return
+  const place = at * MAX_CACHED_TOPIC_BYTES
+  for (let i = from; i < to; i++) slotBytes[place + i - from] = buf[i]!
+  slotLengths[at] = to - from
+  slotTopics[at] = topic
 }
 
 export function checkPacketId(packetId: number, statement: string): number {

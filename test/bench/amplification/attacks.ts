@@ -226,10 +226,10 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
     },
   },
   overlapping: {
-    about: '1,000 filters of one session that all match, and 2 MB of messages',
+    about: '1,000 filters of one session that all match, and 6 MB of messages',
     async run(a, untilMs) {
       const socket = await overlapping(a)
-      await pour(a, socket, a.sent + 2 * MIB, untilMs, () =>
+      await pour(a, socket, a.sent + 6 * MIB, untilMs, () =>
         Buffer.concat(Array.from({ length: 100 }, () => publish('x/x/x/x/x/x/x/x/x/x', NO_BYTES))),
       )
     },
@@ -244,21 +244,21 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
           subscribe('x/x/x/x/x/+/x/x/x/x', i % 2 === 0 ? 0 : 1),
         ]).flat(),
       )
-      await pour(a, socket, a.sent + 2 * MIB, untilMs, () => again)
+      await pour(a, socket, a.sent + 6 * MIB, untilMs, () => again)
     },
   },
   'overlapping-topics': {
     about: 'the same, and no topic comes twice',
     async run(a, untilMs) {
       const socket = await overlapping(a, { behind: '/#' })
-      await pour(a, socket, a.sent + 2 * MIB, untilMs, publishAnew)
+      await pour(a, socket, a.sent + 6 * MIB, untilMs, publishAnew)
     },
   },
   'overlapping-come-and-go': {
     about: 'the same, and one filter comes and goes between the messages',
     async run(a, untilMs) {
       const socket = await overlapping(a, { behind: '/#' })
-      await pour(a, socket, a.sent + 2 * MIB, untilMs, (i) =>
+      await pour(a, socket, a.sent + 6 * MIB, untilMs, (i) =>
         Buffer.concat(
           Array.from({ length: 50 }, (_, j) => [
             publish(`x/x/x/x/x/x/x/x/x/x/${i * 50 + j}`, Buffer.alloc(40)),
@@ -273,7 +273,7 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
     async run(a, untilMs) {
       for (let i = 0; i < 3; i++) await overlapping(a, { behind: '/#', clientId: `overlapping${i}` })
       const socket = await overlapping(a, { behind: '/#' })
-      await pour(a, socket, a.sent + 2 * MIB, untilMs, publishAnew)
+      await pour(a, socket, a.sent + 6 * MIB, untilMs, publishAnew)
     },
   },
   'filter-comes-and-goes': {
