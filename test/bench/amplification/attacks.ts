@@ -104,7 +104,12 @@ async function pour(
   for (let i = 0; a.sent < bytes && performance.now() < untilMs; i++) if (!(await a.send(socket, next(i)))) return
 }
 
-export type Attack = { readonly about: string; run(a: Attacker, untilMs: number): Promise<void> }
+export type Attack = {
+  readonly about: string
+  /** So many connections, or sessions, of a few bytes: what each costs is not a matter of its bytes. */
+  readonly connections?: number
+  run(a: Attacker, untilMs: number): Promise<void>
+}
 
 async function idleSubscribers(a: Attacker, untilMs: number, qos: 0 | 1, kept: boolean): Promise<void> {
   for (let i = 0; i < 15; i++) await a.subscribed(`idle${i}`, 'flood/#', { qos, kept, reads: false })
@@ -191,6 +196,7 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
   },
   silent: {
     about: '1,500 connections that say nothing',
+    connections: 1_500,
     async run(a) {
       for (let i = 0; i < 1_500; i++) await a.send(await a.open(), Buffer.from([0x10]))
     },
@@ -210,6 +216,7 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
   },
   sessions: {
     about: '300 CONNECTs whose sessions are kept for seven days',
+    connections: 300,
     async run(a) {
       for (let i = 0; i < 300; i++) (await a.connected(`kept${i}`, { kept: true })).destroy()
     },
