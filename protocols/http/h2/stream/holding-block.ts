@@ -15,7 +15,8 @@ export class HoldingBlock {
 
   /** Adds `chunk` behind the others in `list`; what is in there is not written to. */
   add(list: unknown[], chunk: Buffer): void {
-    if (chunk.length >= MIN_PART_BYTES && isMostOfItsMemory(chunk)) {
+    // An empty one carries the end of a stream.
+    if (chunk.length === 0 || (chunk.length >= MIN_PART_BYTES && isMostOfItsMemory(chunk))) {
       list.push(chunk)
       return
     }

@@ -17,3 +17,12 @@ test('small parts are put together, whether or not they have memory of their own
   assert.equal(list[1], large)
   assert.equal(Buffer.concat(list).toString(), `${'o'.repeat(100)}${'v'.repeat(50)}${'l'.repeat(2_000)}o`)
 })
+
+test('an empty part stays a part of its own: it carries the end of a stream', () => {
+  const [list, block]: [Buffer[], HoldingBlock] = [[], new HoldingBlock()]
+  for (const text of ['a', '', 'b']) block.add(list, Buffer.from(text))
+  assert.deepEqual(
+    list.map((part) => part.toString()),
+    ['a', '', 'b'],
+  )
+})
