@@ -2,6 +2,9 @@
 import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 
+/** Another run of the tests, or the machine itself, may be installing. */
+const LOCK_SEC = 120
+
 /** Debian package → the program it brings. */
 const DEBIAN = {
   nginx: { packages: ['nginx-light'], program: '/usr/sbin/nginx' },
@@ -44,9 +47,8 @@ export function installDebian(packages: readonly string[]): void {
   const made = !fs.existsSync(policy)
   if (made) fs.writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
   try {
-    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], {
-      DEBIAN_FRONTEND: 'noninteractive',
-    })
+    const options = ['-y', '-qq', '--no-install-recommends', '-o', `DPkg::Lock::Timeout=${LOCK_SEC}`]
+    run('apt-get', ['install', ...options, ...packages], { DEBIAN_FRONTEND: 'noninteractive' })
   } finally {
     if (made) fs.rmSync(policy)
   }
