@@ -31,7 +31,7 @@ export type ControlPlane = {
   readonly maxMessageBytes?: number | undefined
   readonly bytes?: ByteCount | undefined
   /** Over the relay: bytes on the wire, of every purpose and of what carries them. */
-  readonly wire?: ((direction: 'sent' | 'received', bytes: number) => void) | undefined
+  readonly wire?: WireCount | undefined
   /** By which time certificates are checked; without it, by the system's clock. */
   readonly certificateClock?: CertificateClock | undefined
   /** Of the environment. Throws MESH_CONFIG_INVALID. */
@@ -58,7 +58,9 @@ export function createByteCount(metrics: Metrics): ByteCount {
   }
 }
 
-export function createWireCount(metrics: Metrics): NonNullable<ControlPlane['wire']> {
+export type WireCount = (direction: 'sent' | 'received', bytes: number) => void
+
+export function createWireCount(metrics: Metrics): WireCount {
   const family = metrics.counter(
     'mesh_control_wire_bytes_total',
     'Bytes on the wire to the hub over the relay, by direction: messages, frames, WebSocket and TLS; without TCP and IP.',

@@ -1,8 +1,8 @@
 /** Bytes on the wire to the hub: TLS, what asks a proxy, WebSocket, frames, pings, messages; not TCP and IP. */
 import type net from 'node:net'
 import { doNothing, guard } from '../../core/defects/guard.ts'
+import type { WireCount } from '../connection/control-plane.ts'
 
-export type WireCount = (direction: 'sent' | 'received', bytes: number) => void
 type Counted = { sent: number; received: number }
 
 export class WireMeter {

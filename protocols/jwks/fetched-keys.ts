@@ -133,18 +133,19 @@ export class FetchedKeys implements KeySource {
   }
 
   #use(text: string): boolean {
-    const changed = digestOf(text) !== this.#digest
+    const digest = digestOf(text)
+    const changed = digest !== this.#digest
     if (changed) {
-      const { keys, unused } = this.#keep(text)
+      const { keys, unused } = this.#keep(text, digest)
       this.#o.log.info({ evt: 'jwks.fetch', url: this.#o.url, keys: keys.length, unused }, 'keys were fetched')
     }
     this.#fetchedMs = this.#o.clock.wallMs()
     if (changed || Math.abs(this.#fetchedMs - this.#notedMs) >= NOTED_EACH_MS) this.#store(text, this.#fetchedMs)
     return changed
   }
-  #keep(text: string): Jwks {
+  #keep(text: string, digest: string): Jwks {
     this.#keys = parseJwks(text)
-    this.#digest = digestOf(text)
+    this.#digest = digest
     this.#hold(text.length)
     return this.#keys
   }
@@ -169,7 +170,7 @@ export class FetchedKeys implements KeySource {
     try {
       const stored = store.read()
       if (!stored) return
-      this.#keep(stored.text)
+      this.#keep(stored.text, digestOf(stored.text))
       this.#fetchedMs = stored.fetchedMs
       this.#notedMs = stored.fetchedMs ?? -Infinity
     } catch (cause) {

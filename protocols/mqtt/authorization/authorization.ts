@@ -2,6 +2,7 @@
  * Who may connect, publish where, subscribe to what and receive what: mqtt.rules (rule-authorizer.ts), the acl file
  * (acl.ts) and policies of the mesh (mesh-authorizer.ts). Each of them that is there has to agree. Made once per client, asked per packet and per message.
  */
+import { memoizeTexts } from '../../../core/memoize.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import { type Acl, READ, WRITE } from './acl.ts'
 import type { Authorizer, Client } from './authorizer.ts'
@@ -77,16 +78,7 @@ function aclAuthorizer(acl: Acl, client: Client): Authorizer {
   }
 }
 
+/** A client has this for itself, and may have ten thousand others beside it. */
 function remembering(may: (topic: string) => boolean): (topic: string) => boolean {
-  let remembered = new Map<string, boolean>()
-  return (topic) => {
-    const known = remembered.get(topic)
-    if (known !== undefined) return known
-    const found = may(topic)
-    // A client has this for itself, and may have ten thousand others beside it.
-    if (topic.length > MAX_REMEMBERED_CHARS) return found
-    if (remembered.size >= MAX_REMEMBERED_TOPICS) remembered = new Map()
-    remembered.set(topic, found)
-    return found
-  }
+  return memoizeTexts(may, { most: MAX_REMEMBERED_TOPICS, keeps: ({ length }) => length <= MAX_REMEMBERED_CHARS })
 }

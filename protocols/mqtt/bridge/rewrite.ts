@@ -2,6 +2,7 @@
  * What a route makes of topics, there and back. The way back is worked out from the way there, so that `both` needs no
  * second description. Pure.
  */
+import { memoizeTexts } from '../../../core/memoize.ts'
 import type { MqttRoute } from '../../../model/mqtt/route.ts'
 import { parseTemplate, type TemplatePart, type TemplateVariable } from '../../../model/mqtt/topic-template.ts'
 import { parseSharedFilter } from '../topics/topics.ts'
@@ -13,6 +14,7 @@ export type Variables = Readonly<Record<TemplateVariable, string>>
 
 const MAX_TOPIC_BYTES = 65_535
 const MAX_REMEMBERED = 1_024
+const MAX_REMEMBERED_CHARS = 256
 
 /** @param variables a level that no topic may have is made one that it may */
 export function planRewrite(
@@ -114,15 +116,7 @@ function possible(rename: Rename): Rename {
   }
 }
 
-/** Publishers use few topics again and again. Begun anew when full, so it stays small whatever they publish. */
+/** Publishers use few topics again and again. */
 function remembered(rename: Rename): Rename {
-  let known = new Map<string, string>()
-  return (topic) => {
-    const had = known.get(topic)
-    if (had !== undefined) return had
-    const renamed = rename(topic)
-    if (known.size >= MAX_REMEMBERED) known = new Map()
-    if (topic.length <= 256) known.set(topic, renamed)
-    return renamed
-  }
+  return memoizeTexts(rename, { most: MAX_REMEMBERED, keeps: ({ length }) => length <= MAX_REMEMBERED_CHARS })
 }

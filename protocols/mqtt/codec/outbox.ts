@@ -4,6 +4,7 @@
  */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { memoizeTexts } from '../../../core/memoize.ts'
 import type { Cell } from '../../../core/metrics.ts'
 import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import { copyToOwnMemory } from '../../../core/runtime/own-memory.ts'
@@ -23,12 +24,13 @@ const LEAST_REGION_BYTES = 64
 /** Pieces of so many bytes together are copied into one: a piece of its own in a write costs more. */
 const JOINED_BYTES = 8 * 1024
 
-/**
- * Topics recur; the bytes of the last ones are kept. Begun anew when full, so it stays small whatever peers publish: a
- * Map that was cleared keeps its former tables (docs/performance.md).
- */
+/** Topics recur; the bytes of the last ones are kept. */
 const MAX_TOPICS = 1024
-let topicBytes = new Map<string, Uint8Array>()
+const MAX_TOPIC_BYTES = 256
+const findBytes = memoizeTexts<Uint8Array>((topic) => Buffer.from(topic), {
+  most: MAX_TOPICS,
+  keeps: (_, { length }) => length <= MAX_TOPIC_BYTES,
+})
 /** A message goes to many, and a publisher has much to say of one topic. */
 let lastTopic = ''
 let lastBytes: Uint8Array = Buffer.alloc(0)
@@ -36,14 +38,6 @@ function bytesOf(topic: string): Uint8Array {
   if (topic === lastTopic) return lastBytes
   lastTopic = topic
   return (lastBytes = findBytes(topic))
-}
-function findBytes(topic: string): Uint8Array {
-  const known = topicBytes.get(topic)
-  if (known !== undefined) return known
-  const made = Buffer.from(topic)
-  if (topicBytes.size >= MAX_TOPICS) topicBytes = new Map()
-  if (made.length <= 256) topicBytes.set(topic, made)
-  return made
 }
 
 export type Outgoing = { readonly topic: string; readonly payload: Uint8Array; readonly properties: Uint8Array }

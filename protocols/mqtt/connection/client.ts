@@ -69,8 +69,8 @@ export class Client implements Reading, Holder, SignalHandler {
   #now: At = { at: 'awaiting-connect', deadline: undefined }
   #version: Version = 4
   #connecting: Connecting | undefined
-  /** Of the packet that is half there; against the memory budget. */
-  #partBytes = 0
+  /** Has come and is not taken; against the memory budget. */
+  #untakenBytes = 0
   /** CONNECT, until it is answered. */
   #asked: Connect | undefined
   #link: Link | undefined
@@ -195,7 +195,7 @@ export class Client implements Reading, Holder, SignalHandler {
     } catch (err) {
       this.close(toMeshError(err))
     }
-    this.#countPart()
+    this.#countUntaken()
     if (this.#inputEnd && this.#mayTake()) this.#end(ENDED, 'lost')
     else if (this.#now.at === 'connected' && this.#now.connected.link.isDeaf) this.hold('socket')
   }
@@ -395,7 +395,7 @@ export class Client implements Reading, Holder, SignalHandler {
     return this.#now.at === 'connected' ? this.#now.connected.link.waitingBytes : 0
   }
   get heldBytes(): number {
-    return this.#partBytes + (this.#now.at === 'connected' ? this.#now.connected.heldBytes : 0)
+    return this.#untakenBytes + (this.#now.at === 'connected' ? this.#now.connected.heldBytes : 0)
   }
   recount(): void {
     if (this.#now.at === 'connected') this.#now.connected.link.outbox.recount()
@@ -408,11 +408,11 @@ export class Client implements Reading, Holder, SignalHandler {
     this.close(err)
     this.#stream.destroy()
   }
-  #countPart(): void {
+  #countUntaken(): void {
     const bytes = this.#now.at === 'closed' ? 0 : this.#parser.heldBytes
-    if (bytes === this.#partBytes) return
-    this.#state.memory.budget.take(bytes - this.#partBytes)
-    this.#partBytes = bytes
+    if (bytes === this.#untakenBytes) return
+    this.#state.memory.budget.take(bytes - this.#untakenBytes)
+    this.#untakenBytes = bytes
   }
 
   /** CONNACK with the reason; nothing to somebody who never sent a CONNECT (§4.13, [MQTT-3.1.4-1]). */
@@ -434,7 +434,7 @@ export class Client implements Reading, Holder, SignalHandler {
     this.#connecting?.end()
     this.#asked = undefined
     if (now.at === 'connected') now.connected.end(how, { outcome, said })
-    this.#countPart()
+    this.#countUntaken()
     this.#stream.resume()
     finish(this.#stream, this.#state.ctx.clock, () => {
       this.#signals?.[Symbol.dispose]()

@@ -39,8 +39,8 @@ export class Side {
   #isTaking = false
   /** No more comes: what came before is taken, and then it is over. */
   #inputEnd: Timer | undefined
-  /** Of the packet that is half there; against the memory budget. */
-  #partBytes = 0
+  /** Has come and is not taken; against the memory budget. */
+  #untakenBytes = 0
 
   constructor(o: SideOptions) {
     this.#o = o
@@ -60,7 +60,7 @@ export class Side {
     return this.#holds.size > 0
   }
   get heldBytes(): number {
-    return this.#partBytes
+    return this.#untakenBytes
   }
   hold(why: HoldReason): void {
     this.#holds.add(why)
@@ -137,8 +137,8 @@ export class Side {
     this.#o.stream.destroy()
   }
   #count(bytes: number): void {
-    if (bytes === this.#partBytes) return
-    this.#o.budget.take(bytes - this.#partBytes)
-    this.#partBytes = bytes
+    if (bytes === this.#untakenBytes) return
+    this.#o.budget.take(bytes - this.#untakenBytes)
+    this.#untakenBytes = bytes
   }
 }
