@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import fs from 'node:fs'
 import path from 'node:path'
 import { runbookBlocks } from './runbook.ts'
-import { Site } from './site.ts'
+import { DESK, Site } from './site.ts'
 
 /** The unit is killed after 90 s without READY=1. */
 const UNIT_START_MS = 90_000
@@ -58,7 +58,7 @@ test('hub, install, check, join with a token file, look, upgrade, stop, remove',
   await site.type('Remove')
   assert.equal(
     await device.must(
-      'find / -xdev -path /proc -prune -o -name "*meshlet*" -not -path "/root/*" -not -path "*/journal/*" -print',
+      `find / -xdev -path /proc -prune -o -name "*meshlet*" -not -path "/${DESK}/*" -not -path "*/journal/*" -print`,
     ),
     '',
   )

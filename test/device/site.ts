@@ -8,6 +8,8 @@ import { Cable, giveAddress, Machine, takeAddresses, type Finally } from './mach
 
 const EDGE = path.resolve(import.meta.dirname, '../../deploy/edge')
 export const HUB_ADDRESS = '10.1.0.1'
+/** The folder of each machine in which the runbook is typed, and where what it needs was put. */
+export const DESK = 'srv/desk'
 const HOSTS = `127.0.0.1 localhost\n${HUB_ADDRESS} hub.example.org app.example.org broker.example.org\n`
 
 export class Site {
@@ -21,18 +23,18 @@ export class Site {
     this.cable = new Cable(hub, device)
     giveAddress(hub, `${HUB_ADDRESS}/24`)
     for (const machine of [hub, device]) {
-      for (const name of ['meshlet.cjs', 'meshlet-hub.cjs'] as const) machine.put(distFile(name), `root/${name}`)
-      machine.put(EDGE, 'root')
+      for (const name of ['meshlet.cjs', 'meshlet-hub.cjs'] as const) machine.put(distFile(name), `${DESK}/${name}`)
+      machine.put(EDGE, DESK)
       machine.write('etc/hosts', HOSTS)
     }
     // A service behind the hub's machine.
     hub.write(
-      'root/app.mjs',
+      `${DESK}/app.mjs`,
       `import http from 'node:http'; http.createServer((req, res) => res.end('from the app\\n')).listen(8080)`,
     )
     hub.write(
       'etc/systemd/system/app.service',
-      '[Service]\nExecStart=/usr/bin/node /root/app.mjs\n[Install]\nWantedBy=multi-user.target\n',
+      `[Service]\nExecStart=/usr/bin/node /${DESK}/app.mjs\n[Install]\nWantedBy=multi-user.target\n`,
     )
     fs.symlinkSync(
       '/etc/systemd/system/app.service',
@@ -49,7 +51,7 @@ export class Site {
     site.moveTo('10.1.0.2/24')
     await Promise.all([site.hub.boot(), site.device.boot()])
     await site.type('A hub')
-    for (const file of ['roots.pem', 'token']) site.device.put(path.join(site.hub.root, 'root', file), `root/${file}`)
+    for (const file of ['roots.pem', 'token']) site.device.put(path.join(site.hub.root, DESK, file), `${DESK}/${file}`)
     return site
   }
   /** And the device installed and joined. */
@@ -65,7 +67,7 @@ export class Site {
   async type(section: string, way = ''): Promise<void> {
     const blocks = runbookBlocks().filter((b) => b.section === section && (b.way === '' || b.way === way))
     if (blocks.length === 0) throw new Error(`the runbook has no blocks under "${section}"`)
-    for (const { machine, script } of blocks) await this[machine].must(`cd /root\n${script}`)
+    for (const { machine, script } of blocks) await this[machine].must(`cd /${DESK}\n${script}`)
   }
 
   /** The device's only address from now on, as a DHCP server may decide; '' for none. */
