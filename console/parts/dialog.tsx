@@ -1,6 +1,6 @@
 /** The browser's own modal dialogs: focus stays inside, Escape closes, focus goes back to where it was. */
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { Problem } from '../api.ts'
 import { announce } from './announce.tsx'
 import { ProblemNote } from './basics.tsx'
@@ -12,7 +12,8 @@ export function Dialog(p: {
 }) {
   const dialog = useRef<HTMLDialogElement>(null)
   const isOver = useRef(false)
-  useEffect(() => {
+  // Not after the next frame: what has the focus meanwhile hears the keys of whoever types fast.
+  useLayoutEffect(() => {
     const before = document.activeElement
     const element = dialog.current!
     element.showModal()
@@ -23,8 +24,19 @@ export function Dialog(p: {
       if (before instanceof HTMLElement && before.isConnected) before.focus()
     }
   }, [])
+  // The browser's own Escape closes first and tells later: a key between the two would go to what is still to be asked.
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key !== 'Escape' || event.isComposing) return
+    event.preventDefault()
+    p.close()
+  }
   return (
-    <dialog ref={dialog} aria-labelledby="dialog-title" onClose={() => isOver.current || p.close()}>
+    <dialog
+      ref={dialog}
+      aria-labelledby="dialog-title"
+      onKeyDown={onKeyDown}
+      onClose={() => isOver.current || p.close()}
+    >
       <h2 id="dialog-title">{p.title}</h2>
       {p.children}
     </dialog>

@@ -3,8 +3,11 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { forgetDevice } from '../../hub/enrollment/operator.ts'
 import { seedDevices, seedEnrolment } from './fleet.ts'
-import { enterDialog, escapeDialog, tabTo, untilFocused } from './keys.ts'
+import { enterDialog, escapeDialog, tabTo, untilFocused, untilInDialog } from './keys.ts'
 import { openConsole, SCREENS, startBrowser, startConsoleHub } from './rig.ts'
+
+/** What the browser does between two keys differs from time to time. */
+const HASTES = 20
 
 test('a walk by keyboard alone: from the overview to a device, its revocation, and back', async (t) => {
   const rig = await startConsoleHub(t)
@@ -76,6 +79,27 @@ test('rows that go leave the focus in the list, and a hub that does not answer t
   await page.getByRole('alert').getByText('The hub does not answer.').waitFor()
   await page.getByText('gw-00005').waitFor()
   await untilFocused(page, 'gw-00003')
+})
+
+test('a dialog that is closed and opened again in one breath is open', async (t) => {
+  const rig = await startConsoleHub(t)
+  await seedDevices(rig.hub, 3, Date.now())
+  const browser = await startBrowser(t)
+  const { page } = await openConsole(browser, rig, { screen: SCREENS[0]! })
+  for (const [path, button, title] of [
+    ['/devices/gw-00000', 'Revoke', 'Revoke gw-00000?'],
+    ['/enrolment', 'New token', 'New token'],
+  ] as const) {
+    await page.goto(path)
+    await page.getByRole('button', { name: button }).waitFor()
+    await tabTo(page, button)
+    await enterDialog(page, title)
+    for (let i = 0; i < HASTES; i++) {
+      await Promise.all([page.keyboard.press('Escape'), page.keyboard.press('Enter')])
+      await untilInDialog(page, title)
+    }
+    await escapeDialog(page, button)
+  }
 })
 
 test('a token is made by keyboard, and is shown once', async (t) => {

@@ -37,8 +37,11 @@ export async function tabTo(page: Page, name: string, most = 60): Promise<void> 
 /** Enter on what has the focus opens the dialog of this title, which then has the focus. */
 export async function enterDialog(page: Page, title: string): Promise<void> {
   await page.keyboard.press('Enter')
-  const dialog = page.getByRole('dialog', { name: title })
-  await dialog.waitFor()
+  await untilInDialog(page, title)
+}
+
+export async function untilInDialog(page: Page, title: string): Promise<void> {
+  await page.getByRole('dialog', { name: title }).waitFor()
   await page.waitForFunction('document.querySelector("dialog[open]")?.contains(document.activeElement) === true')
 }
 
