@@ -1,7 +1,7 @@
 /** The program: argv, environment, signals, exit code. The only file of the agent that touches the process. */
 import v8 from 'node:v8'
 import { workerData } from 'node:worker_threads'
-import { collectAll, growSlowly } from '../core/runtime/full-gc.ts'
+import { collectAll, collectYoungAlone, growSlowly } from '../core/runtime/full-gc.ts'
 import { runCli } from './cli/program.ts'
 import { MOST_LIMIT_BYTES, SMALL_LIMIT_BYTES } from '../core/runtime/garbage-watch.ts'
 import { IdleGc } from '../core/runtime/idle-gc.ts'
@@ -30,6 +30,7 @@ async function main(): Promise<void> {
     settled: ({ isIdle, memory, watch }) => {
       const limitBytes = readMemoryLimitBytes()
       // Not before: code that was compiled under other flags is not taken (meshlet precompile, Node's own modules).
+      collectYoungAlone()
       if (limitBytes <= MOST_LIMIT_BYTES) growSlowly()
       const idle = new IdleGc({
         isIdle,

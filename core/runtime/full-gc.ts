@@ -31,6 +31,14 @@ export function growSlowly(): void {
   process.getBuiltinModule('node:v8').setFlagsFromString('--heap-growing-percent=50')
 }
 
+/**
+ * Young objects are collected by the thread that made them. For the few MiB that the unit gives them, to wake V8's
+ * helpers and to wait for each costs more than they take over.
+ */
+export function collectYoungAlone(): void {
+  process.getBuiltinModule('node:v8').setFlagsFromString('--no-parallel-scavenge')
+}
+
 type Gc = (options: { type: 'minor' | 'major'; flavor?: 'last-resort' }) => void
 let made: Gc | undefined
 function gcOf(): Gc {

@@ -10,11 +10,15 @@ import { Fifo } from '../fifo.ts'
 import type { Answer } from '../session/subscribe.ts'
 import type { Reading } from '../pauses.ts'
 
+/** Filters that wait for the store before the client is not read from, repetitions too; a long one counts as several. */
+const MAX_WAITING_FILTERS = 4_096
+const FILTER_CHARS = 64
 /**
- * Filters that wait for the store before the client is not read from: as many are one commit, and a commit of a few
- * costs as much as one of many. What waits gets old, and with 2,048 a fast client's garbage took ten times its bytes.
+ * Different ones: as many are one commit, and a commit of a few costs as much as one of many. What waits gets old, and
+ * with 2,048 a fast client's garbage took ten times its bytes. Repetitions are much less, and of each filter the last
+ * is written.
  */
-const MAX_WAITING_FILTERS = 1024
+const MAX_WAITING_CHANGES = 1_024
 
 type Control = Subscribe | Unsubscribe
 /** Whose they are. */
@@ -28,7 +32,7 @@ export interface ControlsOwner {
  * For its turn. What waits for the disk gets old, and garbage that is old keeps all that it refers to until a full
  * collection: of 6 MB of SUBSCRIBE it held 70 MB. So it refers to nothing once it was told (docs/performance.md).
  */
-type Waiting = { answer: Answer | undefined; readonly filters: number }
+type Waiting = { answer: Answer | undefined; readonly filters: number; readonly changes: number }
 
 export class Controls {
   readonly #owner: ControlsOwner
@@ -36,6 +40,7 @@ export class Controls {
   #answers: Fifo<Waiting> | undefined
   #isAnswering = false
   #waitingFilters = 0
+  #waitingChanges = 0
   /** What belongs to answers that were given is not with the client yet: retained messages. */
   #unfinished: Promise<void> | undefined
 
@@ -45,9 +50,7 @@ export class Controls {
 
   take(packet: Control): void {
     const { reading } = this.#owner
-    const filters = packet.type === 'subscribe' ? packet.subscriptions.length : packet.filters.length
-    this.#waitingFilters += filters
-    if (this.#waitingFilters >= MAX_WAITING_FILTERS) reading.hold('subscriptions')
+    const filters = countFilters(packet)
     const answer = this.#owner.act(packet)
     if (!(answer instanceof Promise)) {
       this.#enqueue(answer, filters)
@@ -82,16 +85,21 @@ export class Controls {
       if (before) detach('mqtt', before.then(then), (err) => this.#close(err))
       else then()
     }
-    this.#enqueue({ durable: undefined, tell }, 0)
+    this.#enqueue({ durable: undefined, changes: 0, tell }, 0)
   }
 
   #enqueue(answer: Answer, filters: number): void {
     if (!this.#isAnswering && !this.#answers?.size && answer.durable === undefined) {
-      this.#tell(answer, filters, undefined)
+      this.#tell(answer, undefined)
       return
     }
+    const { changes } = answer
     this.#answers ??= new Fifo()
-    this.#answers.push({ answer, filters })
+    this.#answers.push({ answer, filters, changes })
+    this.#waitingFilters += filters
+    this.#waitingChanges += changes
+    if (this.#waitingFilters >= MAX_WAITING_FILTERS || this.#waitingChanges >= MAX_WAITING_CHANGES)
+      this.#owner.reading.hold('subscriptions')
     if (!this.#isAnswering) this.#answerNext()
   }
   #answerNext(): void {
@@ -120,18 +128,20 @@ export class Controls {
   #tellFirst(failed: MeshError | undefined): void {
     const first = this.#answers?.shift()
     if (!first?.answer) return
-    const { answer, filters } = first
+    const { answer, filters, changes } = first
     first.answer = undefined
-    this.#tell(answer, filters, failed)
+    this.#tell(answer, failed)
+    this.#waitingFilters -= filters
+    this.#waitingChanges -= changes
+    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2 && this.#waitingChanges < MAX_WAITING_CHANGES / 2)
+      this.#resume('subscriptions')
   }
-  #tell(answer: Answer, filters: number, failed: MeshError | undefined): void {
+  #tell(answer: Answer, failed: MeshError | undefined): void {
     try {
       this.#note(answer.tell(failed))
     } catch (thrown) {
       this.#close(toMeshError(thrown))
     }
-    this.#waitingFilters -= filters
-    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2) this.#resume('subscriptions')
   }
   #note(rest: Promise<void> | undefined): void {
     if (!rest) return
@@ -148,3 +158,11 @@ export class Controls {
     if (reading.release(why)) reading.takePackets()
   }
 }
+
+function countFilters(packet: Control): number {
+  let filters = 0
+  if (packet.type === 'subscribe') for (const { filter } of packet.subscriptions) filters += countFilter(filter)
+  else for (const filter of packet.filters) filters += countFilter(filter)
+  return filters
+}
+const countFilter = (filter: string): number => 1 + Math.floor(filter.length / FILTER_CHARS)

@@ -28,6 +28,8 @@ export type Asking = {
  */
 export type Answer = {
   readonly durable: Promise<void> | undefined
+  /** Filters whose last change was on the disk, and is not now. */
+  readonly changes: number
   /** @returns when all that belongs to the answer is on its way to the client; undefined: it is */
   tell(failed: MeshError | undefined): Promise<void> | undefined
 }
@@ -39,7 +41,6 @@ export type Answer = {
  */
 export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking): Answer | Promise<Answer> {
   const { session } = asking
-  for (const { filter } of packet.subscriptions) refuseMalformed(filter)
   const asked = new Subscribing(state, packet, asking)
   grant(state, asked)
   if (
@@ -53,7 +54,7 @@ export function subscribe(state: BrokerState, packet: Subscribe, asking: Asking)
       if (!session.queue) session.useQueue(queue, state.subscriptions)
       return act(state, asked)
     },
-    (thrown: unknown) => ({ durable: undefined, tell: () => asked.tell(toMeshError(thrown)) }),
+    (thrown: unknown) => ({ durable: undefined, changes: 0, tell: () => asked.tell(toMeshError(thrown)) }),
   )
 }
 async function queueOf({ durability }: BrokerState, session: Session): Promise<DurableQueue> {
@@ -75,6 +76,7 @@ class Subscribing implements Answer {
   /** The last change of a retained message before it acted. */
   since = 0
   durable: Promise<void> | undefined
+  changes = 0
 
   constructor(state: BrokerState, packet: Subscribe, asking: Asking) {
     this.#state = state
@@ -93,7 +95,7 @@ function limitQos(qos: Qos, { link }: Asking): Qos {
   return Math.min(qos, link.listener.maxQos ?? 2) as Qos
 }
 
-/** Decides about each filter, as the session is now. */
+/** Decides about each filter, as the session is now. @throws MESH_MQTT_PROTOCOL for one that is none */
 function grant(state: BrokerState, asked: Subscribing): void {
   const { packet, asking, reasons, granted } = asked
   const { session, limits } = asking
@@ -106,9 +108,10 @@ function grant(state: BrokerState, asked: Subscribing): void {
     const request = packet.subscriptions[i]!
     const { filter, retainHandling } = request
     const qos = limitQos(request.qos, asking)
-    const isThere = session.subscriptions.has(filter)
+    const there = session.subscriptions.get(filter)
+    if (there === undefined) refuseMalformed(filter)
     const before = places?.get(filter)
-    const isNew = !isThere && before === undefined
+    const isNew = there === undefined && before === undefined
     const bytes = isNew ? estimateFilterBytes(filter) : 0
     const isFull =
       isNew &&
@@ -123,11 +126,12 @@ function grant(state: BrokerState, asked: Subscribing): void {
     addedBytes += bytes
     if (before !== undefined) granted[before] = undefined
     places?.set(filter, i)
-    if (isThere && retainHandling === 1) (asked.wasThere ??= new Set()).add(filter)
+    if (there && retainHandling === 1) (asked.wasThere ??= new Set()).add(filter)
     const noLocal = request.noLocal || (isBridge && !filter.startsWith('$share/'))
     const retainAsPublished = request.retainAsPublished || isBridge
     granted[i] = {
-      filter,
+      // One text for each filter: it is found at once wherever it is looked for, and a repetition of it lives no longer.
+      filter: there?.filter ?? filter,
       qos,
       noLocal,
       retainAsPublished,
@@ -238,6 +242,7 @@ function act(state: BrokerState, asked: Subscribing): Subscribing {
     // The same subscription again changes no one's messages.
     if (before && isSame(before, one) && before.durableBefore === undefined) continue
     if (session.stored) {
+      if (before?.durableBefore === undefined) asked.changes++
       one.durableBefore = before === undefined ? 'none' : (before.durableBefore ?? before)
       if (changed) changed.push(one)
       else changed = [one]
@@ -352,6 +357,7 @@ export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscri
   const isKept = gone.length > 0 && session.stored && state.sessions.get(session.clientId) === session
   return {
     durable: isKept ? state.durability.saveSubscriptions(session, [], gone) : undefined,
+    changes: gone.length,
     tell(failed) {
       if (failed) throw failed
       if (session.link === link) link.outbox.writeReasons('unsuback', packetId, reasons)

@@ -141,6 +141,13 @@ async function overlapping(
   return socket
 }
 
+/** In turn, each time with another QoS than before. */
+async function pourSubscriptions(a: Attacker, filters: number, untilMs: number): Promise<void> {
+  const socket = await a.connected('subscriber', { kept: true })
+  const nth = (i: number): Buffer => subscribe(`some/where/${i % filters}`, (Math.floor(i / filters) % 3) as 0 | 1 | 2)
+  await pour(a, socket, 6 * MIB, untilMs, (i) => Buffer.concat(Array.from({ length: 200 }, (_, j) => nth(i * 200 + j))))
+}
+
 /** A megabyte of what the attacks are made of. */
 export async function warmUp(a: Attacker): Promise<void> {
   const socket = await a.subscribed('warm', 'warm/#')
@@ -203,16 +210,11 @@ export const MQTT_ATTACKS: Readonly<Record<string, Attack>> = {
   },
   subscribe: {
     about: '6 MB of SUBSCRIBE of a kept session, 1,000 filters again and again, each time with another QoS',
-    async run(a, untilMs) {
-      const socket = await a.connected('subscriber', { kept: true })
-      await pour(a, socket, 6 * MIB, untilMs, (i) =>
-        Buffer.concat(
-          Array.from({ length: 200 }, (_, j) =>
-            subscribe(`some/where/${(i * 200 + j) % 1_000}`, (Math.floor((i * 200 + j) / 1_000) % 3) as 0 | 1 | 2),
-          ),
-        ),
-      )
-    },
+    run: (a, untilMs) => pourSubscriptions(a, 1_000, untilMs),
+  },
+  'subscribe-10k': {
+    about: 'subscribe, with 10,000 filters, as many as a session may have',
+    run: (a, untilMs) => pourSubscriptions(a, 10_000, untilMs),
   },
   sessions: {
     about: '300 CONNECTs whose sessions are kept for seven days',

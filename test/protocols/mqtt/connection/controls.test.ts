@@ -278,3 +278,22 @@ test('the disk stands still: of whole packets behind what waits no more than so 
   for (let i = 0; i < 200 && seen.length < count; i++) seen.push(...(await c.seen()))
   assert.equal(seen.filter((word) => word.startsWith('suback')).length, count)
 })
+
+const LONG = 'x'.repeat(640)
+for (const [what, filterOf, taken] of [
+  ['different filters', (i: number) => `f/${i}`, 1_024],
+  ['one filter, with another QoS each time', () => 'f', 4_096],
+  ['one filter of 640 characters', () => LONG, Math.ceil(4_096 / 11)],
+] as const) {
+  test(`the disk stands still: no more SUBSCRIBEs act than may wait for it, and each is answered (${what})`, async () => {
+    const t = new TestBroker()
+    const c = await kept(t)
+    await c.subscribe('a', { qos: 1 })
+    t.durability.hold()
+    for (let i = 0; i < 6_000; i++) c.send(subscribe(i + 1, filterOf(i), (i % 3) as 0 | 1 | 2))
+    await c.seen()
+    assert.equal(t.durability.pending, taken)
+    t.durability.resume()
+    assert.equal((await c.seen()).filter((word) => word.startsWith('suback')).length, 6_000)
+  })
+}
