@@ -5,7 +5,7 @@
 import type { MeshError } from '../../../core/errors.ts'
 import type { BodySink } from '../filters/bodies/body-filter.ts'
 import type { Hold, Holder, Waiting } from '../../waiting.ts'
-import { HoldingBlock } from '../h2/stream/holding-block.ts'
+import { HoldingBlock } from '../holding-block.ts'
 
 /** Less is not counted against the memory budget. */
 const COUNTED_BYTES = 4 * 1024

@@ -2,7 +2,7 @@
  * A request's body on its way to its exchange. Small parts that came in one read go on together: a write for each would
  * cost a hundred times what its sender spends, and each that waits would be an object of its own.
  */
-import { HoldingBlock } from '../h2/stream/holding-block.ts'
+import { HoldingBlock } from '../holding-block.ts'
 
 /** Less goes on when the read is over, together with what came beside it. */
 const SMALL_BYTES = 1024

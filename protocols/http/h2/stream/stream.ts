@@ -8,7 +8,7 @@ import type { Place } from '../../../../core/runtime/linked-list.ts'
 import { ErrorCode } from '../../codec/h2-frames.ts'
 import type { FieldList } from '../../codec/hpack/decoder.ts'
 import { readMethod } from '../../codec/h2-message-rules.ts'
-import { HoldingBlock } from './holding-block.ts'
+import { HoldingBlock } from '../../holding-block.ts'
 import type { ReceiveWindow } from './receive-window.ts'
 
 export interface StreamOwner {

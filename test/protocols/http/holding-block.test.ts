@@ -1,6 +1,6 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import { HoldingBlock } from '../../../../../protocols/http/h2/stream/holding-block.ts'
+import { HoldingBlock } from '../../../protocols/http/holding-block.ts'
 
 test('small parts are put together, whether or not they have memory of their own, and large ones stay as they are', () => {
   const large = Buffer.allocUnsafeSlow(2_000).fill('l')

@@ -2,7 +2,7 @@
  * Bytes that wait longer than a turn of the event loop. What comes from a socket is a part of a chunk of 64 KiB: small
  * parts that wait are copied, one behind the other, or each would keep its chunk in memory, and an object of its own.
  */
-import { isMostOfItsMemory } from '../../../../core/runtime/own-memory.ts'
+import { isMostOfItsMemory } from '../../core/runtime/own-memory.ts'
 
 /** Less is put together also where it has memory of its own, as what comes from a socket byte by byte has. */
 const MIN_PART_BYTES = 1024
