@@ -10,8 +10,8 @@ const SECRET_BYTES = 32
 const SECRET = /^[\w-]{43}$/
 /** A page that is open asks all the time; not each of that is worth a write. */
 const SEEN_STEP_MS = 60_000
-/** From the browser to the command line that waits. */
-const CODE_MS = 60_000
+/** From the browser to the command line that waits: somebody reads a page before. */
+const CODE_MS = 300_000
 const MAX_CODE_CHARS = 8_000
 
 export type LoginsOptions = {
@@ -79,8 +79,8 @@ export class Logins {
   }
 
   /**
-   * For a command line whose user has proved who they are in a browser: good for one session within a minute, for whoever
-   * has what the challenge was made of. Throws MESH_CONSOLE_OIDC.
+   * For a command line whose user has proved who they are in a browser: good for one session within five minutes, for
+   * whoever has what the challenge was made of. Throws MESH_CONSOLE_OIDC.
    */
   async offerCli({ operator, name, grants, claims }: Omit<Newcomer, 'via'>, challenge: string): Promise<string> {
     const { sessions, clock } = this.#o

@@ -11,6 +11,7 @@ import { doNothing, guard } from '../../../core/defects/guard.ts'
 import { MeshError } from '../../../core/errors.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import { toPrintable } from '../../../core/printable.ts'
+import { deriveLoginCode } from '../../console/oidc/consent.ts'
 import { loginWays, type CliLogin } from '../../console/schemas.ts'
 import type { Io } from '../io.ts'
 import type { HubClient } from './client.ts'
@@ -39,6 +40,7 @@ export async function logInByBrowser(
   )
   try {
     io.err(`open in a browser on this machine: ${client.hub}/login/oidc?port=${port}&challenge=${challenge}\n`)
+    io.err(`its page must show ${deriveLoginCode(challenge)} before you confirm\n`)
     return await ask({ token: await answer, verifier })
   } finally {
     late.cancel()
@@ -84,5 +86,6 @@ async function listen(path: string): Promise<{
 
 function explainRefused(code: string): MeshError {
   const shown = toPrintable(code.slice(0, MAX_REASON_CHARS))
-  return new MeshError('MESH_HUB_SESSION', `the hub refuses the login: ${shown}; its log says why`)
+  const why = code.startsWith('MESH_') ? `the hub refuses the login: ${shown}; its log says why` : `refused ${shown}`
+  return new MeshError('MESH_HUB_SESSION', why)
 }

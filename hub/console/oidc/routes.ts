@@ -1,7 +1,7 @@
 /**
  * Login at an issuer. What belongs to a login that is under way goes with the browser, sealed: nobody fills the hub by
  * beginning logins, and any replica may finish one. Where the browser goes afterwards is fixed: to the console, or to
- * the port of its own machine where `meshlet-hub login --oidc` waits (RFC 8252 §7.3).
+ * the port of its own machine where `meshlet-hub login --oidc` waits (RFC 8252 §7.3), if who logs in confirms it.
  */
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply } from 'fastify'
@@ -16,6 +16,7 @@ import { readAddress } from '../routes/parts.ts'
 import { setSession, type TakeLogin } from '../routes/session.ts'
 import { oidcQuery, type OidcQuery } from '../schemas.ts'
 import type { OidcSettings } from '../settings.ts'
+import { formatConsentPage } from './consent.ts'
 import { deriveGrants, readValues } from './grants.ts'
 import { isSame, type Flow, type Provider } from './provider.ts'
 
@@ -74,7 +75,9 @@ export function addOidcRoutes(app: FastifyInstance, p: OidcRoutes): void {
         const newcomer = { ...(await identify(p, request.query, flow)), address: readAddress(request) }
         if (cli) {
           const code = await p.logins.offerCli(newcomer, cli.challenge)
-          return await reply.redirect(formatLoopback(cli, { code }), 303)
+          const [confirm, refuse] = [formatLoopback(cli, { code }), formatLoopback(cli, { refused: 'by the browser' })]
+          const page = formatConsentPage({ ...newcomer, challenge: cli.challenge, confirm, refuse })
+          return await reply.type('text/html; charset=utf-8').send(page)
         }
         const before = await p.logins.find(readCookie(cookie, SESSION_COOKIE))
         const { secret } = await p.logins.begin({ ...newcomer, via: 'oidc' })

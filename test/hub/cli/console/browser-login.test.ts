@@ -7,6 +7,7 @@ import path from 'node:path'
 import type { RemoteRig } from '../remote-rig.ts'
 import { remoteRig } from '../remote-rig.ts'
 import { startProvider, type LocalProvider } from '../../console/oidc/local-provider.ts'
+import type { Said } from '../../console/console-rig.ts'
 import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 import type { Ran } from '../hub-cli.ts'
 
@@ -20,18 +21,24 @@ async function rigs(t: Finally): Promise<{ rig: RemoteRig; provider: LocalProvid
   return { rig: await remoteRig(t, `console: {listen: "127.0.0.1:0", oidc: ${oidc}}`), provider }
 }
 
-/** The browser at the hub, and at the issuer. @returns where the hub leads it at last */
-async function browse(rig: RemoteRig, provider: LocalProvider, path: string): Promise<string> {
+/** The browser at the hub, and at the issuer. @returns what the hub says at last */
+async function browse(rig: RemoteRig, provider: LocalProvider, path: string): Promise<Said> {
   const begun = await rig.ask({ path })
   const cookie = begun.headers['set-cookie']![0]!.split(';')[0]!
   const query = provider.authorize(String(begun.headers['location']))
-  const said = await rig.ask({
+  return rig.ask({
     path: `/login/oidc/callback?${query.toString()}`,
     cookie,
     headers: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' },
   })
-  assert.equal(said.status, 303)
-  return String(said.headers['location'])
+}
+
+/** Of the page of consent. */
+function readLink({ status, text }: Said, label: string): string {
+  assert.equal(status, 200, 'nothing leads to the terminal before somebody says so')
+  const [, href] = new RegExp(`<a href="([^"]+)">${label}`).exec(text) ?? []
+  assert.ok(href !== undefined, text)
+  return href.replaceAll('&amp;', '&')
 }
 
 async function logIn(rig: RemoteRig, browser: (path: string) => Promise<void>): Promise<Ran> {
@@ -51,8 +58,12 @@ async function logIn(rig: RemoteRig, browser: (path: string) => Promise<void>): 
 test('whoever logs in at the issuer has a session of the command line, with the roles of their groups', async (t) => {
   const { rig, provider } = await rigs(t)
   let page = ''
+  let consent = ''
   const { code, out, err } = await logIn(rig, async (path) => {
-    const to = await browse(rig, provider, path)
+    const said = await browse(rig, provider, path)
+    consent = said.text
+    assert.equal(said.headers['location'], undefined)
+    const to = readLink(said, 'Yes')
     assert.match(to, /^http:\/\/127\.0\.0\.1:\d+\/[\w-]{43}\?code=/)
     const elsewhere = new URL(to)
     elsewhere.pathname = '/'
@@ -61,6 +72,9 @@ test('whoever logs in at the issuer has a session of the command line, with the 
   })
   assert.equal(code, 0, err)
   assert.match(page, /^You are logged in/)
+  const [, shown] = /its page must show ([0-9A-F]{4}-[0-9A-F]{4}) /.exec(err) ?? []
+  assert.ok(shown !== undefined && consent.includes(`<strong>${shown}</strong>`), consent)
+  assert.match(consent, /<strong>u1 \(oidc:u1\)<\/strong> at this hub: operator of all namespaces/)
   assert.match(out, /^logged in to http:\S+ as oidc:u1, operator of all namespaces, until 20/)
   assert.equal((await rig.remote('devices')).code, 0)
   assert.match((await rig.remote('sessions')).err, /that needs the role admin/)
@@ -73,11 +87,30 @@ test('who has none of the groups is told so, in the browser and in the terminal'
   provider.claims = { groups: ['others'] }
   let page = ''
   const { code, err } = await logIn(rig, async (path) => {
-    page = await (await fetch(await browse(rig, provider, path))).text()
+    const { status, headers } = await browse(rig, provider, path)
+    assert.equal(status, 303)
+    page = await (await fetch(String(headers['location']))).text()
   })
   assert.equal(code, 1)
   assert.match(page, /^The login was refused/)
   assert.match(err, /MESH_HUB_SESSION: the hub refuses the login: MESH_CONSOLE_FORBIDDEN/)
+  assert.deepEqual(await rig.hub.registry.sessions.all(), [])
+})
+
+test('a login that another program began ends where its user says no, and no session is made', async (t) => {
+  const { rig, provider } = await rigs(t)
+  provider.claims = { name: '<script>alert(1)</script>"' }
+  let consent = ''
+  const { code, err } = await logIn(rig, async (path) => {
+    const said = await browse(rig, provider, path)
+    consent = said.text
+    assert.deepEqual(await rig.hub.registry.sessions.all(), [], 'logging in at the issuer alone gives nothing')
+    await fetch(readLink(said, 'No'))
+  })
+  assert.equal(code, 1)
+  assert.match(err, /MESH_HUB_SESSION: refused by the browser/)
+  assert.match(consent, /&lt;script&gt;alert\(1\)&lt;\/script&gt;&quot;/, 'a name is no markup')
+  assert.doesNotMatch(consent, /<script/)
   assert.deepEqual(await rig.hub.registry.sessions.all(), [])
 })
 
@@ -92,7 +125,7 @@ test('the code is good once, as it is, for whoever began the login, and no link'
   const { rig, provider } = await rigs(t)
   const verifier = randomBytes(32).toString('base64url')
   const challenge = createHash('sha256').update(verifier).digest('base64url')
-  const to = await browse(rig, provider, `/login/oidc?port=4711&challenge=${challenge}`)
+  const to = readLink(await browse(rig, provider, `/login/oidc?port=4711&challenge=${challenge}`), 'Yes')
   assert.match(to, /^http:\/\/127\.0\.0\.1:4711\//)
   const token = new URL(to).searchParams.get('code')!
   const redeem = async (body: object): Promise<number> =>
