@@ -3,6 +3,7 @@ import { guard } from '../../../core/defects/guard.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import type { Timer } from '../../../core/os/clock.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
+import type { RouteTable } from '../../../model/tables.ts'
 import { isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { isRequestChanged } from '../filters/bodies/body-filter.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
@@ -14,6 +15,10 @@ import type { RequestOrigin } from './request-origin.ts'
 export abstract class ExchangeState {
   /** A redirect that is followed here makes another one of it. */
   request: RequestHead
+  /** As long as it may be planned anew. */
+  asked: RequestHead
+  plannedBy: RouteTable | undefined
+  mayBeginAnew = true
   readonly client: RequestOrigin
   /** A push that comes while the request waits brings another one. */
   http: HttpConnectionManager
@@ -42,7 +47,7 @@ export abstract class ExchangeState {
     this.rt = rt
     this.client = client
     this.http = http
-    this.request = request
+    this.request = this.asked = request
     this.down = this.codec = down
     this.body = new ReplayBuffer(rt.ctx.limits.maxReplayBytes, rt.waiting, this)
     this.record = createRecord(rt.ctx, http, request)
@@ -60,7 +65,13 @@ export abstract class ExchangeState {
   protected askForBody(): void {
     const { expectContinue } = this.request
     this.awaitsContinue = expectContinue && this.http.proxyContinue === true
-    if (expectContinue && !this.awaitsContinue) this.down.sendContinue()
+    if (expectContinue && !this.awaitsContinue && this.record.tries === 0) this.down.sendContinue()
+  }
+
+  /** It goes by the plan that it has. */
+  protected keepPlan(): void {
+    this.asked = this.request
+    this.plannedBy = undefined
   }
 
   onInformational(head: ResponseHead): void {

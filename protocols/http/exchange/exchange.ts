@@ -18,8 +18,7 @@ import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { RequestHead, ResponseHead, Sent, UpstreamRequest } from '../message.ts'
 import { answerHead, prepareAttempt, createUpstreamRequest, chooseTrailers, type HeaderFacts } from './outgoing.ts'
 import type { ForwardPlan, PausedPlan, Plan } from './planning/plan.ts'
-import { planToday } from './planning/plan-today.ts'
-import { beginPlan, type AwaitedPlan, type WaitOwner } from './awaited-plan.ts'
+import { AwaitedPlan, beginPlan, type WaitOwner } from './awaited-plan.ts'
 import { ExchangeState } from './exchange-state.ts'
 import { createErrorReply, createPlannedReply, type LocalReply } from './reply/reply.ts'
 import { sendLocalReply } from './reply/send.ts'
@@ -72,6 +71,7 @@ export class Exchange
     this.#awaited = beginPlan(this.rt, this)
   }
   beginAnew(request: RequestHead, http: HttpConnectionManager): void {
+    this.#backToPlanning()
     this.request = request
     this.http = http
     if (request.upgrade !== undefined || request.method === 'CONNECT')
@@ -159,8 +159,10 @@ export class Exchange
     this.client.conn.cluster = plan.cluster.name
     this.body.trailers = chooseTrailers(this.body.trailers, plan, this, this.rt.ctx)
     if (plan.bodies && !this.#filterBody(plan.bodies)) return
-    if (plan.mirrors) this.#mirrors = new Mirrors(this.rt, this, plan)
-    for (const chunk of this.body.chunks) this.#mirrors?.add(chunk)
+    if (plan.mirrors && !this.#mirrors) {
+      this.#mirrors = new Mirrors(this.rt, this, plan)
+      for (const chunk of this.body.chunks) this.#mirrors.add(chunk)
+    }
     if (plan.action.idleMs !== undefined) this.down.setIdleMs(plan.action.idleMs)
     const times = deriveTimes(plan.action, plan.retry?.perTryTimeoutMs, this.http, this.request)
     if (times) this.#timeouts = new Timeouts(times, this.record.startedMs, this.rt.deadlines, this.rt.ctx.clock, this)
@@ -180,6 +182,7 @@ export class Exchange
     if (!filtered) return true
     this.down = filtered.down
     this.#filtered = filtered.sink
+    this.mayBeginAnew = false
     this.body.moveTo(filtered.sink)
     return this.#phase === 'trying'
   }
@@ -193,14 +196,19 @@ export class Exchange
     this.#attempt.start(this.rt, plan, fresh, this.#retries?.tried)
   }
 
-  /** The cluster of that name may be another one by now. */
+  /** What allowed it may not be in force any more, and the cluster of that name may be another one. */
   #tryToday(): void {
-    const plan = planToday(this.#plan!, this.rt.ctx.tables.get())
-    if (plan.kind === 'refuse') this.#refuse(plan.error)
-    else {
+    this.#awaited ??= new AwaitedPlan(this.rt, this)
+    this.#awaited.tryAgain(this.#plan!, (plan) => {
       this.#plan = plan
       this.#try(false)
-    }
+    })
+  }
+  #backToPlanning(): void {
+    this.#timeouts?.end()
+    this.#plan = this.#outgoing = this.#timeouts = undefined
+    this.#phase = 'planning'
+    this.down = this.codec
   }
 
   #attemptOver(): void {
@@ -255,6 +263,7 @@ export class Exchange
     }
     this.#phase = 'answering'
     this.body.drop()
+    this.keepPlan()
     const { record } = this
     record.status = head.status
     record.firstByteMs = this.rt.ctx.clock.monotonicMs()
@@ -272,13 +281,11 @@ export class Exchange
     const next = redirects.next(this.#plan!, head, this.#upstreamRequest(), this, rt.ctx)
     if (!next) return false
     this.#cancelAttempt()
-    this.#timeouts?.end()
-    this.#outgoing = this.#retries = undefined
-    this.#phase = 'planning'
+    this.#backToPlanning()
+    this.#retries = this.#mirrors = undefined
     this.record.tries = 0
     if (next.bodyLength === 0) body.clear()
     this.request = next
-    this.down = this.codec
     this.#awaited = beginPlan(this.rt, this)
     return true
   }
@@ -324,11 +331,7 @@ export class Exchange
   /** @returns true when another attempt is on its way; the one at hand is given up then */
   #retry(outcome: TryOutcome): boolean {
     const plan = this.#plan!
-    const next = this.#retriesSoFar().next(plan, outcome, {
-      method: this.request.method,
-      hasIdempotencyKey: this.request.header('idempotency-key') !== undefined,
-      replayable: this.body.replayable,
-    })
+    const next = this.#retriesSoFar().next(plan, outcome, this)
     switch (next.kind) {
       case 'none':
         return false
@@ -392,6 +395,7 @@ export class Exchange
       return
     }
     this.#phase = 'tunnel'
+    this.keepPlan()
     // From here the tunnel's own idle time counts, not the time for an answer.
     this.#timeouts?.onlyStream()
     tunnel.open(head, far, plan)

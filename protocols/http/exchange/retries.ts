@@ -4,16 +4,24 @@
  */
 import type { Endpoint } from '../../../model/cluster.ts'
 import type { Connection } from '../../connection.ts'
+import type { RequestHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
 import type { ForwardPlan } from './planning/plan.ts'
 import type { ExchangeRecord } from './record.ts'
-import { decideRetry, retryBackoffMs, type RetryRequest, type TryOutcome } from './retry.ts'
+import type { ReplayBuffer } from './replay-buffer.ts'
+import { decideRetry, retryBackoffMs, type TryOutcome } from './retry.ts'
 
 /** `fresh`: at once, on a connection that does not come from the pool. */
 export type NextTry =
   | { readonly kind: 'none' }
   | { readonly kind: 'fresh' }
   | { readonly kind: 'after'; readonly backoffMs: number }
+
+/** The exchange. */
+type Tried = {
+  readonly request: Pick<RequestHead, 'method' | 'header'>
+  readonly body: Pick<ReplayBuffer, 'replayable'>
+}
 
 const NONE: NextTry = { kind: 'none' }
 const FRESH: NextTry = { kind: 'fresh' }
@@ -43,13 +51,18 @@ export class Retries {
   }
 
   /** Decides what follows an attempt that ended so, and counts it. */
-  next({ retry, cluster, retriesUnsafe }: ForwardPlan, outcome: TryOutcome, request: RetryRequest): NextTry {
+  next({ retry, cluster, retriesUnsafe }: ForwardPlan, outcome: TryOutcome, { request, body }: Tried): NextTry {
     const { metrics, upstreams, ctx } = this.#rt
     const mayRepeat = retriesUnsafe ?? ctx.retriesUnsafe ?? false
     const decision = decideRetry(
       retry,
       outcome,
-      { ...request, mayRepeat },
+      {
+        method: request.method,
+        hasIdempotencyKey: request.header('idempotency-key') !== undefined,
+        replayable: body.replayable,
+        mayRepeat,
+      },
       { retries: this.#retries, freshRetries: this.#freshRetries },
     )
     if (typeof decision === 'object') {

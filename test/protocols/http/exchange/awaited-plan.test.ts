@@ -1,9 +1,10 @@
-/** Pushes that come while a request waits: what they ask for counts for it, too. */
+/** Pushes that come while a request waits, or is tried: what they ask for counts for it, too. */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { HttpConnectionManager, HttpFilter } from '../../../../model/listener.ts'
 import type { Policy } from '../../../../model/policy.ts'
-import { NO_HEADER_CHANGES, type RouteConfig } from '../../../../model/route.ts'
+import type { InternalRedirects } from '../../../../model/http/internal-redirect.ts'
+import { NO_HEADER_CHANGES, type RetryPolicy, type RouteConfig } from '../../../../model/route.ts'
 import { RouteTable } from '../../../../model/tables.ts'
 import { HTTP as AUTH_SERVICE, SETTINGS as AUTH_SETTINGS } from '../filters/ext-authz/rig.ts'
 import { cluster, endpoint, forwardTo, GET, Harness, manager, OK, route, tablesOf, type Client } from '../harness.ts'
@@ -122,6 +123,108 @@ test('pushes without end refuse the request at last', async () => {
     push(h, client, manager([route()], { filters: [ask()] }))
     await auth.answer(OK)
   }
-  assert.match(await client.take(), /^HTTP\/1\.1 503 [^]*again and again/)
+  assert.match(await client.take(), /^HTTP\/1\.1 503 [^]*cannot be planned anew/)
   assert.equal(origin.connections.length, 0)
+})
+
+const RETRY: RetryPolicy = {
+  on: new Set(['5xx', 'connect-failure', 'reset']),
+  maxRetries: 4,
+  perTryTimeoutMs: undefined,
+  statusCodes: new Set(),
+  backoff: { baseMs: 20, capMs: 100 },
+  avoidPreviousHosts: false,
+  maxHostPicks: 3,
+}
+const RETRIED = forwardTo({ retry: RETRY })
+const UNAVAILABLE = 'HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n'
+
+for (const [what, now, want] of [
+  ['refuses it', manager([route(RETRIED)], { filters: [refusing] }), /^HTTP\/1\.1 403 [^]*RBAC: access denied/],
+  [
+    'has another route for it',
+    manager([route(forwardTo({ clusters: [{ name: 'other', weight: 1, headers: NO_HEADER_CHANGES }] }))]),
+    'other',
+  ],
+  ['has no route for it', manager([]), /^HTTP\/1\.1 404 /],
+  ['changes nothing about it', undefined, 'first'],
+] as const)
+  test(`a push that ${what}, while it waits to be tried again`, async () => {
+    await using h = new Harness(CLUSTERS)
+    const [origin, other] = [await h.origin(), await h.origin(OTHER_AT)]
+    const client = h.connect(manager([route(RETRIED)]))
+    await client.send('PUT / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n')
+    assert.match(await client.take(), /^HTTP\/1\.1 100 Continue\r\n\r\n$/)
+    await client.send('abc')
+    await origin.answer(UNAVAILABLE)
+    await origin.last.take()
+    push(h, client, now)
+    await h.clock.advance(100)
+    if (want === 'first' || want === 'other') {
+      const second = want === 'first' ? origin : other
+      assert.match(await second.last.take(), /^PUT \/ [^]*\r\n\r\nabc$/)
+      await second.answer(OK)
+      assert.match(await client.take(), /^HTTP\/1\.1 200 /)
+      return
+    }
+    assert.match(await client.take(), want)
+    assert.equal(await origin.last.take(), '')
+  })
+
+test('a service is asked again about what is tried again after a push, as it came', async () => {
+  await using h = new Harness(CLUSTERS)
+  const [origin, auth, other] = [await h.origin(), await h.origin(AUTH_AT), await h.origin(OTHER_AT)]
+  const client = h.connect(manager([route(RETRIED)], { filters: [ask()] }))
+  await client.send(GET)
+  await auth.answer('HTTP/1.1 200 OK\r\nx-user: first\r\ncontent-length: 0\r\n\r\n')
+  await origin.answer(UNAVAILABLE)
+  assert.match(await origin.last.take(), /x-user: first/)
+  push(h, client, manager([route(RETRIED)], { filters: [ask('other')] }))
+  await h.clock.advance(100)
+  assert.doesNotMatch(await other.last.take(), /x-user/)
+  await other.answer('HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n')
+  assert.match(await client.take(), /^HTTP\/1\.1 403 /)
+  assert.equal(await origin.last.take(), '')
+})
+
+test('pushes make no retries beyond what the route has, and a copy for a mirror is made once', async () => {
+  await using h = new Harness(CLUSTERS)
+  const [origin, other] = [await h.origin(), await h.origin(OTHER_AT)]
+  const mirrored = (): HttpConnectionManager =>
+    manager([
+      route(
+        forwardTo({
+          retry: { ...RETRY, maxRetries: 2 },
+          mirrors: [{ cluster: { name: 'other' }, fraction: 1, keepsHost: false }],
+        }),
+      ),
+    ])
+  const client = h.connect(mirrored())
+  await client.send(GET)
+  for (let i = 0; i < 3; i++) {
+    await origin.answer(UNAVAILABLE)
+    push(h, client, mirrored())
+    await h.clock.advance(100)
+  }
+  assert.match(await client.take(), /^HTTP\/1\.1 503 /)
+  assert.equal(origin.last.received.match(/GET/g)?.length, 3)
+  assert.equal(other.last.received.match(/GET/g)?.length, 1)
+})
+
+test('a redirect that is followed after a push is planned by what that brought', async () => {
+  await using h = new Harness(CLUSTERS)
+  const origin = await h.origin()
+  const redirects: InternalRedirects = {
+    max: 1,
+    statuses: new Set([302]),
+    predicates: [],
+    copies: [],
+    crossesSchemes: false,
+  }
+  const following = [route(forwardTo({ internalRedirects: redirects }))]
+  const client = h.connect(manager(following))
+  await client.send(GET)
+  push(h, client, manager(following, { filters: [refusing] }))
+  await origin.answer('HTTP/1.1 302 Found\r\nlocation: http://a/next\r\ncontent-length: 0\r\n\r\n')
+  assert.match(await client.take(), /^HTTP\/1\.1 403 /)
 })
