@@ -1,7 +1,31 @@
-/** Connections of operators to ports of devices. */
+/** What operators want of devices over the hub: commands, and connections to their ports. */
 import type { Row } from './row.ts'
 
 export const CONNECT = {
+  MESH_COMMAND_AWAY: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 503,
+    flag: '-',
+    remedy:
+      "Ask again when the device is connected over the relay (control.address: wss://…): `meshlet-hub devices --where 'connected=true'` lists those that are.",
+  },
+  MESH_COMMAND_FORBIDDEN: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 403,
+    flag: '-',
+    remedy:
+      'Whoever owns the device decides: add the command to control.commands of its agent.yaml, and let it read that: meshlet reload.',
+  },
+  MESH_COMMAND_FAILED: {
+    origin: 'upstream',
+    retry: 'never',
+    http: 502,
+    flag: '-',
+    remedy:
+      'Nothing asks again by itself. See how the device is (meshlet-hub device show NAME); its log says why (`control.command`).',
+  },
   MESH_CONNECT_AWAY: {
     origin: 'upstream',
     retry: 'never',

@@ -104,7 +104,8 @@ export const CONTROL_PLANE = {
     retry: 'never',
     http: 503,
     flag: '-',
-    remedy: 'The control plane limits new streams; the agent tries again by itself.',
+    remedy:
+      'It is more than the hub or the control plane takes for now: try again in a minute. An agent does so by itself.',
   },
   MESH_CONTROL_PROTOCOL: {
     origin: 'internal',

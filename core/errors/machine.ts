@@ -7,7 +7,8 @@ export const MACHINE = {
     retry: 'never',
     http: 500,
     flag: '-',
-    remedy: 'Correct what the message names; meshlet config check lists every mistake.',
+    remedy:
+      'Correct what the message names: `meshlet config check` lists every mistake of agent.yaml, --help what a command takes.',
   },
   MESH_CONFIG_RESTART: {
     origin: 'config',

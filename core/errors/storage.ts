@@ -33,6 +33,13 @@ export const STORAGE = {
     flag: '-',
     remedy: 'Another meshlet works with this state directory: stop it, or give each its own `state`.',
   },
+  MESH_FILE_UNWRITABLE: {
+    origin: 'config',
+    retry: 'never',
+    http: 500,
+    flag: '-',
+    remedy: 'Name a file in a folder that is there and that you may write to, on a disk with room.',
+  },
   MESH_STORAGE_FULL: {
     origin: 'internal',
     retry: 'never',

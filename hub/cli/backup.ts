@@ -16,7 +16,7 @@ export const CONFIG = 'hub.yaml'
 /** Of the resources; more is not a folder of resources. */
 const MAX_BYTES = 512 * 1024 * 1024
 
-/** Rejects with MESH_CONFIG_INVALID when the file is there already, MESH_STATE_UNUSABLE when it cannot be written. */
+/** Rejects with MESH_CONFIG_INVALID when the file is there already, MESH_FILE_UNWRITABLE when it cannot be written. */
 export async function makeBackup(name: string, o: { readonly config: string }, io: Io): Promise<ExitCode> {
   const whole = path.resolve(name)
   await withState(o, async (state) => {
@@ -41,7 +41,7 @@ export async function makeBackup(name: string, o: { readonly config: string }, i
       if (fs.existsSync(beside)) fs.rmSync(beside)
       throw cause instanceof MeshError && cause.code === 'MESH_CONFIG_INVALID'
         ? cause
-        : new MeshError('MESH_STATE_UNUSABLE', `the backup cannot be written to ${name}`, { cause })
+        : new MeshError('MESH_FILE_UNWRITABLE', `the backup cannot be written to ${name}`, { cause })
     }
   })
   io.out(`${name}: CA, token key, registry and configuration; keep it as secret as the hub itself\n`)

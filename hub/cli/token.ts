@@ -103,7 +103,7 @@ function openSecret(name: string): Disposable & { write(lines: readonly string[]
         fs.writeFileSync(handle, lines.map((line) => `${line}\n`).join(''))
         fs.fsyncSync(handle)
       } catch (cause) {
-        throw new MeshError('MESH_STATE_UNUSABLE', `--out ${name} cannot be written`, { cause })
+        throw new MeshError('MESH_FILE_UNWRITABLE', `--out ${name} cannot be written`, { cause })
       }
       whole = true
     },
@@ -142,7 +142,7 @@ const MAX_SHOWN = 5
 const shorten = (names: readonly string[], count: number): string =>
   count === 0 ? '-' : names.slice(0, MAX_SHOWN).join(' ') + (count > MAX_SHOWN ? ` and ${count - MAX_SHOWN} more` : '')
 
-/** Rejects with MESH_TOKEN_INVALID when there is no such token. */
+/** Rejects with MESH_CONFIG_INVALID when there is no such token. */
 export async function revoke(id: string, o: HubOptions, io: Io): Promise<ExitCode> {
   const revoked = await withOperations(o, io, ({ tokens }) => tokens.revoke(id))
   const { jti, namespace, serviceAccount, uses, devices, deviceCount } = revoked

@@ -1,6 +1,6 @@
 /** Asks a device something over the hub that has its connection, and waits for the answer. */
 import { randomUUID } from 'node:crypto'
-import { CATALOGUE, MeshError, type ErrorCode } from '../../core/errors.ts'
+import { MeshError, type ErrorCode } from '../../core/errors.ts'
 import type { Clock } from '../../core/os/clock.ts'
 import { parseCommandAnswer, type CommandAnswer, type CommandRequest } from '../../model/fleet/command.ts'
 import { ASKED_FOR_MS } from '../relay/device-commands.ts'
@@ -10,8 +10,8 @@ import type { Registry } from '../registry/registry.ts'
 const LOOK_MS = 200
 
 /**
- * Rejects with MESH_CONFIG_INVALID (no such device, not connected, or its agent.yaml does not permit it),
- * MESH_CONTROL_TIMEOUT, and what the device refuses with.
+ * Rejects with MESH_CONFIG_INVALID (no such device, or mistakes of its agent.yaml), MESH_COMMAND_AWAY (not connected, or
+ * not over the relay), MESH_COMMAND_FORBIDDEN (its agent.yaml does not permit it), MESH_COMMAND_FAILED.
  */
 export async function askDevice(
   registry: Registry,
@@ -27,11 +27,12 @@ export async function askDevice(
 ): Promise<CommandAnswer> {
   const { device, request, clock, address = '', isNoted = true } = p
   const known = await registry.device(device)
-  if (!known || known.connectedMs === null)
+  if (!known)
     throw new MeshError(
       'MESH_CONFIG_INVALID',
-      `${JSON.stringify(device)} is ${known ? 'not connected' : 'no device that is known'}; meshlet-hub devices shows which are`,
+      `${JSON.stringify(device)} is no device that is known; meshlet-hub devices shows which are`,
     )
+  if (known.connectedMs === null) throw new MeshError('MESH_COMMAND_AWAY', `${JSON.stringify(device)} is not connected`)
   const id = randomUUID()
   const askedMs = clock.wallMs()
   if (isNoted)
@@ -53,22 +54,24 @@ export async function askDevice(
     await clock.sleep(LOOK_MS)
   }
   throw new MeshError(
-    'MESH_CONTROL_TIMEOUT',
-    `no hub had an answer of ${device} within ${ASKED_FOR_MS / 1_000} s: commands go over the relay (control.address: wss://…)`,
+    'MESH_COMMAND_AWAY',
+    `no hub had an answer of ${device} within ${ASKED_FOR_MS / 1_000} s: none has a relay connection of it, or it is silent`,
   )
 }
 
 function readFailure(device: string, text: string): MeshError {
   const [said = '', ...words] = text.split('\n')
-  const code = Object.hasOwn(CATALOGUE, said) ? (said as ErrorCode) : 'MESH_CONTROL_PROTOCOL'
-  // What is to be corrected is the device's agent.yaml, and nobody's certificate.
-  return new MeshError(
-    code === 'MESH_CONTROL_FORBIDDEN' ? 'MESH_CONFIG_INVALID' : code,
-    `${device}: ${words.join(' ')}`,
-  )
+  const code = CODES[said]
+  return new MeshError(code ?? 'MESH_COMMAND_FAILED', `${device}: ${code ? '' : `${said}: `}${words.join(' ')}`)
+}
+/** What is to be done about the rest is the business of the device and its control plane, and not of who has asked. */
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  MESH_CONFIG_INVALID: 'MESH_CONFIG_INVALID',
+  // About the device's agent.yaml, and nobody's certificate.
+  MESH_CONTROL_FORBIDDEN: 'MESH_COMMAND_FORBIDDEN',
 }
 function readAnswer(device: string, text: string): CommandAnswer {
   const answer = parseCommandAnswer(text)
-  if (!answer) throw new MeshError('MESH_CONTROL_PROTOCOL', `${device} answered what is no answer`)
+  if (!answer) throw new MeshError('MESH_COMMAND_FAILED', `${device} answered what is no answer`)
   return answer
 }

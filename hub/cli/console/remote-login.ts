@@ -18,7 +18,7 @@ export type RemoteOptions = TrustOptions & { readonly oidc: boolean }
 
 const PROMPT = 'The link that `meshlet-hub login` prints on the hub, or what stands behind its #login= (not shown): '
 
-/** Rejects with what the hub refuses with, MESH_CONFIG_INVALID, MESH_STATE_UNUSABLE, MESH_HUB_*. */
+/** Rejects with what the hub refuses with, MESH_CONFIG_INVALID, MESH_FILE_UNWRITABLE, MESH_HUB_*. */
 export async function logIn(at: string, o: RemoteOptions, io: Io): Promise<ExitCode> {
   const url = parseHubUrl(at)
   const saved = openSavedLogins(io)

@@ -33,7 +33,7 @@ export class SavedLogins {
   find(hub: string): SavedLogin | undefined {
     return this.#read()[hub]
   }
-  /** Throws MESH_STATE_UNUSABLE before anything is given up for it. */
+  /** Throws MESH_FILE_UNWRITABLE before anything is given up for it. */
   check(): void {
     this.#read()
     this.#change(() => {
@@ -73,7 +73,7 @@ export class SavedLogins {
     try {
       change()
     } catch (cause) {
-      throw new MeshError('MESH_STATE_UNUSABLE', `${this.#file} cannot be written`, { cause })
+      throw new MeshError('MESH_FILE_UNWRITABLE', `${this.#file} cannot be written`, { cause })
     }
   }
 }

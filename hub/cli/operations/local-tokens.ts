@@ -42,7 +42,7 @@ export class LocalTokens implements TokenOperations {
   async revoke(id: string): Promise<RevokedToken> {
     return await this.#at.registry.exclusively(async (tx) => {
       const row = await tx.revokeToken(id, systemClock.wallMs())
-      if (!row) throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
+      if (!row) throw new MeshError('MESH_CONFIG_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
       const detail = `${row.namespace}/${row.serviceAccount}`
       await noteByOperator(tx, this.#at.io, {
         event: 'token.revoked',

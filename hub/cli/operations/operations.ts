@@ -84,7 +84,7 @@ export type TokenOperations = {
     keep: (made: readonly MadeToken[]) => void,
   ): Promise<readonly MadeToken[]>
   list(): Promise<readonly ListedToken[]>
-  /** Rejects with MESH_TOKEN_INVALID when there is no such token. */
+  /** Rejects with MESH_CONFIG_INVALID when there is no such token. */
   revoke(id: string): Promise<RevokedToken>
 }
 

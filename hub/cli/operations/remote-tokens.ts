@@ -47,7 +47,7 @@ export class RemoteTokens implements TokenOperations {
     const path = `tokens/${encodeURIComponent(id)}/revoke`
     const revoked = await findOrNothing(this.#client.ask({ method: 'POST', path, body: {}, answer: tokenRevoked }))
     if (!revoked)
-      throw new MeshError('MESH_TOKEN_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
+      throw new MeshError('MESH_CONFIG_INVALID', `there is no token ${id}; meshlet-hub token list shows them`)
     return { ...toListed(revoked.token), deviceCount: revoked.token.devicesTotal }
   }
 

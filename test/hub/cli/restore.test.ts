@@ -172,7 +172,7 @@ test('a backup that fails leaves nothing behind, and none lies in what is backed
   for (const bad of [`${folder}/nowhere/b`, `${folder}/hub.yaml/b`, '/proc/b']) {
     const { code, err } = await cli('backup', bad, '-c', config)
     assert.equal(code, 1, err)
-    assert.match(err, /MESH_STATE_UNUSABLE: the backup cannot be written/)
+    assert.match(err, /MESH_FILE_UNWRITABLE: the backup cannot be written[^]*Name a file in a folder/)
   }
   for (const bad of [`${folder}/state/ca/b`, `${folder}/resources/b`])
     assert.match((await cli('backup', bad, '-c', config)).err, /would be part of what is backed up/)

@@ -37,8 +37,11 @@ test('token create prints the token alone; list shows it; revoke ends it', async
     /^ID .*STATE.*\n\S+ +edge +gateway +gw-1 +revoked +0 of 3 /,
   )
   const unknown = await cli('token', 'revoke', 'nobody', '-c', config)
-  assert.deepEqual([unknown.code, unknown.out], [1, ''])
-  assert.match(unknown.err, /^meshlet-hub: MESH_TOKEN_INVALID: there is no token nobody/)
+  assert.deepEqual([unknown.code, unknown.out], [2, ''])
+  assert.match(
+    unknown.err,
+    /^meshlet-hub: MESH_CONFIG_INVALID: there is no token nobody; meshlet-hub token list shows them/,
+  )
 })
 
 test('token create: many tokens go into a file of their own, for one device each, and nobody sees them twice', async (t) => {

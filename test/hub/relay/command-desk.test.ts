@@ -43,7 +43,7 @@ test('an operator beside the hub asks a device, and gets its answer or why there
   // What is written once a second.
   while (typeof (await registry.devices())[0]?.connectedMs !== 'number') await systemClock.sleep(20)
   assert.equal(await ask('gw-1'), '{"form":"text","text":"all is well"}')
-  assert.match(await ask('gw-1', { command: 'logs' }), /^MESH_CONFIG_INVALID gw-1: .*control\.commands/)
+  assert.match(await ask('gw-1', { command: 'logs' }), /^MESH_COMMAND_FORBIDDEN gw-1: .*control\.commands/)
   assert.match(await ask('gw-2'), /^MESH_CONFIG_INVALID .*no device/)
   assert.deepEqual(ran, [ASK])
   const audited = (await registry.audit.list({ most: 100 })).filter((a) => a.event === 'device.command')

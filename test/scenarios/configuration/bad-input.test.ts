@@ -34,7 +34,7 @@ test('agent.yaml that cannot be read: every mistake with its line, and nothing h
         exit: 2,
         code: 'MESH_CONFIG_INVALID',
         what,
-        remedy: /Correct what the message names; meshlet config check lists every mistake\.$/m,
+        remedy: /Correct what the message names: `meshlet config check` lists every mistake of agent\.yaml, .*\.$/m,
       })
     }
   }

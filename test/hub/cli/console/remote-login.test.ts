@@ -59,7 +59,7 @@ test('where the session cannot be kept, the link is not used up', async (t) => {
   const link = await rig.link()
   fs.writeFileSync(path.dirname(rig.machine.savedLogins), 'a file where the folder should be')
   const { code, err } = await rig.machine.run(['login', '--hub', rig.url], typing(link))
-  assert.deepEqual([code, err.includes('MESH_STATE_UNUSABLE')], [1, true], err)
+  assert.deepEqual([code, err.includes('MESH_FILE_UNWRITABLE')], [1, true], err)
   const elsewhere = makeMachine(t)
   assert.equal((await elsewhere.run(['login', '--hub', rig.url], typing(link))).code, 0)
   const nowhere = await elsewhere.run(['devices', '--hub', rig.url], { savedLogins: undefined })
