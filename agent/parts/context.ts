@@ -1,7 +1,6 @@
 /** What every step of the data path may use, of this agent. */
-import type { RemoteJwks } from '../../model/http/jwt.ts'
 import type { Context } from '../../protocols/context.ts'
-import { RemoteKeys } from '../../protocols/jwks/remote-keys.ts'
+import { RemoteKeys, type FetchRemote } from '../../protocols/jwks/remote-keys.ts'
 import type { Exporter } from '../../protocols/telemetry/export/exporter.ts'
 import { createAccessLogOutput } from './files.ts'
 import type { Foundation } from './foundation.ts'
@@ -16,7 +15,7 @@ import { createTokenTime } from './token-time.ts'
 export function createContext(
   f: Foundation,
   { identity, configuration, keySets }: Stored,
-  fetchKeys: (remote: RemoteJwks) => Promise<string>,
+  fetchKeys: FetchRemote,
 ): { readonly ctx: Context; readonly exporter: Exporter; readonly remoteKeys: RemoteKeys } {
   const { clock, random, network } = f.world
   const { log, metrics, tables, limits, budget, files } = f

@@ -17,8 +17,8 @@ export function openUpstreams(
 ): { readonly ctx: Context; readonly upstreams: HttpUpstreams; readonly remoteKeys: RemoteKeys } {
   const { config, scope, tables } = f
   const findCluster = (name: string): Cluster | undefined => tables.get().cluster(name)
-  const { ctx, exporter, remoteKeys } = createContext(f, stored, (remote) =>
-    readThroughCluster(remote, { ...f.world, upstreams, findCluster }),
+  const { ctx, exporter, remoteKeys } = createContext(f, stored, (remote, arrival) =>
+    readThroughCluster(remote, { ...f.world, upstreams, findCluster, arrival }),
   )
   const upstreams: HttpUpstreams = scope.own(createUpstreams(ctx, selectResolve(config, f.world.disk)))
   scope.own(tables.watch((next) => remoteKeys.apply(next.listeners.values())))

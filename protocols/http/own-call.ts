@@ -47,7 +47,12 @@ export type OwnCallOptions = Omit<CallOptions, 'source'> & {
   /** Of it the beginning alone; left out: all. */
   readonly maxKeptBytes?: number
 }
-export type OwnCallEvents = { onSent?(): void; onOver(end: OwnCallEnd): void }
+export type OwnCallEvents = {
+  onSent?(): void
+  /** So much of the answer is in memory. */
+  onKept?(bytes: number): void
+  onOver(end: OwnCallEnd): void
+}
 
 export class OwnCall implements CallEvents {
   readonly source: string
@@ -137,7 +142,10 @@ export class OwnCall implements CallEvents {
     const room = maxKeptBytes - this.#bytes
     this.#bytes += chunk.length
     if (this.#bytes > maxAnswerBytes) this.#giveUp({ kind: 'too-large' })
-    else if (keepsAnswer && room > 0) this.#chunks.push(Buffer.from(chunk.subarray(0, room)))
+    else if (keepsAnswer && room > 0) {
+      this.#chunks.push(Buffer.from(chunk.subarray(0, room)))
+      this.#events.onKept?.(Math.min(this.#bytes, maxKeptBytes))
+    }
   }
   onCallEnd(trailers: readonly string[] | undefined): void {
     this.#end({ kind: 'answered', answer: { head: this.#head!, bytes: Buffer.concat(this.#chunks), trailers } })

@@ -8,6 +8,7 @@ import type { Network } from '../../core/os/network.ts'
 import { type EnvironmentProxy, isDirect } from '../../model/ip.ts'
 import type { UpstreamTls } from '../../model/tls.ts'
 import { asHttpProxy, openTunnel } from '../http/connect-proxy.ts'
+import type { Arrival } from './arrivals.ts'
 import { H1Parser } from '../http/codec/h1-parser.ts'
 import { originate } from '../tls/client.ts'
 import { withFiles } from '../tls/with-files.ts'
@@ -21,6 +22,7 @@ export type FetchOptions = {
   readonly findProxy?: (() => EnvironmentProxy | undefined) | undefined
   readonly maxBytes: number
   readonly timeoutMs: number
+  readonly arrival: Arrival
 }
 
 const HEAD_LIMITS = { maxHeaderBytes: 32 * 1024, maxHeaderCount: 100 }
@@ -28,6 +30,12 @@ const HEAD_LIMITS = { maxHeaderBytes: 32 * 1024, maxHeaderCount: 100 }
 /** Redirects are not followed. Rejects with what went wrong, at most after `timeoutMs`. */
 export async function readOverHttps(url: URL, o: FetchOptions): Promise<string> {
   const late = new AbortController()
+  const { signal } = o.arrival
+  signal.addEventListener(
+    'abort',
+    guard('network', doNothing, () => late.abort(signal.reason)),
+    { once: true },
+  )
   const timer = o.clock.after(o.timeoutMs, () =>
     late.abort(new MeshError('MESH_UPSTREAM_TIMEOUT', `no answer within ${o.timeoutMs} ms`)),
   )
@@ -52,7 +60,7 @@ async function get(url: URL, o: FetchOptions, signal: AbortSignal): Promise<stri
     signal,
   })
   try {
-    const body = read(stream, o.maxBytes, signal)
+    const body = read(stream, o, signal)
     stream.write(
       `GET ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\naccept: application/jwk-set+json, application/json\r\nuser-agent: meshlet\r\nconnection: close\r\n\r\n`,
       'latin1',
@@ -92,7 +100,7 @@ const SETTINGS: UpstreamTls = {
   autoSni: false,
 }
 
-function read(stream: Duplex, maxBytes: number, signal: AbortSignal): Promise<string> {
+function read(stream: Duplex, { maxBytes, arrival }: FetchOptions, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let bytes = 0
@@ -106,6 +114,7 @@ function read(stream: Duplex, maxBytes: number, signal: AbortSignal): Promise<st
         if (bytes > maxBytes)
           throw new MeshError('MESH_UPSTREAM_PROTOCOL', `the document is larger than ${maxBytes} bytes`)
         chunks.push(Buffer.from(chunk))
+        arrival.set(bytes)
       },
       onMessageEnd: () => resolve(Buffer.concat(chunks).toString('utf8')),
     })

@@ -8,6 +8,7 @@ import type { Clock, Random } from '../../core/os/clock.ts'
 import type { Disk } from '../../core/os/disk.ts'
 import type { NamedFiles } from '../../core/os/named-files.ts'
 import type { Network } from '../../core/os/network.ts'
+import { Arrivals, type Arrival } from './arrivals.ts'
 import { type FetchOptions, readOverHttps } from './fetch-text.ts'
 import { FetchedKeys, type FetchTimes, type KeysStatus } from './fetched-keys.ts'
 import { createKeyStore } from './key-store.ts'
@@ -20,7 +21,7 @@ export type KeySetsOptions = {
   readonly metrics: Metrics
   readonly files: NamedFiles | undefined
   readonly findProxy?: FetchOptions['findProxy']
-  /** What is kept of keys counts, and is never given up. */
+  /** What is kept of keys counts, and is never given up; what is on its way may be. */
   readonly budget?: MemoryBudget | undefined
   readonly disk: Disk
   /** Where what was fetched is kept. */
@@ -31,7 +32,7 @@ export type KeySet = {
   /** Tells it from others of the same address; left out: there are none. */
   readonly way?: string
   readonly times: FetchTimes
-  readonly fetch: () => Promise<string>
+  readonly fetch: (arrival: Arrival) => Promise<string>
 }
 
 const HOURLY: FetchTimes = { refreshMs: 3_600_000, retry: { baseMs: 5_000, capMs: 300_000 } }
@@ -40,11 +41,13 @@ const FETCH_TIMEOUT_MS = 10_000
 export class KeySets {
   readonly #o: KeySetsOptions
   readonly #open = new Set<FetchedKeys>()
+  readonly #arrivals: Arrivals
   #heldBytes = 0
   readonly #fetches: Readonly<Record<'fetched' | 'failed', { value: number }>>
 
   constructor(options: KeySetsOptions) {
     this.#o = options
+    this.#arrivals = new Arrivals(options.budget)
     options.budget?.onOver(doNothing, () => this.#heldBytes)
     this.#fetches = options.metrics
       .counter('mesh_jwks_fetches_total', 'Times that keys of an issuer of tokens were fetched, or could not be.', [
@@ -57,7 +60,8 @@ export class KeySets {
   openDirect(url: string): FetchedKeys {
     const bounds = { maxBytes: MAX_JWKS_BYTES, timeoutMs: FETCH_TIMEOUT_MS }
     const { network, clock, files, findProxy } = this.#o
-    const fetch = (): Promise<string> => readOverHttps(new URL(url), { network, clock, files, findProxy, ...bounds })
+    const fetch = (arrival: Arrival): Promise<string> =>
+      readOverHttps(new URL(url), { network, clock, files, findProxy, arrival, ...bounds })
     return this.open({ url, times: HOURLY, fetch })
   }
 
@@ -66,7 +70,7 @@ export class KeySets {
     const { disk, folder, clock, random, log } = this.#o
     const opened: FetchedKeys = new FetchedKeys({
       url,
-      fetch,
+      fetch: () => this.#arrivals.follow(fetch),
       times,
       clock,
       random,

@@ -3,6 +3,7 @@ import type { MeshError } from '../../core/errors.ts'
 import type { KeySource } from '../../core/jwt/key-source.ts'
 import { isRemote, type RemoteJwks } from '../../model/http/jwt.ts'
 import type { Listener } from '../../model/listener.ts'
+import type { Arrival } from './arrivals.ts'
 import type { FetchedKeys } from './fetched-keys.ts'
 import type { KeySet, KeySets } from './key-sets.ts'
 
@@ -11,15 +12,17 @@ export const MAX_REMOTE_SETS = 128
 /** The longest pause after fetches that failed, where none is asked for that is longer. */
 const MAX_PAUSE_MS = 300_000
 
+export type FetchRemote = (remote: RemoteJwks, arrival: Arrival) => Promise<string>
+
 export class RemoteKeys implements Disposable {
   readonly #sets: KeySets
-  readonly #fetch: (remote: RemoteJwks) => Promise<string>
+  readonly #fetch: FetchRemote
   /** By what they are. */
   readonly #open = new Map<string, { readonly keys: FetchedKeys; readonly set: KeySet }>()
   /** Connections go on by the configuration that they came with. */
   readonly #found = new WeakMap<RemoteJwks, FetchedKeys>()
 
-  constructor(sets: KeySets, fetch: (remote: RemoteJwks) => Promise<string>) {
+  constructor(sets: KeySets, fetch: FetchRemote) {
     this.#sets = sets
     this.#fetch = fetch
   }
@@ -62,7 +65,7 @@ export class RemoteKeys implements Disposable {
       url: `${scheme}://${authority}${path}`,
       way: cluster,
       times: { refreshMs, retry: { baseMs, capMs: Math.max(baseMs, MAX_PAUSE_MS) } },
-      fetch: () => this.#fetch(remote),
+      fetch: (arrival) => this.#fetch(remote, arrival),
     }
     const keys = this.#sets.open(set)
     this.#open.set(what, { keys, set })

@@ -1,11 +1,12 @@
 /** An issuer's keys through a cluster of the mesh (remote_jwks), whose TLS proves the server. */
 import { computeBackoffMs, type Clock, type Random, type Timer } from '../../core/os/clock.ts'
 import { guard } from '../../core/defects/guard.ts'
-import { MeshError } from '../../core/errors.ts'
+import { MeshError, toMeshError } from '../../core/errors.ts'
 import { MAX_JWKS_BYTES } from '../../core/jwt/jwks.ts'
 import type { Cluster } from '../../model/cluster.ts'
 import type { RemoteJwks } from '../../model/http/jwt.ts'
 import type { HttpUpstreams } from '../http/message.ts'
+import type { Arrival } from './arrivals.ts'
 import { OwnCall, type OwnCallEnd } from '../http/own-call.ts'
 
 export type ThroughCluster = {
@@ -13,6 +14,7 @@ export type ThroughCluster = {
   readonly findCluster: (name: string) => Cluster | undefined
   readonly clock: Clock
   readonly random: Random
+  readonly arrival: Arrival
 }
 
 /** Redirects are not followed. Rejects with what went wrong, at most after `timeoutMs`. */
@@ -39,6 +41,13 @@ class Reading {
 
   start(): void {
     const { timeoutMs } = this.#remote
+    const { signal } = this.#o.arrival
+    const givenUp = guard(
+      'network',
+      (e) => this.#fail(e),
+      () => this.#fail(toMeshError(signal.reason)),
+    )
+    signal.addEventListener('abort', givenUp, { once: true })
     const late = (): void => this.#fail(new MeshError('MESH_UPSTREAM_TIMEOUT', `no answer within ${timeoutMs} ms`))
     this.#late = this.#o.clock.after(
       timeoutMs,
@@ -57,7 +66,8 @@ class Reading {
     const head = { ...BODILESS, method: 'GET', scheme, authority, path, headers: [] }
     const options = { speaks: 'http1', fresh, host: authority, maxHostPicks: 3, ...KEPT } as const
     const onOver = (end: OwnCallEnd): void => this.#over(end)
-    this.#call = new OwnCall('', { head, body: [] }, options, { onOver })
+    const onKept = (bytes: number): void => this.#o.arrival.set(bytes)
+    this.#call = new OwnCall('', { head, body: [] }, options, { onOver, onKept })
     this.#call.start(this.#o.upstreams, this.#o.clock, cluster)
   }
 
@@ -97,6 +107,7 @@ class Reading {
 
   /** After a pause, unless that was the last try. */
   #repeat(error: MeshError): void {
+    this.#o.arrival.set(0)
     const { retries, backoff } = this.#remote
     if (this.#tries >= retries) {
       this.#fail(error)

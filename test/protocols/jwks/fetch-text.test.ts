@@ -4,9 +4,12 @@ import fs from 'node:fs'
 import path from 'node:path'
 import tls from 'node:tls'
 import type { AddressInfo } from 'node:net'
+import { MeshError } from '../../../core/errors.ts'
 import { NamedFiles } from '../../../core/os/named-files.ts'
 import { systemNetwork } from '../../../core/os/network.ts'
 import { systemClock } from '../../../core/os/clock.ts'
+import type { Arrival } from '../../../protocols/jwks/arrivals.ts'
+import { ALONE } from './rig.ts'
 import { readOverHttps } from '../../../protocols/jwks/fetch-text.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 import { testCa } from '../../helpers/test-ca.ts'
@@ -20,6 +23,7 @@ async function ask(
     readonly stranger?: boolean
     readonly maxBytes?: number
     readonly timeoutMs?: number
+    readonly arrival?: Arrival
   } = {},
 ): Promise<{ text: string; asked: string }> {
   const [ca, other] = [testCa(), testCa()]
@@ -43,6 +47,7 @@ async function ask(
     files: new NamedFiles({ folders: [], systemRoots, nowMs: () => 0 }),
     maxBytes: o.maxBytes ?? 1_000,
     timeoutMs: o.timeoutMs ?? 10_000,
+    arrival: o.arrival ?? ALONE,
   })
   return { text, asked }
 }
@@ -102,9 +107,24 @@ test('through the HTTP proxy of the environment, unless the host is to be reache
         findProxy: () => ({ address: { host: 'proxy', port: 3128 }, credentials: undefined, noProxy }),
         maxBytes: 1_000,
         timeoutMs: 10_000,
+        arrival: ALONE,
       }),
       { message: 'enough' },
     )
     assert.deepEqual(dialed, [want])
   }
+})
+
+test('what is there of a document is told, and it is given up when others need the memory', async (t) => {
+  const end = new AbortController()
+  let bytes = 0
+  const arrival: Arrival = {
+    signal: end.signal,
+    set: (now) => {
+      bytes = now
+      end.abort(new MeshError('MESH_JWKS_UNAVAILABLE', 'others need the memory'))
+    },
+  }
+  await assert.rejects(ask(t, `${HEAD}content-length: 10\r\n\r\n{`, { arrival }), /others need the memory/)
+  assert.equal(bytes, 1)
 })

@@ -100,3 +100,18 @@ test('keys that are kept count in the memory budget, fetched or read from disk, 
   again[Symbol.dispose]()
   assert.equal(m.budget.heldBytes, 0)
 })
+
+test('a document counts in the memory budget from its first byte on', async () => {
+  const m = new Machine()
+  const whole = Promise.withResolvers<string>()
+  const fetch = ({ set }: { set(bytes: number): void }): Promise<string> => {
+    set(100)
+    return whole.promise
+  }
+  m.sets.open({ url: 'u', times: TIMES, fetch })
+  await settle()
+  assert.equal(m.budget.heldBytes, 100)
+  whole.resolve(DOCUMENT)
+  await settle()
+  assert.equal(m.budget.heldBytes, DOCUMENT.length)
+})

@@ -6,6 +6,7 @@ import type { Listener } from '../../../model/listener.ts'
 import type { FetchedKeys } from '../../../protocols/jwks/fetched-keys.ts'
 import type { KeySet, KeySets } from '../../../protocols/jwks/key-sets.ts'
 import { MAX_REMOTE_SETS, RemoteKeys } from '../../../protocols/jwks/remote-keys.ts'
+import { ALONE } from './rig.ts'
 
 const remote = (path: string, more: Partial<RemoteJwks> = {}): RemoteJwks => ({
   cluster: 'c',
@@ -58,7 +59,7 @@ test('each is opened once, whoever names it, and found by whatever names it', as
       ['https://id.test/b', 'c', 60_000, { baseMs: 900_000, capMs: 900_000 }],
     ],
   )
-  assert.equal(await sets.open[0]!.fetch(), 'document of /a')
+  assert.equal(await sets.open[0]!.fetch(ALONE), 'document of /a')
   assert.ok(sets.keys.find(a))
   assert.equal(sets.keys.find(a), sets.keys.find(again))
   assert.notEqual(sets.keys.find(a), sets.keys.find(b))

@@ -4,9 +4,13 @@ import type { RemoteJwks } from '../../../model/http/jwt.ts'
 import type { HttpConnectionManager, Listener } from '../../../model/listener.ts'
 import type { Context } from '../../../protocols/context.ts'
 import type { HttpUpstreams } from '../../../protocols/http/message.ts'
+import type { Arrival } from '../../../protocols/jwks/arrivals.ts'
 import { KeySets } from '../../../protocols/jwks/key-sets.ts'
 import { RemoteKeys } from '../../../protocols/jwks/remote-keys.ts'
 import { readThroughCluster } from '../../../protocols/jwks/through-cluster.ts'
+
+/** Nobody else needs the memory. */
+export const ALONE: Arrival = { signal: new AbortController().signal, set: () => undefined }
 
 /** A disk that remembers small files. */
 export function createMemoryDisk(files: Map<string, string> = new Map()): Disk {
@@ -28,9 +32,10 @@ export function openRemoteKeys(
 ): RemoteKeys & { serve(http: HttpConnectionManager): void } {
   const { files: _, ...parts } = ctx
   const sets = new KeySets({ ...parts, files: undefined, disk: createMemoryDisk(files), folder: '/state' })
-  const fetch = (remote: RemoteJwks): Promise<string> =>
+  const fetch = (remote: RemoteJwks, arrival: Arrival): Promise<string> =>
     readThroughCluster(remote, {
       ...ctx,
+      arrival,
       upstreams: upstreams(),
       findCluster: (name) => ctx.tables.get().cluster(name),
     })

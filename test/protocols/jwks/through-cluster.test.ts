@@ -34,6 +34,8 @@ class Issuer {
   readonly heads: UpstreamRequest[] = []
   readonly options: CallOptions[] = []
   cancelled = 0
+  readonly givenUp = new AbortController()
+  readonly kept: number[] = []
   readonly #answers: Answer[]
   constructor(...answers: Answer[]) {
     this.#answers = answers
@@ -45,6 +47,7 @@ class Issuer {
       {
         clock: this.clock,
         random: seededRandom(1),
+        arrival: { signal: this.givenUp.signal, set: (bytes) => void this.kept.push(bytes) },
         findCluster: (name) => (name === 'id' ? ({ name } as Cluster) : undefined),
         upstreams: {
           startCall: (_: Cluster, o: CallOptions, events: CallEvents) => this.#call(o, events),
@@ -135,5 +138,18 @@ test('the time is that of all tries together; a call under way is given up', asy
   await issuer.clock.advance(5_000)
   await failed
   await settle()
+  assert.deepEqual([issuer.cancelled, issuer.clock.pendingTimers], [1, 0])
+})
+
+test('what is there of a document is told, and it is given up when others need the memory', async () => {
+  const whole = new Issuer(503, 200)
+  const read = whole.read({ retries: 1 })
+  await whole.clock.advance(2_000)
+  await read
+  assert.deepEqual(whole.kept, [11, 0, 11])
+  const issuer = new Issuer('hang')
+  const failed = assert.rejects(issuer.read(), { code: 'MESH_JWKS_UNAVAILABLE' })
+  issuer.givenUp.abort(new MeshError('MESH_JWKS_UNAVAILABLE', 'others need the memory'))
+  await failed
   assert.deepEqual([issuer.cancelled, issuer.clock.pendingTimers], [1, 0])
 })
