@@ -121,7 +121,12 @@ export type StoredSession = {
 /** The row of a session. Subscriptions have separate rows, so that one more does not write a thousand others. */
 export type SessionHead = Omit<StoredSession, 'subscriptions'>
 /** A session as the spool asks it for its row. */
-export type Kept = { readonly clientId: string; toStored(): SessionHead }
+export type Kept = {
+  readonly clientId: string
+  toStored(): SessionHead
+  /** What the disk has of a filter from now on; before whoever waits for the commit is told. */
+  noteStored?(filter: string, one: StoredSubscription | undefined): void
+}
 export type StoredSubscription = {
   readonly filter: string
   readonly qos: 0 | 1 | 2

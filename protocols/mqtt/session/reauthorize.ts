@@ -40,27 +40,32 @@ export function reauthorize(
   session.receiveOnly(may, revoked.length)
   // Who gets what is remembered by topic.
   if (wasFiltered || session.isFiltered) state.subscriptions.forget()
-  if (revoked.length === 0) return
-  state.counters.revoked.value += revoked.length
-  state.ctx.log.warn(
-    {
-      evt: 'mqtt.subscription.revoked',
-      clientId: session.clientId,
-      count: revoked.length,
-      filters: revoked.slice(0, MAX_LISTED),
-    },
-    'subscriptions ended: the mqtt policy does not allow them any more',
-  )
+  if (revoked.length > 0) tellRevoked(state, session, revoked)
+  else if (!session.hasUnsure) return
   if (!session.stored || state.sessions.get(session.clientId) !== session) return
   // Not awaited: a client that resumes the session is authorized again.
   detach(
     'mqtt',
-    state.durability.saveSubscriptions(session, [], revoked).catch((err: unknown) => {
+    session.saveSubscriptions(state.durability, [], revoked).catch((err: unknown) => {
+      session.noteRefused(revoked)
       state.ctx.log.warn(
         { evt: 'mqtt.session.save', clientId: session.clientId, err: toMeshError(err) },
         'session could not be saved',
       )
     }),
+  )
+}
+
+function tellRevoked({ counters, ctx }: BrokerState, { clientId }: Session, revoked: readonly string[]): void {
+  counters.revoked.value += revoked.length
+  ctx.log.warn(
+    {
+      evt: 'mqtt.subscription.revoked',
+      clientId,
+      count: revoked.length,
+      filters: revoked.slice(0, MAX_LISTED),
+    },
+    'subscriptions ended: the mqtt policy does not allow them any more',
   )
 }
 

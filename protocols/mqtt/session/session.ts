@@ -1,11 +1,19 @@
 /** One client's session (MQTT 5.0 §4.1): what outlives a connection when the client asked for it. */
+import { detach } from '../../../core/defects/guard.ts'
 import type { Timer } from '../../../core/os/clock.ts'
 import type { Authorizer } from '../authorization/authorizer.ts'
 import type { AuthzFacts } from '../../authz.ts'
 import type { PolicyGrounds } from '../authorization/grounds.ts'
 import type { Qos, Version } from '../codec/packet.ts'
 import type { Counters } from '../counters.ts'
-import type { DurableQueue, QueueShare, SessionHead, StoredMessage, StoredSubscription } from '../durability.ts'
+import type {
+  Durability,
+  DurableQueue,
+  QueueShare,
+  SessionHead,
+  StoredMessage,
+  StoredSubscription,
+} from '../durability.ts'
 import { DurableFlow, type Flow, MemoryFlow } from './flow.ts'
 import type { Link } from '../connection/link.ts'
 import type { ConnectionFacts } from './connection-facts.ts'
@@ -24,6 +32,8 @@ type Matching = {
   forget(): void
 }
 type Membership = { noteConnection(session: Session): void }
+/** Of filters that the disk refused to add, and that it may have all the same. What it had is bounded as subscriptions are. */
+const MAX_ADDED_CHARS = 64 * 1024
 const NOBODY: Owner = { kind: 'anonymous', name: '', listener: '' }
 
 /**
@@ -52,6 +62,11 @@ export class Session {
   /** Whose sessions it counts among. */
   share: string
   readonly subscriptions = new Map<string, HeldSubscription>()
+  /** Filters of which the disk may have something else, after a commit that failed; undefined: none. */
+  #unsure: Set<string> | undefined
+  #addedChars = 0
+  /** The last change that took subscriptions away, until the disk has it or has refused it. */
+  removing: Promise<void> | undefined
   /** The most that a subscription which is gone had; undefined: there was none in this run. */
   #formerQos: Qos | undefined
   /** Those of shared subscriptions that it is a member of. */
@@ -187,6 +202,66 @@ export class Session {
     const gone = this.subscriptions.get(filter)
     if (gone && gone.qos >= (this.#formerQos ?? 0)) this.#formerQos = gone.qos
     return this.subscriptions.delete(filter)
+  }
+
+  /** Of one that is gone the removal is on its way, or was refused. */
+  noteStored(filter: string, one: StoredSubscription | undefined): void {
+    const now = this.subscriptions.get(filter)
+    if (now) now.durableBefore = now === one ? undefined : (one ?? 'none')
+  }
+  get hasUnsure(): boolean {
+    return this.#unsure !== undefined
+  }
+  isUnsure(filter: string): boolean {
+    return this.#unsure?.has(filter) ?? false
+  }
+  /**
+   * A commit has failed; perhaps after it was done.
+   *
+   * @param changed filters of which the disk had something
+   * @param added one of which it had nothing
+   */
+  noteRefused(changed: Iterable<string>, added?: string): void {
+    const unsure = (this.#unsure ??= new Set())
+    for (const filter of changed) unsure.add(filter)
+    if (added !== undefined && this.#addedChars + added.length <= MAX_ADDED_CHARS && !unsure.has(added)) {
+      unsure.add(added)
+      this.#addedChars += added.length
+    }
+  }
+  /** With all of which the disk may have something else. Whoever is told of a failure says what was refused. */
+  saveSubscriptions(
+    durability: Durability,
+    kept: readonly StoredSubscription[],
+    gone: readonly string[],
+  ): Promise<void> {
+    const unsure = this.#unsure
+    this.#unsure = undefined
+    this.#addedChars = 0
+    const now = [...(unsure ?? [])].map((filter) => this.subscriptions.get(filter) ?? filter)
+    const absent = now.filter((one) => typeof one === 'string')
+    const saved =
+      unsure === undefined
+        ? durability.saveSubscriptions(this, kept, gone)
+        : durability.saveSubscriptions(
+            this,
+            [...now.filter((one) => typeof one !== 'string'), ...kept],
+            [...absent, ...gone],
+          )
+    const isFirst = gone.length + absent.length > 0 && this.removing !== saved
+    if (isFirst) this.removing = saved
+    if (isFirst || unsure) this.#watch(saved, unsure)
+    return saved
+  }
+  #watch(saved: Promise<void>, unsure: Iterable<string> | undefined): void {
+    const settle = (): void => {
+      if (this.removing === saved) this.removing = undefined
+    }
+    const refused = (): void => {
+      if (unsure) this.noteRefused(unsure)
+      settle()
+    }
+    detach('mqtt', saved.then(settle, refused))
   }
 
   /** From now on messages that these rules do not allow are not delivered, also those that wait already. */

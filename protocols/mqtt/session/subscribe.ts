@@ -146,8 +146,6 @@ function answer(state: BrokerState, asked: Subscribing, failed: MeshError | unde
   const { packet, asking, granted, reasons, wasThere, since } = asked
   const { session, link } = asking
   if (failed) fail(state, asked, failed)
-  // What they replaced is not on the disk any more.
-  for (const one of granted) if (one) one.durableBefore = undefined
   if (session.link !== link) return undefined
   const authorizer = asking.authorizer()
   // The rules may have changed while it was written.
@@ -240,7 +238,7 @@ function act(state: BrokerState, asked: Subscribing): Subscribing {
     if (!one || !may.maySubscribe(one.filter)) continue
     const before = session.subscriptions.get(one.filter)
     // The same subscription again changes no one's messages.
-    if (before && isSame(before, one) && before.durableBefore === undefined) continue
+    if (before && isSame(before, one) && before.durableBefore === undefined && !session.isUnsure(one.filter)) continue
     if (session.stored) {
       if (before?.durableBefore === undefined) asked.changes++
       one.durableBefore = before === undefined ? 'none' : (before.durableBefore ?? before)
@@ -250,7 +248,7 @@ function act(state: BrokerState, asked: Subscribing): Subscribing {
     session.subscribe(one)
     state.subscriptions.add(session, one)
   }
-  if (changed) asked.durable = state.durability.saveSubscriptions(session, changed, [])
+  if (changed) asked.durable = session.saveSubscriptions(state.durability, changed, [])
   return asked
 }
 
@@ -269,6 +267,8 @@ function takeBack(state: BrokerState, asking: Asking, one: HeldSubscription): vo
   const { session } = asking
   if (session.subscriptions.get(one.filter) !== one) return
   const old = one.durableBefore
+  if (old === 'none') session.noteRefused([], one.filter)
+  else if (old !== undefined) session.noteRefused([one.filter])
   session.unsubscribe(one.filter)
   state.subscriptions.remove(session, one.filter)
   if (
@@ -278,8 +278,10 @@ function takeBack(state: BrokerState, asking: Asking, one: HeldSubscription): vo
     !asking.authorizer().maySubscribe(old.filter)
   )
     return
-  session.subscribe(old)
-  state.subscriptions.add(session, old)
+  const again: HeldSubscription = old
+  again.durableBefore = undefined
+  session.subscribe(again)
+  state.subscriptions.add(session, again)
 }
 
 const NONE: readonly never[] = []
@@ -354,14 +356,28 @@ export function unsubscribe(state: BrokerState, { filters, packetId }: Unsubscri
     gone.push(filter)
     return REASON.success
   })
-  const isKept = gone.length > 0 && session.stored && state.sessions.get(session.clientId) === session
   return {
-    durable: isKept ? state.durability.saveSubscriptions(session, [], gone) : undefined,
+    durable: saveGone(state, session, filters, gone),
     changes: gone.length,
     tell(failed) {
-      if (failed) throw failed
+      if (failed) {
+        session.noteRefused(gone)
+        throw failed
+      }
       if (session.link === link) link.outbox.writeReasons('unsuback', packetId, reasons)
       return undefined
     },
   }
+}
+/** One that is gone in memory may be on the disk still: its removal is on its way, or was refused. */
+function saveGone(
+  state: BrokerState,
+  session: Session,
+  filters: readonly string[],
+  gone: string[],
+): Promise<void> | undefined {
+  if (!session.stored || state.sessions.get(session.clientId) !== session) return undefined
+  if (gone.length > 0 || filters.some((filter) => session.isUnsure(filter)))
+    return session.saveSubscriptions(state.durability, [], gone)
+  return session.removing
 }

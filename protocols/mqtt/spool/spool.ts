@@ -357,9 +357,7 @@ class SqliteSpool implements Spool, QueueHost {
   saveSubscriptions(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     if (this.#closed) return Promise.reject(closedError())
     if (kept.length > 0) this.#bringAlong(session)
-    return kept.length + gone.length > 0
-      ? this.#writer.changeSubscriptions(toRowKey(session.clientId), kept, gone)
-      : Promise.resolve()
+    return kept.length + gone.length > 0 ? this.#writer.changeSubscriptions(session, kept, gone) : Promise.resolve()
   }
   async deleteSession(clientId: string): Promise<void> {
     this.#refuseWhenClosed()

@@ -3,17 +3,26 @@
  * session. One statement per filter would cost more in SQLite, and on the way to its thread, than the row itself.
  */
 import type { Statement } from '../../../core/storage/storage.ts'
-import type { StoredSubscription } from '../durability.ts'
+import type { Kept, StoredSubscription } from '../durability.ts'
+import { toRowKey } from './row-key.ts'
 import { listSubscriptionValues } from './rows.ts'
 import { SQL } from './schema.ts'
 
-export class SubscriptionRows {
-  /** By the session's row key, then by filter; undefined = is to be gone. */
-  readonly #changed = new Map<string, Map<string, StoredSubscription | undefined>>()
+type Changed = {
+  readonly session: Kept
+  /** By filter; undefined = is to be gone. */
+  readonly rows: Map<string, StoredSubscription | undefined>
+}
 
-  change(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): void {
-    let rows = this.#changed.get(name)
-    if (!rows) this.#changed.set(name, (rows = new Map()))
+export class SubscriptionRows {
+  /** By the session's row key. */
+  readonly #changed = new Map<string, Changed>()
+
+  change(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): void {
+    const name = toRowKey(session.clientId)
+    let changed = this.#changed.get(name)
+    if (!changed) this.#changed.set(name, (changed = { session, rows: new Map() }))
+    const { rows } = changed
     for (const filter of gone) rows.set(filter, undefined)
     for (const one of kept) rows.set(one.filter, one)
   }
@@ -24,7 +33,7 @@ export class SubscriptionRows {
 
   takeStatements(): Statement[] {
     const statements: Statement[] = []
-    for (const [name, rows] of this.#changed) {
+    for (const [name, { rows }] of this.#changed) {
       const [gone, kept]: [string[], unknown[]] = [[], []]
       // Without an entry made for each, as an iterator would.
       rows.forEach((one, filter) => {
@@ -35,5 +44,10 @@ export class SubscriptionRows {
       if (kept.length > 0) statements.push({ sql: SQL.putSubscriptions, params: [name, JSON.stringify(kept)] })
     }
     return statements
+  }
+  /** The transaction is on the disk. */
+  tellStored(): void {
+    for (const { session, rows } of this.#changed.values())
+      rows.forEach((one, filter) => session.noteStored?.(filter, one))
   }
 }

@@ -8,7 +8,7 @@ import { toMeshError, type MeshError } from '../../../core/errors.ts'
 import { guard, doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Statement, Storage } from '../../../core/storage/storage.ts'
-import type { StoredMessage, StoredSubscription } from '../durability.ts'
+import type { Kept, StoredMessage, StoredSubscription } from '../durability.ts'
 import { SHARED_BYTES } from '../shared-message.ts'
 import type { SpoolQueue } from './queue.ts'
 import { buildQueueRow, buildSegmentRow, buildSharedSegmentRow } from './rows.ts'
@@ -149,12 +149,12 @@ export class SpoolWriter {
     if (applied) batch.applied.push(applied)
     return batch.done.promise
   }
-  /** @param name the session's row key */
-  changeSubscriptions(name: string, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
+  changeSubscriptions(session: Kept, kept: readonly StoredSubscription[], gone: readonly string[]): Promise<void> {
     const batch = this.#open()
-    batch.subscriptions.change(name, kept, gone)
+    batch.subscriptions.change(session, kept, gone)
     return batch.done.promise
   }
+  /** @param name the session's row key */
   dropSubscriptions(name: string): Promise<void> {
     this.#open().subscriptions.forget(name)
     return this.write([{ sql: SQL.dropSubscriptionsOf, params: [name] }])
@@ -305,6 +305,7 @@ export class SpoolWriter {
     if (batch) {
       this.#forget(batch)
       for (const apply of batch.applied) apply()
+      batch.subscriptions.tellStored()
     }
     this.#holdFor(batch?.messages ?? 0, this.#clock.monotonicMs() - fromMs)
     // The disk gets its next work before the acknowledgements of this batch make theirs.

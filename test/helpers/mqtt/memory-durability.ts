@@ -170,6 +170,8 @@ export class MemoryDurability implements Durability {
         ...session,
         subscriptions: [...session.subscriptions.filter((one) => !filters.has(one.filter)), ...changed],
       })
+      for (const filter of gone) kept.noteStored?.(filter, undefined)
+      for (const one of changed) kept.noteStored?.(one.filter, one)
     })
   }
   deleteSession(clientId: string): Promise<void> {
