@@ -22,6 +22,7 @@ async function main(): Promise<void> {
     operator: process.env['SUDO_USER'],
     hub: process.env['MESHLET_HUB'],
     savedLogins: placeLogins(process.env),
+    hasBrowser: findsBrowser(process.env, process.platform),
     readProxy: () => readEnvironmentProxy(process.env),
     standardInput: async () => Buffer.concat((await process.stdin.toArray()) as Buffer[]),
     askSecret: createSecretPrompt(process.stdin, process.stderr),
@@ -40,6 +41,12 @@ async function main(): Promise<void> {
 function placeLogins({ XDG_CONFIG_HOME: config = '', HOME: home = '' }: NodeJS.ProcessEnv): string | undefined {
   const folder = config !== '' ? config : home === '' ? undefined : path.join(home, '.config')
   return folder === undefined ? undefined : path.join(folder, 'meshlet-hub', 'logins.json')
+}
+
+/** Of Linux and the BSDs a display says so (also one that SSH brings); elsewhere, that nobody is here by SSH. */
+function findsBrowser(env: NodeJS.ProcessEnv, platform: NodeJS.Platform): boolean {
+  if (platform === 'darwin' || platform === 'win32') return env['SSH_CONNECTION'] === undefined
+  return Boolean(env['DISPLAY'] || env['WAYLAND_DISPLAY'])
 }
 
 /** Its types name the streams of the web only. */

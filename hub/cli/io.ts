@@ -12,6 +12,8 @@ export type Io = {
   readonly hub?: string | undefined
   /** Where logins at hubs are kept; undefined: the environment names no place. */
   readonly savedLogins?: string | undefined
+  /** Whether this machine can show one; undefined: nobody knows. */
+  readonly hasBrowser?: boolean | undefined
   /** HTTPS_PROXY and NO_PROXY. Throws MESH_CONFIG_INVALID. */
   readonly readProxy?: (() => EnvironmentProxy | undefined) | undefined
   readonly standardInput?: () => Promise<Buffer>

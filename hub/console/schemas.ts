@@ -33,6 +33,19 @@ export const cliLogin = z.object({
   secret: z.string().describe('shown as `Authorization: Bearer …`, never as a cookie'),
   session: whoami,
 })
+export const deviceLogin = z.object({
+  flow: z.string().describe('what belongs to the login, sealed; shown to ask whether somebody has confirmed'),
+  userCode: z.string().describe('what is typed at the issuer (RFC 8628 §3.2)'),
+  verificationUri: z.string(),
+  verificationUriComplete: z.string().optional().describe('with the code in it'),
+  expiresSec: z.number(),
+  intervalSec: z.number().describe('asked no more often'),
+})
+export const deviceLoginBody = z.object({ flow: z.string().min(1).max(12_288) })
+export const deviceLoginAnswer = z.object({
+  waits: z.enum(['authorization_pending', 'slow_down']).optional().describe('RFC 8628 §3.5'),
+  login: cliLogin.optional(),
+})
 export const loginWays = z.object({ oidc: z.boolean().describe('/login/oidc leads to the issuer') })
 
 export const DEVICE_STATES = ['connected', 'gone', 'joined', 'pending', 'suspended', 'revoked', 'unknown'] as const
@@ -307,6 +320,8 @@ export const stream = z
 
 export type Whoami = z.infer<typeof whoami>
 export type Problem = z.infer<typeof problem>
+export type DeviceLogin = z.infer<typeof deviceLogin>
+export type DeviceLoginAnswer = z.infer<typeof deviceLoginAnswer>
 export type CliLogin = z.infer<typeof cliLogin>
 export type OidcQuery = z.infer<typeof oidcQuery>
 export type LoginWays = z.infer<typeof loginWays>

@@ -14,6 +14,7 @@ import { FleetDetails } from './fleet/details.ts'
 import { FleetView } from './fleet/view.ts'
 import { usesTls } from './listener.ts'
 import { Logins } from './logins.ts'
+import { addDeviceLogin } from './oidc/device-login.ts'
 import { deriveGrants } from './oidc/grants.ts'
 import { addOidcRoutes } from './oidc/routes.ts'
 import { createFlowSealer, createProvider, readPublicOrigin } from './oidc/start.ts'
@@ -126,7 +127,7 @@ function prepareLogin(
   return (app) => {
     addSessionRoutes(app, login, takeLogin)
     if (!oidc || !provider) return
-    addOidcRoutes(app, {
+    const ofIssuer = {
       ...login,
       log: o.log,
       settings: oidc,
@@ -135,6 +136,8 @@ function prepareLogin(
       publicOrigin: readPublicOrigin(settings),
       isHttps: usesTls(settings),
       takeLogin,
-    })
+    }
+    addOidcRoutes(app, ofIssuer)
+    addDeviceLogin(app, ofIssuer)
   }
 }

@@ -12,7 +12,7 @@ import { MeshError } from '../../../core/errors.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import { deriveLoginCode } from '../../console/oidc/consent.ts'
-import { loginWays, type CliLogin } from '../../console/schemas.ts'
+import type { CliLogin } from '../../console/schemas.ts'
 import type { Io } from '../io.ts'
 import type { HubClient } from './client.ts'
 
@@ -21,17 +21,15 @@ const WAIT_MS = 600_000
 const MAX_HEAD_BYTES = 16_384
 const MAX_REASON_CHARS = 64
 
-/** Rejects with MESH_CONFIG_INVALID (no issuer), MESH_HUB_SESSION, and as HubClient.ask. */
+/** Rejects with MESH_HUB_SESSION, and as HubClient.ask. */
 export async function logInByBrowser(
-  { client, clock, io }: { readonly client: HubClient; readonly clock: Clock; readonly io: Pick<Io, 'err'> },
+  {
+    client,
+    clock,
+    io,
+  }: { readonly client: HubClient; readonly clock: Clock; readonly io: Pick<Io, 'err' | 'hasBrowser'> },
   ask: (body: { readonly token: string; readonly verifier: string }) => Promise<CliLogin>,
 ): Promise<CliLogin> {
-  const { oidc } = await client.ask({ path: 'login', answer: loginWays })
-  if (!oidc)
-    throw new MeshError(
-      'MESH_CONFIG_INVALID',
-      `${client.hub} has no issuer (console.oidc): log in by a link, without --oidc`,
-    )
   const verifier = randomBytes(32).toString('base64url')
   const challenge = createHash('sha256').update(verifier).digest('base64url')
   const { port, answer, close } = await listen(challenge)

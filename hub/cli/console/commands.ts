@@ -31,6 +31,7 @@ export function addConsole(program: Command, io: Io, done: Finish): void {
       [],
     )
     .option('--oidc', 'with --hub: by the issuer of the console, in a browser of this machine', false)
+    .option('--device-code', 'with --hub: the same in a browser of any machine, by a code (RFC 8628)', false)
     .action(async (o: LoginOptions & RemoteLoginOptions, command: Command) => done(logIn(o, command, io)))
   program
     .command('logout')
@@ -56,12 +57,12 @@ type RemoteLoginOptions = RemoteOptions & { readonly hub?: string }
 /** Throws MESH_CONFIG_INVALID for options of the other kind of login. */
 async function logIn(o: LoginOptions & RemoteLoginOptions, command: Command, io: Io): Promise<ExitCode> {
   const { hub } = o
-  const others = hub === undefined ? ['caFile', 'caPin', 'oidc'] : ['role', 'namespace', 'name', 'ttl']
+  const others = hub === undefined ? ['caFile', 'caPin', 'oidc', 'deviceCode'] : ['role', 'namespace', 'name', 'ttl']
   if (others.some((name) => command.getOptionValueSource(name) === 'cli'))
     throw new MeshError(
       'MESH_CONFIG_INVALID',
       hub === undefined
-        ? '--ca-file, --ca-pin and --oidc are for a hub on another machine: --hub says which'
+        ? '--ca-file, --ca-pin, --oidc and --device-code are for a hub on another machine: --hub says which'
         : 'what a link permits is said where it is printed, on the hub; --hub takes one',
     )
   if (hub === undefined) return (await import('./login.ts')).makeLogin(o, io)

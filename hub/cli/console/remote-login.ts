@@ -6,15 +6,16 @@ import { systemDisk } from '../../../core/os/disk.ts'
 import { toPrintable } from '../../../core/printable.ts'
 import { isLoopback } from '../../../model/browser.ts'
 import { describeGrants } from '../../console/access.ts'
-import { cliLogin, done, type CliLogin } from '../../console/schemas.ts'
+import { cliLogin, done, loginWays, type CliLogin } from '../../console/schemas.ts'
 import type { Io } from '../io.ts'
 import { formatDate } from '../table.ts'
 import { logInByBrowser } from './browser-login.ts'
 import { HubClient } from './client.ts'
+import { logInByDevice } from './device-login.ts'
 import { SavedLogins, type SavedLogin } from './saved-logins.ts'
 import { parseHubUrl, readRoots, type TrustOptions } from './trust.ts'
 
-export type RemoteOptions = TrustOptions & { readonly oidc: boolean }
+export type RemoteOptions = TrustOptions & { readonly oidc: boolean; readonly deviceCode: boolean }
 
 const PROMPT = 'The link that `meshlet-hub login` prints on the hub, or what stands behind its #login= (not shown): '
 
@@ -26,12 +27,12 @@ export async function logIn(at: string, o: RemoteOptions, io: Io): Promise<ExitC
   saved.check()
   const { readProxy } = io
   const roots = await readRoots(url, o, { clock: systemClock, readProxy })
-  const link = o.oidc ? undefined : readLink(await readSecret(io), url)
+  const link = o.oidc || o.deviceCode ? undefined : readLink(await readSecret(io), url)
   using client = new HubClient({ url, roots, secret: undefined, clock: systemClock, readProxy })
   const ask = (body: object): Promise<CliLogin> =>
     client.ask({ method: 'POST', path: 'login/cli', body, answer: cliLogin })
   const { secret, session } =
-    link === undefined ? await logInByBrowser({ client, clock: systemClock, io }, ask) : await ask({ token: link })
+    link === undefined ? await logInByIssuer({ client, clock: systemClock, io }, o, ask) : await ask({ token: link })
   const { operator, endsMs, version, grants } = session
   const before = saved.find(url.origin)
   const login: SavedLogin = { secret, operator, endsMs, version, ...(roots === undefined ? {} : { roots }) }
@@ -47,6 +48,34 @@ export async function logIn(at: string, o: RemoteOptions, io: Io): Promise<ExitC
       '\n',
   )
   return 0
+}
+
+/** By a code where there is no browser to open, or somebody asks for it. Rejects with MESH_CONFIG_INVALID: no issuer. */
+async function logInByIssuer(
+  p: Parameters<typeof logInByBrowser>[0],
+  { deviceCode }: RemoteOptions,
+  ask: (body: object) => Promise<CliLogin>,
+): Promise<CliLogin> {
+  const { oidc } = await p.client.ask({ path: 'login', answer: loginWays })
+  if (!oidc)
+    throw new MeshError(
+      'MESH_CONFIG_INVALID',
+      `${p.client.hub} has no issuer (console.oidc): log in by a link, without --oidc and --device-code`,
+    )
+  if (!deviceCode && p.io.hasBrowser !== false) return await logInByBrowser(p, ask)
+  try {
+    return await logInByDevice(p)
+  } catch (thrown) {
+    const isNotOffered = thrown instanceof MeshError && thrown.code === 'MESH_CONSOLE_NOT_FOUND'
+    if (!isNotOffered) throw thrown
+    if (deviceCode)
+      throw new MeshError(
+        'MESH_CONFIG_INVALID',
+        `${thrown.message}: log in by a link, or with --oidc where a browser is`,
+      )
+    p.io.err('the issuer has no login by a code for machines without a browser, so one on this machine is needed\n')
+    return await logInByBrowser(p, ask)
+  }
 }
 
 /** Rejects with MESH_HUB_UNREACHABLE when the session is forgotten here alone. */

@@ -17,6 +17,8 @@ export type Asked = {
   /** A form to be posted; undefined: GET. */
   readonly form?: Readonly<Record<string, string>>
   readonly headers?: Readonly<Record<string, string>>
+  /** `error` of RFC 6749 §5.2 that is an answer, with status 400. */
+  readonly expected?: readonly string[]
 }
 
 /** Rejects with MESH_CONSOLE_OIDC, without what was sent. */
@@ -24,7 +26,9 @@ export async function requestJson(asked: Asked, o: FetchOptions): Promise<Readon
   const url = URL.parse(asked.url)
   if (url?.protocol !== 'https:') throw fail(asked.url, 'it is no https URL')
   const { status, text } = await exchange(url, asked, o)
-  if (status !== 200) throw fail(asked.url, `it answers with ${status}${describe(text)}`)
+  const error = findError(text)
+  if (status === 400 && asked.expected?.includes(error ?? '')) return { error }
+  if (status !== 200) throw fail(asked.url, `it answers with ${status}${error === undefined ? '' : `, ${error}`}`)
   try {
     const parsed: unknown = JSON.parse(text)
     if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed))
@@ -41,10 +45,7 @@ function fail(url: string, why: string, cause?: unknown): MeshError {
 }
 
 /** `error` of RFC 6749 §5.2: letters that mean the same everywhere. */
-function describe(text: string): string {
-  const found = /"error"\s*:\s*"([\w.-]{1,64})"/.exec(text)
-  return found ? `, ${found[1]}` : ''
-}
+const findError = (text: string): string | undefined => /"error"\s*:\s*"([\w.-]{1,64})"/.exec(text)?.[1]
 
 async function exchange(url: URL, { form, headers }: Asked, o: FetchOptions): Promise<Exchanged> {
   const body = form && new URLSearchParams(form).toString()

@@ -1,6 +1,6 @@
 /**
  * An issuer of OpenID Connect: what it says of itself (Discovery 1.0 §4), its keys, and the code flow with PKCE (Core
- * 1.0 §3.1, RFC 7636). An id token counts when everything in it is as it must be (§3.1.3.7).
+ * 1.0 §3.1, RFC 7636), or by a code that is typed elsewhere (RFC 8628). An id token counts when everything in it is as it must be (§3.1.3.7).
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { MeshError } from '../../../core/errors.ts'
@@ -16,6 +16,8 @@ const KEYS_AGAIN_MS = 30_000
 type Metadata = {
   readonly authorizationEndpoint: string
   readonly tokenEndpoint: string
+  /** Undefined: the issuer has none. */
+  readonly deviceAuthorizationEndpoint: string | undefined
   readonly jwksUri: string
   readonly basicAuthentication: boolean
 }
@@ -27,6 +29,22 @@ export type Flow = {
   readonly verifier: string
   readonly redirectUri: string
 }
+
+/** RFC 8628 §3.2, within bounds. */
+export type DeviceAuthorization = {
+  readonly deviceCode: string
+  readonly userCode: string
+  readonly verificationUri: string
+  readonly verificationUriComplete: string | undefined
+  readonly expiresSec: number
+  readonly intervalSec: number
+}
+const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code'
+/** RFC 8628 §3.2: where nothing is said. */
+const DEFAULT_INTERVAL_SEC = 5
+const MAX_INTERVAL_SEC = 60
+const MAX_EXPIRES_SEC = 1_800
+const MAX_DEVICE_CODE_CHARS = 4_096
 
 export class Provider {
   readonly #o: ProviderOptions
@@ -40,13 +58,13 @@ export class Provider {
 
   /** Where the browser goes. Rejects with MESH_CONSOLE_OIDC. */
   async authorizeUrl({ state, nonce, verifier, redirectUri }: Flow): Promise<string> {
-    const { clientId, scopes } = this.#o.settings
+    const { clientId } = this.#o.settings
     const url = new URL((await this.#discover()).authorizationEndpoint)
     const query = {
       response_type: 'code',
       client_id: clientId,
       redirect_uri: redirectUri,
-      scope: [...new Set(['openid', ...scopes])].join(' '),
+      scope: this.#formatScope(),
       state,
       nonce,
       code_challenge: createHash('sha256').update(verifier).digest('base64url'),
@@ -56,32 +74,56 @@ export class Provider {
     return url.href
   }
 
-  /** @returns the claims of the id token. Rejects with MESH_CONSOLE_OIDC. */
-  async redeem(code: string, flow: Flow): Promise<Claims> {
-    const { settings, secret } = this.#o
-    const { tokenEndpoint, basicAuthentication } = await this.#discover()
-    const isBasic = secret !== undefined && basicAuthentication
-    const said = await requestJson(
-      {
-        url: tokenEndpoint,
-        form: {
-          grant_type: 'authorization_code',
-          code,
-          redirect_uri: flow.redirectUri,
-          code_verifier: flow.verifier,
-          client_id: settings.clientId,
-          ...(secret === undefined || isBasic ? {} : { client_secret: secret }),
-        },
-        headers: isBasic ? { authorization: formatBasic(settings.clientId, secret) } : {},
-      },
-      this.#o,
-    )
-    const token = said['id_token']
-    if (typeof token !== 'string') throw new MeshError('MESH_CONSOLE_OIDC', 'the issuer gave no id token')
-    return this.#verify(token, flow)
+  #formatScope(): string {
+    return [...new Set(['openid', ...this.#o.settings.scopes])].join(' ')
   }
 
-  async #verify(token: string, { nonce }: Flow): Promise<Claims> {
+  /** @returns the claims of the id token. Rejects with MESH_CONSOLE_OIDC. */
+  async redeem(code: string, flow: Flow): Promise<Claims> {
+    const { tokenEndpoint } = await this.#discover()
+    const said = await this.#post(tokenEndpoint, {
+      grant_type: 'authorization_code',
+      code,
+      redirect_uri: flow.redirectUri,
+      code_verifier: flow.verifier,
+    })
+    return this.#verify(said['id_token'], flow.nonce)
+  }
+
+  /** Rejects with MESH_CONSOLE_OIDC; MESH_CONSOLE_NOT_FOUND: the issuer has no device authorization. */
+  async authorizeDevice(): Promise<DeviceAuthorization> {
+    const { deviceAuthorizationEndpoint: endpoint } = await this.#discover()
+    if (endpoint === undefined)
+      throw new MeshError('MESH_CONSOLE_NOT_FOUND', 'the issuer names no device_authorization_endpoint (RFC 8628)')
+    return readDeviceAuthorization(await this.#post(endpoint, { scope: this.#formatScope() }))
+  }
+  /** @returns the claims of the id token, or that nobody has confirmed yet. Rejects with MESH_CONSOLE_OIDC. */
+  async redeemDevice(deviceCode: string): Promise<Claims | 'authorization_pending' | 'slow_down'> {
+    const { tokenEndpoint } = await this.#discover()
+    const waits = ['authorization_pending', 'slow_down'] as const
+    const form = { grant_type: DEVICE_GRANT, device_code: deviceCode }
+    const said = await this.#post(tokenEndpoint, form, waits)
+    // Comes from the issuer itself, over TLS, for a code that nobody but this hub has; it knows no nonce.
+    return waits.find((one) => one === said['error']) ?? (await this.#verify(said['id_token'], undefined))
+  }
+
+  async #post(
+    url: string,
+    form: Readonly<Record<string, string>>,
+    expected: readonly string[] = [],
+  ): Promise<Readonly<Record<string, unknown>>> {
+    const { settings, secret } = this.#o
+    const isBasic = secret !== undefined && (await this.#discover()).basicAuthentication
+    const client = {
+      client_id: settings.clientId,
+      ...(secret === undefined || isBasic ? {} : { client_secret: secret }),
+    }
+    const headers = isBasic ? { authorization: formatBasic(settings.clientId, secret) } : {}
+    return await requestJson({ url, form: { ...form, ...client }, headers, expected }, this.#o)
+  }
+
+  async #verify(token: unknown, nonce: string | undefined): Promise<Claims> {
+    if (typeof token !== 'string') throw new MeshError('MESH_CONSOLE_OIDC', 'the issuer gave no id token')
     const { settings, clock } = this.#o
     const jwks = await this.#keysFor(token)
     const by = { issuer: settings.issuer, audiences: [settings.clientId], jwks }
@@ -93,7 +135,7 @@ export class Provider {
       throw new MeshError('MESH_CONSOLE_OIDC', 'the id token names nobody (sub)')
     if (Array.isArray(claims['aud']) && claims['aud'].length > 1 && claims['azp'] !== settings.clientId)
       throw new MeshError('MESH_CONSOLE_OIDC', 'the id token was made for another client (azp)')
-    if (!isSame(claims['nonce'], nonce))
+    if (nonce !== undefined && !isSame(claims['nonce'], nonce))
       throw new MeshError('MESH_CONSOLE_OIDC', 'the id token is of another login (nonce)')
     return claims
   }
@@ -131,11 +173,41 @@ export class Provider {
       authorizationEndpoint: urlOf('authorization_endpoint'),
       tokenEndpoint: urlOf('token_endpoint'),
       jwksUri: urlOf('jwks_uri'),
+      deviceAuthorizationEndpoint:
+        said['device_authorization_endpoint'] === undefined ? undefined : urlOf('device_authorization_endpoint'),
       // Discovery 1.0 §3: the default where nothing is said.
       basicAuthentication: !Array.isArray(methods) || methods.includes('client_secret_basic'),
     }
     this.#metadata = { value, untilMs: nowMs + METADATA_MS }
     return value
+  }
+}
+
+/** Throws MESH_CONSOLE_OIDC. */
+function readDeviceAuthorization(said: Readonly<Record<string, unknown>>): DeviceAuthorization {
+  const fail = (name: string): MeshError =>
+    new MeshError('MESH_CONSOLE_OIDC', `the device authorization of the issuer has no usable ${name}`)
+  const textOf = (name: string, maxChars: number): string => {
+    const text = said[name]
+    if (typeof text === 'string' && text !== '' && text.length <= maxChars) return text
+    throw fail(name)
+  }
+  const pageOf = (name: string): string => {
+    const text = textOf(name, 1_024)
+    if (URL.parse(text)?.protocol !== 'https:') throw fail(name)
+    return text
+  }
+  const { expires_in: expiresSec, interval: intervalSec = DEFAULT_INTERVAL_SEC } = said
+  if (typeof expiresSec !== 'number' || !(expiresSec > 0)) throw fail('expires_in')
+  if (typeof intervalSec !== 'number') throw fail('interval')
+  return {
+    deviceCode: textOf('device_code', MAX_DEVICE_CODE_CHARS),
+    userCode: textOf('user_code', 64),
+    verificationUri: pageOf('verification_uri'),
+    verificationUriComplete:
+      said['verification_uri_complete'] === undefined ? undefined : pageOf('verification_uri_complete'),
+    expiresSec: Math.min(expiresSec, MAX_EXPIRES_SEC),
+    intervalSec: Math.min(Math.max(intervalSec, 1), MAX_INTERVAL_SEC),
   }
 }
 

@@ -6,25 +6,23 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { MeshError, toMeshError } from '../../../core/errors.ts'
-import type { Claims } from '../../../core/jwt/verify.ts'
 import type { Sealer } from '../../../core/pki/sealing.ts'
 import type { Clock } from '../../../core/os/clock.ts'
 import type { Log } from '../../../core/log.ts'
 import { formatCookie, LOGIN_COOKIE, readCookie, SESSION_COOKIE } from '../cookies.ts'
-import type { Logins, Newcomer } from '../logins.ts'
+import type { Logins } from '../logins.ts'
 import { readAddress } from '../routes/parts.ts'
 import { setSession, type TakeLogin } from '../routes/session.ts'
 import { oidcQuery, type OidcQuery } from '../schemas.ts'
 import type { OidcSettings } from '../settings.ts'
 import { formatConsentPage } from './consent.ts'
-import { deriveGrants, readValues } from './grants.ts'
+import { describePerson, type Person } from './grants.ts'
 import { isSame, type Flow, type Provider } from './provider.ts'
 
 const BEGIN = '/login/oidc'
 const CALLBACK = '/login/oidc/callback'
 const FLOW_MS = 600_000
 const PURPOSE = 'console login'
-const MAX_NAME_CHARS = 128
 
 export type OidcRoutes = {
   readonly settings: OidcSettings
@@ -103,11 +101,7 @@ function formatLoopback({ port, challenge }: WaitingCli, query: Readonly<Record<
   return `http://127.0.0.1:${port}/${challenge}?${new URLSearchParams(query).toString()}`
 }
 
-async function identify(
-  p: OidcRoutes,
-  query: Readonly<Record<string, unknown>>,
-  flow: StoredFlow,
-): Promise<Omit<Newcomer, 'via' | 'address'>> {
+async function identify(p: OidcRoutes, query: Readonly<Record<string, unknown>>, flow: StoredFlow): Promise<Person> {
   const { code, state, error, iss } = query
   if (!isSame(state, flow.state)) throw new MeshError('MESH_CONSOLE_OIDC', 'the answer is of another login (state)')
   // RFC 9207 §2.4: of another issuer, which somebody mixed in.
@@ -116,20 +110,7 @@ async function identify(
   if (typeof code !== 'string' || code.length > 4_096)
     throw new MeshError('MESH_CONSOLE_OIDC', `the issuer gave no code${describeRefusal(error)}`)
   const claims = await p.provider.redeem(code, flow)
-  const values = readValues(claims, p.settings)
-  const grants = deriveGrants(values, p.settings)
-  const sub = String(claims['sub'])
-  if (grants.length === 0)
-    throw new MeshError(
-      'MESH_CONSOLE_FORBIDDEN',
-      `${JSON.stringify(sub)} has none of the values of ${p.settings.claim} that console.oidc.roles names`,
-    )
-  return { operator: `oidc:${sub}`, name: findName(claims) ?? sub, grants, claims: values }
-}
-
-function findName(claims: Claims): string | undefined {
-  const names = ['name', 'preferred_username', 'email'].map((claim) => claims[claim])
-  return names.find((name) => typeof name === 'string')?.slice(0, MAX_NAME_CHARS)
+  return describePerson(claims, p.settings)
 }
 
 /** Throws MESH_CONSOLE_OIDC: none is under way in this browser. */

@@ -114,7 +114,7 @@ export function setSession(reply: FastifyReply, secret: string, maxAgeSec: numbe
   reply.header('set-cookie', formatCookie(SESSION_COOKIE, secret, { sameSite: 'Strict', maxAgeSec }))
 }
 
-const describeSession = (
+export const describeSession = (
   { name, operator, via, grants, endsMs }: Session,
   { hub }: Pick<ConsoleParts, 'hub'>,
 ): schemas.Whoami => ({ name, operator, via, grants, endsMs, version: hub.version })

@@ -118,7 +118,10 @@ test('without an issuer there is no such login', async (t) => {
   const rig = await remoteRig(t)
   const { code, err } = await logIn(rig, () => assert.fail('no browser is asked for'))
   assert.deepEqual([code, err.includes('has no issuer (console.oidc)')], [2, true], err)
-  assert.match((await rig.machine.run(['login', '--oidc'])).err, /--oidc are for a hub on another machine/)
+  assert.match(
+    (await rig.machine.run(['login', '--oidc'])).err,
+    /--oidc and --device-code are for a hub on another machine/,
+  )
 })
 
 test('the code is good once, as it is, for whoever began the login, and no link', async (t) => {

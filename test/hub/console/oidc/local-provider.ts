@@ -24,6 +24,10 @@ export class LocalProvider {
   /** Signs; not among those of the set when it is another. */
   key: TestKey = this.#published
   readonly #codes = new Map<string, URLSearchParams>()
+  /** By device code, the errors that it is answered with before it is redeemed; `undefined` redeems it. */
+  readonly #devices = new Map<string, (string | undefined)[]>()
+  /** What the next device code is answered with, in turn. */
+  deviceAnswers: (string | undefined)[] = []
 
   constructor(rootsPem: string) {
     this.rootsPem = rootsPem
@@ -41,6 +45,10 @@ export class LocalProvider {
     this.#codes.set(code, query)
     return new URLSearchParams({ code, state: query.get('state')! })
   }
+  /** Offers RFC 8628. */
+  offerDevices(): void {
+    this.metadata = { device_authorization_endpoint: `${this.issuer}/device` }
+  }
   answer(asked: Asked): Answer {
     this.asked.push(asked)
     const { issuer } = this
@@ -53,7 +61,29 @@ export class LocalProvider {
         ...this.metadata,
       })
     if (asked.path === '/keys') return toJson({ keys: [this.#published.jwk] })
-    return this.failure ?? this.#redeem(asked.form)
+    if (this.failure) return this.failure
+    if (asked.path === '/device') return this.#authorizeDevice()
+    return asked.form.has('device_code') ? this.#redeemDevice(asked.form) : this.#redeem(asked.form)
+  }
+
+  #authorizeDevice(): Answer {
+    const code = `device-${this.#devices.size}`
+    this.#devices.set(code, this.deviceAnswers)
+    return toJson({
+      device_code: code,
+      user_code: 'WDJB-MJHT',
+      verification_uri: `${this.issuer}/activate`,
+      verification_uri_complete: `${this.issuer}/activate?code=WDJB-MJHT`,
+      expires_in: 600,
+      interval: 1,
+    })
+  }
+  #redeemDevice(form: URLSearchParams): Answer {
+    const isGrant = form.get('grant_type') === 'urn:ietf:params:oauth:grant-type:device_code'
+    const answers = this.#devices.get(form.get('device_code')!)
+    if (!isGrant || !answers || answers.length === 0) return refuse('invalid_grant')
+    const error = answers.shift()
+    return error === undefined ? this.#grant(null) : refuse(error)
   }
 
   #redeem(form: URLSearchParams): Answer {
@@ -62,11 +92,14 @@ export class LocalProvider {
       .update(form.get('code_verifier') ?? '')
       .digest('base64url')
     if (!query || query.get('code_challenge') !== challenge || query.get('redirect_uri') !== form.get('redirect_uri'))
-      return { status: 400, body: '{"error":"invalid_grant"}' }
+      return refuse('invalid_grant')
     this.#codes.delete(form.get('code')!)
+    return this.#grant(query.get('nonce'))
+  }
+  #grant(nonce: string | null): Answer {
     const nowSec = Math.floor(Date.now() / 1_000)
     const base = { iss: this.issuer, aud: 'hub', sub: 'u1', iat: nowSec, exp: nowSec + 300, groups: ['ops'] }
-    const claims = { ...base, nonce: query.get('nonce'), ...this.claims }
+    const claims = { ...base, ...(nonce === null ? {} : { nonce }), ...this.claims }
     return toJson({ id_token: createToken(this.key, claims), access_token: 'x', token_type: 'Bearer' })
   }
 }
@@ -100,3 +133,4 @@ export async function startProvider(t: Finally): Promise<LocalProvider> {
 }
 
 const toJson = (value: object): Answer => ({ status: 200, body: JSON.stringify(value) })
+const refuse = (error: string): Answer => ({ status: 400, body: JSON.stringify({ error }) })
