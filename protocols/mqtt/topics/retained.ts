@@ -218,6 +218,8 @@ export class Retained {
       ;(computeLeftMs(message, now) <= 0 ? expired : found).push(message)
     })
     for (const { topic } of expired) {
+      // The store would delete what is on its way to replace it.
+      if (this.#changes.isPending(topic)) continue
       this.#put(topic, undefined)
       // A failure leaves it in the store; it is expired there too.
       this.#durability.saveRetained(topic, undefined).catch(() => undefined)

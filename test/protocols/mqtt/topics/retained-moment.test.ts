@@ -140,3 +140,22 @@ test('700 topics that change while somebody subscribes to all: each comes, and t
     assert.equal(topics.size, 700)
   }
 })
+
+test('who finds that a retained message has expired does not delete the one that replaces it', async () => {
+  const t = new TestBroker()
+  const [pub, sub] = [await client(t, 'pub', 'passing'), await client(t, 'sub', 'passing')]
+  pub.publish('a/1', 'old', { qos: 1, retain: true, packetId: 1, messageExpirySec: 10 })
+  await pub.seen()
+  await t.clock.advance(11_000)
+  t.durability.hold()
+  pub.publish('a/1', 'new', { qos: 1, retain: true, packetId: 2 })
+  await pub.seen()
+  ask(sub, 'a/#', 1)
+  await sub.seen()
+  t.durability.resume()
+  assert.deepEqual(await pub.seen(), ['puback #2'])
+  assert.deepEqual(valuesOf(await sub.seen()), ['new'])
+  const later = await client(t.restart(), 'later', 'passing')
+  ask(later, 'a/#', 1)
+  assert.deepEqual(valuesOf(await later.seen()), ['new'])
+})
