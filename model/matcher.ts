@@ -87,8 +87,10 @@ export type QueryMatch = {
   readonly test: { readonly kind: 'present' | 'absent' } | { readonly kind: 'string'; readonly match: StringMatch }
 }
 
+/** Of any length: zeros in front would be a way around a rule. What is no int64 is in no range, as in Envoy. */
 function inRange(range: { start: bigint; end: bigint }, text: string): boolean {
-  if (!/^[+-]?\d{1,18}$/.test(text)) return false
-  const value = BigInt(text)
+  const [, sign, digits] = /^([+-]?)0*(\d{1,19})$/.exec(text) ?? []
+  if (digits === undefined) return false
+  const value = sign === '-' ? -BigInt(digits) : BigInt(digits)
   return value >= range.start && value < range.end
 }

@@ -97,3 +97,31 @@ test('treat_missing_header_as_empty: then it is there, for tests of presence, to
       )
     }
 })
+
+test('a range: zeros in front are no way around it, and every int64 is a number', () => {
+  const within = (value: string): boolean =>
+    matchesHeader(
+      {
+        name: 'x',
+        test: { kind: 'range', start: 1_000n, end: 9_223_372_036_854_775_807n },
+        invert: false,
+        missingAsEmpty: false,
+      },
+      value,
+    )
+  assert.deepEqual(['1000', `${'0'.repeat(30)}1000`, '+1000', '9223372036854775806'].map(within), [
+    true,
+    true,
+    true,
+    true,
+  ])
+  assert.deepEqual(['999', '-1000', '9223372036854775808', '9'.repeat(20), '1000x', '', '0'.repeat(40)].map(within), [
+    false,
+    false,
+    false,
+    false,
+    false,
+    false,
+    false,
+  ])
+})

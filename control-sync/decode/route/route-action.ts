@@ -27,9 +27,15 @@ import {
   type RouteAction_HashPolicy,
   type RouteAction_HashPolicy_Cookie,
 } from '../../../proto/gen/envoy/config/route/v3/route_components_pb.ts'
+import { BufferPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/buffer/v3/buffer_pb.ts'
+import { ExtAuthzPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts'
+import { HeaderMutationPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
+import { PerRouteConfigSchema as JwtPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts'
+import { LocalRateLimitSchema } from '../../../proto/gen/envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts'
+import { RateLimitPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/ratelimit/v3/rate_limit_pb.ts'
 import { RBACPerRouteSchema } from '../../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts'
 import type { RegexMatchAndSubstitute } from '../../../proto/gen/envoy/type/matcher/v3/regex_pb.ts'
-import { readTypeName } from '../fields/any.ts'
+import { readEffectiveType } from '../fields/any.ts'
 import { refuse, type DecodePath } from '../fields/decode-path.ts'
 import { decodeHeaderChanges } from './header-changes.ts'
 import { decodeRegex } from '../fields/matchers.ts'
@@ -155,12 +161,28 @@ function clustersOf(at: DecodePath, { clusterSpecifier: by }: XRouteAction): For
   }
 }
 
-/** Policies of one cluster among several are not implemented, and may not get lost. */
+/**
+ * What one cluster among several says to filters is not implemented. It may not get lost where it refuses, limits or
+ * takes away, also in the form of a TypedStruct.
+ */
 function refusePolicy(at: DecodePath, configs: Readonly<Record<string, Any>>): void {
-  for (const [name, any] of Object.entries(configs))
-    if (POLICY_TYPES.has(readTypeName(any))) at.in('typed_per_filter_config').item(name).issue('is not supported here')
+  for (const [name, any] of Object.entries(configs)) {
+    const here = at.in('typed_per_filter_config').item(name)
+    if (POLICY_TYPES.has(readEffectiveType(here, any))) here.issue('is not supported here')
+  }
 }
-const POLICY_TYPES: ReadonlySet<string> = new Set([RBACPerRouteSchema.typeName, FilterConfigSchema.typeName])
+const POLICY_TYPES: ReadonlySet<string> = new Set(
+  [
+    RBACPerRouteSchema,
+    JwtPerRouteSchema,
+    ExtAuthzPerRouteSchema,
+    LocalRateLimitSchema,
+    RateLimitPerRouteSchema,
+    HeaderMutationPerRouteSchema,
+    BufferPerRouteSchema,
+    FilterConfigSchema,
+  ].map(({ typeName }) => typeName),
+)
 
 /** Envoy: at least one, with a total weight of 1 to 2^32 - 1. */
 export function decodeWeighted(at: DecodePath, clusters: readonly WeightedCluster[]): readonly WeightedCluster[] {

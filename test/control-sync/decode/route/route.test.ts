@@ -3,6 +3,10 @@ import assert from 'node:assert/strict'
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf'
 import { T, route, table, first, problems, to } from './route-rig.ts'
 
+const toOneOfSeveral = (said: JsonObject): JsonObject => ({
+  route: { weighted_clusters: { clusters: [{ name: 'a', weight: 1, typed_per_filter_config: { f: said } }] } },
+})
+
 for (const { name, match, want } of [
   { name: 'prefix', match: { prefix: '/a' }, want: { kind: 'prefix', value: '/a' } },
   { name: 'path', match: { path: '/a' }, want: { kind: 'exact', value: '/a' } },
@@ -102,9 +106,36 @@ for (const { name, r, problem } of [
     },
     problem: /clusters\[0\]\.typed_per_filter_config\[envoy\.filters\.http\.rbac\]: is not supported here/,
   },
+  ...(
+    [
+      ['jwt_authn.v3.PerRouteConfig', { requirement_name: 'strict' }],
+      ['ext_authz.v3.ExtAuthzPerRoute', { check_settings: { context_extensions: { a: 'b' } } }],
+      ['local_ratelimit.v3.LocalRateLimit', { stat_prefix: 'l' }],
+      ['ratelimit.v3.RateLimitPerRoute', {}],
+      ['header_mutation.v3.HeaderMutationPerRoute', {}],
+      ['buffer.v3.BufferPerRoute', { disabled: true }],
+    ] satisfies [string, JsonObject][]
+  ).map(([type, config]) => ({
+    name: `what one of several clusters says to a filter that refuses or takes away: ${type}`,
+    r: toOneOfSeveral({ '@type': `${T}.filters.http.${type}`, ...config }),
+    problem: /clusters\[0\]\.typed_per_filter_config\[f\]: is not supported here/,
+  })),
+  {
+    name: 'the same as a TypedStruct',
+    r: toOneOfSeveral({
+      '@type': 'type.googleapis.com/xds.type.v3.TypedStruct',
+      type_url: `${T}.filters.http.rbac.v3.RBACPerRoute`,
+      value: {},
+    }),
+    problem: /clusters\[0\]\.typed_per_filter_config\[f\]: is not supported here/,
+  },
   { name: 'a negative timeout', r: to({ timeout: '-1s' }), problem: /timeout: a duration may not be negative/ },
 ])
   test(`refused with its path: ${name}`, () => assert.match(problems(r).join('\n'), problem))
+test('what one of several clusters says to a filter that refuses nobody is left out, and the route serves', () => {
+  const r = toOneOfSeveral({ '@type': `${T}.filters.http.fault.v3.HTTPFault` })
+  assert.deepEqual([problems(r), first(r).action.kind], [[], 'forward'])
+})
 test('internal_only_headers are taken in lower case', () =>
   assert.deepEqual(table(to(), {}, { internal_only_headers: ['X-Internal'] }).internalOnly, ['x-internal']))
 test("require_tls: of everybody, for nobody is internal (Envoy's default)", () => {
