@@ -54,8 +54,10 @@ export function revalidate(
   // Whoever was asked about it, was asked something else, or nobody was.
   if (chain.authz && JSON.stringify(chain.authz) !== JSON.stringify(was.authz))
     return cut(live, new MeshError('MESH_EXT_AUTHZ_DENIED', 'the configuration changed whom to ask about it'))
-  if (needsNewConnection(was, chain)) return end(live)
-  return 'goes-on'
+  if (!needsNewConnection(was, chain)) return 'goes-on'
+  // What is under way ends as what it began as.
+  if (was.codec.kind !== chain.codec.kind) conn.chain = was
+  return end(live)
 }
 
 /**

@@ -4,6 +4,7 @@ import { Deadlines } from '../deadlines.ts'
 import { HttpMetrics } from './http-metrics.ts'
 import type { HttpUpstreams } from './message.ts'
 import { SourceTurns } from './server/source-turn.ts'
+import { ExchangesUnderWay } from './under-way.ts'
 import { getWaiting, type Waiting } from '../waiting.ts'
 
 export type HttpRuntime = {
@@ -13,6 +14,7 @@ export type HttpRuntime = {
   readonly deadlines: Deadlines
   readonly metrics: HttpMetrics
   readonly turns: SourceTurns
+  readonly underWay: ExchangesUnderWay
 }
 
 const runtimes = new WeakMap<HttpUpstreams, HttpRuntime>()
@@ -28,6 +30,7 @@ export function createRuntime(ctx: Context, upstreams: HttpUpstreams): HttpRunti
     deadlines: new Deadlines(ctx.clock),
     metrics: new HttpMetrics(ctx.metrics),
     turns: new SourceTurns(),
+    underWay: new ExchangesUnderWay(ctx.tables),
   }
   runtimes.set(upstreams, made)
   return made

@@ -105,22 +105,25 @@ export function openConnectTunnel(
 }
 
 /**
- * Asks today's policies about a request whose tunnel is open. Chance has no part in it: faults are not injected anew,
- * and a route or cluster that is gone ends no tunnel, as in Envoy.
- * @param asked as policies saw it @returns why it would be refused now
+ * Asks today's policies about a request that is under way, or whose tunnel is open. Chance has no part in it: faults are
+ * not injected anew, and a route or cluster that is gone ends nothing, as in Envoy.
+ * @param asked as policies saw it
+ * @param isPlanned filters have changed it already
+ * @returns why it would be refused now
  */
 export function findRefusal(
   asked: RequestHead,
   client: RequestOrigin,
   remoteIp: string,
   ctx: PlanContext,
+  { isPlanned } = { isPlanned: false },
 ): MeshError | undefined {
   const { codec } = client.conn.chain
   // The chain's own policies (L4) were asked by the recheck; there are no others where it speaks something else now.
   if (codec.kind !== 'http') return undefined
   const { http } = codec
   // Mutations are made anew, on a copy. What the token said is remembered; the token itself may have been taken from the request.
-  const filters = http.filters.filter(({ kind }) => !OF_BEGINNINGS.has(kind))
+  const filters = http.filters.filter(({ kind }) => !OF_BEGINNINGS.has(kind) && !(isPlanned && kind === 'mutation'))
   const plan = planRequest(ctx, client, { ...http, filters }, asked.copy(), remoteIp)
   return plan.kind === 'refuse' && CUTS.has(plan.error.code) ? plan.error : undefined
 }
@@ -132,6 +135,7 @@ const OF_BEGINNINGS: ReadonlySet<HttpFilter['kind']> = new Set<HttpFilter['kind'
   'rate-limit',
   'global-limit',
   'health-check',
+  'buffer',
 ])
 const CUTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'MESH_PEER_NOT_ALLOWED',

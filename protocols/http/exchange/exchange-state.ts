@@ -1,18 +1,29 @@
 /** What an exchange is about: its client, its request, and what is remembered of it. */
 import { guard } from '../../../core/defects/guard.ts'
+import type { Place } from '../../../core/runtime/linked-list.ts'
 import type { MeshError } from '../../../core/errors.ts'
 import type { Timer } from '../../../core/os/clock.ts'
 import type { HttpConnectionManager } from '../../../model/listener.ts'
-import type { RouteTable } from '../../../model/tables.ts'
+import type { RouteTable, Tables } from '../../../model/tables.ts'
 import { isInformational, UNKNOWN_LENGTH } from '../codec/framing.ts'
 import { isRequestChanged } from '../filters/bodies/body-filter.ts'
 import type { Downstream, RequestHead, ResponseHead } from '../message.ts'
 import type { HttpRuntime } from '../runtime.ts'
+import type { UnderWay } from '../under-way.ts'
+import { findRefusal } from './connect-tunnel.ts'
+import { findRouteTable } from './planning/plan-exchange.ts'
 import { createRecord, type ExchangeRecord } from './record.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import type { RequestOrigin } from './request-origin.ts'
 
+/**
+ * `planning`: nothing has left yet; a fault may delay it. `trying`: an attempt, the back-off before one, or a tunnel
+ * being opened. `answering`: the head of an answer has been sent to the client. `tunnel`: the two streams are joined.
+ */
+type Phase = 'planning' | 'trying' | 'answering' | 'tunnel' | 'over'
+
 export abstract class ExchangeState {
+  protected phase: Phase = 'planning'
   /** A redirect that is followed here makes another one of it. */
   request: RequestHead
   /** As long as it may be planned anew. */
@@ -36,6 +47,11 @@ export abstract class ExchangeState {
   remoteIp = ''
   /** The client waits for 100 before it sends the rest, and the endpoint is to give it. */
   awaitsContinue = false
+
+  /** As filters left it, where the route changes it further on its way out. */
+  protected asFiltered: RequestHead | undefined
+  /** Among those under way, from its start. */
+  protected place: Place<UnderWay> | undefined
 
   constructor(
     rt: HttpRuntime,
@@ -89,6 +105,27 @@ export abstract class ExchangeState {
   }
 
   abstract abort(error: MeshError): void
+  /** It is with an endpoint, or on its way to one, and no tunnel. */
+  protected abstract get isForwarded(): boolean
+
+  /** No more of the request is needed. */
+  get over(): boolean {
+    return this.phase === 'over'
+  }
+  get isAnswering(): boolean {
+    return this.phase === 'answering'
+  }
+
+  /** What waits is planned anew when its wait is over, and a tunnel asks by itself. */
+  revalidate(next: Tables, previous: Tables): void {
+    const { codec } = this.client.conn.chain
+    if (!this.isForwarded || codec.kind !== 'http') return
+    const { http } = codec
+    if (http === this.http && findRouteTable(http, next) === findRouteTable(http, previous)) return
+    const asked = this.asFiltered ?? this.request
+    const refusal = findRefusal(asked, this.client, this.remoteIp, this.rt.ctx, { isPlanned: true })
+    if (refusal) this.abort(refusal)
+  }
 
   get source(): string {
     return this.client.directIp

@@ -31,17 +31,10 @@ import { findNotFoundStatus } from '../filters/session.ts'
 import { prepareRequest } from '../filters/request-view.ts'
 import { Timeouts, deriveTimes, type DueKind, type Timed } from './timeouts.ts'
 
-/**
- * `planning`: nothing has left yet; a fault may delay it. `trying`: an attempt, the back-off before one, or a tunnel
- * being opened. `answering`: the head of an answer has been sent to the client. `tunnel`: the two streams are joined.
- */
-type Phase = 'planning' | 'trying' | 'answering' | 'tunnel' | 'over'
-
 export class Exchange
   extends ExchangeState
   implements AttemptOwner, WaitOwner, TunnelOwner, HeaderFacts, Timed, BodyOwner
 {
-  #phase: Phase = 'planning'
   #plan: ForwardPlan | undefined
   /** Made at the first attempt: the headers are edited once. */
   #outgoing: UpstreamRequest | undefined
@@ -61,6 +54,7 @@ export class Exchange
   /** After the head, and after as much of the body as came with it: the first write then carries both. */
   start(): void {
     const { request, http, client } = this
+    this.place = this.rt.underWay.add(this)
     const prepared = prepareRequest(request, http, client, this.rt.ctx)
     if (typeof prepared !== 'string') {
       this.#refuse(prepared)
@@ -79,30 +73,30 @@ export class Exchange
   }
 
   requestData(chunk: Buffer): void {
-    if (this.#phase === 'over') return
+    if (this.phase === 'over') return
     this.record.receivedBytes += chunk.length
     if (this.#filtered) this.#filtered.data(chunk)
     else this.#bodyData(chunk)
   }
   #bodyData(chunk: Buffer): void {
-    if (this.#phase === 'over') return
+    if (this.phase === 'over') return
     this.record.messages?.requests.add(chunk)
     this.#mirrors?.add(chunk)
     if (this.body.add(chunk)) this.rt.metrics.limits.replayBytes.value++
     if (this.#attempt?.isOpen) this.#attempt.sendData(chunk)
     // There is no connection yet. Until there is one, no more than the replay limit is taken.
     else if (this.body.full) this.down.pauseRequest()
-    if (this.#phase === 'planning') this.#awaited?.bodyGrew()
+    if (this.phase === 'planning') this.#awaited?.bodyGrew()
   }
 
   requestEnd(trailers: readonly string[] | undefined): void {
-    if (this.#phase === 'over') return
+    if (this.phase === 'over') return
     this.record.requestEndMs = this.record.stopwatch?.monotonicMs()
     if (this.#filtered) this.#filtered.end(trailers)
     else this.#bodyEnd(trailers)
   }
   #bodyEnd(trailers: readonly string[] | undefined): void {
-    if (this.#phase === 'over') return
+    if (this.phase === 'over') return
     const kept = chooseTrailers(trailers, this.#plan, this, this.rt.ctx)
     this.body.end(kept)
     if (this.#attempt?.isOpen) this.#attempt.sendEnd(kept)
@@ -112,8 +106,8 @@ export class Exchange
 
   /** The client left, broke the protocol or was silent too long. Nothing can be told to a client that is gone. */
   abort(error: MeshError): void {
-    if (this.#phase === 'over') return
-    if (this.#phase === 'tunnel') this.#tunnel!.abort(error)
+    if (this.phase === 'over') return
+    if (this.phase === 'tunnel') this.#tunnel!.abort(error)
     else this.#refuse(error)
   }
 
@@ -124,7 +118,7 @@ export class Exchange
     this.#attempt?.resumeResponse()
   }
   answerMade(): void {
-    if (this.#phase === 'answering' && !this.down.isEnding) this.#finish(undefined)
+    if (this.phase === 'answering' && !this.down.isEnding) this.#finish(undefined)
   }
 
   /** The cluster whose place it takes while a request is under way. */
@@ -132,16 +126,12 @@ export class Exchange
     return this.#attempt?.isOpen ? this.#plan?.cluster : undefined
   }
 
-  /** No more of the request is needed. */
-  get over(): boolean {
-    return this.#phase === 'over'
-  }
-  get isAnswering(): boolean {
-    return this.#phase === 'answering'
+  protected get isForwarded(): boolean {
+    return this.#attempt !== undefined
   }
 
   act(plan: Exclude<Plan, PausedPlan>): void {
-    if (this.#phase !== 'planning') return
+    if (this.phase !== 'planning') return
     if (plan.health) this.down = watchHealth(plan, this, this.rt.ctx.clock)
     if (plan.bodies) this.down = filterAnswer(plan.bodies, this.down, this, this.rt)
     if (plan.kind === 'forward') {
@@ -154,8 +144,9 @@ export class Exchange
   }
 
   #forward(plan: ForwardPlan): void {
-    this.#phase = 'trying'
+    this.phase = 'trying'
     this.#plan = plan
+    this.asFiltered = plan.requestEdits.length > 0 ? this.request.copy() : undefined
     this.client.conn.cluster = plan.cluster.name
     this.body.trailers = chooseTrailers(this.body.trailers, plan, this, this.rt.ctx)
     if (plan.bodies && !this.#filterBody(plan.bodies)) return
@@ -184,7 +175,7 @@ export class Exchange
     this.#filtered = filtered.sink
     this.mayBeginAnew = false
     this.body.moveTo(filtered.sink)
-    return this.#phase === 'trying'
+    return this.phase === 'trying'
   }
 
   /* Attempts. */
@@ -207,7 +198,7 @@ export class Exchange
   #backToPlanning(): void {
     this.#timeouts?.end()
     this.#plan = this.#outgoing = this.#timeouts = undefined
-    this.#phase = 'planning'
+    this.phase = 'planning'
     this.down = this.codec
   }
 
@@ -261,7 +252,7 @@ export class Exchange
       this.#refuse(new MeshError('MESH_UPSTREAM_PROTOCOL', `the endpoint answered with status ${head.status}`))
       return
     }
-    this.#phase = 'answering'
+    this.phase = 'answering'
     this.body.drop()
     this.keepPlan()
     const { record } = this
@@ -292,7 +283,7 @@ export class Exchange
 
   onEnd(trailers: readonly string[] | undefined): void {
     this.#attemptOver()
-    if (this.#phase !== 'answering') return
+    if (this.phase !== 'answering') return
     this.down.sendEnd(trailers)
     this.down.flush()
     this.answerMade()
@@ -318,9 +309,9 @@ export class Exchange
 
   onFailed(error: MeshError, sent: Sent, reused: boolean): void {
     this.#attemptOver()
-    if (this.#phase === 'over') return
+    if (this.phase === 'over') return
     this.rt.metrics.attempts.failed.value++
-    if (this.#phase === 'answering') {
+    if (this.phase === 'answering') {
       this.#finish(error)
       return
     }
@@ -354,12 +345,12 @@ export class Exchange
   #requestComplete(): void {
     this.#mirrors?.send(this.#upstreamRequest(), this.body.trailers)
     this.#timeouts?.requestDone()
-    if (this.#phase === 'trying' && this.#attempt?.isOpen) this.#timeouts?.tryBegins()
+    if (this.phase === 'trying' && this.#attempt?.isOpen) this.#timeouts?.tryBegins()
   }
 
   onTimeout(kind: DueKind, error: MeshError): void {
-    if (this.#phase === 'over') return
-    if (this.#phase === 'tunnel') {
+    if (this.phase === 'over') return
+    if (this.phase === 'tunnel') {
       this.#tunnel!.abort(error)
       return
     }
@@ -394,7 +385,7 @@ export class Exchange
       this.#refuse(refusal)
       return
     }
-    this.#phase = 'tunnel'
+    this.phase = 'tunnel'
     this.keepPlan()
     // From here the tunnel's own idle time counts, not the time for an answer.
     this.#timeouts?.onlyStream()
@@ -408,7 +399,7 @@ export class Exchange
   /* The end. */
 
   #refuse(error: MeshError): void {
-    if (this.#phase === 'answering') {
+    if (this.phase === 'answering') {
       this.#finish(error)
       return
     }
@@ -418,7 +409,7 @@ export class Exchange
 
   #answerLocally(reply: LocalReply, error: MeshError | undefined): void {
     this.record.error = error
-    this.#phase = 'answering'
+    this.phase = 'answering'
     this.#stop()
     sendLocalReply(reply, this, this.rt.ctx)
     this.answerMade()
@@ -438,8 +429,9 @@ export class Exchange
   }
 
   #finish(error: MeshError | undefined): void {
-    if (this.#phase === 'over') return
-    this.#phase = 'over'
+    if (this.phase === 'over') return
+    this.phase = 'over'
+    this.rt.underWay.delete(this.place)
     this.record.error ??= error
     this.#stop()
     this.#mirrors?.drop()

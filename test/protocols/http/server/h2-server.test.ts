@@ -12,7 +12,7 @@ import { SocketOrigin, SocketRig } from '../../downstream/socket-rig.ts'
 import { Both } from '../both.ts'
 import { manager, OK, route } from '../harness.ts'
 
-const [DATA, HEADERS, RST_STREAM, PING, GOAWAY, WINDOW_UPDATE] = [0, 1, 3, 6, 7, 8]
+const [DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE] = [0, 1, 3, 4, 6, 7, 8]
 const [NO_ERROR, PROTOCOL_ERROR, CANCEL] = [0, 1, 8]
 const END_STREAM = 1
 const asked = (method = 'GET', path = '/'): Fields => [
@@ -347,4 +347,24 @@ test('DATA in frames of a byte goes on in pieces of what was read at once', { ti
     .filter((_, i) => i % 2 === 1)
   assert.equal(pieces.join(''), text)
   assert.ok(pieces.length <= 10, `${pieces.length} pieces`)
+})
+
+test('streams that wait for their turn are asked by the settings of then, not of when they came', async (t) => {
+  const both = await Both.start(t, manager(undefined, { codec: 'http2' }))
+  const raw = dial(t, both.ports.http2)
+  await raw.until((f) => f.type === SETTINGS)
+  const conn = both.connections[0]!
+  const policy = { action: 'allow', rules: [], shadow: undefined } as const
+  const http = manager(undefined, { codec: 'http2', filters: [{ kind: 'rbac', name: 'r', policy }] })
+  // Behind the server's own listener: all have come, and some have begun.
+  conn.stream.once('data', () => {
+    conn.chain = { ...conn.chain, codec: { kind: 'http', http } }
+  })
+  const ids = Array.from({ length: 20 }, (_, i) => 2 * i + 1)
+  raw.socket.write(Buffer.concat(ids.map((id) => headers(id, asked(), true))))
+  for (const id of ids) await raw.until(ends(id))
+  assert.deepEqual(
+    ids.map((id) => statusOf(raw, id) === 200),
+    ids.map((_, i) => i < 16),
+  )
 })
