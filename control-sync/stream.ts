@@ -74,7 +74,9 @@ export class ConfigStream {
   #stream: AdsStream | undefined
   #answeredMs: number | undefined
   #initialFetch: Timer | undefined
-  /** Responses are worked off in order. */
+  /** Responses that have come and are not in force: while there are any, no more is read. */
+  #unapplied = 0
+  /** They are worked off in order. */
   #work: Promise<void> = Promise.resolve()
 
   constructor(options: ConfigStreamOptions, owner: StreamOwner) {
@@ -158,6 +160,7 @@ export class ConfigStream {
       (kind) => this.#wanted(kind),
     )
     for (const request of requests) this.#send(request)
+    if (this.#unapplied > 0) this.#stream.pause?.()
   }
 
   #onResponse(response: AdsResponse): void {
@@ -171,7 +174,11 @@ export class ConfigStream {
     // The callback is not made here: it would keep the response, a megabyte, until the timer fires.
     this.#initialFetch ??= clock.after(INITIAL_FETCH_MS, this.#owner.onSynced)
     this.#owner.onContact()
-    this.#enqueue(() => this.#respond(response))
+    if (this.#unapplied++ === 0) this.#stream?.pause?.()
+    this.#enqueue(async () => {
+      await this.#respond(response)
+      if (--this.#unapplied === 0) this.#stream?.resume?.()
+    })
   }
 
   async #respond(response: AdsResponse): Promise<void> {

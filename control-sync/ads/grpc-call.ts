@@ -3,19 +3,26 @@ import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
 import { guard } from '../../core/defects/guard.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import type { ByteCount } from '../connection/control-plane.ts'
+import { createHolder, Gate, type HolderParts } from './hold-messages.ts'
 import { findKind } from './messages.ts'
 import type { AdsRequest, AdsResponse } from './protocol.ts'
 
-/** `finish`: nothing more is said; `heard` is called when the control plane has ended its side too. */
+/**
+ * `pause`: one message more is read, and waits for `resume`. `finish`: nothing more is said; `heard` is called when the
+ * control plane has ended its side too.
+ */
 export type Call = {
   send(request: AdsRequest): void
   sendHealth(health: WorkloadHealth): void
+  pause(): void
+  resume(): void
   finish(heard: () => void): void
   cancel(): void
 }
 export type CallEvents = { onResponse(response: AdsResponse): void; onError(err: ServiceError): void; onClose(): void }
 export type Outgoing = { readonly typeUrl: string; readonly bytes: Buffer }
 export type CallOptions<A> = {
+  readonly grpc: HolderParts
   readonly client: Client
   readonly metadata: Metadata
   readonly path: string
@@ -27,7 +34,7 @@ export type CallOptions<A> = {
 }
 
 export function startCall<A extends { readonly typeUrl: string }>(
-  { client, metadata, path, count, write, health, read, response }: CallOptions<A>,
+  { grpc, client, metadata, path, count, write, health, read, response }: CallOptions<A>,
   { onResponse, onError, onClose }: CallEvents,
 ): Call {
   const serialize = ({ typeUrl, bytes }: Outgoing): Buffer => {
@@ -39,7 +46,9 @@ export function startCall<A extends { readonly typeUrl: string }>(
     count?.(findKind(message.typeUrl) ?? 'other', 'received', bytes.length)
     return message
   }
-  const call = client.makeBidiStreamRequest(path, serialize, deserialize, metadata)
+  const gate = new Gate()
+  const interceptors = [createHolder(grpc, gate)]
+  const call = client.makeBidiStreamRequest(path, serialize, deserialize, metadata, { interceptors })
   const broken = (): void => {
     call.cancel()
   }
@@ -59,10 +68,16 @@ export function startCall<A extends { readonly typeUrl: string }>(
     sendHealth: (state) => {
       call.write(health(state))
     },
+    pause: () => gate.close(),
+    resume: () => gate.open(),
     finish: (heard) => {
+      gate.open()
       call.end()
       call.once('status', guard('control', broken, heard))
     },
-    cancel: () => call.cancel(),
+    cancel: () => {
+      gate.open()
+      call.cancel()
+    },
   }
 }

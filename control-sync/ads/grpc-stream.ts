@@ -2,14 +2,14 @@
  * ADS over gRPC, in the flavour that the server speaks: bytes to and from the messages of protocol.ts. Knows nothing of
  * what they mean.
  */
-import type { Client, Metadata, ServiceError } from '@grpc/grpc-js'
+import type { Client, ServiceError } from '@grpc/grpc-js'
 import type { Clock } from '../../core/os/clock.ts'
 import { MeshError, toMeshError } from '../../core/errors.ts'
 import type { IdentitySource } from '../../model/identity.ts'
 import type { WorkloadHealth } from '../../model/readiness-probe.ts'
 import { TYPE_URLS, type ResourceKind } from '../../model/snapshot.ts'
 import { toControlError } from './errors.ts'
-import { startCall, type Call, type CallEvents, type Outgoing } from './grpc-call.ts'
+import { startCall, type Call, type CallEvents, type CallOptions, type Outgoing } from './grpc-call.ts'
 import {
   encodeDeltaHealth,
   encodeDeltaRequest,
@@ -57,6 +57,7 @@ export type GrpcTransportOptions = {
 
 /** What a server has shown that it cannot. */
 type Learned = { flavour: 'delta' | 'sotw'; plain: boolean; readonly without: Set<ResourceKind> }
+type Way = Pick<CallOptions<never>, 'grpc' | 'client' | 'metadata'>
 /** grpc.CompressionAlgorithms. */
 const GZIP = 2
 /** Kinds that not every server has, and without which everything else goes on. */
@@ -122,7 +123,7 @@ export class GrpcTransport implements AdsTransport {
       client,
       clock,
       address,
-      call: (callEvents) => this.#call(learned.flavour, client, metadata, callEvents),
+      call: (callEvents) => this.#call(learned.flavour, { grpc, client, metadata }, callEvents),
       explain: (err) => {
         const reason = toControlError(err, 'the configuration stream', address, shown)
         this.#learn(learned, reason, err.details)
@@ -161,7 +162,7 @@ export class GrpcTransport implements AdsTransport {
       learned.flavour = learned.flavour === 'delta' ? 'sotw' : 'delta'
   }
 
-  #call(flavour: Learned['flavour'], client: Client, metadata: Metadata, events: CallEvents): Call {
+  #call(flavour: Learned['flavour'], way: Way, events: CallEvents): Call {
     const {
       node,
       control: { bytes },
@@ -174,8 +175,7 @@ export class GrpcTransport implements AdsTransport {
       })
       return startCall(
         {
-          client,
-          metadata,
+          ...way,
           path,
           count: bytes,
           write: (r) => written(encodeDeltaRequest(r, node), readNamesAndVersions(r)),
@@ -194,8 +194,7 @@ export class GrpcTransport implements AdsTransport {
     })
     return startCall(
       {
-        client,
-        metadata,
+        ...way,
         path,
         count: bytes,
         write: (r) => written(encodeSotwRequest(sotw.request(r), node)),
@@ -256,6 +255,12 @@ class OpenStream implements AdsStream {
     if (this.#isOver) return
     this.#hasToldHealth = true
     this.#call.sendHealth(health)
+  }
+  pause(): void {
+    this.#call.pause()
+  }
+  resume(): void {
+    this.#call.resume()
   }
 
   close(): void {

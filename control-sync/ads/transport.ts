@@ -9,6 +9,9 @@ export interface AdsStream {
   send(request: AdsRequest): void
   /** Tells of the workload's health (Istio's HealthInformation); absent where nobody wants to know. */
   sendHealth?(health: WorkloadHealth): void
+  /** Until `resume` no more is read than one message, or a window; absent where nothing comes by itself. */
+  pause?(): void
+  resume?(): void
   close(): void
 }
 export type AdsStreamEvents = {

@@ -143,6 +143,12 @@ class RelayAdsStream implements AdsStream {
   sendHealth(health: WorkloadHealth): void {
     this.#write('other', encodeRequest({ message: encodeDeltaHealth(health), digest: undefined }))
   }
+  pause(): void {
+    this.#o.stream.pause()
+  }
+  resume(): void {
+    this.#o.stream.resume()
+  }
   close(): void {
     if (!this.#isOver) {
       this.#isOver = true

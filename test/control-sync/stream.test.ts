@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { Hand } from '../helpers/control-plane/hand.ts'
 import { sample, type Sample } from '../helpers/control-plane/resources.ts'
+import { settle } from '../helpers/sim-clock.ts'
 
 const type = (name: string): string => `type.googleapis.com/envoy.config.${name}`
 const cluster = (name: string): Sample =>
@@ -112,4 +113,17 @@ test('a secret that is said to be gone serves on while it is named, and goes wit
   assert.deepEqual(held(), ['kubernetes://a-cacert'])
   await hand.push('cluster', [tls('kubernetes://b-cacert')])
   assert.deepEqual(held(), [])
+})
+
+test('nothing more is read while what has come is not in force', async () => {
+  await using hand = new Hand()
+  await hand.push('cluster', [])
+  assert.deepEqual(hand.reading.splice(0), ['paused', 'resumed'])
+  // What the transport had in hand comes all the same.
+  hand.say('cluster', [cluster('a')])
+  hand.say('cluster', [cluster('b')])
+  assert.deepEqual(hand.reading, ['paused'])
+  await settle()
+  assert.deepEqual(hand.reading, ['paused', 'resumed'])
+  assert.deepEqual([...hand.applier.snapshot.resources.cluster.keys()], ['a', 'b'])
 })

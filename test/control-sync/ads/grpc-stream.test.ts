@@ -63,15 +63,15 @@ function transportTo(
   })
 }
 /** Turns of the loop until it holds, with the agent's clock going on. */
-async function until(what: string, agent: SyncedAgent, holds: () => boolean): Promise<void> {
+async function until(what: string, agent: SyncedAgent | undefined, holds: () => boolean): Promise<void> {
   const by = performance.now() + 20_000
   while (!holds()) {
     if (performance.now() > by)
-      assert.fail(`did not happen: ${what}; ${agent.sync.link.error?.message ?? agent.sync.link.state}`)
+      assert.fail(`did not happen: ${what}; ${agent?.sync.link.error?.message ?? agent?.sync.link.state}`)
     await new Promise((resolve) => {
       setTimeout(resolve, 2)
     })
-    if (agent.sync.link.state === 'waiting') await agent.clock.advance(1_000)
+    if (agent?.sync.link.state === 'waiting') await agent.clock.advance(1_000)
   }
 }
 const ended = (agent: SyncedAgent): Promise<void> =>
@@ -350,3 +350,48 @@ test('a server that ends the stream for a kind that it does not know is not aske
   await until('synced', agent, () => agent.synced)
   assert.deepEqual([...transport.without], ['proxyConfig'])
 })
+
+for (const protocol of ['delta', 'sotw'] as const)
+  test(`${protocol}: while it is paused one answer more is read, and after that all come`, async () => {
+    const istiod = mesh()
+    await using server = await serveFakeIstiod(istiod)
+    let [read, told, over] = [0, 0, false]
+    const bytes = (_: string, direction: string): void => {
+      if (direction === 'received') read++
+    }
+    const transport = transportTo(server, { protocol, bytes })
+    const stream = await transport.open({
+      onResponse: () => {
+        if (++told === 1) stream.pause!()
+      },
+      onEnd: () => {
+        over = true
+      },
+    })
+    stream.send({
+      kind: 'cluster',
+      withNode: true,
+      nonce: '',
+      known: new Map(),
+      subscribe: [],
+      unsubscribe: [],
+      error: undefined,
+    })
+    await until('another one', undefined, () => told === 1)
+    for (let i = 0; i < 20; i++) istiod.push({ clusters: ['a'] })
+    // Over another connection, which is opened after that.
+    await using agent = new SyncedAgent(transportTo(server, { protocol }))
+    await until('synced', agent, () => agent.synced)
+    await until('one more', undefined, () => read === 2)
+    assert.deepEqual([told, read], [1, 2])
+    stream.resume!()
+    await until('all', undefined, () => told === 21)
+    stream.pause!()
+    istiod.push({ clusters: ['a'] })
+    await until('one more', undefined, () => read === 22)
+    // What ends it is told when that has been taken.
+    istiod.end(ENDINGS.dropped)
+    stream.resume!()
+    await until('the end', undefined, () => over)
+    assert.equal(told, 22)
+  })

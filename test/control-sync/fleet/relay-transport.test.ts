@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import type { RawResource } from '../../../model/snapshot.ts'
 import type { ControlPlane } from '../../../control-sync/connection/control-plane.ts'
+import { RelayTransport, type RelayTransportOptions } from '../../../control-sync/fleet/relay-transport.ts'
 import type { SyncedAgent } from '../../helpers/control-plane/synced-agent.ts'
 import { passage } from './passage.ts'
 import { answers, fleet, keyed, leave, services, until, whole } from '../../hub/relay/rig.ts'
@@ -123,4 +124,21 @@ test('a difference to what is not here is asked for anew, whole', async (t) => {
     void first.clock.advance(100)
     return has(first, '.9', 20)
   }, 'whole resources come')
+})
+
+test('while what came is not in force the relay gives room for no more than its window', async () => {
+  const told: string[] = []
+  const stream = {
+    listen: () => undefined,
+    pause: () => void told.push('pause'),
+    resume: () => void told.push('resume'),
+  }
+  const connection = { mux: { open: () => stream } }
+  const link = { connect: async () => connection } as unknown as RelayTransportOptions['link']
+  const options = { link, control: {}, node: {}, stored: () => undefined, onCertificateRefused: () => undefined }
+  const transport = new RelayTransport(options as unknown as RelayTransportOptions)
+  const opened = await transport.open({ onResponse: () => undefined, onEnd: () => undefined })
+  opened.pause!()
+  opened.resume!()
+  assert.deepEqual(told, ['pause', 'resume'])
 })

@@ -19,6 +19,7 @@ export class Hand implements AsyncDisposable {
   readonly sync: Sync
   readonly applier: Applier
   synced = false
+  readonly reading: ('paused' | 'resumed')[] = []
   #events: AdsStreamEvents | undefined
   #nonce = 0
 
@@ -43,6 +44,8 @@ export class Hand implements AsyncDisposable {
             send: (r) => {
               this.sent.push(r)
             },
+            pause: () => void this.reading.push('paused'),
+            resume: () => void this.reading.push('resumed'),
             close: () => {
               this.#events = undefined
             },
@@ -56,6 +59,11 @@ export class Hand implements AsyncDisposable {
   }
   async push(kind: ResourceKind, resources: readonly Sample[], removed: readonly string[] = []): Promise<void> {
     await settle()
+    this.say(kind, resources, removed)
+    await settle()
+  }
+  /** It has come, and is not in force yet. */
+  say(kind: ResourceKind, resources: readonly Sample[], removed: readonly string[] = []): void {
     this.#events!.onResponse({
       kind,
       nonce: String(this.#nonce++),
@@ -63,7 +71,6 @@ export class Hand implements AsyncDisposable {
       removed,
       resources: resources.map((r) => ({ name: r.name, version: '', value: r.bytes })),
     })
-    await settle()
   }
   /** As gRPC gives it: the values are views of one large message. */
   async pushMessage(
