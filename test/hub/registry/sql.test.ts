@@ -10,13 +10,17 @@ const readAlive = async (store: Pick<Store, 'all'>): Promise<number | undefined>
 testStores('a transaction waits for the one before', async (open) => {
   await using store = await open()
   const { promise: isHeld, resolve: go } = Promise.withResolvers<void>()
+  const { promise: hasBegun, resolve: begun } = Promise.withResolvers<void>()
   const seen: string[] = []
   const tx = store.transaction(async (own) => {
     await own.run(INSERT, 1)
+    begun()
     await isHeld
     seen.push('transaction')
     await own.run('UPDATE replicas SET alive_ms = 2')
   })
+  // Connections of PostgreSQL that are opened at once are there in any order.
+  await hasBegun
   const others = [
     store.transaction(async (own) => {
       seen.push(`second ${await readAlive(own)}`)
