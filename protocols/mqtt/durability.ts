@@ -166,6 +166,8 @@ export interface Durability {
   readonly refusals: number
   /** QoS 2 packet ids received of this client and not yet released by PUBREL (MQTT 5.0 §4.3.3). */
   inbound(clientId: string): ReadonlySet<number>
+  /** Settles with the commit that one is on its way with, perhaps over an earlier connection; undefined: it is not. */
+  arriving(inbound: Inbound): Promise<void> | undefined
   /** PUBREL came. PUBCOMP may be sent only after this, or a reused id could be taken for a repetition and lost. */
   releaseInbound(clientId: string, packetId: number): Promise<void>
   /** What an earlier run left. */

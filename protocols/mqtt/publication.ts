@@ -67,6 +67,8 @@ export function deliver(message: StoredMessage, targets: readonly Target[]): num
 
 /** Everything of one message that has to be durable. */
 export interface Commit {
+  /** It came before, and those who get it are found already. */
+  readonly isRepetition?: boolean
   /** Some of it is durable: then there is no way back, it has to be completed. */
   readonly begun: boolean
   /**
@@ -110,6 +112,20 @@ class Retain implements Commit {
   }
 }
 
+/** Of QoS 2, over another connection than the one that it is being committed for. */
+class Repetition implements Commit {
+  readonly isRepetition = true
+  readonly begun = false
+  readonly #arriving: Promise<void>
+  constructor(arriving: Promise<void>) {
+    this.#arriving = arriving
+  }
+
+  run(): Promise<void> {
+    return this.#arriving
+  }
+}
+
 /** Repeating it repeats only what has failed. */
 class Several implements Commit {
   #todo: (() => Promise<void>)[]
@@ -143,6 +159,8 @@ export function buildCommit(
   place: Place | undefined,
   inbound?: Inbound,
 ): Commit | undefined {
+  const arriving = inbound && durability.arriving(inbound)
+  if (arriving) return new Repetition(arriving)
   if (!inbound && to.routes.length === 0) {
     if (!place) return to.queues.length === 0 ? undefined : new Append(durability, message, to.queues)
     if (to.queues.length === 0) return new Retain(retained, message, place)

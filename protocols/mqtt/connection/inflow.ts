@@ -432,7 +432,7 @@ export class Inflow {
         one.onAnswered()
         continue
       }
-      if (one.state === 'taken' && one.message && one.plan)
+      if (one.state === 'taken' && one.message && one.plan && !one.commit?.isRepetition)
         this.#backPressure.note(deliver(one.message, one.plan.direct))
       this.#answer(one.qos, one.packetId, one.reason)
     }

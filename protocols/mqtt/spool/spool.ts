@@ -332,6 +332,9 @@ class SqliteSpool implements Spool, QueueHost {
   inbound(clientId: string): ReadonlySet<number> {
     return this.#inbound.get(toRowKey(clientId)) ?? NO_IDS
   }
+  arriving({ clientId, packetId }: Inbound): Promise<void> | undefined {
+    return this.#arriving.get(`${packetId}/${clientId}`)
+  }
   async releaseInbound(clientId: string, packetId: number): Promise<void> {
     const name = toRowKey(clientId)
     if (!this.#inbound.get(name)?.has(packetId)) return

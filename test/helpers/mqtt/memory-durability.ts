@@ -27,6 +27,7 @@ export class MemoryDurability implements Durability {
   readonly sessions = new Map<string, StoredSession>()
   readonly retained = new Map<string, StoredMessage>()
   readonly #inbound = new Map<string, Set<number>>()
+  readonly #arriving = new Map<string, Promise<void>>()
   readonly #rows = new SessionRows()
   #waiting: { run: () => void; reject: (err: Error) => void }[] = []
   #held = false
@@ -114,14 +115,27 @@ export class MemoryDurability implements Durability {
     }
     if (this.#refusing) this.refusals++
     const brought = this.#broughtAlong(inbound?.session)
-    return this.#write(() => {
+    const written = this.#write(() => {
       brought()
       this.#add(message, to, inbound)
     })
+    if (inbound) this.#noteArriving(inbound, written)
+    return written
   }
   #add(message: StoredMessage, to: readonly DurableQueue[], inbound: Inbound | undefined): void {
     for (const queue of to) (queue as MemoryQueue).add(copied(message))
     if (inbound) this.#ids(inbound.clientId).add(inbound.packetId)
+  }
+  #noteArriving({ clientId, packetId }: Inbound, written: Promise<void>): void {
+    const key = `${packetId}/${clientId}`
+    this.#arriving.set(key, written)
+    const settle = (): void => {
+      this.#arriving.delete(key)
+    }
+    written.then(settle, settle)
+  }
+  arriving({ clientId, packetId }: Inbound): Promise<void> | undefined {
+    return this.#arriving.get(`${packetId}/${clientId}`)
   }
   inbound(clientId: string): ReadonlySet<number> {
     return this.#ids(clientId)

@@ -51,6 +51,37 @@ test('appends of many packets run at once and the acknowledgements keep their or
   assert.equal(t.durability.commits - before, 1)
 })
 
+for (const version of [4, 5] as const)
+  for (const [outcome, answers] of [
+    ['is written', ['pubrec #1']],
+    ['is refused', version === 5 ? ['pubrec #1 0x80'] : ['pubrec #1']],
+  ] as const)
+    test(`version ${version}: a QoS 2 message that comes again over a new connection, while it is being written for the old one and ${outcome}, is passed on once`, async () => {
+      const { t, sub, pub } = await withSubscriber(version)
+      const passing = t.open()
+      await passing.connect({ clientId: 'passing' })
+      await passing.subscribe('q/#', { qos: 2 })
+      t.durability.hold()
+      pub.publish('q/1', 'x', { qos: 2, packetId: 1, retain: true })
+      await settle()
+      const again = t.open({ version })
+      await again.connect({
+        clientId: 'pub',
+        cleanStart: false,
+        properties: version === 5 ? { sessionExpirySec: 100 } : {},
+      })
+      again.publish('q/1', 'x', { qos: 2, packetId: 1, retain: true, dup: true })
+      await settle()
+      if (outcome === 'is refused') t.durability.fail()
+      t.durability.resume()
+      await t.clock.advance(20_000)
+      assert.deepEqual(await again.seen(), answers)
+      const isThere = answers[0] === 'pubrec #1'
+      assert.deepEqual(await passing.seen(), isThere ? ['publish q/1 x q2 #1'] : [])
+      assert.deepEqual(await sub.seen(), isThere ? ['publish q/1 x q2 #1'] : [])
+      assert.equal(t.restart().broker.stats.retained, isThere ? 1 : 0)
+    })
+
 test('[MQTT-4.3.3-10] a QoS 2 message that comes twice is passed on once, also after a crash between PUBREC and PUBREL', async () => {
   const { t, pub } = await withSubscriber()
   pub.publish('q', 'once', { qos: 2, packetId: 5 })
