@@ -31,9 +31,11 @@ export type RequestFacts = {
   /** As the listener reads it. An authorization service may say another. */
   authority: string
   readonly scheme: string
-  /** What it asks to switch to, and the length of its body: 0 = none or not known. */
+  /** What it asks to switch to, and the length of its body: 0 = none, below = not known. */
   readonly upgrade?: string | undefined
   readonly bodyLength?: number
+  /** How it came. */
+  readonly version?: string
   /** Lower-case name; several values come joined with ','. */
   header(name: string): string | undefined
   /** The same, each line by itself. Left out where no header has several. */
@@ -134,7 +136,7 @@ export function findHeaderOrPseudo(request: RequestFacts, name: string): string 
  * Fields that a codec keeps for itself, as the endpoint will get them. Rules that keep WebSockets out, or lead them
  * elsewhere, ask for them.
  */
-function framingField({ upgrade, bodyLength = 0 }: RequestFacts, name: string): string | undefined {
+function framingField({ upgrade, bodyLength = 0, version }: RequestFacts, name: string): string | undefined {
   switch (name) {
     case 'upgrade':
       return upgrade
@@ -142,6 +144,8 @@ function framingField({ upgrade, bodyLength = 0 }: RequestFacts, name: string): 
       return upgrade === undefined ? undefined : 'upgrade'
     case 'content-length':
       return bodyLength > 0 ? String(bodyLength) : undefined
+    case 'transfer-encoding':
+      return bodyLength < 0 && version === 'HTTP/1.1' ? 'chunked' : undefined
     default:
       return undefined
   }

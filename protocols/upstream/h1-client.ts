@@ -42,6 +42,8 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
   #sent: Sent = 'nothing'
   #served = 0
   #gotBytes = false
+  /** Of the answer itself. What the parser says before is of the one before, or of a 1xx. */
+  #hasHead = false
   #busy = false
   /** The request at hand asks for another protocol. */
   #upgrading = false
@@ -83,6 +85,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     this.#events = events
     this.#sent = 'nothing'
     this.#gotBytes = false
+    this.#hasHead = false
     this.#ended = false
     this.#trailers = undefined
     this.#served++
@@ -140,7 +143,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
     if (!this.#events) return
     this.#events = undefined
     // The answer is complete and the request too: #onData gives the connection back.
-    if (this.#gotBytes && this.#parser.bodyLength === 0 && this.#reading && this.#sent === 'all') return
+    if (this.#hasHead && this.#parser.bodyLength === 0 && this.#reading && this.#sent === 'all') return
     this.#finish(false)
   }
 
@@ -181,6 +184,7 @@ export class H1Connection implements PooledConnection, HttpCall, ParserSink, Dea
 
   onHead(): void {
     const { status, headers, contentLength, bodyLength, names } = this.#parser
+    this.#hasHead = true
     this.#pool.answered(status, headers)
     if (status === 101) return
     this.#events?.onCallHead({ status, headers, contentLength, names }, bodyLength === 0)

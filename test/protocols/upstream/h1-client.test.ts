@@ -2,6 +2,7 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { settle } from '../../helpers/sim-clock.ts'
+import type { CallEvents, HttpCall } from '../../../protocols/http/message.ts'
 import { GET, Harness, OK, ORIGIN } from '../http/harness.ts'
 
 const POST = 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc'
@@ -117,4 +118,33 @@ test('an answer to a request that was read, whatever it says, leaves the connect
     await client.send(GET)
     assert.equal(origin.connections.length, 1)
   }
+})
+
+test('a call that is given up while the endpoint is still to answer, at a 103, gives its connection back', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  let call: HttpCall | undefined
+  const events = {
+    onCallPicked: () => {},
+    onCall: (made: HttpCall) => {
+      call = made
+      const head = { method: 'GET', scheme: 'http', authority: 'a', path: '/', bodyLength: 0 } as const
+      made.sendHead({ ...head, headers: [], maybeTrailers: false, upgrade: undefined }, true)
+      made.sendEnd(undefined)
+      made.flush()
+    },
+    onCallInformational: () => call!.cancel(),
+  } as Partial<CallEvents> as CallEvents
+  h.upstreams.startCall(
+    h.tables.get().cluster('origin')!,
+    { source: '10.0.0.9', speaks: 'http1', fresh: false, maxHostPicks: 1 },
+    events,
+  )
+  await settle()
+  await origin.answer('HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n')
+  assert.equal(origin.last.closed, true)
+  assert.deepEqual(
+    h.upstreams.clusterStatus().map((c) => [c.activeRequests, c.pendingRequests, c.connections]),
+    [[0, 0, 0]],
+  )
 })

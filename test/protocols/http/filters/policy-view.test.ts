@@ -338,3 +338,16 @@ for (const codec of ['http1', 'http2'] as const) {
     assert.deepEqual([await ask('x'), await ask('xx')], [200, 403])
   })
 }
+
+test('a chunked body is seen by policies and routes, and one of a known length is not chunked', async () => {
+  await using h = new Harness()
+  const origin = await h.origin()
+  const http = manager([route()], { filters: deny(header('transfer-encoding', exact('chunked'))) })
+  const refused = h.connect(http)
+  await refused.send('POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n')
+  assert.match(await refused.take(), /^HTTP\/1\.1 403 /)
+  assert.equal(origin.connections.length, 0)
+  const passes = h.connect(http)
+  await passes.send('POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx')
+  assert.match(await origin.last.take(), /content-length: 1/)
+})
