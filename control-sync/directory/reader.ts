@@ -21,7 +21,11 @@ import {
   type ToFolderThread,
 } from './thread-messages.ts'
 
-/** Takes a few milliseconds, and starting a thread many. */
+/**
+ * Takes some ten milliseconds at most, which is no longer than traffic may wait; a thread takes many, and 30 MiB. YAML
+ * takes ten times as long as JSON.
+ */
+const SMALL_JSON_BYTES = 64 * 1024
 const SMALL_BYTES = 8 * 1024
 /** Of a file that is no resource file of Envoy. */
 const MAX_OTHER_BYTES = 1024 * 1024
@@ -109,7 +113,8 @@ export class FolderReader implements Disposable {
 
   #isSmall(file: string): boolean {
     const size = fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0
-    const isSmall = size <= SMALL_BYTES && this.#smallInARow < SMALL_IN_A_ROW
+    const most = /\.json$/i.test(file) ? SMALL_JSON_BYTES : SMALL_BYTES
+    const isSmall = size <= most && this.#smallInARow < SMALL_IN_A_ROW
     this.#smallInARow = isSmall ? this.#smallInARow + 1 : this.#smallInARow
     this.#stopLater()
     return isSmall

@@ -92,12 +92,17 @@ function isLargerThan(json: unknown, most: number): boolean {
 function placeIn<N>(tree: Tree<N>, root: N, path: readonly (string | number)[], field: string): number {
   let node = root
   for (const step of path) {
-    const next =
-      typeof step === 'number' ? tree.item(node, step) : [...tree.members(node)].find((m) => m.key === step)?.value
+    const next = typeof step === 'number' ? tree.item(node, step) : findMember(tree, node, step)
     if (next === undefined) break
     node = next
   }
   return findLine(tree, node, field)
+}
+
+/** No further than that: what follows may be the whole file, and each of its resources asks. */
+function findMember<N>(tree: Tree<N>, node: N, key: string): N | undefined {
+  for (const member of tree.members(node)) if (member.key === key) return member.value
+  return undefined
 }
 
 const YAML_TREE: Omit<Tree<Node | undefined>, 'lineAt'> = {

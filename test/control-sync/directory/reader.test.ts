@@ -40,11 +40,28 @@ test('what is large comes whole from the thread, in pieces: names, bytes, lines,
     [1_299, ['6 conect_timeout']],
   )
 })
+test('JSON that is soon read starts no thread, which a small device has no memory for', async (t) => {
+  const { reader, write } = made(t)
+  let threads = 0
+  const count = (): void => {
+    threads++
+  }
+  process.on('worker', count)
+  t.after(() => process.off('worker', count))
+  const lengthOf = async (file: string, text: string): Promise<number | undefined> => {
+    write(file, text)
+    const { content } = await reader.read(home, file, undefined)
+    return typeof content === 'object' ? content.resources.length : undefined
+  }
+  assert.ok(many(400).length > 32 * 1024 && many(400).length < 64 * 1024)
+  assert.deepEqual([await lengthOf('some.json', many(400)), threads], [400, 0])
+  assert.deepEqual([await lengthOf('some.yaml', many(400)), threads], [400, 1], 'YAML takes longer')
+})
 test('a file that takes too long is given up and told, and the next one is read', async (t) => {
   const { reader, clock, write } = made(t)
   // Keys of one map are compared with one another: minutes.
   write('bomb.yaml', `{${Array.from({ length: 400_000 }, (_, i) => `k${i}: 1`).join(', ')}}`)
-  write('next.json', many(300))
+  write('next.json', many(1_300))
   // The thread is there before the bomb: where none comes up, this thread would read it, for minutes.
   await reader.read(home, 'next.json', undefined)
   const first = reader.read(home, 'bomb.yaml', undefined)
@@ -65,7 +82,7 @@ test('a file that takes too long is given up and told, and the next one is read'
     /^cannot be read: it takes longer than 60 s$/,
   )
   const next = (await second).content
-  assert.equal(typeof next === 'object' && next.resources.length, 300)
+  assert.equal(typeof next === 'object' && next.resources.length, 1_300)
 })
 for (const { name, file, make, want } of [
   {
@@ -102,7 +119,7 @@ for (const { name, file, make, want } of [
   })
 test('disposed in the middle of reading: whoever waits is told, and no thread is left', async (t) => {
   const { reader, clock, write } = made(t)
-  write('large.json', many(300))
+  write('large.json', many(1_300))
   const reading = reader.read(home, 'large.json', undefined)
   await new Promise((resolve) => {
     setImmediate(resolve)

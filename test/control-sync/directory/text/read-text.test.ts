@@ -2,6 +2,7 @@ import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { findMistake } from '../../../../control-sync/directory/text/json-mistake.ts'
+import { JsonPlaces } from '../../../../control-sync/directory/text/json-places.ts'
 import { readText } from '../../../../control-sync/directory/text/read-text.ts'
 
 const problemsOf = (file: string, text: string): string[] => {
@@ -25,6 +26,21 @@ for (const { text, line } of [
 ])
   test(`JSON with a mistake is told with its line: ${JSON.stringify(text)}`, () =>
     assert.match(problemsOf('f.json', text).join(), new RegExp(`^${line} no JSON: `)))
+
+test('to say the line of an item, nothing behind its list is read', (t) => {
+  const { members } = JsonPlaces.prototype
+  const passed: string[] = []
+  t.mock.method(JsonPlaces.prototype, 'members', function* (this: JsonPlaces, offset: number) {
+    for (const member of members.call(this, offset)) {
+      passed.push(member.key)
+      yield member
+    }
+  })
+  const read = readText('f.json', '{"version_info": "1", "resources": [\n{},\n{}], "more": [1, 2, 3]}')
+  assert.ok(read.ok)
+  assert.deepEqual([read.lineOf(['resources', 0], ''), read.lineOf(['resources', 1], '')], [2, 3])
+  assert.deepEqual(passed, ['version_info', 'resources', 'version_info', 'resources'])
+})
 
 test("the mistake's place is where JSON.parse would stop, for any text near JSON", () => {
   fc.assert(
