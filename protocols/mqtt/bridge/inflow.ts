@@ -47,6 +47,8 @@ type Parts = {
   readonly origin: string
   /** Whose QoS 2 packet ids they are. */
   readonly inboundName: string
+  /** Of QoS 2, by packet id: whether it was taken; kept across connections. */
+  readonly offered: Map<number, Promise<boolean>>
   readonly budget: MemoryBudget
   readonly reading: Reading
   readonly clock: Clock
@@ -121,11 +123,12 @@ export class BridgeInflow {
 
   /** @throws MESH_MQTT_PROTOCOL, MESH_MQTT_QUOTA: the connection is to be closed */
   publish(p: Publish): void {
-    const { counters, durability, inboundName } = this.#p
+    const { counters, durability, inboundName, offered } = this.#p
     counters.received.value++
     if (p.qos === 2) {
       if (this.#arriving.has(p.packetId)) return
-      if (durability.inbound(inboundName).has(p.packetId)) {
+      // One that was offered may be given back yet, and its id forgotten.
+      if (!offered.has(p.packetId) && durability.inbound(inboundName).has(p.packetId)) {
         this.#answerInOrder(p)
         return
       } // [MQTT-4.3.3-10]
@@ -247,34 +250,52 @@ export class BridgeInflow {
   }
 
   #offer(arrival: Arrival): void {
-    const { broker, durability, origin, inboundName } = this.#p
+    const { broker, durability, origin, inboundName, offered } = this.#p
     const { message, qos, packetId } = arrival
     if (!message) return
     const { refusals } = durability
     arrival.state = 'publishing'
+    const before = qos === 2 ? offered.get(packetId) : undefined
+    if (before) {
+      detach(
+        'bridge',
+        before.then((isTaken) => this.#repeated(arrival, isTaken)),
+        this.#p.fail,
+      )
+      return
+    }
     // Both in one turn of the event loop, so that the spool puts them into one transaction: message and id, or neither.
     const published = broker.publish(message, origin)
     const remembered = qos === 2 ? durability.append(message, [], { clientId: inboundName, packetId }) : undefined
-    detach(
-      'bridge',
-      Promise.all([published, remembered]).then(
-        ([bytes]) => {
-          arrival.state = 'taken'
-          this.#settle()
-          this.#backPressure.note(bytes)
-        },
-        async (err: unknown) => {
-          if (remembered)
-            await remembered.then(() => durability.releaseInbound(inboundName, packetId)).catch(() => undefined)
-          this.#refused(arrival, toMeshError(err))
-        },
-      ),
-      this.#p.fail,
+    const decided = Promise.all([published, remembered]).then(
+      ([bytes]) => {
+        if (qos === 2) offered.delete(packetId)
+        arrival.state = 'taken'
+        this.#settle()
+        this.#backPressure.note(bytes)
+        return true
+      },
+      async (err: unknown) => {
+        if (remembered)
+          await remembered.then(() => durability.releaseInbound(inboundName, packetId)).catch(() => undefined)
+        if (qos === 2) offered.delete(packetId)
+        this.#refused(arrival, toMeshError(err))
+        return false
+      },
     )
+    if (qos === 2) offered.set(packetId, decided)
+    detach('bridge', decided, this.#p.fail)
     // The promise tells only after what stands behind this message in the same bytes would have been offered too.
     if (qos > 0 && durability.refusals !== refusals) this.#offerLater()
   }
 
+  /** It came over the connection before, too. */
+  #repeated(arrival: Arrival, isTaken: boolean): void {
+    if (this.#over) return
+    arrival.state = isTaken ? 'taken' : 'waiting'
+    if (isTaken) this.#settle()
+    else this.#offerLater()
+  }
   #refused(arrival: Arrival, err: MeshError): void {
     if (this.#over) return
     const hasNoRoom = err.code === 'MESH_MQTT_QUOTA' || err.code === 'MESH_STORAGE_FULL'

@@ -24,6 +24,8 @@ export class Leg {
   readonly inboundName: string
   /** Filter → QoS as the broker has it; kept across connections. */
   readonly subscribed = new Map<string, string>()
+  /** QoS 2 that came and is on its way to the disk, perhaps from an earlier connection: whether it was taken. */
+  readonly offered = new Map<number, Promise<boolean>>()
   /** QoS 2 packet ids that it had no PUBCOMP for when its last connection ended. */
   unfinished: readonly number[] = []
   /** What the cluster was when it was last tried. */

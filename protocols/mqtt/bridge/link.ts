@@ -117,6 +117,7 @@ export class BridgeLink {
     this.#inflow = new BridgeInflow(
       {
         ...p,
+        offered: p.leg.offered,
         reading: this.#reading,
         outbox: this.#outbox,
         maxPacketBytes: MAX_PACKET_BYTES,
@@ -340,6 +341,7 @@ export class BridgeLink {
       }
       await this.#p.onSessionLost()
     }
+    if (!sessionPresent) await Promise.all(leg.offered.values())
     // The peer begins anew with packet ids; an old one would make a new message look like a repetition.
     if (!sessionPresent && durability.inbound(leg.inboundName).size > 0) await durability.deleteSession(leg.inboundName)
     // MQTT 3.1.1 does not say which messages of the time without a connection were retained, and QoS 0 is not kept.

@@ -44,6 +44,32 @@ test('QoS 2 from above reaches the local side once, also over a restart [MQTT-4.
   assert.equal(r.local.durability.queue('session/keeps')!.depth, 2)
 })
 
+for (const outcome of ['is written', 'is refused'] as const)
+  test(`QoS 2 from above that comes again over a new connection, while it is being written for the old one and ${outcome}, is passed on once`, async (t) => {
+    const r = await rig(t, [DOWN])
+    const conn = await r.upstream.accepted()
+    await conn.granted()
+    const [keeps, passing] = [r.local.open(), r.local.open()]
+    await keeps.connect({ clientId: 'keeps', cleanStart: false, properties: { sessionExpirySec: 100 } })
+    await keeps.subscribe('commands/#', { qos: 1 })
+    await passing.connect({ clientId: 'passing' })
+    await passing.subscribe('commands/#', { qos: 2 })
+    r.local.durability.hold()
+    conn.publish('commands/a', 'x', { qos: 2, packetId: 5 })
+    await settle()
+    conn.stream.destroy()
+    await r.local.clock.advance(5_000)
+    const again = await r.upstream.accepted({ sessionPresent: true })
+    again.publish('commands/a', 'x', { qos: 2, packetId: 5, dup: true })
+    await settle()
+    if (outcome === 'is refused') r.local.durability.fail()
+    r.local.durability.resume()
+    await r.local.clock.advance(2_000)
+    assert.ok((await again.seen()).includes('pubrec #5'))
+    assert.deepEqual(await keeps.seen(), ['publish commands/a x q1 #1'])
+    assert.deepEqual(await passing.seen(), ['publish commands/a x q2 #1'])
+  })
+
 test('PUBREL that is repeated while the disk forgets its id asks it once', async (t) => {
   const r = await rig(t, [DOWN])
   const conn = await r.upstream.accepted()
