@@ -130,6 +130,17 @@ export function removeWithLookAlikes(headers: string[], names: ReadonlySet<strin
   if (names.size === 0) return
   for (let i = headers.length - 2; i >= 0; i -= 2) if (names.has(toPlainName(headers[i]!))) headers.splice(i, 2)
 }
+/**
+ * Removes every line that only reads as one of these names, and is none of them.
+ * @param list is asked only where a name is odd at all
+ */
+export function removeLookAlikes(headers: string[], list: () => readonly string[]): void {
+  if (!headers.some((name, i) => i % 2 === 0 && ODD.test(name))) return
+  const names = new Set(list())
+  const plain = new Set([...names].map(toPlainName))
+  for (let i = headers.length - 2; i >= 0; i -= 2)
+    if (!names.has(headers[i]!) && plain.has(toPlainName(headers[i]!))) headers.splice(i, 2)
+}
 export const toPlainName = (name: string): string => (ODD.test(name) ? name.replace(/[^a-z0-9]/g, '-') : name)
 
 /** Removes every line of that name. */

@@ -10,7 +10,7 @@ import type { RequestOrigin } from './request-origin.ts'
 import type { ExchangeRecord } from './record.ts'
 import { asFieldValue } from '../codec/field-value.ts'
 import { addVia, editHeaders, findFirstValue, setHeader } from '../filters/header-edit.ts'
-import { removeHeader, removeWithLookAlikes, toPlainName } from '../codec/field-table.ts'
+import { removeHeader, removeLookAlikes, removeWithLookAlikes, toPlainName } from '../codec/field-table.ts'
 import { listClaimNames } from '../filters/jwt/claim-headers.ts'
 import { deriveTimes } from './timeouts.ts'
 import type { RequestHead, ResponseHead, UpstreamRequest } from '../message.ts'
@@ -42,7 +42,10 @@ export type HeaderFacts = {
 export function createUpstreamRequest(request: RequestHead, plan: ForwardPlan, facts: HeaderFacts): UpstreamRequest {
   const { headers } = request
   const { http, client } = facts
-  if (plan.requestEdits.length > 0) editWithFacts(headers, plan.requestEdits, facts, undefined, 0)
+  if (plan.requestEdits.length > 0) {
+    removeLookAlikes(headers, () => listTaken(plan.requestEdits))
+    editWithFacts(headers, plan.requestEdits, facts, undefined, 0)
+  }
   if (facts.awaitsContinue) headers.push('expect', '100-continue')
   const host = findNewHost(plan, headers)
   if (plan.action.appendForwardedHost && host !== undefined) headers.push('x-forwarded-host', request.authority)
@@ -82,16 +85,17 @@ export function chooseTrailers(
   const kept = [...trailers]
   for (const filter of http.filters)
     if (filter.kind === 'jwt') removeWithLookAlikes(kept, listClaimNames(filter.jwt.providers))
-  const names = [
-    ...(findRouteTable(http, tables.get())?.config.internalOnly ?? []),
-    // What is appended stands beside what the client says anyway.
-    ...plan.requestEdits.flatMap(({ remove, add }) => [
-      ...remove,
-      ...add.filter(({ how }) => how !== 'append').map(({ name }) => name),
-    ]),
-  ]
+  const names = [...(findRouteTable(http, tables.get())?.config.internalOnly ?? []), ...listTaken(plan.requestEdits)]
   removeWithLookAlikes(kept, new Set([...names.map(toPlainName), ...(request.written ?? [])]))
   return kept.length === 0 ? undefined : kept
+}
+
+/** What is appended stands beside what the client says anyway. */
+function listTaken(edits: readonly HeaderEdit[]): string[] {
+  return edits.flatMap(({ remove, add }) => [
+    ...remove,
+    ...add.filter(({ how }) => how !== 'append').map(({ name }) => name),
+  ])
 }
 
 /** As in Envoy, a field that says the host is read after the route's own changes. */

@@ -8,7 +8,7 @@ import type { HttpConnectionManager } from '../../../model/listener.ts'
 import type { Tables } from '../../../model/tables.ts'
 import type { RequestOrigin } from '../exchange/request-origin.ts'
 import { startSpan } from '../../telemetry/tracing/tracer.ts'
-import { removeHeader } from '../codec/field-table.ts'
+import { removeWithLookAlikes, toPlainName } from '../codec/field-table.ts'
 import { applyUnderscores, findFirstValue, findHeaderValue, setHeader } from './header-edit.ts'
 import { prepareRequestHeaders } from './forwarded.ts'
 import type { RequestHead } from '../message.ts'
@@ -39,7 +39,7 @@ function settleRequest(request: RequestHead, http: HttpConnectionManager, client
     setHeader(headers, 'x-forwarded-port', String(client.conn.local.port))
   }
   const internalOnly = findRouteTable(http, tables)?.config.internalOnly
-  if (internalOnly) for (const name of internalOnly) removeHeader(headers, name)
+  if (internalOnly) removeWithLookAlikes(headers, new Set(internalOnly.map(toPlainName)))
   if (http.tracing)
     request.span = startSpan(
       {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import type { HttpConnectionManager } from '../../../../model/listener.ts'
 import type { HeaderMatch, StringMatch } from '../../../../model/matcher.ts'
 import type { Permission, Policy } from '../../../../model/policy.ts'
-import type { VirtualHost } from '../../../../model/route.ts'
+import type { HeaderAdd, VirtualHost } from '../../../../model/route.ts'
 import { Both, type Ask } from '../both.ts'
 import { forwardTo, GET, Harness, manager, route } from '../harness.ts'
 
@@ -207,6 +207,24 @@ for (const codec of ['http1', 'http2'] as const) {
       [told.status, told.saw?.headers['x-internal'], told.saw?.headers['x-other']],
       [200, undefined, '1'],
     )
+  })
+  test(`what the configuration takes or writes comes under no name that reads alike over ${codec}`, async (t) => {
+    const add = (name: string, how: 'overwrite' | 'append'): HeaderAdd => ({ name, value: 'ours', how })
+    const changes = {
+      remove: ['x-gone'],
+      add: [add('x-set', 'overwrite'), add('x_both', 'overwrite'), add('x-free', 'append')],
+    }
+    const base = manager([route(forwardTo(), { headers: { request: changes, response: { remove: [], add: [] } } })])
+    assert.ok(base.routes.from === 'inline')
+    const routes = { from: 'inline', config: { ...base.routes.config, internalOnly: ['x-internal'] } } as const
+    const both = await Both.start(t, { ...base, routes })
+    const names = ['x_internal', 'x.internal', 'x_gone', 'x_set', 'x.set', 'x_both', 'x-both', 'x_free', 'x_other']
+    const { saw } = await both.ask(codec, { fields: names.map((name) => [name, 'root'] as const) })
+    assert.deepEqual(
+      names.flatMap((name) => (saw?.headers[name] === undefined ? [] : `${name}: ${String(saw.headers[name])}`)),
+      ['x_both: ours', 'x_free: root', 'x_other: root'],
+    )
+    assert.deepEqual([saw?.headers['x-set'], saw?.headers['x-free']], ['ours', 'ours'])
   })
   test(`skip_xff_append and append_x_forwarded_port over ${codec}`, async (t) => {
     const both = await Both.start(
