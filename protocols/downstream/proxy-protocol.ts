@@ -14,6 +14,8 @@ import type { ProxyProtocol, ProxyVersion } from '../../model/listener.ts'
 import { CLIENT, TLV, V2_SIGNATURE, V4_IN_V6 } from '../proxy-header.ts'
 import type { Connection } from '../connection.ts'
 import type { Abortable } from '../../core/runtime/notice.ts'
+import type { Hold } from '../waiting.ts'
+import type { CountFirstBytes } from './sniff.ts'
 
 const LINE_START = Buffer.from('PROXY ')
 /** Of version 1, its line break included (§2.1). */
@@ -170,6 +172,7 @@ export type ProxyHeaderOptions = Partial<Rules> & {
   /** Where a header is optional; default: `close`. */
   readonly onTimeout?: 'continue' | 'close'
   readonly draining: Abortable
+  readonly hold?: CountFirstBytes
 }
 
 /**
@@ -180,8 +183,10 @@ export type ProxyHeaderOptions = Partial<Rules> & {
 export function takeProxyHeader(stream: Duplex, o: ProxyHeaderOptions): Promise<ProxyHeader | 'ended'> {
   return new Promise((resolve, reject) => {
     let seen: Buffer = NO_BYTES
+    let hold: Hold | undefined
     const finish = (): void => {
       timer.cancel()
+      hold?.set(0)
       o.draining.removeEventListener('abort', onDraining)
       stream.removeListener('readable', onReadable).removeListener('end', onEnd).removeListener('close', onEnd)
     }
@@ -200,7 +205,11 @@ export function takeProxyHeader(stream: Duplex, o: ProxyHeaderOptions): Promise<
         seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
       if (seen.length === 0) return
       const header = parseProxyHeader(seen, { ...ANY_HEADER, ...o })
-      if (header === 'more') return
+      if (header === 'more') {
+        hold ??= o.hold?.(fail)
+        hold?.set(seen.length)
+        return
+      }
       if ('problem' in header) fail(new MeshError('MESH_PROXY_HEADER', header.problem))
       else settle(header)
     })

@@ -27,6 +27,7 @@ import type { ServeMetrics } from './serve-metrics.ts'
 import { getCaptureLoop } from '../capture-loop.ts'
 import { getPausedStreams } from '../paused-streams.ts'
 import { keepTlvs, takeProxyHeader } from './proxy-protocol.ts'
+import { countFirstBytes, sniffAgain } from './first-bytes.ts'
 import { OPAQUE, sniff, type Sniffed } from './sniff.ts'
 import { usesIdentity, type CertificateUse, type CertificateExpiryWatcher } from '../certificate-expiry.ts'
 import { logConnection } from '../telemetry/connection-log.ts'
@@ -145,6 +146,7 @@ async function identify(live: TrackedConnection, { connections, ctx }: Serving):
     timeoutMs: sniff.timeoutMs > 0 ? sniff.timeoutMs : ctx.limits.requestHeadMs,
     onTimeout: sniff.onTimeout,
     draining: live.draining,
+    hold: countFirstBytes(remote.host, ctx),
   })
   if (header === 'ended') return 'ended'
   if (proxyProtocol.requiresTls && !header.tls)
@@ -170,7 +172,8 @@ function admit(accepted: Accepted, listener: Listener, { connections, ctx }: Ser
  * What the client speaks, as far as the chains of its listener can tell it apart. A listener that changes meanwhile may
  * have other questions.
  */
-async function look(live: TrackedConnection, { clock, limits }: Context): Promise<Sniffed | 'ended'> {
+async function look(live: TrackedConnection, ctx: Context): Promise<Sniffed | 'ended'> {
+  const { clock, limits } = ctx
   for (;;) {
     const { listener } = live
     const timeoutMs = listener.sniff.timeoutMs > 0 ? listener.sniff.timeoutMs : limits.requestHeadMs
@@ -180,6 +183,7 @@ async function look(live: TrackedConnection, { clock, limits }: Context): Promis
       timeoutMs,
       onTimeout: listener.sniff.onTimeout,
       draining: live.draining,
+      hold: countFirstBytes(live.accepted.remote.host, ctx),
     })
     if (seen === 'ended' || live.listener === listener) return seen === 'silent' ? OPAQUE : seen
   }
@@ -301,14 +305,8 @@ async function hand(conn: Connection, seen: Sniffed, s: Serving): Promise<Handed
 }
 
 /** A WebSocket upgrade begins with a request line, a CONNECT packet with 0x10. */
-async function mqttTransport(conn: Connection, { clock, limits }: Context): Promise<'tcp' | 'websocket' | 'ended'> {
-  const seen = await sniff(conn.stream, {
-    interest: { tls: false, http: true, mqtt: true },
-    clock,
-    timeoutMs: limits.requestHeadMs,
-    onTimeout: 'close',
-    draining: conn.draining,
-  })
+async function mqttTransport(conn: Connection, ctx: Context): Promise<'tcp' | 'websocket' | 'ended'> {
+  const seen = await sniffAgain(conn, { mqtt: true, onTimeout: 'close' }, ctx)
   if (seen === 'ended') return 'ended'
   return seen !== 'silent' && seen.protocol === 'http1' ? 'websocket' : 'tcp'
 }
@@ -321,19 +319,13 @@ async function httpVersion(
   conn: Connection,
   http: HttpConnectionManager,
   seen: Sniffed,
-  { clock, limits }: Context,
+  ctx: Context,
 ): Promise<1 | 2 | 'ended'> {
   if (http.codec !== 'auto') return http.codec === 'http2' ? 2 : 1
   const alpn = conn.tls ? conn.tls.alpn : seen.protocol
   if (alpn === 'h2' || alpn === 'http2') return 2
   if (alpn.startsWith('http')) return 1
-  const found = await sniff(conn.stream, {
-    interest: { tls: false, http: true, mqtt: false },
-    clock,
-    timeoutMs: limits.requestHeadMs,
-    onTimeout: 'continue',
-    draining: conn.draining,
-  })
+  const found = await sniffAgain(conn, { mqtt: false, onTimeout: 'continue' }, ctx)
   if (found === 'ended') return 'ended'
   // Everything else goes to the HTTP/1 codec, which answers with a reason.
   return found !== 'silent' && found.protocol === 'http2' ? 2 : 1

@@ -9,6 +9,7 @@ import { guard } from '../../core/defects/guard.ts'
 import { STANDARD_METHODS } from '../http/codec/h1-target.ts'
 import { MAX_CLIENT_HELLO_BYTES, parseClientHello } from './client-hello.ts'
 import type { Abortable } from '../../core/runtime/notice.ts'
+import type { Hold, Holder } from '../waiting.ts'
 
 /** What the listener's chains can tell apart; the less they ask for, the fewer bytes are waited for. */
 export type Interest = { readonly tls: boolean; readonly http: boolean; readonly mqtt: boolean }
@@ -55,7 +56,10 @@ export type SniffOptions = {
   readonly onTimeout: 'continue' | 'close'
   /** When it aborts, a client that has not said a word is not waited for any longer. */
   readonly draining: Abortable
+  /** Counts what waits for the rest of a first message; left out: nobody does. */
+  readonly hold?: CountFirstBytes
 }
+export type CountFirstBytes = (giveUp: Holder['giveUp']) => Hold
 
 /**
  * Resolves with the verdict, `silent` when the time is over and the listener goes on without one (some protocols let
@@ -78,6 +82,7 @@ class Sniffer {
   readonly #reject: (error: MeshError) => void
   readonly #timer: Timer
   #seen: Buffer = NO_BYTES
+  #hold: Hold | undefined
 
   constructor(
     stream: Duplex,
@@ -114,7 +119,11 @@ class Sniffer {
     const seen = this.#seen
     if (seen.length === 0) return
     const verdict = classify(seen.length > MAX_SNIFF_BYTES ? seen.subarray(0, MAX_SNIFF_BYTES) : seen, this.#o.interest)
-    if (verdict === 'more') return
+    if (verdict === 'more') {
+      this.#hold ??= this.#o.hold?.(this.#fail)
+      this.#hold?.set(seen.length)
+      return
+    }
     if (verdict === 'too-large')
       this.#fail(
         new MeshError('MESH_MALFORMED_INPUT', `the TLS ClientHello is longer than ${MAX_CLIENT_HELLO_BYTES} bytes`),
@@ -154,6 +163,7 @@ class Sniffer {
   }
   #finish(): void {
     this.#timer.cancel()
+    this.#hold?.set(0)
     this.#o.draining.removeEventListener('abort', this.#onDraining)
     this.#stream.off('readable', this.#onReadable).off('end', this.#onEnd).off('close', this.#onClose)
   }

@@ -1,4 +1,5 @@
 /** A data path whose codecs hold what they are given until the test ends it. Sockets and time are simulated. */
+import type { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 import type { Duplex } from 'node:stream'
 import { Current } from '../../../core/current.ts'
 import { silentLog } from '../../../core/log.ts'
@@ -77,6 +78,7 @@ export async function rig(
   limits: Partial<Limits> = {},
   network = new SimNetwork(),
   own: Listener[] = [],
+  budget?: MemoryBudget,
 ): Promise<Rig> {
   const clock = new SimClock()
   const metrics = new Metrics()
@@ -106,6 +108,7 @@ export async function rig(
     tables: current,
     identity: { current: () => undefined, watch: () => ({ [Symbol.dispose]: () => {} }) },
     limits: { ...DEFAULT_LIMITS, ...limits },
+    ...(budget && { budget }),
   }
   const path = new DataPath(ctx, own, codecs)
   await path.open()

@@ -5,7 +5,8 @@ import { parseCidr } from '../../../model/ip.ts'
 import { ENDED } from '../../../protocols/connection.ts'
 import { settle } from '../../helpers/sim-clock.ts'
 import { denyFrom, failures, listener, PORT, rig, tables, tcpChain } from './data-path-rig.ts'
-import { ANY_CONNECTION } from '../../../model/listener.ts'
+import { ANY_CONNECTION, type Listener } from '../../../model/listener.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
 
 test('a connection is handed to the codec of the chain that takes it', async () => {
   const r = await rig(tables(listener([tcpChain()])))
@@ -116,4 +117,22 @@ test('more connections than limits.maxConnections are refused', async () => {
   await r.dial()
   assert.ok((await r.dial()).destroyed)
   assert.equal(failures(r, 'MESH_LISTENER_FULL'), 1)
+})
+
+test('first bytes that wait for more, also behind a PROXY header, count in the memory budget until they are handed on', async () => {
+  const sniffs = { sniff: { tls: false, http: true, timeoutMs: 0, onTimeout: 'close' } } as const
+  const asks = { match: { ...ANY_CONNECTION, applicationProtocols: ['http/1.1'] } }
+  const budget = new MemoryBudget({ maxBytes: 1_000_000 })
+  const proxied = { proxyProtocol: { isOptional: false, disallowedVersions: [] } } as unknown as Partial<Listener>
+  const r = await rig(tables(listener([tcpChain(asks)], { ...sniffs, ...proxied })), {}, undefined, [], budget)
+  const stream = await r.dial()
+  stream.write('PROXY TCP4 192.0.2.1')
+  await settle()
+  assert.equal(budget.heldBytes, 20)
+  stream.write(' 192.0.2.2 1 2\r\nGET /')
+  await settle()
+  assert.equal(budget.heldBytes, 5)
+  stream.write(' HTTP/1.1\r\n')
+  await settle()
+  assert.deepEqual([r.served.length, budget.heldBytes], [1, 0])
 })

@@ -9,6 +9,9 @@ import {
   type Interest,
   type SniffOptions,
 } from '../../../protocols/downstream/sniff.ts'
+import { Metrics } from '../../../core/metrics.ts'
+import { MemoryBudget } from '../../../core/runtime/memory-budget.ts'
+import { Waiting, type Hold, type Holder } from '../../../protocols/waiting.ts'
 import { settle, SimClock } from '../../helpers/sim-clock.ts'
 
 const ALL: Interest = { tls: true, http: true, mqtt: true }
@@ -167,4 +170,28 @@ test('a ClientHello without an end is refused', async () => {
   await settle()
   r.client.write(Buffer.concat([record.subarray(100), record]).subarray(0, MAX_SNIFF_BYTES))
   assert.equal(await error, 'MESH_MALFORMED_INPUT')
+})
+
+test('what waits for the rest of a first message counts in the memory budget, and goes when others need it', async () => {
+  const budget = new MemoryBudget({ maxBytes: 4_000 })
+  const waiting = new Waiting({ budget, clock: new SimClock(), metrics: new Metrics() })
+  const hold = (giveUp: Holder['giveUp']): Hold => waiting.hold({ client: '10.0.0.2', giveUp })
+  const one = rig({ hold })
+  one.client.write(`GET /${'x'.repeat(2_000)}`)
+  await settle()
+  assert.equal(budget.heldBytes, 2_005)
+  one.client.write(' HTTP/1.1\r\n')
+  const verdict = await one.verdict
+  assert.equal(typeof verdict === 'object' && verdict.protocol, 'http1')
+  assert.equal(budget.heldBytes, 0)
+  const [two, three] = [rig({ hold }), rig({ hold })]
+  const [first, second] = [code(two.verdict), code(three.verdict)]
+  two.client.write(`GET /${'x'.repeat(2_000)}`)
+  await settle()
+  three.client.write(`GET /${'x'.repeat(2_500)}`)
+  assert.equal(await first, 'MESH_STREAM_STALLED')
+  assert.equal(budget.heldBytes, 2_505)
+  three.client.end()
+  assert.equal(await second, 'MESH_CLIENT_GONE')
+  assert.equal(budget.heldBytes, 0)
 })
