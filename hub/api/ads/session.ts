@@ -48,6 +48,7 @@ const NOTHING_HAD: ReadonlyMap<string, string> = new Map()
 /** gRPC clients take 4 MiB unless told otherwise; larger answers go out in several responses. */
 const MAX_RESPONSE_BYTES = 2 * 1024 * 1024
 
+/** Its tables are most of what an idle device takes here (docs/performance.md). */
 type Watch = {
   wildcard: boolean
   readonly explicit: Set<string>
