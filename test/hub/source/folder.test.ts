@@ -27,7 +27,7 @@ function makeFolder(t: Finally) {
   /** Reading a file takes turns, and what a mistake is, a thread finds out. */
   const passes = async (ms: number, until: () => boolean = () => true): Promise<void> => {
     for (let at = 0; at < ms; at += 100) await clock.advance(100)
-    for (let i = 0; i < 400 && !until(); i++) {
+    for (let i = 0; i < 4_000 && !until(); i++) {
       await clock.advance(20)
       await new Promise((resolve) => {
         setTimeout(resolve, 5)
