@@ -236,6 +236,8 @@ export class Session {
     gone: readonly string[],
   ): Promise<void> {
     const unsure = this.#unsure
+    // The usual one: nothing is made for it.
+    if (!unsure && gone.length === 0) return durability.saveSubscriptions(this, kept, gone)
     this.#unsure = undefined
     this.#addedChars = 0
     const now = [...(unsure ?? [])].map((filter) => this.subscriptions.get(filter) ?? filter)
