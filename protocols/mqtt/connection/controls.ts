@@ -115,10 +115,13 @@ export class Controls {
           ),
           (err) => this.#close(err),
         )
-        return
+        break
       }
       this.#tellFirst(undefined)
     }
+    // Behind all answers of a commit: what is read between them would be a commit of its own.
+    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2 && this.#waitingChanges < MAX_WAITING_CHANGES / 2)
+      this.#resume('subscriptions')
   }
   #committed(durable: Promise<void>, failed: MeshError | undefined): void {
     while (this.#answers?.first()?.answer?.durable === durable) this.#tellFirst(failed)
@@ -133,8 +136,6 @@ export class Controls {
     this.#tell(answer, failed)
     this.#waitingFilters -= filters
     this.#waitingChanges -= changes
-    if (this.#waitingFilters < MAX_WAITING_FILTERS / 2 && this.#waitingChanges < MAX_WAITING_CHANGES / 2)
-      this.#resume('subscriptions')
   }
   #tell(answer: Answer, failed: MeshError | undefined): void {
     try {
