@@ -159,6 +159,8 @@ export interface Durability {
    * a PUBACK or PUBREC.
    */
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void>
+  /** Once all that was asked for before is on the disk or refused; never rejects. */
+  settle(): Promise<void>
   /**
    * Counts appends that were refused at once for lack of room. A caller that compares it before and after its append
    * knows of the refusal without waiting, and holds back what would overtake.

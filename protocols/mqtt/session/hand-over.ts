@@ -28,7 +28,7 @@ export function handOver(
   const fromMemory = session.takeShared()
   for (const { message, shared } of fromMemory) detach('mqtt', giveTo(state, session, message, shared))
   const shared = subscriptions.filter(({ filter }) => filter.startsWith('$share/'))
-  if (!queue || queue.depth === 0 || shared.length === 0) return undefined
+  if (!queue || shared.length === 0) return undefined
   return fromQueue(state, session, queue, subscriptions)
 }
 
@@ -38,6 +38,8 @@ async function fromQueue(
   queue: DurableQueue,
   subscriptions: readonly StoredSubscription[],
 ): Promise<void> {
+  // What is still being written was given to this member, and its sender is told that it is taken.
+  await state.durability.settle()
   let cursor = 0
   try {
     for (;;) {

@@ -7,7 +7,7 @@ import { MeshError, toMeshError } from '../../../core/errors.ts'
 import { doNothing } from '../../../core/defects/guard.ts'
 import type { Log } from '../../../core/log.ts'
 import type { Metrics } from '../../../core/metrics.ts'
-import type { DurabilityProfile, Loss, Opened, OpenStorage, Storage } from '../../../core/storage/storage.ts'
+import type { Loss, Opened, OpenStorage, Storage } from '../../../core/storage/storage.ts'
 import type { MqttPolicy } from '../../../model/mqtt-policy.ts'
 import type {
   Durability,
@@ -19,7 +19,7 @@ import type {
   StoredSession,
   StoredSubscription,
 } from '../durability.ts'
-import { DailyRate, type PerDay } from '../../../core/storage/daily-rate.ts'
+import { DailyRate } from '../../../core/storage/daily-rate.ts'
 import { Losses } from './restore/losses.ts'
 import { type Blobs, SpoolQueue, type QueueHost } from './queue.ts'
 import { type Restored, restoreSpool } from './restore/restore.ts'
@@ -33,20 +33,9 @@ import { countEntryBytes } from './segment.ts'
 import { type Segment, SegmentCache } from './segment-cache.ts'
 import { SessionRows } from './session-rows.ts'
 import { encodeSession } from './session-text.ts'
+import type { SpoolStats } from './stats.ts'
 import { SpoolWriter } from './writer.ts'
 
-export type SpoolStats = {
-  readonly messages: number
-  readonly bytes: number
-  readonly maxBytes: number
-  readonly profile: DurabilityProfile
-  /** To the device since the start, and in a day as in the last one; undefined: the system does not say. */
-  readonly writtenBytes: number | undefined
-  readonly writtenPerDay: PerDay | undefined
-  /** Damaged files that are kept beside it. */
-  readonly damagedFiles: number
-  readonly damagedBytes: number
-}
 export type Spool = Durability &
   AsyncDisposable & {
     readonly stats: SpoolStats
@@ -300,6 +289,9 @@ class SqliteSpool implements Spool, QueueHost {
     const taking = message.qos === 0 ? this.#room.admitExpendable(bytes, queues) : this.#room.admit(bytes, queues)
     if (taking instanceof MeshError) return Promise.reject(taking)
     return taking.length > 0 ? this.#writer.append(message, taking, bytes) : Promise.resolve()
+  }
+  settle(): Promise<void> {
+    return this.#writer.write([]).catch(doNothing)
   }
   #appendOnce(
     message: StoredMessage,

@@ -104,6 +104,10 @@ export class MemoryDurability implements Durability {
       this.queues.delete(name)
     })
   }
+  settle(): Promise<void> {
+    if (this.#waiting.length === 0) return Promise.resolve()
+    return this.#later(() => {}).catch(() => undefined)
+  }
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void> {
     this.appends++
     if (this.#refusing && message.payload.length < this.#refusedFromBytes) {

@@ -45,6 +45,22 @@ for (const isKept of [false, true])
     assert.equal(t.metrics.total('mesh_mqtt_shared_handed_over_total'), 1)
   })
 
+for (const how of ['disconnect', 'clean start'] as const)
+  test(`what is still being written when a member ends goes to another one (${how})`, async () => {
+    const t = new TestBroker()
+    const [first, second] = [await member(t, 'first', true), await member(t, 'second', true)]
+    const pub = t.open()
+    await pub.connect({ clientId: 'pub' })
+    t.durability.hold()
+    await send(t, pub, ['1', '2'])
+    if (how === 'disconnect') first.disconnect(0, { sessionExpirySec: 0 })
+    else void t.open().connect({ clientId: 'first', cleanStart: true })
+    await settle()
+    t.durability.resume()
+    assert.deepEqual(await pub.seen(), ['puback #1', 'puback #2'])
+    assert.deepEqual((await second.seen()).map(textOf).toSorted(), ['1', '2'])
+  })
+
 test('[MQTT-4.8.2-5] QoS 2 goes to nobody else; with the last member gone QoS 1 is dropped and counted', async () => {
   const t = new TestBroker()
   const [first, second] = [await member(t, 'first', true, 2), await member(t, 'second', true, 2)]
