@@ -58,6 +58,8 @@ export interface DurableQueue {
   readonly bytes: number
   /** On their way to the disk, beside those. */
   readonly pendingMessages: number
+  /** Nothing is in it or on its way. */
+  readonly isEmpty: boolean
   /** Sequence number of the oldest entry that is not done; lastSeq + 1 when empty. */
   readonly firstSeq: number
   /** Sequence number of the newest durable entry; 0 = none ever. */

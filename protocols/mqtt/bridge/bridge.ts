@@ -142,7 +142,7 @@ class SessionBridge implements Bridge {
       .queueNames('up/')
       .filter((name) => !plans.some((plan) => ownsQueue(plan, name)))
       .flatMap((name) => durability.queue(name) ?? [])
-      .filter(({ depth }) => depth > 0)
+      .filter(({ isEmpty }) => !isEmpty)
   }
   #tellOrphans(): void {
     for (const { name, depth } of this.#orphans()) {

@@ -106,7 +106,7 @@ export class Lanes {
       lanes.push(...added)
     }
     for (const { queue, ids } of this.#known(plan)) {
-      if (queue.depth === 0 || lanes.some((lane) => lane.queue === queue)) continue
+      if (queue.isEmpty || lanes.some((lane) => lane.queue === queue)) continue
       const { priority } = queue
       const mark = this.#markOf(queue)
       lanes.push({
@@ -169,7 +169,7 @@ export class Lanes {
     const taken = new Set(known.map(({ slot }) => slot))
     const slot = Array.from({ length: SLOTS }, (_, i) => i).find((i) => !taken.has(i))
     if (slot === undefined) {
-      const empty = known.find((one) => one.queue.depth === 0 && !keys.includes(one.key))
+      const empty = known.find((one) => one.queue.isEmpty && !keys.includes(one.key))
       if (!empty) throw new MeshError('MESH_MQTT_QUOTA', `${SLOTS} queues of routes to ${plan.cluster} hold messages`)
       await durability.deleteQueue(empty.queue.name)
       return this.#open(plan, key)

@@ -306,7 +306,7 @@ export class Session {
   }
   /** Nothing waits for it. */
   get isIdle(): boolean {
-    return (this.#queue?.depth ?? 0) === 0 && this.pendingWill === undefined
+    return (this.#queue?.isEmpty ?? true) && this.pendingWill === undefined
   }
   /** QoS 1 and 2 in memory. */
   get waitingBytes(): number {

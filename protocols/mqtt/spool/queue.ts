@@ -94,6 +94,9 @@ export class SpoolQueue implements DurableQueue {
     if (!row.isDamaged) this.#seenSeq = row.firstSeq - 1
   }
 
+  get isEmpty(): boolean {
+    return this.depth + this.pendingMessages === 0
+  }
   get bytes(): number {
     return this.#bytes
   }

@@ -110,6 +110,16 @@ export class MemoryDurability implements Durability {
   }
   append(message: StoredMessage, to: readonly DurableQueue[], inbound?: Inbound): Promise<void> {
     this.appends++
+    const queues = to as readonly MemoryQueue[]
+    for (const queue of queues) queue.pendingMessages++
+    const written = this.#append(message, queues, inbound)
+    // What was taken counts as an entry from its commit on.
+    written.catch(() => {
+      for (const queue of queues) queue.pendingMessages--
+    })
+    return written
+  }
+  #append(message: StoredMessage, to: readonly MemoryQueue[], inbound: Inbound | undefined): Promise<void> {
     if (this.#refusing && message.payload.length < this.#refusedFromBytes) {
       const brought = this.#broughtAlong(inbound?.session)
       return this.#later(() => {
@@ -126,8 +136,11 @@ export class MemoryDurability implements Durability {
     if (inbound) this.#noteArriving(inbound, written)
     return written
   }
-  #add(message: StoredMessage, to: readonly DurableQueue[], inbound: Inbound | undefined): void {
-    for (const queue of to) (queue as MemoryQueue).add(copied(message))
+  #add(message: StoredMessage, to: readonly MemoryQueue[], inbound: Inbound | undefined): void {
+    for (const queue of to) {
+      queue.pendingMessages--
+      queue.add(copied(message))
+    }
     if (inbound) this.#ids(inbound.clientId).add(inbound.packetId)
   }
   #noteArriving({ clientId, packetId }: Inbound, written: Promise<void>): void {
@@ -263,6 +276,9 @@ export class MemoryQueue implements DurableQueue {
 
   get depth(): number {
     return this.entries.size
+  }
+  get isEmpty(): boolean {
+    return this.depth + this.pendingMessages === 0
   }
   get bytes(): number {
     return [...this.entries.values()].reduce((sum, { message }) => sum + message.payload.length, 0)

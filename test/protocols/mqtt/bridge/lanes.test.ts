@@ -129,6 +129,20 @@ test('a route that is removed loses nothing of what waits', async (t) => {
   assert.deepEqual(topicsOf(await drained(conn)), ['bounded/a 1', 'low/a 1'])
 })
 
+test('a route that is removed loses nothing of what is being written', async (t) => {
+  const r = await rig(t, [LOW, HIGH, BOUNDED])
+  await r.upstream.accepted()
+  r.local.durability.hold()
+  const published = r.publish('bounded/a', '1')
+  await settle()
+  const applied = r.bridge.apply(bridgePolicy([LOW, HIGH]))
+  await settle()
+  r.local.durability.resume()
+  await Promise.all([published, applied])
+  const conn = await r.reconnected({ sessionPresent: true })
+  assert.deepEqual(topicsOf(await drained(conn)), ['bounded/a 1'])
+})
+
 test('a peer that has lost the session gets everything anew, of all queues', async (t) => {
   const r = await rig(t, [LOW, HIGH])
   const conn = await r.upstream.accepted()

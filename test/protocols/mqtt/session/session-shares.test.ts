@@ -55,6 +55,22 @@ test('an address that subscribes with every session gets its share, and gives wa
   )
 })
 
+test('a message that is on its way to the disk is not given up for somebody new', async () => {
+  const t = new TestBroker()
+  const policy = { limits: { maxSessions: 4 } }
+  for (let i = 0; i < 3; i++)
+    assert.equal(await leave(t, `d${i}`, { policy, host: '10.0.0.1' }, { subscribes: true }), 0)
+  const pub = t.open({ policy: { limits: { maxSessions: 1_000 } } })
+  await pub.connect({ clientId: 'pub' })
+  t.durability.hold()
+  pub.publish('a', 'kept', { qos: 1, packetId: 1 })
+  await settle()
+  const late = t.open({ policy, host: '10.0.2.1' })
+  assert.equal((await late.connect({ clientId: 'late' })).reason, 0x97)
+  t.durability.resume()
+  assert.deepEqual(await pub.seen(), ['puback #1'])
+})
+
 test('of one certificate and of one address there may be as many as is set, whoever is connected or not', async () => {
   const t = new TestBroker()
   const policy = { limits: { maxSessionsPerPrincipal: 2, maxSessionsPerAddress: 1 } }
