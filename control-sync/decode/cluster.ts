@@ -25,7 +25,7 @@ import { decodeHealthChecks } from './cluster/health-check.ts'
 import { decodeHealth } from './endpoint.ts'
 import { decodeClusterMetadata } from './telemetry/cluster-metadata.ts'
 import { isPeerExchange } from './telemetry/filters.ts'
-import { DONE_ANYWAY, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
+import { DONE_ANYWAY, findKeepingFilter, OBSERVING_NETWORK_FILTERS } from './fields/known-filters.ts'
 import { findSkippedExtension } from './fields/skipped.ts'
 import { decodeTransport, decodeTransportMatches, PLAINTEXT } from './cluster/transport.ts'
 import { limit, decodeMs, decodeMsOrNone } from './fields/values.ts'
@@ -39,6 +39,7 @@ const HOUR_MS = 3_600_000
 export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
   if (from.name === '') at.in('name').issue('is missing')
   refuse(at, ClusterSchema, from)
+  refuseSubsets(at.in('load_balancing_policy'), from)
   const http = httpOptions(at, from)
   const common = http?.commonHttpProtocolOptions
   const auto = {
@@ -91,6 +92,17 @@ export function decodeCluster(at: DecodePath, from: XCluster): Cluster {
     ...decodeClusterMetadata(from.metadata?.filterMetadata['istio']),
   }
 }
+
+/** As lb_subset_config: endpoints are not divided. Other policies only say which of them is taken when. */
+function refuseSubsets(at: DecodePath, { loadBalancingPolicy }: XCluster): void {
+  for (const { typedExtensionConfig: one } of loadBalancingPolicy?.policies ?? []) {
+    const any = one?.typedConfig
+    // A policy may hold another one, or come as a TypedStruct.
+    if (any && (any.typeUrl.includes(SUBSETS) || Buffer.from(any.value).includes(SUBSETS)))
+      at.issue(`${SUBSETS} is not supported`)
+  }
+}
+const SUBSETS = 'envoy.extensions.load_balancing_policies.subset.v3.Subset'
 
 function wantedMayBe(from: HealthStatusSet | undefined): Pick<Cluster, 'wantedMayBe'> {
   return from ? { wantedMayBe: new Set(from.statuses.map(decodeHealth)) } : {}
@@ -171,6 +183,8 @@ function httpOptions(at: DecodePath, from: XCluster): HttpProtocolOptions | unde
     const here = at.in('typed_extension_protocol_options').item(key)
     const options = unpack(here, any, HttpProtocolOptionsSchema)
     if (options) noteIgnored(here, HttpProtocolOptionsSchema, options)
+    const keeping = options && options.httpFilters.length > 0 ? findKeepingFilter(any.value) : undefined
+    if (keeping !== undefined) here.in('http_filters').issue(`${keeping} is not supported here`)
     else if (readTypeName(any) !== HTTP_OPTIONS) here.ignore()
     if (key === HTTP_OPTIONS) found = options
   }

@@ -19,13 +19,15 @@ const MAX_PRIORITY = 128
 
 export function decodeClusterLoad(at: DecodePath, from: ClusterLoadAssignment): ClusterLoad {
   if (from.clusterName === '') at.in('cluster_name').issue('is missing')
-  return {
-    clusterName: from.clusterName,
-    localities: from.endpoints.flatMap((group, i) => {
+  const localities = (): LocalityLoad[] => {
+    if (from.policy && from.policy.dropOverloads.length > 0)
+      at.in('policy').in('drop_overloads').issue('is not supported: nothing is sent')
+    return from.endpoints.flatMap((group, i) => {
       const here = at.in('endpoints').item(i)
       return here.piece(() => [locality(here, group)], leftOut)
-    }),
+    })
   }
+  return { clusterName: from.clusterName, localities: at.piece(localities, leftOut) }
 }
 
 /** Nothing is sent where nobody knows what was meant. */

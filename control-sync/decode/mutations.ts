@@ -1,12 +1,16 @@
 /** envoy.extensions.filters.http.header_mutation.v3: changes of headers by a filter, of a listener or of a route. */
 import type { HeaderEdit, Mutations } from '../../model/route.ts'
 import type { HeaderMutation as XMutation } from '../../proto/gen/envoy/config/common/mutation_rules/v3/mutation_rules_pb.ts'
-import type { Mutations as XMutations } from '../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
-import type { DecodePath } from './fields/decode-path.ts'
+import {
+  MutationsSchema,
+  type Mutations as XMutations,
+} from '../../proto/gen/envoy/extensions/filters/http/header_mutation/v3/header_mutation_pb.ts'
+import { refuse, type DecodePath } from './fields/decode-path.ts'
 import { decodeStringMatch } from './fields/matchers.ts'
 import { decodeHeaderAdd, decodeHeaderName } from './route/header-changes.ts'
 
 export function decodeMutations(at: DecodePath, from: XMutations | undefined): Mutations {
+  refuse(at, MutationsSchema, from)
   return {
     request: edits(at.in('request_mutations'), from?.requestMutations ?? []),
     response: edits(at.in('response_mutations'), from?.responseMutations ?? []),

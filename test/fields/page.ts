@@ -42,6 +42,7 @@ What meshlet makes of every field that Envoy ${ENVOY} has in the messages below.
   refused or ignored all the same.
 - *refused*: the smallest piece that has it (a chain, a route, a virtual host, a cluster) refuses what is meant for it, or with a condition of a policy: refuses whenever the condition matters.
 - *ignored*: it has no effect, and \`meshlet status\` and \`meshlet config check\` say so with its path. None of these changes what a policy is asked about or weakens a check.
+  What takes away or keeps out is refused instead, or the last column says what is done.
 - *nothing to do*: a name, statistics, or what happens anyway; the last column says why.
 
 It is written by \`npm run docs\`. A field that no release up to ${ENVOY} has is ignored with its number.

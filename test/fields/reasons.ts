@@ -41,6 +41,7 @@ export const NO_EFFECT: Readonly<Record<string, string>> = {
   'RBAC.enforcement_type': 'a connection is checked when it comes and again when the rules change',
 }
 
+const WITHOUT_SUBSETS = 'without effect at a cluster without lb_subset_config, as in Envoy; that one blocks its cluster'
 /** What these say is kept, or something stricter. */
 export const HARMLESS: Readonly<Record<string, string>> = {
   'DownstreamTlsContext.full_scan_certs_on_sni_mismatch': 'there is one certificate',
@@ -56,6 +57,16 @@ export const HARMLESS: Readonly<Record<string, string>> = {
   'CertificateValidationContext.watched_directory': 'files are read when the resource comes',
   'RBAC.audit_logging_options': 'decisions are in the access log',
   'HttpConnectionManager.internal_address_config': 'nobody counts as internal, which is stricter',
+  'RouteAction.metadata_match': WITHOUT_SUBSETS,
+  'WeightedCluster.ClusterWeight.metadata_match': WITHOUT_SUBSETS,
+  'TcpProxy.metadata_match': WITHOUT_SUBSETS,
+  'TcpProxy.WeightedCluster.ClusterWeight.metadata_match': WITHOUT_SUBSETS,
+  'Cluster.load_balancing_policy': 'in turn instead; one with subsets blocks the cluster',
+  'HttpProtocolOptions.http_filters': 'those that refuse, limit or take away block the cluster',
+  'Router.upstream_http_filters': 'those that refuse, limit or take away block the filter chain',
+  'RouteAction.RequestMirrorPolicy.request_headers_mutations': 'nothing is mirrored',
+  'RetryPolicy.retriable_request_headers': 'nothing is tried again',
+  'RateLimit.hits_addend': 'counts in the rules of filters only, as in Envoy',
   'HttpConnectionManager.request_headers_timeout': 'a head has a time of its own',
 }
 

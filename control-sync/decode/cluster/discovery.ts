@@ -7,10 +7,13 @@ import {
   type Cluster as XCluster,
 } from '../../../proto/gen/envoy/config/cluster/v3/cluster_pb.ts'
 import { ClusterConfigSchema } from '../../../proto/gen/envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.ts'
-import type { DnsCacheConfig } from '../../../proto/gen/envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache_pb.ts'
+import {
+  DnsCacheConfigSchema,
+  type DnsCacheConfig,
+} from '../../../proto/gen/envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache_pb.ts'
 import { decodeClusterLoad } from '../endpoint.ts'
 import { readEffectiveType, unpack } from '../fields/any.ts'
-import { noteIgnored, type DecodePath } from '../fields/decode-path.ts'
+import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { decodeMs } from '../fields/values.ts'
 
 /** Envoy's defaults of a DnsCacheConfig; an operator may bound hosts less, and nobody more. */
@@ -82,6 +85,7 @@ function forwardProxy(at: DecodePath, any: Any | undefined): ForwardProxy | unde
 }
 
 function decodeDnsCache(at: DecodePath, from: DnsCacheConfig): ForwardProxy {
+  refuse(at, DnsCacheConfigSchema, from)
   const maxHosts = from.maxHosts ?? MAX_HOSTS
   if (maxHosts < 1) at.in('max_hosts').issue('must be 1 or more')
   return {

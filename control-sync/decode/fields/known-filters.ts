@@ -69,3 +69,27 @@ export const LISTENER_FILTER_NAMES: Readonly<Record<string, keyof typeof LISTENE
   'envoy.filters.listener.original_dst': 'originalDst',
   'envoy.filters.listener.proxy_protocol': 'proxyProtocol',
 }
+
+/**
+ * HTTP filters that refuse, limit or take away. Where they are not run, on the way to an endpoint, they may not get
+ * lost.
+ */
+const KEEPING_HTTP_FILTERS = [
+  'rbac.v3.RBAC',
+  'jwt_authn.v3.JwtAuthentication',
+  'ext_authz.v3.ExtAuthz',
+  'ext_proc.v3.ExternalProcessor',
+  'local_ratelimit.v3.LocalRateLimit',
+  'ratelimit.v3.RateLimit',
+  'admission_control.v3.AdmissionControl',
+  'header_mutation.v3.HeaderMutation',
+  'buffer.v3.Buffer',
+  'lua.v3.Lua',
+  'wasm.v3.Wasm',
+].map((name) => `envoy.extensions.filters.http.${name}`)
+
+/** @param bytes of the filters: types stand in them as text, also of a TypedStruct */
+export function findKeepingFilter(bytes: Uint8Array): string | undefined {
+  const all = Buffer.from(bytes)
+  return KEEPING_HTTP_FILTERS.find((type) => all.includes(type))
+}

@@ -88,7 +88,7 @@ const TABLE: Record<string, string> = {
   'envoy.config.route.v3.WeightedCluster': 'clusters runtime_key_prefix',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': `name weight ${HEADER_CHANGES}`,
   'envoy.config.route.v3.RetryPolicy':
-    'retry_on num_retries per_try_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off',
+    'retry_on num_retries per_try_timeout retry_priority retry_host_predicate host_selection_retry_max_attempts retriable_status_codes retry_back_off retriable_request_headers',
   'envoy.extensions.filters.http.router.v3.Router': 'suppress_envoy_headers dynamic_stats',
   'envoy.config.core.v3.HeaderValueOption': 'header append append_action keep_empty_value',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing':
@@ -163,7 +163,7 @@ export const ACTED_ON: ReadonlyMap<string, ReadonlySet<string>> = new Map(
  * (`refuse`).
  */
 const REFUSE: Record<string, string> = {
-  'envoy.config.listener.v3.Listener': 'filter_chain_matcher deprecated_v1',
+  'envoy.config.listener.v3.Listener': 'filter_chain_matcher deprecated_v1 fcds_config',
   'envoy.config.listener.v3.FilterChain': 'use_proxy_proto',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'filters',
   'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
@@ -179,7 +179,14 @@ const REFUSE: Record<string, string> = {
   'envoy.config.route.v3.RouteAction': 'host_rewrite path_rewrite path_rewrite_policy',
   'envoy.config.route.v3.RedirectAction': 'path_rewrite',
   'envoy.config.route.v3.WeightedCluster.ClusterWeight': 'host_rewrite_literal cluster_header',
-  'envoy.config.cluster.v3.Cluster': 'upstream_http_protocol_options transport_socket_matcher',
+  // Without it a request may go to endpoints outside its subset, or over another client's connection.
+  'envoy.config.cluster.v3.Cluster':
+    'upstream_http_protocol_options transport_socket_matcher lb_subset_config connection_pool_per_downstream_connection',
+  // Names that clients choose may lead to addresses that it keeps out.
+  'envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig': 'resolved_address_filter',
+  // A removal would be lost.
+  'envoy.extensions.filters.http.header_mutation.v3.Mutations':
+    'query_parameter_mutations response_trailers_mutations request_trailers_mutations',
   'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext':
     'require_sni ocsp_staple_policy session_timeout disable_stateless_session_resumption disable_stateful_session_resumption session_ticket_keys ' +
     'session_ticket_keys_sds_secret_config',

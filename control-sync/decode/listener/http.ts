@@ -28,13 +28,13 @@ import {
   type HttpFilter as XFilter,
 } from '../../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts'
 import { readEffectiveType, readTypeName, unpack } from '../fields/any.ts'
-import { noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
+import { findFieldName, noteIgnored, refuse, type DecodePath } from '../fields/decode-path.ts'
 import { resolveStruct } from '../fields/typed-struct.ts'
 import { findConfig, blockUnconfigured } from './ecds.ts'
 import { decodeBodyFilter } from '../bodies.ts'
 import { decodeExtAuthz } from '../ext-authz.ts'
 import { decodeFault } from '../fault.ts'
-import { DONE_ANYWAY, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
+import { DONE_ANYWAY, findKeepingFilter, OBSERVING_HTTP_FILTERS, type Unknown } from '../fields/known-filters.ts'
 import { decodeHeadersCount, decodeHeadersKb } from '../http-limits.ts'
 import { decodeJwt } from '../jwt/jwt.ts'
 import { decodeHealthCheckFilter } from './health-check-filter.ts'
@@ -255,10 +255,11 @@ function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly
   })
   const enforcing = unknown === 'blocks' && filters.some((f) => f.kind === 'rbac')
   const blocked = misleading(from).flatMap((field): HttpFilter[] => {
-    at.in(field).ignore(
-      enforcing ? 'not implemented, and there are policies: everything is refused' : 'not implemented',
-    )
-    return enforcing
+    // What it takes away from requests would reach whoever gets them, policies or not.
+    const removes = field === 'early_header_mutation_extensions'
+    const why = enforcing ? ', and there are policies: everything is refused' : removes ? ': everything is refused' : ''
+    at.in(field).ignore(`not implemented${why}`)
+    return enforcing || removes
       ? [
           {
             kind: 'blocked',
@@ -324,6 +325,7 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
   }
   const any = resolveStruct(here, found)
   const type = readTypeName(any)
+  if (type === RouterSchema.typeName) refuseUpstreamFilters(here, any)
   if (type === RouterSchema.typeName || (type === '' && from.name === 'envoy.filters.http.router')) return undefined
   if (type === 'envoy.extensions.filters.http.cors.v3.Cors') return { kind: 'cors', name: from.name, ...off }
   const rbac = unpack(here, any, RBACSchema)
@@ -353,6 +355,14 @@ export function decodeHttpFilter(at: DecodePath, from: XFilter, unknown: Unknown
   const body = decodeBodyFilter(here, any, from.name)
   if (body) return { ...body, ...off }
   return leaveOut(at, from, readEffectiveType(here, any) || blockUnconfigured(from), unknown)
+}
+
+function refuseUpstreamFilters(at: DecodePath, any: Any | undefined): void {
+  for (const { no, data } of unpack(at, any, RouterSchema)?.$unknown ?? []) {
+    const name = findFieldName(RouterSchema, no)
+    const keeping = name === 'upstream_http_filters' ? findKeepingFilter(data) : undefined
+    if (keeping !== undefined) at.in(name).issue(`${keeping} is not supported here`)
+  }
 }
 
 /** Those that ask somebody, or count. @returns undefined: it is another filter */

@@ -33,7 +33,7 @@ export function retryPolicy(at: DecodePath, from: XRetryPolicy | undefined): Ret
   const baseMs = decodeMs(at.in('retry_back_off').in('base_interval'), from.retryBackOff?.baseInterval) || 25
   const picks = Number(from.hostSelectionRetryMaxAttempts)
   return {
-    on: conditions(at.in('retry_on'), from.retryOn),
+    on: isForSome(at, from) ? new Set() : conditions(at.in('retry_on'), from.retryOn),
     maxRetries: Math.min(MAX_RETRIES, from.numRetries ?? 1),
     perTryTimeoutMs: decodeMs(at.in('per_try_timeout'), from.perTryTimeout) || undefined,
     statusCodes: new Set(from.retriableStatusCodes),
@@ -46,6 +46,13 @@ export function retryPolicy(at: DecodePath, from: XRetryPolicy | undefined): Ret
     ...previousPriorities(at.in('retry_priority'), from.retryPriority),
     maxHostPicks: picks > 0 ? Math.min(MAX_RETRIES, picks) : 1,
   }
+}
+
+/** Other requests must not be sent twice; an empty set keeps the next level's policy out as well. */
+function isForSome(at: DecodePath, { retriableRequestHeaders }: XRetryPolicy): boolean {
+  if (retriableRequestHeaders.length === 0) return false
+  at.in('retriable_request_headers').ignore('not implemented: nothing is tried again')
+  return true
 }
 
 function previousPriorities(

@@ -11,8 +11,6 @@ const COMPARED = "test/hub/istio/captured.test.ts has every case beside an istio
 /** Sources that need no test of their own, each with the reason. Files of types alone are found without being listed. */
 export const NO_TEST_OF_ITS_OWN: Readonly<Record<string, string>> = {
   'agent/admin/conditions/configuration.ts': 'rows of a table: test/agent/admin/conditions.test.ts has a case for each',
-  'control-sync/decode/fields/supported-fields.ts':
-    'rows of a table: test/rules/envoy-fields.test.ts looks at each, test/fields shows its effect',
   'core/errors/control-plane.ts': CATALOGUE,
   'core/errors/hub.ts': CATALOGUE,
   'core/errors/traffic.ts': CATALOGUE,
