@@ -166,7 +166,8 @@ const REFUSE: Record<string, string> = {
   'envoy.config.listener.v3.Listener': 'filter_chain_matcher deprecated_v1 fcds_config',
   'envoy.config.listener.v3.FilterChain': 'use_proxy_proto',
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig': 'filters',
-  'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching',
+  // Instead of a virtual host that comes by VHDS another one may serve its clients.
+  'envoy.config.route.v3.RouteConfiguration': 'ignore_path_parameters_in_path_matching vhds',
   'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication': 'filter_state_rules',
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz':
     'typed_metadata_context_namespaces route_metadata_context_namespaces route_typed_metadata_context_namespaces encode_raw_headers ' +

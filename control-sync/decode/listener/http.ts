@@ -253,7 +253,7 @@ function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly
       ) ?? []
     )
   })
-  const enforcing = unknown === 'blocks' && filters.some((f) => f.kind === 'rbac')
+  const enforcing = unknown === 'blocks' && filters.some((f) => DECIDING.has(f.kind))
   const blocked = misleading(from).flatMap((field): HttpFilter[] => {
     // What it takes away from requests would reach whoever gets them, policies or not.
     const removes = field === 'early_header_mutation_extensions'
@@ -271,6 +271,9 @@ function httpFilters(at: DecodePath, from: XManager, unknown: Unknown): readonly
   })
   return blocked.length > 0 ? blocked : filters.map((filter, i) => changeEarly(filter, filters.slice(i + 1)))
 }
+
+/** Those that let in by what a request says. */
+const DECIDING: ReadonlySet<HttpFilter['kind']> = new Set(['rbac', 'jwt', 'ext-authz', 'rate-limit', 'global-limit'])
 
 /** Filters behind it see the changed request; else it is changed when all of them have been asked. */
 function changeEarly(filter: HttpFilter, later: readonly HttpFilter[]): HttpFilter {

@@ -114,6 +114,12 @@ test('fcds_config: without chains that come by it another one may serve their cl
     problem: 'is not supported',
   }))
 
+test('vhds: without hosts that come by it another one may serve their clients: the table is blocked', () =>
+  assert.deepEqual(read('route', { name: 't', vhds: {} }).blocked.at(-1), {
+    path: 'vhds',
+    problem: 'is not supported',
+  }))
+
 type HttpFilters = Extract<ModelOf<'listener'>['filterChains'][number]['codec'], { kind: 'http' }>['http']['filters']
 function filtersOf(...http_filters: JsonObject[]): HttpFilters {
   const hcm = {

@@ -51,6 +51,25 @@ for (const [field, value] of Object.entries({
     assert.deepEqual(without, removes ? ['blocked'] : [])
     assert.match(told, new RegExp(`${field} \\(not implemented${removes ? ': everything is refused' : ''}\\)`))
   })
+for (const [type, config] of [
+  ['jwt_authn.v3.JwtAuthentication', {}],
+  ['ext_authz.v3.ExtAuthz', { http_service: { server_uri: { uri: 'http://a', cluster: 'a', timeout: '1s' } } }],
+  ['local_ratelimit.v3.LocalRateLimit', { stat_prefix: 's', token_bucket: { max_tokens: 9, fill_interval: '9s' } }],
+  [
+    'ratelimit.v3.RateLimit',
+    { domain: 'd', rate_limit_service: { grpc_service: { envoy_grpc: { cluster_name: 'l' } } } },
+  ],
+] as [string, JsonObject][])
+  test(`what changes what policies see blocks beside others than RBAC: ${type}`, () => {
+    const own = { name: 'f', typed_config: { '@type': `${T}.filters.http.${type}`, ...config } }
+    const validator = { '@type': STRUCT, type_url: 'type.googleapis.com/acme.Validator', value: {} }
+    const kinds = (more: JsonObject): unknown => {
+      const c = codec(good({}, { filters: [http({ http_filters: [own], ...more })] }).value)
+      return c.kind === 'http' && c.http.filters.map((f) => f.kind)
+    }
+    assert.notDeepEqual(kinds({}), ['blocked'])
+    assert.deepEqual(kinds({ typed_header_validation_config: { name: 'x', typed_config: validator } }), ['blocked'])
+  })
 test('escaped slashes are refused or slashes where path_with_escaped_slashes_action says so', () => {
   const of = (path_with_escaped_slashes_action: string): unknown => {
     const { value, ignored } = good({}, { filters: [http({ path_with_escaped_slashes_action })] })
