@@ -82,7 +82,6 @@ test(
     })
     await load.stop()
     assert.deepEqual(load.failed, [])
-    assert.ok(load.answered > 100)
   },
 )
 
@@ -132,6 +131,5 @@ test(
     })
     await load.stop()
     assert.deepEqual(load.failed, [])
-    assert.ok(load.answered > 100)
   },
 )

@@ -90,5 +90,4 @@ test('root rotation in two steps', { timeout: 240_000 }, async (t) => {
   await load.stop()
   assert.deepEqual(load.failed, [])
   t.diagnostic(`${load.answered} requests, each with a handshake of its own`)
-  assert.ok(load.answered > 100)
 })

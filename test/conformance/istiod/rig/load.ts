@@ -1,5 +1,6 @@
 /** Requests that never pause, and what became of them. */
 import http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { request, type Answer } from './mesh-agent.ts'
 
 export type LoadOptions = {
@@ -8,6 +9,8 @@ export type LoadOptions = {
   readonly host: string
   readonly workers: number
 }
+
+const ENOUGH = 100
 
 /** Several clients, each with a connection that is kept, each asking again as soon as it has its answer. */
 export class Load {
@@ -21,7 +24,9 @@ export class Load {
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: o.workers })
     this.#done = Promise.all(Array.from({ length: o.workers }, () => this.#work(o)))
   }
+  /** Not before there were enough to say something, however slow the machine. */
   async stop(): Promise<void> {
+    while (this.answered <= ENOUGH && this.failed.length === 0) await sleep(2)
     this.#stopped = true
     await this.#done
     this.#agent.destroy()
@@ -32,9 +37,7 @@ export class Load {
       if (answer.status === 200) this.answered++
       else this.failed.push(answer)
       // A few thousand requests a second from this process would be the test's own load.
-      await new Promise((resolve) => {
-        setTimeout(resolve, 2)
-      })
+      await sleep(2)
     }
   }
 }
