@@ -9,7 +9,7 @@ import fs from 'node:fs'
  * A file that does not end although its tests have is a failure too. (Node's --test-force-exit leaves out tests that
  * are not known yet.)
  */
-const MAX_STEP_MS = 25 * 60_000
+const MAX_STEP_MS = 45 * 60_000
 const SLOW = ['test/conformance/', 'test/console/', 'test/bench/', 'test/device/', 'test/faults/']
 const named = process.argv.slice(2)
 
