@@ -255,7 +255,7 @@ test('a role holds from another machine as it does in the console', async (t) =>
   assert.equal((await rig.remote('watch')).out, '')
   assert.equal(await codeOf('device', 'show', 'gw-1'), 'MESH_CONFIG_INVALID')
   assert.equal(await codeOf('device', 'revoke', 'gw-1'), 'MESH_CONFIG_INVALID')
-  assert.equal(await codeOf('token', 'revoke', 'j1'), 'MESH_TOKEN_INVALID')
+  assert.equal(await codeOf('token', 'revoke', 'j1'), 'MESH_CONFIG_INVALID')
   await rig.enter([{ namespace: '*', role: 'operator' }])
   assert.equal(await codeOf('rollout', 'start', '--to', first, '--now'), 'MESH_CONSOLE_FORBIDDEN')
   assert.equal(await codeOf('revision', 'list'), 'ok')
