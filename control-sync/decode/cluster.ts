@@ -182,10 +182,11 @@ function httpOptions(at: DecodePath, from: XCluster): HttpProtocolOptions | unde
   for (const [key, any] of Object.entries(from.typedExtensionProtocolOptions)) {
     const here = at.in('typed_extension_protocol_options').item(key)
     const options = unpack(here, any, HttpProtocolOptionsSchema)
-    if (options) noteIgnored(here, HttpProtocolOptionsSchema, options)
-    const keeping = options && options.httpFilters.length > 0 ? findKeepingFilter(any.value) : undefined
-    if (keeping !== undefined) here.in('http_filters').issue(`${keeping} is not supported here`)
-    else if (readTypeName(any) !== HTTP_OPTIONS) here.ignore()
+    if (options) {
+      noteIgnored(here, HttpProtocolOptionsSchema, options)
+      const keeping = options.httpFilters.length > 0 ? findKeepingFilter(any.value) : undefined
+      if (keeping !== undefined) here.in('http_filters').issue(`${keeping} is not supported here`)
+    } else if (readTypeName(any) !== HTTP_OPTIONS) here.ignore()
     if (key === HTTP_OPTIONS) found = options
   }
   return found

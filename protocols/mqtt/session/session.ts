@@ -242,14 +242,11 @@ export class Session {
     this.#addedChars = 0
     const now = [...(unsure ?? [])].map((filter) => this.subscriptions.get(filter) ?? filter)
     const absent = now.filter((one) => typeof one === 'string')
-    const saved =
-      unsure === undefined
-        ? durability.saveSubscriptions(this, kept, gone)
-        : durability.saveSubscriptions(
-            this,
-            [...now.filter((one) => typeof one !== 'string'), ...kept],
-            [...absent, ...gone],
-          )
+    const saved = durability.saveSubscriptions(
+      this,
+      [...now.filter((one) => typeof one !== 'string'), ...kept],
+      [...absent, ...gone],
+    )
     const isFirst = gone.length + absent.length > 0 && this.removing !== saved
     if (isFirst) this.removing = saved
     if (isFirst || unsure) this.#watch(saved, unsure)

@@ -6,6 +6,7 @@ import type { Io } from '../../../hub/cli/io.ts'
 import type { Grant } from '../../../hub/registry/console-sessions.ts'
 import { temporaryFolder } from '../../helpers/temporary-folder.ts'
 import { ADMIN, CONSOLE, consoleRig, type ConsoleRig } from '../console/console-rig.ts'
+import { startProvider, type LocalProvider } from '../console/oidc/local-provider.ts'
 import type { Ran } from './hub-cli.ts'
 
 type Finally = { after(fn: () => void | Promise<void>): void }
@@ -69,4 +70,13 @@ export async function remoteRig(t: Finally, settings = CONSOLE): Promise<RemoteR
       return machine.run(['login', '--hub', url], typing(await rig.link(grants, operator)))
     },
   }
+}
+
+/** With a console that people log in to at an issuer: who has `ops` there is an operator. */
+export async function issuerRig(t: Finally): Promise<{ rig: RemoteRig; provider: LocalProvider }> {
+  const provider = await startProvider(t)
+  const roots = path.join(temporaryFolder(t), 'roots.pem')
+  fs.writeFileSync(roots, provider.rootsPem)
+  const oidc = `{issuer: "${provider.issuer}", clientId: hub, roots: ${roots}, roles: [{value: ops, role: operator}]}`
+  return { rig: await remoteRig(t, `console: {listen: "127.0.0.1:0", oidc: ${oidc}}`), provider }
 }

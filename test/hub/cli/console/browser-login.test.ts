@@ -2,24 +2,11 @@
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import fs from 'node:fs'
-import path from 'node:path'
 import type { RemoteRig } from '../remote-rig.ts'
-import { remoteRig } from '../remote-rig.ts'
-import { startProvider, type LocalProvider } from '../../console/oidc/local-provider.ts'
+import { issuerRig, remoteRig } from '../remote-rig.ts'
+import type { LocalProvider } from '../../console/oidc/local-provider.ts'
 import type { Said } from '../../console/console-rig.ts'
-import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
 import type { Ran } from '../hub-cli.ts'
-
-type Finally = { after(fn: () => void | Promise<void>): void }
-
-async function rigs(t: Finally): Promise<{ rig: RemoteRig; provider: LocalProvider }> {
-  const provider = await startProvider(t)
-  const roots = path.join(temporaryFolder(t), 'roots.pem')
-  fs.writeFileSync(roots, provider.rootsPem)
-  const oidc = `{issuer: "${provider.issuer}", clientId: hub, roots: ${roots}, roles: [{value: ops, role: operator}]}`
-  return { rig: await remoteRig(t, `console: {listen: "127.0.0.1:0", oidc: ${oidc}}`), provider }
-}
 
 /** The browser at the hub, and at the issuer. @returns what the hub says at last */
 async function browse(rig: RemoteRig, provider: LocalProvider, path: string): Promise<Said> {
@@ -56,7 +43,7 @@ async function logIn(rig: RemoteRig, browser: (path: string) => Promise<void>): 
 }
 
 test('whoever logs in at the issuer has a session of the command line, with the roles of their groups', async (t) => {
-  const { rig, provider } = await rigs(t)
+  const { rig, provider } = await issuerRig(t)
   let page = ''
   let consent = ''
   const { code, out, err } = await logIn(rig, async (path) => {
@@ -83,7 +70,7 @@ test('whoever logs in at the issuer has a session of the command line, with the 
 })
 
 test('who has none of the groups is told so, in the browser and in the terminal', async (t) => {
-  const { rig, provider } = await rigs(t)
+  const { rig, provider } = await issuerRig(t)
   provider.claims = { groups: ['others'] }
   let page = ''
   const { code, err } = await logIn(rig, async (path) => {
@@ -98,7 +85,7 @@ test('who has none of the groups is told so, in the browser and in the terminal'
 })
 
 test('a login that another program began ends where its user says no, and no session is made', async (t) => {
-  const { rig, provider } = await rigs(t)
+  const { rig, provider } = await issuerRig(t)
   provider.claims = { name: '<script>alert(1)</script>"' }
   let consent = ''
   const { code, err } = await logIn(rig, async (path) => {
@@ -125,7 +112,7 @@ test('without an issuer there is no such login', async (t) => {
 })
 
 test('the code is good once, as it is, for whoever began the login, and no link', async (t) => {
-  const { rig, provider } = await rigs(t)
+  const { rig, provider } = await issuerRig(t)
   const verifier = randomBytes(32).toString('base64url')
   const challenge = createHash('sha256').update(verifier).digest('base64url')
   const to = readLink(await browse(rig, provider, `/login/oidc?port=4711&challenge=${challenge}`), 'Yes')

@@ -1,28 +1,14 @@
 /** A command line on a machine without a browser, whose user confirms at the issuer elsewhere (RFC 8628). */
 import { test } from 'node:test'
 import assert from 'node:assert/strict'
-import fs from 'node:fs'
-import path from 'node:path'
 import { MeshError } from '../../../../core/errors.ts'
 import { logInByDevice } from '../../../../hub/cli/console/device-login.ts'
 import type { HubClient } from '../../../../hub/cli/console/client.ts'
-import { startProvider, type LocalProvider } from '../../console/oidc/local-provider.ts'
 import { SimClock } from '../../../helpers/sim-clock.ts'
-import { temporaryFolder } from '../../../helpers/temporary-folder.ts'
-import { remoteRig, type RemoteRig } from '../remote-rig.ts'
-
-type Finally = { after(fn: () => void | Promise<void>): void }
-
-async function rigs(t: Finally): Promise<{ rig: RemoteRig; provider: LocalProvider }> {
-  const provider = await startProvider(t)
-  const roots = path.join(temporaryFolder(t), 'roots.pem')
-  fs.writeFileSync(roots, provider.rootsPem)
-  const oidc = `{issuer: "${provider.issuer}", clientId: hub, roots: ${roots}, roles: [{value: ops, role: operator}]}`
-  return { rig: await remoteRig(t, `console: {listen: "127.0.0.1:0", oidc: ${oidc}}`), provider }
-}
+import { issuerRig, remoteRig } from '../remote-rig.ts'
 
 test('who confirms in a browser elsewhere has a session here, and nobody else', async (t) => {
-  const { rig, provider } = await rigs(t)
+  const { rig, provider } = await issuerRig(t)
   provider.offerDevices()
   provider.deviceAnswers = ['authorization_pending', undefined]
   const { code, out, err } = await rig.machine.run(['login', '--device-code', '--hub', rig.url])
@@ -39,7 +25,7 @@ test('who confirms in a browser elsewhere has a session here, and nobody else', 
 })
 
 test('a machine without a display asks for a browser where the issuer has no such login', async (t) => {
-  const { rig } = await rigs(t)
+  const { rig } = await issuerRig(t)
   const login = ['login', '--oidc', '--hub', rig.url]
   let browsers = 0
   const withoutDisplay = {
@@ -59,7 +45,7 @@ test('a machine without a display asks for a browser where the issuer has no suc
 })
 
 test('an issuer that offers it is asked where there is no display', async (t) => {
-  const { rig, provider } = await rigs(t)
+  const { rig, provider } = await issuerRig(t)
   provider.offerDevices()
   provider.deviceAnswers = [undefined]
   const { code, err } = await rig.machine.run(['login', '--oidc', '--hub', rig.url], { hasBrowser: false })
@@ -70,7 +56,7 @@ test('an issuer that offers it is asked where there is no display', async (t) =>
 })
 
 test('nobody gets in who is refused, has no role, brings a flow of their own, or answers wrongly', async (t) => {
-  const { rig, provider } = await rigs(t)
+  const { rig, provider } = await issuerRig(t)
   provider.offerDevices()
   const begin = () => rig.ask({ method: 'POST', path: '/api/v1/login/device' })
   const finish = async (flow: unknown): Promise<string> => {
